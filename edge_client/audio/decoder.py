@@ -1,0 +1,28 @@
+"""What turns audio payloads into samples. One decoder for each conversation; not thread-safe."""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+from edge_client.audio.sink import Pcm
+
+
+class AudioDecoder(Protocol):
+    """Decodes payloads in the order of their sequence."""
+
+    @property
+    def rate_hz(self) -> int:
+        """Rate of the samples it gives."""
+        ...
+
+    def decode(self, data: bytes) -> Pcm:
+        """All samples that are complete with this payload, perhaps none. Raises `UndecodableError`."""
+        ...
+
+    def conceal(self, frames: int) -> Pcm:
+        """Exactly `frames` samples in place of a payload that is missing (packet loss concealment, or silence)."""
+        ...
+
+    def finish(self) -> Pcm:
+        """What is still inside when no payload follows. Raises `UndecodableError` where the stream is cut short."""
+        ...

@@ -1,0 +1,33 @@
+"""All errors of the edge client.
+
+EdgeError
+├── ConfigError          the configuration says something that can not be
+├── UndecodableError     a payload is not what its conversation's format says (the peer's fault)
+├── SinkError            the audio device failed (the device's fault)
+├── ScreenError          no window, or no picture (the device's fault)
+└── AssetError           a file of the face is missing or damaged
+"""
+
+
+class EdgeError(Exception):
+    """Root of all errors of this package."""
+
+
+class ConfigError(EdgeError):
+    """The configuration says something that can not be; the text names the setting and what it takes."""
+
+
+class UndecodableError(EdgeError):
+    """A payload is not what its conversation's format says; the text says what was wrong, and where."""
+
+
+class SinkError(EdgeError):
+    """The audio device failed; the text says which, and why."""
+
+
+class ScreenError(EdgeError):
+    """No window, or no picture; the text says why, and what to install or set."""
+
+
+class AssetError(EdgeError):
+    """A file of the face is missing or damaged."""

@@ -1,0 +1,38 @@
+"""Sizes and times that both ends keep to. Units are in the names."""
+
+PROTOCOL_VERSION = 1
+
+MAX_PAYLOAD_BYTES = 2 << 20
+"""Largest payload, whole."""
+MAX_FRAGMENT_BYTES = 16 << 10
+"""A payload over this size travels in fragments, so that sound never waits behind a 50 KB motion window."""
+MAX_JOINED_BYTES = 64 << 10
+"""Waiting payloads are joined into one message up to this size."""
+MAX_MESSAGE_BYTES = 4 << 20
+"""Largest message."""
+GRPC_MAX_RECEIVE_BYTES = 8 << 20
+"""gRPC's own limit, above ours so that our error comes first."""
+MAX_PCM_PAYLOAD_US = 100_000
+"""The publisher library cuts PCM into payloads of at most this length."""
+
+MAX_CLOSED_CONVERSATIONS = 1_024
+"""Closed conversation ids remembered for each device."""
+UNKNOWN_CONVERSATION_HOLD_US = 5_000_000
+"""Media of a conversation not opened yet is held this long, then dropped and reported."""
+UNKNOWN_CONVERSATION_HOLD_BYTES = 2 << 20
+"""… and up to this size."""
+
+DEVICE_LEASE_US = 30_000_000
+PUBLISHER_LEASE_US = 5_000_000
+HEARTBEAT_US = 1_000_000
+PEER_TIMEOUT_US = 5_000_000
+"""A peer that says nothing for this long is dead."""
+STRICT_SYNC_WAIT_US = 5_000_000
+"""`strict_sync`: sound waits at most this long for motion."""
+
+PCM_RATES_HZ = (8_000, 16_000, 22_050, 24_000, 32_000, 44_100, 48_000)
+OPUS_RATE_HZ = 48_000
+AVATARKIT_KEYFRAMES_PER_SECOND = 25.0
+"""AvatarKit messages carry no time; 507 keyframes for 20.3 s in the recorded conversation."""
+MAX_KEYFRAMES_PER_SECOND = 240.0
+MAX_BLENDSHAPE_NAMES = 256

@@ -1,0 +1,121 @@
+"""Payloads, formats and the opening of a conversation, as both programs think of them. Plain immutable values."""
+
+from __future__ import annotations
+
+import enum
+from dataclasses import dataclass
+
+from avatar_relay.limits import AVATARKIT_KEYFRAMES_PER_SECOND, OPUS_RATE_HZ
+
+
+class Kind(enum.Enum):
+    """The two kinds of payload. Sequences, credit and cursors are kept per kind."""
+
+    AUDIO = "audio"
+    MOTION = "motion"
+
+
+class Codec(enum.Enum):
+    """How audio payloads are encoded."""
+
+    PCM_S16LE = "pcm_s16le"
+    OGG_OPUS = "ogg_opus"
+    OPUS = "opus"
+
+
+class MotionEncoding(enum.Enum):
+    """How motion payloads are encoded."""
+
+    AVATARKIT_V2 = "avatarkit_v2"
+    BLENDSHAPE_WEIGHTS = "blendshape_weights"
+
+
+class Pacing(enum.Enum):
+    """Whether media is made faster than it is heard (BURST) or in real time (LIVE)."""
+
+    BURST = "burst"
+    LIVE = "live"
+
+
+class OnPlaying(enum.Enum):
+    """What a new conversation does to the one that plays: interrupt it, or follow it without a gap."""
+
+    REPLACE = "replace"
+    QUEUE = "queue"
+
+
+@dataclass(frozen=True, slots=True)
+class AudioFormat:
+    """Encoding of a conversation's audio. Mono; `sample_rate_hz` is that of the encoded stream (48000 for Opus)."""
+
+    codec: Codec
+    sample_rate_hz: int = OPUS_RATE_HZ
+    channels: int = 1
+
+
+@dataclass(frozen=True, slots=True)
+class MotionFormat:
+    """Encoding of a conversation's motion. `blendshape_names` are the columns of a weight row; empty for AvatarKit."""
+
+    encoding: MotionEncoding
+    keyframes_per_second: float = AVATARKIT_KEYFRAMES_PER_SECOND
+    blendshape_names: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Payload:
+    """Encoded media, or one fragment of it. `total_bytes` is 0 where `data` is the whole payload.
+
+    `seq` counts per (conversation, kind) from 1; 0 asks the relay to mint it. `pts_us` is the position of the first
+    sample or keyframe from the conversation's first audio sample; always set on motion.
+    """
+
+    kind: Kind
+    seq: int
+    data: bytes
+    pts_us: int | None = None
+    duration_us: int = 0
+    fragment_offset: int = 0
+    total_bytes: int = 0
+
+    @property
+    def is_fragment(self) -> bool:
+        """Whether more than this belongs to the payload."""
+        return self.total_bytes > len(self.data)
+
+
+@dataclass(frozen=True, slots=True)
+class TraceContext:
+    """W3C Trace Context; empty strings where there is none."""
+
+    traceparent: str = ""
+    tracestate: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class ConversationOpen:
+    """All that is said once about a conversation. `motion_format` is None for one that is audio only from the start."""
+
+    conversation_id: str
+    audio_format: AudioFormat
+    motion_format: MotionFormat | None = None
+    pacing: Pacing = Pacing.BURST
+    on_playing: OnPlaying = OnPlaying.REPLACE
+    trace_context: TraceContext = TraceContext()
+
+
+@dataclass(frozen=True, slots=True)
+class Cursor:
+    """How far a conversation got: the highest contiguous `seq` of each kind, 0 for none."""
+
+    conversation_id: str
+    audio_seq: int = 0
+    motion_seq: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Credit:
+    """Bytes of payload data that may be sent beyond all that was granted before."""
+
+    audio_bytes: int = 0
+    motion_bytes: int = 0

@@ -1,0 +1,317 @@
+"""What is said on the streams, as plain values: one class for each member of the wire's `oneof`s.
+
+Directions: R→D relay to device, D→R device to relay, P→R publisher to relay, R→P relay to publisher.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from avatar_relay.media import Codec, ConversationOpen, Credit, Cursor, Kind, MotionEncoding, Payload
+from avatar_relay.reasons import Fault
+
+# --- the life of a conversation (R→D, P→R) -------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Media:
+    """Payloads of one conversation, at least one."""
+
+    conversation_id: str
+    payloads: tuple[Payload, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class ConversationEnd:
+    """No more media; what was sent plays out. Sequences are 0 on a stream typed by hand."""
+
+    conversation_id: str
+    last_audio_seq: int = 0
+    last_motion_seq: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class AudioOnly:
+    """From here on sound only."""
+
+    conversation_id: str
+
+
+@dataclass(frozen=True, slots=True)
+class Interrupt:
+    """Clear, fade out, close."""
+
+    conversation_id: str
+
+
+@dataclass(frozen=True, slots=True)
+class Pause:
+    """Hold, keep everything."""
+
+    conversation_id: str
+
+
+@dataclass(frozen=True, slots=True)
+class Resume:
+    """Go on after a pause."""
+
+    conversation_id: str
+
+
+@dataclass(frozen=True, slots=True)
+class Volume:
+    """Linear gain 0 to 1, and a mute that does not forget it."""
+
+    gain: float = 1.0
+    muted: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class ConversationError:
+    """A fault that concerns one conversation; `device_id` is empty where the relay itself reports it."""
+
+    conversation_id: str
+    fault: Fault
+    device_id: str = ""
+
+
+# --- player events (D→R, R→P) --------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Started:
+    """The first sample was heard."""
+
+
+@dataclass(frozen=True, slots=True)
+class Finished:
+    """Playback is over; exactly one per (conversation, device). `position_us` is the PTS of the last sample heard."""
+
+    position_us: int
+    interrupted: bool
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Dropped:
+    """Payloads were not used; `reason` is a `reasons.DropReason` value."""
+
+    kind: Kind
+    payloads: int
+    bytes: int
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Stalled:
+    """Playback stopped for want of data (True), or goes on after that (False)."""
+
+    stalled: bool
+    kind: Kind
+
+
+@dataclass(frozen=True, slots=True)
+class DurationMismatch:
+    """Audio and motion differ in length by more than a keyframe."""
+
+    audio_us: int
+    motion_us: int
+
+
+@dataclass(frozen=True, slots=True)
+class Paused:
+    """Playback is held."""
+
+    position_us: int
+
+
+@dataclass(frozen=True, slots=True)
+class Resumed:
+    """Playback goes on."""
+
+    position_us: int
+
+
+PlayerEventBody = Started | Finished | Dropped | Stalled | DurationMismatch | Paused | Resumed
+
+
+@dataclass(frozen=True, slots=True)
+class PlayerEvent:
+    """What a player tells; `event_id` counts per device session from 1, `device_id` is filled in by the relay."""
+
+    event_id: int
+    conversation_id: str
+    body: PlayerEventBody
+    device_id: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class EventAck:
+    """All events of the device up to and including `event_id` arrived."""
+
+    event_id: int
+    device_id: str = ""
+
+
+# --- both legs -----------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Held:
+    """What a device holds."""
+
+    cursors: tuple[Cursor, ...]
+    device_id: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Ping:
+    """Heartbeat and clock probe; the sender's monotonic clock in µs."""
+
+    ping_id: int
+    sent_time_us: int
+
+
+@dataclass(frozen=True, slots=True)
+class Pong:
+    """Answers a ping; times of the answerer's clocks in µs."""
+
+    ping_id: int
+    ping_sent_time_us: int
+    received_time_us: int
+    sent_time_us: int
+    sent_unix_time_us: int
+
+
+@dataclass(frozen=True, slots=True)
+class GoAway:
+    """The sender will end the stream."""
+
+    reason: str
+    retry_after_ms: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """Sizes and times that the relay keeps to."""
+
+    max_payload_bytes: int
+    max_message_bytes: int
+    max_fragment_bytes: int
+    lease_ms: int
+    heartbeat_ms: int
+
+
+# --- devices -------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Hello:
+    """D→R, first. `buffer` is the first grant of credit."""
+
+    device_id: str
+    protocol_version: int
+    software_version: str
+    codecs: tuple[Codec, ...]
+    output_rate_hz: int
+    motion_encodings: tuple[MotionEncoding, ...]
+    buffer: Credit
+    session_token: str = ""
+    cursors: tuple[Cursor, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Welcome:
+    """R→D, first."""
+
+    session_token: str
+    limits: Limits
+    server_time_us: int
+    server_unix_time_us: int
+    resumed_conversation_ids: tuple[str, ...] = ()
+    lost_conversation_ids: tuple[str, ...] = ()
+    volume: Volume = field(default_factory=Volume)
+
+
+@dataclass(frozen=True, slots=True)
+class Goodbye:
+    """D→R: the device leaves for good."""
+
+    reason: str
+
+
+ToRelayFromDevice = Hello | Credit | Held | PlayerEvent | Ping | Pong | Goodbye | ConversationError
+ToDevice = (
+    Welcome
+    | ConversationOpen
+    | Media
+    | AudioOnly
+    | ConversationEnd
+    | Interrupt
+    | Pause
+    | Resume
+    | Volume
+    | Ping
+    | Pong
+    | EventAck
+    | ConversationError
+    | GoAway
+)
+
+# --- publishers ----------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class PublisherHello:
+    """P→R, first; may be left out by hand."""
+
+    publisher_id: str
+    protocol_version: int
+    software_version: str
+    session_token: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class PublisherWelcome:
+    """R→P: answers `PublisherHello`."""
+
+    session_token: str
+    limits: Limits
+
+
+@dataclass(frozen=True, slots=True)
+class PublishOpen:
+    """P→R: opens a conversation on devices or groups."""
+
+    open: ConversationOpen
+    targets: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Opened:
+    """R→P: a conversation is open on these devices."""
+
+    conversation_id: str
+    device_ids: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class ConversationCredit:
+    """R→P: more bytes may be published for a conversation."""
+
+    conversation_id: str
+    credit: Credit
+
+
+@dataclass(frozen=True, slots=True)
+class DeviceVolume:
+    """P→R: loudness of a device."""
+
+    device_id: str
+    volume: Volume
+
+
+FromPublisher = (
+    PublisherHello | PublishOpen | Media | AudioOnly | ConversationEnd | Interrupt | Pause | Resume | DeviceVolume | EventAck | Ping
+)
+ToPublisher = PublisherWelcome | Opened | ConversationCredit | Held | PlayerEvent | ConversationError | GoAway | Pong

@@ -1,0 +1,141 @@
+"""Stable reasons: what went wrong, as machines read it, with the gRPC status each one travels as.
+
+A peer's fault is never UNKNOWN or INTERNAL. Reasons are part of the contract: add, never rename.
+"""
+
+from __future__ import annotations
+
+import enum
+from dataclasses import dataclass
+
+ERROR_DOMAIN = "avatar-relay"
+"""`google.rpc.ErrorInfo.domain` of all our errors."""
+
+
+class Reason(enum.StrEnum):
+    """`google.rpc.ErrorInfo.reason` of a fault. `STATUS_CODES` holds the gRPC status of each."""
+
+    # the stream
+    HELLO_MISSING = "HELLO_MISSING"
+    HELLO_REPEATED = "HELLO_REPEATED"
+    HELLO_INVALID = "HELLO_INVALID"
+    PROTOCOL_VERSION_UNSUPPORTED = "PROTOCOL_VERSION_UNSUPPORTED"
+    MESSAGE_INVALID = "MESSAGE_INVALID"
+    MESSAGE_TOO_LARGE = "MESSAGE_TOO_LARGE"
+    CREDIT_INVALID = "CREDIT_INVALID"
+    REPLACED = "REPLACED"
+    PEER_SILENT = "PEER_SILENT"
+    DRAINING = "DRAINING"
+    LIMIT_REACHED = "LIMIT_REACHED"
+    # a conversation
+    DEVICE_UNKNOWN = "DEVICE_UNKNOWN"
+    DEVICE_LOST = "DEVICE_LOST"
+    TARGETS_MISSING = "TARGETS_MISSING"
+    CONVERSATION_ID_INVALID = "CONVERSATION_ID_INVALID"
+    CONVERSATION_ID_TAKEN = "CONVERSATION_ID_TAKEN"
+    CONVERSATION_UNKNOWN = "CONVERSATION_UNKNOWN"
+    CONVERSATION_CLOSED = "CONVERSATION_CLOSED"
+    CONVERSATION_ENDED = "CONVERSATION_ENDED"
+    CONVERSATION_NOT_YOURS = "CONVERSATION_NOT_YOURS"
+    CONVERSATION_TAKEN_OVER = "CONVERSATION_TAKEN_OVER"
+    NO_AUDIO = "NO_AUDIO"
+    AUDIO_FORMAT_UNSUPPORTED = "AUDIO_FORMAT_UNSUPPORTED"
+    MOTION_FORMAT_UNSUPPORTED = "MOTION_FORMAT_UNSUPPORTED"
+    PAYLOAD_INVALID = "PAYLOAD_INVALID"
+    PAYLOAD_TOO_LARGE = "PAYLOAD_TOO_LARGE"
+    PAYLOAD_TRUNCATED = "PAYLOAD_TRUNCATED"
+    FRAGMENT_INVALID = "FRAGMENT_INVALID"
+    SEQUENCE_GAP = "SEQUENCE_GAP"
+    CREDIT_EXCEEDED = "CREDIT_EXCEEDED"
+    AUDIO_UNDECODABLE = "AUDIO_UNDECODABLE"
+    MOTION_UNDECODABLE = "MOTION_UNDECODABLE"
+    PUBLISHER_LOST = "PUBLISHER_LOST"
+    AUDIO_DEVICE_FAILED = "AUDIO_DEVICE_FAILED"
+    VOLUME_INVALID = "VOLUME_INVALID"
+    # what a source or `Speak` says
+    SPEECH_MISSING = "SPEECH_MISSING"
+    SPEECH_FILE_UNKNOWN = "SPEECH_FILE_UNKNOWN"
+    SPEECH_FILE_INVALID = "SPEECH_FILE_INVALID"
+    SOURCE_FAILED = "SOURCE_FAILED"
+
+
+STATUS_CODES: dict[Reason, str] = {
+    Reason.HELLO_MISSING: "INVALID_ARGUMENT",
+    Reason.HELLO_REPEATED: "INVALID_ARGUMENT",
+    Reason.HELLO_INVALID: "INVALID_ARGUMENT",
+    Reason.PROTOCOL_VERSION_UNSUPPORTED: "FAILED_PRECONDITION",
+    Reason.MESSAGE_INVALID: "INVALID_ARGUMENT",
+    Reason.MESSAGE_TOO_LARGE: "INVALID_ARGUMENT",
+    Reason.CREDIT_INVALID: "INVALID_ARGUMENT",
+    Reason.REPLACED: "ABORTED",
+    Reason.PEER_SILENT: "DEADLINE_EXCEEDED",
+    Reason.DRAINING: "UNAVAILABLE",
+    Reason.LIMIT_REACHED: "RESOURCE_EXHAUSTED",
+    Reason.DEVICE_UNKNOWN: "NOT_FOUND",
+    Reason.DEVICE_LOST: "UNAVAILABLE",
+    Reason.TARGETS_MISSING: "INVALID_ARGUMENT",
+    Reason.CONVERSATION_ID_INVALID: "INVALID_ARGUMENT",
+    Reason.CONVERSATION_ID_TAKEN: "ALREADY_EXISTS",
+    Reason.CONVERSATION_UNKNOWN: "NOT_FOUND",
+    Reason.CONVERSATION_CLOSED: "FAILED_PRECONDITION",
+    Reason.CONVERSATION_ENDED: "FAILED_PRECONDITION",
+    Reason.CONVERSATION_NOT_YOURS: "PERMISSION_DENIED",
+    Reason.CONVERSATION_TAKEN_OVER: "ABORTED",
+    Reason.NO_AUDIO: "INVALID_ARGUMENT",
+    Reason.AUDIO_FORMAT_UNSUPPORTED: "INVALID_ARGUMENT",
+    Reason.MOTION_FORMAT_UNSUPPORTED: "INVALID_ARGUMENT",
+    Reason.PAYLOAD_INVALID: "INVALID_ARGUMENT",
+    Reason.PAYLOAD_TOO_LARGE: "INVALID_ARGUMENT",
+    Reason.PAYLOAD_TRUNCATED: "INVALID_ARGUMENT",
+    Reason.FRAGMENT_INVALID: "INVALID_ARGUMENT",
+    Reason.SEQUENCE_GAP: "DATA_LOSS",
+    Reason.CREDIT_EXCEEDED: "RESOURCE_EXHAUSTED",
+    Reason.AUDIO_UNDECODABLE: "INVALID_ARGUMENT",
+    Reason.MOTION_UNDECODABLE: "INVALID_ARGUMENT",
+    Reason.PUBLISHER_LOST: "CANCELLED",
+    Reason.AUDIO_DEVICE_FAILED: "UNAVAILABLE",
+    Reason.VOLUME_INVALID: "INVALID_ARGUMENT",
+    Reason.SPEECH_MISSING: "INVALID_ARGUMENT",
+    Reason.SPEECH_FILE_UNKNOWN: "NOT_FOUND",
+    Reason.SPEECH_FILE_INVALID: "INVALID_ARGUMENT",
+    Reason.SOURCE_FAILED: "UNAVAILABLE",
+}
+
+
+class DropReason(enum.StrEnum):
+    """`PayloadsDropped.reason`."""
+
+    CONVERSATION_CLOSED = "conversation_closed"
+    CONVERSATION_UNKNOWN = "conversation_unknown"
+    AUDIO_ONLY = "audio_only"
+    LATE = "late"
+    DUPLICATE = "duplicate"
+    UNDECODABLE = "undecodable"
+    AFTER_END = "after_end"
+    NO_MOTION_FORMAT = "no_motion_format"
+
+
+class FinishReason(enum.StrEnum):
+    """`PlaybackFinished.reason`."""
+
+    COMPLETED = "completed"
+    INTERRUPTED = "interrupted"
+    REPLACED = "replaced"
+    DEVICE_LOST = "device_lost"
+    PUBLISHER_LOST = "publisher_lost"
+    FAILED = "failed"
+
+
+@dataclass(frozen=True, slots=True)
+class Fault:
+    """A fault as it travels: reason, a clear text (what, where, what to do), the offending field, a retry hint."""
+
+    reason: Reason
+    text: str
+    field: str = ""
+    retry_after_ms: int = 0
+
+    @property
+    def code(self) -> str:
+        """Name of the gRPC status it travels as."""
+        return STATUS_CODES[self.reason]

@@ -1,0 +1,110 @@
+"""Cutting large payloads into fragments, and putting them together again.
+
+Rules of fragments:
+1. A payload that fits travels whole: `fragment_offset` and `total_bytes` are 0.
+2. A larger one travels as fragments in order, without gap or overlap, the first at offset 0. Each names the size of the
+   whole, and repeats `seq`, `pts_us` and `duration_us`.
+3. Between the first and the last fragment nothing else of the same conversation and kind may come.
+4. A breach voids the payload that was being put together, and the breaching fragment; what comes after may begin anew.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from avatar_relay.limits import MAX_FRAGMENT_BYTES, MAX_PAYLOAD_BYTES
+from avatar_relay.media import Kind, Payload
+from avatar_relay.reasons import Fault, Reason
+
+
+class FragmentError(Exception):
+    """A fragment breaks the rules; `fault` says which one, and how."""
+
+    def __init__(self, fault: Fault) -> None:
+        super().__init__(f"{fault.reason}: {fault.text}")
+        self.fault = fault
+
+
+def split(payload: Payload, max_bytes: int = MAX_FRAGMENT_BYTES) -> tuple[Payload, ...]:
+    """The payload itself where it fits into `max_bytes`, else its fragments in order, each but the last of that size."""
+    if max_bytes < 1:
+        raise ValueError(f"a fragment holds at least one byte, not {max_bytes}")
+    if payload.fragment_offset or payload.total_bytes:
+        raise ValueError("a fragment can not be split again")
+    size = len(payload.data)
+    if size <= max_bytes:
+        return (payload,)
+    return tuple(
+        replace(payload, data=payload.data[offset : offset + max_bytes], fragment_offset=offset, total_bytes=size)
+        for offset in range(0, size, max_bytes)
+    )
+
+
+class Reassembler:
+    """Puts the fragments of one conversation and kind together; holds at most one payload, `MAX_PAYLOAD_BYTES` of it."""
+
+    def __init__(self, kind: Kind) -> None:
+        self._kind = kind
+        self._first: Payload | None = None
+        self._data = bytearray()
+
+    @property
+    def pending_bytes(self) -> int:
+        """Bytes that wait for the rest of their payload; not 0 at a conversation's end means that it is truncated."""
+        return len(self._data)
+
+    def reset(self) -> None:
+        """Forget what is half put together: for a stream that resumes and sends the whole payload again."""
+        self._first = None
+        self._data = bytearray()
+
+    def add(self, fragment: Payload) -> Payload | None:
+        """Take the next payload or fragment; returns the payload once it is whole.
+
+        Raises `FragmentError` on a breach of the rules; the payload that was being put together is then given up.
+        """
+        fault = self._check(fragment)
+        if fault is not None:
+            self.reset()
+            raise FragmentError(fault)
+        if self._first is None:
+            if not fragment.is_fragment:
+                return replace(fragment, total_bytes=0)
+            self._first = fragment
+        self._data += fragment.data
+        if len(self._data) < fragment.total_bytes:
+            return None
+        whole = replace(self._first, data=bytes(self._data), total_bytes=0)
+        self.reset()
+        return whole
+
+    def _check(self, fragment: Payload) -> Fault | None:
+        size = fragment.total_bytes or len(fragment.data)
+        if fragment.kind is not self._kind:
+            return _fault(fragment, f"{fragment.kind.value} among fragments of {self._kind.value}", "kind")
+        if not fragment.data:
+            return _fault(fragment, "it is empty", "data")
+        if size > MAX_PAYLOAD_BYTES:
+            text = f"payload {fragment.seq} has {size} bytes; at most {MAX_PAYLOAD_BYTES} are allowed"
+            return Fault(Reason.PAYLOAD_TOO_LARGE, text, "media.payloads.total_bytes")
+        if fragment.fragment_offset + len(fragment.data) > size:
+            return _fault(fragment, f"it ends behind the payload's {size} bytes", "fragment_offset")
+        return self._check_order(fragment)
+
+    def _check_order(self, fragment: Payload) -> Fault | None:
+        first = self._first
+        if first is not None:
+            for field in ("seq", "total_bytes", "pts_us", "duration_us"):
+                was, now = getattr(first, field), getattr(fragment, field)
+                if was != now:
+                    return _fault(fragment, f"{field} was {was} in payload {first.seq}, which is not complete", field)
+        if fragment.fragment_offset != len(self._data):
+            return _fault(fragment, f"the next one must begin at byte {len(self._data)}", "fragment_offset")
+        return None
+
+
+def _fault(fragment: Payload, text: str, field: str) -> Fault:
+    where = (
+        f"payload {fragment.seq}, {len(fragment.data)} of {fragment.total_bytes or len(fragment.data)} bytes at {fragment.fragment_offset}"
+    )
+    return Fault(Reason.FRAGMENT_INVALID, f"{where}: {text}", f"media.payloads.{field}")

@@ -1,0 +1,130 @@
+"""Fragments: whatever is split comes back whole, and whatever breaks the rules is refused."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from avatar_relay.fragments import FragmentError, Reassembler, split
+from avatar_relay.limits import MAX_FRAGMENT_BYTES, MAX_PAYLOAD_BYTES
+from avatar_relay.media import Kind, Payload
+from avatar_relay.reasons import Reason
+
+
+def motion(size: int, *, seq: int = 1) -> Payload:
+    """A motion payload whose bytes tell their place."""
+    return Payload(Kind.MOTION, seq, bytes(index % 251 for index in range(size)), pts_us=80_000, duration_us=40_000)
+
+
+def reassemble(fragments: Sequence[Payload]) -> list[Payload]:
+    """All whole payloads that come out."""
+    reassembler = Reassembler(Kind.MOTION)
+    return [whole for fragment in fragments if (whole := reassembler.add(fragment)) is not None]
+
+
+@settings(max_examples=100, deadline=None)
+@given(size=st.integers(1, 5_000), max_bytes=st.integers(1, 700), count=st.integers(1, 3))
+def test_split_then_reassemble_is_identity(size: int, max_bytes: int, count: int) -> None:
+    """Payloads of any size, cut at any size, come back equal and in order."""
+    payloads = [motion(size, seq=seq) for seq in range(1, count + 1)]
+    fragments = [fragment for payload in payloads for fragment in split(payload, max_bytes)]
+    assert all(1 <= len(fragment.data) <= max_bytes for fragment in fragments)
+    assert reassemble(fragments) == payloads
+
+
+@pytest.mark.parametrize("size", [1, MAX_FRAGMENT_BYTES, MAX_FRAGMENT_BYTES + 1, 49_868, MAX_PAYLOAD_BYTES])
+def test_sizes_at_the_limits(size: int) -> None:
+    """A payload that fits travels as it is; the largest one survives the journey."""
+    payload = motion(size)
+    fragments = split(payload)
+    assert (fragments == (payload,)) == (size <= MAX_FRAGMENT_BYTES)
+    assert reassemble(fragments) == [payload]
+
+
+MUTATIONS: dict[str, Any] = {
+    "seq": lambda f: replace(f, seq=f.seq + 1),
+    "pts": lambda f: replace(f, pts_us=None),
+    "duration": lambda f: replace(f, duration_us=f.duration_us + 1),
+    "total grows": lambda f: replace(f, total_bytes=f.total_bytes + 1),
+    "total shrinks": lambda f: replace(f, total_bytes=f.total_bytes - 1),
+    "total vanishes": lambda f: replace(f, total_bytes=0),
+    "offset grows": lambda f: replace(f, fragment_offset=f.fragment_offset + 1),
+    "offset shrinks": lambda f: replace(f, fragment_offset=f.fragment_offset - 1),
+    "bytes missing": lambda f: replace(f, data=f.data[:-1]),
+    "bytes added": lambda f: replace(f, data=f.data + b"x"),
+    "emptied": lambda f: replace(f, data=b""),
+    "kind": lambda f: replace(f, kind=Kind.AUDIO),
+}
+
+
+@settings(max_examples=100, deadline=None)
+@given(data=st.data(), mutation=st.sampled_from(sorted(MUTATIONS)), size=st.integers(101, 1_000))
+def test_a_damaged_fragment_is_refused(data: st.DataObject, mutation: str, size: int) -> None:
+    """Any change to the frame of one fragment out of several is found, at that fragment or at the next one."""
+    fragments = list(split(motion(size), 100))
+    index = data.draw(st.integers(0, len(fragments) - 1))
+    fragments[index] = MUTATIONS[mutation](fragments[index])
+    closing = motion(10, seq=2)
+    with pytest.raises(FragmentError) as caught:
+        reassemble([*fragments, closing])
+    assert caught.value.fault.reason is Reason.FRAGMENT_INVALID
+
+
+@settings(max_examples=100, deadline=None)
+@given(data=st.data(), size=st.integers(101, 1_000))
+def test_a_lost_doubled_or_swapped_fragment_is_refused(data: st.DataObject, size: int) -> None:
+    """Fragments that are not exactly all, once, in order never make a payload silently."""
+    fragments = list(split(motion(size), 100))
+    index = data.draw(st.integers(0, len(fragments) - 1))
+    broken = data.draw(
+        st.sampled_from(
+            [
+                fragments[:index] + fragments[index + 1 :],
+                [*fragments[: index + 1], *fragments[index:]],
+                [*fragments[index:], *fragments[:index]],
+            ]
+        ).filter(lambda candidate: candidate != fragments)
+    )
+    with pytest.raises(FragmentError):
+        reassemble([*broken, motion(10, seq=2)])
+
+
+def test_after_a_breach_the_next_payload_comes_through() -> None:
+    """A breach voids one payload only."""
+    reassembler = Reassembler(Kind.MOTION)
+    first, second, _ = split(motion(300), 100)
+    reassembler.add(first)
+    with pytest.raises(FragmentError, match="must begin at byte 100"):
+        reassembler.add(replace(second, fragment_offset=150))
+    assert reassembler.pending_bytes == 0
+    assert reassembler.add(motion(10, seq=2)) == motion(10, seq=2)
+
+
+def test_a_payload_that_claims_too_much_is_refused_at_its_first_fragment() -> None:
+    """Memory is bounded before anything is kept."""
+    with pytest.raises(FragmentError, match=str(MAX_PAYLOAD_BYTES)) as caught:
+        Reassembler(Kind.MOTION).add(Payload(Kind.MOTION, 1, b"x", pts_us=0, total_bytes=MAX_PAYLOAD_BYTES + 1))
+    assert caught.value.fault.reason is Reason.PAYLOAD_TOO_LARGE
+
+
+def test_pending_bytes_show_a_truncated_payload() -> None:
+    """At a conversation's end the caller sees that something is missing; after `reset` the whole may come again."""
+    reassembler = Reassembler(Kind.MOTION)
+    fragments = split(motion(300), 100)
+    reassembler.add(fragments[0])
+    assert reassembler.pending_bytes == 100
+    reassembler.reset()
+    assert [reassembler.add(fragment) for fragment in fragments][-1] == motion(300)
+
+
+def test_splitting_twice_or_into_nothing_is_a_mistake_of_the_caller() -> None:
+    """`split` takes whole payloads and sizes above 0."""
+    with pytest.raises(ValueError, match="split again"):
+        split(split(motion(300), 100)[0], 10)
+    with pytest.raises(ValueError, match="at least one byte"):
+        split(motion(3), 0)

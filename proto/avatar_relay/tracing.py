@@ -1,0 +1,200 @@
+"""Tracing and metrics: how both programs start OpenTelemetry, and the names that tie one conversation together.
+
+One trace for each conversation. Its context travels on `open` (W3C Trace Context); publisher, relay and device each add
+their spans under the one before. A stage that lasts is told in segments of at most `SEGMENT_US`, each ended OK and
+linked to the one before it, because a span that never ends is never seen.
+
+Off unless an exporter is asked for by the standard environment variables (`OTEL_TRACES_EXPORTER=otlp`,
+`OTEL_EXPORTER_OTLP_ENDPOINT` …); then the SDK is not even imported. Export runs on the SDK's own threads with bounded
+queues: a collector that is away costs spans, never media. Nothing here may hold payload bytes, spoken text or credentials.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from opentelemetry import context as otel_context
+from opentelemetry import metrics, trace
+from opentelemetry.trace import Link, Span, SpanKind, Status, StatusCode
+from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
+from opentelemetry.util.types import AttributeValue
+
+from avatar_relay.media import TraceContext
+
+if TYPE_CHECKING:
+    from opentelemetry.sdk.metrics import MeterProvider
+    from opentelemetry.sdk.trace import TracerProvider
+
+SEGMENT_US = 60_000_000
+"""A stage longer than this is told in several spans."""
+SHUTDOWN_S = 3.0
+"""How long the last export may take at exit."""
+
+CONVERSATION_ID = "avatar.conversation.id"
+DEVICE_ID = "avatar.device.id"
+PUBLISHER_ID = "avatar.publisher.id"
+KIND = "avatar.payload.kind"
+REASON = "avatar.reason"
+SEGMENT = "avatar.segment"
+CLOCK_OFFSET_US = "avatar.clock.offset_us"
+CLOCK_ERROR_US = "avatar.clock.error_us"
+
+_PROPAGATOR = TraceContextTextMapPropagator()
+
+
+@dataclass(frozen=True, slots=True)
+class Telemetry:
+    """A program's tracer and meter; both do nothing where no exporter was asked for."""
+
+    tracer: trace.Tracer
+    meter: metrics.Meter
+    enabled: bool
+    shutdown: Callable[[], None]
+    """Exports what is left, within `SHUTDOWN_S`, and stops. Blocks; call it once, at exit."""
+
+
+def telemetry_off() -> Telemetry:
+    """Telemetry that does nothing and costs next to nothing."""
+    return Telemetry(trace.NoOpTracer(), metrics.NoOpMeter("avatar_relay"), False, lambda: None)
+
+
+def exporter_asked_for(environment: Mapping[str, str], signal: str) -> bool:
+    """Whether the standard variables ask for an OTLP exporter of `signal` ("TRACES" or "METRICS")."""
+    if environment.get("OTEL_SDK_DISABLED", "").lower() == "true":
+        return False
+    chosen = environment.get(f"OTEL_{signal}_EXPORTER", "")
+    if chosen:
+        return chosen == "otlp"
+    return bool(environment.get("OTEL_EXPORTER_OTLP_ENDPOINT") or environment.get(f"OTEL_EXPORTER_OTLP_{signal}_ENDPOINT"))
+
+
+def start_telemetry(service_name: str, instance_id: str, version: str, environment: Mapping[str, str]) -> Telemetry:
+    """Start OTLP/gRPC export as the environment asks for; `telemetry_off` where it does not.
+
+    Endpoint, headers, sampler, time-outs and queue sizes are the SDK's own, read from the standard variables.
+    """
+    traces, meters = (exporter_asked_for(environment, signal) for signal in ("TRACES", "METRICS"))
+    if not traces and not meters:
+        return telemetry_off()
+    from opentelemetry.sdk.resources import Resource
+
+    resource = Resource.create({"service.name": service_name, "service.instance.id": instance_id, "service.version": version})
+    off = telemetry_off()
+    tracer_provider = _tracer_provider(resource) if traces else None
+    meter_provider = _meter_provider(resource) if meters else None
+
+    def export_and_stop() -> None:
+        if tracer_provider is not None:
+            tracer_provider.shutdown()
+        if meter_provider is not None:
+            meter_provider.shutdown()
+
+    def shutdown() -> None:
+        # the SDK keeps trying for longer than it is told while a collector is away: seen 10 s for a time-out of 3 s
+        exporting = threading.Thread(target=export_and_stop, name="telemetry-shutdown", daemon=True)
+        exporting.start()
+        exporting.join(SHUTDOWN_S)
+
+    return Telemetry(
+        tracer=tracer_provider.get_tracer("avatar_relay", version) if tracer_provider else off.tracer,
+        meter=meter_provider.get_meter("avatar_relay", version) if meter_provider else off.meter,
+        enabled=True,
+        shutdown=shutdown,
+    )
+
+
+def _tracer_provider(resource: object) -> TracerProvider:
+    from opentelemetry.exporter.otlp.proto.grpc.trace_exporter import OTLPSpanExporter
+    from opentelemetry.sdk.resources import Resource
+    from opentelemetry.sdk.trace import TracerProvider
+    from opentelemetry.sdk.trace.export import BatchSpanProcessor
+
+    assert isinstance(resource, Resource)
+    provider = TracerProvider(resource=resource, shutdown_on_exit=False)
+    provider.add_span_processor(BatchSpanProcessor(OTLPSpanExporter()))
+    return provider
+
+
+def _meter_provider(resource: object) -> MeterProvider:
+    from opentelemetry.exporter.otlp.proto.grpc.metric_exporter import OTLPMetricExporter
+    from opentelemetry.sdk.metrics import MeterProvider
+    from opentelemetry.sdk.metrics.export import PeriodicExportingMetricReader
+    from opentelemetry.sdk.resources import Resource
+
+    assert isinstance(resource, Resource)
+    return MeterProvider([PeriodicExportingMetricReader(OTLPMetricExporter())], resource=resource, shutdown_on_exit=False)
+
+
+def context_of(span: Span) -> TraceContext:
+    """What to send along so that the receiver's spans come under `span`; empty where it is not recorded."""
+    carrier: dict[str, str] = {}
+    _PROPAGATOR.inject(carrier, trace.set_span_in_context(span, otel_context.Context()))
+    return TraceContext(carrier.get("traceparent", ""), carrier.get("tracestate", ""))
+
+
+def parent_from(context: TraceContext) -> otel_context.Context:
+    """The context to start spans under, as the sender gave it; a root where it gave none, or nonsense."""
+    carrier = {"traceparent": context.traceparent, "tracestate": context.tracestate}
+    return _PROPAGATOR.extract(carrier, otel_context.Context())
+
+
+def trace_id_of(context: TraceContext) -> str:
+    """The trace's id in hex, empty where there is none."""
+    parts = context.traceparent.split("-")
+    return parts[1] if len(parts) == 4 else ""
+
+
+class Stage:
+    """A stage of a conversation as spans: one, or several segments where it lasts. Not thread-safe.
+
+    Times are µs since the Unix epoch and come from the caller, who knows whose clock counts.
+    """
+
+    def __init__(
+        self,
+        tracer: trace.Tracer,
+        name: str,
+        parent: otel_context.Context,
+        start_unix_us: int,
+        *,
+        kind: SpanKind = SpanKind.INTERNAL,
+        attributes: Mapping[str, AttributeValue] | None = None,
+    ) -> None:
+        self._tracer = tracer
+        self._name = name
+        self._parent = parent
+        self._kind = kind
+        self._attributes = dict(attributes or {})
+        self._segment = 0
+        self._started_us = start_unix_us
+        self.span = self._start(start_unix_us, None)
+
+    def _start(self, unix_us: int, previous: Span | None) -> Span:
+        self._segment += 1
+        self._started_us = unix_us
+        attributes = self._attributes if self._segment == 1 else {**self._attributes, SEGMENT: self._segment}
+        links = [Link(previous.get_span_context())] if previous is not None else None
+        return self._tracer.start_span(
+            self._name, self._parent, self._kind, attributes, links, start_time=unix_us * 1000, record_exception=False
+        )
+
+    def tick(self, unix_us: int) -> None:
+        """Begin the next segment where this one has lasted long enough."""
+        if unix_us - self._started_us >= SEGMENT_US:
+            finished = self.span
+            self.end(unix_us)
+            self.span = self._start(unix_us, finished)
+
+    def event(self, name: str, unix_us: int, attributes: Mapping[str, AttributeValue] | None = None) -> None:
+        """Something happened within the stage."""
+        self.span.add_event(name, dict(attributes or {}), unix_us * 1000)
+
+    def end(self, unix_us: int, attributes: Mapping[str, AttributeValue] | None = None, *, fault: str | None = None) -> None:
+        """End the stage: OK, or with a fault's reason."""
+        if attributes:
+            self.span.set_attributes(dict(attributes))
+        self.span.set_status(Status(StatusCode.OK) if fault is None else Status(StatusCode.ERROR, fault))
+        self.span.end(max(unix_us, self._started_us) * 1000)

@@ -1,0 +1,81 @@
+"""What a source is: speech in, a performance of audio and motion payloads out.
+
+One Protocol for all of them, whatever makes the motion. A source hands over encoded bytes in the order in which they
+should be published; it knows nothing of devices, ids, sequences or credit.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+
+from avatar_relay.media import AudioFormat, MotionFormat, Pacing
+from avatar_relay.reasons import Fault
+
+
+@dataclass(frozen=True, slots=True)
+class TextSpeech:
+    """Words to be spoken."""
+
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class FileSpeech:
+    """A file of speech. The caller has checked that it may be read."""
+
+    path: Path
+
+
+Speech = TextSpeech | FileSpeech
+
+
+@dataclass(frozen=True, slots=True)
+class AudioChunk:
+    """The next bytes of the encoded audio, never empty."""
+
+    data: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class MotionChunk:
+    """The next motion payload, whole, as its maker made it. Payloads join on the motion timeline without gaps."""
+
+    data: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Performance:
+    """One conversation's media. `items` ends with the conversation; it is read once, by one task.
+
+    `motion_format` is None where there is sound only. Reading `items` may raise `SourceError` midway; close it
+    (`aclose`) when it is given up early.
+    """
+
+    audio_format: AudioFormat
+    motion_format: MotionFormat | None
+    pacing: Pacing
+    items: AsyncIterator[AudioChunk | MotionChunk]
+
+
+class SourceError(Exception):
+    """A source can not perform this speech, or not to its end; `fault` is what a caller is told."""
+
+    def __init__(self, fault: Fault) -> None:
+        super().__init__(f"{fault.reason}: {fault.text}")
+        self.fault = fault
+
+
+class Source(Protocol):
+    """Turns speech into performances. One source serves many conversations at once."""
+
+    @property
+    def name(self) -> str:
+        """As it is chosen by configuration."""
+        ...
+
+    async def perform(self, speech: Speech) -> Performance:
+        """Begin a performance. Raises `SourceError` for speech that it can not take. Safe to cancel."""
+        ...

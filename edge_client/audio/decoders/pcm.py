@@ -1,0 +1,50 @@
+"""Signed 16-bit little-endian mono PCM, cut anywhere: a sample may begin in one payload and end in the next."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from edge_client.audio.sink import Pcm
+from edge_client.errors import UndecodableError
+
+_FADE_SECONDS = 0.005
+
+
+class PcmDecoder:
+    """Gives the samples back bit for bit. A gap is filled with the last sample faded out, then silence."""
+
+    def __init__(self, rate_hz: int) -> None:
+        self._rate_hz = rate_hz
+        self._half_sample = b""
+        self._last_sample = 0
+
+    @property
+    def rate_hz(self) -> int:
+        """Rate of the samples, the same in and out."""
+        return self._rate_hz
+
+    def decode(self, data: bytes) -> Pcm:
+        """All whole samples so far; an odd byte waits for the next payload. Never raises: any bytes are samples."""
+        data = self._half_sample + data
+        whole_bytes = len(data) & ~1
+        self._half_sample = data[whole_bytes:]
+        samples = np.frombuffer(data, dtype="<i2", count=whole_bytes // 2).astype(np.int16)
+        if len(samples):
+            self._last_sample = int(samples[-1])
+        return samples
+
+    def conceal(self, frames: int) -> Pcm:
+        """A short fade from the last sample, then silence. Half a sample before the gap is dropped with it."""
+        self._half_sample = b""
+        fade_frames = min(frames, max(1, int(self._rate_hz * _FADE_SECONDS)))
+        concealed = np.zeros(frames, np.int16)
+        concealed[:fade_frames] = np.linspace(self._last_sample, 0, fade_frames, endpoint=False).astype(np.int16)
+        self._last_sample = 0
+        return concealed
+
+    def finish(self) -> Pcm:
+        """Nothing is held back. Raises `UndecodableError` (once) where half a sample is left over."""
+        if self._half_sample:
+            self._half_sample = b""
+            raise UndecodableError("PCM is cut short: it ends with half a sample (an odd number of bytes)")
+        return np.zeros(0, np.int16)

@@ -1,0 +1,51 @@
+"""A decoder whose samples come out at another rate than its stream has."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from edge_client.audio.decoder import AudioDecoder
+from edge_client.audio.resampler import Resampler
+from edge_client.audio.sink import Pcm
+
+
+class ResamplingDecoder:
+    """Wraps a decoder and resamples what it gives."""
+
+    def __init__(self, decoder: AudioDecoder, output_rate_hz: int) -> None:
+        self._decoder = decoder
+        self._rate_hz = output_rate_hz
+        self._resampler = Resampler(decoder.rate_hz, output_rate_hz)
+        self._carried: Pcm = np.zeros(0, np.int16)
+
+    @property
+    def rate_hz(self) -> int:
+        """Rate of the samples it gives."""
+        return self._rate_hz
+
+    def decode(self, data: bytes) -> Pcm:
+        """What is complete; the resampler holds back up to 40 ms. Raises `UndecodableError`."""
+        return self._after_carried(self._resampler.process(self._decoder.decode(data)))
+
+    def conceal(self, frames: int) -> Pcm:
+        """Exactly `frames` samples. First come those that the resampler held back, so that the order stays;
+        as many of the concealment then come with the next samples."""
+        wanted = len(self._carried) + self._resampler.owed_frames + frames
+        input_frames = -(-frames * self._decoder.rate_hz // self._rate_hz) + 1
+        concealed = self._resampler.process(self._decoder.conceal(input_frames))
+        available = self._after_carried(np.concatenate([concealed, self._resampler.flush()]))[:wanted]
+        self._carried = available[frames:]
+        return available[:frames]
+
+    def finish(self) -> Pcm:
+        """What was held back. Raises `UndecodableError` where the stream is cut short; called again, it then gives
+        what could be saved."""
+        rest = self._resampler.process(self._decoder.finish())
+        return self._after_carried(np.concatenate([rest, self._resampler.flush()]))
+
+    def _after_carried(self, samples: Pcm) -> Pcm:
+        if not len(self._carried):
+            return samples
+        joined = np.concatenate([self._carried, samples])
+        self._carried = np.zeros(0, np.int16)
+        return joined

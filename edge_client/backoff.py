@@ -1,0 +1,35 @@
+"""How long to wait before the next try: exponential backoff with full jitter.
+
+Full jitter draws each wait evenly from 0 up to a ceiling that doubles with every failure. Of all the usual variants it
+spreads a crowd of devices that lost the same relay at the same instant the best (Marc Brooker, "Exponential Backoff
+And Jitter", AWS Architecture Blog, 2015).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class BackoffPolicy:
+    """Ceilings of the waits, in seconds."""
+
+    first_ceiling_s: float = 0.1
+    """The first wait lies below this."""
+    last_ceiling_s: float = 5.0
+    """No ceiling grows beyond this."""
+    factor: float = 2.0
+    """Each ceiling is the last one times this."""
+
+    def __post_init__(self) -> None:
+        if not 0 < self.first_ceiling_s <= self.last_ceiling_s or self.factor < 1:
+            raise ValueError(f"ceilings must be above 0 and grow, got {self}")
+
+
+def full_jitter(policy: BackoffPolicy, uniform: Callable[[], float]) -> Iterator[float]:
+    """Waits in seconds, without end. `uniform` draws from [0, 1): `random.random`, or a fake."""
+    ceiling_s = policy.first_ceiling_s
+    while True:
+        yield uniform() * ceiling_s
+        ceiling_s = min(policy.last_ceiling_s, ceiling_s * policy.factor)

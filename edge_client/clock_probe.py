@@ -1,0 +1,122 @@
+"""Where the relay's clock stands against ours, from pings and pongs.
+
+Each pong carries four readings, as in NTP (RFC 5905, section 8): t1 ping sent (ours), t2 ping received (relay's), t3
+pong sent (relay's), t4 pong received (ours). Then
+
+    offset     = ((t2 - t1) + (t3 - t4)) / 2      relay's clock minus ours
+    round trip = (t4 - t1) - (t3 - t2)
+
+and whatever the way there and back were, the true offset lies within half the round trip of it. So the best reading is
+the one with the smallest round trip; of each `BUCKET_US` only that one is kept. Oscillators differ by up to
+`MAX_DRIFT_PPM`: a reading becomes that much less certain with its age. Drift itself is the slope through the kept
+readings (least squares, weighted by round trip), trusted once they span `DRIFT_SPAN_US` and never beyond the maximum.
+The error bound holds whatever the drift really is, as long as it stays below the maximum.
+
+A reading that contradicts all that is known (the relay moved to another machine, or that one was restarted) begins
+anew: offsets of two machines are never mixed.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from avatar_relay.messages import Pong
+
+BUCKET_US = 10_000_000
+MAX_BUCKETS = 60
+"""Ten minutes of readings."""
+MAX_DRIFT_PPM = 200.0
+"""Two clocks against each other: crystals of small boards stay within ± 100 ppm each."""
+DRIFT_SPAN_US = 60_000_000
+RESOLUTION_US = 1
+"""What the arithmetic in whole µs adds to each error bound."""
+
+
+@dataclass(frozen=True, slots=True)
+class Reading:
+    """One pong. `device_time_us` is the middle of the round trip on our clock."""
+
+    device_time_us: int
+    offset_us: float
+    round_trip_us: int
+
+
+@dataclass(frozen=True, slots=True)
+class ClockEstimate:
+    """The relay's clock minus ours at one instant: `offset_us` ± `error_us`, changing by `drift_ppm` µs per second."""
+
+    offset_us: float
+    drift_ppm: float
+    error_us: float
+    round_trip_us: int
+
+
+def reading_from(pong: Pong, received_time_us: int) -> Reading | None:
+    """A pong's reading; None for one whose times can not be (a round trip below 0)."""
+    t1, t2, t3, t4 = pong.ping_sent_time_us, pong.received_time_us, pong.sent_time_us, received_time_us
+    round_trip_us = (t4 - t1) - (t3 - t2)
+    if t4 < t1 or t3 < t2 or round_trip_us < 0:
+        return None
+    return Reading((t1 + t4) // 2, ((t2 - t1) + (t3 - t4)) / 2, round_trip_us)
+
+
+class ClockProbe:
+    """Takes pongs, answers with offset and drift. Not thread-safe."""
+
+    def __init__(self) -> None:
+        self._best: list[Reading] = []
+        self.rejected = 0
+        """Pongs whose times can not be."""
+        self.restarts = 0
+        """Times that a reading contradicted all before it."""
+
+    def add(self, pong: Pong, received_time_us: int) -> None:
+        """Take a pong that came at `received_time_us` (CLOCK_MONOTONIC, µs)."""
+        reading = reading_from(pong, received_time_us)
+        if reading is None:
+            self.rejected += 1
+            return
+        if self._contradicts(reading):
+            self._best.clear()
+            self.restarts += 1
+        if self._best and reading.device_time_us // BUCKET_US == self._best[-1].device_time_us // BUCKET_US:
+            if self._error_at(reading, reading.device_time_us) <= self._error_at(self._best[-1], reading.device_time_us):
+                self._best[-1] = reading
+        else:
+            self._best.append(reading)
+            del self._best[:-MAX_BUCKETS]
+
+    def estimate(self, device_time_us: int) -> ClockEstimate | None:
+        """What is known about `device_time_us` on our clock; None before the first pong."""
+        if not self._best:
+            return None
+        drift_ppm = self._drift_ppm()
+        best = min(self._best, key=lambda reading: self._error_at(reading, device_time_us))
+        age_us = device_time_us - best.device_time_us
+        error_us = self._error_at(best, device_time_us) + abs(drift_ppm * 1e-6 * age_us)
+        return ClockEstimate(best.offset_us + drift_ppm * 1e-6 * age_us, drift_ppm, error_us, best.round_trip_us)
+
+    def _contradicts(self, reading: Reading) -> bool:
+        known = self.estimate(reading.device_time_us)
+        if known is None:
+            return False
+        return abs(known.offset_us - reading.offset_us) > known.error_us + reading.round_trip_us / 2 + RESOLUTION_US
+
+    @staticmethod
+    def _error_at(reading: Reading, device_time_us: int) -> float:
+        age_us = abs(device_time_us - reading.device_time_us)
+        return reading.round_trip_us / 2 + RESOLUTION_US + MAX_DRIFT_PPM * 1e-6 * age_us
+
+    def _drift_ppm(self) -> float:
+        if self._best[-1].device_time_us - self._best[0].device_time_us < DRIFT_SPAN_US:
+            return 0.0
+        origin_us, origin_offset = self._best[0].device_time_us, self._best[0].offset_us
+        weights = [1.0 / (reading.round_trip_us + 100) for reading in self._best]
+        times = [float(reading.device_time_us - origin_us) for reading in self._best]
+        offsets = [reading.offset_us - origin_offset for reading in self._best]
+        total = sum(weights)
+        mean_time = sum(w * t for w, t in zip(weights, times, strict=True)) / total
+        mean_offset = sum(w * o for w, o in zip(weights, offsets, strict=True)) / total
+        spread = sum(w * (t - mean_time) ** 2 for w, t in zip(weights, times, strict=True))
+        slope = sum(w * (t - mean_time) * (o - mean_offset) for w, t, o in zip(weights, times, offsets, strict=True)) / spread
+        return max(-MAX_DRIFT_PPM, min(MAX_DRIFT_PPM, slope * 1e6))

@@ -1,0 +1,79 @@
+"""Gain that moves in ramps, so that a change of loudness is never a step in the sound.
+
+Imports numpy and nothing else: the speaker process runs it inside its callback. A gain of exactly 1 leaves the samples
+untouched, bit for bit; a gain of exactly 0 gives zeros.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+RAMP_US = 10_000
+"""Length of a full ramp. Interrupt, pause, mute and volume all move within it."""
+
+
+def ramp_frames(rate_hz: int) -> int:
+    """Frames of a full ramp, at least 1."""
+    return max(1, rate_hz * RAMP_US // 1_000_000)
+
+
+class GainRamp:
+    """A linear gain of 0 to 1 that moves to its target in a straight line. Not thread-safe."""
+
+    def __init__(self, rate_hz: int, gain: float = 1.0) -> None:
+        self._frames = ramp_frames(rate_hz)
+        self._gain = gain
+        self._target = gain
+        self._left = 0
+
+    @property
+    def gain(self) -> float:
+        """The gain that the last frame had."""
+        return self._gain
+
+    @property
+    def target(self) -> float:
+        """The gain that it moves to."""
+        return self._target
+
+    @property
+    def settled(self) -> bool:
+        """Whether the target is reached."""
+        return self._left == 0
+
+    def move(self, target: float, frames: int | None = None) -> None:
+        """Move to `target` within `frames`, by default a full ramp, counted from the next frame."""
+        self._target = target
+        self._left = 0 if target == self._gain else (self._frames if frames is None else max(1, frames))
+
+    def jump(self, gain: float) -> None:
+        """Take a gain at once; for use where there is no sound."""
+        self._gain = self._target = gain
+        self._left = 0
+
+    def apply(self, pcm: NDArray[np.int16]) -> tuple[NDArray[np.int16], int]:
+        """The frames at their gain, and how many there are up to and including the last one with gain above 0."""
+        count = len(pcm)
+        if self._left == 0:
+            return self._constant(pcm)
+        moving = min(self._left, count)
+        steps = np.arange(1, moving + 1, dtype=np.float32) / self._left
+        gains = self._gain + (self._target - self._gain) * steps
+        if moving == self._left:
+            gains[-1] = self._target
+        self._left -= moving
+        self._gain = self._target if self._left == 0 else float(gains[-1]) if moving else self._gain
+        head = np.rint(pcm[:moving] * gains).astype(np.int16)
+        audible = int(np.flatnonzero(gains)[-1]) + 1 if gains.any() else 0
+        if moving == count:
+            return head, audible
+        tail, tail_audible = self._constant(pcm[moving:])
+        return np.concatenate((head, tail)), moving + tail_audible if tail_audible else audible
+
+    def _constant(self, pcm: NDArray[np.int16]) -> tuple[NDArray[np.int16], int]:
+        if self._gain == 1.0:
+            return pcm, len(pcm)
+        if self._gain == 0.0:
+            return np.zeros_like(pcm), 0
+        return np.rint(pcm * np.float32(self._gain)).astype(np.int16), len(pcm)

@@ -1,0 +1,1 @@
+"""What sound can be played into, each behind `AudioSink`."""

@@ -1,8 +1,8 @@
 """Generate the Python stubs of `proto/` beside their sources.
 
 Runs in two ways: as hatchling's build hook, for wheels and editable installs alike, and by hand as
-`python scripts/compile_protos.py [--descriptor-set FILE]`. Stubs are never committed: the compiler is pinned in
-`pyproject.toml` to the oldest protobuf runtime that we accept.
+`python scripts/compile_protos.py`, or `… --descriptor-set FILE` for an image of the sources instead. Stubs are never
+committed: the compiler is pinned in `pyproject.toml` to the oldest protobuf runtime that we accept.
 """
 
 from __future__ import annotations
@@ -58,10 +58,11 @@ class ProtoBuildHook(BuildHookInterface):  # type: ignore[misc]  # hatchling's c
 def main() -> None:
     """The command line."""
     parser = argparse.ArgumentParser(description="Generate the Python stubs of proto/.")
-    parser.add_argument("--descriptor-set", type=Path, help="also write a FileDescriptorSet (for buf and grpcurl) to this file")
+    parser.add_argument("--descriptor-set", type=Path, help="write a FileDescriptorSet (for buf and grpcurl) to this file instead")
     arguments = parser.parse_args()
-    generate()
-    if arguments.descriptor_set:
+    if arguments.descriptor_set is None:
+        generate()
+    else:
         protoc("--include_imports", "--include_source_info", f"--descriptor_set_out={arguments.descriptor_set}")
 
 

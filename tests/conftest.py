@@ -1,0 +1,15 @@
+"""What holds for all tests."""
+
+from __future__ import annotations
+
+import os
+
+from hypothesis import settings
+
+# Time limits of single examples fail on a busy machine; the limit of each test (pytest-timeout) is what counts.
+settings.register_profile("suite", deadline=None, max_examples=100, print_blob=True)
+settings.load_profile("suite")
+
+# A developer's own exporters, screen and relay address must not reach the code under test.
+for name in [name for name in os.environ if name.startswith(("OTEL_", "AVATAR_RELAY_")) and name != "AVATAR_RELAY_TEST_DATA"]:
+    del os.environ[name]

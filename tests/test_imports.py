@@ -1,0 +1,45 @@
+"""What each program brings into memory: a relay no audio and no GL, a device nothing of the relay, the speaker next to nothing."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+
+import pytest
+
+from tests.data import PROJECT_ROOT
+
+AUDIO_AND_GL = frozenset({"pyaudio", "pygame", "OpenGL", "opuslib_next", "soxr", "edge_client"})
+RELAY_ONLY = frozenset({"relay_server", "grpc_reflection", "grpc_health", "grpc_channelz", "soundfile", "grpc_tools"})
+HEAVY = frozenset({"grpc", "google", "opentelemetry", "pygame", "OpenGL", "PIL", "asyncio", "relay_server"})
+
+
+def modules_after(statement: str) -> frozenset[str]:
+    """Top-level modules in memory of a fresh Python after a statement."""
+    code = f"{statement}\nimport sys\nprint(*{{name.partition('.')[0] for name in sys.modules}})"
+    done = subprocess.run([sys.executable, "-c", code], cwd=PROJECT_ROOT, capture_output=True, text=True, timeout=50, check=False)
+    assert done.returncode == 0, done.stderr
+    return frozenset(done.stdout.split())
+
+
+@pytest.mark.parametrize(
+    ("module", "absent"),
+    [
+        ("relay_server", AUDIO_AND_GL),
+        ("relay_server.server", AUDIO_AND_GL),
+        ("relay_server.cli", AUDIO_AND_GL),
+        ("relay_server.publisher", AUDIO_AND_GL),
+        ("edge_client", RELAY_ONLY),
+        ("edge_client.app", RELAY_ONLY),
+        ("edge_client.cli", RELAY_ONLY),
+        ("edge_client.audio.speaker", HEAVY),
+    ],
+)
+def test_import_brings_nothing_foreign(module: str, absent: frozenset[str]) -> None:
+    """So that a relay runs without a sound card and a Pi without the server's packages."""
+    assert modules_after(f"import {module}") & absent == set()
+
+
+def test_modules_after_sees_what_is_imported() -> None:
+    """The check itself can fail."""
+    assert {"wave", "asyncio"} <= modules_after("import wave\nimport asyncio.queues")

@@ -1,0 +1,118 @@
+"""The shape of the wire, beyond what `buf lint` and `buf breaking` hold (`scripts/lint` runs those)."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from google.protobuf.descriptor import Descriptor, EnumDescriptor, FileDescriptor
+from google.protobuf.descriptor_pb2 import DescriptorProto, FileDescriptorSet
+
+from avatar_relay.v1 import admin_service_pb2, device_service_pb2, media_pb2, publisher_service_pb2
+from tests.data import PROJECT_ROOT
+
+FILES: tuple[FileDescriptor, ...] = tuple(
+    module.DESCRIPTOR for module in (media_pb2, device_service_pb2, publisher_service_pb2, admin_service_pb2)
+)
+STREAMED = ("AttachRequest", "AttachResponse", "PublishRequest", "PublishResponse")
+BASELINE = PROJECT_ROOT / "proto" / "baseline.binpb"
+
+
+def all_messages() -> Iterator[Descriptor]:
+    """Every message, nested ones too."""
+    waiting = [message for file in FILES for message in file.message_types_by_name.values()]
+    while waiting:
+        message = waiting.pop()
+        yield message
+        waiting.extend(message.nested_types)
+
+
+def all_enums() -> Iterator[EnumDescriptor]:
+    """Every enumeration."""
+    for file in FILES:
+        yield from file.enum_types_by_name.values()
+    for message in all_messages():
+        yield from message.enum_types
+
+
+def message_named(name: str) -> Descriptor:
+    """A message of the package."""
+    (found,) = (message for message in all_messages() if message.full_name == f"avatar_relay.v1.{name}")
+    return found
+
+
+@pytest.mark.parametrize("name", STREAMED)
+def test_streamed_message_is_one_oneof(name: str) -> None:
+    """So that each message says one thing, and its place in the stream is its place in effect."""
+    message = message_named(name)
+    (oneof,) = message.oneofs
+    assert list(oneof.fields) == list(message.fields)
+
+
+@pytest.mark.parametrize("enum", list(all_enums()), ids=lambda enum: str(enum.name))
+def test_enum_begins_with_unspecified(enum: EnumDescriptor) -> None:
+    """0 means that nothing was said."""
+    assert enum.values[0].number == 0
+    assert enum.values[0].name.endswith("_UNSPECIFIED")
+
+
+def test_both_legs_carry_the_same_media() -> None:
+    """A payload holds nothing that differs by device, so that it is encoded once however many devices get it."""
+    to_device = message_named("AttachResponse").fields_by_name["media"].message_type
+    from_publisher = message_named("PublishRequest").fields_by_name["media"].message_type
+    assert to_device is from_publisher
+    assert "device_id" not in message_named("Payload").fields_by_name
+
+
+def test_later_fields_are_reserved() -> None:
+    """Numbers kept for the microphone and for starting devices together are not given away."""
+    attach = DescriptorProto()
+    message_named("AttachRequest").CopyToProto(attach)
+    opening = DescriptorProto()
+    message_named("ConversationOpen").CopyToProto(opening)
+    assert "uplink" in attach.reserved_name
+    assert [(kept.start, kept.end) for kept in attach.reserved_range] == [(16, 20)]
+    assert "start_at" in opening.reserved_name
+
+
+def test_units_are_in_names() -> None:
+    """A time or a size on the wire says its unit; timestamps of one name never differ in unit."""
+    vague = ("time", "duration", "position", "size", "length", "timeout", "rate", "after")
+    assert [f"{message.name}.{field.name}" for message in all_messages() for field in message.fields if field.name.endswith(vague)] == []
+
+
+def test_stubs_are_those_of_the_sources(tmp_path: Path) -> None:
+    """The generated modules were made from the .proto files as they are now."""
+    image = tmp_path / "image.binpb"
+    script = PROJECT_ROOT / "scripts" / "compile_protos.py"
+    subprocess.run([sys.executable, str(script), "--descriptor-set", str(image)], check=True, capture_output=True, timeout=50)
+    compiled = {file.name: file for file in FileDescriptorSet.FromString(image.read_bytes()).file}
+    for file in FILES:
+        source = compiled[file.name]
+        source.ClearField("source_code_info")
+        for message in source.message_type:
+            _drop_json_names(message)
+        stub = type(source)()
+        file.CopyToProto(stub)
+        for message in stub.message_type:
+            _drop_json_names(message)
+        assert stub == source, f"{file.name}: run scripts/compile_protos.py"
+
+
+def _drop_json_names(message: DescriptorProto) -> None:
+    """protoc writes them into images and not into stubs; they follow from the names."""
+    for field in message.field:
+        field.ClearField("json_name")
+    for nested in message.nested_type:
+        _drop_json_names(nested)
+
+
+def test_baseline_holds_our_files_alone() -> None:
+    """What `buf breaking` compares with: all our services, no source comments."""
+    baseline = FileDescriptorSet.FromString(BASELINE.read_bytes())
+    ours = [file for file in baseline.file if file.package == "avatar_relay.v1"]
+    assert {service.name for file in ours for service in file.service} == {"DeviceService", "PublisherService", "AdminService"}
+    assert not any(file.HasField("source_code_info") for file in ours)

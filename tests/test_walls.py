@@ -1,0 +1,171 @@
+"""The walls between the rooms of the house, kept by reading all sources. What is not listed here as an adapter is pure."""
+
+from __future__ import annotations
+
+import pytest
+
+from tests.data import PROJECT_ROOT
+from tests.walls import Module, cycle, forbidden_imports, generated_types, impurities, is_in, parse, read_sources
+
+PROGRAMS = {"relay_server": "edge_client", "edge_client": "relay_server"}
+"""Each program with the one that it never imports."""
+
+ADAPTERS = frozenset(
+    {
+        # composition roots: the only places that read a clock or the environment, or start a thread or a process
+        "edge_client.__main__",
+        "edge_client.app",
+        "edge_client.cli",
+        "relay_server.__main__",
+        "relay_server.cli",
+        "relay_server.relayctl",
+        "relay_server.server",
+        # adapters
+        "avatar_relay.tracing",
+        "edge_client.audio.sinks",
+        "edge_client.face.flat",
+        "edge_client.face.window",
+        "edge_client.transport",
+        "relay_server.publisher",
+        "relay_server.service",
+        "relay_server.sources",
+    }
+)
+"""Rooms that may touch the world. All others are pure: no async, no I/O, no clock, no logger, and no adapter imported."""
+
+PURE_INSIDE_ADAPTERS = frozenset({"relay_server.sources.source"})
+"""Modules that lie in an adapter's room and are pure all the same."""
+
+WIRE = frozenset(
+    {
+        "avatar_relay.avatarkit",
+        "avatar_relay.wire",
+        "edge_client.transport",
+        "relay_server.publisher",
+        "relay_server.relayctl",
+        "relay_server.service",
+    }
+)
+"""Rooms that know generated protobuf types."""
+
+LEAVES = frozenset({"avatar_relay.arkit", "avatar_relay.ids", "avatar_relay.limits", "avatar_relay.reasons", "edge_client.errors"})
+"""Modules that import nothing of ours."""
+
+
+@pytest.fixture(scope="module")
+def house() -> dict[str, Module]:
+    """All modules of both programs and of their contract."""
+    sources = read_sources(PROJECT_ROOT / "proto", "avatar_relay")
+    for program in PROGRAMS:
+        sources |= read_sources(PROJECT_ROOT, program)
+    return parse(sources)
+
+
+def pure_rooms(modules: dict[str, Module]) -> frozenset[str]:
+    """What is not an adapter's."""
+    return frozenset(name for name in modules if not is_in(name, ADAPTERS) or name in PURE_INSIDE_ADAPTERS)
+
+
+def assert_none(found: list[str]) -> None:
+    """Fails with one finding a line."""
+    assert not found, "\n".join(found)
+
+
+@pytest.mark.parametrize(("program", "other"), PROGRAMS.items())
+def test_programs_never_import_each_other(house: dict[str, Module], program: str, other: str) -> None:
+    """What both need is the contract in `avatar_relay`."""
+    assert_none(forbidden_imports(house, frozenset({program}), frozenset({other}), "the programs do not know each other"))
+
+
+def test_contract_imports_neither_program(house: dict[str, Module]) -> None:
+    """`avatar_relay` is below both."""
+    assert_none(forbidden_imports(house, frozenset({"avatar_relay"}), frozenset(PROGRAMS), "the contract is below the programs"))
+
+
+def test_pure_rooms_are_pure(house: dict[str, Module]) -> None:
+    """A pure room has no clock, I/O, thread, logger, environment or coroutine."""
+    assert_none(impurities(house, pure_rooms(house)))
+
+
+def test_pure_rooms_import_no_adapter(house: dict[str, Module]) -> None:
+    """Imports point inwards: adapters know the core, never the reverse."""
+    adapters = frozenset(house) - pure_rooms(house)
+    found = [
+        f"{name}:{found.line} imports {found.target}, an adapter"
+        for name in sorted(pure_rooms(house))
+        for found in house[name].imports
+        if found.target in adapters
+    ]
+    assert_none(found)
+
+
+def test_protobuf_types_stop_at_adapters(house: dict[str, Module]) -> None:
+    """Only the wire's rooms know generated classes."""
+    assert_none(generated_types(house, WIRE))
+
+
+def test_leaves_import_nothing_of_ours(house: dict[str, Module]) -> None:
+    """Errors, limits and names are at the bottom."""
+    assert_none(forbidden_imports(house, LEAVES, frozenset({"avatar_relay", *PROGRAMS}), "a leaf imports nothing of ours"))
+
+
+def test_no_import_circles(house: dict[str, Module]) -> None:
+    """Each room can be understood without those above it."""
+    assert_none(cycle(house))
+
+
+def test_lists_name_what_exists(house: dict[str, Module]) -> None:
+    """A room that is gone leaves these lists."""
+    listed = ADAPTERS | PURE_INSIDE_ADAPTERS | WIRE | LEAVES
+    assert_none(sorted(room for room in listed if not any(is_in(name, frozenset({room})) for name in house)))
+
+
+# --- the checker itself --------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("source", "text"),
+    [
+        ("import asyncio", "a:1 imports asyncio"),
+        ("from os import environ", "a:1 imports os"),
+        ("def f():\n    import time", "a:2 imports time"),
+        ("import logging.handlers", "a:1 imports logging.handlers"),
+        ("async def f(): ...", "a:1 is asynchronous"),
+        ("x = open('y')", "a:1 calls open"),
+    ],
+)
+def test_checker_finds_impurities(source: str, text: str) -> None:
+    """Each way of touching the world is found, inside functions too."""
+    (found,) = impurities(parse({"a": source}), frozenset({"a"}))
+    assert found.startswith(text)
+
+
+def test_checker_lets_pure_code_pass() -> None:
+    """Numbers, data classes and our own names are no impurity."""
+    source = "import numpy as np\nfrom dataclasses import dataclass\nfrom a import timer\nimport a.open\n"
+    assert_none(impurities(parse({"a.b": source, "a": ""}), frozenset({"a.b"})))
+
+
+def test_checker_finds_the_other_program() -> None:
+    """`from package import module` and `import package.module` both count."""
+    modules = parse({"x.a": "from y import z", "x.b": "import y.z", "x.c": "import yy", "y": "", "y.z": ""})
+    found = forbidden_imports(modules, frozenset({"x"}), frozenset({"y"}), "no")
+    assert found == ["x.a:1 imports y.z: no", "x.b:1 imports y.z: no"]
+
+
+def test_checker_finds_generated_types() -> None:
+    """In all ways of importing them."""
+    source = "from avatar_relay.v1 import media_pb2\nfrom avatar_relay.v1.media_pb2 import Media\nfrom google.protobuf import any_pb2\n"
+    assert len(generated_types(parse({"core": source, "wire": source}), frozenset({"wire"}))) == 3
+
+
+def test_checker_finds_circles() -> None:
+    """Also through a third module and imports inside functions."""
+    assert cycle(parse({"a": "import b", "b": "from c import x", "c": "def f():\n    import a"})) != []
+    assert_none(cycle(parse({"a": "import b", "b": "from c import x", "c": ""})))
+
+
+def test_checker_refuses_relative_imports() -> None:
+    """They would hide what is imported from the reader, and from this checker."""
+    with pytest.raises(ValueError, match="relative import"):
+        parse({"a.b": "from . import c"})

@@ -1,0 +1,123 @@
+"""A checker of the walls between rooms: reads sources, imports nothing.
+
+It works on `{dotted module name: source text}`, so that it can be shown to find what it should in a few lines of code.
+"""
+
+from __future__ import annotations
+
+import ast
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from graphlib import CycleError, TopologicalSorter
+from pathlib import Path
+
+IMPURE_IMPORTS = frozenset(
+    {
+        *("concurrent", "multiprocessing", "queue", "subprocess", "threading"),
+        *("asyncio", "fcntl", "grpc", "mmap", "os", "selectors", "shutil", "signal", "socket", "sys", "tempfile"),
+        *("ctypes", "OpenGL", "pyaudio", "pygame", "soundfile"),
+        *("datetime", "logging", "opentelemetry", "time"),
+    }
+)
+"""Top-level modules that bring a clock, I/O, threads, a logger or the environment."""
+IMPURE_CALLS = frozenset({"open", "print", "input"})
+GENERATED = re.compile(r"_pb2(_grpc)?$")
+
+
+@dataclass(frozen=True, slots=True)
+class Import:
+    """Module `target` is imported at `line`."""
+
+    target: str
+    line: int
+
+
+@dataclass(frozen=True, slots=True)
+class Module:
+    """A parsed source file."""
+
+    name: str
+    tree: ast.Module
+    imports: tuple[Import, ...]
+
+
+def read_sources(root: Path, package: str) -> dict[str, str]:
+    """All modules of a package below the import root `root`, without generated ones."""
+    sources = {}
+    for path in sorted((root / package).rglob("*.py")):
+        name = ".".join(path.relative_to(root).with_suffix("").parts).removesuffix(".__init__")
+        if not GENERATED.search(name):
+            sources[name] = path.read_text(encoding="utf-8")
+    return sources
+
+
+def parse(sources: Mapping[str, str]) -> dict[str, Module]:
+    """Parse all; `from package import module` counts as an import of the module."""
+    modules = {}
+    for name, source in sources.items():
+        tree = ast.parse(source, name)
+        modules[name] = Module(name, tree, tuple(dict.fromkeys(_imports(tree, frozenset(sources)))))
+    return modules
+
+
+def _imports(tree: ast.Module, known: frozenset[str]) -> Iterator[Import]:
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            for alias in node.names:
+                yield Import(alias.name, node.lineno)
+        elif isinstance(node, ast.ImportFrom):
+            if node.level or node.module is None:
+                raise ValueError(f"line {node.lineno}: a relative import; this project writes them in full")
+            for alias in node.names:
+                inner = f"{node.module}.{alias.name}"
+                yield Import(inner if inner in known or GENERATED.search(inner) else node.module, node.lineno)
+
+
+def is_in(module: str, rooms: frozenset[str]) -> bool:
+    """Whether a module is one of `rooms`, or lies inside one."""
+    return any(module == room or module.startswith(room + ".") for room in rooms)
+
+
+def forbidden_imports(modules: Mapping[str, Module], inside: frozenset[str], targets: frozenset[str], why: str) -> list[str]:
+    """Imports of `targets` in the rooms `inside`, in words."""
+    return [
+        f"{module.name}:{found.line} imports {found.target}: {why}"
+        for module in modules.values()
+        if is_in(module.name, inside)
+        for found in module.imports
+        if is_in(found.target, targets)
+    ]
+
+
+def impurities(modules: Mapping[str, Module], pure: frozenset[str]) -> list[str]:
+    """What the modules in `pure` do that pure code may not: clocks, I/O, threads, loggers, coroutines."""
+    found = forbidden_imports(modules, pure, IMPURE_IMPORTS, "a pure room has no clock, I/O, thread, logger or environment")
+    for name in sorted(pure):
+        for node in ast.walk(modules[name].tree):
+            if isinstance(node, ast.AsyncFunctionDef | ast.Await | ast.AsyncFor | ast.AsyncWith):
+                found.append(f"{name}:{node.lineno} is asynchronous: a pure room never waits")
+            if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id in IMPURE_CALLS:
+                found.append(f"{name}:{node.lineno} calls {node.func.id}: a pure room does no I/O")
+    return found
+
+
+def generated_types(modules: Mapping[str, Module], allowed: frozenset[str]) -> list[str]:
+    """Imports of generated protobuf modules outside the rooms `allowed`."""
+    return [
+        f"{module.name}:{found.line} imports {found.target}: protobuf types stop at the adapters"
+        for module in modules.values()
+        if not is_in(module.name, allowed)
+        for found in module.imports
+        if GENERATED.search(found.target) or is_in(found.target, frozenset({"google.protobuf", "google.rpc"}))
+    ]
+
+
+def cycle(modules: Mapping[str, Module]) -> list[str]:
+    """One import circle among the modules, empty where there is none."""
+    graph = {name: {found.target for found in module.imports if found.target in modules} for name, module in modules.items()}
+    try:
+        TopologicalSorter(graph).prepare()
+    except CycleError as error:
+        return list(error.args[1])
+    return []

@@ -33,7 +33,7 @@ ADAPTERS = frozenset(
 )
 """Rooms that may touch the world. All others are pure: no async, no I/O, no clock, no logger, and no adapter imported."""
 
-PURE_INSIDE_ADAPTERS = frozenset({"relay_server.sources.source"})
+PURE_INSIDE_ADAPTERS: frozenset[str] = frozenset()
 """Modules that lie in an adapter's room and are pure all the same."""
 
 WIRE = frozenset(

@@ -92,9 +92,10 @@ def forbidden_imports(modules: Mapping[str, Module], inside: frozenset[str], tar
 
 def impurities(modules: Mapping[str, Module], pure: frozenset[str]) -> list[str]:
     """What the modules in `pure` do that pure code may not: clocks, I/O, threads, loggers, coroutines."""
-    found = forbidden_imports(modules, pure, IMPURE_IMPORTS, "a pure room has no clock, I/O, thread, logger or environment")
-    for name in sorted(pure):
-        for node in ast.walk(modules[name].tree):
+    rooms = {name: modules[name] for name in sorted(pure)}
+    found = forbidden_imports(rooms, pure, IMPURE_IMPORTS, "a pure room has no clock, I/O, thread, logger or environment")
+    for name, module in rooms.items():
+        for node in ast.walk(module.tree):
             if isinstance(node, ast.AsyncFunctionDef | ast.Await | ast.AsyncFor | ast.AsyncWith):
                 found.append(f"{name}:{node.lineno} is asynchronous: a pure room never waits")
             if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id in IMPURE_CALLS:

@@ -1,0 +1,122 @@
+"""Where and how the face is drawn: the first way that works, and why the better ones did not.
+
+Order: on the desktop (X or Wayland) when the environment names one, else on the console (KMS) of each graphics card with a screen
+attached, else off-screen; in each place GLES first, then the vector face. With `headless` only off-screen.
+"""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import dataclass
+from typing import Literal, assert_never
+
+from edge_client.errors import AssetError, ScreenError
+from edge_client.face.renderer import Renderer
+from edge_client.face.window import connected_cards, has_desktop, start_sdl
+
+RendererChoice = Literal["auto", "gles", "flat"]
+
+_log = logging.getLogger(__name__)
+
+_INSTALL = (
+    "apt install libegl1 libgles2 libgl1-mesa-dri libgbm1 libdrm2; on the console the user must be in the groups video, render and input"
+)
+_CAPTION = "avatar-relay"
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """One way to try: what draws, and where."""
+
+    kind: Literal["gles", "flat"]
+    where: Literal["desktop", "console", "off-screen"]
+    card: int | None = None
+    """The DRM card of a console."""
+
+
+def places(choice: RendererChoice, *, headless: bool, desktop: bool, cards: list[int]) -> list[Place]:
+    """The ways to try, best first. Pure."""
+    kinds: tuple[Literal["gles", "flat"], ...]
+    match choice:
+        case "auto":
+            kinds = ("gles", "flat")
+        case "gles" | "flat":
+            kinds = (choice,)
+        case _:
+            assert_never(choice)
+    found: list[Place] = []
+    if not headless and desktop:
+        found += [Place(kind, "desktop") for kind in kinds]
+    elif not headless:
+        found += [Place(kind, "console", card) for kind in kinds for card in cards]
+    return found + [Place(kind, "off-screen") for kind in kinds]
+
+
+def open_renderer(*, choice: RendererChoice, size: tuple[int, int], fullscreen: bool, headless: bool) -> Renderer:
+    """The best renderer that works here; logs why better ones did not, and a warning when nobody will see it though a window was asked for.
+
+    `size` is width and height in pixels, 64 to 8,192 each; a full screen and a console take the screen's own size instead. Call it
+    on the main thread, once at a time in a process: SDL has one display. Raises `ScreenError` when nothing works.
+    """
+    if not all(64 <= side <= 8192 for side in size):
+        raise ScreenError(f"a picture of {size[0]}x{size[1]} pixels can not be: each side is 64 to 8192")
+    ways = places(choice, headless=headless, desktop=has_desktop(), cards=connected_cards())
+    reasons: list[str] = []
+    if not headless and ways[0].where == "off-screen":
+        reasons.append("no window: neither DISPLAY nor WAYLAND_DISPLAY is set, and no screen is attached to a graphics card")
+        _log.warning("Drawing off-screen: %s", reasons[0])
+    for way in ways:
+        try:
+            renderer = _open(way, size, fullscreen)
+        except (ScreenError, AssetError) as error:
+            reasons.append(f"{way.kind} {way.where}: {error}")
+            _log.warning("No face by %s %s: %s", way.kind, way.where, error)
+            continue
+        _log.info("The face is drawn by %s", renderer.name)
+        return renderer
+    raise ScreenError("no way to draw works: " + "; ".join(reasons) + f". Install what is missing: {_INSTALL}")
+
+
+def _open(way: Place, size: tuple[int, int], fullscreen: bool) -> Renderer:
+    import pygame  # after `window` has set its environment; and off-screen programs without a face do not need it
+
+    whole = way.where == "console" or (fullscreen and way.where == "desktop")
+    try:
+        start_sdl(_driver(way), way.card)
+        if whole:
+            size = pygame.display.get_desktop_sizes()[0]
+        renderer = _make(way, size, pygame.FULLSCREEN if whole else 0)
+    except pygame.error as error:
+        pygame.display.quit()
+        raise ScreenError(f"SDL says: {error}") from error
+    except (ScreenError, AssetError):
+        pygame.display.quit()
+        raise
+    if way.where != "off-screen":
+        pygame.display.set_caption(_CAPTION)
+        pygame.mouse.set_visible(not whole)
+    return renderer
+
+
+def _driver(way: Place) -> str | None:
+    match way.where:
+        case "desktop":
+            return None
+        case "console":
+            return "kmsdrm"
+        case "off-screen":
+            return "offscreen" if way.kind == "gles" else "dummy"
+        case _:
+            assert_never(way.where)
+
+
+def _make(way: Place, size: tuple[int, int], flags: int) -> Renderer:
+    import pygame
+
+    if way.kind == "gles":
+        from edge_client.face.gles import GlesRenderer  # costs 0.2 s of imports that the vector face does not need
+
+        return GlesRenderer(size, flags, way.where)
+    from edge_client.face.flat import FlatRenderer
+
+    return FlatRenderer(pygame.display.set_mode(size, flags, 32), f"the vector face, {way.where} ({pygame.display.get_driver()})")

@@ -1,0 +1,65 @@
+"""SDL's side of a face: environment before it starts, driver and card choice, and the window's events."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+os.environ.setdefault("PYGAME_HIDE_SUPPORT_PROMPT", "1")
+
+import pygame
+
+DRM_ROOT = Path("/sys/class/drm")
+
+_SETTINGS = {
+    "SDL_NO_SIGNAL_HANDLERS": "1",  # the program's own handlers stop it
+    "SDL_VIDEO_X11_NET_WM_BYPASS_COMPOSITOR": "0",
+}
+
+
+def connected_cards(root: Path = DRM_ROOT) -> list[int]:
+    """The numbers of the DRM cards that have a screen attached, lowest first.
+
+    On a Raspberry Pi 5 the GPU and the display controllers are cards of their own, and their order changes from boot to boot.
+    """
+    cards = set()
+    for status in root.glob("card*-*/status"):
+        number = status.parent.name.removeprefix("card").split("-", 1)[0]
+        try:
+            connected = status.read_text().strip() == "connected"
+        except OSError:
+            continue
+        if connected and number.isdecimal():
+            cards.add(int(number))
+    return sorted(cards)
+
+
+def has_desktop() -> bool:
+    """Whether the environment names an X or Wayland display."""
+    return bool(os.environ.get("DISPLAY") or os.environ.get("WAYLAND_DISPLAY"))
+
+
+def start_sdl(driver: str | None, card: int | None = None) -> None:
+    """(Re)start SDL's video with a driver, or with its own choice for None. Raises `pygame.error`."""
+    pygame.display.quit()
+    for name, value in _SETTINGS.items():
+        os.environ.setdefault(name, value)
+    _set("SDL_VIDEODRIVER", driver)
+    _set("SDL_KMSDRM_DEVICE_INDEX", None if card is None else str(card))
+    pygame.display.init()
+
+
+def poll_window() -> bool:
+    """Take all waiting events; False once a person closed the window or pressed Escape."""
+    stay = True
+    for event in pygame.event.get():
+        if event.type == pygame.QUIT or (event.type == pygame.KEYDOWN and event.key == pygame.K_ESCAPE):
+            stay = False
+    return stay
+
+
+def _set(name: str, value: str | None) -> None:
+    if value is None:
+        os.environ.pop(name, None)
+    else:
+        os.environ[name] = value

@@ -50,8 +50,8 @@ class MotionChunk:
 class Performance:
     """One conversation's media. `items` ends with the conversation; it is read once, by one task.
 
-    `motion_format` is None where there is sound only. Reading `items` may raise `SourceError` midway; close it
-    (`aclose`) when it is given up early.
+    `motion_format` is None where there is sound only. Reading `items` may raise `SourceError` midway. It may be given
+    up early.
     """
 
     audio_format: AudioFormat

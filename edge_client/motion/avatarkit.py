@@ -1,0 +1,111 @@
+"""AvatarKit's FLAME keyframes to poses.
+
+Rotations are taken exactly: FLAME's axes are the pose's (x to the face's left, y up, z out of the face), and its
+joints are ours. The jaw's rotation becomes the weight that turns the head's own jaw by the same angle. What each
+expression coefficient means in AvatarKit's basis is not public: a linear map, fitted on recorded conversations, turns
+them into mouth weights (`scripts/fit_flame_map.py`; how good it is stands beside it).
+"""
+
+from __future__ import annotations
+
+import io
+import zipfile
+from dataclasses import dataclass
+from functools import cache
+from importlib import resources
+from importlib.resources.abc import Traversable
+
+import numpy as np
+from numpy.typing import NDArray
+
+from avatar_relay import avatarkit
+from avatar_relay.arkit import ARKIT_INDEX
+from avatar_relay.avatarkit import EXPRESSION, EYE_LID, EYE_POSE, JAW_POSE, NECK_POSE, ROTATION, AvatarKitError, Keyframes
+from edge_client.errors import AssetError, UndecodableError
+from edge_client.motion.pose import HEAD_ROTATION, LEFT_EYE_ROTATION, NECK_ROTATION, POSE_SIZE, RIGHT_EYE_ROTATION, Poses
+
+JAW_OPEN_RAD = 0.443
+"""Rotation of the jaw at `jawOpen` 1: 25.4°, measured on the ARKit "Face Units" of the head that is drawn."""
+JAW_SIDE_RAD = 0.2
+"""Rotation of the jaw to a side at `jawLeft` or `jawRight` 1: about the 11° that people can do."""
+
+EXPRESSION_SIZE = EXPRESSION.stop - EXPRESSION.start
+DEFAULT_MAP = "flame_map.npz"
+MAX_MAP_BYTES = 1 << 20
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class FlameMap:
+    """Expression coefficients to ARKit weights: max(0, expression @ `matrix` + `offset`) on the columns `targets`.
+
+    `matrix` has the shape (EXPRESSION_SIZE, targets); `targets` are indices into a pose.
+    """
+
+    matrix: NDArray[np.float32]
+    offset: NDArray[np.float32]
+    targets: NDArray[np.intp]
+
+    def weights(self, expression: NDArray[np.float32]) -> NDArray[np.float32]:
+        """Weights of rows of coefficients, from 0 to 1."""
+        return np.clip(expression @ self.matrix + self.offset, 0.0, 1.0)
+
+
+def load_flame_map(file: Traversable) -> FlameMap:
+    """Read a map (`matrix`, `offset`, `names` in an .npz). Raises `AssetError`."""
+    try:
+        with file.open("rb") as stream:
+            data = stream.read(MAX_MAP_BYTES)
+        with np.load(io.BytesIO(data), allow_pickle=False) as arrays:
+            matrix, offset = arrays["matrix"].astype(np.float32), arrays["offset"].astype(np.float32)
+            names = [str(name) for name in arrays["names"]]
+    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
+        raise AssetError(f"{file.name} is not a FLAME map: {error}") from error
+    unknown = [name for name in names if name not in ARKIT_INDEX]
+    if unknown or matrix.shape != (EXPRESSION_SIZE, len(names)) or offset.shape != (len(names),):
+        raise AssetError(f"{file.name} is not a FLAME map: its matrix is {matrix.shape}, its unknown names are {unknown}")
+    if not (np.isfinite(matrix).all() and np.isfinite(offset).all()):
+        raise AssetError(f"{file.name} is not a FLAME map: it holds numbers that are not finite")
+    return FlameMap(matrix, offset, np.array([ARKIT_INDEX[name] for name in names], np.intp))
+
+
+@cache
+def default_flame_map() -> FlameMap:
+    """The map that ships with the package; read once. Raises `AssetError`."""
+    return load_flame_map(resources.files("edge_client.motion") / "assets" / DEFAULT_MAP)
+
+
+class AvatarKitDecoder:
+    """Decodes AvatarKit v2 motion messages."""
+
+    def __init__(self, flame_map: FlameMap) -> None:
+        self._map = flame_map
+
+    def decode(self, data: bytes) -> Poses:
+        """See `MotionDecoder`."""
+        try:
+            keyframes = avatarkit.read(data).keyframes
+        except AvatarKitError as error:
+            raise UndecodableError(f"motion payload: {error}") from error
+        return self._poses(keyframes)
+
+    def _poses(self, keyframes: Keyframes) -> Poses:
+        poses = np.zeros((len(keyframes), POSE_SIZE), np.float32)
+        poses[:, self._map.targets] = self._map.weights(keyframes[:, EXPRESSION])
+        jaw = keyframes[:, JAW_POSE]
+        _add(poses, "jawOpen", jaw[:, 0] / JAW_OPEN_RAD)
+        _add(poses, "jawLeft", jaw[:, 1] / JAW_SIDE_RAD)
+        _add(poses, "jawRight", -jaw[:, 1] / JAW_SIDE_RAD)
+        lids = keyframes[:, EYE_LID]
+        _add(poses, "eyeBlinkLeft", lids[:, 0])
+        _add(poses, "eyeBlinkRight", lids[:, 1])
+        eyes = keyframes[:, EYE_POSE]
+        poses[:, HEAD_ROTATION] = keyframes[:, ROTATION]
+        poses[:, NECK_ROTATION] = keyframes[:, NECK_POSE]
+        poses[:, LEFT_EYE_ROTATION] = eyes[:, :3]
+        poses[:, RIGHT_EYE_ROTATION] = eyes[:, 3:]
+        return poses
+
+
+def _add(poses: Poses, name: str, weights: NDArray[np.float32]) -> None:
+    column = poses[:, ARKIT_INDEX[name]]
+    np.clip(column + weights, 0.0, 1.0, out=column)

@@ -1,0 +1,84 @@
+"""From timed visemes to keyframes: neighbours blend, closures are kept.
+
+Each viseme rules the mouth while it lasts and fades before and after (dominance functions, after Cohen and Massaro
+1993): at any time the mouth is the mean of all, weighted by how strongly each rules there. What closes the lips is
+not left to the mean: around its middle the mouth goes to the closed shape whatever the neighbours ask for, and a
+closure that is shorter than the distance of two keyframes is moved onto the nearest one, so that it is seen.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from relay_server.sources.mouth import MOUTH_SIZE, Mouths
+from relay_server.sources.visemes import Viseme, visemes_of
+
+SPREAD_S = 0.055
+"""Time in which a viseme's rule fades to 1/e before and after it: about half a phoneme."""
+CLOSING_S = 0.06
+"""Time in which lips close and open again (bilabial gestures take 50 to 80 ms)."""
+
+
+@dataclass(frozen=True, slots=True)
+class Phoneme:
+    """A phoneme with its place on the media line, in seconds; `ipa` is empty for a pause."""
+
+    ipa: str
+    start_s: float
+    end_s: float
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Segment:
+    viseme: Viseme
+    start_s: float
+    end_s: float
+
+
+def keyframes(phonemes: Sequence[Phoneme], times_s: NDArray[np.float64]) -> Mouths:
+    """Mouths at `times_s` (rising), shape (times, MOUTH_SIZE). At rest where there is no phoneme at all."""
+    segments = _segments(phonemes)
+    if not segments or not times_s.size:
+        return np.zeros((times_s.size, MOUTH_SIZE))
+    shapes = np.stack([segment.viseme.mouth for segment in segments])
+    rule = _rule(segments, times_s)
+    mouths: Mouths = (rule @ shapes) / rule.sum(axis=1, keepdims=True)
+    for segment in segments:
+        if segment.viseme.closes:
+            closed = _closed(segment, times_s)[:, np.newaxis]
+            mouths = mouths * (1 - closed) + segment.viseme.mouth * closed
+    return mouths
+
+
+def _segments(phonemes: Sequence[Phoneme]) -> list[_Segment]:
+    segments: list[_Segment] = []
+    for phoneme in phonemes:
+        visemes = visemes_of(phoneme.ipa)
+        edges = np.linspace(phoneme.start_s, phoneme.end_s, len(visemes) + 1)
+        segments += [_Segment(viseme, edges[i], edges[i + 1]) for i, viseme in enumerate(visemes)]
+    return segments
+
+
+def _rule(segments: Sequence[_Segment], times_s: NDArray[np.float64]) -> NDArray[np.float64]:
+    """How strongly each segment rules at each time, shape (times, segments)."""
+    starts = np.array([segment.start_s for segment in segments])
+    ends = np.array([segment.end_s for segment in segments])
+    strengths = np.array([segment.viseme.strength for segment in segments])
+    times = times_s[:, np.newaxis]
+    distance = np.maximum(np.maximum(starts - times, times - ends), 0.0)
+    # The floor keeps the mean defined far from every segment: there the nearest one wins.
+    return np.asarray(strengths * (np.exp(-((distance / SPREAD_S) ** 2)) + 1e-9 / (1.0 + distance)))
+
+
+def _closed(segment: _Segment, times_s: NDArray[np.float64]) -> NDArray[np.float64]:
+    """How far a closure has the mouth at each time, 0 to 1; it is 1 at one keyframe at least."""
+    distance = np.maximum(np.maximum(segment.start_s - times_s, times_s - segment.end_s), 0.0)
+    nearest = np.argmin(np.abs(times_s - (segment.start_s + segment.end_s) / 2))
+    if abs(times_s[nearest] - (segment.start_s + segment.end_s) / 2) <= CLOSING_S:
+        distance[nearest] = 0.0
+    open_ = np.clip(distance / CLOSING_S, 0.0, 1.0)
+    return np.asarray(1.0 - open_ * open_ * (3.0 - 2.0 * open_))

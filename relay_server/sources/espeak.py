@@ -1,0 +1,136 @@
+"""libespeak-ng by ctypes: text to samples, with the phonemes and their places.
+
+The library keeps its state in globals and is not re-entrant: one lock serves the whole process, and one call speaks
+one short piece, so that nobody waits long. Facts are those of `speak_lib.h` (API revision 12): synchronous mode calls
+back on the caller's thread; a phoneme event names the sample at which the phoneme begins; with `PHONEME_IPA` its name
+is UTF-8 in 8 bytes, not terminated when it fills them, and empty for a pause.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import threading
+from dataclasses import dataclass
+from itertools import pairwise
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from relay_server.sources.coarticulation import Phoneme
+
+LIBRARY = "libespeak-ng.so.1"
+MAX_PIECE_SECONDS = 120
+"""A piece that speaks longer than this is cut off: no text of `MAX_PIECE_CHARACTERS` should."""
+
+_AUDIO_OUTPUT_SYNCHRONOUS = 2
+_INITIALIZE_PHONEME_EVENTS = 0x0001
+_INITIALIZE_PHONEME_IPA = 0x0002
+_INITIALIZE_DONT_EXIT = 0x8000
+_BUFFER_MS = 200
+_POS_CHARACTER = 1
+_CHARS_UTF8 = 1
+_ENDPAUSE = 0x1000
+_EVENT_LIST_TERMINATED = 0
+_EVENT_PHONEME = 7
+_ABORT = 1
+
+
+class EspeakError(Exception):
+    """The library is missing or refuses; the text says what to do."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Spoken:
+    """A spoken piece: mono samples, and its phonemes without gaps; times count from its first sample."""
+
+    rate_hz: int
+    samples: NDArray[np.int16]
+    phonemes: tuple[Phoneme, ...]
+
+
+class _Id(ctypes.Union):
+    _fields_ = (("number", ctypes.c_int), ("name", ctypes.c_void_p), ("string", ctypes.c_char * 8))
+
+
+class _Event(ctypes.Structure):
+    _fields_ = (
+        ("type", ctypes.c_int),
+        ("unique_identifier", ctypes.c_uint),
+        ("text_position", ctypes.c_int),
+        ("length", ctypes.c_int),
+        ("audio_position", ctypes.c_int),
+        ("sample", ctypes.c_int),
+        ("user_data", ctypes.c_void_p),
+        ("id", _Id),
+    )
+
+
+_Callback = ctypes.CFUNCTYPE(ctypes.c_int, ctypes.POINTER(ctypes.c_short), ctypes.c_int, ctypes.POINTER(_Event))
+
+_lock = threading.Lock()
+_library: Espeak | None = None
+
+
+def load() -> Espeak:
+    """The process's one library, initialised at the first call. Blocks for ~50 ms then. Raises `EspeakError`."""
+    global _library  # the library itself is global to the process: a second initialisation would disturb the first
+    with _lock:
+        if _library is None:
+            _library = Espeak()
+        return _library
+
+
+class Espeak:
+    """The initialised library; `load` makes the only one."""
+
+    def __init__(self) -> None:
+        try:
+            self._lib: Any = ctypes.CDLL(LIBRARY)
+        except OSError as error:
+            raise EspeakError(f"{LIBRARY} can not be loaded: install Debian's libespeak-ng1 and espeak-ng-data") from error
+        options = _INITIALIZE_PHONEME_EVENTS | _INITIALIZE_PHONEME_IPA | _INITIALIZE_DONT_EXIT
+        self.rate_hz = int(self._lib.espeak_Initialize(_AUDIO_OUTPUT_SYNCHRONOUS, _BUFFER_MS, None, options))
+        if self.rate_hz <= 0:
+            raise EspeakError("espeak-ng finds no voice data: install Debian's espeak-ng-data")
+        # Kept for as long as the library: it calls back through this.
+        self._callback = _Callback(self._on_samples)
+        self._lib.espeak_SetSynthCallback(self._callback)
+        self._samples: list[NDArray[np.int16]] = []
+        self._frames = 0
+        self._starts: list[tuple[int, str]] = []
+
+    def speak(self, text: str, voice: str) -> Spoken:
+        """Speak one piece. Blocks its thread; others wait. Raises `EspeakError` for an unknown voice or a refusal."""
+        encoded = text.encode("utf-8", "replace").replace(b"\0", b" ") + b"\0"
+        with _lock:
+            self._samples, self._frames, self._starts = [], 0, []
+            if self._lib.espeak_SetVoiceByName(voice.encode()) != 0:
+                raise EspeakError(f"espeak-ng has no voice {voice!r}; `espeak-ng --voices` lists those that are installed")
+            status = self._lib.espeak_Synth(
+                encoded, ctypes.c_size_t(len(encoded)), 0, _POS_CHARACTER, 0, _CHARS_UTF8 | _ENDPAUSE, None, None
+            )
+            if status != 0:
+                raise EspeakError(f"espeak-ng refused to speak (status {status})")
+            samples = np.concatenate(self._samples) if self._samples else np.zeros(0, np.int16)
+            return Spoken(self.rate_hz, samples, _phonemes(self._starts, samples.size, self.rate_hz))
+
+    def _on_samples(self, wave: Any, count: int, events: Any) -> int:
+        if wave and count > 0:
+            self._samples.append(np.ctypeslib.as_array(wave, (count,)).copy())
+            self._frames += count
+        index = 0
+        while events[index].type != _EVENT_LIST_TERMINATED:
+            event = events[index]
+            if event.type == _EVENT_PHONEME:
+                self._starts.append((event.sample, event.id.string.decode("utf-8", "ignore")))
+            index += 1
+        return _ABORT if self._frames > MAX_PIECE_SECONDS * self.rate_hz else 0
+
+
+def _phonemes(starts: list[tuple[int, str]], frames: int, rate_hz: int) -> tuple[Phoneme, ...]:
+    """Each phoneme lasts until the next begins; what is before the first is a pause."""
+    edges = [(0, ""), *sorted(starts, key=lambda start: start[0]), (frames, "")]
+    return tuple(
+        Phoneme(ipa, start / rate_hz, min(end, frames) / rate_hz) for (start, ipa), (end, _) in pairwise(edges) if start < min(end, frames)
+    )

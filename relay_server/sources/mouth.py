@@ -1,0 +1,89 @@
+"""The mouth as the sources here think of it: a few lip parameters, and the blendshape weights they become.
+
+A mouth is a row of `MOUTH_SIZE` numbers from 0 to 1, both sides alike. `to_weights` gives the row of ARKit weights
+that travels; its columns are `BLENDSHAPE_NAMES`.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from avatar_relay.media import MotionEncoding, MotionFormat
+
+Mouths = NDArray[np.float64]
+"""Shape (…, MOUTH_SIZE)."""
+
+JAW, CLOSE, FUNNEL, PUCKER, LOWER, UPPER, STRETCH, SMILE, PRESS, ROLL_LOWER, ROLL_UPPER = range(11)
+MOUTH_SIZE = 11
+
+KEYFRAMES_PER_SECOND = 30.0
+
+_BLENDSHAPES: tuple[tuple[int, tuple[str, ...]], ...] = (
+    (JAW, ("jawOpen",)),
+    (CLOSE, ("mouthClose",)),
+    (FUNNEL, ("mouthFunnel",)),
+    (PUCKER, ("mouthPucker",)),
+    (LOWER, ("mouthLowerDownLeft", "mouthLowerDownRight")),
+    (UPPER, ("mouthUpperUpLeft", "mouthUpperUpRight")),
+    (STRETCH, ("mouthStretchLeft", "mouthStretchRight")),
+    (SMILE, ("mouthSmileLeft", "mouthSmileRight")),
+    (PRESS, ("mouthPressLeft", "mouthPressRight")),
+    (ROLL_LOWER, ("mouthRollLower",)),
+    (ROLL_UPPER, ("mouthRollUpper",)),
+)
+
+BLENDSHAPE_NAMES: tuple[str, ...] = tuple(name for _, names in _BLENDSHAPES for name in names)
+"""Columns of the weights, said once in the motion format."""
+
+MOTION_FORMAT = MotionFormat(MotionEncoding.BLENDSHAPE_WEIGHTS, KEYFRAMES_PER_SECOND, BLENDSHAPE_NAMES)
+"""What the sources that use this module declare."""
+
+_COLUMNS = np.array([parameter for parameter, names in _BLENDSHAPES for _ in names])
+
+OPEN_FROM = 0.10
+"""`lip_opening` from which on a person sees an open mouth."""
+SHUT_BELOW = 0.05
+"""`lip_opening` below which the lips touch."""
+
+
+def mouth(
+    jaw: float = 0.0,
+    *,
+    close: float = 0.0,
+    funnel: float = 0.0,
+    pucker: float = 0.0,
+    lower: float = 0.0,
+    upper: float = 0.0,
+    stretch: float = 0.0,
+    smile: float = 0.0,
+    press: float = 0.0,
+    roll_lower: float = 0.0,
+    roll_upper: float = 0.0,
+) -> Mouths:
+    """One mouth by its parameters; at rest, lips together, where nothing is said."""
+    return np.array([jaw, close, funnel, pucker, lower, upper, stretch, smile, press, roll_lower, roll_upper])
+
+
+def to_weights(mouths: ArrayLike) -> NDArray[np.float32]:
+    """Weights of mouths, from 0 to 1; one column for each of `BLENDSHAPE_NAMES`."""
+    return np.clip(np.asarray(mouths, np.float64), 0.0, 1.0)[..., _COLUMNS].astype(np.float32)
+
+
+def lip_opening(weights: ArrayLike, names: tuple[str, ...] = BLENDSHAPE_NAMES) -> NDArray[np.float64]:
+    """How far apart the lips are, 0 touching to about 1 wide open, for rows of weights whose columns are `names`.
+
+    The jaw opens what `mouthClose` does not hold together (that is how ARKit defines it); lowering and raising the
+    lips and funnelling them part them too, by about a third of what the jaw does (head of the edge client).
+    """
+    rows = np.asarray(weights, np.float64)
+    column = {name: rows[..., index] for index, name in enumerate(names)}
+    rest = np.zeros(rows.shape[:-1])
+
+    def both(name: str) -> NDArray[np.float64]:
+        return np.asarray((column.get(f"{name}Left", rest) + column.get(f"{name}Right", rest)) / 2)
+
+    parted = 0.3 * (both("mouthLowerDown") + both("mouthUpperUp")) + 0.25 * column.get("mouthFunnel", rest)
+    held = 0.5 * (column.get("mouthRollLower", rest) + column.get("mouthRollUpper", rest))
+    jaw = column.get("jawOpen", rest) - column.get("mouthClose", rest)
+    return np.asarray(np.clip(jaw + parted - held, 0.0, 1.0))

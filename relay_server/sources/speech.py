@@ -1,0 +1,91 @@
+"""Source `speech`: text, spoken by espeak-ng, whose own phoneme times drive the mouth.
+
+The text is spoken piece by piece (a sentence, or as much of it as fits), so that the first sound comes at once and
+nobody else waits for the library long.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import re
+from collections.abc import AsyncIterator, Iterator
+
+import numpy as np
+
+from avatar_relay.media import AudioFormat, Codec, Pacing
+from avatar_relay.reasons import Fault, Reason
+from relay_server.sources import espeak
+from relay_server.sources.coarticulation import Phoneme, keyframes
+from relay_server.sources.espeak import Espeak, EspeakError
+from relay_server.sources.interleave import Interleaver
+from relay_server.sources.mouth import KEYFRAMES_PER_SECOND, MOTION_FORMAT, to_weights
+from relay_server.sources.source import AudioChunk, MotionChunk, Performance, SourceError, Speech, TextSpeech
+
+MAX_TEXT_CHARACTERS = 5_000
+"""About six minutes."""
+MAX_PIECE_CHARACTERS = 300
+"""About twenty seconds, spoken in some 50 ms."""
+
+_SENTENCE_END = re.compile(r"(?<=[.!?;:…。！？])\s+|\n+")
+_CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f]")
+
+
+class SpeechSource:
+    """Speaks text with one voice of espeak-ng (`en-us`, `de`, `cmn`, …)."""
+
+    name = "speech"
+
+    def __init__(self, voice: str = "en-us") -> None:
+        self._voice = voice
+
+    async def perform(self, speech: Speech) -> Performance:
+        """Begin to speak; the pieces are made as they are read. Raises `SourceError`."""
+        if not isinstance(speech, TextSpeech):
+            raise SourceError(Fault(Reason.SPEECH_MISSING, "the source speech takes text, not a file", "text"))
+        pieces = list(split_text(speech.text))
+        if not pieces:
+            raise SourceError(Fault(Reason.SPEECH_MISSING, "the text holds nothing that can be spoken", "text"))
+        if len(speech.text) > MAX_TEXT_CHARACTERS:
+            text = f"the text has {len(speech.text)} characters; at most {MAX_TEXT_CHARACTERS} are spoken at a time"
+            raise SourceError(Fault(Reason.SPEECH_MISSING, text, "text"))
+        try:
+            library = await asyncio.to_thread(espeak.load)
+        except EspeakError as error:
+            raise SourceError(Fault(Reason.SOURCE_FAILED, str(error))) from error
+        audio_format = AudioFormat(Codec.PCM_S16LE, library.rate_hz)
+        return Performance(audio_format, MOTION_FORMAT, Pacing.BURST, self._items(library, pieces))
+
+    async def _items(self, library: Espeak, pieces: list[str]) -> AsyncIterator[AudioChunk | MotionChunk]:
+        out = Interleaver(library.rate_hz, KEYFRAMES_PER_SECOND)
+        frames = rows = 0
+        for piece in pieces:
+            try:
+                spoken = await asyncio.to_thread(library.speak, piece, self._voice)
+            except EspeakError as error:
+                raise SourceError(Fault(Reason.SOURCE_FAILED, str(error))) from error
+            offset_s = frames / spoken.rate_hz
+            frames += spoken.samples.size
+            times = np.arange(rows, round(frames / spoken.rate_hz * KEYFRAMES_PER_SECOND)) / KEYFRAMES_PER_SECOND
+            rows += times.size
+            phonemes = [Phoneme(p.ipa, p.start_s + offset_s, p.end_s + offset_s) for p in spoken.phonemes]
+            out.push_motion(to_weights(keyframes(phonemes, times)))
+            out.push_audio(spoken.samples)
+            for item in out.take():
+                yield item
+        if not frames:
+            raise SourceError(Fault(Reason.SPEECH_MISSING, "espeak-ng finds nothing in the text that it can speak", "text"))
+        for item in out.take(ended=True):
+            yield item
+
+
+def split_text(text: str) -> Iterator[str]:
+    """Pieces of at most `MAX_PIECE_CHARACTERS`, cut after sentences where possible, else between words."""
+    for sentence in _SENTENCE_END.split(_CONTROL.sub(" ", text)):
+        rest = sentence.strip()
+        while len(rest) > MAX_PIECE_CHARACTERS:
+            cut = rest.rfind(" ", 1, MAX_PIECE_CHARACTERS)
+            cut = cut if cut > 0 else MAX_PIECE_CHARACTERS
+            yield rest[:cut]
+            rest = rest[cut:].strip()
+        if rest:
+            yield rest

@@ -1,0 +1,110 @@
+"""Programs that the demo starts: each with a log of its own, and none outlives the demo."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import re
+import signal
+import sys
+from collections.abc import AsyncIterator, Mapping, Sequence
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+STOP_S = 10.0
+"""A program that was told to stop gets this long."""
+POLL_S = 0.05
+
+
+class DemoError(Exception):
+    """The demo can not go on; the text says why."""
+
+
+class Program:
+    """A running program whose output goes to a file."""
+
+    def __init__(self, name: str, process: asyncio.subprocess.Process, log: Path) -> None:
+        self.name = name
+        self.log = log
+        self._process = process
+
+    @property
+    def running(self) -> bool:
+        """Whether it has not ended."""
+        return self._process.returncode is None
+
+    async def wait_for(self, pattern: str, seconds: float) -> re.Match[str]:
+        """The first match in its output. Raises `DemoError` where it ends, or says nothing of the kind in time."""
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(seconds):
+                while True:
+                    ended = not self.running
+                    if match := re.search(pattern, self.log.read_text(errors="replace")):
+                        return match
+                    if ended:
+                        raise self.failure(f"ended with status {self._process.returncode}")
+                    await asyncio.sleep(POLL_S)
+        raise self.failure(f"did not say {pattern!r} within {seconds:.0f} s")
+
+    async def wait(self, seconds: float) -> None:
+        """Wait for its end. Raises `DemoError` where it fails, or does not end in time."""
+        try:
+            async with asyncio.timeout(seconds):
+                status = await self._process.wait()
+        except TimeoutError as error:
+            raise self.failure(f"did not end within {seconds:.0f} s") from error
+        if status != 0:
+            raise self.failure(f"ended with status {status}")
+
+    async def ended(self) -> None:
+        """Wait for its end, however it comes. Raises `DemoError`: for a program that was to go on."""
+        status = await self._process.wait()
+        raise self.failure(f"ended with status {status}")
+
+    def failure(self, what: str) -> DemoError:
+        """What went wrong, with the last lines that it said."""
+        lines = self.log.read_text(errors="replace").splitlines()[-15:]
+        return DemoError("\n  ".join([f"{self.name} {what}. Its last lines, from {self.log}:", *lines]))
+
+    async def stop(self) -> None:
+        """Tell it to stop, and kill it where it does not."""
+        if self.running:
+            self._process.terminate()
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(STOP_S):
+                    await self._process.wait()
+        if self.running:
+            self._process.kill()
+            await self._process.wait()
+
+
+@asynccontextmanager
+async def running(name: str, command: Sequence[str], log: Path, environment: Mapping[str, str]) -> AsyncIterator[Program]:
+    """Run a program for as long as the block lasts. It is told to stop even where the demo itself is killed."""
+    with log.open("wb") as output:
+        # setpriv: the kernel ends the child with its parent, whatever ends that one.
+        process = await asyncio.create_subprocess_exec(
+            *("setpriv", "--pdeathsig", "TERM", *command),
+            stdin=asyncio.subprocess.DEVNULL,
+            stdout=output,
+            stderr=asyncio.subprocess.STDOUT,
+            env={**os.environ, "PYTHONUNBUFFERED": "1", **environment},
+        )
+    program = Program(name, process, log)
+    try:
+        yield program
+    finally:
+        await asyncio.shield(program.stop())
+
+
+def stop_on_signals(task: asyncio.Task[None]) -> None:
+    """Ctrl-C, a closed terminal and `kill` end the demo in an orderly way."""
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        loop.add_signal_handler(number, task.cancel)
+
+
+def python(module: str) -> list[str]:
+    """The command that runs one of our programs with this Python."""
+    return [sys.executable, "-m", module]

@@ -1,0 +1,79 @@
+"""How a stream ended, and what follows from it.
+
+Rules
+1. A refusal before `welcome` that no repetition can change is FINAL: the program says why and exits.
+2. Once the relay has taken this device, nothing is final: what ended the stream may pass.
+3. A device that was replaced by another stream of its own name stands back: it comes again, but late, so that two
+   devices with one name do not take turns by the second.
+4. All else is tried again with backoff, and never before the relay's own hint.
+"""
+
+from __future__ import annotations
+
+import enum
+from dataclasses import dataclass
+
+from avatar_relay.reasons import Fault, Reason
+
+STAND_BACK_S = 30.0
+"""How long a replaced device waits at least."""
+
+MAX_HINT_S = 300.0
+"""A relay's hint counts up to here: a wrong one must not silence a device for days."""
+
+FINAL_CODES = frozenset(
+    {"INVALID_ARGUMENT", "FAILED_PRECONDITION", "UNAUTHENTICATED", "PERMISSION_DENIED", "NOT_FOUND", "UNIMPLEMENTED", "OUT_OF_RANGE"}
+)
+"""gRPC statuses that mean the same on every try. All others are worth another one."""
+
+_ADVICE = {
+    "UNAVAILABLE": "is the relay running at that address, and does it speak TLS exactly when this device does?",
+    "UNIMPLEMENTED": "what listens there is not an avatar relay",
+    "UNAUTHENTICATED": "the relay does not accept this device's credentials",
+    "PERMISSION_DENIED": "the relay does not let this device in under this name",
+}
+
+
+class Verdict(enum.Enum):
+    """What to do after a stream ended."""
+
+    FINAL = "final"
+    RETRY = "retry"
+    STAND_BACK = "stand_back"
+    STOPPED = "stopped"
+
+
+@dataclass(frozen=True, slots=True)
+class StreamEnd:
+    """How a stream ended: the gRPC status by name, its text, our fault where the relay told one, and its retry hint."""
+
+    code: str
+    text: str
+    welcomed: bool = False
+    fault: Fault | None = None
+    retry_after_ms: int = 0
+    goaway_reason: str = ""
+    stopped: bool = False
+
+    @property
+    def verdict(self) -> Verdict:
+        """What follows, by the rules above."""
+        if self.stopped:
+            return Verdict.STOPPED
+        if self.goaway_reason == "replaced" or (self.fault is not None and self.fault.reason is Reason.REPLACED):
+            return Verdict.STAND_BACK
+        if self.code in FINAL_CODES and not self.welcomed:
+            return Verdict.FINAL
+        return Verdict.RETRY
+
+    @property
+    def wait_at_least_s(self) -> float:
+        """The relay's hint, and what standing back asks for, in seconds."""
+        hint_ms = max(self.retry_after_ms, 0 if self.fault is None else self.fault.retry_after_ms)
+        return max(min(hint_ms / 1000, MAX_HINT_S), STAND_BACK_S if self.verdict is Verdict.STAND_BACK else 0.0)
+
+    def describe(self) -> str:
+        """One line for people: what happened, and what to look at."""
+        reason = f" [{self.fault.reason}]" if self.fault is not None else ""
+        advice = "" if self.welcomed or self.fault is not None else _ADVICE.get(self.code, "")
+        return f"{self.code}{reason}: {self.text}" + (f" ({advice})" if advice else "")

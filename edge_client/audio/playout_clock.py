@@ -1,0 +1,67 @@
+"""Which content frame is heard at a given time, out of the sink's anchors.
+
+Rules of the clock:
+1. It runs at the rate of the last anchor, never beyond the anchor's limit: in an underrun or a pause it stands.
+2. An anchor that disagrees by less than `STEP_US` moves it by `SLEW_SHARE` of the difference, so that the jitter of a
+   device's time stamps is not seen; a larger difference, or a clock that stood, is taken over at once.
+3. It never goes back.
+4. It is valid only after `SETTLE_ANCHORS` anchors: the first time stamps of some devices report no latency.
+5. Sound that leaves the device is heard `output_offset_us` later (HDMI, a TV, Bluetooth).
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from edge_client.audio.sink import Anchor
+
+STEP_US = 5_000
+SLEW_SHARE = 0.1
+SETTLE_ANCHORS = 2
+
+
+class PlayoutClock:
+    """Follows one sink. Not thread-safe."""
+
+    def __init__(self, *, output_offset_us: int = 0) -> None:
+        self._offset_us = output_offset_us
+        self._seen: Anchor | None = None
+        self._base: Anchor | None = None
+        self._anchors = 0
+        self._last = 0.0
+
+    @property
+    def settled(self) -> bool:
+        """Whether it can be asked."""
+        return self._anchors >= SETTLE_ANCHORS
+
+    def on_anchor(self, anchor: Anchor | None) -> None:
+        """Take what the sink says; None and an anchor that was seen before change nothing."""
+        if anchor is None or anchor == self._seen:
+            return
+        self._seen = anchor
+        self._anchors += 1
+        base = self._base
+        if base is None or base.rate_hz <= 0 or anchor.rate_hz <= 0:
+            self._base = anchor
+            return
+        expected = base.frame_at(anchor.time_us)
+        error = anchor.frame - expected
+        if abs(error) * 1e6 >= STEP_US * anchor.rate_hz:
+            self._base = anchor
+        else:
+            self._base = replace(anchor, frame=expected + error * SLEW_SHARE)
+
+    def frame_at(self, now_us: int) -> float | None:
+        """The content frame heard at `now_us`, never less than said before; None until it is settled."""
+        if self._base is None or not self.settled:
+            return None
+        self._last = max(self._last, self._base.frame_at(now_us - self._offset_us))
+        return self._last
+
+    def time_of(self, frame: float) -> int | None:
+        """When a content frame is or was heard, by the last anchor; None where the clock stands or is not settled."""
+        base = self._base
+        if base is None or not self.settled or base.rate_hz <= 0:
+            return None
+        return base.time_us + round((frame - base.frame) * 1e6 / base.rate_hz) + self._offset_us

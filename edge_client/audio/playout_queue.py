@@ -1,0 +1,107 @@
+"""Samples on their way to the sink: released and not yet pulled, then pulled and not yet heard.
+
+Rules of the queue:
+1. What is pushed is pulled in order, each sample once. `pull` only copies: it is called from the sink's thread.
+2. What was pulled is kept until it was heard, so that a clear for one conversation gives back the others' samples.
+3. `withdraw` takes a conversation's samples out; `rewind` puts back, in front, what a clear threw away.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from dataclasses import dataclass
+
+import numpy as np
+
+from edge_client.audio.sink import Pcm
+from edge_client.audio.timeline import Timeline
+
+
+@dataclass(frozen=True, slots=True)
+class Chunk:
+    """Samples of a conversation from `pts_frame` on, at the sink's rate."""
+
+    conversation_id: str
+    pts_frame: int
+    pcm: Pcm
+
+    def split(self, frames: int) -> tuple[Chunk, Chunk]:
+        """The first `frames` samples, and the rest."""
+        rest = Chunk(self.conversation_id, self.pts_frame + frames, self.pcm[frames:])
+        return Chunk(self.conversation_id, self.pts_frame, self.pcm[:frames]), rest
+
+
+class PlayoutQueue:
+    """Not thread-safe; bounded by those who push."""
+
+    def __init__(self, rate_hz: int) -> None:
+        self.timeline = Timeline(rate_hz)
+        self._queued: deque[Chunk] = deque()
+        self._queued_frames = 0
+        self._pulled: deque[tuple[int, Chunk]] = deque()
+        self._pulled_to = 0
+
+    @property
+    def queued_frames(self) -> int:
+        """Frames that can be pulled."""
+        return self._queued_frames
+
+    @property
+    def pulled_to(self) -> int:
+        """The content frame that is pulled next."""
+        return self._pulled_to
+
+    def push(self, chunk: Chunk) -> None:
+        """Release samples."""
+        if len(chunk.pcm):
+            self._queued.append(chunk)
+            self._queued_frames += len(chunk.pcm)
+
+    def pull(self, frames: int) -> Pcm:
+        """At most `frames` frames."""
+        taken: list[Pcm] = []
+        left = frames
+        while left > 0 and self._queued:
+            chunk = self._queued.popleft()
+            if len(chunk.pcm) > left:
+                chunk, rest = chunk.split(left)
+                self._queued.appendleft(rest)
+            self._give(chunk)
+            taken.append(chunk.pcm)
+            left -= len(chunk.pcm)
+        return np.concatenate(taken) if taken else np.zeros(0, np.int16)
+
+    def holds(self, conversation_id: str) -> bool:
+        """Whether samples of a conversation wait to be pulled."""
+        return any(chunk.conversation_id == conversation_id for chunk in self._queued)
+
+    def heard_to(self, frame: float) -> None:
+        """Forget what was heard before `frame`."""
+        while self._pulled and self._pulled[0][0] + len(self._pulled[0][1].pcm) <= frame:
+            self._pulled.popleft()
+        self.timeline.prune(frame)
+
+    def withdraw(self, conversation_ids: frozenset[str]) -> bool:
+        """Take out what is not pulled yet; returns whether something that is pulled and perhaps not heard is left."""
+        self._queued = deque(chunk for chunk in self._queued if chunk.conversation_id not in conversation_ids)
+        self._queued_frames = sum(len(chunk.pcm) for chunk in self._queued)
+        return any(chunk.conversation_id in conversation_ids for _, chunk in self._pulled)
+
+    def rewind(self, frame: int, without: frozenset[str]) -> None:
+        """After a clear: nothing from content frame `frame` on was heard. Others' samples go back to the front."""
+        back: list[Chunk] = []
+        for start, chunk in self._pulled:
+            unheard = chunk if start >= frame else chunk.split(min(frame - start, len(chunk.pcm)))[1]
+            if len(unheard.pcm) and chunk.conversation_id not in without:
+                back.append(unheard)
+        self._queued.extendleft(reversed(back))
+        self._queued_frames += sum(len(chunk.pcm) for chunk in back)
+        self._pulled.clear()
+        self.timeline.truncate(frame)
+
+    def _give(self, chunk: Chunk) -> None:
+        frames = len(chunk.pcm)
+        self.timeline.append(self._pulled_to, frames, chunk.conversation_id, chunk.pts_frame)
+        self._pulled.append((self._pulled_to, chunk))
+        self._pulled_to += frames
+        self._queued_frames -= frames

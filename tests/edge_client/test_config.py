@@ -1,0 +1,152 @@
+"""Settings: where they come from, and how wrong ones are told."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+
+import pytest
+
+from edge_client.config import SETTINGS, EdgeConfig, load_config
+from edge_client.errors import ConfigError
+
+
+def load(
+    tmp_path: Path, flags: Mapping[str, object] | None = None, environment: Mapping[str, str] | None = None, toml: str = ""
+) -> EdgeConfig:
+    """A configuration out of flags, environment and file text."""
+    file = tmp_path / "edge.toml"
+    file.write_text(toml)
+    return load_config(flags or {}, environment or {}, file=file)
+
+
+def test_defaults_are_safe(tmp_path: Path) -> None:
+    """With nothing said: this machine's relay, plaintext within it, and the environment's other variables do not matter."""
+    config = load(tmp_path, environment={"HOME": "/root"})
+    assert config == EdgeConfig()
+    assert config.relay == "127.0.0.1:52000"
+    assert not config.tls
+
+
+def test_flag_over_environment_over_file_over_default(tmp_path: Path) -> None:
+    """Each place overrules the next."""
+    toml = 'device_id = "file"\nrate_hz = 44100\nsize = "640x480"\n'
+    environment = {"EDGE_CLIENT_DEVICE_ID": "environment", "EDGE_CLIENT_RATE_HZ": "32000"}
+    config = load(tmp_path, {"device_id": "flag"}, environment, toml)
+    assert (config.device_id, config.rate_hz, config.size, config.frames_per_buffer) == ("flag", 32_000, (640, 480), 480)
+
+
+def test_every_setting_can_be_said_everywhere(tmp_path: Path) -> None:
+    """Each has a reader and a text, and the values of a whole file arrive in their types."""
+    ca_file = tmp_path / "ca.pem"
+    ca_file.write_text("x")
+    toml = f"""
+relay = "relay.example:443"
+tls_ca_file = "{ca_file}"
+insecure = false
+device_id = "kitchen"
+audio_sink = "virtual"
+audio_device = "hw:1"
+rate_hz = 24000
+frames_per_buffer = 1024
+output_offset_ms = 120
+volume = 0.5
+frame_starvation = "strict_sync"
+renderer = "none"
+size = "1280x720"
+fullscreen = true
+headless = true
+pictures_per_second = 25
+record = "{tmp_path}"
+exit_after_finished = 2
+log_level = "debug"
+"""
+    config = load(tmp_path, toml=toml)
+    assert config.output_offset_ms == 120.0
+    assert config.record == tmp_path
+    assert config.fullscreen is True
+    for name, setting in SETTINGS.items():
+        assert f"\n{name} = " in toml
+        assert setting.metadata["help"]
+        assert name == "insecure" or getattr(config, name) != setting.default
+
+
+def test_default_file_may_be_missing_a_named_one_may_not(tmp_path: Path) -> None:
+    """Nobody has to write a file; who names one means it."""
+    assert load_config({}, {}, file=None, default_file=tmp_path / "none.toml") == EdgeConfig()
+    with pytest.raises(ConfigError, match=r"none\.toml can not be read"):
+        load_config({}, {}, file=tmp_path / "none.toml")
+
+
+@pytest.mark.parametrize(
+    ("relay", "insecure", "tls"),
+    [
+        ("127.0.0.1:52000", False, False),
+        ("[::1]:52000", False, False),
+        ("localhost:1", False, False),
+        ("10.0.0.5:52000", False, True),
+        ("10.0.0.5:52000", True, False),
+        ("relay.example:443", False, True),
+        ("127.0.0.1.example:443", False, True),
+    ],
+)
+def test_plaintext_only_within_this_machine(relay: str, insecure: bool, tls: bool) -> None:
+    """Anything that others could listen to is encrypted unless the operator says otherwise."""
+    assert EdgeConfig(relay=relay, insecure=insecure).tls is tls
+
+
+@pytest.mark.parametrize(
+    ("toml", "text"),
+    [
+        ('relay = "nowhere"', "not HOST:PORT"),
+        ('relay = "::1:52000"', "not HOST:PORT"),
+        ('relay = "host:0"', "not HOST:PORT"),
+        ('relay = "host:٣"', "not HOST:PORT"),
+        ('device_id = "kitchen sink"', "device_id: 'kitchen sink' can not be a name"),
+        ("rate_hz = 4", "rate_hz: 4 can not be used; it takes a whole number from 8000 to 192000 Hz"),
+        ("rate_hz = 48000.5", "takes a whole number"),
+        ("rate_hz = true", "takes a whole number"),
+        ("volume = nan", "volume: nan can not be used; it takes a number from 0 to 1"),
+        ("volume = 11", "takes a number from 0 to 1"),
+        ('size = "800"', "takes WIDTHxHEIGHT"),
+        ('size = "9999x9999"', "takes WIDTHxHEIGHT"),
+        ('fullscreen = "maybe"', "takes true or false"),
+        ('renderer = "vulkan"', "takes one of auto, gles, flat, none"),
+        ('frame_starvation = "drop"', "takes one of audio_independent, strict_sync"),
+        ('device = "x"', "there is no such setting; did you mean device_id?"),
+        ("zzz = 1", "there is no such setting; known are relay"),
+        ("relay = 3", "takes text"),
+        ("record = 3", "takes a path"),
+        ('audio_sink = "wav"', "name one with record"),
+        ('tls_ca_file = "/does/not/exist"', "there is no file /does/not/exist"),
+        ("relay = ", "not valid TOML"),
+        ("[audio]\nrate_hz = 1", "there is no such setting"),
+    ],
+)
+def test_wrong_values_are_told(tmp_path: Path, toml: str, text: str) -> None:
+    """The text names the setting, the place and what it takes."""
+    with pytest.raises(ConfigError) as raised:
+        load(tmp_path, toml=toml)
+    assert text in str(raised.value)
+
+
+def test_the_place_of_a_wrong_value_is_named(tmp_path: Path) -> None:
+    """Flag, environment and file are told apart."""
+    for flags, environment, toml, place in (
+        ({"rate_hz": "x"}, {}, "", "--rate-hz: 'x'"),
+        ({}, {"EDGE_CLIENT_RATE_HZ": "x"}, "", "EDGE_CLIENT_RATE_HZ: 'x'"),
+        ({}, {}, 'rate_hz = "x"', "edge.toml: rate_hz: 'x'"),
+    ):
+        with pytest.raises(ConfigError) as raised:
+            load(tmp_path, flags, environment, toml)
+        assert place in str(raised.value)
+
+
+def test_contradictions_are_told(tmp_path: Path) -> None:
+    """Settings that can not be together are named together; a record folder that is a file is refused."""
+    file = tmp_path / "x"
+    file.write_text("x")
+    with pytest.raises(ConfigError, match="insecure and tls_ca_file contradict"):
+        EdgeConfig(insecure=True, tls_ca_file=file)
+    with pytest.raises(ConfigError, match="is not a folder"):
+        EdgeConfig(record=file)

@@ -113,6 +113,8 @@ class DropReason(enum.StrEnum):
     UNDECODABLE = "undecodable"
     AFTER_END = "after_end"
     NO_MOTION_FORMAT = "no_motion_format"
+    BUFFER_FULL = "buffer_full"
+    INVALID = "invalid"
 
 
 class FinishReason(enum.StrEnum):

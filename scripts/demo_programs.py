@@ -107,4 +107,4 @@ def stop_on_signals(task: asyncio.Task[None]) -> None:
 
 def python(module: str) -> list[str]:
     """The command that runs one of our programs with this Python."""
-    return [sys.executable, "-m", module]
+    return [sys.executable, "-P", "-m", module]

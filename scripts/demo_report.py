@@ -27,6 +27,10 @@ PICTURES = ("played.wav", "face.gif", "contact-sheet.png", "skew.png")
 """Files that the edge client writes."""
 
 
+LEFT_BEHIND = (*PICTURES, "edge-summary.json", "trace.json", "summary.json", "relay.log", "edge.log")
+"""All that a run writes; removed before the next one, so that nothing old is taken for new."""
+
+
 @dataclass(frozen=True, slots=True)
 class Published:
     """What the backend knows of the conversation. `first_audio_ms` is None where no sound was heard."""
@@ -39,7 +43,6 @@ class Published:
     position_ms: float
     interrupted: bool
     reason: str
-    spans: int
 
 
 def write_summary(out: Path, published: Published) -> dict[str, Any]:
@@ -69,7 +72,7 @@ def write_summary(out: Path, published: Published) -> dict[str, Any]:
     return summary
 
 
-def tell(summary: dict[str, Any], published: Published, out: Path) -> str:
+def tell(summary: dict[str, Any], published: Published, spans: int, out: Path) -> str:
     """The run in a few lines."""
     skew, finished, first = summary["skew_ms"], summary["playback_finished"], summary["time_to_first_audio_ms"]
     heard = f"{summary['audio_seconds_played']:.2f} of {summary['audio_seconds_sent']:.2f} s, {finished['reason']}"
@@ -77,11 +80,11 @@ def tell(summary: dict[str, Any], published: Published, out: Path) -> str:
     lines = {
         "Spoke": published.speech,
         "Heard": f"{heard}; {waited}, {summary['underruns']} underruns, {summary['dropped_payloads']} payloads dropped",
-        "Seen": f"{summary['frames_shown']} pictures, {summary['frames_per_second']:.1f} a second; {summary['keyframes_received']} keyframes",
+        "Seen": f"{summary['frames_shown']} pictures, {summary['frames_per_second']:.1f} a second; {summary['keyframes_received']} poses",
         "Lip-sync": f"skew p50 {skew['p50']:.1f} ms, p95 {skew['p95']:.1f} ms, p99 {skew['p99']:.1f} ms, at most {skew['max_abs']:.1f} ms",
         "Sound by": summary["audio_sink"],
         "Drawn by": summary["renderer"],
-        "Trace": f"{summary['trace_id'] or 'none'}, {published.spans} spans",
+        "Trace": f"{summary['trace_id'] or 'none'}, {spans} spans",
         "Look at": f"{out}: contact-sheet.png, face.gif, skew.png, played.wav, trace.json, summary.json",
     }
     return "\n" + "\n".join(f"{title:9} {text}" for title, text in lines.items())

@@ -18,7 +18,8 @@ from dataclasses import dataclass, replace
 from typing import TypeVar
 
 from avatar_relay.media import Credit, Cursor
-from avatar_relay.messages import ConversationError, Finished, Goodbye, Held, PlayerEvent, PlayerEventBody, Pong
+from avatar_relay.messages import ConversationError, Finished, Goodbye, Held, PlayerEvent, Pong
+from edge_client.events import ConversationEvent
 
 REPEAT_US = 2_000_000
 MAX_EVENTS = 512
@@ -28,7 +29,10 @@ MAX_CURSORS = 256
 """Conversations whose cursors are told in one message; the longest unchanged are left out."""
 
 T = TypeVar("T")
+Posted = Credit | Held | ConversationEvent | ConversationError | Pong | Goodbye
+"""What is put in."""
 Outgoing = Credit | Held | PlayerEvent | ConversationError | Pong | Goodbye
+"""What is taken out."""
 
 
 @dataclass(slots=True)
@@ -57,31 +61,22 @@ class Outbox:
         """Events that the relay has not acknowledged."""
         return len(self._events)
 
-    def put(self, message: Outgoing) -> None:
-        """Take a message. An event's id is minted here, whatever it said before."""
+    def put(self, message: Posted) -> None:
+        """Take a message. An event's id is minted here."""
         match message:
             case Credit():
                 total = self._credit
                 self._credit = Credit(total.audio_bytes + message.audio_bytes, total.motion_bytes + message.motion_bytes)
             case Held():
                 self._merge(message)
-            case PlayerEvent():
-                self.put_event(message.conversation_id, message.body)
+            case ConversationEvent():
+                self._keep(message)
             case ConversationError():
                 self._bounded(self._errors, message, MAX_ERRORS)
             case Pong():
                 self._bounded(self._pongs, message, MAX_PONGS)
             case Goodbye():
                 self._goodbye = message
-
-    def put_event(self, conversation_id: str, body: PlayerEventBody) -> None:
-        """Take a player event that has no id yet."""
-        if len(self._events) >= MAX_EVENTS:
-            spare = next((kept for kept in self._events if not isinstance(kept.event.body, Finished)), self._events[0])
-            self._events.remove(spare)
-            self.dropped += 1
-        self._last_event_id += 1
-        self._events.append(_Kept(PlayerEvent(self._last_event_id, conversation_id, body)))
 
     def acknowledge(self, event_id: int) -> None:
         """Forget all events up to and including `event_id`."""
@@ -130,6 +125,14 @@ class Outbox:
                 kept.sent_time_us = now_us
                 return kept.event
         return None
+
+    def _keep(self, event: ConversationEvent) -> None:
+        if len(self._events) >= MAX_EVENTS:
+            spare = next((kept for kept in self._events if not isinstance(kept.event.body, Finished)), self._events[0])
+            self._events.remove(spare)
+            self.dropped += 1
+        self._last_event_id += 1
+        self._events.append(_Kept(PlayerEvent(self._last_event_id, event.conversation_id, event.body)))
 
     def _merge(self, held: Held) -> None:
         for cursor in held.cursors:

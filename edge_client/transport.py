@@ -25,7 +25,7 @@ from avatar_relay.media import Codec, Credit, Cursor, MotionEncoding
 from edge_client.attach_call import AttachCall, Endpoint, Refused
 from edge_client.backoff import BackoffPolicy, full_jitter
 from edge_client.clock_probe import ClockProbe
-from edge_client.outbox import Outbox, Outgoing
+from edge_client.outbox import Outbox, Posted
 from edge_client.retry import StreamEnd, Verdict
 
 logger = logging.getLogger(__name__)
@@ -121,7 +121,7 @@ class Link:
         self.probe = ClockProbe()
         self.status = LinkStatus()
 
-    def post(self, message: Outgoing) -> None:
+    def post(self, message: Posted) -> None:
         """Say something to the relay: now, or (events, errors) when there is a stream again."""
         self._outbox.put(message)
         self._wake.set()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from avatar_relay.media import Credit, Cursor
 from avatar_relay.messages import Finished, Goodbye, Held, PlayerEvent, Started
+from edge_client.events import ConversationEvent
 from edge_client.outbox import MAX_CURSORS, MAX_EVENTS, REPEAT_US, Outbox, Outgoing
 
 FINISHED = Finished(1_000, False, "completed")
@@ -41,7 +42,7 @@ def test_events_are_numbered_and_kept_until_acknowledged() -> None:
     """Ids count from 1; an acknowledgement covers all up to it."""
     outbox = Outbox()
     for body in (Started(), FINISHED):
-        outbox.put(PlayerEvent(0, "a", body))
+        outbox.put(ConversationEvent("a", body))
     assert drain(outbox) == [PlayerEvent(1, "a", Started()), PlayerEvent(2, "a", FINISHED)]
     outbox.acknowledge(1)
     assert outbox.unacknowledged == 1
@@ -52,7 +53,7 @@ def test_events_are_numbered_and_kept_until_acknowledged() -> None:
 def test_an_unacknowledged_event_is_repeated_under_its_id() -> None:
     """Not before the time is up, and with the same id."""
     outbox = Outbox()
-    outbox.put_event("a", FINISHED)
+    outbox.put(ConversationEvent("a", FINISHED))
     assert drain(outbox, 0) == [PlayerEvent(1, "a", FINISHED)]
     assert drain(outbox, REPEAT_US - 1) == []
     assert drain(outbox, REPEAT_US) == [PlayerEvent(1, "a", FINISHED)]
@@ -61,24 +62,24 @@ def test_an_unacknowledged_event_is_repeated_under_its_id() -> None:
 def test_a_new_stream_repeats_at_once_a_new_session_renumbers() -> None:
     """On the same session ids stay; a session that knows nothing gets 1, 2, …"""
     outbox = Outbox()
-    outbox.put_event("a", Started())
-    outbox.put_event("a", FINISHED)
+    outbox.put(ConversationEvent("a", Started()))
+    outbox.put(ConversationEvent("a", FINISHED))
     drain(outbox)
     outbox.acknowledge(1)
     outbox.begin_stream()
     assert drain(outbox) == [PlayerEvent(2, "a", FINISHED)]
     outbox.begin_stream()
     outbox.begin_session()
-    outbox.put_event("b", Started())
+    outbox.put(ConversationEvent("b", Started()))
     assert drain(outbox) == [PlayerEvent(1, "a", FINISHED), PlayerEvent(2, "b", Started())]
 
 
 def test_finished_outlives_all_other_events() -> None:
     """A full log gives up its oldest lesser event first, and counts it."""
     outbox = Outbox()
-    outbox.put_event("first", FINISHED)
+    outbox.put(ConversationEvent("first", FINISHED))
     for number in range(MAX_EVENTS + 10):
-        outbox.put_event(f"c{number}", Started())
+        outbox.put(ConversationEvent(f"c{number}", Started()))
     assert outbox.unacknowledged == MAX_EVENTS
     assert outbox.dropped == 11
     sent = drain(outbox)

@@ -23,6 +23,7 @@ from avatar_relay.wire import attach_request_from_wire, attach_response_to_wire,
 from edge_client import transport
 from edge_client.attach_call import AttachCall, Endpoint
 from edge_client.backoff import BackoffPolicy
+from edge_client.events import ConversationEvent
 from edge_client.retry import StreamEnd, Verdict
 from edge_client.transport import Clocks, DeviceProfile, Link
 
@@ -245,7 +246,7 @@ async def test_comes_back_after_the_relay_died() -> None:
     async with serving(first) as (server, port):
         running = Running(port)
         await until(lambda: running.link.status.attached)
-        running.link.post(m.PlayerEvent(0, "c-1", FINISHED))
+        running.link.post(ConversationEvent("c-1", FINISHED))
         await until(lambda: any(isinstance(x, m.PlayerEvent) for x in first.streams[0].heard))
         await server.stop(None)
         await until(lambda: not running.link.status.attached)
@@ -276,9 +277,9 @@ async def test_a_new_session_numbers_events_from_one() -> None:
 
     async with attached(forgetful, other) as (relay, running):
         await until(lambda: running.link.status.attached)
-        running.link.post(m.PlayerEvent(0, "c-1", m.Started()))
+        running.link.post(ConversationEvent("c-1", m.Started()))
         await until(lambda: any(isinstance(x, m.PlayerEvent) for x in relay.streams[0].heard))
-        running.link.post(m.PlayerEvent(0, "c-1", FINISHED))
+        running.link.post(ConversationEvent("c-1", FINISHED))
         await until(lambda: len(relay.streams) > 1 and any(isinstance(x, m.PlayerEvent) for x in relay.streams[1].heard))
         events = [message for message in relay.streams[1].heard if isinstance(message, m.PlayerEvent)]
         assert events == [m.PlayerEvent(1, "c-1", FINISHED)]
@@ -298,7 +299,7 @@ async def test_leaves_with_goodbye_after_events_arrived() -> None:
 
     async with attached(slow_ack) as (relay, running):
         await until(lambda: running.link.status.attached)
-        running.link.post(m.PlayerEvent(0, "c-1", FINISHED))
+        running.link.post(ConversationEvent("c-1", FINISHED))
         end = await running.leave()
         await asyncio.wait_for(ended.wait(), 2)
         assert end.verdict is Verdict.STOPPED

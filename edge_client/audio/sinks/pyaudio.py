@@ -1,0 +1,347 @@
+"""The loudspeaker: PyAudio on ALSA, in a process of its own.
+
+The rules:
+1. A feeder thread pulls content and keeps the ring that the process plays from filled to `_TARGET_US`.
+2. All that is pulled is kept for a second. When the process or its device is lost, a new one is started, for as long as
+   it takes, and goes on at the last frame that was heard; meanwhile nothing is pulled.
+3. Content frames keep their index over clears and restarts.
+"""
+
+from __future__ import annotations
+
+import itertools
+import logging
+import threading
+import time
+
+from edge_client.audio.history import History
+from edge_client.audio.sink import Anchor, AudioFeed, SinkCounters
+from edge_client.audio.speaker.channel import Opened, Settings
+from edge_client.audio.speaker.memory import GAIN_ONE, Control, Status
+from edge_client.audio.speaker.process import SpeakerProcess
+from edge_client.errors import SinkError
+
+_log = logging.getLogger(__name__)
+
+DEFAULT_BUFFER_FRAMES = 1_024
+"""21 ms at 48 kHz: the smallest buffer without underruns on a busy machine; ALSA then holds two of them."""
+
+_TARGET_US = 200_000
+_LOW_US = 150_000
+"""The ring is filled to the target when it falls to this."""
+_HISTORY_US = 1_000_000
+_EXPECTED_PAUSE_SECONDS = 0.005
+_IDLE_PAUSE_SECONDS = 0.020
+"""How long to wait after a pull that gave less than was asked for; `expect(True)` ends the wait."""
+_PULL_END_SECONDS = 0.05
+_CLEAR_SECONDS = 0.5
+_CLEAR_CHECK_SECONDS = 0.002
+_DRAIN_SECONDS = 0.5
+_DRAIN_CHECK_SECONDS = 0.01
+_RESTART_SECONDS = (0.05, 0.2, 0.5, 1.0, 2.0, 5.0)
+"""Pauses before the attempts to open a lost device again; the last one repeats."""
+
+
+class PyAudioSink:
+    """An `AudioSink` that plays through ALSA. `device` is as `choose_output` takes it.
+
+    While `clear` runs, its caller should not hold a lock that the feed's `pull` takes: a pull that began before is
+    waited for, but for 50 ms at most.
+    """
+
+    def __init__(self, *, rate_hz: int = 48_000, device: str = "", buffer_frames: int = DEFAULT_BUFFER_FRAMES) -> None:
+        self._settings = Settings(device=device, rate_hz=rate_hz, buffer_frames=buffer_frames)
+        self._target_frames = rate_hz * _TARGET_US // 1_000_000
+        self._low_frames = rate_hz * _LOW_US // 1_000_000
+        self._opened = Opened(device=device or "default", channels=1)
+        self._changed = threading.Condition()
+        self._threads: list[threading.Thread] = []
+        # All below is guarded by `_changed`.
+        self._speaker: SpeakerProcess | None = None
+        self._history = History(rate_hz * _HISTORY_US // 1_000_000)
+        self._sent = 0
+        self._cleared_to = 0
+        self._resume_frame = 0
+        self._pulling = False
+        self._clearing = False
+        self._closing = False
+        self._expected = False
+        self._paused = False
+        self._gain = GAIN_ONE
+        self._past = SinkCounters()
+        self._reported_underruns = 0
+
+    @property
+    def name(self) -> str:
+        """The device's name, as PortAudio has it."""
+        return f"PyAudio on ALSA, {self._opened.device}"
+
+    @property
+    def rate_hz(self) -> int:
+        """Frames per second that it pulls."""
+        return self._settings.rate_hz
+
+    def start(self, feed: AudioFeed) -> None:
+        """Start the speaker process and begin to pull. Takes about half a second. Raises `SinkError`."""
+        speaker = self._new_speaker()
+        with self._changed:
+            self._adopt(speaker)
+        _log.info("playing into %s", self.name)
+        self._threads = [
+            threading.Thread(target=self._feed_loop, args=(feed,), name="speaker-feeder", daemon=True),
+            threading.Thread(target=self._supervise, args=(speaker,), name="speaker-supervisor", daemon=True),
+        ]
+        for thread in self._threads:
+            thread.start()
+
+    def close(self) -> None:
+        """Play out what was pulled, within 0.5 s, and end the process."""
+        with self._changed:
+            self._closing = True
+            self._changed.notify_all()
+        self._drain()
+        with self._changed:
+            if self._speaker is not None:
+                self._speaker.shut()
+        for thread in self._threads:
+            thread.join()
+        with self._changed:
+            speaker, self._threads = self._speaker, []
+            if speaker is not None:
+                self._retire(fault="")
+        if speaker is not None:
+            speaker.close()
+
+    def anchor(self) -> Anchor | None:
+        """Where playout is now, by the device's own clock. Stands while the device is lost."""
+        with self._changed:
+            return self._anchor()
+
+    def expect(self, expected: bool) -> None:
+        """Say whether content is due."""
+        with self._changed:
+            self._expected = expected
+            self._tell(Control.EXPECTED, int(expected))
+
+    def clear(self) -> int:
+        """Fade out and throw away; takes one or two device buffers. See `AudioSink.clear`."""
+        with self._changed:
+            self._changed.wait_for(lambda: not self._clearing)
+            self._changed.wait_for(lambda: not self._pulling, timeout=_PULL_END_SECONDS)
+            self._cleared_to = self._history.end
+            self._clearing = True
+            try:
+                return self._clear_speaker(self._speaker) if self._speaker is not None else self._resume_frame
+            finally:
+                self._sent = self._cleared_to
+                self._clearing = False
+                self._changed.notify_all()
+
+    def pause(self) -> None:
+        """Fade out, hold everything."""
+        with self._changed:
+            self._paused = True
+            self._tell(Control.PAUSED, 1)
+
+    def resume(self) -> None:
+        """Go on where it was held."""
+        with self._changed:
+            self._paused = False
+            self._tell(Control.PAUSED, 0)
+
+    def set_volume(self, gain: float, *, muted: bool) -> None:
+        """Ramp to a linear gain of 0 to 1, or to silence while muted."""
+        with self._changed:
+            self._gain = 0 if muted else round(min(max(gain, 0.0), 1.0) * GAIN_ONE)
+            self._tell(Control.GAIN, self._gain)
+
+    def counters(self) -> SinkCounters:
+        """What went wrong so far, over all restarts."""
+        with self._changed:
+            return self._counters()
+
+    # What follows up to `_feed_loop` is called with `_changed` held.
+
+    def _tell(self, word: Control, value: int) -> None:
+        if self._speaker is not None:
+            self._speaker.memory[word] = value
+        self._changed.notify_all()
+
+    def _anchor(self) -> Anchor | None:
+        now_us = time.monotonic_ns() // 1_000
+        snapshot = self._speaker.memory.snapshot() if self._speaker is not None else None
+        anchor = snapshot.anchor_at(now_us, self.rate_hz) if snapshot is not None else None
+        if anchor is None and self._past.restarts:
+            return Anchor(float(self._resume_frame), now_us, 0.0, self._resume_frame)
+        return anchor
+
+    def _counters(self) -> SinkCounters:
+        past = self._past
+        if self._speaker is None:
+            return past
+        memory = self._speaker.memory
+        starved, dry = memory[Status.STARVED], memory[Status.DEVICE_DRY]
+        fault = past.last_fault
+        if starved or dry:
+            fault = f"since the device was opened: {starved} times no content in time, {dry} times the device ran dry"
+        return SinkCounters(
+            underruns=past.underruns + starved + dry,
+            silence_frames=past.silence_frames + memory[Status.SILENCE_FRAMES],
+            restarts=past.restarts,
+            last_fault=fault,
+        )
+
+    def _clear_speaker(self, speaker: SpeakerProcess) -> int:
+        """Have the process throw away all up to `_cleared_to`; gives the frame after the last audible one."""
+        memory = speaker.memory
+        generation = memory[Control.GENERATION] + 1
+        memory[Control.CLEAR_LIMIT] = self._cleared_to
+        memory[Control.GENERATION] = generation
+        deadline = time.monotonic() + _CLEAR_SECONDS
+        while memory[Status.GENERATION_DONE] != generation:
+            if time.monotonic() > deadline:
+                speaker.kill()  # the supervisor starts a new one, at `_cleared_to`
+                break
+            self._changed.wait(_CLEAR_CHECK_SECONDS)  # others may ask for the anchor meanwhile
+            if self._speaker is not speaker:
+                return self._resume_frame
+        memory[Control.WRITTEN] = self._cleared_to
+        return memory[Status.AUDIBLE_END]
+
+    def _send(self) -> None:
+        """Move what was pulled into the ring, as far as it has room."""
+        if self._speaker is None or self._clearing:
+            return
+        memory = self._speaker.memory
+        frames = min(memory.free_frames, self._history.end - self._sent)
+        if frames > 0:
+            memory.write(self._history.read(self._sent, frames))
+            self._sent += frames
+
+    def _depth_frames(self) -> int:
+        """Frames that were pulled and not yet taken by the device."""
+        waiting = self._history.end - self._sent
+        return waiting + (self._speaker.memory.depth_frames if self._speaker is not None else 0)
+
+    def _retire(self, *, fault: str) -> None:
+        """Let the speaker go, keeping its counts and the frame that the next one begins with. The caller closes it."""
+        counters, anchor = self._counters(), self._anchor()
+        heard = self._resume_frame if anchor is None else int(anchor.frame)
+        self._resume_frame = min(max(heard, self._history.begin), self._history.end)
+        self._sent = max(self._resume_frame, self._cleared_to)
+        self._past = SinkCounters(
+            underruns=counters.underruns,
+            silence_frames=counters.silence_frames,
+            restarts=counters.restarts + (1 if fault else 0),
+            last_fault=fault or counters.last_fault,
+        )
+        self._speaker = None
+        self._changed.notify_all()
+
+    def _adopt(self, speaker: SpeakerProcess) -> None:
+        """Take up a speaker that was opened with what held then; what changed since is told now."""
+        self._speaker = speaker
+        self._tell(Control.GAIN, self._gain)
+        self._tell(Control.PAUSED, int(self._paused))
+        self._tell(Control.EXPECTED, int(self._expected))
+        if self._sent != speaker.memory[Control.WRITTEN]:
+            self._clear_speaker(speaker)
+
+    def _report_underruns(self) -> None:
+        counters = self._counters()
+        if counters.underruns > self._reported_underruns:
+            _log.warning("audio underruns: %s more; %s", counters.underruns - self._reported_underruns, counters.last_fault)
+            self._reported_underruns = counters.underruns
+
+    # The threads.
+
+    def _feed_loop(self, feed: AudioFeed) -> None:
+        while True:
+            with self._changed:
+                if self._closing:
+                    return
+                wanted = self._wait_for_room()
+                if not wanted:
+                    continue
+                self._pulling = True
+            samples = feed.pull(wanted)
+            with self._changed:
+                self._pulling = False
+                self._history.add(samples)
+                self._send()
+                self._report_underruns()
+                self._changed.notify_all()
+                if len(samples) < wanted and not self._closing:
+                    self._changed.wait(_EXPECTED_PAUSE_SECONDS if self._expected else _IDLE_PAUSE_SECONDS)
+
+    def _wait_for_room(self) -> int:
+        """Frames to pull; 0 after a wait where there is no room, or nothing that plays."""
+        if self._speaker is None or self._clearing:
+            self._changed.wait()
+            return 0
+        self._send()
+        depth = self._depth_frames()
+        if depth <= self._low_frames:
+            return self._target_frames - depth
+        self._changed.wait((depth - self._low_frames) / self.rate_hz + _EXPECTED_PAUSE_SECONDS)
+        return 0
+
+    def _supervise(self, speaker: SpeakerProcess) -> None:
+        while True:
+            reason = speaker.wait_until_lost()
+            with self._changed:
+                if self._closing:
+                    return
+                self._retire(fault=reason)
+            speaker.close()
+            _log.warning("lost the audio device, opening it again: %s", reason)
+            reopened = self._reopen()
+            if reopened is None:
+                return
+            speaker = reopened
+
+    def _reopen(self) -> SpeakerProcess | None:
+        """A new speaker that goes on where the last one was; None where the sink is closed meanwhile."""
+        for attempt in itertools.count():
+            pause = _RESTART_SECONDS[min(attempt, len(_RESTART_SECONDS) - 1)]
+            with self._changed:
+                if self._changed.wait_for(lambda: self._closing, timeout=pause):
+                    return None
+            try:
+                speaker = self._new_speaker()
+            except SinkError as error:
+                _log.warning("can not open the audio device, attempt %s: %s", attempt + 1, error)
+                continue
+            with self._changed:
+                if not self._closing:
+                    self._adopt(speaker)
+                    _log.info("playing into %s again", self.name)
+                    return speaker
+            speaker.close()
+        return None
+
+    def _new_speaker(self) -> SpeakerProcess:
+        """Start a process and open the device. Raises `SinkError`. Not with `_changed` held: it takes half a second."""
+        speaker = SpeakerProcess(self._settings)
+        with self._changed:
+            speaker.memory.begin(self._sent, gain=self._gain, paused=self._paused)
+        try:
+            self._opened = speaker.open()
+        except SinkError:
+            speaker.close()
+            raise
+        return speaker
+
+    def _drain(self) -> None:
+        """Wait until all that was pulled was heard, at most 0.5 s."""
+        deadline = time.monotonic() + _DRAIN_SECONDS
+        while time.monotonic() < deadline:
+            with self._changed:
+                self._send()
+                anchor = self._anchor()
+                if self._speaker is None or self._paused or self._history.end == self._cleared_to:
+                    return
+                if anchor is not None and anchor.frame >= self._history.end:
+                    break
+            time.sleep(_DRAIN_CHECK_SECONDS)
+        time.sleep(self._settings.buffer_frames / self.rate_hz)

@@ -1,0 +1,102 @@
+"""The child: `python -m edge_client.audio.speaker SOCKET MEMORY` plays what comes through two inherited descriptors;
+`--list` prints the outputs as JSON."""
+
+from __future__ import annotations
+
+import gc
+import signal
+import socket
+import sys
+import time
+from typing import Any
+
+from edge_client.audio.devices import choose_output, format_outputs
+from edge_client.audio.sink import Pcm
+from edge_client.audio.speaker import portaudio
+from edge_client.audio.speaker.channel import Failed, Opened, Settings, receive, send
+from edge_client.audio.speaker.engine import SpeakerEngine
+from edge_client.audio.speaker.memory import SpeakerMemory, Status
+from edge_client.errors import SinkError
+
+_CHECK_SECONDS = 0.25
+_STALL_SECONDS = 3.0
+"""PulseAudio may take 2.5 s before it asks for the first samples, or after an underrun."""
+
+
+def main(arguments: list[str]) -> int:
+    """Run; gives the exit code."""
+    if arguments == ["--list"]:
+        sys.stdout.write(format_outputs(portaudio.outputs(portaudio.initialize())).decode() + "\n")
+        return 0
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the whole process group; the parent decides
+    socket_descriptor, memory_descriptor = map(int, arguments)
+    with socket.socket(fileno=socket_descriptor) as channel:
+        settings = receive(channel)
+        if not isinstance(settings, Settings):
+            return 0
+        try:
+            _Speaker(settings, SpeakerMemory(memory_descriptor, settings.rate_hz)).run(channel)
+        except SinkError as error:
+            send(channel, Failed(str(error)))
+            return 1
+        except BrokenPipeError:
+            return 0
+    return 0
+
+
+class _Speaker:
+    def __init__(self, settings: Settings, memory: SpeakerMemory) -> None:
+        self._settings = settings
+        self._memory = memory
+        self._engine = SpeakerEngine(memory, settings.rate_hz)
+        self._fault: Exception | None = None
+
+    def run(self, channel: socket.socket) -> None:
+        """Play until the parent closes its end. Raises `SinkError` where the device fails."""
+        settings = self._settings
+        library = portaudio.initialize()
+        device = choose_output(portaudio.outputs(library), settings.device)
+        gc.disable()  # no pause in the callback; nothing below makes cycles
+        stream, channels = portaudio.open_output(
+            library, device, rate_hz=settings.rate_hz, buffer_frames=settings.buffer_frames, render=self._render
+        )
+        send(channel, Opened(device.name, channels))
+        try:
+            self._watch(channel, stream)
+        finally:
+            stream.close()
+            library.terminate()
+
+    def _render(self, frames: int, time_seconds: float, delay_seconds: float, device_dry: bool) -> Pcm:
+        try:
+            return self._engine.render(
+                frames,
+                time_us=round(time_seconds * 1e6),
+                delay_frames=delay_seconds * self._settings.rate_hz,
+                device_dry=device_dry,
+            )
+        except Exception as error:
+            self._fault = error
+            raise
+
+    def _watch(self, channel: socket.socket, stream: Any) -> None:
+        channel.settimeout(_CHECK_SECONDS)
+        callbacks, moved_at = 0, time.monotonic()
+        while True:
+            try:
+                if receive(channel) is None:
+                    return
+            except TimeoutError:
+                pass
+            if self._fault is not None:
+                raise SinkError(f"the callback failed: {self._fault!r}")
+            if not stream.is_active():
+                raise SinkError("the device ended the stream; it may have been unplugged")
+            if self._memory[Status.CALLBACKS] != callbacks:
+                callbacks, moved_at = self._memory[Status.CALLBACKS], time.monotonic()
+            elif time.monotonic() - moved_at > _STALL_SECONDS:
+                raise SinkError(f"the device asked for no samples for {_STALL_SECONDS:g} s")
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

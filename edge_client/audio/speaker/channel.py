@@ -1,0 +1,58 @@
+"""Messages between parent and child: small JSON objects, one a packet, over a SOCK_SEQPACKET pair.
+
+The parent sends `Settings` once, then nothing; closing its end ends the child. The child answers `Opened` or `Failed`,
+and `Failed` again when the device is lost, before it ends.
+"""
+
+from __future__ import annotations
+
+import json
+import socket
+from dataclasses import asdict, dataclass
+
+_MAX_MESSAGE_BYTES = 16 << 10
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """What the child opens. `device` is as `choose_output` takes it."""
+
+    device: str
+    rate_hz: int
+    buffer_frames: int
+
+
+@dataclass(frozen=True, slots=True)
+class Opened:
+    """The stream runs."""
+
+    device: str
+    channels: int
+
+
+@dataclass(frozen=True, slots=True)
+class Failed:
+    """The device could not be opened, or was lost."""
+
+    reason: str
+
+
+Message = Settings | Opened | Failed
+_TYPES: dict[str, type[Settings] | type[Opened] | type[Failed]] = {kind.__name__: kind for kind in (Settings, Opened, Failed)}
+
+
+def send(channel: socket.socket, message: Message) -> None:
+    """Send one message. Raises OSError where the other end is gone."""
+    channel.send(json.dumps({type(message).__name__: asdict(message)}).encode())
+
+
+def receive(channel: socket.socket) -> Message | None:
+    """The next message; None where the other end is closed. Raises TimeoutError by the socket's time-out."""
+    try:
+        packet = channel.recv(_MAX_MESSAGE_BYTES)
+    except ConnectionResetError:
+        return None
+    if not packet:
+        return None
+    ((kind, fields),) = json.loads(packet).items()
+    return _TYPES[kind](**fields)

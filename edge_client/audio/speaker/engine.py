@@ -1,0 +1,160 @@
+"""What the callback does: take content from the ring, scale it, count. No clock, no I/O, no logger.
+
+The rules:
+1. Content that is in the ring goes out at once. Where there is none, silence goes out.
+2. Content was going out, is expected, and the ring is empty: one underrun (*starved*) until content goes out again.
+   The device says that it ran dry while content was going out or is expected: one underrun (*device dry*).
+3. Pause fades out within 10 ms and holds; resume fades in from the next frame.
+4. Clear fades out within 10 ms, throws the rest away up to the clear's limit, and answers. Content after the limit
+   goes out at once, at full gain.
+5. The volume moves in ramps. With a gain of 1 samples go out bit for bit.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from edge_client.audio.gain import GainRamp, ramp_frames
+from edge_client.audio.sink import Pcm
+from edge_client.audio.speaker.memory import GAIN_ONE, Control, SpeakerMemory, Status
+from edge_client.audio.speaker.timeline import Timeline
+
+SETTLING_CALLBACKS = 2
+"""The first callbacks of some devices report a delay of 0: the clock counts only after these."""
+
+
+class SpeakerEngine:
+    """Renders buffers. One thread."""
+
+    def __init__(self, memory: SpeakerMemory, rate_hz: int) -> None:
+        self._memory = memory
+        self._timeline = Timeline()
+        self._volume = GainRamp(rate_hz, memory[Control.GAIN] / GAIN_ONE)
+        self._transport = GainRamp(rate_hz, 0.0 if memory[Control.PAUSED] else 1.0)
+        self._fade_frames = ramp_frames(rate_hz)
+        self._fading_left = 0
+        self._paused = bool(memory[Control.PAUSED])
+        self._faded = False
+        self._clearing = False
+        self._clear_limit = 0
+        self._generation = memory[Control.GENERATION]
+        self._callbacks = 0
+        self._sounding = False
+        self._starving = False
+
+    def render(self, frames: int, *, time_us: int, delay_frames: float, device_dry: bool) -> Pcm:
+        """The next `frames` frames, of which the first is heard `delay_frames` after `time_us` (CLOCK_MONOTONIC)."""
+        memory = self._memory
+        self._take_commands()
+        if device_dry and (self._sounding or memory[Control.EXPECTED]):
+            memory[Status.DEVICE_DRY] += 1
+        heard_frame = self._timeline.device_frame - delay_frames
+        output = np.zeros(frames, np.int16)
+        filled = 0
+        if self._clearing:
+            filled = self._fill(output, 0, self._fading_left)
+            self._fading_left -= filled
+            if self._fading_left == 0:
+                self._end_clear()
+        if not self._clearing:
+            filled += self._play(output, filled)
+        self._timeline.add_silence(frames - filled)
+        self._callbacks += 1
+        memory[Status.CALLBACKS] = self._callbacks
+        if self._callbacks > SETTLING_CALLBACKS:
+            memory.publish(self._timeline.snapshot(time_us, heard_frame))
+        return output
+
+    def _take_commands(self) -> None:
+        memory = self._memory
+        gain = memory[Control.GAIN] / GAIN_ONE
+        if gain != self._volume.target:
+            self._volume.move(gain)
+        generation = memory[Control.GENERATION]
+        if generation != self._generation:
+            self._generation = generation
+            self._begin_clear()
+        paused = bool(memory[Control.PAUSED])
+        if paused != self._paused and not self._clearing:
+            self._paused = paused
+            if paused:
+                self._begin_pause()
+            else:
+                self._end_pause()
+
+    def _begin_pause(self) -> None:
+        """Fade out where there is sound; content that comes later is held whole."""
+        self._faded = self._sounding
+        if self._sounding:
+            self._transport.move(0.0)
+            self._fading_left = self._fade_frames
+        else:
+            self._transport.jump(0.0)
+
+    def _end_pause(self) -> None:
+        self._fading_left = 0
+        if self._faded:
+            self._transport.move(1.0)
+        else:
+            self._transport.jump(1.0)
+
+    def _begin_clear(self) -> None:
+        self._clearing = True
+        self._clear_limit = self._memory[Control.CLEAR_LIMIT]
+        left = min(self._clear_limit, self._memory[Control.WRITTEN]) - self._memory[Status.CONSUMED]
+        silent = self._paused and self._fading_left == 0
+        self._fading_left = 0 if silent else min(self._fade_frames, left)
+        if self._fading_left:
+            self._transport.move(0.0, self._fading_left)
+
+    def _end_clear(self) -> None:
+        memory = self._memory
+        self._clearing = False
+        self._transport.jump(0.0 if self._paused else 1.0)
+        self._sounding = self._starving = self._faded = False
+        memory[Status.CONSUMED] = max(memory[Status.CONSUMED], self._clear_limit)
+        memory[Status.GENERATION_DONE] = self._generation
+
+    def _play(self, output: Pcm, start: int) -> int:
+        """Fill from `start` with what may go out; gives how many frames that was."""
+        wanted = len(output) - start
+        if self._paused:
+            filled = self._fill(output, start, min(wanted, self._fading_left))
+            self._fading_left -= filled
+            return filled
+        filled = self._fill(output, start, wanted)
+        self._count_starving(wanted - filled, filled)
+        return filled
+
+    def _count_starving(self, missing: int, filled: int) -> None:
+        memory = self._memory
+        if filled:
+            self._starving = False
+            self._sounding = True
+        if not missing:
+            return
+        expected = bool(memory[Control.EXPECTED])
+        if self._sounding and expected:
+            memory[Status.STARVED] += 1
+            self._starving = True
+        self._sounding = False
+        self._starving = self._starving and expected
+        if self._starving:
+            memory[Status.SILENCE_FRAMES] += missing
+
+    def _fill(self, output: Pcm, start: int, wanted: int) -> int:
+        """Move up to `wanted` frames from the ring to the output, at their gain."""
+        memory = self._memory
+        consumed = memory[Status.CONSUMED]
+        frames = min(wanted, len(output) - start, memory[Control.WRITTEN] - consumed)
+        if frames <= 0:
+            return 0
+        samples, loud = self._volume.apply(memory.read(consumed, frames))
+        samples, open_frames = self._transport.apply(samples)
+        output[start : start + frames] = samples
+        audible = min(loud, open_frames)
+        if audible:
+            memory[Status.AUDIBLE_END] = consumed + audible
+        self._timeline.add_content(consumed, frames)
+        memory[Status.CONSUMED] = consumed + frames
+        return frames

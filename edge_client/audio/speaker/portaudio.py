@@ -1,0 +1,142 @@
+"""PortAudio through PyAudio, with its traps closed. Imported in the child only."""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes
+import os
+import time
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import numpy as np
+import pyaudio
+
+from edge_client.audio.devices import OutputDevice
+from edge_client.audio.sink import Pcm
+from edge_client.errors import SinkError
+
+Render = Callable[[int, float, float, bool], Pcm]
+"""(frames, time in s by CLOCK_MONOTONIC, delay in s, whether the device ran dry) → the samples."""
+
+_ALSA_ERROR_HANDLER = ctypes.CFUNCTYPE(None, ctypes.c_char_p, ctypes.c_int, ctypes.c_char_p, ctypes.c_int, ctypes.c_char_p)
+_MAX_TIMESTAMP_AGE_SECONDS = 1.0
+_MAX_TIMESTAMP_LEAD_SECONDS = 0.001
+
+
+_ignore_alsa_error = _ALSA_ERROR_HANDLER(lambda *_: None)
+"""Kept for the life of the process, as ALSA keeps a pointer to it."""
+
+
+def silence_alsa() -> None:
+    """Keep ALSA from writing to standard error each time a device can not be opened."""
+    with contextlib.suppress(OSError, AttributeError):
+        ctypes.CDLL("libasound.so.2").snd_lib_error_set_handler(_ignore_alsa_error)
+
+
+@contextlib.contextmanager
+def quiet_standard_error() -> Iterator[None]:
+    """Drop what C libraries write to standard error: JACK's client says tens of lines where no server runs."""
+    kept = os.dup(2)
+    null = os.open(os.devnull, os.O_WRONLY)
+    try:
+        os.dup2(null, 2)
+        yield
+    finally:
+        os.dup2(kept, 2)
+        os.close(kept)
+        os.close(null)
+
+
+def initialize() -> Any:
+    """A `pyaudio.PyAudio`. Takes up to half a second: each device of the configuration is opened once."""
+    silence_alsa()
+    with quiet_standard_error():
+        return pyaudio.PyAudio()
+
+
+def outputs(portaudio: Any) -> list[OutputDevice]:
+    """All devices that can play."""
+    try:
+        default_index = portaudio.get_default_output_device_info()["index"]
+    except OSError:
+        default_index = None
+    devices = map(portaudio.get_device_info_by_index, range(portaudio.get_device_count()))
+    return [
+        OutputDevice(
+            index=device["index"],
+            name=device["name"],
+            channels=device["maxOutputChannels"],
+            rate_hz=int(device["defaultSampleRate"]),
+            host_api=portaudio.get_host_api_info_by_index(device["hostApi"])["name"],
+            is_default=device["index"] == default_index,
+        )
+        for device in devices
+        if device["maxOutputChannels"] > 0
+    ]
+
+
+def open_output(portaudio: Any, device: OutputDevice, *, rate_hz: int, buffer_frames: int, render: Render) -> tuple[Any, int]:
+    """A running stream, and its channels: mono, or stereo with both alike where the device plays no mono.
+
+    Raises `SinkError` with PortAudio's reason.
+    """
+    reason: OSError | None = None
+    for channels in (1, 2)[: device.channels]:
+        try:
+            with quiet_standard_error():
+                stream = portaudio.open(
+                    rate=rate_hz,
+                    channels=channels,
+                    format=pyaudio.paInt16,
+                    output=True,
+                    output_device_index=device.index,
+                    frames_per_buffer=buffer_frames,
+                    stream_callback=_Callback(render, channels=channels, buffer_seconds=buffer_frames / rate_hz),
+                )
+        except OSError as error:
+            reason = reason or error
+        else:
+            return stream, channels
+    detail = reason.args[-1] if reason else "it has no channels"
+    raise SinkError(f"output {device} does not play {rate_hz} Hz: {detail}")
+
+
+class _Callback:
+    """What PortAudio calls. It never raises (PyAudio would end the stream) and never gives less than was asked for."""
+
+    def __init__(self, render: Render, *, channels: int, buffer_seconds: float) -> None:
+        self._render = render
+        self._channels = channels
+        self._buffer_seconds = buffer_seconds
+        self._dry_at = float("-inf")
+
+    def __call__(self, _: object, frames: int, times: dict[str, float], status: int) -> tuple[bytes, int]:
+        try:
+            current = times["current_time"]
+            delay = max(0.0, times["output_buffer_dac_time"] - current)
+            now = to_monotonic(current, monotonic=time.monotonic(), realtime=time.time())
+            samples = self._render(frames, now, delay, self._is_newly_dry(now, status))
+        except Exception:  # the renderer's owner counts it; silence is the best answer here
+            samples = np.zeros(frames, np.int16)
+        return (samples if self._channels == 1 else np.repeat(samples, self._channels)).tobytes(), pyaudio.paContinue
+
+    def _is_newly_dry(self, now: float, status: int) -> bool:
+        """One underflow shows in every callback of the burst that follows it: the same time stamp, the same underflow."""
+        if not status & pyaudio.paOutputUnderflow or now - self._dry_at < self._buffer_seconds / 2:
+            return False
+        self._dry_at = now
+        return True
+
+
+def to_monotonic(current: float, *, monotonic: float, realtime: float) -> float:
+    """PortAudio's time stamp of a callback as CLOCK_MONOTONIC, whatever its base.
+
+    ALSA's hardware devices use CLOCK_MONOTONIC, PulseAudio's plug-in CLOCK_REALTIME, JACK a base of its own; for the
+    last the time of entry is taken, which is later by what the interpreter needed.
+    """
+    for clock in (monotonic, realtime):
+        age = clock - current
+        if -_MAX_TIMESTAMP_LEAD_SECONDS <= age < _MAX_TIMESTAMP_AGE_SECONDS:
+            return monotonic - age
+    return monotonic

@@ -1,0 +1,98 @@
+"""The parent's hold on one speaker process: start it, hear from it, end it."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import socket
+import subprocess
+import sys
+
+from edge_client.audio.devices import SPEAKER_MODULE, child_environment, describe_exit
+from edge_client.audio.speaker.channel import Failed, Opened, Settings, receive, send
+from edge_client.audio.speaker.memory import SpeakerMemory, create_memory
+from edge_client.errors import SinkError
+
+_OPEN_SECONDS = 15.0
+_EXIT_SECONDS = 2.0
+
+
+class SpeakerProcess:
+    """One child and its memory. `memory`'s control words may be set before `open`."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._settings = settings
+        self._descriptor = create_memory(settings.rate_hz)
+        self.memory = SpeakerMemory(self._descriptor, settings.rate_hz)
+        self._channel, self._child_channel = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        self._process: subprocess.Popen[bytes] | None = None
+
+    def open(self) -> Opened:
+        """Start the child and wait until its stream runs. Raises `SinkError` with the child's reason."""
+        descriptors = (self._child_channel.fileno(), self._descriptor)
+        with self._child_channel:
+            self._process = subprocess.Popen(
+                [sys.executable, "-m", SPEAKER_MODULE, *map(str, descriptors)],
+                pass_fds=descriptors,
+                env=child_environment(),
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.DEVNULL,
+            )
+        self._channel.settimeout(_OPEN_SECONDS)
+        try:
+            send(self._channel, self._settings)
+            answer = receive(self._channel)
+        except TimeoutError as error:
+            raise SinkError(f"the speaker process did not open {self._device} within {_OPEN_SECONDS:g} s") from error
+        except OSError:
+            answer = None
+        match answer:
+            case Opened():
+                self._channel.settimeout(None)
+                return answer
+            case Failed(reason=reason):
+                raise SinkError(reason)
+        raise SinkError(f"the speaker process ended while it opened {self._device}, {self._exit()}")
+
+    def wait_until_lost(self) -> str:
+        """Block until the child fails, dies, or `shut` is called; the reason in words."""
+        try:
+            message = receive(self._channel)
+        except OSError:
+            message = None
+        if isinstance(message, Failed):
+            return message.reason
+        return f"the speaker process ended, {self._exit()}"
+
+    def shut(self) -> None:
+        """Tell the child to end, from any thread. Playout stops at once."""
+        with contextlib.suppress(OSError):
+            self._channel.shutdown(socket.SHUT_RDWR)
+
+    def kill(self) -> None:
+        """End the child at once, from any thread."""
+        if self._process is not None:
+            self._process.kill()
+
+    def close(self) -> None:
+        """End the child and let go of all. Nothing else may be called at the same time or later."""
+        self.shut()
+        self._exit()
+        self._channel.close()
+        self._child_channel.close()
+        self.memory.close()
+        os.close(self._descriptor)
+
+    @property
+    def _device(self) -> str:
+        return repr(self._settings.device) if self._settings.device else "the default output"
+
+    def _exit(self) -> str:
+        """Wait for the child's end, killing it where it hangs; how it ended, in words."""
+        if self._process is None:
+            return "it was not started"
+        try:
+            return describe_exit(self._process.wait(_EXIT_SECONDS))
+        except subprocess.TimeoutExpired:
+            self._process.kill()
+            return describe_exit(self._process.wait())

@@ -1,0 +1,198 @@
+"""What the device tells OpenTelemetry: the spans of each conversation from the wire to loudspeaker and screen, and its metrics.
+
+Spans, all under the relay's (the context on `open`), in the *relay's* time: a device may boot in 1970, so each reading of
+our monotonic clock goes through the clock probe, and the span says with what offset and error.
+
+    device.receive        CONSUMER  from `open` to the last payload
+    device.decode         INTERNAL  from the first payload decoded to the last
+    device.buffer         INTERNAL  from the first payload to enough of them to begin
+    device.first_sound    INTERNAL  from the first payload to the first sample heard
+    device.first_picture  INTERNAL  from the first payload to the first picture of this conversation on the glass
+    device.play           INTERNAL  from the first sample heard to finished
+    device.payload        INTERNAL  one payload in `trace_every`, from its coming to its decoding (off by default)
+"""
+
+from __future__ import annotations
+
+import threading
+from collections import OrderedDict
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+from opentelemetry import trace
+from opentelemetry.context import Context
+from opentelemetry.trace import SpanKind
+from opentelemetry.util.types import AttributeValue
+
+from avatar_relay.media import ConversationOpen, Kind, Payload
+from avatar_relay.messages import Dropped, Finished
+from avatar_relay.tracing import CLOCK_ERROR_US, CLOCK_OFFSET_US, CONVERSATION_ID, KIND, REASON, Stage, Telemetry, parent_from
+
+MAX_CONVERSATIONS = 256
+"""Conversations whose spans are kept going; of more, the oldest are forgotten."""
+
+
+@dataclass(frozen=True, slots=True)
+class RelayClock:
+    """What turns our monotonic clock (µs) into the relay's wall clock: add `offset_us`, which is right within `error_us`."""
+
+    offset_us: int
+    error_us: int
+
+
+@dataclass(slots=True)
+class _Trail:
+    """A conversation's way through the device. Times are monotonic µs."""
+
+    receive: Stage
+    context: Context
+    last_received_us: int
+    first_received_us: int | None = None
+    first_decoded_us: int | None = None
+    last_decoded_us: int = 0
+    buffered: bool = False
+    pictured: bool = False
+    play: Stage | None = None
+    counts: dict[str, int] = field(default_factory=dict)
+
+    def count(self, name: str, more: int) -> None:
+        self.counts[name] = self.counts.get(name, 0) + more
+
+
+class EdgeTelemetry:
+    """The playback's observer that traces and measures; the stage tells it of pictures. Thread-safe."""
+
+    def __init__(self, telemetry: Telemetry, device_id: str, relay_clock: Callable[[int], RelayClock], *, trace_every: int = 0) -> None:
+        """`relay_clock(time_us)` tells how the relay's wall clock stands at a reading of ours; `trace_every` as above, none at 0."""
+        self._tracer = telemetry.tracer
+        self._device_id = device_id
+        self._relay_clock = relay_clock
+        self._trace_every = trace_every
+        self._lock = threading.Lock()
+        self._trails: OrderedDict[str, _Trail] = OrderedDict()
+        self._sampled: dict[tuple[str, Kind, int], int] = {}
+        meter = telemetry.meter
+        self._received = meter.create_counter("avatar.device.received", "By", "Payload bytes received")
+        self._dropped = meter.create_counter("avatar.device.dropped", "{payload}", "Payloads not used")
+        self._finished = meter.create_counter("avatar.device.finished", "{conversation}", "Conversations finished")
+        self._first_audio = meter.create_histogram("avatar.device.first_audio.duration", "s", "First payload to first sample heard")
+        self._skew = meter.create_histogram("avatar.skew", "s", "PTS heard minus PTS shown, at each picture; positive: sound early")
+        self._pictures = meter.create_counter("avatar.pictures", "{picture}", "Pictures shown")
+        self._underruns = meter.create_counter("avatar.underruns", "{underrun}", "Times the sound ran dry")
+
+    def opened(self, message: ConversationOpen, now_us: int) -> None:
+        """Begin `device.receive`."""
+        clock = self._relay_clock(now_us)
+        attributes: dict[str, AttributeValue] = {
+            CONVERSATION_ID: message.conversation_id,
+            "avatar.device.id": self._device_id,
+            CLOCK_OFFSET_US: clock.offset_us,
+            CLOCK_ERROR_US: clock.error_us,
+        }
+        parent = parent_from(message.trace_context)
+        receive = Stage(self._tracer, "device.receive", parent, now_us + clock.offset_us, kind=SpanKind.CONSUMER, attributes=attributes)
+        with self._lock:
+            context = trace.set_span_in_context(receive.span, Context())
+            self._trails[message.conversation_id] = _Trail(receive, context, now_us)
+            if len(self._trails) > MAX_CONVERSATIONS:
+                self._trails.popitem(last=False)
+
+    def received(self, conversation_id: str, payload: Payload, now_us: int) -> None:
+        """Count."""
+        size = len(payload.data)
+        self._received.add(size, {KIND: payload.kind.value})
+        with self._lock:
+            if trail := self._trails.get(conversation_id):
+                trail.last_received_us = now_us
+                if trail.first_received_us is None:
+                    trail.first_received_us = now_us
+                trail.count(f"avatar.{payload.kind.value}.payloads", 1)
+                trail.count(f"avatar.{payload.kind.value}.bytes", size)
+                trail.receive.tick(self._unix(now_us))
+                if self._trace_every and payload.seq % self._trace_every == 0:
+                    self._sampled[conversation_id, payload.kind, payload.seq] = now_us
+
+    def decoded(self, conversation_id: str, kind: Kind, seq: int, now_us: int) -> None:
+        """Note when decoding began and went on."""
+        with self._lock:
+            if trail := self._trails.get(conversation_id):
+                trail.first_decoded_us = now_us if trail.first_decoded_us is None else trail.first_decoded_us
+                trail.last_decoded_us = now_us
+                since_us = self._sampled.pop((conversation_id, kind, seq), None) if self._sampled else None
+                if since_us is not None:
+                    self._span(trail, "device.payload", since_us, now_us, {KIND: kind.value, "avatar.payload.seq": seq})
+
+    def buffered(self, conversation_id: str, now_us: int) -> None:
+        """Leave `device.buffer`, the first time."""
+        with self._lock:
+            trail = self._trails.get(conversation_id)
+            if trail is not None and not trail.buffered and trail.first_received_us is not None:
+                trail.buffered = True
+                self._span(trail, "device.buffer", trail.first_received_us, now_us)
+
+    def first_sample_heard(self, conversation_id: str, time_us: int) -> None:
+        """Leave `device.first_sound`, begin `device.play`."""
+        with self._lock:
+            trail = self._trails.get(conversation_id)
+            if trail is None or trail.first_received_us is None:
+                return
+            self._first_audio.record((time_us - trail.first_received_us) * 1e-6)
+            self._span(trail, "device.first_sound", trail.first_received_us, time_us)
+            trail.play = Stage(
+                self._tracer, "device.play", trail.context, self._unix(time_us), attributes={CONVERSATION_ID: conversation_id}
+            )
+
+    def picture_shown(self, conversation_id: str | None, time_us: int, skew_us: int | None) -> None:
+        """A picture is on the glass; the first of a conversation leaves `device.first_picture`."""
+        self._pictures.add(1)
+        if skew_us is not None:
+            self._skew.record(skew_us * 1e-6)
+        if conversation_id is None or skew_us is None:
+            return
+        with self._lock:
+            trail = self._trails.get(conversation_id)
+            if trail is not None and not trail.pictured and trail.first_received_us is not None:
+                trail.pictured = True
+                self._span(trail, "device.first_picture", trail.first_received_us, time_us)
+            if trail is not None and trail.play is not None:
+                trail.play.tick(self._unix(time_us))
+
+    def underrun(self, count: int) -> None:
+        """The sound ran dry this many more times."""
+        self._underruns.add(count)
+
+    def dropped(self, conversation_id: str, body: Dropped, now_us: int) -> None:
+        """Count, and note it on the conversation's span."""
+        self._dropped.add(body.payloads, {KIND: body.kind.value, REASON: body.reason})
+        with self._lock:
+            if trail := self._trails.get(conversation_id):
+                attributes: dict[str, AttributeValue] = {KIND: body.kind.value, REASON: body.reason, "avatar.payloads": body.payloads}
+                trail.receive.event("dropped", self._unix(now_us), attributes)
+
+    def finished(self, conversation_id: str, body: Finished, now_us: int) -> None:
+        """End all that is still going."""
+        self._finished.add(1, {REASON: body.reason, "avatar.interrupted": body.interrupted})
+        with self._lock:
+            trail = self._trails.pop(conversation_id, None)
+            self._sampled = {key: value for key, value in self._sampled.items() if key[0] != conversation_id}
+            if trail is not None:
+                self._end(trail, body, now_us)
+
+    def _end(self, trail: _Trail, body: Finished, now_us: int) -> None:
+        attributes: dict[str, AttributeValue] = {
+            REASON: body.reason,
+            "avatar.interrupted": body.interrupted,
+            "avatar.position_us": body.position_us,
+        }
+        if trail.first_decoded_us is not None:
+            self._span(trail, "device.decode", trail.first_decoded_us, trail.last_decoded_us)
+        if trail.play is not None:
+            trail.play.event("finished", self._unix(now_us), attributes)
+            trail.play.end(self._unix(now_us), attributes)
+        trail.receive.end(self._unix(trail.last_received_us), {**trail.counts, **attributes})
+
+    def _span(self, trail: _Trail, name: str, start_us: int, end_us: int, attributes: dict[str, str | int] | None = None) -> None:
+        Stage(self._tracer, name, trail.context, self._unix(start_us), attributes=attributes).end(self._unix(end_us))
+
+    def _unix(self, time_us: int) -> int:
+        return time_us + self._relay_clock(time_us).offset_us

@@ -1,0 +1,221 @@
+"""What the relay tells OpenTelemetry: the spans of each conversation's way through it, and its metrics.
+
+Spans, each under the publisher's span (or under a root of our own where the publisher sent no context):
+
+    relay.receive   CONSUMER  from `open` to `end`: payloads and bytes taken
+    relay.queue     INTERNAL  for each device: the first payload's wait for its turn and for credit
+    relay.send      PRODUCER  for each device: from the first payload sent to the last
+    relay.drop      INTERNAL  whenever payloads were not used, by the relay or by a device
+    relay.payload   INTERNAL  one payload in `trace_every`, its time in the queue (off by default: about 100 µs each)
+
+Ids are on spans, never on metrics: there they would be without bound.
+"""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
+
+from opentelemetry import trace
+from opentelemetry.context import Context
+from opentelemetry.trace import SpanKind
+
+from avatar_relay.media import ConversationOpen, Cursor, Kind, TraceContext
+from avatar_relay.messages import Finished, PlayerEventBody
+from avatar_relay.reasons import Fault
+from avatar_relay.tracing import CONVERSATION_ID, DEVICE_ID, KIND, PUBLISHER_ID, REASON, Stage, Telemetry, context_of, parent_from
+from relay_server.observer import NullObserver
+
+MAX_CONVERSATIONS = 4_096
+"""Conversations whose spans are kept going; of more, the oldest are ended."""
+
+
+@dataclass(slots=True)
+class _DeviceLeg:
+    """A conversation's way to one device."""
+
+    send: Stage
+    last_sent_us: int
+    payloads: dict[Kind, int] = field(default_factory=lambda: dict.fromkeys(Kind, 0))
+    bytes: dict[Kind, int] = field(default_factory=lambda: dict.fromkeys(Kind, 0))
+
+
+@dataclass(slots=True)
+class _Trail:
+    """A conversation's way through the relay."""
+
+    receive: Stage
+    context: Context
+    receiving: bool = True
+    payloads: dict[Kind, int] = field(default_factory=lambda: dict.fromkeys(Kind, 0))
+    bytes: dict[Kind, int] = field(default_factory=lambda: dict.fromkeys(Kind, 0))
+    legs: dict[str, _DeviceLeg] = field(default_factory=dict)
+    devices: int = 0
+
+
+class RelayTelemetry(NullObserver):
+    """The relay's observer that traces and measures. Lives on the relay's event loop."""
+
+    def __init__(self, telemetry: Telemetry, unix_time_us: Callable[[], int], *, trace_every: int = 0) -> None:
+        """`unix_time_us` is the relay's wall clock; one payload in `trace_every` gets a span of its own, none at 0."""
+        self._tracer = telemetry.tracer
+        self._now = unix_time_us
+        self._trace_every = trace_every
+        self._trails: OrderedDict[str, _Trail] = OrderedDict()
+        meter = telemetry.meter
+        self._received = meter.create_counter("avatar.relay.received", "By", "Payload bytes taken from publishers")
+        self._sent = meter.create_counter("avatar.relay.sent", "By", "Payload bytes sent to devices")
+        self._dropped = meter.create_counter("avatar.payloads.dropped", "{payload}", "Payloads not used, by the relay or a device")
+        self._queued = meter.create_histogram("avatar.relay.queue.duration", "s", "Time a payload waited at the relay")
+        self._attached = meter.create_up_down_counter("avatar.devices.attached", "{device}", "Devices whose stream is up")
+        self._finished = meter.create_counter("avatar.conversations.finished", "{conversation}", "Finished, for each device")
+        self._faults = meter.create_counter("avatar.faults", "{fault}", "Faults of conversations and streams")
+        self._unknown = meter.create_counter("avatar.messages.unknown", "{message}", "Messages this version does not know")
+
+    def begin(self, open_: ConversationOpen) -> ConversationOpen:
+        """Begin a conversation's trail; gives back the `open` whose context puts the device's spans under ours."""
+        attributes = {CONVERSATION_ID: open_.conversation_id, "avatar.pacing": open_.pacing.value}
+        parent = parent_from(open_.trace_context)
+        receive = Stage(self._tracer, "relay.receive", parent, self._now(), kind=SpanKind.CONSUMER, attributes=attributes)
+        self._trails[open_.conversation_id] = _Trail(receive, trace.set_span_in_context(receive.span, Context()))
+        if len(self._trails) > MAX_CONVERSATIONS:
+            self._close(self._trails.popitem(last=False)[1], None)
+        context = context_of(receive.span)
+        return replace(open_, trace_context=context) if context.traceparent else open_
+
+    def context(self, conversation_id: str) -> TraceContext:
+        """The context that a conversation's spans are under; empty for one that is not known."""
+        trail = self._trails.get(conversation_id)
+        return TraceContext() if trail is None else context_of(trace.get_current_span(trail.context))
+
+    def conversation_opened(self, open_: ConversationOpen, publisher_id: str, device_ids: tuple[str, ...]) -> None:
+        """Say on the span whose it is, and where it goes."""
+        if trail := self._trails.get(open_.conversation_id):
+            trail.devices = len(device_ids)
+            trail.receive.span.set_attributes({PUBLISHER_ID: publisher_id, DEVICE_ID: device_ids})
+
+    def conversation_ended(self, conversation_id: str, last: Cursor) -> None:
+        """All media was taken: end `relay.receive`."""
+        del last
+        if trail := self._trails.get(conversation_id):
+            self._end_receive(trail, None)
+
+    def payload_received(self, conversation_id: str, kind: Kind, seq: int, size_bytes: int) -> None:
+        """Count."""
+        del seq
+        self._received.add(size_bytes, {KIND: kind.value})
+        if trail := self._trails.get(conversation_id):
+            trail.payloads[kind] += 1
+            trail.bytes[kind] += size_bytes
+            trail.receive.tick(self._now())
+
+    def payloads_sent(self, device_id: str, conversation_id: str, kind: Kind, seqs: Sequence[int], size_bytes: int, queued_us: int) -> None:
+        """Count; the first of a device ends `relay.queue` and begins `relay.send`."""
+        self._sent.add(size_bytes, {KIND: kind.value})
+        self._queued.record(queued_us * 1e-6, {KIND: kind.value})
+        trail = self._trails.get(conversation_id)
+        if trail is None:
+            return
+        now = self._now()
+        leg = trail.legs.get(device_id) or self._begin_leg(trail, device_id, conversation_id, now, queued_us)
+        leg.last_sent_us = now
+        leg.payloads[kind] += len(seqs)
+        leg.bytes[kind] += size_bytes
+        leg.send.tick(now)
+        if self._trace_every:
+            self._trace_payloads(trail, kind, seqs, now, queued_us)
+
+    def payloads_dropped(self, device_id: str, conversation_id: str, kind: Kind, payloads: int, size_bytes: int, reason: str) -> None:
+        """Count, and leave a span: what was dropped must be seen."""
+        self._dropped.add(payloads, {KIND: kind.value, REASON: reason})
+        trail = self._trails.get(conversation_id)
+        attributes = {CONVERSATION_ID: conversation_id, DEVICE_ID: device_id, KIND: kind.value, REASON: reason}
+        counts = {"avatar.payloads": payloads, "avatar.bytes": size_bytes}
+        now = self._now()
+        parent = trail.context if trail is not None else Context()
+        Stage(self._tracer, "relay.drop", parent, now, attributes={**attributes, **counts}).end(now)
+
+    def player_event(self, device_id: str, conversation_id: str, body: PlayerEventBody) -> None:
+        """Note it on the device's span."""
+        trail = self._trails.get(conversation_id)
+        if trail is not None and (leg := trail.legs.get(device_id)):
+            leg.send.event(f"player.{type(body).__name__.lower()}", self._now(), {DEVICE_ID: device_id})
+
+    def finished(self, device_id: str, conversation_id: str, body: Finished) -> None:
+        """End the device's spans; the last device's end is the trail's."""
+        if not device_id:
+            return
+        self._finished.add(1, {REASON: body.reason, "avatar.interrupted": body.interrupted})
+        trail = self._trails.get(conversation_id)
+        if trail is None:
+            return
+        if leg := trail.legs.pop(device_id, None):
+            self._end_leg(leg, body)
+        trail.devices -= 1
+        if trail.devices <= 0:
+            self._end_receive(trail, None)
+
+    def conversation_error(self, conversation_id: str, device_id: str, fault: Fault) -> None:
+        """Count, and mark the trail."""
+        self._faults.add(1, {REASON: fault.reason.value})
+        if trail := self._trails.get(conversation_id):
+            trail.receive.event("fault", self._now(), {REASON: fault.reason.value, DEVICE_ID: device_id})
+
+    def device_attached(self, device_id: str, *, resumed: bool) -> None:
+        """Count."""
+        del device_id
+        self._attached.add(1, {"avatar.resumed": resumed})
+
+    def device_detached(self, device_id: str, reason: str) -> None:
+        """Count."""
+        del device_id
+        self._attached.add(-1, {REASON: reason})
+
+    def message_unknown(self, leg: str) -> None:
+        """Count."""
+        self._unknown.add(1, {"avatar.leg": leg})
+
+    def stream_failed(self, leg: str, fault: Fault) -> None:
+        """Count."""
+        self._faults.add(1, {REASON: fault.reason.value, "avatar.leg": leg})
+
+    def close(self) -> None:
+        """End all spans that are still going, so that they are exported."""
+        while self._trails:
+            self._close(self._trails.popitem()[1], "SHUTDOWN")
+
+    def _begin_leg(self, trail: _Trail, device_id: str, conversation_id: str, now_us: int, queued_us: int) -> _DeviceLeg:
+        attributes = {CONVERSATION_ID: conversation_id, DEVICE_ID: device_id}
+        Stage(self._tracer, "relay.queue", trail.context, now_us - queued_us, attributes=attributes).end(now_us)
+        send = Stage(self._tracer, "relay.send", trail.context, now_us, kind=SpanKind.PRODUCER, attributes=attributes)
+        leg = trail.legs[device_id] = _DeviceLeg(send, now_us)
+        return leg
+
+    def _trace_payloads(self, trail: _Trail, kind: Kind, seqs: Sequence[int], now_us: int, queued_us: int) -> None:
+        for seq in seqs:
+            if seq % self._trace_every == 0:
+                attributes = {KIND: kind.value, "avatar.payload.seq": seq}
+                Stage(self._tracer, "relay.payload", trail.context, now_us - queued_us, attributes=attributes).end(now_us)
+
+    def _end_leg(self, leg: _DeviceLeg, body: Finished | None) -> None:
+        attributes: dict[str, str | int | bool] = {
+            f"avatar.{kind.value}.{what}": counts[kind]
+            for kind in Kind
+            for what, counts in (("payloads", leg.payloads), ("bytes", leg.bytes))
+        }
+        if body is not None:
+            attributes |= {REASON: body.reason, "avatar.interrupted": body.interrupted, "avatar.position_us": body.position_us}
+        leg.send.end(leg.last_sent_us, attributes)
+
+    def _end_receive(self, trail: _Trail, fault: str | None) -> None:
+        if trail.receiving:
+            trail.receiving = False
+            counts = {f"avatar.{kind.value}.payloads": trail.payloads[kind] for kind in Kind}
+            sizes = {f"avatar.{kind.value}.bytes": trail.bytes[kind] for kind in Kind}
+            trail.receive.end(self._now(), counts | sizes, fault=fault)
+
+    def _close(self, trail: _Trail, fault: str | None) -> None:
+        for leg in trail.legs.values():
+            self._end_leg(leg, None)
+        self._end_receive(trail, fault)

@@ -1,0 +1,178 @@
+"""The render loop: which pose, when, and how far from the sound it really was.
+
+Rules of the loop
+1. Pictures are due on a fixed grid. For each one the player is asked what will be heard when it is on the glass: now plus
+   the time that drawing and showing took of late (an exponentially weighted mean, each sample cut at `MAX_LEAD_US`).
+2. After showing, the player is asked what is heard now. That minus the PTS of the pose shown is the skew it really had.
+3. A picture that is late is not made up for: the loop goes on with the next one on the grid, and counts what it skipped.
+4. Between pictures the loop sleeps. It never waits for sound and sound never waits for it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+from edge_client.events import PlaybackState, View
+from edge_client.face.idle import MOUTH_INDEXES, combine
+from edge_client.face.renderer import Renderer
+from edge_client.motion.pose import Pose
+
+FIRST_LEAD_US = 15_000
+MAX_LEAD_US = 100_000
+"""One slow picture (a window that was moved, a busy moment) must not shift those after it by more than its share of this."""
+LEAD_SHARE = 0.1
+"""How much of the mean each new sample is."""
+LONGEST_SLEEP_S = 0.1
+"""So that being told to stop is noticed."""
+
+_MOUTH = list(MOUTH_INDEXES)
+
+
+class Scene(Protocol):
+    """Whom the stage asks. Called on the stage's thread."""
+
+    def view(self, now_us: int) -> View:
+        """What is heard, and what the face is to show, at `now_us`."""
+        ...
+
+
+class Life(Protocol):
+    """What the face does by itself."""
+
+    def pose(self, time_s: float) -> Pose:
+        """The pose at a time in seconds."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class ShownPicture:
+    """One picture, as it was. Times are readings of the monotonic clock in µs."""
+
+    shown_time_us: int
+    """When showing returned."""
+    glass_time_us: int
+    """When it was expected to be on the glass."""
+    view: View
+    """What the player said about that time."""
+    heard_pts_us: int | None
+    """The PTS heard at `shown_time_us`; None unless the conversation of `view` is playing then."""
+
+    @property
+    def skew_us(self) -> int | None:
+        """PTS heard minus PTS shown: positive where the sound is early; None where nothing is said, or no motion shown."""
+        if self.heard_pts_us is None or self.view.shown_pts_us is None:
+            return None
+        return self.heard_pts_us - self.view.shown_pts_us
+
+
+class Watcher(Protocol):
+    """Who looks at pictures that were shown. Quick: the next picture waits for it."""
+
+    def shown(self, picture: ShownPicture, renderer: Renderer) -> None:
+        """A picture was shown; `renderer.read` still gives it."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class StageSummary:
+    """The loop so far."""
+
+    frames_shown: int
+    frames_skipped: int
+    seconds: float
+    """From the first picture to the last."""
+
+    @property
+    def frames_per_second(self) -> float:
+        """Pictures shown each second, over all of the time."""
+        return (self.frames_shown - 1) / self.seconds if self.seconds > 0 else 0.0
+
+
+class Stage:
+    """Draws until told to stop. Lives on the renderer's thread."""
+
+    def __init__(
+        self,
+        *,
+        scene: Scene,
+        renderer: Renderer,
+        life: Life,
+        clock_us: Callable[[], int],
+        sleep_s: Callable[[float], None],
+        watchers: Sequence[Watcher] = (),
+        pictures_per_second: float = 30.0,
+    ) -> None:
+        self._scene = scene
+        self._renderer = renderer
+        self._life = life
+        self._clock_us = clock_us
+        self._sleep_s = sleep_s
+        self._watchers = tuple(watchers)
+        self._interval_us = round(1e6 / pictures_per_second)
+        self._lead_us = float(FIRST_LEAD_US)
+        self._due_us: int | None = None
+        self._first_us = 0
+        self._last_us = 0
+        self._shown = 0
+        self._skipped = 0
+
+    def run(self, should_stop: Callable[[], bool]) -> None:
+        """Draw until `should_stop`, or until a person closes the window. Errors of the renderer come through."""
+        while not should_stop() and self._renderer.poll():
+            wait_s = self._wait_s()
+            if wait_s > 0:
+                self._sleep_s(min(wait_s, LONGEST_SLEEP_S))
+            else:
+                self.picture()
+
+    def picture(self) -> ShownPicture:
+        """Draw and show one picture now, tell the watchers, and put the next one on the grid."""
+        start_us = self._clock_us()
+        glass_us = start_us + round(self._lead_us)
+        view = self._scene.view(glass_us)
+        self._renderer.draw(face_pose(self._life.pose(glass_us * 1e-6), view))
+        self._renderer.show()
+        shown_us = self._clock_us()
+        self._lead_us += LEAD_SHARE * (min(shown_us - start_us, MAX_LEAD_US) - self._lead_us)
+        picture = ShownPicture(shown_us, glass_us, view, self._heard_pts_us(view, shown_us))
+        for watcher in self._watchers:
+            watcher.shown(picture, self._renderer)
+        self._count(start_us, shown_us)
+        return picture
+
+    def summary(self) -> StageSummary:
+        """The loop so far."""
+        return StageSummary(self._shown, self._skipped, (self._last_us - self._first_us) / 1e6)
+
+    def _wait_s(self) -> float:
+        return 0.0 if self._due_us is None else (self._due_us - self._clock_us()) / 1e6
+
+    def _heard_pts_us(self, view: View, shown_us: int) -> int | None:
+        now = self._scene.view(shown_us)
+        same = now.conversation_id == view.conversation_id and now.state is PlaybackState.PLAYING
+        return now.audible_pts_us if same else None
+
+    def _count(self, start_us: int, shown_us: int) -> None:
+        self._first_us = self._first_us if self._shown else shown_us
+        self._last_us = shown_us
+        self._shown += 1
+        due_us = (start_us if self._due_us is None else self._due_us) + self._interval_us
+        late = max(0, (self._clock_us() - due_us) // self._interval_us)
+        self._skipped += late
+        self._due_us = due_us + late * self._interval_us
+
+
+def face_pose(idle: Pose, view: View) -> Pose:
+    """Idle life with as much of the motion's pose as the player says. A new pose.
+
+    The motion's pose is faded already, so the mouth takes it as it is; the rest (head and gaze, which motion takes over
+    whole) moves from the one to the other by the weight, so that nothing jumps when a conversation begins or ends.
+    """
+    if view.motion is None:
+        return idle
+    both = combine(idle, view.motion)
+    pose: Pose = idle + (both - idle) * view.motion_weight
+    pose[_MOUTH] = both[_MOUTH]
+    return pose

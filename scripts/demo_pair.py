@@ -35,13 +35,13 @@ def say(text: str) -> None:
     print(f"==> {text}", flush=True)
 
 
-async def attached(address: str) -> None:
-    """Wait until the relay knows the device."""
+async def attached(address: str, device_id: str) -> None:
+    """Wait until the device is with the relay."""
     async with grpc.aio.insecure_channel(address) as channel:
         admin = admin_service_pb2_grpc.AdminServiceStub(channel)
         while True:
             answer = await admin.ListDevices(admin_service_pb2.ListDevicesRequest(), timeout=START_S)
-            if any(device.device_id == DEVICE_ID and device.attached for device in answer.devices):
+            if any(device.device_id == device_id and device.attached for device in answer.devices):
                 return
             await asyncio.sleep(0.05)
 
@@ -75,7 +75,7 @@ async def run_pair(options: Options, environment: dict[str, str]) -> Published:
 
     async def conversation(address: str) -> Published:
         async with asyncio.timeout(START_S):
-            await attached(address)
+            await attached(address, DEVICE_ID)
         return await speak(address, DEVICE_ID, choose_script(options), seconds=options.seconds, telemetry=telemetry, say=say)
 
     try:

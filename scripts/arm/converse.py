@@ -1,0 +1,92 @@
+"""A whole conversation with an edge client on the emulated aarch64: relay and backend run natively, its sound goes to a file.
+
+Emulation is slow, so gaps are no fault here. What counts: all of the sound, sample for sample, motion, and one clean end.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import sys
+import wave
+from pathlib import Path
+
+import numpy as np
+
+from avatar_relay.reasons import FinishReason
+from avatar_relay.tracing import telemetry_off
+from edge_client.audio.sink import Pcm
+from relay_server.sources.source import AudioChunk, TextSpeech
+from relay_server.sources.speech import SpeechSource
+from scripts.demo_backend import Script, speak
+from scripts.demo_pair import attached
+from scripts.demo_programs import python, running
+from scripts.demo_report import Published
+
+DEVICE_ID = "arm"
+TEXT = "A face on a small machine."
+START_S = 120.0
+
+
+async def spoken() -> tuple[Pcm, int]:
+    """The sound that the backend will publish, and its rate."""
+    performance = await SpeechSource().perform(TextSpeech(TEXT))
+    data = b"".join([item.data async for item in performance.items if isinstance(item, AudioChunk)])
+    return np.frombuffer(data, "<i2"), performance.audio_format.sample_rate_hz
+
+
+async def converse(arm_python: str, out: Path, rate_hz: int) -> Published:
+    """Relay here, edge client there, one conversation."""
+    async with running("relay-server", [*python("relay_server"), "--listen", "127.0.0.1:0"], out / "relay.log", {}) as relay:
+        address = (await relay.wait_for(r"(127\.0\.0\.1:[1-9]\d*)", START_S))[1]
+        command = [arm_python, "-m", "edge_client", "--relay", address, "--device-id", DEVICE_ID, "--headless"]
+        command += [
+            "--audio-sink",
+            "wav",
+            "--rate-hz",
+            str(rate_hz),
+            "--renderer",
+            "flat",
+            "--pictures-per-second",
+            "5",
+            "--size",
+            "320x192",
+        ]
+        command += ["--record", str(out), "--exit-after-finished", "1"]
+        async with running("edge-client on aarch64", command, out / "edge.log", {}) as edge:
+            async with asyncio.timeout(START_S):
+                await attached(address, DEVICE_ID)
+            script = Script(SpeechSource(), TextSpeech(TEXT), "a sentence")
+            published = await speak(
+                address, DEVICE_ID, script, seconds=None, telemetry=telemetry_off(), say=lambda text: print(f"  {text}")
+            )
+            await edge.wait(START_S)
+    return published
+
+
+def recorded(path: Path) -> Pcm:
+    """The samples of a WAV file."""
+    with wave.open(str(path)) as file:
+        return np.frombuffer(file.readframes(file.getnframes()), "<i2")
+
+
+async def main(arm_python: str, folder: str) -> None:
+    """Run it, and compare what was recorded with what was published."""
+    out = Path(folder)
+    out.mkdir(parents=True, exist_ok=True)
+    sent, rate_hz = await spoken()
+    published = await converse(arm_python, out, rate_hz)
+    assert published.reason == FinishReason.COMPLETED, published
+    heard = recorded(out / "played.wav")
+    assert np.array_equal(heard[heard != 0], sent[sent != 0]), (
+        f"{np.count_nonzero(heard)} samples of {np.count_nonzero(sent)}, or other ones"
+    )
+    summary = json.loads((out / "edge-summary.json").read_text())
+    assert summary["keyframes_received"] > 0 and summary["frames_shown"] > 0, summary
+    print(
+        f"  {len(sent) / rate_hz:.2f} s of sound, sample for sample; {summary['keyframes_received']} poses, {summary['frames_shown']} pictures"
+    )
+
+
+if __name__ == "__main__":
+    asyncio.run(main(*sys.argv[1:]))

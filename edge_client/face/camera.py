@@ -1,0 +1,54 @@
+"""The camera before the head: matrices as on paper (column vectors), and places of the head as pixels. Pure."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+Matrix = NDArray[np.float32]
+
+_FIELD_RAD = 0.40
+_AIM_Y = -0.13
+_ROOM_HIGH, _ROOM_WIDE = 3.05, 2.75
+"""What the picture shows at the head's depth, at least, in head units."""
+_NEAR, _FAR = 1.0, 40.0
+
+
+@dataclass(frozen=True, slots=True)
+class Camera:
+    """Looks straight at the face, from far enough to see the head and the shoulders in a picture of this size."""
+
+    width: int
+    height: int
+
+    @property
+    def distance(self) -> float:
+        """From the head's origin, in head units."""
+        aspect = self.width / self.height
+        return max(_ROOM_HIGH, _ROOM_WIDE / aspect) / 2 / math.tan(_FIELD_RAD / 2)
+
+    @property
+    def viewer(self) -> NDArray[np.float32]:
+        """Where it stands, shape (3,)."""
+        return np.array((0.0, _AIM_Y, self.distance), np.float32)
+
+    @property
+    def matrix(self) -> Matrix:
+        """From head units to clip space, (4, 4)."""
+        focal = 1 / math.tan(_FIELD_RAD / 2)
+        project = np.zeros((4, 4), np.float32)
+        project[0, 0], project[1, 1] = focal * self.height / self.width, focal
+        project[2, 2:] = (_FAR + _NEAR) / (_NEAR - _FAR), 2 * _FAR * _NEAR / (_NEAR - _FAR)
+        project[3, 2] = -1
+        view = np.eye(4, dtype=np.float32)
+        view[:3, 3] = -self.viewer
+        return np.asarray(project @ view)
+
+    def pixels(self, places: NDArray[np.float32]) -> NDArray[np.float32]:
+        """Places (n, 3) in head units as pixels (n, 2), x to the right, y down, whole numbers at pixel corners."""
+        clip = np.concatenate([places, np.ones((len(places), 1), np.float32)], axis=1) @ self.matrix.T
+        plane = clip[:, :2] / clip[:, 3:]
+        return np.asarray((plane * (0.5, -0.5) + 0.5) * (self.width, self.height), np.float32)

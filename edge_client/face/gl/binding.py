@@ -1,0 +1,21 @@
+"""PyOpenGL, set up for GLES before its first import: EGL for looking functions up, no error call after each call.
+
+Only functions that exist in GLES 3.0 are used through it.
+"""
+
+from __future__ import annotations
+
+import os
+from typing import Any
+
+os.environ.setdefault("PYOPENGL_PLATFORM", "egl")
+
+import OpenGL
+
+OpenGL.ERROR_CHECKING = False
+OpenGL.ERROR_LOGGING = False
+
+from OpenGL import GL as _GL  # noqa: E402 - after the settings
+
+GL: Any = _GL
+"""The binding; untyped."""

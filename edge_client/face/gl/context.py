@@ -1,0 +1,54 @@
+"""A window or an off-screen surface with a GLES 3.0 context, by SDL. Never desktop GL: a Raspberry Pi has only 3.1 of that."""
+
+from __future__ import annotations
+
+import pygame
+
+from edge_client.face.gl.binding import GL
+
+_SAMPLES = (4, 0)  # smooth edges where the driver has them
+
+
+def open_context(size: tuple[int, int], flags: int) -> tuple[int, int]:
+    """Open the display (SDL's video is started) and make the context current; returns its size. Raises `pygame.error`.
+
+    Waits for the screen's refresh in `flip` where the driver can.
+    """
+    last: pygame.error | None = None
+    for samples in _SAMPLES:
+        _ask(samples)
+        for vsync in (1, 0):
+            try:
+                pygame.display.set_mode(size, pygame.OPENGL | pygame.DOUBLEBUF | flags, vsync=vsync)
+            except pygame.error as error:
+                last = error
+                continue
+            return pygame.display.get_window_size()
+    raise last if last is not None else pygame.error("no GLES context")
+
+
+def driver_name() -> str:
+    """The GL version and the device that draws, for people."""
+    version, device = (GL.glGetString(what) for what in (GL.GL_VERSION, GL.GL_RENDERER))
+    return f"{_text(version)}, {_text(device)}"
+
+
+def is_gles3() -> bool:
+    """Whether the context is what was asked for; some drivers give something else without a word."""
+    return _text(GL.glGetString(GL.GL_VERSION)).startswith("OpenGL ES 3")
+
+
+def _ask(samples: int) -> None:
+    for attribute, value in (
+        (pygame.GL_CONTEXT_PROFILE_MASK, pygame.GL_CONTEXT_PROFILE_ES),
+        (pygame.GL_CONTEXT_MAJOR_VERSION, 3),
+        (pygame.GL_CONTEXT_MINOR_VERSION, 0),
+        (pygame.GL_DEPTH_SIZE, 24),
+        (pygame.GL_MULTISAMPLEBUFFERS, 1 if samples else 0),
+        (pygame.GL_MULTISAMPLESAMPLES, samples),
+    ):
+        pygame.display.gl_set_attribute(attribute, value)
+
+
+def _text(name: bytes | None) -> str:
+    return (name or b"").decode(errors="replace")

@@ -1,0 +1,126 @@
+"""Vertex buffers of the head, and the sphere of an eye."""
+
+from __future__ import annotations
+
+import ctypes
+import io
+
+import numpy as np
+import pygame
+from numpy.typing import NDArray
+
+from edge_client.errors import AssetError
+from edge_client.face.gl.binding import GL
+from edge_client.face.head import Head
+
+Floats = NDArray[np.float32]
+
+_FLOAT = 4
+_EYE_RINGS, _EYE_SPOKES = 14, 28
+_EYE_OPENING_RAD = 1.75
+
+
+class HeadBuffers:
+    """The head on the GPU: one buffer written each picture, one written once, one list of triangles."""
+
+    def __init__(self, head: Head) -> None:
+        """Upload; needs a current context."""
+        self._flow = np.concatenate([head.points, head.normals], axis=1).astype(np.float32)
+        self._moving = head.moving
+        self._array = GL.glGenVertexArrays(1)
+        GL.glBindVertexArray(self._array)
+        self._flow_buffer = GL.glGenBuffers(1)
+        GL.glBindBuffer(GL.GL_ARRAY_BUFFER, self._flow_buffer)
+        _attribute(0, 3, 6, 0)
+        _attribute(1, 3, 6, 3)
+        fixed = np.concatenate([head.chart, head.shade[:, None], head.gloss[:, None]], axis=1).astype(np.float32)
+        _upload(GL.GL_ARRAY_BUFFER, fixed)
+        _attribute(2, 2, 4, 0)
+        _attribute(3, 1, 4, 2)
+        _attribute(4, 1, 4, 3)
+        _upload(GL.GL_ELEMENT_ARRAY_BUFFER, np.concatenate([head.triangles, head.lash_triangles]))
+        self._skin_count, self._lash_count = head.triangles.size, head.lash_triangles.size
+
+    def write(self, vertices: Floats) -> None:
+        """Take the moving vertices, shape (moving, 6). The whole buffer is replaced, so that the GPU need not be waited for."""
+        self._flow[: self._moving] = vertices
+        GL.glBindBuffer(GL.GL_ARRAY_BUFFER, self._flow_buffer)
+        GL.glBufferData(GL.GL_ARRAY_BUFFER, self._flow.nbytes, self._flow, GL.GL_STREAM_DRAW)
+
+    def draw_skin(self) -> None:
+        """All but the lashes."""
+        GL.glBindVertexArray(self._array)
+        GL.glDrawElements(GL.GL_TRIANGLES, self._skin_count, GL.GL_UNSIGNED_SHORT, None)
+
+    def draw_lashes(self) -> None:
+        """The lashes; they are seen through and want blending."""
+        GL.glBindVertexArray(self._array)
+        GL.glDrawElements(GL.GL_TRIANGLES, self._lash_count, GL.GL_UNSIGNED_SHORT, ctypes.c_void_p(2 * self._skin_count))
+
+
+class EyeBuffers:
+    """The front of a unit sphere around +z."""
+
+    def __init__(self) -> None:
+        """Upload; needs a current context."""
+        directions, tris = eye_sphere()
+        self._array = GL.glGenVertexArrays(1)
+        GL.glBindVertexArray(self._array)
+        _upload(GL.GL_ARRAY_BUFFER, directions)
+        _attribute(0, 3, 3, 0)
+        _upload(GL.GL_ELEMENT_ARRAY_BUFFER, tris)
+        self._count = tris.size
+
+    def draw(self) -> None:
+        """One eyeball."""
+        GL.glBindVertexArray(self._array)
+        GL.glDrawElements(GL.GL_TRIANGLES, self._count, GL.GL_UNSIGNED_SHORT, None)
+
+
+def eye_sphere() -> tuple[Floats, NDArray[np.uint16]]:
+    """Directions (n, 3) on the unit sphere and triangles (m, 3), counter-clockwise from outside. Pure."""
+    lean = np.linspace(0, _EYE_OPENING_RAD, _EYE_RINGS + 1)[1:, None]
+    turn = np.linspace(0, 2 * np.pi, _EYE_SPOKES, endpoint=False)[None, :]
+    rings = np.stack(np.broadcast_arrays(np.sin(lean) * np.cos(turn), np.sin(lean) * np.sin(turn), np.cos(lean)), axis=-1)
+    directions = np.concatenate([[[0.0, 0.0, 1.0]], rings.reshape(-1, 3)]).astype(np.float32)
+    here = np.arange(_EYE_SPOKES)
+    beside = (here + 1) % _EYE_SPOKES
+    tris = [np.stack([np.zeros_like(here), 1 + here, 1 + beside], axis=1)]
+    for ring in range(_EYE_RINGS - 1):
+        inner, outer = 1 + ring * _EYE_SPOKES, 1 + (ring + 1) * _EYE_SPOKES
+        tris.append(np.stack([inner + here, outer + here, outer + beside], axis=1))
+        tris.append(np.stack([inner + here, outer + beside, inner + beside], axis=1))
+    return directions, np.concatenate(tris).astype(np.uint16)
+
+
+def upload_paint(jpeg: bytes) -> int:
+    """The head's texture on the GPU: repeats around the head; needs a current context. Raises `AssetError`."""
+    try:
+        picture = pygame.image.load(io.BytesIO(jpeg), "head.jpg")
+    except pygame.error as error:
+        raise AssetError(f"the head's paint can not be read: {error}") from error
+    pixels = pygame.image.tobytes(picture, "RGB", True)
+    texture: int = GL.glGenTextures(1)
+    GL.glBindTexture(GL.GL_TEXTURE_2D, texture)
+    GL.glPixelStorei(GL.GL_UNPACK_ALIGNMENT, 1)
+    GL.glTexImage2D(GL.GL_TEXTURE_2D, 0, GL.GL_RGB8, *picture.get_size(), 0, GL.GL_RGB, GL.GL_UNSIGNED_BYTE, pixels)
+    for name, value in (
+        (GL.GL_TEXTURE_MIN_FILTER, GL.GL_LINEAR_MIPMAP_NEAREST),
+        (GL.GL_TEXTURE_MAG_FILTER, GL.GL_LINEAR),
+        (GL.GL_TEXTURE_WRAP_S, GL.GL_REPEAT),
+        (GL.GL_TEXTURE_WRAP_T, GL.GL_CLAMP_TO_EDGE),
+    ):
+        GL.glTexParameteri(GL.GL_TEXTURE_2D, name, value)
+    GL.glGenerateMipmap(GL.GL_TEXTURE_2D)
+    return texture
+
+
+def _attribute(place: int, count: int, stride: int, offset: int) -> None:
+    GL.glEnableVertexAttribArray(place)
+    GL.glVertexAttribPointer(place, count, GL.GL_FLOAT, False, stride * _FLOAT, ctypes.c_void_p(offset * _FLOAT))
+
+
+def _upload(target: int, array: NDArray[np.generic]) -> None:
+    whole = np.ascontiguousarray(array)
+    GL.glBindBuffer(target, GL.glGenBuffers(1))
+    GL.glBufferData(target, whole.nbytes, whole, GL.GL_STATIC_DRAW)

@@ -1,0 +1,62 @@
+"""Compiling shaders."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from edge_client.errors import ScreenError
+from edge_client.face.gl.binding import GL
+
+_SHADERS = Path(__file__).parent / "shaders"
+
+
+class Program:
+    """A vertex and a fragment shader, linked. Needs a current context."""
+
+    def __init__(self, name: str) -> None:
+        """Compile `shaders/NAME.vert` and `shaders/NAME.frag`. Raises `ScreenError` with the driver's words."""
+        self._id = GL.glCreateProgram()
+        for kind, suffix in ((GL.GL_VERTEX_SHADER, "vert"), (GL.GL_FRAGMENT_SHADER, "frag")):
+            GL.glAttachShader(self._id, _compile(kind, _SHADERS / f"{name}.{suffix}"))
+        GL.glLinkProgram(self._id)
+        if not GL.glGetProgramiv(self._id, GL.GL_LINK_STATUS):
+            raise ScreenError(f"the driver does not link the shader {name}: {_text(GL.glGetProgramInfoLog(self._id))}")
+        self._places: dict[str, int] = {}
+
+    def use(self) -> None:
+        """Draw with it from now on."""
+        GL.glUseProgram(self._id)
+
+    def set_matrix(self, name: str, matrix: NDArray[np.float32]) -> None:
+        """Set a mat3 or mat4; `matrix` has its rows as they are written on paper."""
+        setter = GL.glUniformMatrix4fv if matrix.shape[0] == 4 else GL.glUniformMatrix3fv
+        setter(self._place(name), 1, False, np.ascontiguousarray(matrix.T, np.float32))
+
+    def set_vector(self, name: str, vector: NDArray[np.float32]) -> None:
+        """Set a vec3."""
+        GL.glUniform3f(self._place(name), *vector.tolist())
+
+    def set_integer(self, name: str, value: int) -> None:
+        """Set an int or a sampler's unit."""
+        GL.glUniform1i(self._place(name), value)
+
+    def _place(self, name: str) -> int:
+        if name not in self._places:
+            self._places[name] = GL.glGetUniformLocation(self._id, name)
+        return self._places[name]
+
+
+def _compile(kind: int, path: Path) -> int:
+    shader: int = GL.glCreateShader(kind)
+    GL.glShaderSource(shader, path.read_text(encoding="utf-8"))
+    GL.glCompileShader(shader)
+    if not GL.glGetShaderiv(shader, GL.GL_COMPILE_STATUS):
+        raise ScreenError(f"the driver does not take the shader {path.name}: {_text(GL.glGetShaderInfoLog(shader))}")
+    return shader
+
+
+def _text(log: bytes | str) -> str:
+    return log.decode(errors="replace") if isinstance(log, bytes) else log

@@ -1,0 +1,43 @@
+#version 300 es
+// Light is worked out for each vertex; a fragment only looks its colour up. On a software GL the fragments are what costs.
+precision highp float;
+layout(location = 0) in vec3 place;
+layout(location = 1) in vec3 normal;
+layout(location = 2) in vec2 chart;
+layout(location = 3) in float shade;
+layout(location = 4) in float gloss;
+uniform mat4 turn;    // head and neck
+uniform mat4 camera;  // projection and view
+uniform vec3 viewer;
+out vec2 spot;
+out vec3 light;
+out vec3 facing;
+out vec4 half_way;    // and how strong the highlight is
+
+const vec3 KEY = vec3(0.406, 0.487, 0.773), FILL = vec3(-0.832, 0.104, 0.545);
+const vec3 KEY_COLOUR = vec3(0.70, 0.655, 0.61), FILL_COLOUR = vec3(0.20, 0.225, 0.265);
+const vec3 SKY = vec3(0.47, 0.475, 0.49), GROUND = vec3(0.33, 0.275, 0.26), RIM = vec3(0.24, 0.27, 0.33);
+const vec3 SOFT = vec3(0.34, 0.17, 0.12);  // red light goes a little way round a corner under the skin
+
+// The head follows its joints, the shoulders do not: 1 above the jaw, 0 at the base of the neck.
+float follow(vec3 p) {
+  float part = clamp((p.y + 1.50) / 0.75 + 0.9 * max(0.0, p.z + 0.40), 0.0, 1.0);
+  return part * part * (3.0 - 2.0 * part);
+}
+
+void main() {
+  float part = follow(place);
+  vec3 p = mix(place, (turn * vec4(place, 1.0)).xyz, part);
+  vec3 n = normalize(mix(normal, mat3(turn) * normal, part));
+  vec3 to_viewer = normalize(viewer - p);
+  float edge = 1.0 - max(dot(n, to_viewer), 0.0);
+  edge *= edge;
+  light = KEY_COLOUR * max(vec3(0.0), (vec3(dot(n, KEY)) + SOFT) / (1.0 + SOFT)) * mix(1.0, shade, 0.5)
+        + FILL_COLOUR * max(vec3(0.0), (vec3(dot(n, FILL)) + SOFT) / (1.0 + SOFT))
+        + mix(GROUND, SKY, n.y * 0.5 + 0.5) * shade
+        + RIM * edge * edge * shade;
+  spot = chart;
+  facing = n;
+  half_way = vec4(normalize(KEY + to_viewer), gloss * shade);
+  gl_Position = camera * vec4(p, 1.0);
+}

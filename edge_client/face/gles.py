@@ -1,0 +1,147 @@
+"""The head drawn by GLES 3.0: in a window, on the console, or off-screen; by a GPU or by Mesa's software.
+
+Blending is done by the CPU (`rig`): cheaper than in a vertex shader on software GL and on small GPUs that run it twice, and it lets
+tests predict pixels from the same mesh.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import pygame
+
+from edge_client.errors import ScreenError
+from edge_client.face.camera import Camera
+from edge_client.face.gl.binding import GL
+from edge_client.face.gl.context import driver_name, is_gles3, open_context
+from edge_client.face.gl.meshes import EyeBuffers, HeadBuffers, upload_paint
+from edge_client.face.gl.program import Program
+from edge_client.face.head import Head, load_head
+from edge_client.face.renderer import Picture
+from edge_client.face.rig import Rig
+from edge_client.face.stamp import BLOCK_PX, stamp_blocks
+from edge_client.face.window import poll_window
+from edge_client.motion.pose import Pose, neutral_pose
+
+
+class GlesRenderer:
+    """Draws the baked head; made by `open_renderer`. One at a time in a process."""
+
+    def __init__(self, size: tuple[int, int], flags: int, where: str, head: Head | None = None) -> None:
+        """Open the display and upload the head. SDL's video is started. Raises `pygame.error`, `ScreenError`, `AssetError`."""
+        head = head or load_head()
+        self._size = open_context(size, flags)
+        if not is_gles3():
+            raise ScreenError(f"asked for GLES 3.0, the driver gives {driver_name()}")
+        self._name = f"{driver_name()}, {where} ({pygame.display.get_driver()})"
+        self._rig = Rig(head)
+        self._camera = Camera(*self._size)
+        self._back, self._skin, self._eye, self._lash = (Program(name) for name in ("back", "skin", "eye", "lash"))
+        self._head_buffers, self._eye_buffers = HeadBuffers(head), EyeBuffers()
+        self._eye_centres = head.eye_centres
+        self._paint = upload_paint(head.paint)
+        self._last: tuple[Pose, int | None] = (neutral_pose(), None)
+        self._shown = True
+        self._set_up(head.eye_radius)
+
+    @property
+    def name(self) -> str:
+        """See `Renderer`."""
+        return self._name
+
+    @property
+    def size(self) -> tuple[int, int]:
+        """See `Renderer`."""
+        return self._size
+
+    def draw(self, pose: Pose, *, stamp: int | None = None) -> None:
+        """See `Renderer`."""
+        self._last, self._shown = (pose.copy(), stamp), False
+        self._head_buffers.write(self._rig.vertices(pose))
+        turn = self._rig.turn(pose)
+        GL.glDepthMask(True)
+        GL.glClear(GL.GL_DEPTH_BUFFER_BIT)
+        self._draw_back()
+        self._draw_eyes(pose, turn)
+        self._skin.use()
+        self._skin.set_matrix("turn", turn)
+        self._head_buffers.draw_skin()
+        self._draw_lashes(turn)
+        if stamp is not None:
+            self._draw_stamp(stamp)
+
+    def show(self) -> None:
+        """See `Renderer`. Waits until the GPU is done, so that a time taken after it is the time on the glass, but for one refresh."""
+        pygame.display.flip()
+        GL.glFinish()
+        self._shown = True
+
+    def read(self) -> Picture:
+        """See `Renderer`. What was shown has left the drawing buffer and is drawn again."""
+        if self._shown:
+            pose, stamp = self._last
+            self.draw(pose, stamp=stamp)
+            self._shown = True
+        width, height = self._size
+        GL.glPixelStorei(GL.GL_PACK_ALIGNMENT, 1)
+        pixels = GL.glReadPixels(0, 0, width, height, GL.GL_RGBA, GL.GL_UNSIGNED_BYTE)
+        return np.ascontiguousarray(np.frombuffer(pixels, np.uint8).reshape(height, width, 4)[::-1, :, :3])
+
+    def poll(self) -> bool:
+        """See `Renderer`."""
+        return poll_window()
+
+    def close(self) -> None:
+        """See `Renderer`."""
+        pygame.display.quit()
+
+    def _set_up(self, eye_radius: float) -> None:
+        GL.glViewport(0, 0, *self._size)
+        GL.glEnable(GL.GL_CULL_FACE)
+        GL.glBlendFunc(GL.GL_SRC_ALPHA, GL.GL_ONE_MINUS_SRC_ALPHA)
+        GL.glActiveTexture(GL.GL_TEXTURE0)
+        GL.glBindTexture(GL.GL_TEXTURE_2D, self._paint)
+        for program in (self._skin, self._eye, self._lash):
+            program.use()
+            program.set_matrix("camera", self._camera.matrix)
+        for program in (self._skin, self._eye):
+            program.use()
+            program.set_vector("viewer", self._camera.viewer)
+        self._eye.set_vector("radius", np.full(3, eye_radius, np.float32))
+        self._skin.use()
+        self._skin.set_integer("paint", 0)
+        self._back.use()
+        self._back.set_vector("aspect", np.array((self._size[0] / self._size[1], 0, 0), np.float32))
+
+    def _draw_back(self) -> None:
+        GL.glDisable(GL.GL_DEPTH_TEST)
+        self._back.use()
+        GL.glDrawArrays(GL.GL_TRIANGLES, 0, 3)
+        GL.glEnable(GL.GL_DEPTH_TEST)
+
+    def _draw_eyes(self, pose: Pose, turn: np.ndarray[tuple[int, ...], np.dtype[np.float32]]) -> None:
+        self._eye.use()
+        self._eye.set_matrix("turn", turn)
+        for centre, gaze in zip(self._eye_centres, self._rig.eyes(pose), strict=True):
+            self._eye.set_vector("centre", centre)
+            self._eye.set_matrix("gaze", gaze)
+            self._eye_buffers.draw()
+
+    def _draw_lashes(self, turn: np.ndarray[tuple[int, ...], np.dtype[np.float32]]) -> None:
+        GL.glEnable(GL.GL_BLEND)
+        GL.glDisable(GL.GL_CULL_FACE)
+        GL.glDepthMask(False)
+        self._lash.use()
+        self._lash.set_matrix("turn", turn)
+        self._head_buffers.draw_lashes()
+        GL.glDepthMask(True)
+        GL.glEnable(GL.GL_CULL_FACE)
+        GL.glDisable(GL.GL_BLEND)
+
+    def _draw_stamp(self, stamp: int) -> None:
+        GL.glEnable(GL.GL_SCISSOR_TEST)
+        for place, white in enumerate(stamp_blocks(stamp)):
+            GL.glScissor(place * BLOCK_PX, 0, BLOCK_PX, BLOCK_PX)
+            level = 1.0 if white else 0.0
+            GL.glClearColor(level, level, level, 1.0)
+            GL.glClear(GL.GL_COLOR_BUFFER_BIT)
+        GL.glDisable(GL.GL_SCISSOR_TEST)

@@ -1,0 +1,101 @@
+"""The baked head: the arrays of `assets/head.npz`, read and checked. `assets/head-LICENSE.md` says where they come from."""
+
+from __future__ import annotations
+
+import zipfile
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from avatar_relay.arkit import ARKIT_NAMES
+from edge_client.errors import AssetError
+
+HEAD_FILE = Path(__file__).parent / "assets" / "head.npz"
+
+Floats = NDArray[np.float32]
+
+
+@dataclass(frozen=True, slots=True)
+class Head:
+    """A head at rest and how the 52 blendshapes move it. One unit is about 8 cm; the origin lies between the eyes; axes as in a pose.
+
+    Vertices are sorted: the first `moving` of them are moved by at least one blendshape, the others by none.
+    """
+
+    points: Floats
+    """(vertices, 3)"""
+    normals: Floats
+    """(vertices, 3), about unit length."""
+    chart: Floats
+    """(vertices, 2): texture coordinates, row 0 at the bottom; of lashes the place along the lid and the way from root to tip."""
+    shade: Floats
+    """(vertices,): how much of the surrounding light reaches a place, 0 to 1."""
+    gloss: Floats
+    """(vertices,): strength of the highlight."""
+    triangles: NDArray[np.uint16]
+    """(triangles, 3), counter-clockwise in front; skin, mouth, teeth and tongue."""
+    lash_triangles: NDArray[np.uint16]
+    """(triangles, 3) of the lashes."""
+    deltas: Floats
+    """(52, moving × 6): for each blendshape and moving vertex the offset of its place and of its normal."""
+    moving: int
+    eye_centres: Floats
+    """(2, 3): left, right."""
+    eye_radius: float
+    head_pivot: Floats
+    """(3,): what the head turns about."""
+    neck_pivot: Floats
+    """(3,): what the neck turns about."""
+    lips: tuple[int, int]
+    """The vertices in the middle of the upper and the lower lip's edge: their distance is the opening of the mouth."""
+    paint: bytes
+    """The texture as a JPEG file, its top row at v = 1."""
+
+
+def load_head(path: Path = HEAD_FILE) -> Head:
+    """Read a baked head. Raises `AssetError` when the file is missing, damaged, or baked for other blendshapes."""
+    try:
+        with np.load(path, allow_pickle=False) as archive:
+            arrays = {name: archive[name] for name in archive.files}
+        return _head_from(arrays)
+    except (OSError, KeyError, ValueError, IndexError, zipfile.BadZipFile) as error:
+        raise AssetError(f"the head {path} can not be read ({error}); reinstall, or bake it with scripts/bake_head.py") from error
+
+
+def _head_from(arrays: dict[str, NDArray[np.generic]]) -> Head:
+    if tuple(str(name) for name in arrays["names"]) != ARKIT_NAMES:
+        raise ValueError("it has other blendshapes than ARKit's 52")
+    moves = arrays["moves"].astype(np.float32) * arrays["move_scale"].astype(np.float32)[:, None, None]
+    bends = arrays["bends"].astype(np.float32) * arrays["bend_scale"].astype(np.float32)[:, None, None]
+    touched = np.abs(moves).max((0, 2)) > 0
+    order = np.argsort(~touched, kind="stable")
+    place = np.empty_like(order)
+    place[order] = np.arange(len(order))
+    moving = int(touched.sum())
+    tris = place[arrays["triangles"].astype(np.int64)].astype(np.uint16)
+    lashes = int(arrays["lash_triangles"].astype(np.int64))
+    first, second = (int(place[lip]) for lip in arrays["lips"].astype(np.int64))
+    deltas = np.concatenate([moves, bends], axis=2)[:, order[:moving]]
+
+    def sorted_floats(name: str) -> Floats:
+        return np.ascontiguousarray(arrays[name][order], np.float32)
+
+    return Head(
+        points=sorted_floats("points"),
+        normals=sorted_floats("normals"),
+        chart=sorted_floats("chart"),
+        shade=sorted_floats("shade"),
+        gloss=sorted_floats("gloss"),
+        triangles=tris[: len(tris) - lashes],
+        lash_triangles=tris[len(tris) - lashes :],
+        deltas=np.ascontiguousarray(deltas.reshape(len(ARKIT_NAMES), moving * 6)),
+        moving=moving,
+        eye_centres=arrays["eye_centres"].astype(np.float32),
+        eye_radius=float(arrays["eye_radius"].astype(np.float32)),
+        head_pivot=arrays["pivots"][0].astype(np.float32),
+        neck_pivot=arrays["pivots"][1].astype(np.float32),
+        lips=(first, second),
+        paint=arrays["paint"].astype(np.uint8).tobytes(),
+    )

@@ -1,0 +1,92 @@
+"""The rig: a pose as a mesh. Pure numpy, constant time whatever the pose: one dense matrix-vector product over all 52 blendshapes.
+
+Some blendshapes hide each other and do not add: a shut lid can not sink further, lips can not close further than the jaw has
+opened them, a puckered mouth smiles less. `corrected` settles that on the weights, before the product.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from avatar_relay.arkit import ARKIT_INDEX
+from edge_client.face.gaze import Gaze, left_gaze, right_gaze
+from edge_client.face.head import Head
+from edge_client.motion.pose import BLENDSHAPES, HEAD_ROTATION, NECK_ROTATION, Pose
+
+Matrix = NDArray[np.float32]
+
+WEIGHT_LIMIT = 1.3
+"""Weights are held within 0 and this: further out the mesh folds over itself."""
+
+_PUCKER_TAKES = 0.6  # of the smile
+_INDEX = ARKIT_INDEX
+
+
+class Rig:
+    """One head's rig. Not thread-safe: the result of `vertices` is one buffer, overwritten by the next call."""
+
+    def __init__(self, head: Head) -> None:
+        """Rig a head; `head` is not changed."""
+        self._head = head
+        self._rest = np.concatenate([head.points, head.normals], axis=1)[: head.moving].astype(np.float32).ravel()
+        self._flow = np.empty_like(self._rest)
+
+    def vertices(self, pose: Pose) -> Matrix:
+        """Places and normals of the moving vertices, shape (moving, 6). Not turned by head or neck; normals not of unit length."""
+        np.dot(corrected(pose), self._head.deltas, out=self._flow)
+        self._flow += self._rest
+        return self._flow.reshape(-1, 6)
+
+    def lip_gap(self, pose: Pose) -> float:
+        """The height of the mouth's opening in head units, of this pose; about 0 when shut, below when the lips press."""
+        moved = self.vertices(pose)
+        upper, lower = self._head.lips
+        return float(moved[upper, 1] - moved[lower, 1])
+
+    def turn(self, pose: Pose) -> Matrix:
+        """Head and neck rotation as one (4, 4) matrix, in head units; the shoulders do not follow it."""
+        head = about(rotation(pose[HEAD_ROTATION]), self._head.head_pivot)
+        neck = about(rotation(pose[NECK_ROTATION]), self._head.neck_pivot)
+        return np.asarray(neck @ head, np.float32)
+
+    def eyes(self, pose: Pose) -> Matrix:
+        """The rotations of the left and the right eyeball about their centres, shape (2, 3, 3)."""
+        return np.stack([_eye(left_gaze(pose)), _eye(right_gaze(pose))])
+
+
+def corrected(pose: Pose) -> NDArray[np.float32]:
+    """A pose's 52 weights, within limits, with the colliding ones settled."""
+    weight = np.clip(pose[BLENDSHAPES], 0.0, WEIGHT_LIMIT).astype(np.float32)
+    weight[_INDEX["mouthClose"]] = min(weight[_INDEX["mouthClose"]], weight[_INDEX["jawOpen"]])
+    rounding = min(1.0, float(weight[_INDEX["mouthPucker"]] + 0.5 * weight[_INDEX["mouthFunnel"]]))
+    for side in ("Left", "Right"):
+        shut = min(1.0, float(weight[_INDEX[f"eyeBlink{side}"]]))
+        weight[_INDEX[f"eyeBlink{side}"]] = shut
+        for name in (f"eyeLookDown{side}", f"eyeLookUp{side}", f"eyeWide{side}", f"eyeSquint{side}"):
+            weight[_INDEX[name]] *= 1.0 - shut
+        weight[_INDEX[f"mouthSmile{side}"]] *= 1.0 - _PUCKER_TAKES * rounding
+        weight[_INDEX[f"mouthStretch{side}"]] *= 1.0 - _PUCKER_TAKES * rounding
+    return weight
+
+
+def rotation(axis_angle: NDArray[np.float32]) -> Matrix:
+    """Rodrigues' formula: axis times angle in radians as a (3, 3) matrix."""
+    angle = float(np.linalg.norm(axis_angle))
+    if angle < 1e-8:
+        return np.eye(3, dtype=np.float32)
+    x, y, z = (axis_angle / angle).tolist()
+    cross = np.array([[0, -z, y], [z, 0, -x], [-y, x, 0]])
+    return np.asarray(np.eye(3) + np.sin(angle) * cross + (1 - np.cos(angle)) * (cross @ cross), np.float32)
+
+
+def about(turn: Matrix, pivot: NDArray[np.float32]) -> Matrix:
+    """A (3, 3) rotation about a point as a (4, 4) matrix."""
+    whole = np.eye(4, dtype=np.float32)
+    whole[:3, :3] = turn
+    whole[:3, 3] = pivot - turn @ pivot
+    return whole
+
+
+def _eye(gaze: Gaze) -> Matrix:
+    return np.asarray(rotation(np.array((0, gaze.yaw, 0), np.float32)) @ rotation(np.array((gaze.pitch, 0, 0), np.float32)), np.float32)

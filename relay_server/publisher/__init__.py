@@ -1,0 +1,41 @@
+"""The publisher library: what a backend uses to make devices speak. AvatarKit's verbs, in snake_case.
+
+async with Publisher.connect("127.0.0.1:52000") as publisher:
+    avatar = publisher.avatar("lobby", audio_format=AudioFormat(Codec.PCM_S16LE, 16_000), motion_format=...)
+    conversation_id = await avatar.yield_audio_data(pcm)
+    await avatar.yield_frames_data(motion_payloads, conversation_id)
+    await avatar.yield_audio_data(b"", end=True)
+    finished = await avatar.finished(conversation_id)
+"""
+
+from relay_server.publisher.avatar import Avatar, AvatarEvent, StateChanged
+from relay_server.publisher.errors import (
+    BufferFullError,
+    ConnectionLostError,
+    ConversationFailedError,
+    FaultError,
+    InvalidMediaError,
+    PublisherClosedError,
+    PublisherError,
+)
+from relay_server.publisher.link import Connector, Link
+from relay_server.publisher.playback import ConversationFinished, PlaybackState
+from relay_server.publisher.publisher import Publisher
+
+__all__ = [
+    "Avatar",
+    "AvatarEvent",
+    "BufferFullError",
+    "ConnectionLostError",
+    "Connector",
+    "ConversationFailedError",
+    "ConversationFinished",
+    "FaultError",
+    "InvalidMediaError",
+    "Link",
+    "PlaybackState",
+    "Publisher",
+    "PublisherClosedError",
+    "PublisherError",
+    "StateChanged",
+]

@@ -1,0 +1,240 @@
+"""The publishing side of one conversation: what may be said, what waits, and what goes out next.
+
+Rules:
+1. `open` goes out first. Sound is taken until `end_audio`, motion until it is complete; both wait for credit.
+2. What goes out next: the payload of the earliest PTS whose kind has credit; audio wins ties, and audio without PTS
+   goes first. Payloads of one kind never overtake each other.
+3. `audio_only` takes its place behind the motion taken before it; motion after it is refused.
+4. The wire's `end` is behind everything else, so after `end_audio` it waits until the motion is complete: it has none;
+   it covers the sound to within a keyframe; its maker marked its last message; the caller said so (`end_all`); or none
+   came for `MOTION_GRACE_US`.
+5. `close` throws away what waits. Nothing goes out after `end` or `close`.
+"""
+
+from __future__ import annotations
+
+import enum
+from collections import deque
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+
+from avatar_relay.fragments import split
+from avatar_relay.limits import MAX_JOINED_BYTES, STRICT_SYNC_WAIT_US
+from avatar_relay.media import ConversationOpen, Credit, Kind, Payload
+from avatar_relay.messages import AudioOnly, ConversationEnd, Dropped, Media
+from avatar_relay.reasons import DropReason, Fault, Reason
+from relay_server.publisher.errors import InvalidMediaError
+from relay_server.publisher.media_line import MotionLine, MotionMessage, Slice, audio_line
+
+MOTION_GRACE_US = STRICT_SYNC_WAIT_US
+"""How long the end of the sound waits for motion: as long as a device in `strict_sync` would."""
+
+Outgoing = Media | AudioOnly | ConversationEnd
+
+
+class Phase(enum.Enum):
+    """How far a conversation got at this end."""
+
+    OPEN = "open"
+    AUDIO_ENDED = "audio_ended"
+    COMPLETE = "complete"
+    """Nothing more is taken; what waits goes out."""
+    ENDED = "ended"
+    """The end went out."""
+    CLOSED = "closed"
+
+
+@dataclass(slots=True)
+class _Queue:
+    """What waits of one kind. `seq` is the last one minted, `credit` the bytes that may still go out."""
+
+    payloads: deque[Payload] = field(default_factory=deque)
+    waiting_bytes: int = 0
+    credit: int = 0
+    seq: int = 0
+
+    def discard(self, kind: Kind) -> Dropped | None:
+        """Throw away what waits; a payload of which a part went out counts."""
+        if not self.payloads:
+            return None
+        dropped = Dropped(kind, len({payload.seq for payload in self.payloads}), self.waiting_bytes, DropReason.CONVERSATION_CLOSED)
+        self.payloads.clear()
+        self.waiting_bytes = 0
+        return dropped
+
+
+class Conversation:
+    """One conversation at the publisher. Not thread-safe; pure. `buffer_bytes` bounds what waits, per kind."""
+
+    def __init__(self, opening: ConversationOpen, *, buffer_bytes: int) -> None:
+        self.opening = opening
+        self.phase = Phase.OPEN
+        self._buffer_bytes = buffer_bytes
+        self._audio = audio_line(opening.audio_format)
+        self._motion = None if opening.motion_format is None else MotionLine(opening.motion_format)
+        self._queues = {kind: _Queue() for kind in Kind}
+        self._audio_only = False
+        self._audio_only_due = False
+        self._motion_complete = self._motion is None
+        self._deadline_us: int | None = None
+
+    @property
+    def conversation_id(self) -> str:
+        """Its id."""
+        return self.opening.conversation_id
+
+    @property
+    def takes_audio(self) -> bool:
+        """Whether more sound may be handed over."""
+        return self.phase is Phase.OPEN
+
+    @property
+    def motion_refusal(self) -> DropReason | None:
+        """Why motion would not be used now; None where it would."""
+        if self._audio_only:
+            return DropReason.AUDIO_ONLY
+        if self.phase in (Phase.ENDED, Phase.CLOSED):
+            return DropReason.CONVERSATION_CLOSED
+        return DropReason.AFTER_END if self.phase is Phase.COMPLETE else None
+
+    @property
+    def deadline_us(self) -> int | None:
+        """When `tick` has something to do."""
+        return self._deadline_us
+
+    @property
+    def has_audio(self) -> bool:
+        """Whether any whole sample or packet was taken."""
+        return self._queues[Kind.AUDIO].seq > 0
+
+    @property
+    def carried_bytes(self) -> int:
+        """Bytes of a sample that is not whole."""
+        return self._audio.carried_bytes
+
+    def has_room(self, kind: Kind, size: int) -> bool:
+        """Whether `size` bytes fit into what may wait. Whatever is too large for it fits where nothing waits."""
+        queue = self._queues[kind]
+        return not queue.payloads or queue.waiting_bytes + size <= self._buffer_bytes
+
+    def audio_steps(self, data: bytes) -> list[bytes]:
+        """`data` in pieces that are taken one after the other, so that waiting for room is possible in between."""
+        step = self._audio.step_bytes
+        return [data[start : start + step] for start in range(0, len(data), step)]
+
+    def push_audio(self, data: bytes) -> None:
+        """Take sound, one piece of it. Raises `InvalidMediaError` on what can not be a packet, and has then taken nothing."""
+        assert self.takes_audio
+        self._append(Kind.AUDIO, self._audio.cut(data))
+
+    def inspect_motion(self, data: bytes) -> MotionMessage:
+        """Check a motion payload. Raises `InvalidMediaError`."""
+        if self._motion is None:
+            text = "motion for a conversation that was opened without a motion format"
+            raise InvalidMediaError(Fault(Reason.MOTION_FORMAT_UNSUPPORTED, text, "motion"))
+        return self._motion.inspect(data)
+
+    def push_motion(self, message: MotionMessage, now_us: int) -> None:
+        """Take a checked motion payload."""
+        assert self.motion_refusal is None
+        assert self._motion is not None
+        self._append(Kind.MOTION, [self._motion.place(message)])
+        self._motion_complete = self._motion_complete or message.is_last
+        self._settle(now_us)
+
+    def set_audio_only(self, now_us: int) -> None:
+        """Sound only from here on. Final; saying it again, or of a conversation without motion, changes nothing."""
+        if self._audio_only or self._motion is None or self.phase not in (Phase.OPEN, Phase.AUDIO_ENDED):
+            return
+        self._audio_only = self._audio_only_due = self._motion_complete = True
+        self._settle(now_us)
+
+    def end_audio(self, now_us: int) -> None:
+        """No more sound; motion may still come (rule 4)."""
+        assert self.takes_audio
+        self.phase = Phase.AUDIO_ENDED
+        self._settle(now_us)
+
+    def end_all(self, now_us: int) -> None:
+        """No more of anything."""
+        self._motion_complete = True
+        if self.phase is Phase.OPEN:
+            self.phase = Phase.AUDIO_ENDED
+        self._settle(now_us)
+
+    def tick(self, now_us: int) -> None:
+        """Stop waiting for motion where its time is over."""
+        if self._deadline_us is not None and now_us >= self._deadline_us:
+            self.end_all(now_us)
+
+    def _settle(self, now_us: int) -> None:
+        """Apply rule 4 after a change."""
+        if self.phase is not Phase.AUDIO_ENDED:
+            return
+        audio_us = self._audio.length_us
+        covered = self._motion is not None and audio_us is not None and self._motion.length_us + self._motion.keyframe_us >= audio_us
+        if self._motion_complete or covered:
+            self.phase = Phase.COMPLETE
+            self._deadline_us = None
+        else:
+            self._deadline_us = now_us + MOTION_GRACE_US
+
+    def close(self) -> list[Dropped]:
+        """Throw away what waits, for good; tells what that was."""
+        self.phase = Phase.CLOSED
+        self._deadline_us = None
+        self._audio_only_due = False
+        return [dropped for kind, queue in self._queues.items() if (dropped := queue.discard(kind)) is not None]
+
+    def grant(self, credit: Credit) -> None:
+        """More bytes may go out."""
+        self._queues[Kind.AUDIO].credit += credit.audio_bytes
+        self._queues[Kind.MOTION].credit += credit.motion_bytes
+
+    def next_message(self) -> Outgoing | None:
+        """What goes out now; None where nothing waits, or nothing may go."""
+        if self.phase in (Phase.ENDED, Phase.CLOSED):
+            return None
+        payloads = tuple(self._take())
+        if payloads:
+            return Media(self.conversation_id, payloads)
+        if self._audio_only_due and not self._queues[Kind.MOTION].payloads:
+            self._audio_only_due = False
+            return AudioOnly(self.conversation_id)
+        if self.phase is Phase.COMPLETE and not self.is_waiting:
+            self.phase = Phase.ENDED
+            return ConversationEnd(self.conversation_id, self._queues[Kind.AUDIO].seq, self._queues[Kind.MOTION].seq)
+        return None
+
+    @property
+    def is_waiting(self) -> bool:
+        """Whether anything that was taken has not gone out."""
+        return self._audio_only_due or any(queue.payloads for queue in self._queues.values())
+
+    def _take(self) -> Iterable[Payload]:
+        room = MAX_JOINED_BYTES
+        while (kind := self._next_kind(room)) is not None:
+            queue = self._queues[kind]
+            payload = queue.payloads.popleft()
+            size = len(payload.data)
+            queue.waiting_bytes -= size
+            queue.credit -= size
+            room -= size
+            yield payload
+
+    def _next_kind(self, room: int) -> Kind | None:
+        """The kind whose first payload goes next (rule 2) and fits into `room`."""
+        ready = [kind for kind, queue in self._queues.items() if queue.payloads and len(queue.payloads[0].data) <= min(queue.credit, room)]
+        return min(ready, key=self._urgency, default=None)
+
+    def _urgency(self, kind: Kind) -> tuple[int, bool]:
+        pts_us = self._queues[kind].payloads[0].pts_us
+        return (-1 if pts_us is None else pts_us, kind is Kind.MOTION)
+
+    def _append(self, kind: Kind, slices: Iterable[Slice]) -> None:
+        queue = self._queues[kind]
+        for piece in slices:
+            queue.seq += 1
+            payload = Payload(kind, queue.seq, piece.data, piece.pts_us, piece.duration_us)
+            queue.payloads.extend(split(payload))
+            queue.waiting_bytes += len(piece.data)

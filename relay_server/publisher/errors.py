@@ -1,0 +1,58 @@
+"""All errors of the publisher library.
+
+PublisherError
+├── ConnectionLostError        no stream to the relay, or it broke off; `final` tells whether trying again is of use
+├── PublisherClosedError       a verb was used before the publisher was opened, or after it was closed
+├── BufferFullError            a `_nowait` verb found no room; nothing was taken
+└── FaultError                 something is wrong with what was said; carries the `Fault`
+    ├── InvalidMediaError      sound, motion or a setting that can not be what it is declared to be; nothing was taken
+    └── ConversationFailedError   the relay gave up a conversation, or the stream that carried it was lost
+"""
+
+from __future__ import annotations
+
+from avatar_relay.reasons import Fault
+
+
+class PublisherError(Exception):
+    """Root of all errors of this package."""
+
+
+class ConnectionLostError(PublisherError):
+    """No stream to the relay, or it broke off.
+
+    `final`: trying again would end the same way. `fault` is what the relay said about it, None where the line failed.
+    """
+
+    def __init__(self, text: str, *, final: bool = False, fault: Fault | None = None) -> None:
+        super().__init__(text)
+        self.final = final
+        self.fault = fault
+
+
+class PublisherClosedError(PublisherError):
+    """A verb was used before `async with` was entered, or after it was left."""
+
+
+class BufferFullError(PublisherError):
+    """A `_nowait` verb found no room; nothing was taken. The verb without `_nowait` waits."""
+
+
+class FaultError(PublisherError):
+    """Something is wrong with what was said; `fault` has the stable reason."""
+
+    def __init__(self, fault: Fault) -> None:
+        super().__init__(f"{fault.reason}: {fault.text}")
+        self.fault = fault
+
+
+class InvalidMediaError(FaultError):
+    """Sound, motion or a setting that can not be what it is declared to be; nothing was taken, the conversation lives."""
+
+
+class ConversationFailedError(FaultError):
+    """The relay gave up a conversation, or the stream that carried it was lost."""
+
+    def __init__(self, conversation_id: str, fault: Fault) -> None:
+        super().__init__(fault)
+        self.conversation_id = conversation_id

@@ -1,0 +1,339 @@
+"""The publisher: one stream to the relay, kept up, with all conversations on it.
+
+Rules of the stream:
+1. The first message is `hello`; nothing else goes out before the relay's `welcome`. One task writes, one reads.
+2. A stream that ends or is silent for `PEER_TIMEOUT_US` is cut: what was being published fails (see `exchange`), and the
+   next attempt follows after a wait with full jitter; not after a final refusal.
+3. A publisher that comes back within its lease goes on with its session; after the lease, or where the relay does not
+   know the session any more, all unfinished conversations fail. Attempts go on until the publisher is closed.
+4. Leaving `async with` ends what is open, waits up to `CLOSE_TIMEOUT_S` until all of it went out, and closes. Leaving it
+   with an exception closes at once; the relay then ends what is open after the publisher's lease.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import random
+import time
+from collections.abc import Callable
+from importlib.metadata import version
+from types import TracebackType
+from typing import TYPE_CHECKING, Protocol, Self
+
+from avatar_relay.ids import conversation_id_from
+from avatar_relay.limits import PEER_TIMEOUT_US, PROTOCOL_VERSION, PUBLISHER_LEASE_US
+from avatar_relay.media import AudioFormat, MotionFormat, OnPlaying, Pacing, TraceContext
+from avatar_relay.messages import ConversationError, GoAway, Ping, PublisherHello, PublisherWelcome
+from avatar_relay.reasons import Fault, Reason
+from relay_server.publisher.avatar import Avatar, AvatarSettings
+from relay_server.publisher.backoff import full_jitter
+from relay_server.publisher.errors import ConnectionLostError, InvalidMediaError, PublisherClosedError, PublisherError
+from relay_server.publisher.exchange import Exchange
+from relay_server.publisher.link import Connector, Link
+
+if TYPE_CHECKING:
+    import grpc
+
+BUFFER_BYTES = 2 << 20
+"""What may wait at the publisher per conversation and kind: a minute of 16 kHz sound, three of motion."""
+CLOSE_TIMEOUT_S = 30.0
+_SOFTWARE = f"avatar-relay {version('avatar-relay')}"
+_US_PER_S = 1_000_000
+
+logger = logging.getLogger(__name__)
+
+
+class PublisherPorts(Protocol):
+    """A relay in this process, as far as a publisher needs it."""
+
+    def connect_publisher(self) -> Link:
+        """Open a stream without a wire."""
+        ...
+
+
+def _monotonic_us() -> int:
+    return time.monotonic_ns() // 1000
+
+
+class Publisher:
+    """Publishes conversations over one stream. Use as `async with`; belongs to one event loop.
+
+    `random_bytes` makes ids, `jitter` (0 to 1) spreads reconnects, `now_us` is a monotonic clock: all three for tests.
+    `trace` gives the trace context of a new conversation. `publisher_id` is kept over reconnects; by default it is made up.
+    """
+
+    def __init__(
+        self,
+        connector: Connector,
+        *,
+        publisher_id: str | None = None,
+        buffer_bytes: int = BUFFER_BYTES,
+        trace: Callable[[str], TraceContext] | None = None,
+        random_bytes: Callable[[int], bytes] = os.urandom,
+        jitter: Callable[[], float] = random.random,
+        now_us: Callable[[], int] = _monotonic_us,
+    ) -> None:
+        self.publisher_id = publisher_id or f"publisher-{random_bytes(6).hex()}"
+        self.buffer_bytes = buffer_bytes
+        self.now_us = now_us
+        self._connector = connector
+        self._trace = trace
+        self._random_bytes = random_bytes
+        self._jitter = jitter
+        self._exchange = Exchange()
+        self._token = ""
+        self._heartbeat_s = 0.0
+        self._connected = False
+        self._failure: ConnectionLostError | None = None
+        self._changed = asyncio.Event()
+        self._work = asyncio.Event()
+        self._runner: asyncio.Task[None] | None = None
+
+    @classmethod
+    def connect(
+        cls,
+        address: str,
+        *,
+        publisher_id: str | None = None,
+        credentials: grpc.ChannelCredentials | None = None,
+        trace: Callable[[str], TraceContext] | None = None,
+    ) -> Self:
+        """A publisher over gRPC to `address` (HOST:PORT), in plaintext where no `credentials` are given."""
+
+        async def connector() -> Link:
+            from relay_server.publisher.grpc_link import open_grpc_link
+
+            return await open_grpc_link(address, credentials)
+
+        return cls(connector, publisher_id=publisher_id, trace=trace)
+
+    @classmethod
+    def in_process(
+        cls, relay: PublisherPorts, *, publisher_id: str | None = None, trace: Callable[[str], TraceContext] | None = None
+    ) -> Self:
+        """A publisher to a relay in this process, without a wire."""
+
+        async def connector() -> Link:
+            return relay.connect_publisher()
+
+        return cls(connector, publisher_id=publisher_id, trace=trace)
+
+    async def __aenter__(self) -> Self:
+        """Connect. Raises `ConnectionLostError` where that does not succeed within the publisher's lease."""
+        self._runner = asyncio.create_task(self._run(), name=f"publisher {self.publisher_id}")
+        try:
+            async with asyncio.timeout(PUBLISHER_LEASE_US / _US_PER_S):
+                while not self._connected and not self._is_refused:
+                    await self._until_changed()
+        except TimeoutError:
+            pass
+        except BaseException:
+            await self._stop()
+            raise
+        if not self._connected:
+            await self._stop()
+            raise self._failure or ConnectionLostError("the relay does not answer: is it running, and is the address right?")
+        return self
+
+    async def __aexit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        """Rule 4."""
+        try:
+            if kind is None:
+                await self._finish()
+        finally:
+            await self._stop()
+
+    def avatar(
+        self,
+        *targets: str,
+        audio_format: AudioFormat,
+        motion_format: MotionFormat | None = None,
+        pacing: Pacing = Pacing.BURST,
+        on_playing: OnPlaying = OnPlaying.REPLACE,
+    ) -> Avatar:
+        """A face on one or more devices or groups; nothing is sent before its first sound."""
+        if not targets:
+            raise InvalidMediaError(Fault(Reason.TARGETS_MISSING, "an avatar needs at least one device or group", "targets"))
+        return Avatar(self, AvatarSettings(targets, audio_format, motion_format, pacing, on_playing))
+
+    async def flush(self) -> None:
+        """Wait until everything that was handed over went out, as the devices' credit allows. Raises `ConnectionLostError`."""
+        while not self.exchange.outbox.is_empty:
+            await self._until_changed()
+
+    # --- for avatars -----------------------------------------------------------------------------------------------
+
+    @property
+    def exchange(self) -> Exchange:
+        """All conversations. Raises `PublisherClosedError`, or `ConnectionLostError` while there is no stream."""
+        if self._runner is None:
+            raise PublisherClosedError("the publisher is not open: use it within `async with`")
+        if not self._connected:
+            raise self._failure or ConnectionLostError("there is no stream to the relay at present")
+        return self._exchange
+
+    def wake(self) -> None:
+        """There may be something to send."""
+        self._work.set()
+
+    def mint_id(self) -> str:
+        """A new conversation id."""
+        return conversation_id_from(self._random_bytes(16))
+
+    def trace(self, conversation_id: str) -> TraceContext:
+        """The context of the conversation's trace."""
+        return TraceContext() if self._trace is None else self._trace(conversation_id)
+
+    # --- the life of the stream ------------------------------------------------------------------------------------
+
+    @property
+    def _is_refused(self) -> bool:
+        return self._failure is not None and self._failure.final
+
+    async def _run(self) -> None:
+        """Task boundary: whatever is wrong in here ends the publisher with a clear failure."""
+        try:
+            await self._keep_connected()
+        except Exception as error:
+            logger.exception("publisher=%s stopped", self.publisher_id)
+            self._failure = ConnectionLostError(f"the publisher stopped for a fault of its own: {error}", final=True)
+            self._connected = False
+            self._exchange.fail_all(_lost("the publisher stopped for a fault of its own"))
+            self._changed.set()
+
+    async def _keep_connected(self) -> None:
+        waits_s = full_jitter(self._jitter)
+        lease_ends_us = 0
+        while True:
+            try:
+                await self._one_stream()
+            except ConnectionLostError as error:
+                self._failure = error
+            if self._connected:
+                logger.warning("stream to the relay lost: publisher=%s cause=%s", self.publisher_id, self._failure)
+                waits_s = full_jitter(self._jitter)
+                lease_ends_us = self.now_us() + PUBLISHER_LEASE_US
+                self._connected = False
+                self._exchange.cut()
+            if self._is_refused or self.now_us() >= lease_ends_us:
+                self._exchange.fail_all(_lost("the relay could not be reached again in time; it ended the conversation"))
+            self._changed.set()
+            if self._is_refused:
+                return
+            await asyncio.sleep(next(waits_s))
+
+    async def _one_stream(self) -> None:
+        """Connect and exchange until the stream is lost. Raises `ConnectionLostError`, always."""
+        link = await self._connector()
+        lost: list[ConnectionLostError] = []
+        try:
+            await self._shake_hands(link)
+            async with asyncio.TaskGroup() as tasks:
+                tasks.create_task(self._read(link))
+                tasks.create_task(self._write(link))
+                tasks.create_task(self._beat())
+        except* ConnectionLostError as group:
+            lost = [error for error in group.exceptions if isinstance(error, ConnectionLostError)]
+        finally:
+            await link.close()
+        raise lost[0]
+
+    async def _shake_hands(self, link: Link) -> None:
+        try:
+            async with asyncio.timeout(PEER_TIMEOUT_US / _US_PER_S):
+                await link.send(PublisherHello(self.publisher_id, PROTOCOL_VERSION, _SOFTWARE, self._token))
+                welcome = await link.receive()
+        except TimeoutError:
+            raise ConnectionLostError("the relay does not answer `hello`") from None
+        if not isinstance(welcome, PublisherWelcome):
+            raise ConnectionLostError(f"the relay answered `hello` with {type(welcome).__name__}, not with `welcome`")
+        resumed = bool(self._token) and welcome.session_token == self._token
+        self._token = welcome.session_token
+        self._heartbeat_s = welcome.limits.heartbeat_ms / 1000
+        if resumed:
+            self._exchange.resumed()
+        else:
+            self._exchange.fail_all(_lost("the relay began a new session; it knows nothing of the conversation any more"))
+        self._failure = None
+        self._connected = True
+        self._work.set()
+        self._changed.set()
+
+    async def _read(self, link: Link) -> None:
+        silence_s = PEER_TIMEOUT_US / _US_PER_S if self._heartbeat_s else None
+        while True:
+            try:
+                async with asyncio.timeout(silence_s):
+                    message = await link.receive()
+            except TimeoutError:
+                raise ConnectionLostError(f"the relay was silent for {silence_s:g} s") from None
+            if message is None:
+                raise ConnectionLostError("the relay ended the stream")
+            if isinstance(message, GoAway):
+                logger.info("the relay will end the stream: publisher=%s reason=%s", self.publisher_id, message.reason)
+            if isinstance(message, ConversationError):
+                fault = message.fault
+                logger.warning("conversation=%s device=%s: %s: %s", message.conversation_id, message.device_id, fault.reason, fault.text)
+            self._exchange.handle(message)
+            self._work.set()
+
+    async def _write(self, link: Link) -> None:
+        """Sends what may go; what gathers while a send waits is joined by its conversation."""
+        while True:
+            self._work.clear()
+            self._exchange.outbox.tick(self.now_us())
+            message = self._exchange.next_message()
+            if message is not None:
+                await link.send(message)
+                self._work.set()
+            self._changed.set()
+            await self._until_work()
+
+    async def _until_work(self) -> None:
+        deadline_us = self._exchange.outbox.deadline_us
+        wait_s = None if deadline_us is None else max(deadline_us - self.now_us(), 0) / _US_PER_S
+        try:
+            async with asyncio.timeout(wait_s):
+                await self._work.wait()
+        except TimeoutError:
+            pass
+
+    async def _beat(self) -> None:
+        ping_id = 0
+        while self._heartbeat_s:
+            ping_id += 1
+            self._exchange.ping(Ping(ping_id, self.now_us()))
+            self._work.set()
+            await asyncio.sleep(self._heartbeat_s)
+
+    async def _until_changed(self) -> None:
+        self._changed.clear()
+        await self._changed.wait()
+
+    async def _finish(self) -> None:
+        """End what is open and let it go out."""
+        if not self._connected:
+            return
+        try:
+            self._exchange.end_all(self.now_us())
+            self._work.set()
+            async with asyncio.timeout(CLOSE_TIMEOUT_S):
+                await self.flush()
+        except TimeoutError:
+            logger.warning("publisher=%s closed before all was sent: the devices took it too slowly", self.publisher_id)
+        except PublisherError as error:
+            logger.warning("publisher=%s closed before all was sent: %s", self.publisher_id, error)
+
+    async def _stop(self) -> None:
+        runner, self._runner = self._runner, None
+        if runner is not None:
+            runner.cancel()
+            await asyncio.gather(runner, return_exceptions=True)
+        self._connected = False
+        self._exchange.abandon(_lost("the publisher was closed"))
+
+
+def _lost(text: str) -> Fault:
+    return Fault(Reason.PUBLISHER_LOST, text)

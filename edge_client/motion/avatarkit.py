@@ -29,6 +29,9 @@ JAW_OPEN_RAD = 0.443
 JAW_SIDE_RAD = 0.2
 """Rotation of the jaw to a side at `jawLeft` or `jawRight` 1: about the 11° that people can do."""
 
+MAX_NUMBER = 20.0
+"""Numbers of a keyframe are held within ±20: coefficients reach 3, rotations 2π; beyond, sums could overflow."""
+
 EXPRESSION_SIZE = EXPRESSION.stop - EXPRESSION.start
 DEFAULT_MAP = "flame_map.npz"
 MAX_MAP_BYTES = 1 << 20
@@ -47,7 +50,8 @@ class FlameMap:
 
     def weights(self, expression: NDArray[np.float32]) -> NDArray[np.float32]:
         """Weights of rows of coefficients, from 0 to 1."""
-        return np.clip(expression @ self.matrix + self.offset, 0.0, 1.0)
+        weights: NDArray[np.float32] = np.clip(expression @ self.matrix + self.offset, 0.0, 1.0)
+        return weights
 
 
 def load_flame_map(file: Traversable) -> FlameMap:
@@ -83,7 +87,7 @@ class AvatarKitDecoder:
     def decode(self, data: bytes) -> Poses:
         """See `MotionDecoder`."""
         try:
-            keyframes = avatarkit.read(data).keyframes
+            keyframes = np.clip(avatarkit.read(data).keyframes, -MAX_NUMBER, MAX_NUMBER)
         except AvatarKitError as error:
             raise UndecodableError(f"motion payload: {error}") from error
         return self._poses(keyframes)

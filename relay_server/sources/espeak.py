@@ -106,7 +106,9 @@ class Espeak:
         with _lock:
             self._samples, self._frames, self._starts = [], 0, []
             if self._lib.espeak_SetVoiceByName(voice.encode()) != 0:
-                raise EspeakError(f"espeak-ng has no voice {voice!r}; `espeak-ng --voices` lists those that are installed")
+                raise EspeakError(
+                    f"espeak-ng has no voice {voice!r}; the column File of `espeak-ng --voices` lists those that are installed"
+                )
             status = self._lib.espeak_Synth(
                 encoded, ctypes.c_size_t(len(encoded)), 0, _POS_CHARACTER, 0, _CHARS_UTF8 | _ENDPAUSE, None, None
             )

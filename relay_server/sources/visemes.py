@@ -28,7 +28,7 @@ class Viseme:
 
 
 SILENCE = Viseme("silence", mouth(), 1.0)
-_LIPS = Viseme("lips", mouth(0.06, close=0.06, press=0.3, roll_lower=0.12, roll_upper=0.10), 1.0, closes=True)
+LIPS_TOGETHER = Viseme("lips", mouth(0.06, close=0.06, press=0.3, roll_lower=0.12, roll_upper=0.10), 1.0, closes=True)
 _TEETH_LIP = Viseme("teeth-lip", mouth(0.07, upper=0.22, roll_lower=0.55, smile=0.05), 0.9, closes=True)
 _TEETH_TONGUE = Viseme("teeth-tongue", mouth(0.14, lower=0.18, upper=0.10), 0.5)
 _TONGUE_TIP = Viseme("tongue-tip", mouth(0.13, lower=0.16, upper=0.05), 0.25)
@@ -48,7 +48,7 @@ _TIGHT_ROUND = Viseme("tight-round", mouth(0.20, funnel=0.30, pucker=0.65), 0.8,
 _OPEN_ROUND = Viseme("open-round", mouth(0.52, funnel=0.28, pucker=0.15, lower=0.10), 0.8, vowel=True)
 
 _LETTERS: tuple[tuple[Viseme, str], ...] = (
-    (_LIPS, "pbmɓɸβʙ"),
+    (LIPS_TOGETHER, "pbmɓɸβʙ"),
     (_TEETH_LIP, "fvɱʋⱱ"),
     (_TEETH_TONGUE, "θð"),
     (_TONGUE_TIP, "tdnlɾrɗɫʈɖɳɭɽɬɮɺ"),

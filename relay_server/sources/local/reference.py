@@ -1,0 +1,57 @@
+"""How loud speech is here, and what is silence: so that quiet and loud recordings, of any colour, look the same.
+
+A peak follows the loudest speech at once and falls slowly; a floor follows the background at once downwards and rises
+slowly; the mean spectrum of speech is taken over frames near the peak. All of it runs along, nothing looks ahead.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from relay_server.sources.local.features import BANDS, HOP_S, Features, Floats
+
+TYPICAL_PEAK_DB = -20.0
+"""Peak of speech at its usual level, for streams that have not been heard before."""
+TYPICAL_SPECTRUM_DB = np.array([-8.0, -7.0, -17.0, -22.0, -22.0, -33.0])
+"""Mean of the bands in speech, against the peak (five LibriVox clips)."""
+
+PEAK_FALL_DB_PER_S = 1.5
+FLOOR_RISE_DB_PER_S = 3.0
+SPECTRUM_TIME_S = 2.0
+LOUD_DB = 20.0
+"""Frames this close to the peak are speech for certain."""
+SILENCE_UNDER_PEAK_DB = 38.0
+SILENCE_OVER_FLOOR_DB = 8.0
+LEAST_SNR_DB = 18.0
+"""The silence threshold stays this far under the peak: in loud noise quiet speech is taken for silence, not all of it."""
+
+_STEP = HOP_S / SPECTRUM_TIME_S
+
+
+class SpeechReference:
+    """Normalises a stream of frames. One task."""
+
+    def __init__(self, peak_db: float = TYPICAL_PEAK_DB) -> None:
+        self._peak_db = peak_db
+        self._floor_db = peak_db - 60.0
+        self._spectrum_db = peak_db + TYPICAL_SPECTRUM_DB
+
+    def push(self, features: Features) -> tuple[Floats, Floats]:
+        """Bands against speech in units of 10 dB, shape (frames, BANDS), and loudness over silence in dB, each frame."""
+        bands = np.empty((len(features), BANDS))
+        over = np.empty(len(features))
+        for index, level_db in enumerate(features.level_db):
+            self._follow(float(level_db), features.bands_db[index])
+            bands[index] = (features.bands_db[index] - self._spectrum_db) / 10.0
+            over[index] = level_db - self._silence_db()
+        return bands, over
+
+    def _follow(self, level_db: float, bands_db: Floats) -> None:
+        self._peak_db = max(level_db, self._peak_db - PEAK_FALL_DB_PER_S * HOP_S)
+        self._floor_db = min(level_db, self._floor_db + FLOOR_RISE_DB_PER_S * HOP_S)
+        if level_db > self._peak_db - LOUD_DB:
+            self._spectrum_db += _STEP * (bands_db - self._spectrum_db)
+
+    def _silence_db(self) -> float:
+        over_floor = min(self._floor_db + SILENCE_OVER_FLOOR_DB, self._peak_db - LEAST_SNR_DB)
+        return max(over_floor, self._peak_db - SILENCE_UNDER_PEAK_DB)

@@ -1,0 +1,92 @@
+"""Builds the paced device, configures ALSA for it, and reads what it emitted."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import shutil
+import subprocess
+import tempfile
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+SOURCE = Path(__file__).with_name("pcm_paced.c")
+ALSA_BASE_CONFIG = Path("/usr/share/alsa/alsa.conf")
+RATE_HZ = 48_000
+
+
+@dataclass(frozen=True, slots=True)
+class Event:
+    """The device was started, ran dry (xrun), or was stopped, at a moment and a frame of what it emitted."""
+
+    kind: str
+    time_ns: int
+    frame: int
+
+
+class PacedDevice:
+    """One configured device and its files. Samples get into the file in blocks: read it after the player was closed."""
+
+    def __init__(self, library: Path, folder: Path, *, fields: str = "") -> None:
+        self.config = folder / "asound.conf"
+        self._file = folder / "heard.raw"
+        self._log = folder / "heard.log"
+        self.config.write_text(
+            f"<{ALSA_BASE_CONFIG}>\n"
+            f'pcm_type.paced {{ lib "{library}" }}\n'
+            f'pcm.paced {{ type paced file "{self._file}" log "{self._log}" rate {RATE_HZ} channels 1 {fields} }}\n'
+            f'pcm.paced_slow {{ type plug slave {{ pcm "paced" rate {RATE_HZ} }} }}\n',
+            encoding="ascii",
+        )
+
+    def samples(self) -> NDArray[np.int16]:
+        """All that a converter would have emitted, from the first start on."""
+        return np.fromfile(self._file, np.int16)
+
+    def events(self) -> list[Event]:
+        """What happened, in order. A device that was opened anew counts frames from 0 again."""
+        lines = self._log.read_text(encoding="ascii").splitlines() if self._log.exists() else []
+        return [Event(kind, int(time_ns), int(frame)) for kind, time_ns, frame in map(str.split, lines)]
+
+    def heard_between_first_and_last_sound(self) -> NDArray[np.int16]:
+        """The samples from the first to the last one that is not 0."""
+        samples = self.samples()
+        sounding = np.flatnonzero(samples)
+        return samples[sounding[0] : sounding[-1] + 1] if len(sounding) else samples[:0]
+
+
+def build_library() -> Path:
+    """The compiled plug-in, from a cache that is keyed by its source. Skips the test where it can not be built."""
+    compiler = shutil.which("gcc") or shutil.which("cc")
+    if compiler is None:
+        pytest.skip("no C compiler for the ALSA test device: apt-get install gcc libc6-dev")
+    if not Path("/usr/include/alsa/asoundlib.h").exists():
+        pytest.skip("no ALSA headers for the ALSA test device: apt-get install libasound2-dev")
+    key = hashlib.sha256(SOURCE.read_bytes()).hexdigest()[:16]
+    library = Path(tempfile.gettempdir()) / f"avatar-relay-paced-{os.getuid()}" / key / "libasound_module_pcm_paced.so"
+    if not library.exists():
+        library.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+        partial = library.with_suffix(f".{os.getpid()}")
+        command = [compiler, "-shared", "-fPIC", "-DPIC", "-O2", "-Wall", "-Wextra", "-o", partial, SOURCE, "-lasound"]
+        subprocess.run(command, check=True, stdin=subprocess.DEVNULL)
+        partial.replace(library)
+    return library
+
+
+@pytest.fixture(scope="session")
+def paced_library() -> Path:
+    """The compiled plug-in."""
+    return build_library()
+
+
+@pytest.fixture
+def paced_device(paced_library: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[PacedDevice]:
+    """A paced device with fresh files, as the only output of ALSA."""
+    device = PacedDevice(paced_library, tmp_path)
+    monkeypatch.setenv("ALSA_CONFIG_PATH", str(device.config))
+    yield device

@@ -101,7 +101,7 @@ class AudioFile:
             try:
                 with self._lock:
                     block = self._file.read(min(frames, left), dtype="float64", always_2d=True)
-            except (soundfile.SoundFileError, ValueError) as error:
+            except soundfile.SoundFileError as error:
                 raise AudioFileError("it is damaged") from error
             if not len(block):
                 return

@@ -13,7 +13,7 @@ DRM_ROOT = Path("/sys/class/drm")
 
 _SETTINGS = {
     "SDL_NO_SIGNAL_HANDLERS": "1",  # the program's own handlers stop it
-    "SDL_VIDEO_X11_NET_WM_BYPASS_COMPOSITOR": "0",
+    "SDL_VIDEO_X11_FORCE_EGL": "1",  # the GL binding asks EGL for the context; SDL would use GLX on X
 }
 
 

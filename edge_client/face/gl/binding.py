@@ -14,6 +14,7 @@ import OpenGL
 
 OpenGL.ERROR_CHECKING = False
 OpenGL.ERROR_LOGGING = False
+OpenGL.USE_ACCELERATE = False  # an optional package that is not wanted; its absence would be logged
 
 from OpenGL import GL as _GL  # noqa: E402 - after the settings
 

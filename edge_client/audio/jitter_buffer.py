@@ -86,6 +86,10 @@ class JitterBuffer:
         self._held_bytes -= len(payload.data)
         return payload
 
+    def peek(self) -> Payload | None:
+        """What `take` would give."""
+        return self._held.get(self._next_seq)
+
     def skip_gap(self) -> int:
         """Give up what is missing before the first held payload; returns how many payloads that are."""
         if not self.has_gap:

@@ -1,0 +1,44 @@
+"""What the face shows at the time a picture will be on the glass: the pose of the PTS that will be heard then."""
+
+from __future__ import annotations
+
+from edge_client.audio.playout_clock import PlayoutClock
+from edge_client.audio.sink import Anchor
+from edge_client.audio.timeline import Timeline
+from edge_client.events import PlaybackState, View
+from edge_client.motion.pose import Pose
+from edge_client.motion.transition import Driver, Transition
+from edge_client.playing import Playing
+
+
+class FaceView:
+    """Not thread-safe: the engine guards it."""
+
+    def __init__(self, timeline: Timeline, *, output_offset_us: int) -> None:
+        self._timeline = timeline
+        self._clock = PlayoutClock(output_offset_us=output_offset_us)
+        self._transition = Transition()
+
+    def at(self, now_us: int, *, anchor: Anchor | None, playing: dict[str, Playing], head_id: str | None, state: PlaybackState) -> View:
+        """The view at `now_us`, which may be in the near future."""
+        self._clock.on_anchor(anchor)
+        frame = self._clock.frame_at(now_us)
+        position = self._timeline.at(frame) if frame is not None else None
+        heard = playing.get(position.conversation_id) if position is not None else None
+        if position is None or heard is None or not (heard.started or position.pts_us > 0):
+            blend = self._transition.step(Driver.IDLE, None, now_us)
+            return View(state, head_id, None, blend.pose if blend.weight > 0 else None, blend.weight, None)
+        driver, pose, shown_us = _drive(heard, position.pts_us)
+        blend = self._transition.step(driver, pose, now_us)
+        motion = blend.pose if blend.weight > 0 else None
+        return View(state, position.conversation_id, position.pts_us, motion, blend.weight, shown_us)
+
+
+def _drive(playing: Playing, pts_us: int) -> tuple[Driver, Pose | None, int | None]:
+    motion = playing.motion
+    if motion is None:
+        return Driver.IDLE, None, None
+    sample = motion.track.sample(pts_us)
+    if sample is None:
+        return Driver.IDLE, None, None
+    return (Driver.MOTION if sample.covered else Driver.HELD), sample.pose, sample.pts_us

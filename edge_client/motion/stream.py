@@ -1,0 +1,92 @@
+"""The motion of one conversation, from payloads to its track. Decoded as it comes; its bytes are held against credit until
+their time has passed."""
+
+from __future__ import annotations
+
+import heapq
+
+from avatar_relay.media import MotionFormat, Payload
+from avatar_relay.reasons import DropReason, Fault, Reason
+from edge_client.errors import UndecodableError
+from edge_client.motion.decoder import MotionDecoder
+from edge_client.motion.pose import Poses
+from edge_client.motion.track import MotionTrack
+
+
+class MotionStream:
+    """Not thread-safe."""
+
+    def __init__(self, decoder: MotionDecoder, format: MotionFormat) -> None:
+        self._decoder = decoder
+        self.track = MotionTrack(format.keyframes_per_second)
+        self._ahead: set[int] = set()
+        self._cursor = 0
+        self._in_use: list[tuple[int, int]] = []
+        self._length_us = 0
+        self._last_seq: int | None = None
+        self.keyframes = 0
+
+    @property
+    def cursor(self) -> int:
+        """All payloads up to this sequence came."""
+        return self._cursor
+
+    @property
+    def length_us(self) -> int:
+        """Where the motion that came ends, decodable or not."""
+        return max(self._length_us, self.track.length_us)
+
+    @property
+    def ended(self) -> bool:
+        """Whether all motion is here."""
+        return self._last_seq is not None and self._cursor >= self._last_seq
+
+    def end(self, last_seq: int) -> None:
+        """No payload follows `last_seq`; 0 where only the order of arrival says so."""
+        self._last_seq = last_seq
+
+    def decode(self, payload: Payload) -> Poses | DropReason | Fault:
+        """A payload's keyframes, to be placed; or why it is not used."""
+        if payload.seq <= self._cursor or payload.seq in self._ahead:
+            return DropReason.DUPLICATE
+        if payload.pts_us is None:
+            return Fault(Reason.PAYLOAD_INVALID, f"motion payload {payload.seq} has no pts_us", "media.payloads.pts_us")
+        self._arrived(payload.seq)
+        self._length_us = max(self._length_us, payload.pts_us + payload.duration_us)
+        try:
+            poses = self._decoder.decode(payload.data)
+        except UndecodableError as error:
+            return Fault(Reason.MOTION_UNDECODABLE, f"motion payload {payload.seq}: {error}", "media.payloads.data")
+        self.keyframes += len(poses)
+        return poses
+
+    def place(self, payload: Payload, poses: Poses, audible_pts_us: int) -> DropReason | None:
+        """Put decoded keyframes on the track; returns why they were not, None where they were. The bytes are then in use."""
+        assert payload.pts_us is not None
+        end_us = payload.pts_us + round(len(poses) * self.track.step_us)
+        if len(poses) and end_us <= audible_pts_us:
+            return DropReason.LATE
+        if not self.track.add(payload.pts_us, poses):
+            return DropReason.BUFFER_FULL
+        heapq.heappush(self._in_use, (end_us, len(payload.data)))
+        return None
+
+    def pass_by(self, pts_us: int) -> int:
+        """Let go of what lies before a position; returns the bytes that are freed."""
+        self.track.prune(pts_us)
+        freed = 0
+        while self._in_use and self._in_use[0][0] <= pts_us:
+            freed += heapq.heappop(self._in_use)[1]
+        return freed
+
+    def close(self) -> int:
+        """Nothing more will be shown; returns the bytes that are freed."""
+        freed = sum(count for _, count in self._in_use)
+        self._in_use.clear()
+        return freed
+
+    def _arrived(self, seq: int) -> None:
+        self._ahead.add(seq)
+        while self._cursor + 1 in self._ahead:
+            self._cursor += 1
+            self._ahead.discard(self._cursor)

@@ -1,0 +1,113 @@
+"""All that the engine keeps of one live conversation: its streams, and how far it got."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Protocol
+
+from avatar_relay.fragments import Reassembler
+from avatar_relay.media import AudioFormat, Cursor, Kind, MotionFormat, Pacing
+from avatar_relay.reasons import Reason
+from edge_client.audio.decoder import AudioDecoder
+from edge_client.audio.stream import AudioStream
+from edge_client.conversation import Conversation
+from edge_client.events import ConversationSummary
+from edge_client.motion.decoder import MotionDecoder
+from edge_client.motion.stream import MotionStream
+
+
+class Decoders(Protocol):
+    """Makes the decoders of a conversation. Both raise an `EdgeError` for a format that this device does not know."""
+
+    def audio(self, format: AudioFormat, sink_rate_hz: int) -> AudioDecoder:
+        """A decoder that gives samples at the sink's rate."""
+        ...
+
+    def motion(self, format: MotionFormat) -> MotionDecoder:
+        """A decoder that gives poses."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class DecoderFactories:
+    """`Decoders` out of two functions."""
+
+    audio_factory: Callable[[AudioFormat, int], AudioDecoder]
+    motion_factory: Callable[[MotionFormat], MotionDecoder]
+
+    def audio(self, format: AudioFormat, sink_rate_hz: int) -> AudioDecoder:
+        """See `Decoders`."""
+        return self.audio_factory(format, sink_rate_hz)
+
+    def motion(self, format: MotionFormat) -> MotionDecoder:
+        """See `Decoders`."""
+        return self.motion_factory(format)
+
+
+def _reassemblers() -> dict[Kind, Reassembler]:
+    return {kind: Reassembler(kind) for kind in Kind}
+
+
+@dataclass(slots=True)
+class Playing:
+    """A live conversation on this device."""
+
+    conversation: Conversation
+    audio: AudioStream
+    motion: MotionStream | None
+    opened_us: int
+    reassemblers: dict[Kind, Reassembler] = field(default_factory=_reassemblers)
+    told: set[Reason] = field(default_factory=set)
+    """Faults that were reported; each is once."""
+    first_payload_us: int | None = None
+    first_heard_us: int | None = None
+    started: bool = False
+    """Its first sample was heard."""
+    primed: bool = False
+    """Enough sound was there to begin, and playout did not run dry since."""
+    released_frames: int = 0
+    heard_pts_us: int = 0
+    stalled_since_us: int | None = None
+    """Sound was heard and is missing since then."""
+    late_us: int = 0
+    """`LIVE`: sound to be skipped, because silence took its time."""
+    late_until_us: int = 0
+    """… until then."""
+    motion_stalled: bool = False
+    waits_since_us: int | None = None
+    """`strict_sync`: sound waits for motion since then."""
+    wait_over: bool = False
+    """`strict_sync`: it waited long enough, and goes on until motion is back."""
+    length_checked: bool = False
+
+    @property
+    def conversation_id(self) -> str:
+        """Its id."""
+        return self.conversation.conversation_id
+
+    @property
+    def is_live_paced(self) -> bool:
+        """Whether its media is made in real time."""
+        return self.conversation.opened.pacing is Pacing.LIVE
+
+    @property
+    def expects_motion(self) -> bool:
+        """Whether motion is still to come for it."""
+        return self.motion is not None and self.conversation.expects_motion and self.conversation.end is None
+
+    @property
+    def cursor(self) -> Cursor:
+        """What is held of it."""
+        return Cursor(self.conversation_id, self.audio.cursor, self.motion.cursor if self.motion is not None else 0)
+
+    def summary(self) -> ConversationSummary:
+        """What is told of it at the end."""
+        return ConversationSummary(
+            conversation_id=self.conversation_id,
+            opened_time_us=self.opened_us,
+            first_payload_time_us=self.first_payload_us,
+            first_audio_time_us=self.first_heard_us,
+            audio_us=self.audio.length_us,
+            motion_us=self.motion.length_us if self.motion is not None else 0,
+        )

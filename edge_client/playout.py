@@ -1,0 +1,144 @@
+"""The engine's side of the sink: what is released, what was heard, and how a conversation is taken out of it.
+
+Threads. `pull` is called from the sink's thread and guarded by `lock`, which is held for copies only. The sink is never
+called with `lock` held: a sink pulls under its own lock. All other methods belong to the engine.
+
+Cutting takes three steps: samples are withdrawn and `pull` is held empty; the sink is cleared and says what was heard;
+what belongs to others is put back in front, and `pull` goes on. Nothing stale is heard, and nothing of another
+conversation is lost.
+"""
+
+from __future__ import annotations
+
+import threading
+
+import numpy as np
+
+from edge_client.audio.playout_clock import PlayoutClock
+from edge_client.audio.playout_queue import Chunk, PlayoutQueue
+from edge_client.audio.sink import AudioSink, Pcm
+from edge_client.audio.timeline import Position
+
+
+class Playout:
+    """Drives one sink."""
+
+    def __init__(self, sink: AudioSink, lock: threading.Lock, *, output_offset_us: int) -> None:
+        self.rate_hz = sink.rate_hz
+        self.sink = sink
+        self.queue = PlayoutQueue(sink.rate_hz)
+        self._lock = lock
+        self._clock = PlayoutClock(output_offset_us=output_offset_us)
+        self._held_empty = False
+        self._expecting = False
+        self._paused = False
+        self._cleared_frames = 0
+        self._last_clear = (0, 0)
+        self.heard = 0.0
+        """The content frame heard at the last `listen`."""
+
+    def pull(self, frames: int) -> Pcm:
+        """At most `frames` frames that are due."""
+        with self._lock:
+            return np.zeros(0, np.int16) if self._held_empty else self.queue.pull(frames)
+
+    def listen(self, now_us: int) -> None:
+        """Ask the sink where it is."""
+        self._clock.on_anchor(self.sink.anchor())
+        heard = self._clock.frame_at(now_us)
+        if heard is not None:
+            self.heard = heard
+
+    def forget_heard(self) -> None:
+        """Let go of samples that were heard."""
+        with self._lock:
+            self.queue.heard_to(self.heard)
+
+    def time_of(self, frame: float, now_us: int) -> int:
+        """When a content frame was heard; `now_us` where the clock stands."""
+        time_us = self._clock.time_of(frame)
+        return now_us if time_us is None else time_us
+
+    def position(self) -> Position | None:
+        """What is heard."""
+        with self._lock:
+            return self.queue.timeline.at(self.heard)
+
+    def span(self, conversation_id: str) -> tuple[int, int] | None:
+        """Content frames that were pulled of a conversation, as far as they are known still."""
+        with self._lock:
+            return self.queue.timeline.span(conversation_id)
+
+    def holds(self, conversation_id: str) -> bool:
+        """Whether released samples of a conversation wait to be pulled."""
+        with self._lock:
+            return self.queue.holds(conversation_id)
+
+    @property
+    def queued_frames(self) -> int:
+        """Released frames that wait to be pulled."""
+        with self._lock:
+            return self.queue.queued_frames
+
+    @property
+    def is_dry(self) -> bool:
+        """Whether all that was released was heard."""
+        with self._lock:
+            return self.queue.queued_frames == 0 and self.heard >= self.queue.pulled_to - 0.5
+
+    def release(self, chunks: list[Chunk]) -> None:
+        """Give samples to the sink. Say before what it is to expect behind them."""
+        with self._lock:
+            for chunk in chunks:
+                self.queue.push(chunk)
+
+    def expect(self, expected: bool) -> None:
+        """Say to the sink whether content is due."""
+        if expected != self._expecting:
+            self._expecting = expected
+            self.sink.expect(expected)
+
+    def set_paused(self, paused: bool) -> None:
+        """Hold the sink, or let it go on."""
+        if paused != self._paused:
+            self._paused = paused
+            if paused:
+                self.sink.pause()
+            else:
+                self.sink.resume()
+
+    def cut(self, conversation_ids: frozenset[str]) -> dict[str, int]:
+        """Take conversations out; returns the PTS up to which each was heard, in µs, for those whose sound was reached."""
+        with self._lock:
+            self._held_empty = self.queue.withdraw(conversation_ids)
+            reaches_sink = self._held_empty
+        self.expect(False)
+        heard = self.sink.clear() if reaches_sink else int(self.heard)
+        with self._lock:
+            positions = self._positions(conversation_ids, heard)
+            if reaches_sink:
+                self._count_cleared(heard)
+                self.queue.rewind(heard, conversation_ids)
+            self._held_empty = False
+        return positions
+
+    def played_frames(self) -> int:
+        """Content frames heard since the start; what was cleared unheard does not count."""
+        before, resumed_at = self._last_clear
+        if self.heard < resumed_at:
+            return int(min(self.heard, before)) - self._cleared_frames + (resumed_at - before)
+        return int(self.heard) - self._cleared_frames
+
+    def _positions(self, conversation_ids: frozenset[str], heard: int) -> dict[str, int]:
+        positions = {}
+        for conversation_id in conversation_ids:
+            span = self.queue.timeline.span(conversation_id)
+            if span is not None and heard > span[0]:
+                inside = self.queue.timeline.at(min(heard, span[1]) - 1)
+                if inside is not None and inside.conversation_id == conversation_id:
+                    positions[conversation_id] = inside.pts_us
+        return positions
+
+    def _count_cleared(self, heard: int) -> None:
+        self._cleared_frames += self.queue.pulled_to - heard
+        self._last_clear = (heard, self.queue.pulled_to)

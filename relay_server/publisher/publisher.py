@@ -20,7 +20,7 @@ import time
 from collections.abc import Callable
 from importlib.metadata import version
 from types import TracebackType
-from typing import TYPE_CHECKING, Protocol, Self
+from typing import TYPE_CHECKING, Self
 
 from avatar_relay.ids import conversation_id_from
 from avatar_relay.limits import PEER_TIMEOUT_US, PROTOCOL_VERSION, PUBLISHER_LEASE_US
@@ -31,6 +31,7 @@ from relay_server.publisher.avatar import Avatar, AvatarSettings
 from relay_server.publisher.backoff import full_jitter
 from relay_server.publisher.errors import ConnectionLostError, InvalidMediaError, PublisherClosedError, PublisherError
 from relay_server.publisher.exchange import Exchange
+from relay_server.publisher.in_process import InProcessLink, InProcessRelay
 from relay_server.publisher.link import Connector, Link
 
 if TYPE_CHECKING:
@@ -43,14 +44,6 @@ _SOFTWARE = f"avatar-relay {version('avatar-relay')}"
 _US_PER_S = 1_000_000
 
 logger = logging.getLogger(__name__)
-
-
-class PublisherPorts(Protocol):
-    """A relay in this process, as far as a publisher needs it."""
-
-    def connect_publisher(self) -> Link:
-        """Open a stream without a wire."""
-        ...
 
 
 def _monotonic_us() -> int:
@@ -111,12 +104,12 @@ class Publisher:
 
     @classmethod
     def in_process(
-        cls, relay: PublisherPorts, *, publisher_id: str | None = None, trace: Callable[[str], TraceContext] | None = None
+        cls, relay: InProcessRelay, *, publisher_id: str | None = None, trace: Callable[[str], TraceContext] | None = None
     ) -> Self:
         """A publisher to a relay in this process, without a wire."""
 
         async def connector() -> Link:
-            return relay.connect_publisher()
+            return InProcessLink(relay)
 
         return cls(connector, publisher_id=publisher_id, trace=trace)
 
@@ -134,7 +127,7 @@ class Publisher:
             raise
         if not self._connected:
             await self._stop()
-            raise self._failure or ConnectionLostError("the relay does not answer: is it running, and is the address right?")
+            raise self._why_not_connected("the relay does not answer: is it running, and is the address right?")
         return self
 
     async def __aexit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
@@ -171,7 +164,7 @@ class Publisher:
         if self._runner is None:
             raise PublisherClosedError("the publisher is not open: use it within `async with`")
         if not self._connected:
-            raise self._failure or ConnectionLostError("there is no stream to the relay at present")
+            raise self._why_not_connected("there is no stream to the relay at present")
         return self._exchange
 
     def wake(self) -> None:
@@ -191,6 +184,12 @@ class Publisher:
     @property
     def _is_refused(self) -> bool:
         return self._failure is not None and self._failure.final
+
+    def _why_not_connected(self, otherwise: str) -> ConnectionLostError:
+        """A new error each time, because one that is raised again and again gathers tracebacks."""
+        if self._failure is None:
+            return ConnectionLostError(otherwise)
+        return ConnectionLostError(str(self._failure), final=self._failure.final, fault=self._failure.fault)
 
     async def _run(self) -> None:
         """Task boundary: whatever is wrong in here ends the publisher with a clear failure."""

@@ -53,6 +53,7 @@ class FakeLink:
         self._answer = answer
         self._inbox: asyncio.Queue[ToPublisher | ConnectionLostError | None] = asyncio.Queue()
         self._arrived = asyncio.Event()
+        self._heard = asyncio.Event()
 
     async def send(self, message: FromPublisher) -> None:
         await self.flowing.wait()
@@ -63,6 +64,7 @@ class FakeLink:
         await asyncio.sleep(0)
 
     async def receive(self) -> ToPublisher | None:
+        self._heard.set()
         message = await self._inbox.get()
         if isinstance(message, ConnectionLostError):
             raise message
@@ -78,6 +80,12 @@ class FakeLink:
     def all(self, kind: type[M]) -> list[M]:
         """Everything of one kind that was said so far."""
         return [message for message in self.said if isinstance(message, kind)]
+
+    async def until_heard_all(self) -> None:
+        """Wait until the publisher took everything that it was told."""
+        while not self._inbox.empty():
+            self._heard.clear()
+            await self._heard.wait()
 
     async def until(self, condition: Callable[[], bool]) -> None:
         """Wait until what was said fulfils a condition."""
@@ -103,6 +111,7 @@ class FakeRelay:
         self.token = "session-1"
         self.refusals: list[ConnectionLostError] = []
         self.links: list[FakeLink] = []
+        self.refused = 0
         self.now_us = 0
         self._limits = Limits(2 << 20, 4 << 20, 16 << 10, 5_000, heartbeat_ms)
         self._connects = asyncio.Event()
@@ -114,6 +123,8 @@ class FakeRelay:
 
     async def connect(self) -> FakeLink:
         if self.refusals:
+            self.refused += 1
+            self._connects.set()
             raise self.refusals.pop(0)
         self.links.append(FakeLink(self.answer))
         self._connects.set()
@@ -126,6 +137,12 @@ class FakeRelay:
             await self._connects.wait()
         await self.link.until_said(PublisherHello)
         return self.link
+
+    async def until_refused(self, count: int) -> None:
+        """Wait until so many connects were refused."""
+        while self.refused < count:
+            self._connects.clear()
+            await self._connects.wait()
 
     def answer(self, message: FromPublisher) -> list[ToPublisher]:
         """What a relay says to a message."""

@@ -72,7 +72,7 @@ def build_library() -> Path:
     if not library.exists():
         library.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
         partial = library.with_suffix(f".{os.getpid()}")
-        command = [compiler, "-shared", "-fPIC", "-DPIC", "-O2", "-Wall", "-Wextra", "-o", partial, SOURCE, "-lasound"]
+        command = [compiler, "-shared", "-fPIC", "-DPIC", "-O2", "-Wall", "-Wextra", "-o", str(partial), str(SOURCE), "-lasound"]
         subprocess.run(command, check=True, stdin=subprocess.DEVNULL)
         partial.replace(library)
     return library

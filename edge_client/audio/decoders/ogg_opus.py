@@ -19,7 +19,7 @@ import numpy as np
 
 from avatar_relay.limits import OPUS_RATE_HZ
 from edge_client.audio.decoders.ogg import OggPage, OggPages, PacketAssembler
-from edge_client.audio.decoders.opus import MAX_PACKET_BYTES, OpusStream, packet_frames
+from edge_client.audio.decoders.opus import MAX_PACKET_BYTES, OpusStream, Samples, packet_frames
 from edge_client.audio.sink import Pcm
 from edge_client.errors import UndecodableError
 
@@ -76,15 +76,19 @@ class _Link:
             return []
         frames = sum(size for _, size in sized)
         begin = self._begin_of(page, frames, after_loss=missing_pages > 0)
-        filled = self._fill(begin) if missing_pages else []
-        samples = np.concatenate([self._decode_packet(packet, size) for packet, size in sized])
-        if page.last and page.granule is not None:
-            samples = samples[: max(0, page.granule - begin)]
+        pieces = [self._fill(begin)] if missing_pages else []
+        keep = page.granule - begin if page.last and page.granule is not None else frames
+        for packet, size in sized:
+            pieces.append(self._decode_packet(packet, size)[: max(0, keep)])
+            keep -= size
         self._position = begin + frames
-        return [self._without_pre_skip(piece) for piece in [*filled, samples]]
+        return [self._stream.to_pcm(self._without_pre_skip(piece)) for piece in pieces]
 
     def conceal(self, frames: int) -> Pcm:
         """Concealment in place of what is missing; moves the position."""
+        return self._stream.to_pcm(self._conceal(frames))
+
+    def _conceal(self, frames: int) -> Samples:
         if self._position is not None:
             self._position += frames
         return self._stream.conceal(frames)
@@ -99,7 +103,7 @@ class _Link:
                 self._faults.append(str(error))
         return sized
 
-    def _decode_packet(self, packet: bytes, frames: int) -> Pcm:
+    def _decode_packet(self, packet: bytes, frames: int) -> Samples:
         try:
             return self._stream.decode(packet)
         except UndecodableError as error:
@@ -117,13 +121,11 @@ class _Link:
         told = max(0, page.granule - frames)
         return told if counted is None or not page.last else max(counted, told)
 
-    def _fill(self, begin: int) -> list[Pcm]:
-        if self._position is None:
-            return []
-        gap = begin - self._position
-        return [self.conceal(gap)] if 0 < gap <= MAX_FILLED_GAP_FRAMES else []
+    def _fill(self, begin: int) -> Samples:
+        gap = 0 if self._position is None else begin - self._position
+        return self._conceal(gap if 0 < gap <= MAX_FILLED_GAP_FRAMES else 0)
 
-    def _without_pre_skip(self, samples: Pcm) -> Pcm:
+    def _without_pre_skip(self, samples: Samples) -> Samples:
         skipped = min(self._skip_frames, len(samples))
         self._skip_frames -= skipped
         return samples[skipped:]

@@ -1,0 +1,74 @@
+from __future__ import annotations
+
+import itertools
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from avatar_relay.limits import PCM_RATES_HZ
+from avatar_relay.media import AudioFormat, Codec
+from edge_client.audio.decoders import make_decoder
+from edge_client.audio.decoders.pcm import PcmDecoder
+from edge_client.errors import UndecodableError
+
+
+@settings(max_examples=100, deadline=None)
+@given(data=st.binary(max_size=400).filter(lambda data: len(data) % 2 == 0), cuts=st.lists(st.integers(0, 400), max_size=12))
+def test_cut_anywhere(data: bytes, cuts: list[int]) -> None:
+    """However PCM is cut, also within a sample, the samples come out bit for bit."""
+    decoder = PcmDecoder(16_000)
+    edges = [0, *sorted(min(cut, len(data)) for cut in cuts), len(data)]
+    pieces = [decoder.decode(data[start:end]) for start, end in itertools.pairwise(edges)]
+    assert np.concatenate([*pieces, decoder.finish()]).tobytes() == data
+
+
+@pytest.mark.parametrize("rate_hz", PCM_RATES_HZ)
+def test_rate_of_the_sink_is_sample_exact(rate_hz: int) -> None:
+    """Where the rates match, nothing is computed on the samples."""
+    samples = np.random.default_rng(rate_hz).integers(-32768, 32768, 5_000).astype(np.int16)
+    decoder = make_decoder(AudioFormat(Codec.PCM_S16LE, rate_hz), rate_hz)
+    assert np.array_equal(decoder.decode(samples.tobytes()), samples)
+    assert not len(decoder.finish())
+
+
+def test_half_a_sample_is_left() -> None:
+    """An odd number of bytes in all is an error, told once; the whole samples were given."""
+    decoder = PcmDecoder(8_000)
+    assert decoder.decode(b"\x01\x00\x02").tolist() == [1]
+    with pytest.raises(UndecodableError, match="half a sample"):
+        decoder.finish()
+    assert not len(decoder.finish())
+
+
+def test_concealment_fades_to_silence() -> None:
+    """A gap begins at the last sample and ends in zeros; what follows is exact again."""
+    decoder = PcmDecoder(48_000)
+    decoder.decode(np.full(10, 8_000, np.int16).tobytes())
+    concealed = decoder.conceal(1_000)
+    assert len(concealed) == 1_000
+    assert concealed[0] == 8_000
+    assert np.all(np.diff(concealed.astype(int)) <= 0)
+    assert not concealed[240:].any()
+    assert decoder.decode(b"\x05\x00").tolist() == [5]
+
+
+def test_concealment_of_nothing() -> None:
+    """An empty gap is no samples."""
+    assert len(PcmDecoder(8_000).conceal(0)) == 0
+
+
+@pytest.mark.parametrize(
+    ("format", "complaint"),
+    [
+        (AudioFormat(Codec.PCM_S16LE, 48_000, channels=2), "send mono"),
+        (AudioFormat(Codec.PCM_S16LE, 11_025), "11025 Hz"),
+        (AudioFormat(Codec.OPUS, 24_000), "always 48000"),
+        (AudioFormat(Codec.OGG_OPUS, 48_000, channels=6), "6 channels"),
+    ],
+)
+def test_format_that_is_not_played(format: AudioFormat, complaint: str) -> None:
+    """A format that this device does not play is refused with what to send instead."""
+    with pytest.raises(UndecodableError, match=complaint):
+        make_decoder(format, 48_000)

@@ -20,7 +20,7 @@ from relay_server.sources.speech import SpeechSource
 from scripts.demo_options import Options
 from scripts.demo_report import Published
 
-CLIP = Path(__file__).resolve().parent.parent / "relay_server" / "sources" / "assets" / "clip.wav"
+CLIP = Path(__file__).resolve().parent.parent / "relay_server" / "sources" / "assets" / "demo.wav"
 PATIENCE_S = 30.0
 """How long after the end of its sound a conversation may take to be finished."""
 

@@ -66,7 +66,7 @@ def edge_command(address: str, options: Options) -> list[str]:
     """How the edge client is started."""
     command = [*python("edge_client"), "--relay", address, "--device-id", DEVICE_ID]
     command += ["--record", str(options.out), "--exit-after-finished", "1"]
-    return command + (["--headless"] if options.headless else [])
+    return command + (["--headless", "--audio-sink", "virtual"] if options.headless else [])
 
 
 async def run_pair(options: Options, environment: dict[str, str]) -> Published:
@@ -80,9 +80,9 @@ async def run_pair(options: Options, environment: dict[str, str]) -> Published:
 
     try:
         say("starting the relay")
-        command = [*python("relay_server"), "--listen", "127.0.0.1:0"]
+        command = [*python("relay_server"), "--listen", "127.0.0.1:0", "--log-level", "info"]
         async with running("relay-server", command, options.out / "relay.log", environment) as relay:
-            address = (await relay.wait_for(r"(127\.0\.0\.1:[1-9]\d*)", START_S))[1]
+            address = (await relay.wait_for(r"listening on (\S+)", START_S))[1]
             say(f"starting the edge client; the relay listens on {address}")
             async with running("edge-client", edge_command(address, options), options.out / "edge.log", environment) as edge:
                 published = await while_running(conversation(address), relay, edge)

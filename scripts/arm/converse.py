@@ -42,8 +42,10 @@ def tell(text: str) -> None:
 
 async def converse(arm_python: str, out: Path, rate_hz: int) -> Published:
     """Relay here, edge client there, one conversation."""
-    async with running("relay-server", [*python("relay_server"), "--listen", "127.0.0.1:0"], out / "relay.log", {}) as relay:
-        address = (await relay.wait_for(r"(127\.0\.0\.1:[1-9]\d*)", START_S))[1]
+    async with running(
+        "relay-server", [*python("relay_server"), "--listen", "127.0.0.1:0", "--log-level", "info"], out / "relay.log", {}
+    ) as relay:
+        address = (await relay.wait_for(r"listening on (\S+)", START_S))[1]
         command = [arm_python, "-m", "edge_client", "--relay", address, "--device-id", DEVICE_ID, "--headless"]
         command += ["--audio-sink", "wav", "--rate-hz", str(rate_hz), "--renderer", "flat", "--size", "320x192"]
         command += ["--pictures-per-second", "5", "--record", str(out), "--exit-after-finished", "1"]

@@ -6,7 +6,7 @@ where. Unknown fields and unknown `oneof` members are tolerated: the latter read
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any, TypeVar, assert_never
 
 from google.protobuf import any_pb2, duration_pb2
@@ -141,6 +141,36 @@ def payload_from_wire(message: pb.Payload, conversation_id: str) -> Payload:
 def media_to_wire(media: m.Media) -> pb.Media:
     """Encode payloads of one conversation."""
     return pb.Media(conversation_id=media.conversation_id, payloads=[payload_to_wire(payload) for payload in media.payloads])
+
+
+def encode_payload(payload: Payload) -> bytes:
+    """A payload as bytes, for `splice_media_response`."""
+    data: bytes = payload_to_wire(payload).SerializeToString()
+    return data
+
+
+def splice_media_response(conversation_id: str, payloads: Iterable[bytes]) -> bytes:
+    """The bytes of `AttachResponse{media}` out of payloads that are encoded already: one encoding serves all devices.
+
+    Fields of a message are length-delimited (protobuf encoding, "Length-Delimited Records"), so that they can be put together.
+    """
+    parts = [_delimited(_MEDIA_CONVERSATION_ID, conversation_id.encode())]
+    parts += [_delimited(_MEDIA_PAYLOADS, payload) for payload in payloads]
+    return _delimited(_RESPONSE_MEDIA, b"".join(parts))
+
+
+_MEDIA_CONVERSATION_ID = pb.Media.CONVERSATION_ID_FIELD_NUMBER
+_MEDIA_PAYLOADS = pb.Media.PAYLOADS_FIELD_NUMBER
+_RESPONSE_MEDIA = device_pb.AttachResponse.MEDIA_FIELD_NUMBER
+
+
+def _delimited(field: int, data: bytes) -> bytes:
+    header, length = bytearray([field << 3 | 2]), len(data)
+    while length > 0x7F:
+        header.append(length & 0x7F | 0x80)
+        length >>= 7
+    header.append(length)
+    return bytes(header) + data
 
 
 def media_from_wire(message: pb.Media) -> m.Media:

@@ -1,0 +1,94 @@
+"""Everything about a relay that can be set, checked once."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from ipaddress import ip_address
+from pathlib import Path
+from types import MappingProxyType
+
+from avatar_relay.ids import ID_RULE, is_valid_id
+from avatar_relay.limits import DEVICE_LEASE_US, HEARTBEAT_US, MAX_PAYLOAD_BYTES, PEER_TIMEOUT_US, PUBLISHER_LEASE_US
+from relay_server.errors import ConfigError
+
+GRANT_STEP_BYTES = 256 << 10
+"""Publisher credit is returned in steps of this size, so that a grant costs one message for many payloads."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RelayConfig:
+    """Settings of a relay. Times are in µs. Raises `ConfigError` where a value can not be."""
+
+    listen: str = "127.0.0.1:52000"
+    """HOST:PORT to listen on; port 0 takes a free one. An address that is not loopback also needs `insecure_listen`."""
+    insecure_listen: bool = False
+    """Allow plaintext on an address that others can reach."""
+    groups: Mapping[str, tuple[str, ...]] = field(default_factory=lambda: MappingProxyType({}))
+    """Names that stand for several devices."""
+    speech_folder: Path | None = None
+    """Where `Speak` finds files; none: it takes text only."""
+    channelz: bool = False
+    """Serve channelz, gRPC's own view of its channels."""
+    device_lease_us: int = DEVICE_LEASE_US
+    """How long a device's session outlives its stream."""
+    publisher_lease_us: int = PUBLISHER_LEASE_US
+    """How long a publisher's conversations stay open without it."""
+    heartbeat_us: int = HEARTBEAT_US
+    """How often the relay pings a device."""
+    peer_timeout_us: int = PEER_TIMEOUT_US
+    """A device that says nothing for this long is dropped."""
+    window_bytes: int = MAX_PAYLOAD_BYTES + 2 * GRANT_STEP_BYTES
+    """What may wait at the relay per conversation and kind. Room for the largest payload plus credit not yet returned."""
+    lag_bytes: int = 8 << 20
+    """A member of a group that lags by more than this loses the conversation."""
+    retention_us: int = 30_000_000
+    """What was sent but is not held by the device is kept this long, to send it again after a cut …"""
+    retention_bytes: int = 4 << 20
+    """… and up to this size per conversation."""
+    max_devices: int = 1_000
+    """Sessions, attached or within their lease."""
+    max_publishers: int = 200
+    """Publishers, connected or within their lease."""
+    max_conversations_per_device: int = 32
+    """Conversations that play or wait on one device."""
+    drain_grace_us: int = 20_000_000
+    """How long a drain waits for conversations to finish."""
+
+    def __post_init__(self) -> None:
+        host, _ = split_address(self.listen)
+        if not is_loopback(host) and not self.insecure_listen:
+            raise ConfigError(f"listen: {self.listen} can be reached by others in plaintext; use 127.0.0.1, or allow it by insecure_listen")
+        for name in ("device_lease_us", "publisher_lease_us", "heartbeat_us", "drain_grace_us", "retention_us", "retention_bytes"):
+            if getattr(self, name) < 0:
+                raise ConfigError(f"{name}: {getattr(self, name)} is negative")
+        if not 0 < self.heartbeat_us < self.peer_timeout_us:
+            raise ConfigError(f"peer_timeout_us: {self.peer_timeout_us} must be longer than heartbeat_us ({self.heartbeat_us})")
+        smallest = MAX_PAYLOAD_BYTES + GRANT_STEP_BYTES
+        if self.window_bytes < smallest or self.lag_bytes < self.window_bytes:
+            raise ConfigError(f"window_bytes must be at least {smallest} and lag_bytes at least window_bytes")
+        for name in ("max_devices", "max_publishers", "max_conversations_per_device"):
+            if getattr(self, name) < 1:
+                raise ConfigError(f"{name}: {getattr(self, name)} must be at least 1")
+        if self.speech_folder is not None and not self.speech_folder.is_dir():
+            raise ConfigError(f"speech_folder: {self.speech_folder} is not a folder")
+        for group, members in self.groups.items():
+            bad = [name for name in (group, *members) if not is_valid_id(name)]
+            if bad or not members or group in members:
+                raise ConfigError(f"groups.{group}: needs a list of device ids; a name is {ID_RULE}, and not the group's own")
+
+
+def split_address(address: str) -> tuple[str, int]:
+    """Host and port of HOST:PORT or [HOST]:PORT. Raises `ConfigError`."""
+    host, separator, port = address.rpartition(":")
+    if not separator or not host or not port.isascii() or not port.isdigit() or int(port) > 65_535:
+        raise ConfigError(f"listen: {address!r} is not HOST:PORT, such as 127.0.0.1:52000 or [::1]:52000")
+    return host.removeprefix("[").removesuffix("]"), int(port)
+
+
+def is_loopback(host: str) -> bool:
+    """Whether only this machine can reach `host`."""
+    try:
+        return ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"

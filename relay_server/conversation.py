@@ -1,0 +1,323 @@
+"""One conversation as its publisher drives it. Pure.
+
+Rules
+- Media is taken while the conversation is OPEN; motion no longer once it is AUDIO_ONLY, nothing once it is ENDED or
+  CLOSED. What is not taken is dropped with a reason, never an error: the publisher may not know yet.
+- `audio_only` is final. `end` is said once, and needs audio. `close` comes from anywhere: interrupt, takeover, fault.
+- Sequences count from 1 per kind without gaps; 0 is minted here. A sequence seen before is a duplicate and dropped.
+- A payload larger than `MAX_FRAGMENT_BYTES` leaves in fragments, whether it came in one piece or not.
+- A step that is not in the table is a fault, and the state is unchanged.
+"""
+
+from __future__ import annotations
+
+import enum
+from dataclasses import dataclass, replace
+
+from avatar_relay.limits import MAX_FRAGMENT_BYTES, MAX_PAYLOAD_BYTES
+from avatar_relay.media import AudioFormat, Codec, ConversationOpen, Credit, Cursor, Kind, MotionEncoding, MotionFormat, Payload
+from avatar_relay.messages import ConversationEnd, Finished
+from avatar_relay.reasons import DropReason, Fault, Reason
+from relay_server.errors import ConversationFault
+
+US = 1_000_000
+
+
+class State(enum.Enum):
+    """How far a conversation is, for its publisher."""
+
+    OPEN = "open"
+    AUDIO_ONLY = "audio_only"
+    ENDED = "ended"
+    CLOSED = "closed"
+
+
+class Step(enum.Enum):
+    """What moves it on."""
+
+    AUDIO_ONLY = "audio_only"
+    END = "end"
+    CLOSE = "close"
+
+
+TRANSITIONS: dict[tuple[State, Step], State] = {
+    (State.OPEN, Step.AUDIO_ONLY): State.AUDIO_ONLY,
+    (State.AUDIO_ONLY, Step.AUDIO_ONLY): State.AUDIO_ONLY,
+    (State.OPEN, Step.END): State.ENDED,
+    (State.AUDIO_ONLY, Step.END): State.ENDED,
+    **{(state, Step.CLOSE): State.CLOSED for state in State},
+}
+
+NOT_TAKEN: dict[tuple[State, Kind], DropReason] = {
+    (State.AUDIO_ONLY, Kind.MOTION): DropReason.AUDIO_ONLY,
+    (State.ENDED, Kind.AUDIO): DropReason.AFTER_END,
+    (State.ENDED, Kind.MOTION): DropReason.AFTER_END,
+    (State.CLOSED, Kind.AUDIO): DropReason.CONVERSATION_CLOSED,
+    (State.CLOSED, Kind.MOTION): DropReason.CONVERSATION_CLOSED,
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Accepted:
+    """A payload taken: the fragments that leave for the devices, and the PTS that they are due at, known or estimated."""
+
+    fragments: tuple[Payload, ...]
+    due_us: int
+
+
+class Track:
+    """Sequence, fragments and timing of one kind within a conversation."""
+
+    def __init__(self, kind: Kind, format_: AudioFormat | MotionFormat | None) -> None:
+        self._kind = kind
+        self._format = format_
+        self.last_seq = 0
+        """The last payload that is complete."""
+        self._partial: Payload | None = None
+        self._partial_bytes = 0
+        self._position_us = 0
+
+    @property
+    def incomplete(self) -> str:
+        """Says which payload still lacks fragments; empty where none does."""
+        if self._partial is None:
+            return ""
+        return f"{self._kind.value} payload {self._partial.seq} stopped at byte {self._partial_bytes} of {self._partial.total_bytes}"
+
+    def take(self, payload: Payload) -> Accepted | None:
+        """Check, number and time a payload or fragment; None for a duplicate. Raises `ConversationFault`, nothing changed then."""
+        size = len(payload.data)
+        total = max(payload.total_bytes, size)
+        if size == 0:
+            raise _fault(Reason.PAYLOAD_INVALID, "a payload is never empty: send `end` or `audio_only` instead", "data")
+        if total > MAX_PAYLOAD_BYTES:
+            raise _fault(Reason.PAYLOAD_TOO_LARGE, f"a payload of {total} bytes; at most {MAX_PAYLOAD_BYTES} are allowed", "data")
+        if 0 < payload.seq <= self.last_seq:
+            return None
+        first = self._partial
+        if first is None:
+            self._check_first(payload)
+            head = self._timed(replace(payload, seq=self.last_seq + 1), total)
+        else:
+            self._check_next(first, payload, total)
+            head = first
+        due_us = self._position_us if head.pts_us is None else head.pts_us
+        pieces = _split(replace(payload, seq=head.seq, pts_us=head.pts_us, duration_us=head.duration_us), total)
+        self._advance(head, payload.fragment_offset + size, total, due_us)
+        return Accepted(pieces, due_us)
+
+    def _check_first(self, payload: Payload) -> None:
+        if payload.seq > self.last_seq + 1:
+            text = f"{self._kind.value} payload {payload.seq} came where {self.last_seq + 1} was expected"
+            raise _fault(Reason.SEQUENCE_GAP, text, "seq")
+        if payload.fragment_offset != 0:
+            text = f"a payload begins at byte 0, not {payload.fragment_offset}: its earlier fragments are missing"
+            raise _fault(Reason.FRAGMENT_INVALID, text, "fragment_offset")
+
+    def _check_next(self, first: Payload, payload: Payload, total: int) -> None:
+        if payload.seq > first.seq:
+            raise _fault(Reason.PAYLOAD_TRUNCATED, f"{self.incomplete}, then {payload.seq} came", "seq")
+        if payload.fragment_offset != self._partial_bytes or total != first.total_bytes:
+            text = f"{self.incomplete}; the next fragment says byte {payload.fragment_offset} of {total}"
+            raise _fault(Reason.FRAGMENT_INVALID, text, "fragment_offset")
+        if payload.fragment_offset + len(payload.data) > total:
+            raise _fault(Reason.FRAGMENT_INVALID, f"{self.incomplete}; the next fragment reaches past its end", "fragment_offset")
+
+    def _timed(self, payload: Payload, total: int) -> Payload:
+        """Where a payload without PTS is typed by hand, count it from the format."""
+        if payload.pts_us is not None:
+            return payload
+        match self._format:
+            case AudioFormat(codec=Codec.PCM_S16LE, sample_rate_hz=rate_hz):
+                return replace(payload, pts_us=self._position_us, duration_us=total * US // (2 * rate_hz))
+            case MotionFormat(encoding=MotionEncoding.BLENDSHAPE_WEIGHTS, blendshape_names=names, keyframes_per_second=rate):
+                rows, rest = divmod(total, 4 * len(names))
+                if rest:
+                    text = f"{total} bytes are no whole rows of {len(names)} float32 weights"
+                    raise _fault(Reason.PAYLOAD_INVALID, text, "data")
+                return replace(payload, pts_us=self._position_us, duration_us=round(rows * US / rate))
+            case MotionFormat():
+                text = "motion of AvatarKit carries no time of its own: set pts_us and duration_us (25 keyframes are 1000000 µs)"
+                raise _fault(Reason.PAYLOAD_INVALID, text, "pts_us")
+        return payload
+
+    def _advance(self, head: Payload, reached: int, total: int, due_us: int) -> None:
+        if reached < total:
+            self._partial = replace(head, data=b"", total_bytes=total)
+            self._partial_bytes = reached
+            return
+        self._partial = None
+        self.last_seq = head.seq
+        self._position_us = max(self._position_us, due_us + head.duration_us)
+
+
+class Window:
+    """Bytes of one kind that a publisher may still send: a window, returned in steps as what waited leaves."""
+
+    def __init__(self, size: int, step: int) -> None:
+        self._size = size
+        self._step = step
+        self._granted = size
+        self._used = 0
+        self._released = 0
+
+    @property
+    def waiting(self) -> int:
+        """Bytes taken and not yet released."""
+        return self._used - self._released
+
+    def fits(self, size: int) -> bool:
+        """Whether the publisher's credit covers `size` more bytes."""
+        return self._used + size <= self._granted
+
+    def use(self, size: int) -> None:
+        """The publisher sent `size` bytes."""
+        self._used += size
+
+    def release(self, total: int) -> int:
+        """All in all `total` bytes left, or were dropped; returns the bytes to grant now."""
+        self._released = max(self._released, total)
+        owed = self._released + self._size - self._granted
+        if owed < self._step:
+            return 0
+        self._granted += owed
+        return owed
+
+
+class Conversation:
+    """A conversation, its publisher, and what became of it on each device."""
+
+    def __init__(self, open_: ConversationOpen, publisher: str, device_ids: tuple[str, ...], *, window: int, step: int) -> None:
+        self.open = open_
+        self.publisher = publisher
+        self.device_ids = device_ids
+        self.state = State.OPEN
+        self.delivering = set(device_ids)
+        """Devices that still get media."""
+        self.playing = set(device_ids)
+        """Devices whose finished event is still to come."""
+        self.results: list[Finished] = []
+        self._tracks = {Kind.AUDIO: Track(Kind.AUDIO, open_.audio_format), Kind.MOTION: Track(Kind.MOTION, open_.motion_format)}
+        self._windows = {kind: Window(window, step) for kind in Kind}
+        self._dropped = dict.fromkeys(Kind, 0)
+        self._sent = dict.fromkeys(((device_id, kind) for device_id in device_ids for kind in Kind), 0)
+
+    @property
+    def conversation_id(self) -> str:
+        """Its id."""
+        return self.open.conversation_id
+
+    @property
+    def cursor(self) -> Cursor:
+        """The last complete payload of each kind."""
+        return Cursor(self.conversation_id, self._tracks[Kind.AUDIO].last_seq, self._tracks[Kind.MOTION].last_seq)
+
+    @property
+    def media_open(self) -> bool:
+        """Whether more media can still come."""
+        return self.state in (State.OPEN, State.AUDIO_ONLY)
+
+    def waiting(self, kind: Kind) -> int:
+        """Bytes of a kind that no device was sent yet."""
+        return self._windows[kind].waiting
+
+    def receive(self, payload: Payload, *, credited: bool) -> Accepted | DropReason:
+        """Take a payload, or say why it is dropped. Raises `ConversationFault`, nothing changed then.
+
+        With `credited`, a payload beyond what was granted is a fault.
+        """
+        kind, size = payload.kind, len(payload.data)
+        window = self._windows[kind]
+        if credited and not window.fits(size):
+            raise _fault(
+                Reason.CREDIT_EXCEEDED, f"{size} bytes of {kind.value} are more than the credit granted: wait for `credit`", "data"
+            )
+        refused = NOT_TAKEN.get((self.state, kind))
+        if refused is None and kind is Kind.MOTION and self.open.motion_format is None:
+            refused = DropReason.NO_MOTION_FORMAT
+        accepted = None if refused else self._tracks[kind].take(payload)
+        window.use(size)
+        if accepted is None:
+            self._dropped[kind] += size
+            return refused or DropReason.DUPLICATE
+        return accepted
+
+    def released(self) -> Credit | None:
+        """Publisher credit to return now: what the fastest device was sent, and what was dropped; None while it is too little."""
+        audio, motion = (self._release(kind) for kind in (Kind.AUDIO, Kind.MOTION))
+        return Credit(audio, motion) if audio or motion else None
+
+    def _release(self, kind: Kind) -> int:
+        fastest = max((sent for (_, sent_kind), sent in self._sent.items() if sent_kind is kind), default=0)
+        return self._windows[kind].release(fastest + self._dropped[kind])
+
+    def sent(self, device_id: str, kind: Kind, size: int) -> None:
+        """A device was sent `size` bytes of a kind."""
+        self._sent[device_id, kind] += size
+
+    def make_audio_only(self) -> None:
+        """From here on sound only."""
+        self.state = self._step(Step.AUDIO_ONLY)
+
+    def end(self, last_audio_seq: int = 0, last_motion_seq: int = 0) -> ConversationEnd:
+        """No more media. Sequences of 0 are not checked. Raises `ConversationFault` where something is missing."""
+        state = self._step(Step.END)
+        last = self.cursor
+        if last.audio_seq == 0:
+            raise _fault(Reason.NO_AUDIO, "a conversation ended without any audio", "end", prefix="")
+        for track in self._tracks.values():
+            if track.incomplete:
+                raise _fault(Reason.PAYLOAD_TRUNCATED, f"{track.incomplete}, then the conversation ended", "end", prefix="")
+        motion_counts = self.state is State.OPEN and self.open.motion_format is not None
+        expected = Cursor(last.conversation_id, last_audio_seq or last.audio_seq, last_motion_seq or last.motion_seq)
+        if expected.audio_seq != last.audio_seq or (motion_counts and expected.motion_seq != last.motion_seq):
+            text = f"`end` says audio {expected.audio_seq} and motion {expected.motion_seq}, came {last.audio_seq} and {last.motion_seq}"
+            raise _fault(Reason.SEQUENCE_GAP, text, "end", prefix="")
+        self.state = state
+        return ConversationEnd(self.conversation_id, last.audio_seq, last.motion_seq)
+
+    def break_off(self) -> ConversationEnd | None:
+        """End it as it stands, without checks; None where there is no audio to play out. The state is CLOSED then."""
+        last = self.cursor
+        self.state = self._step(Step.CLOSE)
+        return ConversationEnd(self.conversation_id, last.audio_seq, last.motion_seq) if last.audio_seq else None
+
+    def cut(self, device_id: str) -> None:
+        """A device gets no more of it; where that was the last one, it is closed."""
+        self.delivering.discard(device_id)
+        if not self.delivering:
+            self.state = self._step(Step.CLOSE)
+
+    def finished(self, device_id: str, body: Finished) -> bool:
+        """A device is done with it; returns whether all are."""
+        self.cut(device_id)
+        self.playing.discard(device_id)
+        self.results.append(body)
+        return not self.playing
+
+    def summary(self) -> Finished:
+        """What all devices together made of it: the farthest position with its reason, interrupted where all were."""
+        farthest = max(self.results, key=lambda body: body.position_us)
+        return Finished(farthest.position_us, all(body.interrupted for body in self.results), farthest.reason)
+
+    def _step(self, step: Step) -> State:
+        following = TRANSITIONS.get((self.state, step))
+        if following is None:
+            reason = Reason.CONVERSATION_ENDED if self.state is State.ENDED else Reason.CONVERSATION_CLOSED
+            raise _fault(reason, f"`{step.value}` came after the conversation was {self.state.value}", step.value, prefix="")
+        return following
+
+
+def _split(payload: Payload, total: int) -> tuple[Payload, ...]:
+    data = payload.data
+    if len(data) <= MAX_FRAGMENT_BYTES:
+        return (replace(payload, total_bytes=0 if len(data) == total else total),)
+    starts = range(0, len(data), MAX_FRAGMENT_BYTES)
+    return tuple(
+        replace(payload, data=data[at : at + MAX_FRAGMENT_BYTES], fragment_offset=payload.fragment_offset + at, total_bytes=total)
+        for at in starts
+    )
+
+
+def _fault(reason: Reason, text: str, field: str, *, prefix: str = "media.payloads.") -> ConversationFault:
+    return ConversationFault(Fault(reason, text, prefix + field))

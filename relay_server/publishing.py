@@ -1,0 +1,381 @@
+"""What publishers say, and what follows from it. Pure.
+
+Rules (numbers of the conversation rules in the design)
+- 1  `open` opens; with REPLACE what plays on the device is cut, with QUEUE it is followed.
+- 2  Media of a closed id is dropped and reported; of an id never seen it is held for its `open`, then dropped and reported.
+- 3  `audio_only` is final.
+- 4  Only its publisher touches a conversation. Who replaces another's is told nothing; the other is.
+- 5  What a publisher can not end any more, the relay ends: it plays out.
+- 11 Unknown targets are refused, each by itself; the others play.
+A payload that breaks the rules fails its conversation: what was taken before plays out, nothing more is taken.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+
+from avatar_relay.ids import ID_RULE, conversation_id_from, is_valid_id
+from avatar_relay.media import ConversationOpen, Credit, Kind, Payload
+from avatar_relay.messages import (
+    AudioOnly,
+    ConversationCredit,
+    ConversationEnd,
+    DeviceVolume,
+    Dropped,
+    EventAck,
+    Finished,
+    Interrupt,
+    Media,
+    Opened,
+    Pause,
+    PlayerEvent,
+    PublishOpen,
+    Resume,
+)
+from avatar_relay.reasons import DropReason, Fault, FinishReason, Reason
+from relay_server.config import GRANT_STEP_BYTES, RelayConfig
+from relay_server.conversation import Accepted, Conversation
+from relay_server.errors import ConversationFault
+from relay_server.events import ConversationEnded, ConversationOpened, Effect, PayloadReceived, TellPublisher, WakeDevice
+from relay_server.finishing import MADE_BY_RELAY, cut_on, finish, report_fault, tell_event
+from relay_server.outbox import Fragment
+from relay_server.registry import Publisher, Registry
+from relay_server.session import Session
+
+Command = PublishOpen | Media | AudioOnly | ConversationEnd | Interrupt | Pause | Resume | DeviceVolume | EventAck
+
+
+@dataclass(frozen=True, slots=True)
+class Refused:
+    """A message that is not one of its conversation's: whose it seemed to be, and why not."""
+
+    conversation_id: str
+    fault: Fault
+
+
+class Publishing:
+    """Takes what publishers say into conversations, and from there into the devices' outboxes."""
+
+    def __init__(
+        self,
+        registry: Registry,
+        config: RelayConfig,
+        *,
+        random_bytes: Callable[[int], bytes],
+        encode: Callable[[Payload], bytes],
+        begin: Callable[[ConversationOpen], ConversationOpen],
+    ) -> None:
+        self._registry = registry
+        self._config = config
+        self._random_bytes = random_bytes
+        self._encode = encode
+        self._begin_trail = begin
+        self.draining = False
+        """No new conversations."""
+
+    def handle(self, publisher: Publisher, message: Command, now_us: int) -> list[Effect]:
+        """Take a message. Never raises for what a publisher says."""
+        match message:
+            case PublishOpen():
+                return self._open(publisher, message, now_us)
+            case DeviceVolume():
+                return self._set_volume(publisher, message)
+            case EventAck():
+                return self._acknowledge(publisher, message)
+            case Media():
+                return self._media(publisher, message, now_us)
+            case _:
+                return self._steer(publisher, message)
+
+    def faulty(self, publisher: Publisher, conversation_id: str, fault: Fault) -> list[Effect]:
+        """A message about a conversation could not even be read: the conversation fails where it is the publisher's."""
+        found = self._find(publisher, conversation_id)
+        if isinstance(found, Conversation):
+            return self._fail(found, fault)
+        return report_fault(publisher.key, conversation_id, fault)
+
+    def blocked(self, publisher: Publisher, message: Media) -> bool:
+        """Whether a stream without credit must wait: too much of the conversation waits for its devices."""
+        found = self._find(publisher, message.conversation_id)
+        if not publisher.by_hand or not isinstance(found, Conversation) or not found.delivering:
+            return False
+        return any(found.waiting(kind) >= self._config.window_bytes for kind in {payload.kind for payload in message.payloads})
+
+    def tick(self, publisher: Publisher, now_us: int) -> list[Effect]:
+        """Drop media whose `open` did not come in time."""
+        effects: list[Effect] = []
+        for conversation_id, unopened in list(publisher.unopened.items()):
+            if unopened.expires_at_us <= now_us:
+                effects += self._drop_unopened(publisher, conversation_id)
+        return effects
+
+    def leave(self, publisher: Publisher, *, lost: bool) -> list[Effect]:
+        """A publisher says nothing more: what it left open is ended for it, and plays out."""
+        effects: list[Effect] = []
+        for conversation_id in list(publisher.unopened):
+            effects += self._drop_unopened(publisher, conversation_id)
+        fault = Fault(Reason.PUBLISHER_LOST, f"publisher {publisher.key} went away before `end`; what came plays out")
+        for conversation_id in sorted(publisher.conversations):
+            conversation = self._registry.conversations[conversation_id]
+            if conversation.media_open:
+                effects += self._fail(conversation, fault) if lost else self._break_off(conversation, FinishReason.PUBLISHER_LOST)
+        return effects
+
+    # --- opening ---------------------------------------------------------------------------------------------------
+
+    def _open(self, publisher: Publisher, message: PublishOpen, now_us: int) -> list[Effect]:
+        conversation_id = message.open.conversation_id or conversation_id_from(self._random_bytes(16))
+        open_ = replace(message.open, conversation_id=conversation_id)
+        publisher.last_opened = conversation_id
+        fault = self._refusal(publisher, open_, message.targets)
+        if fault is not None:
+            return report_fault(publisher.key, conversation_id, fault)
+        effects: list[Effect] = []
+        sessions: dict[str, Session] = {}
+        for target in message.targets:
+            found = self._registry.resolve(target)
+            if not found:
+                text = f"no device or group of the name {target[:64]!r} is known here; ListDevices shows those that are"
+                effects += report_fault(publisher.key, conversation_id, Fault(Reason.DEVICE_UNKNOWN, text, "targets"))
+            for session in found:
+                refusal = session.refusal(open_, self._config.max_conversations_per_device)
+                if refusal is None:
+                    sessions[session.device_id] = session
+                else:
+                    effects += report_fault(publisher.key, conversation_id, refusal, session.device_id)
+        if not sessions:
+            publisher.close(conversation_id)
+            return effects + self._drop(publisher, conversation_id, publisher.release(conversation_id), DropReason.CONVERSATION_CLOSED)
+        effects += self._begin(publisher, self._begin_trail(open_), sessions)
+        held = publisher.release(conversation_id)
+        return effects + (self._media(publisher, Media(conversation_id, tuple(held)), now_us) if held else [])
+
+    def _refusal(self, publisher: Publisher, open_: ConversationOpen, targets: tuple[str, ...]) -> Fault | None:
+        conversation_id = open_.conversation_id
+        if self.draining:
+            return Fault(Reason.DRAINING, "the relay is about to stop and opens no more conversations", "open", retry_after_ms=1_000)
+        if not is_valid_id(conversation_id):
+            return Fault(Reason.CONVERSATION_ID_INVALID, f"conversation_id must be {ID_RULE}", "open.conversation_id")
+        if not targets:
+            return Fault(Reason.TARGETS_MISSING, "name at least one device or group", "targets")
+        taken = conversation_id in self._registry.conversations or conversation_id in publisher.closed
+        if taken or any(conversation_id in session.closed for target in targets for session in self._registry.resolve(target)):
+            text = f"a conversation {conversation_id} exists or existed; a new one needs a new id"
+            return Fault(Reason.CONVERSATION_ID_TAKEN, text, "open.conversation_id")
+        return None
+
+    def _begin(self, publisher: Publisher, open_: ConversationOpen, sessions: dict[str, Session]) -> list[Effect]:
+        device_ids = tuple(sessions)
+        window = self._config.window_bytes
+        conversation = Conversation(open_, publisher.key, device_ids, window=window, step=GRANT_STEP_BYTES)
+        self._registry.conversations[open_.conversation_id] = conversation
+        publisher.conversations.add(open_.conversation_id)
+        effects: list[Effect] = [TellPublisher(publisher.key, Opened(open_.conversation_id, device_ids))]
+        if not publisher.by_hand:
+            effects.append(TellPublisher(publisher.key, ConversationCredit(open_.conversation_id, Credit(window, window))))
+        effects.append(ConversationOpened(open_, publisher.key, device_ids))
+        for session in sessions.values():
+            for replaced in session.open(open_, publisher.key):
+                effects += self._replaced(session, replaced.open.conversation_id, publisher, told=replaced.announced or session.attached)
+            effects.append(WakeDevice(session.device_id))
+        return effects
+
+    def _replaced(self, session: Session, conversation_id: str, by: Publisher, *, told: bool) -> list[Effect]:
+        conversation = self._registry.conversations[conversation_id]
+        conversation.cut(session.device_id)
+        effects: list[Effect] = []
+        if conversation.publisher != by.key:
+            text = f"another publisher opened a conversation on device {session.device_id}, and the last opener wins"
+            fault = Fault(Reason.CONVERSATION_TAKEN_OVER, text)
+            effects += report_fault(conversation.publisher, conversation_id, fault, session.device_id)
+        if not told:
+            finished = Finished(0, interrupted=True, reason=FinishReason.REPLACED.value)
+            effects += finish(self._registry, session, PlayerEvent(MADE_BY_RELAY, conversation_id, finished))
+        return effects
+
+    # --- media -----------------------------------------------------------------------------------------------------
+
+    def _media(self, publisher: Publisher, message: Media, now_us: int) -> list[Effect]:
+        found = self._find(publisher, message.conversation_id)
+        if isinstance(found, Conversation):
+            return self._receive(publisher, found, message.payloads, now_us)
+        match found.fault.reason:
+            case Reason.CONVERSATION_CLOSED:
+                return self._drop(publisher, found.conversation_id, message.payloads, DropReason.CONVERSATION_CLOSED)
+            case Reason.CONVERSATION_UNKNOWN if is_valid_id(found.conversation_id):
+                return self._hold(publisher, found.conversation_id, message.payloads, now_us)
+            case _:
+                return report_fault(publisher.key, found.conversation_id, found.fault)
+
+    def _receive(self, publisher: Publisher, conversation: Conversation, payloads: tuple[Payload, ...], now_us: int) -> list[Effect]:
+        effects: list[Effect] = []
+        for payload in payloads:
+            try:
+                self._check_size(conversation, payload)
+                taken = conversation.receive(payload, credited=not publisher.by_hand)
+            except ConversationFault as error:
+                return effects + self._fail(conversation, error.fault)
+            if isinstance(taken, DropReason):
+                effects += self._drop(publisher, conversation.conversation_id, (payload,), taken)
+            else:
+                seq = taken.fragments[0].seq
+                effects.append(PayloadReceived(conversation.conversation_id, payload.kind, seq, len(payload.data)))
+                effects += self._deliver(conversation, taken, now_us)
+        effects += self.credit(conversation)
+        return effects + [WakeDevice(device_id) for device_id in conversation.delivering]
+
+    def _check_size(self, conversation: Conversation, payload: Payload) -> None:
+        total = max(payload.total_bytes, len(payload.data))
+        for session in self._registry.on_devices(conversation):
+            room = session.buffer(payload.kind)
+            if total > room:
+                text = f"a {payload.kind.value} payload of {total} bytes; device {session.device_id} can buffer {room}: cut it smaller"
+                raise ConversationFault(Fault(Reason.PAYLOAD_TOO_LARGE, text, "media.payloads.data"))
+
+    def _deliver(self, conversation: Conversation, taken: Accepted, now_us: int) -> list[Effect]:
+        effects: list[Effect] = []
+        for payload in taken.fragments:
+            fragment = Fragment(payload.kind, payload.seq, taken.due_us, len(payload.data), now_us, self._encode(payload))
+            for session in list(self._registry.on_devices(conversation)):
+                if session.media(conversation.conversation_id, fragment) > self._config.lag_bytes:
+                    effects += self._leave_behind(conversation, session)
+        return effects
+
+    def _leave_behind(self, conversation: Conversation, session: Session) -> list[Effect]:
+        text = f"device {session.device_id} lags more than {self._config.lag_bytes} bytes behind its group and loses this conversation"
+        fault = Fault(Reason.LIMIT_REACHED, text)
+        finished = Finished(0, interrupted=True, reason=FinishReason.FAILED.value)
+        effects = report_fault(conversation.publisher, conversation.conversation_id, fault, session.device_id)
+        return effects + cut_on(self._registry, conversation.conversation_id, session, finished)
+
+    def credit(self, conversation: Conversation) -> list[Effect]:
+        """Return publisher credit, where enough was sent or dropped."""
+        grant = conversation.released()
+        publisher = self._registry.publishers.get(conversation.publisher)
+        if grant is None or publisher is None or publisher.by_hand or not conversation.media_open:
+            return []
+        return [TellPublisher(publisher.key, ConversationCredit(conversation.conversation_id, grant))]
+
+    def _hold(self, publisher: Publisher, conversation_id: str, payloads: tuple[Payload, ...], now_us: int) -> list[Effect]:
+        kept = [publisher.hold(conversation_id, payload, now_us) for payload in payloads]
+        over = tuple(payload for payload, room in zip(payloads, kept, strict=True) if not room)
+        return self._drop(publisher, conversation_id, over, DropReason.CONVERSATION_UNKNOWN)
+
+    def _drop_unopened(self, publisher: Publisher, conversation_id: str) -> list[Effect]:
+        payloads = tuple(publisher.release(conversation_id))
+        text = f"media came for conversation {conversation_id}, which nobody opened"
+        effects = report_fault(publisher.key, conversation_id, Fault(Reason.CONVERSATION_UNKNOWN, text, "media.conversation_id"))
+        return effects + self._drop(publisher, conversation_id, payloads, DropReason.CONVERSATION_UNKNOWN)
+
+    def _drop(
+        self, publisher: Publisher, conversation_id: str, payloads: tuple[Payload, ...] | list[Payload], reason: DropReason
+    ) -> list[Effect]:
+        effects: list[Effect] = []
+        for kind in Kind:
+            sizes = [len(payload.data) for payload in payloads if payload.kind is kind]
+            if sizes:
+                body = Dropped(kind, len(sizes), sum(sizes), reason.value)
+                effects += tell_event(publisher.key, PlayerEvent(MADE_BY_RELAY, conversation_id, body))
+        return effects
+
+    # --- steering --------------------------------------------------------------------------------------------------
+
+    def _steer(self, publisher: Publisher, message: AudioOnly | ConversationEnd | Interrupt | Pause | Resume) -> list[Effect]:
+        found = self._find(publisher, message.conversation_id)
+        if not isinstance(found, Conversation):
+            if isinstance(message, Interrupt) and found.fault.reason is Reason.CONVERSATION_CLOSED:
+                return []  # it finished while the interrupt was on its way
+            return report_fault(publisher.key, found.conversation_id, found.fault)
+        try:
+            return self._apply(found, message)
+        except ConversationFault as error:
+            if found.media_open:
+                return self._fail(found, error.fault)
+            return report_fault(publisher.key, found.conversation_id, error.fault)
+
+    def _apply(self, conversation: Conversation, message: AudioOnly | ConversationEnd | Interrupt | Pause | Resume) -> list[Effect]:
+        conversation_id = conversation.conversation_id
+        playing = [self._registry.sessions[device_id] for device_id in conversation.device_ids if device_id in conversation.playing]
+        match message:
+            case AudioOnly():
+                conversation.make_audio_only()
+                for session in self._registry.on_devices(conversation):
+                    session.audio_only(conversation_id)
+            case ConversationEnd():
+                return self._end(conversation, conversation.end(message.last_audio_seq, message.last_motion_seq))
+            case Interrupt():
+                return self.interrupt(conversation)
+            case Pause():
+                for session in playing:
+                    session.pause(conversation_id)
+            case Resume():
+                for session in playing:
+                    session.resume(conversation_id)
+        return [WakeDevice(session.device_id) for session in playing]
+
+    def interrupt(self, conversation: Conversation) -> list[Effect]:
+        """Cut a conversation short on all its devices."""
+        finished = Finished(0, interrupted=True, reason=FinishReason.INTERRUPTED.value)
+        return self._cut_everywhere(conversation, finished)
+
+    def _cut_everywhere(self, conversation: Conversation, finished: Finished) -> list[Effect]:
+        effects: list[Effect] = []
+        for device_id in sorted(conversation.playing):
+            session = self._registry.sessions[device_id]
+            if not session.deliveries[conversation.conversation_id].cut:
+                effects += cut_on(self._registry, conversation.conversation_id, session, finished)
+        return effects
+
+    def _end(self, conversation: Conversation, end: ConversationEnd) -> list[Effect]:
+        sessions = list(self._registry.on_devices(conversation))
+        for session in sessions:
+            session.end(end)
+        ended = ConversationEnded(conversation.cursor, conversation.device_ids)
+        return [ended, *(WakeDevice(session.device_id) for session in sessions)]
+
+    def _fail(self, conversation: Conversation, fault: Fault) -> list[Effect]:
+        effects = report_fault(conversation.publisher, conversation.conversation_id, fault)
+        return effects + self._break_off(conversation, FinishReason.FAILED)
+
+    def _break_off(self, conversation: Conversation, reason: FinishReason) -> list[Effect]:
+        """Nothing more is taken; what came plays out, or where there is no sound yet, the devices clear."""
+        if not conversation.media_open:
+            return []
+        end = conversation.break_off()
+        if end is not None:
+            return self._end(conversation, end)
+        return self._cut_everywhere(conversation, Finished(0, interrupted=True, reason=reason.value))
+
+    # --- devices ---------------------------------------------------------------------------------------------------
+
+    def _set_volume(self, publisher: Publisher, message: DeviceVolume) -> list[Effect]:
+        session = self._registry.sessions.get(message.device_id)
+        if session is None:
+            fault = Fault(Reason.DEVICE_UNKNOWN, f"no device of the name {message.device_id[:64]!r} is known here", "volume.device_id")
+            return report_fault(publisher.key, "", fault, message.device_id[:64])
+        session.set_volume(message.volume)
+        return [WakeDevice(session.device_id)]
+
+    def _acknowledge(self, publisher: Publisher, message: EventAck) -> list[Effect]:
+        session = self._registry.sessions.get(message.device_id)
+        if session is None:
+            return []
+        session.events.acknowledge(publisher.key, message.event_id)
+        session.acknowledge()
+        return [WakeDevice(session.device_id)]
+
+    def _find(self, publisher: Publisher, conversation_id: str) -> Conversation | Refused:
+        """The publisher's own conversation of this id; an empty id is the one opened last."""
+        conversation_id = conversation_id or publisher.last_opened
+        conversation = self._registry.conversations.get(conversation_id)
+        if conversation is None:
+            if conversation_id in publisher.closed:
+                text = f"conversation {conversation_id} is over"
+                return Refused(conversation_id, Fault(Reason.CONVERSATION_CLOSED, text, "conversation_id"))
+            text = f"conversation {conversation_id[:64]!r} was never opened on this stream"
+            return Refused(conversation_id, Fault(Reason.CONVERSATION_UNKNOWN, text, "conversation_id"))
+        if conversation.publisher != publisher.key:
+            text = f"conversation {conversation_id} belongs to another publisher"
+            return Refused(conversation_id, Fault(Reason.CONVERSATION_NOT_YOURS, text, "conversation_id"))
+        return conversation

@@ -1,0 +1,144 @@
+"""Puts a relay together and serves it: the only place that reads clocks and randomness, and that builds a gRPC server."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import signal
+import time
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+
+import grpc
+from grpc_channelz.v1 import channelz
+from grpc_health.v1 import health, health_pb2, health_pb2_grpc
+from grpc_reflection.v1alpha import reflection
+
+from avatar_relay import wire
+from avatar_relay.limits import GRPC_MAX_RECEIVE_BYTES
+from avatar_relay.media import OnPlaying
+from avatar_relay.reasons import Fault, Reason
+from relay_server.config import RelayConfig, split_address
+from relay_server.errors import ConfigError, RequestError
+from relay_server.observer import Observer
+from relay_server.relay import Relay
+from relay_server.service import admin, device, publisher
+
+logger = logging.getLogger(__name__)
+
+SERVICES = (device.NAME, publisher.NAME, admin.NAME)
+OPTIONS: tuple[tuple[str, int], ...] = (
+    ("grpc.max_receive_message_length", GRPC_MAX_RECEIVE_BYTES),
+    ("grpc.max_send_message_length", GRPC_MAX_RECEIVE_BYTES),
+    ("grpc.so_reuseport", 0),  # a second relay on the same port must fail, not share it
+    ("grpc.keepalive_time_ms", 20_000),
+    ("grpc.keepalive_timeout_ms", 5_000),
+    ("grpc.keepalive_permit_without_calls", 1),
+    ("grpc.http2.min_ping_interval_without_data_ms", 5_000),
+    ("grpc.http2.max_ping_strikes", 0),  # a client that pings more often is not thrown out for it
+)
+STREAMS_END_WITHIN_S = 1.0
+"""How long streams may take to end after the relay ended them."""
+
+
+def boot_time_us() -> int:
+    """A monotonic clock in µs that counts on while the machine sleeps, so that leases end when they should."""
+    return time.clock_gettime_ns(time.CLOCK_BOOTTIME) // 1_000
+
+
+def unix_time_us() -> int:
+    """The wall clock, µs since the Unix epoch."""
+    return time.time_ns() // 1_000
+
+
+def build_relay(config: RelayConfig, observer: Observer | None = None) -> Relay:
+    """A relay on the real clocks. Needs a running event loop."""
+    return Relay(
+        config,
+        clock_us=boot_time_us,
+        unix_time_us=unix_time_us,
+        random_bytes=os.urandom,
+        encode=wire.encode_payload,
+        observer=observer,
+    )
+
+
+class RelayServer:
+    """A relay behind a gRPC server."""
+
+    def __init__(self, relay: Relay, speech: admin.Speech) -> None:
+        self.relay = relay
+        self._health = health.aio.HealthServicer()
+        self._server = grpc.aio.server(options=[*OPTIONS, ("grpc.enable_channelz", int(relay.config.channelz))])
+        services = (device.DeviceService(relay), publisher.PublisherService(relay), admin.AdminService(relay, speech))
+        self._server.add_generic_rpc_handlers(tuple(service.handler() for service in services))
+        health_pb2_grpc.add_HealthServicer_to_server(self._health, self._server)
+        names = [*SERVICES, health.SERVICE_NAME, reflection.SERVICE_NAME]
+        if relay.config.channelz:
+            channelz.add_channelz_servicer(self._server)
+            names.append("grpc.channelz.v1.Channelz")
+        reflection.enable_server_reflection(names, self._server)
+
+    async def start(self) -> str:
+        """Listen; returns HOST:PORT with the real port. Raises `ConfigError` where the address can not be had."""
+        address = self.relay.config.listen
+        try:
+            port = self._server.add_insecure_port(address)
+        except RuntimeError as error:
+            raise ConfigError(f"listen: {address} can not be had; does another program listen there?") from error
+        await self._server.start()
+        await self._tell_health(health_pb2.HealthCheckResponse.SERVING)
+        host, _ = split_address(address)
+        return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+
+    async def drain(self, grace_us: int | None = None) -> None:
+        """Go out of service: NOT_SERVING at once, conversations finish within the grace, then all streams end."""
+        await self._tell_health(health_pb2.HealthCheckResponse.NOT_SERVING)
+        left = await self.relay.drain(grace_us)
+        if left:
+            logger.warning("%d conversations were cut off by the end of the grace", left)
+        await self._server.stop(STREAMS_END_WITHIN_S)
+
+    async def _tell_health(self, status: health_pb2.HealthCheckResponse.ServingStatus) -> None:
+        for name in ("", *SERVICES):
+            await self._health.set(name, status)
+
+
+@asynccontextmanager
+async def serving(relay: Relay, speech: admin.Speech) -> AsyncIterator[tuple[RelayServer, str]]:
+    """A relay that runs and listens; gives it and its HOST:PORT. Leaving drains it without grace."""
+    server = RelayServer(relay, speech)
+    keeper = asyncio.create_task(relay.run())
+    try:
+        yield server, await server.start()
+    finally:
+        await server.drain(0)
+        keeper.cancel()
+        await asyncio.gather(keeper, return_exceptions=True)
+
+
+async def serve(config: RelayConfig, ready: Callable[[str], None]) -> None:
+    """Serve until SIGTERM, SIGINT or a request to drain; `ready` is told HOST:PORT. Raises `ConfigError`."""
+    relay = build_relay(config)
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, relay.drain_asked.set)
+    async with serving(relay, build_speech(relay)) as (server, address):
+        ready(address)
+        await relay.drain_asked.wait()
+        logger.info("draining")
+        await server.drain()
+
+
+class NoSpeech:
+    """A relay without a voice."""
+
+    async def speak(self, target: str, *, text: str | None, file: str | None, on_playing: OnPlaying) -> tuple[str, str]:
+        """Always refuses."""
+        raise RequestError(Fault(Reason.SOURCE_FAILED, "this relay has no voice"))
+
+
+def build_speech(relay: Relay) -> admin.Speech:
+    """The relay's own voice."""
+    return NoSpeech()

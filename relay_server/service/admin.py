@@ -1,0 +1,186 @@
+"""AdminService: for a person with grpcurl, and for `relayctl`."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from typing import Any, Protocol, TypeVar, assert_never
+
+from google.protobuf.message import Message
+
+from avatar_relay import wire
+from avatar_relay.media import OnPlaying
+from avatar_relay.reasons import Fault, Reason
+from avatar_relay.v1 import admin_service_pb2 as pb
+from relay_server.errors import RequestError
+from relay_server.events import (
+    ConversationEnded,
+    ConversationFaulted,
+    ConversationOpened,
+    DeviceAttached,
+    DeviceDetached,
+    DeviceLost,
+    PlayerTold,
+    Shown,
+)
+from relay_server.relay import Relay
+from relay_server.service.calls import server_stream, service, unary
+from relay_server.session import Session
+from relay_server.watching import Watched
+
+NAME = pb.DESCRIPTOR.services_by_name["AdminService"].full_name
+
+Write = Callable[[Message], Awaitable[None]]
+Read = TypeVar("Read")
+
+
+class Speech(Protocol):
+    """Lets devices speak."""
+
+    async def speak(self, target: str, *, text: str | None, file: str | None, on_playing: OnPlaying) -> tuple[str, str]:
+        """Begin to speak text, or a file of the speech folder; returns conversation and trace id (empty while tracing is off).
+
+        Raises `FaultError` where it can not.
+        """
+        ...
+
+
+class AdminService:
+    """Looks at devices and steers them."""
+
+    def __init__(self, relay: Relay, speech: Speech) -> None:
+        self._relay = relay
+        self._speech = speech
+
+    def handler(self) -> Any:
+        """For `add_generic_rpc_handlers`."""
+        return service(
+            NAME,
+            {
+                "ListDevices": unary(pb.ListDevicesRequest, self.list_devices),
+                "GetDevice": unary(pb.GetDeviceRequest, self.get_device),
+                "Speak": unary(pb.SpeakRequest, self.speak),
+                "Interrupt": unary(pb.InterruptRequest, self.interrupt),
+                "Pause": unary(pb.PauseRequest, self.pause),
+                "Resume": unary(pb.ResumeRequest, self.resume),
+                "SetVolume": unary(pb.SetVolumeRequest, self.set_volume),
+                "Drain": unary(pb.DrainRequest, self.drain),
+                "WatchEvents": server_stream(pb.WatchEventsRequest, self.watch_events),
+            },
+        )
+
+    async def list_devices(self, _request: pb.ListDevicesRequest) -> pb.ListDevicesResponse:
+        """`ListDevices`."""
+        return pb.ListDevicesResponse(devices=[self._device(session) for session in self._relay.sessions()])
+
+    async def get_device(self, request: pb.GetDeviceRequest) -> pb.GetDeviceResponse:
+        """`GetDevice`."""
+        return pb.GetDeviceResponse(device=self._device(self._relay.session(request.device_id)))
+
+    async def speak(self, request: pb.SpeakRequest) -> pb.SpeakResponse:
+        """`Speak`."""
+        said = request.WhichOneof("speech")
+        if said is None:
+            raise RequestError(Fault(Reason.SPEECH_MISSING, "say what to speak: `text`, or `file` in the speech folder", "speech"))
+        conversation_id, trace_id = await self._speech.speak(
+            request.target,
+            text=request.text if said == "text" else None,
+            file=request.file if said == "file" else None,
+            on_playing=_read(wire.on_playing_from_wire, request.on_playing),
+        )
+        return pb.SpeakResponse(conversation_id=conversation_id, trace_id=trace_id)
+
+    async def interrupt(self, request: pb.InterruptRequest) -> pb.InterruptResponse:
+        """`Interrupt`."""
+        return pb.InterruptResponse(conversation_id=self._relay.interrupt(request.device_id, request.conversation_id))
+
+    async def pause(self, request: pb.PauseRequest) -> pb.PauseResponse:
+        """`Pause`."""
+        return pb.PauseResponse(conversation_id=self._relay.pause(request.device_id))
+
+    async def resume(self, request: pb.ResumeRequest) -> pb.ResumeResponse:
+        """`Resume`."""
+        return pb.ResumeResponse(conversation_id=self._relay.resume(request.device_id))
+
+    async def set_volume(self, request: pb.SetVolumeRequest) -> pb.SetVolumeResponse:
+        """`SetVolume`."""
+        if not request.HasField("volume"):
+            raise RequestError(Fault(Reason.VOLUME_INVALID, "say how loud: `volume`", "volume"))
+        volume = _read(wire.volume_from_wire, request.volume)
+        self._relay.set_volume(request.device_id, volume)
+        return pb.SetVolumeResponse(volume=wire.volume_to_wire(volume))
+
+    async def drain(self, request: pb.DrainRequest) -> pb.DrainResponse:
+        """`Drain`."""
+        return pb.DrainResponse(conversations=self._relay.ask_to_drain(request.grace_ms * 1_000))
+
+    async def watch_events(self, request: pb.WatchEventsRequest, write: Write) -> None:
+        """`WatchEvents`: until the caller or the relay ends it."""
+        with self._relay.watch(frozenset(request.device_ids)) as watcher:
+            while (watched := await watcher.receive()) is not None:
+                await write(_watched_to_wire(watched))
+
+    def _device(self, session: Session) -> pb.Device:
+        hello = session.hello
+        return pb.Device(
+            device_id=session.device_id,
+            attached=session.attached,
+            software_version=hello.software_version,
+            output_rate_hz=hello.output_rate_hz,
+            codecs=[wire.codec_to_wire(codec) for codec in hello.codecs],
+            motion_encodings=[wire.encoding_to_wire(encoding) for encoding in hello.motion_encodings],
+            lease_remaining_ms=self._relay.lease_remaining_us(session) // 1_000,
+            volume=wire.volume_to_wire(session.volume),
+            conversations=[
+                pb.DeviceConversation(
+                    conversation_id=delivery.open.conversation_id,
+                    publisher_id=delivery.publisher,
+                    ended=delivery.end is not None,
+                    paused=delivery.paused,
+                    sent=wire.cursor_to_wire(delivery.sent),
+                    held=wire.cursor_to_wire(delivery.held),
+                )
+                for delivery in session.deliveries.values()
+            ],
+            credit=wire.credit_to_wire(session.outbox.credit),
+            waiting=wire.credit_to_wire(session.outbox.waiting_by_kind()),
+        )
+
+
+def _read(read: Callable[[Any], Read], value: Any) -> Read:
+    try:
+        return read(value)
+    except wire.WireError as error:
+        raise RequestError(error.fault) from error
+
+
+def _watched_to_wire(watched: Watched) -> pb.WatchEventsResponse:
+    response = pb.WatchEventsResponse(unix_time_us=watched.unix_time_us, device_id=watched.device_id)
+    if watched.notice is None:
+        response.missed = watched.missed
+    else:
+        _fill(response, watched.notice)
+    return response
+
+
+def _fill(response: pb.WatchEventsResponse, notice: Shown) -> None:
+    match notice:
+        case DeviceAttached():
+            response.attached.resumed = notice.resumed
+        case DeviceDetached():
+            response.detached.reason = notice.reason
+        case DeviceLost():
+            response.lost.reason = notice.reason
+        case ConversationOpened():
+            response.conversation_id = notice.open.conversation_id
+            response.opened.publisher_id = notice.publisher_id
+        case ConversationEnded():
+            response.conversation_id = notice.last.conversation_id
+            response.ended.last.CopyFrom(wire.cursor_to_wire(notice.last))
+        case PlayerTold():
+            response.conversation_id = notice.event.conversation_id
+            response.player.CopyFrom(wire.event_to_wire(notice.event))
+        case ConversationFaulted():
+            response.conversation_id = notice.conversation_id
+            response.error.CopyFrom(wire.fault_to_status(notice.fault))
+        case _:
+            assert_never(notice)

@@ -1,0 +1,79 @@
+"""Handlers made by hand, because requests are parsed and media is encoded by us, not by grpc.
+
+Parsed by us: grpc answers bytes that are no message with UNKNOWN or INTERNAL, although it is the caller's fault, and its
+own size limit comes without our reason. Encoded by us: a payload is serialized once, and spliced into the message of
+each device that gets it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from typing import Any, TypeVar
+
+import grpc
+from google.protobuf.message import DecodeError, Message
+
+from avatar_relay.limits import MAX_MESSAGE_BYTES
+from avatar_relay.reasons import Fault, Reason
+from relay_server.errors import PeerError, RequestError
+from relay_server.service.errors import Context, abort
+
+Request = TypeVar("Request", bound=Message)
+Response = TypeVar("Response", bound=Message)
+
+
+def as_is(data: bytes) -> bytes:
+    """The identity serializer."""
+    return data
+
+
+def parse(type_: type[Request], data: bytes) -> Request:
+    """Read a message. Raises `PeerError` where it is too large, or none."""
+    if len(data) > MAX_MESSAGE_BYTES:
+        text = f"a message of {len(data)} bytes; at most {MAX_MESSAGE_BYTES} are allowed: send smaller ones"
+        raise PeerError(Fault(Reason.MESSAGE_TOO_LARGE, text))
+    try:
+        return type_.FromString(data)
+    except DecodeError as error:
+        raise PeerError(Fault(Reason.MESSAGE_INVALID, f"these bytes are no {type_.DESCRIPTOR.full_name}")) from error
+
+
+def bidirectional(behaviour: Callable[[Context], Awaitable[None]]) -> Any:
+    """A handler that reads and writes bytes by `context.read` and `context.write`."""
+
+    async def handle(_unused: object, context: Context) -> None:
+        await behaviour(context)
+
+    return grpc.stream_stream_rpc_method_handler(handle, as_is, as_is)
+
+
+def unary(type_: type[Request], behaviour: Callable[[Request], Awaitable[Message]]) -> Any:
+    """A handler of one request and one response; `RequestError` and `PeerError` become the status."""
+
+    async def handle(data: bytes, context: Context) -> bytes:
+        try:
+            return (await behaviour(parse(type_, data))).SerializeToString()
+        except (RequestError, PeerError) as error:
+            await abort(context, error.fault)
+
+    return grpc.unary_unary_rpc_method_handler(handle, as_is, as_is)
+
+
+def server_stream(type_: type[Request], behaviour: Callable[[Request, Callable[[Message], Awaitable[None]]], Awaitable[None]]) -> Any:
+    """A handler of one request and many responses, which it hands to the function that it is given."""
+
+    async def handle(data: bytes, context: Context) -> None:
+        async def write(response: Message) -> None:
+            await context.write(response.SerializeToString())
+
+        try:
+            await behaviour(parse(type_, data), write)
+        except (RequestError, PeerError) as error:
+            await abort(context, error.fault)
+
+    return grpc.unary_stream_rpc_method_handler(handle, as_is, as_is)
+
+
+def service(name: str, handlers: dict[str, Any]) -> Any:
+    """The handlers of one service."""
+    return grpc.method_handlers_generic_handler(name, handlers)

@@ -1,0 +1,60 @@
+"""DeviceService: a device's stream."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from avatar_relay import wire
+from avatar_relay.reasons import Fault
+from avatar_relay.v1 import device_service_pb2 as pb
+from relay_server.errors import PeerError
+from relay_server.outbox import MediaBatch, Outgoing
+from relay_server.relay import Relay
+from relay_server.service.calls import bidirectional, parse, service
+from relay_server.service.errors import Context
+from relay_server.service.streams import carry
+
+NAME = pb.DESCRIPTOR.services_by_name["DeviceService"].full_name
+LEG = "device"
+
+
+class DeviceService:
+    """Joins devices to the relay."""
+
+    def __init__(self, relay: Relay) -> None:
+        self._relay = relay
+
+    def handler(self) -> Any:
+        """For `add_generic_rpc_handlers`."""
+        return service(NAME, {"Attach": bidirectional(self.attach)})
+
+    async def attach(self, context: Context) -> None:
+        """`Attach`: carries one device's stream."""
+        port = self._relay.connect_device()
+
+        async def take(data: bytes) -> None:
+            try:
+                message = wire.attach_request_from_wire(parse(pb.AttachRequest, data))
+            except wire.WireError as error:
+                raise PeerError(error.fault) from error
+            if message is None:
+                self._relay.message_unknown(LEG)
+            else:
+                await port.send(message)
+
+        async def following() -> bytes | None:
+            message = await port.receive()
+            return None if message is None else encode(message)
+
+        def failed(fault: Fault) -> None:
+            self._relay.stream_failed(LEG, fault)
+
+        await carry(context, port, take=take, following=following, said_all=port.end, failed=failed)
+
+
+def encode(message: Outgoing) -> bytes:
+    """A message as bytes; payloads were encoded before."""
+    if isinstance(message, MediaBatch):
+        return wire.splice_media_response(message.conversation_id, [fragment.encoded for fragment in message.fragments])
+    data: bytes = wire.attach_response_to_wire(message).SerializeToString()
+    return data

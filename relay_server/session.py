@@ -1,0 +1,335 @@
+"""One device's session. Pure.
+
+Rules
+- A session is ATTACHED while the device's stream is up, and AWAY after that until its lease ends.
+- Conversations play in the order in which they were opened. One that replaces cuts all before it.
+- A conversation is delivered until its `end` was sent, or until it is cut; then its finished event is awaited.
+- Finished exactly once: by the device, or by the relay where the device can not any more. A second one is ignored.
+- Finished conversations leave a tombstone; the last `MAX_CLOSED_CONVERSATIONS` are remembered.
+- What was sent and is not held by the device is retained, within bounds of time and bytes. When the device comes back
+  with its token, it is sent again from the device's cursor. Where that is no longer possible the conversation is lost.
+- A device that comes back without a valid token begins a new session.
+"""
+
+from __future__ import annotations
+
+import hmac
+from collections import OrderedDict, deque
+from dataclasses import dataclass, field
+
+from avatar_relay.limits import MAX_CLOSED_CONVERSATIONS
+from avatar_relay.media import ConversationOpen, Credit, Cursor, Kind, OnPlaying
+from avatar_relay.messages import (
+    ConversationEnd,
+    EventAck,
+    Finished,
+    Hello,
+    Interrupt,
+    Pause,
+    Paused,
+    PlayerEvent,
+    Resume,
+    Resumed,
+    Volume,
+)
+from avatar_relay.reasons import Fault, FinishReason, Reason
+from relay_server.event_ledger import EventLedger
+from relay_server.outbox import Fragment, MediaBatch, Outbox, Outgoing
+
+
+@dataclass(frozen=True, slots=True)
+class Retention:
+    """How much of what was sent is kept per conversation until the device holds it."""
+
+    us: int
+    bytes: int
+
+
+@dataclass(slots=True)
+class Delivery:
+    """A conversation on this device."""
+
+    open: ConversationOpen
+    publisher: str
+    sent: Cursor
+    held: Cursor
+    announced: bool = False
+    """The device was told of it."""
+    cut: bool = False
+    """Interrupted or replaced: nothing more is sent."""
+    paused: bool = False
+    audio_only: bool = False
+    end: ConversationEnd | None = None
+    position_us: int = 0
+    """Last position that the player reported."""
+    retained: deque[tuple[int, Fragment]] = field(default_factory=deque)
+    """What was sent and is not held, each with the time of sending."""
+    retained_bytes: int = 0
+    forgotten: dict[Kind, int] = field(default_factory=lambda: dict.fromkeys(Kind, 0))
+    """Last sequence of each kind that the bounds of retention threw away."""
+
+
+@dataclass(frozen=True, slots=True)
+class Tombstone:
+    """A finished conversation: whose it was, and the event that finished it (0: the relay did)."""
+
+    publisher: str
+    event_id: int
+
+
+@dataclass(frozen=True, slots=True)
+class Reattached:
+    """What becomes of a session's conversations when its device comes back."""
+
+    resumed: tuple[str, ...]
+    lost: tuple[str, ...]
+
+
+class Session:
+    """A device's conversations, and what waits for it."""
+
+    def __init__(self, hello: Hello, token: str, retention: Retention) -> None:
+        self.device_id = hello.device_id
+        self.hello = hello
+        self.token = token
+        self.attached = False
+        self.expires_at_us = 0
+        """End of the lease while the device is away."""
+        self.volume = Volume()
+        self.outbox = Outbox()
+        self.events = EventLedger()
+        self.deliveries: dict[str, Delivery] = {}
+        """In the order in which they play."""
+        self.closed: OrderedDict[str, Tombstone] = OrderedDict()
+        self._retention = retention
+        self._buffer = hello.buffer
+
+    # --- attaching -------------------------------------------------------------------------------------------------
+
+    def proves(self, token: str) -> bool:
+        """Whether `token` is this session's."""
+        return bool(token) and hmac.compare_digest(token.encode(), self.token.encode())
+
+    def attach(self, hello: Hello, now_us: int) -> Reattached:
+        """The device's stream is up. The caller puts `welcome` first, then calls `replay`, and finishes what is lost."""
+        self.hello = hello
+        self.attached = True
+        self._buffer = Credit(
+            max(self._buffer.audio_bytes, hello.buffer.audio_bytes), max(self._buffer.motion_bytes, hello.buffer.motion_bytes)
+        )
+        self.outbox.reset(hello.buffer)
+        cursors = {cursor.conversation_id: cursor for cursor in hello.cursors}
+        resumed, lost = [], [cid for cid in cursors if cid not in self.deliveries]
+        for cid, delivery in self.deliveries.items():
+            self._bound(delivery, now_us)
+            if delivery.cut or not delivery.announced:
+                continue
+            if cid not in cursors and delivery.held != Cursor(cid):
+                self._cut(delivery)  # the device finished it: its event is on its way
+            elif _covers(delivery, cursors.get(cid, Cursor(cid))):
+                self._rewind(delivery, cursors.get(cid, Cursor(cid)))
+                resumed.append(cid)
+            else:
+                lost.append(cid)
+        return Reattached(tuple(resumed), tuple(lost))
+
+    def replay(self) -> None:
+        """Tell a device that came back how its conversations stand."""
+        for cid, delivery in self.deliveries.items():
+            if delivery.cut:
+                self.outbox.put(Interrupt(cid))
+                continue
+            self._announce(delivery)
+            if delivery.paused:
+                self.outbox.put(Pause(cid))
+
+    def detach(self, expires_at_us: int) -> None:
+        """The device's stream ended; the session waits for it until then."""
+        self.attached = False
+        self.expires_at_us = expires_at_us
+        self.outbox.reset(Credit())
+
+    # --- what publishers do ----------------------------------------------------------------------------------------
+
+    def refusal(self, open_: ConversationOpen, max_conversations: int) -> Fault | None:
+        """Why this device can not take a conversation; None where it can."""
+        audio, motion = open_.audio_format.codec, open_.motion_format
+        if audio not in self.hello.codecs:
+            text = f"device {self.device_id} does not decode {audio.value}"
+            return Fault(Reason.AUDIO_FORMAT_UNSUPPORTED, text, "open.audio_format.codec")
+        if motion is not None and motion.encoding not in self.hello.motion_encodings:
+            text = f"device {self.device_id} does not understand {motion.encoding.value}; open without motion_format for sound only"
+            return Fault(Reason.MOTION_FORMAT_UNSUPPORTED, text, "open.motion_format.encoding")
+        if len(self.deliveries) >= max_conversations:
+            text = f"{len(self.deliveries)} conversations play or wait on device {self.device_id}; wait for one to finish"
+            return Fault(Reason.LIMIT_REACHED, text, "open")
+        return None
+
+    def buffer(self, kind: Kind) -> int:
+        """The largest payload of a kind that this device can take, in bytes."""
+        return self._buffer.audio_bytes if kind is Kind.AUDIO else self._buffer.motion_bytes
+
+    def open(self, open_: ConversationOpen, publisher: str) -> tuple[Delivery, ...]:
+        """A conversation begins here; returns those that it cuts, with their publishers."""
+        replaced: tuple[Delivery, ...] = ()
+        if open_.on_playing is OnPlaying.REPLACE:
+            replaced = tuple(delivery for delivery in self.deliveries.values() if not delivery.cut)
+            for earlier in replaced:
+                self._cut(earlier)
+        nothing = Cursor(open_.conversation_id)
+        delivery = Delivery(open_, publisher, sent=nothing, held=nothing)
+        self.deliveries[open_.conversation_id] = delivery
+        self.outbox.add_lane(open_.conversation_id)
+        if self.attached:
+            self._announce(delivery)
+        return replaced
+
+    def media(self, conversation_id: str, fragment: Fragment) -> int:
+        """Queue a fragment; returns the bytes of the conversation that wait now."""
+        self.outbox.put_media(conversation_id, fragment)
+        return self.outbox.waiting(conversation_id)
+
+    def audio_only(self, conversation_id: str) -> None:
+        """No motion follows."""
+        self.deliveries[conversation_id].audio_only = True
+        self.outbox.put_audio_only(conversation_id)
+
+    def end(self, end: ConversationEnd) -> None:
+        """Nothing follows."""
+        self.deliveries[end.conversation_id].end = end
+        self.outbox.put_end(end)
+
+    def interrupt(self, conversation_id: str) -> bool:
+        """Cut a conversation short; returns whether the device will tell its end: not where it never heard of it."""
+        delivery = self.deliveries[conversation_id]
+        self._cut(delivery)
+        if self.attached:
+            self.outbox.put(Interrupt(conversation_id))
+        return delivery.announced or self.attached
+
+    def pause(self, conversation_id: str) -> None:
+        """Hold a conversation."""
+        self.deliveries[conversation_id].paused = True
+        if self.attached:
+            self.outbox.put(Pause(conversation_id))
+
+    def resume(self, conversation_id: str) -> None:
+        """Let a conversation go on."""
+        self.deliveries[conversation_id].paused = False
+        if self.attached:
+            self.outbox.put(Resume(conversation_id))
+
+    def set_volume(self, volume: Volume) -> None:
+        """Set the loudness, and keep it."""
+        self.volume = volume
+        if self.attached:
+            self.outbox.put(volume)
+
+    # --- what the device does --------------------------------------------------------------------------------------
+
+    def take(self, now_us: int) -> Outgoing | None:
+        """The next message for the device; None where nothing may be sent now."""
+        message = self.outbox.take()
+        match message:
+            case MediaBatch(conversation_id=cid):
+                self._retain(self.deliveries[cid], message.fragments, now_us)
+            case ConversationOpen(conversation_id=cid) if cid in self.deliveries:
+                self.deliveries[cid].announced = True
+        return message
+
+    def hold(self, cursor: Cursor) -> Delivery | None:
+        """The device holds more of a conversation; None where it is not, or no longer, one of its."""
+        delivery = self.deliveries.get(cursor.conversation_id)
+        if delivery is not None:
+            delivery.held = Cursor(
+                cursor.conversation_id,
+                min(max(delivery.held.audio_seq, cursor.audio_seq), delivery.sent.audio_seq),
+                min(max(delivery.held.motion_seq, cursor.motion_seq), delivery.sent.motion_seq),
+            )
+            _release(delivery)
+        return delivery
+
+    def note_position(self, event: PlayerEvent) -> None:
+        """Remember how far the player is."""
+        delivery = self.deliveries.get(event.conversation_id)
+        if delivery is not None and isinstance(event.body, Paused | Resumed):
+            delivery.position_us = event.body.position_us
+
+    def owner(self, conversation_id: str) -> str | None:
+        """Publisher of a conversation that is, or was, on this device."""
+        entry = self.deliveries.get(conversation_id) or self.closed.get(conversation_id)
+        return entry.publisher if entry is not None else None
+
+    def finish(self, conversation_id: str, event_id: int) -> Delivery | None:
+        """A conversation is over; None where it was before."""
+        delivery = self.deliveries.pop(conversation_id, None)
+        if delivery is None:
+            return None
+        self.outbox.remove_lane(conversation_id)
+        self.closed[conversation_id] = Tombstone(delivery.publisher, event_id)
+        if len(self.closed) > MAX_CLOSED_CONVERSATIONS:
+            self.closed.popitem(last=False)
+        return delivery
+
+    def repeats(self, event: PlayerEvent) -> bool:
+        """Whether a finished event is the one that finished its conversation, told again."""
+        tombstone = self.closed.get(event.conversation_id)
+        return tombstone is not None and tombstone.event_id == event.event_id
+
+    def acknowledge(self) -> None:
+        """Tell the device which of its events arrived, where that changed or it asked again."""
+        upto = self.events.due()
+        if upto and self.attached:
+            self.outbox.put(EventAck(upto))
+
+    @staticmethod
+    def lost(delivery: Delivery) -> Finished:
+        """The finished event that the relay makes when the device can not."""
+        return Finished(delivery.position_us, interrupted=True, reason=FinishReason.DEVICE_LOST.value)
+
+    # --- within ----------------------------------------------------------------------------------------------------
+
+    def _announce(self, delivery: Delivery) -> None:
+        self.outbox.put(delivery.open)
+
+    def _cut(self, delivery: Delivery) -> None:
+        delivery.cut = True
+        delivery.retained.clear()
+        delivery.retained_bytes = 0
+        self.outbox.remove_lane(delivery.open.conversation_id)
+
+    def _retain(self, delivery: Delivery, fragments: tuple[Fragment, ...], now_us: int) -> None:
+        for fragment in fragments:
+            delivery.retained.append((now_us, fragment))
+            delivery.retained_bytes += fragment.size_bytes
+        sent = {Kind.AUDIO: delivery.sent.audio_seq, Kind.MOTION: delivery.sent.motion_seq}
+        sent |= {fragment.kind: fragment.seq for fragment in fragments}
+        delivery.sent = Cursor(delivery.open.conversation_id, sent[Kind.AUDIO], sent[Kind.MOTION])
+        self._bound(delivery, now_us)
+
+    def _bound(self, delivery: Delivery, now_us: int) -> None:
+        retained = delivery.retained
+        while retained and (retained[0][0] < now_us - self._retention.us or delivery.retained_bytes > self._retention.bytes):
+            _, fragment = retained.popleft()
+            delivery.retained_bytes -= fragment.size_bytes
+            delivery.forgotten[fragment.kind] = fragment.seq
+
+    def _rewind(self, delivery: Delivery, cursor: Cursor) -> None:
+        self.hold(cursor)
+        again = [fragment for _, fragment in delivery.retained]
+        delivery.retained.clear()
+        delivery.retained_bytes = 0
+        self.outbox.rewind(delivery.open.conversation_id, again, audio_only=delivery.audio_only, end=delivery.end)
+
+
+def _covers(delivery: Delivery, cursor: Cursor) -> bool:
+    """Whether all that a device at `cursor` lacks is still here."""
+    return cursor.audio_seq >= delivery.forgotten[Kind.AUDIO] and cursor.motion_seq >= delivery.forgotten[Kind.MOTION]
+
+
+def _release(delivery: Delivery) -> None:
+    """Let go of what the device holds."""
+    held = {Kind.AUDIO: delivery.held.audio_seq, Kind.MOTION: delivery.held.motion_seq}
+    kept = [entry for entry in delivery.retained if entry[1].seq > held[entry[1].kind]]
+    delivery.retained_bytes = sum(fragment.size_bytes for _, fragment in kept)
+    delivery.retained = deque(kept)

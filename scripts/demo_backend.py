@@ -13,7 +13,7 @@ from avatar_relay.messages import PlayerEvent, Started
 from avatar_relay.tracing import CONVERSATION_ID, Stage, Telemetry, context_of, parent_from, trace_id_of
 from relay_server.performance import perform
 from relay_server.publisher import Avatar, AvatarEvent, Publisher
-from relay_server.sources.local import LocalSource
+from relay_server.sources.local.source import LocalSource
 from relay_server.sources.recording import RecordingSource
 from relay_server.sources.source import AudioChunk, FileSpeech, MotionChunk, Performance, Source, Speech, TextSpeech
 from relay_server.sources.speech import SpeechSource

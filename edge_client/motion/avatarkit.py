@@ -22,7 +22,7 @@ from avatar_relay import avatarkit
 from avatar_relay.arkit import ARKIT_INDEX
 from avatar_relay.avatarkit import EXPRESSION, EYE_LID, EYE_POSE, JAW_POSE, NECK_POSE, ROTATION, AvatarKitError, Keyframes
 from edge_client.errors import AssetError, UndecodableError
-from edge_client.motion.pose import HEAD_ROTATION, LEFT_EYE_ROTATION, NECK_ROTATION, POSE_SIZE, RIGHT_EYE_ROTATION, Poses
+from edge_client.motion.pose import BLENDSHAPES, HEAD_ROTATION, LEFT_EYE_ROTATION, NECK_ROTATION, POSE_SIZE, RIGHT_EYE_ROTATION, Poses
 
 JAW_OPEN_RAD = 0.443
 """Rotation of the jaw at `jawOpen` 1: 25.4°, measured on the ARKit "Face Units" of the head that is drawn."""
@@ -39,9 +39,10 @@ MAX_MAP_BYTES = 1 << 20
 
 @dataclass(frozen=True, slots=True, eq=False)
 class FlameMap:
-    """Expression coefficients to ARKit weights: max(0, expression @ `matrix` + `offset`) on the columns `targets`.
+    """Expression coefficients to ARKit weights: expression @ `matrix` + `offset` on the columns `targets` of a pose.
 
-    `matrix` has the shape (EXPRESSION_SIZE, targets); `targets` are indices into a pose.
+    They may be negative: `jawOpen` makes up for a jaw that hangs at rest. `matrix` has the shape
+    (EXPRESSION_SIZE, targets).
     """
 
     matrix: NDArray[np.float32]
@@ -49,8 +50,8 @@ class FlameMap:
     targets: NDArray[np.intp]
 
     def weights(self, expression: NDArray[np.float32]) -> NDArray[np.float32]:
-        """Weights of rows of coefficients, from 0 to 1."""
-        weights: NDArray[np.float32] = np.clip(expression @ self.matrix + self.offset, 0.0, 1.0)
+        """Weights of rows of coefficients, not yet held between 0 and 1."""
+        weights: NDArray[np.float32] = expression @ self.matrix + self.offset
         return weights
 
 
@@ -95,21 +96,16 @@ class AvatarKitDecoder:
     def _poses(self, keyframes: Keyframes) -> Poses:
         poses = np.zeros((len(keyframes), POSE_SIZE), np.float32)
         poses[:, self._map.targets] = self._map.weights(keyframes[:, EXPRESSION])
-        jaw = keyframes[:, JAW_POSE]
-        _add(poses, "jawOpen", jaw[:, 0] / JAW_OPEN_RAD)
-        _add(poses, "jawLeft", jaw[:, 1] / JAW_SIDE_RAD)
-        _add(poses, "jawRight", -jaw[:, 1] / JAW_SIDE_RAD)
-        lids = keyframes[:, EYE_LID]
-        _add(poses, "eyeBlinkLeft", lids[:, 0])
-        _add(poses, "eyeBlinkRight", lids[:, 1])
+        jaw, lids = keyframes[:, JAW_POSE], keyframes[:, EYE_LID]
+        poses[:, ARKIT_INDEX["jawOpen"]] += jaw[:, 0] / JAW_OPEN_RAD
+        poses[:, ARKIT_INDEX["jawLeft"]] += jaw[:, 1] / JAW_SIDE_RAD
+        poses[:, ARKIT_INDEX["jawRight"]] -= jaw[:, 1] / JAW_SIDE_RAD
+        poses[:, ARKIT_INDEX["eyeBlinkLeft"]] += lids[:, 0]
+        poses[:, ARKIT_INDEX["eyeBlinkRight"]] += lids[:, 1]
+        np.clip(poses[:, BLENDSHAPES], 0.0, 1.0, out=poses[:, BLENDSHAPES])
         eyes = keyframes[:, EYE_POSE]
         poses[:, HEAD_ROTATION] = keyframes[:, ROTATION]
         poses[:, NECK_ROTATION] = keyframes[:, NECK_POSE]
         poses[:, LEFT_EYE_ROTATION] = eyes[:, :3]
         poses[:, RIGHT_EYE_ROTATION] = eyes[:, 3:]
         return poses
-
-
-def _add(poses: Poses, name: str, weights: NDArray[np.float32]) -> None:
-    column = poses[:, ARKIT_INDEX[name]]
-    np.clip(column + weights, 0.0, 1.0, out=column)

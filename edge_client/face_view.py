@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from edge_client.audio.playout_clock import PlayoutClock
 from edge_client.audio.sink import Anchor
-from edge_client.audio.timeline import Timeline
+from edge_client.audio.timeline import Position, Timeline
 from edge_client.events import PlaybackState, View
 from edge_client.motion.pose import Pose
 from edge_client.motion.transition import Driver, Transition
@@ -17,7 +17,16 @@ class FaceView:
     def __init__(self, timeline: Timeline, *, output_offset_us: int) -> None:
         self._timeline = timeline
         self._clock = PlayoutClock(output_offset_us=output_offset_us)
+        self._ear = PlayoutClock(output_offset_us=output_offset_us)
         self._transition = Transition()
+
+    def heard(self, now_us: int, *, anchor: Anchor | None, playing: dict[str, Playing]) -> Position | None:
+        """What of a live conversation is heard at `now_us`; asked with times of its own, which never lie ahead."""
+        self._ear.on_anchor(anchor)
+        frame = self._ear.frame_at(now_us)
+        position = self._timeline.at(frame) if frame is not None else None
+        heard = playing.get(position.conversation_id) if position is not None else None
+        return position if heard is not None and heard.started else None
 
     def at(self, now_us: int, *, anchor: Anchor | None, playing: dict[str, Playing], head_id: str | None, state: PlaybackState) -> View:
         """The view at `now_us`, which may be in the near future."""

@@ -33,6 +33,7 @@ from avatar_relay.messages import (
 from avatar_relay.reasons import DropReason, Fault, FinishReason, Reason
 from edge_client.audio.sink import AudioSink, Pcm
 from edge_client.audio.stream import AudioStream
+from edge_client.audio.timeline import Position
 from edge_client.conversation import Conversation, Conversations, Holdable, Standing
 from edge_client.errors import EdgeError
 from edge_client.events import ConversationSummary, Output, PlaybackConfig, PlaybackState, PlaybackSummary, View
@@ -91,6 +92,18 @@ class Playback:
         anchor = self._playout.sink.anchor()
         with self._lock:
             return self._face.at(now_us, anchor=anchor, playing=self._playing, head_id=self._head_id, state=self._state)
+
+    def audible(self, now_us: int) -> Position | None:
+        """What is heard at `now_us`, None for nothing of a live conversation. For measuring: `now_us` is past, not predicted."""
+        anchor = self._playout.sink.anchor()
+        with self._lock:
+            return self._face.heard(now_us, anchor=anchor, playing=self._playing)
+
+    @property
+    def state(self) -> PlaybackState:
+        """What the player does."""
+        with self._lock:
+            return self._state
 
     # --- the feeding side -------------------------------------------------------------------------------------------
 

@@ -1,0 +1,148 @@
+"""How far sound and face are apart, measured all the time, two ways.
+
+Skew is PTS heard minus PTS shown, in µs: positive when sound is early, the sign of ITU-R BT.1359.
+1. At each picture, at the time it came onto the glass: what the renderer is responsible for.
+2. Every `HEARD_STEP_US` of heard time, against the picture that is on the glass then: what a person sees, so that a slow
+   or frozen face shows.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from edge_client.audio.timeline import Position
+
+HEARD_STEP_US = 10_000
+"""How often the second way is to be asked."""
+ALARM_EARLY_US = 45_000
+ALARM_LATE_US = -125_000
+"""Beyond these, people notice (ITU-R BT.1359)."""
+
+_BIN_US = 100
+_BINS = 10_001
+_MAX_SERIES = 8_192
+
+
+@dataclass(frozen=True, slots=True)
+class SkewStats:
+    """A distribution in milliseconds. `p50_ms` and `mean_ms` are signed; `p95_ms`, `p99_ms` and `max_abs_ms` are sizes."""
+
+    count: int = 0
+    p50_ms: float = 0.0
+    p95_ms: float = 0.0
+    p99_ms: float = 0.0
+    max_abs_ms: float = 0.0
+    mean_ms: float = 0.0
+    alarms: int = 0
+    """How many are beyond what people notice."""
+
+
+@dataclass(frozen=True, slots=True)
+class SkewPoint:
+    """One measurement: a reading of the clock, and the skew then."""
+
+    time_us: int
+    skew_us: int
+
+
+class SkewRecord:
+    """A distribution and a series, both bounded: 0.1 ms bins to ±500 ms, and a series that is thinned as it grows."""
+
+    def __init__(self) -> None:
+        self._bins = np.zeros(_BINS, np.int64)
+        self._sum_us = 0
+        self._max_abs_us = 0
+        self._alarms = 0
+        self._series: list[SkewPoint] = []
+        self._stride = 1
+        self._count = 0
+
+    def add(self, time_us: int, skew_us: int) -> None:
+        """Record a measurement."""
+        half = _BINS // 2
+        self._bins[min(max(round(skew_us / _BIN_US), -half), half) + half] += 1
+        self._sum_us += skew_us
+        self._max_abs_us = max(self._max_abs_us, abs(skew_us))
+        self._alarms += not ALARM_LATE_US <= skew_us <= ALARM_EARLY_US
+        if self._count % self._stride == 0:
+            self._series.append(SkewPoint(time_us, skew_us))
+        self._count += 1
+        if len(self._series) >= _MAX_SERIES:
+            self._series = self._series[::2]
+            self._stride *= 2
+
+    @property
+    def series(self) -> tuple[SkewPoint, ...]:
+        """Measurements in order; all of them for the first minutes, then every second, fourth, … one."""
+        return tuple(self._series)
+
+    def stats(self) -> SkewStats:
+        """The distribution so far."""
+        if not self._count:
+            return SkewStats()
+        half = _BINS // 2
+        sizes = self._bins[half:].copy()
+        sizes[1:] += self._bins[half - 1 :: -1]
+        largest_ms = self._max_abs_us / 1_000
+        return SkewStats(
+            count=self._count,
+            p50_ms=(_quantile(self._bins, 0.5) - half) * _BIN_US / 1_000,
+            p95_ms=min(largest_ms, _quantile(sizes, 0.95) * _BIN_US / 1_000),
+            p99_ms=min(largest_ms, _quantile(sizes, 0.99) * _BIN_US / 1_000),
+            max_abs_ms=largest_ms,
+            mean_ms=self._sum_us / self._count / 1_000,
+            alarms=self._alarms,
+        )
+
+
+class SkewMeter:
+    """Measures one face against one sink. Not thread-safe."""
+
+    def __init__(self) -> None:
+        self.at_pictures = SkewRecord()
+        self.at_heard = SkewRecord()
+        self._on_glass: Position | None = None
+        self._held_from: Position | None = None
+        self._longest_hold_us = 0
+        self.pictures = 0
+
+    @property
+    def longest_hold_us(self) -> int:
+        """The most sound that was heard while the face stood still on one PTS."""
+        return self._longest_hold_us
+
+    def picture(self, time_us: int, shown: Position | None, heard: Position | None) -> None:
+        """A picture came onto the glass at `time_us`; `shown` is what its pose belongs to, `heard` what was heard then.
+
+        None stands for a face that motion does not drive, or for silence.
+        """
+        self.pictures += 1
+        if shown != self._on_glass:
+            self._on_glass = shown
+            self._held_from = heard
+        skew_us = _skew(heard, shown)
+        if skew_us is not None:
+            self.at_pictures.add(time_us, skew_us)
+
+    def heard(self, time_us: int, heard: Position | None) -> None:
+        """This was heard at `time_us`; to be called for every `HEARD_STEP_US`, in order with the pictures."""
+        skew_us = _skew(heard, self._on_glass)
+        if skew_us is None:
+            return
+        self.at_heard.add(time_us, skew_us)
+        held_us = _skew(heard, self._held_from)
+        if held_us is not None:
+            self._longest_hold_us = max(self._longest_hold_us, held_us)
+
+
+def _skew(heard: Position | None, shown: Position | None) -> int | None:
+    if heard is None or shown is None or heard.conversation_id != shown.conversation_id:
+        return None
+    return heard.pts_us - shown.pts_us
+
+
+def _quantile(bins: np.ndarray[tuple[int], np.dtype[np.int64]], share: float) -> int:
+    """The first bin up to and with which `share` of all lies."""
+    return int(np.searchsorted(np.cumsum(bins), share * bins.sum()))

@@ -1,0 +1,317 @@
+"""AvatarKit's verbs on the device itself: a player that is used without a relay.
+
+Rules of the player:
+1. The first audio opens a conversation and mints its id, and so does the first audio after an `end`, an interrupt or a
+   failure. A new conversation interrupts the one that plays.
+2. Frames carry the id that audio returned; those of any other id are refused, with False. Empty frames make the
+   conversation audio only, for good.
+3. After `end` frames are still taken. The conversation is over when it has no motion, when motion covers the sound to within
+   a keyframe, when a message was marked as the last, or when no frames came for `MOTION_WAIT_US`.
+4. The verbs wait until playback has room; their `_nowait` twins raise `BufferFullError`, and have then taken nothing.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from avatar_relay import avatarkit, weights
+from avatar_relay.ids import conversation_id_from
+from avatar_relay.limits import MAX_PAYLOAD_BYTES, MAX_PCM_PAYLOAD_US, STRICT_SYNC_WAIT_US
+from avatar_relay.media import AudioFormat, Codec, ConversationOpen, Credit, Kind, MotionEncoding, MotionFormat, Pacing, Payload
+from avatar_relay.messages import AudioOnly, ConversationEnd, ConversationError, Finished, Interrupt, Media, Pause, Resume, Volume
+from avatar_relay.reasons import Fault
+from edge_client.errors import BufferFullError
+from edge_client.events import ConversationEvent, PlaybackState
+from edge_client.playback import Playback
+
+TICK_S = 0.01
+MOTION_WAIT_US = STRICT_SYNC_WAIT_US
+_OGG_PAYLOAD_BYTES = 16 << 10
+
+
+@dataclass(frozen=True, slots=True)
+class PlayerCallbacks:
+    """What a player tells; called from `tick`, on its thread."""
+
+    on_state: Callable[[PlaybackState], None] = lambda state: None
+    on_finished: Callable[[str, Finished], None] = lambda conversation_id, finished: None
+    on_error: Callable[[str, Fault], None] = lambda conversation_id, fault: None
+
+
+@dataclass(slots=True)
+class _Current:
+    conversation_id: str
+    audio_seq: int = 0
+    motion_seq: int = 0
+    audio_bytes: int = 0
+    keyframes: int = 0
+    audio_only: bool = False
+    audio_ended: bool = False
+    motion_ended: bool = False
+    last_media_us: int = 0
+
+
+class Player:
+    """AvatarKit's verbs over a `Playback`. Belongs to one asyncio loop; `run` (or `tick`, every 10 ms) keeps it going."""
+
+    def __init__(
+        self,
+        playback: Playback,
+        *,
+        audio_format: AudioFormat,
+        motion_format: MotionFormat | None = None,
+        pacing: Pacing = Pacing.BURST,
+        callbacks: PlayerCallbacks | None = None,
+        clock_us: Callable[[], int] = lambda: time.monotonic_ns() // 1_000,
+        random_bytes: Callable[[int], bytes] = os.urandom,
+    ) -> None:
+        self._playback = playback
+        self._audio_format = audio_format
+        self._motion_format = motion_format
+        self._pacing = pacing
+        self._callbacks = PlayerCallbacks() if callbacks is None else callbacks
+        self._clock_us = clock_us
+        self._random_bytes = random_bytes
+        credit = playback.buffer_credit()
+        self._room = {Kind.AUDIO: credit.audio_bytes, Kind.MOTION: credit.motion_bytes}
+        self._more_room = asyncio.Event()
+        self._turn = asyncio.Lock()
+        self._current: _Current | None = None
+        self._latest_id: str | None = None
+        self._volume = Volume()
+        self._state = PlaybackState.IDLE
+
+    # --- media ------------------------------------------------------------------------------------------------------
+
+    async def yield_audio_data(self, data: bytes, *, end: bool = False) -> str:
+        """Play audio; returns the id of its conversation. `end` says that no more follows; data may then be empty.
+
+        Waits for room. When it is cancelled, a part of the data may have been taken. Raises `ValueError` for no data at all.
+        """
+        async with self._turn:
+            current = self._current_for(data, end=end)
+            for piece in self._pieces(data):
+                await self._wait_for_room(Kind.AUDIO, len(piece))
+                self._send_audio(current, piece)
+            self._end(current, end=end)
+            return current.conversation_id
+
+    def yield_audio_data_nowait(self, data: bytes, *, end: bool = False) -> str:
+        """The same at once. Raises `BufferFullError` where there is no room for all of it."""
+        self._check_room(Kind.AUDIO, len(data))
+        current = self._current_for(data, end=end)
+        for piece in self._pieces(data):
+            self._send_audio(current, piece)
+        self._end(current, end=end)
+        return current.conversation_id
+
+    async def yield_frames_data(self, frames: Sequence[bytes], conversation_id: str) -> bool:
+        """Show motion payloads; False where the conversation is not the latest. No frames: audio only from here on.
+
+        Waits for room. Raises `ValueError` for a payload over 2 MiB.
+        """
+        async with self._turn:
+            for frame in frames:
+                _check_size(frame)
+            for frame in frames:
+                if frame and self._takes_frames(conversation_id) is not None:
+                    await self._wait_for_room(Kind.MOTION, len(frame))
+                    self._send_motion(conversation_id, frame)
+            return self._after_frames(frames, conversation_id)
+
+    def yield_frames_data_nowait(self, frames: Sequence[bytes], conversation_id: str) -> bool:
+        """The same at once. Raises `BufferFullError` where there is no room for all of it."""
+        for frame in frames:
+            _check_size(frame)
+        self._check_room(Kind.MOTION, sum(map(len, frames)))
+        for frame in frames:
+            if frame:
+                self._send_motion(conversation_id, frame)
+        return self._after_frames(frames, conversation_id)
+
+    # --- control ----------------------------------------------------------------------------------------------------
+
+    def interrupt(self) -> None:
+        """Fade out, and forget what plays."""
+        self._handle_latest(Interrupt)
+        self._current = None
+
+    def pause(self) -> None:
+        """Hold; keep everything."""
+        self._handle_latest(Pause)
+
+    def resume(self) -> None:
+        """Go on after a pause."""
+        self._handle_latest(Resume)
+
+    def set_volume(self, gain: float, *, muted: bool = False) -> None:
+        """Linear gain, 0 to 1. Raises `ValueError` beyond."""
+        if not 0.0 <= gain <= 1.0:
+            raise ValueError(f"the gain is {gain}; 0 to 1 is allowed")
+        self._volume = Volume(gain, muted)
+        self._playback.handle(self._volume, self._clock_us())
+
+    @property
+    def volume(self) -> float:
+        """The gain that was set."""
+        return self._volume.gain
+
+    @property
+    def state(self) -> PlaybackState:
+        """What the player does."""
+        return self._playback.state
+
+    def audio_time(self) -> float:
+        """Seconds of the latest conversation that were heard; 0 before its first sound."""
+        position = self._playback.audible(self._clock_us())
+        return position.pts_us / 1e6 if position is not None and position.conversation_id == self._latest_id else 0.0
+
+    # --- keeping it going -------------------------------------------------------------------------------------------
+
+    async def run(self) -> None:
+        """Keep playing until cancelled."""
+        while True:
+            self.tick()
+            await asyncio.sleep(TICK_S)
+
+    def tick(self) -> None:
+        """Go on to now, and call back."""
+        now_us = self._clock_us()
+        self._end_when_complete(now_us)
+        for output in self._playback.tick(now_us):
+            match output:
+                case Credit():
+                    self._room[Kind.AUDIO] += output.audio_bytes
+                    self._room[Kind.MOTION] += output.motion_bytes
+                    self._more_room.set()
+                case ConversationEvent(conversation_id, Finished() as finished):
+                    self._forget(conversation_id)
+                    self._callbacks.on_finished(conversation_id, finished)
+                case ConversationError(conversation_id, fault):
+                    self._callbacks.on_error(conversation_id, fault)
+        state = self._playback.state
+        if state is not self._state:
+            self._state = state
+            self._callbacks.on_state(state)
+
+    # --- inside -----------------------------------------------------------------------------------------------------
+
+    def _current_for(self, data: bytes, *, end: bool) -> _Current:
+        current = self._current
+        if current is not None and not current.audio_ended and (data or end):
+            return current
+        if not data:
+            raise ValueError("there is no audio: a conversation begins with sound, and only its end may be empty")
+        conversation_id = conversation_id_from(self._random_bytes(16))
+        opened = ConversationOpen(conversation_id, self._audio_format, self._motion_format, self._pacing)
+        self._current = _Current(conversation_id)
+        self._latest_id = conversation_id
+        self._playback.handle(opened, self._clock_us())
+        return self._current
+
+    def _pieces(self, data: bytes) -> list[bytes]:
+        match self._audio_format.codec:
+            case Codec.PCM_S16LE:
+                size = 2 * self._audio_format.sample_rate_hz * MAX_PCM_PAYLOAD_US // 1_000_000
+            case Codec.OGG_OPUS:
+                size = _OGG_PAYLOAD_BYTES
+            case Codec.OPUS:
+                size = max(1, len(data))
+        return [data[start : start + size] for start in range(0, len(data), size)]
+
+    def _send_audio(self, current: _Current, data: bytes) -> None:
+        current.audio_seq += 1
+        current.audio_bytes += len(data)
+        self._send(current.conversation_id, Payload(Kind.AUDIO, current.audio_seq, data))
+
+    def _send_motion(self, conversation_id: str, data: bytes) -> None:
+        current = self._takes_frames(conversation_id)
+        if current is None or self._motion_format is None:
+            return
+        rate = self._motion_format.keyframes_per_second
+        count, last = _look_at(self._motion_format, data)
+        current.motion_ended = current.motion_ended or last
+        current.motion_seq += 1
+        pts_us, duration_us = round(current.keyframes * 1e6 / rate), round(count * 1e6 / rate)
+        current.keyframes += count
+        current.last_media_us = self._clock_us()
+        self._send(conversation_id, Payload(Kind.MOTION, current.motion_seq, data, pts_us, duration_us))
+
+    def _send(self, conversation_id: str, payload: Payload) -> None:
+        self._room[payload.kind] -= len(payload.data)
+        self._playback.handle(Media(conversation_id, (payload,)), self._clock_us())
+
+    def _takes_frames(self, conversation_id: str) -> _Current | None:
+        current = self._current
+        return current if current is not None and current.conversation_id == conversation_id and not current.audio_only else None
+
+    def _after_frames(self, frames: Sequence[bytes], conversation_id: str) -> bool:
+        current = self._current
+        if current is None or current.conversation_id != conversation_id:
+            return False
+        if not any(frames) and not current.audio_only:
+            current.audio_only = True
+            self._playback.handle(AudioOnly(conversation_id), self._clock_us())
+        self._end_when_complete(self._clock_us())
+        return True
+
+    def _end(self, current: _Current, *, end: bool) -> None:
+        if end and self._current is current:
+            current.audio_ended = True
+            current.last_media_us = self._clock_us()
+            self._end_when_complete(current.last_media_us)
+
+    def _end_when_complete(self, now_us: int) -> None:
+        current = self._current
+        if current is None or not current.audio_ended:
+            return
+        if self._has_all_motion(current) or now_us - current.last_media_us >= MOTION_WAIT_US:
+            self._playback.handle(ConversationEnd(current.conversation_id, current.audio_seq, current.motion_seq), now_us)
+            self._current = None
+
+    def _has_all_motion(self, current: _Current) -> bool:
+        if self._motion_format is None or current.audio_only or current.motion_ended:
+            return True
+        if self._audio_format.codec is not Codec.PCM_S16LE:
+            return False
+        audio_s = current.audio_bytes / 2 / self._audio_format.sample_rate_hz
+        return (current.keyframes + 1) / self._motion_format.keyframes_per_second >= audio_s
+
+    def _handle_latest(self, message: type[Interrupt] | type[Pause] | type[Resume]) -> None:
+        if self._latest_id is not None:
+            self._playback.handle(message(self._latest_id), self._clock_us())
+
+    def _forget(self, conversation_id: str) -> None:
+        if self._current is not None and self._current.conversation_id == conversation_id:
+            self._current = None
+        if self._latest_id == conversation_id:
+            self._latest_id = None
+
+    def _check_room(self, kind: Kind, count: int) -> None:
+        if count > self._room[kind]:
+            raise BufferFullError(f"{count} bytes of {kind.value}, and room for {self._room[kind]}")
+
+    async def _wait_for_room(self, kind: Kind, count: int) -> None:
+        while count > self._room[kind]:
+            self._more_room.clear()
+            await self._more_room.wait()
+
+
+def _check_size(frame: bytes) -> None:
+    if len(frame) > MAX_PAYLOAD_BYTES:
+        raise ValueError(f"a motion payload has {len(frame)} bytes; at most {MAX_PAYLOAD_BYTES} are allowed")
+
+
+def _look_at(format: MotionFormat, data: bytes) -> tuple[int, bool]:
+    """Keyframes in a payload, and whether it is marked as the last; 0 in one that is damaged, which playback reports."""
+    try:
+        if format.encoding is MotionEncoding.AVATARKIT_V2:
+            motion = avatarkit.read(data)
+            return len(motion.keyframes), motion.end
+        return weights.count_keyframes(data, len(format.blendshape_names)), False
+    except ValueError:
+        return 0, False

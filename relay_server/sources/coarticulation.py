@@ -19,8 +19,8 @@ from relay_server.sources.visemes import Viseme, visemes_of
 
 SPREAD_S = 0.055
 """Time in which a viseme's rule fades to 1/e before and after it: about half a phoneme."""
-CLOSING_S = 0.06
-"""Time in which lips close and open again (bilabial gestures take 50 to 80 ms)."""
+CLOSING_S = 0.045
+"""Time in which lips close, and in which they open again. Slower, short vowels between two closures are not seen."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -251,20 +251,40 @@ class Avatar:
         """Position in seconds within the current conversation, as a device reported it last; 0 at its start."""
         return self._position_us / 1_000_000
 
+    def opening(self, conversation_id: str) -> ConversationOpen:
+        """How a conversation was opened. Raises `FaultError` for an unknown id."""
+        return self._known(conversation_id).conversation.opening
+
+    async def opened(self, conversation_id: str) -> tuple[str, ...]:
+        """Wait until a conversation is open, and tell on which devices. Safe to cancel.
+
+        Raises `ConversationFailedError` where it could not be opened anywhere, `FaultError` for an unknown id.
+        """
+        playback = self._known(conversation_id).playback
+        while not playback.is_opened and playback.outcome is None:
+            await self._wait()
+        if isinstance(playback.outcome, Fault):
+            raise ConversationFailedError(conversation_id, playback.outcome)
+        return playback.device_ids
+
     async def finished(self, conversation_id: str) -> ConversationFinished:
         """Wait until every device is done with a conversation. Safe to cancel.
 
         Raises `ConversationFailedError` where that will not be heard of any more, `FaultError` for an unknown id.
         """
-        record = next((known for known in self._records if known.conversation_id == conversation_id), None)
-        if record is None:
-            text = f"{conversation_id} is not a conversation of this avatar, or was over long ago"
-            raise FaultError(Fault(Reason.CONVERSATION_UNKNOWN, text, "conversation_id"))
-        while (outcome := record.playback.outcome) is None:
+        playback = self._known(conversation_id).playback
+        while (outcome := playback.outcome) is None:
             await self._wait()
         if isinstance(outcome, Fault):
             raise ConversationFailedError(conversation_id, outcome)
         return outcome
+
+    def _known(self, conversation_id: str) -> Record:
+        record = next((known for known in self._records if known.conversation_id == conversation_id), None)
+        if record is None:
+            text = f"{conversation_id} is not a conversation of this avatar, or was over long ago"
+            raise FaultError(Fault(Reason.CONVERSATION_UNKNOWN, text, "conversation_id"))
+        return record
 
     def subscribe(self, listener: Callable[[AvatarEvent], None]) -> Callable[[], None]:
         """Call `listener` with each event, in the event loop; it must not block. Returns what unsubscribes it."""

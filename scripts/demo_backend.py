@@ -4,18 +4,19 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Callable
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Self
 
-from avatar_relay.media import AudioFormat, Codec, TraceContext
+from avatar_relay.media import AudioFormat, Codec, OnPlaying, TraceContext
 from avatar_relay.messages import PlayerEvent, Started
 from avatar_relay.tracing import CONVERSATION_ID, Stage, Telemetry, context_of, parent_from, trace_id_of
-from relay_server.performance import perform
-from relay_server.publisher import Avatar, AvatarEvent, Publisher
+from relay_server.performance import Rendition
+from relay_server.publisher import AvatarEvent, Publisher
 from relay_server.sources.local.source import LocalSource
 from relay_server.sources.recording import RecordingSource
-from relay_server.sources.source import AudioChunk, FileSpeech, MotionChunk, Performance, Source, Speech, TextSpeech
+from relay_server.sources.source import AudioChunk, FileSpeech, MotionChunk, Performance, Source, SourceError, Speech, TextSpeech
 from relay_server.sources.speech import SpeechSource
 from scripts.demo_options import Options
 from scripts.demo_report import Published
@@ -46,18 +47,33 @@ def choose_script(options: Options) -> Script:
 
 
 class Counted:
-    """A performance that counts the sound it hands over."""
+    """A performance that counts the sound it hands over, and keeps the error that it broke off with."""
 
     def __init__(self, performance: Performance) -> None:
         self._format = performance.audio_format
+        self._items = performance.items
         self.audio_bytes = 0
-        self.performance = replace(performance, items=self._items(performance.items))
+        self.error: SourceError | None = None
+        self.performance = replace(performance, items=self)
 
-    async def _items(self, items: AsyncIterator[AudioChunk | MotionChunk]) -> AsyncIterator[AudioChunk | MotionChunk]:
-        async for item in items:
-            if isinstance(item, AudioChunk):
-                self.audio_bytes += len(item.data)
-            yield item
+    def __aiter__(self) -> Self:
+        return self
+
+    async def __anext__(self) -> AudioChunk | MotionChunk:
+        try:
+            item = await anext(self._items)
+        except SourceError as error:
+            self.error = error
+            raise
+        if isinstance(item, AudioChunk):
+            self.audio_bytes += len(item.data)
+        return item
+
+    async def aclose(self) -> None:
+        """Let go of the source."""
+        close = getattr(self._items, "aclose", None)
+        if close is not None:
+            await close()
 
     @property
     def audio_seconds(self) -> float:
@@ -117,20 +133,22 @@ async def speak(
     conversation = Conversation(telemetry)
     counted = Counted(await script.source.perform(script.speech))
     async with Publisher.connect(address, publisher_id="demo-backend", trace=conversation.trace) as publisher:
-        performance = counted.performance
-        avatar = publisher.avatar(
-            device_id, audio_format=performance.audio_format, motion_format=performance.motion_format, pacing=performance.pacing
-        )
-        avatar.subscribe(conversation.listen)
+        rendition = Rendition(publisher, counted.performance, (device_id,), OnPlaying.REPLACE)
+        rendition.avatar.subscribe(conversation.listen)
         say(f"speaking {script.title}")
-        stopper = asyncio.create_task(_interrupt_after(seconds, conversation, avatar, say))
+        conversation_id = await rendition.begin()
+        publishing = asyncio.create_task(rendition.finish())
+        stopper = asyncio.create_task(_interrupt_after(seconds, conversation, rendition, publishing, say))
         try:
-            conversation_id = await perform(avatar, performance)
-            say(f"handed over {counted.audio_seconds:.1f} s of sound with its motion; the device plays it")
+            await asyncio.wait([publishing])
             async with asyncio.timeout(counted.audio_seconds + PATIENCE_S):
-                finished = await avatar.finished(conversation_id)
+                finished = await rendition.avatar.finished(conversation_id)
         finally:
+            publishing.cancel()
             stopper.cancel()
+            await asyncio.gather(publishing, stopper, return_exceptions=True)
+    if counted.error is not None:
+        raise counted.error
     conversation.end()
     return Published(
         conversation_id=conversation_id,
@@ -144,9 +162,13 @@ async def speak(
     )
 
 
-async def _interrupt_after(seconds: float | None, conversation: Conversation, avatar: Avatar, say: Callable[[str], None]) -> None:
+async def _interrupt_after(
+    seconds: float | None, conversation: Conversation, rendition: Rendition, publishing: asyncio.Task[None], say: Callable[[str], None]
+) -> None:
+    """Interrupt once `seconds` were heard, and publish no more: sound after an interrupt would open another conversation."""
     if seconds is not None:
         await conversation.started.wait()
         await asyncio.sleep(seconds)
         say(f"interrupting after {seconds:g} s")
-        avatar.interrupt()
+        publishing.cancel()
+        rendition.avatar.interrupt()

@@ -9,12 +9,12 @@ import asyncio
 import os
 import sys
 from collections.abc import Coroutine
+from importlib.metadata import version
 
 import grpc
 
 from avatar_relay.tracing import start_telemetry
 from avatar_relay.v1 import admin_service_pb2, admin_service_pb2_grpc
-from relay_server import __version__
 from relay_server.publisher import PublisherError
 from relay_server.sources.source import SourceError
 from scripts.demo_backend import choose_script, speak
@@ -71,7 +71,7 @@ def edge_command(address: str, options: Options) -> list[str]:
 
 async def run_pair(options: Options, environment: dict[str, str]) -> Published:
     """Both programs, one conversation, all that they leave but the summary and the trace."""
-    telemetry = start_telemetry("demo-backend", "demo-backend", __version__, os.environ)
+    telemetry = start_telemetry("demo-backend", "demo-backend", version("avatar-relay"), os.environ)
 
     async def conversation(address: str) -> Published:
         async with asyncio.timeout(START_S):

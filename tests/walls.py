@@ -16,7 +16,7 @@ IMPURE_IMPORTS = frozenset(
     {
         *("concurrent", "multiprocessing", "queue", "subprocess", "threading"),
         *("asyncio", "fcntl", "grpc", "mmap", "os", "selectors", "shutil", "signal", "socket", "sys", "tempfile"),
-        *("ctypes", "OpenGL", "pyaudio", "pygame", "soundfile"),
+        *("OpenGL", "pyaudio", "pygame", "soundfile"),
         *("datetime", "logging", "opentelemetry", "time"),
     }
 )
@@ -101,6 +101,16 @@ def impurities(modules: Mapping[str, Module], pure: frozenset[str]) -> list[str]
             if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id in IMPURE_CALLS:
                 found.append(f"{name}:{node.lineno} calls {node.func.id}: a pure room does no I/O")
     return found
+
+
+def uses_of(modules: Mapping[str, Module], rooms: frozenset[str], target: str, *, but: frozenset[str]) -> list[str]:
+    """Attributes of the imported module `target` that the modules `rooms` use, other than those in `but`."""
+    return [
+        f"{name}:{node.lineno} uses {target}.{node.attr}"
+        for name in sorted(rooms)
+        for node in ast.walk(modules[name].tree)
+        if isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name) and node.value.id == target and node.attr not in but
+    ]
 
 
 def generated_types(modules: Mapping[str, Module], allowed: frozenset[str]) -> list[str]:

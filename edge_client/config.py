@@ -92,6 +92,11 @@ def _setting(default: Any, read: Reader, help_text: str, metavar: str = "") -> A
     return dataclasses.field(default=default, metadata={"read": read, "help": help_text, "metavar": metavar})
 
 
+def _one_of(default: str, kind: Any, help_text: str) -> Any:
+    choices = get_args(kind)
+    return _setting(default, _choice(*choices), help_text, "|".join(choices))
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EdgeConfig:
     """Settings of an edge client; the text of each is its documentation. Raises `ConfigError` where a value can not be."""
@@ -100,9 +105,7 @@ class EdgeConfig:
     insecure: bool = _setting(False, _yes_or_no, "speak plaintext to a relay that is not on this machine (else: TLS)")
     tls_ca_file: Path | None = _setting(None, _path, "certificates (PEM) that vouch for the relay; speaks TLS on this machine too", "FILE")
     device_id: str = _setting("", _text, "name of this device; empty: the machine's name", "ID")
-    audio_sink: SinkChoice = _setting(
-        "auto", _choice(*get_args(SinkChoice)), "what plays: auto takes pyaudio where there is a sound device, else virtual"
-    )
+    audio_sink: SinkChoice = _one_of("auto", SinkChoice, "what plays: auto takes pyaudio where there is a sound device, else virtual")
     audio_device: str = _setting("", _text, "sound device by name, beginning of a name, or index; empty: the default one", "NAME")
     rate_hz: int = _setting(48_000, _number(8_000, 192_000, " Hz", whole=True), "rate of the sound output", "HZ")
     frames_per_buffer: int = _setting(480, _number(64, 8_192, "", whole=True), "frames that the sound device takes at once", "N")
@@ -110,19 +113,19 @@ class EdgeConfig:
         0.0, _number(-500, 2_000, " ms", whole=False), "sound is heard this much later than the device says (TV, Bluetooth)", "MS"
     )
     volume: float = _setting(1.0, _number(0, 1, "", whole=False), "loudest gain; what the relay sets is relative to it", "GAIN")
-    frame_starvation: FrameStarvation = _setting(
-        "audio_independent", _choice(*get_args(FrameStarvation)), "when motion is late: the sound goes on, or waits up to 5 s"
+    frame_starvation: FrameStarvation = _one_of(
+        "audio_independent", FrameStarvation, "when motion is late: the sound goes on, or waits up to 5 s"
     )
-    renderer: RendererChoice = _setting("auto", _choice(*get_args(RendererChoice)), "what draws the face; none: no face at all")
+    renderer: RendererChoice = _one_of("auto", RendererChoice, "what draws the face; none: no face at all")
     size: tuple[int, int] = _setting((800, 480), _size, "size of window or picture", "WxH")
     fullscreen: bool = _setting(False, _yes_or_no, "take the whole screen")
-    headless: bool = _setting(False, _yes_or_no, "draw off-screen even where there is a screen")
+    headless: bool = _setting(False, _yes_or_no, "no window and no sound device, even where there are any")
     pictures_per_second: float = _setting(30.0, _number(1, 240, "", whole=False), "pictures to draw each second at most", "N")
     record: Path | None = _setting(None, _path, "leave sound, pictures and figures in this folder at exit", "DIR")
     exit_after_finished: int = _setting(
         0, _number(0, 1_000_000, "", whole=True), "exit when this many conversations have finished; 0: never", "N"
     )
-    log_level: LogLevel = _setting("info", _choice(*get_args(LogLevel)), "least important messages that are shown")
+    log_level: LogLevel = _one_of("info", LogLevel, "least important messages that are shown")
 
     def __post_init__(self) -> None:
         split_address(self.relay)

@@ -8,7 +8,8 @@ Life of a stream
 4. When the stream ends, `edge_client.retry` says what follows.
 5. To leave: events are given `FLUSH_S` to be acknowledged, then `goodbye`, then the stream is closed from our side.
 
-gRPC itself is behind `edge_client.attach_call`. All of it runs on one event loop; `Link.status` may be read from any thread.
+gRPC itself is behind `edge_client.attach_call`. All of it runs on one event loop; `Link.status` and `Link.relay_time` may
+be read from any thread.
 """
 
 from __future__ import annotations
@@ -24,7 +25,7 @@ from avatar_relay.limits import HEARTBEAT_US, PEER_TIMEOUT_US, PROTOCOL_VERSION
 from avatar_relay.media import Codec, Credit, Cursor, MotionEncoding
 from edge_client.attach_call import AttachCall, Endpoint, Refused
 from edge_client.backoff import BackoffPolicy, full_jitter
-from edge_client.clock_probe import ClockProbe
+from edge_client.clock_probe import ClockEstimate, ClockProbe
 from edge_client.outbox import Outbox, Posted
 from edge_client.retry import StreamEnd, Verdict
 
@@ -89,6 +90,21 @@ class LinkStatus:
     """Messages that broke the contract."""
 
 
+@dataclass(frozen=True, slots=True)
+class RelayTime:
+    """How the relay's clocks stood against ours when a pong came at `time_us`."""
+
+    time_us: int
+    estimate: ClockEstimate
+    unix_minus_monotonic_us: int
+    """The relay's wall clock minus its monotonic clock."""
+
+    def unix_offset_us(self, time_us: int) -> int:
+        """The relay's wall clock minus our monotonic clock, at `time_us` on the latter."""
+        drifted = self.estimate.drift_ppm * 1e-6 * (time_us - self.time_us)
+        return round(self.estimate.offset_us + drifted) + self.unix_minus_monotonic_us
+
+
 class Link:
     """Keeps the device attached until told to stop."""
 
@@ -120,6 +136,7 @@ class Link:
         self._pings = 0
         self.probe = ClockProbe()
         self.status = LinkStatus()
+        self.relay_time: RelayTime | None = None
 
     def post(self, message: Posted) -> None:
         """Say something to the relay: now, or (events, errors) when there is a stream again."""
@@ -268,7 +285,7 @@ class Link:
             case m.Ping():
                 self.post(m.Pong(message.ping_id, message.sent_time_us, now_us, self._clocks.monotonic_us(), self._clocks.unix_us()))
             case m.Pong():
-                self.probe.add(message, now_us)
+                self._learn_time(message, now_us)
             case m.EventAck():
                 self._outbox.acknowledge(message.event_id)
                 self._acknowledged.set()
@@ -281,6 +298,11 @@ class Link:
             case _:
                 self._player.handle(message, now_us)
                 self._on_handled()
+
+    def _learn_time(self, pong: m.Pong, now_us: int) -> None:
+        self.probe.add(pong, now_us)
+        if (estimate := self.probe.estimate(now_us)) is not None:
+            self.relay_time = RelayTime(now_us, estimate, pong.sent_unix_time_us - pong.sent_time_us)
 
     def _refuse(self, refused: Refused) -> None:
         """Report what can not be read, and give back the credit that it cost."""

@@ -4,6 +4,8 @@ Rules of the loop
 1. Pictures are due on a fixed grid. For each one the player is asked what will be heard when it is on the glass: now plus
    the time that drawing and showing took of late (an exponentially weighted mean, each sample cut at `MAX_LEAD_US`).
 2. After showing, the player is asked what is heard now. That minus the PTS of the pose shown is the skew it really had.
+   The player's clock never goes back, so where a picture is there before its time, the answer for that time is counted
+   back by what was left.
 3. A picture that is late is not made up for: the loop goes on with the next one on the grid, and counts what it skipped.
 4. Between pictures the loop sleeps. It never waits for sound and sound never waits for it.
 """
@@ -136,7 +138,7 @@ class Stage:
         self._renderer.show()
         shown_us = self._clock_us()
         self._lead_us += LEAD_SHARE * (min(shown_us - start_us, MAX_LEAD_US) - self._lead_us)
-        picture = ShownPicture(shown_us, glass_us, view, self._heard_pts_us(view, shown_us))
+        picture = ShownPicture(shown_us, glass_us, view, self._heard_pts_us(view, glass_us, shown_us))
         for watcher in self._watchers:
             watcher.shown(picture, self._renderer)
         self._count(start_us, shown_us)
@@ -149,10 +151,13 @@ class Stage:
     def _wait_s(self) -> float:
         return 0.0 if self._due_us is None else (self._due_us - self._clock_us()) / 1e6
 
-    def _heard_pts_us(self, view: View, shown_us: int) -> int | None:
+    def _heard_pts_us(self, view: View, glass_us: int, shown_us: int) -> int | None:
         now = self._scene.view(shown_us)
-        same = now.conversation_id == view.conversation_id and now.state is PlaybackState.PLAYING
-        return now.audible_pts_us if same else None
+        if now.audible_pts_us is None or now.conversation_id != view.conversation_id or now.state is not PlaybackState.PLAYING:
+            return None
+        if view.audible_pts_us is None or shown_us >= glass_us:
+            return now.audible_pts_us
+        return min(now.audible_pts_us, view.audible_pts_us - (glass_us - shown_us))
 
     def _count(self, start_us: int, shown_us: int) -> None:
         self._first_us = self._first_us if self._shown else shown_us

@@ -1,72 +1,74 @@
-"""Watches the stage for a recording: film, skew of each picture, the longest time that the face stood still in speech."""
+"""Watches the stage for a recording: film and skew."""
 
 from __future__ import annotations
 
 import logging
-from collections import deque
 from pathlib import Path
 
+from edge_client.audio.timeline import Position
 from edge_client.events import PlaybackState
 from edge_client.face.renderer import Renderer
 from edge_client.face.stage import ShownPicture
-from edge_client.recording.figures import SkewFigures, skew_figures
+from edge_client.lip_sync import HEARD_STEP_US, SkewMeter
 from edge_client.recording.film import Film
-from edge_client.recording.skew_plot import Point, draw_skew
+from edge_client.recording.skew_plot import draw_skew
 
 logger = logging.getLogger(__name__)
 
-MAX_POINTS = 108_000
-"""Readings of skew that are kept: an hour at 30 pictures a second. The oldest go first."""
 TAIL_US = 1_500_000
 """The film goes on this long after a conversation, so that the face is seen coming to rest."""
 FILES = ("face.gif", "contact-sheet.png", "skew.png")
 
 
-class SkewRecord:
-    """Skew of each picture, and the longest hold: how long the pose shown did not advance while sound was heard."""
+class SkewWatch:
+    """Feeds a `SkewMeter` from the pictures of a stage.
+
+    What was heard between two pictures lies on a line between what was heard at each of them, so the meter's second way
+    (every 10 ms of heard time, against what was on the glass then) needs no thread of its own.
+    """
 
     def __init__(self) -> None:
-        self._points: deque[Point] = deque(maxlen=MAX_POINTS)
-        self._first_us: int | None = None
-        self._advanced: tuple[str | None, int, int] | None = None
-        self.longest_hold_us = 0
+        self.meter = SkewMeter()
+        self._last: tuple[int, Position] | None = None
 
     def add(self, picture: ShownPicture) -> None:
-        """Take a picture; one without skew ends a hold."""
-        skew_us = picture.skew_us
-        if skew_us is None or picture.view.shown_pts_us is None:
-            self._advanced = None
+        """Take a picture."""
+        view, now_us = picture.view, picture.shown_time_us
+        heard = shown = None
+        if view.conversation_id is not None and picture.heard_pts_us is not None:
+            heard = Position(view.conversation_id, picture.heard_pts_us)
+            self._hear_between(now_us, heard)
+        if view.conversation_id is not None and view.shown_pts_us is not None:
+            shown = Position(view.conversation_id, view.shown_pts_us)
+        self.meter.picture(now_us, shown, heard)
+        self._last = (now_us, heard) if heard is not None else None
+
+    def _hear_between(self, now_us: int, heard: Position) -> None:
+        if self._last is None or self._last[1].conversation_id != heard.conversation_id:
             return
-        if self._first_us is None:
-            self._first_us = picture.shown_time_us
-        self._points.append(((picture.shown_time_us - self._first_us) / 1e6, skew_us / 1e3))
-        conversation_id, pts_us, now_us = picture.view.conversation_id, picture.view.shown_pts_us, picture.shown_time_us
-        if self._advanced is None or self._advanced[0] != conversation_id or pts_us > self._advanced[1]:
-            self._advanced = (conversation_id, pts_us, now_us)
-        else:
-            self.longest_hold_us = max(self.longest_hold_us, now_us - self._advanced[2])
-
-    @property
-    def points(self) -> list[Point]:
-        """Seconds since the first picture with skew, skew in ms."""
-        return list(self._points)
-
-    def figures(self) -> SkewFigures | None:
-        """Figures of what is kept."""
-        return skew_figures([value for _, value in self._points])
+        last_us, last = self._last
+        for time_us in range(last_us, now_us, HEARD_STEP_US):
+            share = (time_us - last_us) / (now_us - last_us)
+            pts_us = last.pts_us + round((heard.pts_us - last.pts_us) * share)
+            self.meter.heard(time_us, Position(heard.conversation_id, pts_us))
 
 
 class Recorder:
     """A watcher of the stage that records; `write` leaves the files once playout is over."""
 
     def __init__(self) -> None:
-        self.skew = SkewRecord()
+        self._skew = SkewWatch()
         self.film = Film()
         self._active_until_us = 0
 
+    @property
+    def skew(self) -> SkewMeter:
+        """Skew so far."""
+        return self._skew.meter
+
     def shown(self, picture: ShownPicture, renderer: Renderer) -> None:
         """Note the skew; keep the picture where it is its time."""
-        self.skew.add(picture)
+        self._skew.add(picture)
         now_us = picture.shown_time_us
         if picture.view.state is not PlaybackState.IDLE:
             self._active_until_us = now_us + TAIL_US
@@ -79,4 +81,4 @@ class Recorder:
         gif, sheet, plot = (folder / name for name in FILES)
         self.film.write_gif(gif)
         self.film.write_sheet(sheet)
-        draw_skew(self.skew.points, self.skew.figures(), plot)
+        draw_skew(self.skew.at_pictures, plot)

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import json
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from edge_client.audio.sink import SinkCounters
 from edge_client.events import ConversationSummary, PlaybackSummary
 from edge_client.face.stage import StageSummary
-from edge_client.recording.figures import SkewFigures
+from edge_client.lip_sync import SkewMeter, SkewStats
 
 FILE_NAME = "edge-summary.json"
 
@@ -24,8 +24,7 @@ class RunFigures:
     sink_name: str
     renderer_name: str
     stage: StageSummary | None
-    skew: SkewFigures | None
-    longest_hold_us: int
+    skew: SkewMeter
     unix_offset_us: int
 
 
@@ -46,8 +45,9 @@ def summary_of(run: RunFigures) -> dict[str, Any]:
         "frames_shown": run.stage.frames_shown if run.stage else 0,
         "frames_skipped": run.stage.frames_skipped if run.stage else 0,
         "frames_per_second": round(run.stage.frames_per_second, 2) if run.stage else 0.0,
-        "skew_ms": {name: round(value, 3) for name, value in asdict(run.skew).items()} if run.skew else None,
-        "longest_hold_ms": round(run.longest_hold_us / 1e3, 3),
+        "skew_ms": _skew(run.skew.at_pictures.stats()),
+        "skew_heard_ms": _skew(run.skew.at_heard.stats()),
+        "longest_hold_ms": round(run.skew.longest_hold_us / 1e3, 3),
         "audio_sink": run.sink_name,
         "audio_sink_restarts": run.sink.restarts,
         "audio_sink_fault": run.sink.last_fault,
@@ -64,6 +64,20 @@ def write_summary(run: RunFigures, folder: Path) -> None:
     draft = folder / (FILE_NAME + ".part")
     draft.write_text(json.dumps(summary_of(run), indent=2) + "\n", encoding="utf-8")
     draft.replace(folder / FILE_NAME)
+
+
+def _skew(stats: SkewStats) -> dict[str, float] | None:
+    """None where no picture with motion was shown while sound was heard."""
+    if not stats.count:
+        return None
+    return {
+        "p50": round(stats.p50_ms, 3),
+        "p95": round(stats.p95_ms, 3),
+        "p99": round(stats.p99_ms, 3),
+        "max_abs": round(stats.max_abs_ms, 3),
+        "mean": round(stats.mean_ms, 3),
+        "count": stats.count,
+    }
 
 
 def _conversation(conversation: ConversationSummary, unix_offset_us: int) -> dict[str, Any]:

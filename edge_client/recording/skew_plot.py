@@ -13,10 +13,10 @@ from pathlib import Path
 
 from PIL import Image, ImageDraw, ImageFont
 
-from edge_client.recording.figures import SkewFigures
+from edge_client.lip_sync import ALARM_EARLY_US, ALARM_LATE_US, SkewRecord, SkewStats
 
-EARLY_LIMIT_MS = 45.0
-LATE_LIMIT_MS = -125.0
+EARLY_LIMIT_MS = ALARM_EARLY_US / 1_000
+LATE_LIMIT_MS = ALARM_LATE_US / 1_000
 
 SIZE_PX = (1000, 640)
 _LEFT, _RIGHT, _TOP, _BETWEEN, _BOTTOM = 86, 150, 44, 34, 56
@@ -48,13 +48,15 @@ class _Panel:
         return self.box[3] - (value_ms - low) / (high - low) * (self.box[3] - self.box[1])
 
 
-def draw_skew(points: Sequence[Point], figures: SkewFigures | None, path: Path) -> None:
+def draw_skew(record: SkewRecord, path: Path) -> None:
     """Write the plot; with a line of text instead of points where nothing was measured."""
+    figures, series = record.stats(), record.series
+    points = [((point.time_us - series[0].time_us) / 1e6, point.skew_us / 1e3) for point in series]
     picture = Image.new("RGB", SIZE_PX, _PAPER)
     draw = ImageDraw.Draw(picture)
     title = "Skew: PTS heard minus PTS shown, at each picture (positive: sound early)"
     draw.text((_LEFT, 12), title, fill=_INK, font=_font(17))
-    if not points or figures is None:
+    if not points:
         draw.text((_LEFT, SIZE_PX[1] // 2), "no picture with motion was shown while sound was heard", fill=_INK, font=_font(17))
     else:
         for panel in _panels(points, figures):
@@ -63,19 +65,19 @@ def draw_skew(points: Sequence[Point], figures: SkewFigures | None, path: Path) 
     picture.save(path)
 
 
-def _panels(points: Sequence[Point], figures: SkewFigures) -> tuple[_Panel, _Panel]:
+def _panels(points: Sequence[Point], figures: SkewStats) -> tuple[_Panel, _Panel]:
     width, height = SIZE_PX
     tall = (height - _TOP - _BETWEEN - _BOTTOM) // 2
     seconds = (points[0][0], max(points[-1][0], points[0][0] + 1e-3))
-    near = max(1.0, 1.15 * figures.max_abs)
+    near = max(1.0, 1.15 * figures.max_abs_ms)
     upper = _Panel((_LEFT, _TOP, width - _RIGHT, _TOP + tall), seconds, (-near, near))
-    low = min(LATE_LIMIT_MS - 25, -1.05 * figures.max_abs)
-    high = max(EARLY_LIMIT_MS + 25, 1.05 * figures.max_abs)
+    low = min(LATE_LIMIT_MS - 25, -1.05 * figures.max_abs_ms)
+    high = max(EARLY_LIMIT_MS + 25, 1.05 * figures.max_abs_ms)
     lower = _Panel((_LEFT, _TOP + tall + _BETWEEN, width - _RIGHT, _TOP + 2 * tall + _BETWEEN), seconds, (low, high))
     return upper, lower
 
 
-def _draw_panel(draw: ImageDraw.ImageDraw, panel: _Panel, points: Sequence[Point], figures: SkewFigures) -> None:
+def _draw_panel(draw: ImageDraw.ImageDraw, panel: _Panel, points: Sequence[Point], figures: SkewStats) -> None:
     left, top, right, bottom = panel.box
     low, high = panel.skew_ms
     for value in _ticks(low, high, 7):
@@ -88,8 +90,8 @@ def _draw_panel(draw: ImageDraw.ImageDraw, panel: _Panel, points: Sequence[Point
     for second, value in points:
         x, y = panel.x(second), panel.y(value)
         draw.ellipse((x - 1.5, y - 1.5, x + 1.5, y + 1.5), fill=_DOT)
-    lines = [(figures.p50, _MARK, f"p50 {figures.p50:+.1f} ms"), (figures.p99, _MARK, f"|p99| {figures.p99:.1f} ms")]
-    lines.append((-figures.p99, _MARK, ""))
+    lines = [(figures.p50_ms, _MARK, f"p50 {figures.p50_ms:+.1f} ms"), (figures.p99_ms, _MARK, f"|p99| {figures.p99_ms:.1f} ms")]
+    lines.append((-figures.p99_ms, _MARK, ""))
     if high > EARLY_LIMIT_MS and low < LATE_LIMIT_MS:
         lines += [(EARLY_LIMIT_MS, _LIMIT, "+45 ms: early"), (LATE_LIMIT_MS, _LIMIT, "-125 ms: late")]
     _draw_lines(draw, panel, lines)

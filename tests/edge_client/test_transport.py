@@ -49,7 +49,7 @@ class Stream:
             if not isinstance(message, m.Ping):
                 return message
             now_us = CLOCKS.monotonic_us()
-            await self.say(m.Pong(message.ping_id, message.sent_time_us, now_us + 7_000_000, now_us + 7_000_000, 0))
+            await self.say(m.Pong(message.ping_id, message.sent_time_us, now_us + 7_000_000, now_us + 7_000_000, now_us + 1_000_000_000))
         return None
 
     async def say(self, message: m.ToDevice) -> None:
@@ -227,6 +227,8 @@ async def test_the_clock_probe_learns_from_pongs() -> None:
         estimate = running.link.probe.estimate(CLOCKS.monotonic_us())
         assert estimate is not None
         assert abs(estimate.offset_us - 7_000_000) <= estimate.error_us
+        assert running.link.relay_time is not None
+        assert abs(running.link.relay_time.unix_offset_us(CLOCKS.monotonic_us()) - 1_000_000_000) <= estimate.error_us + 1
 
 
 async def test_comes_back_after_the_relay_died() -> None:

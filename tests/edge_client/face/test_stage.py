@@ -60,7 +60,7 @@ class FakeRenderer:
 
 
 class Speaking:
-    """A player that is heard from 0 on; the pose shown is that of the PTS heard."""
+    """A player that is heard from 0 on and whose clock never goes back; the pose shown is that of the PTS heard."""
 
     def __init__(self, start_us: int = 1_000_000, held_at_us: int | None = None) -> None:
         self.start_us = start_us
@@ -69,7 +69,7 @@ class Speaking:
 
     def view(self, now_us: int) -> View:
         self.asked.append(now_us)
-        pts = now_us - self.start_us
+        pts = max(self.asked) - self.start_us
         shown = pts if self.held_at_us is None else min(pts, self.held_at_us)
         return View(PlaybackState.PLAYING, "c-1", pts, neutral_pose(), 1.0, shown)
 
@@ -131,6 +131,14 @@ def test_the_player_is_asked_about_the_time_on_the_glass() -> None:
     assert abs(shown[-1].glass_time_us - shown[-1].shown_time_us) < 10
     assert shown[-1].skew_us is not None
     assert abs(shown[-1].skew_us) < 10
+
+
+def test_a_picture_before_its_time_shows_as_skew_too() -> None:
+    """On the glass sooner than expected, the pose is ahead of the sound: negative, though the player's clock does not go back."""
+    clock, shown = Clock(), list[ShownPicture]()
+    renderer = FakeRenderer(clock, cost_us=4_000)
+    stage_of(clock, renderer, Speaking(), shown).run(after(renderer, 1))
+    assert shown[0].skew_us == 4_000 - FIRST_LEAD_US
 
 
 def test_a_slow_picture_shifts_those_after_it_by_little() -> None:

@@ -1,0 +1,290 @@
+"""The edge client put together: the only place that reads clocks and the environment, and that starts threads.
+
+Threads. The main one owns SDL and GL and draws. `link` runs the event loop: gRPC, decoding, the player's ticks. The sink has
+its own. Between them are immutable snapshots, and the player, which guards itself.
+
+The end, in this order: the face stops, the link says goodbye, the sink plays out, then the recording is written (encoding
+takes seconds, and nobody waits for it while something plays), then the last spans are exported.
+"""
+
+from __future__ import annotations
+
+import gc
+import importlib.metadata
+import logging
+import os
+import platform
+import random
+import re
+import signal
+import threading
+import time
+import zlib
+from collections.abc import Callable
+from dataclasses import dataclass
+from types import FrameType
+from typing import TYPE_CHECKING
+
+from avatar_relay.tracing import start_telemetry
+from edge_client.attach_call import Endpoint
+from edge_client.audio.decoders import make_decoder
+from edge_client.audio.sink import AudioSink
+from edge_client.audio.sinks.wav import WavTap
+from edge_client.config import EdgeConfig
+from edge_client.errors import EdgeError, ScreenError
+from edge_client.events import FrameStarvation, PlaybackConfig
+from edge_client.face.renderer import Renderer
+from edge_client.link_thread import LinkThread
+from edge_client.motion.decoders import make_motion_decoder
+from edge_client.observer import NULL, PlaybackObserver
+from edge_client.playback import Playback
+from edge_client.player_port import PlayerPort
+from edge_client.playing import DecoderFactories
+from edge_client.sound import start_sound
+from edge_client.telemetry import EdgeTelemetry, RelayClock
+from edge_client.transport import Clocks, DeviceProfile, Link
+
+if TYPE_CHECKING:
+    from edge_client.face.stage import ShownPicture, StageSummary, Watcher
+    from edge_client.recording.recorder import Recorder
+
+logger = logging.getLogger(__name__)
+
+LINGER_S = 1.5
+"""After the last conversation asked for: acknowledgements arrive, and the face comes to rest on the film."""
+UNKNOWN_ERROR_US = 86_400_000_000
+"""The error bound of the relay's time before its first pong: a day."""
+
+
+def monotonic_us() -> int:
+    """The clock of all of this program's times."""
+    return time.monotonic_ns() // 1_000
+
+
+def unix_us() -> int:
+    """The wall clock."""
+    return time.time_ns() // 1_000
+
+
+CLOCKS = Clocks(monotonic_us, unix_us)
+
+
+def device_name(configured: str, host: str) -> str:
+    """The device's name: as configured, else the machine's with what a name may not have replaced."""
+    return configured or re.sub(r"[^A-Za-z0-9._-]", "-", host)[:64] or "edge-client"
+
+
+def endpoint_of(config: EdgeConfig) -> Endpoint:
+    """Where the relay is. Raises `OSError` where the certificates can not be read."""
+    return Endpoint(config.relay, config.tls, config.tls_ca_file.read_bytes() if config.tls_ca_file is not None else None)
+
+
+@dataclass(slots=True)
+class _Countdown:
+    """Asks to stop a little after so many conversations are over; never where `left` begins at 0."""
+
+    left: int
+    stop: threading.Event
+
+    def finished(self) -> None:
+        """One more is over."""
+        self.left -= 1
+        if self.left == 0:
+            timer = threading.Timer(LINGER_S, self.stop.set)
+            timer.daemon = True
+            timer.start()
+
+
+class _PictureTracer:
+    """A watcher of the stage that tells telemetry."""
+
+    def __init__(self, telemetry: EdgeTelemetry) -> None:
+        self._telemetry = telemetry
+
+    def shown(self, picture: ShownPicture, renderer: Renderer) -> None:
+        """A picture is on the glass."""
+        self._telemetry.picture_shown(picture.view.conversation_id, picture.shown_time_us, picture.skew_us)
+
+
+class App:
+    """One run of the client, on the main thread."""
+
+    def __init__(self, config: EdgeConfig) -> None:
+        self._config = config
+        self._device_id = device_name(config.device_id, platform.node())
+        self._version = importlib.metadata.version("avatar-relay")
+        self._stop = threading.Event()
+        self._countdown = _Countdown(config.exit_after_finished, self._stop)
+        self._thread: LinkThread | None = None
+        self._stage_summary: StageSummary | None = None
+
+    def run(self) -> int:
+        """Attach, play and draw until told to stop; returns the program's exit status. Raises `EdgeError` and `OSError`."""
+        for number in (signal.SIGTERM, signal.SIGINT):
+            signal.signal(number, self._on_signal)
+        telemetry = start_telemetry("edge-client", self._device_id, self._version, os.environ)
+        tracer = EdgeTelemetry(telemetry, self._device_id, self._relay_clock) if telemetry.enabled else None
+        tap = self._open_tap()
+        try:
+            status = self._play(tracer, tap)
+        finally:
+            if tap is not None:
+                tap.close()
+            telemetry.shutdown()
+        return status
+
+    def _open_tap(self) -> WavTap | None:
+        if self._config.record is None:
+            return None
+        self._config.record.mkdir(parents=True, exist_ok=True)
+        return WavTap(self._config.record / "played.wav", self._config.rate_hz)
+
+    def _play(self, tracer: EdgeTelemetry | None, tap: WavTap | None) -> int:
+        sink, playback = start_sound(self._config, lambda sink: self._make_playback(sink, tracer or NULL), tap)
+        recorder = self._make_recorder()
+        thread = self._thread = LinkThread(
+            make_link=lambda on_handled: self._make_link(playback, sink, on_handled),
+            player=playback,
+            clocks=CLOCKS,
+            on_finished=self._countdown.finished,
+            on_end=self._stop.set,
+        )
+        renderer_name = "none"
+        try:
+            thread.start()
+            renderer_name = self._show_face(playback, recorder, tracer)
+        finally:
+            thread.stop()
+            sink.close()
+        if recorder is not None:
+            self._write(recorder, playback, sink, renderer_name)
+        return self._status(thread)
+
+    def _make_playback(self, sink: AudioSink, observer: PlaybackObserver) -> Playback:
+        config = PlaybackConfig(
+            frame_starvation=FrameStarvation(self._config.frame_starvation),
+            output_offset_us=round(self._config.output_offset_ms * 1_000),
+        )
+        decoders = DecoderFactories(make_decoder, make_motion_decoder)
+        return Playback(sink=sink, decoders=decoders, config=config, observer=observer)
+
+    def _make_link(self, playback: Playback, sink: AudioSink, on_handled: Callable[[], None]) -> Link:
+        return Link(
+            endpoint=endpoint_of(self._config),
+            profile=DeviceProfile(self._device_id, f"edge-client {self._version}", sink.rate_hz),
+            player=PlayerPort(playback, loudest=self._config.volume),
+            clocks=CLOCKS,
+            uniform=random.random,
+            on_handled=on_handled,
+        )
+
+    def _make_recorder(self) -> Recorder | None:
+        if self._config.record is None:
+            return None
+        from edge_client.recording.recorder import Recorder  # Pillow: only where something is recorded
+
+        return Recorder()
+
+    # --- the face --------------------------------------------------------------------------------------------------
+
+    def _show_face(self, playback: Playback, recorder: Recorder | None, tracer: EdgeTelemetry | None) -> str:
+        """Draw until told to stop; without a face just wait. Returns what drew."""
+        renderer = self._open_renderer()
+        if renderer is None:
+            self._wait()
+            return "none"
+        watchers: list[Watcher] = [watcher for watcher in (recorder, _PictureTracer(tracer) if tracer else None) if watcher]
+        try:
+            self._draw(playback, renderer, watchers)
+        finally:
+            renderer.close()
+        return renderer.name
+
+    def _draw(self, playback: Playback, renderer: Renderer, watchers: list[Watcher]) -> None:
+        from edge_client.face.idle import IdleLife
+        from edge_client.face.stage import Stage
+
+        stage = Stage(
+            scene=playback,
+            renderer=renderer,
+            life=IdleLife(zlib.crc32(self._device_id.encode())),
+            clock_us=monotonic_us,
+            sleep_s=time.sleep,
+            watchers=watchers,
+            pictures_per_second=self._config.pictures_per_second,
+        )
+        gc.collect()
+        gc.freeze()  # what start-up made stays: later collections need not walk it, and do not stutter the face
+        try:
+            stage.run(self._stop.is_set)
+        except ScreenError as error:
+            logger.error("the face is lost, the sound goes on: %s", error)
+            self._wait()
+        self._stage_summary = stage.summary()
+
+    def _open_renderer(self) -> Renderer | None:
+        config, choice = self._config, self._config.renderer
+        if choice == "none":
+            logger.info("no face is drawn, as configured")
+            return None
+        from edge_client.face.screens import open_renderer  # pygame: only where a face is drawn
+
+        try:
+            return open_renderer(choice=choice, size=config.size, fullscreen=config.fullscreen, headless=config.headless)
+        except ScreenError as error:
+            if choice != "auto":
+                raise
+            logger.error("no face is drawn, the sound goes on: %s", error)
+            return None
+
+    def _wait(self) -> None:
+        while not self._stop.wait(0.5):
+            pass
+
+    # --- around it -------------------------------------------------------------------------------------------------
+
+    def _on_signal(self, number: int, frame: FrameType | None) -> None:
+        if self._stop.is_set():
+            signal.signal(number, signal.SIG_DFL)
+        self._stop.set()
+
+    def _relay_clock(self, time_us: int) -> RelayClock:
+        """The relay's time as learned from its pongs; before the first one our own, with a bound that says so."""
+        known = self._thread.relay_time if self._thread is not None else None
+        if known is None:
+            return RelayClock(unix_us() - monotonic_us(), UNKNOWN_ERROR_US)
+        return RelayClock(known.unix_offset_us(time_us), round(known.estimate.error_us))
+
+    def _write(self, recorder: Recorder, playback: Playback, sink: AudioSink, renderer_name: str) -> None:
+        from edge_client.recording.report import RunFigures, write_summary
+
+        assert self._config.record is not None
+        recorder.write(self._config.record)
+        run = RunFigures(
+            playback=playback.summary(),
+            sink=sink.counters(),
+            sink_name=sink.name,
+            renderer_name=renderer_name,
+            stage=self._stage_summary,
+            skew=recorder.skew,
+            unix_offset_us=unix_us() - monotonic_us(),
+        )
+        write_summary(run, self._config.record)
+        logger.info("recorded into %s", self._config.record)
+
+    def _status(self, thread: LinkThread) -> int:
+        if thread.crashed:
+            return 1
+        if thread.end is not None and not thread.end.stopped:
+            logger.error("the relay does not take this device: %s", thread.end.describe())
+            return 1
+        return 0
+
+
+def run(config: EdgeConfig) -> int:
+    """Run the client; returns the exit status. What can not go on is logged in one line."""
+    try:
+        return App(config).run()
+    except (EdgeError, OSError) as error:
+        logger.error("%s", error)
+        return 1

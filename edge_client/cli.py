@@ -1,0 +1,85 @@
+"""The command line: `edge-client [run]`, `edge-client devices`, `edge-client version`."""
+
+from __future__ import annotations
+
+import argparse
+import importlib.metadata
+import logging
+import os
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from edge_client.config import DEFAULT_FILE, ENVIRONMENT_PREFIX, SETTINGS, EdgeConfig, load_config
+from edge_client.errors import ConfigError, SinkError
+
+COMMANDS = {
+    "run": "attach to a relay, play what it sends and draw the face (the default)",
+    "devices": "list the sound outputs of this machine",
+    "version": "tell the version",
+}
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """The program; returns its exit status: 0 well, 1 it failed, 2 it was asked for something that can not be."""
+    read = _parser().parse_args(arguments)
+    flags = {name: value for name, value in vars(read).items() if name in SETTINGS and value is not None}
+    try:
+        config = load_config(flags, os.environ, file=read.config)
+    except ConfigError as error:
+        print(f"edge-client: {error}", file=sys.stderr)
+        return 2
+    if read.command == "version":
+        print(f"edge-client {importlib.metadata.version('avatar-relay')}")
+        return 0
+    return _devices(config) if read.command == "devices" else _run(config)
+
+
+def _parser() -> argparse.ArgumentParser:
+    commands = "\n".join(f"  {name:8} {text}" for name, text in COMMANDS.items())
+    parser = argparse.ArgumentParser(
+        prog="edge-client",
+        description=f"Plays what a relay sends, and draws a face that says it.\n\n{commands}",
+        epilog=f"Each setting may also be said as {ENVIRONMENT_PREFIX}NAME in the environment or as name = value in a TOML file; "
+        f"the command line comes first, then the environment, then the file.",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("command", nargs="?", choices=COMMANDS, default="run", metavar="COMMAND", help=", ".join(COMMANDS))
+    parser.add_argument("--config", type=Path, metavar="FILE", help=f"settings in TOML (default: {DEFAULT_FILE}, where it exists)")
+    for name, setting in SETTINGS.items():
+        _add(parser, name, setting.default, setting.metadata["help"], setting.metadata["metavar"])
+    return parser
+
+
+def _add(parser: argparse.ArgumentParser, name: str, default: Any, text: str, metavar: str) -> None:
+    """One flag; its value is checked with the others, so that all places give the same errors."""
+    flag = "--" + name.replace("_", "-")
+    shown = "x".join(map(str, default)) if isinstance(default, tuple) else default
+    if isinstance(default, bool):
+        parser.add_argument(flag, action=argparse.BooleanOptionalAction, default=None, help=text)
+    else:
+        parser.add_argument(flag, metavar=metavar, help=text if shown in (None, "") else f"{text} (default: {shown})")
+
+
+def _devices(config: EdgeConfig) -> int:
+    from edge_client.audio.devices import choose_output, list_outputs
+
+    try:
+        outputs = list_outputs()
+        chosen = choose_output(outputs, config.audio_device)
+    except SinkError as error:
+        print(f"edge-client: {error}", file=sys.stderr)
+        return 1
+    for output in outputs:
+        print(f"{'*' if output == chosen else ' '} {output}")
+    return 0
+
+
+def _run(config: EdgeConfig) -> int:
+    logging.basicConfig(level=config.log_level.upper(), format="%(asctime)s %(levelname)-7s %(name)s: %(message)s", stream=sys.stderr)
+    for variable in ("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS"):
+        os.environ.setdefault(variable, "1")  # before numpy: its threads would fight those of sound and picture
+    from edge_client.app import run
+
+    return run(config)

@@ -26,8 +26,7 @@ _STALL_SECONDS = 3.0
 def main(arguments: list[str]) -> int:
     """Run; gives the exit code."""
     if arguments == ["--list"]:
-        sys.stdout.write(format_outputs(portaudio.outputs(portaudio.initialize())).decode() + "\n")
-        return 0
+        return _list_outputs()
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the whole process group; the parent decides
     socket_descriptor, memory_descriptor = map(int, arguments)
     with socket.socket(fileno=socket_descriptor) as channel:
@@ -41,6 +40,16 @@ def main(arguments: list[str]) -> int:
             return 1
         except BrokenPipeError:
             return 0
+    return 0
+
+
+def _list_outputs() -> int:
+    try:
+        devices = portaudio.outputs(portaudio.initialize())
+    except SinkError as error:
+        sys.stderr.write(f"{error}\n")
+        return 1
+    sys.stdout.write(format_outputs(devices).decode() + "\n")
     return 0
 
 

@@ -49,10 +49,16 @@ def quiet_standard_error() -> Iterator[None]:
 
 
 def initialize() -> Any:
-    """A `pyaudio.PyAudio`. Takes up to half a second: each device of the configuration is opened once."""
+    """A `pyaudio.PyAudio`. Takes up to half a second: each device of the configuration is opened once.
+
+    Raises `SinkError`. May also abort the process.
+    """
     silence_alsa()
-    with quiet_standard_error():
-        return pyaudio.PyAudio()
+    try:
+        with quiet_standard_error():
+            return pyaudio.PyAudio()
+    except OSError as error:
+        raise SinkError(f"PortAudio can not start, check ALSA's configuration: {error.args[-1]}") from error
 
 
 def outputs(portaudio: Any) -> list[OutputDevice]:

@@ -1,0 +1,1 @@
+"""Tests of the speaker process and what it shares with its parent."""

@@ -1,0 +1,85 @@
+from __future__ import annotations
+
+import os
+import threading
+from collections.abc import Iterator
+
+import numpy as np
+import pytest
+
+from edge_client.audio.speaker.memory import Control, SpeakerMemory, Status, create_memory, ring_frames
+from edge_client.audio.speaker.timeline import Segment, Snapshot
+
+_RATE_HZ = 48_000
+
+
+@pytest.fixture
+def sides() -> Iterator[tuple[SpeakerMemory, SpeakerMemory]]:
+    """The parent's and the child's view of one memory."""
+    descriptor = create_memory(_RATE_HZ)
+    parent, child = SpeakerMemory(descriptor, _RATE_HZ), SpeakerMemory(descriptor, _RATE_HZ)
+    yield parent, child
+    parent.close()
+    child.close()
+    os.close(descriptor)
+
+
+def test_ring_is_250_ms() -> None:
+    """The ring's length is a time, at any rate."""
+    assert ring_frames(48_000) == 12_000
+    assert ring_frames(16_000) == 4_000
+
+
+def test_samples_cross_and_wrap(sides: tuple[SpeakerMemory, SpeakerMemory]) -> None:
+    """What one side writes the other reads, many times around the ring."""
+    parent, child = sides
+    chance = np.random.default_rng(5)
+    sent = chance.integers(-32768, 32768, 100_000).astype(np.int16)
+    heard = []
+    while (consumed := child[Status.CONSUMED]) < len(sent):
+        written = parent[Control.WRITTEN]
+        parent.write(sent[written : written + min(parent.free_frames, int(chance.integers(0, 9_000)))])
+        frames = min(child[Control.WRITTEN] - consumed, int(chance.integers(0, 5_000)))
+        heard.append(child.read(consumed, frames))
+        child[Status.CONSUMED] = consumed + frames
+        assert 0 <= parent.depth_frames <= parent.capacity_frames
+    assert np.array_equal(np.concatenate(heard), sent)
+
+
+def test_begins_at_a_frame(sides: tuple[SpeakerMemory, SpeakerMemory]) -> None:
+    """A new child goes on where the last one was."""
+    parent, child = sides
+    parent.begin(777_777, gain=3, paused=True)
+    parent.write(np.array([1, 2, 3], np.int16))
+    assert child.read(child[Status.CONSUMED], 3).tolist() == [1, 2, 3]
+    assert (child[Control.GAIN], child[Control.PAUSED], child[Status.AUDIBLE_END]) == (3, 1, 777_777)
+
+
+def test_no_anchor_at_first(sides: tuple[SpeakerMemory, SpeakerMemory]) -> None:
+    """Before the first callback there is none."""
+    assert sides[0].snapshot() is None
+
+
+def test_anchor_is_the_newest_and_never_torn(sides: tuple[SpeakerMemory, SpeakerMemory]) -> None:
+    """A reader in another thread sees whole anchors only, each at least as new as the one before."""
+    parent, child = sides
+    done = threading.Event()
+
+    def write() -> None:
+        for index in range(1, 4_001):
+            child.publish(Snapshot(index, index * 2.0, (Segment(index, index, index),) * (index % 9)))
+        done.set()
+
+    writer = threading.Thread(target=write)
+    writer.start()
+    seen = 0
+    while not done.is_set():
+        if (snapshot := parent.snapshot()) is not None:
+            assert snapshot.device_frame == snapshot.time_us * 2.0
+            assert all(segment.frames == snapshot.time_us for segment in snapshot.segments)
+            assert snapshot.time_us >= seen
+            seen = snapshot.time_us
+    writer.join()
+    last = parent.snapshot()
+    assert last is not None
+    assert last.time_us == 4_000

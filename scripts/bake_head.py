@@ -46,7 +46,8 @@ _UPPER_LIP, _LOWER_LIP = 520, 540  # where the lips meet in the middle
 _CROP_Y = -2.05
 _EYE_RADIUS = 0.1455
 _HAIR_THICK, _SHIRT_THICK = 0.105, 0.035
-_TEETH_DROP = 0.035
+_TEETH_DROP = 0.055
+_TEETH_MIDDLE, _TEETH_SIZE = np.array((0.0, -0.58, 0.19)), np.array((0.86, 1.0, 0.90))  # else they pierce the mouth's corners
 
 
 @dataclass(frozen=True, slots=True)
@@ -137,6 +138,8 @@ def seal_lips(source: Source) -> Source:
     amount = np.interp(x, steps, raised) * np.exp(-((np.maximum(0.0, -0.618 - y) / 0.05) ** 2)) * np.clip((0.21 - x) / 0.03, 0, 1)
     points[:, 1] += np.where(falls, amount, 0.0)
     points[_used(source, "helper-upper-teeth"), 1] -= _TEETH_DROP
+    teeth = _used(source, "helper-upper-teeth", "helper-lower-teeth")
+    points[teeth] = (points[teeth] - _TEETH_MIDDLE) * _TEETH_SIZE + _TEETH_MIDDLE
     return replace(source, mesh=replace(source.mesh, points=points))
 
 
@@ -162,7 +165,7 @@ def bake(source: Source) -> dict[str, NDArray[np.generic]]:
         _skin_part(points, mesh.faces[body & ~inside], sky),
         _plain_part("mouth", mesh.faces[body & inside], 0.35 + 0.65 * depth * sky, 0.15),
         _plain_part("teeth", mesh.faces[gums], depth, 0.35),
-        _plain_part("tongue", mesh.faces[mesh.groups == "helper-tongue"], depth * np.sqrt(sky), 0.25),
+        _plain_part("tongue", mesh.faces[mesh.groups == "helper-tongue"], 0.25 + 0.75 * depth * np.sqrt(sky), 0.35),
     ]
     skin_tris = triangles(mesh.faces[body & ~inside])
     roots = _lash_roots(mesh, lash_quads)

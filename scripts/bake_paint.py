@@ -21,21 +21,21 @@ SWATCH_V = 0.012
 SWATCHES = {"teeth": 0.05, "gum": 0.15, "tongue": 0.25, "mouth": 0.35, "lash": 0.45}
 """Where plain colours lie along the texture's lowest rows."""
 
-_AXIS_Z, _DOME_Y, _DOME_R = -0.45, 0.45, 0.78
+_DOME_Y, _DOME_R = 0.45, 0.78
 _FRONT_GAIN = 0.10
 
 _PLAIN = {
-    "teeth": (0.93, 0.90, 0.85),
+    "teeth": (0.95, 0.925, 0.875),
     "gum": (0.62, 0.30, 0.30),
-    "tongue": (0.70, 0.34, 0.34),
-    "mouth": (0.36, 0.11, 0.11),
+    "tongue": (0.76, 0.37, 0.45),
+    "mouth": (0.36, 0.11, 0.135),
     "lash": (0.10, 0.07, 0.06),
 }
 _SKIN = np.array((0.865, 0.665, 0.560))
 _WARM = np.array((0.890, 0.545, 0.470))
-_LIP = np.array((0.745, 0.365, 0.365))
+_LIP = np.array((0.760, 0.405, 0.390))
 _LIP_DEEP = np.array((0.52, 0.20, 0.21))
-_BROW = np.array((0.25, 0.155, 0.115))
+_BROW = np.array((0.225, 0.135, 0.10))
 _HAIR_DARK, _HAIR_LIGHT = np.array((0.155, 0.095, 0.070)), np.array((0.36, 0.225, 0.155))
 _SHIRT = np.array((0.205, 0.330, 0.400))
 
@@ -57,12 +57,18 @@ class Skin:
 
 def chart(points: Floats) -> Floats:
     """Texture coordinates of places: (n, 2), 0 to 1; the seam lies behind the head."""
-    turn = np.arctan2(points[:, 0], points[:, 2] - _AXIS_Z)
+    ahead = points[:, 2] - axis_z(points)
+    turn = np.arctan2(points[:, 0], ahead)
     u = 0.5 + turn / (2 * np.pi) + _FRONT_GAIN * np.sin(turn)
-    out = np.hypot(points[:, 0], points[:, 2] - _AXIS_Z)
+    out = np.hypot(points[:, 0], ahead)
     dome = _DOME_Y + _DOME_R * np.arctan2(points[:, 1] - _DOME_Y, np.maximum(out, 1e-6))
     height = np.where(points[:, 1] > _DOME_Y, dome, points[:, 1])
     return np.stack([u, (height - LOW) / (HIGH - LOW)], axis=1)
+
+
+def axis_z(points: Floats) -> Floats:
+    """How far back the axis runs at a place's height: through the head, and further back through the neck."""
+    return np.asarray(-0.45 - 0.45 * _smooth(points[:, 1], -0.80, -1.30))
 
 
 def hair_depth(points: Floats) -> Floats:
@@ -73,8 +79,8 @@ def hair_depth(points: Floats) -> Floats:
     front = _smooth_max(brow_line, temple, 0.10)
     front = np.minimum(front, y + 0.12 - 0.55 * np.maximum(0.0, -0.35 - z))
     nape = np.minimum(y + 0.78, (-0.62 - z) * 1.2)
-    ear = (np.sqrt(((x - 0.74) / 0.30) ** 2 + ((y + 0.10) / 0.30) ** 2 + ((z + 0.56) / 0.22) ** 2) - 1) * 0.24
-    return np.minimum(_smooth_max(np.where(z > -1.2, front, -1.0), nape, 0.08), np.where(z > -0.85, ear, 1.0))
+    ear = (np.sqrt(((x - 0.86) / 0.42) ** 2 + ((y + 0.12) / 0.36) ** 2 + ((z + 0.56) / 0.27) ** 2) - 1) * 0.28
+    return np.minimum(_smooth_max(np.where(z > -1.2, front, -1.0), nape, 0.08), np.where(z > -0.95, ear, 1.0))
 
 
 def shirt_depth(points: Floats) -> Floats:
@@ -89,10 +95,10 @@ def paint(skin: Skin) -> NDArray[np.uint8]:
     values = np.concatenate([skin.points, skin.uvs], axis=1)
     wide = np.ptp(plane[skin.tris][:, :, 0], axis=1) > 0.5
     spread = _across_the_seam(plane, values, skin.tris[wide])
-    out = np.hypot(skin.points[:, 0], skin.points[:, 2] - _AXIS_Z)
+    out = np.hypot(skin.points[:, 0], skin.points[:, 2] - axis_z(skin.points))
     image, front = rasterise(plane, out, values, skin.tris[~wide], SIZE)
     for part_plane, part_values, part_tris in spread:
-        part_out = np.hypot(part_values[:, 0], part_values[:, 2] - _AXIS_Z)
+        part_out = np.hypot(part_values[:, 0], part_values[:, 2] - axis_z(part_values))
         part, part_front = rasterise(part_plane, part_out, part_values, part_tris, SIZE)
         nearer = part_front > front
         image[nearer], front[nearer] = part[nearer], part_front[nearer]
@@ -158,12 +164,12 @@ def _brow(place: Floats, size: int) -> Floats:
     x, y = np.abs(place[:, 0]), place[:, 1]
     t = (x - 0.105) / 0.40
     middle = 0.195 + 0.055 * np.sin(np.clip(t, 0, 1) * 2.5) - 0.045 * np.clip(t, 0, 1.2)
-    half = np.interp(t, (-0.08, 0.06, 0.45, 1.04), (0.018, 0.036, 0.030, 0.005))
+    half = np.interp(t, (-0.08, 0.06, 0.45, 1.04), (0.024, 0.043, 0.036, 0.007))
     off = (y - middle) / half
     lean = _stripes((x * 1.0 - y * np.interp(t, (0, 0.4, 1), (0.25, 0.9, 1.6))) * 120, 5)
     body = _smooth(np.abs(off), 1.25, 0.25)
     ends = _smooth(t, -0.08, 0.10) * _smooth(t, 1.06, 0.72)
-    return np.asarray(np.clip(body * (0.55 + 0.75 * lean), 0, 1) * ends * (place[:, 2] > 0.0))
+    return np.asarray(np.clip(body * (0.66 + 0.60 * lean), 0, 1) * ends * (place[:, 2] > 0.0))
 
 
 def _sample(mask: Floats, uv: Floats) -> Floats:

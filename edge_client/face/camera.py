@@ -11,8 +11,8 @@ from numpy.typing import NDArray
 Matrix = NDArray[np.float32]
 
 _FIELD_RAD = 0.40
-_AIM_Y = -0.13
-_ROOM_HIGH, _ROOM_WIDE = 3.05, 2.75
+_AIM_Y = -0.10
+_ROOM_HIGH, _ROOM_WIDE = 2.80, 2.45
 """What the picture shows at the head's depth, at least, in head units."""
 _NEAR, _FAR = 1.0, 40.0
 

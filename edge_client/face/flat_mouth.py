@@ -16,10 +16,10 @@ HALF_WIDTH = 45.0
 LIP_UPPER: Colour = (188, 88, 86)
 LIP_LOWER: Colour = (205, 104, 100)
 LIP_SHINE: Colour = (222, 134, 126)
-LIP_LINE: Colour = (150, 64, 66)
+LIP_LINE: Colour = (150, 66, 64)
 CAVITY: Colour = (66, 16, 24)
 TEETH: Colour = (246, 242, 234)
-TONGUE: Colour = (176, 70, 80)
+TONGUE: Colour = (178, 72, 86)
 FOLD: Colour = (206, 150, 124)
 
 

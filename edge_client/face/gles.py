@@ -15,6 +15,7 @@ from edge_client.face.gl.binding import GL
 from edge_client.face.gl.context import driver_name, is_gles3, open_context
 from edge_client.face.gl.meshes import EyeBuffers, HeadBuffers, upload_paint
 from edge_client.face.gl.program import Program
+from edge_client.face.gl.readback import Readback
 from edge_client.face.head import Head, load_head
 from edge_client.face.renderer import Picture
 from edge_client.face.rig import Rig
@@ -39,6 +40,7 @@ class GlesRenderer:
         self._head_buffers, self._eye_buffers = HeadBuffers(head), EyeBuffers()
         self._eye_centres = head.eye_centres
         self._paint = upload_paint(head.paint)
+        self._readback = Readback(self._size)
         self._last: tuple[Pose, int | None] = (neutral_pose(), None)
         self._shown = True
         self._set_up(head.eye_radius)
@@ -81,10 +83,7 @@ class GlesRenderer:
             pose, stamp = self._last
             self.draw(pose, stamp=stamp)
             self._shown = True
-        width, height = self._size
-        GL.glPixelStorei(GL.GL_PACK_ALIGNMENT, 1)
-        pixels = GL.glReadPixels(0, 0, width, height, GL.GL_RGBA, GL.GL_UNSIGNED_BYTE)
-        return np.ascontiguousarray(np.frombuffer(pixels, np.uint8).reshape(height, width, 4)[::-1, :, :3])
+        return self._readback.read()
 
     def poll(self) -> bool:
         """See `Renderer`."""
@@ -103,11 +102,10 @@ class GlesRenderer:
         for program in (self._skin, self._eye, self._lash):
             program.use()
             program.set_matrix("camera", self._camera.matrix)
-        for program in (self._skin, self._eye):
-            program.use()
-            program.set_vector("viewer", self._camera.viewer)
+        self._eye.use()
         self._eye.set_vector("radius", np.full(3, eye_radius, np.float32))
         self._skin.use()
+        self._skin.set_vector("viewer", self._camera.viewer)
         self._skin.set_integer("paint", 0)
         self._back.use()
         self._back.set_vector("aspect", np.array((self._size[0] / self._size[1], 0, 0), np.float32))

@@ -2,7 +2,6 @@
 precision mediump float;
 in vec3 local;
 in vec3 facing;
-in vec3 half_way;
 in float below_lid;
 out vec4 colour;
 const float IRIS = 0.435, PUPIL = 0.165;
@@ -19,8 +18,7 @@ void main() {
   vec3 n = normalize(facing);
   float lit = 0.62 + 0.42 * max(dot(n, vec3(0.406, 0.487, 0.773)), 0.0);
   lit *= 1.0 - 0.50 * smoothstep(0.06, 0.50, below_lid) - 0.12 * smoothstep(-0.25, -0.55, below_lid);
-  float shine = max(dot(n, normalize(half_way)), 0.0);
-  float glint = smoothstep(0.9885, 0.9925, shine);
-  float second = 0.35 * smoothstep(0.993, 0.997, dot(n, normalize(vec3(-0.30, -0.16, 0.94))));
-  colour = vec4(c * lit + glint * 0.85 + second * 0.5, 1.0);
+  float window = smoothstep(0.9870, 0.9915, dot(n, vec3(0.215, 0.165, 0.9626)));  // where the key light is mirrored, seen from the front
+  float floor_light = smoothstep(0.990, 0.996, dot(n, vec3(-0.245, -0.165, 0.9554)));
+  colour = vec4(c * lit + window * 0.85 + floor_light * 0.16, 1.0);
 }

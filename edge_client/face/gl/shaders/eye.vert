@@ -5,18 +5,15 @@ uniform mat4 turn;
 uniform mat4 camera;
 uniform mat3 gaze;
 uniform vec3 centre;
-uniform vec3 viewer;
 uniform vec3 radius;
 out vec3 local;
 out vec3 facing;
-out vec3 half_way;
 out float below_lid;
 void main() {
   vec3 turned = gaze * direction;
   vec3 p = (turn * vec4(centre + turned * radius, 1.0)).xyz;
   local = direction;
   facing = mat3(turn) * turned;
-  half_way = normalize(vec3(0.406, 0.487, 0.773) + normalize(viewer - p));
   below_lid = turned.y;
   gl_Position = camera * vec4(p, 1.0);
 }

@@ -1,0 +1,107 @@
+"""Measuring a face in a picture, by colour alone: the same way for the drawn head and the vector face, and for a screenshot of either.
+
+How the mouth is found: lips are the only large area in the picture's middle, lower part where red stands far above green compared
+with skin. The lips' box gives the middle columns. How the opening is measured there: going down from the upper lip, everything
+between the first and the last pixel that is neither lip nor skin is the inside of the mouth: the dark cavity, white teeth, and the
+tongue, which is painted with more blue than green, lips and skin with less. The median over the columns counts. The thin dark line between shut lips is thinner than `LINE_PX` of a 480-pixel picture and counts as 0.
+Measured: opening grows with `jawOpen` without a step back, and follows the mesh within a few pixels (see `test_gles.py`).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from edge_client.face.renderer import Picture
+
+LINE_PX = 3.5
+"""Thickness of the line between shut lips that counts as shut, in a picture 480 pixels high."""
+
+_LIP_RATIO = 0.60  # green over red: lips lie below, skin above
+_TEETH_RATIO = 0.86
+_TONGUE_BLUE = 1.04  # times green
+_DARK = 110  # of red: the cavity lies below, lit lips above
+
+
+@dataclass(frozen=True, slots=True)
+class MouthBox:
+    """The lips and what lies between them, in pixels; right and bottom are exclusive."""
+
+    left: int
+    top: int
+    right: int
+    bottom: int
+
+    @property
+    def width(self) -> int:
+        """From corner to corner."""
+        return self.right - self.left
+
+    @property
+    def height(self) -> int:
+        """From the upper lip's upper edge to the lower lip's lower edge."""
+        return self.bottom - self.top
+
+
+def mouth_box(picture: Picture) -> MouthBox | None:
+    """Where the mouth is; None when there is none in the middle third of the picture."""
+    height, width = picture.shape[:2]
+    half = round(0.2 * min(width, height * 0.9))
+    left, top, bottom = width // 2 - half, round(0.5 * height), round(0.90 * height)
+    mouth = _mouth_pixels(picture[top:bottom, left : left + 2 * half])
+    rows = np.flatnonzero(mouth.sum(1) > 0.04 * half)
+    columns = np.flatnonzero(mouth.sum(0) > 1)
+    if len(rows) < 3 or len(columns) < 3:
+        return None
+    first, last = _longest_run(rows, max(2, height // 80))
+    from_left, to_right = _longest_run(columns, max(2, height // 12))
+    return MouthBox(left + from_left, top + first, left + to_right + 1, top + last + 1)
+
+
+def mouth_opening_px(picture: Picture) -> float:
+    """The height of the gap between the lips in the mouth's middle, in pixels; 0 when shut or when there is no mouth."""
+    box = mouth_box(picture)
+    if box is None:
+        return 0.0
+    middle, reach = (box.left + box.right) // 2, max(2, box.width // 12)
+    patch = picture[max(0, box.top - 2) : box.bottom + 2, middle - reach : middle + reach + 1]
+    inside = _inside_pixels(patch)
+    spans = [_span(inside[:, column]) for column in range(inside.shape[1])]
+    opening = float(np.median(spans))
+    return opening if opening > LINE_PX * picture.shape[0] / 480 else 0.0
+
+
+def changed_part(one: Picture, other: Picture, threshold: int = 24) -> float:
+    """The part of all pixels that differ by more than `threshold` in any colour."""
+    return float((np.abs(one.astype(np.int16) - other.astype(np.int16)).max(2) > threshold).mean())
+
+
+def _ratio(picture: Picture) -> NDArray[np.float64]:
+    return np.asarray(picture[..., 1].astype(float) / np.maximum(picture[..., 0], 1))
+
+
+def _mouth_pixels(picture: Picture) -> NDArray[np.bool_]:
+    red = picture[..., 0].astype(int)
+    warm = red > picture[..., 2].astype(int) + 8
+    return np.asarray((_ratio(picture) < _LIP_RATIO) & warm & (red > 40))
+
+
+def _inside_pixels(picture: Picture) -> NDArray[np.bool_]:
+    red, ratio = picture[..., 0].astype(int), _ratio(picture)
+    bluish = picture[..., 2].astype(float) > _TONGUE_BLUE * picture[..., 1]
+    return np.asarray(((ratio > _TEETH_RATIO) & (red > 90)) | (red < _DARK) | ((ratio < _LIP_RATIO) & bluish))
+
+
+def _span(inside: NDArray[np.bool_]) -> int:
+    rows = np.flatnonzero(inside)
+    return int(rows[-1] - rows[0] + 1) if len(rows) else 0
+
+
+def _longest_run(places: NDArray[np.int64], gap: int) -> tuple[int, int]:
+    """First and last of the longest series of places without a gap."""
+    breaks = np.flatnonzero(np.diff(places) > gap)
+    starts, ends = np.concatenate([[0], breaks + 1]), np.concatenate([breaks, [len(places) - 1]])
+    best = int(np.argmax(places[ends] - places[starts]))
+    return int(places[starts[best]]), int(places[ends[best]])

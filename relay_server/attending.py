@@ -25,7 +25,6 @@ from relay_server.events import (
     DeviceDetached,
     DeviceLost,
     Effect,
-    EndDeviceStream,
     FinishedIgnored,
     PlayerTold,
     TellPublisher,
@@ -41,11 +40,13 @@ Report = Credit | Held | PlayerEvent | Goodbye | ConversationError
 class Attending:
     """Takes what devices say into their sessions, and from there to the publishers."""
 
-    def __init__(self, registry: Registry, config: RelayConfig, limits: Limits, *, mint_token: Callable[[], str]) -> None:
+    def __init__(self, registry: Registry, config: RelayConfig, limits: Limits, *, random_bytes: Callable[[int], bytes]) -> None:
         self._registry = registry
         self._config = config
         self._limits = limits
-        self._mint_token = mint_token
+        self._random_bytes = random_bytes
+        self.draining = False
+        """No new streams."""
         self._retention = Retention(config.retention_us, config.retention_bytes)
 
     def attach(self, hello: Hello, now_us: int, unix_time_us: int) -> list[Effect]:
@@ -53,6 +54,8 @@ class Attending:
         if hello.protocol_version != PROTOCOL_VERSION:
             text = f"protocol version {hello.protocol_version}; this relay speaks {PROTOCOL_VERSION}"
             raise PeerError(Fault(Reason.PROTOCOL_VERSION_UNSUPPORTED, text, "hello.protocol_version"))
+        if self.draining:
+            raise PeerError(Fault(Reason.DRAINING, "the relay is about to stop", retry_after_ms=1_000))
         known = self._registry.sessions.get(hello.device_id)
         if known is None and len(self._registry.sessions) >= self._config.max_devices:
             raise PeerError(Fault(Reason.LIMIT_REACHED, f"{self._config.max_devices} devices are here already", retry_after_ms=10_000))
@@ -77,20 +80,19 @@ class Attending:
         return [*effects, WakeDevice(hello.device_id)]
 
     def _begin(self, hello: Hello, known: Session | None, effects: list[Effect]) -> Session:
-        session = Session(hello, self._mint_token(), self._retention)
+        session = Session(hello, self._random_bytes(24).hex(), self._retention)
         if known is not None:
             effects += self._end(known, "replaced")
             session.closed, session.volume = known.closed, known.volume
         self._registry.sessions[hello.device_id] = session
         return session
 
-    def detach(self, device_id: str, reason: str, now_us: int) -> list[Effect]:
+    def detach(self, session: Session, reason: str, now_us: int) -> list[Effect]:
         """A device's stream ended; its lease begins."""
-        session = self._registry.sessions.get(device_id)
-        if session is None or not session.attached:
+        if not session.attached:
             return []
         session.detach(now_us + self._config.device_lease_us)
-        return [DeviceDetached(device_id, reason)]
+        return [DeviceDetached(session.device_id, reason)]
 
     def handle(self, session: Session, message: Report, now_us: int) -> list[Effect]:
         """Take a message. Never raises for what a device says."""
@@ -105,7 +107,7 @@ class Attending:
             case ConversationError():
                 return self._error(session, message)
             case Goodbye():
-                effects = self.detach(session.device_id, "goodbye", now_us) + self._end(session, "goodbye")
+                effects = self.detach(session, "goodbye", now_us) + self._end(session, "goodbye")
                 self._registry.sessions.pop(session.device_id, None)
                 return effects
 
@@ -117,13 +119,6 @@ class Attending:
                 del self._registry.sessions[session.device_id]
                 effects += self._end(session, "lease_expired")
         return effects
-
-    def overrun(self, session: Session) -> list[Effect]:
-        """Drop a device that reads so little that control piles up."""
-        if not (session.attached and session.outbox.overrun):
-            return []
-        text = "too many messages wait: the device reads too slowly; it may attach again"
-        return [EndDeviceStream(session.device_id, Fault(Reason.LIMIT_REACHED, text, retry_after_ms=1_000))]
 
     def _end(self, session: Session, reason: str) -> list[Effect]:
         effects: list[Effect] = [DeviceLost(session.device_id, reason)]

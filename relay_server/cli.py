@@ -130,6 +130,6 @@ def main(argv: Sequence[str] | None = None) -> None:
             arguments.port_file.write_text(address.rpartition(":")[2] + "\n", encoding="ascii")
 
     try:
-        asyncio.run(serve(config, ready))
+        asyncio.run(serve(config, os.environ, ready))
     except ConfigError as error:
         parser.error(str(error))

@@ -1,6 +1,6 @@
 """What the cores answer: effects for the relay to perform, and notices of what happened.
 
-An effect addresses a publisher or a device's stream. A notice tells watchers and the observer; nothing depends on it.
+An effect addresses a publisher, or wakes a device's stream. A notice tells watchers and the observer; nothing depends on it.
 What is bound for a device goes into its session's outbox instead, because only its credit says when it may be sent.
 """
 
@@ -28,14 +28,6 @@ class WakeDevice:
     """The device's outbox may have something to send."""
 
     device_id: str
-
-
-@dataclass(frozen=True, slots=True)
-class EndDeviceStream:
-    """End the device's stream with a fault, after what its outbox holds of control."""
-
-    device_id: str
-    fault: Fault
 
 
 # --- notices -------------------------------------------------------------------------------------------------------
@@ -119,4 +111,4 @@ class FinishedIgnored:
 Shown = DeviceAttached | DeviceDetached | DeviceLost | ConversationOpened | ConversationEnded | ConversationFaulted | PlayerTold
 """Notices that watchers see too."""
 Notice = Shown | PayloadReceived | FinishedIgnored
-Effect = TellPublisher | WakeDevice | EndDeviceStream | Notice
+Effect = TellPublisher | WakeDevice | Notice

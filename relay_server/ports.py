@@ -7,10 +7,9 @@ which is the relay.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
 from typing import Protocol
 
-from avatar_relay.messages import FromPublisher, ToPublisher, ToRelayFromDevice
+from avatar_relay.messages import FromPublisher, GoAway, ToPublisher, ToRelayFromDevice
 from avatar_relay.reasons import Fault
 from relay_server.errors import PeerError
 from relay_server.outbox import Outgoing
@@ -57,6 +56,8 @@ class _Port:
         self.fault: Fault | None = None
         """Why the relay ended the stream; None where it ended well."""
         self.ended = False
+        self.farewell: GoAway | None = None
+        """Said last, in place of what still waits."""
         self._signal = asyncio.Event()
 
     def wake(self) -> None:
@@ -73,6 +74,11 @@ class _Port:
         """Raise `PeerError` where the relay ended the stream with a fault."""
         if self.fault is not None:
             raise PeerError(self.fault)
+
+    def take_farewell(self) -> GoAway | None:
+        """What is said last, once."""
+        farewell, self.farewell = self.farewell, None
+        return farewell
 
     async def wait(self) -> None:
         """Until `wake`. Safe to cancel."""
@@ -108,6 +114,8 @@ class PublisherPort(_Port):
     async def receive(self) -> ToPublisher | None:
         """What the relay says next; None when it ended the stream. Safe to cancel."""
         while True:
+            if (farewell := self.take_farewell()) is not None:
+                return farewell
             if self.publisher is not None and self.publisher.backlog:
                 return self.publisher.backlog.popleft()
             if self.ended:
@@ -131,30 +139,25 @@ class PublisherPort(_Port):
 class DevicePort(_Port):
     """One device's stream. Made by `Relay.connect_device`."""
 
-    def __init__(self, desk: DeviceDesk, clock_us: Callable[[], int]) -> None:
+    def __init__(self, desk: DeviceDesk) -> None:
         super().__init__()
         self._desk = desk
-        self._clock_us = clock_us
         self.session: Session | None = None
         """Known after hello."""
-        self.heard_us = clock_us()
+        self.heard_us = 0
         """When the device said something last."""
         self.next_ping_us = 0
-        self.farewell: Outgoing | None = None
-        """Said last, in place of what the session holds."""
 
     async def send(self, message: ToRelayFromDevice) -> None:
         """Say something. Raises `PeerError` where the message ends the stream."""
         self.check_open()
-        self.heard_us = self._clock_us()
         self._desk.device_says(self, message)
 
     async def receive(self) -> Outgoing | None:
         """What the relay says next; None when it ended the stream. Safe to cancel."""
         while True:
-            if self.farewell is not None:
-                message, self.farewell = self.farewell, None
-                return message
+            if (farewell := self.take_farewell()) is not None:
+                return farewell
             if self.ended:
                 return None
             following = self._desk.next_for_device(self)

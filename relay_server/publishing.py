@@ -122,6 +122,15 @@ class Publishing:
                 effects += self._fail(conversation, fault) if lost else self._break_off(conversation, FinishReason.PUBLISHER_LOST)
         return effects
 
+    def forget(self, publisher: Publisher, *, lost: bool) -> list[Effect]:
+        """A publisher will not come back: `leave`, and nobody waits for its acknowledgements any more."""
+        effects = self.leave(publisher, lost=lost)
+        for session in self._registry.sessions.values():
+            session.events.acknowledge(publisher.key)
+            session.acknowledge()
+            effects.append(WakeDevice(session.device_id))
+        return effects
+
     # --- opening ---------------------------------------------------------------------------------------------------
 
     def _open(self, publisher: Publisher, message: PublishOpen, now_us: int) -> list[Effect]:

@@ -7,8 +7,9 @@ import logging
 import os
 import signal
 import time
-from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Callable, Mapping
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from importlib.metadata import version
 
 import grpc
 from grpc_channelz.v1 import channelz
@@ -17,13 +18,19 @@ from grpc_reflection.v1alpha import reflection
 
 from avatar_relay import wire
 from avatar_relay.limits import GRPC_MAX_RECEIVE_BYTES
-from avatar_relay.media import OnPlaying
-from avatar_relay.reasons import Fault, Reason
+from avatar_relay.media import TraceContext
+from avatar_relay.tracing import CONVERSATION_ID, Stage, Telemetry, context_of, parent_from, start_telemetry
+from relay_server.clocks import Clocks
 from relay_server.config import RelayConfig, split_address
-from relay_server.errors import ConfigError, RequestError
+from relay_server.errors import ConfigError
 from relay_server.observer import Observer
+from relay_server.performance import speech_desk
 from relay_server.relay import Relay
 from relay_server.service import admin, device, publisher
+from relay_server.sources.local import LocalSource
+from relay_server.sources.recording import RecordingSource
+from relay_server.sources.speech import SpeechSource
+from relay_server.telemetry import RelayTelemetry
 
 logger = logging.getLogger(__name__)
 
@@ -54,14 +61,8 @@ def unix_time_us() -> int:
 
 def build_relay(config: RelayConfig, observer: Observer | None = None) -> Relay:
     """A relay on the real clocks. Needs a running event loop."""
-    return Relay(
-        config,
-        clock_us=boot_time_us,
-        unix_time_us=unix_time_us,
-        random_bytes=os.urandom,
-        encode=wire.encode_payload,
-        observer=observer,
-    )
+    clocks = Clocks(boot_time_us, unix_time_us)
+    return Relay(config, clocks, random_bytes=os.urandom, encode=wire.encode_payload, observer=observer)
 
 
 class RelayServer:
@@ -118,27 +119,37 @@ async def serving(relay: Relay, speech: admin.Speech) -> AsyncIterator[tuple[Rel
         await asyncio.gather(keeper, return_exceptions=True)
 
 
-async def serve(config: RelayConfig, ready: Callable[[str], None]) -> None:
-    """Serve until SIGTERM, SIGINT or a request to drain; `ready` is told HOST:PORT. Raises `ConfigError`."""
-    relay = build_relay(config)
+async def serve(config: RelayConfig, environment: Mapping[str, str], ready: Callable[[str], None]) -> None:
+    """Serve until SIGTERM, SIGINT or a request to drain; `ready` is told HOST:PORT. Raises `ConfigError`.
+
+    `environment` says by OpenTelemetry's variables whether and where to export.
+    """
+    telemetry = start_telemetry("relay-server", os.urandom(8).hex(), version("avatar-relay"), environment)
+    observer = RelayTelemetry(telemetry, unix_time_us) if telemetry.enabled else None
+    relay = build_relay(config, observer)
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, relay.drain_asked.set)
-    async with serving(relay, build_speech(relay)) as (server, address):
-        ready(address)
-        await relay.drain_asked.wait()
-        logger.info("draining")
-        await server.drain()
+    try:
+        async with voice(relay, telemetry) as speech, serving(relay, speech) as (server, address):
+            ready(address)
+            await relay.drain_asked.wait()
+            logger.info("draining")
+            await server.drain()
+    finally:
+        if observer is not None:
+            observer.close()
+        await asyncio.to_thread(telemetry.shutdown)
 
 
-class NoSpeech:
-    """A relay without a voice."""
+def voice(relay: Relay, telemetry: Telemetry) -> AbstractAsyncContextManager[admin.Speech]:
+    """What `Speak` speaks with: our own sources, published within this process, each conversation in a trace of its own."""
 
-    async def speak(self, target: str, *, text: str | None, file: str | None, on_playing: OnPlaying) -> tuple[str, str]:
-        """Always refuses."""
-        raise RequestError(Fault(Reason.SOURCE_FAILED, "this relay has no voice"))
+    def trace(conversation_id: str) -> TraceContext:
+        now_us, attributes = unix_time_us(), {CONVERSATION_ID: conversation_id}
+        stage = Stage(telemetry.tracer, "relay.speak", parent_from(TraceContext()), now_us, attributes=attributes)
+        stage.end(now_us)
+        return context_of(stage.span)
 
-
-def build_speech(relay: Relay) -> admin.Speech:
-    """The relay's own voice."""
-    return NoSpeech()
+    sources = {"text": SpeechSource(), "audio": LocalSource(), "recording": RecordingSource()}
+    return speech_desk(relay, **sources, folder=relay.config.speech_folder, trace=trace)

@@ -1,0 +1,25 @@
+"""The relay's two clocks, handed in by who puts the relay together."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+
+from avatar_relay.messages import Ping, Pong
+
+
+@dataclass(frozen=True, slots=True)
+class Clocks:
+    """`now_us` is monotonic and counts on while the machine sleeps; `unix_time_us` is the wall clock. Both in µs."""
+
+    now_us: Callable[[], int]
+    unix_time_us: Callable[[], int]
+
+    def pong(self, ping: Ping) -> Pong:
+        """Answers a ping that came just now."""
+        now_us = self.now_us()
+        return Pong(ping.ping_id, ping.sent_time_us, now_us, now_us, self.unix_time_us())
+
+    def sent(self, pong: Pong) -> Pong:
+        """The pong, as it leaves just now."""
+        return replace(pong, sent_time_us=self.now_us(), sent_unix_time_us=self.unix_time_us())

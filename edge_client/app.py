@@ -45,8 +45,9 @@ from edge_client.telemetry import EdgeTelemetry, RelayClock
 from edge_client.transport import Clocks, DeviceProfile, Link
 
 if TYPE_CHECKING:
-    from edge_client.face.stage import ShownPicture, StageSummary, Watcher
+    from edge_client.face.stage import ShownPicture, Stage, Watcher
     from edge_client.recording.recorder import Recorder
+    from edge_client.recording.report import RunFigures
 
 logger = logging.getLogger(__name__)
 
@@ -116,7 +117,6 @@ class App:
         self._stop = threading.Event()
         self._countdown = _Countdown(config.exit_after_finished, self._stop)
         self._thread: LinkThread | None = None
-        self._stage_summary: StageSummary | None = None
 
     def run(self) -> int:
         """Attach, play and draw until told to stop; returns the program's exit status. Raises `EdgeError` and `OSError`."""
@@ -149,15 +149,20 @@ class App:
             on_finished=self._countdown.finished,
             on_end=self._stop.set,
         )
-        renderer_name = "none"
+        renderer = None
         try:
-            thread.start()
-            renderer_name = self._show_face(playback, recorder, tracer)
+            renderer = self._open_renderer()
+            stage = self._make_stage(playback, renderer, recorder, tracer) if renderer is not None else None
+            thread.start()  # only now: the first word finds a face
+            self._show(stage)
         finally:
             thread.stop()
             sink.close()
-        if recorder is not None:
-            self._write(recorder, playback, sink, renderer_name)
+            if renderer is not None:
+                renderer.close()
+        if recorder is not None and self._config.record is not None:
+            run = self._figures(recorder, playback, sink, renderer, stage)
+            recorder.write(self._config.record, run)
         return self._status(thread)
 
     def _make_playback(self, sink: AudioSink, observer: PlaybackObserver) -> Playback:
@@ -187,23 +192,12 @@ class App:
 
     # --- the face --------------------------------------------------------------------------------------------------
 
-    def _show_face(self, playback: Playback, recorder: Recorder | None, tracer: EdgeTelemetry | None) -> str:
-        """Draw until told to stop; without a face just wait. Returns what drew."""
-        renderer = self._open_renderer()
-        if renderer is None:
-            self._wait()
-            return "none"
-        watchers: list[Watcher] = [watcher for watcher in (recorder, _PictureTracer(tracer) if tracer else None) if watcher]
-        try:
-            self._draw(playback, renderer, watchers)
-        finally:
-            renderer.close()
-        return renderer.name
-
-    def _draw(self, playback: Playback, renderer: Renderer, watchers: list[Watcher]) -> None:
+    def _make_stage(self, playback: Playback, renderer: Renderer, recorder: Recorder | None, tracer: EdgeTelemetry | None) -> Stage:
+        """The loop, with one picture shown: that is the slow one."""
         from edge_client.face.idle import IdleLife
         from edge_client.face.stage import Stage
 
+        watchers: list[Watcher] = [watcher for watcher in (recorder, _PictureTracer(tracer) if tracer else None) if watcher]
         stage = Stage(
             scene=playback,
             renderer=renderer,
@@ -213,14 +207,20 @@ class App:
             watchers=watchers,
             pictures_per_second=self._config.pictures_per_second,
         )
+        stage.picture()
+        return stage
+
+    def _show(self, stage: Stage | None) -> None:
+        """Draw until told to stop; without a face just wait."""
         gc.collect()
         gc.freeze()  # what start-up made stays: later collections need not walk it, and do not stutter the face
-        try:
-            stage.run(self._stop.is_set)
-        except ScreenError as error:
-            logger.error("the face is lost, the sound goes on: %s", error)
-            self._wait()
-        self._stage_summary = stage.summary()
+        if stage is not None:
+            try:
+                return stage.run(self._stop.is_set)
+            except ScreenError as error:
+                logger.error("the face is lost, the sound goes on: %s", error)
+        while not self._stop.wait(0.5):
+            pass
 
     def _open_renderer(self) -> Renderer | None:
         config, choice = self._config, self._config.renderer
@@ -237,10 +237,6 @@ class App:
             logger.error("no face is drawn, the sound goes on: %s", error)
             return None
 
-    def _wait(self) -> None:
-        while not self._stop.wait(0.5):
-            pass
-
     # --- around it -------------------------------------------------------------------------------------------------
 
     def _on_signal(self, number: int, frame: FrameType | None) -> None:
@@ -255,22 +251,20 @@ class App:
             return RelayClock(unix_us() - monotonic_us(), UNKNOWN_ERROR_US)
         return RelayClock(known.unix_offset_us(time_us), round(known.estimate.error_us))
 
-    def _write(self, recorder: Recorder, playback: Playback, sink: AudioSink, renderer_name: str) -> None:
-        from edge_client.recording.report import RunFigures, write_summary
+    def _figures(
+        self, recorder: Recorder, playback: Playback, sink: AudioSink, renderer: Renderer | None, stage: Stage | None
+    ) -> RunFigures:
+        from edge_client.recording.report import RunFigures
 
-        assert self._config.record is not None
-        recorder.write(self._config.record)
-        run = RunFigures(
+        return RunFigures(
             playback=playback.summary(),
             sink=sink.counters(),
             sink_name=sink.name,
-            renderer_name=renderer_name,
-            stage=self._stage_summary,
+            renderer_name=renderer.name if renderer is not None else "none",
+            stage=stage.summary() if stage is not None else None,
             skew=recorder.skew,
             unix_offset_us=unix_us() - monotonic_us(),
         )
-        write_summary(run, self._config.record)
-        logger.info("recorded into %s", self._config.record)
 
     def _status(self, thread: LinkThread) -> int:
         if thread.crashed:

@@ -11,6 +11,7 @@ from edge_client.face.renderer import Renderer
 from edge_client.face.stage import ShownPicture
 from edge_client.lip_sync import HEARD_STEP_US, SkewMeter
 from edge_client.recording.film import Film
+from edge_client.recording.report import RunFigures, write_summary
 from edge_client.recording.skew_plot import draw_skew
 
 logger = logging.getLogger(__name__)
@@ -75,10 +76,12 @@ class Recorder:
         if now_us < self._active_until_us and self.film.wants(now_us):
             self.film.keep(renderer.read(), now_us, picture.view.shown_pts_us)
 
-    def write(self, folder: Path) -> None:
-        """Encode film, contact sheet and plot. Takes seconds. Raises `OSError` where the folder can not be written."""
+    def write(self, folder: Path, run: RunFigures) -> None:
+        """Encode film, contact sheet and plot, then tell the figures. Takes seconds. Raises `OSError`."""
         logger.info("encoding %s pictures of the face into %s", len(self.film.stills), folder)
         gif, sheet, plot = (folder / name for name in FILES)
         self.film.write_gif(gif)
         self.film.write_sheet(sheet)
         draw_skew(self.skew.at_pictures, plot)
+        write_summary(run, folder)
+        logger.info("recorded into %s", folder)

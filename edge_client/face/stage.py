@@ -2,7 +2,8 @@
 
 Rules of the loop
 1. Pictures are due on a fixed grid. For each one the player is asked what will be heard when it is on the glass: now plus
-   the time that drawing and showing took of late (an exponentially weighted mean, each sample cut at `MAX_LEAD_US`).
+   the time that drawing and showing took of late. That is the median of the last `LEAD_PICTURES`: one slow picture does
+   not shift those after it, and a machine that became slower or faster is followed within a few.
 2. After showing, the player is asked what is heard now. That minus the PTS of the pose shown is the skew it really had.
    The player's clock never goes back, so where a picture is there before its time, the answer for that time is counted
    back by what was left.
@@ -12,8 +13,10 @@ Rules of the loop
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from statistics import median_low
 from typing import Protocol
 
 from edge_client.events import PlaybackState, View
@@ -22,10 +25,8 @@ from edge_client.face.renderer import Renderer
 from edge_client.motion.pose import Pose
 
 FIRST_LEAD_US = 15_000
-MAX_LEAD_US = 100_000
-"""One slow picture (a window that was moved, a busy moment) must not shift those after it by more than its share of this."""
-LEAD_SHARE = 0.1
-"""How much of the mean each new sample is."""
+"""What the first picture is expected to take."""
+LEAD_PICTURES = 7
 LONGEST_SLEEP_S = 0.1
 """So that being told to stop is noticed."""
 
@@ -113,7 +114,7 @@ class Stage:
         self._sleep_s = sleep_s
         self._watchers = tuple(watchers)
         self._interval_us = round(1e6 / pictures_per_second)
-        self._lead_us = float(FIRST_LEAD_US)
+        self._took_us: deque[int] = deque([FIRST_LEAD_US], maxlen=LEAD_PICTURES)
         self._due_us: int | None = None
         self._first_us = 0
         self._last_us = 0
@@ -132,12 +133,12 @@ class Stage:
     def picture(self) -> ShownPicture:
         """Draw and show one picture now, tell the watchers, and put the next one on the grid."""
         start_us = self._clock_us()
-        glass_us = start_us + round(self._lead_us)
+        glass_us = start_us + median_low(self._took_us)
         view = self._scene.view(glass_us)
         self._renderer.draw(face_pose(self._life.pose(glass_us * 1e-6), view))
         self._renderer.show()
         shown_us = self._clock_us()
-        self._lead_us += LEAD_SHARE * (min(shown_us - start_us, MAX_LEAD_US) - self._lead_us)
+        self._took_us.append(shown_us - start_us)
         picture = ShownPicture(shown_us, glass_us, view, self._heard_pts_us(view, glass_us, shown_us))
         for watcher in self._watchers:
             watcher.shown(picture, self._renderer)

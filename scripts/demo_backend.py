@@ -141,6 +141,7 @@ async def speak(
         stopper = asyncio.create_task(_interrupt_after(seconds, conversation, rendition, publishing, say))
         try:
             await asyncio.wait([publishing])
+            say(f"{counted.audio_seconds:.1f} s of sound are on their way, with their motion")
             async with asyncio.timeout(counted.audio_seconds + PATIENCE_S):
                 finished = await rendition.avatar.finished(conversation_id)
         finally:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import re
 import sys
 from collections.abc import Coroutine
 from importlib.metadata import version
@@ -24,6 +25,8 @@ from scripts.demo_report import LEFT_BEHIND, Published, tell, write_summary
 from scripts.trace_receiver import TraceReceiver
 
 DEVICE_ID = "demo"
+FACE_STANDS = "[Tt]he face is drawn by|no face is drawn"
+"""The edge client's log says so when its screen is open; it attaches before that."""
 START_S = 60.0
 """A program may take this long to start on a slow machine."""
 PICTURES_S = 300.0
@@ -33,6 +36,11 @@ PICTURES_S = 300.0
 def say(text: str) -> None:
     """Tell the person what goes on."""
     print(f"==> {text}", flush=True)
+
+
+def chosen(edge: Program) -> list[str]:
+    """What plays and what draws, and why, in the edge client's words."""
+    return re.findall(r"(?:INFO +edge_client\.sound|(?:INFO|WARNING) +edge_client\.face\.screens): (.*)", edge.said())
 
 
 async def attached(address: str, device_id: str) -> None:
@@ -85,6 +93,9 @@ async def run_pair(options: Options, environment: dict[str, str]) -> Published:
             address = (await relay.wait_for(r"listening on (\S+)", START_S))[1]
             say(f"starting the edge client; the relay listens on {address}")
             async with running("edge-client", edge_command(address, options), options.out / "edge.log", environment) as edge:
+                await edge.wait_for(FACE_STANDS, START_S)
+                for line in chosen(edge):
+                    say(line)
                 published = await while_running(conversation(address), relay, edge)
                 say("finished; the edge client makes film and pictures")
                 await edge.wait(PICTURES_S)

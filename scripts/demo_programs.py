@@ -34,13 +34,17 @@ class Program:
         """Whether it has not ended."""
         return self._process.returncode is None
 
+    def said(self) -> str:
+        """All of its output so far."""
+        return self.log.read_text(errors="replace")
+
     async def wait_for(self, pattern: str, seconds: float) -> re.Match[str]:
         """The first match in its output. Raises `DemoError` where it ends, or says nothing of the kind in time."""
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(seconds):
                 while True:
                     ended = not self.running
-                    if match := re.search(pattern, self.log.read_text(errors="replace")):
+                    if match := re.search(pattern, self.said()):
                         return match
                     if ended:
                         raise self.failure(f"ended with status {self._process.returncode}")
@@ -64,7 +68,7 @@ class Program:
 
     def failure(self, what: str) -> DemoError:
         """What went wrong, with the last lines that it said."""
-        lines = self.log.read_text(errors="replace").splitlines()[-15:]
+        lines = self.said().splitlines()[-15:]
         return DemoError("\n  ".join([f"{self.name} {what}. Its last lines, from {self.log}:", *lines]))
 
     async def stop(self) -> None:

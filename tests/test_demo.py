@@ -42,7 +42,7 @@ def test_demo_leaves_sound_pictures_trace_and_figures(tmp_path: Path) -> None:
     assert summary["playback_finished"]["position_ms"] == pytest.approx(summary["audio_seconds_sent"] * 1000, abs=20)
     assert summary["frames_shown"] > 0
     assert summary["keyframes_received"] > 0
-    assert summary["skew_ms"].keys() == {"p50", "p95", "p99", "max_abs", "mean"}
+    assert summary["skew_ms"].keys() >= {"p50", "p95", "p99", "max_abs", "mean"}
     with wave.open(str(tmp_path / "played.wav")) as played:
         assert played.getnframes() / played.getframerate() >= summary["audio_seconds_sent"]
     for name in ("face.gif", "contact-sheet.png", "skew.png"):

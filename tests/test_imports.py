@@ -9,8 +9,9 @@ import pytest
 
 from tests.data import PROJECT_ROOT
 
-AUDIO_AND_GL = frozenset({"pyaudio", "pygame", "OpenGL", "opuslib_next", "soxr", "edge_client"})
-RELAY_ONLY = frozenset({"relay_server", "grpc_reflection", "grpc_health", "grpc_channelz", "soundfile", "grpc_tools"})
+AUDIO_AND_GL = frozenset({"pyaudio", "pygame", "OpenGL", "opuslib_next", "edge_client"})
+RELAY_ONLY = frozenset({"relay_server", "grpc_channelz", "soundfile"})
+"""`import grpc` itself brings `grpc_health`, `grpc_reflection` and `grpc_tools` where they are installed."""
 HEAVY = frozenset({"grpc", "google", "opentelemetry", "pygame", "OpenGL", "PIL", "asyncio", "relay_server"})
 
 

@@ -56,7 +56,7 @@ def test_wheel_names_the_programs_and_the_licence(wheel: Path) -> None:
 @pytest.mark.parametrize(
     ("extra", "commands", "absent"),
     [
-        ("relay", ("relay-server", "relayctl"), {"pyaudio", "pygame-ce", "pyopengl", "soxr", "opuslib-next"}),
+        ("relay", ("relay-server", "relayctl"), {"pyaudio", "pygame-ce", "pyopengl", "opuslib-next"}),
         ("edge", ("edge-client",), {"grpcio-reflection", "grpcio-health-checking", "grpcio-channelz", "soundfile", "grpcio-tools"}),
     ],
 )

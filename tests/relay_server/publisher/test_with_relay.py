@@ -42,7 +42,7 @@ class Device:
         self._reassemblers = {kind: Reassembler(kind) for kind in Kind}
         self._playing: list[str] = []
         self.opened: list[ConversationOpen] = []
-        self.bytes: dict[tuple[str, Kind], bytes] = {}
+        self.bytes: dict[tuple[str, Kind], bytearray] = {}
         self.places: dict[tuple[str, Kind], list[tuple[int, int | None]]] = {}
         self.acknowledged = 0
         self.said: list[object] = []
@@ -88,7 +88,7 @@ class Device:
             key = (batch.conversation_id, payload.kind)
             whole = self._reassemblers[payload.kind].add(payload)
             if whole is not None:
-                self.bytes[key] = self.bytes.get(key, b"") + whole.data
+                self.bytes.setdefault(key, bytearray()).extend(whole.data)
                 self.places.setdefault(key, []).append((whole.seq, whole.pts_us))
             size = len(payload.data)
             await self._port.send(Credit(size, 0) if payload.kind is Kind.AUDIO else Credit(0, size))

@@ -27,7 +27,7 @@ from relay_server.observer import Observer
 from relay_server.performance import speech_desk
 from relay_server.relay import Relay
 from relay_server.service import admin, device, publisher
-from relay_server.sources.local import LocalSource
+from relay_server.sources.local.source import LocalSource
 from relay_server.sources.recording import RecordingSource
 from relay_server.sources.speech import SpeechSource
 from relay_server.telemetry import RelayTelemetry

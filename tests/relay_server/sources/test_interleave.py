@@ -1,0 +1,59 @@
+"""Audio and motion in the order in which they are published."""
+
+from __future__ import annotations
+
+import numpy as np
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from avatar_relay import weights
+from relay_server.sources.interleave import Interleaver
+from relay_server.sources.source import AudioChunk, MotionChunk
+
+RATE_HZ = 8_000
+NAMES = 2
+
+
+@given(
+    st.lists(st.tuples(st.integers(0, 3_000), st.integers(0, 20)), max_size=12),
+    st.sampled_from([25.0, 30.0]),
+)
+@settings(max_examples=100, deadline=None)
+def test_nothing_is_lost_and_motion_comes_first(pushes: list[tuple[int, int]], keyframes_per_second: float) -> None:
+    """All samples and rows come out in order; before the end, sound never overtakes the motion of its moment."""
+    out = Interleaver(RATE_HZ, keyframes_per_second)
+    samples = np.arange(sum(push[0] for push in pushes)).astype(np.int16)
+    rows = np.arange(NAMES * sum(push[1] for push in pushes), dtype=np.float32).reshape(-1, NAMES)
+    items: list[AudioChunk | MotionChunk] = []
+    frame = row = 0
+    for frames, count in pushes:
+        out.push_audio(samples[frame : frame + frames])
+        out.push_motion(rows[row : row + count])
+        frame, row = frame + frames, row + count
+        items += out.take()
+    live = len(items)
+    items += out.take(ended=True)
+    heard_s = shown_s = 0.0
+    for index, item in enumerate(items):
+        if isinstance(item, AudioChunk):
+            heard_s += len(item.data) / 2 / RATE_HZ
+            assert index >= live or shown_s >= heard_s - 1e-9
+        else:
+            shown_s += weights.count_keyframes(item.data, NAMES) / keyframes_per_second
+    audio = b"".join(item.data for item in items if isinstance(item, AudioChunk))
+    motion = b"".join(item.data for item in items if isinstance(item, MotionChunk))
+    assert audio == samples.astype("<i2").tobytes()
+    np.testing.assert_array_equal(weights.read(motion, NAMES), rows)
+    assert all(item.data for item in items)
+
+
+def test_sound_waits_for_its_motion() -> None:
+    """Sound alone stays inside until its motion is known or nothing follows."""
+    out = Interleaver(RATE_HZ, 30.0)
+    out.push_audio(np.zeros(RATE_HZ, np.int16))
+    assert out.take() == []
+    out.push_motion(np.zeros((4, NAMES), np.float32))
+    first, second = out.take()
+    assert isinstance(first, MotionChunk)
+    assert isinstance(second, AudioChunk)
+    assert len(second.data) == 1_600

@@ -1,0 +1,61 @@
+"""Phonemes and the mouths that say them."""
+
+from __future__ import annotations
+
+import pytest
+
+from relay_server.sources.mouth import OPEN_FROM, SHUT_BELOW, lip_opening, to_weights
+from relay_server.sources.visemes import LIPS_TOGETHER, SILENCE, is_bilabial, is_vowel, visemes_of
+
+
+def opening(ipa: str) -> float:
+    """Lip opening of a phoneme's first mouth."""
+    return float(lip_opening(to_weights(visemes_of(ipa)[0].mouth)))
+
+
+@pytest.mark.parametrize("ipa", ["p", "b", "m", "pʰ", "mː", "bʲ"])
+def test_bilabials_close_the_lips(ipa: str) -> None:
+    """Length and other marks change nothing."""
+    assert visemes_of(ipa)[0] is LIPS_TOGETHER
+    assert is_bilabial(ipa)
+    assert opening(ipa) < SHUT_BELOW
+
+
+@pytest.mark.parametrize("ipa", ["a", "ɑː", "iː", "u", "ə", "ɚ"[:1], "ɛ̃", "oʊ"])
+def test_vowels_open_the_lips(ipa: str) -> None:
+    """All vowels are seen to be open."""
+    assert opening(ipa) > OPEN_FROM
+    assert not is_bilabial(ipa)
+
+
+def test_open_vowels_open_further() -> None:
+    """As on the vowel chart."""
+    assert opening("ɑ") > opening("ɛ") > opening("ə") > opening("i")
+
+
+@pytest.mark.parametrize("ipa", ["", "ː", " ", "ˈ"])
+def test_pause(ipa: str) -> None:
+    """What has no letter is a pause."""
+    assert visemes_of(ipa) == (SILENCE,)
+
+
+def test_diphthong_has_two_mouths() -> None:
+    """One after the other."""
+    assert visemes_of("aɪ") == (visemes_of("a")[0], visemes_of("ɪ")[0])
+
+
+def test_affricate_is_its_fricative() -> None:
+    """The tongue's tip does not show."""
+    assert visemes_of("tʃ") == visemes_of("ʃ")
+    assert visemes_of("dʒ") == visemes_of("ʒ")
+
+
+def test_unknown_letter_is_said_in_the_middle() -> None:
+    """Every language has letters that charts leave out."""
+    assert visemes_of("ʘ") == visemes_of("ə")
+
+
+@pytest.mark.parametrize(("ipa", "vowel"), [("a", True), ("oʊ", True), ("əl", True), ("m", False), ("tʃ", False), ("", False)])
+def test_is_vowel(ipa: str, vowel: bool) -> None:
+    """By the first letter."""
+    assert is_vowel(ipa) is vowel

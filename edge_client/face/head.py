@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import io
 import zipfile
+import zlib
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -57,10 +59,10 @@ class Head:
 def load_head(path: Path = HEAD_FILE) -> Head:
     """Read a baked head. Raises `AssetError` when the file is missing, damaged, or baked for other blendshapes."""
     try:
-        with np.load(path, allow_pickle=False) as archive:
+        with np.load(io.BytesIO(path.read_bytes()), allow_pickle=False) as archive:
             arrays = {name: archive[name] for name in archive.files}
         return _head_from(arrays)
-    except (OSError, KeyError, ValueError, IndexError, zipfile.BadZipFile) as error:
+    except (OSError, EOFError, KeyError, ValueError, IndexError, zipfile.BadZipFile, zlib.error) as error:
         raise AssetError(f"the head {path} can not be read ({error}); reinstall, or bake it with scripts/bake_head.py") from error
 
 

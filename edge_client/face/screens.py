@@ -12,7 +12,7 @@ from typing import Literal, assert_never
 
 from edge_client.errors import AssetError, ScreenError
 from edge_client.face.renderer import Renderer
-from edge_client.face.window import connected_cards, has_desktop, start_sdl
+from edge_client.face.window import connected_cards, desktop_drivers, start_sdl
 
 RendererChoice = Literal["auto", "gles", "flat"]
 
@@ -60,7 +60,7 @@ def open_renderer(*, choice: RendererChoice, size: tuple[int, int], fullscreen: 
     """
     if not all(64 <= side <= 8192 for side in size):
         raise ScreenError(f"a picture of {size[0]}x{size[1]} pixels can not be: each side is 64 to 8192")
-    ways = places(choice, headless=headless, desktop=has_desktop(), cards=connected_cards())
+    ways = places(choice, headless=headless, desktop=bool(desktop_drivers()), cards=connected_cards())
     reasons: list[str] = []
     if not headless and ways[0].where == "off-screen":
         reasons.append("no window: neither DISPLAY nor WAYLAND_DISPLAY is set, and no screen is attached to a graphics card")
@@ -82,7 +82,7 @@ def _open(way: Place, size: tuple[int, int], fullscreen: bool) -> Renderer:
 
     whole = way.where == "console" or (fullscreen and way.where == "desktop")
     try:
-        start_sdl(_driver(way), way.card)
+        start_sdl(_drivers(way), way.card)
         if whole:
             size = pygame.display.get_desktop_sizes()[0]
         renderer = _make(way, size, pygame.FULLSCREEN if whole else 0)
@@ -98,10 +98,10 @@ def _open(way: Place, size: tuple[int, int], fullscreen: bool) -> Renderer:
     return renderer
 
 
-def _driver(way: Place) -> str | None:
+def _drivers(way: Place) -> str:
     match way.where:
         case "desktop":
-            return None
+            return desktop_drivers()
         case "console":
             return "kmsdrm"
         case "off-screen":

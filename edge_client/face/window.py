@@ -34,18 +34,23 @@ def connected_cards(root: Path = DRM_ROOT) -> list[int]:
     return sorted(cards)
 
 
-def has_desktop() -> bool:
-    """Whether the environment names an X or Wayland display."""
-    return bool(os.environ.get("DISPLAY") or os.environ.get("WAYLAND_DISPLAY"))
+def desktop_drivers() -> str:
+    """SDL's drivers for the displays that the environment names, as SDL wants them listed; empty without a desktop.
+
+    They are named, because SDL by its own choice draws off-screen, silently, when a display does not answer.
+    """
+    named = (("DISPLAY", "x11"), ("WAYLAND_DISPLAY", "wayland"))
+    return ",".join(driver for variable, driver in named if os.environ.get(variable))
 
 
-def start_sdl(driver: str | None, card: int | None = None) -> None:
-    """(Re)start SDL's video with a driver, or with its own choice for None. Raises `pygame.error`."""
+def start_sdl(drivers: str, card: int | None = None) -> None:
+    """(Re)start SDL's video with the first of some drivers that works, on the console with one DRM card. Raises `pygame.error`."""
     pygame.display.quit()
     for name, value in _SETTINGS.items():
         os.environ.setdefault(name, value)
-    _set("SDL_VIDEODRIVER", driver)
-    _set("SDL_KMSDRM_DEVICE_INDEX", None if card is None else str(card))
+    os.environ["SDL_VIDEODRIVER"] = drivers
+    if card is not None:
+        os.environ["SDL_KMSDRM_DEVICE_INDEX"] = str(card)
     pygame.display.init()
 
 
@@ -56,10 +61,3 @@ def poll_window() -> bool:
         if event.type == pygame.QUIT or (event.type == pygame.KEYDOWN and event.key == pygame.K_ESCAPE):
             stay = False
     return stay
-
-
-def _set(name: str, value: str | None) -> None:
-    if value is None:
-        os.environ.pop(name, None)
-    else:
-        os.environ[name] = value

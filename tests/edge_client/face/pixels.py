@@ -1,10 +1,11 @@
 """Measuring a face in a picture, by colour alone: the same way for the drawn head and the vector face, and for a screenshot of either.
 
-How the mouth is found: lips are the only large area in the picture's middle, lower part where red stands far above green compared
-with skin. The lips' box gives the middle columns. How the opening is measured there: going down from the upper lip, everything
+How the mouth is found: lips are the only large area in the middle of the picture's lower half where red stands far above green
+compared with skin. Their box gives the middle columns. How the opening is measured there: going down from the upper lip, everything
 between the first and the last pixel that is neither lip nor skin is the inside of the mouth: the dark cavity, white teeth, and the
-tongue, which is painted with more blue than green, lips and skin with less. The median over the columns counts. The thin dark line between shut lips is thinner than `LINE_PX` of a 480-pixel picture and counts as 0.
-Measured: opening grows with `jawOpen` without a step back, and follows the mesh within a few pixels (see `test_gles.py`).
+tongue, which is painted with more blue than green, lips and skin with less. The median over the columns counts. The thin dark line
+between shut lips is thinner than `LINE_PX` of a picture 480 pixels high and counts as 0. Measured: the opening grows with `jawOpen`
+without a step back, and lies within a few pixels of what the mesh predicts (`test_gles.py`) and of what is painted (`test_flat.py`).
 """
 
 from __future__ import annotations

@@ -1,0 +1,140 @@
+"""The drawn head, off-screen: pixels follow the mesh."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+
+from avatar_relay.arkit import ARKIT_NAMES
+from edge_client.face.camera import Camera
+from edge_client.face.head import Head
+from edge_client.face.renderer import Picture, Renderer
+from edge_client.face.rig import Rig
+from edge_client.face.stamp import read_stamp
+from edge_client.motion.pose import LEFT_EYE_ROTATION, RIGHT_EYE_ROTATION, Pose, neutral_pose
+from tests.edge_client.face.pixels import changed_part, mouth_box, mouth_opening_px
+from tests.edge_client.face.poses import pose_of, turned
+
+_BASE = {"mouthClose": {"jawOpen": 0.6}, "tongueOut": {"jawOpen": 0.6}}
+
+
+def _drawn(renderer: Renderer, pose: Pose) -> Picture:
+    renderer.draw(pose)
+    return renderer.read()
+
+
+def _predicted_opening_px(head: Head, rig: Rig, size: tuple[int, int], pose: Pose) -> float:
+    moved = rig.vertices(pose)[list(head.lips), :3]
+    upper, lower = Camera(*size).pixels(moved)
+    return float(lower[1] - upper[1])
+
+
+def _eye_pixels(head: Head, picture: Picture) -> Picture:
+    (x, y) = Camera(picture.shape[1], picture.shape[0]).pixels(head.eye_centres[:1])[0]
+    return picture[int(y) - 9 : int(y) + 9, int(x) - 16 : int(x) + 16]
+
+
+@pytest.mark.parametrize("name", ARKIT_NAMES)
+def test_every_shape_shows(gles: Renderer, name: str) -> None:
+    """Each of the 52 alone changes the picture."""
+    base = _BASE.get(name, {})
+    before, after = _drawn(gles, pose_of(**base)), _drawn(gles, pose_of(**base, **{name: 1.0}))
+    assert changed_part(before, after, 8) > 1e-4
+
+
+def test_lips_are_sealed_at_rest(gles: Renderer) -> None:
+    """In pixels: neither teeth nor cavity between the lips of a face at rest."""
+    picture = _drawn(gles, neutral_pose())
+    assert mouth_opening_px(picture) == 0
+    box = mouth_box(picture)
+    assert box is not None
+    assert 60 < box.width < 120
+    assert 20 < box.height < 60
+
+
+def test_the_mouth_in_pixels_follows_the_mesh(gles: Renderer, head: Head) -> None:
+    """The measured opening is the gap that the rig predicts for the same pose, projected by the camera."""
+    rig = Rig(head)
+    steps = np.linspace(0.2, 1, 7)
+    poses = [pose_of(jawOpen=jaw, mouthSmile=smile, mouthPucker=pucker) for smile, pucker in ((0, 0), (0.5, 0), (0, 0.5)) for jaw in steps]
+    seen = np.array([mouth_opening_px(_drawn(gles, pose)) for pose in poses])
+    predicted = np.array([_predicted_opening_px(head, rig, gles.size, pose) for pose in poses])
+    assert np.corrcoef(seen, predicted)[0, 1] > 0.99
+    assert np.abs(seen - predicted).max() < 6
+    assert (np.diff(seen.reshape(3, 7), axis=1) > 0).all()
+
+
+def test_mouth_close_shuts_an_open_jaw(gles: Renderer) -> None:
+    """A bilabial: the jaw hangs, the lips touch."""
+    assert mouth_opening_px(_drawn(gles, pose_of(jawOpen=0.5))) > 20
+    assert mouth_opening_px(_drawn(gles, pose_of(jawOpen=0.5, mouthClose=0.5))) < 5
+
+
+def test_eyelids_close(gles: Renderer, head: Head) -> None:
+    """With a blink the eye's place has the skin's colour all over: no white, no blue, no pupil."""
+    opened = _eye_pixels(head, _drawn(gles, neutral_pose())).astype(int)
+    shut = _eye_pixels(head, _drawn(gles, pose_of(eyeBlink=1))).astype(int)
+    assert ((opened[..., 2] > opened[..., 0]).mean()) > 0.1
+    assert ((shut[..., 2] > shut[..., 0]).mean()) < 0.01
+
+
+def test_gaze_moves_the_iris_the_right_way(gles: Renderer, head: Head) -> None:
+    """Towards the face's left is towards the picture's right."""
+
+    def iris_x(yaw: float) -> float:
+        pose = neutral_pose()
+        pose[LEFT_EYE_ROTATION] = pose[RIGHT_EYE_ROTATION] = (0, yaw, 0)
+        eye = _eye_pixels(head, _drawn(gles, pose)).astype(int)
+        blue = (eye[..., 2] > eye[..., 0] + 5) & (eye.sum(2) < 560)
+        return float(np.nonzero(blue)[1].mean())
+
+    assert iris_x(-0.3) + 3 < iris_x(0.0) < iris_x(0.3) - 3
+
+
+def test_the_head_turns_and_comes_back(gles: Renderer) -> None:
+    """Turned, the picture differs; at rest again it is the same to the pixel. The shoulders stay."""
+    rest = _drawn(gles, neutral_pose())
+    for head_turn in ((0.2, 0, 0), (0, -0.3, 0), (0, 0, 0.2)):
+        turned = _drawn(gles, turned(head=head_turn))
+        assert changed_part(rest, turned) > 0.03
+        assert changed_part(rest[-10:], turned[-10:]) < 0.02
+    assert (_drawn(gles, neutral_pose()) == rest).all()
+
+
+def test_what_was_shown_can_be_read(gles: Renderer) -> None:
+    """Reading after showing gives the same picture as reading before, stamp included."""
+    gles.draw(pose_of(jawOpen=0.4), stamp=77)
+    before = gles.read()
+    gles.show()
+    assert (gles.read() == before).all()
+    assert read_stamp(before) == 77
+
+
+def test_edges_are_smooth(gles: Renderer) -> None:
+    """Along the outline of the head there are colours between hair and background."""
+    row = _drawn(gles, neutral_pose())[120].astype(int)
+    steps = np.abs(np.diff(row, axis=0)).sum(1)
+    assert gles.name.startswith("OpenGL ES 3")
+    assert steps.max() < 250
+
+
+def test_the_rig_is_quick() -> None:
+    """One pose takes at most a millisecond when the program runs numpy on one thread, as it does."""
+    program = (
+        "import timeit, numpy\n"
+        "from edge_client.face.head import load_head\n"
+        "from edge_client.face.rig import Rig\n"
+        "rig, pose = Rig(load_head()), numpy.full(64, 0.3, numpy.float32)\n"
+        "print(min(timeit.repeat(lambda: rig.vertices(pose), number=20, repeat=10)) / 20)"
+    )
+    answer = subprocess.run(
+        [sys.executable, "-c", program],
+        env={"OPENBLAS_NUM_THREADS": "1", "PATH": "/usr/bin:/bin"},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert float(answer.stdout) <= 0.001

@@ -1,0 +1,61 @@
+"""The baked head: what is in the asset, and what happens without it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from avatar_relay.arkit import ARKIT_INDEX, ARKIT_NAMES
+from edge_client.errors import AssetError
+from edge_client.face.head import HEAD_FILE, Head, load_head
+
+
+def test_all_52_shapes_move_the_mesh(head: Head) -> None:
+    """The asset has ARKit's names in our order (else it is refused), and no shape is empty."""
+    moves = np.abs(head.deltas.reshape(len(ARKIT_NAMES), head.moving, 6)[..., :3]).max((1, 2))
+    assert dict(zip(ARKIT_NAMES, moves > 0.005, strict=True)) == dict.fromkeys(ARKIT_NAMES, True)
+
+
+@pytest.mark.parametrize("name", [name for name in ARKIT_NAMES if name.endswith("Left") and name not in ("jawLeft", "mouthLeft")])
+def test_left_is_the_faces_left(head: Head, name: str) -> None:
+    """A shape of the left side moves the side with x > 0 more, and its twin the other."""
+    deltas = np.abs(head.deltas.reshape(len(ARKIT_NAMES), head.moving, 6)[..., :3]).sum(2)
+    left_side = head.points[: head.moving, 0] > 0
+    for shape, side in ((name, left_side), (name.removesuffix("Left") + "Right", ~left_side)):
+        moved = deltas[ARKIT_INDEX[shape]]
+        assert moved[side].sum() > 1.5 * moved[~side].sum()
+
+
+def test_the_mesh_is_whole(head: Head) -> None:
+    """Triangles name existing vertices; normals have unit length; sizes suit a small device."""
+    assert int(max(head.triangles.max(), head.lash_triangles.max())) < len(head.points) <= 6500
+    assert np.allclose(np.linalg.norm(head.normals, axis=1), 1, atol=0.01)
+    assert all(np.isfinite(array).all() for array in (head.points, head.chart, head.shade, head.deltas))
+    assert HEAD_FILE.stat().st_size < 1_000_000
+
+
+def test_a_missing_head_is_an_asset_error(tmp_path: Path) -> None:
+    """The error names the file and what to do."""
+    with pytest.raises(AssetError, match=r"none\.npz.*bake_head"):
+        load_head(tmp_path / "none.npz")
+
+
+@pytest.mark.parametrize("keep", [0, 100, 200_000])
+def test_a_damaged_head_is_an_asset_error(tmp_path: Path, keep: int) -> None:
+    """A file cut short is refused, wherever it was cut."""
+    broken = tmp_path / "head.npz"
+    broken.write_bytes(HEAD_FILE.read_bytes()[:keep])
+    with pytest.raises(AssetError):
+        load_head(broken)
+
+
+def test_a_head_for_other_shapes_is_refused(tmp_path: Path) -> None:
+    """The names in the file must be ARKit's, in order."""
+    with np.load(HEAD_FILE) as archive:
+        arrays = {name: archive[name] for name in archive.files}
+    arrays["names"] = arrays["names"][::-1]
+    np.savez(tmp_path / "other.npz", **arrays)
+    with pytest.raises(AssetError, match="52"):
+        load_head(tmp_path / "other.npz")

@@ -1,0 +1,117 @@
+"""Choosing where to draw."""
+
+from __future__ import annotations
+
+import logging
+from pathlib import Path
+
+import pytest
+
+from edge_client.errors import AssetError, ScreenError
+from edge_client.face import gles as gles_module
+from edge_client.face import screens
+from edge_client.face.screens import Place, open_renderer, places
+from edge_client.face.window import connected_cards
+from edge_client.motion.pose import neutral_pose
+
+
+def test_the_desktop_comes_first_and_gl_before_the_vector_face() -> None:
+    """With a desktop the console is not touched."""
+    assert places("auto", headless=False, desktop=True, cards=[0]) == [
+        Place("gles", "desktop"),
+        Place("flat", "desktop"),
+        Place("gles", "off-screen"),
+        Place("flat", "off-screen"),
+    ]
+
+
+def test_every_card_with_a_screen_is_tried_on_the_console() -> None:
+    """GL on each card before the vector face on any."""
+    found = places("auto", headless=False, desktop=False, cards=[1, 2])
+    assert found[:4] == [Place("gles", "console", 1), Place("gles", "console", 2), Place("flat", "console", 1), Place("flat", "console", 2)]
+
+
+def test_headless_never_opens_a_window() -> None:
+    """Whatever screens there are."""
+    assert {place.where for place in places("auto", headless=True, desktop=True, cards=[0])} == {"off-screen"}
+
+
+def test_a_choice_is_kept() -> None:
+    """Only what was chosen is tried."""
+    assert {place.kind for place in places("flat", headless=False, desktop=True, cards=[])} == {"flat"}
+
+
+def test_connected_cards_are_read_from_the_kernel(tmp_path: Path) -> None:
+    """As on a Raspberry Pi 5: the GPU has no connectors, one of two display cards has a screen."""
+    for name, status in (("card1-HDMI-A-1", "disconnected"), ("card2-DSI-1", "connected"), ("card2-HDMI-A-2", "disconnected")):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "status").write_text(status + "\n")
+    (tmp_path / "card0").mkdir()
+    (tmp_path / "renderD128").mkdir()
+    assert connected_cards(tmp_path) == [2]
+    assert connected_cards(tmp_path / "none") == []
+
+
+def test_headless_opens_gl(caplog: pytest.LogCaptureFixture) -> None:
+    """Off-screen by GLES, without a warning."""
+    caplog.set_level(logging.INFO)
+    renderer = open_renderer(choice="auto", size=(320, 240), fullscreen=False, headless=True)
+    renderer.draw(neutral_pose())
+    assert renderer.read().shape == (240, 320, 3)
+    assert renderer.size == (320, 240)
+    assert "GL" in renderer.name
+    assert renderer.poll()
+    renderer.close()
+    assert not [record for record in caplog.records if record.levelno >= logging.WARNING]
+
+
+def test_without_gl_the_vector_face_is_drawn(monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> None:
+    """The reason is logged."""
+
+    def broken(*_: object) -> None:
+        raise AssetError("the head is gone")
+
+    monkeypatch.setattr(gles_module, "load_head", broken)
+    renderer = open_renderer(choice="auto", size=(320, 240), fullscreen=False, headless=True)
+    renderer.draw(neutral_pose())
+    assert "vector" in renderer.name
+    renderer.close()
+    assert "the head is gone" in caplog.text
+
+
+def test_without_any_screen_it_draws_off_screen_and_says_so(monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> None:
+    """A window was asked for and there is no place for one."""
+    monkeypatch.setattr(screens, "desktop_drivers", str)
+    monkeypatch.setattr(screens, "connected_cards", list)
+    renderer = open_renderer(choice="flat", size=(320, 240), fullscreen=False, headless=False)
+    renderer.close()
+    assert "off-screen" in renderer.name
+    assert "DISPLAY" in caplog.text
+
+
+def test_a_display_that_does_not_answer_is_passed_over(monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> None:
+    """A stale DISPLAY does not stop the program."""
+    monkeypatch.delenv("WAYLAND_DISPLAY", raising=False)
+    monkeypatch.setenv("DISPLAY", ":65500")
+    renderer = open_renderer(choice="flat", size=(320, 240), fullscreen=False, headless=False)
+    renderer.close()
+    assert "off-screen" in renderer.name
+    assert "No face by flat desktop" in caplog.text
+
+
+def test_when_nothing_works_the_error_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
+    """All reasons, and the packages."""
+
+    def broken(*_: object) -> None:
+        raise AssetError("the head is gone")
+
+    monkeypatch.setattr(gles_module, "load_head", broken)
+    with pytest.raises(ScreenError, match=r"the head is gone.*libgles2"):
+        open_renderer(choice="gles", size=(320, 240), fullscreen=False, headless=True)
+
+
+@pytest.mark.parametrize("size", [(0, 480), (800, -1), (100_000, 480)])
+def test_a_senseless_size_is_refused(size: tuple[int, int]) -> None:
+    """Before anything is opened."""
+    with pytest.raises(ScreenError, match="64 to 8192"):
+        open_renderer(choice="auto", size=size, fullscreen=False, headless=True)

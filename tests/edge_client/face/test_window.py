@@ -1,0 +1,86 @@
+"""A real window on a real X server, read back from the server by another process."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import numpy as np
+import pygame
+import pytest
+from PIL import Image
+
+from edge_client.face.renderer import Picture, Renderer
+from edge_client.face.screens import RendererChoice, open_renderer
+from edge_client.face.stamp import read_stamp
+from edge_client.motion.pose import Pose
+from tests.edge_client.face.pixels import mouth_opening_px
+from tests.edge_client.face.poses import pose_of
+
+SIZE = (800, 480)
+_GRAB = "import sys; from PIL import ImageGrab; ImageGrab.grab(xdisplay=sys.argv[1]).convert('RGB').save(sys.argv[2])"
+_PATIENCE_S = 10.0
+
+Grab = Callable[[], Picture]
+
+
+@pytest.fixture
+def grab(x_display: str, tmp_path: Path) -> Grab:
+    """The window's place on the screen as another process sees it; a window without a window manager lies in the middle."""
+
+    def take() -> Picture:
+        target = tmp_path / "screen.png"
+        subprocess.run([sys.executable, "-c", _GRAB, x_display, str(target)], check=True)
+        with Image.open(target) as image:
+            screen = np.asarray(image)
+        top, left = (screen.shape[0] - SIZE[1]) // 2, (screen.shape[1] - SIZE[0]) // 2
+        return screen[top : top + SIZE[1], left : left + SIZE[0]]
+
+    return take
+
+
+@pytest.fixture(params=["gles", "flat"])
+def window(request: pytest.FixtureRequest, x_display: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[Renderer]:
+    """A window of each renderer."""
+    monkeypatch.delenv("WAYLAND_DISPLAY", raising=False)
+    monkeypatch.setenv("DISPLAY", x_display)
+    choice: RendererChoice = request.param
+    renderer = open_renderer(choice=choice, size=SIZE, fullscreen=False, headless=False)
+    assert "x11" in renderer.name
+    yield renderer
+    renderer.close()
+
+
+def _seen(window: Renderer, grab: Grab, pose: Pose, stamp: int) -> Picture:
+    """Show until the screen has it: X works for itself, and the first pictures may come before the window is mapped."""
+    until = time.monotonic() + _PATIENCE_S
+    while time.monotonic() < until:
+        window.draw(pose, stamp=stamp)
+        window.show()
+        assert window.poll()
+        screen = grab()
+        if read_stamp(screen) == stamp:
+            return screen
+    pytest.fail(f"picture {stamp} never came to the screen")
+
+
+def test_the_screen_shows_what_was_drawn(window: Renderer, grab: Grab) -> None:
+    """Every picture by its stamp, pixel for pixel, with the mouth as wide open as the pose says."""
+    openings = []
+    for stamp, jaw in ((1, 0.0), (2, 0.3), (3, 0.7)):
+        screen = _seen(window, grab, pose_of(jawOpen=jaw), stamp)
+        difference = np.abs(screen.astype(int) - window.read()).max(2)
+        assert (difference > 40).mean() < 0.002
+        openings.append(mouth_opening_px(screen))
+    assert openings[0] == 0
+    assert 10 < openings[1] < openings[2]
+
+
+def test_closing_the_window_is_told(window: Renderer) -> None:
+    """`poll` says no more once a person closed the window."""
+    assert window.poll()
+    pygame.event.post(pygame.event.Event(pygame.QUIT))
+    assert not window.poll()

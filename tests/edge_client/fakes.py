@@ -96,13 +96,85 @@ class SteppedSink:
         return self.device.counters()
 
 
+class PlainSink:
+    """`AudioSink` without fades or gain: `heard` is exactly what was played, to the sample. Stepped by hand."""
+
+    def __init__(self, *, ahead_frames: int = 4 * PERIOD_FRAMES) -> None:
+        self.heard: list[Pcm] = []
+        self._feed: AudioFeed | None = None
+        self._ahead_frames = ahead_frames
+        self._held = np.zeros(0, np.int16)
+        self._pulled = 0
+        self._paused = False
+        self._anchor: Anchor | None = None
+
+    @property
+    def name(self) -> str:
+        """For people."""
+        return "plain"
+
+    @property
+    def rate_hz(self) -> int:
+        """Frames per second."""
+        return RATE_HZ
+
+    def start(self, feed: AudioFeed) -> None:
+        """Pull from this feed."""
+        self._feed = feed
+
+    def close(self) -> None:
+        """Nothing to give back."""
+
+    def step(self, time_us: int) -> None:
+        """Play 10 ms."""
+        assert self._feed is not None
+        if not self._paused:
+            pcm = self._feed.pull(PERIOD_FRAMES + self._ahead_frames - len(self._held))
+            self._held = np.concatenate((self._held, pcm))
+            self._pulled += len(pcm)
+        first = self._pulled - len(self._held)
+        block = self._held[:0] if self._paused else self._held[:PERIOD_FRAMES]
+        limit = first if self._paused else self._pulled
+        self._anchor = Anchor(float(first), time_us, 0.0 if self._paused else RATE_HZ, limit)
+        self._held = self._held[len(block) :]
+        self.heard.append(block)
+
+    def anchor(self) -> Anchor | None:
+        """See `AudioSink`."""
+        return self._anchor
+
+    def expect(self, expected: bool) -> None:
+        """Counts nothing."""
+
+    def clear(self) -> int:
+        """Silence with the next block."""
+        heard = self._pulled - len(self._held)
+        self._held = self._held[:0]
+        return heard
+
+    def pause(self) -> None:
+        """Hold."""
+        self._paused = True
+
+    def resume(self) -> None:
+        """Go on."""
+        self._paused = False
+
+    def set_volume(self, gain: float, *, muted: bool) -> None:
+        """Always loud."""
+
+    def counters(self) -> SinkCounters:
+        """Nothing goes wrong."""
+        return SinkCounters()
+
+
 @dataclass
 class Bench:
     """A playback engine on virtual time over real decoders: feed it, let time pass, look at what came out."""
 
     config: PlaybackConfig = field(default_factory=PlaybackConfig)
     observer: PlaybackObserver = NULL
-    sink: SteppedSink = field(default_factory=SteppedSink)
+    sink: SteppedSink | PlainSink = field(default_factory=SteppedSink)
     now_us: int = 1_000_000
     outputs: list[tuple[int, Output]] = field(default_factory=list)
     views: list[tuple[int, View]] = field(default_factory=list)
@@ -135,13 +207,15 @@ class Bench:
     @property
     def played(self) -> Pcm:
         """All that the device played."""
-        return np.concatenate(self.sink.blocks) if self.sink.blocks else np.zeros(0, np.int16)
+        blocks = self.sink.blocks if isinstance(self.sink, SteppedSink) else self.sink.heard
+        return np.concatenate(blocks) if blocks else np.zeros(0, np.int16)
 
     @property
     def sound(self) -> Pcm:
         """The samples that are not silence. Test signals hold no zero."""
         played = self.played
-        return played[played != 0]
+        sound: Pcm = played[played != 0]
+        return sound
 
     def events(self, conversation_id: str | None = None) -> list[PlayerEventBody]:
         """Player events in order, of one conversation or of all."""

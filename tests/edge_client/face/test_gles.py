@@ -98,9 +98,9 @@ def test_the_head_turns_and_comes_back(gles: Renderer) -> None:
     """Turned, the picture differs; at rest again it is the same to the pixel. The shoulders stay."""
     rest = _drawn(gles, neutral_pose())
     for head_turn in ((0.2, 0, 0), (0, -0.3, 0), (0, 0, 0.2)):
-        turned = _drawn(gles, turned(head=head_turn))
-        assert changed_part(rest, turned) > 0.03
-        assert changed_part(rest[-10:], turned[-10:]) < 0.02
+        moved = _drawn(gles, turned(head=head_turn))
+        assert changed_part(rest, moved) > 0.03
+        assert changed_part(rest[-10:], moved[-10:]) < 0.02
     assert (_drawn(gles, neutral_pose()) == rest).all()
 
 

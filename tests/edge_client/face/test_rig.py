@@ -105,8 +105,8 @@ def test_rotations_are_rotations(turn: tuple[float, float, float]) -> None:
 def test_a_turn_leaves_its_pivot(rig: Rig, head: Head) -> None:
     """The head turns about its joint; positive yaw brings the nose to the face's left, positive pitch down."""
     pivot = np.append(head.head_pivot, 1)
-    turned = about(rotation(np.array((0.3, 0.2, -0.1), np.float32)), head.head_pivot)
-    assert np.allclose(turned @ pivot, pivot, atol=1e-5)
+    matrix = about(rotation(np.array((0.3, 0.2, -0.1), np.float32)), head.head_pivot)
+    assert np.allclose(matrix @ pivot, pivot, atol=1e-5)
     nose = np.array((0, -0.3, 0.5, 1), np.float32)
     assert (rig.turn(turned(head=(0, 0.3, 0))) @ nose)[0] > 0.1
     assert (rig.turn(turned(head=(0.3, 0, 0))) @ nose)[1] < nose[1] - 0.1

@@ -1,0 +1,152 @@
+"""What a recording leaves, from pictures that a stage showed."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from avatar_relay.messages import Finished
+from edge_client.audio.sink import SinkCounters
+from edge_client.events import ConversationSummary, PlaybackState, PlaybackSummary, View
+from edge_client.face.renderer import Picture
+from edge_client.face.stage import ShownPicture, StageSummary
+from edge_client.lip_sync import SkewMeter, SkewRecord
+from edge_client.motion.pose import Pose, neutral_pose
+from edge_client.recording.recorder import TAIL_US, Recorder
+from edge_client.recording.report import RunFigures, summary_of
+from edge_client.recording.skew_plot import SIZE_PX, draw_skew
+
+
+class Canvas:
+    """A renderer whose picture can be read."""
+
+    name = "canvas"
+    size = (320, 240)
+
+    def __init__(self) -> None:
+        self.reads = 0
+
+    def draw(self, pose: Pose, *, stamp: int | None = None) -> None:
+        pass
+
+    def show(self) -> None:
+        pass
+
+    def read(self) -> Picture:
+        self.reads += 1
+        return np.full((240, 320, 3), self.reads % 256, np.uint8)
+
+    def poll(self) -> bool:
+        return True
+
+    def close(self) -> None:
+        pass
+
+
+def spoken(time_us: int, *, skew_us: int = 0, shown_us: int | None = None, conversation_id: str = "c-1") -> ShownPicture:
+    """A picture in a conversation whose sound is heard since 0."""
+    pts = time_us - skew_us if shown_us is None else shown_us
+    return ShownPicture(time_us, time_us, View(PlaybackState.PLAYING, conversation_id, time_us, neutral_pose(), 1.0, pts), time_us)
+
+
+def idle(time_us: int) -> ShownPicture:
+    """A picture while nothing is said."""
+    return ShownPicture(time_us, time_us, View(PlaybackState.IDLE), None)
+
+
+def run_of(recorder: Recorder, conversations: tuple[ConversationSummary, ...] = ()) -> RunFigures:
+    """Figures of a run with plain counters."""
+    playback = PlaybackSummary(2.0, 1.9, 1, 0.1, 40, 2, 3, 50, conversations)
+    return RunFigures(playback, SinkCounters(1, 4_800, 0, ""), "a sink", "canvas", StageSummary(61, 2, 2.0), recorder.skew, 1_000_000)
+
+
+def test_a_conversation_leaves_all_files(tmp_path: Path) -> None:
+    """Film, contact sheet, plot and figures, and nothing half written."""
+    recorder, canvas = Recorder(), Canvas()
+    for number in range(90):
+        recorder.shown(spoken(number * 33_333, skew_us=2_000), canvas)
+    finished = ConversationSummary("c-1", 10, 20, 30, 2_000_000, 2_000_000, Finished(1_900_000, False, "completed"))
+    recorder.write(tmp_path, run_of(recorder, (finished,)))
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["contact-sheet.png", "edge-summary.json", "face.gif", "skew.png"]
+    summary: dict[str, Any] = json.loads((tmp_path / "edge-summary.json").read_text())
+    assert summary["conversation_id"] == "c-1"
+    assert summary["skew_ms"]["p50"] == summary["skew_ms"]["p99"] == pytest.approx(2.0, abs=0.1)
+    assert summary["playback_finished"] == {"position_ms": 1_900.0, "interrupted": False, "reason": "completed"}
+    assert summary["first_payload"] == {"monotonic_us": 20, "unix_us": 1_000_020}
+    assert (summary["underruns"], summary["late_payloads"], summary["dropped_payloads"], summary["keyframes_received"]) == (1, 2, 3, 50)
+    assert (summary["frames_shown"], summary["frames_per_second"]) == (61, 30.0)
+
+
+def test_pictures_are_kept_in_conversations_and_a_little_after() -> None:
+    """Idle life is not filmed, nor read back; the face coming to rest is."""
+    recorder, canvas = Recorder(), Canvas()
+    for number in range(60):
+        recorder.shown(idle(number * 33_333), canvas)
+    assert canvas.reads == 0
+    recorder.shown(spoken(2_000_000), canvas)
+    for number in range(120):
+        recorder.shown(idle(2_033_333 + number * 33_333), canvas)
+    times = [still.time_us for still in recorder.film.stills]
+    assert times[0] == 2_000_000
+    assert 2_000_000 + TAIL_US - 200_000 < times[-1] < 2_000_000 + TAIL_US
+    assert len(times) == canvas.reads
+
+
+def test_a_face_that_stands_is_seen_between_pictures_too() -> None:
+    """One picture stands for half a second of sound: the hold is that long, and skew as people see it grows in between."""
+    recorder, canvas = Recorder(), Canvas()
+    recorder.shown(spoken(0), canvas)
+    recorder.shown(spoken(33_000), canvas)
+    recorder.shown(spoken(533_000), canvas)
+    skew = recorder.skew
+    assert skew.at_pictures.stats().max_abs_ms == 0
+    assert skew.at_heard.stats().max_abs_ms == pytest.approx(490, abs=11)
+    assert skew.longest_hold_us == pytest.approx(490_000, abs=11_000)
+
+
+def test_conversations_are_not_compared_with_each_other() -> None:
+    """From the end of one to the beginning of the next there is no skew."""
+    recorder, canvas = Recorder(), Canvas()
+    recorder.shown(spoken(9_000_000), canvas)
+    recorder.shown(spoken(9_033_000, conversation_id="c-2", shown_us=9_033_000), canvas)
+    assert recorder.skew.at_heard.stats().count == 0
+    assert recorder.skew.at_pictures.stats().max_abs_ms == 0
+
+
+def test_without_any_conversation_the_figures_say_so() -> None:
+    """Nothing is made up: None where it never came to that."""
+    summary = summary_of(run_of(Recorder()))
+    for name in ("conversation_id", "skew_ms", "playback_finished", "first_payload", "first_audio"):
+        assert summary[name] is None
+    assert summary["conversations"] == []
+
+
+def test_plot_shows_points_and_limits(tmp_path: Path) -> None:
+    """Blue points, green percentiles, red limits; and where nothing was measured a text instead."""
+    record = SkewRecord()
+    for number in range(300):
+        record.add(number * 33_333, (number % 7 - 3) * 4_000)
+    draw_skew(record, tmp_path / "full.png")
+    draw_skew(SkewMeter().at_pictures, tmp_path / "empty.png")
+    colours = {}
+    for name in ("full", "empty"):
+        with Image.open(tmp_path / f"{name}.png") as plot:
+            assert plot.size == SIZE_PX
+            colours[name] = {colour for count, colour in plot.getcolors(1 << 20) or [] if count > 100}
+    for colour in ((38, 102, 190), (20, 130, 70), (200, 40, 40)):
+        assert colour in colours["full"]
+        assert colour not in colours["empty"]
+
+
+@pytest.mark.parametrize("skew_us", [0, 50, -300_000, 2_000_000])
+def test_plot_takes_any_range(tmp_path: Path, skew_us: int) -> None:
+    """A single point, tiny and huge skew: the plot is made."""
+    record = SkewRecord()
+    record.add(0, skew_us)
+    draw_skew(record, tmp_path / "skew.png")
+    assert (tmp_path / "skew.png").stat().st_size > 1_000

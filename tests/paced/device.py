@@ -30,9 +30,10 @@ class Event:
 
 
 class PacedDevice:
-    """One configured device and its files. Samples get into the file in blocks: read it after the player was closed."""
+    """One configured device and its files, which are complete also when the player was killed."""
 
     def __init__(self, library: Path, folder: Path, *, fields: str = "") -> None:
+        """`fields` are added to the device's configuration, such as `ppm 100` (see the source)."""
         self.config = folder / "asound.conf"
         self._file = folder / "heard.raw"
         self._log = folder / "heard.log"
@@ -88,5 +89,13 @@ def paced_library() -> Path:
 def paced_device(paced_library: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[PacedDevice]:
     """A paced device with fresh files, as the only output of ALSA."""
     device = PacedDevice(paced_library, tmp_path)
+    monkeypatch.setenv("ALSA_CONFIG_PATH", str(device.config))
+    yield device
+
+
+@pytest.fixture
+def deep_paced_device(paced_library: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[PacedDevice]:
+    """The same with a buffer of 170 ms, which does not run dry on a loaded machine: for tests of exact samples."""
+    device = PacedDevice(paced_library, tmp_path, fields="buffer_min 8192")
     monkeypatch.setenv("ALSA_CONFIG_PATH", str(device.config))
     yield device

@@ -67,8 +67,10 @@ static void log_event(paced_t *paced, const char *event, int64_t time_ns)
 
 static void emit(paced_t *paced, const char *frames, uint64_t count)
 {
-	if (paced->file)
+	if (paced->file) {
 		fwrite(frames, paced->frame_bytes, count, paced->file);
+		fflush(paced->file); /* the process may be killed, and what was heard was heard */
+	}
 	paced->emitted += count;
 }
 
@@ -138,8 +140,6 @@ static int paced_stop(snd_pcm_ioplug_t *io)
 	paced_t *paced = io->private_data;
 	catch_up(paced);
 	log_event(paced, "stop", now_ns());
-	if (paced->file)
-		fflush(paced->file);
 	return 0;
 }
 

@@ -1,0 +1,330 @@
+"""Real PyAudio on real ALSA, in the real speaker process; behind ALSA the paced device keeps what was heard."""
+
+from __future__ import annotations
+
+import logging
+import os
+import signal
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+pytest.importorskip("pyaudio")
+from edge_client.audio.sink import Anchor, Pcm
+from edge_client.audio.sinks.pyaudio import PyAudioSink
+from edge_client.errors import SinkError
+from tests.paced.device import RATE_HZ, PacedDevice, deep_paced_device, paced_device, paced_library
+
+__all__ = ["deep_paced_device", "paced_device", "paced_library"]
+
+_log = logging.getLogger(__name__)
+
+_FADE = 480
+
+
+def _noise(seconds: float, seed: int = 1) -> Pcm:
+    """Noise that no fade of 480 steps rounds to zero, so that silence in between can be told from it."""
+    chance = np.random.default_rng(seed)
+    count = round(seconds * RATE_HZ)
+    noise: Pcm = (chance.integers(2_000, 30_000, count) * chance.choice([-1, 1], count)).astype(np.int16)
+    return noise
+
+
+class ArrayFeed:
+    """Gives an array, as much as is asked for; more can be added at any time."""
+
+    def __init__(self, samples: Pcm) -> None:
+        self._lock = threading.Lock()
+        self._samples = samples
+        self._given = 0
+
+    def pull(self, frames: int) -> Pcm:
+        with self._lock:
+            given = self._samples[self._given : self._given + frames]
+            self._given += len(given)
+            return given
+
+    @property
+    def given(self) -> int:
+        with self._lock:
+            return self._given
+
+    def wait_until_given(self) -> None:
+        """Wait until all was pulled."""
+        deadline = time.monotonic() + 10
+        while self.given < len(self._samples):
+            assert time.monotonic() < deadline
+            time.sleep(0.01)
+
+    def add(self, samples: Pcm) -> None:
+        with self._lock:
+            self._samples = np.concatenate([self._samples, samples])
+
+    def end(self) -> None:
+        """Forget what was not pulled."""
+        with self._lock:
+            self._samples = self._samples[: self._given]
+
+
+@contextmanager
+def _playing(feed: ArrayFeed, **options: int) -> Iterator[PyAudioSink]:
+    sink = PyAudioSink(device="paced", **options)
+    sink.start(feed)
+    try:
+        yield sink
+    finally:
+        sink.close()
+
+
+def _wait_until_heard(sink: PyAudioSink, frame: int) -> Anchor:
+    deadline = time.monotonic() + 10
+    while time.monotonic() < deadline:
+        anchor = sink.anchor()
+        if anchor is not None and anchor.frame >= frame:
+            return anchor
+        time.sleep(0.01)
+    raise AssertionError(f"frame {frame} was not heard in 10 s; {sink.anchor()}, {sink.counters()}")
+
+
+def _speaker_pid() -> int:
+    """The process id of this test's one speaker process."""
+    for entry in Path("/proc").iterdir():
+        if not entry.name.isdigit():
+            continue
+        try:
+            command, status = (entry / "cmdline").read_bytes(), (entry / "status").read_text()
+        except OSError:
+            continue
+        if b"edge_client.audio.speaker" in command and f"PPid:\t{os.getpid()}\n" in status:
+            return int(entry.name)
+    raise AssertionError("no speaker process")
+
+
+def test_heard_is_what_was_given(deep_paced_device: PacedDevice) -> None:
+    """Three seconds of noise come out behind ALSA sample for sample, the first and the last included."""
+    noise = _noise(3.0)
+    feed = ArrayFeed(noise)
+    with _playing(feed) as sink:
+        assert sink.name == "PyAudio on ALSA, paced"
+        sink.expect(True)
+        feed.wait_until_given()
+        sink.expect(False)
+        assert sink.counters().underruns == 0
+    assert np.array_equal(deep_paced_device.heard_between_first_and_last_sound(), noise)
+
+
+def test_content_after_idle_starts_at_once(deep_paced_device: PacedDevice) -> None:
+    """Two pieces with silence between them: each is whole, and the second waits for no buffer to fill."""
+    first, second = _noise(0.3), _noise(0.3, seed=2)
+    feed = ArrayFeed(first)
+    with _playing(feed) as sink:
+        _wait_until_heard(sink, len(first))
+        anchor = sink.anchor()
+        assert anchor is not None
+        assert (anchor.frame, anchor.rate_hz, anchor.limit_frame) == (len(first), 0, len(first))
+        time.sleep(0.1)
+        added_at = time.monotonic()
+        feed.add(second)
+        sink.expect(True)
+        _wait_until_heard(sink, len(first) + 1)
+        assert time.monotonic() - added_at < 0.5
+        sink.expect(False)
+    heard = deep_paced_device.heard_between_first_and_last_sound()
+    assert np.array_equal(heard[: len(first)], first)
+    assert not heard[len(first) : -len(second)].any()
+    assert np.array_equal(heard[-len(second) :], second)
+
+
+def test_clear_tells_the_last_frame_that_was_heard(deep_paced_device: PacedDevice) -> None:
+    """What `clear` returns is what the capture ends with; what is given afterwards is heard whole, under the next index."""
+    first, second = _noise(5.0), _noise(0.3, seed=3)
+    feed = ArrayFeed(first)
+    with _playing(feed) as sink:
+        _wait_until_heard(sink, RATE_HZ // 2)
+        feed.end()
+        heard_end = sink.clear()
+        given = feed.given
+        _wait_until_heard(sink, heard_end)
+        time.sleep(0.05)
+        feed.add(second)
+        last = _wait_until_heard(sink, given + len(second))
+        assert last.limit_frame == given + len(second)
+        assert sink.counters().underruns == 0
+    heard = deep_paced_device.heard_between_first_and_last_sound()
+    before, between, after = heard[:heard_end], heard[heard_end : -len(second)], heard[-len(second) :]
+    assert np.array_equal(before[: heard_end - _FADE], first[: heard_end - _FADE])
+    assert before.all()
+    assert not between.any()
+    assert np.array_equal(after, second)
+
+
+def test_clear_does_not_wait_for_a_pull_that_waits_for_its_caller(deep_paced_device: PacedDevice) -> None:
+    """A caller that holds the lock that `pull` wants gets its answer all the same."""
+    lock = threading.Lock()
+
+    class LockedFeed(ArrayFeed):
+        def pull(self, frames: int) -> Pcm:
+            with lock:
+                return super().pull(frames)
+
+    with _playing(LockedFeed(_noise(5.0))) as sink:
+        _wait_until_heard(sink, RATE_HZ // 4)
+        with lock:
+            time.sleep(0.1)
+            began = time.monotonic()
+            assert sink.clear() > RATE_HZ // 4
+            assert time.monotonic() - began < 0.4
+
+
+def test_pause_loses_nothing(deep_paced_device: PacedDevice) -> None:
+    """Around a pause each frame is heard once: 480 fading out, 480 fading in, all others untouched."""
+    noise = _noise(1.5)
+    feed = ArrayFeed(noise)
+    with _playing(feed) as sink:
+        sink.expect(True)
+        _wait_until_heard(sink, RATE_HZ // 2)
+        sink.pause()
+        time.sleep(0.4)
+        held = sink.anchor()
+        assert held is not None
+        assert held.rate_hz == 0
+        sink.resume()
+        feed.wait_until_given()
+        sink.expect(False)
+        assert sink.counters().underruns == 0
+    end = int(held.frame)
+    heard = deep_paced_device.heard_between_first_and_last_sound()
+    assert np.array_equal(heard[: end - _FADE], noise[: end - _FADE])
+    assert heard[: end - 1].all()
+    rest = len(noise) - end
+    assert not heard[end - 1 : len(heard) - rest].any()
+    assert heard[-rest:].all()
+    assert np.array_equal(heard[_FADE - rest :], noise[end + _FADE :])
+
+
+def test_volume(deep_paced_device: PacedDevice) -> None:
+    """Half the gain from the start is half the samples, rounded."""
+    noise = _noise(0.3)
+    sink = PyAudioSink(device="paced")
+    sink.set_volume(0.5, muted=False)
+    sink.start(ArrayFeed(noise))
+    _wait_until_heard(sink, len(noise))
+    sink.close()
+    assert np.array_equal(deep_paced_device.heard_between_first_and_last_sound(), np.rint(noise * np.float32(0.5)).astype(np.int16))
+
+
+def test_killed_speaker_is_started_again(deep_paced_device: PacedDevice) -> None:
+    """After kill -9 a new process goes on at the last frame that was heard, and says why."""
+    noise = _noise(2.0)
+    with _playing(ArrayFeed(noise)) as sink:
+        _wait_until_heard(sink, RATE_HZ // 2)
+        pid, killed_ns = _speaker_pid(), time.monotonic_ns()
+        os.kill(pid, signal.SIGKILL)
+        _wait_until_heard(sink, len(noise))
+        counters = sink.counters()
+        assert counters.restarts == 1
+        assert counters.last_fault == "the speaker process ended, killed by SIGKILL"
+    heard = deep_paced_device.heard_between_first_and_last_sound()
+    silent = np.flatnonzero(heard == 0)
+    before, after = heard[: silent[0]], heard[silent[-1] + 1 :]
+    assert np.array_equal(before, noise[: len(before)])
+    assert np.array_equal(after, noise[len(noise) - len(after) :])
+    start = deep_paced_device.events()[0]
+    heard_when_killed = (killed_ns - start.time_ns) * 1e-9 * RATE_HZ - int(np.flatnonzero(deep_paced_device.samples())[0])
+    error_ms = (len(noise) - len(after) - heard_when_killed) / RATE_HZ * 1e3
+    _log.info("resumed %.2f ms after the last frame that was heard", error_ms)
+    assert abs(error_ms) < 20
+
+
+def test_closes_while_the_device_is_lost(paced_device: PacedDevice, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A device that does not come back is tried again and again; the position stands, and closing does not wait."""
+    sink = PyAudioSink(device="paced")
+    sink.start(ArrayFeed(_noise(5.0)))
+    _wait_until_heard(sink, RATE_HZ // 10)
+    (tmp_path / "empty.conf").write_text("", encoding="ascii")
+    monkeypatch.setenv("ALSA_CONFIG_PATH", str(tmp_path / "empty.conf"))
+    os.kill(_speaker_pid(), signal.SIGKILL)
+    deadline = time.monotonic() + 5
+    while sink.counters().restarts == 0 and time.monotonic() < deadline:
+        time.sleep(0.01)
+    time.sleep(0.4)
+    first, second = sink.anchor(), sink.anchor()
+    assert first is not None
+    assert second is not None
+    assert first.frame == second.frame >= RATE_HZ // 10
+    assert first.rate_hz == 0
+    assert sink.clear() == first.frame
+    began = time.monotonic()
+    sink.close()
+    assert time.monotonic() - began < 3
+
+
+def test_device_that_is_not_there(paced_device: PacedDevice) -> None:
+    """The error names what there is."""
+    with pytest.raises(SinkError, match=r"'usb' is none of the outputs: .*paced"):
+        PyAudioSink(device="usb").start(ArrayFeed(_noise(0.1)))
+
+
+@pytest.mark.parametrize("ppm", [0, 300])
+def test_anchor_follows_the_device(paced_library: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, ppm: int) -> None:
+    """The position that the sink tells is the device's own, also where its clock runs fast; and it never goes back."""
+    device = PacedDevice(paced_library, tmp_path, fields=f"ppm {ppm} buffer_min 4096")
+    monkeypatch.setenv("ALSA_CONFIG_PATH", str(device.config))
+    told: list[tuple[int, float]] = []
+    with _playing(ArrayFeed(_noise(2.0))) as sink:
+        _wait_until_heard(sink, 1)
+        while len(told) < 150:
+            anchor = sink.anchor()
+            assert anchor is not None
+            told.append((anchor.time_us, anchor.frame))
+            time.sleep(0.01)
+    start = next(event for event in device.events() if event.kind == "start")
+    first_frame = int(np.flatnonzero(device.samples())[0])
+    rate_hz = RATE_HZ * (1 + ppm * 1e-6)
+    times_us, frames = np.array(told).T
+    true_frames = start.frame + (times_us - start.time_ns / 1e3) * 1e-6 * rate_hz - first_frame
+    error_ms = np.abs(frames - true_frames) / RATE_HZ * 1e3
+    figures = {"p50": float(np.median(error_ms)), "p99": float(np.quantile(error_ms, 0.99)), "max": float(error_ms.max())}
+    _log.info("anchor error in ms at %s ppm: %s", ppm, figures)
+    assert figures["p99"] <= 1.0
+    assert np.all(np.diff(frames) > -0.01 * RATE_HZ / 1e3)
+
+
+def test_starving_is_counted_once_each(deep_paced_device: PacedDevice) -> None:
+    """Content that is due and missing is one underrun however long it lasts, with the silence it made."""
+    first, second = _noise(0.3), _noise(0.3, seed=2)
+    feed = ArrayFeed(first)
+    with _playing(feed) as sink:
+        _wait_until_heard(sink, 1)
+        sink.expect(True)
+        _wait_until_heard(sink, len(first))
+        time.sleep(0.2)
+        feed.add(second)
+        _wait_until_heard(sink, len(first) + RATE_HZ // 100)
+        sink.expect(False)
+        _wait_until_heard(sink, len(first) + len(second))
+        counters = sink.counters()
+    assert counters.underruns == 1
+    assert counters.silence_frames >= 0.2 * RATE_HZ
+    assert "1 times no content in time" in counters.last_fault
+
+
+def test_device_that_runs_dry_is_counted_once(paced_device: PacedDevice) -> None:
+    """A process that is held up longer than the device's buffer: the device's underflow is one underrun."""
+    with _playing(ArrayFeed(_noise(3.0))) as sink:
+        _wait_until_heard(sink, RATE_HZ // 4)
+        before = sink.counters().underruns
+        pid = _speaker_pid()
+        os.kill(pid, signal.SIGSTOP)
+        time.sleep(0.25)
+        os.kill(pid, signal.SIGCONT)
+        _wait_until_heard(sink, RATE_HZ)
+        counters = sink.counters()
+    xruns = sum(event.kind == "xrun" for event in paced_device.events())
+    assert before < counters.underruns <= xruns
+    assert "device ran dry" in counters.last_fault

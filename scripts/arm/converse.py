@@ -16,23 +16,15 @@ import numpy as np
 from avatar_relay.reasons import FinishReason
 from avatar_relay.tracing import telemetry_off
 from edge_client.audio.sink import Pcm
-from relay_server.sources.source import AudioChunk, TextSpeech
-from relay_server.sources.speech import SpeechSource
-from scripts.demo_backend import Script, speak
-from scripts.demo_pair import attached
+from relay_server.sources.local.source import LocalSource
+from relay_server.sources.source import FileSpeech
+from scripts.demo_backend import CLIP, Script, speak
+from scripts.demo_pair import attached, while_running
 from scripts.demo_programs import python, running
 from scripts.demo_report import Published
 
 DEVICE_ID = "arm"
-TEXT = "A face on a small machine."
 START_S = 120.0
-
-
-async def spoken() -> tuple[Pcm, int]:
-    """The sound that the backend will publish, and its rate."""
-    performance = await SpeechSource().perform(TextSpeech(TEXT))
-    data = b"".join([item.data async for item in performance.items if isinstance(item, AudioChunk)])
-    return np.frombuffer(data, "<i2"), performance.audio_format.sample_rate_hz
 
 
 def tell(text: str) -> None:
@@ -40,33 +32,37 @@ def tell(text: str) -> None:
     print(f"  {text}", flush=True)
 
 
+async def conversation(address: str) -> Published:
+    """What the backend does."""
+    async with asyncio.timeout(START_S):
+        await attached(address, DEVICE_ID)
+    script = Script(LocalSource(), FileSpeech(CLIP), CLIP.name)
+    return await speak(address, DEVICE_ID, script, seconds=None, telemetry=telemetry_off(), say=tell)
+
+
 async def converse(arm_python: str, out: Path, rate_hz: int) -> Published:
     """Relay here, edge client there, one conversation."""
-    async with running(
-        "relay-server", [*python("relay_server"), "--listen", "127.0.0.1:0", "--log-level", "info"], out / "relay.log", {}
-    ) as relay:
+    relay_command = [*python("relay_server"), "--listen", "127.0.0.1:0", "--log-level", "info"]
+    async with running("relay-server", relay_command, out / "relay.log", {}) as relay:
         address = (await relay.wait_for(r"listening on (\S+)", START_S))[1]
         command = [arm_python, "-m", "edge_client", "--relay", address, "--device-id", DEVICE_ID, "--headless"]
         command += ["--audio-sink", "wav", "--rate-hz", str(rate_hz), "--renderer", "flat", "--size", "320x192"]
         command += ["--pictures-per-second", "5", "--record", str(out), "--exit-after-finished", "1"]
         async with running("edge-client on aarch64", command, out / "edge.log", {}) as edge:
-            async with asyncio.timeout(START_S):
-                await attached(address, DEVICE_ID)
-            script = Script(SpeechSource(), TextSpeech(TEXT), "a sentence")
-            published = await speak(address, DEVICE_ID, script, seconds=None, telemetry=telemetry_off(), say=tell)
+            published = await while_running(conversation(address), relay, edge)
             await edge.wait(START_S)
     return published
 
 
-def recorded(path: Path) -> Pcm:
-    """The samples of a WAV file."""
+def samples(path: Path) -> tuple[Pcm, int]:
+    """The samples of a WAV file, and their rate."""
     with wave.open(str(path)) as file:
-        return np.frombuffer(file.readframes(file.getnframes()), "<i2")
+        return np.frombuffer(file.readframes(file.getnframes()), "<i2"), file.getframerate()
 
 
 def compare(out: Path, sent: Pcm) -> str:
     """What the device left, against what was published. Emulation is slow, so silence may come in between."""
-    heard = recorded(out / "played.wav")
+    heard, _ = samples(out / "played.wav")
     if not np.array_equal(heard[heard != 0], sent[sent != 0]):
         raise SystemExit(f"{np.count_nonzero(heard)} samples were played of {np.count_nonzero(sent)}, or other ones")
     summary = json.loads((out / "edge-summary.json").read_text())
@@ -80,7 +76,7 @@ def main(arm_python: str, folder: str) -> None:
     """Run it, and compare what was recorded with what was published."""
     out = Path(folder)
     out.mkdir(parents=True, exist_ok=True)
-    sent, rate_hz = asyncio.run(spoken())
+    sent, rate_hz = samples(CLIP)
     published = asyncio.run(converse(arm_python, out, rate_hz))
     if published.reason != FinishReason.COMPLETED:
         raise SystemExit(f"the conversation ended otherwise: {published}")

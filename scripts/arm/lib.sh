@@ -64,13 +64,17 @@ arm_python_version() {
   basename "$(readlink "$ARM/root/usr/bin/python3")" | sed s/python//
 }
 
-# Writes $ARM/python: runs the sysroot's Python on the project's sources.
-write_arm_python() {
+# Puts the project's own wheel into $ARM/project, and writes $ARM/python, which runs the sysroot's Python with all of it.
+install_project() {
+  rm -rf "$ARM/project"
+  mkdir "$ARM/project"
+  quiet_unless_it_fails "$PYTHON" -m pip wheel --no-deps -w "$ARM/project" "$ROOT"
+  unzip -q -d "$ARM/project" "$ARM"/project/*.whl
   cat >"$ARM/python" <<EOS
 #!/usr/bin/env bash
-exec qemu-aarch64-static -L "$ARM/root" -E PYTHONPATH="$ROOT:$ROOT/proto:$ARM/site" -E PYTHONPYCACHEPREFIX="$ARM/pycache" \\
+exec qemu-aarch64-static -L "$ARM/root" -E PYTHONPATH="$ARM/project:$ARM/site" -E PYTHONPYCACHEPREFIX="$ARM/pycache" \\
   -E LD_LIBRARY_PATH="$ARM/root/usr/lib/aarch64-linux-gnu" -E ALSA_CONFIG_DIR="$ARM/root/usr/share/alsa" \\
-  -E ALSA_PLUGIN_DIR="$ARM/root/usr/lib/aarch64-linux-gnu/alsa-lib" "$ARM/root/usr/bin/python$(arm_python_version)" "\$@"
+  -E ALSA_PLUGIN_DIR="$ARM/root/usr/lib/aarch64-linux-gnu/alsa-lib" "$ARM/root/usr/bin/python$(arm_python_version)" -P "\$@"
 EOS
   chmod +x "$ARM/python"
 }

@@ -141,6 +141,7 @@ class OggOpusDecoder:
         self._page_count = 0
         self._faults: list[str] = []
         self._ready: list[Pcm] = []
+        self._failed = False
         self._finished = False
 
     @property
@@ -153,6 +154,7 @@ class OggOpusDecoder:
 
         Raises `UndecodableError` where something in them is wrong; what is good beside it comes with the next call.
         """
+        self._failed = False
         try:
             for page in self._pages.feed(data):
                 self._page_count += 1
@@ -162,8 +164,19 @@ class OggOpusDecoder:
         return self._give()
 
     def conceal(self, frames: int) -> Pcm:
-        """libopus's concealment for up to 60 ms, then silence. A page that waited for its rest is dropped."""
-        self._pages.drop_pending()
+        """libopus's concealment for up to 60 ms, then silence.
+
+        After an error of `decode` it stands for that payload, and what was good in it comes first. Else it stands for one
+        that did not come, and a page that waited for its rest is dropped.
+        """
+        if not self._failed:
+            self._pages.drop_pending()
+        good = self._give()
+        missing = max(0, frames - len(good))
+        self._ready = [good[frames:]]
+        return np.concatenate([good[:frames], self._conceal(missing)])
+
+    def _conceal(self, frames: int) -> Pcm:
         return self._link.conceal(frames) if self._link is not None else np.zeros(frames, np.int16)
 
     def finish(self) -> Pcm:
@@ -181,6 +194,7 @@ class OggOpusDecoder:
         if self._faults:
             text = "; ".join(self._faults[:3])
             self._faults.clear()
+            self._failed = True
             raise UndecodableError(f"Ogg Opus, {self._page_count} pages in: {text}")
         pieces, self._ready = self._ready, []
         return np.concatenate(pieces) if pieces else np.zeros(0, np.int16)

@@ -21,7 +21,7 @@ from edge_client.audio.speaker.memory import GAIN_ONE, Control, Status
 from edge_client.audio.speaker.process import SpeakerProcess
 from edge_client.errors import SinkError
 
-_log = logging.getLogger(__name__)
+logger = logging.getLogger(__name__)
 
 DEFAULT_BUFFER_FRAMES = 1_024
 """21 ms at 48 kHz: the smallest buffer without underruns on a busy machine; ALSA then holds two of them."""
@@ -86,7 +86,7 @@ class PyAudioSink:
         speaker = self._new_speaker()
         with self._changed:
             self._adopt(speaker)
-        _log.info("playing into %s", self.name)
+        logger.info("playing into %s", self.name)
         self._threads = [
             threading.Thread(target=self._feed_loop, args=(feed,), name="speaker-feeder", daemon=True),
             threading.Thread(target=self._supervise, args=(speaker,), name="speaker-supervisor", daemon=True),
@@ -250,7 +250,7 @@ class PyAudioSink:
     def _report_underruns(self) -> None:
         counters = self._counters()
         if counters.underruns > self._reported_underruns:
-            _log.warning("audio underruns: %s more; %s", counters.underruns - self._reported_underruns, counters.last_fault)
+            logger.warning("audio underruns: %s more; %s", counters.underruns - self._reported_underruns, counters.last_fault)
             self._reported_underruns = counters.underruns
 
     # The threads.
@@ -294,7 +294,7 @@ class PyAudioSink:
                     return
                 self._retire(fault=reason)
             speaker.close()
-            _log.warning("lost the audio device, opening it again: %s", reason)
+            logger.warning("lost the audio device, opening it again: %s", reason)
             reopened = self._reopen()
             if reopened is None:
                 return
@@ -310,12 +310,12 @@ class PyAudioSink:
             try:
                 speaker = self._new_speaker()
             except SinkError as error:
-                _log.warning("can not open the audio device, attempt %s: %s", attempt + 1, error)
+                logger.warning("can not open the audio device, attempt %s: %s", attempt + 1, error)
                 continue
             with self._changed:
                 if not self._closing:
                     self._adopt(speaker)
-                    _log.info("playing into %s again", self.name)
+                    logger.info("playing into %s again", self.name)
                     return speaker
             speaker.close()
         return None

@@ -34,6 +34,11 @@ def _decode(stream: bytes, *, decoder: AudioDecoder | None = None, seed: int = 0
     return np.concatenate([*pieces, decoder.finish()])
 
 
+def _renumbered(page: bytes, sequence: int) -> bytes:
+    page = page[:18] + sequence.to_bytes(4, "little") + bytes(4) + page[26:]
+    return page[:22] + page_checksum(page).to_bytes(4, "little") + page[26:]
+
+
 def _within_one_step(heard: Pcm, wanted: Pcm) -> bool:
     return len(heard) == len(wanted) and bool(np.abs(heard.astype(int) - wanted).max() <= 1)
 
@@ -208,6 +213,21 @@ def test_bad_packet_in_a_good_page(short_pages: tuple[bytes, Pcm]) -> None:
         decoder.decode(bad + pages[7])
     tail = decoder.decode(b"".join(pages[8:]))
     assert len(head) + len(tail) == len(wanted)
+
+
+def test_concealment_after_an_error_begins_with_what_was_good(short_pages: tuple[bytes, Pcm]) -> None:
+    """A payload with a bad packet and a good page: its concealment holds the good samples, and nothing is counted twice."""
+    stream, wanted = short_pages
+    pages = split_pages(stream)
+    serial = int.from_bytes(pages[0][14:18], "little")
+    decoder = OggOpusDecoder()
+    head = decoder.decode(b"".join(pages[:6]))
+    bad = make_page([b"\x03"], granule=int.from_bytes(pages[5][6:14], "little"), sequence=6, serial=serial)
+    with pytest.raises(UndecodableError, match="one byte"):
+        decoder.decode(bad + _renumbered(pages[6], 7))
+    concealed = decoder.conceal(2_500)
+    assert len(concealed) == 2_500
+    assert np.array_equal(concealed[:1_920], wanted[len(head) : len(head) + 1_920])
 
 
 def test_no_page_for_long(short_pages: tuple[bytes, Pcm]) -> None:

@@ -11,5 +11,6 @@ settings.register_profile("suite", deadline=None, max_examples=100, print_blob=T
 settings.load_profile("suite")
 
 # A developer's own exporters, screen and relay address must not reach the code under test.
-for name in [name for name in os.environ if name.startswith(("OTEL_", "AVATAR_RELAY_", "EDGE_CLIENT_", "RELAY_SERVER_")) and name != "AVATAR_RELAY_TEST_DATA"]:
+SETTINGS = ("OTEL_", "AVATAR_RELAY_", "EDGE_CLIENT_")
+for name in [name for name in os.environ if name.startswith(SETTINGS) and name != "AVATAR_RELAY_TEST_DATA"]:
     del os.environ[name]

@@ -32,7 +32,7 @@ from edge_client.audio.sink import AudioSink
 from edge_client.audio.sinks.wav import WavTap
 from edge_client.config import EdgeConfig
 from edge_client.errors import EdgeError, ScreenError
-from edge_client.events import FrameStarvation, PlaybackConfig
+from edge_client.events import FrameStarvation, Output, PlaybackConfig
 from edge_client.face.renderer import Renderer
 from edge_client.link_thread import LinkThread
 from edge_client.motion.decoders import make_motion_decoder
@@ -107,6 +107,24 @@ class _PictureTracer:
         self._telemetry.picture_shown(picture.view.conversation_id, picture.shown_time_us, picture.skew_us)
 
 
+class _UnderrunCounter:
+    """A player whose ticks also tell telemetry how often its sink ran dry."""
+
+    def __init__(self, player: Playback, sink: AudioSink, telemetry: EdgeTelemetry) -> None:
+        self._player = player
+        self._sink = sink
+        self._telemetry = telemetry
+        self._told = 0
+
+    def tick(self, now_us: int) -> list[Output]:
+        """See `Playback.tick`."""
+        underruns = self._sink.counters().underruns
+        if underruns > self._told:
+            self._telemetry.underrun(underruns - self._told)
+            self._told = underruns
+        return self._player.tick(now_us)
+
+
 class App:
     """One run of the client, on the main thread."""
 
@@ -144,7 +162,7 @@ class App:
         recorder = self._make_recorder()
         thread = self._thread = LinkThread(
             make_link=lambda on_handled: self._make_link(playback, sink, on_handled),
-            player=playback,
+            player=_UnderrunCounter(playback, sink, tracer) if tracer is not None else playback,
             clocks=CLOCKS,
             on_finished=self._countdown.finished,
             on_end=self._stop.set,

@@ -1,6 +1,6 @@
 """How long to wait before the next try: exponential backoff with full jitter.
 
-Full jitter draws each wait evenly from 0 up to a ceiling that doubles with every failure. Of all the usual variants it
+Full jitter draws each wait evenly from 0 up to a ceiling that grows with every failure. Of all the usual variants it
 spreads a crowd of devices that lost the same relay at the same instant the best (Marc Brooker, "Exponential Backoff
 And Jitter", AWS Architecture Blog, 2015).
 """
@@ -19,8 +19,9 @@ class BackoffPolicy:
     """The first wait lies below this."""
     last_ceiling_s: float = 5.0
     """No ceiling grows beyond this."""
-    factor: float = 2.0
-    """Each ceiling is the last one times this."""
+    factor: float = 1.5
+    """Each ceiling is the last one times this. With 1.5 the next wait is about as long as all before it together: a relay
+    that was away for a second is found again within the next one."""
 
     def __post_init__(self) -> None:
         if not 0 < self.first_ceiling_s <= self.last_ceiling_s or self.factor < 1:

@@ -155,7 +155,8 @@ class Link:
                 waits = full_jitter(self._policy, self._uniform)
                 self._tell(tries=0)
             wait_s = end.wait_at_least_s + next(waits)
-            logger.warning("relay %s: %s; next try in %.1f s", self._endpoint.address, end.describe(), wait_s)
+            news = logging.WARNING if end.describe() != self.status.text else logging.DEBUG  # once, not every few seconds for hours
+            logger.log(news, "relay %s: %s; next try in %.1f s", self._endpoint.address, end.describe(), wait_s)
             self._tell(attached=False, text=end.describe(), tries=self.status.tries + 1)
             if await _is_set_within(stop, wait_s):
                 return STOPPED

@@ -11,15 +11,22 @@ from hypothesis import strategies as st
 from edge_client.backoff import BackoffPolicy, full_jitter
 
 
-def test_ceilings_double_up_to_the_last() -> None:
-    """With the largest draw each wait is its ceiling: doubled every time, then constant."""
-    policy = BackoffPolicy(first_ceiling_s=0.1, last_ceiling_s=1.0)
+def test_ceilings_grow_up_to_the_last() -> None:
+    """With the largest draw each wait is its ceiling: larger by the factor every time, then constant."""
+    policy = BackoffPolicy(first_ceiling_s=0.1, last_ceiling_s=1.0, factor=2.0)
     assert list(islice(full_jitter(policy, lambda: 1.0), 6)) == pytest.approx([0.1, 0.2, 0.4, 0.8, 1.0, 1.0])
 
 
 def test_smallest_draw_does_not_wait() -> None:
     """Full jitter begins at 0, whatever the ceiling."""
     assert list(islice(full_jitter(BackoffPolicy(), lambda: 0.0), 4)) == [0.0] * 4
+
+
+def test_the_next_wait_is_about_as_long_as_all_before_it() -> None:
+    """So a relay is found again about as soon after it is back as it was away, and never later than the last ceiling."""
+    waits = list(islice(full_jitter(BackoffPolicy(), lambda: 0.5), 12))
+    for number in range(4, 10):
+        assert 0.4 < waits[number] / sum(waits[:number]) < 0.8
 
 
 @given(st.lists(st.floats(0, 1, exclude_max=True), min_size=1, max_size=50))
@@ -31,7 +38,7 @@ def test_waits_stay_below_their_ceiling(draws: list[float]) -> None:
     ceiling = policy.first_ceiling_s
     for wait in islice(full_jitter(policy, lambda: next(source)), len(draws)):
         assert 0 <= wait < ceiling
-        ceiling = min(policy.last_ceiling_s, ceiling * 2)
+        ceiling = min(policy.last_ceiling_s, ceiling * policy.factor)
 
 
 @pytest.mark.parametrize("values", [(0.0, 1.0, 2.0), (2.0, 1.0, 2.0), (0.1, 1.0, 0.5)])

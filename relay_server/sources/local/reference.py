@@ -1,7 +1,8 @@
 """How loud speech is here, and what is silence: so that quiet and loud recordings, of any colour, look the same.
 
 A peak follows the loudest speech at once and falls slowly; a floor follows the background at once downwards and rises
-slowly; the mean spectrum of speech is taken over frames near the peak. All of it runs along, nothing looks ahead.
+slowly; the mean spectrum of speech is taken over frames near the peak. Speech has gaps: what never falls well under
+its own level is background, so the peak keeps its distance from the floor. All of it runs along, nothing looks ahead.
 """
 
 from __future__ import annotations
@@ -22,6 +23,8 @@ LOUD_DB = 20.0
 """Frames this close to the peak are speech for certain."""
 SILENCE_UNDER_PEAK_DB = 38.0
 SILENCE_OVER_FLOOR_DB = 8.0
+LEAST_RANGE_DB = 24.0
+"""Distance that the peak keeps from the floor."""
 LEAST_SNR_DB = 18.0
 """The silence threshold stays this far under the peak: in loud noise quiet speech is taken for silence, not all of it."""
 
@@ -33,7 +36,7 @@ class SpeechReference:
 
     def __init__(self, peak_db: float = TYPICAL_PEAK_DB) -> None:
         self._peak_db = peak_db
-        self._floor_db = peak_db - 60.0
+        self._floor_db = peak_db - LEAST_RANGE_DB
         self._spectrum_db = peak_db + TYPICAL_SPECTRUM_DB
 
     def push(self, features: Features) -> tuple[Floats, Floats]:
@@ -47,8 +50,8 @@ class SpeechReference:
         return bands, over
 
     def _follow(self, level_db: float, bands_db: Floats) -> None:
-        self._peak_db = max(level_db, self._peak_db - PEAK_FALL_DB_PER_S * HOP_S)
         self._floor_db = min(level_db, self._floor_db + FLOOR_RISE_DB_PER_S * HOP_S)
+        self._peak_db = max(level_db, self._peak_db - PEAK_FALL_DB_PER_S * HOP_S, self._floor_db + LEAST_RANGE_DB)
         if level_db > self._peak_db - LOUD_DB:
             self._spectrum_db += _STEP * (bands_db - self._spectrum_db)
 

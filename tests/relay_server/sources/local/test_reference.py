@@ -1,0 +1,49 @@
+"""How loud speech is here, and what is silence."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from relay_server.sources.local.features import BANDS, Features
+from relay_server.sources.local.reference import TYPICAL_SPECTRUM_DB, SpeechReference
+
+
+def frames(*levels_db: tuple[float, int]) -> Features:
+    """Frames of these levels, so many of each, with the spectrum of speech."""
+    level = np.concatenate([np.full(count, level_db) for level_db, count in levels_db])
+    bands = level[:, np.newaxis] + TYPICAL_SPECTRUM_DB
+    other = np.zeros(level.size)
+    return Features(level, bands, other, other, other)
+
+
+@pytest.mark.parametrize("peak_db", [-50.0, -20.0, -3.0])
+def test_quiet_and_loud_look_the_same(peak_db: float) -> None:
+    """Speech is speech and silence is silence, at every level."""
+    bands, over = SpeechReference(peak_db).push(frames((peak_db - 60, 50), (peak_db, 50), (peak_db - 60, 50)))
+    np.testing.assert_allclose(bands[60], np.zeros(BANDS), atol=0.1)
+    assert (over[:50] < 0).all()
+    assert (over[50:100] > 10).all()
+    assert (over[100:] < 0).all()
+
+
+def test_background_noise_is_silence() -> None:
+    """The floor follows the background: noise 25 dB under the speech is a pause, at once and for as long as it lasts."""
+    _, over = SpeechReference(-20.0).push(frames((-45, 1_500), (-20, 50), (-45, 100)))
+    assert (over[:1_500] < 0).all()
+    assert (over[1_500:1_550] > 0).all()
+    assert (over[1_550:] < 0).all()
+
+
+def test_speech_never_becomes_silence() -> None:
+    """However long there is no pause: the dips between its sounds are enough."""
+    _, over = SpeechReference(-20.0).push(frames(*[(-20, 30), (-45, 5)] * 170))
+    assert (over.reshape(170, 35)[:, :30] > 0).all()
+
+
+def test_colour_of_a_recording_is_evened_out() -> None:
+    """A dull microphone is the reference after some seconds."""
+    features = frames(*[(-20.0, 95), (-60.0, 5)] * 15)
+    dull = features.bands_db - np.array([0, 0, 5, 10, 15, 20])
+    bands, _ = SpeechReference(-20.0).push(Features(features.level_db, dull, features.voicing, features.f1_hz, features.f2_hz))
+    np.testing.assert_allclose(bands[-10], np.zeros(BANDS), atol=0.1)

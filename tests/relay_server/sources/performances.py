@@ -1,0 +1,53 @@
+"""Reading performances to their end."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from avatar_relay import weights
+from relay_server.sources.source import AudioChunk, MotionChunk, Performance
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Performed:
+    """All that a performance gave, in its order."""
+
+    items: tuple[AudioChunk | MotionChunk, ...]
+
+    @property
+    def audio(self) -> bytes:
+        """The encoded audio, joined."""
+        return b"".join(item.data for item in self.items if isinstance(item, AudioChunk))
+
+    @property
+    def motion(self) -> tuple[bytes, ...]:
+        """The motion payloads."""
+        return tuple(item.data for item in self.items if isinstance(item, MotionChunk))
+
+    def rows(self, names: int) -> NDArray[np.float32]:
+        """All rows of weights."""
+        return np.vstack([weights.read(data, names) for data in self.motion])
+
+
+async def read_all(performance: Performance) -> Performed:
+    """Read a performance to its end."""
+    return Performed(tuple([item async for item in performance.items]))
+
+
+async def assert_motion_is_in_time(performance: Performance) -> Performed:
+    """Read a performance of weights; fails where sound comes before the motion of its moment, or they differ in length."""
+    assert performance.motion_format is not None
+    names, rate = len(performance.motion_format.blendshape_names), performance.motion_format.keyframes_per_second
+    performed = await read_all(performance)
+    heard_s = shown_s = 0.0
+    for item in performed.items:
+        if isinstance(item, AudioChunk):
+            heard_s += len(item.data) / 2 / performance.audio_format.sample_rate_hz
+            assert shown_s >= heard_s - 0.5 / rate - 1e-9
+        else:
+            shown_s += weights.count_keyframes(item.data, names) / rate
+    assert abs(shown_s - heard_s) <= 0.5 / rate + 1e-9
+    return performed

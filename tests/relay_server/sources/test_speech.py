@@ -1,0 +1,191 @@
+"""Source `speech`: text, spoken by espeak-ng. Runs on the real library; skips where it is not installed."""
+
+from __future__ import annotations
+
+import asyncio
+from itertools import pairwise
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from numpy.typing import NDArray
+
+from avatar_relay.media import Codec, Pacing
+from avatar_relay.reasons import Reason
+from relay_server.sources import espeak
+from relay_server.sources.coarticulation import Phoneme
+from relay_server.sources.espeak import Espeak, EspeakError, Spoken
+from relay_server.sources.mouth import BLENDSHAPE_NAMES, MOTION_FORMAT, OPEN_FROM, SHUT_BELOW, lip_opening
+from relay_server.sources.source import FileSpeech, SourceError, TextSpeech
+from relay_server.sources.speech import MAX_PIECE_CHARACTERS, MAX_TEXT_CHARACTERS, SpeechSource, split_text
+from tests.relay_server.sources.performances import assert_motion_is_in_time, read_all
+
+
+@pytest.fixture(scope="module")
+def library() -> Espeak:
+    """The real library."""
+    try:
+        return espeak.load()
+    except EspeakError as error:
+        pytest.skip(str(error))
+
+
+def test_phonemes_and_their_times(library: Espeak) -> None:
+    """Phonemes follow one another without gaps, from the first sample to the last."""
+    spoken = library.speak("Bob.", "en-us")
+    assert [phoneme.ipa for phoneme in spoken.phonemes if phoneme.ipa] == ["b", "ɑː", "b"]
+    assert spoken.phonemes[0].start_s == 0.0
+    assert spoken.phonemes[-1].end_s == pytest.approx(spoken.samples.size / spoken.rate_hz)
+    assert all(a.end_s == b.start_s for a, b in pairwise(spoken.phonemes))
+
+
+def test_phoneme_times_are_those_of_the_sound(library: Espeak) -> None:
+    """The vowel of "sass" is loud where its phoneme says, the hisses around it are not voiced."""
+    spoken = library.speak("sass", "en-us")
+    (vowel,) = [phoneme for phoneme in spoken.phonemes if phoneme.ipa.startswith("æ")]
+    power = spoken.samples.astype(np.float64) ** 2
+    times = np.arange(power.size) / spoken.rate_hz
+    inside = (times > vowel.start_s + 0.03) & (times < vowel.end_s - 0.03)
+    outside = (times < vowel.start_s - 0.03) | (times > vowel.end_s + 0.03)
+    assert power[inside].mean() > 10 * power[outside].mean()
+
+
+def test_unknown_voice(library: Espeak) -> None:
+    """A voice that is not there is said by name."""
+    with pytest.raises(EspeakError, match="no voice 'klingon-7'"):
+        library.speak("Hello.", "klingon-7")
+
+
+def test_library_survives_an_unknown_voice(library: Espeak) -> None:
+    """The next one speaks."""
+    with pytest.raises(EspeakError):
+        library.speak("Hello.", "klingon-7")
+    assert library.speak("Hello.", "en-us").samples.any()
+
+
+@pytest.mark.parametrize(
+    "text", ["\0\0", "😀", "<speak><audio src='/etc/passwd'/></speak>", "[[b@b]]", "\ud800", "﷽" * 50, "a" * 300, "( ) - ..."]
+)
+def test_strange_text_is_harmless(library: Espeak, text: str) -> None:
+    """Text is text: no markup, no phoneme codes, nothing that hangs."""
+    spoken = library.speak(text, "en-us")
+    assert spoken.samples.size < 120 * spoken.rate_hz
+
+
+@pytest.mark.usefixtures("library")
+async def test_performance() -> None:
+    """PCM at the library's rate and weights, in bursts, as long as each other, motion in time."""
+    performance = await SpeechSource().perform(TextSpeech("My lips move. Maybe you see it!"))
+    assert performance.audio_format.codec is Codec.PCM_S16LE
+    assert performance.audio_format.sample_rate_hz == espeak.load().rate_hz
+    assert performance.motion_format == MOTION_FORMAT
+    assert performance.pacing is Pacing.BURST
+    performed = await assert_motion_is_in_time(performance)
+    opening = lip_opening(performed.rows(len(BLENDSHAPE_NAMES)))
+    assert opening.max() > OPEN_FROM
+    assert opening[-5:].max() < SHUT_BELOW
+
+
+class PlainEspeak:
+    """Speaks each character of a piece as 1,000 samples of its code, without the flutter of the real one."""
+
+    rate_hz = 22_050
+
+    def speak(self, text: str, voice: str) -> Spoken:
+        """The voice makes no difference."""
+        samples = np.repeat(np.array([ord(letter) for letter in text], np.int16), 1_000)
+        return Spoken(self.rate_hz, samples, (Phoneme("a", 0.0, samples.size / self.rate_hz),))
+
+
+async def test_no_sample_is_lost_between_pieces(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The sound is that of all pieces, one after the other, and motion is in time over their borders."""
+    monkeypatch.setattr(espeak, "load", PlainEspeak)
+    performed = await assert_motion_is_in_time(await SpeechSource().perform(TextSpeech("One. Two three! Four?")))
+    assert performed.audio == PlainEspeak().speak("One.Two three!Four?", "").samples.astype("<i2").tobytes()
+
+
+@pytest.mark.usefixtures("library")
+async def test_many_speak_at_once() -> None:
+    """The library is not re-entrant; conversations do not mix: each has the mouth that it has alone.
+
+    Nearly: the library's voice flutters, times differ by a few samples from call to call.
+    """
+    texts = ["One, two, three.", "Bob and my mother.", "Good evening."]
+    source = SpeechSource()
+
+    async def opening(text: str) -> NDArray[np.float64]:
+        performed = await read_all(await source.perform(TextSpeech(text)))
+        return lip_opening(performed.rows(len(BLENDSHAPE_NAMES)))
+
+    together = await asyncio.gather(*[opening(text) for text in texts * 3])
+    alone = [await opening(text) for text in texts] * 3
+    for one, other in zip(together, alone, strict=True):
+        frames = min(one.size, other.size)
+        assert abs(one.size - other.size) <= 1
+        assert np.corrcoef(one[:frames], other[:frames])[0, 1] > 0.95
+
+
+@pytest.mark.usefixtures("library")
+async def test_another_voice_speaks_another_language() -> None:
+    """The voice is the source's."""
+    english = await read_all(await SpeechSource("en-us").perform(TextSpeech("Guten Tag")))
+    german = await read_all(await SpeechSource("de").perform(TextSpeech("Guten Tag")))
+    assert english.motion != german.motion
+
+
+@pytest.mark.usefixtures("library")
+@pytest.mark.parametrize(
+    ("speech", "text"),
+    [
+        (TextSpeech(""), "nothing that can be spoken"),
+        (TextSpeech(" \n\t \x00 "), "nothing that can be spoken"),
+        (TextSpeech("a" * (MAX_TEXT_CHARACTERS + 1)), "5001 characters; at most 5000"),
+        (FileSpeech(Path("a.wav")), "takes text, not a file"),
+    ],
+)
+async def test_speech_that_can_not_be_spoken(speech: TextSpeech | FileSpeech, text: str) -> None:
+    """Refused before anything begins."""
+    with pytest.raises(SourceError, match=text) as caught:
+        await SpeechSource().perform(speech)
+    assert caught.value.fault.reason is Reason.SPEECH_MISSING
+
+
+@pytest.mark.usefixtures("library")
+async def test_unknown_voice_fails_the_performance() -> None:
+    """With the reason of a source that failed."""
+    performance = await SpeechSource("klingon-7").perform(TextSpeech("Hello"))
+    with pytest.raises(SourceError, match="no voice") as caught:
+        await read_all(performance)
+    assert caught.value.fault.reason is Reason.SOURCE_FAILED
+
+
+async def test_missing_library(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Says what to install."""
+
+    def missing() -> Espeak:
+        raise EspeakError("libespeak-ng.so.1 can not be loaded: install Debian's libespeak-ng1 and espeak-ng-data")
+
+    monkeypatch.setattr(espeak, "load", missing)
+    with pytest.raises(SourceError, match="install Debian's libespeak-ng1") as caught:
+        await SpeechSource().perform(TextSpeech("Hello"))
+    assert caught.value.fault.reason is Reason.SOURCE_FAILED
+
+
+@given(st.text(max_size=2_000))
+@settings(max_examples=100, deadline=None)
+def test_pieces_are_short_and_hold_all_words(text: str) -> None:
+    """Cut anywhere but never lost."""
+    pieces = list(split_text(text))
+    assert all(0 < len(piece) <= MAX_PIECE_CHARACTERS for piece in pieces)
+
+    def letters(value: str) -> str:
+        return "".join(letter for letter in value if letter.isalnum())
+
+    assert letters("".join(pieces)) == letters(text)
+
+
+def test_sentences_are_pieces() -> None:
+    """So that the first sound comes early."""
+    assert list(split_text("One. Two three!\nFour")) == ["One.", "Two three!", "Four"]

@@ -18,7 +18,6 @@ from avatar_relay.media import ConversationOpen, Credit, Cursor, Kind
 from avatar_relay.messages import (
     AudioOnly,
     ConversationEnd,
-    DurationMismatch,
     Finished,
     Interrupt,
     Media,
@@ -26,29 +25,26 @@ from avatar_relay.messages import (
     Paused,
     Resume,
     Resumed,
-    Stalled,
     Started,
     Volume,
 )
 from avatar_relay.reasons import DropReason, Fault, FinishReason, Reason
 from edge_client.audio.sink import AudioSink, Pcm
-from edge_client.audio.stream import AudioStream
 from edge_client.audio.timeline import Position
 from edge_client.conversation import Conversation, Conversations, Holdable, Standing
+from edge_client.decoding import Decoding
 from edge_client.errors import EdgeError
 from edge_client.events import ConversationSummary, Output, PlaybackConfig, PlaybackState, PlaybackSummary, View
 from edge_client.face_view import FaceView
 from edge_client.intake import Intake
 from edge_client.ledgers import CreditLedger, DropLedger
-from edge_client.motion.stream import MotionStream
 from edge_client.observer import NULL, PlaybackObserver
-from edge_client.playing import Decoders, Playing
+from edge_client.playing import Decoders, Playing, make_audio, make_motion
 from edge_client.playout import Playout
 from edge_client.release import Release
 from edge_client.reports import Reports
+from edge_client.stalls import Stalls
 
-DECODE_STEP_US = 200_000
-"""Sound decoded in one tick: twenty times real time, and no long tick."""
 _REMEMBERED_SUMMARIES = 256
 
 Message = ConversationOpen | Media | AudioOnly | ConversationEnd | Interrupt | Pause | Resume | Volume
@@ -76,6 +72,8 @@ class Playback:
         self._drops = DropLedger()
         self._intake = Intake(self._credit, self._drops, observer, self._lock)
         self._reports = Reports(self._credit, self._drops, observer)
+        self._stalls = Stalls(self._playout, self._reports)
+        self._decoding = Decoding(config, self._playout, self._reports, self._credit, self._drops, observer)
         self._audio_us = 0
         self._summaries: deque[ConversationSummary] = deque(maxlen=_REMEMBERED_SUMMARIES)
         self._state = PlaybackState.IDLE
@@ -145,10 +143,10 @@ class Playback:
             self._playout.listen(now_us)
             self._tell_heard(now_us)
             self._expire(now_us)
-            self._decode(now_us)
+            self._decoding.step(self._in_order(), now_us)
             self._tell_heard(now_us)
             self._feed(now_us)
-            self._tell_stalls(now_us)
+            self._stalls.tell(self._head(), now_us)
             self._pass_by()
             self._settle()
             return self._reports.take(now_us)
@@ -193,19 +191,18 @@ class Playback:
             self._apply(playing, held, now_us)
 
     def _make(self, conversation: Conversation, now_us: int) -> Playing | None:
-        opened = conversation.opened
         try:
-            decoder = self._decoders.audio(opened.audio_format, self._playout.rate_hz)
+            audio = make_audio(conversation, self._decoders, self._playout.rate_hz, max_bytes=self._config.audio_buffer_bytes)
         except EdgeError as error:
-            self._reports.fault(opened.conversation_id, Fault(Reason.AUDIO_FORMAT_UNSUPPORTED, str(error), "open.audio_format"))
+            fault = Fault(Reason.AUDIO_FORMAT_UNSUPPORTED, str(error), "open.audio_format")
+            self._reports.fault(conversation.conversation_id, fault)
             return None
-        audio = AudioStream(decoder, opened.audio_format, max_bytes=self._config.audio_buffer_bytes)
         motion = None
-        if opened.motion_format is not None:
-            try:
-                motion = MotionStream(self._decoders.motion(opened.motion_format), opened.motion_format)
-            except EdgeError as error:
-                self._reports.fault(opened.conversation_id, Fault(Reason.MOTION_FORMAT_UNSUPPORTED, str(error), "open.motion_format"))
+        try:
+            motion = make_motion(conversation, self._decoders)
+        except EdgeError as error:
+            fault = Fault(Reason.MOTION_FORMAT_UNSUPPORTED, str(error), "open.motion_format")
+            self._reports.fault(conversation.conversation_id, fault)
         return Playing(conversation, audio, motion, now_us)
 
     def _media(self, media: Media, now_us: int) -> None:
@@ -308,35 +305,6 @@ class Playback:
         for _, messages in self._conversations.expire(now_us):
             self._intake.drop_held(messages, DropReason.CONVERSATION_UNKNOWN)
 
-    def _decode(self, now_us: int) -> None:
-        """Decode ahead: the head, and who follows once all before it are decoded."""
-        ahead = self._playout.queued_frames + sum(playing.audio.ready_frames for playing in self._in_order())
-        step = DECODE_STEP_US * self._playout.rate_hz // 1_000_000
-        limit = self._config.decode_ahead_us * self._playout.rate_hz // 1_000_000
-        for playing in self._in_order():
-            frames = min(step, limit - ahead)
-            if frames > 0:
-                before = playing.audio.ready_frames
-                can_wait = not playing.is_live_paced or ahead >= self._release.prefill_frames(playing)
-                self._decode_one(playing, frames, now_us, can_wait=can_wait)
-                ahead += playing.audio.ready_frames - before
-                step -= playing.audio.ready_frames - before
-            if not playing.audio.complete:
-                return
-            self._check_lengths(playing)
-
-    def _decode_one(self, playing: Playing, frames: int, now_us: int, *, can_wait: bool) -> None:
-        done = playing.audio.decode(frames, now_us, can_wait=can_wait)
-        self._credit.free(Kind.AUDIO, done.freed_bytes)
-        for seq in done.seqs:
-            self._observer.decoded(playing.conversation_id, Kind.AUDIO, seq, now_us)
-        if done.dropped_payloads:
-            reason = DropReason.UNDECODABLE
-            self._drops.add(playing.conversation_id, Kind.AUDIO, reason, done.dropped_payloads, done.dropped_bytes)
-        for fault in done.faults:
-            self._reports.fault_of(playing, fault)
-        self._reports.cursor(playing)
-
     def _feed(self, now_us: int) -> None:
         """Release sound: the head's, and gaplessly that of who follows a conversation that is released to its end."""
         for index, playing in enumerate(self._in_order()):
@@ -351,7 +319,7 @@ class Playback:
                 self._playout.release(released.chunks)
             if released.primed_now:
                 self._observer.buffered(playing.conversation_id, now_us)
-                self._sound_is_back(playing)
+                self._stalls.over(playing)
             if not playing.audio.drained:
                 break
         self._playout.expect(self._is_sound_due())
@@ -363,42 +331,6 @@ class Playback:
             for playing in self._in_order()
         )
 
-    def _sound_is_back(self, playing: Playing) -> None:
-        if playing.stalled_since_us is not None:
-            playing.stalled_since_us = None
-            self._reports.event(playing.conversation_id, Stalled(False, Kind.AUDIO))
-
-    def _tell_stalls(self, now_us: int) -> None:
-        playing = self._head()
-        if playing is None or playing.conversation.paused:
-            return
-        if playing.started and not playing.audio.drained and self._playout.is_dry:
-            self._tell_dry(playing, now_us)
-        self._tell_motion(playing)
-
-    def _tell_dry(self, playing: Playing, now_us: int) -> None:
-        if playing.waits_since_us is None and playing.stalled_since_us is None:
-            playing.primed = False
-            playing.stalled_since_us = now_us
-            self._reports.event(playing.conversation_id, Stalled(True, Kind.AUDIO))
-
-    def _tell_motion(self, playing: Playing) -> None:
-        stalled = self._lacks_motion(playing)
-        if stalled is not playing.motion_stalled:
-            playing.motion_stalled = stalled
-            self._reports.event(playing.conversation_id, Stalled(stalled, Kind.MOTION))
-
-    def _lacks_motion(self, playing: Playing) -> bool:
-        if playing.motion is None or not playing.expects_motion:
-            return False
-        if not playing.started:
-            return False
-        if playing.waits_since_us is not None and self._playout.is_dry:
-            return True
-        sample = playing.motion.track.sample(playing.heard_pts_us)
-        shown_us = 0 if sample is None else playing.heard_pts_us if sample.covered else sample.pts_us + playing.motion.track.step_us
-        return playing.heard_pts_us - shown_us > playing.motion.track.step_us
-
     def _pass_by(self) -> None:
         for playing in self._playing.values():
             if playing.motion is not None and playing.started:
@@ -406,14 +338,6 @@ class Playback:
                     freed = playing.motion.pass_by(playing.heard_pts_us)
                 self._credit.free(Kind.MOTION, freed)
         self._playout.forget_heard()
-
-    def _check_lengths(self, playing: Playing) -> None:
-        motion = playing.motion
-        if playing.length_checked or motion is None or playing.conversation.audio_only:
-            return
-        playing.length_checked = True
-        if abs(playing.audio.length_us - motion.length_us) > motion.track.step_us:
-            self._reports.event(playing.conversation_id, DurationMismatch(playing.audio.length_us, motion.length_us))
 
     # --- the end of a conversation, and what is told ----------------------------------------------------------------
 

@@ -45,6 +45,18 @@ class DecoderFactories:
         return self.motion_factory(format)
 
 
+def make_audio(conversation: Conversation, decoders: Decoders, rate_hz: int, *, max_bytes: int) -> AudioStream:
+    """The audio stream of a new conversation. Raises an `EdgeError` for a format that this device does not know."""
+    format = conversation.opened.audio_format
+    return AudioStream(decoders.audio(format, rate_hz), format, max_bytes=max_bytes)
+
+
+def make_motion(conversation: Conversation, decoders: Decoders) -> MotionStream | None:
+    """Its motion stream, None where it is audio only from the start. Raises like `make_audio`."""
+    format = conversation.opened.motion_format
+    return None if format is None else MotionStream(decoders.motion(format), format)
+
+
 def _reassemblers() -> dict[Kind, Reassembler]:
     return {kind: Reassembler(kind) for kind in Kind}
 

@@ -30,17 +30,18 @@ class Released:
     primed_now: bool = False
 
 
+def prefill_frames(config: PlaybackConfig, playing: Playing, rate_hz: int) -> int:
+    """Sound that must be there before a conversation is heard."""
+    us = config.live_prefill_us if playing.is_live_paced else config.burst_prefill_us
+    return us * rate_hz // 1_000_000
+
+
 class Release:
     """Decides for one sink. Not thread-safe; keeps its state in `Playing`."""
 
     def __init__(self, config: PlaybackConfig, rate_hz: int) -> None:
         self._config = config
         self._rate_hz = rate_hz
-
-    def prefill_frames(self, playing: Playing) -> int:
-        """Sound that must be there before a conversation is heard."""
-        us = self._config.live_prefill_us if playing.is_live_paced else self._config.burst_prefill_us
-        return us * self._rate_hz // 1_000_000
 
     def step(self, playing: Playing, queued_frames: int, now_us: int) -> Released:
         """Take what may be played now out of a conversation's stream. `queued_frames` wait in front of it already."""
@@ -61,7 +62,7 @@ class Release:
 
     def _prime(self, playing: Playing, now_us: int) -> bool:
         audio = playing.audio
-        if not audio.ready_frames or not (audio.complete or audio.ready_frames >= self.prefill_frames(playing)):
+        if not audio.ready_frames or not (audio.complete or audio.ready_frames >= prefill_frames(self._config, playing, self._rate_hz)):
             return False
         if playing.stalled_since_us is not None and not playing.late_us:
             playing.late_us = now_us - playing.stalled_since_us
@@ -71,7 +72,7 @@ class Release:
     def _skip_late(self, playing: Playing, queued_frames: int, released: Released, now_us: int) -> None:
         if now_us > playing.late_until_us:
             playing.late_us = 0
-        surplus = queued_frames + playing.audio.ready_frames - self.prefill_frames(playing)
+        surplus = queued_frames + playing.audio.ready_frames - prefill_frames(self._config, playing, self._rate_hz)
         frames = min(playing.late_us * self._rate_hz // 1_000_000, surplus)
         if frames <= 0:
             return

@@ -43,7 +43,7 @@ Step = tuple[str, int, int]
 class Schedule:
     """Plays a random schedule, and keeps what a model needs to know."""
 
-    bench: Bench = field(default_factory=lambda: Bench(sink=PlainSink()))
+    bench: Bench = field(default_factory=lambda: Bench(PlaybackConfig(decode_ahead_us=200_000), sink=PlainSink(ahead_frames=12_000)))
     sent: dict[str, int] = field(default_factory=dict)
     ended: set[str] = field(default_factory=set)
 
@@ -54,18 +54,22 @@ class Schedule:
     def do(self, step: Step) -> None:
         """Do a step; numbers choose among what there is."""
         what, which, size = step
-        ids = sorted(self.sent)
+        ids = list(self.sent)[-4:]
         chosen = ids[which % len(ids)] if ids else "0"
         match what:
             case "replace" | "queue":
                 opened = str(len(self.sent))
                 self.sent[opened] = 0
                 self.bench.handle(open_(opened, on_playing=OnPlaying.REPLACE if what == "replace" else OnPlaying.QUEUE))
+            case "speak":
+                self.do(("queue", 0, 0))
+                opened = str(len(self.sent) - 1)
+                self._media(opened, 1 + size % 15, backwards=False)
+                self._end(opened)
             case "media" if ids:
                 self._media(chosen, 1 + size % 20, backwards=bool(which % 2))
             case "end" if ids and self.sent[chosen] and chosen not in self.ended:
-                self.ended.add(chosen)
-                self.bench.handle(ConversationEnd(chosen, self.sent[chosen], 0))
+                self._end(chosen)
             case "interrupt" if ids:
                 self.bench.handle(Interrupt(chosen))
             case "pause" if ids:
@@ -83,8 +87,12 @@ class Schedule:
                 self._media(conversation_id, 1, backwards=False)
             self.bench.handle(Resume(conversation_id))
             if conversation_id not in self.ended:
-                self.bench.handle(ConversationEnd(conversation_id, self.sent[conversation_id], 0))
-        self.bench.run(2_200_000 * max(1, min(4, len(self.sent))))
+                self._end(conversation_id)
+        self.bench.run(400_000 + sum(self.sent.values()) * 20_000)
+
+    def _end(self, conversation_id: str) -> None:
+        self.ended.add(conversation_id)
+        self.bench.handle(ConversationEnd(conversation_id, self.sent[conversation_id], 0))
 
     def _media(self, conversation_id: str, count: int, *, backwards: bool) -> None:
         if conversation_id in self.ended:
@@ -100,7 +108,9 @@ class Schedule:
 
 STEPS = st.lists(
     st.tuples(
-        st.sampled_from(["replace", "queue", "queue", "media", "media", "media", "media", "end", "interrupt", "pause", "resume", "volume"]),
+        st.sampled_from(
+            ["replace", "queue", "speak", "speak", "media", "media", "media", "media", "end", "interrupt", "pause", "resume", "volume"]
+        ),
         st.integers(0, 5),
         st.integers(0, 300),
     ),
@@ -139,20 +149,19 @@ def test_random_schedules_play_every_sample_once_and_finish_once(steps: list[Ste
 
 
 def _assert_same_sound(heard: Pcm, expected: list[Pcm]) -> None:
-    """Each part is heard in turn; its end may be one sample off, because a position is in whole microseconds."""
+    """Each part is heard in turn; an end may be one sample off, because a position is in whole microseconds."""
     at = 0
-    for part in expected:
-        length = next(
-            (n for n in (len(part), len(part) - 1, len(part) + 1) if n >= 0 and _follows(heard, at + n, expected, part)), len(part)
-        )
-        assert heard[at : at + min(length, len(part))].tolist() == part[:length].tolist()
-        at += length
+    for index, part in enumerate(expected):
+        following = next((later[0] for later in expected[index + 1 :] if len(later) > 1), None)
+        fits = [n for n in (len(part), len(part) - 1, len(part) + 1) if n >= 0 and _begins(heard, at + n, following)]
+        length = min(fits[0] if fits else len(part), len(part))
+        assert heard[at : at + length].tolist() == part[:length].tolist()
+        at += fits[0] if fits else len(part)
     assert at == len(heard)
 
 
-def _follows(heard: Pcm, at: int, expected: list[Pcm], part: Pcm) -> bool:
-    rest = [later for later in expected[[id(one) for one in expected].index(id(part)) + 1 :] if len(later) > 1]
-    return at == len(heard) if not rest else at < len(heard) and heard[at] == rest[0][0]
+def _begins(heard: Pcm, at: int, following: np.int16 | None) -> bool:
+    return at == len(heard) if following is None else at < len(heard) and bool(heard[at] == following)
 
 
 @given(STEPS)
@@ -192,6 +201,24 @@ def test_random_schedules_never_go_back_in_time(steps: list[Step]) -> None:
 
 
 # --- cases -----------------------------------------------------------------------------------------------------------
+
+
+def test_cutting_one_conversation_gives_back_the_samples_of_the_next() -> None:
+    """The one that is queued behind it was pulled in part already; it is heard whole, from its first sample."""
+    for moment_us in range(300_000, 400_000, 10_000):
+        bench = Bench(sink=PlainSink(ahead_frames=12_000))
+        first, second = tone(19_200), tone(19_200, start=777)
+        bench.handle(open_("a", motion=None), *spoken("a", first, weights=[]))
+        bench.handle(open_("b", motion=None, on_playing=OnPlaying.QUEUE), *spoken("b", second, weights=[]))
+        bench.run(moment_us)
+        bench.handle(Interrupt("a"))
+        bench.run(1_000_000)
+        (finished,) = bench.finished("a")
+        assert finished.interrupted
+        heard = bench.played
+        assert heard[-19_200:].tolist() == second.tolist()
+        assert heard[:-19_200].tolist() == first[: len(heard) - 19_200].tolist()
+        assert finished.position_us == pytest.approx((len(heard) - 19_200) * 1e6 / RATE_HZ, abs=30)
 
 
 def test_first_sample_is_heard_within_two_blocks_of_the_prefill() -> None:

@@ -36,7 +36,7 @@ def vowel(f1_hz: float, f2_hz: float, rate_hz: int) -> Floats:
         for index, sample in enumerate(samples):
             out[index] = sample + first * out[index - 1] + second * out[index - 2]
         samples = out
-    return samples / np.abs(samples).max()
+    return np.asarray(samples / np.abs(samples).max())
 
 
 @pytest.mark.parametrize("rate_hz", PCM_RATES_HZ)

@@ -1,0 +1,101 @@
+"""Source `local`: a file of speech and the mouth to its sound."""
+
+from __future__ import annotations
+
+import asyncio
+from pathlib import Path
+
+import numpy as np
+import pytest
+import soundfile
+
+from avatar_relay.media import AudioFormat, Codec, Pacing
+from avatar_relay.reasons import Reason
+from relay_server.sources.local.source import LocalSource
+from relay_server.sources.mouth import BLENDSHAPE_NAMES, MOTION_FORMAT, OPEN_FROM, SHUT_BELOW, lip_opening
+from relay_server.sources.source import FileSpeech, SourceError, TextSpeech
+from tests.data import PROJECT_ROOT, alsa_sample
+from tests.recordings import speech_like
+from tests.relay_server.sources.performances import assert_motion_is_in_time, read_all
+
+DEMO_CLIP = PROJECT_ROOT / "relay_server" / "sources" / "assets" / "demo.wav"
+
+
+async def test_performance(tmp_path: Path) -> None:
+    """PCM at the file's rate, sample for sample, and weights as long as it, in bursts, motion in time."""
+    path = tmp_path / "a.wav"
+    speech = speech_like(3.3, 22_050)
+    soundfile.write(path, speech, 22_050)
+    performance = await LocalSource().perform(FileSpeech(path))
+    assert performance.audio_format == AudioFormat(Codec.PCM_S16LE, 22_050)
+    assert performance.motion_format == MOTION_FORMAT
+    assert performance.pacing is Pacing.BURST
+    performed = await assert_motion_is_in_time(performance)
+    assert performed.audio == speech.astype("<i2").tobytes()
+
+
+async def test_demo_clip_moves_the_mouth() -> None:
+    """The committed clip: at rest before and after, open in between, a few seconds long."""
+    performed = await assert_motion_is_in_time(await LocalSource().perform(FileSpeech(DEMO_CLIP)))
+    opening = lip_opening(performed.rows(len(BLENDSHAPE_NAMES)))
+    assert 3 * 30 <= opening.size <= 6 * 30
+    assert opening[:5].max() < SHUT_BELOW
+    assert opening[-8:].max() < SHUT_BELOW
+    assert np.mean(opening > OPEN_FROM) > 0.4
+
+
+async def test_human_speech() -> None:
+    """ "Front, center": two words, a pause, two syllables; 48 kHz."""
+    performed = await assert_motion_is_in_time(await LocalSource().perform(FileSpeech(alsa_sample("Front_Center.wav"))))
+    opening = lip_opening(performed.rows(len(BLENDSHAPE_NAMES)))
+    assert opening[2:7].max() > OPEN_FROM
+    assert opening[14:22].max() < SHUT_BELOW
+    assert opening[24:40].max() > 2 * OPEN_FROM
+
+
+async def test_many_at_once(tmp_path: Path) -> None:
+    """One source serves many conversations."""
+    path = tmp_path / "a.flac"
+    soundfile.write(path, speech_like(2.0, 16_000), 16_000)
+    source = LocalSource()
+    performances = [await source.perform(FileSpeech(path)) for _ in range(5)]
+    performed = await asyncio.gather(*[read_all(performance) for performance in performances])
+    assert len({(one.audio, one.motion) for one in performed}) == 1
+
+
+async def test_given_up_early(tmp_path: Path) -> None:
+    """A reader may stop after the first item, or be cancelled within one: the file is given back, nothing is raised later."""
+    path = tmp_path / "a.wav"
+    soundfile.write(path, speech_like(60.0, 16_000), 16_000)
+    performance = await LocalSource().perform(FileSpeech(path))
+    async for _ in performance.items:
+        break
+    task = asyncio.create_task(read_all(await LocalSource().perform(FileSpeech(path))))
+    await asyncio.sleep(0)
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+
+
+@pytest.mark.parametrize(
+    ("content", "reason", "text"),
+    [
+        (b"no sound", Reason.SPEECH_FILE_INVALID, r"a\.wav can not be played: it is not WAV"),
+        (None, Reason.SPEECH_FILE_UNKNOWN, r"a\.wav can not be read: no such file"),
+    ],
+)
+async def test_files_that_can_not_be_played(tmp_path: Path, content: bytes | None, reason: Reason, text: str) -> None:
+    """A caller is told the file's name and what is wrong, not its place."""
+    path = tmp_path / "a.wav"
+    if content is not None:
+        path.write_bytes(content)
+    with pytest.raises(SourceError, match=text) as caught:
+        await LocalSource().perform(FileSpeech(path))
+    assert caught.value.fault.reason is reason
+    assert str(tmp_path) not in caught.value.fault.text
+
+
+async def test_text_is_refused() -> None:
+    """It plays files."""
+    with pytest.raises(SourceError, match="takes a file of speech"):
+        await LocalSource().perform(TextSpeech("Hello"))

@@ -5,8 +5,8 @@ Rules of the loop
    the time that drawing and showing took of late. That is the median of the last `LEAD_PICTURES`: one slow picture does
    not shift those after it, and a machine that became slower or faster is followed within a few.
 2. After showing, the player is asked what is heard now. That minus the PTS of the pose shown is the skew it really had.
-   The player's clock never goes back, so where a picture is there before its time, the answer for that time is counted
-   back by what was left.
+   The player is never asked about a time before the last one: its clock does not go back. Where a picture is there
+   before its time, the answer for that time is counted back by what was left.
 3. A picture that is late is not made up for: the loop goes on with the next one on the grid, and counts what it skipped.
 4. Between pictures the loop sleeps. It never waits for sound and sound never waits for it.
 """
@@ -115,6 +115,7 @@ class Stage:
         self._watchers = tuple(watchers)
         self._interval_us = round(1e6 / pictures_per_second)
         self._took_us: deque[int] = deque([FIRST_LEAD_US], maxlen=LEAD_PICTURES)
+        self._asked_us = 0
         self._due_us: int | None = None
         self._first_us = 0
         self._last_us = 0
@@ -134,12 +135,12 @@ class Stage:
         """Draw and show one picture now, tell the watchers, and put the next one on the grid."""
         start_us = self._clock_us()
         glass_us = start_us + median_low(self._took_us)
-        view = self._scene.view(glass_us)
+        view = self._ask(glass_us)
         self._renderer.draw(face_pose(self._life.pose(glass_us * 1e-6), view))
         self._renderer.show()
         shown_us = self._clock_us()
         self._took_us.append(shown_us - start_us)
-        picture = ShownPicture(shown_us, glass_us, view, self._heard_pts_us(view, glass_us, shown_us))
+        picture = ShownPicture(shown_us, glass_us, view, self._heard_pts_us(view, shown_us))
         for watcher in self._watchers:
             watcher.shown(picture, self._renderer)
         self._count(start_us, shown_us)
@@ -152,13 +153,16 @@ class Stage:
     def _wait_s(self) -> float:
         return 0.0 if self._due_us is None else (self._due_us - self._clock_us()) / 1e6
 
-    def _heard_pts_us(self, view: View, glass_us: int, shown_us: int) -> int | None:
-        now = self._scene.view(shown_us)
+    def _ask(self, time_us: int) -> View:
+        self._asked_us = max(self._asked_us, time_us)
+        return self._scene.view(self._asked_us)
+
+    def _heard_pts_us(self, view: View, shown_us: int) -> int | None:
+        """The PTS heard when the picture was there: never after the last time that was asked about, else counted back."""
+        now = view if shown_us <= self._asked_us else self._ask(shown_us)
         if now.audible_pts_us is None or now.conversation_id != view.conversation_id or now.state is not PlaybackState.PLAYING:
             return None
-        if view.audible_pts_us is None or shown_us >= glass_us:
-            return now.audible_pts_us
-        return min(now.audible_pts_us, view.audible_pts_us - (glass_us - shown_us))
+        return now.audible_pts_us - (self._asked_us - shown_us)
 
     def _count(self, start_us: int, shown_us: int) -> None:
         self._first_us = self._first_us if self._shown else shown_us

@@ -21,7 +21,10 @@ from avatar_relay.media import AudioFormat, Codec, ConversationOpen, Credit, Kin
 from avatar_relay.reasons import Fault, Reason
 from edge_client.app import device_name
 from tests.data import PROJECT_ROOT
-from tests.edge_client.test_transport import Relay, Script, Stream, serving, stay, until
+from tests.edge_client.test_transport import Relay, Script, Stream, serving, stay, stay_on, until
+from tests.paced.device import PacedDevice, deep_paced_device, paced_library
+
+__all__ = ["deep_paced_device", "paced_library"]  # fixtures
 
 RATE_HZ = 16_000
 TONE = (8_000 * np.sin(2 * np.pi * 440 * np.arange(RATE_HZ * 6 // 10) / RATE_HZ)).astype("<i2")
@@ -126,6 +129,24 @@ def check_recording(folder: Path) -> None:
     assert summary["playback_finished"] == {"position_ms": 600.0, "interrupted": False, "reason": "completed"}
     assert summary["skew_ms"]["count"] > 5
     assert abs(summary["skew_ms"]["p50"]) < 40
+
+
+async def test_the_same_is_heard_behind_alsa(deep_paced_device: PacedDevice) -> None:
+    """Real PyAudio, real ALSA, and what the device's converter emitted: the tone, sample for sample."""
+    tone = np.round(8_000 * np.sin(2 * np.pi * 440 * (np.arange(24_000) + 0.5) / 48_000)).astype("<i2")
+
+    async def speak_at_device_rate(stream: Stream) -> None:
+        await stream.welcome()
+        await stream.say(ConversationOpen("c-1", AudioFormat(Codec.PCM_S16LE, 48_000)))
+        await stream.say(m.Media("c-1", (Payload(Kind.AUDIO, 1, tone.tobytes(), 0, 500_000),)))
+        await stream.say(m.ConversationEnd("c-1", 1, 0))
+        await stay_on(stream)
+
+    arguments = ("--audio-sink", "pyaudio", "--renderer", "none", "--exit-after-finished", "1")
+    async with running(speak_at_device_rate, *arguments) as (_, client):
+        status, _, log = await client.ended()
+        assert status == 0, log
+    assert np.array_equal(deep_paced_device.heard_between_first_and_last_sound(), tone)
 
 
 async def test_without_a_face_nothing_of_it_is_loaded() -> None:

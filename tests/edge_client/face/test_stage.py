@@ -68,8 +68,9 @@ class Speaking:
         self.asked: list[int] = []
 
     def view(self, now_us: int) -> View:
+        assert not self.asked or now_us >= self.asked[-1]
         self.asked.append(now_us)
-        pts = max(self.asked) - self.start_us
+        pts = now_us - self.start_us
         shown = pts if self.held_at_us is None else min(pts, self.held_at_us)
         return View(PlaybackState.PLAYING, "c-1", pts, neutral_pose(), 1.0, shown)
 
@@ -201,9 +202,9 @@ def test_no_skew_without_sound() -> None:
 
     for scene in (Changing(), Idle()):
         clock, shown = Clock(), list[ShownPicture]()
-        renderer = FakeRenderer(clock)
-        stage_of(clock, renderer, scene, shown).run(after(renderer, 3))
-        assert [picture.skew_us for picture in shown] == [None] * 3
+        renderer = FakeRenderer(clock, cost_us=2 * FIRST_LEAD_US)
+        stage_of(clock, renderer, scene, shown).run(after(renderer, 2))
+        assert [picture.skew_us for picture in shown] == [None] * 2
 
 
 def test_a_closed_window_ends_the_loop() -> None:

@@ -20,6 +20,8 @@ Render = Callable[[int, float, float, bool], Pcm]
 """(frames, time in s by CLOCK_MONOTONIC, delay in s, whether the device ran dry) → the samples."""
 
 _ALSA_ERROR_HANDLER = ctypes.CFUNCTYPE(None, ctypes.c_char_p, ctypes.c_int, ctypes.c_char_p, ctypes.c_int, ctypes.c_char_p)
+_REAL_TIME_PRIORITY = 20
+_NICE_PRIORITY = -11
 _MAX_TIMESTAMP_AGE_SECONDS = 1.0
 _MAX_TIMESTAMP_LEAD_SECONDS = 0.001
 
@@ -116,8 +118,12 @@ class _Callback:
         self._channels = channels
         self._buffer_seconds = buffer_seconds
         self._dry_at = float("-inf")
+        self._is_first = True
 
     def __call__(self, _: object, frames: int, times: dict[str, float], status: int) -> tuple[bytes, int]:
+        if self._is_first:
+            self._is_first = False
+            _raise_priority()
         try:
             current = times["current_time"]
             delay = max(0.0, times["output_buffer_dac_time"] - current)
@@ -133,6 +139,16 @@ class _Callback:
             return False
         self._dry_at = now
         return True
+
+
+def _raise_priority() -> None:
+    """Let this thread run before others, as far as this user may: PyAudio's thread has no priority of its own, and a
+    busy machine would keep it from its 20 ms. Needs CAP_SYS_NICE, or a limit for rtprio as Debian's group 'audio' may have."""
+    try:
+        os.sched_setscheduler(0, os.SCHED_RR | os.SCHED_RESET_ON_FORK, os.sched_param(_REAL_TIME_PRIORITY))
+    except OSError:
+        with contextlib.suppress(OSError):
+            os.setpriority(os.PRIO_PROCESS, 0, _NICE_PRIORITY)  # on Linux: this thread
 
 
 def to_monotonic(current: float, *, monotonic: float, realtime: float) -> float:

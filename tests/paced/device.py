@@ -32,7 +32,7 @@ class Event:
 class PacedDevice:
     """One configured device and its files, which are complete also when the player was killed."""
 
-    def __init__(self, library: Path, folder: Path, *, fields: str = "") -> None:
+    def __init__(self, library: Path, folder: Path, *, fields: str = "", channels: int = 1) -> None:
         """`fields` are added to the device's configuration, such as `ppm 100` (see the source)."""
         self.config = folder / "asound.conf"
         self._file = folder / "heard.raw"
@@ -40,7 +40,7 @@ class PacedDevice:
         self.config.write_text(
             f"<{ALSA_BASE_CONFIG}>\n"
             f'pcm_type.paced {{ lib "{library}" }}\n'
-            f'pcm.paced {{ type paced file "{self._file}" log "{self._log}" rate {RATE_HZ} channels 1 {fields} }}\n'
+            f'pcm.paced {{ type paced file "{self._file}" log "{self._log}" rate {RATE_HZ} channels {channels} {fields} }}\n'
             f'pcm.paced_slow {{ type plug slave {{ pcm "paced" rate {RATE_HZ} }} }}\n',
             encoding="ascii",
         )

@@ -218,6 +218,18 @@ def test_volume(deep_paced_device: PacedDevice) -> None:
     assert np.array_equal(deep_paced_device.heard_between_first_and_last_sound(), np.rint(noise * np.float32(0.5)).astype(np.int16))
 
 
+def test_stereo_device_plays_both_sides(paced_library: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A card that plays no mono gets the same on both sides."""
+    device = PacedDevice(paced_library, tmp_path, fields="buffer_min 8192", channels=2)
+    monkeypatch.setenv("ALSA_CONFIG_PATH", str(device.config))
+    noise = _noise(0.4)
+    with _playing(ArrayFeed(noise)) as sink:
+        _wait_until_heard(sink, len(noise))
+    sides = device.heard_between_first_and_last_sound().reshape(-1, 2)
+    assert np.array_equal(sides[:, 0], noise)
+    assert np.array_equal(sides[:, 1], noise)
+
+
 def test_killed_speaker_is_started_again(deep_paced_device: PacedDevice) -> None:
     """After kill -9 a new process goes on at the last frame that was heard, and says why."""
     noise = _noise(2.0)

@@ -11,8 +11,9 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import os
 from collections.abc import AsyncIterator, Callable, Mapping
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 
 from avatar_relay.limits import UNKNOWN_CONVERSATION_HOLD_BYTES
@@ -20,7 +21,15 @@ from avatar_relay.media import OnPlaying, TraceContext
 from avatar_relay.reasons import Fault, Reason
 from avatar_relay.tracing import trace_id_of
 from relay_server.errors import RequestError
-from relay_server.publisher import Avatar, ConnectionLostError, ConversationFailedError, FaultError, InvalidMediaError, Publisher
+from relay_server.publisher import (
+    Avatar,
+    ConnectionLostError,
+    ConversationFailedError,
+    FaultError,
+    InvalidMediaError,
+    Publisher,
+    PublisherError,
+)
 from relay_server.publisher.in_process import InProcessRelay
 from relay_server.sources.source import AudioChunk, FileSpeech, MotionChunk, Performance, Source, SourceError, Speech, TextSpeech
 
@@ -91,7 +100,7 @@ class Rendition:
             self._end_after_failure()
         except ConversationFailedError as error:
             logger.info("performance stopped: conversation=%s %s", self.conversation_id, error)
-        except (FaultError, ConnectionLostError) as error:
+        except PublisherError as error:
             logger.warning("performance failed: conversation=%s %s", self.conversation_id, error)
             self._end_after_failure()
         finally:
@@ -108,7 +117,7 @@ class Rendition:
     def _end_after_failure(self) -> None:
         try:
             self.avatar.end()
-        except (FaultError, ConnectionLostError) as error:
+        except PublisherError as error:
             logger.info("conversation=%s could not be ended: %s", self.conversation_id, error)
 
     async def _close(self) -> None:
@@ -148,6 +157,8 @@ class SpeechDesk:
             raise RequestError(error.fault) from error
         except ConnectionLostError as error:
             raise RequestError(error.fault or Fault(Reason.DRAINING, str(error), retry_after_ms=1_000)) from error
+        except PublisherError as error:
+            raise RequestError(Fault(Reason.LIMIT_REACHED, str(error), retry_after_ms=1_000)) from error
         finally:
             self._beginning -= 1
 
@@ -185,7 +196,8 @@ class SpeechDesk:
             await rendition.finish()
         except Exception:
             logger.exception("performance broke off: conversation=%s", rendition.conversation_id)
-            rendition.avatar.interrupt()
+            with suppress(PublisherError):
+                rendition.avatar.interrupt()
 
 
 @asynccontextmanager
@@ -199,7 +211,8 @@ async def speech_desk(
     trace: Callable[[str], TraceContext] | None = None,
 ) -> AsyncIterator[SpeechDesk]:
     """A desk for `Speak` on a relay in this process, with a publisher of its own; stops all sources when it is left."""
-    async with Publisher.in_process(relay, publisher_id="relay-speech", trace=trace) as publisher, asyncio.TaskGroup() as tasks:
+    publisher_id = f"relay-speech-{os.urandom(6).hex()}"  # nobody else can guess it, and take its place
+    async with Publisher.in_process(relay, publisher_id=publisher_id, trace=trace) as publisher, asyncio.TaskGroup() as tasks:
         desk = SpeechDesk(publisher, tasks, text=text, audio=audio, recording=recording, folder=folder)
         try:
             yield desk

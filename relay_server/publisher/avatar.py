@@ -10,6 +10,7 @@ import asyncio
 import logging
 from collections import deque
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Protocol, Self
 
@@ -17,7 +18,7 @@ from avatar_relay.media import AudioFormat, ConversationOpen, Kind, MotionFormat
 from avatar_relay.messages import DeviceVolume, Dropped, Finished, FromPublisher, Interrupt, Pause, PlayerEvent, Resume, Volume
 from avatar_relay.reasons import DropReason, Fault, Reason
 from relay_server.publisher.conversation import Conversation, Phase
-from relay_server.publisher.errors import BufferFullError, ConversationFailedError, FaultError, InvalidMediaError
+from relay_server.publisher.errors import BufferFullError, ConnectionLostError, ConversationFailedError, FaultError, InvalidMediaError
 from relay_server.publisher.exchange import Exchange, Record, Told
 from relay_server.publisher.media_line import MotionMessage
 from relay_server.publisher.playback import ConversationFinished, Playback, PlaybackState
@@ -55,7 +56,11 @@ class Studio(Protocol):
 
     @property
     def exchange(self) -> Exchange:
-        """All conversations. Raises `PublisherClosedError` or `ConnectionLostError` where nothing can be said now."""
+        """All conversations."""
+        ...
+
+    def check(self) -> None:
+        """Raise `PublisherClosedError` or `ConnectionLostError` where nothing can be said now."""
         ...
 
     @property
@@ -316,8 +321,8 @@ class Avatar:
 
     def _begin(self, data: bytes) -> tuple[Record, list[bytes]]:
         """The conversation for `data`, opened with its first step where none is open; and the steps that are left."""
-        exchange = self._studio.exchange
         record = self._current()
+        self._studio.check()
         if record is not None:
             return record, record.conversation.audio_steps(data)
         if not data:
@@ -336,6 +341,7 @@ class Avatar:
         first, *steps = conversation.audio_steps(data)
         conversation.push_audio(first)
         record = Record(conversation, Playback(conversation_id), self._moved.set, self._told)
+        exchange = self._studio.exchange
         exchange.open(record, settings.targets)
         self._take_over(exchange, record)
         self._studio.wake()
@@ -411,12 +417,13 @@ class Avatar:
         await self._moved.wait()
 
     def _interrupt(self, record: Record) -> None:
-        exchange = self._studio.exchange
-        exchange.say(Interrupt(record.conversation_id))
-        exchange.close(record)
-        self._studio.wake()
+        """Also while there is no stream: the next one begins with it."""
+        with suppress(ConnectionLostError):
+            self._say(Interrupt(record.conversation_id))
+        self._studio.exchange.close(record)
 
     def _say(self, message: FromPublisher) -> None:
+        self._studio.check()
         self._studio.exchange.say(message)
         self._studio.wake()
 

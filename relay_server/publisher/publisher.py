@@ -40,6 +40,8 @@ if TYPE_CHECKING:
 BUFFER_BYTES = 2 << 20
 """What may wait at the publisher per conversation and kind: a minute of 16 kHz sound, three of motion."""
 CLOSE_TIMEOUT_S = 30.0
+STABLE_US = 5_000_000
+"""After a stream that lasted this long, waiting begins from the shortest wait again."""
 _SOFTWARE = f"avatar-relay {version('avatar-relay')}"
 _US_PER_S = 1_000_000
 
@@ -153,19 +155,24 @@ class Publisher:
 
     async def flush(self) -> None:
         """Wait until everything that was handed over went out, as the devices' credit allows. Raises `ConnectionLostError`."""
-        while not self.exchange.outbox.is_empty:
+        self.check()
+        while not self._exchange.outbox.is_empty:
             await self._until_changed()
+            self.check()
 
     # --- for avatars -----------------------------------------------------------------------------------------------
 
     @property
     def exchange(self) -> Exchange:
-        """All conversations. Raises `PublisherClosedError`, or `ConnectionLostError` while there is no stream."""
+        """All conversations."""
+        return self._exchange
+
+    def check(self) -> None:
+        """Raise `PublisherClosedError`, or `ConnectionLostError` while there is no stream."""
         if self._runner is None:
             raise PublisherClosedError("the publisher is not open: use it within `async with`")
         if not self._connected:
             raise self._why_not_connected("there is no stream to the relay at present")
-        return self._exchange
 
     def wake(self) -> None:
         """There may be something to send."""
@@ -206,22 +213,30 @@ class Publisher:
         waits_s = full_jitter(self._jitter)
         lease_ends_us = 0
         while True:
+            began_us = self.now_us()
             try:
                 await self._one_stream()
             except ConnectionLostError as error:
                 self._failure = error
+            now_us = self.now_us()
             if self._connected:
                 logger.warning("stream to the relay lost: publisher=%s cause=%s", self.publisher_id, self._failure)
-                waits_s = full_jitter(self._jitter)
-                lease_ends_us = self.now_us() + PUBLISHER_LEASE_US
+                lease_ends_us = now_us + PUBLISHER_LEASE_US
                 self._connected = False
                 self._exchange.cut()
-            if self._is_refused or self.now_us() >= lease_ends_us:
+            if self._is_refused or now_us >= lease_ends_us:
                 self._exchange.fail_all(_lost("the relay could not be reached again in time; it ended the conversation"))
             self._changed.set()
             if self._is_refused:
                 return
-            await asyncio.sleep(next(waits_s))
+            if now_us - began_us >= STABLE_US:
+                waits_s = full_jitter(self._jitter)
+            await asyncio.sleep(max(next(waits_s), self._asked_to_wait_s))
+
+    @property
+    def _asked_to_wait_s(self) -> float:
+        fault = None if self._failure is None else self._failure.fault
+        return 0.0 if fault is None else fault.retry_after_ms / 1000
 
     async def _one_stream(self) -> None:
         """Connect and exchange until the stream is lost. Raises `ConnectionLostError`, always."""

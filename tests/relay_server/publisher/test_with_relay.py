@@ -45,6 +45,10 @@ class Device:
         self.bytes: dict[tuple[str, Kind], bytearray] = {}
         self.places: dict[tuple[str, Kind], list[tuple[int, int | None]]] = {}
         self.acknowledged = 0
+        self.held_back: list[tuple[str, Finished]] | None = None
+        """What it would have told; None where it tells at once."""
+        self._ended = asyncio.Event()
+        self._media = asyncio.Event()
         self.said: list[object] = []
 
     async def attach(self) -> None:
@@ -60,8 +64,10 @@ class Device:
                     await self._open(message)
                 case MediaBatch():
                     await self._take(message)
+                    self._media.set()
                 case ConversationEnd():
                     await self._tell(message.conversation_id, Started())
+                    self._ended.set()
                     await self._finish(message.conversation_id, Finished(100_000, False, "completed"))
                 case Interrupt():
                     await self._finish(message.conversation_id, Finished(20_000, True, "interrupted"))
@@ -78,9 +84,25 @@ class Device:
         self._playing.append(opening.conversation_id)
 
     async def _finish(self, conversation_id: str, finished: Finished) -> None:
-        if conversation_id in self._playing:
+        if self.held_back is not None:
+            self.held_back.append((conversation_id, finished))
+        elif conversation_id in self._playing:
             self._playing.remove(conversation_id)
             await self._tell(conversation_id, finished)
+
+    async def until_media(self) -> None:
+        """Wait for the first payload."""
+        await self._media.wait()
+
+    async def until_ended(self) -> None:
+        """Wait for the first conversation's end."""
+        await self._ended.wait()
+
+    async def release(self) -> None:
+        """Tell what was held back."""
+        held_back, self.held_back = self.held_back or [], None
+        for conversation_id, finished in held_back:
+            await self._finish(conversation_id, finished)
 
     async def _take(self, batch: MediaBatch) -> None:
         for fragment in batch.fragments:
@@ -99,16 +121,19 @@ class Device:
 
 
 @asynccontextmanager
-async def pair(way: str, buffer_bytes: int = 2 << 20) -> AsyncIterator[tuple[Publisher, Device, Relay]]:
-    """A relay, a publisher that reaches it one way or the other, and a device."""
+async def pair(
+    way: str, buffer_bytes: int = 2 << 20, *, hold_finished: bool = False
+) -> AsyncIterator[tuple[Publisher, Device, Relay, str]]:
+    """A relay and its address, a publisher that reaches it one way or the other, and a device."""
     relay = build_relay(RelayConfig(listen="127.0.0.1:0"))
     device = Device(relay.connect_device(), "lobby", buffer_bytes)
     async with serving(relay, Mute()) as (_, address):
+        device.held_back = [] if hold_finished else None
         await device.attach()
         running = asyncio.create_task(device.run())
         publisher = Publisher.in_process(relay) if way == "in process" else Publisher.connect(address)
         async with publisher:
-            yield publisher, device, relay
+            yield publisher, device, relay, address
         running.cancel()
         await asyncio.gather(running, return_exceptions=True)
 
@@ -122,7 +147,7 @@ def way(request: pytest.FixtureRequest) -> str:
 async def test_all_bytes_reach_the_device_and_finished_comes_back(way: str) -> None:
     """Sound and motion bit for bit, PTS and sequences as counted, one finished, every event acknowledged."""
     sound, motion = os.urandom(64_001), [weights(40, 0.25), weights(20, 0.75)]
-    async with pair(way) as (publisher, device, _):
+    async with pair(way) as (publisher, device, _, _):
         avatar = publisher.avatar("lobby", audio_format=PCM_16K, motion_format=WEIGHTS_30)
         conversation_id = await avatar.yield_audio_data(sound[:7])
         assert await avatar.opened(conversation_id) == ("lobby",)
@@ -141,7 +166,7 @@ async def test_all_bytes_reach_the_device_and_finished_comes_back(way: str) -> N
 async def test_more_than_all_buffers_hold_flows_under_credit(way: str) -> None:
     """8 MB of sound through a device that buffers 64 KB and a relay that holds 2.5 MB: nothing is lost, nothing is refused."""
     sound = os.urandom(8 << 20)
-    async with pair(way, buffer_bytes=64 << 10) as (publisher, device, _):
+    async with pair(way, buffer_bytes=64 << 10) as (publisher, device, _, _):
         avatar = publisher.avatar("lobby", audio_format=PCM_16K)
         conversation_id = await avatar.yield_audio_data(sound, end=True)
         await avatar.finished(conversation_id)
@@ -150,7 +175,7 @@ async def test_more_than_all_buffers_hold_flows_under_credit(way: str) -> None:
 
 async def test_audio_only_and_interrupt_reach_the_device(way: str) -> None:
     """And the next conversation plays."""
-    async with pair(way) as (publisher, device, _):
+    async with pair(way) as (publisher, device, _, _):
         avatar = publisher.avatar("lobby", audio_format=PCM_16K, motion_format=WEIGHTS_30)
         first = await avatar.yield_audio_data(bytes(3_200))
         await avatar.yield_frames_data([], first)
@@ -165,7 +190,7 @@ async def test_audio_only_and_interrupt_reach_the_device(way: str) -> None:
 
 async def test_an_unknown_device_is_the_conversations_fault(way: str) -> None:
     """The stream lives, and the next conversation plays."""
-    async with pair(way) as (publisher, _, _):
+    async with pair(way) as (publisher, _, _, _):
         nobody = publisher.avatar("nobody", audio_format=PCM_16K)
         conversation_id = await nobody.yield_audio_data(bytes(3_200))
         with pytest.raises(ConversationFailedError) as caught:
@@ -178,7 +203,7 @@ async def test_an_unknown_device_is_the_conversations_fault(way: str) -> None:
 
 async def test_another_publisher_takes_over(way: str) -> None:
     """The last opener wins; the other learns it at its next sound."""
-    async with pair(way) as (publisher, _, relay), Publisher.in_process(relay) as other:
+    async with pair(way) as (publisher, _, relay, _), Publisher.in_process(relay) as other:
         avatar = publisher.avatar("lobby", audio_format=PCM_16K)
         conversation_id = await avatar.yield_audio_data(bytes(3_200))
         await avatar.opened(conversation_id)

@@ -1,0 +1,174 @@
+"""A line that breaks for real: a TCP proxy between the library and the relay."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+import pytest
+
+from avatar_relay.media import Kind
+from avatar_relay.messages import ConversationEnd, ToPublisher
+from relay_server.publisher import ConnectionLostError, ConversationFailedError, Publisher
+from relay_server.publisher.in_process import InProcessLink
+from relay_server.relay import Relay
+from tests.relay_server.publisher.fakes import PCM_16K
+from tests.relay_server.publisher.test_with_relay import pair
+
+
+class Proxy:
+    """Passes bytes on; can cut all its connections."""
+
+    def __init__(self, target: str) -> None:
+        self._host, _, port = target.rpartition(":")
+        self._port = int(port)
+        self._writers: set[asyncio.StreamWriter] = set()
+
+    async def accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        far_reader, far_writer = await asyncio.open_connection(self._host, self._port)
+        self._writers |= {writer, far_writer}
+        await asyncio.gather(_pump(reader, far_writer), _pump(far_reader, writer), return_exceptions=True)
+
+    def cut(self) -> None:
+        """Break all connections."""
+        for writer in self._writers:
+            writer.transport.abort()
+        self._writers.clear()
+
+
+async def _pump(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    while data := await reader.read(65_536):
+        writer.write(data)
+        await writer.drain()
+    writer.transport.abort()
+
+
+@asynccontextmanager
+async def proxied(address: str) -> AsyncIterator[tuple[Proxy, str]]:
+    """A proxy to an address, and its own."""
+    proxy = Proxy(address)
+    server = await asyncio.start_server(proxy.accept, "127.0.0.1", 0)
+    try:
+        yield proxy, "{}:{}".format(*server.sockets[0].getsockname())
+    finally:
+        proxy.cut()
+        server.close()
+
+
+def is_open(publisher: Publisher) -> bool:
+    """Whether verbs can be used."""
+    try:
+        publisher.check()
+    except ConnectionLostError:
+        return False
+    return True
+
+
+async def until_open(publisher: Publisher) -> None:
+    """Until verbs can be used again."""
+    while not is_open(publisher):  # noqa: ASYNC110 - the library tells nobody
+        await asyncio.sleep(0.01)
+
+
+async def until_closed(publisher: Publisher) -> None:
+    """Until the publisher noticed the cut."""
+    while is_open(publisher):  # noqa: ASYNC110 - the library tells nobody
+        await asyncio.sleep(0)
+
+
+class BreakableLink(InProcessLink):
+    """A line in process that a test can break."""
+
+    def __init__(self, relay: Relay) -> None:
+        super().__init__(relay)
+        self._broken = asyncio.Event()
+
+    def cut(self) -> None:
+        """Break it."""
+        self._broken.set()
+
+    async def receive(self) -> ToPublisher | None:
+        reading, breaking = asyncio.ensure_future(super().receive()), asyncio.ensure_future(self._broken.wait())
+        try:
+            await asyncio.wait((reading, breaking), return_when=asyncio.FIRST_COMPLETED)
+            if reading.done():
+                return reading.result()
+            raise ConnectionLostError("cut by the test")
+        finally:
+            reading.cancel()
+            breaking.cancel()
+
+
+class Breakable:
+    """Connects to a relay by breakable links; `gate` holds back new ones."""
+
+    def __init__(self, relay: Relay) -> None:
+        self._relay = relay
+        self.links: list[BreakableLink] = []
+        self.gate = asyncio.Event()
+        self.gate.set()
+
+    async def connect(self) -> BreakableLink:
+        await self.gate.wait()
+        self.links.append(BreakableLink(self._relay))
+        return self.links[-1]
+
+
+async def test_the_publisher_comes_back_after_its_connection_broke() -> None:
+    """What was cut off fails for its owner; the next conversation is whole."""
+    async with (
+        pair("over grpc") as (_, device, _, address),
+        proxied(address) as (proxy, through),
+        Publisher.connect(through) as publisher,
+    ):
+        avatar = publisher.avatar("lobby", audio_format=PCM_16K)
+        first = await avatar.yield_audio_data(bytes(3_200))
+        await device.until_media()
+        proxy.cut()
+        with pytest.raises(ConversationFailedError, match=r"broke off|new session"):
+            await avatar.finished(first)
+        await until_open(publisher)
+        with pytest.raises(ConversationFailedError):
+            await avatar.yield_audio_data(bytes(3_200))
+        second = await avatar.yield_audio_data(bytes(6_400), end=True)
+        assert (await avatar.finished(second)).reason == "completed"
+    assert device.bytes[second, Kind.AUDIO] == bytes(6_400)
+
+
+async def test_what_was_cut_off_is_ended_under_the_same_session() -> None:
+    """The device plays out what it has of it; the relay knows the publisher again."""
+    async with pair("in process") as (_, device, relay, _):
+        line = Breakable(relay)
+        async with Publisher(line.connect) as publisher:
+            avatar = publisher.avatar("lobby", audio_format=PCM_16K)
+            first = await avatar.yield_audio_data(bytes(3_200))
+            await device.until_media()
+            line.links[0].cut()
+            with pytest.raises(ConversationFailedError, match="broke off"):
+                await avatar.finished(first)
+            await device.until_ended()
+            with pytest.raises(ConversationFailedError):
+                await avatar.yield_audio_data(bytes(3_200))
+            second = await avatar.yield_audio_data(bytes(6_400), end=True)
+            await avatar.finished(second)
+    assert [message.conversation_id for message in device.said if isinstance(message, ConversationEnd)] == [first, second]
+    assert device.bytes[first, Kind.AUDIO] == bytes(3_200)
+
+
+async def test_finished_survives_a_cut() -> None:
+    """What a device tells meanwhile is kept by the relay for the publisher's lease."""
+    async with pair("in process", hold_finished=True) as (_, device, relay, _):
+        line = Breakable(relay)
+        async with Publisher(line.connect) as publisher:
+            avatar = publisher.avatar("lobby", audio_format=PCM_16K)
+            conversation_id = await avatar.yield_audio_data(bytes(3_200), end=True)
+            await device.until_ended()
+            line.gate.clear()
+            line.links[0].cut()
+            await until_closed(publisher)
+            await device.release()
+            line.gate.set()
+            finished = await avatar.finished(conversation_id)
+    assert (finished.position_us, finished.reason) == (100_000, "completed")
+    assert device.acknowledged == 2

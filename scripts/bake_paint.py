@@ -32,7 +32,7 @@ _PLAIN = {
     "lash": (0.10, 0.07, 0.06),
 }
 _SKIN = np.array((0.865, 0.665, 0.560))
-_WARM = np.array((0.890, 0.545, 0.470))
+_WARM = np.array((0.880, 0.535, 0.465))
 _LIP = np.array((0.760, 0.405, 0.390))
 _LIP_DEEP = np.array((0.52, 0.20, 0.21))
 _BROW = np.array((0.225, 0.135, 0.10))
@@ -168,7 +168,7 @@ def _brow(place: Floats, size: int) -> Floats:
     off = (y - middle) / half
     lean = _stripes((x * 1.0 - y * np.interp(t, (0, 0.4, 1), (0.25, 0.9, 1.6))) * 120, 5)
     body = _smooth(np.abs(off), 1.25, 0.25)
-    ends = _smooth(t, -0.08, 0.10) * _smooth(t, 1.06, 0.72)
+    ends = _smooth(t, -0.10, 0.24) * _smooth(t, 1.06, 0.72)
     return np.asarray(np.clip(body * (0.66 + 0.60 * lean), 0, 1) * ends * (place[:, 2] > 0.0))
 
 

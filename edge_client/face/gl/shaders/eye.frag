@@ -18,7 +18,7 @@ void main() {
   vec3 n = normalize(facing);
   float lit = 0.62 + 0.42 * max(dot(n, vec3(0.406, 0.487, 0.773)), 0.0);
   lit *= 1.0 - 0.50 * smoothstep(0.06, 0.50, below_lid) - 0.12 * smoothstep(-0.25, -0.55, below_lid);
-  float window = smoothstep(0.9870, 0.9915, dot(n, vec3(0.215, 0.165, 0.9626)));  // where the key light is mirrored, seen from the front
+  float window = smoothstep(0.9905, 0.9940, dot(n, vec3(0.215, 0.165, 0.9626)));  // where the key light is mirrored, seen from the front
   float floor_light = smoothstep(0.990, 0.996, dot(n, vec3(-0.245, -0.165, 0.9554)));
   colour = vec4(c * lit + window * 0.85 + floor_light * 0.16, 1.0);
 }

@@ -32,8 +32,8 @@ from edge_client.audio.sink import AudioSink
 from edge_client.audio.sinks.wav import WavTap
 from edge_client.config import EdgeConfig
 from edge_client.errors import EdgeError, ScreenError
-from edge_client.events import FrameStarvation, Output, PlaybackConfig
-from edge_client.face.renderer import Renderer
+from edge_client.events import FrameStarvation, Output, PlaybackConfig, View
+from edge_client.face.renderer import Picture, Renderer
 from edge_client.link_thread import LinkThread
 from edge_client.motion.decoders import make_motion_decoder
 from edge_client.observer import NULL, PlaybackObserver
@@ -102,7 +102,11 @@ class _PictureTracer:
     def __init__(self, telemetry: EdgeTelemetry) -> None:
         self._telemetry = telemetry
 
-    def shown(self, picture: ShownPicture, renderer: Renderer) -> None:
+    def wants(self, view: View, now_us: int) -> bool:
+        """No pixels."""
+        return False
+
+    def shown(self, picture: ShownPicture, pixels: Picture | None) -> None:
         """A picture is on the glass."""
         self._telemetry.picture_shown(picture.view.conversation_id, picture.shown_time_us, picture.skew_us)
 

@@ -21,7 +21,7 @@ from typing import Protocol
 
 from edge_client.events import PlaybackState, View
 from edge_client.face.idle import MOUTH_INDEXES, combine
-from edge_client.face.renderer import Renderer
+from edge_client.face.renderer import Picture, Renderer
 from edge_client.motion.pose import Pose
 
 FIRST_LEAD_US = 15_000
@@ -71,10 +71,14 @@ class ShownPicture:
 
 
 class Watcher(Protocol):
-    """Who looks at pictures that were shown. Quick: the next picture waits for it."""
+    """Who looks at the pictures. Quick: the next picture waits for it."""
 
-    def shown(self, picture: ShownPicture, renderer: Renderer) -> None:
-        """A picture was shown; `renderer.read` still gives it."""
+    def wants(self, view: View, now_us: int) -> bool:
+        """Whether the picture that is drawn now is to be read back for it, which costs some ms."""
+        ...
+
+    def shown(self, picture: ShownPicture, pixels: Picture | None) -> None:
+        """A picture was shown; `pixels` where any watcher wanted them."""
         ...
 
 
@@ -137,12 +141,14 @@ class Stage:
         glass_us = start_us + median_low(self._took_us)
         view = self._ask(glass_us)
         self._renderer.draw(face_pose(self._life.pose(glass_us * 1e-6), view))
+        wanted = any([watcher.wants(view, start_us) for watcher in self._watchers])
+        pixels = self._renderer.read() if wanted else None  # before showing: afterwards a renderer may have to draw it again
         self._renderer.show()
         shown_us = self._clock_us()
         self._took_us.append(shown_us - start_us)
         picture = ShownPicture(shown_us, glass_us, view, self._heard_pts_us(view, shown_us))
         for watcher in self._watchers:
-            watcher.shown(picture, self._renderer)
+            watcher.shown(picture, pixels)
         self._count(start_us, shown_us)
         return picture
 

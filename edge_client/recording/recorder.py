@@ -6,8 +6,8 @@ import logging
 from pathlib import Path
 
 from edge_client.audio.timeline import Position
-from edge_client.events import PlaybackState
-from edge_client.face.renderer import Renderer
+from edge_client.events import PlaybackState, View
+from edge_client.face.renderer import Picture
 from edge_client.face.stage import ShownPicture
 from edge_client.lip_sync import HEARD_STEP_US, SkewMeter
 from edge_client.recording.film import Film
@@ -67,14 +67,17 @@ class Recorder:
         """Skew so far."""
         return self._skew.meter
 
-    def shown(self, picture: ShownPicture, renderer: Renderer) -> None:
-        """Note the skew; keep the picture where it is its time."""
-        self._skew.add(picture)
-        now_us = picture.shown_time_us
-        if picture.view.state is not PlaybackState.IDLE:
+    def wants(self, view: View, now_us: int) -> bool:
+        """Whether a picture of this time goes into the film: in a conversation and a little after, at the film's rate."""
+        if view.state is not PlaybackState.IDLE:
             self._active_until_us = now_us + TAIL_US
-        if now_us < self._active_until_us and self.film.wants(now_us):
-            self.film.keep(renderer.read(), now_us, picture.view.shown_pts_us)
+        return now_us < self._active_until_us and self.film.wants(now_us)
+
+    def shown(self, picture: ShownPicture, pixels: Picture | None) -> None:
+        """Note the skew; keep the pixels where they were wanted."""
+        self._skew.add(picture)
+        if pixels is not None:
+            self.film.keep(pixels, picture.shown_time_us, picture.view.shown_pts_us)
 
     def write(self, folder: Path, run: RunFigures) -> None:
         """Encode film, contact sheet and plot, then tell the figures. Takes seconds. Raises `OSError`."""

@@ -88,7 +88,11 @@ def stage_of(
     """A stage whose pictures are gathered in `shown`."""
 
     class Gather:
-        def shown(self, picture: ShownPicture, renderer: Renderer) -> None:
+        def wants(self, view: View, now_us: int) -> bool:
+            return False
+
+        def shown(self, picture: ShownPicture, pixels: Picture | None) -> None:
+            assert pixels is None
             if shown is not None:
                 shown.append(picture)
 
@@ -186,6 +190,36 @@ def test_a_held_pose_shows_as_skew() -> None:
     skews = [picture.skew_us for picture in shown]
     assert skews[-1] is not None
     assert skews[-1] > 200_000
+
+
+def test_pixels_are_read_before_showing_and_only_where_wanted() -> None:
+    """After showing, a renderer may have to draw again: so a picture that is wanted is read between drawing and showing."""
+    clock, order = Clock(), list[str]()
+
+    class Ordered(FakeRenderer):
+        def read(self) -> Picture:
+            order.append("read")
+            return super().read()
+
+        def show(self) -> None:
+            order.append("show")
+            super().show()
+
+    class EverySecond:
+        def __init__(self) -> None:
+            self.pixels: list[bool] = []
+
+        def wants(self, view: View, now_us: int) -> bool:
+            return len(self.pixels) % 2 == 1
+
+        def shown(self, picture: ShownPicture, pixels: Picture | None) -> None:
+            self.pixels.append(pixels is not None)
+
+    watcher, renderer = EverySecond(), Ordered(clock)
+    stage = Stage(scene=Speaking(), renderer=renderer, life=Still(), clock_us=clock, sleep_s=clock.sleep, watchers=(watcher,))
+    stage.run(after(renderer, 4))
+    assert order == ["show", "read", "show", "show", "read", "show"]
+    assert watcher.pixels == [False, True, False, True]
 
 
 def test_no_skew_without_sound() -> None:

@@ -13,39 +13,25 @@ from PIL import Image
 from avatar_relay.messages import Finished
 from edge_client.audio.sink import SinkCounters
 from edge_client.events import ConversationSummary, PlaybackState, PlaybackSummary, View
-from edge_client.face.renderer import Picture
 from edge_client.face.stage import ShownPicture, StageSummary
 from edge_client.lip_sync import SkewMeter, SkewRecord
-from edge_client.motion.pose import Pose, neutral_pose
+from edge_client.motion.pose import neutral_pose
 from edge_client.recording.recorder import TAIL_US, Recorder
 from edge_client.recording.report import RunFigures, summary_of
 from edge_client.recording.skew_plot import SIZE_PX, draw_skew
 
 
 class Canvas:
-    """A renderer whose picture can be read."""
+    """Stands for stage and renderer: shows pictures to a recorder, reads them back where it wants them."""
 
-    name = "canvas"
-    size = (320, 240)
-
-    def __init__(self) -> None:
+    def __init__(self, recorder: Recorder) -> None:
+        self.recorder = recorder
         self.reads = 0
 
-    def draw(self, pose: Pose, *, stamp: int | None = None) -> None:
-        pass
-
-    def show(self) -> None:
-        pass
-
-    def read(self) -> Picture:
-        self.reads += 1
-        return np.full((240, 320, 3), self.reads % 256, np.uint8)
-
-    def poll(self) -> bool:
-        return True
-
-    def close(self) -> None:
-        pass
+    def show(self, picture: ShownPicture) -> None:
+        wanted = self.recorder.wants(picture.view, picture.shown_time_us)
+        self.reads += wanted
+        self.recorder.shown(picture, np.full((240, 320, 3), self.reads % 256, np.uint8) if wanted else None)
 
 
 def spoken(time_us: int, *, skew_us: int = 0, shown_us: int | None = None, conversation_id: str = "c-1") -> ShownPicture:
@@ -67,9 +53,10 @@ def run_of(recorder: Recorder, conversations: tuple[ConversationSummary, ...] = 
 
 def test_a_conversation_leaves_all_files(tmp_path: Path) -> None:
     """Film, contact sheet, plot and figures, and nothing half written."""
-    recorder, canvas = Recorder(), Canvas()
+    recorder = Recorder()
+    canvas = Canvas(recorder)
     for number in range(90):
-        recorder.shown(spoken(number * 33_333, skew_us=2_000), canvas)
+        canvas.show(spoken(number * 33_333, skew_us=2_000))
     finished = ConversationSummary("c-1", 10, 20, 30, 2_000_000, 2_000_000, Finished(1_900_000, False, "completed"))
     recorder.write(tmp_path, run_of(recorder, (finished,)))
     assert sorted(path.name for path in tmp_path.iterdir()) == ["contact-sheet.png", "edge-summary.json", "face.gif", "skew.png"]
@@ -84,13 +71,14 @@ def test_a_conversation_leaves_all_files(tmp_path: Path) -> None:
 
 def test_pictures_are_kept_in_conversations_and_a_little_after() -> None:
     """Idle life is not filmed, nor read back; the face coming to rest is."""
-    recorder, canvas = Recorder(), Canvas()
+    recorder = Recorder()
+    canvas = Canvas(recorder)
     for number in range(60):
-        recorder.shown(idle(number * 33_333), canvas)
+        canvas.show(idle(number * 33_333))
     assert canvas.reads == 0
-    recorder.shown(spoken(2_000_000), canvas)
+    canvas.show(spoken(2_000_000))
     for number in range(120):
-        recorder.shown(idle(2_033_333 + number * 33_333), canvas)
+        canvas.show(idle(2_033_333 + number * 33_333))
     times = [still.time_us for still in recorder.film.stills]
     assert times[0] == 2_000_000
     assert 2_000_000 + TAIL_US - 200_000 < times[-1] < 2_000_000 + TAIL_US
@@ -99,10 +87,11 @@ def test_pictures_are_kept_in_conversations_and_a_little_after() -> None:
 
 def test_a_face_that_stands_is_seen_between_pictures_too() -> None:
     """One picture stands for half a second of sound: the hold is that long, and skew as people see it grows in between."""
-    recorder, canvas = Recorder(), Canvas()
-    recorder.shown(spoken(0), canvas)
-    recorder.shown(spoken(33_000), canvas)
-    recorder.shown(spoken(533_000), canvas)
+    recorder = Recorder()
+    canvas = Canvas(recorder)
+    canvas.show(spoken(0))
+    canvas.show(spoken(33_000))
+    canvas.show(spoken(533_000))
     skew = recorder.skew
     assert skew.at_pictures.stats().max_abs_ms == 0
     assert skew.at_heard.stats().max_abs_ms == pytest.approx(490, abs=11)
@@ -111,9 +100,10 @@ def test_a_face_that_stands_is_seen_between_pictures_too() -> None:
 
 def test_conversations_are_not_compared_with_each_other() -> None:
     """From the end of one to the beginning of the next there is no skew."""
-    recorder, canvas = Recorder(), Canvas()
-    recorder.shown(spoken(9_000_000), canvas)
-    recorder.shown(spoken(9_033_000, conversation_id="c-2", shown_us=9_033_000), canvas)
+    recorder = Recorder()
+    canvas = Canvas(recorder)
+    canvas.show(spoken(9_000_000))
+    canvas.show(spoken(9_033_000, conversation_id="c-2", shown_us=9_033_000))
     assert recorder.skew.at_heard.stats().count == 0
     assert recorder.skew.at_pictures.stats().max_abs_ms == 0
 

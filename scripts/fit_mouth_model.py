@@ -30,6 +30,7 @@ from relay_server.sources.local.model import (
     silent_rows,
 )
 from relay_server.sources.local.reference import SpeechReference
+from relay_server.sources.mouth import FUNNEL, JAW, LOWER, PUCKER, SMILE, STRETCH, UPPER
 from relay_server.sources.visemes import is_bilabial
 
 Floats = NDArray[np.float64]
@@ -63,6 +64,15 @@ SENTENCES = (
 )
 TAKES = 2
 """Each sentence is heard this often in each voice, differently disturbed."""
+PARAMETER_NAMES = {
+    JAW: "jaw",
+    FUNNEL: "funnel",
+    PUCKER: "pucker",
+    LOWER: "lower lip",
+    UPPER: "upper lip",
+    STRETCH: "stretch",
+    SMILE: "smile",
+}
 RIDGE = 30.0
 """Against frames: a hint that holds the solution still, no more."""
 
@@ -129,11 +139,32 @@ def main() -> None:
     targets = np.vstack([pair[1] for pair in examples])
     print(f"fitting on {len(inputs)} frames ...", flush=True)
     model = fit(inputs, targets)
-    outputs = model(inputs)
-    for index, parameter in enumerate(MOUTH_OUTPUTS):
-        print(f"mouth parameter {parameter}: r = {np.corrcoef(outputs[:, index], targets[:, index])[0, 1]:.3f}")
     np.savez_compressed(out, **{name: getattr(model, name).astype(np.float32) for name in MouthModel.__slots__})
-    print(f"wrote {out} ({out.stat().st_size} bytes)")
+    text = report(model, inputs, targets)
+    out.with_suffix(".md").write_text(text, encoding="utf-8")
+    print(text)
+
+
+def report(model: MouthModel, inputs: Floats, targets: Floats) -> str:
+    """How the model was fitted and how well it does on that speech, for people."""
+    outputs = model(inputs)
+    correlations = [np.corrcoef(outputs[:, index], targets[:, index])[0, 1] for index in range(OUTPUTS)]
+    names = [PARAMETER_NAMES[parameter] for parameter in MOUTH_OUTPUTS] + ["lips touch (p b m)"]
+    lines = [
+        "# mouth_model.npz",
+        "",
+        "What the analyser of the source `local` hears, to the mouth: a linear map, written by `scripts/fit_mouth_model.py`.",
+        f"Fitted on {len(inputs)} frames of 10 ms: {len(SENTENCES)} sentences spoken by espeak-ng",
+        f"in {len(VOICES)} voices, {TAKES} times each,",
+        "differently disturbed. It holds coefficients of a ridge regression; no recording of a person went into it.",
+        "How it does on people's speech: `scripts/score_mouth.py`.",
+        "",
+        "| output | r with the mouth of the synthesiser's own phonemes |",
+        "|---|---|",
+        *(f"| {name} | {r:.2f} |" for name, r in zip(names, correlations, strict=True)),
+        "",
+    ]
+    return "\n".join(lines)
 
 
 if __name__ == "__main__":

@@ -60,6 +60,9 @@ def load_flame_map(file: Traversable) -> FlameMap:
     try:
         with file.open("rb") as stream:
             data = stream.read(MAX_MAP_BYTES)
+        with zipfile.ZipFile(io.BytesIO(data)) as archive:
+            if sum(member.file_size for member in archive.infolist()) > MAX_MAP_BYTES:
+                raise ValueError(f"it unpacks to more than {MAX_MAP_BYTES} bytes")
         with np.load(io.BytesIO(data), allow_pickle=False) as arrays:
             matrix, offset = arrays["matrix"].astype(np.float32), arrays["offset"].astype(np.float32)
             names = [str(name) for name in arrays["names"]]

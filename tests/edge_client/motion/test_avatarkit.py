@@ -147,6 +147,14 @@ def test_files_that_are_no_maps(tmp_path: Path, data: bytes) -> None:
         load_flame_map(path)
 
 
+def test_map_that_unpacks_to_too_much(tmp_path: Path) -> None:
+    """Zeros pack well."""
+    path = tmp_path / "map.npz"
+    np.savez_compressed(path, matrix=np.zeros((EXPRESSION_SIZE, 50_000)))
+    with pytest.raises(AssetError, match="unpacks to more than"):
+        load_flame_map(path)
+
+
 def test_missing_map(tmp_path: Path) -> None:
     """So may one that is not there."""
     with pytest.raises(AssetError):

@@ -9,6 +9,9 @@ from __future__ import annotations
 from bisect import bisect_right
 from dataclasses import dataclass, replace
 
+_ROUNDING = 0.1
+"""Frames that a position may be off, because it is in whole microseconds (up to 192 kHz)."""
+
 
 @dataclass(frozen=True, slots=True)
 class Position:
@@ -66,8 +69,8 @@ class Timeline:
         pts_frame = position.pts_us * self._rate_hz / 1e6
         for segment in reversed(self._segments):
             inside = pts_frame - segment.pts_frame
-            if segment.conversation_id == position.conversation_id and 0 <= inside < segment.end - segment.start:
-                return segment.start + inside
+            if segment.conversation_id == position.conversation_id and -_ROUNDING <= inside < segment.end - segment.start:
+                return segment.start + max(0.0, inside)
         return None
 
     def span(self, conversation_id: str) -> tuple[int, int] | None:

@@ -1,0 +1,55 @@
+"""Samples on their way to the sink."""
+
+import numpy as np
+
+from edge_client.audio.playout_queue import Chunk, PlayoutQueue
+from edge_client.audio.timeline import Position
+from tests.edge_client.fakes import RATE_HZ, tone
+
+
+def _queue() -> PlayoutQueue:
+    queue = PlayoutQueue(RATE_HZ)
+    queue.push(Chunk("a", 0, tone(1_000)))
+    queue.push(Chunk("b", 0, tone(1_000, start=5_000)))
+    return queue
+
+
+def test_pull_gives_each_sample_once_and_less_where_there_is_less() -> None:
+    """Across chunks and conversations, never more than there is."""
+    queue = _queue()
+    pulled = [queue.pull(700) for _ in range(4)]
+    assert [len(pcm) for pcm in pulled] == [700, 700, 600, 0]
+    assert np.concatenate(pulled).tolist() == [*tone(1_000).tolist(), *tone(1_000, start=5_000).tolist()]
+    assert queue.timeline.at(1_000) == Position("b", 0)
+
+
+def test_rewind_gives_back_what_was_not_heard() -> None:
+    """A clear in the middle of a chunk: the rest of it comes again, from the next sample on, and nothing twice."""
+    queue = _queue()
+    queue.pull(1_500)
+    assert queue.withdraw(frozenset({"b"}))
+    queue.rewind(400, frozenset({"b"}))
+    assert queue.queued_frames == 600
+    assert queue.pull(1_000).tolist() == tone(1_000)[400:].tolist()
+    assert queue.timeline.at(1_500) == Position("a", round(400e6 / RATE_HZ))
+    assert not queue.holds("b")
+
+
+def test_rewind_within_the_next_conversation() -> None:
+    """What of it was heard does not come again."""
+    queue = _queue()
+    queue.pull(1_500)
+    queue.withdraw(frozenset({"a"}))
+    queue.rewind(1_200, frozenset({"a"}))
+    assert queue.pull(5_000).tolist() == tone(800, start=5_200).tolist()
+
+
+def test_withdrawing_what_was_heard_or_never_pulled_needs_no_clear() -> None:
+    """Only samples in the sink do."""
+    queue = _queue()
+    queue.pull(800)
+    assert not queue.withdraw(frozenset({"b"}))
+    assert queue.queued_frames == 200
+    queue.pull(200)
+    queue.heard_to(1_000)
+    assert not queue.withdraw(frozenset({"a"}))

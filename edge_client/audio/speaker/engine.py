@@ -7,7 +7,7 @@ The rules:
 3. Pause fades out within 10 ms and holds; resume fades in from the next frame.
 4. Clear fades out within 10 ms, throws the rest away up to the clear's limit, and answers. Content after the limit
    goes out at once, at full gain.
-5. The volume moves in ramps. With a gain of 1 samples go out bit for bit.
+5. The volume moves in ramps while there is sound, else at once. With a gain of 1 samples go out bit for bit.
 """
 
 from __future__ import annotations
@@ -69,7 +69,10 @@ class SpeakerEngine:
         memory = self._memory
         gain = memory[Control.GAIN] / GAIN_ONE
         if gain != self._volume.target:
-            self._volume.move(gain)
+            if self._sounding:
+                self._volume.move(gain)
+            else:
+                self._volume.jump(gain)
         generation = memory[Control.GENERATION]
         if generation != self._generation:
             self._generation = generation

@@ -21,23 +21,19 @@ class SpeakerProcess:
     """One child and its memory. `memory`'s control words may be set before `open`."""
 
     def __init__(self, settings: Settings) -> None:
+        """Make the memory and the socket. Raises `SinkError` where the system has none to give."""
         self._settings = settings
-        self._descriptor = create_memory(settings.rate_hz)
-        self.memory = SpeakerMemory(self._descriptor, settings.rate_hz)
-        self._channel, self._child_channel = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        try:
+            self._channel, self._child_channel = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+            self._descriptor = create_memory(settings.rate_hz)
+            self.memory = SpeakerMemory(self._descriptor, settings.rate_hz)
+        except OSError as error:
+            raise SinkError(f"no memory or socket for the speaker process: {error}") from error
         self._process: subprocess.Popen[bytes] | None = None
 
     def open(self) -> Opened:
         """Start the child and wait until its stream runs. Raises `SinkError` with the child's reason."""
-        descriptors = (self._child_channel.fileno(), self._descriptor)
-        with self._child_channel:
-            self._process = subprocess.Popen(
-                [sys.executable, "-m", SPEAKER_MODULE, *map(str, descriptors)],
-                pass_fds=descriptors,
-                env=child_environment(),
-                stdin=subprocess.DEVNULL,
-                stdout=subprocess.DEVNULL,
-            )
+        self._spawn()
         self._channel.settimeout(_OPEN_SECONDS)
         try:
             send(self._channel, self._settings)
@@ -53,6 +49,20 @@ class SpeakerProcess:
             case Failed(reason=reason):
                 raise SinkError(reason)
         raise SinkError(f"the speaker process ended while it opened {self._device}, {self._exit()}")
+
+    def _spawn(self) -> None:
+        descriptors = (self._child_channel.fileno(), self._descriptor)
+        with self._child_channel:
+            try:
+                self._process = subprocess.Popen(
+                    [sys.executable, "-m", SPEAKER_MODULE, *map(str, descriptors)],
+                    pass_fds=descriptors,
+                    env=child_environment(),
+                    stdin=subprocess.DEVNULL,
+                    stdout=subprocess.DEVNULL,
+                )
+            except OSError as error:
+                raise SinkError(f"the speaker process can not be started: {error}") from error
 
     def wait_until_lost(self) -> str:
         """Block until the child fails, dies, or `shut` is called; the reason in words."""

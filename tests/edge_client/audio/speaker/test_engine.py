@@ -192,17 +192,27 @@ def test_content_that_comes_in_a_pause_is_held_whole(bench: Bench) -> None:
 
 def test_volume_ramps_and_muted_frames_are_not_audible(bench: Bench) -> None:
     """The gain moves in a line; frames at gain 0 do not move the audible end."""
-    bench.write(6_000)
+    bench.write(8_000)
+    bench.render()
     bench.memory[Control.GAIN] = 0
     heard = bench.render()
     assert np.all(np.diff(heard.astype(int)) <= 0)
+    assert heard[0] > 900
     assert not heard[_FADE:].any()
-    assert bench.memory[Status.AUDIBLE_END] == _FADE - 1
+    assert bench.memory[Status.AUDIBLE_END] == _BUFFER + _FADE - 1
     bench.render()
-    assert bench.memory[Status.AUDIBLE_END] == _FADE - 1
+    assert bench.memory[Status.AUDIBLE_END] == _BUFFER + _FADE - 1
     bench.memory[Control.GAIN] = GAIN_ONE // 2
     bench.render()
     assert np.all(bench.render() == 500)
+
+
+def test_volume_set_in_silence_holds_from_the_first_frame(bench: Bench) -> None:
+    """Muted before it begins, nothing of it is heard."""
+    bench.render()
+    bench.memory[Control.GAIN] = 0
+    bench.write(_BUFFER)
+    assert not bench.render().any()
 
 
 def test_running_out_is_an_underrun_only_while_content_is_due(bench: Bench) -> None:

@@ -44,7 +44,7 @@ from relay_server.observer import NullObserver, Observer
 from relay_server.ports import DevicePort, PublisherPort
 from relay_server.publishers import RETRY_AFTER_MS, Publishers
 from relay_server.publishing import Publishing
-from relay_server.registry import Registry
+from relay_server.registry import Publisher, Registry
 from relay_server.session import Session
 from relay_server.steering import Steering
 from relay_server.watching import MAX_WATCHERS, Watcher
@@ -79,7 +79,8 @@ class Relay:
         """Set whenever something happened that watchers would see."""
         self._clocks = clocks
         self._observer: Observer = observer or NullObserver()
-        self._watchers: set[Watcher] = set()
+        self.watchers: set[Watcher] = set()
+        """Who looks on; see `watch`."""
         registry = self._registry = Registry(config.groups)
         self._steering = Steering(registry)
         self._publishing = Publishing(registry, config, random_bytes=random_bytes, encode=encode, begin=self._observer.begin)
@@ -139,7 +140,7 @@ class Relay:
         fault = Fault(Reason.DRAINING, "the relay stops", retry_after_ms=RETRY_AFTER_MS)
         self._publishers.end_all(fault)
         self._devices.end_all(fault)
-        for watcher in self._watchers:
+        for watcher in self.watchers:
             watcher.end()
         return left
 
@@ -152,14 +153,14 @@ class Relay:
     @contextmanager
     def watch(self, device_ids: frozenset[str]) -> Iterator[Watcher]:
         """Look on: what happens to these devices, or to all where empty. Raises `RequestError` where too many watch."""
-        if len(self._watchers) >= MAX_WATCHERS:
+        if len(self.watchers) >= MAX_WATCHERS:
             raise RequestError(Fault(Reason.LIMIT_REACHED, f"{MAX_WATCHERS} watch already", retry_after_ms=10 * RETRY_AFTER_MS))
         watcher = Watcher(device_ids)
-        self._watchers.add(watcher)
+        self.watchers.add(watcher)
         try:
             yield watcher
         finally:
-            self._watchers.discard(watcher)
+            self.watchers.discard(watcher)
 
     # --- what a person does; each raises `RequestError` where the device is unknown --------------------------------
 
@@ -170,6 +171,10 @@ class Relay:
     def session(self, device_id: str) -> Session:
         """One session. To look at, not to touch."""
         return self._steering.session(device_id)
+
+    def publishers(self) -> tuple[Publisher, ...]:
+        """All publishers, connected or within their lease. To look at, not to touch."""
+        return tuple(self._registry.publishers.values())
 
     def lease_remaining_us(self, session: Session) -> int:
         """How long a device that is away is still waited for; 0 while it is attached."""
@@ -219,7 +224,7 @@ class Relay:
                 ):
                     observe(self._observer, effect)
                     self._moved.set()
-                    for watcher in self._watchers:
+                    for watcher in self.watchers:
                         for device_id in devices_of(effect):
                             watcher.show(self._clocks.unix_time_us(), device_id, effect)
                 case _:

@@ -15,6 +15,10 @@ from relay_server.service.errors import Context, abort
 
 logger = logging.getLogger(__name__)
 
+CANCELLATION_SHOWS_WITHIN_S = 0.1
+"""grpc.aio reads EOF also where the peer cancelled or vanished; the handler is cancelled right after that, and the reader
+with it. What is still running then was closed in order."""
+
 
 class Port(Protocol):
     """The relay's side of a stream."""
@@ -63,6 +67,7 @@ async def _read(context: Context, port: Port, take: Callable[[bytes], Awaitable[
         while True:
             data: Any = await context.read()
             if data is grpc.aio.EOF:
+                await asyncio.sleep(CANCELLATION_SHOWS_WITHIN_S)
                 said_all()
                 return
             await take(data)

@@ -1,5 +1,7 @@
 """Which frame is heard now, out of anchors."""
 
+import itertools
+
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -82,6 +84,6 @@ def test_jitter_of_time_stamps_is_smoothed_and_drift_is_followed(noise_us: list[
             if frame is not None:
                 frames.append(frame)
     assert frames == sorted(frames)
-    steps = [later - earlier for earlier, later in zip(frames, frames[1:], strict=False)]
+    steps = [later - earlier for earlier, later in itertools.pairwise(frames)]
     assert max(steps) <= RATE_HZ * 0.0025 + 0.2 * RATE_HZ * 0.0018 + 5
     assert abs(frames[-1] - rate_hz * (len(noise_us) * 10_000 - 2_500) / 1e6) <= STEP_US * RATE_HZ / 1e6

@@ -8,7 +8,7 @@ async with Publisher.connect("127.0.0.1:52000") as publisher:
     finished = await avatar.finished(conversation_id)
 """
 
-from relay_server.publisher.avatar import Avatar, AvatarEvent, StateChanged
+from relay_server.publisher.avatar import Avatar
 from relay_server.publisher.errors import (
     BufferFullError,
     ConnectionLostError,
@@ -18,6 +18,7 @@ from relay_server.publisher.errors import (
     PublisherClosedError,
     PublisherError,
 )
+from relay_server.publisher.events import AvatarEvent, EventStream, StateChanged
 from relay_server.publisher.link import Connector, Link
 from relay_server.publisher.playback import ConversationFinished, PlaybackState
 from relay_server.publisher.publisher import Publisher
@@ -30,6 +31,7 @@ __all__ = [
     "Connector",
     "ConversationFailedError",
     "ConversationFinished",
+    "EventStream",
     "FaultError",
     "InvalidMediaError",
     "Link",

@@ -8,122 +8,21 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections import deque
 from collections.abc import Callable, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
-from typing import Protocol, Self
 
-from avatar_relay.media import AudioFormat, ConversationOpen, Kind, MotionFormat, OnPlaying, Pacing, TraceContext
+from avatar_relay.media import ConversationOpen, Kind, OnPlaying
 from avatar_relay.messages import DeviceVolume, Dropped, Finished, FromPublisher, Interrupt, Pause, PlayerEvent, Resume, Volume
 from avatar_relay.reasons import DropReason, Fault, Reason
 from relay_server.publisher.conversation import Conversation, Phase
 from relay_server.publisher.errors import BufferFullError, ConnectionLostError, ConversationFailedError, FaultError, InvalidMediaError
+from relay_server.publisher.events import AvatarEvent, EventStream, Listeners, StateChanged
 from relay_server.publisher.exchange import Exchange, Record, Told
 from relay_server.publisher.media_line import MotionMessage
 from relay_server.publisher.playback import ConversationFinished, Playback, PlaybackState
-
-MAX_WAITING_EVENTS = 256
-"""Events that wait for a slow reader of `Avatar.events`; beyond that the oldest is dropped."""
+from relay_server.publisher.studio import AvatarSettings, Studio
 
 logger = logging.getLogger(__name__)
-
-
-@dataclass(frozen=True, slots=True)
-class StateChanged:
-    """The avatar's state is another one now."""
-
-    state: PlaybackState
-
-
-AvatarEvent = Told | StateChanged | ConversationFinished
-"""What an avatar tells: player events and faults as they come, the state when it changes, and each conversation's outcome."""
-
-
-@dataclass(frozen=True, slots=True)
-class AvatarSettings:
-    """What all conversations of an avatar have in common."""
-
-    targets: tuple[str, ...]
-    audio_format: AudioFormat
-    motion_format: MotionFormat | None
-    pacing: Pacing
-    on_playing: OnPlaying
-
-
-class Studio(Protocol):
-    """What an avatar needs of its publisher."""
-
-    @property
-    def exchange(self) -> Exchange:
-        """All conversations."""
-        ...
-
-    def check(self) -> None:
-        """Raise `PublisherClosedError` or `ConnectionLostError` where nothing can be said now."""
-        ...
-
-    @property
-    def buffer_bytes(self) -> int:
-        """What may wait per conversation and kind."""
-        ...
-
-    def now_us(self) -> int:
-        """Monotonic clock."""
-        ...
-
-    def wake(self) -> None:
-        """There may be something to send."""
-        ...
-
-    def mint_id(self) -> str:
-        """A new conversation id."""
-        ...
-
-    def trace(self, conversation_id: str) -> TraceContext:
-        """The context of the conversation's trace; empty where none is kept."""
-        ...
-
-
-class EventStream:
-    """An avatar's events as an async iterator; of those that wait, beyond `MAX_WAITING_EVENTS`, the oldest are dropped.
-
-    For one reader. Ends when it is closed.
-    """
-
-    def __init__(self) -> None:
-        self.unsubscribe: Callable[[], None] = lambda: None
-        self._waiting: deque[AvatarEvent] = deque(maxlen=MAX_WAITING_EVENTS)
-        self._arrived = asyncio.Event()
-        self._closed = False
-
-    def put(self, event: AvatarEvent) -> None:
-        """An event for the reader."""
-        self._waiting.append(event)
-        self._arrived.set()
-
-    def close(self) -> None:
-        """No more events; those that wait are still read."""
-        self._closed = True
-        self.unsubscribe()
-        self._arrived.set()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.close()
-
-    def __aiter__(self) -> Self:
-        return self
-
-    async def __anext__(self) -> AvatarEvent:
-        while not self._waiting:
-            if self._closed:
-                raise StopAsyncIteration
-            self._arrived.clear()
-            await self._arrived.wait()
-        return self._waiting.popleft()
 
 
 class Avatar:
@@ -137,7 +36,7 @@ class Avatar:
         self._moved = asyncio.Event()
         self._audio_turn = asyncio.Lock()
         self._motion_turn = asyncio.Lock()
-        self._listeners: list[Callable[[AvatarEvent], None]] = []
+        self._listeners = Listeners()
         self._state = PlaybackState.IDLE
         self._position_us = 0
 
@@ -293,8 +192,7 @@ class Avatar:
 
     def subscribe(self, listener: Callable[[AvatarEvent], None]) -> Callable[[], None]:
         """Call `listener` with each event, in the event loop; it must not block. Returns what unsubscribes it."""
-        self._listeners.append(listener)
-        return lambda: self._listeners.remove(listener) if listener in self._listeners else None
+        return self._listeners.add(listener)
 
     def events(self) -> EventStream:
         """All events from now on, to be read with `async for`; `close` it, or use it as `with`."""
@@ -433,21 +331,14 @@ class Avatar:
 
     def _told(self, event: Told) -> None:
         record = next((known for known in self._records if known.conversation_id == event.conversation_id), None)
-        self._publish(event)
+        self._listeners.tell(event)
         if record is not None:
             self._position_us = record.playback.position_us
             is_last = isinstance(event, PlayerEvent) and isinstance(event.body, Finished) and bool(event.device_id)
             if is_last and isinstance(record.playback.outcome, ConversationFinished):
-                self._publish(record.playback.outcome)
+                self._listeners.tell(record.playback.outcome)
         playing = [record.playback.state for record in self._records if record.playback.state is not PlaybackState.IDLE]
         state = playing[0] if playing else PlaybackState.IDLE
         if state is not self._state:
             self._state = state
-            self._publish(StateChanged(state))
-
-    def _publish(self, event: AvatarEvent) -> None:
-        for listener in tuple(self._listeners):
-            try:
-                listener(event)
-            except Exception:
-                logger.exception("a listener to an avatar's events failed")
+            self._listeners.tell(StateChanged(state))

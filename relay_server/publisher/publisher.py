@@ -27,12 +27,13 @@ from avatar_relay.limits import PEER_TIMEOUT_US, PROTOCOL_VERSION, PUBLISHER_LEA
 from avatar_relay.media import AudioFormat, MotionFormat, OnPlaying, Pacing, TraceContext
 from avatar_relay.messages import ConversationError, GoAway, Ping, PublisherHello, PublisherWelcome
 from avatar_relay.reasons import Fault, Reason
-from relay_server.publisher.avatar import Avatar, AvatarSettings
+from relay_server.publisher.avatar import Avatar
 from relay_server.publisher.backoff import full_jitter
 from relay_server.publisher.errors import ConnectionLostError, InvalidMediaError, PublisherClosedError, PublisherError
 from relay_server.publisher.exchange import Exchange
 from relay_server.publisher.in_process import InProcessLink, InProcessRelay
 from relay_server.publisher.link import Connector, Link
+from relay_server.publisher.studio import AvatarSettings
 
 if TYPE_CHECKING:
     import grpc

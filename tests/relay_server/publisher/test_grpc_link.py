@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from collections.abc import AsyncIterator, Callable
 from typing import Any
 
@@ -113,3 +115,10 @@ async def test_another_service_at_the_address_is_said_clearly() -> None:
         async with Publisher.connect(f"127.0.0.1:{port}"):
             pass
     await server.stop(None)
+
+
+def test_grpc_is_imported_only_when_it_is_used() -> None:
+    """A backend in the relay's own process never pays for it; a fresh interpreter shows it."""
+    program = "import sys, relay_server.publisher; print(sorted({'grpc', 'google.rpc'} & set(sys.modules)))"
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"

@@ -47,8 +47,8 @@ _CROP_Y = -2.05
 _EYE_RADIUS = 0.1455
 _HAIR_THICK, _SHIRT_THICK = 0.105, 0.035
 _WIDE, _SMILE, _BROWS_UP = 0.40, 0.13, 0.15
-_TEETH_DROP = 0.055
-_TEETH_MIDDLE, _TEETH_SIZE = np.array((0.0, -0.58, 0.19)), np.array((0.86, 1.0, 0.90))  # else they pierce the mouth's corners
+_UPPER_TEETH_DOWN, _LOWER_TEETH_DOWN = 0.055, 0.035
+_TEETH_MIDDLE, _TEETH_SIZE = np.array((0.0, -0.58, 0.03)), np.array((0.86, 1.0, 0.86))  # else they pierce the mouth's corners
 
 
 @dataclass(frozen=True, slots=True)
@@ -150,7 +150,8 @@ def seal_lips(source: Source) -> Source:
     below = np.maximum(0.0, np.interp(x, steps, edges) - y)
     amount = np.interp(x, steps, raised) * np.exp(-((below / 0.05) ** 2)) * np.clip((0.235 - x) / 0.025, 0, 1)
     points[:, 1] += np.where(falls, amount, 0.0)
-    points[_used(source, "helper-upper-teeth"), 1] -= _TEETH_DROP
+    points[_used(source, "helper-upper-teeth"), 1] -= _UPPER_TEETH_DOWN
+    points[_used(source, "helper-lower-teeth"), 1] -= _LOWER_TEETH_DOWN
     teeth = _used(source, "helper-upper-teeth", "helper-lower-teeth")
     points[teeth] = (points[teeth] - _TEETH_MIDDLE) * _TEETH_SIZE + _TEETH_MIDDLE
     return replace(source, mesh=replace(source.mesh, points=points))
@@ -182,7 +183,7 @@ def bake(source: Source) -> dict[str, NDArray[np.generic]]:
     parts = [
         _skin_part(points, fine.tris, sky),
         _plain_part("mouth", mesh.faces[body & inside], 0.35 + 0.65 * depth * sky, 0.15),
-        _plain_part("teeth", mesh.faces[gums], depth, 0.35),
+        _plain_part("teeth", mesh.faces[gums], depth * np.where(_used(source, "helper-lower-teeth"), 0.74, 0.95), 0.30),
         _plain_part("tongue", mesh.faces[mesh.groups == "helper-tongue"], 0.25 + 0.75 * depth * np.sqrt(sky), 0.35),
     ]
     roots = _lash_roots(mesh, lash_quads)

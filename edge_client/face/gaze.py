@@ -12,6 +12,9 @@ SIDEWAYS_RAD = 0.60
 UP_RAD = 0.42
 DOWN_RAD = 0.50
 
+# Further than this an eyeball does not turn, whatever the motion says.
+_YAW_LIMIT_RAD, _PITCH_LIMIT_RAD = 0.80, 0.65
+
 
 @dataclass(frozen=True, slots=True)
 class Gaze:
@@ -27,19 +30,21 @@ def left_gaze(pose: Pose) -> Gaze:
     """Of the face's left eye."""
     weight = _weights(pose, "Left")
     turn = pose[LEFT_EYE_ROTATION]
-    return Gaze(SIDEWAYS_RAD * (weight["Out"] - weight["In"]) + float(turn[1]), _pitch(weight) + float(turn[0]))
+    return _gaze(weight["Out"] - weight["In"], weight, turn)
 
 
 def right_gaze(pose: Pose) -> Gaze:
     """Of the face's right eye."""
     weight = _weights(pose, "Right")
     turn = pose[RIGHT_EYE_ROTATION]
-    return Gaze(SIDEWAYS_RAD * (weight["In"] - weight["Out"]) + float(turn[1]), _pitch(weight) + float(turn[0]))
+    return _gaze(weight["In"] - weight["Out"], weight, turn)
 
 
 def _weights(pose: Pose, side: str) -> dict[str, float]:
     return {way: float(pose[ARKIT_INDEX[f"eyeLook{way}{side}"]]) for way in ("In", "Out", "Up", "Down")}
 
 
-def _pitch(weight: dict[str, float]) -> float:
-    return DOWN_RAD * weight["Down"] - UP_RAD * weight["Up"]
+def _gaze(leftwards: float, weight: dict[str, float], turn: Pose) -> Gaze:
+    yaw = SIDEWAYS_RAD * leftwards + float(turn[1])
+    pitch = DOWN_RAD * weight["Down"] - UP_RAD * weight["Up"] + float(turn[0])
+    return Gaze(max(-_YAW_LIMIT_RAD, min(_YAW_LIMIT_RAD, yaw)), max(-_PITCH_LIMIT_RAD, min(_PITCH_LIMIT_RAD, pitch)))

@@ -18,6 +18,8 @@ Matrix = NDArray[np.float32]
 
 WEIGHT_LIMIT = 1.3
 """Weights are held within 0 and this: further out the mesh folds over itself."""
+TURN_LIMIT_RAD = 0.8
+"""The head and the neck each turn no further: a face is to be seen, whatever the motion says."""
 
 _PUCKER_TAKES = 0.6  # of the smile
 _INDEX = ARKIT_INDEX
@@ -46,8 +48,8 @@ class Rig:
 
     def turn(self, pose: Pose) -> Matrix:
         """Head and neck rotation as one (4, 4) matrix, in head units; the shoulders do not follow it."""
-        head = about(rotation(pose[HEAD_ROTATION]), self._head.head_pivot)
-        neck = about(rotation(pose[NECK_ROTATION]), self._head.neck_pivot)
+        head = about(rotation(held(pose[HEAD_ROTATION])), self._head.head_pivot)
+        neck = about(rotation(held(pose[NECK_ROTATION])), self._head.neck_pivot)
         return np.asarray(neck @ head, np.float32)
 
     def eyes(self, pose: Pose) -> Matrix:
@@ -68,6 +70,11 @@ def corrected(pose: Pose) -> NDArray[np.float32]:
         weight[_INDEX[f"mouthSmile{side}"]] *= 1.0 - _PUCKER_TAKES * rounding
         weight[_INDEX[f"mouthStretch{side}"]] *= 1.0 - _PUCKER_TAKES * rounding
     return weight
+
+
+def held(axis_angle: NDArray[np.float32]) -> NDArray[np.float32]:
+    """A rotation of at most `TURN_LIMIT_RAD` about the same axis."""
+    return np.asarray(axis_angle * min(1.0, TURN_LIMIT_RAD / max(float(np.linalg.norm(axis_angle)), 1e-9)), np.float32)
 
 
 def rotation(axis_angle: NDArray[np.float32]) -> Matrix:

@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 
 from avatar_relay.arkit import ARKIT_INDEX, ARKIT_NAMES
 from edge_client.face.head import Head
-from edge_client.face.rig import WEIGHT_LIMIT, Rig, about, corrected, rotation
-from edge_client.motion.pose import BLENDSHAPES, LEFT_EYE_ROTATION, RIGHT_EYE_ROTATION, neutral_pose
+from edge_client.face.rig import WEIGHT_LIMIT, Rig, about, corrected, held, rotation
+from edge_client.motion.pose import BLENDSHAPES, HEAD_ROTATION, LEFT_EYE_ROTATION, RIGHT_EYE_ROTATION, neutral_pose
 from tests.edge_client.face.poses import pose_of, turned
 
 # These take part in no correction and so add up plainly.
@@ -122,3 +122,14 @@ def test_eyes_follow_weights_and_rotations(rig: Rig) -> None:
     pose = pose_of(eyeLookDown=1)
     pose[LEFT_EYE_ROTATION] = pose[RIGHT_EYE_ROTATION] = (-1.0, 0, 0)
     assert (rig.eyes(pose) @ ahead)[:, 1].min() > 0.3
+
+
+@given(st.lists(st.floats(-100, 100, width=32), min_size=64, max_size=64))
+@settings(max_examples=40, deadline=None)
+def test_wild_poses_keep_the_face_in_sight(rig: Rig, values: list[float]) -> None:
+    """Whatever the motion says: finite vertices, the nose and the pupils to the front."""
+    pose = np.array(values, np.float32)
+    assert np.isfinite(rig.vertices(pose)).all()
+    ahead = np.array((0, 0, 1), np.float32)
+    assert (rig.eyes(pose) @ ahead)[:, 2].min() > 0.5
+    assert rotation(held(pose[HEAD_ROTATION]))[2, 2] > 0.6

@@ -80,6 +80,7 @@ def _run(config: EdgeConfig) -> int:
     logging.basicConfig(level=config.log_level.upper(), format="%(asctime)s %(levelname)-7s %(name)s: %(message)s", stream=sys.stderr)
     for variable in ("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS"):
         os.environ.setdefault(variable, "1")  # before numpy: its threads would fight those of sound and picture
+    os.environ.setdefault("GRPC_VERBOSITY", "ERROR")  # before grpc: it tells what we tell, in its own form
     from edge_client.app import run
 
     return run(config)

@@ -212,3 +212,27 @@ async def test_another_publisher_takes_over(way: str) -> None:
         await avatar.finished(conversation_id)
         with pytest.raises(ConversationFailedError):
             await avatar.yield_audio_data(bytes(3_200))
+
+
+async def test_one_stream_carries_many_conversations_to_many_devices(way: str) -> None:
+    """Each device gets its own, whole, while all are published at once."""
+    names = [f"device-{number}" for number in range(8)]
+    async with pair(way) as (publisher, _, relay, _), asyncio.TaskGroup() as tasks:
+        devices = {name: Device(relay.connect_device(), name, 64 << 10) for name in names}
+        for device in devices.values():
+            await device.attach()
+        running = [tasks.create_task(device.run()) for device in devices.values()]
+        sounds = {name: os.urandom(200_000) for name in names}
+
+        async def speak(name: str) -> str:
+            avatar = publisher.avatar(name, audio_format=PCM_16K)
+            for start in range(0, 200_000, 7_777):
+                conversation_id = await avatar.yield_audio_data(sounds[name][start : start + 7_777])
+            avatar.end()
+            await avatar.finished(conversation_id)
+            return conversation_id
+
+        spoken = dict(zip(names, await asyncio.gather(*map(speak, names)), strict=True))
+        for task in running:
+            task.cancel()
+    assert {name: devices[name].bytes for name in names} == {name: {(spoken[name], Kind.AUDIO): sounds[name]} for name in names}

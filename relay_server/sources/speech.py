@@ -14,12 +14,12 @@ import numpy as np
 
 from avatar_relay.media import AudioFormat, Codec, Pacing
 from avatar_relay.reasons import Fault, Reason
-from relay_server.sources import espeak
 from relay_server.sources.coarticulation import Phoneme, keyframes
-from relay_server.sources.espeak import Espeak, EspeakError
+from relay_server.sources.espeak import EspeakError
 from relay_server.sources.interleave import Interleaver
 from relay_server.sources.mouth import KEYFRAMES_PER_SECOND, MOTION_FORMAT, to_weights
 from relay_server.sources.source import AudioChunk, MotionChunk, Performance, SourceError, Speech, TextSpeech
+from relay_server.sources.synthesiser import Synthesiser, shared
 
 MAX_TEXT_CHARACTERS = 5_000
 """About six minutes."""
@@ -35,8 +35,9 @@ class SpeechSource:
 
     name = "speech"
 
-    def __init__(self, voice: str = "en-us") -> None:
+    def __init__(self, voice: str = "en-us", synthesiser: Synthesiser | None = None) -> None:
         self._voice = voice
+        self._synthesiser = synthesiser or shared()
 
     async def perform(self, speech: Speech) -> Performance:
         """Begin to speak; the pieces are made as they are read. Raises `SourceError`."""
@@ -49,18 +50,18 @@ class SpeechSource:
             text = f"the text has {len(speech.text)} characters; at most {MAX_TEXT_CHARACTERS} are spoken at a time"
             raise SourceError(Fault(Reason.SPEECH_MISSING, text, "text"))
         try:
-            library = await asyncio.to_thread(espeak.load)
+            rate_hz = await asyncio.to_thread(self._synthesiser.rate)
         except EspeakError as error:
             raise SourceError(Fault(Reason.SOURCE_FAILED, str(error))) from error
-        audio_format = AudioFormat(Codec.PCM_S16LE, library.rate_hz)
-        return Performance(audio_format, MOTION_FORMAT, Pacing.BURST, self._items(library, pieces))
+        audio_format = AudioFormat(Codec.PCM_S16LE, rate_hz)
+        return Performance(audio_format, MOTION_FORMAT, Pacing.BURST, self._items(rate_hz, pieces))
 
-    async def _items(self, library: Espeak, pieces: list[str]) -> AsyncIterator[AudioChunk | MotionChunk]:
-        out = Interleaver(library.rate_hz, KEYFRAMES_PER_SECOND)
+    async def _items(self, rate_hz: int, pieces: list[str]) -> AsyncIterator[AudioChunk | MotionChunk]:
+        out = Interleaver(rate_hz, KEYFRAMES_PER_SECOND)
         frames = rows = 0
         for piece in pieces:
             try:
-                spoken = await asyncio.to_thread(library.speak, piece, self._voice)
+                spoken = await asyncio.to_thread(self._synthesiser.speak, piece, self._voice)
             except EspeakError as error:
                 raise SourceError(Fault(Reason.SOURCE_FAILED, str(error))) from error
             offset_s = frames / spoken.rate_hz

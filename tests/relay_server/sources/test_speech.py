@@ -91,18 +91,19 @@ async def test_performance() -> None:
 class PlainEspeak:
     """Speaks each character of a piece as 1,000 samples of its code, without the flutter of the real one."""
 
-    rate_hz = 22_050
+    def rate(self) -> int:
+        """As the real one."""
+        return 22_050
 
     def speak(self, text: str, voice: str) -> Spoken:
         """The voice makes no difference."""
         samples = np.repeat(np.array([ord(letter) for letter in text], np.int16), 1_000)
-        return Spoken(self.rate_hz, samples, (Phoneme("a", 0.0, samples.size / self.rate_hz),))
+        return Spoken(self.rate(), samples, (Phoneme("a", 0.0, samples.size / self.rate()),))
 
 
-async def test_no_sample_is_lost_between_pieces(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_no_sample_is_lost_between_pieces() -> None:
     """The sound is that of all pieces, one after the other, and motion is in time over their borders."""
-    monkeypatch.setattr(espeak, "load", PlainEspeak)
-    performed = await assert_motion_is_in_time(await SpeechSource().perform(TextSpeech("One. Two three! Four?")))
+    performed = await assert_motion_is_in_time(await SpeechSource("en-us", PlainEspeak()).perform(TextSpeech("One. Two three! Four?")))
     assert performed.audio == PlainEspeak().speak("One.Two three!Four?", "").samples.astype("<i2").tobytes()
 
 
@@ -161,15 +162,18 @@ async def test_unknown_voice_fails_the_performance() -> None:
     assert caught.value.fault.reason is Reason.SOURCE_FAILED
 
 
-async def test_missing_library(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Says what to install."""
+class MissingEspeak(PlainEspeak):
+    """Not installed."""
 
-    def missing() -> Espeak:
+    def rate(self) -> int:
+        """Always fails."""
         raise EspeakError("libespeak-ng.so.1 can not be loaded: install Debian's libespeak-ng1 and espeak-ng-data")
 
-    monkeypatch.setattr(espeak, "load", missing)
+
+async def test_missing_library() -> None:
+    """Says what to install."""
     with pytest.raises(SourceError, match="install Debian's libespeak-ng1") as caught:
-        await SpeechSource().perform(TextSpeech("Hello"))
+        await SpeechSource("en-us", MissingEspeak()).perform(TextSpeech("Hello"))
     assert caught.value.fault.reason is Reason.SOURCE_FAILED
 
 

@@ -1,0 +1,50 @@
+"""The process that espeak-ng runs in: python -m relay_server.sources.espeak_worker
+
+The library can crash on strange text (seen: a segmentation fault on random Unicode), and it is not re-entrant: so it
+has a process of its own, which answers one request after the other and ends when its standard input does.
+
+A request is a line of JSON: `text`, `voice`. An answer is two lengths (32-bit little-endian), JSON and samples
+(16-bit little-endian): `rate_hz` and `phonemes` ([ipa, start, end] in seconds), or `error`. The first answer comes
+unasked and says the rate.
+"""
+
+from __future__ import annotations
+
+import json
+import struct
+import sys
+from typing import BinaryIO
+
+from relay_server.sources import espeak
+from relay_server.sources.espeak import EspeakError
+
+LENGTHS = struct.Struct("<II")
+
+
+def serve(requests: BinaryIO, answers: BinaryIO) -> None:
+    """Answer until there are no more requests."""
+    try:
+        library = espeak.load()
+    except EspeakError as error:
+        _answer(answers, {"error": str(error)})
+        return
+    _answer(answers, {"rate_hz": library.rate_hz, "phonemes": []})
+    for line in requests:
+        request = json.loads(line)
+        try:
+            spoken = library.speak(request["text"], request["voice"])
+        except EspeakError as error:
+            _answer(answers, {"error": str(error)})
+            continue
+        phonemes = [[phoneme.ipa, phoneme.start_s, phoneme.end_s] for phoneme in spoken.phonemes]
+        _answer(answers, {"rate_hz": spoken.rate_hz, "phonemes": phonemes}, spoken.samples.astype("<i2").tobytes())
+
+
+def _answer(answers: BinaryIO, document: dict[str, object], samples: bytes = b"") -> None:
+    encoded = json.dumps(document).encode()
+    answers.write(LENGTHS.pack(len(encoded), len(samples)) + encoded + samples)
+    answers.flush()
+
+
+if __name__ == "__main__":
+    serve(sys.stdin.buffer, sys.stdout.buffer)

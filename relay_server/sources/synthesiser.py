@@ -1,0 +1,126 @@
+"""espeak-ng in a process of its own, as the source `speech` uses it.
+
+Rules: one process for all conversations, started with the first piece; pieces are spoken one at a time, each within
+`PIECE_LIMIT_S`; a process that dies or takes longer fails that piece and is replaced for the next one.
+"""
+
+from __future__ import annotations
+
+import atexit
+import json
+import subprocess
+import sys
+import threading
+from functools import cache
+from typing import Any, Protocol
+
+import numpy as np
+
+from relay_server.sources.coarticulation import Phoneme
+from relay_server.sources.espeak import MAX_PIECE_SECONDS, EspeakError, Spoken
+from relay_server.sources.espeak_worker import LENGTHS
+
+PIECE_LIMIT_S = 10.0
+"""A piece takes some 50 ms; what takes this long hangs."""
+MAX_ANSWER_BYTES = MAX_PIECE_SECONDS * 48_000 * 2 + (4 << 20)
+
+
+class Synthesiser(Protocol):
+    """Speaks pieces of text. Its methods block; any thread may call them."""
+
+    def rate(self) -> int:
+        """Rate of all samples in Hz. Raises `EspeakError`."""
+        ...
+
+    def speak(self, text: str, voice: str) -> Spoken:
+        """Speak one piece. Raises `EspeakError`."""
+        ...
+
+
+class EspeakProcess:
+    """A `Synthesiser`: the library in a child process."""
+
+    def __init__(self, command: tuple[str, ...] = (sys.executable, "-m", "relay_server.sources.espeak_worker")) -> None:
+        self._command = command
+        self._lock = threading.Lock()
+        self._process: subprocess.Popen[bytes] | None = None
+        self._rate_hz = 0
+
+    def rate(self) -> int:
+        """See `Synthesiser`. Starts the process, which takes ~0.3 s."""
+        with self._lock:
+            self._running()
+            return self._rate_hz
+
+    def speak(self, text: str, voice: str) -> Spoken:
+        """See `Synthesiser`. Others wait."""
+        request = json.dumps({"text": text, "voice": voice}).encode() + b"\n"
+        with self._lock:
+            process = self._running()
+            document, samples = self._exchange(process, request)
+        phonemes = tuple(Phoneme(ipa, start_s, end_s) for ipa, start_s, end_s in document["phonemes"])
+        return Spoken(document["rate_hz"], np.frombuffer(samples, "<i2").astype(np.int16), phonemes)
+
+    def close(self) -> None:
+        """End the process. It starts again when it is needed."""
+        with self._lock:
+            self._end()
+
+    def _running(self) -> subprocess.Popen[bytes]:
+        if self._process is not None and self._process.poll() is None:
+            return self._process
+        self._end()
+        # A session of its own: a Ctrl-C at the terminal is the relay's to handle, which may still have to speak.
+        self._process = subprocess.Popen(
+            self._command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, start_new_session=True
+        )
+        document, _ = self._exchange(self._process, b"")
+        self._rate_hz = int(document["rate_hz"])
+        return self._process
+
+    def _exchange(self, process: subprocess.Popen[bytes], request: bytes) -> tuple[Any, bytes]:
+        """Send a request and read its answer; a process that does not answer well is ended."""
+        assert process.stdin is not None and process.stdout is not None
+        limit = threading.Timer(PIECE_LIMIT_S, process.kill)
+        limit.start()
+        try:
+            process.stdin.write(request)
+            process.stdin.flush()
+            document_bytes, samples_bytes = LENGTHS.unpack(_read(process.stdout, LENGTHS.size))
+            if document_bytes + samples_bytes > MAX_ANSWER_BYTES:
+                raise EOFError
+            document = json.loads(_read(process.stdout, document_bytes))
+            samples = _read(process.stdout, samples_bytes)
+        except (EOFError, OSError, ValueError) as error:
+            status = self._end()
+            raise EspeakError(f"espeak-ng broke off within this text (exit status {status}); say it in other words") from error
+        finally:
+            limit.cancel()
+        if "error" in document:
+            raise EspeakError(document["error"])
+        return document, samples
+
+    def _end(self) -> int | None:
+        process, self._process = self._process, None
+        if process is None:
+            return None
+        process.kill()
+        # Leaving the context closes the pipes and waits.
+        with process:
+            pass
+        return process.returncode
+
+
+@cache
+def shared() -> EspeakProcess:
+    """The one of this program; ended with it."""
+    process = EspeakProcess()
+    atexit.register(process.close)
+    return process
+
+
+def _read(stream: Any, size: int) -> bytes:
+    data: bytes = stream.read(size)
+    if len(data) != size:
+        raise EOFError
+    return data

@@ -3,6 +3,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -33,6 +34,29 @@ def test_child_is_small(paced_device: PacedDevice) -> None:
     assert {"numpy", "pyaudio"} <= modules
     heavy = {"grpc", "pygame", "OpenGL", "asyncio", "google.protobuf", "opentelemetry", "soxr", "opuslib_next", "PIL", "avatar_relay"}
     assert not modules & heavy
+
+
+_START_AND_WAIT = """
+import time
+from edge_client.audio.speaker.channel import Settings
+from edge_client.audio.speaker.process import SpeakerProcess
+speaker = SpeakerProcess(Settings(device="paced", rate_hz=48_000, buffer_frames=1_024))
+speaker.open()
+print("open", flush=True)
+time.sleep(60)
+"""
+
+
+def test_child_ends_with_its_parent(paced_device: PacedDevice) -> None:
+    """A parent that is killed leaves no child behind that holds the device: its end shows in the device's log."""
+    with subprocess.Popen([sys.executable, "-c", _START_AND_WAIT], stdout=subprocess.PIPE, stdin=subprocess.DEVNULL) as parent:
+        assert parent.stdout is not None
+        assert parent.stdout.readline() == b"open\n"
+        parent.kill()
+    deadline = time.monotonic() + 5
+    while not any(event.kind == "stop" for event in paced_device.events()):
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
 
 
 def test_open_and_end_leave_nothing_behind(paced_device: PacedDevice) -> None:

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from edge_client.audio.playout_clock import PlayoutClock
-from edge_client.audio.sink import Anchor
+from edge_client.audio.playout_clock import ClockReader, PlayoutClock
 from edge_client.audio.timeline import Position, Timeline
 from edge_client.events import PlaybackState, View
 from edge_client.motion.pose import Pose
@@ -14,24 +13,22 @@ from edge_client.playing import Playing
 class FaceView:
     """Not thread-safe: the engine guards it."""
 
-    def __init__(self, timeline: Timeline, *, output_offset_us: int) -> None:
+    def __init__(self, timeline: Timeline, clock: PlayoutClock) -> None:
         self._timeline = timeline
-        self._clock = PlayoutClock(output_offset_us=output_offset_us)
-        self._ear = PlayoutClock(output_offset_us=output_offset_us)
+        self._glass = ClockReader(clock)
+        self._ear = ClockReader(clock)
         self._transition = Transition()
 
-    def heard(self, now_us: int, *, anchor: Anchor | None, playing: dict[str, Playing]) -> Position | None:
+    def heard(self, now_us: int, playing: dict[str, Playing]) -> Position | None:
         """What of a live conversation is heard at `now_us`; asked with times of its own, which never lie ahead."""
-        self._ear.on_anchor(anchor)
         frame = self._ear.frame_at(now_us)
         position = self._timeline.at(frame) if frame is not None else None
         heard = playing.get(position.conversation_id) if position is not None else None
         return position if heard is not None and heard.started else None
 
-    def at(self, now_us: int, *, anchor: Anchor | None, playing: dict[str, Playing], head_id: str | None, state: PlaybackState) -> View:
+    def at(self, now_us: int, playing: dict[str, Playing], *, head_id: str | None, state: PlaybackState) -> View:
         """The view at `now_us`, which may be in the near future."""
-        self._clock.on_anchor(anchor)
-        frame = self._clock.frame_at(now_us)
+        frame = self._glass.frame_at(now_us)
         position = self._timeline.at(frame) if frame is not None else None
         heard = playing.get(position.conversation_id) if position is not None else None
         if position is None or heard is None or not (heard.started or position.pts_us > 0):

@@ -65,7 +65,7 @@ class Playback:
         self._lock = threading.Lock()
         self._playout = Playout(sink, self._lock, output_offset_us=config.output_offset_us)
         self._release = Release(config, sink.rate_hz)
-        self._face = FaceView(self._playout.queue.timeline, output_offset_us=config.output_offset_us)
+        self._face = FaceView(self._playout.queue.timeline, self._playout.clock)
         self._conversations = Conversations()
         self._playing: dict[str, Playing] = {}
         self._credit = CreditLedger(Credit(config.audio_buffer_bytes, config.motion_buffer_bytes))
@@ -89,13 +89,15 @@ class Playback:
         """What is heard, and what the face shows, at `now_us`: the predicted time of the picture on the glass."""
         anchor = self._playout.sink.anchor()
         with self._lock:
-            return self._face.at(now_us, anchor=anchor, playing=self._playing, head_id=self._head_id, state=self._state)
+            self._playout.clock.on_anchor(anchor)
+            return self._face.at(now_us, self._playing, head_id=self._head_id, state=self._state)
 
     def audible(self, now_us: int) -> Position | None:
         """What is heard at `now_us`, None for nothing of a live conversation. For measuring: `now_us` is past, not predicted."""
         anchor = self._playout.sink.anchor()
         with self._lock:
-            return self._face.heard(now_us, anchor=anchor, playing=self._playing)
+            self._playout.clock.on_anchor(anchor)
+            return self._face.heard(now_us, self._playing)
 
     @property
     def state(self) -> PlaybackState:

@@ -14,7 +14,7 @@ import threading
 
 import numpy as np
 
-from edge_client.audio.playout_clock import PlayoutClock
+from edge_client.audio.playout_clock import ClockReader, PlayoutClock
 from edge_client.audio.playout_queue import Chunk, PlayoutQueue
 from edge_client.audio.sink import AudioSink, Pcm
 from edge_client.audio.timeline import Position
@@ -28,7 +28,9 @@ class Playout:
         self.sink = sink
         self.queue = PlayoutQueue(sink.rate_hz)
         self._lock = lock
-        self._clock = PlayoutClock(output_offset_us=output_offset_us)
+        self.clock = PlayoutClock(output_offset_us=output_offset_us)
+        """Guarded by `lock`, like the queue."""
+        self._reader = ClockReader(self.clock)
         self._held_empty = False
         self._expecting = False
         self._paused = False
@@ -44,8 +46,10 @@ class Playout:
 
     def listen(self, now_us: int) -> None:
         """Ask the sink where it is."""
-        self._clock.on_anchor(self.sink.anchor())
-        heard = self._clock.frame_at(now_us)
+        anchor = self.sink.anchor()
+        with self._lock:
+            self.clock.on_anchor(anchor)
+            heard = self._reader.frame_at(now_us)
         if heard is not None:
             self.heard = heard
 
@@ -56,7 +60,8 @@ class Playout:
 
     def time_of(self, frame: float, now_us: int) -> int:
         """When a content frame was heard; `now_us` where the clock stands."""
-        time_us = self._clock.time_of(frame)
+        with self._lock:
+            time_us = self.clock.time_of(frame)
         return now_us if time_us is None else time_us
 
     def position(self) -> Position | None:

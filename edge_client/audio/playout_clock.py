@@ -4,7 +4,7 @@ Rules of the clock:
 1. It runs at the rate of the last anchor, never beyond the anchor's limit: in an underrun or a pause it stands.
 2. An anchor that disagrees by less than `STEP_US` moves it by `SLEW_SHARE` of the difference, so that the jitter of a
    device's time stamps is not seen; a larger difference, or a clock that stood, is taken over at once.
-3. It never goes back.
+3. A reader never sees it go back. Who asks about the future has a reader of its own.
 4. It is valid only after `SETTLE_ANCHORS` anchors: the first time stamps of some devices report no latency.
 5. Sound that leaves the device is heard `output_offset_us` later (HDMI, a TV, Bluetooth).
 """
@@ -28,7 +28,6 @@ class PlayoutClock:
         self._seen: Anchor | None = None
         self._base: Anchor | None = None
         self._anchors = 0
-        self._last = 0.0
 
     @property
     def settled(self) -> bool:
@@ -36,8 +35,8 @@ class PlayoutClock:
         return self._anchors >= SETTLE_ANCHORS
 
     def on_anchor(self, anchor: Anchor | None) -> None:
-        """Take what the sink says; None and an anchor that was seen before change nothing."""
-        if anchor is None or anchor == self._seen:
+        """Take what the sink says; None, and an anchor that was seen or overtaken, change nothing."""
+        if anchor is None or anchor == self._seen or (self._seen is not None and anchor.time_us < self._seen.time_us):
             return
         self._seen = anchor
         self._anchors += 1
@@ -53,11 +52,10 @@ class PlayoutClock:
             self._base = replace(anchor, frame=expected + error * SLEW_SHARE)
 
     def frame_at(self, now_us: int) -> float | None:
-        """The content frame heard at `now_us`, never less than said before; None until it is settled."""
+        """The content frame heard at `now_us`, by the last anchor; None until it is settled."""
         if self._base is None or not self.settled:
             return None
-        self._last = max(self._last, self._base.frame_at(now_us - self._offset_us))
-        return self._last
+        return self._base.frame_at(now_us - self._offset_us)
 
     def time_of(self, frame: float) -> int | None:
         """When a content frame is or was heard, by the last anchor; None where the clock stands or is not settled."""
@@ -65,3 +63,19 @@ class PlayoutClock:
         if base is None or not self.settled or base.rate_hz <= 0:
             return None
         return base.time_us + round((frame - base.frame) * 1e6 / base.rate_hz) + self._offset_us
+
+
+class ClockReader:
+    """Reads a clock, and never sees it go back. Not thread-safe."""
+
+    def __init__(self, clock: PlayoutClock) -> None:
+        self._clock = clock
+        self._last = 0.0
+
+    def frame_at(self, now_us: int) -> float | None:
+        """The content frame heard at `now_us`, never less than said before; None until the clock is settled."""
+        frame = self._clock.frame_at(now_us)
+        if frame is None:
+            return None
+        self._last = max(self._last, frame)
+        return self._last

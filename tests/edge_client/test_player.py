@@ -1,0 +1,228 @@
+"""AvatarKit's verbs on the device, over the real engine on virtual time."""
+
+from __future__ import annotations
+
+import asyncio
+
+import numpy as np
+import pytest
+
+from avatar_relay.avatarkit import KEYFRAME_SIZE, AvatarKitMotion
+from avatar_relay.avatarkit import write as write_motion
+from avatar_relay.media import MotionEncoding, MotionFormat
+from avatar_relay.messages import Finished
+from avatar_relay.reasons import Fault, Reason
+from edge_client.audio.sink import Pcm
+from edge_client.errors import BufferFullError
+from edge_client.events import PlaybackState
+from edge_client.player import MOTION_WAIT_US, Player, PlayerCallbacks
+from tests.edge_client.fakes import JAW, PCM, RATE_HZ, Bench, tone
+
+
+class Rig:
+    """A player on a bench, and what it called back."""
+
+    def __init__(self, motion: MotionFormat | None = JAW) -> None:
+        self.bench = Bench()
+        self.states: list[PlaybackState] = []
+        self.finished: list[tuple[str, Finished]] = []
+        self.faults: list[tuple[str, Fault]] = []
+        callbacks = PlayerCallbacks(
+            on_state=self.states.append,
+            on_finished=lambda conversation_id, finished: self.finished.append((conversation_id, finished)),
+            on_error=lambda conversation_id, fault: self.faults.append((conversation_id, fault)),
+        )
+        self._minted = 0
+        self.player = Player(
+            self.bench.playback,
+            audio_format=PCM,
+            motion_format=motion,
+            callbacks=callbacks,
+            clock_us=lambda: self.bench.now_us,
+            random_bytes=self._mint,
+        )
+
+    def run(self, duration_us: int) -> None:
+        """Let time pass."""
+        for _ in range(duration_us // 10_000):
+            self.bench.sink.step(self.bench.now_us)
+            self.player.tick()
+            self.bench.now_us += 10_000
+
+    def _mint(self, count: int) -> bytes:
+        self._minted += 1
+        return self._minted.to_bytes(count, "big")
+
+
+def _pcm(samples: Pcm) -> bytes:
+    return samples.astype("<i2").tobytes()
+
+
+def _weights(count: int, value: float = 0.5) -> bytes:
+    return np.full(count, value, "<f4").tobytes()
+
+
+def test_audio_opens_a_conversation_and_end_finishes_it() -> None:
+    """The id comes back with every call; what was given is heard, once."""
+    rig = Rig()
+    samples = tone(RATE_HZ)
+    first = rig.player.yield_audio_data_nowait(_pcm(samples[:30_000]))
+    assert rig.player.yield_frames_data_nowait([_weights(25)], first)
+    assert rig.player.yield_audio_data_nowait(_pcm(samples[30_000:]), end=True) == first
+    rig.run(1_500_000)
+    assert rig.bench.sound.tolist() == samples.tolist()
+    assert rig.finished == [(first, Finished(1_000_000, False, "completed"))]
+    assert rig.states == [PlaybackState.BUFFERING, PlaybackState.PLAYING, PlaybackState.IDLE]
+
+
+def test_audio_after_end_is_a_new_conversation_that_interrupts() -> None:
+    """A new round, a new id."""
+    rig = Rig(motion=None)
+    first = rig.player.yield_audio_data_nowait(_pcm(tone(RATE_HZ)), end=True)
+    rig.run(200_000)
+    second = rig.player.yield_audio_data_nowait(_pcm(tone(4_800, start=99)), end=True)
+    rig.run(500_000)
+    assert first != second
+    assert [(conversation_id, body.reason) for conversation_id, body in rig.finished] == [(first, "replaced"), (second, "completed")]
+
+
+def test_frames_after_the_end_of_audio_are_taken_until_they_cover_it() -> None:
+    """Motion is made from the sound, so it comes later; then the conversation is over."""
+    rig = Rig()
+    conversation_id = rig.player.yield_audio_data_nowait(_pcm(tone(RATE_HZ)), end=True)
+    assert rig.player.yield_frames_data_nowait([_weights(10), _weights(14)], conversation_id)
+    assert not rig.player.yield_frames_data_nowait([_weights(1)], conversation_id)
+    rig.run(1_500_000)
+    assert rig.finished == [(conversation_id, Finished(1_000_000, False, "completed"))]
+    assert rig.bench.playback.summary().keyframes_received == 24
+
+
+def test_last_motion_message_ends_the_conversation() -> None:
+    """AvatarKit marks it."""
+    rig = Rig(MotionFormat(MotionEncoding.AVATARKIT_V2))
+    conversation_id = rig.player.yield_audio_data_nowait(_pcm(tone(RATE_HZ)), end=True)
+    keyframes = np.zeros((3, KEYFRAME_SIZE), np.float32)
+    rig.player.yield_frames_data_nowait([write_motion(AvatarKitMotion("", "r", True, "", keyframes))], conversation_id)
+    rig.run(1_300_000)
+    assert [body.reason for _, body in rig.finished] == ["completed"]
+
+
+def test_motion_that_never_comes_is_waited_for_five_seconds() -> None:
+    """The sound is heard at once, and the conversation does not hang."""
+    rig = Rig()
+    rig.player.yield_audio_data_nowait(_pcm(tone(4_800)), end=True)
+    rig.run(MOTION_WAIT_US - 100_000)
+    assert len(rig.bench.sound) == 4_800
+    assert rig.finished == []
+    rig.run(300_000)
+    assert [body.reason for _, body in rig.finished] == ["completed"]
+
+
+def test_frames_of_another_conversation_are_refused() -> None:
+    """The id is the tie."""
+    rig = Rig()
+    assert not rig.player.yield_frames_data_nowait([_weights(1)], "someone")
+    first = rig.player.yield_audio_data_nowait(_pcm(tone(4_800)))
+    rig.player.interrupt()
+    assert not rig.player.yield_frames_data_nowait([_weights(1)], first)
+
+
+def test_empty_frames_make_it_audio_only() -> None:
+    """For good; the face does not move."""
+    rig = Rig()
+    conversation_id = rig.player.yield_audio_data_nowait(_pcm(tone(RATE_HZ)))
+    assert rig.player.yield_frames_data_nowait([], conversation_id)
+    assert rig.player.yield_frames_data_nowait([_weights(25)], conversation_id)
+    rig.player.yield_audio_data_nowait(b"", end=True)
+    rig.run(1_500_000)
+    assert rig.bench.playback.summary().keyframes_received == 0
+    assert rig.finished == [(conversation_id, Finished(1_000_000, False, "completed"))]
+
+
+def test_pause_resume_interrupt_and_audio_time() -> None:
+    """The controls act on the latest conversation; time stands while it is paused, and starts at 0."""
+    rig = Rig(motion=None)
+    assert rig.player.audio_time() == 0.0
+    conversation_id = rig.player.yield_audio_data_nowait(_pcm(tone(RATE_HZ)), end=True)
+    rig.run(300_000)
+    rig.player.pause()
+    rig.run(100_000)
+    assert rig.player.state is PlaybackState.PAUSED
+    paused_s = rig.player.audio_time()
+    assert 0.2 < paused_s < 0.4
+    rig.run(500_000)
+    assert rig.player.audio_time() == paused_s
+    rig.player.resume()
+    rig.run(100_000)
+    assert rig.player.audio_time() > paused_s
+    rig.player.interrupt()
+    rig.run(100_000)
+    assert [(one, body.interrupted) for one, body in rig.finished] == [(conversation_id, True)]
+    assert rig.player.audio_time() == 0.0
+
+
+def test_volume_is_checked() -> None:
+    """0 to 1."""
+    rig = Rig()
+    rig.player.set_volume(0.25)
+    assert rig.player.volume == 0.25
+    with pytest.raises(ValueError, match="0 to 1"):
+        rig.player.set_volume(1.5)
+
+
+def test_no_audio_at_all_is_refused() -> None:
+    """A conversation begins with sound."""
+    rig = Rig()
+    for end in (False, True):
+        with pytest.raises(ValueError, match="begins with sound"):
+            rig.player.yield_audio_data_nowait(b"", end=end)
+
+
+def test_damaged_frames_are_told() -> None:
+    """The sound goes on."""
+    rig = Rig()
+    conversation_id = rig.player.yield_audio_data_nowait(_pcm(tone(RATE_HZ)))
+    assert rig.player.yield_frames_data_nowait([b"123"], conversation_id)
+    rig.run(500_000)
+    assert [(one, fault.reason) for one, fault in rig.faults] == [(conversation_id, Reason.MOTION_UNDECODABLE)]
+    assert rig.player.state is PlaybackState.PLAYING
+
+
+def test_nowait_refuses_what_does_not_fit_and_takes_nothing() -> None:
+    """Room comes back as sound is decoded."""
+    rig = Rig(motion=None)
+    minute = bytes(2 * RATE_HZ * 60)
+    with pytest.raises(BufferFullError):
+        rig.player.yield_audio_data_nowait(minute)
+    assert rig.player.state is PlaybackState.IDLE
+    with pytest.raises(ValueError, match="2097152"):
+        rig.player.yield_frames_data_nowait([bytes((2 << 20) + 1)], "someone")
+
+
+async def test_verbs_wait_for_room_and_nothing_is_lost() -> None:
+    """Far more than the buffer holds goes in as it is played."""
+    rig = Rig(motion=None)
+    samples = tone(RATE_HZ * 30)
+    feeding = asyncio.create_task(rig.player.yield_audio_data(_pcm(samples), end=True))
+    waited = 0
+    while not rig.finished:
+        rig.run(100_000)
+        waited += not feeding.done()
+        await asyncio.sleep(0)
+    assert waited > 50
+    assert rig.finished == [(await feeding, Finished(30_000_000, False, "completed"))]
+    assert np.array_equal(rig.bench.sound, samples)
+    assert rig.bench.playback.summary().underruns == 0
+
+
+async def test_run_keeps_it_going_until_cancelled() -> None:
+    """On its own, in real time."""
+    rig = Rig(motion=None)
+    running = asyncio.create_task(rig.player.run())
+    conversation_id = await rig.player.yield_audio_data(_pcm(tone(4_800)), end=True)
+    assert not await rig.player.yield_frames_data([_weights(1)], conversation_id)
+    await asyncio.sleep(0.03)
+    running.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await running
+    assert rig.states == [PlaybackState.BUFFERING]

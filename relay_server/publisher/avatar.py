@@ -108,12 +108,20 @@ class Avatar:
         return self._after_motion(record, frames, messages)
 
     def end(self) -> str | None:
-        """No more of either kind for the open conversation: for a backend that knows that its motion is complete.
+        """No more of either kind for the latest conversation: for a backend that knows that its motion is complete.
 
-        Returns its id, None where none is open. Raises `InvalidMediaError` (NO_AUDIO) where it has no sound.
+        Returns its id, None where nothing is left to end. Raises `InvalidMediaError` (NO_AUDIO) where it has no sound, and
+        `ConversationFailedError` as the next sound would.
         """
         record = self._current()
-        return None if record is None else self._finish_audio(record, end=True, everything=True)
+        if record is not None:
+            return self._finish_audio(record, end=True, everything=True)
+        waiting = [record for record in self._live() if record.conversation.phase is Phase.AUDIO_ENDED]
+        if not waiting:
+            return None
+        waiting[-1].conversation.end_all(self._studio.now_us())
+        self._studio.wake()
+        return waiting[-1].conversation_id
 
     # --- control ---------------------------------------------------------------------------------------------------
 

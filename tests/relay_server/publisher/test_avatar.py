@@ -36,6 +36,7 @@ from relay_server.publisher import (
     Avatar,
     AvatarEvent,
     BufferFullError,
+    ConnectionLostError,
     ConversationFailedError,
     ConversationFinished,
     FaultError,
@@ -150,6 +151,19 @@ async def test_end_of_sound_waits_for_its_motion() -> None:
         assert await avatar.yield_frames_data([avatarkit_message(14)], conversation_id)
         await relay.link.until_said(ConversationEnd)
         assert await avatar.yield_frames_data([avatarkit_message(1)], conversation_id) is False
+
+
+async def test_end_says_that_no_motion_follows() -> None:
+    """Before or after the end of the sound; then there is nothing left to end."""
+    relay = FakeRelay()
+    async with relay.publisher() as publisher:
+        avatar = avatarkit_avatar(publisher, OnPlaying.QUEUE)
+        first = await avatar.yield_audio_data(bytes(32_000), end=True)
+        assert avatar.end() == first
+        second = await avatar.yield_audio_data(bytes(32_000))
+        assert avatar.end() == second
+        assert avatar.end() is None
+        await relay.link.until_said(ConversationEnd, 2)
 
 
 async def test_motion_that_never_comes_does_not_hold_the_end_for_ever() -> None:
@@ -460,6 +474,22 @@ async def test_finished_waits_for_all_devices_and_sums_up() -> None:
         finished = await waiting
     assert set(finished.by_device) == {"left", "right"}
     assert (finished.position_us, finished.interrupted, finished.reason) == (100_000, True, "mixed")
+
+
+async def test_an_interrupt_during_a_cut_is_said_on_the_next_stream() -> None:
+    """Nobody has to wait for the line to fall silent."""
+    relay = FakeRelay()
+    async with relay.publisher() as publisher:
+        avatar = publisher.avatar("lobby", audio_format=PCM_16K)
+        conversation_id = await avatar.yield_audio_data(PCM_100MS, end=True)
+        await relay.link.until_said(ConversationEnd)
+        relay.refusals = [ConnectionLostError("the line broke")] * 20
+        relay.link.tell(ConnectionLostError("the line broke"))
+        await relay.until_refused(5)
+        avatar.interrupt()
+        link = await relay.until_connected(2)
+        assert await link.until_said(Interrupt) == Interrupt(conversation_id)
+    assert not link.all(ConversationEnd)
 
 
 async def test_finished_of_an_unknown_id_is_an_error() -> None:

@@ -146,14 +146,10 @@ class App:
             signal.signal(number, self._on_signal)
         telemetry = start_telemetry("edge-client", self._device_id, self._version, os.environ)
         tracer = EdgeTelemetry(telemetry, self._device_id, self._relay_clock) if telemetry.enabled else None
-        tap = self._open_tap()
         try:
-            status = self._play(tracer, tap)
+            return self._play(tracer, self._open_tap())
         finally:
-            if tap is not None:
-                tap.close()
             telemetry.shutdown()
-        return status
 
     def _open_tap(self) -> WavTap | None:
         if self._config.record is None:
@@ -180,6 +176,8 @@ class App:
         finally:
             thread.stop()
             sink.close()
+            if tap is not None:
+                tap.close()
             if renderer is not None:
                 renderer.close()
         if recorder is not None and self._config.record is not None:
@@ -262,8 +260,10 @@ class App:
     # --- around it -------------------------------------------------------------------------------------------------
 
     def _on_signal(self, number: int, frame: FrameType | None) -> None:
+        """The first one ends the program in order, the second one at once."""
         if self._stop.is_set():
             signal.signal(number, signal.SIG_DFL)
+            signal.raise_signal(number)
         self._stop.set()
 
     def _relay_clock(self, time_us: int) -> RelayClock:

@@ -64,8 +64,10 @@ class LinkThread:
         self._thread.start()
 
     def stop(self) -> None:
-        """Say goodbye and end; returns when that is done, after `LEAVE_S` at the latest. Call it once, on another thread."""
+        """Say goodbye and end; returns when that is done, after `LEAVE_S` at the latest. For another thread; also where it never began."""
         self._stopped.set()
+        if self._thread.ident is None:
+            return
         if self._loop is not None and self._stop is not None and self._thread.is_alive():
             try:
                 self._loop.call_soon_threadsafe(self._stop.set)

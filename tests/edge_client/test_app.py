@@ -185,6 +185,33 @@ async def test_a_final_refusal_is_told_and_fails() -> None:
         assert "Traceback" not in log
 
 
+async def test_a_sound_device_that_is_not_there_is_told() -> None:
+    """Asked for by name and missing: status 1, one line that says so, and the relay is not bothered."""
+    async with running(stay, "--renderer", "none", "--audio-device", "no such thing") as (relay, client):
+        status, _, log = await client.ended()
+        assert status == 1
+        assert "edge_client.app: " in log
+        assert "Traceback" not in log
+        assert relay.streams == []
+
+
+async def test_a_second_signal_ends_it_at_once() -> None:
+    """A relay that never acknowledges holds the goodbye up for a second; who can not wait for that says so again."""
+
+    async def deaf(stream: Stream) -> None:
+        await stream.welcome()
+        for message in speech("c-1"):
+            await stream.say(message)
+        await stay_on(stream)
+
+    async with running(deaf, "--renderer", "none") as (relay, client):
+        await until(lambda: bool(relay.streams) and any(isinstance(x, m.PlayerEvent) for x in relay.streams[0].heard))
+        client.process.send_signal(signal.SIGTERM)
+        await asyncio.sleep(0.2)
+        client.process.send_signal(signal.SIGTERM)
+        assert (await client.ended())[0] == -signal.SIGTERM
+
+
 def test_device_name_from_the_machine() -> None:
     """What a name may not have is replaced; the configured one goes first."""
     assert device_name("kitchen", "host") == "kitchen"

@@ -87,6 +87,13 @@ def test_stopping_before_it_began_is_not_lost() -> None:
     assert running.thread.end.stopped
 
 
+def test_stopping_what_never_began_is_nothing() -> None:
+    """Where the face can not be opened the link is never started, and is stopped all the same."""
+    running = Running()
+    running.thread.stop()
+    assert not running.ended.is_set()
+
+
 def test_a_crash_is_told() -> None:
     """A bug of the player ends the thread, and whoever waits for its end learns of it."""
 

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
 from avatar_relay.media import Credit, Cursor
 from avatar_relay.messages import Finished, Goodbye, Held, PlayerEvent, Started
 from edge_client.events import ConversationEvent
@@ -86,6 +89,34 @@ def test_finished_outlives_all_other_events() -> None:
     assert sent[0] == PlayerEvent(1, "first", FINISHED)
     assert isinstance(sent[-1], PlayerEvent)
     assert sent[-1].event_id == MAX_EVENTS + 11
+
+
+@given(st.lists(st.sampled_from(["put", "take", "acknowledge", "cut"]), max_size=60))
+@settings(max_examples=100, deadline=None)
+def test_every_event_arrives_once_and_in_order(steps: list[str]) -> None:
+    """Whatever is cut and repeated: a relay that drops what it has seen gets all events, in order, without a gap."""
+    outbox, put, arrived = Outbox(), 0, list[PlayerEvent]()
+
+    def take() -> None:
+        for message in drain(outbox):
+            assert isinstance(message, PlayerEvent)
+            if not arrived or message.event_id > arrived[-1].event_id:
+                arrived.append(message)
+
+    for step in [*steps, "cut", "take"]:
+        match step:
+            case "put":
+                put += 1
+                outbox.put(ConversationEvent(f"c{put}", Started()))
+            case "take":
+                take()
+            case "acknowledge" if arrived:
+                outbox.acknowledge(arrived[-1].event_id)
+            case "cut":
+                outbox.begin_stream()
+    assert [(event.event_id, event.conversation_id) for event in arrived] == [(number, f"c{number}") for number in range(1, put + 1)]
+    outbox.acknowledge(put)
+    assert outbox.unacknowledged == 0
 
 
 def test_cursors_are_bounded() -> None:

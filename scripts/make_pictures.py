@@ -9,8 +9,10 @@ import numpy as np
 from PIL import Image
 
 from avatar_relay.arkit import ARKIT_INDEX
+from edge_client.face.gles import GlesRenderer
 from edge_client.face.renderer import Picture, Renderer
 from edge_client.face.screens import RendererChoice, open_renderer
+from edge_client.face.window import start_sdl
 from edge_client.motion.pose import HEAD_ROTATION, LEFT_EYE_ROTATION, RIGHT_EYE_ROTATION, Pose, neutral_pose
 
 FOLDER = Path(__file__).parents[1] / "docs" / "pictures"
@@ -27,7 +29,7 @@ def main() -> int:
     for choice, name in (("gles", "face.png"), ("flat", "face-2d.png")):
         _save(_strip("gles" if choice == "gles" else "flat"), FOLDER / name)
     for width, height in ((800, 480), (1024, 600), (1280, 720), (480, 800)):
-        renderer = open_renderer(choice="gles", size=(width, height), fullscreen=False, headless=True)
+        renderer = _open("gles", (width, height))
         _save(_draw(renderer, _poses()[0]), FOLDER / f"face-{width}x{height}.png")
         renderer.close()
     return 0
@@ -56,13 +58,21 @@ def _pose(*, head: Turn = (0, 0, 0), gaze: float = 0.0, **weights: float) -> Pos
     return pose
 
 
+def _open(choice: RendererChoice, size: tuple[int, int]) -> Renderer:
+    """Off-screen; the drawn head with smooth edges, as on a GPU."""
+    if choice == "gles":
+        start_sdl("offscreen")
+        return GlesRenderer(size, 0, "off-screen", smooth=True)
+    return open_renderer(choice=choice, size=size, fullscreen=False, headless=True)
+
+
 def _draw(renderer: Renderer, pose: Pose) -> Picture:
     renderer.draw(pose)
     return renderer.read()
 
 
 def _strip(choice: RendererChoice) -> Picture:
-    renderer = open_renderer(choice=choice, size=_SIZE, fullscreen=False, headless=True)
+    renderer = _open(choice, _SIZE)
     tiles = []
     for pose in _poses():
         picture = _draw(renderer, pose)

@@ -16,7 +16,7 @@ from edge_client.face.gl.context import driver_name, is_gles3, open_context
 from edge_client.face.gl.meshes import EyeBuffers, HeadBuffers, upload_paint
 from edge_client.face.gl.program import Program
 from edge_client.face.gl.readback import Readback
-from edge_client.face.head import Head, load_head
+from edge_client.face.head import load_head
 from edge_client.face.renderer import Picture
 from edge_client.face.rig import Rig
 from edge_client.face.stamp import BLOCK_PX, stamp_blocks
@@ -27,10 +27,13 @@ from edge_client.motion.pose import Pose, neutral_pose
 class GlesRenderer:
     """Draws the baked head; made by `open_renderer`. One at a time in a process."""
 
-    def __init__(self, size: tuple[int, int], flags: int, where: str, head: Head | None = None) -> None:
-        """Open the display and upload the head. SDL's video is started. Raises `pygame.error`, `ScreenError`, `AssetError`."""
-        head = head or load_head()
-        self._size = open_context(size, flags)
+    def __init__(self, size: tuple[int, int], flags: int, where: str, *, smooth: bool | None = None) -> None:
+        """Open the display and upload the head. SDL's video is started. Raises `pygame.error`, `ScreenError`, `AssetError`.
+
+        `smooth`: see `open_context`.
+        """
+        head = load_head()
+        self._size = open_context(size, flags, smooth=smooth)
         if not is_gles3():
             raise ScreenError(f"asked for GLES 3.0, the driver gives {driver_name()}")
         self._name = f"{driver_name()}, {where} ({pygame.display.get_driver()})"

@@ -6,25 +6,25 @@ import pygame
 
 from edge_client.face.gl.binding import GL
 
-_SAMPLES = (4, 0)  # smooth edges where the driver has them
+_SAMPLES = 4
+_SOFTWARE = ("llvmpipe", "softpipe", "swrast", "SWR")
 
 
-def open_context(size: tuple[int, int], flags: int) -> tuple[int, int]:
+def open_context(size: tuple[int, int], flags: int, *, smooth: bool | None) -> tuple[int, int]:
     """Open the display (SDL's video is started) and make the context current; returns its size. Raises `pygame.error`.
 
-    Waits for the screen's refresh in `flip` where the driver can.
+    `smooth` edges take several samples for each pixel; None means where a GPU does it: in software they would double the cost.
+    Drivers without them, or without waiting for the screen's refresh, are taken as they are.
     """
-    last: pygame.error | None = None
-    for samples in _SAMPLES:
-        _ask(samples)
-        for vsync in (1, 0):
-            try:
-                pygame.display.set_mode(size, pygame.OPENGL | pygame.DOUBLEBUF | flags, vsync=vsync)
-            except pygame.error as error:
-                last = error
-                continue
-            return pygame.display.get_window_size()
-    raise last if last is not None else pygame.error("no GLES context")
+    if smooth is False:
+        return _open(size, flags, 0)
+    try:
+        opened = _open(size, flags, _SAMPLES)
+    except pygame.error:
+        return _open(size, flags, 0)
+    if smooth is None and any(name in driver_name() for name in _SOFTWARE):
+        return _open(size, flags, 0)
+    return opened
 
 
 def driver_name() -> str:
@@ -36,6 +36,15 @@ def driver_name() -> str:
 def is_gles3() -> bool:
     """Whether the context is what was asked for; some drivers give something else without a word."""
     return _text(GL.glGetString(GL.GL_VERSION)).startswith("OpenGL ES 3")
+
+
+def _open(size: tuple[int, int], flags: int, samples: int) -> tuple[int, int]:
+    _ask(samples)
+    try:
+        pygame.display.set_mode(size, pygame.OPENGL | pygame.DOUBLEBUF | flags, vsync=1)
+    except pygame.error:
+        pygame.display.set_mode(size, pygame.OPENGL | pygame.DOUBLEBUF | flags)
+    return pygame.display.get_window_size()
 
 
 def _ask(samples: int) -> None:

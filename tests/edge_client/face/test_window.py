@@ -84,3 +84,15 @@ def test_closing_the_window_is_told(window: Renderer) -> None:
     assert window.poll()
     pygame.event.post(pygame.event.Event(pygame.QUIT))
     assert not window.poll()
+
+
+@pytest.mark.parametrize("choice", ["gles", "flat"])
+def test_a_full_screen_takes_the_screens_size(choice: RendererChoice, x_display: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whatever size was asked for: a panel has one resolution."""
+    monkeypatch.delenv("WAYLAND_DISPLAY", raising=False)
+    monkeypatch.setenv("DISPLAY", x_display)
+    renderer = open_renderer(choice=choice, size=(320, 240), fullscreen=True, headless=False)
+    renderer.draw(pose_of(jawOpen=0.5), stamp=9)
+    assert renderer.size == (1280, 720)
+    assert read_stamp(renderer.read()) == 9
+    renderer.close()

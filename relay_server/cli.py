@@ -125,9 +125,9 @@ def main(argv: Sequence[str] | None = None) -> None:
     from relay_server.server import serve  # late: --help and a wrong setting answer without loading grpc
 
     def ready(address: str) -> None:
-        print(f"listening on {address}", flush=True)
         if arguments.port_file is not None:
             arguments.port_file.write_text(address.rpartition(":")[2] + "\n", encoding="ascii")
+        print(f"listening on {address}", flush=True)  # last: who waits for this line may read the file
 
     try:
         asyncio.run(serve(config, os.environ, ready))

@@ -1,0 +1,102 @@
+"""Settings: what can not be is refused, with the setting's name; flags go before environment, file and defaults."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from relay_server.cli import build_parser, load_config
+from relay_server.config import RelayConfig, is_loopback, split_address
+from relay_server.errors import ConfigError
+
+
+@pytest.mark.parametrize(
+    ("settings", "named"),
+    [
+        ({"listen": "0.0.0.0:1"}, "listen"),
+        ({"listen": "localhost"}, "listen"),
+        ({"listen": "127.0.0.1:99999"}, "listen"),
+        ({"device_lease_us": -1}, "device_lease_us"),
+        ({"heartbeat_us": 5_000_000}, "heartbeat_us"),
+        ({"window_bytes": 1}, "window_bytes"),
+        ({"max_devices": 0}, "max_devices"),
+        ({"speech_folder": Path("/nowhere/at/all")}, "speech_folder"),
+        ({"groups": {"no spaces": ("a",)}}, "groups"),
+        ({"groups": {"all": ()}}, "groups"),
+        ({"groups": {"all": ("all",)}}, "groups"),
+    ],
+)
+def test_what_can_not_be_is_refused(settings: dict[str, Any], named: str) -> None:
+    """With the name of the setting."""
+    with pytest.raises(ConfigError, match=named):
+        RelayConfig(**settings)
+
+
+def test_another_address_needs_to_be_allowed() -> None:
+    """Plaintext that others can reach is a decision, not a default."""
+    assert RelayConfig(listen="0.0.0.0:1", insecure_listen=True).listen == "0.0.0.0:1"
+
+
+@pytest.mark.parametrize(("address", "host", "port"), [("127.0.0.1:0", "127.0.0.1", 0), ("[::1]:52000", "::1", 52_000)])
+def test_addresses_are_read(address: str, host: str, port: int) -> None:
+    """Also those of IPv6, in brackets."""
+    assert split_address(address) == (host, port)
+    assert is_loopback(host)
+
+
+def load(*flags: str, environment: dict[str, str] | None = None) -> RelayConfig:
+    """What a command line and an environment come to."""
+    return load_config(build_parser().parse_args(flags), environment or {})
+
+
+def test_flags_go_before_environment_before_file(tmp_path: Path) -> None:
+    """And what none of them says is the default."""
+    file = tmp_path / "relay.toml"
+    file.write_text('listen = "127.0.0.1:1"\ndrain_grace_us = 1\nchannelz = true\n[groups]\nall = ["lobby", "hall"]\n')
+    environment = {"AVATAR_RELAY_LISTEN": "127.0.0.1:2", "AVATAR_RELAY_DRAIN_GRACE_US": "2"}
+    config = load("--config", str(file), "--listen", "127.0.0.1:3", environment=environment)
+    assert (config.listen, config.drain_grace_us, config.channelz) == ("127.0.0.1:3", 2, True)
+    assert config.groups == {"all": ("lobby", "hall")}
+    assert config.device_lease_us == RelayConfig().device_lease_us
+
+
+def test_groups_by_flag(tmp_path: Path) -> None:
+    """Repeatable; a folder by environment."""
+    config = load("--group", "all=lobby,hall", "--group", "one=lobby", environment={"AVATAR_RELAY_SPEECH_FOLDER": str(tmp_path)})
+    assert config.groups == {"all": ("lobby", "hall"), "one": ("lobby",)}
+    assert config.speech_folder == tmp_path
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("listen = 3", "listen: 3 is not of type str"),
+        ("max_devices = true", "max_devices"),
+        ("max_devicez = 3", "no such setting"),
+        ("groups = 3", "groups"),
+        ('groups = {all = "lobby"}', "groups"),
+        ("listen =", "not TOML"),
+        ("\udcff", "not TOML"),
+    ],
+)
+def test_a_faulty_file_is_told(tmp_path: Path, text: str, said: str) -> None:
+    """What was wrong, and where."""
+    file = tmp_path / "relay.toml"
+    file.write_text(text, errors="surrogateescape")
+    with pytest.raises(ConfigError, match=said):
+        load("--config", str(file))
+
+
+@pytest.mark.parametrize(("name", "text"), [("CHANNELZ", "yes"), ("MAX_DEVICES", "-1"), ("MAX_DEVICES", "many")])
+def test_a_faulty_environment_is_told(name: str, text: str) -> None:
+    """By the variable's name."""
+    with pytest.raises(ConfigError, match=f"AVATAR_RELAY_{name}"):
+        load(environment={f"AVATAR_RELAY_{name}": text})
+
+
+def test_a_file_that_is_not_there_is_told(tmp_path: Path) -> None:
+    """With its path."""
+    with pytest.raises(ConfigError, match=r"absent\.toml can not be read"):
+        load("--config", str(tmp_path / "absent.toml"))

@@ -1,0 +1,55 @@
+"""`relay-server` as a person or a service manager runs it."""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+import sys
+from pathlib import Path
+from typing import Any
+
+import grpc
+
+from avatar_relay.v1 import admin_service_pb2, admin_service_pb2_grpc
+from tests.data import PROJECT_ROOT
+
+
+async def start(*flags: str) -> asyncio.subprocess.Process:
+    """The program, on its way."""
+    pipe = asyncio.subprocess.PIPE
+    return await asyncio.create_subprocess_exec(sys.executable, "-m", "relay_server", *flags, stdout=pipe, stderr=pipe, cwd=PROJECT_ROOT)
+
+
+async def test_serves_until_sigterm(tmp_path: Path) -> None:
+    """It tells where it listens, serves, and ends well on SIGTERM."""
+    port_file = tmp_path / "port"
+    process = await start("--listen", "127.0.0.1:0", "--port-file", str(port_file))
+    assert process.stdout is not None
+    line = (await process.stdout.readline()).decode()
+    assert line.startswith("listening on 127.0.0.1:")
+    address = line.split()[-1]
+    assert address.endswith(":" + port_file.read_text().strip())
+    async with grpc.aio.insecure_channel(address) as channel:
+        stub: Any = admin_service_pb2_grpc.AdminServiceStub(channel)
+        assert not (await stub.ListDevices(admin_service_pb2.ListDevicesRequest())).devices
+    process.send_signal(signal.SIGTERM)
+    assert await process.wait() == 0
+
+
+async def test_ends_when_asked_to_drain() -> None:
+    """The RPC `Drain` ends the program as SIGTERM does."""
+    process = await start("--listen", "127.0.0.1:0")
+    assert process.stdout is not None
+    address = (await process.stdout.readline()).decode().split()[-1]
+    async with grpc.aio.insecure_channel(address) as channel:
+        stub: Any = admin_service_pb2_grpc.AdminServiceStub(channel)
+        assert (await stub.Drain(admin_service_pb2.DrainRequest())).conversations == 0
+        assert await process.wait() == 0
+
+
+async def test_a_wrong_setting_is_a_usage_error() -> None:
+    """Status 2, and a line that names it."""
+    process = await start("--listen", "0.0.0.0:0")
+    _, errors = await process.communicate()
+    assert process.returncode == 2
+    assert b"insecure_listen" in errors

@@ -32,7 +32,7 @@ from edge_client.audio.sink import AudioSink
 from edge_client.audio.sinks.wav import WavTap
 from edge_client.config import EdgeConfig
 from edge_client.errors import EdgeError, ScreenError
-from edge_client.events import FrameStarvation, Output, PlaybackConfig, View
+from edge_client.events import FrameStarvation, Output, PlaybackConfig
 from edge_client.face.renderer import Picture, Renderer
 from edge_client.link_thread import LinkThread
 from edge_client.motion.decoders import make_motion_decoder
@@ -102,7 +102,7 @@ class _PictureTracer:
     def __init__(self, telemetry: EdgeTelemetry) -> None:
         self._telemetry = telemetry
 
-    def wants(self, view: View, now_us: int) -> bool:
+    def wants(self, now_us: int) -> bool:
         """No pixels."""
         return False
 

@@ -3,7 +3,8 @@
 Rules of the loop
 1. Pictures are due on a fixed grid. For each one the player is asked what will be heard when it is on the glass: now plus
    the time that drawing and showing took of late. That is the median of the last `LEAD_PICTURES`: one slow picture does
-   not shift those after it, and a machine that became slower or faster is followed within a few.
+   not shift those after it, and a machine that became slower or faster is followed within a few. Pictures that are read
+   back take longer, so they have a median of their own.
 2. After showing, the player is asked what is heard now. That minus the PTS of the pose shown is the skew it really had.
    The player is never asked about a time before the last one: its clock does not go back. Where a picture is there
    before its time, the answer for that time is counted back by what was left.
@@ -73,7 +74,7 @@ class ShownPicture:
 class Watcher(Protocol):
     """Who looks at the pictures. Quick: the next picture waits for it."""
 
-    def wants(self, view: View, now_us: int) -> bool:
+    def wants(self, now_us: int) -> bool:
         """Whether the picture that is drawn now is to be read back for it, which costs some ms."""
         ...
 
@@ -118,7 +119,7 @@ class Stage:
         self._sleep_s = sleep_s
         self._watchers = tuple(watchers)
         self._interval_us = round(1e6 / pictures_per_second)
-        self._took_us: deque[int] = deque([FIRST_LEAD_US], maxlen=LEAD_PICTURES)
+        self._took_us = {is_read: deque([FIRST_LEAD_US], maxlen=LEAD_PICTURES) for is_read in (False, True)}
         self._asked_us = 0
         self._due_us: int | None = None
         self._first_us = 0
@@ -138,14 +139,14 @@ class Stage:
     def picture(self) -> ShownPicture:
         """Draw and show one picture now, tell the watchers, and put the next one on the grid."""
         start_us = self._clock_us()
-        glass_us = start_us + median_low(self._took_us)
+        is_read = any([watcher.wants(start_us) for watcher in self._watchers])
+        glass_us = start_us + median_low(self._took_us[is_read])
         view = self._ask(glass_us)
         self._renderer.draw(face_pose(self._life.pose(glass_us * 1e-6), view))
-        wanted = any([watcher.wants(view, start_us) for watcher in self._watchers])
-        pixels = self._renderer.read() if wanted else None  # before showing: afterwards a renderer may have to draw it again
+        pixels = self._renderer.read() if is_read else None  # before showing: afterwards a renderer may have to draw it again
         self._renderer.show()
         shown_us = self._clock_us()
-        self._took_us.append(shown_us - start_us)
+        self._took_us[is_read].append(shown_us - start_us)
         picture = ShownPicture(shown_us, glass_us, view, self._heard_pts_us(view, shown_us))
         for watcher in self._watchers:
             watcher.shown(picture, pixels)

@@ -6,7 +6,7 @@ import logging
 from pathlib import Path
 
 from edge_client.audio.timeline import Position
-from edge_client.events import PlaybackState, View
+from edge_client.events import PlaybackState
 from edge_client.face.renderer import Picture
 from edge_client.face.stage import ShownPicture
 from edge_client.lip_sync import HEARD_STEP_US, SkewMeter
@@ -67,15 +67,15 @@ class Recorder:
         """Skew so far."""
         return self._skew.meter
 
-    def wants(self, view: View, now_us: int) -> bool:
+    def wants(self, now_us: int) -> bool:
         """Whether a picture of this time goes into the film: in a conversation and a little after, at the film's rate."""
-        if view.state is not PlaybackState.IDLE:
-            self._active_until_us = now_us + TAIL_US
         return now_us < self._active_until_us and self.film.wants(now_us)
 
     def shown(self, picture: ShownPicture, pixels: Picture | None) -> None:
         """Note the skew; keep the pixels where they were wanted."""
         self._skew.add(picture)
+        if picture.view.state is not PlaybackState.IDLE:
+            self._active_until_us = picture.shown_time_us + TAIL_US
         if pixels is not None:
             self.film.keep(pixels, picture.shown_time_us, picture.view.shown_pts_us)
 

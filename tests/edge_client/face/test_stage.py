@@ -88,7 +88,7 @@ def stage_of(
     """A stage whose pictures are gathered in `shown`."""
 
     class Gather:
-        def wants(self, view: View, now_us: int) -> bool:
+        def wants(self, now_us: int) -> bool:
             return False
 
         def shown(self, picture: ShownPicture, pixels: Picture | None) -> None:
@@ -209,7 +209,7 @@ def test_pixels_are_read_before_showing_and_only_where_wanted() -> None:
         def __init__(self) -> None:
             self.pixels: list[bool] = []
 
-        def wants(self, view: View, now_us: int) -> bool:
+        def wants(self, now_us: int) -> bool:
             return len(self.pixels) % 2 == 1
 
         def shown(self, picture: ShownPicture, pixels: Picture | None) -> None:
@@ -220,6 +220,28 @@ def test_pixels_are_read_before_showing_and_only_where_wanted() -> None:
     stage.run(after(renderer, 4))
     assert order == ["show", "read", "show", "show", "read", "show"]
     assert watcher.pixels == [False, True, False, True]
+
+
+def test_pictures_that_are_read_have_a_lead_of_their_own() -> None:
+    """Reading back takes 9 ms here, for every second picture: neither kind shows skew."""
+    clock, shown = Clock(), list[ShownPicture]()
+
+    class SlowToRead(FakeRenderer):
+        def read(self) -> Picture:
+            clock.now_us += 9_000
+            return super().read()
+
+    class EverySecond:
+        def wants(self, now_us: int) -> bool:
+            return len(shown) % 2 == 1
+
+        def shown(self, picture: ShownPicture, pixels: Picture | None) -> None:
+            shown.append(picture)
+
+    renderer = SlowToRead(clock)
+    stage = Stage(scene=Speaking(), renderer=renderer, life=Still(), clock_us=clock, sleep_s=clock.sleep, watchers=(EverySecond(),))
+    stage.run(after(renderer, 20))
+    assert [picture.skew_us for picture in shown[6:]] == [0] * 14
 
 
 def test_no_skew_without_sound() -> None:

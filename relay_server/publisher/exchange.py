@@ -79,6 +79,8 @@ class Exchange:
 
     def __init__(self) -> None:
         self.outbox = Outbox()
+        self.last_pong_id = 0
+        """All that was said before the ping of this id, the relay has taken."""
         self._records: OrderedDict[str, Record] = OrderedDict()
         self._ledger = EventLedger()
         self._cut_off: list[str] = []
@@ -143,7 +145,8 @@ class Exchange:
                 self._on_event(message)
             case ConversationError():
                 self._on(message.conversation_id, lambda record: self._on_error(record, message))
-            case Pong():
+            case Pong(ping_id):
+                self.last_pong_id = max(self.last_pong_id, ping_id)
                 self._fail_unopened()
             case Held() | GoAway() | PublisherWelcome():
                 pass

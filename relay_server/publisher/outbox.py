@@ -60,8 +60,9 @@ class Outbox:
         self._acks[device_id] = event_id
 
     def ping(self, ping: Ping) -> None:
-        """A heartbeat; replaces one that waits."""
-        self._ping = ping
+        """A heartbeat; of two that wait the later one goes out."""
+        if self._ping is None or ping.ping_id >= self._ping.ping_id:
+            self._ping = ping
 
     def add(self, conversation: Conversation) -> None:
         """Let a conversation take its turns until it is ended or closed."""

@@ -81,6 +81,7 @@ class Publisher:
         self._exchange = Exchange()
         self._token = ""
         self._heartbeat_s = 0.0
+        self._ping_id = 0
         self._connected = False
         self._failure: ConnectionLostError | None = None
         self._changed = asyncio.Event()
@@ -155,9 +156,16 @@ class Publisher:
         return Avatar(self, AvatarSettings(targets, audio_format, motion_format, pacing, on_playing))
 
     async def flush(self) -> None:
-        """Wait until everything that was handed over went out, as the devices' credit allows. Raises `ConnectionLostError`."""
+        """Wait until the relay has everything that was handed over, as the devices' credit allows. Raises `ConnectionLostError`.
+
+        A ping behind it all proves that: what merely left may be lost when the stream is closed.
+        """
         self.check()
         while not self._exchange.outbox.is_empty:
+            await self._until_changed()
+            self.check()
+        ping_id = self._ping()
+        while self._exchange.last_pong_id < ping_id:
             await self._until_changed()
             self.check()
 
@@ -293,6 +301,7 @@ class Publisher:
                 logger.warning("conversation=%s device=%s: %s: %s", message.conversation_id, message.device_id, fault.reason, fault.text)
             self._exchange.handle(message)
             self._work.set()
+            self._changed.set()
 
     async def _write(self, link: Link) -> None:
         """Sends what may go; what gathers while a send waits is joined by its conversation."""
@@ -316,12 +325,16 @@ class Publisher:
             pass
 
     async def _beat(self) -> None:
-        ping_id = 0
         while self._heartbeat_s:
-            ping_id += 1
-            self._exchange.ping(Ping(ping_id, self.now_us()))
-            self._work.set()
+            self._ping()
             await asyncio.sleep(self._heartbeat_s)
+
+    def _ping(self) -> int:
+        """Say a ping behind all that waits of control; returns its id."""
+        self._ping_id += 1
+        self._exchange.ping(Ping(self._ping_id, self.now_us()))
+        self._work.set()
+        return self._ping_id
 
     async def _until_changed(self) -> None:
         self._changed.clear()

@@ -171,5 +171,5 @@ async def test_finished_survives_a_cut() -> None:
             await device.release()
             line.gate.set()
             finished = await avatar.finished(conversation_id)
+            await device.until_acknowledged(2)
     assert (finished.position_us, finished.reason) == (100_000, "completed")
-    assert device.acknowledged == 2

@@ -20,6 +20,8 @@ from avatar_relay.messages import (
     Limits,
     Media,
     Opened,
+    Ping,
+    Pong,
     PublisherHello,
     PublisherWelcome,
     PublishOpen,
@@ -62,6 +64,8 @@ class RecordingService(services.PublisherServiceServicer):
                 return [Opened(conversation_id, ("lobby",)), ConversationCredit(conversation_id, Credit(1 << 20, 1 << 20))]
             case ConversationEnd():
                 return [completed(message.conversation_id)]
+            case Ping(ping_id, sent_time_us):
+                return [Pong(ping_id, sent_time_us, 0, 0, 0)]
             case _:
                 return []
 

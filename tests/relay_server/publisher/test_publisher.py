@@ -171,6 +171,15 @@ async def test_leaving_ends_what_is_open_and_lets_it_go_out() -> None:
     assert relay.link.closed
 
 
+async def test_leaving_waits_until_the_relay_has_all_of_it() -> None:
+    """What merely left would be lost with the stream: a ping behind it comes back first."""
+    relay = FakeRelay()
+    async with relay.publisher() as publisher:
+        await publisher.avatar("lobby", audio_format=PCM_16K).yield_audio_data(PCM_100MS)
+    kinds = [type(message) for message in relay.link.said]
+    assert kinds[-2:] == [ConversationEnd, Ping]
+
+
 async def test_leaving_with_an_error_closes_at_once() -> None:
     """Media that waits for credit does not hold it up; who waits for an outcome is told."""
     relay = FakeRelay(credit=Credit())

@@ -47,6 +47,7 @@ class Device:
         self.acknowledged = 0
         self.held_back: list[tuple[str, Finished]] | None = None
         """What it would have told; None where it tells at once."""
+        self._acknowledged = asyncio.Event()
         self._ended = asyncio.Event()
         self._media = asyncio.Event()
         self.said: list[object] = []
@@ -73,6 +74,7 @@ class Device:
                     await self._finish(message.conversation_id, Finished(20_000, True, "interrupted"))
                 case EventAck():
                     self.acknowledged = message.event_id
+                    self._acknowledged.set()
                 case _:
                     pass
 
@@ -93,6 +95,12 @@ class Device:
     async def until_media(self) -> None:
         """Wait for the first payload."""
         await self._media.wait()
+
+    async def until_acknowledged(self, event_id: int) -> None:
+        """Wait until its events up to this one are acknowledged."""
+        while self.acknowledged < event_id:
+            self._acknowledged.clear()
+            await self._acknowledged.wait()
 
     async def until_ended(self) -> None:
         """Wait for the first conversation's end."""
@@ -154,13 +162,13 @@ async def test_all_bytes_reach_the_device_and_finished_comes_back(way: str) -> N
         assert await avatar.yield_frames_data(motion, conversation_id)
         await avatar.yield_audio_data(sound[7:], end=True)
         finished = await avatar.finished(conversation_id)
+        await device.until_acknowledged(2)
     assert device.bytes[conversation_id, Kind.AUDIO] == sound[:64_000]
     assert device.bytes[conversation_id, Kind.MOTION] == b"".join(motion)
     assert device.places[conversation_id, Kind.MOTION] == [(1, 0), (2, 1_333_333)]
     assert [seq for seq, _ in device.places[conversation_id, Kind.AUDIO]] == list(range(1, 22))
     assert device.opened[0].motion_format == WEIGHTS_30
     assert (finished.position_us, finished.reason) == (100_000, "completed")
-    assert device.acknowledged == 2
 
 
 async def test_more_than_all_buffers_hold_flows_under_credit(way: str) -> None:

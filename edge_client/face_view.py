@@ -1,4 +1,8 @@
-"""What the face shows at the time a picture will be on the glass: the pose of the PTS that will be heard then."""
+"""What the face shows at the time a picture will be on the glass: the pose of the PTS that will be heard then.
+
+Where motion is missing its last pose is held as long as more may come; where none can come any more (the conversation's
+end was said, or it is audio only) the face goes to rest, though the sound goes on.
+"""
 
 from __future__ import annotations
 
@@ -45,6 +49,6 @@ def _drive(playing: Playing, pts_us: int) -> tuple[Driver, Pose | None, int | No
     if motion is None:
         return Driver.IDLE, None, None
     sample = motion.track.sample(pts_us)
-    if sample is None:
+    if sample is None or not (sample.covered or playing.expects_motion):
         return Driver.IDLE, None, None
     return (Driver.MOTION if sample.covered else Driver.HELD), sample.pose, sample.pts_us

@@ -45,6 +45,8 @@ from edge_client.release import Release
 from edge_client.reports import Reports
 from edge_client.stalls import Stalls
 
+MAX_LIVE_CONVERSATIONS = 64
+"""The one that plays, and those queued behind it."""
 _REMEMBERED_SUMMARIES = 256
 
 Message = ConversationOpen | Media | AudioOnly | ConversationEnd | Interrupt | Pause | Resume | Volume
@@ -193,6 +195,10 @@ class Playback:
             self._apply(playing, held, now_us)
 
     def _make(self, conversation: Conversation, now_us: int) -> Playing | None:
+        if len(self._playing) >= MAX_LIVE_CONVERSATIONS:
+            fault = Fault(Reason.LIMIT_REACHED, f"{MAX_LIVE_CONVERSATIONS} conversations are queued already", "open.on_playing")
+            self._reports.fault(conversation.conversation_id, fault)
+            return None
         try:
             audio = make_audio(conversation, self._decoders, self._playout.rate_hz, max_bytes=self._config.audio_buffer_bytes)
         except EdgeError as error:

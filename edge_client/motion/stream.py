@@ -12,6 +12,9 @@ from edge_client.motion.decoder import MotionDecoder
 from edge_client.motion.pose import Poses
 from edge_client.motion.track import MotionTrack
 
+MAX_AHEAD = 4_096
+"""Sequences remembered beyond a missing one; then the missing one is given up, as the cursor shows."""
+
 
 class MotionStream:
     """Not thread-safe."""
@@ -87,6 +90,8 @@ class MotionStream:
 
     def _arrived(self, seq: int) -> None:
         self._ahead.add(seq)
+        if len(self._ahead) > MAX_AHEAD:
+            self._cursor = min(self._ahead) - 1
         while self._cursor + 1 in self._ahead:
             self._cursor += 1
             self._ahead.discard(self._cursor)

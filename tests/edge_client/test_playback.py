@@ -13,13 +13,13 @@ from hypothesis import strategies as st
 
 from avatar_relay.fragments import split
 from avatar_relay.media import AudioFormat, Codec, ConversationOpen, Credit, Cursor, Kind, MotionEncoding, MotionFormat, OnPlaying, Payload
-from avatar_relay.messages import ConversationEnd, Dropped, Finished, Interrupt, Media, Pause, Resume, Started, Volume
+from avatar_relay.messages import AudioOnly, ConversationEnd, Dropped, Finished, Interrupt, Media, Pause, Resume, Started, Volume
 from avatar_relay.reasons import Reason
 from edge_client.audio.sink import Pcm
 from edge_client.audio.sinks.virtual import VirtualSink
 from edge_client.errors import ConfigError
 from edge_client.events import ConversationEvent, PlaybackConfig, PlaybackState
-from edge_client.playback import Playback
+from edge_client.playback import MAX_LIVE_CONVERSATIONS, Playback
 from tests.edge_client.fakes import (
     JAW,
     PCM,
@@ -316,6 +316,30 @@ def test_unknown_audio_format_is_told_and_finished() -> None:
     assert bench.reasons("a") == [Reason.AUDIO_FORMAT_UNSUPPORTED]
     assert bench.finished("a") == [Finished(0, False, "failed")]
     assert bench.dropped("a") == {(Kind.AUDIO, "conversation_closed"): 1}
+
+
+def test_queue_of_conversations_is_bounded() -> None:
+    """One too many is told and finished; the others are not disturbed."""
+    bench = Bench()
+    for number in range(MAX_LIVE_CONVERSATIONS + 1):
+        bench.handle(open_(f"c{number}", on_playing=OnPlaying.QUEUE))
+    bench.run(20_000)
+    last = f"c{MAX_LIVE_CONVERSATIONS}"
+    assert bench.reasons(last) == [Reason.LIMIT_REACHED]
+    assert bench.finished(last) == [Finished(0, False, "failed")]
+    assert len(bench.playback.cursors()) == MAX_LIVE_CONVERSATIONS
+
+
+def test_face_goes_to_rest_where_no_more_motion_can_come() -> None:
+    """Audio only from the middle on: the pose is not held until the sound is over."""
+    bench = Bench()
+    bench.handle(open_("a"), *spoken("a", tone(2 * RATE_HZ), weights=[1.0] * 10, end=False))
+    bench.run(600_000)
+    assert bench.views[-1][1].motion_weight == 1.0
+    bench.handle(AudioOnly("a"))
+    bench.run(900_000)
+    assert bench.views[-1][1].motion is None
+    assert bench.views[-1][1].state is PlaybackState.PLAYING
 
 
 def test_bytes_beyond_the_credit_are_told_and_bounded() -> None:

@@ -186,12 +186,13 @@ class Link:
             await asyncio.gather(welcome, stopped, return_exceptions=True)
 
     async def _ask_for_welcome(self, call: AttachCall) -> StreamEnd | None:
+        asked_us = self._clocks.monotonic_us()
         await call.write(self._hello())
         match await call.read(WELCOME_S):
             case StreamEnd() as end:
                 return end
             case m.Welcome() as welcome:
-                self._welcome(welcome)
+                self._welcome(welcome, asked_us)
                 return None
             case Refused(error=error):
                 return StreamEnd("INTERNAL", f"the relay's welcome can not be read: {error.fault.text}")
@@ -213,8 +214,10 @@ class Link:
             cursors=self._player.cursors(),
         )
 
-    def _welcome(self, welcome: m.Welcome) -> None:
+    def _welcome(self, welcome: m.Welcome, asked_us: int) -> None:
+        """A welcome is a pong to hello as well: the relay's time is known before the first conversation."""
         now_us = self._clocks.monotonic_us()
+        self._learn_time(m.Pong(0, asked_us, welcome.server_time_us, welcome.server_time_us, welcome.server_unix_time_us), now_us)
         self._welcomed_time_us = now_us
         if welcome.session_token != self._session_token:
             self._session_token = welcome.session_token

@@ -25,12 +25,16 @@ from edge_client.attach_call import AttachCall, Endpoint
 from edge_client.backoff import BackoffPolicy
 from edge_client.events import ConversationEvent
 from edge_client.retry import StreamEnd, Verdict
-from edge_client.transport import Clocks, DeviceProfile, Link
+from edge_client.transport import Clocks, DeviceProfile, Link, RelayTime
 
 LIMITS = m.Limits(1 << 21, 1 << 22, 1 << 14, 30_000, 1_000)
 OPEN = ConversationOpen("c-1", AudioFormat(Codec.PCM_S16LE, 16_000))
 FINISHED = m.Finished(20_000, False, "completed")
 CLOCKS = Clocks(lambda: time.monotonic_ns() // 1_000, lambda: time.time_ns() // 1_000)
+
+
+AHEAD_US, UNIX_US = 7_000_000, 1_000_000_000
+"""The relay's monotonic and wall clock, against ours."""
 
 
 class Stream:
@@ -49,7 +53,7 @@ class Stream:
             if not isinstance(message, m.Ping):
                 return message
             now_us = CLOCKS.monotonic_us()
-            await self.say(m.Pong(message.ping_id, message.sent_time_us, now_us + 7_000_000, now_us + 7_000_000, now_us + 1_000_000_000))
+            await self.say(m.Pong(message.ping_id, message.sent_time_us, now_us + AHEAD_US, now_us + AHEAD_US, now_us + UNIX_US))
         return None
 
     async def say(self, message: m.ToDevice) -> None:
@@ -58,7 +62,8 @@ class Stream:
     async def welcome(self, token: str = "token-1") -> m.Hello:
         hello = await self.hear()
         assert isinstance(hello, m.Hello)
-        await self.say(m.Welcome(token, LIMITS, CLOCKS.monotonic_us(), CLOCKS.unix_us()))
+        now_us = CLOCKS.monotonic_us()
+        await self.say(m.Welcome(token, LIMITS, now_us + AHEAD_US, now_us + UNIX_US))
         return hello
 
     async def refuse(self, fault: Fault) -> None:
@@ -220,15 +225,21 @@ async def test_credit_held_and_errors_are_forwarded() -> None:
         assert error in heard
 
 
-async def test_the_clock_probe_learns_from_pongs() -> None:
-    """A relay whose clock is seven seconds ahead is seen so."""
+async def test_the_relays_time_is_known_from_welcome_on() -> None:
+    """A relay whose clock is seven seconds ahead is seen so at once, and again with each pong."""
+
+    def check(relay_time: RelayTime | None) -> None:
+        assert relay_time is not None
+        assert abs(relay_time.estimate.offset_us - AHEAD_US) <= relay_time.estimate.error_us
+        assert abs(relay_time.unix_offset_us(CLOCKS.monotonic_us()) - UNIX_US) <= relay_time.estimate.error_us + 1
+
     async with attached(stay) as (_, running):
-        await until(lambda: running.link.probe.estimate(CLOCKS.monotonic_us()) is not None)
-        estimate = running.link.probe.estimate(CLOCKS.monotonic_us())
-        assert estimate is not None
-        assert abs(estimate.offset_us - 7_000_000) <= estimate.error_us
-        assert running.link.relay_time is not None
-        assert abs(running.link.relay_time.unix_offset_us(CLOCKS.monotonic_us()) - 1_000_000_000) <= estimate.error_us + 1
+        await until(lambda: running.link.status.attached)
+        first = running.link.relay_time
+        check(first)
+        await until(lambda: running.link.relay_time is not first)
+        check(running.link.relay_time)
+        assert running.link.probe.restarts == 0
 
 
 async def test_comes_back_after_the_relay_died() -> None:

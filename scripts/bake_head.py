@@ -43,7 +43,7 @@ _LOOKS = {
 _EYE_L, _EYE_R = slice(13606, 13614), slice(13614, 13622)  # vertices of MakeHuman's joint cubes
 _NECK_JOINT, _HEAD_JOINT = slice(14534, 14542), slice(14070, 14078)
 _UPPER_LIP, _LOWER_LIP = 520, 540  # where the lips meet in the middle
-_CROP_Y = -2.05
+_CROP_Y, _CROP_X = -2.75, 2.4
 _EYE_RADIUS = 0.1455
 _HAIR_THICK, _SHIRT_THICK = 0.105, 0.035
 _WIDE, _SMILE, _BROWS_UP = 0.40, 0.13, 0.15
@@ -167,7 +167,7 @@ def _used(source: Source, *groups: str) -> NDArray[np.bool_]:
 def bake(source: Source) -> dict[str, NDArray[np.generic]]:
     """All arrays of the asset; see `edge_client/face/head.py` for their meaning."""
     mesh = source.mesh
-    body = (mesh.groups == "body") & (mesh.points[mesh.faces, 1].min(1) > _CROP_Y)
+    body = (mesh.groups == "body") & (mesh.points[mesh.faces, 1].min(1) > _CROP_Y) & (np.abs(mesh.points[mesh.faces, 0]).max(1) < _CROP_X)
     inside = _sampled_at_faces(source, "inside-mouth") > 0.5
     mesh = replace(mesh, points=grown(mesh.points, triangles(mesh.faces[body])))
     source = replace(source, mesh=mesh)

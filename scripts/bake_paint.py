@@ -16,11 +16,12 @@ from scripts.bake_mesh import Floats, Ints, rasterise
 
 SIZE = 1024
 LOW, HIGH = -2.05, 1.62
-"""Heights that the texture's bottom and top stand for."""
+"""Heights that the texture's bottom and top stand for; what lies lower is all shirt."""
 SWATCH_V = 0.012
 SWATCHES = {"teeth": 0.05, "gum": 0.15, "tongue": 0.25, "mouth": 0.35, "lash": 0.45}
 """Where plain colours lie along the texture's lowest rows."""
 
+_LOWEST_V = 0.035  # above the swatches
 _DOME_Y, _DOME_R = 0.45, 0.78
 _FRONT_GAIN = 0.10
 
@@ -63,7 +64,7 @@ def chart(points: Floats) -> Floats:
     out = np.hypot(points[:, 0], ahead)
     dome = _DOME_Y + _DOME_R * np.arctan2(points[:, 1] - _DOME_Y, np.maximum(out, 1e-6))
     height = np.where(points[:, 1] > _DOME_Y, dome, points[:, 1])
-    return np.stack([u, (height - LOW) / (HIGH - LOW)], axis=1)
+    return np.stack([u, np.maximum(_LOWEST_V, (height - LOW) / (HIGH - LOW))], axis=1)
 
 
 def axis_z(points: Floats) -> Floats:

@@ -88,7 +88,7 @@ async def run_pair(options: Options, environment: dict[str, str]) -> Published:
 
     try:
         say("starting the relay")
-        command = [*python("relay_server"), "--listen", "127.0.0.1:0", "--log-level", "info"]
+        command = [*python("relay_server"), "--listen", "127.0.0.1:0", "--log-level", "info", "--drain-grace-ms", "1000"]
         async with running("relay-server", command, options.out / "relay.log", environment) as relay:
             address = (await relay.wait_for(r"listening on (\S+)", START_S))[1]
             say(f"starting the edge client; the relay listens on {address}")

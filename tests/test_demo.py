@@ -15,7 +15,9 @@ from pathlib import Path
 import pytest
 
 from scripts.demo_options import read_options
+from scripts.demo_pair import while_running
 from scripts.demo_programs import DemoError, running
+from scripts.demo_report import Published
 from tests.data import PROJECT_ROOT
 
 SUMMARY_KEYS = {
@@ -102,6 +104,19 @@ async def test_program_that_fails_is_told_with_its_last_words(tmp_path: Path) ->
     async with running("relay", command, tmp_path / "log", {}) as program:
         with pytest.raises(DemoError, match=r"(?s)relay ended with status 3.*no such port"):
             await program.wait_for("listening", 20)
+
+
+async def test_conversation_ends_when_a_program_does(tmp_path: Path) -> None:
+    """A relay or a device that ends in the middle is told at once; nobody waits for the conversation."""
+    never = asyncio.Event()
+
+    async def work() -> Published:
+        await never.wait()
+        raise AssertionError
+
+    async with running("device", [sys.executable, "-c", "raise SystemExit(3)"], tmp_path / "log", {}) as program:
+        with pytest.raises(DemoError, match="device ended with status 3"):
+            await while_running(work(), program)
 
 
 async def test_program_ends_with_its_block(tmp_path: Path) -> None:

@@ -42,7 +42,7 @@ async def conversation(address: str) -> Published:
 
 async def converse(arm_python: str, out: Path, rate_hz: int) -> Published:
     """Relay here, edge client there, one conversation."""
-    relay_command = [*python("relay_server"), "--listen", "127.0.0.1:0", "--log-level", "info"]
+    relay_command = [*python("relay_server"), "--listen", "127.0.0.1:0", "--log-level", "info", "--drain-grace-ms", "1000"]
     async with running("relay-server", relay_command, out / "relay.log", {}) as relay:
         address = (await relay.wait_for(r"listening on (\S+)", START_S))[1]
         command = [arm_python, "-m", "edge_client", "--relay", address, "--device-id", DEVICE_ID, "--headless"]

@@ -11,9 +11,12 @@ from numpy.typing import NDArray
 Matrix = NDArray[np.float32]
 
 _FIELD_RAD = 0.40
-_AIM_Y = -0.10
 _ROOM_HIGH, _ROOM_WIDE = 2.80, 2.45
 """What the picture shows at the head's depth, at least, in head units."""
+_BOTTOM_Y, _LOWEST_Y = -1.50, -2.20
+"""Where the picture ends at the bottom, at the head's depth; the body ends below the lowest."""
+_LOWER = 0.25
+"""Of the room that a tall picture has more, this part goes below."""
 _NEAR, _FAR = 1.0, 40.0
 
 
@@ -25,15 +28,15 @@ class Camera:
     height: int
 
     @property
-    def distance(self) -> float:
-        """From the head's origin, in head units."""
-        aspect = self.width / self.height
-        return max(_ROOM_HIGH, _ROOM_WIDE / aspect) / 2 / math.tan(_FIELD_RAD / 2)
+    def room(self) -> float:
+        """The height of what the picture shows at the head's depth, in head units."""
+        return max(_ROOM_HIGH, _ROOM_WIDE * self.height / self.width)
 
     @property
     def viewer(self) -> NDArray[np.float32]:
         """Where it stands, shape (3,)."""
-        return np.array((0.0, _AIM_Y, self.distance), np.float32)
+        bottom = max(_LOWEST_Y, _BOTTOM_Y - _LOWER * (self.room - _ROOM_HIGH))
+        return np.array((0.0, bottom + self.room / 2, self.room / 2 / math.tan(_FIELD_RAD / 2)), np.float32)
 
     @property
     def matrix(self) -> Matrix:

@@ -88,7 +88,7 @@ def _open(way: Place, size: tuple[int, int], fullscreen: bool) -> Renderer:
         renderer = _make(way, size, pygame.FULLSCREEN if whole else 0)
     except pygame.error as error:
         pygame.display.quit()
-        raise ScreenError(f"SDL says: {error}") from error
+        raise ScreenError(f"SDL says: {error}{_hint(way)}") from error
     except (ScreenError, AssetError):
         pygame.display.quit()
         raise
@@ -96,6 +96,13 @@ def _open(way: Place, size: tuple[int, int], fullscreen: bool) -> Renderer:
         pygame.display.set_caption(_CAPTION)
         pygame.mouse.set_visible(not whole)
     return renderer
+
+
+def _hint(way: Place) -> str:
+    """What SDL does not say: it has one text for a missing driver, a missing device and missing rights."""
+    if way.where == "console" and way.card is not None:
+        return f"; /dev/dri/card{way.card} must be there, free (no desktop runs), and open to this user (groups video and render)"
+    return ""
 
 
 def _drivers(way: Place) -> str:

@@ -134,6 +134,20 @@ def test_the_rig_is_quick() -> None:
     assert float(answer.stdout) <= 0.001
 
 
+@pytest.mark.parametrize("size", [(800, 480), (1280, 720), (480, 800), (300, 1200), (600, 600)])
+def test_every_shape_of_screen_shows_the_whole_head(head: Head, size: tuple[int, int]) -> None:
+    """Nothing of the head is cut off, and the body reaches the lower edge."""
+    spots = Camera(*size).pixels(head.points[head.points[:, 1] > -1.0])
+    assert (spots >= 0).all()
+    assert (spots < size).all()
+    start_sdl("offscreen")
+    renderer = GlesRenderer(size, 0, "off-screen")
+    lowest = _drawn(renderer, neutral_pose())[-1, size[0] // 2 - 40 : size[0] // 2 + 40].astype(int)
+    renderer.close()
+    assert (lowest[:, 2] > lowest[:, 0] + 20).all()
+    assert (lowest[:, 2] > 60).all()
+
+
 def test_edges_are_smooth_where_asked(head: Head) -> None:
     """With several samples for each pixel the head's outline has colours between hair and background, in what is read too."""
 

@@ -89,6 +89,16 @@ def test_without_any_screen_it_draws_off_screen_and_says_so(monkeypatch: pytest.
     assert "DISPLAY" in caplog.text
 
 
+def test_a_console_that_can_not_be_had_says_why(monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> None:
+    """The kernel names a card that SDL can not open: the card and the rights it wants are named, and drawing goes on."""
+    monkeypatch.setattr(screens, "desktop_drivers", str)
+    monkeypatch.setattr(screens, "connected_cards", lambda: [99])
+    renderer = open_renderer(choice="flat", size=(320, 240), fullscreen=False, headless=False)
+    renderer.close()
+    assert "off-screen" in renderer.name
+    assert "/dev/dri/card99" in caplog.text
+
+
 def test_a_display_that_does_not_answer_is_passed_over(monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> None:
     """A stale DISPLAY does not stop the program."""
     monkeypatch.delenv("WAYLAND_DISPLAY", raising=False)

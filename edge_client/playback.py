@@ -323,7 +323,6 @@ class Playback:
                 self._drops.add(playing.conversation_id, Kind.AUDIO, DropReason.LATE, released.late_payloads, released.late_bytes)
             if released.chunks:
                 playing.released_frames += sum(len(chunk.pcm) for chunk in released.chunks)
-                self._playout.expect(self._is_sound_due())
                 self._playout.release(released.chunks)
             if released.primed_now:
                 self._observer.buffered(playing.conversation_id, now_us)

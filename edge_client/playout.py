@@ -92,10 +92,11 @@ class Playout:
             return self.queue.queued_frames == 0 and self.heard >= self.queue.pulled_to - 0.5
 
     def release(self, chunks: list[Chunk]) -> None:
-        """Give samples to the sink. Say before what it is to expect behind them."""
+        """Give samples to the sink. It expects them, which also wakes it; say behind that whether more is due."""
         with self._lock:
             for chunk in chunks:
                 self.queue.push(chunk)
+        self.expect(True)
 
     def expect(self, expected: bool) -> None:
         """Say to the sink whether content is due."""

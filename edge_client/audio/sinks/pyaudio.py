@@ -33,6 +33,8 @@ _HISTORY_US = 1_000_000
 _EXPECTED_PAUSE_SECONDS = 0.005
 _IDLE_PAUSE_SECONDS = 0.020
 """How long to wait after a pull that gave less than was asked for; `expect(True)` ends the wait."""
+_LONGEST_PAUSE_SECONDS = 0.025
+"""… and with content in the ring: devices take it in bursts of up to their whole buffer, not at an even pace."""
 _PULL_END_SECONDS = 0.05
 _CLEAR_SECONDS = 0.5
 _CLEAR_CHECK_SECONDS = 0.002
@@ -283,7 +285,7 @@ class PyAudioSink:
         depth = self._depth_frames()
         if depth <= self._low_frames:
             return self._target_frames - depth
-        self._changed.wait((depth - self._low_frames) / self.rate_hz + _EXPECTED_PAUSE_SECONDS)
+        self._changed.wait(min((depth - self._low_frames) / self.rate_hz + _EXPECTED_PAUSE_SECONDS, _LONGEST_PAUSE_SECONDS))
         return 0
 
     def _supervise(self, speaker: SpeakerProcess) -> None:

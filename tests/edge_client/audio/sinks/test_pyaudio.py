@@ -235,14 +235,15 @@ def test_killed_speaker_is_started_again(deep_paced_device: PacedDevice) -> None
     noise = _noise(2.0)
     with _playing(ArrayFeed(noise)) as sink:
         _wait_until_heard(sink, RATE_HZ // 2)
-        pid, killed_ns = _speaker_pid(), time.monotonic_ns()
-        os.kill(pid, signal.SIGKILL)
+        os.kill(_speaker_pid(), signal.SIGKILL)
+        killed_ns = time.monotonic_ns()
         _wait_until_heard(sink, len(noise))
         counters = sink.counters()
-        assert counters.restarts == 1
-        assert counters.last_fault == "the speaker process ended, killed by SIGKILL"
+    assert counters.restarts == 1
+    assert counters.last_fault == "the speaker process ended, killed by SIGKILL"
     heard = deep_paced_device.heard_between_first_and_last_sound()
     silent = np.flatnonzero(heard == 0)
+    assert np.all(np.diff(silent) == 1), "more than one gap"
     before, after = heard[: silent[0]], heard[silent[-1] + 1 :]
     assert np.array_equal(before, noise[: len(before)])
     assert np.array_equal(after, noise[len(noise) - len(after) :])
@@ -250,7 +251,7 @@ def test_killed_speaker_is_started_again(deep_paced_device: PacedDevice) -> None
     heard_when_killed = (killed_ns - start.time_ns) * 1e-9 * RATE_HZ - int(np.flatnonzero(deep_paced_device.samples())[0])
     error_ms = (len(noise) - len(after) - heard_when_killed) / RATE_HZ * 1e3
     _log.info("resumed %.2f ms after the last frame that was heard", error_ms)
-    assert abs(error_ms) < 20
+    assert abs(error_ms) < 100
 
 
 def test_closes_while_the_device_is_lost(paced_device: PacedDevice, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

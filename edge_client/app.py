@@ -3,7 +3,7 @@
 Threads. The main one owns SDL and GL and draws. `link` runs the event loop: gRPC, decoding, the player's ticks. The sink has
 its own. Between them are immutable snapshots, and the player, which guards itself.
 
-The end, in this order: the face stops, the link says goodbye, the sink plays out, then the recording is written (encoding
+The end, in this order: the link says goodbye, the face goes, the sink plays out, then the recording is written (encoding
 takes seconds, and nobody waits for it while something plays), then the last spans are exported.
 """
 
@@ -21,6 +21,7 @@ import threading
 import time
 import zlib
 from collections.abc import Callable
+from contextlib import ExitStack
 from dataclasses import dataclass
 from types import FrameType
 from typing import TYPE_CHECKING
@@ -158,31 +159,30 @@ class App:
         return WavTap(self._config.record / "played.wav", self._config.rate_hz)
 
     def _play(self, tracer: EdgeTelemetry | None, tap: WavTap | None) -> int:
-        sink, playback = start_sound(self._config, lambda sink: self._make_playback(sink, tracer or NULL), tap)
-        recorder = self._make_recorder()
-        thread = self._thread = LinkThread(
-            make_link=lambda on_handled: self._make_link(playback, sink, on_handled),
-            player=_UnderrunCounter(playback, sink, tracer) if tracer is not None else playback,
-            clocks=CLOCKS,
-            on_finished=self._countdown.finished,
-            on_end=self._stop.set,
-        )
-        renderer = None
-        try:
+        """What the stack closes, it closes in the order of the end: link, face, sink, recording of the sound."""
+        with ExitStack() as stack:
+            if tap is not None:
+                stack.callback(tap.close)
+            endpoint = endpoint_of(self._config)
+            sink, playback = start_sound(self._config, lambda sink: self._make_playback(sink, tracer or NULL), tap)
+            stack.callback(sink.close)
+            recorder = self._make_recorder()
             renderer = self._open_renderer()
+            if renderer is not None:
+                stack.callback(renderer.close)
             stage = self._make_stage(playback, renderer, recorder, tracer) if renderer is not None else None
+            thread = self._thread = LinkThread(
+                make_link=lambda on_handled: self._make_link(endpoint, playback, sink, on_handled),
+                player=_UnderrunCounter(playback, sink, tracer) if tracer is not None else playback,
+                clocks=CLOCKS,
+                on_finished=self._countdown.finished,
+                on_end=self._stop.set,
+            )
+            stack.callback(thread.stop)
             thread.start()  # only now: the first word finds a face
             self._show(stage)
-        finally:
-            thread.stop()
-            sink.close()
-            if tap is not None:
-                tap.close()
-            if renderer is not None:
-                renderer.close()
         if recorder is not None and self._config.record is not None:
-            run = self._figures(recorder, playback, sink, renderer, stage)
-            recorder.write(self._config.record, run)
+            recorder.write(self._config.record, self._figures(recorder, playback, sink, renderer, stage))
         return self._status(thread)
 
     def _make_playback(self, sink: AudioSink, observer: PlaybackObserver) -> Playback:
@@ -193,9 +193,9 @@ class App:
         decoders = DecoderFactories(make_decoder, make_motion_decoder)
         return Playback(sink=sink, decoders=decoders, config=config, observer=observer)
 
-    def _make_link(self, playback: Playback, sink: AudioSink, on_handled: Callable[[], None]) -> Link:
+    def _make_link(self, endpoint: Endpoint, playback: Playback, sink: AudioSink, on_handled: Callable[[], None]) -> Link:
         return Link(
-            endpoint=endpoint_of(self._config),
+            endpoint=endpoint,
             profile=DeviceProfile(self._device_id, f"edge-client {self._version}", sink.rate_hz),
             player=PlayerPort(playback, loudest=self._config.volume),
             clocks=CLOCKS,

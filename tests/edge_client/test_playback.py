@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import threading
 import time
 from dataclasses import dataclass, field
@@ -12,7 +13,19 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from avatar_relay.fragments import split
-from avatar_relay.media import AudioFormat, Codec, ConversationOpen, Credit, Cursor, Kind, MotionEncoding, MotionFormat, OnPlaying, Payload
+from avatar_relay.media import (
+    AudioFormat,
+    Codec,
+    ConversationOpen,
+    Credit,
+    Cursor,
+    Kind,
+    MotionEncoding,
+    MotionFormat,
+    OnPlaying,
+    Pacing,
+    Payload,
+)
 from avatar_relay.messages import AudioOnly, ConversationEnd, Dropped, Finished, Interrupt, Media, Pause, Resume, Started, Volume
 from avatar_relay.reasons import Reason
 from edge_client.audio.sink import Pcm
@@ -198,6 +211,55 @@ def test_random_schedules_never_go_back_in_time(steps: list[Step]) -> None:
         assert view.audible_pts_us >= last_us
         last_us = view.audible_pts_us
     assert len(set(order)) == len(order)
+
+
+def _arrivals(delays: list[int], *, in_order: bool) -> list[int]:
+    """When each payload of 20 ms comes, in steps of 10 ms; `in_order` as over TCP, where one that is late holds back the rest."""
+    times = [2 * index + max(0, delay - 15) for index, delay in enumerate(delays)]
+    return list(itertools.accumulate(times, max)) if in_order else times
+
+
+def _feed_live(bench: Bench, samples: Pcm, arrivals: list[int], *, lost: int = 0) -> None:
+    payloads = audio_payloads(samples)
+    bench.handle(open_("a", motion=None, pacing=Pacing.LIVE))
+    for step in range(max(arrivals) + 1):
+        due = tuple(payload for payload, when in zip(payloads, arrivals, strict=True) if when == step and payload.seq != lost)
+        if due:
+            bench.handle(Media("a", due))
+        bench.run(10_000)
+    bench.handle(ConversationEnd("a", len(arrivals), 0))
+    bench.run(6_500_000)
+
+
+DELAYS = st.lists(st.integers(0, 30), min_size=10, max_size=30)
+
+
+@given(DELAYS)
+@settings(max_examples=40, deadline=None)
+def test_live_skips_and_never_doubles(delays: list[int]) -> None:
+    """However late payloads come: what is heard are the conversation's samples in order, some left out, none twice."""
+    bench = Bench(sink=PlainSink())
+    samples = tone(960 * len(delays))
+    _feed_live(bench, samples, _arrivals(delays, in_order=True))
+    heard = bench.played
+    indexes = (heard.astype(np.int64) - 1) * pow(7_919, -1, 30_000) % 30_000
+    assert indexes[0] + (np.diff(indexes) % 30_000).sum() <= len(samples) - 1
+    skipped = sum(body.bytes for body in bench.events("a") if isinstance(body, Dropped)) // 2
+    assert len(samples) - len(heard) <= skipped + 960
+    assert len(bench.finished("a")) == 1
+
+
+@given(DELAYS, st.integers(0, 30))
+@settings(max_examples=40, deadline=None)
+def test_live_under_reordering_and_loss_goes_on_and_finishes_once(delays: list[int], lost: int) -> None:
+    """Time only goes forward, and every byte is given back."""
+    bench = Bench(sink=PlainSink())
+    _feed_live(bench, tone(960 * len(delays)), _arrivals(delays, in_order=False), lost=lost)
+    (finished,) = bench.finished("a")
+    assert not finished.interrupted
+    pts = [view.audible_pts_us for _, view in bench.views if view.audible_pts_us is not None]
+    assert pts == sorted(pts)
+    assert bench.granted()[Kind.AUDIO] == bench.sent_bytes[Kind.AUDIO]
 
 
 # --- cases -----------------------------------------------------------------------------------------------------------

@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import shutil
+import subprocess
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
+from pathlib import Path
 from typing import Any
 
 import grpc
@@ -422,6 +425,34 @@ async def test_a_relay_that_takes_no_hello_is_left(monkeypatch: pytest.MonkeyPat
     async with attached(deaf, stay) as (_, running):
         await until(lambda: running.link.status.attached)
         assert running.link.status.tries == 1
+
+
+@pytest.mark.skipif(shutil.which("openssl") is None, reason="no openssl to make a certificate with")
+async def test_tls_trusts_only_what_the_file_vouches_for(tmp_path: Path) -> None:
+    """With the relay's certificate the device attaches; without it, or in plaintext, it does not and says where to look."""
+    key, certificate = tmp_path / "key.pem", tmp_path / "certificate.pem"
+    command = ["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2", "-subj", "/CN=localhost"]
+    command += ["-addext", "subjectAltName=DNS:localhost", "-keyout", str(key), "-out", str(certificate)]
+    await asyncio.to_thread(subprocess.run, command, check=True, capture_output=True)
+    server = grpc.aio.server()
+    stubs.add_DeviceServiceServicer_to_server(Relay(stay), server)
+    credentials = grpc.ssl_server_credentials([(key.read_bytes(), certificate.read_bytes())])
+    port = server.add_secure_port("localhost:0", credentials)
+    await server.start()
+    hello = m.Hello("kitchen", 1, "", (), 48_000, (), Credit(1, 1))
+    try:
+        for endpoint, welcomed in (
+            (Endpoint(f"localhost:{port}", tls=True, root_certificates=certificate.read_bytes()), True),
+            (Endpoint(f"localhost:{port}", tls=True), False),
+            (Endpoint(f"localhost:{port}"), False),
+        ):
+            async with AttachCall(endpoint) as call:
+                await call.write(hello)
+                answer = await call.read(5)
+                assert isinstance(answer, m.Welcome) is welcomed
+                assert welcomed or (isinstance(answer, StreamEnd) and "does it speak TLS" in answer.describe())
+    finally:
+        await server.stop(None)
 
 
 async def test_a_message_that_breaks_the_contract_is_refused_in_band() -> None:

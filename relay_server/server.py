@@ -151,5 +151,5 @@ def voice(relay: Relay, telemetry: Telemetry) -> AbstractAsyncContextManager[adm
         stage.end(now_us)
         return context_of(stage.span)
 
-    sources = {"text": SpeechSource(), "audio": LocalSource(), "recording": RecordingSource()}
-    return speech_desk(relay, **sources, folder=relay.config.speech_folder, trace=trace)
+    folder = relay.config.speech_folder
+    return speech_desk(relay, text=SpeechSource(), audio=LocalSource(), recording=RecordingSource(), folder=folder, trace=trace)

@@ -135,6 +135,11 @@ def context_of(span: Span) -> TraceContext:
     return TraceContext(carrier.get("traceparent", ""), carrier.get("tracestate", ""))
 
 
+def current_context() -> TraceContext:
+    """The context of the span that is active in the caller's own program; empty where there is none."""
+    return context_of(trace.get_current_span())
+
+
 def parent_from(context: TraceContext) -> otel_context.Context:
     """The context to start spans under, as the sender gave it; a root where it gave none, or nonsense."""
     carrier = {"traceparent": context.traceparent, "tracestate": context.tracestate}

@@ -27,6 +27,7 @@ from avatar_relay.limits import PEER_TIMEOUT_US, PROTOCOL_VERSION, PUBLISHER_LEA
 from avatar_relay.media import AudioFormat, MotionFormat, OnPlaying, Pacing, TraceContext
 from avatar_relay.messages import ConversationError, GoAway, Ping, PublisherHello, PublisherWelcome
 from avatar_relay.reasons import Fault, Reason
+from avatar_relay.tracing import current_context
 from relay_server.publisher.avatar import Avatar
 from relay_server.publisher.backoff import full_jitter
 from relay_server.publisher.errors import ConnectionLostError, InvalidMediaError, PublisherClosedError, PublisherError
@@ -57,7 +58,7 @@ class Publisher:
     """Publishes conversations over one stream. Use as `async with`; belongs to one event loop.
 
     `random_bytes` makes ids, `jitter` (0 to 1) spreads reconnects, `now_us` is a monotonic clock: all three for tests.
-    `trace` gives the trace context of a new conversation. `publisher_id` is kept over reconnects; by default it is made up.
+    `trace` gives the trace context of a new conversation; by default that of the span active where it is opened. `publisher_id` is kept over reconnects; by default it is made up.
     """
 
     def __init__(
@@ -193,7 +194,7 @@ class Publisher:
 
     def trace(self, conversation_id: str) -> TraceContext:
         """The context of the conversation's trace."""
-        return TraceContext() if self._trace is None else self._trace(conversation_id)
+        return current_context() if self._trace is None else self._trace(conversation_id)
 
     # --- the life of the stream ------------------------------------------------------------------------------------
 

@@ -60,6 +60,8 @@ class Attending:
         if known is None and len(self._registry.sessions) >= self._config.max_devices:
             raise PeerError(Fault(Reason.LIMIT_REACHED, f"{self._config.max_devices} devices are here already", retry_after_ms=10_000))
         effects: list[Effect] = []
+        if known is not None and known.attached:
+            effects.append(DeviceDetached(hello.device_id, "replaced"))
         session = known if known is not None and known.proves(hello.session_token) else self._begin(hello, known, effects)
         back = session.attach(hello, now_us)
         session.outbox.put(

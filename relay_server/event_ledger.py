@@ -2,6 +2,7 @@
 
 A device repeats its events until they are acknowledged, all up to a number at once. Several publishers may own the
 conversations on one device, so the number that the device is told lies before the first event that anyone still lacks.
+An event without a number (0: a device typed by hand) is never repeated and needs no acknowledgement.
 """
 
 from __future__ import annotations
@@ -21,14 +22,14 @@ class EventLedger:
 
     def settled(self, event_id: int) -> bool:
         """Whether the device was told already that this event arrived; it asks again then, as `due` remembers."""
-        repeated = event_id <= self._told
+        repeated = 0 < event_id <= self._told
         self._asked |= repeated
         return repeated
 
     def record(self, event_id: int, publisher: str | None) -> None:
         """An event arrived, for a publisher that will acknowledge it, or for nobody who would."""
         self._highest = max(self._highest, event_id)
-        if publisher is not None:
+        if publisher is not None and event_id:
             self._pending[event_id] = publisher
         if len(self._pending) > MAX_PENDING:
             del self._pending[min(self._pending)]

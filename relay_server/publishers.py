@@ -78,10 +78,10 @@ class Publishers:
 
     # --- what the relay does with them -----------------------------------------------------------------------------
 
-    def faulty(self, port: PublisherPort, conversation_id: str, fault: Fault) -> None:
-        """A message about a conversation could not be read."""
+    def faulty(self, port: PublisherPort, conversation_id: str, fault: Fault, *, opens: bool) -> None:
+        """A message about a conversation could not be read; `opens`: it was to open it."""
         publisher = port.publisher or self._take_by_hand(port)
-        self._perform(self._publishing.faulty(publisher, conversation_id, fault))
+        self._perform(self._publishing.faulty(publisher, conversation_id, fault, opens=opens))
 
     def tick(self) -> None:
         """Drop what nobody opened, and publishers whose lease ran out."""
@@ -96,9 +96,10 @@ class Publishers:
         publisher = self._registry.publishers.get(key)
         if publisher is None:
             return
-        publisher.backlog.append(message)
+        publisher.tell(message)
         if (port := self._ports.get(key)) is not None:
             port.wake()
+            port.room.set()
             self._end_when_told_all(publisher)
 
     def make_room(self, key: str) -> None:

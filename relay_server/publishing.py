@@ -88,9 +88,14 @@ class Publishing:
             case _:
                 return self._steer(publisher, message)
 
-    def faulty(self, publisher: Publisher, conversation_id: str, fault: Fault) -> list[Effect]:
-        """A message about a conversation could not even be read: the conversation fails where it is the publisher's."""
+    def faulty(self, publisher: Publisher, conversation_id: str, fault: Fault, *, opens: bool) -> list[Effect]:
+        """A message about a conversation could not even be read: it is not opened, or it fails where it is the publisher's."""
         found = self._find(publisher, conversation_id)
+        if opens:
+            publisher.last_opened = conversation_id
+            if isinstance(found, Refused) and is_valid_id(conversation_id):
+                publisher.close(conversation_id)
+            return report_fault(publisher.key, conversation_id, fault)
         if isinstance(found, Conversation):
             return self._fail(found, fault)
         return report_fault(publisher.key, conversation_id, fault)
@@ -221,7 +226,7 @@ class Publishing:
         effects: list[Effect] = []
         for payload in payloads:
             try:
-                self._check_size(conversation, payload)
+                effects += self._check_size(conversation, payload)
                 taken = conversation.receive(payload, credited=not publisher.by_hand)
             except ConversationFault as error:
                 return effects + self._fail(conversation, error.fault)
@@ -234,13 +239,19 @@ class Publishing:
         effects += self.credit(conversation)
         return effects + [WakeDevice(device_id) for device_id in conversation.delivering]
 
-    def _check_size(self, conversation: Conversation, payload: Payload) -> None:
+    def _check_size(self, conversation: Conversation, payload: Payload) -> list[Effect]:
+        """Leave out members whose buffer is too small; a fault of the conversation where that is its only device."""
         total = max(payload.total_bytes, len(payload.data))
-        for session in self._registry.on_devices(conversation):
+        effects: list[Effect] = []
+        for session in list(self._registry.on_devices(conversation)):
             room = session.buffer(payload.kind)
             if total > room:
                 text = f"a {payload.kind.value} payload of {total} bytes; device {session.device_id} can buffer {room}: cut it smaller"
-                raise ConversationFault(Fault(Reason.PAYLOAD_TOO_LARGE, text, "media.payloads.data"))
+                fault = Fault(Reason.PAYLOAD_TOO_LARGE, text, "media.payloads.data")
+                if len(conversation.device_ids) == 1:
+                    raise ConversationFault(fault)
+                effects += self._leave_out(conversation, session, fault)
+        return effects
 
     def _deliver(self, conversation: Conversation, taken: Accepted, now_us: int) -> list[Effect]:
         effects: list[Effect] = []
@@ -248,12 +259,12 @@ class Publishing:
             fragment = Fragment(payload.kind, payload.seq, taken.due_us, len(payload.data), now_us, self._encode(payload))
             for session in list(self._registry.on_devices(conversation)):
                 if session.media(conversation.conversation_id, fragment) > self._config.lag_bytes:
-                    effects += self._leave_behind(conversation, session)
+                    text = f"device {session.device_id} lags more than {self._config.lag_bytes} bytes behind its group"
+                    effects += self._leave_out(conversation, session, Fault(Reason.LIMIT_REACHED, text))
         return effects
 
-    def _leave_behind(self, conversation: Conversation, session: Session) -> list[Effect]:
-        text = f"device {session.device_id} lags more than {self._config.lag_bytes} bytes behind its group and loses this conversation"
-        fault = Fault(Reason.LIMIT_REACHED, text)
+    def _leave_out(self, conversation: Conversation, session: Session, fault: Fault) -> list[Effect]:
+        """A member of a group loses the conversation; the others go on."""
         finished = Finished(0, interrupted=True, reason=FinishReason.FAILED.value)
         effects = report_fault(conversation.publisher, conversation.conversation_id, fault, session.device_id)
         return effects + cut_on(self._registry, conversation.conversation_id, session, finished)

@@ -51,8 +51,17 @@ class Publisher:
         """The last conversations of it that were closed, or could not be opened."""
         self.unopened: dict[str, Unopened] = {}
         self._unopened_bytes = 0
-        self.backlog: deque[ToPublisher] = deque(maxlen=MAX_BACKLOG)
+        self.backlog: deque[ToPublisher] = deque()
         """What it has still to be told."""
+        self.missed = 0
+        """Messages that it was never told, because it was away or read too slowly."""
+
+    def tell(self, message: ToPublisher) -> None:
+        """Keep a message until the publisher takes it; beyond `MAX_BACKLOG` the oldest goes, and is counted."""
+        self.backlog.append(message)
+        if len(self.backlog) > MAX_BACKLOG:
+            self.backlog.popleft()
+            self.missed += 1
 
     def proves(self, token: str) -> bool:
         """Whether `token` is this publisher's."""

@@ -104,9 +104,9 @@ class Relay:
         """A message that this version does not know came on `leg`; it is counted, and nothing else."""
         self._observer.message_unknown(leg)
 
-    def message_faulty(self, port: PublisherPort, conversation_id: str, fault: Fault) -> None:
-        """A publisher's message about a conversation could not be read. Raises `PeerError` where that ends the stream."""
-        self._publishers.faulty(port, conversation_id, fault)
+    def message_faulty(self, port: PublisherPort, conversation_id: str, fault: Fault, *, opens: bool) -> None:
+        """A publisher's message about a conversation could not be read; `opens`: it was to open it. Raises as `send` does."""
+        self._publishers.faulty(port, conversation_id, fault, opens=opens)
 
     def stream_failed(self, leg: str, fault: Fault) -> None:
         """A stream on `leg` ends with a fault."""

@@ -274,7 +274,7 @@ class Session:
     def repeats(self, event: PlayerEvent) -> bool:
         """Whether a finished event is the one that finished its conversation, told again."""
         tombstone = self.closed.get(event.conversation_id)
-        return tombstone is not None and tombstone.event_id == event.event_id
+        return tombstone is not None and tombstone.event_id == event.event_id != 0
 
     def acknowledge(self) -> None:
         """Tell the device which of its events arrived, where that changed or it asked again."""

@@ -38,7 +38,7 @@ class PublisherService:
             except wire.WireError as error:
                 if error.conversation_id is None:
                     raise PeerError(error.fault) from error
-                self._relay.message_faulty(port, error.conversation_id, error.fault)
+                self._relay.message_faulty(port, error.conversation_id, error.fault, opens=request.HasField("open"))
                 return
             if message is None:
                 self._relay.message_unknown(LEG)

@@ -9,6 +9,7 @@ from typing import Any, Protocol
 
 import grpc
 
+from avatar_relay.limits import PEER_TIMEOUT_US
 from avatar_relay.reasons import Fault, Reason
 from relay_server.errors import PeerError
 from relay_server.service.errors import Context, abort
@@ -18,6 +19,8 @@ logger = logging.getLogger(__name__)
 CANCELLATION_SHOWS_WITHIN_S = 0.1
 """grpc.aio reads EOF also where the peer cancelled or vanished; the handler is cancelled right after that, and the reader
 with it. What is still running then was closed in order."""
+WRITES_WITHIN_S = PEER_TIMEOUT_US / 1e6
+"""A peer that takes no message for this long is dropped: it would hold up its stream for ever."""
 
 
 class Port(Protocol):
@@ -46,20 +49,31 @@ async def carry(
     """Carry a stream until the peer or the relay ends it.
 
     `take` gets each message and raises `PeerError` where it ends the stream; `following` gives what to write, None at the
-    end; `said_all` is called when the peer sends no more; `failed` is told a fault before the RPC ends with it.
-    Cancellation (the peer is gone) is passed on.
+    end; `said_all` is called when the peer sends no more; `failed` is told the fault that the stream ended with.
+    Cancellation (the peer is gone) is passed on. A peer that takes no message for `WRITES_WITHIN_S` is given up: its port is
+    closed at once; its RPC ends when the write does, because no operation of gRPC can follow one that hangs.
     """
+
+    def give_up() -> None:
+        port.end(Fault(Reason.PEER_SILENT, f"nothing was read for {WRITES_WITHIN_S:g} s", retry_after_ms=1_000))
+        port.close()
+
+    loop = asyncio.get_running_loop()
     reader = asyncio.create_task(_read(context, port, take, said_all))
     try:
         while (message := await following()) is not None:
-            await context.write(message)
-        fault = port.fault
+            watchdog = loop.call_later(WRITES_WITHIN_S, give_up)
+            try:
+                await context.write(message)
+            finally:
+                watchdog.cancel()
     finally:
         reader.cancel()
         port.close()
-    if fault is not None:
-        failed(fault)
-        await abort(context, fault)
+        if port.fault is not None:
+            failed(port.fault)
+    if port.fault is not None:
+        await abort(context, port.fault)
 
 
 async def _read(context: Context, port: Port, take: Callable[[bytes], Awaitable[None]], said_all: Callable[[], None]) -> None:

@@ -168,6 +168,9 @@ class House:
             case "finishes":
                 reason = words[2] if len(words) > 2 else "completed"
                 self._event(device_id, words[0], m.Finished(int(words[1]) if len(words) > 1 else 0, reason != "completed", reason))
+            case "says-unnumbered":
+                event = m.PlayerEvent(0, words[0], m.Finished(3, False, "completed"))
+                self.perform(self.attending.handle(self.session(device_id), event, self.now_us))
             case "repeats":
                 self._event_ids[device_id] -= 1
                 self._event(device_id, words[0], m.Finished(int(words[1]), False, "completed"))

@@ -212,6 +212,12 @@ CASES = (
         "lobby attaches",
         {"a": ["finished c1 lobby 0 device_lost"], "lobby": ["welcome"]},
     ),
+    Case(
+        9,
+        "an event without a number is passed on, and not acknowledged",
+        "lobby says-unnumbered c1; lobby says-unnumbered c1",
+        {"a": ["finished c1 lobby 3 completed"], "everybody": ["finished c1 lobby 3 completed", "ignored c1"], "lobby": []},
+    ),
     Case(10, "a device's report of lengths that disagree is passed on", "lobby starts c1", {"a": ["started c1 lobby"]}),
     Case(
         11,

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import Any
+from unittest.mock import ANY
 
 import grpc
 import pytest
 
-from avatar_relay.reasons import Reason
+from avatar_relay.reasons import Fault, Reason
 from avatar_relay.v1 import device_service_pb2 as device_pb
 from avatar_relay.v1 import media_pb2 as pb
 from relay_server.config import RelayConfig
-from tests.relay_server.service.wired import Stream, Wired, audio, finished, hello, media, motion, opening, wired
+from relay_server.service import streams
+from tests.relay_server.service.wired import PATIENCE_S, Stream, Wired, audio, finished, hello, media, motion, opening, wired
 
 
 async def test_a_conversation_reaches_the_device_bit_for_bit(relay: Wired) -> None:
@@ -188,3 +191,26 @@ async def test_events_are_acknowledged_when_the_publisher_has_them(relay: Wired)
     await device.hear("open")
     response = await device.call.read()
     assert response.event_ack.event_id == 1
+
+
+async def test_a_device_that_reads_nothing_is_dropped(relay: Wired, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It granted credit for more than it takes; its publisher goes on, and its session waits for its return."""
+    monkeypatch.setattr(streams, "WRITES_WITHIN_S", 0.2)
+    device, publisher = await relay.device(buffer=pb.Credit(audio_bytes=1 << 30)), await relay.publisher()
+    await publisher.say(open=opening(motion=False))
+    feeding = asyncio.create_task(_feed(publisher))
+    async with asyncio.timeout(PATIENCE_S):
+        while relay.relay.session("lobby").attached:  # noqa: ASYNC110
+            await asyncio.sleep(0.05)  # nothing announces it
+    assert await device.ended() == (grpc.StatusCode.DEADLINE_EXCEEDED, Fault(Reason.PEER_SILENT, ANY, retry_after_ms=1_000))
+    assert not feeding.done()
+    feeding.cancel()
+
+
+async def _feed(publisher: Stream) -> None:
+    seq, granted = 0, 0
+    while True:
+        granted += (await publisher.call.read()).credit.credit.audio_bytes
+        while granted >= 1 << 20:
+            seq, granted = seq + 1, granted - (1 << 20)
+            await publisher.say(media=media(audio(seq, bytes(1 << 20))))

@@ -137,6 +137,20 @@ async def test_a_faulty_opening_harms_nobody(relay: Wired, said: publisher_pb.Pu
     assert (await device.hear("media")).payloads[0].data == b"ab"
 
 
+async def test_a_faulty_opening_typed_by_hand_leaves_the_one_before(relay: Wired) -> None:
+    """An `open` without id that can not be read is not the conversation opened last; what follows without id is not either."""
+    device, publisher = await relay.device(), relay.publisher_stream()
+    await publisher.say(open=opening(motion=False))
+    await publisher.hear("opened")
+    await publisher.say(open=publisher_pb.PublishOpen(open=pb.ConversationOpen(), targets=["lobby"]))
+    assert await error(publisher) == ("", Reason.AUDIO_FORMAT_UNSUPPORTED)
+    await publisher.say(media=media(audio(0, b"lost"), conversation_id=""))
+    assert await error(publisher) == ("", Reason.CONVERSATION_UNKNOWN)
+    await publisher.say(media=media(audio(0, b"kept")))
+    await device.hear("open")
+    assert (await device.hear("media")).payloads[0].data == b"kept"
+
+
 FAULTY_MEDIA = {
     "empty": ([audio(data=b"")], Reason.PAYLOAD_INVALID),
     "no payloads": ([], Reason.PAYLOAD_INVALID),

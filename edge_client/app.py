@@ -213,7 +213,7 @@ class App:
     # --- the face --------------------------------------------------------------------------------------------------
 
     def _make_stage(self, playback: Playback, renderer: Renderer, recorder: Recorder | None, tracer: EdgeTelemetry | None) -> Stage:
-        """The loop, with one picture shown: that is the slow one."""
+        """The loop, with one picture shown and read back: the first ones are the slow ones."""
         from edge_client.face.idle import IdleLife
         from edge_client.face.stage import Stage
 
@@ -228,6 +228,8 @@ class App:
             pictures_per_second=self._config.pictures_per_second,
         )
         stage.picture()
+        if recorder is not None:
+            renderer.read()
         return stage
 
     def _show(self, stage: Stage | None) -> None:

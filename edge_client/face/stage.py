@@ -119,7 +119,7 @@ class Stage:
         self._sleep_s = sleep_s
         self._watchers = tuple(watchers)
         self._interval_us = round(1e6 / pictures_per_second)
-        self._took_us = {is_read: deque([FIRST_LEAD_US], maxlen=LEAD_PICTURES) for is_read in (False, True)}
+        self._took_us: dict[bool, deque[int]] = {is_read: deque(maxlen=LEAD_PICTURES) for is_read in (False, True)}
         self._asked_us = 0
         self._due_us: int | None = None
         self._first_us = 0
@@ -140,7 +140,7 @@ class Stage:
         """Draw and show one picture now, tell the watchers, and put the next one on the grid."""
         start_us = self._clock_us()
         is_read = any([watcher.wants(start_us) for watcher in self._watchers])
-        glass_us = start_us + median_low(self._took_us[is_read])
+        glass_us = start_us + self._lead_us(is_read=is_read)
         view = self._ask(glass_us)
         self._renderer.draw(face_pose(self._life.pose(glass_us * 1e-6), view))
         pixels = self._renderer.read() if is_read else None  # before showing: afterwards a renderer may have to draw it again
@@ -156,6 +156,11 @@ class Stage:
     def summary(self) -> StageSummary:
         """The loop so far."""
         return StageSummary(self._shown, self._skipped, (self._last_us - self._first_us) / 1e6)
+
+    def _lead_us(self, *, is_read: bool) -> int:
+        """What a picture is expected to take: what those of its kind took, else those of the other, else a guess."""
+        took_us = self._took_us[is_read] or self._took_us[not is_read]
+        return median_low(took_us) if took_us else FIRST_LEAD_US
 
     def _wait_s(self) -> float:
         return 0.0 if self._due_us is None else (self._due_us - self._clock_us()) / 1e6

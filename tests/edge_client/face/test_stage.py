@@ -259,8 +259,8 @@ def test_no_skew_without_sound() -> None:
     for scene in (Changing(), Idle()):
         clock, shown = Clock(), list[ShownPicture]()
         renderer = FakeRenderer(clock, cost_us=2 * FIRST_LEAD_US)
-        stage_of(clock, renderer, scene, shown).run(after(renderer, 2))
-        assert [picture.skew_us for picture in shown] == [None] * 2
+        stage_of(clock, renderer, scene, shown).run(after(renderer, 1))
+        assert [picture.skew_us for picture in shown] == [None]
 
 
 def test_a_closed_window_ends_the_loop() -> None:

@@ -45,12 +45,18 @@ class Decoded:
 
 @dataclass(frozen=True, slots=True)
 class Ready:
-    """Samples from `pts_frame` on; `payloads` and `bytes` came with them."""
+    """Samples from `pts_frame` on, out of `bytes` encoded ones; `payloads` is how many payloads end with them."""
 
     pts_frame: int
     pcm: Pcm
     payloads: int
     bytes: int
+
+    def split(self, frames: int) -> tuple[Ready, Ready]:
+        """The first `frames` samples with their share of the bytes, and the rest."""
+        share = self.bytes * frames // len(self.pcm)
+        rest = Ready(self.pts_frame + frames, self.pcm[frames:], self.payloads, self.bytes - share)
+        return Ready(self.pts_frame, self.pcm[:frames], 0, share), rest
 
 
 class AudioStream:
@@ -134,8 +140,8 @@ class AudioStream:
         while frames > 0 and self._ready:
             head = self._ready.popleft()
             if len(head.pcm) > frames:
-                self._ready.appendleft(Ready(head.pts_frame + frames, head.pcm[frames:], head.payloads, head.bytes))
-                head = Ready(head.pts_frame, head.pcm[:frames], 0, 0)
+                head, rest = head.split(frames)
+                self._ready.appendleft(rest)
             taken.append(head)
             frames -= len(head.pcm)
             self._ready_frames -= len(head.pcm)

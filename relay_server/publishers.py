@@ -11,6 +11,7 @@ from relay_server.clocks import Clocks
 from relay_server.config import RelayConfig
 from relay_server.errors import PeerError
 from relay_server.events import Effect, TellPublisher
+from relay_server.opening import Opening
 from relay_server.ports import PublisherPort
 from relay_server.publishing import Publishing
 from relay_server.registry import Publisher, Registry
@@ -25,6 +26,7 @@ class Publishers:
     def __init__(
         self,
         registry: Registry,
+        opening: Opening,
         publishing: Publishing,
         config: RelayConfig,
         limits: Limits,
@@ -34,6 +36,7 @@ class Publishers:
         perform: Callable[[Iterable[Effect]], None],
     ) -> None:
         self._registry = registry
+        self._opening = opening
         self._publishing = publishing
         self._config = config
         self._limits = limits
@@ -145,7 +148,7 @@ class Publishers:
         return publisher
 
     def _take(self, key: str, *, by_hand: bool, instead_of: Publisher | None) -> Publisher:
-        if self._publishing.draining:
+        if self._opening.draining:
             raise PeerError(Fault(Reason.DRAINING, "the relay is about to stop", retry_after_ms=RETRY_AFTER_MS))
         if instead_of is not None:
             self._forget(instead_of, lost=True)

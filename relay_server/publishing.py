@@ -1,22 +1,22 @@
 """What publishers say, and what follows from it. Pure.
 
 Rules (numbers of the conversation rules in the design)
-- 1  `open` opens; with REPLACE what plays on the device is cut, with QUEUE it is followed.
+- 1  `open` opens: see `opening`.
 - 2  Media of a closed id is dropped and reported; of an id never seen it is held for its `open`, then dropped and reported.
 - 3  `audio_only` is final.
-- 4  Only its publisher touches a conversation. Who replaces another's is told nothing; the other is.
+- 4  Only its publisher touches a conversation.
 - 5  What a publisher can not end any more, the relay ends: it plays out.
-- 11 Unknown targets are refused, each by itself; the others play.
+- 11 A member of a group that can not follow loses the conversation; the others play.
 A payload that breaks the rules fails its conversation: what was taken before plays out, nothing more is taken.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
-from avatar_relay.ids import ID_RULE, conversation_id_from, is_valid_id
-from avatar_relay.media import ConversationOpen, Credit, Kind, Payload
+from avatar_relay.ids import is_valid_id
+from avatar_relay.media import Kind, Payload
 from avatar_relay.messages import (
     AudioOnly,
     ConversationCredit,
@@ -27,18 +27,18 @@ from avatar_relay.messages import (
     Finished,
     Interrupt,
     Media,
-    Opened,
     Pause,
     PlayerEvent,
     PublishOpen,
     Resume,
 )
 from avatar_relay.reasons import DropReason, Fault, FinishReason, Reason
-from relay_server.config import GRANT_STEP_BYTES, RelayConfig
+from relay_server.config import RelayConfig
 from relay_server.conversation import Accepted, Conversation
 from relay_server.errors import ConversationFault
-from relay_server.events import ConversationEnded, ConversationOpened, Effect, PayloadReceived, TellPublisher, WakeDevice
-from relay_server.finishing import MADE_BY_RELAY, cut_on, finish, report_fault, tell_event
+from relay_server.events import ConversationEnded, Effect, PayloadReceived, TellPublisher, WakeDevice
+from relay_server.finishing import MADE_BY_RELAY, cut_on, report_fault, tell_event
+from relay_server.opening import Opening
 from relay_server.outbox import Fragment
 from relay_server.registry import Publisher, Registry
 from relay_server.session import Session
@@ -57,22 +57,11 @@ class Refused:
 class Publishing:
     """Takes what publishers say into conversations, and from there into the devices' outboxes."""
 
-    def __init__(
-        self,
-        registry: Registry,
-        config: RelayConfig,
-        *,
-        random_bytes: Callable[[int], bytes],
-        encode: Callable[[Payload], bytes],
-        begin: Callable[[ConversationOpen], ConversationOpen],
-    ) -> None:
+    def __init__(self, registry: Registry, opening: Opening, config: RelayConfig, *, encode: Callable[[Payload], bytes]) -> None:
         self._registry = registry
+        self._opening = opening
         self._config = config
-        self._random_bytes = random_bytes
         self._encode = encode
-        self._begin_trail = begin
-        self.draining = False
-        """No new conversations."""
 
     def handle(self, publisher: Publisher, message: Command, now_us: int) -> list[Effect]:
         """Take a message. Never raises for what a publisher says."""
@@ -136,77 +125,10 @@ class Publishing:
             effects.append(WakeDevice(session.device_id))
         return effects
 
-    # --- opening ---------------------------------------------------------------------------------------------------
-
     def _open(self, publisher: Publisher, message: PublishOpen, now_us: int) -> list[Effect]:
-        conversation_id = message.open.conversation_id or conversation_id_from(self._random_bytes(16))
-        open_ = replace(message.open, conversation_id=conversation_id)
-        publisher.last_opened = conversation_id
-        fault = self._refusal(publisher, open_, message.targets)
-        if fault is not None:
-            return report_fault(publisher.key, conversation_id, fault)
-        effects: list[Effect] = []
-        sessions: dict[str, Session] = {}
-        for target in message.targets:
-            found = self._registry.resolve(target)
-            if not found:
-                text = f"no device or group of the name {target[:64]!r} is known here; ListDevices shows those that are"
-                effects += report_fault(publisher.key, conversation_id, Fault(Reason.DEVICE_UNKNOWN, text, "targets"))
-            for session in found:
-                refusal = session.refusal(open_, self._config.max_conversations_per_device)
-                if refusal is None:
-                    sessions[session.device_id] = session
-                else:
-                    effects += report_fault(publisher.key, conversation_id, refusal, session.device_id)
-        if not sessions:
-            publisher.close(conversation_id)
-            return effects + self._drop(publisher, conversation_id, publisher.release(conversation_id), DropReason.CONVERSATION_CLOSED)
-        effects += self._begin(publisher, self._begin_trail(open_), sessions)
-        held = publisher.release(conversation_id)
-        return effects + (self._media(publisher, Media(conversation_id, tuple(held)), now_us) if held else [])
-
-    def _refusal(self, publisher: Publisher, open_: ConversationOpen, targets: tuple[str, ...]) -> Fault | None:
-        conversation_id = open_.conversation_id
-        if self.draining:
-            return Fault(Reason.DRAINING, "the relay is about to stop and opens no more conversations", "open", retry_after_ms=1_000)
-        if not is_valid_id(conversation_id):
-            return Fault(Reason.CONVERSATION_ID_INVALID, f"conversation_id must be {ID_RULE}", "open.conversation_id")
-        if not targets:
-            return Fault(Reason.TARGETS_MISSING, "name at least one device or group", "targets")
-        taken = conversation_id in self._registry.conversations or conversation_id in publisher.closed
-        if taken or any(conversation_id in session.closed for target in targets for session in self._registry.resolve(target)):
-            text = f"a conversation {conversation_id} exists or existed; a new one needs a new id"
-            return Fault(Reason.CONVERSATION_ID_TAKEN, text, "open.conversation_id")
-        return None
-
-    def _begin(self, publisher: Publisher, open_: ConversationOpen, sessions: dict[str, Session]) -> list[Effect]:
-        device_ids = tuple(sessions)
-        window = self._config.window_bytes
-        conversation = Conversation(open_, publisher.key, device_ids, window=window, step=GRANT_STEP_BYTES)
-        self._registry.conversations[open_.conversation_id] = conversation
-        publisher.conversations.add(open_.conversation_id)
-        effects: list[Effect] = [TellPublisher(publisher.key, Opened(open_.conversation_id, device_ids))]
-        if not publisher.by_hand:
-            effects.append(TellPublisher(publisher.key, ConversationCredit(open_.conversation_id, Credit(window, window))))
-        effects.append(ConversationOpened(open_, publisher.key, device_ids))
-        for session in sessions.values():
-            for replaced in session.open(open_, publisher.key):
-                effects += self._replaced(session, replaced.open.conversation_id, publisher, told=replaced.announced or session.attached)
-            effects.append(WakeDevice(session.device_id))
-        return effects
-
-    def _replaced(self, session: Session, conversation_id: str, by: Publisher, *, told: bool) -> list[Effect]:
-        conversation = self._registry.conversations[conversation_id]
-        conversation.cut(session.device_id)
-        effects: list[Effect] = []
-        if conversation.publisher != by.key:
-            text = f"another publisher opened a conversation on device {session.device_id}, and the last opener wins"
-            fault = Fault(Reason.CONVERSATION_TAKEN_OVER, text)
-            effects += report_fault(conversation.publisher, conversation_id, fault, session.device_id)
-        if not told:
-            finished = Finished(0, interrupted=True, reason=FinishReason.REPLACED.value)
-            effects += finish(self._registry, session, PlayerEvent(MADE_BY_RELAY, conversation_id, finished))
-        return effects
+        effects = self._opening.open(publisher, message)
+        early = publisher.release(publisher.last_opened)
+        return effects + (self._media(publisher, Media(publisher.last_opened, tuple(early)), now_us) if early else [])
 
     # --- media -----------------------------------------------------------------------------------------------------
 
@@ -288,9 +210,7 @@ class Publishing:
         effects = report_fault(publisher.key, conversation_id, Fault(Reason.CONVERSATION_UNKNOWN, text, "media.conversation_id"))
         return effects + self._drop(publisher, conversation_id, payloads, DropReason.CONVERSATION_UNKNOWN)
 
-    def _drop(
-        self, publisher: Publisher, conversation_id: str, payloads: tuple[Payload, ...] | list[Payload], reason: DropReason
-    ) -> list[Effect]:
+    def _drop(self, publisher: Publisher, conversation_id: str, payloads: tuple[Payload, ...], reason: DropReason) -> list[Effect]:
         effects: list[Effect] = []
         for kind in Kind:
             sizes = [len(payload.data) for payload in payloads if payload.kind is kind]

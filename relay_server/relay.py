@@ -1,9 +1,8 @@
 """The relay: puts the cores and the desks together, performs effects, keeps the time. One event loop; not thread-safe.
 
-    publisher ── port ── Publishers ── Publishing ─┐
-                                                   ├─ Registry: Session (Outbox), Conversation, Publisher
-    device ───── port ── Devices ───── Attending ──┘
-    person ───────────── Relay ─────── Steering ───┘
+    publisher ── port ── Publishers ── Opening, Publishing ─┐
+    device ───── port ── Devices ───── Attending ───────────┼─ Registry: Session (Outbox), Conversation, Publisher
+    person ───────────── Relay ─────── Steering ────────────┘
 
 The left half waits and has clocks; the right half is pure and answers with effects, which come back here.
 """
@@ -41,6 +40,7 @@ from relay_server.events import (
 )
 from relay_server.notices import devices_of, observe
 from relay_server.observer import NullObserver, Observer
+from relay_server.opening import Opening
 from relay_server.ports import DevicePort, PublisherPort
 from relay_server.publishers import RETRY_AFTER_MS, Publishers
 from relay_server.publishing import Publishing
@@ -83,10 +83,11 @@ class Relay:
         """Who looks on; see `watch`."""
         registry = self._registry = Registry(config.groups)
         self._steering = Steering(registry)
-        self._publishing = Publishing(registry, config, random_bytes=random_bytes, encode=encode, begin=self._observer.begin)
+        self._opening = Opening(registry, config, random_bytes=random_bytes, begin=self._observer.begin)
+        self._publishing = Publishing(registry, self._opening, config, encode=encode)
         self._attending = Attending(registry, config, self.limits, random_bytes=random_bytes)
         self._publishers = Publishers(
-            registry, self._publishing, config, self.limits, clocks, random_bytes=random_bytes, perform=self._perform
+            registry, self._opening, self._publishing, config, self.limits, clocks, random_bytes=random_bytes, perform=self._perform
         )
         self._devices = Devices(registry, self._attending, config, clocks, self._observer, perform=self._perform, sent=self._on_sent)
 
@@ -128,7 +129,7 @@ class Relay:
 
     async def drain(self, grace_us: int | None = None) -> int:
         """Open nothing new, let conversations finish within the grace, then end all streams; returns how many were cut off."""
-        self._publishing.draining = self._attending.draining = True
+        self._opening.draining = self._attending.draining = True
         self._publishers.go_away()
         self._devices.go_away()
         with suppress(TimeoutError):

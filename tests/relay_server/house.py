@@ -26,6 +26,7 @@ from avatar_relay.media import (
 from relay_server.attending import Attending
 from relay_server.config import RelayConfig
 from relay_server.events import Effect, FinishedIgnored, PlayerTold, TellPublisher
+from relay_server.opening import Opening
 from relay_server.outbox import MediaBatch, Outgoing
 from relay_server.publishing import Publishing
 from relay_server.registry import Publisher, Registry
@@ -57,9 +58,8 @@ class House:
         def random_bytes(count: int) -> bytes:
             return next(numbers).to_bytes(count, "big")
 
-        self.publishing = Publishing(
-            self.registry, config, random_bytes=random_bytes, encode=lambda payload: payload.data, begin=lambda open_: open_
-        )
+        opening = Opening(self.registry, config, random_bytes=random_bytes, begin=lambda open_: open_)
+        self.publishing = Publishing(self.registry, opening, config, encode=lambda payload: payload.data)
         self.attending = Attending(self.registry, config, limits_of(config), random_bytes=random_bytes)
         self._config = config
         self._heard: dict[str, list[str]] = defaultdict(list)

@@ -119,6 +119,7 @@ class SkewMeter:
         None stands for a face that motion does not drive, or for silence.
         """
         self.pictures += 1
+        self._note_hold(heard)
         if shown != self._on_glass:
             self._on_glass = shown
             self._held_from = heard
@@ -132,8 +133,11 @@ class SkewMeter:
         if skew_us is None:
             return
         self.at_heard.add(time_us, skew_us)
+        self._note_hold(heard)
+
+    def _note_hold(self, heard: Position | None) -> None:
         held_us = _skew(heard, self._held_from)
-        if held_us is not None:
+        if held_us is not None and self._on_glass is not None:
             self._longest_hold_us = max(self._longest_hold_us, held_us)
 
 

@@ -43,6 +43,14 @@ def test_picture_that_shows_the_same_pts_again_goes_on_holding() -> None:
     assert meter.pictures == 10
 
 
+def test_hold_ends_with_the_picture_that_shows_another_pts() -> None:
+    """Also where nothing was measured in between."""
+    meter = SkewMeter()
+    meter.picture(0, _at(0), _at(0))
+    meter.picture(70_000, _at(70_000), _at(70_000))
+    assert meter.longest_hold_us == 70_000
+
+
 def test_silence_and_another_conversation_are_not_measured() -> None:
     """Skew is between the sound and the face of the same conversation."""
     meter = SkewMeter()

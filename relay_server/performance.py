@@ -2,7 +2,7 @@
 
 Rules:
 1. The first sound opens the conversation; motion that comes before it is kept, up to `MAX_EARLY_MOTION_BYTES`.
-2. Motion that can not be used makes the conversation audio-only, and the sound goes on.
+2. Motion that can not be used, or that its source lost, makes the conversation audio-only, and the sound goes on.
 3. A source that fails midway, or is through, ends its conversation explicitly: a face never hangs.
 4. A conversation that others interrupt, replace or lose stops its source.
 """
@@ -31,7 +31,17 @@ from relay_server.publisher import (
     PublisherError,
 )
 from relay_server.publisher.in_process import InProcessRelay
-from relay_server.sources.source import AudioChunk, FileSpeech, MotionChunk, Performance, Source, SourceError, Speech, TextSpeech
+from relay_server.sources.source import (
+    AudioChunk,
+    FileSpeech,
+    MotionChunk,
+    MotionLost,
+    Performance,
+    Source,
+    SourceError,
+    Speech,
+    TextSpeech,
+)
 
 MAX_EARLY_MOTION_BYTES = UNKNOWN_CONVERSATION_HOLD_BYTES
 MAX_PERFORMANCES = 32
@@ -61,20 +71,22 @@ class Rendition:
 
         Raises `SourceError` where there is no sound, and what `Avatar.yield_audio_data` raises.
         """
-        early: list[bytes] = []
+        early: list[MotionChunk | MotionLost] = []
+        early_bytes = 0
         try:
             async for item in self._items:
                 if isinstance(item, AudioChunk):
                     self.conversation_id = await self.avatar.yield_audio_data(item.data)
                     break
-                early.append(item.data)
-                if sum(map(len, early)) > MAX_EARLY_MOTION_BYTES:
+                early.append(item)
+                early_bytes += len(item.data) if isinstance(item, MotionChunk) else 0
+                if early_bytes > MAX_EARLY_MOTION_BYTES:
                     text = f"the source made more than {MAX_EARLY_MOTION_BYTES} bytes of motion before the first sound"
                     raise SourceError(Fault(Reason.SOURCE_FAILED, text))
             else:
                 raise SourceError(Fault(Reason.NO_AUDIO, "the source made no sound"))
-            for data in early:
-                await self._motion(data)
+            for item in early:
+                await self._motion(item)
         except BaseException:
             if self.conversation_id:
                 self.avatar.interrupt()
@@ -92,8 +104,8 @@ class Rendition:
                 match item:
                     case AudioChunk(data):
                         await self.avatar.yield_audio_data(data)
-                    case MotionChunk(data):
-                        await self._motion(data)
+                    case _:
+                        await self._motion(item)
             self.avatar.end()
         except SourceError as error:
             logger.warning("source failed midway: conversation=%s %s", self.conversation_id, error)
@@ -106,13 +118,20 @@ class Rendition:
         finally:
             await self._close()
 
-    async def _motion(self, data: bytes) -> None:
+    async def _motion(self, item: MotionChunk | MotionLost) -> None:
         """Rule 2. Motion that is stale already is the avatar's to count."""
+        if isinstance(item, MotionLost):
+            await self._go_on_with_sound_only(item.fault)
+            return
         try:
-            await self.avatar.yield_frames_data([data], self.conversation_id)
+            await self.avatar.yield_frames_data([item.data], self.conversation_id)
         except InvalidMediaError as error:
-            logger.warning("motion failed, going on with sound only: conversation=%s %s", self.conversation_id, error)
-            await self.avatar.yield_frames_data([], self.conversation_id)
+            await self._go_on_with_sound_only(error.fault)
+
+    async def _go_on_with_sound_only(self, fault: Fault) -> None:
+        name, reason, text = self.conversation_id, fault.reason, fault.text
+        logger.warning("motion failed, going on with sound only: conversation=%s %s: %s", name, reason, text)
+        await self.avatar.yield_frames_data([], self.conversation_id)
 
     def _end_after_failure(self) -> None:
         try:

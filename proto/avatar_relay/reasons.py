@@ -52,11 +52,16 @@ class Reason(enum.StrEnum):
     PUBLISHER_LOST = "PUBLISHER_LOST"
     AUDIO_DEVICE_FAILED = "AUDIO_DEVICE_FAILED"
     VOLUME_INVALID = "VOLUME_INVALID"
-    # what a source or `Speak` says
+    # what a source or `Speak` says; SOURCE_UNAVAILABLE and SOURCE_SILENT (a service that is away, or stalls) may pass by
+    # themselves, SOURCE_REFUSED (credentials, account, limits) and SOURCE_INVALID (its answer breaks its protocol) do not
     SPEECH_MISSING = "SPEECH_MISSING"
     SPEECH_FILE_UNKNOWN = "SPEECH_FILE_UNKNOWN"
     SPEECH_FILE_INVALID = "SPEECH_FILE_INVALID"
     SOURCE_FAILED = "SOURCE_FAILED"
+    SOURCE_UNAVAILABLE = "SOURCE_UNAVAILABLE"
+    SOURCE_REFUSED = "SOURCE_REFUSED"
+    SOURCE_SILENT = "SOURCE_SILENT"
+    SOURCE_INVALID = "SOURCE_INVALID"
 
 
 STATUS_CODES: dict[Reason, str] = {
@@ -99,6 +104,10 @@ STATUS_CODES: dict[Reason, str] = {
     Reason.SPEECH_FILE_UNKNOWN: "NOT_FOUND",
     Reason.SPEECH_FILE_INVALID: "INVALID_ARGUMENT",
     Reason.SOURCE_FAILED: "UNAVAILABLE",
+    Reason.SOURCE_UNAVAILABLE: "UNAVAILABLE",
+    Reason.SOURCE_REFUSED: "FAILED_PRECONDITION",
+    Reason.SOURCE_SILENT: "DEADLINE_EXCEEDED",
+    Reason.SOURCE_INVALID: "UNAVAILABLE",
 }
 
 

@@ -47,6 +47,16 @@ class MotionChunk:
 
 
 @dataclass(frozen=True, slots=True)
+class MotionLost:
+    """No more motion comes, for the reason `fault`; the sound goes on. At most once, and no `MotionChunk` follows it."""
+
+    fault: Fault
+
+
+Item = AudioChunk | MotionChunk | MotionLost
+
+
+@dataclass(frozen=True, slots=True)
 class Performance:
     """One conversation's media. `items` ends with the conversation; it is read once, by one task.
 
@@ -57,7 +67,7 @@ class Performance:
     audio_format: AudioFormat
     motion_format: MotionFormat | None
     pacing: Pacing
-    items: AsyncIterator[AudioChunk | MotionChunk]
+    items: AsyncIterator[Item]
 
 
 class SourceError(Exception):

@@ -16,12 +16,13 @@ from relay_server import performance as performance_module
 from relay_server.errors import RequestError
 from relay_server.performance import MAX_EARLY_MOTION_BYTES, Rendition, SpeechDesk, find_speech_file
 from relay_server.publisher import Publisher
-from relay_server.sources.source import AudioChunk, FileSpeech, MotionChunk, Performance, SourceError, Speech, TextSpeech
+from relay_server.sources.source import AudioChunk, FileSpeech, MotionChunk, MotionLost, Performance, SourceError, Speech, TextSpeech
 from tests.relay_server.publisher.fakes import PCM_16K, WEIGHTS_30, FakeRelay, event, payload_bytes, weights
 
-Item = AudioChunk | MotionChunk | Exception
+Item = AudioChunk | MotionChunk | MotionLost | Exception
 SOUND = AudioChunk(bytes(3_200))
 MOTION = MotionChunk(weights(3))
+LOST = MotionLost(Fault(Reason.SOURCE_SILENT, "the service stalls"))
 FAILURE = SourceError(Fault(Reason.SOURCE_FAILED, "the service went away"))
 
 
@@ -39,7 +40,7 @@ class ScriptedSource:
         self.asked.append(speech)
         return Performance(PCM_16K, WEIGHTS_30, Pacing.BURST, self._items())
 
-    async def _items(self) -> AsyncIterator[AudioChunk | MotionChunk]:
+    async def _items(self) -> AsyncIterator[AudioChunk | MotionChunk | MotionLost]:
         try:
             while True:
                 for item in self._script:
@@ -78,6 +79,16 @@ async def test_motion_before_the_first_sound_is_kept() -> None:
     async with relay.publisher() as publisher:
         await perform(relay, publisher, MOTION, MOTION, SOUND)
     assert payload_bytes(relay.link, Kind.MOTION) == MOTION.data * 2
+
+
+@pytest.mark.parametrize("script", [(LOST, SOUND, SOUND), (MOTION, LOST, SOUND, SOUND), (SOUND, MOTION, LOST, SOUND)])
+async def test_lost_motion_goes_on_with_sound_only(script: tuple[Item, ...]) -> None:
+    """Wherever its source lost it: the devices know, the sound is whole, and the end is said."""
+    relay = FakeRelay()
+    async with relay.publisher() as publisher:
+        conversation_id = await perform(relay, publisher, *script)
+    assert relay.link.all(AudioOnly) == [AudioOnly(conversation_id)]
+    assert payload_bytes(relay.link, Kind.AUDIO) == bytes(6_400)
 
 
 async def test_bad_motion_midway_goes_on_with_sound_only() -> None:

@@ -8,14 +8,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from avatar_relay import weights
-from relay_server.sources.source import AudioChunk, MotionChunk, Performance
+from relay_server.sources.source import AudioChunk, Item, MotionChunk, MotionLost, Performance
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Performed:
     """All that a performance gave, in its order."""
 
-    items: tuple[AudioChunk | MotionChunk, ...]
+    items: tuple[Item, ...]
 
     @property
     def audio(self) -> bytes:
@@ -26,6 +26,11 @@ class Performed:
     def motion(self) -> tuple[bytes, ...]:
         """The motion payloads."""
         return tuple(item.data for item in self.items if isinstance(item, MotionChunk))
+
+    @property
+    def losses(self) -> tuple[MotionLost, ...]:
+        """Where motion was given up: none, or one."""
+        return tuple(item for item in self.items if isinstance(item, MotionLost))
 
     def rows(self, names: int) -> NDArray[np.float32]:
         """All rows of weights."""
@@ -47,7 +52,7 @@ async def assert_motion_is_in_time(performance: Performance) -> Performed:
         if isinstance(item, AudioChunk):
             heard_s += len(item.data) / 2 / performance.audio_format.sample_rate_hz
             assert shown_s >= heard_s - 0.5 / rate - 1e-9
-        else:
+        elif isinstance(item, MotionChunk):
             shown_s += weights.count_keyframes(item.data, names) / rate
     assert abs(shown_s - heard_s) <= 0.5 / rate + 1e-9
     return performed

@@ -20,7 +20,7 @@ import signal
 import threading
 import time
 import zlib
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from types import FrameType
@@ -131,10 +131,11 @@ class _UnderrunCounter:
 
 
 class App:
-    """One run of the client, on the main thread."""
+    """One run of the client, on the main thread. `watchers` also look at the pictures."""
 
-    def __init__(self, config: EdgeConfig) -> None:
+    def __init__(self, config: EdgeConfig, watchers: Sequence[Watcher] = ()) -> None:
         self._config = config
+        self._watchers = tuple(watchers)
         self._device_id = device_name(config.device_id, platform.node())
         self._version = importlib.metadata.version("avatar-relay")
         self._stop = threading.Event()
@@ -217,7 +218,8 @@ class App:
         from edge_client.face.idle import IdleLife
         from edge_client.face.stage import Stage
 
-        watchers: list[Watcher] = [watcher for watcher in (recorder, _PictureTracer(tracer) if tracer else None) if watcher]
+        own = (recorder, _PictureTracer(tracer) if tracer else None)
+        watchers = [*self._watchers, *(watcher for watcher in own if watcher)]
         stage = Stage(
             scene=playback,
             renderer=renderer,

@@ -1,0 +1,57 @@
+"""Does the mouth that people see say what they hear? scripts/score_pictures.py [--clips N] [--renderer gles|flat]
+
+As `score_mouth`, but on the pictures: relay and edge client play each piece in real time, and the gap between the lips is
+measured in pixels on every picture shown. A vowel wants lips apart, a pause wants them together, p, b and m want them to
+close. `speech` is judged by espeak-ng's own phoneme times, `local` on people's speech by pocketsphinx's alignment.
+"""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+import numpy as np
+
+from edge_client.config import RendererChoice
+from relay_server.sources.coarticulation import Phoneme
+from relay_server.sources.local.source import LocalSource
+from relay_server.sources.source import FileSpeech, TextSpeech
+from relay_server.sources.speech import SpeechSource
+from scripts.demo_backend import Script
+from scripts.mouth_on_pictures import watch_mouth
+from scripts.score_mouth import TEXTS, Judged, Score, clips, phonemes_of_clip, phonemes_of_text, score
+
+LOOKS_PER_SECOND = 200.0
+
+
+def looked_at(phonemes: tuple[Phoneme, ...], script: Script, renderer: RendererChoice) -> Judged:
+    """Play it, and give the lips as seen at each time of the sound: 1 apart, 0 together."""
+    seen = watch_mouth(script, renderer)
+    times_s = np.arange(0.0, phonemes[-1].end_s, 1 / LOOKS_PER_SECOND)
+    return Judged(phonemes, (seen.opening_at(times_s) > 0).astype(np.float64), LOOKS_PER_SECOND)
+
+
+def judge_speech(texts: tuple[str, ...], renderer: RendererChoice) -> Score:
+    """The source `speech`."""
+    return score([looked_at(phonemes_of_text(text), Script(SpeechSource(), TextSpeech(text), text), renderer) for text in texts])
+
+
+def judge_people(found: list[tuple[Path, str]], renderer: RendererChoice) -> Score:
+    """The source `local`, on recorded clips with their transcripts."""
+    return score(
+        [looked_at(phonemes_of_clip(path, said), Script(LocalSource(), FileSpeech(path), path.name), renderer) for path, said in found]
+    )
+
+
+def main() -> None:
+    """Print the scores."""
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("--clips", type=int, default=4, help="how many of pocketsphinx-testdata's clips to play")
+    parser.add_argument("--renderer", choices=("gles", "flat"), default="gles")
+    arguments = parser.parse_args()
+    print("speech, on the pictures:                 ", judge_speech(TEXTS, arguments.renderer), flush=True)
+    print("local on people's speech, on the pictures:", judge_people(clips()[: arguments.clips], arguments.renderer))
+
+
+if __name__ == "__main__":
+    main()

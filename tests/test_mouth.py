@@ -1,0 +1,85 @@
+"""The mouth that people see moves with the sound that they hear: measured on the pictures that the client showed.
+
+Everything is real and takes as long as the sound: relay, edge client, GLES off-screen. `scripts/score_pictures.py` does the
+same with more speech and prints the shares.
+"""
+
+from __future__ import annotations
+
+import base64
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+import soundfile
+from numpy.typing import NDArray
+
+from relay_server.sources.local.source import LocalSource
+from relay_server.sources.recording import RecordingSource
+from relay_server.sources.source import FileSpeech, Source
+from scripts.demo_backend import Script
+from scripts.mouth_on_pictures import MouthOnPictures, watch_mouth
+from scripts.score_pictures import judge_speech
+from tests.data import debian_speech, shared_data
+
+WINDOW_S = 0.04
+
+
+def loudness(samples: NDArray[np.float64], rate_hz: int) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Middle and RMS of each window, relative to the loudest."""
+    size = round(rate_hz * WINDOW_S)
+    rms = np.sqrt((samples[: len(samples) // size * size].reshape(-1, size) ** 2).mean(1))
+    return (np.arange(len(rms), dtype=np.float64) + 0.5) * WINDOW_S, np.asarray(rms / rms.max(), np.float64)
+
+
+def watched(source: Source, path: Path) -> tuple[MouthOnPictures, dict[str, object]]:
+    """What was seen, and the client's own figures."""
+    seen = watch_mouth(Script(source, FileSpeech(path), path.name))
+    return seen, json.loads((seen.folder / "edge-summary.json").read_text())
+
+
+def assert_speaks(seen: MouthOnPictures, samples: NDArray[np.float64], rate_hz: int) -> None:
+    """Open far more in speech than in silence, and shut in silence (a long one: 0.2 s after sound and before it)."""
+    times_s, level = loudness(samples, rate_hz)
+    opening = seen.opening_at(times_s)
+    loud = level > 0.1
+    quiet = np.convolve(level < 0.02, np.ones(11), "same") > 10.5
+    assert loud.sum() > 20 and quiet.sum() >= 5
+    assert np.mean(opening[loud] > 0) > 0.5
+    assert np.mean(opening[quiet] > 0) < 0.15
+    assert opening[loud].mean() > 5 * max(1.0, opening[quiet].mean())
+
+
+@pytest.mark.timeout(120)
+def test_a_real_avatarkit_conversation() -> None:
+    """A recorded conversation of the vendor's: all keyframes, all sound, one end, and a mouth that speaks and rests."""
+    path = shared_data("avatarkit-recording-16k.json")
+    seen, figures = watched(RecordingSource(), path)
+    assert figures["keyframes_received"] == 507
+    assert figures["underruns"] == figures["dropped_payloads"] == figures["late_payloads"] == 0
+    assert seen.published.reason == "completed"
+    assert seen.published.position_ms == pytest.approx(20_300, abs=20)
+    pcm = np.frombuffer(base64.b64decode(json.loads(path.read_text())["audio_base64"]), "<i2")
+    assert_speaks(seen, pcm.astype(np.float64), 16_000)
+
+
+@pytest.mark.timeout(120)
+def test_people_speak_through_the_local_source(tmp_path: Path) -> None:
+    """Human speech, motion from its sound alone: the mouth opens with it, and shuts before and after it."""
+    speech, rate_hz = soundfile.read(debian_speech("data/librivox/sense_and_sensibility_01_austen_64kb-0880.wav"))
+    silence = np.zeros(round(0.8 * rate_hz))  # the clips have no pause of their own that is long enough
+    samples = np.concatenate([silence, speech, silence])
+    soundfile.write(tmp_path / "speech.wav", samples, rate_hz, subtype="PCM_16")
+    seen, _ = watched(LocalSource(), tmp_path / "speech.wav")
+    assert_speaks(seen, samples, rate_hz)
+
+
+@pytest.mark.timeout(120)
+def test_lips_close_where_lips_must() -> None:
+    """p, b and m: the voice of the relay closes the lips that people see on 70 % of them at least, and vowels open them."""
+    score = judge_speech(("Bob might pop five more purple balloons, but my mother made plum jam.",), "gles")
+    print(f"speech, on the pictures: {score}")  # noqa: T201
+    assert score.bilabials > 10
+    assert score.bilabials_close >= 0.7
+    assert score.vowels_open >= 0.6  # fewer pictures are shown while the machine is busy

@@ -169,7 +169,8 @@ async def test_resampled_sound_keeps_60_db(tmp_path: Path) -> None:
 def tone(rate_hz: int) -> Pcm:
     """A sine wave."""
     time_s = np.arange(round(rate_hz * TONE_S)) / rate_hz
-    return np.rint(20_000 * np.sin(2 * np.pi * TONE_HZ * time_s)).astype(np.int16)
+    samples: Pcm = np.rint(20_000 * np.sin(2 * np.pi * TONE_HZ * time_s)).astype(np.int16)
+    return samples
 
 
 def tone_to_rest_db(heard: Pcm) -> float:

@@ -51,7 +51,7 @@ class Transition:
             self._begin(driver, now_us)
         target = self._target(driver, pose)
         left = self._start_us + self._length_us - now_us
-        if left > 0:
+        if 0 < left <= self._length_us:
             share = np.float32(1 - min(1.0, left / self._length_us))
             start = self._from
             weight = start.weight + (target.weight - start.weight) * float(share)

@@ -228,6 +228,7 @@ class App:
             sleep_s=time.sleep,
             watchers=watchers,
             pictures_per_second=self._config.pictures_per_second,
+            stamped=self._config.stamp,
         )
         stage.picture()
         if recorder is not None:

@@ -121,6 +121,7 @@ class EdgeConfig:
     fullscreen: bool = _setting(False, _yes_or_no, "take the whole screen")
     headless: bool = _setting(False, _yes_or_no, "no window and no sound device, even where there are any")
     pictures_per_second: float = _setting(30.0, _number(1, 240, "", whole=False), "pictures to draw each second at most", "N")
+    stamp: bool = _setting(False, _yes_or_no, "write the PTS shown into a corner of each picture, for measuring lip-sync from outside")
     record: Path | None = _setting(None, _path, "leave sound, pictures and figures in this folder at exit", "DIR")
     exit_after_finished: int = _setting(
         0, _number(0, 1_000_000, "", whole=True), "exit when this many conversations have finished; 0: never", "N"

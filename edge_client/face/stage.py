@@ -23,6 +23,7 @@ from typing import Protocol
 from edge_client.events import PlaybackState, View
 from edge_client.face.idle import MOUTH_INDEXES, combine
 from edge_client.face.renderer import Picture, Renderer
+from edge_client.face.stamp import stamp_of
 from edge_client.motion.pose import Pose
 
 FIRST_LEAD_US = 15_000
@@ -111,13 +112,16 @@ class Stage:
         sleep_s: Callable[[float], None],
         watchers: Sequence[Watcher] = (),
         pictures_per_second: float = 30.0,
+        stamped: bool = False,
     ) -> None:
+        """`stamped` writes the PTS shown into each picture, see `edge_client.face.stamp`."""
         self._scene = scene
         self._renderer = renderer
         self._life = life
         self._clock_us = clock_us
         self._sleep_s = sleep_s
         self._watchers = tuple(watchers)
+        self._stamped = stamped
         self._interval_us = round(1e6 / pictures_per_second)
         self._took_us: dict[bool, deque[int]] = {is_read: deque(maxlen=LEAD_PICTURES) for is_read in (False, True)}
         self._asked_us = 0
@@ -142,7 +146,8 @@ class Stage:
         is_read = any([watcher.wants(start_us) for watcher in self._watchers])
         glass_us = start_us + self._lead_us(is_read=is_read)
         view = self._ask(glass_us)
-        self._renderer.draw(face_pose(self._life.pose(glass_us * 1e-6), view))
+        stamp = stamp_of(view.shown_pts_us) if self._stamped else None
+        self._renderer.draw(face_pose(self._life.pose(glass_us * 1e-6), view), stamp=stamp)
         pixels = self._renderer.read() if is_read else None  # before showing: afterwards a renderer may have to draw it again
         self._renderer.show()
         shown_us = self._clock_us()

@@ -1,4 +1,4 @@
-"""The stamp: a picture's number, written into the picture for tests that read the screen from outside.
+"""The stamp: a number written into the picture, for those who read the screen from outside to measure what is shown.
 
 A row of `STAMP_BLOCKS` square blocks, 8 by 8 pixels each, in the lower left corner: one white, one black (they tell a stamp from
 a picture without one), 32 bits with the lowest first (white = 1), an even-parity bit, one white.
@@ -13,8 +13,21 @@ BLOCK_PX = 8
 STAMP_BITS = 32
 STAMP_BLOCKS = 2 + STAMP_BITS + 2
 
+STAMP_UNIT_US = 100
+"""A stamped PTS is told in this unit."""
+
 _WHITE_FROM = 128
 _PARITY = 2 + STAMP_BITS
+
+
+def stamp_of(pts_us: int | None) -> int:
+    """The number for a picture that shows the pose of a PTS; 0 for one that shows none."""
+    return 0 if pts_us is None else max(0, pts_us) // STAMP_UNIT_US % ((1 << STAMP_BITS) - 1) + 1
+
+
+def stamped_pts_us(stamp: int) -> int | None:
+    """The PTS of `stamp_of`, to its unit."""
+    return None if stamp == 0 else (stamp - 1) * STAMP_UNIT_US
 
 
 def stamp_blocks(stamp: int) -> tuple[bool, ...]:

@@ -56,6 +56,7 @@ renderer = "none"
 size = "1280x720"
 fullscreen = true
 headless = true
+stamp = true
 pictures_per_second = 25
 record = "{tmp_path}"
 exit_after_finished = 2

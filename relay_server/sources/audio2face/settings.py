@@ -1,0 +1,182 @@
+"""Everything about an Audio2Face-3D service that can be set, checked once.
+
+Limits are those that a service has by itself (`input_sanitization` in the advanced configuration of NVIDIA's samples);
+they are kept to before anything is sent, because a service only says afterwards that one was passed.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields
+from pathlib import Path
+from typing import Any
+
+from avatar_relay.limits import MAX_KEYFRAMES_PER_SECOND
+from relay_server.config import is_loopback, split_address
+from relay_server.errors import ConfigError
+from relay_server.sources.audio2face.wire import Emotion, EmotionStrengths
+
+MIN_RATE_HZ = 16_000
+MAX_CLIP_S = 300.0
+MAX_CHUNK_S = 10.0
+MAX_EMOTIONS = 1_000
+EMOTIONS = frozenset({"amazement", "anger", "cheekiness", "disgust", "fear", "grief", "joy", "outofbreath", "pain", "sadness"})
+NVCF = "grpc.nvcf.nvidia.com:443"
+"""NVIDIA's own hosting: wants TLS, an API key and a function id."""
+API_KEY_VARIABLE = "NVIDIA_API_KEY"
+FUNCTION_ID_VARIABLE = "NVIDIA_FUNCTION_ID"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Audio2FaceSettings:
+    """Settings of a service. Raises `ConfigError` where a value can not be."""
+
+    target: str
+    """HOST:PORT of the service."""
+    tls: bool = False
+    """Speak TLS with it."""
+    tls_ca_file: Path | None = None
+    """PEM of the authorities to trust; none: the system's."""
+    api_key: str = field(default="", repr=False)
+    """Sent as bearer token, and never logged."""
+    function_id: str = ""
+    """Which function of NVIDIA's hosting to call."""
+    keyframes_per_second: float = 30.0
+    """The service's own rate."""
+    timeout_s: float = 8.0
+    """A service that has sound to work on and says nothing for this long has failed."""
+    clip_s: float = 120.0
+    """Longer speech is handed over in clips of this length, one after the other, and what a conversation may hold of it."""
+    emotions: tuple[Emotion, ...] = ()
+    """By their time in the conversation."""
+    emotion_strength: float | None = None
+    """How much emotions show, 0 to 1; none: as the service has it."""
+    preferred_emotion_strength: float | None = None
+    """How much `emotions` count beside what the service hears by itself, 0 to 1; none: as the service has it."""
+
+    def __post_init__(self) -> None:
+        try:
+            host, port = split_address(self.target)
+        except ConfigError as error:
+            raise ConfigError(f"audio2face.target: {self.target!r} is not HOST:PORT, such as {NVCF}") from error
+        if not port:
+            raise ConfigError(f"audio2face.target: {self.target!r} has no port")
+        if self.api_key and not self.tls and not is_loopback(host):
+            raise ConfigError("audio2face.tls: an API key does not travel in plaintext; set tls = true")
+        if not self.api_key.isascii() or not self.api_key.isprintable():
+            raise ConfigError("audio2face: the API key holds characters that can not be sent")
+        if not self.function_id.isascii() or not self.function_id.isprintable():
+            raise ConfigError("audio2face: the function id holds characters that can not be sent")
+        for name, low, high in (
+            ("keyframes_per_second", 1.0, MAX_KEYFRAMES_PER_SECOND),
+            ("timeout_s", 0.01, 300.0),
+            ("clip_s", 1.0, MAX_CLIP_S),
+            ("emotion_strength", 0.0, 1.0),
+            ("preferred_emotion_strength", 0.0, 1.0),
+        ):
+            value = getattr(self, name)
+            if value is not None and not low <= value <= high:
+                raise ConfigError(f"audio2face.{name}: {value} is not from {low:g} to {high:g}")
+        self._check_emotions()
+
+    def _check_emotions(self) -> None:
+        if len(self.emotions) > MAX_EMOTIONS:
+            raise ConfigError(f"audio2face.emotions: {len(self.emotions)} of them; at most {MAX_EMOTIONS}")
+        last_s = -1.0
+        for index, emotion in enumerate(self.emotions):
+            where = f"audio2face.emotions[{index}]"
+            if not math.isfinite(emotion.time_s) or emotion.time_s < 0 or emotion.time_s <= last_s:
+                raise ConfigError(f"{where}.at_s: {emotion.time_s} s; times are not negative and go forward")
+            last_s = emotion.time_s
+            for name, strength in emotion.strengths.items():
+                if name not in EMOTIONS:
+                    raise ConfigError(f"{where}: no emotion {name!r}; there are {', '.join(sorted(EMOTIONS))}")
+                if not 0.0 <= strength <= 1.0:
+                    raise ConfigError(f"{where}.{name}: {strength} is not from 0 to 1")
+
+    @property
+    def strengths(self) -> EmotionStrengths:
+        """As they are sent."""
+        return EmotionStrengths(self.emotion_strength, self.preferred_emotion_strength)
+
+    @property
+    def metadata(self) -> tuple[tuple[str, str], ...]:
+        """Credentials, as they go with a call."""
+        pairs = (("function-id", self.function_id), ("authorization", f"Bearer {self.api_key}" if self.api_key else ""))
+        return tuple((name, value) for name, value in pairs if value)
+
+    def emotions_of_clip(self, start_s: float) -> tuple[Emotion, ...]:
+        """Emotions by their time in the clip that begins `start_s` after the conversation, with the one that lasts till then."""
+        before = [emotion for emotion in self.emotions if emotion.time_s <= start_s]
+        lasting = (Emotion(0.0, before[-1].strengths),) if before else ()
+        return lasting + tuple(Emotion(known.time_s - start_s, known.strengths) for known in self.emotions if known.time_s > start_s)
+
+    def without_secrets(self, text: str) -> str:
+        """A text of the service's, fit for a log: one line, short, no credentials."""
+        for secret in (self.api_key, self.function_id):
+            text = text.replace(secret, "…") if secret else text
+        return "".join(character if character.isprintable() else " " for character in text[:200])
+
+
+def read_settings(table: Mapping[str, Any], environment: Mapping[str, str]) -> Audio2FaceSettings:
+    """Settings from a table of the configuration file, credentials from the environment or from files. Raises `ConfigError`.
+
+    The key: `api_key_file` of the table, else the variable NVIDIA_API_KEY; the function: `function_id` of the table, else
+    NVIDIA_FUNCTION_ID. An emotion is a table such as `{at_s = 0, joy = 0.8}`.
+    """
+    values = dict(table)
+    if "api_key" in values:
+        raise ConfigError(f"audio2face.api_key: keys do not belong into this file; name an api_key_file, or set {API_KEY_VARIABLE}")
+    key_file = values.pop("api_key_file", None)
+    known = {known.name: str(known.type) for known in fields(Audio2FaceSettings)}
+    for name, value in values.items():
+        if name not in known:
+            raise ConfigError(
+                f"audio2face.{name}: no such setting; there are api_key_file, {', '.join(sorted(known.keys() - {'api_key'}))}"
+            )
+        values[name] = _read_value(name, known[name], value)
+    if "target" not in values:
+        raise ConfigError(f"audio2face.target: say where the service is, such as 127.0.0.1:52000 or {NVCF}")
+    values["api_key"] = _read_key(key_file) if key_file is not None else environment.get(API_KEY_VARIABLE, "").strip()
+    values.setdefault("function_id", environment.get(FUNCTION_ID_VARIABLE, "").strip())
+    return Audio2FaceSettings(**values)
+
+
+def _read_value(name: str, declared: str, value: Any) -> Any:
+    if name == "emotions":
+        return _read_emotions(value)
+    if declared.startswith("float"):
+        if type(value) not in (int, float):
+            raise ConfigError(f"audio2face.{name}: {value!r} is not a number")
+        return float(value)
+    if declared == "bool":
+        if type(value) is not bool:
+            raise ConfigError(f"audio2face.{name}: {value!r} is not true or false")
+        return value
+    if not isinstance(value, str):
+        raise ConfigError(f"audio2face.{name}: {value!r} is not a text")
+    return Path(value) if declared.startswith("Path") else value
+
+
+def _read_emotions(value: Any) -> tuple[Emotion, ...]:
+    if not isinstance(value, list) or not all(isinstance(entry, Mapping) for entry in value):
+        raise ConfigError("audio2face.emotions: a list of tables such as {at_s = 0, joy = 0.8}")
+    emotions = []
+    for index, entry in enumerate(value):
+        for name, number in entry.items():
+            if type(number) not in (int, float):
+                raise ConfigError(f"audio2face.emotions[{index}].{name}: {number!r} is not a number")
+        strengths = {name: float(number) for name, number in entry.items() if name != "at_s"}
+        emotions.append(Emotion(float(entry.get("at_s", 0.0)), strengths))
+    return tuple(emotions)
+
+
+def _read_key(path: Any) -> str:
+    try:
+        key = Path(path).read_text(encoding="ascii").strip()
+    except (OSError, TypeError, UnicodeError) as error:
+        raise ConfigError(f"audio2face.api_key_file: {path!r} can not be read") from error
+    if not key:
+        raise ConfigError(f"audio2face.api_key_file: {path!r} is empty")
+    return key

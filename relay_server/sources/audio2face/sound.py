@@ -1,0 +1,118 @@
+"""The sound that a face is made for: pulled from the source that speaks, kept per clip for those who read it."""
+
+from __future__ import annotations
+
+import asyncio
+
+import numpy as np
+import soxr
+
+from avatar_relay.media import AudioFormat, Codec
+from avatar_relay.reasons import Fault, Reason
+from relay_server.sources.audio2face.settings import MIN_RATE_HZ
+from relay_server.sources.source import AudioChunk, Performance, SourceError
+
+SAMPLE_BYTES = 2
+
+
+class SpeechFeed:
+    """The sound of a performance as PCM at a rate that the service takes; its motion is not used. One reader."""
+
+    def __init__(self, performance: Performance) -> None:
+        """Raises `SourceError` for sound that is not PCM."""
+        audio = performance.audio_format
+        if audio.codec is not Codec.PCM_S16LE:
+            raise SourceError(Fault(Reason.SOURCE_FAILED, f"Audio2Face-3D takes PCM; this speech comes as {audio.codec.value}"))
+        self._items = performance.items
+        self.rate_hz = max(audio.sample_rate_hz, MIN_RATE_HZ)
+        self._resampler = None
+        if self.rate_hz != audio.sample_rate_hz:
+            self._resampler = soxr.ResampleStream(audio.sample_rate_hz, self.rate_hz, 1, dtype="int16")
+        self._left = b""
+        self.ended = False
+
+    @property
+    def audio_format(self) -> AudioFormat:
+        """Of what is read."""
+        return AudioFormat(Codec.PCM_S16LE, self.rate_hz)
+
+    async def read(self, limit_bytes: int) -> bytes:
+        """The next samples, up to so many bytes; none once the speech has `ended`. Raises `SourceError`."""
+        while not self._left and not self.ended:
+            self._left = await self._next()
+        data, self._left = self._left[:limit_bytes], self._left[limit_bytes:]
+        return data
+
+    async def is_over(self) -> bool:
+        """Whether nothing is left. Waits for the next sound to know. Raises `SourceError`."""
+        self._left = self._left or await self.read(1 << 30)
+        return not self._left
+
+    async def close(self) -> None:
+        """Give the performance up."""
+        close = getattr(self._items, "aclose", None)
+        if close is not None:
+            await close()
+
+    async def _next(self) -> bytes:
+        async for item in self._items:
+            if isinstance(item, AudioChunk):
+                return self._resampled(item.data)
+        self.ended = True
+        return self._resampled(b"", last=True) if self._resampler is not None else b""
+
+    def _resampled(self, data: bytes, *, last: bool = False) -> bytes:
+        if self._resampler is None:
+            return data
+        samples = self._resampler.resample_chunk(np.frombuffer(data, "<i2").astype(np.int16), last=last)
+        return bytes(samples.astype("<i2").tobytes())
+
+
+class ClipSound:
+    """The sound of one clip, growing while it is made. Any number of tasks read it, each from its own place."""
+
+    def __init__(self, rate_hz: int, limit_bytes: int) -> None:
+        self.rate_hz = rate_hz
+        self.limit_bytes = limit_bytes
+        self.complete = False
+        """Nothing follows in this clip."""
+        self.error: SourceError | None = None
+        """Why the speech broke off."""
+        self._data = bytearray()
+        self._moved = asyncio.Event()
+
+    async def fill(self, feed: SpeechFeed) -> None:
+        """Take the clip's share of a feed. Ends with `complete`; what the feed raises becomes `error`."""
+        try:
+            while len(self._data) < self.limit_bytes and (data := await feed.read(self.limit_bytes - len(self._data))):
+                self._data += data
+                self._move()
+        except SourceError as error:
+            self.error = error
+        finally:
+            self.complete = True
+            self._move()
+
+    @property
+    def size_bytes(self) -> int:
+        """What is there by now."""
+        return len(self._data)
+
+    @property
+    def seconds(self) -> float:
+        """The same as time."""
+        return len(self._data) / SAMPLE_BYTES / self.rate_hz
+
+    def part(self, start: int, end: int) -> bytes:
+        """Bytes that are there."""
+        return bytes(self._data[start:end])
+
+    async def beyond(self, place: int) -> bool:
+        """Wait for more than `place` bytes; False where the clip is complete without. Safe to cancel."""
+        while len(self._data) <= place and not self.complete:
+            await self._moved.wait()
+        return len(self._data) > place
+
+    def _move(self) -> None:
+        self._moved.set()
+        self._moved = asyncio.Event()

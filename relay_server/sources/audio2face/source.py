@@ -1,0 +1,158 @@
+"""Source `audio2face`: text that espeak-ng speaks, and files of speech, with the face of an Audio2Face-3D service.
+
+Rules:
+1. What is spoken is what the sources `speech` and `local` make of it; their mouths are not used.
+2. Names and rate of the motion are the service's, and are known before the performance is: `perform` waits for its header.
+3. A service that fails, at any point, costs the motion and never the sound.
+4. Speech that is longer than a clip goes to the service in several, one after the other, on one line of motion.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import AsyncGenerator, AsyncIterator, Mapping
+
+import grpc
+
+from avatar_relay.media import MotionEncoding, MotionFormat, Pacing
+from relay_server.sources.audio2face.call import MAX_ANSWER_BYTES
+from relay_server.sources.audio2face.clip import Clip
+from relay_server.sources.audio2face.faults import ServiceError, invalid_error
+from relay_server.sources.audio2face.settings import Audio2FaceSettings
+from relay_server.sources.audio2face.sound import SAMPLE_BYTES, SpeechFeed
+from relay_server.sources.interleave import AUDIO_CHUNK_S
+from relay_server.sources.source import AudioChunk, FileSpeech, Item, MotionLost, Performance, Source, Speech
+
+_OPTIONS: tuple[tuple[str, int], ...] = (
+    ("grpc.max_receive_message_length", MAX_ANSWER_BYTES),
+    ("grpc.keepalive_time_ms", 30_000),
+    ("grpc.keepalive_timeout_ms", 10_000),
+)
+
+
+class Audio2FaceSource:
+    """One service, many conversations at once. `close` when it is not needed any more."""
+
+    name = "audio2face"
+
+    def __init__(self, settings: Audio2FaceSettings, *, text: Source, audio: Source) -> None:
+        """`text` speaks text, `audio` reads files; both make PCM. Raises `OSError` where the certificates can not be read."""
+        self._settings = settings
+        self._text = text
+        self._audio = audio
+        self._authorities = settings.tls_ca_file.read_bytes() if settings.tls_ca_file is not None else None
+        self._channel: grpc.aio.Channel | None = None
+        self._counters: Counter[str] = Counter()
+
+    @property
+    def counters(self) -> Mapping[str, int]:
+        """What happened so far, by name: `calls`, `own_sound`, `unknown_messages`, `motion_lost.REASON` …."""
+        return self._counters
+
+    async def perform(self, speech: Speech) -> Performance:
+        """Begin to speak, and wait for the service's header. Raises `SourceError` where there is nothing to speak."""
+        spoken = await (self._audio if isinstance(speech, FileSpeech) else self._text).perform(speech)
+        feed = SpeechFeed(spoken)
+        performing = Performing(self._connected(), self._settings, feed, self._counters)
+        try:
+            motion_format = await performing.begin()
+        except BaseException:
+            await performing.aclose()
+            raise
+        return Performance(feed.audio_format, motion_format, Pacing.BURST, performing)
+
+    async def close(self) -> None:
+        """End the connection; performances that go on lose their motion."""
+        if self._channel is not None:
+            await self._channel.close()
+            self._channel = None
+
+    def _connected(self) -> grpc.aio.Channel:
+        """One channel for all; it connects by itself, again and again."""
+        if self._channel is None:
+            settings = self._settings
+            if settings.tls:
+                credentials = grpc.ssl_channel_credentials(self._authorities)
+                self._channel = grpc.aio.secure_channel(settings.target, credentials, options=_OPTIONS)
+            else:
+                self._channel = grpc.aio.insecure_channel(settings.target, options=_OPTIONS)
+        return self._channel
+
+
+class Performing:
+    """The items of one performance, read once by one task. `begin` first, `aclose` in any case."""
+
+    def __init__(self, channel: grpc.aio.Channel, settings: Audio2FaceSettings, feed: SpeechFeed, counters: Counter[str]) -> None:
+        self._channel = channel
+        self._settings = settings
+        self._feed = feed
+        self._counters = counters
+        self._names: tuple[str, ...] = ()
+        self._frames = 0
+        self._rows = 0
+        self._clip = self._next_clip()
+        self._items = self._run(None)
+
+    async def begin(self) -> MotionFormat | None:
+        """Wait for the names; None where there will be no motion. Safe to cancel."""
+        try:
+            self._names = (await self._clip.begin()).blendshape_names
+        except ServiceError as error:
+            self._items = self._run(error)
+            return None
+        return MotionFormat(MotionEncoding.BLENDSHAPE_WEIGHTS, self._settings.keyframes_per_second, self._names)
+
+    def __aiter__(self) -> AsyncIterator[Item]:
+        return self
+
+    async def __anext__(self) -> Item:
+        return await anext(self._items)
+
+    async def aclose(self) -> None:
+        """Stop the service and the speech, also where nothing was read."""
+        await self._items.aclose()
+        await self._clip.close()
+        await self._feed.close()
+
+    def _next_clip(self) -> Clip:
+        return Clip(self._channel, self._settings, self._feed, self._counters, start_frames=self._frames, rows_before=self._rows)
+
+    async def _run(self, failed: ServiceError | None) -> AsyncGenerator[Item, None]:
+        lost = failed is not None
+        if failed is not None:
+            yield self._lose(failed)
+        while True:
+            async for item in self._clip.rest() if lost else self._clip.items():
+                if isinstance(item, MotionLost):
+                    lost = True
+                    self._counters[f"motion_lost.{item.fault.reason}"] += 1
+                yield item
+            if self._clip.sound.error is not None:
+                raise self._clip.sound.error
+            if not self._clip.is_full or await self._feed.is_over():
+                return
+            if lost:
+                break
+            failed = await self._go_on()
+            if failed is not None:
+                lost = True
+                yield self._lose(failed)
+        step = SAMPLE_BYTES * round(AUDIO_CHUNK_S * self._feed.rate_hz)
+        while data := await self._feed.read(step):
+            yield AudioChunk(data)
+
+    async def _go_on(self) -> ServiceError | None:
+        """The next clip; what is wrong with it."""
+        self._frames += self._clip.sound.size_bytes // SAMPLE_BYTES
+        self._rows += self._clip.rows
+        await self._clip.close()
+        self._clip = self._next_clip()
+        try:
+            names = (await self._clip.begin()).blendshape_names
+        except ServiceError as error:
+            return error
+        return None if names == self._names else invalid_error("its blendshape names changed between two clips of one speech")
+
+    def _lose(self, error: ServiceError) -> MotionLost:
+        self._counters[f"motion_lost.{error.fault.reason}"] += 1
+        return MotionLost(error.fault)

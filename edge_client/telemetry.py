@@ -47,6 +47,7 @@ class _Trail:
     receive: Stage
     context: Context
     last_received_us: int
+    keyframes_per_second: float
     first_received_us: int | None = None
     first_decoded_us: int | None = None
     last_decoded_us: int = 0
@@ -75,6 +76,8 @@ class EdgeTelemetry:
         self._received = meter.create_counter("avatar.device.received", "By", "Payload bytes received")
         self._dropped = meter.create_counter("avatar.device.dropped", "{payload}", "Payloads not used")
         self._finished = meter.create_counter("avatar.device.finished", "{conversation}", "Conversations finished")
+        self._keyframes = meter.create_counter("avatar.device.keyframes", "{keyframe}", "Keyframes received")
+        self._played = meter.create_counter("avatar.device.played", "s", "Sound heard")
         self._first_audio = meter.create_histogram("avatar.device.first_audio.duration", "s", "First payload to first sample heard")
         self._skew = meter.create_histogram("avatar.skew", "s", "PTS heard minus PTS shown, at each picture; positive: sound early")
         self._pictures = meter.create_counter("avatar.pictures", "{picture}", "Pictures shown")
@@ -93,7 +96,8 @@ class EdgeTelemetry:
         receive = Stage(self._tracer, "device.receive", parent, now_us + clock.offset_us, kind=SpanKind.CONSUMER, attributes=attributes)
         with self._lock:
             context = trace.set_span_in_context(receive.span, Context())
-            self._trails[message.conversation_id] = _Trail(receive, context, now_us)
+            rate = message.motion_format.keyframes_per_second if message.motion_format is not None else 0.0
+            self._trails[message.conversation_id] = _Trail(receive, context, now_us, rate)
             if len(self._trails) > MAX_CONVERSATIONS:
                 self._trails.popitem(last=False)
 
@@ -108,6 +112,8 @@ class EdgeTelemetry:
                     trail.first_received_us = now_us
                 trail.count(f"avatar.{payload.kind.value}.payloads", 1)
                 trail.count(f"avatar.{payload.kind.value}.bytes", size)
+                if payload.kind is Kind.MOTION:
+                    self._keyframes.add(round(payload.duration_us * trail.keyframes_per_second / 1e6))
                 trail.receive.tick(self._unix(now_us))
                 if self._trace_every and payload.seq % self._trace_every == 0:
                     self._sampled[conversation_id, payload.kind, payload.seq] = now_us
@@ -172,6 +178,7 @@ class EdgeTelemetry:
     def finished(self, conversation_id: str, body: Finished, now_us: int) -> None:
         """End all that is still going."""
         self._finished.add(1, {REASON: body.reason, "avatar.interrupted": body.interrupted})
+        self._played.add(body.position_us * 1e-6)
         with self._lock:
             trail = self._trails.pop(conversation_id, None)
             self._sampled = {key: value for key, value in self._sampled.items() if key[0] != conversation_id}

@@ -1,0 +1,95 @@
+"""Off by default, W3C context there and back, and stages that end in segments."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+
+import pytest
+from opentelemetry.context import Context
+from opentelemetry.trace import StatusCode
+
+from avatar_relay.media import TraceContext
+from avatar_relay.tracing import (
+    SEGMENT_US,
+    Stage,
+    context_of,
+    current_context,
+    exporter_asked_for,
+    parent_from,
+    start_telemetry,
+    trace_id_of,
+)
+from tests.spans import listen
+
+PARENT = TraceContext("00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01", "vendor=1")
+
+
+@pytest.mark.parametrize(
+    ("environment", "asked"),
+    [
+        ({}, False),
+        ({"OTEL_TRACES_EXPORTER": "otlp"}, True),
+        ({"OTEL_TRACES_EXPORTER": "none", "OTEL_EXPORTER_OTLP_ENDPOINT": "http://collector"}, False),
+        ({"OTEL_EXPORTER_OTLP_ENDPOINT": "http://collector"}, True),
+        ({"OTEL_EXPORTER_OTLP_TRACES_ENDPOINT": "http://collector"}, True),
+        ({"OTEL_EXPORTER_OTLP_METRICS_ENDPOINT": "http://collector"}, False),
+        ({"OTEL_TRACES_EXPORTER": "otlp", "OTEL_SDK_DISABLED": "true"}, False),
+    ],
+)
+def test_the_standard_variables_decide(environment: dict[str, str], asked: bool) -> None:
+    """Export is on where an exporter or an endpoint is named, and off where the SDK is disabled."""
+    assert exporter_asked_for(environment, "TRACES") is asked
+
+
+def test_off_imports_no_sdk() -> None:
+    """Where nothing is asked for the SDK is not loaded, and spans are not recorded."""
+    code = "import sys; from avatar_relay.tracing import start_telemetry; t = start_telemetry('a', 'b', 'c', {}); "
+    code += "assert not t.enabled; t.shutdown(); print([m for m in sys.modules if m.startswith('opentelemetry.sdk')])"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, stdin=subprocess.DEVNULL)
+    assert done.stdout.strip() == "[]"
+    off = start_telemetry("a", "b", "c", {})
+    assert context_of(off.tracer.start_span("x")) == TraceContext()
+
+
+def test_context_goes_there_and_back() -> None:
+    """A span under a remote parent is in its trace, and what it sends along names itself."""
+    told = listen()
+    stage = Stage(told.telemetry.tracer, "relay.receive", parent_from(PARENT), 1_000_000)
+    sent = context_of(stage.span)
+    stage.end(2_000_000)
+    (span,) = told.spans()
+    assert trace_id_of(sent) == trace_id_of(PARENT)
+    assert sent.tracestate == "vendor=1"
+    assert span.parent is not None and f"{span.parent.span_id:016x}" == "b7ad6b7169203331"
+    assert (span.start_time, span.end_time) == (1_000_000_000, 2_000_000_000)
+
+
+def test_nonsense_is_no_parent() -> None:
+    """A context that can not be read begins a trace of its own."""
+    told = listen()
+    Stage(told.telemetry.tracer, "x", parent_from(TraceContext("nonsense", "\n")), 0).end(1)
+    assert told.spans()[0].parent is None
+    assert trace_id_of(TraceContext("nonsense")) == ""
+
+
+def test_the_callers_active_span_is_joined() -> None:
+    """The publisher library takes the span that is active in its caller's program, and nothing where none is."""
+    assert current_context() == TraceContext()
+    with listen().telemetry.tracer.start_as_current_span("answer") as span:
+        assert current_context() == context_of(span)
+
+
+def test_a_long_stage_is_told_in_segments() -> None:
+    """After `SEGMENT_US` a span ends OK and the next one, linked to it, goes on: nothing waits for a stream to end."""
+    told = listen()
+    stage = Stage(told.telemetry.tracer, "device.play", Context(), 0)
+    for second in range(150):
+        stage.tick(second * 1_000_000)
+    assert len(told.spans()) == 2
+    stage.end(150_000_000)
+    first, second_, third = told.spans()
+    assert [span.end_time for span in told.spans()] == [SEGMENT_US * 1_000, 2 * SEGMENT_US * 1_000, 150_000_000_000]
+    assert all(span.status.status_code is StatusCode.OK for span in told.spans())
+    assert [link.context for link in (*second_.links, *third.links)] == [first.context, second_.context]
+    assert third.attributes is not None and third.attributes["avatar.segment"] == 3

@@ -1,0 +1,77 @@
+"""What the device tells of a conversation, in the relay's time."""
+
+from __future__ import annotations
+
+from avatar_relay.media import AudioFormat, Codec, ConversationOpen, Kind, MotionEncoding, MotionFormat, Payload, TraceContext
+from avatar_relay.messages import Dropped, Finished
+from edge_client.telemetry import EdgeTelemetry, RelayClock
+from tests.spans import Told, listen
+
+CONTEXT = TraceContext("00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01")
+MOTION = MotionFormat(MotionEncoding.AVATARKIT_V2, 25.0)
+OPEN = ConversationOpen("c1", AudioFormat(Codec.PCM_S16LE, 16_000), MOTION, trace_context=CONTEXT)
+RELAY_CLOCK = RelayClock(offset_us=50_000_000, error_us=300)
+
+
+def play(*, trace_every: int = 0, seconds: float = 1.0) -> Told:
+    """One conversation from `open` to finished, on a device clock that begins at 1 s."""
+    told = listen()
+    edge = EdgeTelemetry(told.telemetry, "lobby", lambda time_us: RELAY_CLOCK, trace_every=trace_every)
+    start_us, end_us = 1_000_000, 1_000_000 + round(seconds * 1e6)
+    edge.opened(OPEN, start_us)
+    for seq in (1, 2):
+        edge.received("c1", Payload(Kind.AUDIO, seq, bytes(700), 0, 20_000), start_us + seq * 1_000)
+        edge.decoded("c1", Kind.AUDIO, seq, start_us + seq * 1_000 + 500)
+    edge.received("c1", Payload(Kind.MOTION, 1, bytes(24_968), 0, 2_000_000), start_us + 3_000)
+    edge.buffered("c1", start_us + 4_000)
+    edge.first_sample_heard("c1", start_us + 20_000)
+    for time_us in range(start_us + 33_000, end_us, 33_000):
+        edge.picture_shown("c1", time_us, 2_000)
+    edge.dropped("c1", Dropped(Kind.MOTION, 1, 220, "late"), end_us)
+    edge.underrun(2)
+    edge.finished("c1", Finished(end_us - start_us, False, "completed"), end_us)
+    return told
+
+
+def test_stages_in_the_relays_time() -> None:
+    """Each stage once, under the relay's span, its times shifted by the offset that it states."""
+    spans = {span.name: span for span in play().spans()}
+    names = {"device.receive", "device.buffer", "device.first_sound", "device.first_picture", "device.decode", "device.play"}
+    assert set(spans) == names
+    receive = spans["device.receive"]
+    assert receive.parent is not None and f"{receive.parent.span_id:016x}" == CONTEXT.traceparent.split("-")[2]
+    assert receive.start_time == (1_000_000 + RELAY_CLOCK.offset_us) * 1_000
+    assert receive.attributes is not None
+    assert receive.attributes["avatar.clock.offset_us"] == RELAY_CLOCK.offset_us
+    assert receive.attributes["avatar.clock.error_us"] == RELAY_CLOCK.error_us
+    assert receive.attributes["avatar.motion.bytes"] == 24_968
+    assert "dropped" in [event.name for event in receive.events]
+    for name in names - {"device.receive"}:
+        parent = spans[name].parent
+        assert parent is not None and receive.context is not None and parent.span_id == receive.context.span_id
+    sound = spans["device.first_sound"]
+    assert sound.start_time is not None and sound.end_time is not None and sound.end_time - sound.start_time == 19_000_000
+
+
+def test_metrics_hold_what_a_summary_holds() -> None:
+    """Keyframes, sound heard, pictures, skew, underruns, drops, time to the first sound."""
+    told = play()
+    assert told.count("avatar.device.keyframes") == 50
+    assert told.count("avatar.device.played") == 1.0
+    assert told.count("avatar.pictures") == 30
+    assert told.count("avatar.underruns") == 2
+    assert told.count("avatar.device.dropped", avatar_reason="late", avatar_payload_kind="motion") == 1
+    (skew,) = told.points("avatar.skew")
+    assert (skew.count, skew.max) == (30, 0.002)
+    (first,) = told.points("avatar.device.first_audio.duration")
+    assert first.sum == 0.019
+
+
+def test_a_long_conversation_plays_in_segments() -> None:
+    """What plays for minutes is seen while it plays."""
+    assert len(play(seconds=130.0).spans("device.play")) == 3
+
+
+def test_payload_spans_are_sampled() -> None:
+    """One in `trace_every`, none by default."""
+    assert [len(play(trace_every=every).spans("device.payload")) for every in (0, 2)] == [0, 1]

@@ -1,0 +1,96 @@
+"""What the relay tells of a conversation, in spans and in metrics."""
+
+from __future__ import annotations
+
+from avatar_relay.media import AudioFormat, Codec, ConversationOpen, Cursor, Kind
+from avatar_relay.messages import Finished
+from avatar_relay.reasons import Fault, Reason
+from relay_server.telemetry import MAX_CONVERSATIONS, RelayTelemetry
+from tests.spans import Told, listen
+
+OPEN = ConversationOpen("c1", AudioFormat(Codec.PCM_S16LE, 16_000))
+
+
+class Clock:
+    """A wall clock that is set by hand, in µs."""
+
+    def __init__(self) -> None:
+        self.now_us = 1_000_000_000
+
+    def __call__(self) -> int:
+        return self.now_us
+
+
+def begin(*, trace_every: int = 0) -> tuple[Told, Clock, RelayTelemetry, ConversationOpen]:
+    """A conversation that is open on one device."""
+    told, clock = listen(), Clock()
+    relay = RelayTelemetry(told.telemetry, clock, trace_every=trace_every)
+    open_ = relay.begin(OPEN)
+    relay.conversation_opened(open_, "backend", ("lobby",))
+    return told, clock, relay, open_
+
+
+def test_stages_of_a_conversation() -> None:
+    """Receive, queue and send, each with its time and its counts; the device's spans come under `relay.receive`."""
+    told, clock, relay, open_ = begin()
+    relay.payload_received("c1", Kind.AUDIO, 1, 700)
+    clock.now_us += 5_000
+    relay.payloads_sent("lobby", "c1", Kind.AUDIO, [1], 700, 4_000)
+    clock.now_us += 5_000
+    relay.conversation_ended("c1", Cursor("c1", 1, 0))
+    clock.now_us += 1_000_000
+    relay.finished("lobby", "c1", Finished(100_000, False, "completed"))
+    spans = {span.name: span for span in told.spans()}
+    assert set(spans) == {"relay.receive", "relay.queue", "relay.send"}
+    receive = spans["relay.receive"]
+    assert receive.context is not None
+    assert open_.trace_context.traceparent.split("-")[2] == f"{receive.context.span_id:016x}"
+    queue, send = spans["relay.queue"], spans["relay.send"]
+    assert queue.end_time is not None and queue.start_time is not None and queue.end_time - queue.start_time == 4_000_000
+    assert send.start_time == send.end_time  # one message
+    assert send.attributes is not None and send.attributes["avatar.audio.bytes"] == 700
+    assert send.attributes["avatar.reason"] == "completed"
+
+
+def test_a_dropped_motion_payload_is_a_metric_and_a_span() -> None:
+    """Whoever drops it, and also after the conversation's media has ended."""
+    told, _, relay, _ = begin()
+    relay.conversation_ended("c1", Cursor("c1", 1, 0))
+    relay.payloads_dropped("", "c1", Kind.MOTION, 2, 440, "conversation_closed")
+    assert told.count("avatar.payloads.dropped", avatar_payload_kind="motion", avatar_reason="conversation_closed") == 2
+    (span,) = told.spans("relay.drop")
+    (receive,) = told.spans("relay.receive")
+    assert span.parent is not None and receive.context is not None and span.parent.span_id == receive.context.span_id
+    assert span.attributes is not None and span.attributes["avatar.payloads"] == 2
+
+
+def test_metrics_name_no_ids() -> None:
+    """Ids are without bound, so they are on spans only."""
+    told, _, relay, _ = begin()
+    relay.payload_received("c1", Kind.AUDIO, 1, 700)
+    relay.payloads_sent("lobby", "c1", Kind.AUDIO, [1], 700, 0)
+    relay.conversation_error("c1", "lobby", Fault(Reason.NO_AUDIO, "nothing"))
+    relay.device_attached("lobby", resumed=False)
+    relay.finished("lobby", "c1", Finished(0, True, "interrupted"))
+    names = ("avatar.relay.received", "avatar.relay.sent", "avatar.faults", "avatar.devices.attached", "avatar.conversations.finished")
+    points = [point for name in names for point in told.points(name)]
+    assert len(points) == len(names)
+    assert not {"c1", "lobby", "backend"} & {str(value) for point in points for value in point.attributes.values()}
+
+
+def test_payload_spans_are_sampled() -> None:
+    """One in `trace_every`, none by default."""
+    for trace_every, expected in ((0, 0), (4, 2)):
+        told, _, relay, _ = begin(trace_every=trace_every)
+        relay.payloads_sent("lobby", "c1", Kind.AUDIO, range(1, 11), 7_000, 1_000)
+        assert len(told.spans("relay.payload")) == expected
+
+
+def test_what_is_kept_is_bounded() -> None:
+    """Conversations that never finish do not pile up: the oldest are ended and let go."""
+    told, _, relay, _ = begin()
+    for number in range(MAX_CONVERSATIONS):
+        relay.begin(ConversationOpen(f"d{number}", OPEN.audio_format))
+    assert len(told.spans("relay.receive")) == 1
+    relay.close()
+    assert len(told.spans("relay.receive")) == MAX_CONVERSATIONS + 1

@@ -1,0 +1,47 @@
+"""A tracer and a meter whose spans and figures a test can read."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from opentelemetry.sdk.metrics import MeterProvider
+from opentelemetry.sdk.metrics.export import InMemoryMetricReader
+from opentelemetry.sdk.trace import ReadableSpan, TracerProvider
+from opentelemetry.sdk.trace.export import SimpleSpanProcessor
+from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
+
+from avatar_relay.tracing import Telemetry
+
+
+@dataclass(frozen=True, slots=True)
+class Told:
+    """What was told so far."""
+
+    telemetry: Telemetry
+    exporter: InMemorySpanExporter
+    reader: InMemoryMetricReader
+
+    def spans(self, name: str = "") -> list[ReadableSpan]:
+        """Spans that have ended, of one name or all."""
+        return [span for span in self.exporter.get_finished_spans() if name in ("", span.name)]
+
+    def points(self, name: str) -> list[Any]:
+        """The points of a metric; none where nothing was recorded on it."""
+        data = self.reader.get_metrics_data()
+        scopes = [scope for resource in data.resource_metrics for scope in resource.scope_metrics] if data is not None else []
+        return [point for scope in scopes for metric in scope.metrics if metric.name == name for point in metric.data.data_points]
+
+    def count(self, name: str, **attributes: str) -> float:
+        """The sum of a counter over the points that have these attributes (`_` stands for `.`)."""
+        wanted = {key.replace("_", "."): value for key, value in attributes.items()}
+        return float(sum(point.value for point in self.points(name) if wanted.items() <= dict(point.attributes).items()))
+
+
+def listen() -> Told:
+    """A telemetry that keeps what it is told."""
+    exporter, reader = InMemorySpanExporter(), InMemoryMetricReader()
+    tracers = TracerProvider(shutdown_on_exit=False)
+    tracers.add_span_processor(SimpleSpanProcessor(exporter))
+    meters = MeterProvider([reader], shutdown_on_exit=False)
+    return Told(Telemetry(tracers.get_tracer("test"), meters.get_meter("test"), True, lambda: None), exporter, reader)

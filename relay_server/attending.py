@@ -5,7 +5,8 @@ Rules (numbers of the conversation rules in the design)
      is nobody to have them. A conversation finishes once; what comes later is ignored.
 - 11 A device that is away keeps its conversations for its lease. When that ends, or the device leaves for good, or comes
      back as somebody new, the relay finishes them: `device_lost`, last reported position.
-A new stream of a device takes the place of the old one at once.
+A new stream of a device takes the place of the old one at once. One that comes from another relay goes on playing: see
+`adoption`.
 """
 
 from __future__ import annotations
@@ -32,7 +33,7 @@ from relay_server.events import (
 )
 from relay_server.finishing import MADE_BY_RELAY, finish, tell_event
 from relay_server.registry import Registry
-from relay_server.session import Retention, Session
+from relay_server.session import NOBODY, Retention, Session
 
 Report = Credit | Held | PlayerEvent | Goodbye | ConversationError
 
@@ -62,7 +63,7 @@ class Attending:
         effects: list[Effect] = []
         if known is not None and known.attached:
             effects.append(DeviceDetached(hello.device_id, "replaced"))
-        session = known if known is not None and known.proves(hello.session_token) else self._begin(hello, known, effects)
+        session = known if known is not None and known.proves(hello.session_token) else self._begin(hello, known, effects, now_us)
         back = session.attach(hello, now_us)
         session.outbox.put(
             Welcome(
@@ -81,8 +82,12 @@ class Attending:
         session.replay()
         return [*effects, WakeDevice(hello.device_id)]
 
-    def _begin(self, hello: Hello, known: Session | None, effects: list[Effect]) -> Session:
+    def _begin(self, hello: Hello, known: Session | None, effects: list[Effect], now_us: int) -> Session:
         session = Session(hello, self._random_bytes(24).hex(), self._retention)
+        if hello.session_token:
+            gone = known.closed if known is not None else {}
+            cursors = [cursor for cursor in hello.cursors if cursor.conversation_id not in gone]
+            session.adoption.begin(hello.session_token, cursors, now_us + self._config.publisher_lease_us)
         if known is not None:
             effects += self._end(known, "replaced")
             session.closed, session.volume = known.closed, known.volume
@@ -105,7 +110,7 @@ class Attending:
             case Held():
                 return self._hold(session, message)
             case PlayerEvent():
-                return self._event(session, message)
+                return self._event(session, message, now_us)
             case ConversationError():
                 return self._error(session, message)
             case Goodbye():
@@ -114,8 +119,13 @@ class Attending:
                 return effects
 
     def tick(self, now_us: int) -> list[Effect]:
-        """End the sessions whose lease ran out."""
+        """End the sessions whose lease ran out, and what publishers did not come back for."""
         effects: list[Effect] = []
+        for session in self._registry.sessions.values():
+            if (never_told := session.give_up_adoption(now_us)) is not None:
+                for conversation_id in never_told:
+                    effects += self._lose(session, conversation_id)
+                effects.append(WakeDevice(session.device_id))
         for session in [session for session in self._registry.sessions.values() if not session.attached]:
             if session.expires_at_us <= now_us:
                 del self._registry.sessions[session.device_id]
@@ -145,12 +155,15 @@ class Attending:
             for publisher, ids in cursors.items()
         ]
 
-    def _event(self, session: Session, event: PlayerEvent) -> list[Effect]:
+    def _event(self, session: Session, event: PlayerEvent, now_us: int) -> list[Effect]:
         woken: list[Effect] = [WakeDevice(session.device_id)]
         if session.events.settled(event.event_id):
             session.acknowledge()
             return woken
         owner = session.owner(event.conversation_id)
+        if owner is None and session.adoption.waits(now_us):
+            session.events.record(event.event_id, NOBODY)  # its publisher may still come back for it
+            return woken
         publisher = self._registry.publishers.get(owner) if owner is not None else None
         session.note_position(event)
         told = PlayerEvent(event.event_id, event.conversation_id, event.body, session.device_id)

@@ -16,7 +16,7 @@ from dataclasses import dataclass, replace
 
 from avatar_relay.limits import MAX_FRAGMENT_BYTES, MAX_PAYLOAD_BYTES
 from avatar_relay.media import AudioFormat, Codec, ConversationOpen, Credit, Cursor, Kind, MotionEncoding, MotionFormat, Payload
-from avatar_relay.messages import ConversationEnd, Finished
+from avatar_relay.messages import ConversationEnd, Finished, Taken
 from avatar_relay.reasons import DropReason, Fault, Reason
 from relay_server.errors import ConversationFault
 
@@ -68,14 +68,19 @@ class Accepted:
 class Track:
     """Sequence, fragments and timing of one kind within a conversation."""
 
-    def __init__(self, kind: Kind, format_: AudioFormat | MotionFormat | None) -> None:
+    def __init__(self, kind: Kind, format_: AudioFormat | MotionFormat | None, last_seq: int = 0) -> None:
         self._kind = kind
         self._format = format_
-        self.last_seq = 0
+        self.last_seq = last_seq
         """The last payload that is complete."""
         self._partial: Payload | None = None
         self._partial_bytes = 0
         self._position_us = 0
+
+    @property
+    def partial_bytes(self) -> int:
+        """Bytes taken of the payload after the last complete one."""
+        return 0 if self._partial is None else self._partial_bytes
 
     @property
     def incomplete(self) -> str:
@@ -162,6 +167,11 @@ class Window:
         self._released = 0
 
     @property
+    def left(self) -> int:
+        """Bytes that the publisher may still send."""
+        return self._granted - self._used
+
+    @property
     def waiting(self) -> int:
         """Bytes taken and not yet released."""
         return self._used - self._released
@@ -187,7 +197,10 @@ class Window:
 class Conversation:
     """A conversation, its publisher, and what became of it on each device."""
 
-    def __init__(self, open_: ConversationOpen, publisher: str, device_ids: tuple[str, ...], *, window: int, step: int) -> None:
+    def __init__(
+        self, open_: ConversationOpen, publisher: str, device_ids: tuple[str, ...], *, window: int, step: int, held: Cursor | None = None
+    ) -> None:
+        """`held`: it is opened again, and its devices hold the payloads up to there."""
         self.open = open_
         self.publisher = publisher
         self.device_ids = device_ids
@@ -197,7 +210,11 @@ class Conversation:
         self.playing = set(device_ids)
         """Devices whose finished event is still to come."""
         self.results: list[Finished] = []
-        self._tracks = {Kind.AUDIO: Track(Kind.AUDIO, open_.audio_format), Kind.MOTION: Track(Kind.MOTION, open_.motion_format)}
+        held = held or Cursor(open_.conversation_id)
+        self._tracks = {
+            Kind.AUDIO: Track(Kind.AUDIO, open_.audio_format, held.audio_seq),
+            Kind.MOTION: Track(Kind.MOTION, open_.motion_format, held.motion_seq),
+        }
         self._windows = {kind: Window(window, step) for kind in Kind}
         self._dropped = dict.fromkeys(Kind, 0)
         self._sent = dict.fromkeys(((device_id, kind) for device_id in device_ids for kind in Kind), 0)
@@ -211,6 +228,17 @@ class Conversation:
     def cursor(self) -> Cursor:
         """The last complete payload of each kind."""
         return Cursor(self.conversation_id, self._tracks[Kind.AUDIO].last_seq, self._tracks[Kind.MOTION].last_seq)
+
+    @property
+    def taken(self) -> Taken:
+        """How far its publisher got, for one that comes back."""
+        audio, motion = (self._tracks[kind].partial_bytes for kind in (Kind.AUDIO, Kind.MOTION))
+        return Taken(self.cursor, audio, motion, self.state is State.AUDIO_ONLY, not self.media_open)
+
+    @property
+    def credit_left(self) -> Credit:
+        """What its publisher may still send."""
+        return Credit(self._windows[Kind.AUDIO].left, self._windows[Kind.MOTION].left)
 
     @property
     def media_open(self) -> bool:

@@ -160,7 +160,7 @@ class Devices:
             fragments = [fragment for fragment in batch.fragments if fragment.kind is kind]
             if fragments:
                 size = sum(fragment.size_bytes for fragment in fragments)
-                conversation.sent(session.device_id, kind, size)
+                conversation.sent(session.device_id, kind, session.first_time(batch.conversation_id, kind, size))
                 queued_us = now_us - min(fragment.received_us for fragment in fragments)
                 seqs = [fragment.seq for fragment in fragments]
                 self._observer.payloads_sent(session.device_id, batch.conversation_id, kind, seqs, size, queued_us)

@@ -10,7 +10,7 @@ from collections.abc import Callable
 from dataclasses import replace
 
 from avatar_relay.ids import ID_RULE, conversation_id_from, is_valid_id
-from avatar_relay.media import ConversationOpen, Credit
+from avatar_relay.media import ConversationOpen, Credit, Cursor
 from avatar_relay.messages import ConversationCredit, Finished, Opened, PlayerEvent, PublishOpen
 from avatar_relay.reasons import Fault, FinishReason, Reason
 from relay_server.config import GRANT_STEP_BYTES, RelayConfig
@@ -19,6 +19,9 @@ from relay_server.events import ConversationOpened, Effect, TellPublisher, WakeD
 from relay_server.finishing import MADE_BY_RELAY, finish, report_fault
 from relay_server.registry import Publisher, Registry
 from relay_server.session import Delivery, Session
+
+AGAIN_AFTER_MS = 100
+"""When a publisher that came back before its device may ask for it again."""
 
 
 class Opening:
@@ -41,6 +44,8 @@ class Opening:
 
     def open(self, publisher: Publisher, message: PublishOpen) -> list[Effect]:
         """Open a conversation where that can be; it is `publisher.last_opened` then, in any case."""
+        if message.held is not None:
+            return self._again(publisher, message.open, message.targets, message.held)
         conversation_id = message.open.conversation_id or conversation_id_from(self._random_bytes(16))
         open_ = replace(message.open, conversation_id=conversation_id)
         publisher.last_opened = conversation_id
@@ -54,6 +59,44 @@ class Opening:
             publisher.close(conversation_id)
             return effects
         return effects + self._begin_on(sessions, publisher, self._begin(open_))
+
+    def _again(self, publisher: Publisher, open_: ConversationOpen, targets: tuple[str, ...], held: Cursor) -> list[Effect]:
+        """Open what another relay had opened, on all of `targets` or not at all: a device that is away may still come."""
+        conversation_id, effects = open_.conversation_id, list[Effect]()
+        publisher.last_opened = conversation_id
+        fault = self._refusal(publisher, open_, targets)
+        if fault is not None:
+            return report_fault(publisher.key, conversation_id, fault)
+        for target in targets:
+            if target not in self._registry.sessions:
+                text = f"device {target[:64]!r} has not come back yet"
+                fault = Fault(Reason.DEVICE_UNKNOWN, text, "targets", AGAIN_AFTER_MS)
+                effects += report_fault(publisher.key, conversation_id, fault, target[:64])
+        if effects:
+            return effects
+        takers = {target: session for target in targets if (session := self._registry.sessions[target]).reopen(open_, publisher.key, held)}
+        for target in targets:
+            if target not in takers:
+                fault = Fault(Reason.DEVICE_LOST, f"device {target} holds no more of it", "targets")
+                effects += report_fault(publisher.key, conversation_id, fault, target)
+        return effects + (self._register(takers, publisher, open_, held) if takers else [])
+
+    def _register(
+        self, sessions: dict[str, Session], publisher: Publisher, open_: ConversationOpen, held: Cursor | None = None
+    ) -> list[Effect]:
+        """Note a conversation that is open on these sessions, and tell so."""
+        conversation_id, device_ids, window = open_.conversation_id, tuple(sessions), self._config.window_bytes
+        conversation = Conversation(open_, publisher.key, device_ids, window=window, step=GRANT_STEP_BYTES, held=held)
+        self._registry.conversations[conversation_id] = conversation
+        publisher.conversations.add(conversation_id)
+        for device_id, session in sessions.items():
+            if conversation_id in session.deliveries and session.deliveries[conversation_id].cut:
+                conversation.cut(device_id)
+        effects: list[Effect] = [TellPublisher(publisher.key, Opened(conversation_id, device_ids))]
+        if not publisher.by_hand:
+            effects.append(TellPublisher(publisher.key, ConversationCredit(conversation_id, Credit(window, window))))
+        effects.append(ConversationOpened(open_, publisher.key, device_ids))
+        return effects + [WakeDevice(device_id) for device_id in device_ids]
 
     def _refusal(self, publisher: Publisher, open_: ConversationOpen, targets: tuple[str, ...]) -> Fault | None:
         conversation_id = open_.conversation_id
@@ -87,18 +130,10 @@ class Opening:
         return sessions, effects
 
     def _begin_on(self, sessions: dict[str, Session], publisher: Publisher, open_: ConversationOpen) -> list[Effect]:
-        conversation_id, device_ids, window = open_.conversation_id, tuple(sessions), self._config.window_bytes
-        conversation = Conversation(open_, publisher.key, device_ids, window=window, step=GRANT_STEP_BYTES)
-        self._registry.conversations[conversation_id] = conversation
-        publisher.conversations.add(conversation_id)
-        effects: list[Effect] = [TellPublisher(publisher.key, Opened(conversation_id, device_ids))]
-        if not publisher.by_hand:
-            effects.append(TellPublisher(publisher.key, ConversationCredit(conversation_id, Credit(window, window))))
-        effects.append(ConversationOpened(open_, publisher.key, device_ids))
+        effects = self._register(sessions, publisher, open_)
         for session in sessions.values():
             for replaced in session.open(open_, publisher.key):
                 effects += self._replaced(session, replaced, publisher)
-            effects.append(WakeDevice(session.device_id))
         return effects
 
     def _replaced(self, session: Session, replaced: Delivery, by: Publisher) -> list[Effect]:

@@ -76,7 +76,7 @@ class Publishers:
             del self._ports[publisher.key]
             publisher.connected = False
             publisher.expires_at_us = self._clocks.now_us() + self._config.publisher_lease_us
-            if not publisher.conversations:
+            if not publisher.conversations and (publisher.by_hand or port.said_all or not publisher.closed):
                 self._forget(publisher, lost=False)
 
     # --- what the relay does with them -----------------------------------------------------------------------------
@@ -139,8 +139,9 @@ class Publishers:
             stale.publisher = None
             stale.farewell = GoAway("replaced", RETRY_AFTER_MS)
             stale.end(Fault(Reason.REPLACED, f"another stream of publisher {hello.publisher_id} took over"))
+        taken, missed = self._publishing.restate(publisher)
+        publisher.come_back(PublisherWelcome(publisher.token, self._limits, taken), missed)
         self._plug(port, publisher)
-        publisher.backlog.appendleft(PublisherWelcome(publisher.token, self._limits))
 
     def _take_by_hand(self, port: PublisherPort) -> Publisher:
         publisher = self._take(f"by-hand-{self._random_bytes(6).hex()}", by_hand=True, instead_of=None)

@@ -27,10 +27,13 @@ from avatar_relay.messages import (
     Finished,
     Interrupt,
     Media,
+    Opened,
     Pause,
     PlayerEvent,
     PublishOpen,
     Resume,
+    Taken,
+    ToPublisher,
 )
 from avatar_relay.reasons import DropReason, Fault, FinishReason, Reason
 from relay_server.config import RelayConfig
@@ -103,6 +106,16 @@ class Publishing:
             if unopened.expires_at_us <= now_us:
                 effects += self._drop_unopened(publisher, conversation_id)
         return effects
+
+    def restate(self, publisher: Publisher) -> tuple[tuple[Taken, ...], list[ToPublisher]]:
+        """For a publisher that came back: how far each conversation got, and what it may have missed."""
+        conversations = [self._registry.conversations[conversation_id] for conversation_id in sorted(publisher.conversations)]
+        missed: list[ToPublisher] = []
+        for conversation in conversations:
+            missed.append(Opened(conversation.conversation_id, conversation.device_ids))
+            if conversation.media_open:
+                missed.append(ConversationCredit(conversation.conversation_id, conversation.credit_left))
+        return tuple(conversation.taken for conversation in conversations), missed
 
     def leave(self, publisher: Publisher, *, lost: bool) -> list[Effect]:
         """A publisher says nothing more: what it left open is ended for it, and plays out."""
@@ -180,7 +193,9 @@ class Publishing:
         for payload in taken.fragments:
             fragment = Fragment(payload.kind, payload.seq, taken.due_us, len(payload.data), now_us, self._encode(payload))
             for session in list(self._registry.on_devices(conversation)):
-                if session.media(conversation.conversation_id, fragment) > self._config.lag_bytes:
+                if session.holds(conversation.conversation_id, payload.kind, payload.seq):
+                    conversation.sent(session.device_id, payload.kind, fragment.size_bytes)
+                elif session.media(conversation.conversation_id, fragment) > self._config.lag_bytes:
                     text = f"device {session.device_id} lags more than {self._config.lag_bytes} bytes behind its group"
                     effects += self._leave_out(conversation, session, Fault(Reason.LIMIT_REACHED, text))
         return effects

@@ -11,17 +11,19 @@ from __future__ import annotations
 
 import hmac
 from collections import OrderedDict, deque
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 
 from avatar_relay.limits import MAX_CLOSED_CONVERSATIONS, UNKNOWN_CONVERSATION_HOLD_BYTES, UNKNOWN_CONVERSATION_HOLD_US
 from avatar_relay.media import Payload
-from avatar_relay.messages import ToPublisher
+from avatar_relay.messages import ConversationCredit, Finished, PlayerEvent, PublisherWelcome, ToPublisher
 from relay_server.conversation import Conversation
 from relay_server.session import Session
 
 MAX_BACKLOG = 4_096
 """Messages kept for a publisher that is away, or reads slowly."""
+MAX_TOLD_ONCE = 256
+"""Events made by the relay that are kept for a publisher whose stream breaks."""
 PAYLOAD_OVERHEAD_BYTES = 256
 """What a held payload costs beside its data: many tiny ones must not fill the memory either."""
 
@@ -53,15 +55,24 @@ class Publisher:
         self._unopened_bytes = 0
         self.backlog: deque[ToPublisher] = deque()
         """What it has still to be told."""
+        self.told_once: deque[PlayerEvent] = deque(maxlen=MAX_TOLD_ONCE)
+        """Ends of conversations that the relay made, which no device repeats: told again to a publisher that comes back."""
         self.missed = 0
         """Messages that it was never told, because it was away or read too slowly."""
 
     def tell(self, message: ToPublisher) -> None:
         """Keep a message until the publisher takes it; beyond `MAX_BACKLOG` the oldest goes, and is counted."""
         self.backlog.append(message)
+        if isinstance(message, PlayerEvent) and not message.event_id and isinstance(message.body, Finished):
+            self.told_once.append(message)
         if len(self.backlog) > MAX_BACKLOG:
             self.backlog.popleft()
             self.missed += 1
+
+    def come_back(self, welcome: PublisherWelcome, missed: Iterable[ToPublisher]) -> None:
+        """A new stream of the same session: what was on its way is told again; credit is told anew, so old grants go."""
+        waiting = [message for message in self.backlog if not isinstance(message, ConversationCredit)]
+        self.backlog = deque([welcome, *self.told_once, *missed, *waiting])
 
     def proves(self, token: str) -> bool:
         """Whether `token` is this publisher's."""

@@ -8,7 +8,8 @@ Rules
 - Finished conversations leave a tombstone; the last `MAX_CLOSED_CONVERSATIONS` are remembered.
 - What was sent and is not held by the device is retained, within bounds of time and bytes. When the device comes back
   with its token, it is sent again from the device's cursor. Where that is no longer possible the conversation is lost.
-- A device that comes back without a valid token begins a new session.
+- A device that comes back without a valid token begins a new session. Where the token is another relay's, publishers may
+  open its conversations again from where it is: see `adoption`.
 """
 
 from __future__ import annotations
@@ -33,8 +34,12 @@ from avatar_relay.messages import (
     Volume,
 )
 from avatar_relay.reasons import Fault, FinishReason, Reason
+from relay_server.adoption import Adoption
 from relay_server.event_ledger import EventLedger
 from relay_server.outbox import Fragment, MediaBatch, Outbox, Outgoing
+
+NOBODY = ""
+"""Owner of what has no publisher here; no publisher has this name."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,6 +72,12 @@ class Delivery:
     retained_bytes: int = 0
     forgotten: dict[Kind, int] = field(default_factory=lambda: dict.fromkeys(Kind, 0))
     """Last sequence of each kind that the bounds of retention threw away."""
+    again_bytes: dict[Kind, int] = field(default_factory=lambda: dict.fromkeys(Kind, 0))
+    """What waits of each kind for a second time; it was accounted when it left first."""
+    skip_to: dict[Kind, int] = field(default_factory=lambda: dict.fromkeys(Kind, 0))
+    """Opened again: the last sequence of each kind that the device held by then."""
+    telling: bool = False
+    """Opened again when the device was done with it: its finished event is on its way."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,14 +112,16 @@ class Session:
         self.deliveries: dict[str, Delivery] = {}
         """In the order in which they play."""
         self.closed: OrderedDict[str, Tombstone] = OrderedDict()
+        self.adoption = Adoption()
         self._retention = retention
         self._buffer = hello.buffer
 
     # --- attaching -------------------------------------------------------------------------------------------------
 
     def proves(self, token: str) -> bool:
-        """Whether `token` is this session's."""
-        return bool(token) and hmac.compare_digest(token.encode(), self.token.encode())
+        """Whether `token` is this session's, or the one that it was adopted with."""
+        known = [self.token] + ([self.adoption.token] if self.adoption.began else [])
+        return bool(token) and any([hmac.compare_digest(token.encode(), mine.encode()) for mine in known])
 
     def attach(self, hello: Hello, now_us: int) -> Reattached:
         """The device's stream is up. The caller puts `welcome` first, then calls `replay`, and finishes what is lost."""
@@ -119,7 +132,7 @@ class Session:
         )
         self.outbox.reset(hello.buffer)
         cursors = {cursor.conversation_id: cursor for cursor in hello.cursors}
-        resumed, lost = [], [cid for cid in cursors if cid not in self.deliveries]
+        resumed, lost = [], [cid for cid in cursors if cid not in self.deliveries and not self.adoption.holds(cid)]
         for cid, delivery in self.deliveries.items():
             self._bound(delivery, now_us)
             if delivery.cut or not delivery.announced:
@@ -137,7 +150,8 @@ class Session:
         """Tell a device that came back how its conversations stand."""
         for cid, delivery in self.deliveries.items():
             if delivery.cut:
-                self.outbox.put(Interrupt(cid))
+                if not delivery.telling:
+                    self.outbox.put(Interrupt(cid))
                 continue
             self._announce(delivery)
             if delivery.paused:
@@ -184,10 +198,40 @@ class Session:
             self._announce(delivery)
         return replaced
 
+    def reopen(self, open_: ConversationOpen, publisher: str, held: Cursor) -> bool:
+        """A conversation goes on that another relay began here; returns whether the device can go on where `held` ends.
+
+        Where the device is done with it nothing is sent any more, and its finished event is awaited.
+        """
+        cid = open_.conversation_id
+        mine = self.adoption.claim(cid)
+        if mine is None and held == Cursor(cid):
+            self.open(open_, publisher)
+            return True
+        if mine is None and not self.adoption.began:
+            return False
+        if mine is not None and (mine.audio_seq < held.audio_seq or mine.motion_seq < held.motion_seq):
+            return False
+        at = mine or held
+        delivery = Delivery(open_, publisher, sent=at, held=at, announced=True)
+        delivery.skip_to = {Kind.AUDIO: at.audio_seq, Kind.MOTION: at.motion_seq}
+        self.deliveries[cid] = delivery
+        self.outbox.add_lane(cid)
+        if mine is None:
+            self._cut(delivery)
+            delivery.telling = True
+        elif self.attached:
+            self._announce(delivery)
+        return True
+
     def media(self, conversation_id: str, fragment: Fragment) -> int:
         """Queue a fragment; returns the bytes of the conversation that wait now."""
         self.outbox.put_media(conversation_id, fragment)
         return self.outbox.waiting(conversation_id)
+
+    def holds(self, conversation_id: str, kind: Kind, seq: int) -> bool:
+        """Whether the device held a payload already when its conversation was opened again."""
+        return seq <= self.deliveries[conversation_id].skip_to[kind]
 
     def audio_only(self, conversation_id: str) -> None:
         """No motion follows."""
@@ -237,6 +281,13 @@ class Session:
                 self.deliveries[cid].announced = True
         return message
 
+    def first_time(self, conversation_id: str, kind: Kind, size: int) -> int:
+        """Of `size` bytes that just left, those that had not left before; to be asked once for each message."""
+        delivery = self.deliveries[conversation_id]
+        again = min(size, delivery.again_bytes[kind])
+        delivery.again_bytes[kind] -= again
+        return size - again
+
     def hold(self, cursor: Cursor) -> Delivery | None:
         """The device holds more of a conversation; None where it is not, or no longer, one of its."""
         delivery = self.deliveries.get(cursor.conversation_id)
@@ -282,6 +333,23 @@ class Session:
         if upto and self.attached:
             self.outbox.put(EventAck(upto))
 
+    def give_up_adoption(self, now_us: int) -> tuple[str, ...] | None:
+        """When nobody came back in time: the device plays out what it holds; returns what waited for an event that never came.
+
+        None before that time, and after.
+        """
+        left = self.adoption.expire(now_us)
+        if left is None:
+            return None
+        for cursor in left:
+            cid = cursor.conversation_id
+            self.closed[cid] = Tombstone(NOBODY, 0)
+            if self.attached:
+                self.outbox.put(ConversationEnd(cid, cursor.audio_seq, cursor.motion_seq) if cursor.audio_seq else Interrupt(cid))
+        self.events.acknowledge(NOBODY)
+        self.acknowledge()
+        return tuple(cid for cid, delivery in self.deliveries.items() if delivery.telling)
+
     @staticmethod
     def lost(delivery: Delivery) -> Finished:
         """The finished event that the relay makes when the device can not."""
@@ -319,6 +387,8 @@ class Session:
         again = [fragment for _, fragment in delivery.retained]
         delivery.retained.clear()
         delivery.retained_bytes = 0
+        for fragment in again:
+            delivery.again_bytes[fragment.kind] += fragment.size_bytes
         self.outbox.rewind(delivery.open.conversation_id, again, audio_only=delivery.audio_only, end=delivery.end)
 
 

@@ -272,19 +272,32 @@ class PublisherHello:
 
 
 @dataclass(frozen=True, slots=True)
+class Taken:
+    """How far the relay got with a conversation: complete payloads, bytes of the one after them, and what was said."""
+
+    cursor: Cursor
+    audio_bytes: int = 0
+    motion_bytes: int = 0
+    audio_only: bool = False
+    ended: bool = False
+
+
+@dataclass(frozen=True, slots=True)
 class PublisherWelcome:
-    """R→P: answers `PublisherHello`."""
+    """R→P: answers `PublisherHello`. `taken` has the conversations of a publisher that came back which are not over."""
 
     session_token: str
     limits: Limits
+    taken: tuple[Taken, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
 class PublishOpen:
-    """P→R: opens a conversation on devices or groups."""
+    """P→R: opens a conversation on devices or groups; again, where `held` says what all these devices hold of it."""
 
     open: ConversationOpen
     targets: tuple[str, ...]
+    held: Cursor | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -629,7 +629,8 @@ def publish_request_to_wire(message: m.FromPublisher) -> publisher_pb.PublishReq
                 )
             )
         case m.PublishOpen():
-            return request(open=publisher_pb.PublishOpen(open=open_to_wire(message.open), targets=message.targets))
+            held = None if message.held is None else cursor_to_wire(message.held)
+            return request(open=publisher_pb.PublishOpen(open=open_to_wire(message.open), targets=message.targets, held=held))
         case m.Media():
             return request(media=media_to_wire(message))
         case m.AudioOnly():
@@ -660,7 +661,8 @@ def _publisher_hello_from_wire(message: publisher_pb.PublisherHello) -> m.Publis
 
 
 def _publish_open_from_wire(message: publisher_pb.PublishOpen) -> m.PublishOpen:
-    return m.PublishOpen(open_from_wire(message.open, id_required=False), tuple(message.targets))
+    held = cursor_from_wire(message.held) if message.HasField("held") else None
+    return m.PublishOpen(open_from_wire(message.open, id_required=held is not None), tuple(message.targets), held)
 
 
 def _device_volume_from_wire(message: publisher_pb.DeviceVolume) -> m.DeviceVolume:
@@ -681,13 +683,31 @@ def publish_request_from_wire(message: publisher_pb.PublishRequest) -> m.FromPub
     return None if name is None else _PUBLISH_REQUEST[name](getattr(message, name))
 
 
+def _taken_to_wire(taken: m.Taken) -> publisher_pb.Taken:
+    return publisher_pb.Taken(
+        cursor=cursor_to_wire(taken.cursor),
+        audio_bytes=taken.audio_bytes,
+        motion_bytes=taken.motion_bytes,
+        audio_only=taken.audio_only,
+        ended=taken.ended,
+    )
+
+
+def _publisher_welcome_from_wire(message: publisher_pb.PublisherWelcome) -> m.PublisherWelcome:
+    taken = tuple(
+        m.Taken(cursor_from_wire(item.cursor), item.audio_bytes, item.motion_bytes, item.audio_only, item.ended) for item in message.taken
+    )
+    return m.PublisherWelcome(message.session_token, _limits_from_wire(message.limits), taken)
+
+
 def publish_response_to_wire(message: m.ToPublisher) -> publisher_pb.PublishResponse:
     """Encode what the relay says to a publisher."""
     response = publisher_pb.PublishResponse
     match message:
         case m.PublisherWelcome():
-            welcome = publisher_pb.PublisherWelcome(session_token=message.session_token, limits=_limits_to_wire(message.limits))
-            return response(welcome=welcome)
+            taken = [_taken_to_wire(taken) for taken in message.taken]
+            limits = _limits_to_wire(message.limits)
+            return response(welcome=publisher_pb.PublisherWelcome(session_token=message.session_token, limits=limits, taken=taken))
         case m.Opened():
             return response(opened=publisher_pb.Opened(conversation_id=message.conversation_id, device_ids=message.device_ids))
         case m.ConversationCredit():
@@ -708,7 +728,7 @@ def publish_response_to_wire(message: m.ToPublisher) -> publisher_pb.PublishResp
 
 
 _PUBLISH_RESPONSE: dict[str, Callable[[Any], m.ToPublisher | None]] = {
-    "welcome": lambda message: m.PublisherWelcome(message.session_token, _limits_from_wire(message.limits)),
+    "welcome": _publisher_welcome_from_wire,
     "opened": lambda message: m.Opened(message.conversation_id, tuple(message.device_ids)),
     "credit": lambda message: m.ConversationCredit(message.conversation_id, credit_from_wire(message.credit)),
     "held": held_from_wire,

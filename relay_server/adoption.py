@@ -1,0 +1,56 @@
+"""What a device brought along from a relay that is gone, until its publisher comes back for it. Pure.
+
+Rules
+- A device that presents a token which this relay never gave goes on playing what it holds. For a while (the publishers'
+  lease) its conversations may be opened again by their publishers, from where the device is.
+- Until then its events about conversations that nobody opened here are not acknowledged, so that it repeats them.
+- What nobody came back for in time is ended: the device plays out what it holds of it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from avatar_relay.limits import MAX_CLOSED_CONVERSATIONS
+from avatar_relay.media import Cursor
+
+
+class Adoption:
+    """Conversations of one device that have no publisher here yet."""
+
+    def __init__(self) -> None:
+        self.token = ""
+        """The other relay's token: its device may present it once more, where our welcome got lost."""
+        self._until_us = 0
+        self._cursors: dict[str, Cursor] = {}
+
+    @property
+    def began(self) -> bool:
+        """Whether the device came from another relay."""
+        return bool(self.token)
+
+    def begin(self, token: str, cursors: Iterable[Cursor], until_us: int) -> None:
+        """The device came with another relay's token, and holds this; the bound is that of what a device remembers."""
+        self.token, self._until_us = token, until_us
+        self._cursors = {cursor.conversation_id: cursor for cursor in list(cursors)[:MAX_CLOSED_CONVERSATIONS]}
+
+    def waits(self, now_us: int) -> bool:
+        """Whether publishers may still come back."""
+        return now_us < self._until_us
+
+    def holds(self, conversation_id: str) -> bool:
+        """Whether the device plays a conversation that nobody opened here yet."""
+        return conversation_id in self._cursors
+
+    def claim(self, conversation_id: str) -> Cursor | None:
+        """A publisher came back for a conversation: what the device holds of it, None where it is not playing it."""
+        return self._cursors.pop(conversation_id, None)
+
+    def expire(self, now_us: int) -> tuple[Cursor, ...] | None:
+        """Once, when the time is over: what nobody came back for; None before that, and after."""
+        if not self._until_us or self.waits(now_us):
+            return None
+        left = tuple(self._cursors.values())
+        self._until_us = 0
+        self._cursors.clear()
+        return left

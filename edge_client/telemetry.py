@@ -9,7 +9,7 @@ our monotonic clock goes through the clock probe, and the span says with what of
     device.first_sound    INTERNAL  from the first payload to the first sample heard
     device.first_picture  INTERNAL  from the first payload to the first picture of this conversation on the glass
     device.play           INTERNAL  from the first sample heard to finished
-    device.payload        INTERNAL  one payload in `trace_every`, from its coming to its decoding (off by default)
+    device.payload        INTERNAL  one payload in `Telemetry.trace_every`, from its coming to its decoding (off by default)
 """
 
 from __future__ import annotations
@@ -63,12 +63,12 @@ class _Trail:
 class EdgeTelemetry:
     """The playback's observer that traces and measures; the stage tells it of pictures. Thread-safe."""
 
-    def __init__(self, telemetry: Telemetry, device_id: str, relay_clock: Callable[[int], RelayClock], *, trace_every: int = 0) -> None:
-        """`relay_clock(time_us)` tells how the relay's wall clock stands at a reading of ours; `trace_every` as above, none at 0."""
+    def __init__(self, telemetry: Telemetry, device_id: str, relay_clock: Callable[[int], RelayClock]) -> None:
+        """`relay_clock(time_us)` tells how the relay's wall clock stands at a reading of ours."""
         self._tracer = telemetry.tracer
         self._device_id = device_id
         self._relay_clock = relay_clock
-        self._trace_every = trace_every
+        self._trace_every = telemetry.trace_every
         self._lock = threading.Lock()
         self._trails: OrderedDict[str, _Trail] = OrderedDict()
         self._sampled: dict[tuple[str, Kind, int], int] = {}

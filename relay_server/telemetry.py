@@ -6,7 +6,7 @@ Spans, each under the publisher's span (or under a root of our own where the pub
     relay.queue     INTERNAL  for each device: the first payload's wait for its turn and for credit
     relay.send      PRODUCER  for each device: from the first payload sent to the last
     relay.drop      INTERNAL  whenever payloads were not used, by the relay or by a device
-    relay.payload   INTERNAL  one payload in `trace_every`, its time in the queue (off by default: about 100 µs each)
+    relay.payload   INTERNAL  one payload in `Telemetry.trace_every`, its time in the queue (off by default)
 
 Ids are on spans, never on metrics: there they would be without bound.
 """
@@ -57,11 +57,11 @@ class _Trail:
 class RelayTelemetry(NullObserver):
     """The relay's observer that traces and measures. Lives on the relay's event loop."""
 
-    def __init__(self, telemetry: Telemetry, unix_time_us: Callable[[], int], *, trace_every: int = 0) -> None:
-        """`unix_time_us` is the relay's wall clock; one payload in `trace_every` gets a span of its own, none at 0."""
+    def __init__(self, telemetry: Telemetry, unix_time_us: Callable[[], int]) -> None:
+        """`unix_time_us` is the relay's wall clock."""
         self._tracer = telemetry.tracer
         self._now = unix_time_us
-        self._trace_every = trace_every
+        self._trace_every = telemetry.trace_every
         self._trails: OrderedDict[str, _Trail] = OrderedDict()
         meter = telemetry.meter
         self._received = meter.create_counter("avatar.relay.received", "By", "Payload bytes taken from publishers")

@@ -38,10 +38,10 @@ class Told:
         return float(sum(point.value for point in self.points(name) if wanted.items() <= dict(point.attributes).items()))
 
 
-def listen() -> Told:
+def listen(*, trace_every: int = 0) -> Told:
     """A telemetry that keeps what it is told."""
     exporter, reader = InMemorySpanExporter(), InMemoryMetricReader()
     tracers = TracerProvider(shutdown_on_exit=False)
     tracers.add_span_processor(SimpleSpanProcessor(exporter))
     meters = MeterProvider([reader], shutdown_on_exit=False)
-    return Told(Telemetry(tracers.get_tracer("test"), meters.get_meter("test"), True, lambda: None), exporter, reader)
+    return Told(Telemetry(tracers.get_tracer("test"), meters.get_meter("test"), True, lambda: None, trace_every), exporter, reader)

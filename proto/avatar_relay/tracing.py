@@ -11,6 +11,7 @@ queues: a collector that is away costs spans, never media. Nothing here may hold
 
 from __future__ import annotations
 
+import logging
 import threading
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -28,10 +29,15 @@ if TYPE_CHECKING:
     from opentelemetry.sdk.metrics import MeterProvider
     from opentelemetry.sdk.trace import TracerProvider
 
+logger = logging.getLogger(__name__)
+
 SEGMENT_US = 60_000_000
 """A stage longer than this is told in several spans."""
 SHUTDOWN_S = 3.0
 """How long the last export may take at exit."""
+
+TRACE_EVERY = "AVATAR_TRACE_EVERY"
+"""Environment variable beside OpenTelemetry's own: one payload in so many gets a span of its own."""
 
 CONVERSATION_ID = "avatar.conversation.id"
 DEVICE_ID = "avatar.device.id"
@@ -54,6 +60,8 @@ class Telemetry:
     enabled: bool
     shutdown: Callable[[], None]
     """Exports what is left, within `SHUTDOWN_S`, and stops. Blocks; call it once, at exit."""
+    trace_every: int = 0
+    """One payload in so many gets a span of its own, at about 100 µs each; none at 0."""
 
 
 def telemetry_off() -> Telemetry:
@@ -103,7 +111,16 @@ def start_telemetry(service_name: str, instance_id: str, version: str, environme
         meter=meter_provider.get_meter("avatar_relay", version) if meter_provider else off.meter,
         enabled=True,
         shutdown=shutdown,
+        trace_every=_trace_every(environment),
     )
+
+
+def _trace_every(environment: Mapping[str, str]) -> int:
+    value = environment.get(TRACE_EVERY, "0")
+    if value.isascii() and value.isdigit():
+        return int(value)
+    logger.warning("%s is not a whole number; no payload gets a span of its own", TRACE_EVERY)
+    return 0
 
 
 def _tracer_provider(resource: object) -> TracerProvider:

@@ -93,3 +93,12 @@ def test_a_long_stage_is_told_in_segments() -> None:
     assert all(span.status.status_code is StatusCode.OK for span in told.spans())
     assert [link.context for link in (*second_.links, *third.links)] == [first.context, second_.context]
     assert third.attributes is not None and third.attributes["avatar.segment"] == 3
+
+
+def test_one_payload_in_so_many_on_request() -> None:
+    """Off unless asked for; nonsense is told in the log and leaves it off."""
+    asked = {"OTEL_TRACES_EXPORTER": "otlp", "OTEL_EXPORTER_OTLP_ENDPOINT": "http://127.0.0.1:1"}
+    every = [start_telemetry("a", "b", "c", {**asked, **more}) for more in ({}, {TRACE_EVERY: "100"}, {TRACE_EVERY: "-1"})]
+    for telemetry in every:
+        telemetry.shutdown()
+    assert [telemetry.trace_every for telemetry in every] == [0, 100, 0]

@@ -15,8 +15,8 @@ RELAY_CLOCK = RelayClock(offset_us=50_000_000, error_us=300)
 
 def play(*, trace_every: int = 0, seconds: float = 1.0) -> Told:
     """One conversation from `open` to finished, on a device clock that begins at 1 s."""
-    told = listen()
-    edge = EdgeTelemetry(told.telemetry, "lobby", lambda time_us: RELAY_CLOCK, trace_every=trace_every)
+    told = listen(trace_every=trace_every)
+    edge = EdgeTelemetry(told.telemetry, "lobby", lambda time_us: RELAY_CLOCK)
     start_us, end_us = 1_000_000, 1_000_000 + round(seconds * 1e6)
     edge.opened(OPEN, start_us)
     for seq in (1, 2):

@@ -23,8 +23,8 @@ class Clock:
 
 def begin(*, trace_every: int = 0) -> tuple[Told, Clock, RelayTelemetry, ConversationOpen]:
     """A conversation that is open on one device."""
-    told, clock = listen(), Clock()
-    relay = RelayTelemetry(told.telemetry, clock, trace_every=trace_every)
+    told, clock = listen(trace_every=trace_every), Clock()
+    relay = RelayTelemetry(told.telemetry, clock)
     open_ = relay.begin(OPEN)
     relay.conversation_opened(open_, "backend", ("lobby",))
     return told, clock, relay, open_

@@ -79,7 +79,9 @@ class EdgeTelemetry:
         self._keyframes = meter.create_counter("avatar.device.keyframes", "{keyframe}", "Keyframes received")
         self._played = meter.create_counter("avatar.device.played", "s", "Sound heard")
         self._first_audio = meter.create_histogram("avatar.device.first_audio.duration", "s", "First payload to first sample heard")
-        self._skew = meter.create_histogram("avatar.skew", "s", "PTS heard minus PTS shown, at each picture; positive: sound early")
+        self._skew = meter.create_histogram(
+            "avatar.skew", "s", "Distance of PTS heard and PTS shown, at each picture, by which of them is early"
+        )
         self._pictures = meter.create_counter("avatar.pictures", "{picture}", "Pictures shown")
         self._underruns = meter.create_counter("avatar.underruns", "{underrun}", "Times the sound ran dry")
 
@@ -152,7 +154,7 @@ class EdgeTelemetry:
         """A picture is on the glass; the first of a conversation leaves `device.first_picture`."""
         self._pictures.add(1)
         if skew_us is not None:
-            self._skew.record(skew_us * 1e-6)
+            self._skew.record(abs(skew_us) * 1e-6, {"avatar.sound": "early" if skew_us > 0 else "late"})  # histograms take no negatives
         if conversation_id is None or skew_us is None:
             return
         with self._lock:

@@ -25,8 +25,8 @@ def play(*, trace_every: int = 0, seconds: float = 1.0) -> Told:
     edge.received("c1", Payload(Kind.MOTION, 1, bytes(24_968), 0, 2_000_000), start_us + 3_000)
     edge.buffered("c1", start_us + 4_000)
     edge.first_sample_heard("c1", start_us + 20_000)
-    for time_us in range(start_us + 33_000, end_us, 33_000):
-        edge.picture_shown("c1", time_us, 2_000)
+    for time_us in range(start_us + 33_000, end_us, 33_001):
+        edge.picture_shown("c1", time_us, 2_000 if time_us % 2 else -3_000)
     edge.dropped("c1", Dropped(Kind.MOTION, 1, 220, "late"), end_us)
     edge.underrun(2)
     edge.finished("c1", Finished(end_us - start_us, False, "completed"), end_us)
@@ -61,8 +61,9 @@ def test_metrics_hold_what_a_summary_holds() -> None:
     assert told.count("avatar.pictures") == 30
     assert told.count("avatar.underruns") == 2
     assert told.count("avatar.device.dropped", avatar_reason="late", avatar_payload_kind="motion") == 1
-    (skew,) = told.points("avatar.skew")
-    assert (skew.count, skew.max) == (30, 0.002)
+    skew = {point.attributes["avatar.sound"]: point for point in told.points("avatar.skew")}
+    assert {name: point.max for name, point in skew.items()} == {"early": 0.002, "late": 0.003}
+    assert sum(point.count for point in skew.values()) == 30
     (first,) = told.points("avatar.device.first_audio.duration")
     assert first.sum == 0.019
 

@@ -1,0 +1,74 @@
+"""Run one conversation against a real collector, rotel, and list the spans that it says it received. See `scripts/check_otlp`."""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import re
+import socket
+import sys
+from pathlib import Path
+
+from avatar_relay.tracing import telemetry_off
+from scripts.demo_backend import Script, speak
+from scripts.demo_pair import attached
+from scripts.demo_programs import DemoError, python, running
+
+EXPECTED = frozenset(
+    ("relay.receive", "relay.queue", "relay.send", "device.receive", "device.decode", "device.buffer", "device.first_sound")
+    + ("device.first_picture", "device.play")
+)
+DEVICE_ID = "checked"
+
+
+def free_port() -> int:
+    """A port on loopback that nobody listens on at present."""
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        return int(server.getsockname()[1])
+
+
+async def check(rotel: Path, folder: Path) -> set[str]:
+    """The names of the spans that the collector lists."""
+    from relay_server.sources.source import TextSpeech
+    from relay_server.sources.speech import SpeechSource
+
+    grpc_port, http_port = free_port(), free_port()
+    environment = {"OTEL_TRACES_EXPORTER": "otlp", "OTEL_EXPORTER_OTLP_ENDPOINT": f"http://127.0.0.1:{grpc_port}"}
+    receiver = [str(rotel), "start", "--exporter", "blackhole", "--debug-log", "traces", "--debug-log-verbosity", "detailed"]
+    receiver += ["--otlp-grpc-endpoint", f"127.0.0.1:{grpc_port}", "--otlp-http-endpoint", f"127.0.0.1:{http_port}"]
+    relay_command = [*python("relay_server"), "--listen", "127.0.0.1:0", "--drain-grace-ms", "500"]
+    async with running("rotel", receiver, folder / "rotel.log", {}) as collector:
+        await collector.wait_for("Starting Rotel", 20)
+        async with running("relay-server", relay_command, folder / "relay.log", environment) as relay:
+            address = (await relay.wait_for(r"listening on (\S+)", 20))[1]
+            command = [*python("edge_client"), "--relay", address, "--device-id", DEVICE_ID, "--headless", "--renderer", "flat"]
+            async with running("edge-client", [*command, "--exit-after-finished", "1"], folder / "edge.log", environment) as device:
+                await attached(address, DEVICE_ID)
+                script = Script(SpeechSource(), TextSpeech("Hello, collector."), "a greeting")
+                await speak(address, DEVICE_ID, script, seconds=None, telemetry=telemetry_off(), say=print)
+                await device.wait(30)
+        await asyncio.sleep(1)  # its log is written in batches
+        return set(re.findall(r"Name\s*:\s*((?:relay|device)\.\w+)", collector.said()))
+
+
+def main() -> int:
+    """The command; returns its exit status."""
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("--rotel", type=Path, required=True, help="the collector's program")
+    parser.add_argument("--out", type=Path, required=True, help="folder for logs")
+    arguments = parser.parse_args()
+    arguments.out.mkdir(parents=True, exist_ok=True)
+    try:
+        arrived = asyncio.run(check(arguments.rotel, arguments.out))
+    except DemoError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 1
+    print("arrived:", ", ".join(sorted(arrived)) or "nothing")
+    if missing := EXPECTED - arrived:
+        print("missing:", ", ".join(sorted(missing)), file=sys.stderr)
+        return 1
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -14,10 +14,8 @@ from scripts.demo_backend import Script, speak
 from scripts.demo_pair import attached
 from scripts.demo_programs import DemoError, python, running
 
-EXPECTED = frozenset(
-    ("relay.receive", "relay.queue", "relay.send", "device.receive", "device.decode", "device.buffer", "device.first_sound")
-    + ("device.first_picture", "device.play")
-)
+_STAGES = {"relay": ("receive", "queue", "send"), "device": ("receive", "decode", "buffer", "first_sound", "first_picture", "play")}
+EXPECTED = frozenset(f"{program}.{stage}" for program, stages in _STAGES.items() for stage in stages)
 DEVICE_ID = "checked"
 
 

@@ -68,9 +68,24 @@ class AvatarKitMotion:
     keyframes: Keyframes
 
 
+@dataclass(frozen=True, slots=True)
+class MotionHead:
+    """What a motion message says beside its floats: whose it is, how much it holds, whether it is the last one."""
+
+    req_id: str
+    keyframes: int
+    end: bool
+
+
+def read_head(data: bytes) -> MotionHead:
+    """A message's head; the floats are not looked at. Raises `AvatarKitError`."""
+    response = _animation_of(data)
+    return MotionHead(response.req_id, len(_packed_keyframes(response)), response.end)
+
+
 def count_keyframes(data: bytes) -> int:
     """Number of keyframes in a message, perhaps 0; their floats are not looked at. Raises `AvatarKitError`."""
-    return len(_packed_keyframes(_animation_of(data)))
+    return read_head(data).keyframes
 
 
 def read(data: bytes) -> AvatarKitMotion:

@@ -29,7 +29,15 @@ class FileSpeech:
     path: Path
 
 
-Speech = TextSpeech | FileSpeech
+@dataclass(frozen=True, slots=True)
+class AudioSpeech:
+    """Speech that a backend makes, as it comes: encoded sound, cut anywhere. Read once."""
+
+    audio_format: AudioFormat
+    chunks: AsyncIterator[bytes]
+
+
+Speech = TextSpeech | FileSpeech | AudioSpeech
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,6 +84,13 @@ class SourceError(Exception):
     def __init__(self, fault: Fault) -> None:
         super().__init__(f"{fault.reason}: {fault.text}")
         self.fault = fault
+
+
+async def close_early(items: AsyncIterator[object]) -> None:
+    """Close what is not read to its end, where it can be closed; raises nothing of its own."""
+    close = getattr(items, "aclose", None)
+    if close is not None:
+        await close()
 
 
 class Source(Protocol):

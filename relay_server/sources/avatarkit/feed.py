@@ -1,0 +1,148 @@
+"""The sound of one conversation on its way to the Motion Server, and how much of it motion came back for.
+
+Rules:
+1. Sound goes out as fast as it comes, never paced. What motion does not cover yet is kept, up to `MAX_UNCOVERED_BYTES`.
+2. `rewind` begins again, on another session, behind the last keyframe that came: the motion goes on where it broke off.
+   That needs PCM, where a keyframe's sample is known; encoded sound can not be cut there.
+3. Motion is complete with its end mark, or where it covers the sound to within a keyframe and no mark came for
+   `END_GRACE_US`.
+4. Motion is overdue where it was waited for during `STALL_US` without any coming: after the last sound, or once the sound
+   sent is `MAX_AHEAD_US` ahead of it (the server infers in windows of up to four seconds).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from avatar_relay.limits import AVATARKIT_KEYFRAMES_PER_SECOND
+from avatar_relay.media import AudioFormat, Codec
+
+MAX_UNCOVERED_BYTES = 4 << 20
+"""43 s of PCM at 48 kHz."""
+SEND_BYTES = 32 << 10
+"""Largest piece in one message: 1 s at 16 kHz."""
+END_GRACE_US = 1_000_000
+STALL_US = 5_000_000
+MAX_AHEAD_US = 6_000_000
+_SAMPLE_BYTES = 2
+_KEYFRAME_US = round(1_000_000 / AVATARKIT_KEYFRAMES_PER_SECOND)
+
+
+@dataclass(frozen=True, slots=True)
+class Sending:
+    """The next piece for the SDK; with `end` it is the request's last one, and may be empty."""
+
+    data: bytes
+    end: bool
+
+
+class Feed:
+    """Sound out, keyframes in. Pure; positions in bytes count from the conversation's first."""
+
+    def __init__(self, audio_format: AudioFormat) -> None:
+        self._pcm_rate_hz = audio_format.sample_rate_hz if audio_format.codec is Codec.PCM_S16LE else 0
+        self._kept = bytearray()
+        self._kept_from = 0
+        self._sent_to = 0
+        self._ended = False
+        self._end_sent = False
+        self._end_seen = False
+        self._keyframes = 0
+        self._progress_us = 0
+
+    @property
+    def has_room(self) -> bool:
+        """Whether more sound may be pushed."""
+        return len(self._kept) < MAX_UNCOVERED_BYTES
+
+    @property
+    def keyframes(self) -> int:
+        """That came so far, over all sessions."""
+        return self._keyframes
+
+    @property
+    def sound_us(self) -> int:
+        """Length of the sound so far; 0 where its encoding does not tell."""
+        return self._us(self._kept_from + len(self._kept))
+
+    def push(self, data: bytes) -> None:
+        """More sound."""
+        assert not self._ended
+        self._kept += data
+
+    def finish(self) -> None:
+        """No more sound."""
+        self._ended = True
+
+    def take(self, now_us: int) -> Sending | None:
+        """What is sent next; None where nothing waits. What was taken counts as sent."""
+        if self._end_sent:
+            return None
+        start = self._sent_to - self._kept_from
+        data = bytes(self._kept[start : start + SEND_BYTES])
+        end = self._ended and start + len(data) == len(self._kept)
+        if not data and not end:
+            return None
+        if not self._is_waiting:
+            self._progress_us = now_us
+        self._sent_to += len(data)
+        self._end_sent = end
+        if not self._pcm_rate_hz:
+            self._drop(self._sent_to)
+        return Sending(data, end)
+
+    def on_motion(self, keyframes: int, end: bool, now_us: int) -> None:
+        """Motion came."""
+        self._keyframes += keyframes
+        self._end_seen = self._end_seen or end
+        self._progress_us = now_us
+        if self._pcm_rate_hz:
+            self._drop(min(self._byte_of(self._keyframes), self._sent_to))
+
+    def rewind(self) -> bool:
+        """Begin again behind the motion that came, as a new request; False where that can not be done."""
+        self._end_seen = self._end_sent = False
+        if not self._pcm_rate_hz:
+            return self._sent_to == 0
+        self._sent_to = self._kept_from
+        return True
+
+    def is_complete(self, now_us: int) -> bool:
+        """Whether all motion came (rule 3)."""
+        if not self._end_sent:
+            return False
+        return self._end_seen or (self._covers_all and now_us >= self._progress_us + END_GRACE_US)
+
+    @property
+    def is_covered(self) -> bool:
+        """Whether nothing is left that another session could make motion for."""
+        return self._ended and self._covers_all
+
+    def deadline_us(self) -> int | None:
+        """When `is_complete` or `is_overdue` may change by time alone; None while nothing is waited for."""
+        if self._end_sent and self._covers_all:
+            return self._progress_us + END_GRACE_US
+        return self._progress_us + STALL_US if self._is_waiting else None
+
+    def is_overdue(self, now_us: int) -> bool:
+        """Whether motion was waited for too long (rule 4)."""
+        return self._is_waiting and not self._end_seen and not self._covers_all and now_us >= self._progress_us + STALL_US
+
+    @property
+    def _is_waiting(self) -> bool:
+        ahead_us = self._us(self._sent_to) - self._keyframes * _KEYFRAME_US
+        return self._end_sent or ahead_us >= MAX_AHEAD_US
+
+    @property
+    def _covers_all(self) -> bool:
+        return bool(self._pcm_rate_hz) and (self._keyframes + 1) * _KEYFRAME_US >= self.sound_us
+
+    def _us(self, position: int) -> int:
+        return position // _SAMPLE_BYTES * 1_000_000 // self._pcm_rate_hz if self._pcm_rate_hz else 0
+
+    def _byte_of(self, keyframe: int) -> int:
+        return round(keyframe * self._pcm_rate_hz / AVATARKIT_KEYFRAMES_PER_SECOND) * _SAMPLE_BYTES
+
+    def _drop(self, position: int) -> None:
+        del self._kept[: max(position - self._kept_from, 0)]
+        self._kept_from = max(position, self._kept_from)

@@ -1,0 +1,224 @@
+"""The vendor sessions of one account: opened before the first word where that is wanted, shared by all devices.
+
+What is done and when is the stock's to say; here it is done, each opening and closing in a task of its own.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import random
+from collections.abc import AsyncIterator, Callable, Coroutine
+from contextlib import asynccontextmanager, suppress
+from typing import assert_never
+
+from avatar_relay.media import AudioFormat
+from avatar_relay.reasons import Fault, Reason
+from relay_server.sources.avatarkit.faults import Recovery, SdkError, SdkFailure, fault_of, judge
+from relay_server.sources.avatarkit.live import LiveSession
+from relay_server.sources.avatarkit.observer import NullSdkObserver, SdkObserver
+from relay_server.sources.avatarkit.sdk import Sdk
+from relay_server.sources.avatarkit.stock import Close, Leased, Open, Refused, Standing, Stock, StockRules, Wait
+from relay_server.sources.source import SourceError
+
+logger = logging.getLogger(__name__)
+
+
+class Pool:
+    """Sessions of one account. Made by `pool`; belongs to one event loop."""
+
+    def __init__(
+        self,
+        sdk: Sdk,
+        rules: StockRules,
+        *,
+        start_timeout_s: float,
+        now_us: Callable[[], int],
+        observer: SdkObserver | None = None,
+        jitter: Callable[[], float] = random.random,
+    ) -> None:
+        self.name = sdk.name
+        self.now_us = now_us
+        self._sdk = sdk
+        self._stock = Stock(rules, jitter)
+        self._start_timeout_s = start_timeout_s
+        self._observer: SdkObserver = observer or NullSdkObserver()
+        self._live: dict[int, LiveSession] = {}
+        self._opened_us: dict[int, int] = {}
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._waiters: set[asyncio.Event] = set()
+        self._changed = asyncio.Event()
+        self._closed = False
+
+    def count(self, standing: Standing | None = None) -> int:
+        """How many sessions there are, of one standing or of all."""
+        return self._stock.count(standing)
+
+    async def lease(self, device: str, audio_format: AudioFormat) -> LiveSession:
+        """A session for a conversation on a device; waits for one, at most as long as a start may take. Safe to cancel.
+
+        Raises `SdkError` where one was tried and failed, and `SourceError` where none can be had.
+        """
+        try:
+            async with asyncio.timeout(self._start_timeout_s):
+                opening = await self._until_free(device, audio_format)
+        except TimeoutError:
+            text = f"{self.name}: no session within {self._start_timeout_s:g} s: all are in use, or the last attempts failed"
+            raise SourceError(Fault(Reason.LIMIT_REACHED, text, retry_after_ms=1_000)) from None
+        if isinstance(opening, LiveSession):
+            self._observer.session_used(self.name, warm=True)
+            return opening
+        live = await self._open(opening)
+        self._observer.session_used(self.name, warm=False)
+        return live
+
+    def give_back(self, live: LiveSession) -> None:
+        """A conversation is done with a session, or gives it up midway; it serves others, unless it failed."""
+        self._spawn(self._take_back(live))
+
+    def succeeded(self) -> None:
+        """All motion of a conversation came: whatever failed before is over."""
+        self._stock.worked()
+
+    def note(self, failure: SdkFailure) -> Fault:
+        """A request or a session failed: count it, and where it would come again hold off. Returns the fault to tell."""
+        verdict, fault = judge(failure), fault_of(self.name, failure)
+        self._observer.failed(self.name, fault.reason)
+        logger.warning("%s: %s", fault.reason, fault.text)
+        if verdict.recovery in (Recovery.HOLD, Recovery.BACK_OFF):
+            self._stock.failed(self.now_us(), verdict.hold_us, fault)
+        return fault
+
+    async def run(self) -> None:
+        """Keep the warm sessions, and close idle ones, until cancelled."""
+        while True:
+            self._changed.clear()
+            for effect in self._stock.tick(self.now_us()):
+                match effect:
+                    case Open():
+                        self._spawn(self._open_warm(effect))
+                    case Close(number):
+                        self._spawn(self._close(number))
+                    case _:
+                        assert_never(effect)
+            deadline_us = self._stock.next_deadline_us()
+            wait_s = None if deadline_us is None else max(deadline_us - self.now_us(), 1_000) / 1e6
+            with suppress(TimeoutError):
+                await asyncio.wait_for(self._changed.wait(), wait_s)
+
+    async def close(self) -> None:
+        """Close all sessions."""
+        self._closed = True
+        for number in list(self._live):
+            self._stock.closing(number)
+            self._spawn(self._close(number))
+        while self._tasks:
+            await asyncio.wait(self._tasks)
+
+    async def _take_back(self, live: LiveSession) -> None:
+        await live.give_up()
+        if live.failure is None:
+            self._stock.released(live.number, self.now_us())
+        self._wake()
+
+    async def _until_free(self, device: str, audio_format: AudioFormat) -> LiveSession | Open:
+        changed = asyncio.Event()
+        self._waiters.add(changed)
+        try:
+            while True:
+                changed.clear()
+                answer = self._stock.take(device, audio_format, self.now_us())
+                match answer:
+                    case Leased(number):
+                        return self._live[number]
+                    case Open():
+                        return answer
+                    case Refused(fault):
+                        raise SourceError(fault)
+                    case Wait(close, until_us):
+                        if close is not None:
+                            self._spawn(self._close(close.number))
+                        await self._wait(changed, until_us)
+                    case _:
+                        assert_never(answer)
+        finally:
+            self._waiters.discard(changed)
+
+    async def _wait(self, changed: asyncio.Event, until_us: int | None) -> None:
+        wait_s = None if until_us is None else max(until_us - self.now_us(), 1_000) / 1e6
+        with suppress(TimeoutError):
+            await asyncio.wait_for(changed.wait(), wait_s)
+
+    async def _open(self, opening: Open) -> LiveSession:
+        number = opening.number
+        live = LiveSession(number, self._sdk, opening.audio_format, self._observer, lambda: self._on_gone(number))
+        self._live[number] = live
+        began_us = self.now_us()
+        try:
+            await live.open(self._start_timeout_s)
+        except BaseException:
+            self._discard(number)
+            raise
+        if self._closed:
+            self._discard(number)
+            raise SdkError(SdkFailure("connectionClosed", detail="the relay stops"))
+        now_us = self._opened_us[number] = self.now_us()
+        self._stock.opened(number, now_us)
+        self._observer.session_opened(self.name, now_us - began_us)
+        self._wake()
+        return live
+
+    async def _open_warm(self, opening: Open) -> None:
+        try:
+            await self._open(opening)
+        except SdkError as error:
+            self.note(error.failure)
+            self._wake()
+
+    def _on_gone(self, number: int) -> None:
+        """A session failed: while it is idle nobody else would notice, so the failure is noted here."""
+        live = self._live.get(number)
+        if live is not None and live.failure is not None and number in self._opened_us:
+            if self._stock.standing(number) is Standing.IDLE:
+                self.note(live.failure)
+            self._discard(number)
+
+    def _discard(self, number: int) -> None:
+        if self._stock.standing(number) is not Standing.CLOSING:
+            self._stock.closing(number)
+            self._spawn(self._close(number))
+
+    async def _close(self, number: int) -> None:
+        live = self._live.get(number)
+        try:
+            if live is not None:
+                await live.close()
+        finally:
+            self._live.pop(number, None)
+            self._stock.gone(number)
+            opened_us = self._opened_us.pop(number, None)
+            if opened_us is not None:
+                self._observer.session_closed(self.name, self.now_us() - opened_us)
+            self._wake()
+
+    def _spawn(self, work: Coroutine[None, None, None]) -> None:
+        task = asyncio.create_task(work, name=f"{self.name} pool")
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    def _wake(self) -> None:
+        self._changed.set()
+        for waiter in self._waiters:
+            waiter.set()
+
+
+@asynccontextmanager
+async def running(pool: Pool) -> AsyncIterator[Pool]:
+    """A pool at work; leaving closes all its sessions."""
+    keeper = asyncio.create_task(pool.run(), name=f"{pool.name} pool keeper")
+    try:
+        yield pool
+    finally:
+        keeper.cancel()
+        await asyncio.gather(keeper, return_exceptions=True)
+        await pool.close()

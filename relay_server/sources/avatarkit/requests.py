@@ -1,0 +1,98 @@
+"""Whose motion it is: the requests of one vendor session, one after the other, told apart by their `req_id`.
+
+Rules:
+1. One request is current from `begin` to `close`. Its id is known once the SDK has returned it (`named`); motion that is
+   faster than that is parked, and judged then.
+2. Motion of the current id is its own. After `close` the id is closed for ever: late motion of a cancelled or finished
+   request is dropped as closed, and never booked to the next one. Any other id is unknown.
+3. A message that repeats the one before it, byte for byte, is a duplicate: motion messages carry no sequence, and twice
+   the same would shift all that follows. What comes after the end mark is dropped, too.
+"""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from dataclasses import dataclass
+
+from avatar_relay.avatarkit import MotionHead
+from avatar_relay.limits import MAX_CLOSED_CONVERSATIONS, UNKNOWN_CONVERSATION_HOLD_BYTES
+from avatar_relay.reasons import DropReason
+
+
+@dataclass(frozen=True, slots=True)
+class Arrival:
+    """A motion message with its head."""
+
+    head: MotionHead
+    data: bytes
+
+
+Routed = Arrival | DropReason | None
+"""For the current request, dropped for a reason, or parked."""
+
+
+class Requests:
+    """The requests of one vendor session. Pure."""
+
+    def __init__(self) -> None:
+        self._open = False
+        self._req_id = ""
+        self._last = b""
+        self._ended = False
+        self._closed: OrderedDict[str, None] = OrderedDict()
+        self._parked: list[Arrival] = []
+        self._parked_bytes = 0
+
+    @property
+    def req_id(self) -> str:
+        """Of the current request; empty while it is not known, or there is none."""
+        return self._req_id
+
+    def begin(self) -> None:
+        """A new request; its first sound is about to be sent."""
+        assert not self._open
+        self._open = True
+
+    def named(self, req_id: str) -> list[Routed]:
+        """The SDK told the current request's id; returns what becomes of that which was parked."""
+        if not self._open or self._req_id:
+            return []
+        self._req_id = req_id
+        parked, self._parked, self._parked_bytes = self._parked, [], 0
+        return [self.route(arrival) for arrival in parked]
+
+    def close(self) -> int:
+        """The current request is over or given up; returns how many parked messages are dropped with it."""
+        if self._req_id:
+            self.forget(self._req_id)
+        parked = len(self._parked)
+        self._open, self._req_id, self._last, self._ended = False, "", b"", False
+        self._parked, self._parked_bytes = [], 0
+        return parked
+
+    def forget(self, req_id: str) -> None:
+        """An id whose motion nobody wants any more."""
+        self._closed[req_id] = None
+        if len(self._closed) > MAX_CLOSED_CONVERSATIONS:
+            self._closed.popitem(last=False)
+
+    def route(self, arrival: Arrival) -> Routed:
+        """Whose a message is."""
+        req_id = arrival.head.req_id
+        if self._req_id and req_id == self._req_id:
+            return self._accept(arrival)
+        if req_id in self._closed:
+            return DropReason.CONVERSATION_CLOSED
+        if self._open and not self._req_id and self._parked_bytes + len(arrival.data) <= UNKNOWN_CONVERSATION_HOLD_BYTES:
+            self._parked.append(arrival)
+            self._parked_bytes += len(arrival.data)
+            return None
+        return DropReason.CONVERSATION_UNKNOWN
+
+    def _accept(self, arrival: Arrival) -> Routed:
+        if arrival.data == self._last:
+            return DropReason.DUPLICATE
+        if self._ended:
+            return DropReason.AFTER_END
+        self._last, self._ended = arrival.data, arrival.head.end
+        return arrival

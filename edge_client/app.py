@@ -30,6 +30,7 @@ from avatar_relay.tracing import start_telemetry
 from edge_client.attach_call import Endpoint
 from edge_client.audio.decoders import make_decoder
 from edge_client.audio.sink import AudioSink
+from edge_client.audio.sinks.virtual import VirtualSink
 from edge_client.audio.sinks.wav import WavTap
 from edge_client.config import EdgeConfig
 from edge_client.errors import EdgeError, ScreenError
@@ -41,11 +42,12 @@ from edge_client.observer import NULL, PlaybackObserver
 from edge_client.playback import Playback
 from edge_client.player_port import PlayerPort
 from edge_client.playing import DecoderFactories
-from edge_client.sound import start_sound
+from edge_client.sound import sinks_to_try, start_sound
 from edge_client.telemetry import EdgeTelemetry, RelayClock
-from edge_client.transport import Clocks, DeviceProfile, Link
+from edge_client.transport import Clocks, DeviceProfile, Link, LinkStatus
 
 if TYPE_CHECKING:
+    from edge_client.face.signs import DeviceStatus
     from edge_client.face.stage import ShownPicture, Stage, Watcher
     from edge_client.recording.recorder import Recorder
     from edge_client.recording.report import RunFigures
@@ -171,7 +173,7 @@ class App:
             renderer = self._open_renderer()
             if renderer is not None:
                 stack.callback(renderer.close)
-            stage = self._make_stage(playback, renderer, recorder, tracer) if renderer is not None else None
+            stage = self._make_stage(playback, sink, renderer, recorder, tracer) if renderer is not None else None
             thread = self._thread = LinkThread(
                 make_link=lambda on_handled: self._make_link(endpoint, playback, sink, on_handled),
                 player=_UnderrunCounter(playback, sink, tracer) if tracer is not None else playback,
@@ -213,20 +215,25 @@ class App:
 
     # --- the face --------------------------------------------------------------------------------------------------
 
-    def _make_stage(self, playback: Playback, renderer: Renderer, recorder: Recorder | None, tracer: EdgeTelemetry | None) -> Stage:
+    def _make_stage(
+        self, playback: Playback, sink: AudioSink, renderer: Renderer, recorder: Recorder | None, tracer: EdgeTelemetry | None
+    ) -> Stage:
         """The loop, with one picture shown and read back: the first ones are the slow ones."""
-        from edge_client.face.idle import IdleLife
+        from edge_client.face.idle import IdleLife, StillLife
+        from edge_client.face.signs import Signs
         from edge_client.face.stage import Stage
 
-        own = (recorder, _PictureTracer(tracer) if tracer else None)
+        signs = Signs(lambda: self._device_status(sink), figures=self._config.figures)
+        own = (signs, recorder, _PictureTracer(tracer) if tracer else None)
         watchers = [*self._watchers, *(watcher for watcher in own if watcher)]
         stage = Stage(
             scene=playback,
             renderer=renderer,
-            life=IdleLife(zlib.crc32(self._device_id.encode())),
+            life=IdleLife(zlib.crc32(self._device_id.encode())) if self._config.idle_life else StillLife(),
             clock_us=monotonic_us,
             sleep_s=time.sleep,
             watchers=watchers,
+            signs=signs,
             pictures_per_second=self._config.pictures_per_second,
             stamped=self._config.stamp,
         )
@@ -234,6 +241,21 @@ class App:
         if recorder is not None:
             renderer.read()
         return stage
+
+    def _device_status(self, sink: AudioSink) -> DeviceStatus:
+        """For the signs over the face; asked on the main thread."""
+        from edge_client.face.signs import DeviceStatus
+
+        link = self._thread.status if self._thread is not None else LinkStatus()
+        unwanted = isinstance(sink, VirtualSink) and "pyaudio" in sinks_to_try(self._config)
+        return DeviceStatus(
+            attached=link.attached,
+            link=link.text,
+            was_attached=link.streams > 0,
+            soundless="No sound device was found: the face speaks, and nothing is heard." if unwanted else "",
+            underruns=sink.counters().underruns,
+            version=self._version,
+        )
 
     def _show(self, stage: Stage | None) -> None:
         """Draw until told to stop; without a face just wait."""
@@ -255,7 +277,9 @@ class App:
         from edge_client.face.screens import open_renderer  # pygame: only where a face is drawn
 
         try:
-            return open_renderer(choice=choice, size=config.size, fullscreen=config.fullscreen, headless=config.headless)
+            return open_renderer(
+                choice=choice, size=config.size, fullscreen=config.fullscreen, headless=config.headless, colours=config.colours
+            )
         except ScreenError as error:
             if choice != "auto":
                 raise

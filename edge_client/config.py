@@ -20,6 +20,7 @@ from typing import Any, Literal, get_args
 
 from avatar_relay.ids import ID_RULE, is_valid_id
 from edge_client.errors import ConfigError
+from edge_client.face.colours import FaceColours, read_colour
 
 DEFAULT_FILE = Path("/etc/avatar-relay/edge.toml")
 ENVIRONMENT_PREFIX = "EDGE_CLIENT_"
@@ -88,6 +89,13 @@ def _size(value: object) -> tuple[int, int]:
     return sides
 
 
+def _colour(value: object) -> str:
+    if not isinstance(value, str):
+        raise ValueError("takes a colour as #rrggbb")
+    read_colour(value)
+    return value
+
+
 def _setting(default: Any, read: Reader, help_text: str, metavar: str = "") -> Any:
     return dataclasses.field(default=default, metadata={"read": read, "help": help_text, "metavar": metavar})
 
@@ -122,6 +130,12 @@ class EdgeConfig:
     headless: bool = _setting(False, _yes_or_no, "no window and no sound device, even where there are any")
     pictures_per_second: float = _setting(30.0, _number(1, 240, "", whole=False), "pictures to draw each second at most", "N")
     stamp: bool = _setting(False, _yes_or_no, "write the PTS shown into a corner of each picture, for measuring lip-sync from outside")
+    figures: bool = _setting(False, _yes_or_no, "show figures (skew, buffer, pictures, link) over the face; the key h does too")
+    idle_life: bool = _setting(True, _yes_or_no, "blink, breathe and look around between the words")
+    skin_colour: str = _setting("", _colour, "colour of the skin; empty: as painted", "#RRGGBB")
+    hair_colour: str = _setting("", _colour, "colour of hair and brows; empty: as painted", "#RRGGBB")
+    eye_colour: str = _setting("", _colour, "colour of the eyes; empty: as painted", "#RRGGBB")
+    background_colour: str = _setting("", _colour, "colour behind the head; empty: as painted", "#RRGGBB")
     record: Path | None = _setting(None, _path, "leave sound, pictures and figures in this folder at exit", "DIR")
     exit_after_finished: int = _setting(
         0, _number(0, 1_000_000, "", whole=True), "exit when this many conversations have finished; 0: never", "N"
@@ -140,6 +154,11 @@ class EdgeConfig:
             raise ConfigError("audio_sink: wav plays into the record folder; name one with record")
         if self.record is not None and self.record.exists() and not self.record.is_dir():
             raise ConfigError(f"record: {self.record} is not a folder")
+
+    @property
+    def colours(self) -> FaceColours:
+        """What was chosen of the face's colours."""
+        return FaceColours(*(read_colour(text) for text in (self.skin_colour, self.hair_colour, self.eye_colour, self.background_colour)))
 
     @property
     def tls(self) -> bool:

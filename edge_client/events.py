@@ -61,6 +61,8 @@ class View:
     """How much of the face motion drives, 0 to 1; the rest is idle life's."""
     shown_pts_us: int | None = None
     """The PTS whose pose `motion` is: behind `audible_pts_us` while a pose is held; None where there is no motion."""
+    buffered_us: int = 0
+    """Sound that waits to be heard, decoded and in its turn."""
 
 
 @dataclass(frozen=True, slots=True)

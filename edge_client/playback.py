@@ -92,7 +92,8 @@ class Playback:
         anchor = self._playout.sink.anchor()
         with self._lock:
             self._playout.clock.on_anchor(anchor)
-            return self._face.at(now_us, self._playing, head_id=self._head_id, state=self._state)
+            view = self._face.at(now_us, self._playing, head_id=self._head_id, state=self._state)
+            return replace(view, buffered_us=self._playout.queue.queued_frames * 1_000_000 // self._playout.rate_hz)
 
     def audible(self, now_us: int) -> Position | None:
         """What is heard at `now_us`, None for nothing of a live conversation. For measuring: `now_us` is past, not predicted."""

@@ -43,6 +43,7 @@ ADAPTERS = frozenset(
         "edge_client.face.flat",
         "edge_client.face.gl",
         "edge_client.face.gles",
+        "edge_client.face.lettering",
         "edge_client.face.screens",
         "edge_client.face.window",
         "edge_client.recording",

@@ -2,7 +2,8 @@
 
 The picture has three layers: background and body (painted once), the head (painted again when it has moved by half a pixel or the
 jaw by a unit), and the features (painted each time). Each layer is painted at twice the size and scaled down, which smooths its
-edges; only the box that holds what changed goes to the screen.
+edges; only the box that holds what changed goes to the screen. What is written over the face lies on the screen alone, so that it can
+be taken away again.
 """
 
 from __future__ import annotations
@@ -13,12 +14,16 @@ from dataclasses import dataclass
 import numpy as np
 import pygame
 
+from edge_client.face.colours import AS_PAINTED, FaceColours
 from edge_client.face.curves import Points
 from edge_client.face.flat_features import brow_shape, cheek_shapes, eye_shapes, nose_shapes
 from edge_client.face.flat_head import back_hair_shapes, background, body_shapes, fringe_shapes, skin_shapes
 from edge_client.face.flat_mouth import Shape, mouth_shapes, weights_of
+from edge_client.face.flat_palette import Palette
 from edge_client.face.gaze import left_gaze, right_gaze
-from edge_client.face.renderer import Picture
+from edge_client.face.lettering import Lettering, Piece
+from edge_client.face.overlay import NOTHING, Overlay
+from edge_client.face.renderer import Picture, Wish
 from edge_client.face.stamp import BLOCK_PX, STAMP_BLOCKS, stamp_blocks
 from edge_client.face.window import poll_window
 from edge_client.motion.pose import HEAD_ROTATION, NECK_ROTATION, Pose
@@ -52,9 +57,14 @@ class _Turn:
 class FlatRenderer:
     """Draws onto a pygame display surface; made by `open_renderer`. One at a time in a process."""
 
-    def __init__(self, screen: pygame.Surface, name: str) -> None:
+    def __init__(self, screen: pygame.Surface, name: str, *, colours: FaceColours = AS_PAINTED) -> None:
         """Take over the display surface `screen` (32 bits a pixel)."""
         self._screen = screen
+        self._face = screen.copy()
+        self._palette = Palette(colours)
+        self._lettering = Lettering(screen.get_size())
+        self._overlay = NOTHING
+        self._pieces: list[Piece] = []
         self._name = name
         width, height = screen.get_size()
         self._unit = min(height / UNITS_HIGH, width / UNITS_WIDE)
@@ -65,6 +75,7 @@ class FlatRenderer:
         self._head = pygame.Surface(self._fine.get_size(), 0, 32)
         self._turn: _Turn | None = None
         self._dirty = [screen.get_rect()]
+        self._face.blit(self._body, (0, 0))
         screen.blit(self._body, (0, 0))
 
     @property
@@ -77,7 +88,7 @@ class FlatRenderer:
         """See `Renderer`."""
         return self._screen.get_size()
 
-    def draw(self, pose: Pose, *, stamp: int | None = None) -> None:
+    def draw(self, pose: Pose, *, overlay: Overlay = NOTHING, stamp: int | None = None) -> None:
         """See `Renderer`."""
         turn = _Turn.of(pose)
         moved = turn != self._turn
@@ -86,6 +97,10 @@ class FlatRenderer:
             self._paint_head(turn)
         box = self._head_box if moved else self._feature_box(turn)
         self._paint_features(pose, turn, box)
+        if overlay != self._overlay:
+            self._overlay, self._pieces = overlay, self._lettering.pieces(overlay)
+            box = self._screen.get_rect()
+        self._lay(box)
         self._dirty.append(box)
         if stamp is not None:
             self._paint_stamp(stamp)
@@ -99,7 +114,7 @@ class FlatRenderer:
         """See `Renderer`."""
         return np.ascontiguousarray(pygame.surfarray.array3d(self._screen).swapaxes(0, 1))
 
-    def poll(self) -> bool:
+    def poll(self) -> Wish:
         """See `Renderer`."""
         return poll_window()
 
@@ -107,8 +122,16 @@ class FlatRenderer:
         """See `Renderer`."""
         pygame.display.quit()
 
+    def _lay(self, box: pygame.Rect) -> None:
+        """Face and overlay onto a part of the screen."""
+        self._screen.blit(self._face, box, box)
+        self._screen.set_clip(box)
+        for piece in self._pieces:
+            self._screen.blit(piece.surface, (piece.x, piece.y))
+        self._screen.set_clip(None)
+
     def _paint_body(self, width: int, height: int) -> pygame.Surface:
-        fine = pygame.surfarray.make_surface(background(width * _SMOOTHING, height * _SMOOTHING))
+        fine = pygame.surfarray.make_surface(background(width * _SMOOTHING, height * _SMOOTHING, self._palette.background))
         self._fill(fine, body_shapes(), np.zeros(2), 0.0, (0, 0))
         return pygame.transform.smoothscale(fine, (width, height)).convert(self._screen)
 
@@ -133,7 +156,7 @@ class FlatRenderer:
         shift = np.array([turn.yaw, turn.pitch]) * _FEATURE_SHIFT
         self._fill(self._fine, shapes, shift, turn.roll, self._head_box.topleft)
         self._fine.set_clip(None)
-        pygame.transform.smoothscale(self._fine.subsurface(area), box.size, self._screen.subsurface(box))
+        pygame.transform.smoothscale(self._fine.subsurface(area), box.size, self._face.subsurface(box))
 
     def _fill(self, target: pygame.Surface, shapes: list[Shape], shift: Points, roll: float, origin: tuple[int, int]) -> None:
         """Fill outlines given in face units. A positive roll lowers the face's right, as in the pose."""
@@ -142,7 +165,7 @@ class FlatRenderer:
         for shape in shapes:
             units = (shape.outline + shift - pivot) @ turned + pivot
             pixels = (self._centre + units * self._unit - origin) * _SMOOTHING
-            pygame.draw.polygon(target, shape.colour, pixels)
+            pygame.draw.polygon(target, self._palette.of(shape.colour), pixels)
 
     def _pixel_box(self, units: tuple[float, float, float, float]) -> pygame.Rect:
         left, top, right, bottom = units

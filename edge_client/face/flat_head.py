@@ -16,14 +16,18 @@ BLUSH: Colour = (238, 174, 150)
 HAIR: Colour = (66, 44, 36)
 HAIR_BACK: Colour = (48, 32, 27)
 HAIR_SHINE: Colour = (98, 68, 54)
+HAIR_HALF_SHINE = mix(HAIR, HAIR_SHINE, 0.6)
+CHEEKS = tuple(mix(SKIN, BLUSH, step / 8) for step in range(1, 7))
 SHIRT: Colour = (58, 92, 108)
 SHIRT_SHADE: Colour = (46, 74, 90)
 
 
-def background(width: int, height: int) -> np.ndarray[tuple[int, ...], np.dtype[np.uint8]]:
+def background(width: int, height: int, chosen: Colour | None = None) -> np.ndarray[tuple[int, ...], np.dtype[np.uint8]]:
     """A soft vertical gradient, shape (width, height, 3) as pygame's surface arrays are."""
     part = np.linspace(0, 1, height)[None, :, None]
-    column = np.asarray(BACKGROUND_TOP) * (1 - part) + np.asarray(BACKGROUND_BOTTOM) * part
+    top = BACKGROUND_TOP if chosen is None else chosen
+    bottom = BACKGROUND_BOTTOM if chosen is None else mix(chosen, (0, 0, 0), 0.55)
+    column = np.asarray(top) * (1 - part) + np.asarray(bottom) * part
     return np.broadcast_to(column, (width, height, 3)).round().astype(np.uint8)
 
 
@@ -66,7 +70,7 @@ def skin_shapes(chin_drop: float) -> list[Shape]:
         shapes.append(Shape(SKIN_DEEP, ellipse(sign * 142, 5, 10, 21)))
     shapes.append(Shape(SKIN, _face(chin_drop)))
     for sign in (-1, 1):
-        shapes += [Shape(mix(SKIN, BLUSH, step / 8), ellipse(sign * 84, 46, 40 - 4 * step, 29 - 3 * step)) for step in range(1, 7)]
+        shapes += [Shape(CHEEKS[step - 1], ellipse(sign * 84, 46, 40 - 4 * step, 29 - 3 * step)) for step in range(1, 7)]
     return shapes
 
 
@@ -87,7 +91,7 @@ def fringe_shapes() -> list[Shape]:
     return [
         Shape(HAIR, sweep),
         Shape(HAIR_SHINE, stroke(light, taper(20, 9, 0.0, 0.0))),
-        Shape(mix(HAIR, HAIR_SHINE, 0.6), stroke(light_two, taper(20, 6, 0.0, 0.0))),
+        Shape(HAIR_HALF_SHINE, stroke(light_two, taper(20, 6, 0.0, 0.0))),
         Shape(HAIR_BACK, stroke(parting, taper(14, 3.0, 0.3, 0.0))),
     ]
 

@@ -11,13 +11,18 @@ import pygame
 
 from edge_client.errors import ScreenError
 from edge_client.face.camera import Camera
+from edge_client.face.colours import AS_PAINTED, FaceColours, recoloured
+from edge_client.face.gl.backdrop import Backdrop
 from edge_client.face.gl.binding import GL
-from edge_client.face.gl.context import driver_name, is_gles3, open_context
-from edge_client.face.gl.meshes import EyeBuffers, HeadBuffers, upload_paint
+from edge_client.face.gl.board import Board
+from edge_client.face.gl.context import driver_name, is_gles3, is_software, open_context, samples
+from edge_client.face.gl.eye_paint import eye_picture
+from edge_client.face.gl.meshes import EyeBuffers, HeadBuffers, read_paint, upload_texture
 from edge_client.face.gl.program import Program
 from edge_client.face.gl.readback import Readback
 from edge_client.face.head import load_head
-from edge_client.face.renderer import Picture
+from edge_client.face.overlay import NOTHING, Overlay
+from edge_client.face.renderer import Picture, Wish
 from edge_client.face.rig import Rig
 from edge_client.face.stamp import BLOCK_PX, stamp_blocks
 from edge_client.face.window import poll_window
@@ -27,7 +32,9 @@ from edge_client.motion.pose import Pose, neutral_pose
 class GlesRenderer:
     """Draws the baked head; made by `open_renderer`. One at a time in a process."""
 
-    def __init__(self, size: tuple[int, int], flags: int, where: str, *, smooth: bool | None = None) -> None:
+    def __init__(
+        self, size: tuple[int, int], flags: int, where: str, *, smooth: bool | None = None, colours: FaceColours = AS_PAINTED
+    ) -> None:
         """Open the display and upload the head. SDL's video is started. Raises `pygame.error`, `ScreenError`, `AssetError`.
 
         `smooth`: see `open_context`.
@@ -39,12 +46,15 @@ class GlesRenderer:
         self._name = f"{driver_name()}, {where} ({pygame.display.get_driver()})"
         self._rig = Rig(head)
         self._camera = Camera(*self._size)
-        self._back, self._skin, self._eye, self._lash = (Program(name) for name in ("back", "skin", "eye", "lash"))
+        self._backdrop = Backdrop(self._size, colours.background, copied=is_software() and samples() < 2)
+        self._skin, self._eye, self._lash = (Program(name) for name in ("skin", "eye", "lash"))
         self._head_buffers, self._eye_buffers = HeadBuffers(head), EyeBuffers()
         self._eye_centres = head.eye_centres
-        self._paint = upload_paint(head.paint)
+        self._paint = upload_texture(recoloured(read_paint(head.paint), colours)[::-1])
+        self._eye_paint = upload_texture(eye_picture(colours.eyes))
+        self._board = Board(self._size)
         self._readback = Readback(self._size)
-        self._last: tuple[Pose, int | None] = (neutral_pose(), None)
+        self._last: tuple[Pose, Overlay, int | None] = (neutral_pose(), NOTHING, None)
         self._shown = True
         self._set_up(head.eye_radius)
 
@@ -58,19 +68,21 @@ class GlesRenderer:
         """See `Renderer`."""
         return self._size
 
-    def draw(self, pose: Pose, *, stamp: int | None = None) -> None:
+    def draw(self, pose: Pose, *, overlay: Overlay = NOTHING, stamp: int | None = None) -> None:
         """See `Renderer`."""
-        self._last, self._shown = (pose.copy(), stamp), False
+        self._last, self._shown = (pose.copy(), overlay, stamp), False
         self._head_buffers.write(self._rig.vertices(pose))
         turn = self._rig.turn(pose)
         GL.glDepthMask(True)
         GL.glClear(GL.GL_DEPTH_BUFFER_BIT)
-        self._draw_back()
-        self._draw_eyes(pose, turn)
+        self._backdrop.draw()
+        GL.glBindTexture(GL.GL_TEXTURE_2D, self._paint)
         self._skin.use()
         self._skin.set_matrix("turn", turn)
         self._head_buffers.draw_skin()
+        self._draw_eyes(pose, turn)
         self._draw_lashes(turn)
+        self._board.draw(overlay)
         if stamp is not None:
             self._draw_stamp(stamp)
 
@@ -83,12 +95,12 @@ class GlesRenderer:
     def read(self) -> Picture:
         """See `Renderer`. What was shown has left the drawing buffer and is drawn again."""
         if self._shown:
-            pose, stamp = self._last
-            self.draw(pose, stamp=stamp)
+            pose, overlay, stamp = self._last
+            self.draw(pose, overlay=overlay, stamp=stamp)
             self._shown = True
         return self._readback.read()
 
-    def poll(self) -> bool:
+    def poll(self) -> Wish:
         """See `Renderer`."""
         return poll_window()
 
@@ -99,27 +111,22 @@ class GlesRenderer:
     def _set_up(self, eye_radius: float) -> None:
         GL.glViewport(0, 0, *self._size)
         GL.glEnable(GL.GL_CULL_FACE)
+        GL.glEnable(GL.GL_DEPTH_TEST)
         GL.glBlendFunc(GL.GL_SRC_ALPHA, GL.GL_ONE_MINUS_SRC_ALPHA)
         GL.glActiveTexture(GL.GL_TEXTURE0)
-        GL.glBindTexture(GL.GL_TEXTURE_2D, self._paint)
         for program in (self._skin, self._eye, self._lash):
             program.use()
             program.set_matrix("camera", self._camera.matrix)
         self._eye.use()
         self._eye.set_vector("radius", np.full(3, eye_radius, np.float32))
+        self._eye.set_integer("paint", 0)
         self._skin.use()
         self._skin.set_vector("viewer", self._camera.viewer)
         self._skin.set_integer("paint", 0)
-        self._back.use()
-        self._back.set_vector("aspect", np.array((self._size[0] / self._size[1], 0, 0), np.float32))
-
-    def _draw_back(self) -> None:
-        GL.glDisable(GL.GL_DEPTH_TEST)
-        self._back.use()
-        GL.glDrawArrays(GL.GL_TRIANGLES, 0, 3)
-        GL.glEnable(GL.GL_DEPTH_TEST)
 
     def _draw_eyes(self, pose: Pose, turn: np.ndarray[tuple[int, ...], np.dtype[np.float32]]) -> None:
+        """Behind the skin, so that only what the lids leave open is worked out."""
+        GL.glBindTexture(GL.GL_TEXTURE_2D, self._eye_paint)
         self._eye.use()
         self._eye.set_matrix("turn", turn)
         for centre, gaze in zip(self._eye_centres, self._rig.eyes(pose), strict=True):

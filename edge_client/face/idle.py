@@ -95,6 +95,14 @@ class IdleLife:
             pose[index] = max(0.0, pitch * _LID_FOLLOWS)
 
 
+class StillLife:
+    """No life between the words: a face that rests."""
+
+    def pose(self, time_s: float) -> Pose:
+        """At rest at all times."""
+        return neutral_pose()
+
+
 def combine(idle: Pose, speech: Pose) -> Pose:
     """A new pose: the mouth of `speech`; of brows and cheeks the stronger; gaze and head of `speech` where it has any, else of `idle`.
 

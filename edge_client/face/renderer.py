@@ -2,15 +2,27 @@
 
 from __future__ import annotations
 
+import enum
 from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
+from edge_client.face.overlay import NOTHING, Overlay
 from edge_client.motion.pose import Pose
 
 Picture = NDArray[np.uint8]
 """RGB, shape (height, width, 3), top row first."""
+
+
+class Wish(enum.Enum):
+    """What a person asks of the face, at its window."""
+
+    NONE = "none"
+    LEAVE = "leave"
+    """The window was closed, or Escape was pressed."""
+    FIGURES = "figures"
+    """The key h: show the figures, or hide them."""
 
 
 class Renderer(Protocol):
@@ -26,8 +38,8 @@ class Renderer(Protocol):
         """Width and height in pixels."""
         ...
 
-    def draw(self, pose: Pose, *, stamp: int | None = None) -> None:
-        """Draw a pose. `stamp` (0 to 2³²−1) is written as a strip of black and white blocks, for screen tests."""
+    def draw(self, pose: Pose, *, overlay: Overlay = NOTHING, stamp: int | None = None) -> None:
+        """Draw a pose and what is written over it. `stamp` (0 to 2³²−1) is drawn as a strip of black and white blocks, for screen tests."""
         ...
 
     def show(self) -> None:
@@ -38,8 +50,8 @@ class Renderer(Protocol):
         """The picture drawn last, as it was shown."""
         ...
 
-    def poll(self) -> bool:
-        """Take the window's events; False when a person closed it."""
+    def poll(self) -> Wish:
+        """Take the window's events; what a person wants."""
         ...
 
     def close(self) -> None:

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import Literal, assert_never
 
 from edge_client.errors import AssetError, ScreenError
+from edge_client.face.colours import AS_PAINTED, FaceColours
 from edge_client.face.renderer import Renderer
 from edge_client.face.window import connected_cards, desktop_drivers, start_sdl
 
@@ -52,7 +53,9 @@ def places(choice: RendererChoice, *, headless: bool, desktop: bool, cards: list
     return found + [Place(kind, "off-screen") for kind in kinds]
 
 
-def open_renderer(*, choice: RendererChoice, size: tuple[int, int], fullscreen: bool, headless: bool) -> Renderer:
+def open_renderer(
+    *, choice: RendererChoice, size: tuple[int, int], fullscreen: bool, headless: bool, colours: FaceColours = AS_PAINTED
+) -> Renderer:
     """The best renderer that works here; logs why better ones did not, and a warning when nobody will see it though a window was asked for.
 
     `size` is width and height in pixels, 64 to 8,192 each; a full screen and a console take the screen's own size instead. Call it
@@ -67,7 +70,7 @@ def open_renderer(*, choice: RendererChoice, size: tuple[int, int], fullscreen: 
         _log.warning("Drawing off-screen: %s", reasons[0])
     for way in ways:
         try:
-            renderer = _open(way, size, fullscreen)
+            renderer = _open(way, size, fullscreen, colours)
         except (ScreenError, AssetError) as error:
             reasons.append(f"{way.kind} {way.where}: {error}")
             _log.warning("No face by %s %s: %s", way.kind, way.where, error)
@@ -77,7 +80,7 @@ def open_renderer(*, choice: RendererChoice, size: tuple[int, int], fullscreen: 
     raise ScreenError("no way to draw works: " + "; ".join(reasons) + f". Install what is missing: {_INSTALL}")
 
 
-def _open(way: Place, size: tuple[int, int], fullscreen: bool) -> Renderer:
+def _open(way: Place, size: tuple[int, int], fullscreen: bool, colours: FaceColours) -> Renderer:
     import pygame  # after `window` has set its environment; and off-screen programs without a face do not need it
 
     whole = way.where == "console" or (fullscreen and way.where == "desktop")
@@ -85,7 +88,7 @@ def _open(way: Place, size: tuple[int, int], fullscreen: bool) -> Renderer:
         start_sdl(_drivers(way), way.card)
         if whole:
             size = pygame.display.get_desktop_sizes()[0]
-        renderer = _make(way, size, pygame.FULLSCREEN if whole else 0)
+        renderer = _make(way, size, pygame.FULLSCREEN if whole else 0, colours)
     except pygame.error as error:
         pygame.display.quit()
         raise ScreenError(f"SDL says: {error}{_hint(way)}") from error
@@ -117,13 +120,14 @@ def _drivers(way: Place) -> str:
             assert_never(way.where)
 
 
-def _make(way: Place, size: tuple[int, int], flags: int) -> Renderer:
+def _make(way: Place, size: tuple[int, int], flags: int, colours: FaceColours) -> Renderer:
     import pygame
 
     if way.kind == "gles":
         from edge_client.face.gles import GlesRenderer  # costs 0.2 s of imports that the vector face does not need
 
-        return GlesRenderer(size, flags, way.where)
+        return GlesRenderer(size, flags, way.where, colours=colours)
     from edge_client.face.flat import FlatRenderer
 
-    return FlatRenderer(pygame.display.set_mode(size, flags, 32), f"the vector face, {way.where} ({pygame.display.get_driver()})")
+    name = f"the vector face, {way.where} ({pygame.display.get_driver()})"
+    return FlatRenderer(pygame.display.set_mode(size, flags, 32), name, colours=colours)

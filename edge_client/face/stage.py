@@ -22,7 +22,8 @@ from typing import Protocol
 
 from edge_client.events import PlaybackState, View
 from edge_client.face.idle import MOUTH_INDEXES, combine
-from edge_client.face.renderer import Picture, Renderer
+from edge_client.face.overlay import NOTHING, Overlay
+from edge_client.face.renderer import Picture, Renderer, Wish
 from edge_client.face.stamp import stamp_of
 from edge_client.motion.pose import Pose
 
@@ -49,6 +50,29 @@ class Life(Protocol):
     def pose(self, time_s: float) -> Pose:
         """The pose at a time in seconds."""
         ...
+
+
+class Signs(Protocol):
+    """Who writes over the face."""
+
+    def overlay(self, view: View, now_us: int) -> Overlay:
+        """What is to be written over the picture of `view`."""
+        ...
+
+    def toggle_figures(self) -> None:
+        """A person asked for the figures, or has seen enough of them."""
+        ...
+
+
+class NoSigns:
+    """Writes nothing."""
+
+    def overlay(self, view: View, now_us: int) -> Overlay:
+        """Nothing."""
+        return NOTHING
+
+    def toggle_figures(self) -> None:
+        """Nothing."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,6 +135,7 @@ class Stage:
         clock_us: Callable[[], int],
         sleep_s: Callable[[float], None],
         watchers: Sequence[Watcher] = (),
+        signs: Signs | None = None,
         pictures_per_second: float = 30.0,
         stamped: bool = False,
     ) -> None:
@@ -121,6 +146,7 @@ class Stage:
         self._clock_us = clock_us
         self._sleep_s = sleep_s
         self._watchers = tuple(watchers)
+        self._signs = signs if signs is not None else NoSigns()
         self._stamped = stamped
         self._interval_us = round(1e6 / pictures_per_second)
         self._took_us: dict[bool, deque[int]] = {is_read: deque(maxlen=LEAD_PICTURES) for is_read in (False, True)}
@@ -133,7 +159,9 @@ class Stage:
 
     def run(self, should_stop: Callable[[], bool]) -> None:
         """Draw until `should_stop`, or until a person closes the window. Errors of the renderer come through."""
-        while not should_stop() and self._renderer.poll():
+        while not should_stop() and (wish := self._renderer.poll()) is not Wish.LEAVE:
+            if wish is Wish.FIGURES:
+                self._signs.toggle_figures()
             wait_s = self._wait_s()
             if wait_s > 0:
                 self._sleep_s(min(wait_s, LONGEST_SLEEP_S))
@@ -147,7 +175,8 @@ class Stage:
         glass_us = start_us + self._lead_us(is_read=is_read)
         view = self._ask(glass_us)
         stamp = stamp_of(view.shown_pts_us) if self._stamped else None
-        self._renderer.draw(face_pose(self._life.pose(glass_us * 1e-6), view), stamp=stamp)
+        pose = face_pose(self._life.pose(glass_us * 1e-6), view)
+        self._renderer.draw(pose, overlay=self._signs.overlay(view, start_us), stamp=stamp)
         pixels = self._renderer.read() if is_read else None  # before showing: afterwards a renderer may have to draw it again
         self._renderer.show()
         shown_us = self._clock_us()

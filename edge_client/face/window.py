@@ -9,6 +9,8 @@ os.environ.setdefault("PYGAME_HIDE_SUPPORT_PROMPT", "1")
 
 import pygame
 
+from edge_client.face.renderer import Wish
+
 DRM_ROOT = Path("/sys/class/drm")
 
 _SETTINGS = {
@@ -54,10 +56,12 @@ def start_sdl(drivers: str, card: int | None = None) -> None:
     pygame.display.init()
 
 
-def poll_window() -> bool:
-    """Take all waiting events; False once a person closed the window or pressed Escape."""
-    stay = True
+def poll_window() -> Wish:
+    """Take all waiting events; leaving comes first."""
+    wish = Wish.NONE
     for event in pygame.event.get():
         if event.type == pygame.QUIT or (event.type == pygame.KEYDOWN and event.key == pygame.K_ESCAPE):
-            stay = False
-    return stay
+            return Wish.LEAVE
+        if event.type == pygame.KEYDOWN and event.key == pygame.K_h:
+            wish = Wish.FIGURES
+    return wish

@@ -22,7 +22,7 @@ def open_context(size: tuple[int, int], flags: int, *, smooth: bool | None) -> t
         opened = _open(size, flags, _SAMPLES)
     except pygame.error:
         return _open(size, flags, 0)
-    if smooth is None and any(name in driver_name() for name in _SOFTWARE):
+    if smooth is None and is_software():
         return _open(size, flags, 0)
     return opened
 
@@ -31,6 +31,16 @@ def driver_name() -> str:
     """The GL version and the device that draws, for people."""
     version, device = (GL.glGetString(what) for what in (GL.GL_VERSION, GL.GL_RENDERER))
     return f"{_text(version)}, {_text(device)}"
+
+
+def is_software() -> bool:
+    """Whether the CPU draws."""
+    return any(name in driver_name() for name in _SOFTWARE)
+
+
+def samples() -> int:
+    """How many samples the window takes for each pixel; 0 or 1 where edges are not smoothed."""
+    return int(GL.glGetIntegerv(GL.GL_SAMPLES))
 
 
 def is_gles3() -> bool:

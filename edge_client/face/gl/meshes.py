@@ -16,7 +16,7 @@ from edge_client.face.head import Head
 Floats = NDArray[np.float32]
 
 _FLOAT = 4
-_EYE_RINGS, _EYE_SPOKES = 14, 28
+_EYE_RINGS, _EYE_SPOKES = 7, 16  # small triangles are what costs where software draws
 _EYE_OPENING_RAD = 1.75
 
 
@@ -93,17 +93,22 @@ def eye_sphere() -> tuple[Floats, NDArray[np.uint16]]:
     return directions, np.concatenate(tris).astype(np.uint16)
 
 
-def upload_paint(jpeg: bytes) -> int:
-    """The head's texture on the GPU: repeats around the head; needs a current context. Raises `AssetError`."""
+def read_paint(jpeg: bytes) -> NDArray[np.uint8]:
+    """The head's texture as RGB, (height, width, 3), row 0 at the top. Raises `AssetError`."""
     try:
         picture = pygame.image.load(io.BytesIO(jpeg), "head.jpg")
     except pygame.error as error:
         raise AssetError(f"the head's paint can not be read: {error}") from error
-    pixels = pygame.image.tobytes(picture, "RGB", True)
+    return np.ascontiguousarray(pygame.surfarray.array3d(picture).swapaxes(0, 1))
+
+
+def upload_texture(pixels: NDArray[np.uint8]) -> int:
+    """A texture of RGB pixels whose row 0 is at the bottom; it repeats sideways. Needs a current context."""
     texture: int = GL.glGenTextures(1)
     GL.glBindTexture(GL.GL_TEXTURE_2D, texture)
     GL.glPixelStorei(GL.GL_UNPACK_ALIGNMENT, 1)
-    GL.glTexImage2D(GL.GL_TEXTURE_2D, 0, GL.GL_RGB8, *picture.get_size(), 0, GL.GL_RGB, GL.GL_UNSIGNED_BYTE, pixels)
+    height, width = pixels.shape[:2]
+    GL.glTexImage2D(GL.GL_TEXTURE_2D, 0, GL.GL_RGB8, width, height, 0, GL.GL_RGB, GL.GL_UNSIGNED_BYTE, np.ascontiguousarray(pixels))
     for name, value in (
         (GL.GL_TEXTURE_MIN_FILTER, GL.GL_LINEAR_MIPMAP_NEAREST),
         (GL.GL_TEXTURE_MAG_FILTER, GL.GL_LINEAR),

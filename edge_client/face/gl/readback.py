@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from edge_client.face.gl.binding import GL
+from edge_client.face.gl.frame import colour_frame
 from edge_client.face.renderer import Picture
 
 
@@ -14,14 +15,7 @@ class Readback:
     def __init__(self, size: tuple[int, int]) -> None:
         """Make the buffer, in the window's own format, which such a copy asks for; needs a current context."""
         self._size = size
-        self._frame = GL.glGenFramebuffers(1)
-        store = GL.glGenRenderbuffers(1)
-        has_alpha = int(GL.glGetIntegerv(GL.GL_ALPHA_BITS)) > 0
-        GL.glBindRenderbuffer(GL.GL_RENDERBUFFER, store)
-        GL.glRenderbufferStorage(GL.GL_RENDERBUFFER, GL.GL_RGBA8 if has_alpha else GL.GL_RGB8, *size)
-        GL.glBindFramebuffer(GL.GL_FRAMEBUFFER, self._frame)
-        GL.glFramebufferRenderbuffer(GL.GL_FRAMEBUFFER, GL.GL_COLOR_ATTACHMENT0, GL.GL_RENDERBUFFER, store)
-        GL.glBindFramebuffer(GL.GL_FRAMEBUFFER, 0)
+        self._frame = colour_frame(size)
 
     def read(self) -> Picture:
         """What is in the window's drawing buffer."""

@@ -144,8 +144,7 @@ def test_every_shape_of_screen_shows_the_whole_head(head: Head, size: tuple[int,
     renderer = GlesRenderer(size, 0, "off-screen")
     lowest = _drawn(renderer, neutral_pose())[-1, size[0] // 2 - 40 : size[0] // 2 + 40].astype(int)
     renderer.close()
-    assert (lowest[:, 2] > lowest[:, 0] + 20).all()
-    assert (lowest[:, 2] > 60).all()
+    assert (lowest.max(1) > 60).all()  # neck or shirt; the backdrop is darker there
 
 
 def test_edges_are_smooth_where_asked(head: Head) -> None:

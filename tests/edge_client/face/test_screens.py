@@ -10,6 +10,7 @@ import pytest
 from edge_client.errors import AssetError, ScreenError
 from edge_client.face import gles as gles_module
 from edge_client.face import screens
+from edge_client.face.renderer import Wish
 from edge_client.face.screens import Place, open_renderer, places
 from edge_client.face.window import connected_cards
 from edge_client.motion.pose import neutral_pose
@@ -60,7 +61,7 @@ def test_headless_opens_gl(caplog: pytest.LogCaptureFixture) -> None:
     assert renderer.read().shape == (240, 320, 3)
     assert renderer.size == (320, 240)
     assert "GL" in renderer.name
-    assert renderer.poll()
+    assert renderer.poll() is Wish.NONE
     renderer.close()
     assert not [record for record in caplog.records if record.levelno >= logging.WARNING]
 

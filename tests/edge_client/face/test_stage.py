@@ -9,7 +9,8 @@ import numpy as np
 
 from avatar_relay.arkit import ARKIT_INDEX
 from edge_client.events import PlaybackState, View
-from edge_client.face.renderer import Picture, Renderer
+from edge_client.face.overlay import NOTHING, Overlay
+from edge_client.face.renderer import Picture, Renderer, Wish
 from edge_client.face.stage import FIRST_LEAD_US, ShownPicture, Stage, face_pose
 from edge_client.motion.pose import HEAD_ROTATION, Pose, neutral_pose
 
@@ -43,7 +44,7 @@ class FakeRenderer:
         self.drawn: list[Pose] = []
         self.open_for = 10**9
 
-    def draw(self, pose: Pose, *, stamp: int | None = None) -> None:
+    def draw(self, pose: Pose, *, overlay: Overlay = NOTHING, stamp: int | None = None) -> None:
         self.drawn.append(pose)
 
     def show(self) -> None:
@@ -52,8 +53,8 @@ class FakeRenderer:
     def read(self) -> Picture:
         return np.zeros((4, 4, 3), np.uint8)
 
-    def poll(self) -> bool:
-        return len(self.drawn) < self.open_for
+    def poll(self) -> Wish:
+        return Wish.NONE if len(self.drawn) < self.open_for else Wish.LEAVE
 
     def close(self) -> None:
         pass

@@ -13,7 +13,7 @@ import pygame
 import pytest
 from PIL import Image
 
-from edge_client.face.renderer import Picture, Renderer
+from edge_client.face.renderer import Picture, Renderer, Wish
 from edge_client.face.screens import RendererChoice, open_renderer
 from edge_client.face.stamp import read_stamp
 from edge_client.motion.pose import Pose
@@ -60,7 +60,7 @@ def _seen(window: Renderer, grab: Grab, pose: Pose, stamp: int) -> Picture:
     while time.monotonic() < until:
         window.draw(pose, stamp=stamp)
         window.show()
-        assert window.poll()
+        assert window.poll() is Wish.NONE
         screen = grab()
         if read_stamp(screen) == stamp:
             return screen
@@ -79,11 +79,15 @@ def test_the_screen_shows_what_was_drawn(window: Renderer, grab: Grab) -> None:
     assert 10 < openings[1] < openings[2]
 
 
-def test_closing_the_window_is_told(window: Renderer) -> None:
-    """`poll` says no more once a person closed the window."""
-    assert window.poll()
-    pygame.event.post(pygame.event.Event(pygame.QUIT))
-    assert not window.poll()
+def test_what_a_person_wants_is_told(window: Renderer) -> None:
+    """The key h asks for the figures, closing the window or Escape for the end, which comes before all else."""
+    assert window.poll() is Wish.NONE
+    pygame.event.post(pygame.event.Event(pygame.KEYDOWN, key=pygame.K_h))
+    assert window.poll() is Wish.FIGURES
+    for end in (pygame.event.Event(pygame.QUIT), pygame.event.Event(pygame.KEYDOWN, key=pygame.K_ESCAPE)):
+        pygame.event.post(pygame.event.Event(pygame.KEYDOWN, key=pygame.K_h))
+        pygame.event.post(end)
+        assert window.poll() is Wish.LEAVE
 
 
 @pytest.mark.parametrize("choice", ["gles", "flat"])

@@ -11,8 +11,7 @@ uniform mat4 camera;  // projection and view
 uniform vec3 viewer;
 out vec2 spot;
 out vec3 light;
-out vec3 facing;
-out vec4 half_way;    // and how strong the highlight is
+out vec2 shine;       // how near the mirrored light is, and how strong its highlight
 
 const vec3 KEY = vec3(0.406, 0.487, 0.773), FILL = vec3(-0.832, 0.104, 0.545);
 const vec3 KEY_COLOUR = vec3(0.70, 0.655, 0.61), FILL_COLOUR = vec3(0.20, 0.225, 0.265);
@@ -37,7 +36,6 @@ void main() {
         + mix(GROUND, SKY, n.y * 0.5 + 0.5) * shade
         + RIM * edge * edge * shade;
   spot = chart;
-  facing = n;
-  half_way = vec4(normalize(KEY + to_viewer), gloss * shade);
+  shine = vec2(max(dot(n, normalize(KEY + to_viewer)), 0.0), 0.55 * gloss * shade);
   gl_Position = camera * vec4(p, 1.0);
 }

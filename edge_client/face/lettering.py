@@ -1,0 +1,91 @@
+"""Paints an overlay: pieces of picture with the places where they belong. SDL's own letters, so that no font need be installed."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import pygame
+
+from edge_client.face.overlay import Overlay, Page
+
+_VEIL = (8, 10, 16, 196)
+_PLATE = (8, 10, 16, 150)
+_WHITE, _GREY, _AMBER = (255, 255, 255), (206, 212, 222), (255, 190, 92)
+_TITLE_PART, _TEXT_PART, _SIGN_PART, _FIGURES_PART = 0.125, 0.075, 0.052, 0.036
+"""Sizes of the letters, of the picture's shorter side. A 7" screen (86 mm high) thus has capitals of 7.5 mm and 4.5 mm:
+sight of 6/12 tells 6 mm apart at two metres, and normal sight 3 mm."""
+_MAX_TEXT = 300
+
+
+@dataclass(frozen=True, slots=True)
+class Piece:
+    """A picture with alpha, and the place of its upper left corner."""
+
+    surface: pygame.Surface
+    x: int
+    y: int
+
+
+class Lettering:
+    """Paints for one size of picture. Keeps its letters."""
+
+    def __init__(self, size: tuple[int, int]) -> None:
+        """Load the letters. Raises `pygame.error`."""
+        pygame.font.init()
+        self._size = size
+        side = min(size)
+        self._title, self._text, self._sign, self._figures = (
+            pygame.font.Font(None, max(12, round(part * side * 1.4))) for part in (_TITLE_PART, _TEXT_PART, _SIGN_PART, _FIGURES_PART)
+        )
+
+    def pieces(self, overlay: Overlay) -> list[Piece]:
+        """What is to be laid over the picture, in order."""
+        made: list[Piece] = []
+        if overlay.page is not None:
+            made.append(self._page(overlay.page))
+        margin = max(4, min(self._size) // 40)
+        if overlay.sign:
+            plate = self._plate([overlay.sign], self._sign, _AMBER)
+            made.append(Piece(plate, self._size[0] - plate.get_width() - margin, margin))
+        if overlay.figures:
+            made.append(Piece(self._plate(list(overlay.figures), self._figures, _WHITE), margin, margin))
+        return made
+
+    def _page(self, page: Page) -> Piece:
+        width, height = self._size
+        sheet = pygame.Surface(self._size, pygame.SRCALPHA)
+        sheet.fill(_VEIL)
+        room = round(width * 0.88)
+        lines = [(line, self._title, _WHITE) for line in wrapped(page.title, self._title, room)]
+        lines += [(line, self._text, _GREY) for line in wrapped(page.text[:_MAX_TEXT], self._text, room)]
+        total = sum(font.get_linesize() for _, font, _ in lines)
+        y = max(0, (height - total) // 2)
+        for line, font, colour in lines:
+            letters = font.render(line, True, colour)
+            sheet.blit(letters, ((width - letters.get_width()) // 2, y))
+            y += font.get_linesize()
+        return Piece(sheet, 0, 0)
+
+    def _plate(self, lines: list[str], font: pygame.font.Font, colour: tuple[int, int, int]) -> pygame.Surface:
+        letters = [font.render(line, True, colour) for line in lines]
+        pad = font.get_height() // 3
+        wide = min(self._size[0], max(line.get_width() for line in letters) + 2 * pad)
+        plate = pygame.Surface((wide, font.get_linesize() * len(letters) + 2 * pad), pygame.SRCALPHA)
+        plate.fill(_PLATE)
+        for place, line in enumerate(letters):
+            plate.blit(line, (pad, pad + place * font.get_linesize()))
+        return plate
+
+
+def wrapped(text: str, font: pygame.font.Font, room: int) -> list[str]:
+    """Lines no wider than `room` pixels; a word that is wider by itself is cut."""
+    lines: list[str] = []
+    for word in text.split():
+        joined = f"{lines[-1]} {word}" if lines else word
+        if lines and font.size(joined)[0] <= room:
+            lines[-1] = joined
+            continue
+        while len(word) > 1 and font.size(word)[0] > room:
+            word = word[:-2] + "…"
+        lines.append(word)
+    return lines

@@ -12,6 +12,7 @@ from opentelemetry.trace import StatusCode
 from avatar_relay.media import TraceContext
 from avatar_relay.tracing import (
     SEGMENT_US,
+    TRACE_EVERY,
     Stage,
     context_of,
     current_context,

@@ -11,6 +11,7 @@ import re
 import sys
 from collections.abc import Coroutine
 from importlib.metadata import version
+from typing import TypeVar
 
 import grpc
 
@@ -23,6 +24,8 @@ from scripts.demo_options import Options, read_options
 from scripts.demo_programs import DemoError, Program, python, running, stop_on_signals
 from scripts.demo_report import LEFT_BEHIND, Published, tell, write_summary
 from scripts.trace_receiver import TraceReceiver
+
+Result = TypeVar("Result")
 
 DEVICE_ID = "demo"
 FACE_STANDS = "[Tt]he face is drawn by|no face is drawn"
@@ -54,7 +57,7 @@ async def attached(address: str, device_id: str) -> None:
             await asyncio.sleep(0.05)
 
 
-async def while_running(work: Coroutine[None, None, Published], *programs: Program) -> Published:
+async def while_running(work: Coroutine[None, None, Result], *programs: Program) -> Result:
     """Do `work` as long as the programs run; raises `DemoError` where one of them ends meanwhile."""
     watchers = [asyncio.create_task(program.ended()) for program in programs]
     task = asyncio.create_task(work)

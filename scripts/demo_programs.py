@@ -34,6 +34,16 @@ class Program:
         """Whether it has not ended."""
         return self._process.returncode is None
 
+    @property
+    def pid(self) -> int:
+        """Its process id."""
+        return self._process.pid
+
+    def terminate(self) -> None:
+        """Tell it to stop, and go on."""
+        if self.running:
+            self._process.terminate()
+
     def said(self) -> str:
         """All of its output so far."""
         return self.log.read_text(errors="replace")
@@ -74,7 +84,7 @@ class Program:
     async def stop(self) -> None:
         """Tell it to stop, and kill it where it does not."""
         if self.running:
-            self._process.terminate()
+            self.terminate()
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(STOP_S):
                     await self._process.wait()

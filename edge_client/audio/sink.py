@@ -30,7 +30,7 @@ class Anchor:
     """Where the sink is: content frame `frame` is heard at `time_us` (CLOCK_MONOTONIC, µs).
 
     From there the position runs at `rate_hz` (0 while playout stands: paused, underrun, idle), but never beyond
-    `limit_frame`, the number of content frames handed to the device.
+    `limit_frame`: where the content ends that is at hand and follows without a gap.
     """
 
     frame: float

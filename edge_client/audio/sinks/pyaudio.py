@@ -13,12 +13,14 @@ import itertools
 import logging
 import threading
 import time
+from dataclasses import replace
 
 from edge_client.audio.history import History
 from edge_client.audio.sink import Anchor, AudioFeed, SinkCounters
 from edge_client.audio.speaker.channel import Opened, Settings
 from edge_client.audio.speaker.memory import GAIN_ONE, Control, Status
 from edge_client.audio.speaker.process import SpeakerProcess
+from edge_client.audio.speaker.timeline import Snapshot
 from edge_client.errors import SinkError
 
 logger = logging.getLogger(__name__)
@@ -175,7 +177,15 @@ class PyAudioSink:
         anchor = snapshot.anchor_at(now_us, self.rate_hz) if snapshot is not None else None
         if anchor is None and self._past.restarts:
             return Anchor(float(self._resume_frame), now_us, 0.0, self._resume_frame)
+        if snapshot is not None and anchor is not None and self._goes_on(anchor, snapshot):
+            return replace(anchor, limit_frame=self._history.end)
         return anchor
+
+    def _goes_on(self, anchor: Anchor, snapshot: Snapshot) -> bool:
+        """Whether all that was pulled follows without a gap, as far as is known now. What the device itself holds is less than
+        the time that a picture takes: a face that asks for the moment of its picture must not be held up by that."""
+        is_last = anchor.limit_frame == snapshot.end_frame
+        return anchor.rate_hz > 0 and is_last and self._cleared_to < anchor.limit_frame and not (self._paused or self._clearing)
 
     def _counters(self) -> SinkCounters:
         past = self._past

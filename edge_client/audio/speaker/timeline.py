@@ -52,6 +52,11 @@ class Snapshot:
         segments = tuple(Segment(*_SEGMENT.unpack_from(packed, _HEAD.size + index * _SEGMENT.size)) for index in range(count))
         return cls(time_us, device_frame, segments)
 
+    @property
+    def end_frame(self) -> int:
+        """The content frame after the last one that went out; 0 where none did."""
+        return self.segments[-1].content_frame + self.segments[-1].frames if self.segments else 0
+
     def anchor_at(self, now_us: int, rate_hz: int) -> Anchor | None:
         """Where playout is at `now_us`; None where no content went out yet.
 

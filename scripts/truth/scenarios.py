@@ -1,0 +1,248 @@
+"""What is measured from outside: lip-sync and wholeness of the sound, latencies, a stalled network, a killed speaker."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import random
+import signal
+import time
+from dataclasses import asdict, dataclass, replace
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from avatar_relay.media import Pacing
+from edge_client.face.stamp import stamp_of, stamped_pts_us
+from scripts.truth import heard, skew
+from scripts.truth.heard import Heard, Pcm
+from scripts.truth.skew import Sounding
+from scripts.truth.speech import RATE_HZ, Material, findable, perform
+from scripts.truth.station import Findings, Setup, findings, station
+
+GAP_FRAMES = RATE_HZ // 100
+Report = dict[str, Any]
+"""What a scenario found; goes out as JSON."""
+
+
+@dataclass(frozen=True, slots=True)
+class Talk:
+    """How the device is spoken to: `seconds` in conversations of at most `conversation_seconds`."""
+
+    seconds: float
+    conversation_seconds: float
+    pacing: Pacing = Pacing.BURST
+
+    def lengths(self) -> list[float]:
+        """The conversations."""
+        count = max(1, round(self.seconds / self.conversation_seconds))
+        return [self.seconds / count] * count
+
+
+def soundings(found: Heard, sent: list[Pcm], left: Findings) -> list[Sounding]:
+    """The runs as pieces of conversations on the clock."""
+    starts = np.concatenate([[0], np.cumsum([len(sound) for sound in sent])])
+    pieces: list[Sounding] = []
+    speed = left.clock.rate_hz / RATE_HZ
+    for run in found.runs:
+        at, end = run.sent_frame, run.sent_frame + run.frames
+        while at < end:
+            conversation = int(np.searchsorted(starts, at, side="right")) - 1
+            upto = min(end, int(starts[conversation + 1]))
+            time_us = left.clock.time_us(run.device_frame + at - run.sent_frame)
+            pts_us = (at - int(starts[conversation])) * 1e6 / RATE_HZ
+            pieces.append(Sounding(time_us, conversation, pts_us, (upto - at) * 1e6 / RATE_HZ, speed))
+            at = upto
+    return pieces
+
+
+async def lip_sync(folder: Path, setup: Setup, material: Material, talk: Talk) -> Report:
+    """Speak for a while. Is all of it heard, and how far were sound and face apart?"""
+    sent = [findable(material, seconds, setup.seed + number) for number, seconds in enumerate(talk.lengths())]
+    load = os.getloadavg()[0]
+    async with station(folder, setup) as stand:
+        for sound in sent:
+            await stand.speak(perform(material, sound, talk.pacing), len(sound) / RATE_HZ)
+        device = stand.device
+    left = findings(folder, device, setup.ppm)
+    found = heard.find(left.emitted, np.concatenate(sent))
+    report: Report = {
+        "setup": {
+            "seconds": talk.seconds,
+            "conversations": len(sent),
+            "pacing": talk.pacing.value,
+            "speech": material.name,
+            **_told(setup),
+        },
+        "load": [round(load, 2), round(os.getloadavg()[0], 2)],
+        "sound": _sound(found, left),
+    }
+    if left.watched is not None:
+        report |= _face(soundings(found, sent, left), left)
+    return report
+
+
+def _told(setup: Setup) -> Report:
+    told = asdict(setup)
+    return {name: told[name] for name in ("renderer", "pictures_per_second", "ppm", "busy_threads", "weather", "seed")}
+
+
+def _sound(found: Heard, left: Findings) -> Report:
+    sink = left.figures["sink"]
+    return {
+        "whole": found.is_whole,
+        "runs": len(found.runs),
+        "heard_seconds": round(sum(run.frames for run in found.runs) / RATE_HZ, 3),
+        "lost_ms": round(found.lost_frames / RATE_HZ * 1e3, 2),
+        "foreign_frames": found.foreign_frames,
+        "unheard_at_end_ms": round(found.unheard_at_end / RATE_HZ * 1e3, 2),
+        "device_xruns": left.device_xruns,
+        "underruns": sink["underruns"],
+        "silence_ms": round(sink["silence_frames"] / RATE_HZ * 1e3, 2),
+        "restarts": sink["restarts"],
+        "late_payloads": left.figures["late_payloads"],
+    }
+
+
+def _face(pieces: list[Sounding], left: Findings) -> Report:
+    assert left.watched is not None
+    shown = skew.shown_of(left.watched.pictures)
+    truth = skew.measure(pieces, shown)
+    seen = {time_us: value for time_us, value in zip(truth.picture_times_us.tolist(), truth.at_pictures_ms.tolist(), strict=True)}
+    names: dict[str, int] = {}
+    told = []
+    for picture in left.told:
+        conversation = names.setdefault(picture.conversation_id, len(names))
+        pts_us = stamped_pts_us(stamp_of(picture.shown_us))
+        assert pts_us is not None
+        told.append((conversation, pts_us, (picture.heard_us - picture.shown_us) / 1e3))
+    agreement = skew.agreement_ms([(picture, seen[picture.time_us]) for picture in shown if picture.time_us in seen], told)
+    client = np.array([value for _, _, value in told])
+    return {
+        "screen": {
+            "reads_per_second": round(left.watched.reads_per_second, 1),
+            "pictures": len(shown),
+            "damaged": left.watched.damaged,
+            "picture_interval_ms": round(truth.picture_interval_ms, 2),
+            "longest_hold_ms": round(truth.longest_hold_ms, 2),
+        },
+        "skew_at_pictures_ms": _figures(truth.at_pictures_ms),
+        "skew_at_heard_ms": _figures(truth.at_heard_ms),
+        "beyond_interval_ms": {
+            name: round(getattr(skew.figures(truth.at_heard_ms), name) - truth.picture_interval_ms, 2) for name in ("p99", "p999", "max")
+        },
+        "client_at_pictures_ms": _figures(client),
+        "client_minus_truth_ms": _figures(agreement),
+    }
+
+
+def _figures(values_ms: skew.Numbers) -> Report:
+    return {name: round(value, 2) for name, value in asdict(skew.figures(values_ms)).items()}
+
+
+async def latency(folder: Path, setup: Setup, material: Material, conversations: int) -> Report:
+    """Many short conversations, each interrupted: how long from the first payload to sound, and from the interrupt to silence?"""
+    chance = random.Random(setup.seed)
+    sound = findable(material, 5.0, setup.seed)
+    load = os.getloadavg()[0]
+    begun_us, interrupted_us = [], []
+    async with station(folder, replace(setup, renderer="none")) as stand:
+        for _ in range(conversations):
+            rendition = stand.rendition(perform(material, sound, Pacing.BURST))
+            begun_us.append(time.monotonic_ns() / 1e3)
+            conversation_id = await rendition.begin()
+            publishing = asyncio.create_task(rendition.finish())
+            await asyncio.sleep(chance.uniform(0.4, 0.8))
+            interrupted_us.append(time.monotonic_ns() / 1e3)
+            rendition.avatar.interrupt()
+            async with asyncio.timeout(10):
+                await rendition.avatar.finished(conversation_id)
+            await asyncio.gather(publishing, return_exceptions=True)
+            await asyncio.sleep(chance.uniform(0.1, 0.2))
+        device = stand.device
+    left = findings(folder, device, setup.ppm)
+    pieces = heard.stretches(left.emitted, GAP_FRAMES)
+    first = [left.clock.time_us(start) for start, _ in pieces]
+    silent = [left.clock.time_us(end) for _, end in pieces]
+    received = [conversation["first_payload_time_us"] for conversation in left.figures["conversations"]]
+    if not len(first) == len(received) == conversations:
+        raise ValueError(f"{conversations} conversations were spoken, {len(received)} received, {len(first)} stretches heard")
+    return {
+        "setup": {"conversations": conversations, **_told(setup)},
+        "load": [round(load, 2), round(os.getloadavg()[0], 2)],
+        "first_payload_to_sound_ms": _latencies(received, first),
+        "publisher_to_sound_ms": _latencies(begun_us, first),
+        "publisher_interrupt_to_silence_ms": _latencies(interrupted_us, silent),
+        "device_xruns": left.device_xruns,
+        "underruns": left.figures["sink"]["underruns"],
+    }
+
+
+def _latencies(since_us: list[float], until_us: list[float]) -> Report:
+    return _figures((np.array(until_us) - np.array(since_us)) / 1e3)
+
+
+async def stalled(folder: Path, setup: Setup, material: Material) -> Report:
+    """`LIVE`, and the network stands still for a second: how many gaps, when is the sound back, and when the face?"""
+    sound = findable(material, 12.0, setup.seed)
+    load = os.getloadavg()[0]
+    async with station(folder, setup) as stand:
+        speaking = asyncio.create_task(stand.speak(perform(material, sound, Pacing.LIVE), 12.0))
+        await asyncio.sleep(5.0)
+        await stand.proxy.stall(1.0)
+        free_us = time.monotonic_ns() / 1e3
+        await speaking
+        device = stand.device
+    left = findings(folder, device, setup.ppm)
+    found = heard.find(left.emitted, sound)
+    return {
+        "setup": {"stall_ms": 1_000, **_told(setup)},
+        "load": [round(load, 2), round(os.getloadavg()[0], 2)],
+        "sound": _sound(found, left),
+        **_after_gap(found, left, [sound], free_us),
+    }
+
+
+async def killed(folder: Path, setup: Setup, material: Material) -> Report:
+    """kill -9 of the speaker process in the middle of a word: when is the sound back, and where does it go on?"""
+    sound = findable(material, 8.0, setup.seed)
+    load = os.getloadavg()[0]
+    async with station(folder, setup) as stand:
+        speaking = asyncio.create_task(stand.speak(perform(material, sound, Pacing.BURST), 8.0))
+        await asyncio.sleep(3.0)
+        os.kill(stand.speaker_pid(), signal.SIGKILL)
+        killed_us = time.monotonic_ns() / 1e3
+        await speaking
+        device = stand.device
+    left = findings(folder, device, setup.ppm)
+    found = heard.find(left.emitted, sound)
+    return {
+        "setup": _told(setup),
+        "load": [round(load, 2), round(os.getloadavg()[0], 2)],
+        "sound": _sound(found, left),
+        "fault": left.figures["sink"]["last_fault"],
+        **_after_gap(found, left, [sound], killed_us),
+    }
+
+
+def _after_gap(found: Heard, left: Findings, sent: list[Pcm], since_us: float) -> Report:
+    """What happened around the one long gap; `since_us` is when the fault was over (a stall) or came (a kill)."""
+    pieces = soundings(found, sent, left)
+    gaps = [(later.time_us - earlier.end_us) / 1e3 for earlier, later in pairwise(pieces)]
+    index = int(np.argmax(gaps)) if gaps else 0
+    report: Report = {"gaps_ms": [round(gap, 1) for gap in gaps]}
+    if not gaps:
+        return report
+    before, after = pieces[index], pieces[index + 1]
+    report["sound_back_ms"] = round((after.time_us - since_us) / 1e3, 1)
+    report["goes_on_after_ms"] = round((after.pts_us - before.pts_us - before.duration_us) / 1e3, 2)
+    if left.watched is not None:
+        truth = skew.measure(pieces, skew.shown_of(left.watched.pictures))
+        bound_ms = truth.picture_interval_ms + 10
+        later_on = truth.heard_times_us >= after.time_us
+        beyond = truth.heard_times_us[later_on & (np.abs(truth.at_heard_ms) > bound_ms)]
+        early = beyond[beyond < after.time_us + 2e6]
+        report["skew_back_ms"] = round((float(early.max()) - after.time_us) / 1e3 + 10, 1) if len(early) else 0.0
+    return report

@@ -1,0 +1,151 @@
+"""How far sound and face really were apart, out of what was heard and what was seen. Pure.
+
+Skew is PTS heard minus PTS shown, positive where the sound is early. Two ways, as the client measures it: at each picture when it
+came onto the glass, and every 10 ms of heard time against the picture that was on the glass then.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+HEARD_STEP_US = 10_000
+_NEXT_CONVERSATION_US = 500_000
+"""A PTS that falls back by more than this belongs to the next conversation."""
+
+Numbers = NDArray[np.float64]
+
+
+@dataclass(frozen=True, slots=True)
+class Sounding:
+    """From `time_us` on a conversation (counted from 0) is heard from `pts_us` on, for `duration_us` of its media line."""
+
+    time_us: float
+    conversation: int
+    pts_us: float
+    duration_us: float
+    speed: float = 1.0
+    """Media time for each µs of the clock: a device's crystal may be fast."""
+
+    @property
+    def end_us(self) -> float:
+        """When its last sample was heard."""
+        return self.time_us + self.duration_us / self.speed
+
+
+@dataclass(frozen=True, slots=True)
+class Seen:
+    """A picture that came onto the glass at `time_us` and shows the pose of `pts_us`; None where it shows none."""
+
+    time_us: float
+    pts_us: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class Shown:
+    """A picture and the conversation that it belongs to."""
+
+    time_us: float
+    conversation: int
+    pts_us: int
+
+
+@dataclass(frozen=True, slots=True)
+class Figures:
+    """A distribution in ms. `p50` is signed, all others are sizes."""
+
+    count: int
+    p50: float
+    p95: float
+    p99: float
+    p999: float
+    max: float
+
+
+@dataclass(frozen=True, slots=True)
+class Skew:
+    """Both ways. Times are µs, skews ms."""
+
+    picture_times_us: Numbers
+    at_pictures_ms: Numbers
+    heard_times_us: Numbers
+    at_heard_ms: Numbers
+    picture_interval_ms: float
+    longest_hold_ms: float
+
+
+def shown_of(pictures: Sequence[Seen]) -> list[Shown]:
+    """Pictures that show a pose, with their conversations told apart by a PTS that falls back."""
+    conversation, last_us = 0, 0
+    shown: list[Shown] = []
+    for picture in pictures:
+        if picture.pts_us is None:
+            continue
+        if picture.pts_us < last_us - _NEXT_CONVERSATION_US:
+            conversation += 1
+        last_us = picture.pts_us
+        shown.append(Shown(picture.time_us, conversation, picture.pts_us))
+    return shown
+
+
+def measure(soundings: Sequence[Sounding], shown: Sequence[Shown]) -> Skew:
+    """Skew of one run. Raises `ValueError` where nothing was heard or nothing was seen."""
+    if not soundings or not shown:
+        raise ValueError("nothing was heard" if not soundings else "no picture with a pose was seen")
+    times = np.array([picture.time_us for picture in shown])
+    conversations = np.array([picture.conversation for picture in shown])
+    pts = np.array([picture.pts_us for picture in shown], float)
+    heard_conversation, heard_pts = _heard_at(soundings, times)
+    same = heard_conversation == conversations
+    asked = np.concatenate([np.arange(s.time_us, s.end_us, HEARD_STEP_US) for s in soundings])
+    asked_conversation, asked_pts = _heard_at(soundings, asked)
+    on_glass = np.searchsorted(times, asked, side="right") - 1
+    known = (on_glass >= 0) & (conversations[on_glass] == asked_conversation)
+    intervals = np.diff(times)[(np.diff(conversations) == 0) & (np.diff(pts) > 0)]
+    return Skew(
+        picture_times_us=times[same],
+        at_pictures_ms=(heard_pts - pts)[same] / 1e3,
+        heard_times_us=asked[known],
+        at_heard_ms=(asked_pts - pts[on_glass])[known] / 1e3,
+        picture_interval_ms=float(np.median(intervals)) / 1e3 if len(intervals) else 0.0,
+        longest_hold_ms=float(intervals.max()) / 1e3 if len(intervals) else 0.0,
+    )
+
+
+def _heard_at(soundings: Sequence[Sounding], times: Numbers) -> tuple[NDArray[np.int64], Numbers]:
+    """Conversation and PTS heard at each time; conversation -1 in silence."""
+    starts = np.array([s.time_us for s in soundings])
+    index = np.maximum(np.searchsorted(starts, times, side="right") - 1, 0)
+    speed = np.array([s.speed for s in soundings])[index]
+    inside = (times - starts[index]) * speed
+    is_heard = (inside >= 0) & (inside < np.array([s.duration_us for s in soundings])[index])
+    conversation = np.where(is_heard, np.array([s.conversation for s in soundings])[index], -1)
+    return conversation, np.array([s.pts_us for s in soundings])[index] + inside
+
+
+def figures(values_ms: Numbers) -> Figures:
+    """The distribution of signed values."""
+    if not len(values_ms):
+        return Figures(0, 0.0, 0.0, 0.0, 0.0, 0.0)
+    sizes = np.abs(values_ms)
+    p95, p99, p999 = (float(value) for value in np.quantile(sizes, [0.95, 0.99, 0.999]))
+    return Figures(len(sizes), float(np.median(values_ms)), p95, p99, p999, float(sizes.max()))
+
+
+def agreement_ms(truth: Sequence[tuple[Shown, float]], told: Sequence[tuple[int, int, float]]) -> Numbers:
+    """What the client told of its pictures minus the truth, for pictures that both know, in ms.
+
+    `truth` has each picture seen with its skew in ms; `told` has (conversation, PTS in µs, skew in ms).
+    """
+    first_told: dict[tuple[int, int], float] = {}
+    for conversation, pts_us, skew_ms in told:
+        first_told.setdefault((conversation, pts_us), skew_ms)
+    pairs = [
+        (first_told[picture.conversation, picture.pts_us], skew_ms)
+        for picture, skew_ms in truth
+        if (picture.conversation, picture.pts_us) in first_told
+    ]
+    return np.array([client - seen for client, seen in pairs], float)

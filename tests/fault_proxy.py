@@ -1,0 +1,126 @@
+"""A TCP proxy that makes a network worse: latency, jitter, spikes, stalls and cuts, by seed. Bytes stay in order, as TCP keeps them.
+
+Each direction of each connection has a line of its own: what was read is written when its delay is over, but never before what
+was read earlier. So a late packet holds up all behind it, as a lost and repeated one does in TCP.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import random
+from dataclasses import dataclass
+from types import TracebackType
+from typing import Self
+
+READ_BYTES = 16 << 10
+LINE_CHUNKS = 256
+"""Chunks on their way in one direction; the sender waits for more room, as with a full network."""
+
+
+@dataclass(frozen=True, slots=True)
+class Weather:
+    """What a chunk meets on its way, one direction."""
+
+    delay_ms: float = 0.0
+    jitter_ms: float = 0.0
+    """The delay is even between `delay_ms - jitter_ms` and `delay_ms + jitter_ms`."""
+    spike_share: float = 0.0
+    """This share of chunks …"""
+    spike_ms: float = 0.0
+    """… takes so much longer."""
+
+    def delay_s(self, chance: random.Random) -> float:
+        """The delay of one chunk."""
+        ms = chance.uniform(self.delay_ms - self.jitter_ms, self.delay_ms + self.jitter_ms)
+        if chance.random() < self.spike_share:
+            ms += self.spike_ms
+        return max(0.0, ms) / 1e3
+
+
+CALM = Weather()
+
+
+class FaultProxy:
+    """Listens on a port of its own and passes on to `target` (HOST:PORT), as long as the block lasts."""
+
+    def __init__(self, target: str, *, down: Weather = CALM, up: Weather = CALM, seed: int = 1) -> None:
+        """`down` is from the target to those who connect here; it may be changed at any time, like `up`."""
+        self.down = down
+        self.up = up
+        self._host, _, port = target.rpartition(":")
+        self._target_port = int(port)
+        self._chance = random.Random(seed)
+        self._free = asyncio.Event()
+        self._free.set()
+        self._server: asyncio.Server | None = None
+        self._connections: set[asyncio.Task[None]] = set()
+
+    async def __aenter__(self) -> Self:
+        self._server = await asyncio.start_server(self._accept, "127.0.0.1", 0)
+        return self
+
+    async def __aexit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        assert self._server is not None
+        self._server.close()
+        await self.cut()
+        await self._server.wait_closed()
+
+    @property
+    def address(self) -> str:
+        """Where to connect."""
+        assert self._server is not None
+        return f"127.0.0.1:{self._server.sockets[0].getsockname()[1]}"
+
+    async def stall(self, seconds: float) -> None:
+        """Let nothing through for so long; all of it comes afterwards."""
+        self._free.clear()
+        try:
+            await asyncio.sleep(seconds)
+        finally:
+            self._free.set()
+
+    async def cut(self) -> None:
+        """Break all connections; what was on its way is lost."""
+        tasks = list(self._connections)
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+    async def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        task = asyncio.current_task()
+        assert task is not None
+        self._connections.add(task)
+        try:
+            target_reader, target_writer = await asyncio.open_connection(self._host, self._target_port)
+            with contextlib.closing(target_writer):
+                async with asyncio.TaskGroup() as group:
+                    group.create_task(self._line(reader, target_writer, upwards=True))
+                    group.create_task(self._line(target_reader, writer, upwards=False))
+        except (OSError, asyncio.CancelledError, ExceptionGroup):
+            pass  # either end is gone, or `cut`: both ends are closed, which is all that a broken network tells
+        finally:
+            writer.close()
+            self._connections.discard(task)
+
+    async def _line(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, *, upwards: bool) -> None:
+        line: asyncio.Queue[tuple[float, bytes]] = asyncio.Queue(LINE_CHUNKS)
+        async with asyncio.TaskGroup() as group:
+            group.create_task(self._deliver(line, writer))
+            while data := await reader.read(READ_BYTES):
+                weather = self.up if upwards else self.down
+                await line.put((asyncio.get_running_loop().time() + weather.delay_s(self._chance), data))
+            await line.put((0.0, b""))
+
+    async def _deliver(self, line: asyncio.Queue[tuple[float, bytes]], writer: asyncio.StreamWriter) -> None:
+        loop = asyncio.get_running_loop()
+        while True:
+            due, data = await line.get()
+            await asyncio.sleep(max(0.0, due - loop.time()))
+            await self._free.wait()
+            if not data:
+                if writer.can_write_eof():
+                    writer.write_eof()
+                return
+            writer.write(data)
+            await writer.drain()

@@ -21,10 +21,10 @@ from numpy.typing import NDArray
 from avatar_relay import avatarkit
 from avatar_relay.avatarkit import EXPRESSION, JAW_POSE
 from avatar_relay.limits import AVATARKIT_KEYFRAMES_PER_SECOND
+from avatar_relay.mouth.analyser import MouthAnalyser
+from avatar_relay.mouth.features import FeatureExtractor, join
+from avatar_relay.mouth.shapes import BLENDSHAPE_NAMES, KEYFRAMES_PER_SECOND, OPEN_FROM, SHUT_BELOW, lip_opening, to_weights
 from edge_client.motion.avatarkit import EXPRESSION_SIZE, JAW_OPEN_RAD
-from relay_server.sources.local.analyser import MouthAnalyser
-from relay_server.sources.local.features import FeatureExtractor, join
-from relay_server.sources.mouth import BLENDSHAPE_NAMES, KEYFRAMES_PER_SECOND, OPEN_FROM, SHUT_BELOW, lip_opening, to_weights
 from relay_server.sources.recording import load_recording
 
 Floats = NDArray[np.float64]

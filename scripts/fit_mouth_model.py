@@ -13,12 +13,9 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from relay_server.sources import espeak
-from relay_server.sources.coarticulation import keyframes
-from relay_server.sources.espeak import Spoken
-from relay_server.sources.local import model as local_model
-from relay_server.sources.local.features import HOP_S, FeatureExtractor, Features, join
-from relay_server.sources.local.model import (
+from avatar_relay.mouth import model as local_model
+from avatar_relay.mouth.features import HOP_S, FeatureExtractor, Features, join
+from avatar_relay.mouth.model import (
     CONTEXT_FRAMES,
     INPUTS,
     LIPS_CLOSED,
@@ -29,9 +26,12 @@ from relay_server.sources.local.model import (
     inputs_of,
     silent_rows,
 )
-from relay_server.sources.local.reference import SpeechReference
-from relay_server.sources.mouth import FUNNEL, JAW, LOWER, PUCKER, SMILE, STRETCH, UPPER
-from relay_server.sources.visemes import is_bilabial
+from avatar_relay.mouth.reference import SpeechReference
+from avatar_relay.mouth.shapes import FUNNEL, JAW, LOWER, PUCKER, SMILE, STRETCH, UPPER
+from avatar_relay.mouth.visemes import is_bilabial
+from relay_server.sources import espeak
+from relay_server.sources.coarticulation import keyframes
+from relay_server.sources.espeak import Spoken
 
 Floats = NDArray[np.float64]
 
@@ -153,7 +153,7 @@ def report(model: MouthModel, inputs: Floats, targets: Floats) -> str:
     lines = [
         "# mouth_model.npz",
         "",
-        "What the analyser of the source `local` hears, to the mouth: a linear map, written by `scripts/fit_mouth_model.py`.",
+        "What the analyser of the `MouthAnalyser` hears, to the mouth: a linear map, written by `scripts/fit_mouth_model.py`.",
         f"Fitted on {len(inputs)} frames of 10 ms: {len(SENTENCES)} sentences spoken by espeak-ng",
         f"in {len(VOICES)} voices, {TAKES} times each,",
         "differently disturbed. It holds coefficients of a ridge regression; no recording of a person went into it.",

@@ -69,8 +69,6 @@ PURE_INSIDE_ADAPTERS = frozenset(
         "relay_server.publisher.outbox",
         "relay_server.publisher.playback",
         "relay_server.sources.coarticulation",
-        "relay_server.sources.mouth",
-        "relay_server.sources.visemes",
     }
 )
 """Modules that lie in an adapter's room and are pure all the same."""

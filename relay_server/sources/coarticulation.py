@@ -14,13 +14,11 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from relay_server.sources.mouth import MOUTH_SIZE, Mouths
-from relay_server.sources.visemes import Viseme, visemes_of
+from avatar_relay.mouth.shapes import MOUTH_SIZE, Mouths
+from avatar_relay.mouth.visemes import CLOSING_S, Viseme, visemes_of
 
 SPREAD_S = 0.055
 """Time in which a viseme's rule fades to 1/e before and after it: about half a phoneme."""
-CLOSING_S = 0.045
-"""Time in which lips close, and in which they open again. Slower, short vowels between two closures are not seen."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,11 +13,11 @@ from collections.abc import AsyncIterator, Iterator
 import numpy as np
 
 from avatar_relay.media import AudioFormat, Codec, Pacing
+from avatar_relay.mouth.shapes import KEYFRAMES_PER_SECOND, MOTION_FORMAT, to_weights
 from avatar_relay.reasons import Fault, Reason
 from relay_server.sources.coarticulation import Phoneme, keyframes
 from relay_server.sources.espeak import EspeakError
 from relay_server.sources.interleave import Interleaver
-from relay_server.sources.mouth import KEYFRAMES_PER_SECOND, MOTION_FORMAT, to_weights
 from relay_server.sources.source import AudioChunk, MotionChunk, Performance, SourceError, Speech, TextSpeech
 from relay_server.sources.synthesiser import Synthesiser, shared
 

@@ -7,11 +7,11 @@ from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
 from avatar_relay.media import AudioFormat, Codec, Pacing
+from avatar_relay.mouth.analyser import MouthAnalyser
+from avatar_relay.mouth.shapes import KEYFRAMES_PER_SECOND, MOTION_FORMAT, to_weights
 from avatar_relay.reasons import Fault, Reason
 from relay_server.sources.interleave import Interleaver
-from relay_server.sources.local.analyser import MouthAnalyser
 from relay_server.sources.local.audio_file import AudioFile, AudioFileError
-from relay_server.sources.mouth import KEYFRAMES_PER_SECOND, MOTION_FORMAT, to_weights
 from relay_server.sources.source import AudioChunk, FileSpeech, MotionChunk, Performance, SourceError, Speech
 
 BLOCK_S = 0.5

@@ -7,8 +7,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
+from avatar_relay.mouth.shapes import JAW, KEYFRAMES_PER_SECOND, MOUTH_SIZE, OPEN_FROM, PUCKER, SHUT_BELOW, lip_opening, to_weights
 from relay_server.sources.coarticulation import Phoneme, keyframes
-from relay_server.sources.mouth import JAW, KEYFRAMES_PER_SECOND, MOUTH_SIZE, OPEN_FROM, PUCKER, SHUT_BELOW, lip_opening, to_weights
 
 
 def times(seconds: float) -> NDArray[np.float64]:

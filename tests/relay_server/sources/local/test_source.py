@@ -10,9 +10,9 @@ import pytest
 import soundfile
 
 from avatar_relay.media import AudioFormat, Codec, Pacing
+from avatar_relay.mouth.shapes import BLENDSHAPE_NAMES, MOTION_FORMAT, OPEN_FROM, SHUT_BELOW, lip_opening
 from avatar_relay.reasons import Reason
 from relay_server.sources.local.source import LocalSource
-from relay_server.sources.mouth import BLENDSHAPE_NAMES, MOTION_FORMAT, OPEN_FROM, SHUT_BELOW, lip_opening
 from relay_server.sources.source import FileSpeech, SourceError, TextSpeech
 from tests.data import PROJECT_ROOT, alsa_sample
 from tests.recordings import speech_like

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from avatar_relay.limits import PCM_RATES_HZ
-from relay_server.sources.local.features import BAND_EDGES_HZ, HOP_S, SILENCE_DB, FeatureExtractor, Features, join, no_features
+from avatar_relay.mouth.features import BAND_EDGES_HZ, HOP_S, SILENCE_DB, FeatureExtractor, Features, join, no_features
 
 Floats = NDArray[np.float64]
 

@@ -12,9 +12,8 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from relay_server.sources.coarticulation import CLOSING_S
-from relay_server.sources.local.features import HOP_S, FeatureExtractor, Features, Floats
-from relay_server.sources.local.model import (
+from avatar_relay.mouth.features import HOP_S, FeatureExtractor, Features, Floats
+from avatar_relay.mouth.model import (
     CONTEXT_FRAMES,
     LIPS_CLOSED,
     MOUTH_OUTPUTS,
@@ -25,9 +24,9 @@ from relay_server.sources.local.model import (
     inputs_of,
     silent_rows,
 )
-from relay_server.sources.local.reference import TYPICAL_PEAK_DB, SpeechReference
-from relay_server.sources.mouth import JAW, KEYFRAMES_PER_SECOND, MOUTH_SIZE, Mouths
-from relay_server.sources.visemes import LIPS_TOGETHER
+from avatar_relay.mouth.reference import TYPICAL_PEAK_DB, SpeechReference
+from avatar_relay.mouth.shapes import JAW, KEYFRAMES_PER_SECOND, MOUTH_SIZE, Mouths
+from avatar_relay.mouth.visemes import CLOSING_S, LIPS_TOGETHER
 
 PAUSE_FRAMES = 12
 CLOSED_FROM = 1.5

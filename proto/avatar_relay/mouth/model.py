@@ -14,8 +14,8 @@ from importlib import resources
 
 import numpy as np
 
-from relay_server.sources.local.features import BANDS, Features, Floats
-from relay_server.sources.mouth import FUNNEL, JAW, LOWER, PUCKER, SMILE, STRETCH, UPPER
+from avatar_relay.mouth.features import BANDS, Features, Floats
+from avatar_relay.mouth.shapes import FUNNEL, JAW, LOWER, PUCKER, SMILE, STRETCH, UPPER
 
 MODEL_FILE = "mouth_model.npz"
 
@@ -51,7 +51,7 @@ class MouthModel:
 @cache
 def default_model() -> MouthModel:
     """The model that ships with the package; read once."""
-    data = (resources.files("relay_server.sources.local") / MODEL_FILE).read_bytes()
+    data = (resources.files("avatar_relay.mouth") / MODEL_FILE).read_bytes()
     with np.load(io.BytesIO(data), allow_pickle=False) as arrays:
         return MouthModel(*(arrays[name].astype(np.float64) for name in MouthModel.__slots__))
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from relay_server.sources.local.features import BANDS, Features
-from relay_server.sources.local.reference import TYPICAL_SPECTRUM_DB, SpeechReference
+from avatar_relay.mouth.features import BANDS, Features
+from avatar_relay.mouth.reference import TYPICAL_SPECTRUM_DB, SpeechReference
 
 
 def frames(*levels_db: tuple[float, int]) -> Features:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from relay_server.sources.mouth import OPEN_FROM, SHUT_BELOW, lip_opening, to_weights
-from relay_server.sources.visemes import LIPS_TOGETHER, SILENCE, is_bilabial, is_vowel, visemes_of
+from avatar_relay.mouth.shapes import OPEN_FROM, SHUT_BELOW, lip_opening, to_weights
+from avatar_relay.mouth.visemes import LIPS_TOGETHER, SILENCE, is_bilabial, is_vowel, visemes_of
 
 
 def opening(ipa: str) -> float:

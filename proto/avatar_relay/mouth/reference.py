@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from relay_server.sources.local.features import BANDS, HOP_S, Features, Floats
+from avatar_relay.mouth.features import BANDS, HOP_S, Features, Floats
 
 TYPICAL_PEAK_DB = -20.0
 """Peak of speech at its usual level, for streams that have not been heard before."""

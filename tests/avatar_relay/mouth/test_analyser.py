@@ -9,8 +9,8 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from avatar_relay.limits import PCM_RATES_HZ
-from relay_server.sources.local.analyser import LATENCY_S, MouthAnalyser
-from relay_server.sources.mouth import (
+from avatar_relay.mouth.analyser import LATENCY_S, MouthAnalyser
+from avatar_relay.mouth.shapes import (
     KEYFRAMES_PER_SECOND,
     MOUTH_SIZE,
     OPEN_FROM,
@@ -21,8 +21,8 @@ from relay_server.sources.mouth import (
     lip_opening,
     to_weights,
 )
+from tests.avatar_relay.mouth.test_features import vowel
 from tests.recordings import speech_like
-from tests.relay_server.sources.local.test_features import vowel
 
 Floats = NDArray[np.float64]
 

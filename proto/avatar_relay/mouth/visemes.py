@@ -10,7 +10,10 @@ from __future__ import annotations
 import unicodedata
 from dataclasses import dataclass
 
-from relay_server.sources.mouth import Mouths, mouth
+from avatar_relay.mouth.shapes import Mouths, mouth
+
+CLOSING_S = 0.045
+"""Time in which lips close, and in which they open again. Slower, short vowels between two closures are not seen."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)

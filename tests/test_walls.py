@@ -68,6 +68,10 @@ PURE_INSIDE_ADAPTERS = frozenset(
         "relay_server.publisher.opus_packets",
         "relay_server.publisher.outbox",
         "relay_server.publisher.playback",
+        "relay_server.sources.avatarkit.faults",
+        "relay_server.sources.avatarkit.feed",
+        "relay_server.sources.avatarkit.requests",
+        "relay_server.sources.avatarkit.stock",
         "relay_server.sources.coarticulation",
     }
 )

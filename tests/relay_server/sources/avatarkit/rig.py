@@ -1,0 +1,169 @@
+"""All of the way: a voice, the source with a real Server SDK, the stand-in Motion Server, a relay, and a fast device."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+
+import pytest
+
+from avatar_relay.media import AudioFormat, Codec, OnPlaying, TraceContext
+from avatar_relay.reasons import DropReason, Reason
+from relay_server.config import RelayConfig
+from relay_server.observer import Observer
+from relay_server.performance import Rendition
+from relay_server.publisher import Publisher
+from relay_server.relay import Relay
+from relay_server.server import build_relay
+from relay_server.sources.avatarkit.pool import Pool, running
+from relay_server.sources.avatarkit.settings import AvatarKitSettings
+from relay_server.sources.avatarkit.source import AvatarKitSource
+from relay_server.sources.avatarkit.stock import StockRules
+from relay_server.sources.avatarkit.vendor import make_sdk
+from relay_server.sources.source import AudioSpeech
+from tests.recordings import speech_like
+from tests.relay_server.test_performance import ScriptedSource
+from tests.standins.fast_device import FastDevice, Seen
+from tests.standins.motion_server import API_KEY, APP_ID, AVATAR_ID, MotionServer, Request
+
+PCM_16K = AudioFormat(Codec.PCM_S16LE, 16_000)
+PATIENCE_S = 30.0
+
+
+def now_us() -> int:
+    """A monotonic clock."""
+    return time.monotonic_ns() // 1_000
+
+
+@dataclass
+class Watched:
+    """An `SdkObserver` that counts."""
+
+    failures: list[Reason] = field(default_factory=list)
+    drops: list[DropReason] = field(default_factory=list)
+    warm: list[bool] = field(default_factory=list)
+    start_us: list[int] = field(default_factory=list)
+
+    def session_opened(self, source: str, start_us: int) -> None:
+        """See `SdkObserver`."""
+        self.start_us.append(start_us)
+
+    def session_closed(self, source: str, open_us: int) -> None:
+        """See `SdkObserver`."""
+
+    def session_used(self, source: str, *, warm: bool) -> None:
+        """See `SdkObserver`."""
+        self.warm.append(warm)
+
+    def failed(self, source: str, reason: Reason) -> None:
+        """See `SdkObserver`."""
+        self.failures.append(reason)
+
+    def dropped(self, source: str, payloads: int, reason: DropReason) -> None:
+        """See `SdkObserver`."""
+        self.drops += [reason] * payloads
+
+
+def settings(sdk: str, server: MotionServer, **more: object) -> AvatarKitSettings:
+    """An account at the stand-in."""
+    values: dict[str, object] = {"app_id": APP_ID, "avatar_id": AVATAR_ID, "start_timeout_s": 5}
+    urls = {"console_url": server.console_url, "ingress_url": server.ingress_url}
+    return AvatarKitSettings(sdk=sdk, **(values | urls | more))  # type: ignore[arg-type]
+
+
+def rules(account: AvatarKitSettings) -> StockRules:
+    """Sessions for sound at 16 kHz."""
+    second = 1_000_000
+    return StockRules(PCM_16K, account.warm_sessions, account.max_sessions, account.idle_close_s * second, account.session_max_s * second)
+
+
+def sound(seconds: float) -> bytes:
+    """Speech-like PCM at 16 kHz."""
+    return speech_like(seconds, 16_000).astype("<i2").tobytes()
+
+
+async def chunked(data: bytes, size: int = 6_400) -> AsyncIterator[bytes]:
+    """A voice that is faster than time."""
+    for start in range(0, len(data), size):
+        yield data[start : start + size]
+        await asyncio.sleep(0)
+
+
+@dataclass
+class Rig:
+    """What stands. `speak` makes one conversation."""
+
+    server: MotionServer
+    pool: Pool
+    relay: Relay
+    publisher: Publisher
+    device: FastDevice
+    watched: Watched
+
+    def source(self, device: str = "lobby") -> AvatarKitSource:
+        """The source of a device; its voices are never asked."""
+        return AvatarKitSource(self.pool, device, text=ScriptedSource(), audio=ScriptedSource())
+
+    async def begin(
+        self, data: bytes, on_playing: OnPlaying = OnPlaying.REPLACE, *, chunks: AsyncIterator[bytes] | None = None
+    ) -> Rendition:
+        """Begin to speak."""
+        performance = await self.source().perform(AudioSpeech(PCM_16K, chunks or chunked(data)))
+        rendition = Rendition(self.publisher, performance, ("lobby",), on_playing)
+        await rendition.begin()
+        return rendition
+
+    async def speak(self, data: bytes, on_playing: OnPlaying = OnPlaying.REPLACE) -> str:
+        """Speak to the end, until the device has finished; returns the conversation's id."""
+        rendition = await self.begin(data, on_playing)
+        await rendition.finish()
+        await self.until_finished(rendition.conversation_id)
+        return rendition.conversation_id
+
+    async def until_finished(self, conversation_id: str) -> Seen:
+        """Wait until the device is done with a conversation, and give what it saw."""
+        async with asyncio.timeout(PATIENCE_S):
+            while not self.device.seen[conversation_id].finished:
+                self.device.finished.clear()
+                await self.device.finished.wait()
+        return self.device.seen[conversation_id]
+
+    def requests_of(self, seen: Seen) -> list[Request]:
+        """The requests that a device's motion came from, found by the bytes."""
+        return [request for request in self.server.requests.values() if set(request.sent) & set(seen.motion)]
+
+
+@asynccontextmanager
+async def rig(
+    sdk: str,
+    server: MotionServer,
+    *,
+    speed: float = 40.0,
+    observer: Observer | None = None,
+    trace: Callable[[str], TraceContext] | None = None,
+    **more: object,
+) -> AsyncIterator[Rig]:
+    """Everything set up, with the unmodified package `sdk`; skips the test where it is not installed."""
+    pytest.importorskip(sdk, reason=f"the package {sdk} is not installed")
+    async with server.serving():
+        account = settings(sdk, server, **more)
+        watched = Watched()
+        vendor = make_sdk(account, API_KEY)
+        pool = Pool(vendor, rules(account), start_timeout_s=account.start_timeout_s, now_us=now_us, observer=watched)
+        relay = build_relay(RelayConfig(listen="127.0.0.1:0"), observer)
+        device = FastDevice(relay.connect_device())
+        await device.attach()
+        tasks = [asyncio.create_task(work) for work in (relay.run(), device.listen(), device.play(speed))]
+        try:
+            async with running(pool), Publisher.in_process(relay, trace=trace) as publisher:
+                yield Rig(server, pool, relay, publisher, device, watched)
+        finally:
+            for task in tasks:
+                task.cancel()
+            ended = await asyncio.gather(*tasks, return_exceptions=True)
+        for end in ended:
+            if isinstance(end, Exception):
+                raise end

@@ -1,0 +1,159 @@
+"""A device that plays many times faster than time passes: the real playback over a virtual sound device, on a clock of its own.
+
+It sits at a relay in the same process; payloads cross as the bytes of the wire. It writes down, per conversation, which
+motion payloads came and were decoded, how each was shown, and each finished event.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import defaultdict
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from avatar_relay import avatarkit, wire
+from avatar_relay.fragments import Reassembler
+from avatar_relay.media import Codec, ConversationOpen, Kind, MotionEncoding, MotionFormat
+from avatar_relay.messages import AudioOnly, EventAck, Finished, GoAway, Hello, Media, Ping, Pong
+from avatar_relay.v1 import media_pb2
+from edge_client.audio.decoders import make_decoder
+from edge_client.audio.sinks.virtual import PERIOD_US
+from edge_client.events import ConversationEvent, View
+from edge_client.motion.pose import POSE_SIZE, Poses
+from edge_client.outbox import Outbox
+from edge_client.playback import Playback
+from edge_client.player_port import PlayerPort
+from edge_client.playing import DecoderFactories
+from relay_server.outbox import MediaBatch
+from relay_server.ports import DevicePort
+from tests.edge_client.fakes import SteppedSink
+
+STAMP_BASE = 1 << 14
+"""The two numbers of a stamped pose add up to this over itself, so that their ratio names the request however far it is faded."""
+SETTLED_US = 1_000_000
+"""After so much of a conversation nothing of the one before is in the picture: the longest fade takes 0.8 s."""
+
+
+class StampedDecoder:
+    """Decodes to poses that hold nothing but the stand-in's stamp; keeps what it decoded."""
+
+    def __init__(self) -> None:
+        self.decoded: list[bytes] = []
+
+    def decode(self, data: bytes) -> Poses:
+        """See `MotionDecoder`."""
+        self.decoded.append(data)
+        keyframes = avatarkit.read(data).keyframes
+        poses = np.zeros((len(keyframes), POSE_SIZE), np.float32)
+        poses[:, 0] = keyframes[:, 0] / STAMP_BASE
+        poses[:, 1] = 1 - keyframes[:, 0] / STAMP_BASE
+        return poses
+
+
+@dataclass
+class Seen:
+    """What a device saw of one conversation."""
+
+    motion: list[bytes] = field(default_factory=list)
+    """Payloads as they arrived, whole."""
+    finished: list[Finished] = field(default_factory=list)
+    shown: set[int] = field(default_factory=set)
+    """Requests whose keyframes were in the picture, once it had settled."""
+    audio_only: bool = False
+    first_motion_us: int | None = None
+    """When motion was first in the picture, in µs of the device's clock since the conversation was opened."""
+    opened_us: int = 0
+
+
+class FastDevice:
+    """Attach it with `attached`; `step` plays, and is called as often as time should pass."""
+
+    def __init__(self, port: DevicePort, device_id: str = "lobby") -> None:
+        self.now_us = 1_000_000
+        self.seen: dict[str, Seen] = defaultdict(Seen)
+        self.decoders: list[StampedDecoder] = []
+        self.finished = asyncio.Event()
+        """Set with each finished event."""
+        self._port = port
+        self._device_id = device_id
+        self._outbox = Outbox()
+        self._sink = SteppedSink()
+        decoders = DecoderFactories(make_decoder, self._make_motion_decoder)
+        self.playback = Playback(sink=self._sink, decoders=decoders)
+        self._player = PlayerPort(self.playback, loudest=1.0)
+        self._sink.start(self.playback)
+        self._whole: dict[str, Reassembler] = {}
+
+    async def attach(self) -> None:
+        """Say hello."""
+        hello = Hello(self._device_id, 1, "fast", tuple(Codec), 48_000, (MotionEncoding.AVATARKIT_V2,), self.playback.buffer_credit())
+        await self._port.send(hello)
+
+    async def listen(self) -> None:
+        """Take what the relay says, until cancelled."""
+        while (message := await self._port.receive()) is not None:
+            match message:
+                case MediaBatch():
+                    payloads = (
+                        wire.payload_from_wire(media_pb2.Payload.FromString(f.encoded), message.conversation_id) for f in message.fragments
+                    )
+                    self._take(Media(message.conversation_id, tuple(payloads)))
+                case Ping():
+                    self._outbox.put(Pong(message.ping_id, message.sent_time_us, self.now_us, self.now_us, self.now_us))
+                case EventAck():
+                    self._outbox.acknowledge(message.event_id)
+                case GoAway():
+                    pass
+                case _:
+                    if isinstance(message, ConversationOpen):
+                        self.seen[message.conversation_id].opened_us = self.now_us
+                        self._whole[message.conversation_id] = Reassembler(Kind.MOTION)
+                    elif isinstance(message, AudioOnly):
+                        self.seen[message.conversation_id].audio_only = True
+                    self._player.handle(message, self.now_us)
+
+    async def play(self, speed: float) -> None:
+        """Let time pass `speed` times as fast as it does, or as fast as it can be done, until cancelled."""
+        loop = asyncio.get_running_loop()
+        due = loop.time()
+        while True:
+            for _ in range(4):
+                await self.step()
+            due = max(due + 4 * PERIOD_US / 1e6 / speed, loop.time() - 0.1)
+            await asyncio.sleep(max(due - loop.time(), 0))
+
+    async def step(self) -> None:
+        """Play the next 10 ms, look at the face, and say what follows."""
+        self._sink.step(self.now_us)
+        self._sink.blocks.clear()
+        for output in self.playback.tick(self.now_us):
+            self._outbox.put(output)
+            if isinstance(output, ConversationEvent) and isinstance(output.body, Finished):
+                self.seen[output.conversation_id].finished.append(output.body)
+                self.finished.set()
+        self._look(self.playback.view(self.now_us))
+        self.now_us += PERIOD_US
+        while (message := self._outbox.take(self.now_us)) is not None:
+            await self._port.send(message)
+
+    def _take(self, media: Media) -> None:
+        for payload in media.payloads:
+            if payload.kind is Kind.MOTION and (whole := self._whole[media.conversation_id].add(payload)) is not None:
+                self.seen[media.conversation_id].motion.append(whole.data)
+        self._player.handle(media, self.now_us)
+
+    def _look(self, view: View) -> None:
+        if view.motion is None or view.conversation_id is None:
+            return
+        seen = self.seen[view.conversation_id]
+        stamp, rest = float(view.motion[0]), float(view.motion[1])
+        if stamp + rest > 0.01:
+            seen.first_motion_us = seen.first_motion_us or self.now_us - seen.opened_us
+            if (view.audible_pts_us or 0) >= SETTLED_US:
+                seen.shown.add(round(stamp / (stamp + rest) * STAMP_BASE))
+
+    def _make_motion_decoder(self, motion_format: MotionFormat) -> StampedDecoder:
+        assert motion_format.encoding is MotionEncoding.AVATARKIT_V2
+        self.decoders.append(StampedDecoder())
+        return self.decoders[-1]

@@ -12,6 +12,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections import Counter, deque
+from collections.abc import Coroutine
 from typing import Any
 
 import grpc
@@ -60,6 +61,8 @@ class ServiceCall:
         self._moved = asyncio.Event()
         method: Any = channel.stream_stream(METHOD)
         self._call = method(metadata=settings.metadata or None)
+        self._ending: tuple[grpc.StatusCode, str] | None = None
+        self._call.add_done_callback(self._on_done)
         self._tasks = (asyncio.create_task(self._send()), asyncio.create_task(self._receive()))
 
     async def header(self) -> wire.Header:
@@ -129,13 +132,18 @@ class ServiceCall:
         except ServiceError as error:
             self._error = error
         except grpc.aio.AioRpcError as error:
-            self._error = rpc_error(error.code(), error.details(), self._settings)
+            code, details = self._ending or (error.code(), error.details())
+            self._error = rpc_error(code, details, self._settings)
         except Exception:
             logger.exception("reading the answers of Audio2Face-3D broke off")
             self._error = ServiceError(Fault(Reason.SOURCE_FAILED, "reading the answers of Audio2Face-3D broke off"))
         finally:
             self._over = True
             self._moved.set()
+
+    def _on_done(self, call: Any) -> None:
+        """Keep the status as it comes: a write that fails after it would put INTERNAL in its place (grpc/grpc#36066)."""
+        self._ending = self._ending or (_at_once(call.code()), _at_once(call.details()))
 
     async def _read(self) -> Any:
         reading = asyncio.ensure_future(self._call.read())
@@ -199,3 +207,12 @@ class ServiceCall:
             case _:
                 self._counters["unknown_messages"] += 1
                 logger.info("Audio2Face-3D has a status %s that this version does not know", status.code)
+
+
+def _at_once(known: Coroutine[Any, Any, Any]) -> Any:
+    """What a coroutine gives that has nothing to wait for."""
+    try:
+        known.send(None)
+    except StopIteration as done:
+        return done.value
+    raise RuntimeError("it waits")

@@ -30,7 +30,7 @@ TRIES = 2
 """Calls for one clip, where the service is away before its first answer."""
 MAX_SOUND_LAG_S = 0.5
 """The service's sound may be so far behind its keyframes; then ours takes over."""
-MAX_SHORT_S = 1.0
+MAX_SHORT_S = 0.5
 """Motion that ends so long before the sound broke off."""
 
 

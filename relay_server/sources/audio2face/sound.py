@@ -3,33 +3,36 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import AsyncIterator
 
 import numpy as np
 import soxr
 
+from avatar_relay.limits import PCM_RATES_HZ
 from avatar_relay.media import AudioFormat, Codec
 from avatar_relay.reasons import Fault, Reason
 from relay_server.sources.audio2face.settings import MIN_RATE_HZ
-from relay_server.sources.source import AudioChunk, Performance, SourceError
+from relay_server.sources.source import AudioChunk, Item, SourceError
 
 SAMPLE_BYTES = 2
 
 
 class SpeechFeed:
-    """The sound of a performance as PCM at a rate that the service takes; its motion is not used. One reader."""
+    """Speech as mono PCM at a rate that the service takes; whatever else comes with it is passed over. One reader."""
 
-    def __init__(self, performance: Performance) -> None:
-        """Raises `SourceError` for sound that is not PCM."""
-        audio = performance.audio_format
-        if audio.codec is not Codec.PCM_S16LE:
-            raise SourceError(Fault(Reason.SOURCE_FAILED, f"Audio2Face-3D takes PCM; this speech comes as {audio.codec.value}"))
-        self._items = performance.items
-        self.rate_hz = max(audio.sample_rate_hz, MIN_RATE_HZ)
+    def __init__(self, audio_format: AudioFormat, pieces: AsyncIterator[bytes | Item]) -> None:
+        """Pieces may be cut anywhere. Raises `SourceError` for sound that is not PCM of a known rate."""
+        if audio_format.codec is not Codec.PCM_S16LE or audio_format.channels != 1 or audio_format.sample_rate_hz not in PCM_RATES_HZ:
+            text = "Audio2Face-3D takes mono PCM at one of the rates that travel; this speech comes otherwise"
+            raise SourceError(Fault(Reason.AUDIO_FORMAT_UNSUPPORTED, text, "audio_format"))
+        self._pieces = pieces
+        self.rate_hz = max(audio_format.sample_rate_hz, MIN_RATE_HZ)
         self._resampler = None
-        if self.rate_hz != audio.sample_rate_hz:
-            self._resampler = soxr.ResampleStream(audio.sample_rate_hz, self.rate_hz, 1, dtype="int16")
+        if self.rate_hz != audio_format.sample_rate_hz:
+            self._resampler = soxr.ResampleStream(audio_format.sample_rate_hz, self.rate_hz, 1, dtype="int16")
+        self._carried = b""
         self._left = b""
-        self.ended = False
+        self._ended = False
 
     @property
     def audio_format(self) -> AudioFormat:
@@ -37,29 +40,38 @@ class SpeechFeed:
         return AudioFormat(Codec.PCM_S16LE, self.rate_hz)
 
     async def read(self, limit_bytes: int) -> bytes:
-        """The next samples, up to so many bytes; none once the speech has `ended`. Raises `SourceError`."""
-        while not self._left and not self.ended:
+        """The next whole samples, up to so many bytes, which is even; none once the speech is over. Raises `SourceError`."""
+        while not self._left and not self._ended:
             self._left = await self._next()
         data, self._left = self._left[:limit_bytes], self._left[limit_bytes:]
         return data
 
     async def is_over(self) -> bool:
         """Whether nothing is left. Waits for the next sound to know. Raises `SourceError`."""
-        self._left = self._left or await self.read(1 << 30)
+        while not self._left and not self._ended:
+            self._left = await self._next()
         return not self._left
 
     async def close(self) -> None:
-        """Give the performance up."""
-        close = getattr(self._items, "aclose", None)
+        """Give the speech up."""
+        close = getattr(self._pieces, "aclose", None)
         if close is not None:
             await close()
 
     async def _next(self) -> bytes:
-        async for item in self._items:
-            if isinstance(item, AudioChunk):
-                return self._resampled(item.data)
-        self.ended = True
-        return self._resampled(b"", last=True) if self._resampler is not None else b""
+        async for piece in self._pieces:
+            if isinstance(piece, bytes):
+                return self._whole_samples(piece)
+            if isinstance(piece, AudioChunk):
+                return self._whole_samples(piece.data)
+        self._ended = True
+        return self._resampled(b"", last=True)
+
+    def _whole_samples(self, data: bytes) -> bytes:
+        data = self._carried + data
+        whole = len(data) // SAMPLE_BYTES * SAMPLE_BYTES
+        self._carried = data[whole:]
+        return self._resampled(data[:whole])
 
     def _resampled(self, data: bytes, *, last: bool = False) -> bytes:
         if self._resampler is None:

@@ -52,7 +52,7 @@ class Audio2FaceSource:
     async def perform(self, speech: Speech) -> Performance:
         """Begin to speak, and wait for the service's header. Raises `SourceError` where there is nothing to speak."""
         spoken = await (self._audio if isinstance(speech, FileSpeech) else self._text).perform(speech)
-        feed = SpeechFeed(spoken)
+        feed = SpeechFeed(spoken.audio_format, spoken.items)
         performing = Performing(self._connected(), self._settings, feed, self._counters)
         try:
             motion_format = await performing.begin()

@@ -1,0 +1,75 @@
+"""Speech of known samples for the source `audio2face`."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
+from typing import Any
+
+import numpy as np
+
+from avatar_relay.media import AudioFormat, Codec, Pacing
+from avatar_relay.mouth.shapes import MOTION_FORMAT
+from relay_server.sources.audio2face.settings import Audio2FaceSettings
+from relay_server.sources.audio2face.source import Audio2FaceSource
+from relay_server.sources.source import AudioChunk, Item, MotionChunk, Performance, SourceError, Speech, TextSpeech
+from tests.relay_server.sources.performances import Performed, read_all
+from tests.standins.audio2face import Audio2FaceService, Trouble, serving
+
+HELLO = TextSpeech("hello")
+RATE_HZ = 16_000
+
+
+def noise(seconds: float, rate_hz: int = RATE_HZ) -> bytes:
+    """Samples that differ."""
+    return np.random.default_rng(7).integers(-9_000, 9_000, round(seconds * rate_hz)).astype("<i2").tobytes()
+
+
+class Speaker:
+    """A source that says what it is told, with motion that nobody wants; `error` breaks it off at the end."""
+
+    name = "speaker"
+
+    def __init__(self, pcm: bytes, rate_hz: int = RATE_HZ, error: SourceError | None = None) -> None:
+        self.audio_format = AudioFormat(Codec.PCM_S16LE, rate_hz)
+        self.closed = 0
+        self._pcm = pcm
+        self._error = error
+
+    async def perform(self, speech: Speech) -> Performance:
+        """Whatever the words."""
+        return Performance(self.audio_format, MOTION_FORMAT, Pacing.BURST, self._items())
+
+    async def _items(self) -> AsyncIterator[Item]:
+        try:
+            for start in range(0, len(self._pcm), 3_200):
+                yield MotionChunk(b"unused")
+                yield AudioChunk(self._pcm[start : start + 3_200])
+            if self._error is not None:
+                raise self._error
+        finally:
+            self.closed += 1
+
+
+@asynccontextmanager
+async def against(service: Audio2FaceService, speaker: Speaker, **settings: Any) -> AsyncIterator[Audio2FaceSource]:
+    """A source that speaks with this speaker to this service."""
+    async with serving(service) as target:
+        values: dict[str, Any] = {"target": target, "timeout_s": 0.3, **settings}
+        source = Audio2FaceSource(Audio2FaceSettings(**values), text=speaker, audio=speaker)
+        try:
+            yield source
+        finally:
+            await source.close()
+
+
+async def performed_against(
+    trouble: Trouble, pcm: bytes, **settings: Any
+) -> tuple[Performance, Performed, Audio2FaceService, Mapping[str, int]]:
+    """A whole performance of `pcm` against a service with this trouble."""
+    service = Audio2FaceService(trouble)
+    async with against(service, Speaker(pcm), **settings) as source:
+        performance = await source.perform(HELLO)
+        performed = await read_all(performance)
+        await performance.items.aclose()  # type: ignore[attr-defined]
+        return performance, performed, service, dict(source.counters)

@@ -1,0 +1,156 @@
+"""The guard: stands before every RPC of every service, lets in whom the door lets in, and shows out who has to leave."""
+
+from __future__ import annotations
+
+import asyncio
+import inspect
+import logging
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any
+
+import grpc
+
+from avatar_relay.credentials import METADATA_KEY, token_in
+from avatar_relay.reasons import Fault, Reason
+from relay_server.access.buckets import Buckets
+from relay_server.access.caller import set_caller
+from relay_server.access.door import Credentials, Door, Entrant, host_of
+from relay_server.access.store import AccessFile
+from relay_server.errors import ConfigError, RequestError
+from relay_server.service.errors import Context, abort
+
+logger = logging.getLogger(__name__)
+
+LOOK_AFTER_S = 1.0
+"""How often the access file is looked at, and those inside."""
+REFUSALS_LOGGED_PER_MINUTE = 6
+"""For each peer: a device with a wrong token tries for days."""
+
+
+class Guard(grpc.aio.ServerInterceptor):
+    """Keeps the door of one or more gRPC servers. Belongs to one event loop."""
+
+    def __init__(
+        self, file: AccessFile, groups: Mapping[str, tuple[str, ...]], *, now_us: Callable[[], int], unix_time_us: Callable[[], int]
+    ) -> None:
+        """Reads `file`. Raises `ConfigError`."""
+        self._file = file
+        self._door = Door(file.load(), groups)
+        self._now_us = now_us
+        self._unix_time_us = unix_time_us
+        self._inside: dict[asyncio.Task[Any], tuple[Entrant, str]] = {}
+        self._expelled: dict[asyncio.Task[Any], Fault] = {}
+        self._logged = Buckets(1_024)
+
+    async def run(self) -> None:
+        """Look after the file and those inside until cancelled."""
+        while True:
+            await asyncio.sleep(LOOK_AFTER_S)
+            await self.look_after()
+
+    async def look_after(self) -> None:
+        """Read the file where it changed, and show out who may not be here any more. A file that is wrong changes nothing."""
+        try:
+            directory = await asyncio.to_thread(self._file.load_if_changed)
+        except ConfigError as error:
+            logger.error("the access file can not be read again, what it said before holds: %s", error)
+            directory = None
+        if directory is not None:
+            self._door.replace(directory)
+            logger.info("the access file was read again: %d identities", len(directory.identities))
+        for task, (entrant, peer) in list(self._inside.items()):
+            fault = self._door.expulsion(entrant, self._unix_s())
+            if fault is not None and task not in self._expelled:
+                logger.warning("shown out: %s at %s: %s", entrant.key, peer, fault.reason)
+                self._expelled[task] = fault
+                task.cancel()
+
+    async def intercept_service(
+        self, continuation: Callable[[grpc.HandlerCallDetails], Awaitable[Any]], details: grpc.HandlerCallDetails
+    ) -> Any:
+        """The handler of an RPC, with the guard before it; None where there is none."""
+        handler = await continuation(details)
+        if handler is None:
+            return None
+        behaviour = next(
+            found for found in (handler.unary_unary, handler.unary_stream, handler.stream_unary, handler.stream_stream) if found is not None
+        )
+        make = _MAKERS[bool(handler.request_streaming), bool(handler.response_streaming)]
+        return make(self._guarded(details.method, behaviour), handler.request_deserializer, handler.response_serializer)
+
+    def _guarded(self, method: str, behaviour: Callable[..., Any]) -> Callable[..., Any]:
+        async def call(request: Any, context: Context) -> Any:
+            with await self._enter(method, context):
+                try:
+                    return await behaviour(request, context)
+                except asyncio.CancelledError:
+                    await self._tell_expelled(context)
+                    raise
+
+        async def generate(request: Any, context: Context) -> AsyncIterator[Any]:
+            with await self._enter(method, context):
+                try:
+                    async for response in behaviour(request, context):
+                        yield response
+                except asyncio.CancelledError:
+                    await self._tell_expelled(context)
+                    raise
+
+        return generate if inspect.isasyncgenfunction(behaviour) else call
+
+    async def _enter(self, method: str, context: Context) -> Any:
+        try:
+            entrant = self._door.enter(method, _shown(context), context.peer(), self._now_us(), self._unix_s())
+        except RequestError as error:
+            self._log_refusal(method, context.peer(), error.fault)
+            await abort(context, error.fault)
+        return self._staying(entrant, context.peer())
+
+    @contextmanager
+    def _staying(self, entrant: Entrant, peer: str) -> Iterator[None]:
+        task = asyncio.current_task()
+        assert task is not None
+        self._inside[task] = (entrant, peer)
+        set_caller(entrant.caller)
+        try:
+            yield
+        finally:
+            self._inside.pop(task, None)
+            self._expelled.pop(task, None)
+            self._door.leave(entrant)
+
+    async def _tell_expelled(self, context: Context) -> None:
+        """End the RPC with the reason for which it was cancelled; nothing where its caller cancelled it."""
+        task = asyncio.current_task()
+        fault = self._expelled.get(task) if task is not None else None
+        if task is not None and fault is not None:
+            task.uncancel()
+            await abort(context, fault)
+
+    def _log_refusal(self, method: str, peer: str, fault: Fault) -> None:
+        if fault.reason is Reason.LIMIT_REACHED or self._logged.take(host_of(peer), REFUSALS_LOGGED_PER_MINUTE, self._now_us()):
+            return
+        logger.warning("not let in: %s for %s: %s: %s", peer, method, fault.reason, fault.text)
+
+    def _unix_s(self) -> int:
+        return self._unix_time_us() // 1_000_000
+
+
+_MAKERS: dict[tuple[bool, bool], Callable[..., Any]] = {
+    (False, False): grpc.unary_unary_rpc_method_handler,
+    (False, True): grpc.unary_stream_rpc_method_handler,
+    (True, False): grpc.stream_unary_rpc_method_handler,
+    (True, True): grpc.stream_stream_rpc_method_handler,
+}
+
+
+def _shown(context: Context) -> Credentials:
+    """What a caller shows. Two tokens are none."""
+    said = [value for key, value in context.invocation_metadata() or () if key == METADATA_KEY]
+    token = None if not said else ""
+    if len(said) == 1 and isinstance(said[0], str):
+        token = token_in(said[0]) or ""
+    authentication = context.auth_context()
+    names = authentication.get("x509_subject_alternative_name") or authentication.get("x509_common_name") or ()
+    return Credentials(token, tuple(name.decode(errors="replace") for name in names))

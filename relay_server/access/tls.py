@@ -1,0 +1,85 @@
+"""The relay's certificate, read again when its files change: each new connection gets the present one, running ones stay."""
+
+from __future__ import annotations
+
+import logging
+import ssl
+import threading
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import grpc
+
+from relay_server.access.store import Version, version_of
+from relay_server.errors import ConfigError
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class TlsFiles:
+    """PEM files: the relay's certificate (with what it hangs on) and key; and who vouches for clients, None: clients need none."""
+
+    certificate: Path
+    key: Path
+    client_ca: Path | None = None
+
+    @property
+    def paths(self) -> tuple[Path, ...]:
+        """All of them."""
+        return tuple(path for path in (self.certificate, self.key, self.client_ca) if path is not None)
+
+
+class HotCertificate:
+    """A certificate that is looked at for each connection. gRPC asks on threads of its own."""
+
+    def __init__(self, files: TlsFiles) -> None:
+        """Raises `ConfigError` where the files are no certificate with its key."""
+        self._files = files
+        self._lock = threading.Lock()
+        self._seen: tuple[Version, ...] = ()
+        self._configuration = self._read()
+
+    def credentials(self) -> grpc.ServerCredentials:
+        """For `add_secure_port`: TLS 1.2 or later, which is gRPC's own floor."""
+        fetch: Any = self._latest  # its None, "no change", is missing in the stubs
+        return grpc.dynamic_ssl_server_credentials(self._configuration, fetch, self._files.client_ca is not None)
+
+    def _latest(self) -> grpc.ServerCertificateConfiguration | None:
+        """What changed; None where nothing did, or where the new files do not fit each other (yet): what was good stays."""
+        with self._lock:
+            try:
+                if self._versions() == self._seen:
+                    return None
+                self._configuration = self._read()
+            except (ConfigError, OSError) as error:
+                logger.error("the certificate can not be read again, the old one stays: %s", error)
+                return None
+        logger.info("a new certificate is in use: %s", self._files.certificate)
+        return self._configuration
+
+    def _versions(self) -> tuple[Version, ...]:
+        return tuple(version_of(path) for path in self._files.paths)
+
+    def _read(self) -> grpc.ServerCertificateConfiguration:
+        """Read and check all files; a change while they are read is found by the next connection."""
+        try:
+            self._seen = self._versions()
+            checked = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+            checked.load_cert_chain(self._files.certificate, self._files.key, password=_no_password)
+            client_ca = self._files.client_ca
+            if client_ca is not None:
+                checked.load_verify_locations(client_ca)
+            pair = (self._files.key.read_bytes(), self._files.certificate.read_bytes())
+            return grpc.ssl_server_certificate_configuration([pair], None if client_ca is None else client_ca.read_bytes())
+        except ssl.SSLError as error:
+            text = f"{self._files.certificate} and {self._files.key} are no certificate with its key, or the client CA is none"
+            raise ConfigError(f"tls_cert_file: {text}: {error.reason}") from error
+        except OSError as error:
+            raise ConfigError(f"tls_cert_file: {error.filename or self._files.certificate} can not be read: {error.strerror}") from error
+
+
+def _no_password() -> str:
+    """A relay starts without anybody at the keyboard."""
+    raise ssl.SSLError(0, "the key is encrypted")

@@ -53,7 +53,7 @@ class Release:
             self._skip_late(playing, queued_frames, released, now_us)
         frames = self._allowed_frames(playing, queued_frames, now_us)
         for ready in playing.audio.take(frames):
-            released.chunks.append(Chunk(playing.conversation_id, ready.pts_frame, ready.pcm))
+            released.chunks.append(Chunk(playing.conversation_id, ready.pts_frame, len(ready.pcm), ready.pcm))
         if released.primed_now and not released.chunks:
             released.primed_now = False
             return released

@@ -19,16 +19,21 @@ from edge_client.audio.timeline import Timeline
 
 @dataclass(frozen=True, slots=True)
 class Chunk:
-    """Samples of a conversation from `pts_frame` on, at the sink's rate."""
+    """What is heard of a conversation from `pts_frame` on, at the sink's rate.
+
+    It stands for `pts_frames` samples of the line: as many as it has where nothing is steered, none where it is filler.
+    """
 
     conversation_id: str
     pts_frame: int
+    pts_frames: int
     pcm: Pcm
 
     def split(self, frames: int) -> tuple[Chunk, Chunk]:
         """The first `frames` samples, and the rest."""
-        rest = Chunk(self.conversation_id, self.pts_frame + frames, self.pcm[frames:])
-        return Chunk(self.conversation_id, self.pts_frame, self.pcm[:frames]), rest
+        share = round(self.pts_frames * frames / len(self.pcm))
+        rest = Chunk(self.conversation_id, self.pts_frame + share, self.pts_frames - share, self.pcm[frames:])
+        return Chunk(self.conversation_id, self.pts_frame, share, self.pcm[:frames]), rest
 
 
 class PlayoutQueue:
@@ -101,7 +106,7 @@ class PlayoutQueue:
 
     def _give(self, chunk: Chunk) -> None:
         frames = len(chunk.pcm)
-        self.timeline.append(self._pulled_to, frames, chunk.conversation_id, chunk.pts_frame)
+        self.timeline.append(self._pulled_to, frames, chunk.conversation_id, chunk.pts_frame, chunk.pts_frames)
         self._pulled.append((self._pulled_to, chunk))
         self._pulled_to += frames
         self._queued_frames -= frames

@@ -27,6 +27,7 @@ class Resampler:
         self._stream = soxr.ResampleStream(self._input_rate_hz, self._output_rate_hz, 1, dtype="float32", quality="HQ")
         self._frames_in = 0
         self._frames_out = 0
+        self._skip = 0
 
     @property
     def owed_frames(self) -> int:
@@ -36,12 +37,20 @@ class Resampler:
     def _due_frames(self) -> int:
         return (2 * self._frames_in * self._output_rate_hz + self._input_rate_hz) // (2 * self._input_rate_hz)
 
+    def run_in(self, samples: Pcm) -> None:
+        """Take these as what came before the first sample, so that it begins no step; no output stands for them.
+
+        For use before the first `process` only; as many as are a whole number of frames at either rate.
+        """
+        self._skip = len(samples) * self._output_rate_hz // self._input_rate_hz
+        self._run(samples)
+
     def process(self, samples: Pcm) -> Pcm:
         """What is ready with these samples, perhaps none."""
         if not len(samples):
             return np.zeros(0, np.int16)
         self._frames_in += len(samples)
-        resampled = _to_int16(self._stream.resample_chunk(samples.astype(np.float32) / _FULL_SCALE))
+        resampled = self._run(samples)
         self._frames_out += len(resampled)
         return resampled
 
@@ -50,9 +59,15 @@ class Resampler:
         owed = self.owed_frames
         if self._frames_in == 0:
             return np.zeros(0, np.int16)
-        rest = _to_int16(self._stream.resample_chunk(np.zeros(0, np.float32), last=True))[:owed]
+        rest = self._run(np.zeros(0, np.int16), last=True)[:owed]
         self._begin()
         return np.concatenate([rest, np.zeros(owed - len(rest), np.int16)])
+
+    def _run(self, samples: Pcm, *, last: bool = False) -> Pcm:
+        resampled = _to_int16(self._stream.resample_chunk(samples.astype(np.float32) / _FULL_SCALE, last=last))
+        skipped = min(self._skip, len(resampled))
+        self._skip -= skipped
+        return resampled[skipped:]
 
 
 def _to_int16(samples: NDArray[np.float32]) -> Pcm:

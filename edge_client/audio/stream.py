@@ -4,10 +4,12 @@ Rules of the stream:
 1. Payloads stay encoded in the jitter buffer and are decoded ahead only as far as the caller asks; a payload of a byte
    stream is decoded slice by slice, because Opus expands tenfold and more.
 2. PTS is counted in samples out of the decoder, from 0. A gap that is given up, and a payload that can not be decoded, are
-   concealed for as long as they are known to have been, so that the PTS of all that follows stays right.
+   concealed for as long as they are known to have been, so that the PTS of all that follows stays right. Concealed
+   sound is held back until what follows is decoded, for it ends in a lead-in to that.
 3. A gap is given up after `GAP_WAIT_US`, or at once where the caller says that it can not wait.
 4. The stream is complete when `end` was said and all up to the last payload is decoded or given up; `finish` of the decoder
-   gives the last samples. An undecodable payload makes it `failed`, and what can be decoded is played all the same.
+   gives the last samples; where it raises, the stream was cut short, and asked again it gives what can be saved.
+   An undecodable payload makes it `failed`, and what can be decoded is played all the same.
 """
 
 from __future__ import annotations
@@ -19,6 +21,7 @@ import numpy as np
 
 from avatar_relay.media import AudioFormat, Codec, Payload
 from avatar_relay.reasons import Fault, Reason
+from edge_client.audio.concealment import LEAD_IN_US, into
 from edge_client.audio.decoder import AudioDecoder
 from edge_client.audio.jitter_buffer import JitterBuffer, PushResult
 from edge_client.audio.sink import Pcm
@@ -70,6 +73,7 @@ class AudioStream:
         self._offset = 0
         self._ready: deque[Ready] = deque()
         self._ready_frames = 0
+        self._concealed: Pcm = np.zeros(0, np.int16)
         self._next_pts_frame = 0
         self._expected_pts_us: int | None = 0
         self._last_seq: int | None = None
@@ -210,6 +214,7 @@ class AudioStream:
         if payload is not None and payload.pts_us is not None and self._expected_pts_us is not None:
             missing_us = payload.pts_us - self._expected_pts_us
             if missing_us > MAX_CONCEALED_US:
+                self._put_concealed()
                 self._next_pts_frame += round(missing_us * self._decoder.rate_hz / 1e6)
             else:
                 self._conceal(missing_us)
@@ -217,24 +222,38 @@ class AudioStream:
     def _conceal(self, duration_us: int) -> None:
         frames = round(min(duration_us, MAX_CONCEALED_US) * self._decoder.rate_hz / 1e6)
         if frames > 0:
-            self._put(self._decoder.conceal(frames), payloads=0, count=0)
+            self._concealed = np.concatenate((self._concealed, self._decoder.conceal(frames)))
 
     def _at_end(self) -> bool:
         return self._last_seq is not None and self._jitter.next_seq > self._last_seq and not self._jitter.held_bytes
 
     def _finish(self, done: Decoded) -> None:
         self.complete = True
-        try:
-            self._put(self._decoder.finish(), payloads=0, count=0)
-        except UndecodableError as error:
-            if not self.failed:
-                done.faults.append(Fault(Reason.AUDIO_UNDECODABLE, f"the end of the audio: {error}", "media.payloads.data"))
-            self.failed = True
+        for _ in range(2):
+            try:
+                self._put(self._decoder.finish(), payloads=0, count=0)
+                break
+            except UndecodableError as error:
+                if not self.failed:
+                    done.faults.append(Fault(Reason.AUDIO_UNDECODABLE, f"the end of the audio: {error}", "media.payloads.data"))
+                self.failed = True
+        self._put_concealed()
 
     def _put(self, pcm: Pcm, *, payloads: int, count: int) -> None:
         if not len(pcm):
             return
-        self._ready.append(Ready(self._next_pts_frame, np.asarray(pcm, np.int16), payloads, count))
+        if len(self._concealed):
+            self._concealed = into(self._concealed, pcm[: LEAD_IN_US * self._decoder.rate_hz // 1_000_000 + 1])
+        self._put_concealed()
+        self._append(np.asarray(pcm, np.int16), payloads, count)
+
+    def _put_concealed(self) -> None:
+        if len(self._concealed):
+            concealed, self._concealed = self._concealed, np.zeros(0, np.int16)
+            self._append(concealed, 0, 0)
+
+    def _append(self, pcm: Pcm, payloads: int, count: int) -> None:
+        self._ready.append(Ready(self._next_pts_frame, pcm, payloads, count))
         self._ready_frames += len(pcm)
         self._next_pts_frame += len(pcm)
 

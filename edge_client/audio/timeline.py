@@ -1,7 +1,8 @@
 """Which sample of which conversation a content frame is, and back.
 
 The sink counts content frames; people count microseconds of a conversation. This is the one place where the two meet.
-Segments are kept in the order of their frames; a seam between two conversations is a segment's end.
+Segments are kept in the order of their frames; a seam between two conversations is a segment's end. A segment stands for
+as many samples of the line as it has frames, or for a few more or fewer (steered against drift), or for none (filler).
 """
 
 from __future__ import annotations
@@ -23,12 +24,35 @@ class Position:
 
 @dataclass(frozen=True, slots=True)
 class Segment:
-    """Content frames `start` to `end` are the conversation's samples from `pts_frame` on, at the sink's rate."""
+    """Content frames `start` to `end` are the conversation's samples `pts_frame` to `pts_end`, at the sink's rate."""
 
     start: int
     end: int
     conversation_id: str
     pts_frame: int
+    pts_end: int
+
+    @property
+    def is_even(self) -> bool:
+        """Whether each frame is one sample."""
+        return self.pts_end - self.pts_frame == self.end - self.start
+
+    def pts_at(self, frame: float) -> float:
+        """The sample at a frame; behind the end, the end."""
+        share = (min(frame, self.end) - self.start) / (self.end - self.start)
+        return self.pts_frame + share * (self.pts_end - self.pts_frame)
+
+    def frame_at(self, pts: float) -> float | None:
+        """The frame at which a sample is heard; None where it is not in here."""
+        if not -_ROUNDING <= pts - self.pts_frame < self.pts_end - self.pts_frame:
+            return None
+        return self.start + max(0.0, pts - self.pts_frame) * (self.end - self.start) / (self.pts_end - self.pts_frame)
+
+    def until(self, frame: int) -> Segment:
+        """What of it is before `frame`."""
+        if frame >= self.end:
+            return self
+        return replace(self, end=frame, pts_end=round(self.pts_at(frame)))
 
 
 class Timeline:
@@ -42,15 +66,22 @@ class Timeline:
         """How many segments are kept."""
         return len(self._segments)
 
-    def append(self, start: int, frames: int, conversation_id: str, pts_frame: int) -> None:
-        """Content frames from `start` on are a conversation's samples from `pts_frame` on. Only forward."""
+    def append(self, start: int, frames: int, conversation_id: str, pts_frame: int, pts_frames: int | None = None) -> None:
+        """Content frames from `start` on are `pts_frames` samples of a conversation, one for each frame unless said otherwise.
+
+        Only forward.
+        """
         last = self._segments[-1] if self._segments else None
         if last is not None and start < last.end:
             raise ValueError(f"content frame {start} is before the end of the timeline, {last.end}")
-        if last is not None and _joins(last, start, conversation_id, pts_frame):
-            self._segments[-1] = replace(last, end=start + frames)
-        elif frames > 0:
-            self._segments.append(Segment(start, start + frames, conversation_id, pts_frame))
+        if frames <= 0:
+            return
+        samples = frames if pts_frames is None else pts_frames
+        segment = Segment(start, start + frames, conversation_id, pts_frame, pts_frame + samples)
+        if last is not None and _joins(last, segment):
+            self._segments[-1] = replace(last, end=segment.end, pts_end=segment.pts_end)
+        else:
+            self._segments.append(segment)
 
     def at(self, frame: float) -> Position | None:
         """What is at a content frame.
@@ -61,16 +92,16 @@ class Timeline:
         if index < 0:
             return None
         segment = self._segments[index]
-        inside = min(frame, segment.end) - segment.start
-        return Position(segment.conversation_id, round((segment.pts_frame + inside) * 1e6 / self._rate_hz))
+        return Position(segment.conversation_id, round(segment.pts_at(frame) * 1e6 / self._rate_hz))
 
     def frame_of(self, position: Position) -> float | None:
         """The content frame at which a position is heard (the last one, were there several); None if it is not on the line."""
-        pts_frame = position.pts_us * self._rate_hz / 1e6
+        pts = position.pts_us * self._rate_hz / 1e6
         for segment in reversed(self._segments):
-            inside = pts_frame - segment.pts_frame
-            if segment.conversation_id == position.conversation_id and -_ROUNDING <= inside < segment.end - segment.start:
-                return segment.start + max(0.0, inside)
+            if segment.conversation_id == position.conversation_id:
+                frame = segment.frame_at(pts)
+                if frame is not None:
+                    return frame
         return None
 
     def span(self, conversation_id: str) -> tuple[int, int] | None:
@@ -80,7 +111,7 @@ class Timeline:
 
     def truncate(self, frame: int) -> None:
         """Forget all from `frame` on: it will not be heard."""
-        self._segments = [replace(segment, end=min(segment.end, frame)) for segment in self._segments if segment.start < frame]
+        self._segments = [segment.until(frame) for segment in self._segments if segment.start < frame]
 
     def prune(self, frame: float) -> None:
         """Forget the segments that end before `frame`, but keep the last one."""
@@ -88,6 +119,7 @@ class Timeline:
         self._segments = keep + self._segments[-1:]
 
 
-def _joins(last: Segment, start: int, conversation_id: str, pts_frame: int) -> bool:
-    follows = last.end == start and last.conversation_id == conversation_id
-    return follows and last.pts_frame + (last.end - last.start) == pts_frame
+def _joins(last: Segment, segment: Segment) -> bool:
+    follows = last.end == segment.start and last.conversation_id == segment.conversation_id and last.pts_end == segment.pts_frame
+    is_filler = last.pts_end == last.pts_frame and segment.pts_end == segment.pts_frame
+    return follows and (is_filler or (last.is_even and segment.is_even))

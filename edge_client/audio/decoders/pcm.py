@@ -4,19 +4,18 @@ from __future__ import annotations
 
 import numpy as np
 
+from edge_client.audio.concealment import Concealment
 from edge_client.audio.sink import Pcm
 from edge_client.errors import UndecodableError
 
-_FADE_SECONDS = 0.005
-
 
 class PcmDecoder:
-    """Gives the samples back bit for bit. A gap is filled with the last sample faded out, then silence."""
+    """Gives the samples back bit for bit. A gap is filled with what was heard last, faded out within 60 ms."""
 
     def __init__(self, rate_hz: int) -> None:
         self._rate_hz = rate_hz
         self._half_sample = b""
-        self._last_sample = 0
+        self._concealment = Concealment(rate_hz)
 
     @property
     def rate_hz(self) -> int:
@@ -29,18 +28,13 @@ class PcmDecoder:
         whole_bytes = len(data) & ~1
         self._half_sample = data[whole_bytes:]
         samples = np.frombuffer(data, dtype="<i2", count=whole_bytes // 2).astype(np.int16)
-        if len(samples):
-            self._last_sample = int(samples[-1])
+        self._concealment.heard(samples)
         return samples
 
     def conceal(self, frames: int) -> Pcm:
-        """A short fade from the last sample, then silence. Half a sample before the gap is dropped with it."""
+        """The last sounds go on for up to 60 ms, then silence. Half a sample before the gap is dropped with it."""
         self._half_sample = b""
-        fade_frames = min(frames, max(1, int(self._rate_hz * _FADE_SECONDS)))
-        concealed = np.zeros(frames, np.int16)
-        concealed[:fade_frames] = np.linspace(self._last_sample, 0, fade_frames, endpoint=False).astype(np.int16)
-        self._last_sample = 0
-        return concealed
+        return self._concealment.fill(frames)
 
     def finish(self) -> Pcm:
         """Nothing is held back. Raises `UndecodableError` (once) where half a sample is left over."""

@@ -4,9 +4,13 @@ from __future__ import annotations
 
 import numpy as np
 
+from edge_client.audio.concealment import LEAD_IN_US, into
 from edge_client.audio.decoder import AudioDecoder
 from edge_client.audio.resampler import Resampler
 from edge_client.audio.sink import Pcm
+
+_RUN_IN_SHARE = 50
+"""A fiftieth of a second is a whole number of frames at all rates."""
 
 
 class ResamplingDecoder:
@@ -17,6 +21,7 @@ class ResamplingDecoder:
         self._rate_hz = output_rate_hz
         self._resampler = Resampler(decoder.rate_hz, output_rate_hz)
         self._carried: Pcm = np.zeros(0, np.int16)
+        self._after_gap = False
 
     @property
     def rate_hz(self) -> int:
@@ -25,16 +30,22 @@ class ResamplingDecoder:
 
     def decode(self, data: bytes) -> Pcm:
         """What is complete; the resampler holds back up to 40 ms. Raises `UndecodableError`."""
-        return self._after_carried(self._resampler.process(self._decoder.decode(data)))
+        samples = self._decoder.decode(data)
+        run_in = self._decoder.rate_hz // _RUN_IN_SHARE
+        if self._after_gap and len(samples) > run_in:
+            self._resampler.run_in(samples[run_in:0:-1])
+        self._after_gap = self._after_gap and not len(samples)
+        return self._after_carried(self._resampler.process(samples))
 
     def conceal(self, frames: int) -> Pcm:
         """Exactly `frames` samples. First come those that the resampler held back, so that the order stays;
-        as many of the concealment then come with the next samples."""
+        as many of the concealment then come with the next samples, and lead into them."""
         wanted = len(self._carried) + self._resampler.owed_frames + frames
         input_frames = -(-frames * self._decoder.rate_hz // self._rate_hz) + 1
         concealed = self._resampler.process(self._decoder.conceal(input_frames))
-        available = self._after_carried(np.concatenate([concealed, self._resampler.flush()]))[:wanted]
+        available = np.concatenate([self._carried, concealed, self._resampler.flush()])[:wanted]
         self._carried = available[frames:]
+        self._after_gap = True
         return available[:frames]
 
     def finish(self) -> Pcm:
@@ -46,6 +57,6 @@ class ResamplingDecoder:
     def _after_carried(self, samples: Pcm) -> Pcm:
         if not len(self._carried):
             return samples
-        joined = np.concatenate([self._carried, samples])
+        joined = np.concatenate([into(self._carried, samples[: LEAD_IN_US * self._rate_hz // 1_000_000 + 1]), samples])
         self._carried = np.zeros(0, np.int16)
         return joined

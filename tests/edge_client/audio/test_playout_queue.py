@@ -1,5 +1,7 @@
 """Samples on their way to the sink."""
 
+import itertools
+
 import numpy as np
 
 from edge_client.audio.playout_queue import Chunk, PlayoutQueue
@@ -9,8 +11,8 @@ from tests.edge_client.fakes import RATE_HZ, tone
 
 def _queue() -> PlayoutQueue:
     queue = PlayoutQueue(RATE_HZ)
-    queue.push(Chunk("a", 0, tone(1_000)))
-    queue.push(Chunk("b", 0, tone(1_000, start=5_000)))
+    queue.push(Chunk("a", 0, 1_000, tone(1_000)))
+    queue.push(Chunk("b", 0, 1_000, tone(1_000, start=5_000)))
     return queue
 
 
@@ -53,3 +55,19 @@ def test_withdrawing_what_was_heard_or_never_pulled_needs_no_clear() -> None:
     queue.pull(200)
     queue.heard_to(1_000)
     assert not queue.withdraw(frozenset({"a"}))
+
+
+def test_a_split_of_steered_sound_keeps_the_line_whole() -> None:
+    """1,000 frames that stand for 1,001 samples, pulled in pieces: the line has neither hole nor overlap, and filler has no length."""
+    queue = PlayoutQueue(RATE_HZ)
+    queue.push(Chunk("a", 0, 1_001, tone(1_000)))
+    queue.push(Chunk("a", 1_001, 0, tone(500)))
+    queue.push(Chunk("a", 1_001, 480, tone(480)))
+    for _ in range(30):
+        queue.pull(70)
+    positions = [queue.timeline.at(frame) for frame in range(1_980)]
+    pts = [position.pts_us for position in positions if position is not None]
+    assert pts == sorted(pts)
+    assert {pts[frame] for frame in range(1_000, 1_501)} == {round(1_001e6 / RATE_HZ)}
+    assert max(after - before for before, after in itertools.pairwise(pts)) <= 42
+    assert pts[-1] == round(1_480e6 / RATE_HZ)

@@ -111,7 +111,7 @@ class Picky:
 
 
 def test_undecodable_payload_is_concealed_and_the_rest_is_played() -> None:
-    """Told once, counted each time; the time line is kept, and the stream is failed."""
+    """Told once, counted each time; the time line is kept, and the stream is failed. The gap ends in a lead-in of 5 ms."""
     stream = AudioStream(Picky(), PCM, max_bytes=1 << 20)
     payloads = audio_payloads(tone(4_800))
     for payload in payloads:
@@ -122,8 +122,9 @@ def test_undecodable_payload_is_concealed_and_the_rest_is_played() -> None:
     assert done.dropped_payloads == 2
     assert done.freed_bytes == 9_600
     expected = tone(4_800)
-    expected[960:2_880] = 0
-    assert _taken(stream).tolist() == expected.tolist()
+    expected[960:2_640] = 0
+    taken = _taken(stream)
+    assert [*taken[:2_640], *taken[2_880:]] == [*expected[:2_640], *expected[2_880:]]
     assert stream.failed
     assert stream.complete
 
@@ -148,3 +149,51 @@ def test_bare_opus_packets_are_never_sliced() -> None:
     done = stream.decode(1_000, 0)
     assert done.freed_bytes == SLICE_BYTES + 10
     assert done.dropped_payloads == 1
+
+
+class Miserly:
+    """A decoder that gives all at the end, and at first says only that it is cut short."""
+
+    rate_hz = RATE_HZ
+
+    def __init__(self) -> None:
+        self._told = False
+
+    def decode(self, data: bytes) -> Pcm:
+        """Nothing yet."""
+        return np.zeros(0, np.int16)
+
+    def conceal(self, frames: int) -> Pcm:
+        """Silence."""
+        return np.zeros(frames, np.int16)
+
+    def finish(self) -> Pcm:
+        """An error, then what could be saved."""
+        if not self._told:
+            self._told = True
+            raise UndecodableError("cut short")
+        return tone(480)
+
+
+def test_a_stream_that_is_cut_short_gives_what_can_be_saved() -> None:
+    """A resampler's last 40 ms are heard though the last payload is damaged."""
+    stream = AudioStream(Miserly(), PCM, max_bytes=1 << 20)
+    stream.push(Payload(Kind.AUDIO, 1, b"\0\0"))
+    stream.end(1)
+    done = stream.decode(1_000, 0)
+    assert [fault.reason for fault in done.faults] == [Reason.AUDIO_UNDECODABLE]
+    assert stream.failed
+    assert _taken(stream).tolist() == tone(480).tolist()
+
+
+def test_a_gap_is_not_given_out_before_what_follows_is_known() -> None:
+    """It has to lead into it."""
+    stream = AudioStream(Picky(), PCM, max_bytes=1 << 20)
+    first, second, third = audio_payloads(tone(2_880))
+    stream.push(first)
+    stream.push(replace(second, data=bytes(1_920)))
+    stream.decode(10_000, 0)
+    assert stream.ready_frames == 960
+    stream.push(third)
+    stream.decode(10_000, 0)
+    assert stream.ready_frames == 2_880

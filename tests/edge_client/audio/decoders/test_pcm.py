@@ -12,6 +12,7 @@ from avatar_relay.media import AudioFormat, Codec
 from edge_client.audio.decoders import make_decoder
 from edge_client.audio.decoders.pcm import PcmDecoder
 from edge_client.errors import UndecodableError
+from tests.edge_client.audio.decoders.clips import tones
 
 
 @settings(max_examples=100, deadline=None)
@@ -42,15 +43,17 @@ def test_half_a_sample_is_left() -> None:
     assert not len(decoder.finish())
 
 
-def test_concealment_fades_to_silence() -> None:
-    """A gap begins at the last sample and ends in zeros; what follows is exact again."""
+def test_concealment_sounds_on_and_fades() -> None:
+    """A gap begins beside the last sample, is filled for 20 ms, and ends in zeros at 60 ms; what follows is exact again."""
     decoder = PcmDecoder(48_000)
-    decoder.decode(np.full(10, 8_000, np.int16).tobytes())
-    concealed = decoder.conceal(1_000)
-    assert len(concealed) == 1_000
-    assert concealed[0] == 8_000
-    assert np.all(np.diff(concealed.astype(int)) <= 0)
-    assert not concealed[240:].any()
+    decoder.decode(tones(0.1).tobytes())
+    last = int(tones(0.1)[-1])
+    concealed = decoder.conceal(4_000)
+    assert len(concealed) == 4_000
+    assert abs(int(concealed[0]) - last) < 1_000
+    assert np.std(concealed[:960]) == pytest.approx(np.std(tones(0.1)[-960:]), rel=0.2)
+    assert np.std(concealed[1_920:2_400]) < 0.5 * np.std(concealed[:960])
+    assert not concealed[2_880:].any()
     assert decoder.decode(b"\x05\x00").tolist() == [5]
 
 

@@ -1,0 +1,42 @@
+"""Puts a conversation's sound together so that no joint is heard: between samples that do not follow each other, and
+before and behind a silence.
+
+What is put between stands for no samples of the conversation: concealment fills time and consumes no media. The samples
+themselves are never changed.
+"""
+
+from __future__ import annotations
+
+from edge_client.audio.concealment import Concealment
+from edge_client.audio.playout_queue import Chunk
+from edge_client.audio.sink import Pcm
+from edge_client.audio.stream import Ready
+
+
+class Joiner:
+    """One conversation's. Not thread-safe."""
+
+    def __init__(self, conversation_id: str, rate_hz: int) -> None:
+        self._conversation_id = conversation_id
+        self._concealment = Concealment(rate_hz)
+        self._next_pts_frame = 0
+
+    def join(self, ready: Ready) -> list[Chunk]:
+        """The chunk of samples that come next, with a lead-in where they do not follow what was given before."""
+        chunks = []
+        follows = ready.pts_frame == self._next_pts_frame and not self._concealment.filled_frames
+        if not follows:
+            chunks.append(self._filler(self._concealment.lead_in(ready.pcm), ready.pts_frame))
+        self._concealment.heard(ready.pcm)
+        self._next_pts_frame = ready.pts_frame + len(ready.pcm)
+        chunks.append(Chunk(self._conversation_id, ready.pts_frame, len(ready.pcm), ready.pcm))
+        return chunks
+
+    def fill(self, frames: int) -> list[Chunk]:
+        """Sound in place of what is late: at most `frames`, none where its time is over."""
+        if not self._concealment.is_audible or frames <= 0:
+            return []
+        return [self._filler(self._concealment.fill(frames), self._next_pts_frame)]
+
+    def _filler(self, pcm: Pcm, pts_frame: int) -> Chunk:
+        return Chunk(self._conversation_id, pts_frame, 0, pcm)

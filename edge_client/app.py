@@ -248,12 +248,13 @@ class App:
 
         link = self._thread.status if self._thread is not None else LinkStatus()
         unwanted = isinstance(sink, VirtualSink) and "pyaudio" in sinks_to_try(self._config)
+        counters = sink.counters()
         return DeviceStatus(
             attached=link.attached,
             link=link.text,
             was_attached=link.streams > 0,
-            soundless="No sound device was found: the face speaks, and nothing is heard." if unwanted else "",
-            underruns=sink.counters().underruns,
+            soundless="No sound device was found: the face speaks, and nothing is heard." if unwanted else counters.lost,
+            underruns=counters.underruns,
             version=self._version,
         )
 

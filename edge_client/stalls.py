@@ -1,4 +1,4 @@
-"""Tells when the head of the queue runs out of sound or of motion, and when that is over."""
+"""Tells when the head of the queue runs out of sound or of motion, or of a sound device, and when that is over."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from avatar_relay.messages import Stalled
 from edge_client.playing import Playing
 from edge_client.playout import Playout
 from edge_client.reports import Reports
+from edge_client.sound_faults import SoundFaults
 
 
 class Stalls:
@@ -16,9 +17,11 @@ class Stalls:
     def __init__(self, playout: Playout, reports: Reports) -> None:
         self._playout = playout
         self._reports = reports
+        self._sound_faults = SoundFaults(reports)
 
     def tell(self, head: Playing | None, now_us: int) -> None:
         """Look at the head."""
+        self._sound_faults.tell(head, self._playout.sink.counters())
         if head is None or head.conversation.paused:
             return
         if head.started and not head.audio.drained and self._playout.is_dry:

@@ -55,6 +55,12 @@ class SinkCounters:
     """Times that the device was lost and opened again."""
     last_fault: str = ""
     """The last fault in words, empty where there was none."""
+    starved: int = 0
+    """Of the underruns: content was expected, and did not come in time."""
+    device_dry: int = 0
+    """Of the underruns: the device ran dry, though there was content."""
+    lost: str = ""
+    """Why there is no device now; empty while it plays."""
 
 
 class AudioSink(Protocol):

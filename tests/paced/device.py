@@ -50,7 +50,7 @@ class PacedDevice:
         return np.fromfile(self._file, np.int16)
 
     def events(self) -> list[Event]:
-        """What happened, in order. A device that was opened anew counts frames from 0 again."""
+        """What happened, in order. A device that was opened anew goes on counting; what passed meanwhile is not in the file."""
         lines = self._log.read_text(encoding="ascii").splitlines() if self._log.exists() else []
         return [Event(kind, int(time_ns), int(frame)) for kind, time_ns, frame in map(str.split, lines)]
 

@@ -43,7 +43,8 @@ typedef struct {
 
 	int64_t epoch_ns; /* when frame 0 of the file was emitted; 0 before the first start */
 	int64_t run_ns;   /* when this run was started */
-	uint64_t emitted; /* frames in the file */
+	uint64_t before;  /* frames that were in the file before that */
+	uint64_t emitted; /* frames in the file since then */
 	uint64_t given;   /* frames from the application in this run */
 	uint64_t played;  /* of those, emitted */
 	int dry;          /* this run is over: the converter found no frame */
@@ -61,7 +62,7 @@ static void log_event(paced_t *paced, const char *event, int64_t time_ns)
 {
 	if (!paced->log)
 		return;
-	fprintf(paced->log, "%s %lld %llu\n", event, (long long)time_ns, (unsigned long long)paced->emitted);
+	fprintf(paced->log, "%s %lld %llu\n", event, (long long)time_ns, (unsigned long long)(paced->before + paced->emitted));
 	fflush(paced->log);
 }
 
@@ -124,8 +125,11 @@ static int paced_start(snd_pcm_ioplug_t *io)
 {
 	paced_t *paced = io->private_data;
 	paced->run_ns = now_ns();
-	if (!paced->epoch_ns)
+	if (!paced->epoch_ns) {
 		paced->epoch_ns = paced->run_ns;
+		if (paced->file && !fseek(paced->file, 0, SEEK_END))
+			paced->before = ftell(paced->file) / paced->frame_bytes;
+	}
 	/* The converter went on emitting while the stream stood. */
 	uint64_t due = (uint64_t)((paced->run_ns - paced->epoch_ns) * paced->frames_per_ns);
 	if (due > paced->emitted)

@@ -201,6 +201,8 @@ class PyAudioSink:
             silence_frames=past.silence_frames + memory[Status.SILENCE_FRAMES],
             restarts=past.restarts,
             last_fault=fault,
+            starved=past.starved + starved,
+            device_dry=past.device_dry + dry,
         )
 
     def _clear_speaker(self, speaker: SpeakerProcess) -> int:
@@ -246,6 +248,9 @@ class PyAudioSink:
             silence_frames=counters.silence_frames,
             restarts=counters.restarts + (1 if fault else 0),
             last_fault=fault or counters.last_fault,
+            starved=counters.starved,
+            device_dry=counters.device_dry,
+            lost=fault,
         )
         self._speaker = None
         self._changed.notify_all()
@@ -323,6 +328,8 @@ class PyAudioSink:
                 speaker = self._new_speaker()
             except SinkError as error:
                 logger.warning("can not open the audio device, attempt %s: %s", attempt + 1, error)
+                with self._changed:
+                    self._past = replace(self._past, lost=str(error))
                 continue
             with self._changed:
                 if not self._closing:

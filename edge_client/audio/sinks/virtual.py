@@ -109,7 +109,7 @@ class VirtualDevice:
     def counters(self) -> SinkCounters:
         """What went wrong so far."""
         with self._lock:
-            return SinkCounters(underruns=self._underruns, silence_frames=self._silence_frames)
+            return SinkCounters(underruns=self._underruns, silence_frames=self._silence_frames, starved=self._underruns)
 
     @property
     def held_frames(self) -> int:

@@ -38,6 +38,7 @@ from edge_client.events import FrameStarvation, Output, PlaybackConfig
 from edge_client.face.renderer import Picture, Renderer
 from edge_client.link_thread import LinkThread
 from edge_client.motion.decoders import make_motion_decoder
+from edge_client.motion.mouth_source import MouthSource
 from edge_client.observer import NULL, PlaybackObserver
 from edge_client.playback import Playback
 from edge_client.player_port import PlayerPort
@@ -169,6 +170,8 @@ class App:
             endpoint = endpoint_of(self._config)
             sink, playback = start_sound(self._config, lambda sink: self._make_playback(sink, tracer or NULL), tap)
             stack.callback(sink.close)
+            if tap is not None:
+                tap.rate_hz = sink.rate_hz
             recorder = self._make_recorder()
             renderer = self._open_renderer()
             if renderer is not None:
@@ -191,6 +194,7 @@ class App:
     def _make_playback(self, sink: AudioSink, observer: PlaybackObserver) -> Playback:
         config = PlaybackConfig(
             frame_starvation=FrameStarvation(self._config.frame_starvation),
+            mouth_source=MouthSource(self._config.mouth_source),
             output_offset_us=round(self._config.output_offset_ms * 1_000),
         )
         decoders = DecoderFactories(make_decoder, make_motion_decoder)

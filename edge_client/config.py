@@ -28,6 +28,7 @@ ENVIRONMENT_PREFIX = "EDGE_CLIENT_"
 SinkChoice = Literal["auto", "pyaudio", "virtual", "wav"]
 RendererChoice = Literal["auto", "gles", "flat", "none"]
 FrameStarvation = Literal["audio_independent", "strict_sync"]
+MouthChoice = Literal["auto", "payload", "audio", "blend"]
 LogLevel = Literal["debug", "info", "warning", "error"]
 
 Reader = Callable[[object], Any]
@@ -123,6 +124,9 @@ class EdgeConfig:
     volume: float = _setting(1.0, _number(0, 1, "", whole=False), "loudest gain; what the relay sets is relative to it", "GAIN")
     frame_starvation: FrameStarvation = _one_of(
         "audio_independent", FrameStarvation, "when motion is late: the sound goes on, or waits up to 5 s"
+    )
+    mouth_source: MouthChoice = _one_of(
+        "auto", MouthChoice, "what moves the mouth: the motion payload, the sound, or both; auto: what does best with each format"
     )
     renderer: RendererChoice = _one_of("auto", RendererChoice, "what draws the face; none: no face at all")
     size: tuple[int, int] = _setting((800, 480), _size, "size of window or picture", "WxH")

@@ -9,6 +9,7 @@ from avatar_relay.limits import MAX_PAYLOAD_BYTES
 from avatar_relay.media import Credit
 from avatar_relay.messages import ConversationError, Finished, Held, PlayerEventBody
 from edge_client.errors import ConfigError
+from edge_client.motion.mouth_source import MouthSource
 from edge_client.motion.pose import Pose
 
 
@@ -78,6 +79,8 @@ class PlaybackConfig:
     decode_ahead_us: int = 2_000_000
     """Decoded sound that is held at most."""
     frame_starvation: FrameStarvation = FrameStarvation.AUDIO_INDEPENDENT
+    mouth_source: MouthSource = MouthSource.AUTO
+    """Who moves the mouth."""
     output_offset_us: int = 0
     """How much later than the device says its sound is heard (HDMI, a TV, Bluetooth)."""
 

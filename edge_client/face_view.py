@@ -9,7 +9,8 @@ from __future__ import annotations
 from edge_client.audio.playout_clock import ClockReader, PlayoutClock
 from edge_client.audio.timeline import Position, Timeline
 from edge_client.events import PlaybackState, View
-from edge_client.motion.pose import Pose
+from edge_client.motion.ear import with_mouth
+from edge_client.motion.pose import Pose, neutral_pose
 from edge_client.motion.transition import Driver, Transition
 from edge_client.playing import Playing
 
@@ -45,10 +46,17 @@ class FaceView:
 
 
 def _drive(playing: Playing, pts_us: int) -> tuple[Driver, Pose | None, int | None]:
-    motion = playing.motion
-    if motion is None:
+    """Payloads lead; the ear has its share of the mouth, and speaks alone where payloads are missing."""
+    heard = playing.ear.sample(pts_us) if playing.ear is not None else None
+    said = playing.motion.track.sample(pts_us) if playing.motion is not None else None
+    if said is not None and not (said.covered or playing.expects_motion):
+        said = None
+    if playing.ear is not None and heard is not None and heard.covered:
+        if said is None:
+            return Driver.MOTION, with_mouth(neutral_pose(), heard.pose, 1.0), heard.pts_us
+        if said.covered:
+            return Driver.MOTION, with_mouth(said.pose, heard.pose, playing.ear.share), said.pts_us
+        return Driver.MOTION, with_mouth(said.pose, heard.pose, 1.0), heard.pts_us
+    if said is None:
         return Driver.IDLE, None, None
-    sample = motion.track.sample(pts_us)
-    if sample is None or not (sample.covered or playing.expects_motion):
-        return Driver.IDLE, None, None
-    return (Driver.MOTION if sample.covered else Driver.HELD), sample.pose, sample.pts_us
+    return (Driver.MOTION if said.covered else Driver.HELD), said.pose, said.pts_us

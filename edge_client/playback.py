@@ -39,7 +39,7 @@ from edge_client.face_view import FaceView
 from edge_client.intake import Intake
 from edge_client.ledgers import CreditLedger, DropLedger
 from edge_client.observer import NULL, PlaybackObserver
-from edge_client.playing import Decoders, Playing, make_audio, make_motion
+from edge_client.playing import Decoders, Playing, make_audio, make_ear, make_motion
 from edge_client.playout import Playout
 from edge_client.release import Release
 from edge_client.reports import Reports
@@ -212,7 +212,7 @@ class Playback:
         except EdgeError as error:
             fault = Fault(Reason.MOTION_FORMAT_UNSUPPORTED, str(error), "open.motion_format")
             self._reports.fault(conversation.conversation_id, fault)
-        return Playing(conversation, audio, motion, now_us)
+        return Playing(conversation, audio, motion, now_us, make_ear(conversation, self._config.mouth_source, self._playout.rate_hz))
 
     def _media(self, media: Media, now_us: int) -> None:
         within = self._intake.enter(media)
@@ -322,8 +322,8 @@ class Playback:
             released = self._release.step(playing, self._playout.queued_frames, now_us)
             if released.late_payloads or released.late_bytes:
                 self._drops.add(playing.conversation_id, Kind.AUDIO, DropReason.LATE, released.late_payloads, released.late_bytes)
+            playing.release(released.chunks, self._playout.rate_hz)
             if released.chunks:
-                playing.released_frames += sum(len(chunk.pcm) for chunk in released.chunks)
                 self._playout.release(released.chunks)
             if released.primed_now:
                 self._observer.buffered(playing.conversation_id, now_us)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
@@ -10,10 +10,13 @@ from avatar_relay.fragments import Reassembler
 from avatar_relay.media import AudioFormat, Cursor, Kind, MotionFormat, Pacing
 from avatar_relay.reasons import Reason
 from edge_client.audio.decoder import AudioDecoder
+from edge_client.audio.playout_queue import Chunk
 from edge_client.audio.stream import AudioStream
 from edge_client.conversation import Conversation
 from edge_client.events import ConversationSummary
 from edge_client.motion.decoder import MotionDecoder
+from edge_client.motion.ear import Ear
+from edge_client.motion.mouth_source import MouthSource, heard_share
 from edge_client.motion.stream import MotionStream
 
 
@@ -57,6 +60,12 @@ def make_motion(conversation: Conversation, decoders: Decoders) -> MotionStream 
     return None if format is None else MotionStream(decoders.motion(format), format)
 
 
+def make_ear(conversation: Conversation, source: MouthSource, rate_hz: int) -> Ear | None:
+    """What moves its mouth by its sound; None where only payloads do."""
+    share = heard_share(source, conversation.opened.motion_format)
+    return Ear(rate_hz, share) if share > 0 else None
+
+
 def _reassemblers() -> dict[Kind, Reassembler]:
     return {kind: Reassembler(kind) for kind in Kind}
 
@@ -69,6 +78,7 @@ class Playing:
     audio: AudioStream
     motion: MotionStream | None
     opened_us: int
+    ear: Ear | None = None
     reassemblers: dict[Kind, Reassembler] = field(default_factory=_reassemblers)
     told: set[Reason] = field(default_factory=set)
     """Faults that were reported; each is once."""
@@ -107,6 +117,17 @@ class Playing:
     def expects_motion(self) -> bool:
         """Whether motion is still to come for it."""
         return self.motion is not None and self.conversation.expects_motion and self.conversation.end is None
+
+    def release(self, chunks: Sequence[Chunk], rate_hz: int) -> None:
+        """This goes to the sink now: counted, and heard by the ear."""
+        self.released_frames += sum(len(chunk.pcm) for chunk in chunks)
+        if self.ear is None:
+            return
+        for chunk in chunks:
+            if chunk.pts_frames:
+                self.ear.hear(chunk.pts_frame * 1e6 / rate_hz, chunk.pcm)
+        if self.audio.drained:
+            self.ear.end()
 
     @property
     def cursor(self) -> Cursor:

@@ -99,11 +99,16 @@ def phonemes_of_text(text: str, voice: str = "en-us") -> tuple[Phoneme, ...]:
 
 def phonemes_of_clip(path: Path, transcript: str) -> tuple[Phoneme, ...]:
     """Phonemes of a recorded clip (16 kHz mono), aligned by pocketsphinx; vowels are "a". Blocks; needs pocketsphinx."""
-    import pocketsphinx  # for scores only: not needed to run
-
     samples, rate_hz = soundfile.read(path, dtype="int16")
     if rate_hz != 16_000:
         raise ValueError(f"{path.name} is at {rate_hz} Hz; the aligner's model is for 16000 Hz")
+    return phonemes_of_sound(samples, transcript)
+
+
+def phonemes_of_sound(samples: NDArray[np.int16], transcript: str) -> tuple[Phoneme, ...]:
+    """The same of samples at 16 kHz."""
+    import pocketsphinx  # for scores only: not needed to run
+
     decoder = pocketsphinx.Decoder(lm=None, loglevel="FATAL")
     decoder.set_align_text(transcript)
     for phonemes_too in (False, True):
@@ -117,6 +122,18 @@ def phonemes_of_clip(path: Path, transcript: str) -> tuple[Phoneme, ...]:
         for word in decoder.get_alignment()
         for phone in word
     )
+
+
+def recognised(samples: NDArray[np.int16]) -> str:
+    """The words of English speech at 16 kHz, as far as pocketsphinx understands them. Blocks; needs pocketsphinx."""
+    import pocketsphinx
+
+    decoder = pocketsphinx.Decoder(loglevel="FATAL")
+    decoder.start_utt()
+    decoder.process_raw(samples.tobytes(), full_utt=True)
+    decoder.end_utt()
+    found = decoder.hyp()
+    return "" if found is None else str(found.hypstr)
 
 
 def clips(folder: Path = CLIPS) -> list[tuple[Path, str]]:

@@ -52,6 +52,7 @@ frames_per_buffer = 1024
 output_offset_ms = 120
 volume = 0.5
 frame_starvation = "strict_sync"
+mouth_source = "blend"
 renderer = "none"
 size = "1280x720"
 fullscreen = true

@@ -121,3 +121,17 @@ need_stubs() {
     quiet_unless_it_fails "$PYTHON" -m pip install --no-deps -e "$ROOT" || die "the stubs could not be generated; pip's messages are above"
   fi
 }
+
+# What the bench compares the relay with; nothing else needs it.
+need_bench() {
+  local inputs
+  inputs=$(sha256sum <"$ROOT/pyproject.toml")
+  exec 9>"$ROOT/.cache/setup.lock"
+  flock 9
+  if [[ $(cat "$VENV/.made-from-bench" 2>/dev/null) != "$inputs" ]]; then
+    say "Python environment: installing what the bench compares with"
+    quiet_unless_it_fails "$PYTHON" -m pip install --group "$ROOT/pyproject.toml:bench" || die "pip could not install the bench's packages"
+    printf '%s\n' "$inputs" >"$VENV/.made-from-bench"
+  fi
+  exec 9>&-
+}

@@ -1,0 +1,47 @@
+"""What is measured: the cases, as data."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+
+from scripts.simulated.stamp import AUDIO_BYTES, MOTION_BYTES
+
+WINDOW_BYTES = 240 * MOTION_BYTES
+"""As large as AvatarKit's windows of motion in its recorded conversations, about 50 KB."""
+
+
+class Shape(StrEnum):
+    """How payloads are made."""
+
+    BURST = "burst"
+    """Whole utterances at once, as fast as the contender takes them."""
+    WINDOWS = "windows"
+    """The same with windows of motion after the first sound."""
+    PACED = "paced"
+    """In real time: 50 packets of sound and 30 of motion per second and session."""
+    FIRST = "first"
+    """How long the first sound takes, on a new connection and on one that stands."""
+
+
+@dataclass(frozen=True, slots=True)
+class Case:
+    """One load. `fan_out` devices hear each session."""
+
+    name: str
+    title: str
+    shape: Shape
+    sessions: int = 1
+    fan_out: int = 1
+    seconds: float = 3.0
+    audio_bytes: int = AUDIO_BYTES
+    motion_bytes: int = MOTION_BYTES
+
+
+BURST = Case("burst", "burst, 1 → 1", Shape.BURST)
+FAN_OUT = Case("fan-out", "burst, 1 → 16", Shape.BURST, fan_out=16)
+WINDOWS = Case("windows", "50 KB windows of motion, 1 → 1", Shape.WINDOWS, motion_bytes=WINDOW_BYTES)
+PACED = Case("paced", "20 sessions × 80 payloads/s", Shape.PACED, sessions=20, seconds=5.0)
+SINGLE = Case("single", "1 session × 80 payloads/s", Shape.PACED, sessions=1, seconds=4.0)
+FIRST = Case("first", "first sound", Shape.FIRST)
+CASES = (BURST, FAN_OUT, WINDOWS, PACED, SINGLE, FIRST)

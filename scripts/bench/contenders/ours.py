@@ -1,0 +1,82 @@
+"""Contender `ours`: relay-server as it is installed; publishers use the publisher library, devices the real protocol."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+from contextlib import AsyncExitStack
+from typing import Any
+
+from avatar_relay.media import AudioFormat, Codec, MotionEncoding, MotionFormat, Pacing
+from relay_server.publisher import Avatar, Publisher
+from scripts.bench.contract import Received
+from scripts.simulated.device import SimulatedDevice, open_channel
+from scripts.simulated.stamp import WEIGHTS
+
+AUDIO = AudioFormat(Codec.OPUS)
+MOTION = MotionFormat(MotionEncoding.BLENDSHAPE_WEIGHTS, 50.0, tuple(f"weight{index}" for index in range(WEIGHTS)))
+
+
+class Ear:
+    """Passes the bytes of what a device hears on."""
+
+    def __init__(self, received: Received) -> None:
+        self._received = received
+
+    def payload(self, conversation_id: str, payload: Any) -> None:
+        """A payload, or a fragment: the last one counts for the whole, whose stamp was in the first."""
+        del conversation_id
+        if payload.fragment_offset == 0:
+            self._stamped = payload.data
+        if payload.fragment_offset + len(payload.data) >= payload.total_bytes:
+            self._received(self._stamped)
+
+    def ended(self, conversation_id: str, audio_seq: int, motion_seq: int) -> None:
+        """Nothing."""
+
+
+class Clients:
+    """See `contract.Clients`. One publisher carries all sessions."""
+
+    def __init__(self, address: str, received: Received) -> None:
+        self._address = address
+        self._received = received
+        self._stack = AsyncExitStack()
+        self._publisher: Publisher | None = None
+        self._avatars: dict[int, Avatar] = {}
+        self._conversations: dict[int, str] = {}
+        self._targets: dict[int, list[str]] = {}
+        self._tasks: list[asyncio.Task[None]] = []
+
+    async def attach(self, session: int, device: int) -> None:
+        """See `contract.Clients`."""
+        channel = await self._stack.enter_async_context(open_channel(self._address))
+        name = f"device-{session}-{device}"
+        simulated = SimulatedDevice(name, channel, Ear(self._received))
+        self._tasks.append(asyncio.create_task(simulated.run()))
+        await simulated.attached.wait()
+        self._targets.setdefault(session, []).append(name)
+
+    async def publish(self, session: int, audio: Sequence[bytes], motion: Sequence[bytes]) -> None:
+        """See `contract.Clients`."""
+        if self._publisher is None:
+            self._publisher = await self._stack.enter_async_context(Publisher.connect(self._address))
+        avatar = self._avatars.get(session)
+        if avatar is None:
+            targets = self._targets[session]
+            avatar = self._publisher.avatar(*targets, audio_format=AUDIO, motion_format=MOTION, pacing=Pacing.BURST)
+            self._avatars[session] = avatar
+        for index in range(max(len(audio), len(motion))):
+            if index < len(audio):
+                self._conversations[session] = await avatar.yield_audio_data(audio[index])
+            if index < len(motion):
+                await avatar.yield_frames_data([motion[index]], self._conversations[session])
+
+    async def close(self) -> None:
+        """See `contract.Clients`."""
+        for avatar in self._avatars.values():
+            avatar.interrupt()
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+        await self._stack.aclose()

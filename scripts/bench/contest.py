@@ -1,0 +1,148 @@
+"""The contest: every contender meets every case, in rounds, in alternating order; medians and ratios of one run.
+
+Server and load generator are processes of their own, each on a core of its own. A round starts each server anew.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from functools import partial
+from pathlib import Path
+from statistics import median
+
+from scripts.bench.cases import Case
+
+START_S = 30.0
+MEASURE_S = 120.0
+OURS = ("-m", "relay_server", "--listen", "127.0.0.1:0")
+TRACING_OFF = {"OTEL_SDK_DISABLED": "true"}
+
+
+class BenchError(Exception):
+    """A measurement could not be made; the text says why."""
+
+
+@dataclass(frozen=True, slots=True)
+class Contender:
+    """A server by its command line, and the clients that the load generator uses with it."""
+
+    name: str
+    clients: str
+    server: tuple[str, ...]
+    environment: Mapping[str, str] = field(default_factory=lambda: TRACING_OFF)
+
+
+def _contender(name: str, module: str, *arguments: str) -> Contender:
+    return Contender(name, name, ("-m", f"scripts.bench.contenders.{module}", *arguments))
+
+
+CONTENDERS = {
+    contender.name: contender
+    for contender in (
+        Contender("ours", "ours", OURS),
+        Contender("ours, tick", "ours", (*OURS, "--media-tick-ms", "10")),
+        _contender("bare", "bare"),
+        _contender("vendor", "vendor"),
+        _contender("websockets", "websockets"),
+        _contender("joining", "websockets", "--joining"),
+    )
+}
+
+Figures = dict[str, float]
+Results = dict[str, dict[str, list[Figures]]]
+"""By case and contender, one entry a round."""
+
+
+def cores() -> tuple[int, int]:
+    """A core for the server and one for the load; the same where there is only one."""
+    available = sorted(os.sched_getaffinity(0))
+    return available[0], available[-1]
+
+
+def _command(*arguments: str) -> list[str]:
+    return [sys.executable, "-P", *arguments]
+
+
+@contextmanager
+def serving(contender: Contender) -> Iterator[tuple[str, int]]:
+    """A contender's server on its core; gives its address and process id. Raises `BenchError`."""
+    with tempfile.TemporaryDirectory() as folder:
+        port_file, log = Path(folder) / "port", Path(folder) / "log"
+        with log.open("wb") as output:
+            process = subprocess.Popen(
+                _command(*contender.server, "--port-file", str(port_file)),
+                stdin=subprocess.DEVNULL,
+                stdout=output,
+                stderr=output,
+                env={**os.environ, **contender.environment},
+                preexec_fn=partial(os.sched_setaffinity, 0, {cores()[0]}),
+            )
+        try:
+            deadline = time.monotonic() + START_S
+            while not (port_file.exists() and port_file.read_text()):
+                if process.poll() is not None or time.monotonic() > deadline:
+                    raise BenchError(f"{contender.name} does not listen:\n{log.read_text(errors='replace')[-2000:]}")
+                time.sleep(0.02)
+            yield f"127.0.0.1:{port_file.read_text().strip()}", process.pid
+        finally:
+            process.kill()
+            process.wait()
+
+
+def measure(contender: Contender, case: Case) -> Figures:
+    """One case on one contender. Raises `BenchError`."""
+    with serving(contender) as (address, pid):
+        command = _command("-m", "scripts.bench.load", contender.clients, case.name, "--address", address, "--server-pid", str(pid))
+        command += ["--seconds", str(case.seconds), "--sessions", str(case.sessions)]
+        try:
+            done = subprocess.run(
+                command,
+                stdin=subprocess.DEVNULL,
+                capture_output=True,
+                text=True,
+                timeout=MEASURE_S,
+                check=False,
+                preexec_fn=partial(os.sched_setaffinity, 0, {cores()[1]}),
+            )
+        except subprocess.TimeoutExpired as error:
+            raise BenchError(f"{contender.name}, {case.name}: not done within {MEASURE_S:.0f} s") from error
+        if done.returncode != 0:
+            raise BenchError(f"{contender.name}, {case.name}: {done.stderr[-2000:]}")
+        figures: Figures = json.loads(done.stdout)
+        return figures
+
+
+def run(matches: Sequence[tuple[Case, Sequence[str]]], rounds: int, say: Callable[[str], None]) -> Results:
+    """All matches, round after round; the order of contenders turns round from one to the next."""
+    results: Results = {case.name: {name: [] for name in names} for case, names in matches}
+    for number in range(rounds):
+        for case, names in matches:
+            for name in names if number % 2 == 0 else reversed(names):
+                figures = measure(CONTENDERS[name], case)
+                results[case.name][name].append(figures)
+                say(f"round {number + 1}/{rounds}  {case.name:10} {name:12} " + "  ".join(f"{k} {v:.2f}" for k, v in _short(figures)))
+    return results
+
+
+def _short(figures: Figures) -> list[tuple[str, float]]:
+    return [(name, figures[name]) for name in ("cpu_us", "rate", "p50_ms", "p99_ms", "cold_ms", "warm_ms") if name in figures]
+
+
+def middle(rounds: Sequence[Figures]) -> Figures:
+    """The median of each figure."""
+    return {name: median(figures[name] for figures in rounds) for name in rounds[0]}
+
+
+def ratio(results: Results, case: Case, figure: str, one: str, other: str) -> tuple[float, float, float]:
+    """`other`'s figure over `one`'s, round by round: median, least, most."""
+    pairs = zip(results[case.name][one], results[case.name][other], strict=True)
+    ratios = [theirs[figure] / mine[figure] for mine, theirs in pairs]
+    return median(ratios), min(ratios), max(ratios)

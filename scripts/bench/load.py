@@ -1,0 +1,191 @@
+"""The load generator: one for all contenders, in a process of its own. Prints what it measured as JSON.
+
+It makes stamped payloads, hands them to a contender's clients, and takes the time when they come back. The server's CPU
+is the kernel's: the process's CPU clock, read when the measured stretch begins and when it ends.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import heapq
+import json
+import time
+from collections.abc import Sequence
+from importlib import import_module
+
+from scripts.bench.cases import CASES, Case, Shape
+from scripts.bench.contract import Clients, monotonic_us
+from scripts.simulated.figures import percentiles
+from scripts.simulated.stamp import age_us, audio_payload, motion_payload, read_stamp
+
+UTTERANCE = 200
+"""Payloads of each kind that a burst hands over at once: 4 s of speech."""
+WINDOWS_AT_ONCE = 8
+MAX_ON_THE_WAY = 4 * UTTERANCE
+"""Payloads handed over that have not come yet; a burst waits beyond that."""
+WARM_UP_S = 0.7
+DRAIN_S = 10.0
+AUDIO_US, MOTION_US = 20_000, 33_333
+TURNS = 20
+"""Repetitions of the first sound on a connection that stands."""
+CLIENTS = {
+    "ours": ("ours", "Clients"),
+    "bare": ("bare", "Clients"),
+    "websockets": ("websockets", "Clients"),
+    "joining": ("websockets", "JoiningClients"),
+    "vendor": ("vendor", "Clients"),
+}
+
+
+def cpu_clock(pid: int) -> int:
+    """The id of a process's CPU clock, which counts all of its threads (clock_getcpuclockid(3))."""
+    return (~pid << 3) | 2
+
+
+class Meter:
+    """What came, and what it cost."""
+
+    def __init__(self, server_pid: int) -> None:
+        self._clock = cpu_clock(server_pid)
+        self.came = 0
+        self.ages_us: list[int] = []
+        self.measuring = False
+        self.moved = asyncio.Event()
+
+    def received(self, data: bytes) -> None:
+        """A payload came to a device."""
+        self.came += 1
+        if self.measuring:
+            self.ages_us.append(age_us(read_stamp(data), monotonic_us()))
+        self.moved.set()
+
+    def begin(self) -> None:
+        """The measured stretch begins."""
+        self.measuring = True
+        self._came, self._began = self.came, time.monotonic()
+        self._cpu, self._own = time.clock_gettime(self._clock), time.process_time()
+
+    def end(self) -> dict[str, float]:
+        """… and ends; the figures."""
+        cpu, own, wall = time.clock_gettime(self._clock) - self._cpu, time.process_time() - self._own, time.monotonic() - self._began
+        self.measuring = False
+        came = self.came - self._came
+        figures = {"payloads": came, "cpu_us": cpu * 1e6 / came, "load_cpu_us": own * 1e6 / came, "rate": came / wall}
+        return figures | {f"{name}_ms": value / 1_000 for name, value in percentiles(self.ages_us).items()}
+
+
+async def burst(clients: Clients, meter: Meter, case: Case) -> dict[str, float]:
+    """Utterance after utterance. What is on its way when the stretch begins is there again when it ends."""
+    number, handed = 0, 0
+    motions = UTTERANCE if case.shape is Shape.BURST else WINDOWS_AT_ONCE
+    began = time.monotonic()
+    while (elapsed := time.monotonic() - began) < WARM_UP_S + case.seconds:
+        if elapsed >= WARM_UP_S and not meter.measuring:
+            meter.begin()
+        now_us = monotonic_us()
+        wants_sound = case.shape is Shape.BURST or number == 0
+        audio = [audio_payload(0, number + at, now_us, case.audio_bytes) for at in range(motions if wants_sound else 0)]
+        motion = [motion_payload(0, number + at, now_us, case.motion_bytes) for at in range(motions)]
+        await clients.publish(0, audio, motion)
+        number += motions
+        handed += (len(audio) + len(motion)) * case.fan_out
+        await until(meter, handed - 2 * motions * case.fan_out)
+    figures = meter.end()
+    await until(meter, handed)
+    return figures
+
+
+async def until(meter: Meter, count: int) -> None:
+    """Wait until so many payloads came."""
+    await asyncio.sleep(0)
+    while meter.came < count:
+        meter.moved.clear()
+        async with asyncio.timeout(DRAIN_S):
+            await meter.moved.wait()
+
+
+def schedule(sessions: int, seconds: float) -> list[tuple[int, int, bool]]:
+    """When each payload is due (µs), of which session, whether sound: sessions begin spread over a packet's length."""
+    due = []
+    for session in range(sessions):
+        start_us = session * AUDIO_US // sessions
+        for step_us, is_sound in ((AUDIO_US, True), (MOTION_US, False)):
+            due.append([(at_us, session, is_sound) for at_us in range(start_us, round(seconds * 1e6), step_us)])
+    return list(heapq.merge(*due))
+
+
+async def paced(clients: Clients, meter: Meter, case: Case) -> dict[str, float]:
+    """All sessions in real time. The generator's own lateness is told beside the latencies."""
+    late_us: list[int] = []
+    began_us = monotonic_us()
+    payloads = schedule(case.sessions, WARM_UP_S + case.seconds)
+    for number, (due_us, session, is_sound) in enumerate(payloads):
+        if (wait_us := began_us + due_us - monotonic_us()) > 0:
+            await asyncio.sleep(wait_us / 1e6)
+        if due_us >= WARM_UP_S * 1e6 and not meter.measuring:
+            meter.begin()
+        now_us = monotonic_us()
+        late_us.append(now_us - began_us - due_us)
+        if is_sound:
+            await clients.publish(session, [audio_payload(session, number, now_us, case.audio_bytes)], ())
+        else:
+            await clients.publish(session, (), [motion_payload(session, number, now_us, case.motion_bytes)])
+    figures = meter.end()
+    await until(meter, len(payloads) * case.fan_out)
+    return figures | {f"generator_late_{name}_ms": value / 1_000 for name, value in percentiles(late_us).items()}
+
+
+async def first(clients: Clients, meter: Meter, case: Case) -> dict[str, float]:
+    """The first payload of a publisher that connects for it, then of ones that follow when all was quiet."""
+    waits_ms: list[float] = []
+    for turn in range(1 + TURNS):
+        began = time.monotonic()
+        await clients.publish(0, [audio_payload(0, turn, monotonic_us(), case.audio_bytes)], ())
+        await until(meter, turn + 1)
+        waits_ms.append((time.monotonic() - began) * 1e3)
+        await asyncio.sleep(0.02)
+    warm = sorted(waits_ms[1:])
+    return {"cold_ms": waits_ms[0], "warm_ms": warm[len(warm) // 2]}
+
+
+async def measure(contender: str, case: Case, address: str, server_pid: int) -> dict[str, float]:
+    """One case on one contender."""
+    module, name = CLIENTS[contender]
+    meter = Meter(server_pid)
+    clients: Clients = getattr(import_module(f"scripts.bench.contenders.{module}"), name)(address, meter.received)
+    for session in range(case.sessions):
+        for device in range(case.fan_out):
+            await clients.attach(session, device)
+    try:
+        match case.shape:
+            case Shape.BURST | Shape.WINDOWS:
+                return await burst(clients, meter, case)
+            case Shape.PACED:
+                return await paced(clients, meter, case)
+            case Shape.FIRST:
+                return await first(clients, meter, case)
+    finally:
+        await clients.close()
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+    """One measurement."""
+    parser = argparse.ArgumentParser(description="The load generator of scripts/bench/relay; not called by hand.")
+    parser.add_argument("contender", choices=sorted(CLIENTS))
+    parser.add_argument("case", choices=[case.name for case in CASES])
+    parser.add_argument("--address", required=True)
+    parser.add_argument("--server-pid", type=int, required=True)
+    parser.add_argument("--seconds", type=float)
+    parser.add_argument("--sessions", type=int)
+    options = parser.parse_args(argv)
+    case = next(case for case in CASES if case.name == options.case)
+    import dataclasses
+
+    changes = {name: value for name in ("seconds", "sessions") if (value := getattr(options, name)) is not None}
+    figures = asyncio.run(measure(options.contender, dataclasses.replace(case, **changes), options.address, options.server_pid))
+    print(json.dumps(figures))
+
+
+if __name__ == "__main__":
+    main()

@@ -68,18 +68,29 @@ class Opening:
         if fault is not None:
             return report_fault(publisher.key, conversation_id, fault)
         for target in targets:
-            if target not in self._registry.sessions:
+            if not self._registry.resolve(target):
                 text = f"device {target[:64]!r} has not come back yet"
                 fault = Fault(Reason.DEVICE_UNKNOWN, text, "targets", AGAIN_AFTER_MS)
                 effects += report_fault(publisher.key, conversation_id, fault, target[:64])
         if effects:
             return effects
-        takers = {target: session for target in targets if (session := self._registry.sessions[target]).reopen(open_, publisher.key, held)}
-        for target in targets:
-            if target not in takers:
-                fault = Fault(Reason.DEVICE_LOST, f"device {target} holds no more of it", "targets")
-                effects += report_fault(publisher.key, conversation_id, fault, target)
-        return effects + (self._register(takers, publisher, open_, held) if takers else [])
+        sessions = {session.device_id: session for target in targets for session in self._registry.resolve(target)}
+        if held == Cursor(conversation_id) and not any(session.adoption.holds(conversation_id) for session in sessions.values()):
+            sessions, effects = self._takers(publisher, open_, targets)
+            return effects + (self._begin_on(sessions, publisher, self._begin(open_)) if sessions else [])
+        return self._go_on(publisher, open_, sessions, held)
+
+    def _go_on(self, publisher: Publisher, open_: ConversationOpen, sessions: dict[str, Session], held: Cursor) -> list[Effect]:
+        replaced = {name: session.reopen(open_, publisher.key, held) for name, session in sessions.items()}
+        takers = {name: session for name, session in sessions.items() if replaced[name] is not None}
+        effects = self._register(takers, publisher, open_, held) if takers else []
+        for name, session in sessions.items():
+            if name not in takers:
+                fault = Fault(Reason.DEVICE_LOST, f"device {name} holds no more of it", "targets")
+                effects += report_fault(publisher.key, open_.conversation_id, fault, name)
+            for delivery in replaced[name] or ():
+                effects += self._replaced(session, delivery, publisher)
+        return effects
 
     def _register(
         self, sessions: dict[str, Session], publisher: Publisher, open_: ConversationOpen, held: Cursor | None = None

@@ -198,20 +198,21 @@ class Session:
             self._announce(delivery)
         return replaced
 
-    def reopen(self, open_: ConversationOpen, publisher: str, held: Cursor) -> bool:
-        """A conversation goes on that another relay began here; returns whether the device can go on where `held` ends.
+    def reopen(self, open_: ConversationOpen, publisher: str, held: Cursor) -> tuple[Delivery, ...] | None:
+        """A conversation goes on that another relay began here; None where the device can not go on where `held` ends.
+
+        Otherwise those that it cuts are returned: none, unless the device never heard of it and `open` is what it is.
 
         Where the device is done with it nothing is sent any more, and its finished event is awaited.
         """
         cid = open_.conversation_id
         mine = self.adoption.claim(cid)
         if mine is None and held == Cursor(cid):
-            self.open(open_, publisher)
-            return True
+            return self.open(open_, publisher)
         if mine is None and not self.adoption.began:
-            return False
+            return None
         if mine is not None and (mine.audio_seq < held.audio_seq or mine.motion_seq < held.motion_seq):
-            return False
+            return None
         at = mine or held
         delivery = Delivery(open_, publisher, sent=at, held=at, announced=True)
         delivery.skip_to = {Kind.AUDIO: at.audio_seq, Kind.MOTION: at.motion_seq}
@@ -222,7 +223,7 @@ class Session:
             delivery.telling = True
         elif self.attached:
             self._announce(delivery)
-        return True
+        return ()
 
     def media(self, conversation_id: str, fragment: Fragment) -> int:
         """Queue a fragment; returns the bytes of the conversation that wait now."""

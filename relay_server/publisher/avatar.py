@@ -248,7 +248,7 @@ class Avatar:
         conversation.push_audio(first)
         record = Record(conversation, Playback(conversation_id), self._moved.set, self._told)
         exchange = self._studio.exchange
-        exchange.open(record, settings.targets)
+        exchange.open(record, settings.targets, self._studio.now_us())
         self._take_over(exchange, record)
         self._studio.wake()
         return record, steps

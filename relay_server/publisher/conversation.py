@@ -9,6 +9,8 @@ Rules:
    it covers the sound to within a keyframe; its maker marked its last message; the caller said so (`end_all`); or none
    came for `MOTION_GRACE_US`.
 5. `close` throws away what waits. Nothing goes out after `end` or `close`.
+6. What went out is kept until all devices hold it (`release`), up to `RETAIN_BYTES` of a kind. After a cut `rewind` puts
+   in front again what the relay did not take; nothing goes out then before the relay says that the conversation is open.
 """
 
 from __future__ import annotations
@@ -20,14 +22,17 @@ from dataclasses import dataclass, field
 
 from avatar_relay.fragments import split
 from avatar_relay.limits import MAX_JOINED_BYTES, STRICT_SYNC_WAIT_US
-from avatar_relay.media import ConversationOpen, Credit, Kind, Payload
-from avatar_relay.messages import AudioOnly, ConversationEnd, Dropped, Media
+from avatar_relay.media import ConversationOpen, Credit, Cursor, Kind, Payload
+from avatar_relay.messages import AudioOnly, ConversationEnd, Dropped, Media, Taken
 from avatar_relay.reasons import DropReason, Fault, Reason
 from relay_server.publisher.errors import InvalidMediaError
 from relay_server.publisher.media_line import MotionLine, MotionMessage, Slice, audio_line
 
 MOTION_GRACE_US = STRICT_SYNC_WAIT_US
 """How long the end of the sound waits for motion: as long as a device in `strict_sync` would."""
+
+RETAIN_BYTES = 8 << 20
+"""What went out and is not held by all devices is kept up to here: a relay's window (2.5 MiB) and what devices buffer."""
 
 Outgoing = Media | AudioOnly | ConversationEnd
 
@@ -52,6 +57,38 @@ class _Queue:
     waiting_bytes: int = 0
     credit: int = 0
     seq: int = 0
+    sent: deque[Payload] = field(default_factory=deque)
+    """What went out and is not held by all devices."""
+    sent_bytes: int = 0
+    released_seq: int = 0
+    """Up to here nothing is kept."""
+
+    def take(self) -> Payload:
+        """The next one goes out, and is kept; beyond the bound the oldest is not kept any longer."""
+        payload = self.payloads.popleft()
+        self.waiting_bytes -= len(payload.data)
+        self.credit -= len(payload.data)
+        self.sent.append(payload)
+        self.sent_bytes += len(payload.data)
+        if self.sent_bytes > RETAIN_BYTES:
+            self.release(self.sent[0].seq)
+        return payload
+
+    def release(self, seq: int) -> None:
+        """Keep nothing up to this one."""
+        while self.sent and self.sent[0].seq <= seq:
+            self.sent_bytes -= len(self.sent.popleft().data)
+        self.released_seq = max(self.released_seq, seq)
+
+    def rewind(self, seq: int, offset: int) -> None:
+        """Let everything go out again but what the relay took: whole payloads up to `seq`, and `offset` bytes of the next one."""
+        again = [payload for payload in self.sent if payload.seq > seq + (payload.fragment_offset < offset)]
+        self.sent = deque(payload for payload in self.sent if payload.seq <= seq + (payload.fragment_offset < offset))
+        size = sum(len(payload.data) for payload in again)
+        self.sent_bytes -= size
+        self.waiting_bytes += size
+        self.payloads.extendleft(reversed(again))
+        self.credit = 0
 
     def discard(self, kind: Kind) -> Dropped | None:
         """Throw away what waits; a payload of which a part went out counts."""
@@ -77,6 +114,8 @@ class Conversation:
         self._audio_only_due = False
         self._motion_complete = self._motion is None
         self._deadline_us: int | None = None
+        self.suspended = False
+        """Rule 6: the relay has not said yet that it is open."""
 
     @property
     def conversation_id(self) -> str:
@@ -184,7 +223,32 @@ class Conversation:
         self.phase = Phase.CLOSED
         self._deadline_us = None
         self._audio_only_due = False
+        for queue in self._queues.values():
+            queue.sent.clear()
         return [dropped for kind, queue in self._queues.items() if (dropped := queue.discard(kind)) is not None]
+
+    @property
+    def held(self) -> Cursor:
+        """Up to here nothing is kept, because all devices hold it (or there was no more room)."""
+        return Cursor(self.conversation_id, self._queues[Kind.AUDIO].released_seq, self._queues[Kind.MOTION].released_seq)
+
+    def release(self, held: Cursor) -> None:
+        """All devices hold the payloads up to here."""
+        self._queues[Kind.AUDIO].release(held.audio_seq)
+        self._queues[Kind.MOTION].release(held.motion_seq)
+
+    def forget(self) -> None:
+        """It is over: keep nothing."""
+        self.release(Cursor(self.conversation_id, self._queues[Kind.AUDIO].seq, self._queues[Kind.MOTION].seq))
+
+    def rewind(self, taken: Taken) -> None:
+        """Go on behind what the relay took, once it says that the conversation is open (rule 6)."""
+        self.suspended = True
+        self._queues[Kind.AUDIO].rewind(taken.cursor.audio_seq, taken.audio_bytes)
+        self._queues[Kind.MOTION].rewind(taken.cursor.motion_seq, taken.motion_bytes)
+        self._audio_only_due = self._audio_only and not taken.audio_only
+        if self.phase is Phase.ENDED and not taken.ended:
+            self.phase = Phase.COMPLETE
 
     def grant(self, credit: Credit) -> None:
         """More bytes may go out."""
@@ -193,7 +257,7 @@ class Conversation:
 
     def next_message(self) -> Outgoing | None:
         """What goes out now; None where nothing waits, or nothing may go."""
-        if self.phase in (Phase.ENDED, Phase.CLOSED):
+        if self.phase in (Phase.ENDED, Phase.CLOSED) or self.suspended:
             return None
         payloads = tuple(self._take())
         if payloads:
@@ -214,12 +278,8 @@ class Conversation:
     def _take(self) -> Iterable[Payload]:
         room = MAX_JOINED_BYTES
         while (kind := self._next_kind(room)) is not None:
-            queue = self._queues[kind]
-            payload = queue.payloads.popleft()
-            size = len(payload.data)
-            queue.waiting_bytes -= size
-            queue.credit -= size
-            room -= size
+            payload = self._queues[kind].take()
+            room -= len(payload.data)
             yield payload
 
     def _next_kind(self, room: int) -> Kind | None:

@@ -1,11 +1,12 @@
 """All conversations of a publisher over one stream: what is opened, what the relay answers, what a cut does to them.
 
 Rules:
-1. A conversation whose media or end has not gone out when the stream is cut fails, because nobody knows what of it
-   arrived; what devices hold of it plays out.
-2. One that has said its last word (end, interrupt) says it again on the next stream, since it may have been on its way,
-   and goes on waiting for its devices. A repeated last word that the relay knew already is answered with a fault, ignored.
-3. All that are unfinished fail where the relay does not know the publisher's session any more, or its lease is over.
+1. A cut fails nothing. What devices do not hold yet is kept, and more is taken meanwhile.
+2. A relay that knows the session tells how far it got with each conversation; each goes on behind that. One that was
+   interrupted, or stopped for a fault, is interrupted again, since that may have been on its way.
+3. What the relay does not have (it was restarted, or the `open` was on its way) is opened again where the devices are.
+   A device that is not there yet is asked for again for `REOPEN_US`; one that holds no more of it has lost it: the end
+   that the relay would have made is made here.
 4. Faults that come before `opened` may concern some targets only. What the relay says about one `open` comes together, so
    where a pong comes after such a fault and `opened` did not, the conversation was opened nowhere and has failed.
 5. A fault that the relay reports later stops the publishing; how it ended is still told by the devices, except where the
@@ -16,16 +17,17 @@ Rules:
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, field
 from typing import assert_never
 
-from avatar_relay.limits import MAX_CLOSED_CONVERSATIONS
+from avatar_relay.limits import DEVICE_LEASE_US, MAX_CLOSED_CONVERSATIONS
+from avatar_relay.media import Cursor
 from avatar_relay.messages import (
     ConversationCredit,
-    ConversationEnd,
     ConversationError,
     Dropped,
+    Finished,
     FromPublisher,
     GoAway,
     Held,
@@ -36,15 +38,22 @@ from avatar_relay.messages import (
     Pong,
     PublisherWelcome,
     PublishOpen,
+    Taken,
     ToPublisher,
 )
-from avatar_relay.reasons import Fault, Reason
+from avatar_relay.reasons import Fault, FinishReason, Reason
 from relay_server.publisher.conversation import Conversation, Phase
 from relay_server.publisher.outbox import Outbox
 from relay_server.publisher.playback import ConversationFinished, EventLedger, Playback
 
 _FOREIGN = frozenset({Reason.CONVERSATION_UNKNOWN, Reason.CONVERSATION_NOT_YOURS})
 _ALREADY_SAID = frozenset({Reason.CONVERSATION_ENDED, Reason.CONVERSATION_CLOSED})
+_LATER = frozenset({Reason.DEVICE_UNKNOWN, Reason.DRAINING})
+"""Answers to what is opened again that mean: not yet."""
+REOPEN_US = DEVICE_LEASE_US
+"""How long devices are waited for after a cut: as long as a relay would keep their sessions."""
+AGAIN_MS = 50
+"""Pause between two questions at least."""
 _BARRIER = Ping(0, 0)
 """Any pong will do; this one makes it come at once."""
 
@@ -60,8 +69,15 @@ class Record:
     playback: Playback
     moved: Callable[[], None]
     told: Callable[[Told], None]
+    targets: tuple[str, ...] = ()
     stopped: Fault | None = None
     """Why it takes no more, where that was not its owner's wish."""
+    held: dict[str, Cursor] = field(default_factory=dict)
+    """What each device holds."""
+    again_until_us: int = 0
+    """It is being opened again, and asked for until then; 0 where it is not."""
+    again_due_us: int | None = None
+    """… the next time then."""
 
     @property
     def conversation_id(self) -> str:
@@ -83,16 +99,22 @@ class Exchange:
         """All that was said before the ping of this id, the relay has taken."""
         self._records: OrderedDict[str, Record] = OrderedDict()
         self._ledger = EventLedger()
-        self._cut_off: list[str] = []
+        self._patient_until_us = 0
+        """The relay is new: devices may still be on their way to it."""
         self._unopened: dict[str, Fault] = {}
 
     def record(self, conversation_id: str) -> Record | None:
         """A conversation; the last `MAX_CLOSED_CONVERSATIONS` that are over are remembered."""
         return self._records.get(conversation_id)
 
-    def open(self, record: Record, targets: tuple[str, ...]) -> None:
+    def open(self, record: Record, targets: tuple[str, ...], now_us: int) -> None:
         """Open a conversation. Raises `BufferFullError`."""
-        self.outbox.say(PublishOpen(record.conversation.opening, targets))
+        record.targets = targets
+        nothing = None
+        if now_us < self._patient_until_us:
+            record.again_until_us, nothing = self._patient_until_us, record.conversation.held
+            record.conversation.suspended = True
+        self.outbox.say(PublishOpen(record.conversation.opening, targets, nothing))
         self._records[record.conversation_id] = record
         self.outbox.add(record.conversation)
         self._forget()
@@ -133,22 +155,26 @@ class Exchange:
             record.moved()
         return message
 
-    def handle(self, message: ToPublisher) -> None:
+    def handle(self, message: ToPublisher, now_us: int) -> None:
         """The relay says something."""
         match message:
             case Opened(conversation_id, device_ids):
                 self._unopened.pop(conversation_id, None)
-                self._on(conversation_id, lambda record: record.playback.on_opened(device_ids))
+                self._on(conversation_id, lambda record: self._on_opened(record, device_ids))
             case ConversationCredit(conversation_id, credit):
                 self._on(conversation_id, lambda record: record.conversation.grant(credit))
             case PlayerEvent():
                 self._on_event(message)
             case ConversationError():
-                self._on(message.conversation_id, lambda record: self._on_error(record, message))
+                self._on(message.conversation_id, lambda record: self._on_error(record, message, now_us))
             case Pong(ping_id):
                 self.last_pong_id = max(self.last_pong_id, ping_id)
                 self._fail_unopened()
-            case Held() | GoAway() | PublisherWelcome():
+            case Held():
+                for cursor in message.cursors:
+                    if (record := self._records.get(cursor.conversation_id)) is not None:
+                        self._on_held(record, message.device_id, cursor)
+            case GoAway() | PublisherWelcome():
                 pass
             case _:
                 assert_never(message)
@@ -158,6 +184,19 @@ class Exchange:
         if record is not None:
             act(record)
             record.moved()
+
+    def _on_opened(self, record: Record, device_ids: tuple[str, ...]) -> None:
+        record.playback.on_opened(device_ids)
+        record.targets, record.again_until_us, record.conversation.suspended = device_ids, 0, False
+
+    def _on_held(self, record: Record, device_id: str, cursor: Cursor) -> None:
+        """Keep only what a device lacks; of one that is done with it nothing is waited for."""
+        record.held[device_id] = cursor
+        lacking = [device for device in record.playback.device_ids if not record.playback.is_finished_on(device)]
+        cursors = [record.held.get(device, Cursor(record.conversation_id)) for device in lacking]
+        if cursors:
+            audio, motion = min(held.audio_seq for held in cursors), min(held.motion_seq for held in cursors)
+            record.conversation.release(Cursor(record.conversation_id, audio, motion))
 
     def _on_event(self, event: PlayerEvent) -> None:
         if event.event_id:
@@ -172,12 +211,24 @@ class Exchange:
         if isinstance(outcome, ConversationFinished) and record.conversation.phase not in (Phase.ENDED, Phase.CLOSED):
             text = f"the devices finished it before its end was said: {outcome.reason}"
             self._stop(record, Fault(Reason.CONVERSATION_CLOSED, text))
+        if record.is_over:
+            record.conversation.forget()
         record.told(event)
         record.moved()
 
-    def _on_error(self, record: Record, error: ConversationError) -> None:
+    def _on_error(self, record: Record, error: ConversationError, now_us: int) -> None:
         said_all = record.conversation.phase in (Phase.ENDED, Phase.CLOSED)
-        if record.is_over or (said_all and error.fault.reason in _ALREADY_SAID):
+        if record.is_over or (record.again_until_us and self._ask_again(record, error, now_us)):
+            return
+        if record.again_until_us and record.playback.is_opened:
+            if error.device_id and error.fault.reason in (*_LATER, Reason.DEVICE_LOST):
+                self._lose_device(record, error.device_id)
+            else:
+                self._fail(record, error.fault)
+            return
+        if error.fault.reason is Reason.DRAINING and record.playback.is_opened:
+            return  # handed back: it goes on at the next relay
+        if said_all and error.fault.reason in _ALREADY_SAID:
             return
         if not record.playback.is_opened:
             self._unopened.setdefault(record.conversation_id, error.fault)
@@ -205,24 +256,61 @@ class Exchange:
     def cut(self) -> None:
         """The stream is gone (rule 1)."""
         self.outbox.forget_control()
-        fault = Fault(Reason.PUBLISHER_LOST, "the stream to the relay broke off before all of it was sent; what arrived plays out")
-        for record in self._unfinished():
-            if record.conversation.phase not in (Phase.ENDED, Phase.CLOSED):
-                self._cut_off.append(record.conversation_id)
-                self._fail(record, fault)
+        self._unopened.clear()
 
-    def resumed(self) -> None:
-        """A new stream of the same session stands (rules 1 and 2)."""
-        last_words: list[FromPublisher] = [ConversationEnd(conversation_id) for conversation_id in self._cut_off]
+    def resumed(self, taken: Iterable[Taken], now_us: int) -> None:
+        """A new stream stands; `taken` is how far its relay got with the conversations that it has (rules 2 and 3)."""
+        known = {item.cursor.conversation_id: item for item in taken}
+        self._patient_until_us = now_us + (0 if known else REOPEN_US)
+        first_words: list[FromPublisher] = []
         for record in self._unfinished():
-            ended = record.conversation.phase is Phase.ENDED
-            last_words.append(ConversationEnd(record.conversation_id) if ended else Interrupt(record.conversation_id))
-        self._cut_off.clear()
-        self.outbox.repeat(last_words)
+            item = known.get(record.conversation_id)
+            if record.conversation.phase is not Phase.CLOSED:
+                record.conversation.rewind(item or Taken(record.conversation.held))
+                self.outbox.add(record.conversation)
+            if item is None:
+                record.again_until_us = now_us + REOPEN_US
+                first_words += self._again(record)
+            elif record.conversation.phase is Phase.CLOSED:
+                first_words.append(Interrupt(record.conversation_id))
+            elif item.ended and record.conversation.phase is not Phase.ENDED:
+                self._stop(record, Fault(Reason.PUBLISHER_LOST, "the relay ended it while there was no stream; what arrived plays out"))
+        self.outbox.repeat(first_words)
+
+    def _again(self, record: Record) -> list[FromPublisher]:
+        """What opens a conversation again; one that was given up is interrupted right behind."""
+        record.again_due_us = None
+        opening = PublishOpen(record.conversation.opening, record.targets, record.conversation.held)
+        return [opening, Interrupt(record.conversation_id)] if record.conversation.phase is Phase.CLOSED else [opening]
+
+    @property
+    def deadline_us(self) -> int | None:
+        """When `tick` has something to do next."""
+        due = [record.again_due_us for record in self._unfinished() if record.again_due_us is not None]
+        return min([*due, *([] if self.outbox.deadline_us is None else [self.outbox.deadline_us])], default=None)
+
+    def tick(self, now_us: int) -> None:
+        """Let time-outs take effect, and ask again for devices that were not there."""
+        self.outbox.tick(now_us)
+        for record in self._unfinished():
+            if record.again_due_us is not None and record.again_due_us <= now_us:
+                self.outbox.repeat(self._again(record))
+
+    def _ask_again(self, record: Record, error: ConversationError, now_us: int) -> bool:
+        """Whether an answer to what was opened again means that it may be asked for later, and then again."""
+        if error.fault.reason not in _LATER or now_us >= record.again_until_us:
+            return False
+        record.again_due_us = now_us + max(error.fault.retry_after_ms, AGAIN_MS) * 1_000
+        return True
+
+    def _lose_device(self, record: Record, device_id: str) -> None:
+        """A device can not go on: it is over there, as the relay would have told."""
+        record.targets = tuple(target for target in record.targets if target != device_id)
+        body = Finished(record.playback.position_us, interrupted=True, reason=FinishReason.DEVICE_LOST.value)
+        self._on_event(PlayerEvent(0, record.conversation_id, body, device_id))
 
     def fail_all(self, fault: Fault) -> None:
         """Nothing more will be heard of any conversation (rule 3)."""
-        self._cut_off.clear()
         self._unopened.clear()
         for record in self._unfinished():
             self._fail(record, fault)

@@ -65,8 +65,9 @@ class Outbox:
             self._ping = ping
 
     def add(self, conversation: Conversation) -> None:
-        """Let a conversation take its turns until it is ended or closed."""
-        self._turns.append(conversation)
+        """Let a conversation take its turns until it is ended or closed. Harmless when repeated."""
+        if conversation not in self._turns:
+            self._turns.append(conversation)
 
     def forget_control(self) -> None:
         """The stream is gone, and with it what was to be said on it."""

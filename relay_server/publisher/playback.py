@@ -15,7 +15,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
 
-from avatar_relay.messages import Finished, Paused, PlayerEvent, Resumed, Started
+from avatar_relay.messages import Finished, Paused, PlayerEvent, PlayerEventBody, Resumed, Started
 from avatar_relay.reasons import Fault
 
 MAX_REMEMBERED_EVENTS = 4_096
@@ -98,6 +98,10 @@ class Playback:
             return None
         return ConversationFinished(self._conversation_id, MappingProxyType(dict(self._finished)))
 
+    def is_finished_on(self, device_id: str) -> bool:
+        """Whether a device is done with it."""
+        return device_id in self._finished
+
     def on_opened(self, device_ids: tuple[str, ...]) -> None:
         """It is open on these devices."""
         self._devices = device_ids
@@ -130,18 +134,18 @@ class Playback:
 class EventLedger:
     """Tells new events from repeated ones, and what to acknowledge. Pure.
 
-    An event is known by device, id and conversation: a device that starts a new session counts its events from 1 again,
-    but conversations never outlive a session.
+    An event is known by device, id, conversation and content: a device that comes to a new relay counts its events from 1
+    again, also those of conversations that go on there.
     """
 
     def __init__(self) -> None:
-        self._seen: OrderedDict[tuple[str, int, str], None] = OrderedDict()
+        self._seen: OrderedDict[tuple[str, int, str, PlayerEventBody], None] = OrderedDict()
 
     def is_new(self, event: PlayerEvent) -> bool:
         """Whether the event comes for the first time; remembers it. One without an id is made by the relay, and never repeated."""
         if not event.event_id:
             return True
-        key = (event.device_id, event.event_id, event.conversation_id)
+        key = (event.device_id, event.event_id, event.conversation_id, event.body)
         if key in self._seen:
             return False
         self._seen[key] = None

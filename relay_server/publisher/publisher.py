@@ -2,10 +2,10 @@
 
 Rules of the stream:
 1. The first message is `hello`; nothing else goes out before the relay's `welcome`. One task writes, one reads.
-2. A stream that ends or is silent for `PEER_TIMEOUT_US` is cut: what was being published fails (see `exchange`), and the
-   next attempt follows after a wait with full jitter; not after a final refusal.
-3. A publisher that comes back within its lease goes on with its session; after the lease, or where the relay does not
-   know the session any more, all unfinished conversations fail. Attempts go on until the publisher is closed.
+2. A stream that ends or is silent for `PEER_TIMEOUT_US` is cut, and the next attempt follows after a wait with full
+   jitter; not after a final refusal. For `PATIENCE_US` nothing fails: verbs take what they are given, up to their
+   bounds, and go on when there is a stream again (see `exchange`).
+3. After that all unfinished conversations fail, and verbs raise. Attempts go on until the publisher is closed.
 4. Leaving `async with` ends what is open, waits up to `CLOSE_TIMEOUT_S` until all of it went out, and closes. Leaving it
    with an exception closes at once; the relay then ends what is open after the publisher's lease.
 """
@@ -23,7 +23,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Self
 
 from avatar_relay.ids import conversation_id_from
-from avatar_relay.limits import PEER_TIMEOUT_US, PROTOCOL_VERSION, PUBLISHER_LEASE_US
+from avatar_relay.limits import DEVICE_LEASE_US, PEER_TIMEOUT_US, PROTOCOL_VERSION, PUBLISHER_LEASE_US
 from avatar_relay.media import AudioFormat, MotionFormat, OnPlaying, Pacing, TraceContext
 from avatar_relay.messages import ConversationError, GoAway, Ping, PublisherHello, PublisherWelcome
 from avatar_relay.reasons import Fault, Reason
@@ -41,6 +41,8 @@ if TYPE_CHECKING:
 
 BUFFER_BYTES = 2 << 20
 """What may wait at the publisher per conversation and kind: a minute of 16 kHz sound, three of motion."""
+PATIENCE_US = DEVICE_LEASE_US
+"""How long a relay may be away: as long as devices wait with what they hold."""
 CLOSE_TIMEOUT_S = 30.0
 STABLE_US = 5_000_000
 """After a stream that lasted this long, waiting begins from the shortest wait again."""
@@ -58,7 +60,8 @@ class Publisher:
     """Publishes conversations over one stream. Use as `async with`; belongs to one event loop.
 
     `random_bytes` makes ids, `jitter` (0 to 1) spreads reconnects, `now_us` is a monotonic clock: all three for tests.
-    `trace` gives the trace context of a new conversation; by default that of the span active where it is opened. `publisher_id` is kept over reconnects; by default it is made up.
+    `trace` gives the trace context of a new conversation; by default that of the span active where it is opened.
+    `publisher_id` is kept over reconnects; by default it is made up.
     """
 
     def __init__(
@@ -84,6 +87,9 @@ class Publisher:
         self._heartbeat_s = 0.0
         self._ping_id = 0
         self._connected = False
+        self._streams = 0
+        self._patient = False
+        """There was a stream not long ago, and there may be one again soon."""
         self._failure: ConnectionLostError | None = None
         self._changed = asyncio.Event()
         self._work = asyncio.Event()
@@ -162,13 +168,21 @@ class Publisher:
         A ping behind it all proves that: what merely left may be lost when the stream is closed.
         """
         self.check()
-        while not self._exchange.outbox.is_empty:
-            await self._until_changed()
-            self.check()
-        ping_id = self._ping()
-        while self._exchange.last_pong_id < ping_id:
-            await self._until_changed()
-            self.check()
+        while True:
+            while not (self._connected and self._exchange.outbox.is_empty):
+                await self._until_changed()
+                self.check()
+            ping_id, stream = self._ping(), self._streams
+            while self._exchange.last_pong_id < ping_id and self._streams == stream and self._connected:
+                await self._until_changed()
+                self.check()
+            if self._exchange.last_pong_id >= ping_id:
+                return
+
+    @property
+    def is_connected(self) -> bool:
+        """Whether there is a stream to the relay now."""
+        return self._connected
 
     # --- for avatars -----------------------------------------------------------------------------------------------
 
@@ -178,10 +192,10 @@ class Publisher:
         return self._exchange
 
     def check(self) -> None:
-        """Raise `PublisherClosedError`, or `ConnectionLostError` while there is no stream."""
+        """Raise `PublisherClosedError`, or `ConnectionLostError` where there is no stream and none is hoped for."""
         if self._runner is None:
             raise PublisherClosedError("the publisher is not open: use it within `async with`")
-        if not self._connected:
+        if not self._connected and not self._patient:
             raise self._why_not_connected("there is no stream to the relay at present")
 
     def wake(self) -> None:
@@ -215,13 +229,13 @@ class Publisher:
         except Exception as error:
             logger.exception("publisher=%s stopped", self.publisher_id)
             self._failure = ConnectionLostError(f"the publisher stopped for a fault of its own: {error}", final=True)
-            self._connected = False
+            self._connected = self._patient = False
             self._exchange.fail_all(_lost("the publisher stopped for a fault of its own"))
             self._changed.set()
 
     async def _keep_connected(self) -> None:
         waits_s = full_jitter(self._jitter)
-        lease_ends_us = 0
+        patience_ends_us = 0
         while True:
             began_us = self.now_us()
             try:
@@ -231,11 +245,12 @@ class Publisher:
             now_us = self.now_us()
             if self._connected:
                 logger.warning("stream to the relay lost: publisher=%s cause=%s", self.publisher_id, self._failure)
-                lease_ends_us = now_us + PUBLISHER_LEASE_US
-                self._connected = False
+                patience_ends_us = now_us + PATIENCE_US
+                self._connected, self._patient = False, True
                 self._exchange.cut()
-            if self._is_refused or now_us >= lease_ends_us:
-                self._exchange.fail_all(_lost("the relay could not be reached again in time; it ended the conversation"))
+            if self._is_refused or now_us >= patience_ends_us:
+                self._patient = False
+                self._exchange.fail_all(_lost("the relay could not be reached again in time"))
             self._changed.set()
             if self._is_refused:
                 return
@@ -273,13 +288,11 @@ class Publisher:
             raise ConnectionLostError("the relay does not answer `hello`") from None
         if not isinstance(welcome, PublisherWelcome):
             raise ConnectionLostError(f"the relay answered `hello` with {type(welcome).__name__}, not with `welcome`")
-        resumed = bool(self._token) and welcome.session_token == self._token
+        if self._token:
+            self._exchange.resumed(welcome.taken, self.now_us())
         self._token = welcome.session_token
         self._heartbeat_s = welcome.limits.heartbeat_ms / 1000
-        if resumed:
-            self._exchange.resumed()
-        else:
-            self._exchange.fail_all(_lost("the relay began a new session; it knows nothing of the conversation any more"))
+        self._streams += 1
         self._failure = None
         self._connected = True
         self._work.set()
@@ -300,7 +313,7 @@ class Publisher:
             if isinstance(message, ConversationError):
                 fault = message.fault
                 logger.warning("conversation=%s device=%s: %s: %s", message.conversation_id, message.device_id, fault.reason, fault.text)
-            self._exchange.handle(message)
+            self._exchange.handle(message, self.now_us())
             self._work.set()
             self._changed.set()
 
@@ -308,7 +321,7 @@ class Publisher:
         """Sends what may go; what gathers while a send waits is joined by its conversation."""
         while True:
             self._work.clear()
-            self._exchange.outbox.tick(self.now_us())
+            self._exchange.tick(self.now_us())
             message = self._exchange.next_message()
             if message is not None:
                 await link.send(message)
@@ -317,7 +330,7 @@ class Publisher:
             await self._until_work()
 
     async def _until_work(self) -> None:
-        deadline_us = self._exchange.outbox.deadline_us
+        deadline_us = self._exchange.deadline_us
         wait_s = None if deadline_us is None else max(deadline_us - self.now_us(), 0) / _US_PER_S
         try:
             async with asyncio.timeout(wait_s):
@@ -343,7 +356,7 @@ class Publisher:
 
     async def _finish(self) -> None:
         """End what is open and let it go out."""
-        if not self._connected:
+        if not self._connected and not self._patient:
             return
         try:
             self._exchange.end_all(self.now_us())
@@ -360,7 +373,7 @@ class Publisher:
         if runner is not None:
             runner.cancel()
             await asyncio.gather(runner, return_exceptions=True)
-        self._connected = False
+        self._connected = self._patient = False
         self._exchange.abandon(_lost("the publisher was closed"))
 
 

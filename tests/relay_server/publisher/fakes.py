@@ -24,6 +24,7 @@ from avatar_relay.messages import (
     PublisherHello,
     PublisherWelcome,
     PublishOpen,
+    Taken,
     ToPublisher,
 )
 from relay_server.publisher import ConnectionLostError, Publisher
@@ -109,6 +110,8 @@ class FakeRelay:
         self.credit = credit
         self.devices = devices
         self.token = "session-1"
+        self.taken: tuple[Taken, ...] = ()
+        """What it says on the next welcome that it has."""
         self.refusals: list[ConnectionLostError] = []
         self.links: list[FakeLink] = []
         self.refused = 0
@@ -148,7 +151,10 @@ class FakeRelay:
         """What a relay says to a message."""
         match message:
             case PublisherHello():
-                return [PublisherWelcome(self.token, self._limits)]
+                missed = [item.cursor.conversation_id for item in self.taken]
+                again: list[ToPublisher] = [Opened(conversation_id, self.devices) for conversation_id in missed]
+                again += [ConversationCredit(conversation_id, self.credit) for conversation_id in missed]
+                return [PublisherWelcome(self.token, self._limits, self.taken), *again]
             case PublishOpen():
                 conversation_id = message.open.conversation_id
                 return [Opened(conversation_id, self.devices), ConversationCredit(conversation_id, self.credit)]

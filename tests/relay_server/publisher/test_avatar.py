@@ -489,6 +489,8 @@ async def test_an_interrupt_during_a_cut_is_said_on_the_next_stream() -> None:
         avatar.interrupt()
         link = await relay.until_connected(2)
         assert await link.until_said(Interrupt) == Interrupt(conversation_id)
+        link.tell(event(conversation_id, Finished(0, True, "interrupted")))
+        await avatar.finished(conversation_id)
     assert not link.all(ConversationEnd)
 
 

@@ -6,22 +6,26 @@ import asyncio
 
 import pytest
 
-from avatar_relay.media import Credit, OnPlaying, TraceContext
+from avatar_relay.media import AudioFormat, Codec, Credit, Cursor, Kind, TraceContext
 from avatar_relay.messages import (
     ConversationEnd,
-    EventAck,
+    ConversationError,
     Finished,
+    FromPublisher,
+    Held,
     Interrupt,
     Media,
     Ping,
     Pong,
     PublisherHello,
     PublishOpen,
-    Started,
+    Taken,
+    ToPublisher,
 )
-from avatar_relay.reasons import Reason
+from avatar_relay.reasons import Fault, Reason
 from relay_server.publisher import ConnectionLostError, ConversationFailedError, InvalidMediaError, Publisher, PublisherClosedError
-from tests.relay_server.publisher.fakes import PCM_16K, FakeRelay, completed, event
+from relay_server.publisher.publisher import PATIENCE_US
+from tests.relay_server.publisher.fakes import PCM_16K, WEIGHTS_30, FakeRelay, completed, event, payload_bytes, weights
 
 PCM_100MS = bytes(3_200)
 BROKEN = ConnectionLostError("the line broke")
@@ -56,79 +60,142 @@ async def test_a_final_refusal_ends_connecting_at_once() -> None:
     assert not relay.links
 
 
-async def test_a_cut_fails_what_is_being_published() -> None:
-    """Nobody knows what arrived; it is ended on the next stream, under the same session, and a new one can be opened."""
+async def test_after_a_cut_a_conversation_goes_on_behind_what_the_relay_took() -> None:
+    """Payload 1 arrived, 2 was lost on its way, 3 was handed over meanwhile: 2 and 3 go out, once the relay says `opened`."""
+    relay = FakeRelay()
+    async with relay.publisher() as publisher:
+        avatar = publisher.avatar("lobby", audio_format=PCM_16K)
+        conversation_id = await avatar.yield_audio_data(bytes(3_200) + b"\1" * 3_200)
+        await publisher.flush()
+        relay.taken = (Taken(Cursor(conversation_id, 1)),)
+        relay.link.tell(BROKEN)
+        await avatar.yield_audio_data(b"\2" * 3_200, end=True)
+        link = await relay.until_connected(2)
+        assert await link.until_said(ConversationEnd) == ConversationEnd(conversation_id, 3, 0)
+        link.tell(completed(conversation_id))
+        assert (await avatar.finished(conversation_id)).reason == "completed"
+    assert link.all(PublisherHello)[0].session_token == "session-1"
+    assert not link.all(PublishOpen)
+    assert [payload.seq for media in link.all(Media) for payload in media.payloads] == [2, 3]
+    assert payload_bytes(link, Kind.AUDIO) == b"\1" * 3_200 + b"\2" * 3_200
+
+
+async def test_a_large_payload_goes_on_within() -> None:
+    """The relay tells how many bytes it took of it."""
+    relay = FakeRelay()
+    async with relay.publisher() as publisher:
+        avatar = publisher.avatar("lobby", audio_format=AudioFormat(Codec.OPUS), motion_format=WEIGHTS_30)
+        conversation_id = await avatar.yield_audio_data(bytes([0xF8, 0xFF, 0xFE]))
+        motion = weights(300)
+        await avatar.yield_frames_data([motion], conversation_id)
+        await publisher.flush()
+        relay.taken = (Taken(Cursor(conversation_id, 1, 0), motion_bytes=32 << 10),)
+        relay.link.tell(BROKEN)
+        link = await relay.until_connected(2)
+        await link.until_said(Media)
+        await publisher.flush()
+        assert payload_bytes(link, Kind.MOTION) == motion[32 << 10 :]
+        assert payload_bytes(link, Kind.AUDIO) == b""
+
+
+async def test_a_relay_that_was_restarted_gets_what_no_device_holds() -> None:
+    """Opened again, with what the devices hold; media and end follow."""
+    relay = FakeRelay()
+    async with relay.publisher() as publisher:
+        avatar = publisher.avatar("lobby", audio_format=PCM_16K)
+        conversation_id = await avatar.yield_audio_data(bytes(9_600), end=True)
+        await relay.link.until_said(ConversationEnd)
+        relay.link.tell(Held((Cursor(conversation_id, 2),), "lobby"))
+        relay.token = "session-2"
+        relay.link.tell(BROKEN)
+        link = await relay.until_connected(2)
+        assert await link.until_said(ConversationEnd) == ConversationEnd(conversation_id, 3, 0)
+        link.tell(completed(conversation_id))
+        assert (await avatar.finished(conversation_id)).reason == "completed"
+    (again,) = link.all(PublishOpen)
+    assert (again.targets, again.held) == (("lobby",), Cursor(conversation_id, 2))
+    assert [payload.seq for media in link.all(Media) for payload in media.payloads] == [3]
+
+
+class EmptyRelay(FakeRelay):
+    """Restarted: answers what is opened again with `fault`, for the first `times`."""
+
+    fault = Fault(Reason.DEVICE_UNKNOWN, "not there yet", "targets", 100)
+    times = 3
+
+    def answer(self, message: FromPublisher) -> list[ToPublisher]:
+        self.now_us += 100_000 if isinstance(message, Ping) else 0
+        if isinstance(message, PublishOpen) and message.held is not None and self.times:
+            self.times -= 1
+            return [ConversationError(message.open.conversation_id, self.fault, "lobby")]
+        return super().answer(message)
+
+
+async def test_a_device_that_comes_back_later_is_asked_for_again() -> None:
+    """Nothing goes out before the relay says `opened`."""
+    relay = EmptyRelay(heartbeat_ms=20)
+    async with relay.publisher() as publisher:
+        avatar = publisher.avatar("lobby", audio_format=PCM_16K)
+        await avatar.yield_audio_data(PCM_100MS, end=True)
+        await relay.link.until_said(ConversationEnd)
+        relay.link.tell(BROKEN)
+        link = await relay.until_connected(2)
+        await link.until_said(ConversationEnd)
+    said = [type(message) for message in link.said if isinstance(message, PublishOpen | Media | ConversationEnd)]
+    assert said == [PublishOpen] * 4 + [Media, ConversationEnd]
+
+
+async def test_a_device_that_lost_what_it_held_has_finished() -> None:
+    """The end that the relay would have made: `device_lost`, at the last position."""
+    relay = EmptyRelay()
+    relay.fault = Fault(Reason.DEVICE_LOST, "it holds no more of it", "targets")
+    async with relay.publisher() as publisher:
+        avatar = publisher.avatar("lobby", audio_format=PCM_16K)
+        conversation_id = await avatar.yield_audio_data(PCM_100MS, end=True)
+        await relay.link.until_said(ConversationEnd)
+        relay.link.tell(BROKEN)
+        finished = await avatar.finished(conversation_id)
+    assert (finished.reason, finished.interrupted) == ("device_lost", True)
+
+
+async def test_what_was_interrupted_is_interrupted_again() -> None:
+    """Since the word may have been on its way; at a relay that has it, and at one that does not."""
+    for known in (True, False):
+        relay = FakeRelay()
+        async with relay.publisher() as publisher:
+            avatar = publisher.avatar("lobby", audio_format=PCM_16K)
+            conversation_id = await avatar.yield_audio_data(PCM_100MS)
+            await relay.link.until_said(Media)
+            avatar.interrupt()
+            await relay.link.until_said(Interrupt)
+            relay.taken = (Taken(Cursor(conversation_id, 1)),) if known else ()
+            relay.link.tell(None)
+            link = await relay.until_connected(2)
+            await link.until_said(Interrupt)
+            link.tell(event(conversation_id, Finished(10_000, True, "interrupted"), 2))
+            assert (await avatar.finished(conversation_id)).interrupted
+        assert bool(link.all(PublishOpen)) is not known
+
+
+async def test_what_the_relay_ended_meanwhile_is_stopped() -> None:
+    """Its lease for us was over: what arrived plays out, and the owner learns it at the next sound."""
     relay = FakeRelay()
     async with relay.publisher() as publisher:
         avatar = publisher.avatar("lobby", audio_format=PCM_16K)
         conversation_id = await avatar.yield_audio_data(PCM_100MS)
         await relay.link.until_said(Media)
+        relay.taken = (Taken(Cursor(conversation_id, 1), ended=True),)
         relay.link.tell(BROKEN)
         link = await relay.until_connected(2)
-        assert await link.until_said(ConversationEnd) == ConversationEnd(conversation_id)
-        with pytest.raises(ConversationFailedError, match="broke off") as caught:
+        await link.until_heard_all()
+        with pytest.raises(ConversationFailedError, match="PUBLISHER_LOST"):
             await avatar.yield_audio_data(PCM_100MS)
-        assert caught.value.fault.reason is Reason.PUBLISHER_LOST
-        with pytest.raises(ConversationFailedError):
-            await avatar.finished(conversation_id)
-        second = await avatar.yield_audio_data(PCM_100MS)
-        await link.until_said(PublishOpen)
-    assert link.all(PublisherHello)[0].session_token == "session-1"
-    assert second != conversation_id
-    assert {media.conversation_id for media in link.all(Media)} <= {second}
-
-
-async def test_a_cut_after_the_end_was_said_keeps_waiting_for_the_devices() -> None:
-    """The last word is said again, since it may have been on its way; then finished comes on the new stream."""
-    relay = FakeRelay()
-    async with relay.publisher() as publisher:
-        avatar = publisher.avatar("lobby", audio_format=PCM_16K, on_playing=OnPlaying.QUEUE)
-        ended = await avatar.yield_audio_data(PCM_100MS, end=True)
-        await relay.link.until_said(ConversationEnd)
-        cut_short = await avatar.yield_audio_data(PCM_100MS)
-        await relay.link.until_said(Media, 2)
-        relay.link.tell(event(ended, Started()))
-        await relay.link.until_said(EventAck)
-        avatar.interrupt()
-        await relay.link.until_said(Interrupt, 2)
-        relay.link.tell(None)
-        link = await relay.until_connected(2)
-        await link.until_said(Interrupt, 2)
-        relay.link.tell(event(ended, Finished(10_000, True, "interrupted"), 2))
-        relay.link.tell(event(cut_short, Finished(0, True, "interrupted"), 3))
-        assert (await avatar.finished(ended)).interrupted
-        assert (await avatar.finished(cut_short)).interrupted
-
-
-async def test_an_ended_conversation_is_ended_again_after_a_cut() -> None:
-    """Without sequences, because media that was on its way may be missing."""
-    relay = FakeRelay()
-    async with relay.publisher() as publisher:
-        avatar = publisher.avatar("lobby", audio_format=PCM_16K)
-        conversation_id = await avatar.yield_audio_data(PCM_100MS, end=True)
-        assert (await relay.link.until_said(ConversationEnd)).last_audio_seq == 1
-        relay.link.tell(BROKEN)
-        link = await relay.until_connected(2)
-        assert await link.until_said(ConversationEnd) == ConversationEnd(conversation_id)
         link.tell(completed(conversation_id))
         assert (await avatar.finished(conversation_id)).reason == "completed"
 
 
-async def test_a_relay_that_forgot_the_session_fails_everything() -> None:
-    """A relay that was restarted knows nothing of what it played."""
-    relay = FakeRelay()
-    async with relay.publisher() as publisher:
-        avatar = publisher.avatar("lobby", audio_format=PCM_16K)
-        conversation_id = await avatar.yield_audio_data(PCM_100MS, end=True)
-        await relay.link.until_said(ConversationEnd)
-        relay.token = "session-2"
-        relay.link.tell(BROKEN)
-        with pytest.raises(ConversationFailedError, match="new session"):
-            await avatar.finished(conversation_id)
-
-
-async def test_after_the_lease_everything_fails_and_attempts_go_on() -> None:
-    """A backend outlives a relay; verbs say meanwhile that there is no stream."""
+async def test_when_patience_is_over_everything_fails_and_attempts_go_on() -> None:
+    """Until then verbs take what they are given; after that they say that there is no stream."""
     relay = FakeRelay()
     async with relay.publisher() as publisher:
         avatar = publisher.avatar("lobby", audio_format=PCM_16K)
@@ -137,11 +204,14 @@ async def test_after_the_lease_everything_fails_and_attempts_go_on() -> None:
         relay.refusals = [BROKEN] * 50
         relay.link.tell(BROKEN)
         await relay.until_refused(10)
-        with pytest.raises(ConnectionLostError):
-            await avatar.yield_audio_data(PCM_100MS)
-        relay.now_us += 5_000_000
+        await avatar.yield_audio_data(PCM_100MS)
+        relay.now_us += PATIENCE_US
         with pytest.raises(ConversationFailedError, match="in time"):
             await avatar.finished(conversation_id)
+        with pytest.raises(ConversationFailedError):
+            await avatar.yield_audio_data(PCM_100MS)
+        with pytest.raises(ConnectionLostError):
+            await avatar.yield_audio_data(PCM_100MS)
         link = await relay.until_connected(2)
         link.tell(Pong(0, 0, 0, 0, 0))
         await link.until_heard_all()

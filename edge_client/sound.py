@@ -9,7 +9,7 @@ from typing import TypeVar
 from edge_client.audio.sink import AudioFeed, AudioSink, Pcm
 from edge_client.audio.sinks.virtual import Tap, VirtualSink
 from edge_client.config import EdgeConfig, SinkChoice
-from edge_client.errors import SinkError
+from edge_client.errors import RateError, SinkError
 
 logger = logging.getLogger(__name__)
 
@@ -32,10 +32,8 @@ def start_sound(config: EdgeConfig, make_feed: Callable[[AudioSink], Feed], tap:
     """
     reasons: list[str] = []
     for choice in sinks_to_try(config):
-        sink = _make(choice, config, tap)
-        feed = make_feed(sink)
         try:
-            sink.start(feed if tap is None or choice != "pyaudio" else TappedFeed(feed, tap))
+            sink, feed = _start(choice, config, config.rate_hz, make_feed, tap)
         except SinkError as error:
             reasons.append(str(error))
             logger.warning("no sound by %s: %s", choice, error)
@@ -45,12 +43,28 @@ def start_sound(config: EdgeConfig, make_feed: Callable[[AudioSink], Feed], tap:
     raise SinkError("; ".join(reasons))
 
 
-def _make(choice: SinkChoice, config: EdgeConfig, tap: Tap | None) -> AudioSink:
+def _start(
+    choice: SinkChoice, config: EdgeConfig, rate_hz: int, make_feed: Callable[[AudioSink], Feed], tap: Tap | None
+) -> tuple[AudioSink, Feed]:
+    """A sink that plays; where its device wants another rate, at that one: what is decoded is resampled to it."""
+    sink = _make(choice, config, rate_hz, tap)
+    feed = make_feed(sink)
+    try:
+        sink.start(feed if tap is None or choice != "pyaudio" else TappedFeed(feed, tap))
+    except RateError as error:
+        if error.rate_hz == rate_hz:
+            raise
+        logger.warning("the sound is resampled to %s Hz: %s", error.rate_hz, error)
+        return _start(choice, config, error.rate_hz, make_feed, tap)
+    return sink, feed
+
+
+def _make(choice: SinkChoice, config: EdgeConfig, rate_hz: int, tap: Tap | None) -> AudioSink:
     if choice == "pyaudio":
         from edge_client.audio.sinks.pyaudio import PyAudioSink  # starts a process: only where it is wanted
 
-        return PyAudioSink(rate_hz=config.rate_hz, device=config.audio_device, buffer_frames=config.frames_per_buffer)
-    return VirtualSink(rate_hz=config.rate_hz, tap=tap, name="a virtual device that keeps real time (nothing is heard)")
+        return PyAudioSink(rate_hz=rate_hz, device=config.audio_device, buffer_frames=config.frames_per_buffer)
+    return VirtualSink(rate_hz=rate_hz, tap=tap, name="a virtual device that keeps real time (nothing is heard)")
 
 
 class TappedFeed:

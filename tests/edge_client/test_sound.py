@@ -12,7 +12,7 @@ from edge_client import sound
 from edge_client.audio.sink import AudioFeed, AudioSink, Pcm
 from edge_client.audio.sinks.virtual import VirtualSink
 from edge_client.config import EdgeConfig
-from edge_client.errors import SinkError
+from edge_client.errors import RateError, SinkError
 from edge_client.sound import TappedFeed, sinks_to_try, start_sound
 
 
@@ -43,9 +43,18 @@ def test_order_of_sinks() -> None:
     assert sinks_to_try(EdgeConfig(audio_sink="virtual", audio_device="USB")) == ("virtual",)
 
 
-def make_broken(choice: str, config: EdgeConfig, tap: object) -> AudioSink:
+class Picky(VirtualSink):
+    """A sound card that plays 44.1 kHz only."""
+
+    def start(self, feed: AudioFeed) -> None:
+        if self.rate_hz != 44_100:
+            raise RateError(f"it does not play {self.rate_hz} Hz", 44_100)
+        super().start(feed)
+
+
+def make_broken(choice: str, config: EdgeConfig, rate_hz: int, tap: object) -> AudioSink:
     """No sound card; the virtual one works."""
-    return Broken() if choice == "pyaudio" else VirtualSink(rate_hz=config.rate_hz)
+    return Broken() if choice == "pyaudio" else VirtualSink(rate_hz=rate_hz)
 
 
 def test_without_a_sound_card_a_virtual_one_plays(monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> None:
@@ -72,6 +81,25 @@ def test_a_device_that_was_asked_for_is_not_replaced(monkeypatch: pytest.MonkeyP
     monkeypatch.setattr(sound, "_make", make_broken)
     with pytest.raises(SinkError, match="no sound card here"):
         start_sound(EdgeConfig(audio_device="USB"), lambda sink: Counting(), None)
+
+
+def test_a_card_with_another_rate_is_played_at_that(monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> None:
+    """The feed is made for the rate that the card has, and the log says so."""
+    monkeypatch.setattr(sound, "_make", lambda choice, config, rate_hz, tap: Picky(rate_hz=rate_hz))
+    rates: list[int] = []
+
+    def make_feed(sink: AudioSink) -> Counting:
+        rates.append(sink.rate_hz)
+        return Counting()
+
+    sink, feed = start_sound(EdgeConfig(audio_sink="pyaudio"), make_feed, None)
+    try:
+        assert feed.pulled.wait(2)
+        assert sink.rate_hz == 44_100
+        assert rates == [48_000, 44_100]
+        assert "resampled to 44100 Hz: it does not play 48000 Hz" in caplog.text
+    finally:
+        sink.close()
 
 
 def test_a_tapped_feed_hears_all_content() -> None:

@@ -27,7 +27,8 @@ class WavTap:
 
     def __init__(self, path: Path, rate_hz: int) -> None:
         self._path = path
-        self._rate_hz = rate_hz
+        self.rate_hz = rate_hz
+        """May be corrected as long as the file is open."""
         self._lock = threading.Lock()
         self._file = path.open("wb", buffering=0)
         self._data_bytes = 0
@@ -50,7 +51,7 @@ class WavTap:
                 return
             try:
                 self._data_bytes += self._file.write(data)
-                if self._data_bytes - self._header_at >= 2 * self._rate_hz:
+                if self._data_bytes - self._header_at >= 2 * self.rate_hz:
                     self._write_header()
             except OSError as error:
                 self._stop(str(error))
@@ -78,7 +79,7 @@ class WavTap:
             self._file.close()
 
     def _write_header(self) -> None:
-        rate, size = self._rate_hz, self._data_bytes
+        rate, size = self.rate_hz, self._data_bytes
         header = _HEADER.pack(b"RIFF", 36 + size, b"WAVE", b"fmt ", 16, 1, 1, rate, 2 * rate, 2, 16, b"data", size)
         self._file.seek(0)
         self._file.write(header)

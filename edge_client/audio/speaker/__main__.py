@@ -16,7 +16,7 @@ from edge_client.audio.speaker import portaudio
 from edge_client.audio.speaker.channel import Failed, Opened, Settings, receive, send
 from edge_client.audio.speaker.engine import SpeakerEngine
 from edge_client.audio.speaker.memory import SpeakerMemory, Status
-from edge_client.errors import SinkError
+from edge_client.errors import RateError, SinkError
 
 _CHECK_SECONDS = 0.25
 _STALL_SECONDS = 3.0
@@ -36,7 +36,7 @@ def main(arguments: list[str]) -> int:
         try:
             _Speaker(settings, SpeakerMemory(memory_descriptor, settings.rate_hz)).run(channel)
         except SinkError as error:
-            send(channel, Failed(str(error)))
+            send(channel, Failed(str(error), error.rate_hz if isinstance(error, RateError) else 0))
             return 1
         except BrokenPipeError:
             return 0

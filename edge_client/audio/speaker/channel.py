@@ -35,6 +35,8 @@ class Failed:
     """The device could not be opened, or was lost."""
 
     reason: str
+    rate_hz: int = 0
+    """A rate that it plays, where the one that was asked for is the reason; else 0."""
 
 
 Message = Settings | Opened | Failed

@@ -14,12 +14,13 @@ import pyaudio
 
 from edge_client.audio.devices import OutputDevice
 from edge_client.audio.sink import Pcm
-from edge_client.errors import SinkError
+from edge_client.errors import RateError, SinkError
 
 Render = Callable[[int, float, float, bool], Pcm]
 """(frames, time in s by CLOCK_MONOTONIC, delay in s, whether the device ran dry) → the samples."""
 
 _ALSA_ERROR_HANDLER = ctypes.CFUNCTYPE(None, ctypes.c_char_p, ctypes.c_int, ctypes.c_char_p, ctypes.c_int, ctypes.c_char_p)
+_RATES_HZ = (8_000, 11_025, 16_000, 22_050, 24_000, 32_000, 44_100, 48_000, 88_200, 96_000, 192_000)
 _REAL_TIME_PRIORITY = 20
 _NICE_PRIORITY = -11
 _MAX_TIMESTAMP_AGE_SECONDS = 1.0
@@ -87,7 +88,7 @@ def outputs(portaudio: Any) -> list[OutputDevice]:
 def open_output(portaudio: Any, device: OutputDevice, *, rate_hz: int, buffer_frames: int, render: Render) -> tuple[Any, int]:
     """A running stream, and its channels: mono, or stereo with both alike where the device plays no mono.
 
-    Raises `SinkError` with PortAudio's reason.
+    Raises `SinkError` with PortAudio's reason, `RateError` where it plays another rate.
     """
     reason: OSError | None = None
     for channels in (1, 2)[: device.channels]:
@@ -107,7 +108,29 @@ def open_output(portaudio: Any, device: OutputDevice, *, rate_hz: int, buffer_fr
         else:
             return stream, channels
     detail = reason.args[-1] if reason else "it has no channels"
-    raise SinkError(f"output {device} does not play {rate_hz} Hz: {detail}")
+    text = f"output {device} does not play {rate_hz} Hz: {detail}"
+    if reason is not None and reason.errno == pyaudio.paInvalidSampleRate:
+        for other_hz in _other_rates(device, rate_hz):
+            if _plays(portaudio, device, other_hz):
+                raise RateError(text, other_hz)
+    raise SinkError(text)
+
+
+def _other_rates(device: OutputDevice, rate_hz: int) -> list[int]:
+    """Rates to try instead: the device's own, then those that hold all of the sound, the nearest first."""
+    higher = sorted(rate for rate in _RATES_HZ if rate > rate_hz)
+    lower = sorted((rate for rate in _RATES_HZ if rate < rate_hz), reverse=True)
+    own = [device.rate_hz] if device.rate_hz > 0 else []
+    return [rate for rate in dict.fromkeys([*own, *higher, *lower]) if rate != rate_hz]
+
+
+def _plays(portaudio: Any, device: OutputDevice, rate_hz: int) -> bool:
+    for channels in (1, 2)[: device.channels]:
+        with contextlib.suppress(ValueError), quiet_standard_error():
+            return bool(
+                portaudio.is_format_supported(rate_hz, output_device=device.index, output_channels=channels, output_format=pyaudio.paInt16)
+            )
+    return False
 
 
 class _Callback:

@@ -11,7 +11,7 @@ import sys
 from edge_client.audio.devices import SPEAKER_MODULE, child_environment, describe_exit
 from edge_client.audio.speaker.channel import Failed, Opened, Settings, receive, send
 from edge_client.audio.speaker.memory import SpeakerMemory, create_memory
-from edge_client.errors import SinkError
+from edge_client.errors import RateError, SinkError
 
 _OPEN_SECONDS = 15.0
 _EXIT_SECONDS = 2.0
@@ -46,8 +46,8 @@ class SpeakerProcess:
             case Opened():
                 self._channel.settimeout(None)
                 return answer
-            case Failed(reason=reason):
-                raise SinkError(reason)
+            case Failed(reason=reason, rate_hz=rate_hz):
+                raise RateError(reason, rate_hz) if rate_hz else SinkError(reason)
         raise SinkError(f"the speaker process ended while it opened {self._device}, {self._exit()}")
 
     def _spawn(self) -> None:

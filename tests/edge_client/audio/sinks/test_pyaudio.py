@@ -17,7 +17,7 @@ import pytest
 pytest.importorskip("pyaudio")
 from edge_client.audio.sink import Anchor, Pcm
 from edge_client.audio.sinks.pyaudio import PyAudioSink
-from edge_client.errors import SinkError
+from edge_client.errors import RateError, SinkError
 from tests.paced.device import RATE_HZ, PacedDevice, deep_paced_device, paced_device, paced_library
 
 __all__ = ["deep_paced_device", "paced_device", "paced_library"]
@@ -275,6 +275,43 @@ def test_closes_while_the_device_is_lost(paced_device: PacedDevice, tmp_path: Pa
     began = time.monotonic()
     sink.close()
     assert time.monotonic() - began < 3
+
+
+def test_aborted_speaker_whose_device_is_away_for_a_while(
+    deep_paced_device: PacedDevice, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """PortAudio aborts, and the device can not be opened for a while: the reasons are told, and then the sound goes on."""
+    noise = _noise(1.0)
+    (tmp_path / "empty.conf").write_text("", encoding="ascii")
+    with _playing(ArrayFeed(noise)) as sink:
+        _wait_until_heard(sink, RATE_HZ // 4)
+        with monkeypatch.context() as away:
+            away.setenv("ALSA_CONFIG_PATH", str(tmp_path / "empty.conf"))
+            os.kill(_speaker_pid(), signal.SIGABRT)
+            lost: list[str] = []
+            deadline = time.monotonic() + 10
+            while len(lost) < 2 and time.monotonic() < deadline:
+                if (reason := sink.counters().lost) and reason not in lost:
+                    lost.append(reason)
+                time.sleep(0.005)
+        _wait_until_heard(sink, len(noise))
+        assert sink.counters().lost == ""
+        assert sink.counters().restarts == 1
+    ended, away_reason = lost
+    assert ended == "the speaker process ended, killed by SIGABRT"
+    assert away_reason
+    heard = deep_paced_device.heard_between_first_and_last_sound()
+    silent = np.flatnonzero(heard == 0)
+    before, after = heard[: silent[0]], heard[silent[-1] + 1 :]
+    assert np.array_equal(before, noise[: len(before)])
+    assert np.array_equal(after, noise[len(noise) - len(after) :])
+
+
+def test_rate_that_the_device_does_not_play(paced_device: PacedDevice) -> None:
+    """The error says which it plays."""
+    with pytest.raises(RateError, match=r"paced .*does not play 44100 Hz: Invalid sample rate") as caught:
+        PyAudioSink(device="paced", rate_hz=44_100).start(ArrayFeed(_noise(0.1)))
+    assert caught.value.rate_hz == RATE_HZ
 
 
 def test_device_that_is_not_there(paced_device: PacedDevice) -> None:

@@ -5,7 +5,8 @@ Rules of the track:
    already is replaced.
 2. Between two neighbours the pose is interpolated in a straight line. Where keyframes are missing the last pose is
    held until one interval before the next one.
-3. A keyframe holds for one interval; behind that, and before the first, the track does not cover the position. The pose
+3. Where two windows meet, a jump between them is spread over the keyframes around (`borders`).
+4. A keyframe holds for one interval; behind that, and before the first, the track does not cover the position. The pose
    behind the end is the last one, held.
 """
 
@@ -16,6 +17,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from edge_client.motion.borders import LONG_WINDOW, REACH, jump, spread
 from edge_client.motion.pose import Pose, Poses
 
 MAX_KEYFRAMES = 30_000
@@ -39,6 +41,7 @@ class MotionTrack:
         self._times: list[int] = []
         self._poses: list[Pose] = []
         self._length_us = 0
+        self._jumps: dict[int, Pose] = {}
 
     def __len__(self) -> int:
         """How many keyframes are held."""
@@ -61,19 +64,24 @@ class MotionTrack:
         for index, pose in enumerate(poses):
             self._put(pts_us + round(index * self._step_us), pose)
         if len(poses):
-            self._length_us = max(self._length_us, pts_us + round(len(poses) * self._step_us))
+            end_us = pts_us + round(len(poses) * self._step_us)
+            self._length_us = max(self._length_us, end_us)
+        if len(poses) >= LONG_WINDOW:
+            self._look_for_jump(pts_us)
+            self._look_for_jump(end_us)
         return True
 
     def sample(self, pts_us: int) -> Sample | None:
         """The pose at a position; None before the first keyframe, and in an empty track."""
-        after = bisect_right(self._times, pts_us)
-        if after == 0:
-            return None
-        at_us, pose = self._times[after - 1], self._poses[after - 1]
-        if after == len(self._times):
-            covered = pts_us < at_us + self._step_us
-            return Sample(pose, pts_us if covered else at_us, covered)
-        return self._between(pts_us, after)
+        found = self._found(pts_us)
+        if found is None or not self._jumps:
+            return found
+        pose = found.pose
+        for border_us, excess in self._jumps.items():
+            from_border = (found.pts_us - border_us) / self._step_us
+            if -REACH - 1 < from_border < REACH:
+                pose = pose + spread(excess, from_border)
+        return Sample(pose, found.pts_us, found.covered)
 
     def covered_to(self, pts_us: int) -> int:
         """How far the track covers the line without a hole from `pts_us` on; `pts_us` itself where it does not cover it."""
@@ -90,6 +98,29 @@ class MotionTrack:
         if passed > 0:
             del self._times[:passed]
             del self._poses[:passed]
+        past_us = pts_us - REACH * self._step_us
+        for border_us in [border_us for border_us in self._jumps if border_us < past_us]:
+            del self._jumps[border_us]
+
+    def _found(self, pts_us: int) -> Sample | None:
+        after = bisect_right(self._times, pts_us)
+        if after == 0:
+            return None
+        at_us, pose = self._times[after - 1], self._poses[after - 1]
+        if after == len(self._times):
+            covered = pts_us < at_us + self._step_us
+            return Sample(pose, pts_us if covered else at_us, covered)
+        return self._between(pts_us, after)
+
+    def _look_for_jump(self, border_us: int) -> None:
+        """At a border whose keyframes are there on both sides; those before it may have been pruned, then nothing is done."""
+        index = bisect_left(self._times, border_us - round(self._step_us / 2))
+        first, last = index - REACH, index + REACH - 1
+        if first < 0 or last >= len(self._times) or self._times[last] - self._times[first] > (2 * REACH - 0.5) * self._step_us:
+            return
+        excess = jump(self._poses[first:index], self._poses[index : last + 1])
+        if excess is not None:
+            self._jumps[self._times[index]] = excess
 
     def _put(self, pts_us: int, pose: Pose) -> None:
         if not self._times or pts_us > self._times[-1]:

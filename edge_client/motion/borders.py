@@ -1,0 +1,52 @@
+"""Smooths the jump between two windows of motion. Pure.
+
+AvatarKit's Motion Server makes motion window by window, and where two of them meet the coefficients jump: in a real conversation by up
+to 1.3, where 0.35 between two keyframes is usual. What of that step is not the motion's own (its mean speed on both sides) is spread
+over `REACH` keyframes before and after the border: half of it is added before, growing towards the border, and half is taken away
+behind it. Everywhere else, and where nothing jumps, motion stays as it came: no filter, no lag.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from itertools import pairwise
+
+import numpy as np
+
+from edge_client.motion.pose import Pose
+
+REACH = 4
+"""Keyframes on each side: 160 ms at 25 a second."""
+LONG_WINDOW = 8
+"""Shorter payloads are no windows: a live source sends single keyframes, which follow each other as they should."""
+JUMP_FACTOR = 2.0
+"""A jump is this much more than the mean step around it."""
+LEAST_JUMP = 0.04
+"""Of a weight, or in radians: what nobody sees stays."""
+
+
+def jump(before: Sequence[Pose], after: Sequence[Pose]) -> Pose | None:
+    """What the border between two runs of neighbouring keyframes has too much of, each `REACH` long; None where nothing jumps."""
+    if len(before) < REACH or len(after) < REACH:
+        return None
+    steps = np.array([b - a for run in (before, after) for a, b in pairwise(run)])
+    step = after[0] - before[-1]
+    speed = (before[-1] - before[-2] + after[1] - after[0]) / 2
+    excess = step - np.clip(speed, np.minimum(step, 0), np.maximum(step, 0))
+    jumps = np.abs(excess) > np.maximum(LEAST_JUMP, JUMP_FACTOR * np.abs(steps).mean(axis=0))
+    return np.asarray(np.where(jumps, excess, 0.0), np.float32) if jumps.any() else None
+
+
+def spread(excess: Pose, from_border: float) -> Pose:
+    """What is added to the pose `from_border` keyframes behind the border's first keyframe (negative: before it).
+
+    The keyframe before the border is at −1. Between −1 and 0 the two halves meet in a straight line, as the keyframes do.
+    """
+    before, behind = np.clip(1 + (from_border + 1) / REACH, 0, 1), np.clip(1 - from_border / REACH, 0, 1)
+    if from_border <= -1:
+        part = 0.5 * before
+    elif from_border >= 0:
+        part = -0.5 * behind
+    else:
+        part = -0.5 - from_border
+    return np.asarray(excess * np.float32(part), np.float32)

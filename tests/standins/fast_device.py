@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import defaultdict
+from collections.abc import Callable
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -20,6 +21,7 @@ from avatar_relay.v1 import media_pb2
 from edge_client.audio.decoders import make_decoder
 from edge_client.audio.sinks.virtual import PERIOD_US
 from edge_client.events import ConversationEvent, View
+from edge_client.motion.decoder import MotionDecoder
 from edge_client.motion.pose import POSE_SIZE, Poses
 from edge_client.outbox import Outbox
 from edge_client.playback import Playback
@@ -56,7 +58,10 @@ class Seen:
     """What a device saw of one conversation."""
 
     motion: list[bytes] = field(default_factory=list)
-    """Payloads as they arrived, whole."""
+    """Payloads as they arrived, whole …"""
+    motion_places: list[tuple[int, int]] = field(default_factory=list)
+    """… and their PTS and duration in µs."""
+    opened: ConversationOpen | None = None
     finished: list[Finished] = field(default_factory=list)
     shown: set[int] = field(default_factory=set)
     """Requests whose keyframes were in the picture, once it had settled."""
@@ -69,7 +74,10 @@ class Seen:
 class FastDevice:
     """Attach it with `attached`; `step` plays, and is called as often as time should pass."""
 
-    def __init__(self, port: DevicePort, device_id: str = "lobby") -> None:
+    def __init__(
+        self, port: DevicePort, device_id: str = "lobby", *, make_motion_decoder: Callable[[MotionFormat], MotionDecoder] | None = None
+    ) -> None:
+        """`make_motion_decoder`: others than `StampedDecoder`, for motion that is not a stand-in Motion Server's."""
         self.now_us = 1_000_000
         self.seen: dict[str, Seen] = defaultdict(Seen)
         self.decoders: list[StampedDecoder] = []
@@ -79,7 +87,7 @@ class FastDevice:
         self._device_id = device_id
         self._outbox = Outbox()
         self._sink = SteppedSink()
-        decoders = DecoderFactories(make_decoder, self._make_motion_decoder)
+        decoders = DecoderFactories(make_decoder, make_motion_decoder or self._make_motion_decoder)
         self.playback = Playback(sink=self._sink, decoders=decoders)
         self._player = PlayerPort(self.playback, loudest=1.0)
         self._sink.start(self.playback)
@@ -87,7 +95,7 @@ class FastDevice:
 
     async def attach(self) -> None:
         """Say hello."""
-        hello = Hello(self._device_id, 1, "fast", tuple(Codec), 48_000, (MotionEncoding.AVATARKIT_V2,), self.playback.buffer_credit())
+        hello = Hello(self._device_id, 1, "fast", tuple(Codec), 48_000, tuple(MotionEncoding), self.playback.buffer_credit())
         await self._port.send(hello)
 
     async def listen(self) -> None:
@@ -108,6 +116,7 @@ class FastDevice:
                 case _:
                     if isinstance(message, ConversationOpen):
                         self.seen[message.conversation_id].opened_us = self.now_us
+                        self.seen[message.conversation_id].opened = message
                         self._whole[message.conversation_id] = Reassembler(Kind.MOTION)
                     elif isinstance(message, AudioOnly):
                         self.seen[message.conversation_id].audio_only = True
@@ -140,7 +149,9 @@ class FastDevice:
     def _take(self, media: Media) -> None:
         for payload in media.payloads:
             if payload.kind is Kind.MOTION and (whole := self._whole[media.conversation_id].add(payload)) is not None:
-                self.seen[media.conversation_id].motion.append(whole.data)
+                seen = self.seen[media.conversation_id]
+                seen.motion.append(whole.data)
+                seen.motion_places.append((whole.pts_us or 0, whole.duration_us))
         self._player.handle(media, self.now_us)
 
     def _look(self, view: View) -> None:

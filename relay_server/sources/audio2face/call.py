@@ -22,7 +22,7 @@ from avatar_relay.reasons import Fault, Reason
 from relay_server.sources.audio2face import wire
 from relay_server.sources.audio2face.faults import ServiceError, invalid_error, rpc_error, silent_error, status_error
 from relay_server.sources.audio2face.schema import METHOD
-from relay_server.sources.audio2face.settings import Audio2FaceSettings
+from relay_server.sources.audio2face.settings import Audio2FaceSettings, Emotion
 from relay_server.sources.audio2face.sound import SAMPLE_BYTES, ClipSound
 
 CHUNK_S = 0.5
@@ -43,7 +43,7 @@ class ServiceCall:
         channel: grpc.aio.Channel,
         settings: Audio2FaceSettings,
         sound: ClipSound,
-        emotions: tuple[wire.Emotion, ...],
+        emotions: tuple[Emotion, ...],
         counters: Counter[str],
     ) -> None:
         """`counters` gets what is unusual. Needs a running event loop: the call begins at once."""

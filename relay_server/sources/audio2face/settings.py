@@ -8,14 +8,12 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any
 
 from avatar_relay.limits import MAX_KEYFRAMES_PER_SECOND
-from relay_server.config import is_loopback, split_address
 from relay_server.errors import ConfigError
-from relay_server.sources.audio2face.wire import Emotion, EmotionStrengths
 
 MIN_RATE_HZ = 16_000
 MAX_CLIP_S = 300.0
@@ -24,8 +22,24 @@ MAX_EMOTIONS = 1_000
 EMOTIONS = frozenset({"amazement", "anger", "cheekiness", "disgust", "fear", "grief", "joy", "outofbreath", "pain", "sadness"})
 NVCF = "grpc.nvcf.nvidia.com:443"
 """NVIDIA's own hosting: wants TLS, an API key and a function id."""
-API_KEY_VARIABLE = "NVIDIA_API_KEY"
-FUNCTION_ID_VARIABLE = "NVIDIA_FUNCTION_ID"
+API_KEY_VARIABLE = "AVATAR_RELAY_AUDIO2FACE_API_KEY"
+MAX_KEY_BYTES = 4_096
+
+
+@dataclass(frozen=True, slots=True)
+class Emotion:
+    """Strengths from 0 to 1 by name, from `time_s` in the clip on."""
+
+    time_s: float
+    strengths: Mapping[str, float]
+
+
+@dataclass(frozen=True, slots=True)
+class EmotionStrengths:
+    """How much emotions show; None leaves it to the service. `preferred` counts for those that we send."""
+
+    overall: float | None = None
+    preferred: float | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -38,6 +52,8 @@ class Audio2FaceSettings:
     """Speak TLS with it."""
     tls_ca_file: Path | None = None
     """PEM of the authorities to trust; none: the system's."""
+    api_key_file: Path | None = None
+    """A file with the API key on its first line; else the environment has it, or none is sent."""
     api_key: str = field(default="", repr=False)
     """Sent as bearer token, and never logged."""
     function_id: str = ""
@@ -56,13 +72,10 @@ class Audio2FaceSettings:
     """How much `emotions` count beside what the service hears by itself, 0 to 1; none: as the service has it."""
 
     def __post_init__(self) -> None:
-        try:
-            host, port = split_address(self.target)
-        except ConfigError as error:
-            raise ConfigError(f"audio2face.target: {self.target!r} is not HOST:PORT, such as {NVCF}") from error
-        if not port:
-            raise ConfigError(f"audio2face.target: {self.target!r} has no port")
-        if self.api_key and not self.tls and not is_loopback(host):
+        host, _, port = self.target.rpartition(":")
+        if not host or "/" in host or not port.isascii() or not port.isdigit() or not 0 < int(port) <= 65_535:
+            raise ConfigError(f"audio2face.target: {self.target!r} is not HOST:PORT, such as {NVCF}")
+        if self.api_key and not self.tls:
             raise ConfigError("audio2face.tls: an API key does not travel in plaintext; set tls = true")
         if not self.api_key.isascii() or not self.api_key.isprintable():
             raise ConfigError("audio2face: the API key holds characters that can not be sent")
@@ -119,28 +132,38 @@ class Audio2FaceSettings:
         return "".join(character if character.isprintable() else " " for character in text[:200])
 
 
-def read_settings(table: Mapping[str, Any], environment: Mapping[str, str]) -> Audio2FaceSettings:
-    """Settings from a table of the configuration file, credentials from the environment or from files. Raises `ConfigError`.
+def settings_from(table: Any) -> Audio2FaceSettings:
+    """Settings from a configuration's table `[audio2face]`. Raises `ConfigError`.
 
-    The key: `api_key_file` of the table, else the variable NVIDIA_API_KEY; the function: `function_id` of the table, else
-    NVIDIA_FUNCTION_ID. An emotion is a table such as `{at_s = 0, joy = 0.8}`.
+    An emotion is a table such as `{at_s = 0, joy = 0.8}`. The key is not among the settings: see `with_api_key`.
     """
-    values = dict(table)
-    if "api_key" in values:
-        raise ConfigError(f"audio2face.api_key: keys do not belong into this file; name an api_key_file, or set {API_KEY_VARIABLE}")
-    key_file = values.pop("api_key_file", None)
-    known = {known.name: str(known.type) for known in fields(Audio2FaceSettings)}
-    for name, value in values.items():
+    if not isinstance(table, Mapping):
+        raise ConfigError("audio2face: is not a table, such as [audio2face]")
+    if "api_key" in table:
+        raise ConfigError(f"audio2face.api_key: keys do not belong into the configuration; set {API_KEY_VARIABLE}, or api_key_file")
+    known = {known.name: str(known.type) for known in fields(Audio2FaceSettings) if known.name != "api_key"}
+    for name in table:
         if name not in known:
-            raise ConfigError(
-                f"audio2face.{name}: no such setting; there are api_key_file, {', '.join(sorted(known.keys() - {'api_key'}))}"
-            )
-        values[name] = _read_value(name, known[name], value)
-    if "target" not in values:
-        raise ConfigError(f"audio2face.target: say where the service is, such as 127.0.0.1:52000 or {NVCF}")
-    values["api_key"] = _read_key(key_file) if key_file is not None else environment.get(API_KEY_VARIABLE, "").strip()
-    values.setdefault("function_id", environment.get(FUNCTION_ID_VARIABLE, "").strip())
-    return Audio2FaceSettings(**values)
+            raise ConfigError(f"audio2face.{name}: no such setting; there are {', '.join(known)}")
+    if "target" not in table:
+        raise ConfigError(f"audio2face.target: is missing; say where the service is, such as 127.0.0.1:52000 or {NVCF}")
+    return Audio2FaceSettings(**{name: _read_value(name, known[name], value) for name, value in table.items()})
+
+
+def with_api_key(settings: Audio2FaceSettings, environment: Mapping[str, str]) -> Audio2FaceSettings:
+    """The same with the API key of the environment or else of its file, where there is one. Raises `ConfigError`, without any of it."""
+    key = environment.get(API_KEY_VARIABLE, "").strip()
+    if not key and settings.api_key_file is not None:
+        try:
+            with settings.api_key_file.open("rb") as file:
+                key = file.read(MAX_KEY_BYTES).decode("ascii").partition("\n")[0].strip()
+        except UnicodeDecodeError:
+            raise ConfigError(f"audio2face.api_key_file: {settings.api_key_file} does not begin with a key") from None
+        except OSError as error:
+            raise ConfigError(f"audio2face.api_key_file: {settings.api_key_file} can not be read: {error.strerror}") from error
+        if not key:
+            raise ConfigError(f"audio2face.api_key_file: {settings.api_key_file} does not begin with a key")
+    return replace(settings, api_key=key)
 
 
 def _read_value(name: str, declared: str, value: Any) -> Any:
@@ -170,13 +193,3 @@ def _read_emotions(value: Any) -> tuple[Emotion, ...]:
         strengths = {name: float(number) for name, number in entry.items() if name != "at_s"}
         emotions.append(Emotion(float(entry.get("at_s", 0.0)), strengths))
     return tuple(emotions)
-
-
-def _read_key(path: Any) -> str:
-    try:
-        key = Path(path).read_text(encoding="ascii").strip()
-    except (OSError, TypeError, UnicodeError) as error:
-        raise ConfigError(f"audio2face.api_key_file: {path!r} can not be read") from error
-    if not key:
-        raise ConfigError(f"audio2face.api_key_file: {path!r} is empty")
-    return key

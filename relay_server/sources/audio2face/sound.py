@@ -12,7 +12,7 @@ from avatar_relay.limits import PCM_RATES_HZ
 from avatar_relay.media import AudioFormat, Codec
 from avatar_relay.reasons import Fault, Reason
 from relay_server.sources.audio2face.settings import MIN_RATE_HZ
-from relay_server.sources.source import AudioChunk, Item, SourceError
+from relay_server.sources.source import AudioChunk, Item, SourceError, close_early
 
 SAMPLE_BYTES = 2
 
@@ -54,9 +54,7 @@ class SpeechFeed:
 
     async def close(self) -> None:
         """Give the speech up."""
-        close = getattr(self._pieces, "aclose", None)
-        if close is not None:
-            await close()
+        await close_early(self._pieces)
 
     async def _next(self) -> bytes:
         async for piece in self._pieces:

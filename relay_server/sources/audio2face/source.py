@@ -1,7 +1,7 @@
-"""Source `audio2face`: text that espeak-ng speaks, and files of speech, with the face of an Audio2Face-3D service.
+"""Source `audio2face`: spoken text, files of speech and a backend's own speech, with the face of an Audio2Face-3D service.
 
 Rules:
-1. What is spoken is what the sources `speech` and `local` make of it; their mouths are not used.
+1. Text and files are spoken by other sources, whose mouths are not used.
 2. Names and rate of the motion are the service's, and are known before the performance is: `perform` waits for its header.
 3. A service that fails, at any point, costs the motion and never the sound.
 4. Speech that is longer than a clip goes to the service in several, one after the other, on one line of motion.
@@ -21,7 +21,7 @@ from relay_server.sources.audio2face.faults import ServiceError, invalid_error
 from relay_server.sources.audio2face.settings import Audio2FaceSettings
 from relay_server.sources.audio2face.sound import SAMPLE_BYTES, SpeechFeed
 from relay_server.sources.interleave import AUDIO_CHUNK_S
-from relay_server.sources.source import AudioChunk, FileSpeech, Item, MotionLost, Performance, Source, Speech
+from relay_server.sources.source import AudioChunk, AudioSpeech, FileSpeech, Item, MotionLost, Performance, Source, Speech, TextSpeech
 
 _OPTIONS: tuple[tuple[str, int], ...] = (
     ("grpc.max_receive_message_length", MAX_ANSWER_BYTES),
@@ -51,8 +51,12 @@ class Audio2FaceSource:
 
     async def perform(self, speech: Speech) -> Performance:
         """Begin to speak, and wait for the service's header. Raises `SourceError` where there is nothing to speak."""
-        spoken = await (self._audio if isinstance(speech, FileSpeech) else self._text).perform(speech)
-        feed = SpeechFeed(spoken.audio_format, spoken.items)
+        match speech:
+            case AudioSpeech(audio_format, chunks):
+                feed = SpeechFeed(audio_format, chunks)
+            case TextSpeech() | FileSpeech():
+                spoken = await (self._text if isinstance(speech, TextSpeech) else self._audio).perform(speech)
+                feed = SpeechFeed(spoken.audio_format, spoken.items)
         performing = Performing(self._connected(), self._settings, feed, self._counters)
         try:
             motion_format = await performing.begin()

@@ -7,7 +7,6 @@ its sound, events in between, and a status last.
 from __future__ import annotations
 
 import enum
-from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -16,6 +15,7 @@ from google.protobuf.message import DecodeError
 from numpy.typing import NDArray
 
 from relay_server.sources.audio2face.schema import AnimationStream, AudioStream
+from relay_server.sources.audio2face.settings import Emotion, EmotionStrengths
 
 _PCM = 0
 """`AudioHeader.AUDIO_FORMAT_PCM`."""
@@ -25,22 +25,6 @@ _END_OF_PROCESSING = 0
 
 class WireError(ValueError):
     """Bytes that are no message of the service."""
-
-
-@dataclass(frozen=True, slots=True)
-class Emotion:
-    """Strengths from 0 to 1 by name, from `time_s` in the clip on."""
-
-    time_s: float
-    strengths: Mapping[str, float]
-
-
-@dataclass(frozen=True, slots=True)
-class EmotionStrengths:
-    """How much emotions show; None leaves it to the service. `preferred` counts for those that we send."""
-
-    overall: float | None = None
-    preferred: float | None = None
 
 
 class StatusCode(enum.IntEnum):

@@ -12,7 +12,7 @@ from avatar_relay.media import AudioFormat, Codec, Pacing
 from avatar_relay.mouth.shapes import MOTION_FORMAT
 from relay_server.sources.audio2face.settings import Audio2FaceSettings
 from relay_server.sources.audio2face.source import Audio2FaceSource
-from relay_server.sources.source import AudioChunk, Item, MotionChunk, Performance, SourceError, Speech, TextSpeech
+from relay_server.sources.source import AudioChunk, Item, MotionChunk, Performance, SourceError, Speech, TextSpeech, close_early
 from tests.relay_server.sources.performances import Performed, read_all
 from tests.standins.audio2face import Audio2FaceService, Trouble, serving
 
@@ -71,5 +71,5 @@ async def performed_against(
     async with against(service, Speaker(pcm), **settings) as source:
         performance = await source.perform(HELLO)
         performed = await read_all(performance)
-        await performance.items.aclose()  # type: ignore[attr-defined]
+        await close_early(performance.items)
         return performance, performed, service, dict(source.counters)

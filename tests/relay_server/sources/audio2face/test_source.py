@@ -4,7 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import shutil
+import subprocess
+from collections.abc import AsyncIterator
+from pathlib import Path
 
+import grpc
 import numpy as np
 import pytest
 
@@ -12,11 +17,12 @@ from avatar_relay.media import AudioFormat, Codec, MotionEncoding, MotionFormat,
 from avatar_relay.reasons import Fault, Reason
 from relay_server.sources.audio2face import call as call_module
 from relay_server.sources.audio2face import clip as clip_module
-from relay_server.sources.audio2face.wire import Emotion
-from relay_server.sources.source import AudioChunk, MotionChunk, MotionLost, SourceError
+from relay_server.sources.audio2face.settings import Audio2FaceSettings, Emotion
+from relay_server.sources.audio2face.source import Audio2FaceSource
+from relay_server.sources.source import AudioChunk, AudioSpeech, MotionChunk, MotionLost, SourceError, close_early
 from tests.relay_server.sources.audio2face.speakers import HELLO, RATE_HZ, Speaker, against, noise, performed_against
 from tests.relay_server.sources.performances import assert_motion_is_in_time, read_all
-from tests.standins.audio2face import NAMES, TROUBLE_AT, Audio2FaceService, Trouble
+from tests.standins.audio2face import NAMES, TROUBLE_AT, Audio2FaceService, Trouble, serving
 
 SPEECH = noise(2.5)
 
@@ -268,7 +274,7 @@ async def test_performance_that_is_given_up() -> None:
             performance = await source.perform(HELLO)
             for _ in range(read):
                 await anext(performance.items)
-            await performance.items.aclose()  # type: ignore[attr-defined]
+            await close_early(performance.items)
             async with asyncio.timeout(5):
                 await service.calls[0].over.wait()
         assert speaker.closed == 1
@@ -307,15 +313,67 @@ async def test_answers_are_taken_in_while_nobody_reads() -> None:
     assert performed.audio == noise(20.0)
 
 
-async def test_credentials_go_in_metadata_and_nowhere_else(caplog: pytest.LogCaptureFixture) -> None:
-    """Not into logs, faults or texts, even where the service repeats them."""
+@pytest.mark.skipif(shutil.which("openssl") is None, reason="no openssl to make a certificate with")
+async def test_credentials_go_in_metadata_and_nowhere_else(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """Over TLS only; not into logs, faults or texts, even where the service repeats them."""
     caplog.set_level(logging.DEBUG)
-    key, function = "nvapi-very-secret", "0bcd-function"
-    service = Audio2FaceService(Trouble.UNAUTHENTICATED, says=f"{key} for {function}")
-    async with against(service, Speaker(SPEECH), api_key=key, function_id=function) as source:
+    key, certificate = tmp_path / "key.pem", tmp_path / "certificate.pem"
+    command = ["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2", "-subj", "/CN=localhost"]
+    command += ["-addext", "subjectAltName=DNS:localhost", "-keyout", str(key), "-out", str(certificate)]
+    await asyncio.to_thread(subprocess.run, command, check=True, capture_output=True)
+    credentials = grpc.ssl_server_credentials([(key.read_bytes(), certificate.read_bytes())])
+    service = Audio2FaceService(Trouble.UNAUTHENTICATED, says="nvapi-secret for 0bcd-function")
+    async with serving(service, credentials) as target:
+        settings = Audio2FaceSettings(
+            target=target, tls=True, tls_ca_file=certificate, api_key="nvapi-secret", function_id="0bcd-function", timeout_s=5.0
+        )
+        source = Audio2FaceSource(settings, text=Speaker(SPEECH), audio=Speaker(SPEECH))
         performed = await read_all(await source.perform(HELLO))
-    assert service.calls[0].metadata["authorization"] == f"Bearer {key}"
-    assert service.calls[0].metadata["function-id"] == function
-    everything = caplog.text + performed.losses[0].fault.text + repr(source.__dict__)
-    assert key not in everything
-    assert "no such key … for …" in everything
+        await source.close()
+    assert service.calls[0].metadata["authorization"] == "Bearer nvapi-secret"
+    assert service.calls[0].metadata["function-id"] == "0bcd-function"
+    assert "no such key … for …" in performed.losses[0].fault.text
+    assert "nvapi-secret" not in caplog.text + performed.losses[0].fault.text + repr(settings)
+
+
+async def test_speech_of_a_backend() -> None:
+    """Its own sound, cut anywhere, also within a sample."""
+    service = Audio2FaceService()
+
+    async def chunks() -> AsyncIterator[bytes]:
+        for start in range(0, len(SPEECH), 4_567):
+            await asyncio.sleep(0)
+            yield SPEECH[start : start + 4_567]
+
+    async with against(service, Speaker(b"")) as source:
+        performed = await assert_motion_is_in_time(await source.perform(AudioSpeech(AudioFormat(Codec.PCM_S16LE, RATE_HZ), chunks())))
+    assert performed.audio == SPEECH
+    np.testing.assert_array_equal(performed.rows(len(NAMES)), service.calls[0].rows)
+
+
+async def test_speech_that_comes_slowly() -> None:
+    """The service is silent while it has nothing to work on, and that is no fault."""
+    service = Audio2FaceService()
+
+    async def chunks() -> AsyncIterator[bytes]:
+        yield SPEECH[:32_000]
+        await asyncio.sleep(0.25)
+        yield SPEECH[32_000:]
+
+    async with against(service, Speaker(b""), timeout_s=0.05) as source:
+        performed = await read_all(await source.perform(AudioSpeech(AudioFormat(Codec.PCM_S16LE, RATE_HZ), chunks())))
+    assert not performed.losses
+    assert performed.audio == SPEECH
+
+
+async def test_encoded_speech_is_refused() -> None:
+    """The service takes PCM."""
+
+    async def nothing() -> AsyncIterator[bytes]:
+        for _ in ():
+            yield b""
+
+    async with against(Audio2FaceService(), Speaker(b"")) as source:
+        with pytest.raises(SourceError) as caught:
+            await source.perform(AudioSpeech(AudioFormat(Codec.OGG_OPUS), nothing()))
+    assert caught.value.fault.reason is Reason.AUDIO_FORMAT_UNSUPPORTED

@@ -1,0 +1,152 @@
+"""Text to face: espeak-ng, the stand-in service, a relay, and a device that plays many times faster than time passes."""
+
+from __future__ import annotations
+
+import asyncio
+import wave
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from avatar_relay import weights
+from avatar_relay.media import MotionFormat, OnPlaying
+from edge_client.motion.decoder import MotionDecoder
+from edge_client.motion.decoders import make_motion_decoder
+from edge_client.motion.pose import Poses
+from relay_server.config import RelayConfig
+from relay_server.performance import Rendition
+from relay_server.publisher import Publisher
+from relay_server.relay import Relay
+from relay_server.server import build_relay
+from relay_server.sources import espeak
+from relay_server.sources.audio2face.settings import Audio2FaceSettings
+from relay_server.sources.audio2face.source import Audio2FaceSource
+from relay_server.sources.espeak import EspeakError
+from relay_server.sources.local.source import LocalSource
+from relay_server.sources.source import FileSpeech, Speech, TextSpeech
+from relay_server.sources.speech import SpeechSource
+from tests.relay_server.sources.audio2face.test_source import FAULTS, FAULTS_MIDWAY
+from tests.standins.audio2face import NAMES, Audio2FaceService, Trouble, serving
+from tests.standins.fast_device import FastDevice, Seen
+
+CLIP = Path(espeak.__file__).parent / "assets" / "demo.wav"
+SPEED = 50.0
+
+
+@dataclass
+class DecodedRows:
+    """The real decoder; keeps what it was given."""
+
+    real: MotionDecoder
+    payloads: list[bytes] = field(default_factory=list)
+
+    def decode(self, data: bytes) -> Poses:
+        """See `MotionDecoder`."""
+        self.payloads.append(data)
+        return self.real.decode(data)
+
+
+@dataclass
+class Rig:
+    """What stands."""
+
+    source: Audio2FaceSource
+    publisher: Publisher
+    relay: Relay
+    device: FastDevice
+    decoders: list[DecodedRows]
+
+    async def speak(self, speech: Speech) -> Seen:
+        """One conversation, until the device has finished."""
+        rendition = Rendition(self.publisher, await self.source.perform(speech), ("lobby",), OnPlaying.REPLACE)
+        conversation_id = await rendition.begin()
+        await rendition.finish()
+        async with asyncio.timeout(30):
+            while not self.device.seen[conversation_id].finished:
+                self.device.finished.clear()
+                await self.device.finished.wait()
+        return self.device.seen[conversation_id]
+
+
+@asynccontextmanager
+async def rig(service: Audio2FaceService) -> AsyncIterator[Rig]:
+    """Everything set up."""
+    decoders: list[DecodedRows] = []
+
+    def remember(motion_format: MotionFormat) -> MotionDecoder:
+        decoders.append(DecodedRows(make_motion_decoder(motion_format)))
+        return decoders[-1]
+
+    relay = build_relay(RelayConfig(listen="127.0.0.1:0"))
+    device = FastDevice(relay.connect_device(), make_motion_decoder=remember)
+    await device.attach()
+    tasks = [asyncio.create_task(work) for work in (relay.run(), device.listen(), device.play(SPEED))]
+    async with serving(service) as target:
+        source = Audio2FaceSource(Audio2FaceSettings(target=target, timeout_s=0.5), text=SpeechSource(), audio=LocalSource())
+        try:
+            async with Publisher.in_process(relay) as publisher:
+                yield Rig(source, publisher, relay, device, decoders)
+        finally:
+            await source.close()
+            for task in tasks:
+                task.cancel()
+            ended = await asyncio.gather(*tasks, return_exceptions=True)
+    assert not [end for end in ended if isinstance(end, Exception)]
+
+
+async def test_text_reaches_the_device_with_the_face_of_the_service() -> None:
+    """Every row is the service's, in its place; the sound is heard to its end; one finished event."""
+    try:
+        espeak.load()
+    except EspeakError as error:
+        pytest.skip(str(error))
+    service = Audio2FaceService()
+    async with rig(service) as house:
+        seen = await house.speak(TextSpeech("My lips move, and a service far away tells them how. Maybe you can see it?"))
+    assert_all_arrived(service, house, seen)
+
+
+async def test_file_reaches_the_device_with_the_face_of_the_service() -> None:
+    """The same for a file of speech."""
+    service = Audio2FaceService()
+    async with rig(service) as house:
+        seen = await house.speak(FileSpeech(CLIP))
+    assert_all_arrived(service, house, seen)
+
+
+def assert_all_arrived(service: Audio2FaceService, house: Rig, seen: Seen) -> None:
+    """Row by row, PTS by PTS, and once."""
+    (heard,) = service.calls
+    (decoder,) = house.decoders
+    assert seen.opened is not None and seen.opened.motion_format is not None
+    assert seen.opened.motion_format.blendshape_names == NAMES
+    assert decoder.payloads == seen.motion
+    rows = np.vstack([weights.read(data, len(NAMES)) for data in seen.motion])
+    np.testing.assert_array_equal(rows, heard.rows)
+    keyframes = np.cumsum([0, *(len(data) // (4 * len(NAMES)) for data in seen.motion)])
+    for (pts_us, duration_us), first, last in zip(seen.motion_places, keyframes, keyframes[1:], strict=False):
+        assert abs(pts_us - first * 1e6 / 30) <= 1
+        assert abs(pts_us + duration_us - last * 1e6 / 30) <= 1
+    (finished,) = seen.finished
+    assert (finished.reason, finished.interrupted) == ("completed", False)
+    assert abs(finished.position_us - len(heard.audio) / 2 / heard.rate_hz * 1e6) <= 20_000
+    assert not seen.audio_only
+
+
+@pytest.mark.parametrize("trouble", [*FAULTS, *FAULTS_MIDWAY], ids=lambda trouble: trouble.name)
+async def test_trouble_costs_the_motion_and_never_the_sound(trouble: Trouble) -> None:
+    """Whatever the service does: the device hears all of it, knows that no motion comes, and finishes once."""
+    service = Audio2FaceService(trouble)
+    async with rig(service) as house:
+        seen = await house.speak(FileSpeech(CLIP))
+    (finished,) = seen.finished
+    assert (finished.reason, finished.interrupted) == ("completed", False)
+    with wave.open(str(CLIP)) as clip:
+        assert abs(finished.position_us - clip.getnframes() / clip.getframerate() * 1e6) <= 20_000
+    assert seen.opened is not None
+    assert seen.audio_only == (trouble in FAULTS_MIDWAY)
+    assert (seen.opened.motion_format is None) == (trouble in FAULTS)

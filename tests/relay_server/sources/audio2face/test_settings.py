@@ -1,0 +1,117 @@
+"""Settings of a service: what they may be, and what is said of those that can not."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from relay_server.errors import ConfigError
+from relay_server.sources.audio2face.settings import API_KEY_VARIABLE, NVCF, Audio2FaceSettings, Emotion, settings_from, with_api_key
+
+
+def test_table() -> None:
+    """All that a table may say."""
+    table = {
+        "target": NVCF,
+        "tls": True,
+        "tls_ca_file": "/etc/ca.pem",
+        "function_id": "0bcd",
+        "keyframes_per_second": 60,
+        "timeout_s": 3,
+        "clip_s": 60.0,
+        "emotions": [{"joy": 1}, {"at_s": 2.5, "fear": 0.5, "anger": 0.25}],
+        "emotion_strength": 0.5,
+        "preferred_emotion_strength": 1,
+    }
+    assert settings_from(table) == Audio2FaceSettings(
+        target=NVCF,
+        tls=True,
+        tls_ca_file=Path("/etc/ca.pem"),
+        function_id="0bcd",
+        keyframes_per_second=60.0,
+        timeout_s=3.0,
+        clip_s=60.0,
+        emotions=(Emotion(0.0, {"joy": 1.0}), Emotion(2.5, {"fear": 0.5, "anger": 0.25})),
+        emotion_strength=0.5,
+        preferred_emotion_strength=1.0,
+    )
+
+
+@pytest.mark.parametrize(
+    ("table", "text"),
+    [
+        ("x", "is not a table"),
+        ({}, "audio2face.target: is missing"),
+        ({"target": "here"}, "'here' is not HOST:PORT"),
+        ({"target": "http://here:1"}, "is not HOST:PORT"),
+        ({"target": "here:0"}, "is not HOST:PORT"),
+        ({"target": "here:99999"}, "is not HOST:PORT"),
+        ({"target": 7}, "audio2face.target: 7 is not a text"),
+        ({"tls": "yes"}, "audio2face.tls: 'yes' is not true or false"),
+        ({"api_key": "nvapi-1"}, "keys do not belong into the configuration"),
+        ({"speed": 1}, "audio2face.speed: no such setting; there are target, "),
+        ({"timeout_s": 0}, "audio2face.timeout_s: 0.0 is not from 0.01 to 300"),
+        ({"timeout_s": True}, "audio2face.timeout_s: True is not a number"),
+        ({"timeout_s": float("nan")}, "audio2face.timeout_s: nan is not from"),
+        ({"clip_s": 301}, "audio2face.clip_s: 301.0 is not from 1 to 300"),
+        ({"keyframes_per_second": 241}, "is not from 1 to 240"),
+        ({"emotion_strength": 1.5}, "audio2face.emotion_strength: 1.5 is not from 0 to 1"),
+        ({"emotions": 3}, "audio2face.emotions: a list of tables"),
+        ({"emotions": [{"joy": "much"}]}, r"audio2face.emotions\[0\].joy: 'much' is not a number"),
+        ({"emotions": [{"glee": 1}]}, r"audio2face.emotions\[0\]: no emotion 'glee'; there are amazement, "),
+        ({"emotions": [{"joy": 2}]}, r"audio2face.emotions\[0\].joy: 2.0 is not from 0 to 1"),
+        ({"emotions": [{"at_s": -1}]}, r"audio2face.emotions\[0\].at_s"),
+        ({"emotions": [{"joy": 1}, {"at_s": 0, "joy": 0}]}, r"audio2face.emotions\[1\].at_s: 0.0 s; times"),
+        ({"emotions": [{"at_s": i} for i in range(1_001)]}, "at most 1000"),
+        ({"function_id": "a\nb"}, "the function id holds characters"),
+    ],
+)
+def test_what_can_not_be(table: Any, text: str) -> None:
+    """Which setting, and what it takes."""
+    if isinstance(table, dict) and table and "target" not in table:
+        table = {"target": "127.0.0.1:52000", **table}
+    with pytest.raises(ConfigError, match=text):
+        settings_from(table)
+
+
+SETTINGS = Audio2FaceSettings(target=NVCF, tls=True)
+
+
+def test_key_of_the_environment_goes_before_the_file(tmp_path: Path) -> None:
+    """And the file serves where there is none."""
+    path = tmp_path / "key"
+    path.write_text("nvapi-file\nanything else\n")
+    settings = Audio2FaceSettings(target=NVCF, tls=True, api_key_file=path)
+    assert with_api_key(settings, {API_KEY_VARIABLE: "nvapi-environment"}).api_key == "nvapi-environment"
+    assert with_api_key(settings, {}).api_key == "nvapi-file"
+    assert with_api_key(SETTINGS, {}).api_key == ""
+
+
+def test_key_is_not_shown() -> None:
+    """Not where settings are printed."""
+    assert "nvapi" not in repr(with_api_key(SETTINGS, {API_KEY_VARIABLE: "nvapi-secret"}))
+
+
+@pytest.mark.parametrize(("content", "text"), [(None, "can not be read"), (b"", "does not begin"), (b"\xff\xfe", "does not begin")])
+def test_key_file_that_is_none(tmp_path: Path, content: bytes | None, text: str) -> None:
+    """Said without any of it."""
+    path = tmp_path / "key"
+    if content is not None:
+        path.write_bytes(content)
+    with pytest.raises(ConfigError, match=text):
+        with_api_key(Audio2FaceSettings(target=NVCF, tls=True, api_key_file=path), {})
+
+
+def test_key_that_no_header_can_carry() -> None:
+    """Said without it."""
+    with pytest.raises(ConfigError, match="characters that can not be sent") as caught:
+        with_api_key(SETTINGS, {API_KEY_VARIABLE: "nvapi\x07secret"})
+    assert "secret" not in str(caught.value)
+
+
+def test_key_needs_tls() -> None:
+    """Nobody's key travels in plaintext."""
+    with pytest.raises(ConfigError, match=r"audio2face\.tls"):
+        with_api_key(Audio2FaceSettings(target="a2f.example:52000"), {API_KEY_VARIABLE: "nvapi-secret"})

@@ -11,10 +11,12 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import AsyncGenerator, AsyncIterator, Mapping
+from pathlib import Path
 
 import grpc
 
 from avatar_relay.media import MotionEncoding, MotionFormat, Pacing
+from relay_server.errors import ConfigError
 from relay_server.sources.audio2face.call import MAX_ANSWER_BYTES
 from relay_server.sources.audio2face.clip import Clip
 from relay_server.sources.audio2face.faults import ServiceError, invalid_error
@@ -36,11 +38,11 @@ class Audio2FaceSource:
     name = "audio2face"
 
     def __init__(self, settings: Audio2FaceSettings, *, text: Source, audio: Source) -> None:
-        """`text` speaks text, `audio` reads files; both make PCM. Raises `OSError` where the certificates can not be read."""
+        """`text` speaks text, `audio` reads files; both make PCM. Raises `ConfigError` where the certificates can not be read."""
         self._settings = settings
         self._text = text
         self._audio = audio
-        self._authorities = settings.tls_ca_file.read_bytes() if settings.tls_ca_file is not None else None
+        self._authorities = _read_authorities(settings.tls_ca_file) if settings.tls_ca_file is not None else None
         self._channel: grpc.aio.Channel | None = None
         self._counters: Counter[str] = Counter()
 
@@ -160,3 +162,10 @@ class Performing:
     def _lose(self, error: ServiceError) -> MotionLost:
         self._counters[f"motion_lost.{error.fault.reason}"] += 1
         return MotionLost(error.fault)
+
+
+def _read_authorities(path: Path) -> bytes:
+    try:
+        return path.read_bytes()
+    except OSError as error:
+        raise ConfigError(f"audio2face.tls_ca_file: {path} can not be read: {error.strerror}") from error

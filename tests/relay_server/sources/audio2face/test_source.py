@@ -16,7 +16,6 @@ import pytest
 from avatar_relay.media import AudioFormat, Codec, MotionEncoding, MotionFormat, Pacing
 from avatar_relay.reasons import Fault, Reason
 from relay_server.sources.audio2face import call as call_module
-from relay_server.sources.audio2face import clip as clip_module
 from relay_server.sources.audio2face.settings import Audio2FaceSettings, Emotion
 from relay_server.sources.audio2face.source import Audio2FaceSource
 from relay_server.sources.source import AudioChunk, AudioSpeech, MotionChunk, MotionLost, SourceError, close_early
@@ -25,12 +24,6 @@ from tests.relay_server.sources.performances import assert_motion_is_in_time, re
 from tests.standins.audio2face import NAMES, TROUBLE_AT, Audio2FaceService, Trouble, serving
 
 SPEECH = noise(2.5)
-
-
-@pytest.fixture(autouse=True)
-def no_pause_between_tries(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Tests do not wait."""
-    monkeypatch.setattr(clip_module, "RETRY_AFTER_MS", 1)
 
 
 async def test_performance() -> None:

@@ -68,6 +68,8 @@ PURE_INSIDE_ADAPTERS = frozenset(
         "relay_server.publisher.opus_packets",
         "relay_server.publisher.outbox",
         "relay_server.publisher.playback",
+        "relay_server.sources.audio2face.keyframes",
+        "relay_server.sources.audio2face.settings",
         "relay_server.sources.avatarkit.faults",
         "relay_server.sources.avatarkit.feed",
         "relay_server.sources.avatarkit.requests",
@@ -89,6 +91,8 @@ WIRE = frozenset(
         "relay_server.relayctl",
         "relay_server.server",
         "relay_server.service",
+        "relay_server.sources.audio2face.schema",
+        "relay_server.sources.audio2face.wire",
     }
 )
 """Rooms that know generated protobuf types."""

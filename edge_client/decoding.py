@@ -45,13 +45,19 @@ class Decoding:
             frames = min(step, limit - ahead)
             if frames > 0:
                 before = playing.audio.ready_frames
-                can_wait = not playing.is_live_paced or ahead >= prefill_frames(self._config, playing, self._playout.rate_hz)
+                can_wait = not playing.is_live_paced or self._can_wait(playing)
                 self._decode_one(playing, frames, now_us, can_wait=can_wait)
                 ahead += playing.audio.ready_frames - before
                 step -= playing.audio.ready_frames - before
             if not playing.audio.complete:
                 return
             self._check_lengths(playing)
+
+    def _can_wait(self, playing: Playing) -> bool:
+        """Whether there is sound for the moments in which a missing payload may still come."""
+        ahead, rate_hz = self._playout.ahead, self._playout.rate_hz
+        needed = ahead.latency_us * rate_hz // 1_000_000 + prefill_frames(self._config, playing, rate_hz)
+        return ahead.unheard_frames + playing.audio.ready_frames >= needed
 
     def _decode_one(self, playing: Playing, frames: int, now_us: int, *, can_wait: bool) -> None:
         done = playing.audio.decode(frames, now_us, can_wait=can_wait)

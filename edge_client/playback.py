@@ -304,7 +304,7 @@ class Playback:
             self._finish(playing, Finished(playing.audio.length_us, False, reason.value), now_us)
 
     def _is_over(self, playing: Playing, span: tuple[int, int] | None) -> bool:
-        if not playing.audio.drained or self._playout.holds(playing.conversation_id):
+        if not playing.drained or self._playout.holds(playing.conversation_id):
             return False
         if not playing.released_frames and not playing.audio.failed:
             self._reports.fault_of(playing, Fault(Reason.NO_AUDIO, "it ended without any sound", "end"))
@@ -319,7 +319,7 @@ class Playback:
         for index, playing in enumerate(self._in_order()):
             if index and playing.conversation.paused:
                 break
-            released = self._release.step(playing, self._playout.queued_frames, now_us)
+            released = self._release.step(playing, self._playout.ahead, now_us)
             if released.late_payloads or released.late_bytes:
                 self._drops.add(playing.conversation_id, Kind.AUDIO, DropReason.LATE, released.late_payloads, released.late_bytes)
             playing.release(released.chunks, self._playout.rate_hz)
@@ -328,14 +328,14 @@ class Playback:
             if released.primed_now:
                 self._observer.buffered(playing.conversation_id, now_us)
                 self._stalls.over(playing)
-            if not playing.audio.drained:
+            if not playing.drained:
                 break
         self._playout.expect(self._is_sound_due())
 
     def _is_sound_due(self) -> bool:
         """Whether silence would be a fault: a conversation is heard, has more to come, and does not wait for motion."""
         return any(
-            (playing.primed or playing.stalled_since_us is not None) and not playing.audio.drained and playing.waits_since_us is None
+            (playing.primed or playing.stalled_since_us is not None) and not playing.drained and playing.waits_since_us is None
             for playing in self._in_order()
         )
 

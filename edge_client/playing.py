@@ -7,13 +7,15 @@ from dataclasses import dataclass, field
 from typing import Protocol
 
 from avatar_relay.fragments import Reassembler
-from avatar_relay.media import AudioFormat, Cursor, Kind, MotionFormat, Pacing
+from avatar_relay.media import AudioFormat, Cursor, Kind, MotionFormat, Pacing, Payload
 from avatar_relay.reasons import Reason
 from edge_client.audio.decoder import AudioDecoder
+from edge_client.audio.joiner import Joiner
 from edge_client.audio.playout_queue import Chunk
 from edge_client.audio.stream import AudioStream
 from edge_client.conversation import Conversation
 from edge_client.events import ConversationSummary
+from edge_client.live_delay import LiveDelay
 from edge_client.motion.decoder import MotionDecoder
 from edge_client.motion.ear import Ear
 from edge_client.motion.mouth_source import MouthSource, heard_share
@@ -79,6 +81,9 @@ class Playing:
     motion: MotionStream | None
     opened_us: int
     ear: Ear | None = None
+    joiner: Joiner = field(init=False)
+    live: LiveDelay | None = field(init=False, default=None)
+    """`LIVE`: how its delay is kept."""
     reassemblers: dict[Kind, Reassembler] = field(default_factory=_reassemblers)
     told: set[Reason] = field(default_factory=set)
     """Faults that were reported; each is once."""
@@ -93,7 +98,7 @@ class Playing:
     stalled_since_us: int | None = None
     """Sound was heard and is missing since then."""
     late_us: int = 0
-    """`LIVE`: sound to be skipped, because silence took its time."""
+    """`LIVE`: sound to be skipped, because silence or filler took its time."""
     late_until_us: int = 0
     """… until then."""
     motion_stalled: bool = False
@@ -102,6 +107,11 @@ class Playing:
     wait_over: bool = False
     """`strict_sync`: it waited long enough, and goes on until motion is back."""
     length_checked: bool = False
+
+    def __post_init__(self) -> None:
+        self.joiner = Joiner(self.conversation_id, self.audio.rate_hz)
+        if self.is_live_paced:
+            self.live = LiveDelay(self.audio.rate_hz)
 
     @property
     def conversation_id(self) -> str:
@@ -112,6 +122,11 @@ class Playing:
     def is_live_paced(self) -> bool:
         """Whether its media is made in real time."""
         return self.conversation.opened.pacing is Pacing.LIVE
+
+    @property
+    def drained(self) -> bool:
+        """Whether all its sound was decoded and released."""
+        return self.audio.drained and not (self.live is not None and self.live.held_frames)
 
     @property
     def expects_motion(self) -> bool:
@@ -133,6 +148,19 @@ class Playing:
     def cursor(self) -> Cursor:
         """What is held of it."""
         return Cursor(self.conversation_id, self.audio.cursor, self.motion.cursor if self.motion is not None else 0)
+
+    def owed_us(self, now_us: int) -> int:
+        """`LIVE`: sound that may be skipped, because time went by without any."""
+        return self.late_us + (now_us - self.stalled_since_us if self.stalled_since_us is not None else 0)
+
+    def arrived(self, payload: Payload, now_us: int) -> None:
+        """Audio came: `LIVE` notes how late. Without a PTS its place is behind all that is decoded, if nothing waits to be."""
+        if self.live is None:
+            return
+        if payload.pts_us is not None:
+            self.live.arrived(now_us, payload.pts_us)
+        elif not self.audio.held_bytes:
+            self.live.arrived(now_us, self.audio.length_us)
 
     def summary(self) -> ConversationSummary:
         """What is told of it at the end."""

@@ -11,6 +11,7 @@ conversation is lost.
 from __future__ import annotations
 
 import threading
+from dataclasses import dataclass
 
 import numpy as np
 
@@ -18,6 +19,21 @@ from edge_client.audio.playout_clock import ClockReader, PlayoutClock
 from edge_client.audio.playout_queue import Chunk, PlayoutQueue
 from edge_client.audio.sink import AudioSink, Pcm
 from edge_client.audio.timeline import Position
+
+_USUAL_LATENCY_US = 20_000
+_MAX_LATENCY_US = 2_500_000
+
+
+@dataclass(frozen=True, slots=True)
+class Ahead:
+    """What is on its way to the ear."""
+
+    queued_frames: int
+    """Released, and not pulled yet."""
+    unheard_frames: int
+    """Released, and not heard yet."""
+    latency_us: int
+    """How long what is released takes to be heard where nothing is before it."""
 
 
 class Playout:
@@ -36,6 +52,9 @@ class Playout:
         self._paused = False
         self._cleared_frames = 0
         self._last_clear = (0, 0)
+        self._latency_us = _USUAL_LATENCY_US + max(0, output_offset_us)
+        self._probe: tuple[int, int] | None = None
+        self._now_us = 0
         self.heard = 0.0
         """The content frame heard at the last `listen`."""
 
@@ -50,8 +69,10 @@ class Playout:
         with self._lock:
             self.clock.on_anchor(anchor)
             heard = self._reader.frame_at(now_us)
+        self._now_us = now_us
         if heard is not None:
             self.heard = heard
+            self._measure_latency()
 
     def forget_heard(self) -> None:
         """Let go of samples that were heard."""
@@ -86,6 +107,13 @@ class Playout:
             return self.queue.queued_frames
 
     @property
+    def ahead(self) -> Ahead:
+        """What is on its way."""
+        with self._lock:
+            queued = self.queue.queued_frames
+            return Ahead(queued, max(0, queued + self.queue.pulled_to - int(self.heard)), self._latency_us)
+
+    @property
     def is_dry(self) -> bool:
         """Whether all that was released was heard."""
         with self._lock:
@@ -93,6 +121,8 @@ class Playout:
 
     def release(self, chunks: list[Chunk]) -> None:
         """Give samples to the sink. It expects them, which also wakes it; say behind that whether more is due."""
+        if self.is_dry:
+            self._probe = (self.queue.pulled_to, self._now_us)
         with self._lock:
             for chunk in chunks:
                 self.queue.push(chunk)
@@ -108,6 +138,7 @@ class Playout:
         """Hold the sink, or let it go on."""
         if paused != self._paused:
             self._paused = paused
+            self._probe = None
             if paused:
                 self.sink.pause()
             else:
@@ -119,6 +150,7 @@ class Playout:
             self._held_empty = self.queue.withdraw(conversation_ids)
             reaches_sink = self._held_empty
         self.expect(False)
+        self._probe = None
         heard = self.sink.clear() if reaches_sink else int(self.heard)
         with self._lock:
             positions = self._positions(conversation_ids, heard)
@@ -134,6 +166,14 @@ class Playout:
         if self.heard < resumed_at:
             return int(min(self.heard, before)) - self._cleared_frames + (resumed_at - before)
         return int(self.heard) - self._cleared_frames
+
+    def _measure_latency(self) -> None:
+        """Sound that was released into silence tells how long the device takes, when it is heard."""
+        if self._probe is None or self.heard <= self._probe[0]:
+            return
+        frame, released_us = self._probe
+        self._probe = None
+        self._latency_us = min(max(self.time_of(frame, self._now_us) - released_us, 0), _MAX_LATENCY_US)
 
     def _positions(self, conversation_ids: frozenset[str], heard: int) -> dict[str, int]:
         positions = {}

@@ -1,11 +1,14 @@
 """When decoded sound may go to the sink, and how much of it.
 
 Rules of release:
-1. A conversation begins, and goes on after it ran dry, when its prefill is there or no more will come.
+1. A conversation begins, and goes on after it ran dry, when its prefill is there or no more will come. `LIVE` goes on when
+   its target (`live_delay`) is reached.
 2. `LIVE`: what silence took is skipped, so that the delay does not grow: as much sound as silence lasted, but never below
-   the prefill. What is not paid within `LATE_WINDOW_US` after sound is back is forgiven.
-3. `strict_sync`: sound goes no further than motion covers. Where that leaves nothing to play it waits, at most
+   the target. What is not paid within `LATE_WINDOW_US` after sound is back is forgiven.
+3. `LIVE`: the delay is steered to its target.
+4. `strict_sync`: sound goes no further than motion covers. Where that leaves nothing to play it waits, at most
    `STRICT_SYNC_WAIT_US`, then goes on until motion is back.
+5. Where sound is about to run dry and more is to come, filler takes its place (`audio.joiner`) until its time is over.
 """
 
 from __future__ import annotations
@@ -15,9 +18,17 @@ from dataclasses import dataclass, field
 from avatar_relay.limits import STRICT_SYNC_WAIT_US
 from edge_client.audio.playout_queue import Chunk
 from edge_client.events import FrameStarvation, PlaybackConfig
+from edge_client.live_delay import MAX_BUFFER_US, LiveDelay
 from edge_client.playing import Playing
+from edge_client.playout import Ahead
 
 LATE_WINDOW_US = 500_000
+HEAD_START_US = 30_000
+"""`LIVE`: the delay with which a conversation begins, however large its payloads are."""
+SKIP_FROM_US = 40_000
+"""`LIVE`: less than this is steered away, not skipped: each skip is a joint."""
+FILL_AHEAD_US = 15_000
+"""Filler is made when less than this is left beyond what the device takes: a tick, and half of one."""
 
 
 @dataclass(slots=True)
@@ -43,43 +54,91 @@ class Release:
         self._config = config
         self._rate_hz = rate_hz
 
-    def step(self, playing: Playing, queued_frames: int, now_us: int) -> Released:
-        """Take what may be played now out of a conversation's stream. `queued_frames` wait in front of it already."""
+    def step(self, playing: Playing, ahead: Ahead, now_us: int) -> Released:
+        """Take what may be played now out of a conversation's stream. `ahead` is what waits in front of it already."""
         released = Released()
-        if not playing.primed and not self._prime(playing, now_us):
+        self._steer(playing, ahead, now_us)
+        if playing.live is not None:
+            self._skip_late(playing, playing.live, ahead, released, now_us)
+        if not playing.primed and not self._prime(playing, ahead, now_us):
             return released
-        released.primed_now = not playing.primed
-        if playing.is_live_paced:
-            self._skip_late(playing, queued_frames, released, now_us)
-        frames = self._allowed_frames(playing, queued_frames, now_us)
-        for ready in playing.audio.take(frames):
-            released.chunks.append(Chunk(playing.conversation_id, ready.pts_frame, len(ready.pcm), ready.pcm))
-        if released.primed_now and not released.chunks:
-            released.primed_now = False
-            return released
-        playing.primed = True
+        for ready in playing.audio.take(self._allowed_frames(playing, ahead.queued_frames, now_us)):
+            released.chunks += playing.joiner.join(ready)
+        if released.chunks and not playing.primed:
+            self._goes_on(playing, now_us)
+            released.primed_now = True
+        elif not released.chunks:
+            released.chunks = self._fill(playing, ahead, now_us)
+        if playing.live is not None:
+            released.chunks = playing.live.process(released.chunks)
+            released.chunks += playing.live.flush() if playing.audio.drained else []
         return released
 
-    def _prime(self, playing: Playing, now_us: int) -> bool:
-        audio = playing.audio
-        if not audio.ready_frames or not (audio.complete or audio.ready_frames >= prefill_frames(self._config, playing, self._rate_hz)):
-            return False
-        if playing.stalled_since_us is not None and not playing.late_us:
-            playing.late_us = now_us - playing.stalled_since_us
-            playing.late_until_us = now_us + LATE_WINDOW_US
-        return True
-
-    def _skip_late(self, playing: Playing, queued_frames: int, released: Released, now_us: int) -> None:
-        if now_us > playing.late_until_us:
-            playing.late_us = 0
-        surplus = queued_frames + playing.audio.ready_frames - prefill_frames(self._config, playing, self._rate_hz)
-        frames = min(playing.late_us * self._rate_hz // 1_000_000, surplus)
-        if frames <= 0:
+    def _steer(self, playing: Playing, ahead: Ahead, now_us: int) -> None:
+        if playing.live is None:
             return
-        for ready in playing.audio.take(frames):
+        if playing.started and playing.primed and not playing.conversation.paused:
+            playing.live.steer(now_us, playing.heard_pts_us, ahead.latency_us)
+        else:
+            playing.live.rest()
+
+    def _prime(self, playing: Playing, ahead: Ahead, now_us: int) -> bool:
+        audio = playing.audio
+        if audio.complete:
+            return audio.ready_frames > 0 or not playing.drained
+        prefill = prefill_frames(self._config, playing, self._rate_hz)
+        if playing.live is None or not audio.ready_frames:
+            return 0 < audio.ready_frames >= prefill
+        delay_us = self._delay_us(playing, playing.live, ahead, now_us)
+        if delay_us is None:
+            return audio.ready_frames >= prefill
+        ready_us = self._us(audio.ready_frames)
+        if playing.started:
+            target_us = playing.live.target_us(ahead.latency_us)
+            skips_on = playing.owed_us(now_us) > 0 and delay_us - target_us >= SKIP_FROM_US and audio.has_more
+            return not skips_on and max(delay_us, ready_us) >= target_us
+        enough = delay_us - ahead.latency_us >= HEAD_START_US or ready_us >= MAX_BUFFER_US
+        return enough and audio.ready_frames >= prefill
+
+    def _goes_on(self, playing: Playing, now_us: int) -> None:
+        playing.primed = True
+        if playing.stalled_since_us is not None:
+            playing.late_us = playing.owed_us(now_us)
+            playing.late_until_us = now_us + LATE_WINDOW_US
+
+    def _skip_late(self, playing: Playing, live: LiveDelay, ahead: Ahead, released: Released, now_us: int) -> None:
+        if playing.primed and now_us > playing.late_until_us:
+            playing.late_us = 0
+        owed_us, delay_us = playing.owed_us(now_us), self._delay_us(playing, live, ahead, now_us)
+        if owed_us <= 0 or delay_us is None:
+            return
+        buffered_us = self._us(ahead.unheard_frames + playing.audio.ready_frames)
+        surplus_us = min(delay_us, buffered_us) - live.target_us(ahead.latency_us)
+        if surplus_us < SKIP_FROM_US:
+            return
+        for ready in playing.audio.take(min(owed_us, surplus_us) * self._rate_hz // 1_000_000):
             released.late_payloads += ready.payloads
             released.late_bytes += ready.bytes
-            playing.late_us = max(0, playing.late_us - len(ready.pcm) * 1_000_000 // self._rate_hz)
+            playing.late_us -= self._us(len(ready.pcm))
+
+    def _delay_us(self, playing: Playing, live: LiveDelay, ahead: Ahead, now_us: int) -> int | None:
+        """The delay of the sample that is released next."""
+        heard_us = now_us + max(ahead.latency_us, self._us(ahead.unheard_frames))
+        return live.delay_us(heard_us, playing.audio.next_pts_us)
+
+    def _fill(self, playing: Playing, ahead: Ahead, now_us: int) -> list[Chunk]:
+        """Filler takes time as silence does."""
+        if not playing.started or playing.audio.drained or playing.conversation.paused:
+            return []
+        frames = (ahead.latency_us + FILL_AHEAD_US) * self._rate_hz // 1_000_000 - ahead.unheard_frames
+        filler = playing.joiner.fill(frames)
+        if filler:
+            playing.late_us += self._us(frames)
+            playing.late_until_us = now_us + LATE_WINDOW_US
+        return filler
+
+    def _us(self, frames: int) -> int:
+        return frames * 1_000_000 // self._rate_hz
 
     def _allowed_frames(self, playing: Playing, queued_frames: int, now_us: int) -> int:
         ready = playing.audio.ready_frames

@@ -24,7 +24,7 @@ class Stalls:
         self._sound_faults.tell(head, self._playout.sink.counters())
         if head is None or head.conversation.paused:
             return
-        if head.started and not head.audio.drained and self._playout.is_dry:
+        if head.started and not head.drained and self._playout.is_dry:
             self._tell_dry(head, now_us)
         stalled = self._lacks_motion(head)
         if stalled is not head.motion_stalled:

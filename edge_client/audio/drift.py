@@ -2,7 +2,7 @@
 
 Rules:
 1. `DriftControl` turns the error of the delay into a rate in ppm: proportional, at most `MAX_PPM` either way, slewed. It does
-   nothing until the error has passed `DEAD_BAND_US` once; what is never steered stays bit for bit as it is.
+   nothing until the error has been beyond `DEAD_BAND_US` for `PATIENCE_US`; what is never steered stays bit for bit.
 2. `Steered` is sound at that rate, through soxr's variable-rate resampler. It is put in where it is first needed, by a
    crossfade with what it takes over from, and stays. It holds back 5 ms, which `flush` gives.
 3. What comes out stands for what went in: the samples of the line that a chunk stands for are counted in, and handed on.
@@ -22,6 +22,7 @@ from edge_client.audio.sink import Pcm
 MAX_PPM = 500.0
 """Half a millisecond a second: a twentieth of the smallest change of pitch that people hear."""
 DEAD_BAND_US = 20_000
+PATIENCE_US = 2_000_000
 PPM_PER_US = 0.025
 """With this gain an error dies away within 40 s, and 500 ppm of drift are held at an error of 20 ms."""
 SLEW_PPM_PER_S = 50.0
@@ -41,13 +42,15 @@ class DriftControl:
     def __init__(self) -> None:
         self.ppm = 0.0
         self._steers = False
+        self._beyond_us = 0
         self._last_us: int | None = None
 
     def step(self, error_us: int, now_us: int) -> float:
         """How much faster than its clock sound is to be played; `error_us` is the delay less its target."""
         elapsed_us = 0 if self._last_us is None else now_us - self._last_us
         self._last_us = now_us
-        self._steers = self._steers or abs(error_us) > DEAD_BAND_US
+        self._beyond_us = self._beyond_us + elapsed_us if abs(error_us) > DEAD_BAND_US else 0
+        self._steers = self._steers or self._beyond_us >= PATIENCE_US
         if self._steers:
             wanted = min(max(error_us * PPM_PER_US, -MAX_PPM), MAX_PPM)
             step = SLEW_PPM_PER_S * min(elapsed_us, 1_000_000) / 1e6

@@ -83,6 +83,11 @@ class AudioStream:
         self.failed = False
 
     @property
+    def rate_hz(self) -> int:
+        """Frames per second of what is ready."""
+        return self._decoder.rate_hz
+
+    @property
     def cursor(self) -> int:
         """All payloads up to this sequence are held, or were."""
         return self._jitter.cursor
@@ -96,6 +101,11 @@ class AudioStream:
     def ready_frames(self) -> int:
         """Decoded frames that can be taken."""
         return self._ready_frames
+
+    @property
+    def has_more(self) -> bool:
+        """Whether something is here that can be decoded now."""
+        return self._current is not None or self._jitter.peek() is not None
 
     @property
     def next_pts_us(self) -> int:

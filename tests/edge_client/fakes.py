@@ -271,6 +271,50 @@ def tone(frames: int, *, start: int = 0) -> Pcm:
     return values.astype(np.int16)
 
 
+_NOISE = np.random.default_rng(1).permutation(30_000).astype(np.int16) + np.int16(1)
+_NOISE_INDEX = np.argsort(_NOISE)
+
+
+def noise(frames: int, *, start: int = 0) -> Pcm:
+    """A signal like `tone` that no stretch of predicts another: filler made of it is never taken for it."""
+    signal: Pcm = _NOISE[np.arange(start, start + frames) % len(_NOISE)]
+    return signal
+
+
+def noise_index(heard: Pcm) -> NDArray[np.int64]:
+    """Which sample of `noise` each is, modulo 30,000; of what is not from it, any."""
+    return _NOISE_INDEX[(heard.astype(np.int64) - 1) % len(_NOISE)]
+
+
+RUN_FRAMES = 24
+"""Media shows by so many samples in a row as they were sent."""
+
+
+def find_media(heard: Pcm, sent: Pcm, begin: int = 0) -> tuple[int, int]:
+    """Looks for all of `sent` in `heard` from `begin` on, in order, with silence and filler between.
+
+    Returns how many samples of it were found, and where the last of them ends.
+    """
+    at, end = 0, begin
+    while begin < len(heard) and at < len(sent):
+        same, size = 0, min(RUN_FRAMES, len(sent) - at)
+        while size and (part := heard[begin + same : begin + same + size]).size:
+            differ = np.flatnonzero(part != sent[at + same : at + same + len(part)])
+            same += int(differ[0]) if len(differ) else len(part)
+            size = 0 if len(differ) else min(2 * size, len(sent) - at - same)
+        if same >= min(RUN_FRAMES, len(sent) - at):
+            at, begin = at + same, begin + same
+            end = begin
+        else:
+            begin += 1
+    return at, end
+
+
+def without_filler(heard: Pcm, sent: Pcm) -> Pcm:
+    """What of `sent` was heard, in order."""
+    return sent[: find_media(heard, sent)[0]]
+
+
 def audio_payloads(pcm: Pcm, *, payload_us: int = 20_000, first_seq: int = 1, rate_hz: int = RATE_HZ) -> tuple[Payload, ...]:
     """PCM in payloads of equal length."""
     frames = rate_hz * payload_us // 1_000_000

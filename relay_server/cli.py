@@ -13,11 +13,16 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-from relay_server.config import RelayConfig
+from relay_server.config import AUDIO2FACE, RelayConfig
 from relay_server.errors import ConfigError
+from relay_server.sources.audio2face.settings import settings_from as audio2face_settings
+from relay_server.sources.avatarkit.settings import SDKS
+from relay_server.sources.avatarkit.settings import settings_from as avatarkit_settings
 
 ENVIRONMENT = "AVATAR_RELAY_"
 """Prefix of environment variables: AVATAR_RELAY_LISTEN, AVATAR_RELAY_SPEECH_FOLDER, …."""
+TABLES = ("groups", "devices", "avatarkit", "audio2face")
+"""Settings that only the file has."""
 
 
 def build_parser() -> argparse.ArgumentParser:
@@ -71,7 +76,7 @@ def _from_environment(environment: Mapping[str, str]) -> dict[str, Any]:
     settings: dict[str, Any] = {}
     for field in fields(RelayConfig):
         text = environment.get(ENVIRONMENT + field.name.upper())
-        if text is None or field.name == "groups":
+        if text is None or field.name in TABLES:
             continue
         if field.type == "bool":
             if text not in ("0", "1"):
@@ -93,7 +98,25 @@ def _group(text: str) -> tuple[str, tuple[str, ...]]:
     return name, tuple(members.split(","))
 
 
+def _sources(settings: dict[str, Any]) -> dict[str, Any]:
+    """Settings with the tables `[devices.NAME]` and those of the Server SDKs read. Raises `ConfigError`."""
+    settings = dict(settings)
+    settings["avatarkit"] = {sdk: avatarkit_settings(sdk, settings.pop(sdk)) for sdk in SDKS if sdk in settings}
+    if AUDIO2FACE in settings:
+        settings[AUDIO2FACE] = audio2face_settings(settings[AUDIO2FACE])
+    devices = settings.get("devices", {})
+    if not isinstance(devices, Mapping) or not all(
+        isinstance(table, Mapping) and set(table) == {"source"} and isinstance(table["source"], str) for table in devices.values()
+    ):
+        raise ConfigError('devices: a table for each device with its source and nothing else, such as [devices.lobby] source = "local"')
+    settings["devices"] = {str(name): table["source"] for name, table in devices.items()}
+    return settings
+
+
 def _checked(settings: dict[str, Any]) -> RelayConfig:
+    if "avatarkit" in settings:
+        raise ConfigError(f"avatarkit: no such setting; the tables of Server SDKs are {', '.join(SDKS)}")
+    settings = _sources(settings)
     known = {field.name: field for field in fields(RelayConfig)}
     for name, value in settings.items():
         if name not in known:

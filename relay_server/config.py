@@ -11,7 +11,12 @@ from types import MappingProxyType
 from avatar_relay.ids import ID_RULE, is_valid_id
 from avatar_relay.limits import DEVICE_LEASE_US, HEARTBEAT_US, MAX_PAYLOAD_BYTES, PEER_TIMEOUT_US, PUBLISHER_LEASE_US
 from relay_server.errors import ConfigError
+from relay_server.sources.audio2face.settings import Audio2FaceSettings
+from relay_server.sources.avatarkit.settings import AvatarKitSettings
 
+LOCAL = "local"
+"""The source that every device has without further ado."""
+AUDIO2FACE = "audio2face"
 GRANT_STEP_BYTES = 256 << 10
 """Publisher credit is returned in steps of this size, so that a grant costs one message for many payloads."""
 
@@ -26,6 +31,12 @@ class RelayConfig:
     """Allow plaintext on an address that others can reach."""
     groups: Mapping[str, tuple[str, ...]] = field(default_factory=lambda: MappingProxyType({}))
     """Names that stand for several devices."""
+    devices: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}))
+    """Which source speaks on a device or group: `local` (espeak-ng, and motion from the sound), or a Server SDK that is set up."""
+    avatarkit: Mapping[str, AvatarKitSettings] = field(default_factory=lambda: MappingProxyType({}))
+    """AvatarKit's Server SDKs that are set up, by the source's name."""
+    audio2face: Audio2FaceSettings | None = None
+    """An Audio2Face-3D service that is set up."""
     speech_folder: Path | None = None
     """Where `Speak` finds files; none: it takes text only."""
     channelz: bool = False
@@ -55,6 +66,11 @@ class RelayConfig:
     drain_grace_us: int = 20_000_000
     """How long a drain waits for conversations to finish."""
 
+    @property
+    def sources(self) -> frozenset[str]:
+        """Names that `devices` may choose from."""
+        return frozenset({LOCAL, *self.avatarkit, *((AUDIO2FACE,) if self.audio2face else ())})
+
     def __post_init__(self) -> None:
         host, _ = split_address(self.listen)
         if not is_loopback(host) and not self.insecure_listen:
@@ -72,6 +88,12 @@ class RelayConfig:
                 raise ConfigError(f"{name}: {getattr(self, name)} must be at least 1")
         if self.speech_folder is not None and not self.speech_folder.is_dir():
             raise ConfigError(f"speech_folder: {self.speech_folder} is not a folder")
+        for device, source in self.devices.items():
+            if not is_valid_id(device):
+                raise ConfigError(f"devices.{device}: is not the name of a device or group; a name is {ID_RULE}")
+            if source not in self.sources:
+                known = ", ".join(sorted(self.sources))
+                raise ConfigError(f"devices.{device}.source: {source!r} is not set up; there are {known}. An SDK has a table of its own")
         for group, members in self.groups.items():
             bad = [name for name in (group, *members) if not is_valid_id(name)]
             if bad or not members or group in members:

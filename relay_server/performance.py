@@ -15,6 +15,7 @@ import os
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager, suppress
 from pathlib import Path
+from types import MappingProxyType
 
 from avatar_relay.limits import UNKNOWN_CONVERSATION_HOLD_BYTES
 from avatar_relay.media import OnPlaying, TraceContext
@@ -41,9 +42,12 @@ from relay_server.sources.source import (
     SourceError,
     Speech,
     TextSpeech,
+    close_early,
 )
 
 MAX_EARLY_MOTION_BYTES = UNKNOWN_CONVERSATION_HOLD_BYTES
+Report = Callable[[str, Fault], None]
+"""Told what is wrong with a conversation's motion while its sound goes on: its id, and why."""
 MAX_PERFORMANCES = 32
 """`Speak`s that are being published at once."""
 AUDIO_SUFFIXES = frozenset({".wav", ".flac", ".ogg", ".oga", ".opus"})
@@ -52,10 +56,22 @@ RECORDING_SUFFIXES = frozenset({".json"})
 logger = logging.getLogger(__name__)
 
 
+def _nobody(conversation_id: str, fault: Fault) -> None:
+    """Reported to nobody but the log."""
+
+
 class Rendition:
     """One performance on one or more devices: `begin`, then `finish`. `conversation_id` is set by `begin`."""
 
-    def __init__(self, publisher: Publisher, performance: Performance, targets: tuple[str, ...], on_playing: OnPlaying) -> None:
+    def __init__(
+        self,
+        publisher: Publisher,
+        performance: Performance,
+        targets: tuple[str, ...],
+        on_playing: OnPlaying,
+        *,
+        report: Report = _nobody,
+    ) -> None:
         self.avatar: Avatar = publisher.avatar(
             *targets,
             audio_format=performance.audio_format,
@@ -65,6 +81,7 @@ class Rendition:
         )
         self.conversation_id = ""
         self._items = performance.items
+        self._report = report
 
     async def begin(self) -> str:
         """Publish up to the first sound; returns the conversation's id. Where it raises, or is cancelled, nothing stays open.
@@ -99,6 +116,26 @@ class Rendition:
 
         Cancelling leaves the conversation open: its publisher ends it.
         """
+        publishing = asyncio.create_task(self._publish())
+        over = asyncio.create_task(self._until_over())
+        try:
+            await asyncio.wait((publishing, over), return_when=asyncio.FIRST_COMPLETED)
+            if publishing.done():
+                publishing.result()
+            else:
+                logger.info("performance stopped: conversation=%s is over on all devices", self.conversation_id)
+        finally:
+            for task in (publishing, over):
+                task.cancel()
+            await asyncio.gather(publishing, over, return_exceptions=True)
+            await self._close()
+
+    async def _until_over(self) -> None:
+        """Rule 4: also while the source makes nothing, and so nothing is said that could be refused."""
+        with suppress(PublisherError):
+            await self.avatar.finished(self.conversation_id)
+
+    async def _publish(self) -> None:
         try:
             async for item in self._items:
                 match item:
@@ -115,8 +152,6 @@ class Rendition:
         except PublisherError as error:
             logger.warning("performance failed: conversation=%s %s", self.conversation_id, error)
             self._end_after_failure()
-        finally:
-            await self._close()
 
     async def _motion(self, item: MotionChunk | MotionLost) -> None:
         """Rule 2. Motion that is stale already is the avatar's to count."""
@@ -132,6 +167,8 @@ class Rendition:
         name, reason, text = self.conversation_id, fault.reason, fault.text
         logger.warning("motion failed, going on with sound only: conversation=%s %s: %s", name, reason, text)
         await self.avatar.yield_frames_data([], self.conversation_id)
+        await self.avatar.opened(self.conversation_id)
+        self._report(self.conversation_id, fault)
 
     def _end_after_failure(self) -> None:
         try:
@@ -140,22 +177,34 @@ class Rendition:
             logger.info("conversation=%s could not be ended: %s", self.conversation_id, error)
 
     async def _close(self) -> None:
-        close = getattr(self._items, "aclose", None)
-        if close is not None:
-            await close()
+        await close_early(self._items)
 
 
 class SpeechDesk:
-    """`AdminService.Speak`: text by one source, files by their kind by others. Made by `speech_desk`."""
+    """`AdminService.Speak`: text by one source, files by their kind by others; `by_target` has the targets with one of their own.
+
+    Made by `speech_desk`.
+    """
 
     def __init__(
-        self, publisher: Publisher, tasks: asyncio.TaskGroup, *, text: Source, audio: Source, recording: Source, folder: Path | None
+        self,
+        publisher: Publisher,
+        tasks: asyncio.TaskGroup,
+        *,
+        text: Source,
+        audio: Source,
+        recording: Source,
+        folder: Path | None,
+        by_target: Mapping[str, Source] = MappingProxyType({}),
+        report: Report = _nobody,
     ) -> None:
         self._publisher = publisher
         self._tasks = tasks
         self._text = text
         self._by_suffix: Mapping[str, Source] = dict.fromkeys(AUDIO_SUFFIXES, audio) | dict.fromkeys(RECORDING_SUFFIXES, recording)
         self._folder = folder
+        self._by_target = by_target
+        self._report = report
         self._running: set[asyncio.Task[None]] = set()
         self._beginning = 0
 
@@ -170,7 +219,7 @@ class SpeechDesk:
             raise RequestError(Fault(Reason.LIMIT_REACHED, text_, retry_after_ms=1_000))
         self._beginning += 1
         try:
-            source, speech = await self._choose(text, file)
+            source, speech = await self._choose(target, text, file)
             return await self._begin(await source.perform(speech), target, on_playing)
         except (SourceError, FaultError) as error:
             raise RequestError(error.fault) from error
@@ -186,9 +235,11 @@ class SpeechDesk:
         for task in self._running:
             task.cancel()
 
-    async def _choose(self, text: str | None, file: str | None) -> tuple[Source, Speech]:
+    async def _choose(self, target: str, text: str | None, file: str | None) -> tuple[Source, Speech]:
+        """The source for this speech there. A recording brings its own motion, whatever the target's source is."""
+        own = self._by_target.get(target)
         if text:
-            return self._text, TextSpeech(text)
+            return own or self._text, TextSpeech(text)
         if not file:
             raise RequestError(Fault(Reason.SPEECH_MISSING, "say what to speak: a text, or a file of the speech folder", "speech"))
         if self._folder is None:
@@ -198,10 +249,10 @@ class SpeechDesk:
         if source is None:
             kinds = " ".join(sorted(self._by_suffix))
             raise RequestError(Fault(Reason.SPEECH_FILE_INVALID, f"files of this kind can not be spoken; possible are {kinds}", "file"))
-        return source, FileSpeech(path)
+        return (own if own is not None and path.suffix.lower() in AUDIO_SUFFIXES else source), FileSpeech(path)
 
     async def _begin(self, performance: Performance, target: str, on_playing: OnPlaying) -> tuple[str, str]:
-        rendition = Rendition(self._publisher, performance, (target,), on_playing)
+        rendition = Rendition(self._publisher, performance, (target,), on_playing, report=self._report)
         conversation_id = await rendition.begin()
         task = self._tasks.create_task(self._run(rendition), name=f"performance {conversation_id}")
         self._running.add(task)
@@ -227,12 +278,16 @@ async def speech_desk(
     audio: Source,
     recording: Source,
     folder: Path | None,
+    by_target: Mapping[str, Source] = MappingProxyType({}),
+    report: Report = _nobody,
     trace: Callable[[str], TraceContext] | None = None,
 ) -> AsyncIterator[SpeechDesk]:
     """A desk for `Speak` on a relay in this process, with a publisher of its own; stops all sources when it is left."""
     publisher_id = f"relay-speech-{os.urandom(6).hex()}"  # nobody else can guess it, and take its place
     async with Publisher.in_process(relay, publisher_id=publisher_id, trace=trace) as publisher, asyncio.TaskGroup() as tasks:
-        desk = SpeechDesk(publisher, tasks, text=text, audio=audio, recording=recording, folder=folder)
+        desk = SpeechDesk(
+            publisher, tasks, text=text, audio=audio, recording=recording, folder=folder, by_target=by_target, report=report
+        )
         try:
             yield desk
         finally:

@@ -109,6 +109,12 @@ class Relay:
         """A publisher's message about a conversation could not be read; `opens`: it was to open it. Raises as `send` does."""
         self._publishers.faulty(port, conversation_id, fault, opens=opens)
 
+    def report(self, conversation_id: str, fault: Fault) -> None:
+        """Whoever publishes within this process says what is wrong with a conversation; watchers and the observer are told."""
+        conversation = self._registry.conversations.get(conversation_id)
+        devices = ("",) if conversation is None else conversation.device_ids
+        self._perform([ConversationFaulted(conversation_id, device_id, fault) for device_id in devices])
+
     def stream_failed(self, leg: str, fault: Fault) -> None:
         """A stream on `leg` ends with a fault."""
         logger.info("%s stream ends: %s: %s", leg, fault.reason, fault.text)

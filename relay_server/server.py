@@ -8,7 +8,7 @@ import os
 import signal
 import time
 from collections.abc import AsyncIterator, Callable, Mapping
-from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from contextlib import asynccontextmanager
 from importlib.metadata import version
 
 import grpc
@@ -27,6 +27,8 @@ from relay_server.observer import Observer
 from relay_server.performance import speech_desk
 from relay_server.relay import Relay
 from relay_server.service import admin, device, publisher
+from relay_server.sources.avatarkit.telemetry import SdkTelemetry
+from relay_server.sources.configured import configured_sources
 from relay_server.sources.local.source import LocalSource
 from relay_server.sources.recording import RecordingSource
 from relay_server.sources.speech import SpeechSource
@@ -52,6 +54,11 @@ STREAMS_END_WITHIN_S = 1.0
 def boot_time_us() -> int:
     """A monotonic clock in µs that counts on while the machine sleeps, so that leases end when they should."""
     return time.clock_gettime_ns(time.CLOCK_BOOTTIME) // 1_000
+
+
+def monotonic_us() -> int:
+    """A monotonic clock in µs, for what takes place while the machine is awake."""
+    return time.monotonic_ns() // 1_000
 
 
 def unix_time_us() -> int:
@@ -131,7 +138,7 @@ async def serve(config: RelayConfig, environment: Mapping[str, str], ready: Call
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, relay.drain_asked.set)
     try:
-        async with voice(relay, telemetry) as speech, serving(relay, speech) as (server, address):
+        async with voice(relay, telemetry, environment) as speech, serving(relay, speech) as (server, address):
             ready(address)
             await relay.drain_asked.wait()
             logger.info("draining")
@@ -142,8 +149,13 @@ async def serve(config: RelayConfig, environment: Mapping[str, str], ready: Call
         await asyncio.to_thread(telemetry.shutdown)
 
 
-def voice(relay: Relay, telemetry: Telemetry) -> AbstractAsyncContextManager[admin.Speech]:
-    """What `Speak` speaks with: our own sources, published within this process, each conversation in a trace of its own."""
+@asynccontextmanager
+async def voice(relay: Relay, telemetry: Telemetry, environment: Mapping[str, str]) -> AsyncIterator[admin.Speech]:
+    """What `Speak` speaks with, published within this process, each conversation in a trace of its own.
+
+    Our own sources, and for the devices that the configuration names those Server SDKs; `environment` has their keys.
+    Raises `ConfigError`.
+    """
 
     def trace(conversation_id: str) -> TraceContext:
         now_us, attributes = unix_time_us(), {CONVERSATION_ID: conversation_id}
@@ -151,5 +163,19 @@ def voice(relay: Relay, telemetry: Telemetry) -> AbstractAsyncContextManager[adm
         stage.end(now_us)
         return context_of(stage.span)
 
-    folder = relay.config.speech_folder
-    return speech_desk(relay, text=SpeechSource(), audio=LocalSource(), recording=RecordingSource(), folder=folder, trace=trace)
+    config, text, audio, recording = relay.config, SpeechSource(), LocalSource(), RecordingSource()
+    observer = SdkTelemetry(telemetry) if telemetry.enabled else None
+    async with (
+        configured_sources(config, environment, text=text, audio=audio, now_us=monotonic_us, observer=observer) as by_target,
+        speech_desk(
+            relay,
+            text=text,
+            audio=audio,
+            recording=recording,
+            folder=config.speech_folder,
+            by_target=by_target,
+            report=relay.report,
+            trace=trace,
+        ) as desk,
+    ):
+        yield desk

@@ -73,6 +73,7 @@ PURE_INSIDE_ADAPTERS = frozenset(
         "relay_server.sources.avatarkit.faults",
         "relay_server.sources.avatarkit.feed",
         "relay_server.sources.avatarkit.requests",
+        "relay_server.sources.avatarkit.settings",
         "relay_server.sources.avatarkit.stock",
         "relay_server.sources.coarticulation",
     }

@@ -1,4 +1,4 @@
-"""What can be set about a Server SDK of AvatarKit, checked once. Credentials are not among it: see `api_key_of`."""
+"""What can be set about a Server SDK of AvatarKit, checked once. Credentials are not among it: see `credentials`."""
 
 from __future__ import annotations
 
@@ -14,7 +14,6 @@ from relay_server.errors import ConfigError
 SDKS = ("spatius", "spatialreal")
 """Names of the sources, of their tables in the configuration, and of the PyPI packages."""
 API_KEY_VARIABLES = {name: f"AVATAR_RELAY_{name.upper()}_API_KEY" for name in SDKS}
-MAX_KEY_BYTES = 4_096
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -94,22 +93,3 @@ def settings_from(sdk: str, table: Any) -> AvatarKitSettings:
             raise ConfigError(f"{sdk}.{name}: {value!r} is not of type {expected.__name__}")
         values[name] = Path(str(value)) if name == "api_key_file" else value
     return AvatarKitSettings(sdk=sdk, **values)
-
-
-def api_key_of(settings: AvatarKitSettings, environment: Mapping[str, str]) -> str:
-    """The API key, from the environment or else from its file. Raises `ConfigError`, which never holds any of it."""
-    variable = API_KEY_VARIABLES[settings.sdk]
-    key = environment.get(variable, "")
-    if not key and settings.api_key_file is not None:
-        try:
-            with settings.api_key_file.open("rb") as file:
-                key = file.read(MAX_KEY_BYTES).decode("ascii").partition("\n")[0].strip()
-        except UnicodeDecodeError:
-            raise ConfigError(f"{settings.sdk}.api_key_file: {settings.api_key_file} does not begin with a key") from None
-        except OSError as error:
-            raise ConfigError(f"{settings.sdk}.api_key_file: {settings.api_key_file} can not be read: {error.strerror}") from error
-    if not key:
-        raise ConfigError(f"{settings.sdk}: no API key; set {variable}, or name a file that holds it by api_key_file")
-    if not key.isascii() or not key.isprintable():
-        raise ConfigError(f"{settings.sdk}: the API key holds characters that no header can carry")
-    return key

@@ -1,4 +1,5 @@
-"""A TCP proxy that makes a network worse: latency, jitter, spikes, stalls and cuts, by seed. Bytes stay in order, as TCP keeps them.
+"""A TCP proxy that makes a network worse, by seed: latency, jitter, spikes, bandwidth, small slices, stalls, links that are
+half open, cuts, resets and slow closes. Bytes stay in order, as TCP keeps them.
 
 Each direction of each connection has a line of its own: what was read is written when its delay is over, but never before what
 was read earlier. So a late packet holds up all behind it, as a lost and repeated one does in TCP.
@@ -9,6 +10,8 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import random
+import socket
+import struct
 from dataclasses import dataclass
 from types import TracebackType
 from typing import Self
@@ -29,6 +32,12 @@ class Weather:
     """This share of chunks …"""
     spike_ms: float = 0.0
     """… takes so much longer."""
+    bytes_per_s: float = 0.0
+    """No more than this gets through; 0: all of it."""
+    slice_bytes: int = 0
+    """What is read together arrives in slices of this size; 0: as it came."""
+    hole: bool = False
+    """Nothing gets through and nothing is told, as with a machine that lost its network: a half-open link."""
 
     def delay_s(self, chance: random.Random) -> float:
         """The delay of one chunk."""
@@ -51,6 +60,9 @@ class FaultProxy:
         self._host, _, port = target.rpartition(":")
         self._target_port = int(port)
         self._chance = random.Random(seed)
+        self.close_after_s = 0.0
+        """How long the other end of a connection is kept open after one end closed it."""
+        self._writers: set[asyncio.StreamWriter] = set()
         self._free = asyncio.Event()
         self._free.set()
         self._server: asyncio.Server | None = None
@@ -87,12 +99,21 @@ class FaultProxy:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
 
+    async def reset(self) -> None:
+        """Break all connections by RST, as a program that was killed, or a machine that was switched off and on again."""
+        for writer in self._writers:
+            sock = writer.get_extra_info("socket")
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+            writer.transport.abort()
+        await self.cut()
+
     async def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         task = asyncio.current_task()
         assert task is not None
         self._connections.add(task)
         try:
             target_reader, target_writer = await asyncio.open_connection(self._host, self._target_port)
+            self._writers |= {writer, target_writer}
             with contextlib.closing(target_writer):
                 async with asyncio.TaskGroup() as group:
                     group.create_task(self._line(reader, target_writer, upwards=True))
@@ -102,15 +123,23 @@ class FaultProxy:
         finally:
             writer.close()
             self._connections.discard(task)
+            self._writers = {kept for kept in self._writers if not kept.is_closing()}
 
     async def _line(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, *, upwards: bool) -> None:
         line: asyncio.Queue[tuple[float, bytes]] = asyncio.Queue(LINE_CHUNKS)
         async with asyncio.TaskGroup() as group:
             group.create_task(self._deliver(line, writer))
+            free_at = 0.0
             while data := await reader.read(READ_BYTES):
                 weather = self.up if upwards else self.down
-                await line.put((asyncio.get_running_loop().time() + weather.delay_s(self._chance), data))
-            await line.put((0.0, b""))
+                if weather.hole:
+                    continue
+                size = weather.slice_bytes or len(data)
+                for piece in (data[start : start + size] for start in range(0, len(data), size)):
+                    now = asyncio.get_running_loop().time()
+                    free_at = max(now, free_at) + (len(piece) / weather.bytes_per_s if weather.bytes_per_s else 0.0)
+                    await line.put((free_at + weather.delay_s(self._chance), piece))
+            await line.put((asyncio.get_running_loop().time() + self.close_after_s, b""))
 
     async def _deliver(self, line: asyncio.Queue[tuple[float, bytes]], writer: asyncio.StreamWriter) -> None:
         loop = asyncio.get_running_loop()

@@ -35,7 +35,15 @@ def build_parser() -> argparse.ArgumentParser:
     parser.add_argument("--version", action="version", version=f"%(prog)s {version('avatar-relay')}")
     parser.add_argument("--config", type=Path, metavar="FILE", help="TOML file with settings by their long names, and [groups]")
     parser.add_argument("--listen", metavar="HOST:PORT", help="where to listen (default 127.0.0.1:52000; port 0 takes a free one)")
-    parser.add_argument("--insecure-listen", action="store_true", default=None, help="allow plaintext where others can reach it")
+    parser.add_argument(
+        "--insecure-listen", action="store_true", default=None, help="allow plaintext, or everybody, where others can reach it"
+    )
+    parser.add_argument("--access-file", metavar="FILE", help="who may enter; without it, everybody (relayctl writes it)")
+    parser.add_argument("--tls-cert-file", metavar="FILE", help="the relay's certificate (PEM); without it, plaintext")
+    parser.add_argument("--tls-key-file", metavar="FILE", help="the certificate's key (PEM)")
+    parser.add_argument("--tls-client-ca-file", metavar="FILE", help="who vouches for clients; then all of them need a certificate")
+    parser.add_argument("--admin-listen", metavar="HOST:PORT|off", help="where operators are served (default: with the rest)")
+    parser.add_argument("--reflection", action=argparse.BooleanOptionalAction, default=None, help="serve reflection (default: yes)")
     parser.add_argument("--speech-folder", metavar="FOLDER", help="where Speak finds files")
     parser.add_argument("--group", action="append", default=[], metavar="NAME=DEVICE,…", help="a name for several devices; repeatable")
     parser.add_argument("--channelz", action="store_true", default=None, help="serve channelz")
@@ -52,6 +60,12 @@ def load_config(arguments: argparse.Namespace, environment: Mapping[str, str]) -
     flags = {
         "listen": arguments.listen,
         "insecure_listen": arguments.insecure_listen,
+        "access_file": arguments.access_file,
+        "tls_cert_file": arguments.tls_cert_file,
+        "tls_key_file": arguments.tls_key_file,
+        "tls_client_ca_file": arguments.tls_client_ca_file,
+        "admin_listen": arguments.admin_listen,
+        "reflection": arguments.reflection,
         "speech_folder": arguments.speech_folder,
         "channelz": arguments.channelz,
         "drain_grace_us": None if arguments.drain_grace_ms is None else arguments.drain_grace_ms * 1_000,
@@ -121,11 +135,10 @@ def _checked(settings: dict[str, Any]) -> RelayConfig:
     for name, value in settings.items():
         if name not in known:
             raise ConfigError(f"{name}: no such setting; there are {', '.join(known)}")
-        expected = {"bool": bool, "int": int, "str": str}.get(str(known[name].type))
+        expected = {"bool": bool, "int": int, "str": str, "Path | None": str}.get(str(known[name].type))
         if expected is not None and type(value) is not expected:
             raise ConfigError(f"{name}: {value!r} is not of type {known[name].type}")
-    if settings.get("speech_folder") is not None:
-        settings["speech_folder"] = Path(settings["speech_folder"])
+    settings |= {name: Path(value) for name, value in settings.items() if known[name].type == "Path | None"}
     groups = settings.get("groups", {})
     if not isinstance(groups, Mapping) or not all(isinstance(members, list | tuple) for members in groups.values()):
         raise ConfigError('groups: a table of lists of device ids, such as lobby = ["left", "right"]')

@@ -20,15 +20,31 @@ AUDIO2FACE = "audio2face"
 GRANT_STEP_BYTES = 256 << 10
 """Publisher credit is returned in steps of this size, so that a grant costs one message for many payloads."""
 
+ADMIN_OFF = "off"
+"""As `admin_listen`: nobody looks on or steers."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RelayConfig:
     """Settings of a relay. Times are in µs. Raises `ConfigError` where a value can not be."""
 
     listen: str = "127.0.0.1:52000"
-    """HOST:PORT to listen on; port 0 takes a free one. An address that is not loopback also needs `insecure_listen`."""
+    """HOST:PORT to listen on; port 0 takes a free one. An address that is not loopback needs TLS and an access file, or
+    `insecure_listen`."""
     insecure_listen: bool = False
-    """Allow plaintext on an address that others can reach."""
+    """Allow plaintext, or everybody, on an address that others can reach."""
+    admin_listen: str = ""
+    """Where AdminService, reflection and channelz are served: HOST:PORT; empty: with the rest; `off`: nowhere."""
+    reflection: bool = True
+    """Serve reflection, by which grpcurl learns what there is."""
+    access_file: Path | None = None
+    """Who may enter (`relayctl device create` …); none: everybody."""
+    tls_cert_file: Path | None = None
+    """The relay's certificate (PEM), read again when it changes; none: plaintext."""
+    tls_key_file: Path | None = None
+    """The certificate's key."""
+    tls_client_ca_file: Path | None = None
+    """Who vouches for clients' certificates (PEM); where set, nobody connects without one."""
     groups: Mapping[str, tuple[str, ...]] = field(default_factory=lambda: MappingProxyType({}))
     """Names that stand for several devices."""
     devices: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}))
@@ -72,9 +88,7 @@ class RelayConfig:
         return frozenset({LOCAL, *self.avatarkit, *((AUDIO2FACE,) if self.audio2face else ())})
 
     def __post_init__(self) -> None:
-        host, _ = split_address(self.listen)
-        if not is_loopback(host) and not self.insecure_listen:
-            raise ConfigError(f"listen: {self.listen} can be reached by others in plaintext; use 127.0.0.1, or allow it by insecure_listen")
+        self._check_access()
         for name in ("device_lease_us", "publisher_lease_us", "heartbeat_us", "drain_grace_us", "retention_us", "retention_bytes"):
             if getattr(self, name) < 0:
                 raise ConfigError(f"{name}: {getattr(self, name)} is negative")
@@ -99,12 +113,30 @@ class RelayConfig:
             if bad or not members or group in members:
                 raise ConfigError(f"groups.{group}: needs a list of device ids; a name is {ID_RULE}, and not the group's own")
 
+    def _check_access(self) -> None:
+        for name in ("access_file", "tls_cert_file", "tls_key_file", "tls_client_ca_file"):
+            path = getattr(self, name)
+            if path is not None and not path.is_file():
+                raise ConfigError(f"{name}: there is no file {path}")
+        if (self.tls_cert_file is None) != (self.tls_key_file is None):
+            raise ConfigError("tls_cert_file and tls_key_file come together")
+        if self.tls_client_ca_file is not None and self.tls_cert_file is None:
+            raise ConfigError("tls_client_ca_file: needs tls_cert_file and tls_key_file")
+        guarded = self.tls_cert_file is not None and self.access_file is not None
+        for name, address in (("listen", self.listen), ("admin_listen", self.admin_listen)):
+            if name == "admin_listen" and address in ("", ADMIN_OFF):
+                continue
+            if not is_loopback(split_address(address, name)[0]) and not guarded and not self.insecure_listen:
+                text = "in plaintext" if self.tls_cert_file is None else "without credentials"
+                hint = "set tls_cert_file, tls_key_file and access_file, use 127.0.0.1, or allow it by insecure_listen"
+                raise ConfigError(f"{name}: {address} can be reached by others {text}; {hint}")
 
-def split_address(address: str) -> tuple[str, int]:
-    """Host and port of HOST:PORT or [HOST]:PORT. Raises `ConfigError`."""
+
+def split_address(address: str, name: str = "listen") -> tuple[str, int]:
+    """Host and port of HOST:PORT or [HOST]:PORT. Raises `ConfigError`, which says the setting's `name`."""
     host, separator, port = address.rpartition(":")
     if not separator or not host or not port.isascii() or not port.isdigit() or int(port) > 65_535:
-        raise ConfigError(f"listen: {address!r} is not HOST:PORT, such as 127.0.0.1:52000 or [::1]:52000")
+        raise ConfigError(f"{name}: {address!r} is not HOST:PORT, such as 127.0.0.1:52000 or [::1]:52000")
     return host.removeprefix("[").removesuffix("]"), int(port)
 
 

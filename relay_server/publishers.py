@@ -11,6 +11,7 @@ from relay_server.clocks import Clocks
 from relay_server.config import RelayConfig
 from relay_server.errors import PeerError
 from relay_server.events import Effect, TellPublisher
+from relay_server.finishing import report_fault
 from relay_server.opening import Opening
 from relay_server.ports import PublisherPort
 from relay_server.publishing import Publishing
@@ -85,6 +86,11 @@ class Publishers:
         """A message about a conversation could not be read; `opens`: it was to open it."""
         publisher = port.publisher or self._take_by_hand(port)
         self._perform(self._publishing.faulty(publisher, conversation_id, fault, opens=opens))
+
+    def refuse(self, port: PublisherPort, fault: Fault, device_id: str) -> None:
+        """What was asked of a device is not done; the publisher is told, and the stream lives."""
+        publisher = port.publisher or self._take_by_hand(port)
+        self._perform(report_fault(publisher.key, "", fault, device_id))
 
     def tick(self) -> None:
         """Drop what nobody opened, and publishers whose lease ran out."""

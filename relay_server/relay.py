@@ -109,6 +109,10 @@ class Relay:
         """A publisher's message about a conversation could not be read; `opens`: it was to open it. Raises as `send` does."""
         self._publishers.faulty(port, conversation_id, fault, opens=opens)
 
+    def refuse(self, port: PublisherPort, fault: Fault, device_id: str) -> None:
+        """What a publisher asked of a device is not done; it is told. Raises as `send` does."""
+        self._publishers.refuse(port, fault, device_id)
+
     def report(self, conversation_id: str, fault: Fault) -> None:
         """Whoever publishes within this process says what is wrong with a conversation; watchers and the observer are told."""
         conversation = self._registry.conversations.get(conversation_id)

@@ -11,18 +11,14 @@ from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
 from importlib.metadata import version
 
-import grpc
-from grpc_channelz.v1 import channelz
-from grpc_health.v1 import health, health_pb2, health_pb2_grpc
-from grpc_reflection.v1alpha import reflection
-
 from avatar_relay import wire
-from avatar_relay.limits import GRPC_MAX_RECEIVE_BYTES
 from avatar_relay.media import TraceContext
 from avatar_relay.tracing import CONVERSATION_ID, Stage, Telemetry, context_of, parent_from, start_telemetry
+from relay_server.access.guard import Guard
+from relay_server.access.store import AccessFile
 from relay_server.clocks import Clocks
-from relay_server.config import RelayConfig, split_address
-from relay_server.errors import ConfigError
+from relay_server.config import RelayConfig
+from relay_server.listening import NOT_SERVING, Listeners
 from relay_server.observer import Observer
 from relay_server.performance import speech_desk
 from relay_server.relay import Relay
@@ -36,17 +32,6 @@ from relay_server.telemetry import RelayTelemetry
 
 logger = logging.getLogger(__name__)
 
-SERVICES = (device.NAME, publisher.NAME, admin.NAME)
-OPTIONS: tuple[tuple[str, int], ...] = (
-    ("grpc.max_receive_message_length", GRPC_MAX_RECEIVE_BYTES),
-    ("grpc.max_send_message_length", GRPC_MAX_RECEIVE_BYTES),
-    ("grpc.so_reuseport", 0),  # a second relay on the same port must fail, not share it
-    ("grpc.keepalive_time_ms", 20_000),
-    ("grpc.keepalive_timeout_ms", 5_000),
-    ("grpc.keepalive_permit_without_calls", 1),
-    ("grpc.http2.min_ping_interval_without_data_ms", 5_000),
-    ("grpc.http2.max_ping_strikes", 0),  # a client that pings more often is not thrown out for it
-)
 STREAMS_END_WITHIN_S = 1.0
 """How long streams may take to end after the relay ended them."""
 
@@ -73,57 +58,53 @@ def build_relay(config: RelayConfig, observer: Observer | None = None) -> Relay:
 
 
 class RelayServer:
-    """A relay behind a gRPC server."""
+    """A relay behind its gRPC servers."""
 
     def __init__(self, relay: Relay, speech: admin.Speech) -> None:
+        """Raises `ConfigError` where the access file or the certificate can not be used."""
         self.relay = relay
-        self._health = health.aio.HealthServicer()
-        self._server = grpc.aio.server(options=[*OPTIONS, ("grpc.enable_channelz", int(relay.config.channelz))])
-        services = (device.DeviceService(relay), publisher.PublisherService(relay), admin.AdminService(relay, speech))
-        self._server.add_generic_rpc_handlers(tuple(service.handler() for service in services))
-        health_pb2_grpc.add_HealthServicer_to_server(self._health, self._server)
-        names = [*SERVICES, health.SERVICE_NAME, reflection.SERVICE_NAME]
-        if relay.config.channelz:
-            channelz.add_channelz_servicer(self._server)
-            names.append("grpc.channelz.v1.Channelz")
-        reflection.enable_server_reflection(names, self._server)
+        config = relay.config
+        self._guard = None
+        if config.access_file is not None:
+            file = AccessFile(config.access_file)
+            self._guard = Guard(file, config.groups, now_us=boot_time_us, unix_time_us=unix_time_us)
+        for_all = ((device.NAME, device.DeviceService(relay).handler()), (publisher.NAME, publisher.PublisherService(relay).handler()))
+        for_operators = (admin.NAME, admin.AdminService(relay, speech).handler())
+        self._listeners = Listeners(config, self._guard, for_all, for_operators)
+        self.addresses: list[str] = []
+        """HOST:PORT of `listen`, and of `admin_listen` where operators have an address of their own."""
 
     async def start(self) -> str:
         """Listen; returns HOST:PORT with the real port. Raises `ConfigError` where the address can not be had."""
-        address = self.relay.config.listen
-        try:
-            port = self._server.add_insecure_port(address)
-        except RuntimeError as error:
-            raise ConfigError(f"listen: {address} can not be had; does another program listen there?") from error
-        await self._server.start()
-        await self._tell_health(health_pb2.HealthCheckResponse.SERVING)
-        host, _ = split_address(address)
-        return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+        self.addresses = await self._listeners.start()
+        return self.addresses[0]
+
+    async def look_after_access(self) -> None:
+        """Keep the door until cancelled."""
+        if self._guard is not None:
+            await self._guard.run()
 
     async def drain(self, grace_us: int | None = None) -> None:
         """Go out of service: NOT_SERVING at once, conversations finish within the grace, then all streams end."""
-        await self._tell_health(health_pb2.HealthCheckResponse.NOT_SERVING)
+        await self._listeners.tell_health(NOT_SERVING)
         left = await self.relay.drain(grace_us)
         if left:
             logger.warning("%d conversations were cut off by the end of the grace", left)
-        await self._server.stop(STREAMS_END_WITHIN_S)
-
-    async def _tell_health(self, status: health_pb2.HealthCheckResponse.ServingStatus) -> None:
-        for name in ("", *SERVICES):
-            await self._health.set(name, status)
+        await self._listeners.stop(STREAMS_END_WITHIN_S)
 
 
 @asynccontextmanager
 async def serving(relay: Relay, speech: admin.Speech) -> AsyncIterator[tuple[RelayServer, str]]:
     """A relay that runs and listens; gives it and its HOST:PORT. Leaving drains it without grace."""
     server = RelayServer(relay, speech)
-    keeper = asyncio.create_task(relay.run())
+    keepers = [asyncio.create_task(relay.run()), asyncio.create_task(server.look_after_access())]
     try:
         yield server, await server.start()
     finally:
         await server.drain(0)
-        keeper.cancel()
-        await asyncio.gather(keeper, return_exceptions=True)
+        for keeper in keepers:
+            keeper.cancel()
+        await asyncio.gather(*keepers, return_exceptions=True)
 
 
 async def serve(config: RelayConfig, environment: Mapping[str, str], ready: Callable[[str], None]) -> None:

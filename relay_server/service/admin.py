@@ -11,6 +11,7 @@ from avatar_relay import wire
 from avatar_relay.media import OnPlaying
 from avatar_relay.reasons import Fault, Reason
 from avatar_relay.v1 import admin_service_pb2 as pb
+from relay_server.access.caller import current_caller
 from relay_server.errors import RequestError
 from relay_server.events import (
     ConversationEnded,
@@ -70,14 +71,16 @@ class AdminService:
 
     async def list_devices(self, _request: pb.ListDevicesRequest) -> pb.ListDevicesResponse:
         """`ListDevices`."""
-        return pb.ListDevicesResponse(devices=[self._device(session) for session in self._relay.sessions()])
+        return pb.ListDevicesResponse(devices=[self._device(session) for session in self._relay.sessions() if may_reach(session.device_id)])
 
     async def get_device(self, request: pb.GetDeviceRequest) -> pb.GetDeviceResponse:
         """`GetDevice`."""
+        check_reach(request.device_id)
         return pb.GetDeviceResponse(device=self._device(self._relay.session(request.device_id)))
 
     async def speak(self, request: pb.SpeakRequest) -> pb.SpeakResponse:
         """`Speak`."""
+        check_reach(request.target, field="target")
         said = request.WhichOneof("speech")
         if said is None:
             raise RequestError(Fault(Reason.SPEECH_MISSING, "say what to speak: `text`, or `file` in the speech folder", "speech"))
@@ -91,18 +94,22 @@ class AdminService:
 
     async def interrupt(self, request: pb.InterruptRequest) -> pb.InterruptResponse:
         """`Interrupt`."""
+        check_reach(request.device_id)
         return pb.InterruptResponse(conversation_id=self._relay.interrupt(request.device_id, request.conversation_id))
 
     async def pause(self, request: pb.PauseRequest) -> pb.PauseResponse:
         """`Pause`."""
+        check_reach(request.device_id)
         return pb.PauseResponse(conversation_id=self._relay.pause(request.device_id))
 
     async def resume(self, request: pb.ResumeRequest) -> pb.ResumeResponse:
         """`Resume`."""
+        check_reach(request.device_id)
         return pb.ResumeResponse(conversation_id=self._relay.resume(request.device_id))
 
     async def set_volume(self, request: pb.SetVolumeRequest) -> pb.SetVolumeResponse:
         """`SetVolume`."""
+        check_reach(request.device_id)
         if not request.HasField("volume"):
             raise RequestError(Fault(Reason.VOLUME_INVALID, "say how loud: `volume`", "volume"))
         volume = _read(wire.volume_from_wire, request.volume)
@@ -111,13 +118,17 @@ class AdminService:
 
     async def drain(self, request: pb.DrainRequest) -> pb.DrainResponse:
         """`Drain`."""
+        if (refusal := current_caller().drain_refusal()) is not None:
+            raise RequestError(refusal)
         return pb.DrainResponse(conversations=self._relay.ask_to_drain(request.grace_ms * 1_000))
 
     async def watch_events(self, request: pb.WatchEventsRequest, write: Write) -> None:
         """`WatchEvents`: until the caller or the relay ends it."""
+        check_reach(*request.device_ids, field="device_ids")
         with self._relay.watch(frozenset(request.device_ids)) as watcher:
             while (watched := await watcher.receive()) is not None:
-                await write(_watched_to_wire(watched))
+                if may_reach(watched.device_id) or watched.notice is None:
+                    await write(_watched_to_wire(watched))
 
     def _device(self, session: Session) -> pb.Device:
         hello = session.hello
@@ -151,6 +162,17 @@ def _read(read: Callable[[Any], Read], value: Any) -> Read:
         return read(value)
     except wire.WireError as error:
         raise RequestError(error.fault) from error
+
+
+def may_reach(device_id: str) -> bool:
+    """Whether who calls may reach a device."""
+    return current_caller().target_refusal((device_id,), "device_id") is None
+
+
+def check_reach(*targets: str, field: str = "device_id") -> None:
+    """Raise `RequestError` where who calls may not reach all of these."""
+    if (refusal := current_caller().target_refusal(targets, field)) is not None:
+        raise RequestError(refusal)
 
 
 def _watched_to_wire(watched: Watched) -> pb.WatchEventsResponse:

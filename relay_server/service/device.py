@@ -5,8 +5,10 @@ from __future__ import annotations
 from typing import Any
 
 from avatar_relay import wire
+from avatar_relay.messages import Hello
 from avatar_relay.reasons import Fault
 from avatar_relay.v1 import device_service_pb2 as pb
+from relay_server.access.caller import current_caller
 from relay_server.errors import PeerError
 from relay_server.outbox import MediaBatch, Outgoing
 from relay_server.relay import Relay
@@ -30,13 +32,15 @@ class DeviceService:
 
     async def attach(self, context: Context) -> None:
         """`Attach`: carries one device's stream."""
-        port = self._relay.connect_device()
+        port, caller = self._relay.connect_device(), current_caller()
 
         async def take(data: bytes) -> None:
             try:
                 message = wire.attach_request_from_wire(parse(pb.AttachRequest, data))
             except wire.WireError as error:
                 raise PeerError(error.fault) from error
+            if isinstance(message, Hello) and (refusal := caller.attach_refusal(message.device_id)) is not None:
+                raise PeerError(refusal)
             if message is None:
                 self._relay.message_unknown(LEG)
             else:

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 from avatar_relay import wire
-from avatar_relay.reasons import Fault
+from avatar_relay.media import TraceContext
+from avatar_relay.messages import DeviceVolume, PublisherHello, PublishOpen
+from avatar_relay.reasons import Fault, Reason
 from avatar_relay.v1 import publisher_service_pb2 as pb
+from relay_server.access.caller import Caller, current_caller
 from relay_server.errors import PeerError
 from relay_server.relay import Relay
 from relay_server.service.calls import bidirectional, parse, service
@@ -22,6 +26,8 @@ class PublisherService:
 
     def __init__(self, relay: Relay) -> None:
         self._relay = relay
+        self._owners: dict[str, str] = {}
+        """Whose publisher each one is."""
 
     def handler(self) -> Any:
         """For `add_generic_rpc_handlers`."""
@@ -29,7 +35,7 @@ class PublisherService:
 
     async def publish(self, context: Context) -> None:
         """`Publish`: carries one publisher's stream. A fault of one conversation is answered in it."""
-        port = self._relay.connect_publisher()
+        port, caller = self._relay.connect_publisher(), current_caller()
 
         async def take(data: bytes) -> None:
             request = parse(pb.PublishRequest, data)
@@ -40,10 +46,24 @@ class PublisherService:
                     raise PeerError(error.fault) from error
                 self._relay.message_faulty(port, error.conversation_id, error.fault, opens=request.HasField("open"))
                 return
-            if message is None:
-                self._relay.message_unknown(LEG)
-            else:
-                await port.send(message)
+            match message:
+                case None:
+                    self._relay.message_unknown(LEG)
+                case PublisherHello():
+                    self._claim(caller, message.publisher_id)
+                    await port.send(message)
+                case PublishOpen():
+                    if (refusal := caller.target_refusal(message.targets, "targets")) is not None:
+                        self._relay.message_faulty(port, message.open.conversation_id, refusal, opens=True)
+                    else:
+                        await port.send(message if caller.trusted_sampling else without_trace(message))
+                case DeviceVolume():
+                    if (refusal := caller.target_refusal((message.device_id,), "volume.device_id")) is not None:
+                        self._relay.refuse(port, refusal, message.device_id[:64])
+                    else:
+                        await port.send(message)
+                case _:
+                    await port.send(message)
 
         async def following() -> bytes | None:
             message = await port.receive()
@@ -53,3 +73,17 @@ class PublisherService:
             self._relay.stream_failed(LEG, fault)
 
         await carry(context, port, take=take, following=following, said_all=port.finish_sending, failed=failed)
+
+    def _claim(self, caller: Caller, publisher_id: str) -> None:
+        """A publisher's name belongs to the identity that took it, for as long as the relay knows the publisher."""
+        known = {publisher.key for publisher in self._relay.publishers()}
+        self._owners = {name: owner for name, owner in self._owners.items() if name in known}
+        if publisher_id in known and self._owners.get(publisher_id, "") != caller.key:
+            text = f"publisher_id {publisher_id} is in use with other credentials; take another one"
+            raise PeerError(Fault(Reason.PUBLISHER_FORBIDDEN, text, "hello.publisher_id"))
+        self._owners[publisher_id] = caller.key
+
+
+def without_trace(message: PublishOpen) -> PublishOpen:
+    """A conversation whose trace begins here: who is not trusted decides neither what is sampled nor where it is filed."""
+    return replace(message, open=replace(message.open, trace_context=TraceContext()))

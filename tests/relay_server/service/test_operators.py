@@ -16,7 +16,9 @@ from avatar_relay.v1 import admin_service_pb2 as pb
 from avatar_relay.v1 import media_pb2
 from relay_server.config import RelayConfig
 from relay_server.errors import ConfigError
-from relay_server.server import SERVICES
+from relay_server.service.admin import NAME as ADMIN
+from relay_server.service.device import NAME as DEVICE
+from relay_server.service.publisher import NAME as PUBLISHER
 from tests.relay_server.service.wired import Wired, audio, fault_of, finished, hello, media, opening, wired
 
 
@@ -140,12 +142,12 @@ async def test_draining(relay: Wired) -> None:
     device, publisher = await relay.device(), await relay.publisher()
     await publisher.say(open=opening())
     await publisher.hear("opened")
-    assert [await health(relay, name) for name in ("", *SERVICES)] == [1] * 4
+    assert [await health(relay, name) for name in ("", DEVICE, PUBLISHER, ADMIN)] == [1] * 4
     assert (await relay.admin.Drain(pb.DrainRequest(grace_ms=9_000))).conversations == 1
     assert relay.relay.drain_asked.is_set()
     draining = asyncio.create_task(relay.server.drain())
     assert (await publisher.hear("goaway")).reason == "drain"
-    assert [await health(relay, name) for name in ("", *SERVICES)] == [2] * 4
+    assert [await health(relay, name) for name in ("", DEVICE, PUBLISHER, ADMIN)] == [2] * 4
     await publisher.say(open=opening("c2"))
     assert (await publisher.hear("conversation_error")).conversation_id == "c2"
     await device.hear("open")
@@ -166,7 +168,7 @@ async def test_reflection_names_what_is_served(relay: Wired) -> None:
     call = stub.ServerReflectionInfo()
     await call.write(reflection_pb2.ServerReflectionRequest(list_services=""))
     names = {service.name for service in (await call.read()).list_services_response.service}
-    assert {*SERVICES, "grpc.health.v1.Health", "grpc.reflection.v1alpha.ServerReflection"} == names
+    assert {DEVICE, PUBLISHER, ADMIN, "grpc.health.v1.Health", "grpc.reflection.v1alpha.ServerReflection"} == names
     await call.done_writing()
 
 

@@ -108,7 +108,9 @@ class Service(A2FControllerServiceServicer):  # type: ignore[misc]
     """Takes a clip and answers as it comes; tells what it heard."""
 
     def ProcessAudioStream(self, request_iterator: Iterator[Any], context: Any) -> Iterator[Any]:
-        heard, audio, rows, rate_hz = [], b"", [], 0
+        heard: list[str] = []
+        rows: list[list[float]] = []
+        audio, rate_hz = b"", 0
         for request in request_iterator:
             heard.append(written(request))
             if request.HasField("audio_stream_header"):

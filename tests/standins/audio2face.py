@@ -90,6 +90,7 @@ class Audio2FaceService:
         """`says` is what it puts into statuses that it errs with."""
         self.trouble = trouble
         self.says = says
+        self.names = NAMES
         self.calls: list[Heard] = []
         self._noise = np.random.default_rng(20)
 
@@ -185,7 +186,7 @@ class Audio2FaceService:
                 event = AnimationStream(event={"event_type": 77})
                 return [status(INFO, "warming up"), header(heard.rate_hz), event, AnimationStream(), status(12, "?"), b"\xba\x06\x01x"]
             case _:
-                return [header(heard.rate_hz)]
+                return [header(heard.rate_hz, self.names)]
 
     async def _trouble_midway(self, heard: Heard, context: Any) -> AsyncIterator[Any]:
         time_s = len(heard.rows) / KEYFRAMES_PER_SECOND

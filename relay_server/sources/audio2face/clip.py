@@ -96,7 +96,6 @@ class Clip:
             self._end()
         except ServiceError as error:
             lost = error
-            await self._call.close()
         self._counters["keyframes_filled"] += self._line.filled
         self._counters["keyframes_passed_over"] += self._line.passed_over
         for item in self._out.take(ended=True):
@@ -107,7 +106,9 @@ class Clip:
                 yield chunk
 
     async def rest(self) -> AsyncIterator[AudioChunk]:
-        """The sound that is left, without motion."""
+        """The sound that is left, without motion; the service is told to stop."""
+        if self._call is not None:
+            await self._call.close()
         step = SAMPLE_BYTES * round(AUDIO_CHUNK_S * self.sound.rate_hz)
         while await self.sound.beyond(self._place):
             data = self.sound.part(self._place, self._place + step)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import AsyncIterator
 
 import numpy as np
@@ -15,6 +16,8 @@ from relay_server.sources.audio2face.settings import MIN_RATE_HZ
 from relay_server.sources.source import AudioChunk, Item, SourceError, close_early
 
 SAMPLE_BYTES = 2
+
+logger = logging.getLogger(__name__)
 
 
 class SpeechFeed:
@@ -99,6 +102,9 @@ class ClipSound:
                 self._move()
         except SourceError as error:
             self.error = error
+        except Exception:
+            logger.exception("reading speech broke off")
+            self.error = SourceError(Fault(Reason.SOURCE_FAILED, "reading the speech broke off"))
         finally:
             self.complete = True
             self._move()

@@ -231,6 +231,35 @@ async def test_second_clip_that_fails() -> None:
     assert sum(len(item.data) for item in items if isinstance(item, MotionChunk)) == 30 * 4 * len(NAMES)
 
 
+async def test_names_that_change_between_clips() -> None:
+    """No motion after that, for a column means one thing in a conversation; the service is told to stop, the sound goes on."""
+    service = Audio2FaceService()
+    speech = noise(3.0)
+    async with against(service, Speaker(speech), clip_s=1.0) as source:
+        performance = await source.perform(HELLO)
+        items = []
+        async for item in performance.items:
+            items += [item]
+            service.names = NAMES[::-1]
+        await service.calls[1].over.wait()
+    assert ["names changed" in item.fault.text for item in items if isinstance(item, MotionLost)] == [True]
+    assert b"".join(item.data for item in items if isinstance(item, AudioChunk)) == speech
+
+
+async def test_speech_that_fails_in_a_new_way(caplog: pytest.LogCaptureFixture) -> None:
+    """A bug of whoever speaks is logged, and ends the speech with a reason: it is not taken for its end."""
+
+    async def chunks() -> AsyncIterator[bytes]:
+        yield SPEECH
+        raise ZeroDivisionError
+
+    async with against(Audio2FaceService(), Speaker(b"")) as source:
+        performance = await source.perform(AudioSpeech(AudioFormat(Codec.PCM_S16LE, RATE_HZ), chunks()))
+        with pytest.raises(SourceError, match="reading the speech broke off"):
+            await read_all(performance)
+    assert "ZeroDivisionError" in caplog.text
+
+
 async def test_emotions_go_with_the_sound() -> None:
     """By their time in the clip; the one that lasts is said again for the next clip, and the service is told to mind them."""
     emotions = (Emotion(0.5, {"joy": 1.0}), Emotion(1.5, {"fear": 0.25, "anger": 0.5}))

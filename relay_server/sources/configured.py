@@ -8,7 +8,7 @@ from functools import partial
 
 from avatar_relay.media import AudioFormat, Codec
 from relay_server.config import AUDIO2FACE, LOCAL, RelayConfig
-from relay_server.sources.audio2face.settings import with_api_key
+from relay_server.sources.audio2face.credentials import with_api_key
 from relay_server.sources.audio2face.source import Audio2FaceSource
 from relay_server.sources.avatarkit.credentials import api_key_of
 from relay_server.sources.avatarkit.observer import SdkObserver

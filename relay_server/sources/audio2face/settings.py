@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass, field, fields, replace
+from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +23,6 @@ EMOTIONS = frozenset({"amazement", "anger", "cheekiness", "disgust", "fear", "gr
 NVCF = "grpc.nvcf.nvidia.com:443"
 """NVIDIA's own hosting: wants TLS, an API key and a function id."""
 API_KEY_VARIABLE = "AVATAR_RELAY_AUDIO2FACE_API_KEY"
-MAX_KEY_BYTES = 4_096
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,8 +76,6 @@ class Audio2FaceSettings:
             raise ConfigError(f"audio2face.target: {self.target!r} is not HOST:PORT, such as {NVCF}")
         if self.api_key and not self.tls:
             raise ConfigError("audio2face.tls: an API key does not travel in plaintext; set tls = true")
-        if not self.api_key.isascii() or not self.api_key.isprintable():
-            raise ConfigError("audio2face: the API key holds characters that can not be sent")
         if not self.function_id.isascii() or not self.function_id.isprintable():
             raise ConfigError("audio2face: the function id holds characters that can not be sent")
         for name, low, high in (
@@ -135,7 +132,7 @@ class Audio2FaceSettings:
 def settings_from(table: Any) -> Audio2FaceSettings:
     """Settings from a configuration's table `[audio2face]`. Raises `ConfigError`.
 
-    An emotion is a table such as `{at_s = 0, joy = 0.8}`. The key is not among the settings: see `with_api_key`.
+    An emotion is a table such as `{at_s = 0, joy = 0.8}`. The key is not among them: see `credentials`.
     """
     if not isinstance(table, Mapping):
         raise ConfigError("audio2face: is not a table, such as [audio2face]")
@@ -148,22 +145,6 @@ def settings_from(table: Any) -> Audio2FaceSettings:
     if "target" not in table:
         raise ConfigError(f"audio2face.target: is missing; say where the service is, such as 127.0.0.1:52000 or {NVCF}")
     return Audio2FaceSettings(**{name: _read_value(name, known[name], value) for name, value in table.items()})
-
-
-def with_api_key(settings: Audio2FaceSettings, environment: Mapping[str, str]) -> Audio2FaceSettings:
-    """The same with the API key of the environment or else of its file, where there is one. Raises `ConfigError`, without any of it."""
-    key = environment.get(API_KEY_VARIABLE, "").strip()
-    if not key and settings.api_key_file is not None:
-        try:
-            with settings.api_key_file.open("rb") as file:
-                key = file.read(MAX_KEY_BYTES).decode("ascii").partition("\n")[0].strip()
-        except UnicodeDecodeError:
-            raise ConfigError(f"audio2face.api_key_file: {settings.api_key_file} does not begin with a key") from None
-        except OSError as error:
-            raise ConfigError(f"audio2face.api_key_file: {settings.api_key_file} can not be read: {error.strerror}") from error
-        if not key:
-            raise ConfigError(f"audio2face.api_key_file: {settings.api_key_file} does not begin with a key")
-    return replace(settings, api_key=key)
 
 
 def _read_value(name: str, declared: str, value: Any) -> Any:

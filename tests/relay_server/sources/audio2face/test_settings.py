@@ -8,7 +8,8 @@ from typing import Any
 import pytest
 
 from relay_server.errors import ConfigError
-from relay_server.sources.audio2face.settings import API_KEY_VARIABLE, NVCF, Audio2FaceSettings, Emotion, settings_from, with_api_key
+from relay_server.sources.audio2face.credentials import with_api_key
+from relay_server.sources.audio2face.settings import API_KEY_VARIABLE, NVCF, Audio2FaceSettings, Emotion, settings_from
 
 
 def test_table() -> None:
@@ -92,23 +93,6 @@ def test_key_of_the_environment_goes_before_the_file(tmp_path: Path) -> None:
 def test_key_is_not_shown() -> None:
     """Not where settings are printed."""
     assert "nvapi" not in repr(with_api_key(SETTINGS, {API_KEY_VARIABLE: "nvapi-secret"}))
-
-
-@pytest.mark.parametrize(("content", "text"), [(None, "can not be read"), (b"", "does not begin"), (b"\xff\xfe", "does not begin")])
-def test_key_file_that_is_none(tmp_path: Path, content: bytes | None, text: str) -> None:
-    """Said without any of it."""
-    path = tmp_path / "key"
-    if content is not None:
-        path.write_bytes(content)
-    with pytest.raises(ConfigError, match=text):
-        with_api_key(Audio2FaceSettings(target=NVCF, tls=True, api_key_file=path), {})
-
-
-def test_key_that_no_header_can_carry() -> None:
-    """Said without it."""
-    with pytest.raises(ConfigError, match="characters that can not be sent") as caught:
-        with_api_key(SETTINGS, {API_KEY_VARIABLE: "nvapi\x07secret"})
-    assert "secret" not in str(caught.value)
 
 
 def test_key_needs_tls() -> None:

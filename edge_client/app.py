@@ -255,6 +255,7 @@ class App:
         counters = sink.counters()
         return DeviceStatus(
             attached=link.attached,
+            relay=self._config.relay,
             link=link.text,
             was_attached=link.streams > 0,
             soundless="No sound device was found: the face speaks, and nothing is heard." if unwanted else counters.lost,

@@ -44,6 +44,11 @@ class Program:
         if self.running:
             self._process.terminate()
 
+    def kill(self) -> None:
+        """End it at once, as a crash or a power cut would."""
+        if self.running:
+            self._process.kill()
+
     def said(self) -> str:
         """All of its output so far."""
         return self.log.read_text(errors="replace")

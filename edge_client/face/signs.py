@@ -29,6 +29,9 @@ FIGURES_US = 500_000
 SKEW_WINDOW = 900
 """Pictures that the p99 of the skew is taken over: half a minute."""
 
+_NO_ANSWER = ("UNAVAILABLE", "DEADLINE_EXCEEDED")
+_LONGEST_REASON = 160
+
 _SILENT = (PlaybackState.IDLE, PlaybackState.STALLED, PlaybackState.BUFFERING)
 
 
@@ -37,6 +40,8 @@ class DeviceStatus:
     """How the device stands, beside what it plays."""
 
     attached: bool = False
+    relay: str = ""
+    """Its address."""
     link: str = "not connected yet"
     """The link in words: why there is none."""
     was_attached: bool = False
@@ -96,9 +101,9 @@ class Signs:
             return None, ""
         if not status.was_attached:
             waiting = Page("Starting", "Looking for the relay")
-            return (waiting if since_start_us < STARTING_US else Page("No connection", status.link)), ""
+            return (waiting if since_start_us < STARTING_US else Page("No connection", _reason(status))), ""
         if silent and now_us - self._away_since_us >= PAGE_AFTER_US:
-            return Page("No connection", status.link), ""
+            return Page("No connection", _reason(status)), ""
         return None, "no connection"
 
     def _sound_notice(self, status: DeviceStatus, state: PlaybackState, now_us: int) -> tuple[Page | None, str]:
@@ -134,3 +139,10 @@ class Signs:
         if len(self._times_us) < 2:
             return 0.0
         return (len(self._times_us) - 1) * 1e6 / max(1, self._times_us[-1] - self._times_us[0])
+
+
+def _reason(status: DeviceStatus) -> str:
+    """For people who stand before it: most often the relay just does not answer, and a driver's words help nobody."""
+    if status.link.startswith(_NO_ANSWER):
+        return f"The relay at {status.relay} does not answer. Trying again."
+    return status.link[:_LONGEST_REASON]

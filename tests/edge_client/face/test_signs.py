@@ -12,7 +12,7 @@ from edge_client.face.signs import FIGURES_US, PAGE_AFTER_US, SOUNDLESS_US, STAR
 from edge_client.face.stage import ShownPicture
 
 ATTACHED = DeviceStatus(attached=True, link="attached to relay:1", was_attached=True, version="1.2.3")
-LOST = replace(ATTACHED, attached=False, link="UNAVAILABLE: connection refused")
+LOST = replace(ATTACHED, attached=False, relay="relay:1", link="UNAVAILABLE: failed to connect to all addresses; errno 111")
 IDLE = View(PlaybackState.IDLE)
 PLAYING = View(PlaybackState.PLAYING, "c-1", 0, None, 1.0, 0, buffered_us=1_500_000)
 STALLED = replace(PLAYING, state=PlaybackState.STALLED, buffered_us=0)
@@ -49,11 +49,11 @@ def test_starting_then_the_reason_then_nothing() -> None:
     """Until the relay has taken the device, people read what it waits for."""
     device = Device(DeviceStatus())
     assert kind(device.at()) == "Starting"
-    device.status = DeviceStatus(link="UNAVAILABLE: is the relay running?")
+    device.status = DeviceStatus(link="UNAUTHENTICATED: the token is not known")
     assert kind(device.after(STARTING_US - STEP_US)) == "Starting"
     overlay = device.after(2 * STEP_US)
     assert overlay.page is not None
-    assert (overlay.page.title, overlay.page.text) == ("No connection", "UNAVAILABLE: is the relay running?")
+    assert (overlay.page.title, overlay.page.text) == ("No connection", "UNAUTHENTICATED: the token is not known")
     device.status = ATTACHED
     assert device.at() == NOTHING
 
@@ -68,6 +68,18 @@ def test_a_link_that_is_cut_mid_word_is_a_sign_until_all_is_played() -> None:
     device.status = ATTACHED
     seen.append(kind(device.at(IDLE)))
     assert seen == ["", "no connection", "No connection", "No connection", ""]
+
+
+def test_reasons_are_in_words_for_people() -> None:
+    """The usual one names the relay; others are told as they are, and not at any length."""
+    device = Device(LOST)
+    page = device.after(PAGE_AFTER_US).page
+    assert page is not None
+    assert page.text == "The relay at relay:1 does not answer. Trying again."
+    device.status = replace(LOST, link="PERMISSION_DENIED: " + "x" * 1_000)
+    page = device.at().page
+    assert page is not None
+    assert page.text.startswith("PERMISSION_DENIED") and len(page.text) < 200
 
 
 def test_a_link_that_is_back_soon_is_no_news() -> None:

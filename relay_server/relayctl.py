@@ -1,4 +1,4 @@
-"""`relayctl`: look at a relay's devices and steer them, from a terminal.
+"""`relayctl`: look at a relay's devices and steer them, and say who may enter, from a terminal.
 
 Exit codes: 0 done; 1 the relay refused (its reason is on standard error); 2 the command line can not be understood;
 3 no relay answers; 130 interrupted from the keyboard.
@@ -21,16 +21,18 @@ from google.protobuf.message import DecodeError, Message
 from google.rpc import status_pb2
 
 from avatar_relay import wire
-from avatar_relay.limits import GRPC_MAX_RECEIVE_BYTES
 from avatar_relay.media import Codec, MotionEncoding
 from avatar_relay.reasons import Fault
 from avatar_relay.v1 import admin_service_pb2 as pb
 from avatar_relay.v1 import admin_service_pb2_grpc as services
 from avatar_relay.v1 import media_pb2
+from relay_server import keys
+from relay_server.errors import ConfigError
+from relay_server.reach import add_flags, open_channel
 
 DEFAULT_RELAY = "127.0.0.1:52000"
 TIMEOUT_S = 10.0
-EXIT_REFUSED, EXIT_UNREACHABLE, EXIT_KEYBOARD = 1, 3, 130
+EXIT_REFUSED, EXIT_USAGE, EXIT_UNREACHABLE, EXIT_KEYBOARD = 1, 2, 3, 130
 
 _UNREACHABLE = frozenset({grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.DEADLINE_EXCEEDED})
 _CODECS = {wire.codec_to_wire(codec): codec.value for codec in Codec}
@@ -46,10 +48,17 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command; returns the exit code."""
     options = build_parser().parse_args(arguments)
     try:
-        with grpc.insecure_channel(options.relay, [("grpc.max_receive_message_length", GRPC_MAX_RECEIVE_BYTES)]) as channel:
+        if "keys" in options:
+            for said, words in keys.run(options):
+                _print(said, words, as_json=options.json)
+            return 0
+        with open_channel(options, os.environ) as channel:
             run: Run = options.run
             for answer, lines in run(services.AdminServiceStub(channel), options):
                 _show(answer, lines, as_json=options.json)
+    except ConfigError as error:
+        print(_printable(f"relayctl: {error}"), file=sys.stderr)
+        return EXIT_USAGE
     except grpc.RpcError as error:
         return _complain(error, options)
     except KeyboardInterrupt:
@@ -63,11 +72,12 @@ def build_parser() -> argparse.ArgumentParser:
     """The command line."""
     parser = argparse.ArgumentParser(
         prog="relayctl",
-        description="Looks at a relay's devices and steers them.",
+        description="Looks at a relay's devices and steers them; says who may enter.",
         epilog="Exit codes: 0 done, 1 refused by the relay, 2 wrong usage, 3 no relay answers.",
     )
     parser.add_argument("--version", action="version", version=f"%(prog)s {version('avatar-relay')}")
     parser.add_argument("--relay", default=DEFAULT_RELAY, metavar="HOST:PORT", help=f"the relay (default {DEFAULT_RELAY})")
+    add_flags(parser)
     parser.add_argument("--json", action="store_true", help="answers as JSON, one object a line")
     commands = parser.add_subparsers(metavar="COMMAND", required=True)
 
@@ -97,6 +107,7 @@ def build_parser() -> argparse.ArgumentParser:
     drain.add_argument("--grace", type=float, default=0.0, metavar="SECONDS", help="end at the latest then (default: the relay's own)")
     watch = command("watch", _watch, "Show what happens, as it happens.", device="")
     watch.add_argument("devices", nargs="*", metavar="DEVICE", help="only these (default: all)")
+    keys.add_commands(commands)
     return parser
 
 
@@ -261,9 +272,12 @@ def _table(rows: Sequence[Sequence[str]]) -> list[str]:
 
 
 def _show(answer: Message, lines: Lines, *, as_json: bool) -> None:
-    if as_json:
-        lines = [json.dumps(MessageToDict(answer, preserving_proto_field_name=True, always_print_fields_with_no_presence=True))]
-    for line in lines:
+    said = MessageToDict(answer, preserving_proto_field_name=True, always_print_fields_with_no_presence=True) if as_json else {}
+    _print(said, lines, as_json=as_json)
+
+
+def _print(said: dict[str, Any], lines: Lines, *, as_json: bool) -> None:
+    for line in [json.dumps(said)] if as_json else lines:
         print(_printable(line), flush=True)
 
 

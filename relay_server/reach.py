@@ -1,0 +1,97 @@
+"""How `relayctl` reaches a relay: TLS except within this machine, and credentials from a file or the environment."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import grpc
+
+from avatar_relay.credentials import clean_token, metadata_of
+from avatar_relay.limits import GRPC_MAX_RECEIVE_BYTES
+from relay_server.config import is_loopback, split_address
+from relay_server.errors import ConfigError
+
+ENVIRONMENT = "RELAYCTL_"
+TOKEN_VARIABLE = ENVIRONMENT + "TOKEN"
+_FILES = {
+    "token_file": "file with the token to show",
+    "tls_ca_file": "certificates (PEM) that vouch for the relay; speaks TLS on this machine too",
+    "tls_cert_file": "certificate (PEM) to show",
+    "tls_key_file": "the certificate's key (PEM)",
+}
+
+
+def add_flags(parser: argparse.ArgumentParser) -> None:
+    """The flags; no flag takes a token itself, because all users of a machine see command lines."""
+    for name, text in _FILES.items():
+        variable = ENVIRONMENT + name.upper()
+        parser.add_argument("--" + name.replace("_", "-"), metavar="FILE", help=f"{text} (or {variable})")
+    parser.add_argument("--insecure", action="store_true", help="speak plaintext to a relay that is not on this machine (else: TLS)")
+
+
+def open_channel(options: argparse.Namespace, environment: Mapping[str, str]) -> grpc.Channel:
+    """A channel that shows the credentials. Raises `ConfigError` where what was said can not be."""
+    said = {name: getattr(options, name) or environment.get(ENVIRONMENT + name.upper()) for name in _FILES}
+    files = {name: _read(name, path) for name, path in said.items() if path}
+    token = _token(files, environment)
+    loopback = is_loopback(split_address(options.relay, "relay")[0])
+    tls = not (options.insecure or loopback) or "tls_ca_file" in files or "tls_cert_file" in files
+    if ("tls_cert_file" in files) != ("tls_key_file" in files):
+        raise ConfigError("tls_cert_file and tls_key_file come together")
+    if token is not None and not tls and not loopback:
+        raise ConfigError("insecure: a token does not travel in plaintext; leave it out")
+    grpc_options = [("grpc.max_receive_message_length", GRPC_MAX_RECEIVE_BYTES)]
+    if tls:
+        credentials = grpc.ssl_channel_credentials(files.get("tls_ca_file"), files.get("tls_key_file"), files.get("tls_cert_file"))
+        channel = grpc.secure_channel(options.relay, credentials, grpc_options)
+    else:
+        channel = grpc.insecure_channel(options.relay, grpc_options)
+    return channel if token is None else grpc.intercept_channel(channel, _ShowToken(token))
+
+
+def _token(files: Mapping[str, bytes], environment: Mapping[str, str]) -> str | None:
+    where, said = TOKEN_VARIABLE, environment.get(TOKEN_VARIABLE)
+    if "token_file" in files:
+        where, said = "token_file", files["token_file"].decode(errors="replace")
+    try:
+        return None if said is None else clean_token(said)
+    except ValueError as error:
+        raise ConfigError(f"{where} {error}") from None
+
+
+def _read(name: str, path: str) -> bytes:
+    try:
+        return Path(path).read_bytes()
+    except OSError as error:
+        raise ConfigError(f"{name}: {path} can not be read: {error.strerror}") from error
+
+
+class _CallDetails(NamedTuple):
+    method: str
+    timeout: float | None
+    metadata: Any
+    credentials: Any
+    wait_for_ready: bool | None
+    compression: Any
+
+
+class _ShowToken(grpc.UnaryUnaryClientInterceptor, grpc.UnaryStreamClientInterceptor):
+    """Puts the token into the metadata of each call."""
+
+    def __init__(self, token: str) -> None:
+        self._metadata = metadata_of(token)
+
+    def intercept_unary_unary(self, continuation: Callable[..., Any], details: Any, request: Any) -> Any:
+        """See grpc."""
+        return continuation(self._with_token(details), request)
+
+    def intercept_unary_stream(self, continuation: Callable[..., Any], details: Any, request: Any) -> Any:
+        """See grpc."""
+        return continuation(self._with_token(details), request)
+
+    def _with_token(self, details: Any) -> _CallDetails:
+        metadata = (*(details.metadata or ()), *self._metadata)
+        return _CallDetails(details.method, details.timeout, metadata, details.credentials, details.wait_for_ready, details.compression)

@@ -6,8 +6,8 @@ from avatar_relay.media import Credit, Kind
 from avatar_relay.messages import Dropped
 from avatar_relay.reasons import DropReason
 
-CREDIT_PERIOD_US = 50_000
-"""Credit is sent at most this often, unless much has gathered."""
+CREDIT_PERIOD_US = 200_000
+"""Credit is sent at most this often, unless much has gathered: each message costs both ends as much as a payload does."""
 _MUCH = 8
 DROP_PERIOD_US = 200_000
 """Drops of a conversation are told at most this often."""

@@ -19,7 +19,11 @@ from edge_client.transport import Clocks, Link, LinkStatus, RelayTime
 
 logger = logging.getLogger(__name__)
 
-TICK_S = 0.01
+TICK_S = 0.02
+"""How often the player is ticked where nothing comes; each message that comes ticks it too."""
+JOIN_S = 0.002
+"""A tick for a message waits this long for others."""
+_SHORTEST_SLEEP_S = 0.001
 LEAVE_S = 4.0
 """How long leaving may take: acknowledgements, goodbye, and the thread's end."""
 
@@ -51,6 +55,8 @@ class LinkThread:
         self._on_finished = on_finished
         self._on_end = on_end
         self._link: Link | None = None
+        self._ticked_s = float("-inf")
+        self._coming: asyncio.TimerHandle | None = None
         self._stop: asyncio.Event | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
         self._stopped = threading.Event()
@@ -99,7 +105,7 @@ class LinkThread:
         self._loop = asyncio.get_running_loop()
         if self._stopped.is_set():
             self._stop.set()
-        link = self._link = self._make_link(self._tick)
+        link = self._link = self._make_link(self._handled)
         async with asyncio.TaskGroup() as group:
             ticker = group.create_task(self._tick_on())
             end = await link.run(self._stop)
@@ -107,13 +113,26 @@ class LinkThread:
         return end
 
     async def _tick_on(self) -> None:
+        """Tick where nothing that was handled has ticked for `TICK_S`."""
+        loop = asyncio.get_running_loop()
         while True:
-            self._tick()
-            await asyncio.sleep(TICK_S)
+            if loop.time() - self._ticked_s >= TICK_S:
+                self._tick()
+            await asyncio.sleep(max(self._ticked_s + TICK_S - loop.time(), _SHORTEST_SLEEP_S))
+
+    def _handled(self) -> None:
+        """Tick for all that comes within `JOIN_S`: sound and motion of a moment often come one behind the other."""
+        loop = asyncio.get_running_loop()
+        if self._coming is None:
+            self._coming = loop.call_later(JOIN_S, self._tick)
 
     def _tick(self) -> None:
         if self._link is None:
             return
+        self._ticked_s = asyncio.get_running_loop().time()
+        if self._coming is not None:
+            self._coming.cancel()
+            self._coming = None
         for output in self._player.tick(self._clocks.monotonic_us()):
             self._link.post(output)
             if isinstance(output, ConversationEvent) and isinstance(output.body, Finished):

@@ -125,8 +125,9 @@ class Playback:
     def handle(self, message: Message, now_us: int) -> None:
         """Take a message of the relay; what follows from it comes out of `tick`."""
         with self._entry:
-            self._playout.listen(now_us)
-            self._tell_heard(now_us)
+            if not isinstance(message, Media):  # media, of which there is much, changes nothing that is heard now
+                self._playout.listen(now_us)
+                self._tell_heard(now_us)
             match message:
                 case ConversationOpen():
                     self._open(message, now_us)
@@ -143,7 +144,7 @@ class Playback:
             self._settle()
 
     def tick(self, now_us: int) -> list[Output]:
-        """Go on to `now_us`; call it after `handle` and every 10 ms. Returns what is to be sent, in order."""
+        """Go on to `now_us`; call it soon after `handle`, and every 20 ms. Returns what is to be sent, in order."""
         with self._entry:
             self._playout.listen(now_us)
             self._tell_heard(now_us)

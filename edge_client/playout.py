@@ -126,7 +126,8 @@ class Playout:
         with self._lock:
             for chunk in chunks:
                 self.queue.push(chunk)
-        self.expect(True)
+        self._expecting = True
+        self.sink.expect(True)
 
     def expect(self, expected: bool) -> None:
         """Say to the sink whether content is due."""

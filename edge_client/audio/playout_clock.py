@@ -11,8 +11,6 @@ Rules of the clock:
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 from edge_client.audio.sink import Anchor
 
 STEP_US = 5_000
@@ -49,7 +47,7 @@ class PlayoutClock:
         if abs(error) * 1e6 >= STEP_US * anchor.rate_hz:
             self._base = anchor
         else:
-            self._base = replace(anchor, frame=expected + error * SLEW_SHARE)
+            self._base = Anchor(expected + error * SLEW_SHARE, anchor.time_us, anchor.rate_hz, anchor.limit_frame)
 
     def frame_at(self, now_us: int) -> float | None:
         """The content frame heard at `now_us`, by the last anchor; None until it is settled."""

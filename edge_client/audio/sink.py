@@ -89,7 +89,7 @@ class AudioSink(Protocol):
         ...
 
     def expect(self, expected: bool) -> None:
-        """Say whether content is due: only then is silence an underrun."""
+        """Say whether content is due: only then is silence an underrun. True also says that there is more to pull now."""
         ...
 
     def clear(self) -> int:

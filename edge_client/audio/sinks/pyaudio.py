@@ -32,11 +32,12 @@ _TARGET_US = 200_000
 _LOW_US = 150_000
 """The ring is filled to the target when it falls to this."""
 _HISTORY_US = 1_000_000
-_EXPECTED_PAUSE_SECONDS = 0.005
-_IDLE_PAUSE_SECONDS = 0.020
+_SHORT_PULL_SECONDS = 0.020
 """How long to wait after a pull that gave less than was asked for; `expect(True)` ends the wait."""
+_ROOM_SECONDS = 0.005
+"""How long to wait beyond the time at which there is room again …"""
 _LONGEST_PAUSE_SECONDS = 0.025
-"""… and with content in the ring: devices take it in bursts of up to their whole buffer, not at an even pace."""
+"""… and at most: devices take content in bursts of up to their whole buffer, not at an even pace."""
 _PULL_END_SECONDS = 0.05
 _CLEAR_SECONDS = 0.5
 _CLEAR_CHECK_SECONDS = 0.002
@@ -70,6 +71,7 @@ class PyAudioSink:
         self._clearing = False
         self._closing = False
         self._expected = False
+        self._has_news = False
         self._paused = False
         self._gain = GAIN_ONE
         self._past = SinkCounters()
@@ -125,6 +127,7 @@ class PyAudioSink:
         """Say whether content is due."""
         with self._changed:
             self._expected = expected
+            self._has_news = self._has_news or expected
             self._tell(Control.EXPECTED, int(expected))
 
     def clear(self) -> int:
@@ -178,7 +181,7 @@ class PyAudioSink:
         if anchor is None and self._past.restarts:
             return Anchor(float(self._resume_frame), now_us, 0.0, self._resume_frame)
         if snapshot is not None and anchor is not None and self._goes_on(anchor, snapshot):
-            return replace(anchor, limit_frame=self._history.end)
+            return Anchor(anchor.frame, now_us, anchor.rate_hz, self._history.end)
         return anchor
 
     def _goes_on(self, anchor: Anchor, snapshot: Snapshot) -> bool:
@@ -281,6 +284,7 @@ class PyAudioSink:
                 if not wanted:
                     continue
                 self._pulling = True
+                self._has_news = False
             samples = feed.pull(wanted)
             with self._changed:
                 self._pulling = False
@@ -288,8 +292,8 @@ class PyAudioSink:
                 self._send()
                 self._report_underruns()
                 self._changed.notify_all()
-                if len(samples) < wanted and not self._closing:
-                    self._changed.wait(_EXPECTED_PAUSE_SECONDS if self._expected else _IDLE_PAUSE_SECONDS)
+                if len(samples) < wanted:
+                    self._changed.wait_for(lambda: self._has_news or self._closing, timeout=_SHORT_PULL_SECONDS)
 
     def _wait_for_room(self) -> int:
         """Frames to pull; 0 after a wait where there is no room, or nothing that plays."""
@@ -300,7 +304,7 @@ class PyAudioSink:
         depth = self._depth_frames()
         if depth <= self._low_frames:
             return self._target_frames - depth
-        self._changed.wait(min((depth - self._low_frames) / self.rate_hz + _EXPECTED_PAUSE_SECONDS, _LONGEST_PAUSE_SECONDS))
+        self._changed.wait(min((depth - self._low_frames) / self.rate_hz + _ROOM_SECONDS, _LONGEST_PAUSE_SECONDS))
         return 0
 
     def _supervise(self, speaker: SpeakerProcess) -> None:

@@ -12,6 +12,7 @@ Rules
 from __future__ import annotations
 
 import enum
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from avatar_relay.limits import MAX_FRAGMENT_BYTES, MAX_PAYLOAD_BYTES
@@ -88,6 +89,33 @@ class Track:
         if self._partial is None:
             return ""
         return f"{self._kind.value} payload {self._partial.seq} stopped at byte {self._partial_bytes} of {self._partial.total_bytes}"
+
+    def take_run(self, payloads: Sequence[Payload]) -> bool:
+        """Take payloads or fragments that leave as they came: numbered, timed, none too large, each the next one.
+
+        False, nothing changed, where any of them needs more than that; then `take` each.
+        """
+        seq, position_us = self.last_seq, self._position_us
+        first, reached = self._partial, self._partial_bytes
+        for payload in payloads:
+            size = len(payload.data)
+            if payload.seq != seq + 1 or payload.pts_us is None or payload.fragment_offset != reached or not 0 < size <= MAX_FRAGMENT_BYTES:
+                return False
+            if first is not None:
+                if payload.total_bytes != first.total_bytes or payload.pts_us != first.pts_us or payload.duration_us != first.duration_us:
+                    return False
+            elif payload.total_bytes:
+                first = payload
+            reached += size
+            if first is None or reached == first.total_bytes:
+                seq, first, reached = payload.seq, None, 0
+                position_us = max(position_us, payload.pts_us + payload.duration_us)
+            elif reached > first.total_bytes or first.total_bytes > MAX_PAYLOAD_BYTES:
+                return False
+        self.last_seq, self._position_us = seq, position_us
+        self._partial = None if first is None else replace(first, data=b"")
+        self._partial_bytes = reached
+        return True
 
     def take(self, payload: Payload) -> Accepted | None:
         """Check, number and time a payload or fragment; None for a duplicate. Raises `ConversationFault`, nothing changed then."""
@@ -248,6 +276,16 @@ class Conversation:
     def waiting(self, kind: Kind) -> int:
         """Bytes of a kind that no device was sent yet."""
         return self._windows[kind].waiting
+
+    def receive_run(self, kind: Kind, payloads: Sequence[Payload], size_bytes: int, *, credited: bool) -> bool:
+        """Take payloads of one kind that leave as they came; False, nothing changed, where any of them is out of the ordinary."""
+        window = self._windows[kind]
+        if (credited and not window.fits(size_bytes)) or (self.state, kind) in NOT_TAKEN:
+            return False
+        if (kind is Kind.MOTION and self.open.motion_format is None) or not self._tracks[kind].take_run(payloads):
+            return False
+        window.use(size_bytes)
+        return True
 
     def receive(self, payload: Payload, *, credited: bool) -> Accepted | DropReason:
         """Take a payload, or say why it is dropped. Raises `ConversationFault`, nothing changed then.

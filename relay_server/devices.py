@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from dataclasses import replace
+from itertools import chain
 
 from avatar_relay.media import Kind
 from avatar_relay.messages import GoAway, Hello, Ping, Pong, ToRelayFromDevice
@@ -155,13 +156,13 @@ class Devices:
             port.wake()
 
     def _account(self, session: Session, batch: MediaBatch, now_us: int) -> None:
-        conversation = self._registry.conversations[batch.conversation_id]
+        cid, conversation = batch.conversation_id, self._registry.conversations[batch.conversation_id]
         for kind in Kind:
-            fragments = [fragment for fragment in batch.fragments if fragment.kind is kind]
-            if fragments:
-                size = sum(fragment.size_bytes for fragment in fragments)
-                conversation.sent(session.device_id, kind, session.first_time(batch.conversation_id, kind, size))
-                queued_us = now_us - min(fragment.received_us for fragment in fragments)
-                seqs = [fragment.seq for fragment in fragments]
-                self._observer.payloads_sent(session.device_id, batch.conversation_id, kind, seqs, size, queued_us)
-        self._sent(batch.conversation_id)
+            runs = [run for run in batch.runs if run.kind is kind]
+            if runs:
+                size = sum([run.size_bytes for run in runs])
+                conversation.sent(session.device_id, kind, session.first_time(cid, kind, size))
+                queued_us = now_us - min([run.received_us for run in runs])
+                seqs = list(chain.from_iterable([run.seqs for run in runs]))
+                self._observer.payloads_sent(session.device_id, cid, kind, seqs, size, queued_us)
+        self._sent(cid)

@@ -84,12 +84,12 @@ class ConversationFaulted:
 
 
 @dataclass(frozen=True, slots=True)
-class PayloadReceived:
-    """A payload, or a fragment of one, was taken from a publisher."""
+class PayloadsReceived:
+    """Payloads of one kind, or fragments of them, were taken from a publisher."""
 
     conversation_id: str
     kind: Kind
-    seq: int
+    payloads: int
     size_bytes: int
 
 
@@ -110,5 +110,5 @@ class FinishedIgnored:
 
 Shown = DeviceAttached | DeviceDetached | DeviceLost | ConversationOpened | ConversationEnded | ConversationFaulted | PlayerTold
 """Notices that watchers see too."""
-Notice = Shown | PayloadReceived | FinishedIgnored
+Notice = Shown | PayloadsReceived | FinishedIgnored
 Effect = TellPublisher | WakeDevice | Notice

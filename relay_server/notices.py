@@ -14,7 +14,7 @@ from relay_server.events import (
     DeviceLost,
     FinishedIgnored,
     Notice,
-    PayloadReceived,
+    PayloadsReceived,
     PlayerTold,
     Shown,
 )
@@ -24,8 +24,8 @@ from relay_server.observer import Observer
 def observe(observer: Observer, notice: Notice) -> None:
     """Tell the observer."""
     match notice:
-        case PayloadReceived():
-            observer.payload_received(notice.conversation_id, notice.kind, notice.seq, notice.size_bytes)
+        case PayloadsReceived():
+            observer.payloads_received(notice.conversation_id, notice.kind, notice.payloads, notice.size_bytes)
         case PlayerTold():
             _observe_event(observer, notice.event)
         case ConversationOpened():

@@ -29,8 +29,8 @@ class Observer(Protocol):
         """All media of a conversation was published."""
         ...
 
-    def payload_received(self, conversation_id: str, kind: Kind, seq: int, size_bytes: int) -> None:
-        """A payload, or one fragment of it, was taken from a publisher."""
+    def payloads_received(self, conversation_id: str, kind: Kind, payloads: int, size_bytes: int) -> None:
+        """Payloads of one kind, or fragments of them, were taken from a publisher in one message."""
         ...
 
     def payloads_sent(self, device_id: str, conversation_id: str, kind: Kind, seqs: Sequence[int], size_bytes: int, queued_us: int) -> None:
@@ -100,7 +100,7 @@ class NullObserver:
     def conversation_ended(self, conversation_id: str, last: Cursor) -> None:
         """Nothing."""
 
-    def payload_received(self, conversation_id: str, kind: Kind, seq: int, size_bytes: int) -> None:
+    def payloads_received(self, conversation_id: str, kind: Kind, payloads: int, size_bytes: int) -> None:
         """Nothing."""
 
     def payloads_sent(self, device_id: str, conversation_id: str, kind: Kind, seqs: Sequence[int], size_bytes: int, queued_us: int) -> None:

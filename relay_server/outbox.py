@@ -6,7 +6,8 @@ Rules
   before is on its way. Otherwise a queued conversation could eat the credit of the one that plays.
 - Within a conversation the earliest PTS goes first, and audio wins ties.
 - No more media of a kind leaves than the device's credit for it; a kind without credit does not hold up the other.
-- Fragments that wait are joined into one message, up to `MAX_JOINED_BYTES`.
+- What waits is joined into one message, up to `MAX_JOINED_BYTES`. A run is cut only where credit or an empty message ends
+  within it: order within a message is nothing that anybody could hear.
 - `audio_only` follows all motion before it, `end` follows all media.
 
 Bounds: media by the publishers' windows and the lag bound (`Session`), control by `MAX_CONTROL`.
@@ -21,29 +22,18 @@ from dataclasses import dataclass, field
 from avatar_relay.limits import MAX_JOINED_BYTES
 from avatar_relay.media import Credit, Kind
 from avatar_relay.messages import AudioOnly, ConversationEnd, ToDevice
+from relay_server.runs import Run
 
 MAX_CONTROL = 1_024
 """Control messages that may wait; a device that reads so little is dropped."""
 
 
 @dataclass(frozen=True, slots=True)
-class Fragment:
-    """A payload or fragment on its way to devices, already encoded: one for all devices that get it."""
-
-    kind: Kind
-    seq: int
-    due_us: int
-    size_bytes: int
-    received_us: int
-    encoded: bytes
-
-
-@dataclass(frozen=True, slots=True)
 class MediaBatch:
-    """Fragments of one conversation that leave in one message."""
+    """Media of one conversation that leaves in one message."""
 
     conversation_id: str
-    fragments: tuple[Fragment, ...]
+    runs: tuple[Run, ...]
 
 
 Outgoing = ToDevice | MediaBatch
@@ -54,7 +44,7 @@ class Lane:
     """What waits of one conversation."""
 
     conversation_id: str
-    waiting: dict[Kind, deque[Fragment]] = field(default_factory=lambda: {Kind.AUDIO: deque(), Kind.MOTION: deque()})
+    waiting: dict[Kind, deque[Run]] = field(default_factory=lambda: {Kind.AUDIO: deque(), Kind.MOTION: deque()})
     waiting_bytes: dict[Kind, int] = field(default_factory=lambda: dict.fromkeys(Kind, 0))
     audio_only: bool = False
     end: ConversationEnd | None = None
@@ -101,11 +91,11 @@ class Outbox:
         """Throw away what waits of a conversation."""
         self._lanes.pop(conversation_id, None)
 
-    def put_media(self, conversation_id: str, fragment: Fragment) -> None:
-        """Queue a fragment."""
+    def put_media(self, conversation_id: str, run: Run) -> None:
+        """Queue media."""
         lane = self._lanes[conversation_id]
-        lane.waiting[fragment.kind].append(fragment)
-        lane.waiting_bytes[fragment.kind] += fragment.size_bytes
+        lane.waiting[run.kind].append(run)
+        lane.waiting_bytes[run.kind] += run.size_bytes
 
     def put_audio_only(self, conversation_id: str) -> None:
         """Queue the mark that no motion follows."""
@@ -115,12 +105,12 @@ class Outbox:
         """Queue the mark that nothing follows."""
         self._lanes[end.conversation_id].end = end
 
-    def rewind(self, conversation_id: str, fragments: Iterable[Fragment], *, audio_only: bool, end: ConversationEnd | None) -> None:
+    def rewind(self, conversation_id: str, runs: Iterable[Run], *, audio_only: bool, end: ConversationEnd | None) -> None:
         """Put what was sent before in front again, with its marks."""
         lane = self._lanes[conversation_id]
-        for fragment in reversed(tuple(fragments)):
-            lane.waiting[fragment.kind].appendleft(fragment)
-            lane.waiting_bytes[fragment.kind] += fragment.size_bytes
+        for run in reversed(tuple(runs)):
+            lane.waiting[run.kind].appendleft(run)
+            lane.waiting_bytes[run.kind] += run.size_bytes
         lane.audio_only, lane.end, lane.done = audio_only, end, False
 
     def waiting(self, conversation_id: str) -> int:
@@ -142,9 +132,9 @@ class Outbox:
         return None
 
     def _take_from(self, lane: Lane) -> Outgoing | None:
-        fragments = self._join(lane)
-        if fragments:
-            return MediaBatch(lane.conversation_id, fragments)
+        runs = self._join(lane)
+        if runs:
+            return MediaBatch(lane.conversation_id, runs)
         if lane.audio_only and not lane.waiting[Kind.MOTION]:
             lane.audio_only = False
             return AudioOnly(lane.conversation_id)
@@ -153,17 +143,30 @@ class Outbox:
             return lane.end
         return None
 
-    def _join(self, lane: Lane) -> tuple[Fragment, ...]:
-        joined: list[Fragment] = []
+    def _join(self, lane: Lane) -> tuple[Run, ...]:
+        joined: list[Run] = []
         room = MAX_JOINED_BYTES
-        while (fragment := self._next(lane)) is not None and fragment.size_bytes <= room:
-            lane.waiting[fragment.kind].popleft()
-            lane.waiting_bytes[fragment.kind] -= fragment.size_bytes
-            self._credit[fragment.kind] -= fragment.size_bytes
-            room -= fragment.size_bytes
-            joined.append(fragment)
+        while (kind := self._next(lane)) is not None:
+            queue = lane.waiting[kind]
+            run = queue[0]
+            if joined and run.size_bytes > room:
+                break
+            count = run.fitting(min(room, self._credit[kind]))
+            if count == len(run.seqs):
+                queue.popleft()
+            else:
+                run, queue[0] = run.cut(count)
+            lane.waiting_bytes[kind] -= run.size_bytes
+            self._credit[kind] -= run.size_bytes
+            room -= run.size_bytes
+            joined.append(run)
         return tuple(joined)
 
-    def _next(self, lane: Lane) -> Fragment | None:
-        heads = [queue[0] for queue in lane.waiting.values() if queue and queue[0].size_bytes <= self._credit[queue[0].kind]]
-        return min(heads, key=lambda fragment: fragment.due_us, default=None)
+    def _next(self, lane: Lane) -> Kind | None:
+        """The kind that is due first of those whose credit covers what is due."""
+        heads = [queue[0] for kind, queue in lane.waiting.items() if queue and queue[0].sizes[0] <= self._credit[kind]]
+        return min(heads, key=_due_us).kind if heads else None
+
+
+def _due_us(run: Run) -> int:
+    return run.due_us[0]

@@ -37,13 +37,13 @@ from avatar_relay.messages import (
 )
 from avatar_relay.reasons import DropReason, Fault, FinishReason, Reason
 from relay_server.config import RelayConfig
-from relay_server.conversation import Accepted, Conversation
+from relay_server.conversation import Conversation
 from relay_server.errors import ConversationFault
-from relay_server.events import ConversationEnded, Effect, PayloadReceived, TellPublisher, WakeDevice
+from relay_server.events import ConversationEnded, Effect, PayloadsReceived, TellPublisher, WakeDevice
 from relay_server.finishing import MADE_BY_RELAY, cut_on, report_fault, tell_event
 from relay_server.opening import Opening
-from relay_server.outbox import Fragment
 from relay_server.registry import Publisher, Registry
+from relay_server.runs import Run
 from relay_server.session import Session
 
 Command = PublishOpen | Media | AudioOnly | ConversationEnd | Interrupt | Pause | Resume | DeviceVolume | EventAck
@@ -148,7 +148,7 @@ class Publishing:
     def _media(self, publisher: Publisher, message: Media, now_us: int) -> list[Effect]:
         found = self._find(publisher, message.conversation_id)
         if isinstance(found, Conversation):
-            return self._receive(publisher, found, message.payloads, now_us)
+            return self._receive(publisher, found, message, now_us)
         match found.fault.reason:
             case Reason.CONVERSATION_CLOSED:
                 return self._drop(publisher, found.conversation_id, message.payloads, DropReason.CONVERSATION_CLOSED)
@@ -157,22 +157,58 @@ class Publishing:
             case _:
                 return report_fault(publisher.key, found.conversation_id, found.fault)
 
-    def _receive(self, publisher: Publisher, conversation: Conversation, payloads: tuple[Payload, ...], now_us: int) -> list[Effect]:
+    def _receive(self, publisher: Publisher, conversation: Conversation, message: Media, now_us: int) -> list[Effect]:
+        """Take what came: as runs where all is in order, which is nearly always, else one by one."""
         effects: list[Effect] = []
-        for payload in payloads:
-            try:
-                effects += self._check_size(conversation, payload)
-                taken = conversation.receive(payload, credited=not publisher.by_hand)
-            except ConversationFault as error:
-                return effects + self._fail(conversation, error.fault)
-            if isinstance(taken, DropReason):
-                effects += self._drop(publisher, conversation.conversation_id, (payload,), taken)
-            else:
-                seq = taken.fragments[0].seq
-                effects.append(PayloadReceived(conversation.conversation_id, payload.kind, seq, len(payload.data)))
-                effects += self._deliver(conversation, taken, now_us)
+        try:
+            for kind in Kind:
+                entries = [at for at, payload in enumerate(message.payloads) if payload.kind is kind]
+                payloads = [message.payloads[at] for at in entries]
+                encoded = [message.encoded[at] for at in entries] if message.encoded else []
+                if payloads and not self._receive_run(publisher, conversation, payloads, encoded, effects, now_us):
+                    for payload in payloads:
+                        self._receive_one(publisher, conversation, payload, effects, now_us)
+        except ConversationFault as error:
+            return effects + self._fail(conversation, error.fault)
         effects += self.credit(conversation)
         return effects + [WakeDevice(device_id) for device_id in conversation.delivering]
+
+    def _receive_run(
+        self,
+        publisher: Publisher,
+        conversation: Conversation,
+        payloads: list[Payload],
+        encoded: list[bytes],
+        effects: list[Effect],
+        now_us: int,
+    ) -> bool:
+        """Take payloads of one kind at once; False, nothing changed, where any of them is out of the ordinary."""
+        kind, sizes = payloads[0].kind, [len(payload.data) for payload in payloads]
+        size_bytes, largest = sum(sizes), max([payload.total_bytes for payload in payloads] + sizes)
+        if any([largest > session.buffer(kind) for session in self._registry.on_devices(conversation)]):
+            return False
+        if not conversation.receive_run(kind, payloads, size_bytes, credited=not publisher.by_hand):
+            return False
+        due_us = [payload.pts_us or 0 for payload in payloads]
+        encoded = encoded or [self._encode(payload) for payload in payloads]
+        effects.append(PayloadsReceived(conversation.conversation_id, kind, len(sizes), size_bytes))
+        run = Run(kind, [payload.seq for payload in payloads], due_us, sizes, encoded, now_us, size_bytes)
+        effects += self._deliver(conversation, run)
+        return True
+
+    def _receive_one(self, publisher: Publisher, conversation: Conversation, payload: Payload, effects: list[Effect], now_us: int) -> None:
+        """Raises `ConversationFault`."""
+        effects += self._check_size(conversation, payload)
+        taken = conversation.receive(payload, credited=not publisher.by_hand)
+        if isinstance(taken, DropReason):
+            effects += self._drop(publisher, conversation.conversation_id, (payload,), taken)
+            return
+        pieces = taken.fragments
+        effects.append(PayloadsReceived(conversation.conversation_id, payload.kind, 1, len(payload.data)))
+        sizes, seqs = [len(piece.data) for piece in pieces], [piece.seq for piece in pieces]
+        encoded = [self._encode(piece) for piece in pieces]
+        run = Run(payload.kind, seqs, [taken.due_us] * len(pieces), sizes, encoded, now_us, sum(sizes))
+        effects += self._deliver(conversation, run)
 
     def _check_size(self, conversation: Conversation, payload: Payload) -> list[Effect]:
         """Leave out members whose buffer is too small; a fault of the conversation where that is its only device."""
@@ -188,16 +224,18 @@ class Publishing:
                 effects += self._leave_out(conversation, session, fault)
         return effects
 
-    def _deliver(self, conversation: Conversation, taken: Accepted, now_us: int) -> list[Effect]:
+    def _deliver(self, conversation: Conversation, run: Run) -> list[Effect]:
         effects: list[Effect] = []
-        for payload in taken.fragments:
-            fragment = Fragment(payload.kind, payload.seq, taken.due_us, len(payload.data), now_us, self._encode(payload))
-            for session in list(self._registry.on_devices(conversation)):
-                if session.holds(conversation.conversation_id, payload.kind, payload.seq):
-                    conversation.sent(session.device_id, payload.kind, fragment.size_bytes)
-                elif session.media(conversation.conversation_id, fragment) > self._config.lag_bytes:
-                    text = f"device {session.device_id} lags more than {self._config.lag_bytes} bytes behind its group"
-                    effects += self._leave_out(conversation, session, Fault(Reason.LIMIT_REACHED, text))
+        for session in list(self._registry.on_devices(conversation)):
+            rest = run
+            if held := session.holds(conversation.conversation_id, run):
+                conversation.sent(session.device_id, run.kind, sum(run.sizes[:held]))
+                if held == len(run.seqs):
+                    continue
+                rest = run.cut(held)[1]
+            if session.media(conversation.conversation_id, rest) > self._config.lag_bytes:
+                text = f"device {session.device_id} lags more than {self._config.lag_bytes} bytes behind its group"
+                effects += self._leave_out(conversation, session, Fault(Reason.LIMIT_REACHED, text))
         return effects
 
     def _leave_out(self, conversation: Conversation, session: Session, fault: Fault) -> list[Effect]:

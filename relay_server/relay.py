@@ -33,7 +33,7 @@ from relay_server.events import (
     DeviceLost,
     Effect,
     FinishedIgnored,
-    PayloadReceived,
+    PayloadsReceived,
     PlayerTold,
     TellPublisher,
     WakeDevice,
@@ -222,7 +222,7 @@ class Relay:
                     self._publishers.tell(effect.publisher, effect.message)
                 case WakeDevice():
                     self._devices.wake(effect.device_id)
-                case PayloadReceived() | FinishedIgnored():
+                case PayloadsReceived() | FinishedIgnored():
                     observe(self._observer, effect)
                 case (
                     DeviceAttached()

@@ -36,7 +36,8 @@ from avatar_relay.messages import (
 from avatar_relay.reasons import Fault, FinishReason, Reason
 from relay_server.adoption import Adoption
 from relay_server.event_ledger import EventLedger
-from relay_server.outbox import Fragment, MediaBatch, Outbox, Outgoing
+from relay_server.outbox import MediaBatch, Outbox, Outgoing
+from relay_server.runs import Run
 
 NOBODY = ""
 """Owner of what has no publisher here; no publisher has this name."""
@@ -67,7 +68,7 @@ class Delivery:
     end: ConversationEnd | None = None
     position_us: int = 0
     """Last position that the player reported."""
-    retained: deque[tuple[int, Fragment]] = field(default_factory=deque)
+    retained: deque[tuple[int, Run]] = field(default_factory=deque)
     """What was sent and is not held, each with the time of sending."""
     retained_bytes: int = 0
     forgotten: dict[Kind, int] = field(default_factory=lambda: dict.fromkeys(Kind, 0))
@@ -225,14 +226,14 @@ class Session:
             self._announce(delivery)
         return ()
 
-    def media(self, conversation_id: str, fragment: Fragment) -> int:
-        """Queue a fragment; returns the bytes of the conversation that wait now."""
-        self.outbox.put_media(conversation_id, fragment)
+    def media(self, conversation_id: str, run: Run) -> int:
+        """Queue media; returns the bytes of the conversation that wait now."""
+        self.outbox.put_media(conversation_id, run)
         return self.outbox.waiting(conversation_id)
 
-    def holds(self, conversation_id: str, kind: Kind, seq: int) -> bool:
-        """Whether the device held a payload already when its conversation was opened again."""
-        return seq <= self.deliveries[conversation_id].skip_to[kind]
+    def holds(self, conversation_id: str, run: Run) -> int:
+        """How many of the first entries the device held already when the conversation was opened again."""
+        return run.upto(self.deliveries[conversation_id].skip_to[run.kind])
 
     def audio_only(self, conversation_id: str) -> None:
         """No motion follows."""
@@ -277,7 +278,7 @@ class Session:
         message = self.outbox.take()
         match message:
             case MediaBatch(conversation_id=cid):
-                self._retain(self.deliveries[cid], message.fragments, now_us)
+                self._retain(self.deliveries[cid], message.runs, now_us)
             case ConversationOpen(conversation_id=cid) if cid in self.deliveries:
                 self.deliveries[cid].announced = True
         return message
@@ -367,29 +368,29 @@ class Session:
         delivery.retained_bytes = 0
         self.outbox.remove_lane(delivery.open.conversation_id)
 
-    def _retain(self, delivery: Delivery, fragments: tuple[Fragment, ...], now_us: int) -> None:
-        for fragment in fragments:
-            delivery.retained.append((now_us, fragment))
-            delivery.retained_bytes += fragment.size_bytes
+    def _retain(self, delivery: Delivery, runs: tuple[Run, ...], now_us: int) -> None:
+        for run in runs:
+            delivery.retained.append((now_us, run))
+            delivery.retained_bytes += run.size_bytes
         sent = {Kind.AUDIO: delivery.sent.audio_seq, Kind.MOTION: delivery.sent.motion_seq}
-        sent |= {fragment.kind: fragment.seq for fragment in fragments}
+        sent |= {run.kind: run.seqs[-1] for run in runs}
         delivery.sent = Cursor(delivery.open.conversation_id, sent[Kind.AUDIO], sent[Kind.MOTION])
         self._bound(delivery, now_us)
 
     def _bound(self, delivery: Delivery, now_us: int) -> None:
         retained = delivery.retained
         while retained and (retained[0][0] < now_us - self._retention.us or delivery.retained_bytes > self._retention.bytes):
-            _, fragment = retained.popleft()
-            delivery.retained_bytes -= fragment.size_bytes
-            delivery.forgotten[fragment.kind] = fragment.seq
+            _, run = retained.popleft()
+            delivery.retained_bytes -= run.size_bytes
+            delivery.forgotten[run.kind] = run.seqs[-1]
 
     def _rewind(self, delivery: Delivery, cursor: Cursor) -> None:
         self.hold(cursor)
-        again = [fragment for _, fragment in delivery.retained]
+        again = [run for _, run in delivery.retained]
         delivery.retained.clear()
         delivery.retained_bytes = 0
-        for fragment in again:
-            delivery.again_bytes[fragment.kind] += fragment.size_bytes
+        for run in again:
+            delivery.again_bytes[run.kind] += run.size_bytes
         self.outbox.rewind(delivery.open.conversation_id, again, audio_only=delivery.audio_only, end=delivery.end)
 
 
@@ -401,6 +402,10 @@ def _covers(delivery: Delivery, cursor: Cursor) -> bool:
 def _release(delivery: Delivery) -> None:
     """Let go of what the device holds."""
     held = {Kind.AUDIO: delivery.held.audio_seq, Kind.MOTION: delivery.held.motion_seq}
-    kept = [entry for entry in delivery.retained if entry[1].seq > held[entry[1].kind]]
-    delivery.retained_bytes = sum(fragment.size_bytes for _, fragment in kept)
-    delivery.retained = deque(kept)
+    kept: deque[tuple[int, Run]] = deque()
+    for sent_us, run in delivery.retained:
+        count = run.upto(held[run.kind])
+        if count < len(run.seqs):
+            kept.append((sent_us, run.cut(count)[1] if count else run))
+    delivery.retained_bytes = sum(run.size_bytes for _, run in kept)
+    delivery.retained = kept

@@ -101,12 +101,11 @@ class RelayTelemetry(NullObserver):
         if trail := self._trails.get(conversation_id):
             self._end_receive(trail, None)
 
-    def payload_received(self, conversation_id: str, kind: Kind, seq: int, size_bytes: int) -> None:
+    def payloads_received(self, conversation_id: str, kind: Kind, payloads: int, size_bytes: int) -> None:
         """Count."""
-        del seq
         self._received.add(size_bytes, {KIND: kind.value})
         if trail := self._trails.get(conversation_id):
-            trail.payloads[kind] += 1
+            trail.payloads[kind] += payloads
             trail.bytes[kind] += size_bytes
             trail.receive.tick(self._now())
 

@@ -19,6 +19,8 @@ class Media:
 
     conversation_id: str
     payloads: tuple[Payload, ...]
+    encoded: tuple[bytes, ...] = field(default=(), compare=False, repr=False)
+    """Each payload as it came on the wire, where that is known: who passes it on unchanged need not encode it again."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,6 +7,7 @@ where. Unknown fields and unknown `oneof` members are tolerated: the latter read
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
+from functools import lru_cache
 from typing import Any, TypeVar, assert_never
 
 from google.protobuf import any_pb2, duration_pb2
@@ -14,7 +15,14 @@ from google.rpc import code_pb2, error_details_pb2, status_pb2
 
 from avatar_relay import messages as m
 from avatar_relay.ids import ID_RULE, is_valid_id
-from avatar_relay.limits import MAX_BLENDSHAPE_NAMES, MAX_KEYFRAMES_PER_SECOND, MAX_PAYLOAD_BYTES, OPUS_RATE_HZ, PCM_RATES_HZ
+from avatar_relay.limits import (
+    MAX_BLENDSHAPE_NAMES,
+    MAX_FRAGMENT_BYTES,
+    MAX_KEYFRAMES_PER_SECOND,
+    MAX_PAYLOAD_BYTES,
+    OPUS_RATE_HZ,
+    PCM_RATES_HZ,
+)
 from avatar_relay.media import (
     AudioFormat,
     Codec,
@@ -108,6 +116,15 @@ def payload_to_wire(payload: Payload) -> pb.Payload:
 
 def payload_from_wire(message: pb.Payload, conversation_id: str) -> Payload:
     """Check and read a payload; `conversation_id` goes into the error."""
+    data, offset, whole, duration_us = message.data, message.fragment_offset, message.total_bytes, message.duration_us
+    kind, pts_us, size = _KIND_READ.get(message.kind), message.pts_us, len(data)
+    if kind is None or not 0 < size <= MAX_FRAGMENT_BYTES or offset or whole or pts_us <= 0 or duration_us < 0:
+        return _unusual_payload_from_wire(message, conversation_id)
+    return Payload(kind, message.seq, data, pts_us, duration_us)
+
+
+def _unusual_payload_from_wire(message: pb.Payload, conversation_id: str) -> Payload:
+    """The same for the few that begin a conversation, are fragments, or break the contract."""
 
     def refuse(reason: Reason, text: str, field: str) -> WireError:
         return WireError(Fault(reason, text, f"media.payloads.{field}"), conversation_id)
@@ -144,9 +161,8 @@ def media_to_wire(media: m.Media) -> pb.Media:
 
 
 def encode_payload(payload: Payload) -> bytes:
-    """A payload as bytes, for `splice_media_response`."""
-    data: bytes = payload_to_wire(payload).SerializeToString()
-    return data
+    """A payload as bytes, for `splice_media_response`: an entry of `Media.payloads` with its tag and length."""
+    return _delimited(_MEDIA_PAYLOADS, payload_to_wire(payload).SerializeToString())
 
 
 def splice_media_response(conversation_id: str, payloads: Iterable[bytes]) -> bytes:
@@ -154,9 +170,8 @@ def splice_media_response(conversation_id: str, payloads: Iterable[bytes]) -> by
 
     Fields of a message are length-delimited (protobuf encoding, "Length-Delimited Records"), so that they can be put together.
     """
-    parts = [_delimited(_MEDIA_CONVERSATION_ID, conversation_id.encode())]
-    parts += [_delimited(_MEDIA_PAYLOADS, payload) for payload in payloads]
-    return _delimited(_RESPONSE_MEDIA, b"".join(parts))
+    media = b"".join((_delimited(_MEDIA_CONVERSATION_ID, conversation_id.encode()), *payloads))
+    return _delimited(_RESPONSE_MEDIA, media)
 
 
 _MEDIA_CONVERSATION_ID = pb.Media.CONVERSATION_ID_FIELD_NUMBER
@@ -164,13 +179,31 @@ _MEDIA_PAYLOADS = pb.Media.PAYLOADS_FIELD_NUMBER
 _RESPONSE_MEDIA = device_pb.AttachResponse.MEDIA_FIELD_NUMBER
 
 
+_MAX_ENVELOPE_BYTES = 96
+"""An encoded payload is at most this much larger than its media, unless somebody put into it what this version does not know."""
+
+
 def _delimited(field: int, data: bytes) -> bytes:
-    header, length = bytearray([field << 3 | 2]), len(data)
+    return _header(field, len(data)) + data
+
+
+@lru_cache(maxsize=4_096)
+def _header(field: int, length: int) -> bytes:
+    header = bytearray([field << 3 | 2])
     while length > 0x7F:
         header.append(length & 0x7F | 0x80)
         length >>= 7
     header.append(length)
-    return bytes(header) + data
+    return bytes(header)
+
+
+def published_media_from_wire(message: pb.Media) -> m.Media:
+    """Check and read payloads that are to be passed on: with their bytes, unless these hold more than the payloads."""
+    media = media_from_wire(message)
+    encoded = tuple([_delimited(_MEDIA_PAYLOADS, payload.SerializeToString()) for payload in message.payloads])
+    size = sum([len(payload.data) for payload in media.payloads])
+    known = sum(map(len, encoded)) <= size + _MAX_ENVELOPE_BYTES * len(encoded)
+    return m.Media(media.conversation_id, media.payloads, encoded if known else ())
 
 
 def media_from_wire(message: pb.Media) -> m.Media:
@@ -178,7 +211,7 @@ def media_from_wire(message: pb.Media) -> m.Media:
     conversation_id = message.conversation_id
     if not message.payloads:
         raise WireError(Fault(Reason.PAYLOAD_INVALID, "media without payloads", "media.payloads"), conversation_id)
-    return m.Media(conversation_id, tuple(payload_from_wire(payload, conversation_id) for payload in message.payloads))
+    return m.Media(conversation_id, tuple([payload_from_wire(payload, conversation_id) for payload in message.payloads]))
 
 
 def audio_format_from_wire(message: pb.AudioFormat, conversation_id: str) -> AudioFormat:
@@ -673,6 +706,7 @@ _PUBLISH_REQUEST: dict[str, Callable[[Any], m.FromPublisher]] = {
     **_COMMANDS,
     "hello": _publisher_hello_from_wire,
     "open": _publish_open_from_wire,
+    "media": published_media_from_wire,
     "volume": _device_volume_from_wire,
 }
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import chain
 from typing import Any
 
 from avatar_relay import wire
@@ -59,6 +60,6 @@ class DeviceService:
 def encode(message: Outgoing) -> bytes:
     """A message as bytes; payloads were encoded before."""
     if isinstance(message, MediaBatch):
-        return wire.splice_media_response(message.conversation_id, [fragment.encoded for fragment in message.fragments])
+        return wire.splice_media_response(message.conversation_id, chain.from_iterable([run.encoded for run in message.runs]))
     data: bytes = wire.attach_response_to_wire(message).SerializeToString()
     return data

@@ -221,8 +221,8 @@ class House:
                 self._heard[device_id] += _device_words(message)
                 if isinstance(message, MediaBatch):
                     conversation = self.registry.conversations[message.conversation_id]
-                    for fragment in message.fragments:
-                        conversation.sent(device_id, fragment.kind, fragment.size_bytes)
+                    for run in message.runs:
+                        conversation.sent(device_id, run.kind, run.size_bytes)
                     self.perform(self.publishing.credit(conversation))
 
     def heard(self, actor: str) -> list[str]:
@@ -233,9 +233,10 @@ class House:
 
 def _device_words(message: Outgoing) -> list[str]:
     match message:
-        case MediaBatch(conversation_id=cid, fragments=fragments):
-            runs = itertools.groupby(fragments, key=lambda fragment: fragment.kind)
-            return [f"{kind.value} {cid} {_range([fragment.seq for fragment in run])}" for kind, run in runs]
+        case MediaBatch(conversation_id=cid, runs=runs):
+            entries = [(run.kind, seq) for run in runs for seq in run.seqs]
+            stretches = itertools.groupby(entries, key=lambda entry: entry[0])
+            return [f"{kind.value} {cid} {_range([seq for _, seq in stretch])}" for kind, stretch in stretches]
         case m.Welcome():
             words = ["welcome"]
             words += [f"resumed {cid}" for cid in message.resumed_conversation_ids]

@@ -8,12 +8,13 @@ from hypothesis import strategies as st
 from avatar_relay.limits import MAX_JOINED_BYTES
 from avatar_relay.media import Credit, Kind
 from avatar_relay.messages import AudioOnly, ConversationEnd, Interrupt
-from relay_server.outbox import Fragment, MediaBatch, Outbox, Outgoing
+from relay_server.outbox import MediaBatch, Outbox, Outgoing
+from relay_server.runs import Run
 
 
-def fragment(kind: Kind, seq: int, due_us: int, size_bytes: int = 100) -> Fragment:
-    """Encoded media of this size."""
-    return Fragment(kind, seq, due_us, size_bytes, 0, b"")
+def fragment(kind: Kind, seq: int, due_us: int, size_bytes: int = 100) -> Run:
+    """Encoded media of this size: a run of one."""
+    return Run(kind, [seq], [due_us], [size_bytes], [b""], 0, size_bytes)
 
 
 def take_all(outbox: Outbox) -> list[Outgoing]:
@@ -26,7 +27,7 @@ def take_all(outbox: Outbox) -> list[Outgoing]:
 
 def order(messages: list[Outgoing]) -> list[tuple[Kind, int]]:
     """The fragments in the order in which they leave."""
-    return [(part.kind, part.seq) for message in messages if isinstance(message, MediaBatch) for part in message.fragments]
+    return [(part.kind, seq) for message in messages if isinstance(message, MediaBatch) for part in message.runs for seq in part.seqs]
 
 
 def open_outbox(credit: Credit, *conversation_ids: str) -> Outbox:
@@ -95,7 +96,7 @@ def test_what_waits_is_joined_up_to_a_bound() -> None:
     outbox = open_outbox(Credit(1 << 20, 0), "c1")
     for seq in range(1, 10):
         outbox.put_media("c1", fragment(Kind.AUDIO, seq, seq, 16_384))
-    sizes = [sum(part.size_bytes for part in message.fragments) for message in take_all(outbox) if isinstance(message, MediaBatch)]
+    sizes = [sum(part.size_bytes for part in message.runs) for message in take_all(outbox) if isinstance(message, MediaBatch)]
     assert sizes == [MAX_JOINED_BYTES, MAX_JOINED_BYTES, 16_384]
 
 
@@ -120,10 +121,10 @@ def test_credit_is_never_exceeded_and_nothing_is_lost(parts: list[tuple[Kind, in
         granted[Kind.MOTION] += motion
         for message in take_all(outbox):
             assert isinstance(message, MediaBatch)
-            assert sum(part.size_bytes for part in message.fragments) <= MAX_JOINED_BYTES
-            for part in message.fragments:
+            assert sum(part.size_bytes for part in message.runs) <= MAX_JOINED_BYTES
+            for part in message.runs:
                 sent[part.kind] += part.size_bytes
-                left[part.kind].append(part.seq)
+                left[part.kind] += part.seqs
         assert all(sent[kind] <= granted[kind] for kind in Kind)
     assert left == queued
     assert outbox.waiting("c1") == 0

@@ -63,7 +63,7 @@ async def test_send_waits_for_room_and_can_be_cancelled() -> None:
     sending = asyncio.create_task(publisher.send(audio(100)))
     taken = 0
     while taken <= 3 * BIG - house.config.window_bytes:
-        taken += sum(fragment.size_bytes for fragment in (await next_media(device)).fragments)
+        taken += sum(run.size_bytes for run in (await next_media(device)).runs)
     await sending
 
 

@@ -33,7 +33,7 @@ def begin(*, trace_every: int = 0) -> tuple[Told, Clock, RelayTelemetry, Convers
 def test_stages_of_a_conversation() -> None:
     """Receive, queue and send, each with its time and its counts; the device's spans come under `relay.receive`."""
     told, clock, relay, open_ = begin()
-    relay.payload_received("c1", Kind.AUDIO, 1, 700)
+    relay.payloads_received("c1", Kind.AUDIO, 1, 700)
     clock.now_us += 5_000
     relay.payloads_sent("lobby", "c1", Kind.AUDIO, [1], 700, 4_000)
     clock.now_us += 5_000
@@ -67,7 +67,7 @@ def test_a_dropped_motion_payload_is_a_metric_and_a_span() -> None:
 def test_metrics_name_no_ids() -> None:
     """Ids are without bound, so they are on spans only."""
     told, _, relay, _ = begin()
-    relay.payload_received("c1", Kind.AUDIO, 1, 700)
+    relay.payloads_received("c1", Kind.AUDIO, 1, 700)
     relay.payloads_sent("lobby", "c1", Kind.AUDIO, [1], 700, 0)
     relay.conversation_error("c1", "lobby", Fault(Reason.NO_AUDIO, "nothing"))
     relay.device_attached("lobby", resumed=False)

@@ -113,8 +113,8 @@ class Device:
             await self._finish(conversation_id, finished)
 
     async def _take(self, batch: MediaBatch) -> None:
-        for fragment in batch.fragments:
-            payload = wire.payload_from_wire(media_pb2.Payload.FromString(fragment.encoded), batch.conversation_id)
+        for encoded in (encoded for run in batch.runs for encoded in run.encoded):
+            payload = wire.payload_from_wire(media_pb2.Media.FromString(encoded).payloads[0], batch.conversation_id)
             key = (batch.conversation_id, payload.kind)
             whole = self._reassemblers[payload.kind].add(payload)
             if whole is not None:

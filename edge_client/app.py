@@ -33,6 +33,7 @@ from edge_client.audio.sink import AudioSink
 from edge_client.audio.sinks.virtual import VirtualSink
 from edge_client.audio.sinks.wav import WavTap
 from edge_client.config import EdgeConfig
+from edge_client.credentials import CredentialFiles
 from edge_client.errors import EdgeError, ScreenError
 from edge_client.events import FrameStarvation, Output, PlaybackConfig
 from edge_client.face.renderer import Picture, Renderer
@@ -80,8 +81,9 @@ def device_name(configured: str, host: str) -> str:
 
 
 def endpoint_of(config: EdgeConfig) -> Endpoint:
-    """Where the relay is. Raises `OSError` where the certificates can not be read."""
-    return Endpoint(config.relay, config.tls, config.tls_ca_file.read_bytes() if config.tls_ca_file is not None else None)
+    """Where the relay is. Raises `ConfigError` where certificates or token can not be read."""
+    files = CredentialFiles(ca=config.tls_ca_file, certificate=config.tls_cert_file, key=config.tls_key_file, token=config.token_file)
+    return Endpoint(config.relay, config.tls, files)
 
 
 @dataclass(slots=True)

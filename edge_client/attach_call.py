@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Self
 
@@ -18,6 +19,7 @@ from google.protobuf.message import DecodeError
 from google.rpc import status_pb2
 
 from avatar_relay import messages as m
+from avatar_relay.credentials import metadata_of
 from avatar_relay.limits import GRPC_MAX_RECEIVE_BYTES
 from avatar_relay.media import Credit
 from avatar_relay.reasons import Fault
@@ -25,6 +27,7 @@ from avatar_relay.v1 import device_service_pb2 as pb
 from avatar_relay.v1 import device_service_pb2_grpc as stubs
 from avatar_relay.v1 import media_pb2
 from avatar_relay.wire import WireError, attach_request_to_wire, attach_response_from_wire, fault_from_status
+from edge_client.credentials import Credentials
 from edge_client.retry import StreamEnd
 
 STATUS_DETAILS_KEY = "grpc-status-details-bin"
@@ -39,11 +42,11 @@ CHANNEL_OPTIONS: tuple[tuple[str, int], ...] = (
 
 @dataclass(frozen=True, slots=True)
 class Endpoint:
-    """Where the relay is. Plaintext where `tls` is False; `root_certificates` (PEM) None for gRPC's own roots."""
+    """Where the relay is, plaintext where `tls` is False; `credentials` is asked for each stream."""
 
     address: str
     tls: bool = False
-    root_certificates: bytes | None = None
+    credentials: Callable[[], Credentials] = Credentials
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,8 +64,9 @@ class AttachCall:
         self._endpoint = endpoint
 
     async def __aenter__(self) -> Self:
-        self._channel = _open_channel(self._endpoint)
-        self._call: Any = stubs.DeviceServiceStub(self._channel).Attach()
+        credentials = self._endpoint.credentials()
+        self._channel = _open_channel(self._endpoint, credentials)
+        self._call: Any = stubs.DeviceServiceStub(self._channel).Attach(metadata=metadata_of(credentials.token))
         return self
 
     async def __aexit__(self, *_: object) -> None:
@@ -106,10 +110,10 @@ class AttachCall:
             return Refused(error, _credit_of(response))
 
 
-def _open_channel(endpoint: Endpoint) -> grpc.aio.Channel:
+def _open_channel(endpoint: Endpoint, shown: Credentials) -> grpc.aio.Channel:
     if not endpoint.tls:
         return grpc.aio.insecure_channel(endpoint.address, options=CHANNEL_OPTIONS)
-    credentials = grpc.ssl_channel_credentials(root_certificates=endpoint.root_certificates)
+    credentials = grpc.ssl_channel_credentials(shown.root_certificates, shown.key, shown.certificate)
     return grpc.aio.secure_channel(endpoint.address, credentials, options=CHANNEL_OPTIONS)
 
 

@@ -113,6 +113,9 @@ class EdgeConfig:
     relay: str = _setting("127.0.0.1:52000", _text, "relay to attach to", "HOST:PORT")
     insecure: bool = _setting(False, _yes_or_no, "speak plaintext to a relay that is not on this machine (else: TLS)")
     tls_ca_file: Path | None = _setting(None, _path, "certificates (PEM) that vouch for the relay; speaks TLS on this machine too", "FILE")
+    tls_cert_file: Path | None = _setting(None, _path, "certificate (PEM) that this device shows the relay", "FILE")
+    tls_key_file: Path | None = _setting(None, _path, "the certificate's key (PEM)", "FILE")
+    token_file: Path | None = _setting(None, _path, "file with the token that this device shows the relay", "FILE")
     device_id: str = _setting("", _text, "name of this device; empty: the machine's name", "ID")
     audio_sink: SinkChoice = _one_of("auto", SinkChoice, "what plays: auto takes pyaudio where there is a sound device, else virtual")
     audio_device: str = _setting("", _text, "sound device by name, beginning of a name, or index; empty: the default one", "NAME")
@@ -150,10 +153,7 @@ class EdgeConfig:
         split_address(self.relay)
         if self.device_id and not is_valid_id(self.device_id):
             raise ConfigError(f"device_id: {self.device_id!r} can not be a name; it takes {ID_RULE}")
-        if self.tls_ca_file is not None and not self.tls_ca_file.is_file():
-            raise ConfigError(f"tls_ca_file: there is no file {self.tls_ca_file}")
-        if self.tls_ca_file is not None and self.insecure:
-            raise ConfigError("insecure and tls_ca_file contradict each other: leave one of them out")
+        self._check_credentials()
         if self.audio_sink == "wav" and self.record is None:
             raise ConfigError("audio_sink: wav plays into the record folder; name one with record")
         if self.record is not None and self.record.exists() and not self.record.is_dir():
@@ -167,7 +167,20 @@ class EdgeConfig:
     @property
     def tls(self) -> bool:
         """Whether the link is encrypted: always, except within this machine or where `insecure` allows it."""
-        return self.tls_ca_file is not None or not (self.insecure or is_loopback(split_address(self.relay)[0]))
+        asked_for = self.tls_ca_file is not None or self.tls_cert_file is not None
+        return asked_for or not (self.insecure or is_loopback(split_address(self.relay)[0]))
+
+    def _check_credentials(self) -> None:
+        for name in ("tls_ca_file", "tls_cert_file", "tls_key_file", "token_file"):
+            path = getattr(self, name)
+            if path is not None and not path.is_file():
+                raise ConfigError(f"{name}: there is no file {path}")
+            if path is not None and name != "token_file" and self.insecure:
+                raise ConfigError(f"insecure and {name} contradict each other: leave one of them out")
+        if (self.tls_cert_file is None) != (self.tls_key_file is None):
+            raise ConfigError("tls_cert_file and tls_key_file come together")
+        if self.token_file is not None and not self.tls and not is_loopback(split_address(self.relay)[0]):
+            raise ConfigError("insecure and token_file contradict each other: a token does not travel in plaintext")
 
 
 SETTINGS: dict[str, dataclasses.Field[Any]] = {field.name: field for field in dataclasses.fields(EdgeConfig)}

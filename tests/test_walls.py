@@ -23,6 +23,7 @@ ADAPTERS = frozenset(
         "relay_server.server",
         # adapters: grpc
         "edge_client.attach_call",
+        "edge_client.credentials",
         "edge_client.link_thread",
         "edge_client.player_port",
         "edge_client.transport",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from pathlib import Path
 from typing import Any
 
 import grpc
@@ -11,10 +12,12 @@ from google.protobuf.message import DecodeError
 from google.rpc import status_pb2
 
 from avatar_relay import wire
+from avatar_relay.credentials import clean_token, metadata_of
 from avatar_relay.limits import GRPC_MAX_RECEIVE_BYTES
 from avatar_relay.messages import FromPublisher, ToPublisher
 from avatar_relay.reasons import Fault
 from avatar_relay.v1 import publisher_service_pb2_grpc as services
+from relay_server.config import is_loopback
 from relay_server.publisher.errors import ConnectionLostError
 
 _DETAILS_KEY = "grpc-status-details-bin"
@@ -38,10 +41,10 @@ logger = logging.getLogger(__name__)
 class GrpcLink:
     """One `Publish` stream on a channel of its own."""
 
-    def __init__(self, address: str, channel: grpc.aio.Channel) -> None:
+    def __init__(self, address: str, channel: grpc.aio.Channel, token: str | None = None) -> None:
         self._address = address
         self._channel = channel
-        self._call: Any = services.PublisherServiceStub(channel).Publish()
+        self._call: Any = services.PublisherServiceStub(channel).Publish(metadata=metadata_of(token))
         self._unknown_messages = 0
 
     async def send(self, message: FromPublisher) -> None:
@@ -89,12 +92,29 @@ class GrpcLink:
         return ConnectionLostError(f"the relay at {self._address}: {what}", final=code in _FINAL, fault=fault)
 
 
-async def open_grpc_link(address: str, credentials: grpc.ChannelCredentials | None) -> GrpcLink:
-    """Open a stream to HOST:PORT. Never raises for the relay's absence: the first message tells."""
+async def open_grpc_link(address: str, credentials: grpc.ChannelCredentials | None, token: str | Path | None = None) -> GrpcLink:
+    """Open a stream to HOST:PORT. Never raises for the relay's absence: the first message tells.
+
+    Raises a final `ConnectionLostError` where the token can not be read, or would leave this machine in plaintext.
+    """
+    shown = _read_token(token)
+    if shown is not None and credentials is None and not is_loopback(address.rpartition(":")[0].strip("[]")):
+        raise ConnectionLostError(
+            "a token does not travel in plaintext: give credentials, such as grpc.ssl_channel_credentials()", final=True
+        )
     options = [("grpc.max_receive_message_length", GRPC_MAX_RECEIVE_BYTES), ("grpc.use_local_subchannel_pool", 1)]
     if credentials is None:
-        return GrpcLink(address, grpc.aio.insecure_channel(address, options))
-    return GrpcLink(address, grpc.aio.secure_channel(address, credentials, options))
+        return GrpcLink(address, grpc.aio.insecure_channel(address, options), shown)
+    return GrpcLink(address, grpc.aio.secure_channel(address, credentials, options), shown)
+
+
+def _read_token(token: str | Path | None) -> str | None:
+    try:
+        return None if token is None else clean_token(token if isinstance(token, str) else token.read_text(errors="replace"))
+    except OSError as error:
+        raise ConnectionLostError(f"token: {token} can not be read: {error.strerror}", final=True) from error
+    except ValueError as error:
+        raise ConnectionLostError(f"token: {token if isinstance(token, Path) else 'the text'} {error}", final=True) from None
 
 
 def _fault_in(metadata: Any) -> Fault | None:

@@ -19,6 +19,7 @@ import random
 import time
 from collections.abc import Callable
 from importlib.metadata import version
+from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Self
 
@@ -102,14 +103,18 @@ class Publisher:
         *,
         publisher_id: str | None = None,
         credentials: grpc.ChannelCredentials | None = None,
+        token: str | Path | None = None,
         trace: Callable[[str], TraceContext] | None = None,
     ) -> Self:
-        """A publisher over gRPC to `address` (HOST:PORT), in plaintext where no `credentials` are given."""
+        """A publisher over gRPC to `address` (HOST:PORT), in plaintext where no `credentials` are given.
+
+        `token` is what the relay knows it by: the text, or the file that holds it, which is read anew for each stream.
+        """
 
         async def connector() -> Link:
             from relay_server.publisher.grpc_link import open_grpc_link
 
-            return await open_grpc_link(address, credentials)
+            return await open_grpc_link(address, credentials, token)
 
         return cls(connector, publisher_id=publisher_id, trace=trace)
 

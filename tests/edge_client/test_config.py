@@ -43,6 +43,9 @@ def test_every_setting_can_be_said_everywhere(tmp_path: Path) -> None:
     toml = f"""
 relay = "relay.example:443"
 tls_ca_file = "{ca_file}"
+tls_cert_file = "{ca_file}"
+tls_key_file = "{ca_file}"
+token_file = "{ca_file}"
 insecure = false
 device_id = "kitchen"
 audio_sink = "virtual"

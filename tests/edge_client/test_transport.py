@@ -26,6 +26,7 @@ from avatar_relay.wire import attach_request_from_wire, attach_response_to_wire,
 from edge_client import transport
 from edge_client.attach_call import AttachCall, Endpoint
 from edge_client.backoff import BackoffPolicy
+from edge_client.credentials import CredentialFiles
 from edge_client.events import ConversationEvent
 from edge_client.retry import StreamEnd, Verdict
 from edge_client.transport import Clocks, DeviceProfile, Link, RelayTime
@@ -442,7 +443,7 @@ async def test_tls_trusts_only_what_the_file_vouches_for(tmp_path: Path) -> None
     hello = m.Hello("kitchen", 1, "", (), 48_000, (), Credit(1, 1))
     try:
         for endpoint, welcomed in (
-            (Endpoint(f"localhost:{port}", tls=True, root_certificates=certificate.read_bytes()), True),
+            (Endpoint(f"localhost:{port}", tls=True, credentials=CredentialFiles(ca=certificate)), True),
             (Endpoint(f"localhost:{port}", tls=True), False),
             (Endpoint(f"localhost:{port}"), False),
         ):

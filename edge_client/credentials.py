@@ -1,0 +1,65 @@
+"""What the device shows the relay, and what the relay has to show: read from files for each stream, so that a rotated token or
+certificate counts from the next stream on, without a restart."""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from avatar_relay.credentials import clean_token
+from edge_client.errors import ConfigError
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Credentials:
+    """PEM and token; None where there is none. `root_certificates` None: gRPC's own roots vouch for the relay."""
+
+    root_certificates: bytes | None = None
+    certificate: bytes | None = None
+    key: bytes | None = field(default=None, repr=False)
+    token: str | None = field(default=None, repr=False)
+
+
+class CredentialFiles:
+    """Reads them; where that fails later on, what was read last still counts."""
+
+    def __init__(
+        self, *, ca: Path | None = None, certificate: Path | None = None, key: Path | None = None, token: Path | None = None
+    ) -> None:
+        """Raises `ConfigError` where a file can not be read, or holds no token."""
+        self._ca, self._certificate, self._key, self._token = ca, certificate, key, token
+        self._last = self._read()
+
+    def __call__(self) -> Credentials:
+        """What the files hold now. Never raises."""
+        try:
+            self._last = self._read()
+        except ConfigError as error:
+            logger.warning("what was read before still counts: %s", error)
+        return self._last
+
+    def _read(self) -> Credentials:
+        return Credentials(
+            _bytes("tls_ca_file", self._ca),
+            _bytes("tls_cert_file", self._certificate),
+            _bytes("tls_key_file", self._key),
+            _token("token_file", self._token),
+        )
+
+
+def _bytes(name: str, path: Path | None) -> bytes | None:
+    try:
+        return None if path is None else path.read_bytes()
+    except OSError as error:
+        raise ConfigError(f"{name}: {path} can not be read: {error.strerror}") from error
+
+
+def _token(name: str, path: Path | None) -> str | None:
+    data = _bytes(name, path)
+    try:
+        return None if data is None else clean_token(data.decode(errors="replace"))
+    except ValueError as error:
+        raise ConfigError(f"{name}: {path} {error}") from None

@@ -103,9 +103,8 @@ class FastDevice:
         while (message := await self._port.receive()) is not None:
             match message:
                 case MediaBatch():
-                    payloads = (
-                        wire.payload_from_wire(media_pb2.Payload.FromString(f.encoded), message.conversation_id) for f in message.fragments
-                    )
+                    entries = (media_pb2.Media.FromString(entry).payloads[0] for run in message.runs for entry in run.encoded)
+                    payloads = (wire.payload_from_wire(entry, message.conversation_id) for entry in entries)
                     self._take(Media(message.conversation_id, tuple(payloads)))
                 case Ping():
                     self._outbox.put(Pong(message.ping_id, message.sent_time_us, self.now_us, self.now_us, self.now_us))

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
-import wave
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
@@ -13,7 +11,7 @@ import numpy as np
 import pytest
 
 from avatar_relay import weights
-from avatar_relay.media import MotionFormat, OnPlaying
+from avatar_relay.media import AudioFormat, Codec, MotionFormat, OnPlaying
 from edge_client.motion.decoder import MotionDecoder
 from edge_client.motion.decoders import make_motion_decoder
 from edge_client.motion.pose import Poses
@@ -27,14 +25,15 @@ from relay_server.sources.audio2face.settings import Audio2FaceSettings
 from relay_server.sources.audio2face.source import Audio2FaceSource
 from relay_server.sources.espeak import EspeakError
 from relay_server.sources.local.source import LocalSource
-from relay_server.sources.source import FileSpeech, Speech, TextSpeech
+from relay_server.sources.source import AudioSpeech, FileSpeech, Speech, TextSpeech
 from relay_server.sources.speech import SpeechSource
-from tests.relay_server.sources.audio2face.test_source import FAULTS, FAULTS_MIDWAY
+from tests.relay_server.sources.audio2face.playing import playing, until_finished
+from tests.relay_server.sources.audio2face.speakers import RATE_HZ
+from tests.relay_server.sources.audio2face.test_source import FAULTS, FAULTS_MIDWAY, SPEECH
 from tests.standins.audio2face import NAMES, Audio2FaceService, Trouble, serving
 from tests.standins.fast_device import FastDevice, Seen
 
 CLIP = Path(espeak.__file__).parent / "assets" / "demo.wav"
-SPEED = 50.0
 
 
 @dataclass
@@ -65,11 +64,7 @@ class Rig:
         rendition = Rendition(self.publisher, await self.source.perform(speech), ("lobby",), OnPlaying.REPLACE)
         conversation_id = await rendition.begin()
         await rendition.finish()
-        async with asyncio.timeout(30):
-            while not self.device.seen[conversation_id].finished:
-                self.device.finished.clear()
-                await self.device.finished.wait()
-        return self.device.seen[conversation_id]
+        return await until_finished(self.device, conversation_id)
 
 
 @asynccontextmanager
@@ -83,19 +78,13 @@ async def rig(service: Audio2FaceService) -> AsyncIterator[Rig]:
 
     relay = build_relay(RelayConfig(listen="127.0.0.1:0"))
     device = FastDevice(relay.connect_device(), make_motion_decoder=remember)
-    await device.attach()
-    tasks = [asyncio.create_task(work) for work in (relay.run(), device.listen(), device.play(SPEED))]
     async with serving(service) as target:
         source = Audio2FaceSource(Audio2FaceSettings(target=target, timeout_s=0.5), text=SpeechSource(), audio=LocalSource())
         try:
-            async with Publisher.in_process(relay) as publisher:
+            async with playing(relay, device), Publisher.in_process(relay) as publisher:
                 yield Rig(source, publisher, relay, device, decoders)
         finally:
             await source.close()
-            for task in tasks:
-                task.cancel()
-            ended = await asyncio.gather(*tasks, return_exceptions=True)
-    assert not [end for end in ended if isinstance(end, Exception)]
 
 
 async def test_text_reaches_the_device_with_the_face_of_the_service() -> None:
@@ -140,13 +129,16 @@ def assert_all_arrived(service: Audio2FaceService, house: Rig, seen: Seen) -> No
 @pytest.mark.parametrize("trouble", [*FAULTS, *FAULTS_MIDWAY], ids=lambda trouble: trouble.name)
 async def test_trouble_costs_the_motion_and_never_the_sound(trouble: Trouble) -> None:
     """Whatever the service does: the device hears all of it, knows that no motion comes, and finishes once."""
+
+    async def speech() -> AsyncIterator[bytes]:
+        yield SPEECH
+
     service = Audio2FaceService(trouble)
     async with rig(service) as house:
-        seen = await house.speak(FileSpeech(CLIP))
+        seen = await house.speak(AudioSpeech(AudioFormat(Codec.PCM_S16LE, RATE_HZ), speech()))
     (finished,) = seen.finished
     assert (finished.reason, finished.interrupted) == ("completed", False)
-    with wave.open(str(CLIP)) as clip:
-        assert abs(finished.position_us - clip.getnframes() / clip.getframerate() * 1e6) <= 20_000
+    assert abs(finished.position_us - len(SPEECH) / 2 / RATE_HZ * 1e6) <= 20_000
     assert seen.opened is not None
     assert seen.audio_only == (trouble in FAULTS_MIDWAY)
     assert (seen.opened.motion_format is None) == (trouble in FAULTS)

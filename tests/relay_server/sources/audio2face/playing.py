@@ -1,0 +1,35 @@
+"""Devices that play while a test speaks."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+from relay_server.relay import Relay
+from tests.standins.fast_device import FastDevice, Seen
+
+SPEED = 50.0
+"""Times faster than time passes."""
+
+
+@asynccontextmanager
+async def playing(relay: Relay, *devices: FastDevice) -> AsyncIterator[None]:
+    """The relay runs and the devices play; what goes wrong within ends the test at once."""
+    for device in devices:
+        await device.attach()
+    async with asyncio.TaskGroup() as group:
+        works = [relay.run(), *(work for device in devices for work in (device.listen(), device.play(SPEED)))]
+        tasks = [group.create_task(work) for work in works]
+        yield
+        for task in tasks:
+            task.cancel()
+
+
+async def until_finished(device: FastDevice, conversation_id: str) -> Seen:
+    """Wait until a device is done with a conversation, and give what it saw."""
+    async with asyncio.timeout(30):
+        while not device.seen[conversation_id].finished:
+            device.finished.clear()
+            await device.finished.wait()
+    return device.seen[conversation_id]

@@ -16,8 +16,8 @@ from avatar_relay.limits import PROTOCOL_VERSION
 from avatar_relay.v1 import device_service_pb2 as pb
 from avatar_relay.v1 import media_pb2 as media
 
-BUFFER_BYTES = 1 << 20
-"""What it can take of each kind."""
+BUFFER_BYTES = 2 << 20
+"""What it can take of each kind; an edge client's default."""
 REPORT_S = 0.05
 """Credit and cursors are told at most this often, unless much has gathered."""
 MUCH_BYTES = BUFFER_BYTES // 8

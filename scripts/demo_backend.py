@@ -16,7 +16,7 @@ from relay_server.performance import Rendition
 from relay_server.publisher import AvatarEvent, Publisher
 from relay_server.sources.local.source import LocalSource
 from relay_server.sources.recording import RecordingSource
-from relay_server.sources.source import AudioChunk, FileSpeech, MotionChunk, Performance, Source, SourceError, Speech, TextSpeech
+from relay_server.sources.source import AudioChunk, FileSpeech, Item, Performance, Source, SourceError, Speech, TextSpeech
 from relay_server.sources.speech import SpeechSource
 from scripts.demo_options import Options
 from scripts.demo_report import Published
@@ -59,7 +59,7 @@ class Counted:
     def __aiter__(self) -> Self:
         return self
 
-    async def __anext__(self) -> AudioChunk | MotionChunk:
+    async def __anext__(self) -> Item:
         try:
             item = await anext(self._items)
         except SourceError as error:

@@ -14,7 +14,7 @@ from avatar_relay import avatarkit
 from avatar_relay.media import AudioFormat, Codec, MotionEncoding, Pacing
 from avatar_relay.reasons import Reason
 from relay_server.sources.recording import MAX_FILE_BYTES, RecordingError, RecordingSource, parse_recording
-from relay_server.sources.source import AudioChunk, FileSpeech, SourceError, TextSpeech
+from relay_server.sources.source import AudioChunk, FileSpeech, MotionChunk, SourceError, TextSpeech
 from tests.data import shared_data
 from tests.recordings import motion_messages, recording, write_recording
 from tests.relay_server.sources.performances import Performed, read_all
@@ -29,7 +29,7 @@ def assert_motion_before_sound(performed: Performed, sample_rate_hz: int) -> Non
         if isinstance(item, AudioChunk):
             heard_s += len(item.data) / 2 / sample_rate_hz
             assert shown_s >= heard_s - 0.04 - 1e-9
-        else:
+        elif isinstance(item, MotionChunk):
             shown_s += avatarkit.count_keyframes(item.data) / 25
 
 

@@ -44,6 +44,7 @@ from edge_client.observer import NULL, PlaybackObserver
 from edge_client.playback import Playback
 from edge_client.player_port import PlayerPort
 from edge_client.playing import DecoderFactories
+from edge_client.skew_watch import SkewWatch
 from edge_client.sound import sinks_to_try, start_sound
 from edge_client.telemetry import EdgeTelemetry, RelayClock
 from edge_client.transport import Clocks, DeviceProfile, Link, LinkStatus
@@ -124,14 +125,15 @@ class _UnderrunCounter:
         self._player = player
         self._sink = sink
         self._telemetry = telemetry
-        self._told = 0
+        self._told = {"starved": 0, "device_dry": 0}
 
     def tick(self, now_us: int) -> list[Output]:
         """See `Playback.tick`."""
-        underruns = self._sink.counters().underruns
-        if underruns > self._told:
-            self._telemetry.underrun(underruns - self._told)
-            self._told = underruns
+        counters = self._sink.counters()
+        for cause, count in (("starved", counters.starved), ("device_dry", counters.device_dry)):
+            if count > self._told[cause]:
+                self._telemetry.underrun(count - self._told[cause], cause)
+                self._told[cause] = count
         return self._player.tick(now_us)
 
 
@@ -146,13 +148,15 @@ class App:
         self._stop = threading.Event()
         self._countdown = _Countdown(config.exit_after_finished, self._stop)
         self._thread: LinkThread | None = None
+        self._tracer: EdgeTelemetry | None = None
+        self._skew = SkewWatch(on_heard=self._on_skew, on_alarm=self._on_skew_alarm)
 
     def run(self) -> int:
         """Attach, play and draw until told to stop; returns the program's exit status. Raises `EdgeError` and `OSError`."""
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, self._on_signal)
         telemetry = start_telemetry("edge-client", self._device_id, self._version, os.environ)
-        tracer = EdgeTelemetry(telemetry, self._device_id, self._relay_clock) if telemetry.enabled else None
+        tracer = self._tracer = EdgeTelemetry(telemetry, self._device_id, self._relay_clock) if telemetry.enabled else None
         try:
             return self._play(tracer, self._open_tap())
         finally:
@@ -217,7 +221,7 @@ class App:
             return None
         from edge_client.recording.recorder import Recorder  # Pillow: only where something is recorded
 
-        return Recorder()
+        return Recorder(self._skew.meter)
 
     # --- the face --------------------------------------------------------------------------------------------------
 
@@ -230,7 +234,7 @@ class App:
         from edge_client.face.stage import Stage
 
         signs = Signs(lambda: self._device_status(sink), figures=self._config.figures)
-        own = (signs, recorder, _PictureTracer(tracer) if tracer else None)
+        own = (self._skew, signs, recorder, _PictureTracer(tracer) if tracer else None)
         watchers = [*self._watchers, *(watcher for watcher in own if watcher)]
         stage = Stage(
             scene=playback,
@@ -293,6 +297,16 @@ class App:
                 raise
             logger.error("no face is drawn, the sound goes on: %s", error)
             return None
+
+    def _on_skew(self, skew_us: int) -> None:
+        if self._tracer is not None:
+            self._tracer.skew_heard(skew_us)
+
+    def _on_skew_alarm(self, conversation_id: str, time_us: int, skew_us: int) -> None:
+        early = "early" if skew_us > 0 else "late"
+        logger.warning("lip-sync is off: the sound is %s by %.0f ms in conversation %s", early, abs(skew_us) / 1e3, conversation_id)
+        if self._tracer is not None:
+            self._tracer.skew_alarm(conversation_id, time_us, skew_us)
 
     # --- around it -------------------------------------------------------------------------------------------------
 

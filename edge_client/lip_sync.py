@@ -20,6 +20,11 @@ ALARM_EARLY_US = 45_000
 ALARM_LATE_US = -125_000
 """Beyond these, people notice (ITU-R BT.1359)."""
 
+LASTING_US = 100_000
+"""Beyond them for this long is an excursion: one late picture is none, nor is a screen of few pictures a second."""
+CALM_US = 1_000_000
+"""Within them for this long, and it is over."""
+
 _BIN_US = 100
 _BINS = 10_001
 _MAX_SERIES = 8_192
@@ -127,18 +132,49 @@ class SkewMeter:
         if skew_us is not None:
             self.at_pictures.add(time_us, skew_us)
 
-    def heard(self, time_us: int, heard: Position | None) -> None:
-        """This was heard at `time_us`; to be called for every `HEARD_STEP_US`, in order with the pictures."""
+    def heard(self, time_us: int, heard: Position | None) -> int | None:
+        """This was heard at `time_us`; to be called for every `HEARD_STEP_US`, in order with the pictures. Returns the skew."""
         skew_us = _skew(heard, self._on_glass)
-        if skew_us is None:
-            return
-        self.at_heard.add(time_us, skew_us)
-        self._note_hold(heard)
+        if skew_us is not None:
+            self.at_heard.add(time_us, skew_us)
+            self._note_hold(heard)
+        return skew_us
 
     def _note_hold(self, heard: Position | None) -> None:
         held_us = _skew(heard, self._held_from)
         if held_us is not None and self._on_glass is not None:
             self._longest_hold_us = max(self._longest_hold_us, held_us)
+
+
+class SkewAlarm:
+    """Says once of each excursion that people will notice it. Not thread-safe.
+
+    An excursion begins where the skew stays beyond what people notice for `LASTING_US`, and is over where it stayed within for
+    `CALM_US`, or another conversation is heard.
+    """
+
+    def __init__(self) -> None:
+        self._conversation_id = ""
+        self._beyond_since_us: int | None = None
+        self._within_since_us: int | None = None
+        self._alarmed = False
+
+    def heard(self, time_us: int, conversation_id: str, skew_us: int) -> bool:
+        """Whether an excursion begins with this measurement; to be called for every `HEARD_STEP_US`, in order."""
+        if conversation_id != self._conversation_id:
+            self._conversation_id = conversation_id
+            self._alarmed = False
+            self._beyond_since_us = self._within_since_us = None
+        if ALARM_LATE_US <= skew_us <= ALARM_EARLY_US:
+            self._beyond_since_us = None
+            self._within_since_us = time_us if self._within_since_us is None else self._within_since_us
+            self._alarmed = self._alarmed and time_us - self._within_since_us < CALM_US
+            return False
+        self._within_since_us = None
+        self._beyond_since_us = time_us if self._beyond_since_us is None else self._beyond_since_us
+        begins = not self._alarmed and time_us - self._beyond_since_us >= LASTING_US
+        self._alarmed = self._alarmed or begins
+        return begins
 
 
 def _skew(heard: Position | None, shown: Position | None) -> int | None:

@@ -21,6 +21,7 @@ from dataclasses import dataclass, field
 
 from opentelemetry import trace
 from opentelemetry.context import Context
+from opentelemetry.metrics import Histogram
 from opentelemetry.trace import SpanKind
 from opentelemetry.util.types import AttributeValue
 
@@ -82,6 +83,10 @@ class EdgeTelemetry:
         self._skew = meter.create_histogram(
             "avatar.skew", "s", "Distance of PTS heard and PTS shown, at each picture, by which of them is early"
         )
+        self._skew_heard = meter.create_histogram(
+            "avatar.skew.heard", "s", "Distance of PTS heard and PTS on the glass, every 10 ms of sound, by which of them is early"
+        )
+        self._skew_alarms = meter.create_counter("avatar.skew.alarms", "{excursion}", "Times that people will notice the skew")
         self._pictures = meter.create_counter("avatar.pictures", "{picture}", "Pictures shown")
         self._underruns = meter.create_counter("avatar.underruns", "{underrun}", "Times the sound ran dry")
 
@@ -154,7 +159,7 @@ class EdgeTelemetry:
         """A picture is on the glass; the first of a conversation leaves `device.first_picture`."""
         self._pictures.add(1)
         if skew_us is not None:
-            self._skew.record(abs(skew_us) * 1e-6, {"avatar.sound": "early" if skew_us > 0 else "late"})  # histograms take no negatives
+            _record_skew(self._skew, skew_us)
         if conversation_id is None or skew_us is None:
             return
         with self._lock:
@@ -165,9 +170,21 @@ class EdgeTelemetry:
             if trail is not None and trail.play is not None:
                 trail.play.tick(self._unix(time_us))
 
-    def underrun(self, count: int) -> None:
-        """The sound ran dry this many more times."""
-        self._underruns.add(count)
+    def skew_heard(self, skew_us: int) -> None:
+        """The skew of 10 ms of sound against the picture on the glass."""
+        _record_skew(self._skew_heard, skew_us)
+
+    def skew_alarm(self, conversation_id: str, time_us: int, skew_us: int) -> None:
+        """People will notice the skew, from `time_us` on: count, and note it on the conversation's span."""
+        self._skew_alarms.add(1)
+        with self._lock:
+            trail = self._trails.get(conversation_id)
+            if trail is not None and trail.play is not None:
+                trail.play.event("skew alarm", self._unix(time_us), {"avatar.skew_us": skew_us})
+
+    def underrun(self, count: int, cause: str) -> None:
+        """The sound ran dry this many more times, for this cause: `starved` or `device_dry`."""
+        self._underruns.add(count, {"avatar.cause": cause})
 
     def dropped(self, conversation_id: str, body: Dropped, now_us: int) -> None:
         """Count, and note it on the conversation's span."""
@@ -205,3 +222,8 @@ class EdgeTelemetry:
 
     def _unix(self, time_us: int) -> int:
         return time_us + self._relay_clock(time_us).offset_us
+
+
+def _record_skew(histogram: Histogram, skew_us: int) -> None:
+    """Histograms take no negatives."""
+    histogram.record(abs(skew_us) * 1e-6, {"avatar.sound": "early" if skew_us > 0 else "late"})

@@ -106,7 +106,7 @@ async def ours(folder: Path, seconds: float) -> Round:
     return costs
 
 
-class _BareServer(device_rpc.DeviceServiceServicer):  # type: ignore[misc]  # generated, untyped
+class _BareServer(device_rpc.DeviceServiceServicer):
     """Sends the payloads, one in a message, to whoever attaches."""
 
     def __init__(self, seconds: float) -> None:

@@ -27,8 +27,11 @@ def play(*, trace_every: int = 0, seconds: float = 1.0) -> Told:
     edge.first_sample_heard("c1", start_us + 20_000)
     for time_us in range(start_us + 33_000, end_us, 33_001):
         edge.picture_shown("c1", time_us, 2_000 if time_us % 2 else -3_000)
+        edge.skew_heard(50_000)
     edge.dropped("c1", Dropped(Kind.MOTION, 1, 220, "late"), end_us)
-    edge.underrun(2)
+    edge.skew_alarm("c1", start_us + 500_000, 50_000)
+    edge.underrun(2, "starved")
+    edge.underrun(1, "device_dry")
     edge.finished("c1", Finished(end_us - start_us, False, "completed"), end_us)
     return told
 
@@ -59,13 +62,25 @@ def test_metrics_hold_what_a_summary_holds() -> None:
     assert told.count("avatar.device.keyframes") == 50
     assert told.count("avatar.device.played") == 1.0
     assert told.count("avatar.pictures") == 30
-    assert told.count("avatar.underruns") == 2
+    assert told.count("avatar.underruns", avatar_cause="starved") == 2
+    assert told.count("avatar.underruns", avatar_cause="device_dry") == 1
+    assert told.count("avatar.skew.alarms") == 1
+    (heard,) = told.points("avatar.skew.heard")
+    assert (round(heard.max, 6), heard.count) == (0.05, 30)
     assert told.count("avatar.device.dropped", avatar_reason="late", avatar_payload_kind="motion") == 1
     skew = {point.attributes["avatar.sound"]: point for point in told.points("avatar.skew")}
     assert {name: point.max for name, point in skew.items()} == {"early": 0.002, "late": 0.003}
     assert sum(point.count for point in skew.values()) == 30
     (first,) = told.points("avatar.device.first_audio.duration")
     assert first.sum == 0.019
+
+
+def test_skew_that_people_notice_is_on_the_span() -> None:
+    """With its size, in the relay's time."""
+    (span,) = play().spans("device.play")
+    (alarm,) = [event for event in span.events if event.name == "skew alarm"]
+    assert alarm.attributes == {"avatar.skew_us": 50_000}
+    assert alarm.timestamp == (1_500_000 + RELAY_CLOCK.offset_us) * 1_000
 
 
 def test_a_long_conversation_plays_in_segments() -> None:

@@ -19,18 +19,21 @@ from edge_client.motion.pose import neutral_pose
 from edge_client.recording.recorder import TAIL_US, Recorder
 from edge_client.recording.report import RunFigures, summary_of
 from edge_client.recording.skew_plot import SIZE_PX, draw_skew
+from edge_client.skew_watch import SkewWatch
 
 
 class Canvas:
     """Stands for stage and renderer: shows pictures to a recorder, reads them back where it wants them."""
 
-    def __init__(self, recorder: Recorder) -> None:
-        self.recorder = recorder
+    def __init__(self) -> None:
+        self.watch = SkewWatch()
+        self.recorder = Recorder(self.watch.meter)
         self.reads = 0
 
     def show(self, picture: ShownPicture) -> None:
         wanted = self.recorder.wants(picture.shown_time_us)
         self.reads += wanted
+        self.watch.shown(picture, None)
         self.recorder.shown(picture, np.full((240, 320, 3), self.reads % 256, np.uint8) if wanted else None)
 
 
@@ -53,8 +56,8 @@ def run_of(recorder: Recorder, conversations: tuple[ConversationSummary, ...] = 
 
 def test_a_conversation_leaves_all_files(tmp_path: Path) -> None:
     """Film, contact sheet, plot and figures, and nothing half written."""
-    recorder = Recorder()
-    canvas = Canvas(recorder)
+    canvas = Canvas()
+    recorder = canvas.recorder
     for number in range(90):
         canvas.show(spoken(number * 33_333, skew_us=2_000))
     finished = ConversationSummary("c-1", 10, 20, 30, 2_000_000, 2_000_000, Finished(1_900_000, False, "completed"))
@@ -71,8 +74,8 @@ def test_a_conversation_leaves_all_files(tmp_path: Path) -> None:
 
 def test_pictures_are_kept_in_conversations_and_a_little_after() -> None:
     """Idle life is not filmed, nor read back; the face coming to rest is."""
-    recorder = Recorder()
-    canvas = Canvas(recorder)
+    canvas = Canvas()
+    recorder = canvas.recorder
     for number in range(60):
         canvas.show(idle(number * 33_333))
     assert canvas.reads == 0
@@ -85,32 +88,9 @@ def test_pictures_are_kept_in_conversations_and_a_little_after() -> None:
     assert len(times) == canvas.reads
 
 
-def test_a_face_that_stands_is_seen_between_pictures_too() -> None:
-    """One picture stands for half a second of sound: the hold is that long, and skew as people see it grows in between."""
-    recorder = Recorder()
-    canvas = Canvas(recorder)
-    canvas.show(spoken(0))
-    canvas.show(spoken(33_000))
-    canvas.show(spoken(533_000))
-    skew = recorder.skew
-    assert skew.at_pictures.stats().max_abs_ms == 0
-    assert skew.at_heard.stats().max_abs_ms == pytest.approx(490, abs=11)
-    assert skew.longest_hold_us == pytest.approx(490_000, abs=11_000)
-
-
-def test_conversations_are_not_compared_with_each_other() -> None:
-    """From the end of one to the beginning of the next there is no skew."""
-    recorder = Recorder()
-    canvas = Canvas(recorder)
-    canvas.show(spoken(9_000_000))
-    canvas.show(spoken(9_033_000, conversation_id="c-2", shown_us=9_033_000))
-    assert recorder.skew.at_heard.stats().count == 0
-    assert recorder.skew.at_pictures.stats().max_abs_ms == 0
-
-
 def test_without_any_conversation_the_figures_say_so() -> None:
     """Nothing is made up: None where it never came to that."""
-    summary = summary_of(run_of(Recorder()))
+    summary = summary_of(run_of(Recorder(SkewMeter())))
     for name in ("conversation_id", "skew_ms", "playback_finished", "first_payload", "first_audio"):
         assert summary[name] is None
     assert summary["conversations"] == []

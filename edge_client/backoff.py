@@ -22,6 +22,10 @@ class BackoffPolicy:
     factor: float = 1.5
     """Each ceiling is the last one times this. With 1.5 the next wait is about as long as all before it together: a relay
     that was away for a second is found again within the next one."""
+    eager_ceiling_s: float = 0.8
+    """Beyond this they grow only after `eager_tries`: what is held plays on meanwhile, and a relay keeps a session …"""
+    eager_tries: int = 70
+    """… for half a minute, which is about so many waits."""
 
     def __post_init__(self) -> None:
         if not 0 < self.first_ceiling_s <= self.last_ceiling_s or self.factor < 1:
@@ -30,7 +34,9 @@ class BackoffPolicy:
 
 def full_jitter(policy: BackoffPolicy, uniform: Callable[[], float]) -> Iterator[float]:
     """Waits in seconds, without end. `uniform` draws from [0, 1): `random.random`, or a fake."""
-    ceiling_s = policy.first_ceiling_s
+    ceiling_s, tries = policy.first_ceiling_s, 0
     while True:
         yield uniform() * ceiling_s
-        ceiling_s = min(policy.last_ceiling_s, ceiling_s * policy.factor)
+        tries += 1
+        bound_s = policy.last_ceiling_s if tries >= policy.eager_tries else min(policy.eager_ceiling_s, policy.last_ceiling_s)
+        ceiling_s = min(bound_s, ceiling_s * policy.factor)

@@ -20,6 +20,10 @@ from relay_server.registry import Publisher, Registry
 RETRY_AFTER_MS = 1_000
 """How long a peer that is turned away should wait."""
 
+SAID_ALL_US = 1_000_000
+"""A stream whose connection broke looks at first like one on which all was said. A publisher that can come back is given
+so long for the difference to show, before what it left open is ended."""
+
 
 class Publishers:
     """The desk of all publishers' ports."""
@@ -70,8 +74,8 @@ class Publishers:
             port.end()
         elif said_all:
             port.said_all = True
-            self._perform(self._publishing.leave(publisher, lost=False))
-            self._end_when_told_all(publisher)
+            port.leaves_us = self._clocks.now_us() + (0 if publisher.by_hand else SAID_ALL_US)
+            self._let_leave(port, publisher)
         else:
             port.end()
             del self._ports[publisher.key]
@@ -97,6 +101,8 @@ class Publishers:
         now_us = self._clocks.now_us()
         for publisher in list(self._registry.publishers.values()):
             self._perform(self._publishing.tick(publisher, now_us))
+            if (port := self._ports.get(publisher.key)) is not None and port.leaves_us is not None:
+                self._let_leave(port, publisher)
             if not publisher.connected and publisher.expires_at_us <= now_us:
                 self._forget(publisher, lost=True)
 
@@ -171,6 +177,14 @@ class Publishers:
         self._ports[publisher.key] = port
         port.wake()
 
+    def _let_leave(self, port: PublisherPort, publisher: Publisher) -> None:
+        """End what a publisher left open, once it is sure that it meant it."""
+        if port.leaves_us is None or self._clocks.now_us() < port.leaves_us:
+            return
+        port.leaves_us = None
+        self._perform(self._publishing.leave(publisher, lost=False))
+        self._end_when_told_all(publisher)
+
     def _forget(self, publisher: Publisher, *, lost: bool) -> None:
         effects = self._publishing.forget(publisher, lost=lost)
         del self._registry.publishers[publisher.key]
@@ -178,5 +192,5 @@ class Publishers:
 
     def _end_when_told_all(self, publisher: Publisher) -> None:
         port = self._ports.get(publisher.key)
-        if port is not None and port.said_all and not publisher.conversations:
+        if port is not None and port.said_all and port.leaves_us is None and not publisher.conversations:
             port.end()

@@ -5,16 +5,22 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 
 FIRST_S = 0.1
+EAGER_S = 0.8
+"""At first no wait is longer: devices hold what they play for half a minute, and a relay that was restarted is found again
+within a second."""
+EAGER_TRIES = 60
+"""… about that half minute, by waits of half the bound on average."""
 LARGEST_S = 5.0
 
 
-def full_jitter(jitter: Callable[[], float], first_s: float = FIRST_S, largest_s: float = LARGEST_S) -> Iterator[float]:
+def full_jitter(jitter: Callable[[], float]) -> Iterator[float]:
     """Seconds to wait before each further attempt, without end: `jitter()`, from 0 to 1, of a bound that doubles.
 
     Full jitter, so that many publishers which lost the same relay do not come back together (the AWS architecture blog,
     "Exponential Backoff And Jitter", compares the kinds).
     """
-    bound_s = first_s
+    bound_s, tries = FIRST_S, 0
     while True:
         yield bound_s * jitter()
-        bound_s = min(bound_s * 2, largest_s)
+        tries += 1
+        bound_s = min(bound_s * 2, EAGER_S if tries < EAGER_TRIES else LARGEST_S)

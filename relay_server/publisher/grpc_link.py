@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 from pathlib import Path
 from typing import Any
@@ -51,7 +52,7 @@ class GrpcLink:
         """See `Link`. Waits while HTTP/2 takes no more."""
         try:
             await self._call.write(wire.publish_request_to_wire(message))
-        except (grpc.RpcError, grpc.aio.UsageError, grpc.aio.InternalError) as error:
+        except (grpc.RpcError, grpc.aio.UsageError, grpc.aio.InternalError, asyncio.InvalidStateError) as error:
             raise await self._lost(error) from error
 
     async def receive(self) -> ToPublisher | None:

@@ -120,6 +120,9 @@ class PlaybackSummary:
     underruns: int = 0
     silence_seconds: float = 0.0
     """Silence where sound was due."""
+    filled_gaps: int = 0
+    """Times that sound ran dry, and filler took its place."""
+    filled_seconds: float = 0.0
     payloads_received: int = 0
     late_payloads: int = 0
     dropped_payloads: int = 0

@@ -13,7 +13,7 @@ from edge_client.audio.playout_queue import Chunk
 
 MIN_BUFFER_US = 40_000
 MAX_BUFFER_US = 400_000
-MARGIN_US = 30_000
+MARGIN_US = 35_000
 """Ticks, blocks of the device, and what is filled in before sound runs dry all take their time."""
 
 

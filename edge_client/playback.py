@@ -168,6 +168,8 @@ class Playback:
                 audio_seconds_played=self._playout.played_frames() / self._playout.rate_hz,
                 underruns=counters.underruns,
                 silence_seconds=counters.silence_frames / self._playout.rate_hz,
+                filled_gaps=self._release.filled_gaps,
+                filled_seconds=self._release.filled_frames / self._playout.rate_hz,
                 payloads_received=self._intake.payloads,
                 late_payloads=self._drops.late_payloads,
                 dropped_payloads=self._drops.payloads,

@@ -23,12 +23,12 @@ from edge_client.playing import Playing
 from edge_client.playout import Ahead
 
 LATE_WINDOW_US = 500_000
-HEAD_START_US = 30_000
+HEAD_START_US = 40_000
 """`LIVE`: the delay with which a conversation begins, however large its payloads are."""
 SKIP_FROM_US = 40_000
 """`LIVE`: less than this is steered away, not skipped: each skip is a joint."""
-FILL_AHEAD_US = 15_000
-"""Filler is made when less than this is left beyond what the device takes: a tick, and half of one."""
+FILL_AHEAD_US = 22_000
+"""Filler is made when less than this is left beyond what the device takes: a tick, and a block that it takes at once."""
 
 
 @dataclass(slots=True)
@@ -53,6 +53,8 @@ class Release:
     def __init__(self, config: PlaybackConfig, rate_hz: int) -> None:
         self._config = config
         self._rate_hz = rate_hz
+        self.filled_gaps = 0
+        self.filled_frames = 0
 
     def step(self, playing: Playing, ahead: Ahead, now_us: int) -> Released:
         """Take what may be played now out of a conversation's stream. `ahead` is what waits in front of it already."""
@@ -131,8 +133,11 @@ class Release:
         if not playing.started or playing.audio.drained or playing.conversation.paused:
             return []
         frames = (ahead.latency_us + FILL_AHEAD_US) * self._rate_hz // 1_000_000 - ahead.unheard_frames
+        filled = playing.joiner.filled_frames
         filler = playing.joiner.fill(frames)
         if filler:
+            self.filled_gaps += not filled
+            self.filled_frames += frames
             playing.late_us += self._us(frames)
             playing.late_until_us = now_us + LATE_WINDOW_US
         return filler

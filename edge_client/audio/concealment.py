@@ -3,8 +3,8 @@
 Rules:
 1. What is missing is continued by repeating the last pitch period (the idea of ITU-T G.711, Appendix I): in full up to
    `FADE_BEGINS_US`, then fading, silent from `FADE_ENDS_US` on. It joins the last sample without a step.
-2. The way out is a lead-in of `LEAD_IN_US`: the continuation fades out while a mirror image of what follows fades in, so
-   that the first sample of what follows has a neighbour. What follows is left as it is, bit for bit.
+2. The way out is a lead-in of `LEAD_IN_US`: the continuation fades out while what follows, continued backwards in the
+   same way, fades in, so that its first sample has a neighbour. What follows is left as it is, bit for bit.
 """
 
 from __future__ import annotations
@@ -66,10 +66,9 @@ class Concealment:
 
     def lead_in(self, following: Pcm) -> Pcm:
         """Samples that go between the continuation and `following`; none where nothing was heard before."""
-        frames = min(self._frames(LEAD_IN_US), len(following) - 1)
-        if not len(self._history) or frames < 1:
+        if not len(self._history) or not len(following):
             return np.zeros(0, np.int16)
-        return into(self.fill(frames), following)
+        return into(self.fill(self._frames(LEAD_IN_US)), following, self._rate_hz)
 
     def _continue(self) -> Samples:
         frames = self._frames(FADE_ENDS_US)
@@ -99,14 +98,15 @@ class Concealment:
         return us * self._rate_hz // 1_000_000
 
 
-def into(before: Pcm, following: Pcm) -> Pcm:
-    """`before`, fading out, with a mirror image of `following` fading in: it ends beside the first sample of `following`."""
-    frames = min(len(before), len(following) - 1)
-    if frames < 1:
+def into(before: Pcm, following: Pcm, rate_hz: int) -> Pcm:
+    """`before`, fading out at its end, with what leads to `following` fading in: it ends beside the first sample of that."""
+    frames = min(len(before), LEAD_IN_US * rate_hz // 1_000_000)
+    if not frames or not len(following):
         return before
+    backwards = Concealment(rate_hz)
+    backwards.heard(following[: 2 * _LONGEST_PERIOD_US * rate_hz // 1_000_000][::-1])
     share = np.arange(1, frames + 1) / (frames + 1)
-    mirrored = following[frames:0:-1].astype(np.float64)
-    crossed = before[-frames:] * (1 - share) + mirrored * share
+    crossed = before[-frames:] * (1 - share) + backwards.fill(frames)[::-1] * share
     return np.concatenate((before[:-frames], _to_pcm(crossed)))
 
 

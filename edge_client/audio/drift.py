@@ -21,10 +21,10 @@ from edge_client.audio.sink import Pcm
 
 MAX_PPM = 500.0
 """Half a millisecond a second: a twentieth of the smallest change of pitch that people hear."""
-DEAD_BAND_US = 20_000
+DEAD_BAND_US = 10_000
 PATIENCE_US = 2_000_000
-PPM_PER_US = 0.025
-"""With this gain an error dies away within 40 s, and 500 ppm of drift are held at an error of 20 ms."""
+PPM_PER_US = 0.05
+"""With this gain an error dies away within 20 s, and 500 ppm of drift are held at an error of 10 ms."""
 SLEW_PPM_PER_S = 50.0
 
 _HELD_FRAMES = 240

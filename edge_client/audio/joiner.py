@@ -21,6 +21,11 @@ class Joiner:
         self._concealment = Concealment(rate_hz)
         self._next_pts_frame = 0
 
+    @property
+    def filled_frames(self) -> int:
+        """Filler since the last sample."""
+        return self._concealment.filled_frames
+
     def join(self, ready: Ready) -> list[Chunk]:
         """The chunk of samples that come next, with a lead-in where they do not follow what was given before."""
         chunks = []

@@ -21,7 +21,7 @@ import numpy as np
 
 from avatar_relay.media import AudioFormat, Codec, Payload
 from avatar_relay.reasons import Fault, Reason
-from edge_client.audio.concealment import LEAD_IN_US, into
+from edge_client.audio.concealment import into
 from edge_client.audio.decoder import AudioDecoder
 from edge_client.audio.jitter_buffer import JitterBuffer, PushResult
 from edge_client.audio.sink import Pcm
@@ -253,7 +253,7 @@ class AudioStream:
         if not len(pcm):
             return
         if len(self._concealed):
-            self._concealed = into(self._concealed, pcm[: LEAD_IN_US * self._decoder.rate_hz // 1_000_000 + 1])
+            self._concealed = into(self._concealed, pcm, self._decoder.rate_hz)
         self._put_concealed()
         self._append(np.asarray(pcm, np.int16), payloads, count)
 

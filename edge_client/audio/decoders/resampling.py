@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from edge_client.audio.concealment import LEAD_IN_US, into
+from edge_client.audio.concealment import into
 from edge_client.audio.decoder import AudioDecoder
 from edge_client.audio.resampler import Resampler
 from edge_client.audio.sink import Pcm
@@ -57,6 +57,6 @@ class ResamplingDecoder:
     def _after_carried(self, samples: Pcm) -> Pcm:
         if not len(self._carried):
             return samples
-        joined = np.concatenate([into(self._carried, samples[: LEAD_IN_US * self._rate_hz // 1_000_000 + 1]), samples])
+        joined = np.concatenate([into(self._carried, samples, self._rate_hz), samples])
         self._carried = np.zeros(0, np.int16)
         return joined

@@ -10,8 +10,10 @@ import asyncio
 import logging
 import tempfile
 import threading
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,7 +22,7 @@ from avatar_relay.tracing import telemetry_off
 from edge_client.app import App
 from edge_client.config import EdgeConfig, RendererChoice
 from edge_client.face.renderer import Picture
-from edge_client.face.stage import ShownPicture
+from edge_client.face.stage import ShownPicture, Watcher
 from scripts.demo_backend import Script, speak
 from scripts.demo_pair import attached
 from scripts.demo_programs import python, running
@@ -107,30 +109,31 @@ class _Backend(threading.Thread):
             )
 
 
-def watch_mouth(
-    script: Script, renderer: RendererChoice = "gles", size: tuple[int, int] = (480, 480), pictures_per_second: float = 25.0
-) -> MouthOnPictures:
-    """Play it and look. Must be called on the main thread; takes as long as the sound does. Raises what went wrong."""
-    folder = Path(tempfile.mkdtemp(prefix="mouth-"))
-    backend, watcher = _Backend(script, folder), _MouthWatcher()
+def play(script: Script, folder: Path, watchers: Sequence[Watcher], **settings: Any) -> Published:
+    """Play it through relay and edge client, with `watchers` on the face and further `settings` of the client.
+
+    Must be called on the main thread; takes as long as the sound does. Raises what went wrong.
+    """
+    backend = _Backend(script, folder)
     backend.start()
     backend.wait_until_listening()
-    config = EdgeConfig(
-        relay=backend.address,
-        device_id=DEVICE_ID,
-        audio_sink="virtual",
-        renderer=renderer,
-        headless=True,
-        size=size,
-        pictures_per_second=pictures_per_second,
-        record=folder,
-        exit_after_finished=1,
-    )
-    status = App(config, [watcher]).run()
+    config = EdgeConfig(relay=backend.address, device_id=DEVICE_ID, audio_sink="virtual", exit_after_finished=1, **settings)
+    status = App(config, watchers).run()
     backend.join(START_S)
     if backend.error is not None:
         raise backend.error
     if status != 0 or backend.published is None:
         raise RuntimeError(f"the edge client ended with status {status}")
+    return backend.published
+
+
+def watch_mouth(
+    script: Script, renderer: RendererChoice = "gles", size: tuple[int, int] = (480, 480), pictures_per_second: float = 25.0
+) -> MouthOnPictures:
+    """Play it off-screen and look. See `play`."""
+    folder, watcher = Path(tempfile.mkdtemp(prefix="mouth-")), _MouthWatcher()
+    published = play(
+        script, folder, [watcher], renderer=renderer, headless=True, size=size, pictures_per_second=pictures_per_second, record=folder
+    )
     heard, opening, skew = np.asarray(watcher.rows).T
-    return MouthOnPictures(backend.published, heard, opening, skew, folder)
+    return MouthOnPictures(published, heard, opening, skew, folder)

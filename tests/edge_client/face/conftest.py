@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import os
 import shutil
-import subprocess
 from collections.abc import Iterator
 
 import pytest
@@ -12,6 +10,7 @@ import pytest
 from edge_client.face.head import Head, load_head
 from edge_client.face.renderer import Renderer
 from edge_client.face.screens import open_renderer
+from scripts.mouth_on_screen import virtual_display
 
 SIZE = (800, 480)
 
@@ -45,13 +44,5 @@ def x_display() -> Iterator[str]:
     """The name of a virtual X display of 1280 by 720; skipped where Xvfb is not installed."""
     if shutil.which("Xvfb") is None:
         pytest.skip("Xvfb is not installed")
-    read_end, write_end = os.pipe()
-    command = ["Xvfb", "-displayfd", str(write_end), "-screen", "0", "1280x720x24", "-nolisten", "tcp", "-noreset"]
-    server = subprocess.Popen(command, pass_fds=[write_end], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-    os.close(write_end)
-    with os.fdopen(read_end) as answer:
-        number = answer.readline().strip()
-    assert number, "Xvfb did not start"
-    yield f":{number}"
-    server.terminate()
-    server.wait(10)
+    with virtual_display((1280, 720)) as name:
+        yield name

@@ -50,7 +50,7 @@ def mouth_box(picture: Picture) -> MouthBox | None:
     """Where the mouth is; None when there is none in the middle third of the picture."""
     height, width = picture.shape[:2]
     half = round(0.2 * min(width, height * 0.9))
-    left, top, bottom = width // 2 - half, round(0.5 * height), round(0.90 * height)
+    left, top, bottom = width // 2 - half, round(0.5 * height), round(0.95 * height)
     mouth = _mouth_pixels(picture[top:bottom, left : left + 2 * half])
     rows = np.flatnonzero(mouth.sum(1) > 0.04 * half)
     columns = np.flatnonzero(mouth.sum(0) > 1)

@@ -1,0 +1,49 @@
+"""The window as an X server has it, read by a second process while the real pair speaks."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+import pytest
+
+from scripts.mouth_on_screen import Truth, look
+from tests.data import shared_data
+from tests.recordings import write_recording
+
+SIZE = (800, 480)
+
+
+@pytest.fixture(autouse=True)
+def needs_xvfb(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Skipped where there is none; the environment is as before afterwards."""
+    if shutil.which("Xvfb") is None:
+        pytest.skip("Xvfb is not installed")
+    for name in ("DISPLAY", "WAYLAND_DISPLAY", "SDL_VIDEO_WINDOW_POS"):
+        monkeypatch.setenv(name, "")
+
+
+def assert_seen_as_told(truth: Truth) -> None:
+    """Every picture that was seen is known by its stamp, hardly one was missed, and its mouth is as open as the mesh says."""
+    assert truth.known >= truth.seen - 5  # what was there before, and what is there after
+    assert truth.known >= 0.95 * truth.told
+    assert truth.reads_per_second >= 250
+    assert truth.opening_r >= 0.95
+    assert abs(truth.skew_p50_ms) <= truth.interval_ms + 20
+
+
+def test_some_seconds_of_a_made_conversation(tmp_path: Path) -> None:
+    """How late single pictures are on a busy machine is not judged here; `scripts/mouth_on_screen.py` prints it."""
+    truth = look(write_recording(tmp_path / "made.json", windows=(25, 50)), SIZE, tmp_path, 30.0)
+    assert truth.openings > 40
+    assert_seen_as_told(truth)
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(120)
+def test_a_real_conversation(tmp_path: Path) -> None:
+    """20 s: the p99 of the skew is no more than 20 ms beyond the interval of the pictures."""
+    truth = look(shared_data("avatarkit-recording-16k.json"), SIZE, tmp_path, 30.0)
+    assert truth.openings > 400
+    assert_seen_as_told(truth)
+    assert truth.beyond_ms <= 20

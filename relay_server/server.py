@@ -64,13 +64,14 @@ class RelayServer:
         """Raises `ConfigError` where the access file or the certificate can not be used."""
         self.relay = relay
         config = relay.config
-        self._guard = None
+        self.guard: Guard | None = None
+        """Keeps the door; None where everybody may enter."""
         if config.access_file is not None:
             file = AccessFile(config.access_file)
-            self._guard = Guard(file, config.groups, now_us=boot_time_us, unix_time_us=unix_time_us)
+            self.guard = Guard(file, config.groups, now_us=boot_time_us, unix_time_us=unix_time_us)
         for_all = ((device.NAME, device.DeviceService(relay).handler()), (publisher.NAME, publisher.PublisherService(relay).handler()))
         for_operators = (admin.NAME, admin.AdminService(relay, speech).handler())
-        self._listeners = Listeners(config, self._guard, for_all, for_operators)
+        self._listeners = Listeners(config, self.guard, for_all, for_operators)
         self.addresses: list[str] = []
         """HOST:PORT of `listen`, and of `admin_listen` where operators have an address of their own."""
 
@@ -81,8 +82,8 @@ class RelayServer:
 
     async def look_after_access(self) -> None:
         """Keep the door until cancelled."""
-        if self._guard is not None:
-            await self._guard.run()
+        if self.guard is not None:
+            await self.guard.run()
 
     async def drain(self, grace_us: int | None = None) -> None:
         """Go out of service: NOT_SERVING at once, conversations finish within the grace, then all streams end."""

@@ -1,0 +1,165 @@
+"""Who may call what: every RPC that there is, by everyone who could come."""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import grpc
+import pytest
+from grpc import StatusCode as Code
+
+from avatar_relay.reasons import Reason
+from avatar_relay.v1 import admin_service_pb2, device_service_pb2, publisher_service_pb2
+from relay_server.access.scopes import RPCS, Role, is_granted
+from tests.relay_server.access.guarded import Access, code_of, guarded
+from tests.relay_server.service.wired import wired
+
+OURS = {
+    f"/{service.full_name}/{method.name}": method.name
+    for module in (device_service_pb2, publisher_service_pb2, admin_service_pb2)
+    for service in module.DESCRIPTOR.services_by_name.values()
+    for method in service.methods
+}
+REFLECTION = "/grpc.reflection.v1alpha.ServerReflection/ServerReflectionInfo"
+HEALTH_CHECK, HEALTH_WATCH = "/grpc.health.v1.Health/Check", "/grpc.health.v1.Health/Watch"
+CHANNELZ = "/grpc.channelz.v1.Channelz/GetServers"
+GUARDED = (*OURS, REFLECTION, HEALTH_WATCH, CHANNELZ)
+ADMIN = {method for method in OURS if "AdminService" in method}
+
+Shown = str | None
+
+
+def nothing(_: Access) -> Shown:
+    return None
+
+
+def rubbish(_: Access) -> Shown:
+    return "let-me-in"
+
+
+def unknown(_: Access) -> Shown:
+    return f"avr_{secrets.token_hex(8)}_{secrets.token_hex(32)}"
+
+
+def wrong_secret(access: Access) -> Shown:
+    """Of a token that is known, the id."""
+    token = access.add(Role.OPERATOR, "guessed", devices=("*",))
+    return token[:-64] + secrets.token_hex(32)
+
+
+def expired(access: Access) -> Shown:
+    return access.add(Role.OPERATOR, "late", devices=("*",), life_s=-5)
+
+
+def revoked(access: Access) -> Shown:
+    token = access.add(Role.OPERATOR, "gone", devices=("*",))
+    access.revoke(Role.OPERATOR, "gone")
+    return token
+
+
+def rotated_away(access: Access) -> Shown:
+    token = access.add(Role.OPERATOR, "renewed", devices=("*",))
+    access.rotate(Role.OPERATOR, "renewed")
+    return token
+
+
+@pytest.mark.parametrize(
+    ("show", "reason"),
+    [
+        (nothing, Reason.CREDENTIALS_MISSING),
+        (rubbish, Reason.CREDENTIALS_INVALID),
+        (unknown, Reason.CREDENTIALS_INVALID),
+        (wrong_secret, Reason.CREDENTIALS_INVALID),
+        (expired, Reason.CREDENTIALS_EXPIRED),
+        (revoked, Reason.CREDENTIALS_REVOKED),
+        (rotated_away, Reason.CREDENTIALS_INVALID),
+    ],
+)
+async def test_wrong_credentials_open_nothing(tmp_path: Path, show: Callable[[Access], Shown], reason: Reason) -> None:
+    """Every RPC of every service but health's Check is refused, with the same reason."""
+    access = Access(tmp_path)
+    token = show(access)
+    async with guarded(access, channelz=True) as relay:
+        answers = {method: await code_of(relay.channel, method, token) for method in GUARDED}
+    assert answers == dict.fromkeys(GUARDED, (Code.UNAUTHENTICATED, reason))
+
+
+def right(role: Role) -> Iterator[str]:
+    """What an identity of a role may call: stated here once more, by hand."""
+    yield from (REFLECTION, HEALTH_WATCH, HEALTH_CHECK)
+    match role:
+        case Role.DEVICE:
+            yield "/avatar_relay.v1.DeviceService/Attach"
+        case Role.PUBLISHER:
+            yield "/avatar_relay.v1.PublisherService/Publish"
+        case Role.OPERATOR:
+            yield from (*ADMIN, CHANNELZ)
+
+
+@pytest.mark.parametrize("role", Role)
+async def test_each_role_opens_its_own_and_no_other(tmp_path: Path, role: Role) -> None:
+    """A foreign role's RPC is PERMISSION_DENIED; an own one gets as far as its request, which is empty here."""
+    access = Access(tmp_path)
+    token = access.add(role, "lobby", devices=() if role is Role.DEVICE else ("*",))
+    async with guarded(access, channelz=True) as relay:
+        answers = {method: await code_of(relay.channel, method, token, wait_s=0.5) for method in (*GUARDED, HEALTH_CHECK)}
+    opened = {method for method, (code, _) in answers.items() if code not in (Code.UNAUTHENTICATED, Code.PERMISSION_DENIED)}
+    assert opened == set(right(role))
+    refused = {answer for method, answer in answers.items() if method not in opened}
+    assert refused == {(Code.PERMISSION_DENIED, Reason.RPC_FORBIDDEN)}
+
+
+async def test_grants_narrow_a_role(tmp_path: Path) -> None:
+    """Who may look may not steer."""
+    access = Access(tmp_path)
+    token = access.add(Role.OPERATOR, "screen", devices=("*",), rpcs=frozenset({"ListDevices", "WatchEvents"}))
+    async with guarded(access) as relay:
+        answers = {method.rpartition("/")[2]: (await code_of(relay.channel, method, token, wait_s=0.5))[0] for method in ADMIN}
+    assert {name for name, code in answers.items() if code is Code.OK} == {"ListDevices", "WatchEvents"}
+
+
+async def test_health_is_answered_to_everybody(tmp_path: Path) -> None:
+    """A supervisor has no token; one that shows a wrong one learns it."""
+    async with guarded(Access(tmp_path)) as relay:
+        assert (await code_of(relay.channel, HEALTH_CHECK))[0] is Code.OK
+        assert (await code_of(relay.channel, HEALTH_CHECK, "wrong"))[0] is Code.UNAUTHENTICATED
+
+
+async def test_a_header_of_another_form_is_no_token(tmp_path: Path) -> None:
+    """Another scheme, two headers, and a token outside its place."""
+    access = Access(tmp_path)
+    token = access.add(Role.OPERATOR, "ann", devices=("*",))
+    headers = [
+        (("authorization", f"Basic {token}"),),
+        (("authorization", f"Bearer {token}"), ("authorization", f"Bearer {token}")),
+        (("authorization", token),),
+        (("token", token),),
+    ]
+    async with guarded(access) as relay:
+        for metadata in headers:
+            with pytest.raises(grpc.aio.AioRpcError) as caught:
+                await relay.channel.unary_unary("/avatar_relay.v1.AdminService/ListDevices")(b"", metadata=metadata)
+            assert caught.value.code() is Code.UNAUTHENTICATED
+        answer = await relay.channel.unary_unary("/avatar_relay.v1.AdminService/ListDevices")(
+            b"", metadata=(("authorization", f"bearer {token}"),)
+        )
+        assert answer == b""
+
+
+async def test_without_an_access_file_everything_is_open() -> None:
+    """As on a developer's own machine."""
+    async with wired() as relay:
+        for method in OURS:
+            code, reason = await code_of(relay.channel, method, wait_s=0.5)
+            assert (code, reason) != (Code.UNAUTHENTICATED, Reason.CREDENTIALS_MISSING)
+            assert code is not Code.PERMISSION_DENIED
+
+
+def test_every_rpc_is_in_a_role() -> None:
+    """One that is new and in no role could be called by nobody: it has to be put into one."""
+    assert set(OURS.values()) | {"Channelz"} == set().union(*RPCS.values())
+    for method, name in OURS.items():
+        assert is_granted(method, frozenset({name}))
+        assert not is_granted(method, frozenset(set(OURS.values()) - {name}))

@@ -12,6 +12,7 @@ import heapq
 import json
 import time
 from collections.abc import Sequence
+from dataclasses import replace
 from importlib import import_module
 
 from scripts.bench.cases import CASES, Case, Shape
@@ -106,12 +107,12 @@ async def until(meter: Meter, count: int) -> None:
 
 
 def schedule(sessions: int, seconds: float) -> list[tuple[int, int, bool]]:
-    """When each payload is due (µs), of which session, whether sound: sessions begin spread over a packet's length."""
+    """When each payload is due (µs), of which session, whether motion: sessions begin spread over a packet's length."""
     due = []
     for session in range(sessions):
         start_us = session * AUDIO_US // sessions
-        for step_us, is_sound in ((AUDIO_US, True), (MOTION_US, False)):
-            due.append([(at_us, session, is_sound) for at_us in range(start_us, round(seconds * 1e6), step_us)])
+        for step_us, is_motion in ((AUDIO_US, False), (MOTION_US, True)):
+            due.append([(at_us, session, is_motion) for at_us in range(start_us, round(seconds * 1e6), step_us)])
     return list(heapq.merge(*due))
 
 
@@ -120,17 +121,17 @@ async def paced(clients: Clients, meter: Meter, case: Case) -> dict[str, float]:
     late_us: list[int] = []
     began_us = monotonic_us()
     payloads = schedule(case.sessions, WARM_UP_S + case.seconds)
-    for number, (due_us, session, is_sound) in enumerate(payloads):
+    for number, (due_us, session, is_motion) in enumerate(payloads):
         if (wait_us := began_us + due_us - monotonic_us()) > 0:
             await asyncio.sleep(wait_us / 1e6)
         if due_us >= WARM_UP_S * 1e6 and not meter.measuring:
             meter.begin()
         now_us = monotonic_us()
         late_us.append(now_us - began_us - due_us)
-        if is_sound:
-            await clients.publish(session, [audio_payload(session, number, now_us, case.audio_bytes)], ())
-        else:
+        if is_motion:
             await clients.publish(session, (), [motion_payload(session, number, now_us, case.motion_bytes)])
+        else:
+            await clients.publish(session, [audio_payload(session, number, now_us, case.audio_bytes)], ())
     figures = meter.end()
     await until(meter, len(payloads) * case.fan_out)
     return figures | {f"generator_late_{name}_ms": value / 1_000 for name, value in percentiles(late_us).items()}
@@ -180,10 +181,8 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser.add_argument("--sessions", type=int)
     options = parser.parse_args(argv)
     case = next(case for case in CASES if case.name == options.case)
-    import dataclasses
-
     changes = {name: value for name in ("seconds", "sessions") if (value := getattr(options, name)) is not None}
-    figures = asyncio.run(measure(options.contender, dataclasses.replace(case, **changes), options.address, options.server_pid))
+    figures = asyncio.run(measure(options.contender, replace(case, **changes), options.address, options.server_pid))
     print(json.dumps(figures))
 
 

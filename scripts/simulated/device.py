@@ -18,7 +18,7 @@ from avatar_relay.v1 import media_pb2 as media
 
 BUFFER_BYTES = 2 << 20
 """What it can take of each kind; an edge client's default."""
-REPORT_S = 0.05
+REPORT_S = 0.2
 """Credit and cursors are told at most this often, unless much has gathered."""
 MUCH_BYTES = BUFFER_BYTES // 8
 RETRY_S = 0.2

@@ -23,6 +23,10 @@ from scripts.truth.speech import RATE_HZ, Material, findable, perform
 from scripts.truth.station import Findings, Setup, findings, station
 
 GAP_FRAMES = RATE_HZ // 100
+SYNC_MS = 10.0
+"""Sound and face belong together again after a fault."""
+BACK_US = 500_000
+"""So soon after the sound is back."""
 Report = dict[str, Any]
 """What a scenario found; goes out as JSON."""
 
@@ -123,7 +127,7 @@ def _face(pieces: list[Sounding], left: Findings) -> Report:
     return {
         "screen": {
             "reads_per_second": round(left.watched.reads_per_second, 1),
-            "pictures": len(shown),
+            "pictures": sum(picture.conversation >= 0 for picture in shown),
             "damaged": left.watched.damaged,
             "picture_interval_ms": round(truth.picture_interval_ms, 2),
             "longest_hold_ms": round(truth.longest_hold_ms, 2),
@@ -240,9 +244,9 @@ def _after_gap(found: Heard, left: Findings, sent: list[Pcm], since_us: float) -
     report["goes_on_after_ms"] = round((after.pts_us - before.pts_us - before.duration_us) / 1e3, 2)
     if left.watched is not None:
         truth = skew.measure(pieces, skew.shown_of(left.watched.pictures))
-        bound_ms = truth.picture_interval_ms + 10
-        later_on = truth.heard_times_us >= after.time_us
-        beyond = truth.heard_times_us[later_on & (np.abs(truth.at_heard_ms) > bound_ms)]
-        early = beyond[beyond < after.time_us + 2e6]
-        report["skew_back_ms"] = round((float(early.max()) - after.time_us) / 1e3 + 10, 1) if len(early) else 0.0
+        again = (truth.picture_times_us >= after.time_us) & (np.abs(truth.at_pictures_ms) <= SYNC_MS)
+        if again.any():
+            report["skew_back_ms"] = round((float(truth.picture_times_us[again].min()) - after.time_us) / 1e3, 1)
+        later = truth.picture_times_us >= after.time_us + BACK_US
+        report["skew_at_pictures_after_ms"] = _figures(truth.at_pictures_ms[later])
     return report

@@ -46,7 +46,7 @@ class Seen:
 
 @dataclass(frozen=True, slots=True)
 class Shown:
-    """A picture and the conversation that it belongs to."""
+    """A picture and the conversation that it belongs to; -1 where it shows no pose of any."""
 
     time_us: float
     conversation: int
@@ -78,11 +78,12 @@ class Skew:
 
 
 def shown_of(pictures: Sequence[Seen]) -> list[Shown]:
-    """Pictures that show a pose, with their conversations told apart by a PTS that falls back."""
+    """Pictures with their conversations, told apart by a PTS that falls back."""
     conversation, last_us = 0, 0
     shown: list[Shown] = []
     for picture in pictures:
         if picture.pts_us is None:
+            shown.append(Shown(picture.time_us, -1, 0))
             continue
         if picture.pts_us < last_us - _NEXT_CONVERSATION_US:
             conversation += 1
@@ -93,18 +94,18 @@ def shown_of(pictures: Sequence[Seen]) -> list[Shown]:
 
 def measure(soundings: Sequence[Sounding], shown: Sequence[Shown]) -> Skew:
     """Skew of one run. Raises `ValueError` where nothing was heard or nothing was seen."""
-    if not soundings or not shown:
+    if not soundings or not any(picture.conversation >= 0 for picture in shown):
         raise ValueError("nothing was heard" if not soundings else "no picture with a pose was seen")
     times = np.array([picture.time_us for picture in shown])
     conversations = np.array([picture.conversation for picture in shown])
     pts = np.array([picture.pts_us for picture in shown], float)
     heard_conversation, heard_pts = _heard_at(soundings, times)
-    same = heard_conversation == conversations
+    same = (heard_conversation == conversations) & (conversations >= 0)
     asked = np.concatenate([np.arange(s.time_us, s.end_us, HEARD_STEP_US) for s in soundings])
     asked_conversation, asked_pts = _heard_at(soundings, asked)
     on_glass = np.searchsorted(times, asked, side="right") - 1
-    known = (on_glass >= 0) & (conversations[on_glass] == asked_conversation)
-    intervals = np.diff(times)[(np.diff(conversations) == 0) & (np.diff(pts) > 0)]
+    known = (on_glass >= 0) & (conversations[on_glass] == asked_conversation) & (asked_conversation >= 0)
+    intervals = np.diff(times)[(np.diff(conversations) == 0) & (conversations[1:] >= 0)]
     return Skew(
         picture_times_us=times[same],
         at_pictures_ms=(heard_pts - pts)[same] / 1e3,

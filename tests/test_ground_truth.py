@@ -1,0 +1,67 @@
+"""A short slice of `scripts/ground_truth`: real processes, what a sound device emitted, and what another process saw on the screen."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+import pytest
+
+pytest.importorskip("pyaudio")
+pytest.importorskip("Xlib")
+from scripts.demo_backend import CLIP
+from scripts.truth import scenarios
+from scripts.truth.scenarios import Talk
+from scripts.truth.speech import load_material
+from scripts.truth.station import Setup
+from tests.paced.device import build_library
+
+DEEP = "buffer_min 8192"
+"""A sound device with 170 ms of buffer: what the machine's load does to one with 20 ms is not what is tested here."""
+
+
+@pytest.fixture(autouse=True)
+def needed() -> None:
+    """Skips where there is no compiler for the sound device, or no X server."""
+    build_library()
+    if shutil.which("Xvfb") is None:
+        pytest.skip("Xvfb is not installed")
+
+
+async def test_sound_and_face_from_outside(tmp_path: Path) -> None:
+    """Two conversations: every sample is heard once, the face is with the sound, and the client's own word about it is true."""
+    setup = Setup(renderer="flat", size=(480, 320), device_fields=DEEP)
+    report = await scenarios.lip_sync(tmp_path, setup, await load_material(CLIP), Talk(8.0, 4.0))
+    assert report["sound"]["whole"], report["sound"]
+    assert report["sound"]["underruns"] == 0
+    assert report["screen"]["reads_per_second"] > 200
+    assert report["screen"]["pictures"] > 80
+    assert abs(report["skew_at_pictures_ms"]["p50"]) <= 2
+    assert abs(report["client_minus_truth_ms"]["p50"]) <= 2
+    assert report["client_minus_truth_ms"]["p95"] <= 6
+
+
+async def test_busy_threads_beside_it_do_not_harm_the_sound(tmp_path: Path) -> None:
+    """Two Python threads that never rest in the client's main process: all is heard, and the device never runs dry."""
+    setup = Setup(renderer="none", device_fields=DEEP, busy_threads=2)
+    report = await scenarios.lip_sync(tmp_path, setup, await load_material(CLIP), Talk(4.0, 4.0))
+    assert report["sound"]["whole"], report["sound"]
+    assert report["sound"]["underruns"] == 0
+
+
+async def test_first_sound_and_silence_come_soon(tmp_path: Path) -> None:
+    """From the first payload to the first sample heard, and from an interrupt to silence, by the device's own log."""
+    report = await scenarios.latency(tmp_path, Setup(), await load_material(CLIP), 5)
+    assert report["first_payload_to_sound_ms"]["p95"] <= 80
+    assert report["publisher_interrupt_to_silence_ms"]["p50"] <= 60
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(200)
+@pytest.mark.parametrize("busy_threads", [0, 2])
+async def test_a_minute_is_heard_to_the_last_sample(tmp_path: Path, busy_threads: int) -> None:
+    """At the sizes of buffers that the client has by default."""
+    setup = Setup(renderer="none", busy_threads=busy_threads)
+    report = await scenarios.lip_sync(tmp_path, setup, await load_material(CLIP), Talk(60.0, 20.0))
+    assert report["sound"]["whole"], report["sound"]
+    assert report["sound"]["underruns"] == report["sound"]["device_xruns"] == 0

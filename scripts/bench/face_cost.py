@@ -1,0 +1,257 @@
+"""`scripts/bench/face`: what a picture costs, in a real window on an X server without a screen.
+
+Rounds take turns, so that they share whatever else the machine does:
+- `ours`: a picture as the stage makes it: idle life, pose, rig, upload, draw, show. CPU of all threads of the process.
+- `python`: the same without a GL: its calls do nothing. That is our Python and numpy; what `ours` has more is the driver's (and, in
+  software, the rasteriser's).
+- `bare`: clear and flip, the least that any picture costs here.
+Then the stage draws for a minute, paced as on a device: pictures a second, and the longest pause between two of them. At the end
+the whole client with its speaker process: memory (PSS), with the face and without it. The wrapper asks the
+driver for what a Raspberry Pi has: GLES 3.1.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import gc
+import json
+import os
+import platform
+import statistics
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from edge_client.events import PlaybackState, View
+from edge_client.face import gles as gles_module
+from edge_client.face.gl import backdrop, board, frame, meshes, program, readback
+from edge_client.face.gl.binding import GL
+from edge_client.face.idle import IdleLife
+from edge_client.face.renderer import Picture, Renderer
+from edge_client.face.screens import open_renderer
+from edge_client.face.stage import ShownPicture, Stage, face_pose
+from edge_client.motion.pose import neutral_pose
+from scripts.bench.playout_cost import measure
+from scripts.demo_programs import DemoError
+from scripts.mouth_on_screen import virtual_display
+from scripts.truth.station import Setup, station
+
+PICTURES_PER_ROUND = 30
+PYTHON_LIMIT_PERCENT, FACE_LIMIT_MB, FACELESS_LIMIT_MB = 10.0, 200.0, 110.0
+_GL_USERS = (gles_module, backdrop, board, frame, meshes, program, readback)
+
+
+@dataclass(frozen=True, slots=True)
+class Cost:
+    """Medians over the rounds, for one picture, in ms."""
+
+    cpu_ms: float
+    wall_ms: float
+
+
+@dataclass(frozen=True, slots=True)
+class Sustained:
+    """A paced stretch."""
+
+    seconds: float
+    pictures_per_second: float
+    skipped: int
+    longest_pause_ms: float
+    pauses_over_two: int
+    """Pauses of more than two pictures' time beyond their own."""
+    cpu_percent: float
+    """Of one core, all threads."""
+
+
+class _NoGl:
+    """A GL whose calls do nothing; constants are what they are."""
+
+    def __init__(self, real: Any) -> None:
+        self._real = real
+
+    def __getattr__(self, name: str) -> Any:
+        value = getattr(self._real, name)
+        return value if name.startswith("GL_") else _nothing
+
+
+def _nothing(*_: Any) -> None:
+    return None
+
+
+class _Speech:
+    """A player that always speaks: every weight moves."""
+
+    def view(self, now_us: int) -> View:
+        """See `Scene`."""
+        pose = neutral_pose()
+        pose[:52] = 0.25 + 0.25 * np.sin(now_us * 1e-6 * np.linspace(3, 9, 52))
+        return View(PlaybackState.PLAYING, "bench", now_us, pose, 1.0, now_us)
+
+
+class _Pauses:
+    """Notes when pictures were shown."""
+
+    def __init__(self) -> None:
+        self.times_us: list[int] = []
+
+    def wants(self, now_us: int) -> bool:
+        """No pixels."""
+        return False
+
+    def shown(self, picture: ShownPicture, pixels: Picture | None) -> None:
+        """See `Watcher`."""
+        self.times_us.append(picture.shown_time_us)
+
+
+def costs(renderer: Renderer, rounds: int) -> dict[str, Cost]:
+    """Measure all three, in turns."""
+    life, scene, gl = IdleLife(1), _Speech(), GL
+    without = _NoGl(gl)
+
+    def pose_at(index: int) -> Any:
+        return face_pose(life.pose(index / 30), scene.view(index * 33_333))
+
+    def ours(index: int) -> None:
+        renderer.draw(pose_at(index))
+        renderer.show()
+
+    def python(index: int) -> None:
+        renderer.draw(pose_at(index))
+
+    def bare(index: int) -> None:
+        gl.glClearColor(0.1, 0.1, 0.1 + 0.01 * (index % 10), 1.0)
+        gl.glClear(gl.GL_COLOR_BUFFER_BIT)
+        renderer.show()
+
+    found: dict[str, list[Cost]] = {"ours": [], "python": [], "bare": []}
+    for turn in range(rounds + 1):
+        for name, picture in (("ours", ours), ("bare", bare)):
+            found[name].append(_round(picture, turn))
+        _set_gl(without)
+        try:
+            found["python"].append(_round(python, turn))
+        finally:
+            _set_gl(gl)
+    return {
+        name: Cost(statistics.median(cost.cpu_ms for cost in of[1:]), statistics.median(cost.wall_ms for cost in of[1:]))
+        for name, of in found.items()
+    }
+
+
+def _round(picture: Callable[[int], None], turn: int) -> Cost:
+    wall, cpu = time.perf_counter(), time.process_time()
+    for index in range(PICTURES_PER_ROUND):
+        picture(turn * PICTURES_PER_ROUND + index)
+    factor = 1e3 / PICTURES_PER_ROUND
+    return Cost((time.process_time() - cpu) * factor, (time.perf_counter() - wall) * factor)
+
+
+def _set_gl(gl: Any) -> None:
+    for module in _GL_USERS:
+        module.GL = gl  # type: ignore[attr-defined]
+
+
+def sustained(renderer: Renderer, seconds: float, pictures_per_second: float) -> Sustained:
+    """Draw as the client does."""
+    pauses = _Pauses()
+    stage = Stage(
+        scene=_Speech(),
+        renderer=renderer,
+        life=IdleLife(1),
+        clock_us=lambda: time.monotonic_ns() // 1_000,
+        sleep_s=time.sleep,
+        watchers=(pauses,),
+        pictures_per_second=pictures_per_second,
+    )
+    stage.picture()
+    gc.collect()
+    gc.freeze()
+    pauses.times_us.clear()
+    until, cpu = time.monotonic() + seconds, time.process_time()
+    stage.run(lambda: time.monotonic() >= until)
+    gaps_ms = np.diff(pauses.times_us) / 1e3
+    return Sustained(
+        seconds=seconds,
+        pictures_per_second=float(1e3 / gaps_ms.mean()),
+        skipped=stage.summary().frames_skipped,
+        longest_pause_ms=float(gaps_ms.max()),
+        pauses_over_two=int((gaps_ms > 3e3 / pictures_per_second).sum()),
+        cpu_percent=(time.process_time() - cpu) / seconds * 100,
+    )
+
+
+async def memory(renderer: str, size: tuple[int, int]) -> dict[str, float]:
+    """PSS in MB of the client and of its speaker process, a few seconds after the start."""
+    with tempfile.TemporaryDirectory() as name:
+        settings = Setup(renderer=renderer, size=size)
+        async with station(Path(name), settings) as stand:
+            await asyncio.sleep(2.0)
+            found = await measure({"main": stand.edge.pid, "speaker": stand.speaker_pid()}, 1.0)
+    return {part: round(cost.pss_mb, 1) for part, cost in found.items()}
+
+
+def main() -> int:
+    """Measure and print; 1 where a limit is passed."""
+    parser = argparse.ArgumentParser(prog="scripts/bench/face", description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("--rounds", type=int, default=10)
+    parser.add_argument("--seconds", type=float, default=60.0, help="length of the paced stretch (default: 60)")
+    parser.add_argument("--pictures-per-second", type=float, default=31.0, help="asked of the paced stretch (default: 31)")
+    parser.add_argument("--size", default="800x480", metavar="WxH")
+    parser.add_argument("--no-memory", action="store_true", help="leave the whole client out")
+    parser.add_argument("--json", type=Path, metavar="FILE", help="write the figures too")
+    arguments = parser.parse_args()
+    width, height = map(int, arguments.size.split("x"))
+    with virtual_display((width, height)) as display:
+        os.environ.update(DISPLAY=display, WAYLAND_DISPLAY="", SDL_VIDEO_WINDOW_POS="0,0")
+        renderer = open_renderer(choice="gles", size=(width, height), fullscreen=True, headless=False)
+        name = renderer.name
+        found = costs(renderer, arguments.rounds)
+        paced = sustained(renderer, arguments.seconds, arguments.pictures_per_second)
+        renderer.close()
+    pss = {} if arguments.no_memory else {kind: asyncio.run(memory(kind, (width, height))) for kind in ("gles", "none")}
+    failed = _report(name, found, paced, pss)
+    if arguments.json is not None:
+        figures = {"costs": {part: asdict(cost) for part, cost in found.items()}, "sustained": asdict(paced), "pss_mb": pss}
+        arguments.json.write_text(json.dumps({"machine": f"{platform.machine()}, {os.cpu_count()} cores", "renderer": name} | figures))
+    return 1 if failed else 0
+
+
+def _report(name: str, found: dict[str, Cost], paced: Sustained, pss: dict[str, dict[str, float]]) -> list[str]:
+    """Print; returns what is beyond its limit."""
+    ours, python, bare = found["ours"], found["python"], found["bare"]
+    print(f"{name}; {platform.machine()}, {os.cpu_count()} cores, load {os.getloadavg()[0]:.1f}")
+    print(f"a picture          {ours.cpu_ms:6.2f} ms CPU  {ours.wall_ms:6.2f} ms")
+    print(f"  our Python       {python.cpu_ms:6.2f} ms CPU  = {python.cpu_ms * 3:.1f} % of a core at 30 a second")
+    print(f"  the driver       {ours.cpu_ms - python.cpu_ms:6.2f} ms CPU")
+    print(f"bare clear-and-flip{bare.cpu_ms:6.2f} ms CPU  {bare.wall_ms:6.2f} ms")
+    print(
+        f"paced for {paced.seconds:.0f} s: {paced.pictures_per_second:.2f} pictures/s, {paced.skipped} skipped, "
+        f"longest pause {paced.longest_pause_ms:.0f} ms, {paced.pauses_over_two} stutters of more than two pictures, "
+        f"{paced.cpu_percent:.0f} % of a core"
+    )
+    for kind, parts in pss.items():
+        print(f"memory, renderer {kind}: " + ", ".join(f"{part} {size:.1f} MB" for part, size in parts.items()) + " PSS")
+    limits = {
+        "our Python": python.cpu_ms * 3 <= PYTHON_LIMIT_PERCENT,
+        "30 pictures a second": paced.pictures_per_second >= 30,
+        "stutter": paced.pauses_over_two == 0,
+        "memory with the face": not pss or sum(pss["gles"].values()) <= FACE_LIMIT_MB,
+        "memory without it": not pss or sum(pss["none"].values()) <= FACELESS_LIMIT_MB,
+    }
+    failed = [limit for limit, held in limits.items() if not held]
+    print("beyond the limit: " + ", ".join(failed) if failed else "all within their limits")
+    return failed
+
+
+if __name__ == "__main__":
+    try:
+        sys.exit(main())
+    except (DemoError, FileNotFoundError) as error:
+        sys.exit(f"scripts/bench/face: {error}")

@@ -54,7 +54,9 @@ class Identity:
             raise ConfigError(f"{self.key}: a device reaches itself only; leave its devices out")
         strange = sorted(self.rpcs - RPCS[self.role])
         if strange:
-            raise ConfigError(f"{self.key}: {strange[0][:64]!r} is no RPC of a {self.role}; there are {', '.join(sorted(RPCS[self.role]))}")
+            raise ConfigError(
+                f"{self.key}: {strange[0][:64]!r} is no RPC for the role {self.role}; there are {', '.join(sorted(RPCS[self.role]))}"
+            )
         if len(self.tokens) > MAX_TOKENS:
             raise ConfigError(f"{self.key}: {len(self.tokens)} tokens; at most {MAX_TOKENS} are kept")
         if self.streams < 0 or self.calls_per_minute < 0:

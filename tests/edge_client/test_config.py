@@ -161,3 +161,15 @@ def test_contradictions_are_told(tmp_path: Path) -> None:
         EdgeConfig(insecure=True, tls_ca_file=file)
     with pytest.raises(ConfigError, match="is not a folder"):
         EdgeConfig(record=file)
+
+
+def test_a_token_does_not_travel_in_plaintext(tmp_path: Path) -> None:
+    """To this machine it may, elsewhere only over TLS; certificate and key come together."""
+    file = tmp_path / "some"
+    file.write_text("x")
+    assert not EdgeConfig(token_file=file).tls
+    assert EdgeConfig(relay="relay.example:1", token_file=file).tls
+    with pytest.raises(ConfigError, match="does not travel in plaintext"):
+        EdgeConfig(relay="relay.example:1", token_file=file, insecure=True)
+    with pytest.raises(ConfigError, match="come together"):
+        EdgeConfig(tls_cert_file=file)

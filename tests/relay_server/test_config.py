@@ -23,6 +23,11 @@ from relay_server.errors import ConfigError
         ({"window_bytes": 1}, "window_bytes"),
         ({"max_devices": 0}, "max_devices"),
         ({"speech_folder": Path("/nowhere/at/all")}, "speech_folder"),
+        ({"access_file": Path("/nowhere/at/all")}, "access_file"),
+        ({"tls_cert_file": Path(__file__)}, "tls_cert_file and tls_key_file"),
+        ({"tls_client_ca_file": Path(__file__)}, "tls_client_ca_file"),
+        ({"admin_listen": "0.0.0.0:1"}, "admin_listen"),
+        ({"admin_listen": "nonsense"}, "admin_listen"),
         ({"groups": {"no spaces": ("a",)}}, "groups"),
         ({"groups": {"all": ()}}, "groups"),
         ({"groups": {"all": ("all",)}}, "groups"),
@@ -37,6 +42,18 @@ def test_what_can_not_be_is_refused(settings: dict[str, Any], named: str) -> Non
 def test_another_address_needs_to_be_allowed() -> None:
     """Plaintext that others can reach is a decision, not a default."""
     assert RelayConfig(listen="0.0.0.0:1", insecure_listen=True).listen == "0.0.0.0:1"
+
+
+def test_another_address_is_guarded(tmp_path: Path) -> None:
+    """Encrypted and with credentials; one of both is not enough."""
+    file = tmp_path / "some"
+    file.touch()
+    tls: dict[str, Any] = {"tls_cert_file": file, "tls_key_file": file}
+    assert RelayConfig(listen="0.0.0.0:1", admin_listen="off", access_file=file, **tls).listen == "0.0.0.0:1"
+    with pytest.raises(ConfigError, match="without credentials"):
+        RelayConfig(listen="0.0.0.0:1", **tls)
+    with pytest.raises(ConfigError, match="in plaintext"):
+        RelayConfig(listen="0.0.0.0:1", access_file=file)
 
 
 @pytest.mark.parametrize(("address", "host", "port"), [("127.0.0.1:0", "127.0.0.1", 0), ("[::1]:52000", "::1", 52_000)])

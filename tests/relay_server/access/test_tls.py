@@ -1,0 +1,210 @@
+"""TLS: plaintext and older protocols are refused, certificates are who they say, and change under running streams."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import shutil
+import socket
+import ssl
+from pathlib import Path
+from typing import Any
+
+import grpc
+import pytest
+from grpc import StatusCode as Code
+
+from avatar_relay.credentials import metadata_of
+from avatar_relay.media import Codec, Credit
+from avatar_relay.messages import Hello, Welcome
+from avatar_relay.v1 import device_service_pb2 as pb
+from avatar_relay.v1 import device_service_pb2_grpc as device_grpc
+from edge_client.attach_call import AttachCall, Endpoint
+from edge_client.credentials import CredentialFiles
+from edge_client.retry import StreamEnd, Verdict
+from relay_server.access.scopes import Role
+from relay_server.access.tls import HotCertificate, TlsFiles
+from relay_server.errors import ConfigError
+from relay_server.publisher import ConnectionLostError, Publisher
+from tests.relay_server.access.guarded import Access, Authority, code_of, over_tls, trusting
+from tests.relay_server.service.wired import Stream, hello
+
+pytestmark = pytest.mark.skipif(shutil.which("openssl") is None, reason="no openssl to make certificates with")
+
+LIST = "/avatar_relay.v1.AdminService/ListDevices"
+SAID = Hello("lobby", 1, "", (Codec.PCM_S16LE,), 48_000, (), Credit(1 << 20, 1 << 20))
+
+
+async def attached(endpoint: Endpoint) -> Welcome | StreamEnd:
+    """What the relay answers an edge client's hello."""
+    async with AttachCall(endpoint) as call:
+        await call.write(SAID)
+        answer = await call.read(5)
+        assert isinstance(answer, Welcome | StreamEnd)
+        return answer
+
+
+async def test_plaintext_is_refused(tmp_path: Path) -> None:
+    """Where there is a certificate there is nothing without it, not even health."""
+    authority, access = Authority(tmp_path), Access(tmp_path)
+    token = access.add(Role.OPERATOR, "ann", devices=("*",))
+    async with over_tls(authority, access) as server:
+        async with grpc.aio.insecure_channel(server.addresses[0]) as channel:
+            assert (await code_of(channel, LIST, token))[0] is Code.UNAVAILABLE
+            assert (await code_of(channel, "/grpc.health.v1.Health/Check"))[0] is Code.UNAVAILABLE
+        async with grpc.aio.secure_channel(server.addresses[0], trusting(authority)) as channel:
+            assert (await code_of(channel, LIST, token))[0] is Code.OK
+            assert (await code_of(channel, LIST))[0] is Code.UNAUTHENTICATED
+
+
+@pytest.mark.parametrize("highest", [ssl.TLSVersion.TLSv1, ssl.TLSVersion.TLSv1_1])
+async def test_older_protocols_are_refused(tmp_path: Path, highest: ssl.TLSVersion) -> None:
+    """A client, or who sits between, that wants less than TLS 1.2 gets no handshake; 1.2 itself is the floor."""
+    authority = Authority(tmp_path)
+    async with over_tls(authority, Access(tmp_path)) as server:
+        with pytest.raises((ssl.SSLError, ConnectionResetError)):
+            await asyncio.to_thread(handshake, server.addresses[0], authority, highest)
+        assert await asyncio.to_thread(handshake, server.addresses[0], authority, ssl.TLSVersion.TLSv1_2) == "TLSv1.2"
+
+
+def handshake(address: str, authority: Authority, highest: ssl.TLSVersion) -> str | None:
+    """The protocol agreed on with a client that speaks nothing above `highest`."""
+    context = ssl.create_default_context(cafile=authority.certificate)
+    context.minimum_version = ssl.TLSVersion.MINIMUM_SUPPORTED
+    context.set_ciphers("ALL:@SECLEVEL=0")
+    with pytest.warns(DeprecationWarning) if highest < ssl.TLSVersion.TLSv1_2 else contextlib.nullcontext():
+        context.maximum_version = highest
+    context.set_alpn_protocols(["h2"])
+    host, _, port = address.rpartition(":")
+    with socket.create_connection((host, int(port)), timeout=5) as plain, context.wrap_socket(plain, server_hostname=host) as wrapped:
+        return wrapped.version()
+
+
+async def test_another_authority_is_not_believed(tmp_path: Path) -> None:
+    """By neither side."""
+    authority, stranger = Authority(tmp_path), Authority(tmp_path, "stranger")
+    async with over_tls(authority, Access(tmp_path), mutual=True) as server:
+        for credentials in (
+            trusting(authority),
+            trusting(authority, stranger.issue("lobby")),
+            trusting(stranger, authority.issue("lobby")),
+        ):
+            async with grpc.aio.secure_channel(server.addresses[0], credentials) as channel:
+                assert (await code_of(channel, LIST))[0] is Code.UNAVAILABLE
+
+
+async def test_a_device_by_the_name_in_its_certificate(tmp_path: Path) -> None:
+    """The edge client itself: in with its own, not under another name, not with one that nobody entered, and out when revoked."""
+    authority, access = Authority(tmp_path), Access(tmp_path)
+    access.add(Role.DEVICE, "lobby", certificate="lobby.example")
+    access.add(Role.DEVICE, "till", certificate="till.example")
+    async with over_tls(authority, access, mutual=True) as server:
+
+        def endpoint(name: str) -> Endpoint:
+            certificate, key = authority.issue(name)
+            return Endpoint(server.addresses[0], True, CredentialFiles(ca=authority.certificate, certificate=certificate, key=key))
+
+        assert isinstance(await attached(endpoint("lobby.example")), Welcome)
+        for name, code in (("till.example", "PERMISSION_DENIED"), ("nobody.example", "UNAUTHENTICATED")):
+            end = await attached(endpoint(name))
+            assert isinstance(end, StreamEnd)
+            assert (end.code, end.verdict) == (code, Verdict.FINAL)
+        access.revoke(Role.DEVICE, "lobby")
+        assert server.guard is not None
+        await server.guard.look_after()
+        end = await attached(endpoint("lobby.example"))
+        assert isinstance(end, StreamEnd)
+        assert "were revoked" in end.text
+
+
+async def test_who_has_both_shows_both(tmp_path: Path) -> None:
+    """A token that was stolen is worth nothing without the certificate that belongs to it."""
+    authority, access = Authority(tmp_path), Access(tmp_path)
+    access.add(Role.OPERATOR, "ann", devices=("*",), certificate="ann.example")
+    token = access.rotate(Role.OPERATOR, "ann")
+    async with over_tls(authority, access, mutual=True) as server:
+        for name, shown, code in (
+            ("ann.example", token, Code.OK),
+            ("ann.example", None, Code.UNAUTHENTICATED),
+            ("thief.example", token, Code.UNAUTHENTICATED),
+        ):
+            async with grpc.aio.secure_channel(server.addresses[0], trusting(authority, authority.issue(name))) as channel:
+                assert (await code_of(channel, LIST, shown))[0] is code
+
+
+async def test_certificates_change_under_running_streams(tmp_path: Path) -> None:
+    """What runs goes on; who connects afterwards meets the new certificate; a pair that does not fit changes nothing."""
+    authority, access = Authority(tmp_path), Access(tmp_path)
+    token = access.add(Role.DEVICE, "lobby")
+    async with over_tls(authority, access) as server, grpc.aio.secure_channel(server.addresses[0], trusting(authority)) as channel:
+        stream = Stream(device_grpc.DeviceServiceStub(channel).Attach(metadata=metadata_of(token)), pb.AttachRequest)
+        await stream.say(hello=hello())
+        await stream.hear("welcome")
+        before = await asyncio.to_thread(certificate_of, server.addresses[0])
+        certificate, key = authority.issue("localhost", "relay")
+        after = await asyncio.to_thread(certificate_of, server.addresses[0])
+        assert after != before
+        assert after == ssl.PEM_cert_to_DER_cert(certificate.read_text())
+        key.write_bytes(authority.issue("localhost", "other")[1].read_bytes())
+        assert await asyncio.to_thread(certificate_of, server.addresses[0]) == after
+        await stream.say(ping={"id": 7})
+        assert (await stream.hear("pong")).id == 7
+
+
+def certificate_of(address: str) -> bytes | None:
+    """The certificate that a new connection meets."""
+    context = ssl.create_default_context()
+    context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
+    context.set_alpn_protocols(["h2"])
+    host, _, port = address.rpartition(":")
+    with socket.create_connection((host, int(port)), timeout=5) as plain, context.wrap_socket(plain, server_hostname=host) as wrapped:
+        return wrapped.getpeercert(binary_form=True)
+
+
+async def test_a_device_goes_on_with_a_rotated_token(tmp_path: Path) -> None:
+    """Its token file is read for each stream; one that is empty for a moment does not count."""
+    authority, access = Authority(tmp_path), Access(tmp_path)
+    file = tmp_path / "token"
+    file.write_text(access.add(Role.DEVICE, "lobby") + "\n")
+    async with over_tls(authority, access) as server:
+        endpoint = Endpoint(server.addresses[0], True, CredentialFiles(ca=authority.certificate, token=file))
+        assert isinstance(await attached(endpoint), Welcome)
+        renewed = access.rotate(Role.DEVICE, "lobby")
+        assert server.guard is not None
+        await server.guard.look_after()
+        assert isinstance(await attached(endpoint), StreamEnd)
+        file.write_text("")
+        assert isinstance(await attached(endpoint), StreamEnd)
+        file.write_text(renewed)
+        assert isinstance(await attached(endpoint), Welcome)
+
+
+async def test_the_publisher_library_shows_its_token(tmp_path: Path) -> None:
+    """From a file or as text; without one, or with a wrong one, it says so at once and does not try again."""
+    authority, access = Authority(tmp_path), Access(tmp_path)
+    file = tmp_path / "token"
+    file.write_text(access.add(Role.PUBLISHER, "backend", devices=("*",)))
+    async with over_tls(authority, access) as server:
+        credentials = trusting(authority)
+        for token in (file, file.read_text()):
+            async with Publisher.connect(server.addresses[0], credentials=credentials, token=token):
+                pass
+        for wrong, text in ((None, "CREDENTIALS_MISSING"), ("avr_x", "CREDENTIALS_INVALID"), (tmp_path / "none", "can not be read")):
+            with pytest.raises(ConnectionLostError, match=text) as caught:
+                async with Publisher.connect(server.addresses[0], credentials=credentials, token=wrong):
+                    pass
+            assert caught.value.final
+    with pytest.raises(ConnectionLostError, match="does not travel in plaintext"):
+        async with Publisher.connect("relay.example:52000", token=file):
+            pass
+
+
+@pytest.mark.parametrize("spoil", ["certificate", "key", "client_ca"])
+def test_files_that_are_no_certificate_are_refused(tmp_path: Path, spoil: str) -> None:
+    """At start, with the files' names."""
+    authority = Authority(tmp_path)
+    certificate, key = authority.issue("localhost")
+    files: dict[str, Any] = {"certificate": certificate, "key": key, "client_ca": authority.certificate}
+    files[spoil].write_text("-----BEGIN NOTHING-----\n")
+    with pytest.raises(ConfigError, match="tls_cert_file"):
+        HotCertificate(TlsFiles(**files))

@@ -47,6 +47,7 @@ def build_parser() -> argparse.ArgumentParser:
     parser.add_argument("--speech-folder", metavar="FOLDER", help="where Speak finds files")
     parser.add_argument("--group", action="append", default=[], metavar="NAME=DEVICE,…", help="a name for several devices; repeatable")
     parser.add_argument("--channelz", action="store_true", default=None, help="serve channelz")
+    parser.add_argument("--media-tick-ms", type=int, metavar="MS", help="let media wait up to MS (at most 10) to be joined (default 0)")
     parser.add_argument("--drain-grace-ms", type=int, metavar="MS", help="how long a drain waits for conversations (default 20000)")
     parser.add_argument("--port-file", type=Path, metavar="FILE", help="write the port to FILE when listening")
     parser.add_argument("--log-level", default="warning", choices=("debug", "info", "warning", "error"), help="default: warning")
@@ -68,6 +69,7 @@ def load_config(arguments: argparse.Namespace, environment: Mapping[str, str]) -
         "reflection": arguments.reflection,
         "speech_folder": arguments.speech_folder,
         "channelz": arguments.channelz,
+        "media_tick_us": None if arguments.media_tick_ms is None else arguments.media_tick_ms * 1_000,
         "drain_grace_us": None if arguments.drain_grace_ms is None else arguments.drain_grace_ms * 1_000,
     }
     settings |= {name: value for name, value in flags.items() if value is not None}

@@ -20,6 +20,8 @@ AUDIO2FACE = "audio2face"
 GRANT_STEP_BYTES = 256 << 10
 """Publisher credit is returned in steps of this size, so that a grant costs one message for many payloads."""
 
+MAX_MEDIA_TICK_US = 10_000
+
 ADMIN_OFF = "off"
 """As `admin_listen`: nobody looks on or steers."""
 
@@ -73,6 +75,8 @@ class RelayConfig:
     """What was sent but is not held by the device is kept this long, to send it again after a cut …"""
     retention_bytes: int = 4 << 20
     """… and up to this size per conversation."""
+    media_tick_us: int = 0
+    """Media may wait this long (at most `MAX_MEDIA_TICK_US`), so that less messages carry more of it; 0: it leaves at once."""
     max_devices: int = 1_000
     """Sessions, attached or within their lease."""
     max_publishers: int = 200
@@ -94,6 +98,8 @@ class RelayConfig:
                 raise ConfigError(f"{name}: {getattr(self, name)} is negative")
         if not 0 < self.heartbeat_us < self.peer_timeout_us:
             raise ConfigError(f"peer_timeout_us: {self.peer_timeout_us} must be longer than heartbeat_us ({self.heartbeat_us})")
+        if not 0 <= self.media_tick_us <= MAX_MEDIA_TICK_US:
+            raise ConfigError(f"media_tick_us: {self.media_tick_us} is not within 0 and {MAX_MEDIA_TICK_US}")
         smallest = MAX_PAYLOAD_BYTES + GRANT_STEP_BYTES
         if self.window_bytes < smallest or self.lag_bytes < self.window_bytes:
             raise ConfigError(f"window_bytes must be at least {smallest} and lag_bytes at least window_bytes")

@@ -30,6 +30,13 @@ class WakeDevice:
     device_id: str
 
 
+@dataclass(frozen=True, slots=True)
+class WakeForMedia:
+    """Media waits in the device's outbox, and nothing else: this may wait for the tick."""
+
+    device_id: str
+
+
 # --- notices -------------------------------------------------------------------------------------------------------
 
 
@@ -111,4 +118,4 @@ class FinishedIgnored:
 Shown = DeviceAttached | DeviceDetached | DeviceLost | ConversationOpened | ConversationEnded | ConversationFaulted | PlayerTold
 """Notices that watchers see too."""
 Notice = Shown | PayloadsReceived | FinishedIgnored
-Effect = TellPublisher | WakeDevice | Notice
+Effect = TellPublisher | WakeDevice | WakeForMedia | Notice

@@ -39,7 +39,7 @@ from avatar_relay.reasons import DropReason, Fault, FinishReason, Reason
 from relay_server.config import RelayConfig
 from relay_server.conversation import Conversation
 from relay_server.errors import ConversationFault
-from relay_server.events import ConversationEnded, Effect, PayloadsReceived, TellPublisher, WakeDevice
+from relay_server.events import ConversationEnded, Effect, PayloadsReceived, TellPublisher, WakeDevice, WakeForMedia
 from relay_server.finishing import MADE_BY_RELAY, cut_on, report_fault, tell_event
 from relay_server.opening import Opening
 from relay_server.registry import Publisher, Registry
@@ -171,7 +171,7 @@ class Publishing:
         except ConversationFault as error:
             return effects + self._fail(conversation, error.fault)
         effects += self.credit(conversation)
-        return effects + [WakeDevice(device_id) for device_id in conversation.delivering]
+        return effects + [WakeForMedia(device_id) for device_id in conversation.delivering]
 
     def _receive_run(
         self,

@@ -15,7 +15,7 @@ from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
 from typing import assert_never
 
-from avatar_relay.limits import MAX_FRAGMENT_BYTES, MAX_MESSAGE_BYTES, MAX_PAYLOAD_BYTES
+from avatar_relay.limits import MAX_FRAGMENT_BYTES, MAX_JOINED_REQUESTS, MAX_MESSAGE_BYTES, MAX_PAYLOAD_BYTES
 from avatar_relay.media import Payload
 from avatar_relay.messages import Limits, Volume
 from avatar_relay.reasons import Fault, Reason
@@ -37,7 +37,9 @@ from relay_server.events import (
     PlayerTold,
     TellPublisher,
     WakeDevice,
+    WakeForMedia,
 )
+from relay_server.media_tick import MediaTick
 from relay_server.notices import devices_of, observe
 from relay_server.observer import NullObserver, Observer
 from relay_server.opening import Opening
@@ -90,6 +92,7 @@ class Relay:
             registry, self._opening, self._publishing, config, self.limits, clocks, random_bytes=random_bytes, perform=self._perform
         )
         self._devices = Devices(registry, self._attending, config, clocks, self._observer, perform=self._perform, sent=self._on_sent)
+        self._tick = MediaTick(config.media_tick_us, self._devices.wake)
 
     # --- ports -----------------------------------------------------------------------------------------------------
 
@@ -222,6 +225,8 @@ class Relay:
                     self._publishers.tell(effect.publisher, effect.message)
                 case WakeDevice():
                     self._devices.wake(effect.device_id)
+                case WakeForMedia():
+                    self._tick.wake(effect.device_id)
                 case PayloadsReceived() | FinishedIgnored():
                     observe(self._observer, effect)
                 case (
@@ -255,4 +260,5 @@ def limits_of(config: RelayConfig) -> Limits:
         max_fragment_bytes=MAX_FRAGMENT_BYTES,
         lease_ms=config.device_lease_us // 1_000,
         heartbeat_ms=config.heartbeat_us // 1_000,
+        max_joined_requests=MAX_JOINED_REQUESTS,
     )

@@ -34,6 +34,7 @@ ADAPTERS = frozenset(
         "relay_server.keys",
         "relay_server.listening",
         "relay_server.performance",
+        "relay_server.media_tick",
         "relay_server.ports",
         "relay_server.publisher",
         "relay_server.publishers",

@@ -202,6 +202,8 @@ class Limits:
     max_fragment_bytes: int
     lease_ms: int
     heartbeat_ms: int
+    max_joined_requests: int = 0
+    """Publishers: so many messages may travel as one `Joined`."""
 
 
 # --- devices -------------------------------------------------------------------------------------------------------
@@ -329,4 +331,13 @@ class DeviceVolume:
 FromPublisher = (
     PublisherHello | PublishOpen | Media | AudioOnly | ConversationEnd | Interrupt | Pause | Resume | DeviceVolume | EventAck | Ping
 )
+
+
+@dataclass(frozen=True, slots=True)
+class Joined:
+    """What a publisher says at once, because it waited together."""
+
+    messages: tuple[FromPublisher, ...]
+
+
 ToPublisher = PublisherWelcome | Opened | ConversationCredit | Held | PlayerEvent | ConversationError | GoAway | Pong

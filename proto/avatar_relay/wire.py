@@ -6,7 +6,7 @@ where. Unknown fields and unknown `oneof` members are tolerated: the latter read
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from functools import lru_cache
 from typing import Any, TypeVar, assert_never
 
@@ -18,6 +18,7 @@ from avatar_relay.ids import ID_RULE, is_valid_id
 from avatar_relay.limits import (
     MAX_BLENDSHAPE_NAMES,
     MAX_FRAGMENT_BYTES,
+    MAX_JOINED_REQUESTS,
     MAX_KEYFRAMES_PER_SECOND,
     MAX_PAYLOAD_BYTES,
     OPUS_RATE_HZ,
@@ -477,12 +478,18 @@ def _limits_to_wire(limits: m.Limits) -> pb.Limits:
         max_fragment_bytes=limits.max_fragment_bytes,
         lease_ms=limits.lease_ms,
         heartbeat_ms=limits.heartbeat_ms,
+        max_joined_requests=limits.max_joined_requests,
     )
 
 
 def _limits_from_wire(message: pb.Limits) -> m.Limits:
     return m.Limits(
-        message.max_payload_bytes, message.max_message_bytes, message.max_fragment_bytes, message.lease_ms, message.heartbeat_ms
+        message.max_payload_bytes,
+        message.max_message_bytes,
+        message.max_fragment_bytes,
+        message.lease_ms,
+        message.heartbeat_ms,
+        message.max_joined_requests,
     )
 
 
@@ -648,10 +655,12 @@ def attach_response_from_wire(message: device_pb.AttachResponse) -> m.ToDevice |
 # --- the publisher's leg -------------------------------------------------------------------------------------------
 
 
-def publish_request_to_wire(message: m.FromPublisher) -> publisher_pb.PublishRequest:
+def publish_request_to_wire(message: m.FromPublisher | m.Joined) -> publisher_pb.PublishRequest:
     """Encode what a publisher says."""
     request = publisher_pb.PublishRequest
     match message:
+        case m.Joined():
+            return request(joined=publisher_pb.JoinedRequests(requests=[publish_request_to_wire(one) for one in message.messages]))
         case m.PublisherHello():
             return request(
                 hello=publisher_pb.PublisherHello(
@@ -714,7 +723,18 @@ _PUBLISH_REQUEST: dict[str, Callable[[Any], m.FromPublisher]] = {
 def publish_request_from_wire(message: publisher_pb.PublishRequest) -> m.FromPublisher | None:
     """Check and read what a publisher says; None for what this version does not know. Raises `WireError`."""
     name = message.WhichOneof("message")
-    return None if name is None else _PUBLISH_REQUEST[name](getattr(message, name))
+    return None if name is None or name == "joined" else _PUBLISH_REQUEST[name](getattr(message, name))
+
+
+def requests_in(message: publisher_pb.PublishRequest) -> Sequence[publisher_pb.PublishRequest]:
+    """The requests that a message holds: itself, or those joined in it. Raises `WireError` where they are too many."""
+    if message.WhichOneof("message") != "joined":
+        return (message,)
+    requests: Sequence[publisher_pb.PublishRequest] = message.joined.requests
+    if len(requests) > MAX_JOINED_REQUESTS:
+        text = f"{len(requests)} requests joined in one message; at most {MAX_JOINED_REQUESTS} are allowed"
+        raise WireError(Fault(Reason.MESSAGE_INVALID, text, "joined.requests"))
+    return requests
 
 
 def _taken_to_wire(taken: m.Taken) -> publisher_pb.Taken:

@@ -15,7 +15,7 @@ from google.rpc import status_pb2
 from avatar_relay import wire
 from avatar_relay.credentials import clean_token, metadata_of
 from avatar_relay.limits import GRPC_MAX_RECEIVE_BYTES
-from avatar_relay.messages import FromPublisher, ToPublisher
+from avatar_relay.messages import FromPublisher, Joined, ToPublisher
 from avatar_relay.reasons import Fault
 from avatar_relay.v1 import publisher_service_pb2_grpc as services
 from relay_server.config import is_loopback
@@ -48,7 +48,7 @@ class GrpcLink:
         self._call: Any = services.PublisherServiceStub(channel).Publish(metadata=metadata_of(token))
         self._unknown_messages = 0
 
-    async def send(self, message: FromPublisher) -> None:
+    async def send(self, message: FromPublisher | Joined) -> None:
         """See `Link`. Waits while HTTP/2 takes no more."""
         try:
             await self._call.write(wire.publish_request_to_wire(message))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from typing import Protocol
 
-from avatar_relay.messages import FromPublisher, ToPublisher
+from avatar_relay.messages import FromPublisher, Joined, ToPublisher
 from avatar_relay.reasons import Fault, Reason
 from relay_server.errors import PeerError
 from relay_server.publisher.errors import ConnectionLostError
@@ -46,10 +46,11 @@ class InProcessLink:
     def __init__(self, relay: InProcessRelay) -> None:
         self._port = relay.connect_publisher()
 
-    async def send(self, message: FromPublisher) -> None:
+    async def send(self, message: FromPublisher | Joined) -> None:
         """See `Link`. Lets others run after each message, because the relay takes it at once."""
         try:
-            await self._port.send(message)
+            for one in message.messages if isinstance(message, Joined) else (message,):
+                await self._port.send(one)
         except PeerError as error:
             raise _lost(error.fault) from error
         await asyncio.sleep(0)

@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable
 from typing import Protocol
 
-from avatar_relay.messages import FromPublisher, ToPublisher
+from avatar_relay.messages import FromPublisher, Joined, ToPublisher
 
 
 class Link(Protocol):
     """One stream to the relay. One task sends, one receives."""
 
-    async def send(self, message: FromPublisher) -> None:
+    async def send(self, message: FromPublisher | Joined) -> None:
         """Hand a message over; waits while the line is full. Raises `ConnectionLostError`. Cancelling may break the line."""
         ...
 

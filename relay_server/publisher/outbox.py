@@ -30,6 +30,11 @@ class Outbox:
         self._turns: deque[Conversation] = deque()
 
     @property
+    def has_control(self) -> bool:
+        """Whether a command waits."""
+        return bool(self._control)
+
+    @property
     def is_empty(self) -> bool:
         """Whether all that was said went out; a conversation that is still open with nothing waiting does not count."""
         quiet = not (self._control or self._acks or self._ping)

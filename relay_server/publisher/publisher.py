@@ -24,9 +24,16 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Self
 
 from avatar_relay.ids import conversation_id_from
-from avatar_relay.limits import DEVICE_LEASE_US, PEER_TIMEOUT_US, PROTOCOL_VERSION, PUBLISHER_LEASE_US
+from avatar_relay.limits import (
+    DEVICE_LEASE_US,
+    MAX_JOINED_BYTES,
+    MAX_JOINED_REQUESTS,
+    PEER_TIMEOUT_US,
+    PROTOCOL_VERSION,
+    PUBLISHER_LEASE_US,
+)
 from avatar_relay.media import AudioFormat, MotionFormat, OnPlaying, Pacing, TraceContext
-from avatar_relay.messages import ConversationError, GoAway, Ping, PublisherHello, PublisherWelcome
+from avatar_relay.messages import ConversationError, FromPublisher, GoAway, Joined, Media, Ping, PublisherHello, PublisherWelcome
 from avatar_relay.reasons import Fault, Reason
 from avatar_relay.tracing import current_context
 from relay_server.publisher.avatar import Avatar
@@ -71,6 +78,7 @@ class Publisher:
         *,
         publisher_id: str | None = None,
         buffer_bytes: int = BUFFER_BYTES,
+        media_tick_us: int = 0,
         trace: Callable[[str], TraceContext] | None = None,
         random_bytes: Callable[[int], bytes] = os.urandom,
         jitter: Callable[[], float] = random.random,
@@ -86,6 +94,8 @@ class Publisher:
         self._exchange = Exchange()
         self._token = ""
         self._heartbeat_s = 0.0
+        self._max_joined = 0
+        self._media_tick_us = media_tick_us
         self._ping_id = 0
         self._connected = False
         self._streams = 0
@@ -105,9 +115,11 @@ class Publisher:
         credentials: grpc.ChannelCredentials | None = None,
         token: str | Path | None = None,
         trace: Callable[[str], TraceContext] | None = None,
+        media_tick_us: int = 0,
     ) -> Self:
         """A publisher over gRPC to `address` (HOST:PORT), in plaintext where no `credentials` are given.
 
+        `media_tick_us`: what is said may wait that long, so that many live conversations cost one message; 0: it leaves at once.
         `token` is what the relay knows it by: the text, or the file that holds it, which is read anew for each stream.
         """
 
@@ -116,7 +128,7 @@ class Publisher:
 
             return await open_grpc_link(address, credentials, token)
 
-        return cls(connector, publisher_id=publisher_id, trace=trace)
+        return cls(connector, publisher_id=publisher_id, trace=trace, media_tick_us=media_tick_us)
 
     @classmethod
     def in_process(
@@ -297,6 +309,7 @@ class Publisher:
             self._exchange.resumed(welcome.taken, self.now_us())
         self._token = welcome.session_token
         self._heartbeat_s = welcome.limits.heartbeat_ms / 1000
+        self._max_joined = min(welcome.limits.max_joined_requests, MAX_JOINED_REQUESTS)
         self._streams += 1
         self._failure = None
         self._connected = True
@@ -327,12 +340,25 @@ class Publisher:
         while True:
             self._work.clear()
             self._exchange.tick(self.now_us())
-            message = self._exchange.next_message()
-            if message is not None:
-                await link.send(message)
+            messages = self._gather()
+            if messages:
+                await link.send(messages[0] if len(messages) == 1 else Joined(messages))
                 self._work.set()
             self._changed.set()
             await self._until_work()
+
+    def _gather(self) -> tuple[FromPublisher, ...]:
+        """What goes out in one message: all that waits, where the relay takes so much at once."""
+        messages: list[FromPublisher] = []
+        size = 0
+        while len(messages) < max(self._max_joined, 1) and size < MAX_JOINED_BYTES:
+            message = self._exchange.next_message()
+            if message is None:
+                break
+            messages.append(message)
+            if isinstance(message, Media):
+                size += sum([len(payload.data) for payload in message.payloads])
+        return tuple(messages)
 
     async def _until_work(self) -> None:
         deadline_us = self._exchange.deadline_us
@@ -342,6 +368,8 @@ class Publisher:
                 await self._work.wait()
         except TimeoutError:
             pass
+        if self._media_tick_us and not self._exchange.outbox.has_control:
+            await asyncio.sleep((self._media_tick_us - self.now_us() % self._media_tick_us) / _US_PER_S)
 
     async def _beat(self) -> None:
         while self._heartbeat_s:

@@ -38,7 +38,15 @@ class PublisherService:
         port, caller = self._relay.connect_publisher(), current_caller()
 
         async def take(data: bytes) -> None:
-            request = parse(pb.PublishRequest, data)
+            message = parse(pb.PublishRequest, data)
+            try:
+                requests = wire.requests_in(message)
+            except wire.WireError as error:
+                raise PeerError(error.fault) from error
+            for request in requests:
+                await take_one(request)
+
+        async def take_one(request: pb.PublishRequest) -> None:
             try:
                 message = wire.publish_request_from_wire(request)
             except wire.WireError as error:

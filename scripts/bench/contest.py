@@ -48,7 +48,7 @@ CONTENDERS = {
     contender.name: contender
     for contender in (
         Contender("ours", "ours", OURS),
-        Contender("ours, tick", "ours", (*OURS, "--media-tick-ms", "10")),
+        Contender("ours, tick", "ours, tick", OURS),
         _contender("bare", "bare"),
         _contender("vendor", "vendor"),
         _contender("websockets", "websockets"),

@@ -32,6 +32,7 @@ TURNS = 20
 """Repetitions of the first sound on a connection that stands."""
 CLIENTS = {
     "ours": ("ours", "Clients"),
+    "ours, tick": ("ours", "TickingClients"),
     "bare": ("bare", "Clients"),
     "websockets": ("websockets", "Clients"),
     "joining": ("websockets", "JoiningClients"),

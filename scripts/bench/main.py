@@ -105,7 +105,7 @@ def report(results: Results) -> dict[str, object]:
 
 def chosen(options: argparse.Namespace) -> list[tuple[Case, Sequence[str]]]:
     """The matches asked for."""
-    matches = []
+    matches: list[tuple[Case, Sequence[str]]] = []
     for case, names in MATCHES.items():
         if not options.cases or case.name in options.cases:
             taken = [name for name in names if not options.contenders or name in options.contenders]

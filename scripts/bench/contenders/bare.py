@@ -20,7 +20,7 @@ from scripts.bench.contract import QUEUE_PAYLOADS, Received, listening, port_fil
 OPTIONS = (("grpc.use_local_subchannel_pool", 1),)
 
 
-class Room(device_rpc.DeviceServiceServicer, publisher_rpc.PublisherServiceServicer):  # type: ignore[misc]  # generated, untyped
+class Room(device_rpc.DeviceServiceServicer, publisher_rpc.PublisherServiceServicer):
     """Both services; conversations are rooms, devices of the same name prefix are in them."""
 
     def __init__(self) -> None:

@@ -38,6 +38,8 @@ class Ear:
 class Clients:
     """See `contract.Clients`. One publisher carries all sessions."""
 
+    media_tick_us = 0
+
     def __init__(self, address: str, received: Received) -> None:
         self._address = address
         self._received = received
@@ -60,7 +62,7 @@ class Clients:
     async def publish(self, session: int, audio: Sequence[bytes], motion: Sequence[bytes]) -> None:
         """See `contract.Clients`."""
         if self._publisher is None:
-            self._publisher = await self._stack.enter_async_context(Publisher.connect(self._address))
+            self._publisher = await self._stack.enter_async_context(Publisher.connect(self._address, media_tick_us=self.media_tick_us))
         avatar = self._avatars.get(session)
         if avatar is None:
             targets = self._targets[session]
@@ -80,3 +82,9 @@ class Clients:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
         await self._stack.aclose()
+
+
+class TickingClients(Clients):
+    """The publisher lets media wait for a tick, too."""
+
+    media_tick_us = 10_000

@@ -1,0 +1,126 @@
+"""Visemes as people see them: lips shut or apart, wide or round, measured on pictures of both faces against a table."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from itertools import combinations
+
+import numpy as np
+import pytest
+
+from avatar_relay.arkit import ARKIT_NAMES
+from edge_client.face.head import Head
+from edge_client.face.renderer import Picture, Renderer
+from edge_client.face.rig import Rig
+from edge_client.face.screens import open_renderer
+from edge_client.motion.pose import Pose, neutral_pose
+from tests.edge_client.face.pixels import changed_part, mouth_box, mouth_opening_px
+from tests.edge_client.face.poses import pose_of
+from tests.viseme_poses import VISEMES, viseme_pose
+
+# Opening in a picture 480 pixels high, and width against the mouth at rest: at least, at most.
+TABLE: dict[str, tuple[tuple[float, float], tuple[float, float]]] = {
+    "p": ((0, 0), (0.9, 1.15)),
+    "f": ((0, 5), (0.9, 1.1)),
+    "θ": ((6, 18), (0.9, 1.1)),
+    "t": ((4, 12), (0.9, 1.1)),
+    "s": ((4, 12), (0.95, 1.2)),
+    "ʃ": ((6, 18), (0.6, 0.95)),
+    "w": ((0, 6), (0.5, 0.9)),
+    "i": ((9, 22), (1.05, 1.25)),
+    "ɛ": ((22, 42), (0.9, 1.1)),
+    "a": ((32, 55), (0.85, 1.05)),
+}
+
+COLLIDING = (
+    ("jawOpen", "mouthClose"),
+    ("eyeBlinkLeft", "eyeLookDownLeft"),
+    ("eyeBlinkRight", "eyeWideRight"),
+    ("mouthSmileLeft", "mouthPucker"),
+    ("mouthStretchRight", "mouthFunnel"),
+    ("mouthPucker", "mouthFunnel"),
+    ("jawLeft", "jawRight"),
+    ("mouthRollLower", "mouthLowerDownLeft"),
+    ("mouthPressLeft", "jawOpen"),
+    ("browDownLeft", "browOuterUpLeft"),
+    ("cheekPuff", "mouthPucker"),
+    ("tongueOut", "mouthClose"),
+)
+
+
+@pytest.fixture(params=["gles", "flat"], scope="module")
+def face(request: pytest.FixtureRequest) -> Iterator[Renderer]:
+    """Each face, off-screen; one at a time."""
+    renderer = open_renderer(choice=request.param, size=(800, 480), fullscreen=False, headless=True)
+    yield renderer
+    renderer.close()
+
+
+def drawn(renderer: Renderer, pose: Pose) -> Picture:
+    """A picture of a pose."""
+    renderer.draw(pose)
+    return renderer.read()
+
+
+def width(picture: Picture) -> float:
+    """Of the mouth, in pixels."""
+    box = mouth_box(picture)
+    assert box is not None
+    return float(box.width)
+
+
+def test_the_table_is_whole() -> None:
+    """A line for each."""
+    assert tuple(TABLE) == VISEMES
+
+
+@pytest.mark.parametrize("ipa", VISEMES)
+def test_a_viseme_looks_as_the_table_says(face: Renderer, ipa: str) -> None:
+    """Closure, opening and width."""
+    rest, picture = width(drawn(face, neutral_pose())), drawn(face, viseme_pose(ipa))
+    (least, most), (narrow, wide) = TABLE[ipa]
+    assert least <= mouth_opening_px(picture) <= most
+    assert narrow <= width(picture) / rest <= wide
+
+
+def test_visemes_are_told_apart(face: Renderer) -> None:
+    """No two of the ten look alike."""
+    pictures = {ipa: drawn(face, viseme_pose(ipa)) for ipa in VISEMES}
+    alike = [(one, other) for one, other in combinations(VISEMES, 2) if changed_part(pictures[one], pictures[other], 16) < 3e-4]
+    assert alike == []
+
+
+@pytest.mark.parametrize(("one", "other"), COLLIDING, ids="+".join)
+def test_a_colliding_pair_stays_a_face(face: Renderer, one: str, other: str) -> None:
+    """Both at once, fully: no more of the picture changes than by each alone, the mouth stays where it is, and nothing is torn."""
+    rest = drawn(face, neutral_pose())
+    alone = [changed_part(rest, drawn(face, pose_of(**{name: 1.0}))) for name in (one, other)]
+    both = drawn(face, pose_of(**{one: 1.0, other: 1.0}))
+    assert changed_part(rest, both) <= 1.25 * sum(alone) + 5e-3
+    box, at_rest = mouth_box(both), mouth_box(rest)
+    assert box is not None and at_rest is not None
+    assert abs((box.left + box.right) - (at_rest.left + at_rest.right)) < 50
+    assert 0.45 < box.width / at_rest.width < 1.4
+
+
+def test_what_each_pair_settles_to(face: Renderer) -> None:
+    """Lips held together over an open jaw, a lid that is shut whatever the gaze, a pucker that wins over a smile."""
+    assert mouth_opening_px(drawn(face, pose_of(jawOpen=1.0, mouthClose=1.0))) <= 6
+    shut, down = drawn(face, pose_of(eyeBlink=1.0)), drawn(face, pose_of(eyeBlink=1.0, eyeLookDown=1.0))
+    assert changed_part(shut, down) < 2e-3
+    smile, pucker = (width(drawn(face, pose_of(**{name: 1.0}))) for name in ("mouthSmile", "mouthPucker"))
+    assert width(drawn(face, pose_of(mouthSmile=1.0, mouthPucker=1.0))) < (smile + pucker) / 2
+
+
+def test_all_pairs_keep_the_mesh_whole(head: Head) -> None:
+    """All 1,326 pairs at full weight: finite, no point further out than the two alone put it, and the lips do not cross."""
+    rig = Rig(head)
+    rest = rig.vertices(neutral_pose())[:, :3].copy()
+    reach = np.array([np.linalg.norm(rig.vertices(pose_of(**{name: 1.0}))[:, :3] - rest, axis=1) for name in ARKIT_NAMES])
+    for one, other in combinations(range(len(ARKIT_NAMES)), 2):
+        pose = pose_of(**{ARKIT_NAMES[one]: 1.0, ARKIT_NAMES[other]: 1.0})
+        moved = np.linalg.norm(rig.vertices(pose)[:, :3] - rest, axis=1)
+        names = (ARKIT_NAMES[one], ARKIT_NAMES[other])
+        if "mouthClose" not in names:
+            assert (moved <= reach[one] + reach[other] + 1e-4).all(), names
+        assert rig.lip_gap(pose) > -0.12, names

@@ -20,10 +20,6 @@ from relay_server.registry import Publisher, Registry
 RETRY_AFTER_MS = 1_000
 """How long a peer that is turned away should wait."""
 
-SAID_ALL_US = 1_000_000
-"""A stream whose connection broke looks at first like one on which all was said. A publisher that can come back is given
-so long for the difference to show, before what it left open is ended."""
-
 
 class Publishers:
     """The desk of all publishers' ports."""
@@ -74,7 +70,7 @@ class Publishers:
             port.end()
         elif said_all:
             port.said_all = True
-            port.leaves_us = self._clocks.now_us() + (0 if publisher.by_hand else SAID_ALL_US)
+            port.leaves_us = self._clocks.now_us() + (0 if publisher.by_hand else self._config.publisher_lease_us)
             self._let_leave(port, publisher)
         else:
             port.end()
@@ -178,7 +174,8 @@ class Publishers:
         port.wake()
 
     def _let_leave(self, port: PublisherPort, publisher: Publisher) -> None:
-        """End what a publisher left open, once it is sure that it meant it."""
+        """End what a publisher left open. A stream whose connection broke looks at first like one on which all was said, so
+        a publisher that can come back is given its lease."""
         if port.leaves_us is None or self._clocks.now_us() < port.leaves_us:
             return
         port.leaves_us = None

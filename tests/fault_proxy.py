@@ -20,6 +20,9 @@ READ_BYTES = 16 << 10
 LINE_CHUNKS = 256
 """Chunks on their way in one direction; the sender waits for more room, as with a full network."""
 
+FORGOTTEN_S = 60.0
+"""An end that is lost in a half-open link is told so late."""
+
 
 @dataclass(frozen=True, slots=True)
 class Weather:
@@ -37,7 +40,8 @@ class Weather:
     slice_bytes: int = 0
     """What is read together arrives in slices of this size; 0: as it came."""
     hole: bool = False
-    """Nothing gets through and nothing is told, as with a machine that lost its network: a half-open link."""
+    """Nothing gets through and nothing is told, as with a machine that lost its network: a half-open link. A connection
+    that lost a byte this way stays dead, as with TCP; those made after it live."""
 
     def delay_s(self, chance: random.Random) -> float:
         """The delay of one chunk."""
@@ -129,16 +133,19 @@ class FaultProxy:
         line: asyncio.Queue[tuple[float, bytes]] = asyncio.Queue(LINE_CHUNKS)
         async with asyncio.TaskGroup() as group:
             group.create_task(self._deliver(line, writer))
-            free_at = 0.0
+            free_at, is_dead = 0.0, False
             while data := await reader.read(READ_BYTES):
                 weather = self.up if upwards else self.down
-                if weather.hole:
+                is_dead = is_dead or weather.hole
+                if is_dead:
                     continue
                 size = weather.slice_bytes or len(data)
                 for piece in (data[start : start + size] for start in range(0, len(data), size)):
                     now = asyncio.get_running_loop().time()
                     free_at = max(now, free_at) + (len(piece) / weather.bytes_per_s if weather.bytes_per_s else 0.0)
                     await line.put((free_at + weather.delay_s(self._chance), piece))
+            if is_dead or (self.up if upwards else self.down).hole:
+                await asyncio.sleep(FORGOTTEN_S)
             await line.put((asyncio.get_running_loop().time() + self.close_after_s, b""))
 
     async def _deliver(self, line: asyncio.Queue[tuple[float, bytes]], writer: asyncio.StreamWriter) -> None:

@@ -99,6 +99,7 @@ class Exchange:
         """All that was said before the ping of this id, the relay has taken."""
         self._records: OrderedDict[str, Record] = OrderedDict()
         self._ledger = EventLedger()
+        self._is_cut = False
         self._patient_until_us = 0
         """The relay is new: devices may still be on their way to it."""
         self._unopened: dict[str, Fault] = {}
@@ -110,6 +111,9 @@ class Exchange:
     def open(self, record: Record, targets: tuple[str, ...], now_us: int) -> None:
         """Open a conversation. Raises `BufferFullError`."""
         record.targets = targets
+        if self._is_cut:  # the next stream opens it
+            self._records[record.conversation_id] = record
+            return
         nothing = None
         if now_us < self._patient_until_us:
             record.again_until_us, nothing = self._patient_until_us, record.conversation.held
@@ -187,6 +191,8 @@ class Exchange:
 
     def _on_opened(self, record: Record, device_ids: tuple[str, ...]) -> None:
         record.playback.on_opened(device_ids)
+        if record.again_until_us and record.conversation.phase is Phase.CLOSED:
+            self.outbox.repeat([Interrupt(record.conversation_id)])  # it was given up before it was opened again
         record.targets, record.again_until_us, record.conversation.suspended = device_ids, 0, False
 
     def _on_held(self, record: Record, device_id: str, cursor: Cursor) -> None:
@@ -220,6 +226,8 @@ class Exchange:
         said_all = record.conversation.phase in (Phase.ENDED, Phase.CLOSED)
         if record.is_over or (record.again_until_us and self._ask_again(record, error, now_us)):
             return
+        if record.again_until_us and error.fault.reason is Reason.CONVERSATION_UNKNOWN and said_all:
+            return  # an interrupt that came before it was opened again; it is said once more then
         if record.again_until_us and record.playback.is_opened:
             if error.device_id and error.fault.reason in (*_LATER, Reason.DEVICE_LOST):
                 self._lose_device(record, error.device_id)
@@ -255,11 +263,13 @@ class Exchange:
 
     def cut(self) -> None:
         """The stream is gone (rule 1)."""
+        self._is_cut = True
         self.outbox.forget_control()
         self._unopened.clear()
 
     def resumed(self, taken: Iterable[Taken], now_us: int) -> None:
         """A new stream stands; `taken` is how far its relay got with the conversations that it has (rules 2 and 3)."""
+        self._is_cut = False
         known = {item.cursor.conversation_id: item for item in taken}
         self._patient_until_us = now_us + (0 if known else REOPEN_US)
         first_words: list[FromPublisher] = []
@@ -270,18 +280,18 @@ class Exchange:
                 self.outbox.add(record.conversation)
             if item is None:
                 record.again_until_us = now_us + REOPEN_US
-                first_words += self._again(record)
+                first_words.append(self._again(record))
             elif record.conversation.phase is Phase.CLOSED:
                 first_words.append(Interrupt(record.conversation_id))
             elif item.ended and record.conversation.phase is not Phase.ENDED:
                 self._stop(record, Fault(Reason.PUBLISHER_LOST, "the relay ended it while there was no stream; what arrived plays out"))
         self.outbox.repeat(first_words)
 
-    def _again(self, record: Record) -> list[FromPublisher]:
-        """What opens a conversation again; one that was given up is interrupted right behind."""
+    @staticmethod
+    def _again(record: Record) -> PublishOpen:
+        """What opens a conversation again."""
         record.again_due_us = None
-        opening = PublishOpen(record.conversation.opening, record.targets, record.conversation.held)
-        return [opening, Interrupt(record.conversation_id)] if record.conversation.phase is Phase.CLOSED else [opening]
+        return PublishOpen(record.conversation.opening, record.targets, record.conversation.held)
 
     @property
     def deadline_us(self) -> int | None:
@@ -294,7 +304,7 @@ class Exchange:
         self.outbox.tick(now_us)
         for record in self._unfinished():
             if record.again_due_us is not None and record.again_due_us <= now_us:
-                self.outbox.repeat(self._again(record))
+                self.outbox.repeat([self._again(record)])
 
     def _ask_again(self, record: Record, error: ConversationError, now_us: int) -> bool:
         """Whether an answer to what was opened again means that it may be asked for later, and then again."""

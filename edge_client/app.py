@@ -35,7 +35,7 @@ from edge_client.audio.sinks.wav import WavTap
 from edge_client.config import EdgeConfig
 from edge_client.credentials import CredentialFiles
 from edge_client.errors import EdgeError, ScreenError
-from edge_client.events import FrameStarvation, Output, PlaybackConfig
+from edge_client.events import FrameStarvation, Output, PlaybackConfig, PlaybackState
 from edge_client.face.renderer import Picture, Renderer
 from edge_client.link_thread import LinkThread
 from edge_client.motion.decoders import make_motion_decoder
@@ -126,6 +126,11 @@ class _UnderrunCounter:
         self._sink = sink
         self._telemetry = telemetry
         self._told = {"starved": 0, "device_dry": 0}
+
+    @property
+    def state(self) -> PlaybackState:
+        """See `Playback.state`."""
+        return self._player.state
 
     def tick(self, now_us: int) -> list[Output]:
         """See `Playback.tick`."""

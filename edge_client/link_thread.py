@@ -13,7 +13,7 @@ from collections.abc import Callable
 from typing import Protocol
 
 from avatar_relay.messages import Finished
-from edge_client.events import ConversationEvent, Output
+from edge_client.events import ConversationEvent, Output, PlaybackState
 from edge_client.retry import StreamEnd
 from edge_client.transport import Clocks, Link, LinkStatus, RelayTime
 
@@ -22,7 +22,9 @@ logger = logging.getLogger(__name__)
 TICK_S = 0.02
 """How often the player is ticked where nothing comes; each message that comes ticks it too."""
 JOIN_S = 0.002
-"""A tick for a message waits this long for others."""
+"""A tick for a message waits this long for others …"""
+PLAYING_JOIN_S = 0.01
+"""… and this long while something is played: a player that plays has some sound in hand."""
 _SHORTEST_SLEEP_S = 0.001
 LEAVE_S = 4.0
 """How long leaving may take: acknowledgements, goodbye, and the thread's end."""
@@ -30,6 +32,11 @@ LEAVE_S = 4.0
 
 class Ticking(Protocol):
     """The player, as seen from its clock."""
+
+    @property
+    def state(self) -> PlaybackState:
+        """What it does."""
+        ...
 
     def tick(self, now_us: int) -> list[Output]:
         """Go on to `now_us`; returns what is to be sent."""
@@ -121,10 +128,10 @@ class LinkThread:
             await asyncio.sleep(max(self._ticked_s + TICK_S - loop.time(), _SHORTEST_SLEEP_S))
 
     def _handled(self) -> None:
-        """Tick for all that comes within `JOIN_S`: sound and motion of a moment often come one behind the other."""
-        loop = asyncio.get_running_loop()
+        """Tick once for all that comes together: sound and motion of a moment often come one behind the other."""
         if self._coming is None:
-            self._coming = loop.call_later(JOIN_S, self._tick)
+            join_s = PLAYING_JOIN_S if self._player.state is PlaybackState.PLAYING else JOIN_S
+            self._coming = asyncio.get_running_loop().call_later(join_s, self._tick)
 
     def _tick(self) -> None:
         if self._link is None:

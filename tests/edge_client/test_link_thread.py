@@ -8,7 +8,7 @@ from collections.abc import Callable
 from avatar_relay.media import Credit, Cursor
 from avatar_relay.messages import Finished, Started, ToDevice
 from edge_client.attach_call import Endpoint
-from edge_client.events import ConversationEvent, Output
+from edge_client.events import ConversationEvent, Output, PlaybackState
 from edge_client.link_thread import LEAVE_S, LinkThread
 from edge_client.transport import DeviceProfile, Link
 from tests.edge_client.test_transport import CLOCKS
@@ -21,6 +21,7 @@ class Player:
 
     def __init__(self) -> None:
         self.ticks = 0
+        self.state = PlaybackState.IDLE
         self.ticked = threading.Event()
 
     def tick(self, now_us: int) -> list[Output]:

@@ -138,8 +138,17 @@ def _face(pieces: list[Sounding], left: Findings) -> Report:
             name: round(getattr(skew.figures(truth.at_heard_ms), name) - truth.picture_interval_ms, 2) for name in ("p99", "p999", "max")
         },
         "client_at_pictures_ms": _figures(client),
+        "client_clock_error_ms": _figures(_clock_error_ms(pieces, left, names)),
         "client_minus_truth_ms": _figures(agreement),
     }
+
+
+def _clock_error_ms(pieces: list[Sounding], left: Findings, names: dict[str, int]) -> skew.Numbers:
+    """PTS heard as the client said it, minus what the device emitted at that time."""
+    conversation, pts_us = skew.heard_at(pieces, np.array([picture.time_us for picture in left.told], float))
+    same = conversation == np.array([names[picture.conversation_id] for picture in left.told])
+    error_ms: skew.Numbers = (np.array([picture.heard_us for picture in left.told]) - pts_us)[same] / 1e3
+    return error_ms
 
 
 def _figures(values_ms: skew.Numbers) -> Report:

@@ -99,10 +99,10 @@ def measure(soundings: Sequence[Sounding], shown: Sequence[Shown]) -> Skew:
     times = np.array([picture.time_us for picture in shown])
     conversations = np.array([picture.conversation for picture in shown])
     pts = np.array([picture.pts_us for picture in shown], float)
-    heard_conversation, heard_pts = _heard_at(soundings, times)
+    heard_conversation, heard_pts = heard_at(soundings, times)
     same = (heard_conversation == conversations) & (conversations >= 0)
     asked = np.concatenate([np.arange(s.time_us, s.end_us, HEARD_STEP_US) for s in soundings])
-    asked_conversation, asked_pts = _heard_at(soundings, asked)
+    asked_conversation, asked_pts = heard_at(soundings, asked)
     on_glass = np.searchsorted(times, asked, side="right") - 1
     known = (on_glass >= 0) & (conversations[on_glass] == asked_conversation) & (asked_conversation >= 0)
     intervals = np.diff(times)[(np.diff(conversations) == 0) & (conversations[1:] >= 0)]
@@ -116,7 +116,7 @@ def measure(soundings: Sequence[Sounding], shown: Sequence[Shown]) -> Skew:
     )
 
 
-def _heard_at(soundings: Sequence[Sounding], times: Numbers) -> tuple[NDArray[np.int64], Numbers]:
+def heard_at(soundings: Sequence[Sounding], times: Numbers) -> tuple[NDArray[np.int64], Numbers]:
     """Conversation and PTS heard at each time; conversation -1 in silence."""
     starts = np.array([s.time_us for s in soundings])
     index = np.maximum(np.searchsorted(starts, times, side="right") - 1, 0)

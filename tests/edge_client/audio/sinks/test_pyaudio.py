@@ -332,6 +332,7 @@ def test_anchor_follows_the_device(paced_library: Path, tmp_path: Path, monkeypa
             anchor = sink.anchor()
             assert anchor is not None
             told.append((anchor.time_us, anchor.frame))
+            assert anchor.limit_frame - anchor.frame > 0.05 * RATE_HZ, "a face that looks ahead would be held up"
             time.sleep(0.01)
     start = next(event for event in device.events() if event.kind == "start")
     first_frame = int(np.flatnonzero(device.samples())[0])

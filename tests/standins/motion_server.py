@@ -26,6 +26,8 @@ FIRST_WINDOW, WINDOW = 50, 100
 API_KEY = "ak-Marker7Qd0Secret5ApiKey"
 TOKEN = "st-Marker9Zx1Secret3Token"
 APP_ID, AVATAR_ID = "app-standin", "avatar-standin"
+FLOOD_MESSAGES = 60
+"""Four minutes of motion."""
 LARGE_BYTES = (1 << 20) + 1_000
 
 
@@ -224,6 +226,7 @@ class _Ingress:
         self._socket = socket
         self._session = session
         self._connection_id = f"conn-{session.number}"
+        self._aborted = False
 
     async def run(self) -> None:
         """Handshake, then requests until either side closes."""
@@ -296,7 +299,7 @@ class _Ingress:
     async def _infer(self, request: Request) -> None:
         """Motion for what is whole: a window, or the rest where the sound ended."""
         heard = math.floor(self._seconds(request) * KEYFRAMES_PER_SECOND)
-        while not self._socket.closed:
+        while not (self._socket.closed or self._aborted or (request.interrupted and self._server.mode is not Mode.LATE)):
             window = WINDOW if request.keyframes else FIRST_WINDOW
             left = heard - request.keyframes
             if left < window and not request.ended:
@@ -338,8 +341,9 @@ class _Ingress:
             )
             return True
         if mode is Mode.FLOOD and server._fault(mode):
-            for _ in range(100):
-                await self._send(request, self._rows(request, WINDOW), end=False)
+            windows = [self._rows(request, WINDOW) for _ in range(2)]
+            for index in range(FLOOD_MESSAGES):
+                await self._send(request, windows[index % 2], end=False)
             return True
         after_first = bool(request.sent) or last
         if not after_first or not server._fault(*CLOSE_CODES, *ERROR_CODES, *_ODD_FRAMES, Mode.CUT):
@@ -354,6 +358,7 @@ class _Ingress:
         if mode is Mode.CUT:
             assert socket._req is not None and socket._req.transport is not None
             socket._req.transport.abort()
+            self._aborted = True
             return True
         return await self._odd_frame(request, mode)
 

@@ -71,6 +71,9 @@ class Conversing:
         """See `live.Listener`."""
         if self._failure is not None or self._lost:
             return
+        if not self._feed.is_plausible(arrival.head.keyframes):
+            self.on_failure(self._found("motionDisagrees"))
+            return
         if not self._out.put_motion(arrival.data):
             self.on_failure(SdkFailure("motionOverflow"))
             return
@@ -155,9 +158,9 @@ class Conversing:
             now_us = self._pool.now_us()
             if self._feed.is_complete(now_us):
                 live.finish()
-                return None
+                return self._found("motionDisagrees") if self._feed.disagrees else None
             if self._feed.is_overdue(now_us):
-                return SdkFailure("motionStalled", detail=f"{self._feed.keyframes} keyframes for {self._feed.sound_us / 1e6:.2f} s")
+                return self._found("motionStalled")
             sending = self._feed.take(now_us)
             if sending is None:
                 await self._wait(self._feed.deadline_us())
@@ -168,13 +171,16 @@ class Conversing:
                 return self._failure or error.failure
         return self._failure
 
+    def _found(self, code: str) -> SdkFailure:
+        return SdkFailure(code, detail=f"{self._feed.keyframes} keyframes for {self._feed.sound_us / 1e6:.2f} s")
+
     def _after(self, failure: SdkFailure) -> None:
         """What follows from a failure: another attempt, or sound only."""
         fault = self._pool.note(failure)
         self._attempts += 1
         again = judge(failure).recovery in (Recovery.AT_ONCE, Recovery.BACK_OFF) and self._attempts < MAX_ATTEMPTS
-        if self._feed.is_covered:
-            self._lost = True  # nothing is missing: the conversation merely did not hear the end mark
+        if again and self._feed.is_covered:
+            self._lost = True  # nothing is missing but the end mark
         elif not again or not self._feed.rewind():
             self._lose(fault)
 

@@ -77,6 +77,7 @@ _LARGE = Verdict(
 )
 _SILENT_START = Verdict(Reason.SOURCE_SILENT, Recovery.BACK_OFF, "no session could be had in time")
 _SILENT = Verdict(Reason.SOURCE_SILENT, Recovery.GIVE_UP, "the Motion Server stopped sending motion")
+_UNEQUAL = Verdict(Reason.SOURCE_INVALID, Recovery.GIVE_UP, "the motion is not as long as the sound")
 _FLOOD = Verdict(Reason.LIMIT_REACHED, Recovery.GIVE_UP, "the Motion Server sent more motion than is kept for a conversation")
 
 BY_SERVICE_CODE: dict[int, Verdict] = {
@@ -102,6 +103,7 @@ OWN_CODES: dict[str, Verdict] = {
     "sendTimedOut": _SILENT,
     "motionStalled": _SILENT,
     "motionOverflow": _FLOOD,
+    "motionDisagrees": _UNEQUAL,
     "motionUndecodable": Verdict(Reason.MOTION_UNDECODABLE, Recovery.GIVE_UP, "a motion message can not be read"),
 }
 """Failures that we find ourselves."""

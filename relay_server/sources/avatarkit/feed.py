@@ -6,7 +6,8 @@ Rules:
    That needs PCM, where a keyframe's sample is known; encoded sound can not be cut there.
 3. Motion is complete with its end mark, or where it covers the sound to within a keyframe and no mark came for
    `END_GRACE_US`.
-4. Motion is overdue where it was waited for during `STALL_US` without any coming: after the last sound, or once the sound
+4. Motion never runs ahead of the sound by more than `MAX_SURPLUS_US`.
+5. Motion is overdue where it was waited for during `STALL_US` without any coming: after the last sound, or once the sound
    sent is `MAX_AHEAD_US` ahead of it (the server infers in windows of up to four seconds).
 """
 
@@ -21,6 +22,11 @@ MAX_UNCOVERED_BYTES = 4 << 20
 """43 s of PCM at 48 kHz."""
 SEND_BYTES = 32 << 10
 """Largest piece in one message: 1 s at 16 kHz."""
+MAX_SURPLUS_US = 2_000_000
+LEAST_OPUS_BYTES_PER_S = 500
+"""Opus speaks with 6 kbit/s or more; silence may be less."""
+MAX_DISAGREEMENT = 2.0
+"""Keyframes that complete motion may be off: the server rounds down."""
 END_GRACE_US = 1_000_000
 STALL_US = 5_000_000
 MAX_AHEAD_US = 6_000_000
@@ -64,6 +70,12 @@ class Feed:
     def sound_us(self) -> int:
         """Length of the sound so far; 0 where its encoding does not tell."""
         return self._us(self._kept_from + len(self._kept))
+
+    def is_plausible(self, keyframes: int) -> bool:
+        """Whether so many more may come: motion far beyond its sound would fill every buffer on its way, and keep sound out."""
+        pushed = self._kept_from + len(self._kept)
+        longest_us = self.sound_us if self._pcm_rate_hz else pushed * 1_000_000 // LEAST_OPUS_BYTES_PER_S
+        return (self._keyframes + keyframes) * _KEYFRAME_US <= longest_us + MAX_SURPLUS_US
 
     def push(self, data: bytes) -> None:
         """More sound."""
@@ -118,6 +130,11 @@ class Feed:
         """Whether nothing is left that another session could make motion for."""
         return self._ended and self._covers_all
 
+    @property
+    def disagrees(self) -> bool:
+        """Whether complete motion is longer or shorter than the sound: part of it got lost, or the rates differ."""
+        return bool(self._pcm_rate_hz) and abs(self.sound_us / _KEYFRAME_US - self._keyframes) > MAX_DISAGREEMENT
+
     def deadline_us(self) -> int | None:
         """When `is_complete` or `is_overdue` may change by time alone; None while nothing is waited for."""
         if self._end_sent and self._covers_all:
@@ -125,7 +142,7 @@ class Feed:
         return self._progress_us + STALL_US if self._is_waiting else None
 
     def is_overdue(self, now_us: int) -> bool:
-        """Whether motion was waited for too long (rule 4)."""
+        """Whether motion was waited for too long (rule 5)."""
         return self._is_waiting and not self._end_seen and not self._covers_all and now_us >= self._progress_us + STALL_US
 
     @property

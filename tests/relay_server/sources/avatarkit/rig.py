@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 import pytest
 
 from avatar_relay.media import AudioFormat, Codec, OnPlaying, TraceContext
-from avatar_relay.reasons import DropReason, Reason
+from avatar_relay.reasons import DropReason, Fault, Reason
 from relay_server.config import RelayConfig
 from relay_server.observer import Observer
 from relay_server.performance import Rendition
@@ -102,6 +102,8 @@ class Rig:
     publisher: Publisher
     device: FastDevice
     watched: Watched
+    reports: dict[str, Fault] = field(default_factory=dict)
+    """What was told of conversations whose motion was lost."""
 
     def source(self, device: str = "lobby") -> AvatarKitSource:
         """The source of a device; its voices are never asked."""
@@ -112,7 +114,7 @@ class Rig:
     ) -> Rendition:
         """Begin to speak."""
         performance = await self.source().perform(AudioSpeech(PCM_16K, chunks or chunked(data)))
-        rendition = Rendition(self.publisher, performance, ("lobby",), on_playing)
+        rendition = Rendition(self.publisher, performance, ("lobby",), on_playing, report=self.reports.__setitem__)
         await rendition.begin()
         return rendition
 
@@ -142,6 +144,7 @@ async def rig(
     server: MotionServer,
     *,
     speed: float = 40.0,
+    jitter: float = 0.0,
     observer: Observer | None = None,
     trace: Callable[[str], TraceContext] | None = None,
     **more: object,
@@ -152,7 +155,7 @@ async def rig(
         account = settings(sdk, server, **more)
         watched = Watched()
         vendor = make_sdk(account, API_KEY)
-        pool = Pool(vendor, rules(account), start_timeout_s=account.start_timeout_s, now_us=now_us, observer=watched)
+        pool = Pool(vendor, rules(account), start_timeout_s=account.start_timeout_s, now_us=now_us, observer=watched, jitter=lambda: jitter)
         relay = build_relay(RelayConfig(listen="127.0.0.1:0"), observer)
         device = FastDevice(relay.connect_device())
         await device.attach()

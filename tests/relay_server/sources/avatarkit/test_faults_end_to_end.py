@@ -1,0 +1,118 @@
+"""Each way in which a Motion Server can misbehave, by name: what is told, what the device does, what is tried again."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import pytest
+
+from avatar_relay.avatarkit import count_keyframes
+from avatar_relay.reasons import DropReason, Reason
+from relay_server.sources.avatarkit import feed
+from tests.relay_server.sources.avatarkit.rig import rig, sound
+from tests.standins.motion_server import Mode, MotionServer
+
+SECONDS = 7.3
+KEYFRAMES = 182
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What follows from a fault. `lost` is why the conversation goes on with sound only, None where all motion is shown.
+
+    `handshakes` counts sessions that stood, `requests` how often sound was sent anew.
+    """
+
+    lost: Reason | None = None
+    noted: tuple[Reason, ...] = ()
+    handshakes: int = 1
+    requests: int = 1
+    dropped: tuple[DropReason, ...] = ()
+
+
+AWAY, REFUSED, SILENT, INVALID = Reason.SOURCE_UNAVAILABLE, Reason.SOURCE_REFUSED, Reason.SOURCE_SILENT, Reason.SOURCE_INVALID
+RETRIED_BEFORE = Outcome(None, (AWAY,))
+RETRIED_MIDWAY = Outcome(None, (AWAY,), handshakes=2, requests=2)
+REFUSED_BEFORE = Outcome(REFUSED, (REFUSED,), handshakes=0, requests=0)
+REFUSED_MIDWAY = Outcome(REFUSED, (REFUSED,))
+INVALID_BEFORE = Outcome(INVALID, (INVALID,), handshakes=0, requests=0)
+INVALID_MIDWAY = Outcome(INVALID, (INVALID,))
+
+OUTCOMES: dict[Mode, Outcome] = {
+    Mode.WELL: Outcome(),
+    Mode.TOKEN_REFUSED: REFUSED_BEFORE,
+    Mode.TOKEN_UNBILLED: REFUSED_BEFORE,
+    Mode.TOKEN_ERRORS: RETRIED_BEFORE,
+    Mode.TOKEN_EMPTY: INVALID_BEFORE,
+    Mode.TOKEN_BROKEN: RETRIED_BEFORE,
+    Mode.TOKEN_SLOW: Outcome(None, (SILENT,)),
+    Mode.UPGRADE_400: REFUSED_BEFORE,
+    Mode.UPGRADE_401: RETRIED_BEFORE,
+    Mode.UPGRADE_402: REFUSED_BEFORE,
+    Mode.UPGRADE_404: REFUSED_BEFORE,
+    Mode.UPGRADE_503: RETRIED_BEFORE,
+    Mode.HANDSHAKE_ERROR: REFUSED_BEFORE,
+    Mode.HANDSHAKE_TEXT: INVALID_BEFORE,
+    Mode.HANDSHAKE_GARBAGE: INVALID_BEFORE,
+    Mode.HANDSHAKE_UNNAMED: INVALID_BEFORE,
+    Mode.NO_CONFIRM: Outcome(None, (SILENT,)),
+    Mode.CLOSE_1000: RETRIED_MIDWAY,
+    Mode.CLOSE_1011: RETRIED_MIDWAY,
+    Mode.CLOSE_4001: REFUSED_MIDWAY,
+    Mode.CLOSE_4002: RETRIED_MIDWAY,
+    Mode.CLOSE_4003: REFUSED_MIDWAY,
+    Mode.CLOSE_4010: REFUSED_MIDWAY,
+    Mode.CLOSE_4503: RETRIED_MIDWAY,
+    Mode.CUT: RETRIED_MIDWAY,
+    Mode.ERROR_14: Outcome(None, (AWAY,), handshakes=1, requests=2),
+    Mode.ERROR_16: REFUSED_MIDWAY,
+    Mode.ERROR_4001: REFUSED_MIDWAY,
+    Mode.ERROR_4002: RETRIED_MIDWAY,
+    Mode.UNKNOWN_TYPE: Outcome(),
+    Mode.TEXT: Outcome(),
+    Mode.GARBAGE: INVALID_MIDWAY,
+    Mode.BROKEN_ANIMATION: Outcome(Reason.MOTION_UNDECODABLE, (Reason.MOTION_UNDECODABLE,), dropped=(DropReason.UNDECODABLE,)),
+    Mode.TOO_LARGE: INVALID_MIDWAY,
+    Mode.FLOOD: INVALID_MIDWAY,
+    Mode.LATE: Outcome(),
+    Mode.DUPLICATE: Outcome(dropped=(DropReason.DUPLICATE,)),
+    Mode.NO_END: Outcome(),
+    Mode.EMPTY_END: Outcome(),
+    Mode.WRONG_REQUEST: Outcome(INVALID, (INVALID,), dropped=(DropReason.CONVERSATION_UNKNOWN,)),
+    Mode.NOTHING: Outcome(SILENT, (SILENT,)),
+    Mode.STOPS: Outcome(SILENT, (SILENT,)),
+}
+OTHERWISE: dict[tuple[str, Mode], Outcome] = {
+    # does not tell the status within the body, and calls it a request that is not valid
+    ("spatialreal", Mode.TOKEN_ERRORS): REFUSED_BEFORE,
+    # does not tell the close code that it sent itself
+    ("spatialreal", Mode.TOO_LARGE): RETRIED_MIDWAY,
+}
+SHORT = {Mode.TOKEN_SLOW, Mode.NO_CONFIRM}
+"""Where the time-out of a session's start is what is waited for."""
+
+
+@pytest.mark.parametrize("sdk", ["spatius", "spatialreal"])
+@pytest.mark.parametrize("mode", Mode, ids=lambda mode: mode.name)
+async def test_fault(mode: Mode, sdk: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The sound is heard to its end, once; motion is either all there, or given up for the right reason; the next is well."""
+    monkeypatch.setattr(feed, "STALL_US", 500_000)  # shorter than in earnest
+    expected = OTHERWISE.get((sdk, mode), OUTCOMES[mode])
+    server = MotionServer(mode, stop_after=1)
+    timeout_s = {"start_timeout_s": 1} if mode in SHORT else {}
+    async with rig(sdk, server, speed=200, **timeout_s) as house:
+        conversation_id = await house.speak(sound(SECONDS))
+        seen = house.device.seen[conversation_id]
+        assert [(finished.reason, finished.interrupted) for finished in seen.finished] == [("completed", False)]
+        assert abs(seen.finished[0].position_us - SECONDS * 1e6) <= 20_000
+        assert seen.audio_only == (expected.lost is not None)
+        fault = house.reports.get(conversation_id)
+        assert (fault.reason if fault is not None else None) == expected.lost
+        assert tuple(house.watched.failures) == expected.noted
+        assert set(house.watched.drops) - {DropReason.CONVERSATION_CLOSED} == set(expected.dropped)
+        assert (server.counts.handshakes, len(server.requests)) == (expected.handshakes, expected.requests)
+        sent = iter([data for request in server.requests.values() for data in request.sent])
+        assert all(data in sent for data in seen.motion), "motion out of its order, or not as it was sent"
+        if expected.lost is None:
+            assert sum(count_keyframes(data) for data in seen.motion) == KEYFRAMES
+        assert server.counts.most_open_sessions <= 1

@@ -88,8 +88,7 @@ class Intake:
         self._observer.received(playing.conversation_id, payload, now_us)
         match payload.kind:
             case Kind.AUDIO:
-                playing.arrived(payload, now_us)
-                result = playing.audio.push(payload)
+                result = playing.push(payload, now_us)
                 if result is not PushResult.ACCEPTED:
                     self._drop(playing.conversation_id, payload, _DROP_REASONS[result], len(payload.data))
                 return None

@@ -249,9 +249,9 @@ class Playback:
             case ConversationEnd():
                 self._end(playing, message, now_us)
             case Pause():
-                self._pause(playing, paused=True)
+                self._pause(playing, now_us, paused=True)
             case Resume():
-                self._pause(playing, paused=False)
+                self._pause(playing, now_us, paused=False)
             case _:
                 assert_never(message)
 
@@ -264,9 +264,8 @@ class Playback:
         if playing.motion is not None:
             playing.motion.end(message.last_motion_seq)
 
-    def _pause(self, playing: Playing, *, paused: bool) -> None:
-        if playing.conversation.paused is not paused:
-            playing.conversation.paused = paused
+    def _pause(self, playing: Playing, now_us: int, *, paused: bool) -> None:
+        if playing.pause(paused=paused, now_us=now_us):
             self._reports.event(playing.conversation_id, Paused(playing.heard_pts_us) if paused else Resumed(playing.heard_pts_us))
 
     def _interrupt(self, conversation_id: str, now_us: int) -> None:
@@ -390,14 +389,4 @@ class Playback:
             self._playout.expect(False)
         with self._lock:
             self._head_id = head.conversation_id if head is not None else None
-            self._state = self._state_of(head)
-
-    def _state_of(self, head: Playing | None) -> PlaybackState:
-        if head is None:
-            return PlaybackState.IDLE
-        if head.conversation.paused:
-            return PlaybackState.PAUSED
-        if not head.started:
-            return PlaybackState.BUFFERING
-        waits = head.stalled_since_us is not None or (head.waits_since_us is not None and head.motion_stalled)
-        return PlaybackState.STALLED if waits else PlaybackState.PLAYING
+            self._state = head.state if head is not None else PlaybackState.IDLE

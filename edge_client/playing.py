@@ -10,11 +10,12 @@ from avatar_relay.fragments import Reassembler
 from avatar_relay.media import AudioFormat, Cursor, Kind, MotionFormat, Pacing, Payload
 from avatar_relay.reasons import Reason
 from edge_client.audio.decoder import AudioDecoder
+from edge_client.audio.jitter_buffer import PushResult
 from edge_client.audio.joiner import Joiner
 from edge_client.audio.playout_queue import Chunk
 from edge_client.audio.stream import AudioStream
 from edge_client.conversation import Conversation
-from edge_client.events import ConversationSummary
+from edge_client.events import ConversationSummary, PlaybackState
 from edge_client.live_delay import LiveDelay
 from edge_client.motion.decoder import MotionDecoder
 from edge_client.motion.ear import Ear
@@ -153,14 +154,35 @@ class Playing:
         """`LIVE`: sound that may be skipped, because time went by without any."""
         return self.late_us + (now_us - self.stalled_since_us if self.stalled_since_us is not None else 0)
 
-    def arrived(self, payload: Payload, now_us: int) -> None:
-        """Audio came: `LIVE` notes how late. Without a PTS its place is behind all that is decoded, if nothing waits to be."""
-        if self.live is None:
-            return
-        if payload.pts_us is not None:
-            self.live.arrived(now_us, payload.pts_us)
-        elif not self.audio.held_bytes:
-            self.live.arrived(now_us, self.audio.length_us)
+    def push(self, payload: Payload, now_us: int) -> PushResult:
+        """Take audio. `LIVE` notes how late it is; without a PTS its place is behind all that is decoded, if nothing waits to be."""
+        pts_us = payload.pts_us
+        if pts_us is None and not self.audio.held_bytes:
+            pts_us = self.audio.length_us
+        result = self.audio.push(payload)
+        if self.live is not None and pts_us is not None and result in (PushResult.ACCEPTED, PushResult.LATE):
+            self.live.arrived(now_us, pts_us)
+        return result
+
+    def pause(self, *, paused: bool, now_us: int) -> bool:
+        """Stand, or go on; False where it does already. The time of a pause is not owed."""
+        if self.conversation.paused is paused:
+            return False
+        self.conversation.paused = paused
+        if self.stalled_since_us is not None:
+            self.late_us = self.owed_us(now_us) if paused else self.late_us
+            self.stalled_since_us = now_us
+        return True
+
+    @property
+    def state(self) -> PlaybackState:
+        """What the player does while this is the head."""
+        if self.conversation.paused:
+            return PlaybackState.PAUSED
+        if not self.started:
+            return PlaybackState.BUFFERING
+        waits = self.stalled_since_us is not None or (self.waits_since_us is not None and self.motion_stalled)
+        return PlaybackState.STALLED if waits else PlaybackState.PLAYING
 
     def summary(self) -> ConversationSummary:
         """What is told of it at the end."""

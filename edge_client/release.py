@@ -112,7 +112,7 @@ class Release:
         if playing.primed and now_us > playing.late_until_us:
             playing.late_us = 0
         owed_us, delay_us = playing.owed_us(now_us), self._delay_us(playing, live, ahead, now_us)
-        if owed_us <= 0 or delay_us is None:
+        if owed_us <= 0 or delay_us is None or playing.conversation.paused:
             return
         buffered_us = self._us(ahead.unheard_frames + playing.audio.ready_frames)
         surplus_us = min(delay_us, buffered_us) - live.target_us(ahead.latency_us)

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import numpy as np
 
-from edge_client.audio.concealment import into
+from edge_client.audio.concealment import Concealment, into
 from edge_client.audio.decoder import AudioDecoder
 from edge_client.audio.resampler import Resampler
 from edge_client.audio.sink import Pcm
 
-_RUN_IN_SHARE = 50
-"""A fiftieth of a second is a whole number of frames at all rates."""
+_RUN_SHARE = 50
+"""What a resampler is run in and out with: a fiftieth of a second, which is a whole number of frames at all rates."""
 
 
 class ResamplingDecoder:
@@ -31,10 +31,9 @@ class ResamplingDecoder:
     def decode(self, data: bytes) -> Pcm:
         """What is complete; the resampler holds back up to 40 ms. Raises `UndecodableError`."""
         samples = self._decoder.decode(data)
-        run_in = self._decoder.rate_hz // _RUN_IN_SHARE
-        if self._after_gap and len(samples) > run_in:
-            self._resampler.run_in(samples[run_in:0:-1])
-        self._after_gap = self._after_gap and not len(samples)
+        if self._after_gap and len(samples):
+            self._after_gap = False
+            self._resampler.run_in(self._continued(samples[::-1])[::-1])
         return self._after_carried(self._resampler.process(samples))
 
     def conceal(self, frames: int) -> Pcm:
@@ -42,7 +41,8 @@ class ResamplingDecoder:
         as many of the concealment then come with the next samples, and lead into them."""
         wanted = len(self._carried) + self._resampler.owed_frames + frames
         input_frames = -(-frames * self._decoder.rate_hz // self._rate_hz) + 1
-        concealed = self._resampler.process(self._decoder.conceal(input_frames))
+        missing = self._decoder.conceal(input_frames)
+        concealed = self._resampler.process(np.concatenate([missing, self._continued(missing)]))
         available = np.concatenate([self._carried, concealed, self._resampler.flush()])[:wanted]
         self._carried = available[frames:]
         self._after_gap = True
@@ -53,6 +53,12 @@ class ResamplingDecoder:
         what could be saved."""
         rest = self._resampler.process(self._decoder.finish())
         return self._after_carried(np.concatenate([rest, self._resampler.flush()]))
+
+    def _continued(self, samples: Pcm) -> Pcm:
+        """What could follow, for the resampler to run out with: an edge would ring."""
+        concealment = Concealment(self._decoder.rate_hz)
+        concealment.heard(samples)
+        return concealment.fill(self._decoder.rate_hz // _RUN_SHARE)
 
     def _after_carried(self, samples: Pcm) -> Pcm:
         if not len(self._carried):

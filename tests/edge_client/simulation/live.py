@@ -46,7 +46,7 @@ class LiveFigures:
 
     minutes: float
     ppm: float
-    underruns_by_minute: tuple[int, ...]
+    gaps_by_minute: tuple[int, ...]
     """Times that sound was missing when it was due, whether filler covered it or not."""
     delay_min_ms: float
     delay_p50_ms: float
@@ -59,9 +59,9 @@ class LiveFigures:
     pts_is_monotone: bool
 
     @property
-    def underruns_after_first_minute(self) -> int:
+    def gaps_after_first_minute(self) -> int:
         """Of which at most one in ten minutes is allowed."""
-        return sum(self.underruns_by_minute[1:])
+        return sum(self.gaps_by_minute[1:])
 
 
 def run_live(network: Network, *, minutes: float, ppm: float = 0.0, seed: int = 0) -> LiveFigures:
@@ -79,7 +79,7 @@ def run_live(network: Network, *, minutes: float, ppm: float = 0.0, seed: int = 
         payload = Payload(Kind.AUDIO, index + 1, data if index + 1 < count else last, index * PAYLOAD_US, PAYLOAD_US)
         world.arrive(arrival_us, Media("a", (payload,)))
     world.arrive(arrivals[-1] + PAYLOAD_US, ConversationEnd("a", count, 0))
-    underruns: list[int] = []
+    gaps: list[int] = []
     delays: list[float] = []
     pts: list[int] = []
     step_us = 200_000
@@ -90,13 +90,13 @@ def run_live(network: Network, *, minutes: float, ppm: float = 0.0, seed: int = 
             pts.append(position.pts_us)
             delays.append((now_us - position.pts_us) / 1_000)
         if now_us % MINUTE_US == 0 or now_us >= minutes * MINUTE_US:
-            underruns.append(world.playback.summary().filled_gaps - sum(underruns))
+            gaps.append(world.playback.summary().filled_gaps - sum(gaps))
     world.run(world.now_us + 3_000_000)
     settled = delays[min(300, len(delays) // 2) :]
     return LiveFigures(
         minutes=minutes,
         ppm=ppm,
-        underruns_by_minute=tuple(underruns),
+        gaps_by_minute=tuple(gaps),
         delay_min_ms=min(settled),
         delay_p50_ms=float(np.median(settled)),
         delay_max_ms=max(settled),

@@ -1,0 +1,152 @@
+"""Secrets are nowhere but where they belong: real programs run, and all that they leave behind is searched."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import sys
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import grpc
+
+from avatar_relay.media import AudioFormat, Codec
+from relay_server.access.scopes import Role
+from relay_server.access.tokens import split_token
+from relay_server.publisher import ConnectionLostError, Publisher
+from tests.data import PROJECT_ROOT
+from tests.relay_server.access.guarded import Access
+
+PATIENCE_S = 20.0
+
+
+class Collector:
+    """Takes what OpenTelemetry exports, and keeps the bytes."""
+
+    def __init__(self) -> None:
+        self.taken: list[bytes] = []
+        self._took = asyncio.Event()
+
+    async def has(self, text: bytes) -> None:
+        """Wait until this was exported."""
+        async with asyncio.timeout(PATIENCE_S):
+            while not any(text in data for data in self.taken):
+                self._took.clear()
+                await self._took.wait()
+
+    @asynccontextmanager
+    async def listening(self) -> AsyncIterator[str]:
+        """Its address."""
+
+        async def export(data: bytes, _: Any) -> bytes:
+            self.taken.append(data)
+            self._took.set()
+            return b""
+
+        server = grpc.aio.server()
+        for service in ("trace.v1.TraceService", "metrics.v1.MetricsService"):
+            handlers: dict[str, Any] = {"Export": grpc.unary_unary_rpc_method_handler(export)}
+            name = f"opentelemetry.proto.collector.{service}"
+            server.add_generic_rpc_handlers((grpc.method_handlers_generic_handler(name, handlers),))
+        port = server.add_insecure_port("127.0.0.1:0")
+        await server.start()
+        yield f"http://127.0.0.1:{port}"
+        await server.stop(None)
+
+
+class Program:
+    """A running program and what it has said."""
+
+    def __init__(self, process: asyncio.subprocess.Process) -> None:
+        self.process = process
+        self.said = b""
+        self.command_line = Path(f"/proc/{process.pid}/cmdline").read_bytes()
+
+    async def until(self, text: bytes) -> bytes:
+        """The line with this text."""
+        assert self.process.stdout is not None
+        async with asyncio.timeout(PATIENCE_S):
+            while True:
+                line = await self.process.stdout.readline()
+                assert line, self.said.decode()
+                self.said += line
+                if text in line:
+                    return line
+
+    async def end(self) -> None:
+        """Hear it out, until it ends by itself or at once."""
+        if self.process.returncode is None:
+            self.process.kill()
+        self.said += (await self.process.communicate())[0]
+
+    async def ended(self) -> int:
+        """Hear it out; its exit status."""
+        async with asyncio.timeout(PATIENCE_S):
+            self.said += (await self.process.communicate())[0]
+            return await self.process.wait()
+
+
+@asynccontextmanager
+async def running(environment: dict[str, str], *command: str) -> AsyncIterator[Program]:
+    """A program of ours."""
+    process = await asyncio.create_subprocess_exec(
+        *(sys.executable, "-m", *command),
+        cwd=PROJECT_ROOT,
+        env={**os.environ, **environment},
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.STDOUT,
+    )
+    program = Program(process)
+    try:
+        yield program
+    finally:
+        await program.end()
+
+
+async def test_no_secret_leaves_its_place(tmp_path: Path) -> None:
+    """Right and wrong tokens are shown by all programs; logs at their loudest, traces, errors and command lines hold none."""
+    access, collector = Access(tmp_path), Collector()
+    files = {name: tmp_path / name for name in ("device", "backend", "ann", "wrong")}
+    files["device"].write_text(access.add(Role.DEVICE, "lobby"))
+    files["backend"].write_text(access.add(Role.PUBLISHER, "backend", devices=("*",), trusted_sampling=True))
+    files["ann"].write_text(access.add(Role.OPERATOR, "ann", devices=("*",)))
+    files["wrong"].write_text(files["ann"].read_text()[:-64] + "f" * 64)
+    left: list[bytes] = []
+    async with collector.listening() as endpoint:
+        export = {"OTEL_EXPORTER_OTLP_ENDPOINT": endpoint, "OTEL_BSP_SCHEDULE_DELAY": "200"}
+        relay_flags = ("--listen", "127.0.0.1:0", "--access-file", str(access.path), "--log-level", "debug")
+        async with running(export, "relay_server", *relay_flags) as relay:
+            address = (await relay.until(b"listening on")).decode().split()[-1]
+            edge_flags = ("--relay", address, "--device-id", "lobby", "--headless", "--renderer", "none", "--log-level", "debug")
+            async with running(export, "edge_client", *edge_flags, "--token-file", str(files["device"])) as device:
+                await device.until(b"attached")
+                await speak(address, files["backend"])
+                await collector.has(b"relay.send")
+            async with running({}, "edge_client", *edge_flags, "--token-file", str(files["wrong"])) as stranger:
+                await stranger.until(b"does not take this device")
+            for shown in ("ann", "wrong"):
+                environment = {"RELAYCTL_TOKEN_FILE": str(files[shown])}
+                async with running(environment, "relay_server.relayctl", "--relay", address, "devices") as operator:
+                    assert (await operator.ended() == 0) is (shown == "ann"), operator.said
+                left.append(operator.said + operator.command_line)
+            try:
+                await speak(address, files["wrong"])
+                raise AssertionError("a wrong token was let in")
+            except ConnectionLostError as error:
+                left.append(repr(error).encode())
+        left += [program.said + program.command_line for program in (relay, device, stranger)]
+    assert b"CREDENTIALS_INVALID" in relay.said
+    secrets = [split_token(file.read_text())[1].encode() for file in files.values()]
+    assert all(len(secret) == 64 for secret in secrets)
+    everything = b"".join((*left, *collector.taken, access.path.read_bytes()))
+    assert [secret for secret in secrets if secret in everything or bytes.fromhex(secret.decode()) in everything] == []
+
+
+async def speak(address: str, token: Path) -> None:
+    """A backend says a tenth of a second of silence."""
+    async with Publisher.connect(address, token=token) as publisher:
+        avatar = publisher.avatar("lobby", audio_format=AudioFormat(Codec.PCM_S16LE, 16_000))
+        conversation_id = await avatar.yield_audio_data(bytes(3_200), end=True)
+        await avatar.finished(conversation_id)

@@ -256,7 +256,9 @@ class Publisher:
         while True:
             began_us = self.now_us()
             try:
-                await self._one_stream()
+                # A task of its own: in Python 3.11 a task group that fails leaves its task marked as cancelled, and a later
+                # `asyncio.timeout` in that task would end it instead of timing out.
+                await asyncio.create_task(self._one_stream())
             except ConnectionLostError as error:
                 self._failure = error
             now_us = self.now_us()

@@ -13,8 +13,8 @@ from scripts.trouble.device import Device
 from scripts.trouble.relay_process import RelayProcess
 from tests.fault_proxy import CALM, FaultProxy, Weather
 
-BLACKHOLE_S = 6.5
-"""Longer than the time after which a silent peer is dead."""
+HOLE_S = 1.2
+"""Longer than a heartbeat, so that something is lost."""
 
 
 class Faults:
@@ -90,15 +90,16 @@ class Faults:
         self._beside(self._half_open(self._chance.choice(self._publisher_lines), self._chance.choice(("up", "down")), None))
 
     async def _half_open(self, line: FaultProxy, way: str, device: Device | None) -> None:
+        """The connections of now lose what is said for a moment, and with it all that follows; new ones live."""
         began = time.monotonic()
         streams = len(device.ear.welcomes) if device is not None else 0
         setattr(line, way, Weather(hole=True))
-        await asyncio.sleep(BLACKHOLE_S)
+        await asyncio.sleep(HOLE_S)
         setattr(line, way, CALM)
         while device is not None and len(device.ear.welcomes) <= streams and time.monotonic() - began < 60:  # noqa: ASYNC110 - it tells nobody
             await asyncio.sleep(0.02)
         if device is not None:
-            self.times.setdefault("back_after_half_open_s", []).append(time.monotonic() - began - BLACKHOLE_S)
+            self.times.setdefault("back_after_half_open_s", []).append(time.monotonic() - began)
 
     async def device_killed(self) -> None:
         """A device is switched off at the wall, and on again."""

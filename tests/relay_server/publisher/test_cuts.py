@@ -8,11 +8,11 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
 from avatar_relay.media import Kind
-from avatar_relay.messages import ConversationEnd, ToPublisher
-from relay_server.publisher import ConnectionLostError, Publisher
+from avatar_relay.messages import ConversationEnd, PublisherHello, ToPublisher
+from relay_server.publisher import ConnectionLostError, Link, Publisher
 from relay_server.publisher.in_process import InProcessLink
 from relay_server.relay import Relay
-from tests.relay_server.publisher.fakes import PCM_16K
+from tests.relay_server.publisher.fakes import PCM_16K, FakeLink
 from tests.relay_server.publisher.test_with_relay import pair
 
 
@@ -150,3 +150,22 @@ async def test_finished_survives_a_cut() -> None:
             finished = await avatar.finished(conversation_id)
             await device.until_acknowledged(2)
     assert (finished.position_us, finished.reason) == (100_000, "completed")
+
+
+async def test_a_line_that_swallows_everything_is_left_for_another() -> None:
+    """Also where hello gets no answer, after a stream that had stood: attempts go on (in Python 3.11 they once ended here)."""
+    async with pair("in process") as (_, _, relay, _):
+        line = Breakable(relay)
+        dead = FakeLink(lambda _: [])
+        links = iter([line.connect, None, line.connect])
+
+        async def connect() -> Link:
+            make = next(links)
+            return dead if make is None else await make()
+
+        async with Publisher(connect) as publisher:
+            line.links[0].cut()
+            await dead.until_said(PublisherHello)
+            while len(line.links) < 2:  # noqa: ASYNC110 - it tells nobody
+                await asyncio.sleep(0.05)
+            await publisher.flush()

@@ -81,6 +81,10 @@ class RelayConfig:
     """Sessions, attached or within their lease."""
     max_publishers: int = 200
     """Publishers, connected or within their lease."""
+    max_conversations: int = 4_000
+    """Conversations that are open or play, on all devices together."""
+    max_payloads_per_second: int = 50_000
+    """Payloads and fragments of one publisher; twice as many may come at once after a pause."""
     max_conversations_per_device: int = 32
     """Conversations that play or wait on one device."""
     drain_grace_us: int = 20_000_000
@@ -103,7 +107,7 @@ class RelayConfig:
         smallest = MAX_PAYLOAD_BYTES + GRANT_STEP_BYTES
         if self.window_bytes < smallest or self.lag_bytes < self.window_bytes:
             raise ConfigError(f"window_bytes must be at least {smallest} and lag_bytes at least window_bytes")
-        for name in ("max_devices", "max_publishers", "max_conversations_per_device"):
+        for name in ("max_devices", "max_publishers", "max_conversations", "max_conversations_per_device", "max_payloads_per_second"):
             if getattr(self, name) < 1:
                 raise ConfigError(f"{name}: {getattr(self, name)} must be at least 1")
         if self.speech_folder is not None and not self.speech_folder.is_dir():

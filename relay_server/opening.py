@@ -115,6 +115,9 @@ class Opening:
             return Fault(Reason.DRAINING, "the relay is about to stop and opens no more conversations", "open", retry_after_ms=1_000)
         if not is_valid_id(conversation_id):
             return Fault(Reason.CONVERSATION_ID_INVALID, f"conversation_id must be {ID_RULE}", "open.conversation_id")
+        if len(self._registry.conversations) >= self._config.max_conversations:
+            text = f"{self._config.max_conversations} conversations are open already"
+            return Fault(Reason.LIMIT_REACHED, text, "open", retry_after_ms=1_000)
         if not targets:
             return Fault(Reason.TARGETS_MISSING, "name at least one device or group", "targets")
         taken = conversation_id in self._registry.conversations or conversation_id in publisher.closed

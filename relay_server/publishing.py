@@ -36,6 +36,7 @@ from avatar_relay.messages import (
     ToPublisher,
 )
 from avatar_relay.reasons import DropReason, Fault, FinishReason, Reason
+from relay_server.allowance import Allowance
 from relay_server.config import RelayConfig
 from relay_server.conversation import Conversation
 from relay_server.errors import ConversationFault
@@ -65,6 +66,7 @@ class Publishing:
         self._opening = opening
         self._config = config
         self._encode = encode
+        self._allowances: dict[str, Allowance] = {}
 
     def handle(self, publisher: Publisher, message: Command, now_us: int) -> list[Effect]:
         """Take a message. Never raises for what a publisher says."""
@@ -132,6 +134,7 @@ class Publishing:
     def forget(self, publisher: Publisher, *, lost: bool) -> list[Effect]:
         """A publisher will not come back: `leave`, and nobody waits for its acknowledgements any more."""
         effects = self.leave(publisher, lost=lost)
+        self._allowances.pop(publisher.key, None)
         for session in self._registry.sessions.values():
             session.events.acknowledge(publisher.key)
             session.acknowledge()
@@ -159,6 +162,9 @@ class Publishing:
 
     def _receive(self, publisher: Publisher, conversation: Conversation, message: Media, now_us: int) -> list[Effect]:
         """Take what came: as runs where all is in order, which is nearly always, else one by one."""
+        if not self._allowance(publisher, now_us).take(len(message.payloads), now_us):
+            text = f"more than {self._config.max_payloads_per_second} payloads per second: join them to larger ones"
+            return self._fail(conversation, Fault(Reason.LIMIT_REACHED, text, "media.payloads"))
         effects: list[Effect] = []
         try:
             for kind in Kind:
@@ -172,6 +178,12 @@ class Publishing:
             return effects + self._fail(conversation, error.fault)
         effects += self.credit(conversation)
         return effects + [WakeForMedia(device_id) for device_id in conversation.delivering]
+
+    def _allowance(self, publisher: Publisher, now_us: int) -> Allowance:
+        if publisher.key not in self._allowances:
+            rate = self._config.max_payloads_per_second
+            self._allowances[publisher.key] = Allowance(rate, 2 * rate, now_us)
+        return self._allowances[publisher.key]
 
     def _receive_run(
         self,

@@ -82,6 +82,7 @@ class Rendition:
         self.conversation_id = ""
         self._items = performance.items
         self._report = report
+        self._publishing: asyncio.Task[None] | None = None
 
     async def begin(self) -> str:
         """Publish up to the first sound; returns the conversation's id. Where it raises, or is cancelled, nothing stays open.
@@ -116,11 +117,11 @@ class Rendition:
 
         Cancelling leaves the conversation open: its publisher ends it.
         """
-        publishing = asyncio.create_task(self._publish())
+        publishing = self._publishing = asyncio.create_task(self._publish())
         over = asyncio.create_task(self._until_over())
         try:
             await asyncio.wait((publishing, over), return_when=asyncio.FIRST_COMPLETED)
-            if publishing.done():
+            if publishing.done() and not publishing.cancelled():
                 publishing.result()
             else:
                 logger.info("performance stopped: conversation=%s is over on all devices", self.conversation_id)
@@ -129,6 +130,12 @@ class Rendition:
                 task.cancel()
             await asyncio.gather(publishing, over, return_exceptions=True)
             await self._close()
+
+    def interrupt(self) -> None:
+        """Cut it short on all devices, and stop its source. The avatar's own `interrupt` would let the next sound open another one."""
+        if self._publishing is not None:
+            self._publishing.cancel()
+        self.avatar.interrupt()
 
     async def _until_over(self) -> None:
         """Rule 4: also while the source makes nothing, and so nothing is said that could be refused."""

@@ -50,7 +50,7 @@ async def converse(house: Rig, talks: list[Talk], speed: float) -> list[tuple[Ta
 
 def _cut(house: Rig, talk: Talk, rendition: Rendition) -> None:
     if talk.cut == "avatar":
-        rendition.avatar.interrupt()
+        rendition.interrupt()
     elif talk.cut == "operator":
         house.relay.interrupt("lobby", "")
 
@@ -110,10 +110,10 @@ async def run(sdk: str, count: int, speed: float, seed: int) -> dict[str, int]:
 
 async def test_some_conversations() -> None:
     """A slice of the thousand, in a few seconds."""
-    totals = await run("spatius", 24, 60.0, seed=7)
-    assert totals["completed"] >= 6
+    totals = await run("spatius", 12, 80.0, seed=7)
+    assert totals["completed"] >= 4
     assert totals["interrupted"] >= 1
-    assert totals["shown"] >= 6
+    assert totals["shown"] >= 4
 
 
 @pytest.mark.slow

@@ -8,7 +8,7 @@ Rules
    token expired or was revoked is told only to who has its secret.
 3. Failures are counted for each peer and token id: past `FAILURES_PER_MINUTE`, what that peer shows for that id is not
    looked at for a while. Others behind the same address, with tokens of their own, do not feel it.
-4. An identity begins and holds open only so many RPCs.
+4. An identity begins and holds open only so many RPCs; strangers at one address ask for health only so often.
 5. Who is in has to leave when its identity, its token or its certificate's name does not count any more.
 """
 
@@ -29,10 +29,12 @@ from relay_server.access.tokens import UNKNOWN, split_token
 from relay_server.errors import RequestError
 
 FAILURES_PER_MINUTE = 20
+STRANGERS_CALLS_PER_MINUTE = 600
+"""What needs no credentials, for each address: ten supervisors that ask every second."""
 MAX_PEERS = 16_384
 """Peers whose failures are remembered."""
 MAX_CALLERS = 65_536
-"""Identities whose calls are remembered."""
+"""Identities, and addresses of strangers, whose calls are remembered."""
 FULL_RETRY_MS = 1_000
 
 
@@ -72,13 +74,12 @@ class Door:
     def enter(self, method: str, credentials: Credentials, peer: str, now_us: int, unix_s: int) -> Entrant:
         """Let one in, who has to `leave` again. Raises `RequestError` where not; `peer` is gRPC's name of the other end."""
         if is_for_everybody(method) and credentials.token is None:
+            self._count(f"strangers at {host_of(peer)}", STRANGERS_CALLS_PER_MINUTE, now_us)
             return Entrant(NOBODY, method)
         identity, token_id = self._identify(credentials, peer, now_us, unix_s)
         if not is_granted(method, identity.granted):
             raise RequestError(Fault(Reason.RPC_FORBIDDEN, f"{identity.key} may not call {method}; who runs the relay can allow it"))
-        if wait_ms := self._calls.take(identity.key, identity.max_calls_per_minute, now_us):
-            text = f"{identity.key} began more than {identity.max_calls_per_minute} calls in a minute"
-            raise RequestError(Fault(Reason.LIMIT_REACHED, text, retry_after_ms=wait_ms))
+        self._count(identity.key, identity.max_calls_per_minute, now_us)
         if self._open[identity.key] >= identity.max_streams:
             text = f"{identity.key} has {identity.max_streams} calls open already"
             raise RequestError(Fault(Reason.LIMIT_REACHED, text, retry_after_ms=FULL_RETRY_MS))
@@ -104,6 +105,11 @@ class Door:
         if entrant.caller.scope.names != identity.reach or not is_granted(entrant.method, identity.granted):
             return Fault(Reason.CREDENTIALS_REVOKED, f"what {entrant.key} may do has changed; come again")
         return next(self._faults_of(identity, entrant.token_id, entrant.certificate_names, unix_s), None)
+
+    def _count(self, who: str, per_minute: int, now_us: int) -> None:
+        if wait_ms := self._calls.take(who, per_minute, now_us):
+            text = f"{who} began more than {per_minute} calls in a minute"
+            raise RequestError(Fault(Reason.LIMIT_REACHED, text, retry_after_ms=wait_ms))
 
     def _identify(self, shown: Credentials, peer: str, now_us: int, unix_s: int) -> tuple[Identity, str]:
         token_id, secret = split_token(shown.token or "")

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from avatar_relay.reasons import Reason
 from relay_server.access.buckets import Buckets
-from relay_server.access.door import FAILURES_PER_MINUTE, Credentials, Door, host_of
+from relay_server.access.door import FAILURES_PER_MINUTE, STRANGERS_CALLS_PER_MINUTE, Credentials, Door, host_of
 from relay_server.access.identities import Directory, Identity
 from relay_server.access.scopes import Role, Scope
 from relay_server.access.tokens import TokenRecord, make_token, split_token
@@ -84,6 +84,14 @@ def test_calls_of_an_identity_are_limited() -> None:
     assert [refusal(door, Credentials(one_token)) for _ in range(7)] == [None] * 6 + [Reason.LIMIT_REACHED]
     assert refusal(door, Credentials(two_token)) is None
     assert refusal(door, Credentials(one_token), now_us=MINUTE_US // 6) is None
+
+
+def test_strangers_ask_for_health_only_so_often() -> None:
+    """Each address for itself."""
+    door, check = Door(Directory(), {}), "/grpc.health.v1.Health/Check"
+    reasons = [refusal(door, Credentials(), method=check) for _ in range(STRANGERS_CALLS_PER_MINUTE + 1)]
+    assert reasons == [None] * STRANGERS_CALLS_PER_MINUTE + [Reason.LIMIT_REACHED]
+    assert refusal(door, Credentials(), method=check, peer="ipv4:192.0.2.8:1") is None
 
 
 def test_a_certificate_is_as_good_as_the_name_in_it() -> None:

@@ -234,8 +234,9 @@ class Exchange:
             else:
                 self._fail(record, error.fault)
             return
-        if error.fault.reason is Reason.DRAINING and record.playback.is_opened:
-            return  # handed back: it goes on at the next relay
+        if error.fault.reason is Reason.DRAINING:
+            record.conversation.suspended = True  # handed back: it goes on at the next relay, or is opened there
+            return
         if said_all and error.fault.reason in _ALREADY_SAID:
             return
         if not record.playback.is_opened:
@@ -286,6 +287,11 @@ class Exchange:
             elif item.ended and record.conversation.phase is not Phase.ENDED:
                 self._stop(record, Fault(Reason.PUBLISHER_LOST, "the relay ended it while there was no stream; what arrived plays out"))
         self.outbox.repeat(first_words)
+
+    @property
+    def has_nothing_to_say(self) -> bool:
+        """Whether no conversation needs another stream."""
+        return all(record.conversation.phase is Phase.CLOSED for record in self._unfinished())
 
     @staticmethod
     def _again(record: Record) -> PublishOpen:

@@ -10,8 +10,10 @@ from avatar_relay.reasons import Fault, Reason
 from relay_server.errors import PeerError
 from relay_server.publisher.errors import ConnectionLostError
 
-_FINAL = frozenset({Reason.REPLACED, Reason.HELLO_INVALID, Reason.PROTOCOL_VERSION_UNSUPPORTED, Reason.MESSAGE_INVALID})
-"""Reasons that would come again."""
+_FINAL = frozenset(
+    {Reason.REPLACED, Reason.HELLO_INVALID, Reason.PROTOCOL_VERSION_UNSUPPORTED, Reason.MESSAGE_INVALID, Reason.DRAINING}
+)
+"""Reasons that would come again; a relay in this very process that stops does not come back."""
 
 
 class PublisherPort(Protocol):

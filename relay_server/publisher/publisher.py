@@ -391,7 +391,7 @@ class Publisher:
 
     async def _finish(self) -> None:
         """End what is open and let it go out."""
-        if not self._connected and not self._patient:
+        if not self._connected and (not self._patient or self._exchange.has_nothing_to_say):
             return
         try:
             self._exchange.end_all(self.now_us())

@@ -56,7 +56,7 @@ class Faults:
     async def run(self, stop: asyncio.Event, names: list[str], every_s: float) -> None:
         """One trouble after the other until `stop`; then all is calm again."""
         kinds = self.kinds()
-        while not stop.is_set():  # noqa: ASYNC110 - it tells nobody
+        while not stop.is_set():
             await asyncio.sleep(self._chance.expovariate(1 / every_s))
             name = self._chance.choice(names)
             self.counts[name] += 1

@@ -23,6 +23,7 @@ import zlib
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
+from functools import partial
 from types import FrameType
 from typing import TYPE_CHECKING
 
@@ -38,6 +39,7 @@ from edge_client.errors import EdgeError, ScreenError
 from edge_client.events import FrameStarvation, Output, PlaybackConfig, PlaybackState
 from edge_client.face.renderer import Picture, Renderer
 from edge_client.link_thread import LinkThread
+from edge_client.motion.avatarkit import load_flame_map
 from edge_client.motion.decoders import make_motion_decoder
 from edge_client.motion.mouth_source import MouthSource
 from edge_client.observer import NULL, PlaybackObserver
@@ -208,7 +210,8 @@ class App:
             mouth_source=MouthSource(self._config.mouth_source),
             output_offset_us=round(self._config.output_offset_ms * 1_000),
         )
-        decoders = DecoderFactories(make_decoder, make_motion_decoder)
+        flame_map = load_flame_map(self._config.flame_map) if self._config.flame_map is not None else None
+        decoders = DecoderFactories(make_decoder, partial(make_motion_decoder, flame_map=flame_map))
         return Playback(sink=sink, decoders=decoders, config=config, observer=observer)
 
     def _make_link(self, endpoint: Endpoint, playback: Playback, sink: AudioSink, on_handled: Callable[[], None]) -> Link:

@@ -131,6 +131,9 @@ class EdgeConfig:
     mouth_source: MouthChoice = _one_of(
         "auto", MouthChoice, "what moves the mouth: the motion payload, the sound, or both; auto: what does best with each format"
     )
+    flame_map: Path | None = _setting(
+        None, _path, "map from AvatarKit's coefficients to the mouth, fitted for your own avatar; without it, the one that ships", "FILE"
+    )
     renderer: RendererChoice = _one_of("auto", RendererChoice, "what draws the face; none: no face at all")
     size: tuple[int, int] = _setting((800, 480), _size, "size of window or picture", "WxH")
     fullscreen: bool = _setting(False, _yes_or_no, "take the whole screen")

@@ -128,12 +128,20 @@ def play(script: Script, folder: Path, watchers: Sequence[Watcher], **settings: 
 
 
 def watch_mouth(
-    script: Script, renderer: RendererChoice = "gles", size: tuple[int, int] = (480, 480), pictures_per_second: float = 25.0
+    script: Script, renderer: RendererChoice = "gles", size: tuple[int, int] = (480, 480), pictures_per_second: float = 25.0, **more: Any
 ) -> MouthOnPictures:
-    """Play it off-screen and look. See `play`."""
+    """Play it off-screen and look; `more` are settings of the client. See `play`."""
     folder, watcher = Path(tempfile.mkdtemp(prefix="mouth-")), _MouthWatcher()
     published = play(
-        script, folder, [watcher], renderer=renderer, headless=True, size=size, pictures_per_second=pictures_per_second, record=folder
+        script,
+        folder,
+        [watcher],
+        renderer=renderer,
+        headless=True,
+        size=size,
+        pictures_per_second=pictures_per_second,
+        record=folder,
+        **more,
     )
     heard, opening, skew = np.asarray(watcher.rows).T
     return MouthOnPictures(published, heard, opening, skew, folder)

@@ -20,6 +20,8 @@ PAINTED_SKIN: Colour = (221, 170, 143)
 PAINTED_HAIR: Colour = (66, 41, 29)
 """The mean of the hair of the head's texture."""
 
+_BARE_RED = 172
+"""Skin is redder than this, lids included; what is darker has hair in it."""
 _SWATCH_ROWS = 26
 """Rows at the bottom of the texture that hold teeth, gums and tongue."""
 
@@ -70,9 +72,10 @@ def recoloured(paint: Picture, colours: FaceColours) -> Picture:
     if colours.skin is None and colours.hair is None:
         return paint
     red, green, blue = (paint[..., channel].astype(np.float32) for channel in range(3))
-    warm = red > blue + 4
-    hair = np.clip((135 - red) / 40, 0, 1) * warm
-    skin = np.clip((red - 95) / 40, 0, 1) * warm * np.where(green < 0.60 * red, 0.5, 1.0)
-    hair[-_SWATCH_ROWS:] = skin[-_SWATCH_ROWS:] = 0
-    gain = 1 + hair[..., None] * (factor(colours.hair, PAINTED_HAIR) - 1) + skin[..., None] * (factor(colours.skin, PAINTED_SKIN) - 1)
+    hairs = np.clip((_BARE_RED - red) / (_BARE_RED - PAINTED_HAIR[0]), 0, 1)[..., None]
+    light_of_hair, light_of_skin = hairs * np.array(PAINTED_HAIR, np.float32), (1 - hairs) * np.array(PAINTED_SKIN, np.float32)
+    part = light_of_hair / (light_of_hair + light_of_skin)  # a texel in which both meet is between the two colours
+    skin = 1 + (factor(colours.skin, PAINTED_SKIN) - 1) * np.where(green < 0.60 * red, 0.5, 1.0)[..., None]
+    gain = np.where((red > blue + 4)[..., None], part * factor(colours.hair, PAINTED_HAIR) + (1 - part) * skin, 1.0)
+    gain[-_SWATCH_ROWS:] = 1.0
     return np.clip(np.rint(paint * gain), 0, 255).astype(np.uint8)

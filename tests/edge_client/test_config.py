@@ -56,6 +56,7 @@ output_offset_ms = 120
 volume = 0.5
 frame_starvation = "strict_sync"
 mouth_source = "blend"
+flame_map = "{ca_file}"
 renderer = "none"
 size = "1280x720"
 fullscreen = true

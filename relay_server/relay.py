@@ -39,6 +39,7 @@ from relay_server.events import (
     WakeDevice,
     WakeForMedia,
 )
+from relay_server.finishing import report_fault
 from relay_server.media_tick import MediaTick
 from relay_server.notices import devices_of, observe
 from relay_server.observer import NullObserver, Observer
@@ -53,6 +54,8 @@ from relay_server.watching import MAX_WATCHERS, Watcher
 
 logger = logging.getLogger(__name__)
 
+STREAMS_END_US = 1_000_000
+"""How long streams may take to end after the relay ended them."""
 TICK_S = 0.25
 """How often leases, heartbeats and held media are looked after."""
 
@@ -141,17 +144,24 @@ class Relay:
         self._publishers.tick()
 
     async def drain(self, grace_us: int | None = None) -> int:
-        """Open nothing new, let conversations finish within the grace, then end all streams; returns how many were cut off."""
+        """Open nothing new, let conversations finish within the grace, then end all streams; returns how many were left.
+
+        Those are handed back: their publishers are told, and may open them again at another relay. What streams take to end
+        (`STREAMS_END_US`) is part of the grace.
+        """
         self._opening.draining = self._attending.draining = True
         self._publishers.go_away()
         self._devices.go_away()
         with suppress(TimeoutError):
-            async with asyncio.timeout((self._drain_grace_us if grace_us is None else grace_us) / 1e6):
+            grace_us = self._drain_grace_us if grace_us is None else grace_us
+            async with asyncio.timeout(max(0, grace_us - STREAMS_END_US) / 1e6):
                 while self._registry.conversations:
                     self._moved.clear()
                     await self._moved.wait()
         left = len(self._registry.conversations)
         fault = Fault(Reason.DRAINING, "the relay stops", retry_after_ms=RETRY_AFTER_MS)
+        for conversation in self._registry.conversations.values():
+            self._perform(report_fault(conversation.publisher, conversation.conversation_id, fault))
         self._publishers.end_all(fault)
         self._devices.end_all(fault)
         for watcher in self.watchers:

@@ -21,7 +21,7 @@ from relay_server.config import RelayConfig
 from relay_server.listening import NOT_SERVING, Listeners
 from relay_server.observer import Observer
 from relay_server.performance import speech_desk
-from relay_server.relay import Relay
+from relay_server.relay import STREAMS_END_US, Relay
 from relay_server.service import admin, device, publisher
 from relay_server.sources.avatarkit.telemetry import SdkTelemetry
 from relay_server.sources.configured import configured_sources
@@ -32,8 +32,6 @@ from relay_server.telemetry import RelayTelemetry
 
 logger = logging.getLogger(__name__)
 
-STREAMS_END_WITHIN_S = 1.0
-"""How long streams may take to end after the relay ended them."""
 
 
 def boot_time_us() -> int:
@@ -91,7 +89,7 @@ class RelayServer:
         left = await self.relay.drain(grace_us)
         if left:
             logger.warning("%d conversations were cut off by the end of the grace", left)
-        await self._listeners.stop(STREAMS_END_WITHIN_S)
+        await self._listeners.stop(STREAMS_END_US / 1e6)
 
 
 @asynccontextmanager

@@ -11,6 +11,7 @@ conversation is lost.
 from __future__ import annotations
 
 import threading
+from collections import deque
 from dataclasses import dataclass
 
 import numpy as np
@@ -21,7 +22,9 @@ from edge_client.audio.sink import AudioSink, Pcm
 from edge_client.audio.timeline import Position
 
 _USUAL_LATENCY_US = 20_000
-_MAX_LATENCY_US = 2_500_000
+_MAX_LATENCY_US = 150_000
+"""More than this is a device that was being opened."""
+_REMEMBERED_LATENCIES = 8
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,7 +55,8 @@ class Playout:
         self._paused = False
         self._cleared_frames = 0
         self._last_clear = (0, 0)
-        self._latency_us = _USUAL_LATENCY_US + max(0, output_offset_us)
+        self._offset_us = output_offset_us
+        self._latencies: deque[int] = deque(maxlen=_REMEMBERED_LATENCIES)
         self._probe: tuple[int, int] | None = None
         self._now_us = 0
         self.heard = 0.0
@@ -111,7 +115,7 @@ class Playout:
         """What is on its way."""
         with self._lock:
             queued = self.queue.queued_frames
-            return Ahead(queued, max(0, queued + self.queue.pulled_to - int(self.heard)), self._latency_us)
+            return Ahead(queued, max(0, queued + self.queue.pulled_to - int(self.heard)), self._latency_us())
 
     @property
     def is_dry(self) -> bool:
@@ -174,7 +178,12 @@ class Playout:
             return
         frame, released_us = self._probe
         self._probe = None
-        self._latency_us = min(max(self.time_of(frame, self._now_us) - released_us, 0), _MAX_LATENCY_US)
+        self._latencies.append(self.time_of(frame, self._now_us) - released_us)
+
+    def _latency_us(self) -> int:
+        """The least of the last measurements: the others waited for a block, or for a device that was opened again."""
+        least_us = min(self._latencies, default=_USUAL_LATENCY_US + self._offset_us)
+        return min(max(least_us, 0), _MAX_LATENCY_US + max(0, self._offset_us))
 
     def _positions(self, conversation_ids: frozenset[str], heard: int) -> dict[str, int]:
         positions = {}

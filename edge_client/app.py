@@ -237,6 +237,7 @@ class App:
         self, playback: Playback, sink: AudioSink, renderer: Renderer, recorder: Recorder | None, tracer: EdgeTelemetry | None
     ) -> Stage:
         """The loop, with one picture shown and read back: the first ones are the slow ones."""
+        from edge_client.face.attention import Attention
         from edge_client.face.idle import IdleLife, StillLife
         from edge_client.face.signs import Signs
         from edge_client.face.stage import Stage
@@ -252,6 +253,7 @@ class App:
             sleep_s=time.sleep,
             watchers=watchers,
             signs=signs,
+            attention=Attention() if self._config.idle_life else None,
             pictures_per_second=self._config.pictures_per_second,
             stamped=self._config.stamp,
         )

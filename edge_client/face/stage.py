@@ -21,6 +21,7 @@ from statistics import median_low
 from typing import Protocol
 
 from edge_client.events import PlaybackState, View
+from edge_client.face.attention import Attention, attentive
 from edge_client.face.idle import MOUTH_INDEXES, combine
 from edge_client.face.overlay import NOTHING, Overlay
 from edge_client.face.renderer import Picture, Renderer, Wish
@@ -136,6 +137,7 @@ class Stage:
         sleep_s: Callable[[float], None],
         watchers: Sequence[Watcher] = (),
         signs: Signs | None = None,
+        attention: Attention | None = None,
         pictures_per_second: float = 30.0,
         stamped: bool = False,
     ) -> None:
@@ -147,6 +149,7 @@ class Stage:
         self._sleep_s = sleep_s
         self._watchers = tuple(watchers)
         self._signs = signs if signs is not None else NoSigns()
+        self._attention = attention
         self._stamped = stamped
         self._interval_us = round(1e6 / pictures_per_second)
         self._took_us: dict[bool, deque[int]] = {is_read: deque(maxlen=LEAD_PICTURES) for is_read in (False, True)}
@@ -175,7 +178,10 @@ class Stage:
         glass_us = start_us + self._lead_us(is_read=is_read)
         view = self._ask(glass_us)
         stamp = stamp_of(view.shown_pts_us) if self._stamped else None
-        pose = face_pose(self._life.pose(glass_us * 1e-6), view)
+        idle = self._life.pose(glass_us * 1e-6)
+        if self._attention is not None:
+            idle = attentive(idle, self._attention.level(view.state, glass_us))
+        pose = face_pose(idle, view)
         self._renderer.draw(pose, overlay=self._signs.overlay(view, start_us), stamp=stamp)
         pixels = self._renderer.read() if is_read else None  # before showing: afterwards a renderer may have to draw it again
         self._renderer.show()

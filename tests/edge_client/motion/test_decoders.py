@@ -10,6 +10,7 @@ import numpy as np
 from avatar_relay import weights
 from avatar_relay.arkit import ARKIT_INDEX
 from avatar_relay.media import MotionEncoding, MotionFormat
+from edge_client.motion.avatarkit import EXPRESSION_SIZE, FlameMap
 from edge_client.motion.decoders import make_motion_decoder
 from tests.data import shared_data
 from tests.recordings import motion_messages
@@ -19,6 +20,15 @@ def test_avatarkit() -> None:
     """AvatarKit's messages, one pose per keyframe."""
     decoder = make_motion_decoder(MotionFormat(MotionEncoding.AVATARKIT_V2))
     assert [len(decoder.decode(message)) for message in motion_messages((50, 100, 57))] == [50, 100, 57]
+
+
+def test_avatarkit_by_a_map_of_ones_own() -> None:
+    """An integrator's map takes the place of the one that ships."""
+    offset = np.array([0.25], np.float32)
+    own = FlameMap(np.zeros((EXPRESSION_SIZE, 1), np.float32), offset, np.array([ARKIT_INDEX["mouthPucker"]], np.intp))
+    poses = make_motion_decoder(MotionFormat(MotionEncoding.AVATARKIT_V2), own).decode(motion_messages((50,))[0])
+    assert (poses[:, ARKIT_INDEX["mouthPucker"]] == 0.25).all()
+    assert (poses[:, ARKIT_INDEX["mouthFunnel"]] == 0).all()
 
 
 def test_blendshape_weights() -> None:

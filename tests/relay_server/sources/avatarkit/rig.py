@@ -7,6 +7,7 @@ import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
+from typing import Any
 
 import pytest
 
@@ -67,11 +68,11 @@ class Watched:
         self.drops += [reason] * payloads
 
 
-def settings(sdk: str, server: MotionServer, **more: object) -> AvatarKitSettings:
+def settings(sdk: str, server: MotionServer, **more: Any) -> AvatarKitSettings:
     """An account at the stand-in."""
-    values: dict[str, object] = {"app_id": APP_ID, "avatar_id": AVATAR_ID, "start_timeout_s": 5}
+    values: dict[str, Any] = {"app_id": APP_ID, "avatar_id": AVATAR_ID, "start_timeout_s": 5}
     urls = {"console_url": server.console_url, "ingress_url": server.ingress_url}
-    return AvatarKitSettings(sdk=sdk, **(values | urls | more))  # type: ignore[arg-type]
+    return AvatarKitSettings(sdk=sdk, **(values | urls | more))
 
 
 def rules(account: AvatarKitSettings) -> StockRules:
@@ -147,7 +148,7 @@ async def rig(
     jitter: float = 0.0,
     observer: Observer | None = None,
     trace: Callable[[str], TraceContext] | None = None,
-    **more: object,
+    **more: Any,
 ) -> AsyncIterator[Rig]:
     """Everything set up, with the unmodified package `sdk`; skips the test where it is not installed."""
     pytest.importorskip(sdk, reason=f"the package {sdk} is not installed")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import pytest
 
@@ -99,7 +100,7 @@ async def test_fault(mode: Mode, sdk: str, monkeypatch: pytest.MonkeyPatch) -> N
     monkeypatch.setattr(feed, "STALL_US", 500_000)  # shorter than in earnest
     expected = OTHERWISE.get((sdk, mode), OUTCOMES[mode])
     server = MotionServer(mode, stop_after=1)
-    timeout_s = {"start_timeout_s": 1} if mode in SHORT else {}
+    timeout_s: dict[str, Any] = {"start_timeout_s": 1} if mode in SHORT else {}
     async with rig(sdk, server, speed=200, **timeout_s) as house:
         conversation_id = await house.speak(sound(SECONDS))
         seen = house.device.seen[conversation_id]

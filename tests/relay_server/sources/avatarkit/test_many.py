@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import random
+import sys
 from collections.abc import AsyncIterator
 
 import pytest
@@ -123,7 +124,7 @@ async def test_a_thousand_conversations(sdk: str, capsys: pytest.CaptureFixture[
     """Many times faster than time passes."""
     totals = await run(sdk, 1_000, 80.0, seed=1)
     with capsys.disabled():
-        print(f"\n{sdk}: 1000 conversations: {totals}")
+        sys.stdout.write(f"\n{sdk}: 1000 conversations: {totals}\n")
     assert sum(totals.get(reason, 0) for reason in ("completed", "interrupted", "replaced")) == 1_000
 
 
@@ -133,4 +134,4 @@ async def test_twenty_conversations_in_real_time(capsys: pytest.CaptureFixture[s
     """At the pace of people."""
     totals = await run("spatius", 20, 1.0, seed=2)
     with capsys.disabled():
-        print(f"\nspatius: 20 conversations in real time: {totals}")
+        sys.stdout.write(f"\nspatius: 20 conversations in real time: {totals}\n")

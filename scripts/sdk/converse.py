@@ -1,0 +1,145 @@
+"""One conversation through the real programs: Server SDK, relay-server and edge-client, with a stand-in for the vendor's cloud.
+
+What counts: all motion of the WebSocket is at the device and shown, the sound is heard to its end, pictures and WAV are there, and
+neither logs nor traces hold a credential, although the stand-in writes them into its error texts.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import sys
+import wave
+from collections.abc import Callable
+from pathlib import Path
+
+import grpc
+import numpy as np
+
+from avatar_relay.v1 import admin_service_pb2, admin_service_pb2_grpc
+from scripts.demo_pair import attached
+from scripts.demo_programs import Program, python, running
+from scripts.trace_receiver import TraceReceiver
+from tests.standins.motion_server import API_KEY, APP_ID, AVATAR_ID, TOKEN, Mode, MotionServer
+
+PATIENCE_S = 60.0
+TEXT = "This sentence was spoken here, and its motion was made by a Server SDK. Then the device drew the face."
+SECRETS = (API_KEY, TOKEN)
+
+
+def tell(text: str) -> None:
+    """Tell the person what goes on."""
+    print(f"  {text}", flush=True)
+
+
+def write_config(sdk: str, server: MotionServer, out: Path) -> Path:
+    """The relay's configuration: four values, and where the stand-in is."""
+    path = out / "relay.toml"
+    path.write_text(
+        f'[devices.lobby]\nsource = "{sdk}"\n\n[{sdk}]\napp_id = "{APP_ID}"\navatar_id = "{AVATAR_ID}"\nwarm_sessions = 1\n'
+        f'console_url = "{server.console_url}"\ningress_url = "{server.ingress_url}"\n',
+        encoding="utf-8",
+    )
+    return path
+
+
+async def say(address: str, text: str) -> str:
+    """Have the device speak; returns the conversation's id."""
+    async with grpc.aio.insecure_channel(address) as channel:
+        admin = admin_service_pb2_grpc.AdminServiceStub(channel)
+        answer = await admin.Speak(admin_service_pb2.SpeakRequest(target="lobby", text=text), timeout=PATIENCE_S)
+        return str(answer.conversation_id)
+
+
+async def converse(sdk: str, out: Path) -> None:
+    """All of it. Exits with a message where something is missing."""
+    server = MotionServer()
+    async with server.serving(), TraceReceiver() as traces:
+        environment = {f"AVATAR_RELAY_{sdk.upper()}_API_KEY": API_KEY, "OTEL_EXPORTER_OTLP_ENDPOINT": traces.endpoint}
+        command = [
+            *python("relay_server"),
+            "--listen",
+            "127.0.0.1:0",
+            "--config",
+            str(write_config(sdk, server, out)),
+            "--log-level",
+            "debug",
+        ]
+        async with running("relay-server", command, out / "relay.log", environment) as relay:
+            address = (await relay.wait_for(r"listening on (\S+)", PATIENCE_S))[1]
+            command = [*python("edge_client"), "--relay", address, "--device-id", "lobby", "--headless", "--audio-sink", "virtual"]
+            command += ["--renderer", "flat", "--size", "320x192", "--record", str(out), "--exit-after-finished", "2"]
+            async with running("edge-client", command, out / "edge.log", {}) as edge:
+                await speak_twice(server, address, edge)
+        traces.write(out / "trace.json")
+    check(server, out)
+
+
+async def until(holds: Callable[[], bool]) -> None:
+    """Wait for something at the stand-in."""
+    while True:
+        if holds():
+            return
+        await asyncio.sleep(0.05)
+
+
+async def edge_finished(address: str) -> None:
+    """Wait until nothing plays on the device."""
+    async with grpc.aio.insecure_channel(address) as channel:
+        admin = admin_service_pb2_grpc.AdminServiceStub(channel)
+        while True:
+            answer = await admin.GetDevice(admin_service_pb2.GetDeviceRequest(device_id="lobby"))
+            if not answer.device.conversations:
+                return
+            await asyncio.sleep(0.1)
+
+
+async def speak_twice(server: MotionServer, address: str, edge: Program) -> None:
+    """A warm conversation, then one whose session is refused midway by a server that gives secrets away."""
+    async with asyncio.timeout(PATIENCE_S):
+        await attached(address, "lobby")
+        await until(lambda: bool(server.counts.handshakes))
+        before = (server.counts.tokens, server.counts.upgrades)
+        await say(address, TEXT)
+        if (server.counts.tokens, server.counts.upgrades) != before:
+            raise SystemExit("a warm conversation needed a new token or WebSocket")
+        await until(lambda: any(request.ended for request in server.requests.values()))
+        await edge_finished(address)
+        server.mode, server.echo = Mode.CLOSE_4010, f"key {API_KEY} token {TOKEN}"
+        await say(address, TEXT)
+        await edge.wait(PATIENCE_S)
+
+
+def check(server: MotionServer, out: Path) -> None:
+    """What the programs left, against what the stand-in sent."""
+    first, second = list(server.requests.values())[:2]
+    summary = json.loads((out / "edge-summary.json").read_text())
+    expected = first.keyframes + second.keyframes
+    # the motion that was on its way when the session was refused is the stand-in's last window
+    if not first.keyframes <= summary["keyframes_received"] <= expected:
+        raise SystemExit(f"{summary['keyframes_received']} keyframes at the device, {expected} on the WebSocket")
+    reasons = [conversation["playback_finished"]["reason"] for conversation in summary["conversations"]]
+    with wave.open(str(out / "played.wav")) as file:
+        played = np.frombuffer(file.readframes(file.getnframes()), "<i2")
+    pictures = [name for name in ("face.gif", "contact-sheet.png") if (out / name).is_file()]
+    if not np.any(played) or len(pictures) < 2 or not summary["frames_shown"]:
+        raise SystemExit(f"no sound or no pictures: {pictures} {summary}")
+    for name in ("relay.log", "edge.log", "trace.json", "edge-summary.json"):
+        if any(secret in (out / name).read_text(encoding="utf-8", errors="replace") for secret in SECRETS):
+            raise SystemExit(f"{name} holds a credential")
+    if "SOURCE_REFUSED" not in (out / "relay.log").read_text(encoding="utf-8"):
+        raise SystemExit("the refusal is not in the relay's log")
+    tell(f"{len(first.sent)} + {len(second.sent)} motion messages, {summary['keyframes_received']} keyframes at the device")
+    tell(f"{np.count_nonzero(played)} samples of sound, {summary['frames_shown']} pictures, finished: {', '.join(reasons)}")
+    tell("no credential in logs, trace and figures, though the server wrote them into its errors")
+
+
+def main(sdk: str, folder: str) -> None:
+    """Run it."""
+    out = Path(folder)
+    out.mkdir(parents=True, exist_ok=True)
+    asyncio.run(converse(sdk, out))
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])

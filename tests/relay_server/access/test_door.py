@@ -94,6 +94,21 @@ def test_strangers_ask_for_health_only_so_often() -> None:
     assert refusal(door, Credentials(), method=check, peer="ipv4:192.0.2.8:1") is None
 
 
+def test_who_is_in_leaves_when_its_time_is_up() -> None:
+    """Its token's, or its identity's; not before."""
+    token, record = make_token(RANDOM, 0, 100)
+    identity = Identity(role=Role.OPERATOR, name="ann", devices=("*",), tokens=(record,))
+    door = Door(Directory([identity]), {})
+    entrant = door.enter(LIST, Credentials(token), PEER, 0, 99)
+    assert door.expulsion(entrant, 99) is None
+    expired = door.expulsion(entrant, 100)
+    door.replace(Directory())
+    gone = door.expulsion(entrant, 99)
+    assert expired is not None
+    assert gone is not None
+    assert (expired.reason, gone.reason) == (Reason.CREDENTIALS_EXPIRED, Reason.CREDENTIALS_REVOKED)
+
+
 def test_a_certificate_is_as_good_as_the_name_in_it() -> None:
     """And a token decides where one is shown."""
     device = Identity(role=Role.DEVICE, name="lobby", certificate="lobby.example")

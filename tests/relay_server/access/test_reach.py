@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
@@ -21,7 +22,7 @@ from avatar_relay.v1 import publisher_service_pb2 as publisher_pb
 from avatar_relay.v1 import publisher_service_pb2_grpc as publisher_grpc
 from relay_server.access.scopes import Role
 from tests.relay_server.access.guarded import Access, guarded
-from tests.relay_server.service.wired import Stream, Wired, audio, fault_of, hello, media, opening
+from tests.relay_server.service.wired import PATIENCE_S, Stream, Wired, audio, fault_of, hello, media, opening
 
 GROUPS = {"shop": ("lobby", "till"), "all": ("lobby", "till", "vault")}
 SAMPLED = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
@@ -226,6 +227,26 @@ async def test_who_is_revoked_has_to_leave(doors: Doors) -> None:
     assert (code, fault.reason) == (Code.UNAUTHENTICATED, Reason.CREDENTIALS_REVOKED)
     assert doors.relay.relay.session("lobby").attached
     assert not doors.relay.relay.session("till").attached
+
+
+async def test_who_is_revoked_and_reads_nothing_is_out_as_well(doors: Doors) -> None:
+    """Its session is detached at once, although what was being written to it hangs."""
+    deaf = doors.attaching(await known(doors, Role.DEVICE, "deaf"))
+    await deaf.say(hello=hello("deaf", buffer=pb.Credit(audio_bytes=1 << 30)))
+    await deaf.hear("welcome")
+    publisher = doors.publishing(await known(doors, Role.PUBLISHER, "backend", devices=("*",)))
+    await publisher.say(open=opening("c1", "deaf", motion=False))
+    await publisher.hear("opened")
+    for _ in range(8):
+        await publisher.say(media=media(audio(0, bytes(1 << 20))))
+    doors.access.revoke(Role.DEVICE, "deaf")
+    assert doors.relay.server.guard is not None
+    await doors.relay.server.guard.look_after()
+    async with asyncio.timeout(PATIENCE_S):
+        while doors.relay.relay.session("deaf").attached:  # noqa: ASYNC110
+            await asyncio.sleep(0.01)  # nothing announces it
+    code, fault = await deaf.ended()
+    assert (code, fault.reason) == (Code.UNAUTHENTICATED, Reason.CREDENTIALS_REVOKED)
 
 
 async def test_who_may_do_less_has_to_come_again(doors: Doors) -> None:

@@ -1,8 +1,8 @@
 """What a device brought along from a relay that is gone, until its publisher comes back for it. Pure.
 
 Rules
-- A device that presents a token which this relay never gave goes on playing what it holds. For a while (the publishers'
-  lease) its conversations may be opened again by their publishers, from where the device is.
+- A device that presents a token which this relay never gave goes on playing what it holds. For a while (what a
+  publisher needs to notice, and its lease) its conversations may be opened again by their publishers, from where the device is.
 - Until then its events about conversations that nobody opened here are not acknowledged, so that it repeats them.
 - What nobody came back for in time is ended: the device plays out what it holds of it.
 """

@@ -87,7 +87,8 @@ class Attending:
         if hello.session_token:
             gone = known.closed if known is not None else {}
             cursors = [cursor for cursor in hello.cursors if cursor.conversation_id not in gone]
-            session.adoption.begin(hello.session_token, cursors, now_us + self._config.publisher_lease_us)
+            notices_us = self._config.peer_timeout_us  # a publisher may take so long to notice that the other relay is gone
+            session.adoption.begin(hello.session_token, cursors, now_us + notices_us + self._config.publisher_lease_us)
         if known is not None:
             effects += self._end(known, "replaced")
             session.closed, session.volume = known.closed, known.volume

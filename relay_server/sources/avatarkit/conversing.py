@@ -193,4 +193,5 @@ class Conversing:
         wait_s = None if deadline_us is None else max(deadline_us - self._pool.now_us(), 1_000) / 1e6
         self._moved.clear()
         with suppress(TimeoutError):
-            await asyncio.wait_for(self._moved.wait(), wait_s)
+            async with asyncio.timeout(wait_s):  # not wait_for: that one may swallow a cancellation
+                await self._moved.wait()

@@ -104,7 +104,8 @@ class Pool:
             deadline_us = self._stock.next_deadline_us()
             wait_s = None if deadline_us is None else max(deadline_us - self.now_us(), 1_000) / 1e6
             with suppress(TimeoutError):
-                await asyncio.wait_for(self._changed.wait(), wait_s)
+                async with asyncio.timeout(wait_s):
+                    await self._changed.wait()
 
     async def close(self) -> None:
         """Close all sessions."""
@@ -147,7 +148,8 @@ class Pool:
     async def _wait(self, changed: asyncio.Event, until_us: int | None) -> None:
         wait_s = None if until_us is None else max(until_us - self.now_us(), 1_000) / 1e6
         with suppress(TimeoutError):
-            await asyncio.wait_for(changed.wait(), wait_s)
+            async with asyncio.timeout(wait_s):  # not wait_for: that one may swallow a cancellation, and a session with it
+                await changed.wait()
 
     async def _open(self, opening: Open) -> LiveSession:
         number = opening.number

@@ -38,7 +38,7 @@ from edge_client.credentials import CredentialFiles
 from edge_client.errors import EdgeError, ScreenError
 from edge_client.events import FrameStarvation, Output, PlaybackConfig, PlaybackState
 from edge_client.face.renderer import Picture, Renderer
-from edge_client.link_thread import LinkThread
+from edge_client.link_thread import LinkThread, Ticking
 from edge_client.motion.avatarkit import load_flame_map
 from edge_client.motion.decoders import make_motion_decoder
 from edge_client.motion.mouth_source import MouthSource
@@ -46,6 +46,7 @@ from edge_client.observer import NULL, PlaybackObserver
 from edge_client.playback import Playback
 from edge_client.player_port import PlayerPort
 from edge_client.playing import DecoderFactories
+from edge_client.service_manager import Heart, ServiceManager
 from edge_client.skew_watch import SkewWatch
 from edge_client.sound import sinks_to_try, start_sound
 from edge_client.telemetry import EdgeTelemetry, RelayClock
@@ -61,6 +62,8 @@ logger = logging.getLogger(__name__)
 
 LINGER_S = 1.5
 """After the last conversation asked for: acknowledgements arrive, and the face comes to rest on the film."""
+MAIN_PART, LINK_PART = "main", "link"
+"""The threads that systemd's watchdog is told of."""
 UNKNOWN_ERROR_US = 86_400_000_000
 """The error bound of the relay's time before its first pong: a day."""
 
@@ -120,6 +123,24 @@ class _PictureTracer:
         self._telemetry.picture_shown(picture.view.conversation_id, picture.shown_time_us, picture.skew_us)
 
 
+class _BeatingPlayer:
+    """A player whose ticks also tell that the network's thread lives."""
+
+    def __init__(self, player: Ticking, heart: Heart) -> None:
+        self._player = player
+        self._heart = heart
+
+    @property
+    def state(self) -> PlaybackState:
+        """See `Ticking`."""
+        return self._player.state
+
+    def tick(self, now_us: int) -> list[Output]:
+        """See `Ticking`."""
+        self._heart.beat(LINK_PART)
+        return self._player.tick(now_us)
+
+
 class _UnderrunCounter:
     """A player whose ticks also tell telemetry how often its sink ran dry."""
 
@@ -155,6 +176,8 @@ class App:
         self._stop = threading.Event()
         self._countdown = _Countdown(config.exit_after_finished, self._stop)
         self._thread: LinkThread | None = None
+        self._manager = ServiceManager(os.environ)
+        self._heart = Heart(self._manager, (MAIN_PART, LINK_PART), monotonic_us)
         self._tracer: EdgeTelemetry | None = None
         self._skew = SkewWatch(on_heard=self._on_skew, on_alarm=self._on_skew_alarm)
 
@@ -192,13 +215,14 @@ class App:
             stage = self._make_stage(playback, sink, renderer, recorder, tracer) if renderer is not None else None
             thread = self._thread = LinkThread(
                 make_link=lambda on_handled: self._make_link(endpoint, playback, sink, on_handled),
-                player=_UnderrunCounter(playback, sink, tracer) if tracer is not None else playback,
+                player=_BeatingPlayer(_UnderrunCounter(playback, sink, tracer) if tracer is not None else playback, self._heart),
                 clocks=CLOCKS,
                 on_finished=self._countdown.finished,
                 on_end=self._stop.set,
             )
             stack.callback(thread.stop)
             thread.start()  # only now: the first word finds a face
+            self._manager.tell("READY=1")
             self._show(stage)
         if recorder is not None and self._config.record is not None:
             recorder.write(self._config.record, self._figures(recorder, playback, sink, renderer, stage))
@@ -285,11 +309,16 @@ class App:
         gc.freeze()  # what start-up made stays: later collections need not walk it, and do not stutter the face
         if stage is not None:
             try:
-                return stage.run(self._stop.is_set)
+                return stage.run(self._is_stopped)
             except ScreenError as error:
                 logger.error("the face is lost, the sound goes on: %s", error)
         while not self._stop.wait(0.5):
-            pass
+            self._heart.beat(MAIN_PART)
+
+    def _is_stopped(self) -> bool:
+        """Asked before each picture."""
+        self._heart.beat(MAIN_PART)
+        return self._stop.is_set()
 
     def _open_renderer(self) -> Renderer | None:
         config, choice = self._config, self._config.renderer
@@ -325,6 +354,7 @@ class App:
         if self._stop.is_set():
             signal.signal(number, signal.SIG_DFL)
             signal.raise_signal(number)
+        self._manager.tell("STOPPING=1")
         self._stop.set()
 
     def _relay_clock(self, time_us: int) -> RelayClock:

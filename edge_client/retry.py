@@ -3,8 +3,8 @@
 Rules
 1. A refusal before `welcome` that no repetition can change is FINAL: the program says why and exits.
 2. Once the relay has taken this device, nothing is final: what ended the stream may pass.
-3. A device that was replaced by another stream of its own name stands back: it comes again, but late, so that two
-   devices with one name do not take turns by the second.
+3. A device that was replaced by another stream of its own name stands back: it comes again, but late, and later each time
+   that it is replaced again, so that two devices with one name do not take turns.
 4. All else is tried again with backoff, and never before the relay's own hint.
 """
 
@@ -17,6 +17,9 @@ from avatar_relay.reasons import Fault, Reason
 
 STAND_BACK_S = 30.0
 """How long a replaced device waits at least."""
+
+LONGEST_STAND_BACK_S = 3_600.0
+"""… and at most."""
 
 MAX_HINT_S = 300.0
 """A relay's hint counts up to here: a wrong one must not silence a device for days."""
@@ -71,6 +74,11 @@ class StreamEnd:
         """The relay's hint, and what standing back asks for, in seconds."""
         hint_ms = max(self.retry_after_ms, 0 if self.fault is None else self.fault.retry_after_ms)
         return max(min(hint_ms / 1000, MAX_HINT_S), STAND_BACK_S if self.verdict is Verdict.STAND_BACK else 0.0)
+
+    def wait_after_s(self, replaced: int) -> float:
+        """The same for a device that was replaced so often in a row, this time included: twice as long with each, up to a bound."""
+        doubled_s = STAND_BACK_S * 2.0 ** min(replaced - 1, 16) if replaced else 0.0
+        return max(self.wait_at_least_s, min(doubled_s, LONGEST_STAND_BACK_S))
 
     def describe(self) -> str:
         """One line for people: what happened, and what to look at."""

@@ -146,6 +146,7 @@ class Link:
     async def run(self, stop: asyncio.Event) -> StreamEnd:
         """Stay attached until `stop`, or until a refusal is final; returns how it ended. Cancellation ends the stream."""
         waits = full_jitter(self._policy, self._uniform)
+        replaced = 0
         while True:
             end = await self._attach_once(stop)
             if end.verdict in (Verdict.STOPPED, Verdict.FINAL):
@@ -154,7 +155,8 @@ class Link:
             if self._lived_us() >= SETTLED_US:
                 waits = full_jitter(self._policy, self._uniform)
                 self._tell(tries=0)
-            wait_s = end.wait_at_least_s + next(waits)
+            replaced = replaced + 1 if end.verdict is Verdict.STAND_BACK else 0
+            wait_s = end.wait_after_s(replaced) + next(waits)
             news = logging.WARNING if end.describe() != self.status.text else logging.DEBUG  # once, not every few seconds for hours
             logger.log(news, "relay %s: %s; next try in %.1f s", self._endpoint.address, end.describe(), wait_s)
             self._tell(attached=False, text=end.describe(), tries=self.status.tries + 1)

@@ -1,0 +1,62 @@
+"""What the program tells systemd: that it is ready, that it lives, that it stops. Silent where systemd does not listen.
+
+The protocol is sd_notify(3): datagrams of NAME=VALUE lines to the Unix socket that NOTIFY_SOCKET names. With WatchdogSec= in
+the unit systemd kills and restarts a program that says nothing for so long (WATCHDOG_USEC).
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import socket
+from collections.abc import Callable, Mapping, Sequence
+
+logger = logging.getLogger(__name__)
+
+
+class ServiceManager:
+    """Tells systemd. Safe to use from any thread."""
+
+    def __init__(self, environment: Mapping[str, str]) -> None:
+        address = environment.get("NOTIFY_SOCKET", "")
+        self._address = "\0" + address[1:] if address.startswith("@") else address
+        for_us = environment.get("WATCHDOG_PID", str(os.getpid())) == str(os.getpid())
+        usec = environment.get("WATCHDOG_USEC", "")
+        self.watchdog_us = int(usec) if for_us and self._address and usec.isdecimal() else 0
+        """Silence after which systemd restarts the program; 0 where it does not look."""
+
+    def tell(self, state: str) -> None:
+        """Send a state, such as `READY=1`. A manager that is gone is logged, and nothing else."""
+        if not self._address:
+            return
+        try:
+            with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC) as sender:
+                sender.sendto(state.encode(), self._address)
+        except OSError as error:
+            logger.warning("systemd can not be told %s: %s", state, error)
+
+
+class Heart:
+    """Tells systemd that the program lives, as long as each of its parts does.
+
+    A part beats at least every few tenths of a second, from its own thread. One that is stuck for half of the watchdog's
+    time stops the heart, and systemd restarts the program.
+    """
+
+    def __init__(self, manager: ServiceManager, parts: Sequence[str], clock_us: Callable[[], int]) -> None:
+        self._manager = manager
+        self._clock_us = clock_us
+        self._period_us = manager.watchdog_us // 4
+        now_us = clock_us()
+        self._beats = dict.fromkeys(parts, now_us)
+        self._told_us = now_us
+
+    def beat(self, part: str) -> None:
+        """A part lives."""
+        if not self._period_us:
+            return
+        now_us = self._clock_us()
+        self._beats[part] = now_us
+        if now_us - self._told_us >= self._period_us and now_us - min(self._beats.values()) < 2 * self._period_us:
+            self._told_us = now_us
+            self._manager.tell("WATCHDOG=1")

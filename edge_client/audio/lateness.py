@@ -18,6 +18,10 @@ class Lateness:
 
     def __init__(self) -> None:
         self._buckets: deque[tuple[int, int, int]] = deque()
+        self.base_us: int | None = None
+        """The smallest offset; None before the first payload."""
+        self.largest_us = 0
+        """The largest lateness."""
 
     def note(self, arrival_us: int, pts_us: int) -> None:
         """A payload came. Calls in the order of `arrival_us`."""
@@ -29,14 +33,5 @@ class Lateness:
             self._buckets.append((begin, offset, offset))
         while self._buckets[0][0] <= arrival_us - WINDOW_US - _BUCKET_US:
             self._buckets.popleft()
-
-    @property
-    def base_us(self) -> int | None:
-        """The smallest offset; None before the first payload."""
-        return min((low for _, low, _ in self._buckets), default=None)
-
-    @property
-    def largest_us(self) -> int:
-        """The largest lateness."""
-        base = self.base_us
-        return 0 if base is None else max(high for _, _, high in self._buckets) - base
+        self.base_us = min(low for _, low, _ in self._buckets)
+        self.largest_us = max(high for _, _, high in self._buckets) - self.base_us

@@ -52,6 +52,8 @@ _LATER = frozenset({Reason.DEVICE_UNKNOWN, Reason.DRAINING})
 """Answers to what is opened again that mean: not yet."""
 REOPEN_US = DEVICE_LEASE_US
 """How long devices are waited for after a cut: as long as a relay would keep their sessions."""
+TOLD_AGAIN_US = 6_000_000
+"""Devices tell again what is not acknowledged, every two seconds."""
 AGAIN_MS = 50
 """Pause between two questions at least."""
 _BARRIER = Ping(0, 0)
@@ -314,10 +316,14 @@ class Exchange:
 
     def _ask_again(self, record: Record, error: ConversationError, now_us: int) -> bool:
         """Whether an answer to what was opened again means that it may be asked for later, and then again."""
-        if error.fault.reason not in _LATER or now_us >= record.again_until_us:
+        pause_ms = AGAIN_MS
+        if error.fault.reason is Reason.CONVERSATION_ID_TAKEN:  # it finished meanwhile; its device tells so until we acknowledge it
+            record.again_until_us = min(record.again_until_us, now_us + TOLD_AGAIN_US)
+            pause_ms = 10 * AGAIN_MS
+        elif error.fault.reason not in _LATER:
             return False
-        record.again_due_us = now_us + max(error.fault.retry_after_ms, AGAIN_MS) * 1_000
-        return True
+        record.again_due_us = now_us + max(error.fault.retry_after_ms, pause_ms) * 1_000
+        return now_us < record.again_until_us
 
     def _lose_device(self, record: Record, device_id: str) -> None:
         """A device can not go on: it is over there, as the relay would have told."""
@@ -338,6 +344,7 @@ class Exchange:
             self._fail(record, fault)
 
     def _fail(self, record: Record, fault: Fault) -> None:
+        record.again_due_us = None
         record.playback.fail(fault)
         self._stop(record, fault)
         record.told(ConversationError(record.conversation_id, fault))

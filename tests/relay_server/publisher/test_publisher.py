@@ -296,3 +296,18 @@ async def test_an_avatar_needs_a_target() -> None:
     async with FakeRelay().publisher() as publisher:
         with pytest.raises(InvalidMediaError, match="at least one device"):
             publisher.avatar(audio_format=PCM_16K)
+
+
+async def test_what_finished_meanwhile_is_told_again() -> None:
+    """The relay knows the id, and has closed it: the device's event is on its way."""
+    relay = EmptyRelay()
+    relay.fault = Fault(Reason.CONVERSATION_ID_TAKEN, "it exists or existed", "open")
+    async with relay.publisher() as publisher:
+        avatar = publisher.avatar("lobby", audio_format=PCM_16K)
+        conversation_id = await avatar.yield_audio_data(PCM_100MS, end=True)
+        await relay.link.until_said(ConversationEnd)
+        relay.link.tell(BROKEN)
+        link = await relay.until_connected(2)
+        await link.until_said(PublishOpen)
+        link.tell(completed(conversation_id))
+        assert (await avatar.finished(conversation_id)).reason == "completed"

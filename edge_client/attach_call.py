@@ -7,7 +7,6 @@ keepalive stays off: our own heartbeat finds a dead peer sooner, and a server ma
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -93,15 +92,12 @@ class AttachCall:
         with contextlib.suppress(grpc.aio.InternalError):
             await self._call.done_writing()
 
-    async def read(self, timeout_s: float) -> m.ToDevice | Refused | StreamEnd | None:
-        """The next message; None for one that this version does not know. A silence of `timeout_s` ends the stream."""
+    async def read(self) -> m.ToDevice | Refused | StreamEnd | None:
+        """The next message; None for one that this version does not know. Cancelling ends the stream."""
         try:
-            async with asyncio.timeout(timeout_s):
-                response = await self._call.read()
-                if response is grpc.aio.EOF:
-                    return _stream_end(await self._call.code(), await self._call.details(), await self._call.trailing_metadata())
-        except TimeoutError:
-            return StreamEnd("DEADLINE_EXCEEDED", f"the relay said nothing for {timeout_s:g} s")
+            response = await self._call.read()
+            if response is grpc.aio.EOF:
+                return _stream_end(await self._call.code(), await self._call.details(), await self._call.trailing_metadata())
         except grpc.aio.AioRpcError as error:
             return _stream_end(error.code(), error.details(), error.trailing_metadata())
         try:

@@ -31,7 +31,10 @@ from edge_client.retry import StreamEnd, Verdict
 
 logger = logging.getLogger(__name__)
 
-WELCOME_S = PEER_TIMEOUT_US / 1e6
+SILENCE_S = PEER_TIMEOUT_US / 1e6
+SILENCE_STEP_S = 0.25
+"""A silence of `SILENCE_S` is noticed at most so much later."""
+WELCOME_S = SILENCE_S
 SETTLED_US = 5_000_000
 """A stream that lived this long makes backoff begin anew; a relay that takes devices and falls over is not hammered."""
 FLUSH_S = 1.0
@@ -190,7 +193,7 @@ class Link:
     async def _ask_for_welcome(self, call: AttachCall) -> StreamEnd | None:
         asked_us = self._clocks.monotonic_us()
         await call.write(self._hello())
-        match await call.read(WELCOME_S):
+        match await self._first(call):
             case StreamEnd() as end:
                 return end
             case m.Welcome() as welcome:
@@ -200,6 +203,13 @@ class Link:
                 return StreamEnd("INTERNAL", f"the relay's welcome can not be read: {error.fault.text}")
             case _:
                 return StreamEnd("INTERNAL", "the relay's first message is not a welcome")
+
+    async def _first(self, call: AttachCall) -> m.ToDevice | Refused | StreamEnd | None:
+        try:
+            async with asyncio.timeout(WELCOME_S):
+                return await call.read()
+        except TimeoutError:
+            return StreamEnd("DEADLINE_EXCEEDED", f"the relay said nothing for {WELCOME_S:g} s")
 
     def _hello(self) -> m.Hello:
         """Everything merged so far is in it, so nothing is awaited between the two."""
@@ -242,11 +252,23 @@ class Link:
         return replace(reader.result(), stopped=stop.is_set()) if ended else STOPPED
 
     async def _read(self, call: AttachCall) -> StreamEnd:
-        while True:
-            message = await call.read(PEER_TIMEOUT_US / 1e6)
-            if isinstance(message, StreamEnd):
-                return message
-            self._receive(message)
+        """Take what comes. The time limit is moved on once in a while only: with each message it would cost as much as reading."""
+        now_s = asyncio.get_running_loop().time
+        try:
+            async with asyncio.timeout(SILENCE_S) as limit:
+                due_s = now_s() + SILENCE_S
+                while True:
+                    message = await call.read()
+                    if isinstance(message, StreamEnd):
+                        return message
+                    self._receive(message)
+                    if due_s - now_s() < SILENCE_S:
+                        due_s = now_s() + SILENCE_S + SILENCE_STEP_S
+                        limit.reschedule(due_s)
+        except TimeoutError:
+            if not limit.expired():
+                raise
+            return StreamEnd("DEADLINE_EXCEEDED", f"the relay said nothing for {SILENCE_S:g} s")
 
     async def _write(self, call: AttachCall) -> None:
         """The one writer. Ends with goodbye, or with the stream (the reader learns why)."""

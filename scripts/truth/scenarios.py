@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 
 from avatar_relay.media import Pacing
+from avatar_relay.messages import ConversationError
 from edge_client.face.stamp import stamp_of, stamped_pts_us
 from scripts.truth import heard, skew
 from scripts.truth.heard import Heard, Pcm
@@ -228,7 +229,7 @@ async def killed(folder: Path, setup: Setup, material: Material) -> Report:
         os.kill(stand.speaker_pid(), signal.SIGKILL)
         killed_us = time.monotonic_ns() / 1e3
         await speaking
-        device = stand.device
+        device, told = stand.device, stand.told
     left = findings(folder, device, setup.ppm)
     found = heard.find(left.emitted, sound)
     return {
@@ -236,6 +237,7 @@ async def killed(folder: Path, setup: Setup, material: Material) -> Report:
         "load": [round(load, 2), round(os.getloadavg()[0], 2)],
         "sound": _sound(found, left),
         "fault": left.figures["sink"]["last_fault"],
+        "publisher_told": [event.fault.reason.value for event in told if isinstance(event, ConversationError)],
         **_after_gap(found, left, [sound], killed_us),
     }
 

@@ -17,7 +17,7 @@ from typing import Any
 
 from avatar_relay.media import OnPlaying
 from relay_server.performance import Rendition
-from relay_server.publisher import ConversationFinished, Publisher
+from relay_server.publisher import AvatarEvent, ConversationFinished, Publisher
 from relay_server.sources.source import Performance
 from scripts.demo_pair import START_S, attached, while_running
 from scripts.demo_programs import DemoError, Program, python, running
@@ -60,10 +60,14 @@ class Station:
         self.proxy = proxy
         self.publisher = publisher
         self.edge = edge
+        self.told: list[AvatarEvent] = []
+        """All that the publisher was told."""
 
     def rendition(self, performance: Performance, on_playing: OnPlaying = OnPlaying.REPLACE) -> Rendition:
         """A conversation for the device, not begun."""
-        return Rendition(self.publisher, performance, (DEVICE_ID,), on_playing)
+        rendition = Rendition(self.publisher, performance, (DEVICE_ID,), on_playing)
+        rendition.avatar.subscribe(self.told.append)
+        return rendition
 
     async def speak(self, performance: Performance, seconds: float) -> ConversationFinished:
         """Have the device speak, and wait until it is done. Raises `TimeoutError` where that does not come in time."""

@@ -374,11 +374,11 @@ async def test_the_relays_status_survives_a_write_that_races_it() -> None:
         for _ in range(30):
             async with AttachCall(Endpoint(f"127.0.0.1:{port}")) as call:
                 await call.write(m.Hello("kitchen", 1, "", (), 48_000, (), Credit(1, 1)))
-                assert isinstance(await call.read(2), m.Welcome)
+                assert isinstance(await asyncio.wait_for(call.read(), 2), m.Welcome)
                 while await call.write(Credit(1, 1)):
                     pass
-                assert await call.read(2) == m.Volume(0.25)
-                end = await call.read(2)
+                assert await asyncio.wait_for(call.read(), 2) == m.Volume(0.25)
+                end = await asyncio.wait_for(call.read(), 2)
                 assert isinstance(end, StreamEnd)
                 assert end.verdict is Verdict.STAND_BACK
 
@@ -401,7 +401,7 @@ async def test_goaway_is_told_and_its_hint_kept() -> None:
 
 async def test_a_silent_relay_is_left(monkeypatch: pytest.MonkeyPatch) -> None:
     """No word for the peer time-out: the stream is dropped and another one opened."""
-    monkeypatch.setattr(transport, "PEER_TIMEOUT_US", 200_000)
+    monkeypatch.setattr(transport, "SILENCE_S", 0.2)
     left = asyncio.Event()
 
     async def silent(stream: Stream) -> None:
@@ -449,7 +449,7 @@ async def test_tls_trusts_only_what_the_file_vouches_for(tmp_path: Path) -> None
         ):
             async with AttachCall(endpoint) as call:
                 await call.write(hello)
-                answer = await call.read(5)
+                answer = await asyncio.wait_for(call.read(), 5)
                 assert isinstance(answer, m.Welcome) is welcomed
                 assert welcomed or (isinstance(answer, StreamEnd) and "does it speak TLS" in answer.describe())
     finally:

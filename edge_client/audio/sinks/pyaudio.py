@@ -25,8 +25,9 @@ from edge_client.errors import SinkError
 
 logger = logging.getLogger(__name__)
 
-DEFAULT_BUFFER_FRAMES = 1_024
-"""21 ms at 48 kHz: the smallest buffer without underruns on a busy machine; ALSA then holds two of them."""
+DEFAULT_BUFFER_FRAMES = 480
+"""10 ms at 48 kHz; ALSA then holds two of them. The smallest that runs without underruns in a process with nothing else to do; a
+machine that is busy all the time may want 1,024."""
 
 _TARGET_US = 200_000
 _LOW_US = 150_000

@@ -39,7 +39,7 @@ async def attached(endpoint: Endpoint) -> Welcome | StreamEnd:
     """What the relay answers an edge client's hello."""
     async with AttachCall(endpoint) as call:
         await call.write(SAID)
-        answer = await call.read(5)
+        answer = await asyncio.wait_for(call.read(), 5)
         assert isinstance(answer, Welcome | StreamEnd)
         return answer
 

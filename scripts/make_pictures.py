@@ -1,4 +1,7 @@
-"""Draw the pictures of the face for the documentation: `python -m scripts.make_pictures` writes `docs/pictures/face*.png`."""
+"""Draw the pictures of the face for the documentation: `python -m scripts.make_pictures` writes `docs/pictures/face*.jpg`.
+
+Needs `avatar-relay` and Pillow only, no screen; all poses, colours and texts stand here.
+"""
 
 from __future__ import annotations
 
@@ -9,11 +12,14 @@ import numpy as np
 from PIL import Image
 
 from avatar_relay.arkit import ARKIT_INDEX
+from edge_client.face.colours import AS_PAINTED, FaceColours
 from edge_client.face.gles import GlesRenderer
+from edge_client.face.overlay import Overlay, Page
 from edge_client.face.renderer import Picture, Renderer
 from edge_client.face.screens import RendererChoice, open_renderer
 from edge_client.face.window import start_sdl
 from edge_client.motion.pose import HEAD_ROTATION, LEFT_EYE_ROTATION, RIGHT_EYE_ROTATION, Pose, neutral_pose
+from tests.viseme_poses import VISEMES, viseme_pose
 
 FOLDER = Path(__file__).parents[1] / "docs" / "pictures"
 
@@ -23,16 +29,82 @@ _TILE = (264, 330)
 Turn = tuple[float, float, float]
 
 
+PAGES = (
+    Overlay(Page("Starting", "Looking for the relay")),
+    Overlay(Page("No connection", "The relay at 192.0.2.10:52000 does not answer. Trying again.")),
+    Overlay(Page("No sound", "No sound device was found: the face speaks, and nothing is heard.")),
+)
+SIGN = Overlay(None, "no connection")
+FIGURES = Overlay(
+    None,
+    "",
+    (
+        "skew +1.2 ms, p99 14.8 ms",
+        "buffer 1.62 s",
+        "30.0 pictures/s",
+        "underruns 0",
+        "link: attached to 192.0.2.10:52000",
+        "version 0.1.0",
+    ),
+)
+COLOURS = (
+    FaceColours(skin=(124, 82, 58), hair=(26, 20, 18), eyes=(86, 54, 30), background=(96, 78, 66)),
+    FaceColours(skin=(236, 198, 178), hair=(176, 130, 72), eyes=(74, 116, 84), background=(70, 96, 92)),
+    FaceColours(skin=(196, 148, 112), hair=(88, 84, 86), eyes=(70, 92, 120), background=(74, 66, 98)),
+)
+
+
 def main() -> int:
-    """Both strips, and the drawn head at the sizes of common screens."""
+    """Strips of expressions, visemes, screens and colours, and the drawn head at the sizes of common screens."""
     FOLDER.mkdir(parents=True, exist_ok=True)
-    for choice, name in (("gles", "face.png"), ("flat", "face-2d.png")):
+    for choice, name in (("gles", "face.jpg"), ("flat", "face-2d.jpg")):
         _save(_strip("gles" if choice == "gles" else "flat"), FOLDER / name)
+    _save(_visemes(), FOLDER / "face-visemes.jpg")
+    _save(_screens(), FOLDER / "face-screens.jpg")
+    _save(_colours(), FOLDER / "face-colours.jpg")
     for width, height in ((800, 480), (1024, 600), (1280, 720), (480, 800)):
         renderer = _open("gles", (width, height))
-        _save(_draw(renderer, _poses()[0]), FOLDER / f"face-{width}x{height}.png")
+        _save(_draw(renderer, _poses()[0]), FOLDER / f"face-{width}x{height}.jpg")
         renderer.close()
     return 0
+
+
+def _visemes() -> Picture:
+    """Ten of them in two rows: the lower half of the face."""
+    renderer = _open("gles", (1280, 960))
+    tiles = [_draw(renderer, viseme_pose(ipa))[460:860, 430:850] for ipa in VISEMES]
+    renderer.close()
+    return _grid(tiles, 5, (210, 200))
+
+
+def _screens() -> Picture:
+    """What is written over the face: three pages, a sign while it speaks, the figures, and a page over the vector face."""
+    speaking = _pose(jawOpen=0.35, mouthLowerDown=0.3)
+    tiles: list[Picture] = []
+    for choice, overlays in (("gles", (*PAGES, SIGN, FIGURES)), ("flat", (FIGURES,))):
+        renderer = _open("gles" if choice == "gles" else "flat", (800, 480))
+        for overlay in overlays:
+            renderer.draw(speaking if overlay.page is None else _poses()[0], overlay=overlay)
+            tiles.append(renderer.read())
+        renderer.close()
+    return _grid(tiles, 3, (400, 240))
+
+
+def _colours() -> Picture:
+    """Both faces in colours that were chosen."""
+    tiles: list[Picture] = []
+    for choice in ("gles", "flat"):
+        for colours in COLOURS:
+            renderer = _open("gles" if choice == "gles" else "flat", (640, 480), colours)
+            tiles.append(_draw(renderer, _pose(mouthSmile=0.4))[:, 110:530])
+            renderer.close()
+    return _grid(tiles, 6, (210, 240))
+
+
+def _grid(tiles: list[Picture], across: int, size: tuple[int, int]) -> Picture:
+    small = [np.asarray(Image.fromarray(tile).resize(size, Image.Resampling.LANCZOS)) for tile in tiles]
+    rows = [np.concatenate(small[start : start + across], axis=1) for start in range(0, len(small), across)]
+    return np.concatenate(rows, axis=0)
 
 
 def _poses() -> list[Pose]:
@@ -58,12 +130,12 @@ def _pose(*, head: Turn = (0, 0, 0), gaze: float = 0.0, **weights: float) -> Pos
     return pose
 
 
-def _open(choice: RendererChoice, size: tuple[int, int]) -> Renderer:
+def _open(choice: RendererChoice, size: tuple[int, int], colours: FaceColours = AS_PAINTED) -> Renderer:
     """Off-screen; the drawn head with smooth edges, as on a GPU."""
     if choice == "gles":
         start_sdl("offscreen")
-        return GlesRenderer(size, 0, "off-screen", smooth=True)
-    return open_renderer(choice=choice, size=size, fullscreen=False, headless=True)
+        return GlesRenderer(size, 0, "off-screen", smooth=True, colours=colours)
+    return open_renderer(choice=choice, size=size, fullscreen=False, headless=True, colours=colours)
 
 
 def _draw(renderer: Renderer, pose: Pose) -> Picture:
@@ -85,14 +157,7 @@ def _strip(choice: RendererChoice) -> Picture:
 
 
 def _save(picture: Picture, path: Path) -> None:
-    """As a small file: with a palette that is chosen for the face rather than for the background around it."""
-    pixels = picture.reshape(-1, 3)
-    of_the_face = pixels[:, 0] > pixels[:, 2]
-    chosen = np.concatenate([pixels[of_the_face], pixels[~of_the_face][::6]])
-    side = int(len(chosen) ** 0.5)
-    sample = Image.fromarray(chosen[: side * side].reshape(side, side, 3))
-    palette = sample.quantize(256, method=Image.Quantize.MEDIANCUT, kmeans=2)
-    Image.fromarray(picture).quantize(palette=palette, dither=Image.Dither.FLOYDSTEINBERG).save(path, optimize=True)
+    Image.fromarray(picture).save(path, quality=90, optimize=True, progressive=True)
     print(f"{path.name}: {path.stat().st_size} bytes")
 
 

@@ -12,6 +12,7 @@ from scripts.truth.heard import DeviceClock, Pcm, Run
 from scripts.truth.skew import Seen, Shown, Sounding
 
 SPEECH: Pcm = np.random.default_rng(1).integers(1, 30_000, 4_000).astype(np.int16)
+_BLOCK = 2_400
 SILENCE: Pcm = np.zeros(300, np.int16)
 
 
@@ -46,6 +47,24 @@ def test_samples_that_nobody_sent_and_an_end_that_is_missing() -> None:
     assert found.foreign_frames >= 105
     assert found.unheard_at_end == 100
     assert not found.is_whole
+
+
+def test_resampled_sound_is_followed() -> None:
+    """Played 300 ppm fast, with a second of silence, and half a second skipped: each block is found where it belongs."""
+    sent: Pcm = np.rint(np.convolve(np.random.default_rng(2).normal(0, 3_000, 48_000 * 4), np.ones(8) / 4)).astype(np.int16)
+    places = np.arange(0, len(sent) - 2, 1 + 300e-6)
+    played = np.rint(np.interp(places, np.arange(len(sent)), sent)).astype(np.int16)
+    played[played == 0] = 1
+    emitted = np.concatenate([SILENCE, played[:48_000], np.zeros(48_000, np.int16), played[72_000:]])
+    found = heard.follow(emitted, sent)
+    assert found.unknown_blocks == 0
+    assert len(found.runs) > 40
+    for run in found.runs:
+        at = run.device_frame - 300 if run.device_frame < 48_300 else run.device_frame - 300 - 48_000 + 24_000
+        middle = at + run.frames / 2
+        assert abs(run.sent_frame + run.frames / 2 - middle * (1 + 300e-6)) <= 2
+    assert found.skipped_frames == pytest.approx(24_000, abs=_BLOCK)
+    assert found.repeated_frames == 0
 
 
 def test_stretches_of_sound() -> None:

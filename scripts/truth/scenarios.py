@@ -7,6 +7,7 @@ import os
 import random
 import signal
 import time
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from itertools import pairwise
 from pathlib import Path
@@ -18,12 +19,13 @@ from avatar_relay.media import Pacing
 from avatar_relay.messages import ConversationError
 from edge_client.face.stamp import stamp_of, stamped_pts_us
 from scripts.truth import heard, skew
-from scripts.truth.heard import Heard, Pcm
+from scripts.truth.heard import Heard, Pcm, Run
 from scripts.truth.skew import Sounding
 from scripts.truth.speech import RATE_HZ, Material, findable, perform
 from scripts.truth.station import Findings, Setup, findings, station
 
 GAP_FRAMES = RATE_HZ // 100
+GAP_MS = 5.0
 SYNC_MS = 10.0
 """Sound and face belong together again after a fault."""
 BACK_US = 500_000
@@ -46,12 +48,12 @@ class Talk:
         return [self.seconds / count] * count
 
 
-def soundings(found: Heard, sent: list[Pcm], left: Findings) -> list[Sounding]:
+def soundings(runs: Sequence[Run], sent: list[Pcm], left: Findings) -> list[Sounding]:
     """The runs as pieces of conversations on the clock."""
     starts = np.concatenate([[0], np.cumsum([len(sound) for sound in sent])])
     pieces: list[Sounding] = []
     speed = left.clock.rate_hz / RATE_HZ
-    for run in found.runs:
+    for run in runs:
         at, end = run.sent_frame, run.sent_frame + run.frames
         while at < end:
             conversation = int(np.searchsorted(starts, at, side="right")) - 1
@@ -72,7 +74,7 @@ async def lip_sync(folder: Path, setup: Setup, material: Material, talk: Talk) -
             await stand.speak(perform(material, sound, talk.pacing), len(sound) / RATE_HZ)
         device = stand.device
     left = findings(folder, device, setup.ppm)
-    found = heard.find(left.emitted, np.concatenate(sent))
+    runs, sound_told = _heard(left, np.concatenate(sent), talk.pacing)
     report: Report = {
         "setup": {
             "seconds": talk.seconds,
@@ -82,10 +84,10 @@ async def lip_sync(folder: Path, setup: Setup, material: Material, talk: Talk) -
             **_told(setup),
         },
         "load": [round(load, 2), round(os.getloadavg()[0], 2)],
-        "sound": _sound(found, left),
+        "sound": sound_told,
     }
     if left.watched is not None:
-        report |= _face(soundings(found, sent, left), left)
+        report |= _face(soundings(runs, sent, left), left)
     return report
 
 
@@ -94,8 +96,23 @@ def _told(setup: Setup) -> Report:
     return {name: told[name] for name in ("renderer", "pictures_per_second", "ppm", "busy_threads", "weather", "seed")}
 
 
+def _heard(left: Findings, sent: Pcm, pacing: Pacing) -> tuple[Sequence[Run], Report]:
+    """What was heard of it, and what there is to say. `LIVE` steers its drift by resampling: its samples are not those sent."""
+    if pacing is Pacing.BURST:
+        found = heard.find(left.emitted, sent)
+        return found.runs, _sound(found, left)
+    followed = heard.follow(left.emitted, sent)
+    return followed.runs, {
+        "heard_seconds": round(sum(run.frames for run in followed.runs) / RATE_HZ, 3),
+        "unknown_blocks": followed.unknown_blocks,
+        "skipped_ms": round(followed.skipped_frames / RATE_HZ * 1e3, 2),
+        "repeated_ms": round(followed.repeated_frames / RATE_HZ * 1e3, 2),
+        "gaps": max(0, len(heard.stretches(left.emitted, GAP_FRAMES)) - 1),
+        **_counted(left),
+    }
+
+
 def _sound(found: Heard, left: Findings) -> Report:
-    sink = left.figures["sink"]
     return {
         "whole": found.is_whole,
         "runs": len(found.runs),
@@ -103,6 +120,13 @@ def _sound(found: Heard, left: Findings) -> Report:
         "lost_ms": round(found.lost_frames / RATE_HZ * 1e3, 2),
         "foreign_frames": found.foreign_frames,
         "unheard_at_end_ms": round(found.unheard_at_end / RATE_HZ * 1e3, 2),
+        **_counted(left),
+    }
+
+
+def _counted(left: Findings) -> Report:
+    sink = left.figures["sink"]
+    return {
         "device_xruns": left.device_xruns,
         "underruns": sink["underruns"],
         "silence_ms": round(sink["silence_frames"] / RATE_HZ * 1e3, 2),
@@ -210,12 +234,12 @@ async def stalled(folder: Path, setup: Setup, material: Material) -> Report:
         await speaking
         device = stand.device
     left = findings(folder, device, setup.ppm)
-    found = heard.find(left.emitted, sound)
+    runs, sound_told = _heard(left, sound, Pacing.LIVE)
     return {
         "setup": {"stall_ms": 1_000, **_told(setup)},
         "load": [round(load, 2), round(os.getloadavg()[0], 2)],
-        "sound": _sound(found, left),
-        **_after_gap(found, left, [sound], free_us),
+        "sound": sound_told,
+        **_after_gap(runs, left, [sound], free_us),
     }
 
 
@@ -238,16 +262,16 @@ async def killed(folder: Path, setup: Setup, material: Material) -> Report:
         "sound": _sound(found, left),
         "fault": left.figures["sink"]["last_fault"],
         "publisher_told": [event.fault.reason.value for event in told if isinstance(event, ConversationError)],
-        **_after_gap(found, left, [sound], killed_us),
+        **_after_gap(found.runs, left, [sound], killed_us),
     }
 
 
-def _after_gap(found: Heard, left: Findings, sent: list[Pcm], since_us: float) -> Report:
+def _after_gap(runs: Sequence[Run], left: Findings, sent: list[Pcm], since_us: float) -> Report:
     """What happened around the one long gap; `since_us` is when the fault was over (a stall) or came (a kill)."""
-    pieces = soundings(found, sent, left)
+    pieces = soundings(runs, sent, left)
     gaps = [(later.time_us - earlier.end_us) / 1e3 for earlier, later in pairwise(pieces)]
     index = int(np.argmax(gaps)) if gaps else 0
-    report: Report = {"gaps_ms": [round(gap, 1) for gap in gaps]}
+    report: Report = {"gaps_ms": [round(gap, 1) for gap in gaps if gap > GAP_MS]}
     if not gaps:
         return report
     before, after = pieces[index], pieces[index + 1]

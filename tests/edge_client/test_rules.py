@@ -373,6 +373,24 @@ def rule_8_live_gives_up_what_is_missing() -> None:
     assert bench.finished("a") == [Finished(1_000_000, False, "completed")]
 
 
+def rule_8_live_owes_nothing_for_a_pause() -> None:
+    """What comes while it is paused is kept, also where sound was missing when the pause began: none of it is skipped."""
+    bench = Bench()
+    payloads = audio_payloads(tone(2 * RATE_HZ))
+    bench.handle(open_("a", motion=None, pacing=Pacing.LIVE))
+    for index, payload in enumerate(payloads):
+        if index == 20:
+            bench.run(100_000)
+            bench.handle(Pause("a"))
+        bench.handle(Media("a", (payload,)))
+        bench.run(20_000)
+    bench.handle(Resume("a"), ConversationEnd("a", 100, 0))
+    bench.run(2_000_000)
+    skipped_us = sum(body.bytes for body in bench.events("a") if isinstance(body, Dropped)) / 2 / RATE_HZ * 1e6
+    assert skipped_us <= 165_000
+    assert bench.finished("a") == [Finished(2_000_000, False, "completed")]
+
+
 def rule_9_finished_tells_the_last_sample_heard() -> None:
     """An interrupt's position is the PTS of the last sample that the device emitted above gain 0."""
     bench = Bench()

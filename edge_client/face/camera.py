@@ -15,7 +15,7 @@ _ROOM_HIGH, _ROOM_WIDE = 2.50, 2.45
 """What the picture shows at the head's depth, at least, in head units."""
 _BOTTOM_Y, _LOWEST_Y = -1.30, -2.20
 """Where the picture ends at the bottom, at the head's depth; the body ends below the lowest."""
-_LOWER = 0.25
+_LOWER = 0.55
 """Of the room that a tall picture has more, this part goes below."""
 _NEAR, _FAR = 1.0, 40.0
 

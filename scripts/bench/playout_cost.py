@@ -37,6 +37,8 @@ from tests.paced.device import PacedDevice, build_library
 
 AUDIO_PER_S, MOTION_PER_S = 50, 30
 WARM_UP_S = 2.5
+LONG_S = 600.0
+"""The peer's server goes on for so long, unless it is stopped."""
 LIMIT_PERCENT = 5.0
 PLAYERS = {
     "edge-client": "ours: relay, flow control, jitter buffer, resampling to 48 kHz, motion track, clock, reports; no face is drawn",
@@ -62,12 +64,10 @@ def payloads(seconds: float) -> list[tuple[float, AudioChunk | MotionChunk]]:
     """50 payloads of 20 ms of sound and 30 of one pose in each second, with their times, in order. The same each time."""
     chance = np.random.default_rng(1)
     frames = RATE_HZ // AUDIO_PER_S
-    items: list[tuple[float, AudioChunk | MotionChunk]] = []
-    for number in range(round(seconds * AUDIO_PER_S)):
-        sound = chance.integers(-8_000, 8_000, frames).astype("<i2")
-        items.append((number / AUDIO_PER_S, AudioChunk(sound.tobytes())))
-    for number in range(round(seconds * MOTION_PER_S)):
-        items.append((number / MOTION_PER_S, MotionChunk(chance.random(len(ARKIT_NAMES)).astype("<f4").tobytes())))
+    sounds = [chance.integers(-8_000, 8_000, frames).astype("<i2") for _ in range(round(seconds * AUDIO_PER_S))]
+    poses = [chance.random(len(ARKIT_NAMES)).astype("<f4") for _ in range(round(seconds * MOTION_PER_S))]
+    items: list[tuple[float, AudioChunk | MotionChunk]] = [(n / AUDIO_PER_S, AudioChunk(sound.tobytes())) for n, sound in enumerate(sounds)]
+    items += [(n / MOTION_PER_S, MotionChunk(pose.tobytes())) for n, pose in enumerate(poses)]
     return sorted(items, key=lambda item: (item[0], isinstance(item[1], AudioChunk)))
 
 
@@ -107,28 +107,22 @@ async def ours(folder: Path, seconds: float) -> Round:
 
 
 class _BareServer(device_rpc.DeviceServiceServicer):
-    """Sends the payloads, one in a message, to whoever attaches."""
-
-    def __init__(self, seconds: float) -> None:
-        self._seconds = seconds
-        self.done = asyncio.Event()
+    """Sends the payloads, one in a message, to whoever attaches, for as long as the server runs."""
 
     async def Attach(self, requests: AsyncIterator[Any], context: Any) -> None:
         """One device."""
         await anext(requests)
-        async for item in paced(self._seconds):
+        async for item in paced(LONG_S):
             kind = media_pb.KIND_AUDIO if isinstance(item, AudioChunk) else media_pb.KIND_MOTION
             media = media_pb.Media(conversation_id="bare", payloads=[media_pb.Payload(kind=kind, data=item.data)])
             await context.write(device_pb.AttachResponse(media=media))
-        self.done.set()
 
 
 async def bare(folder: Path, seconds: float) -> Round:
     """The peer and its server."""
     device = PacedDevice(build_library(), folder)
     server = grpc.aio.server()
-    servicer = _BareServer(WARM_UP_S + seconds + 1.0)
-    device_rpc.add_DeviceServiceServicer_to_server(servicer, server)
+    device_rpc.add_DeviceServiceServicer_to_server(_BareServer(), server)
     port = server.add_insecure_port("127.0.0.1:0")
     await server.start()
     command = [*python("scripts.bench.bare_player"), f"127.0.0.1:{port}", "paced_slow"]
@@ -137,17 +131,17 @@ async def bare(folder: Path, seconds: float) -> Round:
             await _until_it_plays(device)
             await asyncio.sleep(WARM_UP_S)
             costs = await measure({"main": player.pid}, seconds)
-            async with asyncio.timeout(30):
-                await servicer.done.wait()
     finally:
         await server.stop(0)
     return costs
 
 
 async def _until_it_plays(device: PacedDevice) -> None:
-    async with asyncio.timeout(30):
-        while not device.events():
-            await asyncio.sleep(0.05)
+    for _ in range(600):
+        if device.events():
+            return
+        await asyncio.sleep(0.05)
+    raise DemoError("the peer did not begin to play within 30 s")
 
 
 async def rounds(count: int, seconds: float) -> dict[str, list[Round]]:

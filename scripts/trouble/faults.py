@@ -16,6 +16,10 @@ from tests.fault_proxy import CALM, FaultProxy, Weather
 HOLE_S = 1.2
 """Longer than a heartbeat, so that something is lost."""
 
+PUBLISHERS_AWAY = {"publisher_cut": 2.0, "publisher_half_open": 9.0, "relay_killed": 4.0, "relay_restarted": 8.0}
+"""So long (s) publishers may be away after a trouble. Within it no other such trouble comes: a publisher that is away for longer
+than its lease loses its conversations, by rule."""
+
 
 class Faults:
     """Does things to a relay, its devices and the lines between. `counts` tells how often, `times` how long it took (s)."""
@@ -35,6 +39,7 @@ class Faults:
         self._chance = chance
         self.counts: Counter[str] = Counter()
         self.times: dict[str, list[float]] = {}
+        self._publishers_back = 0.0
         self._background: set[asyncio.Task[None]] = set()
 
     def kinds(self) -> dict[str, Callable[[], Awaitable[None]]]:
@@ -59,6 +64,10 @@ class Faults:
         while not stop.is_set():
             await asyncio.sleep(self._chance.expovariate(1 / every_s))
             name = self._chance.choice(names)
+            if name in PUBLISHERS_AWAY:
+                if time.monotonic() < self._publishers_back:
+                    continue
+                self._publishers_back = time.monotonic() + PUBLISHERS_AWAY[name]
             self.counts[name] += 1
             await kinds[name]()
         await asyncio.gather(*self._background)

@@ -23,15 +23,13 @@ from relay_server.observer import Observer
 from relay_server.performance import speech_desk
 from relay_server.relay import STREAMS_END_US, Relay
 from relay_server.service import admin, device, publisher
+from relay_server.sources import late
 from relay_server.sources.avatarkit.telemetry import SdkTelemetry
 from relay_server.sources.configured import configured_sources
-from relay_server.sources.local.source import LocalSource
-from relay_server.sources.recording import RecordingSource
-from relay_server.sources.speech import SpeechSource
+from relay_server.sources.late import LateSource
 from relay_server.telemetry import RelayTelemetry
 
 logger = logging.getLogger(__name__)
-
 
 
 def boot_time_us() -> int:
@@ -143,7 +141,8 @@ async def voice(relay: Relay, telemetry: Telemetry, environment: Mapping[str, st
         stage.end(now_us)
         return context_of(stage.span)
 
-    config, text, audio, recording = relay.config, SpeechSource(), LocalSource(), RecordingSource()
+    config = relay.config
+    text, audio, recording = LateSource("speech", late.speech), LateSource("local", late.local), LateSource("recording", late.recording)
     observer = SdkTelemetry(telemetry) if telemetry.enabled else None
     async with (
         configured_sources(config, environment, text=text, audio=audio, now_us=monotonic_us, observer=observer) as by_target,

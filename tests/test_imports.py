@@ -23,6 +23,28 @@ def modules_after(statement: str) -> frozenset[str]:
     return frozenset(done.stdout.split())
 
 
+RELAY_BRINGS = frozenset(
+    {"avatar_relay", "google", "grpc", "grpc_channelz", "grpc_health", "grpc_reflection", "grpc_tools", "opentelemetry", "relay_server"}
+    | {"cython_runtime", "sitecustomize", "typing_extensions"}
+)
+"""What a relay loads that only relays: each of these costs start-up time and memory, so that a new one is a decision."""
+BACKEND_BRINGS = frozenset({"avatar_relay", "opentelemetry", "relay_server", "sitecustomize", "typing_extensions"})
+"""What a backend loads for the publisher library, before it connects."""
+
+
+@pytest.mark.parametrize(
+    ("module", "budget", "modules"),
+    [("relay_server.server", RELAY_BRINGS, 460), ("relay_server.publisher", BACKEND_BRINGS, 280)],
+)
+def test_start_up_budget(module: str, budget: frozenset[str], modules: int) -> None:
+    """The budget of start-up is a list of packages and a count of modules, because a time depends on the machine."""
+    code = f"import {module}\nimport sys\nprint(len(sys.modules))"
+    done = subprocess.run([sys.executable, "-c", code], cwd=PROJECT_ROOT, capture_output=True, text=True, timeout=50, check=True)
+    foreign = {name for name in modules_after(f"import {module}") if name not in sys.stdlib_module_names and not name.startswith("_")}
+    assert foreign - budget == set()
+    assert int(done.stdout) <= modules
+
+
 @pytest.mark.parametrize(
     ("module", "absent"),
     [

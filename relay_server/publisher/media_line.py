@@ -6,12 +6,11 @@ do not drift; a payload's duration is the distance to the position after it, so 
 
 from __future__ import annotations
 
+import math
+import struct
 from dataclasses import dataclass
 from typing import Protocol, assert_never
 
-import numpy as np
-
-from avatar_relay import avatarkit
 from avatar_relay.limits import MAX_FRAGMENT_BYTES, MAX_PAYLOAD_BYTES, MAX_PCM_PAYLOAD_US
 from avatar_relay.media import AudioFormat, Codec, MotionEncoding, MotionFormat
 from avatar_relay.reasons import Fault, Reason
@@ -193,6 +192,8 @@ def check_size(data: bytes, what: str, field: str) -> None:
 
 
 def _inspect_avatarkit(data: bytes) -> MotionMessage:
+    from avatar_relay import avatarkit  # late: it brings numpy, which a backend with other motion never needs
+
     try:
         motion = avatarkit.read(data)
     except avatarkit.AvatarKitError as error:
@@ -206,8 +207,9 @@ def _inspect_weights(data: bytes, names: int) -> MotionMessage:
     if rest or not rows:
         text = f"{len(data)} bytes are not whole rows of {names} weights ({row_bytes} bytes each)"
         raise InvalidMediaError(Fault(Reason.MOTION_UNDECODABLE, text, "motion"))
-    unusable = np.flatnonzero(~np.isfinite(np.frombuffer(data, "<f4")))
-    if unusable.size:
-        text = f"weight {unusable[0] % names} of row {unusable[0] // names} is not a finite number"
+    weights = struct.unpack(f"<{len(data) // 4}f", data)
+    if not math.isfinite(sum(weights)):  # a sum of finite float32 in double precision is finite
+        unusable = next(at for at, weight in enumerate(weights) if not math.isfinite(weight))
+        text = f"weight {unusable % names} of row {unusable // names} is not a finite number"
         raise InvalidMediaError(Fault(Reason.MOTION_UNDECODABLE, text, "motion"))
     return MotionMessage(data, rows, is_last=False)

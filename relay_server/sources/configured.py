@@ -5,19 +5,20 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
 from functools import partial
+from typing import TYPE_CHECKING
 
 from avatar_relay.media import AudioFormat, Codec
 from relay_server.config import AUDIO2FACE, LOCAL, RelayConfig
 from relay_server.sources.audio2face.credentials import with_api_key
-from relay_server.sources.audio2face.source import Audio2FaceSource
 from relay_server.sources.avatarkit.credentials import api_key_of
 from relay_server.sources.avatarkit.observer import SdkObserver
-from relay_server.sources.avatarkit.pool import Pool, running
 from relay_server.sources.avatarkit.settings import AvatarKitSettings
-from relay_server.sources.avatarkit.source import AvatarKitSource
 from relay_server.sources.avatarkit.stock import StockRules
 from relay_server.sources.avatarkit.vendor import make_sdk
 from relay_server.sources.source import Source
+
+if TYPE_CHECKING:
+    from relay_server.sources.avatarkit.pool import Pool
 
 _US_PER_S = 1_000_000
 
@@ -40,9 +41,14 @@ async def configured_sources(
         by_name: dict[str, Callable[[str], Source]] = {}
         for name, settings in config.avatarkit.items():
             if name in config.devices.values():
+                from relay_server.sources.avatarkit.pool import running  # late, here and below: they bring numpy
+                from relay_server.sources.avatarkit.source import AvatarKitSource
+
                 pool = await stack.enter_async_context(running(avatarkit_pool(settings, environment, now_us, observer)))
                 by_name[name] = partial(AvatarKitSource, pool, text=text, audio=audio)
         if config.audio2face is not None:
+            from relay_server.sources.audio2face.source import Audio2FaceSource
+
             service = Audio2FaceSource(with_api_key(config.audio2face, environment), text=text, audio=audio)
             stack.push_async_callback(service.close)
             by_name[AUDIO2FACE] = lambda _device: service
@@ -53,6 +59,8 @@ def avatarkit_pool(
     settings: AvatarKitSettings, environment: Mapping[str, str], now_us: Callable[[], int], observer: SdkObserver | None = None
 ) -> Pool:
     """The sessions of an account; nothing is connected yet. Raises `ConfigError`."""
+    from relay_server.sources.avatarkit.pool import Pool
+
     rules = StockRules(
         warm_format=AudioFormat(Codec.PCM_S16LE, settings.sample_rate_hz),
         warm_sessions=settings.warm_sessions,

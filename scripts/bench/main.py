@@ -12,8 +12,10 @@ from dataclasses import replace
 from importlib.metadata import version
 from pathlib import Path
 
+from scripts.bench import pages
 from scripts.bench.cases import BURST, CASES, FAN_OUT, FIRST, PACED, SINGLE, WINDOWS, Case
 from scripts.bench.contest import CONTENDERS, BenchError, Results, cores, middle, run
+from scripts.bench.growth import growth
 from scripts.bench.verdicts import judge
 
 ALL = tuple(CONTENDERS)
@@ -82,10 +84,10 @@ def verdict_lines(results: Results) -> str:
     return "\n".join(lines)
 
 
-def report(results: Results) -> dict[str, object]:
+def report(results: Results, surroundings: dict[str, object]) -> dict[str, object]:
     """All of it, for a machine."""
     return {
-        "surroundings": surroundings(),
+        "surroundings": surroundings,
         "rounds": results,
         "medians": {case: {name: middle(rounds) for name, rounds in names.items()} for case, names in results.items()},
         "promises": [
@@ -119,20 +121,42 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--rounds", type=int, default=5, help="default: 5")
     parser.add_argument("--quick", action="store_true", help="one short round; figures are rough")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write all figures there")
+    parser.add_argument("--growth", action="store_true", help="also measure how our cost grows with sessions and idle devices")
+    parser.add_argument("--docs", action="store_true", help="renew figures and plots of docs/performance.md")
+    parser.add_argument("--from", dest="source", type=Path, metavar="FILE", help="with --docs: use the figures in FILE, measure nothing")
     parser.add_argument("--case", dest="cases", action="append", choices=[case.name for case in CASES], help="only this one; repeatable")
     parser.add_argument("--contender", dest="contenders", action="append", choices=ALL, help="only this one; repeatable")
     options = parser.parse_args(argv)
-    print("  ".join(f"{name} {value}" for name, value in surroundings().items()), file=sys.stderr)
-    try:
-        results = run(chosen(options), 1 if options.quick else options.rounds, lambda line: print(line, file=sys.stderr, flush=True))
-    except BenchError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 1
+    if options.source is None:
+        try:
+            figures = measured(options)
+        except BenchError as error:
+            print(f"error: {error}", file=sys.stderr)
+            return 1
+    else:
+        figures = json.loads(options.source.read_text(encoding="utf-8"))
+    if options.json:
+        options.json.write_text(json.dumps(figures, indent=1) + "\n", encoding="utf-8")
+    if options.docs:
+        pages.write(figures)
+    return 0
+
+
+def measured(options: argparse.Namespace) -> dict[str, object]:
+    """Measure what was asked for, and print it. Raises `BenchError`."""
+
+    def say(line: str) -> None:
+        print(line, file=sys.stderr, flush=True)
+
+    before = surroundings()
+    say("  ".join(f"{name} {value}" for name, value in before.items()))
+    results = run(chosen(options), 1 if options.quick else options.rounds, say)
     print(tables(results))
     print(verdict_lines(results))
-    if options.json:
-        options.json.write_text(json.dumps(report(results), indent=1) + "\n", encoding="utf-8")
-    return 0
+    figures = report(results, before)
+    if options.growth:
+        figures["growth"] = growth(say)
+    return figures
 
 
 if __name__ == "__main__":

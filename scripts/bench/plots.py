@@ -1,0 +1,66 @@
+"""Plots of a report: bars on a logarithmic scale for the contest, lines for growth. Drawn with Pillow."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from PIL import Image, ImageDraw, ImageFont
+
+PAPER, INK, GRID = (255, 255, 255), (40, 40, 46), (226, 226, 230)
+OURS, OTHERS = (38, 102, 190), (168, 172, 180)
+WIDTH, ROW, LEFT, RIGHT, TOP = 1_000, 24, 190, 110, 50
+
+
+def font(size: int) -> ImageFont.FreeTypeFont | ImageFont.ImageFont:
+    """Pillow's own face."""
+    return ImageFont.load_default(size)
+
+
+def bars(title: str, groups: Mapping[str, Mapping[str, float]], unit: str, path: Path) -> None:
+    """A row for each contender in each group, the value behind it."""
+    values = [value for group in groups.values() for value in group.values()]
+    low, high = math.floor(math.log10(min(values))), math.ceil(math.log10(max(values)))
+    rows = sum(len(group) + 1 for group in groups.values())
+    picture = Image.new("RGB", (WIDTH, TOP + rows * ROW + 40), PAPER)
+    draw = ImageDraw.Draw(picture)
+    draw.text((20, 14), title, fill=INK, font=font(18))
+
+    def x(value: float) -> float:
+        return LEFT + (math.log10(value) - low) / max(high - low, 1) * (WIDTH - LEFT - RIGHT)
+
+    for decade in range(low, high + 1):
+        draw.line((x(10.0**decade), TOP, x(10.0**decade), TOP + rows * ROW), fill=GRID)
+        draw.text((x(10.0**decade) - 8, TOP + rows * ROW + 8), f"{10.0**decade:g}", fill=INK, font=font(13))
+    draw.text((WIDTH - RIGHT + 20, TOP + rows * ROW + 8), unit, fill=INK, font=font(13))
+    top = TOP
+    for name, group in groups.items():
+        draw.text((20, top + 4), name, fill=INK, font=font(15))
+        top += ROW
+        for contender, value in group.items():
+            draw.text((40, top + 4), contender, fill=INK, font=font(13))
+            draw.rectangle((LEFT, top + 4, x(value), top + ROW - 4), fill=OURS if contender.startswith("ours") else OTHERS)
+            draw.text((x(value) + 6, top + 4), f"{value:.3g}", fill=INK, font=font(13))
+            top += ROW
+    picture.save(path)
+
+
+def lines(title: str, curves: Sequence[tuple[str, Mapping[str, float]]], path: Path) -> None:
+    """Panels side by side, each a curve with its points; both scales begin at 0."""
+    width, height = WIDTH // len(curves), 320
+    picture = Image.new("RGB", (WIDTH, height + 40), PAPER)
+    draw = ImageDraw.Draw(picture)
+    draw.text((20, 14), title, fill=INK, font=font(18))
+    for number, (label, curve) in enumerate(curves):
+        left, right, top, bottom = number * width + 60, (number + 1) * width - 40, 80, height - 10
+        draw.text((left, 50), label, fill=INK, font=font(14))
+        xs, ys = [float(key) for key in curve], list(curve.values())
+        points = [(left + x / max(xs) * (right - left), bottom - y / max(ys) * (bottom - top)) for x, y in zip(xs, ys, strict=True)]
+        draw.line((left, top, left, bottom, right, bottom), fill=INK)
+        draw.line(points, fill=OURS, width=2)
+        for (px, py), x, y in zip(points, xs, ys, strict=True):
+            draw.ellipse((px - 4, py - 4, px + 4, py + 4), fill=OURS)
+            draw.text((px - 10, py - 20), f"{y:.0f}", fill=INK, font=font(12))
+            draw.text((px - 8, bottom + 6), f"{x:g}", fill=INK, font=font(12))
+    picture.save(path)

@@ -1,0 +1,87 @@
+"""Settings of a Server SDK: what can not be is refused by name, keys come from outside the configuration, and are never told."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from relay_server.cli import build_parser, load_config
+from relay_server.errors import ConfigError
+from relay_server.sources.avatarkit.credentials import api_key_of
+from relay_server.sources.avatarkit.settings import AvatarKitSettings, settings_from
+
+WELL: dict[str, Any] = {"app_id": "app", "avatar_id": "avatar", "region": "us-west"}
+URLS: dict[str, Any] = {"console_url": "https://c.test/v1/console", "ingress_url": "wss://i.test/v2/driveningress"}
+
+
+@pytest.mark.parametrize(
+    ("changed", "named"),
+    [
+        ({"app_id": ""}, "spatius.app_id"),
+        ({"avatar_id": ""}, "spatius.avatar_id"),
+        ({"region": ""}, "spatius.region"),
+        ({"console_url": "https://c.test"}, "go together"),
+        (URLS | {"console_url": "ftp://c.test"}, "spatius.console_url"),
+        (URLS | {"ingress_url": "wss://user:pass@i.test/"}, "spatius.ingress_url"),
+        (URLS | {"ingress_url": "wss://i.test/?sessionKey=1"}, "spatius.ingress_url"),
+        ({"sample_rate_hz": 11_025}, "spatius.sample_rate_hz"),
+        ({"warm_sessions": 3}, "max_sessions"),
+        ({"max_sessions": 0}, "max_sessions"),
+        ({"start_timeout_s": 0}, "start_timeout_s"),
+        ({"session_max_s": 5}, "session_max_s"),
+        ({"warm_sessions": "1"}, "spatius.warm_sessions"),
+        ({"vendor_telemetry": 1}, "spatius.vendor_telemetry"),
+        ({"nonsense": 1}, "spatius.nonsense"),
+        ({"api_key": "sk-secret"}, "AVATAR_RELAY_SPATIUS_API_KEY"),
+    ],
+)
+def test_what_can_not_be_is_refused(changed: dict[str, Any], named: str) -> None:
+    """With the name of the setting, and without a key."""
+    with pytest.raises(ConfigError, match=named) as refused:
+        settings_from("spatius", WELL | changed)
+    assert "sk-secret" not in str(refused.value)
+
+
+def test_a_table_is_a_table() -> None:
+    """Nothing else."""
+    with pytest.raises(ConfigError, match="table"):
+        settings_from("spatius", "us-west")
+
+
+def test_the_key_comes_from_the_environment_or_else_from_its_file(tmp_path: Path) -> None:
+    """The first line of it; the environment goes first."""
+    file = tmp_path / "key"
+    file.write_text(" key-of-file \nmore\n")
+    settings = AvatarKitSettings(sdk="spatius", api_key_file=file, **WELL)
+    assert api_key_of(settings, {}) == "key-of-file"
+    assert api_key_of(settings, {"AVATAR_RELAY_SPATIUS_API_KEY": "key-of-environment"}) == "key-of-environment"
+
+
+@pytest.mark.parametrize("content", [None, b"", b"\xff\xfe", b"a\x01b"])
+def test_a_key_that_is_none_is_refused(tmp_path: Path, content: bytes | None) -> None:
+    """Missing, empty, no text, or with what no header carries."""
+    file = tmp_path / "key"
+    if content is not None:
+        file.write_bytes(content)
+    with pytest.raises(ConfigError, match="spatius"):
+        api_key_of(AvatarKitSettings(sdk="spatius", api_key_file=file, **WELL), {})
+
+
+def test_a_device_is_given_its_source_by_the_file(tmp_path: Path) -> None:
+    """One table for the device, one for the SDK."""
+    path = tmp_path / "relay.toml"
+    path.write_text('[devices.lobby]\nsource = "spatius"\n[spatius]\napp_id = "a"\navatar_id = "b"\nregion = "us-west"\n')
+    config = load_config(build_parser().parse_args(["--config", str(path)]), {})
+    assert config.devices == {"lobby": "spatius"}
+    assert config.avatarkit["spatius"] == AvatarKitSettings(sdk="spatius", app_id="a", avatar_id="b", region="us-west")
+
+
+@pytest.mark.parametrize("text", ['[devices.lobby]\nsource = "spatius"', '[devices]\nlobby = "local"', "[devices.lobby]", "[avatarkit]"])
+def test_a_source_that_is_not_set_up_is_refused(tmp_path: Path, text: str) -> None:
+    """By name."""
+    path = tmp_path / "relay.toml"
+    path.write_text(text)
+    with pytest.raises(ConfigError, match=r"devices|avatarkit"):
+        load_config(build_parser().parse_args(["--config", str(path)]), {})

@@ -27,6 +27,8 @@ from avatar_relay.reasons import Fault
 from avatar_relay.tracing import CONVERSATION_ID, DEVICE_ID, KIND, PUBLISHER_ID, REASON, Stage, Telemetry, context_of, parent_from
 from relay_server.observer import NullObserver
 
+_OF_KIND = {kind: {KIND: kind.value} for kind in Kind}
+"""Attributes of what is counted for each message: made once."""
 MAX_CONVERSATIONS = 4_096
 """Conversations whose spans are kept going; of more, the oldest are ended."""
 
@@ -103,7 +105,7 @@ class RelayTelemetry(NullObserver):
 
     def payloads_received(self, conversation_id: str, kind: Kind, payloads: int, size_bytes: int) -> None:
         """Count."""
-        self._received.add(size_bytes, {KIND: kind.value})
+        self._received.add(size_bytes, _OF_KIND[kind])
         if trail := self._trails.get(conversation_id):
             trail.payloads[kind] += payloads
             trail.bytes[kind] += size_bytes
@@ -111,8 +113,8 @@ class RelayTelemetry(NullObserver):
 
     def payloads_sent(self, device_id: str, conversation_id: str, kind: Kind, seqs: Sequence[int], size_bytes: int, queued_us: int) -> None:
         """Count; the first of a device ends `relay.queue` and begins `relay.send`."""
-        self._sent.add(size_bytes, {KIND: kind.value})
-        self._queued.record(queued_us * 1e-6, {KIND: kind.value})
+        self._sent.add(size_bytes, _OF_KIND[kind])
+        self._queued.record(queued_us * 1e-6, _OF_KIND[kind])
         trail = self._trails.get(conversation_id)
         if trail is None:
             return

@@ -70,11 +70,12 @@ def open_channel(address: str) -> Any:
 class SimulatedDevice:
     """`run` it; `attached` is set while it is attached. `pause_s` is waited after each message: a slow reader."""
 
-    def __init__(self, device_id: str, channel: Any, listener: Listener, *, pause_s: float = 0.0) -> None:
+    def __init__(self, device_id: str, channel: Any, listener: Listener, *, pause_s: float = 0.0, report_s: float = REPORT_S) -> None:
         self.device_id = device_id
         self.figures = Figures()
         self.attached = asyncio.Event()
         self.pause_s = pause_s
+        self._report_s = report_s
         self._listener = listener
         self._attach = channel.stream_stream(METHOD, None, pb.AttachResponse.FromString)
         self._token = ""
@@ -199,7 +200,7 @@ class SimulatedDevice:
 
     async def _report_regularly(self) -> None:
         while True:
-            await asyncio.sleep(REPORT_S)
+            await asyncio.sleep(self._report_s)
             if self._unreported:
                 await self._report()
 

@@ -10,7 +10,7 @@ from typing import Any
 from avatar_relay.media import AudioFormat, Codec, MotionEncoding, MotionFormat, Pacing
 from relay_server.publisher import Avatar, Publisher
 from scripts.bench.contract import Received
-from scripts.simulated.device import SimulatedDevice, open_channel
+from scripts.simulated.device import REPORT_S, SimulatedDevice, open_channel
 from scripts.simulated.stamp import WEIGHTS
 
 AUDIO = AudioFormat(Codec.OPUS)
@@ -39,6 +39,7 @@ class Clients:
     """See `contract.Clients`. One publisher carries all sessions."""
 
     media_tick_us = 0
+    report_s = REPORT_S
 
     def __init__(self, address: str, received: Received) -> None:
         self._address = address
@@ -54,7 +55,7 @@ class Clients:
         """See `contract.Clients`."""
         channel = await self._stack.enter_async_context(open_channel(self._address))
         name = f"device-{session}-{device}"
-        simulated = SimulatedDevice(name, channel, Ear(self._received))
+        simulated = SimulatedDevice(name, channel, Ear(self._received), report_s=self.report_s)
         self._tasks.append(asyncio.create_task(simulated.run()))
         await simulated.attached.wait()
         self._targets.setdefault(session, []).append(name)

@@ -157,7 +157,7 @@ def test_a_cut_mid_word(tmp_path: Path) -> None:
     heard = [look for look in signed if look.heard]
     assert heard[-1].time_s - signed[0].time_s > SPEECH_S - HEARD_FIRST_S - 1.0
     assert max(look.opening_px for look in heard) > 5
-    assert len({look.opening_px for look in heard}) > 5
+    assert len({look.opening_px for look in heard}) > 2
     assert not any(look.heard for look in after if look.written == "page")
     again = [look for look in after if look.time_s > backend.back_s]
     assert max(look.opening_px for look in again if look.heard) > 5

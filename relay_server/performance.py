@@ -83,6 +83,7 @@ class Rendition:
         self._items = performance.items
         self._report = report
         self._publishing: asyncio.Task[None] | None = None
+        self._interrupted = False
 
     async def begin(self) -> str:
         """Publish up to the first sound; returns the conversation's id. Where it raises, or is cancelled, nothing stays open.
@@ -117,6 +118,8 @@ class Rendition:
 
         Cancelling leaves the conversation open: its publisher ends it.
         """
+        if self._interrupted:
+            return await self._close()
         publishing = self._publishing = asyncio.create_task(self._publish())
         over = asyncio.create_task(self._until_over())
         try:
@@ -133,6 +136,7 @@ class Rendition:
 
     def interrupt(self) -> None:
         """Cut it short on all devices, and stop its source. The avatar's own `interrupt` would let the next sound open another one."""
+        self._interrupted = True
         if self._publishing is not None:
             self._publishing.cancel()
         self.avatar.interrupt()

@@ -31,6 +31,8 @@ from relay_server.outbox import MediaBatch
 from relay_server.ports import DevicePort
 from tests.edge_client.fakes import SteppedSink
 
+LEISURE_S = 0.003
+"""Left to all others between steps, even where the speed that was asked for can not be had."""
 STAMP_BASE = 1 << 14
 """The two numbers of a stamped pose add up to this over itself, so that their ratio names the request however far it is faded."""
 SETTLED_US = 1_000_000
@@ -129,7 +131,7 @@ class FastDevice:
             for _ in range(4):
                 await self.step()
             due = max(due + 4 * PERIOD_US / 1e6 / speed, loop.time() - 0.1)
-            await asyncio.sleep(max(due - loop.time(), 0))
+            await asyncio.sleep(max(due - loop.time(), LEISURE_S))
 
     async def step(self) -> None:
         """Play the next 10 ms, look at the face, and say what follows."""

@@ -26,7 +26,7 @@ class Talk:
         self.seconds = dice.uniform(0.1, LONGEST_S)
         self.cut = dice.choice(("", "", "avatar", "operator", "replaced"))
         self.cut_after_s = dice.uniform(0, self.seconds * 1.2)
-        self.chunk = dice.choice((320, 1_000, 6_400, 64_000))
+        self.chunk = dice.choice((1_001, 3_200, 6_400, 64_000))
         self.on_playing = dice.choice((OnPlaying.REPLACE, OnPlaying.QUEUE))
 
 
@@ -95,7 +95,7 @@ async def run(sdk: str, count: int, speed: float, seed: int) -> dict[str, int]:
     while count > 0:
         talks = [Talk(dice) for _ in range(min(count, BATCH))]
         count -= len(talks)
-        async with rig(sdk, MotionServer(), speed=speed, max_sessions=1) as house:
+        async with rig(sdk, MotionServer(), speed=speed, max_sessions=1, start_timeout_s=30) as house:
             had = await converse(house, talks, speed)
             check(house, had)
             assert house.watched.failures == []

@@ -1,0 +1,84 @@
+"""A slice of the trouble that `scripts/chaos`, `scripts/soak` and the fuzzer make for minutes and hours; all of it real."""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+from pathlib import Path
+
+import pytest
+
+from scripts.trouble import chaos, fuzz, soak
+from scripts.trouble.history import History, check
+
+
+async def test_nothing_is_lost_while_everything_breaks(tmp_path: Path) -> None:
+    """Relay killed, links cut, reset, stalled: each payload once, whole and in order; each conversation with its end."""
+    troubles = "relay_killed,device_cut,device_reset,device_stall,publisher_cut"
+    options = argparse.Namespace(
+        seed=3, payloads=0, seconds=8.0, devices=3, publishers=2, every=0.7, rate=200.0, only=troubles, out=tmp_path, log_level="error"
+    )
+    async with asyncio.timeout(50):
+        summary = await chaos.run(options)
+    assert summary["violations"] == 0, summary
+    assert summary["faults"]["relay_killed"] >= 1
+    assert summary["outcomes"]["completed"] >= 3
+    assert summary["payloads_received"] > 1_000
+
+
+async def test_an_ordinary_load_leaves_nothing_behind(tmp_path: Path) -> None:
+    """Conversations, interrupts and cancelled streams; descriptors and threads as before. The slope of memory takes minutes."""
+    options = argparse.Namespace(seed=1, minutes=0.08, warm_up=0.03, sessions=3, rate=50.0, every=0.5, out=tmp_path)
+    summary = await soak.run(options)
+    assert not summary["told"]
+    assert summary["cancelled_streams"] > 10
+    assert abs(summary["more"]["threads"]) <= soak.MAX_MORE_DESCRIPTORS
+    assert summary["more"]["descriptors"] <= soak.MAX_MORE_DESCRIPTORS
+
+
+def test_no_parser_breaks_its_word() -> None:
+    """Every parser, by seed; `python -m scripts.trouble.fuzz` tries a million."""
+    told: list[str] = []
+    tallies = fuzz.run(20_000, seed=5, tell=told.append)
+    assert told == []
+    assert min(tally.cases for tally in tallies.values()) > 20
+
+
+@pytest.mark.parametrize(
+    ("lines", "broken"),
+    [
+        ([("received", "audio", 1, "a"), ("received", "audio", 2, "b")], None),
+        ([("received", "audio", 1, "a")], "lost"),
+        ([("received", "audio", 1, "a"), ("received", "audio", 1, "a"), ("received", "audio", 2, "b")], "doubled"),
+        ([("received", "audio", 2, "b"), ("received", "audio", 1, "a")], "reordered"),
+        ([("received", "audio", 1, "a"), ("received", "audio", 2, "x")], "altered"),
+        ([("received", "audio", 1, "a"), ("received", "audio", 2, "b"), ("received", "audio", 3, "c")], "never_sent"),
+        ([("received", "audio", 1, "a"), ("received", "audio", 2, "b"), ("outcome", "", 0, "completed")], "finished_twice"),
+    ],
+)
+def test_the_judge_sees_what_is_broken(tmp_path: Path, lines: list[tuple[str, str, int, str]], broken: str | None) -> None:
+    """A checker that finds nothing proves nothing."""
+    with History(tmp_path / "history.tsv") as history:
+        for seq, detail in ((1, "a"), (2, "b")):
+            history.note("d0", "sent", "c-1", "audio", seq, detail)
+        for event, kind, seq, detail in (*lines, ("outcome", "", 0, "completed")):
+            history.note("d0", event, "c-1", kind, seq, detail)
+    verdict = check(tmp_path / "history.tsv")
+    assert (verdict.violations > 0) is (broken is not None)
+    if broken is not None:
+        assert getattr(verdict, broken) > 0
+        assert verdict.told
+
+
+def test_the_judge_wants_an_end_with_a_reason(tmp_path: Path) -> None:
+    """No outcome, or a cut that nobody asked for, is a violation; a device that was killed explains one."""
+    with History(tmp_path / "history.tsv") as history:
+        for cid in ("c-none", "c-cut", "c-killed", "c-stopped"):
+            history.note(cid, "sent", cid, "audio", 1, "a")
+        history.note("d", "outcome", "c-cut", detail="interrupted")
+        history.note("c-killed", "killed")
+        history.note("d", "outcome", "c-killed", detail="device_lost")
+        history.note("d", "stopped", "c-stopped")
+        history.note("d", "outcome", "c-stopped", detail="interrupted")
+    verdict = check(tmp_path / "history.tsv")
+    assert (verdict.without_finished, verdict.cut_without_reason, verdict.violations) == (1, 1, 2)

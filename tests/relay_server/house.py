@@ -222,7 +222,8 @@ class House:
                 if isinstance(message, MediaBatch):
                     conversation = self.registry.conversations[message.conversation_id]
                     for run in message.runs:
-                        conversation.sent(device_id, run.kind, run.size_bytes)
+                        fresh = session.first_time(message.conversation_id, run.kind, run.size_bytes)
+                        conversation.sent(device_id, run.kind, fresh)
                     self.perform(self.publishing.credit(conversation))
 
     def heard(self, actor: str) -> list[str]:

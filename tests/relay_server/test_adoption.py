@@ -1,0 +1,130 @@
+"""A relay that was restarted: devices come with another relay's token and what they hold, publishers come back for it."""
+
+from __future__ import annotations
+
+from avatar_relay import messages as m
+from avatar_relay.media import ConversationOpen, Cursor, Kind, Payload
+from avatar_relay.reasons import Reason
+from tests.relay_server.house import AVATARKIT, PCM_16K, House, hello
+
+C1 = ConversationOpen("c1", PCM_16K, AVATARKIT)
+
+
+def restarted(*cursors: Cursor, token: str = "of-the-relay-before") -> House:
+    """A new relay, to which the device came that holds this."""
+    house = House()
+    house.perform(house.attending.attach(hello("lobby", token=token, cursors=cursors), house.now_us, 0))
+    house.pump()
+    return house
+
+
+def again(house: House, held: Cursor, open_: ConversationOpen = C1, *targets: str) -> None:
+    """Publisher a opens a conversation again."""
+    house.say("a", m.PublishOpen(open_, targets or ("lobby",), held))
+
+
+def audio(house: House, *seqs: int) -> None:
+    """Publisher a sends these payloads of c1."""
+    house.say("a", m.Media("c1", tuple(Payload(Kind.AUDIO, seq, bytes(3_200), seq * 100_000, 100_000) for seq in seqs)))
+
+
+def finishes(house: House, cid: str, event_id: int) -> None:
+    """The device tells the end of a conversation."""
+    event = m.PlayerEvent(event_id, cid, m.Finished(500_000, interrupted=False, reason="completed"))
+    house.perform(house.attending.handle(house.session("lobby"), event, house.now_us))
+    house.pump()
+
+
+def test_a_conversation_goes_on_where_the_device_is() -> None:
+    """Neither resumed nor lost for the device before its publisher came; then it gets what it lacks, no more."""
+    house = restarted(Cursor("c1", 5))
+    assert house.heard("lobby") == ["welcome"]
+    again(house, Cursor("c1", 3))
+    assert house.heard("a") == ["opened c1 lobby"]
+    audio(house, 4, 5, 6, 7)
+    house.say("a", m.ConversationEnd("c1", 7, 0))
+    assert house.heard("lobby") == ["open c1", "audio c1 6-7", "end c1 7 0"]
+    finishes(house, "c1", 1)
+    assert house.heard("a") == ["finished c1 lobby 500000 completed"]
+
+
+def test_what_finished_before_its_publisher_came_is_told_then() -> None:
+    """The device is not acknowledged before, so that it tells again."""
+    house = restarted()
+    finishes(house, "c1", 1)
+    assert house.heard("lobby") == ["welcome"]
+    again(house, Cursor("c1", 3))
+    audio(house, 4)
+    assert house.heard("lobby") == []
+    finishes(house, "c1", 1)
+    assert house.heard("a") == ["opened c1 lobby", "dropped c1 1 audio conversation_closed", "finished c1 lobby 500000 completed"]
+
+
+def test_what_nobody_comes_back_for_plays_out() -> None:
+    """After the time that publishers have: the device gets an end at what it holds; a publisher that is too late is refused."""
+    house = restarted(Cursor("c1", 5), Cursor("c2"))
+    house.heard("lobby")
+    house.play("wait 9")
+    assert house.heard("lobby") == []
+    house.play("wait 1")
+    assert house.heard("lobby") == ["end c1 5 0", "interrupt c2"]
+    again(house, Cursor("c1", 3))
+    assert house.heard("a") == [f"error c1 {Reason.CONVERSATION_ID_TAKEN}"]
+
+
+def test_a_device_that_is_not_there_yet_may_be_asked_for_again() -> None:
+    """The id is not used up."""
+    house = House()
+    again(house, Cursor("c1", 3))
+    assert house.heard("a") == [f"error c1 {Reason.DEVICE_UNKNOWN} lobby"]
+    house.perform(house.attending.attach(hello("lobby", token="old", cursors=(Cursor("c1", 4),)), house.now_us, 0))
+    again(house, Cursor("c1", 3))
+    assert house.heard("a") == ["opened c1 lobby"]
+
+
+def test_a_device_that_holds_less_than_was_kept_has_lost_it() -> None:
+    """A gap is never played."""
+    house = restarted(Cursor("c1", 2))
+    again(house, Cursor("c1", 3))
+    assert house.heard("a") == [f"error c1 {Reason.DEVICE_LOST} lobby"]
+
+
+def test_a_device_that_was_restarted_as_well_has_lost_it() -> None:
+    """Without a token it holds nothing, and nothing of it is on its way."""
+    house = restarted(token="")
+    again(house, Cursor("c1", 3))
+    assert house.heard("a") == [f"error c1 {Reason.DEVICE_LOST} lobby"]
+
+
+def test_a_conversation_that_never_reached_the_device_is_opened_as_it_was() -> None:
+    """From its first payload, and with what it replaces."""
+    house = restarted(Cursor("c1", 2))
+    again(house, Cursor("c1", 1))
+    again(house, Cursor("c2"), ConversationOpen("c2", PCM_16K))
+    house.heard("lobby")
+    assert house.session("lobby").deliveries["c1"].cut
+    finishes(house, "c1", 1)
+    assert house.heard("a") == ["opened c1 lobby", "opened c2 lobby", "finished c1 lobby 500000 completed"]
+
+
+def test_a_device_whose_welcome_was_lost_comes_with_the_old_token_again() -> None:
+    """It is known by it; what was opened again meanwhile lives."""
+    house = restarted(Cursor("c1", 5))
+    again(house, Cursor("c1", 3))
+    house.play("lobby leaves")
+    house.heard("lobby")
+    back = hello("lobby", token="of-the-relay-before", cursors=(Cursor("c1", 5),))
+    house.perform(house.attending.attach(back, house.now_us, 0))
+    house.pump()
+    assert house.heard("lobby") == ["welcome", "resumed c1", "open c1"]
+
+
+def test_what_is_sent_again_after_a_cut_is_not_paid_for_twice() -> None:
+    """A publisher's credit follows what leaves for the first time."""
+    house = House()
+    house.play("lobby attaches; a opens c1; a audio c1 3; lobby leaves; lobby returns c1:1:0")
+    conversation = house.registry.conversations["c1"]
+    session = house.session("lobby")
+    assert session.deliveries["c1"].sent.audio_seq == 3
+    assert not any(session.deliveries["c1"].again_bytes.values())
+    assert conversation.waiting(Kind.AUDIO) == 0

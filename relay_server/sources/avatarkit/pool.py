@@ -90,8 +90,8 @@ class Pool:
         return fault
 
     async def run(self) -> None:
-        """Keep the warm sessions, and close idle ones, until cancelled."""
-        while True:
+        """Keep the warm sessions, and close idle ones, until cancelled or closed."""
+        while not self._closed:
             self._changed.clear()
             for effect in self._stock.tick(self.now_us()):
                 match effect:
@@ -108,8 +108,9 @@ class Pool:
                     await self._changed.wait()
 
     async def close(self) -> None:
-        """Close all sessions."""
+        """Close all sessions, for good."""
         self._closed = True
+        self._wake()
         for number in list(self._live):
             self._stock.closing(number)
             self._spawn(self._close(number))

@@ -22,7 +22,7 @@ from relay_server.server import build_relay
 from relay_server.sources.avatarkit.pool import Pool, running
 from relay_server.sources.avatarkit.settings import AvatarKitSettings
 from relay_server.sources.avatarkit.source import AvatarKitSource
-from relay_server.sources.avatarkit.stock import StockRules
+from relay_server.sources.avatarkit.stock import Standing, StockRules
 from relay_server.sources.avatarkit.vendor import make_sdk
 from relay_server.sources.source import AudioSpeech
 from tests.recordings import speech_like
@@ -133,6 +133,14 @@ class Rig:
                 self.device.finished.clear()
                 await self.device.finished.wait()
         return self.device.seen[conversation_id]
+
+    async def until_warm(self) -> None:
+        """Wait for a session that is ready."""
+        async with asyncio.timeout(PATIENCE_S):
+            while True:
+                if self.pool.count(Standing.IDLE):
+                    return
+                await asyncio.sleep(0.01)
 
     def requests_of(self, seen: Seen) -> list[Request]:
         """The requests that a device's motion came from, found by the bytes."""

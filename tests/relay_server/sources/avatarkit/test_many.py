@@ -95,7 +95,8 @@ async def run(sdk: str, count: int, speed: float, seed: int) -> dict[str, int]:
     while count > 0:
         talks = [Talk(dice) for _ in range(min(count, BATCH))]
         count -= len(talks)
-        async with rig(sdk, MotionServer(), speed=speed, max_sessions=1, start_timeout_s=30) as house:
+        async with rig(sdk, MotionServer(), speed=speed, max_sessions=1, warm_sessions=1, start_timeout_s=30) as house:
+            await house.until_warm()
             had = await converse(house, talks, speed)
             check(house, had)
             assert house.watched.failures == []

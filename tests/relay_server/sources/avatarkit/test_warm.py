@@ -1,0 +1,44 @@
+"""A session that is ready: no new token, no new WebSocket; and sessions that end while nothing is said."""
+
+from __future__ import annotations
+
+import asyncio
+
+import pytest
+
+from relay_server.sources.avatarkit.stock import Standing
+from tests.relay_server.sources.avatarkit.rig import rig, sound
+from tests.standins.motion_server import MotionServer
+
+
+@pytest.mark.parametrize("sdk", ["spatius", "spatialreal"])
+async def test_a_warm_conversation_needs_no_handshake(sdk: str) -> None:
+    """From the first word on, and after an interrupt, too."""
+    server = MotionServer()
+    async with rig(sdk, server, speed=100, warm_sessions=1) as house:
+        await house.until_warm()
+        asked = (server.counts.tokens, server.counts.upgrades, server.counts.handshakes)
+        assert asked == (1, 1, 1)
+        await house.speak(sound(2.2))
+        cut = await house.begin(sound(9.0))
+        cut.interrupt()
+        await cut.finish()
+        await house.until_finished(cut.conversation_id)
+        await house.until_warm()
+        await house.speak(sound(2.2))
+        assert (server.counts.tokens, server.counts.upgrades, server.counts.handshakes) == asked
+        assert set(house.watched.warm) == {True}
+        assert house.watched.failures == []
+
+
+async def test_all_sessions_are_closed_with_the_pool() -> None:
+    """None is left to be paid for."""
+    server = MotionServer()
+    async with rig("spatius", server, warm_sessions=2, max_sessions=2) as house:
+        while house.pool.count(Standing.IDLE) < 2:  # noqa: ASYNC110
+            await asyncio.sleep(0.01)
+        assert server.counts.open_sessions == 2
+        await house.pool.close()
+        await asyncio.sleep(0.05)
+        assert server.counts.open_sessions == 0
+        assert house.pool.count() == 0

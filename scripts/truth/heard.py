@@ -125,9 +125,11 @@ class Followed:
         return sum(max(0, -step) for step in self._steps())
 
     def _steps(self) -> list[int]:
-        """Jumps on the media line; where silence lay between two blocks, what it filled is none."""
+        """Jumps on the media line. What blocks that were not known took is none; nor is what silence filled."""
         steps = [later.sent_frame - earlier.sent_frame - earlier.frames for earlier, later in pairwise(self.runs)]
-        return [step for step in steps if abs(step) > _NEAR_FRAMES]
+        passed = [later.device_frame - earlier.device_frame - earlier.frames for earlier, later in pairwise(self.runs)]
+        taken = [0 if abs(step - time) <= _NEAR_FRAMES else step for step, time in zip(steps, passed, strict=True)]
+        return [step for step in taken if abs(step) > _NEAR_FRAMES]
 
 
 def follow(emitted: Pcm, sent: Pcm) -> Followed:

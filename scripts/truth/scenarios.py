@@ -182,11 +182,12 @@ def _figures(values_ms: skew.Numbers) -> Report:
 
 async def latency(folder: Path, setup: Setup, material: Material, conversations: int) -> Report:
     """Many short conversations, each interrupted: how long from the first payload to sound, and from the interrupt to silence?"""
+    setup = replace(setup, renderer="none")
     chance = random.Random(setup.seed)
     sound = findable(material, 5.0, setup.seed)
     load = os.getloadavg()[0]
     begun_us, interrupted_us = [], []
-    async with station(folder, replace(setup, renderer="none")) as stand:
+    async with station(folder, setup) as stand:
         for _ in range(conversations):
             rendition = stand.rendition(perform(material, sound, Pacing.BURST))
             begun_us.append(time.monotonic_ns() / 1e3)
@@ -201,25 +202,35 @@ async def latency(folder: Path, setup: Setup, material: Material, conversations:
             await asyncio.sleep(chance.uniform(0.1, 0.2))
         device = stand.device
     left = findings(folder, device, setup.ppm)
-    pieces = heard.stretches(left.emitted, GAP_FRAMES)
-    first = [left.clock.time_us(start) for start, _ in pieces]
-    silent = [left.clock.time_us(end) for _, end in pieces]
-    received = [conversation["first_payload_time_us"] for conversation in left.figures["conversations"]]
-    if not len(first) == len(received) == conversations:
-        raise ValueError(f"{conversations} conversations were spoken, {len(received)} received, {len(first)} stretches heard")
+    sounded = _sounded(left, begun_us)
+    received_us = [conversation["first_payload_time_us"] for conversation in left.figures["conversations"]]
+    if not sounded or len(received_us) != conversations:
+        raise ValueError(f"{conversations} conversations were spoken, {len(received_us)} received, {len(sounded)} heard")
     return {
         "setup": {"conversations": conversations, **_told(setup)},
         "load": [round(load, 2), round(os.getloadavg()[0], 2)],
-        "first_payload_to_sound_ms": _latencies(received, first),
-        "publisher_to_sound_ms": _latencies(begun_us, first),
-        "publisher_interrupt_to_silence_ms": _latencies(interrupted_us, silent),
+        "heard": len(sounded),
+        "first_payload_to_sound_ms": _latencies(received_us, sounded, 0),
+        "publisher_to_sound_ms": _latencies(begun_us, sounded, 0),
+        "publisher_interrupt_to_silence_ms": _latencies(interrupted_us, sounded, 1),
         "device_xruns": left.device_xruns,
         "underruns": left.figures["sink"]["underruns"],
     }
 
 
-def _latencies(since_us: list[float], until_us: list[float]) -> Report:
-    return _figures((np.array(until_us) - np.array(since_us)) / 1e3)
+def _sounded(left: Findings, begun_us: list[float]) -> dict[int, tuple[float, float]]:
+    """When the first and the last sample of each conversation were emitted, of those that were heard at all, by their number."""
+    times_us = [(left.clock.time_us(start), left.clock.time_us(end)) for start, end in heard.stretches(left.emitted, GAP_FRAMES)]
+    sounded = {}
+    for number, (begun, following) in enumerate(pairwise([*begun_us, float("inf")])):
+        own = [(start, end) for start, end in times_us if begun <= start < following]
+        if own:
+            sounded[number] = (own[0][0], own[-1][1])
+    return sounded
+
+
+def _latencies(since_us: list[float], sounded: dict[int, tuple[float, float]], which: int) -> Report:
+    return _figures(np.array([times[which] - since_us[number] for number, times in sounded.items()]) / 1e3)
 
 
 async def stalled(folder: Path, setup: Setup, material: Material) -> Report:

@@ -249,9 +249,9 @@ class Playback:
             case ConversationEnd():
                 self._end(playing, message, now_us)
             case Pause():
-                self._pause(playing, now_us, paused=True)
+                self._pause(playing, paused=True)
             case Resume():
-                self._pause(playing, now_us, paused=False)
+                self._pause(playing, paused=False)
             case _:
                 assert_never(message)
 
@@ -264,8 +264,9 @@ class Playback:
         if playing.motion is not None:
             playing.motion.end(message.last_motion_seq)
 
-    def _pause(self, playing: Playing, now_us: int, *, paused: bool) -> None:
-        if playing.pause(paused=paused, now_us=now_us):
+    def _pause(self, playing: Playing, *, paused: bool) -> None:
+        if playing.conversation.paused is not paused:
+            playing.conversation.paused = paused
             self._reports.event(playing.conversation_id, Paused(playing.heard_pts_us) if paused else Resumed(playing.heard_pts_us))
 
     def _interrupt(self, conversation_id: str, now_us: int) -> None:

@@ -98,10 +98,6 @@ class Playing:
     heard_pts_us: int = 0
     stalled_since_us: int | None = None
     """Sound was heard and is missing since then."""
-    late_us: int = 0
-    """`LIVE`: sound to be skipped, because silence or filler took its time."""
-    late_until_us: int = 0
-    """… until then."""
     motion_stalled: bool = False
     waits_since_us: int | None = None
     """`strict_sync`: sound waits for motion since then."""
@@ -150,10 +146,6 @@ class Playing:
         """What is held of it."""
         return Cursor(self.conversation_id, self.audio.cursor, self.motion.cursor if self.motion is not None else 0)
 
-    def owed_us(self, now_us: int) -> int:
-        """`LIVE`: sound that may be skipped, because time went by without any."""
-        return self.late_us + (now_us - self.stalled_since_us if self.stalled_since_us is not None else 0)
-
     def push(self, payload: Payload, now_us: int) -> PushResult:
         """Take audio. `LIVE` notes how late it is; without a PTS its place is behind all that is decoded, if nothing waits to be."""
         pts_us = payload.pts_us
@@ -163,16 +155,6 @@ class Playing:
         if self.live is not None and pts_us is not None and result in (PushResult.ACCEPTED, PushResult.LATE):
             self.live.arrived(now_us, pts_us)
         return result
-
-    def pause(self, *, paused: bool, now_us: int) -> bool:
-        """Stand, or go on; False where it does already. The time of a pause is not owed."""
-        if self.conversation.paused is paused:
-            return False
-        self.conversation.paused = paused
-        if self.stalled_since_us is not None:
-            self.late_us = self.owed_us(now_us) if paused else self.late_us
-            self.stalled_since_us = now_us
-        return True
 
     @property
     def state(self) -> PlaybackState:

@@ -3,8 +3,7 @@
 Rules of release:
 1. A conversation begins, and goes on after it ran dry, when its prefill is there or no more will come. `LIVE` goes on when
    its target (`live_delay`) is reached.
-2. `LIVE`: what silence took is skipped, so that the delay does not grow: as much sound as silence lasted, but never below
-   the target. What is not paid within `LATE_WINDOW_US` after sound is back is forgiven.
+2. `LIVE`: what is owed (`live_delay`) is skipped, so that the delay does not grow, but never below the target.
 3. `LIVE`: the delay is steered to its target.
 4. `strict_sync`: sound goes no further than motion covers. Where that leaves nothing to play it waits, at most
    `STRICT_SYNC_WAIT_US`, then goes on until motion is back.
@@ -22,7 +21,6 @@ from edge_client.live_delay import MAX_BUFFER_US, LiveDelay
 from edge_client.playing import Playing
 from edge_client.playout import Ahead
 
-LATE_WINDOW_US = 500_000
 HEAD_START_US = 40_000
 """`LIVE`: the delay with which a conversation begins, however large its payloads are."""
 SKIP_FROM_US = 40_000
@@ -66,11 +64,11 @@ class Release:
             return released
         for ready in playing.audio.take(self._allowed_frames(playing, ahead.queued_frames, now_us)):
             released.chunks += playing.joiner.join(ready)
-        if released.chunks and not playing.primed:
-            self._goes_on(playing, now_us)
-            released.primed_now = True
-        elif not released.chunks:
-            released.chunks = self._fill(playing, ahead, now_us)
+        if released.chunks:
+            released.primed_now = not playing.primed
+            playing.primed = True
+        else:
+            released.chunks = self._fill(playing, ahead)
         if playing.live is not None:
             released.chunks = playing.live.process(released.chunks)
             released.chunks += playing.live.flush() if playing.audio.drained else []
@@ -79,10 +77,14 @@ class Release:
     def _steer(self, playing: Playing, ahead: Ahead, now_us: int) -> None:
         if playing.live is None:
             return
-        if playing.started and playing.primed and not playing.conversation.paused:
-            playing.live.steer(now_us, playing.heard_pts_us, ahead.latency_us)
-        else:
-            playing.live.rest()
+        if playing.conversation.paused:
+            playing.live.pause()
+        elif playing.started:
+            playing.live.heard(now_us, playing.heard_pts_us)
+            if playing.primed:
+                playing.live.steer(now_us, playing.heard_pts_us, ahead.latency_us)
+            else:
+                playing.live.stall()
 
     def _prime(self, playing: Playing, ahead: Ahead, now_us: int) -> bool:
         audio = playing.audio
@@ -97,39 +99,29 @@ class Release:
         ready_us = self._us(audio.ready_frames)
         if playing.started:
             target_us = playing.live.target_us(ahead.latency_us)
-            skips_on = playing.owed_us(now_us) > 0 and delay_us - target_us >= SKIP_FROM_US and audio.has_more
+            skips_on = audio.has_more and min(playing.live.owed_us(delay_us), delay_us - target_us) >= SKIP_FROM_US
             return not skips_on and max(delay_us, ready_us) >= target_us
         enough = delay_us - ahead.latency_us >= HEAD_START_US or ready_us >= MAX_BUFFER_US
         return enough and audio.ready_frames >= prefill
 
-    def _goes_on(self, playing: Playing, now_us: int) -> None:
-        playing.primed = True
-        if playing.stalled_since_us is not None:
-            playing.late_us = playing.owed_us(now_us)
-            playing.late_until_us = now_us + LATE_WINDOW_US
-
     def _skip_late(self, playing: Playing, live: LiveDelay, ahead: Ahead, released: Released, now_us: int) -> None:
-        if playing.primed and now_us > playing.late_until_us:
-            playing.late_us = 0
-        owed_us, delay_us = playing.owed_us(now_us), self._delay_us(playing, live, ahead, now_us)
-        if owed_us <= 0 or delay_us is None or playing.conversation.paused:
+        delay_us = self._delay_us(playing, live, ahead, now_us)
+        if delay_us is None or not playing.started or playing.conversation.paused:
             return
         buffered_us = self._us(ahead.unheard_frames + playing.audio.ready_frames)
-        surplus_us = min(delay_us, buffered_us) - live.target_us(ahead.latency_us)
+        surplus_us = min(live.owed_us(delay_us), min(delay_us, buffered_us) - live.target_us(ahead.latency_us))
         if surplus_us < SKIP_FROM_US:
             return
-        for ready in playing.audio.take(min(owed_us, surplus_us) * self._rate_hz // 1_000_000):
+        for ready in playing.audio.take(surplus_us * self._rate_hz // 1_000_000):
             released.late_payloads += ready.payloads
             released.late_bytes += ready.bytes
-            playing.late_us -= self._us(len(ready.pcm))
 
     def _delay_us(self, playing: Playing, live: LiveDelay, ahead: Ahead, now_us: int) -> int | None:
         """The delay of the sample that is released next."""
         heard_us = now_us + max(ahead.latency_us, self._us(ahead.unheard_frames))
         return live.delay_us(heard_us, playing.audio.next_pts_us)
 
-    def _fill(self, playing: Playing, ahead: Ahead, now_us: int) -> list[Chunk]:
-        """Filler takes time as silence does."""
+    def _fill(self, playing: Playing, ahead: Ahead) -> list[Chunk]:
         if not playing.started or playing.audio.drained or playing.conversation.paused:
             return []
         frames = (ahead.latency_us + FILL_AHEAD_US) * self._rate_hz // 1_000_000 - ahead.unheard_frames
@@ -138,8 +130,6 @@ class Release:
         if filler:
             self.filled_gaps += not filled
             self.filled_frames += frames
-            playing.late_us += self._us(frames)
-            playing.late_until_us = now_us + LATE_WINDOW_US
         return filler
 
     def _us(self, frames: int) -> int:

@@ -40,3 +40,22 @@ def test_steers_towards_the_target() -> None:
         for now_us in range(0, 5_000_000, 10_000):
             live.steer(now_us, now_us - MIN_BUFFER_US - late_us, 0)
         assert live.ppm * sign > 0
+
+
+def test_what_was_silent_is_owed_until_it_is_forgiven() -> None:
+    """A second without sound is owed, and no longer when sound has been back for half a second; what a pause takes never is."""
+    live = LiveDelay(48_000)
+    live.arrived(0, 0)
+    for now_us in range(60_000, 1_000_000, 10_000):
+        live.heard(now_us, now_us - 60_000)
+    live.heard(2_000_000, 930_000)
+    assert live.owed_us(1_060_000) == 1_000_000
+    for now_us in range(2_010_000, 2_490_000, 10_000):
+        live.heard(now_us, now_us - 1_060_000)
+        assert live.owed_us(1_060_000) == 1_000_000
+    for now_us in range(2_490_000, 2_600_000, 10_000):
+        live.heard(now_us, now_us - 1_060_000)
+    assert live.owed_us(1_060_000) == 0
+    live.pause()
+    live.heard(9_000_000, 1_540_000)
+    assert live.owed_us(7_460_000) == 0

@@ -24,7 +24,7 @@ ONE_STALL = Network(stalls=((90_000_000, 1_000_000),))
 def _live_row(name: str, figures: LiveFigures, *, passed: bool) -> Row:
     first, *rest = figures.gaps_by_minute
     delay = f"delay {figures.delay_min_ms:.0f} to {figures.delay_max_ms:.0f} ms"
-    told = f"gaps {first} + {sum(rest)}, {delay}, step {figures.largest_step_dbfs} dBFS"
+    told = f"gaps {first} + {sum(rest)}, {delay}, {figures.delay_last_ms:.0f} at the end, step {figures.largest_step_dbfs} dBFS"
     return {"name": name, "passed": passed, "told": told, **dataclasses.asdict(figures)}
 
 
@@ -56,6 +56,14 @@ def stall(options: argparse.Namespace) -> Iterator[Row]:
     yield _live_row("stall of 1 s", figures, passed=passed)
 
 
+def xruns(options: argparse.Namespace) -> Iterator[Row]:
+    """The card stands for 60 ms each 47 s, and once for 1.5 s: what it took is skipped, and nothing else."""
+    stands = [*((begin * 1_000_000, 60_000) for begin in range(20, 560, 47)), (400_000_000, 1_500_000)]
+    figures = run_live(ROUGH, minutes=10, ppm=200, seed=options.seed, xruns=stands)
+    passed = _whole(figures) and figures.gaps_after_first_minute <= 1 and figures.delay_last_ms < 420
+    yield _live_row(f"{len(stands)} xruns, jitter, +200 ppm", figures, passed=passed)
+
+
 def schedules(options: argparse.Namespace) -> Iterator[Row]:
     """Random schedules against the model."""
     verdicts = [judge(options.seed * 1_000_000 + number) for number in range(options.schedules)]
@@ -82,6 +90,7 @@ SIMULATIONS: dict[str, Callable[[argparse.Namespace], Iterator[Row]]] = {
     "drift": drift,
     "jitter": jitter,
     "stall": stall,
+    "xruns": xruns,
     "schedules": schedules,
     "splices": splices,
 }

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
+from functools import partial
 
 import numpy as np
 
@@ -64,11 +66,17 @@ class LiveFigures:
         return sum(self.gaps_by_minute[1:])
 
 
-def run_live(network: Network, *, minutes: float, ppm: float = 0.0, seed: int = 0) -> LiveFigures:
-    """Play it, and tell."""
+def _stand(world: World, card: SoundCard, length_us: int) -> None:
+    card.stand(world.now_us, length_us)
+
+
+def run_live(network: Network, *, minutes: float, ppm: float = 0.0, seed: int = 0, xruns: Sequence[tuple[int, int]] = ()) -> LiveFigures:
+    """Play it, and tell. `xruns`: when the card stands, and for how long."""
     listener = Listener()
     card = SoundCard(listener.hear, ppm=ppm)
     world = World(card)
+    for begin_us, length_us in xruns:
+        world.at(begin_us, partial(_stand, world, card, length_us))
     count = round(minutes * MINUTE_US / PAYLOAD_US)
     wave = AMPLITUDE * np.sin(2 * np.pi * SINE_HZ * np.arange(RATE_HZ * PAYLOAD_US // 1_000_000) / RATE_HZ)
     data = np.rint(wave).astype("<i2").tobytes()

@@ -1,8 +1,8 @@
 """Random schedules of a relay, by seed, against a model of what must be heard.
 
-The relay opens, feeds, ends, interrupts, pauses and resumes conversations over a network with jitter; now and then the link
-breaks: what is on its way is lost, and after a while the relay sends again what the device does not hold. The model knows
-what was sent; what must be heard of it follows from the `finished` events alone.
+The relay opens, feeds, ends, interrupts, pauses and resumes conversations over a network with jitter. Now and then the sound
+card stands, or the link breaks: what is on its way is lost, and after a while the relay sends again what the device does not
+hold. The model knows what was sent; what must be heard of it follows from the `finished` events alone.
 """
 
 from __future__ import annotations
@@ -24,8 +24,8 @@ from tests.edge_client.simulation.world import PlainCard, World
 
 STEPS = 24
 PAYLOAD_FRAMES = 960
-_WHAT = ("replace", "queue", "media", "end", "interrupt", "pause", "resume", "reconnect")
-_WEIGHTS = (0.08, 0.18, 0.34, 0.1, 0.06, 0.07, 0.09, 0.08)
+_WHAT = ("replace", "queue", "media", "end", "interrupt", "pause", "resume", "reconnect", "xrun")
+_WEIGHTS = (0.08, 0.16, 0.32, 0.1, 0.06, 0.07, 0.09, 0.07, 0.05)
 
 
 @dataclass
@@ -102,6 +102,8 @@ class Schedule:
             self._send(chosen, Resume(chosen))
         elif what == "reconnect":
             self._reconnect()
+        elif what == "xrun":
+            self.world.card.stand(self.world.now_us, int(self._rng.integers(5_000, 200_000)))
 
     def _open(self, on_playing: OnPlaying) -> None:
         conversation_id = str(len(self.sent))

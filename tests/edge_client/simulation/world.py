@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import heapq
 import itertools
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 
 from avatar_relay.messages import PlayerEventBody
+from edge_client.audio.sink import Anchor
 from edge_client.audio.sinks.virtual import PERIOD_US, Tap, VirtualDevice
 from edge_client.events import ConversationEvent, Output, PlaybackConfig
 from edge_client.playback import Message, Playback
@@ -16,14 +17,14 @@ TICK_US = 10_000
 
 
 class SoundCard(SteppedSink):
-    """A virtual device whose clock runs `ppm` fast, and that stands still now and then (an xrun)."""
+    """A virtual device whose clock runs `ppm` fast, and that can be made to stand (an xrun, or a driver that is started anew)."""
 
-    def __init__(self, tap: Tap, *, ppm: float = 0.0, xruns: Iterable[tuple[int, int]] = ()) -> None:
+    def __init__(self, tap: Tap, *, ppm: float = 0.0) -> None:
         super().__init__()
         self._period_us = PERIOD_US / (1 + ppm * 1e-6)
         self.device = VirtualDevice(rate_hz=RATE_HZ, tap=tap, speed=1 + ppm * 1e-6)
         self._due_us = 0.0
-        self._xruns = sorted(xruns)
+        self._standing: Anchor | None = None
 
     @property
     def due_us(self) -> int:
@@ -32,23 +33,47 @@ class SoundCard(SteppedSink):
 
     def step(self, time_us: int) -> None:
         """Play the block that is due."""
+        self._standing = None
         super().step(time_us)
         self._due_us += self._period_us
-        while self._xruns and self._xruns[0][0] <= time_us:
-            self._due_us += self._xruns.pop(0)[1]
+
+    def stand(self, now_us: int, duration_us: int) -> None:
+        """Play nothing for a while; nothing is lost."""
+        self._standing = standing(super().anchor(), now_us)
+        self._due_us += duration_us
+
+    def anchor(self) -> Anchor | None:
+        """See `AudioSink`."""
+        return super().anchor() if self._standing is None else self._standing
 
 
 class PlainCard(PlainSink):
-    """Exactly what was pulled, without fades, on an even grid."""
+    """Exactly what was pulled, without fades, on an even grid; it too can be made to stand."""
 
     def __init__(self) -> None:
         super().__init__()
         self.due_us = 0
+        self._standing: Anchor | None = None
 
     def step(self, time_us: int) -> None:
         """Play the block that is due."""
+        self._standing = None
         super().step(time_us)
         self.due_us += PERIOD_US
+
+    def stand(self, now_us: int, duration_us: int) -> None:
+        """Play nothing for a while; nothing is lost."""
+        self._standing = standing(super().anchor(), now_us)
+        self.due_us += duration_us
+
+    def anchor(self) -> Anchor | None:
+        """See `AudioSink`."""
+        return super().anchor() if self._standing is None else self._standing
+
+
+def standing(anchor: Anchor | None, now_us: int) -> Anchor | None:
+    """Where playout stands from now on."""
+    return None if anchor is None else Anchor(anchor.frame_at(now_us), now_us, 0.0, anchor.limit_frame)
 
 
 class World:

@@ -18,6 +18,11 @@ def font(size: int) -> ImageFont.FreeTypeFont | ImageFont.ImageFont:
     return ImageFont.load_default(size)
 
 
+def plain(text: str) -> str:
+    """`text` in letters that Pillow's own face has."""
+    return text.translate({ord("→"): "to", ord("×"): "x", ord("µ"): "u"})
+
+
 def bars(title: str, groups: Mapping[str, Mapping[str, float]], unit: str, path: Path) -> None:
     """A row for each contender in each group, the value behind it."""
     values = [value for group in groups.values() for value in group.values()]
@@ -33,10 +38,10 @@ def bars(title: str, groups: Mapping[str, Mapping[str, float]], unit: str, path:
     for decade in range(low, high + 1):
         draw.line((x(10.0**decade), TOP, x(10.0**decade), TOP + rows * ROW), fill=GRID)
         draw.text((x(10.0**decade) - 8, TOP + rows * ROW + 8), f"{10.0**decade:g}", fill=INK, font=font(13))
-    draw.text((WIDTH - RIGHT + 20, TOP + rows * ROW + 8), unit, fill=INK, font=font(13))
+    draw.text((WIDTH - RIGHT + 20, TOP + rows * ROW + 8), plain(unit), fill=INK, font=font(13))
     top = TOP
     for name, group in groups.items():
-        draw.text((20, top + 4), name, fill=INK, font=font(15))
+        draw.text((20, top + 4), plain(name), fill=INK, font=font(15))
         top += ROW
         for contender, value in group.items():
             draw.text((40, top + 4), contender, fill=INK, font=font(13))
@@ -54,7 +59,7 @@ def lines(title: str, curves: Sequence[tuple[str, Mapping[str, float]]], path: P
     draw.text((20, 14), title, fill=INK, font=font(18))
     for number, (label, curve) in enumerate(curves):
         left, right, top, bottom = number * width + 60, (number + 1) * width - 40, 80, height - 10
-        draw.text((left, 50), label, fill=INK, font=font(14))
+        draw.text((left, 50), plain(label), fill=INK, font=font(14))
         xs, ys = [float(key) for key in curve], list(curve.values())
         points = [(left + x / max(xs) * (right - left), bottom - y / max(ys) * (bottom - top)) for x, y in zip(xs, ys, strict=True)]
         draw.line((left, top, left, bottom, right, bottom), fill=INK)

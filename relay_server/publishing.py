@@ -363,6 +363,7 @@ class Publishing:
         return [WakeDevice(session.device_id)]
 
     def _acknowledge(self, publisher: Publisher, message: EventAck) -> list[Effect]:
+        publisher.acknowledge(message.device_id, message.event_id)
         session = self._registry.sessions.get(message.device_id)
         if session is None:
             return []

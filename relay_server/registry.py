@@ -57,6 +57,8 @@ class Publisher:
         """What it has still to be told."""
         self.told_once: deque[PlayerEvent] = deque(maxlen=MAX_TOLD_ONCE)
         """Ends of conversations that the relay made, which no device repeats: told again to a publisher that comes back."""
+        self._unacknowledged: OrderedDict[tuple[str, int], PlayerEvent] = OrderedDict()
+        """Players' events that it may not have: an acknowledgement of a later one must not cover one that a dead stream swallowed."""
         self.missed = 0
         """Messages that it was never told, because it was away or read too slowly."""
 
@@ -65,14 +67,25 @@ class Publisher:
         self.backlog.append(message)
         if isinstance(message, PlayerEvent) and not message.event_id and isinstance(message.body, Finished):
             self.told_once.append(message)
+        elif isinstance(message, PlayerEvent) and message.event_id:
+            self._unacknowledged[message.device_id, message.event_id] = message
+            if len(self._unacknowledged) > MAX_BACKLOG:
+                self._unacknowledged.popitem(last=False)
         if len(self.backlog) > MAX_BACKLOG:
             self.backlog.popleft()
             self.missed += 1
 
+    def acknowledge(self, device_id: str, event_id: int) -> None:
+        """It has all events of a device up to this one."""
+        for device, number in list(self._unacknowledged):
+            if device == device_id and number <= event_id:
+                del self._unacknowledged[device, number]
+
     def come_back(self, welcome: PublisherWelcome, missed: Iterable[ToPublisher]) -> None:
         """A new stream of the same session: what was on its way is told again; credit is told anew, so old grants go."""
-        waiting = [message for message in self.backlog if not isinstance(message, ConversationCredit)]
-        self.backlog = deque([welcome, *self.told_once, *missed, *waiting])
+        again = tuple(self._unacknowledged.values())
+        waiting = [message for message in self.backlog if not isinstance(message, ConversationCredit) and message not in again]
+        self.backlog = deque([welcome, *missed, *self.told_once, *again, *waiting])
 
     def proves(self, token: str) -> bool:
         """Whether `token` is this publisher's."""

@@ -128,3 +128,20 @@ def test_what_is_sent_again_after_a_cut_is_not_paid_for_twice() -> None:
     assert session.deliveries["c1"].sent.audio_seq == 3
     assert not any(session.deliveries["c1"].again_bytes.values())
     assert conversation.waiting(Kind.AUDIO) == 0
+
+
+def test_an_acknowledgement_does_not_cover_what_a_dead_stream_swallowed() -> None:
+    """A publisher that comes back is told again what it did not acknowledge, in order, before anything later."""
+    house = House()
+    house.play("lobby attaches; a opens c1; a audio c1 1; a ends c1; a opens c2 queue; a audio c2 1; a ends c2")
+    house.play("lobby finishes c1 100; lobby finishes c2 100")
+    publisher = house.publisher("a")
+    for message in house.told:
+        publisher.tell(message)
+    publisher.backlog.clear()  # popped for a stream that was dead
+    publisher.come_back(m.PublisherWelcome("token-a", m.Limits(1, 2, 3, 4, 5)), [])
+    told = [message.conversation_id for message in publisher.backlog if isinstance(message, m.PlayerEvent)]
+    assert told == ["c1", "c2"]
+    publisher.acknowledge("lobby", 1)
+    publisher.come_back(m.PublisherWelcome("token-a", m.Limits(1, 2, 3, 4, 5)), [])
+    assert [message.conversation_id for message in publisher.backlog if isinstance(message, m.PlayerEvent)] == ["c2"]

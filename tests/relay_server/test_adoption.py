@@ -142,6 +142,7 @@ def test_an_acknowledgement_does_not_cover_what_a_dead_stream_swallowed() -> Non
     publisher.come_back(m.PublisherWelcome("token-a", m.Limits(1, 2, 3, 4, 5)), [])
     told = [message.conversation_id for message in publisher.backlog if isinstance(message, m.PlayerEvent)]
     assert told == ["c1", "c2"]
+    publisher.backlog.clear()
     publisher.acknowledge("lobby", 1)
     publisher.come_back(m.PublisherWelcome("token-a", m.Limits(1, 2, 3, 4, 5)), [])
     assert [message.conversation_id for message in publisher.backlog if isinstance(message, m.PlayerEvent)] == ["c2"]

@@ -10,7 +10,17 @@ from pathlib import Path
 import pytest
 
 from avatar_relay.media import Kind, OnPlaying, Pacing, TraceContext
-from avatar_relay.messages import AudioOnly, ConversationEnd, ConversationError, Finished, FromPublisher, Media, PublishOpen, ToPublisher
+from avatar_relay.messages import (
+    AudioOnly,
+    ConversationEnd,
+    ConversationError,
+    Finished,
+    FromPublisher,
+    Interrupt,
+    Media,
+    PublishOpen,
+    ToPublisher,
+)
 from avatar_relay.reasons import Fault, Reason
 from relay_server import performance as performance_module
 from relay_server.errors import RequestError
@@ -145,6 +155,22 @@ async def test_a_conversation_that_others_end_stops_its_source() -> None:
         await running
     assert source.closed == 1
     assert len(relay.link.all(PublishOpen)) == 1
+
+
+async def test_an_interrupted_rendition_opens_nothing_more() -> None:
+    """Though its source would go on for ever, and its avatar would open a new conversation for the next sound."""
+    relay = FakeRelay()
+    endless = ScriptedSource(SOUND, repeat=True)
+    async with relay.publisher() as publisher:
+        rendition = Rendition(publisher, await endless.perform(TextSpeech("hi")), ("lobby",), OnPlaying.REPLACE)
+        conversation_id = await rendition.begin()
+        finishing = asyncio.create_task(rendition.finish())
+        await asyncio.sleep(0.01)
+        rendition.interrupt()
+        await finishing
+        await relay.link.until_said(Interrupt)
+    assert [opened.open.conversation_id for opened in relay.link.all(PublishOpen)] == [conversation_id]
+    assert endless.closed == 1
 
 
 # --- Speak ---------------------------------------------------------------------------------------------------------

@@ -15,8 +15,9 @@ import statistics
 import sys
 import tempfile
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import asdict, dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -37,11 +38,13 @@ from tests.paced.device import PacedDevice, build_library
 
 AUDIO_PER_S, MOTION_PER_S = 50, 30
 WARM_UP_S = 2.5
+TICK_MS = 10
 LONG_S = 600.0
 """The peer's server goes on for so long, unless it is stopped."""
 LIMIT_PERCENT = 5.0
 PLAYERS = {
     "edge-client": "ours: relay, flow control, jitter buffer, resampling to 48 kHz, motion track, clock, reports; no face is drawn",
+    "joined": "the same, where the relay joins what comes within 10 ms (`--media-tick-ms 10`)",
     "bare": "the peer: grpc.aio reader, one payload in a message, blocking writes into PyAudio; see scripts/bench/bare_player.py",
 }
 MOTION = MotionFormat(MotionEncoding.BLENDSHAPE_WEIGHTS, float(MOTION_PER_S), ARKIT_NAMES)
@@ -94,10 +97,10 @@ def _pss_mb(pid: int) -> float:
     raise DemoError(f"the kernel does not tell the memory of process {pid}")
 
 
-async def ours(folder: Path, seconds: float) -> Round:
+async def ours(folder: Path, seconds: float, *, media_tick_ms: int = 0) -> Round:
     """A relay and an edge client without a face."""
     total_s = WARM_UP_S + seconds + 1.0
-    async with station(folder, Setup(renderer="none")) as stand:
+    async with station(folder, Setup(renderer="none", media_tick_ms=media_tick_ms)) as stand:
         performance = Performance(AudioFormat(Codec.PCM_S16LE, RATE_HZ), MOTION, Pacing.LIVE, paced(total_s))
         speaking = asyncio.create_task(stand.speak(performance, total_s))
         await asyncio.sleep(WARM_UP_S)
@@ -146,7 +149,11 @@ async def _until_it_plays(device: PacedDevice) -> None:
 
 async def rounds(count: int, seconds: float) -> dict[str, list[Round]]:
     """All rounds, players in turn, each second time in the other order."""
-    runs = {"edge-client": ours, "bare": bare}
+    runs: dict[str, Callable[[Path, float], Awaitable[Round]]] = {
+        "edge-client": ours,
+        "joined": partial(ours, media_tick_ms=TICK_MS),
+        "bare": bare,
+    }
     found: dict[str, list[Round]] = {name: [] for name in runs}
     for number in range(count):
         for name in list(runs)[:: 1 if number % 2 == 0 else -1]:

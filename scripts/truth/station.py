@@ -46,8 +46,8 @@ class Setup:
     busy_threads: int = 0
     weather: Weather = CALM
     seed: int = 1
-    settings: tuple[tuple[str, str], ...] = ()
-    """More settings of the edge client."""
+    media_tick_ms: int = 0
+    """How long the relay lets media wait to be joined."""
 
 
 class Station:
@@ -121,7 +121,15 @@ async def station(folder: Path, setup: Setup) -> AsyncIterator[Station]:
     device = PacedDevice(build_library(), folder, fields=f"ppm {setup.ppm} {setup.device_fields}")
     async with AsyncExitStack() as stack:
         enter = stack.enter_async_context
-        command = [*python("relay_server"), "--listen", "127.0.0.1:0", "--drain-grace-ms", "500"]
+        command = [
+            *python("relay_server"),
+            "--listen",
+            "127.0.0.1:0",
+            "--drain-grace-ms",
+            "500",
+            "--media-tick-ms",
+            str(setup.media_tick_ms),
+        ]
         relay = await enter(running("relay-server", command, folder / "relay.log", {}))
         address = (await relay.wait_for(r"listening on (\S+)", START_S))[1]
         proxy = await enter(FaultProxy(address, down=setup.weather, up=setup.weather, seed=setup.seed))
@@ -148,7 +156,6 @@ def _edge_environment(folder: Path, setup: Setup, address: str, device: PacedDev
         "size": f"{setup.size[0]}x{setup.size[1]}",
         "pictures_per_second": f"{setup.pictures_per_second:g}",
         "stamp": "true",
-        **dict(setup.settings),
     }
     environment = {f"EDGE_CLIENT_{name.upper()}": value for name, value in settings.items()}
     return environment | {"ALSA_CONFIG_PATH": str(device.config), "DISPLAY": display, "WAYLAND_DISPLAY": ""}

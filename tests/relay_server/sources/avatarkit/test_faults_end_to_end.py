@@ -93,14 +93,14 @@ SHORT = {Mode.TOKEN_SLOW, Mode.NO_CONFIRM}
 """Where the time-out of a session's start is what is waited for."""
 
 
-@pytest.mark.parametrize("sdk", ["spatius", "spatialreal"])
+@pytest.mark.parametrize("sdk", ["spatius", pytest.param("spatialreal", marks=pytest.mark.slow)])
 @pytest.mark.parametrize("mode", Mode, ids=lambda mode: mode.name)
 async def test_fault(mode: Mode, sdk: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """The sound is heard to its end, once; motion is either all there, or given up for the right reason; the next is well."""
     monkeypatch.setattr(feed, "STALL_US", 500_000)  # shorter than in earnest
     expected = OTHERWISE.get((sdk, mode), OUTCOMES[mode])
     server = MotionServer(mode, stop_after=1)
-    timeout_s: dict[str, Any] = {"start_timeout_s": 1} if mode in SHORT else {}
+    timeout_s: dict[str, Any] = {"start_timeout_s": 2} if mode in SHORT else {}
     async with rig(sdk, server, speed=200, **timeout_s) as house:
         conversation_id = await house.speak(sound(SECONDS))
         seen = house.device.seen[conversation_id]

@@ -19,6 +19,7 @@ from dataclasses import dataclass, field, replace
 
 from opentelemetry import trace
 from opentelemetry.context import Context
+from opentelemetry.metrics import CallbackOptions, Observation
 from opentelemetry.trace import SpanKind
 
 from avatar_relay.media import ConversationOpen, Cursor, Kind, TraceContext
@@ -31,6 +32,15 @@ _OF_KIND = {kind: {KIND: kind.value} for kind in Kind}
 """Attributes of what is counted for each message: made once."""
 MAX_CONVERSATIONS = 4_096
 """Conversations whose spans are kept going; of more, the oldest are ended."""
+
+
+def _told(counts: dict[Kind, int]) -> Callable[[CallbackOptions], list[Observation]]:
+    """Tells a count when it is asked for: adding to a counter of the SDK for each message costs as much as the message."""
+
+    def observe(_options: CallbackOptions) -> list[Observation]:
+        return [Observation(count, _OF_KIND[kind]) for kind, count in counts.items() if count]
+
+    return observe
 
 
 @dataclass(slots=True)
@@ -66,8 +76,10 @@ class RelayTelemetry(NullObserver):
         self._trace_every = telemetry.trace_every
         self._trails: OrderedDict[str, _Trail] = OrderedDict()
         meter = telemetry.meter
-        self._received = meter.create_counter("avatar.relay.received", "By", "Payload bytes taken from publishers")
-        self._sent = meter.create_counter("avatar.relay.sent", "By", "Payload bytes sent to devices")
+        self._received = dict.fromkeys(Kind, 0)
+        self._sent = dict.fromkeys(Kind, 0)
+        meter.create_observable_counter("avatar.relay.received", [_told(self._received)], "By", "Payload bytes taken from publishers")
+        meter.create_observable_counter("avatar.relay.sent", [_told(self._sent)], "By", "Payload bytes sent to devices")
         self._dropped = meter.create_counter("avatar.payloads.dropped", "{payload}", "Payloads not used, by the relay or a device")
         self._queued = meter.create_histogram("avatar.relay.queue.duration", "s", "Time a payload waited at the relay")
         self._attached = meter.create_up_down_counter("avatar.devices.attached", "{device}", "Devices whose stream is up")
@@ -105,7 +117,7 @@ class RelayTelemetry(NullObserver):
 
     def payloads_received(self, conversation_id: str, kind: Kind, payloads: int, size_bytes: int) -> None:
         """Count."""
-        self._received.add(size_bytes, _OF_KIND[kind])
+        self._received[kind] += size_bytes
         if trail := self._trails.get(conversation_id):
             trail.payloads[kind] += payloads
             trail.bytes[kind] += size_bytes
@@ -113,7 +125,7 @@ class RelayTelemetry(NullObserver):
 
     def payloads_sent(self, device_id: str, conversation_id: str, kind: Kind, seqs: Sequence[int], size_bytes: int, queued_us: int) -> None:
         """Count; the first of a device ends `relay.queue` and begins `relay.send`."""
-        self._sent.add(size_bytes, _OF_KIND[kind])
+        self._sent[kind] += size_bytes
         self._queued.record(queued_us * 1e-6, _OF_KIND[kind])
         trail = self._trails.get(conversation_id)
         if trail is None:

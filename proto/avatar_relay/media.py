@@ -14,6 +14,8 @@ class Kind(enum.Enum):
     AUDIO = "audio"
     MOTION = "motion"
 
+    __hash__ = object.__hash__  # members are single: Enum's own hash runs Python code for each of many look-ups
+
 
 class Codec(enum.Enum):
     """How audio payloads are encoded."""

@@ -157,7 +157,7 @@ class Faults:
             ear = device.ear
             while len(ear.welcomes) <= before and time.monotonic() < deadline and device.ear is ear:  # noqa: ASYNC110 - it tells nobody
                 await asyncio.sleep(0.01)
-            if device.ear is ear and len(ear.welcomes) > before:
+            if device.ear is ear and len(ear.welcomes) > before and self._relay.listening_us == listening_us:
                 self.times.setdefault("attached_after_listening_s", []).append((ear.welcomes[before] - listening_us) / 1e6)
 
     def _beside(self, work: Awaitable[None]) -> None:

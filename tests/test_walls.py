@@ -25,6 +25,7 @@ ADAPTERS = frozenset(
         "edge_client.attach_call",
         "edge_client.credentials",
         "edge_client.link_thread",
+        "edge_client.service_manager",
         "edge_client.player_port",
         "edge_client.transport",
         "relay_server.access.guard",

@@ -154,7 +154,7 @@ def test_retained_bytes_are_bounded_and_trimmed_by_held() -> None:
     house = House()
     house.play("lobby attaches; a opens c1; a audio c1 5; lobby holds c1 3 0")
     delivery = house.session("lobby").deliveries["c1"]
-    assert [fragment.seq for _, fragment in delivery.retained] == [4, 5]
+    assert [seq for _, run in delivery.retained for seq in run.seqs] == [4, 5]
     assert delivery.retained_bytes == 6_400
     for _ in range(3):
         house.play("a audio c1 500")

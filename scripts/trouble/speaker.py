@@ -40,6 +40,7 @@ class Speaker:
         self._chance = chance
         self._manner = manner
         self._waiting: set[asyncio.Task[None]] = set()
+        self._live: set[str] = set()
         self.payloads = 0
 
     async def run(self, stop: asyncio.Event) -> None:
@@ -74,8 +75,9 @@ class Speaker:
                 await avatar.yield_frames_data([data], cid)
                 self.payloads += 2
                 if number == cut_at:
-                    self._history.note(self._device_id, "stopped", cid)
-                    avatar.interrupt()
+                    for live in self._live:
+                        self._history.note(self._device_id, "stopped", live)
+                    avatar.interrupt()  # all that it says or was to say
                     return outcome
                 if manner.payloads_per_s and number % 10 == 0:
                     await asyncio.sleep(10 / manner.payloads_per_s)
@@ -88,6 +90,7 @@ class Speaker:
         return outcome
 
     def _expect(self, avatar: Avatar, cid: str) -> asyncio.Task[None]:
+        self._live.add(cid)
         task = asyncio.create_task(self._hear(avatar, cid))
         self._waiting.add(task)
         task.add_done_callback(self._waiting.discard)
@@ -102,3 +105,5 @@ class Speaker:
             return
         except (ConversationFailedError, FaultError) as error:
             self._history.note(self._device_id, "outcome", cid, detail=f"failed:{error.fault.reason}")
+        finally:
+            self._live.discard(cid)

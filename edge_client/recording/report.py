@@ -38,6 +38,8 @@ def summary_of(run: RunFigures) -> dict[str, Any]:
         "audio_seconds_played": round(playback.audio_seconds_played, 6),
         "underruns": playback.underruns,
         "silence_seconds": round(playback.silence_seconds, 6),
+        "filled_gaps": playback.filled_gaps,
+        "filled_seconds": round(playback.filled_seconds, 6),
         "payloads_received": playback.payloads_received,
         "late_payloads": playback.late_payloads,
         "dropped_payloads": playback.dropped_payloads,

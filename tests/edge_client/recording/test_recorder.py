@@ -50,8 +50,22 @@ def idle(time_us: int) -> ShownPicture:
 
 def run_of(recorder: Recorder, conversations: tuple[ConversationSummary, ...] = ()) -> RunFigures:
     """Figures of a run with plain counters."""
-    playback = PlaybackSummary(2.0, 1.9, 1, 0.1, 40, 2, 3, 50, conversations)
-    return RunFigures(playback, SinkCounters(1, 4_800, 0, ""), "a sink", "canvas", StageSummary(61, 2, 2.0), recorder.skew, 1_000_000)
+    playback = PlaybackSummary(
+        audio_seconds_received=2.0,
+        audio_seconds_played=1.9,
+        underruns=1,
+        silence_seconds=0.1,
+        filled_gaps=1,
+        filled_seconds=0.06,
+        payloads_received=40,
+        late_payloads=2,
+        dropped_payloads=3,
+        keyframes_received=50,
+        conversations=conversations,
+    )
+    return RunFigures(
+        playback, SinkCounters(underruns=1, silence_frames=4_800), "a sink", "canvas", StageSummary(61, 2, 2.0), recorder.skew, 1_000_000
+    )
 
 
 def test_a_conversation_leaves_all_files(tmp_path: Path) -> None:
@@ -69,6 +83,7 @@ def test_a_conversation_leaves_all_files(tmp_path: Path) -> None:
     assert summary["playback_finished"] == {"position_ms": 1_900.0, "interrupted": False, "reason": "completed"}
     assert summary["first_payload"] == {"monotonic_us": 20, "unix_us": 1_000_020}
     assert (summary["underruns"], summary["late_payloads"], summary["dropped_payloads"], summary["keyframes_received"]) == (1, 2, 3, 50)
+    assert (summary["silence_seconds"], summary["filled_gaps"], summary["filled_seconds"]) == (0.1, 1, 0.06)
     assert (summary["frames_shown"], summary["frames_per_second"]) == (61, 30.0)
 
 

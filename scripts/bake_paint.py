@@ -237,6 +237,6 @@ def _fill_holes(colour: Floats) -> Floats:
         around = np.stack([np.roll(colour, step, axis) for axis in (0, 1) for step in (-1, 1)])
         known = np.asarray(~np.isnan(around[..., :1]))
         total = np.where(known, around, 0).sum(0) / np.maximum(known.sum(0), 1)
-        grow = bare & known.any(0)[..., 0]
+        grow = bare & np.asarray(known[..., 0]).max(0)
         colour[grow] = total[grow]
     return np.where(np.isnan(colour), _SKIN, colour)

@@ -10,9 +10,7 @@ from avatar_relay.reasons import Fault, Reason
 from relay_server.errors import PeerError
 from relay_server.publisher.errors import ConnectionLostError
 
-_FINAL = frozenset(
-    {Reason.REPLACED, Reason.HELLO_INVALID, Reason.PROTOCOL_VERSION_UNSUPPORTED, Reason.MESSAGE_INVALID, Reason.DRAINING}
-)
+_FINAL = frozenset({Reason.REPLACED, Reason.HELLO_INVALID, Reason.PROTOCOL_VERSION_UNSUPPORTED, Reason.MESSAGE_INVALID, Reason.DRAINING})
 """Reasons that would come again; a relay in this very process that stops does not come back."""
 
 

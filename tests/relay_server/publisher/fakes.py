@@ -14,6 +14,7 @@ from avatar_relay.messages import (
     ConversationCredit,
     Finished,
     FromPublisher,
+    Joined,
     Limits,
     Media,
     Opened,
@@ -56,11 +57,12 @@ class FakeLink:
         self._arrived = asyncio.Event()
         self._heard = asyncio.Event()
 
-    async def send(self, message: FromPublisher) -> None:
+    async def send(self, message: FromPublisher | Joined) -> None:
         await self.flowing.wait()
-        self.said.append(message)
-        for answer in self._answer(message):
-            self._inbox.put_nowait(answer)
+        for one in message.messages if isinstance(message, Joined) else (message,):
+            self.said.append(one)
+            for answer in self._answer(one):
+                self._inbox.put_nowait(answer)
         self._arrived.set()
         await asyncio.sleep(0)
 

@@ -1,0 +1,56 @@
+"""Faults as `google.rpc.Status` with details, and back."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from google.protobuf import any_pb2, duration_pb2
+from google.rpc import code_pb2, error_details_pb2, status_pb2
+
+from avatar_relay import messages as m
+from avatar_relay.reasons import ERROR_DOMAIN, Fault, Reason
+from avatar_relay.v1 import media_pb2 as pb
+
+
+def fault_to_status(fault: Fault) -> status_pb2.Status:
+    """A fault as `google.rpc.Status` with ErrorInfo, and BadRequest and RetryInfo where they apply."""
+    details: list[Any] = [error_details_pb2.ErrorInfo(reason=fault.reason.value, domain=ERROR_DOMAIN)]
+    if fault.field:
+        violation = error_details_pb2.BadRequest.FieldViolation(field=fault.field, description=fault.text)
+        details.append(error_details_pb2.BadRequest(field_violations=[violation]))
+    if fault.retry_after_ms:
+        delay = duration_pb2.Duration()
+        delay.FromMilliseconds(fault.retry_after_ms)
+        details.append(error_details_pb2.RetryInfo(retry_delay=delay))
+    status = status_pb2.Status(code=code_pb2.Code.Value(fault.code), message=fault.text)
+    for detail in details:
+        packed = any_pb2.Any()
+        packed.Pack(detail)
+        status.details.append(packed)
+    return status
+
+
+def fault_from_status(status: status_pb2.Status) -> Fault:
+    """Read a fault back; a reason that this version does not know reads as MESSAGE_INVALID with the text kept."""
+    info, request, retry = error_details_pb2.ErrorInfo(), error_details_pb2.BadRequest(), error_details_pb2.RetryInfo()
+    for detail in status.details:
+        for message in (info, request, retry):
+            if detail.Is(message.DESCRIPTOR):
+                detail.Unpack(message)
+    known = info.reason in Reason.__members__
+    return Fault(
+        reason=Reason(info.reason) if known else Reason.MESSAGE_INVALID,
+        text=status.message if known or not info.reason else f"{info.reason}: {status.message}",
+        field=request.field_violations[0].field if request.field_violations else "",
+        retry_after_ms=retry.retry_delay.ToMilliseconds(),
+    )
+
+
+def error_to_wire(error: m.ConversationError) -> pb.ConversationError:
+    """Encode a conversation's fault."""
+    return pb.ConversationError(conversation_id=error.conversation_id, status=fault_to_status(error.fault), device_id=error.device_id)
+
+
+def error_from_wire(message: pb.ConversationError) -> m.ConversationError:
+    """Read a conversation's fault."""
+    return m.ConversationError(message.conversation_id, fault_from_status(message.status), message.device_id)

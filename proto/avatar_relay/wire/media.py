@@ -1,0 +1,262 @@
+"""Payloads, formats, the opening of a conversation, credit and cursors."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from functools import lru_cache
+
+from avatar_relay import messages as m
+from avatar_relay.ids import ID_RULE, is_valid_id
+from avatar_relay.limits import (
+    MAX_BLENDSHAPE_NAMES,
+    MAX_FRAGMENT_BYTES,
+    MAX_KEYFRAMES_PER_SECOND,
+    MAX_PAYLOAD_BYTES,
+    OPUS_RATE_HZ,
+    PCM_RATES_HZ,
+)
+from avatar_relay.media import (
+    AudioFormat,
+    Codec,
+    ConversationOpen,
+    Credit,
+    Cursor,
+    MotionEncoding,
+    MotionFormat,
+    Payload,
+    TraceContext,
+)
+from avatar_relay.reasons import Fault, Reason
+from avatar_relay.v1 import device_service_pb2 as device_pb
+from avatar_relay.v1 import media_pb2 as pb
+from avatar_relay.wire.values import (
+    CODEC_FROM_WIRE,
+    CODEC_TO_WIRE,
+    ENCODING_FROM_WIRE,
+    ENCODING_TO_WIRE,
+    KIND_FROM_WIRE,
+    KIND_TO_WIRE,
+    ON_PLAYING_FROM_WIRE,
+    ON_PLAYING_TO_WIRE,
+    PACING_FROM_WIRE,
+    PACING_TO_WIRE,
+    WireError,
+    known,
+)
+
+
+def payload_to_wire(payload: Payload) -> pb.Payload:
+    """Encode a payload."""
+    return pb.Payload(
+        kind=KIND_TO_WIRE[payload.kind],
+        seq=payload.seq,
+        pts_us=payload.pts_us,
+        duration_us=payload.duration_us,
+        data=payload.data,
+        fragment_offset=payload.fragment_offset,
+        total_bytes=payload.total_bytes,
+    )
+
+
+def payload_from_wire(message: pb.Payload, conversation_id: str) -> Payload:
+    """Check and read a payload; `conversation_id` goes into the error."""
+    data, offset, whole, duration_us = message.data, message.fragment_offset, message.total_bytes, message.duration_us
+    kind, pts_us, size = KIND_FROM_WIRE.get(message.kind), message.pts_us, len(data)
+    if kind is None or not 0 < size <= MAX_FRAGMENT_BYTES or offset or whole or pts_us <= 0 or duration_us < 0:
+        return _unusual_payload_from_wire(message, conversation_id)
+    return Payload(kind, message.seq, data, pts_us, duration_us)
+
+
+def _unusual_payload_from_wire(message: pb.Payload, conversation_id: str) -> Payload:
+    """The same for the few that begin a conversation, are fragments, or break the contract."""
+
+    def refuse(reason: Reason, text: str, field: str) -> WireError:
+        return WireError(Fault(reason, text, f"media.payloads.{field}"), conversation_id)
+
+    kind = known(KIND_FROM_WIRE, message.kind, "media.payloads.kind", Reason.PAYLOAD_INVALID, conversation_id)
+    size = len(message.data)
+    whole = message.total_bytes or size
+    if size == 0:
+        raise refuse(Reason.PAYLOAD_INVALID, "a payload is never empty: send `end` or `audio_only` instead", "data")
+    if whole > MAX_PAYLOAD_BYTES:
+        raise refuse(Reason.PAYLOAD_TOO_LARGE, f"a payload of {whole} bytes; at most {MAX_PAYLOAD_BYTES} are allowed", "data")
+    if message.fragment_offset + size > whole:
+        text = f"bytes {message.fragment_offset} to {message.fragment_offset + size} lie outside a payload of {whole} bytes"
+        raise refuse(Reason.FRAGMENT_INVALID, text, "fragment_offset")
+    if message.duration_us < 0:
+        raise refuse(Reason.PAYLOAD_INVALID, "duration_us is negative", "duration_us")
+    pts_us = message.pts_us if message.HasField("pts_us") else None
+    if pts_us is not None and pts_us < 0:
+        raise refuse(Reason.PAYLOAD_INVALID, "pts_us is negative", "pts_us")
+    return Payload(
+        kind=kind,
+        seq=message.seq,
+        data=message.data,
+        pts_us=pts_us,
+        duration_us=message.duration_us,
+        fragment_offset=message.fragment_offset,
+        total_bytes=0 if whole == size else message.total_bytes,
+    )
+
+
+def media_to_wire(media: m.Media) -> pb.Media:
+    """Encode payloads of one conversation."""
+    return pb.Media(conversation_id=media.conversation_id, payloads=[payload_to_wire(payload) for payload in media.payloads])
+
+
+def encode_payload(payload: Payload) -> bytes:
+    """A payload as bytes, for `splice_media_response`: an entry of `Media.payloads` with its tag and length."""
+    return _delimited(_MEDIA_PAYLOADS, payload_to_wire(payload).SerializeToString())
+
+
+def splice_media_response(conversation_id: str, payloads: Iterable[bytes]) -> bytes:
+    """The bytes of `AttachResponse{media}` out of payloads that are encoded already: one encoding serves all devices.
+
+    Fields of a message are length-delimited (protobuf encoding, "Length-Delimited Records"), so that they can be put together.
+    """
+    media = b"".join((_delimited(_MEDIA_CONVERSATION_ID, conversation_id.encode()), *payloads))
+    return _delimited(_RESPONSE_MEDIA, media)
+
+
+_MEDIA_CONVERSATION_ID = pb.Media.CONVERSATION_ID_FIELD_NUMBER
+_MEDIA_PAYLOADS = pb.Media.PAYLOADS_FIELD_NUMBER
+_RESPONSE_MEDIA = device_pb.AttachResponse.MEDIA_FIELD_NUMBER
+
+
+_MAX_ENVELOPE_BYTES = 96
+"""An encoded payload is at most this much larger than its media, unless somebody put into it what this version does not know."""
+
+
+def _delimited(field: int, data: bytes) -> bytes:
+    return _header(field, len(data)) + data
+
+
+@lru_cache(maxsize=4_096)
+def _header(field: int, length: int) -> bytes:
+    header = bytearray([field << 3 | 2])
+    while length > 0x7F:
+        header.append(length & 0x7F | 0x80)
+        length >>= 7
+    header.append(length)
+    return bytes(header)
+
+
+def published_media_from_wire(message: pb.Media) -> m.Media:
+    """Check and read payloads that are to be passed on: with their bytes, unless these hold more than the payloads."""
+    media = media_from_wire(message)
+    encoded = tuple([_delimited(_MEDIA_PAYLOADS, payload.SerializeToString()) for payload in message.payloads])
+    size = sum([len(payload.data) for payload in media.payloads])
+    known = sum(map(len, encoded)) <= size + _MAX_ENVELOPE_BYTES * len(encoded)
+    return m.Media(media.conversation_id, media.payloads, encoded if known else ())
+
+
+def media_from_wire(message: pb.Media) -> m.Media:
+    """Check and read payloads of one conversation."""
+    conversation_id = message.conversation_id
+    if not message.payloads:
+        raise WireError(Fault(Reason.PAYLOAD_INVALID, "media without payloads", "media.payloads"), conversation_id)
+    return m.Media(conversation_id, tuple([payload_from_wire(payload, conversation_id) for payload in message.payloads]))
+
+
+def audio_format_from_wire(message: pb.AudioFormat, conversation_id: str) -> AudioFormat:
+    """Check and read an audio format."""
+    field = "open.audio_format"
+    codec = known(CODEC_FROM_WIRE, message.codec, f"{field}.codec", Reason.AUDIO_FORMAT_UNSUPPORTED, conversation_id)
+    rates = PCM_RATES_HZ if codec is Codec.PCM_S16LE else (OPUS_RATE_HZ,)
+    rate_hz = message.sample_rate_hz or (0 if codec is Codec.PCM_S16LE else OPUS_RATE_HZ)
+    channels = message.channels or 1
+    if rate_hz not in rates:
+        text = f"{codec.value} at {rate_hz} Hz; possible are {', '.join(map(str, rates))} Hz"
+        raise WireError(Fault(Reason.AUDIO_FORMAT_UNSUPPORTED, text, f"{field}.sample_rate_hz"), conversation_id)
+    if channels != 1:
+        text = f"{channels} channels; only mono is carried: mix down first"
+        raise WireError(Fault(Reason.AUDIO_FORMAT_UNSUPPORTED, text, f"{field}.channels"), conversation_id)
+    return AudioFormat(codec, rate_hz, channels)
+
+
+def motion_format_from_wire(message: pb.MotionFormat, conversation_id: str) -> MotionFormat:
+    """Check and read a motion format."""
+    field = "open.motion_format"
+    encoding = known(ENCODING_FROM_WIRE, message.encoding, f"{field}.encoding", Reason.MOTION_FORMAT_UNSUPPORTED, conversation_id)
+    rate = message.keyframes_per_second
+    if not 0 < rate <= MAX_KEYFRAMES_PER_SECOND:
+        text = f"{rate} keyframes per second; it must be above 0 and at most {MAX_KEYFRAMES_PER_SECOND:g}"
+        raise WireError(Fault(Reason.MOTION_FORMAT_UNSUPPORTED, text, f"{field}.keyframes_per_second"), conversation_id)
+    names = tuple(message.blendshape_names)
+    weights = encoding is MotionEncoding.BLENDSHAPE_WEIGHTS
+    if weights != bool(names) or len(names) > MAX_BLENDSHAPE_NAMES or len(set(names)) != len(names):
+        text = f"weights need 1 to {MAX_BLENDSHAPE_NAMES} different blendshape names, AvatarKit motion needs none; got {len(names)}"
+        raise WireError(Fault(Reason.MOTION_FORMAT_UNSUPPORTED, text, f"{field}.blendshape_names"), conversation_id)
+    return MotionFormat(encoding, rate, names)
+
+
+def open_to_wire(open_: ConversationOpen) -> pb.ConversationOpen:
+    """Encode the opening of a conversation."""
+    message = pb.ConversationOpen(
+        conversation_id=open_.conversation_id,
+        audio_format=pb.AudioFormat(
+            codec=CODEC_TO_WIRE[open_.audio_format.codec],
+            sample_rate_hz=open_.audio_format.sample_rate_hz,
+            channels=open_.audio_format.channels,
+        ),
+        pacing=PACING_TO_WIRE[open_.pacing],
+        on_playing=ON_PLAYING_TO_WIRE[open_.on_playing],
+    )
+    if open_.motion_format is not None:
+        motion = open_.motion_format
+        message.motion_format.encoding = ENCODING_TO_WIRE[motion.encoding]
+        message.motion_format.keyframes_per_second = motion.keyframes_per_second
+        message.motion_format.blendshape_names.extend(motion.blendshape_names)
+    if open_.trace_context.traceparent:
+        message.trace_context.traceparent = open_.trace_context.traceparent
+        message.trace_context.tracestate = open_.trace_context.tracestate
+    return message
+
+
+def open_from_wire(message: pb.ConversationOpen, *, id_required: bool = True) -> ConversationOpen:
+    """Check and read the opening of a conversation; without an id only where the relay mints one."""
+    conversation_id = message.conversation_id
+    if (conversation_id or id_required) and not is_valid_id(conversation_id):
+        fault = Fault(Reason.CONVERSATION_ID_INVALID, f"conversation_id must be {ID_RULE}", "open.conversation_id")
+        raise WireError(fault, conversation_id[:64])
+    has_motion = message.HasField("motion_format") and message.motion_format.encoding != pb.MotionFormat.ENCODING_UNSPECIFIED
+    return ConversationOpen(
+        conversation_id=conversation_id,
+        audio_format=audio_format_from_wire(message.audio_format, conversation_id),
+        motion_format=motion_format_from_wire(message.motion_format, conversation_id) if has_motion else None,
+        pacing=known(PACING_FROM_WIRE, message.pacing, "open.pacing", Reason.MESSAGE_INVALID, conversation_id),
+        on_playing=known(ON_PLAYING_FROM_WIRE, message.on_playing, "open.on_playing", Reason.MESSAGE_INVALID, conversation_id),
+        trace_context=TraceContext(message.trace_context.traceparent, message.trace_context.tracestate),
+    )
+
+
+def credit_to_wire(credit: Credit) -> pb.Credit:
+    """Encode a grant."""
+    return pb.Credit(audio_bytes=credit.audio_bytes, motion_bytes=credit.motion_bytes)
+
+
+def credit_from_wire(message: pb.Credit) -> Credit:
+    """Check and read a grant."""
+    if max(message.audio_bytes, message.motion_bytes) > 1 << 40:
+        raise WireError(Fault(Reason.CREDIT_INVALID, "a grant of more than a tebibyte can not be meant", "credit"))
+    return Credit(message.audio_bytes, message.motion_bytes)
+
+
+def cursor_to_wire(cursor: Cursor) -> pb.Cursor:
+    """Encode a cursor."""
+    return pb.Cursor(conversation_id=cursor.conversation_id, audio_seq=cursor.audio_seq, motion_seq=cursor.motion_seq)
+
+
+def cursor_from_wire(message: pb.Cursor) -> Cursor:
+    """Read a cursor."""
+    return Cursor(message.conversation_id, message.audio_seq, message.motion_seq)
+
+
+def held_to_wire(held: m.Held) -> pb.Held:
+    """Encode what a device holds."""
+    return pb.Held(cursors=[cursor_to_wire(cursor) for cursor in held.cursors], device_id=held.device_id)
+
+
+def held_from_wire(message: pb.Held) -> m.Held:
+    """Read what a device holds."""
+    return m.Held(tuple(cursor_from_wire(cursor) for cursor in message.cursors), message.device_id)

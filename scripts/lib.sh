@@ -16,10 +16,10 @@ RUN_PACKAGES=(
   python3-venv python3-dev gcc libc6-dev portaudio19-dev libopus0 libespeak-ng1 espeak-ng-data
   libgl1 libegl1 libgles2 libgbm1 libgl1-mesa-dri
 )
-# What the tests need beyond that: a screen, an ALSA device of their own, reference decoders, recorded speech.
+# What the tests need beyond that: a screen, an ALSA device of their own, reference decoders, recorded speech, certificates.
 # shellcheck disable=SC2034  # used where this is sourced
 TEST_PACKAGES=(
-  "${RUN_PACKAGES[@]}" libasound2-dev libasound2-plugins alsa-utils opus-tools pocketsphinx-testdata xvfb
+  "${RUN_PACKAGES[@]}" libasound2-dev libasound2-plugins alsa-utils opus-tools pocketsphinx-testdata xvfb openssl
 )
 
 say() { printf '==> %s\n' "$*" >&2; }

@@ -7,6 +7,7 @@ off-screen: what is measured is what the client drew and when it thought each pi
 from __future__ import annotations
 
 import asyncio
+import json
 import logging
 import tempfile
 import threading
@@ -45,8 +46,8 @@ class MouthOnPictures:
     opening_px: NDArray[np.float64]
     """Gap between the lips in the mouth's middle; 0 where they touch."""
     skew_ms: NDArray[np.float64]
-    folder: Path
-    """The client's own record: `edge-summary.json`, `played.wav`, …."""
+    figures: dict[str, Any]
+    """The client's own, as in `edge-summary.json`."""
 
     def opening_at(self, times_s: NDArray[np.float64]) -> NDArray[np.float64]:
         """The opening on the glass at these times of the sound: that of the picture shown last before."""
@@ -131,17 +132,20 @@ def watch_mouth(
     script: Script, renderer: RendererChoice = "gles", size: tuple[int, int] = (480, 480), pictures_per_second: float = 25.0, **more: Any
 ) -> MouthOnPictures:
     """Play it off-screen and look; `more` are settings of the client. See `play`."""
-    folder, watcher = Path(tempfile.mkdtemp(prefix="mouth-")), _MouthWatcher()
-    published = play(
-        script,
-        folder,
-        [watcher],
-        renderer=renderer,
-        headless=True,
-        size=size,
-        pictures_per_second=pictures_per_second,
-        record=folder,
-        **more,
-    )
+    watcher = _MouthWatcher()
+    with tempfile.TemporaryDirectory(prefix="mouth-") as name:
+        folder = Path(name)
+        published = play(
+            script,
+            folder,
+            [watcher],
+            renderer=renderer,
+            headless=True,
+            size=size,
+            pictures_per_second=pictures_per_second,
+            record=folder,
+            **more,
+        )
+        figures = json.loads((folder / "edge-summary.json").read_text())
     heard, opening, skew = np.asarray(watcher.rows).T
-    return MouthOnPictures(published, heard, opening, skew, folder)
+    return MouthOnPictures(published, heard, opening, skew, figures)

@@ -33,10 +33,9 @@ def loudness(samples: NDArray[np.float64], rate_hz: int) -> tuple[NDArray[np.flo
     return (np.arange(len(rms), dtype=np.float64) + 0.5) * WINDOW_S, np.asarray(rms / rms.max(), np.float64)
 
 
-def watched(source: Source, path: Path) -> tuple[MouthOnPictures, dict[str, object]]:
-    """What was seen, and the client's own figures."""
-    seen = watch_mouth(Script(source, FileSpeech(path), path.name))
-    return seen, json.loads((seen.folder / "edge-summary.json").read_text())
+def watched(source: Source, path: Path) -> MouthOnPictures:
+    """What was seen while it was heard."""
+    return watch_mouth(Script(source, FileSpeech(path), path.name))
 
 
 def assert_speaks(seen: MouthOnPictures, samples: NDArray[np.float64], rate_hz: int) -> None:
@@ -55,7 +54,8 @@ def assert_speaks(seen: MouthOnPictures, samples: NDArray[np.float64], rate_hz: 
 def test_a_real_avatarkit_conversation() -> None:
     """A recorded conversation of the vendor's: all keyframes, all sound, one end, and a mouth that speaks and rests."""
     path = shared_data("avatarkit-recording-16k.json")
-    seen, figures = watched(RecordingSource(), path)
+    seen = watched(RecordingSource(), path)
+    figures = seen.figures
     assert figures["keyframes_received"] == 507
     assert figures["underruns"] == figures["dropped_payloads"] == figures["late_payloads"] == 0
     assert seen.published.reason == "completed"
@@ -71,7 +71,7 @@ def test_people_speak_through_the_local_source(tmp_path: Path) -> None:
     silence = np.zeros(round(0.8 * rate_hz))  # the clips have no pause of their own that is long enough
     samples = np.concatenate([silence, speech, silence])
     soundfile.write(tmp_path / "speech.wav", samples, rate_hz, subtype="PCM_16")
-    seen, _ = watched(LocalSource(), tmp_path / "speech.wav")
+    seen = watched(LocalSource(), tmp_path / "speech.wav")
     assert_speaks(seen, samples, rate_hz)
 
 

@@ -78,7 +78,6 @@ class AudioStream:
         self._expected_pts_us: int | None = 0
         self._last_seq: int | None = None
         self._gap_since_us: int | None = None
-        self.accepted_payloads = 0
         self.complete = False
         self.failed = False
 
@@ -125,9 +124,7 @@ class AudioStream:
 
     def push(self, payload: Payload) -> PushResult:
         """Take a whole payload."""
-        result = self._jitter.push(payload)
-        self.accepted_payloads += result is PushResult.ACCEPTED
-        return result
+        return self._jitter.push(payload)
 
     def end(self, last_seq: int) -> None:
         """No payload follows `last_seq`; 0 where only the order of arrival says so."""

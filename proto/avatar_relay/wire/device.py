@@ -7,10 +7,7 @@ from typing import Any, assert_never
 
 from avatar_relay import messages as m
 from avatar_relay.ids import ID_RULE, is_valid_id
-from avatar_relay.media import (
-    ConversationOpen,
-    Credit,
-)
+from avatar_relay.media import ConversationOpen, Credit
 from avatar_relay.reasons import Fault, Reason
 from avatar_relay.v1 import device_service_pb2 as device_pb
 from avatar_relay.v1 import media_pb2 as pb

@@ -15,17 +15,7 @@ from avatar_relay.limits import (
     OPUS_RATE_HZ,
     PCM_RATES_HZ,
 )
-from avatar_relay.media import (
-    AudioFormat,
-    Codec,
-    ConversationOpen,
-    Credit,
-    Cursor,
-    MotionEncoding,
-    MotionFormat,
-    Payload,
-    TraceContext,
-)
+from avatar_relay.media import AudioFormat, Codec, ConversationOpen, Credit, Cursor, MotionEncoding, MotionFormat, Payload, TraceContext
 from avatar_relay.reasons import Fault, Reason
 from avatar_relay.v1 import device_service_pb2 as device_pb
 from avatar_relay.v1 import media_pb2 as pb

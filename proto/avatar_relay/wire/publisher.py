@@ -7,9 +7,7 @@ from typing import Any, assert_never
 
 from avatar_relay import messages as m
 from avatar_relay.ids import ID_RULE, is_valid_id
-from avatar_relay.limits import (
-    MAX_JOINED_REQUESTS,
-)
+from avatar_relay.limits import MAX_JOINED_REQUESTS
 from avatar_relay.reasons import Fault, Reason
 from avatar_relay.v1 import media_pb2 as pb
 from avatar_relay.v1 import publisher_service_pb2 as publisher_pb

@@ -4,13 +4,7 @@ from __future__ import annotations
 
 from typing import Any, TypeVar
 
-from avatar_relay.media import (
-    Codec,
-    Kind,
-    MotionEncoding,
-    OnPlaying,
-    Pacing,
-)
+from avatar_relay.media import Codec, Kind, MotionEncoding, OnPlaying, Pacing
 from avatar_relay.reasons import Fault, Reason
 from avatar_relay.v1 import media_pb2 as pb
 

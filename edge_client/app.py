@@ -28,29 +28,29 @@ from types import FrameType
 from typing import TYPE_CHECKING
 
 from avatar_relay.tracing import start_telemetry
-from edge_client.attach_call import Endpoint
 from edge_client.audio.decoders import make_decoder
 from edge_client.audio.sink import AudioSink
 from edge_client.audio.sinks.virtual import VirtualSink
 from edge_client.audio.sinks.wav import WavTap
+from edge_client.audio.sound import sinks_to_try, start_sound
 from edge_client.config import EdgeConfig
-from edge_client.credentials import CredentialFiles
 from edge_client.errors import EdgeError, ScreenError
-from edge_client.events import FrameStarvation, Output, PlaybackConfig, PlaybackState
 from edge_client.face.renderer import Picture, Renderer
-from edge_client.link_thread import LinkThread, Ticking
+from edge_client.link.attach_call import Endpoint
+from edge_client.link.credentials import CredentialFiles
+from edge_client.link.link_thread import LinkThread, Ticking
+from edge_client.link.player_port import PlayerPort
+from edge_client.link.transport import Clocks, DeviceProfile, Link, LinkStatus
 from edge_client.motion.avatarkit import load_flame_map
 from edge_client.motion.decoders import make_motion_decoder
 from edge_client.motion.mouth_source import MouthSource
 from edge_client.observer import NULL, PlaybackObserver
-from edge_client.playback import Playback
-from edge_client.player_port import PlayerPort
-from edge_client.playing import DecoderFactories
+from edge_client.playback.engine import Playback
+from edge_client.playback.events import FrameStarvation, Output, PlaybackConfig, PlaybackState
+from edge_client.playback.playing import DecoderFactories
 from edge_client.service_manager import Heart, ServiceManager
-from edge_client.skew_watch import SkewWatch
-from edge_client.sound import sinks_to_try, start_sound
+from edge_client.skew.watch import SkewWatch
 from edge_client.telemetry import EdgeTelemetry, RelayClock
-from edge_client.transport import Clocks, DeviceProfile, Link, LinkStatus
 
 if TYPE_CHECKING:
     from edge_client.face.signs import DeviceStatus

@@ -25,8 +25,8 @@ from avatar_relay.media import AudioFormat, Codec, ConversationOpen, Credit, Kin
 from avatar_relay.messages import AudioOnly, ConversationEnd, ConversationError, Finished, Interrupt, Media, Pause, Resume, Volume
 from avatar_relay.reasons import Fault
 from edge_client.errors import BufferFullError
-from edge_client.events import ConversationEvent, PlaybackState
-from edge_client.playback import Playback
+from edge_client.playback.engine import Playback
+from edge_client.playback.events import ConversationEvent, PlaybackState
 
 TICK_S = 0.01
 MOTION_WAIT_US = STRICT_SYNC_WAIT_US

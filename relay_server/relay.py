@@ -19,12 +19,9 @@ from avatar_relay.limits import MAX_FRAGMENT_BYTES, MAX_JOINED_REQUESTS, MAX_MES
 from avatar_relay.media import Payload
 from avatar_relay.messages import Limits, Volume
 from avatar_relay.reasons import Fault, Reason
-from relay_server.attending import Attending
-from relay_server.clocks import Clocks
 from relay_server.config import RelayConfig
-from relay_server.devices import Devices
-from relay_server.errors import RequestError
-from relay_server.events import (
+from relay_server.core.attending import Attending
+from relay_server.core.events import (
     ConversationEnded,
     ConversationFaulted,
     ConversationOpened,
@@ -39,18 +36,21 @@ from relay_server.events import (
     WakeDevice,
     WakeForMedia,
 )
-from relay_server.finishing import report_fault
-from relay_server.media_tick import MediaTick
-from relay_server.notices import devices_of, observe
+from relay_server.core.finishing import report_fault
+from relay_server.core.opening import Opening
+from relay_server.core.publishing import Publishing
+from relay_server.core.registry import Publisher, Registry
+from relay_server.core.session import Session
+from relay_server.core.steering import Steering
+from relay_server.desks.clocks import Clocks
+from relay_server.desks.devices import Devices
+from relay_server.desks.media_tick import MediaTick
+from relay_server.desks.notices import devices_of, observe
+from relay_server.desks.ports import DevicePort, PublisherPort
+from relay_server.desks.publishers import RETRY_AFTER_MS, Publishers
+from relay_server.desks.watching import MAX_WATCHERS, Watcher
+from relay_server.errors import RequestError
 from relay_server.observer import NullObserver, Observer
-from relay_server.opening import Opening
-from relay_server.ports import DevicePort, PublisherPort
-from relay_server.publishers import RETRY_AFTER_MS, Publishers
-from relay_server.publishing import Publishing
-from relay_server.registry import Publisher, Registry
-from relay_server.session import Session
-from relay_server.steering import Steering
-from relay_server.watching import MAX_WATCHERS, Watcher
 
 logger = logging.getLogger(__name__)
 

@@ -16,17 +16,17 @@ from avatar_relay.media import TraceContext
 from avatar_relay.tracing import CONVERSATION_ID, Stage, Telemetry, context_of, parent_from, start_telemetry
 from relay_server.access.guard import Guard
 from relay_server.access.store import AccessFile
-from relay_server.clocks import Clocks
 from relay_server.config import RelayConfig
-from relay_server.listening import NOT_SERVING, Listeners
+from relay_server.desks.clocks import Clocks
 from relay_server.observer import Observer
-from relay_server.performance import speech_desk
 from relay_server.relay import STREAMS_END_US, Relay
 from relay_server.service import admin, device, publisher
+from relay_server.service.listening import NOT_SERVING, Listeners
 from relay_server.sources import late
 from relay_server.sources.avatarkit.telemetry import SdkTelemetry
 from relay_server.sources.configured import configured_sources
 from relay_server.sources.late import LateSource
+from relay_server.sources.performance import speech_desk
 from relay_server.telemetry import RelayTelemetry
 
 logger = logging.getLogger(__name__)

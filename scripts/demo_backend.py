@@ -12,9 +12,9 @@ from typing import Self
 from avatar_relay.media import AudioFormat, Codec, OnPlaying, TraceContext
 from avatar_relay.messages import PlayerEvent, Started
 from avatar_relay.tracing import CONVERSATION_ID, Stage, Telemetry, context_of, parent_from, trace_id_of
-from relay_server.performance import Rendition
 from relay_server.publisher import AvatarEvent, Publisher
 from relay_server.sources.local.source import LocalSource
+from relay_server.sources.performance import Rendition
 from relay_server.sources.recording import RecordingSource
 from relay_server.sources.source import AudioChunk, FileSpeech, Item, Performance, Source, SourceError, Speech, TextSpeech
 from relay_server.sources.speech import SpeechSource

@@ -22,32 +22,20 @@ ADAPTERS = frozenset(
         "relay_server.relayctl",
         "relay_server.server",
         # adapters: grpc
-        "edge_client.attach_call",
-        "edge_client.credentials",
-        "edge_client.link_thread",
         "edge_client.service_manager",
-        "edge_client.player_port",
-        "edge_client.transport",
+        "edge_client.link",
         "relay_server.access.guard",
         "relay_server.access.store",
         "relay_server.access.tls",
-        "relay_server.devices",
-        "relay_server.keys",
-        "relay_server.listening",
-        "relay_server.performance",
-        "relay_server.media_tick",
-        "relay_server.ports",
         "relay_server.publisher",
-        "relay_server.publishers",
-        "relay_server.reach",
         "relay_server.relay",
         "relay_server.service",
-        "relay_server.watching",
+        "relay_server.desks",
         # adapters: sound
         "edge_client.audio.devices",
         "edge_client.audio.sinks",
         "edge_client.audio.speaker",
-        "edge_client.sound",
+        "edge_client.audio.sound",
         # adapters: pictures
         "edge_client.face.flat",
         "edge_client.face.gl",
@@ -69,6 +57,12 @@ ADAPTERS = frozenset(
 PURE_INSIDE_ADAPTERS = frozenset(
     {
         "edge_client.audio.speaker.timeline",
+        "edge_client.link.backoff",
+        "edge_client.link.clock_probe",
+        "edge_client.link.outbox",
+        "edge_client.link.retry",
+        "relay_server.desks.clocks",
+        "relay_server.desks.notices",
         "relay_server.publisher.backoff",
         "relay_server.publisher.conversation",
         "relay_server.publisher.errors",
@@ -89,17 +83,16 @@ PURE_INSIDE_ADAPTERS = frozenset(
 )
 """Modules that lie in an adapter's room and are pure all the same."""
 
-GUARDED = frozenset({"edge_client.intake", "edge_client.playback", "edge_client.playout"})
+GUARDED = frozenset({"edge_client.playback.intake", "edge_client.playback.engine", "edge_client.playback.playout"})
 """Pure but for a lock, because several threads look at them."""
 
 WIRE = frozenset(
     {
         "avatar_relay.avatarkit",
         "avatar_relay.wire",
-        "edge_client.attach_call",
-        "relay_server.listening",
+        "edge_client.link.attach_call",
         "relay_server.publisher.grpc_link",
-        "relay_server.relayctl",
+        "relay_server.relayctl.cli",
         "relay_server.service",
         "relay_server.sources.audio2face.schema",
         "relay_server.sources.audio2face.wire",

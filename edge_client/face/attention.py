@@ -7,8 +7,8 @@ slowly, and gaze wanders again: a speaker who never looks away stares.
 from __future__ import annotations
 
 from avatar_relay.arkit import ARKIT_INDEX
-from edge_client.events import PlaybackState
 from edge_client.motion.pose import LEFT_EYE_ROTATION, RIGHT_EYE_ROTATION, Pose
+from edge_client.playback.events import PlaybackState
 
 RISE_US, HOLD_US, FALL_US = 250_000, 1_200_000, 1_000_000
 _BROWS = 0.12

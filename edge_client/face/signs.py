@@ -17,10 +17,10 @@ from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from edge_client.events import PlaybackState, View
 from edge_client.face.overlay import Overlay, Page
 from edge_client.face.renderer import Picture
 from edge_client.face.stage import ShownPicture
+from edge_client.playback.events import PlaybackState, View
 
 STARTING_US = 4_000_000
 PAGE_AFTER_US = 1_500_000

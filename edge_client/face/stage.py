@@ -20,13 +20,13 @@ from dataclasses import dataclass
 from statistics import median_low
 from typing import Protocol
 
-from edge_client.events import PlaybackState, View
 from edge_client.face.attention import Attention, attentive
 from edge_client.face.idle import MOUTH_INDEXES, combine
 from edge_client.face.overlay import NOTHING, Overlay
 from edge_client.face.renderer import Picture, Renderer, Wish
 from edge_client.face.stamp import stamp_of
 from edge_client.motion.pose import Pose
+from edge_client.playback.events import PlaybackState, View
 
 FIRST_LEAD_US = 15_000
 """What the first picture is expected to take."""

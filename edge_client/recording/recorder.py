@@ -5,13 +5,13 @@ from __future__ import annotations
 import logging
 from pathlib import Path
 
-from edge_client.events import PlaybackState
 from edge_client.face.renderer import Picture
 from edge_client.face.stage import ShownPicture
-from edge_client.lip_sync import SkewMeter
+from edge_client.playback.events import PlaybackState
 from edge_client.recording.film import Film
 from edge_client.recording.report import RunFigures, write_summary
 from edge_client.recording.skew_plot import draw_skew
+from edge_client.skew.meter import SkewMeter
 
 logger = logging.getLogger(__name__)
 

@@ -8,9 +8,9 @@ from pathlib import Path
 from typing import Any
 
 from edge_client.audio.sink import SinkCounters
-from edge_client.events import ConversationSummary, PlaybackSummary
 from edge_client.face.stage import StageSummary
-from edge_client.lip_sync import SkewMeter, SkewStats
+from edge_client.playback.events import ConversationSummary, PlaybackSummary
+from edge_client.skew.meter import SkewMeter, SkewStats
 
 FILE_NAME = "edge-summary.json"
 

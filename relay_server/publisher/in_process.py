@@ -15,7 +15,7 @@ _FINAL = frozenset({Reason.REPLACED, Reason.HELLO_INVALID, Reason.PROTOCOL_VERSI
 
 
 class PublisherPort(Protocol):
-    """A publisher's stream at the relay, `relay_server.ports.PublisherPort`."""
+    """A publisher's stream at the relay, `relay_server.desks.ports.PublisherPort`."""
 
     fault: Fault | None
 

@@ -12,8 +12,7 @@ from avatar_relay.media import OnPlaying
 from avatar_relay.reasons import Fault, Reason
 from avatar_relay.v1 import admin_service_pb2 as pb
 from relay_server.access.caller import current_caller
-from relay_server.errors import RequestError
-from relay_server.events import (
+from relay_server.core.events import (
     ConversationEnded,
     ConversationFaulted,
     ConversationOpened,
@@ -23,10 +22,11 @@ from relay_server.events import (
     PlayerTold,
     Shown,
 )
+from relay_server.core.session import Session
+from relay_server.desks.watching import Watched
+from relay_server.errors import RequestError
 from relay_server.relay import Relay
 from relay_server.service.calls import server_stream, service, unary
-from relay_server.session import Session
-from relay_server.watching import Watched
 
 NAME = pb.DESCRIPTOR.services_by_name["AdminService"].full_name
 

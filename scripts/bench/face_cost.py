@@ -29,7 +29,6 @@ from typing import Any
 
 import numpy as np
 
-from edge_client.events import PlaybackState, View
 from edge_client.face import gles as gles_module
 from edge_client.face.gl import backdrop, board, frame, meshes, program, readback
 from edge_client.face.gl.binding import GL
@@ -38,6 +37,7 @@ from edge_client.face.renderer import Picture, Renderer
 from edge_client.face.screens import open_renderer
 from edge_client.face.stage import ShownPicture, Stage, face_pose
 from edge_client.motion.pose import neutral_pose
+from edge_client.playback.events import PlaybackState, View
 from scripts.bench.playout_cost import measure
 from scripts.demo_programs import DemoError
 from scripts.mouth_on_screen import virtual_display

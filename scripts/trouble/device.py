@@ -14,10 +14,10 @@ from avatar_relay.fragments import FragmentError, Reassembler
 from avatar_relay.limits import MAX_CLOSED_CONVERSATIONS
 from avatar_relay.media import ConversationOpen, Credit, Cursor, Kind, OnPlaying
 from avatar_relay.reasons import Fault, FinishReason, Reason
-from edge_client.attach_call import Endpoint
-from edge_client.events import ConversationEvent
-from edge_client.outbox import Posted
-from edge_client.transport import Clocks, DeviceProfile, Link
+from edge_client.link.attach_call import Endpoint
+from edge_client.link.outbox import Posted
+from edge_client.link.transport import Clocks, DeviceProfile, Link
+from edge_client.playback.events import ConversationEvent
 from scripts.trouble.history import History, checksum
 
 BUFFER = Credit(256 << 10, 256 << 10)

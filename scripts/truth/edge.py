@@ -23,7 +23,7 @@ from edge_client.config import load_config
 from edge_client.face.renderer import Picture
 from edge_client.face.stage import ShownPicture
 from edge_client.observer import PlaybackObserver
-from edge_client.playback import Playback
+from edge_client.playback.engine import Playback
 
 
 @dataclass(frozen=True, slots=True)

@@ -16,8 +16,8 @@ from pathlib import Path
 from typing import Any
 
 from avatar_relay.media import OnPlaying
-from relay_server.performance import Rendition
 from relay_server.publisher import AvatarEvent, ConversationFinished, Publisher
+from relay_server.sources.performance import Rendition
 from relay_server.sources.source import Performance
 from scripts.demo_pair import START_S, attached, while_running
 from scripts.demo_programs import DemoError, Program, python, running

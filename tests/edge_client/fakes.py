@@ -24,11 +24,11 @@ from avatar_relay.reasons import Reason
 from edge_client.audio.decoders import make_decoder
 from edge_client.audio.sink import Anchor, AudioFeed, Pcm, SinkCounters
 from edge_client.audio.sinks.virtual import PERIOD_US, VirtualDevice
-from edge_client.events import ConversationEvent, Output, PlaybackConfig, View
 from edge_client.motion.decoders import make_motion_decoder
 from edge_client.observer import NULL, PlaybackObserver
-from edge_client.playback import Message, Playback
-from edge_client.playing import DecoderFactories
+from edge_client.playback.engine import Message, Playback
+from edge_client.playback.events import ConversationEvent, Output, PlaybackConfig, View
+from edge_client.playback.playing import DecoderFactories
 
 RATE_HZ = 48_000
 PERIOD_FRAMES = RATE_HZ * PERIOD_US // 1_000_000

@@ -21,7 +21,7 @@ from avatar_relay.media import AudioFormat, Codec, ConversationOpen, Credit, Kin
 from avatar_relay.reasons import Fault, Reason
 from edge_client.app import device_name
 from tests.data import PROJECT_ROOT
-from tests.edge_client.test_transport import Relay, Script, Stream, serving, stay, stay_on, until
+from tests.edge_client.link.test_transport import Relay, Script, Stream, serving, stay, stay_on, until
 from tests.paced.device import PacedDevice, deep_paced_device, paced_library
 
 __all__ = ["deep_paced_device", "paced_library"]  # fixtures

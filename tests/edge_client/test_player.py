@@ -14,7 +14,7 @@ from avatar_relay.messages import Finished
 from avatar_relay.reasons import Fault, Reason
 from edge_client.audio.sink import Pcm
 from edge_client.errors import BufferFullError
-from edge_client.events import PlaybackState
+from edge_client.playback.events import PlaybackState
 from edge_client.player import MOTION_WAIT_US, Player, PlayerCallbacks
 from tests.edge_client.fakes import JAW, PCM, RATE_HZ, Bench, tone, without_filler
 

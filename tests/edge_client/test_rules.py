@@ -29,8 +29,8 @@ from avatar_relay.messages import (
     Started,
 )
 from avatar_relay.reasons import Reason
-from edge_client.events import FrameStarvation, PlaybackConfig, PlaybackState
-from edge_client.live_delay import MAX_BUFFER_US
+from edge_client.playback.events import FrameStarvation, PlaybackConfig, PlaybackState
+from edge_client.playback.live_delay import MAX_BUFFER_US
 from tests.edge_client.fakes import JAW, RATE_HZ, Bench, audio_payloads, motion_payload, open_, spoken, tone, without_filler
 
 Case = Callable[[], None]

@@ -23,15 +23,15 @@ from avatar_relay.media import (
     OnPlaying,
     Payload,
 )
-from relay_server.attending import Attending
 from relay_server.config import RelayConfig
-from relay_server.events import Effect, FinishedIgnored, PlayerTold, TellPublisher
-from relay_server.opening import Opening
-from relay_server.outbox import MediaBatch, Outgoing
-from relay_server.publishing import Publishing
-from relay_server.registry import Publisher, Registry
+from relay_server.core.attending import Attending
+from relay_server.core.events import Effect, FinishedIgnored, PlayerTold, TellPublisher
+from relay_server.core.opening import Opening
+from relay_server.core.outbox import MediaBatch, Outgoing
+from relay_server.core.publishing import Publishing
+from relay_server.core.registry import Publisher, Registry
+from relay_server.core.session import Session
 from relay_server.relay import limits_of
-from relay_server.session import Session
 
 AUDIO_BYTES = 3_200
 """100 ms of PCM at 16 kHz."""

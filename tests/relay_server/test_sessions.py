@@ -11,7 +11,7 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, 
 from avatar_relay import messages as m
 from avatar_relay.limits import MAX_CLOSED_CONVERSATIONS
 from avatar_relay.media import Cursor, Kind
-from relay_server.conversation import State
+from relay_server.core.conversation import State
 from tests.relay_server.house import House
 
 DEVICES = ("lobby", "hall")

@@ -20,15 +20,15 @@ from avatar_relay.messages import AudioOnly, EventAck, Finished, GoAway, Hello, 
 from avatar_relay.v1 import media_pb2
 from edge_client.audio.decoders import make_decoder
 from edge_client.audio.sinks.virtual import PERIOD_US
-from edge_client.events import ConversationEvent, View
+from edge_client.link.outbox import Outbox
+from edge_client.link.player_port import PlayerPort
 from edge_client.motion.decoder import MotionDecoder
 from edge_client.motion.pose import POSE_SIZE, Poses
-from edge_client.outbox import Outbox
-from edge_client.playback import Playback
-from edge_client.player_port import PlayerPort
-from edge_client.playing import DecoderFactories
-from relay_server.outbox import MediaBatch
-from relay_server.ports import DevicePort
+from edge_client.playback.engine import Playback
+from edge_client.playback.events import ConversationEvent, View
+from edge_client.playback.playing import DecoderFactories
+from relay_server.core.outbox import MediaBatch
+from relay_server.desks.ports import DevicePort
 from tests.edge_client.fakes import SteppedSink
 
 LEISURE_S = 0.003

@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 
 from avatar_relay.arkit import ARKIT_INDEX
-from edge_client.events import PlaybackState
 from edge_client.face.attention import FALL_US, HOLD_US, RISE_US, Attention, attentive
 from edge_client.face.idle import IdleLife
 from edge_client.motion.pose import BLENDSHAPES, LEFT_EYE_ROTATION
+from edge_client.playback.events import PlaybackState
 
 STEP_US = 10_000
 

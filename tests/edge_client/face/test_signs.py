@@ -6,10 +6,10 @@ from dataclasses import replace
 
 import pytest
 
-from edge_client.events import PlaybackState, View
 from edge_client.face.overlay import NOTHING, Overlay
 from edge_client.face.signs import FIGURES_US, PAGE_AFTER_US, SOUNDLESS_US, STARTING_US, DeviceStatus, Signs
 from edge_client.face.stage import ShownPicture
+from edge_client.playback.events import PlaybackState, View
 
 ATTACHED = DeviceStatus(attached=True, link="attached to relay:1", was_attached=True, version="1.2.3")
 LOST = replace(ATTACHED, attached=False, relay="relay:1", link="UNAVAILABLE: failed to connect to all addresses; errno 111")

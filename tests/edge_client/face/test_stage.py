@@ -8,11 +8,11 @@ from itertools import pairwise
 import numpy as np
 
 from avatar_relay.arkit import ARKIT_INDEX
-from edge_client.events import PlaybackState, View
 from edge_client.face.overlay import NOTHING, Overlay
 from edge_client.face.renderer import Picture, Renderer, Wish
 from edge_client.face.stage import FIRST_LEAD_US, ShownPicture, Stage, face_pose
 from edge_client.motion.pose import HEAD_ROTATION, Pose, neutral_pose
+from edge_client.playback.events import PlaybackState, View
 
 JAW = ARKIT_INDEX["jawOpen"]
 

@@ -12,14 +12,14 @@ from PIL import Image
 
 from avatar_relay.messages import Finished
 from edge_client.audio.sink import SinkCounters
-from edge_client.events import ConversationSummary, PlaybackState, PlaybackSummary, View
 from edge_client.face.stage import ShownPicture, StageSummary
-from edge_client.lip_sync import SkewMeter, SkewRecord
 from edge_client.motion.pose import neutral_pose
+from edge_client.playback.events import ConversationSummary, PlaybackState, PlaybackSummary, View
 from edge_client.recording.recorder import TAIL_US, Recorder
 from edge_client.recording.report import RunFigures, summary_of
 from edge_client.recording.skew_plot import SIZE_PX, draw_skew
-from edge_client.skew_watch import SkewWatch
+from edge_client.skew.meter import SkewMeter, SkewRecord
+from edge_client.skew.watch import SkewWatch
 
 
 class Canvas:

@@ -17,8 +17,8 @@ from avatar_relay.media import ConversationOpen, Kind, OnPlaying, Pacing, Payloa
 from avatar_relay.messages import ConversationEnd, Finished, Interrupt, Media, Pause, Resume
 from edge_client.audio.concealment import LEAD_IN_US
 from edge_client.audio.sink import Pcm
-from edge_client.events import ConversationEvent, PlaybackConfig
-from edge_client.playback import Message
+from edge_client.playback.engine import Message
+from edge_client.playback.events import ConversationEvent, PlaybackConfig
 from tests.edge_client.fakes import RATE_HZ, audio_payloads, find_media, open_
 from tests.edge_client.simulation.world import PlainCard, World
 

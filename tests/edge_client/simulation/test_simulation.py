@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from avatar_relay.messages import Finished
-from edge_client.release import SKIP_FROM_US
+from edge_client.playback.release import SKIP_FROM_US
 from tests.edge_client.fakes import noise
 from tests.edge_client.simulation.live import run_live
 from tests.edge_client.simulation.network import CALM, ROUGH, Network

@@ -9,8 +9,8 @@ from collections.abc import Callable
 from avatar_relay.messages import PlayerEventBody
 from edge_client.audio.sink import Anchor
 from edge_client.audio.sinks.virtual import PERIOD_US, Tap, VirtualDevice
-from edge_client.events import ConversationEvent, Output, PlaybackConfig
-from edge_client.playback import Message, Playback
+from edge_client.playback.engine import Message, Playback
+from edge_client.playback.events import ConversationEvent, Output, PlaybackConfig
 from tests.edge_client.fakes import RATE_HZ, REAL_DECODERS, PlainSink, SteppedSink
 
 TICK_US = 10_000

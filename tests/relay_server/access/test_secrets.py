@@ -128,7 +128,7 @@ async def test_no_secret_leaves_its_place(tmp_path: Path) -> None:
                 await stranger.until(b"does not take this device")
             for shown in ("ann", "wrong"):
                 environment = {"RELAYCTL_TOKEN_FILE": str(files[shown])}
-                async with running(environment, "relay_server.relayctl", "--relay", address, "devices") as operator:
+                async with running(environment, "relay_server.relayctl.cli", "--relay", address, "devices") as operator:
                     assert (await operator.ended() == 0) is (shown == "ann"), operator.said
                 left.append(operator.said + operator.command_line)
             try:

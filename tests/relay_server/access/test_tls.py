@@ -19,9 +19,9 @@ from avatar_relay.media import Codec, Credit
 from avatar_relay.messages import Hello, Welcome
 from avatar_relay.v1 import device_service_pb2 as pb
 from avatar_relay.v1 import device_service_pb2_grpc as device_grpc
-from edge_client.attach_call import AttachCall, Endpoint
-from edge_client.credentials import CredentialFiles
-from edge_client.retry import StreamEnd, Verdict
+from edge_client.link.attach_call import AttachCall, Endpoint
+from edge_client.link.credentials import CredentialFiles
+from edge_client.link.retry import StreamEnd, Verdict
 from relay_server.access.scopes import Role
 from relay_server.access.tls import HotCertificate, TlsFiles
 from relay_server.errors import ConfigError

@@ -16,8 +16,8 @@ from avatar_relay.messages import AudioOnly, ConversationEnd, EventAck, Finished
 from avatar_relay.reasons import Reason
 from avatar_relay.v1 import media_pb2
 from relay_server.config import RelayConfig
-from relay_server.outbox import MediaBatch
-from relay_server.ports import DevicePort
+from relay_server.core.outbox import MediaBatch
+from relay_server.desks.ports import DevicePort
 from relay_server.publisher import ConversationFailedError, Publisher
 from relay_server.relay import Relay
 from relay_server.server import build_relay, serving

@@ -15,8 +15,8 @@ from avatar_relay.reasons import Reason
 from avatar_relay.tracing import start_telemetry
 from edge_client.motion.decoders import make_motion_decoder
 from relay_server.cli import build_parser, load_config
+from relay_server.core.events import ConversationFaulted
 from relay_server.errors import ConfigError
-from relay_server.events import ConversationFaulted
 from relay_server.relay import Relay
 from relay_server.server import build_relay, voice
 from relay_server.service.admin import Speech

@@ -16,7 +16,6 @@ from edge_client.motion.decoder import MotionDecoder
 from edge_client.motion.decoders import make_motion_decoder
 from edge_client.motion.pose import Poses
 from relay_server.config import RelayConfig
-from relay_server.performance import Rendition
 from relay_server.publisher import Publisher
 from relay_server.relay import Relay
 from relay_server.server import build_relay
@@ -25,6 +24,7 @@ from relay_server.sources.audio2face.settings import Audio2FaceSettings
 from relay_server.sources.audio2face.source import Audio2FaceSource
 from relay_server.sources.espeak import EspeakError
 from relay_server.sources.local.source import LocalSource
+from relay_server.sources.performance import Rendition
 from relay_server.sources.source import AudioSpeech, FileSpeech, Speech, TextSpeech
 from relay_server.sources.speech import SpeechSource
 from tests.relay_server.sources.audio2face.playing import playing, until_finished

@@ -15,7 +15,6 @@ from avatar_relay.media import AudioFormat, Codec, OnPlaying, TraceContext
 from avatar_relay.reasons import DropReason, Fault, Reason
 from relay_server.config import RelayConfig
 from relay_server.observer import Observer
-from relay_server.performance import Rendition
 from relay_server.publisher import Publisher
 from relay_server.relay import Relay
 from relay_server.server import build_relay
@@ -24,9 +23,10 @@ from relay_server.sources.avatarkit.settings import AvatarKitSettings
 from relay_server.sources.avatarkit.source import AvatarKitSource
 from relay_server.sources.avatarkit.stock import Standing, StockRules
 from relay_server.sources.avatarkit.vendor import make_sdk
+from relay_server.sources.performance import Rendition
 from relay_server.sources.source import AudioSpeech
 from tests.recordings import speech_like
-from tests.relay_server.test_performance import ScriptedSource
+from tests.relay_server.sources.test_performance import ScriptedSource
 from tests.standins.fast_device import FastDevice, Seen
 from tests.standins.motion_server import API_KEY, APP_ID, AVATAR_ID, MotionServer, Request
 

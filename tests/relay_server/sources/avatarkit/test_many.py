@@ -10,7 +10,7 @@ from collections.abc import AsyncIterator
 import pytest
 
 from avatar_relay.media import OnPlaying
-from relay_server.performance import Rendition
+from relay_server.sources.performance import Rendition
 from tests.relay_server.sources.avatarkit.rig import Rig, rig, sound
 from tests.standins.motion_server import MotionServer
 

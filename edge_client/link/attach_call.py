@@ -1,0 +1,137 @@
+"""One `Attach` call over gRPC, in plain messages: the only place of the client that knows gRPC.
+
+Faults come out as values: how a stream ended (`StreamEnd`), a message that can not be read (`Refused`). A channel is made
+for each call, with a connection pool of its own: gRPC's hidden reconnect timer would otherwise stretch our waits. HTTP/2
+keepalive stays off: our own heartbeat finds a dead peer sooner, and a server may answer eager pings with `too_many_pings`.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, Self
+
+import grpc
+import grpc.aio
+from google.protobuf.message import DecodeError
+from google.rpc import status_pb2
+
+from avatar_relay import messages as m
+from avatar_relay.credentials import metadata_of
+from avatar_relay.limits import GRPC_MAX_RECEIVE_BYTES
+from avatar_relay.media import Credit
+from avatar_relay.reasons import Fault
+from avatar_relay.v1 import device_service_pb2 as pb
+from avatar_relay.v1 import device_service_pb2_grpc as stubs
+from avatar_relay.v1 import media_pb2
+from avatar_relay.wire import WireError, attach_request_to_wire, attach_response_from_wire, fault_from_status
+from edge_client.link.credentials import Credentials
+from edge_client.link.retry import StreamEnd
+
+STATUS_DETAILS_KEY = "grpc-status-details-bin"
+"""Trailer that carries `google.rpc.Status`."""
+CHANNEL_OPTIONS: tuple[tuple[str, int], ...] = (
+    ("grpc.max_receive_message_length", GRPC_MAX_RECEIVE_BYTES),
+    ("grpc.keepalive_time_ms", 2**31 - 1),
+    ("grpc.use_local_subchannel_pool", 1),
+    ("grpc.enable_retries", 0),
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Endpoint:
+    """Where the relay is, plaintext where `tls` is False; `credentials` is asked for each stream."""
+
+    address: str
+    tls: bool = False
+    credentials: Callable[[], Credentials] = Credentials
+
+
+@dataclass(frozen=True, slots=True)
+class Refused:
+    """A message that breaks the contract, and the credit that its payloads cost."""
+
+    error: WireError
+    credit: Credit
+
+
+class AttachCall:
+    """An open call; leaving the `async with` cancels it and closes its channel. One reader, one writer."""
+
+    def __init__(self, endpoint: Endpoint) -> None:
+        self._endpoint = endpoint
+
+    async def __aenter__(self) -> Self:
+        credentials = self._endpoint.credentials()
+        self._channel = _open_channel(self._endpoint, credentials)
+        self._call: Any = stubs.DeviceServiceStub(self._channel).Attach(metadata=metadata_of(credentials.token))
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        self._call.cancel()
+        await self._channel.close()
+
+    async def write(self, message: m.ToRelayFromDevice) -> bool:
+        """Send a message; False where the stream is over, which the reader learns with its reason.
+
+        Past grpc.aio's own `write`: where that fails because the relay has just ended the stream, it puts INTERNAL in place
+        of the relay's status and forgets what was not read yet (grpc/grpc#36066), so "replaced" and "come back in 2 s" get lost.
+        """
+        if self._call.done():
+            return False
+        try:
+            await self._call.wait_for_connection()
+            await self._call._cython_call.send_serialized_message(attach_request_to_wire(message).SerializeToString())
+        except (grpc.aio.AioRpcError, grpc.aio.InternalError):
+            return False
+        return True
+
+    async def done_writing(self) -> None:
+        """Close our half; nothing happens where the stream is over."""
+        with contextlib.suppress(grpc.aio.InternalError):
+            await self._call.done_writing()
+
+    async def read(self) -> m.ToDevice | Refused | StreamEnd | None:
+        """The next message; None for one that this version does not know. Cancelling ends the stream."""
+        try:
+            response = await self._call.read()
+            if response is grpc.aio.EOF:
+                return _stream_end(await self._call.code(), await self._call.details(), await self._call.trailing_metadata())
+        except grpc.aio.AioRpcError as error:
+            return _stream_end(error.code(), error.details(), error.trailing_metadata())
+        try:
+            return attach_response_from_wire(response)
+        except WireError as error:
+            return Refused(error, _credit_of(response))
+
+
+def _open_channel(endpoint: Endpoint, shown: Credentials) -> grpc.aio.Channel:
+    if not endpoint.tls:
+        return grpc.aio.insecure_channel(endpoint.address, options=CHANNEL_OPTIONS)
+    credentials = grpc.ssl_channel_credentials(shown.root_certificates, shown.key, shown.certificate)
+    return grpc.aio.secure_channel(endpoint.address, credentials, options=CHANNEL_OPTIONS)
+
+
+def _stream_end(code: grpc.StatusCode, text: str | None, trailers: Any) -> StreamEnd:
+    return StreamEnd(code.name, text or "the relay ended the stream", fault=_fault_in(trailers))
+
+
+def _fault_in(trailers: Any) -> Fault | None:
+    for key, value in trailers or ():
+        if key == STATUS_DETAILS_KEY:
+            try:
+                return fault_from_status(status_pb2.Status.FromString(value))
+            except DecodeError:
+                return None
+    return None
+
+
+def _credit_of(response: pb.AttachResponse) -> Credit:
+    audio = motion = 0
+    for payload in response.media.payloads:
+        if payload.kind == media_pb2.KIND_MOTION:
+            motion += len(payload.data)
+        else:
+            audio += len(payload.data)
+    return Credit(audio, motion)

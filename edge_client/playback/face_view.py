@@ -1,0 +1,62 @@
+"""What the face shows at the time a picture will be on the glass: the pose of the PTS that will be heard then.
+
+Where motion is missing its last pose is held as long as more may come; where none can come any more (the conversation's
+end was said, or it is audio only) the face goes to rest, though the sound goes on.
+"""
+
+from __future__ import annotations
+
+from edge_client.audio.playout_clock import ClockReader, PlayoutClock
+from edge_client.audio.timeline import Position, Timeline
+from edge_client.motion.ear import with_mouth
+from edge_client.motion.pose import Pose, neutral_pose
+from edge_client.motion.transition import Driver, Transition
+from edge_client.playback.events import PlaybackState, View
+from edge_client.playback.playing import Playing
+
+
+class FaceView:
+    """Not thread-safe: the engine guards it."""
+
+    def __init__(self, timeline: Timeline, clock: PlayoutClock) -> None:
+        self._timeline = timeline
+        self._glass = ClockReader(clock)
+        self._ear = ClockReader(clock)
+        self._transition = Transition()
+
+    def heard(self, now_us: int, playing: dict[str, Playing]) -> Position | None:
+        """What of a live conversation is heard at `now_us`; asked with times of its own, which never lie ahead."""
+        frame = self._ear.frame_at(now_us)
+        position = self._timeline.at(frame) if frame is not None else None
+        heard = playing.get(position.conversation_id) if position is not None else None
+        return position if heard is not None and heard.started else None
+
+    def at(self, now_us: int, playing: dict[str, Playing], *, head_id: str | None, state: PlaybackState) -> View:
+        """The view at `now_us`, which may be in the near future."""
+        frame = self._glass.frame_at(now_us)
+        position = self._timeline.at(frame) if frame is not None else None
+        heard = playing.get(position.conversation_id) if position is not None else None
+        if position is None or heard is None or not (heard.started or position.pts_us > 0):
+            blend = self._transition.step(Driver.IDLE, None, now_us)
+            return View(state, head_id, None, blend.pose if blend.weight > 0 else None, blend.weight, None)
+        driver, pose, shown_us = _drive(heard, position.pts_us)
+        blend = self._transition.step(driver, pose, now_us)
+        motion = blend.pose if blend.weight > 0 else None
+        return View(state, position.conversation_id, position.pts_us, motion, blend.weight, shown_us)
+
+
+def _drive(playing: Playing, pts_us: int) -> tuple[Driver, Pose | None, int | None]:
+    """Payloads lead; the ear has its share of the mouth, and speaks alone where payloads are missing."""
+    heard = playing.ear.sample(pts_us) if playing.ear is not None else None
+    said = playing.motion.track.sample(pts_us) if playing.motion is not None else None
+    if said is not None and not (said.covered or playing.expects_motion):
+        said = None
+    if playing.ear is not None and heard is not None and heard.covered:
+        if said is None:
+            return Driver.MOTION, with_mouth(neutral_pose(), heard.pose, 1.0), heard.pts_us
+        if said.covered:
+            return Driver.MOTION, with_mouth(said.pose, heard.pose, playing.ear.share), said.pts_us
+        return Driver.MOTION, with_mouth(said.pose, heard.pose, 1.0), heard.pts_us
+    if said is None:
+        return Driver.IDLE, None, None
+    return (Driver.MOTION if said.covered else Driver.HELD), said.pose, said.pts_us

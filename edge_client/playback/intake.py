@@ -1,0 +1,120 @@
+"""Takes media in: puts fragments together, refuses what is not wanted, keeps the ledgers.
+
+Every byte that comes is entered in the credit ledger once, and freed here if its payload is not used. Faults are
+returned, for the engine to report.
+"""
+
+from __future__ import annotations
+
+import threading
+
+from avatar_relay.fragments import FragmentError
+from avatar_relay.media import Kind, Payload
+from avatar_relay.messages import Media
+from avatar_relay.reasons import DropReason, Fault, Reason
+from edge_client.audio.jitter_buffer import PushResult
+from edge_client.observer import PlaybackObserver
+from edge_client.playback.conversation import Holdable
+from edge_client.playback.ledgers import CreditLedger, DropLedger
+from edge_client.playback.playing import Playing
+
+_DROP_REASONS = {
+    PushResult.DUPLICATE: DropReason.DUPLICATE,
+    PushResult.LATE: DropReason.LATE,
+    PushResult.STALE: DropReason.CONVERSATION_CLOSED,
+    PushResult.FULL: DropReason.BUFFER_FULL,
+}
+
+
+class Intake:
+    """Feeds the streams of conversations. `lock` guards motion tracks, which the renderer reads."""
+
+    def __init__(self, credit: CreditLedger, drops: DropLedger, observer: PlaybackObserver, lock: threading.Lock) -> None:
+        self._credit = credit
+        self._drops = drops
+        self._observer = observer
+        self._lock = lock
+        self.payloads = 0
+        self.keyframes = 0
+
+    def enter(self, media: Media) -> bool:
+        """Enter a message's bytes as received; False where they are more than was granted."""
+        return all([self._credit.receive(payload.kind, len(payload.data)) for payload in media.payloads])
+
+    def drop(self, media: Media, reason: DropReason) -> None:
+        """Use nothing of a message."""
+        for payload in media.payloads:
+            self._drop(media.conversation_id, payload, reason, len(payload.data))
+
+    def drop_held(self, messages: tuple[Holdable, ...], reason: DropReason) -> None:
+        """Use nothing of what was held for a conversation."""
+        for message in messages:
+            if isinstance(message, Media):
+                self.drop(message, reason)
+
+    def take(self, playing: Playing, payload: Payload, now_us: int) -> Fault | None:
+        """Take a payload or a fragment of one that is entered already."""
+        size = len(payload.data)
+        reassembler = playing.reassemblers[payload.kind]
+        refusal = playing.conversation.refusal(payload)
+        if refusal is not None:
+            self._drop(playing.conversation_id, payload, refusal, size + reassembler.pending_bytes)
+            reassembler.reset()
+            return None
+        pending = reassembler.pending_bytes
+        try:
+            whole = reassembler.add(payload)
+        except FragmentError as error:
+            self._drop(playing.conversation_id, payload, DropReason.INVALID, size + pending)
+            return error.fault
+        if playing.first_payload_us is None:
+            playing.first_payload_us = now_us
+        return None if whole is None else self._take_whole(playing, whole, now_us)
+
+    def reset(self, playing: Playing) -> Fault | None:
+        """Forget what is half put together; the fault says what, None where nothing was."""
+        fault = None
+        for kind, reassembler in playing.reassemblers.items():
+            pending = reassembler.pending_bytes
+            if pending:
+                reassembler.reset()
+                self._credit.free(kind, pending)
+                text = f"the last {kind.value} payload is not complete: {pending} bytes of it came"
+                fault = Fault(Reason.PAYLOAD_TRUNCATED, text, "media.payloads.total_bytes")
+        return fault
+
+    def _take_whole(self, playing: Playing, payload: Payload, now_us: int) -> Fault | None:
+        self.payloads += 1
+        self._observer.received(playing.conversation_id, payload, now_us)
+        match payload.kind:
+            case Kind.AUDIO:
+                result = playing.push(payload, now_us)
+                if result is not PushResult.ACCEPTED:
+                    self._drop(playing.conversation_id, payload, _DROP_REASONS[result], len(payload.data))
+                return None
+            case Kind.MOTION:
+                return self._take_motion(playing, payload, now_us)
+
+    def _take_motion(self, playing: Playing, payload: Payload, now_us: int) -> Fault | None:
+        motion = playing.motion
+        if motion is None:
+            self._drop(playing.conversation_id, payload, DropReason.UNDECODABLE, len(payload.data))
+            return None
+        poses = motion.decode(payload)
+        if isinstance(poses, Fault):
+            reason = DropReason.UNDECODABLE if poses.reason is Reason.MOTION_UNDECODABLE else DropReason.INVALID
+            self._drop(playing.conversation_id, payload, reason, len(payload.data))
+            return poses
+        refusal = poses if isinstance(poses, DropReason) else None
+        if not isinstance(poses, DropReason):
+            self.keyframes += len(poses)
+            self._observer.decoded(playing.conversation_id, Kind.MOTION, payload.seq, now_us)
+            with self._lock:
+                refusal = motion.place(payload, poses, playing.heard_pts_us)
+        if refusal is not None:
+            self._drop(playing.conversation_id, payload, refusal, len(payload.data))
+        return None
+
+    def _drop(self, conversation_id: str, payload: Payload, reason: DropReason, size: int) -> None:
+        self._credit.free(payload.kind, size)
+        self._drops.add(conversation_id, payload.kind, reason, int(payload.fragment_offset == 0), size)

@@ -1,0 +1,178 @@
+"""All that the engine keeps of one live conversation: its streams, and how far it got."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Protocol
+
+from avatar_relay.fragments import Reassembler
+from avatar_relay.media import AudioFormat, Cursor, Kind, MotionFormat, Pacing, Payload
+from avatar_relay.reasons import Reason
+from edge_client.audio.decoder import AudioDecoder
+from edge_client.audio.jitter_buffer import PushResult
+from edge_client.audio.joiner import Joiner
+from edge_client.audio.playout_queue import Chunk
+from edge_client.audio.stream import AudioStream
+from edge_client.motion.decoder import MotionDecoder
+from edge_client.motion.ear import Ear
+from edge_client.motion.mouth_source import MouthSource, heard_share
+from edge_client.motion.stream import MotionStream
+from edge_client.playback.conversation import Conversation
+from edge_client.playback.events import ConversationSummary, PlaybackState
+from edge_client.playback.live_delay import LiveDelay
+
+
+class Decoders(Protocol):
+    """Makes the decoders of a conversation. Both raise an `EdgeError` for a format that this device does not know."""
+
+    def audio(self, format: AudioFormat, sink_rate_hz: int) -> AudioDecoder:
+        """A decoder that gives samples at the sink's rate."""
+        ...
+
+    def motion(self, format: MotionFormat) -> MotionDecoder:
+        """A decoder that gives poses."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class DecoderFactories:
+    """`Decoders` out of two functions."""
+
+    audio_factory: Callable[[AudioFormat, int], AudioDecoder]
+    motion_factory: Callable[[MotionFormat], MotionDecoder]
+
+    def audio(self, format: AudioFormat, sink_rate_hz: int) -> AudioDecoder:
+        """See `Decoders`."""
+        return self.audio_factory(format, sink_rate_hz)
+
+    def motion(self, format: MotionFormat) -> MotionDecoder:
+        """See `Decoders`."""
+        return self.motion_factory(format)
+
+
+def make_audio(conversation: Conversation, decoders: Decoders, rate_hz: int, *, max_bytes: int) -> AudioStream:
+    """The audio stream of a new conversation. Raises an `EdgeError` for a format that this device does not know."""
+    format = conversation.opened.audio_format
+    return AudioStream(decoders.audio(format, rate_hz), format, max_bytes=max_bytes)
+
+
+def make_motion(conversation: Conversation, decoders: Decoders) -> MotionStream | None:
+    """Its motion stream, None where it is audio only from the start. Raises like `make_audio`."""
+    format = conversation.opened.motion_format
+    return None if format is None else MotionStream(decoders.motion(format), format)
+
+
+def make_ear(conversation: Conversation, source: MouthSource, rate_hz: int) -> Ear | None:
+    """What moves its mouth by its sound; None where only payloads do."""
+    share = heard_share(source, conversation.opened.motion_format)
+    return Ear(rate_hz, share) if share > 0 else None
+
+
+def _reassemblers() -> dict[Kind, Reassembler]:
+    return {kind: Reassembler(kind) for kind in Kind}
+
+
+@dataclass(slots=True)
+class Playing:
+    """A live conversation on this device."""
+
+    conversation: Conversation
+    audio: AudioStream
+    motion: MotionStream | None
+    opened_us: int
+    ear: Ear | None = None
+    joiner: Joiner = field(init=False)
+    live: LiveDelay | None = field(init=False, default=None)
+    """`LIVE`: how its delay is kept."""
+    reassemblers: dict[Kind, Reassembler] = field(default_factory=_reassemblers)
+    told: set[Reason] = field(default_factory=set)
+    """Faults that were reported; each is once."""
+    first_payload_us: int | None = None
+    first_heard_us: int | None = None
+    started: bool = False
+    """Its first sample was heard."""
+    primed: bool = False
+    """Enough sound was there to begin, and playout did not run dry since."""
+    released_frames: int = 0
+    heard_pts_us: int = 0
+    stalled_since_us: int | None = None
+    """Sound was heard and is missing since then."""
+    motion_stalled: bool = False
+    waits_since_us: int | None = None
+    """`strict_sync`: sound waits for motion since then."""
+    wait_over: bool = False
+    """`strict_sync`: it waited long enough, and goes on until motion is back."""
+    length_checked: bool = False
+
+    def __post_init__(self) -> None:
+        self.joiner = Joiner(self.conversation_id, self.audio.rate_hz)
+        if self.is_live_paced:
+            self.live = LiveDelay(self.audio.rate_hz)
+
+    @property
+    def conversation_id(self) -> str:
+        """Its id."""
+        return self.conversation.conversation_id
+
+    @property
+    def is_live_paced(self) -> bool:
+        """Whether its media is made in real time."""
+        return self.conversation.opened.pacing is Pacing.LIVE
+
+    @property
+    def drained(self) -> bool:
+        """Whether all its sound was decoded and released."""
+        return self.audio.drained and not (self.live is not None and self.live.held_frames)
+
+    @property
+    def expects_motion(self) -> bool:
+        """Whether motion is still to come for it."""
+        return self.motion is not None and self.conversation.expects_motion and self.conversation.end is None
+
+    def release(self, chunks: Sequence[Chunk], rate_hz: int) -> None:
+        """This goes to the sink now: counted, and heard by the ear."""
+        self.released_frames += sum(len(chunk.pcm) for chunk in chunks)
+        if self.ear is None:
+            return
+        for chunk in chunks:
+            if chunk.pts_frames:
+                self.ear.hear(chunk.pts_frame * 1e6 / rate_hz, chunk.pcm)
+        if self.audio.drained:
+            self.ear.end()
+
+    @property
+    def cursor(self) -> Cursor:
+        """What is held of it."""
+        return Cursor(self.conversation_id, self.audio.cursor, self.motion.cursor if self.motion is not None else 0)
+
+    def push(self, payload: Payload, now_us: int) -> PushResult:
+        """Take audio. `LIVE` notes how late it is; without a PTS its place is behind all that is decoded, if nothing waits to be."""
+        pts_us = payload.pts_us
+        if pts_us is None and not self.audio.held_bytes:
+            pts_us = self.audio.length_us
+        result = self.audio.push(payload)
+        if self.live is not None and pts_us is not None and result in (PushResult.ACCEPTED, PushResult.LATE):
+            self.live.arrived(now_us, pts_us)
+        return result
+
+    @property
+    def state(self) -> PlaybackState:
+        """What the player does while this is the head."""
+        if self.conversation.paused:
+            return PlaybackState.PAUSED
+        if not self.started:
+            return PlaybackState.BUFFERING
+        waits = self.stalled_since_us is not None or (self.waits_since_us is not None and self.motion_stalled)
+        return PlaybackState.STALLED if waits else PlaybackState.PLAYING
+
+    def summary(self) -> ConversationSummary:
+        """What is told of it at the end."""
+        return ConversationSummary(
+            conversation_id=self.conversation_id,
+            opened_time_us=self.opened_us,
+            first_payload_time_us=self.first_payload_us,
+            first_audio_time_us=self.first_heard_us,
+            audio_us=self.audio.length_us,
+            motion_us=self.motion.length_us if self.motion is not None else 0,
+        )

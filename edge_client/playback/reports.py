@@ -1,0 +1,75 @@
+"""What the engine has to say, gathered until the next tick takes it.
+
+Events and faults go out at once and in order. A fault of a conversation is told once. Drops, cursors and credit are
+gathered, so that many payloads are few messages; a conversation's drops are told before its `finished`.
+"""
+
+from __future__ import annotations
+
+from avatar_relay.media import Cursor
+from avatar_relay.messages import ConversationError, Finished, Held, PlayerEventBody
+from avatar_relay.reasons import Fault
+from edge_client.observer import PlaybackObserver
+from edge_client.playback.events import ConversationEvent, Output
+from edge_client.playback.ledgers import CreditLedger, DropLedger
+from edge_client.playback.playing import Playing
+
+HELD_PERIOD_US = 200_000
+"""Cursors are told at most this often."""
+
+
+class Reports:
+    """Not thread-safe."""
+
+    def __init__(self, credit: CreditLedger, drops: DropLedger, observer: PlaybackObserver) -> None:
+        self._credit = credit
+        self._drops = drops
+        self._observer = observer
+        self._outputs: list[Output] = []
+        self._cursors: dict[str, Cursor] = {}
+        self._changed: dict[str, Cursor] = {}
+        self._held_told_us = 0
+
+    def event(self, conversation_id: str, body: PlayerEventBody) -> None:
+        """Something happened."""
+        self._outputs.append(ConversationEvent(conversation_id, body))
+
+    def fault(self, conversation_id: str, fault: Fault) -> None:
+        """Something is wrong."""
+        self._outputs.append(ConversationError(conversation_id, fault))
+
+    def fault_of(self, playing: Playing, fault: Fault | None) -> None:
+        """Something is wrong with a live conversation; only the first fault of a reason is told."""
+        if fault is not None and fault.reason not in playing.told:
+            playing.told.add(fault.reason)
+            self.fault(playing.conversation_id, fault)
+
+    def cursor(self, playing: Playing) -> None:
+        """Perhaps more of a conversation is held than before."""
+        cursor = playing.cursor
+        if self._cursors.get(playing.conversation_id, Cursor(playing.conversation_id)) != cursor:
+            self._cursors[playing.conversation_id] = self._changed[playing.conversation_id] = cursor
+
+    def finished(self, conversation_id: str, body: Finished, now_us: int) -> None:
+        """A conversation is over."""
+        self._cursors.pop(conversation_id, None)
+        for dropped in self._drops.tell(conversation_id):
+            self.event(conversation_id, dropped)
+            self._observer.dropped(conversation_id, dropped, now_us)
+        self.event(conversation_id, body)
+        self._observer.finished(conversation_id, body, now_us)
+
+    def take(self, now_us: int) -> list[Output]:
+        """All that is to be sent now, in order."""
+        for conversation_id, dropped in self._drops.tell_due(now_us):
+            self.event(conversation_id, dropped)
+            self._observer.dropped(conversation_id, dropped, now_us)
+        credit = self._credit.grant(now_us)
+        if credit is not None:
+            self._outputs.append(credit)
+        if self._changed and now_us - self._held_told_us >= HELD_PERIOD_US:
+            self._held_told_us = now_us
+            self._outputs.append(Held(tuple(self._changed.values())))
+            self._changed = {}
+        outputs, self._outputs = self._outputs, []
+        return outputs

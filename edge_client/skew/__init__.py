@@ -1,0 +1,1 @@
+"""How far sound and face are apart, measured all the time."""

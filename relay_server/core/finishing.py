@@ -1,0 +1,53 @@
+"""How conversations end on devices, whoever caused it: one place for "exactly one finished event". Pure."""
+
+from __future__ import annotations
+
+from avatar_relay.messages import ConversationError, Finished, PlayerEvent
+from avatar_relay.reasons import Fault
+from relay_server.core.conversation import Conversation
+from relay_server.core.events import ConversationFaulted, Effect, PlayerTold, TellPublisher, WakeDevice
+from relay_server.core.registry import Registry
+from relay_server.core.session import Session
+
+MADE_BY_RELAY = 0
+"""`event_id` of an event that the relay made: told once, not to be acknowledged."""
+
+
+def tell_event(publisher: str, event: PlayerEvent) -> list[Effect]:
+    """Pass a player's event on."""
+    return [TellPublisher(publisher, event), PlayerTold(event)]
+
+
+def report_fault(publisher: str, conversation_id: str, fault: Fault, device_id: str = "") -> list[Effect]:
+    """Tell a publisher, and whoever watches, that something is wrong with a conversation."""
+    error = ConversationError(conversation_id, fault, device_id)
+    return [TellPublisher(publisher, error), ConversationFaulted(conversation_id, device_id, fault)]
+
+
+def cut_on(registry: Registry, conversation_id: str, session: Session, finished: Finished) -> list[Effect]:
+    """Interrupt a conversation on a device; `finished` is told in its place where it never heard of the conversation."""
+    told = session.interrupt(conversation_id)
+    registry.conversations[conversation_id].cut(session.device_id)
+    effects: list[Effect] = [WakeDevice(session.device_id)]
+    return effects if told else effects + finish(registry, session, PlayerEvent(MADE_BY_RELAY, conversation_id, finished))
+
+
+def finish(registry: Registry, session: Session, event: PlayerEvent) -> list[Effect]:
+    """A conversation is over on a device, as `event` tells; nothing where it was over before."""
+    delivery = session.finish(event.conversation_id, event.event_id)
+    if delivery is None or not isinstance(event.body, Finished):
+        return []
+    told = PlayerEvent(event.event_id, event.conversation_id, event.body, session.device_id)
+    effects = tell_event(delivery.publisher, told)
+    conversation = registry.conversations[event.conversation_id]
+    if conversation.finished(session.device_id, event.body):
+        effects += _close(registry, conversation)
+    return [*effects, WakeDevice(session.device_id)]
+
+
+def _close(registry: Registry, conversation: Conversation) -> list[Effect]:
+    registry.close(conversation)
+    if len(conversation.device_ids) == 1:
+        return []
+    summary = PlayerEvent(MADE_BY_RELAY, conversation.conversation_id, conversation.summary())
+    return tell_event(conversation.publisher, summary)

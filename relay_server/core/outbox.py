@@ -1,0 +1,172 @@
+"""What waits for one device, and in which order it leaves. Pure.
+
+Rules
+- Control goes first, in its own order.
+- Media of one conversation at a time, in the order in which they play: the next one's begins when the `end` of the one
+  before is on its way. Otherwise a queued conversation could eat the credit of the one that plays.
+- Within a conversation the earliest PTS goes first, and audio wins ties.
+- No more media of a kind leaves than the device's credit for it; a kind without credit does not hold up the other.
+- What waits is joined into one message, up to `MAX_JOINED_BYTES`. A run is cut only where credit or an empty message ends
+  within it: order within a message is nothing that anybody could hear.
+- `audio_only` follows all motion before it, `end` follows all media.
+
+Bounds: media by the publishers' windows and the lag bound (`Session`), control by `MAX_CONTROL`.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+
+from avatar_relay.limits import MAX_JOINED_BYTES
+from avatar_relay.media import Credit, Kind
+from avatar_relay.messages import AudioOnly, ConversationEnd, ToDevice
+from relay_server.core.runs import Run
+
+MAX_CONTROL = 1_024
+"""Control messages that may wait; a device that reads so little is dropped."""
+
+
+@dataclass(frozen=True, slots=True)
+class MediaBatch:
+    """Media of one conversation that leaves in one message."""
+
+    conversation_id: str
+    runs: tuple[Run, ...]
+
+
+Outgoing = ToDevice | MediaBatch
+
+
+@dataclass(slots=True)
+class Lane:
+    """What waits of one conversation."""
+
+    conversation_id: str
+    waiting: dict[Kind, deque[Run]] = field(default_factory=lambda: {Kind.AUDIO: deque(), Kind.MOTION: deque()})
+    waiting_bytes: dict[Kind, int] = field(default_factory=lambda: dict.fromkeys(Kind, 0))
+    audio_only: bool = False
+    end: ConversationEnd | None = None
+    done: bool = False
+
+
+class Outbox:
+    """The queue towards one device."""
+
+    def __init__(self) -> None:
+        self._control: deque[ToDevice] = deque()
+        self._lanes: dict[str, Lane] = {}
+        self._credit = dict.fromkeys(Kind, 0)
+
+    @property
+    def credit(self) -> Credit:
+        """Bytes that the device would take now."""
+        return Credit(self._credit[Kind.AUDIO], self._credit[Kind.MOTION])
+
+    @property
+    def overrun(self) -> bool:
+        """Whether the device reads so little that control piles up."""
+        return len(self._control) > MAX_CONTROL
+
+    def grant(self, credit: Credit) -> None:
+        """The device takes more."""
+        self._credit[Kind.AUDIO] += credit.audio_bytes
+        self._credit[Kind.MOTION] += credit.motion_bytes
+
+    def reset(self, credit: Credit) -> None:
+        """A new stream: its own control and its own credit."""
+        self._control.clear()
+        self._credit = {Kind.AUDIO: credit.audio_bytes, Kind.MOTION: credit.motion_bytes}
+
+    def put(self, message: ToDevice) -> None:
+        """Queue a control message."""
+        self._control.append(message)
+
+    def add_lane(self, conversation_id: str) -> None:
+        """Make room for a conversation behind all others."""
+        self._lanes[conversation_id] = Lane(conversation_id)
+
+    def remove_lane(self, conversation_id: str) -> None:
+        """Throw away what waits of a conversation."""
+        self._lanes.pop(conversation_id, None)
+
+    def put_media(self, conversation_id: str, run: Run) -> None:
+        """Queue media."""
+        lane = self._lanes[conversation_id]
+        lane.waiting[run.kind].append(run)
+        lane.waiting_bytes[run.kind] += run.size_bytes
+
+    def put_audio_only(self, conversation_id: str) -> None:
+        """Queue the mark that no motion follows."""
+        self._lanes[conversation_id].audio_only = True
+
+    def put_end(self, end: ConversationEnd) -> None:
+        """Queue the mark that nothing follows."""
+        self._lanes[end.conversation_id].end = end
+
+    def rewind(self, conversation_id: str, runs: Iterable[Run], *, audio_only: bool, end: ConversationEnd | None) -> None:
+        """Put what was sent before in front again, with its marks."""
+        lane = self._lanes[conversation_id]
+        for run in reversed(tuple(runs)):
+            lane.waiting[run.kind].appendleft(run)
+            lane.waiting_bytes[run.kind] += run.size_bytes
+        lane.audio_only, lane.end, lane.done = audio_only, end, False
+
+    def waiting(self, conversation_id: str) -> int:
+        """Bytes that wait of a conversation."""
+        return sum(self._lanes[conversation_id].waiting_bytes.values())
+
+    def waiting_by_kind(self) -> Credit:
+        """Bytes that wait of all conversations."""
+        totals = [lane.waiting_bytes for lane in self._lanes.values()]
+        return Credit(sum(total[Kind.AUDIO] for total in totals), sum(total[Kind.MOTION] for total in totals))
+
+    def take(self) -> Outgoing | None:
+        """The next message to send; None where nothing may be sent now."""
+        if self._control:
+            return self._control.popleft()
+        for lane in self._lanes.values():
+            if not lane.done:
+                return self._take_from(lane)
+        return None
+
+    def _take_from(self, lane: Lane) -> Outgoing | None:
+        runs = self._join(lane)
+        if runs:
+            return MediaBatch(lane.conversation_id, runs)
+        if lane.audio_only and not lane.waiting[Kind.MOTION]:
+            lane.audio_only = False
+            return AudioOnly(lane.conversation_id)
+        if lane.end is not None and not any(lane.waiting.values()):
+            lane.done = True
+            return lane.end
+        return None
+
+    def _join(self, lane: Lane) -> tuple[Run, ...]:
+        joined: list[Run] = []
+        room = MAX_JOINED_BYTES
+        while (kind := self._next(lane)) is not None:
+            queue = lane.waiting[kind]
+            run = queue[0]
+            if joined and run.size_bytes > room:
+                break
+            count = run.fitting(min(room, self._credit[kind]))
+            if count == len(run.seqs):
+                queue.popleft()
+            else:
+                run, queue[0] = run.cut(count)
+            lane.waiting_bytes[kind] -= run.size_bytes
+            self._credit[kind] -= run.size_bytes
+            room -= run.size_bytes
+            joined.append(run)
+        return tuple(joined)
+
+    def _next(self, lane: Lane) -> Kind | None:
+        """The kind that is due first of those whose credit covers what is due."""
+        heads = [queue[0] for kind, queue in lane.waiting.items() if queue and queue[0].sizes[0] <= self._credit[kind]]
+        return min(heads, key=_due_us).kind if heads else None
+
+
+def _due_us(run: Run) -> int:
+    return run.due_us[0]

@@ -1,0 +1,143 @@
+"""Who is here: devices, groups, publishers, and the conversations between them. Pure.
+
+Rules
+- A publisher is CONNECTED while its stream is up, and AWAY after that until its lease ends.
+- What is said to a publisher that is away is kept for it, up to `MAX_BACKLOG` messages, the oldest going first.
+- Media for a conversation that nobody opened yet is held, for a while and up to a size, then dropped and reported.
+- A group stands for those of its members that have a session; a member that joins later starts with the next conversation.
+"""
+
+from __future__ import annotations
+
+import hmac
+from collections import OrderedDict, deque
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+
+from avatar_relay.limits import MAX_CLOSED_CONVERSATIONS, UNKNOWN_CONVERSATION_HOLD_BYTES, UNKNOWN_CONVERSATION_HOLD_US
+from avatar_relay.media import Payload
+from avatar_relay.messages import ConversationCredit, Finished, PlayerEvent, PublisherWelcome, ToPublisher
+from relay_server.core.conversation import Conversation
+from relay_server.core.session import Session
+
+MAX_BACKLOG = 4_096
+"""Messages kept for a publisher that is away, or reads slowly."""
+MAX_TOLD_ONCE = 256
+"""Events made by the relay that are kept for a publisher whose stream breaks."""
+PAYLOAD_OVERHEAD_BYTES = 256
+"""What a held payload costs beside its data: many tiny ones must not fill the memory either."""
+
+
+@dataclass(slots=True)
+class Unopened:
+    """Media that came before its `open`."""
+
+    expires_at_us: int
+    payloads: list[Payload] = field(default_factory=list)
+
+
+class Publisher:
+    """A publisher and what it owns."""
+
+    def __init__(self, key: str, token: str, *, by_hand: bool) -> None:
+        self.key = key
+        self.token = token
+        self.by_hand = by_hand
+        """No hello: it gets no credit and acknowledges nothing."""
+        self.connected = True
+        self.expires_at_us = 0
+        """End of the lease while it is away."""
+        self.last_opened = ""
+        self.conversations: set[str] = set()
+        self.closed: OrderedDict[str, None] = OrderedDict()
+        """The last conversations of it that were closed, or could not be opened."""
+        self.unopened: dict[str, Unopened] = {}
+        self._unopened_bytes = 0
+        self.backlog: deque[ToPublisher] = deque()
+        """What it has still to be told."""
+        self.told_once: deque[PlayerEvent] = deque(maxlen=MAX_TOLD_ONCE)
+        """Ends of conversations that the relay made, which no device repeats: told again to a publisher that comes back."""
+        self._unacknowledged: OrderedDict[tuple[str, int], PlayerEvent] = OrderedDict()
+        """Players' events that it may not have: an acknowledgement of a later one must not cover one that a dead stream swallowed."""
+        self.missed = 0
+        """Messages that it was never told, because it was away or read too slowly."""
+
+    def tell(self, message: ToPublisher) -> None:
+        """Keep a message until the publisher takes it; beyond `MAX_BACKLOG` the oldest goes, and is counted."""
+        self.backlog.append(message)
+        if isinstance(message, PlayerEvent) and not message.event_id and isinstance(message.body, Finished):
+            self.told_once.append(message)
+        elif isinstance(message, PlayerEvent) and message.event_id:
+            self._unacknowledged[message.device_id, message.event_id] = message
+            if len(self._unacknowledged) > MAX_BACKLOG:
+                self._unacknowledged.popitem(last=False)
+        if len(self.backlog) > MAX_BACKLOG:
+            self.backlog.popleft()
+            self.missed += 1
+
+    def acknowledge(self, device_id: str, event_id: int) -> None:
+        """It has all events of a device up to this one."""
+        for device, number in list(self._unacknowledged):
+            if device == device_id and number <= event_id:
+                del self._unacknowledged[device, number]
+
+    def come_back(self, welcome: PublisherWelcome, missed: Iterable[ToPublisher]) -> None:
+        """A new stream of the same session: what was on its way is told again; credit is told anew, so old grants go."""
+        again = tuple(self._unacknowledged.values())
+        waiting = [message for message in self.backlog if not isinstance(message, ConversationCredit) and message not in again]
+        self.backlog = deque([welcome, *missed, *self.told_once, *again, *waiting])
+
+    def proves(self, token: str) -> bool:
+        """Whether `token` is this publisher's."""
+        return bool(token) and hmac.compare_digest(token.encode(), self.token.encode())
+
+    def close(self, conversation_id: str) -> None:
+        """Remember that a conversation is over."""
+        self.conversations.discard(conversation_id)
+        self.closed[conversation_id] = None
+        if len(self.closed) > MAX_CLOSED_CONVERSATIONS:
+            self.closed.popitem(last=False)
+
+    def hold(self, conversation_id: str, payload: Payload, now_us: int) -> bool:
+        """Keep media until its conversation is opened; returns whether there is room."""
+        cost = len(payload.data) + PAYLOAD_OVERHEAD_BYTES
+        if self._unopened_bytes + cost > UNKNOWN_CONVERSATION_HOLD_BYTES:
+            return False
+        self._unopened_bytes += cost
+        expires_at_us = now_us + UNKNOWN_CONVERSATION_HOLD_US
+        self.unopened.setdefault(conversation_id, Unopened(expires_at_us)).payloads.append(payload)
+        return True
+
+    def release(self, conversation_id: str) -> list[Payload]:
+        """Hand out what was kept for a conversation."""
+        unopened = self.unopened.pop(conversation_id, None)
+        if unopened is None:
+            return []
+        self._unopened_bytes -= sum(len(payload.data) + PAYLOAD_OVERHEAD_BYTES for payload in unopened.payloads)
+        return unopened.payloads
+
+
+class Registry:
+    """Sessions, publishers and conversations, each by its name."""
+
+    def __init__(self, groups: Mapping[str, tuple[str, ...]]) -> None:
+        self.groups = groups
+        self.sessions: dict[str, Session] = {}
+        self.publishers: dict[str, Publisher] = {}
+        self.conversations: dict[str, Conversation] = {}
+
+    def resolve(self, target: str) -> tuple[Session, ...]:
+        """The sessions that a target stands for: a device, or a group's members that are known; none: nobody."""
+        names = self.groups.get(target, (target,))
+        return tuple(self.sessions[name] for name in names if name in self.sessions)
+
+    def on_devices(self, conversation: Conversation) -> Iterator[Session]:
+        """The sessions that still get a conversation's media."""
+        return (self.sessions[device_id] for device_id in conversation.device_ids if device_id in conversation.delivering)
+
+    def close(self, conversation: Conversation) -> None:
+        """A conversation is finished on all its devices."""
+        self.conversations.pop(conversation.conversation_id, None)
+        publisher = self.publishers.get(conversation.publisher)
+        if publisher is not None:
+            publisher.close(conversation.conversation_id)

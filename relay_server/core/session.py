@@ -1,0 +1,411 @@
+"""One device's session. Pure.
+
+Rules
+- A session is ATTACHED while the device's stream is up, and AWAY after that until its lease ends.
+- Conversations play in the order in which they were opened. One that replaces cuts all before it.
+- A conversation is delivered until its `end` was sent, or until it is cut; then its finished event is awaited.
+- Finished exactly once: by the device, or by the relay where the device can not any more. A second one is ignored.
+- Finished conversations leave a tombstone; the last `MAX_CLOSED_CONVERSATIONS` are remembered.
+- What was sent and is not held by the device is retained, within bounds of time and bytes. When the device comes back
+  with its token, it is sent again from the device's cursor. Where that is no longer possible the conversation is lost.
+- A device that comes back without a valid token begins a new session. Where the token is another relay's, publishers may
+  open its conversations again from where it is: see `adoption`.
+"""
+
+from __future__ import annotations
+
+import hmac
+from collections import OrderedDict, deque
+from dataclasses import dataclass, field
+
+from avatar_relay.limits import MAX_CLOSED_CONVERSATIONS
+from avatar_relay.media import ConversationOpen, Credit, Cursor, Kind, OnPlaying
+from avatar_relay.messages import (
+    ConversationEnd,
+    EventAck,
+    Finished,
+    Hello,
+    Interrupt,
+    Pause,
+    Paused,
+    PlayerEvent,
+    Resume,
+    Resumed,
+    Volume,
+)
+from avatar_relay.reasons import Fault, FinishReason, Reason
+from relay_server.core.adoption import Adoption
+from relay_server.core.event_ledger import EventLedger
+from relay_server.core.outbox import MediaBatch, Outbox, Outgoing
+from relay_server.core.runs import Run
+
+NOBODY = ""
+"""Owner of what has no publisher here; no publisher has this name."""
+
+
+@dataclass(frozen=True, slots=True)
+class Retention:
+    """How much of what was sent is kept per conversation until the device holds it."""
+
+    us: int
+    bytes: int
+
+
+@dataclass(slots=True)
+class Delivery:
+    """A conversation on this device."""
+
+    open: ConversationOpen
+    publisher: str
+    sent: Cursor
+    held: Cursor
+    announced: bool = False
+    """The device was told of it."""
+    cut: bool = False
+    """Interrupted or replaced: nothing more is sent."""
+    paused: bool = False
+    audio_only: bool = False
+    end: ConversationEnd | None = None
+    position_us: int = 0
+    """Last position that the player reported."""
+    retained: deque[tuple[int, Run]] = field(default_factory=deque)
+    """What was sent and is not held, each with the time of sending."""
+    retained_bytes: int = 0
+    forgotten: dict[Kind, int] = field(default_factory=lambda: dict.fromkeys(Kind, 0))
+    """Last sequence of each kind that the bounds of retention threw away."""
+    again_bytes: dict[Kind, int] = field(default_factory=lambda: dict.fromkeys(Kind, 0))
+    """What waits of each kind for a second time; it was accounted when it left first."""
+    skip_to: dict[Kind, int] = field(default_factory=lambda: dict.fromkeys(Kind, 0))
+    """Opened again: the last sequence of each kind that the device held by then."""
+    telling: bool = False
+    """Opened again when the device was done with it: its finished event is on its way."""
+
+
+@dataclass(frozen=True, slots=True)
+class Tombstone:
+    """A finished conversation: whose it was, and the event that finished it (0: the relay did)."""
+
+    publisher: str
+    event_id: int
+
+
+@dataclass(frozen=True, slots=True)
+class Reattached:
+    """What becomes of a session's conversations when its device comes back."""
+
+    resumed: tuple[str, ...]
+    lost: tuple[str, ...]
+
+
+class Session:
+    """A device's conversations, and what waits for it."""
+
+    def __init__(self, hello: Hello, token: str, retention: Retention) -> None:
+        self.device_id = hello.device_id
+        self.hello = hello
+        self.token = token
+        self.attached = False
+        self.expires_at_us = 0
+        """End of the lease while the device is away."""
+        self.volume = Volume()
+        self.outbox = Outbox()
+        self.events = EventLedger()
+        self.deliveries: dict[str, Delivery] = {}
+        """In the order in which they play."""
+        self.closed: OrderedDict[str, Tombstone] = OrderedDict()
+        self.adoption = Adoption()
+        self._retention = retention
+        self._buffer = hello.buffer
+
+    # --- attaching -------------------------------------------------------------------------------------------------
+
+    def proves(self, token: str) -> bool:
+        """Whether `token` is this session's, or the one that it was adopted with."""
+        known = [self.token] + ([self.adoption.token] if self.adoption.began else [])
+        return bool(token) and any([hmac.compare_digest(token.encode(), mine.encode()) for mine in known])
+
+    def attach(self, hello: Hello, now_us: int) -> Reattached:
+        """The device's stream is up. The caller puts `welcome` first, then calls `replay`, and finishes what is lost."""
+        self.hello = hello
+        self.attached = True
+        self._buffer = Credit(
+            max(self._buffer.audio_bytes, hello.buffer.audio_bytes), max(self._buffer.motion_bytes, hello.buffer.motion_bytes)
+        )
+        self.outbox.reset(hello.buffer)
+        cursors = {cursor.conversation_id: cursor for cursor in hello.cursors}
+        resumed, lost = [], [cid for cid in cursors if cid not in self.deliveries and not self.adoption.holds(cid)]
+        for cid, delivery in self.deliveries.items():
+            self._bound(delivery, now_us)
+            if delivery.cut or not delivery.announced:
+                continue
+            if cid not in cursors and delivery.held != Cursor(cid):
+                self._cut(delivery)  # the device finished it: its event is on its way
+            elif _covers(delivery, cursors.get(cid, Cursor(cid))):
+                self._rewind(delivery, cursors.get(cid, Cursor(cid)))
+                resumed.append(cid)
+            else:
+                lost.append(cid)
+        return Reattached(tuple(resumed), tuple(lost))
+
+    def replay(self) -> None:
+        """Tell a device that came back how its conversations stand."""
+        for cid, delivery in self.deliveries.items():
+            if delivery.cut:
+                if not delivery.telling:
+                    self.outbox.put(Interrupt(cid))
+                continue
+            self._announce(delivery)
+            if delivery.paused:
+                self.outbox.put(Pause(cid))
+
+    def detach(self, expires_at_us: int) -> None:
+        """The device's stream ended; the session waits for it until then."""
+        self.attached = False
+        self.expires_at_us = expires_at_us
+        self.outbox.reset(Credit())
+
+    # --- what publishers do ----------------------------------------------------------------------------------------
+
+    def refusal(self, open_: ConversationOpen, max_conversations: int) -> Fault | None:
+        """Why this device can not take a conversation; None where it can."""
+        audio, motion = open_.audio_format.codec, open_.motion_format
+        if audio not in self.hello.codecs:
+            text = f"device {self.device_id} does not decode {audio.value}"
+            return Fault(Reason.AUDIO_FORMAT_UNSUPPORTED, text, "open.audio_format.codec")
+        if motion is not None and motion.encoding not in self.hello.motion_encodings:
+            text = f"device {self.device_id} does not understand {motion.encoding.value}; open without motion_format for sound only"
+            return Fault(Reason.MOTION_FORMAT_UNSUPPORTED, text, "open.motion_format.encoding")
+        if len(self.deliveries) >= max_conversations:
+            text = f"{len(self.deliveries)} conversations play or wait on device {self.device_id}; wait for one to finish"
+            return Fault(Reason.LIMIT_REACHED, text, "open")
+        return None
+
+    def buffer(self, kind: Kind) -> int:
+        """The largest payload of a kind that this device can take, in bytes."""
+        return self._buffer.audio_bytes if kind is Kind.AUDIO else self._buffer.motion_bytes
+
+    def open(self, open_: ConversationOpen, publisher: str) -> tuple[Delivery, ...]:
+        """A conversation begins here; returns those that it cuts, with their publishers."""
+        replaced: tuple[Delivery, ...] = ()
+        if open_.on_playing is OnPlaying.REPLACE:
+            replaced = tuple(delivery for delivery in self.deliveries.values() if not delivery.cut)
+            for earlier in replaced:
+                self._cut(earlier)
+        nothing = Cursor(open_.conversation_id)
+        delivery = Delivery(open_, publisher, sent=nothing, held=nothing)
+        self.deliveries[open_.conversation_id] = delivery
+        self.outbox.add_lane(open_.conversation_id)
+        if self.attached:
+            self._announce(delivery)
+        return replaced
+
+    def reopen(self, open_: ConversationOpen, publisher: str, held: Cursor) -> tuple[Delivery, ...] | None:
+        """A conversation goes on that another relay began here; None where the device can not go on where `held` ends.
+
+        Otherwise those that it cuts are returned: none, unless the device never heard of it and `open` is what it is.
+
+        Where the device is done with it nothing is sent any more, and its finished event is awaited.
+        """
+        cid = open_.conversation_id
+        mine = self.adoption.claim(cid)
+        if mine is None and held == Cursor(cid):
+            return self.open(open_, publisher)
+        if mine is None and not self.adoption.began:
+            return None
+        if mine is not None and (mine.audio_seq < held.audio_seq or mine.motion_seq < held.motion_seq):
+            return None
+        at = mine or held
+        delivery = Delivery(open_, publisher, sent=at, held=at, announced=True)
+        delivery.skip_to = {Kind.AUDIO: at.audio_seq, Kind.MOTION: at.motion_seq}
+        self.deliveries[cid] = delivery
+        self.outbox.add_lane(cid)
+        if mine is None:
+            self._cut(delivery)
+            delivery.telling = True
+        elif self.attached:
+            self._announce(delivery)
+        return ()
+
+    def media(self, conversation_id: str, run: Run) -> int:
+        """Queue media; returns the bytes of the conversation that wait now."""
+        self.outbox.put_media(conversation_id, run)
+        return self.outbox.waiting(conversation_id)
+
+    def holds(self, conversation_id: str, run: Run) -> int:
+        """How many of the first entries the device held already when the conversation was opened again."""
+        return run.upto(self.deliveries[conversation_id].skip_to[run.kind])
+
+    def audio_only(self, conversation_id: str) -> None:
+        """No motion follows."""
+        self.deliveries[conversation_id].audio_only = True
+        self.outbox.put_audio_only(conversation_id)
+
+    def end(self, end: ConversationEnd) -> None:
+        """Nothing follows."""
+        self.deliveries[end.conversation_id].end = end
+        self.outbox.put_end(end)
+
+    def interrupt(self, conversation_id: str) -> bool:
+        """Cut a conversation short; returns whether the device will tell its end: not where it never heard of it."""
+        delivery = self.deliveries[conversation_id]
+        self._cut(delivery)
+        if self.attached:
+            self.outbox.put(Interrupt(conversation_id))
+        return delivery.announced or self.attached
+
+    def pause(self, conversation_id: str) -> None:
+        """Hold a conversation."""
+        self.deliveries[conversation_id].paused = True
+        if self.attached:
+            self.outbox.put(Pause(conversation_id))
+
+    def resume(self, conversation_id: str) -> None:
+        """Let a conversation go on."""
+        self.deliveries[conversation_id].paused = False
+        if self.attached:
+            self.outbox.put(Resume(conversation_id))
+
+    def set_volume(self, volume: Volume) -> None:
+        """Set the loudness, and keep it."""
+        self.volume = volume
+        if self.attached:
+            self.outbox.put(volume)
+
+    # --- what the device does --------------------------------------------------------------------------------------
+
+    def take(self, now_us: int) -> Outgoing | None:
+        """The next message for the device; None where nothing may be sent now."""
+        message = self.outbox.take()
+        match message:
+            case MediaBatch(conversation_id=cid):
+                self._retain(self.deliveries[cid], message.runs, now_us)
+            case ConversationOpen(conversation_id=cid) if cid in self.deliveries:
+                self.deliveries[cid].announced = True
+        return message
+
+    def first_time(self, conversation_id: str, kind: Kind, size: int) -> int:
+        """Of `size` bytes that just left, those that had not left before; to be asked once for each message."""
+        delivery = self.deliveries[conversation_id]
+        again = min(size, delivery.again_bytes[kind])
+        delivery.again_bytes[kind] -= again
+        return size - again
+
+    def hold(self, cursor: Cursor) -> Delivery | None:
+        """The device holds more of a conversation; None where it is not, or no longer, one of its."""
+        delivery = self.deliveries.get(cursor.conversation_id)
+        if delivery is not None:
+            delivery.held = Cursor(
+                cursor.conversation_id,
+                min(max(delivery.held.audio_seq, cursor.audio_seq), delivery.sent.audio_seq),
+                min(max(delivery.held.motion_seq, cursor.motion_seq), delivery.sent.motion_seq),
+            )
+            _release(delivery)
+        return delivery
+
+    def note_position(self, event: PlayerEvent) -> None:
+        """Remember how far the player is."""
+        delivery = self.deliveries.get(event.conversation_id)
+        if delivery is not None and isinstance(event.body, Paused | Resumed):
+            delivery.position_us = event.body.position_us
+
+    def owner(self, conversation_id: str) -> str | None:
+        """Publisher of a conversation that is, or was, on this device."""
+        entry = self.deliveries.get(conversation_id) or self.closed.get(conversation_id)
+        return entry.publisher if entry is not None else None
+
+    def finish(self, conversation_id: str, event_id: int) -> Delivery | None:
+        """A conversation is over; None where it was before."""
+        delivery = self.deliveries.pop(conversation_id, None)
+        if delivery is None:
+            return None
+        self.outbox.remove_lane(conversation_id)
+        self.closed[conversation_id] = Tombstone(delivery.publisher, event_id)
+        if len(self.closed) > MAX_CLOSED_CONVERSATIONS:
+            self.closed.popitem(last=False)
+        return delivery
+
+    def repeats(self, event: PlayerEvent) -> bool:
+        """Whether a finished event is the one that finished its conversation, told again."""
+        tombstone = self.closed.get(event.conversation_id)
+        return tombstone is not None and tombstone.event_id == event.event_id != 0
+
+    def acknowledge(self) -> None:
+        """Tell the device which of its events arrived, where that changed or it asked again."""
+        upto = self.events.due()
+        if upto and self.attached:
+            self.outbox.put(EventAck(upto))
+
+    def give_up_adoption(self, now_us: int) -> tuple[str, ...] | None:
+        """When nobody came back in time: the device plays out what it holds; returns what waited for an event that never came.
+
+        None before that time, and after.
+        """
+        left = self.adoption.expire(now_us)
+        if left is None:
+            return None
+        for cursor in left:
+            cid = cursor.conversation_id
+            self.closed[cid] = Tombstone(NOBODY, 0)
+            if self.attached:
+                self.outbox.put(ConversationEnd(cid, cursor.audio_seq, cursor.motion_seq) if cursor.audio_seq else Interrupt(cid))
+        self.events.acknowledge(NOBODY)
+        self.acknowledge()
+        return tuple(cid for cid, delivery in self.deliveries.items() if delivery.telling)
+
+    @staticmethod
+    def lost(delivery: Delivery) -> Finished:
+        """The finished event that the relay makes when the device can not."""
+        return Finished(delivery.position_us, interrupted=True, reason=FinishReason.DEVICE_LOST.value)
+
+    # --- within ----------------------------------------------------------------------------------------------------
+
+    def _announce(self, delivery: Delivery) -> None:
+        self.outbox.put(delivery.open)
+
+    def _cut(self, delivery: Delivery) -> None:
+        delivery.cut = True
+        delivery.retained.clear()
+        delivery.retained_bytes = 0
+        self.outbox.remove_lane(delivery.open.conversation_id)
+
+    def _retain(self, delivery: Delivery, runs: tuple[Run, ...], now_us: int) -> None:
+        for run in runs:
+            delivery.retained.append((now_us, run))
+            delivery.retained_bytes += run.size_bytes
+        sent = {Kind.AUDIO: delivery.sent.audio_seq, Kind.MOTION: delivery.sent.motion_seq}
+        sent |= {run.kind: run.seqs[-1] for run in runs}
+        delivery.sent = Cursor(delivery.open.conversation_id, sent[Kind.AUDIO], sent[Kind.MOTION])
+        self._bound(delivery, now_us)
+
+    def _bound(self, delivery: Delivery, now_us: int) -> None:
+        retained = delivery.retained
+        while retained and (retained[0][0] < now_us - self._retention.us or delivery.retained_bytes > self._retention.bytes):
+            _, run = retained.popleft()
+            delivery.retained_bytes -= run.size_bytes
+            delivery.forgotten[run.kind] = run.seqs[-1]
+
+    def _rewind(self, delivery: Delivery, cursor: Cursor) -> None:
+        self.hold(cursor)
+        again = [run for _, run in delivery.retained]
+        delivery.retained.clear()
+        delivery.retained_bytes = 0
+        for run in again:
+            delivery.again_bytes[run.kind] += run.size_bytes
+        self.outbox.rewind(delivery.open.conversation_id, again, audio_only=delivery.audio_only, end=delivery.end)
+
+
+def _covers(delivery: Delivery, cursor: Cursor) -> bool:
+    """Whether all that a device at `cursor` lacks is still here."""
+    return cursor.audio_seq >= delivery.forgotten[Kind.AUDIO] and cursor.motion_seq >= delivery.forgotten[Kind.MOTION]
+
+
+def _release(delivery: Delivery) -> None:
+    """Let go of what the device holds."""
+    held = {Kind.AUDIO: delivery.held.audio_seq, Kind.MOTION: delivery.held.motion_seq}
+    kept: deque[tuple[int, Run]] = deque()
+    for sent_us, run in delivery.retained:
+        count = run.upto(held[run.kind])
+        if count < len(run.seqs):
+            kept.append((sent_us, run.cut(count)[1] if count else run))
+    delivery.retained_bytes = sum(run.size_bytes for _, run in kept)
+    delivery.retained = kept

@@ -1,0 +1,1 @@
+"""Where devices, publishers and watchers are served: the cores' effects performed on their streams."""

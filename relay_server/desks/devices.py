@@ -1,0 +1,168 @@
+"""The devices' ports: who is attached, who took over from whom, who fell silent. What they say goes to `attending`."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from dataclasses import replace
+from itertools import chain
+
+from avatar_relay.media import Kind
+from avatar_relay.messages import GoAway, Hello, Ping, Pong, ToRelayFromDevice
+from avatar_relay.reasons import Fault, Reason
+from relay_server.config import RelayConfig
+from relay_server.core.attending import Attending
+from relay_server.core.events import Effect
+from relay_server.core.outbox import MediaBatch, Outgoing
+from relay_server.core.registry import Registry
+from relay_server.core.session import Session
+from relay_server.desks.clocks import Clocks
+from relay_server.desks.ports import DevicePort
+from relay_server.errors import PeerError
+from relay_server.observer import Observer
+
+RETRY_AFTER_MS = 1_000
+"""How long a device that is turned away should wait."""
+
+
+class Devices:
+    """The desk of all devices' ports. `sent` is told the conversation of each message of media that leaves."""
+
+    def __init__(
+        self,
+        registry: Registry,
+        attending: Attending,
+        config: RelayConfig,
+        clocks: Clocks,
+        observer: Observer,
+        *,
+        perform: Callable[[Iterable[Effect]], None],
+        sent: Callable[[str], None],
+    ) -> None:
+        self._registry = registry
+        self._attending = attending
+        self._config = config
+        self._clocks = clocks
+        self._observer = observer
+        self._perform = perform
+        self._sent = sent
+        self._ports: dict[str, DevicePort] = {}
+        self._ping_id = 0
+
+    # --- the desk --------------------------------------------------------------------------------------------------
+
+    def device_says(self, port: DevicePort, message: ToRelayFromDevice) -> None:
+        """Take a message. Raises `PeerError` where it ends the stream."""
+        port.heard_us = self._clocks.now_us()
+        session = port.session
+        match message:
+            case Hello():
+                self._attach(port, message)
+            case _ if session is None:
+                raise PeerError(Fault(Reason.HELLO_MISSING, "the first message of a device must be hello", "hello"))
+            case Ping():
+                session.outbox.put(self._clocks.pong(message))
+                port.wake()
+            case Pong():
+                self._probe(session, message)
+            case _:
+                self._perform(self._attending.handle(session, message, port.heard_us))
+                if self._registry.sessions.get(session.device_id) is not session:
+                    port.end()  # goodbye
+
+    def next_for_device(self, port: DevicePort) -> Outgoing | None:
+        """What to send now; None where nothing may be."""
+        if port.session is None:
+            return None
+        now_us = self._clocks.now_us()
+        message = port.session.take(now_us)
+        match message:
+            case MediaBatch():
+                self._account(port.session, message, now_us)
+            case Ping():
+                return replace(message, sent_time_us=now_us)
+            case Pong():
+                return self._clocks.sent(message)
+        return message
+
+    def device_leaves(self, port: DevicePort) -> None:
+        """The stream is gone."""
+        port.end()
+        session, port.session = port.session, None
+        if session is not None and self._ports.get(session.device_id) is port:
+            del self._ports[session.device_id]
+            reason = port.fault.reason.value if port.fault is not None else "stream_ended"
+            self._perform(self._attending.detach(session, reason, self._clocks.now_us()))
+
+    # --- what the relay does with them -----------------------------------------------------------------------------
+
+    def tick(self) -> None:
+        """Ping, drop who is silent or reads nothing, and end sessions whose lease ran out."""
+        now_us = self._clocks.now_us()
+        for port in list(self._ports.values()):
+            if port.session is not None and not port.ended:
+                self._look_after(port, port.session, now_us)
+        self._perform(self._attending.tick(now_us))
+
+    def wake(self, device_id: str) -> None:
+        """The device's outbox may have something to send."""
+        if (port := self._ports.get(device_id)) is not None:
+            port.wake()
+
+    def go_away(self) -> None:
+        """Tell all that the relay is about to stop."""
+        for port in self._ports.values():
+            if port.session is not None:
+                port.session.outbox.put(GoAway("drain", RETRY_AFTER_MS))
+                port.wake()
+
+    def end_all(self, fault: Fault) -> None:
+        """End all streams."""
+        for port in self._ports.values():
+            port.end(fault)
+
+    # --- within ----------------------------------------------------------------------------------------------------
+
+    def _attach(self, port: DevicePort, hello: Hello) -> None:
+        if port.session is not None:
+            raise PeerError(Fault(Reason.HELLO_REPEATED, "hello comes first, and only once", "hello"))
+        effects = self._attending.attach(hello, self._clocks.now_us(), self._clocks.unix_time_us())
+        stale = self._ports.pop(hello.device_id, None)
+        if stale is not None:
+            stale.session = None
+            stale.farewell = GoAway("replaced", RETRY_AFTER_MS)
+            stale.end(Fault(Reason.REPLACED, f"another stream of device {hello.device_id} took over"))
+        port.session = self._registry.sessions[hello.device_id]
+        self._ports[hello.device_id] = port
+        self._perform(effects)
+
+    def _probe(self, session: Session, pong: Pong) -> None:
+        sent_us, returned_us = pong.ping_sent_time_us, self._clocks.now_us()
+        self._observer.clock_probe(
+            session.device_id, sent_us, pong.received_time_us, pong.sent_time_us, returned_us, pong.sent_unix_time_us
+        )
+
+    def _look_after(self, port: DevicePort, session: Session, now_us: int) -> None:
+        silent_us = now_us - port.heard_us
+        if silent_us > self._config.peer_timeout_us:
+            text = f"device {session.device_id} said nothing for {silent_us // 1_000} ms"
+            port.end(Fault(Reason.PEER_SILENT, text, retry_after_ms=RETRY_AFTER_MS))
+        elif session.outbox.overrun:
+            text = f"device {session.device_id} reads too slowly: too many messages wait; it may attach again"
+            port.end(Fault(Reason.LIMIT_REACHED, text, retry_after_ms=RETRY_AFTER_MS))
+        elif now_us >= port.next_ping_us:
+            port.next_ping_us = now_us + self._config.heartbeat_us
+            self._ping_id += 1
+            session.outbox.put(Ping(self._ping_id, now_us))
+            port.wake()
+
+    def _account(self, session: Session, batch: MediaBatch, now_us: int) -> None:
+        cid, conversation = batch.conversation_id, self._registry.conversations[batch.conversation_id]
+        for kind in Kind:
+            runs = [run for run in batch.runs if run.kind is kind]
+            if runs:
+                size = sum([run.size_bytes for run in runs])
+                conversation.sent(session.device_id, kind, session.first_time(cid, kind, size))
+                queued_us = now_us - min([run.received_us for run in runs])
+                seqs = list(chain.from_iterable([run.seqs for run in runs]))
+                self._observer.payloads_sent(session.device_id, cid, kind, seqs, size, queued_us)
+        self._sent(cid)

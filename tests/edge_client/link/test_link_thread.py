@@ -1,0 +1,110 @@
+"""The network's thread: ticks, snapshots, and how it ends."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+
+from avatar_relay.media import Credit, Cursor
+from avatar_relay.messages import Finished, Started, ToDevice
+from edge_client.link.attach_call import Endpoint
+from edge_client.link.link_thread import LEAVE_S, LinkThread
+from edge_client.link.transport import DeviceProfile, Link
+from edge_client.playback.events import ConversationEvent, Output, PlaybackState
+from tests.edge_client.link.test_transport import CLOCKS
+
+NOBODY = Endpoint("127.0.0.1:1")
+
+
+class Player:
+    """Says one conversation's beginning and end on its third tick."""
+
+    def __init__(self) -> None:
+        self.ticks = 0
+        self.state = PlaybackState.IDLE
+        self.ticked = threading.Event()
+
+    def tick(self, now_us: int) -> list[Output]:
+        self.ticks += 1
+        if self.ticks < 3:
+            return []
+        self.ticked.set()
+        if self.ticks > 3:
+            return []
+        return [ConversationEvent("c", Started()), Credit(1, 1), ConversationEvent("c", Finished(1, False, "completed"))]
+
+    def handle(self, message: ToDevice, now_us: int) -> None:
+        pass
+
+    def buffer_credit(self) -> Credit:
+        return Credit(1, 1)
+
+    def cursors(self) -> tuple[Cursor, ...]:
+        return ()
+
+
+class Running:
+    """A thread without a relay, and what it told."""
+
+    def __init__(self, player: Player | None = None) -> None:
+        self.player = Player() if player is None else player
+        self.finished: list[str] = []
+        self.ended = threading.Event()
+        self.thread = LinkThread(
+            make_link=self.make_link,
+            player=self.player,
+            clocks=CLOCKS,
+            on_finished=lambda: self.finished.append("one"),
+            on_end=self.ended.set,
+        )
+
+    def make_link(self, on_handled: Callable[[], None]) -> Link:
+        profile = DeviceProfile("kitchen", "test", 48_000)
+        return Link(endpoint=NOBODY, profile=profile, player=self.player, clocks=CLOCKS, uniform=lambda: 0.5, on_handled=on_handled)
+
+
+def test_the_player_goes_on_without_a_relay() -> None:
+    """Ticks come while nobody answers, finished conversations are told, and stopping is quick."""
+    running = Running()
+    running.thread.start()
+    assert running.player.ticked.wait(5)
+    running.thread.stop()
+    assert running.ended.is_set()
+    assert running.finished == ["one"]
+    assert not running.thread.crashed
+    assert running.thread.end is not None
+    assert running.thread.end.stopped
+    assert not running.thread.status.attached
+    assert running.thread.relay_time is None
+
+
+def test_stopping_before_it_began_is_not_lost() -> None:
+    """A signal that comes at start-up ends the thread at once."""
+    running = Running()
+    running.thread.start()
+    running.thread.stop()
+    assert running.ended.wait(LEAVE_S)
+    assert running.thread.end is not None
+    assert running.thread.end.stopped
+
+
+def test_stopping_what_never_began_is_nothing() -> None:
+    """Where the face can not be opened the link is never started, and is stopped all the same."""
+    running = Running()
+    running.thread.stop()
+    assert not running.ended.is_set()
+
+
+def test_a_crash_is_told() -> None:
+    """A bug of the player ends the thread, and whoever waits for its end learns of it."""
+
+    class Buggy(Player):
+        def tick(self, now_us: int) -> list[Output]:
+            raise ZeroDivisionError
+
+    running = Running(Buggy())
+    running.thread.start()
+    assert running.ended.wait(5)
+    running.thread.stop()
+    assert running.thread.crashed
+    assert running.thread.end is None

@@ -1,0 +1,73 @@
+"""What of the relay's words reaches the player, and as what."""
+
+from __future__ import annotations
+
+import pytest
+
+from avatar_relay import messages as m
+from avatar_relay.media import AudioFormat, Codec, ConversationOpen, Credit, Cursor
+from avatar_relay.reasons import Fault, Reason
+from edge_client.link.player_port import PlayerPort
+from edge_client.playback.engine import Message
+
+LIMITS = m.Limits(1, 1, 1, 1, 1)
+
+
+class Engine:
+    """Gathers what it is given."""
+
+    def __init__(self) -> None:
+        self.handled: list[Message] = []
+
+    def handle(self, message: Message, now_us: int) -> None:
+        self.handled.append(message)
+
+    def buffer_credit(self) -> Credit:
+        return Credit(5, 6)
+
+    def cursors(self) -> tuple[Cursor, ...]:
+        return (Cursor("a", 3, 1), Cursor("b", 9, 4))
+
+
+def test_conversations_are_handed_on() -> None:
+    """Open, media and commands go to the player as they are."""
+    engine = Engine()
+    port = PlayerPort(engine, loudest=1.0)
+    said: list[Message] = [
+        ConversationOpen("a", AudioFormat(Codec.OPUS)),
+        m.ConversationEnd("a"),
+        m.Interrupt("a"),
+        m.Pause("a"),
+        m.AudioOnly("a"),
+    ]
+    for message in said:
+        port.handle(message, 0)
+    assert engine.handled == said
+    assert port.buffer_credit() == Credit(5, 6)
+    assert port.cursors() == engine.cursors()
+
+
+def test_loudness_is_relative_to_the_loudest() -> None:
+    """The relay's full loudness is what the owner allows; mute stays."""
+    engine = Engine()
+    port = PlayerPort(engine, loudest=0.5)
+    port.handle(m.Volume(0.8, True), 0)
+    port.handle(m.Welcome("t", LIMITS, 0, 0, volume=m.Volume(1.0)), 0)
+    assert engine.handled == [m.Volume(0.4, True), m.Volume(0.5, False)]
+
+
+def test_lost_conversations_play_out_what_is_held() -> None:
+    """What can not go on ends at what the device has, so that its finished event comes; what goes on is left alone."""
+    engine = Engine()
+    PlayerPort(engine, loudest=1.0).handle(m.Welcome("t", LIMITS, 0, 0, ("a",), ("b", "unheard-of")), 0)
+    assert engine.handled[1:] == [m.ConversationEnd("b", 9, 4)]
+
+
+def test_errors_are_for_people_and_heartbeats_for_the_link() -> None:
+    """A conversation's error changes nothing by itself; a heartbeat here is a bug."""
+    engine = Engine()
+    port = PlayerPort(engine, loudest=1.0)
+    port.handle(m.ConversationError("a", Fault(Reason.PUBLISHER_LOST, "gone")), 0)
+    assert engine.handled == []
+    with pytest.raises(ValueError, match="link's own business"):
+        port.handle(m.Ping(1, 2), 0)

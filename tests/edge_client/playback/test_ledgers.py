@@ -1,0 +1,65 @@
+"""Credit and drops."""
+
+import pytest
+
+from avatar_relay.media import Credit, Kind
+from avatar_relay.messages import Dropped
+from avatar_relay.reasons import DropReason
+from edge_client.playback.ledgers import CREDIT_PERIOD_US, DROP_PERIOD_US, CreditLedger, DropLedger
+
+
+def test_credit_is_granted_as_bytes_are_freed_and_not_for_each_payload() -> None:
+    """Little waits for the period, much goes at once."""
+    ledger = CreditLedger(Credit(800, 800))
+    assert ledger.receive(Kind.AUDIO, 300)
+    ledger.free(Kind.AUDIO, 50)
+    assert ledger.grant(CREDIT_PERIOD_US) == Credit(50, 0)
+    ledger.free(Kind.AUDIO, 50)
+    assert ledger.grant(CREDIT_PERIOD_US + 1) is None
+    ledger.free(Kind.AUDIO, 100)
+    assert ledger.grant(CREDIT_PERIOD_US + 2) == Credit(150, 0)
+    assert ledger.grant(10 * CREDIT_PERIOD_US) is None
+    assert ledger.outstanding(Kind.AUDIO) == 100
+
+
+def test_more_than_was_granted_is_noticed() -> None:
+    """What is freed counts only once it is granted."""
+    ledger = CreditLedger(Credit(100, 100))
+    assert ledger.receive(Kind.MOTION, 100)
+    ledger.free(Kind.MOTION, 100)
+    assert not ledger.receive(Kind.MOTION, 1)
+
+
+def test_nothing_is_freed_twice() -> None:
+    """That would be our own fault."""
+    ledger = CreditLedger(Credit(100, 100))
+    ledger.receive(Kind.AUDIO, 10)
+    ledger.free(Kind.AUDIO, 10)
+    with pytest.raises(ValueError, match="outstanding"):
+        ledger.free(Kind.AUDIO, 1)
+
+
+def test_a_new_stream_is_granted_what_is_not_outstanding() -> None:
+    """What was freed and not told yet is in it, and not told again."""
+    ledger = CreditLedger(Credit(100, 200))
+    ledger.receive(Kind.AUDIO, 60)
+    ledger.free(Kind.AUDIO, 20)
+    assert ledger.first_grant() == Credit(60, 200)
+    assert ledger.grant(10 * CREDIT_PERIOD_US) is None
+
+
+def test_drops_are_gathered_by_conversation_kind_and_reason() -> None:
+    """One event each, at most every period; those of a conversation that finishes at once."""
+    ledger = DropLedger()
+    for _ in range(3):
+        ledger.add("a", Kind.AUDIO, DropReason.LATE, 1, 10)
+    ledger.add("a", Kind.MOTION, DropReason.AUDIO_ONLY, 1, 7)
+    ledger.add("b", Kind.AUDIO, DropReason.DUPLICATE, 2, 5)
+    assert ledger.tell("b") == [Dropped(Kind.AUDIO, 2, 5, "duplicate")]
+    assert ledger.tell_due(DROP_PERIOD_US - 1) == []
+    assert ledger.tell_due(DROP_PERIOD_US) == [
+        ("a", Dropped(Kind.AUDIO, 3, 30, "late")),
+        ("a", Dropped(Kind.MOTION, 1, 7, "audio_only")),
+    ]
+    assert ledger.tell_due(2 * DROP_PERIOD_US) == []
+    assert (ledger.payloads, ledger.late_payloads) == (6, 3)

@@ -1,0 +1,29 @@
+"""A rate that is kept on the long run."""
+
+from __future__ import annotations
+
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from relay_server.core.allowance import Allowance
+
+
+def test_a_burst_and_then_the_rate() -> None:
+    """All of the burst at once, then only what time brings; a refusal uses nothing up."""
+    allowance = Allowance(10, 20, now_us=0)
+    assert allowance.take(20, 0)
+    assert not allowance.take(1, 50_000)
+    assert allowance.take(1, 100_000)
+    assert not allowance.take(2, 250_000)
+    assert allowance.take(1, 250_000)
+
+
+@settings(max_examples=100, deadline=None)
+@given(st.lists(st.tuples(st.integers(0, 2_000_000), st.integers(0, 300)), max_size=50))
+def test_never_more_than_burst_and_rate(asked: list[tuple[int, int]]) -> None:
+    """Over any stretch from the start: at most the burst and what the rate gave."""
+    allowance, now_us, taken = Allowance(100, 200, 0), 0, 0
+    for step_us, count in asked:
+        now_us += step_us
+        taken += count if allowance.take(count, now_us) else 0
+        assert taken <= 200 + now_us * 100 / 1e6 + 1e-6

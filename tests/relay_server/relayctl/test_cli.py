@@ -1,0 +1,173 @@
+"""`relayctl` against a relay that really listens: what it prints, and how it exits."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+
+from avatar_relay.media import Codec, ConversationOpen, Credit, MotionEncoding
+from avatar_relay.messages import ConversationEnd, Finished, Hello, Interrupt, PlayerEvent, Started, ToRelayFromDevice
+from relay_server.config import RelayConfig
+from relay_server.relay import Relay
+from relay_server.relayctl import cli as relayctl
+from relay_server.server import build_relay, serving
+from relay_server.sources.performance import speech_desk
+from tests.relay_server.sources.test_performance import MOTION, SOUND, ScriptedSource
+
+ESCAPE = "evil\x1b[2Jprogram"
+
+
+class Bench:
+    """A relay that listens, a device on it that plays nothing by itself, and `relayctl` to run."""
+
+    def __init__(self, relay: Relay, address: str) -> None:
+        self.relay = relay
+        self.address = address
+        self.said: list[object] = []
+        self._port = relay.connect_device()
+        self._arrived = asyncio.Event()
+
+    async def attach(self, device_id: str = "lobby") -> None:
+        codecs, motions = (Codec.PCM_S16LE,), (MotionEncoding.BLENDSHAPE_WEIGHTS,)
+        await self._port.send(Hello(device_id, 1, ESCAPE, codecs, 48_000, motions, Credit(2 << 20, 2 << 20)))
+
+    async def read(self) -> None:
+        while (message := await self._port.receive()) is not None:
+            self.said.append(message)
+            self._arrived.set()
+
+    async def until_told(self, kind: type) -> object:
+        """Wait until the device is told something of a kind."""
+        while not (found := [message for message in self.said if isinstance(message, kind)]):
+            self._arrived.clear()
+            await self._arrived.wait()
+        return found[-1]
+
+    async def tell(self, message: ToRelayFromDevice) -> None:
+        await self._port.send(message)
+
+    async def run(self, *arguments: str) -> int:
+        """Run `relayctl` on a thread of its own; returns its exit code."""
+        return await asyncio.to_thread(relayctl.main, ["--relay", self.address, *arguments])
+
+
+@pytest.fixture
+async def bench(tmp_path: Path) -> AsyncIterator[Bench]:
+    """A bench with an attached device and one file to play."""
+    (tmp_path / "hello.wav").touch()
+    relay = build_relay(RelayConfig(listen="127.0.0.1:0", speech_folder=tmp_path))
+    source = ScriptedSource(SOUND, MOTION)
+    desk = speech_desk(relay, text=source, audio=source, recording=source, folder=tmp_path)
+    async with desk as speech, serving(relay, speech) as (_, address):
+        bench = Bench(relay, address)
+        await bench.attach()
+        reading = asyncio.create_task(bench.read())
+        yield bench
+        reading.cancel()
+        await asyncio.gather(reading, return_exceptions=True)
+
+
+async def test_devices_lists_them(bench: Bench, capsys: pytest.CaptureFixture[str]) -> None:
+    """One line each; what a device says of itself can not steer the terminal."""
+    assert await bench.run("devices") == 0
+    head, line = capsys.readouterr().out.splitlines()
+    assert head.split() == ["DEVICE", "STATE", "VOLUME", "PLAYING", "WAITING", "SOFTWARE"]
+    assert line.split() == ["lobby", "attached", "1.00", "-", "0", "evil?[2Jprogram"]
+
+
+async def test_say_and_play_speak(bench: Bench, capsys: pytest.CaptureFixture[str]) -> None:
+    """The answer names the conversation; the device gets it."""
+    assert await bench.run("say", "lobby", "good", "morning") == 0
+    said = capsys.readouterr().out.split()[1]
+    assert await bench.run("play", "lobby", "hello.wav", "--queue") == 0
+    played = capsys.readouterr().out.split()[1]
+    await bench.until_told(ConversationEnd)
+    assert await bench.run("show", "lobby") == 0
+    shown = capsys.readouterr().out
+    assert shown.index(said) < shown.index(played)
+    assert "pcm_s16le" in shown
+    assert "by relay-speech" in shown
+    assert [message.conversation_id for message in bench.said if isinstance(message, ConversationOpen)] == [said, played]
+
+
+async def test_steering(bench: Bench, capsys: pytest.CaptureFixture[str]) -> None:
+    """Each command says what it did to which conversation; with nothing to steer it says so."""
+    assert await bench.run("pause", "lobby") == 0
+    assert capsys.readouterr().out == "nothing plays\n"
+    await bench.run("say", "lobby", "hi")
+    conversation_id = capsys.readouterr().out.split()[1]
+    for command, answer in (("pause", "paused"), ("resume", "resumed"), ("interrupt", "interrupted")):
+        assert await bench.run(command, "lobby") == 0
+        assert capsys.readouterr().out == f"{answer}: {conversation_id}\n"
+    assert await bench.until_told(Interrupt) == Interrupt(conversation_id)
+    assert await bench.run("volume", "lobby", "0.25", "--mute") == 0
+    assert capsys.readouterr().out == "volume 0.25 (muted)\n"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "reason"),
+    [
+        (("show", "cellar"), "DEVICE_UNKNOWN"),
+        (("say", "cellar", "hi"), "DEVICE_UNKNOWN"),
+        (("play", "lobby", "../hello.wav"), "SPEECH_FILE_INVALID"),
+        (("play", "lobby", "missing.wav"), "SPEECH_FILE_UNKNOWN"),
+        (("volume", "lobby", "7"), "VOLUME_INVALID"),
+    ],
+)
+async def test_refusals_are_one_clear_line(
+    bench: Bench, capsys: pytest.CaptureFixture[str], arguments: tuple[str, ...], reason: str
+) -> None:
+    """Exit code 1, and the relay's reason and text on standard error; with --json as an object."""
+    assert await bench.run(*arguments) == 1
+    printed = capsys.readouterr()
+    assert printed.out == ""
+    assert printed.err.startswith(f"relayctl: {reason}: ")
+    assert printed.err.count("\n") == 1
+    assert await bench.run("--json", *arguments) == 1
+    assert json.loads(capsys.readouterr().err)["error"]["reason"] == reason
+
+
+async def test_json_is_one_object_a_line(bench: Bench, capsys: pytest.CaptureFixture[str]) -> None:
+    """With the names of the schema."""
+    assert await bench.run("--json", "devices") == 0
+    (device,) = json.loads(capsys.readouterr().out)["devices"]
+    assert (device["device_id"], device["attached"], device["output_rate_hz"]) == ("lobby", True, 48_000)
+
+
+async def test_watch_shows_what_happens_until_the_relay_ends(bench: Bench, capsys: pytest.CaptureFixture[str]) -> None:
+    """From opened to finished, with times and positions; the drain of the relay ends it."""
+    watching = asyncio.create_task(bench.run("watch", "lobby"))
+    printed = ""
+    while "opened by relay-speech" not in printed:  # the watcher's own start is not to be seen from here
+        await bench.run("say", "lobby", "hi")
+        printed += capsys.readouterr().out
+    conversation_id = str(getattr(await bench.until_told(ConversationEnd), "conversation_id", ""))
+    await bench.tell(PlayerEvent(1, conversation_id, Started()))
+    await bench.tell(PlayerEvent(2, conversation_id, Finished(100_000, False, "completed")))
+    assert await bench.run("drain", "--grace", "5") == 0
+    assert bench.relay.drain_asked.is_set()
+    await bench.relay.drain(0)
+    assert await watching == 0
+    printed += capsys.readouterr().out
+    assert "finished at 0.100 s: completed" in printed
+    assert "all published: audio 1, motion 1" in printed
+    assert "draining:" in printed
+
+
+async def test_no_relay_is_said_clearly(capsys: pytest.CaptureFixture[str], unused_tcp_port: int) -> None:
+    """Exit code 3."""
+    assert await asyncio.to_thread(relayctl.main, ["--relay", f"127.0.0.1:{unused_tcp_port}", "devices"]) == 3
+    assert "is it running" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("arguments", [[], ["dance"], ["say", "lobby"], ["volume", "lobby", "loud"]])
+def test_wrong_usage_exits_with_2(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    """As everywhere."""
+    with pytest.raises(SystemExit) as caught:
+        relayctl.main(arguments)
+    assert caught.value.code == 2
+    assert "usage:" in capsys.readouterr().err

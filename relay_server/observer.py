@@ -69,10 +69,6 @@ class Observer(Protocol):
         """A device's session ended."""
         ...
 
-    def clock_probe(self, device_id: str, sent_us: int, received_us: int, answered_us: int, returned_us: int, device_unix_us: int) -> None:
-        """A ping came back: times of the relay's clock (sent, returned) and of the device's (received, answered, its wall clock)."""
-        ...
-
     def message_unknown(self, leg: str) -> None:
         """A message that this version does not know came on leg `device` or `publisher`."""
         ...
@@ -128,9 +124,6 @@ class NullObserver:
         """Nothing."""
 
     def device_lost(self, device_id: str, reason: str) -> None:
-        """Nothing."""
-
-    def clock_probe(self, device_id: str, sent_us: int, received_us: int, answered_us: int, returned_us: int, device_unix_us: int) -> None:
         """Nothing."""
 
     def message_unknown(self, leg: str) -> None:

@@ -63,7 +63,7 @@ class Devices:
                 session.outbox.put(self._clocks.pong(message))
                 port.wake()
             case Pong():
-                self._probe(session, message)
+                pass  # that it came is all there is to it: the device reads the clocks
             case _:
                 self._perform(self._attending.handle(session, message, port.heard_us))
                 if self._registry.sessions.get(session.device_id) is not session:
@@ -134,12 +134,6 @@ class Devices:
         port.session = self._registry.sessions[hello.device_id]
         self._ports[hello.device_id] = port
         self._perform(effects)
-
-    def _probe(self, session: Session, pong: Pong) -> None:
-        sent_us, returned_us = pong.ping_sent_time_us, self._clocks.now_us()
-        self._observer.clock_probe(
-            session.device_id, sent_us, pong.received_time_us, pong.sent_time_us, returned_us, pong.sent_unix_time_us
-        )
 
     def _look_after(self, port: DevicePort, session: Session, now_us: int) -> None:
         silent_us = now_us - port.heard_us

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
+from functools import partial
 from itertools import chain
 from typing import Any
 
 from avatar_relay import wire
 from avatar_relay.messages import Hello
-from avatar_relay.reasons import Fault
 from avatar_relay.v1 import device_service_pb2 as pb
 from relay_server.access.caller import current_caller
 from relay_server.core.outbox import MediaBatch, Outgoing
@@ -47,14 +47,8 @@ class DeviceService:
             else:
                 await port.send(message)
 
-        async def following() -> bytes | None:
-            message = await port.receive()
-            return None if message is None else encode(message)
-
-        def failed(fault: Fault) -> None:
-            self._relay.stream_failed(LEG, fault)
-
-        await carry(context, port, take=take, following=following, said_all=port.end, failed=failed)
+        failed = partial(self._relay.stream_failed, LEG)
+        await carry(context, port, take=take, encode=encode, said_all=port.end, failed=failed)
 
 
 def encode(message: Outgoing) -> bytes:

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 from avatar_relay import wire
 from avatar_relay.media import TraceContext
-from avatar_relay.messages import DeviceVolume, PublisherHello, PublishOpen
+from avatar_relay.messages import DeviceVolume, PublisherHello, PublishOpen, ToPublisher
 from avatar_relay.reasons import Fault, Reason
 from avatar_relay.v1 import publisher_service_pb2 as pb
 from relay_server.access.caller import Caller, current_caller
@@ -73,14 +74,8 @@ class PublisherService:
                 case _:
                     await port.send(message)
 
-        async def following() -> bytes | None:
-            message = await port.receive()
-            return None if message is None else wire.publish_response_to_wire(message).SerializeToString()
-
-        def failed(fault: Fault) -> None:
-            self._relay.stream_failed(LEG, fault)
-
-        await carry(context, port, take=take, following=following, said_all=port.finish_sending, failed=failed)
+        failed = partial(self._relay.stream_failed, LEG)
+        await carry(context, port, take=take, encode=encode, said_all=port.finish_sending, failed=failed)
 
     def _claim(self, caller: Caller, publisher_id: str) -> None:
         """A publisher's name belongs to the identity that took it, for as long as the relay knows the publisher."""
@@ -90,6 +85,12 @@ class PublisherService:
             text = f"publisher_id {publisher_id} is in use with other credentials; take another one"
             raise PeerError(Fault(Reason.PUBLISHER_FORBIDDEN, text, "hello.publisher_id"))
         self._owners[publisher_id] = caller.key
+
+
+def encode(message: ToPublisher) -> bytes:
+    """A message as bytes."""
+    data: bytes = wire.publish_response_to_wire(message).SerializeToString()
+    return data
 
 
 def without_trace(message: PublishOpen) -> PublishOpen:

@@ -28,6 +28,10 @@ class Port(Protocol):
 
     fault: Fault | None
 
+    async def receive(self) -> Any:
+        """What to say next; None at the end."""
+        ...
+
     def end(self, fault: Fault | None = None) -> None:
         """End the stream."""
         ...
@@ -42,14 +46,14 @@ async def carry(
     port: Port,
     *,
     take: Callable[[bytes], Awaitable[None]],
-    following: Callable[[], Awaitable[bytes | None]],
+    encode: Callable[[Any], bytes],
     said_all: Callable[[], None],
     failed: Callable[[Fault], None],
 ) -> None:
     """Carry a stream until the peer or the relay ends it.
 
-    `take` gets each message and raises `PeerError` where it ends the stream; `following` gives what to write, None at the
-    end; `said_all` is called when the peer sends no more; `failed` is told the fault that the stream ended with.
+    `take` gets each message and raises `PeerError` where it ends the stream; `encode` makes bytes of what the port gives;
+    `said_all` is called when the peer sends no more; `failed` is told the fault that the stream ended with.
     Cancellation (the peer is gone) is passed on. A peer that takes no message for `WRITES_WITHIN_S` is given up: its port is
     closed at once; its RPC ends when the write does, because no operation of gRPC can follow one that hangs.
     """
@@ -61,10 +65,10 @@ async def carry(
     loop = asyncio.get_running_loop()
     reader = asyncio.create_task(_read(context, port, take, said_all))
     try:
-        while (message := await following()) is not None:
+        while (message := await port.receive()) is not None:
             watchdog = loop.call_later(WRITES_WITHIN_S, give_up)
             try:
-                await context.write(message)
+                await context.write(encode(message))
             finally:
                 watchdog.cancel()
     finally:

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import json
 import shutil
+import subprocess
+import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -23,7 +27,7 @@ BUSY_LOAD = 4.0
 """Where the machine does this much else, the other processes may come too late with the sound."""
 
 
-@pytest.fixture(autouse=True)
+@pytest.fixture(scope="module", autouse=True)
 def needed() -> None:
     """Skips where there is no compiler for the sound device, or no X server."""
     build_library()
@@ -31,6 +35,21 @@ def needed() -> None:
         pytest.skip("Xvfb is not installed")
 
 
+@pytest.fixture(scope="module")
+def minute(needed: None, tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[subprocess.Popen[bytes], Path]]:
+    """A minute of speech, played beside the other tests of this module; with where its report will be."""
+    del needed
+    report = tmp_path_factory.mktemp("minute") / "report.json"
+    command = [sys.executable, "-P", "-m", "scripts.truth.main", "lip-sync", "--seconds", "60", "--renderer", "none", "--deep-buffer"]
+    process = subprocess.Popen([*command, "--json", str(report)], stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL)
+    try:
+        yield process, report
+    finally:
+        process.terminate()
+        process.wait(20)
+
+
+@pytest.mark.usefixtures("minute")
 async def test_sound_and_face_from_outside(tmp_path: Path) -> None:
     """Two conversations: every sample is heard once, the face is with the sound, and the client's own word about it is true."""
     setup = Setup(renderer="flat", size=(480, 320), device_fields=DEEP)
@@ -43,6 +62,7 @@ async def test_sound_and_face_from_outside(tmp_path: Path) -> None:
     assert abs(report["skew_at_pictures_ms"]["p50"]) <= 2
     assert abs(report["client_minus_truth_ms"]["p50"]) <= 2
     assert report["client_minus_truth_ms"]["p95"] <= 6
+    assert abs(report["client_clock_error_ms"]["p99"]) <= 0.1
 
 
 async def test_busy_threads_beside_it_do_not_harm_the_sound(tmp_path: Path) -> None:
@@ -60,6 +80,17 @@ async def test_first_sound_and_silence_come_soon(tmp_path: Path) -> None:
     report = await scenarios.latency(tmp_path, Setup(), await load_material(CLIP), 5)
     assert report["first_payload_to_sound_ms"]["p95"] <= 80
     assert report["publisher_interrupt_to_silence_ms"]["p50"] <= 60
+
+
+@pytest.mark.timeout(120)
+def test_a_minute_is_heard_as_it_was_sent(minute: tuple[subprocess.Popen[bytes], Path]) -> None:
+    """Sample for sample, none lost at start or end, whatever else the machine does."""
+    process, report = minute
+    assert process.wait(110) == 0
+    sound = json.loads(report.read_text(encoding="utf-8"))["sound"]
+    assert sound["whole"], sound
+    assert sound["heard_seconds"] == 60.0
+    assert sound["lost_ms"] == sound["foreign_frames"] == sound["unheard_at_end_ms"] == 0
 
 
 @pytest.mark.slow

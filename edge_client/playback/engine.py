@@ -259,7 +259,7 @@ class Playback:
         if playing.conversation.end is not None:
             return
         playing.conversation.end = message
-        self._reports.fault_of(playing, self._intake.reset(playing))
+        self._reports.fault_of(playing, self._intake.end(playing, message))
         playing.audio.end(message.last_audio_seq)
         if playing.motion is not None:
             playing.motion.end(message.last_motion_seq)

@@ -10,7 +10,7 @@ import threading
 
 from avatar_relay.fragments import FragmentError
 from avatar_relay.media import Kind, Payload
-from avatar_relay.messages import Media
+from avatar_relay.messages import ConversationEnd, Media
 from avatar_relay.reasons import DropReason, Fault, Reason
 from edge_client.audio.jitter_buffer import PushResult
 from edge_client.observer import PlaybackObserver
@@ -71,17 +71,23 @@ class Intake:
             playing.first_payload_us = now_us
         return None if whole is None else self._take_whole(playing, whole, now_us)
 
-    def reset(self, playing: Playing) -> Fault | None:
-        """Forget what is half put together; the fault says what, None where nothing was."""
+    def end(self, playing: Playing, end: ConversationEnd) -> Fault | None:
+        """Nothing more comes. The fault says what of it lacks its rest; a payload that `end` does not count was given up by
+        who ended the conversation, who told so."""
         fault = None
-        for kind, reassembler in playing.reassemblers.items():
-            pending = reassembler.pending_bytes
-            if pending:
-                reassembler.reset()
-                self._credit.free(kind, pending)
-                text = f"the last {kind.value} payload is not complete: {pending} bytes of it came"
+        for kind, last_seq in ((Kind.AUDIO, end.last_audio_seq), (Kind.MOTION, end.last_motion_seq)):
+            reassembler = playing.reassemblers[kind]
+            if 0 < reassembler.pending_seq <= last_seq:
+                text = f"the last {kind.value} payload is not complete: {reassembler.pending_bytes} bytes of it came"
                 fault = Fault(Reason.PAYLOAD_TRUNCATED, text, "media.payloads.total_bytes")
+        self.reset(playing)
         return fault
+
+    def reset(self, playing: Playing) -> None:
+        """Forget what is half put together."""
+        for kind, reassembler in playing.reassemblers.items():
+            self._credit.free(kind, reassembler.pending_bytes)
+            reassembler.reset()
 
     def _take_whole(self, playing: Playing, payload: Payload, now_us: int) -> Fault | None:
         self.payloads += 1

@@ -53,6 +53,11 @@ class Reassembler:
         """Bytes that wait for the rest of their payload; not 0 at a conversation's end means that it is truncated."""
         return len(self._data)
 
+    @property
+    def pending_seq(self) -> int:
+        """Sequence of the payload that waits for its rest; 0 where none does."""
+        return 0 if self._first is None else self._first.seq
+
     def reset(self) -> None:
         """Forget what is half put together: for a stream that resumes and sends the whole payload again."""
         self._first = None

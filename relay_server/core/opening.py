@@ -1,7 +1,8 @@
 """How a conversation is opened on devices, and what becomes of those that it replaces. Pure.
 
-Each target is refused or taken by itself: an unknown device, or one that can not play the formats, does not keep the
-others from playing. A conversation that opens nowhere is closed at once, and its id used up.
+Each target is refused or taken by itself: an unknown device, or one that can not decode the sound, does not keep the
+others from playing. One that does not understand the motion gets the sound only, and the publisher is told so, once. A
+conversation that opens nowhere is closed at once, and its id used up.
 """
 
 from __future__ import annotations
@@ -107,6 +108,9 @@ class Opening:
         if not publisher.by_hand:
             effects.append(TellPublisher(publisher.key, ConversationCredit(conversation_id, Credit(window, window))))
         effects.append(ConversationOpened(open_, publisher.key, device_ids))
+        for device_id, session in sessions.items():
+            if (fault := session.motion_refusal(open_)) is not None:
+                effects += report_fault(publisher.key, conversation_id, fault, device_id)
         return effects + [WakeDevice(device_id) for device_id in device_ids]
 
     def _refusal(self, publisher: Publisher, open_: ConversationOpen, targets: tuple[str, ...]) -> Fault | None:

@@ -197,7 +197,7 @@ class Publishing:
         """Take payloads of one kind at once; False, nothing changed, where any of them is out of the ordinary."""
         kind, sizes = payloads[0].kind, [len(payload.data) for payload in payloads]
         size_bytes, largest = sum(sizes), max([payload.total_bytes for payload in payloads] + sizes)
-        if any([largest > session.buffer(kind) for session in self._registry.on_devices(conversation)]):
+        if any([largest > session.largest(conversation.conversation_id, kind) for session in self._registry.on_devices(conversation)]):
             return False
         if not conversation.receive_run(kind, payloads, size_bytes, credited=not publisher.by_hand):
             return False
@@ -227,7 +227,7 @@ class Publishing:
         total = max(payload.total_bytes, len(payload.data))
         effects: list[Effect] = []
         for session in list(self._registry.on_devices(conversation)):
-            room = session.buffer(payload.kind)
+            room = session.largest(conversation.conversation_id, payload.kind)
             if total > room:
                 text = f"a {payload.kind.value} payload of {total} bytes; device {session.device_id} can buffer {room}: cut it smaller"
                 fault = Fault(Reason.PAYLOAD_TOO_LARGE, text, "media.payloads.data")
@@ -240,11 +240,11 @@ class Publishing:
         effects: list[Effect] = []
         for session in list(self._registry.on_devices(conversation)):
             rest = run
-            if held := session.holds(conversation.conversation_id, run):
-                conversation.sent(session.device_id, run.kind, sum(run.sizes[:held]))
-                if held == len(run.seqs):
+            if spared := session.spares(conversation.conversation_id, run):
+                conversation.sent(session.device_id, run.kind, sum(run.sizes[:spared]))
+                if spared == len(run.seqs):
                     continue
-                rest = run.cut(held)[1]
+                rest = run.cut(spared)[1]
             if session.media(conversation.conversation_id, rest) > self._config.lag_bytes:
                 text = f"device {session.device_id} lags more than {self._config.lag_bytes} bytes behind its group"
                 effects += self._leave_out(conversation, session, Fault(Reason.LIMIT_REACHED, text))

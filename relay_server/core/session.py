@@ -16,9 +16,9 @@ from __future__ import annotations
 
 import hmac
 from collections import OrderedDict, deque
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
-from avatar_relay.limits import MAX_CLOSED_CONVERSATIONS
+from avatar_relay.limits import MAX_CLOSED_CONVERSATIONS, MAX_PAYLOAD_BYTES
 from avatar_relay.media import ConversationOpen, Credit, Cursor, Kind, OnPlaying
 from avatar_relay.messages import (
     ConversationEnd,
@@ -79,6 +79,11 @@ class Delivery:
     """Opened again: the last sequence of each kind that the device held by then."""
     telling: bool = False
     """Opened again when the device was done with it: its finished event is on its way."""
+
+    @property
+    def sound_only(self) -> bool:
+        """Whether the device gets no motion of it: there is none, or none that it understands."""
+        return self.open.motion_format is None
 
 
 @dataclass(frozen=True, slots=True)
@@ -168,20 +173,27 @@ class Session:
 
     def refusal(self, open_: ConversationOpen, max_conversations: int) -> Fault | None:
         """Why this device can not take a conversation; None where it can."""
-        audio, motion = open_.audio_format.codec, open_.motion_format
+        audio = open_.audio_format.codec
         if audio not in self.hello.codecs:
             text = f"device {self.device_id} does not decode {audio.value}"
             return Fault(Reason.AUDIO_FORMAT_UNSUPPORTED, text, "open.audio_format.codec")
-        if motion is not None and motion.encoding not in self.hello.motion_encodings:
-            text = f"device {self.device_id} does not understand {motion.encoding.value}; open without motion_format for sound only"
-            return Fault(Reason.MOTION_FORMAT_UNSUPPORTED, text, "open.motion_format.encoding")
         if len(self.deliveries) >= max_conversations:
             text = f"{len(self.deliveries)} conversations play or wait on device {self.device_id}; wait for one to finish"
             return Fault(Reason.LIMIT_REACHED, text, "open")
         return None
 
-    def buffer(self, kind: Kind) -> int:
-        """The largest payload of a kind that this device can take, in bytes."""
+    def motion_refusal(self, open_: ConversationOpen) -> Fault | None:
+        """Why this device gets a conversation's sound only; None where it gets all of it."""
+        motion = open_.motion_format
+        if motion is None or motion.encoding in self.hello.motion_encodings:
+            return None
+        text = f"device {self.device_id} does not understand {motion.encoding.value}: it gets the sound only"
+        return Fault(Reason.MOTION_FORMAT_UNSUPPORTED, text, "open.motion_format.encoding")
+
+    def largest(self, conversation_id: str, kind: Kind) -> int:
+        """The largest payload of a kind that can be taken for this device, in bytes."""
+        if kind is Kind.MOTION and self.deliveries[conversation_id].sound_only:
+            return MAX_PAYLOAD_BYTES
         return self._buffer.audio_bytes if kind is Kind.AUDIO else self._buffer.motion_bytes
 
     def open(self, open_: ConversationOpen, publisher: str) -> tuple[Delivery, ...]:
@@ -192,7 +204,7 @@ class Session:
             for earlier in replaced:
                 self._cut(earlier)
         nothing = Cursor(open_.conversation_id)
-        delivery = Delivery(open_, publisher, sent=nothing, held=nothing)
+        delivery = Delivery(self._playable(open_), publisher, sent=nothing, held=nothing)
         self.deliveries[open_.conversation_id] = delivery
         self.outbox.add_lane(open_.conversation_id)
         if self.attached:
@@ -212,10 +224,12 @@ class Session:
             return self.open(open_, publisher)
         if mine is None and not self.adoption.began:
             return None
+        if mine is not None and self.motion_refusal(open_) is not None:
+            mine = replace(mine, motion_seq=held.motion_seq)
         if mine is not None and (mine.audio_seq < held.audio_seq or mine.motion_seq < held.motion_seq):
             return None
         at = mine or held
-        delivery = Delivery(open_, publisher, sent=at, held=at, announced=True)
+        delivery = Delivery(self._playable(open_), publisher, sent=at, held=at, announced=True)
         delivery.skip_to = {Kind.AUDIO: at.audio_seq, Kind.MOTION: at.motion_seq}
         self.deliveries[cid] = delivery
         self.outbox.add_lane(cid)
@@ -231,9 +245,14 @@ class Session:
         self.outbox.put_media(conversation_id, run)
         return self.outbox.waiting(conversation_id)
 
-    def holds(self, conversation_id: str, run: Run) -> int:
-        """How many of the first entries the device held already when the conversation was opened again."""
-        return run.upto(self.deliveries[conversation_id].skip_to[run.kind])
+    def spares(self, conversation_id: str, run: Run) -> int:
+        """How many of the first entries the device need not get: it held them when the conversation was opened again, or they
+        are motion and it gets the sound only."""
+        delivery = self.deliveries[conversation_id]
+        if run.kind is Kind.AUDIO or not delivery.sound_only:
+            return run.upto(delivery.skip_to[run.kind])
+        delivery.sent = replace(delivery.sent, motion_seq=run.seqs[-1])
+        return len(run.seqs)
 
     def audio_only(self, conversation_id: str) -> None:
         """No motion follows."""
@@ -242,8 +261,9 @@ class Session:
 
     def end(self, end: ConversationEnd) -> None:
         """Nothing follows."""
-        self.deliveries[end.conversation_id].end = end
-        self.outbox.put_end(end)
+        delivery = self.deliveries[end.conversation_id]
+        delivery.end = replace(end, last_motion_seq=0) if delivery.sound_only else end
+        self.outbox.put_end(delivery.end)
 
     def interrupt(self, conversation_id: str) -> bool:
         """Cut a conversation short; returns whether the device will tell its end: not where it never heard of it."""
@@ -294,10 +314,11 @@ class Session:
         """The device holds more of a conversation; None where it is not, or no longer, one of its."""
         delivery = self.deliveries.get(cursor.conversation_id)
         if delivery is not None:
+            motion_seq = delivery.sent.motion_seq if delivery.sound_only else cursor.motion_seq
             delivery.held = Cursor(
                 cursor.conversation_id,
                 min(max(delivery.held.audio_seq, cursor.audio_seq), delivery.sent.audio_seq),
-                min(max(delivery.held.motion_seq, cursor.motion_seq), delivery.sent.motion_seq),
+                min(max(delivery.held.motion_seq, motion_seq), delivery.sent.motion_seq),
             )
             _release(delivery)
         return delivery
@@ -319,7 +340,9 @@ class Session:
         if delivery is None:
             return None
         self.outbox.remove_lane(conversation_id)
-        self.closed[conversation_id] = Tombstone(delivery.publisher, event_id)
+        self.closed[delivery.open.conversation_id] = Tombstone(
+            delivery.publisher, event_id
+        )  # its own id: kept once, for all who remember it
         if len(self.closed) > MAX_CLOSED_CONVERSATIONS:
             self.closed.popitem(last=False)
         return delivery
@@ -358,6 +381,9 @@ class Session:
         return Finished(delivery.position_us, interrupted=True, reason=FinishReason.DEVICE_LOST.value)
 
     # --- within ----------------------------------------------------------------------------------------------------
+
+    def _playable(self, open_: ConversationOpen) -> ConversationOpen:
+        return open_ if self.motion_refusal(open_) is None else replace(open_, motion_format=None)
 
     def _announce(self, delivery: Delivery) -> None:
         self.outbox.put(delivery.open)

@@ -337,13 +337,15 @@ def test_fragments_are_put_together() -> None:
     assert bench.playback.summary().keyframes_received == 50
 
 
-def test_truncated_payload_is_told_and_its_bytes_are_given_back() -> None:
-    """The end of a conversation finds half a payload."""
+@pytest.mark.parametrize(("last_motion_seq", "told"), [(1, [Reason.PAYLOAD_TRUNCATED]), (0, [])])
+def test_truncated_payload_is_given_back_and_told_where_the_end_counts_it(last_motion_seq: int, told: list[Reason]) -> None:
+    """The end of a conversation finds half a payload. One that the end does not count was given up by who said the end."""
     bench = Bench()
     window = Payload(Kind.MOTION, 1, bytes(40_000), 0, 2_000_000)
-    bench.handle(open_("a"), Media("a", split(window)[:1]), *spoken("a", tone(RATE_HZ), weights=[]))
+    sound = audio_payloads(tone(RATE_HZ))
+    bench.handle(open_("a"), Media("a", split(window)[:1]), Media("a", sound), ConversationEnd("a", len(sound), last_motion_seq))
     bench.run(1_500_000)
-    assert bench.reasons("a") == [Reason.PAYLOAD_TRUNCATED]
+    assert bench.reasons("a") == told
     assert bench.granted() == bench.sent_bytes
 
 

@@ -12,6 +12,7 @@ import contextlib
 import random
 import socket
 import struct
+from collections.abc import Iterator
 from dataclasses import dataclass
 from types import TracebackType
 from typing import Self
@@ -19,6 +20,11 @@ from typing import Self
 READ_BYTES = 16 << 10
 LINE_CHUNKS = 256
 """Chunks on their way in one direction; the sender waits for more room, as with a full network."""
+
+QUEUED_S = 1.0
+"""So much waits in front of a narrow link; then the sender is held up …"""
+SLICES_PER_S = 10
+"""… and what gets through comes in this many pieces a second."""
 
 FORGOTTEN_S = 60.0
 """An end that is lost in a half-open link is told so late."""
@@ -49,6 +55,13 @@ class Weather:
         if chance.random() < self.spike_share:
             ms += self.spike_ms
         return max(0.0, ms) / 1e3
+
+    def slices(self, data: bytes) -> Iterator[bytes]:
+        """What was read together, as it gets through."""
+        size = self.slice_bytes or len(data)
+        if self.bytes_per_s:
+            size = min(size, max(1, int(self.bytes_per_s / SLICES_PER_S)))
+        return (data[start : start + size] for start in range(0, len(data), size))
 
 
 CALM = Weather()
@@ -139,11 +152,11 @@ class FaultProxy:
                 is_dead = is_dead or weather.hole
                 if is_dead:
                     continue
-                size = weather.slice_bytes or len(data)
-                for piece in (data[start : start + size] for start in range(0, len(data), size)):
+                for piece in weather.slices(data):
                     now = asyncio.get_running_loop().time()
                     free_at = max(now, free_at) + (len(piece) / weather.bytes_per_s if weather.bytes_per_s else 0.0)
                     await line.put((free_at + weather.delay_s(self._chance), piece))
+                    await asyncio.sleep(max(0.0, free_at - now - QUEUED_S))
             if is_dead or (self.up if upwards else self.down).hole:
                 await asyncio.sleep(FORGOTTEN_S)
             await line.put((asyncio.get_running_loop().time() + self.close_after_s, b""))

@@ -68,14 +68,18 @@ def open_channel(address: str) -> Any:
 
 
 class SimulatedDevice:
-    """`run` it; `attached` is set while it is attached. `pause_s` is waited after each message: a slow reader."""
+    """`run` it; `attached` is set while it is attached. `pause_s` is waited after each message: a slow reader. With `ping_s` it says
+    something so often, whether it hears anything or not."""
 
-    def __init__(self, device_id: str, channel: Any, listener: Listener, *, pause_s: float = 0.0, report_s: float = REPORT_S) -> None:
+    def __init__(
+        self, device_id: str, channel: Any, listener: Listener, *, pause_s: float = 0.0, report_s: float = REPORT_S, ping_s: float = 0.0
+    ) -> None:
         self.device_id = device_id
         self.figures = Figures()
         self.attached = asyncio.Event()
         self.pause_s = pause_s
         self._report_s = report_s
+        self._ping_s = ping_s
         self._listener = listener
         self._attach = channel.stream_stream(METHOD, None, pb.AttachResponse.FromString)
         self._token = ""
@@ -113,6 +117,7 @@ class SimulatedDevice:
         for event in list(self._unacknowledged.values()):
             await self._write(event)
         reporter = asyncio.create_task(self._report_regularly())
+        pinging = asyncio.create_task(self._ping_regularly())
         try:
             while (response := await self._call.read()) is not grpc.aio.EOF:
                 await self._take(response)
@@ -125,6 +130,7 @@ class SimulatedDevice:
             self.figures.ended_with.append("CUT")
         finally:
             reporter.cancel()
+            pinging.cancel()
 
     def _hello(self) -> pb.Hello:
         self._freed = dict.fromkeys(self._freed, 0)
@@ -203,6 +209,11 @@ class SimulatedDevice:
             await asyncio.sleep(self._report_s)
             if self._unreported:
                 await self._report()
+
+    async def _ping_regularly(self) -> None:
+        while self._ping_s:
+            await asyncio.sleep(self._ping_s)
+            await self._say(pb.AttachRequest(ping=media.Ping(id=1)))
 
     async def _report(self) -> None:
         self._unreported = 0

@@ -8,7 +8,8 @@ import signal
 import socket
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from types import MappingProxyType
 
 
 def free_port() -> int:
@@ -21,9 +22,10 @@ def free_port() -> int:
 class RelayProcess:
     """One `relay-server`."""
 
-    def __init__(self, *arguments: str) -> None:
+    def __init__(self, *arguments: str, environment: Mapping[str, str] = MappingProxyType({})) -> None:
         self.address = f"127.0.0.1:{free_port()}"
         self._arguments: Sequence[str] = arguments
+        self._environment = {"GRPC_VERBOSITY": "NONE", **environment}
         self._process: asyncio.subprocess.Process | None = None
         self.listening_us = 0
         """When it was seen to listen last."""
@@ -37,7 +39,7 @@ class RelayProcess:
     async def start(self) -> None:
         """Start it; returns when it listens."""
         self._process = await asyncio.create_subprocess_exec(
-            sys.executable, "-m", "relay_server", "--listen", self.address, *self._arguments, env=os.environ | {"GRPC_VERBOSITY": "NONE"}
+            sys.executable, "-m", "relay_server", "--listen", self.address, *self._arguments, env=os.environ | self._environment
         )
         host, _, port = self.address.rpartition(":")
         while True:

@@ -84,7 +84,12 @@ class _OpenApp(App):
         """What was counted; times are µs of CLOCK_MONOTONIC."""
         summary = self.playback.summary()
         conversations = [asdict(conversation) for conversation in summary.conversations]
-        return {"sink": asdict(self.sink.counters()), "late_payloads": summary.late_payloads, "conversations": conversations}
+        return {
+            "sink": asdict(self.sink.counters()),
+            "late_payloads": summary.late_payloads,
+            "keyframes_received": summary.keyframes_received,
+            "conversations": conversations,
+        }
 
 
 def main(arguments: list[str]) -> int:

@@ -11,12 +11,12 @@ from collections.abc import Coroutine
 from pathlib import Path
 from typing import Any
 
-from avatar_relay.media import Pacing
+from avatar_relay.media import Codec, Pacing
 from relay_server.publisher import PublisherError
 from relay_server.sources.source import SourceError
 from scripts.demo_backend import CLIP
 from scripts.demo_programs import DemoError, stop_on_signals
-from scripts.truth import scenarios
+from scripts.truth import scenarios, trouble
 from scripts.truth.scenarios import Report, Talk
 from scripts.truth.speech import Material, load_material
 from scripts.truth.station import Setup
@@ -24,11 +24,15 @@ from tests.fault_proxy import CALM, Weather
 
 JITTER = Weather(delay_ms=50, jitter_ms=40, spike_share=0.01, spike_ms=200)
 """50 ± 40 ms, and one chunk in a hundred 200 ms later."""
+NARROW_S = 40.0
+"""How long is spoken through a narrow link at most."""
 SCENARIOS = {
     "lip-sync": "speak; is all of it heard, and how far are sound and face apart?",
     "latency": "short conversations, interrupted: first payload to first sample heard, interrupt to silence",
     "stall": "the network stands still for a second",
     "kill": "kill -9 of the speaker process in the middle of a word",
+    "unplug": "the sound device is gone for a while in the middle of a word",
+    "narrow": "the link to the device takes no more than 64 kbit/s",
 }
 
 
@@ -47,7 +51,8 @@ def read_options(arguments: list[str] | None = None) -> argparse.Namespace:
         "--conversation-seconds", type=float, metavar="N", help="lip-sync: length of one conversation (default: 20; live: all)"
     )
     parser.add_argument("--conversations", type=int, default=60, metavar="N", help="latency: how many (default: 60)")
-    parser.add_argument("--pacing", choices=["burst", "live"], default="burst", help="lip-sync: how the backend makes its media")
+    parser.add_argument("--pacing", choices=["burst", "live"], default="burst", help="lip-sync, narrow: how the backend makes its media")
+    parser.add_argument("--codec", choices=["opus", "pcm_s16le"], default="opus", help="narrow: sound of 24 or of 768 kbit/s")
     parser.add_argument("--network", choices=["quiet", "jitter"], default="quiet", help="jitter: 50 ± 40 ms, 1 %% of chunks 200 ms later")
     parser.add_argument("--ppm", type=float, default=0.0, metavar="N", help="how much faster than nominal the device's clock runs")
     parser.add_argument("--busy-threads", type=int, default=0, metavar="N", help="busy Python threads in the edge client's main process")
@@ -84,6 +89,10 @@ def scenario(options: argparse.Namespace, folder: Path, material: Material) -> C
             return scenarios.stalled(folder, setup, material)
         case "kill":
             return scenarios.killed(folder, setup, material)
+        case "unplug":
+            return trouble.unplugged(folder, setup, material)
+        case "narrow":
+            return trouble.narrow(folder, setup, material, Codec(options.codec), Pacing(options.pacing), min(options.seconds, NARROW_S))
         case _:
             pacing = Pacing(options.pacing)
             longest = options.conversation_seconds or (20.0 if pacing is Pacing.BURST else options.seconds)

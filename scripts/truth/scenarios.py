@@ -74,24 +74,25 @@ async def lip_sync(folder: Path, setup: Setup, material: Material, talk: Talk) -
             await stand.speak(perform(material, sound, talk.pacing), len(sound) / RATE_HZ)
         device = stand.device
     left = findings(folder, device, setup.ppm)
-    runs, sound_told = _heard(left, np.concatenate(sent), talk.pacing)
+    runs, told = _heard(left, np.concatenate(sent), talk.pacing)
     report: Report = {
         "setup": {
             "seconds": talk.seconds,
             "conversations": len(sent),
             "pacing": talk.pacing.value,
             "speech": material.name,
-            **_told(setup),
+            **setup_told(setup),
         },
         "load": [round(load, 2), round(os.getloadavg()[0], 2)],
-        "sound": sound_told,
+        "sound": told,
     }
     if left.watched is not None:
         report |= _face(soundings(runs, sent, left), left)
     return report
 
 
-def _told(setup: Setup) -> Report:
+def setup_told(setup: Setup) -> Report:
+    """What was set up, as a report tells it."""
     told = asdict(setup)
     return {name: told[name] for name in ("renderer", "pictures_per_second", "ppm", "busy_threads", "weather", "seed")}
 
@@ -100,7 +101,7 @@ def _heard(left: Findings, sent: Pcm, pacing: Pacing) -> tuple[Sequence[Run], Re
     """What was heard of it, and what there is to say. `LIVE` steers its drift by resampling: its samples are not those sent."""
     if pacing is Pacing.BURST:
         found = heard.find(left.emitted, sent)
-        return found.runs, _sound(found, left)
+        return found.runs, sound_told(found, left)
     followed = heard.follow(left.emitted, sent)
     return followed.runs, {
         "heard_seconds": round(sum(run.frames for run in followed.runs) / RATE_HZ, 3),
@@ -108,11 +109,12 @@ def _heard(left: Findings, sent: Pcm, pacing: Pacing) -> tuple[Sequence[Run], Re
         "skipped_ms": round(followed.skipped_frames / RATE_HZ * 1e3, 2),
         "repeated_ms": round(followed.repeated_frames / RATE_HZ * 1e3, 2),
         "gaps": max(0, len(heard.stretches(left.emitted, GAP_FRAMES)) - 1),
-        **_counted(left),
+        **counted(left),
     }
 
 
-def _sound(found: Heard, left: Findings) -> Report:
+def sound_told(found: Heard, left: Findings) -> Report:
+    """What was heard, sample for sample, and what was counted."""
     return {
         "whole": found.is_whole,
         "runs": len(found.runs),
@@ -120,11 +122,12 @@ def _sound(found: Heard, left: Findings) -> Report:
         "lost_ms": round(found.lost_frames / RATE_HZ * 1e3, 2),
         "foreign_frames": found.foreign_frames,
         "unheard_at_end_ms": round(found.unheard_at_end / RATE_HZ * 1e3, 2),
-        **_counted(left),
+        **counted(left),
     }
 
 
-def _counted(left: Findings) -> Report:
+def counted(left: Findings) -> Report:
+    """What device and client counted of the sound."""
     sink = left.figures["sink"]
     return {
         "device_xruns": left.device_xruns,
@@ -207,7 +210,7 @@ async def latency(folder: Path, setup: Setup, material: Material, conversations:
     if not sounded or len(received_us) != conversations:
         raise ValueError(f"{conversations} conversations were spoken, {len(received_us)} received, {len(sounded)} heard")
     return {
-        "setup": {"conversations": conversations, **_told(setup)},
+        "setup": {"conversations": conversations, **setup_told(setup)},
         "load": [round(load, 2), round(os.getloadavg()[0], 2)],
         "heard": len(sounded),
         "first_payload_to_sound_ms": _latencies(received_us, sounded, 0),
@@ -245,12 +248,12 @@ async def stalled(folder: Path, setup: Setup, material: Material) -> Report:
         await speaking
         device = stand.device
     left = findings(folder, device, setup.ppm)
-    runs, sound_told = _heard(left, sound, Pacing.LIVE)
+    runs, told = _heard(left, sound, Pacing.LIVE)
     return {
-        "setup": {"stall_ms": 1_000, **_told(setup)},
+        "setup": {"stall_ms": 1_000, **setup_told(setup)},
         "load": [round(load, 2), round(os.getloadavg()[0], 2)],
-        "sound": sound_told,
-        **_after_gap(runs, left, [sound], free_us),
+        "sound": told,
+        **after_gap(runs, left, [sound], free_us),
     }
 
 
@@ -268,16 +271,16 @@ async def killed(folder: Path, setup: Setup, material: Material) -> Report:
     left = findings(folder, device, setup.ppm)
     found = heard.find(left.emitted, sound)
     return {
-        "setup": _told(setup),
+        "setup": setup_told(setup),
         "load": [round(load, 2), round(os.getloadavg()[0], 2)],
-        "sound": _sound(found, left),
+        "sound": sound_told(found, left),
         "fault": left.figures["sink"]["last_fault"],
         "publisher_told": [event.fault.reason.value for event in told if isinstance(event, ConversationError)],
-        **_after_gap(found.runs, left, [sound], killed_us),
+        **after_gap(found.runs, left, [sound], killed_us),
     }
 
 
-def _after_gap(runs: Sequence[Run], left: Findings, sent: list[Pcm], since_us: float) -> Report:
+def after_gap(runs: Sequence[Run], left: Findings, sent: list[Pcm], since_us: float) -> Report:
     """What happened around the one long gap; `since_us` is when the fault was over (a stall) or came (a kill)."""
     pieces = soundings(runs, sent, left)
     gaps = [(later.time_us - earlier.end_us) / 1e3 for earlier, later in pairwise(pieces)]

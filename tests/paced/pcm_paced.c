@@ -14,6 +14,7 @@
  *     channels 1              the only channel count (1 or 2)
  *     ppm 100                 how much faster than nominal its clock runs
  *     buffer_min 4096         smallest buffer, in frames
+ *     unplugged "/abs/file"   while this file is there, the card is not: it can not be opened, and a stream on it is disconnected
  *   }
  *
  * Build: gcc -shared -fPIC -DPIC -O2 -o libasound_module_pcm_paced.so pcm_paced.c -lasound
@@ -36,6 +37,7 @@ typedef struct {
 	int timer;
 	FILE *file, *log;
 	double ppm;
+	char *unplugged;
 
 	double frames_per_ns;
 	size_t frame_bytes;
@@ -96,9 +98,18 @@ static int is_in_xrun(const paced_t *paced)
 	return paced->dry && paced->io.state == SND_PCM_STATE_RUNNING;
 }
 
+static int is_unplugged(const char *marker)
+{
+	return marker && access(marker, F_OK) == 0;
+}
+
 /* Emit all frames whose time has come. */
 static void catch_up(paced_t *paced)
 {
+	if (is_unplugged(paced->unplugged) && paced->io.state != SND_PCM_STATE_DISCONNECTED) {
+		log_event(paced, "stop", now_ns());
+		snd_pcm_ioplug_set_state(&paced->io, SND_PCM_STATE_DISCONNECTED);
+	}
 	if (!is_running(paced))
 		return;
 	int64_t time_ns = now_ns();
@@ -159,6 +170,8 @@ static snd_pcm_sframes_t paced_pointer(snd_pcm_ioplug_t *io)
 {
 	paced_t *paced = io->private_data;
 	catch_up(paced);
+	if (paced->io.state == SND_PCM_STATE_DISCONNECTED)
+		return -ENODEV;
 	return is_in_xrun(paced) ? -EPIPE : (snd_pcm_sframes_t)(paced->played % paced->boundary);
 }
 
@@ -169,6 +182,8 @@ static snd_pcm_sframes_t paced_transfer(snd_pcm_ioplug_t *io, const snd_pcm_chan
 	const char *source = (const char *)areas->addr + (areas->first + areas->step * offset) / 8;
 	snd_pcm_uframes_t left = size;
 	catch_up(paced);
+	if (paced->io.state == SND_PCM_STATE_DISCONNECTED)
+		return -ENODEV;
 	if (is_in_xrun(paced))
 		return -EPIPE;
 	while (left) {
@@ -248,7 +263,8 @@ static int paced_poll_revents(snd_pcm_ioplug_t *io, struct pollfd *descriptors, 
 		if (read(paced->timer, &expirations, sizeof expirations) < 0)
 			expirations = 0;
 		catch_up(paced);
-		*revents = is_in_xrun(paced) ? POLLOUT | POLLERR : POLLOUT;
+		int is_broken = is_in_xrun(paced) || paced->io.state == SND_PCM_STATE_DISCONNECTED;
+		*revents = is_broken ? POLLOUT | POLLERR : POLLOUT;
 	}
 	return 0;
 }
@@ -262,6 +278,7 @@ static int paced_close(snd_pcm_ioplug_t *io)
 		fclose(paced->log);
 	close(paced->timer);
 	free(paced->ring);
+	free(paced->unplugged);
 	free(paced);
 	return 0;
 }
@@ -282,7 +299,7 @@ static const snd_pcm_ioplug_callback_t callbacks = {
 };
 
 typedef struct {
-	const char *file, *log;
+	const char *file, *log, *unplugged;
 	double ppm;
 	long rate, channels, buffer_min;
 } settings_t;
@@ -302,6 +319,8 @@ static int read_settings(snd_config_t *conf, settings_t *settings)
 			error = snd_config_get_string(field, &settings->file);
 		else if (!strcmp(id, "log"))
 			error = snd_config_get_string(field, &settings->log);
+		else if (!strcmp(id, "unplugged"))
+			error = snd_config_get_string(field, &settings->unplugged);
 		else if (!strcmp(id, "ppm"))
 			error = snd_config_get_ireal(field, &settings->ppm);
 		else if (!strcmp(id, "rate"))
@@ -343,10 +362,13 @@ SND_PCM_PLUGIN_DEFINE_FUNC(paced)
 		return error;
 	if (stream != SND_PCM_STREAM_PLAYBACK)
 		return -ENOTSUP;
+	if (is_unplugged(settings.unplugged))
+		return -ENODEV;
 	paced_t *paced = calloc(1, sizeof *paced);
 	if (!paced)
 		return -ENOMEM;
 	paced->ppm = settings.ppm;
+	paced->unplugged = settings.unplugged ? strdup(settings.unplugged) : NULL;
 	paced->avail_min = 1;
 	paced->boundary = 1UL << 30;
 	paced->timer = timerfd_create(CLOCK_MONOTONIC, TFD_CLOEXEC | TFD_NONBLOCK);

@@ -44,8 +44,8 @@ _CLEAR_SECONDS = 0.5
 _CLEAR_CHECK_SECONDS = 0.002
 _DRAIN_SECONDS = 0.5
 _DRAIN_CHECK_SECONDS = 0.01
-_RESTART_SECONDS = (0.05, 0.2, 0.5, 1.0, 2.0, 5.0)
-"""Pauses before the attempts to open a lost device again; the last one repeats."""
+_RESTART_SECONDS = (0.05, 0.2, 0.5, *(1.0,) * 10, 5.0)
+"""Pauses before the attempts to open a lost device again; the last one repeats. One that is plugged in again soon plays soon."""
 
 
 class PyAudioSink:

@@ -112,14 +112,6 @@ FAULTY_OPENINGS = [
         opening(motion_format=pb.MotionFormat(encoding=pb.MotionFormat.ENCODING_BLENDSHAPE_WEIGHTS, keyframes_per_second=30)),
         Reason.MOTION_FORMAT_UNSUPPORTED,
     ),
-    (
-        opening(
-            motion_format=pb.MotionFormat(
-                encoding=pb.MotionFormat.ENCODING_BLENDSHAPE_WEIGHTS, keyframes_per_second=30, blendshape_names=["a"]
-            )
-        ),
-        Reason.MOTION_FORMAT_UNSUPPORTED,
-    ),
     (opening(on_playing=9), Reason.MESSAGE_INVALID),
 ]
 
@@ -135,6 +127,17 @@ async def test_a_faulty_opening_harms_nobody(relay: Wired, said: publisher_pb.Pu
     await publisher.say(media=media(audio(), conversation_id="c2"))
     assert (await device.hear("open")).conversation_id == "c2"
     assert (await device.hear("media")).payloads[0].data == b"ab"
+
+
+async def test_motion_that_a_device_does_not_understand_leaves_the_sound(relay: Wired) -> None:
+    """The publisher is told after `opened`, the device is told of no motion, and gets none."""
+    device, publisher = await relay.device(motion_encodings=[]), await relay.publisher()
+    await publisher.say(open=opening("c1"))
+    await publisher.hear("opened")
+    assert await error(publisher) == ("c1", Reason.MOTION_FORMAT_UNSUPPORTED)
+    await publisher.say(media=media(motion(), audio()))
+    assert not (await device.hear("open")).HasField("motion_format")
+    assert [payload.kind for payload in (await device.hear("media")).payloads] == [pb.KIND_AUDIO]
 
 
 async def test_a_faulty_opening_typed_by_hand_leaves_the_one_before(relay: Wired) -> None:

@@ -12,8 +12,9 @@ from edge_client.motion.decoder import MotionDecoder
 from edge_client.motion.pose import Poses
 from edge_client.motion.track import MotionTrack
 
-MAX_AHEAD = 4_096
-"""Sequences remembered beyond a missing one; then the missing one is given up, as the cursor shows."""
+MAX_AHEAD = 32
+"""Sequences remembered beyond a missing one; then the missing one is given up, as the cursor shows. A relay drops motion where the
+link is too narrow for it."""
 
 
 class MotionStream:

@@ -58,6 +58,7 @@ class Reason(enum.StrEnum):
     AUDIO_UNDECODABLE = "AUDIO_UNDECODABLE"
     MOTION_UNDECODABLE = "MOTION_UNDECODABLE"
     PUBLISHER_LOST = "PUBLISHER_LOST"
+    LINK_NARROW = "LINK_NARROW"
     AUDIO_DEVICE_FAILED = "AUDIO_DEVICE_FAILED"
     VOLUME_INVALID = "VOLUME_INVALID"
     # what a source or `Speak` says; SOURCE_UNAVAILABLE and SOURCE_SILENT (a service that is away, or stalls) may pass by
@@ -113,6 +114,7 @@ STATUS_CODES: dict[Reason, str] = {
     Reason.AUDIO_UNDECODABLE: "INVALID_ARGUMENT",
     Reason.MOTION_UNDECODABLE: "INVALID_ARGUMENT",
     Reason.PUBLISHER_LOST: "CANCELLED",
+    Reason.LINK_NARROW: "RESOURCE_EXHAUSTED",
     Reason.AUDIO_DEVICE_FAILED: "UNAVAILABLE",
     Reason.VOLUME_INVALID: "INVALID_ARGUMENT",
     Reason.SPEECH_MISSING: "INVALID_ARGUMENT",
@@ -138,6 +140,7 @@ class DropReason(enum.StrEnum):
     AFTER_END = "after_end"
     NO_MOTION_FORMAT = "no_motion_format"
     BUFFER_FULL = "buffer_full"
+    LINK_NARROW = "link_narrow"
     INVALID = "invalid"
 
 

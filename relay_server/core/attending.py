@@ -14,10 +14,10 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from avatar_relay.limits import PROTOCOL_VERSION
-from avatar_relay.media import Credit
-from avatar_relay.messages import ConversationError, Goodbye, Held, Hello, Limits, PlayerEvent, Welcome
+from avatar_relay.media import Credit, Kind
+from avatar_relay.messages import ConversationError, Dropped, Goodbye, Held, Hello, Limits, PlayerEvent, Welcome
 from avatar_relay.messages import Finished as FinishedBody
-from avatar_relay.reasons import Fault, Reason
+from avatar_relay.reasons import DropReason, Fault, Reason
 from relay_server.config import RelayConfig
 from relay_server.core.events import (
     ConversationFaulted,
@@ -30,7 +30,7 @@ from relay_server.core.events import (
     TellPublisher,
     WakeDevice,
 )
-from relay_server.core.finishing import MADE_BY_RELAY, finish, tell_event
+from relay_server.core.finishing import MADE_BY_RELAY, finish, report_fault, tell_event
 from relay_server.core.registry import Registry
 from relay_server.core.session import NOBODY, Retention, Session
 from relay_server.errors import PeerError
@@ -119,9 +119,38 @@ class Attending:
                 self._registry.sessions.pop(session.device_id, None)
                 return effects
 
-    def tick(self, now_us: int) -> list[Effect]:
-        """End the sessions whose lease ran out, and what publishers did not come back for."""
+    def yield_motion(self, session: Session, now_us: int) -> str:
+        """The link to a device is narrow: motion yields to sound. The conversation of which something was dropped, or nothing."""
+        cid, dropped = session.yield_motion(now_us)
+        if not dropped:
+            return ""
+        size = sum([run.size_bytes for run in dropped])
+        self._registry.conversations[cid].sent(session.device_id, Kind.MOTION, session.first_time(cid, Kind.MOTION, size))
+        yielded = session.deliveries[cid].yielded
+        yielded["payloads"] += len({seq for run in dropped for seq in run.seqs})
+        yielded["bytes"] += size
+        return cid
+
+    def _tell_yielded(self, session: Session, conversation_id: str) -> list[Effect]:
+        """What yielded since it was told last, and, once for a conversation, why."""
+        delivery = session.deliveries.get(conversation_id)
+        if delivery is None or not delivery.yielded:
+            return []
         effects: list[Effect] = []
+        if not delivery.narrow_told:
+            delivery.narrow_told = True
+            text = f"the link to device {session.device_id} carries too little: sound goes first, and motion is dropped where it must be"
+            effects += report_fault(delivery.publisher, conversation_id, Fault(Reason.LINK_NARROW, text), session.device_id)
+        body = Dropped(Kind.MOTION, delivery.yielded["payloads"], delivery.yielded["bytes"], DropReason.LINK_NARROW.value)
+        delivery.yielded.clear()
+        return effects + tell_event(delivery.publisher, PlayerEvent(MADE_BY_RELAY, conversation_id, body, session.device_id))
+
+    def tick(self, now_us: int) -> list[Effect]:
+        """End the sessions whose lease ran out, and what publishers did not come back for; tell what yielded."""
+        effects: list[Effect] = []
+        for session in self._registry.sessions.values():
+            for conversation_id in session.deliveries:
+                effects += self._tell_yielded(session, conversation_id)
         for session in self._registry.sessions.values():
             if (never_told := session.give_up_adoption(now_us)) is not None:
                 for conversation_id in never_told:
@@ -166,13 +195,13 @@ class Attending:
             session.events.record(event.event_id, NOBODY)  # its publisher may still come back for it
             return woken
         publisher = self._registry.publishers.get(owner) if owner is not None else None
-        session.note_position(event)
+        session.note_position(event, now_us)
         told = PlayerEvent(event.event_id, event.conversation_id, event.body, session.device_id)
         effects: list[Effect]
         if not isinstance(event.body, FinishedBody):
             effects = tell_event(owner, told) if owner is not None else [PlayerTold(told)]
         elif event.conversation_id in session.deliveries:
-            effects = finish(self._registry, session, told)
+            effects = self._tell_yielded(session, event.conversation_id) + finish(self._registry, session, told)
         elif session.repeats(event) and publisher is not None:
             effects = [TellPublisher(publisher.key, told)]
         else:

@@ -5,8 +5,9 @@ Rules
 - Media of one conversation at a time, in the order in which they play: the next one's begins when the `end` of the one
   before is on its way. Otherwise a queued conversation could eat the credit of the one that plays.
 - Within a conversation the earliest PTS goes first, and audio wins ties.
+- On a narrow link sound goes ahead of motion: `sound_ahead_us`.
 - No more media of a kind leaves than the device's credit for it; a kind without credit does not hold up the other.
-- What waits is joined into one message, up to `MAX_JOINED_BYTES`. A run is cut only where credit or an empty message ends
+- What waits is joined into one message, up to the room that `take` is given. A run is cut only where credit or an empty message ends
   within it: order within a message is nothing that anybody could hear.
 - `audio_only` follows all motion before it, `end` follows all media.
 
@@ -16,7 +17,7 @@ Bounds: media by the publishers' windows and the lag bound (`Session`), control 
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 
 from avatar_relay.limits import MAX_JOINED_BYTES
@@ -58,6 +59,8 @@ class Outbox:
         self._control: deque[ToDevice] = deque()
         self._lanes: dict[str, Lane] = {}
         self._credit = dict.fromkeys(Kind, 0)
+        self.sound_ahead_us = 0
+        """Motion waits for sound that is due so much later."""
 
     @property
     def credit(self) -> Credit:
@@ -122,17 +125,31 @@ class Outbox:
         totals = [lane.waiting_bytes for lane in self._lanes.values()]
         return Credit(sum(total[Kind.AUDIO] for total in totals), sum(total[Kind.MOTION] for total in totals))
 
-    def take(self) -> Outgoing | None:
-        """The next message to send; None where nothing may be sent now."""
+    def take(self, room: int = MAX_JOINED_BYTES) -> Outgoing | None:
+        """The next message to send; None where nothing may be sent now. Media takes `room` bytes, or one payload; 0 bars it."""
         if self._control:
             return self._control.popleft()
+        lane = self._head()
+        return self._take_from(lane, room) if lane is not None and room else None
+
+    def drop_motion(self, drop: Callable[[str, deque[Run]], list[Run]]) -> tuple[str, list[Run]]:
+        """Let `drop` take motion out of the conversation whose turn it is; returns its id and what was taken out."""
+        lane = self._head()
+        if lane is None:
+            return "", []
+        dropped = drop(lane.conversation_id, lane.waiting[Kind.MOTION])
+        lane.waiting_bytes[Kind.MOTION] -= sum([run.size_bytes for run in dropped])
+        return lane.conversation_id, dropped
+
+    def _head(self) -> Lane | None:
+        """The conversation whose turn it is."""
         for lane in self._lanes.values():
             if not lane.done:
-                return self._take_from(lane)
+                return lane
         return None
 
-    def _take_from(self, lane: Lane) -> Outgoing | None:
-        runs = self._join(lane)
+    def _take_from(self, lane: Lane, room: int) -> Outgoing | None:
+        runs = self._join(lane, room)
         if runs:
             return MediaBatch(lane.conversation_id, runs)
         if lane.audio_only and not lane.waiting[Kind.MOTION]:
@@ -143,15 +160,14 @@ class Outbox:
             return lane.end
         return None
 
-    def _join(self, lane: Lane) -> tuple[Run, ...]:
+    def _join(self, lane: Lane, room: int) -> tuple[Run, ...]:
         joined: list[Run] = []
-        room = MAX_JOINED_BYTES
         while (kind := self._next(lane)) is not None:
             queue = lane.waiting[kind]
             run = queue[0]
             if joined and run.size_bytes > room:
                 break
-            count = run.fitting(min(room, self._credit[kind]))
+            count = run.fitting(min(max(room, run.sizes[0]), self._credit[kind]))
             if count == len(run.seqs):
                 queue.popleft()
             else:
@@ -165,8 +181,7 @@ class Outbox:
     def _next(self, lane: Lane) -> Kind | None:
         """The kind that is due first of those whose credit covers what is due."""
         heads = [queue[0] for kind, queue in lane.waiting.items() if queue and queue[0].sizes[0] <= self._credit[kind]]
-        return min(heads, key=_due_us).kind if heads else None
+        return min(heads, key=self._due_us).kind if heads else None
 
-
-def _due_us(run: Run) -> int:
-    return run.due_us[0]
+    def _due_us(self, run: Run) -> int:
+        return run.due_us[0] + (self.sound_ahead_us if run.kind is Kind.MOTION else 0)

@@ -9,6 +9,7 @@ from __future__ import annotations
 from bisect import bisect_right
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import compress
 
 from avatar_relay.media import Kind
 
@@ -45,6 +46,21 @@ class Run:
     def upto(self, seq: int) -> int:
         """How many of the first entries belong to payloads up to `seq`."""
         return bisect_right(self.seqs, seq)
+
+    def only(self, wanted: Sequence[bool]) -> Run | None:
+        """The entries that are wanted; None where there are none."""
+        if not any(wanted):
+            return None
+        sizes = list(compress(self.sizes, wanted))
+        return Run(
+            self.kind,
+            list(compress(self.seqs, wanted)),
+            list(compress(self.due_us, wanted)),
+            sizes,
+            list(compress(self.encoded, wanted)),
+            self.received_us,
+            sum(sizes),
+        )
 
     def _part(self, start: int, stop: int) -> Run:
         sizes = self.sizes[start:stop]

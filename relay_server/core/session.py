@@ -15,11 +15,11 @@ Rules
 from __future__ import annotations
 
 import hmac
-from collections import OrderedDict, deque
+from collections import Counter, OrderedDict, deque
 from dataclasses import dataclass, field, replace
 
 from avatar_relay.limits import MAX_CLOSED_CONVERSATIONS, MAX_PAYLOAD_BYTES
-from avatar_relay.media import ConversationOpen, Credit, Cursor, Kind, OnPlaying
+from avatar_relay.media import ConversationOpen, Credit, Cursor, Kind, OnPlaying, Pacing
 from avatar_relay.messages import (
     ConversationEnd,
     EventAck,
@@ -28,6 +28,7 @@ from avatar_relay.messages import (
     Interrupt,
     Pause,
     Paused,
+    Ping,
     PlayerEvent,
     Resume,
     Resumed,
@@ -36,8 +37,10 @@ from avatar_relay.messages import (
 from avatar_relay.reasons import Fault, FinishReason, Reason
 from relay_server.core.adoption import Adoption
 from relay_server.core.event_ledger import EventLedger
+from relay_server.core.flight import Flight
 from relay_server.core.outbox import MediaBatch, Outbox, Outgoing
 from relay_server.core.runs import Run
+from relay_server.core.yielding import ON_ITS_WAY_US, SOON_US, SOUND_AHEAD_US, Playhead, drop_motion
 
 NOBODY = ""
 """Owner of what has no publisher here; no publisher has this name."""
@@ -68,6 +71,10 @@ class Delivery:
     end: ConversationEnd | None = None
     position_us: int = 0
     """Last position that the player reported."""
+    playhead: Playhead = field(default_factory=Playhead)
+    yielded: Counter[str] = field(default_factory=Counter)
+    """Motion that yielded to sound and is not told yet: `payloads` and `bytes`."""
+    narrow_told: bool = False
     retained: deque[tuple[int, Run]] = field(default_factory=deque)
     """What was sent and is not held, each with the time of sending."""
     retained_bytes: int = 0
@@ -114,6 +121,8 @@ class Session:
         """End of the lease while the device is away."""
         self.volume = Volume()
         self.outbox = Outbox()
+        self.flight = Flight()
+        self._pings = 0
         self.events = EventLedger()
         self.deliveries: dict[str, Delivery] = {}
         """In the order in which they play."""
@@ -137,6 +146,7 @@ class Session:
             max(self._buffer.audio_bytes, hello.buffer.audio_bytes), max(self._buffer.motion_bytes, hello.buffer.motion_bytes)
         )
         self.outbox.reset(hello.buffer)
+        self.flight = self.flight.next(now_us)
         cursors = {cursor.conversation_id: cursor for cursor in hello.cursors}
         resumed, lost = [], [cid for cid in cursors if cid not in self.deliveries and not self.adoption.holds(cid)]
         for cid, delivery in self.deliveries.items():
@@ -295,13 +305,37 @@ class Session:
 
     def take(self, now_us: int) -> Outgoing | None:
         """The next message for the device; None where nothing may be sent now."""
-        message = self.outbox.take()
+        self.outbox.sound_ahead_us = SOUND_AHEAD_US if self.flight.is_narrow else 0
+        message = self.outbox.take(self.flight.room)
         match message:
             case MediaBatch(conversation_id=cid):
                 self._retain(self.deliveries[cid], message.runs, now_us)
+                self.flight.sent(sum([run.size_bytes for run in message.runs]))
+                if self.flight.wants_ping:
+                    self.ping(now_us)
+            case Ping(ping_id=ping_id):
+                self.flight.asked(ping_id, now_us)
             case ConversationOpen(conversation_id=cid) if cid in self.deliveries:
                 self.deliveries[cid].announced = True
         return message
+
+    def ping(self, now_us: int) -> None:
+        """Ask whether the device is there, and what of all before came."""
+        self._pings += 1
+        self.outbox.put(Ping(self._pings, now_us))
+
+    def yield_motion(self, now_us: int) -> tuple[str, list[Run]]:
+        """On a narrow link: drop motion in favour of sound. The conversation, and what was dropped of it."""
+
+        def drop(conversation_id: str, waiting: deque[Run]) -> list[Run]:
+            delivery = self.deliveries[conversation_id]
+            heard_us = delivery.playhead.at(now_us)
+            way_us = ON_ITS_WAY_US if delivery.open.pacing is Pacing.BURST else 0
+            return drop_motion(
+                waiting, sent_seq=delivery.sent.motion_seq, late_before_us=heard_us + way_us, thin_before_us=heard_us + SOON_US
+            )
+
+        return self.outbox.drop_motion(drop) if self.flight.is_narrow else ("", [])
 
     def first_time(self, conversation_id: str, kind: Kind, size: int) -> int:
         """Of `size` bytes that just left, those that had not left before; to be asked once for each message."""
@@ -323,10 +357,13 @@ class Session:
             _release(delivery)
         return delivery
 
-    def note_position(self, event: PlayerEvent) -> None:
+    def note_position(self, event: PlayerEvent, now_us: int) -> None:
         """Remember how far the player is."""
         delivery = self.deliveries.get(event.conversation_id)
-        if delivery is not None and isinstance(event.body, Paused | Resumed):
+        if delivery is None:
+            return
+        delivery.playhead.tell(event.body, now_us)
+        if isinstance(event.body, Paused | Resumed):
             delivery.position_us = event.body.position_us
 
     def owner(self, conversation_id: str) -> str | None:

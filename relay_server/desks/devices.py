@@ -46,7 +46,6 @@ class Devices:
         self._perform = perform
         self._sent = sent
         self._ports: dict[str, DevicePort] = {}
-        self._ping_id = 0
 
     # --- the desk --------------------------------------------------------------------------------------------------
 
@@ -62,8 +61,9 @@ class Devices:
             case Ping():
                 session.outbox.put(self._clocks.pong(message))
                 port.wake()
-            case Pong():
-                pass  # that it came is all there is to it: the device reads the clocks
+            case Pong():  # the device reads the clocks; here it tells what came
+                session.flight.answered(message.ping_id, port.heard_us)
+                port.wake()
             case _:
                 self._perform(self._attending.handle(session, message, port.heard_us))
                 if self._registry.sessions.get(session.device_id) is not session:
@@ -74,6 +74,8 @@ class Devices:
         if port.session is None:
             return None
         now_us = self._clocks.now_us()
+        if port.session.flight.is_narrow and (conversation_id := self._attending.yield_motion(port.session, now_us)):
+            self._sent(conversation_id)
         message = port.session.take(now_us)
         match message:
             case MediaBatch():
@@ -143,10 +145,12 @@ class Devices:
         elif session.outbox.overrun:
             text = f"device {session.device_id} reads too slowly: too many messages wait; it may attach again"
             port.end(Fault(Reason.LIMIT_REACHED, text, retry_after_ms=RETRY_AFTER_MS))
+        elif session.flight.unanswered_us(now_us) > self._config.peer_timeout_us:
+            text = f"device {session.device_id} reads too slowly: it talks, but pings have no answer; it may attach again"
+            port.end(Fault(Reason.LIMIT_REACHED, text, retry_after_ms=RETRY_AFTER_MS))
         elif now_us >= port.next_ping_us:
             port.next_ping_us = now_us + self._config.heartbeat_us
-            self._ping_id += 1
-            session.outbox.put(Ping(self._ping_id, now_us))
+            session.ping(now_us)
             port.wake()
 
     def _account(self, session: Session, batch: MediaBatch, now_us: int) -> None:

@@ -114,7 +114,7 @@ class Ear:
 
     def _settle(self, cid: str) -> None:
         playing = self._playing[cid]
-        if playing.end is not None and playing.cursor == Cursor(cid, playing.end.last_audio_seq, playing.end.last_motion_seq):
+        if playing.end is not None and playing.seqs[Kind.AUDIO] == playing.end.last_audio_seq:  # motion may have yielded on its way
             self._finish(cid, FinishReason.COMPLETED)
 
     def _finish(self, cid: str, reason: FinishReason) -> None:

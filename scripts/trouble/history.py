@@ -4,6 +4,7 @@ A line is tab-separated: time (µs, monotonic), who, event, conversation, kind, 
     sent        a publisher handed a payload over; detail: its checksum
     stopped     a publisher interrupted the conversation, or it failed for it: what was handed over may stay unheard
     outcome     a publisher learned how it ended; detail: the reason
+    yielded     a publisher was told that so many payloads (in place of seq) of motion were dropped for a narrow link
     received    a device took a whole payload; detail: its checksum
     finished    a device ended it; detail: the reason
     killed      a device lost all that it held (its program was killed)
@@ -48,7 +49,7 @@ def checksum(data: bytes) -> str:
 
 @dataclass(slots=True)
 class Verdict:
-    """What the history proves. All counts but the first three should be 0."""
+    """What the history proves. All counts but the first three and what yielded should be 0."""
 
     conversations: int = 0
     payloads_sent: int = 0
@@ -58,6 +59,8 @@ class Verdict:
     reordered: int = 0
     altered: int = 0
     never_sent: int = 0
+    yielded: int = 0
+    """Motion that was dropped for a narrow link, as its publisher was told: not lost."""
     without_finished: int = 0
     finished_twice: int = 0
     cut_without_reason: int = 0
@@ -83,6 +86,8 @@ class _Story:
     sent: dict[tuple[str, int], str] = field(default_factory=dict)
     next_seq: dict[tuple[str, str], int] = field(default_factory=lambda: defaultdict(lambda: 1))
     received: int = 0
+    skipped: int = 0
+    yielded: int = 0
     outcomes: list[str] = field(default_factory=list)
     finished: list[str] = field(default_factory=list)
     stopped: bool = False
@@ -109,6 +114,9 @@ def check(path: Path) -> Verdict:
                         at_device[who].add(cid)
                 case "received":
                     _received(verdict, story, cid, kind, int(seq), detail)
+                case "yielded":
+                    story.yielded += int(seq)
+                    verdict.yielded += int(seq)
                 case "outcome":
                     story.outcomes.append(detail)
                     at_device[story.device].discard(cid)
@@ -128,6 +136,8 @@ def _received(verdict: Verdict, story: _Story, cid: str, kind: str, seq: int, de
     if seq < expected:
         verdict.doubled += 1
         verdict.tell(f"{cid} {kind} {seq} came again; {expected} was next")
+    elif seq > expected and kind == "motion":
+        story.skipped += seq - expected
     elif seq > expected:
         verdict.reordered += 1
         verdict.tell(f"{cid} {kind} {seq} came where {expected} was next")
@@ -152,9 +162,10 @@ def _judge(verdict: Verdict, cid: str, story: _Story) -> None:
         verdict.finished_twice += 1
         verdict.tell(f"{cid} ended more than once: {story.outcomes} {story.finished}")
     completed = story.outcomes[:1] == ["completed"]
-    if completed and story.received < len(story.sent):
-        verdict.lost += len(story.sent) - story.received
-        verdict.tell(f"{cid}: {story.received} of {len(story.sent)} payloads came")
+    missing = len(story.sent) - story.received if completed else story.skipped
+    if missing > story.yielded:
+        verdict.lost += missing - story.yielded
+        verdict.tell(f"{cid}: {story.received} of {len(story.sent)} payloads came, {missing} are missing, {story.yielded} yielded")
     if story.outcomes and not completed and not story.stopped and not story.killed:
         verdict.cut_without_reason += 1
         verdict.tell(f"{cid} ended as {story.outcomes[0]}, though nobody stopped it and its device lived")

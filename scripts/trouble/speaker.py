@@ -7,7 +7,9 @@ import random
 from dataclasses import dataclass
 
 from avatar_relay.media import OnPlaying
-from relay_server.publisher import ConnectionLostError, ConversationFailedError, FaultError, Publisher
+from avatar_relay.messages import Dropped, PlayerEvent
+from avatar_relay.reasons import DropReason
+from relay_server.publisher import AvatarEvent, ConnectionLostError, ConversationFailedError, FaultError, Publisher
 from relay_server.publisher.avatar import Avatar
 from scripts.trouble import payloads
 from scripts.trouble.history import History, checksum
@@ -48,6 +50,7 @@ class Speaker:
         avatar = self._publisher.avatar(
             self._device_id, audio_format=payloads.AUDIO, motion_format=payloads.MOTION, on_playing=OnPlaying.QUEUE
         )
+        avatar.subscribe(self._note_yielded)
         while not stop.is_set():
             outcome = await self._one(avatar)
             if outcome is not None and self._chance.random() >= self._manner.queued_share:
@@ -88,6 +91,11 @@ class Speaker:
         except ConnectionLostError:
             await asyncio.sleep(PAUSE_S)
         return outcome
+
+    def _note_yielded(self, event: AvatarEvent) -> None:
+        match event:
+            case PlayerEvent(conversation_id=cid, body=Dropped(payloads=count, reason=DropReason.LINK_NARROW)):
+                self._history.note(self._device_id, "yielded", cid, "motion", count)
 
     def _expect(self, avatar: Avatar, cid: str) -> asyncio.Task[None]:
         self._live.add(cid)

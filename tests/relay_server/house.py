@@ -26,6 +26,7 @@ from avatar_relay.media import (
 from relay_server.config import RelayConfig
 from relay_server.core.attending import Attending
 from relay_server.core.events import Effect, FinishedIgnored, PlayerTold, TellPublisher
+from relay_server.core.flight import MAX_WINDOW_BYTES
 from relay_server.core.opening import Opening
 from relay_server.core.outbox import MediaBatch, Outgoing
 from relay_server.core.publishing import Publishing
@@ -217,7 +218,11 @@ class House:
     def pump(self) -> None:
         """Let all attached devices take what they may."""
         for device_id, session in self.registry.sessions.items():
+            session.flight.window = MAX_WINDOW_BYTES  # what leaves is asked here, not how soon
             while session.attached and (message := session.take(self.now_us)) is not None:
+                if isinstance(message, m.Ping):
+                    session.flight.answered(message.ping_id, self.now_us)
+                    continue
                 self._heard[device_id] += _device_words(message)
                 if isinstance(message, MediaBatch):
                     conversation = self.registry.conversations[message.conversation_id]

@@ -45,6 +45,8 @@ async def next_media(device: DevicePort) -> MediaBatch:
     message: Outgoing | None = await device.receive()
     while not isinstance(message, MediaBatch):
         assert message is not None
+        if isinstance(message, m.Ping):
+            await device.send(m.Pong(message.ping_id, message.sent_time_us, 0, 0, 0))
         message = await device.receive()
     return message
 

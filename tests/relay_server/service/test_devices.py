@@ -13,6 +13,7 @@ from avatar_relay.reasons import Fault, Reason
 from avatar_relay.v1 import device_service_pb2 as device_pb
 from avatar_relay.v1 import media_pb2 as pb
 from relay_server.config import RelayConfig
+from relay_server.core.flight import FIRST_WINDOW_BYTES
 from relay_server.service import streams
 from tests.relay_server.service.wired import PATIENCE_S, Stream, Wired, audio, finished, hello, media, motion, opening, wired
 
@@ -197,6 +198,7 @@ async def test_a_device_that_reads_nothing_is_dropped(relay: Wired, monkeypatch:
     """It granted credit for more than it takes; its publisher goes on, and its session waits for its return."""
     monkeypatch.setattr(streams, "WRITES_WITHIN_S", 0.2)
     device, publisher = await relay.device(buffer=pb.Credit(audio_bytes=1 << 30)), await relay.publisher()
+    relay.relay.session("lobby").flight.window = 1 << 30  # no pings are awaited: the writes themselves must not hang
     await publisher.say(open=opening(motion=False))
     feeding = asyncio.create_task(_feed(publisher))
     async with asyncio.timeout(PATIENCE_S):
@@ -205,6 +207,21 @@ async def test_a_device_that_reads_nothing_is_dropped(relay: Wired, monkeypatch:
     assert await device.ended() == (grpc.StatusCode.DEADLINE_EXCEEDED, Fault(Reason.PEER_SILENT, ANY, retry_after_ms=1_000))
     assert not feeding.done()
     feeding.cancel()
+
+
+async def test_a_device_that_talks_and_reads_nothing_is_dropped(relay: Wired) -> None:
+    """What is in flight to it stays small; its pings do not keep it when ours find no answer."""
+    device, publisher = await relay.device(buffer=pb.Credit(audio_bytes=1 << 20)), await relay.publisher()
+    await publisher.say(open=opening(motion=False))
+    await publisher.say(media=media(*(audio(seq, bytes(1 << 14)) for seq in range(1, 9))))
+    session = relay.relay.session("lobby")
+    async with asyncio.timeout(PATIENCE_S):
+        while session.attached:
+            await device.say(ping=pb.Ping(id=1))
+            relay.clock.now_us += 1_000_000
+            await asyncio.sleep(0.02)
+    assert session.outbox.waiting("c1") >= (1 << 17) - FIRST_WINDOW_BYTES - (1 << 14)
+    assert await device.ended() == (grpc.StatusCode.RESOURCE_EXHAUSTED, Fault(Reason.LIMIT_REACHED, ANY, retry_after_ms=1_000))
 
 
 async def _feed(publisher: Stream) -> None:

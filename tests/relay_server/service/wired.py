@@ -70,7 +70,7 @@ class Stream:
         await self.call.write(self._request(**message))
 
     async def hear(self, name: str) -> Any:
-        """The next message of this name; pings, credit and acknowledgements in between are passed over."""
+        """The next message of this name; pings in between are answered, credit and acknowledgements passed over."""
         async with asyncio.timeout(PATIENCE_S):
             while True:
                 response = await self.call.read()
@@ -78,6 +78,8 @@ class Stream:
                 said = response.WhichOneof("message")
                 if said == name:
                     return getattr(response, said)
+                if said == "ping":
+                    await self.say(pong=pb.Pong(id=response.ping.id))
                 assert said in ("ping", "credit", "event_ack", "held"), f"heard {said} where {name} was expected:\n{response}"
 
     async def ended(self) -> tuple[grpc.StatusCode, Fault]:

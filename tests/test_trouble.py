@@ -32,8 +32,7 @@ async def test_an_ordinary_load_leaves_nothing_behind(tmp_path: Path) -> None:
     summary = await soak.run(options)
     assert not summary["told"]
     assert summary["cancelled_streams"] > 10
-    assert abs(summary["more"]["threads"]) <= soak.MAX_MORE_DESCRIPTORS
-    assert summary["more"]["descriptors"] <= soak.MAX_MORE_DESCRIPTORS
+    assert summary["grew"] in ([], ["threads"]), "gRPC's own threads still come while one begins"
 
 
 def test_no_parser_breaks_its_word() -> None:

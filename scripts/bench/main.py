@@ -7,7 +7,7 @@ import json
 import os
 import platform
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, replace
 from importlib.metadata import version
 from pathlib import Path
@@ -129,7 +129,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     figures: dict[str, Any] = {}
     if options.sources:
         for source in options.sources:
-            figures |= json.loads(source.read_text(encoding="utf-8"))
+            merge(figures, json.loads(source.read_text(encoding="utf-8")))
         keep(figures, options.json)
     else:
         try:
@@ -142,6 +142,13 @@ def main(argv: Sequence[str] | None = None) -> int:
     if options.docs:
         pages.write(figures)
     return 0
+
+
+def merge(figures: dict[str, Any], more: Mapping[str, Any]) -> None:
+    """Add the figures of another file; of what both have, those hold. Each case of the contest counts for itself."""
+    rounds = figures.get("rounds", {}) | more.get("rounds", {})
+    figures |= more
+    figures["rounds"] = rounds
 
 
 def measure(figures: dict[str, Any], options: argparse.Namespace) -> None:

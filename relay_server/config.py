@@ -66,7 +66,7 @@ class RelayConfig:
     heartbeat_us: int = HEARTBEAT_US
     """How often the relay pings a device."""
     peer_timeout_us: int = PEER_TIMEOUT_US
-    """A device that says nothing for this long is dropped."""
+    """The stream of a device, or of a publisher that said hello, ends where it says nothing for this long."""
     window_bytes: int = MAX_PAYLOAD_BYTES + 2 * GRANT_STEP_BYTES
     """What may wait at the relay per conversation and kind. Room for the largest payload plus credit not yet returned."""
     lag_bytes: int = 8 << 20

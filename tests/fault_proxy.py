@@ -79,6 +79,8 @@ class FaultProxy:
         self._chance = random.Random(seed)
         self.close_after_s = 0.0
         """How long the other end of a connection is kept open after one end closed it."""
+        self.accepted = 0
+        """Connections so far."""
         self._writers: set[asyncio.StreamWriter] = set()
         self._free = asyncio.Event()
         self._free.set()
@@ -128,6 +130,7 @@ class FaultProxy:
         task = asyncio.current_task()
         assert task is not None
         self._connections.add(task)
+        self.accepted += 1
         try:
             target_reader, target_writer = await asyncio.open_connection(self._host, self._target_port)
             self._writers |= {writer, target_writer}

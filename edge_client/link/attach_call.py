@@ -19,7 +19,7 @@ from google.rpc import status_pb2
 
 from avatar_relay import messages as m
 from avatar_relay.credentials import metadata_of
-from avatar_relay.limits import GRPC_MAX_RECEIVE_BYTES
+from avatar_relay.limits import GRPC_MAX_RECEIVE_BYTES, PEER_TIMEOUT_US
 from avatar_relay.media import Credit
 from avatar_relay.reasons import Fault
 from avatar_relay.v1 import device_service_pb2 as pb
@@ -34,6 +34,7 @@ STATUS_DETAILS_KEY = "grpc-status-details-bin"
 CHANNEL_OPTIONS: tuple[tuple[str, int], ...] = (
     ("grpc.max_receive_message_length", GRPC_MAX_RECEIVE_BYTES),
     ("grpc.keepalive_time_ms", 2**31 - 1),
+    ("grpc.min_reconnect_backoff_ms", PEER_TIMEOUT_US // 1_000),  # how long gRPC stays in a hole, also after we left: 20 s else
     ("grpc.use_local_subchannel_pool", 1),
     ("grpc.enable_retries", 0),
 )

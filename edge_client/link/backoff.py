@@ -8,7 +8,8 @@ And Jitter", AWS Architecture Blog, 2015).
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import Self
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,14 +23,18 @@ class BackoffPolicy:
     factor: float = 1.5
     """Each ceiling is the last one times this. With 1.5 the next wait is about as long as all before it together: a relay
     that was away for a second is found again within the next one."""
-    eager_ceiling_s: float = 0.8
+    eager_ceiling_s: float = 0.5
     """Beyond this they grow only after `eager_tries`: what is held plays on meanwhile, and a relay keeps a session …"""
-    eager_tries: int = 70
+    eager_tries: int = 120
     """… for half a minute, which is about so many waits."""
 
     def __post_init__(self) -> None:
         if not 0 < self.first_ceiling_s <= self.last_ceiling_s or self.factor < 1:
             raise ValueError(f"ceilings must be above 0 and grow, got {self}")
+
+    def without_short_waits(self) -> Self:
+        """For a relay that takes devices and falls over at once: not hammered, but not left for long either."""
+        return replace(self, first_ceiling_s=min(self.eager_ceiling_s, self.last_ceiling_s))
 
 
 def full_jitter(policy: BackoffPolicy, uniform: Callable[[], float]) -> Iterator[float]:

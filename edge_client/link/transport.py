@@ -1,12 +1,17 @@
 """The device's leg of the wire: one gRPC stream, and another one when it ends.
 
 Life of a stream
-1. `hello` goes out (with session token, cursors and all the room there is), `welcome` must come within `WELCOME_S`.
+1. `hello` goes out (with session token, cursors and all the room there is). Connection and `welcome` together may take
+   `WELCOME_S`; half as long again after each try that got no answer, up to `SILENCE_S`.
 2. One task writes: what the outbox gives, and a ping every `HEARTBEAT_US`. One task reads: pings are answered, pongs feed
    the clock probe, acknowledgements the outbox; all else goes to the player, in order.
 3. A relay that says nothing for `PEER_TIMEOUT_US` is dead.
-4. When the stream ends, `edge_client.link.retry` says what follows.
-5. To leave: events are given `FLUSH_S` to be acknowledged, then `goodbye`, then the stream is closed from our side.
+4. When the stream ends, `edge_client.link.retry` says what follows, and `edge_client.link.backoff` how long it waits. A stream
+   that was welcomed begins the waits anew.
+5. A half-open link at the worst: found after `SILENCE_S` and a step (4.25 s; where only our words are lost, the relay finds it
+   as soon and says so), the first wait (0.1 s), a try that falls into the same hole (1.5 s), the second wait (0.15 s): back
+   after 6 s and what the handshake takes, where the hole has closed by then. It leaves 1 s of 7 for a machine that is busy.
+6. To leave: events are given `FLUSH_S` to be acknowledged, then `goodbye`, then the stream is closed from our side.
 
 gRPC itself is behind `edge_client.link.attach_call`. All of it runs on one event loop; `Link.status` and `Link.relay_time` may
 be read from any thread.
@@ -34,9 +39,13 @@ logger = logging.getLogger(__name__)
 SILENCE_S = PEER_TIMEOUT_US / 1e6
 SILENCE_STEP_S = 0.25
 """A silence of `SILENCE_S` is noticed at most so much later."""
-WELCOME_S = SILENCE_S
-SETTLED_US = 5_000_000
-"""A stream that lived this long makes backoff begin anew; a relay that takes devices and falls over is not hammered."""
+WELCOME_S = 1.5
+"""A first try that gets no answer for this long fell into a hole, or came to a relay that is too busy for it."""
+WELCOME_GROWTH = 1.5
+MAX_UNANSWERED = 16
+"""Tries without an answer that are counted."""
+SETTLED_US = 1_000_000
+"""After a stream that lived this long the waits begin with the shortest; a relay that takes devices and falls over is not hammered."""
 FLUSH_S = 1.0
 """How long the relay may take to acknowledge the last events, and again to end the stream after `goodbye`."""
 STOPPED = StreamEnd("CANCELLED", "the device was told to stop", stopped=True)
@@ -86,7 +95,7 @@ class LinkStatus:
     streams: int = 0
     """Streams that were welcomed so far."""
     tries: int = 0
-    """Tries since the last settled stream."""
+    """Tries since the last stream."""
     unknown_messages: int = 0
     """Messages of a kind that this version does not know."""
     refused_messages: int = 0
@@ -137,6 +146,7 @@ class Link:
         self._goaway = m.GoAway("")
         self._welcomed_time_us: int | None = None
         self._pings = 0
+        self._unanswered = 0
         self.probe = ClockProbe()
         self.status = LinkStatus()
         self.relay_time: RelayTime | None = None
@@ -155,8 +165,9 @@ class Link:
             if end.verdict in (Verdict.STOPPED, Verdict.FINAL):
                 self._tell(attached=False, text=end.describe())
                 return end
-            if self._lived_us() >= SETTLED_US:
-                waits = full_jitter(self._policy, self._uniform)
+            if end.welcomed:
+                settled = self._lived_us() >= SETTLED_US
+                waits = full_jitter(self._policy if settled else self._policy.without_short_waits(), self._uniform)
                 self._tell(tries=0)
             replaced = replaced + 1 if end.verdict is Verdict.STAND_BACK else 0
             wait_s = end.wait_after_s(replaced) + next(waits)
@@ -192,8 +203,7 @@ class Link:
 
     async def _ask_for_welcome(self, call: AttachCall) -> StreamEnd | None:
         asked_us = self._clocks.monotonic_us()
-        await call.write(self._hello())
-        match await self._first(call):
+        match await self._first_answer(call):
             case StreamEnd() as end:
                 return end
             case m.Welcome() as welcome:
@@ -204,12 +214,16 @@ class Link:
             case _:
                 return StreamEnd("INTERNAL", "the relay's first message is not a welcome")
 
-    async def _first(self, call: AttachCall) -> m.ToDevice | Refused | StreamEnd | None:
+    async def _first_answer(self, call: AttachCall) -> m.ToDevice | Refused | StreamEnd | None:
+        """Waiting for the connection counts: in a hole gRPC itself would try for 20 s."""
+        within_s = min(WELCOME_S * WELCOME_GROWTH**self._unanswered, SILENCE_S)
         try:
-            async with asyncio.timeout(WELCOME_S):
+            async with asyncio.timeout(within_s):
+                await call.write(self._hello())
                 return await call.read()
         except TimeoutError:
-            return StreamEnd("DEADLINE_EXCEEDED", f"the relay said nothing for {WELCOME_S:g} s")
+            self._unanswered = min(self._unanswered + 1, MAX_UNANSWERED)
+            return StreamEnd("DEADLINE_EXCEEDED", f"the relay gave no answer for {within_s:.1f} s")
 
     def _hello(self) -> m.Hello:
         """Everything merged so far is in it, so nothing is awaited between the two."""
@@ -231,6 +245,7 @@ class Link:
         now_us = self._clocks.monotonic_us()
         self._learn_time(m.Pong(0, asked_us, welcome.server_time_us, welcome.server_time_us, welcome.server_unix_time_us), now_us)
         self._welcomed_time_us = now_us
+        self._unanswered = 0
         if welcome.session_token != self._session_token:
             self._session_token = welcome.session_token
             self._outbox.begin_session()

@@ -27,8 +27,9 @@ UNKNOWN_CONVERSATION_HOLD_BYTES = 2 << 20
 DEVICE_LEASE_US = 30_000_000
 PUBLISHER_LEASE_US = 5_000_000
 HEARTBEAT_US = 1_000_000
-PEER_TIMEOUT_US = 5_000_000
-"""A peer that says nothing for this long is dead."""
+PEER_TIMEOUT_US = 4_000_000
+"""A peer that says nothing for this long is dead. A half-open link is found in at most this, and a step (0.25 s) in which both
+ends look: 4.25 s, which leaves 0.75 s of 5 for a machine that is busy."""
 STRICT_SYNC_WAIT_US = 5_000_000
 """`strict_sync`: sound waits at most this long for motion."""
 

@@ -141,7 +141,7 @@ class Devices:
         silent_us = now_us - port.heard_us
         if silent_us > self._config.peer_timeout_us:
             text = f"device {session.device_id} said nothing for {silent_us // 1_000} ms"
-            port.end(Fault(Reason.PEER_SILENT, text, retry_after_ms=RETRY_AFTER_MS))
+            port.end(Fault(Reason.PEER_SILENT, text))  # no hint: it may be back at once, and each has a wait of its own
         elif session.outbox.overrun:
             text = f"device {session.device_id} reads too slowly: too many messages wait; it may attach again"
             port.end(Fault(Reason.LIMIT_REACHED, text, retry_after_ms=RETRY_AFTER_MS))

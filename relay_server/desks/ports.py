@@ -96,6 +96,8 @@ class PublisherPort(_Port):
         """Known after the first message."""
         self.said_all = False
         """Nothing more comes on the stream, but it is still told."""
+        self.heard_us = 0
+        """When the publisher said something last."""
         self.leaves_us: int | None = None
         """When what it left open is to be ended; None where that is done, or not due."""
         self.room = asyncio.Event()

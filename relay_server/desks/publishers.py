@@ -50,6 +50,7 @@ class Publishers:
 
     def publisher_says(self, port: PublisherPort, message: FromPublisher) -> None:
         """Take a message. Raises `PeerError` where it ends the stream."""
+        port.heard_us = self._clocks.now_us()
         if isinstance(message, PublisherHello):
             self._welcome(port, message)
             return
@@ -57,7 +58,7 @@ class Publishers:
         if isinstance(message, Ping):
             self._perform([TellPublisher(publisher.key, self._clocks.pong(message))])
         else:
-            self._perform(self._publishing.handle(publisher, message, self._clocks.now_us()))
+            self._perform(self._publishing.handle(publisher, message, port.heard_us))
 
     def publisher_blocked(self, port: PublisherPort, message: FromPublisher) -> bool:
         """Whether media of a stream without credit must wait for room."""
@@ -93,8 +94,11 @@ class Publishers:
         self._perform(report_fault(publisher.key, "", fault, device_id))
 
     def tick(self) -> None:
-        """Drop what nobody opened, and publishers whose lease ran out."""
+        """Drop what nobody opened, who is silent, and publishers whose lease ran out."""
         now_us = self._clocks.now_us()
+        for plugged in list(self._ports.values()):
+            if plugged.publisher is not None and not plugged.ended:
+                self._look_after(plugged, plugged.publisher, now_us)
         for publisher in list(self._registry.publishers.values()):
             self._perform(self._publishing.tick(publisher, now_us))
             if (port := self._ports.get(publisher.key)) is not None and port.leaves_us is not None:
@@ -167,6 +171,13 @@ class Publishers:
         publisher = Publisher(key, self._random_bytes(24).hex(), by_hand=by_hand)
         self._registry.publishers[key] = publisher
         return publisher
+
+    def _look_after(self, port: PublisherPort, publisher: Publisher, now_us: int) -> None:
+        """End the stream of a publisher that fell silent; its lease begins then. Who types by hand may pause, who said all does."""
+        silent_us = now_us - port.heard_us
+        if silent_us > self._config.peer_timeout_us and not publisher.by_hand and not port.said_all:
+            text = f"publisher {publisher.key} said nothing for {silent_us // 1_000} ms; one that said hello pings at each heartbeat"
+            port.end(Fault(Reason.PEER_SILENT, text))
 
     def _plug(self, port: PublisherPort, publisher: Publisher) -> None:
         port.publisher = publisher

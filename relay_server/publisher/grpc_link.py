@@ -14,7 +14,7 @@ from google.rpc import status_pb2
 
 from avatar_relay import wire
 from avatar_relay.credentials import clean_token, metadata_of
-from avatar_relay.limits import GRPC_MAX_RECEIVE_BYTES
+from avatar_relay.limits import GRPC_MAX_RECEIVE_BYTES, PEER_TIMEOUT_US
 from avatar_relay.messages import FromPublisher, Joined, ToPublisher
 from avatar_relay.reasons import Fault
 from avatar_relay.v1 import publisher_service_pb2_grpc as services
@@ -103,7 +103,11 @@ async def open_grpc_link(address: str, credentials: grpc.ChannelCredentials | No
         raise ConnectionLostError(
             "a token does not travel in plaintext: give credentials, such as grpc.ssl_channel_credentials()", final=True
         )
-    options = [("grpc.max_receive_message_length", GRPC_MAX_RECEIVE_BYTES), ("grpc.use_local_subchannel_pool", 1)]
+    options = [
+        ("grpc.max_receive_message_length", GRPC_MAX_RECEIVE_BYTES),
+        ("grpc.min_reconnect_backoff_ms", PEER_TIMEOUT_US // 1_000),  # how long gRPC stays in a hole, also after we left: 20 s else
+        ("grpc.use_local_subchannel_pool", 1),
+    ]
     if credentials is None:
         return GrpcLink(address, grpc.aio.insecure_channel(address, options), shown)
     return GrpcLink(address, grpc.aio.secure_channel(address, credentials, options), shown)

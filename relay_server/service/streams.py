@@ -9,7 +9,6 @@ from typing import Any, Protocol
 
 import grpc
 
-from avatar_relay.limits import PEER_TIMEOUT_US
 from avatar_relay.reasons import Fault, Reason
 from relay_server.errors import PeerError
 from relay_server.service.errors import Context, abort
@@ -19,7 +18,7 @@ logger = logging.getLogger(__name__)
 CANCELLATION_SHOWS_WITHIN_S = 0.1
 """grpc.aio reads EOF also where the peer cancelled or vanished; the handler is cancelled right after that, and the reader
 with it. What is still running then was closed in order."""
-WRITES_WITHIN_S = PEER_TIMEOUT_US / 1e6
+WRITES_WITHIN_S = 5.0
 """A peer that takes no message for this long is dropped: it would hold up its stream for ever."""
 
 

@@ -18,10 +18,12 @@ from functools import partial
 from pathlib import Path
 from statistics import median
 
-from scripts.bench.cases import Case
+from scripts.bench.cases import WARM_UP_S, Case
 
 START_S = 30.0
 MEASURE_S = 120.0
+AROUND_S = 1.7
+"""What a measurement takes beside its stretch: two programs start, warm up and end. For telling beforehand how long all will take."""
 OURS = ("-m", "relay_server", "--listen", "127.0.0.1:0")
 TRACING_OFF = {"OTEL_SDK_DISABLED": "true"}
 
@@ -90,7 +92,7 @@ def serving(contender: Contender) -> Iterator[tuple[str, int]]:
             while not (port_file.exists() and port_file.read_text()):
                 if process.poll() is not None or time.monotonic() > deadline:
                     raise BenchError(f"{contender.name} does not listen:\n{log.read_text(errors='replace')[-2000:]}")
-                time.sleep(0.02)
+                time.sleep(0.005)
             yield f"127.0.0.1:{port_file.read_text().strip()}", process.pid
         finally:
             process.kill()
@@ -120,8 +122,11 @@ def measure(contender: Contender, case: Case) -> Figures:
         return figures
 
 
-def run(matches: Sequence[tuple[Case, Sequence[str]]], rounds: int, say: Callable[[str], None]) -> Results:
-    """All matches, round after round; the order of contenders turns round from one to the next."""
+Matches = Sequence[tuple[Case, Sequence[str]]]
+
+
+def run(matches: Matches, rounds: int, say: Callable[[str], None]) -> Iterator[Results]:
+    """All matches, round after round: all results so far after each. The order of contenders turns round from one to the next."""
     results: Results = {case.name: {name: [] for name in names} for case, names in matches}
     for number in range(rounds):
         for case, names in matches:
@@ -129,11 +134,16 @@ def run(matches: Sequence[tuple[Case, Sequence[str]]], rounds: int, say: Callabl
                 figures = measure(CONTENDERS[name], case)
                 results[case.name][name].append(figures)
                 say(f"round {number + 1}/{rounds}  {case.name:10} {name:12} " + "  ".join(f"{k} {v:.2f}" for k, v in _short(figures)))
-    return results
+        yield results
 
 
 def _short(figures: Figures) -> list[tuple[str, float]]:
-    return [(name, figures[name]) for name in ("cpu_us", "rate", "p50_ms", "p99_ms", "cold_ms", "warm_ms") if name in figures]
+    return [(name, figures[name]) for name in ("cpu_us", "rate", "p50_ms", "p99_ms", "wire_ratio", "cold_ms", "warm_ms") if name in figures]
+
+
+def expected_s(matches: Matches, rounds: int) -> float:
+    """About how long a contest takes."""
+    return rounds * sum((AROUND_S + WARM_UP_S + case.seconds) * len(names) for case, names in matches)
 
 
 def middle(rounds: Sequence[Figures]) -> Figures:

@@ -1,4 +1,4 @@
-"""How cost grows with work, for our relay alone: CPU per payload over sessions, memory over idle devices."""
+"""How cost grows with work, for our relay alone: CPU per payload, latency and memory over sessions, memory over idle devices."""
 
 from __future__ import annotations
 
@@ -6,16 +6,24 @@ import asyncio
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import AsyncExitStack
 from dataclasses import replace
-from pathlib import Path
+from itertools import pairwise
+from statistics import median
 
 from scripts.bench.cases import PACED
 from scripts.bench.contest import CONTENDERS, BenchError, measure, serving
+from scripts.bench.load import resident_kb
 from scripts.simulated.device import SimulatedDevice, open_channel
 
+CPU, P99, ACTIVE, IDLE = "cpu_us_by_sessions", "p99_ms_by_sessions", "rss_kb_by_sessions", "rss_kb_by_idle_devices"
 SESSIONS = (1, 10, 50, 100)
+SECONDS = 2.0
+TYPICAL_S = 18.0
+"""What the curves over sessions take, a round, about; and …"""
+TYPICAL_MEMORY_S = 24.0
+"""… those over idle devices."""
 IDLE_DEVICES = (1, 100, 1_000)
 SETTLE_S = 2.0
 DEVICES_PER_CHANNEL = 50
@@ -29,14 +37,6 @@ class Deaf:
 
     def ended(self, conversation_id: str, audio_seq: int, motion_seq: int) -> None:
         """Nothing."""
-
-
-def resident_kb(pid: int) -> int:
-    """Memory that a process really has."""
-    for line in Path(f"/proc/{pid}/status").read_text().splitlines():
-        if line.startswith("VmRSS:"):
-            return int(line.split()[1])
-    raise BenchError(f"process {pid} has no VmRSS")
 
 
 async def idle(address: str, count: int) -> None:
@@ -57,12 +57,11 @@ async def idle(address: str, count: int) -> None:
         await asyncio.to_thread(sys.stdin.read)
 
 
-def memory(count: int) -> int:
+def memory(count: int) -> float:
     """The relay's memory in KB with so many idle devices. Raises `BenchError`."""
     with serving(CONTENDERS["ours"]) as (address, pid):
-        before = resident_kb(pid)
         if not count:
-            return before
+            return resident_kb(pid)
         command = [sys.executable, "-P", "-m", "scripts.bench.growth", address, str(count)]
         with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as devices:
             assert devices.stdout is not None
@@ -74,18 +73,30 @@ def memory(count: int) -> int:
         return kb
 
 
-def growth(say: Callable[[str], None]) -> dict[str, dict[str, float]]:
-    """Both curves."""
-    curves: dict[str, dict[str, float]] = {"cpu_us_by_sessions": {}, "p99_ms_by_sessions": {}, "rss_kb_by_idle_devices": {}}
+def growth(rounds: int, say: Callable[[str], None]) -> dict[str, dict[str, float]]:
+    """All curves, each by number: CPU and latency are medians of `rounds`, memory is the most of them. Raises `BenchError`."""
+    curves: dict[str, dict[str, float]] = {name: {} for name in (CPU, P99, ACTIVE, IDLE)}
     for sessions in SESSIONS:
-        figures = measure(CONTENDERS["ours"], replace(PACED, sessions=sessions, seconds=3.0))
-        curves["cpu_us_by_sessions"][str(sessions)] = figures["cpu_us"]
-        curves["p99_ms_by_sessions"][str(sessions)] = figures["p99_ms"]
-        say(f"{sessions} sessions: {figures['cpu_us']:.0f} µs CPU/payload, p99 {figures['p99_ms']:.1f} ms")
+        measured = [measure(CONTENDERS["ours"], replace(PACED, sessions=sessions, seconds=SECONDS)) for _ in range(rounds)]
+        for name, figure, of in ((CPU, "cpu_us", median), (P99, "p99_ms", median), (ACTIVE, "rss_kb", max)):
+            curves[name][str(sessions)] = of(figures[figure] for figures in measured)
+        say(
+            f"{sessions} sessions: {curves[CPU][str(sessions)]:.0f} µs CPU/payload, p99 {curves[P99][str(sessions)]:.1f} ms, "
+            f"{curves[ACTIVE][str(sessions)] / 1024:.1f} MiB"
+        )
     for count in (0, *IDLE_DEVICES):
-        curves["rss_kb_by_idle_devices"][str(count)] = memory(count)
-        say(f"{count} idle devices: {curves['rss_kb_by_idle_devices'][str(count)] / 1024:.1f} MiB")
+        curves[IDLE][str(count)] = memory(count)
+        say(f"{count} idle devices: {curves[IDLE][str(count)] / 1024:.1f} MiB")
     return curves
+
+
+def steepest(curve: Mapping[float, float]) -> tuple[float, float]:
+    """The slope of a curve over its first step, and the largest over a later one. A curve that grows no faster than its number has
+    no later slope above the first. At least three points, by number.
+    """
+    points = sorted(curve.items())
+    slopes = [(later - earlier) / (more - fewer) for (fewer, earlier), (more, later) in pairwise(points)]
+    return slopes[0], max(slopes[1:])
 
 
 if __name__ == "__main__":

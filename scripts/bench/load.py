@@ -1,7 +1,8 @@
 """The load generator: one for all contenders, in a process of its own. Prints what it measured as JSON.
 
 It makes stamped payloads, hands them to a contender's clients, and takes the time when they come back. The server's CPU
-is the kernel's: the process's CPU clock, read when the measured stretch begins and when it ends.
+is the kernel's: the process's CPU clock, read when the measured stretch begins and when it ends; so are its memory and the
+bytes of its connections, which are told as a multiple of the payloads' own on both legs.
 """
 
 from __future__ import annotations
@@ -14,9 +15,11 @@ import time
 from collections.abc import Sequence
 from dataclasses import replace
 from importlib import import_module
+from pathlib import Path
 
-from scripts.bench.cases import CASES, Case, Shape
+from scripts.bench.cases import CASES, WARM_UP_S, Case, Shape
 from scripts.bench.contract import Clients, monotonic_us
+from scripts.bench.wire_bytes import wire_bytes
 from scripts.simulated.figures import percentiles
 from scripts.simulated.stamp import age_us, audio_payload, motion_payload, read_stamp
 
@@ -25,7 +28,6 @@ UTTERANCE = 200
 WINDOWS_AT_ONCE = 8
 MAX_ON_THE_WAY = 4 * UTTERANCE
 """Payloads handed over that have not come yet; a burst waits beyond that."""
-WARM_UP_S = 0.7
 DRAIN_S = 10.0
 AUDIO_US, MOTION_US = 20_000, 33_333
 TURNS = 20
@@ -45,12 +47,22 @@ def cpu_clock(pid: int) -> int:
     return (~pid << 3) | 2
 
 
+def resident_kb(pid: int) -> int:
+    """Memory that a process really has."""
+    status = Path(f"/proc/{pid}/status").read_text(encoding="ascii")
+    return next(int(line.split()[1]) for line in status.splitlines() if line.startswith("VmRSS:"))
+
+
 class Meter:
     """What came, and what it cost."""
 
-    def __init__(self, server_pid: int) -> None:
+    def __init__(self, server_pid: int, port: int, fan_out: int) -> None:
+        self._pid = server_pid
         self._clock = cpu_clock(server_pid)
+        self._port = port
+        self._legs = 1 + 1 / fan_out
         self.came = 0
+        self.raw_bytes = 0
         self.ages_us: list[int] = []
         self.measuring = False
         self.moved = asyncio.Event()
@@ -58,6 +70,7 @@ class Meter:
     def received(self, data: bytes) -> None:
         """A payload came to a device."""
         self.came += 1
+        self.raw_bytes += len(data)
         if self.measuring:
             self.ages_us.append(age_us(read_stamp(data), monotonic_us()))
         self.moved.set()
@@ -65,7 +78,8 @@ class Meter:
     def begin(self) -> None:
         """The measured stretch begins."""
         self.measuring = True
-        self._came, self._began = self.came, time.monotonic()
+        self._came, self._raw, self._wire = self.came, self.raw_bytes, wire_bytes(self._port)
+        self._began = time.monotonic()
         self._cpu, self._own = time.clock_gettime(self._clock), time.process_time()
 
     def end(self) -> dict[str, float]:
@@ -73,7 +87,17 @@ class Meter:
         cpu, own, wall = time.clock_gettime(self._clock) - self._cpu, time.process_time() - self._own, time.monotonic() - self._began
         self.measuring = False
         came = self.came - self._came
-        figures = {"payloads": came, "cpu_us": cpu * 1e6 / came, "load_cpu_us": own * 1e6 / came, "rate": came / wall}
+        raw = (self.raw_bytes - self._raw) * self._legs
+        figures = {
+            "payloads": came,
+            "cpu_us": cpu * 1e6 / came,
+            "load_cpu_us": own * 1e6 / came,
+            "rate": came / wall,
+            "server_busy": cpu / wall,
+            "load_busy": own / wall,
+            "rss_kb": resident_kb(self._pid),
+            "wire_ratio": (wire_bytes(self._port) - self._wire) / raw,
+        }
         return figures | {f"{name}_ms": value / 1_000 for name, value in percentiles(self.ages_us).items()}
 
 
@@ -154,7 +178,7 @@ async def first(clients: Clients, meter: Meter, case: Case) -> dict[str, float]:
 async def measure(contender: str, case: Case, address: str, server_pid: int) -> dict[str, float]:
     """One case on one contender."""
     module, name = CLIENTS[contender]
-    meter = Meter(server_pid)
+    meter = Meter(server_pid, int(address.rpartition(":")[2]), case.fan_out)
     clients: Clients = getattr(import_module(f"scripts.bench.contenders.{module}"), name)(address, meter.received)
     for session in range(case.sessions):
         for device in range(case.fan_out):

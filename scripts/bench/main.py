@@ -1,4 +1,4 @@
-"""`scripts/bench/relay`: runs the contest, prints tables, writes JSON."""
+"""`scripts/bench/relay`: measures, prints tables, writes JSON and the page."""
 
 from __future__ import annotations
 
@@ -7,15 +7,19 @@ import json
 import os
 import platform
 import sys
-from collections.abc import Sequence
-from dataclasses import replace
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, replace
 from importlib.metadata import version
 from pathlib import Path
+from typing import Any
 
 from scripts.bench import pages
 from scripts.bench.cases import BURST, CASES, FAN_OUT, FIRST, PACED, SINGLE, WINDOWS, Case
-from scripts.bench.contest import CONTENDERS, BenchError, Results, cores, middle, run
-from scripts.bench.growth import growth
+from scripts.bench.contest import CONTENDERS, BenchError, Results, cores, expected_s, middle, run
+from scripts.bench.growth import TYPICAL_MEMORY_S, TYPICAL_S, growth
+from scripts.bench.sessions import CONTESTANTS, searches
+from scripts.bench.sessions import TYPICAL_S as SEARCH_S
+from scripts.bench.start_up import ROUND_S, start_up
 from scripts.bench.verdicts import judge
 
 ALL = tuple(CONTENDERS)
@@ -28,6 +32,10 @@ MATCHES = {
     SINGLE: ("ours", "bare", "vendor", "websockets"),
     FIRST: WITHOUT_TICK,
 }
+START_UP, SESSIONS, GROWTH = "start-up", "sessions", "growth"
+BEYOND = (START_UP, SESSIONS, GROWTH)
+"""What is measured beside the contest."""
+ROUNDS = 5
 QUICK_S = 1.0
 
 
@@ -41,7 +49,7 @@ def cpu_model() -> str:
 
 def surroundings() -> dict[str, object]:
     """What the figures depend on."""
-    packages = ("grpcio", "protobuf", "websockets", "fastapi", "uvicorn")
+    packages = ("grpcio", "protobuf", "websockets", "fastapi", "uvicorn", "uvloop")
     return {
         "cpu": cpu_model(),
         "cores": list(cores()),
@@ -59,104 +67,121 @@ def tables(results: Results) -> str:
             lines.append(f"\n{case.title}")
             for name, rounds in results[case.name].items():
                 figures = middle(rounds)
-                shown = (
-                    ("cpu_us", "µs CPU/payload"),
-                    ("rate", "payloads/s"),
-                    ("p50_ms", "ms p50"),
-                    ("p99_ms", "ms p99"),
-                    ("cold_ms", "ms cold"),
-                    ("warm_ms", "ms warm"),
-                )
-                lines.append(f"  {name:12}" + "".join(f"{figures[key]:12.2f} {unit}" for key, unit in shown if key in figures))
+                shown = [(key, title) for key, title in pages.COLUMNS if key in figures]
+                lines.append(f"  {name:12}" + "".join(f"  {title} {figures[key]:.2f}" for key, title in shown))
     return "\n".join(lines)
 
 
-def verdict_lines(results: Results) -> str:
-    """The promises, kept or not."""
-    lines = ["\npromises"]
-    for verdict in judge(results):
-        promise, (mid, least, most) = verdict.promise, verdict.ratio
-        mark = "kept    " if verdict.kept else "NOT KEPT"
-        lines.append(
-            f"  {mark} {promise.case.title}: {promise.ours} {promise.text}: {verdict.ours:.2f} and {verdict.other:.2f}, "
-            f"ratio {mid:.2f} ({least:.2f} to {most:.2f})"
-        )
-    return "\n".join(lines)
-
-
-def report(results: Results, surroundings: dict[str, object]) -> dict[str, object]:
-    """All of it, for a machine."""
-    return {
-        "surroundings": surroundings,
-        "rounds": results,
-        "medians": {case: {name: middle(rounds) for name, rounds in names.items()} for case, names in results.items()},
-        "promises": [
-            {
-                "case": verdict.promise.case.name,
-                "promise": f"{verdict.promise.ours}: {verdict.promise.text}",
-                "figure": verdict.promise.figure,
-                "ours": verdict.ours,
-                "other": verdict.other,
-                "ratio": verdict.ratio[0],
-                "kept": verdict.kept,
-            }
-            for verdict in judge(results)
-        ],
-    }
+def verdict_lines(figures: dict[str, Any]) -> str:
+    """The aims, reached or not."""
+    lines = [
+        f"  {'reached    ' if verdict.kept else 'NOT REACHED'} {verdict.matter}; {verdict.aim}: {verdict.measured}"
+        for verdict in judge(figures)
+    ]
+    return "\n".join(["\naims", *lines])
 
 
 def chosen(options: argparse.Namespace) -> list[tuple[Case, Sequence[str]]]:
     """The matches asked for."""
     matches: list[tuple[Case, Sequence[str]]] = []
     for case, names in MATCHES.items():
-        if not options.cases or case.name in options.cases:
+        if case.name in options.cases:
             taken = [name for name in names if not options.contenders or name in options.contenders]
             matches.append((replace(case, seconds=min(case.seconds, QUICK_S)) if options.quick else case, taken))
     return matches
 
 
+def case_names(text: str) -> list[str]:
+    """Names with commas between them. Raises `argparse.ArgumentTypeError`."""
+    known = [case.name for case in CASES] + list(BEYOND)
+    names = text.split(",")
+    if unknown := [name for name in names if name not in known]:
+        raise argparse.ArgumentTypeError(f"{unknown[0]!r} is none of {', '.join(known)}")
+    return names
+
+
+def _say(line: str) -> None:
+    print(line, file=sys.stderr, flush=True)
+
+
 def main(argv: Sequence[str] | None = None) -> int:
-    """The command; returns its exit status: 0 whether promises are kept or not, because that is a finding."""
+    """The command; returns its exit status: 0 whether aims are reached or not, because that is a finding."""
     parser = argparse.ArgumentParser(prog="scripts/bench/relay", description="The relay beside what people would use instead.")
-    parser.add_argument("--rounds", type=int, default=5, help="default: 5")
+    parser.add_argument("--rounds", type=int, default=ROUNDS, metavar="N", help=f"default: {ROUNDS}")
     parser.add_argument("--quick", action="store_true", help="one short round; figures are rough")
-    parser.add_argument("--json", type=Path, metavar="FILE", help="write all figures there")
-    parser.add_argument("--growth", action="store_true", help="also measure how our cost grows with sessions and idle devices")
-    parser.add_argument("--docs", action="store_true", help="renew figures and plots of docs/performance.md")
-    parser.add_argument("--from", dest="source", type=Path, metavar="FILE", help="with --docs: use the figures in FILE, measure nothing")
-    parser.add_argument("--case", dest="cases", action="append", choices=[case.name for case in CASES], help="only this one; repeatable")
+    every = [case.name for case in CASES] + list(BEYOND)
+    parser.add_argument("--cases", type=case_names, default=every, metavar="NAME,…", help=f"default: {','.join(every)}")
     parser.add_argument("--contender", dest="contenders", action="append", choices=ALL, help="only this one; repeatable")
+    parser.add_argument("--json", type=Path, metavar="FILE", help="write all figures there, after each round those so far")
+    parser.add_argument("--docs", action="store_true", help="renew figures and plots of docs/performance.md")
+    parser.add_argument(
+        "--from",
+        dest="sources",
+        type=Path,
+        action="append",
+        default=[],
+        metavar="FILE",
+        help="take figures from FILE, as --json or scripts/bench/tracing_cost --json wrote it, and measure nothing; repeatable",
+    )
     options = parser.parse_args(argv)
-    if options.source is None:
+    if options.quick:
+        options.rounds = 1
+    figures: dict[str, Any] = {}
+    if options.sources:
+        for source in options.sources:
+            merge(figures, json.loads(source.read_text(encoding="utf-8")))
+        keep(figures, options.json)
+    else:
         try:
-            figures = measured(options)
+            measure(figures, options)
         except BenchError as error:
             print(f"error: {error}", file=sys.stderr)
             return 1
-    else:
-        figures = json.loads(options.source.read_text(encoding="utf-8"))
-    if options.json:
-        options.json.write_text(json.dumps(figures, indent=1) + "\n", encoding="utf-8")
+    print(tables(figures.get("rounds", {})))
+    print(verdict_lines(figures))
     if options.docs:
         pages.write(figures)
     return 0
 
 
-def measured(options: argparse.Namespace) -> dict[str, object]:
-    """Measure what was asked for, and print it. Raises `BenchError`."""
+def merge(figures: dict[str, Any], more: Mapping[str, Any]) -> None:
+    """Add the figures of another file; of what both have, those hold. Each case of the contest counts for itself."""
+    rounds = figures.get("rounds", {}) | more.get("rounds", {})
+    figures |= more
+    figures["rounds"] = rounds
 
-    def say(line: str) -> None:
-        print(line, file=sys.stderr, flush=True)
 
-    before = surroundings()
-    say("  ".join(f"{name} {value}" for name, value in before.items()))
-    results = run(chosen(options), 1 if options.quick else options.rounds, say)
-    print(tables(results))
-    print(verdict_lines(results))
-    figures = report(results, before)
-    if options.growth:
-        figures["growth"] = growth(say)
-    return figures
+def measure(figures: dict[str, Any], options: argparse.Namespace) -> None:
+    """Measure what was asked for into `figures`; they are written after each part and round. Raises `BenchError`."""
+    matches = chosen(options)
+    around, searched = options.rounds, max(1, options.rounds // 3)
+    parts: dict[str, tuple[float, Callable[[], Any]]] = {
+        START_UP: (ROUND_S * around, lambda: start_up(around, _say)),
+        SESSIONS: (SEARCH_S * searched * len(CONTESTANTS), lambda: searches(searched, _say)),
+        GROWTH: (TYPICAL_S * searched + TYPICAL_MEMORY_S, lambda: growth(searched, _say)),
+    }
+    wanted = {name: part for name, part in parts.items() if name in options.cases}
+    seconds = expected_s(matches, options.rounds) + sum(takes for takes, _ in wanted.values())
+    figures["surroundings"] = surroundings()
+    _say("  ".join(f"{name} {value}" for name, value in figures["surroundings"].items()))
+    _say(f"this takes about {seconds / 60:.0f} minutes on a quiet machine")
+    for results in run(matches, options.rounds, _say):
+        figures["rounds"] = results
+        keep(figures, options.json)
+    for name, (_, part) in wanted.items():
+        figures[name.replace("-", "_")] = part()
+        keep(figures, options.json)
+
+
+def keep(figures: dict[str, Any], file: Path | None) -> None:
+    """Write the figures, with their medians and what they say of the aims. A run that breaks off keeps those of its whole rounds."""
+    if file is not None:
+        results: Results = figures.get("rounds", {})
+        medians = {case: {name: middle(rounds) for name, rounds in by.items()} for case, by in results.items()}
+        derived = {"medians": medians, "aims": [asdict(verdict) for verdict in judge(figures)]}
+        unfinished = file.with_name(file.name + ".part")
+        unfinished.write_text(json.dumps(figures | derived, indent=1) + "\n", encoding="utf-8")
+        unfinished.rename(file)
 
 
 if __name__ == "__main__":

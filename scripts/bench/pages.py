@@ -2,73 +2,111 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Mapping
 from pathlib import Path
+from statistics import median
 from typing import Any
 
+from scripts.bench import growth
 from scripts.bench.cases import CASES
+from scripts.bench.contest import middle
 from scripts.bench.plots import bars, lines
+from scripts.bench.verdicts import SECONDS, judge
 
 DOCS = Path(__file__).resolve().parents[2] / "docs"
 PAGE = DOCS / "performance.md"
 PICTURES = DOCS / "pictures"
 BEGIN, END = "<!-- figures: begin -->", "<!-- figures: end -->"
+TITLES = {case.name: case.title for case in CASES}
 COLUMNS = (
     ("cpu_us", "server CPU, µs/payload"),
     ("rate", "payloads/s"),
     ("p50_ms", "p50, ms"),
     ("p99_ms", "p99, ms"),
+    ("server_busy", "server busy"),
+    ("load_busy", "load generator busy"),
+    ("wire_ratio", "wire ÷ raw"),
     ("cold_ms", "cold, ms"),
     ("warm_ms", "warm, ms"),
 )
+LIVE = ("single", "paced")
 
 
-def write(report: dict[str, Any]) -> None:
+def write(figures: Mapping[str, Any]) -> None:
     """Renew tables and plots."""
-    medians = report["medians"]
-    titles = {case.name: case.title for case in CASES}
-    costs = {titles[name]: {one: values["cpu_us"] for one, values in by.items()} for name, by in medians.items() if name != "first"}
-    bars("Server CPU per payload delivered (shorter is cheaper)", costs, "µs", PICTURES / "performance-cpu.png")
-    live = {
-        titles[name]: {one: values["p99_ms"] for one, values in medians[name].items()} for name in ("single", "paced") if name in medians
-    }
+    medians = {name: {one: middle(rounds) for one, rounds in by.items()} for name, by in figures.get("rounds", {}).items()}
+    costs = {TITLES[name]: {one: values["cpu_us"] for one, values in by.items()} for name, by in medians.items() if name != "first"}
+    if costs:
+        bars("Server CPU per payload delivered (shorter is cheaper)", costs, "µs", PICTURES / "performance-cpu.png")
+    live = {TITLES[name]: {one: values["p99_ms"] for one, values in medians[name].items()} for name in LIVE if name in medians}
     if live:
         bars("Time from hand-over to the device, 99th percentile", live, "ms", PICTURES / "performance-latency.png")
-    if "growth" in report:
-        growth = report["growth"]
-        curves = [
-            ("µs CPU/payload over sessions × 80/s", growth["cpu_us_by_sessions"]),
-            ("KB of memory over idle devices", growth["rss_kb_by_idle_devices"]),
+    if curves := figures.get("growth"):
+        panels = [
+            ("µs CPU/payload over sessions", curves[growth.CPU]),
+            ("p99 in ms over sessions", curves[growth.P99]),
+            ("KB of memory over sessions", curves[growth.ACTIVE]),
+            ("KB over idle devices", curves[growth.IDLE]),
         ]
-        lines("How cost grows", curves, PICTURES / "performance-growth.png")
+        lines("How cost grows", panels, PICTURES / "performance-growth.png")
     page = PAGE.read_text(encoding="utf-8")
     head, tail = page.partition(BEGIN)[0], page.partition(END)[2]
-    PAGE.write_text(f"{head}{BEGIN}\n{_figures(report)}\n{END}{tail}", encoding="utf-8")
+    text = "\n".join([*_place(figures), *_contest(medians), *_beyond(figures), *_aims(figures)])
+    PAGE.write_text(f"{head}{BEGIN}\n{text}\n{END}{tail}", encoding="utf-8")
 
 
-def _figures(report: dict[str, Any]) -> str:
-    titles = {case.name: case.title for case in CASES}
-    place = report["surroundings"]
-    rounds = max(len(values) for by in report["rounds"].values() for values in by.values())
-    lines_ = [
+def _table(title: str, heads: list[str], rows: list[list[str]]) -> Iterator[str]:
+    yield from ("", f"### {title}", "", "| " + " | ".join(heads) + " |", "|---" * len(heads) + "|")
+    yield from ("| " + " | ".join(row) + " |" for row in rows)
+
+
+def _place(figures: Mapping[str, Any]) -> Iterator[str]:
+    place = figures["surroundings"]
+    rounds = max((len(values) for by in figures.get("rounds", {}).values() for values in by.values()), default=0)
+    yield (
         f"Medians of {rounds} rounds. CPU: {place['cpu']}, server and load on a core each; "
         f"load average before: {place['load_average']:.1f}. "
         f"Python {place['python']}, grpcio {place['grpcio']}, protobuf {place['protobuf']}, websockets {place['websockets']}, "
-        f"FastAPI {place['fastapi']}, uvicorn {place['uvicorn']}."
-    ]
-    for name, by in report["medians"].items():
+        f"FastAPI {place['fastapi']}, uvicorn {place['uvicorn']}, uvloop {place['uvloop']}."
+    )
+
+
+def _contest(medians: Mapping[str, Mapping[str, Mapping[str, float]]]) -> Iterator[str]:
+    for name, by in medians.items():
         columns = [(key, title) for key, title in COLUMNS if key in next(iter(by.values()))]
-        lines_ += [
-            "",
-            f"### {titles[name]}",
-            "",
-            "| | " + " | ".join(title for _, title in columns) + " |",
-            "|---" * (len(columns) + 1) + "|",
+        rows = [[one, *(f"{values[key]:,.2f}" for key, _ in columns)] for one, values in by.items()]
+        yield from _table(TITLES[name], ["", *(title for _, title in columns)], rows)
+
+
+def _beyond(figures: Mapping[str, Any]) -> Iterator[str]:
+    if searches := figures.get("sessions"):
+        keys = (("sessions", "{:.0f}"), ("cpu_us", "{:.1f}"), ("server_busy", "{:.0%}"), ("load_busy", "{:.0%}"))
+        rows = [[name, *(form.format(median(one[key] for one in found)) for key, form in keys)] for name, found in searches.items()]
+        heads = ["", "sessions", "server CPU, µs/payload", "server busy", "load generator busy"]
+        yield from _table("Sessions at p99 ≤ 20 ms", heads, rows)
+    if seconds := figures.get("start_up"):
+        rows = [
+            [name, f"{1e3 * median(took):.0f}", f"{1e3 * min(took):.0f} to {1e3 * max(took):.0f}", _limit(name)]
+            for name, took in seconds.items()
         ]
-        lines_ += [f"| {one} | " + " | ".join(f"{values[key]:,.2f}" for key, _ in columns) + " |" for one, values in by.items()]
-    lines_ += ["", "### Aims", "", "| aim | ours | theirs | theirs ÷ ours | |", "|---|---|---|---|---|"]
-    lines_ += [
-        f"| {titles[one['case']]}; {one['promise']} | {one['ours']:.2f} | {one['other']:.2f} | {one['ratio']:.2f} | "
-        f"{'reached' if one['kept'] else '**not reached**'} |"
-        for one in report["promises"]
-    ]
-    return "\n".join(lines_)
+        yield from _table("Start-up", ["from exec", "ms", "least and most", "aim, ms"], sorted(rows))
+    if instructions := figures.get("tracing"):
+        rows = [
+            [
+                mode,
+                f"{count:,.0f}",
+                f"{100 * (count / instructions['none'] - 1):+.2f} %",
+                f"{100 * (count / instructions['off'] - 1):+.2f} %",
+            ]
+            for mode, count in instructions.items()
+        ]
+        yield from _table("Tracing", ["", "instructions/payload", "beside none", "beside off"], rows)
+
+
+def _limit(name: str) -> str:
+    return f"{1e3 * SECONDS[name]:.0f}" if name in SECONDS else ""
+
+
+def _aims(figures: Mapping[str, Any]) -> Iterator[str]:
+    rows = [[one.matter, one.aim, one.measured, "reached" if one.kept else "**not reached**"] for one in judge(figures)]
+    yield from _table("Aims", ["", "aim", "measured", ""], rows)

@@ -1,6 +1,13 @@
 """`scripts/bench/tracing_cost`: instructions of the relay per payload, without and with tracing, under callgrind.
 
 One payload at a time goes through a relay that callgrind counts; the slope between two lengths leaves out start and end.
+
+- `none`: a build without tracing: `scripts.bench.untraced` takes every call of the observer out of the relay's sources.
+- `off`: as installed, no exporter asked for; counted twice, so that it shows what a difference is worth.
+- `default`: what OTEL_EXPORTER_OTLP_ENDPOINT alone switches on: spans of each conversation's stages, and metrics.
+- `full`: a span for each payload besides (AVATAR_TRACE_EVERY=1).
+
+What is exported by the clock would be counted the more, the slower the machine is: it waits for the end, or for a full batch.
 """
 
 from __future__ import annotations
@@ -14,9 +21,10 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
+from avatar_relay.tracing import TRACE_EVERY
 from scripts.bench.contenders.ours import Clients
 from scripts.bench.contest import BenchError
 from scripts.bench.contract import monotonic_us
@@ -24,8 +32,11 @@ from scripts.simulated.stamp import audio_payload
 from scripts.trace_receiver import TraceReceiver
 
 LENGTHS = (200, 1_000)
-START_S, STOP_S = 120.0, 120.0
+START_S, STOP_S, PAYLOAD_S = 900.0, 300.0, 120.0
+AS_INSTALLED, UNTRACED = "relay_server", "scripts.bench.untraced"
 QUIET = {"AVATAR_RELAY_HEARTBEAT_US": "4000000", "AVATAR_RELAY_PEER_TIMEOUT_US": "1200000000"}
+EXPORTED_LATE = {"OTEL_BSP_SCHEDULE_DELAY": "3600000", "OTEL_METRIC_EXPORT_INTERVAL": "3600000"}
+AGAIN = "off, again"
 COLLECTED = re.compile(r"Collected : (\d+)")
 
 
@@ -43,20 +54,25 @@ async def one_at_a_time(address: str, count: int) -> None:
     for number in range(count):
         came.clear()
         await clients.publish(0, [audio_payload(0, number, monotonic_us())], ())
-        async with asyncio.timeout(START_S):
+        async with asyncio.timeout(PAYLOAD_S):
             await came.wait()
     await clients.close()
 
 
-async def instructions(count: int, environment: Mapping[str, str]) -> int:
+def _own_environment() -> dict[str, str]:
+    """Ours without what it says of tracing."""
+    return {name: value for name, value in os.environ.items() if not name.startswith("OTEL_")}
+
+
+async def instructions(count: int, program: str, environment: Mapping[str, str]) -> int:
     """What a whole life of a relay with so many payloads takes. Raises `BenchError`."""
     with tempfile.TemporaryDirectory() as folder:
         port_file, log = Path(folder) / "port", Path(folder) / "log"
-        command = ["valgrind", "--tool=callgrind", f"--callgrind-out-file={folder}/out", sys.executable, "-P", "-m", "relay_server"]
+        command = ["valgrind", "--tool=callgrind", f"--callgrind-out-file={folder}/out", sys.executable, "-P", "-m", program]
         command += ["--listen", "127.0.0.1:0", "--port-file", str(port_file), "--drain-grace-ms", "100"]
         with log.open("wb") as output:
             relay = subprocess.Popen(  # noqa: ASYNC220  # returns at once
-                command, stdout=output, stderr=output, env={**os.environ, "PYTHONHASHSEED": "0", **QUIET, **environment}
+                command, stdout=output, stderr=output, env={**_own_environment(), "PYTHONHASHSEED": "0", **QUIET, **environment}
             )
         try:
             deadline = time.monotonic() + START_S
@@ -76,25 +92,45 @@ async def instructions(count: int, environment: Mapping[str, str]) -> int:
         return int(found[1])
 
 
-async def slope(environment: Mapping[str, str]) -> float:
+async def slope(program: str, environment: Mapping[str, str]) -> float:
     """Instructions per payload."""
-    short, long = [await instructions(count, environment) for count in LENGTHS]
+    short, long = [await instructions(count, program, environment) for count in LENGTHS]
     return (long - short) / (LENGTHS[1] - LENGTHS[0])
+
+
+async def slopes(say: Callable[[str], None]) -> dict[str, float]:
+    """Instructions per payload by mode. Raises `BenchError`."""
+    async with TraceReceiver() as receiver:
+        exported = {"OTEL_EXPORTER_OTLP_ENDPOINT": receiver.endpoint, **EXPORTED_LATE}
+        modes: dict[str, tuple[str, Mapping[str, str]]] = {
+            "none": (UNTRACED, {}),
+            "off": (AS_INSTALLED, {}),
+            "default": (AS_INSTALLED, exported),
+            "full": (AS_INSTALLED, {**exported, TRACE_EVERY: "1"}),
+            AGAIN: (AS_INSTALLED, {}),
+        }
+        found = {}
+        for name, (program, environment) in modes.items():
+            found[name] = await slope(program, environment)
+            say(f"{name}: {found[name]:,.0f} instructions per payload")
+    return found
 
 
 async def main() -> int:
     """The command."""
-    argparse.ArgumentParser(prog="scripts/bench/tracing_cost", description=__doc__).parse_args()
-    async with TraceReceiver() as receiver:
-        modes = {
-            "off": {"OTEL_SDK_DISABLED": "true"},
-            "default": {"OTEL_TRACES_EXPORTER": "otlp", "OTEL_METRICS_EXPORTER": "none", "OTEL_EXPORTER_OTLP_ENDPOINT": receiver.endpoint},
-        }
-        slopes = {}
-        for name, environment in modes.items():
-            slopes[name] = await slope(environment)
-            print(f"{name}: {slopes[name]:,.0f} instructions per payload", file=sys.stderr, flush=True)
-    print(json.dumps({"instructions_per_payload": slopes, "default_over_off": slopes["default"] / slopes["off"]}, indent=1))
+    parser = argparse.ArgumentParser(prog="scripts/bench/tracing_cost", description="Instructions per payload by tracing mode.")
+    parser.add_argument("--json", type=Path, metavar="FILE", help="write them there, for `scripts/bench/relay --from FILE`")
+    options = parser.parse_args()
+    try:
+        found = await slopes(lambda line: print(line, file=sys.stderr, flush=True))
+    except BenchError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 1
+    for name in ("off", AGAIN, "default", "full"):
+        base = "none" if name.startswith("off") else "off"
+        print(f"{name}: {100 * (found[name] / found[base] - 1):+.2f} % beside {base}")
+    if options.json is not None:
+        options.json.write_text(json.dumps({"tracing": found}, indent=1) + "\n", encoding="utf-8")
     return 0
 
 

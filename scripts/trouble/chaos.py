@@ -2,6 +2,7 @@
 
     scripts/chaos --payloads 1000000 --seed 1 --out build/chaos
     scripts/chaos --seconds 60 --only relay_killed,device_cut
+    scripts/chaos --only relay_killed --troubles 100 --one-by-one --devices 4 --rate 100
 
 The relay is a program of its own. Each device is the client's own link and outbox with a player that writes down what comes;
 each publisher is the library. All of them talk through proxies that make the network worse.
@@ -31,6 +32,8 @@ from scripts.trouble.speaker import Manner, Speaker
 from tests.fault_proxy import FaultProxy
 
 DRAIN_GRACE_MS = 2_000
+PROMISED_S = {"streaming_after_listening_s": 1.0, "half_open_found_s": 5.0, "half_open_back_s": 7.0}
+"""What 95 of 100 keep to on a machine that has time for it: `kept` tells; the exit status does not depend on it."""
 SETTLE_S = 100.0
 """How long conversations may take to end after the last trouble."""
 
@@ -55,6 +58,8 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--publishers", type=int, default=3, metavar="N", help="default 3")
     parser.add_argument("--every", type=float, default=1.0, metavar="S", help="a trouble every so many seconds on average (default 1)")
     parser.add_argument("--rate", type=float, default=400.0, metavar="N", help="payloads a second of each kind and device (default 400)")
+    parser.add_argument("--troubles", type=int, default=0, metavar="N", help="end after so many troubles; 0: by payloads or time")
+    parser.add_argument("--one-by-one", action="store_true", help="a trouble comes when everybody is back from the last one")
     parser.add_argument("--only", default="", metavar="NAME,…", help="these troubles only (default: all)")
     parser.add_argument("--out", type=Path, default=Path("build/chaos"), metavar="DIR", help="default build/chaos")
     parser.add_argument("--log-level", default="error")
@@ -83,7 +88,7 @@ async def run(options: argparse.Namespace) -> dict[str, Any]:
             Speaker(publishers[n % len(publishers)], device.device_id, history, random.Random(options.seed * 2_000 + n), manner)
             for n, device in enumerate(devices)
         ]
-        faults = Faults(relay, devices, device_lines, publisher_lines, chance)
+        faults = Faults(relay, devices, device_lines, publishers, publisher_lines, chance)
         await _trouble(options, speakers, faults)
     verdict = check(options.out / "history.tsv")
     return _summary(options, verdict, faults, time.monotonic() - began)
@@ -93,10 +98,12 @@ async def _trouble(options: argparse.Namespace, speakers: list[Speaker], faults:
     stop_faults, stop_speaking = asyncio.Event(), asyncio.Event()
     names = [name for name in options.only.split(",") if name] or list(faults.kinds())
     speaking = [asyncio.create_task(speaker.run(stop_speaking)) for speaker in speakers]
-    troubling = asyncio.create_task(faults.run(stop_faults, names, options.every))
+    troubling = asyncio.create_task(faults.run(stop_faults, names, options.every, count=options.troubles, one_by_one=options.one_by_one))
     began = time.monotonic()
 
     def is_enough() -> bool:
+        if options.troubles:
+            return False
         spoken = sum(speaker.payloads for speaker in speakers)
         return bool(spoken >= options.payloads if options.payloads else time.monotonic() - began >= options.seconds)
 
@@ -113,11 +120,15 @@ def _summary(options: argparse.Namespace, verdict: Verdict, faults: Faults, seco
         name: {"count": len(values), "p50": _share(values, 0.5), "p95": _share(values, 0.95), "max": round(max(values), 3)}
         for name, values in faults.times.items()
     }
+    for name, promised in PROMISED_S.items():
+        if name in times:
+            times[name] |= {"promised_p95": promised, "kept": times[name]["p95"] <= promised}
     return {
         "command": " ".join(sys.argv),
         "seed": options.seed,
         "seconds": round(seconds, 1),
-        "violations": verdict.violations,
+        "violations": verdict.violations + len(faults.hung),
+        "hung": faults.hung,
         **{field.name: getattr(verdict, field.name) for field in fields(verdict)},
         "faults": dict(faults.counts),
         "times": times,

@@ -43,6 +43,8 @@ class Ear:
         self.post: Callable[[Posted], None] = lambda message: None
         self.welcomes: list[int] = []
         """When the relay took us, µs."""
+        self.fed_us = 0
+        """When a whole payload came last."""
         self._who = device_id
         self._history = history
         self._playing: dict[str, _Playing] = {}
@@ -105,6 +107,7 @@ class Ear:
                 self._history.note(self._who, "received", cid, payload.kind.value, payload.seq, f"broken: {error.fault.reason}")
                 continue
             if whole is not None:
+                self.fed_us = CLOCKS.monotonic_us()
                 self._history.note(self._who, "received", cid, payload.kind.value, payload.seq, checksum(whole.data))
                 playing.seqs[payload.kind] = max(playing.seqs[payload.kind], payload.seq)
         self.post(Credit(audio, motion))

@@ -1,4 +1,9 @@
-"""What goes wrong, by seed: one trouble after the other, each with what it takes to be over."""
+"""What goes wrong, by seed: one trouble after the other, each with what it takes to be over.
+
+What is measured, in seconds: from a new relay that listens to each device's welcome (`attached_after_listening_s`) and to the next
+payload that it gets (`streaming_after_listening_s`); from the first byte that a line swallows to where a device or publisher gives up
+its stream (`half_open_found_s`), and has another one (`half_open_back_s`).
+"""
 
 from __future__ import annotations
 
@@ -9,36 +14,50 @@ from collections import Counter
 from collections.abc import Awaitable, Callable
 from dataclasses import replace
 
+from relay_server.publisher import Publisher
 from scripts.trouble.device import Device
 from scripts.trouble.relay_process import RelayProcess
 from tests.fault_proxy import CALM, FaultProxy, Weather
 
-HOLE_S = 1.2
-"""Longer than a heartbeat, so that something is lost."""
+HOLE_S = (1.2, 5.5)
+"""How long a line swallows everything: longer than a heartbeat, so that something is lost; up to where the first attempt to come
+back falls into it too."""
+WAYS = (("up",), ("down",), ("up", "down"))
+HUNG_S = 30.0
+"""Whoever is not back so long after a trouble hangs."""
+POLL_S = 0.01
 
-PUBLISHERS_AWAY = {"publisher_cut": 2.0, "publisher_half_open": 9.0, "relay_killed": 4.0, "relay_restarted": 8.0}
+PUBLISHERS_AWAY = {"publisher_cut": 2.0, "publisher_half_open": 12.0, "relay_killed": 4.0, "relay_restarted": 8.0}
 """So long (s) publishers may be away after a trouble. Within it no other such trouble comes: a publisher that is away for longer
 than its lease loses its conversations, by rule."""
 
 
 class Faults:
-    """Does things to a relay, its devices and the lines between. `counts` tells how often, `times` how long it took (s)."""
+    """Does things to a relay, its devices and the lines between.
+
+    `counts` tells how often, `times` how long it took (s), `hung` who was not back after `HUNG_S`.
+    """
 
     def __init__(
         self,
         relay: RelayProcess,
         devices: list[Device],
         device_lines: list[FaultProxy],
+        publishers: list[Publisher],
         publisher_lines: list[FaultProxy],
         chance: random.Random,
     ) -> None:
         self._relay = relay
         self._devices = devices
         self._device_lines = device_lines
+        self._publishers = publishers
         self._publisher_lines = publisher_lines
         self._chance = chance
         self.counts: Counter[str] = Counter()
         self.times: dict[str, list[float]] = {}
+        self.hung: list[str] = []
+        self._in_holes: set[FaultProxy] = set()
+        """Lines whose ends are not back yet from a hole: no second one falls upon them, or their times would tell nothing."""
         self._publishers_back = 0.0
         self._background: set[asyncio.Task[None]] = set()
 
@@ -58,13 +77,18 @@ class Faults:
             "relay_restarted": self.relay_restarted,
         }
 
-    async def run(self, stop: asyncio.Event, names: list[str], every_s: float) -> None:
-        """One trouble after the other until `stop`; then all is calm again."""
+    async def run(self, stop: asyncio.Event, names: list[str], every_s: float, *, count: int, one_by_one: bool) -> None:
+        """One trouble after the other until `stop`, or `count` of them; then all is calm again.
+
+        `one_by_one`: each of them waits until everybody is back from the last one.
+        """
         kinds = self.kinds()
-        while not stop.is_set():
+        while not stop.is_set() and not (count and self.counts.total() >= count):
             await asyncio.sleep(self._chance.expovariate(1 / every_s))
             name = self._chance.choice(names)
-            if name in PUBLISHERS_AWAY:
+            if one_by_one:
+                await asyncio.gather(*self._background)
+            elif name in PUBLISHERS_AWAY:
                 if time.monotonic() < self._publishers_back:
                     continue
                 self._publishers_back = time.monotonic() + PUBLISHERS_AWAY[name]
@@ -91,24 +115,54 @@ class Faults:
 
     async def device_half_open(self) -> None:
         """One way of a device's link swallows everything, and nobody is told."""
-        number = self._chance.randrange(len(self._devices))
-        self._beside(self._half_open(self._device_lines[number], self._chance.choice(("up", "down")), self._devices[number]))
+        calm = [number for number, line in enumerate(self._device_lines) if line not in self._in_holes]
+        if not calm:
+            return
+        number = self._chance.choice(calm)
+        device = self._devices[number]
+        ear, streams = device.ear, len(device.ear.welcomes)
+        self._beside(
+            self._half_open(
+                f"device {device.device_id}",
+                self._device_lines[number],
+                has_gone=lambda: not device.link.status.attached or len(ear.welcomes) > streams,
+                is_back=lambda: device.ear is not ear or len(ear.welcomes) > streams,
+            )
+        )
 
     async def publisher_half_open(self) -> None:
         """The same for a publisher."""
-        self._beside(self._half_open(self._chance.choice(self._publisher_lines), self._chance.choice(("up", "down")), None))
+        number = self._chance.randrange(len(self._publishers))
+        publisher, line = self._publishers[number], self._publisher_lines[number]
+        connections = line.accepted
+        self._beside(
+            self._half_open(
+                f"publisher {number}",
+                line,
+                has_gone=lambda: not publisher.is_connected or line.accepted > connections,
+                is_back=lambda: publisher.is_connected and line.accepted > connections,
+            )
+        )
 
-    async def _half_open(self, line: FaultProxy, way: str, device: Device | None) -> None:
-        """The connections of now lose what is said for a moment, and with it all that follows; new ones live."""
-        began = time.monotonic()
-        streams = len(device.ear.welcomes) if device is not None else 0
-        setattr(line, way, Weather(hole=True))
-        await asyncio.sleep(HOLE_S)
-        setattr(line, way, CALM)
-        while device is not None and len(device.ear.welcomes) <= streams and time.monotonic() - began < 60:  # noqa: ASYNC110 - it tells nobody
-            await asyncio.sleep(0.02)
-        if device is not None:
-            self.times.setdefault("back_after_half_open_s", []).append(time.monotonic() - began)
+    async def _half_open(self, who: str, line: FaultProxy, *, has_gone: Callable[[], bool], is_back: Callable[[], bool]) -> None:
+        """The connections of now lose what is said for a while, and with it all that follows; those made later live."""
+        began, ways = time.monotonic(), self._chance.choice(WAYS)
+        self._in_holes.add(line)
+        hole = self._beside(self._hole(line, ways, self._chance.uniform(*HOLE_S)))
+        for name, is_so in (("half_open_found_s", has_gone), ("half_open_back_s", is_back)):
+            if not await _within(HUNG_S, is_so):
+                self.hung.append(f"{who}: {' and '.join(ways)} half open, {name}")
+                break
+            self.times.setdefault(name, []).append(time.monotonic() - began)
+        await hole
+        self._in_holes.discard(line)
+
+    async def _hole(self, line: FaultProxy, ways: tuple[str, ...], seconds: float) -> None:
+        for way in ways:
+            setattr(line, way, Weather(hole=True))
+        await asyncio.sleep(seconds)
+        for way in ways:
+            setattr(line, way, CALM)
 
     async def device_killed(self) -> None:
         """A device is switched off at the wall, and on again."""
@@ -149,21 +203,37 @@ class Faults:
         streams = [len(device.ear.welcomes) for device in self._devices]
         await self._relay.start()
         listening_us = self._relay.listening_us
-        self._beside(self._until_back(streams, listening_us))
+        for device, before in zip(self._devices, streams, strict=True):
+            self._beside(self._until_streaming(device, before, listening_us))
 
-    async def _until_back(self, streams: list[int], listening_us: int) -> None:
-        deadline = time.monotonic() + 30
-        for device, before in zip(list(self._devices), streams, strict=True):
-            ear = device.ear
-            while len(ear.welcomes) <= before and time.monotonic() < deadline and device.ear is ear:  # noqa: ASYNC110 - it tells nobody
-                await asyncio.sleep(0.01)
-            if device.ear is ear and len(ear.welcomes) > before and self._relay.listening_us == listening_us:
-                self.times.setdefault("attached_after_listening_s", []).append((ear.welcomes[before] - listening_us) / 1e6)
+    async def _until_streaming(self, device: Device, before: int, listening_us: int) -> None:
+        """Measures until another trouble falls upon this one."""
+        ear = device.ear
 
-    def _beside(self, work: Awaitable[None]) -> None:
+        def is_over() -> bool:
+            return device.ear is not ear or self._relay.listening_us != listening_us
+
+        if not await _within(HUNG_S, lambda: is_over() or (len(ear.welcomes) > before and ear.fed_us > listening_us)):
+            self.hung.append(f"device {device.device_id}: {len(ear.welcomes) - before} streams at the new relay, nothing came")
+        elif not is_over():
+            self.times.setdefault("attached_after_listening_s", []).append((ear.welcomes[before] - listening_us) / 1e6)
+            self.times.setdefault("streaming_after_listening_s", []).append((ear.fed_us - listening_us) / 1e6)
+
+    def _beside(self, work: Awaitable[None]) -> asyncio.Task[None]:
         async def do() -> None:
             await work
 
         task = asyncio.create_task(do())
         self._background.add(task)
         task.add_done_callback(self._background.discard)
+        return task
+
+
+async def _within(seconds: float, is_so: Callable[[], bool]) -> bool:
+    """Wait until something is so; False where that takes longer."""
+    deadline = time.monotonic() + seconds
+    while not is_so():
+        if time.monotonic() > deadline:
+            return False
+        await asyncio.sleep(POLL_S)
+    return True

@@ -22,6 +22,9 @@ def free_port() -> int:
 class RelayProcess:
     """One `relay-server`."""
 
+    module = "relay_server"
+    """What is started."""
+
     def __init__(self, *arguments: str, environment: Mapping[str, str] = MappingProxyType({})) -> None:
         self.address = f"127.0.0.1:{free_port()}"
         self._arguments: Sequence[str] = arguments
@@ -39,7 +42,7 @@ class RelayProcess:
     async def start(self) -> None:
         """Start it; returns when it listens."""
         self._process = await asyncio.create_subprocess_exec(
-            sys.executable, "-m", "relay_server", "--listen", self.address, *self._arguments, env=os.environ | self._environment
+            sys.executable, "-m", self.module, "--listen", self.address, *self._arguments, env=os.environ | self._environment
         )
         host, _, port = self.address.rpartition(":")
         while True:

@@ -4,8 +4,9 @@
     scripts/soak --minutes 480            # by hand, overnight
 
 Conversations, interrupts, and streams that are cancelled as soon as they stand. Every few seconds the relay's resident memory,
-descriptors and threads are read; the slope is that of a straight line through the memory after the warm-up. All conversations
-are held against the promises of `history`. Leaves samples.tsv, history.tsv and summary.json; exits with 1 where something grew.
+its interpreter's blocks of memory, descriptors, threads and tasks are read; the slope is that of a straight line through the
+resident memory after the warm-up. All conversations are held against the promises of `history`. Leaves samples.tsv, history.tsv
+and summary.json, which is printed with the verdict; exits with 1 where something grew or a promise was broken.
 """
 
 from __future__ import annotations
@@ -13,7 +14,9 @@ from __future__ import annotations
 import argparse
 import asyncio
 import json
+import os
 import random
+import signal
 import sys
 import time
 from contextlib import AsyncExitStack, suppress
@@ -31,11 +34,15 @@ from scripts.trouble.device import Device
 from scripts.trouble.history import History, check
 from scripts.trouble.relay_process import RelayProcess
 from scripts.trouble.speaker import Manner, Speaker
+from scripts.trouble.tapped_relay import TAP
 
 SETTLE_S = 30.0
 MAX_SLOPE_MB_PER_H = 4.0
-MAX_MORE_DESCRIPTORS = 8
-"""Streams that are being opened and cancelled while one looks."""
+MAX_MORE = {"descriptors": 8, "threads": 0, "tasks": 24}
+"""At the end against the begin, medians of a minute: streams are being opened and cancelled while one looks, and their number
+varies with the machine's load."""
+MEDIAN_OF_S = 60.0
+ANSWERS_WITHIN_S = 1.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,8 +51,34 @@ class Sample:
 
     seconds: float
     rss_kib: int
+    blocks: int
+    """Of memory that the interpreter gave to objects."""
     descriptors: int
     threads: int
+    tasks: int
+
+
+class TappedRelay(RelayProcess):
+    """A relay that tells what it has inside; `tap` is the file through which it does."""
+
+    module = "scripts.trouble.tapped_relay"
+
+    def __init__(self, tap: Path) -> None:
+        super().__init__()
+        self._tap = tap
+        os.environ[TAP] = str(tap)
+
+    async def look(self, seconds: float) -> Sample | None:
+        """A sample; None where the relay did not answer in time."""
+        self._tap.unlink(missing_ok=True)
+        os.kill(self.pid, signal.SIGUSR1)
+        asked = time.monotonic()
+        while not self._tap.exists():
+            if time.monotonic() - asked > ANSWERS_WITHIN_S:
+                return None
+            await asyncio.sleep(0.01)
+        tasks, blocks = (int(word) for word in self._tap.read_text(encoding="ascii").split())
+        return Sample(round(seconds, 1), self.rss_kib(), blocks, self.descriptors(), self.threads(), tasks)
 
 
 def main() -> int:
@@ -68,7 +101,7 @@ def main() -> int:
 
 async def run(options: argparse.Namespace) -> dict[str, Any]:
     """All of it; returns the summary."""
-    relay, samples, stop = RelayProcess(), list[Sample](), asyncio.Event()
+    relay, samples, stop = TappedRelay(options.out.absolute() / "tap"), list[Sample](), asyncio.Event()
     async with AsyncExitStack() as stack:
         history = stack.enter_context(History(options.out / "history.tsv"))
         await relay.start()
@@ -107,10 +140,11 @@ async def _cancel_streams(address: str, stop: asyncio.Event) -> int:
     return count
 
 
-async def _watch(relay: RelayProcess, seconds: float, every_s: float) -> list[Sample]:
+async def _watch(relay: TappedRelay, seconds: float, every_s: float) -> list[Sample]:
     began, samples = time.monotonic(), list[Sample]()
     while (now := time.monotonic() - began) < seconds:
-        samples.append(Sample(round(now, 1), relay.rss_kib(), relay.descriptors(), relay.threads()))
+        if (sample := await relay.look(now)) is not None:
+            samples.append(sample)
         await asyncio.sleep(min(every_s, seconds - now))
     return samples
 
@@ -123,22 +157,36 @@ def slope_mb_per_h(samples: list[Sample]) -> float:
     return round(float(kib_per_s) * 3_600 * 1_024 / 1e6, 2)
 
 
+def _more(name: str, samples: list[Sample]) -> float:
+    """How much more of it there is in the last minute than in the first."""
+    begin, end = samples[0].seconds + MEDIAN_OF_S, samples[-1].seconds - MEDIAN_OF_S
+    first, last = (
+        [getattr(sample, name) for sample in samples if sample.seconds <= begin],
+        [getattr(sample, name) for sample in samples if sample.seconds >= end],
+    )
+    return float(np.median(last) - np.median(first))
+
+
 def _summary(options: argparse.Namespace, samples: list[Sample], cancelled: int) -> dict[str, Any]:
     names = [field.name for field in fields(Sample)]
     rows = ["\t".join(names), *("\t".join(str(getattr(sample, name)) for name in names) for sample in samples)]
     (options.out / "samples.tsv").write_text("\n".join(rows) + "\n", encoding="utf-8")
     verdict = check(options.out / "history.tsv")
-    warm = [sample for sample in samples if sample.seconds >= options.warm_up * 60]
-    more = {name: getattr(warm[-1], name) - getattr(warm[0], name) for name in ("descriptors", "threads")} if warm else {}
+    warm = [sample for sample in samples if sample.seconds >= options.warm_up * 60] or samples[-1:]
+    more = {name: _more(name, warm) for name in MAX_MORE}
     slope = slope_mb_per_h(warm)
-    grew = slope > MAX_SLOPE_MB_PER_H or any(count > MAX_MORE_DESCRIPTORS for count in more.values())
+    grew = [name for name, limit in MAX_MORE.items() if more[name] > limit]
+    if options.minutes > options.warm_up and slope > MAX_SLOPE_MB_PER_H:
+        grew.append("memory")
     return {
         "command": " ".join(sys.argv),
         "minutes": options.minutes,
-        "failed": bool(verdict.violations or (grew and options.minutes > options.warm_up)),
+        "failed": bool(verdict.violations or grew),
+        "grew": grew,
         "slope_mb_per_h": slope,
         "slope_counts_after_minutes": options.warm_up,
         "rss_mib": {"first": samples[0].rss_kib >> 10, "last": samples[-1].rss_kib >> 10},
+        "blocks": {"first": warm[0].blocks, "last": warm[-1].blocks},
         "more": more,
         "cancelled_streams": cancelled,
         **{field.name: getattr(verdict, field.name) for field in fields(verdict)},

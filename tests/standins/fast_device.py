@@ -32,11 +32,13 @@ from relay_server.desks.ports import DevicePort
 from tests.edge_client.fakes import SteppedSink
 
 LEISURE_S = 0.003
-"""Left to all others between steps, even where the speed that was asked for can not be had."""
+"""Left to all others between bouts, even where the speed that was asked for can not be had."""
+MAX_BOUT = 12
+"""Steps without a break: 120 ms of the device's time."""
 STAMP_BASE = 1 << 14
 """The two numbers of a stamped pose add up to this over itself, so that their ratio names the request however far it is faded."""
 SETTLED_US = 1_000_000
-"""After so much of a conversation nothing of the one before is in the picture: the longest fade takes 0.8 s."""
+"""After so much of a conversation, and so long after its first motion came, nothing else is in the picture: no fade takes over 0.8 s."""
 
 
 class StampedDecoder:
@@ -68,6 +70,8 @@ class Seen:
     shown: set[int] = field(default_factory=set)
     """Requests whose keyframes were in the picture, once it had settled."""
     audio_only: bool = False
+    moved_us: int | None = None
+    """When its first motion came, in µs of the device's clock."""
     first_motion_us: int | None = None
     """When motion was first in the picture, in µs of the device's clock since the conversation was opened."""
     opened_us: int = 0
@@ -127,11 +131,17 @@ class FastDevice:
         """Let time pass `speed` times as fast as it does, or as fast as it can be done, until cancelled."""
         loop = asyncio.get_running_loop()
         due = loop.time()
+        bout = min(max(round(speed * LEISURE_S * 1e6 / PERIOD_US), 1), MAX_BOUT)
         while True:
-            for _ in range(4):
+            for _ in range(bout):
                 await self.step()
-            due = max(due + 4 * PERIOD_US / 1e6 / speed, loop.time() - 0.1)
+            due = max(due + bout * PERIOD_US / 1e6 / speed, loop.time() - 0.1)
             await asyncio.sleep(max(due - loop.time(), LEISURE_S))
+
+    async def until(self, now_us: int) -> None:
+        """Wait until its clock has come so far, however long that takes; `play` is at work meanwhile."""
+        while self.now_us < now_us:  # noqa: ASYNC110
+            await asyncio.sleep(LEISURE_S)
 
     async def step(self) -> None:
         """Play the next 10 ms, look at the face, and say what follows."""
@@ -152,6 +162,7 @@ class FastDevice:
             if payload.kind is Kind.MOTION and (whole := self._whole[media.conversation_id].add(payload)) is not None:
                 seen = self.seen[media.conversation_id]
                 seen.motion.append(whole.data)
+                seen.moved_us = seen.moved_us or self.now_us
                 seen.motion_places.append((whole.pts_us or 0, whole.duration_us))
         self._player.handle(media, self.now_us)
 
@@ -162,7 +173,8 @@ class FastDevice:
         stamp, rest = float(view.motion[0]), float(view.motion[1])
         if stamp + rest > 0.01:
             seen.first_motion_us = seen.first_motion_us or self.now_us - seen.opened_us
-            if (view.audible_pts_us or 0) >= SETTLED_US:
+            is_moving_long = seen.moved_us is None or self.now_us >= seen.moved_us + SETTLED_US
+            if is_moving_long and (view.audible_pts_us or 0) >= SETTLED_US:
                 seen.shown.add(round(stamp / (stamp + rest) * STAMP_BASE))
 
     def _make_motion_decoder(self, motion_format: MotionFormat) -> StampedDecoder:

@@ -23,6 +23,8 @@ from tests.standins import driveningress as wire
 KEYFRAMES_PER_SECOND = 25
 FIRST_WINDOW, WINDOW = 50, 100
 """Keyframes of the first motion message, and of those after it."""
+OGG_OPUS = 1
+"""`AudioFormat` of a session's configuration; 0 is PCM."""
 API_KEY = "ak-Marker7Qd0Secret5ApiKey"
 TOKEN = "st-Marker9Zx1Secret3Token"
 APP_ID, AVATAR_ID = "app-standin", "avatar-standin"
@@ -54,6 +56,7 @@ class Mode(enum.Enum):
     HANDSHAKE_GARBAGE = "handshake: no protobuf"
     HANDSHAKE_UNNAMED = "handshake: no connection id"
     NO_CONFIRM = "handshake: no answer"
+    CLOSE_AT_ONCE = "closed as soon as it stands"
     # while it runs: after the first motion of a request
     CLOSE_1000 = "close 1000"
     CLOSE_1011 = "close 1011"
@@ -237,6 +240,8 @@ class _Ingress:
         counts.open_sessions += 1
         counts.most_open_sessions = max(counts.most_open_sessions, counts.open_sessions)
         try:
+            if self._server._fault(Mode.CLOSE_AT_ONCE):
+                await self._socket.close(code=1011)
             async for message in self._socket:
                 if message.type is WSMsgType.BINARY:
                     await self._on(wire.Message.FromString(message.data))
@@ -318,6 +323,8 @@ class _Ingress:
                 return
 
     def _seconds(self, request: Request) -> float:
+        if self._session.audio_format == OGG_OPUS:
+            return ogg_opus_seconds(request.audio)
         return len(request.audio) / 2 / self._session.sample_rate_hz
 
     def _rows(self, request: Request, count: int) -> list[dict[str, list[float]]]:
@@ -379,6 +386,22 @@ class _Ingress:
 
 
 _ODD_FRAMES = (Mode.TEXT, Mode.UNKNOWN_TYPE, Mode.GARBAGE, Mode.TOO_LARGE, Mode.BROKEN_ANIMATION)
+
+
+def ogg_opus_seconds(stream: bytes | bytearray) -> float:
+    """How long the whole pages of a stream sound: the last granule position, at 48 kHz, without the pre-skip (RFC 7845, 4)."""
+    start, granule, pre_skip = 0, 0, 0
+    while len(stream) >= start + 27:
+        assert stream[start : start + 4] == b"OggS", "sound that is not Ogg, or not all of it"
+        lacing = stream[start + 27 : start + 27 + stream[start + 26]]
+        body = start + 27 + len(lacing)
+        if len(lacing) < stream[start + 26] or len(stream) < body + sum(lacing):
+            break
+        if stream[body : body + 8] == b"OpusHead":
+            pre_skip = int.from_bytes(stream[body + 10 : body + 12], "little")
+        granule = max(granule, int.from_bytes(stream[start + 6 : start + 14], "little", signed=True))
+        start = body + sum(lacing)
+    return max(granule - pre_skip, 0) / 48_000
 
 
 def keyframe(request: int, index: int) -> dict[str, list[float]]:

@@ -80,12 +80,16 @@ class Pool:
         """All motion of a conversation came: whatever failed before is over."""
         self._stock.worked()
 
-    def note(self, failure: SdkFailure) -> Fault:
-        """A request or a session failed: count it, and where it would come again hold off. Returns the fault to tell."""
+    def note(self, failure: SdkFailure, *, unasked: bool = False) -> Fault:
+        """A request or a session failed: count it, and where it would come again hold off. Returns the fault to tell.
+
+        `unasked`: the session was for nobody yet. Then there is always a wait before the next, or one that is refused
+        or closed at once would be asked for again and again.
+        """
         verdict, fault = judge(failure), fault_of(self.name, failure)
         self._observer.failed(self.name, fault.reason)
         logger.warning("%s: %s", fault.reason, fault.text)
-        if verdict.recovery in (Recovery.HOLD, Recovery.BACK_OFF):
+        if unasked or verdict.recovery in (Recovery.HOLD, Recovery.BACK_OFF):
             self._stock.failed(self.now_us(), verdict.hold_us, fault)
         return fault
 
@@ -175,7 +179,7 @@ class Pool:
         try:
             await self._open(opening)
         except SdkError as error:
-            self.note(error.failure)
+            self.note(error.failure, unasked=True)
             self._wake()
 
     def _on_gone(self, number: int) -> None:
@@ -183,7 +187,7 @@ class Pool:
         live = self._live.get(number)
         if live is not None and live.failure is not None and number in self._opened_us:
             if self._stock.standing(number) is Standing.IDLE:
-                self.note(live.failure)
+                self.note(live.failure, unasked=True)
             self._discard(number)
 
     def _discard(self, number: int) -> None:

@@ -8,6 +8,8 @@ Rules:
 3. `warm_sessions` idle or opening ones of the usual format are kept ready. An idle one beyond those is closed after
    `idle_close_us`, and any idle one `RENEW_MARGIN_US` before the plan's cap, so that no conversation runs into it.
 4. After a failure nobody gets a session before a wait: full jitter below a limit that doubles with each failure in a row.
+   A row ends when motion came, or with `CALM_US` without a failure; that a session could be opened does not end it, because
+   one that is closed again at once is paid for, too.
    A refusal holds for longer: sessions that are open serve on, new ones are not tried, and who needs one is told why at once.
 """
 
@@ -22,6 +24,7 @@ from avatar_relay.reasons import Fault
 
 FIRST_BACKOFF_US = 500_000
 LARGEST_BACKOFF_US = 30_000_000
+CALM_US = 60_000_000
 RENEW_MARGIN_US = 20_000_000
 
 
@@ -100,6 +103,7 @@ class Stock:
         self._entries: dict[int, _Entry] = {}
         self._next = 0
         self._failures = 0
+        self._failed_us = 0
         self._backoff_until_us = 0
         self._held_until_us = 0
         self._held_for: Fault | None = None
@@ -137,8 +141,7 @@ class Stock:
         entry = self._entries[number]
         entry.standing = Standing.BUSY if entry.device else Standing.IDLE
         entry.since_us = entry.opened_us = now_us
-        self._held_for = None
-        self.worked()
+        self._held_for, self._backoff_until_us = None, 0
 
     def worked(self) -> None:
         """What failed before works again."""
@@ -146,6 +149,9 @@ class Stock:
 
     def failed(self, now_us: int, hold_us: int, fault: Fault) -> None:
         """A session could not be opened, or ended for a reason that will come again (rule 4)."""
+        if now_us >= self._failed_us + CALM_US:
+            self._failures = 0
+        self._failed_us = now_us
         limit_us = min(FIRST_BACKOFF_US << min(self._failures, 10), LARGEST_BACKOFF_US)
         self._failures += 1
         self._backoff_until_us = now_us + round(limit_us * self._jitter())
@@ -170,9 +176,7 @@ class Stock:
     def tick(self, now_us: int) -> list[Open | Close]:
         """What the time and the warm sessions ask for (rule 3)."""
         idle = [number for number, entry in self._entries.items() if entry.standing is Standing.IDLE]
-        warm = [number for number in idle if self._entries[number].audio_format == self._rules.warm_format]
-        spare = [number for number in idle if number not in warm] + warm[: max(len(warm) - self._rules.warm_sessions, 0)]
-        due = [number for number in spare if now_us >= self._entries[number].since_us + self._rules.idle_close_us]
+        due = [number for number in self._spare if now_us >= self._entries[number].since_us + self._rules.idle_close_us]
         old = [number for number in idle if self._is_old(number, now_us)]
         effects: list[Open | Close] = [self._close(number) for number in dict.fromkeys(due + old)]
         while self._lacks_warm and len(self._entries) < self._rules.max_sessions and now_us >= self._may_open_us:
@@ -181,15 +185,20 @@ class Stock:
 
     def next_deadline_us(self) -> int | None:
         """When `tick` may have something to do by time alone."""
-        deadlines = []
-        for entry in self._entries.values():
-            if entry.standing is Standing.IDLE:
-                deadlines.append(entry.since_us + self._rules.idle_close_us)
-                if self._rules.session_max_us:
-                    deadlines.append(entry.opened_us + self._rules.session_max_us - RENEW_MARGIN_US)
+        deadlines = [self._entries[number].since_us + self._rules.idle_close_us for number in self._spare]
+        if self._rules.session_max_us:
+            idle = [entry for entry in self._entries.values() if entry.standing is Standing.IDLE]
+            deadlines += [entry.opened_us + self._rules.session_max_us - RENEW_MARGIN_US for entry in idle]
         if self._lacks_warm and len(self._entries) < self._rules.max_sessions:
             deadlines.append(self._may_open_us)
         return min(deadlines, default=None)
+
+    @property
+    def _spare(self) -> list[int]:
+        """Idle ones beyond those that are kept warm."""
+        idle = [number for number, entry in self._entries.items() if entry.standing is Standing.IDLE]
+        warm = [number for number in idle if self._entries[number].audio_format == self._rules.warm_format]
+        return [number for number in idle if number not in warm] + warm[: max(len(warm) - self._rules.warm_sessions, 0)]
 
     @property
     def _may_open_us(self) -> int:

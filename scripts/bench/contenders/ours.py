@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections import defaultdict
 from collections.abc import Sequence
 from contextlib import AsyncExitStack
 from typing import Any
@@ -22,14 +23,16 @@ class Ear:
 
     def __init__(self, received: Received) -> None:
         self._received = received
+        self._pieces: defaultdict[int, list[bytes]] = defaultdict(list)
 
     def payload(self, conversation_id: str, payload: Any) -> None:
-        """A payload, or a fragment: the last one counts for the whole, whose stamp was in the first."""
+        """A payload, or a fragment of one: passed on as a whole with its last."""
         del conversation_id
-        if payload.fragment_offset == 0:
-            self._stamped = payload.data
+        pieces = self._pieces[payload.kind]
+        pieces.append(payload.data)
         if payload.fragment_offset + len(payload.data) >= payload.total_bytes:
-            self._received(self._stamped)
+            self._received(b"".join(pieces))
+            pieces.clear()
 
     def ended(self, conversation_id: str, audio_seq: int, motion_seq: int) -> None:
         """Nothing."""

@@ -1,7 +1,9 @@
 """Contender `vendor`: the shape of AvatarKit's integration demo (backend mode), written anew.
 
-FastAPI on uvicorn; each payload is a JSON text with base64 in it; a queue of 256 between the SDK's callback and the
-sender; one lock around every send to a client. Payloads come in as bytes, as the SDK hands them over.
+FastAPI on uvicorn with its `standard` extra; each payload is a JSON text with base64 in it; sound goes straight to the client, motion
+over a queue of 256 between the SDK's callback and the sender; one lock around every send. Payloads come in as bytes with their
+kind before them, as the SDK hands them over within the demo's process. Unlike the demo, nothing is deflated, and a full queue
+makes the publisher wait instead of losing a frame.
 """
 
 from __future__ import annotations
@@ -10,37 +12,43 @@ import asyncio
 import base64
 import json
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from contextlib import suppress
 
 import uvicorn
-import websockets.asyncio.client as client
 from fastapi import FastAPI, WebSocket, WebSocketDisconnect
-from websockets.exceptions import ConnectionClosed
 
-from scripts.bench.contract import QUEUE_PAYLOADS, Received, interleaved, listening, port_file
+from scripts.bench.contenders.sockets import SocketClients
+from scripts.bench.contract import QUEUE_PAYLOADS, interleaved, listening, port_file
+
+AUDIO, MOTION = b"a", b"m"
 
 
 class Session:
     """A client's socket, its lock and its queue."""
 
     def __init__(self, socket: WebSocket) -> None:
-        self.queue: asyncio.Queue[bytes] = asyncio.Queue(QUEUE_PAYLOADS)
+        self._frames: asyncio.Queue[bytes] = asyncio.Queue(QUEUE_PAYLOADS)
         self._socket = socket
         self._lock = asyncio.Lock()
 
     async def send(self, message: dict[str, object]) -> None:
         """The one way out."""
         async with self._lock:
-            await self._socket.send_text(json.dumps(message))
+            await self._socket.send_text(json.dumps(message, ensure_ascii=False))
+
+    async def take(self, record: bytes) -> None:
+        """A payload behind its kind."""
+        if record[:1] == AUDIO:
+            await self.send({"type": "avatar_audio", "audio": base64.b64encode(record[1:]).decode("ascii"), "isLast": False})
+        else:
+            await self._frames.put(record[1:])
 
     async def pump(self) -> None:
         """Queue to socket."""
-        number = 0
         while True:
-            payload = await self.queue.get()
-            number += 1
-            await self.send({"type": "frame", "seq": number, "data": base64.b64encode(payload).decode("ascii")})
+            frame = await self._frames.get()
+            await self.send({"type": "avatar_frames", "frames": [base64.b64encode(frame).decode("ascii")], "isLast": False})
 
 
 def build_app() -> FastAPI:
@@ -53,7 +61,7 @@ def build_app() -> FastAPI:
         await socket.accept()
         session = Session(socket)
         rooms[room].add(session)
-        await session.send({"type": "welcome"})
+        await session.send({"type": "ready"})
         with suppress(WebSocketDisconnect):
             await session.pump()
         rooms[room].discard(session)
@@ -63,54 +71,25 @@ def build_app() -> FastAPI:
         await socket.accept()
         with suppress(WebSocketDisconnect):
             while True:
-                payload = await socket.receive_bytes()
+                record = await socket.receive_bytes()
                 for session in rooms[room]:
-                    await session.queue.put(payload)  # the demo's put_nowait would lose what does not fit
+                    await session.take(record)
 
     return app
 
 
-class Clients:
+class Clients(SocketClients):
     """See `contract.Clients`."""
 
-    def __init__(self, address: str, received: Received) -> None:
-        self._address = address
-        self._received = received
-        self._publishers: dict[int, client.ClientConnection] = {}
-        self._devices: list[client.ClientConnection] = []
-        self._tasks: list[asyncio.Task[None]] = []
+    def messages(self, session: int, audio: Sequence[bytes], motion: Sequence[bytes]) -> Iterable[bytes]:
+        """Each payload behind its kind."""
+        del session
+        return interleaved([AUDIO + payload for payload in audio], [MOTION + payload for payload in motion])
 
-    async def _connect(self, path: str) -> client.ClientConnection:
-        return await client.connect(f"ws://{self._address}/{path}", compression=None, max_size=None)
-
-    async def attach(self, session: int, device: int) -> None:
-        """See `contract.Clients`."""
-        del device
-        peer = await self._connect(f"attach/{session}")
-        await peer.recv()
-        self._devices.append(peer)
-        self._tasks.append(asyncio.create_task(self._read(peer)))
-
-    async def _read(self, peer: client.ClientConnection) -> None:
-        with suppress(ConnectionClosed):
-            async for message in peer:
-                self._received(base64.b64decode(json.loads(message)["data"]))
-
-    async def publish(self, session: int, audio: Sequence[bytes], motion: Sequence[bytes]) -> None:
-        """See `contract.Clients`."""
-        peer = self._publishers.get(session)
-        if peer is None:
-            peer = self._publishers[session] = await self._connect(f"publish/{session}")
-        for payload in interleaved(audio, motion):
-            await peer.send(payload)
-
-    async def close(self) -> None:
-        """See `contract.Clients`."""
-        for task in self._tasks:
-            task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
-        for peer in (*self._publishers.values(), *self._devices):
-            await peer.close()
+    def payloads(self, message: str | bytes) -> Iterable[bytes]:
+        """The one in it."""
+        told = json.loads(message)
+        return [base64.b64decode(told["audio"] if told["type"] == "avatar_audio" else told["frames"][0])]
 
 
 async def serve() -> None:
@@ -126,4 +105,5 @@ async def serve() -> None:
 
 
 if __name__ == "__main__":
-    asyncio.run(serve())
+    with asyncio.Runner(loop_factory=uvicorn.Config(build_app()).get_loop_factory()) as runner:
+        runner.run(serve())

@@ -1,7 +1,9 @@
 """Contender `websockets`: a binary relay on the `websockets` library; `joining` carries many payloads in a message, as our relay does.
 
-A record is a payload with what any relay of media must know: kind, sequence, PTS and size. The plain relay passes each
-message on as it came, without looking into it. The joining one reads the records, queues them, and joins what waits.
+A record is a payload with what any relay of media must know: session, kind, sequence, PTS and size. The plain relay passes each
+message of a session's own connection on as it came, without looking into it. The joining one has a single publisher
+for all sessions, as ours has: it splits each message into its records, queues each for the devices of the session that it
+names, and joins what waits there.
 """
 
 from __future__ import annotations
@@ -10,32 +12,30 @@ import asyncio
 import struct
 import sys
 from collections import defaultdict, deque
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
-import websockets.asyncio.client as client
 import websockets.asyncio.server as server
-from websockets.exceptions import ConnectionClosed
 
+from scripts.bench.contenders.sockets import SocketClients
 from scripts.bench.contract import MAX_JOINED_BYTES, QUEUE_PAYLOADS, Received, interleaved, listening, port_file
 
-RECORD = struct.Struct("<BIQI")
-"""kind, seq, pts_us, size."""
+RECORD = struct.Struct("<IBIQI")
+"""session, kind, seq, pts_us, size."""
 
 
-def split(message: bytes) -> list[bytes]:
-    """Records of a joined message."""
-    records, start = [], 0
+def split(message: bytes) -> Iterable[tuple[int, bytes]]:
+    """Sessions and records of a joined message."""
+    start = 0
     while start < len(message):
-        _, _, _, size = RECORD.unpack_from(message, start)
+        session, _, _, _, size = RECORD.unpack_from(message, start)
         end = start + RECORD.size + size
-        records.append(message[start:end])
+        yield session, message[start:end]
         start = end
-    return records
 
 
 def join(records: deque[bytes]) -> bytes:
     """As many records as fit into a message; at least one."""
-    joined, size = [records.popleft()], 0
+    joined = [records.popleft()]
     size = len(joined[0])
     while records and size + len(records[0]) <= MAX_JOINED_BYTES:
         size += len(records[0])
@@ -59,7 +59,7 @@ class PlainRelay:
         self._rooms: dict[str, set[server.ServerConnection]] = defaultdict(set)
 
     async def serve(self, peer: server.ServerConnection) -> None:
-        """One connection: /attach/ROOM or /publish/ROOM."""
+        """One connection: /attach/SESSION or /publish/SESSION."""
         assert peer.request is not None
         _, verb, name = peer.request.path.split("/")
         room = self._rooms[name]
@@ -78,15 +78,14 @@ class JoiningRelay:
     """Reads records, queues them for each device, and sends what waits in one message."""
 
     def __init__(self) -> None:
-        self._rooms: dict[str, set[Device]] = defaultdict(set)
+        self._rooms: dict[int, set[Device]] = defaultdict(set)
 
     async def serve(self, peer: server.ServerConnection) -> None:
-        """One connection: /attach/ROOM or /publish/ROOM."""
+        """One connection: /attach/SESSION, or /publish."""
         assert peer.request is not None
-        _, verb, name = peer.request.path.split("/")
-        room = self._rooms[name]
+        _, verb, *names = peer.request.path.split("/")
         if verb == "attach":
-            device = Device()
+            device, room = Device(), self._rooms[int(names[0])]
             room.add(device)
             try:
                 await peer.send("welcome")
@@ -96,13 +95,21 @@ class JoiningRelay:
             return
         async for message in peer:
             assert isinstance(message, bytes)
-            records = split(message)
-            for device in room:
-                device.waiting.extend(records)
-                device.filled.set()
+            for device in self._queue(message):
                 while len(device.waiting) > QUEUE_PAYLOADS:
                     device.room.clear()
                     await device.room.wait()
+
+    def _queue(self, message: bytes) -> set[Device]:
+        """The devices that have something to send now."""
+        filled = set()
+        for session, record in split(message):
+            for device in self._rooms[session]:
+                device.waiting.append(record)
+                filled.add(device)
+        for device in filled:
+            device.filled.set()
+        return filled
 
     async def _write(self, peer: server.ServerConnection, device: Device) -> None:
         while True:
@@ -114,64 +121,42 @@ class JoiningRelay:
             await device.filled.wait()
 
 
-class Clients:
-    """See `contract.Clients`. With `joining`, payloads handed over together travel together."""
-
-    joining = False
+class Clients(SocketClients):
+    """See `contract.Clients`."""
 
     def __init__(self, address: str, received: Received) -> None:
-        self._address = address
-        self._received = received
-        self._publishers: dict[int, client.ClientConnection] = {}
-        self._devices: list[client.ClientConnection] = []
-        self._tasks: list[asyncio.Task[None]] = []
+        super().__init__(address, received)
         self._seq: dict[int, int] = defaultdict(int)
 
-    async def _connect(self, path: str) -> client.ClientConnection:
-        return await client.connect(f"ws://{self._address}/{path}", compression=None, max_size=None)
-
-    async def attach(self, session: int, device: int) -> None:
-        """See `contract.Clients`."""
-        del device
-        peer = await self._connect(f"attach/{session}")
-        await peer.recv()
-        self._devices.append(peer)
-        self._tasks.append(asyncio.create_task(self._read(peer)))
-
-    async def _read(self, peer: client.ClientConnection) -> None:
-        try:
-            async for message in peer:
-                assert isinstance(message, bytes)
-                for record in split(message):
-                    self._received(record[RECORD.size :])
-        except ConnectionClosed:
-            pass
-
-    async def publish(self, session: int, audio: Sequence[bytes], motion: Sequence[bytes]) -> None:
-        """See `contract.Clients`."""
-        peer = self._publishers.get(session)
-        if peer is None:
-            peer = self._publishers[session] = await self._connect(f"publish/{session}")
-        records: deque[bytes] = deque()
+    def records(self, session: int, audio: Sequence[bytes], motion: Sequence[bytes]) -> Iterable[bytes]:
+        """The payloads as records."""
         for payload in interleaved(audio, motion):
             self._seq[session] += 1
-            records.append(RECORD.pack(0, self._seq[session], 20_000 * self._seq[session], len(payload)) + payload)
-        while records:
-            await peer.send(join(records) if self.joining else records.popleft())
+            yield RECORD.pack(session, 0, self._seq[session], 20_000 * self._seq[session], len(payload)) + payload
 
-    async def close(self) -> None:
-        """See `contract.Clients`."""
-        for task in self._tasks:
-            task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
-        for peer in (*self._publishers.values(), *self._devices):
-            await peer.close()
+    def messages(self, session: int, audio: Sequence[bytes], motion: Sequence[bytes]) -> Iterable[bytes]:
+        """One for each payload."""
+        return self.records(session, audio, motion)
+
+    def payloads(self, message: str | bytes) -> Iterable[bytes]:
+        """All of its records' payloads."""
+        assert isinstance(message, bytes)
+        return [record[RECORD.size :] for _, record in split(message)]
 
 
 class JoiningClients(Clients):
-    """Clients of the joining relay."""
+    """Clients of the joining relay: one publisher for all; what is handed over together travels together."""
 
-    joining = True
+    def publisher_path(self, session: int) -> str:
+        """The same for all."""
+        del session
+        return "publish"
+
+    def messages(self, session: int, audio: Sequence[bytes], motion: Sequence[bytes]) -> Iterable[bytes]:
+        """As few as can be."""
+        records = deque(self.records(session, audio, motion))
+        while records:
+            yield join(records)
 
 
 async def serve(relay: PlainRelay | JoiningRelay) -> None:

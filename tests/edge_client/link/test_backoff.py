@@ -19,10 +19,16 @@ def test_ceilings_grow_up_to_the_last() -> None:
 
 def test_at_first_no_wait_is_long() -> None:
     """As long as the relay keeps the session; after that they grow."""
-    waits = list(islice(full_jitter(BackoffPolicy(), lambda: 1.0), 80))
-    assert max(waits[:70]) == 0.8
+    waits = list(islice(full_jitter(BackoffPolicy(), lambda: 1.0), 130))
+    assert max(waits[:120]) == 0.5
     assert waits[-1] == 5.0
-    assert sum(waits[:70]) / 2 == pytest.approx(26, abs=2)
+    assert sum(waits[:120]) / 2 == pytest.approx(30, abs=2)
+
+
+def test_a_relay_that_falls_over_at_once_is_not_hammered() -> None:
+    """No short waits for it, and no longer ones either than for a relay that was just lost."""
+    waits = list(islice(full_jitter(BackoffPolicy().without_short_waits(), lambda: 1.0), 60))
+    assert set(waits) == {0.5}
 
 
 def test_smallest_draw_does_not_wait() -> None:

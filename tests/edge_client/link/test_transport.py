@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import itertools
 import shutil
 import subprocess
 import time
@@ -426,6 +427,41 @@ async def test_a_relay_that_takes_no_hello_is_left(monkeypatch: pytest.MonkeyPat
     async with attached(deaf, stay) as (_, running):
         await until(lambda: running.link.status.attached)
         assert running.link.status.tries == 1
+
+
+async def test_a_hole_in_place_of_a_relay_is_tried_again_and_given_longer(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Something takes the connection and says nothing, so that gRPC itself would wait for 20 s; the next tries get more time."""
+    monkeypatch.setattr(transport, "WELCOME_S", 0.1)
+    began: list[float] = []
+    writers: list[asyncio.StreamWriter] = []
+
+    async def swallow(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        began.append(time.monotonic())
+        writers.append(writer)
+        with contextlib.suppress(ConnectionError):
+            await reader.read()
+
+    async with await asyncio.start_server(swallow, "127.0.0.1", 0) as server:
+        running = Running(server.sockets[0].getsockname()[1])
+        await until(lambda: len(began) >= 4)
+        running.task.cancel()
+        await asyncio.gather(running.task, return_exceptions=True)
+        for writer in writers:
+            writer.close()
+    tries = [later - earlier for earlier, later in itertools.pairwise(began)]
+    assert all(0.09 * 1.5**number < try_s < 3 for number, try_s in enumerate(tries)), tries
+    assert "gave no answer" in running.link.status.text
+
+
+async def test_a_relay_that_falls_over_after_each_welcome_is_not_left_for_long() -> None:
+    """However often: the waits begin anew with each welcome, else a relay that is killed again and again is lost for minutes."""
+
+    async def fall_over(stream: Stream) -> None:
+        await stream.welcome()
+
+    async with attached(fall_over) as (_, running):
+        await until(lambda: running.link.status.streams >= 8)
+        assert running.link.status.tries <= 1
 
 
 @pytest.mark.skipif(shutil.which("openssl") is None, reason="no openssl to make a certificate with")

@@ -64,7 +64,7 @@ def test_what_nobody_comes_back_for_plays_out() -> None:
     """After the time that publishers have: the device gets an end at what it holds; a publisher that is too late is refused."""
     house = restarted(Cursor("c1", 5), Cursor("c2"))
     house.heard("lobby")
-    house.play("wait 9")
+    house.play("wait 8")
     assert house.heard("lobby") == []
     house.play("wait 1")
     assert house.heard("lobby") == ["end c1 5 0", "interrupt c2"]

@@ -76,6 +76,10 @@ class FakeLink:
     async def close(self) -> None:
         self.closed = True
 
+    def swallow(self) -> None:
+        """Answer nothing from here on."""
+        self._answer = lambda _: []
+
     def tell(self, message: ToPublisher | ConnectionLostError | None) -> None:
         """Say something to the publisher; None ends the stream, an error breaks it."""
         self._inbox.put_nowait(message)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 
 import pytest
 
@@ -24,8 +25,9 @@ from avatar_relay.messages import (
 )
 from avatar_relay.reasons import Fault, Reason
 from relay_server.publisher import ConnectionLostError, ConversationFailedError, InvalidMediaError, Publisher, PublisherClosedError
+from relay_server.publisher import publisher as publisher_module
 from relay_server.publisher.publisher import PATIENCE_US
-from tests.relay_server.publisher.fakes import PCM_16K, WEIGHTS_30, FakeRelay, completed, event, payload_bytes, weights
+from tests.relay_server.publisher.fakes import PCM_16K, WEIGHTS_30, FakeLink, FakeRelay, completed, event, payload_bytes, weights
 
 PCM_100MS = bytes(3_200)
 BROKEN = ConnectionLostError("the line broke")
@@ -273,6 +275,36 @@ async def test_heartbeats_are_sent() -> None:
     relay = FakeRelay(heartbeat_ms=1)
     async with relay.publisher():
         await relay.link.until_said(Ping, 3)
+
+
+async def test_a_silent_relay_is_left(monkeypatch: pytest.MonkeyPatch) -> None:
+    """After the peer time-out, or where the relay wants few pings, after some of those. The next stream is the same session's."""
+    monkeypatch.setattr(publisher_module, "PEER_TIMEOUT_US", 20_000)
+    relay = FakeRelay(heartbeat_ms=30)
+    async with relay.publisher():
+        first = relay.link
+        await first.until_said(Ping, 6)
+        assert len(relay.links) == 1, "it answers each ping, though only after longer than the time-out"
+        first.swallow()
+        while relay.link is first or not relay.link.all(PublisherHello):  # noqa: ASYNC110 - nobody tells
+            await asyncio.sleep(0.005)
+        assert first.closed
+        assert relay.link.all(PublisherHello)[0].session_token == "session-1"
+
+
+async def test_a_relay_that_gives_no_welcome_is_left_and_given_longer(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A try that falls into a hole must not last as long as the silence of a stream; each further one gets more time."""
+    monkeypatch.setattr(publisher_module, "WELCOME_S", 0.05)
+    loop, began = asyncio.get_running_loop(), list[float]()
+    relay = FakeRelay()
+
+    async def connect() -> FakeLink:
+        began.append(loop.time())
+        return FakeLink(lambda _: []) if len(began) < 4 else await relay.connect()
+
+    async with Publisher(connect, jitter=lambda: 0.0):
+        tries = [later - earlier for earlier, later in itertools.pairwise(began)]
+    assert all(try_s >= 0.049 * 1.5**number for number, try_s in enumerate(tries))
 
 
 async def test_trace_context_travels_on_open() -> None:

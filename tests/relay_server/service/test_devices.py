@@ -134,7 +134,10 @@ async def test_a_vanished_device_is_finished_for(relay: Wired) -> None:
     await publisher.hear("opened")
     device.call.cancel()
     await _until_away(relay)
-    await relay.pass_time(31)
+    for _ in range(8):
+        await publisher.say(ping=pb.Ping(id=1))
+        await publisher.hear("pong")
+        await relay.pass_time(3.9)
     event = await publisher.hear("event")
     assert (event.device_id, event.finished.reason, event.finished.interrupted) == ("lobby", "device_lost", True)
     device = await relay.device()
@@ -159,13 +162,13 @@ async def test_goodbye_ends_well(relay: Wired) -> None:
 
 
 async def test_a_silent_device_is_dropped(relay: Wired) -> None:
-    """The relay pings; who says nothing for the time-out is ended, and told when to come back."""
+    """The relay pings; who says nothing for the time-out is ended, and may come back at once."""
     device = await relay.device()
     await relay.pass_time(1)
     await device.say(pong=pb.Pong(id=(await device.hear("ping")).id))
-    await relay.pass_time(6)
+    await relay.pass_time(4.25)
     status, fault = await device.ended()
-    assert (status, fault.reason, fault.retry_after_ms) == (grpc.StatusCode.DEADLINE_EXCEEDED, Reason.PEER_SILENT, 1_000)
+    assert (status, fault.reason, fault.retry_after_ms) == (grpc.StatusCode.DEADLINE_EXCEEDED, Reason.PEER_SILENT, 0)
 
 
 async def test_too_many_devices_are_turned_away() -> None:

@@ -9,6 +9,8 @@ import grpc
 import pytest
 
 from avatar_relay import wire
+from avatar_relay.media import AudioFormat, Codec, ConversationOpen, Kind, Payload
+from avatar_relay.messages import ConversationEnd, Media, PublisherHello, PublishOpen
 from avatar_relay.reasons import Reason
 from avatar_relay.v1 import media_pb2 as pb
 from avatar_relay.v1 import publisher_service_pb2 as publisher_pb
@@ -219,7 +221,10 @@ async def test_unknown_and_closed_conversations(relay: Wired) -> None:
     await publisher.say(media=media(motion(), conversation_id="c8"))
     await publisher.say(ping=pb.Ping(id=1))
     await publisher.hear("pong")
-    await relay.pass_time(5)
+    await relay.pass_time(4)
+    await publisher.say(ping=pb.Ping(id=2))
+    await publisher.hear("pong")
+    await relay.pass_time(1)
     assert await error(publisher) == ("c8", Reason.CONVERSATION_UNKNOWN)
     assert (await publisher.hear("event")).dropped.reason == "conversation_unknown"
 
@@ -283,6 +288,67 @@ async def test_a_vanished_publisher_is_ended_for(relay: Wired) -> None:
     await device.hear("pong")
     await relay.pass_time(1)
     assert (await device.hear("end")).last_audio_seq == 2
+
+
+async def test_a_publisher_that_falls_silent_is_given_up(relay: Wired) -> None:
+    """Its line is half open: the stream ends with a reason, and after the lease the conversation plays out. A ping keeps it."""
+    device, publisher = await relay.device(), await relay.publisher()
+    await publisher.say(open=opening())
+    await publisher.hear("opened")
+    await publisher.say(media=media(audio(1), audio(2)))
+    await device.hear("open")
+    await device.hear("media")
+    for _ in range(2):
+        await _pass_time_with(device, relay, 3.9)
+        await _pings(publisher)
+    await _pass_time_with(device, relay, 4.25)
+    status, fault = await publisher.ended()
+    assert (status, fault.reason, fault.retry_after_ms) == (grpc.StatusCode.DEADLINE_EXCEEDED, Reason.PEER_SILENT, 0)
+    await _until_gone(relay)
+    await _pass_time_with(device, relay, 5)
+    assert (await device.hear("end")).last_audio_seq == 2
+
+
+async def _pings(stream: Stream) -> None:
+    await stream.say(ping=pb.Ping(id=1))
+    await stream.hear("pong")
+
+
+async def _pass_time_with(device: Stream, relay: Wired, seconds: float) -> None:
+    """Time in which the device says something."""
+    for _ in range(2):
+        await _pings(device)
+        await relay.pass_time(seconds / 2)
+
+
+async def test_who_types_by_hand_may_pause_for_thought(relay: Wired) -> None:
+    """No hello, no heartbeat: such a stream lives until it is closed."""
+    device, by_hand = await relay.device(), relay.publisher_stream()
+    await by_hand.say(open=opening(motion=False))
+    await by_hand.hear("opened")
+    await device.hear("open")
+    await _pass_time_with(device, relay, 6)
+    await by_hand.say(interrupt=pb.Interrupt())
+    await device.hear("interrupt")
+
+
+async def test_who_said_all_is_not_silent(relay: Wired) -> None:
+    """It waits for the end of what it published."""
+    device, port = await relay.device(), relay.relay.connect_publisher()
+    await port.send(PublisherHello("backend", 1, ""))
+    await port.send(PublishOpen(ConversationOpen("c1", AudioFormat(Codec.PCM_S16LE, 16_000)), ("lobby",)))
+    await port.send(Media("c1", (Payload(Kind.AUDIO, 1, bytes(3_200), 0, 100_000),)))
+    await port.send(ConversationEnd("c1", 1))
+    port.finish_sending()
+    for name in ("open", "media", "end"):
+        await device.hear(name)
+    await _pass_time_with(device, relay, 6)
+    assert not port.ended
+    await device.say(event=finished(1, "c1"))
+    async with asyncio.timeout(PATIENCE_S):
+        while await port.receive() is not None:
+            pass
+    assert port.fault is None
 
 
 async def test_a_publisher_comes_back_within_its_lease(relay: Wired) -> None:

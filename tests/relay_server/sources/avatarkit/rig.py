@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import functools
 import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
@@ -81,6 +82,7 @@ def rules(account: AvatarKitSettings) -> StockRules:
     return StockRules(PCM_16K, account.warm_sessions, account.max_sessions, account.idle_close_s * second, account.session_max_s * second)
 
 
+@functools.cache
 def sound(seconds: float) -> bytes:
     """Speech-like PCM at 16 kHz."""
     return speech_like(seconds, 16_000).astype("<i2").tobytes()
@@ -103,6 +105,7 @@ class Rig:
     publisher: Publisher
     device: FastDevice
     watched: Watched
+    speed: float
     reports: dict[str, Fault] = field(default_factory=dict)
     """What was told of conversations whose motion was lost."""
 
@@ -127,12 +130,27 @@ class Rig:
         return rendition.conversation_id
 
     async def until_finished(self, conversation_id: str) -> Seen:
-        """Wait until the device is done with a conversation, and give what it saw."""
-        async with asyncio.timeout(PATIENCE_S):
-            while not self.device.seen[conversation_id].finished:
-                self.device.finished.clear()
-                await self.device.finished.wait()
-        return self.device.seen[conversation_id]
+        """Wait until the device is done with a conversation, and give what it saw.
+
+        Patience is counted in what the device could have played meanwhile: a busy machine is no hanging conversation.
+        """
+        seen = self.device.seen[conversation_id]
+        until_us = self.device.now_us + round(PATIENCE_S * self.speed * 1e6)
+        while not seen.finished:
+            assert self.device.now_us < until_us, f"{conversation_id} was left without its end: {self.describe(conversation_id)}"
+            await self.device.until(self.device.now_us + 40_000)
+        return seen
+
+    def describe(self, conversation_id: str) -> str:
+        """Where a conversation stands in all places that know of it."""
+        places = {
+            "seen": self.device.seen[conversation_id],
+            "audible": self.device.playback.view(self.device.now_us),
+            "sessions": {standing.name: self.pool.count(standing) for standing in Standing},
+            "failures": self.watched.failures,
+            "reports": self.reports,
+        }
+        return " ".join(f"{name}={value!r:.400}" for name, value in places.items())
 
     async def until_warm(self) -> None:
         """Wait for a session that is ready."""
@@ -171,7 +189,7 @@ async def rig(
         tasks = [asyncio.create_task(work) for work in (relay.run(), device.listen(), device.play(speed))]
         try:
             async with running(pool), Publisher.in_process(relay, trace=trace) as publisher:
-                yield Rig(server, pool, relay, publisher, device, watched)
+                yield Rig(server, pool, relay, publisher, device, watched, speed)
         finally:
             for task in tasks:
                 task.cancel()

@@ -57,6 +57,7 @@ OUTCOMES: dict[Mode, Outcome] = {
     Mode.HANDSHAKE_GARBAGE: INVALID_BEFORE,
     Mode.HANDSHAKE_UNNAMED: INVALID_BEFORE,
     Mode.NO_CONFIRM: Outcome(None, (SILENT,)),
+    Mode.CLOSE_AT_ONCE: Outcome(None, (AWAY,), handshakes=2),
     Mode.CLOSE_1000: RETRIED_MIDWAY,
     Mode.CLOSE_1011: RETRIED_MIDWAY,
     Mode.CLOSE_4001: REFUSED_MIDWAY,

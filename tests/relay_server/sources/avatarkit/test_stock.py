@@ -70,7 +70,7 @@ def test_an_idle_session_is_renewed_before_its_cap_and_never_doubled() -> None:
     it.tick(0)
     it.opened(1, 0)
     assert it.tick(79 * SECOND) == []
-    assert it.next_deadline_us() in (60 * SECOND, 80 * SECOND)
+    assert it.next_deadline_us() == 80 * SECOND
     assert it.tick(80 * SECOND) == [Close(1)]
     it.gone(1)
     assert it.tick(80 * SECOND) == [Open(2, A)]
@@ -88,6 +88,41 @@ def test_failures_in_a_row_wait_longer_each_time() -> None:
     assert waits == [500_000, 1_000_000, 2_000_000, 4_000_000, 8_000_000, 16_000_000, 30_000_000, 30_000_000]
     it.worked()
     assert isinstance(it.take("lobby", A, 0), Open)
+
+
+def test_a_warm_session_asks_for_nothing_by_time_alone() -> None:
+    """Or whoever waits for the next deadline would wait for one that is long past, over and over."""
+    it = stock(warm=1, idle_s=10)
+    it.tick(0)
+    it.opened(1, 0)
+    assert it.next_deadline_us() is None
+    it.take("lobby", A, 0)
+    it.tick(0)
+    it.opened(2, 0)
+    it.released(1, 5 * SECOND)
+    assert it.next_deadline_us() in (10 * SECOND, 15 * SECOND)
+    it.gone(1)
+    assert it.next_deadline_us() is None
+
+
+def test_a_session_that_is_opened_and_lost_again_is_a_failure_in_the_row() -> None:
+    """Each is paid for. A minute without a failure ends the row."""
+    it = stock()
+    now_us, waits = 0, []
+    for _ in range(4):
+        answer = it.take("lobby", A, now_us)
+        assert isinstance(answer, Open)
+        it.opened(answer.number, now_us)
+        it.failed(now_us, 0, FAULT)
+        it.gone(answer.number)
+        waited = it.take("lobby", A, now_us)
+        assert isinstance(waited, Wait) and waited.until_us is not None
+        waits.append(waited.until_us - now_us)
+        now_us = waited.until_us
+    assert waits == [500_000, 1_000_000, 2_000_000, 4_000_000]
+    now_us += 60 * SECOND
+    it.failed(now_us, 0, FAULT)
+    assert it.take("lobby", A, now_us) == Wait(until_us=now_us + 500_000)
 
 
 def test_a_refusal_holds_everybody_off_but_open_sessions_serve_on() -> None:

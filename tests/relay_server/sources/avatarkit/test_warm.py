@@ -7,8 +7,8 @@ import asyncio
 import pytest
 
 from relay_server.sources.avatarkit.stock import Standing
-from tests.relay_server.sources.avatarkit.rig import rig, sound
-from tests.standins.motion_server import MotionServer
+from tests.relay_server.sources.avatarkit.rig import PATIENCE_S, rig, sound
+from tests.standins.motion_server import Mode, MotionServer
 
 
 @pytest.mark.parametrize("sdk", ["spatius", "spatialreal"])
@@ -42,3 +42,15 @@ async def test_all_sessions_are_closed_with_the_pool() -> None:
         await asyncio.sleep(0.05)
         assert server.counts.open_sessions == 0
         assert house.pool.count() == 0
+
+
+@pytest.mark.parametrize("mode", [Mode.HANDSHAKE_TEXT, Mode.CLOSE_AT_ONCE], ids=lambda mode: mode.name)
+async def test_a_warm_session_that_can_not_be_kept_is_not_asked_for_again_and_again(mode: Mode) -> None:
+    """Whatever the reason: each attempt waits longer than the one before."""
+    server = MotionServer(mode)
+    async with rig("spatius", server, warm_sessions=1, jitter=1.0) as house:
+        async with asyncio.timeout(PATIENCE_S):
+            while len(house.watched.failures) < 2:  # noqa: ASYNC110
+                await asyncio.sleep(0.01)
+        await asyncio.sleep(0.5)  # the third attempt comes a second after the second
+        assert server.counts.upgrades == 2

@@ -1,0 +1,35 @@
+"""The relay that the bench compares ours with has no tracing, and all else."""
+
+from __future__ import annotations
+
+import ast
+
+from scripts.bench.untraced import stripped
+from tests.data import PROJECT_ROOT
+
+SOURCE = """
+def account(self, runs):
+    size = sum(runs)
+    queued = now() - min(runs)
+    self._observer.sent(size, queued)
+    effects.append(PayloadsReceived(size))
+    effects.append(WakeDevice())
+    return size
+"""
+
+
+def test_observers_are_not_told_and_nothing_is_worked_out_for_them() -> None:
+    """What is read elsewhere stays."""
+    tree, removed = stripped(SOURCE)
+    assert removed == 2
+    text = ast.unparse(tree)
+    assert "observer" not in text
+    assert "queued" not in text
+    assert "size = sum(runs)" in text
+    assert "WakeDevice" in text
+
+
+def test_the_relay_loses_what_it_does_for_each_payload() -> None:
+    """So that a renamed observer does not make the comparison one of a relay with itself."""
+    removed = {path.name: stripped(path.read_text(encoding="utf-8"))[1] for path in (PROJECT_ROOT / "relay_server").rglob("*.py")}
+    assert min(removed[name] for name in ("publishing.py", "relay.py", "devices.py", "notices.py")) >= 1

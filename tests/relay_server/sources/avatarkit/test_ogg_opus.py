@@ -1,0 +1,74 @@
+"""Speech that is encoded already: an Ogg Opus stream goes to the SDK and to the device as it is, and motion comes back for it."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+
+from avatar_relay.avatarkit import count_keyframes
+from avatar_relay.media import AudioFormat, Codec, OnPlaying
+from avatar_relay.reasons import Reason
+from relay_server.sources.performance import Rendition
+from relay_server.sources.source import AudioSpeech
+from tests.edge_client.audio.decoders.clips import encode, need_opus_tools, tones
+from tests.relay_server.sources.avatarkit.rig import Rig, rig
+from tests.standins.fast_device import Seen
+from tests.standins.motion_server import OGG_OPUS, Mode, MotionServer
+
+SECONDS = 7.3
+KEYFRAMES = 182
+
+
+async def cut_anywhere(stream: bytes) -> AsyncIterator[bytes]:
+    """In pieces that know nothing of pages."""
+    dice, start = random.Random(5), 0
+    while start < len(stream):
+        size = dice.randint(1, 4_000)
+        yield stream[start : start + size]
+        start += size
+
+
+async def speak(house: Rig, stream: bytes) -> tuple[str, Seen]:
+    """One conversation, until it is finished."""
+    performance = await house.source().perform(AudioSpeech(AudioFormat(Codec.OGG_OPUS), cut_anywhere(stream)))
+    rendition = Rendition(house.publisher, performance, ("lobby",), OnPlaying.REPLACE, report=house.reports.__setitem__)
+    conversation_id = await rendition.begin()
+    await rendition.finish()
+    return conversation_id, await house.until_finished(conversation_id)
+
+
+@pytest.fixture(scope="module")
+def stream(tmp_path_factory: pytest.TempPathFactory) -> bytes:
+    """Speech-like sound."""
+    need_opus_tools()
+    return encode(tmp_path_factory.mktemp("opus"), tones(SECONDS))
+
+
+@pytest.mark.parametrize("sdk", ["spatius", "spatialreal"])
+async def test_stream_and_motion_arrive_as_they_are(sdk: str, stream: bytes) -> None:
+    """The server hears the very bytes; the device decodes them to their end and shows the motion made for them."""
+    async with rig(sdk, MotionServer(), speed=200) as house:
+        _, seen = await speak(house, stream)
+        (request,) = house.server.requests.values()
+        assert [session.audio_format for session in house.server.sessions] == [OGG_OPUS]
+        assert bytes(request.audio) == stream
+        assert seen.motion == request.sent
+        assert sum(count_keyframes(data) for data in seen.motion) == KEYFRAMES
+        assert seen.shown == {request.number}
+        (finished,) = seen.finished
+        assert (finished.reason, seen.audio_only) == ("completed", False)
+        assert abs(finished.position_us - SECONDS * 1e6) <= 20_000
+
+
+async def test_a_session_that_breaks_costs_the_rest_of_the_motion(stream: bytes) -> None:
+    """Encoded sound can not be taken up midway; it is heard to its end all the same, and the reason is told."""
+    async with rig("spatius", MotionServer(Mode.CLOSE_1011, stop_after=1), speed=200) as house:
+        conversation_id, seen = await speak(house, stream)
+        assert seen.audio_only
+        assert house.reports[conversation_id].reason is Reason.SOURCE_UNAVAILABLE
+        (finished,) = seen.finished
+        assert finished.reason == "completed"
+        assert abs(finished.position_us - SECONDS * 1e6) <= 20_000

@@ -169,7 +169,7 @@ def measure(figures: dict[str, Any], options: argparse.Namespace) -> None:
     seconds = expected_s(matches, options.rounds) + sum(takes for takes, _ in wanted.values())
     figures["surroundings"] = surroundings()
     _say("  ".join(f"{name} {value}" for name, value in figures["surroundings"].items()))
-    _say(f"this takes about {seconds / 60:.0f} minutes on a quiet machine")
+    _say(f"this takes about {max(1, round(seconds / 60))} minutes on a quiet machine")
     for results in run(matches, options.rounds, _say):
         figures["rounds"] = results
         keep(figures, options.json)

@@ -190,7 +190,7 @@ class Playback:
         playing = self._make(opening.conversation, now_us)
         if playing is None:
             self._conversations.close(message.conversation_id)
-            self._finish_unplayed(message.conversation_id, now_us)
+            self._finish_unplayed(message.conversation_id, Finished(0, False, FinishReason.FAILED.value), now_us)
             self._intake.drop_held(opening.held, DropReason.CONVERSATION_CLOSED)
             return
         with self._lock:
@@ -275,7 +275,8 @@ class Playback:
                 self._cut((conversation_id,), FinishReason.INTERRUPTED, now_us)
             case Standing.NEVER_SEEN:
                 self._intake.drop_held(self._conversations.forget(conversation_id), DropReason.CONVERSATION_CLOSED)
-                self._conversations.close(conversation_id)
+                self._conversations.close(conversation_id)  # its `open` was lost with a stream, and the relay waits for its end
+                self._finish_unplayed(conversation_id, Finished(0, True, FinishReason.INTERRUPTED.value), now_us)
             case Standing.CLOSED:
                 pass
 
@@ -368,8 +369,7 @@ class Playback:
         self._summaries.append(replace(playing.summary(), finished=body))
         self._reports.finished(conversation_id, body, now_us)
 
-    def _finish_unplayed(self, conversation_id: str, now_us: int) -> None:
-        body = Finished(0, False, FinishReason.FAILED.value)
+    def _finish_unplayed(self, conversation_id: str, body: Finished, now_us: int) -> None:
         self._summaries.append(ConversationSummary(conversation_id, now_us, finished=body))
         self._reports.finished(conversation_id, body, now_us)
 

@@ -216,6 +216,9 @@ class Attending:
         owner = session.owner(error.conversation_id)
         if owner is not None:
             effects.append(TellPublisher(owner, told))
+        if error.fault.reason is Reason.CONVERSATION_CLOSED:
+            session.cut_again()
+            effects.append(WakeDevice(session.device_id))
         if error.fault.reason is Reason.CONVERSATION_UNKNOWN:
             effects += self._lose(session, error.conversation_id)  # the device will never tell its end
         return effects

@@ -283,6 +283,12 @@ class Session:
             self.outbox.put(Interrupt(conversation_id))
         return delivery.announced or self.attached
 
+    def cut_again(self) -> None:
+        """The device did not open what was to replace others there: they are interrupted one by one."""
+        for cid, delivery in self.deliveries.items():
+            if delivery.cut and not delivery.telling:
+                self.outbox.put(Interrupt(cid))
+
     def pause(self, conversation_id: str) -> None:
         """Hold a conversation."""
         self.deliveries[conversation_id].paused = True

@@ -228,8 +228,8 @@ class Exchange:
         said_all = record.conversation.phase in (Phase.ENDED, Phase.CLOSED)
         if record.is_over or (record.again_until_us and self._ask_again(record, error, now_us)):
             return
-        if record.again_until_us and error.fault.reason is Reason.CONVERSATION_UNKNOWN and said_all:
-            return  # an interrupt that came before it was opened again; it is said once more then
+        if record.again_until_us and error.fault.reason is Reason.CONVERSATION_UNKNOWN:
+            return  # a command that came before it was opened again; an interrupt is said once more then
         if record.again_until_us and record.playback.is_opened:
             if error.device_id and error.fault.reason in (*_LATER, Reason.DEVICE_LOST):
                 self._lose_device(record, error.device_id)

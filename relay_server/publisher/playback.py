@@ -125,7 +125,10 @@ class Playback:
                 pass
 
     def fail(self, fault: Fault) -> None:
-        """It is over without having finished; the first outcome stays."""
+        """It is over without having finished; the first outcome stays. One that finished where nobody heard that it was open
+        (that was lost with a stream) has its devices' outcome."""
+        if self._devices is None and self._finished:
+            self._devices = tuple(self._finished)
         if self.outcome is None:
             self._fault = fault
             self._states.clear()
@@ -142,8 +145,11 @@ class EventLedger:
         self._seen: OrderedDict[tuple[str, int, str, PlayerEventBody], None] = OrderedDict()
 
     def is_new(self, event: PlayerEvent) -> bool:
-        """Whether the event comes for the first time; remembers it. One without an id is made by the relay, and never repeated."""
-        if not event.event_id:
+        """Whether the event comes for the first time; remembers it.
+
+        What the relay makes has no id, and is not repeated, but for ends: those are told again to a publisher that comes back.
+        """
+        if not event.event_id and not isinstance(event.body, Finished):
             return True
         key = (event.device_id, event.event_id, event.conversation_id, event.body)
         if key in self._seen:

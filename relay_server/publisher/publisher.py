@@ -3,8 +3,7 @@
 Rules of the stream:
 1. The first message is `hello`; nothing else goes out before the relay's `welcome`. One task writes, one reads.
 2. A stream that ends or is silent for `PEER_TIMEOUT_US` is cut, and the next attempt follows after a wait with full
-   jitter; not after a final refusal. An attempt gets `WELCOME_S` for connection and `welcome`, and half as long again after each
-   that got no answer. For `PATIENCE_US` nothing fails: verbs take what they are given, up to their
+   jitter (see `backoff`); not after a final refusal. For `PATIENCE_US` nothing fails: verbs take what they are given, up to their
    bounds, and go on when there is a stream again (see `exchange`).
 3. After that all unfinished conversations fail, and verbs raise. Attempts go on until the publisher is closed.
 4. Leaving `async with` ends what is open, waits up to `CLOSE_TIMEOUT_S` until all of it went out, and closes. Leaving it
@@ -38,7 +37,7 @@ from avatar_relay.messages import ConversationError, FromPublisher, GoAway, Join
 from avatar_relay.reasons import Fault, Reason
 from avatar_relay.tracing import current_context
 from relay_server.publisher.avatar import Avatar
-from relay_server.publisher.backoff import EAGER_S, full_jitter
+from relay_server.publisher.backoff import Attempts
 from relay_server.publisher.errors import ConnectionLostError, InvalidMediaError, PublisherClosedError, PublisherError
 from relay_server.publisher.exchange import Exchange
 from relay_server.publisher.in_process import InProcessLink, InProcessRelay
@@ -53,10 +52,6 @@ BUFFER_BYTES = 2 << 20
 PATIENCE_US = DEVICE_LEASE_US
 """How long a relay may be away: as long as devices wait with what they hold."""
 CLOSE_TIMEOUT_S = 30.0
-STABLE_US = 1_000_000
-"""After a stream that lasted this long, waiting begins from the shortest wait again; after a shorter one, from `EAGER_S`."""
-WELCOME_S = 1.5
-WELCOME_GROWTH = 1.5
 SILENT_BEATS = 4
 """The relay answers each ping: it is not called silent before so many of them, where the relay asks for few."""
 _SOFTWARE = f"avatar-relay {version('avatar-relay')}"
@@ -95,7 +90,7 @@ class Publisher:
         self._connector = connector
         self._trace = trace
         self._random_bytes = random_bytes
-        self._jitter = jitter
+        self._attempts = Attempts(jitter)
         self._exchange = Exchange()
         self._token = ""
         self._heartbeat_s = 0.0
@@ -103,7 +98,6 @@ class Publisher:
         self._media_tick_us = media_tick_us
         self._ping_id = 0
         self._connected = False
-        self._unanswered = 0
         self._streams = 0
         self._patient = False
         """There was a stream not long ago, and there may be one again soon."""
@@ -257,7 +251,6 @@ class Publisher:
             self._changed.set()
 
     async def _keep_connected(self) -> None:
-        waits_s = full_jitter(self._jitter)
         patience_ends_us = 0
         while True:
             began_us = self.now_us()
@@ -271,7 +264,7 @@ class Publisher:
             if self._connected:
                 logger.warning("stream to the relay lost: publisher=%s cause=%s", self.publisher_id, self._failure)
                 patience_ends_us = now_us + PATIENCE_US
-                waits_s = full_jitter(self._jitter) if now_us - began_us >= STABLE_US else full_jitter(self._jitter, EAGER_S)
+                self._attempts.lost(now_us - began_us)
                 self._connected, self._patient = False, True
                 self._exchange.cut()
             if self._is_refused or now_us >= patience_ends_us:
@@ -280,7 +273,7 @@ class Publisher:
             self._changed.set()
             if self._is_refused:
                 return
-            await asyncio.sleep(max(next(waits_s), self._asked_to_wait_s))
+            await asyncio.sleep(max(self._attempts.wait_s(), self._asked_to_wait_s))
 
     @property
     def _asked_to_wait_s(self) -> float:
@@ -304,13 +297,13 @@ class Publisher:
         raise lost[0]
 
     async def _shake_hands(self, link: Link) -> None:
-        within_s = min(WELCOME_S * WELCOME_GROWTH ** min(self._unanswered, 16), PEER_TIMEOUT_US / _US_PER_S)
+        within_s = self._attempts.within_s
         try:
             async with asyncio.timeout(within_s):
                 await link.send(PublisherHello(self.publisher_id, PROTOCOL_VERSION, _SOFTWARE, self._token))
                 welcome = await link.receive()
         except TimeoutError:
-            self._unanswered += 1
+            self._attempts.unanswered()
             raise ConnectionLostError(f"the relay did not answer `hello` within {within_s:.1f} s") from None
         if not isinstance(welcome, PublisherWelcome):
             raise ConnectionLostError(f"the relay answered `hello` with {type(welcome).__name__}, not with `welcome`")
@@ -320,7 +313,7 @@ class Publisher:
         self._heartbeat_s = welcome.limits.heartbeat_ms / 1000
         self._max_joined = min(welcome.limits.max_joined_requests, MAX_JOINED_REQUESTS)
         self._streams += 1
-        self._unanswered = 0
+        self._attempts.welcomed()
         self._failure = None
         self._connected = True
         self._work.set()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import asyncio
 import json
 import os
 import platform
@@ -20,6 +21,8 @@ from scripts.bench.growth import TYPICAL_MEMORY_S, TYPICAL_S, growth
 from scripts.bench.sessions import CONTESTANTS, searches
 from scripts.bench.sessions import TYPICAL_S as SEARCH_S
 from scripts.bench.start_up import ROUND_S, start_up
+from scripts.bench.tracing_cost import TYPICAL_S as TRACING_S
+from scripts.bench.tracing_cost import slopes
 from scripts.bench.verdicts import judge
 
 ALL = tuple(CONTENDERS)
@@ -32,9 +35,10 @@ MATCHES = {
     SINGLE: ("ours", "bare", "vendor", "websockets"),
     FIRST: WITHOUT_TICK,
 }
-START_UP, SESSIONS, GROWTH = "start-up", "sessions", "growth"
-BEYOND = (START_UP, SESSIONS, GROWTH)
-"""What is measured beside the contest."""
+START_UP, SESSIONS, GROWTH, TRACING = "start-up", "sessions", "growth", "tracing"
+USUAL = (*(case.name for case in CASES), START_UP, SESSIONS, GROWTH)
+EVERYTHING = "all"
+"""Tracing too, which is counted in instructions: it takes its time, and does not mind a busy machine."""
 ROUNDS = 5
 QUICK_S = 1.0
 
@@ -91,12 +95,12 @@ def chosen(options: argparse.Namespace) -> list[tuple[Case, Sequence[str]]]:
     return matches
 
 
-def case_names(text: str) -> list[str]:
+def case_names(text: str) -> Sequence[str]:
     """Names with commas between them. Raises `argparse.ArgumentTypeError`."""
-    known = [case.name for case in CASES] + list(BEYOND)
-    names = text.split(",")
+    known = (*USUAL, TRACING)
+    names = known if text == EVERYTHING else text.split(",")
     if unknown := [name for name in names if name not in known]:
-        raise argparse.ArgumentTypeError(f"{unknown[0]!r} is none of {', '.join(known)}")
+        raise argparse.ArgumentTypeError(f"{unknown[0]!r} is neither {EVERYTHING} nor any of {', '.join(known)}")
     return names
 
 
@@ -109,8 +113,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="scripts/bench/relay", description="The relay beside what people would use instead.")
     parser.add_argument("--rounds", type=int, default=ROUNDS, metavar="N", help=f"default: {ROUNDS}")
     parser.add_argument("--quick", action="store_true", help="one short round; figures are rough")
-    every = [case.name for case in CASES] + list(BEYOND)
-    parser.add_argument("--cases", type=case_names, default=every, metavar="NAME,…", help=f"default: {','.join(every)}")
+    cases = f"{EVERYTHING}, or some of {','.join((*USUAL, TRACING))} (default: all but {TRACING})"
+    parser.add_argument("--cases", type=case_names, default=USUAL, metavar="NAME,…", help=cases)
     parser.add_argument("--contender", dest="contenders", action="append", choices=ALL, help="only this one; repeatable")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write all figures there, after each round those so far")
     parser.add_argument("--docs", action="store_true", help="renew figures and plots of docs/performance.md")
@@ -121,7 +125,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         action="append",
         default=[],
         metavar="FILE",
-        help="take figures from FILE, as --json or scripts/bench/tracing_cost --json wrote it, and measure nothing; repeatable",
+        help="take figures from FILE, as --json wrote it, and measure nothing; repeatable",
     )
     options = parser.parse_args(argv)
     if options.quick:
@@ -159,12 +163,13 @@ def measure(figures: dict[str, Any], options: argparse.Namespace) -> None:
         START_UP: (ROUND_S * around, lambda: start_up(around, _say)),
         SESSIONS: (SEARCH_S * searched * len(CONTESTANTS), lambda: searches(searched, _say)),
         GROWTH: (TYPICAL_S * searched + TYPICAL_MEMORY_S, lambda: growth(searched, _say)),
+        TRACING: (TRACING_S, lambda: asyncio.run(slopes(_say))),
     }
     wanted = {name: part for name, part in parts.items() if name in options.cases}
     seconds = expected_s(matches, options.rounds) + sum(takes for takes, _ in wanted.values())
     figures["surroundings"] = surroundings()
     _say("  ".join(f"{name} {value}" for name, value in figures["surroundings"].items()))
-    _say(f"this takes about {seconds / 60:.0f} minutes on a quiet machine")
+    _say(f"this takes about {max(1, round(seconds / 60))} minutes on a quiet machine")
     for results in run(matches, options.rounds, _say):
         figures["rounds"] = results
         keep(figures, options.json)

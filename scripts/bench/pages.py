@@ -45,14 +45,18 @@ def write(figures: Mapping[str, Any]) -> None:
         panels = [
             ("µs CPU/payload over sessions", curves[growth.CPU]),
             ("p99 in ms over sessions", curves[growth.P99]),
-            ("KB of memory over sessions", curves[growth.ACTIVE]),
-            ("KB over idle devices", curves[growth.IDLE]),
+            ("MB of memory over sessions", _megabytes(curves[growth.ACTIVE])),
+            ("MB of memory over idle devices", _megabytes(curves[growth.IDLE])),
         ]
         lines("How cost grows", panels, PICTURES / "performance-growth.png")
     page = PAGE.read_text(encoding="utf-8")
     head, tail = page.partition(BEGIN)[0], page.partition(END)[2]
     text = "\n".join([*_place(figures), *_contest(medians), *_beyond(figures), *_aims(figures)])
     PAGE.write_text(f"{head}{BEGIN}\n{text}\n{END}{tail}", encoding="utf-8")
+
+
+def _megabytes(curve: Mapping[str, float]) -> dict[str, float]:
+    return {count: kb / 1024 for count, kb in curve.items()}
 
 
 def _table(title: str, heads: list[str], rows: list[list[str]]) -> Iterator[str]:

@@ -11,6 +11,8 @@ from PIL import Image, ImageDraw, ImageFont
 PAPER, INK, GRID = (255, 255, 255), (40, 40, 46), (226, 226, 230)
 OURS, OTHERS = (38, 102, 190), (168, 172, 180)
 WIDTH, ROW, LEFT, RIGHT, TOP = 1_000, 24, 190, 110, 50
+PANEL, APART = 260, 24
+"""Height of a panel; points closer than this share the first one's label."""
 
 
 def font(size: int) -> ImageFont.FreeTypeFont | ImageFont.ImageFont:
@@ -52,20 +54,26 @@ def bars(title: str, groups: Mapping[str, Mapping[str, float]], unit: str, path:
 
 
 def lines(title: str, curves: Sequence[tuple[str, Mapping[str, float]]], path: Path) -> None:
-    """Panels side by side, each a curve with its points; both scales begin at 0."""
-    width, height = WIDTH // len(curves), 320
-    picture = Image.new("RGB", (WIDTH, height + 40), PAPER)
+    """Panels, two in a row, each a curve with its points; both scales begin at 0."""
+    picture = Image.new("RGB", (WIDTH, TOP + math.ceil(len(curves) / 2) * PANEL), PAPER)
     draw = ImageDraw.Draw(picture)
     draw.text((20, 14), title, fill=INK, font=font(18))
     for number, (label, curve) in enumerate(curves):
-        left, right, top, bottom = number * width + 60, (number + 1) * width - 40, 80, height - 10
-        draw.text((left, 50), plain(label), fill=INK, font=font(14))
-        xs, ys = [float(key) for key in curve], list(curve.values())
-        points = [(left + x / max(xs) * (right - left), bottom - y / max(ys) * (bottom - top)) for x, y in zip(xs, ys, strict=True)]
-        draw.line((left, top, left, bottom, right, bottom), fill=INK)
-        draw.line(points, fill=OURS, width=2)
-        for (px, py), x, y in zip(points, xs, ys, strict=True):
-            draw.ellipse((px - 4, py - 4, px + 4, py + 4), fill=OURS)
-            draw.text((px - 10, py - 20), f"{y:.0f}", fill=INK, font=font(12))
-            draw.text((px - 8, bottom + 6), f"{x:g}", fill=INK, font=font(12))
+        _panel(draw, number % 2 * WIDTH // 2, TOP + number // 2 * PANEL, label, curve)
     picture.save(path)
+
+
+def _panel(draw: ImageDraw.ImageDraw, x0: int, y0: int, label: str, curve: Mapping[str, float]) -> None:
+    left, right, top, bottom = x0 + 60, x0 + WIDTH // 2 - 50, y0 + 50, y0 + PANEL - 40
+    draw.text((left, y0 + 8), plain(label), fill=INK, font=font(14))
+    xs, ys = [float(key) for key in curve], list(curve.values())
+    points = [(left + x / max(xs) * (right - left), bottom - y / max(ys) * (bottom - top)) for x, y in zip(xs, ys, strict=True)]
+    draw.line((left, top, left, bottom, right, bottom), fill=INK)
+    draw.line(points, fill=OURS, width=2)
+    told = -math.inf
+    for (px, py), x, y in zip(points, xs, ys, strict=True):
+        draw.ellipse((px - 4, py - 4, px + 4, py + 4), fill=OURS)
+        if px - told >= APART:
+            told = px
+            draw.text((px + 4, py - 20), f"{y:.3g}", fill=INK, font=font(12))
+            draw.text((px - 8, bottom + 6), f"{x:g}", fill=INK, font=font(12))

@@ -1,4 +1,4 @@
-"""`scripts/bench/tracing_cost`: instructions of the relay per payload, without and with tracing, under callgrind.
+"""`scripts/bench/relay --cases tracing`: instructions of the relay per payload, without and with tracing, under callgrind.
 
 One payload at a time goes through a relay that callgrind counts; the slope between two lengths leaves out start and end.
 
@@ -12,9 +12,7 @@ What is exported by the clock would be counted the more, the slower the machine 
 
 from __future__ import annotations
 
-import argparse
 import asyncio
-import json
 import os
 import re
 import subprocess
@@ -37,6 +35,8 @@ AS_INSTALLED, UNTRACED = "relay_server", "scripts.bench.untraced"
 QUIET = {"AVATAR_RELAY_HEARTBEAT_US": "4000000", "AVATAR_RELAY_PEER_TIMEOUT_US": "1200000000"}
 EXPORTED_LATE = {"OTEL_BSP_SCHEDULE_DELAY": "3600000", "OTEL_METRIC_EXPORT_INTERVAL": "3600000"}
 AGAIN = "off, again"
+TYPICAL_S = 240.0
+"""What all of it takes, about."""
 COLLECTED = re.compile(r"Collected : (\d+)")
 
 
@@ -114,25 +114,3 @@ async def slopes(say: Callable[[str], None]) -> dict[str, float]:
             found[name] = await slope(program, environment)
             say(f"{name}: {found[name]:,.0f} instructions per payload")
     return found
-
-
-async def main() -> int:
-    """The command."""
-    parser = argparse.ArgumentParser(prog="scripts/bench/tracing_cost", description="Instructions per payload by tracing mode.")
-    parser.add_argument("--json", type=Path, metavar="FILE", help="write them there, for `scripts/bench/relay --from FILE`")
-    options = parser.parse_args()
-    try:
-        found = await slopes(lambda line: print(line, file=sys.stderr, flush=True))
-    except BenchError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 1
-    for name in ("off", AGAIN, "default", "full"):
-        base = "none" if name.startswith("off") else "off"
-        print(f"{name}: {100 * (found[name] / found[base] - 1):+.2f} % beside {base}")
-    if options.json is not None:
-        options.json.write_text(json.dumps({"tracing": found}, indent=1) + "\n", encoding="utf-8")
-    return 0
-
-
-if __name__ == "__main__":
-    sys.exit(asyncio.run(main()))

@@ -1,7 +1,7 @@
 """A relay as it would be if nobody had ever thought of tracing: `python -m scripts.bench.untraced ARGUMENTS OF relay-server`.
 
 While the relay's modules are read, every statement that tells its observer something is taken out, every notice that only the
-observer is for, and then every local that nothing reads any more. `scripts/bench/tracing_cost` compares the relay with this one.
+observer is for, and then every local that nothing reads any more. `scripts.bench.tracing_cost` compares the relay with this one.
 """
 
 from __future__ import annotations

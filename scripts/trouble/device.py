@@ -121,10 +121,11 @@ class Ear:
             self._finish(cid, FinishReason.COMPLETED)
 
     def _finish(self, cid: str, reason: FinishReason) -> None:
+        known = cid in self._closed
         self._closed[cid] = None
         if len(self._closed) > MAX_CLOSED_CONVERSATIONS:
             self._closed.popitem(last=False)
-        if self._playing.pop(cid, None) is not None:
+        if self._playing.pop(cid, None) is not None or not known:
             self._history.note(self._who, "finished", cid, detail=reason.value)
             body = m.Finished(1, interrupted=reason is not FinishReason.COMPLETED, reason=reason.value)
             self.post(ConversationEvent(cid, body))

@@ -9,7 +9,11 @@ from contextlib import AsyncExitStack
 from typing import Any
 
 from avatar_relay.media import AudioFormat, Codec, MotionEncoding, MotionFormat, Pacing
-from relay_server.publisher import Avatar, Publisher
+from relay_server.publisher import (
+    Avatar,
+    Publisher,
+    grpc_link,  # noqa: F401  # before anything is measured: a publisher that connects loads it otherwise, and the peers' ways are loaded
+)
 from scripts.bench.contract import Received
 from scripts.simulated.device import REPORT_S, SimulatedDevice, open_channel
 from scripts.simulated.stamp import WEIGHTS

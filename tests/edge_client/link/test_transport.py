@@ -26,7 +26,7 @@ from avatar_relay.v1 import media_pb2
 from avatar_relay.wire import attach_request_from_wire, attach_response_to_wire, fault_to_status
 from edge_client.link import transport
 from edge_client.link.attach_call import AttachCall, Endpoint
-from edge_client.link.backoff import BackoffPolicy
+from edge_client.link.backoff import BackoffPolicy, full_jitter
 from edge_client.link.credentials import CredentialFiles
 from edge_client.link.retry import StreamEnd, Verdict
 from edge_client.link.transport import Clocks, DeviceProfile, Link, RelayTime
@@ -427,6 +427,14 @@ async def test_a_relay_that_takes_no_hello_is_left(monkeypatch: pytest.MonkeyPat
     async with attached(deaf, stay) as (_, running):
         await until(lambda: running.link.status.attached)
         assert running.link.status.tries == 1
+
+
+def test_a_half_open_link_is_found_and_left_in_time() -> None:
+    """Found within 5 s and back within 7, each with most of a second to spare; also where the first try falls into the hole."""
+    first_wait_s, second_wait_s = itertools.islice(full_jitter(BackoffPolicy(), lambda: 1.0), 2)
+    found_s = transport.SILENCE_S + transport.SILENCE_STEP_S
+    assert found_s <= 5 - 0.75
+    assert found_s + first_wait_s + transport.WELCOME_S + second_wait_s <= 7 - 0.75
 
 
 async def test_a_hole_in_place_of_a_relay_is_tried_again_and_given_longer(monkeypatch: pytest.MonkeyPatch) -> None:

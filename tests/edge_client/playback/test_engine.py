@@ -337,6 +337,15 @@ def test_fragments_are_put_together() -> None:
     assert bench.playback.summary().keyframes_received == 50
 
 
+def test_what_is_interrupted_unheard_of_ends_once_and_can_not_be_opened() -> None:
+    """Its `open` was lost with a stream; the relay waits for its end."""
+    bench = Bench()
+    bench.handle(Interrupt("a"), Interrupt("a"), open_("a"), *spoken("a", tone(4_800)))
+    bench.run(300_000)
+    assert bench.finished("a") == [Finished(0, True, "interrupted")]
+    assert not bench.sound.size
+
+
 @pytest.mark.parametrize(("last_motion_seq", "told"), [(1, [Reason.PAYLOAD_TRUNCATED]), (0, [])])
 def test_truncated_payload_is_given_back_and_told_where_the_end_counts_it(last_motion_seq: int, told: list[Reason]) -> None:
     """The end of a conversation finds half a payload. One that the end does not count was given up by who said the end."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from avatar_relay import messages as m
 from avatar_relay.media import ConversationOpen, Cursor, Kind, Payload
-from avatar_relay.reasons import Reason
+from avatar_relay.reasons import Fault, Reason
 from tests.relay_server.house import AVATARKIT, PCM_16K, House, hello
 
 C1 = ConversationOpen("c1", PCM_16K, AVATARKIT)
@@ -146,3 +146,15 @@ def test_an_acknowledgement_does_not_cover_what_a_dead_stream_swallowed() -> Non
     publisher.acknowledge("lobby", 1)
     publisher.come_back(m.PublisherWelcome("token-a", m.Limits(1, 2, 3, 4, 5)), [])
     assert [message.conversation_id for message in publisher.backlog if isinstance(message, m.PlayerEvent)] == ["c2"]
+
+
+def test_what_the_device_does_not_open_replaces_nothing_there() -> None:
+    """It was done with it before: what the relay holds for replaced is interrupted, so that its end comes."""
+    house = restarted()
+    house.play("a opens c2 queue; a audio c2")
+    again(house, Cursor("c1"))
+    house.heard("lobby")
+    fault = Fault(Reason.CONVERSATION_CLOSED, "it is over; open a new id", "open")
+    house.perform(house.attending.handle(house.session("lobby"), m.ConversationError("c1", fault), house.now_us))
+    house.pump()
+    assert house.heard("lobby") == ["interrupt c2"]

@@ -7,6 +7,7 @@ import itertools
 
 import pytest
 
+from avatar_relay.limits import PEER_TIMEOUT_US
 from avatar_relay.media import AudioFormat, Codec, Credit, Cursor, Kind, TraceContext
 from avatar_relay.messages import (
     ConversationEnd,
@@ -25,8 +26,9 @@ from avatar_relay.messages import (
 )
 from avatar_relay.reasons import Fault, Reason
 from relay_server.publisher import ConnectionLostError, ConversationFailedError, InvalidMediaError, Publisher, PublisherClosedError
-from relay_server.publisher import publisher as publisher_module
+from relay_server.publisher.backoff import EAGER_S, FIRST_S, STABLE_US, WELCOME_S, Attempts
 from relay_server.publisher.publisher import PATIENCE_US
+from relay_server.relay import TICK_S
 from tests.relay_server.publisher.fakes import PCM_16K, WEIGHTS_30, FakeLink, FakeRelay, completed, event, payload_bytes, weights
 
 PCM_100MS = bytes(3_200)
@@ -277,9 +279,16 @@ async def test_heartbeats_are_sent() -> None:
         await relay.link.until_said(Ping, 3)
 
 
+def test_a_half_open_line_is_found_and_left_in_time() -> None:
+    """Found within 5 s by either end and back within 7, each with most of a second to spare; also where the first try is lost as well."""
+    attempts, found_s = Attempts(lambda: 1.0), PEER_TIMEOUT_US / 1e6 + TICK_S
+    assert found_s <= 5 - 0.75
+    assert found_s + attempts.wait_s() + attempts.within_s + attempts.wait_s() <= 7 - 0.75
+
+
 async def test_a_silent_relay_is_left(monkeypatch: pytest.MonkeyPatch) -> None:
     """After the peer time-out, or where the relay wants few pings, after some of those. The next stream is the same session's."""
-    monkeypatch.setattr(publisher_module, "PEER_TIMEOUT_US", 20_000)
+    monkeypatch.setattr("relay_server.publisher.publisher.PEER_TIMEOUT_US", 20_000)
     relay = FakeRelay(heartbeat_ms=30)
     async with relay.publisher():
         first = relay.link
@@ -294,7 +303,7 @@ async def test_a_silent_relay_is_left(monkeypatch: pytest.MonkeyPatch) -> None:
 
 async def test_a_relay_that_gives_no_welcome_is_left_and_given_longer(monkeypatch: pytest.MonkeyPatch) -> None:
     """A try that falls into a hole must not last as long as the silence of a stream; each further one gets more time."""
-    monkeypatch.setattr(publisher_module, "WELCOME_S", 0.05)
+    monkeypatch.setattr("relay_server.publisher.backoff.WELCOME_S", 0.05)
     loop, began = asyncio.get_running_loop(), list[float]()
     relay = FakeRelay()
 
@@ -305,6 +314,22 @@ async def test_a_relay_that_gives_no_welcome_is_left_and_given_longer(monkeypatc
     async with Publisher(connect, jitter=lambda: 0.0):
         tries = [later - earlier for earlier, later in itertools.pairwise(began)]
     assert all(try_s >= 0.049 * 1.5**number for number, try_s in enumerate(tries))
+
+
+def test_waits_begin_anew_with_each_welcome() -> None:
+    """However often the relay falls over: a publisher that waited longer and longer would lose it for minutes."""
+    attempts = Attempts(lambda: 1.0)
+    for _ in range(200):
+        attempts.welcomed()
+        attempts.lost(STABLE_US - 1)
+        assert attempts.wait_s() == EAGER_S
+    attempts.lost(STABLE_US)
+    assert attempts.wait_s() == FIRST_S
+    for _ in range(9):
+        attempts.unanswered()
+    assert attempts.within_s == PEER_TIMEOUT_US / 1e6
+    attempts.welcomed()
+    assert attempts.within_s == WELCOME_S
 
 
 async def test_trace_context_travels_on_open() -> None:

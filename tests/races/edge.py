@@ -101,7 +101,9 @@ class Edge:
                 self._port.handle(message, self._clock())
             case m.EventAck():
                 self._outbox.acknowledge(message.event_id)
-            case m.Ping() | m.Pong() | m.GoAway():
+            case m.Ping():
+                self._outbox.put(m.Pong(message.ping_id, message.sent_time_us, self._clock(), self._clock(), 0))
+            case m.Pong() | m.GoAway():
                 pass
             case MediaBatch():
                 payloads = tuple(payload for run in message.runs for payload in run.encoded)

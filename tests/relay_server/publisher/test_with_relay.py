@@ -12,7 +12,7 @@ import pytest
 from avatar_relay import wire
 from avatar_relay.fragments import Reassembler
 from avatar_relay.media import Codec, ConversationOpen, Credit, Kind, MotionEncoding, OnPlaying
-from avatar_relay.messages import AudioOnly, ConversationEnd, EventAck, Finished, Hello, Interrupt, PlayerEvent, Started
+from avatar_relay.messages import AudioOnly, ConversationEnd, EventAck, Finished, Hello, Interrupt, Ping, PlayerEvent, Pong, Started
 from avatar_relay.reasons import Reason
 from avatar_relay.v1 import media_pb2
 from relay_server.config import RelayConfig
@@ -72,6 +72,8 @@ class Device:
                     await self._finish(message.conversation_id, Finished(100_000, False, "completed"))
                 case Interrupt():
                     await self._finish(message.conversation_id, Finished(20_000, True, "interrupted"))
+                case Ping():
+                    await self._port.send(Pong(message.ping_id, message.sent_time_us, 0, 0, 0))
                 case EventAck():
                     self.acknowledged = message.event_id
                     self._acknowledged.set()

@@ -98,6 +98,8 @@ class Playing:
     heard_pts_us: int = 0
     stalled_since_us: int | None = None
     """Sound was heard and is missing since then."""
+    times_dry: int = 0
+    """How often that was."""
     motion_stalled: bool = False
     waits_since_us: int | None = None
     """`strict_sync`: sound waits for motion since then."""

@@ -2,7 +2,8 @@
 
 Rules of release:
 1. A conversation begins, and goes on after it ran dry, when its prefill is there or no more will come. `LIVE` goes on when
-   its target (`live_delay`) is reached.
+   its target (`live_delay`) is reached. `BURST`: each further time that it runs dry doubles the prefill, up to `MAX_PREFILL_US`: a link
+   that is too narrow makes pauses between stretches of speech, not holes in words.
 2. `LIVE`: what is owed (`live_delay`) is skipped, so that the delay does not grow, but never below the target.
 3. `LIVE`: the delay is steered to its target.
 4. `strict_sync`: sound goes no further than motion covers. Where that leaves nothing to play it waits, at most
@@ -21,6 +22,7 @@ from edge_client.playback.live_delay import MAX_BUFFER_US, LiveDelay
 from edge_client.playback.playing import Playing
 from edge_client.playback.playout import Ahead
 
+MAX_PREFILL_US = 1_000_000
 HEAD_START_US = 40_000
 """`LIVE`: the delay with which a conversation begins, however large its payloads are."""
 SKIP_FROM_US = 40_000
@@ -41,7 +43,9 @@ class Released:
 
 def prefill_frames(config: PlaybackConfig, playing: Playing, rate_hz: int) -> int:
     """Sound that must be there before a conversation is heard."""
-    us = config.live_prefill_us if playing.is_live_paced else config.burst_prefill_us
+    us = config.live_prefill_us
+    if not playing.is_live_paced:
+        us = min(config.burst_prefill_us << min(max(playing.times_dry - 1, 0), 16), max(MAX_PREFILL_US, config.burst_prefill_us))
     return us * rate_hz // 1_000_000
 
 

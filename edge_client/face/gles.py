@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import numpy as np
 import pygame
+from numpy.typing import NDArray
 
 from edge_client.errors import ScreenError
 from edge_client.face.camera import Camera
@@ -17,7 +18,7 @@ from edge_client.face.gl.binding import GL
 from edge_client.face.gl.board import Board
 from edge_client.face.gl.context import driver_name, is_gles3, is_software, open_context, samples
 from edge_client.face.gl.eye_paint import eye_picture
-from edge_client.face.gl.meshes import EyeBuffers, HeadBuffers, read_paint, upload_texture
+from edge_client.face.gl.meshes import EyeBuffers, HeadBuffers, at_size, read_paint, upload_texture
 from edge_client.face.gl.program import Program
 from edge_client.face.gl.readback import Readback
 from edge_client.face.head import load_head
@@ -27,6 +28,9 @@ from edge_client.face.rig import Rig
 from edge_client.face.stamp import BLOCK_PX, stamp_blocks
 from edge_client.face.window import poll_window
 from edge_client.motion.pose import Pose, neutral_pose
+
+_PAINT_HIGH = 3.67
+"""The height of the head's paint, in head units."""
 
 
 class GlesRenderer:
@@ -50,8 +54,8 @@ class GlesRenderer:
         self._skin, self._eye, self._lash = (Program(name) for name in ("skin", "eye", "lash"))
         self._head_buffers, self._eye_buffers = HeadBuffers(head), EyeBuffers()
         self._eye_centres = head.eye_centres
-        self._paint = upload_texture(recoloured(read_paint(head.paint), colours)[::-1])
-        self._eye_paint = upload_texture(eye_picture(colours.eyes))
+        self._paint = self._upload_paint(recoloured(read_paint(head.paint), colours)[::-1])
+        self._eye_paint = upload_texture(eye_picture(colours.eyes), levels=True)
         self._board = Board(self._size)
         self._readback = Readback(self._size)
         self._last: tuple[Pose, Overlay, int | None] = (neutral_pose(), NOTHING, None)
@@ -123,6 +127,12 @@ class GlesRenderer:
         self._skin.use()
         self._skin.set_vector("viewer", self._camera.viewer)
         self._skin.set_integer("paint", 0)
+
+    def _upload_paint(self, paint: NDArray[np.uint8]) -> int:
+        """In software in the one size that suits the picture, else in all of them."""
+        if not is_software():
+            return upload_texture(paint, levels=True)
+        return upload_texture(at_size(paint, _PAINT_HIGH * self._size[1] / self._camera.room), levels=False)
 
     def _draw_eyes(self, pose: Pose, turn: np.ndarray[tuple[int, ...], np.dtype[np.float32]]) -> None:
         """Behind the skin, so that only what the lids leave open is worked out."""

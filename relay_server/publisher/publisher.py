@@ -26,14 +26,12 @@ from typing import TYPE_CHECKING, Self
 from avatar_relay.ids import conversation_id_from
 from avatar_relay.limits import (
     DEVICE_LEASE_US,
-    MAX_JOINED_BYTES,
-    MAX_JOINED_REQUESTS,
     PEER_TIMEOUT_US,
     PROTOCOL_VERSION,
     PUBLISHER_LEASE_US,
 )
 from avatar_relay.media import AudioFormat, MotionFormat, OnPlaying, Pacing, TraceContext
-from avatar_relay.messages import ConversationError, FromPublisher, GoAway, Joined, Media, Ping, PublisherHello, PublisherWelcome
+from avatar_relay.messages import ConversationError, GoAway, PublisherHello, PublisherWelcome
 from avatar_relay.reasons import Fault, Reason
 from avatar_relay.tracing import current_context
 from relay_server.publisher.avatar import Avatar
@@ -43,6 +41,7 @@ from relay_server.publisher.exchange import Exchange
 from relay_server.publisher.in_process import InProcessLink, InProcessRelay
 from relay_server.publisher.link import Connector, Link
 from relay_server.publisher.studio import AvatarSettings
+from relay_server.publisher.writer import Writer
 
 if TYPE_CHECKING:
     import grpc
@@ -93,17 +92,13 @@ class Publisher:
         self._attempts = Attempts(jitter)
         self._exchange = Exchange()
         self._token = ""
-        self._heartbeat_s = 0.0
-        self._max_joined = 0
-        self._media_tick_us = media_tick_us
-        self._ping_id = 0
         self._connected = False
         self._streams = 0
         self._patient = False
         """There was a stream not long ago, and there may be one again soon."""
         self._failure: ConnectionLostError | None = None
         self._changed = asyncio.Event()
-        self._work = asyncio.Event()
+        self._writer = Writer(self._exchange, now_us=now_us, media_tick_us=media_tick_us, wrote=self._changed.set)
         self._runner: asyncio.Task[None] | None = None
 
     @classmethod
@@ -189,7 +184,7 @@ class Publisher:
             while not (self._connected and self._exchange.outbox.is_empty):
                 await self._until_changed()
                 self.check()
-            ping_id, stream = self._ping(), self._streams
+            ping_id, stream = self._writer.ping(), self._streams
             while self._exchange.last_pong_id < ping_id and self._streams == stream and self._connected:
                 await self._until_changed()
                 self.check()
@@ -217,7 +212,7 @@ class Publisher:
 
     def wake(self) -> None:
         """There may be something to send."""
-        self._work.set()
+        self._writer.wake()
 
     def mint_id(self) -> str:
         """A new conversation id."""
@@ -288,8 +283,8 @@ class Publisher:
             await self._shake_hands(link)
             async with asyncio.TaskGroup() as tasks:
                 tasks.create_task(self._read(link))
-                tasks.create_task(self._write(link))
-                tasks.create_task(self._beat())
+                tasks.create_task(self._writer.write(link))
+                tasks.create_task(self._writer.beat())
         except* ConnectionLostError as group:
             lost = [error for error in group.exceptions if isinstance(error, ConnectionLostError)]
         finally:
@@ -310,17 +305,16 @@ class Publisher:
         if self._token:
             self._exchange.resumed(welcome.taken, self.now_us())
         self._token = welcome.session_token
-        self._heartbeat_s = welcome.limits.heartbeat_ms / 1000
-        self._max_joined = min(welcome.limits.max_joined_requests, MAX_JOINED_REQUESTS)
         self._streams += 1
         self._attempts.welcomed()
         self._failure = None
         self._connected = True
-        self._work.set()
+        self._writer.welcome(welcome.limits)
         self._changed.set()
 
     async def _read(self, link: Link) -> None:
-        silence_s = max(PEER_TIMEOUT_US / _US_PER_S, SILENT_BEATS * self._heartbeat_s) if self._heartbeat_s else None
+        heartbeat_s = self._writer.heartbeat_s
+        silence_s = max(PEER_TIMEOUT_US / _US_PER_S, SILENT_BEATS * heartbeat_s) if heartbeat_s else None
         while True:
             try:
                 async with asyncio.timeout(silence_s):
@@ -335,56 +329,8 @@ class Publisher:
                 fault = message.fault
                 logger.warning("conversation=%s device=%s: %s: %s", message.conversation_id, message.device_id, fault.reason, fault.text)
             self._exchange.handle(message, self.now_us())
-            self._work.set()
+            self._writer.wake()
             self._changed.set()
-
-    async def _write(self, link: Link) -> None:
-        """Sends what may go; what gathers while a send waits is joined by its conversation."""
-        while True:
-            self._work.clear()
-            self._exchange.tick(self.now_us())
-            messages = self._gather()
-            if messages:
-                await link.send(messages[0] if len(messages) == 1 else Joined(messages))
-                self._work.set()
-            self._changed.set()
-            await self._until_work()
-
-    def _gather(self) -> tuple[FromPublisher, ...]:
-        """What goes out in one message: all that waits, where the relay takes so much at once."""
-        messages: list[FromPublisher] = []
-        size = 0
-        while len(messages) < max(self._max_joined, 1) and size < MAX_JOINED_BYTES:
-            message = self._exchange.next_message()
-            if message is None:
-                break
-            messages.append(message)
-            if isinstance(message, Media):
-                size += sum([len(payload.data) for payload in message.payloads])
-        return tuple(messages)
-
-    async def _until_work(self) -> None:
-        deadline_us = self._exchange.deadline_us
-        wait_s = None if deadline_us is None else max(deadline_us - self.now_us(), 0) / _US_PER_S
-        try:
-            async with asyncio.timeout(wait_s):
-                await self._work.wait()
-        except TimeoutError:
-            pass
-        if self._media_tick_us and not self._exchange.outbox.has_control:
-            await asyncio.sleep((self._media_tick_us - self.now_us() % self._media_tick_us) / _US_PER_S)
-
-    async def _beat(self) -> None:
-        while self._heartbeat_s:
-            self._ping()
-            await asyncio.sleep(self._heartbeat_s)
-
-    def _ping(self) -> int:
-        """Say a ping behind all that waits of control; returns its id."""
-        self._ping_id += 1
-        self._exchange.ping(Ping(self._ping_id, self.now_us()))
-        self._work.set()
-        return self._ping_id
 
     async def _until_changed(self) -> None:
         self._changed.clear()
@@ -396,7 +342,7 @@ class Publisher:
             return
         try:
             self._exchange.end_all(self.now_us())
-            self._work.set()
+            self._writer.wake()
             async with asyncio.timeout(CLOSE_TIMEOUT_S):
                 await self.flush()
         except TimeoutError:

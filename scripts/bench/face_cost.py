@@ -45,6 +45,7 @@ from scripts.truth.station import Setup, station
 
 PICTURES_PER_ROUND = 30
 PYTHON_LIMIT_PERCENT, FACE_LIMIT_MB, FACELESS_LIMIT_MB = 10.0, 200.0, 110.0
+SLOWEST_PER_SECOND = 30.0
 _GL_USERS = (gles_module, backdrop, board, frame, meshes, program, readback)
 
 
@@ -224,7 +225,7 @@ def main() -> int:
 
 
 def _report(name: str, found: dict[str, Cost], paced: Sustained, pss: dict[str, dict[str, float]]) -> list[str]:
-    """Print; returns what is beyond its limit."""
+    """Print the figures, and for each aim whether it was held; returns those that were not."""
     ours, python, bare = found["ours"], found["python"], found["bare"]
     print(f"{name}; {platform.machine()}, {os.cpu_count()} cores, load {os.getloadavg()[0]:.1f}")
     print(f"a picture          {ours.cpu_ms:6.2f} ms CPU  {ours.wall_ms:6.2f} ms")
@@ -238,16 +239,25 @@ def _report(name: str, found: dict[str, Cost], paced: Sustained, pss: dict[str, 
     )
     for kind, parts in pss.items():
         print(f"memory, renderer {kind}: " + ", ".join(f"{part} {size:.1f} MB" for part, size in parts.items()) + " PSS")
-    limits = {
-        "our Python": python.cpu_ms * 3 <= PYTHON_LIMIT_PERCENT,
-        "30 pictures a second": paced.pictures_per_second >= 30,
-        "stutter": paced.pauses_over_two == 0,
-        "memory with the face": not pss or sum(pss["gles"].values()) <= FACE_LIMIT_MB,
-        "memory without it": not pss or sum(pss["none"].values()) <= FACELESS_LIMIT_MB,
-    }
-    failed = [limit for limit, held in limits.items() if not held]
-    print("beyond the limit: " + ", ".join(failed) if failed else "all within their limits")
+    failed = []
+    for aim, figure, most in _aims(python, paced, pss):
+        held = figure <= most
+        failed += [] if held else [aim]
+        print(f"{'held  ' if held else 'MISSED'} {aim}: {figure:.1f}, at most {most:g}")
     return failed
+
+
+def _aims(python: Cost, paced: Sustained, pss: dict[str, dict[str, float]]) -> list[tuple[str, float, float]]:
+    """What is asked for: its name, the figure, and the most that it may be."""
+    aims = [
+        ("our Python, % of a core at 30 pictures a second", python.cpu_ms * 3, PYTHON_LIMIT_PERCENT),
+        ("ms from picture to picture, paced", 1e3 / paced.pictures_per_second, 1e3 / SLOWEST_PER_SECOND),
+        ("stutters of more than two pictures", paced.pauses_over_two, 0),
+    ]
+    if pss:
+        aims.append(("memory with the face, MB", sum(pss["gles"].values()), FACE_LIMIT_MB))
+        aims.append(("memory without it, MB", sum(pss["none"].values()), FACELESS_LIMIT_MB))
+    return aims
 
 
 if __name__ == "__main__":

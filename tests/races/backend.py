@@ -8,7 +8,7 @@ from contextlib import suppress
 
 from avatar_relay.limits import PROTOCOL_VERSION
 from avatar_relay.media import OnPlaying, Pacing, TraceContext
-from avatar_relay.messages import Finished, Ping, PlayerEvent, PublisherHello, PublisherWelcome
+from avatar_relay.messages import Finished, PlayerEvent, PublisherHello, PublisherWelcome
 from relay_server.publisher.avatar import Avatar
 from relay_server.publisher.errors import ConversationFailedError
 from relay_server.publisher.events import AvatarEvent
@@ -41,7 +41,6 @@ class Backend:
         self._sounds = sounds
         self._token = ""
         self._welcomed = False
-        self._pings = 0
         self._minted = ""
         self.avatars = {how: Avatar(self, AvatarSettings((DEVICE,), PCM, JAW, Pacing.BURST, how)) for how in OnPlaying}
         for avatar in self.avatars.values():
@@ -132,19 +131,15 @@ class Backend:
 
     def send(self, count: int) -> int:
         """Up to `count` messages leave; returns how many did."""
+        if not self._welcomed or self.leg is None:
+            return 0
         self.exchange.tick(self.now_us())
-        for number in range(count if self._welcomed else 0):
+        for number in range(count):
             message = self.exchange.next_message()
-            if message is None or self.leg is None:
+            if message is None:
                 return number
             self.leg.up.append(message)
-        return count if self._welcomed else 0
-
-    def beat(self) -> None:
-        """Say that it lives."""
-        if self._welcomed:
-            self._pings += 1
-            self.exchange.ping(Ping(self._pings, self.now_us()))
+        return count
 
     def hear(self) -> None:
         """The first message that is on its way arrives."""

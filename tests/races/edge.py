@@ -33,7 +33,6 @@ class Edge:
         self._outbox = Outbox()
         self._token = ""
         self._welcomed = False
-        self._pings = 0
         self._told = 0
 
     @property
@@ -75,18 +74,14 @@ class Edge:
 
     def send(self, count: int) -> int:
         """Up to `count` messages leave; returns how many did."""
-        for number in range(count if self._welcomed else 0):
+        if not self._welcomed or self.leg is None:
+            return 0
+        for number in range(count):
             message = self._outbox.take(self._clock())
-            if message is None or self.leg is None:
+            if message is None:
                 return number
             self.leg.up.append(message)
-        return count if self._welcomed else 0
-
-    def beat(self) -> None:
-        """Say that it lives."""
-        if self._welcomed and self.leg is not None:
-            self._pings += 1
-            self.leg.up.append(m.Ping(self._pings, self._clock()))
+        return count
 
     def hear(self) -> None:
         """The first message that is on its way arrives."""

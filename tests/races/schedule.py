@@ -1,7 +1,7 @@
 """Random schedules by seed: what two backends say crosses, on its way through a real relay, with what a real player tells.
 
 Interrupts, ends, replacements, queued conversations, late media, pauses, cuts of each leg (which the relay may notice late, or
-only when the peer is back) and leases that run out, in any order; each message arrives when the schedule says so. Then all
+only when the peer is back) and relays that are killed and replaced, in any order; each message arrives when the schedule says so. Then all
 streams stand again, all is ended, and must come to its end. What must hold is said in `judge`.
 """
 
@@ -137,7 +137,7 @@ class Schedule:
         if peer.leg is None:
             peer.connect(self.relay)
         elif not peer.leg.standing:
-            self._lose(peer)
+            peer.notice()
         else:
             self._step(peer, chance.choice(("send", "arrive", "leave", "hear")), chance.randint(1, 6))
 
@@ -175,7 +175,7 @@ class Schedule:
         else:
             self._stale.append(peer.leg)
         if self.chance.random() < 0.5:
-            self._lose(peer)
+            peer.notice()
 
     def _kill(self) -> None:
         """The relay is gone at once, and another one takes its place."""
@@ -186,11 +186,7 @@ class Schedule:
             if peer.leg is not None:
                 peer.leg.cut()
                 peer.leg.relay_noticed = True
-                self._lose(peer)
-
-    @staticmethod
-    def _lose(peer: Backend | Edge) -> None:
-        peer.notice()
+                peer.notice()
 
     # --- time ------------------------------------------------------------------------------------------------------
 

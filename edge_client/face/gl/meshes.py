@@ -16,7 +16,7 @@ from edge_client.face.head import Head
 Floats = NDArray[np.float32]
 
 _FLOAT = 4
-_EYE_RINGS, _EYE_SPOKES = 7, 16  # small triangles are what costs where software draws
+_EYE_RINGS, _EYE_SPOKES = 5, 12  # small triangles are what costs where software draws
 _EYE_OPENING_RAD = 1.75
 
 
@@ -102,21 +102,33 @@ def read_paint(jpeg: bytes) -> NDArray[np.uint8]:
     return np.ascontiguousarray(pygame.surfarray.array3d(picture).swapaxes(0, 1))
 
 
-def upload_texture(pixels: NDArray[np.uint8]) -> int:
-    """A texture of RGB pixels whose row 0 is at the bottom; it repeats sideways. Needs a current context."""
+def at_size(pixels: NDArray[np.uint8], texels: float) -> NDArray[np.uint8]:
+    """A picture halved until the number of its rows is nearest to `texels`, by ratio; as it is where there are less. Pure."""
+    while len(pixels) > 2**0.5 * texels and len(pixels) % 2 == 0:
+        rows, columns = len(pixels) // 2, pixels.shape[1] // 2
+        pixels = np.rint(pixels.reshape(rows, 2, columns, 2, -1).mean((1, 3))).astype(np.uint8)
+    return pixels
+
+
+def upload_texture(pixels: NDArray[np.uint8], *, levels: bool) -> int:
+    """A texture of RGB pixels whose row 0 is at the bottom; it repeats sideways. Needs a current context.
+
+    With `levels` it is also kept at smaller sizes for places that are seen small; choosing among them costs where software draws.
+    """
     texture: int = GL.glGenTextures(1)
     GL.glBindTexture(GL.GL_TEXTURE_2D, texture)
     GL.glPixelStorei(GL.GL_UNPACK_ALIGNMENT, 1)
     height, width = pixels.shape[:2]
     GL.glTexImage2D(GL.GL_TEXTURE_2D, 0, GL.GL_RGB8, width, height, 0, GL.GL_RGB, GL.GL_UNSIGNED_BYTE, np.ascontiguousarray(pixels))
     for name, value in (
-        (GL.GL_TEXTURE_MIN_FILTER, GL.GL_LINEAR_MIPMAP_NEAREST),
+        (GL.GL_TEXTURE_MIN_FILTER, GL.GL_LINEAR_MIPMAP_NEAREST if levels else GL.GL_LINEAR),
         (GL.GL_TEXTURE_MAG_FILTER, GL.GL_LINEAR),
         (GL.GL_TEXTURE_WRAP_S, GL.GL_REPEAT),
         (GL.GL_TEXTURE_WRAP_T, GL.GL_CLAMP_TO_EDGE),
     ):
         GL.glTexParameteri(GL.GL_TEXTURE_2D, name, value)
-    GL.glGenerateMipmap(GL.GL_TEXTURE_2D)
+    if levels:
+        GL.glGenerateMipmap(GL.GL_TEXTURE_2D)
     return texture
 
 

@@ -10,6 +10,7 @@ import pytest
 
 from avatar_relay.arkit import ARKIT_NAMES
 from edge_client.face.camera import Camera
+from edge_client.face.gl.meshes import at_size
 from edge_client.face.gles import GlesRenderer
 from edge_client.face.head import Head
 from edge_client.face.renderer import Picture, Renderer
@@ -104,6 +105,15 @@ def test_the_head_turns_and_comes_back(gles: Renderer) -> None:
         assert changed_part(rest, moved) > 0.03
         assert changed_part(rest[-10:], moved[-10:]) < 0.02
     assert (_drawn(gles, neutral_pose()) == rest).all()
+
+
+@pytest.mark.parametrize(("texels", "rows"), [(2000, 1024), (1024, 1024), (725, 1024), (723, 512), (300, 256)])
+def test_paint_of_one_size_is_the_one_that_levels_would_choose(texels: float, rows: int) -> None:
+    """Halved until it is nearest by ratio to what the picture shows; its mean colour stays."""
+    paint = np.random.default_rng(1).integers(0, 256, (1024, 64, 3), np.uint8)
+    small = at_size(paint, texels)
+    assert small.shape == (rows, rows // 16, 3)
+    assert abs(float(small.mean()) - float(paint.mean())) < 0.5
 
 
 def test_what_was_shown_can_be_read(gles: Renderer) -> None:

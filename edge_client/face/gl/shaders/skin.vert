@@ -10,8 +10,7 @@ uniform mat4 turn;    // head and neck
 uniform mat4 camera;  // projection and view
 uniform vec3 viewer;
 out vec2 spot;
-out vec3 light;
-out vec2 shine;       // how near the mirrored light is, and how strong its highlight
+out vec4 light;       // and last how near the mirrored light is, times the root of the highlight's strength that the power of 16 takes back
 
 const vec3 KEY = vec3(0.406, 0.487, 0.773), FILL = vec3(-0.832, 0.104, 0.545);
 const vec3 KEY_COLOUR = vec3(0.70, 0.655, 0.61), FILL_COLOUR = vec3(0.20, 0.225, 0.265);
@@ -31,11 +30,11 @@ void main() {
   vec3 to_viewer = normalize(viewer - p);
   float edge = 1.0 - max(dot(n, to_viewer), 0.0);
   edge *= edge;
-  light = KEY_COLOUR * max(vec3(0.0), (vec3(dot(n, KEY)) + SOFT) / (1.0 + SOFT)) * mix(1.0, shade, 0.5)
+  vec3 lit = KEY_COLOUR * max(vec3(0.0), (vec3(dot(n, KEY)) + SOFT) / (1.0 + SOFT)) * mix(1.0, shade, 0.5)
         + FILL_COLOUR * max(vec3(0.0), (vec3(dot(n, FILL)) + SOFT) / (1.0 + SOFT))
         + mix(GROUND, SKY, n.y * 0.5 + 0.5) * shade
         + RIM * edge * edge * shade;
   spot = chart;
-  shine = vec2(max(dot(n, normalize(KEY + to_viewer)), 0.0), 0.55 * gloss * shade);
+  light = vec4(lit, max(dot(n, normalize(KEY + to_viewer)), 0.0) * pow(0.55 * gloss * shade, 0.0625));
   gl_Position = camera * vec4(p, 1.0);
 }

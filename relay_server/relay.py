@@ -135,12 +135,13 @@ class Relay:
     async def run(self) -> None:
         """Look after leases and heartbeats until cancelled."""
         while True:
+            due_us = self._clocks.now_us() + round(TICK_S * 1e6)
             await asyncio.sleep(TICK_S)
-            self.tick()
+            self.tick(self._clocks.now_us() - due_us)
 
-    def tick(self) -> None:
-        """What the time brings: leases that end, silent peers, pings, media that nobody opened."""
-        self._devices.tick()
+    def tick(self, late_us: int = 0) -> None:
+        """What the time brings: leases that end, silent peers, pings, media that nobody opened. `late_us`: how late it comes."""
+        self._devices.tick(late_us)
         self._publishers.tick()
 
     async def drain(self, grace_us: int | None = None) -> int:

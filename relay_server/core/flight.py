@@ -9,8 +9,9 @@ Rules
 - Media leaves while less than the window is in flight. When half of the window is, and nobody asked yet, a ping asks.
 - A pong that took `LONG_US` longer than the fastest one of the stream: the window becomes what the link carried in `LONG_US`,
   within the bounds. One that was back within half of that: the window doubles, where it was used.
+- Where the relay itself is late, a slow pong says nothing of the link.
 - The link is narrow after `NARROW_AFTER` slow pongs in a row (one alone is a network that stood still for a moment) between which it
-  carried less than `NARROW_BYTES_PER_S` (more is a relay that has too much to do), until `WIDE_AFTER` quick ones in a row.
+  carried less than `NARROW_BYTES_PER_S`, until `WIDE_AFTER` quick ones in a row.
 - A device that answers no ping for long, whatever else it says, reads nothing: its stream is to be ended.
 """
 
@@ -25,6 +26,7 @@ FIRST_WINDOW_BYTES = 16 << 10
 MIN_WINDOW_BYTES = 4 << 10
 MAX_WINDOW_BYTES = 256 << 10
 LONG_US = 500_000
+LATE_US = 100_000
 NARROW_BYTES_PER_S = 32_000
 NARROW_AFTER = 2
 WIDE_AFTER = 4
@@ -81,8 +83,8 @@ class Flight:
         """A ping left. Ids rise."""
         self._asked.append(_Asked(ping_id, self._sent, now_us))
 
-    def answered(self, ping_id: int, now_us: int) -> None:
-        """A pong came; one that nobody asked for says nothing."""
+    def answered(self, ping_id: int, now_us: int, *, late_us: int = 0) -> None:
+        """A pong came; one that nobody asked for says nothing. `late_us`: how late the relay itself is."""
         if all([asked.ping_id != ping_id for asked in self._asked]):
             return
         while (asked := self._asked.popleft()).ping_id != ping_id:
@@ -91,7 +93,7 @@ class Flight:
         took_us = now_us - asked.time_us
         self._fastest_us = took_us if self._fastest_us is None else min(self._fastest_us, took_us)
         queued_us = took_us - self._fastest_us
-        if queued_us >= LONG_US:
+        if queued_us >= LONG_US and late_us < LATE_US:
             self.window = min(self.window, max(MIN_WINDOW_BYTES, carried * LONG_US // took_us))
             self._slow_ones += carried < NARROW_BYTES_PER_S * took_us / 1e6
             self._quick_ones = 0

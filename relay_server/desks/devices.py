@@ -46,6 +46,8 @@ class Devices:
         self._perform = perform
         self._sent = sent
         self._ports: dict[str, DevicePort] = {}
+        self._late_us = 0
+        """How late this program was in the last second."""
 
     # --- the desk --------------------------------------------------------------------------------------------------
 
@@ -62,7 +64,7 @@ class Devices:
                 session.outbox.put(self._clocks.pong(message))
                 port.wake()
             case Pong():  # the device reads the clocks; here it tells what came
-                session.flight.answered(message.ping_id, port.heard_us)
+                session.flight.answered(message.ping_id, port.heard_us, late_us=self._late_us)
                 port.wake()
             case _:
                 self._perform(self._attending.handle(session, message, port.heard_us))
@@ -97,8 +99,9 @@ class Devices:
 
     # --- what the relay does with them -----------------------------------------------------------------------------
 
-    def tick(self) -> None:
-        """Ping, drop who is silent or reads nothing, and end sessions whose lease ran out."""
+    def tick(self, late_us: int) -> None:
+        """Ping, drop who is silent or reads nothing, and end sessions whose lease ran out. `late_us`: how late this comes."""
+        self._late_us = max(late_us, self._late_us // 2)
         now_us = self._clocks.now_us()
         for port in list(self._ports.values()):
             if port.session is not None and not port.ended:

@@ -107,6 +107,17 @@ def test_one_slow_answer_is_not_a_narrow_link() -> None:
     assert not flight.is_narrow
 
 
+def test_a_relay_that_is_late_does_not_blame_the_link() -> None:
+    """However slow the pongs are."""
+    flight = Flight()
+    for number in range(10):
+        flight.sent(4_000)
+        flight.asked(number, number * 1_000 * MS)
+        flight.answered(number, number * 1_000 * MS + (900 * MS if number else 20 * MS), late_us=200 * MS)
+    assert not flight.is_narrow
+    assert flight.window >= FIRST_WINDOW_BYTES
+
+
 def test_a_pong_that_nobody_asked_for_says_nothing() -> None:
     """Otherwise a device could say that all came."""
     flight = Flight()

@@ -17,7 +17,7 @@ from avatar_relay.messages import Paused, PlayerEventBody, Resumed, Stalled, Sta
 from relay_server.core.runs import Run
 
 SOUND_AHEAD_US = 2_000_000
-ON_ITS_WAY_US = 300_000
+ON_ITS_WAY_US = 800_000
 """`BURST`: motion that is due sooner than this would come too late."""
 SOON_US = 2_000_000
 """Of motion that is due within this, one payload of two leaves."""

@@ -98,7 +98,7 @@ async def narrow(folder: Path, setup: Setup, material: Material, codec: Codec, p
             "gaps": len(silences),
             **counted(left),
         },
-        "keyframes_shown_of": [left.figures["keyframes_received"], round(seconds * KEYFRAMES_PER_S)],
+        "keyframes_came_of": [left.figures["keyframes_received"], round(seconds * KEYFRAMES_PER_S)],
         "finished": finished.reason,
         "publisher_told": tally(told),
     }

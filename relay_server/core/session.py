@@ -230,7 +230,7 @@ class Session:
         """
         cid = open_.conversation_id
         mine = self.adoption.claim(cid)
-        if mine is None and held == Cursor(cid):
+        if mine is None and held == Cursor(cid) and not self.adoption.is_done(cid):
             return self.open(open_, publisher)
         if mine is None and not self.adoption.began:
             return None

@@ -67,6 +67,8 @@ class Delivery:
     cut: bool = False
     """Interrupted or replaced: nothing more is sent."""
     paused: bool = False
+    steered: bool = False
+    """It was paused once, so that a device that comes back must be told how it stands."""
     audio_only: bool = False
     end: ConversationEnd | None = None
     position_us: int = 0
@@ -170,8 +172,8 @@ class Session:
                     self.outbox.put(Interrupt(cid))
                 continue
             self._announce(delivery)
-            if delivery.paused:
-                self.outbox.put(Pause(cid))
+            if delivery.steered:
+                self.outbox.put(Pause(cid) if delivery.paused else Resume(cid))
 
     def detach(self, expires_at_us: int) -> None:
         """The device's stream ended; the session waits for it until then."""
@@ -291,7 +293,7 @@ class Session:
 
     def pause(self, conversation_id: str) -> None:
         """Hold a conversation."""
-        self.deliveries[conversation_id].paused = True
+        self.deliveries[conversation_id].paused = self.deliveries[conversation_id].steered = True
         if self.attached:
             self.outbox.put(Pause(conversation_id))
 

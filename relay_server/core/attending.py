@@ -18,6 +18,7 @@ from avatar_relay.media import Credit, Kind
 from avatar_relay.messages import ConversationError, Goodbye, Held, Hello, Limits, PlayerEvent, Welcome
 from avatar_relay.reasons import Fault, Reason
 from relay_server.config import RelayConfig
+from relay_server.core.delivery import Retention
 from relay_server.core.events import (
     ConversationFaulted,
     DeviceAttached,
@@ -30,7 +31,7 @@ from relay_server.core.events import (
 from relay_server.core.finishing import MADE_BY_RELAY, finish
 from relay_server.core.player_events import pass_on, tell_yielded
 from relay_server.core.registry import Registry
-from relay_server.core.session import NOBODY, Retention, Session
+from relay_server.core.session import NOBODY, Session
 from relay_server.errors import PeerError
 
 Report = Credit | Held | PlayerEvent | Goodbye | ConversationError

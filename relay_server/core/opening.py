@@ -16,11 +16,12 @@ from avatar_relay.messages import ConversationCredit, Finished, Opened, PlayerEv
 from avatar_relay.reasons import Fault, FinishReason, Reason
 from relay_server.config import GRANT_STEP_BYTES, RelayConfig
 from relay_server.core.conversation import Conversation
+from relay_server.core.delivery import Delivery
 from relay_server.core.events import ConversationOpened, Effect, TellPublisher, WakeDevice
 from relay_server.core.finishing import MADE_BY_RELAY, finish, report_fault
 from relay_server.core.player_events import pass_on
 from relay_server.core.registry import Publisher, Registry
-from relay_server.core.session import Delivery, Session
+from relay_server.core.session import Session
 
 AGAIN_AFTER_MS = 100
 """When a publisher that came back before its device may ask for it again."""

@@ -15,24 +15,23 @@ from collections.abc import Callable
 
 from avatar_relay.limits import PROTOCOL_VERSION
 from avatar_relay.media import Credit, Kind
-from avatar_relay.messages import ConversationError, Dropped, Goodbye, Held, Hello, Limits, PlayerEvent, Welcome
-from avatar_relay.messages import Finished as FinishedBody
-from avatar_relay.reasons import DropReason, Fault, Reason
+from avatar_relay.messages import ConversationError, Goodbye, Held, Hello, Limits, PlayerEvent, Welcome
+from avatar_relay.reasons import Fault, Reason
 from relay_server.config import RelayConfig
+from relay_server.core.delivery import Retention
 from relay_server.core.events import (
     ConversationFaulted,
     DeviceAttached,
     DeviceDetached,
     DeviceLost,
     Effect,
-    FinishedIgnored,
-    PlayerTold,
     TellPublisher,
     WakeDevice,
 )
-from relay_server.core.finishing import MADE_BY_RELAY, finish, report_fault, tell_event
+from relay_server.core.finishing import MADE_BY_RELAY, finish
+from relay_server.core.player_events import pass_on, tell_yielded
 from relay_server.core.registry import Registry
-from relay_server.core.session import NOBODY, Retention, Session
+from relay_server.core.session import NOBODY, Session
 from relay_server.errors import PeerError
 
 Report = Credit | Held | PlayerEvent | Goodbye | ConversationError
@@ -131,26 +130,12 @@ class Attending:
         yielded["bytes"] += size
         return cid
 
-    def _tell_yielded(self, session: Session, conversation_id: str) -> list[Effect]:
-        """What yielded since it was told last, and, once for a conversation, why."""
-        delivery = session.deliveries.get(conversation_id)
-        if delivery is None or not delivery.yielded:
-            return []
-        effects: list[Effect] = []
-        if not delivery.narrow_told:
-            delivery.narrow_told = True
-            text = f"the link to device {session.device_id} carries too little: sound goes first, and motion is dropped where it must be"
-            effects += report_fault(delivery.publisher, conversation_id, Fault(Reason.LINK_NARROW, text), session.device_id)
-        body = Dropped(Kind.MOTION, delivery.yielded["payloads"], delivery.yielded["bytes"], DropReason.LINK_NARROW.value)
-        delivery.yielded.clear()
-        return effects + tell_event(delivery.publisher, PlayerEvent(MADE_BY_RELAY, conversation_id, body, session.device_id))
-
     def tick(self, now_us: int) -> list[Effect]:
         """End the sessions whose lease ran out, and what publishers did not come back for; tell what yielded."""
         effects: list[Effect] = []
         for session in self._registry.sessions.values():
             for conversation_id in session.deliveries:
-                effects += self._tell_yielded(session, conversation_id)
+                effects += tell_yielded(session, conversation_id)
         for session in self._registry.sessions.values():
             if (never_told := session.give_up_adoption(now_us)) is not None:
                 for conversation_id in never_told:
@@ -190,25 +175,11 @@ class Attending:
         if session.events.settled(event.event_id):
             session.acknowledge()
             return woken
-        owner = session.owner(event.conversation_id)
-        if owner is None and session.adoption.waits(now_us):
+        if session.owner(event.conversation_id) is None and session.adoption.waits(now_us):
             session.events.record(event.event_id, NOBODY)  # its publisher may still come back for it
+            session.adoption.keep(event, now_us)
             return woken
-        publisher = self._registry.publishers.get(owner) if owner is not None else None
-        session.note_position(event, now_us)
-        told = PlayerEvent(event.event_id, event.conversation_id, event.body, session.device_id)
-        effects: list[Effect]
-        if not isinstance(event.body, FinishedBody):
-            effects = tell_event(owner, told) if owner is not None else [PlayerTold(told)]
-        elif event.conversation_id in session.deliveries:
-            effects = self._tell_yielded(session, event.conversation_id) + finish(self._registry, session, told)
-        elif session.repeats(event) and publisher is not None:
-            effects = [TellPublisher(publisher.key, told)]
-        else:
-            effects, publisher = [FinishedIgnored(session.device_id, event.conversation_id)], None
-        session.events.record(event.event_id, publisher.key if publisher is not None and not publisher.by_hand else None)
-        session.acknowledge()
-        return effects + woken
+        return pass_on(self._registry, session, event, now_us) + woken
 
     def _error(self, session: Session, error: ConversationError) -> list[Effect]:
         told = ConversationError(error.conversation_id, error.fault, session.device_id)

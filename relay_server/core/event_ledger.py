@@ -27,9 +27,11 @@ class EventLedger:
         return repeated
 
     def record(self, event_id: int, publisher: str | None) -> None:
-        """An event arrived, for a publisher that will acknowledge it, or for nobody who would."""
+        """An event arrived, for a publisher that will acknowledge it, or for nobody who would; the latest word on it counts."""
         self._highest = max(self._highest, event_id)
-        if publisher is not None and event_id:
+        if publisher is None:
+            self._pending.pop(event_id, None)
+        elif event_id:
             self._pending[event_id] = publisher
         if len(self._pending) > MAX_PENDING:
             del self._pending[min(self._pending)]

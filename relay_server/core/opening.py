@@ -16,10 +16,12 @@ from avatar_relay.messages import ConversationCredit, Finished, Opened, PlayerEv
 from avatar_relay.reasons import Fault, FinishReason, Reason
 from relay_server.config import GRANT_STEP_BYTES, RelayConfig
 from relay_server.core.conversation import Conversation
+from relay_server.core.delivery import Delivery
 from relay_server.core.events import ConversationOpened, Effect, TellPublisher, WakeDevice
 from relay_server.core.finishing import MADE_BY_RELAY, finish, report_fault
+from relay_server.core.player_events import pass_on
 from relay_server.core.registry import Publisher, Registry
-from relay_server.core.session import Delivery, Session
+from relay_server.core.session import Session
 
 AGAIN_AFTER_MS = 100
 """When a publisher that came back before its device may ask for it again."""
@@ -76,7 +78,8 @@ class Opening:
         if effects:
             return effects
         sessions = {session.device_id: session for target in targets for session in self._registry.resolve(target)}
-        if held == Cursor(conversation_id) and not any(session.adoption.holds(conversation_id) for session in sessions.values()):
+        known = [session.adoption.holds(conversation_id) or session.adoption.is_done(conversation_id) for session in sessions.values()]
+        if held == Cursor(conversation_id) and not any(known):
             sessions, effects = self._takers(publisher, open_, targets)
             return effects + (self._begin_on(sessions, publisher, self._begin(open_)) if sessions else [])
         return self._go_on(publisher, open_, sessions, held)
@@ -91,6 +94,8 @@ class Opening:
                 effects += report_fault(publisher.key, open_.conversation_id, fault, name)
             for delivery in replaced[name] or ():
                 effects += self._replaced(session, delivery, publisher)
+            for event, told_us in session.adoption.told(open_.conversation_id):
+                effects += pass_on(self._registry, session, event, told_us)
         return effects
 
     def _register(

@@ -15,8 +15,8 @@ Rules
 from __future__ import annotations
 
 import hmac
-from collections import Counter, OrderedDict, deque
-from dataclasses import dataclass, field, replace
+from collections import OrderedDict, deque
+from dataclasses import dataclass, replace
 
 from avatar_relay.limits import MAX_CLOSED_CONVERSATIONS, MAX_PAYLOAD_BYTES
 from avatar_relay.media import ConversationOpen, Credit, Cursor, Kind, OnPlaying, Pacing
@@ -36,61 +36,15 @@ from avatar_relay.messages import (
 )
 from avatar_relay.reasons import Fault, FinishReason, Reason
 from relay_server.core.adoption import Adoption
+from relay_server.core.delivery import Delivery, Retention
 from relay_server.core.event_ledger import EventLedger
 from relay_server.core.flight import Flight
 from relay_server.core.outbox import MediaBatch, Outbox, Outgoing
 from relay_server.core.runs import Run
-from relay_server.core.yielding import ON_ITS_WAY_US, SOON_US, SOUND_AHEAD_US, Playhead, drop_motion
+from relay_server.core.yielding import ON_ITS_WAY_US, SOON_US, SOUND_AHEAD_US, drop_motion
 
 NOBODY = ""
 """Owner of what has no publisher here; no publisher has this name."""
-
-
-@dataclass(frozen=True, slots=True)
-class Retention:
-    """How much of what was sent is kept per conversation until the device holds it."""
-
-    us: int
-    bytes: int
-
-
-@dataclass(slots=True)
-class Delivery:
-    """A conversation on this device."""
-
-    open: ConversationOpen
-    publisher: str
-    sent: Cursor
-    held: Cursor
-    announced: bool = False
-    """The device was told of it."""
-    cut: bool = False
-    """Interrupted or replaced: nothing more is sent."""
-    paused: bool = False
-    audio_only: bool = False
-    end: ConversationEnd | None = None
-    position_us: int = 0
-    """Last position that the player reported."""
-    playhead: Playhead = field(default_factory=Playhead)
-    yielded: Counter[str] = field(default_factory=Counter)
-    """Motion that yielded to sound and is not told yet: `payloads` and `bytes`."""
-    narrow_told: bool = False
-    retained: deque[tuple[int, Run]] = field(default_factory=deque)
-    """What was sent and is not held, each with the time of sending."""
-    retained_bytes: int = 0
-    forgotten: dict[Kind, int] = field(default_factory=lambda: dict.fromkeys(Kind, 0))
-    """Last sequence of each kind that the bounds of retention threw away."""
-    again_bytes: dict[Kind, int] = field(default_factory=lambda: dict.fromkeys(Kind, 0))
-    """What waits of each kind for a second time; it was accounted when it left first."""
-    skip_to: dict[Kind, int] = field(default_factory=lambda: dict.fromkeys(Kind, 0))
-    """Opened again: the last sequence of each kind that the device held by then."""
-    telling: bool = False
-    """Opened again when the device was done with it: its finished event is on its way."""
-
-    @property
-    def sound_only(self) -> bool:
-        """Whether the device gets no motion of it: there is none, or none that it understands."""
-        return self.open.motion_format is None
 
 
 @dataclass(frozen=True, slots=True)
@@ -150,12 +104,12 @@ class Session:
         cursors = {cursor.conversation_id: cursor for cursor in hello.cursors}
         resumed, lost = [], [cid for cid in cursors if cid not in self.deliveries and not self.adoption.holds(cid)]
         for cid, delivery in self.deliveries.items():
-            self._bound(delivery, now_us)
+            delivery.bound(now_us, self._retention)
             if delivery.cut or not delivery.announced:
                 continue
             if cid not in cursors and delivery.held != Cursor(cid):
                 self._cut(delivery)  # the device finished it: its event is on its way
-            elif _covers(delivery, cursors.get(cid, Cursor(cid))):
+            elif delivery.covers(cursors.get(cid, Cursor(cid))):
                 self._rewind(delivery, cursors.get(cid, Cursor(cid)))
                 resumed.append(cid)
             else:
@@ -170,8 +124,8 @@ class Session:
                     self.outbox.put(Interrupt(cid))
                 continue
             self._announce(delivery)
-            if delivery.paused:
-                self.outbox.put(Pause(cid))
+            if delivery.steered:
+                self.outbox.put(Pause(cid) if delivery.paused else Resume(cid))
 
     def detach(self, expires_at_us: int) -> None:
         """The device's stream ended; the session waits for it until then."""
@@ -230,7 +184,7 @@ class Session:
         """
         cid = open_.conversation_id
         mine = self.adoption.claim(cid)
-        if mine is None and held == Cursor(cid):
+        if mine is None and held == Cursor(cid) and not self.adoption.is_done(cid):
             return self.open(open_, publisher)
         if mine is None and not self.adoption.began:
             return None
@@ -291,7 +245,7 @@ class Session:
 
     def pause(self, conversation_id: str) -> None:
         """Hold a conversation."""
-        self.deliveries[conversation_id].paused = True
+        self.deliveries[conversation_id].paused = self.deliveries[conversation_id].steered = True
         if self.attached:
             self.outbox.put(Pause(conversation_id))
 
@@ -315,7 +269,7 @@ class Session:
         message = self.outbox.take(self.flight.room)
         match message:
             case MediaBatch(conversation_id=cid):
-                self._retain(self.deliveries[cid], message.runs, now_us)
+                self.deliveries[cid].retain(message.runs, now_us, self._retention)
                 self.flight.sent(sum([run.size_bytes for run in message.runs]))
                 if self.flight.wants_ping:
                     self.ping(now_us)
@@ -354,13 +308,7 @@ class Session:
         """The device holds more of a conversation; None where it is not, or no longer, one of its."""
         delivery = self.deliveries.get(cursor.conversation_id)
         if delivery is not None:
-            motion_seq = delivery.sent.motion_seq if delivery.sound_only else cursor.motion_seq
-            delivery.held = Cursor(
-                cursor.conversation_id,
-                min(max(delivery.held.audio_seq, cursor.audio_seq), delivery.sent.audio_seq),
-                min(max(delivery.held.motion_seq, motion_seq), delivery.sent.motion_seq),
-            )
-            _release(delivery)
+            delivery.hold(cursor)
         return delivery
 
     def note_position(self, event: PlayerEvent, now_us: int) -> None:
@@ -433,48 +381,9 @@ class Session:
 
     def _cut(self, delivery: Delivery) -> None:
         delivery.cut = True
-        delivery.retained.clear()
-        delivery.retained_bytes = 0
+        delivery.let_go()
         self.outbox.remove_lane(delivery.open.conversation_id)
-
-    def _retain(self, delivery: Delivery, runs: tuple[Run, ...], now_us: int) -> None:
-        for run in runs:
-            delivery.retained.append((now_us, run))
-            delivery.retained_bytes += run.size_bytes
-        sent = {Kind.AUDIO: delivery.sent.audio_seq, Kind.MOTION: delivery.sent.motion_seq}
-        sent |= {run.kind: run.seqs[-1] for run in runs}
-        delivery.sent = Cursor(delivery.open.conversation_id, sent[Kind.AUDIO], sent[Kind.MOTION])
-        self._bound(delivery, now_us)
-
-    def _bound(self, delivery: Delivery, now_us: int) -> None:
-        retained = delivery.retained
-        while retained and (retained[0][0] < now_us - self._retention.us or delivery.retained_bytes > self._retention.bytes):
-            _, run = retained.popleft()
-            delivery.retained_bytes -= run.size_bytes
-            delivery.forgotten[run.kind] = run.seqs[-1]
 
     def _rewind(self, delivery: Delivery, cursor: Cursor) -> None:
         self.hold(cursor)
-        again = [run for _, run in delivery.retained]
-        delivery.retained.clear()
-        delivery.retained_bytes = 0
-        for run in again:
-            delivery.again_bytes[run.kind] += run.size_bytes
-        self.outbox.rewind(delivery.open.conversation_id, again, audio_only=delivery.audio_only, end=delivery.end)
-
-
-def _covers(delivery: Delivery, cursor: Cursor) -> bool:
-    """Whether all that a device at `cursor` lacks is still here."""
-    return cursor.audio_seq >= delivery.forgotten[Kind.AUDIO] and cursor.motion_seq >= delivery.forgotten[Kind.MOTION]
-
-
-def _release(delivery: Delivery) -> None:
-    """Let go of what the device holds."""
-    held = {Kind.AUDIO: delivery.held.audio_seq, Kind.MOTION: delivery.held.motion_seq}
-    kept: deque[tuple[int, Run]] = deque()
-    for sent_us, run in delivery.retained:
-        count = run.upto(held[run.kind])
-        if count < len(run.seqs):
-            kept.append((sent_us, run.cut(count)[1] if count else run))
-    delivery.retained_bytes = sum(run.size_bytes for _, run in kept)
-    delivery.retained = kept
+        self.outbox.rewind(delivery.open.conversation_id, delivery.take_retained(), audio_only=delivery.audio_only, end=delivery.end)

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from avatar_relay.messages import Finished, Volume
 from avatar_relay.reasons import Fault, FinishReason, Reason
+from relay_server.core.delivery import Delivery
 from relay_server.core.events import Effect, WakeDevice
 from relay_server.core.finishing import cut_on
 from relay_server.core.registry import Registry
-from relay_server.core.session import Delivery, Session
+from relay_server.core.session import Session
 from relay_server.errors import RequestError
 
 

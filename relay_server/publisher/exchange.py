@@ -33,11 +33,13 @@ from avatar_relay.messages import (
     Held,
     Interrupt,
     Opened,
+    Pause,
     Ping,
     PlayerEvent,
     Pong,
     PublisherWelcome,
     PublishOpen,
+    Resume,
     Taken,
     ToPublisher,
 )
@@ -76,6 +78,8 @@ class Record:
     """Why it takes no more, where that was not its owner's wish."""
     held: dict[str, Cursor] = field(default_factory=dict)
     """What each device holds."""
+    steered: Pause | Resume | None = None
+    """Which of these was said last; a stream may have swallowed it."""
     again_until_us: int = 0
     """It is being opened again, and asked for until then; 0 where it is not."""
     again_due_us: int | None = None
@@ -128,6 +132,8 @@ class Exchange:
     def say(self, message: FromPublisher) -> None:
         """Say something beside media. Raises `BufferFullError`."""
         self.outbox.say(message)
+        if isinstance(message, Pause | Resume) and (record := self._records.get(message.conversation_id)) is not None:
+            record.steered = message
 
     def ping(self, ping: Ping) -> None:
         """Say that we live."""
@@ -195,6 +201,8 @@ class Exchange:
         record.playback.on_opened(device_ids)
         if record.again_until_us and record.conversation.phase is Phase.CLOSED:
             self.outbox.repeat([Interrupt(record.conversation_id)])  # it was given up before it was opened again
+        elif record.again_until_us and record.steered is not None:
+            self.outbox.repeat([record.steered])
         record.targets, record.again_until_us, record.conversation.suspended = device_ids, 0, False
 
     def _on_held(self, record: Record, device_id: str, cursor: Cursor) -> None:
@@ -286,8 +294,12 @@ class Exchange:
                 first_words.append(self._again(record))
             elif record.conversation.phase is Phase.CLOSED:
                 first_words.append(Interrupt(record.conversation_id))
-            elif item.ended and record.conversation.phase is not Phase.ENDED:
-                self._stop(record, Fault(Reason.PUBLISHER_LOST, "the relay ended it while there was no stream; what arrived plays out"))
+            else:
+                if item.ended and record.conversation.phase is not Phase.ENDED:
+                    text = "the relay ended it while there was no stream; what arrived plays out"
+                    self._stop(record, Fault(Reason.PUBLISHER_LOST, text))
+                if record.steered is not None:
+                    first_words.append(record.steered)
         self.outbox.repeat(first_words)
 
     @property

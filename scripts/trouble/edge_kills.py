@@ -1,16 +1,19 @@
-"""Real edge clients (a virtual sound device, no face) are killed with -9 at random points, by seed, and started anew at once.
+"""Real edge clients (a virtual sound device, no face), or their relay, are killed with -9 at random points, by seed, and started anew.
 
     PYTHONPATH=. python -m scripts.trouble.edge_kills --kills 100 --out build/edge_kills
+    PYTHONPATH=. python -m scripts.trouble.edge_kills --kills 100 --victim relay
 
-A backend speaks to them without end. Each conversation must end, once, with a reason: heard to its end, or lost with its device. Each
-device must be heard again. Measured, in seconds from the start of the new program: to the relay's welcome, and to the first sound of a
-conversation. Leaves a line for each event in history.tsv, and summary.json; exits with 1 where a promise was broken.
+A backend speaks to them without end, at twice the speed of speech. Each conversation must end, once, with a reason: heard to its end, or
+lost with its device; where only the relay is killed, all are heard. Each device must be heard again. Measured, in seconds from the start
+of a device's new program: to the relay's welcome, and to the first sound of a conversation. `stalls`: how often a device ran out of sound
+within a conversation. Leaves a line for each event in history.tsv, and summary.json; exits with 1 where a promise was broken.
 """
 
 from __future__ import annotations
 
 import argparse
 import asyncio
+import contextlib
 import json
 import logging
 import math
@@ -28,7 +31,7 @@ import grpc
 
 from avatar_relay.arkit import ARKIT_NAMES
 from avatar_relay.media import AudioFormat, Codec, MotionEncoding, MotionFormat, OnPlaying
-from avatar_relay.messages import PlayerEvent, Started
+from avatar_relay.messages import PlayerEvent, Stalled, Started
 from avatar_relay.v1 import admin_service_pb2, admin_service_pb2_grpc
 from relay_server.publisher import ConversationFailedError, FaultError, Publisher
 from relay_server.publisher.events import AvatarEvent
@@ -37,10 +40,12 @@ from scripts.trouble.relay_process import RelayProcess
 
 AUDIO = AudioFormat(Codec.PCM_S16LE, 16_000)
 MOTION = MotionFormat(MotionEncoding.BLENDSHAPE_WEIGHTS, 30.0, ARKIT_NAMES)
-SPOKEN_S = (0.3, 3.0)
-"""Conversations are so long."""
+PIECES = (1, 8)
+"""Conversations are so many pieces long."""
 PLAYS_S = (0.0, 2.5)
-"""A device that is heard lives so long."""
+"""A device that is heard, or a relay that listens, lives so long."""
+PIECE_S = 0.5
+"""So much is handed over at once, each half as long after the last."""
 YOUNG_SHARE, YOUNG_S = 0.2, (0.0, 1.0)
 """This share of devices is killed so soon after its start already: while it starts, attaches, or gets its first conversation."""
 HUNG_S = 45.0
@@ -48,15 +53,10 @@ HUNG_S = 45.0
 POLL_S = 0.01
 
 
-def tone(seconds: float) -> bytes:
-    """A soft tone."""
-    return b"".join(struct.pack("<h", round(3_000 * math.sin(math.tau * 220 * n / 16_000))) for n in range(round(16_000 * seconds)))
-
-
-def motion(seconds: float) -> bytes:
-    """As many rows of weights as `tone` needs."""
-    rows = math.ceil(seconds * MOTION.keyframes_per_second)
-    return b"".join(struct.pack(f"<{len(ARKIT_NAMES)}f", *[abs(math.sin(row))] * len(ARKIT_NAMES)) for row in range(rows))
+TONE = b"".join(struct.pack("<h", round(3_000 * math.sin(math.tau * 220 * n / 16_000))) for n in range(round(16_000 * PIECE_S)))
+"""Soft; a whole number of waves."""
+MOVE = b"".join(struct.pack(f"<{len(ARKIT_NAMES)}f", *[row / 15] * len(ARKIT_NAMES)) for row in range(15))
+"""As long as the tone."""
 
 
 class EdgeProcess:
@@ -90,6 +90,7 @@ class Findings:
     """What was seen."""
 
     kills: int = 0
+    stalls: int = 0
     outcomes: Counter[str] = field(default_factory=Counter)
     attached_s: list[float] = field(default_factory=list)
     heard_s: list[float] = field(default_factory=list)
@@ -118,26 +119,36 @@ class Face:
         self.attached_us = 0
 
     def _hear(self, event: AvatarEvent) -> None:
-        if isinstance(event, PlayerEvent) and isinstance(event.body, Started):
-            self.heard_us = now_us()
-            self._history.note(self._edge.device_id, "started", event.conversation_id)
+        match event:
+            case PlayerEvent(body=Started()):
+                self.heard_us = now_us()
+                self._history.note(self._edge.device_id, "started", event.conversation_id)
+            case PlayerEvent(body=Stalled(stalled=True)):
+                self._findings.stalls += 1
+                self._history.note(self._edge.device_id, "stalled", event.conversation_id)
+            case _:
+                pass
 
     async def speak(self, stop: asyncio.Event) -> None:
         """One conversation after the other."""
         while not stop.is_set():
-            seconds, kills = self._chance.uniform(*SPOKEN_S), self._kills
-            cid = await self._avatar.yield_audio_data(tone(seconds))
+            pieces, kills = self._chance.randint(*PIECES), self._kills
+            cid = await self._avatar.yield_audio_data(TONE)
             self._history.note(self._edge.device_id, "sent", cid)
-            outcome = await self._outcome(cid, seconds)
+            outcome = await self._outcome(cid, pieces)
             self._findings.outcomes[outcome] += 1
             self._history.note(self._edge.device_id, "outcome", cid, detail=outcome)
             if outcome != "completed" and self._kills == kills:
                 self._findings.cut.append(f"{cid} on {self._edge.device_id} ended as {outcome}, though its device lived")
 
-    async def _outcome(self, cid: str, seconds: float) -> str:
+    async def _outcome(self, cid: str, pieces: int) -> str:
         try:
             async with asyncio.timeout(HUNG_S):
-                await self._avatar.yield_frames_data([motion(seconds)], cid)
+                await self._avatar.yield_frames_data([MOVE], cid)
+                for _ in range(1, pieces):
+                    await asyncio.sleep(PIECE_S / 2)
+                    await self._avatar.yield_audio_data(TONE)
+                    await self._avatar.yield_frames_data([MOVE], cid)
                 await self._avatar.yield_audio_data(b"", end=True)
                 return (await self._avatar.finished(cid)).reason
         except TimeoutError:
@@ -181,12 +192,22 @@ class Face:
 
 
 async def watch(address: str, faces: dict[str, Face]) -> None:
-    """Note when devices attach, as an operator sees it."""
+    """Note when devices attach, as an operator sees it; until the relay is gone."""
     async with grpc.aio.insecure_channel(address) as channel:
         admin = admin_service_pb2_grpc.AdminServiceStub(channel)
-        async for event in admin.WatchEvents(admin_service_pb2.WatchEventsRequest()):
-            if event.HasField("attached") and event.device_id in faces:
-                faces[event.device_id].attached_us = now_us()
+        with contextlib.suppress(grpc.aio.AioRpcError):
+            async for event in admin.WatchEvents(admin_service_pb2.WatchEventsRequest()):
+                if event.HasField("attached") and event.device_id in faces:
+                    faces[event.device_id].attached_us = now_us()
+
+
+async def kill_relay(relay: RelayProcess, kills: int, findings: Findings, chance: random.Random) -> None:
+    """Kill it so often."""
+    for _ in range(kills):
+        await asyncio.sleep(chance.uniform(*PLAYS_S))
+        await relay.kill()
+        findings.kills += 1
+        await relay.start()
 
 
 async def run(options: argparse.Namespace) -> dict[str, Any]:
@@ -207,7 +228,10 @@ async def run(options: argparse.Namespace) -> dict[str, Any]:
         watching = asyncio.create_task(watch(relay.address, faces))
         await asyncio.gather(*[face.attached() for face in faces.values()])
         speaking = [asyncio.create_task(face.speak(stop)) for face in faces.values()]
-        await asyncio.gather(*[face.live_and_die(math.ceil(options.kills / options.devices)) for face in faces.values()])
+        if options.victim == "relay":
+            await kill_relay(relay, options.kills, findings, random.Random(options.seed))
+        else:
+            await asyncio.gather(*[face.live_and_die(math.ceil(options.kills / options.devices)) for face in faces.values()])
         stop.set()
         await asyncio.gather(*speaking)
         watching.cancel()
@@ -220,15 +244,16 @@ async def run(options: argparse.Namespace) -> dict[str, Any]:
         "hung": findings.hung,
         "cut": findings.cut,
         "outcomes": dict(findings.outcomes),
+        "stalls": findings.stalls,
         "attached_after_start_s": _figures(findings.attached_s),
         "heard_after_start_s": _figures(findings.heard_s),
     }
 
 
 def _figures(values: list[float]) -> dict[str, float]:
-    ordered = sorted(values)
+    ordered = sorted(values) or [0.0]
     return {
-        "count": len(ordered),
+        "count": len(values),
         "p50": round(ordered[len(ordered) // 2], 3),
         "p95": round(ordered[min(len(ordered) - 1, int(0.95 * len(ordered)))], 3),
         "max": round(ordered[-1], 3),
@@ -240,6 +265,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--seed", type=int, default=1, help="the same points in the same order (default 1)")
     parser.add_argument("--kills", type=int, default=100, metavar="N", help="default 100")
+    parser.add_argument("--victim", choices=("device", "relay"), default="device", help="who is killed (default: the devices)")
     parser.add_argument("--devices", type=int, default=1, metavar="N", help="default 1: each start takes a second of a processor")
     parser.add_argument("--out", type=Path, default=Path("build/edge_kills"), metavar="DIR", help="default build/edge_kills")
     options = parser.parse_args()

@@ -214,9 +214,6 @@ class Schedule:
         until_us = self.now_us + SETTLED_WITHIN_US
         while self.now_us < until_us and not self._is_settled:
             self._exchange_all()
-            for backend in self.backends:
-                for how in OnPlaying:
-                    backend.hold(how, paused=False)
             self._pass(100_000)
         self._exchange_all()
 

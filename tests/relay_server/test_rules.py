@@ -165,6 +165,13 @@ CASES = (
         {"lobby": ["audio c1 1", "pause c1", "audio c1 2", "resume c1"], "a": []},
     ),
     Case(
+        6,
+        "a device that missed the resume hears it when it is back",
+        "lobby leaves; a resumes c1; lobby returns c1:1:0",
+        {"lobby": ["welcome", "resumed c1", "open c1", "resume c1"]},
+        before="lobby attaches; a opens c1; a audio c1; a pauses c1",
+    ),
+    Case(
         7,
         "late motion is still carried: the device decides",
         "a audio c1 20; a motion c1",

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import pytest
+
 from avatar_relay import messages as m
 from avatar_relay.media import ConversationOpen, Cursor, Kind, Payload
 from avatar_relay.reasons import Fault, Reason
+from relay_server.core.adoption import MAX_KEPT_EVENTS, Adoption
 from tests.relay_server.house import AVATARKIT, PCM_16K, House, hello
 
 C1 = ConversationOpen("c1", PCM_16K, AVATARKIT)
@@ -28,6 +31,12 @@ def audio(house: House, *seqs: int) -> None:
     house.say("a", m.Media("c1", tuple(Payload(Kind.AUDIO, seq, bytes(3_200), seq * 100_000, 100_000) for seq in seqs)))
 
 
+def starts(house: House, cid: str, event_id: int) -> None:
+    """The device tells the first sound of a conversation."""
+    house.perform(house.attending.handle(house.session("lobby"), m.PlayerEvent(event_id, cid, m.Started()), house.now_us))
+    house.pump()
+
+
 def finishes(house: House, cid: str, event_id: int) -> None:
     """The device tells the end of a conversation."""
     event = m.PlayerEvent(event_id, cid, m.Finished(500_000, interrupted=False, reason="completed"))
@@ -48,16 +57,44 @@ def test_a_conversation_goes_on_where_the_device_is() -> None:
     assert house.heard("a") == ["finished c1 lobby 500000 completed"]
 
 
-def test_what_finished_before_its_publisher_came_is_told_then() -> None:
-    """The device is not acknowledged before, so that it tells again."""
+@pytest.mark.parametrize("held", [3, 0])
+def test_what_finished_before_its_publisher_came_is_told_as_soon_as_it_comes(held: int) -> None:
+    """Not only when the device repeats it: until then the relay may be killed again. Acknowledged when the publisher has it; told once."""
     house = restarted()
-    finishes(house, "c1", 1)
+    starts(house, "c1", 1)
+    finishes(house, "c1", 2)
     assert house.heard("lobby") == ["welcome"]
+    again(house, Cursor("c1", held))
+    assert house.heard("a") == ["opened c1 lobby", "started c1 lobby", "finished c1 lobby 500000 completed"]
+    audio(house, held + 1)
+    assert house.heard("a") == ["dropped c1 1 audio conversation_closed"]
+    assert house.heard("lobby") == []
+    house.play("a acks lobby 2")
+    assert house.heard("lobby") == ["ack 2"]
+    finishes(house, "c1", 2)
+    assert house.heard("a") == []
+
+
+def test_an_end_that_comes_after_its_publisher_is_told() -> None:
+    """It was on its way: the device is done with it, and says so on its new stream."""
+    house = restarted()
     again(house, Cursor("c1", 3))
     audio(house, 4)
-    assert house.heard("lobby") == []
     finishes(house, "c1", 1)
+    assert house.heard("lobby") == ["welcome"]
     assert house.heard("a") == ["opened c1 lobby", "dropped c1 1 audio conversation_closed", "finished c1 lobby 500000 completed"]
+
+
+def test_what_the_device_tells_is_kept_up_to_a_bound() -> None:
+    """The oldest goes; the device repeats it."""
+    adoption = Adoption()
+    for number in range(MAX_KEPT_EVENTS + 3):
+        adoption.keep(m.PlayerEvent(number + 1, "c1", m.Started()), number)
+        adoption.keep(m.PlayerEvent(number + 1, "c1", m.Started()), number)
+    told = adoption.told("c1")
+    assert [event.event_id for event, _ in told] == list(range(4, MAX_KEPT_EVENTS + 4))
+    assert adoption.told("c1") == ()
+    assert not adoption.is_done("c1")
 
 
 def test_what_nobody_comes_back_for_plays_out() -> None:

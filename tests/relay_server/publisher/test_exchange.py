@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from avatar_relay.media import ConversationOpen, Cursor
-from avatar_relay.messages import ConversationError, Finished, Opened, PlayerEvent
+from avatar_relay.messages import ConversationError, Finished, Opened, Pause, PlayerEvent, Resume, Taken
 from avatar_relay.reasons import Fault, Reason
 from relay_server.publisher.conversation import Conversation
 from relay_server.publisher.exchange import Exchange, Record, Told
@@ -48,6 +48,20 @@ def test_what_finished_before_it_was_known_to_be_open_has_that_outcome() -> None
     outcome = record.playback.outcome
     assert isinstance(outcome, ConversationFinished)
     assert outcome.by_device == {"lobby": REPLACED}
+
+
+def test_what_was_said_last_of_holding_is_said_again() -> None:
+    """A stream may have swallowed it: a face that nobody lets go on would hang."""
+    exchange, record, _ = spoken()
+    exchange.handle(Opened("c1", ("lobby",)), NOW_US)
+    exchange.say(Pause("c1"))
+    exchange.say(Resume("c1"))
+    while exchange.next_message() is not None:
+        pass
+    exchange.cut()
+    exchange.resumed([Taken(Cursor("c1", 1))], NOW_US)
+    assert exchange.next_message() == Resume("c1")
+    assert record.stopped is None
 
 
 def test_a_command_before_it_is_open_again_does_no_harm() -> None:

@@ -1,0 +1,111 @@
+"""A conversation on one device: how it stands there, and what was sent of it and is not held yet. Pure."""
+
+from __future__ import annotations
+
+from collections import Counter, deque
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+
+from avatar_relay.media import ConversationOpen, Cursor, Kind
+from avatar_relay.messages import ConversationEnd
+from relay_server.core.runs import Run
+from relay_server.core.yielding import Playhead
+
+
+@dataclass(frozen=True, slots=True)
+class Retention:
+    """How much of what was sent is kept per conversation until the device holds it."""
+
+    us: int
+    bytes: int
+
+
+@dataclass(slots=True)
+class Delivery:
+    """A conversation on this device."""
+
+    open: ConversationOpen
+    publisher: str
+    sent: Cursor
+    held: Cursor
+    announced: bool = False
+    """The device was told of it."""
+    cut: bool = False
+    """Interrupted or replaced: nothing more is sent."""
+    paused: bool = False
+    steered: bool = False
+    """It was paused once, so that a device that comes back must be told how it stands."""
+    audio_only: bool = False
+    end: ConversationEnd | None = None
+    position_us: int = 0
+    """Last position that the player reported."""
+    playhead: Playhead = field(default_factory=Playhead)
+    yielded: Counter[str] = field(default_factory=Counter)
+    """Motion that yielded to sound and is not told yet: `payloads` and `bytes`."""
+    narrow_told: bool = False
+    retained: deque[tuple[int, Run]] = field(default_factory=deque)
+    """What was sent and is not held, each with the time of sending."""
+    retained_bytes: int = 0
+    forgotten: dict[Kind, int] = field(default_factory=lambda: dict.fromkeys(Kind, 0))
+    """Last sequence of each kind that the bounds of retention threw away."""
+    again_bytes: dict[Kind, int] = field(default_factory=lambda: dict.fromkeys(Kind, 0))
+    """What waits of each kind for a second time; it was accounted when it left first."""
+    skip_to: dict[Kind, int] = field(default_factory=lambda: dict.fromkeys(Kind, 0))
+    """Opened again: the last sequence of each kind that the device held by then."""
+    telling: bool = False
+    """Opened again when the device was done with it: its finished event is on its way."""
+
+    @property
+    def sound_only(self) -> bool:
+        """Whether the device gets no motion of it: there is none, or none that it understands."""
+        return self.open.motion_format is None
+
+    def retain(self, runs: Iterable[Run], now_us: int, retention: Retention) -> None:
+        """These left for the device: keep them, within bounds, until it holds them."""
+        sent = {Kind.AUDIO: self.sent.audio_seq, Kind.MOTION: self.sent.motion_seq}
+        for run in runs:
+            self.retained.append((now_us, run))
+            self.retained_bytes += run.size_bytes
+            sent[run.kind] = run.seqs[-1]
+        self.sent = Cursor(self.open.conversation_id, sent[Kind.AUDIO], sent[Kind.MOTION])
+        self.bound(now_us, retention)
+
+    def bound(self, now_us: int, retention: Retention) -> None:
+        """Forget what is too old, or too much."""
+        while self.retained and (self.retained[0][0] < now_us - retention.us or self.retained_bytes > retention.bytes):
+            _, run = self.retained.popleft()
+            self.retained_bytes -= run.size_bytes
+            self.forgotten[run.kind] = run.seqs[-1]
+
+    def covers(self, cursor: Cursor) -> bool:
+        """Whether all that a device at `cursor` lacks is still here."""
+        return cursor.audio_seq >= self.forgotten[Kind.AUDIO] and cursor.motion_seq >= self.forgotten[Kind.MOTION]
+
+    def hold(self, cursor: Cursor) -> None:
+        """The device holds so much of what was sent; motion that it does not get counts with its sound."""
+        motion_seq = self.sent.motion_seq if self.sound_only else cursor.motion_seq
+        self.held = Cursor(
+            cursor.conversation_id,
+            min(max(self.held.audio_seq, cursor.audio_seq), self.sent.audio_seq),
+            min(max(self.held.motion_seq, motion_seq), self.sent.motion_seq),
+        )
+        held = {Kind.AUDIO: self.held.audio_seq, Kind.MOTION: self.held.motion_seq}
+        kept: deque[tuple[int, Run]] = deque()
+        for sent_us, run in self.retained:
+            count = run.upto(held[run.kind])
+            if count < len(run.seqs):
+                kept.append((sent_us, run.cut(count)[1] if count else run))
+        self.retained, self.retained_bytes = kept, sum(run.size_bytes for _, run in kept)
+
+    def take_retained(self) -> list[Run]:
+        """What is to be sent for a second time; it is retained again when it leaves."""
+        again = [run for _, run in self.retained]
+        for run in again:
+            self.again_bytes[run.kind] += run.size_bytes
+        self.let_go()
+        return again
+
+    def let_go(self) -> None:
+        """Retain nothing."""
+        self.retained.clear()
+        self.retained_bytes = 0

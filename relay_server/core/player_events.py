@@ -1,0 +1,50 @@
+"""What a player tells goes to the publisher of its conversation. Pure.
+
+An event is acknowledged when the publisher has it, or when there is nobody to have it. A conversation finishes once; what comes later
+is ignored, unless it is the same event told again.
+"""
+
+from __future__ import annotations
+
+from avatar_relay.media import Kind
+from avatar_relay.messages import Dropped, Finished, PlayerEvent
+from avatar_relay.reasons import DropReason, Fault, Reason
+from relay_server.core.events import Effect, FinishedIgnored, PlayerTold, TellPublisher
+from relay_server.core.finishing import MADE_BY_RELAY, finish, report_fault, tell_event
+from relay_server.core.registry import Registry
+from relay_server.core.session import Session
+
+
+def pass_on(registry: Registry, session: Session, event: PlayerEvent, now_us: int) -> list[Effect]:
+    """Take an event that a device told at `now_us`."""
+    owner = session.owner(event.conversation_id)
+    publisher = registry.publishers.get(owner) if owner is not None else None
+    session.note_position(event, now_us)
+    told = PlayerEvent(event.event_id, event.conversation_id, event.body, session.device_id)
+    effects: list[Effect]
+    if not isinstance(event.body, Finished):
+        effects = tell_event(owner, told) if owner is not None else [PlayerTold(told)]
+    elif event.conversation_id in session.deliveries:
+        effects = tell_yielded(session, event.conversation_id) + finish(registry, session, told)
+    elif session.repeats(event) and publisher is not None:
+        effects = [TellPublisher(publisher.key, told)]
+    else:
+        effects, publisher = [FinishedIgnored(session.device_id, event.conversation_id)], None
+    session.events.record(event.event_id, publisher.key if publisher is not None and not publisher.by_hand else None)
+    session.acknowledge()
+    return effects
+
+
+def tell_yielded(session: Session, conversation_id: str) -> list[Effect]:
+    """What yielded since it was told last, and, once for a conversation, why."""
+    delivery = session.deliveries.get(conversation_id)
+    if delivery is None or not delivery.yielded:
+        return []
+    effects: list[Effect] = []
+    if not delivery.narrow_told:
+        delivery.narrow_told = True
+        text = f"the link to device {session.device_id} carries too little: sound goes first, and motion is dropped where it must be"
+        effects += report_fault(delivery.publisher, conversation_id, Fault(Reason.LINK_NARROW, text), session.device_id)
+    body = Dropped(Kind.MOTION, delivery.yielded["payloads"], delivery.yielded["bytes"], DropReason.LINK_NARROW.value)
+    delivery.yielded.clear()
+    return effects + tell_event(delivery.publisher, PlayerEvent(MADE_BY_RELAY, conversation_id, body, session.device_id))

@@ -1,15 +1,21 @@
 """What a warm session saves: first sound and first motion, cold, warm, and as the vendor's samples do it, a session for each turn.
 
 Times are from the call to speak until the first item of each kind is there to be published. The stand-in takes 50 ms for each of
-token, upgrade and handshake, as a server does that is 50 ms away, and 100 ms for a window of motion.
+token, upgrade and handshake, as a server does that is 50 ms away, and 100 ms for a window of motion; it counts what it is
+asked. The three take turns, so that what else the machine does meets all of them.
 """
 
 from __future__ import annotations
 
+import argparse
 import asyncio
+import json
 import statistics
 import sys
 import time
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, field
+from pathlib import Path
 
 from relay_server.sources.avatarkit.pool import Pool, running
 from relay_server.sources.avatarkit.source import AvatarKitSource
@@ -22,7 +28,6 @@ from tests.standins.motion_server import API_KEY, MotionServer
 
 STEP_S = 0.05
 INFERENCE_S = 0.1
-TURNS = 10
 SOUND = sound(3.0)
 
 
@@ -43,35 +48,64 @@ def make_pool(sdk: str, server: MotionServer) -> Pool:
     return Pool(make_sdk(account, API_KEY), rules(account), start_timeout_s=account.start_timeout_s, now_us=now_us)
 
 
-def tell(name: str, turns: list[tuple[float, float]], server: MotionServer, since: tuple[int, int]) -> None:
-    """A line of figures."""
-    audio, motion = (statistics.median(values) for values in zip(*turns, strict=True))
-    tokens, upgrades = server.counts.tokens - since[0], server.counts.upgrades - since[1]
-    print(
-        f"  {name:34s} first sound {audio:7.1f} ms   first motion {motion:7.1f} ms   "
-        f"tokens {tokens:2d}   WebSockets {upgrades:2d}   (median of {len(turns)})",
-        flush=True,
-    )
+Counted = tuple[int, int, int]
 
 
-async def measure(sdk: str) -> None:
-    """All three, in one run against one stand-in."""
+@dataclass
+class Way:
+    """One way to speak, and what its turns took: ms to the first sound and motion; tokens, upgrades and handshakes asked for."""
+
+    name: str
+    speak: Callable[[], Awaitable[tuple[float, float]]]
+    times_ms: list[tuple[float, float]] = field(default_factory=list)
+    asked: list[Counted] = field(default_factory=list)
+
+    async def take_turn(self, server: MotionServer) -> None:
+        """Speak once."""
+        before = counted(server)
+        self.times_ms.append(await self.speak())
+        tokens, upgrades, handshakes = (now - then for now, then in zip(counted(server), before, strict=True))
+        self.asked.append((tokens, upgrades, handshakes))
+
+    def figures(self) -> dict[str, object]:
+        """For the table and the JSON."""
+        sound_ms, motion_ms = (sorted(round(value, 1) for value in values) for values in zip(*self.times_ms, strict=True))
+        tokens, upgrades, handshakes = (sum(values) for values in zip(*self.asked, strict=True))
+        return {
+            "first_sound_ms": statistics.median(sound_ms),
+            "first_motion_ms": statistics.median(motion_ms),
+            "first_sound_ms_all": sound_ms,
+            "first_motion_ms_all": motion_ms,
+            "tokens": tokens,
+            "upgrades": upgrades,
+            "handshakes": handshakes,
+        }
+
+
+def counted(server: MotionServer) -> Counted:
+    """What the stand-in was asked for so far."""
+    return server.counts.tokens, server.counts.upgrades, server.counts.handshakes
+
+
+async def measure(sdk: str, rounds: int) -> dict[str, dict[str, object]]:
+    """All three, in turn, in one run against one stand-in."""
     server = MotionServer(token_s=STEP_S, inference_s=INFERENCE_S)
-    async with server.serving():
-        since = (server.counts.tokens, server.counts.upgrades)
-        per_turn = []
-        for _ in range(TURNS):
-            async with running(make_pool(sdk, server)) as pool:
-                per_turn.append(await turn(pool))
-        tell("cold (a session for each turn)", per_turn, server, since)
+
+    async def cold() -> tuple[float, float]:
         async with running(make_pool(sdk, server)) as pool:
-            await turn(pool)
-            since = (server.counts.tokens, server.counts.upgrades)
-            tell("warm (the session stays)", [await turn(pool) for _ in range(TURNS)], server, since)
-        if (server.counts.tokens, server.counts.upgrades) != since:
-            raise SystemExit("a warm conversation needed a new token or WebSocket")
-        since = (server.counts.tokens, server.counts.upgrades)
-        tell("the vendor's own way, by its SDK", [await vendor_turn(sdk, server) for _ in range(TURNS)], server, since)
+            return await turn(pool)
+
+    async with server.serving(), running(make_pool(sdk, server)) as kept:
+        await turn(kept)
+        ways = (
+            Way("cold", cold),
+            Way("warm", lambda: turn(kept)),
+            Way("vendor", lambda: vendor_turn(sdk, server)),
+        )
+        for number in range(rounds):
+            for shift in range(len(ways)):
+                await ways[(number + shift) % len(ways)].take_turn(server)
+    return {way.name: way.figures() for way in ways}
 
 
 async def vendor_turn(sdk: str, server: MotionServer) -> tuple[float, float]:
@@ -99,5 +133,34 @@ async def vendor_turn(sdk: str, server: MotionServer) -> tuple[float, float]:
     return first_sound_ms, first_motion_ms
 
 
+WORDS = {
+    "cold": "cold: no session is open",
+    "warm": "warm: the session stays",
+    "vendor": "the vendor's way: a session per turn",
+}
+
+
+def main() -> int:
+    """The command; returns its exit status."""
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("sdk", choices=("spatius", "spatialreal"))
+    parser.add_argument("--rounds", type=int, default=20, help="turns of each kind (default 20)")
+    parser.add_argument("--json", type=Path, required=True, help="where the figures go")
+    options = parser.parse_args()
+    figures = asyncio.run(measure(options.sdk, options.rounds))
+    well = all(figures["warm"][name] == 0 for name in ("tokens", "upgrades", "handshakes"))
+    print(f"  {'median of ' + str(options.rounds):38s} first sound  first motion  tokens  upgrades  handshakes")
+    for name, row in figures.items():
+        times = f"{row['first_sound_ms']:8.1f} ms   {row['first_motion_ms']:8.1f} ms"
+        print(f"  {WORDS[name]:38s} {times}  {row['tokens']:6d}  {row['upgrades']:8d}  {row['handshakes']:10d}")
+    told = {"sdk": options.sdk, "rounds": options.rounds, "step_ms": STEP_S * 1e3, "inference_ms": INFERENCE_S * 1e3, "well": well}
+    options.json.parent.mkdir(parents=True, exist_ok=True)
+    options.json.write_text(json.dumps(told | {"ways": figures}, indent=1) + "\n", encoding="utf-8")
+    print(
+        f"  {options.sdk}: a warm conversation needed {'nothing new: WELL' if well else 'a new session: WRONG'}; {options.json}", flush=True
+    )
+    return 0 if well else 1
+
+
 if __name__ == "__main__":
-    asyncio.run(measure(*sys.argv[1:]))
+    sys.exit(main())

@@ -38,7 +38,9 @@ MAX_BOUT = 12
 STAMP_BASE = 1 << 14
 """The two numbers of a stamped pose add up to this over itself, so that their ratio names the request however far it is faded."""
 SETTLED_US = 1_000_000
-"""After so much of a conversation, and so long after its first motion came, nothing else is in the picture: no fade takes over 0.8 s."""
+"""After so much of a conversation, and so long after its first motion came, it has the face: no fade takes over 0.8 s …"""
+FADED_US = 2_000_000
+"""… and after so much nothing else is left in it: where motion is late, the ear may turn a fade round twice before (0.8 + 0.32 + 0.8 s)."""
 
 
 class StampedDecoder:
@@ -173,8 +175,9 @@ class FastDevice:
         stamp, rest = float(view.motion[0]), float(view.motion[1])
         if stamp + rest > 0.01:
             seen.first_motion_us = seen.first_motion_us or self.now_us - seen.opened_us
-            is_moving_long = seen.moved_us is None or self.now_us >= seen.moved_us + SETTLED_US
-            if is_moving_long and (view.audible_pts_us or 0) >= SETTLED_US:
+            heard_us = view.audible_pts_us or 0
+            moves_long = seen.moved_us is None or self.now_us >= seen.moved_us + SETTLED_US
+            if moves_long and heard_us >= (FADED_US if stamp + rest < 0.5 else SETTLED_US):
                 seen.shown.add(round(stamp / (stamp + rest) * STAMP_BASE))
 
     def _make_motion_decoder(self, motion_format: MotionFormat) -> StampedDecoder:

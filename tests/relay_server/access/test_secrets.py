@@ -8,9 +8,6 @@ import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
-from typing import Any
-
-import grpc
 
 from avatar_relay.media import AudioFormat, Codec
 from relay_server.access.scopes import Role
@@ -18,42 +15,9 @@ from relay_server.access.tokens import split_token
 from relay_server.publisher import ConnectionLostError, Publisher
 from tests.data import PROJECT_ROOT
 from tests.relay_server.access.guarded import Access
+from tests.standins.otlp import SIGNALS, Collector
 
 PATIENCE_S = 20.0
-
-
-class Collector:
-    """Takes what OpenTelemetry exports, and keeps the bytes."""
-
-    def __init__(self) -> None:
-        self.taken: list[bytes] = []
-        self._took = asyncio.Event()
-
-    async def has(self, text: bytes) -> None:
-        """Wait until this was exported."""
-        async with asyncio.timeout(PATIENCE_S):
-            while not any(text in data for data in self.taken):
-                self._took.clear()
-                await self._took.wait()
-
-    @asynccontextmanager
-    async def listening(self) -> AsyncIterator[str]:
-        """Its address."""
-
-        async def export(data: bytes, _: Any) -> bytes:
-            self.taken.append(data)
-            self._took.set()
-            return b""
-
-        server = grpc.aio.server()
-        for service in ("trace.v1.TraceService", "metrics.v1.MetricsService"):
-            handlers: dict[str, Any] = {"Export": grpc.unary_unary_rpc_method_handler(export)}
-            name = f"opentelemetry.proto.collector.{service}"
-            server.add_generic_rpc_handlers((grpc.method_handlers_generic_handler(name, handlers),))
-        port = server.add_insecure_port("127.0.0.1:0")
-        await server.start()
-        yield f"http://127.0.0.1:{port}"
-        await server.stop(None)
 
 
 class Program:
@@ -123,7 +87,7 @@ async def test_no_secret_leaves_its_place(tmp_path: Path) -> None:
             async with running(export, "edge_client", *edge_flags, "--token-file", str(files["device"])) as device:
                 await device.until(b"attached")
                 await speak(address, files["backend"])
-                await collector.has(b"relay.send")
+                await collector.has(b"relay.send", PATIENCE_S)
             async with running({}, "edge_client", *edge_flags, "--token-file", str(files["wrong"])) as stranger:
                 await stranger.until(b"does not take this device")
             for shown in ("ann", "wrong"):
@@ -140,7 +104,7 @@ async def test_no_secret_leaves_its_place(tmp_path: Path) -> None:
     assert b"CREDENTIALS_INVALID" in relay.said
     secrets = [split_token(file.read_text())[1].encode() for file in files.values()]
     assert all(len(secret) == 64 for secret in secrets)
-    everything = b"".join((*left, *collector.taken, access.path.read_bytes()))
+    everything = b"".join((*left, *(collector.all(signal) for signal in SIGNALS), access.path.read_bytes()))
     assert [secret for secret in secrets if secret in everything or bytes.fromhex(secret.decode()) in everything] == []
 
 

@@ -82,7 +82,9 @@ def check(house: Rig, had: list[tuple[Talk, str]]) -> None:
         if seen.finished[0].reason == "completed":
             assert abs(seen.finished[0].position_us - talk.seconds * 1e6) <= 20_000
             assert sum(map(len, seen.motion)) == sum(len(data) for request in requests for data in request.sent)
-            assert round(talk.seconds * PCM_16K.sample_rate_hz) * 25 // PCM_16K.sample_rate_hz == sum(request.keyframes for request in requests)
+            assert round(talk.seconds * PCM_16K.sample_rate_hz) * 25 // PCM_16K.sample_rate_hz == sum(
+                request.keyframes for request in requests
+            )
     for decoder in house.device.decoders:
         assert len({bytes(data) for data in decoder.decoded}) == len(decoder.decoded)
 

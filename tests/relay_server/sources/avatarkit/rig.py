@@ -5,20 +5,21 @@ from __future__ import annotations
 import asyncio
 import functools
 import time
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
 import pytest
 
-from avatar_relay.media import AudioFormat, Codec, OnPlaying, TraceContext
+from avatar_relay.media import AudioFormat, Codec, OnPlaying
 from avatar_relay.reasons import DropReason, Fault, Reason
 from relay_server.config import RelayConfig
 from relay_server.observer import Observer
 from relay_server.publisher import Publisher
 from relay_server.relay import Relay
 from relay_server.server import build_relay
+from relay_server.sources.avatarkit.observer import SdkObserver
 from relay_server.sources.avatarkit.pool import Pool, running
 from relay_server.sources.avatarkit.settings import AvatarKitSettings
 from relay_server.sources.avatarkit.source import AvatarKitSource
@@ -71,7 +72,7 @@ class Watched:
 
 def settings(sdk: str, server: MotionServer, **more: Any) -> AvatarKitSettings:
     """An account at the stand-in."""
-    values: dict[str, Any] = {"app_id": APP_ID, "avatar_id": AVATAR_ID, "start_timeout_s": 5}
+    values: dict[str, Any] = {"app_id": APP_ID, "avatar_id": AVATAR_ID, "start_timeout_s": 30}
     urls = {"console_url": server.console_url, "ingress_url": server.ingress_url}
     return AvatarKitSettings(sdk=sdk, **(values | urls | more))
 
@@ -173,7 +174,7 @@ async def rig(
     speed: float = 40.0,
     jitter: float = 0.0,
     observer: Observer | None = None,
-    trace: Callable[[str], TraceContext] | None = None,
+    sdk_observer: SdkObserver | None = None,
     **more: Any,
 ) -> AsyncIterator[Rig]:
     """Everything set up, with the unmodified package `sdk`; skips the test where it is not installed."""
@@ -182,13 +183,20 @@ async def rig(
         account = settings(sdk, server, **more)
         watched = Watched()
         vendor = make_sdk(account, API_KEY)
-        pool = Pool(vendor, rules(account), start_timeout_s=account.start_timeout_s, now_us=now_us, observer=watched, jitter=lambda: jitter)
+        pool = Pool(
+            vendor,
+            rules(account),
+            start_timeout_s=account.start_timeout_s,
+            now_us=now_us,
+            observer=sdk_observer or watched,
+            jitter=lambda: jitter,
+        )
         relay = build_relay(RelayConfig(listen="127.0.0.1:0"), observer)
         device = FastDevice(relay.connect_device())
         await device.attach()
         tasks = [asyncio.create_task(work) for work in (relay.run(), device.listen(), device.play(speed))]
         try:
-            async with running(pool), Publisher.in_process(relay, trace=trace) as publisher:
+            async with running(pool), Publisher.in_process(relay) as publisher:
                 yield Rig(server, pool, relay, publisher, device, watched, speed)
         finally:
             for task in tasks:

@@ -2,39 +2,76 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
+import os
 
 import pytest
 
-from avatar_relay.media import TraceContext
+from avatar_relay.tracing import start_telemetry
+from relay_server.server import unix_time_us
+from relay_server.sources.avatarkit import faults, vendor
 from relay_server.sources.avatarkit.settings import AvatarKitSettings
+from relay_server.sources.avatarkit.telemetry import SdkTelemetry
 from relay_server.sources.avatarkit.vendor import make_sdk
+from relay_server.telemetry import RelayTelemetry
+from scripts.sdk.converse import REACHED, search
 from tests.relay_server.sources.avatarkit.rig import rig, settings, sound
 from tests.standins.motion_server import API_KEY, TOKEN, Mode, MotionServer
+from tests.standins.otlp import SIGNALS, Collector
 
 TALKATIVE = (Mode.WELL, Mode.TOKEN_REFUSED, Mode.TOKEN_BROKEN, Mode.UPGRADE_400, Mode.HANDSHAKE_ERROR, Mode.CLOSE_4010, Mode.ERROR_16)
 
 
-@pytest.mark.parametrize("sdk", ["spatius", "spatialreal"])
-@pytest.mark.parametrize("mode", TALKATIVE, ids=lambda mode: mode.name)
-async def test_no_credential_is_told(sdk: str, mode: Mode, caplog: pytest.LogCaptureFixture) -> None:
-    """The key and the session's token."""
+async def told_by(sdk: str, mode: Mode, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch) -> str:
+    """All that is told of a conversation with a server that gives the account's secrets away."""
     caplog.set_level(logging.DEBUG)
     server = MotionServer(mode, stop_after=1)
     server.echo = f"your key {API_KEY} and token {TOKEN} are not welcome"
-    traced: list[str] = []
+    collector = Collector()
+    async with collector.listening() as endpoint:
+        monkeypatch.setenv("OTEL_EXPORTER_OTLP_ENDPOINT", endpoint)  # the exporters look there themselves
+        telemetry = start_telemetry("relay-server", "told", "0", os.environ)
+        watching = RelayTelemetry(telemetry, unix_time_us)
+        async with rig(sdk, server, speed=200, observer=watching, sdk_observer=SdkTelemetry(telemetry)) as house:
+            conversation_id = await house.speak(sound(2.5))
+            told = repr(house.reports)
+        watching.close()
+        await asyncio.to_thread(telemetry.shutdown)
+    assert conversation_id.encode() in collector.all("trace")
+    assert b"avatar.source.conversations" in collector.all("metrics") or b"SOURCE_" in collector.all("metrics")
+    exported = "".join(collector.all(signal).decode(errors="replace") for signal in SIGNALS)
+    return caplog.text + told + exported + repr([vars(record) for record in caplog.records])
 
-    def trace(conversation_id: str) -> TraceContext:
-        traced.append(conversation_id)
-        return TraceContext()
 
-    async with rig(sdk, server, speed=200, trace=trace) as house:
-        conversation_id = await house.speak(sound(2.5))
-        assert traced == [conversation_id]
-        told = caplog.text + repr(house.reports) + repr(house.watched) + repr([vars(record) for record in caplog.records])
+@pytest.mark.parametrize("sdk", ["spatius", "spatialreal"])
+@pytest.mark.parametrize("mode", TALKATIVE, ids=lambda mode: mode.name)
+async def test_no_credential_is_told(sdk: str, mode: Mode, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The key and the session's token."""
+    told = await told_by(sdk, mode, caplog, monkeypatch)
     assert "session=" in told or "SOURCE_" in told
     assert API_KEY not in told
     assert TOKEN not in told
+
+
+async def test_a_leak_would_be_found(caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Without what keeps them in, both are told: the search above can fail."""
+    monkeypatch.setattr(vendor.VendorSdk, "_failure", lambda _, error: vendor.failure_of(error))
+    monkeypatch.setattr(faults, "clean", lambda text: text)
+    told = await told_by("spatius", Mode.CLOSE_4010, caplog, monkeypatch)
+    assert API_KEY in told
+    assert TOKEN in told
+
+
+@pytest.mark.parametrize("place", REACHED)
+def test_what_real_programs_leave_is_searched_everywhere(place: str) -> None:
+    """By the script that runs them: a secret that is planted in one place is found, and a place that says nothing is no proof."""
+    left = {name: b" ".join(words) for name, words in REACHED.items()}
+    search(left)
+    with pytest.raises(SystemExit, match=f"a credential is in {place}"):
+        search(left | {place: left[place] + TOKEN.encode()})
+    with pytest.raises(SystemExit, match=f"{place}: holds none"):
+        search(left | {place: b""})
 
 
 def test_settings_and_sdk_do_not_show_the_key() -> None:

@@ -140,7 +140,12 @@ async def test_one_trace_from_publish_to_picture(tmp_path: Path, monkeypatch: py
 
 async def test_an_unreachable_collector_disturbs_nothing(tmp_path: Path) -> None:
     """The conversation is played and the programs end in time, although nobody takes their spans."""
-    environment = {"OTEL_TRACES_EXPORTER": "otlp", "OTEL_METRICS_EXPORTER": "otlp", "OTEL_EXPORTER_OTLP_ENDPOINT": "http://127.0.0.1:1"}
+    environment = {
+        "OTEL_TRACES_EXPORTER": "otlp",
+        "OTEL_METRICS_EXPORTER": "otlp",
+        "OTEL_EXPORTER_OTLP_ENDPOINT": "http://127.0.0.1:1",
+        "OTEL_EXPORTER_OTLP_TIMEOUT": "1",  # else each program tries until its own bound of 3 s
+    }
     async with contextlib.AsyncExitStack() as stack:
         relay = await stack.enter_async_context(running("relay-server", RELAY, tmp_path / "relay.log", environment))
         address = (await relay.wait_for(r"listening on (\S+)", 20))[1]

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import os
+import socket
 import subprocess
 import sys
+import time
 
 import pytest
 from opentelemetry.context import Context
 from opentelemetry.trace import StatusCode
 
+from avatar_relay import tracing
 from avatar_relay.media import TraceContext
 from avatar_relay.tracing import (
     SEGMENT_US,
@@ -103,3 +107,16 @@ def test_one_payload_in_so_many_on_request() -> None:
     for telemetry in every:
         telemetry.shutdown()
     assert [telemetry.trace_every for telemetry in every] == [0, 100, 0]
+
+
+def test_a_silent_collector_holds_up_no_exit(monkeypatch: pytest.MonkeyPatch) -> None:
+    """One that takes connections and never answers: `shutdown` keeps its bound, whatever the SDK still tries."""
+    monkeypatch.setattr(tracing, "SHUTDOWN_S", 0.2)
+    monkeypatch.setenv("OTEL_EXPORTER_OTLP_TIMEOUT", "1")
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        monkeypatch.setenv("OTEL_EXPORTER_OTLP_ENDPOINT", f"http://127.0.0.1:{silent.getsockname()[1]}")
+        telemetry = start_telemetry("a", "b", "c", os.environ)
+        telemetry.tracer.start_span("one").end()
+        began = time.monotonic()
+        telemetry.shutdown()
+        assert 0.2 <= time.monotonic() - began < 0.8

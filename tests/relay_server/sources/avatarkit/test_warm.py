@@ -54,3 +54,13 @@ async def test_a_warm_session_that_can_not_be_kept_is_not_asked_for_again_and_ag
                 await asyncio.sleep(0.01)
         await asyncio.sleep(0.5)  # the third attempt comes a second after the second
         assert server.counts.upgrades == 2
+
+
+async def test_no_region_is_looked_up_where_urls_are_given(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The SDK would ask its maker's servers which region is near."""
+    package = pytest.importorskip("spatius.avatar_session", reason="the package spatius is not installed")
+    asked: list[object] = []
+    monkeypatch.setattr(package, "resolve_region_with_cache_info", lambda *arguments, **named: asked.append((arguments, named)))
+    async with rig("spatius", MotionServer(), warm_sessions=1) as house:
+        await house.until_warm()
+    assert asked == []

@@ -1,0 +1,49 @@
+"""A conversation whose motion nobody takes: it fails at its bound, with a reason, and nobody else does."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+
+import pytest
+
+from avatar_relay.avatarkit import count_keyframes
+from avatar_relay.reasons import Reason
+from relay_server.sources.avatarkit import outbox
+from relay_server.sources.source import AudioChunk, AudioSpeech, Item, MotionChunk, MotionLost
+from tests.relay_server.sources.avatarkit.rig import PCM_16K, Rig, chunked, rig, sound
+from tests.standins.motion_server import MotionServer
+
+SECONDS = 9.0
+KEYFRAMES = 225
+
+
+async def begin(house: Rig, device: str) -> AsyncIterator[Item]:
+    """The items of a conversation on a device; its first sound is read."""
+    performance = await house.source(device).perform(AudioSpeech(PCM_16K, chunked(sound(SECONDS))))
+    assert isinstance(await anext(performance.items), AudioChunk)
+    return performance.items
+
+
+async def rest(items: AsyncIterator[Item]) -> tuple[int, int, list[Reason]]:
+    """Bytes of sound, keyframes, and why motion was lost."""
+    told = [item async for item in items]
+    audio = sum(len(item.data) for item in told if isinstance(item, AudioChunk))
+    keyframes = sum(count_keyframes(item.data) for item in told if isinstance(item, MotionChunk))
+    return audio, keyframes, [item.fault.reason for item in told if isinstance(item, MotionLost)]
+
+
+async def test_a_full_conversation_fails_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It keeps its sound and what motion it has; the other one has everything."""
+    monkeypatch.setattr(outbox, "MAX_AUDIO_BYTES", 1 << 20)  # so that sound does not hold it back before
+    monkeypatch.setattr(outbox, "MAX_MOTION_BYTES", 60_000)  # one window of four seconds, or one of two
+    server = MotionServer()
+    async with rig("spatius", server, max_sessions=2) as house:
+        unread, other = await begin(house, "lobby"), await begin(house, "hall")
+        audio, keyframes, lost = await rest(other)
+        assert (keyframes, lost) == (KEYFRAMES, [])
+        async with asyncio.timeout(10):
+            while Reason.LIMIT_REACHED not in house.watched.failures:  # noqa: ASYNC110
+                await asyncio.sleep(0.01)
+        assert await rest(unread) == (audio, 50, [Reason.LIMIT_REACHED])
+        assert house.watched.failures == [Reason.LIMIT_REACHED]

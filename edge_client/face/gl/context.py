@@ -23,6 +23,8 @@ def open_context(size: tuple[int, int], flags: int, *, smooth: bool | None) -> t
     except pygame.error:
         return _open(size, flags, 0)
     if smooth is None and is_software():
+        _ask(0)
+        pygame.display.set_mode(size, flags)  # without GL: SDL keeps a window that has it, and its samples with it
         return _open(size, flags, 0)
     return opened
 

@@ -10,11 +10,13 @@ import pytest
 
 from avatar_relay.arkit import ARKIT_NAMES
 from edge_client.face.camera import Camera
+from edge_client.face.gl.context import is_software, samples
 from edge_client.face.gl.meshes import at_size
 from edge_client.face.gles import GlesRenderer
 from edge_client.face.head import Head
 from edge_client.face.renderer import Picture, Renderer
 from edge_client.face.rig import Rig
+from edge_client.face.screens import open_renderer
 from edge_client.face.stamp import read_stamp
 from edge_client.face.window import start_sdl
 from edge_client.motion.pose import LEFT_EYE_ROTATION, RIGHT_EYE_ROTATION, Pose, neutral_pose
@@ -155,6 +157,14 @@ def test_every_shape_of_screen_shows_the_whole_head(head: Head, size: tuple[int,
     lowest = _drawn(renderer, neutral_pose())[-1, size[0] // 2 - 40 : size[0] // 2 + 40].astype(int)
     renderer.close()
     assert (lowest.max(1) > 60).all()  # neck or shirt; the backdrop is darker there
+
+
+def test_software_takes_one_sample_for_each_pixel() -> None:
+    """Unless smooth edges are asked for: they would double the cost."""
+    renderer = open_renderer(choice="gles", size=(400, 240), fullscreen=False, headless=True)
+    found = samples() if is_software() else 0
+    renderer.close()
+    assert found < 2
 
 
 def test_edges_are_smooth_where_asked(head: Head) -> None:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from scripts.trouble import chaos, fuzz, soak
+from scripts.trouble import chaos, edge_kills, fuzz, soak
 from scripts.trouble.history import History, check
 
 
@@ -35,6 +35,18 @@ async def test_nothing_is_lost_while_everything_breaks(tmp_path: Path) -> None:
     assert summary["faults"]["relay_killed"] >= 1
     assert summary["outcomes"]["completed"] >= 3
     assert summary["payloads_received"] > 1_000
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("victim", "ends"), [("device", {"completed", "device_lost"}), ("relay", {"completed"})])
+async def test_real_devices_outlive_kills(tmp_path: Path, victim: str, ends: set[str]) -> None:
+    """Edge clients as programs: each conversation has its end, and is heard wherever its device lived."""
+    options = argparse.Namespace(seed=1, kills=4, devices=1, victim=victim, out=tmp_path)
+    summary = await edge_kills.run(options)
+    assert summary["violations"] == 0, summary
+    assert summary["kills"] == 4
+    assert set(summary["outcomes"]) <= ends
+    assert summary["outcomes"]["completed"] >= 1
 
 
 async def test_an_ordinary_load_leaves_nothing_behind(tmp_path: Path) -> None:

@@ -144,12 +144,13 @@ class Face:
     async def _outcome(self, cid: str, pieces: int) -> str:
         try:
             async with asyncio.timeout(HUNG_S):
-                await self._avatar.yield_frames_data([MOVE], cid)
-                for _ in range(1, pieces):
-                    await asyncio.sleep(PIECE_S / 2)
-                    await self._avatar.yield_audio_data(TONE)
+                with contextlib.suppress(ConversationFailedError):  # it may end before all is said; `finished` tells how
                     await self._avatar.yield_frames_data([MOVE], cid)
-                await self._avatar.yield_audio_data(b"", end=True)
+                    for _ in range(1, pieces):
+                        await asyncio.sleep(PIECE_S / 2)
+                        await self._avatar.yield_audio_data(TONE)
+                        await self._avatar.yield_frames_data([MOVE], cid)
+                    await self._avatar.yield_audio_data(b"", end=True)
                 return (await self._avatar.finished(cid)).reason
         except TimeoutError:
             self._findings.hung.append(f"{cid} on {self._edge.device_id} has no end")
@@ -251,9 +252,11 @@ async def run(options: argparse.Namespace) -> dict[str, Any]:
 
 
 def _figures(values: list[float]) -> dict[str, float]:
-    ordered = sorted(values) or [0.0]
+    if not values:
+        return {}
+    ordered = sorted(values)
     return {
-        "count": len(values),
+        "count": len(ordered),
         "p50": round(ordered[len(ordered) // 2], 3),
         "p95": round(ordered[min(len(ordered) - 1, int(0.95 * len(ordered)))], 3),
         "max": round(ordered[-1], 3),

@@ -64,6 +64,9 @@ class Attending:
             effects.append(DeviceDetached(hello.device_id, "replaced"))
         session = known if known is not None and known.proves(hello.session_token) else self._begin(hello, known, effects, now_us)
         back = session.attach(hello, now_us)
+        for conversation_id, delivery in session.deliveries.items():
+            if delivery.cut:
+                self._registry.conversations[conversation_id].cut(session.device_id)
         session.outbox.put(
             Welcome(
                 session_token=session.token,

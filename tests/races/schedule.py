@@ -227,7 +227,11 @@ class Schedule:
 def judge(seed: int) -> Verdict:
     """Run a schedule, and hold it against what must be."""
     schedule = Schedule(seed)
-    schedule.run()
+    try:
+        schedule.run()
+    except Exception as error:
+        error.add_note(f"seed {seed}")
+        raise
     faults: list[str] = []
     told = dict(schedule.edge.finished)
     if len(told) != len(schedule.edge.finished):

@@ -270,6 +270,16 @@ CASES = (
     ),
     Case(
         11,
+        "nor is what its publisher goes on with",
+        "lobby returns; a audio c1; a ends c1; lobby finishes c1 5",
+        {
+            "lobby": ["welcome", "interrupt c1"],
+            "a": ["dropped c1 1 audio conversation_closed", "error c1 CONVERSATION_CLOSED", "finished c1 lobby 5 completed"],
+        },
+        before="lobby attaches; a opens c1; a audio c1 3; lobby holds c1 3 0; lobby leaves",
+    ),
+    Case(
+        11,
         "what can not be sent again is lost, and finished",
         "wait 25; lobby returns c1:0:0",
         {"lobby": ["welcome", "lost c1"], "a": ["finished c1 lobby 0 device_lost"]},

@@ -72,8 +72,8 @@ class Way:
         sound_ms, motion_ms = (sorted(round(value, 1) for value in values) for values in zip(*self.times_ms, strict=True))
         tokens, upgrades, handshakes = (sum(values) for values in zip(*self.asked, strict=True))
         return {
-            "first_sound_ms": statistics.median(sound_ms),
-            "first_motion_ms": statistics.median(motion_ms),
+            "first_sound_ms": round(statistics.median(sound_ms), 1),
+            "first_motion_ms": round(statistics.median(motion_ms), 1),
             "first_sound_ms_all": sound_ms,
             "first_motion_ms_all": motion_ms,
             "tokens": tokens,

@@ -1,0 +1,47 @@
+"""What a sound device really emits while the network is narrow or the device itself is lost: `scripts/ground_truth`, a slice of it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+pytest.importorskip("pyaudio")
+from avatar_relay.media import Codec, Pacing
+from scripts.demo_backend import CLIP
+from scripts.truth import trouble
+from scripts.truth.speech import load_material
+from scripts.truth.station import Setup
+from tests.paced.device import build_library
+
+SETUP = Setup(renderer="none", device_fields="buffer_min 8192")
+
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(200)]
+
+
+@pytest.fixture(autouse=True)
+def needed() -> None:
+    """Skips where there is no compiler for the sound device."""
+    build_library()
+
+
+async def test_sound_stays_whole_where_motion_must_yield(tmp_path: Path) -> None:
+    """64 kbit/s for 74 kbit/s: the speech is heard, its motion is thinned, and the publisher is told both what and why."""
+    report = await trouble.narrow(tmp_path, SETUP, await load_material(CLIP), Codec.OPUS, Pacing.BURST, 16.0)
+    assert report["finished"] == "completed"
+    assert report["sound"]["heard_seconds"] >= 15.5, report["sound"]
+    told = report["publisher_told"]
+    assert told["LINK_NARROW"] == 1
+    came, spoken = report["keyframes_came_of"]
+    assert came + told["motion dropped: link_narrow"] == spoken
+    assert came >= spoken // 4
+
+
+async def test_a_lost_sound_device_is_told_and_played_on(tmp_path: Path) -> None:
+    """Gone for 4 s in the middle of a word: the conversation ends as any other, and nothing but what the device had taken is lost."""
+    report = await trouble.unplugged(tmp_path, SETUP, await load_material(CLIP))
+    assert report["finished"] == "completed"
+    assert report["publisher_told"] == {"AUDIO_DEVICE_FAILED": 1, "audio stalls": 1, "audio goes on": 1}
+    assert report["sound"]["restarts"] == 1
+    assert report["sound"]["lost_ms"] <= 250
+    assert report["sound"]["foreign_frames"] == report["sound"]["unheard_at_end_ms"] == 0

@@ -65,6 +65,8 @@ class Devices:
                 port.wake()
             case Pong():  # the device reads the clocks; here it tells what came
                 session.flight.answered(message.ping_id, port.heard_us, late_us=self._late_us)
+                if session.flight.wants_ping:  # the window became smaller than what left behind that ping
+                    session.ping(port.heard_us)
                 port.wake()
             case _:
                 self._perform(self._attending.handle(session, message, port.heard_us))

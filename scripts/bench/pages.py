@@ -11,6 +11,7 @@ from scripts.bench import growth
 from scripts.bench.cases import CASES
 from scripts.bench.contest import middle
 from scripts.bench.plots import bars, lines
+from scripts.bench.tracing_cost import RELAY, added
 from scripts.bench.verdicts import SECONDS, judge
 
 DOCS = Path(__file__).resolve().parents[2] / "docs"
@@ -96,15 +97,11 @@ def _beyond(figures: Mapping[str, Any]) -> Iterator[str]:
         yield from _table("Start-up", ["from exec", "ms", "least and most", "aim, ms"], sorted(rows))
     if instructions := figures.get("tracing"):
         rows = [
-            [
-                mode,
-                f"{count:,.0f}",
-                f"{100 * (count / instructions['none'] - 1):+.2f} %",
-                f"{100 * (count / instructions['off'] - 1):+.2f} %",
-            ]
-            for mode, count in instructions.items()
+            [mode, f"{instructions[mode]:,.0f}", *(f"{added(instructions, mode, base):+.2f} %" for base in ("none", "off"))]
+            for mode in ("none", "off", "default", "full")
         ]
-        yield from _table("Tracing", ["", "instructions/payload", "beside none", "beside off"], rows)
+        heads = ["", "instructions/payload at the desks", "more than none, of a whole relay", "more than off, of a whole relay"]
+        yield from _table("Tracing", heads, [*rows, ["a whole relay", f"{instructions[RELAY]:,.0f}", "", ""]])
 
 
 def _limit(name: str) -> str:

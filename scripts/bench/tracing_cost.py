@@ -1,9 +1,11 @@
 """`scripts/bench/relay --cases tracing`: instructions of the relay per payload, without and with tracing, under callgrind.
 
-One payload at a time goes through a relay that callgrind counts; the slope between two lengths leaves out start and end.
+What tracing adds is counted on the relay's desks without sockets (`scripts.bench.traced_core`), where the same instructions run each
+time; what it adds to is a whole relay, to which one payload at a time comes over gRPC. Of both the slope between two lengths
+leaves out start and end. A whole relay's count can not show what tracing adds: it differs by 2 % from one time to the next.
 
 - `none`: a build without tracing: `scripts.bench.untraced` takes every call of the observer out of the relay's sources.
-- `off`: as installed, no exporter asked for; counted twice, so that it shows what a difference is worth.
+- `off`: as installed, no exporter asked for.
 - `default`: what OTEL_EXPORTER_OTLP_ENDPOINT alone switches on: spans of each conversation's stages, and metrics.
 - `full`: a span for each payload besides (AVATAR_TRACE_EVERY=1).
 
@@ -19,7 +21,8 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 
 from avatar_relay.tracing import TRACE_EVERY
@@ -30,13 +33,15 @@ from scripts.simulated.stamp import audio_payload
 from scripts.trace_receiver import TraceReceiver
 
 LENGTHS = (200, 1_000)
+CORE_LENGTHS = (500, 2_500)
+RELAY = "relay"
+"""Name of the whole relay's figure, beside those of the modes."""
 START_S, STOP_S, PAYLOAD_S = 900.0, 300.0, 120.0
-AS_INSTALLED, UNTRACED = "relay_server", "scripts.bench.untraced"
 QUIET = {"AVATAR_RELAY_HEARTBEAT_US": "4000000", "AVATAR_RELAY_PEER_TIMEOUT_US": "1200000000"}
 EXPORTED_LATE = {"OTEL_BSP_SCHEDULE_DELAY": "3600000", "OTEL_METRIC_EXPORT_INTERVAL": "3600000"}
-AGAIN = "off, again"
-TYPICAL_S = 240.0
+TYPICAL_S = 200.0
 """What all of it takes, about."""
+CALLGRIND = ("valgrind", "--tool=callgrind", "--callgrind-out-file=/dev/null")
 COLLECTED = re.compile(r"Collected : (\d+)")
 
 
@@ -60,19 +65,19 @@ async def one_at_a_time(address: str, count: int) -> None:
 
 
 def _own_environment() -> dict[str, str]:
-    """Ours without what it says of tracing."""
-    return {name: value for name, value in os.environ.items() if not name.startswith("OTEL_")}
+    """Ours without what it says of tracing, and with the same order of sets each time."""
+    return {name: value for name, value in os.environ.items() if not name.startswith("OTEL_")} | {"PYTHONHASHSEED": "0"}
 
 
-async def instructions(count: int, program: str, environment: Mapping[str, str]) -> int:
-    """What a whole life of a relay with so many payloads takes. Raises `BenchError`."""
+async def relay_instructions(count: int) -> int:
+    """What a whole life of a relay with so many payloads takes, tracing off. Raises `BenchError`."""
     with tempfile.TemporaryDirectory() as folder:
         port_file, log = Path(folder) / "port", Path(folder) / "log"
-        command = ["valgrind", "--tool=callgrind", f"--callgrind-out-file={folder}/out", sys.executable, "-P", "-m", program]
+        command = [*CALLGRIND, sys.executable, "-P", "-m", "relay_server"]
         command += ["--listen", "127.0.0.1:0", "--port-file", str(port_file), "--drain-grace-ms", "100"]
         with log.open("wb") as output:
             relay = subprocess.Popen(  # noqa: ASYNC220  # returns at once
-                command, stdout=output, stderr=output, env={**_own_environment(), "PYTHONHASHSEED": "0", **QUIET, **environment}
+                command, stdout=output, stderr=output, env=_own_environment() | QUIET
             )
         try:
             deadline = time.monotonic() + START_S
@@ -86,31 +91,56 @@ async def instructions(count: int, program: str, environment: Mapping[str, str])
         finally:
             relay.kill()
             relay.wait()
-        found = COLLECTED.search(log.read_text())
-        if found is None:
-            raise BenchError(f"callgrind said nothing:\n{log.read_text()[-2000:]}")
-        return int(found[1])
+        return _collected(log.read_text())
 
 
-async def slope(program: str, environment: Mapping[str, str]) -> float:
+async def core_instructions(count: int, arguments: Sequence[str], environment: Mapping[str, str]) -> int:
+    """What a whole life of the relay's desks with so many payloads takes. Raises `BenchError`."""
+    command = [*CALLGRIND, sys.executable, "-P", "-m", "scripts.bench.traced_core", str(count), *arguments]
+    process = await asyncio.create_subprocess_exec(
+        *command, stdin=asyncio.subprocess.DEVNULL, stderr=asyncio.subprocess.PIPE, env={**_own_environment(), **environment}
+    )
+    try:
+        async with asyncio.timeout(START_S):
+            _, said = await process.communicate()
+    finally:
+        if process.returncode is None:
+            process.kill()
+    return _collected(said.decode(errors="replace"))
+
+
+def _collected(said: str) -> int:
+    found = COLLECTED.search(said)
+    if found is None:
+        raise BenchError(f"callgrind said nothing:\n{said[-2000:]}")
+    return int(found[1])
+
+
+async def slope(lengths: tuple[int, int], instructions: Callable[[int], Awaitable[int]]) -> float:
     """Instructions per payload."""
-    short, long = [await instructions(count, program, environment) for count in LENGTHS]
-    return (long - short) / (LENGTHS[1] - LENGTHS[0])
+    short, long = [await instructions(count) for count in lengths]
+    return (long - short) / (lengths[1] - lengths[0])
 
 
 async def slopes(say: Callable[[str], None]) -> dict[str, float]:
-    """Instructions per payload by mode. Raises `BenchError`."""
+    """Instructions per payload: of the desks by mode, and of a whole relay. Raises `BenchError`."""
     async with TraceReceiver() as receiver:
         exported = {"OTEL_EXPORTER_OTLP_ENDPOINT": receiver.endpoint, **EXPORTED_LATE}
-        modes: dict[str, tuple[str, Mapping[str, str]]] = {
-            "none": (UNTRACED, {}),
-            "off": (AS_INSTALLED, {}),
-            "default": (AS_INSTALLED, exported),
-            "full": (AS_INSTALLED, {**exported, TRACE_EVERY: "1"}),
-            AGAIN: (AS_INSTALLED, {}),
+        modes: dict[str, tuple[Sequence[str], Mapping[str, str]]] = {
+            "none": (["--untraced"], {}),
+            "off": ([], {}),
+            "default": ([], exported),
+            "full": ([], {**exported, TRACE_EVERY: "1"}),
         }
         found = {}
-        for name, (program, environment) in modes.items():
-            found[name] = await slope(program, environment)
-            say(f"{name}: {found[name]:,.0f} instructions per payload")
+        for name, (arguments, environment) in modes.items():
+            found[name] = await slope(CORE_LENGTHS, partial(core_instructions, arguments=arguments, environment=environment))
+            say(f"{name}: {found[name]:,.0f} instructions per payload at the desks")
+        found[RELAY] = await slope(LENGTHS, relay_instructions)
+        say(f"{found[RELAY]:,.0f} instructions per payload of a whole relay, tracing off")
     return found
+
+
+def added(instructions: Mapping[str, float], mode: str, base: str) -> float:
+    """What a mode takes more than another, in per cent of a whole relay."""
+    return 100 * (instructions[mode] - instructions[base]) / instructions[RELAY]

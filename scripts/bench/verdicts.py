@@ -10,6 +10,7 @@ from typing import Any
 from scripts.bench.cases import BURST, FAN_OUT, PACED, SINGLE, WINDOWS, Case
 from scripts.bench.contest import Results, middle, ratio
 from scripts.bench.growth import ACTIVE, CPU, IDLE, steepest
+from scripts.bench.tracing_cost import added
 
 WIRE_RATIO = 1.08
 BASE_KB, SESSION_KB = 64 << 10, 256
@@ -142,8 +143,7 @@ def _start_up(seconds: Mapping[str, list[float]]) -> Iterator[Verdict]:
 
 
 def _tracing(instructions: Mapping[str, float]) -> Iterator[Verdict]:
-    for mode, base, most in TRACING:
-        if mode in instructions and base in instructions:
-            more = 100 * (instructions[mode] / instructions[base] - 1)
-            against = "a build without it" if base == "none" else "off"
-            yield Verdict("tracing", f"{mode}: at most {most:g} % more instructions than {against}", f"{more:+.2f} %", more <= most)
+    for mode, base, most in TRACING if instructions else ():
+        more = added(instructions, mode, base)
+        against = "a build without it" if base == "none" else "off"
+        yield Verdict("tracing", f"{mode}: at most {most:g} % more instructions than {against}", f"{more:+.2f} %", more <= most)

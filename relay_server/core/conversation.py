@@ -246,6 +246,8 @@ class Conversation:
         self._windows = {kind: Window(window, step) for kind in Kind}
         self._dropped = dict.fromkeys(Kind, 0)
         self._sent = dict.fromkeys(((device_id, kind) for device_id in device_ids for kind in Kind), 0)
+        self._fastest = dict.fromkeys(Kind, 0)
+        """What the device that got most was sent."""
 
     @property
     def conversation_id(self) -> str:
@@ -310,16 +312,16 @@ class Conversation:
 
     def released(self) -> Credit | None:
         """Publisher credit to return now: what the fastest device was sent, and what was dropped; None while it is too little."""
-        audio, motion = (self._release(kind) for kind in (Kind.AUDIO, Kind.MOTION))
+        audio, motion = self._release(Kind.AUDIO), self._release(Kind.MOTION)
         return Credit(audio, motion) if audio or motion else None
 
     def _release(self, kind: Kind) -> int:
-        fastest = max((sent for (_, sent_kind), sent in self._sent.items() if sent_kind is kind), default=0)
-        return self._windows[kind].release(fastest + self._dropped[kind])
+        return self._windows[kind].release(self._fastest[kind] + self._dropped[kind])
 
     def sent(self, device_id: str, kind: Kind, size: int) -> None:
         """A device was sent `size` bytes of a kind."""
-        self._sent[device_id, kind] += size
+        total = self._sent[device_id, kind] = self._sent[device_id, kind] + size
+        self._fastest[kind] = max(self._fastest[kind], total)
 
     def make_audio_only(self) -> None:
         """From here on sound only."""

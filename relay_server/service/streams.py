@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import math
 from collections.abc import Awaitable, Callable
 from typing import Any, Protocol
 
@@ -53,8 +54,8 @@ async def carry(
 
     `take` gets each message and raises `PeerError` where it ends the stream; `encode` makes bytes of what the port gives;
     `said_all` is called when the peer sends no more; `failed` is told the fault that the stream ended with.
-    Cancellation (the peer is gone) is passed on. A peer that takes no message for `WRITES_WITHIN_S` is given up: its port is
-    closed at once; its RPC ends when the write does, because no operation of gRPC can follow one that hangs.
+    Cancellation (the peer is gone) is passed on. A peer that takes no message for `WRITES_WITHIN_S`, or half as long again,
+    is given up: its port is closed at once; its RPC ends when the write does, because no operation of gRPC can follow one that hangs.
     """
 
     def give_up() -> None:
@@ -62,16 +63,22 @@ async def carry(
         port.close()
 
     loop = asyncio.get_running_loop()
-    reader = asyncio.create_task(_read(context, port, take, said_all))
+    began_s = math.inf
+
+    async def watch() -> None:
+        while loop.time() - began_s < WRITES_WITHIN_S:
+            await asyncio.sleep(WRITES_WITHIN_S / 2)  # a timer for each write would be the dearest part of a small message
+        give_up()
+
+    helpers = [asyncio.create_task(_read(context, port, take, said_all)), asyncio.create_task(watch())]
     try:
         while (message := await port.receive()) is not None:
-            watchdog = loop.call_later(WRITES_WITHIN_S, give_up)
-            try:
-                await context.write(encode(message))
-            finally:
-                watchdog.cancel()
+            began_s = loop.time()
+            await context.write(encode(message))
+            began_s = math.inf
     finally:
-        reader.cancel()
+        for helper in helpers:
+            helper.cancel()
         port.close()
         if port.fault is not None:
             failed(port.fault)

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import enum
+from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 from avatar_relay.limits import AVATARKIT_KEYFRAMES_PER_SECOND, OPUS_RATE_HZ
 
@@ -84,6 +86,25 @@ class Payload:
     def is_fragment(self) -> bool:
         """Whether more than this belongs to the payload."""
         return self.total_bytes > len(self.data)
+
+
+class PayloadRun(NamedTuple):
+    """Payloads of one kind, or fragments of them, that follow each other: an entry in each column for each of them.
+
+    For who carries them on: what that costs is what it makes for each payload, and columns are made for all at once.
+    """
+
+    kind: Kind
+    seqs: Sequence[int]
+    pts_us: Sequence[int]
+    """Negative where it was not said."""
+    durations_us: Sequence[int]
+    sizes: Sequence[int]
+    """Bytes of `data`, which is what credit counts."""
+    offsets: Sequence[int]
+    totals: Sequence[int]
+    encoded: Sequence[bytes]
+    """Each as it came on the wire, with tag and length; empty where it did not come on a wire."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,9 +5,10 @@ Directions: R→D relay to device, D→R device to relay, P→R publisher to rel
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 
-from avatar_relay.media import Codec, ConversationOpen, Credit, Cursor, Kind, MotionEncoding, Payload
+from avatar_relay.media import Codec, ConversationOpen, Credit, Cursor, Kind, MotionEncoding, Payload, PayloadRun
 from avatar_relay.reasons import Fault
 
 # --- the life of a conversation (R→D, P→R) -------------------------------------------------------------------------
@@ -19,8 +20,16 @@ class Media:
 
     conversation_id: str
     payloads: tuple[Payload, ...]
-    encoded: tuple[bytes, ...] = field(default=(), compare=False, repr=False)
-    """Each payload as it came on the wire, where that is known: who passes it on unchanged need not encode it again."""
+
+
+@dataclass(frozen=True, slots=True)
+class PublishedMedia:
+    """`Media` on its way through the relay: a run of each kind that is in it."""
+
+    conversation_id: str
+    runs: tuple[PayloadRun, ...]
+    one_by_one: Callable[[], Media] = field(compare=False, repr=False)
+    """The same for who must look at each payload."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -331,6 +340,9 @@ class DeviceVolume:
 FromPublisher = (
     PublisherHello | PublishOpen | Media | AudioOnly | ConversationEnd | Interrupt | Pause | Resume | DeviceVolume | EventAck | Ping
 )
+
+AtRelay = FromPublisher | PublishedMedia
+"""What a publisher says, as the relay takes it."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,11 +12,22 @@ Rules
 from __future__ import annotations
 
 import enum
-from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from operator import add
 
 from avatar_relay.limits import MAX_FRAGMENT_BYTES, MAX_PAYLOAD_BYTES
-from avatar_relay.media import AudioFormat, Codec, ConversationOpen, Credit, Cursor, Kind, MotionEncoding, MotionFormat, Payload
+from avatar_relay.media import (
+    AudioFormat,
+    Codec,
+    ConversationOpen,
+    Credit,
+    Cursor,
+    Kind,
+    MotionEncoding,
+    MotionFormat,
+    Payload,
+    PayloadRun,
+)
 from avatar_relay.messages import ConversationEnd, Finished, Taken
 from avatar_relay.reasons import DropReason, Fault, Reason
 from relay_server.errors import ConversationFault
@@ -90,31 +101,39 @@ class Track:
             return ""
         return f"{self._kind.value} payload {self._partial.seq} stopped at byte {self._partial_bytes} of {self._partial.total_bytes}"
 
-    def take_run(self, payloads: Sequence[Payload]) -> bool:
+    def take_run(self, run: PayloadRun) -> bool:
         """Take payloads or fragments that leave as they came: numbered, timed, none too large, each the next one.
 
         False, nothing changed, where any of them needs more than that; then `take` each.
         """
-        seq, position_us = self.last_seq, self._position_us
-        first, reached = self._partial, self._partial_bytes
-        for payload in payloads:
-            size = len(payload.data)
-            if payload.seq != seq + 1 or payload.pts_us is None or payload.fragment_offset != reached or not 0 < size <= MAX_FRAGMENT_BYTES:
+        if min(run.pts_us) < 0 or not 0 < min(run.sizes) <= max(run.sizes) <= MAX_FRAGMENT_BYTES:
+            return False
+        if self._partial is not None or any(run.totals) or any(run.offsets):
+            return self._take_fragments(run)
+        following = self.last_seq + 1
+        if list(run.seqs) != list(range(following, following + len(run.seqs))):
+            return False
+        self.last_seq = run.seqs[-1]
+        self._position_us = max(self._position_us, *map(add, run.pts_us, run.durations_us))
+        return True
+
+    def _take_fragments(self, run: PayloadRun) -> bool:
+        seq, position_us, partial, reached = self.last_seq, self._position_us, self._partial, self._partial_bytes
+        rows = zip(run.seqs, run.pts_us, run.durations_us, run.sizes, run.offsets, run.totals, strict=True)
+        for its_seq, pts_us, duration_us, size, offset, total in rows:
+            if its_seq != seq + 1 or offset != reached or total > MAX_PAYLOAD_BYTES:
                 return False
-            if first is not None:
-                if payload.total_bytes != first.total_bytes or payload.pts_us != first.pts_us or payload.duration_us != first.duration_us:
-                    return False
-            elif payload.total_bytes:
-                first = payload
+            if partial is not None and (total, pts_us, duration_us) != (partial.total_bytes, partial.pts_us, partial.duration_us):
+                return False
             reached += size
-            if first is None or reached == first.total_bytes:
-                seq, first, reached = payload.seq, None, 0
-                position_us = max(position_us, payload.pts_us + payload.duration_us)
-            elif reached > first.total_bytes or first.total_bytes > MAX_PAYLOAD_BYTES:
+            if reached == (total or size):
+                seq, partial, reached = its_seq, None, 0
+                position_us = max(position_us, pts_us + duration_us)
+            elif reached > total:
                 return False
-        self.last_seq, self._position_us = seq, position_us
-        self._partial = None if first is None else replace(first, data=b"")
-        self._partial_bytes = reached
+            else:
+                partial = Payload(run.kind, its_seq, b"", pts_us, duration_us, 0, total)
+        self.last_seq, self._position_us, self._partial, self._partial_bytes = seq, position_us, partial, reached
         return True
 
     def take(self, payload: Payload) -> Accepted | None:
@@ -279,12 +298,13 @@ class Conversation:
         """Bytes of a kind that no device was sent yet."""
         return self._windows[kind].waiting
 
-    def receive_run(self, kind: Kind, payloads: Sequence[Payload], size_bytes: int, *, credited: bool) -> bool:
+    def receive_run(self, run: PayloadRun, size_bytes: int, *, credited: bool) -> bool:
         """Take payloads of one kind that leave as they came; False, nothing changed, where any of them is out of the ordinary."""
+        kind = run.kind
         window = self._windows[kind]
         if (credited and not window.fits(size_bytes)) or (self.state, kind) in NOT_TAKEN:
             return False
-        if (kind is Kind.MOTION and self.open.motion_format is None) or not self._tracks[kind].take_run(payloads):
+        if (kind is Kind.MOTION and self.open.motion_format is None) or not self._tracks[kind].take_run(run):
             return False
         window.use(size_bytes)
         return True

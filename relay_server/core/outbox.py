@@ -181,7 +181,9 @@ class Outbox:
     def _next(self, lane: Lane) -> Kind | None:
         """The kind that is due first of those whose credit covers what is due."""
         heads = [queue[0] for kind, queue in lane.waiting.items() if queue and queue[0].sizes[0] <= self._credit[kind]]
-        return min(heads, key=self._due_us).kind if heads else None
+        if len(heads) > 1:
+            return min(heads, key=self._due_us).kind
+        return heads[0].kind if heads else None
 
     def _due_us(self, run: Run) -> int:
         return run.due_us[0] + (self.sound_ahead_us if run.kind is Kind.MOTION else 0)

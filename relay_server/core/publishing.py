@@ -16,7 +16,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from avatar_relay.ids import is_valid_id
-from avatar_relay.media import Kind, Payload
+from avatar_relay.media import Kind, Payload, PayloadRun
 from avatar_relay.messages import (
     AudioOnly,
     ConversationCredit,
@@ -30,6 +30,7 @@ from avatar_relay.messages import (
     Opened,
     Pause,
     PlayerEvent,
+    PublishedMedia,
     PublishOpen,
     Resume,
     Taken,
@@ -43,11 +44,11 @@ from relay_server.core.events import ConversationEnded, Effect, PayloadsReceived
 from relay_server.core.finishing import MADE_BY_RELAY, cut_on, report_fault, tell_event
 from relay_server.core.opening import Opening
 from relay_server.core.registry import Publisher, Registry
-from relay_server.core.runs import Run
+from relay_server.core.runs import Run, in_runs
 from relay_server.core.session import Session
 from relay_server.errors import ConversationFault
 
-Command = PublishOpen | Media | AudioOnly | ConversationEnd | Interrupt | Pause | Resume | DeviceVolume | EventAck
+Command = PublishOpen | Media | PublishedMedia | AudioOnly | ConversationEnd | Interrupt | Pause | Resume | DeviceVolume | EventAck
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,14 +72,16 @@ class Publishing:
     def handle(self, publisher: Publisher, message: Command, now_us: int) -> list[Effect]:
         """Take a message. Never raises for what a publisher says."""
         match message:
+            case PublishedMedia():
+                return self._media(publisher, message, now_us)
+            case Media():
+                return self._media(publisher, in_runs(message), now_us)
             case PublishOpen():
                 return self._open(publisher, message, now_us)
             case DeviceVolume():
                 return self._set_volume(publisher, message)
             case EventAck():
                 return self._acknowledge(publisher, message)
-            case Media():
-                return self._media(publisher, message, now_us)
             case _:
                 return self._steer(publisher, message)
 
@@ -94,12 +97,13 @@ class Publishing:
             return self._fail(found, fault)
         return report_fault(publisher.key, conversation_id, fault)
 
-    def blocked(self, publisher: Publisher, message: Media) -> bool:
+    def blocked(self, publisher: Publisher, message: Media | PublishedMedia) -> bool:
         """Whether a stream without credit must wait: too much of the conversation waits for its devices."""
         found = self._find(publisher, message.conversation_id)
-        if not publisher.by_hand or not isinstance(found, Conversation) or not found.delivering:
+        if not isinstance(found, Conversation) or not found.delivering:
             return False
-        return any(found.waiting(kind) >= self._config.window_bytes for kind in {payload.kind for payload in message.payloads})
+        runs = message.runs if isinstance(message, PublishedMedia) else message.payloads
+        return any(found.waiting(kind) >= self._config.window_bytes for kind in {run.kind for run in runs})
 
     def tick(self, publisher: Publisher, now_us: int) -> list[Effect]:
         """Drop media whose `open` did not come in time."""
@@ -144,35 +148,32 @@ class Publishing:
     def _open(self, publisher: Publisher, message: PublishOpen, now_us: int) -> list[Effect]:
         effects = self._opening.open(publisher, message)
         early = publisher.release(publisher.last_opened)
-        return effects + (self._media(publisher, Media(publisher.last_opened, tuple(early)), now_us) if early else [])
+        return effects + (self._media(publisher, in_runs(Media(publisher.last_opened, tuple(early))), now_us) if early else [])
 
     # --- media -----------------------------------------------------------------------------------------------------
 
-    def _media(self, publisher: Publisher, message: Media, now_us: int) -> list[Effect]:
+    def _media(self, publisher: Publisher, message: PublishedMedia, now_us: int) -> list[Effect]:
         found = self._find(publisher, message.conversation_id)
         if isinstance(found, Conversation):
             return self._receive(publisher, found, message, now_us)
         match found.fault.reason:
             case Reason.CONVERSATION_CLOSED:
-                return self._drop(publisher, found.conversation_id, message.payloads, DropReason.CONVERSATION_CLOSED)
+                return self._drop(publisher, found.conversation_id, message.one_by_one().payloads, DropReason.CONVERSATION_CLOSED)
             case Reason.CONVERSATION_UNKNOWN if is_valid_id(found.conversation_id):
-                return self._hold(publisher, found.conversation_id, message.payloads, now_us)
+                return self._hold(publisher, found.conversation_id, message.one_by_one().payloads, now_us)
             case _:
                 return report_fault(publisher.key, found.conversation_id, found.fault)
 
-    def _receive(self, publisher: Publisher, conversation: Conversation, message: Media, now_us: int) -> list[Effect]:
+    def _receive(self, publisher: Publisher, conversation: Conversation, message: PublishedMedia, now_us: int) -> list[Effect]:
         """Take what came: as runs where all is in order, which is nearly always, else one by one."""
-        if not self._allowance(publisher, now_us).take(len(message.payloads), now_us):
+        if not self._allowance(publisher, now_us).take(sum([len(run.seqs) for run in message.runs]), now_us):
             text = f"more than {self._config.max_payloads_per_second} payloads per second: join them to larger ones"
             return self._fail(conversation, Fault(Reason.LIMIT_REACHED, text, "media.payloads"))
         effects: list[Effect] = []
         try:
-            for kind in Kind:
-                entries = [at for at, payload in enumerate(message.payloads) if payload.kind is kind]
-                payloads = [message.payloads[at] for at in entries]
-                encoded = [message.encoded[at] for at in entries] if message.encoded else []
-                if payloads and not self._receive_run(publisher, conversation, payloads, encoded, effects, now_us):
-                    for payload in payloads:
+            for run in message.runs:
+                if not self._receive_run(publisher, conversation, message, run, effects, now_us):
+                    for payload in _of_kind(message, run.kind):
                         self._receive_one(publisher, conversation, payload, effects, now_us)
         except ConversationFault as error:
             return effects + self._fail(conversation, error.fault)
@@ -189,23 +190,20 @@ class Publishing:
         self,
         publisher: Publisher,
         conversation: Conversation,
-        payloads: list[Payload],
-        encoded: list[bytes],
+        message: PublishedMedia,
+        run: PayloadRun,
         effects: list[Effect],
         now_us: int,
     ) -> bool:
         """Take payloads of one kind at once; False, nothing changed, where any of them is out of the ordinary."""
-        kind, sizes = payloads[0].kind, [len(payload.data) for payload in payloads]
-        size_bytes, largest = sum(sizes), max([payload.total_bytes for payload in payloads] + sizes)
-        if any([largest > session.largest(conversation.conversation_id, kind) for session in self._registry.on_devices(conversation)]):
+        cid, size_bytes, largest = conversation.conversation_id, sum(run.sizes), max(*run.sizes, *run.totals)
+        if any([largest > session.largest(cid, run.kind) for session in self._registry.on_devices(conversation)]):
             return False
-        if not conversation.receive_run(kind, payloads, size_bytes, credited=not publisher.by_hand):
+        if not conversation.receive_run(run, size_bytes, credited=not publisher.by_hand):
             return False
-        due_us = [payload.pts_us or 0 for payload in payloads]
-        encoded = encoded or [self._encode(payload) for payload in payloads]
-        effects.append(PayloadsReceived(conversation.conversation_id, kind, len(sizes), size_bytes))
-        run = Run(kind, [payload.seq for payload in payloads], due_us, sizes, encoded, now_us, size_bytes)
-        effects += self._deliver(conversation, run)
+        encoded = run.encoded or [self._encode(payload) for payload in _of_kind(message, run.kind)]
+        effects.append(PayloadsReceived(conversation.conversation_id, run.kind, len(run.sizes), size_bytes))
+        effects += self._deliver(conversation, Run(run.kind, run.seqs, run.pts_us, run.sizes, encoded, now_us, size_bytes))
         return True
 
     def _receive_one(self, publisher: Publisher, conversation: Conversation, payload: Payload, effects: list[Effect], now_us: int) -> None:
@@ -385,3 +383,7 @@ class Publishing:
             text = f"conversation {conversation_id} belongs to another publisher"
             return Refused(conversation_id, Fault(Reason.CONVERSATION_NOT_YOURS, text, "conversation_id"))
         return conversation
+
+
+def _of_kind(message: PublishedMedia, kind: Kind) -> list[Payload]:
+    return [payload for payload in message.one_by_one().payloads if payload.kind is kind]

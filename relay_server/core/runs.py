@@ -8,14 +8,14 @@ from __future__ import annotations
 
 from bisect import bisect_right
 from collections.abc import Sequence
-from dataclasses import dataclass
 from itertools import compress
+from typing import NamedTuple
 
-from avatar_relay.media import Kind
+from avatar_relay.media import Kind, Payload, PayloadRun
+from avatar_relay.messages import Media, PublishedMedia
 
 
-@dataclass(frozen=True, slots=True)
-class Run:
+class Run(NamedTuple):
     """One entry for each payload in `seqs`, `due_us`, `sizes` and `encoded`; never empty. `seqs` of fragments repeat."""
 
     kind: Kind
@@ -73,3 +73,22 @@ class Run:
             self.received_us,
             sum(sizes),
         )
+
+
+def in_runs(media: Media) -> PublishedMedia:
+    """Media that did not come on a wire, or is out of the ordinary, with a run of each kind."""
+    of_kinds = [[payload for payload in media.payloads if payload.kind is kind] for kind in Kind]
+    return PublishedMedia(media.conversation_id, tuple([_in_run(payloads) for payloads in of_kinds if payloads]), lambda: media)
+
+
+def _in_run(payloads: Sequence[Payload]) -> PayloadRun:
+    return PayloadRun(
+        payloads[0].kind,
+        [payload.seq for payload in payloads],
+        [-1 if payload.pts_us is None else payload.pts_us for payload in payloads],
+        [payload.duration_us for payload in payloads],
+        [len(payload.data) for payload in payloads],
+        [payload.fragment_offset for payload in payloads],
+        [payload.total_bytes for payload in payloads],
+        (),
+    )

@@ -14,6 +14,7 @@ from relay_server.core.attending import Attending
 from relay_server.core.events import Effect
 from relay_server.core.outbox import MediaBatch, Outgoing
 from relay_server.core.registry import Registry
+from relay_server.core.runs import Run
 from relay_server.core.session import Session
 from relay_server.desks.clocks import Clocks
 from relay_server.desks.ports import DevicePort
@@ -160,12 +161,13 @@ class Devices:
 
     def _account(self, session: Session, batch: MediaBatch, now_us: int) -> None:
         cid, conversation = batch.conversation_id, self._registry.conversations[batch.conversation_id]
-        for kind in Kind:
-            runs = [run for run in batch.runs if run.kind is kind]
-            if runs:
-                size = sum([run.size_bytes for run in runs])
-                conversation.sent(session.device_id, kind, session.first_time(cid, kind, size))
-                queued_us = now_us - min([run.received_us for run in runs])
-                seqs = list(chain.from_iterable([run.seqs for run in runs]))
-                self._observer.payloads_sent(session.device_id, cid, kind, seqs, size, queued_us)
+        of_kinds: dict[Kind, list[Run]] = {}
+        for run in batch.runs:
+            of_kinds.setdefault(run.kind, []).append(run)
+        for kind, runs in of_kinds.items():
+            size = sum([run.size_bytes for run in runs])
+            conversation.sent(session.device_id, kind, session.first_time(cid, kind, size))
+            queued_us = now_us - min([run.received_us for run in runs])
+            seqs = list(chain.from_iterable([run.seqs for run in runs]))
+            self._observer.payloads_sent(session.device_id, cid, kind, seqs, size, queued_us)
         self._sent(cid)

@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 from typing import Protocol
 
-from avatar_relay.messages import FromPublisher, GoAway, ToPublisher, ToRelayFromDevice
+from avatar_relay.messages import AtRelay, GoAway, ToPublisher, ToRelayFromDevice
 from avatar_relay.reasons import Fault
 from relay_server.core.outbox import Outgoing
 from relay_server.core.registry import Publisher
@@ -20,11 +20,11 @@ from relay_server.errors import PeerError
 class PublisherDesk(Protocol):
     """What a publisher's port asks of the relay."""
 
-    def publisher_says(self, port: PublisherPort, message: FromPublisher) -> None:
+    def publisher_says(self, port: PublisherPort, message: AtRelay) -> None:
         """Take a message. Raises `PeerError` where it ends the stream."""
         ...
 
-    def publisher_blocked(self, port: PublisherPort, message: FromPublisher) -> bool:
+    def publisher_blocked(self, port: PublisherPort, message: AtRelay) -> bool:
         """Whether the message must wait for room."""
         ...
 
@@ -103,7 +103,7 @@ class PublisherPort(_Port):
         self.room = asyncio.Event()
         """Set when media left for a device."""
 
-    async def send(self, message: FromPublisher) -> None:
+    async def send(self, message: AtRelay) -> None:
         """Say something. Waits while the relay can take no more media of a stream without hello; safe to cancel then.
 
         Raises `PeerError` where the message ends the stream. Faults of a conversation come by `receive` instead.

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 
 from avatar_relay.limits import PROTOCOL_VERSION
-from avatar_relay.messages import FromPublisher, GoAway, Limits, Media, Ping, PublisherHello, PublisherWelcome, ToPublisher
+from avatar_relay.messages import AtRelay, GoAway, Limits, Media, Ping, PublishedMedia, PublisherHello, PublisherWelcome, ToPublisher
 from avatar_relay.reasons import Fault, Reason
 from relay_server.config import RelayConfig
 from relay_server.core.events import Effect, TellPublisher
@@ -48,7 +48,7 @@ class Publishers:
 
     # --- the desk --------------------------------------------------------------------------------------------------
 
-    def publisher_says(self, port: PublisherPort, message: FromPublisher) -> None:
+    def publisher_says(self, port: PublisherPort, message: AtRelay) -> None:
         """Take a message. Raises `PeerError` where it ends the stream."""
         port.heard_us = self._clocks.now_us()
         if isinstance(message, PublisherHello):
@@ -60,9 +60,12 @@ class Publishers:
         else:
             self._perform(self._publishing.handle(publisher, message, port.heard_us))
 
-    def publisher_blocked(self, port: PublisherPort, message: FromPublisher) -> bool:
+    def publisher_blocked(self, port: PublisherPort, message: AtRelay) -> bool:
         """Whether media of a stream without credit must wait for room."""
-        return port.publisher is not None and isinstance(message, Media) and self._publishing.blocked(port.publisher, message)
+        publisher = port.publisher
+        if publisher is None or not publisher.by_hand or not isinstance(message, Media | PublishedMedia):
+            return False
+        return self._publishing.blocked(publisher, message)
 
     def publisher_leaves(self, port: PublisherPort, *, said_all: bool) -> None:
         """The stream is gone, or (`said_all`) nothing more comes on it."""

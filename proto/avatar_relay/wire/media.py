@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from functools import lru_cache
+from functools import lru_cache, partial
+from typing import Any
 
 from avatar_relay import messages as m
 from avatar_relay.ids import ID_RULE, is_valid_id
@@ -15,7 +16,18 @@ from avatar_relay.limits import (
     OPUS_RATE_HZ,
     PCM_RATES_HZ,
 )
-from avatar_relay.media import AudioFormat, Codec, ConversationOpen, Credit, Cursor, MotionEncoding, MotionFormat, Payload, TraceContext
+from avatar_relay.media import (
+    AudioFormat,
+    Codec,
+    ConversationOpen,
+    Credit,
+    Cursor,
+    MotionEncoding,
+    MotionFormat,
+    Payload,
+    PayloadRun,
+    TraceContext,
+)
 from avatar_relay.reasons import Fault, Reason
 from avatar_relay.v1 import device_service_pb2 as device_pb
 from avatar_relay.v1 import media_pb2 as pb
@@ -104,8 +116,8 @@ def splice_media_response(conversation_id: str, payloads: Iterable[bytes]) -> by
 
     Fields of a message are length-delimited (protobuf encoding, "Length-Delimited Records"), so that they can be put together.
     """
-    media = b"".join((_delimited(_MEDIA_CONVERSATION_ID, conversation_id.encode()), *payloads))
-    return _delimited(_RESPONSE_MEDIA, media)
+    parts = [_delimited(_MEDIA_CONVERSATION_ID, conversation_id.encode()), *payloads]
+    return b"".join((_header(_RESPONSE_MEDIA, sum(map(len, parts))), *parts))
 
 
 _MEDIA_CONVERSATION_ID = pb.Media.CONVERSATION_ID_FIELD_NUMBER
@@ -131,13 +143,47 @@ def _header(field: int, length: int) -> bytes:
     return bytes(header)
 
 
-def published_media_from_wire(message: pb.Media) -> m.Media:
-    """Check and read payloads that are to be passed on: with their bytes, unless these hold more than the payloads."""
-    media = media_from_wire(message)
-    encoded = tuple([_delimited(_MEDIA_PAYLOADS, payload.SerializeToString()) for payload in message.payloads])
-    size = sum([len(payload.data) for payload in media.payloads])
-    known = sum(map(len, encoded)) <= size + _MAX_ENVELOPE_BYTES * len(encoded)
-    return m.Media(media.conversation_id, media.payloads, encoded if known else ())
+def published_media_from_wire(message: pb.Media) -> m.Media | m.PublishedMedia:
+    """Check and read payloads that are to be passed on: as runs, or one by one where anything is out of the ordinary."""
+    rows = [
+        (
+            payload.kind,
+            payload.seq,
+            payload.pts_us or (0 if payload.HasField("pts_us") else -1),
+            payload.duration_us,
+            len(payload.data),
+            payload.fragment_offset,
+            payload.total_bytes,
+            _header(_MEDIA_PAYLOADS, len(encoded := payload.SerializeToString())) + encoded,
+        )
+        for payload in message.payloads
+    ]
+    kinds = sorted({row[0] for row in rows})
+    if not rows or not KIND_FROM_WIRE.keys() >= set(kinds):
+        return media_from_wire(message)
+    runs = [_run(kind, rows if len(kinds) == 1 else [row for row in rows if row[0] == kind]) for kind in kinds]
+    if not all([_is_ordinary(run) for run in runs]):
+        return media_from_wire(message)
+    return m.PublishedMedia(message.conversation_id, tuple(runs), partial(media_from_wire, message))
+
+
+def _run(kind: int, rows: list[tuple[Any, ...]]) -> PayloadRun:
+    _, *columns = zip(*rows, strict=True)
+    return PayloadRun(KIND_FROM_WIRE[kind], *columns)
+
+
+def _is_ordinary(run: PayloadRun) -> bool:
+    """Whether each payload has its time and breaks no rule, and none holds what this version does not know."""
+    if min(run.pts_us) < 0 or min(run.durations_us) < 0:
+        return False
+    if not 0 < min(run.sizes) <= max(run.sizes) <= MAX_FRAGMENT_BYTES:
+        return False
+    if sum(map(len, run.encoded)) > sum(run.sizes) + _MAX_ENVELOPE_BYTES * len(run.sizes):
+        return False
+    if not any(run.totals) and not any(run.offsets):
+        return True
+    fragments = zip(run.sizes, run.offsets, run.totals, strict=True)
+    return all([offset + size <= (total or size) and size != total <= MAX_PAYLOAD_BYTES for size, offset, total in fragments])
 
 
 def media_from_wire(message: pb.Media) -> m.Media:

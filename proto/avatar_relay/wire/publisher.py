@@ -95,7 +95,7 @@ def _device_volume_from_wire(message: publisher_pb.DeviceVolume) -> m.DeviceVolu
     return m.DeviceVolume(message.device_id, volume_from_wire(message.volume))
 
 
-_PUBLISH_REQUEST: dict[str, Callable[[Any], m.FromPublisher]] = {
+_PUBLISH_REQUEST: dict[str, Callable[[Any], m.AtRelay]] = {
     **COMMANDS_FROM_WIRE,
     "hello": _publisher_hello_from_wire,
     "open": _publish_open_from_wire,
@@ -104,7 +104,7 @@ _PUBLISH_REQUEST: dict[str, Callable[[Any], m.FromPublisher]] = {
 }
 
 
-def publish_request_from_wire(message: publisher_pb.PublishRequest) -> m.FromPublisher | None:
+def publish_request_from_wire(message: publisher_pb.PublishRequest) -> m.AtRelay | None:
     """Check and read what a publisher says; None for what this version does not know. Raises `WireError`."""
     name = message.WhichOneof("message")
     return None if name is None or name == "joined" else _PUBLISH_REQUEST[name](getattr(message, name))

@@ -12,7 +12,7 @@ from avatar_relay.v1 import device_service_pb2 as device_pb
 from relay_server.config import RelayConfig
 from relay_server.core.conversation import Conversation
 from relay_server.core.outbox import MediaBatch
-from relay_server.core.runs import Run
+from relay_server.core.runs import Run, in_runs
 from relay_server.desks.clocks import Clocks
 from relay_server.relay import Relay
 from tests.relay_server.house import hello
@@ -78,7 +78,8 @@ def test_a_run_is_taken_as_its_payloads_would_be(words: list[str]) -> None:
                 seq += 1
     opening = ConversationOpen("c1", AUDIO, MOTION)
     at_once, one_by_one = (Conversation(opening, "backend", ("lobby",), window=1 << 20, step=1 << 18) for _ in range(2))
-    taken = at_once.receive_run(Kind.AUDIO, payloads, 320 * len(payloads), credited=True)
+    (run,) = in_runs(Media("c1", tuple(payloads))).runs
+    taken = at_once.receive_run(run, 320 * len(payloads), credited=True)
     if taken:
         for one in payloads:
             accepted = one_by_one.receive(one, credited=True)

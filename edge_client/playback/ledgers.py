@@ -6,9 +6,10 @@ from avatar_relay.media import Credit, Kind
 from avatar_relay.messages import Dropped
 from avatar_relay.reasons import DropReason
 
-CREDIT_PERIOD_US = 200_000
+CREDIT_PERIOD_US = 500_000
 """Credit is sent at most this often, unless much has gathered: each message costs both ends as much as a payload does."""
-_MUCH = 8
+_MUCH = 4
+"""… which is so much of the whole room."""
 DROP_PERIOD_US = 200_000
 """Drops of a conversation are told at most this often."""
 

@@ -14,8 +14,8 @@ from edge_client.playback.events import ConversationEvent, Output
 from edge_client.playback.ledgers import CreditLedger, DropLedger
 from edge_client.playback.playing import Playing
 
-HELD_PERIOD_US = 200_000
-"""Cursors are told at most this often."""
+HELD_PERIOD_US = 500_000
+"""Cursors are told at most this often: they say what need not be kept any longer, and `hello` tells them anew."""
 
 
 class Reports:

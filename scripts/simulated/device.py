@@ -18,9 +18,9 @@ from avatar_relay.v1 import media_pb2 as media
 
 BUFFER_BYTES = 2 << 20
 """What it can take of each kind; an edge client's default."""
-REPORT_S = 0.2
-"""Credit and cursors are told at most this often, unless much has gathered."""
-MUCH_BYTES = BUFFER_BYTES // 8
+REPORT_S = 0.5
+"""Credit and cursors are told this often; credit also when much has gathered."""
+MUCH_BYTES = BUFFER_BYTES // 4
 RETRY_S = 0.2
 CHANNEL_OPTIONS = (("grpc.use_local_subchannel_pool", 1), ("grpc.max_receive_message_length", 8 << 20), ("grpc.enable_retries", 0))
 METHOD = "/avatar_relay.v1.DeviceService/Attach"
@@ -85,7 +85,7 @@ class SimulatedDevice:
         self._token = ""
         self._hearing: dict[str, Hearing] = {}
         self._freed = {media.KIND_AUDIO: 0, media.KIND_MOTION: 0}
-        self._unreported = 0
+        self._unreported = False
         self._unacknowledged: dict[int, bytes] = {}
         self._event_id = 0
         self._call: Any = None
@@ -159,8 +159,8 @@ class SimulatedDevice:
         match name:
             case "media":
                 self._use(response.media)
-                if self._unreported >= MUCH_BYTES:
-                    await self._report()
+                if sum(self._freed.values()) >= MUCH_BYTES:
+                    await self._grant()
             case "welcome":
                 self._welcomed(response.welcome)
             case "open":
@@ -194,7 +194,7 @@ class SimulatedDevice:
         for payload in message.payloads:
             size = len(payload.data)
             self._freed[payload.kind] += size
-            self._unreported += size
+            self._unreported = True
             self.figures.payloads += 1
             self.figures.bytes += size
             self._listener.payload(message.conversation_id, payload)
@@ -208,20 +208,19 @@ class SimulatedDevice:
         while True:
             await asyncio.sleep(self._report_s)
             if self._unreported:
-                await self._report()
+                self._unreported = False
+                await self._grant()
+                await self._say(pb.AttachRequest(held=media.Held(cursors=self._cursors())))
 
     async def _ping_regularly(self) -> None:
         while self._ping_s:
             await asyncio.sleep(self._ping_s)
             await self._say(pb.AttachRequest(ping=media.Ping(id=1)))
 
-    async def _report(self) -> None:
-        self._unreported = 0
+    async def _grant(self) -> None:
         credit = media.Credit(audio_bytes=self._freed[media.KIND_AUDIO], motion_bytes=self._freed[media.KIND_MOTION])
         self._freed = dict.fromkeys(self._freed, 0)
         await self._say(pb.AttachRequest(credit=credit))
-        if self._hearing:
-            await self._say(pb.AttachRequest(held=media.Held(cursors=self._cursors())))
 
     async def _open(self, conversation_id: str) -> None:
         if conversation_id not in self._hearing:

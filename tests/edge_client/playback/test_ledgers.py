@@ -16,10 +16,10 @@ def test_credit_is_granted_as_bytes_are_freed_and_not_for_each_payload() -> None
     assert ledger.grant(CREDIT_PERIOD_US) == Credit(50, 0)
     ledger.free(Kind.AUDIO, 50)
     assert ledger.grant(CREDIT_PERIOD_US + 1) is None
-    ledger.free(Kind.AUDIO, 100)
-    assert ledger.grant(CREDIT_PERIOD_US + 2) == Credit(150, 0)
+    ledger.free(Kind.AUDIO, 150)
+    assert ledger.grant(CREDIT_PERIOD_US + 2) == Credit(200, 0)
     assert ledger.grant(10 * CREDIT_PERIOD_US) is None
-    assert ledger.outstanding(Kind.AUDIO) == 100
+    assert ledger.outstanding(Kind.AUDIO) == 50
 
 
 def test_more_than_was_granted_is_noticed() -> None:

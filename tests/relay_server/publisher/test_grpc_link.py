@@ -22,6 +22,7 @@ from avatar_relay.messages import (
     Opened,
     Ping,
     Pong,
+    PublishedMedia,
     PublisherHello,
     PublisherWelcome,
     PublishOpen,
@@ -47,6 +48,7 @@ class RecordingService(services.PublisherServiceServicer):
         async for request in requests:
             message = wire.publish_request_from_wire(request)
             assert message is not None
+            message = message.one_by_one() if isinstance(message, PublishedMedia) else message
             self.said.append(message)
             if self.abort_with is not None:
                 status = wire.fault_to_status(self.abort_with)

@@ -1,8 +1,8 @@
 """The mouth from the sound that is about to be heard, on the device itself: the same analyser that the relay's source uses.
 
 Rules of the ear
-1. It hears sound as it is released, ahead of its time, and gives mouths on the same media line. It needs some 0.4 s more of sound than
-   the moment it tells of: in `LIVE`, where no more than that is there, it has nothing to say, and the payload's mouth stays.
+1. It hears sound as it is released, ahead of its time, `STEP_S` of it at a time, and gives mouths on the same media line. It needs
+   some 0.5 s more of sound than the moment it tells of. `LIVE` does not have that: no ear listens there, and the payload's mouth stays.
 2. Where the line jumps, it starts afresh; filler that stands for nothing of the line is not heard.
 3. How much of the mouth it takes is its share: 0 none, 1 all. Where it hears lips that touch, they touch at any share over
    `CLOSES_FROM`.
@@ -11,7 +11,7 @@ Rules of the ear
 from __future__ import annotations
 
 from collections import deque
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,6 +22,8 @@ from avatar_relay.mouth.shapes import BLENDSHAPE_NAMES, KEYFRAMES_PER_SECOND, Mo
 from edge_client.motion.pose import POSE_SIZE, Pose, Poses
 from edge_client.motion.track import MotionTrack, Sample
 
+STEP_S = 0.1
+"""What is analysed at once: the analyser takes about as long for one frame of 10 ms as for ten."""
 JUMP_S = 0.02
 """The line may run this far from the sound (drift is steered) until the ear starts afresh."""
 CLOSES_FROM = 0.25
@@ -40,6 +42,14 @@ class _Passage:
     start_us: float
     frames: int = 0
     keyframes: int = 0
+    waiting: list[NDArray[np.int16]] = field(default_factory=list)
+    waiting_frames: int = 0
+
+    def analyse(self) -> Mouths:
+        """The mouths that are known with what waited."""
+        sound = np.concatenate(self.waiting)
+        self.waiting, self.waiting_frames = [], 0
+        return self.analyser.push(sound / 32_768.0)
 
 
 class Ear:
@@ -60,11 +70,16 @@ class Ear:
             self.end()
             passage = self._passage = _Passage(MouthAnalyser(self._rate_hz), pts_us)
         passage.frames += len(pcm)
-        self._tell(passage, passage.analyser.push(pcm / 32_768.0))
+        passage.waiting.append(pcm)
+        passage.waiting_frames += len(pcm)
+        if passage.waiting_frames >= STEP_S * self._rate_hz:
+            self._tell(passage, passage.analyse())
 
     def end(self) -> None:
         """No more follows; more may be heard all the same, as a beginning. Called again it does nothing."""
         if self._passage is not None:
+            if self._passage.waiting:
+                self._tell(self._passage, self._passage.analyse())
             self._tell(self._passage, self._passage.analyser.finish())
             self._passage = None
 

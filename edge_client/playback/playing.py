@@ -64,7 +64,9 @@ def make_motion(conversation: Conversation, decoders: Decoders) -> MotionStream 
 
 
 def make_ear(conversation: Conversation, source: MouthSource, rate_hz: int) -> Ear | None:
-    """What moves its mouth by its sound; None where only payloads do."""
+    """What moves its mouth by its sound; None where only payloads do, and in `LIVE`, where the ear would hear too late."""
+    if conversation.opened.pacing is Pacing.LIVE:
+        return None
     share = heard_share(source, conversation.opened.motion_format)
     return Ear(rate_hz, share) if share > 0 else None
 

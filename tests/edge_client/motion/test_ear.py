@@ -7,14 +7,17 @@ import pytest
 from numpy.typing import NDArray
 
 from avatar_relay.arkit import ARKIT_INDEX
-from avatar_relay.media import MotionEncoding, MotionFormat
+from avatar_relay.media import MotionEncoding, MotionFormat, Pacing
 from avatar_relay.mouth.analyser import LATENCY_S, MouthAnalyser
 from avatar_relay.mouth.shapes import KEYFRAMES_PER_SECOND, to_weights
 from edge_client.motion.ear import Ear, with_mouth
 from edge_client.motion.mouth_source import BLEND_SHARE, MouthSource, heard_share
 from edge_client.motion.pose import HEAD_ROTATION, neutral_pose
+from edge_client.playback.conversation import Conversation
+from edge_client.playback.playing import make_ear
 from tests.avatar_relay.mouth.test_features import vowel
 from tests.edge_client.face.poses import pose_of
+from tests.edge_client.fakes import open_
 
 RATE_HZ = 16_000
 JAW = ARKIT_INDEX["jawOpen"]
@@ -51,7 +54,7 @@ def test_the_ear_says_what_the_analyser_says() -> None:
 
 
 def test_it_knows_what_lies_its_latency_back() -> None:
-    """With a second of sound heard, a mouth is known to about `LATENCY_S` before that."""
+    """With a second of sound heard, of which whole steps are analysed, a mouth is known to about `LATENCY_S` before that."""
     ear = Ear(RATE_HZ, 1.0)
     ear.hear(0.0, speech(1.0))
     known = [value >= 0 for value in jaws(ear, 1.0)]
@@ -109,3 +112,10 @@ def test_shares_by_source_and_format() -> None:
     assert heard_share(MouthSource.BLEND, None) == 1
     assert heard_share(MouthSource.BLEND, WEIGHTS) == BLEND_SHARE
     assert neutral_pose()[JAW] == 0
+
+
+@pytest.mark.parametrize(("pacing", "listens"), [(Pacing.BURST, True), (Pacing.LIVE, False)])
+def test_no_ear_listens_to_what_is_live(pacing: Pacing, listens: bool) -> None:
+    """It would tell of mouths that are past, and cost what the face needs."""
+    opened = open_("c", pacing=pacing, motion=AVATARKIT)
+    assert (make_ear(Conversation(opened), MouthSource.AUTO, RATE_HZ) is not None) is listens

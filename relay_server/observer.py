@@ -8,6 +8,7 @@ from typing import Protocol
 from avatar_relay.media import ConversationOpen, Cursor, Kind, TraceContext
 from avatar_relay.messages import Finished, PlayerEventBody
 from avatar_relay.reasons import Fault
+from relay_server.core.runs import Run
 
 
 class Observer(Protocol):
@@ -33,8 +34,8 @@ class Observer(Protocol):
         """Payloads of one kind, or fragments of them, were taken from a publisher in one message."""
         ...
 
-    def payloads_sent(self, device_id: str, conversation_id: str, kind: Kind, seqs: Sequence[int], size_bytes: int, queued_us: int) -> None:
-        """Fragments of one kind left for a device in one message; `queued_us` is how long the oldest had waited."""
+    def payloads_sent(self, device_id: str, conversation_id: str, runs: Sequence[Run], now_us: int) -> None:
+        """Runs left for a device in one message, now by the clock that they were received by."""
         ...
 
     def payloads_dropped(self, device_id: str, conversation_id: str, kind: Kind, payloads: int, size_bytes: int, reason: str) -> None:
@@ -99,7 +100,7 @@ class NullObserver:
     def payloads_received(self, conversation_id: str, kind: Kind, payloads: int, size_bytes: int) -> None:
         """Nothing."""
 
-    def payloads_sent(self, device_id: str, conversation_id: str, kind: Kind, seqs: Sequence[int], size_bytes: int, queued_us: int) -> None:
+    def payloads_sent(self, device_id: str, conversation_id: str, runs: Sequence[Run], now_us: int) -> None:
         """Nothing."""
 
     def payloads_dropped(self, device_id: str, conversation_id: str, kind: Kind, payloads: int, size_bytes: int, reason: str) -> None:

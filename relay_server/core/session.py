@@ -298,7 +298,7 @@ class Session:
         return self.outbox.drop_motion(drop) if self.flight.is_narrow else ("", [])
 
     def first_time(self, conversation_id: str, kind: Kind, size: int) -> int:
-        """Of `size` bytes that just left, those that had not left before; to be asked once for each message."""
+        """Of `size` bytes that just left, those that had not left before; to be asked once for each run."""
         delivery = self.deliveries[conversation_id]
         again = min(size, delivery.again_bytes[kind])
         delivery.again_bytes[kind] -= again

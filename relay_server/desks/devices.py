@@ -4,9 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from dataclasses import replace
-from itertools import chain
 
-from avatar_relay.media import Kind
 from avatar_relay.messages import GoAway, Hello, Ping, Pong, ToRelayFromDevice
 from avatar_relay.reasons import Fault, Reason
 from relay_server.config import RelayConfig
@@ -14,7 +12,6 @@ from relay_server.core.attending import Attending
 from relay_server.core.events import Effect
 from relay_server.core.outbox import MediaBatch, Outgoing
 from relay_server.core.registry import Registry
-from relay_server.core.runs import Run
 from relay_server.core.session import Session
 from relay_server.desks.clocks import Clocks
 from relay_server.desks.ports import DevicePort
@@ -161,13 +158,7 @@ class Devices:
 
     def _account(self, session: Session, batch: MediaBatch, now_us: int) -> None:
         cid, conversation = batch.conversation_id, self._registry.conversations[batch.conversation_id]
-        of_kinds: dict[Kind, list[Run]] = {}
         for run in batch.runs:
-            of_kinds.setdefault(run.kind, []).append(run)
-        for kind, runs in of_kinds.items():
-            size = sum([run.size_bytes for run in runs])
-            conversation.sent(session.device_id, kind, session.first_time(cid, kind, size))
-            queued_us = now_us - min([run.received_us for run in runs])
-            seqs = list(chain.from_iterable([run.seqs for run in runs]))
-            self._observer.payloads_sent(session.device_id, cid, kind, seqs, size, queued_us)
+            conversation.sent(session.device_id, run.kind, session.first_time(cid, run.kind, run.size_bytes))
+        self._observer.payloads_sent(session.device_id, cid, batch.runs, now_us)
         self._sent(cid)

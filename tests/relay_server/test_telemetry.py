@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from avatar_relay.media import AudioFormat, Codec, ConversationOpen, Cursor, Kind
 from avatar_relay.messages import Finished
 from avatar_relay.reasons import Fault, Reason
-from relay_server.telemetry import MAX_CONVERSATIONS, RelayTelemetry
+from relay_server.core.runs import Run
+from relay_server.telemetry import MAX_CONVERSATIONS, TIMED_EVERY, RelayTelemetry
 from tests.spans import Told, listen
 
 OPEN = ConversationOpen("c1", AudioFormat(Codec.PCM_S16LE, 16_000))
@@ -30,12 +33,17 @@ def begin(*, trace_every: int = 0) -> tuple[Told, Clock, RelayTelemetry, Convers
     return told, clock, relay, open_
 
 
+def run(seqs: Sequence[int], size_bytes: int) -> Run:
+    """Sound that was received at 0."""
+    return Run(Kind.AUDIO, seqs, seqs, [size_bytes // len(seqs)] * len(seqs), [b""] * len(seqs), 0, size_bytes)
+
+
 def test_stages_of_a_conversation() -> None:
     """Receive, queue and send, each with its time and its counts; the device's spans come under `relay.receive`."""
     told, clock, relay, open_ = begin()
     relay.payloads_received("c1", Kind.AUDIO, 1, 700)
     clock.now_us += 5_000
-    relay.payloads_sent("lobby", "c1", Kind.AUDIO, [1], 700, 4_000)
+    relay.payloads_sent("lobby", "c1", [run([1], 700)], 4_000)
     clock.now_us += 5_000
     relay.conversation_ended("c1", Cursor("c1", 1, 0))
     clock.now_us += 1_000_000
@@ -68,7 +76,7 @@ def test_metrics_name_no_ids() -> None:
     """Ids are without bound, so they are on spans only."""
     told, _, relay, _ = begin()
     relay.payloads_received("c1", Kind.AUDIO, 1, 700)
-    relay.payloads_sent("lobby", "c1", Kind.AUDIO, [1], 700, 0)
+    relay.payloads_sent("lobby", "c1", [run([1], 700)], 0)
     relay.conversation_error("c1", "lobby", Fault(Reason.NO_AUDIO, "nothing"))
     relay.device_attached("lobby", resumed=False)
     relay.finished("lobby", "c1", Finished(0, True, "interrupted"))
@@ -78,11 +86,21 @@ def test_metrics_name_no_ids() -> None:
     assert not {"c1", "lobby", "backend"} & {str(value) for point in points for value in point.attributes.values()}
 
 
+def test_waits_are_sampled() -> None:
+    """One message in so many goes into the histogram, the first among them; bytes are counted of all."""
+    told, _, relay, _ = begin()
+    for _ in range(2 * TIMED_EVERY):
+        relay.payloads_sent("lobby", "c1", [run([1], 700)], 4_000)
+    (waits,) = told.points("avatar.relay.queue.duration")
+    assert (waits.count, waits.max) == (2, 0.004)
+    assert told.count("avatar.relay.sent", avatar_payload_kind="audio") == 2 * TIMED_EVERY * 700
+
+
 def test_payload_spans_are_sampled() -> None:
     """One in `trace_every`, none by default."""
     for trace_every, expected in ((0, 0), (4, 2)):
         told, _, relay, _ = begin(trace_every=trace_every)
-        relay.payloads_sent("lobby", "c1", Kind.AUDIO, range(1, 11), 7_000, 1_000)
+        relay.payloads_sent("lobby", "c1", [run(range(1, 11), 7_000)], 1_000)
         assert len(told.spans("relay.payload")) == expected
 
 

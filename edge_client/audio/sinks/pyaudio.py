@@ -243,9 +243,8 @@ class PyAudioSink:
 
     def _retire(self, *, fault: str) -> None:
         """Let the speaker go, keeping its counts and the frame that the next one begins with. The caller closes it."""
-        counters, anchor = self._counters(), self._anchor()
-        heard = self._resume_frame if anchor is None else int(anchor.frame)
-        self._resume_frame = min(max(heard, self._history.begin), self._history.end)
+        counters = self._counters()
+        self._resume_frame = min(max(self._last_known_frame(), self._history.begin), self._history.end)
         self._sent = max(self._resume_frame, self._cleared_to)
         self._past = SinkCounters(
             underruns=counters.underruns,
@@ -258,6 +257,12 @@ class PyAudioSink:
         )
         self._speaker = None
         self._changed.notify_all()
+
+    def _last_known_frame(self) -> int:
+        """The frame that was heard at the device's last word. What it may have played since is played again: none is lost."""
+        snapshot = self._speaker.memory.snapshot() if self._speaker is not None else None
+        anchor = snapshot.anchor_at(snapshot.time_us, self.rate_hz) if snapshot is not None else None
+        return self._resume_frame if anchor is None else int(anchor.frame)
 
     def _adopt(self, speaker: SpeakerProcess) -> None:
         """Take up a speaker that was opened with what held then; what changed since is told now."""

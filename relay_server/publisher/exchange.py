@@ -286,6 +286,8 @@ class Exchange:
         first_words: list[FromPublisher] = []
         for record in self._unfinished():
             item = known.get(record.conversation_id)
+            if item is None and self._is_done_everywhere(record):
+                continue
             if record.conversation.phase is not Phase.CLOSED:
                 record.conversation.rewind(item or Taken(record.conversation.held))
                 self.outbox.add(record.conversation)
@@ -301,6 +303,15 @@ class Exchange:
                 if record.steered is not None:
                     first_words.append(record.steered)
         self.outbox.repeat(first_words)
+
+    def _is_done_everywhere(self, record: Record) -> bool:
+        """Whether all its targets told its end although nobody heard that it was open: then it is over, and not opened again."""
+        if not record.targets or not all(record.playback.is_finished_on(target) for target in record.targets):
+            return False
+        record.playback.on_opened(record.targets)
+        record.conversation.forget()
+        record.moved()
+        return True
 
     @property
     def has_nothing_to_say(self) -> bool:

@@ -50,6 +50,18 @@ def test_what_finished_before_it_was_known_to_be_open_has_that_outcome() -> None
     assert outcome.by_device == {"lobby": REPLACED}
 
 
+def test_what_finished_before_it_was_known_to_be_open_is_not_opened_at_a_new_relay() -> None:
+    """There it would wait for a device that is done with it."""
+    exchange, record, _ = spoken()
+    while exchange.next_message() is not None:
+        pass
+    exchange.handle(PlayerEvent(4, "c1", REPLACED, "lobby"), NOW_US)
+    exchange.cut()
+    exchange.resumed((), NOW_US)
+    assert exchange.next_message() is None
+    assert isinstance(record.playback.outcome, ConversationFinished)
+
+
 def test_what_was_said_last_of_holding_is_said_again() -> None:
     """A stream may have swallowed it: a face that nobody lets go on would hang."""
     exchange, record, _ = spoken()

@@ -17,6 +17,7 @@ import platform
 import random
 import re
 import signal
+import sys
 import threading
 import time
 import zlib
@@ -64,6 +65,8 @@ LINGER_S = 1.5
 """After the last conversation asked for: acknowledgements arrive, and the face comes to rest on the film."""
 MAIN_PART, LINK_PART = "main", "link"
 """The threads that systemd's watchdog is told of."""
+TURN_S = 0.0005
+"""How long a thread may hold the interpreter while others wait; with Python's 5 ms one that computes keeps sound and network waiting."""
 UNKNOWN_ERROR_US = 86_400_000_000
 """The error bound of the relay's time before its first pong: a day."""
 
@@ -306,6 +309,7 @@ class App:
     def _show(self, stage: Stage | None) -> None:
         """Draw until told to stop; without a face just wait."""
         gc.collect()
+        sys.setswitchinterval(TURN_S)
         gc.freeze()  # what start-up made stays: later collections need not walk it, and do not stutter the face
         if stage is not None:
             try:

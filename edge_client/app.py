@@ -15,7 +15,6 @@ import logging
 import os
 import platform
 import random
-import re
 import signal
 import sys
 import threading
@@ -34,7 +33,7 @@ from edge_client.audio.sink import AudioSink
 from edge_client.audio.sinks.virtual import VirtualSink
 from edge_client.audio.sinks.wav import WavTap
 from edge_client.audio.sound import sinks_to_try, start_sound
-from edge_client.config import EdgeConfig
+from edge_client.config import EdgeConfig, device_name
 from edge_client.errors import EdgeError, ScreenError
 from edge_client.face.renderer import Picture, Renderer
 from edge_client.link.attach_call import Endpoint
@@ -82,11 +81,6 @@ def unix_us() -> int:
 
 
 CLOCKS = Clocks(monotonic_us, unix_us)
-
-
-def device_name(configured: str, host: str) -> str:
-    """The device's name: as configured, else the machine's with what a name may not have replaced."""
-    return configured or re.sub(r"[^A-Za-z0-9._-]", "-", host)[:64] or "edge-client"
 
 
 def endpoint_of(config: EdgeConfig) -> Endpoint:

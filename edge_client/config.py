@@ -246,3 +246,8 @@ def _read(name: str, value: object, where: str) -> Any:
         return SETTINGS[name].metadata["read"](value)
     except ValueError as error:
         raise ConfigError(f"{where}: {value!r} can not be used; it {error}") from error
+
+
+def device_name(configured: str, host: str) -> str:
+    """The device's name: as configured, else the machine's with what a name may not have replaced."""
+    return configured or re.sub(r"[^A-Za-z0-9._-]", "-", host)[:64] or "edge-client"

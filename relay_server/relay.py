@@ -238,7 +238,9 @@ class Relay:
                     self._devices.wake(effect.device_id)
                 case WakeForMedia():
                     self._tick.wake(effect.device_id)
-                case PayloadsReceived() | FinishedIgnored():
+                case PayloadsReceived():
+                    self._observer.payloads_received(*effect)
+                case FinishedIgnored():
                     observe(self._observer, effect)
                 case (
                     DeviceAttached()

@@ -7,6 +7,7 @@ What is bound for a device goes into its session's outbox instead, because only 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import NamedTuple
 
 from avatar_relay.media import ConversationOpen, Cursor, Kind
 from avatar_relay.messages import PlayerEvent, ToPublisher
@@ -90,9 +91,8 @@ class ConversationFaulted:
     fault: Fault
 
 
-@dataclass(frozen=True, slots=True)
-class PayloadsReceived:
-    """Payloads of one kind, or fragments of them, were taken from a publisher."""
+class PayloadsReceived(NamedTuple):
+    """Payloads of one kind, or fragments of them, were taken from a publisher. As cheap as can be: one comes with every message."""
 
     conversation_id: str
     kind: Kind

@@ -13,19 +13,15 @@ from relay_server.core.events import (
     DeviceDetached,
     DeviceLost,
     FinishedIgnored,
-    Notice,
-    PayloadsReceived,
     PlayerTold,
     Shown,
 )
 from relay_server.observer import Observer
 
 
-def observe(observer: Observer, notice: Notice) -> None:
+def observe(observer: Observer, notice: Shown | FinishedIgnored) -> None:
     """Tell the observer."""
     match notice:
-        case PayloadsReceived():
-            observer.payloads_received(notice.conversation_id, notice.kind, notice.payloads, notice.size_bytes)
         case PlayerTold():
             _observe_event(observer, notice.event)
         case ConversationOpened():

@@ -6,6 +6,7 @@ import asyncio
 import logging
 import os
 import signal
+import sys
 import time
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
@@ -30,6 +31,9 @@ from relay_server.sources.performance import speech_desk
 from relay_server.telemetry import RelayTelemetry
 
 logger = logging.getLogger(__name__)
+TURN_S = 0.0005
+"""How long a thread may hold the interpreter while others wait: exporters compute on threads of their own, and media must not wait for one
+whose collector is away. Python's own 5 ms would be seen in the p99."""
 
 
 def boot_time_us() -> int:
@@ -111,6 +115,8 @@ async def serve(config: RelayConfig, environment: Mapping[str, str], ready: Call
     """
     telemetry = start_telemetry("relay-server", os.urandom(8).hex(), version("avatar-relay"), environment)
     observer = RelayTelemetry(telemetry, unix_time_us) if telemetry.enabled else None
+    if telemetry.enabled:
+        sys.setswitchinterval(TURN_S)
     relay = build_relay(config, observer)
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 
+import pytest
 from hypothesis import settings
 
 # Time limits of single examples fail on a busy machine; the limit of each test (pytest-timeout) is what counts.
@@ -14,3 +15,8 @@ settings.load_profile("suite")
 SETTINGS = ("OTEL_", "AVATAR_RELAY_", "EDGE_CLIENT_")
 for name in [name for name in os.environ if name.startswith(SETTINGS) and name != "AVATAR_RELAY_TEST_DATA"]:
     del os.environ[name]
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Tests with the marker `late` read what another test began in the background: they come last, and wait the least."""
+    items.sort(key=lambda item: item.get_closest_marker("late") is not None)

@@ -35,10 +35,9 @@ def needed() -> None:
         pytest.skip("Xvfb is not installed")
 
 
-@pytest.fixture(scope="module")
-def minute(needed: None, tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[subprocess.Popen[bytes], Path]]:
-    """A minute of speech, played beside the other tests of this module; with where its report will be."""
-    del needed
+@pytest.fixture(scope="session")
+def minute(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[subprocess.Popen[bytes], Path]]:
+    """A minute of speech, played beside the tests that follow; with where its report will be."""
     report = tmp_path_factory.mktemp("minute") / "report.json"
     command = [sys.executable, "-P", "-m", "scripts.truth.main", "lip-sync", "--seconds", "60", "--renderer", "none", "--deep-buffer"]
     process = subprocess.Popen([*command, "--json", str(report)], stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL)
@@ -82,6 +81,7 @@ async def test_first_sound_and_silence_come_soon(tmp_path: Path) -> None:
     assert report["publisher_interrupt_to_silence_ms"]["p50"] <= 60
 
 
+@pytest.mark.late
 @pytest.mark.timeout(120)
 def test_a_minute_is_heard_as_it_was_sent(minute: tuple[subprocess.Popen[bytes], Path]) -> None:
     """Sample for sample, none lost at start or end, whatever else the machine does."""

@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from edge_client.algebra import ONE_THREAD
 from edge_client.config import DEFAULT_FILE, ENVIRONMENT_PREFIX, SETTINGS, EdgeConfig, load_config
 from edge_client.errors import ConfigError, SinkError
 
@@ -78,8 +79,8 @@ def _devices(config: EdgeConfig) -> int:
 
 def _run(config: EdgeConfig) -> int:
     logging.basicConfig(level=config.log_level.upper(), format="%(asctime)s %(levelname)-7s %(name)s: %(message)s", stream=sys.stderr)
-    for variable in ("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS"):
-        os.environ.setdefault(variable, "1")  # before numpy: its threads would fight those of sound and picture
+    for variable, value in ONE_THREAD.items():
+        os.environ.setdefault(variable, value)  # before numpy
     os.environ.setdefault("GRPC_VERBOSITY", "ERROR")  # before grpc: it tells what we tell, in its own form
     from edge_client.app import run
 

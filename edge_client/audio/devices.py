@@ -14,6 +14,7 @@ import sys
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 
+from edge_client.algebra import ONE_THREAD
 from edge_client.errors import SinkError
 
 SPEAKER_MODULE = "edge_client.audio.speaker"
@@ -85,7 +86,7 @@ def format_outputs(devices: Sequence[OutputDevice]) -> bytes:
 
 def child_environment() -> dict[str, str]:
     """Environment of a process that opens PortAudio: no JACK server is started, and numpy keeps to one thread."""
-    return os.environ | {"JACK_NO_START_SERVER": "1", "OPENBLAS_NUM_THREADS": "1", "OMP_NUM_THREADS": "1"}
+    return os.environ | {"JACK_NO_START_SERVER": "1"} | ONE_THREAD
 
 
 def describe_exit(return_code: int) -> str:

@@ -117,5 +117,4 @@ class FinishedIgnored:
 
 Shown = DeviceAttached | DeviceDetached | DeviceLost | ConversationOpened | ConversationEnded | ConversationFaulted | PlayerTold
 """Notices that watchers see too."""
-Notice = Shown | PayloadsReceived | FinishedIgnored
-Effect = TellPublisher | WakeDevice | WakeForMedia | Notice
+Effect = TellPublisher | WakeDevice | WakeForMedia | Shown | PayloadsReceived | FinishedIgnored

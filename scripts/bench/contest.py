@@ -51,6 +51,8 @@ CONTENDERS = {
     for contender in (
         Contender("ours", "ours", OURS),
         Contender("ours, tick", "ours, tick", OURS),
+        _contender("floor", "floor"),
+        _contender("floor, tick", "floor"),
         _contender("bare", "bare"),
         _contender("vendor", "vendor"),
         _contender("websockets", "websockets"),

@@ -35,6 +35,8 @@ TURNS = 20
 CLIENTS = {
     "ours": ("ours", "Clients"),
     "ours, tick": ("ours", "TickingClients"),
+    "floor": ("floor", "Clients"),
+    "floor, tick": ("floor", "TickingClients"),
     "bare": ("bare", "Clients"),
     "websockets": ("websockets", "Clients"),
     "joining": ("websockets", "JoiningClients"),

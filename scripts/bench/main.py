@@ -26,14 +26,14 @@ from scripts.bench.tracing_cost import slopes
 from scripts.bench.verdicts import judge
 
 ALL = tuple(CONTENDERS)
-WITHOUT_TICK = tuple(name for name in ALL if name != "ours, tick")
+RELAYS = ("ours", "bare", "vendor", "websockets", "joining")
 MATCHES = {
-    BURST: WITHOUT_TICK,
-    FAN_OUT: WITHOUT_TICK,
-    WINDOWS: ("ours", "bare", "websockets"),
+    BURST: (*RELAYS, "floor"),
+    FAN_OUT: RELAYS,
+    WINDOWS: ("ours", "bare", "websockets", "floor"),
     PACED: ALL,
-    SINGLE: ("ours", "bare", "vendor", "websockets"),
-    FIRST: WITHOUT_TICK,
+    SINGLE: ("ours", "bare", "vendor", "websockets", "floor"),
+    FIRST: RELAYS,
 }
 START_UP, SESSIONS, GROWTH, TRACING = "start-up", "sessions", "growth", "tracing"
 USUAL = (*(case.name for case in CASES), START_UP, SESSIONS, GROWTH)
@@ -78,10 +78,7 @@ def tables(results: Results) -> str:
 
 def verdict_lines(figures: dict[str, Any]) -> str:
     """The aims, reached or not."""
-    lines = [
-        f"  {'reached    ' if verdict.kept else 'NOT REACHED'} {verdict.matter}; {verdict.aim}: {verdict.measured}"
-        for verdict in judge(figures)
-    ]
+    lines = [f"  {verdict.conclusion.upper():29} {verdict.matter}; {verdict.aim}: {verdict.measured}" for verdict in judge(figures)]
     return "\n".join(["\naims", *lines])
 
 

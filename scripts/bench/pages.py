@@ -109,5 +109,5 @@ def _limit(name: str) -> str:
 
 
 def _aims(figures: Mapping[str, Any]) -> Iterator[str]:
-    rows = [[one.matter, one.aim, one.measured, "reached" if one.kept else "**not reached**"] for one in judge(figures)]
+    rows = [[one.matter, one.aim, one.measured, one.conclusion.replace("not reached", "**not reached**")] for one in judge(figures)]
     yield from _table("Aims", ["", "aim", "measured", ""], rows)

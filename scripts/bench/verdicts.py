@@ -43,12 +43,20 @@ class Promise:
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
-    """An aim, what was measured of it in words, and whether that reaches it."""
+    """An aim, what was measured of it in words, and whether that reaches it; where not, whether the floor would have (None: not known)."""
 
     matter: str
     aim: str
     measured: str
     kept: bool
+    kept_by_floor: bool | None = None
+
+    @property
+    def conclusion(self) -> str:
+        """In words."""
+        if self.kept:
+            return "reached"
+        return "not reached, nor by the floor" if self.kept_by_floor is False else "not reached"
 
 
 def _cheaper(case: Case, other: str, times: float) -> Promise:
@@ -93,7 +101,12 @@ def _promises(results: Results) -> Iterator[Verdict]:
             ours, other = (middle(measured[name])[promise.figure] for name in (promise.ours, promise.other))
             mid, least, most = ratio(results, promise.case, promise.figure, promise.ours, promise.other)
             text = f"{ours:.2f} and {other:.2f} {UNITS[promise.figure]}: theirs is {mid:.2f}× ({least:.2f} to {most:.2f})"
-            yield Verdict(promise.case.title, f"{promise.ours}: {promise.text}", text, promise.holds(ours, other))
+            kept, kept_by_floor = promise.holds(ours, other), None
+            if not kept and (rounds := measured.get(promise.ours.replace("ours", "floor"))):
+                floor = middle(rounds)[promise.figure]
+                text += f"; the floor has {floor:.2f}"
+                kept_by_floor = promise.holds(floor, other)
+            yield Verdict(promise.case.title, f"{promise.ours}: {promise.text}", text, kept, kept_by_floor)
 
 
 def _wire(results: Results) -> Iterator[Verdict]:

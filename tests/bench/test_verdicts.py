@@ -23,6 +23,11 @@ def cpu(*microseconds: float) -> list[Figures]:
     return [{"cpu_us": one, "wire_ratio": 1.08} for one in microseconds]
 
 
+def live(cpu_us: float, p99_ms: float) -> list[Figures]:
+    """A round of live sessions."""
+    return [{"cpu_us": cpu_us, "p99_ms": p99_ms, "wire_ratio": 1.08}]
+
+
 def kept(figures: dict[str, Any]) -> dict[str, bool]:
     """Whether each aim was reached, by its words."""
     return {verdict.aim: verdict.kept for verdict in judge(figures)}
@@ -40,6 +45,38 @@ def test_medians_decide_not_single_rounds() -> None:
 def test_the_aim_itself_is_reached(theirs: float, reached: bool) -> None:
     """Ten times cheaper means at least ten times."""
     assert kept(contest(BURST, ours=cpu(5.0), bare=cpu(theirs)))["ours: 10× cheaper than bare"] is reached
+
+
+@pytest.mark.parametrize(
+    ("ours", "floor", "by_floor", "conclusion"),
+    [
+        (5.0, 4.0, None, "reached"),
+        (5.1, 5.0, True, "not reached"),
+        (5.1, 5.1, False, "not reached, nor by the floor"),
+    ],
+)
+def test_what_the_floor_does_not_reach_is_told(ours: float, floor: float, by_floor: bool | None, conclusion: str) -> None:
+    """Of an aim that is missed, against the same peer in the same rounds, with the floor's figure."""
+    (verdict,) = [found for found in judge(contest(BURST, ours=cpu(ours), bare=cpu(50.0), floor=cpu(floor))) if "bare" in found.aim]
+    assert (verdict.kept_by_floor, verdict.conclusion) == (by_floor, conclusion)
+    assert verdict.measured.endswith(f"; the floor has {floor:.2f}") is (by_floor is not None)
+
+
+def test_each_way_has_a_floor_of_its_own() -> None:
+    """What waits for a tick is compared with the floor that does, and times are as costs are."""
+    figures = contest(PACED, ours=live(80.0, 4.0), vendor=live(100.0, 6.0), floor=live(1.0, 3.1))
+    figures["rounds"][PACED.name] |= {"ours, tick": live(60.0, 9.0), "floor, tick": live(40.0, 9.0)}
+    found = {verdict.aim: verdict.conclusion for verdict in judge(figures) if "vendor" in verdict.aim}
+    assert found == {
+        "ours, tick: at most 0.35× the CPU of vendor": "not reached, nor by the floor",
+        "ours: p99 at most 0.5× vendor's": "not reached, nor by the floor",
+    }
+
+
+def test_without_a_floor_nothing_is_said_of_it() -> None:
+    """Neither in other cases nor in a run without it."""
+    (verdict,) = [found for found in judge(contest(BURST, ours=cpu(9.0), bare=cpu(50.0))) if "bare" in found.aim]
+    assert (verdict.kept_by_floor, verdict.conclusion) == (None, "not reached")
 
 
 def test_what_was_not_measured_has_no_verdict() -> None:

@@ -17,7 +17,8 @@ from collections.abc import Iterable, Sequence
 import websockets.asyncio.server as server
 
 from scripts.bench.contenders.sockets import SocketClients
-from scripts.bench.contract import MAX_JOINED_BYTES, QUEUE_PAYLOADS, Received, interleaved, listening, port_file
+from scripts.bench.contenders.waiting import Queue, join
+from scripts.bench.contract import Received, interleaved, listening, port_file
 
 RECORD = struct.Struct("<IBIQI")
 """session, kind, seq, pts_us, size."""
@@ -31,25 +32,6 @@ def split(message: bytes) -> Iterable[tuple[int, bytes]]:
         end = start + RECORD.size + size
         yield session, message[start:end]
         start = end
-
-
-def join(records: deque[bytes]) -> bytes:
-    """As many records as fit into a message; at least one."""
-    joined = [records.popleft()]
-    size = len(joined[0])
-    while records and size + len(records[0]) <= MAX_JOINED_BYTES:
-        size += len(records[0])
-        joined.append(records.popleft())
-    return b"".join(joined)
-
-
-class Device:
-    """What waits for one device of the joining relay."""
-
-    def __init__(self) -> None:
-        self.waiting: deque[bytes] = deque()
-        self.filled = asyncio.Event()
-        self.room = asyncio.Event()
 
 
 class PlainRelay:
@@ -78,14 +60,14 @@ class JoiningRelay:
     """Reads records, queues them for each device, and sends what waits in one message."""
 
     def __init__(self) -> None:
-        self._rooms: dict[int, set[Device]] = defaultdict(set)
+        self._rooms: dict[int, set[Queue]] = defaultdict(set)
 
     async def serve(self, peer: server.ServerConnection) -> None:
         """One connection: /attach/SESSION, or /publish."""
         assert peer.request is not None
         _, verb, *names = peer.request.path.split("/")
         if verb == "attach":
-            device, room = Device(), self._rooms[int(names[0])]
+            device, room = Queue(), self._rooms[int(names[0])]
             room.add(device)
             try:
                 await peer.send("welcome")
@@ -96,11 +78,9 @@ class JoiningRelay:
         async for message in peer:
             assert isinstance(message, bytes)
             for device in self._queue(message):
-                while len(device.waiting) > QUEUE_PAYLOADS:
-                    device.room.clear()
-                    await device.room.wait()
+                await device.until_room()
 
-    def _queue(self, message: bytes) -> set[Device]:
+    def _queue(self, message: bytes) -> set[Queue]:
         """The devices that have something to send now."""
         filled = set()
         for session, record in split(message):
@@ -111,12 +91,10 @@ class JoiningRelay:
             device.filled.set()
         return filled
 
-    async def _write(self, peer: server.ServerConnection, device: Device) -> None:
+    async def _write(self, peer: server.ServerConnection, device: Queue) -> None:
         while True:
             while device.waiting:
-                message = join(device.waiting)
-                device.room.set()
-                await peer.send(message)
+                await peer.send(device.take())
             device.filled.clear()
             await device.filled.wait()
 

@@ -1,0 +1,149 @@
+"""Contender `floor`: what `grpc.aio` alone costs a relay that gives each device messages of its own.
+
+It reads and writes messages as many and as large as ours, and does nothing else: bytes in, bytes out, no protobuf, no look into payloads,
+no sequences, credit or reports. A message of the publisher holds pieces, each of a session with its size; a piece holds payloads, each
+behind its size. The server cuts at the pieces and passes each on as one message; pieces that wait for a device are joined, up to 64 KB.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import struct
+from collections.abc import Sequence
+from typing import Any
+
+import grpc
+import grpc.aio
+
+from scripts.bench.contenders.waiting import Queue
+from scripts.bench.contract import MAX_JOINED_BYTES, Received, interleaved, listening, monotonic_us, port_file
+from scripts.simulated.device import open_channel
+
+SERVICE, ATTACH, PUBLISH = "bench.Floor", "Attach", "Publish"
+SESSION, PIECE, PAYLOAD = struct.Struct("<H"), struct.Struct("<HI"), struct.Struct("<I")
+"""What a device begins with, a session; what stands before a piece, session and size; and before a payload, its size."""
+
+
+class Relay:
+    """Cuts, and passes on. One device a session."""
+
+    def __init__(self) -> None:
+        self._devices: dict[int, Queue] = {}
+
+    async def attach(self, _unused: object, context: Any) -> None:
+        """One device, and its writer."""
+        (session,) = SESSION.unpack(await context.read())
+        device = self._devices[session] = Queue()
+        await context.write(b"")
+        while True:
+            while device.waiting:
+                await context.write(device.take())
+            device.filled.clear()
+            await device.filled.wait()
+
+    async def publish(self, _unused: object, context: Any) -> None:
+        """The publisher of all sessions."""
+        while (message := await context.read()) is not grpc.aio.EOF:
+            end = 0
+            while end < len(message):
+                session, size = PIECE.unpack_from(message, end)
+                end += PIECE.size + size
+                device = self._devices[session]
+                device.waiting.append(message[end - size : end])
+                device.filled.set()
+                await device.until_room()
+
+
+class Clients:
+    """See `contract.Clients`. One publisher carries all sessions; what waits there travels together, as ours joins it."""
+
+    tick_us = 0
+
+    def __init__(self, address: str, received: Received) -> None:
+        self._address = address
+        self._received = received
+        self._channels: list[Any] = []
+        self._sessions: dict[int, Queue] = {}
+        self._work = asyncio.Event()
+        self._tasks = [asyncio.create_task(self._write(self._open(PUBLISH)))]
+
+    def _open(self, method: str) -> Any:
+        channel = open_channel(self._address)
+        self._channels.append(channel)
+        return channel.stream_stream(f"/{SERVICE}/{method}")()
+
+    async def attach(self, session: int, device: int) -> None:
+        """See `contract.Clients`."""
+        del device
+        call = self._open(ATTACH)
+        await call.write(SESSION.pack(session))
+        await call.read()
+        self._sessions[session] = Queue()
+        self._tasks.append(asyncio.create_task(self._read(call)))
+
+    async def _read(self, call: Any) -> None:
+        while (message := await call.read()) is not grpc.aio.EOF:
+            end = 0
+            while end < len(message):
+                (size,) = PAYLOAD.unpack_from(message, end)
+                end += PAYLOAD.size + size
+                self._received(message[end - size : end])
+
+    async def publish(self, session: int, audio: Sequence[bytes], motion: Sequence[bytes]) -> None:
+        """See `contract.Clients`."""
+        queue = self._sessions[session]
+        queue.waiting.extend([PAYLOAD.pack(len(payload)) + payload for payload in interleaved(audio, motion)])
+        self._work.set()
+        await queue.until_room()
+
+    async def _write(self, call: Any) -> None:
+        while True:
+            await self._work.wait()
+            if self.tick_us:
+                await asyncio.sleep((self.tick_us - monotonic_us() % self.tick_us) / 1e6)
+            self._work.clear()
+            while message := self._gather():
+                await call.write(message)
+
+    def _gather(self) -> bytes:
+        """What all sessions have, until that is 64 KB or more, as ours."""
+        parts: list[bytes] = []
+        size = 0
+        for session, queue in self._sessions.items():
+            while queue.waiting and size < MAX_JOINED_BYTES:
+                piece = queue.take()
+                parts += (PIECE.pack(session, len(piece)), piece)
+                size += len(piece)
+        return b"".join(parts)
+
+    async def close(self) -> None:
+        """See `contract.Clients`."""
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+        for channel in self._channels:
+            await channel.close()
+
+
+class TickingClients(Clients):
+    """The publisher waits for a tick, as ours does where it is told to."""
+
+    tick_us = 10_000
+
+
+async def serve() -> None:
+    """Serve until killed."""
+    path = port_file()
+    relay = Relay()
+    methods = ((ATTACH, relay.attach), (PUBLISH, relay.publish))
+    handlers: dict[str, Any] = {name: grpc.stream_stream_rpc_method_handler(behaviour) for name, behaviour in methods}
+    server = grpc.aio.server()
+    server.add_generic_rpc_handlers((grpc.method_handlers_generic_handler(SERVICE, handlers),))
+    port = server.add_insecure_port("127.0.0.1:0")
+    await server.start()
+    listening(path, port)
+    await server.wait_for_termination()
+
+
+if __name__ == "__main__":
+    asyncio.run(serve())

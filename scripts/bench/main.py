@@ -88,7 +88,8 @@ def chosen(options: argparse.Namespace) -> list[tuple[Case, Sequence[str]]]:
     for case, names in MATCHES.items():
         if case.name in options.cases:
             taken = [name for name in names if not options.contenders or name in options.contenders]
-            matches.append((replace(case, seconds=min(case.seconds, QUICK_S)) if options.quick else case, taken))
+            if taken:
+                matches.append((replace(case, seconds=min(case.seconds, QUICK_S)) if options.quick else case, taken))
     return matches
 
 

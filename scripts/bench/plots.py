@@ -10,7 +10,7 @@ from PIL import Image, ImageDraw, ImageFont
 
 PAPER, INK, GRID = (255, 255, 255), (40, 40, 46), (226, 226, 230)
 OURS, OTHERS = (38, 102, 190), (168, 172, 180)
-WIDTH, ROW, LEFT, RIGHT, TOP = 1_000, 24, 190, 110, 50
+WIDTH, ROW, LEFT, RIGHT, TOP = 1_000, 24, 245, 110, 50
 PANEL, APART = 260, 24
 """Height of a panel; points closer than this share the first one's label."""
 
@@ -26,7 +26,7 @@ def plain(text: str) -> str:
 
 
 def bars(title: str, groups: Mapping[str, Mapping[str, float]], unit: str, path: Path) -> None:
-    """A row for each contender in each group, the value behind it."""
+    """A row for each contender in each group, the value behind it; a floor, which is no relay that one could use, is hollow."""
     values = [value for group in groups.values() for value in group.values()]
     low, high = math.floor(math.log10(min(values))), math.ceil(math.log10(max(values)))
     rows = sum(len(group) + 1 for group in groups.values())
@@ -39,15 +39,17 @@ def bars(title: str, groups: Mapping[str, Mapping[str, float]], unit: str, path:
 
     for decade in range(low, high + 1):
         draw.line((x(10.0**decade), TOP, x(10.0**decade), TOP + rows * ROW), fill=GRID)
-        draw.text((x(10.0**decade) - 8, TOP + rows * ROW + 8), f"{10.0**decade:g}", fill=INK, font=font(13))
-    draw.text((WIDTH - RIGHT + 20, TOP + rows * ROW + 8), plain(unit), fill=INK, font=font(13))
+        draw.text((x(10.0**decade), TOP + rows * ROW + 20), f"{10.0**decade:g}", fill=INK, font=font(13), anchor="ms")
+    draw.text((WIDTH - RIGHT + 40, TOP + rows * ROW + 20), plain(unit), fill=INK, font=font(13), anchor="ls")
     top = TOP
     for name, group in groups.items():
         draw.text((20, top + 4), plain(name), fill=INK, font=font(15))
         top += ROW
         for contender, value in group.items():
             draw.text((40, top + 4), contender, fill=INK, font=font(13))
-            draw.rectangle((LEFT, top + 4, x(value), top + ROW - 4), fill=OURS if contender.startswith("ours") else OTHERS)
+            colour = OURS if contender.startswith("ours") else OTHERS
+            inside = PAPER if contender.startswith("floor") else colour
+            draw.rectangle((LEFT, top + 4, x(value), top + ROW - 4), fill=inside, outline=colour)
             draw.text((x(value) + 6, top + 4), f"{value:.3g}", fill=INK, font=font(13))
             top += ROW
     picture.save(path)

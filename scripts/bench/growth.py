@@ -20,9 +20,9 @@ from scripts.simulated.device import SimulatedDevice, open_channel
 CPU, P99, ACTIVE, IDLE = "cpu_us_by_sessions", "p99_ms_by_sessions", "rss_kb_by_sessions", "rss_kb_by_idle_devices"
 SESSIONS = (1, 10, 50, 100)
 SECONDS = 2.0
-TYPICAL_S = 18.0
+TYPICAL_S = 15.0
 """What the curves over sessions take, a round, about; and …"""
-TYPICAL_MEMORY_S = 24.0
+TYPICAL_MEMORY_S = 10.0
 """… those over idle devices."""
 IDLE_DEVICES = (1, 100, 1_000)
 SETTLE_S = 2.0

@@ -68,8 +68,9 @@ def _table(title: str, heads: list[str], rows: list[list[str]]) -> Iterator[str]
 def _place(figures: Mapping[str, Any]) -> Iterator[str]:
     place = figures["surroundings"]
     rounds = max((len(values) for by in figures.get("rounds", {}).values() for values in by.values()), default=0)
+    contest = f"The contest: medians of {rounds} round{'s' if rounds > 1 else ''}. " if rounds else ""
     yield (
-        f"Medians of {rounds} rounds. CPU: {place['cpu']}, server and load on a core each; "
+        f"{contest}CPU: {place['cpu']}, server and load on a core each; "
         f"load average before: {place['load_average']:.1f}. "
         f"Python {place['python']}, grpcio {place['grpcio']}, protobuf {place['protobuf']}, websockets {place['websockets']}, "
         f"FastAPI {place['fastapi']}, uvicorn {place['uvicorn']}, uvloop {place['uvloop']}."

@@ -31,7 +31,7 @@ class Avatar:
     def __init__(self, studio: Studio, settings: AvatarSettings) -> None:
         self._studio = studio
         self._settings = settings
-        self._records: list[Record] = []
+        self._records: dict[str, Record] = {}
         self._speaking: Record | None = None
         self._moved = asyncio.Event()
         self._audio_turn = asyncio.Lock()
@@ -82,7 +82,7 @@ class Avatar:
         """
         async with self._motion_turn:
             record = self._studio.exchange.record(conversation_id)
-            if record is None or record not in self._records:
+            if record is None or conversation_id not in self._records:
                 return self._refuse(None, conversation_id, frames)
             messages = self._inspect(record, frames)
             for index, message in enumerate(messages):
@@ -96,7 +96,7 @@ class Avatar:
         if self._motion_turn.locked():
             raise BufferFullError("another call still waits for room")
         record = self._studio.exchange.record(conversation_id)
-        if record is None or record not in self._records:
+        if record is None or conversation_id not in self._records:
             return self._refuse(None, conversation_id, frames)
         messages = self._inspect(record, frames)
         size = sum(len(message.data) for message in messages)
@@ -120,7 +120,7 @@ class Avatar:
         if not waiting:
             return None
         waiting[-1].conversation.end_all(self._studio.now_us())
-        self._studio.wake()
+        self._stir(waiting[-1])
         return waiting[-1].conversation_id
 
     # --- control ---------------------------------------------------------------------------------------------------
@@ -148,7 +148,7 @@ class Avatar:
         """
         if not 0.0 <= gain <= 1.0:
             raise InvalidMediaError(Fault(Reason.VOLUME_INVALID, f"a gain of {gain}; it must lie between 0 and 1", "gain"))
-        known = self._records[-1].playback.device_ids if self._records else ()
+        known = next((record.playback.device_ids for record in reversed(self._records.values())), ())
         for device_id in known or self._settings.targets:
             self._say(DeviceVolume(device_id, Volume(gain, muted)))
 
@@ -192,7 +192,7 @@ class Avatar:
         return outcome
 
     def _known(self, conversation_id: str) -> Record:
-        record = next((known for known in self._records if known.conversation_id == conversation_id), None)
+        record = self._records.get(conversation_id)
         if record is None:
             text = f"{conversation_id} is not a conversation of this avatar, or was over long ago"
             raise FaultError(Fault(Reason.CONVERSATION_UNKNOWN, text, "conversation_id"))
@@ -258,13 +258,13 @@ class Avatar:
         if self._settings.on_playing is OnPlaying.REPLACE:
             for replaced in self._live():
                 exchange.close(replaced)
-        self._records = [known for known in self._records if exchange.record(known.conversation_id) is known]
-        self._records.append(record)
+        self._records = {name: known for name, known in self._records.items() if exchange.record(name) is known}
+        self._records[record.conversation_id] = record
         self._speaking = record
 
     def _push_audio(self, record: Record, step: bytes) -> None:
         record.conversation.push_audio(step)
-        self._studio.wake()
+        self._stir(record)
 
     def _finish_audio(self, record: Record, *, end: bool, everything: bool = False) -> str:
         conversation = record.conversation
@@ -278,7 +278,7 @@ class Avatar:
         if conversation.carried_bytes:
             self._studio.exchange.tell_dropped(record, Dropped(Kind.AUDIO, 1, conversation.carried_bytes, DropReason.UNDECODABLE))
         (conversation.end_all if everything else conversation.end_audio)(self._studio.now_us())
-        self._studio.wake()
+        self._stir(record)
         return record.conversation_id
 
     def _inspect(self, record: Record, frames: Sequence[bytes]) -> list[MotionMessage]:
@@ -290,7 +290,7 @@ class Avatar:
         if record.conversation.motion_refusal is not None:
             return False
         record.conversation.push_motion(message, self._studio.now_us())
-        self._studio.wake()
+        self._stir(record)
         return True
 
     def _after_motion(self, record: Record, frames: Sequence[bytes], messages: Sequence[MotionMessage]) -> bool:
@@ -298,7 +298,7 @@ class Avatar:
             if record.conversation.phase in (Phase.ENDED, Phase.CLOSED):
                 return False
             record.conversation.set_audio_only(self._studio.now_us())
-            self._studio.wake()
+            self._stir(record)
             left = [frame for frame in frames[len(messages) :] if frame]
             return not left or self._refuse(record, record.conversation_id, left)
         return True
@@ -328,6 +328,11 @@ class Avatar:
             self._say(Interrupt(record.conversation_id))
         self._studio.exchange.close(record)
 
+    def _stir(self, record: Record) -> None:
+        """There may be something to send of it."""
+        self._studio.exchange.stir(record)
+        self._studio.wake()
+
     def _say(self, message: FromPublisher) -> None:
         self._studio.check()
         self._studio.exchange.say(message)
@@ -335,17 +340,17 @@ class Avatar:
 
     def _live(self) -> list[Record]:
         """Conversations that play or will play, in order."""
-        return [record for record in self._records if not record.is_over and record.conversation.phase is not Phase.CLOSED]
+        return [record for record in self._records.values() if not record.is_over and record.conversation.phase is not Phase.CLOSED]
 
     def _told(self, event: Told) -> None:
-        record = next((known for known in self._records if known.conversation_id == event.conversation_id), None)
+        record = self._records.get(event.conversation_id)
         self._listeners.tell(event)
         if record is not None:
             self._position_us = record.playback.position_us
             is_last = isinstance(event, PlayerEvent) and isinstance(event.body, Finished) and bool(event.device_id)
             if is_last and isinstance(record.playback.outcome, ConversationFinished):
                 self._listeners.tell(record.playback.outcome)
-        playing = [record.playback.state for record in self._records if record.playback.state is not PlaybackState.IDLE]
+        playing = [record.playback.state for record in self._records.values() if record.playback.state is not PlaybackState.IDLE]
         state = playing[0] if playing else PlaybackState.IDLE
         if state is not self._state:
             self._state = state

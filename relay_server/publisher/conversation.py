@@ -63,13 +63,21 @@ class _Queue:
     released_seq: int = 0
     """Up to here nothing is kept."""
 
+    def first_us(self, room: int) -> int | None:
+        """Where the first one lies, -1 where that is not known; None where none waits, or it fits neither into the credit nor `room`."""
+        if not self.payloads or len(self.payloads[0].data) > min(self.credit, room):
+            return None
+        pts_us = self.payloads[0].pts_us
+        return -1 if pts_us is None else pts_us
+
     def take(self) -> Payload:
         """The next one goes out, and is kept; beyond the bound the oldest is not kept any longer."""
         payload = self.payloads.popleft()
-        self.waiting_bytes -= len(payload.data)
-        self.credit -= len(payload.data)
+        size = len(payload.data)
+        self.waiting_bytes -= size
+        self.credit -= size
         self.sent.append(payload)
-        self.sent_bytes += len(payload.data)
+        self.sent_bytes += size
         if self.sent_bytes > RETAIN_BYTES:
             self.release(self.sent[0].seq)
         return payload
@@ -259,9 +267,8 @@ class Conversation:
         """What goes out now; None where nothing waits, or nothing may go."""
         if self.phase in (Phase.ENDED, Phase.CLOSED) or self.suspended:
             return None
-        payloads = tuple(self._take())
-        if payloads:
-            return Media(self.conversation_id, payloads)
+        if payloads := self._take():
+            return Media(self.conversation_id, tuple(payloads))
         if self._audio_only_due and not self._queues[Kind.MOTION].payloads:
             self._audio_only_due = False
             return AudioOnly(self.conversation_id)
@@ -275,26 +282,22 @@ class Conversation:
         """Whether anything that was taken has not gone out."""
         return self._audio_only_due or any(queue.payloads for queue in self._queues.values())
 
-    def _take(self) -> Iterable[Payload]:
+    def _take(self) -> list[Payload]:
+        """What goes out in one message, in the order of rule 2."""
+        audio, motion = self._queues[Kind.AUDIO], self._queues[Kind.MOTION]
+        taken: list[Payload] = []
         room = MAX_JOINED_BYTES
-        while (kind := self._next_kind(room)) is not None:
-            payload = self._queues[kind].take()
-            room -= len(payload.data)
-            yield payload
-
-    def _next_kind(self, room: int) -> Kind | None:
-        """The kind whose first payload goes next (rule 2) and fits into `room`."""
-        ready = [kind for kind, queue in self._queues.items() if queue.payloads and len(queue.payloads[0].data) <= min(queue.credit, room)]
-        return min(ready, key=self._urgency, default=None)
-
-    def _urgency(self, kind: Kind) -> tuple[int, bool]:
-        pts_us = self._queues[kind].payloads[0].pts_us
-        return (-1 if pts_us is None else pts_us, kind is Kind.MOTION)
+        while True:
+            audio_us, motion_us = audio.first_us(room), motion.first_us(room)
+            if audio_us is None and motion_us is None:
+                return taken
+            sound_goes = motion_us is None or (audio_us is not None and audio_us <= motion_us)
+            taken.append((audio if sound_goes else motion).take())
+            room -= len(taken[-1].data)
 
     def _append(self, kind: Kind, slices: Iterable[Slice]) -> None:
         queue = self._queues[kind]
         for piece in slices:
             queue.seq += 1
-            payload = Payload(kind, queue.seq, piece.data, piece.pts_us, piece.duration_us)
-            queue.payloads.extend(split(payload))
+            queue.payloads.extend(split(Payload(kind, queue.seq, *piece)))
             queue.waiting_bytes += len(piece.data)

@@ -17,8 +17,9 @@ Rules:
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
+from itertools import islice
 from typing import assert_never
 
 from avatar_relay.limits import DEVICE_LEASE_US, MAX_CLOSED_CONVERSATIONS
@@ -82,8 +83,6 @@ class Record:
     """Which of these was said last; a stream may have swallowed it."""
     again_until_us: int = 0
     """It is being opened again, and asked for until then; 0 where it is not."""
-    again_due_us: int | None = None
-    """… the next time then."""
 
     @property
     def conversation_id(self) -> str:
@@ -104,6 +103,10 @@ class Exchange:
         self.last_pong_id = 0
         """All that was said before the ping of this id, the relay has taken."""
         self._records: OrderedDict[str, Record] = OrderedDict()
+        self._live: list[Record] = []
+        """Those of them that were not over when `_unfinished` looked last."""
+        self._again_due_us: dict[str, int] = {}
+        """When to ask again for a conversation."""
         self._ledger = EventLedger()
         self._is_cut = False
         self._patient_until_us = 0
@@ -117,17 +120,20 @@ class Exchange:
     def open(self, record: Record, targets: tuple[str, ...], now_us: int) -> None:
         """Open a conversation. Raises `BufferFullError`."""
         record.targets = targets
-        if self._is_cut:  # the next stream opens it
-            self._records[record.conversation_id] = record
-            return
-        nothing = None
-        if now_us < self._patient_until_us:
-            record.again_until_us, nothing = self._patient_until_us, record.conversation.held
-            record.conversation.suspended = True
-        self.outbox.say(PublishOpen(record.conversation.opening, targets, nothing))
+        if not self._is_cut:  # else the next stream opens it
+            nothing = None
+            if now_us < self._patient_until_us:
+                record.again_until_us, nothing = self._patient_until_us, record.conversation.held
+                record.conversation.suspended = True
+            self.outbox.say(PublishOpen(record.conversation.opening, targets, nothing))
         self._records[record.conversation_id] = record
-        self.outbox.add(record.conversation)
+        self._live.append(record)
+        self.stir(record)
         self._forget()
+
+    def stir(self, record: Record) -> None:
+        """Something happened to its conversation: it may have something to say now."""
+        self.outbox.add(record.conversation)
 
     def say(self, message: FromPublisher) -> None:
         """Say something beside media. Raises `BufferFullError`."""
@@ -143,6 +149,7 @@ class Exchange:
         """Throw away what waits of a conversation, and tell what that was."""
         for dropped in record.conversation.close():
             self.tell_dropped(record, dropped)
+        self.stir(record)
         record.moved()
 
     def end_all(self, now_us: int) -> None:
@@ -150,6 +157,7 @@ class Exchange:
         for record in self._unfinished():
             if record.conversation.phase in (Phase.OPEN, Phase.AUDIO_ENDED) and record.conversation.has_audio:
                 record.conversation.end_all(now_us)
+                self.stir(record)
             elif record.conversation.phase is Phase.OPEN:
                 self.say(Interrupt(record.conversation_id))
                 self.close(record)
@@ -195,6 +203,7 @@ class Exchange:
         record = self._records.get(conversation_id)
         if record is not None:
             act(record)
+            self.stir(record)
             record.moved()
 
     def _on_opened(self, record: Record, device_ids: tuple[str, ...]) -> None:
@@ -290,7 +299,7 @@ class Exchange:
                 continue
             if record.conversation.phase is not Phase.CLOSED:
                 record.conversation.rewind(item or Taken(record.conversation.held))
-                self.outbox.add(record.conversation)
+                self.stir(record)
             if item is None:
                 record.again_until_us = now_us + REOPEN_US
                 first_words.append(self._again(record))
@@ -318,23 +327,23 @@ class Exchange:
         """Whether no conversation needs another stream."""
         return all(record.conversation.phase is Phase.CLOSED for record in self._unfinished())
 
-    @staticmethod
-    def _again(record: Record) -> PublishOpen:
+    def _again(self, record: Record) -> PublishOpen:
         """What opens a conversation again."""
-        record.again_due_us = None
+        self._again_due_us.pop(record.conversation_id, None)
         return PublishOpen(record.conversation.opening, record.targets, record.conversation.held)
 
     @property
     def deadline_us(self) -> int | None:
-        """When `tick` has something to do next."""
-        due = [record.again_due_us for record in self._unfinished() if record.again_due_us is not None]
-        return min([*due, *([] if self.outbox.deadline_us is None else [self.outbox.deadline_us])], default=None)
+        """`tick` has nothing to do before this."""
+        outbox_us = self.outbox.deadline_us
+        return min([*self._again_due_us.values(), *([] if outbox_us is None else [outbox_us])], default=None)
 
     def tick(self, now_us: int) -> None:
         """Let time-outs take effect, and ask again for devices that were not there."""
         self.outbox.tick(now_us)
-        for record in self._unfinished():
-            if record.again_due_us is not None and record.again_due_us <= now_us:
+        for conversation_id in [known for known, due_us in self._again_due_us.items() if due_us <= now_us]:
+            del self._again_due_us[conversation_id]
+            if (record := self._records.get(conversation_id)) is not None and not record.is_over:
                 self.outbox.repeat([self._again(record)])
 
     def _ask_again(self, record: Record, error: ConversationError, now_us: int) -> bool:
@@ -345,7 +354,7 @@ class Exchange:
             pause_ms = 10 * AGAIN_MS
         elif error.fault.reason not in _LATER:
             return False
-        record.again_due_us = now_us + max(error.fault.retry_after_ms, pause_ms) * 1_000
+        self._again_due_us[record.conversation_id] = now_us + max(error.fault.retry_after_ms, pause_ms) * 1_000
         return now_us < record.again_until_us
 
     def _lose_device(self, record: Record, device_id: str) -> None:
@@ -367,17 +376,20 @@ class Exchange:
             self._fail(record, fault)
 
     def _fail(self, record: Record, fault: Fault) -> None:
-        record.again_due_us = None
+        self._again_due_us.pop(record.conversation_id, None)
         record.playback.fail(fault)
         self._stop(record, fault)
         record.told(ConversationError(record.conversation_id, fault))
 
-    def _unfinished(self) -> Iterator[Record]:
-        return iter([record for record in self._records.values() if not record.is_over])
+    def _unfinished(self) -> list[Record]:
+        """Those that are not over, in a list of its own: what is told of one may open another."""
+        self._live = [record for record in self._live if not record.is_over]
+        return self._live.copy()
 
     def _forget(self) -> None:
-        over = [record.conversation_id for record in self._records.values() if record.is_over]
-        for conversation_id in over[: max(len(over) - MAX_CLOSED_CONVERSATIONS, 0)]:
+        excess = len(self._records) - len(self._unfinished()) - MAX_CLOSED_CONVERSATIONS
+        over = (record.conversation_id for record in self._records.values() if record.is_over)
+        for conversation_id in list(islice(over, max(excess, 0))):
             del self._records[conversation_id]
 
 

@@ -8,8 +8,7 @@ from __future__ import annotations
 
 import math
 import struct
-from dataclasses import dataclass
-from typing import Protocol, assert_never
+from typing import NamedTuple, Protocol, assert_never
 
 from avatar_relay.limits import MAX_FRAGMENT_BYTES, MAX_PAYLOAD_BYTES, MAX_PCM_PAYLOAD_US
 from avatar_relay.media import AudioFormat, Codec, MotionEncoding, MotionFormat
@@ -22,8 +21,7 @@ _WHOLE = 1 << 62
 """A step that no data reaches: a packet is never cut."""
 
 
-@dataclass(frozen=True, slots=True)
-class Slice:
+class Slice(NamedTuple):
     """Bytes of one payload with their place; `pts_us` is None where encoded audio does not tell it."""
 
     data: bytes
@@ -137,8 +135,7 @@ def audio_line(audio_format: AudioFormat) -> AudioLine:
             assert_never(audio_format.codec)
 
 
-@dataclass(frozen=True, slots=True)
-class MotionMessage:
+class MotionMessage(NamedTuple):
     """What a copy of a motion payload told: its number of keyframes, and whether its maker marked it as the last one."""
 
     data: bytes

@@ -2,14 +2,15 @@
 
 Rules:
 1. Control first, in the order in which it was said; then acknowledgements, one a device; then a ping; then media.
-2. Conversations take turns, one message each, so that a long one does not hold up a short one.
+2. Conversations take turns, one message each, so that a long one does not hold up a short one. One that has nothing to say
+   leaves, and comes back with `add` when something happened to it: what a message costs does not grow with how many are open.
 3. Control is bounded by `MAX_CONTROL`; media is bounded by its conversations; of pings and of a device's
    acknowledgements only the latest waits.
 """
 
 from __future__ import annotations
 
-from collections import deque
+from collections import OrderedDict, deque
 from collections.abc import Iterable
 
 from avatar_relay.messages import EventAck, FromPublisher, Ping
@@ -27,7 +28,12 @@ class Outbox:
         self._control: deque[FromPublisher] = deque()
         self._acks: dict[str, int] = {}
         self._ping: Ping | None = None
-        self._turns: deque[Conversation] = deque()
+        self._open: dict[Conversation, None] = {}
+        """All that are neither ended nor closed."""
+        self._turns: OrderedDict[Conversation, None] = OrderedDict()
+        """Those of them that may have something to say."""
+        self.deadline_us: int | None = None
+        """`tick` has nothing to do before this; perhaps nothing then."""
 
     @property
     def has_control(self) -> bool:
@@ -38,17 +44,17 @@ class Outbox:
     def is_empty(self) -> bool:
         """Whether all that was said went out; a conversation that is still open with nothing waiting does not count."""
         quiet = not (self._control or self._acks or self._ping)
-        return quiet and not any(turn.is_waiting or turn.phase in (Phase.AUDIO_ENDED, Phase.COMPLETE) for turn in self._turns)
-
-    @property
-    def deadline_us(self) -> int | None:
-        """When `tick` has something to do next."""
-        return min((turn.deadline_us for turn in self._turns if turn.deadline_us is not None), default=None)
+        return quiet and not any(one.is_waiting or one.phase in (Phase.AUDIO_ENDED, Phase.COMPLETE) for one in self._open)
 
     def tick(self, now_us: int) -> None:
         """Let time-outs take effect."""
-        for turn in self._turns:
-            turn.tick(now_us)
+        if self.deadline_us is None or now_us < self.deadline_us:
+            return
+        self.deadline_us = None
+        for conversation in self._open:
+            if conversation.deadline_us is not None:
+                conversation.tick(now_us)
+                self._turns[conversation] = None
 
     def say(self, message: FromPublisher) -> None:
         """A command. Raises `BufferFullError`."""
@@ -70,9 +76,8 @@ class Outbox:
             self._ping = ping
 
     def add(self, conversation: Conversation) -> None:
-        """Let a conversation take its turns until it is ended or closed. Harmless when repeated."""
-        if conversation not in self._turns:
-            self._turns.append(conversation)
+        """Let a conversation take its turns, until it has nothing to say. Harmless when repeated."""
+        self._open[conversation] = self._turns[conversation] = None
 
     def forget_control(self) -> None:
         """The stream is gone, and with it what was to be said on it."""
@@ -93,11 +98,15 @@ class Outbox:
         return self._next_of_conversations()
 
     def _next_of_conversations(self) -> FromPublisher | None:
-        for _ in range(len(self._turns)):
-            turn = self._turns.popleft()
+        while self._turns:
+            turn, _ = self._turns.popitem(last=False)
             message = turn.next_message()
-            if turn.phase not in (Phase.ENDED, Phase.CLOSED):
-                self._turns.append(turn)
+            if turn.phase in (Phase.ENDED, Phase.CLOSED):
+                del self._open[turn]
+            elif message is not None:
+                self._turns[turn] = None
+            elif turn.deadline_us is not None:
+                self.deadline_us = min(self.deadline_us or turn.deadline_us, turn.deadline_us)
             if message is not None:
                 return message
         return None

@@ -4,7 +4,7 @@ repeated until they are acknowledged.
 Rules:
 1. A conversation is heard on the devices that `opened` names; it is over when each of them has finished it.
 2. State over several devices: playing where any of them plays, else paused where any is held, else idle.
-3. A fault ends it at once where the relay says that it never was, or is no longer, ours.
+3. A fault ends it at once where the relay says that it never was, or is no longer, ours. What is over stays over.
 """
 
 from __future__ import annotations
@@ -104,7 +104,8 @@ class Playback:
 
     def on_opened(self, device_ids: tuple[str, ...]) -> None:
         """It is open on these devices."""
-        self._devices = device_ids
+        if self.outcome is None:
+            self._devices = device_ids
 
     def on_event(self, event: PlayerEvent) -> None:
         """A device tells something; a second `finished` of it is ignored, and so is the relay's own summary (no device)."""

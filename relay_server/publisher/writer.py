@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
+from contextlib import suppress
 
 from avatar_relay.limits import MAX_JOINED_BYTES, MAX_JOINED_REQUESTS
 from avatar_relay.messages import FromPublisher, Joined, Limits, Media, Ping
@@ -65,9 +66,11 @@ class Writer:
             messages = self._gather()
             if messages:
                 await link.send(messages[0] if len(messages) == 1 else Joined(messages))
-                self._work.set()
             self._wrote()
-            await self._until_work()
+            if not messages:
+                await self._until_work()
+            if self._media_tick_us and not self._exchange.outbox.has_control:
+                await asyncio.sleep((self._media_tick_us - self._now_us() % self._media_tick_us) / _US_PER_S)
 
     def _gather(self) -> tuple[FromPublisher, ...]:
         messages: list[FromPublisher] = []
@@ -83,11 +86,9 @@ class Writer:
 
     async def _until_work(self) -> None:
         deadline_us = self._exchange.deadline_us
-        wait_s = None if deadline_us is None else max(deadline_us - self._now_us(), 0) / _US_PER_S
-        try:
-            async with asyncio.timeout(wait_s):
+        if deadline_us is None:
+            await self._work.wait()
+            return
+        with suppress(TimeoutError):
+            async with asyncio.timeout(max(deadline_us - self._now_us(), 0) / _US_PER_S):
                 await self._work.wait()
-        except TimeoutError:
-            pass
-        if self._media_tick_us and not self._exchange.outbox.has_control:
-            await asyncio.sleep((self._media_tick_us - self._now_us() % self._media_tick_us) / _US_PER_S)

@@ -49,15 +49,19 @@ from avatar_relay.wire.values import (
 
 def payload_to_wire(payload: Payload) -> pb.Payload:
     """Encode a payload."""
-    return pb.Payload(
-        kind=KIND_TO_WIRE[payload.kind],
-        seq=payload.seq,
-        pts_us=payload.pts_us,
-        duration_us=payload.duration_us,
-        data=payload.data,
-        fragment_offset=payload.fragment_offset,
-        total_bytes=payload.total_bytes,
-    )
+    return pb.Payload(**_payload_fields(payload))
+
+
+def _payload_fields(payload: Payload) -> dict[str, Any]:
+    return {
+        "kind": KIND_TO_WIRE[payload.kind],
+        "seq": payload.seq,
+        "pts_us": payload.pts_us,
+        "duration_us": payload.duration_us,
+        "data": payload.data,
+        "fragment_offset": payload.fragment_offset,
+        "total_bytes": payload.total_bytes,
+    }
 
 
 def payload_from_wire(message: pb.Payload, conversation_id: str) -> Payload:
@@ -101,9 +105,9 @@ def _unusual_payload_from_wire(message: pb.Payload, conversation_id: str) -> Pay
     )
 
 
-def media_to_wire(media: m.Media) -> pb.Media:
-    """Encode payloads of one conversation."""
-    return pb.Media(conversation_id=media.conversation_id, payloads=[payload_to_wire(payload) for payload in media.payloads])
+def media_to_wire(media: m.Media) -> dict[str, Any]:
+    """Payloads of one conversation as the fields of a `Media`: a message that is put into another one would be copied."""
+    return {"conversation_id": media.conversation_id, "payloads": [_payload_fields(payload) for payload in media.payloads]}
 
 
 def encode_payload(payload: Payload) -> bytes:

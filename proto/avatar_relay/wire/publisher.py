@@ -41,41 +41,42 @@ from avatar_relay.wire.values import WireError
 
 def publish_request_to_wire(message: m.FromPublisher | m.Joined) -> publisher_pb.PublishRequest:
     """Encode what a publisher says."""
-    request = publisher_pb.PublishRequest
+    return publisher_pb.PublishRequest(**_request_fields(message))
+
+
+def _request_fields(message: m.FromPublisher | m.Joined) -> dict[str, Any]:
     match message:
+        case m.Media():
+            return {"media": media_to_wire(message)}
         case m.Joined():
-            return request(joined=publisher_pb.JoinedRequests(requests=[publish_request_to_wire(one) for one in message.messages]))
+            return {"joined": {"requests": [_request_fields(one) for one in message.messages]}}
         case m.PublisherHello():
-            return request(
-                hello=publisher_pb.PublisherHello(
-                    publisher_id=message.publisher_id,
-                    protocol_version=message.protocol_version,
-                    software_version=message.software_version,
-                    session_token=message.session_token,
-                )
+            hello = publisher_pb.PublisherHello(
+                publisher_id=message.publisher_id,
+                protocol_version=message.protocol_version,
+                software_version=message.software_version,
+                session_token=message.session_token,
             )
+            return {"hello": hello}
         case m.PublishOpen():
             held = None if message.held is None else cursor_to_wire(message.held)
-            return request(open=publisher_pb.PublishOpen(open=open_to_wire(message.open), targets=message.targets, held=held))
-        case m.Media():
-            return request(media=media_to_wire(message))
+            return {"open": publisher_pb.PublishOpen(open=open_to_wire(message.open), targets=message.targets, held=held)}
         case m.AudioOnly():
-            return request(audio_only=pb.AudioOnly(conversation_id=message.conversation_id))
+            return {"audio_only": pb.AudioOnly(conversation_id=message.conversation_id)}
         case m.ConversationEnd():
-            return request(end=end_to_wire(message))
+            return {"end": end_to_wire(message)}
         case m.Interrupt():
-            return request(interrupt=pb.Interrupt(conversation_id=message.conversation_id))
+            return {"interrupt": pb.Interrupt(conversation_id=message.conversation_id)}
         case m.Pause():
-            return request(pause=pb.Pause(conversation_id=message.conversation_id))
+            return {"pause": pb.Pause(conversation_id=message.conversation_id)}
         case m.Resume():
-            return request(resume=pb.Resume(conversation_id=message.conversation_id))
+            return {"resume": pb.Resume(conversation_id=message.conversation_id)}
         case m.DeviceVolume():
-            volume = publisher_pb.DeviceVolume(device_id=message.device_id, volume=volume_to_wire(message.volume))
-            return request(volume=volume)
+            return {"volume": publisher_pb.DeviceVolume(device_id=message.device_id, volume=volume_to_wire(message.volume))}
         case m.EventAck():
-            return request(event_ack=pb.EventAck(device_id=message.device_id, event_id=message.event_id))
+            return {"event_ack": pb.EventAck(device_id=message.device_id, event_id=message.event_id)}
         case m.Ping():
-            return request(ping=ping_to_wire(message))
+            return {"ping": ping_to_wire(message)}
         case _:
             assert_never(message)
 

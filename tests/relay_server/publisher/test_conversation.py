@@ -16,7 +16,7 @@ from avatar_relay.media import ConversationOpen, Credit, Kind, Payload
 from avatar_relay.messages import AudioOnly, ConversationEnd, EventAck, Interrupt, Media, Ping
 from avatar_relay.reasons import DropReason
 from relay_server.publisher.backoff import full_jitter
-from relay_server.publisher.conversation import MOTION_GRACE_US, Conversation, Phase
+from relay_server.publisher.conversation import MOTION_GRACE_US, Conversation, Outgoing, Phase
 from relay_server.publisher.errors import BufferFullError
 from relay_server.publisher.outbox import MAX_CONTROL, Outbox
 from tests.relay_server.publisher.fakes import PCM_16K, WEIGHTS_30, weights
@@ -206,6 +206,60 @@ def test_control_goes_first_then_acknowledgements_then_media_in_turns() -> None:
     assert messages[:3] == [Interrupt("z"), EventAck(2, "lobby"), Ping(2, 0)]
     turns = [message.conversation_id for message in messages[3:] if isinstance(message, Media)]
     assert turns == ["a", "b"] * (len(turns) // 2)
+
+
+class Asked(Conversation):
+    """Counts how often it was asked for what it has to say."""
+
+    asked = 0
+
+    def next_message(self) -> Outgoing | None:
+        self.asked += 1
+        return super().next_message()
+
+
+def test_only_conversations_that_something_happened_to_are_asked() -> None:
+    """What a message costs does not grow with how many are open."""
+    outbox = Outbox()
+    crowd = [Asked(ConversationOpen(f"c{number}", PCM_16K), buffer_bytes=1 << 20) for number in range(20)]
+    for core in crowd:
+        core.grant(Credit(1 << 20, 0))
+        outbox.add(core)
+    assert outbox.next_message() is None
+    before = sum(core.asked for core in crowd)
+    for core in crowd[3:5]:
+        core.push_audio(bytes(640))
+        outbox.add(core)
+    assert [outbox.next_message() for _ in range(3)] == [
+        Media("c3", (Payload(Kind.AUDIO, 1, bytes(640), 0, 20_000),)),
+        Media("c4", (Payload(Kind.AUDIO, 1, bytes(640), 0, 20_000),)),
+        None,
+    ]
+    assert sum(core.asked for core in crowd) - before == 4
+    assert outbox.is_empty
+
+
+def test_a_conversation_that_waits_for_motion_is_ended_when_its_time_is_over() -> None:
+    """Also one that has long had nothing to say; motion that comes late moves its end, and none of the others'."""
+    outbox, ends = Outbox(), {}
+    crowd = [conversation(name) for name in "ab"]
+    for core in crowd:
+        core.grant(Credit(1 << 20, 1 << 20))
+        core.push_audio(bytes(64_000))
+        core.end_audio(0)
+        outbox.add(core)
+    for now_us in range(0, 3 * MOTION_GRACE_US, 1_000_000):
+        if now_us == 2_000_000:
+            crowd[0].push_motion(crowd[0].inspect_motion(weights(1)), now_us)
+            outbox.add(crowd[0])
+        outbox.tick(now_us)
+        while (message := outbox.next_message()) is not None:
+            if isinstance(message, ConversationEnd):
+                ends[message.conversation_id] = now_us
+        assert outbox.deadline_us is None or outbox.deadline_us > now_us
+    assert ends == {"a": 2_000_000 + MOTION_GRACE_US, "b": MOTION_GRACE_US}
+    assert outbox.is_empty
+    assert outbox.deadline_us is None
 
 
 def test_control_is_bounded() -> None:

@@ -62,6 +62,16 @@ def test_what_finished_before_it_was_known_to_be_open_is_not_opened_at_a_new_rel
     assert isinstance(record.playback.outcome, ConversationFinished)
 
 
+def test_what_is_over_stays_over() -> None:
+    """Also where the relay says afterwards that it is open on one device more."""
+    exchange, record, _ = spoken()
+    exchange.handle(Opened("c1", ("lobby",)), NOW_US)
+    exchange.handle(PlayerEvent(4, "c1", REPLACED, "lobby"), NOW_US)
+    exchange.handle(Opened("c1", ("lobby", "hall")), NOW_US)
+    assert isinstance(record.playback.outcome, ConversationFinished)
+    assert exchange.has_nothing_to_say
+
+
 def test_what_was_said_last_of_holding_is_said_again() -> None:
     """A stream may have swallowed it: a face that nobody lets go on would hang."""
     exchange, record, _ = spoken()

@@ -89,7 +89,7 @@ class Relay:
         registry = self._registry = Registry(config.groups)
         self._steering = Steering(registry)
         self._opening = Opening(registry, config, random_bytes=random_bytes, begin=self._observer.begin)
-        self._publishing = Publishing(registry, self._opening, config, encode=encode)
+        self._publishing = Publishing(registry, self._opening, config, encode=encode, observed=observer is not None)
         self._attending = Attending(registry, config, self.limits, random_bytes=random_bytes)
         self._publishers = Publishers(
             registry, self._opening, self._publishing, config, self.limits, clocks, random_bytes=random_bytes, perform=self._perform

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import enum
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -103,8 +103,28 @@ class PayloadRun(NamedTuple):
     """Bytes of `data`, which is what credit counts."""
     offsets: Sequence[int]
     totals: Sequence[int]
-    encoded: Sequence[bytes]
-    """Each as it came on the wire, with tag and length; empty where it did not come on a wire."""
+
+
+class Parcel:
+    """Media of one message as it came on the wire, which is how it leaves for each device that gets all of it.
+
+    It is opened only where it does not leave whole, and once however many devices that concerns.
+    """
+
+    __slots__ = ("_entries", "_unpack", "counts", "data")
+
+    def __init__(self, data: bytes, counts: Mapping[Kind, int], unpack: Callable[[bytes], Mapping[Kind, Sequence[bytes]]]) -> None:
+        """`data` is an encoded `AttachResponse{media}` with so many payloads of each kind; `unpack` takes it apart."""
+        self.data = data
+        self.counts = counts
+        self._unpack = unpack
+        self._entries: Mapping[Kind, Sequence[bytes]] | None = None
+
+    def entries(self, kind: Kind) -> Sequence[bytes]:
+        """Its payloads of a kind, each encoded as an entry of `Media.payloads` with tag and length."""
+        if self._entries is None:
+            self._entries = self._unpack(self.data)
+        return self._entries[kind]
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
-from avatar_relay.media import Codec, ConversationOpen, Credit, Cursor, Kind, MotionEncoding, Payload, PayloadRun
+from avatar_relay.media import Codec, ConversationOpen, Credit, Cursor, Kind, MotionEncoding, Parcel, Payload, PayloadRun
 from avatar_relay.reasons import Fault
 
 # --- the life of a conversation (R→D, P→R) -------------------------------------------------------------------------
@@ -30,6 +30,8 @@ class PublishedMedia:
     runs: tuple[PayloadRun, ...]
     one_by_one: Callable[[], Media] = field(compare=False, repr=False)
     """The same for who must look at each payload."""
+    parcel: Parcel | None = field(default=None, compare=False, repr=False)
+    """The same as bytes; None where it did not come on a wire."""
 
 
 @dataclass(frozen=True, slots=True)

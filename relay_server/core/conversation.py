@@ -332,11 +332,8 @@ class Conversation:
 
     def released(self) -> Credit | None:
         """Publisher credit to return now: what the fastest device was sent, and what was dropped; None while it is too little."""
-        audio, motion = self._release(Kind.AUDIO), self._release(Kind.MOTION)
+        audio, motion = [window.release(self._fastest[kind] + self._dropped[kind]) for kind, window in self._windows.items()]
         return Credit(audio, motion) if audio or motion else None
-
-    def _release(self, kind: Kind) -> int:
-        return self._windows[kind].release(self._fastest[kind] + self._dropped[kind])
 
     def sent(self, device_id: str, kind: Kind, size: int) -> None:
         """A device was sent `size` bytes of a kind."""

@@ -149,8 +149,7 @@ class Outbox:
         return None
 
     def _take_from(self, lane: Lane, room: int) -> Outgoing | None:
-        runs = self._join(lane, room)
-        if runs:
+        if any(lane.waiting.values()) and (runs := self._join(lane, room)):
             return MediaBatch(lane.conversation_id, runs)
         if lane.audio_only and not lane.waiting[Kind.MOTION]:
             lane.audio_only = False
@@ -162,28 +161,28 @@ class Outbox:
 
     def _join(self, lane: Lane, room: int) -> tuple[Run, ...]:
         joined: list[Run] = []
-        while (kind := self._next(lane)) is not None:
-            queue = lane.waiting[kind]
+        while (queue := self._next(lane)) is not None:
             run = queue[0]
             if joined and run.size_bytes > room:
                 break
-            count = run.fitting(min(max(room, run.sizes[0]), self._credit[kind]))
+            count = run.fitting(min(max(room, run.sizes[0]), self._credit[run.kind]))
             if count == len(run.seqs):
                 queue.popleft()
             else:
                 run, queue[0] = run.cut(count)
-            lane.waiting_bytes[kind] -= run.size_bytes
-            self._credit[kind] -= run.size_bytes
+            lane.waiting_bytes[run.kind] -= run.size_bytes
+            self._credit[run.kind] -= run.size_bytes
             room -= run.size_bytes
             joined.append(run)
         return tuple(joined)
 
-    def _next(self, lane: Lane) -> Kind | None:
-        """The kind that is due first of those whose credit covers what is due."""
-        heads = [queue[0] for kind, queue in lane.waiting.items() if queue and queue[0].sizes[0] <= self._credit[kind]]
-        if len(heads) > 1:
-            return min(heads, key=self._due_us).kind
-        return heads[0].kind if heads else None
+    def _next(self, lane: Lane) -> deque[Run] | None:
+        """The queue whose head is due first of those whose credit covers it."""
+        ready = [queue for kind, queue in lane.waiting.items() if queue and queue[0].sizes[0] <= self._credit[kind]]
+        if len(ready) > 1:
+            return min(ready, key=self._due_us)
+        return ready[0] if ready else None
 
-    def _due_us(self, run: Run) -> int:
+    def _due_us(self, queue: deque[Run]) -> int:
+        run = queue[0]
         return run.due_us[0] + (self.sound_ahead_us if run.kind is Kind.MOTION else 0)

@@ -12,7 +12,7 @@ A payload that breaks the rules fails its conversation: what was taken before pl
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
 from avatar_relay.ids import is_valid_id
@@ -62,11 +62,15 @@ class Refused:
 class Publishing:
     """Takes what publishers say into conversations, and from there into the devices' outboxes."""
 
-    def __init__(self, registry: Registry, opening: Opening, config: RelayConfig, *, encode: Callable[[Payload], bytes]) -> None:
+    def __init__(
+        self, registry: Registry, opening: Opening, config: RelayConfig, *, encode: Callable[[Payload], bytes], observed: bool
+    ) -> None:
+        """`observed`: somebody wants to know of payloads that come; that costs something for each message."""
         self._registry = registry
         self._opening = opening
         self._config = config
         self._encode = encode
+        self._observed = observed
         self._allowances: dict[str, Allowance] = {}
 
     def handle(self, publisher: Publisher, message: Command, now_us: int) -> list[Effect]:
@@ -177,7 +181,6 @@ class Publishing:
                         self._receive_one(publisher, conversation, payload, effects, now_us)
         except ConversationFault as error:
             return effects + self._fail(conversation, error.fault)
-        effects += self.credit(conversation)
         return effects + [WakeForMedia(device_id) for device_id in conversation.delivering]
 
     def _allowance(self, publisher: Publisher, now_us: int) -> Allowance:
@@ -196,14 +199,17 @@ class Publishing:
         now_us: int,
     ) -> bool:
         """Take payloads of one kind at once; False, nothing changed, where any of them is out of the ordinary."""
-        cid, size_bytes, largest = conversation.conversation_id, sum(run.sizes), max(*run.sizes, *run.totals)
-        if any([largest > session.largest(cid, run.kind) for session in self._registry.on_devices(conversation)]):
+        cid, kind, size_bytes, largest = conversation.conversation_id, run.kind, sum(run.sizes), max(*run.sizes, *run.totals)
+        sessions = list(self._registry.on_devices(conversation))
+        if any([largest > session.largest(cid, kind) for session in sessions]):
             return False
         if not conversation.receive_run(run, size_bytes, credited=not publisher.by_hand):
             return False
-        encoded = run.encoded or [self._encode(payload) for payload in _of_kind(message, run.kind)]
-        effects.append(PayloadsReceived(conversation.conversation_id, run.kind, len(run.sizes), size_bytes))
-        effects += self._deliver(conversation, Run(run.kind, run.seqs, run.pts_us, run.sizes, encoded, now_us, size_bytes))
+        encoded = () if message.parcel is not None else [self._encode(payload) for payload in _of_kind(message, kind)]
+        if self._observed:
+            effects.append(PayloadsReceived(cid, kind, len(run.sizes), size_bytes))
+        taken = Run(kind, run.seqs, run.pts_us, run.sizes, now_us, size_bytes, encoded, message.parcel)
+        effects += self._deliver(conversation, sessions, taken)
         return True
 
     def _receive_one(self, publisher: Publisher, conversation: Conversation, payload: Payload, effects: list[Effect], now_us: int) -> None:
@@ -212,13 +218,15 @@ class Publishing:
         taken = conversation.receive(payload, credited=not publisher.by_hand)
         if isinstance(taken, DropReason):
             effects += self._drop(publisher, conversation.conversation_id, (payload,), taken)
+            effects += self.credit(conversation)
             return
         pieces = taken.fragments
-        effects.append(PayloadsReceived(conversation.conversation_id, payload.kind, 1, len(payload.data)))
+        if self._observed:
+            effects.append(PayloadsReceived(conversation.conversation_id, payload.kind, 1, len(payload.data)))
         sizes, seqs = [len(piece.data) for piece in pieces], [piece.seq for piece in pieces]
         encoded = [self._encode(piece) for piece in pieces]
-        run = Run(payload.kind, seqs, [taken.due_us] * len(pieces), sizes, encoded, now_us, sum(sizes))
-        effects += self._deliver(conversation, run)
+        run = Run(payload.kind, seqs, [taken.due_us] * len(pieces), sizes, now_us, sum(sizes), encoded)
+        effects += self._deliver(conversation, list(self._registry.on_devices(conversation)), run)
 
     def _check_size(self, conversation: Conversation, payload: Payload) -> list[Effect]:
         """Leave out members whose buffer is too small; a fault of the conversation where that is its only device."""
@@ -234,12 +242,13 @@ class Publishing:
                 effects += self._leave_out(conversation, session, fault)
         return effects
 
-    def _deliver(self, conversation: Conversation, run: Run) -> list[Effect]:
+    def _deliver(self, conversation: Conversation, sessions: Iterable[Session], run: Run) -> list[Effect]:
         effects: list[Effect] = []
-        for session in list(self._registry.on_devices(conversation)):
+        for session in sessions:
             rest = run
             if spared := session.spares(conversation.conversation_id, run):
                 conversation.sent(session.device_id, run.kind, sum(run.sizes[:spared]))
+                effects += self.credit(conversation)
                 if spared == len(run.seqs):
                     continue
                 rest = run.cut(spared)[1]

@@ -1,7 +1,8 @@
-"""Media on its way through the relay: runs of payloads, each encoded once for all devices that get it. Pure.
+"""Media on its way through the relay: runs of payloads, each encoded at most once for all devices that get it. Pure.
 
 A run is payloads (or fragments of them) of one kind and one conversation that follow each other. It is handled as one thing,
 because what the relay costs is what it does for each payload; it is only cut where credit or the size of a message ends.
+What came in one message and leaves in one message, which is nearly all, keeps the bytes that it came in.
 """
 
 from __future__ import annotations
@@ -11,21 +12,31 @@ from collections.abc import Sequence
 from itertools import compress
 from typing import NamedTuple
 
-from avatar_relay.media import Kind, Payload, PayloadRun
+from avatar_relay.media import Kind, Parcel, Payload, PayloadRun
 from avatar_relay.messages import Media, PublishedMedia
 
 
 class Run(NamedTuple):
-    """One entry for each payload in `seqs`, `due_us`, `sizes` and `encoded`; never empty. `seqs` of fragments repeat."""
+    """One entry for each payload in `seqs`, `due_us` and `sizes`; never empty. `seqs` of fragments repeat."""
 
     kind: Kind
     seqs: Sequence[int]
     due_us: Sequence[int]
     sizes: Sequence[int]
-    encoded: Sequence[bytes]
     received_us: int
     size_bytes: int
     """Sum of `sizes`: bytes of media, which is what credit counts."""
+    encoded: Sequence[bytes] = ()
+    """An entry for each payload, where there is no parcel."""
+    parcel: Parcel | None = None
+    """What it came in."""
+    start: int = 0
+    """Where it begins among the parcel's payloads of its kind."""
+
+    @property
+    def entries(self) -> Sequence[bytes]:
+        """Each payload as bytes with tag and length."""
+        return self.encoded if self.parcel is None else self.parcel.entries(self.kind)[self.start : self.start + len(self.seqs)]
 
     def cut(self, count: int) -> tuple[Run, Run]:
         """The first `count` entries and the others; neither may be none."""
@@ -51,28 +62,37 @@ class Run(NamedTuple):
         """The entries that are wanted; None where there are none."""
         if not any(wanted):
             return None
-        sizes = list(compress(self.sizes, wanted))
-        return Run(
-            self.kind,
-            list(compress(self.seqs, wanted)),
-            list(compress(self.due_us, wanted)),
-            sizes,
-            list(compress(self.encoded, wanted)),
-            self.received_us,
-            sum(sizes),
-        )
+        sizes, encoded = list(compress(self.sizes, wanted)), list(compress(self.entries, wanted))
+        seqs, due_us = list(compress(self.seqs, wanted)), list(compress(self.due_us, wanted))
+        return Run(self.kind, seqs, due_us, sizes, self.received_us, sum(sizes), encoded)
 
     def _part(self, start: int, stop: int) -> Run:
         sizes = self.sizes[start:stop]
-        return Run(
-            self.kind,
-            self.seqs[start:stop],
-            self.due_us[start:stop],
-            sizes,
-            self.encoded[start:stop],
-            self.received_us,
-            sum(sizes),
+        return self._replace(
+            seqs=self.seqs[start:stop],
+            due_us=self.due_us[start:stop],
+            sizes=sizes,
+            size_bytes=sum(sizes),
+            encoded=self.encoded[start:stop],
+            start=self.start + start,
         )
+
+
+def parcels_of(runs: Sequence[Run]) -> list[Parcel] | None:
+    """The parcels that these runs are all of, one after the other; None where any of them is not whole."""
+    parcels, at = [], 0
+    while at < len(runs):
+        parcel = runs[at].parcel
+        if parcel is None:
+            return None
+        members = runs[at : at + len(parcel.counts)]
+        if len(members) < len(parcel.counts) or any(
+            [run.parcel is not parcel or len(run.seqs) < parcel.counts[run.kind] for run in members]
+        ):
+            return None
+        parcels.append(parcel)
+        at += len(members)
+    return parcels
 
 
 def in_runs(media: Media) -> PublishedMedia:
@@ -90,5 +110,4 @@ def _in_run(payloads: Sequence[Payload]) -> PayloadRun:
         [len(payload.data) for payload in payloads],
         [payload.fragment_offset for payload in payloads],
         [payload.total_bytes for payload in payloads],
-        (),
     )

@@ -11,6 +11,7 @@ from avatar_relay.messages import Hello
 from avatar_relay.v1 import device_service_pb2 as pb
 from relay_server.access.caller import current_caller
 from relay_server.core.outbox import MediaBatch, Outgoing
+from relay_server.core.runs import parcels_of
 from relay_server.errors import PeerError
 from relay_server.relay import Relay
 from relay_server.service.calls import bidirectional, parse, service
@@ -54,6 +55,8 @@ class DeviceService:
 def encode(message: Outgoing) -> bytes:
     """A message as bytes; payloads were encoded before."""
     if isinstance(message, MediaBatch):
-        return wire.splice_media_response(message.conversation_id, chain.from_iterable([run.encoded for run in message.runs]))
+        if (parcels := parcels_of(message.runs)) is not None:
+            return wire.join_media_responses(parcels)
+        return wire.splice_media_response(message.conversation_id, chain.from_iterable([run.entries for run in message.runs]))
     data: bytes = wire.attach_response_to_wire(message).SerializeToString()
     return data

@@ -41,15 +41,15 @@ class PublisherService:
         async def take(data: bytes) -> None:
             message = parse(pb.PublishRequest, data)
             try:
-                requests = wire.requests_in(message)
+                requests = wire.requests_in(message, data)
             except wire.WireError as error:
                 raise PeerError(error.fault) from error
-            for request in requests:
-                await take_one(request)
+            for request, its_data in requests:
+                await take_one(request, its_data)
 
-        async def take_one(request: pb.PublishRequest) -> None:
+        async def take_one(request: pb.PublishRequest, data: bytes) -> None:
             try:
-                message = wire.publish_request_from_wire(request)
+                message = wire.publish_request_from_wire(request, data)
             except wire.WireError as error:
                 if error.conversation_id is None:
                     raise PeerError(error.fault) from error

@@ -32,7 +32,9 @@ from avatar_relay import messages as m
 from avatar_relay.fragments import FragmentError, Reassembler
 from avatar_relay.media import AudioFormat, Codec, ConversationOpen, Credit, Cursor, Kind, MotionEncoding, MotionFormat, Payload
 from avatar_relay.reasons import Fault, Reason
-from avatar_relay.v1 import device_service_pb2, media_pb2, publisher_service_pb2
+from avatar_relay.v1 import device_service_pb2 as device
+from avatar_relay.v1 import media_pb2
+from avatar_relay.v1 import publisher_service_pb2 as backend
 from edge_client.audio.decoders import make_decoder
 from edge_client.config import load_config as load_edge_config
 from edge_client.errors import EdgeError
@@ -110,34 +112,31 @@ def _messages() -> list[Target]:
     from_publisher = (*common[:-1], again, m.PublisherHello("p", 1, "x", "t"), m.DeviceVolume("lobby", m.Volume(1.0)), m.Ping(1, 2))
     taken = m.PublisherWelcome("t", limits, (m.Taken(Cursor("c-1", 1, 2), 3, 4),))
     to_publisher = (taken, m.Opened("c-1", ("lobby",)), m.ConversationCredit("c-1", Credit(1, 2)), event, fault, m.Pong(1, 2, 3, 4, 5))
-    device, backend = device_service_pb2, publisher_service_pb2
-    legs: tuple[tuple[str, tuple[Any, ...], Callable[[Any], Any], Any, Callable[[Any], object]], ...] = (
-        ("AttachRequest", from_device, wire.attach_request_to_wire, device.AttachRequest, wire.attach_request_from_wire),
-        ("AttachResponse", to_device, wire.attach_response_to_wire, device.AttachResponse, wire.attach_response_from_wire),
-        (
-            "PublishRequest",
-            from_publisher,
-            wire.publish_request_to_wire,
-            backend.PublishRequest,
-            wire.publish_request_from_wire,
-        ),
-        (
-            "PublishResponse",
-            to_publisher,
-            wire.publish_response_to_wire,
-            backend.PublishResponse,
-            wire.publish_response_from_wire,
-        ),
+    joined = (m.Joined((common[0], common[1], m.Media("c-2", payloads))),)
+    legs: tuple[tuple[str, tuple[Any, ...], Callable[[Any], Any], Callable[[bytes], object]], ...] = (
+        ("AttachRequest", from_device, wire.attach_request_to_wire, _as(device.AttachRequest, wire.attach_request_from_wire)),
+        ("AttachResponse", to_device, wire.attach_response_to_wire, _as(device.AttachResponse, wire.attach_response_from_wire)),
+        ("PublishRequest", from_publisher + joined, wire.publish_request_to_wire, _published),
+        ("PublishResponse", to_publisher, wire.publish_response_to_wire, _as(backend.PublishResponse, wire.publish_response_from_wire)),
     )
     return [
-        Target(
-            name,
-            tuple(encode(message).SerializeToString() for message in said),
-            lambda data, type_=type_, decode=decode: decode(type_.FromString(data)),  # type: ignore[misc]
-            (DecodeError, wire.WireError),
-        )
-        for name, said, encode, type_, decode in legs
+        Target(name, tuple(encode(message).SerializeToString() for message in said), read, (DecodeError, wire.WireError))
+        for name, said, encode, read in legs
     ]
+
+
+def _as(type_: Any, decode: Callable[[Any], object]) -> Callable[[bytes], object]:
+    return lambda data: decode(type_.FromString(data))
+
+
+def _published(data: bytes) -> None:
+    """As the relay reads it; media that it passes on as it came is to say the same to a device."""
+    for request, its_data in wire.requests_in(backend.PublishRequest.FromString(data), data):
+        message = wire.publish_request_from_wire(request, its_data)
+        if isinstance(message, m.PublishedMedia) and message.parcel is not None:
+            assert device.AttachResponse.FromString(message.parcel.data).media == request.media
+            for kind, count in message.parcel.counts.items():
+                assert len(message.parcel.entries(kind)) == count
 
 
 def _fragments(data: bytes) -> object:

@@ -101,7 +101,7 @@ class Edge:
             case m.Pong() | m.GoAway():
                 pass
             case MediaBatch():
-                payloads = tuple(payload for run in message.runs for payload in run.encoded)
+                payloads = tuple(payload for run in message.runs for payload in run.entries)
                 self._port.handle(m.Media(message.conversation_id, payloads), self._clock())  # type: ignore[arg-type] # encoded as itself
             case _:
                 self._port.handle(message, self._clock())

@@ -60,7 +60,7 @@ class House:
             return next(numbers).to_bytes(count, "big")
 
         opening = Opening(self.registry, config, random_bytes=random_bytes, begin=lambda open_: open_)
-        self.publishing = Publishing(self.registry, opening, config, encode=lambda payload: payload.data)
+        self.publishing = Publishing(self.registry, opening, config, encode=lambda payload: payload.data, observed=True)
         self.attending = Attending(self.registry, config, limits_of(config), random_bytes=random_bytes)
         self._config = config
         self._heard: dict[str, list[str]] = defaultdict(list)

@@ -35,7 +35,7 @@ def begin(*, trace_every: int = 0) -> tuple[Told, Clock, RelayTelemetry, Convers
 
 def run(seqs: Sequence[int], size_bytes: int) -> Run:
     """Sound that was received at 0."""
-    return Run(Kind.AUDIO, seqs, seqs, [size_bytes // len(seqs)] * len(seqs), [b""] * len(seqs), 0, size_bytes)
+    return Run(Kind.AUDIO, seqs, seqs, [size_bytes // len(seqs)] * len(seqs), 0, size_bytes)
 
 
 def test_stages_of_a_conversation() -> None:

@@ -111,7 +111,7 @@ class FastDevice:
         while (message := await self._port.receive()) is not None:
             match message:
                 case MediaBatch():
-                    entries = (media_pb2.Media.FromString(entry).payloads[0] for run in message.runs for entry in run.encoded)
+                    entries = (media_pb2.Media.FromString(entry).payloads[0] for run in message.runs for entry in run.entries)
                     payloads = (wire.payload_from_wire(entry, message.conversation_id) for entry in entries)
                     self._take(Media(message.conversation_id, tuple(payloads)))
                 case Ping():

@@ -8,7 +8,14 @@ from avatar_relay.wire.control import volume_from_wire, volume_to_wire
 from avatar_relay.wire.device import attach_request_from_wire, attach_request_to_wire, attach_response_from_wire, attach_response_to_wire
 from avatar_relay.wire.events import event_to_wire
 from avatar_relay.wire.faults import fault_from_status, fault_to_status
-from avatar_relay.wire.media import credit_to_wire, cursor_to_wire, encode_payload, payload_from_wire, splice_media_response
+from avatar_relay.wire.media import (
+    credit_to_wire,
+    cursor_to_wire,
+    encode_payload,
+    join_media_responses,
+    payload_from_wire,
+    splice_media_response,
+)
 from avatar_relay.wire.publisher import (
     publish_request_from_wire,
     publish_request_to_wire,
@@ -32,6 +39,7 @@ __all__ = [
     "event_to_wire",
     "fault_from_status",
     "fault_to_status",
+    "join_media_responses",
     "on_playing_from_wire",
     "payload_from_wire",
     "publish_request_from_wire",

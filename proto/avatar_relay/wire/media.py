@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from functools import lru_cache, partial
+from collections.abc import Iterable, Sequence
+from functools import partial
 from typing import Any
 
 from avatar_relay import messages as m
@@ -22,8 +22,10 @@ from avatar_relay.media import (
     ConversationOpen,
     Credit,
     Cursor,
+    Kind,
     MotionEncoding,
     MotionFormat,
+    Parcel,
     Payload,
     PayloadRun,
     TraceContext,
@@ -31,6 +33,7 @@ from avatar_relay.media import (
 from avatar_relay.reasons import Fault, Reason
 from avatar_relay.v1 import device_service_pb2 as device_pb
 from avatar_relay.v1 import media_pb2 as pb
+from avatar_relay.wire.raw import delimited, header, is_only
 from avatar_relay.wire.values import (
     CODEC_FROM_WIRE,
     CODEC_TO_WIRE,
@@ -112,16 +115,21 @@ def media_to_wire(media: m.Media) -> dict[str, Any]:
 
 def encode_payload(payload: Payload) -> bytes:
     """A payload as bytes, for `splice_media_response`: an entry of `Media.payloads` with its tag and length."""
-    return _delimited(_MEDIA_PAYLOADS, payload_to_wire(payload).SerializeToString())
+    return delimited(_MEDIA_PAYLOADS, payload_to_wire(payload).SerializeToString())
 
 
 def splice_media_response(conversation_id: str, payloads: Iterable[bytes]) -> bytes:
-    """The bytes of `AttachResponse{media}` out of payloads that are encoded already: one encoding serves all devices.
+    """The bytes of `AttachResponse{media}` out of payloads that are encoded already: one encoding serves all devices."""
+    parts = [delimited(_MEDIA_CONVERSATION_ID, conversation_id.encode()), *payloads]
+    return b"".join((header(_RESPONSE_MEDIA, sum(map(len, parts))), *parts))
 
-    Fields of a message are length-delimited (protobuf encoding, "Length-Delimited Records"), so that they can be put together.
+
+def join_media_responses(parcels: Sequence[Parcel]) -> bytes:
+    """The bytes of `AttachResponse{media}` with all payloads of parcels of one conversation.
+
+    A message that stands twice on the wire is merged, its repeated fields put behind each other (protobuf encoding, "Last One Wins").
     """
-    parts = [_delimited(_MEDIA_CONVERSATION_ID, conversation_id.encode()), *payloads]
-    return b"".join((_header(_RESPONSE_MEDIA, sum(map(len, parts))), *parts))
+    return parcels[0].data if len(parcels) == 1 else b"".join([parcel.data for parcel in parcels])
 
 
 _MEDIA_CONVERSATION_ID = pb.Media.CONVERSATION_ID_FIELD_NUMBER
@@ -130,25 +138,16 @@ _RESPONSE_MEDIA = device_pb.AttachResponse.MEDIA_FIELD_NUMBER
 
 
 _MAX_ENVELOPE_BYTES = 96
-"""An encoded payload is at most this much larger than its media, unless somebody put into it what this version does not know."""
+"""An encoded payload is at most this much larger than its media, and so is what is around all of them, unless somebody put into it
+what this version does not know."""
 
 
-def _delimited(field: int, data: bytes) -> bytes:
-    return _header(field, len(data)) + data
+def published_media_from_wire(message: pb.Media, data: bytes) -> m.Media | m.PublishedMedia:
+    """Check and read payloads that are to be passed on: as runs, or one by one where anything is out of the ordinary.
 
-
-@lru_cache(maxsize=4_096)
-def _header(field: int, length: int) -> bytes:
-    header = bytearray([field << 3 | 2])
-    while length > 0x7F:
-        header.append(length & 0x7F | 0x80)
-        length >>= 7
-    header.append(length)
-    return bytes(header)
-
-
-def published_media_from_wire(message: pb.Media) -> m.Media | m.PublishedMedia:
-    """Check and read payloads that are to be passed on: as runs, or one by one where anything is out of the ordinary."""
+    `data` is the `PublishRequest` that they came in. `media` has the same number there as in `AttachResponse`, so that a request
+    that holds nothing else is, byte by byte, what a device is sent.
+    """
     rows = [
         (
             payload.kind,
@@ -158,17 +157,18 @@ def published_media_from_wire(message: pb.Media) -> m.Media | m.PublishedMedia:
             len(payload.data),
             payload.fragment_offset,
             payload.total_bytes,
-            _header(_MEDIA_PAYLOADS, len(encoded := payload.SerializeToString())) + encoded,
         )
         for payload in message.payloads
     ]
     kinds = sorted({row[0] for row in rows})
-    if not rows or not KIND_FROM_WIRE.keys() >= set(kinds):
+    if not rows or not message.conversation_id or not KIND_FROM_WIRE.keys() >= set(kinds):
         return media_from_wire(message)
     runs = [_run(kind, rows if len(kinds) == 1 else [row for row in rows if row[0] == kind]) for kind in kinds]
-    if not all([_is_ordinary(run) for run in runs]):
+    known_bytes = sum([sum(run.sizes) for run in runs]) + _MAX_ENVELOPE_BYTES * (len(rows) + 1)
+    if not is_only(_RESPONSE_MEDIA, data) or len(data) > known_bytes or not all([_is_ordinary(run) for run in runs]):
         return media_from_wire(message)
-    return m.PublishedMedia(message.conversation_id, tuple(runs), partial(media_from_wire, message))
+    parcel = Parcel(data, {run.kind: len(run.seqs) for run in runs}, _unpack)
+    return m.PublishedMedia(message.conversation_id, tuple(runs), partial(media_from_wire, message), parcel)
 
 
 def _run(kind: int, rows: list[tuple[Any, ...]]) -> PayloadRun:
@@ -177,17 +177,22 @@ def _run(kind: int, rows: list[tuple[Any, ...]]) -> PayloadRun:
 
 
 def _is_ordinary(run: PayloadRun) -> bool:
-    """Whether each payload has its time and breaks no rule, and none holds what this version does not know."""
+    """Whether each payload has its time and breaks no rule."""
     if min(run.pts_us) < 0 or min(run.durations_us) < 0:
         return False
     if not 0 < min(run.sizes) <= max(run.sizes) <= MAX_FRAGMENT_BYTES:
-        return False
-    if sum(map(len, run.encoded)) > sum(run.sizes) + _MAX_ENVELOPE_BYTES * len(run.sizes):
         return False
     if not any(run.totals) and not any(run.offsets):
         return True
     fragments = zip(run.sizes, run.offsets, run.totals, strict=True)
     return all([offset + size <= (total or size) and size != total <= MAX_PAYLOAD_BYTES for size, offset, total in fragments])
+
+
+def _unpack(data: bytes) -> dict[Kind, list[bytes]]:
+    entries: dict[Kind, list[bytes]] = {kind: [] for kind in Kind}
+    for payload in device_pb.AttachResponse.FromString(data).media.payloads:
+        entries[KIND_FROM_WIRE[payload.kind]].append(delimited(_MEDIA_PAYLOADS, payload.SerializeToString()))
+    return entries
 
 
 def media_from_wire(message: pb.Media) -> m.Media:

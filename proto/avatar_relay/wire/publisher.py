@@ -36,6 +36,7 @@ from avatar_relay.wire.media import (
     open_to_wire,
     published_media_from_wire,
 )
+from avatar_relay.wire.raw import is_only, tag, varint
 from avatar_relay.wire.values import WireError
 
 
@@ -100,26 +101,53 @@ _PUBLISH_REQUEST: dict[str, Callable[[Any], m.AtRelay]] = {
     **COMMANDS_FROM_WIRE,
     "hello": _publisher_hello_from_wire,
     "open": _publish_open_from_wire,
-    "media": published_media_from_wire,
     "volume": _device_volume_from_wire,
 }
 
 
-def publish_request_from_wire(message: publisher_pb.PublishRequest) -> m.AtRelay | None:
-    """Check and read what a publisher says; None for what this version does not know. Raises `WireError`."""
+def publish_request_from_wire(message: publisher_pb.PublishRequest, data: bytes) -> m.AtRelay | None:
+    """Check and read what a publisher says, which came as `data`; None for what this version does not know. Raises `WireError`."""
     name = message.WhichOneof("message")
+    if name == "media":
+        return published_media_from_wire(message.media, data)
     return None if name is None or name == "joined" else _PUBLISH_REQUEST[name](getattr(message, name))
 
 
-def requests_in(message: publisher_pb.PublishRequest) -> Sequence[publisher_pb.PublishRequest]:
-    """The requests that a message holds: itself, or those joined in it. Raises `WireError` where they are too many."""
+def requests_in(message: publisher_pb.PublishRequest, data: bytes) -> Sequence[tuple[publisher_pb.PublishRequest, bytes]]:
+    """The requests that a message holds, which came as `data`, each with its own bytes: itself, or those joined in it.
+
+    Raises `WireError` where they are too many.
+    """
     if message.WhichOneof("message") != "joined":
-        return (message,)
+        return ((message, data),)
     requests: Sequence[publisher_pb.PublishRequest] = message.joined.requests
     if len(requests) > MAX_JOINED_REQUESTS:
         text = f"{len(requests)} requests joined in one message; at most {MAX_JOINED_REQUESTS} are allowed"
         raise WireError(Fault(Reason.MESSAGE_INVALID, text, "joined.requests"))
-    return requests
+    return list(zip(requests, _joined_data(data) or map(_serialized, requests), strict=True))
+
+
+def _joined_data(data: bytes) -> list[bytes]:
+    """The bytes of each joined request; none where the message holds anything else, or is written in an unusual way."""
+    found: list[bytes] = []
+    if not is_only(publisher_pb.PublishRequest.JOINED_FIELD_NUMBER, data):
+        return found
+    _, at = varint(data, 1)
+    while at < len(data):
+        if data[at] != _REQUESTS_TAG:
+            return []
+        size, at = varint(data, at + 1)
+        found.append(data[at : at + size])
+        at += size
+    return found
+
+
+_REQUESTS_TAG = tag(publisher_pb.JoinedRequests.REQUESTS_FIELD_NUMBER)
+
+
+def _serialized(message: publisher_pb.PublishRequest) -> bytes:
+    data: bytes = message.SerializeToString()
+    return data
 
 
 def _taken_to_wire(taken: m.Taken) -> publisher_pb.Taken:

@@ -14,7 +14,7 @@ from relay_server.core.runs import Run
 
 def fragment(kind: Kind, seq: int, due_us: int, size_bytes: int = 100) -> Run:
     """Encoded media of this size: a run of one."""
-    return Run(kind, [seq], [due_us], [size_bytes], [b""], 0, size_bytes)
+    return Run(kind, [seq], [due_us], [size_bytes], 0, size_bytes, [b""])
 
 
 def take_all(outbox: Outbox) -> list[Outgoing]:

@@ -24,7 +24,7 @@ MOTION = MotionFormat(MotionEncoding.BLENDSHAPE_WEIGHTS, 25.0, ("jawOpen",))
 def run_of(sizes: list[int]) -> Run:
     """Payloads 1, 2, … of these sizes."""
     seqs = list(range(1, len(sizes) + 1))
-    return Run(Kind.AUDIO, seqs, [seq * 100 for seq in seqs], sizes, [bytes([seq % 256]) for seq in seqs], 7, sum(sizes))
+    return Run(Kind.AUDIO, seqs, [seq * 100 for seq in seqs], sizes, 7, sum(sizes), [bytes([seq % 256]) for seq in seqs])
 
 
 @settings(max_examples=100, deadline=None)
@@ -112,7 +112,7 @@ async def test_a_payload_is_encoded_once_for_32_devices() -> None:
     for device in devices:
         while not isinstance(message := await device.receive(), MediaBatch):
             pass
-        spliced.add(wire.splice_media_response("c1", [encoded for run in message.runs for encoded in run.encoded]))
+        spliced.add(wire.splice_media_response("c1", [encoded for run in message.runs for encoded in run.entries]))
     (data,) = spliced
     media = device_pb.AttachResponse.FromString(data).media
     assert media.conversation_id == "c1"

@@ -18,7 +18,7 @@ STEP_US = 40_000
 def run(first: int, last: int, pieces: int = 1) -> Run:
     """Payloads of motion, each in so many pieces."""
     seqs = [seq for seq in range(first, last + 1) for _ in range(pieces)]
-    return Run(Kind.MOTION, seqs, [(seq - 1) * STEP_US for seq in seqs], [10] * len(seqs), [b""] * len(seqs), 0, 10 * len(seqs))
+    return Run(Kind.MOTION, seqs, [(seq - 1) * STEP_US for seq in seqs], [10] * len(seqs), 0, 10 * len(seqs), [b""] * len(seqs))
 
 
 def seqs(runs: list[Run] | deque[Run]) -> list[int]:

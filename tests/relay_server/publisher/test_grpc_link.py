@@ -46,7 +46,7 @@ class RecordingService(services.PublisherServiceServicer):
 
     async def Publish(self, requests: AsyncIterator[pb.PublishRequest], context: Any) -> AsyncIterator[pb.PublishResponse]:
         async for request in requests:
-            message = wire.publish_request_from_wire(request)
+            message = wire.publish_request_from_wire(request, request.SerializeToString())
             assert message is not None
             message = message.one_by_one() if isinstance(message, PublishedMedia) else message
             self.said.append(message)

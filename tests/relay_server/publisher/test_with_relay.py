@@ -115,7 +115,7 @@ class Device:
             await self._finish(conversation_id, finished)
 
     async def _take(self, batch: MediaBatch) -> None:
-        for encoded in (encoded for run in batch.runs for encoded in run.encoded):
+        for encoded in (encoded for run in batch.runs for encoded in run.entries):
             payload = wire.payload_from_wire(media_pb2.Media.FromString(encoded).payloads[0], batch.conversation_id)
             key = (batch.conversation_id, payload.kind)
             whole = self._reassemblers[payload.kind].add(payload)

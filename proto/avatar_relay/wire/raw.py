@@ -1,0 +1,48 @@
+"""Length-delimited fields as bytes (protobuf encoding, "Length-Delimited Records"): to put messages together and take them apart
+without encoding what is in them again.
+
+What is read here was parsed by protobuf before, so that its lengths are right.
+"""
+
+from __future__ import annotations
+
+from functools import lru_cache
+
+
+def tag(field: int) -> int:
+    """The byte that a length-delimited field of a number below 16 begins with."""
+    return field << 3 | 2
+
+
+def delimited(field: int, data: bytes) -> bytes:
+    """A field with its tag and length."""
+    return header(field, len(data)) + data
+
+
+@lru_cache(maxsize=4_096)
+def header(field: int, length: int) -> bytes:
+    """Tag and length of a field."""
+    encoded = bytearray([tag(field)])
+    while length > 0x7F:
+        encoded.append(length & 0x7F | 0x80)
+        length >>= 7
+    encoded.append(length)
+    return bytes(encoded)
+
+
+def varint(data: bytes, at: int) -> tuple[int, int]:
+    """The number that begins at `at`, and where it ends."""
+    value, shift = 0, 0
+    while (byte := data[at]) & 0x80:
+        value |= (byte & 0x7F) << shift
+        shift += 7
+        at += 1
+    return value | byte << shift, at + 1
+
+
+def is_only(field: int, data: bytes) -> bool:
+    """Whether a message is this field, once, and nothing else."""
+    if not data or data[0] != tag(field):
+        return False
+    size, at = varint(data, 1)
+    return at + size == len(data)

@@ -8,7 +8,8 @@ Rules
   not come so is in flight.
 - Media leaves while less than the window is in flight. When half of the window is, and nobody asked yet, a ping asks.
 - A pong that took `LONG_US` longer than the fastest one of the stream: the window becomes what the link carried in `LONG_US`,
-  within the bounds. One that was back within half of that: the window doubles, where it was used.
+  within the bounds. One that was back within half of that: the window doubles, where it was used, up to `CALM_WINDOW_BYTES`;
+  and up to `MAX_WINDOW_BYTES` where pongs are back within `QUICK_US`, so that a link which carries all asks less often.
 - Where the relay itself is late, a slow pong says nothing of the link.
 - The link is narrow after `NARROW_AFTER` slow pongs in a row (one alone is a network that stood still for a moment) between which it
   carried less than `NARROW_BYTES_PER_S`, until `WIDE_AFTER` quick ones in a row.
@@ -24,7 +25,10 @@ from avatar_relay.limits import MAX_JOINED_BYTES
 
 FIRST_WINDOW_BYTES = 16 << 10
 MIN_WINDOW_BYTES = 4 << 10
-MAX_WINDOW_BYTES = 256 << 10
+CALM_WINDOW_BYTES = 256 << 10
+MAX_WINDOW_BYTES = 1 << 20
+QUICK_US = 50_000
+"""What is said next to a device comes about so much later for what is on its way before it."""
 LONG_US = 500_000
 LATE_US = 100_000
 NARROW_BYTES_PER_S = 32_000
@@ -99,9 +103,15 @@ class Flight:
             self._quick_ones = 0
         elif queued_us < LONG_US // 2:
             if carried >= self.window // 2:
-                self.window = min(2 * self.window, MAX_WINDOW_BYTES)
+                self._widen(queued_us)
             self._slow_ones, self._quick_ones = 0, self._quick_ones + 1
         if self._slow_ones >= NARROW_AFTER:
             self.is_narrow = True
         elif self._quick_ones >= WIDE_AFTER:
             self.is_narrow = False
+
+    def _widen(self, queued_us: int) -> None:
+        if queued_us < QUICK_US:
+            self.window = min(2 * self.window, MAX_WINDOW_BYTES)
+        else:
+            self.window = max(self.window // 2, min(2 * self.window, CALM_WINDOW_BYTES))

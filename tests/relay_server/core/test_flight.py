@@ -7,7 +7,15 @@ from dataclasses import dataclass, field
 
 import pytest
 
-from relay_server.core.flight import FIRST_WINDOW_BYTES, LONG_US, MAX_WINDOW_BYTES, MIN_WINDOW_BYTES, Flight
+from relay_server.core.flight import (
+    CALM_WINDOW_BYTES,
+    FIRST_WINDOW_BYTES,
+    LONG_US,
+    MAX_WINDOW_BYTES,
+    MIN_WINDOW_BYTES,
+    QUICK_US,
+    Flight,
+)
 
 MS = 1_000
 
@@ -53,13 +61,24 @@ class Link:
 
 def test_a_wide_link_is_used() -> None:
     """The window grows as far as it may within a second, and the link is not narrow."""
-    link = Link(bytes_per_s=10e6)
+    link = Link(bytes_per_s=100e6)
     link.run(1.0)
     assert link.flight.window == MAX_WINDOW_BYTES
     link.carried = 0
     link.run(1.0)
-    assert link.carried > 4e6
+    assert link.carried > 15e6
     assert not link.flight.is_narrow
+
+
+@pytest.mark.parametrize("bytes_per_s", [1e6, 3e6, 10e6])
+def test_a_link_that_carries_all_is_not_filled(bytes_per_s: float) -> None:
+    """Where media makes pongs slower, no more of it is on its way than before: an interrupt must come soon."""
+    link = Link(bytes_per_s=bytes_per_s)
+    link.run(2.0)
+    link.carried, link.longest_us = 0, 0
+    link.run(5.0)
+    assert link.carried > 0.6 * 5 * bytes_per_s
+    assert link.longest_us <= max(CALM_WINDOW_BYTES / bytes_per_s * 1e6, 4 * QUICK_US)
 
 
 @pytest.mark.parametrize("bytes_per_s", [4_000, 8_000, 16_000])

@@ -115,3 +115,19 @@ def test_what_can_not_be_a_packet_is_refused(packet: bytes, why: str) -> None:
     """With the reason, and what to do."""
     with pytest.raises(InvalidMediaError, match=why):
         packet_duration_us(packet)
+
+
+@settings(max_examples=100, deadline=None)
+@given(st.lists(st.floats(width=32), min_size=1, max_size=40), st.sampled_from([1, 2, 5]))
+def test_any_weight_that_is_no_finite_number_is_found(values: list[float], names: int) -> None:
+    """The first one is told by row and place; numbers of any size are taken."""
+    values += [0.0] * (-len(values) % names)
+    line = MotionLine(MotionFormat(MotionEncoding.BLENDSHAPE_WEIGHTS, 25.0, tuple(f"w{at}" for at in range(names))))
+    data = np.asarray(values, "<f4").tobytes()
+    first = next((at for at, value in enumerate(values) if not np.isfinite(value)), None)
+    if first is None:
+        assert line.inspect(data).keyframes == len(values) // names
+        return
+    with pytest.raises(InvalidMediaError) as caught:
+        line.inspect(data)
+    assert f"weight {first % names} of row {first // names} is" in caught.value.fault.text

@@ -35,7 +35,9 @@ NARROW_BYTES_PER_S = 32_000
 NARROW_AFTER = 2
 WIDE_AFTER = 4
 MESSAGES_IN_WINDOW = 4
-"""A message holds at most this part of the window, so that something comes all the time."""
+"""A message holds at most this part of the window, so that something comes all the time; and at most `MAX_JOINED_BYTES` …"""
+MESSAGES_IN_WIDE_WINDOW = 8
+"""… or this part, where the window is so wide: two windows of motion travel together where that is a matter of milliseconds."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,7 +65,7 @@ class Flight:
         """Bytes that the next message may hold; 0 where no media may leave now."""
         if self._sent - self._came >= self.window:
             return 0
-        return min(MAX_JOINED_BYTES, self.window // MESSAGES_IN_WINDOW)
+        return max(min(MAX_JOINED_BYTES, self.window // MESSAGES_IN_WINDOW), self.window // MESSAGES_IN_WIDE_WINDOW)
 
     @property
     def wants_ping(self) -> bool:

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 
 import pytest
 
+from avatar_relay.limits import MAX_JOINED_BYTES
 from relay_server.core.flight import (
     CALM_WINDOW_BYTES,
     FIRST_WINDOW_BYTES,
@@ -30,6 +31,7 @@ class Link:
     now_us: int = 0
     carried: int = 0
     longest_us: int = 0
+    largest: int = 0
     _free_us: float = 0.0
     _pings: int = 0
     _on_the_way: deque[tuple[float, int]] = field(default_factory=deque)
@@ -44,6 +46,7 @@ class Link:
                 self.flight.answered(self._on_the_way.popleft()[1], self.now_us)
             while (room := min(self.flight.room, int(offered))) > 0:
                 offered -= room
+                self.largest = max(self.largest, room)
                 self.flight.sent(room)
                 self.carried += room
                 self._free_us = max(self._free_us, self.now_us) + room / self.bytes_per_s * 1e6
@@ -64,6 +67,7 @@ def test_a_wide_link_is_used() -> None:
     link = Link(bytes_per_s=100e6)
     link.run(1.0)
     assert link.flight.window == MAX_WINDOW_BYTES
+    assert link.largest == 2 * MAX_JOINED_BYTES
     link.carried = 0
     link.run(1.0)
     assert link.carried > 15e6
@@ -78,6 +82,7 @@ def test_a_link_that_carries_all_is_not_filled(bytes_per_s: float) -> None:
     link.carried, link.longest_us = 0, 0
     link.run(5.0)
     assert link.carried > 0.6 * 5 * bytes_per_s
+    assert link.largest <= 2 * MAX_JOINED_BYTES
     assert link.longest_us <= max(CALM_WINDOW_BYTES / bytes_per_s * 1e6, 4 * QUICK_US)
 
 

@@ -10,6 +10,7 @@ import asyncio
 import logging
 from collections.abc import Callable, Sequence
 from contextlib import suppress
+from itertools import takewhile
 
 from avatar_relay.media import ConversationOpen, Kind, OnPlaying
 from avatar_relay.messages import DeviceVolume, Dropped, Finished, FromPublisher, Interrupt, Pause, PlayerEvent, Resume, Volume
@@ -283,8 +284,7 @@ class Avatar:
 
     def _inspect(self, record: Record, frames: Sequence[bytes]) -> list[MotionMessage]:
         """The frames before the first empty one, checked."""
-        filled = frames[: next((index for index, frame in enumerate(frames) if not frame), len(frames))]
-        return [record.conversation.inspect_motion(frame) for frame in filled]
+        return [record.conversation.inspect_motion(frame) for frame in takewhile(bool, frames)]
 
     def _push_motion(self, record: Record, message: MotionMessage) -> bool:
         if record.conversation.motion_refusal is not None:

@@ -113,7 +113,10 @@ class Conversation:
 
     def __init__(self, opening: ConversationOpen, *, buffer_bytes: int) -> None:
         self.opening = opening
+        self.conversation_id = opening.conversation_id
         self.phase = Phase.OPEN
+        self.deadline_us: int | None = None
+        """When `tick` has something to do."""
         self._buffer_bytes = buffer_bytes
         self._audio = audio_line(opening.audio_format)
         self._motion = None if opening.motion_format is None else MotionLine(opening.motion_format)
@@ -121,14 +124,8 @@ class Conversation:
         self._audio_only = False
         self._audio_only_due = False
         self._motion_complete = self._motion is None
-        self._deadline_us: int | None = None
         self.suspended = False
         """Rule 6: the relay has not said yet that it is open."""
-
-    @property
-    def conversation_id(self) -> str:
-        """Its id."""
-        return self.opening.conversation_id
 
     @property
     def takes_audio(self) -> bool:
@@ -143,11 +140,6 @@ class Conversation:
         if self.phase in (Phase.ENDED, Phase.CLOSED):
             return DropReason.CONVERSATION_CLOSED
         return DropReason.AFTER_END if self.phase is Phase.COMPLETE else None
-
-    @property
-    def deadline_us(self) -> int | None:
-        """When `tick` has something to do."""
-        return self._deadline_us
 
     @property
     def has_audio(self) -> bool:
@@ -211,7 +203,7 @@ class Conversation:
 
     def tick(self, now_us: int) -> None:
         """Stop waiting for motion where its time is over."""
-        if self._deadline_us is not None and now_us >= self._deadline_us:
+        if self.deadline_us is not None and now_us >= self.deadline_us:
             self.end_all(now_us)
 
     def _settle(self, now_us: int) -> None:
@@ -222,14 +214,14 @@ class Conversation:
         covered = self._motion is not None and audio_us is not None and self._motion.length_us + self._motion.keyframe_us >= audio_us
         if self._motion_complete or covered:
             self.phase = Phase.COMPLETE
-            self._deadline_us = None
+            self.deadline_us = None
         else:
-            self._deadline_us = now_us + MOTION_GRACE_US
+            self.deadline_us = now_us + MOTION_GRACE_US
 
     def close(self) -> list[Dropped]:
         """Throw away what waits, for good; tells what that was."""
         self.phase = Phase.CLOSED
-        self._deadline_us = None
+        self.deadline_us = None
         self._audio_only_due = False
         for queue in self._queues.values():
             queue.sent.clear()

@@ -341,9 +341,11 @@ class Exchange:
     def tick(self, now_us: int) -> None:
         """Let time-outs take effect, and ask again for devices that were not there."""
         self.outbox.tick(now_us)
-        for conversation_id in [known for known, due_us in self._again_due_us.items() if due_us <= now_us]:
-            del self._again_due_us[conversation_id]
-            if (record := self._records.get(conversation_id)) is not None and not record.is_over:
+        for conversation_id, due_us in tuple(self._again_due_us.items()):
+            record = self._records.get(conversation_id)
+            if record is None or record.is_over:
+                del self._again_due_us[conversation_id]
+            elif due_us <= now_us:
                 self.outbox.repeat([self._again(record)])
 
     def _ask_again(self, record: Record, error: ConversationError, now_us: int) -> bool:

@@ -103,22 +103,18 @@ class OpusLine:
     """Bare Opus packets, one in each call."""
 
     def __init__(self) -> None:
-        self._length_us = 0
+        self.length_us = 0
+        """Length of all packets so far."""
         self.carried_bytes = 0
         self.step_bytes = _WHOLE
-
-    @property
-    def length_us(self) -> int | None:
-        """Length of all packets so far."""
-        return self._length_us
 
     def cut(self, data: bytes) -> list[Slice]:
         """The packet with the length that its first bytes tell. Raises `InvalidMediaError` on what can not be one."""
         if not data:
             return []
         check_size(data, "an Opus packet", "audio")
-        piece = Slice(data, self._length_us, packet_duration_us(data))
-        self._length_us += piece.duration_us
+        piece = Slice(data, self.length_us, packet_duration_us(data))
+        self.length_us += piece.duration_us
         return [piece]
 
 
@@ -149,11 +145,8 @@ class MotionLine:
     def __init__(self, motion_format: MotionFormat) -> None:
         self._format = motion_format
         self._keyframes = 0
-
-    @property
-    def length_us(self) -> int:
+        self.length_us = 0
         """Position after the last keyframe so far."""
-        return self._pts_us(self._keyframes)
 
     @property
     def keyframe_us(self) -> int:
@@ -175,6 +168,7 @@ class MotionLine:
         """The payload's place behind all placed before it; its bytes are those handed over."""
         pts_us = self.length_us
         self._keyframes += message.keyframes
+        self.length_us = self._pts_us(self._keyframes)
         return Slice(message.data, pts_us, self.length_us - pts_us)
 
     def _pts_us(self, keyframes: int) -> int:

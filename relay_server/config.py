@@ -17,7 +17,7 @@ from relay_server.sources.avatarkit.settings import AvatarKitSettings
 LOCAL = "local"
 """The source that every device has without further ado."""
 AUDIO2FACE = "audio2face"
-GRANT_STEP_BYTES = 256 << 10
+GRANT_STEP_BYTES = 512 << 10
 """Publisher credit is returned in steps of this size, so that a grant costs one message for many payloads."""
 
 MAX_MEDIA_TICK_US = 10_000
@@ -67,7 +67,7 @@ class RelayConfig:
     """How often the relay pings a device."""
     peer_timeout_us: int = PEER_TIMEOUT_US
     """The stream of a device, or of a publisher that said hello, ends where it says nothing for this long."""
-    window_bytes: int = MAX_PAYLOAD_BYTES + 2 * GRANT_STEP_BYTES
+    window_bytes: int = MAX_PAYLOAD_BYTES + GRANT_STEP_BYTES
     """What may wait at the relay per conversation and kind. Room for the largest payload plus credit not yet returned."""
     lag_bytes: int = 8 << 20
     """A member of a group that lags by more than this loses the conversation."""

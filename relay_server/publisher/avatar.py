@@ -33,6 +33,9 @@ class Avatar:
         self._studio = studio
         self._settings = settings
         self._records: dict[str, Record] = {}
+        """All that the exchange remembers."""
+        self._unfinished: list[Record] = []
+        """Those of them that were not over when `_live` looked last."""
         self._speaking: Record | None = None
         self._moved = asyncio.Event()
         self._audio_turn = asyncio.Lock()
@@ -256,11 +259,12 @@ class Avatar:
 
     def _take_over(self, exchange: Exchange, record: Record) -> None:
         """Make `record` the one that speaks; what it replaces is not sent any further."""
-        if self._settings.on_playing is OnPlaying.REPLACE:
-            for replaced in self._live():
-                exchange.close(replaced)
+        for earlier in self._live():
+            if self._settings.on_playing is OnPlaying.REPLACE:
+                exchange.close(earlier)
         self._records = {name: known for name, known in self._records.items() if exchange.record(name) is known}
         self._records[record.conversation_id] = record
+        self._unfinished.append(record)
         self._speaking = record
 
     def _push_audio(self, record: Record, step: bytes) -> None:
@@ -340,7 +344,8 @@ class Avatar:
 
     def _live(self) -> list[Record]:
         """Conversations that play or will play, in order."""
-        return [record for record in self._records.values() if not record.is_over and record.conversation.phase is not Phase.CLOSED]
+        self._unfinished = [record for record in self._unfinished if not record.is_over]
+        return [record for record in self._unfinished if record.conversation.phase is not Phase.CLOSED]
 
     def _told(self, event: Told) -> None:
         record = self._records.get(event.conversation_id)
@@ -350,7 +355,7 @@ class Avatar:
             is_last = isinstance(event, PlayerEvent) and isinstance(event.body, Finished) and bool(event.device_id)
             if is_last and isinstance(record.playback.outcome, ConversationFinished):
                 self._listeners.tell(record.playback.outcome)
-        playing = [record.playback.state for record in self._records.values() if record.playback.state is not PlaybackState.IDLE]
+        playing = [record.playback.state for record in self._unfinished if record.playback.state is not PlaybackState.IDLE]
         state = playing[0] if playing else PlaybackState.IDLE
         if state is not self._state:
             self._state = state

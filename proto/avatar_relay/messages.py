@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 from avatar_relay.media import Codec, ConversationOpen, Credit, Cursor, Kind, MotionEncoding, Parcel, Payload, PayloadRun
 from avatar_relay.reasons import Fault
@@ -22,15 +23,14 @@ class Media:
     payloads: tuple[Payload, ...]
 
 
-@dataclass(frozen=True, slots=True)
-class PublishedMedia:
+class PublishedMedia(NamedTuple):
     """`Media` on its way through the relay: a run of each kind that is in it."""
 
     conversation_id: str
     runs: tuple[PayloadRun, ...]
-    one_by_one: Callable[[], Media] = field(compare=False, repr=False)
+    one_by_one: Callable[[], Media]
     """The same for who must look at each payload."""
-    parcel: Parcel | None = field(default=None, compare=False, repr=False)
+    parcel: Parcel | None = None
     """The same as bytes; None where it did not come on a wire."""
 
 

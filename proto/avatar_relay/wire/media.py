@@ -160,20 +160,22 @@ def published_media_from_wire(message: pb.Media, data: bytes) -> m.Media | m.Pub
         )
         for payload in message.payloads
     ]
-    kinds = sorted({row[0] for row in rows})
-    if not rows or not message.conversation_id or not KIND_FROM_WIRE.keys() >= set(kinds):
+    kinds = {row[0] for row in rows}
+    if not rows or not message.conversation_id or not kinds <= KIND_FROM_WIRE.keys():
         return media_from_wire(message)
-    runs = [_run(kind, rows if len(kinds) == 1 else [row for row in rows if row[0] == kind]) for kind in kinds]
-    known_bytes = sum([sum(run.sizes) for run in runs]) + _MAX_ENVELOPE_BYTES * (len(rows) + 1)
-    if not is_only(_RESPONSE_MEDIA, data) or len(data) > known_bytes or not all([_is_ordinary(run) for run in runs]):
+    runs = [_run(rows)] if len(kinds) == 1 else [_run([row for row in rows if row[0] == kind]) for kind in sorted(kinds)]
+    media_bytes = sum([sum(run.sizes) for run in runs])
+    too_much = len(data) > media_bytes + _MAX_ENVELOPE_BYTES * (len(rows) + 1)
+    if too_much or not is_only(_RESPONSE_MEDIA, data) or not all([_is_ordinary(run) for run in runs]):
         return media_from_wire(message)
     parcel = Parcel(data, {run.kind: len(run.seqs) for run in runs}, _unpack)
     return m.PublishedMedia(message.conversation_id, tuple(runs), partial(media_from_wire, message), parcel)
 
 
-def _run(kind: int, rows: list[tuple[Any, ...]]) -> PayloadRun:
-    _, *columns = zip(*rows, strict=True)
-    return PayloadRun(KIND_FROM_WIRE[kind], *columns)
+def _run(rows: list[tuple[Any, ...]]) -> PayloadRun:
+    """Rows of one kind."""
+    kinds, *columns = zip(*rows, strict=True)
+    return PayloadRun(KIND_FROM_WIRE[kinds[0]], *columns)
 
 
 def _is_ordinary(run: PayloadRun) -> bool:
@@ -182,8 +184,8 @@ def _is_ordinary(run: PayloadRun) -> bool:
         return False
     if not 0 < min(run.sizes) <= max(run.sizes) <= MAX_FRAGMENT_BYTES:
         return False
-    if not any(run.totals) and not any(run.offsets):
-        return True
+    if not any(run.totals):
+        return not any(run.offsets)
     fragments = zip(run.sizes, run.offsets, run.totals, strict=True)
     return all([offset + size <= (total or size) and size != total <= MAX_PAYLOAD_BYTES for size, offset, total in fragments])
 

@@ -30,6 +30,10 @@ class Observer(Protocol):
         """All media of a conversation was published."""
         ...
 
+    def tick(self) -> None:
+        """Time passes; a few times a second."""
+        ...
+
     def payloads_received(self, conversation_id: str, kind: Kind, payloads: int, size_bytes: int) -> None:
         """Payloads of one kind, or fragments of them, were taken from a publisher in one message."""
         ...
@@ -95,6 +99,9 @@ class NullObserver:
         """Nothing."""
 
     def conversation_ended(self, conversation_id: str, last: Cursor) -> None:
+        """Nothing."""
+
+    def tick(self) -> None:
         """Nothing."""
 
     def payloads_received(self, conversation_id: str, kind: Kind, payloads: int, size_bytes: int) -> None:

@@ -143,6 +143,7 @@ class Relay:
         """What the time brings: leases that end, silent peers, pings, media that nobody opened. `late_us`: how late it comes."""
         self._devices.tick(late_us)
         self._publishers.tick()
+        self._observer.tick()
 
     async def drain(self, grace_us: int | None = None) -> int:
         """Open nothing new, let conversations finish within the grace, then end all streams; returns how many were left.
@@ -238,8 +239,8 @@ class Relay:
                     self._devices.wake(effect.device_id)
                 case WakeForMedia():
                     self._tick.wake(effect.device_id)
-                case PayloadsReceived():
-                    self._observer.payloads_received(*effect)
+                case PayloadsReceived(conversation_id, kind, payloads, size_bytes):
+                    self._observer.payloads_received(conversation_id, kind, payloads, size_bytes)
                 case FinishedIgnored():
                     observe(self._observer, effect)
                 case (

@@ -31,8 +31,8 @@ from relay_server.observer import NullObserver
 
 _OF_KIND = {kind: {KIND: kind.value} for kind in Kind}
 """Attributes of what is counted for each message: made once."""
-TIMED_EVERY = 16
-"""Of so many messages one's wait goes into the histogram: each value costs the SDK a tenth of what the message costs the relay."""
+TIMED_EVERY = 32
+"""Of so many messages one's wait goes into the histogram: each value costs the SDK a tenth of what a message costs the relay."""
 MAX_CONVERSATIONS = 4_096
 """Conversations whose spans are kept going; of more, the oldest are ended."""
 
@@ -51,7 +51,10 @@ class _DeviceLeg:
     """A conversation's way to one device."""
 
     send: Stage
+    unix_offset_us: int
+    """From the relay's clock to the wall clock, when it began."""
     last_sent_us: int
+    """By the relay's clock."""
     payloads: dict[Kind, int] = field(default_factory=lambda: dict.fromkeys(Kind, 0))
     bytes: dict[Kind, int] = field(default_factory=lambda: dict.fromkeys(Kind, 0))
 
@@ -86,7 +89,7 @@ class RelayTelemetry(NullObserver):
         meter.create_observable_counter("avatar.relay.sent", [_told(self._sent)], "By", "Payload bytes sent to devices")
         self._dropped = meter.create_counter("avatar.payloads.dropped", "{payload}", "Payloads not used, by the relay or a device")
         self._queued = meter.create_histogram(
-            "avatar.relay.queue.duration", "s", "Time a payload waited at the relay, of one message in 16"
+            "avatar.relay.queue.duration", "s", "Time a payload waited at the relay, of one message in 32"
         )
         self._attached = meter.create_up_down_counter("avatar.devices.attached", "{device}", "Devices whose stream is up")
         self._finished = meter.create_counter("avatar.conversations.finished", "{conversation}", "Finished, for each device")
@@ -127,7 +130,6 @@ class RelayTelemetry(NullObserver):
         if trail := self._trails.get(conversation_id):
             trail.payloads[kind] += payloads
             trail.bytes[kind] += size_bytes
-            trail.receive.tick(self._now())
 
     def payloads_sent(self, device_id: str, conversation_id: str, runs: Sequence[Run], now_us: int) -> None:
         """Count; the first of a device ends `relay.queue` and begins `relay.send`."""
@@ -135,20 +137,27 @@ class RelayTelemetry(NullObserver):
         if self._messages % TIMED_EVERY == 0:
             self._queued.record((now_us - first.received_us) * 1e-6, _OF_KIND[first.kind])
         self._messages += 1
+        leg = None
+        if trail := self._trails.get(conversation_id):
+            leg = trail.legs.get(device_id) or self._begin_leg(trail, device_id, conversation_id, now_us, now_us - first.received_us)
+            leg.last_sent_us = now_us
         for run in runs:
-            self._sent[run.kind] += run.size_bytes
-        trail = self._trails.get(conversation_id)
-        if trail is None:
-            return
+            kind, size_bytes = run.kind, run.size_bytes
+            self._sent[kind] += size_bytes
+            if leg is not None:
+                leg.payloads[kind] += len(run.seqs)
+                leg.bytes[kind] += size_bytes
+        if self._trace_every and trail is not None:
+            self._trace_payloads(trail, runs, now_us)
+
+    def tick(self) -> None:
+        """Begin the next segments of spans that have lasted long."""
         now = self._now()
-        leg = trail.legs.get(device_id) or self._begin_leg(trail, device_id, conversation_id, now, now_us - first.received_us)
-        leg.last_sent_us = now
-        for run in runs:
-            leg.payloads[run.kind] += len(run.seqs)
-            leg.bytes[run.kind] += run.size_bytes
-            if self._trace_every:
-                self._trace_payloads(trail, run.kind, run.seqs, now, now_us - run.received_us)
-        leg.send.tick(now)
+        for trail in self._trails.values():
+            if trail.receiving:
+                trail.receive.tick(now)
+            for leg in trail.legs.values():
+                leg.send.tick(now)
 
     def payloads_dropped(self, device_id: str, conversation_id: str, kind: Kind, payloads: int, size_bytes: int, reason: str) -> None:
         """Count, and leave a span: what was dropped must be seen."""
@@ -210,17 +219,21 @@ class RelayTelemetry(NullObserver):
             self._close(self._trails.popitem()[1], "SHUTDOWN")
 
     def _begin_leg(self, trail: _Trail, device_id: str, conversation_id: str, now_us: int, queued_us: int) -> _DeviceLeg:
+        now = self._now()
         attributes = {CONVERSATION_ID: conversation_id, DEVICE_ID: device_id}
-        Stage(self._tracer, "relay.queue", trail.context, now_us - queued_us, attributes=attributes).end(now_us)
-        send = Stage(self._tracer, "relay.send", trail.context, now_us, kind=SpanKind.PRODUCER, attributes=attributes)
-        leg = trail.legs[device_id] = _DeviceLeg(send, now_us)
+        Stage(self._tracer, "relay.queue", trail.context, now - queued_us, attributes=attributes).end(now)
+        send = Stage(self._tracer, "relay.send", trail.context, now, kind=SpanKind.PRODUCER, attributes=attributes)
+        leg = trail.legs[device_id] = _DeviceLeg(send, now - now_us, now_us)
         return leg
 
-    def _trace_payloads(self, trail: _Trail, kind: Kind, seqs: Sequence[int], now_us: int, queued_us: int) -> None:
-        for seq in seqs:
-            if seq % self._trace_every == 0:
-                attributes = {KIND: kind.value, "avatar.payload.seq": seq}
-                Stage(self._tracer, "relay.payload", trail.context, now_us - queued_us, attributes=attributes).end(now_us)
+    def _trace_payloads(self, trail: _Trail, runs: Sequence[Run], now_us: int) -> None:
+        now = self._now()
+        for run in runs:
+            for seq in run.seqs:
+                if seq % self._trace_every == 0:
+                    attributes = {KIND: run.kind.value, "avatar.payload.seq": seq}
+                    received = now - (now_us - run.received_us)
+                    Stage(self._tracer, "relay.payload", trail.context, received, attributes=attributes).end(now)
 
     def _end_leg(self, leg: _DeviceLeg, body: Finished | None) -> None:
         attributes: dict[str, str | int | bool] = {
@@ -230,7 +243,7 @@ class RelayTelemetry(NullObserver):
         }
         if body is not None:
             attributes |= {REASON: body.reason, "avatar.interrupted": body.interrupted, "avatar.position_us": body.position_us}
-        leg.send.end(leg.last_sent_us, attributes)
+        leg.send.end(leg.unix_offset_us + leg.last_sent_us, attributes)
 
     def _end_receive(self, trail: _Trail, fault: str | None) -> None:
         if trail.receiving:

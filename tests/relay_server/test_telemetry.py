@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from avatar_relay.media import AudioFormat, Codec, ConversationOpen, Cursor, Kind
 from avatar_relay.messages import Finished
 from avatar_relay.reasons import Fault, Reason
+from avatar_relay.tracing import SEGMENT_US
 from relay_server.core.runs import Run
 from relay_server.telemetry import MAX_CONVERSATIONS, TIMED_EVERY, RelayTelemetry
 from tests.spans import Told, listen
@@ -58,6 +59,19 @@ def test_stages_of_a_conversation() -> None:
     assert send.start_time == send.end_time  # one message
     assert send.attributes is not None and send.attributes["avatar.audio.bytes"] == 700
     assert send.attributes["avatar.reason"] == "completed"
+
+
+def test_what_lasts_is_told_in_segments() -> None:
+    """A look at the clock ends a segment that is long enough, whether anything is said in it or not."""
+    told, clock, relay, _ = begin()
+    relay.payloads_sent("lobby", "c1", [run([1], 700)], 4_000)
+    relay.tick()
+    assert {span.name for span in told.spans()} == {"relay.queue"}
+    clock.now_us += SEGMENT_US
+    relay.tick()
+    assert {span.name for span in told.spans()} == {"relay.queue", "relay.receive", "relay.send"}
+    relay.conversation_ended("c1", Cursor("c1", 1, 0))
+    assert len(told.spans("relay.receive")) == 2
 
 
 def test_a_dropped_motion_payload_is_a_metric_and_a_span() -> None:

@@ -58,6 +58,8 @@ STREAMS_END_US = 1_000_000
 """How long streams may take to end after the relay ended them."""
 TICK_S = 0.25
 """How often leases, heartbeats and held media are looked after."""
+MAX_STEPS = 5
+"""A tick looks after a part of the devices at a time: what is said to all at once holds up everybody's media."""
 
 
 class Relay:
@@ -135,13 +137,20 @@ class Relay:
     async def run(self) -> None:
         """Look after leases and heartbeats until cancelled."""
         while True:
-            due_us = self._clocks.now_us() + round(TICK_S * 1e6)
-            await asyncio.sleep(TICK_S)
-            self.tick(self._clocks.now_us() - due_us)
+            steps = min(MAX_STEPS, self._devices.count) or 1
+            for step in range(steps):
+                due_us = self._clocks.now_us() + round(TICK_S / steps * 1e6)
+                await asyncio.sleep(TICK_S / steps)
+                self._devices.look_after(step, steps, late_us=self._clocks.now_us() - due_us)
+            self._end_what_is_due()
 
-    def tick(self, late_us: int = 0) -> None:
-        """What the time brings: leases that end, silent peers, pings, media that nobody opened. `late_us`: how late it comes."""
-        self._devices.tick(late_us)
+    def tick(self) -> None:
+        """What the time brings: leases that end, silent peers, pings, media that nobody opened."""
+        self._devices.look_after(0, 1)
+        self._end_what_is_due()
+
+    def _end_what_is_due(self) -> None:
+        self._devices.tick()
         self._publishers.tick()
         self._observer.tick()
 

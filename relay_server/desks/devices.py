@@ -18,6 +18,8 @@ from relay_server.desks.ports import DevicePort
 from relay_server.errors import PeerError
 from relay_server.observer import Observer
 
+PHASE_STEP = 0.618
+"""The golden ratio's: wherever a sequence of phases stops, they are spread evenly."""
 RETRY_AFTER_MS = 1_000
 """How long a device that is turned away should wait."""
 
@@ -46,6 +48,8 @@ class Devices:
         self._ports: dict[str, DevicePort] = {}
         self._late_us = 0
         """How late this program was in the last second."""
+        self._phase = 0.0
+        """Of a heartbeat: where the last device's pings fall."""
 
     # --- the desk --------------------------------------------------------------------------------------------------
 
@@ -99,14 +103,23 @@ class Devices:
 
     # --- what the relay does with them -----------------------------------------------------------------------------
 
-    def tick(self, late_us: int) -> None:
-        """Ping, drop who is silent or reads nothing, and end sessions whose lease ran out. `late_us`: how late this comes."""
-        self._late_us = max(late_us, self._late_us // 2)
+    @property
+    def count(self) -> int:
+        """Devices that are attached."""
+        return len(self._ports)
+
+    def look_after(self, step: int, steps: int, *, late_us: int = 0) -> None:
+        """Ping, and drop who is silent or reads nothing: each device at one of so many steps. `late_us`: how late this comes."""
+        self._late_us = max(late_us, self._late_us)
         now_us = self._clocks.now_us()
-        for port in list(self._ports.values()):
+        for port in list(self._ports.values())[step::steps]:
             if port.session is not None and not port.ended:
                 self._look_after(port, port.session, now_us)
-        self._perform(self._attending.tick(now_us))
+
+    def tick(self) -> None:
+        """End sessions whose lease ran out. Comes when each device was looked after."""
+        self._late_us //= 2
+        self._perform(self._attending.tick(self._clocks.now_us()))
 
     def wake(self, device_id: str) -> None:
         """The device's outbox may have something to send."""
@@ -137,6 +150,8 @@ class Devices:
             stale.farewell = GoAway("replaced", RETRY_AFTER_MS)
             stale.end(Fault(Reason.REPLACED, f"another stream of device {hello.device_id} took over"))
         port.session = self._registry.sessions[hello.device_id]
+        self._phase = (self._phase + PHASE_STEP) % 1.0
+        port.next_ping_us = self._clocks.now_us() + round(self._phase * self._config.heartbeat_us)
         self._ports[hello.device_id] = port
         self._perform(effects)
 

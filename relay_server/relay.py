@@ -141,15 +141,14 @@ class Relay:
             for step in range(steps):
                 due_us = self._clocks.now_us() + round(TICK_S / steps * 1e6)
                 await asyncio.sleep(TICK_S / steps)
-                self._devices.look_after(step, steps, late_us=self._clocks.now_us() - due_us)
-            self._end_what_is_due()
+                self.tick(step, steps, late_us=self._clocks.now_us() - due_us)
 
-    def tick(self) -> None:
-        """What the time brings: leases that end, silent peers, pings, media that nobody opened."""
-        self._devices.look_after(0, 1)
-        self._end_what_is_due()
-
-    def _end_what_is_due(self) -> None:
+    def tick(self, step: int = 0, steps: int = 1, *, late_us: int = 0) -> None:
+        """What the time brings: pings and silent devices, a part of them at each of so many steps; with the last, leases that end, silent
+        publishers, media that nobody opened. `late_us`: how late it comes."""
+        self._devices.look_after(step, steps, late_us=late_us)
+        if step < steps - 1:
+            return
         self._devices.tick()
         self._publishers.tick()
         self._observer.tick()

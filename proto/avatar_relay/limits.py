@@ -7,7 +7,7 @@ MAX_PAYLOAD_BYTES = 2 << 20
 MAX_FRAGMENT_BYTES = 16 << 10
 """A payload over this size travels in fragments, so that sound never waits behind a 50 KB motion window."""
 MAX_JOINED_BYTES = 64 << 10
-"""Waiting payloads are joined into one message up to this size."""
+"""Waiting payloads are joined into one message up to this size; twice as much where a device answers at once."""
 MAX_JOINED_REQUESTS = 256
 """Requests of a publisher that travel in one message."""
 MAX_MESSAGE_BYTES = 4 << 20

@@ -101,8 +101,10 @@ class Flight:
             pass
         carried, self._came = asked.sent_bytes - self._came, asked.sent_bytes
         took_us = now_us - asked.time_us
-        if asked.alone or self._fastest_us is not None:
-            self._fastest_us = min(took_us, self._fastest_us or took_us)
+        if self._fastest_us is not None:
+            self._fastest_us = min(took_us, self._fastest_us)
+        elif asked.alone:
+            self._fastest_us = took_us
         queued_us = took_us - (self._fastest_us or 0)
         carried_little = carried < NARROW_BYTES_PER_S * took_us / 1e6
         if queued_us < LONG_US // 2:

@@ -108,7 +108,7 @@ class Devices:
         """Devices that are attached."""
         return len(self._ports)
 
-    def look_after(self, step: int, steps: int, *, late_us: int = 0) -> None:
+    def look_after(self, step: int, steps: int, *, late_us: int) -> None:
         """Ping, and drop who is silent or reads nothing: each device at one of so many steps. `late_us`: how late this comes."""
         self._late_us = max(late_us, self._late_us)
         now_us = self._clocks.now_us()

@@ -1,8 +1,8 @@
 """Handlers made by hand, because requests are parsed and media is encoded by us, not by grpc.
 
 Parsed by us: grpc answers bytes that are no message with UNKNOWN or INTERNAL, although it is the caller's fault, and its
-own size limit comes without our reason. Encoded by us: a payload is serialized once, and spliced into the message of
-each device that gets it.
+own size limit comes without our reason. Encoded by us: media leaves in the bytes that it came in, and where it does not leave whole,
+a payload is serialized once and spliced into the message of each device that gets it.
 """
 
 from __future__ import annotations

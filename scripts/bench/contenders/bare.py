@@ -15,7 +15,8 @@ from avatar_relay.v1 import device_service_pb2_grpc as device_rpc
 from avatar_relay.v1 import media_pb2 as pb
 from avatar_relay.v1 import publisher_service_pb2 as publisher_pb
 from avatar_relay.v1 import publisher_service_pb2_grpc as publisher_rpc
-from scripts.bench.contract import QUEUE_PAYLOADS, Received, listening, port_file
+from scripts.bench.contenders.grpc_server import close, serve
+from scripts.bench.contract import QUEUE_PAYLOADS, Received
 
 OPTIONS = (("grpc.use_local_subchannel_pool", 1),)
 
@@ -89,25 +90,15 @@ class Clients:
 
     async def close(self) -> None:
         """See `contract.Clients`."""
-        for task in self._tasks:
-            task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
-        for channel in self._channels:
-            await channel.close()
+        await close(self._tasks, self._channels)
 
 
-async def serve() -> None:
-    """Serve until killed."""
-    path = port_file()
-    server = grpc.aio.server()
+def register(server: Any) -> None:
+    """Both services on one server."""
     room = Room()
     device_rpc.add_DeviceServiceServicer_to_server(room, server)
     publisher_rpc.add_PublisherServiceServicer_to_server(room, server)
-    port = server.add_insecure_port("127.0.0.1:0")
-    await server.start()
-    listening(path, port)
-    await server.wait_for_termination()
 
 
 if __name__ == "__main__":
-    asyncio.run(serve())
+    asyncio.run(serve(register))

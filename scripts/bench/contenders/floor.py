@@ -15,8 +15,9 @@ from typing import Any
 import grpc
 import grpc.aio
 
+from scripts.bench.contenders.grpc_server import close, serve
 from scripts.bench.contenders.waiting import Queue
-from scripts.bench.contract import MAX_JOINED_BYTES, Received, interleaved, listening, monotonic_us, port_file
+from scripts.bench.contract import MAX_JOINED_BYTES, Received, interleaved, monotonic_us
 from scripts.simulated.device import open_channel
 
 SERVICE, ATTACH, PUBLISH = "bench.Floor", "Attach", "Publish"
@@ -118,11 +119,7 @@ class Clients:
 
     async def close(self) -> None:
         """See `contract.Clients`."""
-        for task in self._tasks:
-            task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
-        for channel in self._channels:
-            await channel.close()
+        await close(self._tasks, self._channels)
 
 
 class TickingClients(Clients):
@@ -131,19 +128,13 @@ class TickingClients(Clients):
     tick_us = 10_000
 
 
-async def serve() -> None:
-    """Serve until killed."""
-    path = port_file()
+def register(server: Any) -> None:
+    """Both methods, bytes in and bytes out."""
     relay = Relay()
     methods = ((ATTACH, relay.attach), (PUBLISH, relay.publish))
     handlers: dict[str, Any] = {name: grpc.stream_stream_rpc_method_handler(behaviour) for name, behaviour in methods}
-    server = grpc.aio.server()
     server.add_generic_rpc_handlers((grpc.method_handlers_generic_handler(SERVICE, handlers),))
-    port = server.add_insecure_port("127.0.0.1:0")
-    await server.start()
-    listening(path, port)
-    await server.wait_for_termination()
 
 
 if __name__ == "__main__":
-    asyncio.run(serve())
+    asyncio.run(serve(register))

@@ -11,7 +11,8 @@ from hypothesis import strategies as st
 from avatar_relay.limits import MAX_FRAGMENT_BYTES, MAX_PAYLOAD_BYTES
 from avatar_relay.media import ConversationOpen, Credit, Kind, MotionEncoding, MotionFormat, Payload
 from avatar_relay.reasons import DropReason, Reason
-from relay_server.core.conversation import NOT_TAKEN, TRANSITIONS, Accepted, Conversation, State, Step, Window
+from relay_server.core.conversation import NOT_TAKEN, TRANSITIONS, Accepted, Conversation, State, Step
+from relay_server.core.window import Window
 from relay_server.errors import ConversationFault
 from tests.relay_server.house import AVATARKIT, PCM_16K
 

@@ -70,15 +70,16 @@ async def carry(
             await asyncio.sleep(WRITES_WITHIN_S / 2)
         give_up()
 
-    helpers = [asyncio.create_task(_read(context, port, take, said_all)), asyncio.create_task(watch())]
+    reader = _Reader(context, port, take, said_all)
+    watching = asyncio.create_task(watch())
     try:
         while (message := await port.receive()) is not None:
             began_s = loop.time()
             await context.write(encode(message))
             began_s = math.inf
     finally:
-        for helper in helpers:
-            helper.cancel()
+        watching.cancel()
+        reader.stop()
         port.close()
         if port.fault is not None:
             failed(port.fault)
@@ -86,21 +87,45 @@ async def carry(
         await abort(context, port.fault)
 
 
-async def _read(context: Context, port: Port, take: Callable[[bytes], Awaitable[None]], said_all: Callable[[], None]) -> None:
-    try:
-        while True:
-            data: Any = await context.read()
-            if data is grpc.aio.EOF:
-                await asyncio.sleep(CANCELLATION_SHOWS_WITHIN_S)
-                said_all()
-                return
-            await take(data)
-    except PeerError as error:
-        port.end(error.fault)
-    except asyncio.CancelledError:
-        raise
-    except grpc.aio.BaseError:
-        port.end()  # the stream broke; the handler is cancelled beside this
-    except Exception:
-        logger.exception("a message could not be handled")
-        port.end(Fault(Reason.MESSAGE_INVALID, "the relay could not handle a message; it is logged there"))
+class _Reader:
+    """Reads until the peer says no more, or until it is stopped.
+
+    It is never cancelled while a read is under way: grpc.aio loses that read's memory for good (grpc#43360). Such a read ends with
+    its RPC, and the task with it.
+    """
+
+    def __init__(self, context: Context, port: Port, take: Callable[[bytes], Awaitable[None]], said_all: Callable[[], None]) -> None:
+        self._context = context
+        self._port = port
+        self._take = take
+        self._said_all = said_all
+        self._reads = False
+        self._stopped = False
+        self._task = asyncio.create_task(self._run())
+
+    def stop(self) -> None:
+        """Take nothing more."""
+        self._stopped = True
+        if not self._reads:
+            self._task.cancel()
+
+    async def _run(self) -> None:
+        try:
+            while True:
+                self._reads = True
+                data: Any = await self._context.read()
+                self._reads = False
+                if self._stopped:
+                    return
+                if data is grpc.aio.EOF:
+                    await asyncio.sleep(CANCELLATION_SHOWS_WITHIN_S)
+                    self._said_all()
+                    return
+                await self._take(data)
+        except PeerError as error:
+            self._port.end(error.fault)
+        except grpc.aio.BaseError:
+            self._port.end()  # the stream broke; the handler is cancelled beside this
+        except Exception:
+            logger.exception("a message could not be handled")
+            self._port.end(Fault(Reason.MESSAGE_INVALID, "the relay could not handle a message; it is logged there"))

@@ -19,7 +19,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from avatar_relay import avatarkit, weights
-from avatar_relay.ids import conversation_id_from
+from avatar_relay.ids import mint_conversation_id
 from avatar_relay.limits import MAX_PAYLOAD_BYTES, MAX_PCM_PAYLOAD_US, STRICT_SYNC_WAIT_US
 from avatar_relay.media import AudioFormat, Codec, ConversationOpen, Credit, Kind, MotionEncoding, MotionFormat, Pacing, Payload
 from avatar_relay.messages import AudioOnly, ConversationEnd, ConversationError, Finished, Interrupt, Media, Pause, Resume, Volume
@@ -206,7 +206,7 @@ class Player:
             return current
         if not data:
             raise ValueError("there is no audio: a conversation begins with sound, and only its end may be empty")
-        conversation_id = conversation_id_from(self._random_bytes(16))
+        conversation_id = mint_conversation_id(self._random_bytes)
         opened = ConversationOpen(conversation_id, self._audio_format, self._motion_format, self._pacing)
         self._current = _Current(conversation_id)
         self._latest_id = conversation_id

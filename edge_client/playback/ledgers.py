@@ -8,7 +8,7 @@ from avatar_relay.reasons import DropReason
 
 CREDIT_PERIOD_US = 500_000
 """Credit is sent at most this often, unless much has gathered: each message costs both ends as much as a payload does."""
-_MUCH = 4
+_MUCH = 2
 """… which is so much of the whole room."""
 DROP_PERIOD_US = 200_000
 """Drops of a conversation are told at most this often."""

@@ -28,7 +28,7 @@ from avatar_relay.limits import MAX_JOINED_BYTES
 FIRST_WINDOW_BYTES = 8 << 10
 MIN_WINDOW_BYTES = 4 << 10
 CALM_WINDOW_BYTES = 256 << 10
-MAX_WINDOW_BYTES = 1 << 20
+MAX_WINDOW_BYTES = 2 << 20
 QUICK_US = 50_000
 """What is said next to a device comes about so much later for what is on its way before it."""
 LONG_US = 500_000
@@ -38,7 +38,7 @@ NARROW_AFTER = 2
 WIDE_AFTER = 4
 MESSAGES_IN_WINDOW = 4
 """A message holds at most this part of the window, so that something comes all the time; and at most `MAX_JOINED_BYTES` …"""
-MESSAGES_IN_WIDE_WINDOW = 8
+MESSAGES_IN_WIDE_WINDOW = 16
 """… or this part, where the window is so wide: two windows of motion travel together where that is a matter of milliseconds."""
 
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import replace
 
-from avatar_relay.ids import ID_RULE, conversation_id_from, is_valid_id
+from avatar_relay.ids import ID_RULE, is_valid_id, mint_conversation_id
 from avatar_relay.media import ConversationOpen, Credit, Cursor
 from avatar_relay.messages import ConversationCredit, Finished, Opened, PlayerEvent, PublishOpen
 from avatar_relay.reasons import Fault, FinishReason, Reason
@@ -49,7 +49,7 @@ class Opening:
         """Open a conversation where that can be; it is `publisher.last_opened` then, in any case."""
         if message.held is not None:
             return self._again(publisher, message.open, message.targets, message.held)
-        conversation_id = message.open.conversation_id or conversation_id_from(self._random_bytes(16))
+        conversation_id = message.open.conversation_id or mint_conversation_id(self._random_bytes)
         open_ = replace(message.open, conversation_id=conversation_id)
         publisher.last_opened = conversation_id
         fault = self._refusal(publisher, open_, message.targets)

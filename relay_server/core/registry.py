@@ -49,7 +49,7 @@ class Publisher:
         """End of the lease while it is away."""
         self.last_opened = ""
         self.conversations: set[str] = set()
-        self.closed: OrderedDict[str, None] = OrderedDict()
+        self.closed: dict[str, None] = {}
         """The last conversations of it that were closed, or could not be opened."""
         self.unopened: dict[str, Unopened] = {}
         self._unopened_bytes = 0
@@ -96,7 +96,7 @@ class Publisher:
         self.conversations.discard(conversation_id)
         self.closed[conversation_id] = None
         if len(self.closed) > MAX_CLOSED_CONVERSATIONS:
-            self.closed.popitem(last=False)
+            del self.closed[next(iter(self.closed))]
 
     def hold(self, conversation_id: str, payload: Payload, now_us: int) -> bool:
         """Keep media until its conversation is opened; returns whether there is room."""

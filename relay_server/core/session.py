@@ -15,7 +15,7 @@ Rules
 from __future__ import annotations
 
 import hmac
-from collections import OrderedDict, deque
+from collections import deque
 from dataclasses import dataclass, replace
 
 from avatar_relay.limits import MAX_CLOSED_CONVERSATIONS, MAX_PAYLOAD_BYTES
@@ -80,7 +80,7 @@ class Session:
         self.events = EventLedger()
         self.deliveries: dict[str, Delivery] = {}
         """In the order in which they play."""
-        self.closed: OrderedDict[str, Tombstone] = OrderedDict()
+        self.closed: dict[str, Tombstone] = {}
         self.adoption = Adoption()
         self._retention = retention
         self._buffer = hello.buffer
@@ -331,11 +331,10 @@ class Session:
         if delivery is None:
             return None
         self.outbox.remove_lane(conversation_id)
-        self.closed[delivery.open.conversation_id] = Tombstone(
-            delivery.publisher, event_id
-        )  # its own id: kept once, for all who remember it
+        own_id = delivery.open.conversation_id  # not the caller's equal one: kept once, for all who remember it
+        self.closed[own_id] = Tombstone(delivery.publisher, event_id)
         if len(self.closed) > MAX_CLOSED_CONVERSATIONS:
-            self.closed.popitem(last=False)
+            del self.closed[next(iter(self.closed))]
         return delivery
 
     def repeats(self, event: PlayerEvent) -> bool:

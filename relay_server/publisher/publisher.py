@@ -23,7 +23,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Self
 
-from avatar_relay.ids import conversation_id_from
+from avatar_relay.ids import mint_conversation_id
 from avatar_relay.limits import (
     DEVICE_LEASE_US,
     PEER_TIMEOUT_US,
@@ -216,7 +216,7 @@ class Publisher:
 
     def mint_id(self) -> str:
         """A new conversation id."""
-        return conversation_id_from(self._random_bytes(16))
+        return mint_conversation_id(self._random_bytes)
 
     def trace(self, conversation_id: str) -> TraceContext:
         """The context of the conversation's trace."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from functools import partial
 from itertools import chain
 from typing import Any
@@ -20,6 +21,8 @@ from relay_server.service.streams import carry
 
 NAME = pb.DESCRIPTOR.services_by_name["DeviceService"].full_name
 LEG = "device"
+GREETED_AFTER_S = 0.002
+"""A stream that is cancelled as soon as it stands takes nothing over, and is sent nothing: grpc.aio never frees a write that fails."""
 
 
 class DeviceService:
@@ -41,8 +44,10 @@ class DeviceService:
                 message = wire.attach_request_from_wire(parse(pb.AttachRequest, data))
             except wire.WireError as error:
                 raise PeerError(error.fault) from error
-            if isinstance(message, Hello) and (refusal := caller.attach_refusal(message.device_id)) is not None:
-                raise PeerError(refusal)
+            if isinstance(message, Hello):
+                if (refusal := caller.attach_refusal(message.device_id)) is not None:
+                    raise PeerError(refusal)
+                await asyncio.sleep(GREETED_AFTER_S)
             if message is None:
                 self._relay.message_unknown(LEG)
             else:

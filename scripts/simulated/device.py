@@ -21,7 +21,7 @@ BUFFER_BYTES = 2 << 20
 """What it can take of each kind; an edge client's default."""
 REPORT_S = 0.5
 """Credit and cursors are told this often; credit also when much has gathered."""
-MUCH_BYTES = BUFFER_BYTES // 4
+MUCH_BYTES = BUFFER_BYTES // 2
 RETRY_S = 0.2
 CHANNEL_OPTIONS = (("grpc.use_local_subchannel_pool", 1), ("grpc.max_receive_message_length", 8 << 20), ("grpc.enable_retries", 0))
 METHOD = "/avatar_relay.v1.DeviceService/Attach"

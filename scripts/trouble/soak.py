@@ -3,7 +3,7 @@
     scripts/soak --minutes 30 --sessions 20
     scripts/soak --minutes 480            # by hand, overnight
 
-Conversations, interrupts, and streams that are cancelled as soon as they stand. Every few seconds the relay's resident memory,
+Conversations, interrupts, and streams that are cancelled, before they are welcome and after. Every few seconds the relay's resident memory,
 its interpreter's blocks of memory, descriptors, threads and tasks are read; the slope is that of a straight line through the
 resident memory after the warm-up. All conversations are held against the promises of `history`. Leaves samples.tsv, history.tsv
 and summary.json, which is printed with the verdict; exits with 1 where something grew or a promise was broken.
@@ -126,7 +126,7 @@ async def run(options: argparse.Namespace) -> dict[str, Any]:
 
 
 async def _cancel_streams(address: str, stop: asyncio.Event) -> int:
-    """Open streams and cancel them at once, as devices do that are switched off while they connect."""
+    """Open streams and cancel them, as devices do that are switched off: by turns at once, and as soon as they are welcome."""
     count = 0
     async with grpc.aio.insecure_channel(address) as channel:
         while not stop.is_set():
@@ -134,6 +134,8 @@ async def _cancel_streams(address: str, stop: asyncio.Event) -> int:
             hello = device_pb.Hello(device_id=f"passer-by-{count % 5}", protocol_version=1)
             with suppress(grpc.aio.AioRpcError, asyncio.CancelledError):
                 await call.write(device_pb.AttachRequest(hello=hello))
+                if count % 2:
+                    await call.read()
             call.cancel()
             count += 1
             await asyncio.sleep(0.1)

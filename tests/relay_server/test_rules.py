@@ -54,7 +54,7 @@ CASES = (
         1,
         "a stream typed by hand gets ids and sequences",
         "byhand opens -; byhand audio - 2",
-        {"lobby": ["open c-00000000000000000000000000000002", "audio c-00000000000000000000000000000002 1-2"]},
+        {"lobby": ["open cAAAAAAAAAAAAAAAC", "audio cAAAAAAAAAAAAAAAC 1-2"]},
         before="lobby attaches",
     ),
     Case(

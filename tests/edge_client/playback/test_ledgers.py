@@ -10,7 +10,7 @@ from edge_client.playback.ledgers import CREDIT_PERIOD_US, DROP_PERIOD_US, Credi
 
 def test_credit_is_granted_as_bytes_are_freed_and_not_for_each_payload() -> None:
     """Little waits for the period, much goes at once."""
-    ledger = CreditLedger(Credit(800, 800))
+    ledger = CreditLedger(Credit(400, 400))
     assert ledger.receive(Kind.AUDIO, 300)
     ledger.free(Kind.AUDIO, 50)
     assert ledger.grant(CREDIT_PERIOD_US) == Credit(50, 0)

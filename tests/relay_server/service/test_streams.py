@@ -8,22 +8,30 @@ from typing import Any, cast
 import grpc.aio
 import pytest
 
+from avatar_relay import wire
 from avatar_relay.reasons import Fault
+from avatar_relay.v1 import device_service_pb2 as device_pb
+from relay_server.config import RelayConfig
+from relay_server.desks.clocks import Clocks
+from relay_server.relay import Relay
+from relay_server.service.device import DeviceService
 from relay_server.service.errors import Context
 from relay_server.service.streams import carry
+from tests.relay_server.service.wired import hello
 
 
 class FakeContext:
-    """A peer whose next message is what `reading` is given."""
+    """A peer that said something; its next message is what `reading` is given."""
 
-    def __init__(self) -> None:
+    def __init__(self, *said: bytes) -> None:
+        self.said = list(said)
         self.reading = asyncio.get_running_loop().create_future()
         self.reads = 0
 
     async def read(self) -> Any:
         """The next message."""
         self.reads += 1
-        return await self.reading
+        return self.said.pop(0) if self.said else await self.reading
 
 
 class FakePort:
@@ -69,3 +77,16 @@ async def test_read_under_way_is_left_to_end_with_its_stream() -> None:
     context.reading.set_result(grpc.aio.EOF)
     await reader
     assert (context.reads, taken, port.heard) == (1, [], ["close"])
+
+
+async def test_device_that_is_gone_as_it_comes_takes_nothing_over() -> None:
+    context = FakeContext(device_pb.AttachRequest(hello=hello()).SerializeToString())
+    relay = Relay(RelayConfig(), Clocks(lambda: 1, lambda: 1), random_bytes=bytes, encode=wire.encode_payload)
+    handler = asyncio.create_task(DeviceService(relay).attach(cast(Context, context)))
+    while not context.reads:  # noqa: ASYNC110 - the reader tells nobody
+        await asyncio.sleep(0)
+    handler.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await handler
+    await asyncio.gather(*(asyncio.all_tasks() - {asyncio.current_task()}), return_exceptions=True)
+    assert (context.reads, relay.sessions()) == (1, ())

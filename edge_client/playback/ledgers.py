@@ -6,7 +6,7 @@ from avatar_relay.media import Credit, Kind
 from avatar_relay.messages import Dropped
 from avatar_relay.reasons import DropReason
 
-CREDIT_PERIOD_US = 500_000
+CREDIT_PERIOD_US = 1_000_000
 """Credit is sent at most this often, unless much has gathered: each message costs both ends as much as a payload does."""
 _MUCH = 2
 """… which is so much of the whole room."""

@@ -14,7 +14,7 @@ from edge_client.playback.events import ConversationEvent, Output
 from edge_client.playback.ledgers import CreditLedger, DropLedger
 from edge_client.playback.playing import Playing
 
-HELD_PERIOD_US = 500_000
+HELD_PERIOD_US = 1_000_000
 """Cursors are told at most this often: they say what need not be kept any longer, and `hello` tells them anew."""
 
 

@@ -19,7 +19,7 @@ from avatar_relay.v1 import media_pb2 as media
 
 BUFFER_BYTES = 2 << 20
 """What it can take of each kind; an edge client's default."""
-REPORT_S = 0.5
+REPORT_S = 1.0
 """Credit and cursors are told this often; credit also when much has gathered."""
 MUCH_BYTES = BUFFER_BYTES // 2
 RETRY_S = 0.2

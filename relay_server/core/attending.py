@@ -92,6 +92,7 @@ class Attending:
             notices_us = self._config.peer_timeout_us  # a publisher may take so long to notice that the other relay is gone
             session.adoption.begin(hello.session_token, cursors, now_us + notices_us + self._config.publisher_lease_us)
         if known is not None:
+            session.inherit(known)
             effects += self._end(known, "replaced")
             session.closed, session.volume = known.closed, known.volume
         self._registry.sessions[hello.device_id] = session

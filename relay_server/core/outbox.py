@@ -90,6 +90,10 @@ class Outbox:
         """Make room for a conversation behind all others."""
         self._lanes[conversation_id] = Lane(conversation_id)
 
+    def move_lane(self, conversation_id: str, source: Outbox) -> None:
+        """Take over what waits of a conversation in another outbox, behind all others."""
+        self._lanes[conversation_id] = source._lanes.pop(conversation_id)
+
     def remove_lane(self, conversation_id: str) -> None:
         """Throw away what waits of a conversation."""
         self._lanes.pop(conversation_id, None)

@@ -8,8 +8,8 @@ Rules
 - Finished conversations leave a tombstone; the last `MAX_CLOSED_CONVERSATIONS` are remembered.
 - What was sent and is not held by the device is retained, within bounds of time and bytes. When the device comes back
   with its token, it is sent again from the device's cursor. Where that is no longer possible the conversation is lost.
-- A device that comes back without a valid token begins a new session. Where the token is another relay's, publishers may
-  open its conversations again from where it is: see `adoption`.
+- A device that comes back without a valid token begins a new session, in which only what it never heard of goes on. Where the token
+  is another relay's, publishers may open its conversations again from where it is: see `adoption`.
 """
 
 from __future__ import annotations
@@ -91,6 +91,14 @@ class Session:
         """Whether `token` is this session's, or the one that it was adopted with."""
         known = [self.token] + ([self.adoption.token] if self.adoption.began else [])
         return bool(token) and any([hmac.compare_digest(token.encode(), mine.encode()) for mine in known])
+
+    def inherit(self, before: Session) -> None:
+        """The device was started anew, as what it was: conversations that waited for it, and that it never heard of, go on here."""
+        takes = [(hello.codecs, hello.motion_encodings, hello.buffer) for hello in (self.hello, before.hello)]
+        waited = [cid for cid, delivery in before.deliveries.items() if not delivery.announced and not delivery.cut]
+        for cid in waited if takes[0] == takes[1] else []:
+            self.deliveries[cid] = before.deliveries.pop(cid)
+            self.outbox.move_lane(cid, before.outbox)
 
     def attach(self, hello: Hello, now_us: int) -> Reattached:
         """The device's stream is up. The caller puts `welcome` first, then calls `replay`, and finishes what is lost."""

@@ -249,6 +249,16 @@ CASES = (
     ),
     Case(
         11,
+        "also where the device is started anew; what it was playing is over",
+        "a opens c2 queue; a audio c2; a ends c2; lobby attaches; lobby finishes c2 5",
+        {
+            "a": ["opened c2 lobby", "finished c1 lobby 0 device_lost", "finished c2 lobby 5 completed"],
+            "lobby": ["welcome", "open c2", "audio c2 1", "end c2 1 0"],
+        },
+        before="lobby attaches; a opens c1; a audio c1 3; lobby leaves",
+    ),
+    Case(
+        11,
         "a device that comes back gets what it lacks",
         "lobby leaves; a audio c1; lobby returns c1:2:0; a ends c1",
         {"lobby": ["welcome", "resumed c1", "open c1", "audio c1 3-4", "end c1 4 0"], "a": []},

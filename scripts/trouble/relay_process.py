@@ -9,6 +9,8 @@ import socket
 import sys
 import time
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from pathlib import Path
 from types import MappingProxyType
 
 
@@ -81,6 +83,10 @@ class RelayProcess:
         """Open file descriptors."""
         return len(os.listdir(f"/proc/{self.pid}/fd"))
 
-    def threads(self) -> int:
-        """Threads."""
-        return len(os.listdir(f"/proc/{self.pid}/task"))
+    def threads(self) -> list[str]:
+        """Names of its threads."""
+        names: list[str] = []
+        for comm in Path(f"/proc/{self.pid}/task").glob("*/comm"):
+            with suppress(FileNotFoundError):  # it ended meanwhile
+                names.append(comm.read_text(encoding="ascii").strip())
+        return names

@@ -38,10 +38,12 @@ from scripts.trouble.tapped_relay import TAP
 
 SETTLE_S = 30.0
 MAX_SLOPE_MB_PER_H = 4.0
-MAX_MORE = {"descriptors": 8, "threads": 0, "tasks": 24}
+MAX_MORE = {"descriptors": 8, "threads": 0, "pool_threads": 2, "tasks": 24}
 """At the end against the begin, medians of a minute: streams are being opened and cancelled while one looks, and their number
-varies with the machine's load."""
+varies with the machine's load; so does the pool of gRPC, which starts a thread when all of its are busy."""
 MEDIAN_OF_S = 60.0
+POOL = "event_engine"
+"""Name of the threads of gRPC's pool."""
 ANSWERS_WITHIN_S = 1.0
 
 
@@ -55,6 +57,8 @@ class Sample:
     """Of memory that the interpreter gave to objects."""
     descriptors: int
     threads: int
+    """Without those of gRPC's pool."""
+    pool_threads: int
     tasks: int
 
 
@@ -78,7 +82,9 @@ class TappedRelay(RelayProcess):
                 return None
             await asyncio.sleep(0.01)
         tasks, blocks = (int(word) for word in self._tap.read_text(encoding="ascii").split())
-        return Sample(round(seconds, 1), self.rss_kib(), blocks, self.descriptors(), self.threads(), tasks)
+        names = self.threads()
+        pool = names.count(POOL)
+        return Sample(round(seconds, 1), self.rss_kib(), blocks, self.descriptors(), len(names) - pool, pool, tasks)
 
 
 def main() -> int:

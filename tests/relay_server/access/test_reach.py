@@ -230,14 +230,14 @@ async def test_who_is_revoked_has_to_leave(doors: Doors) -> None:
 
 
 async def test_who_is_revoked_and_reads_nothing_is_out_as_well(doors: Doors) -> None:
-    """Its session is detached at once, although what was being written to it hangs."""
+    """Its session is detached at once, with all that waits for it."""
     deaf = doors.attaching(await known(doors, Role.DEVICE, "deaf"))
     await deaf.say(hello=hello("deaf", buffer=pb.Credit(audio_bytes=1 << 30)))
     await deaf.hear("welcome")
     publisher = doors.publishing(await known(doors, Role.PUBLISHER, "backend", devices=("*",)))
     await publisher.say(open=opening("c1", "deaf", motion=False))
     await publisher.hear("opened")
-    for _ in range(8):
+    for _ in range(2):  # more would have to wait here, for the device
         await publisher.say(media=media(audio(0, bytes(1 << 20))))
     doors.access.revoke(Role.DEVICE, "deaf")
     assert doors.relay.server.guard is not None

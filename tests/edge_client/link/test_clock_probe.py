@@ -5,7 +5,7 @@ from __future__ import annotations
 import random
 from dataclasses import dataclass
 
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from avatar_relay.messages import Pong
@@ -90,6 +90,7 @@ def test_times_that_can_not_be_are_counted() -> None:
     assert probe.estimate(200) is None
 
 
+@example(offset=0, drift=200.0, ways=[(0, 19_982)], later=0)
 @given(
     offset=st.integers(-(10**12), 10**12),
     drift=st.floats(-200, 200),
@@ -98,7 +99,8 @@ def test_times_that_can_not_be_are_counted() -> None:
 )
 @settings(max_examples=60, deadline=None)
 def test_truth_lies_within_the_error(offset: int, drift: float, ways: list[tuple[int, int]], later: int) -> None:
-    """Whatever the delays and the drift (up to its maximum), the true offset lies within the error bound."""
+    """Whatever the delays and the drift (up to its maximum), the true offset lies within the error bound, and what a pong's four times
+    in whole microseconds may add."""
     probe, relay = ClockProbe(), Relay(offset, drift)
     for number, (there, back) in enumerate(ways):
         probe.add(*relay.pong(number * 1_000_000, there, back))
@@ -106,7 +108,7 @@ def test_truth_lies_within_the_error(offset: int, drift: float, ways: list[tuple
     estimate = probe.estimate(now)
     assert estimate is not None
     assert probe.restarts == 0
-    assert abs(estimate.offset_us - relay.offset_at(now)) <= estimate.error_us + 1
+    assert abs(estimate.offset_us - relay.offset_at(now)) <= estimate.error_us + 2
 
 
 def test_memory_is_bounded() -> None:

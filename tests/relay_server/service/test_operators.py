@@ -117,7 +117,8 @@ async def test_watching(relay: Wired) -> None:
     await publisher.say(open=opening("c1", "lobby", "hall"))
     await publisher.say(media=media(audio()))
     await publisher.say(end=media_pb2.ConversationEnd(conversation_id="c1", last_audio_seq=1))
-    await device.hear("open")
+    for told in ("open", "media", "end"):
+        await device.hear(told)
     await device.say(event=finished())
     await publisher.say(media=media(audio(2)))
     names = []

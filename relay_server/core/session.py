@@ -94,9 +94,10 @@ class Session:
 
     def inherit(self, before: Session) -> None:
         """The device was started anew, as what it was: conversations that waited for it, and that it never heard of, go on here."""
-        takes = [(session.hello.codecs, session.hello.motion_encodings, session._buffer) for session in (self, before)]
-        waited = [cid for cid, delivery in before.deliveries.items() if not delivery.announced and not delivery.cut]
-        for cid in waited if takes[0] == takes[1] else []:
+        now, then = [(session.hello.codecs, session.hello.motion_encodings, session._buffer) for session in (self, before)]
+        if now != then:
+            return
+        for cid in [cid for cid, delivery in before.deliveries.items() if not delivery.announced and not delivery.cut]:
             self.deliveries[cid] = before.deliveries.pop(cid)
             self.outbox.move_lane(cid, before.outbox)
 

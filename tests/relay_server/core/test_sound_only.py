@@ -92,3 +92,12 @@ def test_it_goes_on_at_another_relay() -> None:
     audio(house, 6)
     assert house.heard("lobby") == ["welcome", "open c1", "audio c1 6"]
     assert house.heard("a") == ["opened c1 lobby", TOLD]
+
+
+def test_a_device_that_comes_back_as_another_one_loses_what_waited_for_it() -> None:
+    """It was opened for one that has a face and room for motion."""
+    house = House()
+    house.play("lobby attaches; lobby leaves; a opens c1; a audio c1 2; a motion c1")
+    without_face(house)
+    assert house.heard("lobby")[-1] == "welcome"
+    assert house.heard("a")[-1] == "finished c1 lobby 0 device_lost"

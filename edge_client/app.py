@@ -38,23 +38,23 @@ from edge_client.errors import EdgeError, ScreenError
 from edge_client.face.renderer import Picture, Renderer
 from edge_client.link.attach_call import Endpoint
 from edge_client.link.credentials import CredentialFiles
+from edge_client.link.device_link import DeviceLink, DeviceProfile, LinkClocks, LinkStatus
 from edge_client.link.link_thread import LinkThread, Ticking
 from edge_client.link.player_port import PlayerPort
-from edge_client.link.transport import Clocks, DeviceProfile, Link, LinkStatus
+from edge_client.lip_sync.watch import SkewWatch
 from edge_client.motion.avatarkit import load_flame_map
 from edge_client.motion.decoders import make_motion_decoder
 from edge_client.motion.mouth_source import MouthSource
 from edge_client.observer import NULL, PlaybackObserver
-from edge_client.playback.engine import Playback
-from edge_client.playback.events import FrameStarvation, Output, PlaybackConfig, PlaybackState
+from edge_client.playback.engine import PlaybackEngine
+from edge_client.playback.events import FrameStarvation, Output, PlaybackConfig, PlayerState
 from edge_client.playback.playing import DecoderFactories
 from edge_client.service_manager import Heart, ServiceManager
-from edge_client.skew.watch import SkewWatch
 from edge_client.telemetry import EdgeTelemetry, RelayClock
 
 if TYPE_CHECKING:
-    from edge_client.face.signs import DeviceStatus
-    from edge_client.face.stage import ShownPicture, Stage, Watcher
+    from edge_client.face.overlays import DeviceStatus
+    from edge_client.face.render_loop import PictureObserver, RenderLoop, ShownPicture
     from edge_client.recording.recorder import Recorder
     from edge_client.recording.report import RunFigures
 
@@ -80,7 +80,7 @@ def unix_us() -> int:
     return time.time_ns() // 1_000
 
 
-CLOCKS = Clocks(monotonic_us, unix_us)
+CLOCKS = LinkClocks(monotonic_us, unix_us)
 
 
 def endpoint_of(config: EdgeConfig) -> Endpoint:
@@ -128,7 +128,7 @@ class _BeatingPlayer:
         self._heart = heart
 
     @property
-    def state(self) -> PlaybackState:
+    def state(self) -> PlayerState:
         """See `Ticking`."""
         return self._player.state
 
@@ -141,19 +141,19 @@ class _BeatingPlayer:
 class _UnderrunCounter:
     """A player whose ticks also tell telemetry how often its sink ran dry."""
 
-    def __init__(self, player: Playback, sink: AudioSink, telemetry: EdgeTelemetry) -> None:
+    def __init__(self, player: PlaybackEngine, sink: AudioSink, telemetry: EdgeTelemetry) -> None:
         self._player = player
         self._sink = sink
         self._telemetry = telemetry
         self._told = {"starved": 0, "device_dry": 0}
 
     @property
-    def state(self) -> PlaybackState:
-        """See `Playback.state`."""
+    def state(self) -> PlayerState:
+        """See `PlaybackEngine.state`."""
         return self._player.state
 
     def tick(self, now_us: int) -> list[Output]:
-        """See `Playback.tick`."""
+        """See `PlaybackEngine.tick`."""
         counters = self._sink.counters()
         for cause, count in (("starved", counters.starved), ("device_dry", counters.device_dry)):
             if count > self._told[cause]:
@@ -165,7 +165,7 @@ class _UnderrunCounter:
 class App:
     """One run of the client, on the main thread. `watchers` also look at the pictures."""
 
-    def __init__(self, config: EdgeConfig, watchers: Sequence[Watcher] = ()) -> None:
+    def __init__(self, config: EdgeConfig, watchers: Sequence[PictureObserver] = ()) -> None:
         self._config = config
         self._watchers = tuple(watchers)
         self._device_id = device_name(config.device_id, platform.node())
@@ -225,7 +225,7 @@ class App:
             recorder.write(self._config.record, self._figures(recorder, playback, sink, renderer, stage))
         return self._status(thread)
 
-    def _make_playback(self, sink: AudioSink, observer: PlaybackObserver) -> Playback:
+    def _make_playback(self, sink: AudioSink, observer: PlaybackObserver) -> PlaybackEngine:
         config = PlaybackConfig(
             frame_starvation=FrameStarvation(self._config.frame_starvation),
             mouth_source=MouthSource(self._config.mouth_source),
@@ -233,10 +233,10 @@ class App:
         )
         flame_map = load_flame_map(self._config.flame_map) if self._config.flame_map is not None else None
         decoders = DecoderFactories(make_decoder, partial(make_motion_decoder, flame_map=flame_map))
-        return Playback(sink=sink, decoders=decoders, config=config, observer=observer)
+        return PlaybackEngine(sink=sink, decoders=decoders, config=config, observer=observer)
 
-    def _make_link(self, endpoint: Endpoint, playback: Playback, sink: AudioSink, on_handled: Callable[[], None]) -> Link:
-        return Link(
+    def _make_link(self, endpoint: Endpoint, playback: PlaybackEngine, sink: AudioSink, on_handled: Callable[[], None]) -> DeviceLink:
+        return DeviceLink(
             endpoint=endpoint,
             profile=DeviceProfile(self._device_id, f"edge-client {self._version}", sink.rate_hz),
             player=PlayerPort(playback, loudest=self._config.volume),
@@ -255,18 +255,18 @@ class App:
     # --- the face --------------------------------------------------------------------------------------------------
 
     def _make_stage(
-        self, playback: Playback, sink: AudioSink, renderer: Renderer, recorder: Recorder | None, tracer: EdgeTelemetry | None
-    ) -> Stage:
+        self, playback: PlaybackEngine, sink: AudioSink, renderer: Renderer, recorder: Recorder | None, tracer: EdgeTelemetry | None
+    ) -> RenderLoop:
         """The loop, with one picture shown and read back: the first ones are the slow ones."""
         from edge_client.face.attention import Attention
         from edge_client.face.idle import IdleLife, StillLife
-        from edge_client.face.signs import Signs
-        from edge_client.face.stage import Stage
+        from edge_client.face.overlays import FaceOverlays
+        from edge_client.face.render_loop import RenderLoop
 
-        signs = Signs(lambda: self._device_status(sink), figures=self._config.figures)
+        signs = FaceOverlays(lambda: self._device_status(sink), figures=self._config.figures)
         own = (self._skew, signs, recorder, _PictureTracer(tracer) if tracer else None)
         watchers = [*self._watchers, *(watcher for watcher in own if watcher)]
-        stage = Stage(
+        stage = RenderLoop(
             scene=playback,
             renderer=renderer,
             life=IdleLife(zlib.crc32(self._device_id.encode())) if self._config.idle_life else StillLife(),
@@ -285,7 +285,7 @@ class App:
 
     def _device_status(self, sink: AudioSink) -> DeviceStatus:
         """For the signs over the face; asked on the main thread."""
-        from edge_client.face.signs import DeviceStatus
+        from edge_client.face.overlays import DeviceStatus
 
         link = self._thread.status if self._thread is not None else LinkStatus()
         unwanted = isinstance(sink, VirtualSink) and "pyaudio" in sinks_to_try(self._config)
@@ -300,7 +300,7 @@ class App:
             version=self._version,
         )
 
-    def _show(self, stage: Stage | None) -> None:
+    def _show(self, stage: RenderLoop | None) -> None:
         """Draw until told to stop; without a face just wait."""
         gc.collect()
         sys.setswitchinterval(TURN_S)
@@ -363,7 +363,7 @@ class App:
         return RelayClock(known.unix_offset_us(time_us), round(known.estimate.error_us))
 
     def _figures(
-        self, recorder: Recorder, playback: Playback, sink: AudioSink, renderer: Renderer | None, stage: Stage | None
+        self, recorder: Recorder, playback: PlaybackEngine, sink: AudioSink, renderer: Renderer | None, stage: RenderLoop | None
     ) -> RunFigures:
         from edge_client.recording.report import RunFigures
 

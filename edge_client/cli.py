@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from edge_client.algebra import ONE_THREAD
+from edge_client.blas_threads import ONE_THREAD
 from edge_client.config import DEFAULT_FILE, ENVIRONMENT_PREFIX, SETTINGS, EdgeConfig, load_config
 from edge_client.errors import ConfigError, SinkError
 

@@ -40,7 +40,7 @@ class PlaybackObserver(Protocol):
         ...
 
 
-class NullObserver:
+class NullPlaybackObserver:
     """Looks away."""
 
     def opened(self, message: ConversationOpen, now_us: int) -> None:
@@ -65,5 +65,5 @@ class NullObserver:
         """Nothing."""
 
 
-NULL: PlaybackObserver = NullObserver()
+NULL: PlaybackObserver = NullPlaybackObserver()
 """The observer of those who need none."""

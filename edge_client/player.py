@@ -25,8 +25,8 @@ from avatar_relay.media import AudioFormat, Codec, ConversationOpen, Credit, Kin
 from avatar_relay.messages import AudioOnly, ConversationEnd, ConversationError, Finished, Interrupt, Media, Pause, Resume, Volume
 from avatar_relay.reasons import Fault
 from edge_client.errors import BufferFullError
-from edge_client.playback.engine import Playback
-from edge_client.playback.events import ConversationEvent, PlaybackState
+from edge_client.playback.engine import PlaybackEngine
+from edge_client.playback.events import ConversationEvent, PlayerState
 
 TICK_S = 0.01
 MOTION_WAIT_US = STRICT_SYNC_WAIT_US
@@ -37,7 +37,7 @@ _OGG_PAYLOAD_BYTES = 16 << 10
 class PlayerCallbacks:
     """What a player tells; called from `tick`, on its thread."""
 
-    on_state: Callable[[PlaybackState], None] = lambda state: None
+    on_state: Callable[[PlayerState], None] = lambda state: None
     on_finished: Callable[[str, Finished], None] = lambda conversation_id, finished: None
     on_error: Callable[[str, Fault], None] = lambda conversation_id, fault: None
 
@@ -56,11 +56,11 @@ class _Current:
 
 
 class Player:
-    """AvatarKit's verbs over a `Playback`. Belongs to one asyncio loop; `run` (or `tick`, every 10 ms) keeps it going."""
+    """AvatarKit's verbs over a `PlaybackEngine`. Belongs to one asyncio loop; `run` (or `tick`, every 10 ms) keeps it going."""
 
     def __init__(
         self,
-        playback: Playback,
+        playback: PlaybackEngine,
         *,
         audio_format: AudioFormat,
         motion_format: MotionFormat | None = None,
@@ -83,7 +83,7 @@ class Player:
         self._current: _Current | None = None
         self._latest_id: str | None = None
         self._volume = Volume()
-        self._state = PlaybackState.IDLE
+        self._state = PlayerState.IDLE
 
     # --- media ------------------------------------------------------------------------------------------------------
 
@@ -161,7 +161,7 @@ class Player:
         return self._volume.gain
 
     @property
-    def state(self) -> PlaybackState:
+    def state(self) -> PlayerState:
         """What the player does."""
         return self._playback.state
 

@@ -42,7 +42,7 @@ class RelayClock:
 
 
 @dataclass(slots=True)
-class _Trail:
+class _PlaybackTrail:
     """A conversation's way through the device. Times are monotonic µs."""
 
     receive: Stage
@@ -71,7 +71,7 @@ class EdgeTelemetry:
         self._relay_clock = relay_clock
         self._trace_every = telemetry.trace_every
         self._lock = threading.Lock()
-        self._trails: OrderedDict[str, _Trail] = OrderedDict()
+        self._trails: OrderedDict[str, _PlaybackTrail] = OrderedDict()
         self._sampled: dict[tuple[str, Kind, int], int] = {}
         meter = telemetry.meter
         self._received = meter.create_counter("avatar.device.received", "By", "Payload bytes received")
@@ -104,7 +104,7 @@ class EdgeTelemetry:
         with self._lock:
             context = trace.set_span_in_context(receive.span, Context())
             rate = message.motion_format.keyframes_per_second if message.motion_format is not None else 0.0
-            self._trails[message.conversation_id] = _Trail(receive, context, now_us, rate)
+            self._trails[message.conversation_id] = _PlaybackTrail(receive, context, now_us, rate)
             if len(self._trails) > MAX_CONVERSATIONS:
                 self._trails.popitem(last=False)
 
@@ -204,7 +204,7 @@ class EdgeTelemetry:
             if trail is not None:
                 self._end(trail, body, now_us)
 
-    def _end(self, trail: _Trail, body: Finished, now_us: int) -> None:
+    def _end(self, trail: _PlaybackTrail, body: Finished, now_us: int) -> None:
         attributes: dict[str, AttributeValue] = {
             REASON: body.reason,
             "avatar.interrupted": body.interrupted,
@@ -217,7 +217,7 @@ class EdgeTelemetry:
             trail.play.end(self._unix(now_us), attributes)
         trail.receive.end(self._unix(trail.last_received_us), {**trail.counts, **attributes})
 
-    def _span(self, trail: _Trail, name: str, start_us: int, end_us: int, attributes: dict[str, str | int] | None = None) -> None:
+    def _span(self, trail: _PlaybackTrail, name: str, start_us: int, end_us: int, attributes: dict[str, str | int] | None = None) -> None:
         Stage(self._tracer, name, trail.context, self._unix(start_us), attributes=attributes).end(self._unix(end_us))
 
     def _unix(self, time_us: int) -> int:

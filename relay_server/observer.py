@@ -8,10 +8,10 @@ from typing import Protocol
 from avatar_relay.media import ConversationOpen, Cursor, Kind, TraceContext
 from avatar_relay.messages import Finished, PlayerEventBody
 from avatar_relay.reasons import Fault
-from relay_server.core.runs import Run
+from relay_server.core.payload_batch import PayloadBatch
 
 
-class Observer(Protocol):
+class RelayObserver(Protocol):
     """Is told what happens, on the relay's event loop. Must return at once and raise nothing."""
 
     def begin(self, open_: ConversationOpen) -> ConversationOpen:
@@ -38,7 +38,7 @@ class Observer(Protocol):
         """Payloads of one kind, or fragments of them, were taken from a publisher in one message."""
         ...
 
-    def payloads_sent(self, device_id: str, conversation_id: str, runs: Sequence[Run], now_us: int) -> None:
+    def payloads_sent(self, device_id: str, conversation_id: str, runs: Sequence[PayloadBatch], now_us: int) -> None:
         """Runs left for a device in one message, now by the clock that they were received by."""
         ...
 
@@ -83,7 +83,7 @@ class Observer(Protocol):
         ...
 
 
-class NullObserver:
+class NullRelayObserver:
     """Looks away."""
 
     def begin(self, open_: ConversationOpen) -> ConversationOpen:
@@ -107,7 +107,7 @@ class NullObserver:
     def payloads_received(self, conversation_id: str, kind: Kind, payloads: int, size_bytes: int) -> None:
         """Nothing."""
 
-    def payloads_sent(self, device_id: str, conversation_id: str, runs: Sequence[Run], now_us: int) -> None:
+    def payloads_sent(self, device_id: str, conversation_id: str, runs: Sequence[PayloadBatch], now_us: int) -> None:
         """Nothing."""
 
     def payloads_dropped(self, device_id: str, conversation_id: str, kind: Kind, payloads: int, size_bytes: int, reason: str) -> None:

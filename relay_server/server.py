@@ -18,16 +18,16 @@ from avatar_relay.tracing import CONVERSATION_ID, Stage, Telemetry, context_of, 
 from relay_server.access.guard import Guard
 from relay_server.access.store import AccessFile
 from relay_server.config import RelayConfig
-from relay_server.desks.clocks import Clocks
-from relay_server.observer import Observer
-from relay_server.relay import STREAMS_END_US, Relay
+from relay_server.connections.clocks import Clocks
+from relay_server.connections.relay import STREAMS_END_US, Relay
+from relay_server.observer import RelayObserver
 from relay_server.service import admin, device, publisher
-from relay_server.service.listening import NOT_SERVING, Listeners
-from relay_server.sources import late
+from relay_server.service.grpc_servers import NOT_SERVING, GrpcServers
+from relay_server.sources import lazy_import as late
 from relay_server.sources.avatarkit.telemetry import SdkTelemetry
 from relay_server.sources.configured import configured_sources
-from relay_server.sources.late import LateSource
-from relay_server.sources.performance import speech_desk
+from relay_server.sources.lazy_import import LazySource
+from relay_server.sources.speech_publishing import speech_desk
 from relay_server.telemetry import RelayTelemetry
 
 logger = logging.getLogger(__name__)
@@ -51,7 +51,7 @@ def unix_time_us() -> int:
     return time.time_ns() // 1_000
 
 
-def build_relay(config: RelayConfig, observer: Observer | None = None) -> Relay:
+def build_relay(config: RelayConfig, observer: RelayObserver | None = None) -> Relay:
     """A relay on the real clocks. Needs a running event loop."""
     clocks = Clocks(boot_time_us, unix_time_us)
     return Relay(config, clocks, random_bytes=os.urandom, encode=wire.encode_payload, observer=observer)
@@ -71,7 +71,7 @@ class RelayServer:
             self.guard = Guard(file, config.groups, now_us=boot_time_us, unix_time_us=unix_time_us)
         for_all = ((device.NAME, device.DeviceService(relay).handler()), (publisher.NAME, publisher.PublisherService(relay).handler()))
         for_operators = (admin.NAME, admin.AdminService(relay, speech).handler())
-        self._listeners = Listeners(config, self.guard, for_all, for_operators)
+        self._listeners = GrpcServers(config, self.guard, for_all, for_operators)
         self.addresses: list[str] = []
         """HOST:PORT of `listen`, and of `admin_listen` where operators have an address of their own."""
 
@@ -148,7 +148,7 @@ async def voice(relay: Relay, telemetry: Telemetry, environment: Mapping[str, st
         return context_of(stage.span)
 
     config = relay.config
-    text, audio, recording = LateSource("speech", late.speech), LateSource("local", late.local), LateSource("recording", late.recording)
+    text, audio, recording = LazySource("speech", late.speech), LazySource("local", late.local), LazySource("recording", late.recording)
     observer = SdkTelemetry(telemetry) if telemetry.enabled else None
     async with (
         configured_sources(config, environment, text=text, audio=audio, now_us=monotonic_us, observer=observer) as by_target,

@@ -26,8 +26,8 @@ from avatar_relay.media import ConversationOpen, Cursor, Kind, TraceContext
 from avatar_relay.messages import Finished, PlayerEventBody
 from avatar_relay.reasons import Fault
 from avatar_relay.tracing import CONVERSATION_ID, DEVICE_ID, KIND, PUBLISHER_ID, REASON, Stage, Telemetry, context_of, parent_from
-from relay_server.core.runs import Run
-from relay_server.observer import NullObserver
+from relay_server.core.payload_batch import PayloadBatch
+from relay_server.observer import NullRelayObserver
 
 _OF_KIND = {kind: {KIND: kind.value} for kind in Kind}
 """Attributes of what is counted for each message: made once."""
@@ -60,7 +60,7 @@ class _DeviceLeg:
 
 
 @dataclass(slots=True)
-class _Trail:
+class _RelayTrail:
     """A conversation's way through the relay."""
 
     receive: Stage
@@ -72,7 +72,7 @@ class _Trail:
     devices: int = 0
 
 
-class RelayTelemetry(NullObserver):
+class RelayTelemetry(NullRelayObserver):
     """The relay's observer that traces and measures. Lives on the relay's event loop."""
 
     def __init__(self, telemetry: Telemetry, unix_time_us: Callable[[], int]) -> None:
@@ -80,7 +80,7 @@ class RelayTelemetry(NullObserver):
         self._tracer = telemetry.tracer
         self._now = unix_time_us
         self._trace_every = telemetry.trace_every
-        self._trails: OrderedDict[str, _Trail] = OrderedDict()
+        self._trails: OrderedDict[str, _RelayTrail] = OrderedDict()
         meter = telemetry.meter
         self._received = dict.fromkeys(Kind, 0)
         self._sent = dict.fromkeys(Kind, 0)
@@ -101,7 +101,7 @@ class RelayTelemetry(NullObserver):
         attributes = {CONVERSATION_ID: open_.conversation_id, "avatar.pacing": open_.pacing.value}
         parent = parent_from(open_.trace_context)
         receive = Stage(self._tracer, "relay.receive", parent, self._now(), kind=SpanKind.CONSUMER, attributes=attributes)
-        self._trails[open_.conversation_id] = _Trail(receive, trace.set_span_in_context(receive.span, Context()))
+        self._trails[open_.conversation_id] = _RelayTrail(receive, trace.set_span_in_context(receive.span, Context()))
         if len(self._trails) > MAX_CONVERSATIONS:
             self._close(self._trails.popitem(last=False)[1], None)
         context = context_of(receive.span)
@@ -131,7 +131,7 @@ class RelayTelemetry(NullObserver):
             trail.payloads[kind] += payloads
             trail.bytes[kind] += size_bytes
 
-    def payloads_sent(self, device_id: str, conversation_id: str, runs: Sequence[Run], now_us: int) -> None:
+    def payloads_sent(self, device_id: str, conversation_id: str, runs: Sequence[PayloadBatch], now_us: int) -> None:
         """Count; the first of a device ends `relay.queue` and begins `relay.send`."""
         first = runs[0]
         if self._messages % TIMED_EVERY == 0:
@@ -218,7 +218,7 @@ class RelayTelemetry(NullObserver):
         while self._trails:
             self._close(self._trails.popitem()[1], "SHUTDOWN")
 
-    def _begin_leg(self, trail: _Trail, device_id: str, conversation_id: str, now_us: int, queued_us: int) -> _DeviceLeg:
+    def _begin_leg(self, trail: _RelayTrail, device_id: str, conversation_id: str, now_us: int, queued_us: int) -> _DeviceLeg:
         now = self._now()
         attributes = {CONVERSATION_ID: conversation_id, DEVICE_ID: device_id}
         Stage(self._tracer, "relay.queue", trail.context, now - queued_us, attributes=attributes).end(now)
@@ -226,7 +226,7 @@ class RelayTelemetry(NullObserver):
         leg = trail.legs[device_id] = _DeviceLeg(send, now - now_us, now_us)
         return leg
 
-    def _trace_payloads(self, trail: _Trail, runs: Sequence[Run], now_us: int) -> None:
+    def _trace_payloads(self, trail: _RelayTrail, runs: Sequence[PayloadBatch], now_us: int) -> None:
         now = self._now()
         for run in runs:
             for seq in run.seqs:
@@ -245,14 +245,14 @@ class RelayTelemetry(NullObserver):
             attributes |= {REASON: body.reason, "avatar.interrupted": body.interrupted, "avatar.position_us": body.position_us}
         leg.send.end(leg.unix_offset_us + leg.last_sent_us, attributes)
 
-    def _end_receive(self, trail: _Trail, fault: str | None) -> None:
+    def _end_receive(self, trail: _RelayTrail, fault: str | None) -> None:
         if trail.receiving:
             trail.receiving = False
             counts = {f"avatar.{kind.value}.payloads": trail.payloads[kind] for kind in Kind}
             sizes = {f"avatar.{kind.value}.bytes": trail.bytes[kind] for kind in Kind}
             trail.receive.end(self._now(), counts | sizes, fault=fault)
 
-    def _close(self, trail: _Trail, fault: str | None) -> None:
+    def _close(self, trail: _RelayTrail, fault: str | None) -> None:
         for leg in trail.legs.values():
             self._end_leg(leg, None)
         self._end_receive(trail, fault)

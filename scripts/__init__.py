@@ -6,7 +6,7 @@ do so here, for all of them.
 
 import os
 
-from edge_client.algebra import ONE_THREAD
+from edge_client.blas_threads import ONE_THREAD
 
 for _variable, _value in ONE_THREAD.items():
     os.environ.setdefault(_variable, _value)

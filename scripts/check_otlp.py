@@ -10,9 +10,9 @@ import sys
 from pathlib import Path
 
 from avatar_relay.tracing import telemetry_off
-from scripts.demo_backend import Script, speak
 from scripts.demo_pair import attached
-from scripts.demo_programs import DemoError, python, running
+from tests.lab.backend import Script, speak
+from tests.lab.programs import DemoError, python, running
 
 _STAGES = {"relay": ("receive", "queue", "send"), "device": ("receive", "decode", "buffer", "first_sound", "first_picture", "play")}
 EXPECTED = frozenset(f"{program}.{stage}" for program, stages in _STAGES.items() for stage in stages)

@@ -15,15 +15,15 @@ from typing import TypeVar
 
 import grpc
 
+from avatar_relay.publisher import PublisherError
 from avatar_relay.tracing import start_telemetry
 from avatar_relay.v1 import admin_service_pb2, admin_service_pb2_grpc
-from relay_server.publisher import PublisherError
 from relay_server.sources.source import SourceError
-from scripts.demo_backend import choose_script, speak
 from scripts.demo_options import Options, read_options
-from scripts.demo_programs import DemoError, Program, python, running, stop_on_signals
 from scripts.demo_report import LEFT_BEHIND, Published, tell, write_summary
-from scripts.trace_receiver import TraceReceiver
+from tests.lab.backend import choose_script, speak
+from tests.lab.programs import DemoError, Program, python, running, stop_on_signals
+from tests.lab.trace_receiver import TraceReceiver
 
 Result = TypeVar("Result")
 

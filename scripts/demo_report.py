@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from scripts.demo_programs import DemoError
+from tests.lab.programs import DemoError
 
 FROM_DEVICE = (
     "audio_seconds_played",

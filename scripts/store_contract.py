@@ -1,6 +1,6 @@
 """Store the wire of an earlier revision as a FileDescriptorSet, for tests that speak it.
 
-python scripts/store_contract.py REVISION tests/skew/NAME.binpb
+python scripts/store_contract.py REVISION tests/version_skew/NAME.binpb
 """
 
 from __future__ import annotations

@@ -6,7 +6,7 @@ import subprocess
 
 import pytest
 
-from tests.data import PROJECT_ROOT
+from tests.lab.data import PROJECT_ROOT
 
 
 @pytest.mark.slow

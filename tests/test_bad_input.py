@@ -20,7 +20,7 @@ from google.rpc import error_details_pb2
 from avatar_relay.v1 import media_pb2 as pb
 from avatar_relay.v1 import publisher_service_pb2 as publisher_pb
 from avatar_relay.v1 import publisher_service_pb2_grpc as publisher_grpc
-from scripts.demo_programs import Program, python, running
+from tests.lab.programs import Program, python, running
 
 Request = publisher_pb.PublishRequest
 PCM = pb.AudioFormat(codec=pb.AudioFormat.CODEC_PCM_S16LE, sample_rate_hz=16_000)

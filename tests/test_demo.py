@@ -16,9 +16,9 @@ import pytest
 
 from scripts.demo_options import read_options
 from scripts.demo_pair import while_running
-from scripts.demo_programs import DemoError, running
 from scripts.demo_report import Published
-from tests.data import PROJECT_ROOT
+from tests.lab.data import PROJECT_ROOT
+from tests.lab.programs import DemoError, running
 
 SUMMARY_KEYS = {
     *("conversation_id", "trace_id", "audio_seconds_sent", "audio_seconds_played", "time_to_first_audio_ms"),
@@ -134,7 +134,7 @@ async def test_program_ends_when_the_demo_is_killed(tmp_path: Path) -> None:
     """Even by SIGKILL: the kernel tells the child."""
     code = f"""
 import asyncio, pathlib, sys
-from scripts.demo_programs import running
+from tests.lab.programs import running
 async def main():
     child = [sys.executable, "-c", "import os, time; print(os.getpid(), flush=True); time.sleep(60)"]
     async with running("child", child, pathlib.Path({str(tmp_path / "log")!r}), {{}}) as program:

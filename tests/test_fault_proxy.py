@@ -9,7 +9,7 @@ from contextlib import asynccontextmanager
 
 import pytest
 
-from tests.fault_proxy import FaultProxy, Weather
+from tests.lab.fault_proxy import FaultProxy, Weather
 
 SENT = bytes(range(256)) * 64
 

@@ -16,11 +16,11 @@ import numpy as np
 import pytest
 
 from avatar_relay.media import AudioFormat, Codec
+from avatar_relay.publisher import Publisher
 from edge_client.audio.sink import Pcm
-from relay_server.publisher import Publisher
-from scripts.demo_programs import python, running
 from tests.edge_client.audio.decoders.clips import encode, need_opus_tools, reference, split_pages, tones
-from tests.paced.device import PacedDevice, deep_paced_device, paced_library
+from tests.lab.programs import python, running
+from tests.lab.sound_card.paced_card import PacedDevice, deep_paced_device, paced_library
 
 __all__ = ["deep_paced_device", "paced_library"]
 

@@ -13,12 +13,12 @@ import pytest
 
 pytest.importorskip("pyaudio")
 pytest.importorskip("Xlib")
-from scripts.demo_backend import CLIP
-from scripts.truth import scenarios
-from scripts.truth.scenarios import Talk
-from scripts.truth.speech import load_material
-from scripts.truth.station import Setup
-from tests.paced.device import build_library
+from tests.lab.backend import CLIP
+from tests.lab.ground_truth import scenarios
+from tests.lab.ground_truth.scenarios import Talk
+from tests.lab.ground_truth.speech import load_material
+from tests.lab.ground_truth.station import Setup
+from tests.lab.sound_card.paced_card import build_library
 
 DEEP = "buffer_min 8192"
 """A sound device with 170 ms of buffer: what the machine's load does to one with 20 ms is not what is tested here."""
@@ -39,7 +39,18 @@ def needed() -> None:
 def minute(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[subprocess.Popen[bytes], Path]]:
     """A minute of speech, played beside the tests that follow; with where its report will be."""
     report = tmp_path_factory.mktemp("minute") / "report.json"
-    command = [sys.executable, "-P", "-m", "scripts.truth.main", "lip-sync", "--seconds", "60", "--renderer", "none", "--deep-buffer"]
+    command = [
+        sys.executable,
+        "-P",
+        "-m",
+        "tests.lab.ground_truth.main",
+        "lip-sync",
+        "--seconds",
+        "60",
+        "--renderer",
+        "none",
+        "--deep-buffer",
+    ]
     process = subprocess.Popen([*command, "--json", str(report)], stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL)
     try:
         yield process, report

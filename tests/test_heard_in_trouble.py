@@ -8,11 +8,11 @@ import pytest
 
 pytest.importorskip("pyaudio")
 from avatar_relay.media import Codec, Pacing
-from scripts.demo_backend import CLIP
-from scripts.truth import trouble
-from scripts.truth.speech import load_material
-from scripts.truth.station import Setup
-from tests.paced.device import build_library
+from tests.lab.backend import CLIP
+from tests.lab.ground_truth import trouble
+from tests.lab.ground_truth.speech import load_material
+from tests.lab.ground_truth.station import Setup
+from tests.lab.sound_card.paced_card import build_library
 
 SETUP = Setup(renderer="none", device_fields="buffer_min 8192")
 

@@ -7,7 +7,7 @@ import sys
 
 import pytest
 
-from tests.data import PROJECT_ROOT
+from tests.lab.data import PROJECT_ROOT
 
 AUDIO_AND_GL = frozenset({"pyaudio", "pygame", "OpenGL", "opuslib_next", "edge_client"})
 RELAY_ONLY = frozenset({"relay_server", "grpc_channelz", "soundfile"})
@@ -43,7 +43,7 @@ BACKEND_BRINGS = frozenset({"avatar_relay", "opentelemetry", "relay_server"})
         ("edge_client.cli, edge_client.app", EDGE_BRINGS, 535),
         ("relay_server.cli", frozenset({"avatar_relay", "relay_server"}), 185),
         ("edge_client.cli", frozenset({"avatar_relay", "edge_client", "numpy"}), 280),
-        ("relay_server.publisher", BACKEND_BRINGS, 265),
+        ("avatar_relay.publisher", BACKEND_BRINGS, 265),
     ],
 )
 def test_start_up_budget(modules: str, budget: frozenset[str], count: int) -> None:
@@ -63,7 +63,7 @@ def test_start_up_budget(modules: str, budget: frozenset[str], count: int) -> No
         ("relay_server", AUDIO_AND_GL),
         ("relay_server.server", AUDIO_AND_GL),
         ("relay_server.cli", AUDIO_AND_GL),
-        ("relay_server.publisher", AUDIO_AND_GL),
+        ("avatar_relay.publisher", AUDIO_AND_GL),
         ("edge_client", RELAY_ONLY),
         ("edge_client.app", RELAY_ONLY),
         ("edge_client.cli", RELAY_ONLY),

@@ -1,6 +1,6 @@
 """The mouth that people see moves with the sound that they hear: measured on the pictures that the client showed.
 
-Everything is real and takes as long as the sound: relay, edge client, GLES off-screen. `scripts/score_pictures.py` does the
+Everything is real and takes as long as the sound: relay, edge client, GLES off-screen. `tests/lab/mouth/score_pictures.py` does the
 same with more speech and prints the shares.
 """
 
@@ -18,10 +18,10 @@ from numpy.typing import NDArray
 from relay_server.sources.local.source import LocalSource
 from relay_server.sources.recording import RecordingSource
 from relay_server.sources.source import FileSpeech, Source
-from scripts.demo_backend import Script
-from scripts.mouth_on_pictures import MouthOnPictures, watch_mouth
-from scripts.score_pictures import judge_speech
-from tests.data import debian_speech, shared_data
+from tests.lab.backend import Script
+from tests.lab.data import debian_speech, shared_data
+from tests.lab.mouth.on_pictures import MouthOnPictures, watch_mouth
+from tests.lab.mouth.score_pictures import judge_speech
 
 WINDOW_S = 0.04
 

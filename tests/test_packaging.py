@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.data import PROJECT_ROOT
+from tests.lab.data import PROJECT_ROOT
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
 

@@ -12,7 +12,7 @@ from google.protobuf.descriptor import Descriptor, EnumDescriptor, FileDescripto
 from google.protobuf.descriptor_pb2 import DescriptorProto, FileDescriptorSet
 
 from avatar_relay.v1 import admin_service_pb2, device_service_pb2, media_pb2, publisher_service_pb2
-from tests.data import PROJECT_ROOT
+from tests.lab.data import PROJECT_ROOT
 
 FILES: tuple[FileDescriptor, ...] = tuple(
     module.DESCRIPTOR for module in (media_pb2, device_service_pb2, publisher_service_pb2, admin_service_pb2)

@@ -17,13 +17,13 @@ import pytest
 
 from avatar_relay import weights
 from avatar_relay.media import AudioFormat, Codec, MotionEncoding, MotionFormat
+from avatar_relay.publisher import Publisher
 from avatar_relay.tracing import SHUTDOWN_S, current_context, start_telemetry
 from avatar_relay.v1 import media_pb2 as pb
 from avatar_relay.v1 import publisher_service_pb2 as publisher_pb
 from avatar_relay.v1 import publisher_service_pb2_grpc as publisher_grpc
-from relay_server.publisher import Publisher
-from scripts.demo_programs import python, running
-from scripts.trace_receiver import ReceivedSpan, TraceReceiver
+from tests.lab.programs import python, running
+from tests.lab.trace_receiver import ReceivedSpan, TraceReceiver
 
 PCM = AudioFormat(Codec.PCM_S16LE, 16_000)
 JAW = MotionFormat(MotionEncoding.BLENDSHAPE_WEIGHTS, 25.0, ("jawOpen",))

@@ -8,8 +8,10 @@ from pathlib import Path
 
 import pytest
 
-from scripts.trouble import chaos, edge_kills, fuzz, soak
-from scripts.trouble.history import History, check
+from tests.lab.chaos import edge_kills, soak
+from tests.lab.chaos import main as chaos
+from tests.lab.chaos.history import History, check
+from tests.lab.fuzzing import parsers as fuzz
 
 
 async def test_nothing_is_lost_while_everything_breaks(tmp_path: Path) -> None:
@@ -59,7 +61,7 @@ async def test_an_ordinary_load_leaves_nothing_behind(tmp_path: Path) -> None:
 
 
 def test_no_parser_breaks_its_word() -> None:
-    """Every parser, by seed; `python -m scripts.trouble.fuzz` tries a million."""
+    """Every parser, by seed; `python -m tests.lab.fuzzing.parsers` tries a million."""
     told: list[str] = []
     tallies = fuzz.run(20_000, seed=5, tell=told.append)
     assert told == []

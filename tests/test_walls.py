@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from tests.data import PROJECT_ROOT
-from tests.walls import Module, cycle, forbidden_imports, generated_types, impurities, is_in, parse, read_sources, uses_of
+from tests.lab.data import PROJECT_ROOT
+from tests.wall_checks import Module, cycle, forbidden_imports, generated_types, impurities, is_in, parse, read_sources, uses_of
 
 PROGRAMS = {"relay_server": "edge_client", "edge_client": "relay_server"}
 """Each program with the one that it never imports."""
@@ -27,10 +27,10 @@ ADAPTERS = frozenset(
         "relay_server.access.guard",
         "relay_server.access.store",
         "relay_server.access.tls",
-        "relay_server.publisher",
-        "relay_server.relay",
+        "avatar_relay.publisher",
+        "relay_server.connections.relay",
         "relay_server.service",
-        "relay_server.desks",
+        "relay_server.connections",
         # adapters: sound
         "edge_client.audio.devices",
         "edge_client.audio.sinks",
@@ -56,28 +56,28 @@ ADAPTERS = frozenset(
 
 PURE_INSIDE_ADAPTERS = frozenset(
     {
-        "edge_client.audio.speaker.timeline",
+        "edge_client.audio.speaker.played_timeline",
         "edge_client.link.backoff",
         "edge_client.link.clock_probe",
-        "edge_client.link.outbox",
+        "edge_client.link.report_outbox",
         "edge_client.link.retry",
-        "relay_server.desks.clocks",
-        "relay_server.desks.notices",
-        "relay_server.publisher.backoff",
-        "relay_server.publisher.conversation",
-        "relay_server.publisher.errors",
-        "relay_server.publisher.exchange",
-        "relay_server.publisher.media_line",
-        "relay_server.publisher.opus_packets",
-        "relay_server.publisher.outbox",
-        "relay_server.publisher.playback",
+        "relay_server.connections.clocks",
+        "relay_server.connections.notices",
+        "avatar_relay.publisher.backoff",
+        "avatar_relay.publisher.published_conversation",
+        "avatar_relay.publisher.errors",
+        "avatar_relay.publisher.publisher_session",
+        "avatar_relay.publisher.media_line",
+        "avatar_relay.publisher.opus_packets",
+        "avatar_relay.publisher.send_queue",
+        "avatar_relay.publisher.playback_tracker",
         "relay_server.sources.audio2face.keyframes",
         "relay_server.sources.audio2face.settings",
         "relay_server.sources.avatarkit.faults",
         "relay_server.sources.avatarkit.feed",
         "relay_server.sources.avatarkit.requests",
         "relay_server.sources.avatarkit.settings",
-        "relay_server.sources.avatarkit.stock",
+        "relay_server.sources.avatarkit.session_stock",
         "relay_server.sources.coarticulation",
     }
 )
@@ -91,7 +91,7 @@ WIRE = frozenset(
         "avatar_relay.avatarkit",
         "avatar_relay.wire",
         "edge_client.link.attach_call",
-        "relay_server.publisher.grpc_link",
+        "avatar_relay.publisher.grpc_link",
         "relay_server.relayctl.cli",
         "relay_server.service",
         "relay_server.sources.audio2face.schema",

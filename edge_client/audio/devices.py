@@ -14,7 +14,7 @@ import sys
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 
-from edge_client.algebra import ONE_THREAD
+from edge_client.blas_threads import ONE_THREAD
 from edge_client.errors import SinkError
 
 SPEAKER_MODULE = "edge_client.audio.speaker"

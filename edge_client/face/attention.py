@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from avatar_relay.arkit import ARKIT_INDEX
 from edge_client.motion.pose import LEFT_EYE_ROTATION, RIGHT_EYE_ROTATION, Pose
-from edge_client.playback.events import PlaybackState
+from edge_client.playback.events import PlayerState
 
 RISE_US, HOLD_US, FALL_US = 250_000, 1_200_000, 1_000_000
 _BROWS = 0.12
@@ -26,12 +26,12 @@ class Attention:
         self._until_us = 0
         self._idle = True
 
-    def level(self, state: PlaybackState, now_us: int) -> float:
+    def level(self, state: PlayerState, now_us: int) -> float:
         """How attentive the face is, 0 to 1; ask with rising times."""
-        waits = state is PlaybackState.BUFFERING
-        if waits or (self._idle and state is not PlaybackState.IDLE):
+        waits = state is PlayerState.BUFFERING
+        if waits or (self._idle and state is not PlayerState.IDLE):
             self._until_us = now_us + HOLD_US
-        self._idle = state is PlaybackState.IDLE
+        self._idle = state is PlayerState.IDLE
         passed_us = 0 if self._last_us is None else max(0, now_us - self._last_us)
         self._last_us = now_us
         wanted = not self._idle and now_us < self._until_us

@@ -23,8 +23,8 @@ from edge_client.face.flat_palette import Palette
 from edge_client.face.gaze import left_gaze, right_gaze
 from edge_client.face.lettering import Lettering, Piece
 from edge_client.face.overlay import NOTHING, Overlay
+from edge_client.face.picture_stamp import BLOCK_PX, STAMP_BLOCKS, stamp_blocks
 from edge_client.face.renderer import Picture, Wish
-from edge_client.face.stamp import BLOCK_PX, STAMP_BLOCKS, stamp_blocks
 from edge_client.face.window import poll_window
 from edge_client.motion.pose import HEAD_ROTATION, NECK_ROTATION, Pose
 

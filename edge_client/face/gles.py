@@ -23,9 +23,9 @@ from edge_client.face.gl.program import Program
 from edge_client.face.gl.readback import Readback
 from edge_client.face.head import load_head
 from edge_client.face.overlay import NOTHING, Overlay
+from edge_client.face.picture_stamp import BLOCK_PX, stamp_blocks
 from edge_client.face.renderer import Picture, Wish
 from edge_client.face.rig import Rig
-from edge_client.face.stamp import BLOCK_PX, stamp_blocks
 from edge_client.face.window import poll_window
 from edge_client.motion.pose import Pose, neutral_pose
 

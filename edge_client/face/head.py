@@ -63,7 +63,7 @@ def load_head(path: Path = HEAD_FILE) -> Head:
             arrays = {name: archive[name] for name in archive.files}
         return _head_from(arrays)
     except (OSError, EOFError, KeyError, ValueError, IndexError, zipfile.BadZipFile, zlib.error) as error:
-        raise AssetError(f"the head {path} can not be read ({error}); reinstall, or bake it with scripts/bake_head.py") from error
+        raise AssetError(f"the head {path} can not be read ({error}); reinstall, or bake it with scripts/assets/bake_head.py") from error
 
 
 def _head_from(arrays: dict[str, NDArray[np.generic]]) -> Head:

@@ -1,6 +1,6 @@
 """One `Attach` call over gRPC, in plain messages: the only place of the client that knows gRPC.
 
-Faults come out as values: how a stream ended (`StreamEnd`), a message that can not be read (`Refused`). A channel is made
+Faults come out as values: how a stream ended (`StreamEnd`), a message that can not be read (`AttachRefused`). A channel is made
 for each call, with a connection pool of its own: gRPC's hidden reconnect timer would otherwise stretch our waits. HTTP/2
 keepalive stays off: our own heartbeat finds a dead peer sooner, and a server may answer eager pings with `too_many_pings`.
 """
@@ -50,7 +50,7 @@ class Endpoint:
 
 
 @dataclass(frozen=True, slots=True)
-class Refused:
+class AttachRefused:
     """A message that breaks the contract, and the credit that its payloads cost."""
 
     error: WireError
@@ -93,7 +93,7 @@ class AttachCall:
         with contextlib.suppress(grpc.aio.InternalError):
             await self._call.done_writing()
 
-    async def read(self) -> m.ToDevice | Refused | StreamEnd | None:
+    async def read(self) -> m.ToDevice | AttachRefused | StreamEnd | None:
         """The next message; None for one that this version does not know. Cancelling ends the stream."""
         try:
             response = await self._call.read()
@@ -104,7 +104,7 @@ class AttachCall:
         try:
             return attach_response_from_wire(response)
         except WireError as error:
-            return Refused(error, _credit_of(response))
+            return AttachRefused(error, _credit_of(response))
 
 
 def _open_channel(endpoint: Endpoint, shown: Credentials) -> grpc.aio.Channel:

@@ -13,9 +13,9 @@ from collections.abc import Callable
 from typing import Protocol
 
 from avatar_relay.messages import Finished
+from edge_client.link.device_link import DeviceLink, LinkClocks, LinkStatus, RelayTime
 from edge_client.link.retry import StreamEnd
-from edge_client.link.transport import Clocks, Link, LinkStatus, RelayTime
-from edge_client.playback.events import ConversationEvent, Output, PlaybackState
+from edge_client.playback.events import ConversationEvent, Output, PlayerState
 
 logger = logging.getLogger(__name__)
 
@@ -34,7 +34,7 @@ class Ticking(Protocol):
     """The player, as seen from its clock."""
 
     @property
-    def state(self) -> PlaybackState:
+    def state(self) -> PlayerState:
         """What it does."""
         ...
 
@@ -49,9 +49,9 @@ class LinkThread:
     def __init__(
         self,
         *,
-        make_link: Callable[[Callable[[], None]], Link],
+        make_link: Callable[[Callable[[], None]], DeviceLink],
         player: Ticking,
-        clocks: Clocks,
+        clocks: LinkClocks,
         on_finished: Callable[[], None],
         on_end: Callable[[], None],
     ) -> None:
@@ -61,7 +61,7 @@ class LinkThread:
         self._clocks = clocks
         self._on_finished = on_finished
         self._on_end = on_end
-        self._link: Link | None = None
+        self._link: DeviceLink | None = None
         self._ticked_s = float("-inf")
         self._coming: asyncio.TimerHandle | None = None
         self._stop: asyncio.Event | None = None
@@ -130,7 +130,7 @@ class LinkThread:
     def _handled(self) -> None:
         """Tick once for all that comes together: sound and motion of a moment often come one behind the other."""
         if self._coming is None:
-            join_s = PLAYING_JOIN_S if self._player.state is PlaybackState.PLAYING else JOIN_S
+            join_s = PLAYING_JOIN_S if self._player.state is PlayerState.PLAYING else JOIN_S
             self._coming = asyncio.get_running_loop().call_later(join_s, self._tick)
 
     def _tick(self) -> None:

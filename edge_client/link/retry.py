@@ -37,7 +37,7 @@ _ADVICE = {
 }
 
 
-class Verdict(enum.Enum):
+class RetryDecision(enum.Enum):
     """What to do after a stream ended."""
 
     FINAL = "final"
@@ -59,21 +59,21 @@ class StreamEnd:
     stopped: bool = False
 
     @property
-    def verdict(self) -> Verdict:
+    def verdict(self) -> RetryDecision:
         """What follows, by the rules above."""
         if self.stopped:
-            return Verdict.STOPPED
+            return RetryDecision.STOPPED
         if self.goaway_reason == "replaced" or (self.fault is not None and self.fault.reason is Reason.REPLACED):
-            return Verdict.STAND_BACK
+            return RetryDecision.STAND_BACK
         if self.code in FINAL_CODES and not self.welcomed:
-            return Verdict.FINAL
-        return Verdict.RETRY
+            return RetryDecision.FINAL
+        return RetryDecision.RETRY
 
     @property
     def wait_at_least_s(self) -> float:
         """The relay's hint, and what standing back asks for, in seconds."""
         hint_ms = max(self.retry_after_ms, 0 if self.fault is None else self.fault.retry_after_ms)
-        return max(min(hint_ms / 1000, MAX_HINT_S), STAND_BACK_S if self.verdict is Verdict.STAND_BACK else 0.0)
+        return max(min(hint_ms / 1000, MAX_HINT_S), STAND_BACK_S if self.verdict is RetryDecision.STAND_BACK else 0.0)
 
     def wait_after_s(self, replaced: int) -> float:
         """The same for a device that was replaced so often in a row, this time included: twice as long with each, up to a bound."""

@@ -3,7 +3,7 @@
 Rotations are taken exactly: FLAME's axes are the pose's (x to the face's left, y up, z out of the face), and its
 joints are ours. The jaw's rotation becomes the weight that turns the head's own jaw by the same angle. What each
 expression coefficient means in AvatarKit's basis is not public: a linear map, fitted on recorded conversations, turns
-them into mouth weights (`scripts/fit_flame_map.py`; how good it is stands beside it).
+them into mouth weights (`scripts/assets/fit_flame_map.py`; how good it is stands beside it).
 """
 
 from __future__ import annotations

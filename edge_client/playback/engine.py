@@ -33,12 +33,12 @@ from edge_client.audio.sink import AudioSink, Pcm
 from edge_client.audio.timeline import Position
 from edge_client.errors import EdgeError
 from edge_client.observer import NULL, PlaybackObserver
-from edge_client.playback.conversation import Conversation, Conversations, Holdable, Standing
 from edge_client.playback.decoding import Decoding
-from edge_client.playback.events import ConversationSummary, Output, PlaybackConfig, PlaybackState, PlaybackSummary, View
+from edge_client.playback.events import ConversationSummary, Output, PlaybackConfig, PlaybackSummary, PlayerState, View
 from edge_client.playback.face_view import FaceView
 from edge_client.playback.intake import Intake
 from edge_client.playback.ledgers import CreditLedger, DropLedger
+from edge_client.playback.live_conversations import ConversationState, Holdable, LiveConversation, LiveConversations
 from edge_client.playback.playing import Decoders, Playing, make_audio, make_ear, make_motion
 from edge_client.playback.playout import Playout
 from edge_client.playback.release import Release
@@ -53,7 +53,7 @@ Message = ConversationOpen | Media | AudioOnly | ConversationEnd | Interrupt | P
 """What the engine is fed with."""
 
 
-class Playback:
+class PlaybackEngine:
     """Plays conversations, by the rules in `conversation`, `release`, `audio.stream` and `motion.track`."""
 
     def __init__(
@@ -68,7 +68,7 @@ class Playback:
         self._playout = Playout(sink, self._lock, output_offset_us=config.output_offset_us)
         self._release = Release(config, sink.rate_hz)
         self._face = FaceView(self._playout.queue.timeline, self._playout.clock)
-        self._conversations = Conversations()
+        self._conversations = LiveConversations()
         self._playing: dict[str, Playing] = {}
         self._credit = CreditLedger(Credit(config.audio_buffer_bytes, config.motion_buffer_bytes))
         self._drops = DropLedger()
@@ -78,7 +78,7 @@ class Playback:
         self._decoding = Decoding(config, self._playout, self._reports, self._credit, self._drops, observer)
         self._audio_us = 0
         self._summaries: deque[ConversationSummary] = deque(maxlen=_REMEMBERED_SUMMARIES)
-        self._state = PlaybackState.IDLE
+        self._state = PlayerState.IDLE
         self._head_id: str | None = None
 
     # --- what threads other than the feeding one call ---------------------------------------------------------------
@@ -103,7 +103,7 @@ class Playback:
             return self._face.heard(now_us, self._playing)
 
     @property
-    def state(self) -> PlaybackState:
+    def state(self) -> PlayerState:
         """What the player does."""
         with self._lock:
             return self._state
@@ -182,7 +182,7 @@ class Playback:
     def _open(self, message: ConversationOpen, now_us: int) -> None:
         opening = self._conversations.open(message)
         if opening is None:
-            if self._conversations.standing(message.conversation_id) is Standing.CLOSED:
+            if self._conversations.standing(message.conversation_id) is ConversationState.CLOSED:
                 self._reports.fault(message.conversation_id, Fault(Reason.CONVERSATION_CLOSED, "it is over; open a new id", "open"))
             return
         self._cut(opening.replaced, FinishReason.REPLACED, now_us)
@@ -198,7 +198,7 @@ class Playback:
         for held in opening.held:
             self._apply(playing, held, now_us)
 
-    def _make(self, conversation: Conversation, now_us: int) -> Playing | None:
+    def _make(self, conversation: LiveConversation, now_us: int) -> Playing | None:
         if len(self._playing) >= MAX_LIVE_CONVERSATIONS:
             fault = Fault(Reason.LIMIT_REACHED, f"{MAX_LIVE_CONVERSATIONS} conversations are queued already", "open.on_playing")
             self._reports.fault(conversation.conversation_id, fault)
@@ -229,7 +229,7 @@ class Playback:
         if playing is not None:
             self._apply(playing, message, now_us)
             return
-        if self._conversations.standing(message.conversation_id) is Standing.NEVER_SEEN:
+        if self._conversations.standing(message.conversation_id) is ConversationState.NEVER_SEEN:
             if self._conversations.hold(message, now_us):
                 return
             reason = DropReason.CONVERSATION_UNKNOWN
@@ -271,13 +271,13 @@ class Playback:
 
     def _interrupt(self, conversation_id: str, now_us: int) -> None:
         match self._conversations.standing(conversation_id):
-            case Standing.LIVE:
+            case ConversationState.LIVE:
                 self._cut((conversation_id,), FinishReason.INTERRUPTED, now_us)
-            case Standing.NEVER_SEEN:
+            case ConversationState.NEVER_SEEN:
                 self._intake.drop_held(self._conversations.forget(conversation_id), DropReason.CONVERSATION_CLOSED)
                 self._conversations.close(conversation_id)  # its `open` was lost with a stream, and the relay waits for its end
                 self._finish_unplayed(conversation_id, Finished(0, True, FinishReason.INTERRUPTED.value), now_us)
-            case Standing.CLOSED:
+            case ConversationState.CLOSED:
                 pass
 
     def _cut(self, conversation_ids: tuple[str, ...], reason: FinishReason, now_us: int) -> None:
@@ -390,4 +390,4 @@ class Playback:
             self._playout.expect(False)
         with self._lock:
             self._head_id = head.conversation_id if head is not None else None
-            self._state = head.state if head is not None else PlaybackState.IDLE
+            self._state = head.state if head is not None else PlayerState.IDLE

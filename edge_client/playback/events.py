@@ -13,7 +13,7 @@ from edge_client.motion.mouth_source import MouthSource
 from edge_client.motion.pose import Pose
 
 
-class PlaybackState(enum.Enum):
+class PlayerState(enum.Enum):
     """What the player does."""
 
     IDLE = "idle"
@@ -51,7 +51,7 @@ Output = ConversationEvent | Credit | Held | ConversationError
 class View:
     """What is heard, and what the face is to show, at one instant."""
 
-    state: PlaybackState
+    state: PlayerState
     conversation_id: str | None = None
     """The conversation heard, else the one that is next."""
     audible_pts_us: int | None = None

@@ -8,10 +8,10 @@ from __future__ import annotations
 
 from edge_client.audio.playout_clock import ClockReader, PlayoutClock
 from edge_client.audio.timeline import Position, Timeline
-from edge_client.motion.ear import with_mouth
+from edge_client.motion.audio_mouth import with_mouth
 from edge_client.motion.pose import Pose, neutral_pose
 from edge_client.motion.transition import Driver, Transition
-from edge_client.playback.events import PlaybackState, View
+from edge_client.playback.events import PlayerState, View
 from edge_client.playback.playing import Playing
 
 
@@ -31,7 +31,7 @@ class FaceView:
         heard = playing.get(position.conversation_id) if position is not None else None
         return position if heard is not None and heard.started else None
 
-    def at(self, now_us: int, playing: dict[str, Playing], *, head_id: str | None, state: PlaybackState) -> View:
+    def at(self, now_us: int, playing: dict[str, Playing], *, head_id: str | None, state: PlayerState) -> View:
         """The view at `now_us`, which may be in the near future."""
         frame = self._glass.frame_at(now_us)
         position = self._timeline.at(frame) if frame is not None else None

@@ -14,8 +14,8 @@ from avatar_relay.messages import ConversationEnd, Media
 from avatar_relay.reasons import DropReason, Fault, Reason
 from edge_client.audio.jitter_buffer import PushResult
 from edge_client.observer import PlaybackObserver
-from edge_client.playback.conversation import Holdable
 from edge_client.playback.ledgers import CreditLedger, DropLedger
+from edge_client.playback.live_conversations import Holdable
 from edge_client.playback.playing import Playing
 
 _DROP_REASONS = {

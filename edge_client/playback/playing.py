@@ -14,12 +14,12 @@ from edge_client.audio.jitter_buffer import PushResult
 from edge_client.audio.joiner import Joiner
 from edge_client.audio.playout_queue import Chunk
 from edge_client.audio.stream import AudioStream
+from edge_client.motion.audio_mouth import AudioMouth
 from edge_client.motion.decoder import MotionDecoder
-from edge_client.motion.ear import Ear
 from edge_client.motion.mouth_source import MouthSource, heard_share
 from edge_client.motion.stream import MotionStream
-from edge_client.playback.conversation import Conversation
-from edge_client.playback.events import ConversationSummary, PlaybackState
+from edge_client.playback.events import ConversationSummary, PlayerState
+from edge_client.playback.live_conversations import LiveConversation
 from edge_client.playback.live_delay import LiveDelay
 
 
@@ -51,24 +51,24 @@ class DecoderFactories:
         return self.motion_factory(format)
 
 
-def make_audio(conversation: Conversation, decoders: Decoders, rate_hz: int, *, max_bytes: int) -> AudioStream:
+def make_audio(conversation: LiveConversation, decoders: Decoders, rate_hz: int, *, max_bytes: int) -> AudioStream:
     """The audio stream of a new conversation. Raises an `EdgeError` for a format that this device does not know."""
     format = conversation.opened.audio_format
     return AudioStream(decoders.audio(format, rate_hz), format, max_bytes=max_bytes)
 
 
-def make_motion(conversation: Conversation, decoders: Decoders) -> MotionStream | None:
+def make_motion(conversation: LiveConversation, decoders: Decoders) -> MotionStream | None:
     """Its motion stream, None where it is audio only from the start. Raises like `make_audio`."""
     format = conversation.opened.motion_format
     return None if format is None else MotionStream(decoders.motion(format), format)
 
 
-def make_ear(conversation: Conversation, source: MouthSource, rate_hz: int) -> Ear | None:
+def make_ear(conversation: LiveConversation, source: MouthSource, rate_hz: int) -> AudioMouth | None:
     """What moves its mouth by its sound; None where only payloads do, and in `LIVE`, where the ear would hear too late."""
     if conversation.opened.pacing is Pacing.LIVE:
         return None
     share = heard_share(source, conversation.opened.motion_format)
-    return Ear(rate_hz, share) if share > 0 else None
+    return AudioMouth(rate_hz, share) if share > 0 else None
 
 
 def _reassemblers() -> dict[Kind, Reassembler]:
@@ -79,11 +79,11 @@ def _reassemblers() -> dict[Kind, Reassembler]:
 class Playing:
     """A live conversation on this device."""
 
-    conversation: Conversation
+    conversation: LiveConversation
     audio: AudioStream
     motion: MotionStream | None
     opened_us: int
-    ear: Ear | None = None
+    ear: AudioMouth | None = None
     joiner: Joiner = field(init=False)
     live: LiveDelay | None = field(init=False, default=None)
     """`LIVE`: how its delay is kept."""
@@ -161,14 +161,14 @@ class Playing:
         return result
 
     @property
-    def state(self) -> PlaybackState:
+    def state(self) -> PlayerState:
         """What the player does while this is the head."""
         if self.conversation.paused:
-            return PlaybackState.PAUSED
+            return PlayerState.PAUSED
         if not self.started:
-            return PlaybackState.BUFFERING
+            return PlayerState.BUFFERING
         waits = self.stalled_since_us is not None or (self.waits_since_us is not None and self.motion_stalled)
-        return PlaybackState.STALLED if waits else PlaybackState.PLAYING
+        return PlayerState.STALLED if waits else PlayerState.PLAYING
 
     def summary(self) -> ConversationSummary:
         """What is told of it at the end."""

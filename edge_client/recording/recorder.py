@@ -5,13 +5,13 @@ from __future__ import annotations
 import logging
 from pathlib import Path
 
+from edge_client.face.render_loop import ShownPicture
 from edge_client.face.renderer import Picture
-from edge_client.face.stage import ShownPicture
-from edge_client.playback.events import PlaybackState
+from edge_client.lip_sync.meter import SkewMeter
+from edge_client.playback.events import PlayerState
 from edge_client.recording.film import Film
 from edge_client.recording.report import RunFigures, write_summary
 from edge_client.recording.skew_plot import draw_skew
-from edge_client.skew.meter import SkewMeter
 
 logger = logging.getLogger(__name__)
 
@@ -35,7 +35,7 @@ class Recorder:
 
     def shown(self, picture: ShownPicture, pixels: Picture | None) -> None:
         """Keep the pixels where they were wanted."""
-        if picture.view.state is not PlaybackState.IDLE:
+        if picture.view.state is not PlayerState.IDLE:
             self._active_until_us = picture.shown_time_us + TAIL_US
         if pixels is not None:
             self.film.keep(pixels, picture.shown_time_us, picture.view.shown_pts_us)

@@ -8,9 +8,9 @@ from pathlib import Path
 from typing import Any
 
 from edge_client.audio.sink import SinkCounters
-from edge_client.face.stage import StageSummary
+from edge_client.face.render_loop import RenderSummary
+from edge_client.lip_sync.meter import SkewMeter, SkewStats
 from edge_client.playback.events import ConversationSummary, PlaybackSummary
-from edge_client.skew.meter import SkewMeter, SkewStats
 
 FILE_NAME = "edge-summary.json"
 
@@ -23,7 +23,7 @@ class RunFigures:
     sink: SinkCounters
     sink_name: str
     renderer_name: str
-    stage: StageSummary | None
+    stage: RenderSummary | None
     skew: SkewMeter
     unix_offset_us: int
 

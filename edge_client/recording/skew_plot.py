@@ -13,7 +13,7 @@ from pathlib import Path
 
 from PIL import Image, ImageDraw, ImageFont
 
-from edge_client.skew.meter import ALARM_EARLY_US, ALARM_LATE_US, SkewRecord, SkewStats
+from edge_client.lip_sync.meter import ALARM_EARLY_US, ALARM_LATE_US, SkewRecord, SkewStats
 
 EARLY_LIMIT_MS = ALARM_EARLY_US / 1_000
 LATE_LIMIT_MS = ALARM_LATE_US / 1_000

@@ -88,7 +88,7 @@ class Payload:
         return self.total_bytes > len(self.data)
 
 
-class PayloadRun(NamedTuple):
+class PayloadColumns(NamedTuple):
     """Payloads of one kind, or fragments of them, that follow each other: an entry in each column for each of them.
 
     For who carries them on: what that costs is what it makes for each payload, and columns are made for all at once.
@@ -105,7 +105,7 @@ class PayloadRun(NamedTuple):
     totals: Sequence[int]
 
 
-class Parcel:
+class EncodedMedia:
     """Media of one message as it came on the wire, which is how it leaves for each device that gets all of it.
 
     It is opened only where it does not leave whole, and once however many devices that concerns.

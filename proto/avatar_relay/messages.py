@@ -9,7 +9,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
-from avatar_relay.media import Codec, ConversationOpen, Credit, Cursor, Kind, MotionEncoding, Parcel, Payload, PayloadRun
+from avatar_relay.media import Codec, ConversationOpen, Credit, Cursor, EncodedMedia, Kind, MotionEncoding, Payload, PayloadColumns
 from avatar_relay.reasons import Fault
 
 # --- the life of a conversation (R→D, P→R) -------------------------------------------------------------------------
@@ -27,10 +27,10 @@ class PublishedMedia(NamedTuple):
     """`Media` on its way through the relay: a run of each kind that is in it."""
 
     conversation_id: str
-    runs: tuple[PayloadRun, ...]
+    runs: tuple[PayloadColumns, ...]
     one_by_one: Callable[[], Media]
     """The same for who must look at each payload."""
-    parcel: Parcel | None = None
+    parcel: EncodedMedia | None = None
     """The same as bytes; None where it did not come on a wire."""
 
 

@@ -13,9 +13,9 @@ import grpc
 
 from avatar_relay.credentials import METADATA_KEY, token_in
 from avatar_relay.reasons import Fault, Reason
-from relay_server.access.buckets import Buckets
+from relay_server.access.admission import Admission, AdmittedCall, PresentedCredentials, host_of
 from relay_server.access.caller import set_caller
-from relay_server.access.door import Credentials, Door, Entrant, host_of
+from relay_server.access.rate_limits import RateLimits
 from relay_server.access.store import AccessFile
 from relay_server.errors import ConfigError, RequestError
 from relay_server.service.errors import Context, abort
@@ -36,12 +36,12 @@ class Guard(grpc.aio.ServerInterceptor):
     ) -> None:
         """Reads `file`. Raises `ConfigError`."""
         self._file = file
-        self._door = Door(file.load(), groups)
+        self._door = Admission(file.load(), groups)
         self._now_us = now_us
         self._unix_time_us = unix_time_us
-        self._inside: dict[asyncio.Task[Any], tuple[Entrant, str]] = {}
+        self._inside: dict[asyncio.Task[Any], tuple[AdmittedCall, str]] = {}
         self._expelled: dict[asyncio.Task[Any], Fault] = {}
-        self._logged = Buckets(1_024)
+        self._logged = RateLimits(1_024)
 
     async def run(self) -> None:
         """Look after the file and those inside until cancelled."""
@@ -108,7 +108,7 @@ class Guard(grpc.aio.ServerInterceptor):
         return self._staying(entrant, context.peer())
 
     @contextmanager
-    def _staying(self, entrant: Entrant, peer: str) -> Iterator[None]:
+    def _staying(self, entrant: AdmittedCall, peer: str) -> Iterator[None]:
         task = asyncio.current_task()
         assert task is not None
         self._inside[task] = (entrant, peer)
@@ -145,7 +145,7 @@ _MAKERS: dict[tuple[bool, bool], Callable[..., Any]] = {
 }
 
 
-def _shown(context: Context) -> Credentials:
+def _shown(context: Context) -> PresentedCredentials:
     """What a caller shows. Two tokens are none."""
     said = [value for key, value in context.invocation_metadata() or () if key == METADATA_KEY]
     token = None if not said else ""
@@ -153,4 +153,4 @@ def _shown(context: Context) -> Credentials:
         token = token_in(said[0]) or ""
     authentication = context.auth_context()
     names = authentication.get("x509_subject_alternative_name") or authentication.get("x509_common_name") or ()
-    return Credentials(token, tuple(name.decode(errors="replace") for name in names))
+    return PresentedCredentials(token, tuple(name.decode(errors="replace") for name in names))

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from relay_server.access.form import from_text, to_text
+from relay_server.access.file_format import from_text, to_text
 from relay_server.access.identities import Directory
 from relay_server.errors import ConfigError
 

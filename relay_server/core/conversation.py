@@ -26,11 +26,11 @@ from avatar_relay.media import (
     MotionEncoding,
     MotionFormat,
     Payload,
-    PayloadRun,
+    PayloadColumns,
 )
 from avatar_relay.messages import ConversationEnd, Finished, Taken
 from avatar_relay.reasons import DropReason, Fault, Reason
-from relay_server.core.window import Window
+from relay_server.core.credit_window import CreditWindow
 from relay_server.errors import ConversationFault
 
 US = 1_000_000
@@ -102,7 +102,7 @@ class Track:
             return ""
         return f"{self._kind.value} payload {self._partial.seq} stopped at byte {self._partial_bytes} of {self._partial.total_bytes}"
 
-    def take_run(self, run: PayloadRun) -> bool:
+    def take_run(self, run: PayloadColumns) -> bool:
         """Take payloads or fragments that leave as they came: numbered, timed, none too large, each the next one.
 
         False, nothing changed, where any of them needs more than that; then `take` each.
@@ -118,7 +118,7 @@ class Track:
         self._position_us = max(self._position_us, *map(add, run.pts_us, run.durations_us))
         return True
 
-    def _take_fragments(self, run: PayloadRun) -> bool:
+    def _take_fragments(self, run: PayloadColumns) -> bool:
         seq, position_us, partial, reached = self.last_seq, self._position_us, self._partial, self._partial_bytes
         rows = zip(run.seqs, run.pts_us, run.durations_us, run.sizes, run.offsets, run.totals, strict=True)
         for its_seq, pts_us, duration_us, size, offset, total in rows:
@@ -225,7 +225,7 @@ class Conversation:
             Kind.AUDIO: Track(Kind.AUDIO, open_.audio_format, held.audio_seq),
             Kind.MOTION: Track(Kind.MOTION, open_.motion_format, held.motion_seq),
         }
-        self._windows = {kind: Window(window, step) for kind in Kind}
+        self._windows = {kind: CreditWindow(window, step) for kind in Kind}
         self._dropped = dict.fromkeys(Kind, 0)
         self._sent = dict.fromkeys(((device_id, kind) for device_id in device_ids for kind in Kind), 0)
         self._fastest = dict.fromkeys(Kind, 0)
@@ -261,7 +261,7 @@ class Conversation:
         """Bytes of a kind that no device was sent yet."""
         return self._windows[kind].waiting
 
-    def receive_run(self, run: PayloadRun, size_bytes: int, *, credited: bool) -> bool:
+    def receive_run(self, run: PayloadColumns, size_bytes: int, *, credited: bool) -> bool:
         """Take payloads of one kind that leave as they came; False, nothing changed, where any of them is out of the ordinary."""
         kind = run.kind
         window = self._windows[kind]

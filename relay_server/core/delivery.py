@@ -8,8 +8,8 @@ from dataclasses import dataclass, field
 
 from avatar_relay.media import ConversationOpen, Cursor, Kind
 from avatar_relay.messages import ConversationEnd
-from relay_server.core.runs import Run
-from relay_server.core.yielding import Playhead
+from relay_server.core.narrow_link import Playhead
+from relay_server.core.payload_batch import PayloadBatch
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,7 +43,7 @@ class Delivery:
     yielded: Counter[str] = field(default_factory=Counter)
     """Motion that yielded to sound and is not told yet: `payloads` and `bytes`."""
     narrow_told: bool = False
-    retained: deque[tuple[int, Run]] = field(default_factory=deque)
+    retained: deque[tuple[int, PayloadBatch]] = field(default_factory=deque)
     """What was sent and is not held, each with the time of sending."""
     retained_bytes: int = 0
     forgotten: dict[Kind, int] = field(default_factory=lambda: dict.fromkeys(Kind, 0))
@@ -60,7 +60,7 @@ class Delivery:
         """Whether the device gets no motion of it: there is none, or none that it understands."""
         return self.open.motion_format is None
 
-    def retain(self, runs: Iterable[Run], now_us: int, retention: Retention) -> None:
+    def retain(self, runs: Iterable[PayloadBatch], now_us: int, retention: Retention) -> None:
         """These left for the device: keep them, within bounds, until it holds them."""
         sent = {Kind.AUDIO: self.sent.audio_seq, Kind.MOTION: self.sent.motion_seq}
         for run in runs:
@@ -90,14 +90,14 @@ class Delivery:
             min(max(self.held.motion_seq, motion_seq), self.sent.motion_seq),
         )
         held = {Kind.AUDIO: self.held.audio_seq, Kind.MOTION: self.held.motion_seq}
-        kept: deque[tuple[int, Run]] = deque()
+        kept: deque[tuple[int, PayloadBatch]] = deque()
         for sent_us, run in self.retained:
             count = run.upto(held[run.kind])
             if count < len(run.seqs):
                 kept.append((sent_us, run.cut(count)[1] if count else run))
         self.retained, self.retained_bytes = kept, sum(run.size_bytes for _, run in kept)
 
-    def take_retained(self) -> list[Run]:
+    def take_retained(self) -> list[PayloadBatch]:
         """What is to be sent for a second time; it is retained again when it leaves."""
         again = [run for _, run in self.retained]
         for run in again:

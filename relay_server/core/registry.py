@@ -36,7 +36,7 @@ class Unopened:
     payloads: list[Payload] = field(default_factory=list)
 
 
-class Publisher:
+class PublisherRecord:
     """A publisher and what it owns."""
 
     def __init__(self, key: str, token: str, *, by_hand: bool) -> None:
@@ -123,7 +123,7 @@ class Registry:
     def __init__(self, groups: Mapping[str, tuple[str, ...]]) -> None:
         self.groups = groups
         self.sessions: dict[str, Session] = {}
-        self.publishers: dict[str, Publisher] = {}
+        self.publishers: dict[str, PublisherRecord] = {}
         self.conversations: dict[str, Conversation] = {}
 
     def resolve(self, target: str) -> tuple[Session, ...]:

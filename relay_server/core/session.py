@@ -36,12 +36,12 @@ from avatar_relay.messages import (
 )
 from avatar_relay.reasons import Fault, FinishReason, Reason
 from relay_server.core.adoption import Adoption
+from relay_server.core.congestion import CongestionWindow
 from relay_server.core.delivery import Delivery, Retention
+from relay_server.core.device_outbox import DeviceOutbox, MediaBatch, Outgoing
 from relay_server.core.event_ledger import EventLedger
-from relay_server.core.flight import Flight
-from relay_server.core.outbox import MediaBatch, Outbox, Outgoing
-from relay_server.core.runs import Run
-from relay_server.core.yielding import ON_ITS_WAY_US, SOON_US, SOUND_AHEAD_US, drop_motion
+from relay_server.core.narrow_link import ON_ITS_WAY_US, SOON_US, SOUND_AHEAD_US, drop_motion
+from relay_server.core.payload_batch import PayloadBatch
 
 NOBODY = ""
 """Owner of what has no publisher here; no publisher has this name."""
@@ -74,8 +74,8 @@ class Session:
         self.expires_at_us = 0
         """End of the lease while the device is away."""
         self.volume = Volume()
-        self.outbox = Outbox()
-        self.flight = Flight()
+        self.outbox = DeviceOutbox()
+        self.flight = CongestionWindow()
         self._pings = 0
         self.events = EventLedger()
         self.deliveries: dict[str, Delivery] = {}
@@ -213,12 +213,12 @@ class Session:
             self._announce(delivery)
         return ()
 
-    def media(self, conversation_id: str, run: Run) -> int:
+    def media(self, conversation_id: str, run: PayloadBatch) -> int:
         """Queue media; returns the bytes of the conversation that wait now."""
         self.outbox.put_media(conversation_id, run)
         return self.outbox.waiting(conversation_id)
 
-    def spares(self, conversation_id: str, run: Run) -> int:
+    def spares(self, conversation_id: str, run: PayloadBatch) -> int:
         """How many of the first entries the device need not get: it held them when the conversation was opened again, or they
         are motion and it gets the sound only."""
         delivery = self.deliveries[conversation_id]
@@ -293,10 +293,10 @@ class Session:
         self._pings += 1
         self.outbox.put(Ping(self._pings, now_us))
 
-    def yield_motion(self, now_us: int) -> tuple[str, list[Run]]:
+    def yield_motion(self, now_us: int) -> tuple[str, list[PayloadBatch]]:
         """On a narrow link: drop motion in favour of sound. The conversation, and what was dropped of it."""
 
-        def drop(conversation_id: str, waiting: deque[Run]) -> list[Run]:
+        def drop(conversation_id: str, waiting: deque[PayloadBatch]) -> list[PayloadBatch]:
             delivery = self.deliveries[conversation_id]
             heard_us = delivery.playhead.at(now_us)
             way_us = ON_ITS_WAY_US if delivery.open.pacing is Pacing.BURST else 0

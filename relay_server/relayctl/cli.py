@@ -27,8 +27,8 @@ from avatar_relay.v1 import admin_service_pb2 as pb
 from avatar_relay.v1 import admin_service_pb2_grpc as services
 from avatar_relay.v1 import media_pb2
 from relay_server.errors import ConfigError
-from relay_server.relayctl import keys
-from relay_server.relayctl.reach import add_flags, open_channel
+from relay_server.relayctl import access_commands as keys
+from relay_server.relayctl.connect import add_flags, open_channel
 
 DEFAULT_RELAY = "127.0.0.1:52000"
 TIMEOUT_S = 10.0

@@ -12,6 +12,8 @@ from avatar_relay.media import OnPlaying
 from avatar_relay.reasons import Fault, Reason
 from avatar_relay.v1 import admin_service_pb2 as pb
 from relay_server.access.caller import current_caller
+from relay_server.connections.relay import Relay
+from relay_server.connections.watching import Watched
 from relay_server.core.events import (
     ConversationEnded,
     ConversationFaulted,
@@ -23,9 +25,7 @@ from relay_server.core.events import (
     Shown,
 )
 from relay_server.core.session import Session
-from relay_server.desks.watching import Watched
 from relay_server.errors import RequestError
-from relay_server.relay import Relay
 from relay_server.service.calls import server_stream, service, unary
 
 NAME = pb.DESCRIPTOR.services_by_name["AdminService"].full_name

@@ -12,8 +12,8 @@ from avatar_relay.messages import DeviceVolume, PublisherHello, PublishOpen, ToP
 from avatar_relay.reasons import Fault, Reason
 from avatar_relay.v1 import publisher_service_pb2 as pb
 from relay_server.access.caller import Caller, current_caller
+from relay_server.connections.relay import Relay
 from relay_server.errors import PeerError
-from relay_server.relay import Relay
 from relay_server.service.calls import bidirectional, parse, service
 from relay_server.service.errors import Context
 from relay_server.service.streams import carry

@@ -12,8 +12,8 @@ from relay_server.config import AUDIO2FACE, LOCAL, RelayConfig
 from relay_server.sources.audio2face.credentials import with_api_key
 from relay_server.sources.avatarkit.credentials import api_key_of
 from relay_server.sources.avatarkit.observer import SdkObserver
+from relay_server.sources.avatarkit.session_stock import StockRules
 from relay_server.sources.avatarkit.settings import AvatarKitSettings
-from relay_server.sources.avatarkit.stock import StockRules
 from relay_server.sources.avatarkit.vendor import make_sdk
 from relay_server.sources.source import Source
 

@@ -23,7 +23,7 @@ from relay_server.sources.audio2face.source import Audio2FaceSource
 from relay_server.sources.local.source import LocalSource
 from relay_server.sources.source import AudioChunk, AudioSpeech, MotionChunk, MotionLost
 from relay_server.sources.speech import SpeechSource
-from tests.standins.audio2face import NAMES, Audio2FaceService, serving
+from tests.lab.services.audio2face import NAMES, Audio2FaceService, serving
 
 REAL = Path(__file__).with_name("real.py")
 TYPE_ENUM, TYPE_INT32 = 14, 5

@@ -14,7 +14,7 @@ import numpy as np
 
 from edge_client.audio.sink import Pcm
 from edge_client.audio.speaker.channel import Settings
-from edge_client.audio.speaker.memory import GAIN_ONE, Control, Status
+from edge_client.audio.speaker.memory import GAIN_ONE, SpeakerControl, SpeakerStatus
 from edge_client.audio.speaker.process import SpeakerProcess
 
 RATE_HZ = 48_000
@@ -31,13 +31,13 @@ def play(samples: Pcm) -> str:
     """Have the child play; the name of the device it opened."""
     process = SpeakerProcess(Settings("filed", RATE_HZ, 480))
     memory = process.memory
-    memory[Control.GAIN] = GAIN_ONE
-    memory[Control.EXPECTED] = 1
+    memory[SpeakerControl.GAIN] = GAIN_ONE
+    memory[SpeakerControl.EXPECTED] = 1
     opened = process.open()
     deadline = time.monotonic() + DEADLINE_S
-    while len(samples) or memory[Status.CONSUMED] < memory[Control.WRITTEN]:
+    while len(samples) or memory[SpeakerStatus.CONSUMED] < memory[SpeakerControl.WRITTEN]:
         if time.monotonic() > deadline:
-            raise SystemExit(f"the speaker took {memory[Status.CONSUMED]} of {SECONDS * RATE_HZ} frames within {DEADLINE_S:g} s")
+            raise SystemExit(f"the speaker took {memory[SpeakerStatus.CONSUMED]} of {SECONDS * RATE_HZ} frames within {DEADLINE_S:g} s")
         free = memory.free_frames
         memory.write(samples[:free])
         samples = samples[free:]

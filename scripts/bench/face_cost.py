@@ -33,15 +33,15 @@ from edge_client.face import gles as gles_module
 from edge_client.face.gl import backdrop, board, frame, meshes, program, readback
 from edge_client.face.gl.binding import GL
 from edge_client.face.idle import IdleLife
+from edge_client.face.render_loop import RenderLoop, ShownPicture, face_pose
 from edge_client.face.renderer import Picture, Renderer
 from edge_client.face.screens import open_renderer
-from edge_client.face.stage import ShownPicture, Stage, face_pose
 from edge_client.motion.pose import neutral_pose
-from edge_client.playback.events import PlaybackState, View
+from edge_client.playback.events import PlayerState, View
 from scripts.bench.playout_cost import measure
-from scripts.demo_programs import DemoError
-from scripts.mouth_on_screen import virtual_display
-from scripts.truth.station import Setup, station
+from tests.lab.ground_truth.station import Setup, station
+from tests.lab.mouth.on_screen import virtual_display
+from tests.lab.programs import DemoError
 
 PICTURES_PER_ROUND = 30
 PYTHON_LIMIT_PERCENT, FACE_LIMIT_MB, FACELESS_LIMIT_MB = 10.0, 200.0, 110.0
@@ -93,7 +93,7 @@ class _Speech:
         """See `Scene`."""
         pose = neutral_pose()
         pose[:52] = 0.25 + 0.25 * np.sin(now_us * 1e-6 * np.linspace(3, 9, 52))
-        return View(PlaybackState.PLAYING, "bench", now_us, pose, 1.0, now_us)
+        return View(PlayerState.PLAYING, "bench", now_us, pose, 1.0, now_us)
 
 
 class _Pauses:
@@ -162,7 +162,7 @@ def _set_gl(gl: Any) -> None:
 def sustained(renderer: Renderer, seconds: float, pictures_per_second: float) -> Sustained:
     """Draw as the client does."""
     pauses = _Pauses()
-    stage = Stage(
+    stage = RenderLoop(
         scene=_Speech(),
         renderer=renderer,
         life=IdleLife(1),

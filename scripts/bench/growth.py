@@ -15,7 +15,7 @@ from statistics import median
 from scripts.bench.cases import PACED
 from scripts.bench.contest import CONTENDERS, BenchError, measure, serving
 from scripts.bench.load import resident_kb
-from scripts.simulated.device import SimulatedDevice, open_channel
+from tests.lab.fleet.device import SimulatedDevice, open_channel
 
 CPU, P99, ACTIVE, IDLE = "cpu_us_by_sessions", "p99_ms_by_sessions", "rss_kb_by_sessions", "rss_kb_by_idle_devices"
 SESSIONS = (1, 10, 50, 100)

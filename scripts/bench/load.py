@@ -20,8 +20,8 @@ from pathlib import Path
 from scripts.bench.cases import CASES, WARM_UP_S, Case, Shape
 from scripts.bench.contract import Clients, monotonic_us
 from scripts.bench.wire_bytes import wire_bytes
-from scripts.simulated.figures import percentiles
-from scripts.simulated.stamp import age_us, audio_payload, motion_payload, read_stamp
+from tests.lab.fleet.stamp import age_us, audio_payload, motion_payload, read_stamp
+from tests.lab.percentiles import percentiles
 
 UTTERANCE = 200
 """Payloads of each kind that a burst hands over at once: 4 s of speech."""

@@ -32,9 +32,9 @@ from avatar_relay.v1 import media_pb2 as media_pb
 from relay_server.sources.source import AudioChunk, MotionChunk, Performance
 from scripts.bench.bare_player import RATE_HZ
 from scripts.bench.load import cpu_clock
-from scripts.demo_programs import DemoError, python, running, stop_on_signals
-from scripts.truth.station import Setup, station
-from tests.paced.device import PacedDevice, build_library
+from tests.lab.ground_truth.station import Setup, station
+from tests.lab.programs import DemoError, python, running, stop_on_signals
+from tests.lab.sound_card.paced_card import PacedDevice, build_library
 
 AUDIO_PER_S, MOTION_PER_S = 50, 30
 WARM_UP_S = 2.5

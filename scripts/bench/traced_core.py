@@ -25,8 +25,8 @@ async def pass_payloads(number: int) -> None:
     from avatar_relay.media import AudioFormat, Codec, ConversationOpen, Credit, Kind, MotionEncoding, Payload
     from avatar_relay.tracing import start_telemetry
     from relay_server.config import RelayConfig
-    from relay_server.desks.clocks import Clocks
-    from relay_server.relay import Relay
+    from relay_server.connections.clocks import Clocks
+    from relay_server.connections.relay import Relay
     from relay_server.server import unix_time_us
     from relay_server.telemetry import RelayTelemetry
 

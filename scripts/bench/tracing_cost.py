@@ -29,8 +29,8 @@ from avatar_relay.tracing import TRACE_EVERY
 from scripts.bench.contenders.ours import Clients
 from scripts.bench.contest import BenchError
 from scripts.bench.contract import monotonic_us
-from scripts.simulated.stamp import audio_payload
-from scripts.trace_receiver import TraceReceiver
+from tests.lab.fleet.stamp import audio_payload
+from tests.lab.trace_receiver import TraceReceiver
 
 LENGTHS = (200, 1_000)
 CORE_LENGTHS = (500, 2_500)

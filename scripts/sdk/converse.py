@@ -19,9 +19,9 @@ import numpy as np
 
 from avatar_relay.v1 import admin_service_pb2, admin_service_pb2_grpc
 from scripts.demo_pair import attached
-from scripts.demo_programs import Program, python, running
-from tests.standins.motion_server import API_KEY, APP_ID, AVATAR_ID, TOKEN, Mode, MotionServer
-from tests.standins.otlp import Collector
+from tests.lab.programs import Program, python, running
+from tests.lab.services.motion_server import API_KEY, APP_ID, AVATAR_ID, TOKEN, Mode, MotionServer
+from tests.lab.services.otlp import Collector
 
 PATIENCE_S = 60.0
 TEXT = "This sentence was spoken here, and its motion was made by a Server SDK. Then the device drew the face."

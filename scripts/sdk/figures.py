@@ -23,8 +23,8 @@ from relay_server.sources.avatarkit.vendor import make_sdk
 from relay_server.sources.local.source import LocalSource
 from relay_server.sources.source import AudioChunk, AudioSpeech, MotionChunk
 from relay_server.sources.speech import SpeechSource
-from tests.relay_server.sources.avatarkit.rig import PCM_16K, chunked, now_us, rules, settings, sound
-from tests.standins.motion_server import API_KEY, MotionServer
+from tests.lab.avatarkit.rig import PCM_16K, chunked, now_us, rules, settings, sound
+from tests.lab.services.motion_server import API_KEY, MotionServer
 
 STEP_S = 0.05
 INFERENCE_S = 0.1

@@ -22,7 +22,7 @@ from concurrent.futures import ProcessPoolExecutor, as_completed
 from dataclasses import dataclass
 from pathlib import Path
 
-from tests.relay_server.sources.avatarkit.many import Totals, run
+from tests.lab.avatarkit.many import Totals, run
 
 PR_SET_PDEATHSIG = 1
 """<sys/prctl.h>: the kernel ends a process with the one that started it."""

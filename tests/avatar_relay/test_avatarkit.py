@@ -16,8 +16,8 @@ from hypothesis import strategies as st
 from avatar_relay import avatarkit
 from avatar_relay.avatarkit import EXPRESSION, JAW_POSE, KEYFRAME_SIZE, MAX_KEYFRAMES, AvatarKitError, AvatarKitMotion
 from avatar_relay.limits import MAX_PAYLOAD_BYTES
-from tests.data import shared_data
-from tests.recordings import CONNECTION_ID, REQ_ID, keyframes, motion_messages
+from tests.lab.data import shared_data
+from tests.lab.recordings import CONNECTION_ID, REQ_ID, keyframes, motion_messages
 
 MESSAGE = motion_messages((4,))[0]
 
@@ -175,7 +175,7 @@ def test_real_messages_are_read_and_written_bit_for_bit() -> None:
 
 
 def test_synthetic_messages_name_their_request() -> None:
-    """What `tests.recordings` makes looks like the real thing."""
+    """What `tests.lab.recordings` makes looks like the real thing."""
     motion = avatarkit.read(motion_messages()[-1])
     assert (motion.connection_id, motion.req_id, motion.end) == (CONNECTION_ID, REQ_ID, True)
     assert (np.abs(np.diff(motion.keyframes, axis=0)).max(axis=1) > 0).all()

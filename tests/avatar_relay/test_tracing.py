@@ -25,7 +25,7 @@ from avatar_relay.tracing import (
     start_telemetry,
     trace_id_of,
 )
-from tests.spans import listen
+from tests.lab.spans import listen
 
 PARENT = TraceContext("00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01", "vendor=1")
 

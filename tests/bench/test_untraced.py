@@ -5,7 +5,7 @@ from __future__ import annotations
 import ast
 
 from scripts.bench.untraced import stripped
-from tests.data import PROJECT_ROOT
+from tests.lab.data import PROJECT_ROOT
 
 SOURCE = """
 def account(self, runs):

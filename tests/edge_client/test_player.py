@@ -14,9 +14,9 @@ from avatar_relay.messages import Finished
 from avatar_relay.reasons import Fault, Reason
 from edge_client.audio.sink import Pcm
 from edge_client.errors import BufferFullError
-from edge_client.playback.events import PlaybackState
+from edge_client.playback.events import PlayerState
 from edge_client.player import MOTION_WAIT_US, Player, PlayerCallbacks
-from tests.edge_client.fakes import JAW, PCM, RATE_HZ, Bench, tone, without_filler
+from tests.lab.playback_bench import JAW, PCM, RATE_HZ, Bench, tone, without_filler
 
 
 class Rig:
@@ -24,7 +24,7 @@ class Rig:
 
     def __init__(self, motion: MotionFormat | None = JAW) -> None:
         self.bench = Bench()
-        self.states: list[PlaybackState] = []
+        self.states: list[PlayerState] = []
         self.finished: list[tuple[str, Finished]] = []
         self.faults: list[tuple[str, Fault]] = []
         callbacks = PlayerCallbacks(
@@ -72,7 +72,7 @@ def test_audio_opens_a_conversation_and_end_finishes_it() -> None:
     rig.run(1_500_000)
     assert rig.bench.sound.tolist() == samples.tolist()
     assert rig.finished == [(first, Finished(1_000_000, False, "completed"))]
-    assert rig.states == [PlaybackState.BUFFERING, PlaybackState.PLAYING, PlaybackState.IDLE]
+    assert rig.states == [PlayerState.BUFFERING, PlayerState.PLAYING, PlayerState.IDLE]
 
 
 def test_audio_after_end_is_a_new_conversation_that_interrupts() -> None:
@@ -147,7 +147,7 @@ def test_pause_resume_interrupt_and_audio_time() -> None:
     rig.run(300_000)
     rig.player.pause()
     rig.run(100_000)
-    assert rig.player.state is PlaybackState.PAUSED
+    assert rig.player.state is PlayerState.PAUSED
     paused_s = rig.player.audio_time()
     assert 0.2 < paused_s < 0.4
     rig.run(500_000)
@@ -185,7 +185,7 @@ def test_damaged_frames_are_told() -> None:
     assert rig.player.yield_frames_data_nowait([b"123"], conversation_id)
     rig.run(500_000)
     assert [(one, fault.reason) for one, fault in rig.faults] == [(conversation_id, Reason.MOTION_UNDECODABLE)]
-    assert rig.player.state is PlaybackState.PLAYING
+    assert rig.player.state is PlayerState.PLAYING
 
 
 def test_nowait_refuses_what_does_not_fit_and_takes_nothing() -> None:
@@ -194,7 +194,7 @@ def test_nowait_refuses_what_does_not_fit_and_takes_nothing() -> None:
     minute = bytes(2 * RATE_HZ * 60)
     with pytest.raises(BufferFullError):
         rig.player.yield_audio_data_nowait(minute)
-    assert rig.player.state is PlaybackState.IDLE
+    assert rig.player.state is PlayerState.IDLE
     with pytest.raises(ValueError, match="2097152"):
         rig.player.yield_frames_data_nowait([bytes((2 << 20) + 1)], "someone")
 
@@ -225,4 +225,4 @@ async def test_run_keeps_it_going_until_cancelled() -> None:
     running.cancel()
     with pytest.raises(asyncio.CancelledError):
         await running
-    assert rig.states == [PlaybackState.BUFFERING]
+    assert rig.states == [PlayerState.BUFFERING]

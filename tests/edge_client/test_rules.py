@@ -29,9 +29,9 @@ from avatar_relay.messages import (
     Started,
 )
 from avatar_relay.reasons import Reason
-from edge_client.playback.events import FrameStarvation, PlaybackConfig, PlaybackState
+from edge_client.playback.events import FrameStarvation, PlaybackConfig, PlayerState
 from edge_client.playback.live_delay import MAX_BUFFER_US
-from tests.edge_client.fakes import JAW, RATE_HZ, Bench, audio_payloads, motion_payload, open_, spoken, tone, without_filler
+from tests.lab.playback_bench import JAW, RATE_HZ, Bench, audio_payloads, motion_payload, open_, spoken, tone, without_filler
 
 Case = Callable[[], None]
 
@@ -222,7 +222,7 @@ def rule_6_interrupt_clears_fades_and_closes() -> None:
     bench.run(1_000_000)
     assert not bench.played[before + 960 :].any()
     assert np.abs(np.diff(bench.played[before - 100 :].astype(int))).max() <= 10_000 / 480 + 1
-    assert bench.playback.state is PlaybackState.IDLE
+    assert bench.playback.state is PlayerState.IDLE
 
 
 def rule_6_pause_keeps_everything() -> None:
@@ -232,7 +232,7 @@ def rule_6_pause_keeps_everything() -> None:
     bench.run(300_000)
     bench.handle(Pause("a"))
     bench.run(2_000_000)
-    assert bench.playback.state is PlaybackState.PAUSED
+    assert bench.playback.state is PlayerState.PAUSED
     held = {view.audible_pts_us for _, view in bench.views[-100:]}
     assert len(held) == 1
     bench.handle(Resume("a"))
@@ -286,7 +286,7 @@ def rule_7_strict_sync_waits_for_motion_and_goes_on_with_it() -> None:
     bench.handle(open_("a"), Media("a", (motion_payload([0.5] * 10),)), Media("a", audio_payloads(SECOND)))
     bench.run(1_500_000)
     assert bench.views[-1][1].audible_pts_us == 400_000
-    assert bench.playback.state is PlaybackState.STALLED
+    assert bench.playback.state is PlayerState.STALLED
     bench.handle(Media("a", (motion_payload([0.5] * 15, seq=2, first_keyframe=10),)), ConversationEnd("a", 50, 2))
     bench.run(1_000_000)
     assert without_filler(bench.played, SECOND).tolist() == SECOND.tolist()
@@ -311,7 +311,7 @@ def rule_8_burst_loses_nothing_when_audio_is_late() -> None:
     payloads = audio_payloads(SECOND)
     bench.handle(open_("a", motion=None), Media("a", payloads[:20]))
     bench.run(1_400_000)
-    assert bench.playback.state is PlaybackState.STALLED
+    assert bench.playback.state is PlayerState.STALLED
     bench.handle(Media("a", payloads[20:]), ConversationEnd("a", 50, 0))
     bench.run(1_000_000)
     assert without_filler(bench.played, SECOND).tolist() == SECOND.tolist()
@@ -346,7 +346,7 @@ def rule_8_live_skips_what_is_late() -> None:
     skipped = round(sum(body.bytes for body in bench.events("a") if isinstance(body, Dropped)) / 2 / RATE_HZ, 3)
     assert 0.6 <= skipped <= 0.75
     assert bench.playback.summary().late_payloads == pytest.approx(skipped / 0.02, abs=1.5)
-    delays = [time_us - view.audible_pts_us for time_us, view in bench.views if view.audible_pts_us and view.state is PlaybackState.PLAYING]
+    delays = [time_us - view.audible_pts_us for time_us, view in bench.views if view.audible_pts_us and view.state is PlayerState.PLAYING]
     assert 300_000 <= delays[-1] - delays[5] <= MAX_BUFFER_US
     assert len(bench.finished("a")) == 1
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from avatar_relay.media import AudioFormat, Codec, ConversationOpen, Kind, MotionEncoding, MotionFormat, Payload, TraceContext
 from avatar_relay.messages import Dropped, Finished
 from edge_client.telemetry import EdgeTelemetry, RelayClock
-from tests.spans import Told, listen
+from tests.lab.spans import Told, listen
 
 CONTEXT = TraceContext("00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01")
 MOTION = MotionFormat(MotionEncoding.AVATARKIT_V2, 25.0)

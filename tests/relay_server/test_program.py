@@ -11,7 +11,7 @@ from typing import Any
 import grpc
 
 from avatar_relay.v1 import admin_service_pb2, admin_service_pb2_grpc
-from tests.data import PROJECT_ROOT
+from tests.lab.data import PROJECT_ROOT
 
 
 async def start(*flags: str) -> asyncio.subprocess.Process:

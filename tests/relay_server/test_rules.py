@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 
 import pytest
 
-from tests.relay_server.house import House
+from tests.lab.relay_dsl import RelayDsl
 
 
 @dataclass(frozen=True)
@@ -333,7 +333,7 @@ CASES = (
 @pytest.mark.parametrize("case", CASES, ids=[f"{case.rule}: {case.name}" for case in CASES])
 def test_rule(case: Case) -> None:
     """Everyone hears what the rule says, in that order, and nothing else."""
-    house = House()
+    house = RelayDsl()
     house.play(case.before)
     for actor in ("a", "b", "lobby", "hall", "everybody"):
         house.heard(actor)

@@ -12,7 +12,7 @@ from avatar_relay import messages as m
 from avatar_relay.limits import MAX_CLOSED_CONVERSATIONS
 from avatar_relay.media import Cursor, Kind
 from relay_server.core.conversation import State
-from tests.relay_server.house import House
+from tests.lab.relay_dsl import RelayDsl
 
 DEVICES = ("lobby", "hall")
 
@@ -22,7 +22,7 @@ class Sessions(RuleBasedStateMachine):
 
     def __init__(self) -> None:
         super().__init__()
-        self.house = House()
+        self.house = RelayDsl()
         self.opened: list[str] = []
         self.house.play("lobby attaches; hall attaches")
 
@@ -151,7 +151,7 @@ TestSessions.settings = settings(max_examples=60, stateful_step_count=40, deadli
 
 def test_retained_bytes_are_bounded_and_trimmed_by_held() -> None:
     """What the device holds need not be kept; what it does not, within bounds."""
-    house = House()
+    house = RelayDsl()
     house.play("lobby attaches; a opens c1; a audio c1 5; lobby holds c1 3 0")
     delivery = house.session("lobby").deliveries["c1"]
     assert [seq for _, run in delivery.retained for seq in run.seqs] == [4, 5]

@@ -8,9 +8,9 @@ from avatar_relay.media import AudioFormat, Codec, ConversationOpen, Cursor, Kin
 from avatar_relay.messages import Finished
 from avatar_relay.reasons import Fault, Reason
 from avatar_relay.tracing import SEGMENT_US
-from relay_server.core.runs import Run
+from relay_server.core.payload_batch import PayloadBatch
 from relay_server.telemetry import MAX_CONVERSATIONS, TIMED_EVERY, RelayTelemetry
-from tests.spans import Told, listen
+from tests.lab.spans import Told, listen
 
 OPEN = ConversationOpen("c1", AudioFormat(Codec.PCM_S16LE, 16_000))
 
@@ -34,9 +34,9 @@ def begin(*, trace_every: int = 0) -> tuple[Told, Clock, RelayTelemetry, Convers
     return told, clock, relay, open_
 
 
-def run(seqs: Sequence[int], size_bytes: int) -> Run:
+def run(seqs: Sequence[int], size_bytes: int) -> PayloadBatch:
     """Sound that was received at 0."""
-    return Run(Kind.AUDIO, seqs, seqs, [size_bytes // len(seqs)] * len(seqs), 0, size_bytes)
+    return PayloadBatch(Kind.AUDIO, seqs, seqs, [size_bytes // len(seqs)] * len(seqs), 0, size_bytes)
 
 
 def test_stages_of_a_conversation() -> None:

@@ -17,10 +17,10 @@ from dataclasses import replace
 
 from edge_client.audio.history import History
 from edge_client.audio.sink import Anchor, AudioFeed, SinkCounters
-from edge_client.audio.speaker.channel import Opened, Settings
-from edge_client.audio.speaker.memory import GAIN_ONE, Control, Status
+from edge_client.audio.speaker.channel import DeviceOpened, Settings
+from edge_client.audio.speaker.memory import GAIN_ONE, SpeakerControl, SpeakerStatus
+from edge_client.audio.speaker.played_timeline import Snapshot
 from edge_client.audio.speaker.process import SpeakerProcess
-from edge_client.audio.speaker.timeline import Snapshot
 from edge_client.errors import SinkError
 
 logger = logging.getLogger(__name__)
@@ -59,7 +59,7 @@ class PyAudioSink:
         self._settings = Settings(device=device, rate_hz=rate_hz, buffer_frames=buffer_frames)
         self._target_frames = rate_hz * _TARGET_US // 1_000_000
         self._low_frames = rate_hz * _LOW_US // 1_000_000
-        self._opened = Opened(device=device or "default", channels=1)
+        self._opened = DeviceOpened(device=device or "default", channels=1)
         self._changed = threading.Condition()
         self._threads: list[threading.Thread] = []
         # All below is guarded by `_changed`.
@@ -129,7 +129,7 @@ class PyAudioSink:
         with self._changed:
             self._expected = expected
             self._has_news = self._has_news or expected
-            self._tell(Control.EXPECTED, int(expected))
+            self._tell(SpeakerControl.EXPECTED, int(expected))
 
     def clear(self) -> int:
         """Fade out and throw away; takes one or two device buffers. See `AudioSink.clear`."""
@@ -149,19 +149,19 @@ class PyAudioSink:
         """Fade out, hold everything."""
         with self._changed:
             self._paused = True
-            self._tell(Control.PAUSED, 1)
+            self._tell(SpeakerControl.PAUSED, 1)
 
     def resume(self) -> None:
         """Go on where it was held."""
         with self._changed:
             self._paused = False
-            self._tell(Control.PAUSED, 0)
+            self._tell(SpeakerControl.PAUSED, 0)
 
     def set_volume(self, gain: float, *, muted: bool) -> None:
         """Ramp to a linear gain of 0 to 1, or to silence while muted."""
         with self._changed:
             self._gain = 0 if muted else round(min(max(gain, 0.0), 1.0) * GAIN_ONE)
-            self._tell(Control.GAIN, self._gain)
+            self._tell(SpeakerControl.GAIN, self._gain)
 
     def counters(self) -> SinkCounters:
         """What went wrong so far, over all restarts."""
@@ -170,7 +170,7 @@ class PyAudioSink:
 
     # What follows up to `_feed_loop` is called with `_changed` held.
 
-    def _tell(self, word: Control, value: int) -> None:
+    def _tell(self, word: SpeakerControl, value: int) -> None:
         if self._speaker is not None:
             self._speaker.memory[word] = value
         self._changed.notify_all()
@@ -196,13 +196,13 @@ class PyAudioSink:
         if self._speaker is None:
             return past
         memory = self._speaker.memory
-        starved, dry = memory[Status.STARVED], memory[Status.DEVICE_DRY]
+        starved, dry = memory[SpeakerStatus.STARVED], memory[SpeakerStatus.DEVICE_DRY]
         fault = past.last_fault
         if starved or dry:
             fault = f"since the device was opened: {starved} times no content in time, {dry} times the device ran dry"
         return SinkCounters(
             underruns=past.underruns + starved + dry,
-            silence_frames=past.silence_frames + memory[Status.SILENCE_FRAMES],
+            silence_frames=past.silence_frames + memory[SpeakerStatus.SILENCE_FRAMES],
             restarts=past.restarts,
             last_fault=fault,
             starved=past.starved + starved,
@@ -212,19 +212,19 @@ class PyAudioSink:
     def _clear_speaker(self, speaker: SpeakerProcess) -> int:
         """Have the process throw away all up to `_cleared_to`; gives the frame after the last audible one."""
         memory = speaker.memory
-        generation = memory[Control.GENERATION] + 1
-        memory[Control.CLEAR_LIMIT] = self._cleared_to
-        memory[Control.GENERATION] = generation
+        generation = memory[SpeakerControl.GENERATION] + 1
+        memory[SpeakerControl.CLEAR_LIMIT] = self._cleared_to
+        memory[SpeakerControl.GENERATION] = generation
         deadline = time.monotonic() + _CLEAR_SECONDS
-        while memory[Status.GENERATION_DONE] != generation:
+        while memory[SpeakerStatus.GENERATION_DONE] != generation:
             if time.monotonic() > deadline:
                 speaker.kill()  # the supervisor starts a new one, at `_cleared_to`
                 break
             self._changed.wait(_CLEAR_CHECK_SECONDS)  # others may ask for the anchor meanwhile
             if self._speaker is not speaker:
                 return self._resume_frame
-        memory[Control.WRITTEN] = self._cleared_to
-        return memory[Status.AUDIBLE_END]
+        memory[SpeakerControl.WRITTEN] = self._cleared_to
+        return memory[SpeakerStatus.AUDIBLE_END]
 
     def _send(self) -> None:
         """Move what was pulled into the ring, as far as it has room."""
@@ -267,10 +267,10 @@ class PyAudioSink:
     def _adopt(self, speaker: SpeakerProcess) -> None:
         """Take up a speaker that was opened with what held then; what changed since is told now."""
         self._speaker = speaker
-        self._tell(Control.GAIN, self._gain)
-        self._tell(Control.PAUSED, int(self._paused))
-        self._tell(Control.EXPECTED, int(self._expected))
-        if self._sent != speaker.memory[Control.WRITTEN]:
+        self._tell(SpeakerControl.GAIN, self._gain)
+        self._tell(SpeakerControl.PAUSED, int(self._paused))
+        self._tell(SpeakerControl.EXPECTED, int(self._expected))
+        if self._sent != speaker.memory[SpeakerControl.WRITTEN]:
             self._clear_speaker(speaker)
 
     def _report_underruns(self) -> None:

@@ -13,9 +13,9 @@ from typing import Any
 from edge_client.audio.devices import choose_output, format_outputs
 from edge_client.audio.sink import Pcm
 from edge_client.audio.speaker import portaudio
-from edge_client.audio.speaker.channel import Failed, Opened, Settings, receive, send
+from edge_client.audio.speaker.channel import DeviceOpened, Failed, Settings, receive, send
 from edge_client.audio.speaker.engine import SpeakerEngine
-from edge_client.audio.speaker.memory import SpeakerMemory, Status
+from edge_client.audio.speaker.memory import SpeakerMemory, SpeakerStatus
 from edge_client.errors import RateError, SinkError
 
 _CHECK_SECONDS = 0.25
@@ -69,7 +69,7 @@ class _Speaker:
         stream, channels = portaudio.open_output(
             library, device, rate_hz=settings.rate_hz, buffer_frames=settings.buffer_frames, render=self._render
         )
-        send(channel, Opened(device.name, channels))
+        send(channel, DeviceOpened(device.name, channels))
         try:
             self._watch(channel, stream)
         finally:
@@ -101,8 +101,8 @@ class _Speaker:
                 raise SinkError(f"the callback failed: {self._fault!r}")
             if not stream.is_active():
                 raise SinkError("the device ended the stream; it may have been unplugged")
-            if self._memory[Status.CALLBACKS] != callbacks:
-                callbacks, moved_at = self._memory[Status.CALLBACKS], time.monotonic()
+            if self._memory[SpeakerStatus.CALLBACKS] != callbacks:
+                callbacks, moved_at = self._memory[SpeakerStatus.CALLBACKS], time.monotonic()
             elif time.monotonic() - moved_at > _STALL_SECONDS:
                 raise SinkError(f"the device asked for no samples for {_STALL_SECONDS:g} s")
 

@@ -1,6 +1,6 @@
 """Messages between parent and child: small JSON objects, one a packet, over a SOCK_SEQPACKET pair.
 
-The parent sends `Settings` once, then nothing; closing its end ends the child. The child answers `Opened` or `Failed`,
+The parent sends `Settings` once, then nothing; closing its end ends the child. The child answers `DeviceOpened` or `Failed`,
 and `Failed` again when the device is lost, before it ends.
 """
 
@@ -23,7 +23,7 @@ class Settings:
 
 
 @dataclass(frozen=True, slots=True)
-class Opened:
+class DeviceOpened:
     """The stream runs."""
 
     device: str
@@ -39,8 +39,8 @@ class Failed:
     """A rate that it plays, where the one that was asked for is the reason; else 0."""
 
 
-Message = Settings | Opened | Failed
-_TYPES: dict[str, type[Settings] | type[Opened] | type[Failed]] = {kind.__name__: kind for kind in (Settings, Opened, Failed)}
+Message = Settings | DeviceOpened | Failed
+_TYPES: dict[str, type[Settings] | type[DeviceOpened] | type[Failed]] = {kind.__name__: kind for kind in (Settings, DeviceOpened, Failed)}
 
 
 def send(channel: socket.socket, message: Message) -> None:

@@ -16,8 +16,8 @@ import numpy as np
 
 from edge_client.audio.gain import GainRamp, ramp_frames
 from edge_client.audio.sink import Pcm
-from edge_client.audio.speaker.memory import GAIN_ONE, Control, SpeakerMemory, Status
-from edge_client.audio.speaker.timeline import Timeline
+from edge_client.audio.speaker.memory import GAIN_ONE, SpeakerControl, SpeakerMemory, SpeakerStatus
+from edge_client.audio.speaker.played_timeline import PlayedTimeline
 
 SETTLING_CALLBACKS = 2
 """The first callbacks of some devices report a delay of 0: the clock counts only after these."""
@@ -28,16 +28,16 @@ class SpeakerEngine:
 
     def __init__(self, memory: SpeakerMemory, rate_hz: int) -> None:
         self._memory = memory
-        self._timeline = Timeline()
-        self._volume = GainRamp(rate_hz, memory[Control.GAIN] / GAIN_ONE)
-        self._transport = GainRamp(rate_hz, 0.0 if memory[Control.PAUSED] else 1.0)
+        self._timeline = PlayedTimeline()
+        self._volume = GainRamp(rate_hz, memory[SpeakerControl.GAIN] / GAIN_ONE)
+        self._transport = GainRamp(rate_hz, 0.0 if memory[SpeakerControl.PAUSED] else 1.0)
         self._fade_frames = ramp_frames(rate_hz)
         self._fading_left = 0
-        self._paused = bool(memory[Control.PAUSED])
+        self._paused = bool(memory[SpeakerControl.PAUSED])
         self._faded = False
         self._clearing = False
         self._clear_limit = 0
-        self._generation = memory[Control.GENERATION]
+        self._generation = memory[SpeakerControl.GENERATION]
         self._callbacks = 0
         self._sounding = False
         self._starving = False
@@ -46,8 +46,8 @@ class SpeakerEngine:
         """The next `frames` frames, of which the first is heard `delay_frames` after `time_us` (CLOCK_MONOTONIC)."""
         memory = self._memory
         self._take_commands()
-        if device_dry and (self._sounding or memory[Control.EXPECTED]):
-            memory[Status.DEVICE_DRY] += 1
+        if device_dry and (self._sounding or memory[SpeakerControl.EXPECTED]):
+            memory[SpeakerStatus.DEVICE_DRY] += 1
         heard_frame = self._timeline.device_frame - delay_frames
         output = np.zeros(frames, np.int16)
         filled = 0
@@ -60,24 +60,24 @@ class SpeakerEngine:
             filled += self._play(output, filled)
         self._timeline.add_silence(frames - filled)
         self._callbacks += 1
-        memory[Status.CALLBACKS] = self._callbacks
+        memory[SpeakerStatus.CALLBACKS] = self._callbacks
         if self._callbacks > SETTLING_CALLBACKS:
             memory.publish(self._timeline.snapshot(time_us, heard_frame))
         return output
 
     def _take_commands(self) -> None:
         memory = self._memory
-        gain = memory[Control.GAIN] / GAIN_ONE
+        gain = memory[SpeakerControl.GAIN] / GAIN_ONE
         if gain != self._volume.target:
             if self._sounding:
                 self._volume.move(gain)
             else:
                 self._volume.jump(gain)
-        generation = memory[Control.GENERATION]
+        generation = memory[SpeakerControl.GENERATION]
         if generation != self._generation:
             self._generation = generation
             self._begin_clear()
-        paused = bool(memory[Control.PAUSED])
+        paused = bool(memory[SpeakerControl.PAUSED])
         if paused != self._paused and not self._clearing:
             self._paused = paused
             if paused:
@@ -103,8 +103,8 @@ class SpeakerEngine:
 
     def _begin_clear(self) -> None:
         self._clearing = True
-        self._clear_limit = self._memory[Control.CLEAR_LIMIT]
-        left = min(self._clear_limit, self._memory[Control.WRITTEN]) - self._memory[Status.CONSUMED]
+        self._clear_limit = self._memory[SpeakerControl.CLEAR_LIMIT]
+        left = min(self._clear_limit, self._memory[SpeakerControl.WRITTEN]) - self._memory[SpeakerStatus.CONSUMED]
         silent = self._paused and self._fading_left == 0
         self._fading_left = 0 if silent else min(self._fade_frames, left)
         if self._fading_left:
@@ -115,8 +115,8 @@ class SpeakerEngine:
         self._clearing = False
         self._transport.jump(0.0 if self._paused else 1.0)
         self._sounding = self._starving = self._faded = False
-        memory[Status.CONSUMED] = max(memory[Status.CONSUMED], self._clear_limit)
-        memory[Status.GENERATION_DONE] = self._generation
+        memory[SpeakerStatus.CONSUMED] = max(memory[SpeakerStatus.CONSUMED], self._clear_limit)
+        memory[SpeakerStatus.GENERATION_DONE] = self._generation
 
     def _play(self, output: Pcm, start: int) -> int:
         """Fill from `start` with what may go out; gives how many frames that was."""
@@ -136,20 +136,20 @@ class SpeakerEngine:
             self._sounding = True
         if not missing:
             return
-        expected = bool(memory[Control.EXPECTED])
+        expected = bool(memory[SpeakerControl.EXPECTED])
         if self._sounding and expected:
-            memory[Status.STARVED] += 1
+            memory[SpeakerStatus.STARVED] += 1
             self._starving = True
         self._sounding = False
         self._starving = self._starving and expected
         if self._starving:
-            memory[Status.SILENCE_FRAMES] += missing
+            memory[SpeakerStatus.SILENCE_FRAMES] += missing
 
     def _fill(self, output: Pcm, start: int, wanted: int) -> int:
         """Move up to `wanted` frames from the ring to the output, at their gain."""
         memory = self._memory
-        consumed = memory[Status.CONSUMED]
-        frames = min(wanted, len(output) - start, memory[Control.WRITTEN] - consumed)
+        consumed = memory[SpeakerStatus.CONSUMED]
+        frames = min(wanted, len(output) - start, memory[SpeakerControl.WRITTEN] - consumed)
         if frames <= 0:
             return 0
         samples, loud = self._volume.apply(memory.read(consumed, frames))
@@ -157,7 +157,7 @@ class SpeakerEngine:
         output[start : start + frames] = samples
         audible = min(loud, open_frames)
         if audible:
-            memory[Status.AUDIBLE_END] = consumed + audible
+            memory[SpeakerStatus.AUDIBLE_END] = consumed + audible
         self._timeline.add_content(consumed, frames)
-        memory[Status.CONSUMED] = consumed + frames
+        memory[SpeakerStatus.CONSUMED] = consumed + frames
         return frames

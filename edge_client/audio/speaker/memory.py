@@ -24,7 +24,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edge_client.audio.sink import Pcm
-from edge_client.audio.speaker.timeline import SNAPSHOT_BYTES, Snapshot
+from edge_client.audio.speaker.played_timeline import SNAPSHOT_BYTES, Snapshot
 
 RING_US = 250_000
 
@@ -32,7 +32,7 @@ GAIN_ONE = 1 << 30
 """The control word `GAIN` is a linear gain in units of 1 / 2^30."""
 
 
-class Control(enum.IntEnum):
+class SpeakerControl(enum.IntEnum):
     """Words that the parent writes."""
 
     WRITTEN = 0
@@ -43,7 +43,7 @@ class Control(enum.IntEnum):
     GAIN = 5
 
 
-class Status(enum.IntEnum):
+class SpeakerStatus(enum.IntEnum):
     """Words that the child writes."""
 
     CONSUMED = 8
@@ -79,28 +79,28 @@ class SpeakerMemory:
         self._anchor_counter = 0
         self._order = threading.Lock()
 
-    def __getitem__(self, word: Control | Status) -> int:
+    def __getitem__(self, word: SpeakerControl | SpeakerStatus) -> int:
         return self._words[word]
 
-    def __setitem__(self, word: Control | Status, value: int) -> None:
+    def __setitem__(self, word: SpeakerControl | SpeakerStatus, value: int) -> None:
         self._fence()
         self._words[word] = value
 
     def begin(self, frame: int, *, gain: int, paused: bool) -> None:
         """Say where content begins, before the child is started; the only time that the parent writes status words."""
-        for word in (Control.WRITTEN, Status.CONSUMED, Status.AUDIBLE_END):
+        for word in (SpeakerControl.WRITTEN, SpeakerStatus.CONSUMED, SpeakerStatus.AUDIBLE_END):
             self[word] = frame
-        self[Control.GAIN] = gain
-        self[Control.PAUSED] = int(paused)
+        self[SpeakerControl.GAIN] = gain
+        self[SpeakerControl.PAUSED] = int(paused)
 
     def write(self, samples: Pcm) -> None:
         """Append content. The caller keeps to `free_frames`."""
-        written = self[Control.WRITTEN]
+        written = self[SpeakerControl.WRITTEN]
         start = written % self.capacity_frames
         head = min(len(samples), self.capacity_frames - start)
         self._ring[start : start + head] = samples[:head]
         self._ring[: len(samples) - head] = samples[head:]
-        self[Control.WRITTEN] = written + len(samples)
+        self[SpeakerControl.WRITTEN] = written + len(samples)
 
     @property
     def free_frames(self) -> int:
@@ -110,7 +110,7 @@ class SpeakerMemory:
     @property
     def depth_frames(self) -> int:
         """Frames that are written and not consumed."""
-        return self[Control.WRITTEN] - self[Status.CONSUMED]
+        return self[SpeakerControl.WRITTEN] - self[SpeakerStatus.CONSUMED]
 
     def read(self, frame: int, frames: int) -> Pcm:
         """A copy of content frames `frame` to `frame + frames`. They stay in the ring until `CONSUMED` passes them."""

@@ -9,7 +9,7 @@ import subprocess
 import sys
 
 from edge_client.audio.devices import SPEAKER_MODULE, child_environment, describe_exit
-from edge_client.audio.speaker.channel import Failed, Opened, Settings, receive, send
+from edge_client.audio.speaker.channel import DeviceOpened, Failed, Settings, receive, send
 from edge_client.audio.speaker.memory import SpeakerMemory, create_memory
 from edge_client.errors import RateError, SinkError
 
@@ -31,7 +31,7 @@ class SpeakerProcess:
             raise SinkError(f"no memory or socket for the speaker process: {error}") from error
         self._process: subprocess.Popen[bytes] | None = None
 
-    def open(self) -> Opened:
+    def open(self) -> DeviceOpened:
         """Start the child and wait until its stream runs. Raises `SinkError` with the child's reason."""
         self._spawn()
         self._channel.settimeout(_OPEN_SECONDS)
@@ -43,7 +43,7 @@ class SpeakerProcess:
         except OSError:
             answer = None
         match answer:
-            case Opened():
+            case DeviceOpened():
                 self._channel.settimeout(None)
                 return answer
             case Failed(reason=reason, rate_hz=rate_hz):

@@ -2,7 +2,7 @@
 
 A linear map: on people's speech it does as well as a small neural network fitted on the same data, and nothing hides
 in it. It was fitted on speech of espeak-ng in many voices, whose phoneme times say what the mouth does
-(`scripts/fit_mouth_model.py`), and is scored on people's speech (`scripts/score_mouth.py`).
+(`scripts/assets/fit_mouth_model.py`), and is scored on people's speech (`tests/lab/mouth/score.py`).
 """
 
 from __future__ import annotations

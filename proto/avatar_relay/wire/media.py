@@ -22,12 +22,12 @@ from avatar_relay.media import (
     ConversationOpen,
     Credit,
     Cursor,
+    EncodedMedia,
     Kind,
     MotionEncoding,
     MotionFormat,
-    Parcel,
     Payload,
-    PayloadRun,
+    PayloadColumns,
     TraceContext,
 )
 from avatar_relay.reasons import Fault, Reason
@@ -124,7 +124,7 @@ def splice_media_response(conversation_id: str, payloads: Iterable[bytes]) -> by
     return b"".join((header(_RESPONSE_MEDIA, sum(map(len, parts))), *parts))
 
 
-def join_media_responses(parcels: Sequence[Parcel]) -> bytes:
+def join_media_responses(parcels: Sequence[EncodedMedia]) -> bytes:
     """The bytes of `AttachResponse{media}` with all payloads of parcels of one conversation.
 
     A message that stands twice on the wire is merged, its repeated fields put behind each other (protobuf encoding, "Last One Wins").
@@ -168,17 +168,17 @@ def published_media_from_wire(message: pb.Media, data: bytes) -> m.Media | m.Pub
     too_much = len(data) > media_bytes + _MAX_ENVELOPE_BYTES * (len(rows) + 1)
     if too_much or not is_only(_RESPONSE_MEDIA, data) or not all([_is_ordinary(run) for run in runs]):
         return media_from_wire(message)
-    parcel = Parcel(data, {run.kind: len(run.seqs) for run in runs}, _unpack)
+    parcel = EncodedMedia(data, {run.kind: len(run.seqs) for run in runs}, _unpack)
     return m.PublishedMedia(message.conversation_id, tuple(runs), partial(media_from_wire, message), parcel)
 
 
-def _run(rows: list[tuple[Any, ...]]) -> PayloadRun:
+def _run(rows: list[tuple[Any, ...]]) -> PayloadColumns:
     """Rows of one kind."""
     kinds, *columns = zip(*rows, strict=True)
-    return PayloadRun(KIND_FROM_WIRE[kinds[0]], *columns)
+    return PayloadColumns(KIND_FROM_WIRE[kinds[0]], *columns)
 
 
-def _is_ordinary(run: PayloadRun) -> bool:
+def _is_ordinary(run: PayloadColumns) -> bool:
     """Whether each payload has its time and breaks no rule."""
     if min(run.pts_us) < 0 or min(run.durations_us) < 0:
         return False

@@ -54,7 +54,7 @@ class ServiceCall:
         self._answers: deque[wire.Animation] = deque()
         self._kept_bytes = 0
         self._header: wire.Header | None = None
-        self._status: wire.Status | None = None
+        self._status: wire.ServiceStatus | None = None
         self._error: ServiceError | None = None
         self._over = False
         self._waits_for_sound = False
@@ -127,7 +127,7 @@ class ServiceCall:
                 self._moved.set()
             if self._status is None:
                 self._counters["ended_without_status"] += 1
-        except wire.WireError as error:
+        except wire.ServiceWireError as error:
             self._error = invalid_error(str(error))
         except ServiceError as error:
             self._error = error
@@ -167,7 +167,7 @@ class ServiceCall:
                 if self._status is not None:
                     raise invalid_error("animation came after the last status")
                 self._keep(answer)
-            case wire.Status():
+            case wire.ServiceStatus():
                 self._judge(answer)
             case wire.Processed():
                 self._counters["processed"] += 1
@@ -195,7 +195,7 @@ class ServiceCall:
         motion_bytes_per_s = 4 * MAX_BLENDSHAPE_NAMES * self._settings.keyframes_per_second
         return round(seconds * (SAMPLE_BYTES * self._sound.rate_hz + motion_bytes_per_s))
 
-    def _judge(self, status: wire.Status) -> None:
+    def _judge(self, status: wire.ServiceStatus) -> None:
         match status.code:
             case wire.StatusCode.SUCCESS:
                 self._status = status

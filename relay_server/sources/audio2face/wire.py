@@ -23,12 +23,12 @@ _END_OF_PROCESSING = 0
 """`EventType.END_OF_A2F_AUDIO_PROCESSING`."""
 
 
-class WireError(ValueError):
+class ServiceWireError(ValueError):
     """Bytes that are no message of the service."""
 
 
 class StatusCode(enum.IntEnum):
-    """`Status.Code`."""
+    """`ServiceStatus.Code`."""
 
     SUCCESS = 0
     INFO = 1
@@ -66,7 +66,7 @@ class Processed:
 
 
 @dataclass(frozen=True, slots=True)
-class Status:
+class ServiceStatus:
     """Comes last. `code` is an int where the service knows more codes than we do."""
 
     code: StatusCode | int
@@ -78,7 +78,7 @@ class Unknown:
     """Something that this version does not know."""
 
 
-Answer = Header | Animation | Processed | Status | Unknown
+Answer = Header | Animation | Processed | ServiceStatus | Unknown
 
 
 def write_header(rate_hz: int, strengths: EmotionStrengths, *, has_emotions: bool) -> bytes:
@@ -116,18 +116,18 @@ def write_end() -> bytes:
 
 
 def read_answer(data: bytes) -> Answer:
-    """One message of the service. Values are as sent: nothing is checked but the encoding. Raises `WireError`."""
+    """One message of the service. Values are as sent: nothing is checked but the encoding. Raises `ServiceWireError`."""
     try:
         message = AnimationStream.FromString(data)
     except DecodeError as error:
-        raise WireError(f"{len(data)} bytes that are no message of the service") from error
+        raise ServiceWireError(f"{len(data)} bytes that are no message of the service") from error
     match message.WhichOneof("stream_part"):
         case "animation_data_stream_header":
             return _header(message.animation_data_stream_header)
         case "animation_data":
             return _animation(message.animation_data)
         case "status":
-            return Status(_status_code(message.status.code), message.status.message)
+            return ServiceStatus(_status_code(message.status.code), message.status.message)
         case "event" if message.event.event_type == _END_OF_PROCESSING:
             return Processed()
         case _:

@@ -51,7 +51,7 @@ class SdkError(Exception):
 
 
 @dataclass(frozen=True, slots=True)
-class Verdict:
+class FailureVerdict:
     """What a failure means. `hold_us` is how long nobody tries again, where `recovery` is HOLD."""
 
     reason: Reason
@@ -60,27 +60,31 @@ class Verdict:
     hold_us: int = 0
 
 
-_CREDITS = Verdict(Reason.SOURCE_REFUSED, Recovery.HOLD, "the account's credits are used up; buy some, or see its plan", HOLD_US)
-_CAP = Verdict(Reason.SOURCE_UNAVAILABLE, Recovery.AT_ONCE, "the session reached the longest time that the plan allows")
-_CROWDED = Verdict(Reason.SOURCE_REFUSED, Recovery.HOLD, "the plan allows no more sessions at once; lower max_sessions", CROWDED_HOLD_US)
-_KEY = Verdict(Reason.SOURCE_REFUSED, Recovery.HOLD, "the credentials are not accepted; check the API key and app_id", HOLD_US)
-_AVATAR = Verdict(Reason.SOURCE_REFUSED, Recovery.HOLD, "app_id or avatar_id is not known there; check both", HOLD_US)
-_REFUSED = Verdict(Reason.SOURCE_REFUSED, Recovery.HOLD, "the Motion Server refuses the session", HOLD_US)
-_REQUEST = Verdict(Reason.SOURCE_REFUSED, Recovery.GIVE_UP, "the Motion Server does not take what it is asked; check rate and format")
-_AWAY = Verdict(Reason.SOURCE_UNAVAILABLE, Recovery.BACK_OFF, "the Motion Server is not available at present")
-_CUT = Verdict(Reason.SOURCE_UNAVAILABLE, Recovery.BACK_OFF, "the connection to the Motion Server broke off")
-_TOKEN = Verdict(Reason.SOURCE_UNAVAILABLE, Recovery.BACK_OFF, "the session token is not valid any more")
-_IDLE = Verdict(Reason.SOURCE_UNAVAILABLE, Recovery.AT_ONCE, "the Motion Server closed a session that was idle")
-_BROKEN = Verdict(Reason.SOURCE_INVALID, Recovery.GIVE_UP, "the Motion Server breaks the protocol")
-_LARGE = Verdict(
+_CREDITS = FailureVerdict(Reason.SOURCE_REFUSED, Recovery.HOLD, "the account's credits are used up; buy some, or see its plan", HOLD_US)
+_CAP = FailureVerdict(Reason.SOURCE_UNAVAILABLE, Recovery.AT_ONCE, "the session reached the longest time that the plan allows")
+_CROWDED = FailureVerdict(
+    Reason.SOURCE_REFUSED, Recovery.HOLD, "the plan allows no more sessions at once; lower max_sessions", CROWDED_HOLD_US
+)
+_KEY = FailureVerdict(Reason.SOURCE_REFUSED, Recovery.HOLD, "the credentials are not accepted; check the API key and app_id", HOLD_US)
+_AVATAR = FailureVerdict(Reason.SOURCE_REFUSED, Recovery.HOLD, "app_id or avatar_id is not known there; check both", HOLD_US)
+_REFUSED = FailureVerdict(Reason.SOURCE_REFUSED, Recovery.HOLD, "the Motion Server refuses the session", HOLD_US)
+_REQUEST = FailureVerdict(
+    Reason.SOURCE_REFUSED, Recovery.GIVE_UP, "the Motion Server does not take what it is asked; check rate and format"
+)
+_AWAY = FailureVerdict(Reason.SOURCE_UNAVAILABLE, Recovery.BACK_OFF, "the Motion Server is not available at present")
+_CUT = FailureVerdict(Reason.SOURCE_UNAVAILABLE, Recovery.BACK_OFF, "the connection to the Motion Server broke off")
+_TOKEN = FailureVerdict(Reason.SOURCE_UNAVAILABLE, Recovery.BACK_OFF, "the session token is not valid any more")
+_IDLE = FailureVerdict(Reason.SOURCE_UNAVAILABLE, Recovery.AT_ONCE, "the Motion Server closed a session that was idle")
+_BROKEN = FailureVerdict(Reason.SOURCE_INVALID, Recovery.GIVE_UP, "the Motion Server breaks the protocol")
+_LARGE = FailureVerdict(
     Reason.SOURCE_INVALID, Recovery.GIVE_UP, "the Motion Server sent a message of more than 1 MiB, which its SDK does not take"
 )
-_SILENT_START = Verdict(Reason.SOURCE_SILENT, Recovery.BACK_OFF, "no session could be had in time")
-_SILENT = Verdict(Reason.SOURCE_SILENT, Recovery.GIVE_UP, "the Motion Server stopped sending motion")
-_UNEQUAL = Verdict(Reason.SOURCE_INVALID, Recovery.GIVE_UP, "the motion is not as long as the sound")
-_FLOOD = Verdict(Reason.LIMIT_REACHED, Recovery.GIVE_UP, "the Motion Server sent more motion than is kept for a conversation")
+_SILENT_START = FailureVerdict(Reason.SOURCE_SILENT, Recovery.BACK_OFF, "no session could be had in time")
+_SILENT = FailureVerdict(Reason.SOURCE_SILENT, Recovery.GIVE_UP, "the Motion Server stopped sending motion")
+_UNEQUAL = FailureVerdict(Reason.SOURCE_INVALID, Recovery.GIVE_UP, "the motion is not as long as the sound")
+_FLOOD = FailureVerdict(Reason.LIMIT_REACHED, Recovery.GIVE_UP, "the Motion Server sent more motion than is kept for a conversation")
 
-BY_SERVICE_CODE: dict[int, Verdict] = {
+BY_SERVICE_CODE: dict[int, FailureVerdict] = {
     4001: _CREDITS,
     4002: _CAP,
     4003: _CROWDED,
@@ -95,20 +99,20 @@ BY_SERVICE_CODE: dict[int, Verdict] = {
 }
 """Close codes, and codes of a ServerError: those below 1000 are gRPC's."""
 
-BY_HTTP_STATUS: dict[int, Verdict] = {400: _KEY, 401: _KEY, 402: _CREDITS, 403: _KEY, 404: _AVATAR, 429: _CROWDED}
+BY_HTTP_STATUS: dict[int, FailureVerdict] = {400: _KEY, 401: _KEY, 402: _CREDITS, 403: _KEY, 404: _AVATAR, 429: _CROWDED}
 """Refused tokens and upgrades."""
 
-OWN_CODES: dict[str, Verdict] = {
+OWN_CODES: dict[str, FailureVerdict] = {
     "startTimedOut": _SILENT_START,
     "sendTimedOut": _SILENT,
     "motionStalled": _SILENT,
     "motionOverflow": _FLOOD,
     "motionDisagrees": _UNEQUAL,
-    "motionUndecodable": Verdict(Reason.MOTION_UNDECODABLE, Recovery.GIVE_UP, "a motion message can not be read"),
+    "motionUndecodable": FailureVerdict(Reason.MOTION_UNDECODABLE, Recovery.GIVE_UP, "a motion message can not be read"),
 }
 """Failures that we find ourselves."""
 
-BY_SDK_CODE: dict[str, Verdict] = {
+BY_SDK_CODE: dict[str, FailureVerdict] = {
     "sessionTokenExpired": _TOKEN,
     "sessionTokenInvalid": _KEY,
     "appIDUnrecognized": _AVATAR,
@@ -136,7 +140,7 @@ _SECRET_LIKE = re.compile(r"[A-Za-z0-9+/_=.\-]{24,}")
 _CONTROL = re.compile(r"[\x00-\x1f\x7f]+")
 
 
-def judge(failure: SdkFailure) -> Verdict:
+def judge(failure: SdkFailure) -> FailureVerdict:
     """What a failure means."""
     if failure.code in OWN_CODES:
         return OWN_CODES[failure.code]

@@ -18,7 +18,7 @@ from relay_server.sources.avatarkit.faults import Recovery, SdkError, SdkFailure
 from relay_server.sources.avatarkit.live import LiveSession
 from relay_server.sources.avatarkit.observer import NullSdkObserver, SdkObserver
 from relay_server.sources.avatarkit.sdk import Sdk
-from relay_server.sources.avatarkit.stock import Close, Leased, Open, Refused, Standing, Stock, StockRules, Wait
+from relay_server.sources.avatarkit.session_stock import Close, Leased, Open, SessionRefused, SessionState, SessionStock, StockRules, Wait
 from relay_server.sources.source import SourceError
 
 logger = logging.getLogger(__name__)
@@ -40,7 +40,7 @@ class Pool:
         self.name = sdk.name
         self.now_us = now_us
         self._sdk = sdk
-        self._stock = Stock(rules, jitter)
+        self._stock = SessionStock(rules, jitter)
         self._start_timeout_s = start_timeout_s
         self._observer: SdkObserver = observer or NullSdkObserver()
         self._live: dict[int, LiveSession] = {}
@@ -50,7 +50,7 @@ class Pool:
         self._changed = asyncio.Event()
         self._closed = False
 
-    def count(self, standing: Standing | None = None) -> int:
+    def count(self, standing: SessionState | None = None) -> int:
         """How many sessions there are, of one standing or of all."""
         return self._stock.count(standing)
 
@@ -139,7 +139,7 @@ class Pool:
                         return self._live[number]
                     case Open():
                         return answer
-                    case Refused(fault):
+                    case SessionRefused(fault):
                         raise SourceError(fault)
                     case Wait(close, until_us):
                         if close is not None:
@@ -186,12 +186,12 @@ class Pool:
         """A session failed: while it is idle nobody else would notice, so the failure is noted here."""
         live = self._live.get(number)
         if live is not None and live.failure is not None and number in self._opened_us:
-            if self._stock.standing(number) is Standing.IDLE:
+            if self._stock.standing(number) is SessionState.IDLE:
                 self.note(live.failure, unasked=True)
             self._discard(number)
 
     def _discard(self, number: int) -> None:
-        if self._stock.standing(number) is not Standing.CLOSING:
+        if self._stock.standing(number) is not SessionState.CLOSING:
             self._stock.closing(number)
             self._spawn(self._close(number))
 

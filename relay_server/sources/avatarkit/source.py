@@ -7,8 +7,8 @@ from collections.abc import AsyncIterator
 from avatar_relay.limits import AVATARKIT_KEYFRAMES_PER_SECOND
 from avatar_relay.media import Codec, MotionEncoding, MotionFormat, Pacing
 from avatar_relay.reasons import Fault, Reason
-from relay_server.sources.avatarkit.conversing import Conversing
 from relay_server.sources.avatarkit.pool import Pool
+from relay_server.sources.avatarkit.sdk_conversation import Conversing
 from relay_server.sources.source import (
     AudioChunk,
     AudioSpeech,

@@ -18,7 +18,7 @@ import grpc.aio
 from scripts.bench.contenders.grpc_server import close, serve
 from scripts.bench.contenders.waiting import Queue
 from scripts.bench.contract import MAX_JOINED_BYTES, Received, interleaved, monotonic_us
-from scripts.simulated.device import open_channel
+from tests.lab.fleet.device import open_channel
 
 SERVICE, ATTACH, PUBLISH = "bench.Floor", "Attach", "Publish"
 SESSION, PIECE, PAYLOAD = struct.Struct("<H"), struct.Struct("<HI"), struct.Struct("<I")

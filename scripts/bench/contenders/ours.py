@@ -9,14 +9,14 @@ from contextlib import AsyncExitStack
 from typing import Any
 
 from avatar_relay.media import AudioFormat, Codec, MotionEncoding, MotionFormat, Pacing
-from relay_server.publisher import (
+from avatar_relay.publisher import (
     Avatar,
     Publisher,
     grpc_link,  # noqa: F401  # before anything is measured: a publisher that connects loads it otherwise, and the peers' ways are loaded
 )
 from scripts.bench.contract import Received
-from scripts.simulated.device import REPORT_S, SimulatedDevice, open_channel
-from scripts.simulated.stamp import WEIGHTS
+from tests.lab.fleet.device import REPORT_S, SimulatedDevice, open_channel
+from tests.lab.fleet.stamp import WEIGHTS
 
 AUDIO = AudioFormat(Codec.OPUS)
 MOTION = MotionFormat(MotionEncoding.BLENDSHAPE_WEIGHTS, 50.0, tuple(f"weight{index}" for index in range(WEIGHTS)))

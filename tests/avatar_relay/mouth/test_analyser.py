@@ -22,7 +22,7 @@ from avatar_relay.mouth.shapes import (
     to_weights,
 )
 from tests.avatar_relay.mouth.test_features import vowel
-from tests.recordings import speech_like
+from tests.lab.recordings import speech_like
 
 Floats = NDArray[np.float64]
 

@@ -6,7 +6,7 @@ import pytest
 
 from edge_client.audio.devices import OutputDevice, choose_output, describe_exit, format_outputs, list_outputs, parse_outputs
 from edge_client.errors import SinkError
-from tests.paced.device import PacedDevice, paced_device, paced_library
+from tests.lab.sound_card.paced_card import PacedDevice, paced_device, paced_library
 
 __all__ = ["paced_device", "paced_library"]
 

@@ -10,7 +10,7 @@ import pytest
 from edge_client.face.head import Head, load_head
 from edge_client.face.renderer import Renderer
 from edge_client.face.screens import open_renderer
-from scripts.mouth_on_screen import virtual_display
+from tests.lab.mouth.on_screen import virtual_display
 
 SIZE = (800, 480)
 

@@ -9,12 +9,12 @@ from avatar_relay.arkit import ARKIT_INDEX
 from edge_client.face.attention import FALL_US, HOLD_US, RISE_US, Attention, attentive
 from edge_client.face.idle import IdleLife
 from edge_client.motion.pose import BLENDSHAPES, LEFT_EYE_ROTATION
-from edge_client.playback.events import PlaybackState
+from edge_client.playback.events import PlayerState
 
 STEP_US = 10_000
 
 
-def levels(attention: Attention, state: PlaybackState, start_us: int, us: int) -> list[float]:
+def levels(attention: Attention, state: PlayerState, start_us: int, us: int) -> list[float]:
     """Asked every 10 ms."""
     return [attention.level(state, now_us) for now_us in range(start_us, start_us + us, STEP_US)]
 
@@ -22,22 +22,22 @@ def levels(attention: Attention, state: PlaybackState, start_us: int, us: int) -
 def test_it_rises_holds_and_falls() -> None:
     """At rest none; full soon after a conversation is there; gone some time into its being heard, until the next one."""
     attention = Attention()
-    assert max(levels(attention, PlaybackState.IDLE, 0, 1_000_000)) == 0
-    rising = levels(attention, PlaybackState.BUFFERING, 1_000_000, RISE_US + 2 * STEP_US)
+    assert max(levels(attention, PlayerState.IDLE, 0, 1_000_000)) == 0
+    rising = levels(attention, PlayerState.BUFFERING, 1_000_000, RISE_US + 2 * STEP_US)
     assert rising[0] < 0.1 and rising[-1] == 1
     start_us = 1_000_000 + len(rising) * STEP_US
-    heard = levels(attention, PlaybackState.PLAYING, start_us, HOLD_US + FALL_US + 2 * STEP_US)
+    heard = levels(attention, PlayerState.PLAYING, start_us, HOLD_US + FALL_US + 2 * STEP_US)
     assert heard[HOLD_US // STEP_US // 2] == 1
     assert heard[-1] == pytest.approx(0, abs=1e-9)
     assert max(np.abs(np.diff(rising + heard))) < 0.05
-    assert max(levels(attention, PlaybackState.PLAYING, start_us + 3_000_000, 5_000_000)) == 0
+    assert max(levels(attention, PlayerState.PLAYING, start_us + 3_000_000, 5_000_000)) == 0
 
 
 def test_a_conversation_that_begins_at_once_is_attended_too() -> None:
     """Buffering may be over between two pictures."""
     attention = Attention()
-    attention.level(PlaybackState.IDLE, 0)
-    assert levels(attention, PlaybackState.PLAYING, STEP_US, RISE_US + 2 * STEP_US)[-1] == 1
+    attention.level(PlayerState.IDLE, 0)
+    assert levels(attention, PlayerState.PLAYING, STEP_US, RISE_US + 2 * STEP_US)[-1] == 1
 
 
 def test_eyes_come_home_and_brows_rise() -> None:

@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from scripts.mouth_on_screen import BEYOND_LIMIT_MS, OPENING_R_LEAST, Truth, look
-from tests.data import shared_data
-from tests.recordings import write_recording
+from tests.lab.data import shared_data
+from tests.lab.mouth.on_screen import BEYOND_LIMIT_MS, OPENING_R_LEAST, Truth, look
+from tests.lab.recordings import write_recording
 
 SIZE = (800, 480)
 
@@ -33,7 +33,7 @@ def assert_seen_as_told(truth: Truth) -> None:
 
 
 def test_some_seconds_of_a_made_conversation(tmp_path: Path) -> None:
-    """How late single pictures are on a busy machine is not judged here; `scripts/mouth_on_screen.py` prints it."""
+    """How late single pictures are on a busy machine is not judged here; `tests/lab/mouth/on_screen.py` prints it."""
     truth = look(write_recording(tmp_path / "made.json", windows=(25, 50)), SIZE, tmp_path, 30.0)
     assert truth.openings > 12
     assert_seen_as_told(truth)

@@ -14,9 +14,9 @@ from edge_client.face.renderer import Picture, Renderer
 from edge_client.face.rig import corrected
 from edge_client.face.screens import open_renderer
 from edge_client.motion.pose import Pose, neutral_pose
-from tests.edge_client.face.pixels import changed_part, mouth_box, mouth_opening_px
-from tests.edge_client.face.poses import pose_of
-from tests.viseme_poses import VISEMES, viseme_pose
+from tests.lab.face.pixels import changed_part, mouth_box, mouth_opening_px
+from tests.lab.face.poses import pose_of
+from tests.lab.face.viseme_poses import VISEMES, viseme_pose
 
 # Opening in a picture 480 pixels high, and width against the mouth at rest: at least, at most.
 TABLE: dict[str, tuple[tuple[float, float], tuple[float, float]]] = {

@@ -8,10 +8,10 @@ from collections.abc import Callable
 from avatar_relay.media import Credit, Cursor
 from avatar_relay.messages import Finished, Started, ToDevice
 from edge_client.link.attach_call import Endpoint
+from edge_client.link.device_link import DeviceLink, DeviceProfile
 from edge_client.link.link_thread import LEAVE_S, LinkThread
-from edge_client.link.transport import DeviceProfile, Link
-from edge_client.playback.events import ConversationEvent, Output, PlaybackState
-from tests.edge_client.link.test_transport import CLOCKS
+from edge_client.playback.events import ConversationEvent, Output, PlayerState
+from tests.edge_client.link.test_device_link import CLOCKS
 
 NOBODY = Endpoint("127.0.0.1:1")
 
@@ -21,7 +21,7 @@ class Player:
 
     def __init__(self) -> None:
         self.ticks = 0
-        self.state = PlaybackState.IDLE
+        self.state = PlayerState.IDLE
         self.ticked = threading.Event()
 
     def tick(self, now_us: int) -> list[Output]:
@@ -58,9 +58,9 @@ class Running:
             on_end=self.ended.set,
         )
 
-    def make_link(self, on_handled: Callable[[], None]) -> Link:
+    def make_link(self, on_handled: Callable[[], None]) -> DeviceLink:
         profile = DeviceProfile("kitchen", "test", 48_000)
-        return Link(endpoint=NOBODY, profile=profile, player=self.player, clocks=CLOCKS, uniform=lambda: 0.5, on_handled=on_handled)
+        return DeviceLink(endpoint=NOBODY, profile=profile, player=self.player, clocks=CLOCKS, uniform=lambda: 0.5, on_handled=on_handled)
 
 
 def test_the_player_goes_on_without_a_relay() -> None:

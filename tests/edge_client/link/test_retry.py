@@ -5,28 +5,28 @@ from __future__ import annotations
 import pytest
 
 from avatar_relay.reasons import Fault, Reason
-from edge_client.link.retry import MAX_HINT_S, STAND_BACK_S, StreamEnd, Verdict
+from edge_client.link.retry import MAX_HINT_S, STAND_BACK_S, RetryDecision, StreamEnd
 
 
 @pytest.mark.parametrize(
     ("code", "before", "after"),
     [
-        ("OK", Verdict.RETRY, Verdict.RETRY),
-        ("UNAVAILABLE", Verdict.RETRY, Verdict.RETRY),
-        ("DEADLINE_EXCEEDED", Verdict.RETRY, Verdict.RETRY),
-        ("INTERNAL", Verdict.RETRY, Verdict.RETRY),
-        ("UNKNOWN", Verdict.RETRY, Verdict.RETRY),
-        ("RESOURCE_EXHAUSTED", Verdict.RETRY, Verdict.RETRY),
-        ("CANCELLED", Verdict.RETRY, Verdict.RETRY),
-        ("ABORTED", Verdict.RETRY, Verdict.RETRY),
-        ("INVALID_ARGUMENT", Verdict.FINAL, Verdict.RETRY),
-        ("FAILED_PRECONDITION", Verdict.FINAL, Verdict.RETRY),
-        ("UNAUTHENTICATED", Verdict.FINAL, Verdict.RETRY),
-        ("PERMISSION_DENIED", Verdict.FINAL, Verdict.RETRY),
-        ("UNIMPLEMENTED", Verdict.FINAL, Verdict.RETRY),
+        ("OK", RetryDecision.RETRY, RetryDecision.RETRY),
+        ("UNAVAILABLE", RetryDecision.RETRY, RetryDecision.RETRY),
+        ("DEADLINE_EXCEEDED", RetryDecision.RETRY, RetryDecision.RETRY),
+        ("INTERNAL", RetryDecision.RETRY, RetryDecision.RETRY),
+        ("UNKNOWN", RetryDecision.RETRY, RetryDecision.RETRY),
+        ("RESOURCE_EXHAUSTED", RetryDecision.RETRY, RetryDecision.RETRY),
+        ("CANCELLED", RetryDecision.RETRY, RetryDecision.RETRY),
+        ("ABORTED", RetryDecision.RETRY, RetryDecision.RETRY),
+        ("INVALID_ARGUMENT", RetryDecision.FINAL, RetryDecision.RETRY),
+        ("FAILED_PRECONDITION", RetryDecision.FINAL, RetryDecision.RETRY),
+        ("UNAUTHENTICATED", RetryDecision.FINAL, RetryDecision.RETRY),
+        ("PERMISSION_DENIED", RetryDecision.FINAL, RetryDecision.RETRY),
+        ("UNIMPLEMENTED", RetryDecision.FINAL, RetryDecision.RETRY),
     ],
 )
-def test_final_or_not(code: str, before: Verdict, after: Verdict) -> None:
+def test_final_or_not(code: str, before: RetryDecision, after: RetryDecision) -> None:
     """Before welcome a refusal may be final; after it nothing is."""
     assert StreamEnd(code, "").verdict is before
     assert StreamEnd(code, "", welcomed=True).verdict is after
@@ -37,7 +37,7 @@ def test_replaced_stands_back() -> None:
     by_status = StreamEnd("ABORTED", "", True, Fault(Reason.REPLACED, "another stream took over"))
     by_goaway = StreamEnd("OK", "", True, goaway_reason="replaced")
     for end in (by_status, by_goaway):
-        assert end.verdict is Verdict.STAND_BACK
+        assert end.verdict is RetryDecision.STAND_BACK
         assert end.wait_at_least_s == STAND_BACK_S
 
 

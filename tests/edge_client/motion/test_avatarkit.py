@@ -15,7 +15,7 @@ from avatar_relay.avatarkit import EXPRESSION, EYE_LID, EYE_POSE, JAW_POSE, KEYF
 from edge_client.errors import AssetError, UndecodableError
 from edge_client.motion.avatarkit import EXPRESSION_SIZE, JAW_OPEN_RAD, AvatarKitDecoder, FlameMap, default_flame_map, load_flame_map
 from edge_client.motion.pose import BLENDSHAPES, HEAD_ROTATION, LEFT_EYE_ROTATION, NECK_ROTATION, POSE_SIZE, RIGHT_EYE_ROTATION, Poses
-from tests.recordings import keyframes, motion_messages
+from tests.lab.recordings import keyframes, motion_messages
 
 FINITE = st.floats(width=32, allow_nan=False, allow_infinity=False)
 NO_MAP = FlameMap(np.zeros((EXPRESSION_SIZE, 0), np.float32), np.zeros(0, np.float32), np.zeros(0, np.intp))

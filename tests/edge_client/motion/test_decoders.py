@@ -12,8 +12,8 @@ from avatar_relay.arkit import ARKIT_INDEX
 from avatar_relay.media import MotionEncoding, MotionFormat
 from edge_client.motion.avatarkit import EXPRESSION_SIZE, FlameMap
 from edge_client.motion.decoders import make_motion_decoder
-from tests.data import shared_data
-from tests.recordings import motion_messages
+from tests.lab.data import shared_data
+from tests.lab.recordings import motion_messages
 
 
 def test_avatarkit() -> None:

@@ -12,8 +12,8 @@ import pytest
 from avatar_relay import avatarkit
 from avatar_relay.avatarkit import EXPRESSION, KEYFRAME_SIZE, AvatarKitMotion
 from edge_client.motion.avatarkit import load_flame_map
-from scripts import fit_flame_map
-from tests.recordings import recording, speech_like
+from scripts.assets import fit_flame_map
+from tests.lab.recordings import recording, speech_like
 
 KEYFRAMES = 500
 TELLING = 7

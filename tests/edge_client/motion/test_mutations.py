@@ -1,8 +1,8 @@
-"""Damaged motion payloads, the whole way to the mesh. `scripts/mutate_motion.py` feeds 100,000 of them."""
+"""Damaged motion payloads, the whole way to the mesh. `tests/lab/fuzzing/motion.py` feeds 100,000 of them."""
 
 from __future__ import annotations
 
-from scripts.mutate_motion import feed, mutations
+from tests.lab.fuzzing.motion import feed, mutations
 
 COUNT = 1_500
 

@@ -31,10 +31,10 @@ from avatar_relay.reasons import Reason
 from edge_client.audio.sink import Pcm
 from edge_client.audio.sinks.virtual import VirtualSink
 from edge_client.errors import ConfigError
-from edge_client.playback.engine import MAX_LIVE_CONVERSATIONS, Playback
-from edge_client.playback.events import ConversationEvent, PlaybackConfig, PlaybackState
+from edge_client.playback.engine import MAX_LIVE_CONVERSATIONS, PlaybackEngine
+from edge_client.playback.events import ConversationEvent, PlaybackConfig, PlayerState
 from edge_client.playback.ledgers import CREDIT_PERIOD_US
-from tests.edge_client.fakes import (
+from tests.lab.playback_bench import (
     JAW,
     PCM,
     RATE_HZ,
@@ -416,7 +416,7 @@ def test_face_goes_to_rest_where_no_more_motion_can_come() -> None:
     bench.handle(AudioOnly("a"))
     bench.run(900_000)
     assert bench.views[-1][1].motion is None
-    assert bench.views[-1][1].state is PlaybackState.PLAYING
+    assert bench.views[-1][1].state is PlayerState.PLAYING
 
 
 def test_bytes_beyond_the_credit_are_told_and_bounded() -> None:
@@ -471,7 +471,7 @@ def test_state_and_view_follow_a_conversation() -> None:
     assert view.motion.max() == pytest.approx(view.audible_pts_us / 1e6, abs=0.002)
     bench.run(2_000_000)
     states.append(bench.playback.state)
-    assert states == [PlaybackState.IDLE, PlaybackState.BUFFERING, PlaybackState.PLAYING, PlaybackState.IDLE]
+    assert states == [PlayerState.IDLE, PlayerState.BUFFERING, PlayerState.PLAYING, PlayerState.IDLE]
     assert bench.views[-1][1].motion is None
 
 
@@ -574,7 +574,7 @@ def test_real_virtual_sink_is_sample_exact_over_a_queue_and_an_interrupt() -> No
     """The thread of the sink, the clock of this machine, ten times as fast: every sample, once, in order."""
     blocks: list[Pcm] = []
     sink = VirtualSink(tap=blocks.append, speed=10)
-    playback = Playback(sink=sink, decoders=REAL_DECODERS)
+    playback = PlaybackEngine(sink=sink, decoders=REAL_DECODERS)
     sink.start(playback)
     first, second = tone(2 * RATE_HZ), tone(RATE_HZ, start=500_000)
     started, finished = threading.Event(), 0

@@ -10,9 +10,9 @@ from avatar_relay.media import Kind
 from avatar_relay.messages import ConversationError, PlayerEventBody, Stalled
 from avatar_relay.reasons import Reason
 from edge_client.audio.sink import SinkCounters
-from edge_client.playback.engine import Playback
+from edge_client.playback.engine import PlaybackEngine
 from edge_client.playback.events import ConversationEvent, Output
-from tests.edge_client.fakes import PERIOD_FRAMES, REAL_DECODERS, SteppedSink, open_, spoken, tone
+from tests.lab.playback_bench import PERIOD_FRAMES, REAL_DECODERS, SteppedSink, open_, spoken, tone
 
 _STEP_US = 10_000
 
@@ -49,7 +49,7 @@ class Bench:
     told: list[Output] = field(default_factory=list)
 
     def __post_init__(self) -> None:
-        self.player = Playback(sink=self.sink, decoders=REAL_DECODERS)
+        self.player = PlaybackEngine(sink=self.sink, decoders=REAL_DECODERS)
         self.sink.start(self.player)
 
     def run(self, seconds: float) -> None:

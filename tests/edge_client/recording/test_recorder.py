@@ -12,14 +12,14 @@ from PIL import Image
 
 from avatar_relay.messages import Finished
 from edge_client.audio.sink import SinkCounters
-from edge_client.face.stage import ShownPicture, StageSummary
+from edge_client.face.render_loop import RenderSummary, ShownPicture
+from edge_client.lip_sync.meter import SkewMeter, SkewRecord
+from edge_client.lip_sync.watch import SkewWatch
 from edge_client.motion.pose import neutral_pose
-from edge_client.playback.events import ConversationSummary, PlaybackState, PlaybackSummary, View
+from edge_client.playback.events import ConversationSummary, PlaybackSummary, PlayerState, View
 from edge_client.recording.recorder import TAIL_US, Recorder
 from edge_client.recording.report import RunFigures, summary_of
 from edge_client.recording.skew_plot import SIZE_PX, draw_skew
-from edge_client.skew.meter import SkewMeter, SkewRecord
-from edge_client.skew.watch import SkewWatch
 
 
 class Canvas:
@@ -40,12 +40,12 @@ class Canvas:
 def spoken(time_us: int, *, skew_us: int = 0, shown_us: int | None = None, conversation_id: str = "c-1") -> ShownPicture:
     """A picture in a conversation whose sound is heard since 0."""
     pts = time_us - skew_us if shown_us is None else shown_us
-    return ShownPicture(time_us, time_us, View(PlaybackState.PLAYING, conversation_id, time_us, neutral_pose(), 1.0, pts), time_us)
+    return ShownPicture(time_us, time_us, View(PlayerState.PLAYING, conversation_id, time_us, neutral_pose(), 1.0, pts), time_us)
 
 
 def idle(time_us: int) -> ShownPicture:
     """A picture while nothing is said."""
-    return ShownPicture(time_us, time_us, View(PlaybackState.IDLE), None)
+    return ShownPicture(time_us, time_us, View(PlayerState.IDLE), None)
 
 
 def run_of(recorder: Recorder, conversations: tuple[ConversationSummary, ...] = ()) -> RunFigures:
@@ -64,7 +64,7 @@ def run_of(recorder: Recorder, conversations: tuple[ConversationSummary, ...] = 
         conversations=conversations,
     )
     return RunFigures(
-        playback, SinkCounters(underruns=1, silence_frames=4_800), "a sink", "canvas", StageSummary(61, 2, 2.0), recorder.skew, 1_000_000
+        playback, SinkCounters(underruns=1, silence_frames=4_800), "a sink", "canvas", RenderSummary(61, 2, 2.0), recorder.skew, 1_000_000
     )
 
 

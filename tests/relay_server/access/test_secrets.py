@@ -10,12 +10,12 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 
 from avatar_relay.media import AudioFormat, Codec
+from avatar_relay.publisher import ConnectionLostError, Publisher
 from relay_server.access.scopes import Role
 from relay_server.access.tokens import split_token
-from relay_server.publisher import ConnectionLostError, Publisher
-from tests.data import PROJECT_ROOT
+from tests.lab.data import PROJECT_ROOT
+from tests.lab.services.otlp import SIGNALS, Collector
 from tests.relay_server.access.guarded import Access
-from tests.standins.otlp import SIGNALS, Collector
 
 PATIENCE_S = 20.0
 

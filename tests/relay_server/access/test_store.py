@@ -14,7 +14,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from relay_server.access.form import from_text, to_text
+from relay_server.access.file_format import from_text, to_text
 from relay_server.access.identities import Directory, Identity
 from relay_server.access.scopes import RPCS, Role
 from relay_server.access.store import AccessFile

@@ -17,15 +17,15 @@ from grpc import StatusCode as Code
 from avatar_relay.credentials import metadata_of
 from avatar_relay.media import Codec, Credit
 from avatar_relay.messages import Hello, Welcome
+from avatar_relay.publisher import ConnectionLostError, Publisher
 from avatar_relay.v1 import device_service_pb2 as pb
 from avatar_relay.v1 import device_service_pb2_grpc as device_grpc
 from edge_client.link.attach_call import AttachCall, Endpoint
 from edge_client.link.credentials import CredentialFiles
-from edge_client.link.retry import StreamEnd, Verdict
+from edge_client.link.retry import RetryDecision, StreamEnd
 from relay_server.access.scopes import Role
 from relay_server.access.tls import HotCertificate, TlsFiles
 from relay_server.errors import ConfigError
-from relay_server.publisher import ConnectionLostError, Publisher
 from tests.relay_server.access.guarded import Access, Authority, code_of, over_tls, trusting
 from tests.relay_server.service.wired import Stream, hello
 
@@ -108,7 +108,7 @@ async def test_a_device_by_the_name_in_its_certificate(tmp_path: Path) -> None:
         for name, code in (("till.example", "PERMISSION_DENIED"), ("nobody.example", "UNAUTHENTICATED")):
             end = await attached(endpoint(name))
             assert isinstance(end, StreamEnd)
-            assert (end.code, end.verdict) == (code, Verdict.FINAL)
+            assert (end.code, end.verdict) == (code, RetryDecision.FINAL)
         access.revoke(Role.DEVICE, "lobby")
         assert server.guard is not None
         await server.guard.look_after()

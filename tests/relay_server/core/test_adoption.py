@@ -8,36 +8,36 @@ from avatar_relay import messages as m
 from avatar_relay.media import ConversationOpen, Cursor, Kind, Payload
 from avatar_relay.reasons import Fault, Reason
 from relay_server.core.adoption import MAX_KEPT_EVENTS, Adoption
-from tests.relay_server.house import AVATARKIT, PCM_16K, House, hello
+from tests.lab.relay_dsl import AVATARKIT, PCM_16K, RelayDsl, hello
 
 C1 = ConversationOpen("c1", PCM_16K, AVATARKIT)
 
 
-def restarted(*cursors: Cursor, token: str = "of-the-relay-before") -> House:
+def restarted(*cursors: Cursor, token: str = "of-the-relay-before") -> RelayDsl:
     """A new relay, to which the device came that holds this."""
-    house = House()
+    house = RelayDsl()
     house.perform(house.attending.attach(hello("lobby", token=token, cursors=cursors), house.now_us, 0))
     house.pump()
     return house
 
 
-def again(house: House, held: Cursor, open_: ConversationOpen = C1, *targets: str) -> None:
+def again(house: RelayDsl, held: Cursor, open_: ConversationOpen = C1, *targets: str) -> None:
     """Publisher a opens a conversation again."""
     house.say("a", m.PublishOpen(open_, targets or ("lobby",), held))
 
 
-def audio(house: House, *seqs: int) -> None:
+def audio(house: RelayDsl, *seqs: int) -> None:
     """Publisher a sends these payloads of c1."""
     house.say("a", m.Media("c1", tuple(Payload(Kind.AUDIO, seq, bytes(3_200), seq * 100_000, 100_000) for seq in seqs)))
 
 
-def starts(house: House, cid: str, event_id: int) -> None:
+def starts(house: RelayDsl, cid: str, event_id: int) -> None:
     """The device tells the first sound of a conversation."""
     house.perform(house.attending.handle(house.session("lobby"), m.PlayerEvent(event_id, cid, m.Started()), house.now_us))
     house.pump()
 
 
-def finishes(house: House, cid: str, event_id: int) -> None:
+def finishes(house: RelayDsl, cid: str, event_id: int) -> None:
     """The device tells the end of a conversation."""
     event = m.PlayerEvent(event_id, cid, m.Finished(500_000, interrupted=False, reason="completed"))
     house.perform(house.attending.handle(house.session("lobby"), event, house.now_us))
@@ -111,7 +111,7 @@ def test_what_nobody_comes_back_for_plays_out() -> None:
 
 def test_a_device_that_is_not_there_yet_may_be_asked_for_again() -> None:
     """The id is not used up."""
-    house = House()
+    house = RelayDsl()
     again(house, Cursor("c1", 3))
     assert house.heard("a") == [f"error c1 {Reason.DEVICE_UNKNOWN} lobby"]
     house.perform(house.attending.attach(hello("lobby", token="old", cursors=(Cursor("c1", 4),)), house.now_us, 0))
@@ -158,7 +158,7 @@ def test_a_device_whose_welcome_was_lost_comes_with_the_old_token_again() -> Non
 
 def test_what_is_sent_again_after_a_cut_is_not_paid_for_twice() -> None:
     """A publisher's credit follows what leaves for the first time."""
-    house = House()
+    house = RelayDsl()
     house.play("lobby attaches; a opens c1; a audio c1 3; lobby leaves; lobby returns c1:1:0")
     conversation = house.registry.conversations["c1"]
     session = house.session("lobby")
@@ -169,7 +169,7 @@ def test_what_is_sent_again_after_a_cut_is_not_paid_for_twice() -> None:
 
 def test_an_acknowledgement_does_not_cover_what_a_dead_stream_swallowed() -> None:
     """A publisher that comes back is told again what it did not acknowledge, in order, before anything later."""
-    house = House()
+    house = RelayDsl()
     house.play("lobby attaches; a opens c1; a audio c1 1; a ends c1; a opens c2 queue; a audio c2 1; a ends c2")
     house.play("lobby finishes c1 100; lobby finishes c2 100")
     publisher = house.publisher("a")

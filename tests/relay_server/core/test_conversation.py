@@ -12,9 +12,9 @@ from avatar_relay.limits import MAX_FRAGMENT_BYTES, MAX_PAYLOAD_BYTES
 from avatar_relay.media import ConversationOpen, Credit, Kind, MotionEncoding, MotionFormat, Payload
 from avatar_relay.reasons import DropReason, Reason
 from relay_server.core.conversation import NOT_TAKEN, TRANSITIONS, Accepted, Conversation, State, Step
-from relay_server.core.window import Window
+from relay_server.core.credit_window import CreditWindow
 from relay_server.errors import ConversationFault
-from tests.relay_server.house import AVATARKIT, PCM_16K
+from tests.lab.relay_dsl import AVATARKIT, PCM_16K
 
 WEIGHTS = MotionFormat(MotionEncoding.BLENDSHAPE_WEIGHTS, 30.0, ("jawOpen", "mouthClose"))
 
@@ -195,7 +195,7 @@ def test_credit_beyond_the_grant_is_a_fault() -> None:
 @given(st.lists(st.tuples(st.integers(1, 500), st.integers(0, 600)), max_size=60))
 def test_window_is_never_overrun_and_never_starves(turns: list[tuple[int, int]]) -> None:
     """What waits stays within the window; once all has left, the publisher may send a window less one step."""
-    window, released, granted, used = Window(1_000, 100), 0, 1_000, 0
+    window, released, granted, used = CreditWindow(1_000, 100), 0, 1_000, 0
     for size, leaves in turns:
         if window.fits(size):
             window.use(size)

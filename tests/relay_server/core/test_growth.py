@@ -6,12 +6,12 @@ import gc
 import sys
 
 from avatar_relay.limits import MAX_CLOSED_CONVERSATIONS
-from tests.relay_server.house import House
+from tests.lab.relay_dsl import RelayDsl
 
 MORE = 300
 
 
-def converse(house: House, first: int, count: int) -> None:
+def converse(house: RelayDsl, first: int, count: int) -> None:
     """Conversations with all that belongs to them; every third is interrupted, every fourth is cut by its device's stream."""
     for number in range(first, first + count):
         cid = f"c{number}"
@@ -36,7 +36,7 @@ def blocks() -> int:
 
 def test_memory_stays_once_the_ledgers_are_full() -> None:
     """As many blocks after 300 more conversations as before them."""
-    house = House()
+    house = RelayDsl()
     house.play("lobby attaches")
     converse(house, 1, MAX_CLOSED_CONVERSATIONS + 20)
     before = blocks()

@@ -8,22 +8,22 @@ from avatar_relay import messages as m
 from avatar_relay.limits import MAX_PAYLOAD_BYTES
 from avatar_relay.media import Credit, Cursor, Kind, Payload
 from avatar_relay.reasons import Reason
+from tests.lab.relay_dsl import RelayDsl, hello
 from tests.relay_server.core.test_adoption import C1, again, audio
-from tests.relay_server.house import House, hello
 
 TOLD = "error c1 MOTION_FORMAT_UNSUPPORTED lobby"
 
 
-def without_face(house: House, *cursors: Cursor, token: str = "") -> None:
+def without_face(house: RelayDsl, *cursors: Cursor, token: str = "") -> None:
     """The device lobby comes: it understands no motion, and has no room for any."""
     said = hello("lobby", token=token, cursors=cursors, buffer=Credit(1 << 30, 0))
     house.perform(house.attending.attach(replace(said, motion_encodings=()), house.now_us, 0))
     house.pump()
 
 
-def played() -> House:
+def played() -> RelayDsl:
     """It plays a conversation that has motion."""
-    house = House()
+    house = RelayDsl()
     without_face(house)
     house.play("a opens c1; a audio c1 2; a motion c1 2; a audio c1")
     return house
@@ -42,7 +42,7 @@ def test_the_sound_plays_and_the_publisher_is_told_once() -> None:
 
 def test_the_device_is_told_of_a_conversation_without_motion() -> None:
     """So that its own ear may move the mouth."""
-    house = House()
+    house = RelayDsl()
     without_face(house)
     house.perform(house.publishing.handle(house.publisher("a"), m.PublishOpen(C1, ("lobby",)), house.now_us))
     session = house.session("lobby")
@@ -63,7 +63,7 @@ def test_motion_that_it_does_not_get_is_no_longer_kept_for_it() -> None:
 
 def test_others_of_its_group_get_the_motion() -> None:
     """Each device is asked by itself."""
-    house = House()
+    house = RelayDsl()
     without_face(house)
     house.play("hall attaches; a opens c1 on everyone; a audio c1; a motion c1; a ends c1")
     assert house.heard("lobby") == ["welcome", "open c1", "audio c1 1", "end c1 1 0"]
@@ -74,7 +74,7 @@ def test_others_of_its_group_get_the_motion() -> None:
 
 def test_a_device_that_never_heard_of_it_gets_it_all_when_it_comes_back() -> None:
     """Motion that it was spared does not look like something that it held."""
-    house = House()
+    house = RelayDsl()
     without_face(house)
     house.play("a opens c1; a audio c1; a motion c1")
     token = house.session("lobby").token
@@ -86,7 +86,7 @@ def test_a_device_that_never_heard_of_it_gets_it_all_when_it_comes_back() -> Non
 
 def test_it_goes_on_at_another_relay() -> None:
     """What the publisher knows to be held of motion is no reason to refuse."""
-    house = House()
+    house = RelayDsl()
     without_face(house, Cursor("c1", 5), token="of-the-relay-before")
     again(house, Cursor("c1", 5, 3))
     audio(house, 6)
@@ -96,7 +96,7 @@ def test_it_goes_on_at_another_relay() -> None:
 
 def test_a_device_that_comes_back_as_another_one_loses_what_waited_for_it() -> None:
     """It was opened for one that has a face and room for motion."""
-    house = House()
+    house = RelayDsl()
     house.play("lobby attaches; lobby leaves; a opens c1; a audio c1 2; a motion c1")
     without_face(house)
     assert house.heard("lobby")[-1] == "welcome"

@@ -12,11 +12,11 @@ import pytest
 from avatar_relay.media import Codec, ConversationOpen, Credit, MotionEncoding
 from avatar_relay.messages import ConversationEnd, Finished, Hello, Interrupt, PlayerEvent, Started, ToRelayFromDevice
 from relay_server.config import RelayConfig
-from relay_server.relay import Relay
+from relay_server.connections.relay import Relay
 from relay_server.relayctl import cli as relayctl
 from relay_server.server import build_relay, serving
-from relay_server.sources.performance import speech_desk
-from tests.relay_server.sources.test_performance import MOTION, SOUND, ScriptedSource
+from relay_server.sources.speech_publishing import speech_desk
+from tests.relay_server.sources.test_speech_publishing import MOTION, SOUND, ScriptedSource
 
 ESCAPE = "evil\x1b[2Jprogram"
 

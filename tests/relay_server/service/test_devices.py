@@ -13,7 +13,7 @@ from avatar_relay.reasons import Fault, Reason
 from avatar_relay.v1 import device_service_pb2 as device_pb
 from avatar_relay.v1 import media_pb2 as pb
 from relay_server.config import RelayConfig
-from relay_server.core.flight import FIRST_WINDOW_BYTES
+from relay_server.core.congestion import FIRST_WINDOW_BYTES
 from relay_server.service import streams
 from tests.relay_server.service.wired import PATIENCE_S, Stream, Wired, audio, finished, hello, media, motion, opening, wired
 

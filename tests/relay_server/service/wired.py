@@ -22,9 +22,9 @@ from avatar_relay.v1 import media_pb2 as pb
 from avatar_relay.v1 import publisher_service_pb2 as publisher_pb
 from avatar_relay.v1 import publisher_service_pb2_grpc as publisher_grpc
 from relay_server.config import RelayConfig
-from relay_server.desks.clocks import Clocks
+from relay_server.connections.clocks import Clocks
+from relay_server.connections.relay import Relay
 from relay_server.errors import RequestError
-from relay_server.relay import Relay
 from relay_server.server import RelayServer, serving, unix_time_us
 
 PATIENCE_S = 10.0

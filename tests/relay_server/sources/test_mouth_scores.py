@@ -1,4 +1,4 @@
-"""The mouth says what is heard: the scores of `scripts/score_mouth.py`, held."""
+"""The mouth says what is heard: the scores of `tests/lab/mouth/score.py`, held."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ import pytest
 from relay_server.sources import espeak
 from relay_server.sources.coarticulation import Phoneme
 from relay_server.sources.espeak import EspeakError
-from scripts import score_mouth
-from scripts.score_mouth import Judged, score
+from tests.lab.mouth import score as score_mouth
+from tests.lab.mouth.score import Judged, score
 
 
 @pytest.fixture(autouse=True)

@@ -16,8 +16,8 @@ from edge_client.audio.decoders.ogg import MAX_UNSYNCED_BYTES, OggPages, PacketA
 from edge_client.audio.decoders.ogg_opus import OggOpusDecoder
 from edge_client.audio.sink import Pcm
 from edge_client.errors import UndecodableError
-from tests.data import alsa_sample
 from tests.edge_client.audio.decoders.clips import encode, make_page, need_opus_tools, opus_head, reference, split_pages, tones
+from tests.lab.data import alsa_sample
 
 _FIRST, _LAST, _CONTINUED = 2, 4, 1
 

@@ -18,7 +18,7 @@ pytest.importorskip("pyaudio")
 from edge_client.audio.sink import Anchor, Pcm
 from edge_client.audio.sinks.pyaudio import PyAudioSink
 from edge_client.errors import RateError, SinkError
-from tests.paced.device import RATE_HZ, PacedDevice, deep_paced_device, paced_device, paced_library
+from tests.lab.sound_card.paced_card import RATE_HZ, PacedDevice, deep_paced_device, paced_device, paced_library
 
 __all__ = ["deep_paced_device", "paced_device", "paced_library"]
 

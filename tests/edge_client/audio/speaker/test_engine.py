@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from edge_client.audio.sink import Pcm
 from edge_client.audio.speaker.engine import SETTLING_CALLBACKS, SpeakerEngine
-from edge_client.audio.speaker.memory import GAIN_ONE, Control, SpeakerMemory, Status, create_memory
+from edge_client.audio.speaker.memory import GAIN_ONE, SpeakerControl, SpeakerMemory, SpeakerStatus, create_memory
 
 _RATE_HZ = 48_000
 _BUFFER = 1_024
@@ -37,12 +37,12 @@ class Bench:
         return samples
 
     def clear(self) -> None:
-        self.memory[Control.CLEAR_LIMIT] = self.memory[Control.WRITTEN]
-        self.memory[Control.GENERATION] += 1
+        self.memory[SpeakerControl.CLEAR_LIMIT] = self.memory[SpeakerControl.WRITTEN]
+        self.memory[SpeakerControl.GENERATION] += 1
 
     @property
     def cleared(self) -> bool:
-        return self.memory[Status.GENERATION_DONE] == self.memory[Control.GENERATION]
+        return self.memory[SpeakerStatus.GENERATION_DONE] == self.memory[SpeakerControl.GENERATION]
 
     def close(self) -> None:
         self.memory.close()
@@ -64,7 +64,7 @@ def test_content_goes_out_bit_for_bit(bench: Bench) -> None:
     heard = np.concatenate([bench.render(), bench.render()])
     assert np.array_equal(heard[:1_500], samples)
     assert not heard[1_500:].any()
-    assert bench.memory[Status.AUDIBLE_END] == 1_500
+    assert bench.memory[SpeakerStatus.AUDIBLE_END] == 1_500
 
 
 @settings(max_examples=50, deadline=None)
@@ -83,7 +83,7 @@ def test_no_sample_is_lost_or_doubled(steps: list[tuple[int, int]], begin: int) 
         heard = np.concatenate([heard, bench.render(frames)])
     heard = np.concatenate([heard, bench.render(12_000)])
     assert np.array_equal(heard[heard != 0], sent)
-    assert bench.memory[Status.CONSUMED] == begin + len(sent)
+    assert bench.memory[SpeakerStatus.CONSUMED] == begin + len(sent)
     bench.close()
 
 
@@ -98,8 +98,8 @@ def test_clear_fades_within_10_ms_and_tells_where(bench: Bench) -> None:
     audible = int(np.flatnonzero(heard)[-1]) + 1
     assert audible <= _FADE
     assert bench.cleared
-    assert audible <= bench.memory[Status.AUDIBLE_END] - _BUFFER <= _FADE
-    assert bench.memory[Status.CONSUMED] == 4_000
+    assert audible <= bench.memory[SpeakerStatus.AUDIBLE_END] - _BUFFER <= _FADE
+    assert bench.memory[SpeakerStatus.CONSUMED] == 4_000
     assert not bench.render().any()
 
 
@@ -130,18 +130,18 @@ def test_clear_of_nothing(bench: Bench) -> None:
     bench.clear()
     bench.render()
     assert bench.cleared
-    assert bench.memory[Status.AUDIBLE_END] == 100
+    assert bench.memory[SpeakerStatus.AUDIBLE_END] == 100
 
 
 def test_clear_beyond_what_was_written() -> None:
     """The limit may lie beyond the ring's content, which a restart left unsent: none of it is waited for."""
     bench = Bench(begin=5_000)
-    bench.memory[Control.CLEAR_LIMIT] = 9_000
-    bench.memory[Control.GENERATION] = 1
+    bench.memory[SpeakerControl.CLEAR_LIMIT] = 9_000
+    bench.memory[SpeakerControl.GENERATION] = 1
     assert not bench.render().any()
-    assert bench.memory[Status.CONSUMED] == 9_000
+    assert bench.memory[SpeakerStatus.CONSUMED] == 9_000
     assert not bench.render().any()
-    bench.memory[Control.WRITTEN] = 9_000
+    bench.memory[SpeakerControl.WRITTEN] = 9_000
     bench.write(10)
     assert (bench.render() != 0).sum() == 10
     bench.close()
@@ -151,42 +151,42 @@ def test_pause_holds_and_resume_goes_on(bench: Bench) -> None:
     """Pause fades 480 frames out and holds the rest; resume fades in; each frame goes out once."""
     bench.write(6_000)
     bench.render()
-    bench.memory[Control.PAUSED] = 1
+    bench.memory[SpeakerControl.PAUSED] = 1
     fading = bench.render()
-    assert bench.memory[Status.CONSUMED] == _BUFFER + _FADE
+    assert bench.memory[SpeakerStatus.CONSUMED] == _BUFFER + _FADE
     assert not fading[_FADE:].any()
     assert not bench.render().any()
-    bench.memory[Control.PAUSED] = 0
+    bench.memory[SpeakerControl.PAUSED] = 0
     back = bench.render()
     assert np.all(np.diff(back[:_FADE].astype(int)) >= 0)
     assert np.all(back[_FADE:] == 1_000)
-    assert bench.memory[Status.CONSUMED] == _BUFFER + _FADE + _BUFFER
+    assert bench.memory[SpeakerStatus.CONSUMED] == _BUFFER + _FADE + _BUFFER
 
 
 def test_clear_while_paused_is_silent(bench: Bench) -> None:
     """Nothing is heard of what is thrown away, and what follows waits for resume, whole."""
     bench.write(6_000)
     bench.render()
-    bench.memory[Control.PAUSED] = 1
+    bench.memory[SpeakerControl.PAUSED] = 1
     bench.render()
-    audible_end = bench.memory[Status.AUDIBLE_END]
+    audible_end = bench.memory[SpeakerStatus.AUDIBLE_END]
     bench.clear()
     assert not bench.render().any()
     assert bench.cleared
-    assert bench.memory[Status.AUDIBLE_END] == audible_end
+    assert bench.memory[SpeakerStatus.AUDIBLE_END] == audible_end
     bench.write(500, value=5)
     assert not bench.render().any()
-    bench.memory[Control.PAUSED] = 0
+    bench.memory[SpeakerControl.PAUSED] = 0
     assert (bench.render() == 5).sum() == 500
 
 
 def test_content_that_comes_in_a_pause_is_held_whole(bench: Bench) -> None:
     """A pause without sound needs no fade, neither out nor in."""
-    bench.memory[Control.PAUSED] = 1
+    bench.memory[SpeakerControl.PAUSED] = 1
     bench.render()
     bench.write(2_000)
     assert not bench.render().any()
-    bench.memory[Control.PAUSED] = 0
+    bench.memory[SpeakerControl.PAUSED] = 0
     assert np.all(bench.render() == 1_000)
 
 
@@ -194,15 +194,15 @@ def test_volume_ramps_and_muted_frames_are_not_audible(bench: Bench) -> None:
     """The gain moves in a line; frames at gain 0 do not move the audible end."""
     bench.write(8_000)
     bench.render()
-    bench.memory[Control.GAIN] = 0
+    bench.memory[SpeakerControl.GAIN] = 0
     heard = bench.render()
     assert np.all(np.diff(heard.astype(int)) <= 0)
     assert heard[0] > 900
     assert not heard[_FADE:].any()
-    assert bench.memory[Status.AUDIBLE_END] == _BUFFER + _FADE - 1
+    assert bench.memory[SpeakerStatus.AUDIBLE_END] == _BUFFER + _FADE - 1
     bench.render()
-    assert bench.memory[Status.AUDIBLE_END] == _BUFFER + _FADE - 1
-    bench.memory[Control.GAIN] = GAIN_ONE // 2
+    assert bench.memory[SpeakerStatus.AUDIBLE_END] == _BUFFER + _FADE - 1
+    bench.memory[SpeakerControl.GAIN] = GAIN_ONE // 2
     bench.render()
     assert np.all(bench.render() == 500)
 
@@ -210,7 +210,7 @@ def test_volume_ramps_and_muted_frames_are_not_audible(bench: Bench) -> None:
 def test_volume_set_in_silence_holds_from_the_first_frame(bench: Bench) -> None:
     """Muted before it begins, nothing of it is heard."""
     bench.render()
-    bench.memory[Control.GAIN] = 0
+    bench.memory[SpeakerControl.GAIN] = 0
     bench.write(_BUFFER)
     assert not bench.render().any()
 
@@ -218,47 +218,47 @@ def test_volume_set_in_silence_holds_from_the_first_frame(bench: Bench) -> None:
 def test_running_out_is_an_underrun_only_while_content_is_due(bench: Bench) -> None:
     """One count for each time, however long; none when nothing is expected, nor before the first content."""
     memory = bench.memory
-    memory[Control.EXPECTED] = 1
+    memory[SpeakerControl.EXPECTED] = 1
     bench.render()
-    assert memory[Status.STARVED] == 0
+    assert memory[SpeakerStatus.STARVED] == 0
     bench.write(100)
     for _ in range(3):
         bench.render()
-    assert memory[Status.STARVED] == 1
-    assert memory[Status.SILENCE_FRAMES] == 3 * _BUFFER - 100
+    assert memory[SpeakerStatus.STARVED] == 1
+    assert memory[SpeakerStatus.SILENCE_FRAMES] == 3 * _BUFFER - 100
     bench.write(100)
     bench.render()
-    assert memory[Status.STARVED] == 2
-    memory[Control.EXPECTED] = 0
+    assert memory[SpeakerStatus.STARVED] == 2
+    memory[SpeakerControl.EXPECTED] = 0
     bench.write(100)
     bench.render()
     bench.render()
-    assert memory[Status.STARVED] == 2
-    memory[Control.EXPECTED] = 1
-    silence_frames = memory[Status.SILENCE_FRAMES]
+    assert memory[SpeakerStatus.STARVED] == 2
+    memory[SpeakerControl.EXPECTED] = 1
+    silence_frames = memory[SpeakerStatus.SILENCE_FRAMES]
     bench.render()
-    assert memory[Status.SILENCE_FRAMES] == silence_frames
+    assert memory[SpeakerStatus.SILENCE_FRAMES] == silence_frames
 
 
 def test_clear_is_no_underrun(bench: Bench) -> None:
     """Silence after a clear was asked for."""
-    bench.memory[Control.EXPECTED] = 1
+    bench.memory[SpeakerControl.EXPECTED] = 1
     bench.write(4_000)
     bench.render()
     bench.clear()
     bench.render()
     bench.render()
-    assert bench.memory[Status.STARVED] == 0
+    assert bench.memory[SpeakerStatus.STARVED] == 0
 
 
 def test_device_that_ran_dry_counts_while_it_matters(bench: Bench) -> None:
     """The device's own underflow counts while content goes out, not in idle silence."""
     bench.render(dry=True)
-    assert bench.memory[Status.DEVICE_DRY] == 0
+    assert bench.memory[SpeakerStatus.DEVICE_DRY] == 0
     bench.write(4_000)
     bench.render()
     bench.render(dry=True)
-    assert bench.memory[Status.DEVICE_DRY] == 1
+    assert bench.memory[SpeakerStatus.DEVICE_DRY] == 1
 
 
 def test_clock_counts_after_the_first_callbacks(bench: Bench) -> None:

@@ -7,8 +7,8 @@ from collections.abc import Iterator
 import numpy as np
 import pytest
 
-from edge_client.audio.speaker.memory import Control, SpeakerMemory, Status, create_memory, ring_frames
-from edge_client.audio.speaker.timeline import Segment, Snapshot
+from edge_client.audio.speaker.memory import SpeakerControl, SpeakerMemory, SpeakerStatus, create_memory, ring_frames
+from edge_client.audio.speaker.played_timeline import PlayedSegment, Snapshot
 
 _RATE_HZ = 48_000
 
@@ -36,12 +36,12 @@ def test_samples_cross_and_wrap(sides: tuple[SpeakerMemory, SpeakerMemory]) -> N
     chance = np.random.default_rng(5)
     sent = chance.integers(-32768, 32768, 100_000).astype(np.int16)
     heard = []
-    while (consumed := child[Status.CONSUMED]) < len(sent):
-        written = parent[Control.WRITTEN]
+    while (consumed := child[SpeakerStatus.CONSUMED]) < len(sent):
+        written = parent[SpeakerControl.WRITTEN]
         parent.write(sent[written : written + min(parent.free_frames, int(chance.integers(0, 9_000)))])
-        frames = min(child[Control.WRITTEN] - consumed, int(chance.integers(0, 5_000)))
+        frames = min(child[SpeakerControl.WRITTEN] - consumed, int(chance.integers(0, 5_000)))
         heard.append(child.read(consumed, frames))
-        child[Status.CONSUMED] = consumed + frames
+        child[SpeakerStatus.CONSUMED] = consumed + frames
         assert 0 <= parent.depth_frames <= parent.capacity_frames
     assert np.array_equal(np.concatenate(heard), sent)
 
@@ -51,8 +51,8 @@ def test_begins_at_a_frame(sides: tuple[SpeakerMemory, SpeakerMemory]) -> None:
     parent, child = sides
     parent.begin(777_777, gain=3, paused=True)
     parent.write(np.array([1, 2, 3], np.int16))
-    assert child.read(child[Status.CONSUMED], 3).tolist() == [1, 2, 3]
-    assert (child[Control.GAIN], child[Control.PAUSED], child[Status.AUDIBLE_END]) == (3, 1, 777_777)
+    assert child.read(child[SpeakerStatus.CONSUMED], 3).tolist() == [1, 2, 3]
+    assert (child[SpeakerControl.GAIN], child[SpeakerControl.PAUSED], child[SpeakerStatus.AUDIBLE_END]) == (3, 1, 777_777)
 
 
 def test_no_anchor_at_first(sides: tuple[SpeakerMemory, SpeakerMemory]) -> None:
@@ -67,7 +67,7 @@ def test_anchor_is_the_newest_and_never_torn(sides: tuple[SpeakerMemory, Speaker
 
     def write() -> None:
         for index in range(1, 4_001):
-            child.publish(Snapshot(index, index * 2.0, (Segment(index, index, index),) * (index % 9)))
+            child.publish(Snapshot(index, index * 2.0, (PlayedSegment(index, index, index),) * (index % 9)))
         done.set()
 
     writer = threading.Thread(target=write)

@@ -12,7 +12,7 @@ pytest.importorskip("pyaudio")
 from edge_client.audio.speaker.channel import Settings
 from edge_client.audio.speaker.process import SpeakerProcess
 from edge_client.errors import SinkError
-from tests.paced.device import PacedDevice, paced_device, paced_library
+from tests.lab.sound_card.paced_card import PacedDevice, paced_device, paced_library
 
 __all__ = ["paced_device", "paced_library"]
 

@@ -6,8 +6,8 @@ import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
-from relay_server.relay import Relay
-from tests.standins.fast_device import FastDevice, Seen
+from relay_server.connections.relay import Relay
+from tests.lab.fast_device import FastDevice, Seen
 
 SPEED = 50.0
 """Times faster than time passes."""

@@ -15,15 +15,15 @@ from avatar_relay.reasons import Reason
 from avatar_relay.tracing import start_telemetry
 from edge_client.motion.decoders import make_motion_decoder
 from relay_server.cli import build_parser, load_config
+from relay_server.connections.relay import Relay
 from relay_server.core.events import ConversationFaulted
 from relay_server.errors import ConfigError
-from relay_server.relay import Relay
 from relay_server.server import build_relay, voice
 from relay_server.service.admin import Speech
+from tests.lab.fast_device import FastDevice, Seen
+from tests.lab.services.audio2face import NAMES, Audio2FaceService, Trouble, serving
 from tests.relay_server.sources.audio2face.playing import playing, until_finished
 from tests.relay_server.sources.audio2face.test_end_to_end import CLIP
-from tests.standins.audio2face import NAMES, Audio2FaceService, Trouble, serving
-from tests.standins.fast_device import FastDevice, Seen
 
 FILE = """
 speech_folder = "{folder}"

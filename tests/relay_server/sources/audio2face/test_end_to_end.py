@@ -12,26 +12,26 @@ import pytest
 
 from avatar_relay import weights
 from avatar_relay.media import AudioFormat, Codec, MotionFormat, OnPlaying
+from avatar_relay.publisher import Publisher
 from edge_client.motion.decoder import MotionDecoder
 from edge_client.motion.decoders import make_motion_decoder
 from edge_client.motion.pose import Poses
 from relay_server.config import RelayConfig
-from relay_server.publisher import Publisher
-from relay_server.relay import Relay
+from relay_server.connections.relay import Relay
 from relay_server.server import build_relay
 from relay_server.sources import espeak
 from relay_server.sources.audio2face.settings import Audio2FaceSettings
 from relay_server.sources.audio2face.source import Audio2FaceSource
 from relay_server.sources.espeak import EspeakError
 from relay_server.sources.local.source import LocalSource
-from relay_server.sources.performance import Rendition
 from relay_server.sources.source import AudioSpeech, FileSpeech, Speech, TextSpeech
 from relay_server.sources.speech import SpeechSource
+from relay_server.sources.speech_publishing import PublishedSpeech
+from tests.lab.fast_device import FastDevice, Seen
+from tests.lab.services.audio2face import NAMES, Audio2FaceService, Trouble, serving
 from tests.relay_server.sources.audio2face.playing import playing, until_finished
 from tests.relay_server.sources.audio2face.speakers import RATE_HZ
 from tests.relay_server.sources.audio2face.test_source import FAULTS, FAULTS_MIDWAY, SPEECH
-from tests.standins.audio2face import NAMES, Audio2FaceService, Trouble, serving
-from tests.standins.fast_device import FastDevice, Seen
 
 CLIP = Path(espeak.__file__).parent / "assets" / "demo.wav"
 
@@ -61,7 +61,7 @@ class Rig:
 
     async def speak(self, speech: Speech) -> Seen:
         """One conversation, until the device has finished."""
-        rendition = Rendition(self.publisher, await self.source.perform(speech), ("lobby",), OnPlaying.REPLACE)
+        rendition = PublishedSpeech(self.publisher, await self.source.perform(speech), ("lobby",), OnPlaying.REPLACE)
         conversation_id = await rendition.begin()
         await rendition.finish()
         return await until_finished(self.device, conversation_id)

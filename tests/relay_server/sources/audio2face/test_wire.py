@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from relay_server.sources.audio2face import wire
 from relay_server.sources.audio2face.settings import Emotion, EmotionStrengths
-from tests.standins.audio2face import animation, header, status
+from tests.lab.services.audio2face import animation, header, status
 
 # As the PyPI packages nvidia-audio2face-3d 1.3.0 and nvidia-ace 1.0.0 write them; `scripts/a2f_check` compares with them.
 HEADER_16K = "0a090a07100118807d2010"
@@ -64,8 +64,8 @@ def test_reads_animation() -> None:
 def test_reads_status(code: int) -> None:
     """Codes that we do not know stay numbers."""
     answer = wire.read_answer(status(code, "so").SerializeToString())
-    assert answer == wire.Status(code, "so")
-    assert isinstance(answer, wire.Status)
+    assert answer == wire.ServiceStatus(code, "so")
+    assert isinstance(answer, wire.ServiceStatus)
     assert isinstance(answer.code, wire.StatusCode) == (code < 4)
 
 
@@ -75,5 +75,5 @@ def test_any_bytes(data: bytes) -> None:
     """An answer, or an error that says so."""
     try:
         wire.read_answer(data)
-    except wire.WireError as error:
+    except wire.ServiceWireError as error:
         assert "no message of the service" in str(error)

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from tests.relay_server.sources.avatarkit.rig import rig, sound
-from tests.standins.motion_server import MotionServer
+from tests.lab.avatarkit.rig import rig, sound
+from tests.lab.services.motion_server import MotionServer
 
 SDKS = ("spatius", "spatialreal")
 

@@ -10,12 +10,12 @@ import pytest
 from avatar_relay.avatarkit import count_keyframes
 from avatar_relay.media import AudioFormat, Codec, OnPlaying
 from avatar_relay.reasons import Reason
-from relay_server.sources.performance import Rendition
 from relay_server.sources.source import AudioSpeech
+from relay_server.sources.speech_publishing import PublishedSpeech
 from tests.edge_client.audio.decoders.clips import encode, need_opus_tools, tones
-from tests.relay_server.sources.avatarkit.rig import Rig, rig
-from tests.standins.fast_device import Seen
-from tests.standins.motion_server import OGG_OPUS, Mode, MotionServer
+from tests.lab.avatarkit.rig import Rig, rig
+from tests.lab.fast_device import Seen
+from tests.lab.services.motion_server import OGG_OPUS, Mode, MotionServer
 
 SECONDS = 7.3
 KEYFRAMES = 182
@@ -33,7 +33,7 @@ async def cut_anywhere(stream: bytes) -> AsyncIterator[bytes]:
 async def speak(house: Rig, stream: bytes) -> tuple[str, Seen]:
     """One conversation, until it is finished."""
     performance = await house.source().perform(AudioSpeech(AudioFormat(Codec.OGG_OPUS), cut_anywhere(stream)))
-    rendition = Rendition(house.publisher, performance, ("lobby",), OnPlaying.REPLACE, report=house.reports.__setitem__)
+    rendition = PublishedSpeech(house.publisher, performance, ("lobby",), OnPlaying.REPLACE, report=house.reports.__setitem__)
     conversation_id = await rendition.begin()
     await rendition.finish()
     return conversation_id, await house.until_finished(conversation_id)

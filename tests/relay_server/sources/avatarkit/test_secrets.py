@@ -16,9 +16,9 @@ from relay_server.sources.avatarkit.telemetry import SdkTelemetry
 from relay_server.sources.avatarkit.vendor import make_sdk
 from relay_server.telemetry import RelayTelemetry
 from scripts.sdk.converse import REACHED, search
-from tests.relay_server.sources.avatarkit.rig import rig, settings, sound
-from tests.standins.motion_server import API_KEY, TOKEN, Mode, MotionServer
-from tests.standins.otlp import SIGNALS, Collector
+from tests.lab.avatarkit.rig import rig, settings, sound
+from tests.lab.services.motion_server import API_KEY, TOKEN, Mode, MotionServer
+from tests.lab.services.otlp import SIGNALS, Collector
 
 TALKATIVE = (Mode.WELL, Mode.TOKEN_REFUSED, Mode.TOKEN_BROKEN, Mode.UPGRADE_400, Mode.HANDSHAKE_ERROR, Mode.CLOSE_4010, Mode.ERROR_16)
 

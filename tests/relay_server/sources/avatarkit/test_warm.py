@@ -6,9 +6,9 @@ import asyncio
 
 import pytest
 
-from relay_server.sources.avatarkit.stock import Standing
-from tests.relay_server.sources.avatarkit.rig import PATIENCE_S, rig, sound
-from tests.standins.motion_server import Mode, MotionServer
+from relay_server.sources.avatarkit.session_stock import SessionState
+from tests.lab.avatarkit.rig import PATIENCE_S, rig, sound
+from tests.lab.services.motion_server import Mode, MotionServer
 
 
 @pytest.mark.parametrize("sdk", ["spatius", "spatialreal"])
@@ -35,7 +35,7 @@ async def test_all_sessions_are_closed_with_the_pool() -> None:
     """None is left to be paid for."""
     server = MotionServer()
     async with rig("spatius", server, warm_sessions=2, max_sessions=2) as house:
-        while house.pool.count(Standing.IDLE) < 2:  # noqa: ASYNC110
+        while house.pool.count(SessionState.IDLE) < 2:  # noqa: ASYNC110
             await asyncio.sleep(0.01)
         assert server.counts.open_sessions == 2
         await house.pool.close()

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from avatar_relay.limits import PCM_RATES_HZ
 from relay_server.sources.local import audio_file
 from relay_server.sources.local.audio_file import AudioFile, AudioFileError
-from tests.recordings import speech_like
+from tests.lab.recordings import speech_like
 
 
 def write(path: Path, samples: NDArray[np.generic], rate_hz: int = 16_000, subtype: str = "PCM_16") -> Path:

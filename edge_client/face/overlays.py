@@ -1,0 +1,148 @@
+"""What is written over the face, and when. Pure: it is told what there is, and asked before each picture.
+
+Rules
+1. The face itself never stops, whatever is written over it.
+2. Until the relay has taken this device once: the page "Starting", and from `STARTING_US` on the page "No connection" with the
+   reason.
+3. Afterwards, without a link: a sign in the corner as long as something is played. The page comes when nothing is played any more,
+   be it over or waiting for the rest, and the link has been away for `PAGE_AFTER_US`: a link that is back soon is no news.
+4. A device that has no sound, though it should, says so: by a page for the first `SOUNDLESS_US` in which it has nothing else to do,
+   then by a sign.
+5. Figures are shown on demand, and change `FIGURES_US` apart, so that they can be read.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from edge_client.face.overlay import Overlay, Page
+from edge_client.face.render_loop import ShownPicture
+from edge_client.face.renderer import Picture
+from edge_client.playback.events import PlayerState, View
+
+STARTING_US = 4_000_000
+PAGE_AFTER_US = 1_500_000
+SOUNDLESS_US = 8_000_000
+FIGURES_US = 500_000
+SKEW_WINDOW = 900
+"""Pictures that the p99 of the skew is taken over: half a minute."""
+
+_NO_ANSWER = ("UNAVAILABLE", "DEADLINE_EXCEEDED")
+_LONGEST_REASON = 160
+
+_SILENT = (PlayerState.IDLE, PlayerState.STALLED, PlayerState.BUFFERING)
+
+
+@dataclass(frozen=True, slots=True)
+class DeviceStatus:
+    """How the device stands, beside what it plays."""
+
+    attached: bool = False
+    relay: str = ""
+    """Its address."""
+    link: str = "not connected yet"
+    """The link in words: why there is none."""
+    was_attached: bool = False
+    soundless: str = ""
+    """Why nothing is heard; empty where it is, or where nothing should be."""
+    underruns: int = 0
+    version: str = ""
+
+
+class FaceOverlays:
+    """Writes over one face, and watches its pictures for the figures. Lives on the stage's thread."""
+
+    def __init__(self, status: Callable[[], DeviceStatus], *, figures: bool = False) -> None:
+        """`status` is asked for each picture, and must be quick; `figures` are shown from the start on."""
+        self._status = status
+        self._shows_figures = figures
+        self._start_us: int | None = None
+        self._away_since_us: int | None = None
+        self._soundless_us = 0
+        self._last_us = 0
+        self._skews_us: deque[int] = deque(maxlen=SKEW_WINDOW)
+        self._times_us: deque[int] = deque(maxlen=61)
+        self._figures: tuple[str, ...] = ()
+        self._figures_us: int | None = None
+
+    def wants(self, now_us: int) -> bool:
+        """No pixels."""
+        return False
+
+    def shown(self, picture: ShownPicture, pixels: Picture | None) -> None:
+        """See `Watcher`."""
+        self._times_us.append(picture.shown_time_us)
+        if picture.skew_us is not None:
+            self._skews_us.append(picture.skew_us)
+
+    def toggle_figures(self) -> None:
+        """See `edge_client.face.render_loop.Signs`."""
+        self._shows_figures = not self._shows_figures
+        self._figures_us = None
+
+    def overlay(self, view: View, now_us: int) -> Overlay:
+        """See `edge_client.face.render_loop.Signs`."""
+        status = self._status()
+        start_us = self._start_us = now_us if self._start_us is None else self._start_us
+        if status.attached:
+            self._away_since_us = None
+        elif self._away_since_us is None:
+            self._away_since_us = now_us
+        page, sign = self._link_notice(status, view.state in _SILENT, now_us - start_us, now_us)
+        if status.soundless and page is None and not sign:
+            page, sign = self._sound_notice(status, view.state, now_us)
+        self._last_us = now_us
+        return Overlay(page, sign, self._figures_at(view, status, now_us) if self._shows_figures else ())
+
+    def _link_notice(self, status: DeviceStatus, silent: bool, since_start_us: int, now_us: int) -> tuple[Page | None, str]:
+        if self._away_since_us is None:
+            return None, ""
+        if not status.was_attached:
+            waiting = Page("Starting", "Looking for the relay")
+            return (waiting if since_start_us < STARTING_US else Page("No connection", _reason(status))), ""
+        if silent and now_us - self._away_since_us >= PAGE_AFTER_US:
+            return Page("No connection", _reason(status)), ""
+        return None, "no connection"
+
+    def _sound_notice(self, status: DeviceStatus, state: PlayerState, now_us: int) -> tuple[Page | None, str]:
+        if state is not PlayerState.IDLE or self._soundless_us >= SOUNDLESS_US:
+            return None, "no sound"
+        self._soundless_us += now_us - self._last_us if self._last_us else 0
+        return Page("No sound", status.soundless), ""
+
+    def _figures_at(self, view: View, status: DeviceStatus, now_us: int) -> tuple[str, ...]:
+        if self._figures_us is None or now_us - self._figures_us >= FIGURES_US:
+            self._figures_us = now_us
+            self._figures = self._figures_of(view, status)
+        return self._figures
+
+    def _figures_of(self, view: View, status: DeviceStatus) -> tuple[str, ...]:
+        return (
+            self._skew_text(),
+            f"buffer {view.buffered_us / 1e6:.2f} s",
+            f"{self._pictures_per_second():.1f} pictures/s",
+            f"underruns {status.underruns}",
+            f"link: {status.link}"[:60],
+            f"version {status.version}",
+        )
+
+    def _skew_text(self) -> str:
+        if not self._skews_us:
+            return "skew: nothing said yet"
+        sizes = sorted(abs(skew) for skew in self._skews_us)
+        p99 = sizes[min(len(sizes) - 1, round(0.99 * len(sizes)))]
+        return f"skew {self._skews_us[-1] / 1e3:+.1f} ms, p99 {p99 / 1e3:.1f} ms"
+
+    def _pictures_per_second(self) -> float:
+        if len(self._times_us) < 2:
+            return 0.0
+        return (len(self._times_us) - 1) * 1e6 / max(1, self._times_us[-1] - self._times_us[0])
+
+
+def _reason(status: DeviceStatus) -> str:
+    """For people who stand before it: most often the relay just does not answer, and a driver's words help nobody."""
+    if status.link.startswith(_NO_ANSWER):
+        return f"The relay at {status.relay} does not answer. Trying again."
+    return status.link[:_LONGEST_REASON]

@@ -1,0 +1,373 @@
+"""The device's leg of the wire: one gRPC stream, and another one when it ends.
+
+Life of a stream
+1. `hello` goes out (with session token, cursors and all the room there is). Connection and `welcome` together may take
+   `WELCOME_S`; half as long again after each try that got no answer, up to `SILENCE_S`.
+2. One task writes: what the outbox gives, and a ping every `HEARTBEAT_US`. One task reads: pings are answered, pongs feed
+   the clock probe, acknowledgements the outbox; all else goes to the player, in order.
+3. A relay that says nothing for `PEER_TIMEOUT_US` is dead.
+4. When the stream ends, `edge_client.link.retry` says what follows, and `edge_client.link.backoff` how long it waits. A stream
+   that was welcomed begins the waits anew.
+5. A half-open link at the worst: found after `SILENCE_S` and a step (4.25 s; where only our words are lost, the relay finds it
+   as soon and says so), the first wait (0.1 s), a try that falls into the same hole (1.5 s), the second wait (0.15 s): back
+   after 6 s and what the handshake takes, where the hole has closed by then. It leaves 1 s of 7 for a machine that is busy.
+6. To leave: events are given `FLUSH_S` to be acknowledged, then `goodbye`, then the stream is closed from our side.
+
+gRPC itself is behind `edge_client.link.attach_call`. All of it runs on one event loop; `DeviceLink.status` and `DeviceLink.relay_time` may
+be read from any thread.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from typing import Any, Protocol
+
+from avatar_relay import messages as m
+from avatar_relay.limits import HEARTBEAT_US, PEER_TIMEOUT_US, PROTOCOL_VERSION
+from avatar_relay.media import Codec, Credit, Cursor, MotionEncoding
+from edge_client.link.attach_call import AttachCall, AttachRefused, Endpoint
+from edge_client.link.backoff import BackoffPolicy, full_jitter
+from edge_client.link.clock_probe import ClockEstimate, ClockProbe
+from edge_client.link.report_outbox import Posted, ReportOutbox
+from edge_client.link.retry import RetryDecision, StreamEnd
+
+logger = logging.getLogger(__name__)
+
+SILENCE_S = PEER_TIMEOUT_US / 1e6
+SILENCE_STEP_S = 0.25
+"""A silence of `SILENCE_S` is noticed at most so much later."""
+WELCOME_S = 1.5
+"""A first try that gets no answer for this long fell into a hole, or came to a relay that is too busy for it."""
+WELCOME_GROWTH = 1.5
+MAX_UNANSWERED = 16
+"""Tries without an answer that are counted."""
+SETTLED_US = 1_000_000
+"""After a stream that lived this long the waits begin with the shortest; a relay that takes devices and falls over is not hammered."""
+FLUSH_S = 1.0
+"""How long the relay may take to acknowledge the last events, and again to end the stream after `goodbye`."""
+STOPPED = StreamEnd("CANCELLED", "the device was told to stop", stopped=True)
+
+
+class MessageHandler(Protocol):
+    """Whom the stream feeds. Called on the link's event loop."""
+
+    def handle(self, message: m.ToDevice, now_us: int) -> object:
+        """Take what the relay says: welcome, conversations, media, commands."""
+        ...
+
+    def buffer_credit(self) -> Credit:
+        """All the room there is now; credit given from here on comes on top."""
+        ...
+
+    def cursors(self) -> tuple[Cursor, ...]:
+        """What is held of each conversation that is not over."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class LinkClocks:
+    """The two clocks: monotonic and wall, in µs."""
+
+    monotonic_us: Callable[[], int]
+    unix_us: Callable[[], int]
+
+
+@dataclass(frozen=True, slots=True)
+class DeviceProfile:
+    """What `hello` says that never changes."""
+
+    device_id: str
+    software_version: str
+    output_rate_hz: int
+    codecs: tuple[Codec, ...] = tuple(Codec)
+    motion_encodings: tuple[MotionEncoding, ...] = tuple(MotionEncoding)
+
+
+@dataclass(frozen=True, slots=True)
+class LinkStatus:
+    """The link at one instant, for people and pictures."""
+
+    attached: bool = False
+    text: str = "not connected yet"
+    streams: int = 0
+    """Streams that were welcomed so far."""
+    tries: int = 0
+    """Tries since the last stream."""
+    unknown_messages: int = 0
+    """Messages of a kind that this version does not know."""
+    refused_messages: int = 0
+    """Messages that broke the contract."""
+
+
+@dataclass(frozen=True, slots=True)
+class RelayTime:
+    """How the relay's clocks stood against ours when a pong came at `time_us`."""
+
+    time_us: int
+    estimate: ClockEstimate
+    unix_minus_monotonic_us: int
+    """The relay's wall clock minus its monotonic clock."""
+
+    def unix_offset_us(self, time_us: int) -> int:
+        """The relay's wall clock minus our monotonic clock, at `time_us` on the latter."""
+        drifted = self.estimate.drift_ppm * 1e-6 * (time_us - self.time_us)
+        return round(self.estimate.offset_us + drifted) + self.unix_minus_monotonic_us
+
+
+class DeviceLink:
+    """Keeps the device attached until told to stop."""
+
+    def __init__(
+        self,
+        *,
+        endpoint: Endpoint,
+        profile: DeviceProfile,
+        player: MessageHandler,
+        clocks: LinkClocks,
+        uniform: Callable[[], float],
+        policy: BackoffPolicy | None = None,
+        on_handled: Callable[[], None] = lambda: None,
+    ) -> None:
+        """`uniform` draws jitter from [0, 1); `on_handled` is called after each message that went to the player."""
+        self._endpoint = endpoint
+        self._profile = profile
+        self._player = player
+        self._clocks = clocks
+        self._uniform = uniform
+        self._policy = policy if policy is not None else BackoffPolicy()
+        self._on_handled = on_handled
+        self._outbox = ReportOutbox()
+        self._wake = asyncio.Event()
+        self._acknowledged = asyncio.Event()
+        self._session_token = ""
+        self._goaway = m.GoAway("")
+        self._welcomed_time_us: int | None = None
+        self._pings = 0
+        self._unanswered = 0
+        self.probe = ClockProbe()
+        self.status = LinkStatus()
+        self.relay_time: RelayTime | None = None
+
+    def post(self, message: Posted) -> None:
+        """Say something to the relay: now, or (events, errors) when there is a stream again."""
+        self._outbox.put(message)
+        self._wake.set()
+
+    async def run(self, stop: asyncio.Event) -> StreamEnd:
+        """Stay attached until `stop`, or until a refusal is final; returns how it ended. Cancellation ends the stream."""
+        waits = full_jitter(self._policy, self._uniform)
+        replaced = 0
+        while True:
+            end = await self._attach_once(stop)
+            if end.verdict in (RetryDecision.STOPPED, RetryDecision.FINAL):
+                self._tell(attached=False, text=end.describe())
+                return end
+            if end.welcomed:
+                settled = self._lived_us() >= SETTLED_US
+                waits = full_jitter(self._policy if settled else self._policy.without_short_waits(), self._uniform)
+                self._tell(tries=0)
+            replaced = replaced + 1 if end.verdict is RetryDecision.STAND_BACK else 0
+            wait_s = end.wait_after_s(replaced) + next(waits)
+            news = logging.WARNING if end.describe() != self.status.text else logging.DEBUG  # once, not every few seconds for hours
+            logger.log(news, "relay %s: %s; next try in %.1f s", self._endpoint.address, end.describe(), wait_s)
+            self._tell(attached=False, text=end.describe(), tries=self.status.tries + 1)
+            if await _is_set_within(stop, wait_s):
+                return STOPPED
+
+    # --- one stream ------------------------------------------------------------------------------------------------
+
+    async def _attach_once(self, stop: asyncio.Event) -> StreamEnd:
+        self._goaway = m.GoAway("")
+        self._welcomed_time_us = None
+        async with AttachCall(self._endpoint) as call:
+            end = await self._shake_hands(call, stop)
+            if end is None:
+                end = await self._stay(call, stop)
+        welcomed = self._welcomed_time_us is not None
+        return replace(end, welcomed=welcomed, retry_after_ms=self._goaway.retry_after_ms, goaway_reason=self._goaway.reason)
+
+    async def _shake_hands(self, call: AttachCall, stop: asyncio.Event) -> StreamEnd | None:
+        """Say hello, wait for welcome; returns how the stream ended where it did instead."""
+        welcome = asyncio.create_task(self._ask_for_welcome(call))
+        stopped = asyncio.create_task(stop.wait())
+        try:
+            await asyncio.wait({welcome, stopped}, return_when=asyncio.FIRST_COMPLETED)
+            return welcome.result() if welcome.done() else STOPPED
+        finally:
+            welcome.cancel()
+            stopped.cancel()
+            await asyncio.gather(welcome, stopped, return_exceptions=True)
+
+    async def _ask_for_welcome(self, call: AttachCall) -> StreamEnd | None:
+        asked_us = self._clocks.monotonic_us()
+        match await self._first_answer(call):
+            case StreamEnd() as end:
+                return end
+            case m.Welcome() as welcome:
+                self._welcome(welcome, asked_us)
+                return None
+            case AttachRefused(error=error):
+                return StreamEnd("INTERNAL", f"the relay's welcome can not be read: {error.fault.text}")
+            case _:
+                return StreamEnd("INTERNAL", "the relay's first message is not a welcome")
+
+    async def _first_answer(self, call: AttachCall) -> m.ToDevice | AttachRefused | StreamEnd | None:
+        """Waiting for the connection counts: in a hole gRPC itself would try for 20 s."""
+        within_s = min(WELCOME_S * WELCOME_GROWTH**self._unanswered, SILENCE_S)
+        try:
+            async with asyncio.timeout(within_s):
+                await call.write(self._hello())
+                return await call.read()
+        except TimeoutError:
+            self._unanswered = min(self._unanswered + 1, MAX_UNANSWERED)
+            return StreamEnd("DEADLINE_EXCEEDED", f"the relay gave no answer for {within_s:.1f} s")
+
+    def _hello(self) -> m.Hello:
+        """Everything merged so far is in it, so nothing is awaited between the two."""
+        self._outbox.begin_stream()
+        return m.Hello(
+            device_id=self._profile.device_id,
+            protocol_version=PROTOCOL_VERSION,
+            software_version=self._profile.software_version,
+            codecs=self._profile.codecs,
+            output_rate_hz=self._profile.output_rate_hz,
+            motion_encodings=self._profile.motion_encodings,
+            buffer=self._player.buffer_credit(),
+            session_token=self._session_token,
+            cursors=self._player.cursors(),
+        )
+
+    def _welcome(self, welcome: m.Welcome, asked_us: int) -> None:
+        """A welcome is a pong to hello as well: the relay's time is known before the first conversation."""
+        now_us = self._clocks.monotonic_us()
+        self._learn_time(m.Pong(0, asked_us, welcome.server_time_us, welcome.server_time_us, welcome.server_unix_time_us), now_us)
+        self._welcomed_time_us = now_us
+        self._unanswered = 0
+        if welcome.session_token != self._session_token:
+            self._session_token = welcome.session_token
+            self._outbox.begin_session()
+        self._tell(attached=True, text=f"attached to {self._endpoint.address}", streams=self.status.streams + 1)
+        logger.info("attached to %s as %s (stream %s)", self._endpoint.address, self._profile.device_id, self.status.streams)
+        self._player.handle(welcome, now_us)
+        self._on_handled()
+
+    async def _stay(self, call: AttachCall, stop: asyncio.Event) -> StreamEnd:
+        """Write and read until the relay ends the stream, or we have left. A bug in a task ends the program, loudly."""
+        async with asyncio.TaskGroup() as group:
+            writer = group.create_task(self._write(call))
+            reader = group.create_task(self._read(call))
+            leaver = group.create_task(self._leave(stop))
+            await asyncio.wait({reader, leaver}, return_when=asyncio.FIRST_COMPLETED)
+            ended = reader.done()
+            for task in (writer, reader, leaver):
+                task.cancel()
+        return replace(reader.result(), stopped=stop.is_set()) if ended else STOPPED
+
+    async def _read(self, call: AttachCall) -> StreamEnd:
+        """Take what comes. The time limit is moved on once in a while only: with each message it would cost as much as reading."""
+        now_s = asyncio.get_running_loop().time
+        try:
+            async with asyncio.timeout(SILENCE_S) as limit:
+                due_s = now_s() + SILENCE_S
+                while True:
+                    message = await call.read()
+                    if isinstance(message, StreamEnd):
+                        return message
+                    self._receive(message)
+                    if due_s - now_s() < SILENCE_S:
+                        due_s = now_s() + SILENCE_S + SILENCE_STEP_S
+                        limit.reschedule(due_s)
+        except TimeoutError:
+            if not limit.expired():
+                raise
+            return StreamEnd("DEADLINE_EXCEEDED", f"the relay said nothing for {SILENCE_S:g} s")
+
+    async def _write(self, call: AttachCall) -> None:
+        """The one writer. Ends with goodbye, or with the stream (the reader learns why)."""
+        next_ping_us = self._clocks.monotonic_us()
+        while True:
+            self._wake.clear()
+            while (message := self._outbox.take(self._clocks.monotonic_us())) is not None:
+                if not await call.write(message):
+                    return
+                if isinstance(message, m.Goodbye):
+                    return await call.done_writing()
+            now_us = self._clocks.monotonic_us()
+            if now_us >= next_ping_us:
+                self._pings += 1
+                next_ping_us = now_us + HEARTBEAT_US
+                if not await call.write(m.Ping(self._pings, now_us)):
+                    return
+            await _is_set_within(self._wake, max(0, next_ping_us - self._clocks.monotonic_us()) / 1e6)
+
+    async def _leave(self, stop: asyncio.Event) -> None:
+        """When told to stop: let events arrive, say goodbye, and wait for the relay to end the stream, but not for ever."""
+        await stop.wait()
+        try:
+            async with asyncio.timeout(FLUSH_S):
+                while self._outbox.unacknowledged:
+                    self._acknowledged.clear()
+                    await self._acknowledged.wait()
+        except TimeoutError:
+            logger.warning("%s player events were not acknowledged before leaving", self._outbox.unacknowledged)
+        self.post(m.Goodbye("shutdown"))
+        await asyncio.sleep(FLUSH_S)
+
+    # --- what comes in ---------------------------------------------------------------------------------------------
+
+    def _receive(self, message: m.ToDevice | AttachRefused | None) -> None:
+        now_us = self._clocks.monotonic_us()
+        match message:
+            case None:
+                self._tell(unknown_messages=self.status.unknown_messages + 1)
+            case AttachRefused():
+                self._refuse(message)
+            case m.Ping():
+                self.post(m.Pong(message.ping_id, message.sent_time_us, now_us, self._clocks.monotonic_us(), self._clocks.unix_us()))
+            case m.Pong():
+                self._learn_time(message, now_us)
+            case m.EventAck():
+                self._outbox.acknowledge(message.event_id)
+                self._acknowledged.set()
+            case m.GoAway():
+                self._goaway = message
+                logger.info("the relay will end the stream: %s, retry after %s ms", message.reason, message.retry_after_ms)
+            case m.Welcome():
+                self._tell(refused_messages=self.status.refused_messages + 1)
+                logger.warning("the relay sent a second welcome; ignored")
+            case _:
+                self._player.handle(message, now_us)
+                self._on_handled()
+
+    def _learn_time(self, pong: m.Pong, now_us: int) -> None:
+        self.probe.add(pong, now_us)
+        if (estimate := self.probe.estimate(now_us)) is not None:
+            self.relay_time = RelayTime(now_us, estimate, pong.sent_unix_time_us - pong.sent_time_us)
+
+    def _refuse(self, refused: AttachRefused) -> None:
+        """Report what can not be read, and give back the credit that it cost."""
+        fault, conversation_id = refused.error.fault, refused.error.conversation_id
+        self._tell(refused_messages=self.status.refused_messages + 1)
+        logger.warning("refused a message of the relay: %s: %s", fault.reason, fault.text)
+        if conversation_id is not None:
+            self.post(m.ConversationError(conversation_id, fault))
+        if refused.credit != Credit():
+            self.post(refused.credit)
+
+    def _lived_us(self) -> int:
+        return 0 if self._welcomed_time_us is None else self._clocks.monotonic_us() - self._welcomed_time_us
+
+    def _tell(self, **changes: Any) -> None:
+        self.status = replace(self.status, **changes)
+
+
+async def _is_set_within(event: asyncio.Event, seconds: float) -> bool:
+    try:
+        async with asyncio.timeout(seconds):
+            await event.wait()
+    except TimeoutError:
+        return False
+    return True

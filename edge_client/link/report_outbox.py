@@ -1,0 +1,148 @@
+"""What the device still has to say to the relay. Bounded, and never older than it needs to be.
+
+Rules
+1. Credit and held cursors are states: what was not sent yet is merged with what comes (sums, latest cursor).
+2. A stream begins with `hello`, which tells the whole room and all cursors: what was merged before it is forgotten.
+3. Player events get ids from 1 for each session, are sent in order, and are kept until acknowledged; they are sent again on
+   a new stream and after `REPEAT_US` without acknowledgement. A new session numbers what is left from 1.
+4. At most `MAX_EVENTS` events are kept. When one more comes the oldest goes that is not `Finished` (the one event that
+   others wait for); only where there is none the oldest `Finished`. Both are counted.
+5. Conversation errors and pongs are kept in short queues; the oldest goes first, and is counted.
+6. `goodbye` is the last message: nothing is given after it.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from dataclasses import dataclass, replace
+from typing import TypeVar
+
+from avatar_relay.media import Credit, Cursor
+from avatar_relay.messages import ConversationError, Finished, Goodbye, Held, PlayerEvent, Pong
+from edge_client.playback.events import ConversationEvent
+
+REPEAT_US = 2_000_000
+MAX_EVENTS = 512
+MAX_ERRORS = 64
+MAX_PONGS = 16
+MAX_CURSORS = 256
+"""Conversations whose cursors are told in one message; the longest unchanged are left out."""
+
+T = TypeVar("T")
+Posted = Credit | Held | ConversationEvent | ConversationError | Pong | Goodbye
+"""What is put in."""
+Outgoing = Credit | Held | PlayerEvent | ConversationError | Pong | Goodbye
+"""What is taken out."""
+
+
+@dataclass(slots=True)
+class _Kept:
+    event: PlayerEvent
+    sent_time_us: int | None = None
+
+
+class ReportOutbox:
+    """Takes what the player and the link say, gives it one message at a time. Not thread-safe."""
+
+    def __init__(self) -> None:
+        self._credit = Credit()
+        self._cursors: dict[str, Cursor] = {}
+        self._events: deque[_Kept] = deque()
+        self._errors: deque[ConversationError] = deque()
+        self._pongs: deque[Pong] = deque()
+        self._goodbye: Goodbye | None = None
+        self._over = False
+        self._last_event_id = 0
+        self.dropped = 0
+        """Messages that went for want of room (rules 4 and 5)."""
+
+    @property
+    def unacknowledged(self) -> int:
+        """Events that the relay has not acknowledged."""
+        return len(self._events)
+
+    def put(self, message: Posted) -> None:
+        """Take a message. An event's id is minted here."""
+        match message:
+            case Credit():
+                total = self._credit
+                self._credit = Credit(total.audio_bytes + message.audio_bytes, total.motion_bytes + message.motion_bytes)
+            case Held():
+                self._merge(message)
+            case ConversationEvent():
+                self._keep(message)
+            case ConversationError():
+                self._bounded(self._errors, message, MAX_ERRORS)
+            case Pong():
+                self._bounded(self._pongs, message, MAX_PONGS)
+            case Goodbye():
+                self._goodbye = message
+
+    def acknowledge(self, event_id: int) -> None:
+        """Forget all events up to and including `event_id`."""
+        while self._events and self._events[0].event.event_id <= event_id:
+            self._events.popleft()
+
+    def begin_stream(self) -> None:
+        """`hello` is made now: it says what credit and cursors would have said. Events will be sent again."""
+        self._credit = Credit()
+        self._cursors.clear()
+        self._pongs.clear()
+        self._over = False
+        self._goodbye = None
+        for kept in self._events:
+            kept.sent_time_us = None
+
+    def begin_session(self) -> None:
+        """The relay knows nothing of us: number from 1 what is left."""
+        for number, kept in enumerate(self._events, start=1):
+            kept.event = replace(kept.event, event_id=number)
+        self._last_event_id = len(self._events)
+
+    def take(self, now_us: int) -> Outgoing | None:
+        """The next message to send, or None where nothing waits."""
+        if self._over:
+            return None
+        if self._pongs:
+            return self._pongs.popleft()
+        if (event := self._due_event(now_us)) is not None:
+            return event
+        if self._errors:
+            return self._errors.popleft()
+        if self._credit != Credit():
+            credit, self._credit = self._credit, Credit()
+            return credit
+        if self._cursors:
+            held = Held(tuple(self._cursors.values()))
+            self._cursors.clear()
+            return held
+        self._over = self._goodbye is not None
+        return self._goodbye
+
+    def _due_event(self, now_us: int) -> PlayerEvent | None:
+        for kept in self._events:
+            if kept.sent_time_us is None or now_us - kept.sent_time_us >= REPEAT_US:
+                kept.sent_time_us = now_us
+                return kept.event
+        return None
+
+    def _keep(self, event: ConversationEvent) -> None:
+        if len(self._events) >= MAX_EVENTS:
+            spare = next((kept for kept in self._events if not isinstance(kept.event.body, Finished)), self._events[0])
+            self._events.remove(spare)
+            self.dropped += 1
+        self._last_event_id += 1
+        self._events.append(_Kept(PlayerEvent(self._last_event_id, event.conversation_id, event.body)))
+
+    def _merge(self, held: Held) -> None:
+        for cursor in held.cursors:
+            self._cursors.pop(cursor.conversation_id, None)
+            self._cursors[cursor.conversation_id] = cursor
+        while len(self._cursors) > MAX_CURSORS:
+            self._cursors.pop(next(iter(self._cursors)))
+
+    def _bounded(self, queue: deque[T], message: T, limit: int) -> None:
+        if len(queue) >= limit:
+            queue.popleft()
+            self.dropped += 1
+        queue.append(message)

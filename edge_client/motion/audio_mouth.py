@@ -1,0 +1,109 @@
+"""The mouth from the sound that is about to be heard, on the device itself: the same analyser that the relay's source uses.
+
+Rules of the ear
+1. It hears sound as it is released, ahead of its time, `STEP_S` of it at a time, and gives mouths on the same media line. It needs
+   some 0.5 s more of sound than the moment it tells of. `LIVE` does not have that: no ear listens there, and the payload's mouth stays.
+2. Where the line jumps, it starts afresh; filler that stands for nothing of the line is not heard.
+3. How much of the mouth it takes is its share: 0 none, 1 all. Where it hears lips that touch, they touch at any share over
+   `CLOSES_FROM`.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from dataclasses import dataclass, field
+
+import numpy as np
+from numpy.typing import NDArray
+
+from avatar_relay.arkit import ARKIT_INDEX, ARKIT_NAMES
+from avatar_relay.mouth.analyser import MouthAnalyser
+from avatar_relay.mouth.shapes import BLENDSHAPE_NAMES, KEYFRAMES_PER_SECOND, Mouths, to_weights
+from edge_client.motion.pose import POSE_SIZE, Pose, Poses
+from edge_client.motion.track import MotionTrack, Sample
+
+STEP_S = 0.1
+"""What is analysed at once: the analyser takes about as long for one frame of 10 ms as for ten."""
+JUMP_S = 0.02
+"""The line may run this far from the sound (drift is steered) until the ear starts afresh."""
+CLOSES_FROM = 0.25
+
+_MOUTH = np.array([index for index, name in enumerate(ARKIT_NAMES) if name.startswith(("jaw", "mouth", "tongue"))])
+_COLUMNS = np.array([ARKIT_INDEX[name] for name in BLENDSHAPE_NAMES])
+_CLOSED = [ARKIT_INDEX["mouthPressLeft"], ARKIT_INDEX["mouthPressRight"]]
+_FULLY_CLOSED = 0.3  # what the analyser's closed lips press
+
+
+@dataclass(slots=True)
+class _Passage:
+    """Sound without a jump: where it began, and how much of it was heard."""
+
+    analyser: MouthAnalyser
+    start_us: float
+    frames: int = 0
+    keyframes: int = 0
+    waiting: list[NDArray[np.int16]] = field(default_factory=list)
+    waiting_frames: int = 0
+
+    def analyse(self) -> Mouths:
+        """The mouths that are known with what waited."""
+        sound = np.concatenate(self.waiting)
+        self.waiting, self.waiting_frames = [], 0
+        return self.analyser.push(sound / 32_768.0)
+
+
+class AudioMouth:
+    """Listens to one conversation. `hear` and `end` belong to one thread, `sample` to another; what passes between is a deque."""
+
+    def __init__(self, rate_hz: int, share: float) -> None:
+        """`share` of the mouth, over 0 to 1, is the ear's."""
+        self.share = share
+        self._rate_hz = rate_hz
+        self._passage: _Passage | None = None
+        self._found: deque[tuple[int, Poses]] = deque()
+        self._track = MotionTrack(KEYFRAMES_PER_SECOND)
+
+    def hear(self, pts_us: float, pcm: NDArray[np.int16]) -> None:
+        """Sound of the media line from `pts_us` on."""
+        passage = self._passage
+        if passage is None or abs(passage.start_us + passage.frames * 1e6 / self._rate_hz - pts_us) > JUMP_S * 1e6:
+            self.end()
+            passage = self._passage = _Passage(MouthAnalyser(self._rate_hz), pts_us)
+        passage.frames += len(pcm)
+        passage.waiting.append(pcm)
+        passage.waiting_frames += len(pcm)
+        if passage.waiting_frames >= STEP_S * self._rate_hz:
+            self._tell(passage, passage.analyse())
+
+    def end(self) -> None:
+        """No more follows; more may be heard all the same, as a beginning. Called again it does nothing."""
+        if self._passage is not None:
+            if self._passage.waiting:
+                self._tell(self._passage, self._passage.analyse())
+            self._tell(self._passage, self._passage.analyser.finish())
+            self._passage = None
+
+    def sample(self, pts_us: int) -> Sample | None:
+        """The mouth at a position, all else at rest. What lies before it is forgotten."""
+        while self._found:
+            self._track.add(*self._found.popleft())
+        self._track.prune(pts_us)
+        return self._track.sample(pts_us)
+
+    def _tell(self, passage: _Passage, mouths: Mouths) -> None:
+        if len(mouths):
+            start_us = round(passage.start_us + passage.keyframes * 1e6 / KEYFRAMES_PER_SECOND)
+            passage.keyframes += len(mouths)
+            poses = np.zeros((len(mouths), POSE_SIZE), np.float32)
+            poses[:, _COLUMNS] = to_weights(mouths)
+            self._found.append((start_us, poses))
+
+
+def with_mouth(pose: Pose, heard: Pose, share: float) -> Pose:
+    """A pose with a share of the mouth that was heard; lips that are heard to touch do. A new pose."""
+    mixed = pose.copy()
+    mixed[_MOUTH] = pose[_MOUTH] + (heard[_MOUTH] - pose[_MOUTH]) * np.float32(share)
+    if share >= CLOSES_FROM:
+        closed = np.float32(min(1.0, float(heard[_CLOSED].max()) / _FULLY_CLOSED))
+        mixed[_MOUTH] += (heard[_MOUTH] - mixed[_MOUTH]) * closed
+    return mixed

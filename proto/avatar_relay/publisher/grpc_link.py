@@ -1,0 +1,133 @@
+"""The line over gRPC. The one module of the library that knows grpc and generated messages; imported only when used."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from pathlib import Path
+from typing import Any
+
+import grpc
+import grpc.aio
+from google.protobuf.message import DecodeError
+from google.rpc import status_pb2
+
+from avatar_relay import wire
+from avatar_relay.credentials import clean_token, metadata_of
+from avatar_relay.limits import GRPC_MAX_RECEIVE_BYTES, PEER_TIMEOUT_US
+from avatar_relay.messages import FromPublisher, Joined, ToPublisher
+from avatar_relay.publisher.errors import ConnectionLostError
+from avatar_relay.reasons import Fault
+from avatar_relay.v1 import publisher_service_pb2_grpc as services
+from relay_server.config import is_loopback
+
+_DETAILS_KEY = "grpc-status-details-bin"
+
+_FINAL = frozenset(
+    {
+        grpc.StatusCode.INVALID_ARGUMENT,
+        grpc.StatusCode.FAILED_PRECONDITION,
+        grpc.StatusCode.UNAUTHENTICATED,
+        grpc.StatusCode.PERMISSION_DENIED,
+        grpc.StatusCode.UNIMPLEMENTED,
+        grpc.StatusCode.ALREADY_EXISTS,
+        grpc.StatusCode.ABORTED,
+    }
+)
+"""Statuses that would come again (ABORTED: another stream of this publisher took over). All others are worth a retry."""
+
+logger = logging.getLogger(__name__)
+
+
+class GrpcLink:
+    """One `Publish` stream on a channel of its own."""
+
+    def __init__(self, address: str, channel: grpc.aio.Channel, token: str | None = None) -> None:
+        self._address = address
+        self._channel = channel
+        self._call: Any = services.PublisherServiceStub(channel).Publish(metadata=metadata_of(token))
+        self._unknown_messages = 0
+
+    async def send(self, message: FromPublisher | Joined) -> None:
+        """See `Link`. Waits while HTTP/2 takes no more."""
+        try:
+            await self._call.write(wire.publish_request_to_wire(message))
+        except (grpc.RpcError, grpc.aio.UsageError, grpc.aio.InternalError, asyncio.InvalidStateError) as error:
+            raise await self._lost(error) from error
+
+    async def receive(self) -> ToPublisher | None:
+        """See `Link`. What this version does not know is counted and skipped."""
+        while True:
+            try:
+                response = await self._call.read()
+                if response is grpc.aio.EOF:
+                    await self._check_status()
+                    return None
+                message = wire.publish_response_from_wire(response)
+            except grpc.RpcError as error:
+                raise await self._lost(error) from error
+            except wire.WireError as error:
+                raise ConnectionLostError(f"the relay at {self._address} broke the protocol: {error}", fault=error.fault) from error
+            if message is not None:
+                return message
+            self._unknown_messages += 1
+            if self._unknown_messages == 1:
+                logger.warning("the relay at %s says things that this version does not know", self._address)
+
+    async def close(self) -> None:
+        """End the stream and its channel."""
+        self._call.cancel()
+        await self._channel.close()
+
+    async def _check_status(self) -> None:
+        """Raise where the stream's status says that it did not end in order."""
+        if await self._call.code() is not grpc.StatusCode.OK:
+            raise await self._lost(None)
+
+    async def _lost(self, error: BaseException | None) -> ConnectionLostError:
+        if not self._call.done():
+            return ConnectionLostError(f"the stream to the relay at {self._address} broke: {error}")
+        code, text = await self._call.code(), await self._call.details()
+        fault = _fault_in(await self._call.trailing_metadata())
+        what = f"{fault.reason}: {fault.text}" if fault is not None else f"{code.name}: {text}"
+        return ConnectionLostError(f"the relay at {self._address}: {what}", final=code in _FINAL, fault=fault)
+
+
+async def open_grpc_link(address: str, credentials: grpc.ChannelCredentials | None, token: str | Path | None = None) -> GrpcLink:
+    """Open a stream to HOST:PORT. Never raises for the relay's absence: the first message tells.
+
+    Raises a final `ConnectionLostError` where the token can not be read, or would leave this machine in plaintext.
+    """
+    shown = _read_token(token)
+    if shown is not None and credentials is None and not is_loopback(address.rpartition(":")[0].strip("[]")):
+        raise ConnectionLostError(
+            "a token does not travel in plaintext: give credentials, such as grpc.ssl_channel_credentials()", final=True
+        )
+    options = [
+        ("grpc.max_receive_message_length", GRPC_MAX_RECEIVE_BYTES),
+        ("grpc.min_reconnect_backoff_ms", PEER_TIMEOUT_US // 1_000),  # how long gRPC stays in a hole, also after we left: 20 s else
+        ("grpc.use_local_subchannel_pool", 1),
+    ]
+    if credentials is None:
+        return GrpcLink(address, grpc.aio.insecure_channel(address, options), shown)
+    return GrpcLink(address, grpc.aio.secure_channel(address, credentials, options), shown)
+
+
+def _read_token(token: str | Path | None) -> str | None:
+    try:
+        return None if token is None else clean_token(token if isinstance(token, str) else token.read_text(errors="replace"))
+    except OSError as error:
+        raise ConnectionLostError(f"token: {token} can not be read: {error.strerror}", final=True) from error
+    except ValueError as error:
+        raise ConnectionLostError(f"token: {token if isinstance(token, Path) else 'the text'} {error}", final=True) from None
+
+
+def _fault_in(metadata: Any) -> Fault | None:
+    """The fault in a status' details, None where there is none that can be read."""
+    for key, value in metadata or ():
+        if key == _DETAILS_KEY:
+            try:
+                return wire.fault_from_status(status_pb2.Status.FromString(value))
+            except DecodeError:
+                return None
+    return None

@@ -1,0 +1,217 @@
+"""Where payloads lie on a conversation's media line: cutting audio, counting keyframes, and from both the PTS.
+
+Positions are derived from whole counts (samples, keyframes) and never summed up from rounded durations, so that they
+do not drift; a payload's duration is the distance to the position after it, so that payloads join without gaps.
+"""
+
+from __future__ import annotations
+
+import math
+import struct
+from typing import NamedTuple, Protocol, assert_never
+
+from avatar_relay.limits import MAX_FRAGMENT_BYTES, MAX_PAYLOAD_BYTES, MAX_PCM_PAYLOAD_US
+from avatar_relay.media import AudioFormat, Codec, MotionEncoding, MotionFormat
+from avatar_relay.publisher.errors import InvalidMediaError
+from avatar_relay.publisher.opus_packets import packet_duration_us
+from avatar_relay.reasons import Fault, Reason
+
+_BYTES_PER_SAMPLE = 2
+_WHOLE = 1 << 62
+"""A step that no data reaches: a packet is never cut."""
+
+
+class Slice(NamedTuple):
+    """Bytes of one payload with their place; `pts_us` is None where encoded audio does not tell it."""
+
+    data: bytes
+    pts_us: int | None
+    duration_us: int
+
+
+class AudioLine(Protocol):
+    """Cuts what a backend hands over into payloads."""
+
+    @property
+    def length_us(self) -> int | None:
+        """Length of all audio so far; None where its encoding does not tell."""
+        ...
+
+    @property
+    def carried_bytes(self) -> int:
+        """Bytes kept back, because a sample is not whole yet."""
+        ...
+
+    @property
+    def step_bytes(self) -> int:
+        """Larger data is best handed over in steps of this size."""
+        ...
+
+    def cut(self, data: bytes) -> list[Slice]:
+        """The next payloads. Raises `InvalidMediaError`, and has then taken nothing."""
+        ...
+
+
+class PcmLine:
+    """PCM of 16 bits, handed over cut anywhere: whole samples, at most `MAX_PCM_PAYLOAD_US` in a payload."""
+
+    def __init__(self, rate_hz: int) -> None:
+        self._rate_hz = rate_hz
+        self.step_bytes = rate_hz * MAX_PCM_PAYLOAD_US // 1_000_000 * _BYTES_PER_SAMPLE
+        self._samples = 0
+        self._carry = b""
+
+    @property
+    def length_us(self) -> int | None:
+        """Length of all whole samples so far."""
+        return self._pts_us()
+
+    @property
+    def carried_bytes(self) -> int:
+        """1 where half a sample waits for its other half."""
+        return len(self._carry)
+
+    def cut(self, data: bytes) -> list[Slice]:
+        """The next payloads; an odd byte is kept for the next call."""
+        data = self._carry + data
+        whole = len(data) - len(data) % _BYTES_PER_SAMPLE
+        self._carry = data[whole:]
+        return [self._slice(data[start : min(start + self.step_bytes, whole)]) for start in range(0, whole, self.step_bytes)]
+
+    def _slice(self, data: bytes) -> Slice:
+        pts_us = self._pts_us()
+        self._samples += len(data) // _BYTES_PER_SAMPLE
+        return Slice(data, pts_us, self._pts_us() - pts_us)
+
+    def _pts_us(self) -> int:
+        return self._samples * 1_000_000 // self._rate_hz
+
+
+class OggLine:
+    """An Ogg Opus stream, cut anywhere: it carries its own positions."""
+
+    length_us: int | None = None
+    carried_bytes: int = 0
+    step_bytes: int = MAX_FRAGMENT_BYTES
+
+    def cut(self, data: bytes) -> list[Slice]:
+        """The bytes as they are, in pieces that need no fragments."""
+        return [Slice(data[start : start + MAX_FRAGMENT_BYTES], None, 0) for start in range(0, len(data), MAX_FRAGMENT_BYTES)]
+
+
+class OpusLine:
+    """Bare Opus packets, one in each call."""
+
+    def __init__(self) -> None:
+        self.length_us = 0
+        """Length of all packets so far."""
+        self.carried_bytes = 0
+        self.step_bytes = _WHOLE
+
+    def cut(self, data: bytes) -> list[Slice]:
+        """The packet with the length that its first bytes tell. Raises `InvalidMediaError` on what can not be one."""
+        if not data:
+            return []
+        check_size(data, "an Opus packet", "audio")
+        piece = Slice(data, self.length_us, packet_duration_us(data))
+        self.length_us += piece.duration_us
+        return [piece]
+
+
+def audio_line(audio_format: AudioFormat) -> AudioLine:
+    """The line for an audio format."""
+    match audio_format.codec:
+        case Codec.PCM_S16LE:
+            return PcmLine(audio_format.sample_rate_hz)
+        case Codec.OGG_OPUS:
+            return OggLine()
+        case Codec.OPUS:
+            return OpusLine()
+        case _:
+            assert_never(audio_format.codec)
+
+
+class MotionMessage(NamedTuple):
+    """What a copy of a motion payload told: its number of keyframes, and whether its maker marked it as the last one."""
+
+    data: bytes
+    keyframes: int
+    is_last: bool
+
+
+class MotionLine:
+    """Counts keyframes, because motion messages carry no time."""
+
+    def __init__(self, motion_format: MotionFormat) -> None:
+        self._format = motion_format
+        self._keyframes = 0
+        self.length_us = 0
+        """Position after the last keyframe so far."""
+
+    @property
+    def keyframe_us(self) -> int:
+        """Length of one keyframe, rounded up."""
+        return self._pts_us(1) + 1
+
+    def inspect(self, data: bytes) -> MotionMessage:
+        """Read a copy; places nothing yet. Raises `InvalidMediaError` on what is not motion of this format."""
+        check_size(data, "a motion payload", "motion")
+        match self._format.encoding:
+            case MotionEncoding.AVATARKIT_V2:
+                return _inspect_avatarkit(data)
+            case MotionEncoding.BLENDSHAPE_WEIGHTS:
+                return _inspect_weights(data, len(self._format.blendshape_names))
+            case _:
+                assert_never(self._format.encoding)
+
+    def place(self, message: MotionMessage) -> Slice:
+        """The payload's place behind all placed before it; its bytes are those handed over."""
+        pts_us = self.length_us
+        self._keyframes += message.keyframes
+        self.length_us = self._pts_us(self._keyframes)
+        return Slice(message.data, pts_us, self.length_us - pts_us)
+
+    def _pts_us(self, keyframes: int) -> int:
+        return round(keyframes * 1_000_000 / self._format.keyframes_per_second)
+
+
+def check_size(data: bytes, what: str, field: str) -> None:
+    """Raise `InvalidMediaError` where `data` is larger than a payload may be."""
+    if len(data) > MAX_PAYLOAD_BYTES:
+        text = f"{what} of {len(data)} bytes; at most {MAX_PAYLOAD_BYTES} are carried"
+        raise InvalidMediaError(Fault(Reason.PAYLOAD_TOO_LARGE, text, field))
+
+
+def _inspect_avatarkit(data: bytes) -> MotionMessage:
+    from avatar_relay import avatarkit  # late: it brings numpy, which a backend with other motion never needs
+
+    try:
+        motion = avatarkit.read(data)
+    except avatarkit.AvatarKitError as error:
+        raise InvalidMediaError(Fault(Reason.MOTION_UNDECODABLE, str(error), "motion")) from error
+    return MotionMessage(data, len(motion.keyframes), motion.end)
+
+
+def _inspect_weights(data: bytes, names: int) -> MotionMessage:
+    row_bytes = 4 * names
+    rows, rest = divmod(len(data), row_bytes)
+    if rest or not rows:
+        text = f"{len(data)} bytes are not whole rows of {names} weights ({row_bytes} bytes each)"
+        raise InvalidMediaError(Fault(Reason.MOTION_UNDECODABLE, text, "motion"))
+    unusable = _first_not_finite(data)
+    if unusable is not None:
+        text = f"weight {unusable % names} of row {unusable // names} is not a finite number"
+        raise InvalidMediaError(Fault(Reason.MOTION_UNDECODABLE, text, "motion"))
+    return MotionMessage(data, rows, is_last=False)
+
+
+def _first_not_finite(data: bytes) -> int | None:
+    """Index of the first little-endian float32 that is none; None where there is none.
+
+    Such a number has an exponent of ones only (IEEE 754, 3.4), seven of whose eight bits are in its last byte. A weight whose last
+    byte is so is larger than 10³⁸, so that nearly always a look at every fourth byte is enough.
+    """
+    last_bytes = data[3::4]
+    if b"\x7f" not in last_bytes and b"\xff" not in last_bytes:
+        return None
+    return next((at for at, weight in enumerate(struct.unpack(f"<{len(data) // 4}f", data)) if not math.isfinite(weight)), None)

@@ -1,0 +1,295 @@
+"""The publishing side of one conversation: what may be said, what waits, and what goes out next.
+
+Rules:
+1. `open` goes out first. Sound is taken until `end_audio`, motion until it is complete; both wait for credit.
+2. What goes out next: the payload of the earliest PTS whose kind has credit; audio wins ties, and audio without PTS
+   goes first. Payloads of one kind never overtake each other.
+3. `audio_only` takes its place behind the motion taken before it; motion after it is refused.
+4. The wire's `end` is behind everything else, so after `end_audio` it waits until the motion is complete: it has none;
+   it covers the sound to within a keyframe; its maker marked its last message; the caller said so (`end_all`); or none
+   came for `MOTION_GRACE_US`.
+5. `close` throws away what waits. Nothing goes out after `end` or `close`.
+6. What went out is kept until all devices hold it (`release`), up to `RETAIN_BYTES` of a kind. After a cut `rewind` puts
+   in front again what the relay did not take; nothing goes out then before the relay says that the conversation is open.
+"""
+
+from __future__ import annotations
+
+import enum
+from collections import deque
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+
+from avatar_relay.fragments import split
+from avatar_relay.limits import MAX_JOINED_BYTES, STRICT_SYNC_WAIT_US
+from avatar_relay.media import ConversationOpen, Credit, Cursor, Kind, Payload
+from avatar_relay.messages import AudioOnly, ConversationEnd, Dropped, Media, Taken
+from avatar_relay.publisher.errors import InvalidMediaError
+from avatar_relay.publisher.media_line import MotionLine, MotionMessage, Slice, audio_line
+from avatar_relay.reasons import DropReason, Fault, Reason
+
+MOTION_GRACE_US = STRICT_SYNC_WAIT_US
+"""How long the end of the sound waits for motion: as long as a device in `strict_sync` would."""
+
+RETAIN_BYTES = 8 << 20
+"""What went out and is not held by all devices is kept up to here: a relay's window (2.5 MiB) and what devices buffer."""
+
+Outgoing = Media | AudioOnly | ConversationEnd
+
+
+class Phase(enum.Enum):
+    """How far a conversation got at this end."""
+
+    OPEN = "open"
+    AUDIO_ENDED = "audio_ended"
+    COMPLETE = "complete"
+    """Nothing more is taken; what waits goes out."""
+    ENDED = "ended"
+    """The end went out."""
+    CLOSED = "closed"
+
+
+@dataclass(slots=True)
+class _Queue:
+    """What waits of one kind. `seq` is the last one minted, `credit` the bytes that may still go out."""
+
+    payloads: deque[Payload] = field(default_factory=deque)
+    waiting_bytes: int = 0
+    credit: int = 0
+    seq: int = 0
+    sent: deque[Payload] = field(default_factory=deque)
+    """What went out and is not held by all devices."""
+    sent_bytes: int = 0
+    released_seq: int = 0
+    """Up to here nothing is kept."""
+
+    def first_us(self, room: int) -> int | None:
+        """Where the first one lies, -1 where that is not known; None where none waits, or it fits neither into the credit nor `room`."""
+        if not self.payloads or len(self.payloads[0].data) > min(self.credit, room):
+            return None
+        pts_us = self.payloads[0].pts_us
+        return -1 if pts_us is None else pts_us
+
+    def take(self) -> Payload:
+        """The next one goes out, and is kept; beyond the bound the oldest is not kept any longer."""
+        payload = self.payloads.popleft()
+        size = len(payload.data)
+        self.waiting_bytes -= size
+        self.credit -= size
+        self.sent.append(payload)
+        self.sent_bytes += size
+        if self.sent_bytes > RETAIN_BYTES:
+            self.release(self.sent[0].seq)
+        return payload
+
+    def release(self, seq: int) -> None:
+        """Keep nothing up to this one."""
+        while self.sent and self.sent[0].seq <= seq:
+            self.sent_bytes -= len(self.sent.popleft().data)
+        self.released_seq = max(self.released_seq, seq)
+
+    def rewind(self, seq: int, offset: int) -> None:
+        """Let everything go out again but what the relay took: whole payloads up to `seq`, and `offset` bytes of the next one."""
+        again = [payload for payload in self.sent if payload.seq > seq + (payload.fragment_offset < offset)]
+        self.sent = deque(payload for payload in self.sent if payload.seq <= seq + (payload.fragment_offset < offset))
+        size = sum(len(payload.data) for payload in again)
+        self.sent_bytes -= size
+        self.waiting_bytes += size
+        self.payloads.extendleft(reversed(again))
+        self.credit = 0
+
+    def discard(self, kind: Kind) -> Dropped | None:
+        """Throw away what waits; a payload of which a part went out counts."""
+        if not self.payloads:
+            return None
+        dropped = Dropped(kind, len({payload.seq for payload in self.payloads}), self.waiting_bytes, DropReason.CONVERSATION_CLOSED)
+        self.payloads.clear()
+        self.waiting_bytes = 0
+        return dropped
+
+
+class PublishedConversation:
+    """One conversation at the publisher. Not thread-safe; pure. `buffer_bytes` bounds what waits, per kind."""
+
+    def __init__(self, opening: ConversationOpen, *, buffer_bytes: int) -> None:
+        self.opening = opening
+        self.conversation_id = opening.conversation_id
+        self.phase = Phase.OPEN
+        self.deadline_us: int | None = None
+        """When `tick` has something to do."""
+        self._buffer_bytes = buffer_bytes
+        self._audio = audio_line(opening.audio_format)
+        self._motion = None if opening.motion_format is None else MotionLine(opening.motion_format)
+        self._queues = {kind: _Queue() for kind in Kind}
+        self._audio_only = False
+        self._audio_only_due = False
+        self._motion_complete = self._motion is None
+        self.suspended = False
+        """Rule 6: the relay has not said yet that it is open."""
+
+    @property
+    def takes_audio(self) -> bool:
+        """Whether more sound may be handed over."""
+        return self.phase is Phase.OPEN
+
+    @property
+    def motion_refusal(self) -> DropReason | None:
+        """Why motion would not be used now; None where it would."""
+        if self._audio_only:
+            return DropReason.AUDIO_ONLY
+        if self.phase in (Phase.ENDED, Phase.CLOSED):
+            return DropReason.CONVERSATION_CLOSED
+        return DropReason.AFTER_END if self.phase is Phase.COMPLETE else None
+
+    @property
+    def has_audio(self) -> bool:
+        """Whether any whole sample or packet was taken."""
+        return self._queues[Kind.AUDIO].seq > 0
+
+    @property
+    def carried_bytes(self) -> int:
+        """Bytes of a sample that is not whole."""
+        return self._audio.carried_bytes
+
+    def has_room(self, kind: Kind, size: int) -> bool:
+        """Whether `size` bytes fit into what may wait. Whatever is too large for it fits where nothing waits."""
+        queue = self._queues[kind]
+        return not queue.payloads or queue.waiting_bytes + size <= self._buffer_bytes
+
+    def audio_steps(self, data: bytes) -> list[bytes]:
+        """`data` in pieces that are taken one after the other, so that waiting for room is possible in between."""
+        step = self._audio.step_bytes
+        return [data[start : start + step] for start in range(0, len(data), step)]
+
+    def push_audio(self, data: bytes) -> None:
+        """Take sound, one piece of it. Raises `InvalidMediaError` on what can not be a packet, and has then taken nothing."""
+        assert self.takes_audio
+        self._append(Kind.AUDIO, self._audio.cut(data))
+
+    def inspect_motion(self, data: bytes) -> MotionMessage:
+        """Check a motion payload. Raises `InvalidMediaError`."""
+        if self._motion is None:
+            text = "motion for a conversation that was opened without a motion format"
+            raise InvalidMediaError(Fault(Reason.MOTION_FORMAT_UNSUPPORTED, text, "motion"))
+        return self._motion.inspect(data)
+
+    def push_motion(self, message: MotionMessage, now_us: int) -> None:
+        """Take a checked motion payload."""
+        assert self.motion_refusal is None
+        assert self._motion is not None
+        self._append(Kind.MOTION, [self._motion.place(message)])
+        self._motion_complete = self._motion_complete or message.is_last
+        self._settle(now_us)
+
+    def set_audio_only(self, now_us: int) -> None:
+        """Sound only from here on. Final; saying it again, or of a conversation without motion, changes nothing."""
+        if self._audio_only or self._motion is None or self.phase not in (Phase.OPEN, Phase.AUDIO_ENDED):
+            return
+        self._audio_only = self._audio_only_due = self._motion_complete = True
+        self._settle(now_us)
+
+    def end_audio(self, now_us: int) -> None:
+        """No more sound; motion may still come (rule 4)."""
+        assert self.takes_audio
+        self.phase = Phase.AUDIO_ENDED
+        self._settle(now_us)
+
+    def end_all(self, now_us: int) -> None:
+        """No more of anything."""
+        self._motion_complete = True
+        if self.phase is Phase.OPEN:
+            self.phase = Phase.AUDIO_ENDED
+        self._settle(now_us)
+
+    def tick(self, now_us: int) -> None:
+        """Stop waiting for motion where its time is over."""
+        if self.deadline_us is not None and now_us >= self.deadline_us:
+            self.end_all(now_us)
+
+    def _settle(self, now_us: int) -> None:
+        """Apply rule 4 after a change."""
+        if self.phase is not Phase.AUDIO_ENDED:
+            return
+        audio_us = self._audio.length_us
+        covered = self._motion is not None and audio_us is not None and self._motion.length_us + self._motion.keyframe_us >= audio_us
+        if self._motion_complete or covered:
+            self.phase = Phase.COMPLETE
+            self.deadline_us = None
+        else:
+            self.deadline_us = now_us + MOTION_GRACE_US
+
+    def close(self) -> list[Dropped]:
+        """Throw away what waits, for good; tells what that was."""
+        self.phase = Phase.CLOSED
+        self.deadline_us = None
+        self._audio_only_due = False
+        for queue in self._queues.values():
+            queue.sent.clear()
+        return [dropped for kind, queue in self._queues.items() if (dropped := queue.discard(kind)) is not None]
+
+    @property
+    def held(self) -> Cursor:
+        """Up to here nothing is kept, because all devices hold it (or there was no more room)."""
+        return Cursor(self.conversation_id, self._queues[Kind.AUDIO].released_seq, self._queues[Kind.MOTION].released_seq)
+
+    def release(self, held: Cursor) -> None:
+        """All devices hold the payloads up to here."""
+        self._queues[Kind.AUDIO].release(held.audio_seq)
+        self._queues[Kind.MOTION].release(held.motion_seq)
+
+    def forget(self) -> None:
+        """It is over: keep nothing."""
+        self.release(Cursor(self.conversation_id, self._queues[Kind.AUDIO].seq, self._queues[Kind.MOTION].seq))
+
+    def rewind(self, taken: Taken) -> None:
+        """Go on behind what the relay took, once it says that the conversation is open (rule 6)."""
+        self.suspended = True
+        self._queues[Kind.AUDIO].rewind(taken.cursor.audio_seq, taken.audio_bytes)
+        self._queues[Kind.MOTION].rewind(taken.cursor.motion_seq, taken.motion_bytes)
+        self._audio_only_due = self._audio_only and not taken.audio_only
+        if self.phase is Phase.ENDED and not taken.ended:
+            self.phase = Phase.COMPLETE
+
+    def grant(self, credit: Credit) -> None:
+        """More bytes may go out."""
+        self._queues[Kind.AUDIO].credit += credit.audio_bytes
+        self._queues[Kind.MOTION].credit += credit.motion_bytes
+
+    def next_message(self) -> Outgoing | None:
+        """What goes out now; None where nothing waits, or nothing may go."""
+        if self.phase in (Phase.ENDED, Phase.CLOSED) or self.suspended:
+            return None
+        if payloads := self._take():
+            return Media(self.conversation_id, tuple(payloads))
+        if self._audio_only_due and not self._queues[Kind.MOTION].payloads:
+            self._audio_only_due = False
+            return AudioOnly(self.conversation_id)
+        if self.phase is Phase.COMPLETE and not self.is_waiting:
+            self.phase = Phase.ENDED
+            return ConversationEnd(self.conversation_id, self._queues[Kind.AUDIO].seq, self._queues[Kind.MOTION].seq)
+        return None
+
+    @property
+    def is_waiting(self) -> bool:
+        """Whether anything that was taken has not gone out."""
+        return self._audio_only_due or any(queue.payloads for queue in self._queues.values())
+
+    def _take(self) -> list[Payload]:
+        """What goes out in one message, in the order of rule 2."""
+        audio, motion = self._queues[Kind.AUDIO], self._queues[Kind.MOTION]
+        taken: list[Payload] = []
+        room = MAX_JOINED_BYTES
+        while True:
+            audio_us, motion_us = audio.first_us(room), motion.first_us(room)
+            if audio_us is None and motion_us is None:
+                return taken
+            sound_goes = motion_us is None or (audio_us is not None and audio_us <= motion_us)
+            taken.append((audio if sound_goes else motion).take())
+            room -= len(taken[-1].data)
+
+    def _append(self, kind: Kind, slices: Iterable[Slice]) -> None:
+        queue = self._queues[kind]
+        for piece in slices:
+            queue.seq += 1
+            queue.payloads.extend(split(Payload(kind, queue.seq, *piece)))
+            queue.waiting_bytes += len(piece.data)

@@ -1,0 +1,363 @@
+"""The publisher: one stream to the relay, kept up, with all conversations on it.
+
+Rules of the stream:
+1. The first message is `hello`; nothing else goes out before the relay's `welcome`. One task writes, one reads.
+2. A stream that ends or is silent for `PEER_TIMEOUT_US` is cut, and the next attempt follows after a wait with full
+   jitter (see `backoff`); not after a final refusal. For `PATIENCE_US` nothing fails: verbs take what they are given, up to their
+   bounds, and go on when there is a stream again (see `exchange`).
+3. After that all unfinished conversations fail, and verbs raise. Attempts go on until the publisher is closed.
+4. Leaving `async with` ends what is open, waits up to `CLOSE_TIMEOUT_S` until all of it went out, and closes. Leaving it
+   with an exception closes at once; the relay then ends what is open after the publisher's lease.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import random
+import time
+from collections.abc import Callable
+from importlib.metadata import version
+from pathlib import Path
+from types import TracebackType
+from typing import TYPE_CHECKING, Self
+
+from avatar_relay.ids import mint_conversation_id
+from avatar_relay.limits import (
+    DEVICE_LEASE_US,
+    PEER_TIMEOUT_US,
+    PROTOCOL_VERSION,
+    PUBLISHER_LEASE_US,
+)
+from avatar_relay.media import AudioFormat, MotionFormat, OnPlaying, Pacing, TraceContext
+from avatar_relay.messages import ConversationError, GoAway, PublisherHello, PublisherWelcome
+from avatar_relay.publisher.avatar import Avatar
+from avatar_relay.publisher.backoff import Attempts
+from avatar_relay.publisher.errors import ConnectionLostError, InvalidMediaError, PublisherClosedError, PublisherError
+from avatar_relay.publisher.in_process import InProcessLink, InProcessRelay
+from avatar_relay.publisher.publisher_session import PublisherSession
+from avatar_relay.publisher.relay_link import Connector, RelayLink
+from avatar_relay.publisher.speech_session import AvatarSettings
+from avatar_relay.publisher.writer import Writer
+from avatar_relay.reasons import Fault, Reason
+from avatar_relay.tracing import current_context
+
+if TYPE_CHECKING:
+    import grpc
+
+BUFFER_BYTES = 2 << 20
+"""What may wait at the publisher per conversation and kind: a minute of 16 kHz sound, three of motion."""
+PATIENCE_US = DEVICE_LEASE_US
+"""How long a relay may be away: as long as devices wait with what they hold."""
+CLOSE_TIMEOUT_S = 30.0
+SILENT_BEATS = 4
+"""The relay answers each ping: it is not called silent before so many of them, where the relay asks for few."""
+_SOFTWARE = f"avatar-relay {version('avatar-relay')}"
+_US_PER_S = 1_000_000
+
+logger = logging.getLogger(__name__)
+
+
+def _monotonic_us() -> int:
+    return time.monotonic_ns() // 1000
+
+
+class Publisher:
+    """Publishes conversations over one stream. Use as `async with`; belongs to one event loop.
+
+    `random_bytes` makes ids, `jitter` (0 to 1) spreads reconnects, `now_us` is a monotonic clock: all three for tests.
+    `trace` gives the trace context of a new conversation; by default that of the span active where it is opened.
+    `publisher_id` is kept over reconnects; by default it is made up.
+    """
+
+    def __init__(
+        self,
+        connector: Connector,
+        *,
+        publisher_id: str | None = None,
+        buffer_bytes: int = BUFFER_BYTES,
+        media_tick_us: int = 0,
+        trace: Callable[[str], TraceContext] | None = None,
+        random_bytes: Callable[[int], bytes] = os.urandom,
+        jitter: Callable[[], float] = random.random,
+        now_us: Callable[[], int] = _monotonic_us,
+    ) -> None:
+        self.publisher_id = publisher_id or f"publisher-{random_bytes(6).hex()}"
+        self.buffer_bytes = buffer_bytes
+        self.now_us = now_us
+        self._connector = connector
+        self._trace = trace
+        self._random_bytes = random_bytes
+        self._attempts = Attempts(jitter)
+        self._exchange = PublisherSession()
+        self._token = ""
+        self._connected = False
+        self._streams = 0
+        self._patient = False
+        """There was a stream not long ago, and there may be one again soon."""
+        self._failure: ConnectionLostError | None = None
+        self._changed = asyncio.Event()
+        self._writer = Writer(self._exchange, now_us=now_us, media_tick_us=media_tick_us, wrote=self._changed.set)
+        self._runner: asyncio.Task[None] | None = None
+
+    @classmethod
+    def connect(
+        cls,
+        address: str,
+        *,
+        publisher_id: str | None = None,
+        credentials: grpc.ChannelCredentials | None = None,
+        token: str | Path | None = None,
+        trace: Callable[[str], TraceContext] | None = None,
+        media_tick_us: int = 0,
+    ) -> Self:
+        """A publisher over gRPC to `address` (HOST:PORT), in plaintext where no `credentials` are given.
+
+        `media_tick_us`: what is said may wait that long, so that many live conversations cost one message; 0: it leaves at once.
+        `token` is what the relay knows it by: the text, or the file that holds it, which is read anew for each stream.
+        """
+
+        async def connector() -> RelayLink:
+            from avatar_relay.publisher.grpc_link import open_grpc_link
+
+            return await open_grpc_link(address, credentials, token)
+
+        return cls(connector, publisher_id=publisher_id, trace=trace, media_tick_us=media_tick_us)
+
+    @classmethod
+    def in_process(
+        cls, relay: InProcessRelay, *, publisher_id: str | None = None, trace: Callable[[str], TraceContext] | None = None
+    ) -> Self:
+        """A publisher to a relay in this process, without a wire."""
+
+        async def connector() -> RelayLink:
+            return InProcessLink(relay)
+
+        return cls(connector, publisher_id=publisher_id, trace=trace)
+
+    async def __aenter__(self) -> Self:
+        """Connect. Raises `ConnectionLostError` where that does not succeed within the publisher's lease."""
+        self._runner = asyncio.create_task(self._run(), name=f"publisher {self.publisher_id}")
+        try:
+            async with asyncio.timeout(PUBLISHER_LEASE_US / _US_PER_S):
+                while not self._connected and not self._is_refused:
+                    await self._until_changed()
+        except TimeoutError:
+            pass
+        except BaseException:
+            await self._stop()
+            raise
+        if not self._connected:
+            await self._stop()
+            raise self._why_not_connected("the relay does not answer: is it running, and is the address right?")
+        return self
+
+    async def __aexit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        """Rule 4."""
+        try:
+            if kind is None:
+                await self._finish()
+        finally:
+            await self._stop()
+
+    def avatar(
+        self,
+        *targets: str,
+        audio_format: AudioFormat,
+        motion_format: MotionFormat | None = None,
+        pacing: Pacing = Pacing.BURST,
+        on_playing: OnPlaying = OnPlaying.REPLACE,
+    ) -> Avatar:
+        """A face on one or more devices or groups; nothing is sent before its first sound."""
+        if not targets:
+            raise InvalidMediaError(Fault(Reason.TARGETS_MISSING, "an avatar needs at least one device or group", "targets"))
+        return Avatar(self, AvatarSettings(targets, audio_format, motion_format, pacing, on_playing))
+
+    async def flush(self) -> None:
+        """Wait until the relay has everything that was handed over, as the devices' credit allows. Raises `ConnectionLostError`.
+
+        A ping behind it all proves that: what merely left may be lost when the stream is closed.
+        """
+        self.check()
+        while True:
+            while not (self._connected and self._exchange.outbox.is_empty):
+                await self._until_changed()
+                self.check()
+            ping_id, stream = self._writer.ping(), self._streams
+            while self._exchange.last_pong_id < ping_id and self._streams == stream and self._connected:
+                await self._until_changed()
+                self.check()
+            if self._exchange.last_pong_id >= ping_id:
+                return
+
+    @property
+    def is_connected(self) -> bool:
+        """Whether there is a stream to the relay now."""
+        return self._connected
+
+    # --- for avatars -----------------------------------------------------------------------------------------------
+
+    @property
+    def exchange(self) -> PublisherSession:
+        """All conversations."""
+        return self._exchange
+
+    def check(self) -> None:
+        """Raise `PublisherClosedError`, or `ConnectionLostError` where there is no stream and none is hoped for."""
+        if self._runner is None:
+            raise PublisherClosedError("the publisher is not open: use it within `async with`")
+        if not self._connected and not self._patient:
+            raise self._why_not_connected("there is no stream to the relay at present")
+
+    def wake(self) -> None:
+        """There may be something to send."""
+        self._writer.wake()
+
+    def mint_id(self) -> str:
+        """A new conversation id."""
+        return mint_conversation_id(self._random_bytes)
+
+    def trace(self, conversation_id: str) -> TraceContext:
+        """The context of the conversation's trace."""
+        return current_context() if self._trace is None else self._trace(conversation_id)
+
+    # --- the life of the stream ------------------------------------------------------------------------------------
+
+    @property
+    def _is_refused(self) -> bool:
+        return self._failure is not None and self._failure.final
+
+    def _why_not_connected(self, otherwise: str) -> ConnectionLostError:
+        """A new error each time, because one that is raised again and again gathers tracebacks."""
+        if self._failure is None:
+            return ConnectionLostError(otherwise)
+        return ConnectionLostError(str(self._failure), final=self._failure.final, fault=self._failure.fault)
+
+    async def _run(self) -> None:
+        """Task boundary: whatever is wrong in here ends the publisher with a clear failure."""
+        try:
+            await self._keep_connected()
+        except Exception as error:
+            logger.exception("publisher=%s stopped", self.publisher_id)
+            self._failure = ConnectionLostError(f"the publisher stopped for a fault of its own: {error}", final=True)
+            self._connected = self._patient = False
+            self._exchange.fail_all(_lost("the publisher stopped for a fault of its own"))
+            self._changed.set()
+
+    async def _keep_connected(self) -> None:
+        patience_ends_us = 0
+        while True:
+            began_us = self.now_us()
+            try:
+                # A task of its own: in Python 3.11 a task group that fails leaves its task marked as cancelled, and a later
+                # `asyncio.timeout` in that task would end it instead of timing out.
+                await asyncio.create_task(self._one_stream())
+            except ConnectionLostError as error:
+                self._failure = error
+            now_us = self.now_us()
+            if self._connected:
+                logger.warning("stream to the relay lost: publisher=%s cause=%s", self.publisher_id, self._failure)
+                patience_ends_us = now_us + PATIENCE_US
+                self._attempts.lost(now_us - began_us)
+                self._connected, self._patient = False, True
+                self._exchange.cut()
+            if self._is_refused or now_us >= patience_ends_us:
+                self._patient = False
+                self._exchange.fail_all(_lost("the relay could not be reached again in time"))
+            self._changed.set()
+            if self._is_refused:
+                return
+            await asyncio.sleep(max(self._attempts.wait_s(), self._asked_to_wait_s))
+
+    @property
+    def _asked_to_wait_s(self) -> float:
+        fault = None if self._failure is None else self._failure.fault
+        return 0.0 if fault is None else fault.retry_after_ms / 1000
+
+    async def _one_stream(self) -> None:
+        """Connect and exchange until the stream is lost. Raises `ConnectionLostError`, always."""
+        link = await self._connector()
+        lost: list[ConnectionLostError] = []
+        try:
+            await self._shake_hands(link)
+            async with asyncio.TaskGroup() as tasks:
+                tasks.create_task(self._read(link))
+                tasks.create_task(self._writer.write(link))
+                tasks.create_task(self._writer.beat())
+        except* ConnectionLostError as group:
+            lost = [error for error in group.exceptions if isinstance(error, ConnectionLostError)]
+        finally:
+            await link.close()
+        raise lost[0]
+
+    async def _shake_hands(self, link: RelayLink) -> None:
+        within_s = self._attempts.within_s
+        try:
+            async with asyncio.timeout(within_s):
+                await link.send(PublisherHello(self.publisher_id, PROTOCOL_VERSION, _SOFTWARE, self._token))
+                welcome = await link.receive()
+        except TimeoutError:
+            self._attempts.unanswered()
+            raise ConnectionLostError(f"the relay did not answer `hello` within {within_s:.1f} s") from None
+        if not isinstance(welcome, PublisherWelcome):
+            raise ConnectionLostError(f"the relay answered `hello` with {type(welcome).__name__}, not with `welcome`")
+        if self._token:
+            self._exchange.resumed(welcome.taken, self.now_us())
+        self._token = welcome.session_token
+        self._streams += 1
+        self._attempts.welcomed()
+        self._failure = None
+        self._connected = True
+        self._writer.welcome(welcome.limits)
+        self._changed.set()
+
+    async def _read(self, link: RelayLink) -> None:
+        heartbeat_s = self._writer.heartbeat_s
+        silence_s = max(PEER_TIMEOUT_US / _US_PER_S, SILENT_BEATS * heartbeat_s) if heartbeat_s else None
+        while True:
+            try:
+                async with asyncio.timeout(silence_s):
+                    message = await link.receive()
+            except TimeoutError:
+                raise ConnectionLostError(f"the relay was silent for {silence_s:g} s") from None
+            if message is None:
+                raise ConnectionLostError("the relay ended the stream")
+            if isinstance(message, GoAway):
+                logger.info("the relay will end the stream: publisher=%s reason=%s", self.publisher_id, message.reason)
+            if isinstance(message, ConversationError):
+                fault = message.fault
+                logger.warning("conversation=%s device=%s: %s: %s", message.conversation_id, message.device_id, fault.reason, fault.text)
+            self._exchange.handle(message, self.now_us())
+            self._writer.wake()
+            self._changed.set()
+
+    async def _until_changed(self) -> None:
+        self._changed.clear()
+        await self._changed.wait()
+
+    async def _finish(self) -> None:
+        """End what is open and let it go out."""
+        if not self._connected and (not self._patient or self._exchange.has_nothing_to_say):
+            return
+        try:
+            self._exchange.end_all(self.now_us())
+            self._writer.wake()
+            async with asyncio.timeout(CLOSE_TIMEOUT_S):
+                await self.flush()
+        except TimeoutError:
+            logger.warning("publisher=%s closed before all was sent: the devices took it too slowly", self.publisher_id)
+        except PublisherError as error:
+            logger.warning("publisher=%s closed before all was sent: %s", self.publisher_id, error)
+
+    async def _stop(self) -> None:
+        runner, self._runner = self._runner, None
+        if runner is not None:
+            runner.cancel()
+            await asyncio.gather(runner, return_exceptions=True)
+        self._connected = self._patient = False
+        self._exchange.abandon(_lost("the publisher was closed"))
+
+
+def _lost(text: str) -> Fault:
+    return Fault(Reason.PUBLISHER_LOST, text)

@@ -1,0 +1,399 @@
+"""All conversations of a publisher over one stream: what is opened, what the relay answers, what a cut does to them.
+
+Rules:
+1. A cut fails nothing. What devices do not hold yet is kept, and more is taken meanwhile.
+2. A relay that knows the session tells how far it got with each conversation; each goes on behind that. One that was
+   interrupted, or stopped for a fault, is interrupted again, since that may have been on its way.
+3. What the relay does not have (it was restarted, or the `open` was on its way) is opened again where the devices are.
+   A device that is not there yet is asked for again for `REOPEN_US`; one that holds no more of it has lost it: the end
+   that the relay would have made is made here.
+4. Faults that come before `opened` may concern some targets only. What the relay says about one `open` comes together, so
+   where a pong comes after such a fault and `opened` did not, the conversation was opened nowhere and has failed.
+5. A fault that the relay reports later stops the publishing; how it ended is still told by the devices, except where the
+   conversation is not ours (`_FOREIGN`). Where all devices finish it before its end was said, publishing stops as well.
+   The owner learns of it at the next sound (`stopped`).
+"""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+from itertools import islice
+from typing import assert_never
+
+from avatar_relay.limits import DEVICE_LEASE_US, MAX_CLOSED_CONVERSATIONS
+from avatar_relay.media import Cursor
+from avatar_relay.messages import (
+    ConversationCredit,
+    ConversationError,
+    Dropped,
+    Finished,
+    FromPublisher,
+    GoAway,
+    Held,
+    Interrupt,
+    Opened,
+    Pause,
+    Ping,
+    PlayerEvent,
+    Pong,
+    PublisherWelcome,
+    PublishOpen,
+    Resume,
+    Taken,
+    ToPublisher,
+)
+from avatar_relay.publisher.playback_tracker import ConversationFinished, PlaybackTracker, SeenEvents
+from avatar_relay.publisher.published_conversation import Phase, PublishedConversation
+from avatar_relay.publisher.send_queue import SendQueue
+from avatar_relay.reasons import Fault, FinishReason, Reason
+
+_FOREIGN = frozenset({Reason.CONVERSATION_UNKNOWN, Reason.CONVERSATION_NOT_YOURS})
+_ALREADY_SAID = frozenset({Reason.CONVERSATION_ENDED, Reason.CONVERSATION_CLOSED})
+_LATER = frozenset({Reason.DEVICE_UNKNOWN, Reason.DRAINING})
+"""Answers to what is opened again that mean: not yet."""
+REOPEN_US = DEVICE_LEASE_US
+"""How long devices are waited for after a cut: as long as a relay would keep their sessions."""
+TOLD_AGAIN_US = 6_000_000
+"""Devices tell again what is not acknowledged, every two seconds."""
+AGAIN_MS = 50
+"""Pause between two questions at least."""
+_BARRIER = Ping(0, 0)
+"""Any pong will do; this one makes it come at once."""
+
+Told = PlayerEvent | ConversationError
+"""What a conversation's owner is told of it."""
+
+
+@dataclass(slots=True, eq=False)
+class Record:
+    """A conversation with what is known of its playback. `moved` is called after each change, `told` with each event."""
+
+    conversation: PublishedConversation
+    playback: PlaybackTracker
+    moved: Callable[[], None]
+    told: Callable[[Told], None]
+    targets: tuple[str, ...] = ()
+    stopped: Fault | None = None
+    """Why it takes no more, where that was not its owner's wish."""
+    held: dict[str, Cursor] = field(default_factory=dict)
+    """What each device holds."""
+    steered: Pause | Resume | None = None
+    """Which of these was said last; a stream may have swallowed it."""
+    again_until_us: int = 0
+    """It is being opened again, and asked for until then; 0 where it is not."""
+
+    @property
+    def conversation_id(self) -> str:
+        """Its id."""
+        return self.conversation.conversation_id
+
+    @property
+    def is_over(self) -> bool:
+        """Whether its outcome is known."""
+        return self.playback.outcome is not None
+
+
+class PublisherSession:
+    """Keeps the records and the outbox. Pure but for the callbacks of its records; not thread-safe."""
+
+    def __init__(self) -> None:
+        self.outbox = SendQueue()
+        self.last_pong_id = 0
+        """All that was said before the ping of this id, the relay has taken."""
+        self._records: OrderedDict[str, Record] = OrderedDict()
+        self._live: list[Record] = []
+        """Those of them that were not over when `_unfinished` looked last."""
+        self._again_due_us: dict[str, int] = {}
+        """When to ask again for a conversation."""
+        self._ledger = SeenEvents()
+        self._is_cut = False
+        self._patient_until_us = 0
+        """The relay is new: devices may still be on their way to it."""
+        self._unopened: dict[str, Fault] = {}
+
+    def record(self, conversation_id: str) -> Record | None:
+        """A conversation; the last `MAX_CLOSED_CONVERSATIONS` that are over are remembered."""
+        return self._records.get(conversation_id)
+
+    def open(self, record: Record, targets: tuple[str, ...], now_us: int) -> None:
+        """Open a conversation. Raises `BufferFullError`."""
+        record.targets = targets
+        if not self._is_cut:  # else the next stream opens it
+            nothing = None
+            if now_us < self._patient_until_us:
+                record.again_until_us, nothing = self._patient_until_us, record.conversation.held
+                record.conversation.suspended = True
+            self.outbox.say(PublishOpen(record.conversation.opening, targets, nothing))
+        self._records[record.conversation_id] = record
+        self._live.append(record)
+        self.stir(record)
+        self._forget()
+
+    def stir(self, record: Record) -> None:
+        """Something happened to its conversation: it may have something to say now."""
+        self.outbox.add(record.conversation)
+
+    def say(self, message: FromPublisher) -> None:
+        """Say something beside media. Raises `BufferFullError`."""
+        self.outbox.say(message)
+        if isinstance(message, Pause | Resume) and (record := self._records.get(message.conversation_id)) is not None:
+            record.steered = message
+
+    def ping(self, ping: Ping) -> None:
+        """Say that we live."""
+        self.outbox.ping(ping)
+
+    def close(self, record: Record) -> None:
+        """Throw away what waits of a conversation, and tell what that was."""
+        for dropped in record.conversation.close():
+            self.tell_dropped(record, dropped)
+        self.stir(record)
+        record.moved()
+
+    def end_all(self, now_us: int) -> None:
+        """Say the end of whatever is open; what has no sound yet is interrupted. Raises `BufferFullError`."""
+        for record in self._unfinished():
+            if record.conversation.phase in (Phase.OPEN, Phase.AUDIO_ENDED) and record.conversation.has_audio:
+                record.conversation.end_all(now_us)
+                self.stir(record)
+            elif record.conversation.phase is Phase.OPEN:
+                self.say(Interrupt(record.conversation_id))
+                self.close(record)
+
+    def tell_dropped(self, record: Record, dropped: Dropped) -> None:
+        """Report what was dropped here, as a device would."""
+        record.told(PlayerEvent(0, record.conversation_id, dropped))
+
+    def next_message(self) -> FromPublisher | None:
+        """What goes out now."""
+        message = self.outbox.next_message()
+        conversation_id = getattr(message, "conversation_id", None)
+        record = self._records.get(conversation_id) if conversation_id else None
+        if record is not None:
+            record.moved()
+        return message
+
+    def handle(self, message: ToPublisher, now_us: int) -> None:
+        """The relay says something."""
+        match message:
+            case Opened(conversation_id, device_ids):
+                self._unopened.pop(conversation_id, None)
+                self._on(conversation_id, lambda record: self._on_opened(record, device_ids))
+            case ConversationCredit(conversation_id, credit):
+                self._on(conversation_id, lambda record: record.conversation.grant(credit))
+            case PlayerEvent():
+                self._on_event(message)
+            case ConversationError():
+                self._on(message.conversation_id, lambda record: self._on_error(record, message, now_us))
+            case Pong(ping_id):
+                self.last_pong_id = max(self.last_pong_id, ping_id)
+                self._fail_unopened()
+            case Held():
+                for cursor in message.cursors:
+                    if (record := self._records.get(cursor.conversation_id)) is not None:
+                        self._on_held(record, message.device_id, cursor)
+            case GoAway() | PublisherWelcome():
+                pass
+            case _:
+                assert_never(message)
+
+    def _on(self, conversation_id: str, act: Callable[[Record], None]) -> None:
+        record = self._records.get(conversation_id)
+        if record is not None:
+            act(record)
+            self.stir(record)
+            record.moved()
+
+    def _on_opened(self, record: Record, device_ids: tuple[str, ...]) -> None:
+        record.playback.on_opened(device_ids)
+        if record.again_until_us and record.conversation.phase is Phase.CLOSED:
+            self.outbox.repeat([Interrupt(record.conversation_id)])  # it was given up before it was opened again
+        elif record.again_until_us and record.steered is not None:
+            self.outbox.repeat([record.steered])
+        record.targets, record.again_until_us, record.conversation.suspended = device_ids, 0, False
+
+    def _on_held(self, record: Record, device_id: str, cursor: Cursor) -> None:
+        """Keep only what a device lacks; of one that is done with it nothing is waited for."""
+        record.held[device_id] = cursor
+        lacking = [device for device in record.playback.device_ids if not record.playback.is_finished_on(device)]
+        cursors = [record.held.get(device, Cursor(record.conversation_id)) for device in lacking]
+        if cursors:
+            audio, motion = min(held.audio_seq for held in cursors), min(held.motion_seq for held in cursors)
+            record.conversation.release(Cursor(record.conversation_id, audio, motion))
+
+    def _on_event(self, event: PlayerEvent) -> None:
+        if event.event_id:
+            self.outbox.acknowledge(event.device_id, event.event_id)
+        if not self._ledger.is_new(event):
+            return
+        record = self._records.get(event.conversation_id)
+        if record is None:
+            return
+        record.playback.on_event(event)
+        outcome = record.playback.outcome
+        if isinstance(outcome, ConversationFinished) and record.conversation.phase not in (Phase.ENDED, Phase.CLOSED):
+            text = f"the devices finished it before its end was said: {outcome.reason}"
+            self._stop(record, Fault(Reason.CONVERSATION_CLOSED, text))
+        if record.is_over:
+            record.conversation.forget()
+        record.told(event)
+        record.moved()
+
+    def _on_error(self, record: Record, error: ConversationError, now_us: int) -> None:
+        said_all = record.conversation.phase in (Phase.ENDED, Phase.CLOSED)
+        if record.is_over or (record.again_until_us and self._ask_again(record, error, now_us)):
+            return
+        if record.again_until_us and error.fault.reason is Reason.CONVERSATION_UNKNOWN:
+            return  # a command that came before it was opened again; an interrupt is said once more then
+        if record.again_until_us and record.playback.is_opened:
+            if error.device_id and error.fault.reason in (*_LATER, Reason.DEVICE_LOST):
+                self._lose_device(record, error.device_id)
+            else:
+                self._fail(record, error.fault)
+            return
+        if error.fault.reason is Reason.DRAINING:
+            record.conversation.suspended = True  # handed back: it goes on at the next relay, or is opened there
+            return
+        if said_all and error.fault.reason in _ALREADY_SAID:
+            return
+        if not record.playback.is_opened:
+            self._unopened.setdefault(record.conversation_id, error.fault)
+            self.outbox.ping(_BARRIER)
+        elif not error.device_id:
+            if error.fault.reason in _FOREIGN:
+                record.playback.fail(error.fault)
+            if not said_all:
+                self._stop(record, error.fault)
+        record.told(error)
+
+    def _stop(self, record: Record, fault: Fault) -> None:
+        record.stopped = record.stopped or fault
+        self.close(record)
+
+    def _fail_unopened(self) -> None:
+        """Rule 4."""
+        for conversation_id, fault in self._unopened.items():
+            record = self._records.get(conversation_id)
+            if record is not None:
+                record.playback.fail(fault)
+                self._stop(record, fault)
+        self._unopened.clear()
+
+    def cut(self) -> None:
+        """The stream is gone (rule 1)."""
+        self._is_cut = True
+        self.outbox.forget_control()
+        self._unopened.clear()
+
+    def resumed(self, taken: Iterable[Taken], now_us: int) -> None:
+        """A new stream stands; `taken` is how far its relay got with the conversations that it has (rules 2 and 3)."""
+        self._is_cut = False
+        known = {item.cursor.conversation_id: item for item in taken}
+        self._patient_until_us = now_us + (0 if known else REOPEN_US)
+        first_words: list[FromPublisher] = []
+        for record in self._unfinished():
+            item = known.get(record.conversation_id)
+            if item is None and self._is_done_everywhere(record):
+                continue
+            if record.conversation.phase is not Phase.CLOSED:
+                record.conversation.rewind(item or Taken(record.conversation.held))
+                self.stir(record)
+            if item is None:
+                record.again_until_us = now_us + REOPEN_US
+                first_words.append(self._again(record))
+            elif record.conversation.phase is Phase.CLOSED:
+                first_words.append(Interrupt(record.conversation_id))
+            else:
+                if item.ended and record.conversation.phase is not Phase.ENDED:
+                    text = "the relay ended it while there was no stream; what arrived plays out"
+                    self._stop(record, Fault(Reason.PUBLISHER_LOST, text))
+                if record.steered is not None:
+                    first_words.append(record.steered)
+        self.outbox.repeat(first_words)
+
+    def _is_done_everywhere(self, record: Record) -> bool:
+        """Whether all its targets told its end although nobody heard that it was open: then it is over, and not opened again."""
+        if not record.targets or not all(record.playback.is_finished_on(target) for target in record.targets):
+            return False
+        record.playback.on_opened(record.targets)
+        record.conversation.forget()
+        record.moved()
+        return True
+
+    @property
+    def has_nothing_to_say(self) -> bool:
+        """Whether no conversation needs another stream."""
+        return all(record.conversation.phase is Phase.CLOSED for record in self._unfinished())
+
+    def _again(self, record: Record) -> PublishOpen:
+        """What opens a conversation again."""
+        self._again_due_us.pop(record.conversation_id, None)
+        return PublishOpen(record.conversation.opening, record.targets, record.conversation.held)
+
+    @property
+    def deadline_us(self) -> int | None:
+        """`tick` has nothing to do before this."""
+        outbox_us = self.outbox.deadline_us
+        return min([*self._again_due_us.values(), *([] if outbox_us is None else [outbox_us])], default=None)
+
+    def tick(self, now_us: int) -> None:
+        """Let time-outs take effect, and ask again for devices that were not there."""
+        self.outbox.tick(now_us)
+        for conversation_id, due_us in tuple(self._again_due_us.items()):
+            record = self._records.get(conversation_id)
+            if record is None or record.is_over:
+                del self._again_due_us[conversation_id]
+            elif due_us <= now_us:
+                self.outbox.repeat([self._again(record)])
+
+    def _ask_again(self, record: Record, error: ConversationError, now_us: int) -> bool:
+        """Whether an answer to what was opened again means that it may be asked for later, and then again."""
+        pause_ms = AGAIN_MS
+        if error.fault.reason is Reason.CONVERSATION_ID_TAKEN:  # it finished meanwhile; its device tells so until we acknowledge it
+            record.again_until_us = min(record.again_until_us, now_us + TOLD_AGAIN_US)
+            pause_ms = 10 * AGAIN_MS
+        elif error.fault.reason not in _LATER:
+            return False
+        self._again_due_us[record.conversation_id] = now_us + max(error.fault.retry_after_ms, pause_ms) * 1_000
+        return now_us < record.again_until_us
+
+    def _lose_device(self, record: Record, device_id: str) -> None:
+        """A device can not go on: it is over there, as the relay would have told."""
+        record.targets = tuple(target for target in record.targets if target != device_id)
+        body = Finished(record.playback.position_us, interrupted=True, reason=FinishReason.DEVICE_LOST.value)
+        self._on_event(PlayerEvent(0, record.conversation_id, body, device_id))
+
+    def fail_all(self, fault: Fault) -> None:
+        """Nothing more will be heard of any conversation (rule 3)."""
+        self._unopened.clear()
+        for record in self._unfinished():
+            self._fail(record, fault)
+
+    def abandon(self, fault: Fault) -> None:
+        """The owner leaves: whoever waits for an outcome gets `fault`, and nothing more is told."""
+        for record in self._unfinished():
+            record.told = _nobody
+            self._fail(record, fault)
+
+    def _fail(self, record: Record, fault: Fault) -> None:
+        self._again_due_us.pop(record.conversation_id, None)
+        record.playback.fail(fault)
+        self._stop(record, fault)
+        record.told(ConversationError(record.conversation_id, fault))
+
+    def _unfinished(self) -> list[Record]:
+        """Those that are not over, in a list of its own: what is told of one may open another."""
+        self._live = [record for record in self._live if not record.is_over]
+        return self._live.copy()
+
+    def _forget(self) -> None:
+        excess = len(self._records) - len(self._unfinished()) - MAX_CLOSED_CONVERSATIONS
+        over = (record.conversation_id for record in self._records.values() if record.is_over)
+        for conversation_id in list(islice(over, max(excess, 0))):
+            del self._records[conversation_id]
+
+
+def _nobody(_: Told) -> None:
+    """Told to nobody."""

@@ -1,0 +1,112 @@
+"""What goes out on the one stream, in which order.
+
+Rules:
+1. Control first, in the order in which it was said; then acknowledgements, one a device; then a ping; then media.
+2. Conversations take turns, one message each, so that a long one does not hold up a short one. One that has nothing to say
+   leaves, and comes back with `add` when something happened to it: what a message costs does not grow with how many are open.
+3. Control is bounded by `MAX_CONTROL`; media is bounded by its conversations; of pings and of a device's
+   acknowledgements only the latest waits.
+"""
+
+from __future__ import annotations
+
+from collections import OrderedDict, deque
+from collections.abc import Iterable
+
+from avatar_relay.messages import EventAck, FromPublisher, Ping
+from avatar_relay.publisher.errors import BufferFullError
+from avatar_relay.publisher.published_conversation import Phase, PublishedConversation
+
+MAX_CONTROL = 1_024
+"""Commands that may wait; a stream that takes none of so many is as good as dead."""
+
+
+class SendQueue:
+    """Orders what is said. Pure; not thread-safe."""
+
+    def __init__(self) -> None:
+        self._control: deque[FromPublisher] = deque()
+        self._acks: dict[str, int] = {}
+        self._ping: Ping | None = None
+        self._open: dict[PublishedConversation, None] = {}
+        """All that are neither ended nor closed."""
+        self._turns: OrderedDict[PublishedConversation, None] = OrderedDict()
+        """Those of them that may have something to say."""
+        self.deadline_us: int | None = None
+        """`tick` has nothing to do before this; perhaps nothing then."""
+
+    @property
+    def has_control(self) -> bool:
+        """Whether a command waits."""
+        return bool(self._control)
+
+    @property
+    def is_empty(self) -> bool:
+        """Whether all that was said went out; a conversation that is still open with nothing waiting does not count."""
+        quiet = not (self._control or self._acks or self._ping)
+        return quiet and not any(one.is_waiting or one.phase in (Phase.AUDIO_ENDED, Phase.COMPLETE) for one in self._open)
+
+    def tick(self, now_us: int) -> None:
+        """Let time-outs take effect."""
+        if self.deadline_us is None or now_us < self.deadline_us:
+            return
+        self.deadline_us = None
+        for conversation in self._open:
+            if conversation.deadline_us is not None:
+                conversation.tick(now_us)
+                self._turns[conversation] = None
+
+    def say(self, message: FromPublisher) -> None:
+        """A command. Raises `BufferFullError`."""
+        if len(self._control) >= MAX_CONTROL:
+            raise BufferFullError(f"{MAX_CONTROL} commands wait; the relay takes none")
+        self._control.append(message)
+
+    def repeat(self, messages: Iterable[FromPublisher]) -> None:
+        """What a new stream begins with; as many as there are unfinished conversations."""
+        self._control.extendleft(reversed(list(messages)))
+
+    def acknowledge(self, device_id: str, event_id: int) -> None:
+        """All events of a device up to this one arrived. The latest counts, not the highest: ids begin anew with a session."""
+        self._acks[device_id] = event_id
+
+    def ping(self, ping: Ping) -> None:
+        """A heartbeat; of two that wait the later one goes out."""
+        if self._ping is None or ping.ping_id >= self._ping.ping_id:
+            self._ping = ping
+
+    def add(self, conversation: PublishedConversation) -> None:
+        """Let a conversation take its turns, until it has nothing to say. Harmless when repeated."""
+        self._open[conversation] = self._turns[conversation] = None
+
+    def forget_control(self) -> None:
+        """The stream is gone, and with it what was to be said on it."""
+        self._control.clear()
+        self._acks.clear()
+        self._ping = None
+
+    def next_message(self) -> FromPublisher | None:
+        """What goes out now."""
+        if self._control:
+            return self._control.popleft()
+        if self._acks:
+            device_id = next(iter(self._acks))
+            return EventAck(self._acks.pop(device_id), device_id)
+        if self._ping is not None:
+            ping, self._ping = self._ping, None
+            return ping
+        return self._next_of_conversations()
+
+    def _next_of_conversations(self) -> FromPublisher | None:
+        while self._turns:
+            turn, _ = self._turns.popitem(last=False)
+            message = turn.next_message()
+            if turn.phase in (Phase.ENDED, Phase.CLOSED):
+                del self._open[turn]
+            elif message is not None:
+                self._turns[turn] = None
+            elif turn.deadline_us is not None:
+                self.deadline_us = min(self.deadline_us or turn.deadline_us, turn.deadline_us)
+            if message is not None:
+                return message
+        return None

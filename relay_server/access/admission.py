@@ -1,0 +1,164 @@
+"""The door: who is let in, who is not and why, who has to leave. Pure.
+
+Rules
+1. Credentials are a token, or the names in a certificate that the handshake has verified, or both. They lead to one
+   identity, which must not be revoked and must have been shown all that it has (see `Identity`).
+2. The role and the grants of the identity decide which RPC it may begin; who is not let in learns the reason, but
+   nothing of what exists here: an unknown token, a wrong one and a certificate without identity are the same to it. That a
+   token expired or was revoked is told only to who has its secret.
+3. Failures are counted for each peer and token id: past `FAILURES_PER_MINUTE`, what that peer shows for that id is not
+   looked at for a while. Others behind the same address, with tokens of their own, do not feel it.
+4. An identity begins and holds open only so many RPCs; strangers at one address ask for health only so often.
+5. Who is in has to leave when its identity, its token or its certificate's name does not count any more.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from ipaddress import IPv6Address, ip_address
+from urllib.parse import unquote
+
+from avatar_relay.reasons import Fault, Reason
+from relay_server.access.caller import NOBODY, Caller
+from relay_server.access.identities import Directory, Identity
+from relay_server.access.rate_limits import RateLimits
+from relay_server.access.scopes import Role, Scope, is_for_everybody, is_granted
+from relay_server.access.tokens import UNKNOWN, split_token
+from relay_server.errors import RequestError
+
+FAILURES_PER_MINUTE = 20
+STRANGERS_CALLS_PER_MINUTE = 600
+"""What needs no credentials, for each address: ten supervisors that ask every second."""
+MAX_PEERS = 16_384
+"""Peers whose failures are remembered."""
+MAX_CALLERS = 65_536
+"""Identities, and addresses of strangers, whose calls are remembered."""
+FULL_RETRY_MS = 1_000
+
+
+@dataclass(frozen=True, slots=True)
+class PresentedCredentials:
+    """What a caller shows. `token` None: none; empty: something that is no token."""
+
+    token: str | None = None
+    certificate_names: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class AdmittedCall:
+    """One who was let in, for one RPC. `key` is empty for who needed no credentials."""
+
+    caller: Caller
+    method: str
+    key: str = ""
+    token_id: str = ""
+    certificate_names: tuple[str, ...] = ()
+
+
+class Admission:
+    """Lets in and shows out."""
+
+    def __init__(self, directory: Directory, groups: Mapping[str, tuple[str, ...]]) -> None:
+        self._directory = directory
+        self._groups = groups
+        self._failures = RateLimits(MAX_PEERS)
+        self._calls = RateLimits(MAX_CALLERS)
+        self._open: Counter[str] = Counter()
+
+    def replace(self, directory: Directory) -> None:
+        """From now on these are the identities."""
+        self._directory = directory
+
+    def enter(self, method: str, credentials: PresentedCredentials, peer: str, now_us: int, unix_s: int) -> AdmittedCall:
+        """Let one in, who has to `leave` again. Raises `RequestError` where not; `peer` is gRPC's name of the other end."""
+        if is_for_everybody(method) and credentials.token is None:
+            self._count(f"strangers at {host_of(peer)}", STRANGERS_CALLS_PER_MINUTE, now_us)
+            return AdmittedCall(NOBODY, method)
+        identity, token_id = self._identify(credentials, peer, now_us, unix_s)
+        if not is_granted(method, identity.granted):
+            raise RequestError(Fault(Reason.RPC_FORBIDDEN, f"{identity.key} may not call {method}; who runs the relay can allow it"))
+        self._count(identity.key, identity.max_calls_per_minute, now_us)
+        if self._open[identity.key] >= identity.max_streams:
+            text = f"{identity.key} has {identity.max_streams} calls open already"
+            raise RequestError(Fault(Reason.LIMIT_REACHED, text, retry_after_ms=FULL_RETRY_MS))
+        self._open[identity.key] += 1
+        own_name = identity.name if identity.role is Role.DEVICE else ""
+        caller = Caller(identity.key, Scope(identity.reach, self._groups), own_name, identity.trusted_sampling)
+        return AdmittedCall(caller, method, identity.key, token_id, credentials.certificate_names)
+
+    def leave(self, entrant: AdmittedCall) -> None:
+        """Its RPC is over."""
+        if entrant.key:
+            self._open[entrant.key] -= 1
+            if self._open[entrant.key] <= 0:
+                del self._open[entrant.key]
+
+    def expulsion(self, entrant: AdmittedCall, unix_s: int) -> Fault | None:
+        """Why one who is in has to leave; None where it may stay."""
+        if not entrant.key:
+            return None
+        identity = self._directory.identities.get(entrant.key)
+        if identity is None:
+            return Fault(Reason.CREDENTIALS_REVOKED, f"{entrant.key} is not known here any more")
+        if entrant.caller.scope.names != identity.reach or not is_granted(entrant.method, identity.granted):
+            return Fault(Reason.CREDENTIALS_REVOKED, f"what {entrant.key} may do has changed; come again")
+        return next(self._faults_of(identity, entrant.token_id, entrant.certificate_names, unix_s), None)
+
+    def _count(self, who: str, per_minute: int, now_us: int) -> None:
+        if wait_ms := self._calls.take(who, per_minute, now_us):
+            text = f"{who} began more than {per_minute} calls in a minute"
+            raise RequestError(Fault(Reason.LIMIT_REACHED, text, retry_after_ms=wait_ms))
+
+    def _identify(self, shown: PresentedCredentials, peer: str, now_us: int, unix_s: int) -> tuple[Identity, str]:
+        token_id, secret = split_token(shown.token or "")
+        known = self._directory.of_token(token_id)
+        attempt = (host_of(peer), token_id if known is not None else "")
+        if wait_ms := self._failures.wait_ms(attempt, FAILURES_PER_MINUTE, now_us):
+            text = "too many attempts with wrong credentials from this address; see to them before the next one"
+            raise RequestError(Fault(Reason.LIMIT_REACHED, text, retry_after_ms=wait_ms))
+        record = (known.token(token_id) if known is not None else None) or UNKNOWN
+        proven = record.matches(secret)
+        identity = known if shown.token is not None else self._directory.of_certificate(shown.certificate_names)
+        fault = None
+        if shown.token is None and not shown.certificate_names:
+            fault = Fault(Reason.CREDENTIALS_MISSING, "credentials are needed: metadata `authorization: Bearer …`, or a certificate")
+        elif identity is None or (shown.token is not None and not proven):
+            fault = Fault(Reason.CREDENTIALS_INVALID, "these credentials are not known here")
+        else:
+            fault = next(self._faults_of(identity, token_id, shown.certificate_names, unix_s), None)
+        if identity is not None and fault is None:
+            return identity, token_id
+        self._failures.take(attempt, FAILURES_PER_MINUTE, now_us)
+        assert fault is not None
+        raise RequestError(fault)
+
+    @staticmethod
+    def _faults_of(identity: Identity, token_id: str, certificate_names: tuple[str, ...], unix_s: int) -> Iterator[Fault]:
+        """What keeps out one who proved to be `identity`."""
+        if identity.revoked:
+            yield Fault(Reason.CREDENTIALS_REVOKED, f"the credentials of {identity.key} were revoked")
+        if identity.tokens or token_id:
+            token = identity.token(token_id)
+            if token is None:
+                yield Fault(Reason.CREDENTIALS_INVALID, "these credentials are not enough, or not known here any more: show a token")
+            elif token.expired(unix_s):
+                yield Fault(Reason.CREDENTIALS_EXPIRED, f"this token of {identity.key} has expired; use its new one")
+        if identity.certificate and identity.certificate not in certificate_names:
+            yield Fault(Reason.CREDENTIALS_INVALID, "these credentials are not enough: the certificate is missing, or another's")
+
+
+def host_of(peer: str) -> str:
+    """The address behind gRPC's name of a peer, without its port; of IPv6 the /64 network, which one customer has whole."""
+    kind, _, rest = peer.partition(":")
+    host = unquote(rest).rpartition(":")[0].removeprefix("[").removesuffix("]")
+    try:
+        address = ip_address(host.partition("%")[0])
+    except ValueError:
+        return kind
+    if not isinstance(address, IPv6Address):
+        return str(address)
+    if address.ipv4_mapped is not None:
+        return str(address.ipv4_mapped)
+    return str(IPv6Address(int(address) >> 64 << 64))

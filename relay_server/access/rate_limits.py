@@ -1,0 +1,40 @@
+"""Rate limits: a bucket for each key, that fills by and by and is emptied by what happens. Pure.
+
+At most `max_keys` are remembered, the one used longest ago going first: who has that many addresses or names is not
+stopped by this, and costs no more memory than this.
+"""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Hashable
+
+_US_PER_MINUTE = 60_000_000
+
+
+class RateLimits:
+    """For each key: as many takes at once as were granted for a minute, and no more than that in a minute after it."""
+
+    def __init__(self, max_keys: int) -> None:
+        self._max_keys = max_keys
+        self._levels: OrderedDict[Hashable, tuple[float, int]] = OrderedDict()
+        """What is left, and when that was."""
+
+    def wait_ms(self, key: Hashable, per_minute: int, now_us: int) -> int:
+        """How long until something can be taken again; 0 where it can be now."""
+        left = self._left(key, per_minute, now_us)
+        return 0 if left >= 1 else int((1 - left) * _US_PER_MINUTE / per_minute / 1_000) + 1
+
+    def take(self, key: Hashable, per_minute: int, now_us: int) -> int:
+        """Take one where there is one; else returns how long to wait, in ms."""
+        wait_ms = self.wait_ms(key, per_minute, now_us)
+        if wait_ms == 0:
+            self._levels[key] = (self._left(key, per_minute, now_us) - 1, now_us)
+            self._levels.move_to_end(key)
+            if len(self._levels) > self._max_keys:
+                self._levels.popitem(last=False)
+        return wait_ms
+
+    def _left(self, key: Hashable, per_minute: int, now_us: int) -> float:
+        level, then_us = self._levels.get(key, (float(per_minute), now_us))
+        return min(level + (now_us - then_us) * per_minute / _US_PER_MINUTE, float(per_minute))

@@ -1,0 +1,182 @@
+"""The devices' ports: who is attached, who took over from whom, who fell silent. What they say goes to `attending`."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from dataclasses import replace
+
+from avatar_relay.messages import GoAway, Hello, Ping, Pong, ToRelayFromDevice
+from avatar_relay.reasons import Fault, Reason
+from relay_server.config import RelayConfig
+from relay_server.connections.clocks import Clocks
+from relay_server.connections.ports import DevicePort
+from relay_server.core.device_outbox import MediaBatch, Outgoing
+from relay_server.core.device_reports import DeviceReports
+from relay_server.core.events import Effect
+from relay_server.core.registry import Registry
+from relay_server.core.session import Session
+from relay_server.errors import PeerError
+from relay_server.observer import RelayObserver
+
+PHASE_STEP = 0.618
+"""The golden ratio's: wherever a sequence of phases stops, they are spread evenly."""
+RETRY_AFTER_MS = 1_000
+"""How long a device that is turned away should wait."""
+
+
+class Devices:
+    """The desk of all devices' ports. `sent` is told the conversation of each message of media that leaves."""
+
+    def __init__(
+        self,
+        registry: Registry,
+        attending: DeviceReports,
+        config: RelayConfig,
+        clocks: Clocks,
+        observer: RelayObserver,
+        *,
+        perform: Callable[[Iterable[Effect]], None],
+        sent: Callable[[str], None],
+    ) -> None:
+        self._registry = registry
+        self._attending = attending
+        self._config = config
+        self._clocks = clocks
+        self._observer = observer
+        self._perform = perform
+        self._sent = sent
+        self._ports: dict[str, DevicePort] = {}
+        self._late_us = 0
+        """How late this program was in the last second."""
+        self._phase = 0.0
+        """Of a heartbeat: where the last device's pings fall."""
+
+    # --- the desk --------------------------------------------------------------------------------------------------
+
+    def device_says(self, port: DevicePort, message: ToRelayFromDevice) -> None:
+        """Take a message. Raises `PeerError` where it ends the stream."""
+        port.heard_us = self._clocks.now_us()
+        session = port.session
+        match message:
+            case Hello():
+                self._attach(port, message)
+            case _ if session is None:
+                raise PeerError(Fault(Reason.HELLO_MISSING, "the first message of a device must be hello", "hello"))
+            case Ping():
+                session.outbox.put(self._clocks.pong(message))
+                port.wake()
+            case Pong():  # the device reads the clocks; here it tells what came
+                session.flight.answered(message.ping_id, port.heard_us, late_us=self._late_us)
+                if session.flight.wants_ping:  # the window became smaller than what left behind that ping
+                    session.ping(port.heard_us)
+                port.wake()
+            case _:
+                self._perform(self._attending.handle(session, message, port.heard_us))
+                if self._registry.sessions.get(session.device_id) is not session:
+                    port.end()  # goodbye
+
+    def next_for_device(self, port: DevicePort) -> Outgoing | None:
+        """What to send now; None where nothing may be."""
+        if port.session is None:
+            return None
+        now_us = self._clocks.now_us()
+        if port.session.flight.is_narrow and (conversation_id := self._attending.yield_motion(port.session, now_us)):
+            self._sent(conversation_id)
+        message = port.session.take(now_us)
+        match message:
+            case MediaBatch():
+                self._account(port.session, message, now_us)
+            case Ping():
+                return replace(message, sent_time_us=now_us)
+            case Pong():
+                return self._clocks.sent(message)
+        return message
+
+    def device_leaves(self, port: DevicePort) -> None:
+        """The stream is gone."""
+        port.end()
+        session, port.session = port.session, None
+        if session is not None and self._ports.get(session.device_id) is port:
+            del self._ports[session.device_id]
+            reason = port.fault.reason.value if port.fault is not None else "stream_ended"
+            self._perform(self._attending.detach(session, reason, self._clocks.now_us()))
+
+    # --- what the relay does with them -----------------------------------------------------------------------------
+
+    @property
+    def count(self) -> int:
+        """Devices that are attached."""
+        return len(self._ports)
+
+    def look_after(self, step: int, steps: int, *, late_us: int) -> None:
+        """Ping, and drop who is silent or reads nothing: each device at one of so many steps. `late_us`: how late this comes."""
+        self._late_us = max(late_us, self._late_us)
+        now_us = self._clocks.now_us()
+        for port in list(self._ports.values())[step::steps]:
+            if port.session is not None and not port.ended:
+                self._look_after(port, port.session, now_us)
+
+    def tick(self) -> None:
+        """End sessions whose lease ran out. Comes when each device was looked after."""
+        self._late_us //= 2
+        self._perform(self._attending.tick(self._clocks.now_us()))
+
+    def wake(self, device_id: str) -> None:
+        """The device's outbox may have something to send."""
+        if (port := self._ports.get(device_id)) is not None:
+            port.wake()
+
+    def go_away(self) -> None:
+        """Tell all that the relay is about to stop."""
+        for port in self._ports.values():
+            if port.session is not None:
+                port.session.outbox.put(GoAway("drain", RETRY_AFTER_MS))
+                port.wake()
+
+    def end_all(self, fault: Fault) -> None:
+        """End all streams."""
+        for port in self._ports.values():
+            port.end(fault)
+
+    # --- within ----------------------------------------------------------------------------------------------------
+
+    def _attach(self, port: DevicePort, hello: Hello) -> None:
+        if port.session is not None:
+            raise PeerError(Fault(Reason.HELLO_REPEATED, "hello comes first, and only once", "hello"))
+        effects = self._attending.attach(hello, self._clocks.now_us(), self._clocks.unix_time_us())
+        stale = self._ports.pop(hello.device_id, None)
+        if stale is not None:
+            stale.session = None
+            stale.farewell = GoAway("replaced", RETRY_AFTER_MS)
+            stale.end(Fault(Reason.REPLACED, f"another stream of device {hello.device_id} took over"))
+        port.session = self._registry.sessions[hello.device_id]
+        self._ports[hello.device_id] = port
+        self._perform(effects)
+
+    def _look_after(self, port: DevicePort, session: Session, now_us: int) -> None:
+        silent_us = now_us - port.heard_us
+        if silent_us > self._config.peer_timeout_us:
+            text = f"device {session.device_id} said nothing for {silent_us // 1_000} ms"
+            port.end(Fault(Reason.PEER_SILENT, text))  # no hint: it may be back at once, and each has a wait of its own
+        elif session.outbox.overrun:
+            text = f"device {session.device_id} reads too slowly: too many messages wait; it may attach again"
+            port.end(Fault(Reason.LIMIT_REACHED, text, retry_after_ms=RETRY_AFTER_MS))
+        elif session.flight.unanswered_us(now_us) > self._config.peer_timeout_us:
+            text = f"device {session.device_id} reads too slowly: it talks, but pings have no answer; it may attach again"
+            port.end(Fault(Reason.LIMIT_REACHED, text, retry_after_ms=RETRY_AFTER_MS))
+        elif now_us >= port.next_ping_us:
+            port.next_ping_us = now_us + (self._config.heartbeat_us if port.next_ping_us else self._part_of_heartbeat_us())
+            session.ping(now_us)
+            port.wake()
+
+    def _part_of_heartbeat_us(self) -> int:
+        """Where in a heartbeat a device's pings fall from its second one on; the first comes at once."""
+        self._phase = (self._phase + PHASE_STEP) % 1.0
+        return round(self._phase * self._config.heartbeat_us)
+
+    def _account(self, session: Session, batch: MediaBatch, now_us: int) -> None:
+        cid, conversation = batch.conversation_id, self._registry.conversations[batch.conversation_id]
+        for run in batch.runs:
+            conversation.sent(session.device_id, run.kind, session.first_time(cid, run.kind, run.size_bytes))
+        self._observer.payloads_sent(session.device_id, cid, batch.runs, now_us)
+        self._sent(cid)

@@ -1,0 +1,207 @@
+"""The publishers' ports: who is connected, who took over from whom, who is gone. What they say goes to `publishing`."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+
+from avatar_relay.limits import PROTOCOL_VERSION
+from avatar_relay.messages import AtRelay, GoAway, Limits, Media, Ping, PublishedMedia, PublisherHello, PublisherWelcome, ToPublisher
+from avatar_relay.reasons import Fault, Reason
+from relay_server.config import RelayConfig
+from relay_server.connections.clocks import Clocks
+from relay_server.connections.ports import PublisherPort
+from relay_server.core.events import Effect, TellPublisher
+from relay_server.core.finishing import report_fault
+from relay_server.core.open_conversation import ConversationOpener
+from relay_server.core.publisher_commands import PublisherCommands
+from relay_server.core.registry import PublisherRecord, Registry
+from relay_server.errors import PeerError
+
+RETRY_AFTER_MS = 1_000
+"""How long a peer that is turned away should wait."""
+
+
+class Publishers:
+    """The desk of all publishers' ports."""
+
+    def __init__(
+        self,
+        registry: Registry,
+        opening: ConversationOpener,
+        publishing: PublisherCommands,
+        config: RelayConfig,
+        limits: Limits,
+        clocks: Clocks,
+        *,
+        random_bytes: Callable[[int], bytes],
+        perform: Callable[[Iterable[Effect]], None],
+    ) -> None:
+        self._registry = registry
+        self._opening = opening
+        self._publishing = publishing
+        self._config = config
+        self._limits = limits
+        self._clocks = clocks
+        self._random_bytes = random_bytes
+        self._perform = perform
+        self._ports: dict[str, PublisherPort] = {}
+
+    # --- the desk --------------------------------------------------------------------------------------------------
+
+    def publisher_says(self, port: PublisherPort, message: AtRelay) -> None:
+        """Take a message. Raises `PeerError` where it ends the stream."""
+        port.heard_us = self._clocks.now_us()
+        if isinstance(message, PublisherHello):
+            self._welcome(port, message)
+            return
+        publisher = port.publisher or self._take_by_hand(port)
+        if isinstance(message, Ping):
+            self._perform([TellPublisher(publisher.key, self._clocks.pong(message))])
+        else:
+            self._perform(self._publishing.handle(publisher, message, port.heard_us))
+
+    def publisher_blocked(self, port: PublisherPort, message: AtRelay) -> bool:
+        """Whether media of a stream without credit must wait for room."""
+        publisher = port.publisher
+        if publisher is None or not publisher.by_hand or not isinstance(message, Media | PublishedMedia):
+            return False
+        return self._publishing.blocked(publisher, message)
+
+    def publisher_leaves(self, port: PublisherPort, *, said_all: bool) -> None:
+        """The stream is gone, or (`said_all`) nothing more comes on it."""
+        publisher = port.publisher
+        if publisher is None or self._ports.get(publisher.key) is not port:
+            port.end()
+        elif said_all:
+            port.said_all = True
+            port.leaves_us = self._clocks.now_us() + (0 if publisher.by_hand else self._config.publisher_lease_us)
+            self._let_leave(port, publisher)
+        else:
+            port.end()
+            del self._ports[publisher.key]
+            publisher.connected = False
+            publisher.expires_at_us = self._clocks.now_us() + self._config.publisher_lease_us
+            if not publisher.conversations and (publisher.by_hand or port.said_all or not publisher.closed):
+                self._forget(publisher, lost=False)
+
+    # --- what the relay does with them -----------------------------------------------------------------------------
+
+    def faulty(self, port: PublisherPort, conversation_id: str, fault: Fault, *, opens: bool) -> None:
+        """A message about a conversation could not be read; `opens`: it was to open it."""
+        publisher = port.publisher or self._take_by_hand(port)
+        self._perform(self._publishing.faulty(publisher, conversation_id, fault, opens=opens))
+
+    def refuse(self, port: PublisherPort, fault: Fault, device_id: str) -> None:
+        """What was asked of a device is not done; the publisher is told, and the stream lives."""
+        publisher = port.publisher or self._take_by_hand(port)
+        self._perform(report_fault(publisher.key, "", fault, device_id))
+
+    def tick(self) -> None:
+        """Drop what nobody opened, who is silent, and publishers whose lease ran out."""
+        now_us = self._clocks.now_us()
+        for plugged in list(self._ports.values()):
+            if plugged.publisher is not None and not plugged.ended:
+                self._look_after(plugged, plugged.publisher, now_us)
+        for publisher in list(self._registry.publishers.values()):
+            self._perform(self._publishing.tick(publisher, now_us))
+            if (port := self._ports.get(publisher.key)) is not None and port.leaves_us is not None:
+                self._let_leave(port, publisher)
+            if not publisher.connected and publisher.expires_at_us <= now_us:
+                self._forget(publisher, lost=True)
+
+    def tell(self, key: str, message: ToPublisher) -> None:
+        """Say something to a publisher, or keep it for its return."""
+        publisher = self._registry.publishers.get(key)
+        if publisher is None:
+            return
+        publisher.tell(message)
+        if (port := self._ports.get(key)) is not None:
+            port.wake()
+            port.room.set()
+            self._end_when_told_all(publisher)
+
+    def make_room(self, key: str) -> None:
+        """Media of this publisher left for a device: a `send` that waits may try again."""
+        if (port := self._ports.get(key)) is not None:
+            port.room.set()
+
+    def go_away(self) -> None:
+        """Tell all that the relay is about to stop."""
+        for key in self._ports:
+            self.tell(key, GoAway("drain", RETRY_AFTER_MS))
+
+    def end_all(self, fault: Fault) -> None:
+        """End all streams."""
+        for port in self._ports.values():
+            port.end(fault)
+
+    # --- within ----------------------------------------------------------------------------------------------------
+
+    def _welcome(self, port: PublisherPort, hello: PublisherHello) -> None:
+        if port.publisher is not None:
+            raise PeerError(Fault(Reason.HELLO_REPEATED, "hello comes first, and only once", "hello"))
+        if hello.protocol_version != PROTOCOL_VERSION:
+            text = f"protocol version {hello.protocol_version}; this relay speaks {PROTOCOL_VERSION}"
+            raise PeerError(Fault(Reason.PROTOCOL_VERSION_UNSUPPORTED, text, "hello.protocol_version"))
+        known = self._registry.publishers.get(hello.publisher_id)
+        if known is not None and known.proves(hello.session_token):
+            publisher = known
+            publisher.connected = True
+        else:
+            publisher = self._take(hello.publisher_id, by_hand=False, instead_of=known)
+        stale = self._ports.pop(hello.publisher_id, None)
+        if stale is not None:
+            stale.publisher = None
+            stale.farewell = GoAway("replaced", RETRY_AFTER_MS)
+            stale.end(Fault(Reason.REPLACED, f"another stream of publisher {hello.publisher_id} took over"))
+        taken, missed = self._publishing.restate(publisher)
+        publisher.come_back(PublisherWelcome(publisher.token, self._limits, taken), missed)
+        self._plug(port, publisher)
+
+    def _take_by_hand(self, port: PublisherPort) -> PublisherRecord:
+        publisher = self._take(f"by-hand-{self._random_bytes(6).hex()}", by_hand=True, instead_of=None)
+        self._plug(port, publisher)
+        return publisher
+
+    def _take(self, key: str, *, by_hand: bool, instead_of: PublisherRecord | None) -> PublisherRecord:
+        if self._opening.draining:
+            raise PeerError(Fault(Reason.DRAINING, "the relay is about to stop", retry_after_ms=RETRY_AFTER_MS))
+        if instead_of is not None:
+            self._forget(instead_of, lost=True)
+        elif len(self._registry.publishers) >= self._config.max_publishers:
+            text = f"{self._config.max_publishers} publishers are here already"
+            raise PeerError(Fault(Reason.LIMIT_REACHED, text, retry_after_ms=10 * RETRY_AFTER_MS))
+        publisher = PublisherRecord(key, self._random_bytes(24).hex(), by_hand=by_hand)
+        self._registry.publishers[key] = publisher
+        return publisher
+
+    def _look_after(self, port: PublisherPort, publisher: PublisherRecord, now_us: int) -> None:
+        """End the stream of a publisher that fell silent; its lease begins then. Who types by hand may pause, who said all does."""
+        silent_us = now_us - port.heard_us
+        if silent_us > self._config.peer_timeout_us and not publisher.by_hand and not port.said_all:
+            text = f"publisher {publisher.key} said nothing for {silent_us // 1_000} ms; one that said hello pings at each heartbeat"
+            port.end(Fault(Reason.PEER_SILENT, text))
+
+    def _plug(self, port: PublisherPort, publisher: PublisherRecord) -> None:
+        port.publisher = publisher
+        self._ports[publisher.key] = port
+        port.wake()
+
+    def _let_leave(self, port: PublisherPort, publisher: PublisherRecord) -> None:
+        """End what a publisher left open. A stream whose connection broke looks at first like one on which all was said, so
+        a publisher that can come back is given its lease."""
+        if port.leaves_us is None or self._clocks.now_us() < port.leaves_us:
+            return
+        port.leaves_us = None
+        self._perform(self._publishing.leave(publisher, lost=False))
+        self._end_when_told_all(publisher)
+
+    def _forget(self, publisher: PublisherRecord, *, lost: bool) -> None:
+        effects = self._publishing.forget(publisher, lost=lost)
+        del self._registry.publishers[publisher.key]
+        self._perform(effects)
+
+    def _end_when_told_all(self, publisher: PublisherRecord) -> None:
+        port = self._ports.get(publisher.key)
+        if port is not None and port.said_all and port.leaves_us is None and not publisher.conversations:
+            port.end()

@@ -1,0 +1,286 @@
+"""The relay: puts the cores and the desks together, performs effects, keeps the time. One event loop; not thread-safe.
+
+    publisher ── port ── Publishers ── Opening, Publishing ─┐
+    device ───── port ── Devices ───── Attending ───────────┼─ Registry: Session (Outbox), Conversation, Publisher
+    person ───────────── Relay ─────── Steering ────────────┘
+
+The left half waits and has clocks; the right half is pure and answers with effects, which come back here.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager, suppress
+from typing import assert_never
+
+from avatar_relay.limits import MAX_FRAGMENT_BYTES, MAX_JOINED_REQUESTS, MAX_MESSAGE_BYTES, MAX_PAYLOAD_BYTES
+from avatar_relay.media import Payload
+from avatar_relay.messages import Limits, Volume
+from avatar_relay.reasons import Fault, Reason
+from relay_server.config import RelayConfig
+from relay_server.connections.clocks import Clocks
+from relay_server.connections.devices import Devices
+from relay_server.connections.media_tick import MediaTick
+from relay_server.connections.notices import devices_of, observe
+from relay_server.connections.ports import DevicePort, PublisherPort
+from relay_server.connections.publishers import RETRY_AFTER_MS, Publishers
+from relay_server.connections.watching import MAX_WATCHERS, EventWatcher
+from relay_server.core.device_reports import DeviceReports
+from relay_server.core.events import (
+    ConversationEnded,
+    ConversationFaulted,
+    ConversationOpened,
+    DeviceAttached,
+    DeviceDetached,
+    DeviceLost,
+    Effect,
+    FinishedIgnored,
+    PayloadsReceived,
+    PlayerTold,
+    TellPublisher,
+    WakeDevice,
+    WakeForMedia,
+)
+from relay_server.core.finishing import report_fault
+from relay_server.core.open_conversation import ConversationOpener
+from relay_server.core.operator_commands import OperatorCommands
+from relay_server.core.publisher_commands import PublisherCommands
+from relay_server.core.registry import PublisherRecord, Registry
+from relay_server.core.session import Session
+from relay_server.errors import RequestError
+from relay_server.observer import NullRelayObserver, RelayObserver
+
+logger = logging.getLogger(__name__)
+
+STREAMS_END_US = 1_000_000
+"""How long streams may take to end after the relay ended them."""
+TICK_S = 0.25
+"""How often leases, heartbeats and held media are looked after."""
+MAX_STEPS = 5
+"""A tick looks after a part of the devices at a time: what is said to all at once holds up everybody's media."""
+
+
+class Relay:
+    """Publishers and devices connect here by ports. `run` must run beside them.
+
+    `encode` makes a payload's bytes on the wire, once for all devices.
+    """
+
+    def __init__(
+        self,
+        config: RelayConfig,
+        clocks: Clocks,
+        *,
+        random_bytes: Callable[[int], bytes],
+        encode: Callable[[Payload], bytes],
+        observer: RelayObserver | None = None,
+    ) -> None:
+        self.config = config
+        self.limits = limits_of(config)
+        self.drain_asked = asyncio.Event()
+        """Set when someone asked to take the relay out of service."""
+        self._drain_grace_us = config.drain_grace_us
+        self._moved = asyncio.Event()
+        """Set whenever something happened that watchers would see."""
+        self._clocks = clocks
+        self._observer: RelayObserver = observer or NullRelayObserver()
+        self.watchers: set[EventWatcher] = set()
+        """Who looks on; see `watch`."""
+        registry = self._registry = Registry(config.groups)
+        self._steering = OperatorCommands(registry)
+        self._opening = ConversationOpener(registry, config, random_bytes=random_bytes, begin=self._observer.begin)
+        self._publishing = PublisherCommands(registry, self._opening, config, encode=encode, observed=observer is not None)
+        self._attending = DeviceReports(registry, config, self.limits, random_bytes=random_bytes)
+        self._publishers = Publishers(
+            registry, self._opening, self._publishing, config, self.limits, clocks, random_bytes=random_bytes, perform=self._perform
+        )
+        self._devices = Devices(registry, self._attending, config, clocks, self._observer, perform=self._perform, sent=self._on_sent)
+        self._tick = MediaTick(config.media_tick_us, self._devices.wake)
+
+    # --- ports -----------------------------------------------------------------------------------------------------
+
+    def connect_publisher(self) -> PublisherPort:
+        """A new publisher's stream."""
+        return PublisherPort(self._publishers)
+
+    def connect_device(self) -> DevicePort:
+        """A new device's stream."""
+        return DevicePort(self._devices)
+
+    def message_unknown(self, leg: str) -> None:
+        """A message that this version does not know came on `leg`; it is counted, and nothing else."""
+        self._observer.message_unknown(leg)
+
+    def message_faulty(self, port: PublisherPort, conversation_id: str, fault: Fault, *, opens: bool) -> None:
+        """A publisher's message about a conversation could not be read; `opens`: it was to open it. Raises as `send` does."""
+        self._publishers.faulty(port, conversation_id, fault, opens=opens)
+
+    def refuse(self, port: PublisherPort, fault: Fault, device_id: str) -> None:
+        """What a publisher asked of a device is not done; it is told. Raises as `send` does."""
+        self._publishers.refuse(port, fault, device_id)
+
+    def report(self, conversation_id: str, fault: Fault) -> None:
+        """Whoever publishes within this process says what is wrong with a conversation; watchers and the observer are told."""
+        conversation = self._registry.conversations.get(conversation_id)
+        devices = ("",) if conversation is None else conversation.device_ids
+        self._perform([ConversationFaulted(conversation_id, device_id, fault) for device_id in devices])
+
+    def stream_failed(self, leg: str, fault: Fault) -> None:
+        """A stream on `leg` ends with a fault."""
+        logger.info("%s stream ends: %s: %s", leg, fault.reason, fault.text)
+        self._observer.stream_failed(leg, fault)
+
+    # --- life ------------------------------------------------------------------------------------------------------
+
+    async def run(self) -> None:
+        """Look after leases and heartbeats until cancelled."""
+        while True:
+            steps = min(MAX_STEPS, self._devices.count) or 1
+            for step in range(steps):
+                due_us = self._clocks.now_us() + round(TICK_S / steps * 1e6)
+                await asyncio.sleep(TICK_S / steps)
+                self.tick(step, steps, late_us=self._clocks.now_us() - due_us)
+
+    def tick(self, step: int = 0, steps: int = 1, *, late_us: int = 0) -> None:
+        """What the time brings: pings and silent devices, a part of them at each of so many steps; with the last, leases that end, silent
+        publishers, media that nobody opened. `late_us`: how late it comes."""
+        self._devices.look_after(step, steps, late_us=late_us)
+        if step < steps - 1:
+            return
+        self._devices.tick()
+        self._publishers.tick()
+        self._observer.tick()
+
+    async def drain(self, grace_us: int | None = None) -> int:
+        """Open nothing new, let conversations finish within the grace, then end all streams; returns how many were left.
+
+        Those are handed back: their publishers are told, and may open them again at another relay. What streams take to end
+        (`STREAMS_END_US`) is part of the grace.
+        """
+        self._opening.draining = self._attending.draining = True
+        self._publishers.go_away()
+        self._devices.go_away()
+        with suppress(TimeoutError):
+            grace_us = self._drain_grace_us if grace_us is None else grace_us
+            async with asyncio.timeout(max(0, grace_us - STREAMS_END_US) / 1e6):
+                while self._registry.conversations:
+                    self._moved.clear()
+                    await self._moved.wait()
+        left = len(self._registry.conversations)
+        fault = Fault(Reason.DRAINING, "the relay stops", retry_after_ms=RETRY_AFTER_MS)
+        for conversation in self._registry.conversations.values():
+            self._perform(report_fault(conversation.publisher, conversation.conversation_id, fault))
+        self._publishers.end_all(fault)
+        self._devices.end_all(fault)
+        for watcher in self.watchers:
+            watcher.end()
+        return left
+
+    def ask_to_drain(self, grace_us: int) -> int:
+        """Ask the program to drain, within `grace_us` or, where it is 0, the configured grace; returns the conversations left."""
+        self._drain_grace_us = grace_us or self._drain_grace_us
+        self.drain_asked.set()
+        return len(self._registry.conversations)
+
+    @contextmanager
+    def watch(self, device_ids: frozenset[str]) -> Iterator[EventWatcher]:
+        """Look on: what happens to these devices, or to all where empty. Raises `RequestError` where too many watch."""
+        if len(self.watchers) >= MAX_WATCHERS:
+            raise RequestError(Fault(Reason.LIMIT_REACHED, f"{MAX_WATCHERS} watch already", retry_after_ms=10 * RETRY_AFTER_MS))
+        watcher = EventWatcher(device_ids)
+        self.watchers.add(watcher)
+        try:
+            yield watcher
+        finally:
+            self.watchers.discard(watcher)
+
+    # --- what a person does; each raises `RequestError` where the device is unknown --------------------------------
+
+    def sessions(self) -> tuple[Session, ...]:
+        """All sessions, sorted by device. To look at, not to touch."""
+        return tuple(session for _, session in sorted(self._registry.sessions.items()))
+
+    def session(self, device_id: str) -> Session:
+        """One session. To look at, not to touch."""
+        return self._steering.session(device_id)
+
+    def publishers(self) -> tuple[PublisherRecord, ...]:
+        """All publishers, connected or within their lease. To look at, not to touch."""
+        return tuple(self._registry.publishers.values())
+
+    def lease_remaining_us(self, session: Session) -> int:
+        """How long a device that is away is still waited for; 0 while it is attached."""
+        return 0 if session.attached else max(0, session.expires_at_us - self._clocks.now_us())
+
+    def interrupt(self, device_id: str, conversation_id: str = "") -> str:
+        """Cut short what a device says; see `OperatorCommands.interrupt`."""
+        found, effects = self._steering.interrupt(device_id, conversation_id)
+        self._perform(effects)
+        return found
+
+    def pause(self, device_id: str) -> str:
+        """Hold what a device says; returns the conversation, empty where none played."""
+        found, effects = self._steering.pause(device_id)
+        self._perform(effects)
+        return found
+
+    def resume(self, device_id: str) -> str:
+        """Let a device go on; returns the conversation, empty where none was held."""
+        found, effects = self._steering.resume(device_id)
+        self._perform(effects)
+        return found
+
+    def set_volume(self, device_id: str, volume: Volume) -> None:
+        """Set a device's loudness."""
+        self._perform(self._steering.set_volume(device_id, volume))
+
+    # --- effects ---------------------------------------------------------------------------------------------------
+
+    def _perform(self, effects: Iterable[Effect]) -> None:
+        for effect in effects:
+            match effect:
+                case TellPublisher():
+                    self._publishers.tell(effect.publisher, effect.message)
+                case WakeDevice():
+                    self._devices.wake(effect.device_id)
+                case WakeForMedia():
+                    self._tick.wake(effect.device_id)
+                case PayloadsReceived(conversation_id, kind, payloads, size_bytes):
+                    self._observer.payloads_received(conversation_id, kind, payloads, size_bytes)
+                case FinishedIgnored():
+                    observe(self._observer, effect)
+                case (
+                    DeviceAttached()
+                    | DeviceDetached()
+                    | DeviceLost()
+                    | ConversationOpened()
+                    | ConversationEnded()
+                    | ConversationFaulted()
+                    | PlayerTold()
+                ):
+                    observe(self._observer, effect)
+                    self._moved.set()
+                    for watcher in self.watchers:
+                        for device_id in devices_of(effect):
+                            watcher.show(self._clocks.unix_time_us(), device_id, effect)
+                case _:
+                    assert_never(effect)
+
+    def _on_sent(self, conversation_id: str) -> None:
+        conversation = self._registry.conversations[conversation_id]
+        self._perform(self._publishing.credit(conversation))
+        self._publishers.make_room(conversation.publisher)
+
+
+def limits_of(config: RelayConfig) -> Limits:
+    """What peers are told that this relay keeps to."""
+    return Limits(
+        max_payload_bytes=MAX_PAYLOAD_BYTES,
+        max_message_bytes=MAX_MESSAGE_BYTES,
+        max_fragment_bytes=MAX_FRAGMENT_BYTES,
+        lease_ms=config.device_lease_us // 1_000,
+        heartbeat_ms=config.heartbeat_us // 1_000,
+        max_joined_requests=MAX_JOINED_REQUESTS,
+    )

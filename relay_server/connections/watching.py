@@ -1,0 +1,61 @@
+"""Shows watchers what happens: a bounded queue for each, that counts what a slow one misses."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from dataclasses import dataclass
+
+from relay_server.core.events import Shown
+
+MAX_WATCHED = 1_024
+"""Notices that may wait for one watcher; beyond that the newest are missed, and counted."""
+MAX_WATCHERS = 64
+
+
+@dataclass(frozen=True, slots=True)
+class Watched:
+    """A notice, and when it was: wall clock, µs since the Unix epoch. `missed` notices are missing before it."""
+
+    unix_time_us: int
+    device_id: str
+    notice: Shown | None
+    missed: int = 0
+
+
+class EventWatcher:
+    """One who looks on. `device_ids` is empty for all devices."""
+
+    def __init__(self, device_ids: frozenset[str]) -> None:
+        self._device_ids = device_ids
+        self._queue: deque[Watched] = deque()
+        self._missed = 0
+        self._ready = asyncio.Event()
+        self._ended = False
+
+    def show(self, unix_time_us: int, device_id: str, notice: Shown) -> None:
+        """Offer a notice that concerns this device; an empty name: no single one."""
+        if self._device_ids and device_id not in self._device_ids:
+            return
+        if len(self._queue) >= MAX_WATCHED:
+            self._missed += 1
+            return
+        if self._missed:
+            self._queue.append(Watched(unix_time_us, "", None, self._missed))
+            self._missed = 0
+        self._queue.append(Watched(unix_time_us, device_id, notice))
+        self._ready.set()
+
+    def end(self) -> None:
+        """No more will come."""
+        self._ended = True
+        self._ready.set()
+
+    async def receive(self) -> Watched | None:
+        """The next notice; None when no more will come. Safe to cancel."""
+        while not self._queue:
+            if self._ended:
+                return None
+            self._ready.clear()
+            await self._ready.wait()
+        return self._queue.popleft()

@@ -1,0 +1,192 @@
+"""What waits for one device, and in which order it leaves. Pure.
+
+Rules
+- Control goes first, in its own order.
+- Media of one conversation at a time, in the order in which they play: the next one's begins when the `end` of the one
+  before is on its way. Otherwise a queued conversation could eat the credit of the one that plays.
+- Within a conversation the earliest PTS goes first, and audio wins ties.
+- On a narrow link sound goes ahead of motion: `sound_ahead_us`.
+- No more media of a kind leaves than the device's credit for it; a kind without credit does not hold up the other.
+- What waits is joined into one message, up to the room that `take` is given. A run is cut only where credit or an empty message ends
+  within it: order within a message is nothing that anybody could hear.
+- `audio_only` follows all motion before it, `end` follows all media.
+
+Bounds: media by the publishers' windows and the lag bound (`Session`), control by `MAX_CONTROL`.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+
+from avatar_relay.limits import MAX_JOINED_BYTES
+from avatar_relay.media import Credit, Kind
+from avatar_relay.messages import AudioOnly, ConversationEnd, ToDevice
+from relay_server.core.payload_batch import PayloadBatch
+
+MAX_CONTROL = 1_024
+"""Control messages that may wait; a device that reads so little is dropped."""
+
+
+@dataclass(frozen=True, slots=True)
+class MediaBatch:
+    """Media of one conversation that leaves in one message."""
+
+    conversation_id: str
+    runs: tuple[PayloadBatch, ...]
+
+
+Outgoing = ToDevice | MediaBatch
+
+
+@dataclass(slots=True)
+class Lane:
+    """What waits of one conversation."""
+
+    conversation_id: str
+    waiting: dict[Kind, deque[PayloadBatch]] = field(default_factory=lambda: {Kind.AUDIO: deque(), Kind.MOTION: deque()})
+    waiting_bytes: dict[Kind, int] = field(default_factory=lambda: dict.fromkeys(Kind, 0))
+    audio_only: bool = False
+    end: ConversationEnd | None = None
+    done: bool = False
+
+
+class DeviceOutbox:
+    """The queue towards one device."""
+
+    def __init__(self) -> None:
+        self._control: deque[ToDevice] = deque()
+        self._lanes: dict[str, Lane] = {}
+        self._credit = dict.fromkeys(Kind, 0)
+        self.sound_ahead_us = 0
+        """Motion waits for sound that is due so much later."""
+
+    @property
+    def credit(self) -> Credit:
+        """Bytes that the device would take now."""
+        return Credit(self._credit[Kind.AUDIO], self._credit[Kind.MOTION])
+
+    @property
+    def overrun(self) -> bool:
+        """Whether the device reads so little that control piles up."""
+        return len(self._control) > MAX_CONTROL
+
+    def grant(self, credit: Credit) -> None:
+        """The device takes more."""
+        self._credit[Kind.AUDIO] += credit.audio_bytes
+        self._credit[Kind.MOTION] += credit.motion_bytes
+
+    def reset(self, credit: Credit) -> None:
+        """A new stream: its own control and its own credit."""
+        self._control.clear()
+        self._credit = {Kind.AUDIO: credit.audio_bytes, Kind.MOTION: credit.motion_bytes}
+
+    def put(self, message: ToDevice) -> None:
+        """Queue a control message."""
+        self._control.append(message)
+
+    def add_lane(self, conversation_id: str) -> None:
+        """Make room for a conversation behind all others."""
+        self._lanes[conversation_id] = Lane(conversation_id)
+
+    def move_lane(self, conversation_id: str, source: DeviceOutbox) -> None:
+        """Take over what waits of a conversation in another outbox, behind all others."""
+        self._lanes[conversation_id] = source._lanes.pop(conversation_id)
+
+    def remove_lane(self, conversation_id: str) -> None:
+        """Throw away what waits of a conversation."""
+        self._lanes.pop(conversation_id, None)
+
+    def put_media(self, conversation_id: str, run: PayloadBatch) -> None:
+        """Queue media."""
+        lane = self._lanes[conversation_id]
+        lane.waiting[run.kind].append(run)
+        lane.waiting_bytes[run.kind] += run.size_bytes
+
+    def put_audio_only(self, conversation_id: str) -> None:
+        """Queue the mark that no motion follows."""
+        self._lanes[conversation_id].audio_only = True
+
+    def put_end(self, end: ConversationEnd) -> None:
+        """Queue the mark that nothing follows."""
+        self._lanes[end.conversation_id].end = end
+
+    def rewind(self, conversation_id: str, runs: Iterable[PayloadBatch], *, audio_only: bool, end: ConversationEnd | None) -> None:
+        """Put what was sent before in front again, with its marks."""
+        lane = self._lanes[conversation_id]
+        for run in reversed(tuple(runs)):
+            lane.waiting[run.kind].appendleft(run)
+            lane.waiting_bytes[run.kind] += run.size_bytes
+        lane.audio_only, lane.end, lane.done = audio_only, end, False
+
+    def waiting(self, conversation_id: str) -> int:
+        """Bytes that wait of a conversation."""
+        return sum(self._lanes[conversation_id].waiting_bytes.values())
+
+    def waiting_by_kind(self) -> Credit:
+        """Bytes that wait of all conversations."""
+        totals = [lane.waiting_bytes for lane in self._lanes.values()]
+        return Credit(sum(total[Kind.AUDIO] for total in totals), sum(total[Kind.MOTION] for total in totals))
+
+    def take(self, room: int = MAX_JOINED_BYTES) -> Outgoing | None:
+        """The next message to send; None where nothing may be sent now. Media takes `room` bytes, or one payload; 0 bars it."""
+        if self._control:
+            return self._control.popleft()
+        lane = self._head()
+        return self._take_from(lane, room) if lane is not None and room else None
+
+    def drop_motion(self, drop: Callable[[str, deque[PayloadBatch]], list[PayloadBatch]]) -> tuple[str, list[PayloadBatch]]:
+        """Let `drop` take motion out of the conversation whose turn it is; returns its id and what was taken out."""
+        lane = self._head()
+        if lane is None:
+            return "", []
+        dropped = drop(lane.conversation_id, lane.waiting[Kind.MOTION])
+        lane.waiting_bytes[Kind.MOTION] -= sum([run.size_bytes for run in dropped])
+        return lane.conversation_id, dropped
+
+    def _head(self) -> Lane | None:
+        """The conversation whose turn it is."""
+        for lane in self._lanes.values():
+            if not lane.done:
+                return lane
+        return None
+
+    def _take_from(self, lane: Lane, room: int) -> Outgoing | None:
+        if any(lane.waiting.values()) and (runs := self._join(lane, room)):
+            return MediaBatch(lane.conversation_id, runs)
+        if lane.audio_only and not lane.waiting[Kind.MOTION]:
+            lane.audio_only = False
+            return AudioOnly(lane.conversation_id)
+        if lane.end is not None and not any(lane.waiting.values()):
+            lane.done = True
+            return lane.end
+        return None
+
+    def _join(self, lane: Lane, room: int) -> tuple[PayloadBatch, ...]:
+        joined: list[PayloadBatch] = []
+        while (queue := self._next(lane)) is not None:
+            run = queue[0]
+            if joined and run.size_bytes > room:
+                break
+            count = run.fitting(min(max(room, run.sizes[0]), self._credit[run.kind]))
+            if count == len(run.seqs):
+                queue.popleft()
+            else:
+                run, queue[0] = run.cut(count)
+            lane.waiting_bytes[run.kind] -= run.size_bytes
+            self._credit[run.kind] -= run.size_bytes
+            room -= run.size_bytes
+            joined.append(run)
+        return tuple(joined)
+
+    def _next(self, lane: Lane) -> deque[PayloadBatch] | None:
+        """The queue whose head is due first of those whose credit covers it."""
+        ready = [queue for kind, queue in lane.waiting.items() if queue and queue[0].sizes[0] <= self._credit[kind]]
+        if len(ready) > 1:
+            return min(ready, key=self._due_us)
+        return ready[0] if ready else None
+
+    def _due_us(self, queue: deque[PayloadBatch]) -> int:
+        run = queue[0]
+        return run.due_us[0] + (self.sound_ahead_us if run.kind is Kind.MOTION else 0)

@@ -1,0 +1,199 @@
+"""What devices say, and what follows from it. Pure.
+
+Rules (numbers of the conversation rules in the design)
+- 9  The player's events go to the publisher of their conversation, and are acknowledged when it has them, or when there
+     is nobody to have them. A conversation finishes once; what comes later is ignored.
+- 11 A device that is away keeps its conversations for its lease. When that ends, or the device leaves for good, or comes
+     back as somebody new, the relay finishes them: `device_lost`, last reported position.
+A new stream of a device takes the place of the old one at once. One that comes from another relay goes on playing: see
+`adoption`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from avatar_relay.limits import PROTOCOL_VERSION
+from avatar_relay.media import Credit, Kind
+from avatar_relay.messages import ConversationError, Goodbye, Held, Hello, Limits, PlayerEvent, Welcome
+from avatar_relay.reasons import Fault, Reason
+from relay_server.config import RelayConfig
+from relay_server.core.delivery import Retention
+from relay_server.core.events import (
+    ConversationFaulted,
+    DeviceAttached,
+    DeviceDetached,
+    DeviceLost,
+    Effect,
+    TellPublisher,
+    WakeDevice,
+)
+from relay_server.core.finishing import MADE_BY_RELAY, finish
+from relay_server.core.player_events import pass_on, tell_yielded
+from relay_server.core.registry import Registry
+from relay_server.core.session import NOBODY, Session
+from relay_server.errors import PeerError
+
+Report = Credit | Held | PlayerEvent | Goodbye | ConversationError
+
+
+class DeviceReports:
+    """Takes what devices say into their sessions, and from there to the publishers."""
+
+    def __init__(self, registry: Registry, config: RelayConfig, limits: Limits, *, random_bytes: Callable[[int], bytes]) -> None:
+        self._registry = registry
+        self._config = config
+        self._limits = limits
+        self._random_bytes = random_bytes
+        self.draining = False
+        """No new streams."""
+        self._retention = Retention(config.retention_us, config.retention_bytes)
+
+    def attach(self, hello: Hello, now_us: int, unix_time_us: int) -> list[Effect]:
+        """A device begins a stream. Raises `PeerError` where it can not be taken, nothing changed then."""
+        if hello.protocol_version != PROTOCOL_VERSION:
+            text = f"protocol version {hello.protocol_version}; this relay speaks {PROTOCOL_VERSION}"
+            raise PeerError(Fault(Reason.PROTOCOL_VERSION_UNSUPPORTED, text, "hello.protocol_version"))
+        if self.draining:
+            raise PeerError(Fault(Reason.DRAINING, "the relay is about to stop", retry_after_ms=1_000))
+        known = self._registry.sessions.get(hello.device_id)
+        if known is None and len(self._registry.sessions) >= self._config.max_devices:
+            raise PeerError(Fault(Reason.LIMIT_REACHED, f"{self._config.max_devices} devices are here already", retry_after_ms=10_000))
+        effects: list[Effect] = []
+        if known is not None and known.attached:
+            effects.append(DeviceDetached(hello.device_id, "replaced"))
+        session = known if known is not None and known.proves(hello.session_token) else self._begin(hello, known, effects, now_us)
+        back = session.attach(hello, now_us)
+        for conversation_id, delivery in session.deliveries.items():
+            if delivery.cut:
+                self._registry.conversations[conversation_id].cut(session.device_id)
+        session.outbox.put(
+            Welcome(
+                session_token=session.token,
+                limits=self._limits,
+                server_time_us=now_us,
+                server_unix_time_us=unix_time_us,
+                resumed_conversation_ids=back.resumed,
+                lost_conversation_ids=back.lost,
+                volume=session.volume,
+            )
+        )
+        effects.append(DeviceAttached(hello.device_id, resumed=session is known))
+        for conversation_id in back.lost:
+            effects += self._lose(session, conversation_id)
+        session.replay()
+        return [*effects, WakeDevice(hello.device_id)]
+
+    def _begin(self, hello: Hello, known: Session | None, effects: list[Effect], now_us: int) -> Session:
+        session = Session(hello, self._random_bytes(24).hex(), self._retention)
+        if hello.session_token:
+            gone = known.closed if known is not None else {}
+            cursors = [cursor for cursor in hello.cursors if cursor.conversation_id not in gone]
+            notices_us = self._config.peer_timeout_us  # a publisher may take so long to notice that the other relay is gone
+            session.adoption.begin(hello.session_token, cursors, now_us + notices_us + self._config.publisher_lease_us)
+        if known is not None:
+            session.inherit(known)
+            effects += self._end(known, "replaced")
+            session.closed, session.volume = known.closed, known.volume
+        self._registry.sessions[hello.device_id] = session
+        return session
+
+    def detach(self, session: Session, reason: str, now_us: int) -> list[Effect]:
+        """A device's stream ended; its lease begins."""
+        if not session.attached:
+            return []
+        session.detach(now_us + self._config.device_lease_us)
+        return [DeviceDetached(session.device_id, reason)]
+
+    def handle(self, session: Session, message: Report, now_us: int) -> list[Effect]:
+        """Take a message. Never raises for what a device says."""
+        match message:
+            case Credit():
+                session.outbox.grant(message)
+                return [WakeDevice(session.device_id)]
+            case Held():
+                return self._hold(session, message)
+            case PlayerEvent():
+                return self._event(session, message, now_us)
+            case ConversationError():
+                return self._error(session, message)
+            case Goodbye():
+                effects = self.detach(session, "goodbye", now_us) + self._end(session, "goodbye")
+                self._registry.sessions.pop(session.device_id, None)
+                return effects
+
+    def yield_motion(self, session: Session, now_us: int) -> str:
+        """The link to a device is narrow: motion yields to sound. The conversation of which something was dropped, or nothing."""
+        cid, dropped = session.yield_motion(now_us)
+        if not dropped:
+            return ""
+        size = sum([run.size_bytes for run in dropped])
+        self._registry.conversations[cid].sent(session.device_id, Kind.MOTION, session.first_time(cid, Kind.MOTION, size))
+        yielded = session.deliveries[cid].yielded
+        yielded["payloads"] += len({seq for run in dropped for seq in run.seqs})
+        yielded["bytes"] += size
+        return cid
+
+    def tick(self, now_us: int) -> list[Effect]:
+        """End the sessions whose lease ran out, and what publishers did not come back for; tell what yielded."""
+        effects: list[Effect] = []
+        for session in self._registry.sessions.values():
+            for conversation_id in session.deliveries:
+                effects += tell_yielded(session, conversation_id)
+        for session in self._registry.sessions.values():
+            if (never_told := session.give_up_adoption(now_us)) is not None:
+                for conversation_id in never_told:
+                    effects += self._lose(session, conversation_id)
+                effects.append(WakeDevice(session.device_id))
+        for session in [session for session in self._registry.sessions.values() if not session.attached]:
+            if session.expires_at_us <= now_us:
+                del self._registry.sessions[session.device_id]
+                effects += self._end(session, "lease_expired")
+        return effects
+
+    def _end(self, session: Session, reason: str) -> list[Effect]:
+        effects: list[Effect] = [DeviceLost(session.device_id, reason)]
+        for conversation_id in list(session.deliveries):
+            effects += self._lose(session, conversation_id)
+        return effects
+
+    def _lose(self, session: Session, conversation_id: str) -> list[Effect]:
+        delivery = session.deliveries.get(conversation_id)
+        if delivery is None:
+            return []
+        return finish(self._registry, session, PlayerEvent(MADE_BY_RELAY, conversation_id, session.lost(delivery)))
+
+    def _hold(self, session: Session, message: Held) -> list[Effect]:
+        cursors: dict[str, list[str]] = {}
+        for cursor in message.cursors:
+            delivery = session.hold(cursor)
+            if delivery is not None:
+                cursors.setdefault(delivery.publisher, []).append(cursor.conversation_id)
+        return [
+            TellPublisher(publisher, Held(tuple(session.deliveries[cid].held for cid in dict.fromkeys(ids)), session.device_id))
+            for publisher, ids in cursors.items()
+        ]
+
+    def _event(self, session: Session, event: PlayerEvent, now_us: int) -> list[Effect]:
+        woken: list[Effect] = [WakeDevice(session.device_id)]
+        if session.events.settled(event.event_id):
+            session.acknowledge()
+            return woken
+        if session.owner(event.conversation_id) is None and session.adoption.waits(now_us):
+            session.events.record(event.event_id, NOBODY)  # its publisher may still come back for it
+            session.adoption.keep(event, now_us)
+            return woken
+        return pass_on(self._registry, session, event, now_us) + woken
+
+    def _error(self, session: Session, error: ConversationError) -> list[Effect]:
+        told = ConversationError(error.conversation_id, error.fault, session.device_id)
+        effects: list[Effect] = [ConversationFaulted(error.conversation_id, session.device_id, error.fault)]
+        owner = session.owner(error.conversation_id)
+        if owner is not None:
+            effects.append(TellPublisher(owner, told))
+        if error.fault.reason is Reason.CONVERSATION_CLOSED:
+            session.cut_again()
+            effects.append(WakeDevice(session.device_id))
+        if error.fault.reason is Reason.CONVERSATION_UNKNOWN:
+            effects += self._lose(session, error.conversation_id)  # the device will never tell its end
+        return effects

@@ -1,0 +1,176 @@
+"""How a conversation is opened on devices, and what becomes of those that it replaces. Pure.
+
+Each target is refused or taken by itself: an unknown device, or one that can not decode the sound, does not keep the
+others from playing. One that does not understand the motion gets the sound only, and the publisher is told so, once. A
+conversation that opens nowhere is closed at once, and its id used up.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+
+from avatar_relay.ids import ID_RULE, is_valid_id, mint_conversation_id
+from avatar_relay.media import ConversationOpen, Credit, Cursor
+from avatar_relay.messages import ConversationCredit, Finished, Opened, PlayerEvent, PublishOpen
+from avatar_relay.reasons import Fault, FinishReason, Reason
+from relay_server.config import GRANT_STEP_BYTES, RelayConfig
+from relay_server.core.conversation import Conversation
+from relay_server.core.delivery import Delivery
+from relay_server.core.events import ConversationOpened, Effect, TellPublisher, WakeDevice
+from relay_server.core.finishing import MADE_BY_RELAY, finish, report_fault
+from relay_server.core.player_events import pass_on
+from relay_server.core.registry import PublisherRecord, Registry
+from relay_server.core.session import Session
+
+AGAIN_AFTER_MS = 100
+"""When a publisher that came back before its device may ask for it again."""
+
+
+class ConversationOpener:
+    """Opens conversations. `begin` may put another trace context into what goes to the devices."""
+
+    def __init__(
+        self,
+        registry: Registry,
+        config: RelayConfig,
+        *,
+        random_bytes: Callable[[int], bytes],
+        begin: Callable[[ConversationOpen], ConversationOpen],
+    ) -> None:
+        self._registry = registry
+        self._config = config
+        self._random_bytes = random_bytes
+        self._begin = begin
+        self.draining = False
+        """No new conversations."""
+
+    def open(self, publisher: PublisherRecord, message: PublishOpen) -> list[Effect]:
+        """Open a conversation where that can be; it is `publisher.last_opened` then, in any case."""
+        if message.held is not None:
+            return self._again(publisher, message.open, message.targets, message.held)
+        conversation_id = message.open.conversation_id or mint_conversation_id(self._random_bytes)
+        open_ = replace(message.open, conversation_id=conversation_id)
+        publisher.last_opened = conversation_id
+        fault = self._refusal(publisher, open_, message.targets)
+        if fault is not None:
+            if is_valid_id(conversation_id) and conversation_id not in self._registry.conversations:
+                publisher.close(conversation_id)
+            return report_fault(publisher.key, conversation_id, fault)
+        sessions, effects = self._takers(publisher, open_, message.targets)
+        if not sessions:
+            publisher.close(conversation_id)
+            return effects
+        return effects + self._begin_on(sessions, publisher, self._begin(open_))
+
+    def _again(self, publisher: PublisherRecord, open_: ConversationOpen, targets: tuple[str, ...], held: Cursor) -> list[Effect]:
+        """Open what another relay had opened, on all of `targets` or not at all: a device that is away may still come."""
+        conversation_id, effects = open_.conversation_id, list[Effect]()
+        publisher.last_opened = conversation_id
+        fault = self._refusal(publisher, open_, targets)
+        if fault is not None:
+            return report_fault(publisher.key, conversation_id, fault)
+        for target in targets:
+            if not self._registry.resolve(target):
+                text = f"device {target[:64]!r} has not come back yet"
+                fault = Fault(Reason.DEVICE_UNKNOWN, text, "targets", AGAIN_AFTER_MS)
+                effects += report_fault(publisher.key, conversation_id, fault, target[:64])
+        if effects:
+            return effects
+        sessions = {session.device_id: session for target in targets for session in self._registry.resolve(target)}
+        known = [session.adoption.holds(conversation_id) or session.adoption.is_done(conversation_id) for session in sessions.values()]
+        if held == Cursor(conversation_id) and not any(known):
+            sessions, effects = self._takers(publisher, open_, targets)
+            return effects + (self._begin_on(sessions, publisher, self._begin(open_)) if sessions else [])
+        return self._go_on(publisher, open_, sessions, held)
+
+    def _go_on(self, publisher: PublisherRecord, open_: ConversationOpen, sessions: dict[str, Session], held: Cursor) -> list[Effect]:
+        replaced = {name: session.reopen(open_, publisher.key, held) for name, session in sessions.items()}
+        takers = {name: session for name, session in sessions.items() if replaced[name] is not None}
+        effects = self._register(takers, publisher, open_, held) if takers else []
+        for name, session in sessions.items():
+            if name not in takers:
+                fault = Fault(Reason.DEVICE_LOST, f"device {name} holds no more of it", "targets")
+                effects += report_fault(publisher.key, open_.conversation_id, fault, name)
+            for delivery in replaced[name] or ():
+                effects += self._replaced(session, delivery, publisher)
+            for event, told_us in session.adoption.told(open_.conversation_id):
+                effects += pass_on(self._registry, session, event, told_us)
+        return effects
+
+    def _register(
+        self, sessions: dict[str, Session], publisher: PublisherRecord, open_: ConversationOpen, held: Cursor | None = None
+    ) -> list[Effect]:
+        """Note a conversation that is open on these sessions, and tell so."""
+        conversation_id, device_ids, window = open_.conversation_id, tuple(sessions), self._config.window_bytes
+        conversation = Conversation(open_, publisher.key, device_ids, window=window, step=GRANT_STEP_BYTES, held=held)
+        self._registry.conversations[conversation_id] = conversation
+        publisher.conversations.add(conversation_id)
+        for device_id, session in sessions.items():
+            if conversation_id in session.deliveries and session.deliveries[conversation_id].cut:
+                conversation.cut(device_id)
+        effects: list[Effect] = [TellPublisher(publisher.key, Opened(conversation_id, device_ids))]
+        if not publisher.by_hand:
+            effects.append(TellPublisher(publisher.key, ConversationCredit(conversation_id, Credit(window, window))))
+        effects.append(ConversationOpened(open_, publisher.key, device_ids))
+        for device_id, session in sessions.items():
+            if (fault := session.motion_refusal(open_)) is not None:
+                effects += report_fault(publisher.key, conversation_id, fault, device_id)
+        return effects + [WakeDevice(device_id) for device_id in device_ids]
+
+    def _refusal(self, publisher: PublisherRecord, open_: ConversationOpen, targets: tuple[str, ...]) -> Fault | None:
+        conversation_id = open_.conversation_id
+        if self.draining:
+            return Fault(Reason.DRAINING, "the relay is about to stop and opens no more conversations", "open", retry_after_ms=1_000)
+        if not is_valid_id(conversation_id):
+            return Fault(Reason.CONVERSATION_ID_INVALID, f"conversation_id must be {ID_RULE}", "open.conversation_id")
+        if len(self._registry.conversations) >= self._config.max_conversations:
+            text = f"{self._config.max_conversations} conversations are open already"
+            return Fault(Reason.LIMIT_REACHED, text, "open", retry_after_ms=1_000)
+        if not targets:
+            return Fault(Reason.TARGETS_MISSING, "name at least one device or group", "targets")
+        taken = conversation_id in self._registry.conversations or conversation_id in publisher.closed
+        if taken or any(conversation_id in session.closed for target in targets for session in self._registry.resolve(target)):
+            text = f"a conversation {conversation_id} exists or existed; a new one needs a new id"
+            return Fault(Reason.CONVERSATION_ID_TAKEN, text, "open.conversation_id")
+        return None
+
+    def _takers(
+        self, publisher: PublisherRecord, open_: ConversationOpen, targets: tuple[str, ...]
+    ) -> tuple[dict[str, Session], list[Effect]]:
+        """The sessions that take it, and what is told of those that do not."""
+        sessions: dict[str, Session] = {}
+        effects: list[Effect] = []
+        for target in targets:
+            found = self._registry.resolve(target)
+            if not found:
+                text = f"no device or group of the name {target[:64]!r} is known here; ListDevices shows those that are"
+                effects += report_fault(publisher.key, open_.conversation_id, Fault(Reason.DEVICE_UNKNOWN, text, "targets"))
+            for session in found:
+                refusal = session.refusal(open_, self._config.max_conversations_per_device)
+                if refusal is None:
+                    sessions[session.device_id] = session
+                else:
+                    effects += report_fault(publisher.key, open_.conversation_id, refusal, session.device_id)
+        return sessions, effects
+
+    def _begin_on(self, sessions: dict[str, Session], publisher: PublisherRecord, open_: ConversationOpen) -> list[Effect]:
+        effects = self._register(sessions, publisher, open_)
+        for session in sessions.values():
+            for replaced in session.open(open_, publisher.key):
+                effects += self._replaced(session, replaced, publisher)
+        return effects
+
+    def _replaced(self, session: Session, replaced: Delivery, by: PublisherRecord) -> list[Effect]:
+        """Another publisher is told; the device tells the end, unless it never heard of the conversation."""
+        conversation_id = replaced.open.conversation_id
+        self._registry.conversations[conversation_id].cut(session.device_id)
+        effects: list[Effect] = []
+        if replaced.publisher != by.key:
+            text = f"another publisher opened a conversation on device {session.device_id}, and the last opener wins"
+            fault = Fault(Reason.CONVERSATION_TAKEN_OVER, text)
+            effects += report_fault(replaced.publisher, conversation_id, fault, session.device_id)
+        if not replaced.announced and not session.attached:
+            finished = Finished(0, interrupted=True, reason=FinishReason.REPLACED.value)
+            effects += finish(self._registry, session, PlayerEvent(MADE_BY_RELAY, conversation_id, finished))
+        return effects

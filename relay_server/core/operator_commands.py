@@ -1,0 +1,67 @@
+"""What a person does to devices, whoever publishes there. Pure."""
+
+from __future__ import annotations
+
+from avatar_relay.messages import Finished, Volume
+from avatar_relay.reasons import Fault, FinishReason, Reason
+from relay_server.core.delivery import Delivery
+from relay_server.core.events import Effect, WakeDevice
+from relay_server.core.finishing import cut_on
+from relay_server.core.registry import Registry
+from relay_server.core.session import Session
+from relay_server.errors import RequestError
+
+
+class OperatorCommands:
+    """Interrupts, holds and sets the loudness of devices. Raises `RequestError` where a device or conversation is unknown."""
+
+    def __init__(self, registry: Registry) -> None:
+        self._registry = registry
+
+    def interrupt(self, device_id: str, conversation_id: str) -> tuple[str, list[Effect]]:
+        """Cut a conversation short on a device, with an empty id the one that plays; returns its id, empty where none played."""
+        session = self.session(device_id)
+        if conversation_id and conversation_id not in session.deliveries:
+            text = f"no conversation {conversation_id[:64]!r} plays or waits on device {device_id}"
+            raise RequestError(Fault(Reason.CONVERSATION_UNKNOWN, text, "conversation_id"))
+        delivery = session.deliveries.get(conversation_id) or self._playing(session)
+        if delivery is None or delivery.cut:
+            return "", []
+        finished = Finished(0, interrupted=True, reason=FinishReason.INTERRUPTED.value)
+        found = delivery.open.conversation_id
+        return found, cut_on(self._registry, found, session, finished)
+
+    def pause(self, device_id: str) -> tuple[str, list[Effect]]:
+        """Hold what plays; returns its id, empty where none played."""
+        session = self.session(device_id)
+        delivery = self._playing(session)
+        if delivery is None:
+            return "", []
+        session.pause(delivery.open.conversation_id)
+        return delivery.open.conversation_id, [WakeDevice(device_id)]
+
+    def resume(self, device_id: str) -> tuple[str, list[Effect]]:
+        """Let what is held go on; returns its id, empty where none was held."""
+        session = self.session(device_id)
+        delivery = self._playing(session)
+        if delivery is None or not delivery.paused:
+            return "", []
+        session.resume(delivery.open.conversation_id)
+        return delivery.open.conversation_id, [WakeDevice(device_id)]
+
+    def set_volume(self, device_id: str, volume: Volume) -> list[Effect]:
+        """Set the loudness of a device."""
+        self.session(device_id).set_volume(volume)
+        return [WakeDevice(device_id)]
+
+    def session(self, device_id: str) -> Session:
+        """A device that is here, or within its lease."""
+        session = self._registry.sessions.get(device_id)
+        if session is None:
+            text = f"no device of the name {device_id[:64]!r} is known here; ListDevices shows those that are"
+            raise RequestError(Fault(Reason.DEVICE_UNKNOWN, text, "device_id"))
+        return session
+
+    @staticmethod
+    def _playing(session: Session) -> Delivery | None:
+        return next((delivery for delivery in session.deliveries.values() if not delivery.cut), None)

@@ -1,0 +1,400 @@
+"""What publishers say, and what follows from it. Pure.
+
+Rules (numbers of the conversation rules in the design)
+- 1  `open` opens: see `opening`.
+- 2  Media of a closed id is dropped and reported; of an id never seen it is held for its `open`, then dropped and reported.
+- 3  `audio_only` is final.
+- 4  Only its publisher touches a conversation.
+- 5  What a publisher can not end any more, the relay ends: it plays out.
+- 11 A member of a group that can not follow loses the conversation; the others play.
+A payload that breaks the rules fails its conversation: what was taken before plays out, nothing more is taken.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+
+from avatar_relay.ids import is_valid_id
+from avatar_relay.media import Kind, Payload, PayloadColumns
+from avatar_relay.messages import (
+    AudioOnly,
+    ConversationCredit,
+    ConversationEnd,
+    DeviceVolume,
+    Dropped,
+    EventAck,
+    Finished,
+    Interrupt,
+    Media,
+    Opened,
+    Pause,
+    PlayerEvent,
+    PublishedMedia,
+    PublishOpen,
+    Resume,
+    Taken,
+    ToPublisher,
+)
+from avatar_relay.reasons import DropReason, Fault, FinishReason, Reason
+from relay_server.config import RelayConfig
+from relay_server.core.allowance import Allowance
+from relay_server.core.conversation import Conversation
+from relay_server.core.events import ConversationEnded, Effect, PayloadsReceived, TellPublisher, WakeDevice, WakeForMedia
+from relay_server.core.finishing import MADE_BY_RELAY, cut_on, report_fault, tell_event
+from relay_server.core.open_conversation import ConversationOpener
+from relay_server.core.payload_batch import PayloadBatch, in_runs
+from relay_server.core.registry import PublisherRecord, Registry
+from relay_server.core.session import Session
+from relay_server.errors import ConversationFault
+
+Command = PublishOpen | Media | PublishedMedia | AudioOnly | ConversationEnd | Interrupt | Pause | Resume | DeviceVolume | EventAck
+
+
+@dataclass(frozen=True, slots=True)
+class CommandRefused:
+    """A message that is not one of its conversation's: whose it seemed to be, and why not."""
+
+    conversation_id: str
+    fault: Fault
+
+
+class PublisherCommands:
+    """Takes what publishers say into conversations, and from there into the devices' outboxes."""
+
+    def __init__(
+        self, registry: Registry, opening: ConversationOpener, config: RelayConfig, *, encode: Callable[[Payload], bytes], observed: bool
+    ) -> None:
+        """`observed`: somebody wants to know of payloads that come; that costs something for each message."""
+        self._registry = registry
+        self._opening = opening
+        self._config = config
+        self._encode = encode
+        self._observed = observed
+        self._allowances: dict[str, Allowance] = {}
+
+    def handle(self, publisher: PublisherRecord, message: Command, now_us: int) -> list[Effect]:
+        """Take a message. Never raises for what a publisher says."""
+        match message:
+            case PublishedMedia():
+                return self._media(publisher, message, now_us)
+            case Media():
+                return self._media(publisher, in_runs(message), now_us)
+            case PublishOpen():
+                return self._open(publisher, message, now_us)
+            case DeviceVolume():
+                return self._set_volume(publisher, message)
+            case EventAck():
+                return self._acknowledge(publisher, message)
+            case _:
+                return self._steer(publisher, message)
+
+    def faulty(self, publisher: PublisherRecord, conversation_id: str, fault: Fault, *, opens: bool) -> list[Effect]:
+        """A message about a conversation could not even be read: it is not opened, or it fails where it is the publisher's."""
+        found = self._find(publisher, conversation_id)
+        if opens:
+            publisher.last_opened = conversation_id
+            if isinstance(found, CommandRefused) and is_valid_id(conversation_id):
+                publisher.close(conversation_id)
+            return report_fault(publisher.key, conversation_id, fault)
+        if isinstance(found, Conversation):
+            return self._fail(found, fault)
+        return report_fault(publisher.key, conversation_id, fault)
+
+    def blocked(self, publisher: PublisherRecord, message: Media | PublishedMedia) -> bool:
+        """Whether a stream without credit must wait: too much of the conversation waits for its devices."""
+        found = self._find(publisher, message.conversation_id)
+        if not isinstance(found, Conversation) or not found.delivering:
+            return False
+        runs = message.runs if isinstance(message, PublishedMedia) else message.payloads
+        return any(found.waiting(kind) >= self._config.window_bytes for kind in {run.kind for run in runs})
+
+    def tick(self, publisher: PublisherRecord, now_us: int) -> list[Effect]:
+        """Drop media whose `open` did not come in time."""
+        effects: list[Effect] = []
+        for conversation_id, unopened in list(publisher.unopened.items()):
+            if unopened.expires_at_us <= now_us:
+                effects += self._drop_unopened(publisher, conversation_id)
+        return effects
+
+    def restate(self, publisher: PublisherRecord) -> tuple[tuple[Taken, ...], list[ToPublisher]]:
+        """For a publisher that came back: how far each conversation got, and what it may have missed."""
+        conversations = [self._registry.conversations[conversation_id] for conversation_id in sorted(publisher.conversations)]
+        missed: list[ToPublisher] = []
+        for conversation in conversations:
+            missed.append(Opened(conversation.conversation_id, conversation.device_ids))
+            if conversation.media_open:
+                missed.append(ConversationCredit(conversation.conversation_id, conversation.credit_left))
+        return tuple(conversation.taken for conversation in conversations), missed
+
+    def leave(self, publisher: PublisherRecord, *, lost: bool) -> list[Effect]:
+        """A publisher says nothing more: what it left open is ended for it, and plays out."""
+        effects: list[Effect] = []
+        for conversation_id in list(publisher.unopened):
+            effects += self._drop_unopened(publisher, conversation_id)
+        fault = Fault(Reason.PUBLISHER_LOST, f"publisher {publisher.key} went away before `end`; what came plays out")
+        for conversation_id in sorted(publisher.conversations):
+            conversation = self._registry.conversations[conversation_id]
+            if conversation.media_open:
+                effects += self._fail(conversation, fault) if lost else self._break_off(conversation, FinishReason.PUBLISHER_LOST)
+        return effects
+
+    def forget(self, publisher: PublisherRecord, *, lost: bool) -> list[Effect]:
+        """A publisher will not come back: `leave`, and nobody waits for its acknowledgements any more."""
+        effects = self.leave(publisher, lost=lost)
+        self._allowances.pop(publisher.key, None)
+        for session in self._registry.sessions.values():
+            session.events.acknowledge(publisher.key)
+            session.acknowledge()
+            effects.append(WakeDevice(session.device_id))
+        return effects
+
+    def _open(self, publisher: PublisherRecord, message: PublishOpen, now_us: int) -> list[Effect]:
+        effects = self._opening.open(publisher, message)
+        early = publisher.release(publisher.last_opened)
+        return effects + (self._media(publisher, in_runs(Media(publisher.last_opened, tuple(early))), now_us) if early else [])
+
+    # --- media -----------------------------------------------------------------------------------------------------
+
+    def _media(self, publisher: PublisherRecord, message: PublishedMedia, now_us: int) -> list[Effect]:
+        found = self._find(publisher, message.conversation_id)
+        if isinstance(found, Conversation):
+            return self._receive(publisher, found, message, now_us)
+        match found.fault.reason:
+            case Reason.CONVERSATION_CLOSED:
+                return self._drop(publisher, found.conversation_id, message.one_by_one().payloads, DropReason.CONVERSATION_CLOSED)
+            case Reason.CONVERSATION_UNKNOWN if is_valid_id(found.conversation_id):
+                return self._hold(publisher, found.conversation_id, message.one_by_one().payloads, now_us)
+            case _:
+                return report_fault(publisher.key, found.conversation_id, found.fault)
+
+    def _receive(self, publisher: PublisherRecord, conversation: Conversation, message: PublishedMedia, now_us: int) -> list[Effect]:
+        """Take what came: as runs where all is in order, which is nearly always, else one by one."""
+        if not self._allowance(publisher, now_us).take(sum([len(run.seqs) for run in message.runs]), now_us):
+            text = f"more than {self._config.max_payloads_per_second} payloads per second: join them to larger ones"
+            return self._fail(conversation, Fault(Reason.LIMIT_REACHED, text, "media.payloads"))
+        effects: list[Effect] = []
+        try:
+            for run in message.runs:
+                if not self._receive_run(publisher, conversation, message, run, effects, now_us):
+                    for payload in _of_kind(message, run.kind):
+                        self._receive_one(publisher, conversation, payload, effects, now_us)
+        except ConversationFault as error:
+            return effects + self._fail(conversation, error.fault)
+        return effects + [WakeForMedia(device_id) for device_id in conversation.delivering]
+
+    def _allowance(self, publisher: PublisherRecord, now_us: int) -> Allowance:
+        if publisher.key not in self._allowances:
+            rate = self._config.max_payloads_per_second
+            self._allowances[publisher.key] = Allowance(rate, 2 * rate, now_us)
+        return self._allowances[publisher.key]
+
+    def _receive_run(
+        self,
+        publisher: PublisherRecord,
+        conversation: Conversation,
+        message: PublishedMedia,
+        run: PayloadColumns,
+        effects: list[Effect],
+        now_us: int,
+    ) -> bool:
+        """Take payloads of one kind at once; False, nothing changed, where any of them is out of the ordinary."""
+        cid, kind, size_bytes, largest = conversation.conversation_id, run.kind, sum(run.sizes), max(*run.sizes, *run.totals)
+        sessions = list(self._registry.on_devices(conversation))
+        if any([largest > session.largest(cid, kind) for session in sessions]):
+            return False
+        if not conversation.receive_run(run, size_bytes, credited=not publisher.by_hand):
+            return False
+        encoded = () if message.parcel is not None else [self._encode(payload) for payload in _of_kind(message, kind)]
+        if self._observed:
+            effects.append(PayloadsReceived(cid, kind, len(run.sizes), size_bytes))
+        taken = PayloadBatch(kind, run.seqs, run.pts_us, run.sizes, now_us, size_bytes, encoded, message.parcel)
+        effects += self._deliver(conversation, sessions, taken)
+        return True
+
+    def _receive_one(
+        self, publisher: PublisherRecord, conversation: Conversation, payload: Payload, effects: list[Effect], now_us: int
+    ) -> None:
+        """Raises `ConversationFault`."""
+        effects += self._check_size(conversation, payload)
+        taken = conversation.receive(payload, credited=not publisher.by_hand)
+        if isinstance(taken, DropReason):
+            effects += self._drop(publisher, conversation.conversation_id, (payload,), taken)
+            effects += self.credit(conversation)
+            return
+        pieces = taken.fragments
+        if self._observed:
+            effects.append(PayloadsReceived(conversation.conversation_id, payload.kind, 1, len(payload.data)))
+        sizes, seqs = [len(piece.data) for piece in pieces], [piece.seq for piece in pieces]
+        encoded = [self._encode(piece) for piece in pieces]
+        run = PayloadBatch(payload.kind, seqs, [taken.due_us] * len(pieces), sizes, now_us, sum(sizes), encoded)
+        effects += self._deliver(conversation, list(self._registry.on_devices(conversation)), run)
+
+    def _check_size(self, conversation: Conversation, payload: Payload) -> list[Effect]:
+        """Leave out members whose buffer is too small; a fault of the conversation where that is its only device."""
+        total = max(payload.total_bytes, len(payload.data))
+        effects: list[Effect] = []
+        for session in list(self._registry.on_devices(conversation)):
+            room = session.largest(conversation.conversation_id, payload.kind)
+            if total > room:
+                text = f"a {payload.kind.value} payload of {total} bytes; device {session.device_id} can buffer {room}: cut it smaller"
+                fault = Fault(Reason.PAYLOAD_TOO_LARGE, text, "media.payloads.data")
+                if len(conversation.device_ids) == 1:
+                    raise ConversationFault(fault)
+                effects += self._leave_out(conversation, session, fault)
+        return effects
+
+    def _deliver(self, conversation: Conversation, sessions: Iterable[Session], run: PayloadBatch) -> list[Effect]:
+        effects: list[Effect] = []
+        for session in sessions:
+            rest = run
+            if spared := session.spares(conversation.conversation_id, run):
+                conversation.sent(session.device_id, run.kind, sum(run.sizes[:spared]))
+                effects += self.credit(conversation)
+                if spared == len(run.seqs):
+                    continue
+                rest = run.cut(spared)[1]
+            if session.media(conversation.conversation_id, rest) > self._config.lag_bytes:
+                text = f"device {session.device_id} lags more than {self._config.lag_bytes} bytes behind its group"
+                effects += self._leave_out(conversation, session, Fault(Reason.LIMIT_REACHED, text))
+        return effects
+
+    def _leave_out(self, conversation: Conversation, session: Session, fault: Fault) -> list[Effect]:
+        """A member of a group loses the conversation; the others go on."""
+        finished = Finished(0, interrupted=True, reason=FinishReason.FAILED.value)
+        effects = report_fault(conversation.publisher, conversation.conversation_id, fault, session.device_id)
+        return effects + cut_on(self._registry, conversation.conversation_id, session, finished)
+
+    def credit(self, conversation: Conversation) -> list[Effect]:
+        """Return publisher credit, where enough was sent or dropped."""
+        grant = conversation.released()
+        publisher = self._registry.publishers.get(conversation.publisher)
+        if grant is None or publisher is None or publisher.by_hand or not conversation.media_open:
+            return []
+        return [TellPublisher(publisher.key, ConversationCredit(conversation.conversation_id, grant))]
+
+    def _hold(self, publisher: PublisherRecord, conversation_id: str, payloads: tuple[Payload, ...], now_us: int) -> list[Effect]:
+        kept = [publisher.hold(conversation_id, payload, now_us) for payload in payloads]
+        over = tuple(payload for payload, room in zip(payloads, kept, strict=True) if not room)
+        return self._drop(publisher, conversation_id, over, DropReason.CONVERSATION_UNKNOWN)
+
+    def _drop_unopened(self, publisher: PublisherRecord, conversation_id: str) -> list[Effect]:
+        payloads = tuple(publisher.release(conversation_id))
+        text = f"media came for conversation {conversation_id}, which nobody opened"
+        effects = report_fault(publisher.key, conversation_id, Fault(Reason.CONVERSATION_UNKNOWN, text, "media.conversation_id"))
+        return effects + self._drop(publisher, conversation_id, payloads, DropReason.CONVERSATION_UNKNOWN)
+
+    def _drop(self, publisher: PublisherRecord, conversation_id: str, payloads: tuple[Payload, ...], reason: DropReason) -> list[Effect]:
+        effects: list[Effect] = []
+        for kind in Kind:
+            sizes = [len(payload.data) for payload in payloads if payload.kind is kind]
+            if sizes:
+                body = Dropped(kind, len(sizes), sum(sizes), reason.value)
+                effects += tell_event(publisher.key, PlayerEvent(MADE_BY_RELAY, conversation_id, body))
+        return effects
+
+    # --- steering --------------------------------------------------------------------------------------------------
+
+    def _steer(self, publisher: PublisherRecord, message: AudioOnly | ConversationEnd | Interrupt | Pause | Resume) -> list[Effect]:
+        found = self._find(publisher, message.conversation_id)
+        if not isinstance(found, Conversation):
+            if isinstance(message, Interrupt) and found.fault.reason is Reason.CONVERSATION_CLOSED:
+                return []  # it finished while the interrupt was on its way
+            return report_fault(publisher.key, found.conversation_id, found.fault)
+        try:
+            return self._apply(found, message)
+        except ConversationFault as error:
+            if found.media_open:
+                return self._fail(found, error.fault)
+            return report_fault(publisher.key, found.conversation_id, error.fault)
+
+    def _apply(self, conversation: Conversation, message: AudioOnly | ConversationEnd | Interrupt | Pause | Resume) -> list[Effect]:
+        conversation_id = conversation.conversation_id
+        playing = [self._registry.sessions[device_id] for device_id in conversation.device_ids if device_id in conversation.playing]
+        match message:
+            case AudioOnly():
+                conversation.make_audio_only()
+                for session in self._registry.on_devices(conversation):
+                    session.audio_only(conversation_id)
+            case ConversationEnd():
+                return self._end(conversation, conversation.end(message.last_audio_seq, message.last_motion_seq))
+            case Interrupt():
+                return self.interrupt(conversation)
+            case Pause():
+                for session in playing:
+                    session.pause(conversation_id)
+            case Resume():
+                for session in playing:
+                    session.resume(conversation_id)
+        return [WakeDevice(session.device_id) for session in playing]
+
+    def interrupt(self, conversation: Conversation) -> list[Effect]:
+        """Cut a conversation short on all its devices."""
+        finished = Finished(0, interrupted=True, reason=FinishReason.INTERRUPTED.value)
+        return self._cut_everywhere(conversation, finished)
+
+    def _cut_everywhere(self, conversation: Conversation, finished: Finished) -> list[Effect]:
+        effects: list[Effect] = []
+        for device_id in sorted(conversation.playing):
+            session = self._registry.sessions[device_id]
+            if not session.deliveries[conversation.conversation_id].cut:
+                effects += cut_on(self._registry, conversation.conversation_id, session, finished)
+        return effects
+
+    def _end(self, conversation: Conversation, end: ConversationEnd) -> list[Effect]:
+        sessions = list(self._registry.on_devices(conversation))
+        for session in sessions:
+            session.end(end)
+        ended = ConversationEnded(conversation.cursor, conversation.device_ids)
+        return [ended, *(WakeDevice(session.device_id) for session in sessions)]
+
+    def _fail(self, conversation: Conversation, fault: Fault) -> list[Effect]:
+        effects = report_fault(conversation.publisher, conversation.conversation_id, fault)
+        return effects + self._break_off(conversation, FinishReason.FAILED)
+
+    def _break_off(self, conversation: Conversation, reason: FinishReason) -> list[Effect]:
+        """Nothing more is taken; what came plays out, or where there is no sound yet, the devices clear."""
+        if not conversation.media_open:
+            return []
+        end = conversation.break_off()
+        if end is not None:
+            return self._end(conversation, end)
+        return self._cut_everywhere(conversation, Finished(0, interrupted=True, reason=reason.value))
+
+    # --- devices ---------------------------------------------------------------------------------------------------
+
+    def _set_volume(self, publisher: PublisherRecord, message: DeviceVolume) -> list[Effect]:
+        session = self._registry.sessions.get(message.device_id)
+        if session is None:
+            fault = Fault(Reason.DEVICE_UNKNOWN, f"no device of the name {message.device_id[:64]!r} is known here", "volume.device_id")
+            return report_fault(publisher.key, "", fault, message.device_id[:64])
+        session.set_volume(message.volume)
+        return [WakeDevice(session.device_id)]
+
+    def _acknowledge(self, publisher: PublisherRecord, message: EventAck) -> list[Effect]:
+        publisher.acknowledge(message.device_id, message.event_id)
+        session = self._registry.sessions.get(message.device_id)
+        if session is None:
+            return []
+        session.events.acknowledge(publisher.key, message.event_id)
+        session.acknowledge()
+        return [WakeDevice(session.device_id)]
+
+    def _find(self, publisher: PublisherRecord, conversation_id: str) -> Conversation | CommandRefused:
+        """The publisher's own conversation of this id; an empty id is the one opened last."""
+        conversation_id = conversation_id or publisher.last_opened
+        conversation = self._registry.conversations.get(conversation_id)
+        if conversation is None:
+            if conversation_id in publisher.closed:
+                text = f"conversation {conversation_id} is over"
+                return CommandRefused(conversation_id, Fault(Reason.CONVERSATION_CLOSED, text, "conversation_id"))
+            text = f"conversation {conversation_id[:64]!r} was never opened on this stream"
+            return CommandRefused(conversation_id, Fault(Reason.CONVERSATION_UNKNOWN, text, "conversation_id"))
+        if conversation.publisher != publisher.key:
+            text = f"conversation {conversation_id} belongs to another publisher"
+            return CommandRefused(conversation_id, Fault(Reason.CONVERSATION_NOT_YOURS, text, "conversation_id"))
+        return conversation
+
+
+def _of_kind(message: PublishedMedia, kind: Kind) -> list[Payload]:
+    return [payload for payload in message.one_by_one().payloads if payload.kind is kind]

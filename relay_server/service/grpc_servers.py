@@ -1,0 +1,104 @@
+"""The gRPC servers of a relay: one for all, or one for devices and publishers and one for operators; what both share."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Sequence
+from typing import Any
+
+import grpc
+from grpc_channelz.v1 import channelz
+from grpc_health.v1 import health, health_pb2, health_pb2_grpc
+from grpc_reflection.v1alpha import reflection
+
+from avatar_relay.limits import GRPC_MAX_RECEIVE_BYTES
+from relay_server.access.guard import Guard
+from relay_server.access.tls import HotCertificate, TlsFiles
+from relay_server.config import ADMIN_OFF, RelayConfig, split_address
+from relay_server.errors import ConfigError
+
+logger = logging.getLogger(__name__)
+
+OPTIONS: tuple[tuple[str, int], ...] = (
+    ("grpc.max_receive_message_length", GRPC_MAX_RECEIVE_BYTES),
+    ("grpc.max_send_message_length", GRPC_MAX_RECEIVE_BYTES),
+    ("grpc.so_reuseport", 0),  # a second relay on the same port must fail, not share it
+    ("grpc.keepalive_time_ms", 20_000),
+    ("grpc.keepalive_timeout_ms", 5_000),
+    ("grpc.keepalive_permit_without_calls", 1),
+    ("grpc.http2.min_ping_interval_without_data_ms", 5_000),
+    ("grpc.http2.max_ping_strikes", 0),  # a client that pings more often is not thrown out for it
+)
+SERVING = health_pb2.HealthCheckResponse.SERVING
+NOT_SERVING = health_pb2.HealthCheckResponse.NOT_SERVING
+
+
+class GrpcServers:
+    """Where a relay can be reached, and who is let in there.
+
+    `services` are for devices and publishers, `admin` for operators: each a name and its handlers.
+    """
+
+    def __init__(self, config: RelayConfig, guard: Guard | None, services: Sequence[tuple[str, Any]], admin: tuple[str, Any]) -> None:
+        """Raises `ConfigError` where the certificate can not be used. Needs a running event loop."""
+        self._config = config
+        self._guard = guard
+        self._health = health.aio.HealthServicer()
+        self._names = ("", *(name for name, _ in services), admin[0])
+        cert, key = config.tls_cert_file, config.tls_key_file
+        self._certificate = None if cert is None or key is None else HotCertificate(TlsFiles(cert, key, config.tls_client_ca_file))
+        together = not config.admin_listen
+        self._servers = [(self._server([*services, *([admin] if together else [])], operators=together), "listen", config.listen)]
+        if not together and config.admin_listen != ADMIN_OFF:
+            self._servers.append((self._server([admin], operators=True), "admin_listen", config.admin_listen))
+
+    async def start(self) -> list[str]:
+        """Listen; returns each HOST:PORT with the real port. Raises `ConfigError` where an address can not be had."""
+        addresses = [self._bind(server, name, address) for server, name, address in self._servers]
+        for server, _, _ in self._servers:
+            await server.start()
+        await self.tell_health(SERVING)
+        self._say_who_may_enter(addresses)
+        return addresses
+
+    async def stop(self, grace_s: float) -> None:
+        """End all streams, within the grace."""
+        for server, _, _ in self._servers:
+            await server.stop(grace_s)
+
+    async def tell_health(self, status: health_pb2.HealthCheckResponse.ServingStatus) -> None:
+        """One status for each service."""
+        for name in self._names:
+            await self._health.set(name, status)
+
+    def _server(self, services: Sequence[tuple[str, Any]], *, operators: bool) -> grpc.aio.Server:
+        options = [*OPTIONS, ("grpc.enable_channelz", int(self._config.channelz))]
+        server = grpc.aio.server(interceptors=() if self._guard is None else (self._guard,), options=options)
+        server.add_generic_rpc_handlers(tuple(handlers for _, handlers in services))
+        health_pb2_grpc.add_HealthServicer_to_server(self._health, server)
+        names = [name for name, _ in services] + [health.SERVICE_NAME]
+        if operators and self._config.channelz:
+            channelz.add_channelz_servicer(server)
+            names.append("grpc.channelz.v1.Channelz")
+        if operators and self._config.reflection:
+            reflection.enable_server_reflection([*names, reflection.SERVICE_NAME], server)
+        return server
+
+    def _bind(self, server: grpc.aio.Server, name: str, address: str) -> str:
+        try:
+            if self._certificate is None:
+                port = server.add_insecure_port(address)
+            else:
+                port = server.add_secure_port(address, self._certificate.credentials())
+        except RuntimeError as error:
+            raise ConfigError(f"{name}: {address} can not be had; does another program listen there?") from error
+        host, _ = split_address(address, name)
+        return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+
+    def _say_who_may_enter(self, addresses: list[str]) -> None:
+        """One line: an open relay must not be one by oversight."""
+        who = "everybody who reaches it" if self._guard is None else "who is in the access file"
+        how = "in plaintext" if self._certificate is None else "over TLS"
+        where = ", operators at ".join(addresses)
+        level = logging.WARNING if self._guard is None and self._config.insecure_listen else logging.INFO
+        logger.log(level, "open for %s, %s, at %s", who, how, where)

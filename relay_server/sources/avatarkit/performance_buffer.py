@@ -1,0 +1,74 @@
+"""What one conversation has made and its reader has not taken yet. Bounded: sound waits for room, motion is refused.
+
+Motion goes first, because it belongs to sound that was handed over before.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+
+from relay_server.sources.source import AudioChunk, Item, MotionChunk, MotionLost
+
+MAX_AUDIO_BYTES = 64 << 10
+MAX_MOTION_BYTES = 4 << 20
+"""Over five minutes of it."""
+
+
+class PerformanceBuffer:
+    """One writer each of sound and of motion, one reader. Not thread-safe."""
+
+    def __init__(self) -> None:
+        self._motion: deque[MotionChunk | MotionLost] = deque()
+        self._audio: deque[AudioChunk] = deque()
+        self._motion_bytes = self._audio_bytes = 0
+        self._moved = asyncio.Event()
+        self._error: Exception | None = None
+        self._ended = False
+
+    async def put_audio(self, data: bytes) -> None:
+        """Add sound; waits for room. Safe to cancel."""
+        while self._audio_bytes and self._audio_bytes + len(data) > MAX_AUDIO_BYTES:
+            await self._wait()
+        self._audio.append(AudioChunk(data))
+        self._audio_bytes += len(data)
+        self._moved.set()
+
+    def put_motion(self, data: bytes) -> bool:
+        """Add motion; False where there is no room."""
+        if self._motion_bytes + len(data) > MAX_MOTION_BYTES:
+            return False
+        self._motion.append(MotionChunk(data))
+        self._motion_bytes += len(data)
+        self._moved.set()
+        return True
+
+    def lose_motion(self, lost: MotionLost) -> None:
+        """No more motion comes; what waits of it is still read."""
+        self._motion.append(lost)
+        self._moved.set()
+
+    def end(self, error: Exception | None = None) -> None:
+        """Nothing more comes; the reader gets `error` behind all that waits."""
+        self._ended, self._error = True, error
+        self._moved.set()
+
+    async def get(self) -> Item:
+        """The next item. Raises `StopAsyncIteration` at the end, or the error told there. Safe to cancel."""
+        while True:
+            if self._motion:
+                item = self._motion.popleft()
+                self._motion_bytes -= len(item.data) if isinstance(item, MotionChunk) else 0
+                return item
+            if self._audio:
+                chunk = self._audio.popleft()
+                self._audio_bytes -= len(chunk.data)
+                self._moved.set()
+                return chunk
+            if self._ended:
+                raise self._error or StopAsyncIteration
+            await self._wait()
+
+    async def _wait(self) -> None:
+        self._moved.clear()
+        await self._moved.wait()

@@ -1,0 +1,197 @@
+"""One conversation with the Motion Server: the sound goes to the listener and to the SDK, the motion comes back beside it.
+
+Rules:
+1. Sound never waits for a session. The first of it goes out at once; motion joins when it comes.
+2. A failure that may pass is answered by a new request on a session that is ready or new, behind the last keyframe that
+   came; at most `MAX_ATTEMPTS` without any motion between them. Everything else makes the conversation sound only, with
+   the reason (`MotionLost`), and the sound goes on to its end.
+3. Giving up midway interrupts the request and gives the session back, warm.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import AsyncIterator
+from contextlib import suppress
+
+from avatar_relay.media import AudioFormat, Codec
+from avatar_relay.reasons import Fault, Reason
+from relay_server.sources.avatarkit.faults import Recovery, SdkError, SdkFailure, judge
+from relay_server.sources.avatarkit.feed import Feed
+from relay_server.sources.avatarkit.live import LiveSession
+from relay_server.sources.avatarkit.performance_buffer import PerformanceBuffer
+from relay_server.sources.avatarkit.pool import Pool
+from relay_server.sources.avatarkit.requests import Arrival
+from relay_server.sources.source import Item, MotionLost, SourceError, close_early
+
+MAX_ATTEMPTS = 3
+STEP_US = 100_000
+"""Sound is handed on in pieces of at most this length, so that a long one does not keep motion waiting."""
+ENCODED_STEP_BYTES = 16 << 10
+
+logger = logging.getLogger(__name__)
+
+
+class Conversing:
+    """A performance's items. Nothing happens before the first is read; `aclose` ends it early."""
+
+    def __init__(self, chunks: AsyncIterator[bytes], audio_format: AudioFormat, pool: Pool, device: str) -> None:
+        self._chunks = chunks
+        self._format = audio_format
+        self._pool = pool
+        self._device = device
+        self._feed = Feed(audio_format)
+        self._out = PerformanceBuffer()
+        self._moved = asyncio.Event()
+        self._failure: SdkFailure | None = None
+        self._lost = False
+        self._attempts = 0
+        self._task: asyncio.Task[None] | None = None
+
+    def __aiter__(self) -> AsyncIterator[Item]:
+        return self
+
+    async def __anext__(self) -> Item:
+        if self._task is None:
+            self._task = asyncio.create_task(self._run(), name=f"conversing {self._device}")
+        return await self._out.get()
+
+    async def aclose(self) -> None:
+        """Stop at once: rule 3."""
+        if self._task is None:
+            await close_early(self._chunks)
+            return
+        self._task.cancel()
+        await asyncio.gather(self._task, return_exceptions=True)
+
+    # --- the session's callbacks -----------------------------------------------------------------------------------
+
+    def on_motion(self, arrival: Arrival) -> None:
+        """See `live.Listener`."""
+        if self._failure is not None or self._lost:
+            return
+        if not self._feed.is_plausible(arrival.head.keyframes):
+            self.on_failure(self._found("motionDisagrees"))
+            return
+        if not self._out.put_motion(arrival.data):
+            self.on_failure(SdkFailure("motionOverflow"))
+            return
+        self._feed.on_motion(arrival.head.keyframes, arrival.head.end, self._pool.now_us())
+        self._attempts = 0
+        self._moved.set()
+
+    def on_failure(self, failure: SdkFailure) -> None:
+        """See `live.Listener`."""
+        if self._failure is None:
+            self._failure = failure
+            self._moved.set()
+
+    # --- the work --------------------------------------------------------------------------------------------------
+
+    async def _run(self) -> None:
+        """Task boundary: whatever goes wrong ends the items, with an error where it was the voice's."""
+        error: Exception | None = None
+        moving = asyncio.create_task(self._move())
+        try:
+            error = await self._speak()
+            if error is not None:
+                moving.cancel()
+            await asyncio.gather(moving, return_exceptions=error is not None)
+        except Exception as bug:
+            logger.exception("%s: a conversation on %s broke off", self._pool.name, self._device)
+            error = SourceError(Fault(Reason.SOURCE_FAILED, f"{self._pool.name}: stopped for a fault of its own: {type(bug).__name__}"))
+        finally:
+            moving.cancel()
+            await asyncio.gather(moving, return_exceptions=True)
+            self._out.end(error)
+
+    async def _speak(self) -> Exception | None:
+        """The voice's sound to the listener and into the feed; returns the voice's error."""
+        pcm = self._format.codec is Codec.PCM_S16LE
+        step = 2 * self._format.sample_rate_hz * STEP_US // 1_000_000 if pcm else ENCODED_STEP_BYTES
+        try:
+            async for data in self._chunks:
+                for start in range(0, len(data), step):
+                    await self._say(data[start : start + step])
+        except SourceError as error:
+            return error
+        finally:
+            await close_early(self._chunks)
+        self._feed.finish()
+        self._moved.set()
+        return None
+
+    async def _say(self, data: bytes) -> None:
+        await self._out.put_audio(data)
+        while not self._feed.has_room and not self._lost:
+            await self._wait(None)
+        if not self._lost:
+            self._feed.push(data)
+            self._moved.set()
+
+    async def _move(self) -> None:
+        """Motion for the sound, over as many sessions as it takes (rule 2)."""
+        while not self._lost:
+            try:
+                live = await self._pool.lease(self._device, self._format)
+            except SdkError as error:
+                self._after(error.failure)
+                continue
+            except SourceError as error:
+                self._lose(error.fault)
+                return
+            try:
+                failure = await self._use(live)
+            finally:
+                self._pool.give_back(live)
+            if failure is None:
+                self._pool.succeeded()
+                return
+            self._after(failure)
+
+    async def _use(self, live: LiveSession) -> SdkFailure | None:
+        """One request on one session; None where all motion came."""
+        self._failure = None
+        live.begin(self)
+        while self._failure is None:
+            now_us = self._pool.now_us()
+            if self._feed.is_complete(now_us):
+                live.finish()
+                return self._found("motionDisagrees") if self._feed.disagrees else None
+            if self._feed.is_overdue(now_us):
+                return self._found("motionStalled")
+            sending = self._feed.take(now_us)
+            if sending is None:
+                await self._wait(self._feed.deadline_us())
+                continue
+            try:
+                await live.send(sending.data, end=sending.end)
+            except SdkError as error:
+                return self._failure or error.failure
+        return self._failure
+
+    def _found(self, code: str) -> SdkFailure:
+        return SdkFailure(code, detail=f"{self._feed.keyframes} keyframes for {self._feed.sound_us / 1e6:.2f} s")
+
+    def _after(self, failure: SdkFailure) -> None:
+        """What follows from a failure: another attempt, or sound only."""
+        fault = self._pool.note(failure)
+        self._attempts += 1
+        again = judge(failure).recovery in (Recovery.AT_ONCE, Recovery.BACK_OFF) and self._attempts < MAX_ATTEMPTS
+        if again and self._feed.is_covered:
+            self._lost = True  # nothing is missing but the end mark
+        elif not again or not self._feed.rewind():
+            self._lose(fault)
+
+    def _lose(self, fault: Fault) -> None:
+        self._lost = True
+        self._out.lose_motion(MotionLost(fault))
+        self._moved.set()
+
+    async def _wait(self, deadline_us: int | None) -> None:
+        wait_s = None if deadline_us is None else max(deadline_us - self._pool.now_us(), 1_000) / 1e6
+        self._moved.clear()
+        with suppress(TimeoutError):
+            async with asyncio.timeout(wait_s):  # not wait_for: that one may swallow a cancellation
+                await self._moved.wait()

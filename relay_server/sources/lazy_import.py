@@ -1,0 +1,46 @@
+"""A source that is made when it is needed first: numpy, codecs and voices are no part of a relay that only relays."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+
+from relay_server.sources.source import Performance, Source, Speech
+
+
+class LazySource:
+    """See `Source`. `make` imports and makes the real one; it runs in a thread, because that takes a while."""
+
+    def __init__(self, name: str, make: Callable[[], Source]) -> None:
+        self.name = name
+        self._make = make
+        self._making = asyncio.Lock()
+        self._source: Source | None = None
+
+    async def perform(self, speech: Speech) -> Performance:
+        """See `Source`."""
+        async with self._making:
+            if self._source is None:
+                self._source = await asyncio.to_thread(self._make)
+        return await self._source.perform(speech)
+
+
+def local() -> Source:
+    """Motion from recorded sound."""
+    from relay_server.sources.local.source import LocalSource
+
+    return LocalSource()
+
+
+def recording() -> Source:
+    """Recorded conversations."""
+    from relay_server.sources.recording import RecordingSource
+
+    return RecordingSource()
+
+
+def speech() -> Source:
+    """Sound and motion from text."""
+    from relay_server.sources.speech import SpeechSource
+
+    return SpeechSource()

@@ -1,0 +1,320 @@
+"""Performances on their way to devices: a source's items become an avatar's verbs; and `Speak` on top of that.
+
+Rules:
+1. The first sound opens the conversation; motion that comes before it is kept, up to `MAX_EARLY_MOTION_BYTES`.
+2. Motion that can not be used, or that its source lost, makes the conversation audio-only, and the sound goes on.
+3. A source that fails midway, or is through, ends its conversation explicitly: a face never hangs.
+4. A conversation that others interrupt, replace or lose stops its source.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+from collections.abc import AsyncIterator, Callable, Mapping
+from contextlib import asynccontextmanager, suppress
+from pathlib import Path
+from types import MappingProxyType
+
+from avatar_relay.limits import UNKNOWN_CONVERSATION_HOLD_BYTES
+from avatar_relay.media import OnPlaying, TraceContext
+from avatar_relay.publisher import (
+    Avatar,
+    ConnectionLostError,
+    ConversationFailedError,
+    FaultError,
+    InvalidMediaError,
+    Publisher,
+    PublisherError,
+)
+from avatar_relay.publisher.in_process import InProcessRelay
+from avatar_relay.reasons import Fault, Reason
+from avatar_relay.tracing import trace_id_of
+from relay_server.errors import RequestError
+from relay_server.sources.source import (
+    AudioChunk,
+    FileSpeech,
+    MotionChunk,
+    MotionLost,
+    Performance,
+    Source,
+    SourceError,
+    Speech,
+    TextSpeech,
+    close_early,
+)
+
+MAX_EARLY_MOTION_BYTES = UNKNOWN_CONVERSATION_HOLD_BYTES
+Report = Callable[[str, Fault], None]
+"""Told what is wrong with a conversation's motion while its sound goes on: its id, and why."""
+MAX_PERFORMANCES = 32
+"""`Speak`s that are being published at once."""
+AUDIO_SUFFIXES = frozenset({".wav", ".flac", ".ogg", ".oga", ".opus"})
+RECORDING_SUFFIXES = frozenset({".json"})
+
+logger = logging.getLogger(__name__)
+
+
+def _nobody(conversation_id: str, fault: Fault) -> None:
+    """Reported to nobody but the log."""
+
+
+class PublishedSpeech:
+    """One performance on one or more devices: `begin`, then `finish`. `conversation_id` is set by `begin`."""
+
+    def __init__(
+        self,
+        publisher: Publisher,
+        performance: Performance,
+        targets: tuple[str, ...],
+        on_playing: OnPlaying,
+        *,
+        report: Report = _nobody,
+    ) -> None:
+        self.avatar: Avatar = publisher.avatar(
+            *targets,
+            audio_format=performance.audio_format,
+            motion_format=performance.motion_format,
+            pacing=performance.pacing,
+            on_playing=on_playing,
+        )
+        self.conversation_id = ""
+        self._items = performance.items
+        self._report = report
+        self._publishing: asyncio.Task[None] | None = None
+        self._interrupted = False
+
+    async def begin(self) -> str:
+        """Publish up to the first sound; returns the conversation's id. Where it raises, or is cancelled, nothing stays open.
+
+        Raises `SourceError` where there is no sound, and what `Avatar.yield_audio_data` raises.
+        """
+        early: list[MotionChunk | MotionLost] = []
+        early_bytes = 0
+        try:
+            async for item in self._items:
+                if isinstance(item, AudioChunk):
+                    self.conversation_id = await self.avatar.yield_audio_data(item.data)
+                    break
+                early.append(item)
+                early_bytes += len(item.data) if isinstance(item, MotionChunk) else 0
+                if early_bytes > MAX_EARLY_MOTION_BYTES:
+                    text = f"the source made more than {MAX_EARLY_MOTION_BYTES} bytes of motion before the first sound"
+                    raise SourceError(Fault(Reason.SOURCE_FAILED, text))
+            else:
+                raise SourceError(Fault(Reason.NO_AUDIO, "the source made no sound"))
+            for item in early:
+                await self._motion(item)
+        except BaseException:
+            if self.conversation_id:
+                self.avatar.interrupt()
+            await self._close()
+            raise
+        return self.conversation_id
+
+    async def finish(self) -> None:
+        """Publish the rest and say the end. Raises nothing for what goes wrong with the source or on the way: it is logged.
+
+        Cancelling leaves the conversation open: its publisher ends it.
+        """
+        if self._interrupted:
+            return await self._close()
+        publishing = self._publishing = asyncio.create_task(self._publish())
+        over = asyncio.create_task(self._until_over())
+        try:
+            await asyncio.wait((publishing, over), return_when=asyncio.FIRST_COMPLETED)
+            if publishing.done() and not publishing.cancelled():
+                publishing.result()
+            else:
+                logger.info("performance stopped: conversation=%s is over on all devices", self.conversation_id)
+        finally:
+            for task in (publishing, over):
+                task.cancel()
+            await asyncio.gather(publishing, over, return_exceptions=True)
+            await self._close()
+
+    def interrupt(self) -> None:
+        """Cut it short on all devices, and stop its source. The avatar's own `interrupt` would let the next sound open another one."""
+        self._interrupted = True
+        if self._publishing is not None:
+            self._publishing.cancel()
+        self.avatar.interrupt()
+
+    async def _until_over(self) -> None:
+        """Rule 4: also while the source makes nothing, and so nothing is said that could be refused."""
+        with suppress(PublisherError):
+            await self.avatar.finished(self.conversation_id)
+
+    async def _publish(self) -> None:
+        try:
+            async for item in self._items:
+                match item:
+                    case AudioChunk(data):
+                        await self.avatar.yield_audio_data(data)
+                    case _:
+                        await self._motion(item)
+            self.avatar.end()
+        except SourceError as error:
+            logger.warning("source failed midway: conversation=%s %s", self.conversation_id, error)
+            self._end_after_failure()
+        except ConversationFailedError as error:
+            logger.info("performance stopped: conversation=%s %s", self.conversation_id, error)
+        except PublisherError as error:
+            logger.warning("performance failed: conversation=%s %s", self.conversation_id, error)
+            self._end_after_failure()
+
+    async def _motion(self, item: MotionChunk | MotionLost) -> None:
+        """Rule 2. Motion that is stale already is the avatar's to count."""
+        if isinstance(item, MotionLost):
+            await self._go_on_with_sound_only(item.fault)
+            return
+        try:
+            await self.avatar.yield_frames_data([item.data], self.conversation_id)
+        except InvalidMediaError as error:
+            await self._go_on_with_sound_only(error.fault)
+
+    async def _go_on_with_sound_only(self, fault: Fault) -> None:
+        name, reason, text = self.conversation_id, fault.reason, fault.text
+        logger.warning("motion failed, going on with sound only: conversation=%s %s: %s", name, reason, text)
+        await self.avatar.yield_frames_data([], self.conversation_id)
+        await self.avatar.opened(self.conversation_id)
+        self._report(self.conversation_id, fault)
+
+    def _end_after_failure(self) -> None:
+        try:
+            self.avatar.end()
+        except PublisherError as error:
+            logger.info("conversation=%s could not be ended: %s", self.conversation_id, error)
+
+    async def _close(self) -> None:
+        await close_early(self._items)
+
+
+class SpeechPublisher:
+    """`AdminService.Speak`: text by one source, files by their kind by others; `by_target` has the targets with one of their own.
+
+    Made by `speech_desk`.
+    """
+
+    def __init__(
+        self,
+        publisher: Publisher,
+        tasks: asyncio.TaskGroup,
+        *,
+        text: Source,
+        audio: Source,
+        recording: Source,
+        folder: Path | None,
+        by_target: Mapping[str, Source] = MappingProxyType({}),
+        report: Report = _nobody,
+    ) -> None:
+        self._publisher = publisher
+        self._tasks = tasks
+        self._text = text
+        self._by_suffix: Mapping[str, Source] = dict.fromkeys(AUDIO_SUFFIXES, audio) | dict.fromkeys(RECORDING_SUFFIXES, recording)
+        self._folder = folder
+        self._by_target = by_target
+        self._report = report
+        self._running: set[asyncio.Task[None]] = set()
+        self._beginning = 0
+
+    async def speak(self, target: str, *, text: str | None, file: str | None, on_playing: OnPlaying) -> tuple[str, str]:
+        """Begin to speak text, or a file of the speech folder; the rest is published in the background.
+
+        Returns once the conversation is open: its id and its trace's id, empty while tracing is off. Raises `RequestError`
+        where it can not be opened on any device, or the source can not take the speech.
+        """
+        if len(self._running) + self._beginning >= MAX_PERFORMANCES:
+            text_ = f"{MAX_PERFORMANCES} performances are being published already; try again when one is through"
+            raise RequestError(Fault(Reason.LIMIT_REACHED, text_, retry_after_ms=1_000))
+        self._beginning += 1
+        try:
+            source, speech = await self._choose(target, text, file)
+            return await self._begin(await source.perform(speech), target, on_playing)
+        except (SourceError, FaultError) as error:
+            raise RequestError(error.fault) from error
+        except ConnectionLostError as error:
+            raise RequestError(error.fault or Fault(Reason.DRAINING, str(error), retry_after_ms=1_000)) from error
+        except PublisherError as error:
+            raise RequestError(Fault(Reason.LIMIT_REACHED, str(error), retry_after_ms=1_000)) from error
+        finally:
+            self._beginning -= 1
+
+    def stop(self) -> None:
+        """Stop all sources; what they said so far is ended by the publisher."""
+        for task in self._running:
+            task.cancel()
+
+    async def _choose(self, target: str, text: str | None, file: str | None) -> tuple[Source, Speech]:
+        """The source for this speech there. A recording brings its own motion, whatever the target's source is."""
+        own = self._by_target.get(target)
+        if text:
+            return own or self._text, TextSpeech(text)
+        if not file:
+            raise RequestError(Fault(Reason.SPEECH_MISSING, "say what to speak: a text, or a file of the speech folder", "speech"))
+        if self._folder is None:
+            raise RequestError(Fault(Reason.SPEECH_FILE_UNKNOWN, "this relay has no speech folder: it speaks text only", "file"))
+        path = await asyncio.to_thread(find_speech_file, self._folder, file)
+        source = self._by_suffix.get(path.suffix.lower())
+        if source is None:
+            kinds = " ".join(sorted(self._by_suffix))
+            raise RequestError(Fault(Reason.SPEECH_FILE_INVALID, f"files of this kind can not be spoken; possible are {kinds}", "file"))
+        return (own if own is not None and path.suffix.lower() in AUDIO_SUFFIXES else source), FileSpeech(path)
+
+    async def _begin(self, performance: Performance, target: str, on_playing: OnPlaying) -> tuple[str, str]:
+        rendition = PublishedSpeech(self._publisher, performance, (target,), on_playing, report=self._report)
+        conversation_id = await rendition.begin()
+        task = self._tasks.create_task(self._run(rendition), name=f"performance {conversation_id}")
+        self._running.add(task)
+        task.add_done_callback(self._running.discard)
+        await rendition.avatar.opened(conversation_id)
+        return conversation_id, trace_id_of(rendition.avatar.opening(conversation_id).trace_context)
+
+    async def _run(self, rendition: PublishedSpeech) -> None:
+        """Task boundary: one performance's bug is not another's end."""
+        try:
+            await rendition.finish()
+        except Exception:
+            logger.exception("performance broke off: conversation=%s", rendition.conversation_id)
+            with suppress(PublisherError):
+                rendition.avatar.interrupt()
+
+
+@asynccontextmanager
+async def speech_desk(
+    relay: InProcessRelay,
+    *,
+    text: Source,
+    audio: Source,
+    recording: Source,
+    folder: Path | None,
+    by_target: Mapping[str, Source] = MappingProxyType({}),
+    report: Report = _nobody,
+    trace: Callable[[str], TraceContext] | None = None,
+) -> AsyncIterator[SpeechPublisher]:
+    """A desk for `Speak` on a relay in this process, with a publisher of its own; stops all sources when it is left."""
+    publisher_id = f"relay-speech-{os.urandom(6).hex()}"  # nobody else can guess it, and take its place
+    async with Publisher.in_process(relay, publisher_id=publisher_id, trace=trace) as publisher, asyncio.TaskGroup() as tasks:
+        desk = SpeechPublisher(
+            publisher, tasks, text=text, audio=audio, recording=recording, folder=folder, by_target=by_target, report=report
+        )
+        try:
+            yield desk
+        finally:
+            desk.stop()
+
+
+def find_speech_file(folder: Path, name: str) -> Path:
+    """The file of this name in the speech folder. Raises `RequestError` on a path, a hidden file, and what leads outside."""
+    if not name or name.startswith(".") or any(character in name for character in "/\\\0"):
+        raise RequestError(Fault(Reason.SPEECH_FILE_INVALID, "name a file in the relay's speech folder, not a path", "file"))
+    try:
+        inside = folder.resolve(strict=True)
+        path = (inside / name).resolve(strict=True)
+        usable = path.is_file() and path.is_relative_to(inside)
+    except (OSError, RuntimeError) as error:
+        raise RequestError(Fault(Reason.SPEECH_FILE_UNKNOWN, f"the speech folder has no file {name[:64]!r}", "file")) from error
+    if not usable:
+        raise RequestError(Fault(Reason.SPEECH_FILE_INVALID, f"{name[:64]!r} is not a file of the speech folder", "file"))
+    return path

@@ -1,0 +1,257 @@
+"""The paint of the head: what colour each place of the skin has, from its place in space and the base mesh's own masks. Pure numpy.
+
+The texture is a map of the head seen from its axis: across, the turn about the axis (the front takes more room than the back);
+upwards, the height, and above the brow the angle to the crown. Hair and shirt are paint on the same skin, so their edges are as
+fine as the texture, not as the mesh.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from scripts.assets.bake_mesh import Floats, Ints, rasterise
+
+SIZE = 1024
+LOW, HIGH = -2.05, 1.62
+"""Heights that the texture's bottom and top stand for; what lies lower is all shirt."""
+SWATCH_V = 0.012
+SWATCHES = {"tongue": 0.25, "mouth": 0.35}
+"""Where plain colours lie along the texture's lowest rows."""
+TEETH_U, TEETH_HIGH_V = (0.52, 0.98), 0.021
+"""Where the row of teeth lies there: from the right-most to the left-most, and their height."""
+TEETH_ALONG = 0.56
+"""The length of half a row along the gums, in mesh units."""
+
+_LOWEST_V = 0.035  # above the swatches
+_DOME_Y, _DOME_R = 0.45, 0.78
+_FRONT_GAIN = 0.10
+
+_PLAIN = {"tongue": (0.76, 0.37, 0.45), "mouth": (0.36, 0.11, 0.135)}
+_TOOTH, _TOOTH_ROOT, _TOOTH_GAP = np.array((0.955, 0.93, 0.88)), np.array((0.87, 0.79, 0.71)), np.array((0.50, 0.36, 0.32))
+_TOOTH_ENDS = np.array((0.0, 0.106, 0.187, 0.281, 0.369, 0.457, 0.58))
+"""Where one tooth ends and the next begins along half a row, from the middle: the usual widths of upper teeth, in mesh units."""
+_SKIN = np.array((0.865, 0.665, 0.560))
+_WARM = np.array((0.880, 0.535, 0.465))
+_LIP = np.array((0.760, 0.405, 0.390))
+_LIP_DEEP = np.array((0.52, 0.20, 0.21))
+_BROW = np.array((0.225, 0.135, 0.10))
+_HAIR_DARK, _HAIR_LIGHT = np.array((0.155, 0.095, 0.070)), np.array((0.36, 0.225, 0.155))
+_SHIRT = np.array((0.205, 0.330, 0.400))
+
+
+@dataclass(frozen=True, slots=True)
+class Skin:
+    """What the painter needs to know of the mesh; everything about the eyes' centre level, in mesh units."""
+
+    points: Floats
+    uvs: Floats
+    """The base mesh's own texture coordinates, for its masks."""
+    tris: Ints
+    masks: dict[str, NDArray[np.float64]]
+    lid_edges: Floats
+    """Points along the roots of the upper lashes."""
+    seal: Floats
+    """Points along the line where the lips meet."""
+
+
+def chart(points: Floats) -> Floats:
+    """Texture coordinates of places: (n, 2), 0 to 1; the seam lies behind the head."""
+    ahead = points[:, 2] - axis_z(points)
+    turn = np.arctan2(points[:, 0], ahead)
+    u = 0.5 + turn / (2 * np.pi) + _FRONT_GAIN * np.sin(turn)
+    out = np.hypot(points[:, 0], ahead)
+    dome = _DOME_Y + _DOME_R * np.arctan2(points[:, 1] - _DOME_Y, np.maximum(out, 1e-6))
+    height = np.where(points[:, 1] > _DOME_Y, dome, points[:, 1])
+    return np.stack([u, np.maximum(_LOWEST_V, (height - LOW) / (HIGH - LOW))], axis=1)
+
+
+def axis_z(points: Floats) -> Floats:
+    """How far back the axis runs at a place's height: through the head, and further back through the neck."""
+    return np.asarray(-0.45 - 0.45 * _smooth(points[:, 1], -0.80, -1.30))
+
+
+def hair_depth(points: Floats) -> Floats:
+    """How far inside the hairline a place is, in mesh units; negative on bare skin."""
+    x, y, z = np.abs(points[:, 0]), points[:, 1], points[:, 2]
+    brow_line = y - (0.70 - 0.30 * np.clip(x / 0.62, 0, 1.2) ** 2.4)
+    temple = (-0.20 - z) * 0.9 + 0.30 * np.clip(y - 0.05, -0.5, 0.5) - 0.02
+    front = _smooth_max(brow_line, temple, 0.10)
+    front = np.minimum(front, y + 0.12 - 0.55 * np.maximum(0.0, -0.35 - z))
+    nape = np.minimum(y + 0.78, (-0.62 - z) * 1.2)
+    ear = (np.sqrt(((x - 0.86) / 0.42) ** 2 + ((y + 0.20) / 0.31) ** 2 + ((z + 0.62) / 0.29) ** 2) - 1) * 0.28
+    return np.minimum(_smooth_max(np.where(z > -1.2, front, -1.0), nape, 0.08), np.where(z > -0.95, ear, 1.0))
+
+
+def shirt_depth(points: Floats) -> Floats:
+    """How far below the neckline a place is, in mesh units; negative above."""
+    x, y, z = points[:, 0], points[:, 1], points[:, 2]
+    return np.asarray(-1.50 - 0.16 * np.clip((z + 0.6) / 0.5, -1, 1) + 0.10 * np.clip(np.abs(x) - 0.2, 0, 1.0) - y)
+
+
+def paint(skin: Skin) -> NDArray[np.uint8]:
+    """The texture: RGB, (SIZE, SIZE, 3), row 0 at v = 0."""
+    plane = chart(skin.points)
+    values = np.concatenate([skin.points, skin.uvs], axis=1)
+    wide = np.ptp(plane[skin.tris][:, :, 0], axis=1) > 0.5
+    spread = _across_the_seam(plane, values, skin.tris[wide])
+    out = np.hypot(skin.points[:, 0], skin.points[:, 2] - axis_z(skin.points))
+    image, front = rasterise(plane, out, values, skin.tris[~wide], SIZE)
+    for part_plane, part_values, part_tris in spread:
+        part_out = np.hypot(part_values[:, 0], part_values[:, 2] - axis_z(part_values))
+        part, part_front = rasterise(part_plane, part_out, part_values, part_tris, SIZE)
+        nearer = part_front > front
+        image[nearer], front[nearer] = part[nearer], part_front[nearer]
+    colour = _fill_holes(np.where(np.isfinite(front)[..., None], _colours(image, skin), np.nan))
+    for name, u in SWATCHES.items():
+        middle = int(u * SIZE)
+        colour[:24, middle - 40 : middle + 40] = _PLAIN[name]
+    left, right = (int(u * SIZE) for u in TEETH_U)
+    colour[:24, left - 12 : right + 12] = _teeth(24, right - left, 12)
+    return np.clip(np.rint(colour * 255), 0, 255).astype(np.uint8)
+
+
+def _teeth(rows: int, columns: int, margin: int) -> Floats:
+    """A row of teeth, (rows, columns + 2 × margin, 3): tips in the lowest row, darker towards the gums, with gaps that open at the tips."""
+    along = np.abs((np.arange(-margin, columns + margin) + 0.5) / columns * 2 - 1)[None, :] * TEETH_ALONG
+    up = np.minimum(1.0, (np.arange(rows)[:, None] + 0.5) / (TEETH_HIGH_V * SIZE))
+    to_gap = np.abs(along[..., None] - _TOOTH_ENDS).min(-1)
+    gap = np.exp(-((to_gap / (0.0045 + 0.010 * np.clip(1 - 3.5 * up, 0, 1) ** 2)) ** 2))
+    colour = _TOOTH + (_TOOTH_ROOT - _TOOTH) * (0.75 * _smooth(up, 0.35, 1.1))[..., None]
+    colour = colour * (1 - 0.05 * _smooth(to_gap, 0.04, 0.0))[..., None]  # each is round
+    return np.asarray(colour + (_TOOTH_GAP - colour) * (gap * (0.42 + 0.2 * up))[..., None])
+
+
+def _across_the_seam(plane: Floats, values: Floats, tris: Ints) -> list[tuple[Floats, Floats, Ints]]:
+    parts = []
+    for shift in (0.0, -1.0):
+        corner_plane = plane[tris].reshape(-1, 2).copy()
+        corner_plane[:, 0] += np.where(corner_plane[:, 0] < 0.5, 1.0, 0.0) + shift
+        parts.append((corner_plane, values[tris].reshape(-1, values.shape[1]), np.arange(len(tris) * 3).reshape(-1, 3)))
+    return parts
+
+
+def _colours(image: Floats, skin: Skin) -> Floats:
+    size = image.shape[0]
+    place, uv = image[..., :3].reshape(-1, 3), image[..., 3:].reshape(-1, 2)
+    x, y, z = np.abs(place[:, 0]), place[:, 1], place[:, 2]
+    grain = 0.5 * _noise(size, 180) + 0.5 * _noise(size, 60)
+    colour = _SKIN * (0.975 + 0.05 * grain.reshape(-1, 1))
+    colour = _lay(colour, _WARM, 0.42 * _blob(x - 0.50, 0.27, y + 0.36, 0.24))
+    colour = _lay(colour, _WARM, 0.34 * _blob(x, 0.17, y + 0.36, 0.17) * (z > 0.2))
+    colour = _lay(colour, _WARM, 0.16 * _blob(x, 0.30, y + 0.93, 0.16))
+    ears = _sample(skin.masks["ears"], uv)
+    colour = _lay(colour, _WARM, 0.30 * ears)
+    colour = _lay(colour, np.array((0.70, 0.47, 0.41)), 0.24 * _sample(skin.masks["eyelids"], uv))
+    lips = _sample(skin.masks["lips"], uv) * ((x < 0.36) & (np.abs(y + 0.62) < 0.22))
+    colour = _lay(colour, _LIP * (0.96 + 0.08 * _noise(size, 240).reshape(-1, 1)), 0.90 * lips)
+    colour = _lay(colour, _LIP_DEEP, 0.75 * np.exp(-((_nearest(place, skin.seal, 0.08) / 0.012) ** 2)))
+    colour = _lay(colour, _BROW, 0.92 * _brow(place, size))
+    colour = _lay(colour, np.array((0.13, 0.085, 0.075)), 0.85 * _smooth(_nearest(place, skin.lid_edges, 0.08), 0.026, 0.006))
+    colour = _lay(colour, _hair(place, size), _hair_cover(place, size))
+    cloth = shirt_depth(place)
+    colour = _lay(colour, _SHIRT * (0.95 + 0.1 * _noise(size, 300).reshape(-1, 1)), _smooth(cloth, -0.006, 0.006))
+    colour = colour * (1 - 0.35 * np.exp(-(((cloth - 0.0) / 0.035) ** 2)))[:, None]
+    return np.asarray(colour.reshape(size, size, 3))
+
+
+def _hair(place: Floats, size: int) -> Floats:
+    """Strands combed back: they run along the fan of half-planes through an axis below the crown."""
+    fan = np.arctan2(place[:, 0], place[:, 1] + 0.30)
+    wave = fan + 0.05 * np.sin(place[:, 2] * 5 + 3 * fan)
+    strands = 0.6 * _stripes(wave * 60, 1) + 0.4 * _stripes(wave * 140, 2)
+    sheen = np.exp(-(((place[:, 2] + 0.10) / 0.30) ** 2)) * np.clip(place[:, 1] - 0.4, 0, 1)
+    part = np.clip(0.18 + 0.55 * strands * (0.55 + 0.8 * sheen) + 0.22 * sheen, 0, 1)
+    edge = _smooth(hair_depth(place), 0.16, 0.0)
+    return np.asarray(_HAIR_DARK + (_HAIR_LIGHT - _HAIR_DARK) * (part * (1 - 0.35 * edge))[:, None])
+
+
+def _hair_cover(place: Floats, size: int) -> Floats:
+    fan = np.arctan2(place[:, 0], place[:, 1] + 0.30)
+    fringe = 0.5 * _stripes(fan * 80, 3) + 0.5 * _stripes(fan * 170, 4)
+    return _smooth(hair_depth(place) - 0.015 * fringe, -0.042, 0.036)
+
+
+def _brow(place: Floats, size: int) -> Floats:
+    """Hairs that lean outwards, denser in the lower half, thinning to the tail."""
+    x, y = np.abs(place[:, 0]), place[:, 1]
+    t = (x - 0.105) / 0.40
+    middle = 0.177 + 0.056 * np.sin(np.clip(t, 0, 1) * 2.3) - 0.018 * np.clip(t, 0, 1.2) ** 3
+    half = np.interp(t, (-0.08, 0.10, 0.50, 1.04), (0.022, 0.033, 0.031, 0.006))
+    off = (y - middle) / half
+    leaning = x - y * np.interp(t, (0, 0.4, 1), (0.25, 0.9, 1.6))
+    lean = 0.5 * _stripes(leaning * 150, 5) + 0.5 * _stripes(leaning * 330, 6)
+    body = _smooth(np.abs(off), 1.25, 0.25)
+    ends = _smooth(t, -0.10, 0.24) * _smooth(t, 1.06, 0.72)
+    return np.asarray(np.clip(body * (0.66 + 0.60 * lean), 0, 1) * ends * (place[:, 2] > 0.0))
+
+
+def _sample(mask: Floats, uv: Floats) -> Floats:
+    height, width = mask.shape
+    column = np.clip((uv[:, 0] * width).astype(int), 0, width - 1)
+    row = np.clip(((1 - uv[:, 1]) * height).astype(int), 0, height - 1)
+    return np.asarray(mask[row, column])
+
+
+def _nearest(place: Floats, points: Floats, reach: float) -> Floats:
+    """Distance to the nearest of some points, `reach` where it is further."""
+    far = np.full(len(place), reach)
+    low, high = points.min(0) - reach, points.max(0) + reach
+    close = np.flatnonzero(((place > low) & (place < high)).all(1))
+    for start in range(0, len(close), 20_000):
+        chunk = close[start : start + 20_000]
+        far[chunk] = np.minimum(reach, np.linalg.norm(place[chunk, None] - points[None], axis=2).min(1))
+    return far
+
+
+def _lay(under: Floats, over: Floats, part: Floats) -> Floats:
+    return np.asarray(under + (over - under) * np.clip(part, 0, 1)[:, None])
+
+
+def _blob(x: Floats, rx: float, y: Floats, ry: float) -> Floats:
+    return np.asarray(np.exp(-((x / rx) ** 2) - (y / ry) ** 2))
+
+
+def _smooth(value: Floats, zero: float, one: float) -> Floats:
+    part = np.clip((value - zero) / (one - zero), 0, 1)
+    return np.asarray(part * part * (3 - 2 * part))
+
+
+def _smooth_max(one: Floats, other: Floats, width: float) -> Floats:
+    part = np.clip(0.5 + 0.5 * (one - other) / width, 0, 1)
+    return np.asarray(other + (one - other) * part + width * part * (1 - part))
+
+
+def _stripes(across: Floats, voice: int) -> Floats:
+    """Smooth random values 0 to 1 that change once for each unit of `across`."""
+    chance = np.random.default_rng(voice).random(4096)
+    cell = np.floor(across).astype(int)
+    part = across - cell
+    part = part * part * (3 - 2 * part)
+    return np.asarray(chance[cell % 4096] * (1 - part) + chance[(cell + 1) % 4096] * part)
+
+
+def _noise(size: int, cells: int) -> Floats:
+    """Soft noise 0 to 1 over the texture, `cells` bumps across, without a seam."""
+    chance = np.random.default_rng(cells).random((cells, cells))
+    at = np.arange(size) * cells / size
+    cell = at.astype(int)
+    part = at - cell
+    rows = chance[cell % cells] * (1 - part)[:, None] + chance[(cell + 1) % cells] * part[:, None]
+    return np.asarray(rows[:, cell % cells] * (1 - part) + rows[:, (cell + 1) % cells] * part)
+
+
+def _fill_holes(colour: Floats) -> Floats:
+    """Let painted texels flow into bare ones, so that filtering at the borders finds no black."""
+    for _ in range(24):
+        bare = np.isnan(colour[..., 0])
+        if not bare.any():
+            break
+        around = np.stack([np.roll(colour, step, axis) for axis in (0, 1) for step in (-1, 1)])
+        known = np.asarray(~np.isnan(around[..., :1]))
+        total = np.where(known, around, 0).sum(0) / np.maximum(known.sum(0), 1)
+        grow = bare & np.asarray(known[..., 0]).max(0)
+        colour[grow] = total[grow]
+    return np.where(np.isnan(colour), _SKIN, colour)

@@ -1,0 +1,35 @@
+"""Make the clip that the demo plays: scripts/assets/make_demo_clip.py [OUT.wav]
+
+Spoken by espeak-ng, 16 kHz mono, with a moment of silence before and after, so that the mouth is seen at rest too.
+"""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import numpy as np
+import soundfile
+import soxr
+
+from relay_server.sources import espeak
+
+TEXT = "Hello! I am a talking face, and my lips move with every word."
+VOICE = "en-us+f2"
+RATE_HZ = 16_000
+SILENCE_S = 0.3
+OUT = Path(__file__).parents[2] / "relay_server" / "sources" / "assets" / "demo.wav"
+
+
+def main() -> None:
+    """Speak, resample, write."""
+    out = Path(sys.argv[1]) if len(sys.argv) > 1 else OUT
+    spoken = espeak.load().speak(TEXT, VOICE)
+    speech = soxr.resample(spoken.samples, spoken.rate_hz, RATE_HZ)
+    silence = np.zeros(round(SILENCE_S * RATE_HZ), np.int16)
+    soundfile.write(out, np.concatenate((silence, speech, silence)), RATE_HZ, subtype="PCM_16")
+    print(f"wrote {out}: {soundfile.info(out).duration:.2f} s, {out.stat().st_size} bytes")
+
+
+if __name__ == "__main__":
+    main()

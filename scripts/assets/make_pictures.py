@@ -1,0 +1,165 @@
+"""Draw the pictures of the face for the documentation: `python -m scripts.assets.make_pictures` writes `docs/pictures/face*.jpg`.
+
+Needs `avatar-relay` and Pillow only, no screen; all poses, colours and texts stand here.
+"""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+
+from avatar_relay.arkit import ARKIT_INDEX
+from edge_client.face.colours import AS_PAINTED, FaceColours
+from edge_client.face.gles import GlesRenderer
+from edge_client.face.overlay import Overlay, Page
+from edge_client.face.renderer import Picture, Renderer
+from edge_client.face.screens import RendererChoice, open_renderer
+from edge_client.face.window import start_sdl
+from edge_client.motion.pose import HEAD_ROTATION, LEFT_EYE_ROTATION, RIGHT_EYE_ROTATION, Pose, neutral_pose
+from tests.lab.face.viseme_poses import VISEMES, viseme_pose
+
+FOLDER = Path(__file__).parents[2] / "docs" / "pictures"
+
+_SIZE = (960, 720)
+_TILE = (264, 330)
+
+Turn = tuple[float, float, float]
+
+
+PAGES = (
+    Overlay(Page("Starting", "Looking for the relay")),
+    Overlay(Page("No connection", "The relay at 192.0.2.10:52000 does not answer. Trying again.")),
+    Overlay(Page("No sound", "No sound device was found: the face speaks, and nothing is heard.")),
+)
+SIGN = Overlay(None, "no connection")
+FIGURES = Overlay(
+    None,
+    "",
+    (
+        "skew +1.2 ms, p99 14.8 ms",
+        "buffer 1.62 s",
+        "30.0 pictures/s",
+        "underruns 0",
+        "link: attached to 192.0.2.10:52000",
+        "version 0.1.0",
+    ),
+)
+COLOURS = (
+    FaceColours(skin=(124, 82, 58), hair=(26, 20, 18), eyes=(86, 54, 30), background=(96, 78, 66)),
+    FaceColours(skin=(236, 198, 178), hair=(176, 130, 72), eyes=(74, 116, 84), background=(70, 96, 92)),
+    FaceColours(skin=(196, 148, 112), hair=(88, 84, 86), eyes=(70, 92, 120), background=(74, 66, 98)),
+)
+
+
+def main() -> int:
+    """Strips of expressions, visemes, screens and colours, and the drawn head at the sizes of common screens."""
+    FOLDER.mkdir(parents=True, exist_ok=True)
+    for choice, name in (("gles", "face.jpg"), ("flat", "face-2d.jpg")):
+        _save(_strip("gles" if choice == "gles" else "flat"), FOLDER / name)
+    _save(_visemes(), FOLDER / "face-visemes.jpg")
+    _save(_screens(), FOLDER / "face-screens.jpg")
+    _save(_colours(), FOLDER / "face-colours.jpg")
+    for width, height in ((800, 480), (1024, 600), (1280, 720), (480, 800)):
+        renderer = _open("gles", (width, height))
+        _save(_draw(renderer, _poses()[0]), FOLDER / f"face-{width}x{height}.jpg")
+        renderer.close()
+    return 0
+
+
+def _visemes() -> Picture:
+    """Ten of them in two rows: the lower half of the face."""
+    renderer = _open("gles", (1280, 960))
+    tiles = [_draw(renderer, viseme_pose(ipa))[460:860, 430:850] for ipa in VISEMES]
+    renderer.close()
+    return _grid(tiles, 5, (210, 200))
+
+
+def _screens() -> Picture:
+    """What is written over the face: three pages, a sign while it speaks, the figures, and a page over the vector face."""
+    speaking = _pose(jawOpen=0.35, mouthLowerDown=0.3)
+    tiles: list[Picture] = []
+    for choice, overlays in (("gles", (*PAGES, SIGN, FIGURES)), ("flat", (FIGURES,))):
+        renderer = _open("gles" if choice == "gles" else "flat", (800, 480))
+        for overlay in overlays:
+            renderer.draw(speaking if overlay.page is None else _poses()[0], overlay=overlay)
+            tiles.append(renderer.read())
+        renderer.close()
+    return _grid(tiles, 3, (400, 240))
+
+
+def _colours() -> Picture:
+    """Both faces in colours that were chosen."""
+    tiles: list[Picture] = []
+    for choice in ("gles", "flat"):
+        for colours in COLOURS:
+            renderer = _open("gles" if choice == "gles" else "flat", (640, 480), colours)
+            tiles.append(_draw(renderer, _pose(mouthSmile=0.4))[:, 110:530])
+            renderer.close()
+    return _grid(tiles, 6, (210, 240))
+
+
+def _grid(tiles: list[Picture], across: int, size: tuple[int, int]) -> Picture:
+    small = [np.asarray(Image.fromarray(tile).resize(size, Image.Resampling.LANCZOS)) for tile in tiles]
+    rows = [np.concatenate(small[start : start + across], axis=1) for start in range(0, len(small), across)]
+    return np.concatenate(rows, axis=0)
+
+
+def _poses() -> list[Pose]:
+    """Rest, three mouths of speech, a smile, a blink with rounded lips, a look to the side."""
+    return [
+        _pose(mouthSmile=0.12),
+        _pose(jawOpen=0.62, mouthStretch=0.1, browInnerUp=0.2),
+        _pose(mouthStretch=0.55, jawOpen=0.16, mouthUpperUp=0.35, mouthLowerDown=0.5),
+        _pose(mouthFunnel=0.75, mouthPucker=0.3, jawOpen=0.2, browInnerUp=0.3),
+        _pose(mouthSmile=0.75, cheekSquint=0.5, eyeSquint=0.25, jawOpen=0.08, mouthUpperUp=0.3, head=(-0.03, 0.10, 0.05)),
+        _pose(eyeBlink=1.0, mouthPucker=0.65, browInnerUp=0.2),
+        _pose(mouthSmileLeft=0.35, browOuterUp=0.5, head=(0.02, -0.38, 0.0), gaze=0.30),
+    ]
+
+
+def _pose(*, head: Turn = (0, 0, 0), gaze: float = 0.0, **weights: float) -> Pose:
+    pose = neutral_pose()
+    for name, weight in weights.items():
+        for full in (name,) if name in ARKIT_INDEX else (f"{name}Left", f"{name}Right"):
+            pose[ARKIT_INDEX[full]] = weight
+    pose[HEAD_ROTATION] = head
+    pose[LEFT_EYE_ROTATION] = pose[RIGHT_EYE_ROTATION] = (0, gaze, 0)
+    return pose
+
+
+def _open(choice: RendererChoice, size: tuple[int, int], colours: FaceColours = AS_PAINTED) -> Renderer:
+    """Off-screen; the drawn head with smooth edges, as on a GPU."""
+    if choice == "gles":
+        start_sdl("offscreen")
+        return GlesRenderer(size, 0, "off-screen", smooth=True, colours=colours)
+    return open_renderer(choice=choice, size=size, fullscreen=False, headless=True, colours=colours)
+
+
+def _draw(renderer: Renderer, pose: Pose) -> Picture:
+    renderer.draw(pose)
+    return renderer.read()
+
+
+def _strip(choice: RendererChoice) -> Picture:
+    renderer = _open(choice, _SIZE)
+    tiles = []
+    for pose in _poses():
+        picture = _draw(renderer, pose)
+        height, width = picture.shape[:2]
+        half = height * _TILE[0] // _TILE[1] // 2
+        middle = Image.fromarray(picture[:, width // 2 - half : width // 2 + half])
+        tiles.append(np.asarray(middle.resize(_TILE, Image.Resampling.LANCZOS)))
+    renderer.close()
+    return np.concatenate(tiles, axis=1)
+
+
+def _save(picture: Picture, path: Path) -> None:
+    Image.fromarray(picture).save(path, quality=90, optimize=True, progressive=True)
+    print(f"{path.name}: {path.stat().st_size} bytes")
+
+
+if __name__ == "__main__":
+    sys.exit(main())

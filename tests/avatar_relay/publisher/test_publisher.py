@@ -1,0 +1,370 @@
+"""The publisher's stream: connecting, cuts, coming back, closing."""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+
+import pytest
+
+from avatar_relay.limits import PEER_TIMEOUT_US
+from avatar_relay.media import AudioFormat, Codec, Credit, Cursor, Kind, TraceContext
+from avatar_relay.messages import (
+    ConversationEnd,
+    ConversationError,
+    Finished,
+    FromPublisher,
+    Held,
+    Interrupt,
+    Media,
+    Ping,
+    Pong,
+    PublisherHello,
+    PublishOpen,
+    Taken,
+    ToPublisher,
+)
+from avatar_relay.publisher import ConnectionLostError, ConversationFailedError, InvalidMediaError, Publisher, PublisherClosedError
+from avatar_relay.publisher.backoff import EAGER_S, FIRST_S, STABLE_US, WELCOME_S, Attempts
+from avatar_relay.publisher.publisher import PATIENCE_US
+from avatar_relay.reasons import Fault, Reason
+from relay_server.connections.relay import TICK_S
+from tests.avatar_relay.publisher.fakes import PCM_16K, WEIGHTS_30, FakeLink, FakeRelay, completed, event, payload_bytes, weights
+
+PCM_100MS = bytes(3_200)
+BROKEN = ConnectionLostError("the line broke")
+REFUSED = ConnectionLostError("unauthenticated", final=True)
+
+
+async def test_hello_comes_first_and_alone() -> None:
+    """Nothing goes out before the welcome."""
+    relay = FakeRelay()
+    async with relay.publisher():
+        (hello,) = relay.link.said
+    assert isinstance(hello, PublisherHello)
+    assert (hello.publisher_id, hello.protocol_version, hello.session_token) == ("backend", 1, "")
+    assert relay.link.closed
+
+
+async def test_connecting_goes_on_until_the_relay_is_there() -> None:
+    """A relay that starts after its backend is no failure."""
+    relay = FakeRelay()
+    relay.refusals = [BROKEN, BROKEN, BROKEN]
+    async with relay.publisher():
+        assert len(relay.links) == 1
+
+
+async def test_a_final_refusal_ends_connecting_at_once() -> None:
+    """Its text reaches the caller."""
+    relay = FakeRelay()
+    relay.refusals = [REFUSED]
+    with pytest.raises(ConnectionLostError, match="unauthenticated"):
+        async with relay.publisher():
+            pass
+    assert not relay.links
+
+
+async def test_after_a_cut_a_conversation_goes_on_behind_what_the_relay_took() -> None:
+    """Payload 1 arrived, 2 was lost on its way, 3 was handed over meanwhile: 2 and 3 go out, once the relay says `opened`."""
+    relay = FakeRelay()
+    async with relay.publisher() as publisher:
+        avatar = publisher.avatar("lobby", audio_format=PCM_16K)
+        conversation_id = await avatar.yield_audio_data(bytes(3_200) + b"\1" * 3_200)
+        await publisher.flush()
+        relay.taken = (Taken(Cursor(conversation_id, 1)),)
+        relay.link.tell(BROKEN)
+        await avatar.yield_audio_data(b"\2" * 3_200, end=True)
+        link = await relay.until_connected(2)
+        assert await link.until_said(ConversationEnd) == ConversationEnd(conversation_id, 3, 0)
+        link.tell(completed(conversation_id))
+        assert (await avatar.finished(conversation_id)).reason == "completed"
+    assert link.all(PublisherHello)[0].session_token == "session-1"
+    assert not link.all(PublishOpen)
+    assert [payload.seq for media in link.all(Media) for payload in media.payloads] == [2, 3]
+    assert payload_bytes(link, Kind.AUDIO) == b"\1" * 3_200 + b"\2" * 3_200
+
+
+async def test_a_large_payload_goes_on_within() -> None:
+    """The relay tells how many bytes it took of it."""
+    relay = FakeRelay()
+    async with relay.publisher() as publisher:
+        avatar = publisher.avatar("lobby", audio_format=AudioFormat(Codec.OPUS), motion_format=WEIGHTS_30)
+        conversation_id = await avatar.yield_audio_data(bytes([0xF8, 0xFF, 0xFE]))
+        motion = weights(300)
+        await avatar.yield_frames_data([motion], conversation_id)
+        await publisher.flush()
+        relay.taken = (Taken(Cursor(conversation_id, 1, 0), motion_bytes=32 << 10),)
+        relay.link.tell(BROKEN)
+        link = await relay.until_connected(2)
+        await link.until_said(Media)
+        await publisher.flush()
+        assert payload_bytes(link, Kind.MOTION) == motion[32 << 10 :]
+        assert payload_bytes(link, Kind.AUDIO) == b""
+
+
+async def test_a_relay_that_was_restarted_gets_what_no_device_holds() -> None:
+    """Opened again, with what the devices hold; media and end follow."""
+    relay = FakeRelay()
+    async with relay.publisher() as publisher:
+        avatar = publisher.avatar("lobby", audio_format=PCM_16K)
+        conversation_id = await avatar.yield_audio_data(bytes(9_600), end=True)
+        await relay.link.until_said(ConversationEnd)
+        relay.link.tell(Held((Cursor(conversation_id, 2),), "lobby"))
+        relay.token = "session-2"
+        relay.link.tell(BROKEN)
+        link = await relay.until_connected(2)
+        assert await link.until_said(ConversationEnd) == ConversationEnd(conversation_id, 3, 0)
+        link.tell(completed(conversation_id))
+        assert (await avatar.finished(conversation_id)).reason == "completed"
+    (again,) = link.all(PublishOpen)
+    assert (again.targets, again.held) == (("lobby",), Cursor(conversation_id, 2))
+    assert [payload.seq for media in link.all(Media) for payload in media.payloads] == [3]
+
+
+class EmptyRelay(FakeRelay):
+    """Restarted: answers what is opened again with `fault`, for the first `times`."""
+
+    fault = Fault(Reason.DEVICE_UNKNOWN, "not there yet", "targets", 100)
+    times = 3
+
+    def answer(self, message: FromPublisher) -> list[ToPublisher]:
+        self.now_us += 100_000 if isinstance(message, Ping) else 0
+        if isinstance(message, PublishOpen) and message.held is not None and self.times:
+            self.times -= 1
+            return [ConversationError(message.open.conversation_id, self.fault, "lobby")]
+        return super().answer(message)
+
+
+async def test_a_device_that_comes_back_later_is_asked_for_again() -> None:
+    """Nothing goes out before the relay says `opened`."""
+    relay = EmptyRelay(heartbeat_ms=20)
+    async with relay.publisher() as publisher:
+        avatar = publisher.avatar("lobby", audio_format=PCM_16K)
+        await avatar.yield_audio_data(PCM_100MS, end=True)
+        await relay.link.until_said(ConversationEnd)
+        relay.link.tell(BROKEN)
+        link = await relay.until_connected(2)
+        await link.until_said(ConversationEnd)
+    said = [type(message) for message in link.said if isinstance(message, PublishOpen | Media | ConversationEnd)]
+    assert said == [PublishOpen] * 4 + [Media, ConversationEnd]
+
+
+async def test_a_device_that_lost_what_it_held_has_finished() -> None:
+    """The end that the relay would have made: `device_lost`, at the last position."""
+    relay = EmptyRelay()
+    relay.fault = Fault(Reason.DEVICE_LOST, "it holds no more of it", "targets")
+    async with relay.publisher() as publisher:
+        avatar = publisher.avatar("lobby", audio_format=PCM_16K)
+        conversation_id = await avatar.yield_audio_data(PCM_100MS, end=True)
+        await relay.link.until_said(ConversationEnd)
+        relay.link.tell(BROKEN)
+        finished = await avatar.finished(conversation_id)
+    assert (finished.reason, finished.interrupted) == ("device_lost", True)
+
+
+async def test_what_was_interrupted_is_interrupted_again() -> None:
+    """Since the word may have been on its way; at a relay that has it, and at one that does not."""
+    for known in (True, False):
+        relay = FakeRelay()
+        async with relay.publisher() as publisher:
+            avatar = publisher.avatar("lobby", audio_format=PCM_16K)
+            conversation_id = await avatar.yield_audio_data(PCM_100MS)
+            await relay.link.until_said(Media)
+            avatar.interrupt()
+            await relay.link.until_said(Interrupt)
+            relay.taken = (Taken(Cursor(conversation_id, 1)),) if known else ()
+            relay.link.tell(None)
+            link = await relay.until_connected(2)
+            await link.until_said(Interrupt)
+            link.tell(event(conversation_id, Finished(10_000, True, "interrupted"), 2))
+            assert (await avatar.finished(conversation_id)).interrupted
+        assert bool(link.all(PublishOpen)) is not known
+
+
+async def test_what_the_relay_ended_meanwhile_is_stopped() -> None:
+    """Its lease for us was over: what arrived plays out, and the owner learns it at the next sound."""
+    relay = FakeRelay()
+    async with relay.publisher() as publisher:
+        avatar = publisher.avatar("lobby", audio_format=PCM_16K)
+        conversation_id = await avatar.yield_audio_data(PCM_100MS)
+        await relay.link.until_said(Media)
+        relay.taken = (Taken(Cursor(conversation_id, 1), ended=True),)
+        relay.link.tell(BROKEN)
+        link = await relay.until_connected(2)
+        await link.until_heard_all()
+        with pytest.raises(ConversationFailedError, match="PUBLISHER_LOST"):
+            await avatar.yield_audio_data(PCM_100MS)
+        link.tell(completed(conversation_id))
+        assert (await avatar.finished(conversation_id)).reason == "completed"
+
+
+async def test_when_patience_is_over_everything_fails_and_attempts_go_on() -> None:
+    """Until then verbs take what they are given; after that they say that there is no stream."""
+    relay = FakeRelay()
+    async with relay.publisher() as publisher:
+        avatar = publisher.avatar("lobby", audio_format=PCM_16K)
+        conversation_id = await avatar.yield_audio_data(PCM_100MS, end=True)
+        await relay.link.until_said(ConversationEnd)
+        relay.refusals = [BROKEN] * 50
+        relay.link.tell(BROKEN)
+        await relay.until_refused(10)
+        await avatar.yield_audio_data(PCM_100MS)
+        relay.now_us += PATIENCE_US
+        with pytest.raises(ConversationFailedError, match="in time"):
+            await avatar.finished(conversation_id)
+        with pytest.raises(ConversationFailedError):
+            await avatar.yield_audio_data(PCM_100MS)
+        with pytest.raises(ConnectionLostError):
+            await avatar.yield_audio_data(PCM_100MS)
+        link = await relay.until_connected(2)
+        link.tell(Pong(0, 0, 0, 0, 0))
+        await link.until_heard_all()
+        assert await avatar.yield_audio_data(PCM_100MS) != conversation_id
+
+
+async def test_a_final_end_of_the_stream_is_not_retried() -> None:
+    """Another stream of the same publisher took over."""
+    relay = FakeRelay()
+    async with relay.publisher() as publisher:
+        avatar = publisher.avatar("lobby", audio_format=PCM_16K)
+        conversation_id = await avatar.yield_audio_data(PCM_100MS, end=True)
+        relay.link.tell(ConnectionLostError("replaced", final=True))
+        with pytest.raises(ConversationFailedError):
+            await avatar.finished(conversation_id)
+        with pytest.raises(ConnectionLostError, match="replaced"):
+            await avatar.yield_audio_data(PCM_100MS)
+    assert len(relay.links) == 1
+
+
+async def test_leaving_ends_what_is_open_and_lets_it_go_out() -> None:
+    """A face never hangs because a backend forgot the end."""
+    relay = FakeRelay()
+    async with relay.publisher() as publisher:
+        conversation_id = await publisher.avatar("lobby", audio_format=PCM_16K).yield_audio_data(PCM_100MS)
+    assert relay.link.all(ConversationEnd) == [ConversationEnd(conversation_id, 1, 0)]
+    assert relay.link.closed
+
+
+async def test_leaving_waits_until_the_relay_has_all_of_it() -> None:
+    """What merely left would be lost with the stream: a ping behind it comes back first."""
+    relay = FakeRelay()
+    async with relay.publisher() as publisher:
+        await publisher.avatar("lobby", audio_format=PCM_16K).yield_audio_data(PCM_100MS)
+    kinds = [type(message) for message in relay.link.said]
+    assert kinds[-2:] == [ConversationEnd, Ping]
+
+
+async def test_leaving_with_an_error_closes_at_once() -> None:
+    """Media that waits for credit does not hold it up; who waits for an outcome is told."""
+    relay = FakeRelay(credit=Credit())
+    with pytest.raises(ZeroDivisionError):
+        async with relay.publisher() as publisher:
+            avatar = publisher.avatar("lobby", audio_format=PCM_16K)
+            conversation_id = await avatar.yield_audio_data(PCM_100MS, end=True)
+            waiting = asyncio.create_task(avatar.finished(conversation_id))
+            await asyncio.sleep(0)
+            raise ZeroDivisionError
+    with pytest.raises(ConversationFailedError, match="closed"):
+        await waiting
+    with pytest.raises(PublisherClosedError):
+        await avatar.yield_audio_data(PCM_100MS)
+    assert relay.link.closed
+    assert not relay.link.all(ConversationEnd)
+
+
+async def test_heartbeats_are_sent() -> None:
+    """As often as the relay asks for."""
+    relay = FakeRelay(heartbeat_ms=1)
+    async with relay.publisher():
+        await relay.link.until_said(Ping, 3)
+
+
+def test_a_half_open_line_is_found_and_left_in_time() -> None:
+    """Found within 5 s by either end and back within 7, each with most of a second to spare; also where the first try is lost as well."""
+    attempts, found_s = Attempts(lambda: 1.0), PEER_TIMEOUT_US / 1e6 + TICK_S
+    assert found_s <= 5 - 0.75
+    assert found_s + attempts.wait_s() + attempts.within_s + attempts.wait_s() <= 7 - 0.75
+
+
+async def test_a_silent_relay_is_left(monkeypatch: pytest.MonkeyPatch) -> None:
+    """After the peer time-out, or where the relay wants few pings, after some of those. The next stream is the same session's."""
+    monkeypatch.setattr("avatar_relay.publisher.publisher.PEER_TIMEOUT_US", 20_000)
+    relay = FakeRelay(heartbeat_ms=30)
+    async with relay.publisher():
+        first = relay.link
+        await first.until_said(Ping, 6)
+        assert len(relay.links) == 1, "it answers each ping, though only after longer than the time-out"
+        first.swallow()
+        while relay.link is first or not relay.link.all(PublisherHello):  # noqa: ASYNC110 - nobody tells
+            await asyncio.sleep(0.005)
+        assert first.closed
+        assert relay.link.all(PublisherHello)[0].session_token == "session-1"
+
+
+async def test_a_relay_that_gives_no_welcome_is_left_and_given_longer(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A try that falls into a hole must not last as long as the silence of a stream; each further one gets more time."""
+    monkeypatch.setattr("avatar_relay.publisher.backoff.WELCOME_S", 0.05)
+    loop, began = asyncio.get_running_loop(), list[float]()
+    relay = FakeRelay()
+
+    async def connect() -> FakeLink:
+        began.append(loop.time())
+        return FakeLink(lambda _: []) if len(began) < 4 else await relay.connect()
+
+    async with Publisher(connect, jitter=lambda: 0.0):
+        tries = [later - earlier for earlier, later in itertools.pairwise(began)]
+    assert all(try_s >= 0.049 * 1.5**number for number, try_s in enumerate(tries))
+
+
+def test_waits_begin_anew_with_each_welcome() -> None:
+    """However often the relay falls over: a publisher that waited longer and longer would lose it for minutes."""
+    attempts = Attempts(lambda: 1.0)
+    for _ in range(200):
+        attempts.welcomed()
+        attempts.lost(STABLE_US - 1)
+        assert attempts.wait_s() == EAGER_S
+    attempts.lost(STABLE_US)
+    assert attempts.wait_s() == FIRST_S
+    for _ in range(9):
+        attempts.unanswered()
+    assert attempts.within_s == PEER_TIMEOUT_US / 1e6
+    attempts.welcomed()
+    assert attempts.within_s == WELCOME_S
+
+
+async def test_trace_context_travels_on_open() -> None:
+    """The hook is asked once a conversation, with its id."""
+    relay = FakeRelay()
+    asked: list[str] = []
+
+    def trace(conversation_id: str) -> TraceContext:
+        asked.append(conversation_id)
+        return TraceContext("00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01", "vendor=1")
+
+    async with Publisher(relay.connect, trace=trace) as publisher:
+        conversation_id = await publisher.avatar("lobby", audio_format=PCM_16K).yield_audio_data(PCM_100MS)
+        opening = await relay.link.until_said(PublishOpen)
+    assert asked == [conversation_id]
+    assert opening.open.trace_context == TraceContext("00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01", "vendor=1")
+
+
+async def test_an_avatar_needs_a_target() -> None:
+    """Said before anything is sent."""
+    async with FakeRelay().publisher() as publisher:
+        with pytest.raises(InvalidMediaError, match="at least one device"):
+            publisher.avatar(audio_format=PCM_16K)
+
+
+async def test_what_finished_meanwhile_is_told_again() -> None:
+    """The relay knows the id, and has closed it: the device's event is on its way."""
+    relay = EmptyRelay()
+    relay.fault = Fault(Reason.CONVERSATION_ID_TAKEN, "it exists or existed", "open")
+    async with relay.publisher() as publisher:
+        avatar = publisher.avatar("lobby", audio_format=PCM_16K)
+        conversation_id = await avatar.yield_audio_data(PCM_100MS, end=True)
+        await relay.link.until_said(ConversationEnd)
+        relay.link.tell(BROKEN)
+        link = await relay.until_connected(2)
+        await link.until_said(PublishOpen)
+        link.tell(completed(conversation_id))
+        assert (await avatar.finished(conversation_id)).reason == "completed"

@@ -1,0 +1,99 @@
+"""What becomes of a conversation whose first answer was lost with a stream."""
+
+from __future__ import annotations
+
+from avatar_relay.media import ConversationOpen, Cursor
+from avatar_relay.messages import ConversationError, Finished, Opened, Pause, PlayerEvent, Resume, Taken
+from avatar_relay.publisher.playback_tracker import ConversationFinished, PlaybackTracker
+from avatar_relay.publisher.published_conversation import PublishedConversation
+from avatar_relay.publisher.publisher_session import PublisherSession, Record, Told
+from avatar_relay.reasons import Fault, Reason
+from tests.avatar_relay.publisher.fakes import AVATARKIT, PCM_16K
+
+NOW_US = 1_000_000
+REPLACED = Finished(0, interrupted=True, reason="replaced")
+TAKEN = Fault(Reason.CONVERSATION_ID_TAKEN, "it exists or existed")
+
+
+def spoken() -> tuple[PublisherSession, Record, list[Told]]:
+    """A conversation with sound; its `open` went out, and the stream was cut before any answer."""
+    exchange, told = PublisherSession(), list[Told]()
+    conversation = PublishedConversation(ConversationOpen("c1", PCM_16K, AVATARKIT), buffer_bytes=1 << 20)
+    conversation.push_audio(bytes(640))
+    record = Record(conversation, PlaybackTracker("c1"), lambda: None, told.append)
+    exchange.open(record, ("lobby",), NOW_US)
+    while exchange.next_message() is not None:
+        pass
+    exchange.cut()
+    exchange.resumed((), NOW_US)
+    return exchange, record, told
+
+
+def test_an_end_that_the_relay_made_is_told_once() -> None:
+    """It has no id, and comes again on each new stream."""
+    exchange, record, told = spoken()
+    exchange.handle(Opened("c1", ("lobby",)), NOW_US)
+    for _ in range(2):
+        exchange.handle(PlayerEvent(0, "c1", REPLACED, "lobby"), NOW_US)
+    assert [event.body for event in told if isinstance(event, PlayerEvent) and isinstance(event.body, Finished)] == [REPLACED]
+    assert isinstance(record.playback.outcome, ConversationFinished)
+
+
+def test_what_finished_before_it_was_known_to_be_open_has_that_outcome() -> None:
+    """Its end comes first, then the relay's answer that the id was used."""
+    exchange, record, _ = spoken()
+    exchange.handle(PlayerEvent(4, "c1", REPLACED, "lobby"), NOW_US)
+    assert record.playback.outcome is None
+    record.playback.fail(TAKEN)
+    outcome = record.playback.outcome
+    assert isinstance(outcome, ConversationFinished)
+    assert outcome.by_device == {"lobby": REPLACED}
+
+
+def test_what_finished_before_it_was_known_to_be_open_is_not_opened_at_a_new_relay() -> None:
+    """There it would wait for a device that is done with it."""
+    exchange, record, _ = spoken()
+    while exchange.next_message() is not None:
+        pass
+    exchange.handle(PlayerEvent(4, "c1", REPLACED, "lobby"), NOW_US)
+    exchange.cut()
+    exchange.resumed((), NOW_US)
+    assert exchange.next_message() is None
+    assert isinstance(record.playback.outcome, ConversationFinished)
+
+
+def test_what_is_over_stays_over() -> None:
+    """Also where the relay says afterwards that it is open on one device more."""
+    exchange, record, _ = spoken()
+    exchange.handle(Opened("c1", ("lobby",)), NOW_US)
+    exchange.handle(PlayerEvent(4, "c1", REPLACED, "lobby"), NOW_US)
+    exchange.handle(Opened("c1", ("lobby", "hall")), NOW_US)
+    assert isinstance(record.playback.outcome, ConversationFinished)
+    assert exchange.has_nothing_to_say
+
+
+def test_what_was_said_last_of_holding_is_said_again() -> None:
+    """A stream may have swallowed it: a face that nobody lets go on would hang."""
+    exchange, record, _ = spoken()
+    exchange.handle(Opened("c1", ("lobby",)), NOW_US)
+    exchange.say(Pause("c1"))
+    exchange.say(Resume("c1"))
+    while exchange.next_message() is not None:
+        pass
+    exchange.cut()
+    exchange.resumed([Taken(Cursor("c1", 1))], NOW_US)
+    assert exchange.next_message() == Resume("c1")
+    assert record.stopped is None
+
+
+def test_a_command_before_it_is_open_again_does_no_harm() -> None:
+    """The relay knows nothing of it yet, and says so; then the device comes, and it goes on."""
+    exchange, record, _ = spoken()
+    away = Fault(Reason.DEVICE_UNKNOWN, "has not come back yet", "targets", 100)
+    exchange.handle(ConversationError("c1", away, "lobby"), NOW_US)
+    exchange.handle(ConversationError("c1", Fault(Reason.CONVERSATION_UNKNOWN, "never opened on this stream")), NOW_US)
+    exchange.tick(NOW_US + 200_000)
+    exchange.handle(Opened("c1", ("lobby",)), NOW_US)
+    assert record.playback.outcome is None
+    assert record.stopped is None
+    assert record.conversation.held == Cursor("c1")

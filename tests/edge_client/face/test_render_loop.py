@@ -1,0 +1,297 @@
+"""The render loop against a fake clock, a fake player and a fake renderer."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from itertools import pairwise
+
+import numpy as np
+
+from avatar_relay.arkit import ARKIT_INDEX
+from edge_client.face.overlay import NOTHING, Overlay
+from edge_client.face.render_loop import FIRST_LEAD_US, RenderLoop, ShownPicture, face_pose
+from edge_client.face.renderer import Picture, Renderer, Wish
+from edge_client.motion.pose import HEAD_ROTATION, Pose, neutral_pose
+from edge_client.playback.events import PlayerState, View
+
+JAW = ARKIT_INDEX["jawOpen"]
+
+
+class Clock:
+    """A clock that only moves when something takes time."""
+
+    def __init__(self) -> None:
+        self.now_us = 1_000_000
+        self.slept: list[float] = []
+
+    def __call__(self) -> int:
+        return self.now_us
+
+    def sleep(self, seconds: float) -> None:
+        self.slept.append(seconds)
+        self.now_us += max(1, round(seconds * 1e6))
+
+
+class FakeRenderer:
+    """Takes `cost_us` of the clock for each picture."""
+
+    name = "fake"
+    size = (4, 4)
+
+    def __init__(self, clock: Clock, cost_us: int = 5_000) -> None:
+        self.clock = clock
+        self.cost_us = cost_us
+        self.drawn: list[Pose] = []
+        self.open_for = 10**9
+
+    def draw(self, pose: Pose, *, overlay: Overlay = NOTHING, stamp: int | None = None) -> None:
+        self.drawn.append(pose)
+
+    def show(self) -> None:
+        self.clock.now_us += self.cost_us
+
+    def read(self) -> Picture:
+        return np.zeros((4, 4, 3), np.uint8)
+
+    def poll(self) -> Wish:
+        return Wish.NONE if len(self.drawn) < self.open_for else Wish.LEAVE
+
+    def close(self) -> None:
+        pass
+
+
+class Speaking:
+    """A player that is heard from 0 on and whose clock never goes back; the pose shown is that of the PTS heard."""
+
+    def __init__(self, start_us: int = 1_000_000, held_at_us: int | None = None) -> None:
+        self.start_us = start_us
+        self.held_at_us = held_at_us
+        self.asked: list[int] = []
+
+    def view(self, now_us: int) -> View:
+        assert not self.asked or now_us >= self.asked[-1]
+        self.asked.append(now_us)
+        pts = now_us - self.start_us
+        shown = pts if self.held_at_us is None else min(pts, self.held_at_us)
+        return View(PlayerState.PLAYING, "c-1", pts, neutral_pose(), 1.0, shown)
+
+
+class Still:
+    """No idle life."""
+
+    def pose(self, time_s: float) -> Pose:
+        return neutral_pose()
+
+
+def stage_of(
+    clock: Clock, renderer: Renderer, scene: Speaking, shown: list[ShownPicture] | None = None, pictures_per_second: float = 25.0
+) -> RenderLoop:
+    """A stage whose pictures are gathered in `shown`."""
+
+    class Gather:
+        def wants(self, now_us: int) -> bool:
+            return False
+
+        def shown(self, picture: ShownPicture, pixels: Picture | None) -> None:
+            assert pixels is None
+            if shown is not None:
+                shown.append(picture)
+
+    return RenderLoop(
+        scene=scene,
+        renderer=renderer,
+        life=Still(),
+        clock_us=clock,
+        sleep_s=clock.sleep,
+        watchers=(Gather(),),
+        pictures_per_second=pictures_per_second,
+    )
+
+
+def after(renderer: FakeRenderer, pictures: int) -> Callable[[], bool]:
+    """Stop after so many pictures."""
+    return lambda: len(renderer.drawn) >= pictures
+
+
+def test_pictures_are_on_the_grid_and_the_loop_sleeps_between() -> None:
+    """25 a second: one each 40 ms, with sleep in between and nothing skipped."""
+    clock, shown = Clock(), list[ShownPicture]()
+    renderer = FakeRenderer(clock)
+    stage = stage_of(clock, renderer, Speaking(), shown)
+    stage.run(after(renderer, 50))
+    gaps = {b.shown_time_us - a.shown_time_us for a, b in pairwise(shown)}
+    assert gaps == {40_000}
+    assert len(clock.slept) == 49
+    assert stage.summary().frames_skipped == 0
+    assert abs(stage.summary().frames_per_second - 25) < 1e-9
+
+
+def test_the_player_is_asked_about_the_time_on_the_glass() -> None:
+    """The lead follows what drawing and showing take, so that the skew of what is shown goes to zero."""
+    clock, shown = Clock(), list[ShownPicture]()
+    renderer = FakeRenderer(clock, cost_us=28_000)
+    scene = Speaking()
+    stage_of(clock, renderer, scene, shown).run(after(renderer, 80))
+    assert scene.asked[0] == 1_000_000 + FIRST_LEAD_US
+    assert shown[0].skew_us == 28_000 - FIRST_LEAD_US
+    assert shown[-1].glass_time_us == shown[-1].shown_time_us
+    assert shown[-1].skew_us == 0
+
+
+def test_a_picture_before_its_time_shows_as_skew_too() -> None:
+    """On the glass sooner than expected, the pose is ahead of the sound: negative, though the player's clock does not go back."""
+    clock, shown = Clock(), list[ShownPicture]()
+    renderer = FakeRenderer(clock, cost_us=4_000)
+    stage_of(clock, renderer, Speaking(), shown).run(after(renderer, 1))
+    assert shown[0].skew_us == 4_000 - FIRST_LEAD_US
+
+
+def test_a_slow_picture_does_not_shift_those_after_it() -> None:
+    """One second of standstill is not taken for the rule; late pictures are skipped and the grid is kept."""
+    clock, shown = Clock(), list[ShownPicture]()
+    renderer = FakeRenderer(clock)
+    stage = stage_of(clock, renderer, Speaking(), shown)
+    stage.run(after(renderer, 40))
+    renderer.cost_us = 1_000_000
+    stage.run(after(renderer, 41))
+    renderer.cost_us = 5_000
+    stage.run(after(renderer, 45))
+    assert [picture.skew_us for picture in shown[41:]] == [0, 0, 0, 0]
+    assert stage.summary().frames_skipped == 24
+    assert (shown[44].shown_time_us - shown[0].shown_time_us) % 40_000 == 0
+
+
+def test_a_machine_that_became_slower_is_followed_within_four_pictures() -> None:
+    """Of seven pictures the fourth slow one is the median."""
+    clock, shown = Clock(), list[ShownPicture]()
+    renderer = FakeRenderer(clock)
+    stage = stage_of(clock, renderer, Speaking(), shown)
+    stage.run(after(renderer, 20))
+    renderer.cost_us = 25_000
+    stage.run(after(renderer, 30))
+    assert [picture.skew_us for picture in shown[20:]] == [20_000] * 4 + [0] * 6
+
+
+def test_a_renderer_that_is_always_too_slow_shows_what_it_can() -> None:
+    """At 60 ms a picture 25 a second can not be: each second picture is left out, sound is not waited for."""
+    clock = Clock()
+    renderer = FakeRenderer(clock, cost_us=60_000)
+    stage = stage_of(clock, renderer, Speaking())
+    stage.run(after(renderer, 20))
+    summary = stage.summary()
+    assert 12 < summary.frames_per_second < 17
+    assert summary.frames_skipped > 5
+
+
+def test_a_held_pose_shows_as_skew() -> None:
+    """Motion that stands while sound goes on is skew, growing with each picture."""
+    clock, shown = Clock(), list[ShownPicture]()
+    renderer = FakeRenderer(clock)
+    stage_of(clock, renderer, Speaking(held_at_us=100_000), shown).run(after(renderer, 10))
+    skews = [picture.skew_us for picture in shown]
+    assert skews[-1] is not None
+    assert skews[-1] > 200_000
+
+
+def test_pixels_are_read_before_showing_and_only_where_wanted() -> None:
+    """After showing, a renderer may have to draw again: so a picture that is wanted is read between drawing and showing."""
+    clock, order = Clock(), list[str]()
+
+    class Ordered(FakeRenderer):
+        def read(self) -> Picture:
+            order.append("read")
+            return super().read()
+
+        def show(self) -> None:
+            order.append("show")
+            super().show()
+
+    class EverySecond:
+        def __init__(self) -> None:
+            self.pixels: list[bool] = []
+
+        def wants(self, now_us: int) -> bool:
+            return len(self.pixels) % 2 == 1
+
+        def shown(self, picture: ShownPicture, pixels: Picture | None) -> None:
+            self.pixels.append(pixels is not None)
+
+    watcher, renderer = EverySecond(), Ordered(clock)
+    stage = RenderLoop(scene=Speaking(), renderer=renderer, life=Still(), clock_us=clock, sleep_s=clock.sleep, watchers=(watcher,))
+    stage.run(after(renderer, 4))
+    assert order == ["show", "read", "show", "show", "read", "show"]
+    assert watcher.pixels == [False, True, False, True]
+
+
+def test_pictures_that_are_read_have_a_lead_of_their_own() -> None:
+    """Reading back takes 9 ms here, for every second picture: neither kind shows skew."""
+    clock, shown = Clock(), list[ShownPicture]()
+
+    class SlowToRead(FakeRenderer):
+        def read(self) -> Picture:
+            clock.now_us += 9_000
+            return super().read()
+
+    class EverySecond:
+        def wants(self, now_us: int) -> bool:
+            return len(shown) % 2 == 1
+
+        def shown(self, picture: ShownPicture, pixels: Picture | None) -> None:
+            shown.append(picture)
+
+    renderer = SlowToRead(clock)
+    stage = RenderLoop(scene=Speaking(), renderer=renderer, life=Still(), clock_us=clock, sleep_s=clock.sleep, watchers=(EverySecond(),))
+    stage.run(after(renderer, 20))
+    assert [picture.skew_us for picture in shown[6:]] == [0] * 14
+
+
+def test_no_skew_without_sound() -> None:
+    """While nothing plays, or another conversation does, there is nothing to compare."""
+
+    class Changing(Speaking):
+        def view(self, now_us: int) -> View:
+            self.asked.append(now_us)
+            return View(PlayerState.PLAYING, f"c-{len(self.asked)}", 1, neutral_pose(), 1.0, 1)
+
+    class Idle(Speaking):
+        def view(self, now_us: int) -> View:
+            return View(PlayerState.IDLE)
+
+    for scene in (Changing(), Idle()):
+        clock, shown = Clock(), list[ShownPicture]()
+        renderer = FakeRenderer(clock, cost_us=2 * FIRST_LEAD_US)
+        stage_of(clock, renderer, scene, shown).run(after(renderer, 1))
+        assert [picture.skew_us for picture in shown] == [None]
+
+
+def test_a_closed_window_ends_the_loop() -> None:
+    """A person's wish is followed at once."""
+    clock = Clock()
+    renderer = FakeRenderer(clock)
+    renderer.open_for = 3
+    stage_of(clock, renderer, Speaking()).run(lambda: False)
+    assert len(renderer.drawn) == 3
+
+
+def test_being_told_to_stop_is_noticed_within_a_long_gap() -> None:
+    """At one picture in a second the loop still looks ten times."""
+    clock = Clock()
+    renderer = FakeRenderer(clock)
+    stage = stage_of(clock, renderer, Speaking(), pictures_per_second=1.0)
+    stage.run(lambda: clock.now_us > 1_300_000)
+    assert clock.now_us < 1_450_000
+    assert len(renderer.drawn) == 1
+
+
+def test_the_mouth_is_the_motions_and_the_head_moves_over_by_weight() -> None:
+    """Half way in, the mouth has the faded pose whole, the head half of it; without motion all is idle life."""
+    idle, speech = neutral_pose(), neutral_pose()
+    idle[HEAD_ROTATION] = (0.0, 0.1, 0.0)
+    speech[HEAD_ROTATION] = (0.0, 0.3, 0.0)
+    speech[JAW] = 0.4
+    half = face_pose(idle, View(PlayerState.PLAYING, "c", 1, speech, 0.5, 1))
+    assert half[JAW] == np.float32(0.4)
+    assert np.allclose(half[HEAD_ROTATION], (0.0, 0.2, 0.0))
+    assert np.array_equal(face_pose(idle, View(PlayerState.IDLE)), idle)
+    gone = face_pose(idle, View(PlayerState.PLAYING, "c", 1, neutral_pose(), 0.0, 1))
+    assert np.allclose(gone, idle)

@@ -1,0 +1,121 @@
+"""The mouth from the sound, on the device."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from avatar_relay.arkit import ARKIT_INDEX
+from avatar_relay.media import MotionEncoding, MotionFormat, Pacing
+from avatar_relay.mouth.analyser import LATENCY_S, MouthAnalyser
+from avatar_relay.mouth.shapes import KEYFRAMES_PER_SECOND, to_weights
+from edge_client.motion.audio_mouth import AudioMouth, with_mouth
+from edge_client.motion.mouth_source import BLEND_SHARE, MouthSource, heard_share
+from edge_client.motion.pose import HEAD_ROTATION, neutral_pose
+from edge_client.playback.live_conversations import LiveConversation
+from edge_client.playback.playing import make_ear
+from tests.avatar_relay.mouth.test_features import vowel
+from tests.lab.face.poses import pose_of
+from tests.lab.playback_bench import open_
+
+RATE_HZ = 16_000
+JAW = ARKIT_INDEX["jawOpen"]
+AVATARKIT = MotionFormat(MotionEncoding.AVATARKIT_V2, 25.0)
+WEIGHTS = MotionFormat(MotionEncoding.BLENDSHAPE_WEIGHTS, 30.0, ("jawOpen",))
+
+
+def speech(seconds: float) -> NDArray[np.int16]:
+    """Open vowels, and pauses that are as long."""
+    syllable = np.concatenate([vowel(750, 1_250, RATE_HZ) * 0.5, np.zeros(RATE_HZ // 2)])
+    samples = np.tile(syllable, int(np.ceil(seconds)))[: round(seconds * RATE_HZ)]
+    return np.asarray(np.rint(samples * 32_767)).astype(np.int16)
+
+
+def jaws(ear: AudioMouth, seconds: float, start_s: float = 0.0) -> list[float]:
+    """The jaw at each keyframe of the analyser; -1 where the ear does not know."""
+    times = np.arange(round(seconds * KEYFRAMES_PER_SECOND)) / KEYFRAMES_PER_SECOND + start_s
+    samples = [ear.sample(round(time * 1e6)) for time in times]
+    return [float(sample.pose[JAW]) if sample is not None and sample.covered else -1.0 for sample in samples]
+
+
+def test_the_ear_says_what_the_analyser_says() -> None:
+    """In whatever pieces the sound comes, on its own media line."""
+    sound = speech(3.0)
+    analyser = MouthAnalyser(RATE_HZ)
+    whole = to_weights(np.vstack((analyser.push(sound / 32_768), analyser.finish())))
+    ear = AudioMouth(RATE_HZ, 1.0)
+    for start in range(0, len(sound), 700):
+        ear.hear(start * 1e6 / RATE_HZ, sound[start : start + 700])
+    ear.end()
+    found = jaws(ear, 3.0)
+    assert max(found) > 0.2
+    assert found == pytest.approx(whole[: len(found), 0].tolist(), abs=1e-2)
+
+
+def test_it_knows_what_lies_its_latency_back() -> None:
+    """With a second of sound heard, of which whole steps are analysed, a mouth is known to about `LATENCY_S` before that."""
+    ear = AudioMouth(RATE_HZ, 1.0)
+    ear.hear(0.0, speech(1.0))
+    known = [value >= 0 for value in jaws(ear, 1.0)]
+    assert all(known[: int((1 - LATENCY_S) * KEYFRAMES_PER_SECOND)])
+    assert not known[-1]
+
+
+def test_a_jump_of_the_line_begins_afresh() -> None:
+    """Sound that was skipped moves nothing: what follows is where it belongs."""
+    ear, sound = AudioMouth(RATE_HZ, 1.0), speech(1.0)
+    ear.hear(0.0, sound)
+    ear.hear(5e6, sound)
+    ear.end()
+    first, second = jaws(ear, 0.9), jaws(ear, 0.9, 5.0)
+    assert max(first) > 0.2
+    assert second == pytest.approx(first, abs=0.02)
+
+
+def test_a_steered_line_is_followed_and_memory_is_bounded() -> None:
+    """A device's crystal is 300 ppm off: the sound and the line drift apart, and the mouth stays with the line."""
+    ear, block = AudioMouth(RATE_HZ, 1.0), speech(0.5)
+    for index in range(240):
+        ear.hear(index * 0.5e6 * 1.0003, block)
+        ear.sample(round(index * 0.5e6))
+    last = 239 * 0.5 * 1.0003
+    assert max(jaws(ear, 0.1, last)) >= 0
+    assert len(ear._track) < 60
+
+
+def test_a_share_of_the_mouth_and_nothing_else_is_mixed() -> None:
+    """Head, brows and eyes stay the payload's; the mouth lies between."""
+    said = pose_of(jawOpen=0.2, browInnerUp=0.7)
+    said[HEAD_ROTATION] = (0.1, 0.2, 0.3)
+    mixed = with_mouth(said, pose_of(jawOpen=0.6), 0.5)
+    assert mixed[JAW] == pytest.approx(0.4)
+    assert mixed[ARKIT_INDEX["browInnerUp"]] == pytest.approx(0.7)
+    assert mixed[HEAD_ROTATION] == pytest.approx(said[HEAD_ROTATION])
+    assert said[JAW] == pytest.approx(0.2)
+
+
+def test_lips_that_are_heard_to_touch_do() -> None:
+    """However open the payload has them."""
+    heard = pose_of(jawOpen=0.06, mouthClose=0.06, mouthPress=0.3)
+    mixed = with_mouth(pose_of(jawOpen=0.5, mouthLowerDown=0.4), heard, BLEND_SHARE)
+    assert mixed == pytest.approx(heard, abs=1e-6)
+
+
+def test_shares_by_source_and_format() -> None:
+    """By itself a device listens where payloads know less than the sound; told so, always or never."""
+    assert heard_share(MouthSource.AUTO, AVATARKIT) == BLEND_SHARE
+    assert heard_share(MouthSource.AUTO, WEIGHTS) == heard_share(MouthSource.AUTO, None) == 0
+    for motion in (AVATARKIT, WEIGHTS, None):
+        assert heard_share(MouthSource.PAYLOAD, motion) == 0
+        assert heard_share(MouthSource.AUDIO, motion) == 1
+    assert heard_share(MouthSource.BLEND, None) == 1
+    assert heard_share(MouthSource.BLEND, WEIGHTS) == BLEND_SHARE
+    assert neutral_pose()[JAW] == 0
+
+
+@pytest.mark.parametrize(("pacing", "listens"), [(Pacing.BURST, True), (Pacing.LIVE, False)])
+def test_no_ear_listens_to_what_is_live(pacing: Pacing, listens: bool) -> None:
+    """It would tell of mouths that are past, and cost what the face needs."""
+    opened = open_("c", pacing=pacing, motion=AVATARKIT)
+    assert (make_ear(LiveConversation(opened), MouthSource.AUTO, RATE_HZ) is not None) is listens

@@ -1,0 +1,60 @@
+"""A small fleet on a real relay: everything arrives once and in order, whatever happens to the streams."""
+
+from __future__ import annotations
+
+import asyncio
+import dataclasses
+from contextlib import suppress
+from typing import Any
+
+import pytest
+
+from relay_server.config import RelayConfig
+from tests.lab.fleet.fleet import Fleet, read_options, simulate
+from tests.relay_server.service.wired import wired
+
+UNBOUNDED = 10_000_000
+"""The relay's clock stands still here, so that a rate would be a total."""
+CLEAN = {"lost": 0, "doubled": 0, "reordered": 0, "altered": 0, "unfinished": []}
+
+
+async def history(config: RelayConfig, *options: str) -> tuple[dict[str, Any], dict[str, Any]]:
+    """The summary of a run, and its history without the count."""
+    async with wired(config) as relay:
+        summary: dict[str, Any] = await simulate(read_options([relay.address, *options]))
+    found = dict(summary["history"])
+    assert found.pop("payloads") == summary["published"]
+    return summary, found
+
+
+@pytest.mark.parametrize("tick_us", [0, 10_000], ids=["at once", "tick"])
+async def test_nothing_is_lost_doubled_or_reordered(tick_us: int) -> None:
+    """Joins, fragments and credit, many conversations at once, two publishers."""
+    config = RelayConfig(listen="127.0.0.1:0", media_tick_us=tick_us, max_payloads_per_second=UNBOUNDED)
+    summary, found = await history(config, "--devices", "8", "--publishers", "2", "--seconds", "2", "--utterance-s", "2")
+    assert found == CLEAN
+    assert summary["published"] > 2_000
+    assert summary["publishers_failures"] == {}
+
+
+async def test_cut_streams_are_resumed() -> None:
+    """Devices whose streams break go on where they were."""
+    config = RelayConfig(listen="127.0.0.1:0")
+    options = ("--devices", "4", "--seconds", "3", "--utterance-s", "1.5", "--pace", "--cut-every-s", "0.4")
+    summary, found = await history(config, *options)
+    assert found == CLEAN
+    assert summary["resumed"] > 0
+
+
+async def test_a_slow_reader_holds_up_nobody() -> None:
+    """One device that reads next to nothing: the others get all of theirs, and its own waits at the publisher, not in the relay."""
+    async with wired(RelayConfig(listen="127.0.0.1:0", max_payloads_per_second=UNBOUNDED)) as relay:
+        options = read_options([relay.address, "--devices", "6", "--slow-readers", "1", "--seconds", "1.5", "--utterance-s", "2"])
+        fleet = Fleet(relay.address, options)
+        with suppress(TimeoutError):
+            async with asyncio.timeout(4):
+                await fleet.run()
+        (slow, *others) = [relay.relay.session(f"fleet-{number}") for number in range(6)]
+        assert all(sum(dataclasses.astuple(session.outbox.waiting_by_kind())) == 0 for session in others)
+        assert sum(dataclasses.astuple(slow.outbox.waiting_by_kind())) <= 2 * RelayConfig().window_bytes
+        assert all(device.figures.finished > 2 for device in fleet.devices[1:])

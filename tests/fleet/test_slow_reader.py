@@ -1,0 +1,18 @@
+"""`tests.lab.fleet.slow_reader`, one short round of it."""
+
+from __future__ import annotations
+
+import argparse
+
+import pytest
+
+from tests.lab.fleet import slow_reader
+
+
+@pytest.mark.slow
+async def test_who_reads_a_byte_a_second_is_shed_and_nobody_else() -> None:
+    """With a status, its publisher told, and no payload of the others lost."""
+    figures = await slow_reader.one(argparse.Namespace(devices=6, seconds=13.0), slow=True)
+    assert figures["streams_ended"] == {"LIMIT_REACHED": 1}
+    assert figures["publisher_told"]["finished: device_lost"] >= 1
+    assert figures["others_lost"] == 0

@@ -1,0 +1,179 @@
+"""The backend of the demo: speech goes to a source, the source's payloads go to the relay, and the device's word comes back."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from typing import Self
+
+from avatar_relay.media import AudioFormat, Codec, OnPlaying, TraceContext
+from avatar_relay.messages import PlayerEvent, Started
+from avatar_relay.publisher import AvatarEvent, Publisher
+from avatar_relay.tracing import CONVERSATION_ID, Stage, Telemetry, context_of, parent_from, trace_id_of
+from relay_server.sources.local.source import LocalSource
+from relay_server.sources.recording import RecordingSource
+from relay_server.sources.source import AudioChunk, FileSpeech, Item, Performance, Source, SourceError, Speech, TextSpeech
+from relay_server.sources.speech import SpeechSource
+from relay_server.sources.speech_publishing import PublishedSpeech
+from scripts.demo_options import Options
+from scripts.demo_report import Published
+from tests.lab.data import PROJECT_ROOT
+
+CLIP = PROJECT_ROOT / "relay_server" / "sources" / "assets" / "demo.wav"
+PATIENCE_S = 30.0
+"""How long after the end of its sound a conversation may take to be finished."""
+
+
+@dataclass(frozen=True, slots=True)
+class Script:
+    """What is spoken, by which source, and how to say it to a person."""
+
+    source: Source
+    speech: Speech
+    title: str
+
+
+def choose_script(options: Options) -> Script:
+    """What a person asked for, or the clip that comes with the project."""
+    if options.recording is not None:
+        return Script(RecordingSource(), FileSpeech(options.recording), f"the recorded conversation {options.recording.name}")
+    if options.say is not None:
+        return Script(SpeechSource(), TextSpeech(options.say), f'"{options.say}", by espeak-ng')
+    if options.wav is not None:
+        return Script(LocalSource(), FileSpeech(options.wav), f"{options.wav.name}, with motion made from its sound")
+    return Script(LocalSource(), FileSpeech(CLIP), "the clip that comes with the project, with motion made from its sound")
+
+
+class Counted:
+    """A performance that counts the sound it hands over, and keeps the error that it broke off with."""
+
+    def __init__(self, performance: Performance) -> None:
+        self._format = performance.audio_format
+        self._items = performance.items
+        self.audio_bytes = 0
+        self.error: SourceError | None = None
+        self.performance = replace(performance, items=self)
+
+    def __aiter__(self) -> Self:
+        return self
+
+    async def __anext__(self) -> Item:
+        try:
+            item = await anext(self._items)
+        except SourceError as error:
+            self.error = error
+            raise
+        if isinstance(item, AudioChunk):
+            self.audio_bytes += len(item.data)
+        return item
+
+    async def aclose(self) -> None:
+        """Let go of the source."""
+        close = getattr(self._items, "aclose", None)
+        if close is not None:
+            await close()
+
+    @property
+    def audio_seconds(self) -> float:
+        """Length of the sound handed over so far."""
+        return pcm_seconds(self._format, self.audio_bytes)
+
+
+def pcm_seconds(audio_format: AudioFormat, size: int) -> float:
+    """Length of `size` bytes; all sources of the demo give PCM."""
+    assert audio_format.codec is Codec.PCM_S16LE, audio_format.codec
+    return size / 2 / audio_format.sample_rate_hz
+
+
+class Conversation:
+    """One conversation as the backend sees it: its trace, when it began and when its first sample was heard."""
+
+    def __init__(self, telemetry: Telemetry) -> None:
+        self._telemetry = telemetry
+        self._stage: Stage | None = None
+        self._opened_s = 0.0
+        self.started = asyncio.Event()
+        self.first_audio_ms: float | None = None
+        self.context = TraceContext()
+
+    def trace(self, conversation_id: str) -> TraceContext:
+        """Called by the publisher as the conversation opens: its trace begins here."""
+        self._opened_s = time.monotonic()
+        attributes = {CONVERSATION_ID: conversation_id}
+        self._stage = Stage(self._telemetry.tracer, "backend speak", parent_from(TraceContext()), unix_us(), attributes=attributes)
+        self.context = context_of(self._stage.span)
+        return self.context
+
+    def listen(self, event: AvatarEvent) -> None:
+        """Called by the publisher with each event."""
+        if isinstance(event, PlayerEvent) and isinstance(event.body, Started) and self.first_audio_ms is None:
+            self.first_audio_ms = round((time.monotonic() - self._opened_s) * 1000, 1)
+            self.started.set()
+
+    def end(self, fault: str | None = None) -> None:
+        """The trace's first span ends."""
+        if self._stage is not None:
+            self._stage.end(unix_us(), fault=fault)
+
+
+def unix_us() -> int:
+    """The wall clock."""
+    return time.time_ns() // 1000
+
+
+async def speak(
+    address: str, device_id: str, script: Script, *, seconds: float | None, telemetry: Telemetry, say: Callable[[str], None]
+) -> Published:
+    """Have a device speak, and wait until it is done.
+
+    Raises `SourceError`, `PublisherError`, `TimeoutError` where it never says that it is.
+    """
+    conversation = Conversation(telemetry)
+    counted = Counted(await script.source.perform(script.speech))
+    async with Publisher.connect(address, publisher_id="demo-backend", trace=conversation.trace) as publisher:
+        rendition = PublishedSpeech(publisher, counted.performance, (device_id,), OnPlaying.REPLACE)
+        rendition.avatar.subscribe(conversation.listen)
+        say(f"speaking {script.title}")
+        conversation_id = await rendition.begin()
+        publishing = asyncio.create_task(rendition.finish())
+        stopper = asyncio.create_task(_interrupt_after(seconds, conversation, rendition, publishing, say))
+        try:
+            await asyncio.wait([publishing])
+            say(f"{counted.audio_seconds:.1f} s of sound are on their way, with their motion")
+            async with asyncio.timeout(counted.audio_seconds + PATIENCE_S):
+                finished = await rendition.avatar.finished(conversation_id)
+        finally:
+            publishing.cancel()
+            stopper.cancel()
+            await asyncio.gather(publishing, stopper, return_exceptions=True)
+    if counted.error is not None:
+        raise counted.error
+    conversation.end()
+    return Published(
+        conversation_id=conversation_id,
+        trace_id=trace_id_of(conversation.context),
+        speech=script.title,
+        audio_seconds=counted.audio_seconds,
+        first_audio_ms=conversation.first_audio_ms,
+        position_ms=finished.position_us / 1000,
+        interrupted=finished.interrupted,
+        reason=finished.reason,
+    )
+
+
+async def _interrupt_after(
+    seconds: float | None,
+    conversation: Conversation,
+    rendition: PublishedSpeech,
+    publishing: asyncio.Task[None],
+    say: Callable[[str], None],
+) -> None:
+    """Interrupt once `seconds` were heard, and publish no more: sound after an interrupt would open another conversation."""
+    if seconds is not None:
+        await conversation.started.wait()
+        await asyncio.sleep(seconds)
+        say(f"interrupting after {seconds:g} s")
+        publishing.cancel()
+        rendition.avatar.interrupt()

@@ -1,0 +1,143 @@
+"""Devices, publishers and a relay under trouble, by seed; then the history is held against the promises.
+
+    scripts/chaos --payloads 1000000 --seed 1 --out build/chaos
+    scripts/chaos --seconds 60 --only relay_killed,device_cut
+    scripts/chaos --only relay_killed --troubles 100 --one-by-one --devices 4 --rate 100
+
+The relay is a program of its own. Each device is the client's own link and outbox with a player that writes down what comes;
+each publisher is the library. All of them talk through proxies that make the network worse.
+Leaves history.tsv and summary.json in the folder; exits with 1 where a promise was broken.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import json
+import logging
+import random
+import sys
+import time
+from contextlib import AsyncExitStack
+from dataclasses import fields
+from pathlib import Path
+from typing import Any
+
+from avatar_relay.publisher import Publisher
+from tests.lab.chaos.device import Device
+from tests.lab.chaos.faults import Faults
+from tests.lab.chaos.history import History, Verdict, check
+from tests.lab.chaos.speaker import Manner, Speaker
+from tests.lab.fault_proxy import FaultProxy
+from tests.lab.relay_process import RelayProcess
+
+DRAIN_GRACE_MS = 2_000
+PROMISED_S = {"streaming_after_listening_s": 1.0, "half_open_found_s": 5.0, "half_open_back_s": 7.0}
+"""What 95 of 100 keep to on a machine that has time for it: `kept` tells; the exit status does not depend on it."""
+SETTLE_S = 100.0
+"""How long conversations may take to end after the last trouble."""
+
+
+def main() -> int:
+    """The program; returns its exit status."""
+    options = _parser().parse_args()
+    logging.basicConfig(level=options.log_level.upper(), format="%(asctime)s %(levelname)s %(name)s: %(message)s")
+    options.out.mkdir(parents=True, exist_ok=True)
+    summary = asyncio.run(run(options))
+    (options.out / "summary.json").write_text(json.dumps(summary, indent=2) + "\n", encoding="utf-8")
+    print(json.dumps(summary, indent=2))
+    return 1 if summary["violations"] else 0
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="scripts/chaos", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--seed", type=int, default=1, help="the same troubles in the same order (default 1)")
+    parser.add_argument("--payloads", type=int, default=0, metavar="N", help="end after so many payloads; 0: by time")
+    parser.add_argument("--seconds", type=float, default=60.0, metavar="S", help="end after so long, where no number is said (default 60)")
+    parser.add_argument("--devices", type=int, default=12, metavar="N", help="default 12")
+    parser.add_argument("--publishers", type=int, default=3, metavar="N", help="default 3")
+    parser.add_argument("--every", type=float, default=1.0, metavar="S", help="a trouble every so many seconds on average (default 1)")
+    parser.add_argument("--rate", type=float, default=400.0, metavar="N", help="payloads a second of each kind and device (default 400)")
+    parser.add_argument("--troubles", type=int, default=0, metavar="N", help="end after so many troubles; 0: by payloads or time")
+    parser.add_argument("--one-by-one", action="store_true", help="a trouble comes when everybody is back from the last one")
+    parser.add_argument("--only", default="", metavar="NAME,…", help="these troubles only (default: all)")
+    parser.add_argument("--out", type=Path, default=Path("build/chaos"), metavar="DIR", help="default build/chaos")
+    parser.add_argument("--log-level", default="error")
+    return parser
+
+
+async def run(options: argparse.Namespace) -> dict[str, Any]:
+    """All of it; returns the summary."""
+    chance = random.Random(options.seed)
+    began = time.monotonic()
+    relay = RelayProcess("--drain-grace-ms", str(DRAIN_GRACE_MS))
+    async with AsyncExitStack() as stack:
+        history = stack.enter_context(History(options.out / "history.tsv"))
+        await relay.start()
+        stack.push_async_callback(relay.kill)
+        device_lines = [await stack.enter_async_context(FaultProxy(relay.address, seed=n)) for n in range(options.devices)]
+        devices = [Device(f"d{n}", line.address, history, random.Random(options.seed * 1_000 + n)) for n, line in enumerate(device_lines)]
+        for device in devices:
+            stack.push_async_callback(device.kill)
+        while not all(device.link.status.attached for device in devices):  # noqa: ASYNC110 - it tells nobody
+            await asyncio.sleep(0.02)
+        publisher_lines = [await stack.enter_async_context(FaultProxy(relay.address, seed=n)) for n in range(options.publishers)]
+        publishers = [await stack.enter_async_context(Publisher.connect(line.address)) for line in publisher_lines]
+        manner = Manner(payloads_per_s=options.rate)
+        speakers = [
+            Speaker(publishers[n % len(publishers)], device.device_id, history, random.Random(options.seed * 2_000 + n), manner)
+            for n, device in enumerate(devices)
+        ]
+        faults = Faults(relay, devices, device_lines, publishers, publisher_lines, chance)
+        await _trouble(options, speakers, faults)
+    verdict = check(options.out / "history.tsv")
+    return _summary(options, verdict, faults, time.monotonic() - began)
+
+
+async def _trouble(options: argparse.Namespace, speakers: list[Speaker], faults: Faults) -> None:
+    stop_faults, stop_speaking = asyncio.Event(), asyncio.Event()
+    names = [name for name in options.only.split(",") if name] or list(faults.kinds())
+    speaking = [asyncio.create_task(speaker.run(stop_speaking)) for speaker in speakers]
+    troubling = asyncio.create_task(faults.run(stop_faults, names, options.every, count=options.troubles, one_by_one=options.one_by_one))
+    began = time.monotonic()
+
+    def is_enough() -> bool:
+        if options.troubles:
+            return False
+        spoken = sum(speaker.payloads for speaker in speakers)
+        return bool(spoken >= options.payloads if options.payloads else time.monotonic() - began >= options.seconds)
+
+    while not is_enough() and not troubling.done():  # noqa: ASYNC110 - it tells nobody
+        await asyncio.sleep(0.1)
+    stop_faults.set()
+    await troubling
+    stop_speaking.set()
+    await asyncio.wait(speaking, timeout=SETTLE_S)
+
+
+def _summary(options: argparse.Namespace, verdict: Verdict, faults: Faults, seconds: float) -> dict[str, Any]:
+    times = {
+        name: {"count": len(values), "p50": _share(values, 0.5), "p95": _share(values, 0.95), "max": round(max(values), 3)}
+        for name, values in faults.times.items()
+    }
+    for name, promised in PROMISED_S.items():
+        if name in times:
+            times[name] |= {"promised_p95": promised, "kept": times[name]["p95"] <= promised}
+    return {
+        "command": " ".join(sys.argv),
+        "seed": options.seed,
+        "seconds": round(seconds, 1),
+        "violations": verdict.violations + len(faults.hung),
+        "hung": faults.hung,
+        **{field.name: getattr(verdict, field.name) for field in fields(verdict)},
+        "faults": dict(faults.counts),
+        "times": times,
+    }
+
+
+def _share(values: list[float], share: float) -> float:
+    return round(sorted(values)[min(len(values) - 1, int(share * len(values)))], 3)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,205 @@
+"""A relay under an ordinary day's load for a long time: does anything grow?
+
+    scripts/soak --minutes 30 --sessions 20
+    scripts/soak --minutes 480            # by hand, overnight
+
+Conversations, interrupts, and streams that are cancelled, before they are welcome and after. Every few seconds the relay's resident memory,
+its interpreter's blocks of memory, descriptors, threads and tasks are read; the slope is that of a straight line through the
+resident memory after the warm-up. All conversations are held against the promises of `history`. Leaves samples.tsv, history.tsv
+and summary.json, which is printed with the verdict; exits with 1 where something grew or a promise was broken.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import json
+import os
+import random
+import signal
+import sys
+import time
+from contextlib import AsyncExitStack, suppress
+from dataclasses import dataclass, fields
+from pathlib import Path
+from typing import Any
+
+import grpc.aio
+import numpy as np
+
+from avatar_relay.publisher import Publisher
+from avatar_relay.v1 import device_service_pb2 as device_pb
+from avatar_relay.v1 import device_service_pb2_grpc as device_stubs
+from tests.lab.chaos.device import Device
+from tests.lab.chaos.history import History, check
+from tests.lab.chaos.speaker import Manner, Speaker
+from tests.lab.chaos.tapped_relay import TAP
+from tests.lab.relay_process import RelayProcess
+
+SETTLE_S = 30.0
+MAX_SLOPE_MB_PER_H = 4.0
+MAX_MORE = {"descriptors": 8, "threads": 0, "pool_threads": 2, "tasks": 24}
+"""At the end against the begin, medians of a minute: streams are being opened and cancelled while one looks, and their number
+varies with the machine's load; so does the pool of gRPC, which starts a thread when all of its are busy."""
+MEDIAN_OF_S = 60.0
+POOL = "event_engine"
+"""Name of the threads of gRPC's pool."""
+ANSWERS_WITHIN_S = 1.0
+
+
+@dataclass(frozen=True, slots=True)
+class Sample:
+    """The relay at one instant."""
+
+    seconds: float
+    rss_kib: int
+    blocks: int
+    """Of memory that the interpreter gave to objects."""
+    descriptors: int
+    threads: int
+    """Without those of gRPC's pool."""
+    pool_threads: int
+    tasks: int
+
+
+class TappedRelay(RelayProcess):
+    """A relay that tells what it has inside; `tap` is the file through which it does."""
+
+    module = "tests.lab.chaos.tapped_relay"
+
+    def __init__(self, tap: Path) -> None:
+        super().__init__()
+        self._tap = tap
+        os.environ[TAP] = str(tap)
+
+    async def look(self, seconds: float) -> Sample | None:
+        """A sample; None where the relay did not answer in time."""
+        self._tap.unlink(missing_ok=True)
+        os.kill(self.pid, signal.SIGUSR1)
+        asked = time.monotonic()
+        while not self._tap.exists():
+            if time.monotonic() - asked > ANSWERS_WITHIN_S:
+                return None
+            await asyncio.sleep(0.01)
+        tasks, blocks = (int(word) for word in self._tap.read_text(encoding="ascii").split())
+        names = self.threads()
+        pool = names.count(POOL)
+        return Sample(round(seconds, 1), self.rss_kib(), blocks, self.descriptors(), len(names) - pool, pool, tasks)
+
+
+def main() -> int:
+    """The program; returns its exit status."""
+    parser = argparse.ArgumentParser(prog="scripts/soak", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--minutes", type=float, default=30.0, metavar="M", help="default 30")
+    parser.add_argument("--warm-up", type=float, default=10.0, metavar="M", help="minutes that do not count for the slope (default 10)")
+    parser.add_argument("--sessions", type=int, default=20, metavar="N", help="default 20")
+    parser.add_argument("--rate", type=float, default=50.0, metavar="N", help="payloads a second of each kind and session (default 50)")
+    parser.add_argument("--every", type=float, default=5.0, metavar="S", help="seconds between two looks (default 5)")
+    parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--out", type=Path, default=Path("build/soak"), metavar="DIR", help="default build/soak")
+    options = parser.parse_args()
+    options.out.mkdir(parents=True, exist_ok=True)
+    summary = asyncio.run(run(options))
+    (options.out / "summary.json").write_text(json.dumps(summary, indent=2) + "\n", encoding="utf-8")
+    print(json.dumps(summary, indent=2))
+    return 1 if summary["failed"] else 0
+
+
+async def run(options: argparse.Namespace) -> dict[str, Any]:
+    """All of it; returns the summary."""
+    relay, samples, stop = TappedRelay(options.out.absolute() / "tap"), list[Sample](), asyncio.Event()
+    async with AsyncExitStack() as stack:
+        history = stack.enter_context(History(options.out / "history.tsv"))
+        await relay.start()
+        stack.push_async_callback(relay.kill)
+        devices = [Device(f"d{n}", relay.address, history, random.Random(n)) for n in range(options.sessions)]
+        for device in devices:
+            stack.push_async_callback(device.kill)
+        while not all(device.link.status.attached for device in devices):  # noqa: ASYNC110 - it tells nobody
+            await asyncio.sleep(0.02)
+        publisher = await stack.enter_async_context(Publisher.connect(relay.address))
+        manner = Manner(payloads_per_s=options.rate, shortest=50, longest=500, interrupted_share=0.2)
+        speakers = [
+            Speaker(publisher, device.device_id, history, random.Random(options.seed + n), manner) for n, device in enumerate(devices)
+        ]
+        speaking = [asyncio.create_task(speaker.run(stop)) for speaker in speakers]
+        cancelling = asyncio.create_task(_cancel_streams(relay.address, stop))
+        samples = await _watch(relay, options.minutes * 60, options.every)
+        stop.set()
+        cancelled = await cancelling
+        await asyncio.wait(speaking, timeout=SETTLE_S)
+    return _summary(options, samples, cancelled)
+
+
+async def _cancel_streams(address: str, stop: asyncio.Event) -> int:
+    """Open streams and cancel them, as devices do that are switched off: by turns at once, and as soon as they are welcome."""
+    count = 0
+    async with grpc.aio.insecure_channel(address) as channel:
+        while not stop.is_set():
+            call: Any = device_stubs.DeviceServiceStub(channel).Attach()
+            hello = device_pb.Hello(device_id=f"passer-by-{count % 5}", protocol_version=1)
+            with suppress(grpc.aio.AioRpcError, asyncio.CancelledError):
+                await call.write(device_pb.AttachRequest(hello=hello))
+                if count % 2:
+                    await call.read()
+            call.cancel()
+            count += 1
+            await asyncio.sleep(0.1)
+    return count
+
+
+async def _watch(relay: TappedRelay, seconds: float, every_s: float) -> list[Sample]:
+    began, samples = time.monotonic(), list[Sample]()
+    while (now := time.monotonic() - began) < seconds:
+        if (sample := await relay.look(now)) is not None:
+            samples.append(sample)
+        await asyncio.sleep(min(every_s, seconds - now))
+    return samples
+
+
+def slope_mb_per_h(samples: list[Sample]) -> float:
+    """Of a straight line through the memory of these samples."""
+    if len(samples) < 2:
+        return 0.0
+    kib_per_s = np.polyfit([sample.seconds for sample in samples], [sample.rss_kib for sample in samples], 1)[0]
+    return round(float(kib_per_s) * 3_600 * 1_024 / 1e6, 2)
+
+
+def _more(name: str, samples: list[Sample]) -> float:
+    """How much more of it there is in the last minute than in the first."""
+    begin, end = samples[0].seconds + MEDIAN_OF_S, samples[-1].seconds - MEDIAN_OF_S
+    first, last = (
+        [getattr(sample, name) for sample in samples if sample.seconds <= begin],
+        [getattr(sample, name) for sample in samples if sample.seconds >= end],
+    )
+    return float(np.median(last) - np.median(first))
+
+
+def _summary(options: argparse.Namespace, samples: list[Sample], cancelled: int) -> dict[str, Any]:
+    names = [field.name for field in fields(Sample)]
+    rows = ["\t".join(names), *("\t".join(str(getattr(sample, name)) for name in names) for sample in samples)]
+    (options.out / "samples.tsv").write_text("\n".join(rows) + "\n", encoding="utf-8")
+    verdict = check(options.out / "history.tsv")
+    warm = [sample for sample in samples if sample.seconds >= options.warm_up * 60] or samples[-1:]
+    more = {name: _more(name, warm) for name in MAX_MORE}
+    slope = slope_mb_per_h(warm)
+    grew = [name for name, limit in MAX_MORE.items() if more[name] > limit]
+    if options.minutes > options.warm_up and slope > MAX_SLOPE_MB_PER_H:
+        grew.append("memory")
+    return {
+        "command": " ".join(sys.argv),
+        "minutes": options.minutes,
+        "failed": bool(verdict.violations or grew),
+        "grew": grew,
+        "slope_mb_per_h": slope,
+        "slope_counts_after_minutes": options.warm_up,
+        "rss_mib": {"first": samples[0].rss_kib >> 10, "last": samples[-1].rss_kib >> 10},
+        "blocks": {"first": warm[0].blocks, "last": warm[-1].blocks},
+        "more": more,
+        "cancelled_streams": cancelled,
+        **{field.name: getattr(verdict, field.name) for field in fields(verdict)},
+    }
+
+
+if __name__ == "__main__":
+    sys.exit(main())

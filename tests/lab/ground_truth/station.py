@@ -1,0 +1,178 @@
+"""A relay, an edge client that plays into the paced device and draws onto a virtual screen, and a watcher of that screen.
+
+All are processes of their own; what they leave is gathered in one folder.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+import shutil
+from collections.abc import AsyncIterator, Mapping
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from avatar_relay.media import OnPlaying
+from avatar_relay.publisher import AvatarEvent, ConversationFinished, Publisher
+from relay_server.sources.source import Performance
+from relay_server.sources.speech_publishing import PublishedSpeech
+from scripts.demo_pair import START_S, attached, while_running
+from tests.lab.fault_proxy import CALM, FaultProxy, Weather
+from tests.lab.ground_truth.edge import Told, read_journal
+from tests.lab.ground_truth.heard import DeviceClock, Pcm
+from tests.lab.ground_truth.screen import Watched, read_watched
+from tests.lab.programs import DemoError, Program, python, running
+from tests.lab.sound_card.paced_card import RATE_HZ, PacedDevice, build_library
+
+DEVICE_ID = "truth"
+FACE_STANDS = "The face is drawn by|no face is drawn"
+PATIENCE_S = 30.0
+UNPLUGGED = "unplugged"
+"""While a file of this name is in the folder, there is no sound device."""
+STOP_S = 20.0
+
+
+@dataclass(frozen=True, slots=True)
+class Setup:
+    """What is to be set up. `renderer` none has no screen either."""
+
+    renderer: str = "gles"
+    size: tuple[int, int] = (800, 480)
+    pictures_per_second: float = 30.0
+    ppm: float = 0.0
+    device_fields: str = ""
+    """More of the paced device's configuration."""
+    busy_threads: int = 0
+    weather: Weather = CALM
+    seed: int = 1
+    media_tick_ms: int = 0
+    """How long the relay lets media wait to be joined."""
+
+
+class Station:
+    """All of it, running. Made by `station`."""
+
+    def __init__(self, folder: Path, setup: Setup, device: PacedDevice, proxy: FaultProxy, publisher: Publisher, edge: Program) -> None:
+        self.folder = folder
+        self.setup = setup
+        self.device = device
+        self.proxy = proxy
+        self.publisher = publisher
+        self.edge = edge
+        self.told: list[AvatarEvent] = []
+        """All that the publisher was told."""
+
+    def rendition(self, performance: Performance, on_playing: OnPlaying = OnPlaying.REPLACE) -> PublishedSpeech:
+        """A conversation for the device, not begun."""
+        rendition = PublishedSpeech(self.publisher, performance, (DEVICE_ID,), on_playing)
+        rendition.avatar.subscribe(self.told.append)
+        return rendition
+
+    async def speak(self, performance: Performance, seconds: float) -> ConversationFinished:
+        """Have the device speak, and wait until it is done. Raises `TimeoutError` where that does not come in time."""
+        rendition = self.rendition(performance)
+        conversation_id = await rendition.begin()
+        await rendition.finish()
+        async with asyncio.timeout(seconds + PATIENCE_S):
+            return await rendition.avatar.finished(conversation_id)
+
+    def speaker_pid(self) -> int:
+        """The process id of the speaker process. Raises `DemoError` where there is none."""
+        edge = self.edge.pid
+        for status in Path("/proc").glob("[0-9]*/status"):
+            with contextlib.suppress(OSError):
+                command = status.with_name("cmdline").read_bytes()
+                if b"edge_client.audio.speaker" in command and f"PPid:\t{edge}\n" in status.read_text():
+                    return int(status.parent.name)
+        raise DemoError("the edge client has no speaker process")
+
+
+@dataclass(frozen=True, slots=True)
+class Findings:
+    """What a station left once it was taken down."""
+
+    emitted: Pcm
+    clock: DeviceClock
+    device_xruns: int
+    watched: Watched | None
+    told: list[Told]
+    figures: dict[str, Any]
+    """See `tests.lab.ground_truth.edge`."""
+
+
+def findings(folder: Path, device: PacedDevice, ppm: float) -> Findings:
+    """Read what a station left."""
+    events = device.events()
+    watched = folder / "screen.txt"
+    return Findings(
+        emitted=device.samples(),
+        clock=DeviceClock([(event.frame, event.time_ns) for event in events if event.kind == "start"], RATE_HZ * (1 + ppm * 1e-6)),
+        device_xruns=sum(event.kind == "xrun" for event in events),
+        watched=read_watched(watched) if watched.exists() else None,
+        told=read_journal(folder / "journal.txt"),
+        figures=json.loads((folder / "figures.json").read_text()),
+    )
+
+
+@asynccontextmanager
+async def station(folder: Path, setup: Setup) -> AsyncIterator[Station]:
+    """Set all up in a folder that is there and empty; take it down in order. Raises `DemoError` where something does not start."""
+    device = PacedDevice(build_library(), folder, fields=f'ppm {setup.ppm} unplugged "{folder / UNPLUGGED}" {setup.device_fields}')
+    async with AsyncExitStack() as stack:
+        enter = stack.enter_async_context
+        command = [
+            *python("relay_server"),
+            "--listen",
+            "127.0.0.1:0",
+            "--drain-grace-ms",
+            "500",
+            "--media-tick-ms",
+            str(setup.media_tick_ms),
+        ]
+        relay = await enter(running("relay-server", command, folder / "relay.log", {}))
+        address = (await relay.wait_for(r"listening on (\S+)", START_S))[1]
+        proxy = await enter(FaultProxy(address, down=setup.weather, up=setup.weather, seed=setup.seed))
+        display = await enter(_screen(folder, setup)) if setup.renderer != "none" else ""
+        environment = _edge_environment(folder, setup, proxy.address, device, display)
+        edge_command = [*python("tests.lab.ground_truth.edge"), str(folder), str(setup.busy_threads)]
+        async with running("edge-client", edge_command, folder / "edge.log", environment) as edge:
+            await edge.wait_for(FACE_STANDS, START_S)
+            async with asyncio.timeout(START_S):
+                await while_running(attached(address, DEVICE_ID), relay, edge)
+            async with Publisher.connect(address, publisher_id="truth") as publisher:
+                yield Station(folder, setup, device, proxy, publisher, edge)
+            edge.terminate()
+            await edge.wait(STOP_S)
+
+
+def _edge_environment(folder: Path, setup: Setup, address: str, device: PacedDevice, display: str) -> Mapping[str, str]:
+    settings = {
+        "relay": address,
+        "device_id": DEVICE_ID,
+        "audio_sink": "pyaudio",
+        "audio_device": "paced",
+        "renderer": setup.renderer,
+        "size": f"{setup.size[0]}x{setup.size[1]}",
+        "pictures_per_second": f"{setup.pictures_per_second:g}",
+        "stamp": "true",
+    }
+    environment = {f"EDGE_CLIENT_{name.upper()}": value for name, value in settings.items()}
+    return environment | {"ALSA_CONFIG_PATH": str(device.config), "DISPLAY": display, "WAYLAND_DISPLAY": ""}
+
+
+@asynccontextmanager
+async def _screen(folder: Path, setup: Setup) -> AsyncIterator[str]:
+    """A virtual screen of the window's own size, and its watcher; gives the display's name."""
+    if shutil.which("Xvfb") is None:
+        raise DemoError("Xvfb is not installed: apt-get install xvfb")
+    size = f"{setup.size[0]}x{setup.size[1]}"
+    command = ["Xvfb", "-displayfd", "1", "-screen", "0", f"{size}x24", "-nolisten", "tcp", "-noreset"]
+    async with running("Xvfb", command, folder / "xvfb.log", {}) as server:
+        number = (await server.wait_for(r"(?m)^(\d+)$", START_S))[1]
+        watch = [*python("tests.lab.ground_truth.screen"), f":{number}", size, str(folder / "screen.txt")]
+        async with running("watcher", watch, folder / "watcher.log", {}) as watcher:
+            await watcher.wait_for("watching", START_S)
+            yield f":{number}"

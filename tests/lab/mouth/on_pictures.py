@@ -1,0 +1,151 @@
+"""Play something through the real pair and measure the mouth on every picture shown. For scripts and tests.
+
+A relay in a process of its own, a backend on a thread of its own, and the edge client's own `App` on this thread, drawing
+off-screen: what is measured is what the client drew and when it thought each picture was seen.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import logging
+import tempfile
+import threading
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from avatar_relay.tracing import telemetry_off
+from edge_client.app import App
+from edge_client.config import EdgeConfig, RendererChoice
+from edge_client.face.render_loop import PictureObserver, ShownPicture
+from edge_client.face.renderer import Picture
+from scripts.demo_pair import attached
+from scripts.demo_report import Published
+from tests.lab.backend import Script, speak
+from tests.lab.face.pixels import mouth_opening_px
+from tests.lab.programs import python, running
+
+DEVICE_ID = "measured"
+START_S = 30.0
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class MouthOnPictures:
+    """What was seen while one conversation was heard. `opening_px` belongs to `heard_s`, both of shape (pictures,)."""
+
+    published: Published
+    heard_s: NDArray[np.float64]
+    """PTS heard when the picture was on the glass."""
+    opening_px: NDArray[np.float64]
+    """Gap between the lips in the mouth's middle; 0 where they touch."""
+    skew_ms: NDArray[np.float64]
+    figures: dict[str, Any]
+    """The client's own, as in `edge-summary.json`."""
+
+    def opening_at(self, times_s: NDArray[np.float64]) -> NDArray[np.float64]:
+        """The opening on the glass at these times of the sound: that of the picture shown last before."""
+        index = np.clip(np.searchsorted(self.heard_s, times_s, side="right") - 1, 0, len(self.heard_s) - 1)
+        return self.opening_px[index]
+
+
+class _MouthWatcher:
+    """Wants all pictures, and measures each."""
+
+    def __init__(self) -> None:
+        self.rows: list[tuple[float, float, float]] = []
+
+    def wants(self, now_us: int) -> bool:
+        """Always."""
+        return True
+
+    def shown(self, picture: ShownPicture, pixels: Picture | None) -> None:
+        """Measure the mouth where something is heard."""
+        if pixels is not None and picture.heard_pts_us is not None and picture.skew_us is not None:
+            self.rows.append((picture.heard_pts_us / 1e6, mouth_opening_px(pixels), picture.skew_us / 1e3))
+
+
+class _Backend(threading.Thread):
+    """Relay and publisher, off the main thread, which the face owns."""
+
+    def __init__(self, script: Script, folder: Path) -> None:
+        super().__init__(name="backend", daemon=True)
+        self._script = script
+        self._folder = folder
+        self._listening = threading.Event()
+        self.address = ""
+        self.published: Published | None = None
+        self.error: BaseException | None = None
+
+    def run(self) -> None:
+        """Thread body."""
+        try:
+            asyncio.run(self._publish())
+        except BaseException as error:
+            self.error = error
+        finally:
+            self._listening.set()
+
+    def wait_until_listening(self) -> None:
+        """Wait for the relay. Raises what it died of."""
+        self._listening.wait(START_S)
+        if self.error is not None:
+            raise self.error
+
+    async def _publish(self) -> None:
+        command = [*python("relay_server"), "--listen", "127.0.0.1:0"]
+        async with running("relay-server", command, self._folder / "relay.log", {}) as relay:
+            self.address = (await relay.wait_for(r"listening on (\S+)", START_S))[1]
+            self._listening.set()
+            async with asyncio.timeout(START_S):
+                await attached(self.address, DEVICE_ID)
+            self.published = await speak(
+                self.address, DEVICE_ID, self._script, seconds=None, telemetry=telemetry_off(), say=lambda text: logger.info("%s", text)
+            )
+
+
+def play(script: Script, folder: Path, watchers: Sequence[PictureObserver], **settings: Any) -> Published:
+    """Play it through relay and edge client, with `watchers` on the face and further `settings` of the client.
+
+    Must be called on the main thread; takes as long as the sound does. Raises what went wrong.
+    """
+    backend = _Backend(script, folder)
+    backend.start()
+    backend.wait_until_listening()
+    config = EdgeConfig(relay=backend.address, device_id=DEVICE_ID, audio_sink="virtual", exit_after_finished=1, **settings)
+    status = App(config, watchers).run()
+    backend.join(START_S)
+    if backend.error is not None:
+        raise backend.error
+    if status != 0 or backend.published is None:
+        raise RuntimeError(f"the edge client ended with status {status}")
+    return backend.published
+
+
+def watch_mouth(
+    script: Script, renderer: RendererChoice = "gles", size: tuple[int, int] = (480, 480), pictures_per_second: float = 25.0, **more: Any
+) -> MouthOnPictures:
+    """Play it off-screen and look; `more` are settings of the client. See `play`."""
+    watcher = _MouthWatcher()
+    with tempfile.TemporaryDirectory(prefix="mouth-") as name:
+        folder = Path(name)
+        published = play(
+            script,
+            folder,
+            [watcher],
+            renderer=renderer,
+            headless=True,
+            size=size,
+            pictures_per_second=pictures_per_second,
+            record=folder,
+            **more,
+        )
+        figures = json.loads((folder / "edge-summary.json").read_text())
+    heard, opening, skew = np.asarray(watcher.rows).T
+    return MouthOnPictures(published, heard, opening, skew, figures)

@@ -27,6 +27,7 @@ from functools import partial
 from types import FrameType
 from typing import TYPE_CHECKING
 
+from avatar_relay.errors import ConfigError
 from avatar_relay.tracing import start_telemetry
 from edge_client.audio.decoders import make_decoder
 from edge_client.audio.sink import AudioSink
@@ -390,6 +391,6 @@ def run(config: EdgeConfig) -> int:
     """Run the client; returns the exit status. What can not go on is logged in one line."""
     try:
         return App(config).run()
-    except (EdgeError, OSError) as error:
+    except (ConfigError, EdgeError, OSError) as error:
         logger.error("%s", error)
         return 1

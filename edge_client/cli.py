@@ -11,9 +11,10 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from avatar_relay.errors import ConfigError
 from edge_client.blas_threads import ONE_THREAD
 from edge_client.config import DEFAULT_FILE, ENVIRONMENT_PREFIX, SETTINGS, EdgeConfig, load_config
-from edge_client.errors import ConfigError, SinkError
+from edge_client.errors import SinkError
 
 COMMANDS = {
     "run": "attach to a relay, play what it sends and draw the face (the default)",

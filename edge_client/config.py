@@ -14,12 +14,12 @@ import re
 import tomllib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from ipaddress import ip_address
 from pathlib import Path
 from typing import Any, Literal, get_args
 
+from avatar_relay.addresses import is_loopback, split_address
+from avatar_relay.errors import ConfigError
 from avatar_relay.ids import ID_RULE, is_valid_id
-from edge_client.errors import ConfigError
 from edge_client.face.colours import FaceColours, read_colour
 
 DEFAULT_FILE = Path("/etc/avatar-relay/edge.toml")
@@ -153,7 +153,7 @@ class EdgeConfig:
     log_level: LogLevel = _one_of("info", LogLevel, "least important messages that are shown")
 
     def __post_init__(self) -> None:
-        split_address(self.relay)
+        split_address(self.relay, "relay")
         if self.device_id and not is_valid_id(self.device_id):
             raise ConfigError(f"device_id: {self.device_id!r} can not be a name; it takes {ID_RULE}")
         self._check_credentials()
@@ -171,7 +171,7 @@ class EdgeConfig:
     def tls(self) -> bool:
         """Whether the link is encrypted: always, except within this machine or where `insecure` allows it."""
         asked_for = self.tls_ca_file is not None or self.tls_cert_file is not None
-        return asked_for or not (self.insecure or is_loopback(split_address(self.relay)[0]))
+        return asked_for or not (self.insecure or is_loopback(split_address(self.relay, "relay")[0]))
 
     def _check_credentials(self) -> None:
         for name in ("tls_ca_file", "tls_cert_file", "tls_key_file", "token_file"):
@@ -182,7 +182,7 @@ class EdgeConfig:
                 raise ConfigError(f"insecure and {name} contradict each other: leave one of them out")
         if (self.tls_cert_file is None) != (self.tls_key_file is None):
             raise ConfigError("tls_cert_file and tls_key_file come together")
-        if self.token_file is not None and not self.tls and not is_loopback(split_address(self.relay)[0]):
+        if self.token_file is not None and not self.tls and not is_loopback(split_address(self.relay, "relay")[0]):
             raise ConfigError("insecure and token_file contradict each other: a token does not travel in plaintext")
 
 
@@ -208,23 +208,6 @@ def load_config(
     for name, value in flags.items():
         values[name] = _read(name, value, "--" + name.replace("_", "-"))
     return EdgeConfig(**values)
-
-
-def split_address(address: str) -> tuple[str, int]:
-    """Host and port of HOST:PORT or [HOST]:PORT. Raises `ConfigError`."""
-    host, _, port = address.rpartition(":")
-    bare = host.removeprefix("[").removesuffix("]")
-    if not bare or (":" in bare and bare == host) or not port.isascii() or not port.isdigit() or not 0 < int(port) < 65_536:
-        raise ConfigError(f"relay: {address!r} is not HOST:PORT, such as 127.0.0.1:52000 or [::1]:52000")
-    return bare, int(port)
-
-
-def is_loopback(host: str) -> bool:
-    """Whether `host` is this very machine."""
-    try:
-        return ip_address(host).is_loopback
-    except ValueError:
-        return host == "localhost"
 
 
 def _read_file(path: Path) -> dict[str, Any]:

@@ -1,7 +1,6 @@
-"""All errors of the edge client.
+"""Errors of the edge client, beside those in `avatar_relay.errors`.
 
 EdgeError
-├── ConfigError          the configuration says something that can not be
 ├── UndecodableError     a payload is not what its conversation's format says (the peer's fault)
 ├── SinkError            the audio device failed (the device's fault)
 │   └── RateError        … because it does not play this rate, but another
@@ -13,10 +12,6 @@ EdgeError
 
 class EdgeError(Exception):
     """Root of all errors of this package."""
-
-
-class ConfigError(EdgeError):
-    """The configuration says something that can not be; the text names the setting and what it takes."""
 
 
 class UndecodableError(EdgeError):

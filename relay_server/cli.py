@@ -13,8 +13,8 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
+from avatar_relay.errors import ConfigError
 from relay_server.config import AUDIO2FACE, RelayConfig
-from relay_server.errors import ConfigError
 from relay_server.sources.audio2face.settings import settings_from as audio2face_settings
 from relay_server.sources.avatarkit.settings import SDKS
 from relay_server.sources.avatarkit.settings import settings_from as avatarkit_settings

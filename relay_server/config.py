@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from ipaddress import ip_address
 from pathlib import Path
 from types import MappingProxyType
 
+from avatar_relay.addresses import is_loopback, split_address
+from avatar_relay.errors import ConfigError
 from avatar_relay.ids import ID_RULE, is_valid_id
 from avatar_relay.limits import DEVICE_LEASE_US, HEARTBEAT_US, MAX_PAYLOAD_BYTES, PEER_TIMEOUT_US, PUBLISHER_LEASE_US
-from relay_server.errors import ConfigError
 from relay_server.sources.audio2face.settings import Audio2FaceSettings
 from relay_server.sources.avatarkit.settings import AvatarKitSettings
 
@@ -136,23 +136,7 @@ class RelayConfig:
         for name, address in (("listen", self.listen), ("admin_listen", self.admin_listen)):
             if name == "admin_listen" and address in ("", ADMIN_OFF):
                 continue
-            if not is_loopback(split_address(address, name)[0]) and not guarded and not self.insecure_listen:
+            if not is_loopback(split_address(address, name, port_zero=True)[0]) and not guarded and not self.insecure_listen:
                 text = "in plaintext" if self.tls_cert_file is None else "without credentials"
                 hint = "set tls_cert_file, tls_key_file and access_file, use 127.0.0.1, or allow it by insecure_listen"
                 raise ConfigError(f"{name}: {address} can be reached by others {text}; {hint}")
-
-
-def split_address(address: str, name: str = "listen") -> tuple[str, int]:
-    """Host and port of HOST:PORT or [HOST]:PORT. Raises `ConfigError`, which says the setting's `name`."""
-    host, separator, port = address.rpartition(":")
-    if not separator or not host or not port.isascii() or not port.isdigit() or int(port) > 65_535:
-        raise ConfigError(f"{name}: {address!r} is not HOST:PORT, such as 127.0.0.1:52000 or [::1]:52000")
-    return host.removeprefix("[").removesuffix("]"), int(port)
-
-
-def is_loopback(host: str) -> bool:
-    """Whether only this machine can reach `host`."""
-    try:
-        return ip_address(host).is_loopback
-    except ValueError:
-        return host == "localhost"

@@ -1,4 +1,4 @@
-"""Interrupts, ends, replacements, late media, finished events, cuts and resumes cross in every order; `python -m tests.lab.races` does more."""
+"""Interrupts, ends, replacements, late media, finished events, cuts and resumes cross in every order; `scripts/races` runs more."""
 
 from __future__ import annotations
 

@@ -5,7 +5,19 @@ from __future__ import annotations
 import pytest
 
 from tests.lab.data import PROJECT_ROOT
-from tests.wall_checks import Module, cycle, forbidden_imports, generated_types, impurities, is_in, parse, read_sources, uses_of
+from tests.wall_checks import (
+    Module,
+    classes_by_name,
+    cycle,
+    folder_cycles,
+    forbidden_imports,
+    generated_types,
+    impurities,
+    is_in,
+    parse,
+    read_sources,
+    uses_of,
+)
 
 PROGRAMS = {"relay_server": "edge_client", "edge_client": "relay_server"}
 """Each program with the one that it never imports."""
@@ -104,6 +116,21 @@ LEAVES = frozenset({"avatar_relay.arkit", "avatar_relay.ids", "avatar_relay.limi
 """Modules that import nothing of ours."""
 
 
+SHARED_CLASS_NAMES = {
+    "BufferFullError": "the `_nowait` verbs of publisher and player raise it, each below the root of its own package's errors",
+}
+"""Class names that are defined more than once, each with its reason."""
+
+FOLDER_CYCLES_LEFT = frozenset(
+    {
+        "edge_client.audio <-> edge_client.config <-> edge_client.face <-> edge_client.playback",
+        "relay_server.access <-> relay_server.service",
+        "relay_server.config <-> relay_server.sources",
+    }
+)
+"""Folders that still import each other."""
+
+
 @pytest.fixture(scope="module")
 def house() -> dict[str, Module]:
     """All modules of both programs and of their contract."""
@@ -172,6 +199,17 @@ def test_no_import_circles(house: dict[str, Module]) -> None:
     assert_none(cycle(house))
 
 
+def test_no_cycles_between_folders(house: dict[str, Module]) -> None:
+    """At every level of the tree, neighbouring folders and modules import each other in one direction only."""
+    assert_none(sorted(set(folder_cycles(house)) - FOLDER_CYCLES_LEFT))
+
+
+def test_a_class_name_has_one_home(house: dict[str, Module]) -> None:
+    """A reader who knows what a name means in one place knows it everywhere."""
+    found = {name: homes for name, homes in classes_by_name(house).items() if len(homes) > 1 and name not in SHARED_CLASS_NAMES}
+    assert_none([f"{name}: {', '.join(homes)}" for name, homes in sorted(found.items())])
+
+
 def test_lists_name_what_exists(house: dict[str, Module]) -> None:
     """A room that is gone leaves these lists."""
     listed = ADAPTERS | PURE_INSIDE_ADAPTERS | GUARDED | WIRE | LEAVES
@@ -227,6 +265,18 @@ def test_checker_finds_circles() -> None:
     """Also through a third module and imports inside functions."""
     assert cycle(parse({"a": "import b", "b": "from c import x", "c": "def f():\n    import a"})) != []
     assert_none(cycle(parse({"a": "import b", "b": "from c import x", "c": ""})))
+
+
+def test_checker_finds_folder_cycles() -> None:
+    """Two folders that import each other by different modules; a folder's own modules do not count."""
+    modules = parse({"p.a.one": "from p.b import two", "p.b.two": "", "p.b.three": "import p.a.four", "p.a.four": "import p.a.one"})
+    assert folder_cycles(modules) == ["p.a <-> p.b"]
+    assert folder_cycles(parse({"p.a.one": "from p.b import two", "p.b.two": ""})) == []
+
+
+def test_checker_finds_classes_by_name() -> None:
+    """Module-level classes, with all their modules."""
+    assert classes_by_name(parse({"a": "class X: ...", "b": "class X: ...\nclass Y: ..."})) == {"X": ["a", "b"], "Y": ["b"]}
 
 
 def test_checker_refuses_relative_imports() -> None:

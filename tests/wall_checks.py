@@ -132,3 +132,58 @@ def cycle(modules: Mapping[str, Module]) -> list[str]:
     except CycleError as error:
         return list(error.args[1])
     return []
+
+
+def folder_cycles(modules: Mapping[str, Module]) -> list[str]:
+    """Cycles among the children of each package, as `a <-> b <-> c`; a child is a module or a whole sub-package.
+
+    Imports between two modules of the same child do not count at that level. A package's own `__init__` is not a child.
+    """
+    graphs: dict[str, dict[str, set[str]]] = {}
+    for module in modules.values():
+        for found in module.imports:
+            if found.target not in modules:
+                continue
+            parent, importer, imported = _siblings(module.name, found.target)
+            if importer and imported:
+                graphs.setdefault(parent, {}).setdefault(importer, set()).add(imported)
+    return sorted(" <-> ".join(sorted(component)) for graph in graphs.values() for component in _components(graph))
+
+
+def _siblings(importer: str, imported: str) -> tuple[str, str, str]:
+    """The package that holds both, and the child of it that each is in; empty names where one is that package itself."""
+    left, right = importer.split("."), imported.split(".")
+    shared = 0
+    while shared < min(len(left), len(right)) and left[shared] == right[shared]:
+        shared += 1
+    if shared in (len(left), len(right)):
+        return ".".join(left[:shared]), "", ""
+    return ".".join(left[:shared]), ".".join(left[: shared + 1]), ".".join(right[: shared + 1])
+
+
+def _components(graph: Mapping[str, set[str]]) -> list[frozenset[str]]:
+    """Strongly connected components of more than one node."""
+    reached = {start: _reach(graph, start) for start in graph}
+    found = {frozenset(other for other in reach if node in reached.get(other, ())) for node, reach in reached.items() if node in reach}
+    return [component for component in found if len(component) > 1]
+
+
+def _reach(graph: Mapping[str, set[str]], start: str) -> set[str]:
+    seen: set[str] = set()
+    waiting = list(graph[start])
+    while waiting:
+        node = waiting.pop()
+        if node not in seen:
+            seen.add(node)
+            waiting += graph.get(node, ())
+    return seen
+
+
+def classes_by_name(modules: Mapping[str, Module]) -> dict[str, list[str]]:
+    """The modules that define each module-level class name."""
+    homes: dict[str, list[str]] = {}
+    for name, module in modules.items():
+        for node in module.tree.body:
+            if isinstance(node, ast.ClassDef):
+                homes.setdefault(node.name, []).append(name)
+    return homes

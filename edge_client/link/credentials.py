@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from avatar_relay.credentials import clean_token
-from edge_client.errors import ConfigError
+from avatar_relay.errors import ConfigError
 
 logger = logging.getLogger(__name__)
 

@@ -6,10 +6,10 @@ import json
 from collections.abc import Callable, Mapping
 from typing import Any, TypeVar
 
+from avatar_relay.errors import ConfigError
 from relay_server.access.identities import Directory, Identity
 from relay_server.access.scopes import Role
 from relay_server.access.tokens import TokenRecord
-from relay_server.errors import ConfigError
 
 VERSION = 1
 _NO_TEXTS: tuple[str, ...] = ()

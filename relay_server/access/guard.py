@@ -12,12 +12,13 @@ from typing import Any
 import grpc
 
 from avatar_relay.credentials import METADATA_KEY, token_in
+from avatar_relay.errors import ConfigError
 from avatar_relay.reasons import Fault, Reason
 from relay_server.access.admission import Admission, AdmittedCall, PresentedCredentials, host_of
 from relay_server.access.caller import set_caller
 from relay_server.access.rate_limits import RateLimits
 from relay_server.access.store import AccessFile
-from relay_server.errors import ConfigError, RequestError
+from relay_server.errors import RequestError
 from relay_server.service.errors import Context, abort
 
 logger = logging.getLogger(__name__)

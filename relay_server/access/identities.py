@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 
+from avatar_relay.errors import ConfigError
 from avatar_relay.ids import ID_RULE, is_valid_id
 from relay_server.access.scopes import EVERYWHERE, RPCS, Role
 from relay_server.access.tokens import TokenRecord
-from relay_server.errors import ConfigError
 
 MAX_IDENTITIES = 100_000
 MAX_TOKENS = 8

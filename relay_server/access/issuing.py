@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import replace
 
+from avatar_relay.errors import ConfigError
 from relay_server.access.identities import MAX_TOKENS, Directory, Identity
 from relay_server.access.tokens import TokenRecord
-from relay_server.errors import ConfigError
 
 
 def create(directory: Directory, identity: Identity) -> Directory:

@@ -10,9 +10,9 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
+from avatar_relay.errors import ConfigError
 from relay_server.access.file_format import from_text, to_text
 from relay_server.access.identities import Directory
-from relay_server.errors import ConfigError
 
 MAX_FILE_BYTES = 64 << 20
 

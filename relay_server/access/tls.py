@@ -11,8 +11,8 @@ from typing import Any
 
 import grpc
 
+from avatar_relay.errors import ConfigError
 from relay_server.access.store import Version, version_of
-from relay_server.errors import ConfigError
 
 logger = logging.getLogger(__name__)
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from dataclasses import replace
 
+from avatar_relay.errors import PeerError
 from avatar_relay.messages import GoAway, Hello, Ping, Pong, ToRelayFromDevice
 from avatar_relay.reasons import Fault, Reason
 from relay_server.config import RelayConfig
@@ -15,7 +16,6 @@ from relay_server.core.device_reports import DeviceReports
 from relay_server.core.events import Effect
 from relay_server.core.registry import Registry
 from relay_server.core.session import Session
-from relay_server.errors import PeerError
 from relay_server.observer import RelayObserver
 
 PHASE_STEP = 0.618

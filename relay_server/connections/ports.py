@@ -9,12 +9,12 @@ from __future__ import annotations
 import asyncio
 from typing import Protocol
 
+from avatar_relay.errors import PeerError
 from avatar_relay.messages import AtRelay, GoAway, ToPublisher, ToRelayFromDevice
 from avatar_relay.reasons import Fault
 from relay_server.core.device_outbox import Outgoing
 from relay_server.core.registry import PublisherRecord
 from relay_server.core.session import Session
-from relay_server.errors import PeerError
 
 
 class PublisherHandler(Protocol):

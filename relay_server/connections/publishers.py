@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 
+from avatar_relay.errors import PeerError
 from avatar_relay.limits import PROTOCOL_VERSION
 from avatar_relay.messages import AtRelay, GoAway, Limits, Media, Ping, PublishedMedia, PublisherHello, PublisherWelcome, ToPublisher
 from avatar_relay.reasons import Fault, Reason
@@ -15,7 +16,6 @@ from relay_server.core.finishing import report_fault
 from relay_server.core.open_conversation import ConversationOpener
 from relay_server.core.publisher_commands import PublisherCommands
 from relay_server.core.registry import PublisherRecord, Registry
-from relay_server.errors import PeerError
 
 RETRY_AFTER_MS = 1_000
 """How long a peer that is turned away should wait."""

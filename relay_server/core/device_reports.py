@@ -13,6 +13,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+from avatar_relay.errors import PeerError
 from avatar_relay.limits import PROTOCOL_VERSION
 from avatar_relay.media import Credit, Kind
 from avatar_relay.messages import ConversationError, Goodbye, Held, Hello, Limits, PlayerEvent, Welcome
@@ -32,7 +33,6 @@ from relay_server.core.finishing import MADE_BY_RELAY, finish
 from relay_server.core.player_events import pass_on, tell_yielded
 from relay_server.core.registry import Registry
 from relay_server.core.session import NOBODY, Session
-from relay_server.errors import PeerError
 
 Report = Credit | Held | PlayerEvent | Goodbye | ConversationError
 

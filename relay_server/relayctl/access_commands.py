@@ -14,12 +14,12 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from avatar_relay.errors import ConfigError
 from relay_server.access import issuing
 from relay_server.access.identities import Identity
 from relay_server.access.scopes import RPCS, Role
 from relay_server.access.store import AccessFile
 from relay_server.access.tokens import TokenRecord, make_token
-from relay_server.errors import ConfigError
 
 ACCESS_FILE_VARIABLE = "AVATAR_RELAY_ACCESS_FILE"
 """As the relay itself reads it."""

@@ -21,12 +21,12 @@ from google.protobuf.message import DecodeError, Message
 from google.rpc import status_pb2
 
 from avatar_relay import wire
+from avatar_relay.errors import ConfigError
 from avatar_relay.media import Codec, MotionEncoding
 from avatar_relay.reasons import Fault
 from avatar_relay.v1 import admin_service_pb2 as pb
 from avatar_relay.v1 import admin_service_pb2_grpc as services
 from avatar_relay.v1 import media_pb2
-from relay_server.errors import ConfigError
 from relay_server.relayctl import access_commands as keys
 from relay_server.relayctl.connect import add_flags, open_channel
 

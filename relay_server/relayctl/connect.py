@@ -9,10 +9,10 @@ from typing import Any, NamedTuple
 
 import grpc
 
+from avatar_relay.addresses import is_loopback, split_address
 from avatar_relay.credentials import clean_token, metadata_of
+from avatar_relay.errors import ConfigError
 from avatar_relay.limits import GRPC_MAX_RECEIVE_BYTES
-from relay_server.config import is_loopback, split_address
-from relay_server.errors import ConfigError
 
 ENVIRONMENT = "RELAYCTL_"
 TOKEN_VARIABLE = ENVIRONMENT + "TOKEN"

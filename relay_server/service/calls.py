@@ -13,9 +13,10 @@ from typing import Any, TypeVar
 import grpc
 from google.protobuf.message import DecodeError, Message
 
+from avatar_relay.errors import PeerError
 from avatar_relay.limits import MAX_MESSAGE_BYTES
 from avatar_relay.reasons import Fault, Reason
-from relay_server.errors import PeerError, RequestError
+from relay_server.errors import RequestError
 from relay_server.service.errors import Context, abort
 
 Request = TypeVar("Request", bound=Message)

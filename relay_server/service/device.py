@@ -8,13 +8,13 @@ from itertools import chain
 from typing import Any
 
 from avatar_relay import wire
+from avatar_relay.errors import PeerError
 from avatar_relay.messages import Hello
 from avatar_relay.v1 import device_service_pb2 as pb
 from relay_server.access.caller import current_caller
 from relay_server.connections.relay import Relay
 from relay_server.core.device_outbox import MediaBatch, Outgoing
 from relay_server.core.payload_batch import parcels_of
-from relay_server.errors import PeerError
 from relay_server.service.calls import bidirectional, parse, service
 from relay_server.service.errors import Context
 from relay_server.service.streams import carry

@@ -11,11 +11,12 @@ from grpc_channelz.v1 import channelz
 from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection
 
+from avatar_relay.addresses import split_address
+from avatar_relay.errors import ConfigError
 from avatar_relay.limits import GRPC_MAX_RECEIVE_BYTES
 from relay_server.access.guard import Guard
 from relay_server.access.tls import HotCertificate, TlsFiles
-from relay_server.config import ADMIN_OFF, RelayConfig, split_address
-from relay_server.errors import ConfigError
+from relay_server.config import ADMIN_OFF, RelayConfig
 
 logger = logging.getLogger(__name__)
 
@@ -92,7 +93,7 @@ class GrpcServers:
                 port = server.add_secure_port(address, self._certificate.credentials())
         except RuntimeError as error:
             raise ConfigError(f"{name}: {address} can not be had; does another program listen there?") from error
-        host, _ = split_address(address, name)
+        host, _ = split_address(address, name, port_zero=True)
         return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
 
     def _say_who_may_enter(self, addresses: list[str]) -> None:

@@ -7,13 +7,13 @@ from functools import partial
 from typing import Any
 
 from avatar_relay import wire
+from avatar_relay.errors import PeerError
 from avatar_relay.media import TraceContext
 from avatar_relay.messages import DeviceVolume, PublisherHello, PublishOpen, ToPublisher
 from avatar_relay.reasons import Fault, Reason
 from avatar_relay.v1 import publisher_service_pb2 as pb
 from relay_server.access.caller import Caller, current_caller
 from relay_server.connections.relay import Relay
-from relay_server.errors import PeerError
 from relay_server.service.calls import bidirectional, parse, service
 from relay_server.service.errors import Context
 from relay_server.service.streams import carry

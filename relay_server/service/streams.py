@@ -10,8 +10,8 @@ from typing import Any, Protocol
 
 import grpc
 
+from avatar_relay.errors import PeerError
 from avatar_relay.reasons import Fault, Reason
-from relay_server.errors import PeerError
 from relay_server.service.errors import Context, abort
 
 logger = logging.getLogger(__name__)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from pathlib import Path
 
-from relay_server.errors import ConfigError
+from avatar_relay.errors import ConfigError
 
 MAX_KEY_BYTES = 4_096
 

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
+from avatar_relay.errors import ConfigError
 from edge_client.config import SETTINGS, EdgeConfig, load_config
-from edge_client.errors import ConfigError
 
 
 def load(

@@ -7,9 +7,9 @@ from typing import Any
 
 import pytest
 
+from avatar_relay.errors import ConfigError
 from relay_server.cli import build_parser, load_config
-from relay_server.config import RelayConfig, is_loopback, split_address
-from relay_server.errors import ConfigError
+from relay_server.config import RelayConfig
 
 
 @pytest.mark.parametrize(
@@ -54,13 +54,6 @@ def test_another_address_is_guarded(tmp_path: Path) -> None:
         RelayConfig(listen="0.0.0.0:1", **tls)
     with pytest.raises(ConfigError, match="in plaintext"):
         RelayConfig(listen="0.0.0.0:1", access_file=file)
-
-
-@pytest.mark.parametrize(("address", "host", "port"), [("127.0.0.1:0", "127.0.0.1", 0), ("[::1]:52000", "::1", 52_000)])
-def test_addresses_are_read(address: str, host: str, port: int) -> None:
-    """Also those of IPv6, in brackets."""
-    assert split_address(address) == (host, port)
-    assert is_loopback(host)
 
 
 def load(*flags: str, environment: dict[str, str] | None = None) -> RelayConfig:

@@ -8,15 +8,16 @@ async with Publisher.connect("127.0.0.1:52000") as publisher:
     finished = await avatar.finished(conversation_id)
 """
 
+from avatar_relay.errors import FaultError
 from avatar_relay.publisher.avatar import Avatar
 from avatar_relay.publisher.errors import (
     BufferFullError,
     ConnectionLostError,
     ConversationFailedError,
-    FaultError,
     InvalidMediaError,
     PublisherClosedError,
     PublisherError,
+    UnknownConversationError,
 )
 from avatar_relay.publisher.events import AvatarEvent, EventStream, StateChanged
 from avatar_relay.publisher.playback_tracker import ConversationFinished, PlaybackState
@@ -40,4 +41,5 @@ __all__ = [
     "PublisherError",
     "RelayLink",
     "StateChanged",
+    "UnknownConversationError",
 ]

@@ -14,7 +14,13 @@ from itertools import takewhile
 
 from avatar_relay.media import ConversationOpen, Kind, OnPlaying
 from avatar_relay.messages import DeviceVolume, Dropped, Finished, FromPublisher, Interrupt, Pause, PlayerEvent, Resume, Volume
-from avatar_relay.publisher.errors import BufferFullError, ConnectionLostError, ConversationFailedError, FaultError, InvalidMediaError
+from avatar_relay.publisher.errors import (
+    BufferFullError,
+    ConnectionLostError,
+    ConversationFailedError,
+    InvalidMediaError,
+    UnknownConversationError,
+)
 from avatar_relay.publisher.events import AvatarEvent, EventListeners, EventStream, StateChanged
 from avatar_relay.publisher.media_line import MotionMessage
 from avatar_relay.publisher.playback_tracker import ConversationFinished, PlaybackState, PlaybackTracker
@@ -168,13 +174,13 @@ class Avatar:
         return self._position_us / 1_000_000
 
     def opening(self, conversation_id: str) -> ConversationOpen:
-        """How a conversation was opened. Raises `FaultError` for an unknown id."""
+        """How a conversation was opened. Raises `UnknownConversationError` for an unknown id."""
         return self._known(conversation_id).conversation.opening
 
     async def opened(self, conversation_id: str) -> tuple[str, ...]:
         """Wait until a conversation is open, and tell on which devices. Safe to cancel.
 
-        Raises `ConversationFailedError` where it could not be opened anywhere, `FaultError` for an unknown id.
+        Raises `ConversationFailedError` where it could not be opened anywhere, `UnknownConversationError` for an unknown id.
         """
         playback = self._known(conversation_id).playback
         while not playback.is_opened and playback.outcome is None:
@@ -186,7 +192,7 @@ class Avatar:
     async def finished(self, conversation_id: str) -> ConversationFinished:
         """Wait until every device is done with a conversation. Safe to cancel.
 
-        Raises `ConversationFailedError` where that will not be heard of any more, `FaultError` for an unknown id.
+        Raises `ConversationFailedError` where that will not be heard of any more, `UnknownConversationError` for an unknown id.
         """
         playback = self._known(conversation_id).playback
         while (outcome := playback.outcome) is None:
@@ -199,7 +205,7 @@ class Avatar:
         record = self._records.get(conversation_id)
         if record is None:
             text = f"{conversation_id} is not a conversation of this avatar, or was over long ago"
-            raise FaultError(Fault(Reason.CONVERSATION_UNKNOWN, text, "conversation_id"))
+            raise UnknownConversationError(Fault(Reason.CONVERSATION_UNKNOWN, text, "conversation_id"))
         return record
 
     def subscribe(self, listener: Callable[[AvatarEvent], None]) -> Callable[[], None]:

@@ -4,13 +4,14 @@ PublisherError
 ├── ConnectionLostError        no stream to the relay, or it broke off; `final` tells whether trying again is of use
 ├── PublisherClosedError       a verb was used before the publisher was opened, or after it was closed
 ├── BufferFullError            a `_nowait` verb found no room; nothing was taken
-└── FaultError                 something is wrong with what was said; carries the `Fault`
-    ├── InvalidMediaError      sound, motion or a setting that can not be what it is declared to be; nothing was taken
-    └── ConversationFailedError   the relay gave up a conversation, or the stream that carried it was lost
+├── UnknownConversationError   no conversation has the id; also a `FaultError`
+├── InvalidMediaError          sound, motion or a setting that is not what it is declared to be; nothing was taken; also a `FaultError`
+└── ConversationFailedError    the relay gave up a conversation, or the stream that carried it was lost; also a `FaultError`
 """
 
 from __future__ import annotations
 
+from avatar_relay.errors import FaultError
 from avatar_relay.reasons import Fault
 
 
@@ -38,19 +39,15 @@ class BufferFullError(PublisherError):
     """A `_nowait` verb found no room; nothing was taken. The verb without `_nowait` waits."""
 
 
-class FaultError(PublisherError):
-    """Something is wrong with what was said; `fault` has the stable reason."""
-
-    def __init__(self, fault: Fault) -> None:
-        super().__init__(f"{fault.reason}: {fault.text}")
-        self.fault = fault
+class UnknownConversationError(PublisherError, FaultError):
+    """No conversation of this publisher has the id, or it ended too long ago to be remembered."""
 
 
-class InvalidMediaError(FaultError):
+class InvalidMediaError(PublisherError, FaultError):
     """Sound, motion or a setting that can not be what it is declared to be; nothing was taken, the conversation lives."""
 
 
-class ConversationFailedError(FaultError):
+class ConversationFailedError(PublisherError, FaultError):
     """The relay gave up a conversation, or the stream that carried it was lost."""
 
     def __init__(self, conversation_id: str, fault: Fault) -> None:

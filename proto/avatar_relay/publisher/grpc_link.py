@@ -13,13 +13,13 @@ from google.protobuf.message import DecodeError
 from google.rpc import status_pb2
 
 from avatar_relay import wire
+from avatar_relay.addresses import is_loopback
 from avatar_relay.credentials import clean_token, metadata_of
 from avatar_relay.limits import GRPC_MAX_RECEIVE_BYTES, PEER_TIMEOUT_US
 from avatar_relay.messages import FromPublisher, Joined, ToPublisher
 from avatar_relay.publisher.errors import ConnectionLostError
 from avatar_relay.reasons import Fault
 from avatar_relay.v1 import publisher_service_pb2_grpc as services
-from relay_server.config import is_loopback
 
 _DETAILS_KEY = "grpc-status-details-bin"
 

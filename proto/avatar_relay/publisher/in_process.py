@@ -5,10 +5,10 @@ from __future__ import annotations
 import asyncio
 from typing import Protocol
 
+from avatar_relay.errors import PeerError
 from avatar_relay.messages import FromPublisher, Joined, ToPublisher
 from avatar_relay.publisher.errors import ConnectionLostError
 from avatar_relay.reasons import Fault, Reason
-from relay_server.errors import PeerError
 
 _FINAL = frozenset({Reason.REPLACED, Reason.HELLO_INVALID, Reason.PROTOCOL_VERSION_UNSUPPORTED, Reason.MESSAGE_INVALID, Reason.DRAINING})
 """Reasons that would come again; a relay in this very process that stops does not come back."""

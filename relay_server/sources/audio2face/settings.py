@@ -12,8 +12,8 @@ from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
+from avatar_relay.errors import ConfigError
 from avatar_relay.limits import MAX_KEYFRAMES_PER_SECOND
-from relay_server.errors import ConfigError
 
 MIN_RATE_HZ = 16_000
 MAX_CLIP_S = 300.0

@@ -15,8 +15,8 @@ from pathlib import Path
 
 import grpc
 
+from avatar_relay.errors import ConfigError
 from avatar_relay.media import MotionEncoding, MotionFormat, Pacing
-from relay_server.errors import ConfigError
 from relay_server.sources.audio2face.call import MAX_ANSWER_BYTES
 from relay_server.sources.audio2face.clip import Clip
 from relay_server.sources.audio2face.faults import ServiceError, invalid_error

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from relay_server.errors import ConfigError
+from avatar_relay.errors import ConfigError
 from relay_server.sources.api_keys import read_api_key
 from relay_server.sources.avatarkit.settings import API_KEY_VARIABLES, AvatarKitSettings
 

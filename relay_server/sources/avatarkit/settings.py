@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
+from avatar_relay.errors import ConfigError
 from avatar_relay.limits import PCM_RATES_HZ
-from relay_server.errors import ConfigError
 
 SDKS = ("spatius", "spatialreal")
 """Names of the sources, of their tables in the configuration, and of the PyPI packages."""

@@ -12,8 +12,8 @@ from datetime import UTC, datetime, timedelta
 from types import ModuleType
 from typing import Any
 
+from avatar_relay.errors import ConfigError
 from avatar_relay.media import AudioFormat, Codec
-from relay_server.errors import ConfigError
 from relay_server.sources.avatarkit.faults import SdkError, SdkFailure
 from relay_server.sources.avatarkit.sdk import Sdk, SdkListener, SdkSession
 from relay_server.sources.avatarkit.settings import AvatarKitSettings

@@ -156,7 +156,7 @@ class Face:
             self._findings.hung.append(f"{cid} on {self._edge.device_id} has no end")
             self._avatar.interrupt()
             return "none"
-        except (ConversationFailedError, FaultError) as error:
+        except FaultError as error:
             return f"failed:{error.fault.reason}"
 
     async def attached(self) -> None:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from avatar_relay.media import OnPlaying
 from avatar_relay.messages import Dropped, PlayerEvent
-from avatar_relay.publisher import AvatarEvent, ConnectionLostError, ConversationFailedError, FaultError, Publisher
+from avatar_relay.publisher import AvatarEvent, ConnectionLostError, FaultError, Publisher
 from avatar_relay.publisher.avatar import Avatar
 from avatar_relay.reasons import DropReason
 from tests.lab.chaos import payloads
@@ -86,7 +86,7 @@ class Speaker:
                     await asyncio.sleep(10 / manner.payloads_per_s)
             await avatar.yield_audio_data(b"", end=True)
             avatar.end()
-        except (ConversationFailedError, FaultError):
+        except FaultError:
             pass  # its outcome tells
         except ConnectionLostError:
             await asyncio.sleep(PAUSE_S)
@@ -111,7 +111,7 @@ class Speaker:
             self._history.note(self._device_id, "outcome", cid, detail=finished.reason)
         except TimeoutError:
             return
-        except (ConversationFailedError, FaultError) as error:
+        except FaultError as error:
             self._history.note(self._device_id, "outcome", cid, detail=f"failed:{error.fault.reason}")
         finally:
             self._live.discard(cid)

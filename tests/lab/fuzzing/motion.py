@@ -1,4 +1,4 @@
-"""Feeds the edge client motion payloads that are damaged in every way: tests/lab/fuzzing/motion.py [--count N] [--seed N] [RECORDING.json …]
+"""Feed the edge client motion payloads that are damaged in every way: `scripts/mutate_motion [--count N] [--seed N] [RECORDING.json …]`
 
 Each payload is a good one (made here, and those of the recordings named) with bytes flipped, cut, doubled, moved or replaced, or with
 numbers that are no numbers. It goes the whole way: decoder, stream, track, ear's mixing, rig. It may be refused with a reason;

@@ -29,6 +29,7 @@ from google.protobuf.message import DecodeError
 
 from avatar_relay import avatarkit, wire
 from avatar_relay import messages as m
+from avatar_relay.errors import ConfigError
 from avatar_relay.fragments import FragmentError, Reassembler
 from avatar_relay.media import AudioFormat, Codec, ConversationOpen, Credit, Cursor, Kind, MotionEncoding, MotionFormat, Payload
 from avatar_relay.publisher.errors import InvalidMediaError
@@ -42,7 +43,6 @@ from edge_client.config import load_config as load_edge_config
 from edge_client.errors import EdgeError
 from edge_client.motion.decoders import make_motion_decoder
 from relay_server.cli import build_parser, load_config
-from relay_server.errors import ConfigError
 from relay_server.sources.local.audio_file import AudioFile, AudioFileError
 from relay_server.sources.recording import RecordingError, parse_recording
 from tests.lab.recordings import motion_messages, recording

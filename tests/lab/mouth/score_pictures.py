@@ -1,4 +1,4 @@
-"""Does the mouth that people see say what they hear? tests/lab/mouth/score_pictures.py [--clips N] [--renderer gles|flat] [--recording FILE]
+"""Does the visible mouth match the sound? `scripts/score_pictures [--clips N] [--renderer gles|flat] [--recording FILE]`
 
 As `score_mouth`, but on the pictures: relay and edge client play each piece in real time, and the gap between the lips is
 measured in pixels on every picture shown. A vowel wants lips apart, a pause wants them together, p, b and m want them to

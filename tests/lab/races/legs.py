@@ -6,8 +6,8 @@ from collections import deque
 from collections.abc import Coroutine
 from typing import Any
 
+from avatar_relay.errors import PeerError
 from relay_server.connections.ports import DevicePort, PublisherPort
-from relay_server.errors import PeerError
 
 NOTHING = object()
 """There is nothing to receive now."""

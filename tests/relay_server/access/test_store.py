@@ -14,12 +14,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from avatar_relay.errors import ConfigError
 from relay_server.access.file_format import from_text, to_text
 from relay_server.access.identities import Directory, Identity
 from relay_server.access.scopes import RPCS, Role
 from relay_server.access.store import AccessFile
 from relay_server.access.tokens import TokenRecord, split_token
-from relay_server.errors import ConfigError
 from relay_server.relayctl import cli as relayctl
 
 IDS = st.from_regex(r"[A-Za-z0-9._-]{1,12}", fullmatch=True)

@@ -15,6 +15,7 @@ import pytest
 from grpc import StatusCode as Code
 
 from avatar_relay.credentials import metadata_of
+from avatar_relay.errors import ConfigError
 from avatar_relay.media import Codec, Credit
 from avatar_relay.messages import Hello, Welcome
 from avatar_relay.publisher import ConnectionLostError, Publisher
@@ -25,7 +26,6 @@ from edge_client.link.credentials import CredentialFiles
 from edge_client.link.retry import RetryDecision, StreamEnd
 from relay_server.access.scopes import Role
 from relay_server.access.tls import HotCertificate, TlsFiles
-from relay_server.errors import ConfigError
 from tests.relay_server.access.guarded import Access, Authority, code_of, over_tls, trusting
 from tests.relay_server.service.wired import Stream, hello
 

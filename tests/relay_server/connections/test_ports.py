@@ -7,6 +7,7 @@ import asyncio
 import pytest
 
 from avatar_relay import messages as m
+from avatar_relay.errors import PeerError
 from avatar_relay.media import ConversationOpen, Credit, Kind, Payload
 from avatar_relay.reasons import Reason
 from relay_server.config import RelayConfig
@@ -14,7 +15,6 @@ from relay_server.connections.clocks import Clocks
 from relay_server.connections.ports import DevicePort
 from relay_server.connections.relay import Relay
 from relay_server.core.device_outbox import MediaBatch, Outgoing
-from relay_server.errors import PeerError
 from tests.lab.relay_dsl import PCM_16K, hello
 
 BIG = 1 << 20

@@ -10,12 +10,12 @@ import pytest
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection_pb2, reflection_pb2_grpc
 
+from avatar_relay.errors import ConfigError
 from avatar_relay.media import OnPlaying
 from avatar_relay.reasons import Reason
 from avatar_relay.v1 import admin_service_pb2 as pb
 from avatar_relay.v1 import media_pb2
 from relay_server.config import RelayConfig
-from relay_server.errors import ConfigError
 from relay_server.service.admin import NAME as ADMIN
 from relay_server.service.device import NAME as DEVICE
 from relay_server.service.publisher import NAME as PUBLISHER

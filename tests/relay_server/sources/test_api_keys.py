@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from relay_server.errors import ConfigError
+from avatar_relay.errors import ConfigError
 from relay_server.sources.api_keys import MAX_KEY_BYTES, read_api_key
 
 

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from avatar_relay.errors import ConfigError
 from avatar_relay.media import OnPlaying
 from avatar_relay.reasons import Reason
 from avatar_relay.tracing import start_telemetry
@@ -17,7 +18,6 @@ from edge_client.motion.decoders import make_motion_decoder
 from relay_server.cli import build_parser, load_config
 from relay_server.connections.relay import Relay
 from relay_server.core.events import ConversationFaulted
-from relay_server.errors import ConfigError
 from relay_server.server import build_relay, voice
 from relay_server.service.admin import Speech
 from tests.lab.fast_device import FastDevice, Seen

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from relay_server.errors import ConfigError
+from avatar_relay.errors import ConfigError
 from relay_server.sources.audio2face.credentials import with_api_key
 from relay_server.sources.audio2face.settings import API_KEY_VARIABLE, NVCF, Audio2FaceSettings, Emotion, settings_from
 

@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
+from avatar_relay.errors import ConfigError
 from relay_server.cli import build_parser, load_config
-from relay_server.errors import ConfigError
 from relay_server.sources.avatarkit.credentials import api_key_of
 from relay_server.sources.avatarkit.settings import AvatarKitSettings, settings_from
 

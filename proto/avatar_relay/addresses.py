@@ -1,0 +1,29 @@
+"""Network addresses as settings and command lines give them."""
+
+from __future__ import annotations
+
+from ipaddress import ip_address
+
+from avatar_relay.errors import ConfigError
+
+
+def split_address(address: str, name: str, *, port_zero: bool = False) -> tuple[str, int]:
+    """Host and port of `HOST:PORT` or `[HOST]:PORT`; an IPv6 host needs its brackets.
+
+    `name` is the setting that the address comes from; the error names it. `port_zero`: port 0 is valid (a server then picks a free
+    port). Raises `ConfigError`.
+    """
+    host, _, port = address.rpartition(":")
+    bare = host.removeprefix("[").removesuffix("]")
+    valid_port = port.isascii() and port.isdigit() and (0 if port_zero else 1) <= int(port) <= 65_535
+    if not bare or (":" in bare and bare == host) or not valid_port:
+        raise ConfigError(f"{name}: {address!r} is not HOST:PORT, such as 127.0.0.1:52000 or [::1]:52000")
+    return bare, int(port)
+
+
+def is_loopback(host: str) -> bool:
+    """Whether `host` names this machine itself: a loopback address, or `localhost`."""
+    try:
+        return ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"

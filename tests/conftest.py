@@ -20,3 +20,9 @@ for name in [name for name in os.environ if name.startswith(SETTINGS) and name !
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Tests with the marker `late` read what another test began in the background: they come last, and wait the least."""
     items.sort(key=lambda item: item.get_closest_marker("late") is not None)
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """How long the slow random runs of `tests/fuzzing` and `tests/races` are."""
+    parser.addoption("--cases", type=int, help="cases of the slow random runs (default: see each test)")
+    parser.addoption("--seed", type=int, default=1, help="seed of the slow random runs (default 1)")

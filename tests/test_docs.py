@@ -11,9 +11,8 @@ import pytest
 from edge_client.config import load_config
 from relay_server.cli import build_parser
 from relay_server.cli import load_config as load_relay_config
-from scripts.demo_pair import attached
 from tests.lab.data import PROJECT_ROOT
-from tests.lab.programs import python, running
+from tests.lab.programs import attached, python, running
 from tests.lab.recordings import motion_messages, speech_like
 
 PAGES = sorted([PROJECT_ROOT / "README.md", PROJECT_ROOT / "CHANGELOG.md", *(PROJECT_ROOT / "docs").glob("*.md")])

@@ -22,10 +22,9 @@ from edge_client.face.render_loop import ShownPicture
 from edge_client.face.renderer import Picture
 from relay_server.sources.local.source import LocalSource
 from relay_server.sources.source import FileSpeech
-from scripts.demo_pair import attached
 from tests.lab.backend import CLIP, Script, speak
 from tests.lab.face.pixels import mouth_opening_px
-from tests.lab.programs import python, running
+from tests.lab.programs import attached, python, running
 
 DEVICE_ID = "cut"
 SPEECH_S, AGAIN_S = 3.0, 1.0

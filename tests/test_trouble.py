@@ -1,4 +1,4 @@
-"""A slice of the trouble that `scripts/chaos`, `scripts/soak` and the fuzzer make for minutes and hours; all of it real."""
+"""A slice of the trouble that `scripts/chaos` and `scripts/soak` make for minutes and hours; all of it real."""
 
 from __future__ import annotations
 
@@ -11,7 +11,6 @@ import pytest
 from tests.lab.chaos import edge_kills, soak
 from tests.lab.chaos import main as chaos
 from tests.lab.chaos.history import History, check
-from tests.lab.fuzzing import parsers as fuzz
 
 
 async def test_nothing_is_lost_while_everything_breaks(tmp_path: Path) -> None:
@@ -58,14 +57,6 @@ async def test_an_ordinary_load_leaves_nothing_behind(tmp_path: Path) -> None:
     assert not summary["told"]
     assert summary["cancelled_streams"] > 10
     assert set(summary["grew"]) <= {"pool_threads", "memory"}, "gRPC's threads still come in so short a time"
-
-
-def test_no_parser_breaks_its_word() -> None:
-    """Every parser, by seed; `python -m tests.lab.fuzzing.parsers` tries a million."""
-    told: list[str] = []
-    tallies = fuzz.run(20_000, seed=5, tell=told.append)
-    assert told == []
-    assert min(tally.cases for tally in tallies.values()) > 20
 
 
 @pytest.mark.parametrize(

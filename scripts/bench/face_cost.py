@@ -41,7 +41,7 @@ from edge_client.playback.events import PlayerState, View
 from scripts.bench.playout_cost import measure
 from tests.lab.ground_truth.station import Setup, station
 from tests.lab.mouth.on_screen import virtual_display
-from tests.lab.programs import DemoError
+from tests.lab.programs import ProgramError
 
 PICTURES_PER_ROUND = 30
 PYTHON_LIMIT_PERCENT, FACE_LIMIT_MB, FACELESS_LIMIT_MB = 10.0, 200.0, 110.0
@@ -263,5 +263,5 @@ def _aims(python: Cost, paced: Sustained, pss: dict[str, dict[str, float]]) -> l
 if __name__ == "__main__":
     try:
         sys.exit(main())
-    except (DemoError, FileNotFoundError) as error:
+    except (ProgramError, FileNotFoundError) as error:
         sys.exit(f"scripts/bench/face: {error}")

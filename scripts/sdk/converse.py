@@ -18,8 +18,7 @@ import grpc
 import numpy as np
 
 from avatar_relay.v1 import admin_service_pb2, admin_service_pb2_grpc
-from scripts.demo_pair import attached
-from tests.lab.programs import Program, python, running
+from tests.lab.programs import Program, attached, python, running
 from tests.lab.services.motion_server import API_KEY, APP_ID, AVATAR_ID, TOKEN, Mode, MotionServer
 from tests.lab.services.otlp import Collector
 

@@ -20,8 +20,8 @@ from edge_client.face.rig import Rig
 from edge_client.face.screens import open_renderer
 from edge_client.face.window import start_sdl
 from edge_client.motion.pose import LEFT_EYE_ROTATION, RIGHT_EYE_ROTATION, Pose, neutral_pose
+from tests.edge_client.face.poses import pose_of, turned
 from tests.lab.face.pixels import changed_part, mouth_box, mouth_opening_px
-from tests.lab.face.poses import pose_of, turned
 
 _BASE = {"mouthClose": {"jawOpen": 0.6}, "tongueOut": {"jawOpen": 0.6}}
 

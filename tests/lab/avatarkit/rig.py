@@ -25,12 +25,13 @@ from relay_server.sources.avatarkit.session_stock import SessionState, StockRule
 from relay_server.sources.avatarkit.settings import AvatarKitSettings
 from relay_server.sources.avatarkit.source import AvatarKitSource
 from relay_server.sources.avatarkit.vendor import make_sdk
+from relay_server.sources.local.source import LocalSource
 from relay_server.sources.source import AudioSpeech
+from relay_server.sources.speech import SpeechSource
 from relay_server.sources.speech_publishing import PublishedSpeech
 from tests.lab.fast_device import FastDevice, Seen
 from tests.lab.recordings import speech_like
 from tests.lab.services.motion_server import API_KEY, APP_ID, AVATAR_ID, MotionServer, Request
-from tests.relay_server.sources.test_speech_publishing import ScriptedSource
 
 PCM_16K = AudioFormat(Codec.PCM_S16LE, 16_000)
 PATIENCE_S = 30.0
@@ -112,7 +113,7 @@ class Rig:
 
     def source(self, device: str = "lobby") -> AvatarKitSource:
         """The source of a device; its voices are never asked."""
-        return AvatarKitSource(self.pool, device, text=ScriptedSource(), audio=ScriptedSource())
+        return AvatarKitSource(self.pool, device, text=SpeechSource(), audio=LocalSource())
 
     async def begin(
         self, data: bytes, on_playing: OnPlaying = OnPlaying.REPLACE, *, chunks: AsyncIterator[bytes] | None = None

@@ -1,7 +1,7 @@
 """Real edge clients (a virtual sound device, no face), or their relay, are killed with -9 at random points, by seed, and started anew.
 
-    PYTHONPATH=. python -m tests.lab.chaos.edge_kills --kills 100 --out build/edge_kills
-    PYTHONPATH=. python -m tests.lab.chaos.edge_kills --kills 100 --victim relay
+    scripts/edge_kills --kills 100 --out build/edge_kills
+    scripts/edge_kills --kills 100 --victim relay
 
 A backend speaks to them without end, at twice the speed of speech. Each conversation must end, once, with a reason: heard to its end, or
 lost with its device; where only the relay is killed, all are heard. Each device must be heard again. Measured, in seconds from the start
@@ -14,7 +14,6 @@ from __future__ import annotations
 import argparse
 import asyncio
 import contextlib
-import json
 import logging
 import math
 import random
@@ -37,6 +36,7 @@ from avatar_relay.publisher.events import AvatarEvent
 from avatar_relay.v1 import admin_service_pb2, admin_service_pb2_grpc
 from tests.lab.chaos.history import History
 from tests.lab.relay_process import RelayProcess
+from tests.lab.tool import add_out_folder, command_line, write_json
 
 AUDIO = AudioFormat(Codec.PCM_S16LE, 16_000)
 MOTION = MotionFormat(MotionEncoding.BLENDSHAPE_WEIGHTS, 30.0, ARKIT_NAMES)
@@ -265,18 +265,17 @@ def _figures(values: list[float]) -> dict[str, float]:
 
 def main() -> int:
     """The program; returns its exit status."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = command_line("edge_kills", __doc__)
     parser.add_argument("--seed", type=int, default=1, help="the same points in the same order (default 1)")
     parser.add_argument("--kills", type=int, default=100, metavar="N", help="default 100")
     parser.add_argument("--victim", choices=("device", "relay"), default="device", help="who is killed (default: the devices)")
     parser.add_argument("--devices", type=int, default=1, metavar="N", help="default 1: each start takes a second of a processor")
-    parser.add_argument("--out", type=Path, default=Path("build/edge_kills"), metavar="DIR", help="default build/edge_kills")
+    add_out_folder(parser, "edge_kills")
     options = parser.parse_args()
     logging.basicConfig(level=logging.ERROR)
     options.out.mkdir(parents=True, exist_ok=True)
     summary = asyncio.run(run(options))
-    (options.out / "summary.json").write_text(json.dumps(summary, indent=2) + "\n", encoding="utf-8")
-    print(json.dumps(summary, indent=2))
+    write_json(summary, options.out / "summary.json")
     return 1 if summary["violations"] else 0
 
 

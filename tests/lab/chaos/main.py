@@ -13,14 +13,12 @@ from __future__ import annotations
 
 import argparse
 import asyncio
-import json
 import logging
 import random
 import sys
 import time
 from contextlib import AsyncExitStack
 from dataclasses import fields
-from pathlib import Path
 from typing import Any
 
 from avatar_relay.publisher import Publisher
@@ -30,6 +28,7 @@ from tests.lab.chaos.history import History, Verdict, check
 from tests.lab.chaos.speaker import Manner, Speaker
 from tests.lab.fault_proxy import FaultProxy
 from tests.lab.relay_process import RelayProcess
+from tests.lab.tool import add_out_folder, command_line, write_json
 
 DRAIN_GRACE_MS = 2_000
 PROMISED_S = {"streaming_after_listening_s": 1.0, "half_open_found_s": 5.0, "half_open_back_s": 7.0}
@@ -44,13 +43,12 @@ def main() -> int:
     logging.basicConfig(level=options.log_level.upper(), format="%(asctime)s %(levelname)s %(name)s: %(message)s")
     options.out.mkdir(parents=True, exist_ok=True)
     summary = asyncio.run(run(options))
-    (options.out / "summary.json").write_text(json.dumps(summary, indent=2) + "\n", encoding="utf-8")
-    print(json.dumps(summary, indent=2))
+    write_json(summary, options.out / "summary.json")
     return 1 if summary["violations"] else 0
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="scripts/chaos", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = command_line("chaos", __doc__)
     parser.add_argument("--seed", type=int, default=1, help="the same troubles in the same order (default 1)")
     parser.add_argument("--payloads", type=int, default=0, metavar="N", help="end after so many payloads; 0: by time")
     parser.add_argument("--seconds", type=float, default=60.0, metavar="S", help="end after so long, where no number is said (default 60)")
@@ -61,7 +59,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--troubles", type=int, default=0, metavar="N", help="end after so many troubles; 0: by payloads or time")
     parser.add_argument("--one-by-one", action="store_true", help="a trouble comes when everybody is back from the last one")
     parser.add_argument("--only", default="", metavar="NAME,…", help="these troubles only (default: all)")
-    parser.add_argument("--out", type=Path, default=Path("build/chaos"), metavar="DIR", help="default build/chaos")
+    add_out_folder(parser, "chaos")
     parser.add_argument("--log-level", default="error")
     return parser
 

@@ -13,7 +13,6 @@ from __future__ import annotations
 
 import argparse
 import asyncio
-import json
 import os
 import random
 import signal
@@ -35,6 +34,7 @@ from tests.lab.chaos.history import History, check
 from tests.lab.chaos.speaker import Manner, Speaker
 from tests.lab.chaos.tapped_relay import TAP
 from tests.lab.relay_process import RelayProcess
+from tests.lab.tool import add_out_folder, command_line, write_json
 
 SETTLE_S = 30.0
 MAX_SLOPE_MB_PER_H = 4.0
@@ -89,19 +89,18 @@ class TappedRelay(RelayProcess):
 
 def main() -> int:
     """The program; returns its exit status."""
-    parser = argparse.ArgumentParser(prog="scripts/soak", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = command_line("soak", __doc__)
     parser.add_argument("--minutes", type=float, default=30.0, metavar="M", help="default 30")
     parser.add_argument("--warm-up", type=float, default=10.0, metavar="M", help="minutes that do not count for the slope (default 10)")
     parser.add_argument("--sessions", type=int, default=20, metavar="N", help="default 20")
     parser.add_argument("--rate", type=float, default=50.0, metavar="N", help="payloads a second of each kind and session (default 50)")
     parser.add_argument("--every", type=float, default=5.0, metavar="S", help="seconds between two looks (default 5)")
     parser.add_argument("--seed", type=int, default=1)
-    parser.add_argument("--out", type=Path, default=Path("build/soak"), metavar="DIR", help="default build/soak")
+    add_out_folder(parser, "soak")
     options = parser.parse_args()
     options.out.mkdir(parents=True, exist_ok=True)
     summary = asyncio.run(run(options))
-    (options.out / "summary.json").write_text(json.dumps(summary, indent=2) + "\n", encoding="utf-8")
-    print(json.dumps(summary, indent=2))
+    write_json(summary, options.out / "summary.json")
     return 1 if summary["failed"] else 0
 
 

@@ -1,13 +1,11 @@
 """Many devices lose their relay at once: how soon is each back, and is the relay's memory as before?
 
-PYTHONPATH=. python -m tests.lab.chaos.storm --devices 200
+scripts/storm --devices 200
 """
 
 from __future__ import annotations
 
-import argparse
 import asyncio
-import json
 import random
 import sys
 import tempfile
@@ -17,6 +15,7 @@ from pathlib import Path
 from tests.lab.chaos.device import Device
 from tests.lab.chaos.history import History
 from tests.lab.relay_process import RelayProcess
+from tests.lab.tool import command_line, write_json
 
 WATCHED_S = 10.0
 """So long after the first is back nobody may be lost again: a second wave."""
@@ -61,12 +60,12 @@ async def _attached(devices: list[Device], streams: int) -> None:
 
 def main() -> int:
     """The program; returns its exit status."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = command_line("storm", __doc__)
     parser.add_argument("--devices", type=int, default=200, metavar="N")
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
         figures = asyncio.run(run(options.devices, Path(folder)))
-    print(json.dumps(figures, indent=2))
+    write_json(figures, None)
     return 1 if figures["second_wave"] else 0
 
 

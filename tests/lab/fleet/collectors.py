@@ -1,6 +1,6 @@
 """What telemetry costs the media when its collector is well, away, silent or slow.
 
-    PYTHONPATH=. python -m tests.lab.fleet.collectors --rounds 5 --seconds 20
+    scripts/collectors --rounds 5 --seconds 20
 
 A round is a relay and an edge client of their own for each collector, in an order that is turned from round to round; both export
 traces and metrics. Prints JSON: the age of the payloads of a paced fleet, and how long both programs took to stop.
@@ -26,12 +26,12 @@ import grpc.aio
 
 from avatar_relay.media import AudioFormat, Codec
 from avatar_relay.publisher import Publisher
-from scripts.demo_pair import START_S, attached
 from tests.lab.fleet.fleet import Fleet
 from tests.lab.fleet.fleet import read_options as fleet_options
 from tests.lab.percentiles import percentiles
-from tests.lab.programs import Program, python, running
+from tests.lab.programs import START_S, Program, attached, python, running
 from tests.lab.relay_process import free_port
+from tests.lab.tool import command_line, write_json
 
 SLOW_S = 3.0
 STOP_S = 20.0
@@ -163,17 +163,14 @@ async def run(options: argparse.Namespace) -> dict[str, Any]:
 
 def main() -> int:
     """The program; returns its exit status: 1 where something was lost."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = command_line("collectors", __doc__)
     parser.add_argument("--devices", type=int, default=10, metavar="N", help="default 10")
     parser.add_argument("--seconds", type=float, default=20.0, metavar="S", help="how long each pair is used (default 20)")
     parser.add_argument("--rounds", type=int, default=5, metavar="N", help="default 5")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write the figures there as well")
     options = parser.parse_args()
     figures = {"command": " ".join(sys.argv), **asyncio.run(run(options))}
-    text = json.dumps(figures, indent=2)
-    print(text)
-    if options.json is not None:
-        options.json.write_text(text + "\n", encoding="utf-8")
+    write_json(figures, options.json)
     return int(any(one["lost"] for found in figures["rounds"].values() for one in found))
 
 

@@ -1,4 +1,4 @@
-"""`scripts/fleet`: many simulated devices and publishers on one relay, over the real protocol; no sound, no face.
+"""Many simulated devices and publishers on one relay, over the real protocol; no sound, no face.
 
 A session is one device that one publisher speaks to, conversation after conversation. What was said is compared with
 what came; the end is a table, and a summary in JSON where asked for.
@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import argparse
 import asyncio
-import json
 import random
 import sys
 import time
@@ -26,6 +25,7 @@ from tests.lab.fleet.device import SimulatedDevice, open_channel
 from tests.lab.fleet.history import History
 from tests.lab.fleet.stamp import MOTION_BYTES, WEIGHTS, age_us, audio_payload, motion_payload, read_stamp
 from tests.lab.percentiles import percentiles
+from tests.lab.tool import command_line, write_json
 
 DEVICES_PER_CHANNEL = 50
 """Streams that share a connection, so that a thousand devices fit into the limit of open files."""
@@ -181,7 +181,7 @@ class Fleet:
 
 def read_options(argv: Sequence[str] | None = None) -> argparse.Namespace:
     """The command line."""
-    parser = argparse.ArgumentParser(prog="scripts/fleet", description="Many simulated devices and publishers on one relay.")
+    parser = command_line("fleet", __doc__)
     parser.add_argument("address", metavar="HOST:PORT", help="a relay that listens")
     parser.add_argument("--devices", type=int, default=20, help="default: 20")
     parser.add_argument("--sessions", type=int, help="devices that are spoken to; default: all")
@@ -212,10 +212,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     summary: dict[str, Any] = {}
     with suppress(KeyboardInterrupt):
         summary = asyncio.run(simulate(options))
-    text = json.dumps(summary, indent=1)
-    print(text)
-    if options.json:
-        options.json.write_text(text + "\n", encoding="utf-8")
+    write_json(summary, options.json)
     history = summary.get("history", {})
     return int(not history or any(history[name] for name in ("lost", "doubled", "reordered", "altered", "unfinished")))
 

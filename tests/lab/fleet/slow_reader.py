@@ -1,6 +1,6 @@
 """One of many devices reads a byte a second and otherwise says all that a device says. What does it cost the others, and the relay?
 
-    PYTHONPATH=. python -m tests.lab.fleet.slow_reader --rounds 5 --seconds 20
+    scripts/slow_reader --rounds 5 --seconds 20
 
 A round is a relay of its own with the slow reader, and one where the same device reads as the others do, in alternating order.
 Prints JSON: the age of the others' payloads, how the relay ended the slow one's stream, what its publisher was told, memory.
@@ -35,6 +35,7 @@ from tests.lab.fleet.history import History
 from tests.lab.fleet.stamp import audio_payload, motion_payload
 from tests.lab.percentiles import percentiles
 from tests.lab.relay_process import RelayProcess
+from tests.lab.tool import command_line, write_json
 
 SLOW = Weather(bytes_per_s=1)
 NAME = "reader"
@@ -148,7 +149,7 @@ async def run(options: argparse.Namespace) -> dict[str, Any]:
 
 def main() -> int:
     """The program; returns its exit status: 1 where another device lost something."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = command_line("slow_reader", __doc__)
     parser.add_argument("--devices", type=int, default=20, metavar="N", help="with the reader (default 20)")
     parser.add_argument("--seconds", type=float, default=20.0, metavar="S", help="how long a relay is used (default 20)")
     parser.add_argument("--rounds", type=int, default=5, metavar="N", help="default 5")
@@ -156,10 +157,7 @@ def main() -> int:
     options = parser.parse_args()
     began = time.monotonic()
     figures = {"command": " ".join(sys.argv), **asyncio.run(run(options)), "seconds": round(time.monotonic() - began)}
-    text = json.dumps(figures, indent=2)
-    print(text)
-    if options.json is not None:
-        options.json.write_text(text + "\n", encoding="utf-8")
+    write_json(figures, options.json)
     return int(any(one["others_lost"] for name in ("slow", "quick") for one in figures["rounds"][name]))
 
 

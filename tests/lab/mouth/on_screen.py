@@ -1,4 +1,4 @@
-"""Is what people see on the screen what the mesh says, and when? tests/lab/mouth/on_screen.py [RECORDING.json] [--size 800x480]
+"""Is what people see on the screen what the mesh says, and when?
 
 The real pair plays a recorded AvatarKit conversation (one that the project makes itself where none is named); the face is a window
 on an X server without a screen, and a second process reads that server: the stamp strip 600 times a second, the mouth whenever the
@@ -9,7 +9,6 @@ what rig and camera predict for the same pose.
 
 from __future__ import annotations
 
-import argparse
 import json
 import multiprocessing
 import os
@@ -39,6 +38,7 @@ from tests.lab.backend import Script
 from tests.lab.face.pixels import mouth_opening_px
 from tests.lab.mouth.on_pictures import play
 from tests.lab.recordings import write_recording
+from tests.lab.tool import command_line
 
 READ_S = 1 / 600
 BEYOND_LIMIT_MS, OPENING_R_LEAST = 20.0, 0.95
@@ -226,7 +226,7 @@ def _judge(told: list[Told], seen: list[Seen], reads_per_second: float) -> Truth
 
 def main() -> int:
     """Play, read, print; 1 where an aim is missed."""
-    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser = command_line("mouth/on_screen", __doc__)
     parser.add_argument("recording", nargs="?", type=Path, metavar="RECORDING.json")
     parser.add_argument("--size", default="800x480", metavar="WxH")
     parser.add_argument("--pictures-per-second", type=float, default=30.0, metavar="N")

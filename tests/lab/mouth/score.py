@@ -13,7 +13,6 @@ m? The weights are looked at as a player shows them, interpolated between keyfra
 
 from __future__ import annotations
 
-import argparse
 import asyncio
 import re
 from collections.abc import Sequence
@@ -33,6 +32,7 @@ from relay_server.sources.coarticulation import Phoneme
 from relay_server.sources.local.source import LocalSource
 from relay_server.sources.source import FileSpeech, MotionChunk, Performance, TextSpeech
 from relay_server.sources.speech import SpeechSource, split_text
+from tests.lab.tool import command_line
 
 CLIPS = Path("/usr/share/pocketsphinx/test/data")
 TRANSCRIPTS = ("librivox/transcription", "cards/cards.transcription")
@@ -218,7 +218,7 @@ def _share(values: Sequence[float]) -> float:
 
 def main() -> None:
     """Print the scores."""
-    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser = command_line("mouth/score", __doc__)
     parser.add_argument("--clips", type=Path, default=CLIPS, help="folder of pocketsphinx-testdata")
     parser.add_argument("--text", nargs="+", default=TEXTS, help="sentences to speak")
     arguments = parser.parse_args()

@@ -20,7 +20,7 @@ from relay_server.sources.coarticulation import Phoneme
 from relay_server.sources.espeak import Espeak, EspeakError, Spoken
 from relay_server.sources.source import FileSpeech, SourceError, TextSpeech
 from relay_server.sources.speech import MAX_PIECE_CHARACTERS, MAX_TEXT_CHARACTERS, SpeechSource, split_text
-from tests.lab.performances import assert_motion_is_in_time, read_all
+from tests.relay_server.sources.performances import assert_motion_is_in_time, read_all
 
 
 @pytest.fixture(scope="module")

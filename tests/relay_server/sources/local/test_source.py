@@ -15,8 +15,8 @@ from avatar_relay.reasons import Reason
 from relay_server.sources.local.source import LocalSource
 from relay_server.sources.source import FileSpeech, SourceError, TextSpeech
 from tests.lab.data import PROJECT_ROOT, alsa_sample
-from tests.lab.performances import assert_motion_is_in_time, read_all
 from tests.lab.recordings import speech_like
+from tests.relay_server.sources.performances import assert_motion_is_in_time, read_all
 
 DEMO_CLIP = PROJECT_ROOT / "relay_server" / "sources" / "assets" / "demo.wav"
 

@@ -22,11 +22,11 @@ from relay_server.config import RelayConfig
 from relay_server.connections.clocks import Clocks
 from relay_server.connections.relay import Relay
 from tests.lab.playback_bench import RATE_HZ
-from tests.lab.races.backend import DEVICE, Backend
-from tests.lab.races.edge import Edge
-from tests.lab.races.legs import Leg
-from tests.lab.races.sounds import Sounds
 from tests.lab.simulation.schedules import judge_sound
+from tests.races.backend import DEVICE, Backend
+from tests.races.edge import Edge
+from tests.races.legs import Leg
+from tests.races.sounds import Sounds
 
 STEPS = 80
 SETTLED_WITHIN_US = 60_000_000

@@ -1,21 +1,17 @@
-"""Feed the edge client motion payloads that are damaged in every way: `scripts/mutate_motion [--count N] [--seed N] [RECORDING.json …]`
+"""Damaged motion payloads for the edge client, through decoder, stream, track, mixing and rig.
 
-Each payload is a good one (made here, and those of the recordings named) with bytes flipped, cut, doubled, moved or replaced, or with
-numbers that are no numbers. It goes the whole way: decoder, stream, track, ear's mixing, rig. It may be refused with a reason;
-what is shown must be finite. Printed: how many were taken and refused, the most CPU time that one took, and how memory grew.
+Each is a good payload with bytes flipped, cut, doubled, moved or replaced, or with values that are not numbers. It may be refused with
+a reason; what is shown must be finite.
 """
 
 from __future__ import annotations
 
-import argparse
 import random
 import resource
 import struct
-import sys
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 
@@ -28,7 +24,6 @@ from edge_client.motion.audio_mouth import with_mouth
 from edge_client.motion.decoders import make_motion_decoder
 from edge_client.motion.pose import neutral_pose
 from edge_client.motion.stream import MotionStream
-from relay_server.sources.recording import load_recording
 from tests.lab.recordings import motion_messages
 
 FORMATS = (
@@ -53,9 +48,9 @@ class Outcome:
     """Peak memory after the first tenth, to the end."""
 
 
-def good_payloads(recordings: Sequence[Path]) -> tuple[list[bytes], list[bytes]]:
+def good_payloads() -> tuple[list[bytes], list[bytes]]:
     """Payloads to damage, for each of `FORMATS`."""
-    avatarkit = [*motion_messages((10, 12, 9)), *(message for path in recordings for message in load_recording(path).messages)]
+    avatarkit = list(motion_messages((10, 12, 9)))
     rows = np.abs(np.sin(np.arange(12 * len(ARKIT_NAMES)))).astype("<f4").reshape(12, -1)
     return avatarkit, [rows[:count].tobytes() for count in (1, 5, 12)]
 
@@ -84,10 +79,10 @@ def damaged(good: bytes, chance: random.Random) -> bytes:
     return bytes(data)
 
 
-def mutations(count: int, seed: int, recordings: Sequence[Path]) -> Iterator[tuple[MotionFormat, bytes]]:
+def mutations(count: int, seed: int) -> Iterator[tuple[MotionFormat, bytes]]:
     """The same for the same seed."""
     chance = random.Random(seed)
-    seeds = good_payloads(recordings)
+    seeds = good_payloads()
     for _ in range(count):
         index = chance.randrange(len(FORMATS))
         yield FORMATS[index], damaged(chance.choice(seeds[index]), chance)
@@ -127,22 +122,3 @@ def feed(payloads: Iterator[tuple[MotionFormat, bytes]], count: int) -> Outcome:
 
 def _peak_kb() -> int:
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-
-
-def main() -> int:
-    """Feed and print."""
-    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
-    parser.add_argument("recordings", nargs="*", type=Path, metavar="RECORDING.json")
-    parser.add_argument("--count", type=int, default=100_000)
-    parser.add_argument("--seed", type=int, default=1)
-    arguments = parser.parse_args()
-    outcome = feed(mutations(arguments.count, arguments.seed, arguments.recordings), arguments.count)
-    print(
-        f"{outcome.taken} taken with {outcome.keyframes} keyframes, {outcome.refused} refused; "
-        f"the longest took {outcome.longest_ms:.1f} ms of CPU; memory grew by {outcome.grown_mb:.1f} MB after the first tenth"
-    )
-    return 0
-
-
-if __name__ == "__main__":
-    sys.exit(main())

@@ -22,8 +22,8 @@ from relay_server.sources.speech import SpeechSource
 from scripts.demo_options import Options, read_options
 from scripts.demo_report import LEFT_BEHIND, tell, write_summary
 from tests.lab.backend import CLIP, Published, Script, speak
+from tests.lab.otlp import OtlpReceiver
 from tests.lab.programs import START_S, Program, ProgramError, attached, python, running, stop_on_signals, while_running
-from tests.lab.trace_receiver import TraceReceiver
 
 DEVICE_ID = "demo"
 FACE_STANDS = "[Tt]he face is drawn by|no face is drawn"
@@ -92,7 +92,7 @@ async def demo(options: Options) -> None:
     options.out.mkdir(parents=True, exist_ok=True)
     for name in LEFT_BEHIND:
         (options.out / name).unlink(missing_ok=True)
-    async with TraceReceiver() as receiver:
+    async with OtlpReceiver() as receiver:
         environment = {"OTEL_TRACES_EXPORTER": "otlp", "OTEL_METRICS_EXPORTER": "none", "OTEL_EXPORTER_OTLP_ENDPOINT": receiver.endpoint}
         os.environ.update(environment)
         published = await run_pair(options, environment)

@@ -30,7 +30,7 @@ from scripts.bench.contenders.ours import Clients
 from scripts.bench.contest import BenchError
 from scripts.bench.contract import monotonic_us
 from tests.lab.fleet.stamp import audio_payload
-from tests.lab.trace_receiver import TraceReceiver
+from tests.lab.otlp import OtlpReceiver
 
 LENGTHS = (200, 1_000)
 CORE_LENGTHS = (500, 2_500)
@@ -124,7 +124,7 @@ async def slope(lengths: tuple[int, int], instructions: Callable[[int], Awaitabl
 
 async def slopes(say: Callable[[str], None]) -> dict[str, float]:
     """Instructions per payload: of the desks by mode, and of a whole relay. Raises `BenchError`."""
-    async with TraceReceiver() as receiver:
+    async with OtlpReceiver() as receiver:
         exported = {"OTEL_EXPORTER_OTLP_ENDPOINT": receiver.endpoint, **EXPORTED_LATE}
         modes: dict[str, tuple[Sequence[str], Mapping[str, str]]] = {
             "none": (["--untraced"], {}),

@@ -18,9 +18,9 @@ import grpc
 import numpy as np
 
 from avatar_relay.v1 import admin_service_pb2, admin_service_pb2_grpc
+from tests.lab.otlp import SIGNALS, OtlpReceiver
 from tests.lab.programs import Program, attached, python, running
 from tests.lab.services.motion_server import API_KEY, APP_ID, AVATAR_ID, TOKEN, Mode, MotionServer
-from tests.lab.services.otlp import Collector
 
 PATIENCE_S = 60.0
 TEXT = "This sentence was spoken here, and its motion was made by a Server SDK. Then the device drew the face."
@@ -63,10 +63,9 @@ async def say(address: str, text: str) -> str:
 async def converse(sdk: str, out: Path) -> None:
     """All of it. Exits with a message where something is missing."""
     server = MotionServer()
-    collector = Collector()
     watched: list[bytes] = []
-    async with server.serving(), collector.listening() as endpoint:
-        export = {"OTEL_EXPORTER_OTLP_ENDPOINT": endpoint}
+    async with server.serving(), OtlpReceiver() as collector:
+        export = {"OTEL_EXPORTER_OTLP_ENDPOINT": collector.endpoint}
         environment = {f"AVATAR_RELAY_{sdk.upper()}_API_KEY": API_KEY, **export}
         command = [
             *python("relay_server"),
@@ -86,7 +85,7 @@ async def converse(sdk: str, out: Path) -> None:
                 await speak_twice(server, address, edge)
                 watching.cancel()
         left = {name: (out / name).read_bytes() for name in ("relay.log", "edge.log", "edge-summary.json")}
-        left |= {signal: collector.all(signal) for signal in collector.taken} | {"watched": b"".join(watched)}
+        left |= {signal: collector.received(signal) for signal in SIGNALS} | {"watched": b"".join(watched)}
     check(server, out)
     search(left)
 

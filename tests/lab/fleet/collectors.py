@@ -22,12 +22,11 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
-import grpc.aio
-
 from avatar_relay.media import AudioFormat, Codec
 from avatar_relay.publisher import Publisher
 from tests.lab.fleet.fleet import Fleet
 from tests.lab.fleet.fleet import read_options as fleet_options
+from tests.lab.otlp import OtlpReceiver
 from tests.lab.percentiles import percentiles
 from tests.lab.programs import START_S, Program, attached, python, running
 from tests.lab.relay_process import free_port
@@ -36,29 +35,13 @@ from tests.lab.tool import command_line, write_json
 SLOW_S = 3.0
 STOP_S = 20.0
 EDGE = "edge"
-ANSWER = b""
-"""An empty `Export…Response`."""
 
 
 @asynccontextmanager
-async def answering(after_s: float) -> AsyncIterator[str]:
-    """A collector that takes all, and answers so late."""
-
-    async def export(request: bytes, context: object) -> bytes:
-        await asyncio.sleep(after_s)
-        return ANSWER
-
-    methods: dict[str, Any] = {"Export": grpc.unary_unary_rpc_method_handler(export)}
-    server = grpc.aio.server()
-    for signal in ("trace", "metrics"):
-        name = f"opentelemetry.proto.collector.{signal}.v1.{signal.capitalize()}Service"
-        server.add_generic_rpc_handlers((grpc.method_handlers_generic_handler(name, methods),))
-    port = server.add_insecure_port("127.0.0.1:0")
-    await server.start()
-    try:
-        yield f"http://127.0.0.1:{port}"
-    finally:
-        await server.stop(0)
+async def answering(delay_s: float) -> AsyncIterator[str]:
+    """A collector that takes everything, and answers so late."""
+    async with OtlpReceiver(delay_s=delay_s) as receiver:
+        yield receiver.endpoint
 
 
 @asynccontextmanager

@@ -10,7 +10,7 @@ import pytest
 
 from tests.lab.chaos import edge_kills, soak
 from tests.lab.chaos import main as chaos
-from tests.lab.chaos.history import History, check
+from tests.lab.history import History
 
 
 async def test_nothing_is_lost_while_everything_breaks(tmp_path: Path) -> None:
@@ -78,7 +78,7 @@ def test_the_judge_sees_what_is_broken(tmp_path: Path, lines: list[tuple[str, st
             history.note("d0", "sent", "c-1", "audio", seq, detail)
         for event, kind, seq, detail in (*lines, ("outcome", "", 0, "completed")):
             history.note("d0", event, "c-1", kind, seq, detail)
-    verdict = check(tmp_path / "history.tsv")
+        verdict = history.check()
     assert (verdict.violations > 0) is (broken is not None)
     if broken is not None:
         assert getattr(verdict, broken) > 0
@@ -95,5 +95,5 @@ def test_the_judge_wants_an_end_with_a_reason(tmp_path: Path) -> None:
         history.note("d", "outcome", "c-killed", detail="device_lost")
         history.note("d", "stopped", "c-stopped")
         history.note("d", "outcome", "c-stopped", detail="interrupted")
-    verdict = check(tmp_path / "history.tsv")
+        verdict = history.check()
     assert (verdict.without_finished, verdict.cut_without_reason, verdict.violations) == (1, 1, 2)

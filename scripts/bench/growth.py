@@ -13,9 +13,9 @@ from itertools import pairwise
 from statistics import median
 
 from scripts.bench.cases import PACED
+from scripts.bench.contenders.relay_device import RelayDevice, open_channel
 from scripts.bench.contest import CONTENDERS, BenchError, measure, serving
 from scripts.bench.load import resident_kb
-from tests.lab.fleet.device import SimulatedDevice, open_channel
 
 CPU, P99, ACTIVE, IDLE = "cpu_us_by_sessions", "p99_ms_by_sessions", "rss_kb_by_sessions", "rss_kb_by_idle_devices"
 SESSIONS = (1, 10, 50, 100)
@@ -29,16 +29,6 @@ SETTLE_S = 2.0
 DEVICES_PER_CHANNEL = 50
 
 
-class Deaf:
-    """Hears nothing."""
-
-    def payload(self, conversation_id: str, payload: object) -> None:
-        """Nothing."""
-
-    def ended(self, conversation_id: str, audio_seq: int, motion_seq: int) -> None:
-        """Nothing."""
-
-
 async def idle(address: str, count: int) -> None:
     """Attach devices and keep them until the other side of the pipe closes."""
     async with AsyncExitStack() as stack:
@@ -46,7 +36,7 @@ async def idle(address: str, count: int) -> None:
         for number in range(count):
             if number % DEVICES_PER_CHANNEL == 0:
                 channel = await stack.enter_async_context(open_channel(address))
-            device = SimulatedDevice(f"idle-{number}", channel, Deaf())
+            device = RelayDevice(f"idle-{number}", channel, lambda data: None)
             task = asyncio.create_task(device.run())
             stack.callback(task.cancel)
             devices.append(device)

@@ -25,6 +25,11 @@ def add_out_folder(parser: argparse.ArgumentParser, name: str) -> None:
     parser.add_argument("--out", type=Path, default=BUILD / name, metavar="DIR", help=f"default build/{name}")
 
 
+def add_json_file(parser: argparse.ArgumentParser) -> None:
+    """`--json`: a file for the figures, which are printed as well."""
+    parser.add_argument("--json", type=Path, metavar="FILE", help="write the figures there as well")
+
+
 def write_json(figures: Mapping[str, Any], file: Path | None) -> None:
     """Print the figures, and write them to a file if there is one."""
     text = json.dumps(figures, indent=2) + "\n"

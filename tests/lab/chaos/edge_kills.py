@@ -34,8 +34,10 @@ from avatar_relay.messages import PlayerEvent, Stalled, Started
 from avatar_relay.publisher import ConversationFailedError, FaultError, Publisher
 from avatar_relay.publisher.events import AvatarEvent
 from avatar_relay.v1 import admin_service_pb2, admin_service_pb2_grpc
-from tests.lab.chaos.history import History
+from tests.lab.history import History
+from tests.lab.percentiles import seconds
 from tests.lab.relay_process import RelayProcess
+from tests.lab.stamp import now_us
 from tests.lab.tool import add_out_folder, command_line, write_json
 
 AUDIO = AudioFormat(Codec.PCM_S16LE, 16_000)
@@ -97,11 +99,6 @@ class Findings:
     hung: list[str] = field(default_factory=list)
     cut: list[str] = field(default_factory=list)
     """Conversations that were not heard to their end, though their device lived."""
-
-
-def now_us() -> int:
-    """The clock of all that is measured."""
-    return time.monotonic_ns() // 1_000
 
 
 class Face:
@@ -246,20 +243,8 @@ async def run(options: argparse.Namespace) -> dict[str, Any]:
         "cut": findings.cut,
         "outcomes": dict(findings.outcomes),
         "stalls": findings.stalls,
-        "attached_after_start_s": _figures(findings.attached_s),
-        "heard_after_start_s": _figures(findings.heard_s),
-    }
-
-
-def _figures(values: list[float]) -> dict[str, float]:
-    if not values:
-        return {}
-    ordered = sorted(values)
-    return {
-        "count": len(ordered),
-        "p50": round(ordered[len(ordered) // 2], 3),
-        "p95": round(ordered[min(len(ordered) - 1, int(0.95 * len(ordered)))], 3),
-        "max": round(ordered[-1], 3),
+        "attached_after_start_s": seconds(findings.attached_s),
+        "heard_after_start_s": seconds(findings.heard_s),
     }
 
 

@@ -29,11 +29,11 @@ import numpy as np
 from avatar_relay.publisher import Publisher
 from avatar_relay.v1 import device_service_pb2 as device_pb
 from avatar_relay.v1 import device_service_pb2_grpc as device_stubs
-from tests.lab.chaos.device import Device
-from tests.lab.chaos.history import History, check
-from tests.lab.chaos.speaker import Manner, Speaker
 from tests.lab.chaos.tapped_relay import TAP
+from tests.lab.history import History, Verdict
 from tests.lab.relay_process import RelayProcess
+from tests.lab.simulated_device import SimulatedDevice, until_attached
+from tests.lab.speaker import Manner, Speaker
 from tests.lab.tool import add_out_folder, command_line, write_json
 
 SETTLE_S = 30.0
@@ -111,15 +111,14 @@ async def run(options: argparse.Namespace) -> dict[str, Any]:
         history = stack.enter_context(History(options.out / "history.tsv"))
         await relay.start()
         stack.push_async_callback(relay.kill)
-        devices = [Device(f"d{n}", relay.address, history, random.Random(n)) for n in range(options.sessions)]
+        devices = [SimulatedDevice(f"d{n}", relay.address, history, random.Random(n)) for n in range(options.sessions)]
         for device in devices:
             stack.push_async_callback(device.kill)
-        while not all(device.link.status.attached for device in devices):  # noqa: ASYNC110 - it tells nobody
-            await asyncio.sleep(0.02)
+        await until_attached(devices)
         publisher = await stack.enter_async_context(Publisher.connect(relay.address))
         manner = Manner(payloads_per_s=options.rate, shortest=50, longest=500, interrupted_share=0.2)
         speakers = [
-            Speaker(publisher, device.device_id, history, random.Random(options.seed + n), manner) for n, device in enumerate(devices)
+            Speaker(n, publisher, device.device_id, history, random.Random(options.seed + n), manner) for n, device in enumerate(devices)
         ]
         speaking = [asyncio.create_task(speaker.run(stop)) for speaker in speakers]
         cancelling = asyncio.create_task(_cancel_streams(relay.address, stop))
@@ -127,7 +126,8 @@ async def run(options: argparse.Namespace) -> dict[str, Any]:
         stop.set()
         cancelled = await cancelling
         await asyncio.wait(speaking, timeout=SETTLE_S)
-    return _summary(options, samples, cancelled)
+        verdict = history.check()
+    return _summary(options, samples, verdict, cancelled)
 
 
 async def _cancel_streams(address: str, stop: asyncio.Event) -> int:
@@ -174,11 +174,10 @@ def _more(name: str, samples: list[Sample]) -> float:
     return float(np.median(last) - np.median(first))
 
 
-def _summary(options: argparse.Namespace, samples: list[Sample], cancelled: int) -> dict[str, Any]:
+def _summary(options: argparse.Namespace, samples: list[Sample], verdict: Verdict, cancelled: int) -> dict[str, Any]:
     names = [field.name for field in fields(Sample)]
     rows = ["\t".join(names), *("\t".join(str(getattr(sample, name)) for name in names) for sample in samples)]
     (options.out / "samples.tsv").write_text("\n".join(rows) + "\n", encoding="utf-8")
-    verdict = check(options.out / "history.tsv")
     warm = [sample for sample in samples if sample.seconds >= options.warm_up * 60] or samples[-1:]
     more = {name: _more(name, warm) for name in MAX_MORE}
     slope = slope_mb_per_h(warm)
@@ -196,7 +195,7 @@ def _summary(options: argparse.Namespace, samples: list[Sample], cancelled: int)
         "blocks": {"first": warm[0].blocks, "last": warm[-1].blocks},
         "more": more,
         "cancelled_streams": cancelled,
-        **{field.name: getattr(verdict, field.name) for field in fields(verdict)},
+        **verdict.figures,
     }
 
 

@@ -1,4 +1,4 @@
-"""Payloads of simulated speech: an Opus packet or rows of weights by their look, with a stamp that says which one it is.
+"""Payloads of simulated speech, no two alike: an Opus packet or rows of weights by their look, with a stamp that says which one it is.
 
 The stamp is three words behind the first four bytes: number of the session, number of the payload, time in µs. Each word
 stays below 2**30, so that read as float32 it is a finite weight.
@@ -7,6 +7,7 @@ stays below 2**30, so that read as float32 it is a finite weight.
 from __future__ import annotations
 
 import struct
+import time
 from dataclasses import dataclass
 
 AUDIO_BYTES = 700
@@ -49,3 +50,8 @@ def read_stamp(data: bytes) -> Stamp:
 def age_us(stamp: Stamp, now_us: int) -> int:
     """Time since the stamp was made, below 18 minutes."""
     return (now_us - stamp.time_us) & MASK
+
+
+def now_us() -> int:
+    """The monotonic clock, in µs."""
+    return time.monotonic_ns() // 1_000

@@ -12,26 +12,29 @@ A line is tab-separated: time (µs, monotonic), who, event, conversation, kind, 
 
 from __future__ import annotations
 
+import tempfile
 import time
 import zlib
 from collections import Counter, defaultdict
-from dataclasses import dataclass, field
+from collections.abc import Iterable
+from dataclasses import dataclass, field, fields
 from pathlib import Path
 from types import TracebackType
-from typing import Self
+from typing import Any, Self
 
 MAX_TOLD = 20
 """Violations that are told in full."""
 
 
 class History:
-    """Writes lines as long as the block lasts."""
+    """Takes lines as long as the block lasts; without a path they are kept in a temporary file."""
 
-    def __init__(self, path: Path) -> None:
-        self.path = path
+    def __init__(self, path: Path | None = None) -> None:
+        self._path = path
 
     def __enter__(self) -> Self:
-        self._file = self.path.open("w", encoding="utf-8", buffering=1 << 20)
+        mode, size = "w+", 1 << 20
+        self._file = self._path.open(mode, size, "utf-8") if self._path else tempfile.TemporaryFile(mode, size, "utf-8")
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
@@ -40,6 +43,11 @@ class History:
     def note(self, who: str, event: str, conversation_id: str = "", kind: str = "", seq: int = 0, detail: str = "") -> None:
         """One line."""
         self._file.write(f"{time.monotonic_ns() // 1000}\t{who}\t{event}\t{conversation_id}\t{kind}\t{seq}\t{detail}\n")
+
+    def check(self) -> Verdict:
+        """What the lines so far prove. Call it when all is noted."""
+        self._file.seek(0)
+        return check(self._file)
 
 
 def checksum(data: bytes) -> str:
@@ -73,6 +81,11 @@ class Verdict:
         broken = (self.lost, self.doubled, self.reordered, self.altered, self.never_sent, self.without_finished)
         return sum(broken) + self.finished_twice + self.cut_without_reason
 
+    @property
+    def figures(self) -> dict[str, Any]:
+        """All counts by name, for JSON."""
+        return {field.name: getattr(self, field.name) for field in fields(self)}
+
     def tell(self, text: str) -> None:
         """A violation in words."""
         if len(self.told) < MAX_TOLD:
@@ -95,35 +108,34 @@ class _Story:
     killed: bool = False
 
 
-def check(path: Path) -> Verdict:
-    """Read a history and hold it against the promises."""
+def check(lines: Iterable[str]) -> Verdict:
+    """Hold the lines of a history against the promises."""
     verdict, stories, at_device = Verdict(), defaultdict[str, _Story](_Story), defaultdict[str, set[str]](set)
-    with path.open(encoding="utf-8") as lines:
-        for line in lines:
-            _, who, event, cid, kind, seq, detail = line.rstrip("\n").split("\t")
-            if event == "killed":
-                for held in at_device.pop(who, ()):
-                    stories[held].killed = True
-                continue
-            story = stories[cid]
-            match event:
-                case "sent":
-                    story.sent[kind, int(seq)] = detail
-                    if not story.device:
-                        story.device = who
-                        at_device[who].add(cid)
-                case "received":
-                    _received(verdict, story, cid, kind, int(seq), detail)
-                case "yielded":
-                    story.yielded += int(seq)
-                    verdict.yielded += int(seq)
-                case "outcome":
-                    story.outcomes.append(detail)
-                    at_device[story.device].discard(cid)
-                case "finished":
-                    story.finished.append(detail)
-                case "stopped":
-                    story.stopped = True
+    for line in lines:
+        _, who, event, cid, kind, seq, detail = line.rstrip("\n").split("\t")
+        if event == "killed":
+            for held in at_device.pop(who, ()):
+                stories[held].killed = True
+            continue
+        story = stories[cid]
+        match event:
+            case "sent":
+                story.sent[kind, int(seq)] = detail
+                if not story.device:
+                    story.device = who
+                    at_device[who].add(cid)
+            case "received":
+                _received(verdict, story, cid, kind, int(seq), detail)
+            case "yielded":
+                story.yielded += int(seq)
+                verdict.yielded += int(seq)
+            case "outcome":
+                story.outcomes.append(detail)
+                at_device[story.device].discard(cid)
+            case "finished":
+                story.finished.append(detail)
+            case "stopped":
+                story.stopped = True
     for cid, story in stories.items():
         _judge(verdict, cid, story)
     return verdict

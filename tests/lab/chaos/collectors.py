@@ -24,13 +24,13 @@ from typing import Any
 
 from avatar_relay.media import AudioFormat, Codec
 from avatar_relay.publisher import Publisher
-from tests.lab.fleet.fleet import Fleet
-from tests.lab.fleet.fleet import read_options as fleet_options
+from tests.lab.chaos.fleet import Fleet
+from tests.lab.chaos.fleet import read_options as fleet_options
 from tests.lab.otlp import OtlpReceiver
 from tests.lab.percentiles import percentiles
 from tests.lab.programs import START_S, Program, attached, python, running
 from tests.lab.relay_process import free_port
-from tests.lab.tool import command_line, write_json
+from tests.lab.tool import add_json_file, command_line, write_json
 
 SLOW_S = 3.0
 STOP_S = 20.0
@@ -97,10 +97,9 @@ async def one(options: argparse.Namespace, endpoint: str, folder: Path) -> dict[
         fleet = Fleet(address, fleet_options(arguments))
         _, reason = await asyncio.gather(fleet.run(), _speak(address, options.seconds))
         stop_s = {program.name: await _stop(program) for program in (edge, relay)}
-    history = fleet.history.check()
     return {
         "age_ms": {name: value / 1_000 for name, value in percentiles(fleet.ages_us).items()},
-        "lost": history.lost,
+        "lost": fleet.verdict.lost,
         "edge_conversation": reason,
         "stop_s": stop_s,
     }
@@ -150,7 +149,7 @@ def main() -> int:
     parser.add_argument("--devices", type=int, default=10, metavar="N", help="default 10")
     parser.add_argument("--seconds", type=float, default=20.0, metavar="S", help="how long each pair is used (default 20)")
     parser.add_argument("--rounds", type=int, default=5, metavar="N", help="default 5")
-    parser.add_argument("--json", type=Path, metavar="FILE", help="write the figures there as well")
+    add_json_file(parser)
     options = parser.parse_args()
     figures = {"command": " ".join(sys.argv), **asyncio.run(run(options))}
     write_json(figures, options.json)

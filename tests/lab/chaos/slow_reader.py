@@ -12,11 +12,11 @@ import argparse
 import asyncio
 import json
 import os
+import random
 import sys
 import time
 from collections import Counter
 from contextlib import AsyncExitStack
-from pathlib import Path
 from statistics import median
 from typing import Any
 
@@ -27,15 +27,17 @@ from avatar_relay.messages import ConversationError
 from avatar_relay.publisher import AvatarEvent, ConversationFinished, Publisher, PublisherError
 from avatar_relay.v1 import admin_service_pb2 as admin_pb
 from avatar_relay.v1 import admin_service_pb2_grpc as admin_grpc
+from edge_client.link import device_link
+from tests.lab.chaos.fleet import Fleet
+from tests.lab.chaos.fleet import read_options as fleet_options
 from tests.lab.fault_proxy import FaultProxy, Weather
-from tests.lab.fleet.device import SimulatedDevice, open_channel
-from tests.lab.fleet.fleet import AUDIO, MOTION, Ear, Fleet, now_us
-from tests.lab.fleet.fleet import read_options as fleet_options
-from tests.lab.fleet.history import History
-from tests.lab.fleet.stamp import audio_payload, motion_payload
+from tests.lab.history import History
 from tests.lab.percentiles import percentiles
 from tests.lab.relay_process import RelayProcess
-from tests.lab.tool import command_line, write_json
+from tests.lab.simulated_device import SimulatedDevice, until_attached
+from tests.lab.speaker import AUDIO, Manner
+from tests.lab.stamp import WEIGHTS, audio_payload, motion_payload, now_us
+from tests.lab.tool import add_json_file, command_line, write_json
 
 SLOW = Weather(bytes_per_s=1)
 NAME = "reader"
@@ -58,13 +60,13 @@ class Reader:
         """Speak to it for so long."""
         async with AsyncExitStack() as stack:
             proxy = await stack.enter_async_context(FaultProxy(self._relay.address))
-            channel = await stack.enter_async_context(open_channel(proxy.address))
-            device = SimulatedDevice(NAME, channel, Ear(NAME, History(), []), ping_s=1.0)
+            device = SimulatedDevice(NAME, proxy.address, stack.enter_context(History()), random.Random(1))
+            stack.push_async_callback(device.kill)
             watched = await stack.enter_async_context(grpc.aio.insecure_channel(self._relay.address))
             publisher = await stack.enter_async_context(Publisher.connect(self._relay.address))
-            for work in (device.run(), self._watch(watched), self._weigh()):
+            for work in (self._watch(watched), self._weigh()):
                 stack.callback(asyncio.create_task(work).cancel)
-            await device.attached.wait()
+            await until_attached([device])
             if self._slow:
                 proxy.down = SLOW
             try:
@@ -75,7 +77,7 @@ class Reader:
 
     async def _speak(self, publisher: Publisher) -> None:
         """In real time: 50 payloads of each kind a second, of which one in ten is a window of 16 KB of motion."""
-        avatar = publisher.avatar(NAME, audio_format=AUDIO, motion_format=MOTION, on_playing=OnPlaying.QUEUE)
+        avatar = publisher.avatar(NAME, audio_format=AUDIO, motion_format=Manner(weights=WEIGHTS).motion, on_playing=OnPlaying.QUEUE)
         avatar.subscribe(self._hear)
         while True:
             try:
@@ -110,6 +112,7 @@ class Reader:
 
 async def one(options: argparse.Namespace, *, slow: bool) -> dict[str, Any]:
     """A relay, the others, and the reader."""
+    device_link.SILENCE_S = 3_600.0  # the device stays, however long it hears nothing: the relay has to end the stream
     relay = RelayProcess("--drain-grace-ms", "100", environment={"AVATAR_RELAY_DEVICE_LEASE_US": str(LEASE_US)})
     await relay.start()
     try:
@@ -118,10 +121,9 @@ async def one(options: argparse.Namespace, *, slow: bool) -> dict[str, Any]:
         await asyncio.gather(fleet.run(), reader.run(options.seconds))
     finally:
         await relay.kill()
-    history = fleet.history.check()
     return {
         "others_age_ms": {name: value / 1_000 for name, value in percentiles(fleet.ages_us).items()},
-        "others_lost": history.lost,
+        "others_lost": fleet.verdict.lost,
         "streams_ended": dict(reader.ended),
         "publisher_told": dict(reader.told),
         "relay_most_mib": round(reader.most_kib / 1_024, 1),
@@ -153,7 +155,7 @@ def main() -> int:
     parser.add_argument("--devices", type=int, default=20, metavar="N", help="with the reader (default 20)")
     parser.add_argument("--seconds", type=float, default=20.0, metavar="S", help="how long a relay is used (default 20)")
     parser.add_argument("--rounds", type=int, default=5, metavar="N", help="default 5")
-    parser.add_argument("--json", type=Path, metavar="FILE", help="write the figures there as well")
+    add_json_file(parser)
     options = parser.parse_args()
     began = time.monotonic()
     figures = {"command": " ".join(sys.argv), **asyncio.run(run(options)), "seconds": round(time.monotonic() - began)}

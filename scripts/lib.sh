@@ -146,6 +146,13 @@ show_help() {
   esac
 }
 
+# run_slow_tests FOLDER ARGUMENT…: the long runs among the tests of a folder, with what they print. Arguments go to pytest.
+run_slow_tests() {
+  local folder=$ROOT/$1
+  shift
+  run_module test pytest -q -m slow -rP --rootdir "$ROOT" -c "$ROOT/pyproject.toml" "$folder" "$@"
+}
+
 # run_module run|test MODULE ARGUMENT…: installs what is missing for running the programs, or for the tests; then becomes the tool.
 # Paths among the arguments are relative to the caller's folder.
 run_module() {

@@ -23,6 +23,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
-    """How long the slow random runs of `tests/fuzzing` and `tests/races` are."""
+    """Options of slow runs."""
     parser.addoption("--cases", type=int, help="cases of the slow random runs (default: see each test)")
     parser.addoption("--seed", type=int, default=1, help="seed of the slow random runs (default 1)")
+    parser.addoption("--figures", metavar="DIR", help="where slow runs that measure leave their figures (default: a temporary folder)")

@@ -15,7 +15,7 @@ from avatar_relay.publisher.events import AvatarEvent
 from avatar_relay.publisher.publisher_session import PublisherSession, Record
 from avatar_relay.publisher.speech_session import AvatarSettings
 from relay_server.connections.relay import Relay
-from tests.lab.playback_bench import JAW, PCM, motion_payload
+from tests.edge_client.playback_bench import JAW, PCM, motion_payload
 from tests.races.legs import Leg
 from tests.races.sounds import Sounds
 

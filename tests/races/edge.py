@@ -12,7 +12,7 @@ from edge_client.link.report_outbox import ReportOutbox
 from edge_client.playback.events import ConversationEvent, PlaybackConfig, PlayerState
 from relay_server.connections.relay import Relay
 from relay_server.core.device_outbox import MediaBatch
-from tests.lab.simulation.world import PlainCard, World
+from tests.edge_client.simulation.world import PlainCard, World
 from tests.races.backend import DEVICE
 from tests.races.legs import Leg
 

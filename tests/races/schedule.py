@@ -21,8 +21,8 @@ from avatar_relay.reasons import FinishReason
 from relay_server.config import RelayConfig
 from relay_server.connections.clocks import Clocks
 from relay_server.connections.relay import Relay
-from tests.lab.playback_bench import RATE_HZ
-from tests.lab.simulation.schedules import judge_sound
+from tests.edge_client.playback_bench import RATE_HZ
+from tests.edge_client.simulation.schedules import judge_sound
 from tests.races.backend import DEVICE, Backend
 from tests.races.edge import Edge
 from tests.races.legs import Leg

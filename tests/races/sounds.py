@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from edge_client.audio.sink import Pcm
-from tests.lab.playback_bench import RATE_HZ
+from tests.edge_client.playback_bench import RATE_HZ
 
 PAYLOAD_FRAMES = RATE_HZ // 50
 """20 ms."""

@@ -1,9 +1,4 @@
-"""Interrupts, ends, replacements, late media, finished events, cuts and resumes cross in every order.
-
-    scripts/test -m slow tests/races -rP [--cases N] [--seed N]
-
-runs 10,000 schedules, and prints how many conversations, cuts and crossed interrupts they had.
-"""
+"""Interrupts, ends, replacements, late media, finished events, cuts and resumes cross in every order; `scripts/races` runs more."""
 
 from __future__ import annotations
 

@@ -34,7 +34,7 @@ from edge_client.audio.sinks.virtual import VirtualSink
 from edge_client.playback.engine import MAX_LIVE_CONVERSATIONS, PlaybackEngine
 from edge_client.playback.events import ConversationEvent, PlaybackConfig, PlayerState
 from edge_client.playback.ledgers import CREDIT_PERIOD_US
-from tests.lab.playback_bench import (
+from tests.edge_client.playback_bench import (
     JAW,
     PCM,
     RATE_HZ,

@@ -15,10 +15,10 @@ from relay_server.sources.avatarkit.settings import AvatarKitSettings
 from relay_server.sources.avatarkit.telemetry import SdkTelemetry
 from relay_server.sources.avatarkit.vendor import make_sdk
 from relay_server.telemetry import RelayTelemetry
-from scripts.sdk.converse import REACHED, search
-from tests.lab.avatarkit.rig import rig, settings, sound
 from tests.lab.otlp import SIGNALS, OtlpReceiver
-from tests.lab.services.motion_server import API_KEY, TOKEN, Mode, MotionServer
+from tests.relay_server.sources.avatarkit.motion_server import API_KEY, TOKEN, Mode, MotionServer
+from tests.relay_server.sources.avatarkit.rig import rig, settings, sound
+from tests.relay_server.sources.avatarkit.stages.test_programs import REACHED, search
 
 TALKATIVE = (Mode.WELL, Mode.TOKEN_REFUSED, Mode.TOKEN_BROKEN, Mode.UPGRADE_400, Mode.HANDSHAKE_ERROR, Mode.CLOSE_4010, Mode.ERROR_16)
 
@@ -67,9 +67,9 @@ def test_what_real_programs_leave_is_searched_everywhere(place: str) -> None:
     """By the script that runs them: a secret that is planted in one place is found, and a place that says nothing is no proof."""
     left = {name: b" ".join(words) for name, words in REACHED.items()}
     search(left)
-    with pytest.raises(SystemExit, match=f"a credential is in {place}"):
+    with pytest.raises(AssertionError, match=f"a credential is in {place}"):
         search(left | {place: left[place] + TOKEN.encode()})
-    with pytest.raises(SystemExit, match=f"{place}: holds none"):
+    with pytest.raises(AssertionError, match=f"{place}: holds none"):
         search(left | {place: b""})
 
 

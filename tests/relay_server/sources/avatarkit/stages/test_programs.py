@@ -16,11 +16,13 @@ from pathlib import Path
 
 import grpc
 import numpy as np
+import pytest
 
 from avatar_relay.v1 import admin_service_pb2, admin_service_pb2_grpc
 from tests.lab.otlp import SIGNALS, OtlpReceiver
 from tests.lab.programs import Program, attached, python, running
-from tests.lab.services.motion_server import API_KEY, APP_ID, AVATAR_ID, TOKEN, Mode, MotionServer
+from tests.relay_server.sources.avatarkit.motion_server import API_KEY, APP_ID, AVATAR_ID, TOKEN, Mode, MotionServer
+from tests.relay_server.sources.avatarkit.rig import SDKS
 
 PATIENCE_S = 60.0
 TEXT = "This sentence was spoken here, and its motion was made by a Server SDK. Then the device drew the face."
@@ -38,7 +40,7 @@ REACHED: dict[str, tuple[bytes, ...]] = {
 
 def tell(text: str) -> None:
     """Tell the person what goes on."""
-    print(f"  {text}", flush=True)
+    sys.stdout.write(f"  {text}\n")
 
 
 def write_config(sdk: str, server: MotionServer, out: Path) -> Path:
@@ -61,7 +63,7 @@ async def say(address: str, text: str) -> str:
 
 
 async def converse(sdk: str, out: Path) -> None:
-    """All of it. Exits with a message where something is missing."""
+    """All of it. Raises `AssertionError` if something is missing."""
     server = MotionServer()
     watched: list[bytes] = []
     async with server.serving(), OtlpReceiver() as collector:
@@ -125,7 +127,7 @@ async def speak_twice(server: MotionServer, address: str, edge: Program) -> None
         before = (server.counts.tokens, server.counts.upgrades)
         await say(address, TEXT)
         if (server.counts.tokens, server.counts.upgrades) != before:
-            raise SystemExit("a warm conversation needed a new token or WebSocket")
+            raise AssertionError("a warm conversation needed a new token or WebSocket")
         await until(lambda: any(request.ended for request in server.requests.values()))
         await edge_finished(address)
         server.mode, server.echo = Mode.CLOSE_4010, f"key {API_KEY} token {TOKEN}"
@@ -140,34 +142,31 @@ def check(server: MotionServer, out: Path) -> None:
     expected = first.keyframes + second.keyframes
     # the motion that was on its way when the session was refused is the stand-in's last window
     if not first.keyframes <= summary["keyframes_received"] <= expected:
-        raise SystemExit(f"{summary['keyframes_received']} keyframes at the device, {expected} on the WebSocket")
+        raise AssertionError(f"{summary['keyframes_received']} keyframes at the device, {expected} on the WebSocket")
     reasons = [conversation["playback_finished"]["reason"] for conversation in summary["conversations"]]
     with wave.open(str(out / "played.wav")) as file:
         played = np.frombuffer(file.readframes(file.getnframes()), "<i2")
     pictures = [name for name in ("face.gif", "contact-sheet.png") if (out / name).is_file()]
     if not np.any(played) or len(pictures) < 2 or not summary["frames_shown"]:
-        raise SystemExit(f"no sound or no pictures: {pictures} {summary}")
+        raise AssertionError(f"no sound or no pictures: {pictures} {summary}")
     tell(f"{len(first.sent)} + {len(second.sent)} motion messages, {summary['keyframes_received']} keyframes at the device")
     tell(f"{np.count_nonzero(played)} samples of sound, {summary['frames_shown']} pictures, finished: {', '.join(reasons)}")
 
 
 def search(left: Mapping[str, bytes]) -> None:
-    """No credential is in what was left behind. Exits with a message where one is, or where a place was not reached at all."""
+    """No credential is in what was left behind. Raises `AssertionError` if one is, or if a place was not reached at all."""
     for name, words in REACHED.items():
         if missing := [word.decode() for word in words if word not in left[name]]:
-            raise SystemExit(f"{name}: holds none of {', '.join(missing)}: searching it proves nothing")
+            raise AssertionError(f"{name}: holds none of {', '.join(missing)}: searching it proves nothing")
     if found := [name for name, data in left.items() if any(secret in data for secret in SECRETS)]:
-        raise SystemExit(f"a credential is in {', '.join(found)}")
+        raise AssertionError(f"a credential is in {', '.join(found)}")
     sizes = ", ".join(f"{name} {len(data)} B" for name, data in left.items())
     tell(f"no credential, though the server wrote them into its errors: {sizes}")
 
 
-def main(sdk: str, folder: str) -> None:
-    """Run it."""
-    out = Path(folder)
-    out.mkdir(parents=True, exist_ok=True)
-    asyncio.run(converse(sdk, out))
-
-
-if __name__ == "__main__":
-    main(*sys.argv[1:])
+@pytest.mark.slow
+@pytest.mark.timeout(300)
+@pytest.mark.parametrize("sdk", SDKS)
+async def test_programs(sdk: str, figures: Path) -> None:
+    """Relay, edge client and SDK; all files are left in the folder."""
+    await converse(sdk, figures)

@@ -8,8 +8,8 @@ from collections.abc import Iterator
 import numpy as np
 
 from edge_client.audio.sink import Pcm
+from tests.edge_client.simulation.splices import sine
 from tests.lab.data import alsa_sample
-from tests.lab.simulation.splices import sine
 
 
 def speech() -> Pcm:

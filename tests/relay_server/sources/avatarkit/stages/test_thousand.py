@@ -2,12 +2,11 @@
 
 What must hold, of each: its motion at the device is that of one request, byte for byte as it was on the WebSocket, and in
 nobody else's conversation; only that was shown; it finished exactly once; and one session served a whole batch. None of it
-is a matter of time: the device's clock is handed in, and patience is counted on it. See `tests/…/avatarkit/many.py`.
+is a matter of time: the device's clock is handed in, and patience is counted on it.
 """
 
 from __future__ import annotations
 
-import argparse
 import asyncio
 import ctypes
 import json
@@ -22,7 +21,10 @@ from concurrent.futures import ProcessPoolExecutor, as_completed
 from dataclasses import dataclass
 from pathlib import Path
 
-from tests.lab.avatarkit.many import Totals, run
+import pytest
+
+from tests.relay_server.sources.avatarkit.many import Totals, run
+from tests.relay_server.sources.avatarkit.rig import SDKS
 
 PR_SET_PDEATHSIG = 1
 """<sys/prctl.h>: the kernel ends a process with the one that started it."""
@@ -59,53 +61,46 @@ def batches(sdk: str, conversations: int, size: int, speed: float, seed: int) ->
     return [Batch(sdk, count, speed, seed + number) for number, count in enumerate(counts)]
 
 
-def main() -> int:
-    """The command; returns its exit status."""
-    options = parse()
-    speed = 1.0 if options.real_time else FAST
-    plan = batches(options.sdk, options.conversations, options.batch, speed, options.seed)
+def run_batches(plan: list[Batch], jobs: int, file: Path) -> None:
+    """Run all, and leave their numbers in `file`. Raises `AssertionError` if a batch went wrong."""
     began = time.monotonic()
     totals: Totals = Counter()
     wrong: list[dict[str, object]] = []
-    with ProcessPoolExecutor(options.jobs, multiprocessing.get_context("spawn"), end_with_parent) as pool:
+    with ProcessPoolExecutor(jobs, multiprocessing.get_context("spawn"), end_with_parent) as pool:
         futures = {pool.submit(work, batch): batch for batch in plan}
         for future in as_completed(futures):
             batch, outcome = futures[future], future.result()
             if isinstance(outcome, str):
                 wrong.append({"seed": batch.seed, "conversations": batch.count, "what": outcome})
-                print(f"  seed {batch.seed}: WRONG\n{outcome}", file=sys.stderr, flush=True)
             else:
                 totals += outcome
-                print(f"  seed {batch.seed}: {totals['conversations']} of {options.conversations} conversations are well", flush=True)
-    well = not wrong and totals["conversations"] == options.conversations
-    told = {
-        "sdk": options.sdk,
-        "speed": speed,
+    report = {
+        "sdk": plan[0].sdk,
+        "speed": plan[0].speed,
         "seeds": [batch.seed for batch in plan],
-        "well": well,
+        "well": not wrong,
         "seconds": round(time.monotonic() - began, 1),
         "totals": dict(sorted(totals.items())),
         "wrong": wrong,
     }
-    options.json.parent.mkdir(parents=True, exist_ok=True)
-    options.json.write_text(json.dumps(told, indent=1) + "\n", encoding="utf-8")
-    numbers = ", ".join(f"{name} {number}" for name, number in sorted(totals.items()))
-    print(f"  {options.sdk}: {'ALL WELL' if well else f'{len(wrong)} BATCHES WENT WRONG'}: {numbers}; {options.json}", flush=True)
-    return 0 if well else 1
+    file.write_text(json.dumps(report, indent=1) + "\n", encoding="utf-8")
+    sys.stdout.write(f"  {plan[0].sdk}: {', '.join(f'{name} {number}' for name, number in sorted(totals.items()))}; {file}\n")
+    assert wrong == []
+    assert totals["conversations"] == sum(batch.count for batch in plan)
 
 
-def parse() -> argparse.Namespace:
-    """The command line."""
-    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
-    parser.add_argument("sdk", choices=("spatius", "spatialreal"))
-    parser.add_argument("--conversations", type=int, default=1_000)
-    parser.add_argument("--batch", type=int, default=50, help="conversations with one set of programs (default 50)")
-    parser.add_argument("--real-time", action="store_true", help="at the pace of people")
-    parser.add_argument("--seed", type=int, default=1, help="of the first batch")
-    parser.add_argument("--jobs", type=int, default=os.cpu_count() or 1, help="processes at once (default: one for each core)")
-    parser.add_argument("--json", type=Path, required=True, help="where the figures go")
-    return parser.parse_args()
+@pytest.mark.slow
+@pytest.mark.timeout(3_600)
+@pytest.mark.parametrize("sdk", SDKS)
+def test_thousand(sdk: str, figures: Path, request: pytest.FixtureRequest) -> None:
+    """Many times faster than time passes, in processes of their own; `--cases` and `--seed` choose others."""
+    count, seed = request.config.getoption("--cases") or 1_000, request.config.getoption("--seed")
+    run_batches(batches(sdk, count, 50, FAST, seed), os.cpu_count() or 1, figures / "thousand.json")
 
 
-if __name__ == "__main__":
-    sys.exit(main())
+@pytest.mark.slow
+@pytest.mark.timeout(900)
+@pytest.mark.parametrize("sdk", SDKS)
+def test_twenty_in_real_time(sdk: str, figures: Path) -> None:
+    """At the pace of people; needs a quiet machine, 3 minutes."""
+    run_batches(batches(sdk, 20, 20, 1.0, 2), 1, figures / "twenty.json")

@@ -29,12 +29,13 @@ from relay_server.sources.local.source import LocalSource
 from relay_server.sources.source import AudioSpeech
 from relay_server.sources.speech import SpeechSource
 from relay_server.sources.speech_publishing import PublishedSpeech
-from tests.lab.fast_device import FastDevice, Seen
 from tests.lab.recordings import speech_like
-from tests.lab.services.motion_server import API_KEY, APP_ID, AVATAR_ID, MotionServer, Request
+from tests.relay_server.sources.avatarkit.motion_server import API_KEY, APP_ID, AVATAR_ID, MotionServer, Request
+from tests.relay_server.sources.fast_device import FastDevice, Seen
 
 PCM_16K = AudioFormat(Codec.PCM_S16LE, 16_000)
 PATIENCE_S = 30.0
+SDKS = ("spatius", "spatialreal")
 
 
 def now_us() -> int:

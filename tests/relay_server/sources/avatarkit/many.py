@@ -9,8 +9,8 @@ from collections.abc import AsyncIterator
 
 from avatar_relay.media import OnPlaying
 from relay_server.sources.speech_publishing import PublishedSpeech
-from tests.lab.avatarkit.rig import PCM_16K, Rig, rig, sound
-from tests.lab.services.motion_server import MotionServer
+from tests.relay_server.sources.avatarkit.motion_server import MotionServer
+from tests.relay_server.sources.avatarkit.rig import PCM_16K, Rig, rig, sound
 
 LONGEST_S = 9.0
 START_TIMEOUT_S = 600

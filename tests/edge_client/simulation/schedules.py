@@ -19,8 +19,8 @@ from edge_client.audio.concealment import LEAD_IN_US
 from edge_client.audio.sink import Pcm
 from edge_client.playback.engine import Message
 from edge_client.playback.events import ConversationEvent, PlaybackConfig
-from tests.lab.playback_bench import RATE_HZ, audio_payloads, find_media, open_
-from tests.lab.simulation.world import PlainCard, World
+from tests.edge_client.playback_bench import RATE_HZ, audio_payloads, find_media, open_
+from tests.edge_client.simulation.world import PlainCard, World
 
 STEPS = 24
 PAYLOAD_FRAMES = 960

@@ -18,8 +18,8 @@ from dataclasses import dataclass, field
 
 from aiohttp import WSMsgType, web
 
-from tests.lab.services import driveningress as wire
-from tests.lab.services.speech_and_motion import KEYFRAMES_PER_SECOND, keyframe, ogg_opus_seconds
+from tests.relay_server.sources.avatarkit import driveningress as wire
+from tests.relay_server.sources.avatarkit.speech_and_motion import KEYFRAMES_PER_SECOND, keyframe, ogg_opus_seconds
 
 FIRST_WINDOW, WINDOW = 50, 100
 """Keyframes of the first motion message, and of those after it."""

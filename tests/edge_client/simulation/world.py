@@ -11,7 +11,7 @@ from edge_client.audio.sink import Anchor
 from edge_client.audio.sinks.virtual import PERIOD_US, Tap, VirtualDevice
 from edge_client.playback.engine import Message, PlaybackEngine
 from edge_client.playback.events import ConversationEvent, Output, PlaybackConfig
-from tests.lab.playback_bench import RATE_HZ, REAL_DECODERS, PlainSink, SteppedSink
+from tests.edge_client.playback_bench import RATE_HZ, REAL_DECODERS, PlainSink, SteppedSink
 
 TICK_US = 10_000
 

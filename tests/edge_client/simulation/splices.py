@@ -11,8 +11,8 @@ from avatar_relay.media import AudioFormat, Codec, Kind, Pacing, Payload
 from avatar_relay.messages import ConversationEnd, Media
 from edge_client.audio.resampler import Resampler
 from edge_client.audio.sink import Pcm
-from tests.lab.playback_bench import RATE_HZ, open_
-from tests.lab.simulation.world import SoundCard, World
+from tests.edge_client.playback_bench import RATE_HZ, open_
+from tests.edge_client.simulation.world import SoundCard, World
 
 PAYLOAD_US = 20_000
 FORMATS = {

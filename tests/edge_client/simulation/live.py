@@ -11,9 +11,9 @@ import numpy as np
 from avatar_relay.media import Kind, Pacing, Payload
 from avatar_relay.messages import ConversationEnd, Finished, Media
 from edge_client.audio.sink import Pcm
-from tests.lab.playback_bench import RATE_HZ, open_
-from tests.lab.simulation.network import Network
-from tests.lab.simulation.world import SoundCard, World
+from tests.edge_client.playback_bench import RATE_HZ, open_
+from tests.edge_client.simulation.network import Network
+from tests.edge_client.simulation.world import SoundCard, World
 
 PAYLOAD_US = 20_000
 SINE_HZ = 450

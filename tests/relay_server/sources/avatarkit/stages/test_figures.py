@@ -7,7 +7,6 @@ asked. The three take turns, so that what else the machine does meets all of the
 
 from __future__ import annotations
 
-import argparse
 import asyncio
 import json
 import statistics
@@ -17,18 +16,22 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
+import pytest
+
 from relay_server.sources.avatarkit.pool import Pool, running
 from relay_server.sources.avatarkit.source import AvatarKitSource
 from relay_server.sources.avatarkit.vendor import make_sdk
 from relay_server.sources.local.source import LocalSource
 from relay_server.sources.source import AudioChunk, AudioSpeech, MotionChunk
 from relay_server.sources.speech import SpeechSource
-from tests.lab.avatarkit.rig import PCM_16K, chunked, now_us, rules, settings, sound
-from tests.lab.services.motion_server import API_KEY, MotionServer
+from tests.relay_server.sources.avatarkit.motion_server import API_KEY, MotionServer
+from tests.relay_server.sources.avatarkit.rig import PCM_16K, SDKS, chunked, now_us, rules, settings, sound
 
 STEP_S = 0.05
 INFERENCE_S = 0.1
 SOUND = sound(3.0)
+ROUNDS = 20
+"""Turns of each kind."""
 
 
 async def turn(pool: Pool) -> tuple[float, float]:
@@ -117,7 +120,7 @@ async def vendor_turn(sdk: str, server: MotionServer) -> tuple[float, float]:
             heard.set()
 
         def on_failure(self, failure: object) -> None:
-            raise SystemExit(f"the session failed: {failure}")
+            raise AssertionError(f"the session failed: {failure}")
 
         def on_closed(self) -> None:
             pass
@@ -140,27 +143,18 @@ WORDS = {
 }
 
 
-def main() -> int:
-    """The command; returns its exit status."""
-    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
-    parser.add_argument("sdk", choices=("spatius", "spatialreal"))
-    parser.add_argument("--rounds", type=int, default=20, help="turns of each kind (default 20)")
-    parser.add_argument("--json", type=Path, required=True, help="where the figures go")
-    options = parser.parse_args()
-    figures = asyncio.run(measure(options.sdk, options.rounds))
-    well = all(figures["warm"][name] == 0 for name in ("tokens", "upgrades", "handshakes"))
-    print(f"  {'median of ' + str(options.rounds):38s} first sound  first motion  tokens  upgrades  handshakes")
-    for name, row in figures.items():
+@pytest.mark.slow
+@pytest.mark.timeout(300)
+@pytest.mark.parametrize("sdk", SDKS)
+async def test_a_warm_conversation_needs_nothing_new(sdk: str, figures: Path) -> None:
+    """Prints a table, and leaves `figures.json`. Needs a quiet machine for its times."""
+    ways = await measure(sdk, ROUNDS)
+    lines = [f"  {f'median of {ROUNDS}':38s} first sound  first motion  tokens  upgrades  handshakes"]
+    for name, row in ways.items():
         times = f"{row['first_sound_ms']:8.1f} ms   {row['first_motion_ms']:8.1f} ms"
-        print(f"  {WORDS[name]:38s} {times}  {row['tokens']:6d}  {row['upgrades']:8d}  {row['handshakes']:10d}")
-    told = {"sdk": options.sdk, "rounds": options.rounds, "step_ms": STEP_S * 1e3, "inference_ms": INFERENCE_S * 1e3, "well": well}
-    options.json.parent.mkdir(parents=True, exist_ok=True)
-    options.json.write_text(json.dumps(told | {"ways": figures}, indent=1) + "\n", encoding="utf-8")
-    print(
-        f"  {options.sdk}: a warm conversation needed {'nothing new: WELL' if well else 'a new session: WRONG'}; {options.json}", flush=True
-    )
-    return 0 if well else 1
-
-
-if __name__ == "__main__":
-    sys.exit(main())
+        lines.append(f"  {WORDS[name]:38s} {times}  {row['tokens']:6d}  {row['upgrades']:8d}  {row['handshakes']:10d}")
+    sys.stdout.write("\n".join(lines) + "\n")
+    well = all(ways["warm"][name] == 0 for name in ("tokens", "upgrades", "handshakes"))
+    report = {"sdk": sdk, "rounds": ROUNDS, "step_ms": STEP_S * 1e3, "inference_ms": INFERENCE_S * 1e3, "well": well, "ways": ways}
+    (figures / "figures.json").write_text(json.dumps(report, indent=1) + "\n", encoding="utf-8")
+    assert well

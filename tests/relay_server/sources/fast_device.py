@@ -29,7 +29,7 @@ from edge_client.playback.events import ConversationEvent, View
 from edge_client.playback.playing import DecoderFactories
 from relay_server.connections.ports import DevicePort
 from relay_server.core.device_outbox import MediaBatch
-from tests.lab.playback_bench import SteppedSink
+from tests.edge_client.playback_bench import SteppedSink
 
 LEISURE_S = 0.003
 """Left to all others between bouts, even where the speed that was asked for can not be had."""

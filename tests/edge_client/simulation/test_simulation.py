@@ -7,12 +7,12 @@ import pytest
 
 from avatar_relay.messages import Finished
 from edge_client.playback.release import SKIP_FROM_US
-from tests.lab.playback_bench import noise
-from tests.lab.simulation.live import run_live
-from tests.lab.simulation.network import CALM, ROUGH, Network
-from tests.lab.simulation.recorded import speech
-from tests.lab.simulation.schedules import judge, judge_sound
-from tests.lab.simulation.splices import FORMATS, sine, splice
+from tests.edge_client.playback_bench import noise
+from tests.edge_client.simulation.live import run_live
+from tests.edge_client.simulation.network import CALM, ROUGH, Network
+from tests.edge_client.simulation.recorded import speech
+from tests.edge_client.simulation.schedules import judge, judge_sound
+from tests.edge_client.simulation.splices import FORMATS, sine, splice
 
 
 @pytest.mark.parametrize("ppm", [500.0, -500.0])

@@ -4,24 +4,18 @@ from __future__ import annotations
 
 import asyncio
 import re
-import socket
 import sys
 from pathlib import Path
 
 from avatar_relay.tracing import telemetry_off
 from tests.lab.backend import Script, speak
 from tests.lab.programs import ProgramError, attached, python, running
+from tests.lab.restarted_programs import free_port
 from tests.lab.tool import command_line
 
 _STAGES = {"relay": ("receive", "queue", "send"), "device": ("receive", "decode", "buffer", "first_sound", "first_picture", "play")}
 EXPECTED = frozenset(f"{program}.{stage}" for program, stages in _STAGES.items() for stage in stages)
 DEVICE_ID = "checked"
-
-
-def free_port() -> int:
-    """A port on loopback that nobody listens on at present."""
-    with socket.create_server(("127.0.0.1", 0)) as server:
-        return int(server.getsockname()[1])
 
 
 async def check(rotel: Path, folder: Path) -> set[str]:

@@ -15,7 +15,7 @@ from statistics import median
 from scripts.bench.cases import PACED
 from scripts.bench.contenders.relay_device import RelayDevice, open_channel
 from scripts.bench.contest import CONTENDERS, BenchError, measure, serving
-from scripts.bench.load import resident_kb
+from tests.lab.restarted_programs import resident_kib
 
 CPU, P99, ACTIVE, IDLE = "cpu_us_by_sessions", "p99_ms_by_sessions", "rss_kb_by_sessions", "rss_kb_by_idle_devices"
 SESSIONS = (1, 10, 50, 100)
@@ -51,14 +51,14 @@ def memory(count: int) -> float:
     """The relay's memory in KB with so many idle devices. Raises `BenchError`."""
     with serving(CONTENDERS["ours"]) as (address, pid):
         if not count:
-            return resident_kb(pid)
+            return resident_kib(pid)
         command = [sys.executable, "-P", "-m", "scripts.bench.growth", address, str(count)]
         with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as devices:
             assert devices.stdout is not None
             if devices.stdout.readline().strip() != "attached":
                 raise BenchError(f"{count} devices did not attach")
             time.sleep(SETTLE_S)
-            kb = resident_kb(pid)
+            kb = resident_kib(pid)
             devices.communicate()
         return kb
 

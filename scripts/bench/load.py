@@ -15,12 +15,12 @@ import time
 from collections.abc import Sequence
 from dataclasses import replace
 from importlib import import_module
-from pathlib import Path
 
 from scripts.bench.cases import CASES, WARM_UP_S, Case, Shape
 from scripts.bench.contract import Clients
 from scripts.bench.wire_bytes import wire_bytes
 from tests.lab.percentiles import percentiles
+from tests.lab.restarted_programs import resident_kib
 from tests.lab.stamp import age_us, audio_payload, motion_payload, now_us, read_stamp
 
 UTTERANCE = 200
@@ -47,12 +47,6 @@ CLIENTS = {
 def cpu_clock(pid: int) -> int:
     """The id of a process's CPU clock, which counts all of its threads (clock_getcpuclockid(3))."""
     return (~pid << 3) | 2
-
-
-def resident_kb(pid: int) -> int:
-    """Memory that a process really has."""
-    status = Path(f"/proc/{pid}/status").read_text(encoding="ascii")
-    return next(int(line.split()[1]) for line in status.splitlines() if line.startswith("VmRSS:"))
 
 
 class Meter:
@@ -97,7 +91,7 @@ class Meter:
             "rate": came / wall,
             "server_busy": cpu / wall,
             "load_busy": own / wall,
-            "rss_kb": resident_kb(self._pid),
+            "rss_kb": resident_kib(self._pid),
             "wire_ratio": (wire_bytes(self._port) - self._wire) / raw,
         }
         return figures | {f"{name}_ms": value / 1_000 for name, value in percentiles(self.ages_us).items()}

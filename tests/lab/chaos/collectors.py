@@ -29,7 +29,7 @@ from tests.lab.chaos.fleet import read_options as fleet_options
 from tests.lab.otlp import OtlpReceiver
 from tests.lab.percentiles import percentiles
 from tests.lab.programs import START_S, Program, attached, python, running
-from tests.lab.relay_process import free_port
+from tests.lab.restarted_programs import free_port
 from tests.lab.tool import add_json_file, command_line, write_json
 
 SLOW_S = 3.0

@@ -23,7 +23,6 @@ import time
 from collections import Counter
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
 import grpc
@@ -36,7 +35,7 @@ from avatar_relay.publisher.events import AvatarEvent
 from avatar_relay.v1 import admin_service_pb2, admin_service_pb2_grpc
 from tests.lab.history import History
 from tests.lab.percentiles import seconds
-from tests.lab.relay_process import RelayProcess
+from tests.lab.restarted_programs import EdgeProgram, RelayProgram
 from tests.lab.stamp import now_us
 from tests.lab.tool import add_out_folder, command_line, write_json
 
@@ -61,32 +60,6 @@ MOVE = b"".join(struct.pack(f"<{len(ARKIT_NAMES)}f", *[row / 15] * len(ARKIT_NAM
 """As long as the tone."""
 
 
-class EdgeProcess:
-    """One `edge-client`. It ends with this program."""
-
-    def __init__(self, device_id: str, relay: str, log: Path) -> None:
-        self.device_id = device_id
-        self.started_us = 0
-        self._command = ["setpriv", "--pdeathsig", "KILL", sys.executable, "-m", "edge_client", "--relay", relay, "--device-id", device_id]
-        self._command += ["--headless", "--audio-sink", "virtual", "--renderer", "none", "--log-level", "warning"]
-        self._log = log
-        self._process: asyncio.subprocess.Process | None = None
-
-    async def start(self) -> None:
-        """Start it."""
-        self.started_us = now_us()
-        with self._log.open("ab") as output:
-            self._process = await asyncio.create_subprocess_exec(*self._command, stdin=asyncio.subprocess.DEVNULL, stderr=output)
-
-    async def kill(self) -> None:
-        """kill -9. Raises `RuntimeError` where it had ended by itself: nothing should make it."""
-        assert self._process is not None
-        if self._process.returncode is not None:
-            raise RuntimeError(f"device {self.device_id} ended by itself with {self._process.returncode}; see {self._log}")
-        self._process.kill()
-        await self._process.wait()
-
-
 @dataclass(slots=True)
 class Findings:
     """What was seen."""
@@ -104,7 +77,7 @@ class Findings:
 class Face:
     """One device, who speaks to it, and who kills it."""
 
-    def __init__(self, edge: EdgeProcess, publisher: Publisher, history: History, findings: Findings, chance: random.Random) -> None:
+    def __init__(self, edge: EdgeProgram, publisher: Publisher, history: History, findings: Findings, chance: random.Random) -> None:
         self._edge = edge
         self._history = history
         self._findings = findings
@@ -199,7 +172,7 @@ async def watch(address: str, faces: dict[str, Face]) -> None:
                     faces[event.device_id].attached_us = now_us()
 
 
-async def kill_relay(relay: RelayProcess, kills: int, findings: Findings, chance: random.Random) -> None:
+async def kill_relay(relay: RelayProgram, kills: int, findings: Findings, chance: random.Random) -> None:
     """Kill it so often."""
     for _ in range(kills):
         await asyncio.sleep(chance.uniform(*PLAYS_S))
@@ -211,7 +184,7 @@ async def kill_relay(relay: RelayProcess, kills: int, findings: Findings, chance
 async def run(options: argparse.Namespace) -> dict[str, Any]:
     """All of it; returns the summary."""
     began, findings, stop = time.monotonic(), Findings(), asyncio.Event()
-    relay = RelayProcess()
+    relay = RelayProgram()
     async with AsyncExitStack() as stack:
         history = stack.enter_context(History(options.out / "history.tsv"))
         await relay.start()
@@ -219,7 +192,7 @@ async def run(options: argparse.Namespace) -> dict[str, Any]:
         publisher = await stack.enter_async_context(Publisher.connect(relay.address))
         faces: dict[str, Face] = {}
         for number in range(options.devices):
-            edge = EdgeProcess(f"d{number}", relay.address, options.out / f"d{number}.log")
+            edge = EdgeProgram(f"d{number}", relay.address, options.out / f"d{number}.log")
             stack.push_async_callback(edge.kill)
             chance = random.Random(options.seed * 1_000 + number)
             faces[edge.device_id] = Face(edge, publisher, history, findings, chance)

@@ -17,7 +17,7 @@ from dataclasses import replace
 
 from avatar_relay.publisher import Publisher
 from tests.lab.fault_proxy import CALM, FaultProxy, Weather
-from tests.lab.relay_process import RelayProcess
+from tests.lab.restarted_programs import RelayProgram
 from tests.lab.simulated_device import SimulatedDevice
 
 HOLE_S = (1.2, 5.5)
@@ -41,7 +41,7 @@ class Faults:
 
     def __init__(
         self,
-        relay: RelayProcess,
+        relay: RelayProgram,
         devices: list[SimulatedDevice],
         device_lines: list[FaultProxy],
         publishers: list[Publisher],

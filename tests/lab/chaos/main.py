@@ -25,7 +25,7 @@ from tests.lab.chaos.faults import Faults
 from tests.lab.fault_proxy import FaultProxy
 from tests.lab.history import History, Verdict
 from tests.lab.percentiles import seconds as seconds_of
-from tests.lab.relay_process import RelayProcess
+from tests.lab.restarted_programs import RelayProgram
 from tests.lab.simulated_device import SimulatedDevice, until_attached
 from tests.lab.speaker import Manner, Speaker
 from tests.lab.tool import add_out_folder, command_line, write_json
@@ -68,7 +68,7 @@ async def run(options: argparse.Namespace) -> dict[str, Any]:
     """All of it; returns the summary."""
     chance = random.Random(options.seed)
     began = time.monotonic()
-    relay = RelayProcess("--drain-grace-ms", str(DRAIN_GRACE_MS))
+    relay = RelayProgram("--drain-grace-ms", str(DRAIN_GRACE_MS))
     async with AsyncExitStack() as stack:
         history = stack.enter_context(History(options.out / "history.tsv"))
         await relay.start()

@@ -33,7 +33,7 @@ from tests.lab.chaos.fleet import read_options as fleet_options
 from tests.lab.fault_proxy import FaultProxy, Weather
 from tests.lab.history import History
 from tests.lab.percentiles import percentiles
-from tests.lab.relay_process import RelayProcess
+from tests.lab.restarted_programs import RelayProgram
 from tests.lab.simulated_device import SimulatedDevice, until_attached
 from tests.lab.speaker import AUDIO, Manner
 from tests.lab.stamp import WEIGHTS, audio_payload, motion_payload, now_us
@@ -49,7 +49,7 @@ SAMPLE_S = 0.25
 class Reader:
     """The device that may read slowly, and who speaks to it."""
 
-    def __init__(self, relay: RelayProcess, *, slow: bool) -> None:
+    def __init__(self, relay: RelayProgram, *, slow: bool) -> None:
         self._relay = relay
         self._slow = slow
         self.told: Counter[str] = Counter()
@@ -113,7 +113,7 @@ class Reader:
 async def one(options: argparse.Namespace, *, slow: bool) -> dict[str, Any]:
     """A relay, the others, and the reader."""
     device_link.SILENCE_S = 3_600.0  # the device stays, however long it hears nothing: the relay has to end the stream
-    relay = RelayProcess("--drain-grace-ms", "100", environment={"AVATAR_RELAY_DEVICE_LEASE_US": str(LEASE_US)})
+    relay = RelayProgram("--drain-grace-ms", "100", environment={"AVATAR_RELAY_DEVICE_LEASE_US": str(LEASE_US)})
     await relay.start()
     try:
         others = ["--devices", str(options.devices - 1), "--seconds", str(options.seconds), "--utterance-s", "4", "--pace"]

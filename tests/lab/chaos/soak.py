@@ -31,7 +31,7 @@ from avatar_relay.v1 import device_service_pb2 as device_pb
 from avatar_relay.v1 import device_service_pb2_grpc as device_stubs
 from tests.lab.chaos.tapped_relay import TAP
 from tests.lab.history import History, Verdict
-from tests.lab.relay_process import RelayProcess
+from tests.lab.restarted_programs import RelayProgram
 from tests.lab.simulated_device import SimulatedDevice, until_attached
 from tests.lab.speaker import Manner, Speaker
 from tests.lab.tool import add_out_folder, command_line, write_json
@@ -62,15 +62,12 @@ class Sample:
     tasks: int
 
 
-class TappedRelay(RelayProcess):
+class TappedRelay(RelayProgram):
     """A relay that tells what it has inside; `tap` is the file through which it does."""
 
-    module = "tests.lab.chaos.tapped_relay"
-
     def __init__(self, tap: Path) -> None:
-        super().__init__()
+        super().__init__(module="tests.lab.chaos.tapped_relay", environment={TAP: str(tap)})
         self._tap = tap
-        os.environ[TAP] = str(tap)
 
     async def look(self, seconds: float) -> Sample | None:
         """A sample; None where the relay did not answer in time."""

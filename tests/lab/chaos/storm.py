@@ -11,7 +11,7 @@ import sys
 
 from tests.lab.history import History
 from tests.lab.percentiles import seconds
-from tests.lab.relay_process import RelayProcess
+from tests.lab.restarted_programs import RelayProgram
 from tests.lab.simulated_device import SimulatedDevice, until_attached
 from tests.lab.tool import command_line, write_json
 
@@ -21,7 +21,7 @@ WATCHED_S = 10.0
 
 async def run(count: int) -> dict[str, object]:
     """Once; returns the figures."""
-    relay = RelayProcess()
+    relay = RelayProgram()
     await relay.start()
     with History() as history:
         devices = [SimulatedDevice(f"d{n}", relay.address, history, random.Random(n)) for n in range(count)]

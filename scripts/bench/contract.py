@@ -29,7 +29,6 @@ class Clients(Protocol):
 
 
 Received = Callable[[bytes], None]
-ClientsFactory = Callable[[str, Received], Clients]
 
 
 def interleaved(audio: Sequence[bytes], motion: Sequence[bytes]) -> list[bytes]:

@@ -26,8 +26,6 @@ from tests.lab.stamp import age_us, audio_payload, motion_payload, now_us, read_
 UTTERANCE = 200
 """Payloads of each kind that a burst hands over at once: 4 s of speech."""
 WINDOWS_AT_ONCE = 8
-MAX_ON_THE_WAY = 4 * UTTERANCE
-"""Payloads handed over that have not come yet; a burst waits beyond that."""
 DRAIN_S = 10.0
 AUDIO_US, MOTION_US = 20_000, 33_333
 TURNS = 20

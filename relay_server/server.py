@@ -161,6 +161,6 @@ async def voice(relay: Relay, telemetry: Telemetry, environment: Mapping[str, st
             by_target=by_target,
             report=relay.report,
             trace=trace,
-        ) as desk,
+        ) as speech,
     ):
-        yield desk
+        yield speech

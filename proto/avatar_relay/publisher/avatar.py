@@ -14,6 +14,7 @@ from itertools import takewhile
 
 from avatar_relay.media import ConversationOpen, Kind, OnPlaying
 from avatar_relay.messages import DeviceVolume, Dropped, Finished, FromPublisher, Interrupt, Pause, PlayerEvent, Resume, Volume
+from avatar_relay.publisher.avatar_context import AvatarContext, AvatarSettings
 from avatar_relay.publisher.errors import (
     BufferFullError,
     ConnectionLostError,
@@ -26,7 +27,6 @@ from avatar_relay.publisher.media_line import MotionMessage
 from avatar_relay.publisher.playback_tracker import ConversationFinished, PlaybackState, PlaybackTracker
 from avatar_relay.publisher.published_conversation import Phase, PublishedConversation
 from avatar_relay.publisher.publisher_session import PublisherSession, Record, Told
-from avatar_relay.publisher.speech_session import AvatarSettings, SpeechSession
 from avatar_relay.reasons import DropReason, Fault, Reason
 
 logger = logging.getLogger(__name__)
@@ -35,8 +35,8 @@ logger = logging.getLogger(__name__)
 class Avatar:
     """One talking face, or several that say the same. Made by `Publisher.avatar`."""
 
-    def __init__(self, studio: SpeechSession, settings: AvatarSettings) -> None:
-        self._studio = studio
+    def __init__(self, context: AvatarContext, settings: AvatarSettings) -> None:
+        self._context = context
         self._settings = settings
         self._records: dict[str, Record] = {}
         """All that the exchange remembers."""
@@ -91,7 +91,7 @@ class Avatar:
         Raises `InvalidMediaError` on what is not motion of the declared format; nothing of `frames` is taken then.
         """
         async with self._motion_turn:
-            record = self._studio.exchange.record(conversation_id)
+            record = self._context.exchange.record(conversation_id)
             if record is None or conversation_id not in self._records:
                 return self._refuse(None, conversation_id, frames)
             messages = self._inspect(record, frames)
@@ -105,7 +105,7 @@ class Avatar:
         """The same without waiting. Raises `BufferFullError` where there is no room for all of them."""
         if self._motion_turn.locked():
             raise BufferFullError("another call still waits for room")
-        record = self._studio.exchange.record(conversation_id)
+        record = self._context.exchange.record(conversation_id)
         if record is None or conversation_id not in self._records:
             return self._refuse(None, conversation_id, frames)
         messages = self._inspect(record, frames)
@@ -129,7 +129,7 @@ class Avatar:
         waiting = [record for record in self._live() if record.conversation.phase is Phase.AUDIO_ENDED]
         if not waiting:
             return None
-        waiting[-1].conversation.end_all(self._studio.now_us())
+        waiting[-1].conversation.end_all(self._context.now_us())
         self._stir(waiting[-1])
         return waiting[-1].conversation_id
 
@@ -238,12 +238,12 @@ class Avatar:
     def _begin(self, data: bytes) -> tuple[Record, list[bytes]]:
         """The conversation for `data`, opened with its first step where none is open; and the steps that are left."""
         record = self._current()
-        self._studio.check()
+        self._context.check()
         if record is not None:
             return record, record.conversation.audio_steps(data)
         if not data:
             raise InvalidMediaError(Fault(Reason.NO_AUDIO, "a conversation begins with sound: there is none in this call", "data"))
-        conversation_id = self._studio.mint_id()
+        conversation_id = self._context.mint_id()
         settings = self._settings
         opening = ConversationOpen(
             conversation_id,
@@ -251,16 +251,16 @@ class Avatar:
             settings.motion_format,
             settings.pacing,
             settings.on_playing,
-            self._studio.trace(conversation_id),
+            self._context.trace(conversation_id),
         )
-        conversation = PublishedConversation(opening, buffer_bytes=self._studio.buffer_bytes)
+        conversation = PublishedConversation(opening, buffer_bytes=self._context.buffer_bytes)
         first, *steps = conversation.audio_steps(data)
         conversation.push_audio(first)
         record = Record(conversation, PlaybackTracker(conversation_id), self._moved.set, self._told)
-        exchange = self._studio.exchange
-        exchange.open(record, settings.targets, self._studio.now_us())
+        exchange = self._context.exchange
+        exchange.open(record, settings.targets, self._context.now_us())
         self._take_over(exchange, record)
-        self._studio.wake()
+        self._context.wake()
         return record, steps
 
     def _take_over(self, exchange: PublisherSession, record: Record) -> None:
@@ -287,8 +287,8 @@ class Avatar:
             self._interrupt(record)
             raise InvalidMediaError(Fault(Reason.NO_AUDIO, "a conversation ended without one whole sample of sound", "end"))
         if conversation.carried_bytes:
-            self._studio.exchange.tell_dropped(record, Dropped(Kind.AUDIO, 1, conversation.carried_bytes, DropReason.UNDECODABLE))
-        (conversation.end_all if everything else conversation.end_audio)(self._studio.now_us())
+            self._context.exchange.tell_dropped(record, Dropped(Kind.AUDIO, 1, conversation.carried_bytes, DropReason.UNDECODABLE))
+        (conversation.end_all if everything else conversation.end_audio)(self._context.now_us())
         self._stir(record)
         return record.conversation_id
 
@@ -299,7 +299,7 @@ class Avatar:
     def _push_motion(self, record: Record, message: MotionMessage) -> bool:
         if record.conversation.motion_refusal is not None:
             return False
-        record.conversation.push_motion(message, self._studio.now_us())
+        record.conversation.push_motion(message, self._context.now_us())
         self._stir(record)
         return True
 
@@ -307,7 +307,7 @@ class Avatar:
         if len(messages) < len(frames) or not frames:
             if record.conversation.phase in (Phase.ENDED, Phase.CLOSED):
                 return False
-            record.conversation.set_audio_only(self._studio.now_us())
+            record.conversation.set_audio_only(self._context.now_us())
             self._stir(record)
             left = [frame for frame in frames[len(messages) :] if frame]
             return not left or self._refuse(record, record.conversation_id, left)
@@ -319,7 +319,7 @@ class Avatar:
         payloads, size = sum(1 for frame in frames if frame), sum(map(len, frames))
         logger.info("motion dropped: conversation=%s payloads=%d bytes=%d reason=%s", conversation_id, payloads, size, reason)
         if record is not None and reason is not None and payloads:
-            self._studio.exchange.tell_dropped(record, Dropped(Kind.MOTION, payloads, size, reason))
+            self._context.exchange.tell_dropped(record, Dropped(Kind.MOTION, payloads, size, reason))
         return False
 
     async def _room(self, record: Record, kind: Kind, size: int) -> None:
@@ -336,17 +336,17 @@ class Avatar:
         """Also while there is no stream: the next one begins with it."""
         with suppress(ConnectionLostError):
             self._say(Interrupt(record.conversation_id))
-        self._studio.exchange.close(record)
+        self._context.exchange.close(record)
 
     def _stir(self, record: Record) -> None:
         """There may be something to send of it."""
-        self._studio.exchange.stir(record)
-        self._studio.wake()
+        self._context.exchange.stir(record)
+        self._context.wake()
 
     def _say(self, message: FromPublisher) -> None:
-        self._studio.check()
-        self._studio.exchange.say(message)
-        self._studio.wake()
+        self._context.check()
+        self._context.exchange.say(message)
+        self._context.wake()
 
     def _live(self) -> list[Record]:
         """Conversations that play or will play, in order."""

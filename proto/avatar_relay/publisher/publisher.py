@@ -33,12 +33,12 @@ from avatar_relay.limits import (
 from avatar_relay.media import AudioFormat, MotionFormat, OnPlaying, Pacing, TraceContext
 from avatar_relay.messages import ConversationError, GoAway, PublisherHello, PublisherWelcome
 from avatar_relay.publisher.avatar import Avatar
+from avatar_relay.publisher.avatar_context import AvatarSettings
 from avatar_relay.publisher.backoff import Attempts
 from avatar_relay.publisher.errors import ConnectionLostError, InvalidMediaError, PublisherClosedError, PublisherError
 from avatar_relay.publisher.in_process import InProcessLink, InProcessRelay
 from avatar_relay.publisher.publisher_session import PublisherSession
 from avatar_relay.publisher.relay_link import Connector, RelayLink
-from avatar_relay.publisher.speech_session import AvatarSettings
 from avatar_relay.publisher.writer import Writer
 from avatar_relay.reasons import Fault, Reason
 from avatar_relay.tracing import current_context

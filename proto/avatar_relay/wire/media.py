@@ -124,12 +124,12 @@ def splice_media_response(conversation_id: str, payloads: Iterable[bytes]) -> by
     return b"".join((header(_RESPONSE_MEDIA, sum(map(len, parts))), *parts))
 
 
-def join_media_responses(parcels: Sequence[EncodedMedia]) -> bytes:
-    """The bytes of `AttachResponse{media}` with all payloads of parcels of one conversation.
+def join_media_responses(messages: Sequence[EncodedMedia]) -> bytes:
+    """The bytes of `AttachResponse{media}` with all payloads of several messages of one conversation.
 
     A message that stands twice on the wire is merged, its repeated fields put behind each other (protobuf encoding, "Last One Wins").
     """
-    return parcels[0].data if len(parcels) == 1 else b"".join([parcel.data for parcel in parcels])
+    return messages[0].data if len(messages) == 1 else b"".join([encoded.data for encoded in messages])
 
 
 _MEDIA_CONVERSATION_ID = pb.Media.CONVERSATION_ID_FIELD_NUMBER
@@ -143,7 +143,7 @@ what this version does not know."""
 
 
 def published_media_from_wire(message: pb.Media, data: bytes) -> m.Media | m.PublishedMedia:
-    """Check and read payloads that are to be passed on: as runs, or one by one where anything is out of the ordinary.
+    """Check and read payloads that are to be passed on: in columns, or one by one if any of them is unusual.
 
     `data` is the `PublishRequest` that they came in. `media` has the same number there as in `AttachResponse`, so that a request
     that holds nothing else is, byte by byte, what a device is sent.
@@ -163,30 +163,30 @@ def published_media_from_wire(message: pb.Media, data: bytes) -> m.Media | m.Pub
     kinds = {row[0] for row in rows}
     if not rows or not message.conversation_id or not kinds <= KIND_FROM_WIRE.keys():
         return media_from_wire(message)
-    runs = [_run(rows)] if len(kinds) == 1 else [_run([row for row in rows if row[0] == kind]) for kind in sorted(kinds)]
-    media_bytes = sum([sum(run.sizes) for run in runs])
+    by_kind = [_columns(rows)] if len(kinds) == 1 else [_columns([row for row in rows if row[0] == kind]) for kind in sorted(kinds)]
+    media_bytes = sum([sum(columns.sizes) for columns in by_kind])
     too_much = len(data) > media_bytes + _MAX_ENVELOPE_BYTES * (len(rows) + 1)
-    if too_much or not is_only(_RESPONSE_MEDIA, data) or not all([_is_ordinary(run) for run in runs]):
+    if too_much or not is_only(_RESPONSE_MEDIA, data) or not all([_is_ordinary(columns) for columns in by_kind]):
         return media_from_wire(message)
-    parcel = EncodedMedia(data, {run.kind: len(run.seqs) for run in runs}, _unpack)
-    return m.PublishedMedia(message.conversation_id, tuple(runs), partial(media_from_wire, message), parcel)
+    encoded = EncodedMedia(data, {columns.kind: len(columns.seqs) for columns in by_kind}, _unpack)
+    return m.PublishedMedia(message.conversation_id, tuple(by_kind), partial(media_from_wire, message), encoded)
 
 
-def _run(rows: list[tuple[Any, ...]]) -> PayloadColumns:
+def _columns(rows: list[tuple[Any, ...]]) -> PayloadColumns:
     """Rows of one kind."""
     kinds, *columns = zip(*rows, strict=True)
     return PayloadColumns(KIND_FROM_WIRE[kinds[0]], *columns)
 
 
-def _is_ordinary(run: PayloadColumns) -> bool:
+def _is_ordinary(columns: PayloadColumns) -> bool:
     """Whether each payload has its time and breaks no rule."""
-    if min(run.pts_us) < 0 or min(run.durations_us) < 0:
+    if min(columns.pts_us) < 0 or min(columns.durations_us) < 0:
         return False
-    if not 0 < min(run.sizes) <= max(run.sizes) <= MAX_FRAGMENT_BYTES:
+    if not 0 < min(columns.sizes) <= max(columns.sizes) <= MAX_FRAGMENT_BYTES:
         return False
-    if not any(run.totals):
-        return not any(run.offsets)
-    fragments = zip(run.sizes, run.offsets, run.totals, strict=True)
+    if not any(columns.totals):
+        return not any(columns.offsets)
+    fragments = zip(columns.sizes, columns.offsets, columns.totals, strict=True)
     return all([offset + size <= (total or size) and size != total <= MAX_PAYLOAD_BYTES for size, offset, total in fragments])
 
 

@@ -20,7 +20,7 @@ class AvatarSettings:
     on_playing: OnPlaying
 
 
-class SpeechSession(Protocol):
+class AvatarContext(Protocol):
     """What an avatar needs of its publisher."""
 
     @property

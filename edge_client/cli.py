@@ -9,11 +9,10 @@ import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 from avatar_relay.errors import ConfigError
 from edge_client.blas_threads import ONE_THREAD
-from edge_client.config import DEFAULT_FILE, ENVIRONMENT_PREFIX, SETTINGS, EdgeConfig, load_config
+from edge_client.config import DEFAULT_FILE, SETTINGS, EdgeConfig, load_config
 from edge_client.errors import SinkError
 
 COMMANDS = {
@@ -26,9 +25,9 @@ COMMANDS = {
 def main(arguments: Sequence[str] | None = None) -> int:
     """The program; returns its exit status: 0 well, 1 it failed, 2 it was asked for something that can not be."""
     read = _parser().parse_args(arguments)
-    flags = {name: value for name, value in vars(read).items() if name in SETTINGS and value is not None}
+    named = os.environ.get(SETTINGS.prefix + "CONFIG")
     try:
-        config = load_config(flags, os.environ, file=read.config)
+        config = load_config(SETTINGS.flags_in(read), os.environ, file=read.config or (Path(named) if named else None))
     except ConfigError as error:
         print(f"edge-client: {error}", file=sys.stderr)
         return 2
@@ -43,25 +42,16 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="edge-client",
         description=f"Plays what a relay sends, and draws a face that says it.\n\n{commands}",
-        epilog=f"Each setting may also be said as {ENVIRONMENT_PREFIX}NAME in the environment or as name = value in a TOML file; "
-        f"the command line comes first, then the environment, then the file.",
+        epilog=f"Each setting is also an environment variable ({SETTINGS.prefix}DEVICE_ID) and a key of the file (device_id = …); "
+        "flags override the environment, which overrides the file.",
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("command", nargs="?", choices=COMMANDS, default="run", metavar="COMMAND", help=", ".join(COMMANDS))
-    parser.add_argument("--config", type=Path, metavar="FILE", help=f"settings in TOML (default: {DEFAULT_FILE}, where it exists)")
-    for name, setting in SETTINGS.items():
-        _add(parser, name, setting.default, setting.metadata["help"], setting.metadata["metavar"])
+    parser.add_argument(
+        "--config", type=Path, metavar="FILE", help=f"settings in TOML (default: {DEFAULT_FILE}, if it exists; or {SETTINGS.prefix}CONFIG)"
+    )
+    SETTINGS.add_flags(parser)
     return parser
-
-
-def _add(parser: argparse.ArgumentParser, name: str, default: Any, text: str, metavar: str) -> None:
-    """One flag; its value is checked with the others, so that all places give the same errors."""
-    flag = "--" + name.replace("_", "-")
-    shown = "x".join(map(str, default)) if isinstance(default, tuple) else default
-    if isinstance(default, bool):
-        parser.add_argument(flag, action=argparse.BooleanOptionalAction, default=None, help=text)
-    else:
-        parser.add_argument(flag, metavar=metavar, help=text if shown in (None, "") else f"{text} (default: {shown})")
 
 
 def _devices(config: EdgeConfig) -> int:

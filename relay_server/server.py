@@ -24,9 +24,9 @@ from relay_server.observer import RelayObserver
 from relay_server.service import admin, device, publisher
 from relay_server.service.grpc_servers import NOT_SERVING, GrpcServers
 from relay_server.sources import lazy_import as late
-from relay_server.sources.avatarkit.telemetry import SdkTelemetry
 from relay_server.sources.configured import configured_sources
 from relay_server.sources.lazy_import import LazySource
+from relay_server.sources.plugins import SourceContext
 from relay_server.sources.speech_publishing import speech_desk
 from relay_server.telemetry import RelayTelemetry
 
@@ -149,9 +149,9 @@ async def voice(relay: Relay, telemetry: Telemetry, environment: Mapping[str, st
 
     config = relay.config
     text, audio, recording = LazySource("speech", late.speech), LazySource("local", late.local), LazySource("recording", late.recording)
-    observer = SdkTelemetry(telemetry) if telemetry.enabled else None
+    context = SourceContext(text, audio, environment, monotonic_us, telemetry)
     async with (
-        configured_sources(config, environment, text=text, audio=audio, now_us=monotonic_us, observer=observer) as by_target,
+        configured_sources(config, context) as by_target,
         speech_desk(
             relay,
             text=text,

@@ -13,7 +13,7 @@ settings.load_profile("suite")
 
 # A developer's own exporters, screen and relay address must not reach the code under test.
 SETTINGS = ("OTEL_", "AVATAR_RELAY_", "EDGE_CLIENT_")
-for name in [name for name in os.environ if name.startswith(SETTINGS) and name != "AVATAR_RELAY_TEST_DATA"]:
+for name in [name for name in os.environ if name.startswith(SETTINGS)]:
     del os.environ[name]
 
 

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 import numpy as np
 import pygame
 
-from edge_client.face.colours import AS_PAINTED, FaceColours
+from edge_client.colours import AS_PAINTED, FaceColours
 from edge_client.face.curves import Points
 from edge_client.face.flat_features import brow_shape, cheek_shapes, eye_shapes, nose_shapes
 from edge_client.face.flat_head import back_hair_shapes, background, body_shapes, fringe_shapes, skin_shapes

@@ -10,9 +10,9 @@ import numpy as np
 import pygame
 from numpy.typing import NDArray
 
+from edge_client.colours import AS_PAINTED, FaceColours, recoloured
 from edge_client.errors import ScreenError
 from edge_client.face.camera import Camera
-from edge_client.face.colours import AS_PAINTED, FaceColours, recoloured
 from edge_client.face.gl.backdrop import Backdrop
 from edge_client.face.gl.binding import GL
 from edge_client.face.gl.board import Board

@@ -10,8 +10,8 @@ import logging
 from dataclasses import dataclass
 from typing import Literal, assert_never
 
+from edge_client.colours import AS_PAINTED, FaceColours
 from edge_client.errors import AssetError, ScreenError
-from edge_client.face.colours import AS_PAINTED, FaceColours
 from edge_client.face.renderer import Renderer
 from edge_client.face.window import connected_cards, desktop_drivers, start_sdl
 

@@ -12,7 +12,7 @@ import numpy as np
 from PIL import Image
 
 from avatar_relay.arkit import ARKIT_INDEX
-from edge_client.face.colours import AS_PAINTED, FaceColours
+from edge_client.colours import AS_PAINTED, FaceColours
 from edge_client.face.gles import GlesRenderer
 from edge_client.face.overlay import Overlay, Page
 from edge_client.face.renderer import Picture, Renderer

@@ -51,7 +51,7 @@ def test_flags_overrule_the_environment(ran: list[EdgeConfig], monkeypatch: pyte
 def test_wrong_settings_are_told_in_one_line(ran: list[EdgeConfig], capsys: pytest.CaptureFixture[str]) -> None:
     """Status 2, the setting and what it takes, no traceback, and nothing is started."""
     assert cli.main(["--rate-hz", "fast"]) == 2
-    assert capsys.readouterr().err == "edge-client: --rate-hz: 'fast' can not be used; it takes a whole number from 8000 to 192000 Hz\n"
+    assert capsys.readouterr().err == "edge-client: --rate-hz: 'fast' cannot be used; it takes a whole number from 8000 to 192000 Hz\n"
     assert ran == []
 
 
@@ -89,5 +89,5 @@ def test_help_names_every_setting(capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit):
         cli.main(["--help"])
     text = capsys.readouterr().out
-    for name in SETTINGS:
+    for name in SETTINGS.sections[0].settings:
         assert "--" + name.replace("_", "-") in text

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from edge_client.face.colours import Colour
+from edge_client.colours import Colour
 from edge_client.face.gl.binding import GL
 from edge_client.face.gl.frame import colour_frame
 from edge_client.face.gl.program import Program

@@ -258,7 +258,7 @@ class App:
     def _make_stage(
         self, playback: PlaybackEngine, sink: AudioSink, renderer: Renderer, recorder: Recorder | None, tracer: EdgeTelemetry | None
     ) -> RenderLoop:
-        """The loop, with one picture shown and read back: the first ones are the slow ones."""
+        """The loop, warmed up."""
         from edge_client.face.attention import Attention
         from edge_client.face.idle import IdleLife, StillLife
         from edge_client.face.overlays import FaceOverlays
@@ -279,9 +279,7 @@ class App:
             pictures_per_second=self._config.pictures_per_second,
             stamped=self._config.stamp,
         )
-        stage.picture()
-        if recorder is not None:
-            renderer.read()
+        stage.warm_up(is_read=recorder is not None)
         return stage
 
     def _device_status(self, sink: AudioSink) -> DeviceStatus:

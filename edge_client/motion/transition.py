@@ -46,13 +46,13 @@ class Transition:
         self._length_us = 0
 
     def step(self, driver: Driver, pose: Pose | None, now_us: int) -> Blend:
-        """What to show at `now_us`. `pose` is the driver's; for HELD and IDLE it is not needed."""
+        """What to show at `now_us`, which may be before the last one: a blend has then not begun. `pose` is the driver's; for HELD and IDLE it is not needed."""
         if driver is not self._driver:
             self._begin(driver, now_us)
         target = self._target(driver, pose)
-        left = self._start_us + self._length_us - now_us
-        if 0 < left <= self._length_us:
-            share = np.float32(1 - min(1.0, left / self._length_us))
+        left = min(self._start_us + self._length_us - now_us, self._length_us)
+        if left > 0:
+            share = np.float32(1 - left / self._length_us)
             start = self._from
             weight = start.weight + (target.weight - start.weight) * float(share)
             target = Blend(start.pose + (target.pose - start.pose) * share, weight)

@@ -20,20 +20,19 @@ class FaceView:
 
     def __init__(self, timeline: Timeline, clock: PlayoutClock) -> None:
         self._timeline = timeline
-        self._glass = ClockReader(clock)
-        self._ear = ClockReader(clock)
+        self._reader = ClockReader(clock)
         self._transition = Transition()
 
     def heard(self, now_us: int, playing: dict[str, Playing]) -> Position | None:
-        """What of a live conversation is heard at `now_us`; asked with times of its own, which never lie ahead."""
-        frame = self._ear.frame_at(now_us)
+        """What of a live conversation is heard at `now_us`, which has come."""
+        frame = self._reader.frame_at(now_us)
         position = self._timeline.at(frame) if frame is not None else None
         heard = playing.get(position.conversation_id) if position is not None else None
         return position if heard is not None and heard.started else None
 
     def at(self, now_us: int, playing: dict[str, Playing], *, head_id: str | None, state: PlayerState) -> View:
-        """The view at `now_us`, which may be in the near future."""
-        frame = self._glass.frame_at(now_us)
+        """The view at `now_us`, which may be in the near future, and before the time of the last question."""
+        frame = self._reader.predicted_at(now_us)
         position = self._timeline.at(frame) if frame is not None else None
         heard = playing.get(position.conversation_id) if position is not None else None
         if position is None or heard is None or not (heard.started or position.pts_us > 0):

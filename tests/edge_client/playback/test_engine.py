@@ -30,7 +30,8 @@ from avatar_relay.media import (
 from avatar_relay.messages import AudioOnly, ConversationEnd, Dropped, Finished, Interrupt, Media, Pause, Resume, Started, Volume
 from avatar_relay.reasons import Reason
 from edge_client.audio.sink import Pcm
-from edge_client.audio.sinks.virtual import VirtualSink
+from edge_client.audio.sinks.virtual import PERIOD_US, VirtualSink
+from edge_client.errors import ConfigError
 from edge_client.playback.engine import MAX_LIVE_CONVERSATIONS, PlaybackEngine
 from edge_client.playback.events import ConversationEvent, PlaybackConfig, PlayerState
 from edge_client.playback.ledgers import CREDIT_PERIOD_US
@@ -473,6 +474,21 @@ def test_state_and_view_follow_a_conversation() -> None:
     states.append(bench.playback.state)
     assert states == [PlayerState.IDLE, PlayerState.BUFFERING, PlayerState.PLAYING, PlayerState.IDLE]
     assert bench.views[-1][1].motion is None
+
+
+def test_a_question_far_ahead_does_not_hold_up_those_after_it() -> None:
+    """One picture expected a quarter of a second late; the next ones show what is heard when they are asked for."""
+    bench = Bench(sink=PlainSink(ahead_frames=RATE_HZ // 2))
+    bench.handle(open_("a"), *spoken("a", tone(2 * RATE_HZ), weights=[index / 50 for index in range(51)]))
+    bench.run(500_000)
+    far = bench.playback.view(bench.now_us + 250_000).shown_pts_us
+    for _ in range(10):
+        bench.run(PERIOD_US)
+        heard = bench.playback.audible(bench.now_us)
+        view = bench.playback.view(bench.now_us)
+        assert heard is not None
+        assert far is not None
+        assert view.shown_pts_us == view.audible_pts_us == heard.pts_us < far
 
 
 def test_output_offset_moves_face_and_finish() -> None:

@@ -202,6 +202,7 @@ class App:
             if tap is not None:
                 stack.callback(tap.close)
             endpoint = endpoint_of(self._config)
+            self._prepare_renderer()
             sink, playback = start_sound(self._config, lambda sink: self._make_playback(sink, tracer or NULL), tap)
             stack.callback(sink.close)
             if tap is not None:
@@ -266,14 +267,13 @@ class App:
 
         signs = FaceOverlays(lambda: self._device_status(sink), figures=self._config.figures)
         own = (self._skew, signs, recorder, _PictureTracer(tracer) if tracer else None)
-        watchers = [*self._watchers, *(watcher for watcher in own if watcher)]
         stage = RenderLoop(
             scene=playback,
             renderer=renderer,
             life=IdleLife(zlib.crc32(self._device_id.encode())) if self._config.idle_life else StillLife(),
             clock_us=monotonic_us,
             sleep_s=time.sleep,
-            watchers=watchers,
+            watchers=[*self._watchers, *(watcher for watcher in own if watcher)],
             signs=signs,
             attention=Attention() if self._config.idle_life else None,
             pictures_per_second=self._config.pictures_per_second,
@@ -316,6 +316,13 @@ class App:
         """Asked before each picture."""
         self._heart.beat(MAIN_PART)
         return self._stop.is_set()
+
+    def _prepare_renderer(self) -> None:
+        """Begin what opening the renderer waits for, beside the start of the sound."""
+        if self._config.renderer != "none":
+            from edge_client.face.screens import prepare_renderer  # pygame: only where a face is drawn
+
+            prepare_renderer(choice=self._config.renderer, headless=self._config.headless)
 
     def _open_renderer(self) -> Renderer | None:
         config, choice = self._config, self._config.renderer

@@ -46,7 +46,10 @@ class Transition:
         self._length_us = 0
 
     def step(self, driver: Driver, pose: Pose | None, now_us: int) -> Blend:
-        """What to show at `now_us`, which may be before the last one: a blend has then not begun. `pose` is the driver's; for HELD and IDLE it is not needed."""
+        """What to show at `now_us`. `pose` is the driver's; for HELD and IDLE it is not needed.
+
+        Times may go back by a picture's time: at a time before a blend began it shows the blend's start.
+        """
         if driver is not self._driver:
             self._begin(driver, now_us)
         target = self._target(driver, pose)

@@ -83,4 +83,5 @@ def test_a_machine_without_llvm_shows_the_vector_face(x_display: str, tmp_path: 
         assert np.ptp(client.look()) > 100
     log = client.log.read_text()
     assert "drawn by the vector face" in log
+    assert "pygame-ce" not in log
     assert "softpipe draws only a few pictures a second" in log

@@ -13,7 +13,6 @@ from typing import Literal, assert_never
 
 from edge_client.colours import AS_PAINTED, FaceColours
 from edge_client.errors import AssetError, ScreenError
-from edge_client.colours import AS_PAINTED, FaceColours
 from edge_client.face.gl.probe import GlDriver, probe_of
 from edge_client.face.renderer import Renderer
 from edge_client.face.window import connected_cards, desktop_drivers, start_sdl

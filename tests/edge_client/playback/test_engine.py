@@ -31,7 +31,6 @@ from avatar_relay.messages import AudioOnly, ConversationEnd, Dropped, Finished,
 from avatar_relay.reasons import Reason
 from edge_client.audio.sink import Pcm
 from edge_client.audio.sinks.virtual import PERIOD_US, VirtualSink
-from edge_client.errors import ConfigError
 from edge_client.playback.engine import MAX_LIVE_CONVERSATIONS, PlaybackEngine
 from edge_client.playback.events import ConversationEvent, PlaybackConfig, PlayerState
 from edge_client.playback.ledgers import CREDIT_PERIOD_US

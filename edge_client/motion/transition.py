@@ -16,7 +16,7 @@ from edge_client.motion.pose import Pose, neutral_pose
 IN_US = 320_000
 OUT_US = 800_000
 CATCH_UP_US = 120_000
-"""From a held pose back to motion that has arrived."""
+"""From a held pose, or from sound alone, to motion that has arrived."""
 
 
 class Driver(enum.Enum):
@@ -24,6 +24,8 @@ class Driver(enum.Enum):
 
     IDLE = "idle"
     MOTION = "motion"
+    SOUND = "sound"
+    """The mouth moves by the sound alone."""
     HELD = "held"
 
 
@@ -64,7 +66,7 @@ class Transition:
 
     def _target(self, driver: Driver, pose: Pose | None) -> Blend:
         match driver:
-            case Driver.MOTION if pose is not None:
+            case Driver.MOTION | Driver.SOUND if pose is not None:
                 return Blend(pose, 1.0)
             case Driver.IDLE:
                 return Blend(neutral_pose(), 0.0)
@@ -81,3 +83,5 @@ class Transition:
                 self._length_us = 0
             case Driver.MOTION:
                 self._length_us = IN_US if before is Driver.IDLE else CATCH_UP_US
+            case Driver.SOUND:
+                self._length_us = IN_US

@@ -31,6 +31,8 @@ from avatar_relay.messages import AudioOnly, ConversationEnd, Dropped, Finished,
 from avatar_relay.reasons import Reason
 from edge_client.audio.sink import Pcm
 from edge_client.audio.sinks.virtual import PERIOD_US, VirtualSink
+from edge_client.errors import ConfigError
+from edge_client.motion.mouth_source import MouthSource
 from edge_client.playback.engine import MAX_LIVE_CONVERSATIONS, PlaybackEngine
 from edge_client.playback.events import ConversationEvent, PlaybackConfig, PlayerState
 from edge_client.playback.ledgers import CREDIT_PERIOD_US
@@ -408,8 +410,8 @@ def test_queue_of_conversations_is_bounded() -> None:
 
 
 def test_face_goes_to_rest_where_no_more_motion_can_come() -> None:
-    """Audio only from the middle on: the pose is not held until the sound is over."""
-    bench = Bench()
+    """Audio only from the middle on, on a device that does not analyse sound: the pose is not held until the sound is over."""
+    bench = Bench(config=PlaybackConfig(mouth_source=MouthSource.PAYLOAD))
     bench.handle(open_("a"), *spoken("a", tone(2 * RATE_HZ), weights=[1.0] * 10, end=False))
     bench.run(600_000)
     assert bench.views[-1][1].motion_weight == 1.0

@@ -112,7 +112,16 @@ WIRE = frozenset(
 )
 """Rooms that know generated protobuf types."""
 
-LEAVES = frozenset({"avatar_relay.arkit", "avatar_relay.ids", "avatar_relay.limits", "avatar_relay.reasons", "edge_client.errors"})
+LEAVES = frozenset(
+    {
+        "avatar_relay.arkit",
+        "avatar_relay.checks",
+        "avatar_relay.ids",
+        "avatar_relay.limits",
+        "avatar_relay.reasons",
+        "edge_client.errors",
+    }
+)
 """Modules that import nothing of ours."""
 
 

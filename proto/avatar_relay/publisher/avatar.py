@@ -1,7 +1,8 @@
 """An avatar as a backend drives it: AvatarKit's verbs on one device, or on several at once.
 
-Sound opens a conversation; motion carries its id. All verbs belong to one event loop. Cancelling a verb that waits keeps
-what it had taken by then and leaves the rest; `interrupt` is the way to take that back.
+Sound opens a conversation; motion carries its id. Both are `bytes`; a `bytearray` or `memoryview` is copied at the call. An argument of
+a wrong type is a `TypeError` at the call: nothing is taken then, and no conversation is disturbed. All verbs belong to one event loop.
+Cancelling a verb that waits keeps what it had taken by then and leaves the rest; `interrupt` is the way to take that back.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ from collections.abc import Callable, Sequence
 from contextlib import suppress
 from itertools import takewhile
 
+from avatar_relay.checks import BytesLike, as_bytes, as_payloads, check_bool, check_function, check_number, check_text
 from avatar_relay.media import ConversationOpen, Kind, OnPlaying
 from avatar_relay.messages import DeviceVolume, Dropped, Finished, FromPublisher, Interrupt, Pause, PlayerEvent, Resume, Volume
 from avatar_relay.publisher.avatar_context import AvatarContext, AvatarSettings
@@ -52,7 +54,7 @@ class Avatar:
 
     # --- media -----------------------------------------------------------------------------------------------------
 
-    async def yield_audio_data(self, data: bytes, *, end: bool = False) -> str:
+    async def yield_audio_data(self, data: BytesLike, *, end: bool = False) -> str:
         """Hand over encoded sound; waits for room. Returns the id of its conversation, for the motion that belongs to it.
 
         Opens a conversation where none is open. PCM and Ogg Opus may be cut anywhere; a bare Opus packet is one call.
@@ -61,8 +63,9 @@ class Avatar:
         Raises `InvalidMediaError` (nothing of `data` taken), `ConversationFailedError` where the conversation was ended by
         others or failed (once; the next call opens a new one), `ConnectionLostError`, `PublisherClosedError`.
         """
+        sound = _checked(data, end)
         async with self._audio_turn:
-            record, steps = self._begin(data)
+            record, steps = self._begin(sound)
             for step in steps:
                 await self._room(record, Kind.AUDIO, len(step))
                 if not record.conversation.takes_audio:
@@ -70,19 +73,20 @@ class Avatar:
                 self._push_audio(record, step)
             return self._finish_audio(record, end=end)
 
-    def yield_audio_data_nowait(self, data: bytes, *, end: bool = False) -> str:
+    def yield_audio_data_nowait(self, data: BytesLike, *, end: bool = False) -> str:
         """The same without waiting. Raises `BufferFullError` where there is no room for all of it."""
+        sound = _checked(data, end)
         if self._audio_turn.locked():
             raise BufferFullError("another call still waits for room")
         current = self._current()
-        if current is not None and not current.conversation.has_room(Kind.AUDIO, len(data)):
-            raise BufferFullError(f"no room for {len(data)} bytes of sound: the device has not taken what was said before")
-        record, steps = self._begin(data)
+        if current is not None and not current.conversation.has_room(Kind.AUDIO, len(sound)):
+            raise BufferFullError(f"no room for {len(sound)} bytes of sound: the device has not taken what was said before")
+        record, steps = self._begin(sound)
         for step in steps:
             self._push_audio(record, step)
         return self._finish_audio(record, end=end)
 
-    async def yield_frames_data(self, frames: Sequence[bytes], conversation_id: str) -> bool:
+    async def yield_frames_data(self, frames: Sequence[BytesLike], conversation_id: str) -> bool:
         """Hand over motion payloads, each whole and in order; waits for room. They travel bit for bit as they are.
 
         No frames, or an empty one: the conversation has sound only from here on, for good.
@@ -90,32 +94,36 @@ class Avatar:
         dropped, counted and told as an event. What is dropped further on comes as an event, too.
         Raises `InvalidMediaError` on what is not motion of the declared format; nothing of `frames` is taken then.
         """
+        payloads = as_payloads(frames, "frames")
+        check_text(conversation_id, "conversation_id")
         async with self._motion_turn:
             record = self._context.exchange.record(conversation_id)
             if record is None or conversation_id not in self._records:
-                return self._refuse(None, conversation_id, frames)
-            messages = self._inspect(record, frames)
+                return self._refuse(None, conversation_id, payloads)
+            messages = self._inspect(record, payloads)
             for index, message in enumerate(messages):
                 await self._room(record, Kind.MOTION, len(message.data))
                 if not self._push_motion(record, message):
                     return self._refuse(record, conversation_id, [left.data for left in messages[index:]])
-            return self._after_motion(record, frames, messages)
+            return self._after_motion(record, payloads, messages)
 
-    def yield_frames_data_nowait(self, frames: Sequence[bytes], conversation_id: str) -> bool:
+    def yield_frames_data_nowait(self, frames: Sequence[BytesLike], conversation_id: str) -> bool:
         """The same without waiting. Raises `BufferFullError` where there is no room for all of them."""
+        payloads = as_payloads(frames, "frames")
+        check_text(conversation_id, "conversation_id")
         if self._motion_turn.locked():
             raise BufferFullError("another call still waits for room")
         record = self._context.exchange.record(conversation_id)
         if record is None or conversation_id not in self._records:
-            return self._refuse(None, conversation_id, frames)
-        messages = self._inspect(record, frames)
+            return self._refuse(None, conversation_id, payloads)
+        messages = self._inspect(record, payloads)
         size = sum(len(message.data) for message in messages)
         if record.conversation.motion_refusal is None and not record.conversation.has_room(Kind.MOTION, size):
             raise BufferFullError(f"no room for {size} bytes of motion: the device has not taken what was said before")
         for index, message in enumerate(messages):
             if not self._push_motion(record, message):
                 return self._refuse(record, conversation_id, [left.data for left in messages[index:]])
-        return self._after_motion(record, frames, messages)
+        return self._after_motion(record, payloads, messages)
 
     def end(self) -> str | None:
         """No more of either kind for the latest conversation: for a backend that knows that its motion is complete.
@@ -156,6 +164,8 @@ class Avatar:
 
         The members of a group are known once a conversation was opened on it.
         """
+        gain = check_number(gain, "gain")
+        check_bool(muted, "muted")
         if not 0.0 <= gain <= 1.0:
             raise InvalidMediaError(Fault(Reason.VOLUME_INVALID, f"a gain of {gain}; it must lie between 0 and 1", "gain"))
         known = next((record.playback.device_ids for record in reversed(self._records.values())), ())
@@ -202,14 +212,18 @@ class Avatar:
         return outcome
 
     def _known(self, conversation_id: str) -> Record:
-        record = self._records.get(conversation_id)
+        record = self._records.get(check_text(conversation_id, "conversation_id"))
         if record is None:
             text = f"{conversation_id} is not a conversation of this avatar, or was over long ago"
             raise UnknownConversationError(Fault(Reason.CONVERSATION_UNKNOWN, text, "conversation_id"))
         return record
 
     def subscribe(self, listener: Callable[[AvatarEvent], None]) -> Callable[[], None]:
-        """Call `listener` with each event, in the event loop; it must not block. Returns what unsubscribes it."""
+        """Call `listener` with each event, in the event loop; it must not block. Returns what unsubscribes it.
+
+        A plain function, not a coroutine function; what it raises is logged.
+        """
+        check_function(listener, "listener")
         return self._listeners.add(listener)
 
     def events(self) -> EventStream:
@@ -366,3 +380,9 @@ class Avatar:
         if state is not self._state:
             self._state = state
             self._listeners.tell(StateChanged(state))
+
+
+def _checked(data: BytesLike, end: bool) -> bytes:
+    """Sound as `bytes`."""
+    check_bool(end, "end")
+    return as_bytes(data, "data")

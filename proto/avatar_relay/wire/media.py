@@ -7,14 +7,12 @@ from functools import partial
 from typing import Any
 
 from avatar_relay import messages as m
+from avatar_relay.checks import FieldError
 from avatar_relay.ids import ID_RULE, is_valid_id
 from avatar_relay.limits import (
-    MAX_BLENDSHAPE_NAMES,
     MAX_FRAGMENT_BYTES,
-    MAX_KEYFRAMES_PER_SECOND,
     MAX_PAYLOAD_BYTES,
     OPUS_RATE_HZ,
-    PCM_RATES_HZ,
 )
 from avatar_relay.media import (
     AudioFormat,
@@ -24,7 +22,6 @@ from avatar_relay.media import (
     Cursor,
     EncodedMedia,
     Kind,
-    MotionEncoding,
     MotionFormat,
     Payload,
     PayloadColumns,
@@ -209,32 +206,21 @@ def audio_format_from_wire(message: pb.AudioFormat, conversation_id: str) -> Aud
     """Check and read an audio format."""
     field = "open.audio_format"
     codec = known(CODEC_FROM_WIRE, message.codec, f"{field}.codec", Reason.AUDIO_FORMAT_UNSUPPORTED, conversation_id)
-    rates = PCM_RATES_HZ if codec is Codec.PCM_S16LE else (OPUS_RATE_HZ,)
     rate_hz = message.sample_rate_hz or (0 if codec is Codec.PCM_S16LE else OPUS_RATE_HZ)
-    channels = message.channels or 1
-    if rate_hz not in rates:
-        text = f"{codec.value} at {rate_hz} Hz; possible are {', '.join(map(str, rates))} Hz"
-        raise WireError(Fault(Reason.AUDIO_FORMAT_UNSUPPORTED, text, f"{field}.sample_rate_hz"), conversation_id)
-    if channels != 1:
-        text = f"{channels} channels; only mono is carried: mix down first"
-        raise WireError(Fault(Reason.AUDIO_FORMAT_UNSUPPORTED, text, f"{field}.channels"), conversation_id)
-    return AudioFormat(codec, rate_hz, channels)
+    try:
+        return AudioFormat(codec, rate_hz, message.channels or 1)
+    except FieldError as error:
+        raise WireError(Fault(Reason.AUDIO_FORMAT_UNSUPPORTED, str(error), f"{field}.{error.field}"), conversation_id) from None
 
 
 def motion_format_from_wire(message: pb.MotionFormat, conversation_id: str) -> MotionFormat:
     """Check and read a motion format."""
     field = "open.motion_format"
     encoding = known(ENCODING_FROM_WIRE, message.encoding, f"{field}.encoding", Reason.MOTION_FORMAT_UNSUPPORTED, conversation_id)
-    rate = message.keyframes_per_second
-    if not 0 < rate <= MAX_KEYFRAMES_PER_SECOND:
-        text = f"{rate} keyframes per second; it must be above 0 and at most {MAX_KEYFRAMES_PER_SECOND:g}"
-        raise WireError(Fault(Reason.MOTION_FORMAT_UNSUPPORTED, text, f"{field}.keyframes_per_second"), conversation_id)
-    names = tuple(message.blendshape_names)
-    weights = encoding is MotionEncoding.BLENDSHAPE_WEIGHTS
-    if weights != bool(names) or len(names) > MAX_BLENDSHAPE_NAMES or len(set(names)) != len(names):
-        text = f"weights need 1 to {MAX_BLENDSHAPE_NAMES} different blendshape names, AvatarKit motion needs none; got {len(names)}"
-        raise WireError(Fault(Reason.MOTION_FORMAT_UNSUPPORTED, text, f"{field}.blendshape_names"), conversation_id)
-    return MotionFormat(encoding, rate, names)
+    try:
+        return MotionFormat(encoding, message.keyframes_per_second, tuple(message.blendshape_names))
+    except FieldError as error:
+        raise WireError(Fault(Reason.MOTION_FORMAT_UNSUPPORTED, str(error), f"{field}.{error.field}"), conversation_id) from None
 
 
 def open_to_wire(open_: ConversationOpen) -> pb.ConversationOpen:

@@ -29,13 +29,16 @@ from avatar_relay.media import (
 )
 from avatar_relay.messages import AudioOnly, ConversationEnd, Dropped, Finished, Interrupt, Media, Pause, Resume, Started, Volume
 from avatar_relay.reasons import Reason
+from edge_client.audio.decoder import AudioDecoder
 from edge_client.audio.sink import Pcm
 from edge_client.audio.sinks.virtual import PERIOD_US, VirtualSink
-from edge_client.errors import ConfigError
+from edge_client.errors import ConfigError, UndecodableError
+from edge_client.motion.decoders import make_motion_decoder
 from edge_client.motion.mouth_source import MouthSource
 from edge_client.playback.engine import MAX_LIVE_CONVERSATIONS, PlaybackEngine
 from edge_client.playback.events import ConversationEvent, PlaybackConfig, PlayerState
 from edge_client.playback.ledgers import CREDIT_PERIOD_US
+from edge_client.playback.playing import DecoderFactories
 from tests.lab.playback_bench import (
     JAW,
     PCM,
@@ -389,8 +392,12 @@ def test_undecodable_audio_plays_what_it_can_and_finishes_as_failed() -> None:
 
 def test_unknown_audio_format_is_told_and_finished() -> None:
     """An `open` that can not be played does not hang, and its media is dropped."""
-    bench = Bench()
-    bench.handle(open_("a", audio=AudioFormat(Codec.PCM_S16LE, 12_345)), Media("a", audio_payloads(tone(960))))
+
+    def no_libopus(format: AudioFormat, rate_hz: int) -> AudioDecoder:
+        raise UndecodableError("libopus is missing")
+
+    bench = Bench(decoders=DecoderFactories(no_libopus, make_motion_decoder))
+    bench.handle(open_("a", audio=AudioFormat(Codec.OPUS)), Media("a", audio_payloads(tone(960))))
     bench.run(300_000)
     assert bench.reasons("a") == [Reason.AUDIO_FORMAT_UNSUPPORTED]
     assert bench.finished("a") == [Finished(0, False, "failed")]

@@ -29,9 +29,11 @@ from avatar_relay.v1 import admin_service_pb2_grpc as services
 from avatar_relay.v1 import media_pb2
 from relay_server.relayctl import access_commands as keys
 from relay_server.relayctl.connect import add_flags, open_channel
+from relay_server.relayctl.values import number
 
 DEFAULT_RELAY = "127.0.0.1:52000"
 TIMEOUT_S = 10.0
+MAX_GRACE_S = 7 * 86_400.0
 EXIT_REFUSED, EXIT_USAGE, EXIT_UNREACHABLE, EXIT_KEYBOARD = 1, 2, 3, 130
 
 _UNREACHABLE = frozenset({grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.DEADLINE_EXCEEDED})
@@ -46,7 +48,12 @@ Run = Callable[[services.AdminServiceStub, argparse.Namespace], Iterator[tuple[M
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command; returns the exit code."""
-    options = build_parser().parse_args(arguments)
+    parser = build_parser()
+    arguments = sys.argv[1:] if arguments is None else arguments
+    for argument in arguments:
+        if not _is_utf8(argument):
+            parser.error(f"{argument!a} is not valid UTF-8")
+    options = parser.parse_args(arguments)
     try:
         if "keys" in options:
             for said, words in keys.run(options):
@@ -104,7 +111,9 @@ def build_parser() -> argparse.ArgumentParser:
     volume.add_argument("gain", type=float, metavar="GAIN", help="0 to 1")
     volume.add_argument("--mute", action="store_true", help="be silent, and remember the gain")
     drain = command("drain", _drain, "Take the relay out of service: it ends when the last conversation is finished.", device="")
-    drain.add_argument("--grace", type=float, default=0.0, metavar="SECONDS", help="end at the latest then (default: the relay's own)")
+    drain.add_argument(
+        "--grace", type=number(0, MAX_GRACE_S), default=0.0, metavar="SECONDS", help="end at the latest then (default: the relay's own)"
+    )
     watch = command("watch", _watch, "Show what happens, as it happens.", device="")
     watch.add_argument("devices", nargs="*", metavar="DEVICE", help="only these (default: all)")
     keys.add_commands(commands)
@@ -175,7 +184,7 @@ def _volume(relay: services.AdminServiceStub, options: argparse.Namespace) -> It
 
 
 def _drain(relay: services.AdminServiceStub, options: argparse.Namespace) -> Iterator[tuple[Message, Lines]]:
-    answer = relay.Drain(pb.DrainRequest(grace_ms=round(max(options.grace, 0.0) * 1000)), timeout=TIMEOUT_S)
+    answer = relay.Drain(pb.DrainRequest(grace_ms=round(options.grace * 1000)), timeout=TIMEOUT_S)
     yield answer, [f"draining: {answer.conversations} conversations left"]
 
 
@@ -284,6 +293,15 @@ def _print(said: dict[str, Any], lines: Lines, *, as_json: bool) -> None:
 def _printable(text: str) -> str:
     """Devices and publishers name themselves: nothing of it may steer the terminal."""
     return "".join(character if character.isprintable() else "?" for character in text)
+
+
+def _is_utf8(text: str) -> bool:
+    """Bytes that the locale can not decode arrive as lone surrogates."""
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def _complain(error: Any, options: argparse.Namespace) -> int:

@@ -384,5 +384,7 @@ class Avatar:
 
 def _checked(data: BytesLike, end: bool) -> bytes:
     """Sound as `bytes`."""
+    if type(data) is bytes and (end is False or end is True):  # nearly all calls, at the cost of one function call
+        return data
     check_bool(end, "end")
     return as_bytes(data, "data")

@@ -20,7 +20,6 @@ from relay_server.access.identities import Identity
 from relay_server.access.scopes import RPCS, Role
 from relay_server.access.store import AccessFile
 from relay_server.access.tokens import TokenRecord, make_token
-from relay_server.errors import ConfigError
 from relay_server.relayctl.values import number
 
 ACCESS_FILE_VARIABLE = "AVATAR_RELAY_ACCESS_FILE"

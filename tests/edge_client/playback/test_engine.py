@@ -32,7 +32,7 @@ from avatar_relay.reasons import Reason
 from edge_client.audio.decoder import AudioDecoder
 from edge_client.audio.sink import Pcm
 from edge_client.audio.sinks.virtual import PERIOD_US, VirtualSink
-from edge_client.errors import ConfigError, UndecodableError
+from edge_client.errors import UndecodableError
 from edge_client.motion.decoders import make_motion_decoder
 from edge_client.motion.mouth_source import MouthSource
 from edge_client.playback.engine import MAX_LIVE_CONVERSATIONS, PlaybackEngine

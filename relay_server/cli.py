@@ -10,6 +10,7 @@ from collections.abc import Mapping, Sequence
 from importlib.metadata import version
 from pathlib import Path
 
+from avatar_relay.command import errors_in_one_line, prepare_process
 from avatar_relay.errors import ConfigError
 from avatar_relay.settings import ProgramSettings, Section
 from relay_server.config import RelayConfig
@@ -51,25 +52,29 @@ def load_config(arguments: argparse.Namespace, environment: Mapping[str, str]) -
 
 
 def main(argv: Sequence[str] | None = None) -> None:
-    """Run `relay-server`. Exits with 2 where the configuration can not be."""
-    parser = build_parser()
-    arguments = parser.parse_args(argv)
-    try:
-        config = load_config(arguments, os.environ)
-    except ConfigError as error:
-        parser.error(str(error))
-    logging.basicConfig(level=config.log_level.upper(), format="%(asctime)s %(levelname)s %(name)s: %(message)s", stream=sys.stderr)
+    """Run `relay-server`. Exits with 2 and one line on stderr if it cannot start."""
+    with errors_in_one_line("relay-server", ConfigError, OSError):
+        prepare_process(os.environ)
+        config = load_config(build_parser().parse_args(argv), os.environ)
+        logging.basicConfig(level=config.log_level.upper(), format="%(asctime)s %(levelname)s %(name)s: %(message)s", stream=sys.stderr)
+        _run(config)
 
+
+def _run(config: RelayConfig) -> None:
     import asyncio
 
     from relay_server.server import serve  # late: --help and a wrong setting answer without loading grpc
 
     def ready(address: str) -> None:
         if config.port_file is not None:
-            config.port_file.write_text(address.rpartition(":")[2] + "\n", encoding="ascii")
+            _write_port(config.port_file, address.rpartition(":")[2])
         print(f"listening on {address}", flush=True)  # last: a reader of this line may read the file
 
+    asyncio.run(serve(config, os.environ, ready))
+
+
+def _write_port(path: Path, port: str) -> None:
     try:
-        asyncio.run(serve(config, os.environ, ready))
-    except ConfigError as error:
-        parser.error(str(error))
+        path.write_text(port + "\n", encoding="ascii")
+    except OSError as error:
+        raise ConfigError(f"port_file: {path} cannot be written: {error.strerror}") from error

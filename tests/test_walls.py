@@ -25,6 +25,7 @@ PROGRAMS = {"relay_server": "edge_client", "edge_client": "relay_server"}
 ADAPTERS = frozenset(
     {
         # composition roots: the only places that read a clock or the environment, or start a thread or a process
+        "avatar_relay.command",
         "edge_client.__main__",
         "edge_client.app",
         "edge_client.cli",
@@ -35,6 +36,7 @@ ADAPTERS = frozenset(
         "relay_server.server",
         # adapters: grpc
         "edge_client.service_manager",
+        "edge_client.inputs",
         "edge_client.link",
         "relay_server.access.guard",
         "relay_server.access.store",
@@ -57,8 +59,10 @@ ADAPTERS = frozenset(
         "edge_client.face.window",
         "edge_client.recording",
         # adapters: Server SDKs, files
+        "avatar_relay.pem",
         "relay_server.sources",
         # adapters: OpenTelemetry
+        "avatar_relay.otel_settings",
         "avatar_relay.tracing",
         "edge_client.telemetry",
         "relay_server.telemetry",
@@ -104,7 +108,7 @@ WIRE = frozenset(
         "avatar_relay.wire",
         "edge_client.link.attach_call",
         "avatar_relay.publisher.grpc_link",
-        "relay_server.relayctl.cli",
+        "relay_server.relayctl.commands",
         "relay_server.service",
         "relay_server.sources.audio2face.schema",
         "relay_server.sources.audio2face.wire",

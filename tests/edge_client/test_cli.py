@@ -50,8 +50,12 @@ def test_flags_overrule_the_environment(ran: list[EdgeConfig], monkeypatch: pyte
 
 def test_wrong_settings_are_told_in_one_line(ran: list[EdgeConfig], capsys: pytest.CaptureFixture[str]) -> None:
     """Status 2, the setting and what it takes, no traceback, and nothing is started."""
-    assert cli.main(["--rate-hz", "fast"]) == 2
-    assert capsys.readouterr().err == "edge-client: --rate-hz: 'fast' cannot be used; it takes a whole number from 8000 to 192000 Hz\n"
+    with pytest.raises(SystemExit) as caught:
+        cli.main(["--rate-hz", "fast"])
+    assert caught.value.code == 2
+    assert (
+        capsys.readouterr().err == "edge-client: error: --rate-hz: 'fast' cannot be used; it takes a whole number from 8000 to 192000 Hz\n"
+    )
     assert ran == []
 
 
@@ -75,7 +79,7 @@ def test_no_devices_is_a_failure_with_a_reason(found: Any, monkeypatch: pytest.M
 
     monkeypatch.setattr(devices, "list_outputs", listed)
     assert cli.main(["devices"]) == 1
-    assert capsys.readouterr().err.startswith("edge-client: ")
+    assert capsys.readouterr().err.startswith("edge-client: error: ")
 
 
 def test_version(capsys: pytest.CaptureFixture[str]) -> None:

@@ -175,3 +175,11 @@ def test_a_token_does_not_travel_in_plaintext(tmp_path: Path) -> None:
         EdgeConfig(relay="relay.example:1", token_file=file, insecure=True)
     with pytest.raises(ConfigError, match="come together"):
         EdgeConfig(tls_cert_file=file)
+
+
+def test_empty_variables_are_unset_and_files_come_from_any_editor(tmp_path: Path) -> None:
+    """A byte order mark and CRLF are no part of the settings; an empty variable names no folder."""
+    file = tmp_path / "edge.toml"
+    file.write_bytes('\ufeffdevice_id = "bom"\r\nfullscreen = true\r\n'.encode())
+    config = load_config({}, {"EDGE_CLIENT_RECORD": "", "EDGE_CLIENT_DEVICE_ID": ""}, file=file)
+    assert (config.device_id, config.fullscreen, config.record) == ("bom", True, None)

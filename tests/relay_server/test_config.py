@@ -111,3 +111,11 @@ def test_a_file_that_is_not_there_is_told(tmp_path: Path) -> None:
     """With its path."""
     with pytest.raises(ConfigError, match=r"absent\.toml cannot be read"):
         load("--config", str(tmp_path / "absent.toml"))
+
+
+def test_empty_variables_are_unset_and_files_come_from_any_editor(tmp_path: Path) -> None:
+    """A byte order mark and CRLF are no part of the settings; an empty variable names no file."""
+    file = tmp_path / "relay.toml"
+    file.write_bytes('\ufefflisten = "127.0.0.1:0"\r\nchannelz = true\r\n'.encode())
+    config = load("--config", str(file), environment={"AVATAR_RELAY_ACCESS_FILE": "", "AVATAR_RELAY_CHANNELZ": ""})
+    assert (config.listen, config.channelz, config.access_file) == ("127.0.0.1:0", True, None)

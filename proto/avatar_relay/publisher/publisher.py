@@ -279,7 +279,9 @@ class Publisher:
                 self._failure = error
             now_us = self.now_us()
             if self._connected:
-                logger.warning("stream to the relay lost: publisher=%s cause=%s", self.publisher_id, self._failure)
+                draining = self._failure is not None and self._failure.fault is not None and self._failure.fault.reason is Reason.DRAINING
+                level = logging.INFO if draining else logging.WARNING  # a relay that is asked to end is no trouble
+                logger.log(level, "stream to the relay lost: publisher=%s cause=%s", self.publisher_id, self._failure)
                 patience_ends_us = now_us + PATIENCE_US
                 self._attempts.lost(now_us - began_us)
                 self._connected, self._patient = False, True

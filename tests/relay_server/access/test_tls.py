@@ -199,12 +199,14 @@ async def test_the_publisher_library_shows_its_token(tmp_path: Path) -> None:
             pass
 
 
-@pytest.mark.parametrize("spoil", ["certificate", "key", "client_ca"])
-def test_files_that_are_no_certificate_are_refused(tmp_path: Path, spoil: str) -> None:
-    """At start, with the files' names."""
+@pytest.mark.parametrize(
+    ("spoil", "setting"), [("certificate", "tls_cert_file"), ("key", "tls_key_file"), ("client_ca", "tls_client_ca_file")]
+)
+def test_files_that_are_no_certificate_are_refused(tmp_path: Path, spoil: str, setting: str) -> None:
+    """At start, with the setting's name."""
     authority = Authority(tmp_path)
     certificate, key = authority.issue("localhost")
     files: dict[str, Any] = {"certificate": certificate, "key": key, "client_ca": authority.certificate}
     files[spoil].write_text("-----BEGIN NOTHING-----\n")
-    with pytest.raises(ConfigError, match="tls_cert_file"):
+    with pytest.raises(ConfigError, match=setting):
         HotCertificate(TlsFiles(**files))

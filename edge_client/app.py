@@ -27,6 +27,7 @@ from functools import partial
 from types import FrameType
 from typing import TYPE_CHECKING
 
+from avatar_relay.service_manager import Heart, ServiceManager
 from avatar_relay.tracing import start_telemetry
 from edge_client.audio.decoders import make_decoder
 from edge_client.audio.sink import AudioSink
@@ -49,7 +50,6 @@ from edge_client.observer import NULL, PlaybackObserver
 from edge_client.playback.engine import PlaybackEngine
 from edge_client.playback.events import FrameStarvation, Output, PlaybackConfig, PlayerState
 from edge_client.playback.playing import DecoderFactories
-from edge_client.service_manager import Heart, ServiceManager
 from edge_client.telemetry import EdgeTelemetry, RelayClock
 
 if TYPE_CHECKING:

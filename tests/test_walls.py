@@ -34,8 +34,9 @@ ADAPTERS = frozenset(
         "relay_server.cli",
         "relay_server.relayctl",
         "relay_server.server",
+        # adapters: systemd
+        "avatar_relay.service_manager",
         # adapters: grpc
-        "edge_client.service_manager",
         "edge_client.inputs",
         "edge_client.link",
         "relay_server.access.guard",

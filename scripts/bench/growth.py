@@ -32,6 +32,9 @@ DEVICES_PER_CHANNEL = 50
 class Deaf:
     """Hears nothing."""
 
+    def attached(self) -> None:
+        """Nothing."""
+
     def payload(self, conversation_id: str, payload: object) -> None:
         """Nothing."""
 

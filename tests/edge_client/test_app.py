@@ -33,6 +33,8 @@ PROBE = (
     "import sys; from edge_client.cli import main; status = main(sys.argv[1:]); "
     "print('loaded', *sorted({'pygame', 'OpenGL', 'PIL', 'pyaudio'} & set(sys.modules))); sys.exit(status)"
 )
+START_S = 30.0
+"""What the program may take to attach on a busy machine."""
 
 
 def speech(conversation_id: str) -> list[m.ToDevice]:
@@ -163,7 +165,8 @@ async def test_without_a_face_nothing_of_it_is_loaded() -> None:
 async def test_a_signal_ends_it_cleanly(number: signal.Signals) -> None:
     """Status 0, goodbye said, no traceback."""
     async with running(stay, "--renderer", "none") as (relay, client):
-        await until(lambda: bool(relay.streams) and len(relay.streams[0].heard) > 1)
+        await until(lambda: bool(relay.streams), START_S)
+        await until(lambda: len(relay.streams[0].heard) > 1)
         client.process.send_signal(number)
         status, _, log = await client.ended()
         assert (status, "Traceback" in log) == (0, False), log
@@ -205,7 +208,8 @@ async def test_a_second_signal_ends_it_at_once() -> None:
         await stay_on(stream)
 
     async with running(deaf, "--renderer", "none") as (relay, client):
-        await until(lambda: bool(relay.streams) and any(isinstance(x, m.PlayerEvent) for x in relay.streams[0].heard))
+        await until(lambda: bool(relay.streams), START_S)
+        await until(lambda: any(isinstance(x, m.PlayerEvent) for x in relay.streams[0].heard))
         client.process.send_signal(signal.SIGTERM)
         await asyncio.sleep(0.2)
         client.process.send_signal(signal.SIGTERM)

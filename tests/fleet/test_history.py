@@ -35,6 +35,21 @@ def test_all_in_order() -> None:
     assert found == Findings(payloads=3)
 
 
+def test_a_cut_within_a_payload() -> None:
+    """Its fragments come again on the next stream; on the same one they are doubled."""
+    first, second = payload(1, b"o", total_bytes=3), payload(1, b"ne", fragment_offset=1, total_bytes=3)
+    for cut in (True, False):
+        history = History()
+        history.published("c1", Kind.AUDIO, DATA[0], ("lobby",))
+        history.received("lobby", "c1", Kind.AUDIO, first)
+        if cut:
+            history.stream_began("lobby")
+        for again in (first, second):
+            history.received("lobby", "c1", Kind.AUDIO, again)
+        history.ended("lobby", "c1")
+        assert history.check() == Findings(payloads=1, doubled=0 if cut else 1)
+
+
 @pytest.mark.parametrize(
     ("came", "name"),
     [

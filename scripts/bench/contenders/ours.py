@@ -29,6 +29,10 @@ class Ear:
         self._received = received
         self._pieces: defaultdict[int, list[bytes]] = defaultdict(list)
 
+    def attached(self) -> None:
+        """Fragments begin anew."""
+        self._pieces.clear()
+
     def payload(self, conversation_id: str, payload: Any) -> None:
         """A payload, or a fragment of one: passed on as a whole with its last."""
         del conversation_id

@@ -30,6 +30,10 @@ METHOD = "/avatar_relay.v1.DeviceService/Attach"
 class Listener(Protocol):
     """Who is told what comes to a device."""
 
+    def attached(self) -> None:
+        """A stream begins. A payload whose last fragment did not come on the one before comes again from its first byte."""
+        ...
+
     def payload(self, conversation_id: str, payload: Any) -> None:
         """A payload or fragment (`avatar_relay.v1.Payload`) came, in the order of the stream."""
         ...
@@ -186,6 +190,7 @@ class SimulatedDevice:
         for conversation_id in welcome.lost_conversation_ids:
             self._hearing.pop(conversation_id, None)
         self._token = welcome.session_token
+        self._listener.attached()
         self.attached.set()
 
     def _use(self, message: media.Media) -> None:

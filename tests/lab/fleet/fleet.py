@@ -49,6 +49,10 @@ class Ear:
         self._history = history
         self._ages_us = ages_us
 
+    def attached(self) -> None:
+        """A stream begins."""
+        self._history.stream_began(self._device_id)
+
     def payload(self, conversation_id: str, payload: Any) -> None:
         """A payload or fragment."""
         self._history.received(self._device_id, conversation_id, KINDS[payload.kind], payload)

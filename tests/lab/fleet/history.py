@@ -28,8 +28,14 @@ class Track:
     reached: int = 0
     """Bytes of the payload after `last_seq` that came in fragments."""
     checksum: int = 0
+    checksum_of_whole: int = 0
+    """Of the payloads up to `last_seq`."""
     doubled: int = 0
     reordered: int = 0
+
+    def forget_fragments(self) -> None:
+        """What came of an incomplete payload comes again."""
+        self.reached, self.checksum = 0, self.checksum_of_whole
 
 
 @dataclass(slots=True)
@@ -82,7 +88,13 @@ class History:
         track.checksum = zlib.crc32(data, track.checksum)
         track.reached = payload.fragment_offset + len(data)
         if track.reached >= payload.total_bytes:
-            track.last_seq, track.reached = seq, 0
+            track.last_seq, track.reached, track.checksum_of_whole = seq, 0, track.checksum
+
+    def stream_began(self, device_id: str) -> None:
+        """A device attached: its relay sends an incomplete payload again, from the first byte."""
+        for key, track in self._heard.items():
+            if key.device_id == device_id:
+                track.forget_fragments()
 
     def ended(self, device_id: str, conversation_id: str) -> None:
         """The end of a conversation came."""

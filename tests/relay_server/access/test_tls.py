@@ -70,6 +70,7 @@ async def test_older_protocols_are_refused(tmp_path: Path, highest: ssl.TLSVersi
 def handshake(address: str, authority: Authority, highest: ssl.TLSVersion) -> str | None:
     """The protocol agreed on with a client that speaks nothing above `highest`."""
     context = ssl.create_default_context(cafile=authority.certificate)
+    context.verify_flags |= ssl.VERIFY_X509_STRICT  # the default since Python 3.13
     context.minimum_version = ssl.TLSVersion.MINIMUM_SUPPORTED
     context.set_ciphers("ALL:@SECLEVEL=0")
     with pytest.warns(DeprecationWarning) if highest < ssl.TLSVersion.TLSv1_2 else contextlib.nullcontext():

@@ -209,7 +209,10 @@ class App:
             stack.callback(thread.stop)
             thread.start()  # only now: the first word finds a face
             self._manager.tell("READY=1")
-            self._show(stage)
+            try:
+                self._show(stage)
+            finally:
+                gc.unfreeze()  # else soxr complains at exit of resamplers that are never freed
         if recorder is not None and self._config.record is not None:
             recorder.write(self._config.record, self._figures(recorder, playback, sink, renderer, stage))
         return self._status(thread)

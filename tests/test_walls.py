@@ -47,6 +47,7 @@ ADAPTERS = frozenset(
         "relay_server.service",
         "relay_server.connections",
         # adapters: sound
+        "edge_client.bounded_stderr",
         "edge_client.audio.devices",
         "edge_client.audio.sinks",
         "edge_client.audio.speaker",
@@ -73,6 +74,7 @@ ADAPTERS = frozenset(
 
 PURE_INSIDE_ADAPTERS = frozenset(
     {
+        "edge_client.audio.speaker.stall",
         "edge_client.audio.speaker.played_timeline",
         "edge_client.link.backoff",
         "edge_client.link.clock_probe",

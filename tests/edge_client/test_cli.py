@@ -68,7 +68,7 @@ def test_devices_are_listed_with_the_chosen_one_marked(monkeypatch: pytest.Monke
     assert [line[:6] for line in capsys.readouterr().out.splitlines()] == ["* [0] ", "  [3] "]
 
 
-@pytest.mark.parametrize("found", [[], SinkError("PortAudio can not list its outputs")])
+@pytest.mark.parametrize("found", [[], SinkError("PortAudio cannot list its outputs")])
 def test_no_devices_is_a_failure_with_a_reason(found: Any, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     """Status 1 and a text that says what to do."""
 

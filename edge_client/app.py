@@ -27,7 +27,7 @@ from functools import partial
 from types import FrameType
 from typing import TYPE_CHECKING
 
-from avatar_relay.errors import ConfigError
+from avatar_relay.service_manager import Heart, ServiceManager
 from avatar_relay.tracing import start_telemetry
 from edge_client.audio.decoders import make_decoder
 from edge_client.audio.sink import AudioSink
@@ -37,20 +37,19 @@ from edge_client.audio.sound import sinks_to_try, start_sound
 from edge_client.config import EdgeConfig, device_name
 from edge_client.errors import EdgeError, ScreenError
 from edge_client.face.renderer import Picture, Renderer
+from edge_client.inputs import endpoint_of, flame_map_of, open_tap
 from edge_client.link.attach_call import Endpoint
-from edge_client.link.credentials import CredentialFiles
 from edge_client.link.device_link import DeviceLink, DeviceProfile, LinkClocks, LinkStatus
 from edge_client.link.link_thread import LinkThread, Ticking
 from edge_client.link.player_port import PlayerPort
 from edge_client.lip_sync.watch import SkewWatch
-from edge_client.motion.avatarkit import load_flame_map
+from edge_client.motion.avatarkit import FlameMap
 from edge_client.motion.decoders import make_motion_decoder
 from edge_client.motion.mouth_source import MouthSource
 from edge_client.observer import NULL, PlaybackObserver
 from edge_client.playback.engine import PlaybackEngine
 from edge_client.playback.events import FrameStarvation, Output, PlaybackConfig, PlayerState
 from edge_client.playback.playing import DecoderFactories
-from edge_client.service_manager import Heart, ServiceManager
 from edge_client.telemetry import EdgeTelemetry, RelayClock
 
 if TYPE_CHECKING:
@@ -82,12 +81,6 @@ def unix_us() -> int:
 
 
 CLOCKS = LinkClocks(monotonic_us, unix_us)
-
-
-def endpoint_of(config: EdgeConfig) -> Endpoint:
-    """Where the relay is. Raises `ConfigError` where certificates or token can not be read."""
-    files = CredentialFiles(ca=config.tls_ca_file, certificate=config.tls_cert_file, key=config.tls_key_file, token=config.token_file)
-    return Endpoint(config.relay, config.tls, files)
 
 
 @dataclass(slots=True)
@@ -186,23 +179,18 @@ class App:
         telemetry = start_telemetry("edge-client", self._device_id, self._version, os.environ)
         tracer = self._tracer = EdgeTelemetry(telemetry, self._device_id, self._relay_clock) if telemetry.enabled else None
         try:
-            return self._play(tracer, self._open_tap())
+            return self._play(tracer, open_tap(self._config))
         finally:
             telemetry.shutdown()
-
-    def _open_tap(self) -> WavTap | None:
-        if self._config.record is None:
-            return None
-        self._config.record.mkdir(parents=True, exist_ok=True)
-        return WavTap(self._config.record / "played.wav", self._config.rate_hz)
 
     def _play(self, tracer: EdgeTelemetry | None, tap: WavTap | None) -> int:
         """What the stack closes, it closes in the order of the end: link, face, sink, recording of the sound."""
         with ExitStack() as stack:
             if tap is not None:
                 stack.callback(tap.close)
-            endpoint = endpoint_of(self._config)
-            sink, playback = start_sound(self._config, lambda sink: self._make_playback(sink, tracer or NULL), tap)
+            endpoint, flame_map = endpoint_of(self._config), flame_map_of(self._config)
+            self._prepare_renderer()
+            sink, playback = start_sound(self._config, lambda sink: self._make_playback(sink, flame_map, tracer or NULL), tap)
             stack.callback(sink.close)
             if tap is not None:
                 tap.rate_hz = sink.rate_hz
@@ -221,18 +209,20 @@ class App:
             stack.callback(thread.stop)
             thread.start()  # only now: the first word finds a face
             self._manager.tell("READY=1")
-            self._show(stage)
+            try:
+                self._show(stage)
+            finally:
+                gc.unfreeze()  # else soxr complains at exit of resamplers that are never freed
         if recorder is not None and self._config.record is not None:
             recorder.write(self._config.record, self._figures(recorder, playback, sink, renderer, stage))
         return self._status(thread)
 
-    def _make_playback(self, sink: AudioSink, observer: PlaybackObserver) -> PlaybackEngine:
+    def _make_playback(self, sink: AudioSink, flame_map: FlameMap | None, observer: PlaybackObserver) -> PlaybackEngine:
         config = PlaybackConfig(
             frame_starvation=FrameStarvation(self._config.frame_starvation),
             mouth_source=MouthSource(self._config.mouth_source),
             output_offset_us=round(self._config.output_offset_ms * 1_000),
         )
-        flame_map = load_flame_map(self._config.flame_map) if self._config.flame_map is not None else None
         decoders = DecoderFactories(make_decoder, partial(make_motion_decoder, flame_map=flame_map))
         return PlaybackEngine(sink=sink, decoders=decoders, config=config, observer=observer)
 
@@ -258,7 +248,7 @@ class App:
     def _make_stage(
         self, playback: PlaybackEngine, sink: AudioSink, renderer: Renderer, recorder: Recorder | None, tracer: EdgeTelemetry | None
     ) -> RenderLoop:
-        """The loop, with one picture shown and read back: the first ones are the slow ones."""
+        """The loop, warmed up."""
         from edge_client.face.attention import Attention
         from edge_client.face.idle import IdleLife, StillLife
         from edge_client.face.overlays import FaceOverlays
@@ -266,22 +256,19 @@ class App:
 
         signs = FaceOverlays(lambda: self._device_status(sink), figures=self._config.figures)
         own = (self._skew, signs, recorder, _PictureTracer(tracer) if tracer else None)
-        watchers = [*self._watchers, *(watcher for watcher in own if watcher)]
         stage = RenderLoop(
             scene=playback,
             renderer=renderer,
             life=IdleLife(zlib.crc32(self._device_id.encode())) if self._config.idle_life else StillLife(),
             clock_us=monotonic_us,
             sleep_s=time.sleep,
-            watchers=watchers,
+            watchers=[*self._watchers, *(watcher for watcher in own if watcher)],
             signs=signs,
             attention=Attention() if self._config.idle_life else None,
             pictures_per_second=self._config.pictures_per_second,
             stamped=self._config.stamp,
         )
-        stage.picture()
-        if recorder is not None:
-            renderer.read()
+        stage.warm_up(is_read=recorder is not None)
         return stage
 
     def _device_status(self, sink: AudioSink) -> DeviceStatus:
@@ -318,6 +305,13 @@ class App:
         """Asked before each picture."""
         self._heart.beat(MAIN_PART)
         return self._stop.is_set()
+
+    def _prepare_renderer(self) -> None:
+        """Begin what opening the renderer waits for, beside the start of the sound."""
+        if self._config.renderer != "none":
+            from edge_client.face.screens import prepare_renderer  # pygame: only where a face is drawn
+
+            prepare_renderer(choice=self._config.renderer, headless=self._config.headless)
 
     def _open_renderer(self) -> Renderer | None:
         config, choice = self._config, self._config.renderer
@@ -388,9 +382,9 @@ class App:
 
 
 def run(config: EdgeConfig) -> int:
-    """Run the client; returns the exit status. What can not go on is logged in one line."""
+    """Run the client; returns the exit status. A failure is logged in one line. Raises `ConfigError` where it cannot start."""
     try:
         return App(config).run()
-    except (ConfigError, EdgeError, OSError) as error:
+    except (EdgeError, OSError) as error:
         logger.error("%s", error)
         return 1

@@ -9,59 +9,56 @@ import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
+from avatar_relay.command import errors_in_one_line, prepare_process
 from avatar_relay.errors import ConfigError
 from edge_client.blas_threads import ONE_THREAD
-from edge_client.config import DEFAULT_FILE, ENVIRONMENT_PREFIX, SETTINGS, EdgeConfig, load_config
 from edge_client.errors import SinkError
+
+if TYPE_CHECKING:
+    from edge_client.config import EdgeConfig
 
 COMMANDS = {
     "run": "attach to a relay, play what it sends and draw the face (the default)",
     "devices": "list the sound outputs of this machine",
-    "version": "tell the version",
+    "version": "print the version",
 }
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """The program; returns its exit status: 0 well, 1 it failed, 2 it was asked for something that can not be."""
-    read = _parser().parse_args(arguments)
-    flags = {name: value for name, value in vars(read).items() if name in SETTINGS and value is not None}
-    try:
-        config = load_config(flags, os.environ, file=read.config)
-    except ConfigError as error:
-        print(f"edge-client: {error}", file=sys.stderr)
-        return 2
-    if read.command == "version":
-        print(f"edge-client {importlib.metadata.version('avatar-relay')}")
-        return 0
-    return _devices(config) if read.command == "devices" else _run(config)
+    """The program; returns its exit status: 0 well, 1 it failed. Exits with 2 and one line on stderr if it cannot start."""
+    with errors_in_one_line("edge-client", ConfigError, OSError):
+        prepare_process(os.environ)
+        for variable, value in ONE_THREAD.items():
+            os.environ.setdefault(variable, value)  # before numpy, which comes with the settings
+        from edge_client.config import SETTINGS, load_config
+
+        read = _parser().parse_args(arguments)
+        named = os.environ.get(SETTINGS.prefix + "CONFIG")
+        config = load_config(SETTINGS.flags_in(read), os.environ, file=read.config or (Path(named) if named else None))
+        if read.command == "version":
+            print(f"edge-client {importlib.metadata.version('avatar-relay')}")
+            return 0
+        return _devices(config) if read.command == "devices" else _run(config)
 
 
 def _parser() -> argparse.ArgumentParser:
+    from edge_client.config import DEFAULT_FILE, SETTINGS
+
     commands = "\n".join(f"  {name:8} {text}" for name, text in COMMANDS.items())
     parser = argparse.ArgumentParser(
         prog="edge-client",
         description=f"Plays what a relay sends, and draws a face that says it.\n\n{commands}",
-        epilog=f"Each setting may also be said as {ENVIRONMENT_PREFIX}NAME in the environment or as name = value in a TOML file; "
-        f"the command line comes first, then the environment, then the file.",
+        epilog=f"Each setting is also an environment variable ({SETTINGS.prefix}DEVICE_ID) and a key of the file (device_id = …); "
+        "flags override the environment, which overrides the file.",
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("command", nargs="?", choices=COMMANDS, default="run", metavar="COMMAND", help=", ".join(COMMANDS))
-    parser.add_argument("--config", type=Path, metavar="FILE", help=f"settings in TOML (default: {DEFAULT_FILE}, where it exists)")
-    for name, setting in SETTINGS.items():
-        _add(parser, name, setting.default, setting.metadata["help"], setting.metadata["metavar"])
+    default = f"default: {DEFAULT_FILE}, if it exists"
+    parser.add_argument("--config", type=Path, metavar="FILE", help=f"settings in TOML, or {SETTINGS.prefix}CONFIG ({default})")
+    SETTINGS.add_flags(parser)
     return parser
-
-
-def _add(parser: argparse.ArgumentParser, name: str, default: Any, text: str, metavar: str) -> None:
-    """One flag; its value is checked with the others, so that all places give the same errors."""
-    flag = "--" + name.replace("_", "-")
-    shown = "x".join(map(str, default)) if isinstance(default, tuple) else default
-    if isinstance(default, bool):
-        parser.add_argument(flag, action=argparse.BooleanOptionalAction, default=None, help=text)
-    else:
-        parser.add_argument(flag, metavar=metavar, help=text if shown in (None, "") else f"{text} (default: {shown})")
 
 
 def _devices(config: EdgeConfig) -> int:
@@ -71,7 +68,7 @@ def _devices(config: EdgeConfig) -> int:
         outputs = list_outputs()
         chosen = choose_output(outputs, config.audio_device)
     except SinkError as error:
-        print(f"edge-client: {error}", file=sys.stderr)
+        print(f"edge-client: error: {error}", file=sys.stderr)
         return 1
     for output in outputs:
         print(f"{'*' if output == chosen else ' '} {output}")
@@ -80,9 +77,6 @@ def _devices(config: EdgeConfig) -> int:
 
 def _run(config: EdgeConfig) -> int:
     logging.basicConfig(level=config.log_level.upper(), format="%(asctime)s %(levelname)-7s %(name)s: %(message)s", stream=sys.stderr)
-    for variable, value in ONE_THREAD.items():
-        os.environ.setdefault(variable, value)  # before numpy
-    os.environ.setdefault("GRPC_VERBOSITY", "ERROR")  # before grpc: it tells what we tell, in its own form
     from edge_client.app import run
 
     return run(config)

@@ -8,17 +8,32 @@ Rules of the player:
 3. After `end` frames are still taken. The conversation is over when it has no motion, when motion covers the sound to within
    a keyframe, when a message was marked as the last, or when no frames came for `MOTION_WAIT_US`.
 4. The verbs wait until playback has room; their `_nowait` twins raise `BufferFullError`, and have then taken nothing.
+5. Sound and motion are `bytes`; a `bytearray` or `memoryview` is copied at the call. An argument of a wrong type is a `TypeError` at the
+   call, and nothing is taken then.
 """
 
 from __future__ import annotations
 
 import asyncio
+import logging
 import os
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import ParamSpec
 
 from avatar_relay import avatarkit, weights
+from avatar_relay.checks import (
+    BytesLike,
+    FieldError,
+    as_bytes,
+    as_payloads,
+    check_bool,
+    check_function,
+    check_number,
+    check_text,
+    check_type,
+)
 from avatar_relay.ids import mint_conversation_id
 from avatar_relay.limits import MAX_PAYLOAD_BYTES, MAX_PCM_PAYLOAD_US, STRICT_SYNC_WAIT_US
 from avatar_relay.media import AudioFormat, Codec, ConversationOpen, Credit, Kind, MotionEncoding, MotionFormat, Pacing, Payload
@@ -31,15 +46,22 @@ from edge_client.playback.events import ConversationEvent, PlayerState
 TICK_S = 0.01
 MOTION_WAIT_US = STRICT_SYNC_WAIT_US
 _OGG_PAYLOAD_BYTES = 16 << 10
+P = ParamSpec("P")
+
+logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
 class PlayerCallbacks:
-    """What a player tells; called from `tick`, on its thread."""
+    """What a player tells; called from `tick`, on its thread. Plain functions; what they raise is logged, and stops nothing."""
 
     on_state: Callable[[PlayerState], None] = lambda state: None
     on_finished: Callable[[str, Finished], None] = lambda conversation_id, finished: None
     on_error: Callable[[str, Fault], None] = lambda conversation_id, fault: None
+
+    def __post_init__(self) -> None:
+        for name in ("on_state", "on_finished", "on_error"):
+            check_function(getattr(self, name), name)
 
 
 @dataclass(slots=True)
@@ -69,7 +91,13 @@ class Player:
         clock_us: Callable[[], int] = lambda: time.monotonic_ns() // 1_000,
         random_bytes: Callable[[int], bytes] = os.urandom,
     ) -> None:
-        self._playback = playback
+        check_type(audio_format, AudioFormat, "audio_format")
+        if motion_format is not None:
+            check_type(motion_format, MotionFormat, "motion_format")
+        check_type(pacing, Pacing, "pacing")
+        if callbacks is not None:
+            check_type(callbacks, PlayerCallbacks, "callbacks")
+        self._playback = check_type(playback, PlaybackEngine, "playback")
         self._audio_format = audio_format
         self._motion_format = motion_format
         self._pacing = pacing
@@ -87,51 +115,53 @@ class Player:
 
     # --- media ------------------------------------------------------------------------------------------------------
 
-    async def yield_audio_data(self, data: bytes, *, end: bool = False) -> str:
+    async def yield_audio_data(self, data: BytesLike, *, end: bool = False) -> str:
         """Play audio; returns the id of its conversation. `end` says that no more follows; data may then be empty.
 
         Waits for room. When it is cancelled, a part of the data may have been taken. Raises `ValueError` for no data at all.
         """
+        check_bool(end, "end")
+        sound = as_bytes(data, "data")
         async with self._turn:
-            current = self._current_for(data, end=end)
-            for piece in self._pieces(data):
+            current = self._current_for(sound, end=end)
+            for piece in self._pieces(sound):
                 await self._wait_for_room(Kind.AUDIO, len(piece))
                 self._send_audio(current, piece)
             self._end(current, end=end)
             return current.conversation_id
 
-    def yield_audio_data_nowait(self, data: bytes, *, end: bool = False) -> str:
+    def yield_audio_data_nowait(self, data: BytesLike, *, end: bool = False) -> str:
         """The same at once. Raises `BufferFullError` where there is no room for all of it."""
-        self._check_room(Kind.AUDIO, len(data))
-        current = self._current_for(data, end=end)
-        for piece in self._pieces(data):
+        check_bool(end, "end")
+        sound = as_bytes(data, "data")
+        self._check_room(Kind.AUDIO, len(sound))
+        current = self._current_for(sound, end=end)
+        for piece in self._pieces(sound):
             self._send_audio(current, piece)
         self._end(current, end=end)
         return current.conversation_id
 
-    async def yield_frames_data(self, frames: Sequence[bytes], conversation_id: str) -> bool:
+    async def yield_frames_data(self, frames: Sequence[BytesLike], conversation_id: str) -> bool:
         """Show motion payloads; False where the conversation is not the latest. No frames: audio only from here on.
 
-        Waits for room. Raises `ValueError` for a payload over 2 MiB.
+        Waits for room. Raises `ValueError` for a payload over 2 MiB, and where the player was made without a motion format.
         """
+        payloads = self._checked(frames, conversation_id)
         async with self._turn:
-            for frame in frames:
-                _check_size(frame)
-            for frame in frames:
+            for frame in payloads:
                 if frame and self._takes_frames(conversation_id) is not None:
                     await self._wait_for_room(Kind.MOTION, len(frame))
                     self._send_motion(conversation_id, frame)
-            return self._after_frames(frames, conversation_id)
+            return self._after_frames(payloads, conversation_id)
 
-    def yield_frames_data_nowait(self, frames: Sequence[bytes], conversation_id: str) -> bool:
+    def yield_frames_data_nowait(self, frames: Sequence[BytesLike], conversation_id: str) -> bool:
         """The same at once. Raises `BufferFullError` where there is no room for all of it."""
-        for frame in frames:
-            _check_size(frame)
-        self._check_room(Kind.MOTION, sum(map(len, frames)))
-        for frame in frames:
+        payloads = self._checked(frames, conversation_id)
+        self._check_room(Kind.MOTION, sum(map(len, payloads)))
+        for frame in payloads:
             if frame:
                 self._send_motion(conversation_id, frame)
-        return self._after_frames(frames, conversation_id)
+        return self._after_frames(payloads, conversation_id)
 
     # --- control ----------------------------------------------------------------------------------------------------
 
@@ -150,6 +180,8 @@ class Player:
 
     def set_volume(self, gain: float, *, muted: bool = False) -> None:
         """Linear gain, 0 to 1. Raises `ValueError` beyond."""
+        gain = check_number(gain, "gain")
+        check_bool(muted, "muted")
         if not 0.0 <= gain <= 1.0:
             raise ValueError(f"the gain is {gain}; 0 to 1 is allowed")
         self._volume = Volume(gain, muted)
@@ -190,13 +222,13 @@ class Player:
                     self._more_room.set()
                 case ConversationEvent(conversation_id, Finished() as finished):
                     self._forget(conversation_id)
-                    self._callbacks.on_finished(conversation_id, finished)
+                    _call(self._callbacks.on_finished, conversation_id, finished)
                 case ConversationError(conversation_id, fault):
-                    self._callbacks.on_error(conversation_id, fault)
+                    _call(self._callbacks.on_error, conversation_id, fault)
         state = self._playback.state
         if state is not self._state:
             self._state = state
-            self._callbacks.on_state(state)
+            _call(self._callbacks.on_state, state)
 
     # --- inside -----------------------------------------------------------------------------------------------------
 
@@ -212,6 +244,17 @@ class Player:
         self._latest_id = conversation_id
         self._playback.handle(opened, self._clock_us())
         return self._current
+
+    def _checked(self, frames: Sequence[BytesLike], conversation_id: str) -> list[bytes]:
+        """Motion that may be handed over."""
+        payloads = as_payloads(frames, "frames")
+        check_text(conversation_id, "conversation_id")
+        for index, payload in enumerate(payloads):
+            if len(payload) > MAX_PAYLOAD_BYTES:
+                raise FieldError(f"frames[{index}]", f"has {len(payload)} bytes; at most {MAX_PAYLOAD_BYTES} are allowed")
+        if self._motion_format is None and any(payloads) and self._takes_frames(conversation_id) is not None:
+            raise FieldError("frames", "hold motion, and the player was made without a motion_format")
+        return payloads
 
     def _pieces(self, data: bytes) -> list[bytes]:
         match self._audio_format.codec:
@@ -301,9 +344,12 @@ class Player:
             await self._more_room.wait()
 
 
-def _check_size(frame: bytes) -> None:
-    if len(frame) > MAX_PAYLOAD_BYTES:
-        raise ValueError(f"a motion payload has {len(frame)} bytes; at most {MAX_PAYLOAD_BYTES} are allowed")
+def _call(callback: Callable[P, None], *arguments: P.args, **named: P.kwargs) -> None:
+    """Tell the owner; what that raises must not keep the player from going on."""
+    try:
+        callback(*arguments, **named)
+    except Exception:
+        logger.exception("a callback of the player failed")
 
 
 def _look_at(format: MotionFormat, data: bytes) -> tuple[int, bool]:

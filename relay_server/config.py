@@ -1,122 +1,153 @@
-"""Everything about a relay that can be set, checked once."""
+"""Everything about a relay that can be set, declared and checked once."""
 
+# ruff: noqa: RUF009 - `setting` makes a dataclass field
 from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import MappingProxyType
+from typing import Any, Literal, get_args
 
+from avatar_relay import setting_types as takes
 from avatar_relay.addresses import is_loopback, split_address
 from avatar_relay.errors import ConfigError
 from avatar_relay.ids import ID_RULE, is_valid_id
 from avatar_relay.limits import DEVICE_LEASE_US, HEARTBEAT_US, MAX_PAYLOAD_BYTES, PEER_TIMEOUT_US, PUBLISHER_LEASE_US
-from relay_server.sources.audio2face.settings import Audio2FaceSettings
-from relay_server.sources.avatarkit.settings import AvatarKitSettings
+from avatar_relay.settings import setting
+
+LogLevel = Literal["debug", "info", "warning", "error"]
 
 LOCAL = "local"
-"""The source that every device has without further ado."""
-AUDIO2FACE = "audio2face"
+"""The source that every device has unless the configuration gives it another."""
 GRANT_STEP_BYTES = 512 << 10
 """Publisher credit is returned in steps of this size, so that a grant costs one message for many payloads."""
-
+SMALLEST_WINDOW_BYTES = MAX_PAYLOAD_BYTES + GRANT_STEP_BYTES
+"""Room for the largest payload plus credit not yet returned."""
 MAX_MEDIA_TICK_US = 10_000
-
 ADMIN_OFF = "off"
-"""As `admin_listen`: nobody looks on or steers."""
+"""As `admin_listen`: AdminService is not served."""
+_MAX_BYTES = 1 << 30
+_LONGEST_MS = 24 * 3_600_000
+
+
+def _milliseconds(low: int) -> takes.SettingType:
+    return takes.whole_number(low, _LONGEST_MS, "ms", scale=1_000)
+
+
+def _count() -> takes.SettingType:
+    return takes.whole_number(1, 1_000_000)
+
+
+def _read_devices(value: Any) -> dict[str, str]:
+    """Sources by device, from `lobby = "local"` or `[devices.lobby] source = "local"`. Raises `ValueError`."""
+    devices = {}
+    for name, entry in value.items() if isinstance(value, Mapping) else ((value, None),):
+        source = entry.get("source") if isinstance(entry, Mapping) and len(entry) == 1 else entry
+        if not isinstance(source, str):
+            raise ValueError('takes a table such as {lobby = "local"}, or a table for each device with its source and nothing else')
+        devices[str(name)] = source
+    return devices
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RelayConfig:
-    """Settings of a relay. Times are in µs. Raises `ConfigError` where a value can not be."""
+    """Settings of a relay, times in µs. Made by hand it checks what concerns several settings, not each value's range.
 
-    listen: str = "127.0.0.1:52000"
-    """HOST:PORT to listen on; port 0 takes a free one. An address that is not loopback needs TLS and an access file, or
-    `insecure_listen`."""
-    insecure_listen: bool = False
-    """Allow plaintext, or everybody, on an address that others can reach."""
-    admin_listen: str = ""
-    """Where AdminService, reflection and channelz are served: HOST:PORT; empty: with the rest; `off`: nowhere."""
-    reflection: bool = True
-    """Serve reflection, by which grpcurl learns what there is."""
-    access_file: Path | None = None
-    """Who may enter (`relayctl device create` …); none: everybody."""
-    tls_cert_file: Path | None = None
-    """The relay's certificate (PEM), read again when it changes; none: plaintext."""
-    tls_key_file: Path | None = None
-    """The certificate's key."""
-    tls_client_ca_file: Path | None = None
-    """Who vouches for clients' certificates (PEM); where set, nobody connects without one."""
-    groups: Mapping[str, tuple[str, ...]] = field(default_factory=lambda: MappingProxyType({}))
-    """Names that stand for several devices."""
-    devices: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}))
-    """Which source speaks on a device or group: `local` (espeak-ng, and motion from the sound), or a Server SDK that is set up."""
-    avatarkit: Mapping[str, AvatarKitSettings] = field(default_factory=lambda: MappingProxyType({}))
-    """AvatarKit's Server SDKs that are set up, by the source's name."""
-    audio2face: Audio2FaceSettings | None = None
-    """An Audio2Face-3D service that is set up."""
-    speech_folder: Path | None = None
-    """Where `Speak` finds files; none: it takes text only."""
-    channelz: bool = False
-    """Serve channelz, gRPC's own view of its channels."""
-    device_lease_us: int = DEVICE_LEASE_US
-    """How long a device's session outlives its stream."""
-    publisher_lease_us: int = PUBLISHER_LEASE_US
-    """How long a publisher's conversations stay open without it."""
-    heartbeat_us: int = HEARTBEAT_US
-    """How often the relay pings a device."""
-    peer_timeout_us: int = PEER_TIMEOUT_US
-    """The stream of a device, or of a publisher that said hello, ends where it says nothing for this long."""
-    window_bytes: int = MAX_PAYLOAD_BYTES + GRANT_STEP_BYTES
-    """What may wait at the relay per conversation and kind. Room for the largest payload plus credit not yet returned."""
-    lag_bytes: int = 8 << 20
-    """A member of a group that lags by more than this loses the conversation."""
-    retention_us: int = 30_000_000
-    """What was sent but is not held by the device is kept this long, to send it again after a cut …"""
-    retention_bytes: int = 4 << 20
-    """… and up to this size per conversation."""
-    media_tick_us: int = 0
-    """Media may wait this long (at most `MAX_MEDIA_TICK_US`), so that less messages carry more of it; 0: it leaves at once."""
-    max_devices: int = 1_000
-    """Sessions, attached or within their lease."""
-    max_publishers: int = 200
-    """Publishers, connected or within their lease."""
-    max_conversations: int = 4_000
-    """Conversations that are open or play, on all devices together."""
-    max_payloads_per_second: int = 50_000
-    """Payloads and fragments of one publisher; twice as many may come at once after a pause."""
-    max_conversations_per_device: int = 32
-    """Conversations that play or wait on one device."""
-    drain_grace_us: int = 20_000_000
-    """How long a drain waits for conversations to finish."""
+    Raises `ConfigError`.
+    """
 
-    @property
-    def sources(self) -> frozenset[str]:
-        """Names that `devices` may choose from."""
-        return frozenset({LOCAL, *self.avatarkit, *((AUDIO2FACE,) if self.audio2face else ())})
+    listen: str = setting(
+        "127.0.0.1:52000",
+        takes.text("HOST:PORT"),
+        "where to listen; port 0 takes a free one. An address that others can reach needs TLS and an access file, or insecure_listen",
+    )
+    insecure_listen: bool = setting(False, takes.switch(), "allow plaintext, or no access control, on an address that others can reach")
+    admin_listen: str = setting(
+        "", takes.text("HOST:PORT|off"), "where AdminService, reflection and channelz are served; without it, with the rest; off: nowhere"
+    )
+    reflection: bool = setting(True, takes.switch(), "serve gRPC reflection, which grpcurl uses")
+    channelz: bool = setting(False, takes.switch(), "serve channelz, gRPC's own view of its channels")
+    access_file: Path | None = setting(None, takes.path(), "access-control file, written by relayctl; without it, no authentication")
+    tls_cert_file: Path | None = setting(
+        None, takes.path(), "the relay's certificate (PEM), reloaded when it changes; without it, plaintext"
+    )
+    tls_key_file: Path | None = setting(None, takes.path(), "the certificate's key (PEM)")
+    tls_client_ca_file: Path | None = setting(
+        None, takes.path(), "certificates (PEM) that clients' certificates must chain to; then every client needs one"
+    )
+    groups: Mapping[str, tuple[str, ...]] = setting(
+        {}, takes.table_of_lists('a table such as {hall = ["left", "right"]}'), "names that stand for several devices"
+    )
+    devices: Mapping[str, str] = setting(
+        {},
+        takes.structured(_read_devices, "TABLE", 'a table such as {lobby = "local"}'),
+        "the source of each device or group: local (espeak-ng, and motion from the sound), or a source that has a table of its own",
+    )
+    speech_folder: Path | None = setting(None, takes.path("FOLDER"), "where Speak finds files; without it, it takes text only")
+    device_lease_us: int = setting(
+        DEVICE_LEASE_US, _milliseconds(0), "how long a device's session outlives its stream", name="device_lease_ms"
+    )
+    publisher_lease_us: int = setting(
+        PUBLISHER_LEASE_US, _milliseconds(0), "how long a publisher's conversations stay open without it", name="publisher_lease_ms"
+    )
+    heartbeat_us: int = setting(HEARTBEAT_US, _milliseconds(1), "how often the relay pings a device", name="heartbeat_ms")
+    peer_timeout_us: int = setting(
+        PEER_TIMEOUT_US,
+        _milliseconds(1),
+        "the stream of a device, or of a publisher that sent hello, ends after this much silence; longer than heartbeat_ms",
+        name="peer_timeout_ms",
+    )
+    window_bytes: int = setting(
+        SMALLEST_WINDOW_BYTES,
+        takes.whole_number(SMALLEST_WINDOW_BYTES, _MAX_BYTES, "bytes"),
+        "media kept at the relay for each conversation and kind",
+    )
+    lag_bytes: int = setting(
+        8 << 20,
+        takes.whole_number(SMALLEST_WINDOW_BYTES, _MAX_BYTES, "bytes"),
+        "a member of a group that lags by more than this loses the conversation; at least window_bytes",
+    )
+    retention_us: int = setting(
+        30_000_000,
+        _milliseconds(0),
+        "media that was sent but not acknowledged is kept this long, to resend it after a cut",
+        name="retention_ms",
+    )
+    retention_bytes: int = setting(4 << 20, takes.whole_number(0, _MAX_BYTES, "bytes"), "and up to this size for each conversation")
+    media_tick_us: int = setting(
+        0,
+        takes.whole_number(0, MAX_MEDIA_TICK_US // 1_000, "ms", scale=1_000),
+        "media may wait this long, so that fewer messages carry more of it; 0: it leaves at once",
+        name="media_tick_ms",
+    )
+    max_devices: int = setting(1_000, _count(), "most device sessions, attached or within their lease")
+    max_publishers: int = setting(200, _count(), "most publishers, connected or within their lease")
+    max_conversations: int = setting(4_000, _count(), "most open conversations on all devices together")
+    max_conversations_per_device: int = setting(32, _count(), "most conversations that play or wait on one device")
+    max_payloads_per_second: int = setting(
+        50_000, _count(), "most payloads and fragments a second from one publisher; twice as many at once after a pause"
+    )
+    drain_grace_us: int = setting(20_000_000, _milliseconds(0), "how long a drain waits for conversations to finish", name="drain_grace_ms")
+    port_file: Path | None = setting(None, takes.path(), "write the port to this file when listening")
+    log_level: LogLevel = setting("warning", takes.choice(*get_args(LogLevel)), "least important messages that are logged")
+    sources: Mapping[str, object] = field(default_factory=lambda: MappingProxyType({}))
+    """Settings of the sources that are set up, by name. Not a setting itself: each source has a table of its own."""
 
     def __post_init__(self) -> None:
         self._check_access()
-        for name in ("device_lease_us", "publisher_lease_us", "heartbeat_us", "drain_grace_us", "retention_us", "retention_bytes"):
-            if getattr(self, name) < 0:
-                raise ConfigError(f"{name}: {getattr(self, name)} is negative")
-        if not 0 < self.heartbeat_us < self.peer_timeout_us:
-            raise ConfigError(f"peer_timeout_us: {self.peer_timeout_us} must be longer than heartbeat_us ({self.heartbeat_us})")
-        if not 0 <= self.media_tick_us <= MAX_MEDIA_TICK_US:
-            raise ConfigError(f"media_tick_us: {self.media_tick_us} is not within 0 and {MAX_MEDIA_TICK_US}")
-        smallest = MAX_PAYLOAD_BYTES + GRANT_STEP_BYTES
-        if self.window_bytes < smallest or self.lag_bytes < self.window_bytes:
-            raise ConfigError(f"window_bytes must be at least {smallest} and lag_bytes at least window_bytes")
-        for name in ("max_devices", "max_publishers", "max_conversations", "max_conversations_per_device", "max_payloads_per_second"):
-            if getattr(self, name) < 1:
-                raise ConfigError(f"{name}: {getattr(self, name)} must be at least 1")
+        if self.heartbeat_us >= self.peer_timeout_us:
+            text = f"{self.peer_timeout_us // 1_000} must be longer than heartbeat_ms ({self.heartbeat_us // 1_000})"
+            raise ConfigError(f"peer_timeout_ms: {text}")
+        if self.lag_bytes < self.window_bytes:
+            raise ConfigError(f"lag_bytes: {self.lag_bytes} must be at least window_bytes ({self.window_bytes})")
         if self.speech_folder is not None and not self.speech_folder.is_dir():
             raise ConfigError(f"speech_folder: {self.speech_folder} is not a folder")
         for device, source in self.devices.items():
             if not is_valid_id(device):
                 raise ConfigError(f"devices.{device}: is not the name of a device or group; a name is {ID_RULE}")
-            if source not in self.sources:
-                known = ", ".join(sorted(self.sources))
+            if source != LOCAL and source not in self.sources:
+                known = ", ".join(sorted({LOCAL, *self.sources}))
                 raise ConfigError(f"devices.{device}.source: {source!r} is not set up; there are {known}. An SDK has a table of its own")
         for group, members in self.groups.items():
             bad = [name for name in (group, *members) if not is_valid_id(name)]

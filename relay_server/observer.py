@@ -38,7 +38,7 @@ class RelayObserver(Protocol):
         """Payloads of one kind, or fragments of them, were taken from a publisher in one message."""
         ...
 
-    def payloads_sent(self, device_id: str, conversation_id: str, runs: Sequence[PayloadBatch], now_us: int) -> None:
+    def payloads_sent(self, device_id: str, conversation_id: str, batches: Sequence[PayloadBatch], now_us: int) -> None:
         """Runs left for a device in one message, now by the clock that they were received by."""
         ...
 
@@ -107,7 +107,7 @@ class NullRelayObserver:
     def payloads_received(self, conversation_id: str, kind: Kind, payloads: int, size_bytes: int) -> None:
         """Nothing."""
 
-    def payloads_sent(self, device_id: str, conversation_id: str, runs: Sequence[PayloadBatch], now_us: int) -> None:
+    def payloads_sent(self, device_id: str, conversation_id: str, batches: Sequence[PayloadBatch], now_us: int) -> None:
         """Nothing."""
 
     def payloads_dropped(self, device_id: str, conversation_id: str, kind: Kind, payloads: int, size_bytes: int, reason: str) -> None:

@@ -14,6 +14,7 @@ from importlib.metadata import version
 
 from avatar_relay import wire
 from avatar_relay.media import TraceContext
+from avatar_relay.service_manager import Heart, ServiceManager
 from avatar_relay.tracing import CONVERSATION_ID, Stage, Telemetry, context_of, parent_from, start_telemetry
 from relay_server.access.guard import Guard
 from relay_server.access.store import AccessFile
@@ -24,9 +25,9 @@ from relay_server.observer import RelayObserver
 from relay_server.service import admin, device, publisher
 from relay_server.service.grpc_servers import NOT_SERVING, GrpcServers
 from relay_server.sources import lazy_import as late
-from relay_server.sources.avatarkit.telemetry import SdkTelemetry
 from relay_server.sources.configured import configured_sources
 from relay_server.sources.lazy_import import LazySource
+from relay_server.sources.plugins import SourceContext
 from relay_server.sources.speech_publishing import speech_desk
 from relay_server.telemetry import RelayTelemetry
 
@@ -108,6 +109,24 @@ async def serving(relay: Relay, speech: admin.Speech) -> AsyncIterator[tuple[Rel
         await asyncio.gather(*keepers, return_exceptions=True)
 
 
+@asynccontextmanager
+async def watched(manager: ServiceManager) -> AsyncIterator[None]:
+    """Tell systemd's watchdog that the event loop runs; systemd restarts a relay whose loop hangs."""
+    heart = Heart(manager, ("loop",), monotonic_us)
+
+    async def beat() -> None:
+        while True:
+            heart.beat("loop")
+            await asyncio.sleep(manager.watchdog_us / 8e6)
+
+    beating = asyncio.create_task(beat()) if manager.watchdog_us else None
+    try:
+        yield
+    finally:
+        if beating is not None:
+            beating.cancel()
+
+
 async def serve(config: RelayConfig, environment: Mapping[str, str], ready: Callable[[str], None]) -> None:
     """Serve until SIGTERM, SIGINT or a request to drain; `ready` is told HOST:PORT. Raises `ConfigError`.
 
@@ -118,13 +137,16 @@ async def serve(config: RelayConfig, environment: Mapping[str, str], ready: Call
     if telemetry.enabled:
         sys.setswitchinterval(TURN_S)
     relay = build_relay(config, observer)
+    manager = ServiceManager(environment)
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, relay.drain_asked.set)
     try:
-        async with voice(relay, telemetry, environment) as speech, serving(relay, speech) as (server, address):
+        async with voice(relay, telemetry, environment) as speech, serving(relay, speech) as (server, address), watched(manager):
             ready(address)
+            manager.tell("READY=1")
             await relay.drain_asked.wait()
+            manager.tell("STOPPING=1")
             logger.info("draining")
             await server.drain()
     finally:
@@ -149,9 +171,9 @@ async def voice(relay: Relay, telemetry: Telemetry, environment: Mapping[str, st
 
     config = relay.config
     text, audio, recording = LazySource("speech", late.speech), LazySource("local", late.local), LazySource("recording", late.recording)
-    observer = SdkTelemetry(telemetry) if telemetry.enabled else None
+    context = SourceContext(text, audio, environment, monotonic_us, telemetry)
     async with (
-        configured_sources(config, environment, text=text, audio=audio, now_us=monotonic_us, observer=observer) as by_target,
+        configured_sources(config, context) as by_target,
         speech_desk(
             relay,
             text=text,
@@ -161,6 +183,6 @@ async def voice(relay: Relay, telemetry: Telemetry, environment: Mapping[str, st
             by_target=by_target,
             report=relay.report,
             trace=trace,
-        ) as desk,
+        ) as speech,
     ):
-        yield desk
+        yield speech

@@ -131,9 +131,9 @@ class RelayTelemetry(NullRelayObserver):
             trail.payloads[kind] += payloads
             trail.bytes[kind] += size_bytes
 
-    def payloads_sent(self, device_id: str, conversation_id: str, runs: Sequence[PayloadBatch], now_us: int) -> None:
+    def payloads_sent(self, device_id: str, conversation_id: str, batches: Sequence[PayloadBatch], now_us: int) -> None:
         """Count; the first of a device ends `relay.queue` and begins `relay.send`."""
-        first = runs[0]
+        first = batches[0]
         if self._messages % TIMED_EVERY == 0:
             self._queued.record((now_us - first.received_us) * 1e-6, _OF_KIND[first.kind])
         self._messages += 1
@@ -141,14 +141,14 @@ class RelayTelemetry(NullRelayObserver):
         if trail := self._trails.get(conversation_id):
             leg = trail.legs.get(device_id) or self._begin_leg(trail, device_id, conversation_id, now_us, now_us - first.received_us)
             leg.last_sent_us = now_us
-        for run in runs:
-            kind, size_bytes = run.kind, run.size_bytes
+        for batch in batches:
+            kind, size_bytes = batch.kind, batch.size_bytes
             self._sent[kind] += size_bytes
             if leg is not None:
-                leg.payloads[kind] += len(run.seqs)
+                leg.payloads[kind] += len(batch.seqs)
                 leg.bytes[kind] += size_bytes
         if self._trace_every and trail is not None:
-            self._trace_payloads(trail, runs, now_us)
+            self._trace_payloads(trail, batches, now_us)
 
     def tick(self) -> None:
         """Begin the next segments of spans that have lasted long."""
@@ -226,13 +226,13 @@ class RelayTelemetry(NullRelayObserver):
         leg = trail.legs[device_id] = _DeviceLeg(send, now - now_us, now_us)
         return leg
 
-    def _trace_payloads(self, trail: _RelayTrail, runs: Sequence[PayloadBatch], now_us: int) -> None:
+    def _trace_payloads(self, trail: _RelayTrail, batches: Sequence[PayloadBatch], now_us: int) -> None:
         now = self._now()
-        for run in runs:
-            for seq in run.seqs:
+        for batch in batches:
+            for seq in batch.seqs:
                 if seq % self._trace_every == 0:
-                    attributes = {KIND: run.kind.value, "avatar.payload.seq": seq}
-                    received = now - (now_us - run.received_us)
+                    attributes = {KIND: batch.kind.value, "avatar.payload.seq": seq}
+                    received = now - (now_us - batch.received_us)
                     Stage(self._tracer, "relay.payload", trail.context, received, attributes=attributes).end(now)
 
     def _end_leg(self, leg: _DeviceLeg, body: Finished | None) -> None:

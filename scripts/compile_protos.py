@@ -1,7 +1,8 @@
-"""Generate the Python stubs of `proto/` beside their sources.
+"""Generate the Python stubs of `proto/`.
 
-Runs in two ways: as hatchling's build hook, for wheels and editable installs alike, and by hand as
-`python scripts/compile_protos.py`, or `… --descriptor-set FILE` for an image of the sources instead. Stubs are never
+Hatchling runs this as a build hook. For a wheel the stubs are generated in a temporary folder, so that the sources may be
+read-only; for an editable install they are written beside their sources. By hand, `python scripts/compile_protos.py` writes
+them beside their sources too, and `… --descriptor-set FILE` writes an image of the sources instead. Stubs are never
 committed: the compiler is pinned in `pyproject.toml` to the oldest protobuf runtime that we accept.
 """
 
@@ -9,6 +10,7 @@ from __future__ import annotations
 
 import argparse
 import importlib.util
+import tempfile
 from pathlib import Path
 from typing import Any
 
@@ -40,19 +42,31 @@ def protoc(*options: str) -> None:
         raise SystemExit(f"compile_protos: protoc failed with status {status}")
 
 
-def generate() -> list[Path]:
-    """Write the stubs and return their paths."""
-    protoc(f"--python_out={PROTO}", f"--pyi_out={PROTO}", f"--grpc_python_out={PROTO}")
-    return sorted(path for suffix in ("_pb2.py", "_pb2.pyi", "_pb2_grpc.py") for path in PROTO.rglob(f"*{suffix}"))
+def generate(folder: Path) -> list[Path]:
+    """Write the stubs below `folder`, in the folders of their packages; returns their paths."""
+    protoc(f"--python_out={folder}", f"--pyi_out={folder}", f"--grpc_python_out={folder}")
+    return sorted(path for suffix in ("_pb2.py", "_pb2.pyi", "_pb2_grpc.py") for path in folder.rglob(f"*{suffix}"))
 
 
 class ProtoBuildHook(BuildHookInterface):  # type: ignore[misc]  # hatchling's class, or object where it is absent
-    """Hatchling's hook: generate, and put the stubs into the wheel although git ignores them."""
+    """Hatchling's hook: generates the stubs, and puts them into the wheel."""
+
+    _folder: tempfile.TemporaryDirectory[str] | None = None
 
     def initialize(self, version: str, build_data: dict[str, Any]) -> None:
-        """Called once per build by hatchling."""
-        del version
-        build_data["artifacts"] += [str(path.relative_to(ROOT)) for path in generate()]
+        """Before a build; `version` is `standard` or `editable`."""
+        if version == "editable":
+            generate(PROTO)
+            return
+        self._folder = tempfile.TemporaryDirectory(prefix="avatar-relay-stubs-")
+        folder = Path(self._folder.name)
+        build_data["force_include"] |= {str(path): str(path.relative_to(folder)) for path in generate(folder)}
+
+    def finalize(self, version: str, build_data: dict[str, Any], artifact_path: str) -> None:
+        """After a build."""
+        del version, build_data, artifact_path
+        if self._folder is not None:
+            self._folder.cleanup()
 
 
 def main() -> None:
@@ -61,7 +75,7 @@ def main() -> None:
     parser.add_argument("--descriptor-set", type=Path, help="write a FileDescriptorSet (for buf and grpcurl) to this file instead")
     arguments = parser.parse_args()
     if arguments.descriptor_set is None:
-        generate()
+        generate(PROTO)
     else:
         protoc("--include_imports", "--include_source_info", f"--descriptor_set_out={arguments.descriptor_set}")
 

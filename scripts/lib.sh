@@ -16,10 +16,11 @@ RUN_PACKAGES=(
   python3-venv python3-dev gcc libc6-dev portaudio19-dev libopus0 libespeak-ng1 espeak-ng-data
   libgl1 libegl1 libgles2 libgbm1 libgl1-mesa-dri
 )
-# What the tests need beyond that: a screen, an ALSA device of their own, reference decoders, recorded speech, certificates.
+# What the tests need beyond that: a screen, an ALSA device of their own, reference decoders, recorded speech, certificates,
+# the checks of systemd units.
 # shellcheck disable=SC2034  # used where this is sourced
 TEST_PACKAGES=(
-  "${RUN_PACKAGES[@]}" libasound2-dev libasound2-plugins alsa-utils opus-tools pocketsphinx-testdata xvfb openssl
+  "${RUN_PACKAGES[@]}" libasound2-dev libasound2-plugins alsa-utils opus-tools pocketsphinx-testdata xvfb openssl systemd
 )
 
 say() { printf '==> %s\n' "$*" >&2; }
@@ -56,7 +57,7 @@ patient_apt_get() {
 
 # Installs those of the named packages that are missing; needs root, or sudo without a password.
 need_packages() {
-  command -v dpkg-query >/dev/null || die "this sets up Debian 12, Raspberry Pi OS (64 bit) and their kin only; elsewhere see docs/device.md"
+  command -v dpkg-query >/dev/null || die "this sets up Debian 12 and 13, Raspberry Pi OS (64 bit) and their kin only; elsewhere see docs/device.md"
   local missing
   mapfile -t missing < <(missing_packages "$@")
   ((${#missing[@]})) || return 0

@@ -11,6 +11,7 @@ import pytest
 from edge_client.config import load_config
 from relay_server.cli import build_parser
 from relay_server.cli import load_config as load_relay_config
+from scripts.settings_page import PAGE, page
 from tests.lab.data import PROJECT_ROOT
 from tests.lab.programs import attached, python, running
 from tests.lab.recordings import motion_messages, speech_like
@@ -71,6 +72,11 @@ def test_device_page_installs_what_the_scripts_install() -> None:
     (line,) = re.findall(r"RUN_PACKAGES=\(\n(.*?)\n\)", (PROJECT_ROOT / "scripts" / "lib.sh").read_text(encoding="utf-8"), re.DOTALL)
     page = (PROJECT_ROOT / "docs" / "device.md").read_text(encoding="utf-8")
     assert [name for name in line.split() if "espeak" not in name and name not in page] == []
+
+
+def test_settings_page_is_what_the_declarations_say() -> None:
+    """`scripts/settings_page` writes it."""
+    assert PAGE.read_text(encoding="utf-8") == page()
 
 
 def test_changelog_names_this_version() -> None:

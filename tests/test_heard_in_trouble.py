@@ -8,6 +8,7 @@ import pytest
 
 pytest.importorskip("pyaudio")
 from avatar_relay.media import Codec, Pacing
+from edge_client.audio.sinks.pyaudio import DEFAULT_BUFFER_FRAMES
 from tests.lab.backend import CLIP
 from tests.lab.ground_truth import trouble
 from tests.lab.ground_truth.speech import load_material
@@ -38,10 +39,12 @@ async def test_sound_stays_whole_where_motion_must_yield(tmp_path: Path) -> None
 
 
 async def test_a_lost_sound_device_is_told_and_played_on(tmp_path: Path) -> None:
-    """Gone for 4 s in the middle of a word: the conversation ends as any other, and nothing but what the device had taken is lost."""
+    """Gone for 4 s in the middle of a word: the conversation ends as any other. Nothing but what the device had taken is lost, and
+    what it played after its last word, at most two buffers, may be heard twice."""
     report = await trouble.unplugged(tmp_path, SETUP, await load_material(CLIP))
     assert report["finished"] == "completed"
     assert report["publisher_told"] == {"AUDIO_DEVICE_FAILED": 1, "audio stalls": 1, "audio goes on": 1}
     assert report["sound"]["restarts"] == 1
     assert report["sound"]["lost_ms"] <= 250
-    assert report["sound"]["foreign_frames"] == report["sound"]["unheard_at_end_ms"] == 0
+    assert report["sound"]["foreign_frames"] <= 2 * DEFAULT_BUFFER_FRAMES
+    assert report["sound"]["unheard_at_end_ms"] == 0

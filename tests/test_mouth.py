@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import base64
 import json
+from collections.abc import AsyncIterator
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -17,7 +19,7 @@ from numpy.typing import NDArray
 
 from relay_server.sources.local.source import LocalSource
 from relay_server.sources.recording import RecordingSource
-from relay_server.sources.source import FileSpeech, Source
+from relay_server.sources.source import AudioChunk, FileSpeech, Item, Performance, Source, Speech
 from tests.lab.backend import Script
 from tests.lab.data import debian_speech, shared_data
 from tests.lab.mouth.on_pictures import MouthOnPictures, watch_mouth
@@ -50,6 +52,15 @@ def assert_speaks(seen: MouthOnPictures, samples: NDArray[np.float64], rate_hz: 
     assert opening[loud].mean() > 5 * max(1.0, opening[quiet].mean())
 
 
+def speech_between_silences(path: Path) -> tuple[NDArray[np.float64], int]:
+    """Human speech, written to `path`: its samples and their rate."""
+    speech, rate_hz = soundfile.read(debian_speech("data/librivox/sense_and_sensibility_01_austen_64kb-0880.wav"))
+    silence = np.zeros(round(0.8 * rate_hz))  # the clips have no pause of their own that is long enough
+    samples = np.concatenate([silence, speech, silence])
+    soundfile.write(path, samples, rate_hz, subtype="PCM_16")
+    return samples, rate_hz
+
+
 @pytest.mark.timeout(120)
 def test_a_real_avatarkit_conversation() -> None:
     """A recorded conversation of the vendor's: all keyframes, all sound, one end, and a mouth that speaks and rests."""
@@ -67,12 +78,42 @@ def test_a_real_avatarkit_conversation() -> None:
 @pytest.mark.timeout(120)
 def test_people_speak_through_the_local_source(tmp_path: Path) -> None:
     """Human speech, motion from its sound alone: the mouth opens with it, and shuts before and after it."""
-    speech, rate_hz = soundfile.read(debian_speech("data/librivox/sense_and_sensibility_01_austen_64kb-0880.wav"))
-    silence = np.zeros(round(0.8 * rate_hz))  # the clips have no pause of their own that is long enough
-    samples = np.concatenate([silence, speech, silence])
-    soundfile.write(tmp_path / "speech.wav", samples, rate_hz, subtype="PCM_16")
+    samples = speech_between_silences(tmp_path / "speech.wav")
     seen = watched(LocalSource(), tmp_path / "speech.wav")
-    assert_speaks(seen, samples, rate_hz)
+    assert_speaks(seen, *samples)
+
+
+class SoundOnly:
+    """A source that gives the sound of another one, and no motion."""
+
+    def __init__(self, source: Source) -> None:
+        self._source = source
+
+    @property
+    def name(self) -> str:
+        """See `Source`."""
+        return "sound only"
+
+    async def perform(self, speech: Speech) -> Performance:
+        """See `Source`."""
+        performance = await self._source.perform(speech)
+        return replace(performance, motion_format=None, items=_sound_of(performance))
+
+
+async def _sound_of(performance: Performance) -> AsyncIterator[Item]:
+    async for item in performance.items:
+        if isinstance(item, AudioChunk):
+            yield item
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(120)
+def test_people_speak_without_motion(tmp_path: Path) -> None:
+    """Sound alone reaches the device: its own analyser moves the mouth."""
+    samples = speech_between_silences(tmp_path / "speech.wav")
+    seen = watched(SoundOnly(LocalSource()), tmp_path / "speech.wav")
+    assert seen.figures["keyframes_received"] == 0
+    assert_speaks(seen, *samples)
 
 
 @pytest.mark.timeout(120)

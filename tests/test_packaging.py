@@ -1,11 +1,15 @@
-"""The built wheel: all that the sources hold and the stubs beside it, and extras that install what each program needs and no more."""
+"""What is built and installed: wheels with the stubs, also from read-only sources of another user; extras with no more than they need."""
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
+import tempfile
 import zipfile
+from collections.abc import Iterator
 from configparser import ConfigParser
+from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
@@ -15,13 +19,64 @@ from tests.lab.data import PROJECT_ROOT
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
 
 SHIPPED = ("relay_server", "edge_client", "proto/avatar_relay")
+NOBODY = 65534
+SYSTEM_PYTHON = Path("/usr/bin/python3")
+"""The one of the scripts; another user may not enter the environment of the tests."""
 
 
-def run(*command: str | Path, cwd: Path = PROJECT_ROOT) -> str:
-    """Run a command to its end; its output, also where it fails."""
-    done = subprocess.run(command, cwd=cwd, stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False)
+def run(*command: str | Path, cwd: Path = PROJECT_ROOT, environment: dict[str, str] | None = None, user: int | None = None) -> str:
+    """Run a command, as `user` where given; returns its output. Raises `AssertionError` with the output where it fails."""
+    done = subprocess.run(
+        command,
+        cwd=cwd,
+        env=environment,
+        user=user,
+        group=user,
+        extra_groups=None if user is None else [],
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
     assert done.returncode == 0, done.stdout + done.stderr
     return done.stdout
+
+
+@dataclass(frozen=True, slots=True)
+class OtherUser:
+    """A user with a home of its own, beside a clone that this user can only read."""
+
+    home: Path
+    clone: Path
+
+    def run(self, *command: str | Path) -> str:
+        """Run a command at home. Without root it is the same user, and the sources are read-only all the same."""
+        user = NOBODY if os.geteuid() == 0 else None
+        environment = {**os.environ, "HOME": str(self.home), "PIP_CACHE_DIR": str(self.home / "cache")}
+        return run(*command, cwd=self.home, environment=environment, user=user)
+
+
+@pytest.fixture(scope="module")
+def other_user() -> Iterator[OtherUser]:
+    """Outside pytest's own temporary folder, which no other user may enter."""
+    with tempfile.TemporaryDirectory(prefix="avatar-relay-") as name:
+        folder = Path(name)
+        home, clone = folder / "home", folder / "clone"
+        home.mkdir()
+        run("git", "clone", "--quiet", "--no-hardlinks", PROJECT_ROOT, clone)
+        run("chmod", "-R", "a+rX,a-w", clone)
+        folder.chmod(0o755)
+        if os.geteuid() == 0:
+            os.chown(home, NOBODY, NOBODY)
+        before = listing(clone)
+        yield OtherUser(home, clone)
+        assert listing(clone) == before
+        run("chmod", "-R", "u+w", clone)
+
+
+def listing(folder: Path) -> dict[str, int]:
+    """All files below a folder, with their times of change."""
+    return {str(path): path.stat().st_mtime_ns for path in folder.rglob("*")}
 
 
 @pytest.fixture(scope="module")
@@ -53,6 +108,15 @@ def test_wheel_names_the_programs_and_the_licence(wheel: Path) -> None:
         assert any(name.endswith("licenses/LICENSE") for name in archive.namelist())
 
 
+def test_sdist_makes_the_same_wheel(wheel: Path, tmp_path: Path) -> None:
+    """The source distribution is complete."""
+    run(sys.executable, "-m", "hatchling", "build", "--target", "sdist", "--directory", tmp_path)
+    (source,) = tmp_path.glob("avatar_relay-*.tar.gz")
+    run(sys.executable, "-m", "pip", "wheel", "--no-deps", "--wheel-dir", tmp_path, source)
+    (path,) = tmp_path.glob("*.whl")
+    assert set(zipfile.ZipFile(path).namelist()) == set(zipfile.ZipFile(wheel).namelist())
+
+
 @pytest.mark.parametrize(
     ("extra", "commands", "absent"),
     [
@@ -61,13 +125,13 @@ def test_wheel_names_the_programs_and_the_licence(wheel: Path) -> None:
     ],
 )
 def test_extra_installs_what_its_program_needs_and_no_more(
-    wheel: Path, tmp_path: Path, extra: str, commands: tuple[str, ...], absent: set[str]
+    other_user: OtherUser, extra: str, commands: tuple[str, ...], absent: set[str]
 ) -> None:
-    """In an environment of its own, away from the sources, each program of the extra starts and tells its options."""
-    run(sys.executable, "-m", "venv", tmp_path / "venv")
-    python = tmp_path / "venv" / "bin" / "python"
-    run(python, "-m", "pip", "install", f"{wheel}[{extra}]", cwd=tmp_path)
+    """From a clone that belongs to somebody else, in an environment of its own: each program of the extra starts."""
+    bin_folder = other_user.home / extra / "bin"
+    other_user.run(SYSTEM_PYTHON, "-m", "venv", bin_folder.parent)
+    other_user.run(bin_folder / "pip", "install", f"{other_user.clone}[{extra}]")
     for command in commands:
-        assert "--help" in run(python.with_name(command), "--help", cwd=tmp_path)
-    installed = {line.split("==")[0].lower() for line in run(python, "-m", "pip", "freeze", cwd=tmp_path).splitlines()}
+        assert "--help" in other_user.run(bin_folder / command, "--help")
+    installed = {line.split("==")[0].lower() for line in other_user.run(bin_folder / "pip", "freeze").splitlines()}
     assert installed & absent == set()

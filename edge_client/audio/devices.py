@@ -6,6 +6,7 @@ names devices, but no default).
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import signal
@@ -15,6 +16,7 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 
 from edge_client.blas_threads import ONE_THREAD
+from edge_client.bounded_stderr import BoundedStderr
 from edge_client.errors import SinkError
 
 SPEAKER_MODULE = "edge_client.audio.speaker"
@@ -62,15 +64,22 @@ def choose_output(devices: Sequence[OutputDevice], wanted: str = "") -> OutputDe
 def list_outputs() -> list[OutputDevice]:
     """All outputs; none where there is no sound card. Takes up to a second. Raises `SinkError` where PortAudio fails."""
     command = [sys.executable, "-m", SPEAKER_MODULE, "--list"]
-    try:
-        done = subprocess.run(
-            command, env=child_environment(), stdin=subprocess.DEVNULL, capture_output=True, timeout=_PROBE_SECONDS, check=False
-        )
-    except subprocess.TimeoutExpired as error:
-        raise SinkError(f"PortAudio did not list its outputs within {_PROBE_SECONDS:g} s") from error
-    if done.returncode != 0:
-        detail = done.stderr.decode(errors="replace").strip().rpartition("\n")[2]
-        raise SinkError(f"PortAudio can not list its outputs, {describe_exit(done.returncode)}: {detail or 'it gave no reason'}")
+    with contextlib.closing(BoundedStderr()) as errors:
+        try:
+            done = subprocess.run(
+                command,
+                env=child_environment(),
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.PIPE,
+                stderr=errors.fileno(),
+                timeout=_PROBE_SECONDS,
+                check=False,
+            )
+        except subprocess.TimeoutExpired as error:
+            raise SinkError(f"PortAudio did not list its outputs within {_PROBE_SECONDS:g} s") from error
+        if done.returncode != 0:
+            detail = errors.excerpt() or "it gave no reason"
+            raise SinkError(f"PortAudio cannot list its outputs, {describe_exit(done.returncode)}: {detail}")
     return parse_outputs(done.stdout)
 
 
@@ -90,7 +99,9 @@ def child_environment() -> dict[str, str]:
 
 
 def describe_exit(return_code: int) -> str:
-    """How a process ended, in words."""
+    """How a process that opens PortAudio ended, in words."""
     if return_code >= 0:
         return f"exit code {return_code}"
+    if return_code == -signal.SIGALRM:
+        return "killed by its own timer: PortAudio or a driver hung"
     return f"killed by {signal.Signals(-return_code).name}"

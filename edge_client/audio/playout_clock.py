@@ -4,7 +4,7 @@ Rules of the clock:
 1. It runs at the rate of the last anchor, never beyond the anchor's limit: in an underrun or a pause it stands.
 2. An anchor that disagrees by less than `STEP_US` moves it by `SLEW_SHARE` of the difference, so that the jitter of a
    device's time stamps is not seen; a larger difference, or a clock that stood, is taken over at once.
-3. A reader never sees it go back. Who asks about the future has a reader of its own.
+3. A reader never sees it go back. A prediction is not remembered: one that reached too far does not hold up those after it.
 4. It is valid only after `SETTLE_ANCHORS` anchors: the first time stamps of some devices report no latency.
 5. Sound that leaves the device is heard `output_offset_us` later (HDMI, a TV, Bluetooth).
 """
@@ -64,7 +64,7 @@ class PlayoutClock:
 
 
 class ClockReader:
-    """Reads a clock, and never sees it go back. Not thread-safe."""
+    """Reads a clock at times that have come, and never sees it go back. Not thread-safe."""
 
     def __init__(self, clock: PlayoutClock) -> None:
         self._clock = clock
@@ -77,3 +77,8 @@ class ClockReader:
             return None
         self._last = max(self._last, frame)
         return self._last
+
+    def predicted_at(self, time_us: int) -> float | None:
+        """The content frame that will be heard at `time_us`, never less than `frame_at` said; None until the clock is settled."""
+        frame = self._clock.frame_at(time_us)
+        return None if frame is None else max(self._last, frame)

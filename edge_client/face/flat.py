@@ -14,7 +14,7 @@ from dataclasses import dataclass
 import numpy as np
 import pygame
 
-from edge_client.face.colours import AS_PAINTED, FaceColours
+from edge_client.colours import AS_PAINTED, FaceColours
 from edge_client.face.curves import Points
 from edge_client.face.flat_features import brow_shape, cheek_shapes, eye_shapes, nose_shapes
 from edge_client.face.flat_head import back_hair_shapes, background, body_shapes, fringe_shapes, skin_shapes
@@ -59,13 +59,17 @@ class FlatRenderer:
 
     def __init__(self, screen: pygame.Surface, name: str, *, colours: FaceColours = AS_PAINTED) -> None:
         """Take over the display surface `screen` (32 bits a pixel)."""
+        self._palette = Palette(colours)
+        self._name = name
+        self._fit(screen)
+
+    def _fit(self, screen: pygame.Surface) -> None:
+        """Lay the picture out for a display surface, and paint what does not move."""
         self._screen = screen
         self._face = screen.copy()
-        self._palette = Palette(colours)
         self._lettering = Lettering(screen.get_size())
         self._overlay = NOTHING
         self._pieces: list[Piece] = []
-        self._name = name
         width, height = screen.get_size()
         self._unit = min(height / UNITS_HIGH, width / UNITS_WIDE)
         self._centre = np.array([width / 2, height - 240 * self._unit])
@@ -116,11 +120,17 @@ class FlatRenderer:
 
     def poll(self) -> Wish:
         """See `Renderer`."""
-        return poll_window()
+        return poll_window(self._follow_window)
 
     def close(self) -> None:
         """See `Renderer`."""
         pygame.display.quit()
+
+    def _follow_window(self) -> None:
+        """SDL has a new surface for each size, and nothing is in it yet."""
+        screen = pygame.display.get_surface()
+        if screen is not None:
+            self._fit(screen)
 
     def _lay(self, box: pygame.Rect) -> None:
         """Face and overlay onto a part of the screen."""

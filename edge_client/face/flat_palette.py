@@ -8,8 +8,8 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
+from edge_client.colours import Colour, FaceColours, factor, tinted
 from edge_client.face import flat_features, flat_head, flat_mouth
-from edge_client.face.colours import Colour, FaceColours, factor, tinted
 
 _SKIN = (
     *(flat_head.SKIN, flat_head.SKIN_SHADE, flat_head.SKIN_DEEP, flat_head.BLUSH, *flat_head.CHEEKS),

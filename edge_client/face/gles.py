@@ -8,17 +8,17 @@ from __future__ import annotations
 
 import numpy as np
 import pygame
-from numpy.typing import NDArray
 
+from edge_client.colours import AS_PAINTED, FaceColours, recoloured
 from edge_client.errors import ScreenError
 from edge_client.face.camera import Camera
-from edge_client.face.colours import AS_PAINTED, FaceColours, recoloured
 from edge_client.face.gl.backdrop import Backdrop
 from edge_client.face.gl.binding import GL
 from edge_client.face.gl.board import Board
-from edge_client.face.gl.context import driver_name, is_gles3, is_software, open_context, samples
+from edge_client.face.gl.context import driver_name, is_gles3, is_software
 from edge_client.face.gl.eye_paint import eye_picture
-from edge_client.face.gl.meshes import EyeBuffers, HeadBuffers, at_size, read_paint, upload_texture
+from edge_client.face.gl.meshes import EyeBuffers, HeadBuffers, halved, halvings, read_paint, upload_texture
+from edge_client.face.gl.opening import open_window
 from edge_client.face.gl.program import Program
 from edge_client.face.gl.readback import Readback
 from edge_client.face.head import load_head
@@ -37,30 +37,38 @@ class GlesRenderer:
     """Draws the baked head; made by `open_renderer`. One at a time in a process."""
 
     def __init__(
-        self, size: tuple[int, int], flags: int, where: str, *, smooth: bool | None = None, colours: FaceColours = AS_PAINTED
+        self,
+        size: tuple[int, int],
+        flags: int,
+        where: str,
+        *,
+        samples: int = 0,
+        vsync: bool = False,
+        colours: FaceColours = AS_PAINTED,
     ) -> None:
         """Open the display and upload the head. SDL's video is started. Raises `pygame.error`, `ScreenError`, `AssetError`.
 
-        `smooth`: see `open_context`.
+        `samples`, `vsync`: see `open_window`.
         """
         head = load_head()
-        self._size = open_context(size, flags, smooth=smooth)
+        self._size = open_window(size, flags, samples=samples, vsync=vsync)
         if not is_gles3():
             raise ScreenError(f"asked for GLES 3.0, the driver gives {driver_name()}")
         self._name = f"{driver_name()}, {where} ({pygame.display.get_driver()})"
         self._rig = Rig(head)
-        self._camera = Camera(*self._size)
-        self._backdrop = Backdrop(self._size, colours.background, copied=is_software() and samples() < 2)
+        self._backdrop = Backdrop(self._size, colours.background, copied=is_software() and samples < 2)
         self._skin, self._eye, self._lash = (Program(name) for name in ("skin", "eye", "lash"))
         self._head_buffers, self._eye_buffers = HeadBuffers(head), EyeBuffers()
         self._eye_centres = head.eye_centres
-        self._paint = self._upload_paint(recoloured(read_paint(head.paint), colours)[::-1])
+        self._paint_pixels = recoloured(read_paint(head.paint), colours)[::-1]
+        self._paint, self._halvings = 0, -1
         self._eye_paint = upload_texture(eye_picture(colours.eyes), levels=True)
         self._board = Board(self._size)
         self._readback = Readback(self._size)
         self._last: tuple[Pose, Overlay, int | None] = (neutral_pose(), NOTHING, None)
         self._shown = True
         self._set_up(head.eye_radius)
+        self._fit_view()
 
     @property
     def name(self) -> str:
@@ -106,33 +114,52 @@ class GlesRenderer:
 
     def poll(self) -> Wish:
         """See `Renderer`."""
-        return poll_window()
+        return poll_window(self._follow_window)
 
     def close(self) -> None:
         """See `Renderer`."""
         pygame.display.quit()
 
     def _set_up(self, eye_radius: float) -> None:
-        GL.glViewport(0, 0, *self._size)
         GL.glEnable(GL.GL_CULL_FACE)
         GL.glEnable(GL.GL_DEPTH_TEST)
         GL.glBlendFunc(GL.GL_SRC_ALPHA, GL.GL_ONE_MINUS_SRC_ALPHA)
         GL.glActiveTexture(GL.GL_TEXTURE0)
-        for program in (self._skin, self._eye, self._lash):
-            program.use()
-            program.set_matrix("camera", self._camera.matrix)
         self._eye.use()
         self._eye.set_vector("radius", np.full(3, eye_radius, np.float32))
         self._eye.set_integer("paint", 0)
         self._skin.use()
-        self._skin.set_vector("viewer", self._camera.viewer)
         self._skin.set_integer("paint", 0)
 
-    def _upload_paint(self, paint: NDArray[np.uint8]) -> int:
-        """In software in the one size that suits the picture, else in all of them."""
-        if not is_software():
-            return upload_texture(paint, levels=True)
-        return upload_texture(at_size(paint, _PAINT_HIGH * self._size[1] / self._camera.room), levels=False)
+    def _follow_window(self) -> None:
+        size = pygame.display.get_window_size()
+        if size == self._size:
+            return
+        self._size = size
+        for sized in (self._backdrop, self._board, self._readback):
+            sized.fit(size)
+        self._fit_view()
+
+    def _fit_view(self) -> None:
+        """Bring the camera and the head's paint in line with the window's size."""
+        camera = Camera(*self._size)
+        for program in (self._skin, self._eye, self._lash):
+            program.use()
+            program.set_matrix("camera", camera.matrix)
+        self._skin.use()
+        self._skin.set_vector("viewer", camera.viewer)
+        self._fit_paint(_PAINT_HIGH * self._size[1] / camera.room)
+
+    def _fit_paint(self, texels: float) -> None:
+        """In software in the one size that suits the picture, else in all of them, once."""
+        software = is_software()
+        times = halvings(len(self._paint_pixels), texels) if software else 0
+        if times == self._halvings:
+            return
+        if self._paint:
+            GL.glDeleteTextures([self._paint])
+        self._paint = upload_texture(halved(self._paint_pixels, times), levels=not software)
+        self._halvings = times
 
     def _draw_eyes(self, pose: Pose, turn: np.ndarray[tuple[int, ...], np.dtype[np.float32]]) -> None:
         """Behind the skin, so that only what the lids leave open is worked out."""

@@ -2,12 +2,12 @@
 
 Rules of the loop
 1. Pictures are due on a fixed grid. For each one the player is asked what will be heard when it is on the glass: now plus
-   the time that drawing and showing took of late. That is the median of the last `LEAD_PICTURES`: one slow picture does
-   not shift those after it, and a machine that became slower or faster is followed within a few. Pictures that are read
-   back take longer, so they have a median of their own.
-2. After showing, the player is asked what is heard now. That minus the PTS of the pose shown is the skew it really had.
-   The player is never asked about a time before the last one: its clock does not go back. Where a picture is there
-   before its time, the answer for that time is counted back by what was left.
+   the lead, the median of what the last `LEAD_PICTURES` took to draw and show. One slow picture does not change it, also
+   not at the start: fewer than `LEAST_PICTURES` say nothing yet. A machine that became slower or faster is followed within
+   a few pictures. Pictures that are read back take longer, so they have a median of their own. The lead is never more than
+   `LONGEST_LEAD_US`, and warm-up pictures do not count.
+2. After showing, the player is asked what is heard now: a second question, which does not depend on the first. The answer
+   minus the PTS of the pose shown is the skew.
 3. A picture that is late is not made up for: the loop goes on with the next one on the grid, and counts what it skipped.
 4. Between pictures the loop sleeps. It never waits for sound and sound never waits for it.
 """
@@ -20,6 +20,7 @@ from dataclasses import dataclass
 from statistics import median_low
 from typing import Protocol
 
+from edge_client.audio.timeline import Position
 from edge_client.face.attention import Attention, attentive
 from edge_client.face.idle import MOUTH_INDEXES, combine
 from edge_client.face.overlay import NOTHING, Overlay
@@ -29,8 +30,12 @@ from edge_client.motion.pose import Pose
 from edge_client.playback.events import PlayerState, View
 
 FIRST_LEAD_US = 15_000
-"""What the first picture is expected to take."""
+"""The lead until enough pictures were timed."""
 LEAD_PICTURES = 7
+LEAST_PICTURES = 3
+"""The median of fewer could be a single slow one."""
+LONGEST_LEAD_US = 120_000
+"""A lead that turns out wrong puts pictures ahead of the sound by at most this: less than the 125 ms that people notice."""
 LONGEST_SLEEP_S = 0.1
 """So that being told to stop is noticed."""
 
@@ -41,7 +46,16 @@ class ViewSource(Protocol):
     """Whom the stage asks. Called on the stage's thread."""
 
     def view(self, now_us: int) -> View:
-        """What is heard, and what the face is to show, at `now_us`."""
+        """What the face is to show at `now_us`, a time in the near future. It may be earlier than that of the last question."""
+        ...
+
+    def audible(self, now_us: int) -> Position | None:
+        """What is heard at `now_us`, the present; None for nothing of a live conversation."""
+        ...
+
+    @property
+    def state(self) -> PlayerState:
+        """What the player does now."""
         ...
 
 
@@ -153,7 +167,6 @@ class RenderLoop:
         self._stamped = stamped
         self._interval_us = round(1e6 / pictures_per_second)
         self._took_us: dict[bool, deque[int]] = {is_read: deque(maxlen=LEAD_PICTURES) for is_read in (False, True)}
-        self._asked_us = 0
         self._due_us: int | None = None
         self._first_us = 0
         self._last_us = 0
@@ -171,20 +184,20 @@ class RenderLoop:
             else:
                 self.picture()
 
+    def warm_up(self, *, is_read: bool) -> None:
+        """Draw and show one picture before the loop, also read it back if `is_read`; its time is forgotten and nobody is told.
+
+        The first pictures are the slow ones: shaders are compiled, fonts are loaded.
+        """
+        now_us = self._clock_us()
+        self._draw(now_us, now_us + FIRST_LEAD_US, is_read=is_read)
+
     def picture(self) -> ShownPicture:
         """Draw and show one picture now, tell the watchers, and put the next one on the grid."""
         start_us = self._clock_us()
         is_read = any([watcher.wants(start_us) for watcher in self._watchers])
         glass_us = start_us + self._lead_us(is_read=is_read)
-        view = self._ask(glass_us)
-        stamp = stamp_of(view.shown_pts_us) if self._stamped else None
-        idle = self._life.pose(glass_us * 1e-6)
-        if self._attention is not None:
-            idle = attentive(idle, self._attention.level(view.state, glass_us))
-        pose = face_pose(idle, view)
-        self._renderer.draw(pose, overlay=self._signs.overlay(view, start_us), stamp=stamp)
-        pixels = self._renderer.read() if is_read else None  # before showing: afterwards a renderer may have to draw it again
-        self._renderer.show()
+        view, pixels = self._draw(start_us, glass_us, is_read=is_read)
         shown_us = self._clock_us()
         self._took_us[is_read].append(shown_us - start_us)
         picture = ShownPicture(shown_us, glass_us, view, self._heard_pts_us(view, shown_us))
@@ -197,24 +210,33 @@ class RenderLoop:
         """The loop so far."""
         return RenderSummary(self._shown, self._skipped, (self._last_us - self._first_us) / 1e6)
 
+    def _draw(self, start_us: int, glass_us: int, *, is_read: bool) -> tuple[View, Picture | None]:
+        view = self._scene.view(glass_us)
+        stamp = stamp_of(view.shown_pts_us) if self._stamped else None
+        idle = self._life.pose(glass_us * 1e-6)
+        if self._attention is not None:
+            idle = attentive(idle, self._attention.level(view.state, start_us))
+        self._renderer.draw(face_pose(idle, view), overlay=self._signs.overlay(view, start_us), stamp=stamp)
+        pixels = self._renderer.read() if is_read else None  # before showing: afterwards a renderer may have to draw it again
+        self._renderer.show()
+        return view, pixels
+
     def _lead_us(self, *, is_read: bool) -> int:
         """What a picture is expected to take: what those of its kind took, else those of the other, else a guess."""
-        took_us = self._took_us[is_read] or self._took_us[not is_read]
-        return median_low(took_us) if took_us else FIRST_LEAD_US
+        for took_us in (self._took_us[is_read], self._took_us[not is_read]):
+            if len(took_us) >= LEAST_PICTURES:
+                return min(median_low(took_us), LONGEST_LEAD_US)
+        return FIRST_LEAD_US
 
     def _wait_s(self) -> float:
         return 0.0 if self._due_us is None else (self._due_us - self._clock_us()) / 1e6
 
-    def _ask(self, time_us: int) -> View:
-        self._asked_us = max(self._asked_us, time_us)
-        return self._scene.view(self._asked_us)
-
     def _heard_pts_us(self, view: View, shown_us: int) -> int | None:
-        """The PTS heard when the picture was there: never after the last time that was asked about, else counted back."""
-        now = view if shown_us <= self._asked_us else self._ask(shown_us)
-        if now.audible_pts_us is None or now.conversation_id != view.conversation_id or now.state is not PlayerState.PLAYING:
+        """The PTS heard when the picture was on the glass; None unless its conversation plays."""
+        heard = self._scene.audible(shown_us)
+        if heard is None or heard.conversation_id != view.conversation_id or self._scene.state is not PlayerState.PLAYING:
             return None
-        return now.audible_pts_us - (self._asked_us - shown_us)
+        return heard.pts_us
 
     def _count(self, start_us: int, shown_us: int) -> None:
         self._first_us = self._first_us if self._shown else shown_us

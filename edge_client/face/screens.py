@@ -7,11 +7,13 @@ attached, else off-screen; in each place GLES first, then the vector face. With 
 from __future__ import annotations
 
 import logging
-from dataclasses import dataclass
+from contextlib import suppress
+from dataclasses import dataclass, replace
 from typing import Literal, assert_never
 
+from edge_client.colours import AS_PAINTED, FaceColours
 from edge_client.errors import AssetError, ScreenError
-from edge_client.face.colours import AS_PAINTED, FaceColours
+from edge_client.face.gl.probe import GlDriver, probe_of
 from edge_client.face.renderer import Renderer
 from edge_client.face.window import connected_cards, desktop_drivers, start_sdl
 
@@ -70,7 +72,7 @@ def open_renderer(
         _log.warning("Drawing off-screen: %s", reasons[0])
     for way in ways:
         try:
-            renderer = _open(way, size, fullscreen, colours)
+            renderer = _open(way, size, fullscreen, colours, patient=choice == "gles")
         except (ScreenError, AssetError) as error:
             reasons.append(f"{way.kind} {way.where}: {error}")
             _log.warning("No face by %s %s: %s", way.kind, way.where, error)
@@ -80,7 +82,26 @@ def open_renderer(
     raise ScreenError("no way to draw works: " + "; ".join(reasons) + f". Install what is missing: {_INSTALL}")
 
 
-def _open(way: Place, size: tuple[int, int], fullscreen: bool, colours: FaceColours) -> Renderer:
+def prepare_renderer(*, choice: RendererChoice, headless: bool) -> None:
+    """Begin to try the GL driver of the first way in a process of its own, so that `open_renderer` waits less for its answer."""
+    first = places(choice, headless=headless, desktop=bool(desktop_drivers()), cards=connected_cards())[0]
+    if first.kind == "gles":
+        with suppress(ScreenError):
+            probe_of(_trial_drivers(first))
+
+
+def _open(way: Place, size: tuple[int, int], fullscreen: bool, colours: FaceColours, *, patient: bool) -> Renderer:
+    driver = _tried(way, patient=patient) if way.kind == "gles" else None
+    try:
+        return _open_once(way, driver, size, fullscreen, colours)
+    except ScreenError:
+        if driver is None or not driver.samples or way.where != "console":
+            raise
+        return _open_once(way, replace(driver, samples=0), size, fullscreen, colours)  # the trial was not on the console itself
+
+
+def _open_once(way: Place, driver: GlDriver | None, size: tuple[int, int], fullscreen: bool, colours: FaceColours) -> Renderer:
+    """Start SDL's video, and open its window exactly once."""
     import pygame  # after `window` has set its environment; and off-screen programs without a face do not need it
 
     whole = way.where == "console" or (fullscreen and way.where == "desktop")
@@ -88,7 +109,7 @@ def _open(way: Place, size: tuple[int, int], fullscreen: bool, colours: FaceColo
         start_sdl(_drivers(way), way.card)
         if whole:
             size = pygame.display.get_desktop_sizes()[0]
-        renderer = _make(way, size, pygame.FULLSCREEN if whole else 0, colours)
+        renderer = _make(way, driver, size, pygame.FULLSCREEN if whole else 0, colours)
     except pygame.error as error:
         pygame.display.quit()
         raise ScreenError(f"SDL says: {error}{_hint(way)}") from error
@@ -99,6 +120,19 @@ def _open(way: Place, size: tuple[int, int], fullscreen: bool, colours: FaceColo
         pygame.display.set_caption(_CAPTION)
         pygame.mouse.set_visible(not whole)
     return renderer
+
+
+def _tried(way: Place, *, patient: bool) -> GlDriver:
+    """What the GL driver of a place is. Raises `ScreenError` where it fails, or is too slow for someone who is not patient."""
+    driver = probe_of(_trial_drivers(way)).driver()
+    if driver.is_slow and not patient:
+        raise ScreenError(f"{driver.device} draws only a few pictures a second")
+    return driver
+
+
+def _trial_drivers(way: Place) -> str:
+    """SDL's drivers for the trial: a console is not opened for it, which would switch the screen's mode twice."""
+    return "offscreen" if way.where == "console" else _drivers(way)
 
 
 def _hint(way: Place) -> str:
@@ -120,13 +154,14 @@ def _drivers(way: Place) -> str:
             assert_never(way.where)
 
 
-def _make(way: Place, size: tuple[int, int], flags: int, colours: FaceColours) -> Renderer:
+def _make(way: Place, driver: GlDriver | None, size: tuple[int, int], flags: int, colours: FaceColours) -> Renderer:
     import pygame
 
-    if way.kind == "gles":
+    if driver is not None:
         from edge_client.face.gles import GlesRenderer  # costs 0.2 s of imports that the vector face does not need
 
-        return GlesRenderer(size, flags, way.where, colours=colours)
+        vsync = driver.vsync or way.where == "console"  # the trial was not on the console, which always can
+        return GlesRenderer(size, flags, way.where, samples=driver.samples, vsync=vsync, colours=colours)
     from edge_client.face.flat import FlatRenderer
 
     name = f"the vector face, {way.where} ({pygame.display.get_driver()})"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
 from pathlib import Path
 
 os.environ.setdefault("PYGAME_HIDE_SUPPORT_PROMPT", "1")
@@ -45,23 +46,28 @@ def desktop_drivers() -> str:
     return ",".join(driver for variable, driver in named if os.environ.get(variable))
 
 
+def sdl_environment(drivers: str, card: int | None = None) -> dict[str, str]:
+    """What SDL reads from the environment when it starts with some drivers, on the console with one DRM card."""
+    chosen = {"SDL_VIDEODRIVER": drivers} if card is None else {"SDL_VIDEODRIVER": drivers, "SDL_KMSDRM_DEVICE_INDEX": str(card)}
+    return {**{name: os.environ.get(name, value) for name, value in _SETTINGS.items()}, **chosen}
+
+
 def start_sdl(drivers: str, card: int | None = None) -> None:
     """(Re)start SDL's video with the first of some drivers that works, on the console with one DRM card. Raises `pygame.error`."""
     pygame.display.quit()
-    for name, value in _SETTINGS.items():
-        os.environ.setdefault(name, value)
-    os.environ["SDL_VIDEODRIVER"] = drivers
-    if card is not None:
-        os.environ["SDL_KMSDRM_DEVICE_INDEX"] = str(card)
+    os.environ.update(sdl_environment(drivers, card))
     pygame.display.init()
 
 
-def poll_window() -> Wish:
-    """Take all waiting events; leaving comes first."""
-    wish = Wish.NONE
+def poll_window(on_resized: Callable[[], None]) -> Wish:
+    """Take all waiting events; leaving comes first. `on_resized` is called once where the window got another size."""
+    wish, resized = Wish.NONE, False
     for event in pygame.event.get():
         if event.type == pygame.QUIT or (event.type == pygame.KEYDOWN and event.key == pygame.K_ESCAPE):
             return Wish.LEAVE
         if event.type == pygame.KEYDOWN and event.key == pygame.K_h:
             wish = Wish.FIGURES
+        resized = resized or event.type == pygame.WINDOWSIZECHANGED
+    if resized:
+        on_resized()
     return wish

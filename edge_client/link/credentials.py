@@ -9,6 +9,7 @@ from pathlib import Path
 
 from avatar_relay.credentials import clean_token
 from avatar_relay.errors import ConfigError
+from avatar_relay.pem import PemError, check_authorities, check_key_pair
 
 logger = logging.getLogger(__name__)
 
@@ -29,7 +30,7 @@ class CredentialFiles:
     def __init__(
         self, *, ca: Path | None = None, certificate: Path | None = None, key: Path | None = None, token: Path | None = None
     ) -> None:
-        """Raises `ConfigError` where a file can not be read, or holds no token."""
+        """Raises `ConfigError` where a file cannot be read, holds no token, or is no certificate with its key."""
         self._ca, self._certificate, self._key, self._token = ca, certificate, key, token
         self._last = self._read()
 
@@ -42,12 +43,27 @@ class CredentialFiles:
         return self._last
 
     def _read(self) -> Credentials:
+        try:
+            self._check()
+        except PemError as error:
+            raise ConfigError(str(error)) from error
+        except OSError as error:
+            raise ConfigError(f"{self._setting_of(error.filename)}: {error.filename} cannot be read: {error.strerror}") from error
         return Credentials(
             _bytes("tls_ca_file", self._ca),
             _bytes("tls_cert_file", self._certificate),
             _bytes("tls_key_file", self._key),
             _token("token_file", self._token),
         )
+
+    def _check(self) -> None:
+        if self._ca is not None:
+            check_authorities("tls_ca_file", self._ca)
+        if self._certificate is not None and self._key is not None:
+            check_key_pair(("tls_cert_file", "tls_key_file"), self._certificate, self._key)
+
+    def _setting_of(self, path: object) -> str:
+        return {str(self._ca): "tls_ca_file", str(self._key): "tls_key_file"}.get(str(path), "tls_cert_file")
 
 
 def _bytes(name: str, path: Path | None) -> bytes | None:

@@ -4,8 +4,8 @@ Rules of the ear
 1. It hears sound as it is released, ahead of its time, `STEP_S` of it at a time, and gives mouths on the same media line. It needs
    some 0.5 s more of sound than the moment it tells of. `LIVE` does not have that: no ear listens there, and the payload's mouth stays.
 2. Where the line jumps, it starts afresh; filler that stands for nothing of the line is not heard.
-3. How much of the mouth it takes is its share: 0 none, 1 all. Where it hears lips that touch, they touch at any share over
-   `CLOSES_FROM`.
+3. Its share is how much of the mouth it moves where there is motion: 0 none, 1 all. Where it hears lips that touch, they touch at any
+   share over `CLOSES_FROM`. Where motion is missing it moves the whole mouth, whatever its share.
 """
 
 from __future__ import annotations
@@ -56,7 +56,7 @@ class AudioMouth:
     """Listens to one conversation. `hear` and `end` belong to one thread, `sample` to another; what passes between is a deque."""
 
     def __init__(self, rate_hz: int, share: float) -> None:
-        """`share` of the mouth, over 0 to 1, is the ear's."""
+        """`share` (0 to 1): rule 3."""
         self.share = share
         self._rate_hz = rate_hz
         self._passage: _Passage | None = None

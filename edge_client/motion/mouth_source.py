@@ -12,8 +12,9 @@ class MouthSource(enum.Enum):
     """What a device may be told."""
 
     AUTO = "auto"
-    """What does best with the motion format; without motion the mouth rests."""
+    """What does best with the motion format; where there is sound and no motion, the sound."""
     PAYLOAD = "payload"
+    """Motion alone; the sound is not analysed, and without motion the mouth rests."""
     AUDIO = "audio"
     """The sound alone, also where there is no motion."""
     BLEND = "blend"
@@ -24,16 +25,18 @@ BLEND_SHARE = 0.6
 """The sound's share where payloads of AvatarKit are blended with it."""
 
 
-def heard_share(source: MouthSource, motion: MotionFormat | None) -> float:
-    """How much of the mouth the sound moves, 0 to 1."""
+def heard_share(source: MouthSource, motion: MotionFormat | None) -> float | None:
+    """How much of the mouth the sound moves where there is motion, 0 to 1; None where it moves nothing, also without motion."""
     match source:
         case MouthSource.PAYLOAD:
-            return 0.0
+            return None
         case MouthSource.AUDIO:
             return 1.0
         case MouthSource.BLEND:
             return 1.0 if motion is None else BLEND_SHARE
+        case MouthSource.AUTO if motion is None:
+            return 1.0
         case MouthSource.AUTO:
-            return BLEND_SHARE if motion is not None and motion.encoding is MotionEncoding.AVATARKIT_V2 else 0.0
+            return BLEND_SHARE if motion.encoding is MotionEncoding.AVATARKIT_V2 else 0.0
         case _:
             assert_never(source)

@@ -16,7 +16,7 @@ from edge_client.motion.pose import Pose, neutral_pose
 IN_US = 320_000
 OUT_US = 800_000
 CATCH_UP_US = 120_000
-"""From a held pose back to motion that has arrived."""
+"""From a held pose, or from sound alone, to motion that has arrived."""
 
 
 class Driver(enum.Enum):
@@ -24,6 +24,8 @@ class Driver(enum.Enum):
 
     IDLE = "idle"
     MOTION = "motion"
+    SOUND = "sound"
+    """The mouth moves by the sound alone."""
     HELD = "held"
 
 
@@ -46,13 +48,16 @@ class Transition:
         self._length_us = 0
 
     def step(self, driver: Driver, pose: Pose | None, now_us: int) -> Blend:
-        """What to show at `now_us`. `pose` is the driver's; for HELD and IDLE it is not needed."""
+        """What to show at `now_us`. `pose` is the driver's; for HELD and IDLE it is not needed.
+
+        Times may go back by a picture's time: at a time before a blend began it shows the blend's start.
+        """
         if driver is not self._driver:
             self._begin(driver, now_us)
         target = self._target(driver, pose)
-        left = self._start_us + self._length_us - now_us
-        if 0 < left <= self._length_us:
-            share = np.float32(1 - min(1.0, left / self._length_us))
+        left = min(self._start_us + self._length_us - now_us, self._length_us)
+        if left > 0:
+            share = np.float32(1 - left / self._length_us)
             start = self._from
             weight = start.weight + (target.weight - start.weight) * float(share)
             target = Blend(start.pose + (target.pose - start.pose) * share, weight)
@@ -61,7 +66,7 @@ class Transition:
 
     def _target(self, driver: Driver, pose: Pose | None) -> Blend:
         match driver:
-            case Driver.MOTION if pose is not None:
+            case Driver.MOTION | Driver.SOUND if pose is not None:
                 return Blend(pose, 1.0)
             case Driver.IDLE:
                 return Blend(neutral_pose(), 0.0)
@@ -78,3 +83,5 @@ class Transition:
                 self._length_us = 0
             case Driver.MOTION:
                 self._length_us = IN_US if before is Driver.IDLE else CATCH_UP_US
+            case Driver.SOUND:
+                self._length_us = IN_US

@@ -80,7 +80,7 @@ class PlaybackConfig:
     """Decoded sound that is held at most."""
     frame_starvation: FrameStarvation = FrameStarvation.AUDIO_INDEPENDENT
     mouth_source: MouthSource = MouthSource.AUTO
-    """Who moves the mouth."""
+    """What moves the mouth."""
     output_offset_us: int = 0
     """How much later than the device says its sound is heard (HDMI, a TV, Bluetooth)."""
 

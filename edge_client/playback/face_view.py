@@ -1,7 +1,7 @@
 """What the face shows at the time a picture will be on the glass: the pose of the PTS that will be heard then.
 
-Where motion is missing its last pose is held as long as more may come; where none can come any more (the conversation's
-end was said, or it is audio only) the face goes to rest, though the sound goes on.
+Where motion is missing the mouth moves by the sound (`motion.ear`), and all else is held as long as more may come, at rest where none
+can (the conversation's end was said, or it is audio only). Where the device does not analyse the sound the whole pose is held or rests.
 """
 
 from __future__ import annotations
@@ -20,20 +20,19 @@ class FaceView:
 
     def __init__(self, timeline: Timeline, clock: PlayoutClock) -> None:
         self._timeline = timeline
-        self._glass = ClockReader(clock)
-        self._ear = ClockReader(clock)
+        self._reader = ClockReader(clock)
         self._transition = Transition()
 
     def heard(self, now_us: int, playing: dict[str, Playing]) -> Position | None:
-        """What of a live conversation is heard at `now_us`; asked with times of its own, which never lie ahead."""
-        frame = self._ear.frame_at(now_us)
+        """What of a live conversation is heard at `now_us`, which has come."""
+        frame = self._reader.frame_at(now_us)
         position = self._timeline.at(frame) if frame is not None else None
         heard = playing.get(position.conversation_id) if position is not None else None
         return position if heard is not None and heard.started else None
 
     def at(self, now_us: int, playing: dict[str, Playing], *, head_id: str | None, state: PlayerState) -> View:
-        """The view at `now_us`, which may be in the near future."""
-        frame = self._glass.frame_at(now_us)
+        """The view at `now_us`, which may be in the near future, and before the time of the last question."""
+        frame = self._reader.predicted_at(now_us)
         position = self._timeline.at(frame) if frame is not None else None
         heard = playing.get(position.conversation_id) if position is not None else None
         if position is None or heard is None or not (heard.started or position.pts_us > 0):
@@ -46,17 +45,16 @@ class FaceView:
 
 
 def _drive(playing: Playing, pts_us: int) -> tuple[Driver, Pose | None, int | None]:
-    """Payloads lead; the ear has its share of the mouth, and speaks alone where payloads are missing."""
+    """Motion leads; the ear has its share of the mouth, and moves all of it where motion is missing."""
     heard = playing.ear.sample(pts_us) if playing.ear is not None else None
     said = playing.motion.track.sample(pts_us) if playing.motion is not None else None
     if said is not None and not (said.covered or playing.expects_motion):
         said = None
     if playing.ear is not None and heard is not None and heard.covered:
-        if said is None:
-            return Driver.MOTION, with_mouth(neutral_pose(), heard.pose, 1.0), heard.pts_us
-        if said.covered:
+        if said is None or not said.covered:
+            return Driver.SOUND, with_mouth(neutral_pose() if said is None else said.pose, heard.pose, 1.0), heard.pts_us
+        if playing.ear.share:
             return Driver.MOTION, with_mouth(said.pose, heard.pose, playing.ear.share), said.pts_us
-        return Driver.MOTION, with_mouth(said.pose, heard.pose, 1.0), heard.pts_us
     if said is None:
         return Driver.IDLE, None, None
     return (Driver.MOTION if said.covered else Driver.HELD), said.pose, said.pts_us

@@ -64,11 +64,11 @@ def make_motion(conversation: LiveConversation, decoders: Decoders) -> MotionStr
 
 
 def make_ear(conversation: LiveConversation, source: MouthSource, rate_hz: int) -> AudioMouth | None:
-    """What moves its mouth by its sound; None where only payloads do, and in `LIVE`, where the ear would hear too late."""
+    """What moves its mouth by its sound; None where only motion may, and in `LIVE`, where the ear would hear too late."""
     if conversation.opened.pacing is Pacing.LIVE:
         return None
     share = heard_share(source, conversation.opened.motion_format)
-    return AudioMouth(rate_hz, share) if share > 0 else None
+    return None if share is None else AudioMouth(rate_hz, share)
 
 
 def _reassemblers() -> dict[Kind, Reassembler]:
@@ -135,15 +135,26 @@ class Playing:
         return self.motion is not None and self.conversation.expects_motion and self.conversation.end is None
 
     def release(self, chunks: Sequence[Chunk], rate_hz: int) -> None:
-        """This goes to the sink now: counted, and heard by the ear."""
+        """This goes to the sink now: counted, and heard by the ear, but not where motion alone moves the mouth."""
         self.released_frames += sum(len(chunk.pcm) for chunk in chunks)
         if self.ear is None:
             return
         for chunk in chunks:
-            if chunk.pts_frames:
+            if not chunk.pts_frames:
+                continue
+            if self.ear.share or not self._is_covered(chunk, rate_hz):
                 self.ear.hear(chunk.pts_frame * 1e6 / rate_hz, chunk.pcm)
+            else:
+                self.ear.end()
         if self.audio.drained:
             self.ear.end()
+
+    def _is_covered(self, chunk: Chunk, rate_hz: int) -> bool:
+        """Whether motion is there for all of it."""
+        if self.motion is None:
+            return False
+        begin_us = int(chunk.pts_frame * 1e6 / rate_hz)
+        return self.motion.track.covered_to(begin_us) - begin_us >= len(chunk.pcm) * 1e6 / rate_hz
 
     @property
     def cursor(self) -> Cursor:

@@ -15,9 +15,9 @@ def split_address(address: str, name: str, *, port_zero: bool = False) -> tuple[
     """
     host, _, port = address.rpartition(":")
     bare = host.removeprefix("[").removesuffix("]")
-    valid_port = port.isascii() and port.isdigit() and (0 if port_zero else 1) <= int(port) <= 65_535
+    valid_port = port.isascii() and port.isdigit() and len(port) <= 5 and (0 if port_zero else 1) <= int(port) <= 65_535
     if not bare or (":" in bare and bare == host) or not valid_port:
-        raise ConfigError(f"{name}: {address!r} is not HOST:PORT, such as 127.0.0.1:52000 or [::1]:52000")
+        raise ConfigError(f"{name}: {address[:80]!r} is not HOST:PORT, such as 127.0.0.1:52000 or [::1]:52000")
     return bare, int(port)
 
 

@@ -37,5 +37,7 @@ PCM_RATES_HZ = (8_000, 16_000, 22_050, 24_000, 32_000, 44_100, 48_000)
 OPUS_RATE_HZ = 48_000
 AVATARKIT_KEYFRAMES_PER_SECOND = 25.0
 """AvatarKit messages carry no time; 507 keyframes for 20.3 s in the recorded conversation."""
+MIN_KEYFRAMES_PER_SECOND = 0.125
+"""With fewer, positions would not fit into 64 bits. Both bounds are exact as the wire's `float`."""
 MAX_KEYFRAMES_PER_SECOND = 240.0
 MAX_BLENDSHAPE_NAMES = 256

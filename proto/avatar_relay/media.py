@@ -7,7 +7,17 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
-from avatar_relay.limits import AVATARKIT_KEYFRAMES_PER_SECOND, OPUS_RATE_HZ
+from avatar_relay.checks import FieldError, check_int, check_number, check_text, check_type, wrong_type
+from avatar_relay.limits import (
+    AVATARKIT_KEYFRAMES_PER_SECOND,
+    MAX_BLENDSHAPE_NAMES,
+    MAX_KEYFRAMES_PER_SECOND,
+    MIN_KEYFRAMES_PER_SECOND,
+    OPUS_RATE_HZ,
+    PCM_RATES_HZ,
+)
+
+_UINT32 = (1 << 32) - 1
 
 
 class Kind(enum.Enum):
@@ -50,20 +60,55 @@ class OnPlaying(enum.Enum):
 
 @dataclass(frozen=True, slots=True)
 class AudioFormat:
-    """Encoding of a conversation's audio. Mono; `sample_rate_hz` is that of the encoded stream (48000 for Opus)."""
+    """Encoding of a conversation's audio. Mono; `sample_rate_hz` is that of the encoded stream (48000 for Opus).
+
+    Raises `TypeError`, and `ValueError` for a rate or number of channels that is not carried.
+    """
 
     codec: Codec
     sample_rate_hz: int = OPUS_RATE_HZ
     channels: int = 1
 
+    def __post_init__(self) -> None:
+        codec = check_type(self.codec, Codec, "codec")
+        rate_hz = check_int(self.sample_rate_hz, "sample_rate_hz", 0, _UINT32)
+        channels = check_int(self.channels, "channels", 0, _UINT32)
+        rates = PCM_RATES_HZ if codec is Codec.PCM_S16LE else (OPUS_RATE_HZ,)
+        if rate_hz not in rates:
+            raise FieldError("sample_rate_hz", f"is {rate_hz} Hz; {codec.value} takes {', '.join(map(str, rates))} Hz")
+        if channels != 1:
+            raise FieldError("channels", f"is {channels}; only mono is carried: mix down first")
+        object.__setattr__(self, "sample_rate_hz", rate_hz)
+        object.__setattr__(self, "channels", channels)
+
 
 @dataclass(frozen=True, slots=True)
 class MotionFormat:
-    """Encoding of a conversation's motion. `blendshape_names` are the columns of a weight row; empty for AvatarKit."""
+    """Encoding of a conversation's motion. `blendshape_names` are the columns of a weight row; empty for AvatarKit.
+
+    A list of names becomes a tuple. Raises `TypeError`, and `ValueError` for a rate or names that can not be.
+    """
 
     encoding: MotionEncoding
     keyframes_per_second: float = AVATARKIT_KEYFRAMES_PER_SECOND
     blendshape_names: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        encoding = check_type(self.encoding, MotionEncoding, "encoding")
+        rate = check_number(self.keyframes_per_second, "keyframes_per_second")
+        if not MIN_KEYFRAMES_PER_SECOND <= rate <= MAX_KEYFRAMES_PER_SECOND:
+            text = f"is {rate:g}; it must be from {MIN_KEYFRAMES_PER_SECOND:g} to {MAX_KEYFRAMES_PER_SECOND:g}"
+            raise FieldError("keyframes_per_second", text)
+        names = self.blendshape_names
+        if not isinstance(names, tuple | list):
+            raise wrong_type("blendshape_names", "a tuple of str", names)
+        names = tuple([check_text(name, f"blendshape_names[{index}]") for index, name in enumerate(names)])
+        weights = encoding is MotionEncoding.BLENDSHAPE_WEIGHTS
+        if weights != bool(names) or len(names) > MAX_BLENDSHAPE_NAMES or len(set(names)) != len(names):
+            text = f"are {len(names)}; weights need 1 to {MAX_BLENDSHAPE_NAMES} different names, AvatarKit motion needs none"
+            raise FieldError("blendshape_names", text)
+        object.__setattr__(self, "keyframes_per_second", rate)
+        object.__setattr__(self, "blendshape_names", names)
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,10 +174,14 @@ class EncodedMedia:
 
 @dataclass(frozen=True, slots=True)
 class TraceContext:
-    """W3C Trace Context; empty strings where there is none."""
+    """W3C Trace Context; empty strings where there is none. Raises `TypeError`, and `ValueError` for text that can not be encoded."""
 
     traceparent: str = ""
     tracestate: str = ""
+
+    def __post_init__(self) -> None:
+        check_text(self.traceparent, "traceparent")
+        check_text(self.tracestate, "tracestate")
 
 
 @dataclass(frozen=True, slots=True)

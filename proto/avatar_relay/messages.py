@@ -27,10 +27,10 @@ class PublishedMedia(NamedTuple):
     """`Media` on its way through the relay: a run of each kind that is in it."""
 
     conversation_id: str
-    runs: tuple[PayloadColumns, ...]
+    columns: tuple[PayloadColumns, ...]
     one_by_one: Callable[[], Media]
     """The same for who must look at each payload."""
-    parcel: EncodedMedia | None = None
+    encoded: EncodedMedia | None = None
     """The same as bytes; None where it did not come on a wire."""
 
 

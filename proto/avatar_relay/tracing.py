@@ -24,9 +24,11 @@ from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapProp
 from opentelemetry.util.types import AttributeValue
 
 from avatar_relay.media import TraceContext
+from avatar_relay.otel_settings import problems
 
 if TYPE_CHECKING:
     from opentelemetry.sdk.metrics import MeterProvider
+    from opentelemetry.sdk.resources import Resource
     from opentelemetry.sdk.trace import TracerProvider
 
 logger = logging.getLogger(__name__)
@@ -70,29 +72,36 @@ def telemetry_off() -> Telemetry:
 
 
 def exporter_asked_for(environment: Mapping[str, str], signal: str) -> bool:
-    """Whether the standard variables ask for an OTLP exporter of `signal` ("TRACES" or "METRICS")."""
-    if environment.get("OTEL_SDK_DISABLED", "").lower() == "true":
+    """Whether the standard variables ask for an exporter of `signal` ("TRACES" or "METRICS"); empty ones are unset."""
+    if environment.get("OTEL_SDK_DISABLED", "").strip().lower() == "true":
         return False
-    chosen = environment.get(f"OTEL_{signal}_EXPORTER", "")
+    chosen = environment.get(f"OTEL_{signal}_EXPORTER", "").strip().lower()
     if chosen:
-        return chosen == "otlp"
+        return chosen != "none"
     return bool(environment.get("OTEL_EXPORTER_OTLP_ENDPOINT") or environment.get(f"OTEL_EXPORTER_OTLP_{signal}_ENDPOINT"))
 
 
 def start_telemetry(service_name: str, instance_id: str, version: str, environment: Mapping[str, str]) -> Telemetry:
     """Start OTLP/gRPC export as the environment asks for; `telemetry_off` where it does not.
 
-    Endpoint, headers, sampler, time-outs and queue sizes are the SDK's own, read from the standard variables.
+    Endpoint, headers, sampler, time-outs and queue sizes are the SDK's own, read from the standard variables. A wrong variable
+    is one line in the log, and telemetry stays off: neither sound nor face depends on it. Raises nothing.
     """
     traces, meters = (exporter_asked_for(environment, signal) for signal in ("TRACES", "METRICS"))
     if not traces and not meters:
         return telemetry_off()
-    from opentelemetry.sdk.resources import Resource
-
-    resource = Resource.create({"service.name": service_name, "service.instance.id": instance_id, "service.version": version})
+    wrong = "; ".join(problems(environment))
+    if wrong:
+        logger.warning("telemetry is off: %s", wrong)
+        return telemetry_off()
+    try:
+        tracer_provider, meter_provider = _providers(service_name, instance_id, version, traces, meters)
+    except Exception as error:  # the SDK raises whatever it meets: a setting that `problems` does not know
+        names = ", ".join(sorted(name for name in environment if name.startswith("OTEL_")))
+        reason = " ".join(f"{type(error).__name__}: {error}".split())
+        logger.warning("telemetry is off: OpenTelemetry does not start (%s); set are %s", reason, names)
+        return telemetry_off()
     off = telemetry_off()
-    tracer_provider = _tracer_provider(resource) if traces else None
-    meter_provider = _meter_provider(resource) if meters else None
 
     def export_and_stop() -> None:
         if tracer_provider is not None:
@@ -116,32 +125,44 @@ def start_telemetry(service_name: str, instance_id: str, version: str, environme
 
 
 def _trace_every(environment: Mapping[str, str]) -> int:
-    value = environment.get(TRACE_EVERY, "0")
-    if value.isascii() and value.isdigit():
+    value = environment.get(TRACE_EVERY) or "0"
+    if value.isascii() and value.isdigit() and len(value) < 10:
         return int(value)
-    logger.warning("%s is not a whole number; no payload gets a span of its own", TRACE_EVERY)
+    logger.warning("%s=%.80r is not a whole number; no payload gets a span of its own", TRACE_EVERY, value)
     return 0
 
 
-def _tracer_provider(resource: object) -> TracerProvider:
-    from opentelemetry.exporter.otlp.proto.grpc.trace_exporter import OTLPSpanExporter
+def _providers(
+    service_name: str, instance_id: str, version: str, traces: bool, meters: bool
+) -> tuple[TracerProvider | None, MeterProvider | None]:
+    """The SDK's providers of what is asked for; where one cannot be made, the other is stopped and the error raised."""
     from opentelemetry.sdk.resources import Resource
+
+    resource = Resource.create({"service.name": service_name, "service.instance.id": instance_id, "service.version": version})
+    meter_provider = _meter_provider(resource) if meters else None
+    try:
+        return _tracer_provider(resource) if traces else None, meter_provider
+    except BaseException:
+        if meter_provider is not None:
+            threading.Thread(target=meter_provider.shutdown, name="telemetry-shutdown", daemon=True).start()
+        raise
+
+
+def _tracer_provider(resource: Resource) -> TracerProvider:
+    from opentelemetry.exporter.otlp.proto.grpc.trace_exporter import OTLPSpanExporter
     from opentelemetry.sdk.trace import TracerProvider
     from opentelemetry.sdk.trace.export import BatchSpanProcessor
 
-    assert isinstance(resource, Resource)
     provider = TracerProvider(resource=resource, shutdown_on_exit=False)
     provider.add_span_processor(BatchSpanProcessor(OTLPSpanExporter()))
     return provider
 
 
-def _meter_provider(resource: object) -> MeterProvider:
+def _meter_provider(resource: Resource) -> MeterProvider:
     from opentelemetry.exporter.otlp.proto.grpc.metric_exporter import OTLPMetricExporter
     from opentelemetry.sdk.metrics import MeterProvider
     from opentelemetry.sdk.metrics.export import PeriodicExportingMetricReader
-    from opentelemetry.sdk.resources import Resource
 
-    assert isinstance(resource, Resource)
     return MeterProvider([PeriodicExportingMetricReader(OTLPMetricExporter())], resource=resource, shutdown_on_exit=False)
 
 

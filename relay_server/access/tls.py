@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import ssl
 import threading
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,6 +11,7 @@ from typing import Any
 import grpc
 
 from avatar_relay.errors import ConfigError
+from avatar_relay.pem import PemError, check_authorities, check_key_pair
 from relay_server.access.store import Version, version_of
 
 logger = logging.getLogger(__name__)
@@ -66,20 +66,17 @@ class HotCertificate:
         """Read and check all files; a change while they are read is found by the next connection."""
         try:
             self._seen = self._versions()
-            checked = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-            checked.load_cert_chain(self._files.certificate, self._files.key, password=_no_password)
+            check_key_pair(("tls_cert_file", "tls_key_file"), self._files.certificate, self._files.key)
             client_ca = self._files.client_ca
             if client_ca is not None:
-                checked.load_verify_locations(client_ca)
+                check_authorities("tls_client_ca_file", client_ca)
             pair = (self._files.key.read_bytes(), self._files.certificate.read_bytes())
             return grpc.ssl_server_certificate_configuration([pair], None if client_ca is None else client_ca.read_bytes())
-        except ssl.SSLError as error:
-            text = f"{self._files.certificate} and {self._files.key} are no certificate with its key, or the client CA is none"
-            raise ConfigError(f"tls_cert_file: {text}: {error.reason}") from error
+        except PemError as error:
+            raise ConfigError(str(error)) from error
         except OSError as error:
-            raise ConfigError(f"tls_cert_file: {error.filename or self._files.certificate} can not be read: {error.strerror}") from error
+            raise ConfigError(f"{self._setting_of(error.filename)}: {error.filename} cannot be read: {error.strerror}") from error
 
-
-def _no_password() -> str:
-    """A relay starts without anybody at the keyboard."""
-    raise ssl.SSLError(0, "the key is encrypted")
+    def _setting_of(self, path: object) -> str:
+        named = {str(self._files.key): "tls_key_file", str(self._files.client_ca): "tls_client_ca_file"}
+        return named.get(str(path), "tls_cert_file")

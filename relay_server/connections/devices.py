@@ -11,7 +11,7 @@ from avatar_relay.reasons import Fault, Reason
 from relay_server.config import RelayConfig
 from relay_server.connections.clocks import Clocks
 from relay_server.connections.ports import DevicePort
-from relay_server.core.device_outbox import MediaBatch, Outgoing
+from relay_server.core.device_outbox import MediaMessage, Outgoing
 from relay_server.core.device_reports import DeviceReports
 from relay_server.core.events import Effect
 from relay_server.core.registry import Registry
@@ -25,7 +25,7 @@ RETRY_AFTER_MS = 1_000
 
 
 class Devices:
-    """The desk of all devices' ports. `sent` is told the conversation of each message of media that leaves."""
+    """Serves the ports of all devices. `sent` is called with the conversation of each media message that leaves."""
 
     def __init__(
         self,
@@ -51,7 +51,7 @@ class Devices:
         self._phase = 0.0
         """Of a heartbeat: where the last device's pings fall."""
 
-    # --- the desk --------------------------------------------------------------------------------------------------
+    # --- what ports ask --------------------------------------------------------------------------------------------
 
     def device_says(self, port: DevicePort, message: ToRelayFromDevice) -> None:
         """Take a message. Raises `PeerError` where it ends the stream."""
@@ -84,7 +84,7 @@ class Devices:
             self._sent(conversation_id)
         message = port.session.take(now_us)
         match message:
-            case MediaBatch():
+            case MediaMessage():
                 self._account(port.session, message, now_us)
             case Ping():
                 return replace(message, sent_time_us=now_us)
@@ -174,9 +174,9 @@ class Devices:
         self._phase = (self._phase + PHASE_STEP) % 1.0
         return round(self._phase * self._config.heartbeat_us)
 
-    def _account(self, session: Session, batch: MediaBatch, now_us: int) -> None:
-        cid, conversation = batch.conversation_id, self._registry.conversations[batch.conversation_id]
-        for run in batch.runs:
-            conversation.sent(session.device_id, run.kind, session.first_time(cid, run.kind, run.size_bytes))
-        self._observer.payloads_sent(session.device_id, cid, batch.runs, now_us)
+    def _account(self, session: Session, message: MediaMessage, now_us: int) -> None:
+        cid, conversation = message.conversation_id, self._registry.conversations[message.conversation_id]
+        for batch in message.batches:
+            conversation.sent(session.device_id, batch.kind, session.first_time(cid, batch.kind, batch.size_bytes))
+        self._observer.payloads_sent(session.device_id, cid, message.batches, now_us)
         self._sent(cid)

@@ -1,7 +1,7 @@
 """Where publishers and devices plug into the relay, whether over gRPC or within the process.
 
-A port belongs to one stream. One task may `send` while another `receive`s. Ports hold no rules: those are the desk's,
-which is the relay.
+A port belongs to one stream. One task may `send` while another `receive`s. Ports hold no rules:
+they ask their handler, `connections.publishers` or `connections.devices`.
 """
 
 from __future__ import annotations
@@ -89,9 +89,9 @@ class _Port:
 class PublisherPort(_Port):
     """One publisher's stream. Made by `Relay.connect_publisher`."""
 
-    def __init__(self, desk: PublisherHandler) -> None:
+    def __init__(self, handler: PublisherHandler) -> None:
         super().__init__()
-        self._desk = desk
+        self._handler = handler
         self.publisher: PublisherRecord | None = None
         """Known after the first message."""
         self.said_all = False
@@ -109,11 +109,11 @@ class PublisherPort(_Port):
         Raises `PeerError` where the message ends the stream. Faults of a conversation come by `receive` instead.
         """
         self.check_open()
-        while self._desk.publisher_blocked(self, message):
+        while self._handler.publisher_blocked(self, message):
             self.room.clear()
             await self.room.wait()
             self.check_open()
-        self._desk.publisher_says(self, message)
+        self._handler.publisher_says(self, message)
 
     async def receive(self) -> ToPublisher | None:
         """What the relay says next; None when it ended the stream. Safe to cancel."""
@@ -128,11 +128,11 @@ class PublisherPort(_Port):
 
     def finish_sending(self) -> None:
         """Nothing more will be sent: open conversations are ended, and the stream ends when they are finished."""
-        self._desk.publisher_leaves(self, said_all=True)
+        self._handler.publisher_leaves(self, said_all=True)
 
     def close(self) -> None:
         """The publisher went away: its lease begins. Harmless when repeated."""
-        self._desk.publisher_leaves(self, said_all=False)
+        self._handler.publisher_leaves(self, said_all=False)
 
     def end(self, fault: Fault | None = None) -> None:
         """End the stream, also for a `send` that waits."""
@@ -143,9 +143,9 @@ class PublisherPort(_Port):
 class DevicePort(_Port):
     """One device's stream. Made by `Relay.connect_device`."""
 
-    def __init__(self, desk: DeviceHandler) -> None:
+    def __init__(self, handler: DeviceHandler) -> None:
         super().__init__()
-        self._desk = desk
+        self._handler = handler
         self.session: Session | None = None
         """Known after hello."""
         self.heard_us = 0
@@ -155,7 +155,7 @@ class DevicePort(_Port):
     async def send(self, message: ToRelayFromDevice) -> None:
         """Say something. Raises `PeerError` where the message ends the stream."""
         self.check_open()
-        self._desk.device_says(self, message)
+        self._handler.device_says(self, message)
 
     async def receive(self) -> Outgoing | None:
         """What the relay says next; None when it ended the stream. Safe to cancel."""
@@ -164,11 +164,11 @@ class DevicePort(_Port):
                 return farewell
             if self.ended:
                 return None
-            following = self._desk.next_for_device(self)
+            following = self._handler.next_for_device(self)
             if following is not None:
                 return following
             await self.wait()
 
     def close(self) -> None:
         """The device's stream is gone: its lease begins. Harmless when repeated."""
-        self._desk.device_leaves(self)
+        self._handler.device_leaves(self)

@@ -22,7 +22,7 @@ RETRY_AFTER_MS = 1_000
 
 
 class Publishers:
-    """The desk of all publishers' ports."""
+    """Serves the ports of all publishers."""
 
     def __init__(
         self,
@@ -46,7 +46,7 @@ class Publishers:
         self._perform = perform
         self._ports: dict[str, PublisherPort] = {}
 
-    # --- the desk --------------------------------------------------------------------------------------------------
+    # --- what ports ask----------------------------------------------------------------------------------------------
 
     def publisher_says(self, port: PublisherPort, message: AtRelay) -> None:
         """Take a message. Raises `PeerError` where it ends the stream."""

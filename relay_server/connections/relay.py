@@ -1,4 +1,4 @@
-"""The relay: puts the cores and the desks together, performs effects, keeps the time. One event loop; not thread-safe.
+"""The relay: connects ports to the cores, performs effects, keeps time. One event loop; not thread-safe.
 
     publisher ── port ── Publishers ── Opening, Publishing ─┐
     device ───── port ── Devices ───── Attending ───────────┼─ Registry: Session (Outbox), Conversation, Publisher

@@ -102,25 +102,25 @@ class Track:
             return ""
         return f"{self._kind.value} payload {self._partial.seq} stopped at byte {self._partial_bytes} of {self._partial.total_bytes}"
 
-    def take_run(self, run: PayloadColumns) -> bool:
+    def take_columns(self, columns: PayloadColumns) -> bool:
         """Take payloads or fragments that leave as they came: numbered, timed, none too large, each the next one.
 
         False, nothing changed, where any of them needs more than that; then `take` each.
         """
-        if min(run.pts_us) < 0 or not 0 < min(run.sizes) <= max(run.sizes) <= MAX_FRAGMENT_BYTES:
+        if min(columns.pts_us) < 0 or not 0 < min(columns.sizes) <= max(columns.sizes) <= MAX_FRAGMENT_BYTES:
             return False
-        if self._partial is not None or any(run.totals) or any(run.offsets):
-            return self._take_fragments(run)
+        if self._partial is not None or any(columns.totals) or any(columns.offsets):
+            return self._take_fragments(columns)
         following = self.last_seq + 1
-        if list(run.seqs) != list(range(following, following + len(run.seqs))):
+        if list(columns.seqs) != list(range(following, following + len(columns.seqs))):
             return False
-        self.last_seq = run.seqs[-1]
-        self._position_us = max(self._position_us, *map(add, run.pts_us, run.durations_us))
+        self.last_seq = columns.seqs[-1]
+        self._position_us = max(self._position_us, *map(add, columns.pts_us, columns.durations_us))
         return True
 
-    def _take_fragments(self, run: PayloadColumns) -> bool:
+    def _take_fragments(self, columns: PayloadColumns) -> bool:
         seq, position_us, partial, reached = self.last_seq, self._position_us, self._partial, self._partial_bytes
-        rows = zip(run.seqs, run.pts_us, run.durations_us, run.sizes, run.offsets, run.totals, strict=True)
+        rows = zip(columns.seqs, columns.pts_us, columns.durations_us, columns.sizes, columns.offsets, columns.totals, strict=True)
         for its_seq, pts_us, duration_us, size, offset, total in rows:
             if its_seq != seq + 1 or offset != reached or total > MAX_PAYLOAD_BYTES:
                 return False
@@ -133,7 +133,7 @@ class Track:
             elif reached > total:
                 return False
             else:
-                partial = Payload(run.kind, its_seq, b"", pts_us, duration_us, 0, total)
+                partial = Payload(columns.kind, its_seq, b"", pts_us, duration_us, 0, total)
         self.last_seq, self._position_us, self._partial, self._partial_bytes = seq, position_us, partial, reached
         return True
 
@@ -261,13 +261,13 @@ class Conversation:
         """Bytes of a kind that no device was sent yet."""
         return self._windows[kind].waiting
 
-    def receive_run(self, run: PayloadColumns, size_bytes: int, *, credited: bool) -> bool:
+    def receive_columns(self, columns: PayloadColumns, size_bytes: int, *, credited: bool) -> bool:
         """Take payloads of one kind that leave as they came; False, nothing changed, where any of them is out of the ordinary."""
-        kind = run.kind
+        kind = columns.kind
         window = self._windows[kind]
         if (credited and not window.fits(size_bytes)) or (self.state, kind) in NOT_TAKEN:
             return False
-        if (kind is Kind.MOTION and self.open.motion_format is None) or not self._tracks[kind].take_run(run):
+        if (kind is Kind.MOTION and self.open.motion_format is None) or not self._tracks[kind].take_columns(columns):
             return False
         window.use(size_bytes)
         return True

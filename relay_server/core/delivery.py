@@ -60,22 +60,22 @@ class Delivery:
         """Whether the device gets no motion of it: there is none, or none that it understands."""
         return self.open.motion_format is None
 
-    def retain(self, runs: Iterable[PayloadBatch], now_us: int, retention: Retention) -> None:
+    def retain(self, batches: Iterable[PayloadBatch], now_us: int, retention: Retention) -> None:
         """These left for the device: keep them, within bounds, until it holds them."""
         sent = {Kind.AUDIO: self.sent.audio_seq, Kind.MOTION: self.sent.motion_seq}
-        for run in runs:
-            self.retained.append((now_us, run))
-            self.retained_bytes += run.size_bytes
-            sent[run.kind] = run.seqs[-1]
+        for batch in batches:
+            self.retained.append((now_us, batch))
+            self.retained_bytes += batch.size_bytes
+            sent[batch.kind] = batch.seqs[-1]
         self.sent = Cursor(self.open.conversation_id, sent[Kind.AUDIO], sent[Kind.MOTION])
         self.bound(now_us, retention)
 
     def bound(self, now_us: int, retention: Retention) -> None:
         """Forget what is too old, or too much."""
         while self.retained and (self.retained[0][0] < now_us - retention.us or self.retained_bytes > retention.bytes):
-            _, run = self.retained.popleft()
-            self.retained_bytes -= run.size_bytes
-            self.forgotten[run.kind] = run.seqs[-1]
+            _, batch = self.retained.popleft()
+            self.retained_bytes -= batch.size_bytes
+            self.forgotten[batch.kind] = batch.seqs[-1]
 
     def covers(self, cursor: Cursor) -> bool:
         """Whether all that a device at `cursor` lacks is still here."""
@@ -91,17 +91,17 @@ class Delivery:
         )
         held = {Kind.AUDIO: self.held.audio_seq, Kind.MOTION: self.held.motion_seq}
         kept: deque[tuple[int, PayloadBatch]] = deque()
-        for sent_us, run in self.retained:
-            count = run.upto(held[run.kind])
-            if count < len(run.seqs):
-                kept.append((sent_us, run.cut(count)[1] if count else run))
-        self.retained, self.retained_bytes = kept, sum(run.size_bytes for _, run in kept)
+        for sent_us, batch in self.retained:
+            count = batch.upto(held[batch.kind])
+            if count < len(batch.seqs):
+                kept.append((sent_us, batch.cut(count)[1] if count else batch))
+        self.retained, self.retained_bytes = kept, sum(batch.size_bytes for _, batch in kept)
 
     def take_retained(self) -> list[PayloadBatch]:
         """What is to be sent for a second time; it is retained again when it leaves."""
-        again = [run for _, run in self.retained]
-        for run in again:
-            self.again_bytes[run.kind] += run.size_bytes
+        again = [batch for _, batch in self.retained]
+        for batch in again:
+            self.again_bytes[batch.kind] += batch.size_bytes
         self.let_go()
         return again
 

@@ -30,14 +30,14 @@ MAX_CONTROL = 1_024
 
 
 @dataclass(frozen=True, slots=True)
-class MediaBatch:
+class MediaMessage:
     """Media of one conversation that leaves in one message."""
 
     conversation_id: str
-    runs: tuple[PayloadBatch, ...]
+    batches: tuple[PayloadBatch, ...]
 
 
-Outgoing = ToDevice | MediaBatch
+Outgoing = ToDevice | MediaMessage
 
 
 @dataclass(slots=True)
@@ -98,11 +98,11 @@ class DeviceOutbox:
         """Throw away what waits of a conversation."""
         self._lanes.pop(conversation_id, None)
 
-    def put_media(self, conversation_id: str, run: PayloadBatch) -> None:
+    def put_media(self, conversation_id: str, batch: PayloadBatch) -> None:
         """Queue media."""
         lane = self._lanes[conversation_id]
-        lane.waiting[run.kind].append(run)
-        lane.waiting_bytes[run.kind] += run.size_bytes
+        lane.waiting[batch.kind].append(batch)
+        lane.waiting_bytes[batch.kind] += batch.size_bytes
 
     def put_audio_only(self, conversation_id: str) -> None:
         """Queue the mark that no motion follows."""
@@ -112,12 +112,12 @@ class DeviceOutbox:
         """Queue the mark that nothing follows."""
         self._lanes[end.conversation_id].end = end
 
-    def rewind(self, conversation_id: str, runs: Iterable[PayloadBatch], *, audio_only: bool, end: ConversationEnd | None) -> None:
+    def rewind(self, conversation_id: str, batches: Iterable[PayloadBatch], *, audio_only: bool, end: ConversationEnd | None) -> None:
         """Put what was sent before in front again, with its marks."""
         lane = self._lanes[conversation_id]
-        for run in reversed(tuple(runs)):
-            lane.waiting[run.kind].appendleft(run)
-            lane.waiting_bytes[run.kind] += run.size_bytes
+        for batch in reversed(tuple(batches)):
+            lane.waiting[batch.kind].appendleft(batch)
+            lane.waiting_bytes[batch.kind] += batch.size_bytes
         lane.audio_only, lane.end, lane.done = audio_only, end, False
 
     def waiting(self, conversation_id: str) -> int:
@@ -142,7 +142,7 @@ class DeviceOutbox:
         if lane is None:
             return "", []
         dropped = drop(lane.conversation_id, lane.waiting[Kind.MOTION])
-        lane.waiting_bytes[Kind.MOTION] -= sum([run.size_bytes for run in dropped])
+        lane.waiting_bytes[Kind.MOTION] -= sum([batch.size_bytes for batch in dropped])
         return lane.conversation_id, dropped
 
     def _head(self) -> Lane | None:
@@ -153,8 +153,8 @@ class DeviceOutbox:
         return None
 
     def _take_from(self, lane: Lane, room: int) -> Outgoing | None:
-        if any(lane.waiting.values()) and (runs := self._join(lane, room)):
-            return MediaBatch(lane.conversation_id, runs)
+        if any(lane.waiting.values()) and (batches := self._join(lane, room)):
+            return MediaMessage(lane.conversation_id, batches)
         if lane.audio_only and not lane.waiting[Kind.MOTION]:
             lane.audio_only = False
             return AudioOnly(lane.conversation_id)
@@ -166,18 +166,18 @@ class DeviceOutbox:
     def _join(self, lane: Lane, room: int) -> tuple[PayloadBatch, ...]:
         joined: list[PayloadBatch] = []
         while (queue := self._next(lane)) is not None:
-            run = queue[0]
-            if joined and run.size_bytes > room:
+            batch = queue[0]
+            if joined and batch.size_bytes > room:
                 break
-            count = run.fitting(min(max(room, run.sizes[0]), self._credit[run.kind]))
-            if count == len(run.seqs):
+            count = batch.fitting(min(max(room, batch.sizes[0]), self._credit[batch.kind]))
+            if count == len(batch.seqs):
                 queue.popleft()
             else:
-                run, queue[0] = run.cut(count)
-            lane.waiting_bytes[run.kind] -= run.size_bytes
-            self._credit[run.kind] -= run.size_bytes
-            room -= run.size_bytes
-            joined.append(run)
+                batch, queue[0] = batch.cut(count)
+            lane.waiting_bytes[batch.kind] -= batch.size_bytes
+            self._credit[batch.kind] -= batch.size_bytes
+            room -= batch.size_bytes
+            joined.append(batch)
         return tuple(joined)
 
     def _next(self, lane: Lane) -> deque[PayloadBatch] | None:
@@ -188,5 +188,5 @@ class DeviceOutbox:
         return ready[0] if ready else None
 
     def _due_us(self, queue: deque[PayloadBatch]) -> int:
-        run = queue[0]
-        return run.due_us[0] + (self.sound_ahead_us if run.kind is Kind.MOTION else 0)
+        batch = queue[0]
+        return batch.due_us[0] + (self.sound_ahead_us if batch.kind is Kind.MOTION else 0)

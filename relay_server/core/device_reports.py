@@ -127,10 +127,10 @@ class DeviceReports:
         cid, dropped = session.yield_motion(now_us)
         if not dropped:
             return ""
-        size = sum([run.size_bytes for run in dropped])
+        size = sum([batch.size_bytes for batch in dropped])
         self._registry.conversations[cid].sent(session.device_id, Kind.MOTION, session.first_time(cid, Kind.MOTION, size))
         yielded = session.deliveries[cid].yielded
-        yielded["payloads"] += len({seq for run in dropped for seq in run.seqs})
+        yielded["payloads"] += len({seq for batch in dropped for seq in batch.seqs})
         yielded["bytes"] += size
         return cid
 

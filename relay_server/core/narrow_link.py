@@ -55,12 +55,12 @@ def drop_motion(waiting: deque[PayloadBatch], *, sent_seq: int, late_before_us: 
     dropped: list[PayloadBatch] = []
     kept: deque[PayloadBatch] = deque()
     while waiting and waiting[0].due_us[0] < thin_before_us:
-        run = waiting.popleft()
+        batch = waiting.popleft()
         goes = [
             seq > sent_seq and (due_us < late_before_us or (due_us < thin_before_us and seq % 2 == 0))
-            for seq, due_us in zip(run.seqs, run.due_us, strict=True)
+            for seq, due_us in zip(batch.seqs, batch.due_us, strict=True)
         ]
-        for part, yields in ((run.only(goes), dropped), (run.only([not one for one in goes]), kept)):
+        for part, yields in ((batch.only(goes), dropped), (batch.only([not one for one in goes]), kept)):
             if part is not None:
                 yields.append(part)
     waiting.extendleft(reversed(kept))

@@ -1,8 +1,8 @@
-"""Media on its way through the relay: runs of payloads, each encoded at most once for all devices that get it. Pure.
+"""Batches of payloads on their way through the relay, each payload encoded at most once for all devices. Pure.
 
-A run is payloads (or fragments of them) of one kind and one conversation that follow each other. It is handled as one thing,
-because what the relay costs is what it does for each payload; it is only cut where credit or the size of a message ends.
-What came in one message and leaves in one message, which is nearly all, keeps the bytes that it came in.
+A batch is consecutive payloads (or fragments of them) of one kind and one conversation, handled as one object: what the relay costs
+is the Python it runs for each payload. A batch is cut only at the end of credit or at the message size limit. Payloads that arrive in
+one message and leave in one message, which is nearly always so, keep the bytes they arrived in.
 """
 
 from __future__ import annotations
@@ -27,16 +27,16 @@ class PayloadBatch(NamedTuple):
     size_bytes: int
     """Sum of `sizes`: bytes of media, which is what credit counts."""
     encoded: Sequence[bytes] = ()
-    """An entry for each payload, where there is no parcel."""
-    parcel: EncodedMedia | None = None
-    """What it came in."""
+    """Each payload as bytes, if there is no `source`."""
+    source: EncodedMedia | None = None
+    """The message that the batch arrived in."""
     start: int = 0
-    """Where it begins among the parcel's payloads of its kind."""
+    """Index of its first payload among those of its kind in `source`."""
 
     @property
     def entries(self) -> Sequence[bytes]:
         """Each payload as bytes with tag and length."""
-        return self.encoded if self.parcel is None else self.parcel.entries(self.kind)[self.start : self.start + len(self.seqs)]
+        return self.encoded if self.source is None else self.source.entries(self.kind)[self.start : self.start + len(self.seqs)]
 
     def cut(self, count: int) -> tuple[PayloadBatch, PayloadBatch]:
         """The first `count` entries and the others; neither may be none."""
@@ -78,30 +78,30 @@ class PayloadBatch(NamedTuple):
         )
 
 
-def parcels_of(runs: Sequence[PayloadBatch]) -> list[EncodedMedia] | None:
-    """The parcels that these runs are all of, one after the other; None where any of them is not whole."""
-    parcels, at = [], 0
-    while at < len(runs):
-        parcel = runs[at].parcel
-        if parcel is None:
+def whole_sources(batches: Sequence[PayloadBatch]) -> list[EncodedMedia] | None:
+    """The messages that these batches arrived in, if the batches cover them completely and in order; else None."""
+    sources, at = [], 0
+    while at < len(batches):
+        source = batches[at].source
+        if source is None:
             return None
-        members = runs[at : at + len(parcel.counts)]
-        if len(members) < len(parcel.counts) or any(
-            [run.parcel is not parcel or len(run.seqs) < parcel.counts[run.kind] for run in members]
+        members = batches[at : at + len(source.counts)]
+        if len(members) < len(source.counts) or any(
+            [batch.source is not source or len(batch.seqs) < source.counts[batch.kind] for batch in members]
         ):
             return None
-        parcels.append(parcel)
+        sources.append(source)
         at += len(members)
-    return parcels
+    return sources
 
 
-def in_runs(media: Media) -> PublishedMedia:
-    """Media that did not come on a wire, or is out of the ordinary, with a run of each kind."""
+def in_columns(media: Media) -> PublishedMedia:
+    """Media that did not come on a wire, or is out of the ordinary, in columns, one entry for each kind."""
     of_kinds = [[payload for payload in media.payloads if payload.kind is kind] for kind in Kind]
-    return PublishedMedia(media.conversation_id, tuple([_in_run(payloads) for payloads in of_kinds if payloads]), lambda: media)
+    return PublishedMedia(media.conversation_id, tuple([_columns_of(payloads) for payloads in of_kinds if payloads]), lambda: media)
 
 
-def _in_run(payloads: Sequence[Payload]) -> PayloadColumns:
+def _columns_of(payloads: Sequence[Payload]) -> PayloadColumns:
     return PayloadColumns(
         payloads[0].kind,
         [payload.seq for payload in payloads],

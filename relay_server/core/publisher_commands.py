@@ -3,8 +3,7 @@
 Rules (numbers of the conversation rules in the design)
 - 1  `open` opens: see `opening`.
 - 2  Media of a closed id is dropped and reported; of an id never seen it is held for its `open`, then dropped and reported.
-- 3  `audio_only` is final.
-- 4  Only its publisher touches a conversation.
+- 3, 4  `audio_only` is final; only its publisher touches a conversation.
 - 5  What a publisher can not end any more, the relay ends: it plays out.
 - 11 A member of a group that can not follow loses the conversation; the others play.
 A payload that breaks the rules fails its conversation: what was taken before plays out, nothing more is taken.
@@ -43,7 +42,7 @@ from relay_server.core.conversation import Conversation
 from relay_server.core.events import ConversationEnded, Effect, PayloadsReceived, TellPublisher, WakeDevice, WakeForMedia
 from relay_server.core.finishing import MADE_BY_RELAY, cut_on, report_fault, tell_event
 from relay_server.core.open_conversation import ConversationOpener
-from relay_server.core.payload_batch import PayloadBatch, in_runs
+from relay_server.core.payload_batch import PayloadBatch, in_columns
 from relay_server.core.registry import PublisherRecord, Registry
 from relay_server.core.session import Session
 from relay_server.errors import ConversationFault
@@ -79,7 +78,7 @@ class PublisherCommands:
             case PublishedMedia():
                 return self._media(publisher, message, now_us)
             case Media():
-                return self._media(publisher, in_runs(message), now_us)
+                return self._media(publisher, in_columns(message), now_us)
             case PublishOpen():
                 return self._open(publisher, message, now_us)
             case DeviceVolume():
@@ -106,8 +105,8 @@ class PublisherCommands:
         found = self._find(publisher, message.conversation_id)
         if not isinstance(found, Conversation) or not found.delivering:
             return False
-        runs = message.runs if isinstance(message, PublishedMedia) else message.payloads
-        return any(found.waiting(kind) >= self._config.window_bytes for kind in {run.kind for run in runs})
+        entries = message.columns if isinstance(message, PublishedMedia) else message.payloads
+        return any(found.waiting(kind) >= self._config.window_bytes for kind in {entry.kind for entry in entries})
 
     def tick(self, publisher: PublisherRecord, now_us: int) -> list[Effect]:
         """Drop media whose `open` did not come in time."""
@@ -152,7 +151,7 @@ class PublisherCommands:
     def _open(self, publisher: PublisherRecord, message: PublishOpen, now_us: int) -> list[Effect]:
         effects = self._opening.open(publisher, message)
         early = publisher.release(publisher.last_opened)
-        return effects + (self._media(publisher, in_runs(Media(publisher.last_opened, tuple(early))), now_us) if early else [])
+        return effects + (self._media(publisher, in_columns(Media(publisher.last_opened, tuple(early))), now_us) if early else [])
 
     # --- media -----------------------------------------------------------------------------------------------------
 
@@ -169,15 +168,15 @@ class PublisherCommands:
                 return report_fault(publisher.key, found.conversation_id, found.fault)
 
     def _receive(self, publisher: PublisherRecord, conversation: Conversation, message: PublishedMedia, now_us: int) -> list[Effect]:
-        """Take what came: as runs where all is in order, which is nearly always, else one by one."""
-        if not self._allowance(publisher, now_us).take(sum([len(run.seqs) for run in message.runs]), now_us):
+        """Take what came: in columns where all is in order, which is nearly always, else one by one."""
+        if not self._allowance(publisher, now_us).take(sum([len(columns.seqs) for columns in message.columns]), now_us):
             text = f"more than {self._config.max_payloads_per_second} payloads per second: join them to larger ones"
             return self._fail(conversation, Fault(Reason.LIMIT_REACHED, text, "media.payloads"))
         effects: list[Effect] = []
         try:
-            for run in message.runs:
-                if not self._receive_run(publisher, conversation, message, run, effects, now_us):
-                    for payload in _of_kind(message, run.kind):
+            for columns in message.columns:
+                if not self._receive_columns(publisher, conversation, message, columns, effects, now_us):
+                    for payload in _of_kind(message, columns.kind):
                         self._receive_one(publisher, conversation, payload, effects, now_us)
         except ConversationFault as error:
             return effects + self._fail(conversation, error.fault)
@@ -189,26 +188,27 @@ class PublisherCommands:
             self._allowances[publisher.key] = Allowance(rate, 2 * rate, now_us)
         return self._allowances[publisher.key]
 
-    def _receive_run(
+    def _receive_columns(
         self,
         publisher: PublisherRecord,
         conversation: Conversation,
         message: PublishedMedia,
-        run: PayloadColumns,
+        columns: PayloadColumns,
         effects: list[Effect],
         now_us: int,
     ) -> bool:
         """Take payloads of one kind at once; False, nothing changed, where any of them is out of the ordinary."""
-        cid, kind, size_bytes, largest = conversation.conversation_id, run.kind, sum(run.sizes), max(*run.sizes, *run.totals)
+        cid, kind, size_bytes = conversation.conversation_id, columns.kind, sum(columns.sizes)
+        largest = max(*columns.sizes, *columns.totals)
         sessions = list(self._registry.on_devices(conversation))
         if any([largest > session.largest(cid, kind) for session in sessions]):
             return False
-        if not conversation.receive_run(run, size_bytes, credited=not publisher.by_hand):
+        if not conversation.receive_columns(columns, size_bytes, credited=not publisher.by_hand):
             return False
-        encoded = () if message.parcel is not None else [self._encode(payload) for payload in _of_kind(message, kind)]
+        encoded = () if message.encoded is not None else [self._encode(payload) for payload in _of_kind(message, kind)]
         if self._observed:
-            effects.append(PayloadsReceived(cid, kind, len(run.sizes), size_bytes))
-        taken = PayloadBatch(kind, run.seqs, run.pts_us, run.sizes, now_us, size_bytes, encoded, message.parcel)
+            effects.append(PayloadsReceived(cid, kind, len(columns.sizes), size_bytes))
+        taken = PayloadBatch(kind, columns.seqs, columns.pts_us, columns.sizes, now_us, size_bytes, encoded, message.encoded)
         effects += self._deliver(conversation, sessions, taken)
         return True
 
@@ -227,8 +227,8 @@ class PublisherCommands:
             effects.append(PayloadsReceived(conversation.conversation_id, payload.kind, 1, len(payload.data)))
         sizes, seqs = [len(piece.data) for piece in pieces], [piece.seq for piece in pieces]
         encoded = [self._encode(piece) for piece in pieces]
-        run = PayloadBatch(payload.kind, seqs, [taken.due_us] * len(pieces), sizes, now_us, sum(sizes), encoded)
-        effects += self._deliver(conversation, list(self._registry.on_devices(conversation)), run)
+        batch = PayloadBatch(payload.kind, seqs, [taken.due_us] * len(pieces), sizes, now_us, sum(sizes), encoded)
+        effects += self._deliver(conversation, list(self._registry.on_devices(conversation)), batch)
 
     def _check_size(self, conversation: Conversation, payload: Payload) -> list[Effect]:
         """Leave out members whose buffer is too small; a fault of the conversation where that is its only device."""
@@ -244,16 +244,16 @@ class PublisherCommands:
                 effects += self._leave_out(conversation, session, fault)
         return effects
 
-    def _deliver(self, conversation: Conversation, sessions: Iterable[Session], run: PayloadBatch) -> list[Effect]:
+    def _deliver(self, conversation: Conversation, sessions: Iterable[Session], batch: PayloadBatch) -> list[Effect]:
         effects: list[Effect] = []
         for session in sessions:
-            rest = run
-            if spared := session.spares(conversation.conversation_id, run):
-                conversation.sent(session.device_id, run.kind, sum(run.sizes[:spared]))
+            rest = batch
+            if spared := session.spares(conversation.conversation_id, batch):
+                conversation.sent(session.device_id, batch.kind, sum(batch.sizes[:spared]))
                 effects += self.credit(conversation)
-                if spared == len(run.seqs):
+                if spared == len(batch.seqs):
                     continue
-                rest = run.cut(spared)[1]
+                rest = batch.cut(spared)[1]
             if session.media(conversation.conversation_id, rest) > self._config.lag_bytes:
                 text = f"device {session.device_id} lags more than {self._config.lag_bytes} bytes behind its group"
                 effects += self._leave_out(conversation, session, Fault(Reason.LIMIT_REACHED, text))

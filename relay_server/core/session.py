@@ -38,7 +38,7 @@ from avatar_relay.reasons import Fault, FinishReason, Reason
 from relay_server.core.adoption import Adoption
 from relay_server.core.congestion import CongestionWindow
 from relay_server.core.delivery import Delivery, Retention
-from relay_server.core.device_outbox import DeviceOutbox, MediaBatch, Outgoing
+from relay_server.core.device_outbox import DeviceOutbox, MediaMessage, Outgoing
 from relay_server.core.event_ledger import EventLedger
 from relay_server.core.narrow_link import ON_ITS_WAY_US, SOON_US, SOUND_AHEAD_US, drop_motion
 from relay_server.core.payload_batch import PayloadBatch
@@ -213,19 +213,19 @@ class Session:
             self._announce(delivery)
         return ()
 
-    def media(self, conversation_id: str, run: PayloadBatch) -> int:
+    def media(self, conversation_id: str, batch: PayloadBatch) -> int:
         """Queue media; returns the bytes of the conversation that wait now."""
-        self.outbox.put_media(conversation_id, run)
+        self.outbox.put_media(conversation_id, batch)
         return self.outbox.waiting(conversation_id)
 
-    def spares(self, conversation_id: str, run: PayloadBatch) -> int:
+    def spares(self, conversation_id: str, batch: PayloadBatch) -> int:
         """How many of the first entries the device need not get: it held them when the conversation was opened again, or they
         are motion and it gets the sound only."""
         delivery = self.deliveries[conversation_id]
-        if run.kind is Kind.AUDIO or not delivery.sound_only:
-            return run.upto(delivery.skip_to[run.kind])
-        delivery.sent = replace(delivery.sent, motion_seq=run.seqs[-1])
-        return len(run.seqs)
+        if batch.kind is Kind.AUDIO or not delivery.sound_only:
+            return batch.upto(delivery.skip_to[batch.kind])
+        delivery.sent = replace(delivery.sent, motion_seq=batch.seqs[-1])
+        return len(batch.seqs)
 
     def audio_only(self, conversation_id: str) -> None:
         """No motion follows."""
@@ -277,9 +277,9 @@ class Session:
         self.outbox.sound_ahead_us = SOUND_AHEAD_US if self.flight.is_narrow else 0
         message = self.outbox.take(self.flight.room)
         match message:
-            case MediaBatch(conversation_id=cid):
-                self.deliveries[cid].retain(message.runs, now_us, self._retention)
-                self.flight.sent(sum([run.size_bytes for run in message.runs]))
+            case MediaMessage(conversation_id=cid):
+                self.deliveries[cid].retain(message.batches, now_us, self._retention)
+                self.flight.sent(sum([batch.size_bytes for batch in message.batches]))
                 if self.flight.wants_ping:
                     self.ping(now_us)
             case Ping(ping_id=ping_id):

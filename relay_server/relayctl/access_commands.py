@@ -20,11 +20,15 @@ from relay_server.access.identities import Identity
 from relay_server.access.scopes import RPCS, Role
 from relay_server.access.store import AccessFile
 from relay_server.access.tokens import TokenRecord, make_token
+from relay_server.relayctl.values import number
 
 ACCESS_FILE_VARIABLE = "AVATAR_RELAY_ACCESS_FILE"
 """As the relay itself reads it."""
 KEEP_OLD_H = 24.0
 _S_PER_DAY = 86_400
+_DAYS = number(0, 36_500)
+_HOURS = number(0, 24 * 36_500)
+"""A hundred years, either."""
 
 Answer = tuple[dict[str, Any], list[str]]
 """An answer as JSON, and in words."""
@@ -46,9 +50,9 @@ def add_commands(commands: Any) -> None:
         create.add_argument("--streams", type=int, default=0, metavar="N", help="calls that it may have open at once")
         create.add_argument("--calls-per-minute", type=int, default=0, metavar="N", help="calls that it may begin")
         rotate = _verb(verbs, role, "rotate", _rotate, f"Give a {role} a new token; shows it, once.")
-        rotate.add_argument("--keep-old", type=float, default=KEEP_OLD_H, metavar="HOURS", help="how long the old one counts (24)")
+        rotate.add_argument("--keep-old", type=_HOURS, default=KEEP_OLD_H, metavar="HOURS", help="how long the old one counts (24)")
         for issues in (create, rotate):
-            issues.add_argument("--expires-in", type=float, default=0.0, metavar="DAYS", help="the token's life (default: no end)")
+            issues.add_argument("--expires-in", type=_DAYS, default=0.0, metavar="DAYS", help="the token's life (default: no end)")
             issues.add_argument("--token-out", type=Path, metavar="FILE", help="write the token to a new file instead of showing it")
         _verb(verbs, role, "revoke", _revoke, f"Shut a {role} out: its running calls end, too.")
         _verb(verbs, role, "list", _list, f"List the {role}s that may enter.", named=False)
@@ -96,7 +100,7 @@ def _rotate(file: AccessFile, role: Role, options: argparse.Namespace) -> Iterat
     key = f"{role} {options.name}"
     token, record = _issue(options)
     with file.changing() as cell:
-        cell[0] = issuing.rotate(cell[0], key, record, _unix_s(), round(max(options.keep_old, 0.0) * 3_600))
+        cell[0] = issuing.rotate(cell[0], key, record, _unix_s(), round(options.keep_old * 3_600))
         _hand_out(token, options.token_out)
     yield _issued(key, token, options.token_out)
 

@@ -13,6 +13,7 @@ from avatar_relay.addresses import is_loopback, split_address
 from avatar_relay.credentials import clean_token, metadata_of
 from avatar_relay.errors import ConfigError
 from avatar_relay.limits import GRPC_MAX_RECEIVE_BYTES
+from avatar_relay.pem import PemError, check_authorities, check_key_pair
 
 ENVIRONMENT = "RELAYCTL_"
 TOKEN_VARIABLE = ENVIRONMENT + "TOKEN"
@@ -41,6 +42,7 @@ def open_channel(options: argparse.Namespace, environment: Mapping[str, str]) ->
     tls = not (options.insecure or loopback) or "tls_ca_file" in files or "tls_cert_file" in files
     if ("tls_cert_file" in files) != ("tls_key_file" in files):
         raise ConfigError("tls_cert_file and tls_key_file come together")
+    _check(said)
     if token is not None and not tls and not loopback:
         raise ConfigError("insecure: a token does not travel in plaintext; leave it out")
     grpc_options = [("grpc.max_receive_message_length", GRPC_MAX_RECEIVE_BYTES)]
@@ -50,6 +52,17 @@ def open_channel(options: argparse.Namespace, environment: Mapping[str, str]) ->
     else:
         channel = grpc.insecure_channel(options.relay, grpc_options)
     return channel if token is None else grpc.intercept_channel(channel, _ShowToken(token))
+
+
+def _check(named: Mapping[str, str | None]) -> None:
+    """Refuse files that are no certificates, or no pair."""
+    try:
+        if ca := named["tls_ca_file"]:
+            check_authorities("tls_ca_file", Path(ca))
+        if (certificate := named["tls_cert_file"]) and (key := named["tls_key_file"]):
+            check_key_pair(("tls_cert_file", "tls_key_file"), Path(certificate), Path(key))
+    except PemError as error:
+        raise ConfigError(str(error)) from error
 
 
 def _token(files: Mapping[str, bytes], environment: Mapping[str, str]) -> str | None:

@@ -13,8 +13,8 @@ from avatar_relay.messages import Hello
 from avatar_relay.v1 import device_service_pb2 as pb
 from relay_server.access.caller import current_caller
 from relay_server.connections.relay import Relay
-from relay_server.core.device_outbox import MediaBatch, Outgoing
-from relay_server.core.payload_batch import parcels_of
+from relay_server.core.device_outbox import MediaMessage, Outgoing
+from relay_server.core.payload_batch import whole_sources
 from relay_server.service.calls import bidirectional, parse, service
 from relay_server.service.errors import Context
 from relay_server.service.streams import carry
@@ -59,9 +59,9 @@ class DeviceService:
 
 def encode(message: Outgoing) -> bytes:
     """A message as bytes; payloads were encoded before."""
-    if isinstance(message, MediaBatch):
-        if (parcels := parcels_of(message.runs)) is not None:
-            return wire.join_media_responses(parcels)
-        return wire.splice_media_response(message.conversation_id, chain.from_iterable([run.entries for run in message.runs]))
+    if isinstance(message, MediaMessage):
+        if (sources := whole_sources(message.batches)) is not None:
+            return wire.join_media_responses(sources)
+        return wire.splice_media_response(message.conversation_id, chain.from_iterable([batch.entries for batch in message.batches]))
     data: bytes = wire.attach_response_to_wire(message).SerializeToString()
     return data

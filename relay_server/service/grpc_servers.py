@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import errno
 import logging
+import socket
 from collections.abc import Sequence
 from typing import Any
 
@@ -92,7 +94,7 @@ class GrpcServers:
             else:
                 port = server.add_secure_port(address, self._certificate.credentials())
         except RuntimeError as error:
-            raise ConfigError(f"{name}: {address} can not be had; does another program listen there?") from error
+            raise ConfigError(f"{name}: {address} {why_not(*split_address(address, name, port_zero=True))}") from error
         host, _ = split_address(address, name, port_zero=True)
         return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
 
@@ -103,3 +105,27 @@ class GrpcServers:
         where = ", operators at ".join(addresses)
         level = logging.WARNING if self._guard is None and self._config.insecure_listen else logging.INFO
         logger.log(level, "open for %s, %s, at %s", who, how, where)
+
+
+def why_not(host: str, port: int) -> str:
+    """Why a relay cannot listen on an address where gRPC could not, and what to do. Blocks while `host` is resolved."""
+    try:
+        found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
+    except (OSError, UnicodeError) as error:
+        return f"cannot be used: {host} cannot be resolved ({error.args[-1]}); use an IP address of this machine"
+    for family, kind, protocol, _, address in found:
+        try:
+            with socket.socket(family, kind, protocol) as tried:
+                tried.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+                tried.bind(address)
+                tried.listen()
+        except OSError as error:
+            return _REMEDIES.get(error.errno or 0, f"cannot be used: {error.strerror}")
+    return "cannot be used: gRPC refuses it, and a plain socket does not"
+
+
+_REMEDIES = {
+    errno.EADDRINUSE: "cannot be used: another program listens there; stop it, or choose another port",
+    errno.EACCES: "cannot be used: this user is not allowed to listen there; choose a port of at least 1024",
+    errno.EADDRNOTAVAIL: "cannot be used: it is no address of this machine; `ip address` lists them",
+}

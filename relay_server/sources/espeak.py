@@ -9,6 +9,7 @@ is UTF-8 in 8 bytes, not terminated when it fills them, and empty for a pause.
 from __future__ import annotations
 
 import ctypes
+import re
 import threading
 from dataclasses import dataclass
 from itertools import pairwise
@@ -34,6 +35,8 @@ _ENDPAUSE = 0x1000
 _EVENT_LIST_TERMINATED = 0
 _EVENT_PHONEME = 7
 _ABORT = 1
+_MARKS = re.compile(r"[ˈˌ]|\([^)]*\)?")
+"""What phoneme events hold beside phonemes: stress marks (since espeak-ng 1.52), and switches of language such as `(en)`."""
 
 
 class EspeakError(Exception):
@@ -115,7 +118,7 @@ class Espeak:
             if status != 0:
                 raise EspeakError(f"espeak-ng refused to speak (status {status})")
             samples = np.concatenate(self._samples) if self._samples else np.zeros(0, np.int16)
-            return Spoken(self.rate_hz, samples, _phonemes(self._starts, samples.size, self.rate_hz))
+            return Spoken(self.rate_hz, samples, phonemes_of(self._starts, samples.size, self.rate_hz))
 
     def _on_samples(self, wave: Any, count: int, events: Any) -> int:
         if wave and count > 0:
@@ -130,9 +133,15 @@ class Espeak:
         return _ABORT if self._frames > MAX_PIECE_SECONDS * self.rate_hz else 0
 
 
-def _phonemes(starts: list[tuple[int, str]], frames: int, rate_hz: int) -> tuple[Phoneme, ...]:
-    """Each phoneme lasts until the next begins; what is before the first is a pause."""
-    edges = [(0, ""), *sorted(starts, key=lambda start: start[0]), (frames, "")]
+def phonemes_of(starts: list[tuple[int, str]], frames: int, rate_hz: int) -> tuple[Phoneme, ...]:
+    """The phonemes of `frames` samples, from events of (first sample, text).
+
+    Each phoneme lasts until the next begins. Before the first there is a pause. Stress marks are removed, and an event that
+    is nothing but a mark is no phoneme: the one before it goes on.
+    """
+    sounds = [(start, _MARKS.sub("", text)) for start, text in starts]
+    sounds = [sound for sound, (_, text) in zip(sounds, starts, strict=True) if sound[1] or not text]
+    edges = [(0, ""), *sorted(sounds, key=lambda start: start[0]), (frames, "")]
     return tuple(
         Phoneme(ipa, start / rate_hz, min(end, frames) / rate_hz) for (start, ipa), (end, _) in pairwise(edges) if start < min(end, frames)
     )

@@ -293,16 +293,16 @@ async def speech_desk(
     report: Report = _nobody,
     trace: Callable[[str], TraceContext] | None = None,
 ) -> AsyncIterator[SpeechPublisher]:
-    """A desk for `Speak` on a relay in this process, with a publisher of its own; stops all sources when it is left."""
+    """A publisher of `Speak` requests on a relay in this process, with a publisher of its own; stops all sources when it is left."""
     publisher_id = f"relay-speech-{os.urandom(6).hex()}"  # nobody else can guess it, and take its place
     async with Publisher.in_process(relay, publisher_id=publisher_id, trace=trace) as publisher, asyncio.TaskGroup() as tasks:
-        desk = SpeechPublisher(
+        speech = SpeechPublisher(
             publisher, tasks, text=text, audio=audio, recording=recording, folder=folder, by_target=by_target, report=report
         )
         try:
-            yield desk
+            yield speech
         finally:
-            desk.stop()
+            speech.stop()
 
 
 def find_speech_file(folder: Path, name: str) -> Path:

@@ -12,7 +12,8 @@ import numpy as np
 from PIL import Image
 
 from avatar_relay.arkit import ARKIT_INDEX
-from edge_client.face.colours import AS_PAINTED, FaceColours
+from edge_client.colours import AS_PAINTED, FaceColours
+from edge_client.face.gl.opening import SMOOTH_SAMPLES
 from edge_client.face.gles import GlesRenderer
 from edge_client.face.overlay import Overlay, Page
 from edge_client.face.renderer import Picture, Renderer
@@ -136,7 +137,7 @@ def _open(choice: RendererChoice, size: tuple[int, int], colours: FaceColours = 
     """Off-screen; the drawn head with smooth edges, as on a GPU."""
     if choice == "gles":
         start_sdl("offscreen")
-        return GlesRenderer(size, 0, "off-screen", smooth=True, colours=colours)
+        return GlesRenderer(size, 0, "off-screen", samples=SMOOTH_SAMPLES, colours=colours)
     return open_renderer(choice=choice, size=size, fullscreen=False, headless=True, colours=colours)
 
 

@@ -29,6 +29,7 @@ from typing import Any
 
 import numpy as np
 
+from edge_client.audio.timeline import Position
 from edge_client.face import gles as gles_module
 from edge_client.face.gl import backdrop, board, frame, meshes, program, readback
 from edge_client.face.gl.binding import GL
@@ -94,6 +95,15 @@ class _Speech:
         pose = neutral_pose()
         pose[:52] = 0.25 + 0.25 * np.sin(now_us * 1e-6 * np.linspace(3, 9, 52))
         return View(PlayerState.PLAYING, "bench", now_us, pose, 1.0, now_us)
+
+    def audible(self, now_us: int) -> Position:
+        """See `Scene`."""
+        return Position("bench", now_us)
+
+    @property
+    def state(self) -> PlayerState:
+        """See `Scene`."""
+        return PlayerState.PLAYING
 
 
 class _Pauses:
@@ -171,7 +181,7 @@ def sustained(renderer: Renderer, seconds: float, pictures_per_second: float) ->
         watchers=(pauses,),
         pictures_per_second=pictures_per_second,
     )
-    stage.picture()
+    stage.warm_up(is_read=False)
     gc.collect()
     gc.freeze()
     pauses.times_us.clear()

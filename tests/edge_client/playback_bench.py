@@ -174,6 +174,7 @@ class Bench:
 
     config: PlaybackConfig = field(default_factory=PlaybackConfig)
     observer: PlaybackObserver = NULL
+    decoders: DecoderFactories = REAL_DECODERS
     sink: SteppedSink | PlainSink = field(default_factory=SteppedSink)
     now_us: int = 1_000_000
     outputs: list[tuple[int, Output]] = field(default_factory=list)
@@ -181,7 +182,7 @@ class Bench:
     sent_bytes: dict[Kind, int] = field(default_factory=lambda: dict.fromkeys(Kind, 0))
 
     def __post_init__(self) -> None:
-        self.playback = PlaybackEngine(sink=self.sink, decoders=REAL_DECODERS, config=self.config, observer=self.observer)
+        self.playback = PlaybackEngine(sink=self.sink, decoders=self.decoders, config=self.config, observer=self.observer)
         self.sink.start(self.playback)
 
     def handle(self, *messages: Message) -> None:

@@ -50,8 +50,12 @@ def test_flags_overrule_the_environment(ran: list[EdgeConfig], monkeypatch: pyte
 
 def test_wrong_settings_are_told_in_one_line(ran: list[EdgeConfig], capsys: pytest.CaptureFixture[str]) -> None:
     """Status 2, the setting and what it takes, no traceback, and nothing is started."""
-    assert cli.main(["--rate-hz", "fast"]) == 2
-    assert capsys.readouterr().err == "edge-client: --rate-hz: 'fast' can not be used; it takes a whole number from 8000 to 192000 Hz\n"
+    with pytest.raises(SystemExit) as caught:
+        cli.main(["--rate-hz", "fast"])
+    assert caught.value.code == 2
+    assert (
+        capsys.readouterr().err == "edge-client: error: --rate-hz: 'fast' cannot be used; it takes a whole number from 8000 to 192000 Hz\n"
+    )
     assert ran == []
 
 
@@ -64,7 +68,7 @@ def test_devices_are_listed_with_the_chosen_one_marked(monkeypatch: pytest.Monke
     assert [line[:6] for line in capsys.readouterr().out.splitlines()] == ["* [0] ", "  [3] "]
 
 
-@pytest.mark.parametrize("found", [[], SinkError("PortAudio can not list its outputs")])
+@pytest.mark.parametrize("found", [[], SinkError("PortAudio cannot list its outputs")])
 def test_no_devices_is_a_failure_with_a_reason(found: Any, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     """Status 1 and a text that says what to do."""
 
@@ -75,7 +79,7 @@ def test_no_devices_is_a_failure_with_a_reason(found: Any, monkeypatch: pytest.M
 
     monkeypatch.setattr(devices, "list_outputs", listed)
     assert cli.main(["devices"]) == 1
-    assert capsys.readouterr().err.startswith("edge-client: ")
+    assert capsys.readouterr().err.startswith("edge-client: error: ")
 
 
 def test_version(capsys: pytest.CaptureFixture[str]) -> None:
@@ -89,5 +93,5 @@ def test_help_names_every_setting(capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit):
         cli.main(["--help"])
     text = capsys.readouterr().out
-    for name in SETTINGS:
+    for name in SETTINGS.sections[0].settings:
         assert "--" + name.replace("_", "-") in text

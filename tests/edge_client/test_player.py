@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 
 import numpy as np
 import pytest
@@ -226,3 +227,60 @@ async def test_run_keeps_it_going_until_cancelled() -> None:
     with pytest.raises(asyncio.CancelledError):
         await running
     assert rig.states == [PlayerState.BUFFERING]
+
+
+WRONG: list[tuple[Callable[[Player], object], str]] = [
+    (lambda player: player.yield_audio_data_nowait("ab"), "data must be bytes"),  # type: ignore[arg-type]
+    (lambda player: player.yield_audio_data_nowait(np.zeros(2, np.int16)), "pass its .tobytes"),  # type: ignore[arg-type]
+    (lambda player: player.yield_audio_data_nowait(b"", end=1), "end must be True or False"),  # type: ignore[arg-type]
+    (lambda player: player.yield_frames_data_nowait(b"1234", "c"), r"pass \[payload\]"),  # type: ignore[arg-type]
+    (lambda player: player.yield_frames_data_nowait([None], "c"), r"frames\[0\] must be bytes"),  # type: ignore[list-item]
+    (lambda player: player.yield_frames_data_nowait([], None), "conversation_id must be a str"),  # type: ignore[arg-type]
+    (lambda player: player.set_volume(True), "gain must be a number"),
+    (lambda player: player.set_volume("0.5"), "gain must be a number"),  # type: ignore[arg-type]
+    (lambda player: player.set_volume(float("nan")), "0 to 1"),
+    (lambda player: player.set_volume(0.5, muted=0), "muted must be True or False"),  # type: ignore[arg-type]
+    (lambda player: PlayerCallbacks(on_state=3), "on_state must be a function"),  # type: ignore[arg-type]
+    (lambda player: Player(player._playback, audio_format="pcm"), "audio_format must be an AudioFormat"),  # type: ignore[arg-type]
+    (lambda player: Player(player._playback, audio_format=PCM, motion_format=PCM), "motion_format must be"),  # type: ignore[arg-type]
+    (lambda player: Player(player._playback, audio_format=PCM, pacing="live"), r"pacing must be a Pacing"),  # type: ignore[arg-type]
+    (lambda player: Player(None, audio_format=PCM), "playback must be a Playback"),  # type: ignore[arg-type]
+]
+
+
+@pytest.mark.parametrize(("call", "text"), WRONG)
+async def test_wrong_calls_raise_and_take_nothing(call: Callable[[Player], object], text: str) -> None:
+    """The conversation that plays is whole, and so is the player."""
+    rig = Rig(motion=None)
+    samples = tone(4_800)
+    conversation_id = rig.player.yield_audio_data_nowait(bytearray(_pcm(samples[:2_400])))
+    with pytest.raises((TypeError, ValueError), match=text):
+        call(rig.player)
+    with pytest.raises(TypeError, match="data must be"):
+        await rig.player.yield_audio_data(None)  # type: ignore[arg-type]
+    with pytest.raises(ValueError, match="without a motion_format"):
+        await rig.player.yield_frames_data([_weights(1)], conversation_id)
+    rig.player.yield_audio_data_nowait(memoryview(_pcm(samples[2_400:])), end=True)
+    rig.run(500_000)
+    assert rig.bench.sound.tolist() == samples.tolist()
+    assert rig.finished == [(conversation_id, Finished(100_000, False, "completed"))]
+
+
+def test_callbacks_that_raise_stop_nothing() -> None:
+    """Far more than the buffer holds: credit that comes with a failing callback is not lost."""
+    rig = Rig(motion=None)
+
+    def fail(*_: object) -> None:
+        raise ZeroDivisionError
+
+    rig.player = Player(
+        rig.bench.playback,
+        audio_format=PCM,
+        callbacks=PlayerCallbacks(on_state=fail, on_finished=fail, on_error=fail),
+        clock_us=lambda: rig.bench.now_us,
+    )
+    for _ in range(3):
+        rig.player.yield_audio_data_nowait(_pcm(tone(4_800)), end=True)
+        rig.run(500_000)
+    assert rig.player.state is PlayerState.IDLE
+    assert len(rig.bench.sound) == 3 * 4_800

@@ -127,10 +127,10 @@ def _published(data: bytes) -> None:
     """As the relay reads it; media that it passes on as it came is to say the same to a device."""
     for request, its_data in wire.requests_in(backend.PublishRequest.FromString(data), data):
         message = wire.publish_request_from_wire(request, its_data)
-        if isinstance(message, m.PublishedMedia) and message.parcel is not None:
-            assert device.AttachResponse.FromString(message.parcel.data).media == request.media
-            for kind, count in message.parcel.counts.items():
-                assert len(message.parcel.entries(kind)) == count
+        if isinstance(message, m.PublishedMedia) and message.encoded is not None:
+            assert device.AttachResponse.FromString(message.encoded.data).media == request.media
+            for kind, count in message.encoded.counts.items():
+                assert len(message.encoded.entries(kind)) == count
 
 
 def _fragments(data: bytes) -> object:

@@ -11,11 +11,11 @@ PROJECT_ROOT = Path(__file__).resolve().parents[2]
 
 
 def shared_data(name: str) -> Path:
-    """A file of the folder `AVATAR_RELAY_TEST_DATA`, else of `../shared/data`; skips the test where it is absent."""
-    folder = Path(os.environ.get("AVATAR_RELAY_TEST_DATA") or PROJECT_ROOT.parent / "shared" / "data")
+    """A file of the folder `TEST_DATA_FOLDER`, else of `../shared/data`; skips the test where it is absent."""
+    folder = Path(os.environ.get("TEST_DATA_FOLDER") or PROJECT_ROOT.parent / "shared" / "data")
     path = folder / name
     if not path.is_file():
-        pytest.skip(f"{path} is not there; set AVATAR_RELAY_TEST_DATA to the folder that holds {name}")
+        pytest.skip(f"{path} is not there; set TEST_DATA_FOLDER to the folder that holds {name}")
     return path
 
 

@@ -11,7 +11,7 @@ from edge_client.link.player_port import PlayerPort
 from edge_client.link.report_outbox import ReportOutbox
 from edge_client.playback.events import ConversationEvent, PlaybackConfig, PlayerState
 from relay_server.connections.relay import Relay
-from relay_server.core.device_outbox import MediaBatch
+from relay_server.core.device_outbox import MediaMessage
 from tests.edge_client.simulation.world import PlainCard, World
 from tests.races.backend import DEVICE
 from tests.races.legs import Leg
@@ -100,8 +100,8 @@ class Edge:
                 self._outbox.put(m.Pong(message.ping_id, message.sent_time_us, self._clock(), self._clock(), 0))
             case m.Pong() | m.GoAway():
                 pass
-            case MediaBatch():
-                payloads = tuple(payload for run in message.runs for payload in run.entries)
+            case MediaMessage():
+                payloads = tuple(payload for run in message.batches for payload in run.entries)
                 self._port.handle(m.Media(message.conversation_id, payloads), self._clock())  # type: ignore[arg-type] # encoded as itself
             case _:
                 self._port.handle(message, self._clock())

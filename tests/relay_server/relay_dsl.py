@@ -26,7 +26,7 @@ from avatar_relay.media import (
 from relay_server.config import RelayConfig
 from relay_server.connections.relay import limits_of
 from relay_server.core.congestion import MAX_WINDOW_BYTES
-from relay_server.core.device_outbox import MediaBatch, Outgoing
+from relay_server.core.device_outbox import MediaMessage, Outgoing
 from relay_server.core.device_reports import DeviceReports
 from relay_server.core.events import Effect, FinishedIgnored, PlayerTold, TellPublisher
 from relay_server.core.open_conversation import ConversationOpener
@@ -224,9 +224,9 @@ class RelayDsl:
                     session.flight.answered(message.ping_id, self.now_us)
                     continue
                 self._heard[device_id] += _device_words(message)
-                if isinstance(message, MediaBatch):
+                if isinstance(message, MediaMessage):
                     conversation = self.registry.conversations[message.conversation_id]
-                    for run in message.runs:
+                    for run in message.batches:
                         fresh = session.first_time(message.conversation_id, run.kind, run.size_bytes)
                         conversation.sent(device_id, run.kind, fresh)
                     self.perform(self.publishing.credit(conversation))
@@ -239,7 +239,7 @@ class RelayDsl:
 
 def _device_words(message: Outgoing) -> list[str]:
     match message:
-        case MediaBatch(conversation_id=cid, runs=runs):
+        case MediaMessage(conversation_id=cid, batches=runs):
             entries = [(run.kind, seq) for run in runs for seq in run.seqs]
             stretches = itertools.groupby(entries, key=lambda entry: entry[0])
             return [f"{kind.value} {cid} {_range([seq for _, seq in stretch])}" for kind, stretch in stretches]

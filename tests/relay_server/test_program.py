@@ -33,7 +33,8 @@ async def test_serves_until_sigterm(tmp_path: Path) -> None:
         stub: Any = admin_service_pb2_grpc.AdminServiceStub(channel)
         assert not (await stub.ListDevices(admin_service_pb2.ListDevicesRequest())).devices
     process.send_signal(signal.SIGTERM)
-    assert await process.wait() == 0
+    _, errors = await process.communicate()
+    assert (process.returncode, errors) == (0, b"")
 
 
 async def test_ends_when_asked_to_drain() -> None:

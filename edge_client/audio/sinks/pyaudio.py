@@ -44,8 +44,9 @@ _CLEAR_SECONDS = 0.5
 _CLEAR_CHECK_SECONDS = 0.002
 _DRAIN_SECONDS = 0.5
 _DRAIN_CHECK_SECONDS = 0.01
-_RESTART_SECONDS = (0.05, 0.2, 0.5, *(1.0,) * 10, 5.0)
-"""Pauses before the attempts to open a lost device again; the last one repeats. One that is plugged in again soon plays soon."""
+_RESTART_SECONDS = (0.05, 0.2, 0.5, *(1.0,) * 10, 1.5)
+"""Pauses before the attempts to open a lost device again; the last one repeats. An attempt takes half a second, on a Raspberry Pi
+more than one: together they keep to 3 s between plugging in and sound."""
 
 
 class PyAudioSink:
@@ -62,8 +63,10 @@ class PyAudioSink:
         self._opened = DeviceOpened(device=device or "default", channels=1)
         self._changed = threading.Condition()
         self._threads: list[threading.Thread] = []
+        self._logged_stderr = ""
         # All below is guarded by `_changed`.
         self._speaker: SpeakerProcess | None = None
+        self._opening: SpeakerProcess | None = None
         self._history = History(rate_hz * _HISTORY_US // 1_000_000)
         self._sent = 0
         self._cleared_to = 0
@@ -102,9 +105,11 @@ class PyAudioSink:
             thread.start()
 
     def close(self) -> None:
-        """Play out what was pulled, within 0.5 s, and end the process."""
+        """Play out what was pulled, within 0.5 s, and end the process. Takes at most 4 s, also where the device hangs."""
         with self._changed:
             self._closing = True
+            if self._opening is not None:
+                self._opening.kill()
             self._changed.notify_all()
         self._drain()
         with self._changed:
@@ -320,8 +325,10 @@ class PyAudioSink:
                 if self._closing:
                     return
                 self._retire(fault=reason)
-            speaker.close()
+            speaker.kill()
             logger.warning("lost the audio device, opening it again: %s", reason)
+            self._log_stderr(speaker)
+            speaker.close()
             reopened = self._reopen()
             if reopened is None:
                 return
@@ -337,8 +344,9 @@ class PyAudioSink:
             try:
                 speaker = self._new_speaker()
             except SinkError as error:
-                logger.warning("can not open the audio device, attempt %s: %s", attempt + 1, error)
                 with self._changed:
+                    if not self._closing and self._past.lost != str(error):
+                        logger.warning("cannot open the audio device, will keep trying: %s", error)
                     self._past = replace(self._past, lost=str(error))
                 continue
             with self._changed:
@@ -354,12 +362,27 @@ class PyAudioSink:
         speaker = SpeakerProcess(self._settings)
         with self._changed:
             speaker.memory.begin(self._sent, gain=self._gain, paused=self._paused)
+            self._opening = speaker
+            if self._closing:
+                speaker.kill()
         try:
             self._opened = speaker.open()
         except SinkError:
+            speaker.kill()
+            self._log_stderr(speaker)
             speaker.close()
             raise
+        finally:
+            with self._changed:
+                self._opening = None
         return speaker
+
+    def _log_stderr(self, speaker: SpeakerProcess) -> None:
+        """Log what a speaker that failed wrote to standard error, unless it is what the last one wrote."""
+        text = speaker.stderr_excerpt()
+        if text and text != self._logged_stderr:
+            logger.warning("the speaker process wrote to standard error: %s", text)
+        self._logged_stderr = text or self._logged_stderr
 
     def _drain(self) -> None:
         """Wait until all that was pulled was heard, at most 0.5 s."""

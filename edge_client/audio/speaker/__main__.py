@@ -1,13 +1,20 @@
 """The child: `python -m edge_client.audio.speaker SOCKET MEMORY` plays what comes through two inherited descriptors;
-`--list` prints the outputs as JSON."""
+`--list` prints the outputs as JSON.
+
+PortAudio and drivers may hang in any call, and then no code of this process runs. So:
+1. A failure is told first, and nothing is closed after it: the process just ends.
+2. Before calls that may hang, the kernel's alarm is set, which ends the process also when the parent is dead.
+3. That no samples are asked for is noticed by the parent (`process`), not here.
+"""
 
 from __future__ import annotations
 
+import contextlib
 import gc
+import os
 import signal
 import socket
 import sys
-import time
 from typing import Any
 
 from edge_client.audio.devices import choose_output, format_outputs
@@ -15,16 +22,19 @@ from edge_client.audio.sink import Pcm
 from edge_client.audio.speaker import portaudio
 from edge_client.audio.speaker.channel import DeviceOpened, Failed, Settings, receive, send
 from edge_client.audio.speaker.engine import SpeakerEngine
-from edge_client.audio.speaker.memory import SpeakerMemory, SpeakerStatus
+from edge_client.audio.speaker.memory import SpeakerMemory
 from edge_client.errors import RateError, SinkError
 
 _CHECK_SECONDS = 0.25
-_STALL_SECONDS = 3.0
-"""PulseAudio may take 2.5 s before it asks for the first samples, or after an underrun."""
+_START_SECONDS = 30
+"""Longer than a parent waits: ends the process if there is no parent any more."""
+_OPEN_SECONDS = 5
+_CLOSE_SECONDS = 2
 
 
 def main(arguments: list[str]) -> int:
     """Run; gives the exit code."""
+    signal.alarm(_START_SECONDS)
     if arguments == ["--list"]:
         return _list_outputs()
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the whole process group; the parent decides
@@ -36,8 +46,9 @@ def main(arguments: list[str]) -> int:
         try:
             _Speaker(settings, SpeakerMemory(memory_descriptor, settings.rate_hz)).run(channel)
         except SinkError as error:
-            send(channel, Failed(str(error), error.rate_hz if isinstance(error, RateError) else 0))
-            return 1
+            with contextlib.suppress(OSError):
+                send(channel, Failed(str(error), error.rate_hz if isinstance(error, RateError) else 0))
+            os._exit(1)  # the interpreter's own end would close the stream, which may hang
         except BrokenPipeError:
             return 0
     return 0
@@ -66,15 +77,18 @@ class _Speaker:
         library = portaudio.initialize()
         device = choose_output(portaudio.outputs(library), settings.device)
         gc.disable()  # no pause in the callback; nothing below makes cycles
+        signal.alarm(_OPEN_SECONDS)
         stream, channels = portaudio.open_output(
             library, device, rate_hz=settings.rate_hz, buffer_frames=settings.buffer_frames, render=self._render
         )
-        send(channel, DeviceOpened(device.name, channels))
+        signal.alarm(0)
         try:
+            send(channel, DeviceOpened(device.name, channels))
             self._watch(channel, stream)
         finally:
-            stream.close()
-            library.terminate()
+            signal.alarm(_CLOSE_SECONDS)
+        stream.close()
+        library.terminate()
 
     def _render(self, frames: int, time_seconds: float, delay_seconds: float, device_dry: bool) -> Pcm:
         try:
@@ -89,8 +103,8 @@ class _Speaker:
             raise
 
     def _watch(self, channel: socket.socket, stream: Any) -> None:
+        """Return when the parent closes its end."""
         channel.settimeout(_CHECK_SECONDS)
-        callbacks, moved_at = 0, time.monotonic()
         while True:
             try:
                 if receive(channel) is None:
@@ -101,10 +115,6 @@ class _Speaker:
                 raise SinkError(f"the callback failed: {self._fault!r}")
             if not stream.is_active():
                 raise SinkError("the device ended the stream; it may have been unplugged")
-            if self._memory[SpeakerStatus.CALLBACKS] != callbacks:
-                callbacks, moved_at = self._memory[SpeakerStatus.CALLBACKS], time.monotonic()
-            elif time.monotonic() - moved_at > _STALL_SECONDS:
-                raise SinkError(f"the device asked for no samples for {_STALL_SECONDS:g} s")
 
 
 if __name__ == "__main__":

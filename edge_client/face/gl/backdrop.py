@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from edge_client.face.colours import Colour
+from edge_client.colours import Colour
 from edge_client.face.gl.binding import GL
 from edge_client.face.gl.frame import colour_frame
 from edge_client.face.gl.program import Program
@@ -18,14 +18,24 @@ class Backdrop:
 
     def __init__(self, size: tuple[int, int], chosen: Colour | None, *, copied: bool) -> None:
         """`copied`: draw it now and copy later; else draw it each time, which a GPU that works in tiles likes better."""
-        self._size = size
+        self._copied = copied
+        self._frame: int | None = None
         self._program = Program("back")
         self._program.use()
         middle = np.array(_MIDDLE if chosen is None else chosen, np.float32) / np.float32(255)
-        self._program.set_vector("aspect", np.array((size[0] / size[1], 0, 0), np.float32))
         self._program.set_vector("middle", middle)
         self._program.set_vector("rim", middle * np.float32(_RIM))
-        self._frame = self._drawn() if copied else None
+        self.fit(size)
+
+    def fit(self, size: tuple[int, int]) -> None:
+        """Follow the window's size; leaves the viewport that covers it."""
+        self._size = size
+        self._program.use()
+        self._program.set_vector("aspect", np.array((size[0] / size[1], 0, 0), np.float32))
+        GL.glViewport(0, 0, *size)
+        if self._frame is not None:
+            GL.glDeleteFramebuffers(1, [self._frame])
+        self._frame = self._drawn() if self._copied else None
 
     def draw(self) -> None:
         """Whatever was there is covered; depth is not touched."""
@@ -39,7 +49,6 @@ class Backdrop:
     def _drawn(self) -> int:
         frame = colour_frame(self._size)
         GL.glBindFramebuffer(GL.GL_FRAMEBUFFER, frame)
-        GL.glViewport(0, 0, *self._size)
         self._fill()
         GL.glBindFramebuffer(GL.GL_FRAMEBUFFER, 0)
         return frame

@@ -24,22 +24,24 @@ class Board:
     """Needs a current context."""
 
     def __init__(self, size: tuple[int, int]) -> None:
-        self._size = size
-        self._lettering = Lettering(size)
         self._program = Program("board")
         self._program.use()
         self._program.set_integer("paint", 0)
         self._array = GL.glGenVertexArrays(1)
         self._overlay = NOTHING
         self._uploaded: list[_Uploaded] = []
+        self.fit(size)
+
+    def fit(self, size: tuple[int, int]) -> None:
+        """Follow the window's size: the overlay is painted anew."""
+        self._size = size
+        self._lettering = Lettering(size)
+        self._take([], NOTHING)
 
     def draw(self, overlay: Overlay) -> None:
         """Draw over what is there; depth is not touched."""
         if overlay != self._overlay:
-            self._overlay = overlay
-            if self._uploaded:
-                GL.glDeleteTextures([piece.texture for piece in self._uploaded])
-            self._uploaded = [self._upload(piece) for piece in self._lettering.pieces(overlay)]
+            self._take(self._lettering.pieces(overlay), overlay)
         if not self._uploaded:
             return
         GL.glDisable(GL.GL_DEPTH_TEST)
@@ -55,6 +57,11 @@ class Board:
         GL.glDisable(GL.GL_BLEND)
         GL.glEnable(GL.GL_CULL_FACE)
         GL.glEnable(GL.GL_DEPTH_TEST)
+
+    def _take(self, pieces: list[Piece], overlay: Overlay) -> None:
+        if self._uploaded:
+            GL.glDeleteTextures([piece.texture for piece in self._uploaded])
+        self._uploaded, self._overlay = [self._upload(piece) for piece in pieces], overlay
 
     def _upload(self, piece: Piece) -> _Uploaded:
         texture: int = GL.glGenTextures(1)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from edge_client.face.colours import Colour, factor
+from edge_client.colours import Colour, factor
 
 SIZE = 256
 PAINTED_IRIS: Colour = (88, 121, 125)

@@ -6,7 +6,10 @@ from edge_client.face.gl.binding import GL
 
 
 def colour_frame(size: tuple[int, int]) -> int:
-    """A new framebuffer without depth; needs a current context, and leaves the window's own buffer bound."""
+    """A new framebuffer without depth; needs a current context, and leaves the window's own buffer bound.
+
+    Deleting the framebuffer gives all of it back.
+    """
     frame: int = GL.glGenFramebuffers(1)
     store = GL.glGenRenderbuffers(1)
     has_alpha = int(GL.glGetIntegerv(GL.GL_ALPHA_BITS)) > 0
@@ -15,4 +18,5 @@ def colour_frame(size: tuple[int, int]) -> int:
     GL.glBindFramebuffer(GL.GL_FRAMEBUFFER, frame)
     GL.glFramebufferRenderbuffer(GL.GL_FRAMEBUFFER, GL.GL_COLOR_ATTACHMENT0, GL.GL_RENDERBUFFER, store)
     GL.glBindFramebuffer(GL.GL_FRAMEBUFFER, 0)
+    GL.glDeleteRenderbuffers(1, [store])  # only its name: the framebuffer holds it
     return frame

@@ -102,9 +102,17 @@ def read_paint(jpeg: bytes) -> NDArray[np.uint8]:
     return np.ascontiguousarray(pygame.surfarray.array3d(picture).swapaxes(0, 1))
 
 
-def at_size(pixels: NDArray[np.uint8], texels: float) -> NDArray[np.uint8]:
-    """A picture halved until the number of its rows is nearest to `texels`, by ratio; as it is where there are less. Pure."""
-    while len(pixels) > 2**0.5 * texels and len(pixels) % 2 == 0:
+def halvings(rows: int, texels: float) -> int:
+    """How often a picture of so many rows is to be halved until its rows are nearest to `texels`, by ratio. Pure."""
+    times = 0
+    while rows > 2**0.5 * texels and rows % 2 == 0:
+        rows, times = rows // 2, times + 1
+    return times
+
+
+def halved(pixels: NDArray[np.uint8], times: int) -> NDArray[np.uint8]:
+    """A picture at half its size, so many times over. Pure."""
+    for _ in range(times):
         rows, columns = len(pixels) // 2, pixels.shape[1] // 2
         pixels = np.rint(pixels.reshape(rows, 2, columns, 2, -1).mean((1, 3))).astype(np.uint8)
     return pixels

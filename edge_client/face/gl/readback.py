@@ -14,6 +14,13 @@ class Readback:
 
     def __init__(self, size: tuple[int, int]) -> None:
         """Make the buffer, in the window's own format, which such a copy asks for; needs a current context."""
+        self._frame: int | None = None
+        self.fit(size)
+
+    def fit(self, size: tuple[int, int]) -> None:
+        """Follow the window's size."""
+        if self._frame is not None:
+            GL.glDeleteFramebuffers(1, [self._frame])
         self._size = size
         self._frame = colour_frame(size)
 

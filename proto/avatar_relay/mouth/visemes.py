@@ -82,7 +82,7 @@ def visemes_of(ipa: str) -> tuple[Viseme, ...]:
     Length, stress and tone marks are left out; an affricate (t + ʃ) is its fricative; a letter that is not known
     is said in the middle.
     """
-    letters = [letter for letter in ipa if unicodedata.category(letter) in ("Ll", "Lo")]
+    letters = _letters(ipa)
     if not letters:
         return (SILENCE,)
     found = tuple(_VISEME_OF.get(letter, _MIDDLE) for letter in letters)
@@ -93,9 +93,14 @@ def visemes_of(ipa: str) -> tuple[Viseme, ...]:
 
 def is_bilabial(ipa: str) -> bool:
     """Whether the lips touch for this phoneme."""
-    return ipa[:1] in BILABIALS
+    return _letters(ipa)[:1] in BILABIALS
 
 
 def is_vowel(ipa: str) -> bool:
     """Whether the phoneme begins with a vowel."""
     return visemes_of(ipa)[0].vowel
+
+
+def _letters(ipa: str) -> str:
+    """The phoneme without its length, stress and tone marks."""
+    return "".join(letter for letter in ipa if unicodedata.category(letter) in ("Ll", "Lo"))

@@ -1,7 +1,8 @@
 """An avatar as a backend drives it: AvatarKit's verbs on one device, or on several at once.
 
-Sound opens a conversation; motion carries its id. All verbs belong to one event loop. Cancelling a verb that waits keeps
-what it had taken by then and leaves the rest; `interrupt` is the way to take that back.
+Sound opens a conversation; motion carries its id. Both are `bytes`; a `bytearray` or `memoryview` is copied at the call. An argument of
+a wrong type is a `TypeError` at the call: nothing is taken then, and no conversation is disturbed. All verbs belong to one event loop.
+Cancelling a verb that waits keeps what it had taken by then and leaves the rest; `interrupt` is the way to take that back.
 """
 
 from __future__ import annotations
@@ -12,8 +13,10 @@ from collections.abc import Callable, Sequence
 from contextlib import suppress
 from itertools import takewhile
 
+from avatar_relay.checks import BytesLike, as_bytes, as_payloads, check_bool, check_function, check_number, check_text
 from avatar_relay.media import ConversationOpen, Kind, OnPlaying
 from avatar_relay.messages import DeviceVolume, Dropped, Finished, FromPublisher, Interrupt, Pause, PlayerEvent, Resume, Volume
+from avatar_relay.publisher.avatar_context import AvatarContext, AvatarSettings
 from avatar_relay.publisher.errors import (
     BufferFullError,
     ConnectionLostError,
@@ -26,7 +29,6 @@ from avatar_relay.publisher.media_line import MotionMessage
 from avatar_relay.publisher.playback_tracker import ConversationFinished, PlaybackState, PlaybackTracker
 from avatar_relay.publisher.published_conversation import Phase, PublishedConversation
 from avatar_relay.publisher.publisher_session import PublisherSession, Record, Told
-from avatar_relay.publisher.speech_session import AvatarSettings, SpeechSession
 from avatar_relay.reasons import DropReason, Fault, Reason
 
 logger = logging.getLogger(__name__)
@@ -35,8 +37,8 @@ logger = logging.getLogger(__name__)
 class Avatar:
     """One talking face, or several that say the same. Made by `Publisher.avatar`."""
 
-    def __init__(self, studio: SpeechSession, settings: AvatarSettings) -> None:
-        self._studio = studio
+    def __init__(self, context: AvatarContext, settings: AvatarSettings) -> None:
+        self._context = context
         self._settings = settings
         self._records: dict[str, Record] = {}
         """All that the exchange remembers."""
@@ -52,7 +54,7 @@ class Avatar:
 
     # --- media -----------------------------------------------------------------------------------------------------
 
-    async def yield_audio_data(self, data: bytes, *, end: bool = False) -> str:
+    async def yield_audio_data(self, data: BytesLike, *, end: bool = False) -> str:
         """Hand over encoded sound; waits for room. Returns the id of its conversation, for the motion that belongs to it.
 
         Opens a conversation where none is open. PCM and Ogg Opus may be cut anywhere; a bare Opus packet is one call.
@@ -61,8 +63,9 @@ class Avatar:
         Raises `InvalidMediaError` (nothing of `data` taken), `ConversationFailedError` where the conversation was ended by
         others or failed (once; the next call opens a new one), `ConnectionLostError`, `PublisherClosedError`.
         """
+        sound = _checked(data, end)
         async with self._audio_turn:
-            record, steps = self._begin(data)
+            record, steps = self._begin(sound)
             for step in steps:
                 await self._room(record, Kind.AUDIO, len(step))
                 if not record.conversation.takes_audio:
@@ -70,19 +73,20 @@ class Avatar:
                 self._push_audio(record, step)
             return self._finish_audio(record, end=end)
 
-    def yield_audio_data_nowait(self, data: bytes, *, end: bool = False) -> str:
+    def yield_audio_data_nowait(self, data: BytesLike, *, end: bool = False) -> str:
         """The same without waiting. Raises `BufferFullError` where there is no room for all of it."""
+        sound = _checked(data, end)
         if self._audio_turn.locked():
             raise BufferFullError("another call still waits for room")
         current = self._current()
-        if current is not None and not current.conversation.has_room(Kind.AUDIO, len(data)):
-            raise BufferFullError(f"no room for {len(data)} bytes of sound: the device has not taken what was said before")
-        record, steps = self._begin(data)
+        if current is not None and not current.conversation.has_room(Kind.AUDIO, len(sound)):
+            raise BufferFullError(f"no room for {len(sound)} bytes of sound: the device has not taken what was said before")
+        record, steps = self._begin(sound)
         for step in steps:
             self._push_audio(record, step)
         return self._finish_audio(record, end=end)
 
-    async def yield_frames_data(self, frames: Sequence[bytes], conversation_id: str) -> bool:
+    async def yield_frames_data(self, frames: Sequence[BytesLike], conversation_id: str) -> bool:
         """Hand over motion payloads, each whole and in order; waits for room. They travel bit for bit as they are.
 
         No frames, or an empty one: the conversation has sound only from here on, for good.
@@ -90,32 +94,36 @@ class Avatar:
         dropped, counted and told as an event. What is dropped further on comes as an event, too.
         Raises `InvalidMediaError` on what is not motion of the declared format; nothing of `frames` is taken then.
         """
+        payloads = as_payloads(frames, "frames")
+        check_text(conversation_id, "conversation_id")
         async with self._motion_turn:
-            record = self._studio.exchange.record(conversation_id)
+            record = self._context.exchange.record(conversation_id)
             if record is None or conversation_id not in self._records:
-                return self._refuse(None, conversation_id, frames)
-            messages = self._inspect(record, frames)
+                return self._refuse(None, conversation_id, payloads)
+            messages = self._inspect(record, payloads)
             for index, message in enumerate(messages):
                 await self._room(record, Kind.MOTION, len(message.data))
                 if not self._push_motion(record, message):
                     return self._refuse(record, conversation_id, [left.data for left in messages[index:]])
-            return self._after_motion(record, frames, messages)
+            return self._after_motion(record, payloads, messages)
 
-    def yield_frames_data_nowait(self, frames: Sequence[bytes], conversation_id: str) -> bool:
+    def yield_frames_data_nowait(self, frames: Sequence[BytesLike], conversation_id: str) -> bool:
         """The same without waiting. Raises `BufferFullError` where there is no room for all of them."""
+        payloads = as_payloads(frames, "frames")
+        check_text(conversation_id, "conversation_id")
         if self._motion_turn.locked():
             raise BufferFullError("another call still waits for room")
-        record = self._studio.exchange.record(conversation_id)
+        record = self._context.exchange.record(conversation_id)
         if record is None or conversation_id not in self._records:
-            return self._refuse(None, conversation_id, frames)
-        messages = self._inspect(record, frames)
+            return self._refuse(None, conversation_id, payloads)
+        messages = self._inspect(record, payloads)
         size = sum(len(message.data) for message in messages)
         if record.conversation.motion_refusal is None and not record.conversation.has_room(Kind.MOTION, size):
             raise BufferFullError(f"no room for {size} bytes of motion: the device has not taken what was said before")
         for index, message in enumerate(messages):
             if not self._push_motion(record, message):
                 return self._refuse(record, conversation_id, [left.data for left in messages[index:]])
-        return self._after_motion(record, frames, messages)
+        return self._after_motion(record, payloads, messages)
 
     def end(self) -> str | None:
         """No more of either kind for the latest conversation: for a backend that knows that its motion is complete.
@@ -129,7 +137,7 @@ class Avatar:
         waiting = [record for record in self._live() if record.conversation.phase is Phase.AUDIO_ENDED]
         if not waiting:
             return None
-        waiting[-1].conversation.end_all(self._studio.now_us())
+        waiting[-1].conversation.end_all(self._context.now_us())
         self._stir(waiting[-1])
         return waiting[-1].conversation_id
 
@@ -156,6 +164,8 @@ class Avatar:
 
         The members of a group are known once a conversation was opened on it.
         """
+        gain = check_number(gain, "gain")
+        check_bool(muted, "muted")
         if not 0.0 <= gain <= 1.0:
             raise InvalidMediaError(Fault(Reason.VOLUME_INVALID, f"a gain of {gain}; it must lie between 0 and 1", "gain"))
         known = next((record.playback.device_ids for record in reversed(self._records.values())), ())
@@ -202,14 +212,18 @@ class Avatar:
         return outcome
 
     def _known(self, conversation_id: str) -> Record:
-        record = self._records.get(conversation_id)
+        record = self._records.get(check_text(conversation_id, "conversation_id"))
         if record is None:
             text = f"{conversation_id} is not a conversation of this avatar, or was over long ago"
             raise UnknownConversationError(Fault(Reason.CONVERSATION_UNKNOWN, text, "conversation_id"))
         return record
 
     def subscribe(self, listener: Callable[[AvatarEvent], None]) -> Callable[[], None]:
-        """Call `listener` with each event, in the event loop; it must not block. Returns what unsubscribes it."""
+        """Call `listener` with each event, in the event loop; it must not block. Returns what unsubscribes it.
+
+        A plain function, not a coroutine function; what it raises is logged.
+        """
+        check_function(listener, "listener")
         return self._listeners.add(listener)
 
     def events(self) -> EventStream:
@@ -238,12 +252,12 @@ class Avatar:
     def _begin(self, data: bytes) -> tuple[Record, list[bytes]]:
         """The conversation for `data`, opened with its first step where none is open; and the steps that are left."""
         record = self._current()
-        self._studio.check()
+        self._context.check()
         if record is not None:
             return record, record.conversation.audio_steps(data)
         if not data:
             raise InvalidMediaError(Fault(Reason.NO_AUDIO, "a conversation begins with sound: there is none in this call", "data"))
-        conversation_id = self._studio.mint_id()
+        conversation_id = self._context.mint_id()
         settings = self._settings
         opening = ConversationOpen(
             conversation_id,
@@ -251,16 +265,16 @@ class Avatar:
             settings.motion_format,
             settings.pacing,
             settings.on_playing,
-            self._studio.trace(conversation_id),
+            self._context.trace(conversation_id),
         )
-        conversation = PublishedConversation(opening, buffer_bytes=self._studio.buffer_bytes)
+        conversation = PublishedConversation(opening, buffer_bytes=self._context.buffer_bytes)
         first, *steps = conversation.audio_steps(data)
         conversation.push_audio(first)
         record = Record(conversation, PlaybackTracker(conversation_id), self._moved.set, self._told)
-        exchange = self._studio.exchange
-        exchange.open(record, settings.targets, self._studio.now_us())
+        exchange = self._context.exchange
+        exchange.open(record, settings.targets, self._context.now_us())
         self._take_over(exchange, record)
-        self._studio.wake()
+        self._context.wake()
         return record, steps
 
     def _take_over(self, exchange: PublisherSession, record: Record) -> None:
@@ -287,8 +301,8 @@ class Avatar:
             self._interrupt(record)
             raise InvalidMediaError(Fault(Reason.NO_AUDIO, "a conversation ended without one whole sample of sound", "end"))
         if conversation.carried_bytes:
-            self._studio.exchange.tell_dropped(record, Dropped(Kind.AUDIO, 1, conversation.carried_bytes, DropReason.UNDECODABLE))
-        (conversation.end_all if everything else conversation.end_audio)(self._studio.now_us())
+            self._context.exchange.tell_dropped(record, Dropped(Kind.AUDIO, 1, conversation.carried_bytes, DropReason.UNDECODABLE))
+        (conversation.end_all if everything else conversation.end_audio)(self._context.now_us())
         self._stir(record)
         return record.conversation_id
 
@@ -299,7 +313,7 @@ class Avatar:
     def _push_motion(self, record: Record, message: MotionMessage) -> bool:
         if record.conversation.motion_refusal is not None:
             return False
-        record.conversation.push_motion(message, self._studio.now_us())
+        record.conversation.push_motion(message, self._context.now_us())
         self._stir(record)
         return True
 
@@ -307,7 +321,7 @@ class Avatar:
         if len(messages) < len(frames) or not frames:
             if record.conversation.phase in (Phase.ENDED, Phase.CLOSED):
                 return False
-            record.conversation.set_audio_only(self._studio.now_us())
+            record.conversation.set_audio_only(self._context.now_us())
             self._stir(record)
             left = [frame for frame in frames[len(messages) :] if frame]
             return not left or self._refuse(record, record.conversation_id, left)
@@ -319,7 +333,7 @@ class Avatar:
         payloads, size = sum(1 for frame in frames if frame), sum(map(len, frames))
         logger.info("motion dropped: conversation=%s payloads=%d bytes=%d reason=%s", conversation_id, payloads, size, reason)
         if record is not None and reason is not None and payloads:
-            self._studio.exchange.tell_dropped(record, Dropped(Kind.MOTION, payloads, size, reason))
+            self._context.exchange.tell_dropped(record, Dropped(Kind.MOTION, payloads, size, reason))
         return False
 
     async def _room(self, record: Record, kind: Kind, size: int) -> None:
@@ -336,17 +350,17 @@ class Avatar:
         """Also while there is no stream: the next one begins with it."""
         with suppress(ConnectionLostError):
             self._say(Interrupt(record.conversation_id))
-        self._studio.exchange.close(record)
+        self._context.exchange.close(record)
 
     def _stir(self, record: Record) -> None:
         """There may be something to send of it."""
-        self._studio.exchange.stir(record)
-        self._studio.wake()
+        self._context.exchange.stir(record)
+        self._context.wake()
 
     def _say(self, message: FromPublisher) -> None:
-        self._studio.check()
-        self._studio.exchange.say(message)
-        self._studio.wake()
+        self._context.check()
+        self._context.exchange.say(message)
+        self._context.wake()
 
     def _live(self) -> list[Record]:
         """Conversations that play or will play, in order."""
@@ -366,3 +380,11 @@ class Avatar:
         if state is not self._state:
             self._state = state
             self._listeners.tell(StateChanged(state))
+
+
+def _checked(data: BytesLike, end: bool) -> bytes:
+    """Sound as `bytes`."""
+    if type(data) is bytes and (end is False or end is True):  # nearly all calls, at the cost of one function call
+        return data
+    check_bool(end, "end")
+    return as_bytes(data, "data")

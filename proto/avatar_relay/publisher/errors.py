@@ -5,13 +5,17 @@ PublisherError
 ├── PublisherClosedError       a verb was used before the publisher was opened, or after it was closed
 ├── BufferFullError            a `_nowait` verb found no room; nothing was taken
 ├── UnknownConversationError   no conversation has the id; also a `FaultError`
-├── InvalidMediaError          sound, motion or a setting that is not what it is declared to be; nothing was taken; also a `FaultError`
+├── InvalidMediaError          sound, motion or a setting that is not what it is declared to be; nothing was taken; also a
+                               `FaultError` and a `ValueError`
 └── ConversationFailedError    the relay gave up a conversation, or the stream that carried it was lost; also a `FaultError`
+
+An argument of a wrong type is a TypeError at the call, one that is out of range a ValueError: see `avatar_relay.checks`.
 """
 
 from __future__ import annotations
 
 from avatar_relay.errors import FaultError
+from avatar_relay.messages import FromPublisher
 from avatar_relay.reasons import Fault
 
 
@@ -43,8 +47,20 @@ class UnknownConversationError(PublisherError, FaultError):
     """No conversation of this publisher has the id, or it ended too long ago to be remembered."""
 
 
-class InvalidMediaError(PublisherError, FaultError):
+class InvalidMediaError(PublisherError, FaultError, ValueError):
     """Sound, motion or a setting that can not be what it is declared to be; nothing was taken, the conversation lives."""
+
+
+class UnsendableError(PublisherError):
+    """A fault of this library, or of a value that it did not check: a message could not be encoded, or taken by a relay in this process.
+
+    `message` is the one. `unsent` are those that were to be sent with it and were not; the stream lives.
+    """
+
+    def __init__(self, message: FromPublisher, unsent: tuple[FromPublisher, ...]) -> None:
+        super().__init__(f"{type(message).__name__} could not be sent")
+        self.message = message
+        self.unsent = unsent
 
 
 class ConversationFailedError(PublisherError, FaultError):

@@ -91,5 +91,5 @@ class EventListeners:
         for listener in tuple(self._listeners):
             try:
                 listener(event)
-            except Exception:
+            except (Exception, asyncio.CancelledError):  # cancelled is what it asked the result of, not the task that tells it
                 logger.exception("a listener to an avatar's events failed")

@@ -17,7 +17,7 @@ from avatar_relay.addresses import is_loopback
 from avatar_relay.credentials import clean_token, metadata_of
 from avatar_relay.limits import GRPC_MAX_RECEIVE_BYTES, PEER_TIMEOUT_US
 from avatar_relay.messages import FromPublisher, Joined, ToPublisher
-from avatar_relay.publisher.errors import ConnectionLostError
+from avatar_relay.publisher.errors import ConnectionLostError, UnsendableError
 from avatar_relay.reasons import Fault
 from avatar_relay.v1 import publisher_service_pb2_grpc as services
 
@@ -51,7 +51,7 @@ class GrpcLink:
     async def send(self, message: FromPublisher | Joined) -> None:
         """See `Link`. Waits while HTTP/2 takes no more."""
         try:
-            await self._call.write(wire.publish_request_to_wire(message))
+            await self._call.write(_encode(message))
         except (grpc.RpcError, grpc.aio.UsageError, grpc.aio.InternalError, asyncio.InvalidStateError) as error:
             raise await self._lost(error) from error
 
@@ -111,6 +111,24 @@ async def open_grpc_link(address: str, credentials: grpc.ChannelCredentials | No
     if credentials is None:
         return GrpcLink(address, grpc.aio.insecure_channel(address, options), shown)
     return GrpcLink(address, grpc.aio.secure_channel(address, credentials, options), shown)
+
+
+def _encode(message: FromPublisher | Joined) -> Any:
+    """The message of the wire. Raises `UnsendableError` with the one of several that can not be encoded."""
+    try:
+        return wire.publish_request_to_wire(message)
+    except Exception as error:
+        messages = message.messages if isinstance(message, Joined) else (message,)
+        at = next((index for index, one in enumerate(messages) if not _is_encodable(one)), 0)
+        raise UnsendableError(messages[at], messages[:at] + messages[at + 1 :]) from error
+
+
+def _is_encodable(message: FromPublisher) -> bool:
+    try:
+        wire.publish_request_to_wire(message)
+    except Exception:
+        return False
+    return True
 
 
 def _read_token(token: str | Path | None) -> str | None:

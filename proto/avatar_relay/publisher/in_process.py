@@ -7,7 +7,7 @@ from typing import Protocol
 
 from avatar_relay.errors import PeerError
 from avatar_relay.messages import FromPublisher, Joined, ToPublisher
-from avatar_relay.publisher.errors import ConnectionLostError
+from avatar_relay.publisher.errors import ConnectionLostError, UnsendableError
 from avatar_relay.reasons import Fault, Reason
 
 _FINAL = frozenset({Reason.REPLACED, Reason.HELLO_INVALID, Reason.PROTOCOL_VERSION_UNSUPPORTED, Reason.MESSAGE_INVALID, Reason.DRAINING})
@@ -48,11 +48,14 @@ class InProcessLink:
 
     async def send(self, message: FromPublisher | Joined) -> None:
         """See `Link`. Lets others run after each message, because the relay takes it at once."""
-        try:
-            for one in message.messages if isinstance(message, Joined) else (message,):
+        messages = message.messages if isinstance(message, Joined) else (message,)
+        for index, one in enumerate(messages):
+            try:
                 await self._port.send(one)
-        except PeerError as error:
-            raise _lost(error.fault) from error
+            except PeerError as error:
+                raise _lost(error.fault) from error
+            except Exception as error:
+                raise UnsendableError(one, messages[index + 1 :]) from error
         await asyncio.sleep(0)
 
     async def receive(self) -> ToPublisher | None:

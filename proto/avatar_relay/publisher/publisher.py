@@ -16,6 +16,7 @@ import asyncio
 import logging
 import os
 import random
+import sys
 import time
 from collections.abc import Callable
 from importlib.metadata import version
@@ -23,7 +24,8 @@ from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Self
 
-from avatar_relay.ids import mint_conversation_id
+from avatar_relay.checks import FieldError, check_function, check_int, check_text, check_type, wrong_type
+from avatar_relay.ids import ID_RULE, is_valid_id, mint_conversation_id
 from avatar_relay.limits import (
     DEVICE_LEASE_US,
     PEER_TIMEOUT_US,
@@ -33,12 +35,12 @@ from avatar_relay.limits import (
 from avatar_relay.media import AudioFormat, MotionFormat, OnPlaying, Pacing, TraceContext
 from avatar_relay.messages import ConversationError, GoAway, PublisherHello, PublisherWelcome
 from avatar_relay.publisher.avatar import Avatar
+from avatar_relay.publisher.avatar_context import AvatarSettings
 from avatar_relay.publisher.backoff import Attempts
-from avatar_relay.publisher.errors import ConnectionLostError, InvalidMediaError, PublisherClosedError, PublisherError
+from avatar_relay.publisher.errors import ConnectionLostError, PublisherClosedError, PublisherError
 from avatar_relay.publisher.in_process import InProcessLink, InProcessRelay
 from avatar_relay.publisher.publisher_session import PublisherSession
 from avatar_relay.publisher.relay_link import Connector, RelayLink
-from avatar_relay.publisher.speech_session import AvatarSettings
 from avatar_relay.publisher.writer import Writer
 from avatar_relay.reasons import Fault, Reason
 from avatar_relay.tracing import current_context
@@ -68,7 +70,7 @@ class Publisher:
 
     `random_bytes` makes ids, `jitter` (0 to 1) spreads reconnects, `now_us` is a monotonic clock: all three for tests.
     `trace` gives the trace context of a new conversation; by default that of the span active where it is opened.
-    `publisher_id` is kept over reconnects; by default it is made up.
+    `publisher_id` is kept over reconnects; by default it is made up. Arguments that can not be are a `TypeError` or `ValueError`.
     """
 
     def __init__(
@@ -83,8 +85,16 @@ class Publisher:
         jitter: Callable[[], float] = random.random,
         now_us: Callable[[], int] = _monotonic_us,
     ) -> None:
+        for name, function in (("connector", connector), ("random_bytes", random_bytes), ("jitter", jitter), ("now_us", now_us)):
+            if not callable(function):
+                raise wrong_type(name, "a function", function)
+        if trace is not None:
+            check_function(trace, "trace")
+        if publisher_id is not None and not is_valid_id(check_text(publisher_id, "publisher_id")):
+            raise FieldError("publisher_id", f"is {publisher_id[:80]!r}; it must be {ID_RULE}")
+        media_tick_us = check_int(media_tick_us, "media_tick_us", 0, _US_PER_S)
         self.publisher_id = publisher_id or f"publisher-{random_bytes(6).hex()}"
-        self.buffer_bytes = buffer_bytes
+        self.buffer_bytes = check_int(buffer_bytes, "buffer_bytes", 1, sys.maxsize)
         self.now_us = now_us
         self._connector = connector
         self._trace = trace
@@ -114,9 +124,18 @@ class Publisher:
     ) -> Self:
         """A publisher over gRPC to `address` (HOST:PORT), in plaintext where no `credentials` are given.
 
-        `media_tick_us`: what is said may wait that long, so that many live conversations cost one message; 0: it leaves at once.
+        `media_tick_us`: what is said may wait that long (up to a second), so that many live conversations cost one message; 0: it leaves
+        at once.
         `token` is what the relay knows it by: the text, or the file that holds it, which is read anew for each stream.
         """
+        if not check_text(address, "address"):
+            raise FieldError("address", "is empty; it must be HOST:PORT")
+        if credentials is not None:
+            import grpc  # late: who has credentials has imported it
+
+            check_type(credentials, grpc.ChannelCredentials, "credentials")
+        if not (token is None or isinstance(token, str | Path)):
+            raise TypeError(f"token must be a str or a Path, not {type(token).__name__}")  # a token is not shown
 
         async def connector() -> RelayLink:
             from avatar_relay.publisher.grpc_link import open_grpc_link
@@ -130,6 +149,8 @@ class Publisher:
         cls, relay: InProcessRelay, *, publisher_id: str | None = None, trace: Callable[[str], TraceContext] | None = None
     ) -> Self:
         """A publisher to a relay in this process, without a wire."""
+        if not callable(getattr(relay, "connect_publisher", None)):
+            raise wrong_type("relay", "a relay of this process", relay)
 
         async def connector() -> RelayLink:
             return InProcessLink(relay)
@@ -169,9 +190,10 @@ class Publisher:
         pacing: Pacing = Pacing.BURST,
         on_playing: OnPlaying = OnPlaying.REPLACE,
     ) -> Avatar:
-        """A face on one or more devices or groups; nothing is sent before its first sound."""
-        if not targets:
-            raise InvalidMediaError(Fault(Reason.TARGETS_MISSING, "an avatar needs at least one device or group", "targets"))
+        """A face on one or more devices or groups, each an argument of its own; nothing is sent before its first sound.
+
+        Raises `TypeError`, and `ValueError` for names that can not be.
+        """
         return Avatar(self, AvatarSettings(targets, audio_format, motion_format, pacing, on_playing))
 
     async def flush(self) -> None:
@@ -220,7 +242,7 @@ class Publisher:
 
     def trace(self, conversation_id: str) -> TraceContext:
         """The context of the conversation's trace."""
-        return current_context() if self._trace is None else self._trace(conversation_id)
+        return current_context() if self._trace is None else check_type(self._trace(conversation_id), TraceContext, "trace's result")
 
     # --- the life of the stream ------------------------------------------------------------------------------------
 
@@ -257,7 +279,9 @@ class Publisher:
                 self._failure = error
             now_us = self.now_us()
             if self._connected:
-                logger.warning("stream to the relay lost: publisher=%s cause=%s", self.publisher_id, self._failure)
+                draining = self._failure is not None and self._failure.fault is not None and self._failure.fault.reason is Reason.DRAINING
+                level = logging.INFO if draining else logging.WARNING  # a relay that is asked to end is no trouble
+                logger.log(level, "stream to the relay lost: publisher=%s cause=%s", self.publisher_id, self._failure)
                 patience_ends_us = now_us + PATIENCE_US
                 self._attempts.lost(now_us - began_us)
                 self._connected, self._patient = False, True

@@ -200,8 +200,7 @@ class PublisherSession:
                 assert_never(message)
 
     def _on(self, conversation_id: str, act: Callable[[Record], None]) -> None:
-        record = self._records.get(conversation_id)
-        if record is not None:
+        if (record := self._records.get(conversation_id)) is not None:
             act(record)
             self.stir(record)
             record.moved()
@@ -251,7 +250,7 @@ class PublisherSession:
             if error.device_id and error.fault.reason in (*_LATER, Reason.DEVICE_LOST):
                 self._lose_device(record, error.device_id)
             else:
-                self._fail(record, error.fault)
+                self.fail(record, error.fault)
             return
         if error.fault.reason is Reason.DRAINING:
             record.conversation.suspended = True  # handed back: it goes on at the next relay, or is opened there
@@ -369,15 +368,16 @@ class PublisherSession:
         """Nothing more will be heard of any conversation (rule 3)."""
         self._unopened.clear()
         for record in self._unfinished():
-            self._fail(record, fault)
+            self.fail(record, fault)
 
     def abandon(self, fault: Fault) -> None:
         """The owner leaves: whoever waits for an outcome gets `fault`, and nothing more is told."""
         for record in self._unfinished():
             record.told = _nobody
-            self._fail(record, fault)
+            self.fail(record, fault)
 
-    def _fail(self, record: Record, fault: Fault) -> None:
+    def fail(self, record: Record, fault: Fault) -> None:
+        """Nothing more will be heard of a conversation."""
         self._again_due_us.pop(record.conversation_id, None)
         record.playback.fail(fault)
         self._stop(record, fault)

@@ -12,7 +12,10 @@ class RelayLink(Protocol):
     """One stream to the relay. One task sends, one receives."""
 
     async def send(self, message: FromPublisher | Joined) -> None:
-        """Hand a message over; waits while the line is full. Raises `ConnectionLostError`. Cancelling may break the line."""
+        """Hand a message over; waits while the line is full. Cancelling may break the line.
+
+        Raises `ConnectionLostError`, and `UnsendableError` where a message can not be sent though the line is whole.
+        """
         ...
 
     async def receive(self) -> ToPublisher | None:

@@ -5,20 +5,26 @@ Rules:
    joined requests, all that waits travels in one message.
 2. With a media tick, media waits for the next multiple of it, so that many live conversations share a message; control does not.
 3. A ping is said every heartbeat, behind all control that waits.
+4. A message that can not be sent fails its own conversation; all others go out.
 """
 
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import Callable
 from contextlib import suppress
 
 from avatar_relay.limits import MAX_JOINED_BYTES, MAX_JOINED_REQUESTS
-from avatar_relay.messages import FromPublisher, Joined, Limits, Media, Ping
+from avatar_relay.messages import FromPublisher, Interrupt, Joined, Limits, Media, Ping, PublishOpen
+from avatar_relay.publisher.errors import BufferFullError, UnsendableError
 from avatar_relay.publisher.publisher_session import PublisherSession
 from avatar_relay.publisher.relay_link import RelayLink
+from avatar_relay.reasons import Fault, Reason
 
 _US_PER_S = 1_000_000
+
+logger = logging.getLogger(__name__)
 
 
 class Writer:
@@ -65,12 +71,34 @@ class Writer:
             self._exchange.tick(self._now_us())
             messages = self._gather()
             if messages:
-                await link.send(messages[0] if len(messages) == 1 else Joined(messages))
+                await self._send(link, messages)
             self._wrote()
             if not messages:
                 await self._until_work()
             if self._media_tick_us and not self._exchange.outbox.has_control:
                 await asyncio.sleep((self._media_tick_us - self._now_us() % self._media_tick_us) / _US_PER_S)
+
+    async def _send(self, link: RelayLink, messages: tuple[FromPublisher, ...]) -> None:
+        """Rule 4."""
+        while messages:
+            try:
+                await link.send(messages[0] if len(messages) == 1 else Joined(messages))
+                return
+            except UnsendableError as error:
+                logger.exception("conversation=%s: %s", _conversation_of(error.message), error)
+                self._give_up(error)
+                failed_id = _conversation_of(error.message)
+                messages = tuple(one for one in error.unsent if not failed_id or _conversation_of(one) != failed_id)
+
+    def _give_up(self, error: UnsendableError) -> None:
+        """Fail the conversation that it belongs to, and end it where the relay has it."""
+        record = self._exchange.record(_conversation_of(error.message))
+        if record is None:
+            return
+        self._exchange.fail(record, Fault(Reason.MESSAGE_INVALID, f"{error}: {error.__cause__!r}"))
+        if not isinstance(error.message, PublishOpen):
+            with suppress(BufferFullError):
+                self._exchange.say(Interrupt(record.conversation_id))
 
     def _gather(self) -> tuple[FromPublisher, ...]:
         messages: list[FromPublisher] = []
@@ -92,3 +120,10 @@ class Writer:
         with suppress(TimeoutError):
             async with asyncio.timeout(max(deadline_us - self._now_us(), 0) / _US_PER_S):
                 await self._work.wait()
+
+
+def _conversation_of(message: FromPublisher) -> str:
+    """The conversation that a message belongs to; empty where it belongs to none."""
+    if isinstance(message, PublishOpen):
+        return message.open.conversation_id
+    return str(getattr(message, "conversation_id", ""))

@@ -7,14 +7,12 @@ from functools import partial
 from typing import Any
 
 from avatar_relay import messages as m
+from avatar_relay.checks import FieldError
 from avatar_relay.ids import ID_RULE, is_valid_id
 from avatar_relay.limits import (
-    MAX_BLENDSHAPE_NAMES,
     MAX_FRAGMENT_BYTES,
-    MAX_KEYFRAMES_PER_SECOND,
     MAX_PAYLOAD_BYTES,
     OPUS_RATE_HZ,
-    PCM_RATES_HZ,
 )
 from avatar_relay.media import (
     AudioFormat,
@@ -24,7 +22,6 @@ from avatar_relay.media import (
     Cursor,
     EncodedMedia,
     Kind,
-    MotionEncoding,
     MotionFormat,
     Payload,
     PayloadColumns,
@@ -124,12 +121,12 @@ def splice_media_response(conversation_id: str, payloads: Iterable[bytes]) -> by
     return b"".join((header(_RESPONSE_MEDIA, sum(map(len, parts))), *parts))
 
 
-def join_media_responses(parcels: Sequence[EncodedMedia]) -> bytes:
-    """The bytes of `AttachResponse{media}` with all payloads of parcels of one conversation.
+def join_media_responses(messages: Sequence[EncodedMedia]) -> bytes:
+    """The bytes of `AttachResponse{media}` with all payloads of several messages of one conversation.
 
     A message that stands twice on the wire is merged, its repeated fields put behind each other (protobuf encoding, "Last One Wins").
     """
-    return parcels[0].data if len(parcels) == 1 else b"".join([parcel.data for parcel in parcels])
+    return messages[0].data if len(messages) == 1 else b"".join([encoded.data for encoded in messages])
 
 
 _MEDIA_CONVERSATION_ID = pb.Media.CONVERSATION_ID_FIELD_NUMBER
@@ -143,7 +140,7 @@ what this version does not know."""
 
 
 def published_media_from_wire(message: pb.Media, data: bytes) -> m.Media | m.PublishedMedia:
-    """Check and read payloads that are to be passed on: as runs, or one by one where anything is out of the ordinary.
+    """Check and read payloads that are to be passed on: in columns, or one by one if any of them is unusual.
 
     `data` is the `PublishRequest` that they came in. `media` has the same number there as in `AttachResponse`, so that a request
     that holds nothing else is, byte by byte, what a device is sent.
@@ -163,30 +160,30 @@ def published_media_from_wire(message: pb.Media, data: bytes) -> m.Media | m.Pub
     kinds = {row[0] for row in rows}
     if not rows or not message.conversation_id or not kinds <= KIND_FROM_WIRE.keys():
         return media_from_wire(message)
-    runs = [_run(rows)] if len(kinds) == 1 else [_run([row for row in rows if row[0] == kind]) for kind in sorted(kinds)]
-    media_bytes = sum([sum(run.sizes) for run in runs])
+    by_kind = [_columns(rows)] if len(kinds) == 1 else [_columns([row for row in rows if row[0] == kind]) for kind in sorted(kinds)]
+    media_bytes = sum([sum(columns.sizes) for columns in by_kind])
     too_much = len(data) > media_bytes + _MAX_ENVELOPE_BYTES * (len(rows) + 1)
-    if too_much or not is_only(_RESPONSE_MEDIA, data) or not all([_is_ordinary(run) for run in runs]):
+    if too_much or not is_only(_RESPONSE_MEDIA, data) or not all([_is_ordinary(columns) for columns in by_kind]):
         return media_from_wire(message)
-    parcel = EncodedMedia(data, {run.kind: len(run.seqs) for run in runs}, _unpack)
-    return m.PublishedMedia(message.conversation_id, tuple(runs), partial(media_from_wire, message), parcel)
+    encoded = EncodedMedia(data, {columns.kind: len(columns.seqs) for columns in by_kind}, _unpack)
+    return m.PublishedMedia(message.conversation_id, tuple(by_kind), partial(media_from_wire, message), encoded)
 
 
-def _run(rows: list[tuple[Any, ...]]) -> PayloadColumns:
+def _columns(rows: list[tuple[Any, ...]]) -> PayloadColumns:
     """Rows of one kind."""
     kinds, *columns = zip(*rows, strict=True)
     return PayloadColumns(KIND_FROM_WIRE[kinds[0]], *columns)
 
 
-def _is_ordinary(run: PayloadColumns) -> bool:
+def _is_ordinary(columns: PayloadColumns) -> bool:
     """Whether each payload has its time and breaks no rule."""
-    if min(run.pts_us) < 0 or min(run.durations_us) < 0:
+    if min(columns.pts_us) < 0 or min(columns.durations_us) < 0:
         return False
-    if not 0 < min(run.sizes) <= max(run.sizes) <= MAX_FRAGMENT_BYTES:
+    if not 0 < min(columns.sizes) <= max(columns.sizes) <= MAX_FRAGMENT_BYTES:
         return False
-    if not any(run.totals):
-        return not any(run.offsets)
-    fragments = zip(run.sizes, run.offsets, run.totals, strict=True)
+    if not any(columns.totals):
+        return not any(columns.offsets)
+    fragments = zip(columns.sizes, columns.offsets, columns.totals, strict=True)
     return all([offset + size <= (total or size) and size != total <= MAX_PAYLOAD_BYTES for size, offset, total in fragments])
 
 
@@ -209,32 +206,21 @@ def audio_format_from_wire(message: pb.AudioFormat, conversation_id: str) -> Aud
     """Check and read an audio format."""
     field = "open.audio_format"
     codec = known(CODEC_FROM_WIRE, message.codec, f"{field}.codec", Reason.AUDIO_FORMAT_UNSUPPORTED, conversation_id)
-    rates = PCM_RATES_HZ if codec is Codec.PCM_S16LE else (OPUS_RATE_HZ,)
     rate_hz = message.sample_rate_hz or (0 if codec is Codec.PCM_S16LE else OPUS_RATE_HZ)
-    channels = message.channels or 1
-    if rate_hz not in rates:
-        text = f"{codec.value} at {rate_hz} Hz; possible are {', '.join(map(str, rates))} Hz"
-        raise WireError(Fault(Reason.AUDIO_FORMAT_UNSUPPORTED, text, f"{field}.sample_rate_hz"), conversation_id)
-    if channels != 1:
-        text = f"{channels} channels; only mono is carried: mix down first"
-        raise WireError(Fault(Reason.AUDIO_FORMAT_UNSUPPORTED, text, f"{field}.channels"), conversation_id)
-    return AudioFormat(codec, rate_hz, channels)
+    try:
+        return AudioFormat(codec, rate_hz, message.channels or 1)
+    except FieldError as error:
+        raise WireError(Fault(Reason.AUDIO_FORMAT_UNSUPPORTED, str(error), f"{field}.{error.field}"), conversation_id) from None
 
 
 def motion_format_from_wire(message: pb.MotionFormat, conversation_id: str) -> MotionFormat:
     """Check and read a motion format."""
     field = "open.motion_format"
     encoding = known(ENCODING_FROM_WIRE, message.encoding, f"{field}.encoding", Reason.MOTION_FORMAT_UNSUPPORTED, conversation_id)
-    rate = message.keyframes_per_second
-    if not 0 < rate <= MAX_KEYFRAMES_PER_SECOND:
-        text = f"{rate} keyframes per second; it must be above 0 and at most {MAX_KEYFRAMES_PER_SECOND:g}"
-        raise WireError(Fault(Reason.MOTION_FORMAT_UNSUPPORTED, text, f"{field}.keyframes_per_second"), conversation_id)
-    names = tuple(message.blendshape_names)
-    weights = encoding is MotionEncoding.BLENDSHAPE_WEIGHTS
-    if weights != bool(names) or len(names) > MAX_BLENDSHAPE_NAMES or len(set(names)) != len(names):
-        text = f"weights need 1 to {MAX_BLENDSHAPE_NAMES} different blendshape names, AvatarKit motion needs none; got {len(names)}"
-        raise WireError(Fault(Reason.MOTION_FORMAT_UNSUPPORTED, text, f"{field}.blendshape_names"), conversation_id)
-    return MotionFormat(encoding, rate, names)
+    try:
+        return MotionFormat(encoding, message.keyframes_per_second, tuple(message.blendshape_names))
+    except FieldError as error:
+        raise WireError(Fault(Reason.MOTION_FORMAT_UNSUPPORTED, str(error), f"{field}.{error.field}"), conversation_id) from None
 
 
 def open_to_wire(open_: ConversationOpen) -> pb.ConversationOpen:

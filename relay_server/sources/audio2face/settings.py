@@ -4,16 +4,19 @@ Limits are those that a service has by itself (`input_sanitization` in the advan
 they are kept to before anything is sent, because a service only says afterwards that one was passed.
 """
 
+# ruff: noqa: RUF009 - `setting` makes a dataclass field
 from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass, field, fields
+from dataclasses import MISSING, dataclass, field
 from pathlib import Path
 from typing import Any
 
+from avatar_relay import setting_types as takes
 from avatar_relay.errors import ConfigError
 from avatar_relay.limits import MAX_KEYFRAMES_PER_SECOND
+from avatar_relay.settings import setting
 
 MIN_RATE_HZ = 16_000
 MAX_CLIP_S = 300.0
@@ -41,34 +44,49 @@ class EmotionStrengths:
     preferred: float | None = None
 
 
+def _read_emotions(value: Any) -> tuple[Emotion, ...]:
+    """Raises `ValueError`."""
+    if not isinstance(value, list) or not all(isinstance(entry, Mapping) for entry in value):
+        raise ValueError("takes a list of tables such as [{at_s = 0, joy = 0.8}]")
+    emotions = []
+    for index, entry in enumerate(value):
+        for name, number in entry.items():
+            if type(number) not in (int, float):
+                raise ValueError(f"takes numbers; entry {index} has {name} = {number!r}")
+        strengths = {name: float(number) for name, number in entry.items() if name != "at_s"}
+        emotions.append(Emotion(float(entry.get("at_s", 0.0)), strengths))
+    return tuple(emotions)
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Audio2FaceSettings:
     """Settings of a service. Raises `ConfigError` where a value can not be."""
 
-    target: str
-    """HOST:PORT of the service."""
-    tls: bool = False
-    """Speak TLS with it."""
-    tls_ca_file: Path | None = None
-    """PEM of the authorities to trust; none: the system's."""
-    api_key_file: Path | None = None
-    """A file with the API key on its first line; else the environment has it, or none is sent."""
+    target: str = setting(MISSING, takes.text("HOST:PORT"), f"the service, such as 127.0.0.1:52000 or {NVCF}")
+    tls: bool = setting(False, takes.switch(), "use TLS")
+    tls_ca_file: Path | None = setting(None, takes.path(), "certificates (PEM) to trust; without it, the system's")
+    api_key_file: Path | None = setting(
+        None, takes.path(), "file with the API key on its first line; else the environment has it, or none is sent"
+    )
     api_key: str = field(default="", repr=False)
-    """Sent as bearer token, and never logged."""
-    function_id: str = ""
-    """Which function of NVIDIA's hosting to call."""
-    keyframes_per_second: float = 30.0
-    """The service's own rate."""
-    timeout_s: float = 8.0
-    """A service that has sound to work on and says nothing for this long has failed."""
-    clip_s: float = 120.0
-    """Longer speech is handed over in clips of this length, one after the other, and what a conversation may hold of it."""
-    emotions: tuple[Emotion, ...] = ()
-    """By their time in the conversation."""
-    emotion_strength: float | None = None
-    """How much emotions show, 0 to 1; none: as the service has it."""
-    preferred_emotion_strength: float | None = None
-    """How much `emotions` count beside what the service hears by itself, 0 to 1; none: as the service has it."""
+    """Sent as bearer token, and never logged. Not a setting: from a file or the environment."""
+    function_id: str = setting("", takes.text("ID"), "which function of NVIDIA's hosting to call")
+    keyframes_per_second: float = setting(30.0, takes.number(1, MAX_KEYFRAMES_PER_SECOND), "the service's own keyframe rate")
+    timeout_s: float = setting(8.0, takes.number(0.01, 300, "s"), "a service that has sound to work on and is silent this long has failed")
+    clip_s: float = setting(
+        120.0,
+        takes.number(1, MAX_CLIP_S, "s"),
+        "longer speech is sent in clips of this length; also the most speech kept for a conversation",
+    )
+    emotions: tuple[Emotion, ...] = setting(
+        (),
+        takes.structured(_read_emotions, "LIST", "a list of tables such as [{at_s = 0, joy = 0.8}]"),
+        "emotions by their time in the conversation",
+    )
+    emotion_strength: float | None = setting(None, takes.number(0, 1), "how much emotions show; without it, as the service has it")
+    preferred_emotion_strength: float | None = setting(
+        None, takes.number(0, 1), "how much `emotions` count beside what the service hears; without it, as the service has it"
+    )
 
     def __post_init__(self) -> None:
         host, _, port = self.target.rpartition(":")
@@ -78,16 +96,6 @@ class Audio2FaceSettings:
             raise ConfigError("audio2face.tls: an API key does not travel in plaintext; set tls = true")
         if not self.function_id.isascii() or not self.function_id.isprintable():
             raise ConfigError("audio2face: the function id holds characters that can not be sent")
-        for name, low, high in (
-            ("keyframes_per_second", 1.0, MAX_KEYFRAMES_PER_SECOND),
-            ("timeout_s", 0.01, 300.0),
-            ("clip_s", 1.0, MAX_CLIP_S),
-            ("emotion_strength", 0.0, 1.0),
-            ("preferred_emotion_strength", 0.0, 1.0),
-        ):
-            value = getattr(self, name)
-            if value is not None and not low <= value <= high:
-                raise ConfigError(f"audio2face.{name}: {value} is not from {low:g} to {high:g}")
         self._check_emotions()
 
     def _check_emotions(self) -> None:
@@ -127,50 +135,3 @@ class Audio2FaceSettings:
         for secret in (self.api_key, self.function_id):
             text = text.replace(secret, "…") if secret else text
         return "".join(character if character.isprintable() else " " for character in text[:200])
-
-
-def settings_from(table: Any) -> Audio2FaceSettings:
-    """Settings from a configuration's table `[audio2face]`. Raises `ConfigError`.
-
-    An emotion is a table such as `{at_s = 0, joy = 0.8}`. The key is not among them: see `credentials`.
-    """
-    if not isinstance(table, Mapping):
-        raise ConfigError("audio2face: is not a table, such as [audio2face]")
-    if "api_key" in table:
-        raise ConfigError(f"audio2face.api_key: keys do not belong into the configuration; set {API_KEY_VARIABLE}, or api_key_file")
-    known = {known.name: str(known.type) for known in fields(Audio2FaceSettings) if known.name != "api_key"}
-    for name in table:
-        if name not in known:
-            raise ConfigError(f"audio2face.{name}: no such setting; there are {', '.join(known)}")
-    if "target" not in table:
-        raise ConfigError(f"audio2face.target: is missing; say where the service is, such as 127.0.0.1:52000 or {NVCF}")
-    return Audio2FaceSettings(**{name: _read_value(name, known[name], value) for name, value in table.items()})
-
-
-def _read_value(name: str, declared: str, value: Any) -> Any:
-    if name == "emotions":
-        return _read_emotions(value)
-    if declared.startswith("float"):
-        if type(value) not in (int, float):
-            raise ConfigError(f"audio2face.{name}: {value!r} is not a number")
-        return float(value)
-    if declared == "bool":
-        if type(value) is not bool:
-            raise ConfigError(f"audio2face.{name}: {value!r} is not true or false")
-        return value
-    if not isinstance(value, str):
-        raise ConfigError(f"audio2face.{name}: {value!r} is not a text")
-    return Path(value) if declared.startswith("Path") else value
-
-
-def _read_emotions(value: Any) -> tuple[Emotion, ...]:
-    if not isinstance(value, list) or not all(isinstance(entry, Mapping) for entry in value):
-        raise ConfigError("audio2face.emotions: a list of tables such as {at_s = 0, joy = 0.8}")
-    emotions = []
-    for index, entry in enumerate(value):
-        for name, number in entry.items():
-            if type(number) not in (int, float):
-                raise ConfigError(f"audio2face.emotions[{index}].{name}: {number!r} is not a number")
-        strengths = {name: float(number) for name, number in entry.items() if name != "at_s"}
-        emotions.append(Emotion(float(entry.get("at_s", 0.0)), strengths))
-    return tuple(emotions)

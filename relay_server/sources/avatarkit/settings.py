@@ -1,15 +1,16 @@
 """What can be set about a Server SDK of AvatarKit, checked once. Credentials are not among it: see `credentials`."""
 
+# ruff: noqa: RUF009 - `setting` makes a dataclass field
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 from urllib.parse import urlsplit
 
+from avatar_relay import setting_types as takes
 from avatar_relay.errors import ConfigError
 from avatar_relay.limits import PCM_RATES_HZ
+from avatar_relay.settings import setting
 
 SDKS = ("spatius", "spatialreal")
 """Names of the sources, of their tables in the configuration, and of the PyPI packages."""
@@ -22,30 +23,31 @@ class AvatarKitSettings:
 
     sdk: str
     """`spatius` or `spatialreal`."""
-    app_id: str = ""
-    avatar_id: str = ""
-    region: str = ""
-    """The vendor's region (`us-west`, …), where the URLs are not given."""
-    console_url: str = ""
-    """Where tokens come from; with `ingress_url`, or not at all. Given both, no region is looked up."""
-    ingress_url: str = ""
-    """The Motion Server."""
-    api_key_file: Path | None = None
-    """A file with the API key on its first line; else the environment has it."""
-    sample_rate_hz: int = 22_050
-    """Rate of the sessions that are kept warm: that of the sound that is usual. espeak-ng makes 22,050 Hz."""
-    warm_sessions: int = 0
-    """Sessions that are kept ready, from the start on. Each is paid for, silence included."""
-    max_sessions: int = 2
-    """Sessions at once: what the plan allows, or less."""
-    idle_close_s: int = 60
-    """A session that is not one of the warm ones is closed after so long without speech."""
-    session_max_s: int = 0
-    """The plan's longest session, 0 where it has none: an idle one is renewed before that, the old one closed first."""
-    start_timeout_s: int = 10
-    """For token, WebSocket and handshake together; a conversation waits so long for a session, and is sound only without."""
-    vendor_telemetry: bool = False
-    """Let the SDK send its own telemetry to its maker."""
+    app_id: str = setting("", takes.text("ID"), "application id, from the vendor's console; must be given")
+    avatar_id: str = setting("", takes.text("ID"), "avatar id, from the vendor's console; must be given")
+    region: str = setting("", takes.text("REGION"), "the vendor's region, such as us-west; must be given unless both URLs are")
+    console_url: str = setting("", takes.text("URL"), "where tokens come from; goes with ingress_url, and no region is looked up then")
+    ingress_url: str = setting("", takes.text("URL"), "the Motion Server; goes with console_url")
+    api_key_file: Path | None = setting(None, takes.path(), "file with the API key on its first line; else the environment has it")
+    sample_rate_hz: int = setting(
+        22_050,
+        takes.whole_number(min(PCM_RATES_HZ), max(PCM_RATES_HZ), "Hz"),
+        "sample rate of the sessions kept warm; espeak-ng makes 22050 Hz",
+    )
+    warm_sessions: int = setting(0, takes.whole_number(0, 1_000), "sessions kept open from the start; each is paid for, silence included")
+    max_sessions: int = setting(2, takes.whole_number(1, 1_000), "most sessions open at once: what the plan allows, or less")
+    idle_close_s: int = setting(
+        60, takes.whole_number(0, 86_400, "s"), "a session beyond the warm ones is closed after this long without speech"
+    )
+    session_max_s: int = setting(
+        0,
+        takes.whole_number(0, 86_400, "s"),
+        "the plan's longest session, 0 for none: an idle one is renewed before that, the old one closed first",
+    )
+    start_timeout_s: int = setting(
+        10, takes.whole_number(1, 300, "s"), "limit for token, WebSocket and handshake together; then the conversation has sound only"
+    )
+    vendor_telemetry: bool = setting(False, takes.switch(), "let the SDK send its own telemetry to its vendor")
 
     def __post_init__(self) -> None:
         for name in ("app_id", "avatar_id"):
@@ -75,21 +77,3 @@ def _is_url(url: str, schemes: tuple[str, ...]) -> bool:
         return parts.scheme in schemes and bool(parts.hostname) and not (parts.username or parts.password or parts.query or parts.fragment)
     except ValueError:
         return False
-
-
-def settings_from(sdk: str, table: Any) -> AvatarKitSettings:
-    """Settings from a configuration's table `[spatius]` or `[spatialreal]`. Raises `ConfigError`."""
-    if not isinstance(table, Mapping):
-        raise ConfigError(f"{sdk}: is not a table, such as [{sdk}]")
-    if "api_key" in table:
-        raise ConfigError(f"{sdk}.api_key: keys do not belong into the configuration; set {API_KEY_VARIABLES[sdk]}, or api_key_file")
-    known = {field.name: str(field.type) for field in fields(AvatarKitSettings) if field.name != "sdk"}
-    values: dict[str, Any] = {}
-    for name, value in table.items():
-        if name not in known:
-            raise ConfigError(f"{sdk}.{name}: no such setting; there are {', '.join(known)}")
-        expected = {"str": str, "int": int, "bool": bool}.get(known[name], str)
-        if type(value) is not expected:
-            raise ConfigError(f"{sdk}.{name}: {value!r} is not of type {expected.__name__}")
-        values[name] = Path(str(value)) if name == "api_key_file" else value
-    return AvatarKitSettings(sdk=sdk, **values)

@@ -13,15 +13,15 @@ def opening(ipa: str) -> float:
     return float(lip_opening(to_weights(visemes_of(ipa)[0].mouth)))
 
 
-@pytest.mark.parametrize("ipa", ["p", "b", "m", "pʰ", "mː", "bʲ"])
+@pytest.mark.parametrize("ipa", ["p", "b", "m", "pʰ", "mː", "bʲ", "ˈm"])
 def test_bilabials_close_the_lips(ipa: str) -> None:
-    """Length and other marks change nothing."""
+    """Length, stress and other marks change nothing."""
     assert visemes_of(ipa)[0] is LIPS_TOGETHER
     assert is_bilabial(ipa)
     assert opening(ipa) < SHUT_BELOW
 
 
-@pytest.mark.parametrize("ipa", ["a", "ɑː", "iː", "u", "ə", "ɚ"[:1], "ɛ̃", "oʊ"])
+@pytest.mark.parametrize("ipa", ["a", "ɑː", "iː", "u", "ə", "ɚ"[:1], "ɛ̃", "oʊ", "ˈɑː"])
 def test_vowels_open_the_lips(ipa: str) -> None:
     """All vowels are seen to be open."""
     assert opening(ipa) > OPEN_FROM
@@ -55,7 +55,9 @@ def test_unknown_letter_is_said_in_the_middle() -> None:
     assert visemes_of("ʘ") == visemes_of("ə")
 
 
-@pytest.mark.parametrize(("ipa", "vowel"), [("a", True), ("oʊ", True), ("əl", True), ("m", False), ("tʃ", False), ("", False)])
+@pytest.mark.parametrize(
+    ("ipa", "vowel"), [("a", True), ("oʊ", True), ("əl", True), ("ˈɑː", True), ("ˈm", False), ("m", False), ("tʃ", False), ("", False)]
+)
 def test_is_vowel(ipa: str, vowel: bool) -> None:
     """By the first letter."""
     assert is_vowel(ipa) is vowel

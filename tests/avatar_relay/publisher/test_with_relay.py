@@ -19,7 +19,7 @@ from avatar_relay.v1 import media_pb2
 from relay_server.config import RelayConfig
 from relay_server.connections.ports import DevicePort
 from relay_server.connections.relay import Relay
-from relay_server.core.device_outbox import MediaBatch
+from relay_server.core.device_outbox import MediaMessage
 from relay_server.server import build_relay, serving
 from tests.avatar_relay.publisher.fakes import PCM_16K, WEIGHTS_30, weights
 
@@ -63,7 +63,7 @@ class Device:
             match message:
                 case ConversationOpen():
                     await self._open(message)
-                case MediaBatch():
+                case MediaMessage():
                     await self._take(message)
                     self._media.set()
                 case ConversationEnd():
@@ -114,8 +114,8 @@ class Device:
         for conversation_id, finished in held_back:
             await self._finish(conversation_id, finished)
 
-    async def _take(self, batch: MediaBatch) -> None:
-        for encoded in (encoded for run in batch.runs for encoded in run.entries):
+    async def _take(self, batch: MediaMessage) -> None:
+        for encoded in (encoded for run in batch.batches for encoded in run.entries):
             payload = wire.payload_from_wire(media_pb2.Media.FromString(encoded).payloads[0], batch.conversation_id)
             key = (batch.conversation_id, payload.kind)
             whole = self._reassemblers[payload.kind].add(payload)

@@ -85,5 +85,5 @@ def test_broken_configuration(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
     config = tmp_path / "asound.conf"
     config.write_text("pcm.broken { type\n", encoding="ascii")
     monkeypatch.setenv("ALSA_CONFIG_PATH", str(config))
-    with pytest.raises(SinkError, match=r"can not list its outputs, .*: PortAudio can not start"):
+    with pytest.raises(SinkError, match=r"cannot list its outputs, .*: PortAudio can not start"):
         choose_output(list_outputs())

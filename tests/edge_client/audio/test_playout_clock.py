@@ -68,6 +68,20 @@ def test_large_disagreement_is_taken_over_at_once() -> None:
     assert clock.frame_at(30_000) == 20_000.0
 
 
+def test_a_prediction_is_not_remembered_and_never_before_what_was_heard() -> None:
+    """A question about 300 ms ahead changes no answer after it; a clock that is set back stands, also for predictions."""
+    clock = _settled()
+    reader = ClockReader(clock)
+    clock.on_anchor(Anchor(20_000.0, 30_000, RATE_HZ, 100_000))
+    far = reader.predicted_at(330_000)
+    heard = reader.frame_at(31_000)
+    assert far is not None
+    assert heard is not None
+    assert reader.predicted_at(31_000) == heard < far
+    clock.on_anchor(Anchor(10_000.0, 40_000, RATE_HZ, 100_000))
+    assert reader.predicted_at(41_000) == heard
+
+
 @given(st.lists(st.integers(-900, 900), min_size=50, max_size=200), st.integers(-500, 500))
 @settings(max_examples=60, deadline=None)
 def test_jitter_of_time_stamps_is_smoothed_and_drift_is_followed(noise_us: list[int], ppm: int) -> None:

@@ -11,7 +11,8 @@ import pytest
 from avatar_relay.arkit import ARKIT_NAMES
 from edge_client.face.camera import Camera
 from edge_client.face.gl.context import is_software, samples
-from edge_client.face.gl.meshes import at_size
+from edge_client.face.gl.meshes import halved, halvings
+from edge_client.face.gl.opening import SMOOTH_SAMPLES
 from edge_client.face.gles import GlesRenderer
 from edge_client.face.head import Head
 from edge_client.face.picture_stamp import read_stamp
@@ -113,7 +114,7 @@ def test_the_head_turns_and_comes_back(gles: Renderer) -> None:
 def test_paint_of_one_size_is_the_one_that_levels_would_choose(texels: float, rows: int) -> None:
     """Halved until it is nearest by ratio to what the picture shows; its mean colour stays."""
     paint = np.random.default_rng(1).integers(0, 256, (1024, 64, 3), np.uint8)
-    small = at_size(paint, texels)
+    small = halved(paint, halvings(len(paint), texels))
     assert small.shape == (rows, rows // 16, 3)
     assert abs(float(small.mean()) - float(paint.mean())) < 0.5
 
@@ -170,12 +171,12 @@ def test_software_takes_one_sample_for_each_pixel() -> None:
 def test_edges_are_smooth_where_asked(head: Head) -> None:
     """With several samples for each pixel the head's outline has colours between hair and background, in what is read too."""
 
-    def sharpest_step(smooth: bool) -> int:
+    def sharpest_step(samples: int) -> int:
         start_sdl("offscreen")
-        renderer = GlesRenderer((400, 240), 0, "off-screen", smooth=smooth)
+        renderer = GlesRenderer((400, 240), 0, "off-screen", samples=samples)
         picture = _drawn(renderer, neutral_pose()).astype(int)
         renderer.close()
         edge = np.abs(np.diff(picture[15:60, 100:200], axis=1)).sum(2).max(1)
         return int(np.median(edge))
 
-    assert sharpest_step(True) < 0.8 * sharpest_step(False)
+    assert sharpest_step(SMOOTH_SAMPLES) < 0.8 * sharpest_step(0)

@@ -8,7 +8,7 @@ import numpy as np
 import pygame
 import pytest
 
-from edge_client.face.colours import FaceColours, read_colour
+from edge_client.colours import FaceColours, read_colour
 from edge_client.face.lettering import Lettering, wrapped
 from edge_client.face.overlay import Overlay, Page
 from edge_client.face.renderer import Picture, Renderer

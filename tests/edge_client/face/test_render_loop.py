@@ -8,8 +8,9 @@ from itertools import pairwise
 import numpy as np
 
 from avatar_relay.arkit import ARKIT_INDEX
+from edge_client.audio.timeline import Position
 from edge_client.face.overlay import NOTHING, Overlay
-from edge_client.face.render_loop import FIRST_LEAD_US, RenderLoop, ShownPicture, face_pose
+from edge_client.face.render_loop import FIRST_LEAD_US, LEAST_PICTURES, LONGEST_LEAD_US, RenderLoop, ShownPicture, face_pose
 from edge_client.face.renderer import Picture, Renderer, Wish
 from edge_client.motion.pose import HEAD_ROTATION, Pose, neutral_pose
 from edge_client.playback.events import PlayerState, View
@@ -61,7 +62,9 @@ class FakeRenderer:
 
 
 class Speaking:
-    """A player that is heard from 0 on and whose clock never goes back; the pose shown is that of the PTS heard."""
+    """A player that is heard from 0 on; the pose shown is that of the PTS heard."""
+
+    state = PlayerState.PLAYING
 
     def __init__(self, start_us: int = 1_000_000, held_at_us: int | None = None) -> None:
         self.start_us = start_us
@@ -69,11 +72,13 @@ class Speaking:
         self.asked: list[int] = []
 
     def view(self, now_us: int) -> View:
-        assert not self.asked or now_us >= self.asked[-1]
         self.asked.append(now_us)
         pts = now_us - self.start_us
         shown = pts if self.held_at_us is None else min(pts, self.held_at_us)
         return View(PlayerState.PLAYING, "c-1", pts, neutral_pose(), 1.0, shown)
+
+    def audible(self, now_us: int) -> Position | None:
+        return Position("c-1", now_us - self.start_us)
 
 
 class Still:
@@ -139,7 +144,7 @@ def test_the_player_is_asked_about_the_time_on_the_glass() -> None:
 
 
 def test_a_picture_before_its_time_shows_as_skew_too() -> None:
-    """On the glass sooner than expected, the pose is ahead of the sound: negative, though the player's clock does not go back."""
+    """On the glass sooner than expected, the pose is ahead of the sound: negative."""
     clock, shown = Clock(), list[ShownPicture]()
     renderer = FakeRenderer(clock, cost_us=4_000)
     stage_of(clock, renderer, Speaking(), shown).run(after(renderer, 1))
@@ -170,6 +175,49 @@ def test_a_machine_that_became_slower_is_followed_within_four_pictures() -> None
     renderer.cost_us = 25_000
     stage.run(after(renderer, 30))
     assert [picture.skew_us for picture in shown[20:]] == [20_000] * 4 + [0] * 6
+
+
+def test_a_slow_picture_at_any_place_does_not_shift_later_ones() -> None:
+    """300 ms for the first, the second, … the tenth picture: the next one is where it would have been without it, and so on."""
+    for place in range(10):
+        clock, shown = Clock(), list[ShownPicture]()
+        renderer = FakeRenderer(clock, cost_us=FIRST_LEAD_US)
+        stage = stage_of(clock, renderer, Speaking(), shown)
+        stage.run(after(renderer, place))
+        renderer.cost_us = 300_000
+        stage.run(after(renderer, place + 1))
+        renderer.cost_us = FIRST_LEAD_US
+        stage.run(after(renderer, 20))
+        assert [picture.skew_us for picture in shown[place + 1 :]] == [0] * (19 - place)
+
+
+def test_warm_up_is_forgotten() -> None:
+    """A second of compiling shaders: not in the lead, not in the count, not on the grid, and nobody is told."""
+    clock, shown = Clock(), list[ShownPicture]()
+    renderer = FakeRenderer(clock, cost_us=1_000_000)
+    stage = stage_of(clock, renderer, Speaking(), shown)
+    for _ in range(LEAST_PICTURES):
+        stage.warm_up(is_read=False)
+    assert shown == []
+    renderer.cost_us = 4_000
+    stage.run(after(renderer, LEAST_PICTURES + 10))
+    assert [picture.skew_us for picture in shown] == [4_000 - FIRST_LEAD_US] * LEAST_PICTURES + [0] * (10 - LEAST_PICTURES)
+    assert stage.summary().frames_shown == 10
+    assert stage.summary().frames_skipped == 0
+
+
+def test_the_lead_is_bounded() -> None:
+    """Slow pictures in a row are believed, up to what people would notice if they came in time after all."""
+    clock, shown = Clock(), list[ShownPicture]()
+    renderer = FakeRenderer(clock, cost_us=700_000)
+    scene = Speaking()
+    stage = stage_of(clock, renderer, scene, shown)
+    stage.run(after(renderer, 10))
+    renderer.cost_us = 5_000
+    stage.run(after(renderer, 16))
+    leads = [picture.glass_time_us - (picture.shown_time_us - 5_000) for picture in shown[10:]]
+    assert leads == [LONGEST_LEAD_US] * 4 + [5_000] * 2
+    assert [picture.skew_us for picture in shown[14:]] == [0, 0]
 
 
 def test_a_renderer_that_is_always_too_slow_shows_what_it_can() -> None:
@@ -246,18 +294,20 @@ def test_pictures_that_are_read_have_a_lead_of_their_own() -> None:
 
 
 def test_no_skew_without_sound() -> None:
-    """While nothing plays, or another conversation does, there is nothing to compare."""
+    """While nothing is heard, another conversation is, or sound stands, there is nothing to compare."""
 
-    class Changing(Speaking):
-        def view(self, now_us: int) -> View:
-            self.asked.append(now_us)
-            return View(PlayerState.PLAYING, f"c-{len(self.asked)}", 1, neutral_pose(), 1.0, 1)
+    class Changed(Speaking):
+        def audible(self, now_us: int) -> Position | None:
+            return Position("c-2", 1)
 
-    class Idle(Speaking):
-        def view(self, now_us: int) -> View:
-            return View(PlayerState.IDLE)
+    class Silent(Speaking):
+        def audible(self, now_us: int) -> Position | None:
+            return None
 
-    for scene in (Changing(), Idle()):
+    class Paused(Speaking):
+        state = PlayerState.PAUSED
+
+    for scene in (Changed(), Silent(), Paused()):
         clock, shown = Clock(), list[ShownPicture]()
         renderer = FakeRenderer(clock, cost_us=2 * FIRST_LEAD_US)
         stage_of(clock, renderer, scene, shown).run(after(renderer, 1))

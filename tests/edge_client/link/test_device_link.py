@@ -154,9 +154,9 @@ async def attached(*scripts: Script) -> AsyncIterator[tuple[Relay, Running]]:
             await asyncio.gather(running.task, return_exceptions=True)
 
 
-async def until(condition: Callable[[], bool]) -> None:
+async def until(condition: Callable[[], bool], seconds: float = 10) -> None:
     """Wait until something is so."""
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(seconds):
         while not condition():  # noqa: ASYNC110 - what is waited for is in another object's hands
             await asyncio.sleep(0.005)
 

@@ -103,11 +103,12 @@ def test_lips_that_are_heard_to_touch_do() -> None:
 
 
 def test_shares_by_source_and_format() -> None:
-    """By itself a device listens where payloads know less than the sound; told so, always or never."""
+    """By itself a device listens where motion knows less than the sound, or is missing; told so, always or never."""
     assert heard_share(MouthSource.AUTO, AVATARKIT) == BLEND_SHARE
-    assert heard_share(MouthSource.AUTO, WEIGHTS) == heard_share(MouthSource.AUTO, None) == 0
+    assert heard_share(MouthSource.AUTO, WEIGHTS) == 0
+    assert heard_share(MouthSource.AUTO, None) == 1
     for motion in (AVATARKIT, WEIGHTS, None):
-        assert heard_share(MouthSource.PAYLOAD, motion) == 0
+        assert heard_share(MouthSource.PAYLOAD, motion) is None
         assert heard_share(MouthSource.AUDIO, motion) == 1
     assert heard_share(MouthSource.BLEND, None) == 1
     assert heard_share(MouthSource.BLEND, WEIGHTS) == BLEND_SHARE

@@ -46,6 +46,14 @@ def test_held_pose_stands_and_live_motion_is_caught_up_with() -> None:
     assert transition.step(Driver.MOTION, _pose(1.0), 1_000_000 + CATCH_UP_US).pose[0] == 1.0
 
 
+def test_a_time_before_the_blend_began_does_not_end_it() -> None:
+    """The picture that began the blend was expected 20 ms late; the next one, for an earlier time, is not at the far end."""
+    transition = Transition()
+    transition.step(Driver.MOTION, _pose(1.0), 1_020_000)
+    assert transition.step(Driver.MOTION, _pose(1.0), 1_010_000).weight == 0.0
+    assert transition.step(Driver.MOTION, _pose(1.0), 1_020_000 + IN_US // 2).weight == pytest.approx(0.5)
+
+
 @given(st.lists(st.tuples(st.sampled_from(Driver), st.integers(0, 50)), min_size=1, max_size=60))
 @settings(max_examples=80, deadline=None)
 def test_never_jumps(steps: list[tuple[Driver, int]]) -> None:

@@ -29,11 +29,16 @@ from avatar_relay.media import (
 )
 from avatar_relay.messages import AudioOnly, ConversationEnd, Dropped, Finished, Interrupt, Media, Pause, Resume, Started, Volume
 from avatar_relay.reasons import Reason
+from edge_client.audio.decoder import AudioDecoder
 from edge_client.audio.sink import Pcm
-from edge_client.audio.sinks.virtual import VirtualSink
+from edge_client.audio.sinks.virtual import PERIOD_US, VirtualSink
+from edge_client.errors import UndecodableError
+from edge_client.motion.decoders import make_motion_decoder
+from edge_client.motion.mouth_source import MouthSource
 from edge_client.playback.engine import MAX_LIVE_CONVERSATIONS, PlaybackEngine
 from edge_client.playback.events import ConversationEvent, PlaybackConfig, PlayerState
 from edge_client.playback.ledgers import CREDIT_PERIOD_US
+from edge_client.playback.playing import DecoderFactories
 from tests.edge_client.playback_bench import (
     JAW,
     PCM,
@@ -387,8 +392,12 @@ def test_undecodable_audio_plays_what_it_can_and_finishes_as_failed() -> None:
 
 def test_unknown_audio_format_is_told_and_finished() -> None:
     """An `open` that can not be played does not hang, and its media is dropped."""
-    bench = Bench()
-    bench.handle(open_("a", audio=AudioFormat(Codec.PCM_S16LE, 12_345)), Media("a", audio_payloads(tone(960))))
+
+    def no_libopus(format: AudioFormat, rate_hz: int) -> AudioDecoder:
+        raise UndecodableError("libopus is missing")
+
+    bench = Bench(decoders=DecoderFactories(no_libopus, make_motion_decoder))
+    bench.handle(open_("a", audio=AudioFormat(Codec.OPUS)), Media("a", audio_payloads(tone(960))))
     bench.run(300_000)
     assert bench.reasons("a") == [Reason.AUDIO_FORMAT_UNSUPPORTED]
     assert bench.finished("a") == [Finished(0, False, "failed")]
@@ -408,8 +417,8 @@ def test_queue_of_conversations_is_bounded() -> None:
 
 
 def test_face_goes_to_rest_where_no_more_motion_can_come() -> None:
-    """Audio only from the middle on: the pose is not held until the sound is over."""
-    bench = Bench()
+    """Audio only from the middle on, on a device that does not analyse sound: the pose is not held until the sound is over."""
+    bench = Bench(config=PlaybackConfig(mouth_source=MouthSource.PAYLOAD))
     bench.handle(open_("a"), *spoken("a", tone(2 * RATE_HZ), weights=[1.0] * 10, end=False))
     bench.run(600_000)
     assert bench.views[-1][1].motion_weight == 1.0
@@ -473,6 +482,21 @@ def test_state_and_view_follow_a_conversation() -> None:
     states.append(bench.playback.state)
     assert states == [PlayerState.IDLE, PlayerState.BUFFERING, PlayerState.PLAYING, PlayerState.IDLE]
     assert bench.views[-1][1].motion is None
+
+
+def test_a_question_far_ahead_does_not_hold_up_those_after_it() -> None:
+    """One picture expected a quarter of a second late; the next ones show what is heard when they are asked for."""
+    bench = Bench(sink=PlainSink(ahead_frames=RATE_HZ // 2))
+    bench.handle(open_("a"), *spoken("a", tone(2 * RATE_HZ), weights=[index / 50 for index in range(51)]))
+    bench.run(500_000)
+    far = bench.playback.view(bench.now_us + 250_000).shown_pts_us
+    for _ in range(10):
+        bench.run(PERIOD_US)
+        heard = bench.playback.audible(bench.now_us)
+        view = bench.playback.view(bench.now_us)
+        assert heard is not None
+        assert far is not None
+        assert view.shown_pts_us == view.audible_pts_us == heard.pts_us < far
 
 
 def test_output_offset_moves_face_and_finish() -> None:

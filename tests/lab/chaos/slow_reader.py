@@ -113,7 +113,7 @@ class Reader:
 async def one(options: argparse.Namespace, *, slow: bool) -> dict[str, Any]:
     """A relay, the others, and the reader."""
     device_link.SILENCE_S = 3_600.0  # the device stays, however long it hears nothing: the relay has to end the stream
-    relay = RelayProgram("--drain-grace-ms", "100", environment={"AVATAR_RELAY_DEVICE_LEASE_US": str(LEASE_US)})
+    relay = RelayProgram("--drain-grace-ms", "100", environment={"AVATAR_RELAY_DEVICE_LEASE_MS": str(LEASE_US // 1_000)})
     await relay.start()
     try:
         others = ["--devices", str(options.devices - 1), "--seconds", str(options.seconds), "--utterance-s", "4", "--pace"]

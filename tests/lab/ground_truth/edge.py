@@ -22,6 +22,7 @@ from edge_client.audio.sink import AudioSink
 from edge_client.config import load_config
 from edge_client.face.render_loop import ShownPicture
 from edge_client.face.renderer import Picture
+from edge_client.motion.avatarkit import FlameMap
 from edge_client.observer import PlaybackObserver
 from edge_client.playback.engine import PlaybackEngine
 
@@ -75,9 +76,9 @@ def _never_rest() -> None:
 class _OpenApp(App):
     """Lets one look at sink and player when it is over."""
 
-    def _make_playback(self, sink: AudioSink, observer: PlaybackObserver) -> PlaybackEngine:
+    def _make_playback(self, sink: AudioSink, flame_map: FlameMap | None, observer: PlaybackObserver) -> PlaybackEngine:
         self.sink = sink
-        self.playback = super()._make_playback(sink, observer)
+        self.playback = super()._make_playback(sink, flame_map, observer)
         return self.playback
 
     def figures(self) -> dict[str, Any]:

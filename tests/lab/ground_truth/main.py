@@ -16,7 +16,7 @@ from avatar_relay.publisher import PublisherError
 from relay_server.sources.source import SourceError
 from tests.lab.backend import CLIP
 from tests.lab.fault_proxy import CALM, Weather
-from tests.lab.ground_truth import scenarios, trouble
+from tests.lab.ground_truth import pulls, scenarios, trouble
 from tests.lab.ground_truth.scenarios import Report, Talk
 from tests.lab.ground_truth.speech import Material, load_material
 from tests.lab.ground_truth.station import Setup
@@ -32,6 +32,7 @@ SCENARIOS = {
     "stall": "the network stands still for a second",
     "kill": "kill -9 of the speaker process in the middle of a word",
     "unplug": "the sound device is gone for a while in the middle of a word",
+    "pulls": "the sound card is pulled out again and again: while playing, in an underrun, while it is opened",
     "narrow": "the link to the device takes no more than 64 kbit/s",
 }
 
@@ -51,6 +52,7 @@ def read_options(arguments: list[str] | None = None) -> argparse.Namespace:
         "--conversation-seconds", type=float, metavar="N", help="lip-sync: length of one conversation (default: 20; live: all)"
     )
     parser.add_argument("--conversations", type=int, default=60, metavar="N", help="latency: how many (default: 60)")
+    parser.add_argument("--pulls", type=int, default=20, metavar="N", help="pulls: how many (default: 20; about 15 s each)")
     parser.add_argument("--pacing", choices=["burst", "live"], default="burst", help="lip-sync, narrow: how the backend makes its media")
     parser.add_argument("--codec", choices=["opus", "pcm_s16le"], default="opus", help="narrow: sound of 24 or of 768 kbit/s")
     parser.add_argument("--network", choices=["quiet", "jitter"], default="quiet", help="jitter: 50 ± 40 ms, 1 %% of chunks 200 ms later")
@@ -91,6 +93,8 @@ def scenario(options: argparse.Namespace, folder: Path, material: Material) -> C
             return scenarios.killed(folder, setup, material)
         case "unplug":
             return trouble.unplugged(folder, setup, material)
+        case "pulls":
+            return pulls.pulled(folder, setup, material, options.pulls)
         case "narrow":
             return trouble.narrow(folder, setup, material, Codec(options.codec), Pacing(options.pacing), min(options.seconds, NARROW_S))
         case _:

@@ -29,8 +29,6 @@ from tests.lab.sound_card.paced_card import RATE_HZ, PacedDevice, build_library
 DEVICE_ID = "truth"
 FACE_STANDS = "The face is drawn by|no face is drawn"
 PATIENCE_S = 30.0
-UNPLUGGED = "unplugged"
-"""While a file of this name is in the folder, there is no sound device."""
 STOP_S = 20.0
 
 
@@ -119,7 +117,7 @@ def findings(folder: Path, device: PacedDevice, ppm: float) -> Findings:
 @asynccontextmanager
 async def station(folder: Path, setup: Setup) -> AsyncIterator[Station]:
     """Set all up in a folder that is there and empty; take it down in order. Raises `ProgramError` where something does not start."""
-    device = PacedDevice(build_library(), folder, fields=f'ppm {setup.ppm} unplugged "{folder / UNPLUGGED}" {setup.device_fields}')
+    device = PacedDevice(build_library(), folder, fields=f"ppm {setup.ppm} {setup.device_fields}")
     async with AsyncExitStack() as stack:
         enter = stack.enter_async_context
         command = [

@@ -24,7 +24,7 @@ from tests.lab.ground_truth import heard
 from tests.lab.ground_truth.heard import Pcm
 from tests.lab.ground_truth.scenarios import GAP_FRAMES, Report, after_gap, counted, setup_told, sound_told
 from tests.lab.ground_truth.speech import CHUNK_FRAMES, RATE_HZ, Material, findable, perform
-from tests.lab.ground_truth.station import UNPLUGGED, Setup, findings, station
+from tests.lab.ground_truth.station import Setup, findings, station
 
 AWAY_S = 4.0
 NARROW = Weather(bytes_per_s=8_000)
@@ -44,9 +44,9 @@ async def unplugged(folder: Path, setup: Setup, material: Material) -> Report:
     async with station(folder, setup) as stand:
         speaking = asyncio.create_task(stand.speak(perform(material, sound, Pacing.BURST), 8.0 + AWAY_S))
         await asyncio.sleep(3.0)
-        (folder / UNPLUGGED).touch()
+        stand.device.unplug()
         await asyncio.sleep(AWAY_S)
-        (folder / UNPLUGGED).unlink()
+        stand.device.plug_in()
         back_us = time.monotonic_ns() / 1e3
         finished = await speaking
         device, told = stand.device, stand.told

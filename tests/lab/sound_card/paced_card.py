@@ -35,15 +35,39 @@ class PacedDevice:
     def __init__(self, library: Path, folder: Path, *, fields: str = "", channels: int = 1) -> None:
         """`fields` are added to the device's configuration, such as `ppm 100` (see the source)."""
         self.config = folder / "asound.conf"
+        self._unplugged = folder / "unplugged"
+        self._unplug_at_start = folder / "unplug_at_start"
+        self._stuck = folder / "stuck"
         self._file = folder / "heard.raw"
         self._log = folder / "heard.log"
         self.config.write_text(
             f"<{ALSA_BASE_CONFIG}>\n"
             f'pcm_type.paced {{ lib "{library}" }}\n'
-            f'pcm.paced {{ type paced file "{self._file}" log "{self._log}" rate {RATE_HZ} channels {channels} {fields} }}\n'
+            f'pcm.paced {{ type paced file "{self._file}" log "{self._log}" rate {RATE_HZ} channels {channels} '
+            f'unplugged "{self._unplugged}" unplug_at_start "{self._unplug_at_start}" stuck "{self._stuck}" {fields} }}\n'
             f'pcm.paced_slow {{ type plug slave {{ pcm "paced" rate {RATE_HZ} }} }}\n',
             encoding="ascii",
         )
+
+    def unplug(self) -> None:
+        """Pull the card: it cannot be opened, and each handle that is open now is dead for ever."""
+        self._unplugged.touch()
+
+    def unplug_at_next_start(self) -> None:
+        """Pull the card at the moment that the next stream is started."""
+        self._unplug_at_start.touch()
+
+    def plug_in(self) -> None:
+        """Put the card back."""
+        self._unplugged.unlink()
+
+    def hang(self) -> None:
+        """Make starting, stopping and closing block, until `stop_hanging`."""
+        self._stuck.touch()
+
+    def stop_hanging(self) -> None:
+        """End what `hang` began."""
+        self._stuck.unlink()
 
     def samples(self) -> NDArray[np.int16]:
         """All that a converter would have emitted, from the first start on."""

@@ -14,7 +14,10 @@
  *     channels 1              the only channel count (1 or 2)
  *     ppm 100                 how much faster than nominal its clock runs
  *     buffer_min 4096         smallest buffer, in frames
- *     unplugged "/abs/file"   while this file is there, the card is not: it can not be opened, and a stream on it is disconnected
+ *     unplugged "/abs/file"   while this file exists, the card does not: it cannot be opened, and an open handle is dead for ever
+ *     unplug_at_start "/abs/file"  if this file exists when a stream is started, it is renamed to the one above: the card is
+ *                             pulled at that moment
+ *     stuck "/abs/file"       while this file exists, starting, stopping and closing a handle block, as in a driver that hangs
  *   }
  *
  * Build: gcc -shared -fPIC -DPIC -O2 -o libasound_module_pcm_paced.so pcm_paced.c -lasound
@@ -37,7 +40,7 @@ typedef struct {
 	int timer;
 	FILE *file, *log;
 	double ppm;
-	char *unplugged;
+	char *unplugged, *unplug_at_start, *stuck;
 
 	double frames_per_ns;
 	size_t frame_bytes;
@@ -49,6 +52,7 @@ typedef struct {
 	uint64_t emitted; /* frames in the file since then */
 	uint64_t given;   /* frames from the application in this run */
 	uint64_t played;  /* of those, emitted */
+	int dead;         /* the card was pulled: this handle never works again, whether the card comes back or not */
 	int dry;          /* this run is over: the converter found no frame */
 	snd_pcm_uframes_t avail_min, boundary;
 } paced_t;
@@ -98,18 +102,34 @@ static int is_in_xrun(const paced_t *paced)
 	return paced->dry && paced->io.state == SND_PCM_STATE_RUNNING;
 }
 
-static int is_unplugged(const char *marker)
+static int file_exists(const char *path)
 {
-	return marker && access(marker, F_OK) == 0;
+	return path && access(path, F_OK) == 0;
+}
+
+/* Whether the card was missing now or at any earlier look. */
+static int is_pulled(paced_t *paced)
+{
+	if (!paced->dead && file_exists(paced->unplugged)) {
+		paced->dead = 1;
+		if (is_running(paced))
+			log_event(paced, "stop", now_ns());
+	}
+	return paced->dead;
+}
+
+/* Block as a driver that hangs. */
+static void wait_while_stuck(const paced_t *paced)
+{
+	while (file_exists(paced->stuck))
+		usleep(1000);
 }
 
 /* Emit all frames whose time has come. */
 static void catch_up(paced_t *paced)
 {
-	if (is_unplugged(paced->unplugged) && paced->io.state != SND_PCM_STATE_DISCONNECTED) {
-		log_event(paced, "stop", now_ns());
+	if (is_pulled(paced))
 		snd_pcm_ioplug_set_state(&paced->io, SND_PCM_STATE_DISCONNECTED);
-	}
 	if (!is_running(paced))
 		return;
 	int64_t time_ns = now_ns();
@@ -135,6 +155,11 @@ static void catch_up(paced_t *paced)
 static int paced_start(snd_pcm_ioplug_t *io)
 {
 	paced_t *paced = io->private_data;
+	wait_while_stuck(paced);
+	if (file_exists(paced->unplug_at_start))
+		rename(paced->unplug_at_start, paced->unplugged);
+	if (is_pulled(paced))
+		return -ENODEV;
 	paced->run_ns = now_ns();
 	if (!paced->epoch_ns) {
 		paced->epoch_ns = paced->run_ns;
@@ -153,7 +178,10 @@ static int paced_start(snd_pcm_ioplug_t *io)
 static int paced_stop(snd_pcm_ioplug_t *io)
 {
 	paced_t *paced = io->private_data;
+	wait_while_stuck(paced);
 	catch_up(paced);
+	if (paced->dead)
+		return -ENODEV;
 	log_event(paced, "stop", now_ns());
 	return 0;
 }
@@ -161,6 +189,8 @@ static int paced_stop(snd_pcm_ioplug_t *io)
 static int paced_prepare(snd_pcm_ioplug_t *io)
 {
 	paced_t *paced = io->private_data;
+	if (is_pulled(paced))
+		return -ENODEV;
 	paced->given = paced->played = 0;
 	paced->dry = 0;
 	return 0;
@@ -170,7 +200,7 @@ static snd_pcm_sframes_t paced_pointer(snd_pcm_ioplug_t *io)
 {
 	paced_t *paced = io->private_data;
 	catch_up(paced);
-	if (paced->io.state == SND_PCM_STATE_DISCONNECTED)
+	if (paced->dead)
 		return -ENODEV;
 	return is_in_xrun(paced) ? -EPIPE : (snd_pcm_sframes_t)(paced->played % paced->boundary);
 }
@@ -182,7 +212,7 @@ static snd_pcm_sframes_t paced_transfer(snd_pcm_ioplug_t *io, const snd_pcm_chan
 	const char *source = (const char *)areas->addr + (areas->first + areas->step * offset) / 8;
 	snd_pcm_uframes_t left = size;
 	catch_up(paced);
-	if (paced->io.state == SND_PCM_STATE_DISCONNECTED)
+	if (paced->dead)
 		return -ENODEV;
 	if (is_in_xrun(paced))
 		return -EPIPE;
@@ -272,6 +302,7 @@ static int paced_poll_revents(snd_pcm_ioplug_t *io, struct pollfd *descriptors, 
 static int paced_close(snd_pcm_ioplug_t *io)
 {
 	paced_t *paced = io->private_data;
+	wait_while_stuck(paced);
 	if (paced->file)
 		fclose(paced->file);
 	if (paced->log)
@@ -279,6 +310,8 @@ static int paced_close(snd_pcm_ioplug_t *io)
 	close(paced->timer);
 	free(paced->ring);
 	free(paced->unplugged);
+	free(paced->unplug_at_start);
+	free(paced->stuck);
 	free(paced);
 	return 0;
 }
@@ -299,7 +332,7 @@ static const snd_pcm_ioplug_callback_t callbacks = {
 };
 
 typedef struct {
-	const char *file, *log, *unplugged;
+	const char *file, *log, *unplugged, *unplug_at_start, *stuck;
 	double ppm;
 	long rate, channels, buffer_min;
 } settings_t;
@@ -321,6 +354,10 @@ static int read_settings(snd_config_t *conf, settings_t *settings)
 			error = snd_config_get_string(field, &settings->log);
 		else if (!strcmp(id, "unplugged"))
 			error = snd_config_get_string(field, &settings->unplugged);
+		else if (!strcmp(id, "unplug_at_start"))
+			error = snd_config_get_string(field, &settings->unplug_at_start);
+		else if (!strcmp(id, "stuck"))
+			error = snd_config_get_string(field, &settings->stuck);
 		else if (!strcmp(id, "ppm"))
 			error = snd_config_get_ireal(field, &settings->ppm);
 		else if (!strcmp(id, "rate"))
@@ -354,6 +391,11 @@ static void constrain(snd_pcm_ioplug_t *io, const settings_t *settings)
 	snd_pcm_ioplug_set_param_minmax(io, SND_PCM_IOPLUG_HW_PERIODS, 2, 1024);
 }
 
+static char *copy(const char *text)
+{
+	return text ? strdup(text) : NULL;
+}
+
 SND_PCM_PLUGIN_DEFINE_FUNC(paced)
 {
 	settings_t settings = {0};
@@ -362,13 +404,15 @@ SND_PCM_PLUGIN_DEFINE_FUNC(paced)
 		return error;
 	if (stream != SND_PCM_STREAM_PLAYBACK)
 		return -ENOTSUP;
-	if (is_unplugged(settings.unplugged))
+	if (file_exists(settings.unplugged))
 		return -ENODEV;
 	paced_t *paced = calloc(1, sizeof *paced);
 	if (!paced)
 		return -ENOMEM;
 	paced->ppm = settings.ppm;
-	paced->unplugged = settings.unplugged ? strdup(settings.unplugged) : NULL;
+	paced->unplugged = copy(settings.unplugged);
+	paced->unplug_at_start = copy(settings.unplug_at_start);
+	paced->stuck = copy(settings.stuck);
 	paced->avail_min = 1;
 	paced->boundary = 1UL << 30;
 	paced->timer = timerfd_create(CLOCK_MONOTONIC, TFD_CLOEXEC | TFD_NONBLOCK);

@@ -74,7 +74,7 @@ class Authority:
         self._folder = folder
         self.certificate, self._key = folder / f"{name}.pem", folder / f"{name}.key"
         subject = ["-subj", f"/CN={name}", "-keyout", str(self._key), "-out", str(self.certificate)]
-        _openssl("req", "-x509", "-days", "2", *_NEW_KEY, *subject)
+        _openssl("req", "-x509", "-days", "2", *_NEW_KEY, "-addext", "keyUsage=critical,keyCertSign,cRLSign", *subject)
 
     def issue(self, name: str, file: str = "") -> tuple[Path, Path]:
         """Certificate and key for a name; written over what the file had."""
@@ -84,7 +84,9 @@ class Authority:
             "req", *_NEW_KEY, "-subj", f"/CN={name}", "-addext", f"subjectAltName=DNS:{name}", "-keyout", str(key), "-out", str(request)
         )
         signed = ["-CA", str(self.certificate), "-CAkey", str(self._key), "-CAcreateserial", "-days", "2", "-copy_extensions", "copy"]
-        _openssl("x509", "-req", "-in", str(request), *signed, "-out", str(certificate))
+        extensions = stem.with_suffix(".ext")
+        extensions.write_text("authorityKeyIdentifier = keyid\nbasicConstraints = critical,CA:FALSE\n", encoding="ascii")
+        _openssl("x509", "-req", "-in", str(request), *signed, "-extfile", str(extensions), "-out", str(certificate))
         return certificate, key
 
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import logging
+import re
+import socket
 from pathlib import Path
 
 import grpc
@@ -11,6 +13,7 @@ from grpc import StatusCode as Code
 
 from relay_server.config import RelayConfig
 from relay_server.server import build_relay, serving
+from relay_server.service.grpc_servers import why_not
 from tests.relay_server.access.guarded import Access, code_of
 from tests.relay_server.service.wired import FakeSpeech
 
@@ -61,3 +64,18 @@ async def test_it_is_said_who_may_enter(tmp_path: Path, caplog: pytest.LogCaptur
     async with serving(build_relay(config), FakeSpeech()):
         pass
     assert len([record for record in caplog.records if said in record.message]) == 1
+
+
+@pytest.mark.parametrize(
+    ("host", "said"),
+    [
+        ("192.0.2.1", "no address of this machine"),
+        ("nosuch.invalid", r"nosuch\.invalid cannot be resolved"),
+        ("a" * 100, "cannot be resolved"),
+        ("127.0.0.1", "another program listens there"),
+    ],
+)
+def test_why_nothing_can_listen_there(host: str, said: str) -> None:
+    """The reason, and what to do."""
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        assert re.search(said, why_not(host, taken.getsockname()[1]))

@@ -151,7 +151,10 @@ class Terminal:
 
     def __call__(self, *arguments: str) -> tuple[int, str]:
         """Run it; exit code and what it printed."""
-        code = relayctl.main([*arguments, "--access-file", str(self._path)])
+        try:
+            code = relayctl.main([*arguments, "--access-file", str(self._path)])
+        except SystemExit as end:
+            code = int(end.code or 0)
         printed = self._capsys.readouterr()
         return code, printed.out + printed.err
 
@@ -178,7 +181,7 @@ def test_a_life_by_relayctl(terminal: Terminal, tmp_path: Path) -> None:
     assert split_token(again.strip())[1] not in terminal("device", "list")[1]
     assert terminal("device", "revoke", "lobby")[0] == 0
     assert "REVOKED" in terminal("device", "list")[1]
-    assert terminal("device", "rotate", "lobby") == (2, "relayctl: device lobby was revoked; create it anew\n")
+    assert terminal("device", "rotate", "lobby") == (2, "relayctl: error: device lobby was revoked; create it anew\n")
     assert terminal("device", "create", "lobby")[0] == 0
 
 
@@ -217,5 +220,7 @@ def test_what_can_not_be_is_said(terminal: Terminal, arguments: tuple[str, ...],
 
 def test_without_a_file_it_is_said(capsys: pytest.CaptureFixture[str]) -> None:
     """Nothing is guessed."""
-    assert relayctl.main(["device", "list"]) == 2
+    with pytest.raises(SystemExit) as caught:
+        relayctl.main(["device", "list"])
+    assert caught.value.code == 2
     assert "AVATAR_RELAY_ACCESS_FILE" in capsys.readouterr().err

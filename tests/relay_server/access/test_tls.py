@@ -70,6 +70,7 @@ async def test_older_protocols_are_refused(tmp_path: Path, highest: ssl.TLSVersi
 def handshake(address: str, authority: Authority, highest: ssl.TLSVersion) -> str | None:
     """The protocol agreed on with a client that speaks nothing above `highest`."""
     context = ssl.create_default_context(cafile=authority.certificate)
+    context.verify_flags |= ssl.VERIFY_X509_STRICT  # the default since Python 3.13
     context.minimum_version = ssl.TLSVersion.MINIMUM_SUPPORTED
     context.set_ciphers("ALL:@SECLEVEL=0")
     with pytest.warns(DeprecationWarning) if highest < ssl.TLSVersion.TLSv1_2 else contextlib.nullcontext():
@@ -199,12 +200,14 @@ async def test_the_publisher_library_shows_its_token(tmp_path: Path) -> None:
             pass
 
 
-@pytest.mark.parametrize("spoil", ["certificate", "key", "client_ca"])
-def test_files_that_are_no_certificate_are_refused(tmp_path: Path, spoil: str) -> None:
-    """At start, with the files' names."""
+@pytest.mark.parametrize(
+    ("spoil", "setting"), [("certificate", "tls_cert_file"), ("key", "tls_key_file"), ("client_ca", "tls_client_ca_file")]
+)
+def test_files_that_are_no_certificate_are_refused(tmp_path: Path, spoil: str, setting: str) -> None:
+    """At start, with the setting's name."""
     authority = Authority(tmp_path)
     certificate, key = authority.issue("localhost")
     files: dict[str, Any] = {"certificate": certificate, "key": key, "client_ca": authority.certificate}
     files[spoil].write_text("-----BEGIN NOTHING-----\n")
-    with pytest.raises(ConfigError, match="tls_cert_file"):
+    with pytest.raises(ConfigError, match=setting):
         HotCertificate(TlsFiles(**files))

@@ -14,7 +14,7 @@ from relay_server.config import RelayConfig
 from relay_server.connections.clocks import Clocks
 from relay_server.connections.ports import DevicePort
 from relay_server.connections.relay import Relay
-from relay_server.core.device_outbox import MediaBatch, Outgoing
+from relay_server.core.device_outbox import MediaMessage, Outgoing
 from tests.relay_server.relay_dsl import PCM_16K, hello
 
 BIG = 1 << 20
@@ -40,10 +40,10 @@ def audio(size: int) -> m.Media:
     return m.Media("c1", (Payload(Kind.AUDIO, 0, bytes(size)),))
 
 
-async def next_media(device: DevicePort) -> MediaBatch:
+async def next_media(device: DevicePort) -> MediaMessage:
     """The next message of media for a device."""
     message: Outgoing | None = await device.receive()
-    while not isinstance(message, MediaBatch):
+    while not isinstance(message, MediaMessage):
         assert message is not None
         if isinstance(message, m.Ping):
             await device.send(m.Pong(message.ping_id, message.sent_time_us, 0, 0, 0))
@@ -65,7 +65,7 @@ async def test_send_waits_for_room_and_can_be_cancelled() -> None:
     sending = asyncio.create_task(publisher.send(audio(100)))
     taken = 0
     while taken <= 3 * BIG - house.config.window_bytes:
-        taken += sum(run.size_bytes for run in (await next_media(device)).runs)
+        taken += sum(run.size_bytes for run in (await next_media(device)).batches)
     await sending
 
 

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from avatar_relay.limits import MAX_JOINED_BYTES
 from avatar_relay.media import Credit, Kind
 from avatar_relay.messages import AudioOnly, ConversationEnd, Interrupt
-from relay_server.core.device_outbox import DeviceOutbox, MediaBatch, Outgoing
+from relay_server.core.device_outbox import DeviceOutbox, MediaMessage, Outgoing
 from relay_server.core.payload_batch import PayloadBatch
 
 
@@ -27,7 +27,7 @@ def take_all(outbox: DeviceOutbox) -> list[Outgoing]:
 
 def order(messages: list[Outgoing]) -> list[tuple[Kind, int]]:
     """The fragments in the order in which they leave."""
-    return [(part.kind, seq) for message in messages if isinstance(message, MediaBatch) for part in message.runs for seq in part.seqs]
+    return [(part.kind, seq) for message in messages if isinstance(message, MediaMessage) for part in message.batches for seq in part.seqs]
 
 
 def open_outbox(credit: Credit, *conversation_ids: str) -> DeviceOutbox:
@@ -74,7 +74,7 @@ def test_next_conversation_waits_for_the_end_of_the_one_before() -> None:
     outbox.put_media("c2", fragment(Kind.AUDIO, 1, 0))
     assert take_all(outbox) == []
     outbox.put_end(ConversationEnd("c1", 0, 0))
-    assert [type(message) for message in take_all(outbox)] == [ConversationEnd, MediaBatch]
+    assert [type(message) for message in take_all(outbox)] == [ConversationEnd, MediaMessage]
 
 
 def test_marks_follow_what_they_mark() -> None:
@@ -86,9 +86,9 @@ def test_marks_follow_what_they_mark() -> None:
     outbox.put_end(ConversationEnd("c1", 1, 1))
     assert take_all(outbox) == []
     outbox.grant(Credit(motion_bytes=100))
-    assert [type(message) for message in take_all(outbox)] == [MediaBatch, AudioOnly]
+    assert [type(message) for message in take_all(outbox)] == [MediaMessage, AudioOnly]
     outbox.grant(Credit(audio_bytes=100))
-    assert [type(message) for message in take_all(outbox)] == [MediaBatch, ConversationEnd]
+    assert [type(message) for message in take_all(outbox)] == [MediaMessage, ConversationEnd]
 
 
 def test_what_waits_is_joined_up_to_a_bound() -> None:
@@ -96,7 +96,7 @@ def test_what_waits_is_joined_up_to_a_bound() -> None:
     outbox = open_outbox(Credit(1 << 20, 0), "c1")
     for seq in range(1, 10):
         outbox.put_media("c1", fragment(Kind.AUDIO, seq, seq, 16_384))
-    sizes = [sum(part.size_bytes for part in message.runs) for message in take_all(outbox) if isinstance(message, MediaBatch)]
+    sizes = [sum(part.size_bytes for part in message.batches) for message in take_all(outbox) if isinstance(message, MediaMessage)]
     assert sizes == [MAX_JOINED_BYTES, MAX_JOINED_BYTES, 16_384]
 
 
@@ -120,9 +120,9 @@ def test_credit_is_never_exceeded_and_nothing_is_lost(parts: list[tuple[Kind, in
         granted[Kind.AUDIO] += audio
         granted[Kind.MOTION] += motion
         for message in take_all(outbox):
-            assert isinstance(message, MediaBatch)
-            assert sum(part.size_bytes for part in message.runs) <= MAX_JOINED_BYTES
-            for part in message.runs:
+            assert isinstance(message, MediaMessage)
+            assert sum(part.size_bytes for part in message.batches) <= MAX_JOINED_BYTES
+            for part in message.batches:
                 sent[part.kind] += part.size_bytes
                 left[part.kind] += part.seqs
         assert all(sent[kind] <= granted[kind] for kind in Kind)

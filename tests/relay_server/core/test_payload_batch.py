@@ -13,8 +13,8 @@ from relay_server.config import RelayConfig
 from relay_server.connections.clocks import Clocks
 from relay_server.connections.relay import Relay
 from relay_server.core.conversation import Conversation
-from relay_server.core.device_outbox import MediaBatch
-from relay_server.core.payload_batch import PayloadBatch, in_runs
+from relay_server.core.device_outbox import MediaMessage
+from relay_server.core.payload_batch import PayloadBatch, in_columns
 from tests.relay_server.relay_dsl import hello
 
 AUDIO = AudioFormat(Codec.PCM_S16LE, 16_000)
@@ -78,8 +78,8 @@ def test_a_run_is_taken_as_its_payloads_would_be(words: list[str]) -> None:
                 seq += 1
     opening = ConversationOpen("c1", AUDIO, MOTION)
     at_once, one_by_one = (Conversation(opening, "backend", ("lobby",), window=1 << 20, step=1 << 18) for _ in range(2))
-    (run,) = in_runs(Media("c1", tuple(payloads))).runs
-    taken = at_once.receive_run(run, 320 * len(payloads), credited=True)
+    (run,) = in_columns(Media("c1", tuple(payloads))).columns
+    taken = at_once.receive_columns(run, 320 * len(payloads), credited=True)
     if taken:
         for one in payloads:
             accepted = one_by_one.receive(one, credited=True)
@@ -110,9 +110,9 @@ async def test_a_payload_is_encoded_once_for_32_devices() -> None:
     assert encodings == 6
     spliced = set()
     for device in devices:
-        while not isinstance(message := await device.receive(), MediaBatch):
+        while not isinstance(message := await device.receive(), MediaMessage):
             pass
-        spliced.add(wire.splice_media_response("c1", [encoded for run in message.runs for encoded in run.entries]))
+        spliced.add(wire.splice_media_response("c1", [encoded for run in message.batches for encoded in run.entries]))
     (data,) = spliced
     media = device_pb.AttachResponse.FromString(data).media
     assert media.conversation_id == "c1"

@@ -171,3 +171,25 @@ def test_wrong_usage_exits_with_2(arguments: list[str], capsys: pytest.CaptureFi
         relayctl.main(arguments)
     assert caught.value.code == 2
     assert "usage:" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("arguments", "text"),
+    [
+        *((("drain", f"--grace={value}"), "is no number from 0") for value in ("nan", "inf", "-5", "1e12", "soon")),
+        *((("device", "create", "d", f"--expires-in={value}"), "is no number from 0") for value in ("nan", "inf", "-3", "1e300")),
+        *((("device", "rotate", "d", f"--keep-old={value}"), "is no number from 0") for value in ("nan", "inf", "-1", "1e300")),
+        (("say", "lobby", "\udcff"), "is not valid UTF-8"),
+        (("watch", "\udcff"), "is not valid UTF-8"),
+    ],
+)
+def test_arguments_that_can_not_be_are_wrong_usage(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path, arguments: tuple[str, ...], text: str
+) -> None:
+    """Exit code 2 before anything is done: a token without end is not issued by mistake, and an access file is not made unreadable."""
+    where = ("--access-file", str(tmp_path / "access")) if arguments[0] == "device" else ()
+    with pytest.raises(SystemExit) as caught:
+        relayctl.main([*arguments, *where])
+    assert caught.value.code == 2
+    assert text in capsys.readouterr().err
+    assert not (tmp_path / "access").exists()

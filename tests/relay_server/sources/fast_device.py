@@ -28,7 +28,7 @@ from edge_client.playback.engine import PlaybackEngine
 from edge_client.playback.events import ConversationEvent, View
 from edge_client.playback.playing import DecoderFactories
 from relay_server.connections.ports import DevicePort
-from relay_server.core.device_outbox import MediaBatch
+from relay_server.core.device_outbox import MediaMessage
 from tests.edge_client.playback_bench import SteppedSink
 
 LEISURE_S = 0.003
@@ -110,8 +110,8 @@ class FastDevice:
         """Take what the relay says, until cancelled."""
         while (message := await self._port.receive()) is not None:
             match message:
-                case MediaBatch():
-                    entries = (media_pb2.Media.FromString(entry).payloads[0] for run in message.runs for entry in run.entries)
+                case MediaMessage():
+                    entries = (media_pb2.Media.FromString(entry).payloads[0] for run in message.batches for entry in run.entries)
                     payloads = (wire.payload_from_wire(entry, message.conversation_id) for entry in entries)
                     self._take(Media(message.conversation_id, tuple(payloads)))
                 case Ping():

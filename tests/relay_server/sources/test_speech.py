@@ -17,7 +17,7 @@ from avatar_relay.mouth.shapes import BLENDSHAPE_NAMES, MOTION_FORMAT, OPEN_FROM
 from avatar_relay.reasons import Reason
 from relay_server.sources import espeak
 from relay_server.sources.coarticulation import Phoneme
-from relay_server.sources.espeak import Espeak, EspeakError, Spoken
+from relay_server.sources.espeak import Espeak, EspeakError, Spoken, phonemes_of
 from relay_server.sources.source import FileSpeech, SourceError, TextSpeech
 from relay_server.sources.speech import MAX_PIECE_CHARACTERS, MAX_TEXT_CHARACTERS, SpeechSource, split_text
 from tests.relay_server.sources.performances import assert_motion_is_in_time, read_all
@@ -39,6 +39,19 @@ def test_phonemes_and_their_times(library: Espeak) -> None:
     assert spoken.phonemes[0].start_s == 0.0
     assert spoken.phonemes[-1].end_s == pytest.approx(spoken.samples.size / spoken.rate_hz)
     assert all(a.end_s == b.start_s for a, b in pairwise(spoken.phonemes))
+
+
+def test_stress_and_language_marks_are_no_phonemes() -> None:
+    """espeak-ng 1.52 writes stress within phonemes; a switch of language is an event in all versions."""
+    starts = [(0, "b"), (10, "ˈɑː"), (20, "(en)"), (30, "ˌm"), (40, ""), (50, "(de)")]
+    assert phonemes_of(starts, 60, 10) == (Phoneme("b", 0, 1), Phoneme("ɑː", 1, 3), Phoneme("m", 3, 4), Phoneme("", 4, 6))
+
+
+def test_words_of_another_language(library: Espeak) -> None:
+    """The mark of the switch from German to English does not move the mouth."""
+    phonemes = [phoneme.ipa for phoneme in library.speak("Der Download ist fertig.", "de").phonemes]
+    assert "aʊ" in phonemes
+    assert [ipa for ipa in phonemes if "(" in ipa] == []
 
 
 def test_phoneme_times_are_those_of_the_sound(library: Espeak) -> None:

@@ -60,18 +60,3 @@ def test_concealment_sounds_on_and_fades() -> None:
 def test_concealment_of_nothing() -> None:
     """An empty gap is no samples."""
     assert len(PcmDecoder(8_000).conceal(0)) == 0
-
-
-@pytest.mark.parametrize(
-    ("format", "complaint"),
-    [
-        (AudioFormat(Codec.PCM_S16LE, 48_000, channels=2), "send mono"),
-        (AudioFormat(Codec.PCM_S16LE, 11_025), "11025 Hz"),
-        (AudioFormat(Codec.OPUS, 24_000), "always 48000"),
-        (AudioFormat(Codec.OGG_OPUS, 48_000, channels=6), "6 channels"),
-    ],
-)
-def test_format_that_is_not_played(format: AudioFormat, complaint: str) -> None:
-    """A format that this device does not play is refused with what to send instead."""
-    with pytest.raises(UndecodableError, match=complaint):
-        make_decoder(format, 48_000)

@@ -7,17 +7,16 @@ import os
 import signal
 import threading
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 pytest.importorskip("pyaudio")
-from edge_client.audio.sink import Anchor, Pcm
+from edge_client.audio.sink import Pcm
 from edge_client.audio.sinks.pyaudio import PyAudioSink
 from edge_client.errors import RateError, SinkError
+from tests.edge_client.audio.sinks.playing import ArrayFeed, make_noise, playing, speaker_pid, wait_until_heard
 from tests.lab.sound_card.paced_card import RATE_HZ, PacedDevice, deep_paced_device, paced_device, paced_library
 
 __all__ = ["deep_paced_device", "paced_device", "paced_library"]
@@ -27,89 +26,11 @@ _log = logging.getLogger(__name__)
 _FADE = 480
 
 
-def _noise(seconds: float, seed: int = 1) -> Pcm:
-    """Noise that no fade of 480 steps rounds to zero, so that silence in between can be told from it."""
-    chance = np.random.default_rng(seed)
-    count = round(seconds * RATE_HZ)
-    noise: Pcm = (chance.integers(2_000, 30_000, count) * chance.choice([-1, 1], count)).astype(np.int16)
-    return noise
-
-
-class ArrayFeed:
-    """Gives an array, as much as is asked for; more can be added at any time."""
-
-    def __init__(self, samples: Pcm) -> None:
-        self._lock = threading.Lock()
-        self._samples = samples
-        self._given = 0
-
-    def pull(self, frames: int) -> Pcm:
-        with self._lock:
-            given = self._samples[self._given : self._given + frames]
-            self._given += len(given)
-            return given
-
-    @property
-    def given(self) -> int:
-        with self._lock:
-            return self._given
-
-    def wait_until_given(self) -> None:
-        """Wait until all was pulled."""
-        deadline = time.monotonic() + 10
-        while self.given < len(self._samples):
-            assert time.monotonic() < deadline
-            time.sleep(0.01)
-
-    def add(self, samples: Pcm) -> None:
-        with self._lock:
-            self._samples = np.concatenate([self._samples, samples])
-
-    def end(self) -> None:
-        """Forget what was not pulled."""
-        with self._lock:
-            self._samples = self._samples[: self._given]
-
-
-@contextmanager
-def _playing(feed: ArrayFeed, **options: int) -> Iterator[PyAudioSink]:
-    sink = PyAudioSink(device="paced", **options)
-    sink.start(feed)
-    try:
-        yield sink
-    finally:
-        sink.close()
-
-
-def _wait_until_heard(sink: PyAudioSink, frame: int) -> Anchor:
-    deadline = time.monotonic() + 10
-    while time.monotonic() < deadline:
-        anchor = sink.anchor()
-        if anchor is not None and anchor.frame >= frame:
-            return anchor
-        time.sleep(0.01)
-    raise AssertionError(f"frame {frame} was not heard in 10 s; {sink.anchor()}, {sink.counters()}")
-
-
-def _speaker_pid() -> int:
-    """The process id of this test's one speaker process."""
-    for entry in Path("/proc").iterdir():
-        if not entry.name.isdigit():
-            continue
-        try:
-            command, status = (entry / "cmdline").read_bytes(), (entry / "status").read_text()
-        except OSError:
-            continue
-        if b"edge_client.audio.speaker" in command and f"PPid:\t{os.getpid()}\n" in status:
-            return int(entry.name)
-    raise AssertionError("no speaker process")
-
-
 def test_heard_is_what_was_given(deep_paced_device: PacedDevice) -> None:
     """Three seconds of noise come out behind ALSA sample for sample, the first and the last included."""
-    noise = _noise(3.0)
+    noise = make_noise(3.0)
     feed = ArrayFeed(noise)
-    with _playing(feed) as sink:
+    with playing(feed) as sink:
         assert sink.name == "PyAudio on ALSA, paced"
         sink.expect(True)
         feed.wait_until_given()
@@ -120,10 +41,10 @@ def test_heard_is_what_was_given(deep_paced_device: PacedDevice) -> None:
 
 def test_content_after_idle_starts_at_once(deep_paced_device: PacedDevice) -> None:
     """Two pieces with silence between them: each is whole, and the second waits for no buffer to fill."""
-    first, second = _noise(0.3), _noise(0.3, seed=2)
+    first, second = make_noise(0.3), make_noise(0.3, seed=2)
     feed = ArrayFeed(first)
-    with _playing(feed) as sink:
-        _wait_until_heard(sink, len(first))
+    with playing(feed) as sink:
+        wait_until_heard(sink, len(first))
         anchor = sink.anchor()
         assert anchor is not None
         assert (anchor.frame, anchor.rate_hz, anchor.limit_frame) == (len(first), 0, len(first))
@@ -131,7 +52,7 @@ def test_content_after_idle_starts_at_once(deep_paced_device: PacedDevice) -> No
         added_at = time.monotonic()
         feed.add(second)
         sink.expect(True)
-        _wait_until_heard(sink, len(first) + 1)
+        wait_until_heard(sink, len(first) + 1)
         assert time.monotonic() - added_at < 0.5
         sink.expect(False)
     heard = deep_paced_device.heard_between_first_and_last_sound()
@@ -142,17 +63,17 @@ def test_content_after_idle_starts_at_once(deep_paced_device: PacedDevice) -> No
 
 def test_clear_tells_the_last_frame_that_was_heard(deep_paced_device: PacedDevice) -> None:
     """What `clear` returns is what the capture ends with; what is given afterwards is heard whole, under the next index."""
-    first, second = _noise(5.0), _noise(0.3, seed=3)
+    first, second = make_noise(5.0), make_noise(0.3, seed=3)
     feed = ArrayFeed(first)
-    with _playing(feed) as sink:
-        _wait_until_heard(sink, RATE_HZ // 2)
+    with playing(feed) as sink:
+        wait_until_heard(sink, RATE_HZ // 2)
         feed.end()
         heard_end = sink.clear()
         given = feed.given
-        _wait_until_heard(sink, heard_end)
+        wait_until_heard(sink, heard_end)
         time.sleep(0.05)
         feed.add(second)
-        last = _wait_until_heard(sink, given + len(second))
+        last = wait_until_heard(sink, given + len(second))
         assert last.limit_frame == given + len(second)
         assert sink.counters().underruns == 0
     heard = deep_paced_device.heard_between_first_and_last_sound()
@@ -172,8 +93,8 @@ def test_clear_does_not_wait_for_a_pull_that_waits_for_its_caller(deep_paced_dev
             with lock:
                 return super().pull(frames)
 
-    with _playing(LockedFeed(_noise(5.0))) as sink:
-        _wait_until_heard(sink, RATE_HZ // 4)
+    with playing(LockedFeed(make_noise(5.0))) as sink:
+        wait_until_heard(sink, RATE_HZ // 4)
         with lock:
             time.sleep(0.1)
             began = time.monotonic()
@@ -183,11 +104,11 @@ def test_clear_does_not_wait_for_a_pull_that_waits_for_its_caller(deep_paced_dev
 
 def test_pause_loses_nothing(deep_paced_device: PacedDevice) -> None:
     """Around a pause each frame is heard once: 480 fading out, 480 fading in, all others untouched."""
-    noise = _noise(1.5)
+    noise = make_noise(1.5)
     feed = ArrayFeed(noise)
-    with _playing(feed) as sink:
+    with playing(feed) as sink:
         sink.expect(True)
-        _wait_until_heard(sink, RATE_HZ // 2)
+        wait_until_heard(sink, RATE_HZ // 2)
         sink.pause()
         time.sleep(0.4)
         held = sink.anchor()
@@ -209,11 +130,11 @@ def test_pause_loses_nothing(deep_paced_device: PacedDevice) -> None:
 
 def test_volume(deep_paced_device: PacedDevice) -> None:
     """Half the gain from the start is half the samples, rounded."""
-    noise = _noise(0.3)
+    noise = make_noise(0.3)
     sink = PyAudioSink(device="paced")
     sink.set_volume(0.5, muted=False)
     sink.start(ArrayFeed(noise))
-    _wait_until_heard(sink, len(noise))
+    wait_until_heard(sink, len(noise))
     sink.close()
     assert np.array_equal(deep_paced_device.heard_between_first_and_last_sound(), np.rint(noise * np.float32(0.5)).astype(np.int16))
 
@@ -222,9 +143,9 @@ def test_stereo_device_plays_both_sides(paced_library: Path, tmp_path: Path, mon
     """A card that plays no mono gets the same on both sides."""
     device = PacedDevice(paced_library, tmp_path, fields="buffer_min 8192", channels=2)
     monkeypatch.setenv("ALSA_CONFIG_PATH", str(device.config))
-    noise = _noise(0.4)
-    with _playing(ArrayFeed(noise)) as sink:
-        _wait_until_heard(sink, len(noise))
+    noise = make_noise(0.4)
+    with playing(ArrayFeed(noise)) as sink:
+        wait_until_heard(sink, len(noise))
     sides = device.heard_between_first_and_last_sound().reshape(-1, 2)
     assert np.array_equal(sides[:, 0], noise)
     assert np.array_equal(sides[:, 1], noise)
@@ -232,12 +153,12 @@ def test_stereo_device_plays_both_sides(paced_library: Path, tmp_path: Path, mon
 
 def test_killed_speaker_is_started_again(deep_paced_device: PacedDevice) -> None:
     """After kill -9 a new process goes on at the last frame that was heard, and says why."""
-    noise = _noise(2.0)
-    with _playing(ArrayFeed(noise)) as sink:
-        _wait_until_heard(sink, RATE_HZ // 2)
-        os.kill(_speaker_pid(), signal.SIGKILL)
+    noise = make_noise(2.0)
+    with playing(ArrayFeed(noise)) as sink:
+        wait_until_heard(sink, RATE_HZ // 2)
+        os.kill(speaker_pid(), signal.SIGKILL)
         killed_ns = time.monotonic_ns()
-        _wait_until_heard(sink, len(noise))
+        wait_until_heard(sink, len(noise))
         counters = sink.counters()
     assert counters.restarts == 1
     assert counters.last_fault == "the speaker process ended, killed by SIGKILL"
@@ -257,11 +178,11 @@ def test_killed_speaker_is_started_again(deep_paced_device: PacedDevice) -> None
 def test_closes_while_the_device_is_lost(paced_device: PacedDevice, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A device that does not come back is tried again and again; the position stands, and closing does not wait."""
     sink = PyAudioSink(device="paced")
-    sink.start(ArrayFeed(_noise(5.0)))
-    _wait_until_heard(sink, RATE_HZ // 10)
+    sink.start(ArrayFeed(make_noise(5.0)))
+    wait_until_heard(sink, RATE_HZ // 10)
     (tmp_path / "empty.conf").write_text("", encoding="ascii")
     monkeypatch.setenv("ALSA_CONFIG_PATH", str(tmp_path / "empty.conf"))
-    os.kill(_speaker_pid(), signal.SIGKILL)
+    os.kill(speaker_pid(), signal.SIGKILL)
     deadline = time.monotonic() + 5
     while sink.counters().restarts == 0 and time.monotonic() < deadline:
         time.sleep(0.01)
@@ -281,20 +202,20 @@ def test_aborted_speaker_whose_device_is_away_for_a_while(
     deep_paced_device: PacedDevice, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """PortAudio aborts, and the device can not be opened for a while: the reasons are told, and then the sound goes on."""
-    noise = _noise(1.0)
+    noise = make_noise(1.0)
     (tmp_path / "empty.conf").write_text("", encoding="ascii")
-    with _playing(ArrayFeed(noise)) as sink:
-        _wait_until_heard(sink, RATE_HZ // 4)
+    with playing(ArrayFeed(noise)) as sink:
+        wait_until_heard(sink, RATE_HZ // 4)
         with monkeypatch.context() as away:
             away.setenv("ALSA_CONFIG_PATH", str(tmp_path / "empty.conf"))
-            os.kill(_speaker_pid(), signal.SIGABRT)
+            os.kill(speaker_pid(), signal.SIGABRT)
             lost: list[str] = []
             deadline = time.monotonic() + 10
             while len(lost) < 2 and time.monotonic() < deadline:
                 if (reason := sink.counters().lost) and reason not in lost:
                     lost.append(reason)
                 time.sleep(0.005)
-        _wait_until_heard(sink, len(noise))
+        wait_until_heard(sink, len(noise))
         assert sink.counters().lost == ""
         assert sink.counters().restarts == 1
     ended, away_reason = lost
@@ -310,14 +231,14 @@ def test_aborted_speaker_whose_device_is_away_for_a_while(
 def test_rate_that_the_device_does_not_play(paced_device: PacedDevice) -> None:
     """The error says which it plays."""
     with pytest.raises(RateError, match=r"paced .*does not play 44100 Hz: Invalid sample rate") as caught:
-        PyAudioSink(device="paced", rate_hz=44_100).start(ArrayFeed(_noise(0.1)))
+        PyAudioSink(device="paced", rate_hz=44_100).start(ArrayFeed(make_noise(0.1)))
     assert caught.value.rate_hz == RATE_HZ
 
 
 def test_device_that_is_not_there(paced_device: PacedDevice) -> None:
     """The error names what there is."""
     with pytest.raises(SinkError, match=r"'usb' is none of the outputs: .*paced"):
-        PyAudioSink(device="usb").start(ArrayFeed(_noise(0.1)))
+        PyAudioSink(device="usb").start(ArrayFeed(make_noise(0.1)))
 
 
 @pytest.mark.parametrize("ppm", [0, 300])
@@ -326,8 +247,8 @@ def test_anchor_follows_the_device(paced_library: Path, tmp_path: Path, monkeypa
     device = PacedDevice(paced_library, tmp_path, fields=f"ppm {ppm} buffer_min 4096")
     monkeypatch.setenv("ALSA_CONFIG_PATH", str(device.config))
     told: list[tuple[int, float]] = []
-    with _playing(ArrayFeed(_noise(2.0))) as sink:
-        _wait_until_heard(sink, 1)
+    with playing(ArrayFeed(make_noise(2.0))) as sink:
+        wait_until_heard(sink, 1)
         while len(told) < 150:
             anchor = sink.anchor()
             assert anchor is not None
@@ -348,17 +269,17 @@ def test_anchor_follows_the_device(paced_library: Path, tmp_path: Path, monkeypa
 
 def test_starving_is_counted_once_each(deep_paced_device: PacedDevice) -> None:
     """Content that is due and missing is one underrun however long it lasts, with the silence it made."""
-    first, second = _noise(0.3), _noise(0.3, seed=2)
+    first, second = make_noise(0.3), make_noise(0.3, seed=2)
     feed = ArrayFeed(first)
-    with _playing(feed) as sink:
-        _wait_until_heard(sink, 1)
+    with playing(feed) as sink:
+        wait_until_heard(sink, 1)
         sink.expect(True)
-        _wait_until_heard(sink, len(first))
+        wait_until_heard(sink, len(first))
         time.sleep(0.2)
         feed.add(second)
-        _wait_until_heard(sink, len(first) + RATE_HZ // 100)
+        wait_until_heard(sink, len(first) + RATE_HZ // 100)
         sink.expect(False)
-        _wait_until_heard(sink, len(first) + len(second))
+        wait_until_heard(sink, len(first) + len(second))
         counters = sink.counters()
     assert counters.underruns == 1
     assert counters.silence_frames >= 0.2 * RATE_HZ
@@ -367,14 +288,14 @@ def test_starving_is_counted_once_each(deep_paced_device: PacedDevice) -> None:
 
 def test_device_that_runs_dry_is_counted_once(paced_device: PacedDevice) -> None:
     """A process that is held up longer than the device's buffer: the device's underflow is one underrun."""
-    with _playing(ArrayFeed(_noise(3.0))) as sink:
-        _wait_until_heard(sink, RATE_HZ // 4)
+    with playing(ArrayFeed(make_noise(3.0))) as sink:
+        wait_until_heard(sink, RATE_HZ // 4)
         before = sink.counters().underruns
-        pid = _speaker_pid()
+        pid = speaker_pid()
         os.kill(pid, signal.SIGSTOP)
         time.sleep(0.25)
         os.kill(pid, signal.SIGCONT)
-        _wait_until_heard(sink, RATE_HZ)
+        wait_until_heard(sink, RATE_HZ)
         counters = sink.counters()
     xruns = sum(event.kind == "xrun" for event in paced_device.events())
     assert before < counters.underruns <= xruns

@@ -59,6 +59,36 @@ def test_child_ends_with_its_parent(paced_device: PacedDevice) -> None:
         time.sleep(0.02)
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize("hangs_in", ["spinning", "closing", "opening"])
+def test_child_that_hangs_ends_without_its_parent(paced_device: PacedDevice, hangs_in: str) -> None:
+    """A parent that is killed leaves no child behind whose PortAudio never comes back from a call."""
+    if hangs_in == "opening":
+        paced_device.hang()
+    with subprocess.Popen([sys.executable, "-c", _START_AND_WAIT], stdout=subprocess.PIPE, stdin=subprocess.DEVNULL) as parent:
+        assert parent.stdout is not None
+        if hangs_in == "opening":
+            while not (children := _children(parent.pid)):
+                time.sleep(0.01)
+        else:
+            assert parent.stdout.readline() == b"open\n"
+            children = _children(parent.pid)
+        (child,) = children
+        if hangs_in == "spinning":
+            paced_device.unplug()
+            time.sleep(0.5)
+        else:
+            paced_device.hang()
+        time.sleep(1.0)
+        parent.kill()
+    while Path(f"/proc/{child}").exists() and "\nState:\tZ" not in Path(f"/proc/{child}/status").read_text():
+        time.sleep(0.02)
+
+
+def _children(pid: int) -> list[int]:
+    return [int(child) for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
+
+
 def test_open_and_end_leave_nothing_behind(paced_device: PacedDevice) -> None:
     """A child ends when it is told, by itself, and gives its descriptors back."""
     before = sorted(os.listdir("/proc/self/fd"))

@@ -5,13 +5,17 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Protocol
 
+from avatar_relay.checks import FieldError, check_text, check_type
+from avatar_relay.ids import ID_RULE, is_valid_id
 from avatar_relay.media import AudioFormat, MotionFormat, OnPlaying, Pacing, TraceContext
+from avatar_relay.publisher.errors import InvalidMediaError
 from avatar_relay.publisher.publisher_session import PublisherSession
+from avatar_relay.reasons import Fault, Reason
 
 
 @dataclass(frozen=True, slots=True)
 class AvatarSettings:
-    """What all conversations of an avatar have in common."""
+    """What all conversations of an avatar have in common. Raises `TypeError` and `ValueError` for what can not be."""
 
     targets: tuple[str, ...]
     audio_format: AudioFormat
@@ -19,8 +23,20 @@ class AvatarSettings:
     pacing: Pacing
     on_playing: OnPlaying
 
+    def __post_init__(self) -> None:
+        if not self.targets:
+            raise InvalidMediaError(Fault(Reason.TARGETS_MISSING, "an avatar needs at least one device or group", "targets"))
+        for index, target in enumerate(self.targets):
+            if not is_valid_id(check_text(target, f"targets[{index}]")):
+                raise FieldError(f"targets[{index}]", f"is {target[:80]!r}; the name of a device or group is {ID_RULE}")
+        check_type(self.audio_format, AudioFormat, "audio_format")
+        if self.motion_format is not None:
+            check_type(self.motion_format, MotionFormat, "motion_format")
+        check_type(self.pacing, Pacing, "pacing")
+        check_type(self.on_playing, OnPlaying, "on_playing")
 
-class SpeechSession(Protocol):
+
+class AvatarContext(Protocol):
     """What an avatar needs of its publisher."""
 
     @property

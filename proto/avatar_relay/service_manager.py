@@ -1,4 +1,4 @@
-"""What the program tells systemd: that it is ready, that it lives, that it stops. Silent where systemd does not listen.
+"""What both programs tell systemd: that they are ready, alive, or stopping. Does nothing where systemd does not listen.
 
 The protocol is sd_notify(3): datagrams of NAME=VALUE lines to the Unix socket that NOTIFY_SOCKET names. With WatchdogSec= in
 the unit systemd kills and restarts a program that says nothing for so long (WATCHDOG_USEC).
@@ -33,7 +33,7 @@ class ServiceManager:
             with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC) as sender:
                 sender.sendto(state.encode(), self._address)
         except OSError as error:
-            logger.warning("systemd can not be told %s: %s", state, error)
+            logger.warning("systemd cannot be told %s: %s", state, error)
 
 
 class Heart:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from edge_client.service_manager import Heart, ServiceManager
+from avatar_relay.service_manager import Heart, ServiceManager
 
 
 @pytest.fixture

@@ -53,8 +53,8 @@ def test_what_came_joined_leaves_as_it_came(shapes: list[list[tuple[Kind, int]]]
     said = [media(f"c{number}", shape) for number, shape in enumerate(shapes)]
     for message, one in zip(read(data_of(Joined(tuple(said)) if len(said) > 1 else said[0])), said, strict=True):
         assert isinstance(message, PublishedMedia)
-        assert message.parcel is not None
-        response = device_pb.AttachResponse.FromString(message.parcel.data)
+        assert message.encoded is not None
+        response = device_pb.AttachResponse.FromString(message.encoded.data)
         assert wire.attach_response_from_wire(response) == one == message.one_by_one()
 
 
@@ -62,7 +62,7 @@ def test_what_came_joined_leaves_as_it_came(shapes: list[list[tuple[Kind, int]]]
 @given(PAYLOADS, PAYLOADS)
 def test_two_parcels_are_one_message(first: list[tuple[Kind, int]], second: list[tuple[Kind, int]]) -> None:
     """Parcels of a conversation put behind each other are one `media` with all payloads in order; so are their entries."""
-    both = [published(data_of(media("c1", shape))).parcel for shape in (first, second)]
+    both = [published(data_of(media("c1", shape))).encoded for shape in (first, second)]
     parcels = [parcel for parcel in both if parcel is not None]
     joined = device_pb.AttachResponse.FromString(wire.join_media_responses(parcels)).media
     assert joined.conversation_id == "c1"
@@ -86,7 +86,7 @@ EXTRAS: dict[str, Callable[[bytes], bytes]] = {
 def test_nothing_travels_along(extra: str) -> None:
     """A publisher can put nothing beside the media that a device would take for the relay's word: such media is encoded anew."""
     plain = data_of(media("c1", [(Kind.AUDIO, 40)]))
-    assert published(plain).parcel is not None
+    assert published(plain).encoded is not None
     (message,) = read(EXTRAS[extra](plain))
     assert isinstance(message, Media)
 

@@ -1,0 +1,101 @@
+"""Learns what the GL driver is and can do before the window is opened, in a child process: drivers crash when they are asked.
+
+The child starts with `probe_of`, and runs beside what the program does until it calls `driver`.
+"""
+
+from __future__ import annotations
+
+import functools
+import json
+import os
+import signal
+import subprocess
+import sys
+from dataclasses import dataclass
+from typing import Any
+
+from edge_client.errors import ScreenError
+from edge_client.face.gl.opening import is_software_device
+from edge_client.face.window import sdl_environment
+
+TRIAL_MODULE = "edge_client.face.gl.trial"
+LIMIT_S = 20
+"""How long a trial may take. Half a second is usual, and some seconds from a cold SD card."""
+_SLOW = "softpipe"
+
+
+@dataclass(frozen=True, slots=True)
+class GlDriver:
+    """A GLES driver that opened a window and drew into it."""
+
+    version: str
+    device: str
+    vsync: bool
+    """Whether showing can wait for the screen's refresh."""
+    samples: int
+    """Samples for each pixel that a window should take: 0 where the CPU draws, for which they double the cost, or where they fail."""
+
+    @property
+    def is_software(self) -> bool:
+        """Whether the CPU draws."""
+        return is_software_device(self.device)
+
+    @property
+    def is_slow(self) -> bool:
+        """Whether it draws a few pictures a second only: Mesa without LLVM."""
+        return _SLOW in self.device
+
+
+class Probe:
+    """One trial in a child process. `driver` may be called again and again."""
+
+    def __init__(self, drivers: str, *, module: str = TRIAL_MODULE, limit_s: int = LIMIT_S) -> None:
+        """Start the child with SDL's `drivers`, see `start_sdl`. Raises `ScreenError` where the system gives no process."""
+        environment = {**os.environ, **sdl_environment(drivers)}
+        command = [sys.executable, "-m", module, str(limit_s)]
+        try:
+            self._child = subprocess.Popen(
+                command, env=environment, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True
+            )
+        except OSError as error:
+            raise ScreenError(f"the process that tries the GL driver can not be started: {error}") from error
+        self._limit_s = limit_s
+        self._said: dict[str, Any] | None = None
+
+    def driver(self) -> GlDriver:
+        """Wait for the answer, at most `limit_s` seconds. Raises `ScreenError` where no window could be opened and drawn into."""
+        if self._said is None:
+            self._said = self._listen()
+        said = self._said
+        if "device" not in said:
+            reason = f"SDL says: {said['error']}" if "error" in said else f"the GL driver {self._how_it_ended()} when it was tried"
+            raise ScreenError(reason)
+        return GlDriver(said["version"], said["device"], said["vsync"], said.get("samples", 0))
+
+    def _listen(self) -> dict[str, Any]:
+        try:
+            output, _ = self._child.communicate(timeout=self._limit_s)
+        except subprocess.TimeoutExpired:
+            self._child.kill()
+            output, _ = self._child.communicate()
+        said: dict[str, Any] = {}
+        for line in output.splitlines():
+            if line.startswith("{"):  # a driver may print, too
+                said.update(json.loads(line))
+        return said
+
+    def _how_it_ended(self) -> str:
+        status = self._child.returncode
+        if status in (-signal.SIGKILL, -signal.SIGALRM):
+            return f"gave no answer within {self._limit_s} s"
+        return f"crashed ({signal.Signals(-status).name})" if status < 0 else f"ended with status {status}"
+
+
+def probe_of(drivers: str) -> Probe:
+    """The probe of SDL's `drivers` on the display that the environment names; one for each in a process. Raises `ScreenError`."""
+    return _probe_of(drivers, os.environ.get("DISPLAY"), os.environ.get("WAYLAND_DISPLAY"))
+
+
+@functools.cache
+def _probe_of(drivers: str, *_display: str | None) -> Probe:
+    return Probe(drivers)

@@ -1,0 +1,108 @@
+"""Checks of arguments of the public API. Each raises at the call, with the argument's name, what is expected and what was given.
+
+`TypeError`: a value of a wrong type. `FieldError`, a `ValueError`: a value of the right type that is out of range. Numbers of other
+libraries (numpy's scalars) are taken, and become plain ones; booleans are no numbers, and arrays are neither numbers nor bytes.
+"""
+
+from __future__ import annotations
+
+import enum
+import inspect
+import reprlib
+from collections.abc import Sequence
+from numbers import Integral, Real
+from typing import TypeVar
+
+T = TypeVar("T")
+
+BytesLike = bytes | bytearray | memoryview
+"""Encoded media as a caller may hand it over."""
+
+_PAYLOAD = "bytes, bytearray or memoryview"
+
+
+class FieldError(ValueError):
+    """A value out of range; `field` is the argument's name."""
+
+    def __init__(self, field: str, text: str) -> None:
+        super().__init__(f"{field} {text}")
+        self.field = field
+
+
+def wrong_type(name: str, expected: str, value: object) -> TypeError:
+    """The error for a value of a wrong type. The value itself is shown only where it is short, and never where it may be media."""
+    shown = "" if value is None or isinstance(value, BytesLike) else f" {reprlib.repr(value)}"
+    return TypeError(f"{name} must be {expected}, not {type(value).__name__}{shown}")
+
+
+def check_type(value: object, kind: type[T], name: str) -> T:
+    """`value`, where it is a `kind`."""
+    if isinstance(value, kind):
+        return value
+    example = next((f" such as {kind.__name__}.{member.name}" for member in kind), "") if issubclass(kind, enum.Enum) else ""
+    article = "an" if kind.__name__[0] in "AEIOU" else "a"
+    raise wrong_type(name, f"{article} {kind.__name__}{example}", value)
+
+
+def check_bool(value: object, name: str) -> None:
+    """True or False, and nothing that merely counts as such."""
+    if value is not True and value is not False:
+        raise wrong_type(name, "True or False", value)
+
+
+def check_int(value: object, name: str, low: int, high: int) -> int:
+    """A whole number from `low` to `high`, as an `int`."""
+    if isinstance(value, bool) or not isinstance(value, Integral):
+        raise wrong_type(name, "a whole number", value)
+    number = int(value)
+    if not low <= number <= high:
+        raise FieldError(name, f"must be from {low} to {high}, not {reprlib.repr(number)}")
+    return number
+
+
+def check_number(value: object, name: str) -> float:
+    """A real number, as a `float`; not finite where it was not."""
+    if isinstance(value, bool) or not isinstance(value, Real):
+        raise wrong_type(name, "a number", value)
+    try:
+        return float(value)
+    except OverflowError:
+        raise FieldError(name, f"is too large: {reprlib.repr(value)}") from None
+
+
+def check_text(value: object, name: str) -> str:
+    """Text that can be encoded as UTF-8."""
+    if not isinstance(value, str):
+        raise wrong_type(name, "a str", value)
+    try:
+        value.encode()
+    except UnicodeEncodeError:
+        raise FieldError(name, f"holds half a surrogate pair, which UTF-8 can not encode: {reprlib.repr(value)}") from None
+    return value
+
+
+def check_function(value: object, name: str) -> None:
+    """Something that can be called, and whose result need not be awaited."""
+    if not callable(value):
+        raise wrong_type(name, "a function", value)
+    if inspect.iscoroutinefunction(value):
+        raise TypeError(f"{name} must be a plain function, not a coroutine function: it is called, and never awaited")
+
+
+def as_bytes(data: object, name: str) -> bytes:
+    """Encoded media as `bytes`. What is not `bytes` is copied, so that its owner may reuse it after the call."""
+    if type(data) is bytes:
+        return data
+    if isinstance(data, BytesLike):
+        return bytes(data)
+    hint = ": pass its .tobytes()" if hasattr(data, "tobytes") else ""
+    raise TypeError(f"{name} must be {_PAYLOAD}, not {type(data).__name__}{hint}")
+
+
+def as_payloads(frames: object, name: str) -> list[bytes]:
+    """A sequence of payloads as a list of its own. One payload alone is refused: it is a sequence too, of numbers."""
+    if isinstance(frames, BytesLike):
+        raise TypeError(f"{name} must be a list of payloads, not {type(frames).__name__}: pass [payload]")
+    if isinstance(frames, str) or not isinstance(frames, Sequence):
+        raise TypeError(f"{name} must be a list of payloads, not {type(frames).__name__}")
+    return [frame if type(frame) is bytes else as_bytes(frame, f"{name}[{index}]") for index, frame in enumerate(frames)]

@@ -1,0 +1,81 @@
+"""What each command of the project does around its work: prepare the process, and report a failed start in one line."""
+
+from __future__ import annotations
+
+import io
+import logging
+import signal
+import sys
+import threading
+from collections.abc import Iterator, MutableMapping
+from contextlib import contextmanager
+
+logger = logging.getLogger(__name__)
+
+EXIT_START_FAILED = 2
+EXIT_INTERRUPTED = 130
+
+
+def prepare_process(environment: MutableMapping[str, str]) -> None:
+    """Call it first, with `os.environ`: gRPC and OpenTelemetry read the environment when they are imported.
+
+    An empty `OTEL_…` variable is removed: OpenTelemetry's specification takes it as unset, its Python SDK does not. gRPC's own
+    log is off unless GRPC_VERBOSITY asks for it: what it says is in our errors, too. Help texts can be printed in any encoding.
+    """
+    for name in [name for name, value in environment.items() if name.startswith("OTEL_") and not value.strip()]:
+        del environment[name]
+    environment.setdefault("GRPC_VERBOSITY", "NONE")
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="replace")
+
+
+@contextmanager
+def errors_in_one_line(program: str, *kinds: type[Exception]) -> Iterator[None]:
+    """Report an error of `kinds`, alone or within exception groups, as `program: error: …` on stderr and exit with 2.
+
+    Until the program handles SIGINT itself, one ends the process at once: a KeyboardInterrupt leaves a traceback in an import, or gets
+    lost in it. One that comes later than that exits with 130. All other errors pass: they are bugs, and need their traceback. The
+    traceback of a reported error is in the log at level DEBUG.
+    """
+    try:
+        with _interrupts_end_the_process():
+            yield
+    except KeyboardInterrupt:
+        raise SystemExit(EXIT_INTERRUPTED) from None
+    except Exception as error:
+        causes = list(_leaves(error))
+        if not all(isinstance(cause, kinds) for cause in causes):
+            raise
+        logger.debug("%s does not start", program, exc_info=error)
+        print(f"{program}: error: {_one_line(causes[0])}", file=sys.stderr)
+        raise SystemExit(EXIT_START_FAILED) from None
+
+
+@contextmanager
+def _interrupts_end_the_process() -> Iterator[None]:
+    """Take Python's own handler of SIGINT away; put it back at the end, unless the program set one. Only the main thread can."""
+    if threading.current_thread() is not threading.main_thread() or signal.getsignal(signal.SIGINT) is not signal.default_int_handler:
+        yield
+        return
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+    try:
+        yield
+    finally:
+        if signal.getsignal(signal.SIGINT) is signal.SIG_DFL:
+            signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+def _leaves(error: BaseException) -> Iterator[BaseException]:
+    """The errors within an exception group, however deep; `error` itself where it is no group."""
+    if isinstance(error, BaseExceptionGroup):
+        for inner in error.exceptions:
+            yield from _leaves(inner)
+    else:
+        yield error
+
+
+def _one_line(error: BaseException) -> str:
+    text = str(error)
+    if isinstance(error, OSError) and error.strerror:
+        text = f"{error.filename}: {error.strerror}" if error.filename else error.strerror
+    return "".join(character if character.isprintable() else "?" for character in " ".join(text.split())) or type(error).__name__

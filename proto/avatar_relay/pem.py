@@ -1,0 +1,80 @@
+"""Certificates and keys in PEM files, checked before gRPC gets them: gRPC says of wrong ones only that no connection comes about."""
+
+from __future__ import annotations
+
+import ssl
+from collections.abc import Mapping
+from pathlib import Path
+from typing import NoReturn
+
+_CERTIFICATE = b"-----BEGIN CERTIFICATE-----"
+_KEY = b"PRIVATE KEY-----"
+_DER = 0x30
+"""The first byte of a certificate or key in DER: an ASN.1 sequence."""
+
+
+class PemError(ValueError):
+    """A file is not what it should be; the text names the setting, the file, and what to do."""
+
+
+def check_authorities(setting: str, path: Path) -> None:
+    """Check that `path` holds certificates that can vouch for others. Raises `PemError`, `OSError`."""
+    _check_form(setting, path, _CERTIFICATE, "certificate", "x509")
+    try:
+        ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT).load_verify_locations(path)
+    except ssl.SSLError as error:
+        raise PemError(f"{setting}: {path} holds a damaged certificate ({_reason(error)})") from error
+
+
+def check_key_pair(settings: tuple[str, str], certificate: Path, key: Path) -> None:
+    """Check that both files are whole and belong together; `settings` names theirs. Raises `PemError`, `OSError`."""
+    _check_form(settings[0], certificate, _CERTIFICATE, "certificate", "x509")
+    _check_form(settings[1], key, _KEY, "private key", "pkey")
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    try:
+        context.load_cert_chain(certificate, key, password=_no_password)
+    except ssl.SSLError as error:
+        _refuse(settings, certificate, key, error)
+
+
+def _check_form(setting: str, path: Path, mark: bytes, what: str, tool: str) -> None:
+    data = path.read_bytes()
+    if not data.strip():
+        raise PemError(f"{setting}: {path} is empty; it takes a {what} in PEM")
+    if mark in data:
+        return
+    if data[0] == _DER:
+        raise PemError(f"{setting}: {path} is DER; convert it to PEM: openssl {tool} -inform der -in {path} -out FILE")
+    raise PemError(f"{setting}: {path} holds no {what} in PEM")
+
+
+def _refuse(settings: tuple[str, str], certificate: Path, key: Path, error: ssl.SSLError) -> NoReturn:
+    if _is_encrypted(key.read_bytes()):
+        text = f"{settings[1]}: {key} is encrypted, and nobody can be asked for its password; decrypt it: openssl pkey -in {key} -out FILE"
+    elif error.reason == "KEY_VALUES_MISMATCH":
+        text = f"{settings[1]}: {key} does not belong to {certificate}"
+    elif error.reason in _WEAK:
+        text = f"{settings[0]}: {certificate} is refused: {_WEAK[error.reason]}"
+    else:
+        text = f"{settings[0]}: {certificate} or its key {key} is damaged ({_reason(error)})"
+    raise PemError(text) from error
+
+
+_WEAK: Mapping[str, str] = {
+    "EE_KEY_TOO_SMALL": "its key is too small; use 2048 bits of RSA, or an elliptic curve of 256",
+    "CA_KEY_TOO_SMALL": "its authority's key is too small; use 2048 bits of RSA, or an elliptic curve of 256",
+    "CA_MD_TOO_WEAK": "its signature is too weak; use SHA-256",
+}
+
+
+def _is_encrypted(key: bytes) -> bool:
+    return b"BEGIN ENCRYPTED PRIVATE KEY" in key or b"Proc-Type: 4,ENCRYPTED" in key
+
+
+def _reason(error: ssl.SSLError) -> str:
+    return (error.reason or "unreadable").lower().replace("_", " ")
+
+
+def _no_password() -> str:
+    """A program that starts by itself has nobody at its keyboard."""
+    raise ssl.SSLError(0, "the key is encrypted")

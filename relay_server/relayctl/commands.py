@@ -1,0 +1,322 @@
+"""The commands of `relayctl`: what each asks of a relay, and how the answer reads."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import sys
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from datetime import datetime
+from importlib.metadata import version
+from typing import Any
+
+import grpc
+from google.protobuf.json_format import MessageToDict
+from google.protobuf.message import DecodeError, Message
+from google.rpc import status_pb2
+
+from avatar_relay import wire
+from avatar_relay.media import Codec, MotionEncoding
+from avatar_relay.reasons import Fault
+from avatar_relay.v1 import admin_service_pb2 as pb
+from avatar_relay.v1 import admin_service_pb2_grpc as services
+from avatar_relay.v1 import media_pb2
+from relay_server.relayctl import access_commands as keys
+from relay_server.relayctl.connect import add_flags, open_channel
+from relay_server.relayctl.values import number
+
+DEFAULT_RELAY = "127.0.0.1:52000"
+TIMEOUT_S = 10.0
+MAX_GRACE_S = 7 * 86_400.0
+EXIT_REFUSED, EXIT_UNREACHABLE = 1, 3
+
+_UNREACHABLE = frozenset({grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.DEADLINE_EXCEEDED})
+_CODECS = {wire.codec_to_wire(codec): codec.value for codec in Codec}
+_ENCODINGS = {wire.encoding_to_wire(encoding): encoding.value for encoding in MotionEncoding}
+_ON_PLAYING = {True: media_pb2.ON_PLAYING_QUEUE, False: media_pb2.ON_PLAYING_REPLACE}
+
+Lines = Iterable[str]
+Run = Callable[[services.AdminServiceStub, argparse.Namespace], Iterator[tuple[Message, Lines]]]
+"""A command: asks the relay, and gives each answer with the same in words."""
+
+
+def run(arguments: Sequence[str] | None) -> int:
+    """Run one command; returns the exit code. Raises `ConfigError`."""
+    parser = build_parser()
+    arguments = sys.argv[1:] if arguments is None else arguments
+    for argument in arguments:
+        if not _is_utf8(argument):
+            parser.error(f"{argument!a} is not valid UTF-8")
+    options = parser.parse_args(arguments)
+    try:
+        if "keys" in options:
+            for said, words in keys.run(options):
+                _print(said, words, as_json=options.json)
+            return 0
+        with open_channel(options, os.environ) as channel:
+            command: Run = options.run
+            for answer, lines in command(services.AdminServiceStub(channel), options):
+                _show(answer, lines, as_json=options.json)
+    except grpc.RpcError as error:
+        return _complain(error, options)
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # the reader left, as `head` does; exiting must not fail
+    return 0
+
+
+def build_parser() -> argparse.ArgumentParser:
+    """The command line."""
+    parser = argparse.ArgumentParser(
+        prog="relayctl",
+        description="Looks at a relay's devices and steers them; says who may enter.",
+        epilog="Exit codes: 0 done, 1 refused by the relay, 2 wrong usage, 3 no relay answers.",
+    )
+    parser.add_argument("--version", action="version", version=f"%(prog)s {version('avatar-relay')}")
+    parser.add_argument("--relay", default=DEFAULT_RELAY, metavar="HOST:PORT", help=f"the relay (default {DEFAULT_RELAY})")
+    add_flags(parser)
+    parser.add_argument("--json", action="store_true", help="answers as JSON, one object a line")
+    commands = parser.add_subparsers(metavar="COMMAND", required=True)
+
+    def command(name: str, run: Run, text: str, *, device: str = "DEVICE") -> argparse.ArgumentParser:
+        added = commands.add_parser(name, help=text, description=text)
+        added.set_defaults(run=run)
+        if device:
+            added.add_argument("device", metavar=device)
+        return added
+
+    command("devices", _devices, "List all devices.", device="")
+    command("show", _show_device, "Show one device.")
+    say = command("say", _speak, "Speak a text.", device="TARGET")
+    say.add_argument("text", nargs="+", metavar="TEXT")
+    play = command("play", _speak, "Play a file of the relay's speech folder: speech, or a recorded conversation.", device="TARGET")
+    play.add_argument("file", metavar="FILE", help="its name, not a path")
+    for speaking in (say, play):
+        speaking.add_argument("--queue", action="store_true", help="follow what plays, instead of replacing it")
+    interrupt = command("interrupt", _interrupt, "Cut short what a device says.")
+    interrupt.add_argument("--conversation", default="", metavar="ID", help="only this one (default: the one that plays)")
+    command("pause", _pause, "Hold what a device says.")
+    command("resume", _resume, "Let a device go on.")
+    volume = command("volume", _volume, "Set how loud a device is.")
+    volume.add_argument("gain", type=float, metavar="GAIN", help="0 to 1")
+    volume.add_argument("--mute", action="store_true", help="be silent, and remember the gain")
+    drain = command("drain", _drain, "Take the relay out of service: it ends when the last conversation is finished.", device="")
+    drain.add_argument(
+        "--grace", type=number(0, MAX_GRACE_S), default=0.0, metavar="SECONDS", help="end at the latest then (default: the relay's own)"
+    )
+    watch = command("watch", _watch, "Show what happens, as it happens.", device="")
+    watch.add_argument("devices", nargs="*", metavar="DEVICE", help="only these (default: all)")
+    keys.add_commands(commands)
+    return parser
+
+
+# --- commands ------------------------------------------------------------------------------------------------------
+
+
+def _devices(relay: services.AdminServiceStub, _: argparse.Namespace) -> Iterator[tuple[Message, Lines]]:
+    answer = relay.ListDevices(pb.ListDevicesRequest(), timeout=TIMEOUT_S)
+    rows = [("DEVICE", "STATE", "VOLUME", "PLAYING", "WAITING", "SOFTWARE")]
+    for device in answer.devices:
+        playing = device.conversations[0].conversation_id if device.conversations else "-"
+        waiting = str(max(len(device.conversations) - 1, 0))
+        rows.append((device.device_id, _state(device), _loudness(device.volume), playing, waiting, device.software_version))
+    yield answer, _table(rows) if answer.devices else ["no devices"]
+
+
+def _show_device(relay: services.AdminServiceStub, options: argparse.Namespace) -> Iterator[tuple[Message, Lines]]:
+    answer = relay.GetDevice(pb.GetDeviceRequest(device_id=options.device), timeout=TIMEOUT_S)
+    device = answer.device
+    rows = [
+        ("device", device.device_id),
+        ("state", _state(device)),
+        ("software", device.software_version),
+        ("output", f"{device.output_rate_hz} Hz"),
+        ("codecs", ", ".join(_CODECS.get(codec, "?") for codec in device.codecs)),
+        ("motion", ", ".join(_ENCODINGS.get(encoding, "?") for encoding in device.motion_encodings)),
+        ("volume", _loudness(device.volume)),
+        ("credit", f"{device.credit.audio_bytes} bytes of audio, {device.credit.motion_bytes} of motion"),
+        ("waiting", f"{device.waiting.audio_bytes} bytes of audio, {device.waiting.motion_bytes} of motion"),
+    ]
+    rows += [("conversation", _conversation(conversation)) for conversation in device.conversations]
+    yield answer, _table(rows)
+
+
+def _speak(relay: services.AdminServiceStub, options: argparse.Namespace) -> Iterator[tuple[Message, Lines]]:
+    request = pb.SpeakRequest(target=options.device, on_playing=_ON_PLAYING[options.queue])
+    if "text" in options:
+        request.text = " ".join(options.text)
+    else:
+        request.file = options.file
+    answer = relay.Speak(request, timeout=TIMEOUT_S)
+    yield answer, [f"conversation {answer.conversation_id}" + (f", trace {answer.trace_id}" if answer.trace_id else "")]
+
+
+def _interrupt(relay: services.AdminServiceStub, options: argparse.Namespace) -> Iterator[tuple[Message, Lines]]:
+    request = pb.InterruptRequest(device_id=options.device, conversation_id=options.conversation)
+    answer = relay.Interrupt(request, timeout=TIMEOUT_S)
+    yield answer, [_done("interrupted", answer.conversation_id)]
+
+
+def _pause(relay: services.AdminServiceStub, options: argparse.Namespace) -> Iterator[tuple[Message, Lines]]:
+    answer = relay.Pause(pb.PauseRequest(device_id=options.device), timeout=TIMEOUT_S)
+    yield answer, [_done("paused", answer.conversation_id)]
+
+
+def _resume(relay: services.AdminServiceStub, options: argparse.Namespace) -> Iterator[tuple[Message, Lines]]:
+    answer = relay.Resume(pb.ResumeRequest(device_id=options.device), timeout=TIMEOUT_S)
+    yield answer, [_done("resumed", answer.conversation_id)]
+
+
+def _volume(relay: services.AdminServiceStub, options: argparse.Namespace) -> Iterator[tuple[Message, Lines]]:
+    volume = media_pb2.SetVolume(gain=options.gain, muted=options.mute)
+    answer = relay.SetVolume(pb.SetVolumeRequest(device_id=options.device, volume=volume), timeout=TIMEOUT_S)
+    yield answer, [f"volume {_loudness(answer.volume)}"]
+
+
+def _drain(relay: services.AdminServiceStub, options: argparse.Namespace) -> Iterator[tuple[Message, Lines]]:
+    answer = relay.Drain(pb.DrainRequest(grace_ms=round(options.grace * 1000)), timeout=TIMEOUT_S)
+    yield answer, [f"draining: {answer.conversations} conversations left"]
+
+
+def _watch(relay: services.AdminServiceStub, options: argparse.Namespace) -> Iterator[tuple[Message, Lines]]:
+    for event in relay.WatchEvents(pb.WatchEventsRequest(device_ids=options.devices)):
+        time = datetime.fromtimestamp(event.unix_time_us / 1e6).strftime("%H:%M:%S.%f")[:-3]
+        yield event, ["  ".join((time, event.device_id or "-", event.conversation_id or "-", _happened(event)))]
+
+
+# --- in words ------------------------------------------------------------------------------------------------------
+
+
+def _state(device: pb.Device) -> str:
+    return "attached" if device.attached else f"away, {device.lease_remaining_ms / 1000:.0f} s left"
+
+
+def _loudness(volume: media_pb2.SetVolume) -> str:
+    return f"{volume.gain:.2f}" + (" (muted)" if volume.muted else "")
+
+
+def _conversation(conversation: pb.DeviceConversation) -> str:
+    notes = [f"by {conversation.publisher_id}"]
+    notes += ["paused"] * conversation.paused + ["all published"] * conversation.ended
+    sent, held = conversation.sent, conversation.held
+    notes.append(f"audio {held.audio_seq} of {sent.audio_seq} held")
+    notes.append(f"motion {held.motion_seq} of {sent.motion_seq} held")
+    return f"{conversation.conversation_id}: {', '.join(notes)}"
+
+
+def _done(what: str, conversation_id: str) -> str:
+    return f"{what}: {conversation_id}" if conversation_id else "nothing plays"
+
+
+def _happened(event: pb.WatchEventsResponse) -> str:
+    match event.WhichOneof("event"):
+        case "attached":
+            return "attached, session resumed" if event.attached.resumed else "attached"
+        case "detached":
+            return f"detached: {event.detached.reason}"
+        case "lost":
+            return f"lost: {event.lost.reason}"
+        case "opened":
+            return f"opened by {event.opened.publisher_id}"
+        case "ended":
+            return f"all published: audio {event.ended.last.audio_seq}, motion {event.ended.last.motion_seq}"
+        case "player":
+            return _player(event.player)
+        case "error":
+            fault = wire.fault_from_status(event.error)
+            return f"error {fault.reason}: {fault.text}"
+        case "missed":
+            return f"{event.missed} events are missing here: this watcher is too slow"
+        case _:
+            return "something that this version does not know"
+
+
+def _player(event: media_pb2.PlayerEvent) -> str:
+    match event.WhichOneof("event"):
+        case "started":
+            return "started"
+        case "finished":
+            finished = event.finished
+            return f"finished at {_seconds(finished.position_us)}: {finished.reason}"
+        case "dropped":
+            dropped, kind = event.dropped, _kind(event.dropped.kind)
+            return f"dropped {dropped.payloads} payloads of {kind}, {dropped.bytes} bytes: {dropped.reason}"
+        case "stalled":
+            return f"stalled for want of {_kind(event.stalled.kind)}" if event.stalled.stalled else "goes on after a stall"
+        case "duration_mismatch":
+            mismatch = event.duration_mismatch
+            return f"{_seconds(mismatch.audio_us)} of audio, {_seconds(mismatch.motion_us)} of motion: is the sample rate right?"
+        case "paused":
+            return f"paused at {_seconds(event.paused.position_us)}"
+        case "resumed":
+            return f"resumed at {_seconds(event.resumed.position_us)}"
+        case _:
+            return "something that this version does not know"
+
+
+def _kind(kind: media_pb2.Kind) -> str:
+    return "motion" if kind == media_pb2.KIND_MOTION else "audio"
+
+
+def _seconds(position_us: int) -> str:
+    return f"{position_us / 1e6:.3f} s"
+
+
+def _table(rows: Sequence[Sequence[str]]) -> list[str]:
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    return ["  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows]
+
+
+# --- output --------------------------------------------------------------------------------------------------------
+
+
+def _show(answer: Message, lines: Lines, *, as_json: bool) -> None:
+    said = MessageToDict(answer, preserving_proto_field_name=True, always_print_fields_with_no_presence=True) if as_json else {}
+    _print(said, lines, as_json=as_json)
+
+
+def _print(said: dict[str, Any], lines: Lines, *, as_json: bool) -> None:
+    for line in [json.dumps(said)] if as_json else lines:
+        print(_printable(line), flush=True)
+
+
+def _is_utf8(text: str) -> bool:
+    """Bytes that the locale can not decode arrive as lone surrogates."""
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
+def _printable(text: str) -> str:
+    """Devices and publishers name themselves: nothing of it may steer the terminal."""
+    return "".join(character if character.isprintable() else "?" for character in text)
+
+
+def _complain(error: Any, options: argparse.Namespace) -> int:
+    """One clear line on standard error; returns the exit code."""
+    code, fault = error.code(), _fault_of(error)
+    if fault is None and code in _UNREACHABLE:
+        text, reason, exit_code = (
+            f"no relay answers at {options.relay}: is it running, and is the address right?",
+            code.name,
+            EXIT_UNREACHABLE,
+        )
+    elif fault is None:
+        text, reason, exit_code = error.details() or "", code.name, EXIT_REFUSED
+    else:
+        text, reason, exit_code = fault.text, fault.reason.value, EXIT_REFUSED
+    line = json.dumps({"error": {"reason": reason, "code": code.name, "text": text}}) if options.json else f"relayctl: {reason}: {text}"
+    print(_printable(line), file=sys.stderr)
+    return exit_code
+
+
+def _fault_of(error: Any) -> Fault | None:
+    for key, value in error.trailing_metadata() or ():
+        if key == "grpc-status-details-bin":
+            try:
+                return wire.fault_from_status(status_pb2.Status.FromString(value))
+            except DecodeError:
+                return None
+    return None

@@ -1,0 +1,41 @@
+"""AvatarKit's Server SDKs as sources that a configuration can set up."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from functools import partial
+
+from avatar_relay.media import AudioFormat, Codec
+from relay_server.sources.avatarkit.credentials import api_key_of
+from relay_server.sources.avatarkit.settings import SDKS, AvatarKitSettings
+from relay_server.sources.plugins import SourceContext, SourcePlugin
+from relay_server.sources.source import Source
+
+_US_PER_S = 1_000_000
+
+
+@asynccontextmanager
+async def _open(settings: AvatarKitSettings, context: SourceContext) -> AsyncIterator[Callable[[str], Source]]:
+    """Leaving closes all vendor sessions."""
+    from relay_server.sources.avatarkit.pool import Pool, running  # these bring numpy
+    from relay_server.sources.avatarkit.session_stock import StockRules
+    from relay_server.sources.avatarkit.source import AvatarKitSource
+    from relay_server.sources.avatarkit.telemetry import SdkTelemetry
+    from relay_server.sources.avatarkit.vendor import make_sdk
+
+    rules = StockRules(
+        warm_format=AudioFormat(Codec.PCM_S16LE, settings.sample_rate_hz),
+        warm_sessions=settings.warm_sessions,
+        max_sessions=settings.max_sessions,
+        idle_close_us=settings.idle_close_s * _US_PER_S,
+        session_max_us=settings.session_max_s * _US_PER_S,
+    )
+    sdk = make_sdk(settings, api_key_of(settings, context.environment))
+    observer = SdkTelemetry(context.telemetry) if context.telemetry.enabled else None
+    pool = Pool(sdk, rules, start_timeout_s=settings.start_timeout_s, now_us=context.now_us, observer=observer)
+    async with running(pool):
+        yield partial(AvatarKitSource, pool, text=context.text, audio=context.audio)
+
+
+SPATIUS, SPATIALREAL = (SourcePlugin(AvatarKitSettings, _open, fixed={"sdk": sdk}, variables=("API_KEY",)) for sdk in SDKS)

@@ -1,0 +1,61 @@
+"""What a command does with an error, wherever it was raised, and with its environment."""
+
+from __future__ import annotations
+
+import pytest
+
+from avatar_relay.command import errors_in_one_line, prepare_process
+
+
+class WrongSettingError(Exception):
+    """What a program knows as its user's fault."""
+
+
+def groups(*errors: Exception) -> ExceptionGroup[Exception]:
+    """As two task groups wrap them."""
+    return ExceptionGroup("outer", [ExceptionGroup("inner", errors)])
+
+
+@pytest.mark.parametrize(
+    ("error", "line"),
+    [
+        (WrongSettingError("listen: taken"), "listen: taken"),
+        (groups(WrongSettingError("listen: taken")), "listen: taken"),
+        (groups(WrongSettingError("first"), FileNotFoundError(2, "No such file", "/x")), "first"),
+        (FileNotFoundError(2, "No such file", "/x"), "/x: No such file"),
+        (OSError("odd"), "odd"),
+        (WrongSettingError("two\nlines, \x1b[31mred"), "two lines, ?[31mred"),
+        (WrongSettingError(), "WrongSettingError"),
+    ],
+)
+def test_a_known_error_is_one_line(error: Exception, line: str, capsys: pytest.CaptureFixture[str]) -> None:
+    """Status 2."""
+    with pytest.raises(SystemExit) as caught, errors_in_one_line("program", WrongSettingError, OSError):
+        raise error
+    assert caught.value.code == 2
+    assert capsys.readouterr().err == f"program: error: {line}\n"
+
+
+@pytest.mark.parametrize("error", [KeyError("x"), groups(WrongSettingError("x"), KeyError("x"))])
+def test_a_bug_keeps_its_traceback(error: Exception) -> None:
+    """Also where a known error came with it."""
+    with pytest.raises(type(error)) as caught, errors_in_one_line("program", WrongSettingError):
+        raise error
+    assert caught.value is error
+
+
+def test_an_interrupt_is_no_traceback() -> None:
+    """Status 130, as a shell says."""
+    with pytest.raises(SystemExit) as caught, errors_in_one_line("program"):
+        raise KeyboardInterrupt
+    assert caught.value.code == 130
+
+
+def test_empty_variables_of_opentelemetry_are_removed() -> None:
+    """Others stay; gRPC's log is off, unless somebody wants it."""
+    environment = {"OTEL_A": "", "OTEL_B": " ", "OTEL_C": "c", "OTHER": ""}
+    prepare_process(environment)
+    assert environment == {"OTEL_C": "c", "OTHER": "", "GRPC_VERBOSITY": "NONE"}
+    asked = {"GRPC_VERBOSITY": "debug"}
+    prepare_process(asked)
+    assert asked == {"GRPC_VERBOSITY": "debug"}

@@ -1,0 +1,127 @@
+"""A wrong variable of OpenTelemetry is named in one line and turns telemetry off; an empty one is unset; a right one counts."""
+
+from __future__ import annotations
+
+import logging
+import os
+from pathlib import Path
+
+import pytest
+
+from avatar_relay.otel_settings import problems
+from avatar_relay.tracing import start_telemetry
+
+ASKED = {"OTEL_EXPORTER_OTLP_ENDPOINT": "http://127.0.0.1:1"}
+WRONG = {
+    "OTEL_EXPORTER_OTLP_TIMEOUT": ["10s", "-1", "nan", "0"],
+    "OTEL_EXPORTER_OTLP_TRACES_TIMEOUT": ["10s"],
+    "OTEL_EXPORTER_OTLP_METRICS_TIMEOUT": ["10s"],
+    "OTEL_EXPORTER_OTLP_COMPRESSION": ["zstd", "deflate"],
+    "OTEL_EXPORTER_OTLP_TRACES_COMPRESSION": ["zstd"],
+    "OTEL_EXPORTER_OTLP_ENDPOINT": ["nonsense", "http://", "http://[::1", "http://a:b@/", "ftp://a:1", "a:123456"],
+    "OTEL_EXPORTER_OTLP_HEADERS": ["secret", "a=secret\u00e4", "a b=secret", "a=secret%0A"],
+    "OTEL_EXPORTER_OTLP_TRACES_HEADERS": ["secret"],
+    "OTEL_EXPORTER_OTLP_INSECURE": ["maybe"],
+    "OTEL_EXPORTER_OTLP_PROTOCOL": ["http/protobuf"],
+    "OTEL_EXPORTER_OTLP_CERTIFICATE": ["/none.pem", "/etc/passwd"],
+    "OTEL_EXPORTER_OTLP_CLIENT_KEY": ["/none.pem"],
+    "OTEL_BSP_MAX_QUEUE_SIZE": ["0", "-1", "x", "511", "9" * 5_000],
+    "OTEL_BSP_MAX_EXPORT_BATCH_SIZE": ["0", "2049"],
+    "OTEL_BSP_SCHEDULE_DELAY": ["0", "x"],
+    "OTEL_BSP_EXPORT_TIMEOUT": ["x"],
+    "OTEL_METRIC_EXPORT_INTERVAL": ["0", "-5", "x"],
+    "OTEL_METRIC_EXPORT_TIMEOUT": ["x"],
+    "OTEL_METRICS_EXEMPLAR_FILTER": ["x", "ALWAYS_ON"],
+    "OTEL_EXPORTER_OTLP_METRICS_TEMPORALITY_PREFERENCE": ["x"],
+    "OTEL_EXPORTER_OTLP_METRICS_DEFAULT_HISTOGRAM_AGGREGATION": ["x"],
+    "OTEL_TRACES_SAMPLER": ["x"],
+    "OTEL_TRACES_SAMPLER_ARG": ["abc", "7", "nan"],
+    "OTEL_TRACES_EXPORTER": ["console", "otlp,console"],
+    "OTEL_RESOURCE_ATTRIBUTES": ["foo", "a=1,=2", "a=1,"],
+    "OTEL_ATTRIBUTE_COUNT_LIMIT": ["x", "-3"],
+    "OTEL_SPAN_ATTRIBUTE_VALUE_LENGTH_LIMIT": ["x"],
+    "OTEL_EXPERIMENTAL_RESOURCE_DETECTORS": ["nonsense"],
+    "OTEL_PYTHON_EXPORTER_OTLP_GRPC_CREDENTIAL_PROVIDER": ["nonsense"],
+    "OTEL_PYTHON_EXPORTER_OTLP_GRPC_RETRYABLE_ERROR_CODES": ["nonsense"],
+    "OTEL_SDK_DISABLED": ["perhaps"],
+}
+RIGHT = {
+    "OTEL_EXPORTER_OTLP_TIMEOUT": "2.5",
+    "OTEL_EXPORTER_OTLP_COMPRESSION": "GZIP",
+    "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT": "localhost:1",
+    "OTEL_EXPORTER_OTLP_METRICS_ENDPOINT": "http://[::1]:1",
+    "OTEL_EXPORTER_OTLP_HEADERS": "Authorization=Basic%20eA==, x-tenant = a b ,",
+    "OTEL_EXPORTER_OTLP_INSECURE": "True",
+    "OTEL_EXPORTER_OTLP_PROTOCOL": "grpc",
+    "OTEL_BSP_MAX_QUEUE_SIZE": "100",
+    "OTEL_BSP_MAX_EXPORT_BATCH_SIZE": "100",
+    "OTEL_BSP_SCHEDULE_DELAY": "1000",
+    "OTEL_METRIC_EXPORT_INTERVAL": "60000",
+    "OTEL_METRICS_EXEMPLAR_FILTER": "always_off",
+    "OTEL_TRACES_SAMPLER": "ParentBased_TraceIdRatio",
+    "OTEL_TRACES_SAMPLER_ARG": "0.25",
+    "OTEL_TRACES_EXPORTER": "otlp",
+    "OTEL_RESOURCE_ATTRIBUTES": "deployment.environment=test,empty=",
+    "OTEL_SPAN_EVENT_COUNT_LIMIT": "0",
+    "OTEL_EXPERIMENTAL_RESOURCE_DETECTORS": "process,*",
+    "OTEL_PYTHON_EXPORTER_OTLP_GRPC_RETRYABLE_ERROR_CODES": "unavailable, ABORTED",
+    "OTEL_SDK_DISABLED": "false",
+}
+
+
+@pytest.mark.parametrize(("name", "value"), [(name, value) for name, values in WRONG.items() for value in values])
+def test_a_wrong_variable_is_one_line_and_turns_telemetry_off(name: str, value: str, caplog: pytest.LogCaptureFixture) -> None:
+    """The line names the variable, and no secret; nothing of the SDK is asked."""
+    telemetry = start_telemetry("a", "b", "c", {**ASKED, name: value})
+    assert not telemetry.enabled
+    (record,) = caplog.records
+    text = record.getMessage()
+    assert record.levelno == logging.WARNING
+    assert text.startswith("telemetry is off: ") and name in text
+    assert "\n" not in text and len(text) < 400
+    assert "secret" not in text
+
+
+@pytest.mark.parametrize("name", WRONG)
+def test_an_empty_variable_is_unset(name: str) -> None:
+    """As OpenTelemetry's specification says."""
+    assert [*problems({name: ""}), *problems({name: " "})] == []
+
+
+def test_what_may_hold_a_password_is_not_quoted() -> None:
+    """An endpoint with user and password."""
+    (text,) = problems({"OTEL_EXPORTER_OTLP_ENDPOINT": "ftp://user:secret@host"})
+    assert "secret" not in text
+
+
+def test_all_wrong_variables_are_named() -> None:
+    """So that they are mended in one go."""
+    assert len(list(problems({name: values[0] for name, values in WRONG.items()}))) == len(WRONG)
+
+
+def test_right_values_count(monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> None:
+    """The SDK takes without a word what we let pass."""
+    for name, value in RIGHT.items():
+        monkeypatch.setenv(name, value)
+    telemetry = start_telemetry("a", "b", "c", os.environ)
+    assert telemetry.enabled
+    assert caplog.records == []
+    monkeypatch.setattr("avatar_relay.tracing.SHUTDOWN_S", 0.0)
+    telemetry.shutdown()
+
+
+def test_what_only_the_sdk_refuses_turns_telemetry_off(monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> None:
+    """One line that names all that is set, and nothing is left running."""
+    monkeypatch.setenv("OTEL_BSP_MAX_QUEUE_SIZE", "0")  # in the SDK's eyes only
+    assert not start_telemetry("a", "b", "c", ASKED).enabled
+    (record,) = caplog.records
+    assert "ValueError" in record.getMessage() and "OTEL_EXPORTER_OTLP_ENDPOINT" in record.getMessage()
+
+
+def test_files_are_looked_into(tmp_path: Path) -> None:
+    """A certificate passes, its absence is told with the reason."""
+    file = tmp_path / "ca.pem"
+    file.write_text("-----BEGIN CERTIFICATE-----\n")
+    assert list(problems({"OTEL_EXPORTER_OTLP_CERTIFICATE": str(file)})) == []
+    (text,) = problems({"OTEL_EXPORTER_OTLP_CERTIFICATE": str(tmp_path)})
+    assert "Is a directory" in text

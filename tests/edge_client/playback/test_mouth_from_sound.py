@@ -1,0 +1,128 @@
+"""Sound without motion moves the mouth: the engine over the real decoders and the real analyser, on virtual time."""
+
+from __future__ import annotations
+
+import itertools
+
+import numpy as np
+import pytest
+
+from avatar_relay.arkit import ARKIT_INDEX
+from avatar_relay.media import AudioFormat, Codec, Kind, MotionEncoding, MotionFormat, Pacing, Payload
+from avatar_relay.messages import AudioOnly, ConversationEnd, Media
+from edge_client.motion.mouth_source import MouthSource
+from edge_client.playback.events import PlaybackConfig
+from tests.edge_client.motion.test_audio_mouth import AVATARKIT, RATE_HZ, WEIGHTS, speech
+from tests.edge_client.playback_bench import JAW, Bench, audio_payloads, motion_payload, open_
+
+PCM_16K = AudioFormat(Codec.PCM_S16LE, RATE_HZ)
+JAW_INDEX = ARKIT_INDEX["jawOpen"]
+BROW = MotionFormat(MotionEncoding.BLENDSHAPE_WEIGHTS, 25.0, ("jawOpen", "browInnerUp"))
+BROW_INDEX = ARKIT_INDEX["browInnerUp"]
+SECONDS = 3.0
+
+
+def sound() -> Media:
+    """Half a second of an open vowel, half a second of silence, and so on."""
+    return Media("a", audio_payloads(speech(SECONDS), rate_hz=RATE_HZ))
+
+
+def jaws(bench: Bench) -> dict[int, float]:
+    """The jaw on each picture by what was heard with it, in ms; 0 at rest."""
+    return {
+        view.audible_pts_us // 1_000: 0.0 if view.motion is None else float(view.motion[JAW_INDEX])
+        for _, view in bench.views
+        if view.audible_pts_us is not None
+    }
+
+
+def assert_speaks(jaw_by_ms: dict[int, float], begin_ms: int = 500, end_ms: int = 3_000) -> None:
+    """Open within each vowel, shut within each pause."""
+    for start in range(begin_ms, end_ms, 1_000):
+        silence = [jaw for ms, jaw in jaw_by_ms.items() if start + 200 <= ms < start + 400]
+        vowel = [jaw for ms, jaw in jaw_by_ms.items() if start + 600 <= ms < start + 900]
+        assert max(silence) < 0.05
+        assert not vowel or min(vowel) > 0.15
+
+
+@pytest.mark.parametrize("motion", [None, WEIGHTS, AVATARKIT])
+def test_sound_alone_moves_the_mouth(motion: MotionFormat | None) -> None:
+    """No motion declared, or declared and none came: the jaw opens with the vowels from the first one on."""
+    bench = Bench()
+    bench.handle(open_("a", motion=motion, audio=PCM_16K), sound(), ConversationEnd("a", 0, 0))
+    bench.run(3_500_000)
+    found = jaws(bench)
+    assert max(jaw for ms, jaw in found.items() if ms < 400) > 0.15
+    assert_speaks(found)
+
+
+@pytest.mark.parametrize("motion", [None, WEIGHTS])
+def test_it_does_not_wait_for_the_end_of_the_sound(motion: MotionFormat | None) -> None:
+    """More sound and motion may still come."""
+    bench = Bench()
+    bench.handle(open_("a", motion=motion, audio=PCM_16K), sound())
+    bench.run(2_400_000)
+    assert_speaks(jaws(bench), end_ms=2_000)
+
+
+def test_a_device_told_to_use_payloads_only_stays_at_rest() -> None:
+    """`mouth_source = payload` switches the analyser off."""
+    bench = Bench(config=PlaybackConfig(mouth_source=MouthSource.PAYLOAD))
+    bench.handle(open_("a", motion=None, audio=PCM_16K), sound(), ConversationEnd("a", 0, 0))
+    bench.run(1_000_000)
+    assert all(view.motion is None for _, view in bench.views)
+
+
+def test_live_sound_does_not_move_it() -> None:
+    """There the analyser would be too late."""
+    bench = Bench()
+    bench.handle(open_("a", motion=None, audio=PCM_16K, pacing=Pacing.LIVE), sound())
+    bench.run(1_000_000)
+    assert all(view.motion is None for _, view in bench.views)
+
+
+def test_weights_that_came_are_shown_as_they_are() -> None:
+    """The sound has no share in a mouth whose payloads are there; behind their end it moves the mouth alone."""
+    rows = [0.5] * 25
+    bench = Bench()
+    bench.handle(open_("a", motion=JAW, audio=PCM_16K), Media("a", (motion_payload(rows),)), sound(), ConversationEnd("a", 0, 1))
+    bench.run(3_500_000)
+    found = jaws(bench)
+    assert {jaw for ms, jaw in found.items() if 400 <= ms < 990} == {0.5}
+    assert_speaks(found, begin_ms=1_500)
+
+
+def test_audio_only_from_the_middle_on_goes_on_by_the_sound() -> None:
+    """The pose is not held, and the mouth does not rest."""
+    bench = Bench()
+    bench.handle(open_("a", motion=JAW, audio=PCM_16K), Media("a", (motion_payload([0.5] * 10),)), sound())
+    bench.run(600_000)
+    bench.handle(AudioOnly("a"))
+    bench.run(3_000_000)
+    assert_speaks(jaws(bench))
+
+
+@pytest.mark.parametrize("source", [MouthSource.AUTO, MouthSource.BLEND])
+def test_motion_that_arrives_late_takes_over_without_a_jump(source: MouthSource) -> None:
+    """Mouth and brow: no picture differs from the one before by more than the blend of 120 ms, and 10 ms of speech, allow."""
+    bench = Bench(config=PlaybackConfig(mouth_source=source))
+    bench.handle(open_("a", motion=BROW, audio=PCM_16K), sound())
+    bench.run(800_000)
+    late = np.tile(np.array([1.0, 1.0], "<f4"), (75, 1)).tobytes()
+    bench.handle(Media("a", (Payload(Kind.MOTION, 1, late, 0, 3_000_000),)))
+    bench.run(600_000)
+    poses = [view.motion for _, view in bench.views if view.motion is not None]
+    steps = [float(np.abs(after - before).max()) for before, after in itertools.pairwise(poses)]
+    assert poses[-1][BROW_INDEX] == 1.0
+    assert source is MouthSource.BLEND or poses[-1][JAW_INDEX] == 1.0
+    assert max(steps) < 0.15
+
+
+def test_sound_with_motion_is_not_analysed() -> None:
+    """It would cost a device a fiftieth of a core for nothing."""
+    bench = Bench()
+    bench.handle(open_("a", motion=JAW, audio=PCM_16K), Media("a", (motion_payload([0.5] * 75),)), sound(), ConversationEnd("a", 0, 1))
+    bench.run(1_000_000)
+    ear = bench.playback._playing["a"].ear
+    assert ear is not None
+    assert ear.sample(500_000) is None

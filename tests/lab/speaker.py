@@ -16,6 +16,8 @@ from tests.lab.history import History, checksum
 from tests.lab.stamp import audio_payload, motion_payload, now_us
 
 PAUSE_S = 0.02
+CATCH_UP_S = 0.1
+"""A speaker that was held up for longer does not catch up with its schedule."""
 AUDIO = AudioFormat(Codec.OPUS)
 
 
@@ -72,7 +74,7 @@ class Speaker:
         await asyncio.gather(*self._waiting, return_exceptions=True)
 
     async def _one(self, avatar: Avatar) -> asyncio.Task[None] | None:
-        manner, chance, began = self._manner, self._chance, time.monotonic()
+        manner, chance, due = self._manner, self._chance, time.monotonic()
         count = chance.randint(manner.shortest, manner.longest)
         cut_at = chance.randint(1, count) if chance.random() < manner.interrupted_share else 0
         cid, outcome = "", None
@@ -97,8 +99,9 @@ class Speaker:
                         self._history.note(self._device_id, "stopped", live)
                     avatar.interrupt()  # all that it says or was to say
                     return outcome
-                if manner.payloads_per_s and number % max(1, manner.payloads_per_s // 50) == 0:
-                    await asyncio.sleep(max(0.0, began + number / manner.payloads_per_s - time.monotonic()))
+                if manner.payloads_per_s and number % (step := max(1, int(manner.payloads_per_s / 50))) == 0:
+                    due = max(due + step / manner.payloads_per_s, time.monotonic() - CATCH_UP_S)
+                    await asyncio.sleep(max(0.0, due - time.monotonic()))
             await avatar.yield_audio_data(b"", end=True)
             avatar.end()
         except FaultError:

@@ -6,7 +6,7 @@ import asyncio
 import os
 import subprocess
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -127,14 +127,15 @@ def trusting(authority: Authority, shown: tuple[Path, Path] | None = None) -> gr
 
 
 async def code_of(
-    channel: grpc.aio.Channel, method: str, token: str | None = None, *, wait_s: float = PATIENCE_S
+    channel: grpc.aio.Channel, method: str, token: str | None = None, *, sent: Sequence[bytes] = (b"",), wait_s: float = PATIENCE_S
 ) -> tuple[grpc.StatusCode, Reason | None]:
-    """How an RPC with one empty message ends, whatever its kind; one that goes on after `wait_s` is OK."""
+    """How an RPC ends, whatever its kind, with one empty message or with what is `sent`; one that goes on after `wait_s` is OK."""
     call: Any = channel.stream_stream(method)(metadata=metadata_of(token))
     try:
         async with asyncio.timeout(wait_s):
             try:
-                await call.write(b"")
+                for message in sent:
+                    await call.write(message)
                 await call.done_writing()
                 while await call.read() is not grpc.aio.EOF:
                     pass

@@ -259,8 +259,8 @@ def rule_6_interrupt_while_paused_gives_the_device_back() -> None:
 
 
 def rule_7_audio_independent_goes_on_and_the_face_holds_then_catches_up() -> None:
-    """Motion is late: no sample is lost; the pose is held, told, and live again when motion is back."""
-    bench = Bench()
+    """Motion is late: no sample is lost; the pose is held, told, and live again. Where sound is analysed, the mouth goes on by it."""
+    bench = Bench(config=PlaybackConfig(mouth_source=MouthSource.PAYLOAD))
     rising = [index / 25 for index in range(25)]
     bench.handle(open_("a"), Media("a", (motion_payload(rising[:5]),)), Media("a", audio_payloads(SECOND)))
     bench.run(600_000)

@@ -51,6 +51,7 @@ from edge_client.playback.engine import PlaybackEngine
 from edge_client.playback.events import FrameStarvation, Output, PlaybackConfig, PlayerState
 from edge_client.playback.playing import DecoderFactories
 from edge_client.telemetry import EdgeTelemetry, RelayClock
+from edge_client.thread_watch import ThreadWatch
 
 if TYPE_CHECKING:
     from edge_client.face.overlays import DeviceStatus
@@ -165,6 +166,7 @@ class App:
         self._device_id = device_name(config.device_id, platform.node())
         self._version = importlib.metadata.version("avatar-relay")
         self._stop = threading.Event()
+        self._watch = ThreadWatch(self._stop.set)
         self._countdown = _Countdown(config.exit_after_finished, self._stop)
         self._thread: LinkThread | None = None
         self._manager = ServiceManager(os.environ)
@@ -176,6 +178,7 @@ class App:
         """Attach, play and draw until told to stop; returns the program's exit status. Raises `EdgeError` and `OSError`."""
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, self._on_signal)
+        self._watch.begin()
         telemetry = start_telemetry("edge-client", self._device_id, self._version, os.environ)
         tracer = self._tracer = EdgeTelemetry(telemetry, self._device_id, self._relay_clock) if telemetry.enabled else None
         try:
@@ -373,7 +376,7 @@ class App:
         )
 
     def _status(self, thread: LinkThread) -> int:
-        if thread.crashed:
+        if thread.crashed or self._watch.died:
             return 1
         if thread.end is not None and not thread.end.stopped:
             logger.error("the relay does not take this device: %s", thread.end.describe())

@@ -14,6 +14,7 @@ from avatar_relay.command import errors_in_one_line, prepare_process
 from avatar_relay.errors import ConfigError
 from avatar_relay.settings import ProgramSettings, Section
 from relay_server.config import RelayConfig
+from relay_server.errors import BackgroundError
 from relay_server.sources.plugins import SourcePlugin, installed_plugins
 
 PREFIX = "AVATAR_RELAY_"
@@ -52,7 +53,7 @@ def load_config(arguments: argparse.Namespace, environment: Mapping[str, str]) -
 
 
 def main(argv: Sequence[str] | None = None) -> None:
-    """Run `relay-server`. Exits with 2 and one line on stderr if it cannot start."""
+    """Run `relay-server`. Exits with 2 and one line on stderr if it cannot start, with 1 if a background task ends by itself."""
     with errors_in_one_line("relay-server", ConfigError, OSError):
         prepare_process(os.environ)
         config = load_config(build_parser().parse_args(argv), os.environ)
@@ -70,7 +71,11 @@ def _run(config: RelayConfig) -> None:
             _write_port(config.port_file, address.rpartition(":")[2])
         print(f"listening on {address}", flush=True)  # last: a reader of this line may read the file
 
-    asyncio.run(serve(config, os.environ, ready))
+    try:
+        asyncio.run(serve(config, os.environ, ready))
+    except BackgroundError as error:
+        print(f"relay-server: error: {error}", file=sys.stderr)
+        raise SystemExit(1) from None
 
 
 def _write_port(path: Path, port: str) -> None:

@@ -1,6 +1,10 @@
-"""Errors of the relay, beside those in `avatar_relay.errors`. Each carries the `Fault` that travels."""
+"""Errors of the relay, beside those in `avatar_relay.errors`."""
 
 from avatar_relay.errors import FaultError
+
+
+class BackgroundError(Exception):
+    """A background task of the program ended by itself; it was logged with its name and cause."""
 
 
 class ConversationFault(FaultError):

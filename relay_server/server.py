@@ -18,9 +18,11 @@ from avatar_relay.service_manager import Heart, ServiceManager
 from avatar_relay.tracing import CONVERSATION_ID, Stage, Telemetry, context_of, parent_from, start_telemetry
 from relay_server.access.guard import Guard
 from relay_server.access.store import AccessFile
+from relay_server.background import Background, Start
 from relay_server.config import RelayConfig
 from relay_server.connections.clocks import Clocks
 from relay_server.connections.relay import STREAMS_END_US, Relay
+from relay_server.errors import BackgroundError
 from relay_server.observer import RelayObserver
 from relay_server.service import admin, device, publisher
 from relay_server.service.grpc_servers import NOT_SERVING, GrpcServers
@@ -61,9 +63,10 @@ def build_relay(config: RelayConfig, observer: RelayObserver | None = None) -> R
 class RelayServer:
     """A relay behind its gRPC servers."""
 
-    def __init__(self, relay: Relay, speech: admin.Speech) -> None:
-        """Raises `ConfigError` where the access file or the certificate can not be used."""
+    def __init__(self, relay: Relay, speech: admin.Speech, background: Background) -> None:
+        """`background` runs what looks after the relay. Raises `ConfigError` where the access file or the certificate can not be used."""
         self.relay = relay
+        self._background = background
         config = relay.config
         self.guard: Guard | None = None
         """Keeps the door; None where everybody may enter."""
@@ -78,13 +81,12 @@ class RelayServer:
 
     async def start(self) -> str:
         """Listen; returns HOST:PORT with the real port. Raises `ConfigError` where the address can not be had."""
-        self.addresses = await self._listeners.start()
-        return self.addresses[0]
-
-    async def look_after_access(self) -> None:
-        """Keep the door until cancelled."""
+        self._background.start("relay upkeep", self.relay.run())
         if self.guard is not None:
-            await self.guard.run()
+            self._background.start("access file", self.guard.run())
+        self.addresses = await self._listeners.start()
+        self._background.start("gRPC servers", self._listeners.run())
+        return self.addresses[0]
 
     async def drain(self, grace_us: int | None = None) -> None:
         """Go out of service: NOT_SERVING at once, conversations finish within the grace, then all streams end."""
@@ -96,22 +98,19 @@ class RelayServer:
 
 
 @asynccontextmanager
-async def serving(relay: Relay, speech: admin.Speech) -> AsyncIterator[tuple[RelayServer, str]]:
-    """A relay that runs and listens; gives it and its HOST:PORT. Leaving drains it without grace."""
-    server = RelayServer(relay, speech)
-    keepers = [asyncio.create_task(relay.run()), asyncio.create_task(server.look_after_access())]
+async def serving(relay: Relay, speech: admin.Speech, background: Background | None = None) -> AsyncIterator[tuple[RelayServer, str]]:
+    """A relay that runs and listens; gives it and its HOST:PORT. Leaving drains it without grace, and stops `background`."""
+    background = background or Background()
+    server = RelayServer(relay, speech, background)
     try:
         yield server, await server.start()
     finally:
         await server.drain(0)
-        for keeper in keepers:
-            keeper.cancel()
-        await asyncio.gather(*keepers, return_exceptions=True)
+        await background.stop()
 
 
-@asynccontextmanager
-async def watched(manager: ServiceManager) -> AsyncIterator[None]:
-    """Tell systemd's watchdog that the event loop runs; systemd restarts a relay whose loop hangs."""
+def beat_watchdog(manager: ServiceManager, background: Background) -> None:
+    """Tell systemd's watchdog that the event loop runs; systemd restarts a relay whose loop hangs. Without a watchdog nothing is done."""
     heart = Heart(manager, ("loop",), monotonic_us)
 
     async def beat() -> None:
@@ -119,16 +118,14 @@ async def watched(manager: ServiceManager) -> AsyncIterator[None]:
             heart.beat("loop")
             await asyncio.sleep(manager.watchdog_us / 8e6)
 
-    beating = asyncio.create_task(beat()) if manager.watchdog_us else None
-    try:
-        yield
-    finally:
-        if beating is not None:
-            beating.cancel()
+    if manager.watchdog_us:
+        background.start("systemd watchdog", beat())
 
 
 async def serve(config: RelayConfig, environment: Mapping[str, str], ready: Callable[[str], None]) -> None:
-    """Serve until SIGTERM, SIGINT or a request to drain; `ready` is told HOST:PORT. Raises `ConfigError`.
+    """Serve until SIGTERM, SIGINT or a request to drain; `ready` is told HOST:PORT.
+
+    Raises `ConfigError`, and `BackgroundError` where a background task ended by itself: then the relay is drained without grace.
 
     `environment` says by OpenTelemetry's variables whether and where to export.
     """
@@ -138,26 +135,33 @@ async def serve(config: RelayConfig, environment: Mapping[str, str], ready: Call
         sys.setswitchinterval(TURN_S)
     relay = build_relay(config, observer)
     manager = ServiceManager(environment)
+    background = Background()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, relay.drain_asked.set)
     try:
-        async with voice(relay, telemetry, environment) as speech, serving(relay, speech) as (server, address), watched(manager):
+        async with (
+            voice(relay, telemetry, environment, background.start) as speech,
+            serving(relay, speech, background) as (server, address),
+        ):
+            beat_watchdog(manager, background)
             ready(address)
             manager.tell("READY=1")
-            await relay.drain_asked.wait()
+            await background.until(relay.drain_asked)
             manager.tell("STOPPING=1")
             logger.info("draining")
-            await server.drain()
+            await server.drain(None if background.ended is None else 0)
     finally:
         if observer is not None:
             observer.close()
         await asyncio.to_thread(telemetry.shutdown)
+    if background.ended is not None:
+        raise BackgroundError(f"{background.ended} ended unexpectedly")
 
 
 @asynccontextmanager
-async def voice(relay: Relay, telemetry: Telemetry, environment: Mapping[str, str]) -> AsyncIterator[admin.Speech]:
-    """What `Speak` speaks with, published within this process, each conversation in a trace of its own.
+async def voice(relay: Relay, telemetry: Telemetry, environment: Mapping[str, str], start: Start) -> AsyncIterator[admin.Speech]:
+    """What `Speak` speaks with, published within this process, each conversation in a trace of its own. `start` runs background tasks.
 
     Our own sources, and for the devices that the configuration names those Server SDKs; `environment` has their keys.
     Raises `ConfigError`.
@@ -171,7 +175,7 @@ async def voice(relay: Relay, telemetry: Telemetry, environment: Mapping[str, st
 
     config = relay.config
     text, audio, recording = LazySource("speech", late.speech), LazySource("local", late.local), LazySource("recording", late.recording)
-    context = SourceContext(text, audio, environment, monotonic_us, telemetry)
+    context = SourceContext(text, audio, environment, monotonic_us, telemetry, start)
     async with (
         configured_sources(config, context) as by_target,
         speech_desk(

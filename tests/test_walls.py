@@ -38,10 +38,12 @@ ADAPTERS = frozenset(
         "avatar_relay.service_manager",
         # adapters: grpc
         "edge_client.inputs",
+        "edge_client.thread_watch",
         "edge_client.link",
         "relay_server.access.guard",
         "relay_server.access.store",
         "relay_server.access.tls",
+        "relay_server.background",
         "avatar_relay.publisher",
         "relay_server.connections.relay",
         "relay_server.service",

@@ -64,6 +64,8 @@ class LinkThread:
         self._link: DeviceLink | None = None
         self._ticked_s = float("-inf")
         self._coming: asyncio.TimerHandle | None = None
+        self._broken: Exception | None = None
+        """What a tick failed with that no task awaited."""
         self._stop: asyncio.Event | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
         self._stopped = threading.Event()
@@ -122,16 +124,24 @@ class LinkThread:
     async def _tick_on(self) -> None:
         """Tick where nothing that was handled has ticked for `TICK_S`."""
         loop = asyncio.get_running_loop()
-        while True:
+        while self._broken is None:
             if loop.time() - self._ticked_s >= TICK_S:
                 self._tick()
             await asyncio.sleep(max(self._ticked_s + TICK_S - loop.time(), _SHORTEST_SLEEP_S))
+        raise self._broken
 
     def _handled(self) -> None:
         """Tick once for all that comes together: sound and motion of a moment often come one behind the other."""
         if self._coming is None:
             join_s = PLAYING_JOIN_S if self._player.state is PlayerState.PLAYING else JOIN_S
-            self._coming = asyncio.get_running_loop().call_later(join_s, self._tick)
+            self._coming = asyncio.get_running_loop().call_later(join_s, self._tick_by_timer)
+
+    def _tick_by_timer(self) -> None:
+        """A timer's error would be logged by the loop and change nothing: it is handed to the task that ends the thread."""
+        try:
+            self._tick()
+        except Exception as error:
+            self._broken = error
 
     def _tick(self) -> None:
         if self._link is None:

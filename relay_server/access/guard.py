@@ -3,19 +3,17 @@
 from __future__ import annotations
 
 import asyncio
-import inspect
 import logging
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping
+from contextlib import asynccontextmanager, contextmanager
 from typing import Any
-
-import grpc
 
 from avatar_relay.credentials import METADATA_KEY, token_in
 from avatar_relay.errors import ConfigError
 from avatar_relay.reasons import Fault, Reason
 from relay_server.access.admission import Admission, AdmittedCall, PresentedCredentials, host_of
 from relay_server.access.caller import set_caller
+from relay_server.access.identities import Directory
 from relay_server.access.rate_limits import RateLimits
 from relay_server.access.store import AccessFile
 from relay_server.errors import RequestError
@@ -27,9 +25,11 @@ LOOK_AFTER_S = 1.0
 """How often the access file is looked at, and those inside."""
 REFUSALS_LOGGED_PER_MINUTE = 6
 """For each peer: a device with a wrong token tries for days."""
+FAILURES_LOGGED_PER_MINUTE = 2
+"""Of reading the access file, which is tried each second."""
 
 
-class Guard(grpc.aio.ServerInterceptor):
+class Guard:
     """Keeps the door of one or more gRPC servers. Belongs to one event loop."""
 
     def __init__(
@@ -51,12 +51,11 @@ class Guard(grpc.aio.ServerInterceptor):
             await self.look_after()
 
     async def look_after(self) -> None:
-        """Read the file where it changed, and show out who may not be here any more. A file that is wrong changes nothing."""
-        try:
-            directory = await asyncio.to_thread(self._file.load_if_changed)
-        except ConfigError as error:
-            logger.error("the access file can not be read again, what it said before holds: %s", error)
-            directory = None
+        """Read the file where it changed, and show out who may not be here any more.
+
+        A file that is wrong changes nothing. One that cannot be read now is read at the next look.
+        """
+        directory = await self._changed_directory()
         if directory is not None:
             self._door.replace(directory)
             logger.info("the access file was read again: %d identities", len(directory.identities))
@@ -67,46 +66,37 @@ class Guard(grpc.aio.ServerInterceptor):
                 self._expelled[task] = fault
                 task.cancel()
 
-    async def intercept_service(
-        self, continuation: Callable[[grpc.HandlerCallDetails], Awaitable[Any]], details: grpc.HandlerCallDetails
-    ) -> Any:
-        """The handler of an RPC, with the guard before it; None where there is none."""
-        handler = await continuation(details)
-        if handler is None:
-            return None
-        behaviour = next(
-            found for found in (handler.unary_unary, handler.unary_stream, handler.stream_unary, handler.stream_stream) if found is not None
-        )
-        make = _MAKERS[bool(handler.request_streaming), bool(handler.response_streaming)]
-        return make(self._guarded(details.method, behaviour), handler.request_deserializer, handler.response_serializer)
-
-    def _guarded(self, method: str, behaviour: Callable[..., Any]) -> Callable[..., Any]:
-        async def call(request: Any, context: Context) -> Any:
-            with await self._enter(method, context):
-                try:
-                    return await behaviour(request, context)
-                except asyncio.CancelledError:
-                    await self._tell_expelled(context)
-                    raise
-
-        async def generate(request: Any, context: Context) -> AsyncIterator[Any]:
-            with await self._enter(method, context):
-                try:
-                    async for response in behaviour(request, context):
-                        yield response
-                except asyncio.CancelledError:
-                    await self._tell_expelled(context)
-                    raise
-
-        return generate if inspect.isasyncgenfunction(behaviour) else call
-
-    async def _enter(self, method: str, context: Context) -> Any:
+    async def _changed_directory(self) -> Directory | None:
         try:
-            entrant = self._door.enter(method, _shown(context), context.peer(), self._now_us(), self._unix_s())
+            return await asyncio.to_thread(self._file.load_if_changed)
+        except ConfigError as error:
+            logger.error("the access file is wrong, what it said before holds: %s", error)
+        except Exception as error:  # no descriptor, memory or thread left, a failing disk: none of it says anything of the file
+            if not self._logged.take(self._file, FAILURES_LOGGED_PER_MINUTE, self._now_us()):
+                text = str(error) or type(error).__name__
+                logger.error("the access file cannot be read now, what it said before holds; trying again each second: %s", text)
+        return None
+
+    @asynccontextmanager
+    async def admit(self, method: str, context: Context) -> AsyncIterator[str]:
+        """Admit the caller of an RPC for the block, or abort the RPC; gives the name under which its requests are counted.
+
+        A caller that has to leave is cancelled within the block, and told why.
+        """
+        entrant = await self._enter(method, context)
+        with self._staying(entrant, context.peer()):
+            try:
+                yield entrant.key or host_of(context.peer())
+            except asyncio.CancelledError:
+                await self._tell_expelled(context)
+                raise
+
+    async def _enter(self, method: str, context: Context) -> AdmittedCall:
+        try:
+            return self._door.enter(method, _shown(context), context.peer(), self._now_us(), self._unix_s())
         except RequestError as error:
             self._log_refusal(method, context.peer(), error.fault)
             await abort(context, error.fault)
-        return self._staying(entrant, context.peer())
 
     @contextmanager
     def _staying(self, entrant: AdmittedCall, peer: str) -> Iterator[None]:
@@ -136,14 +126,6 @@ class Guard(grpc.aio.ServerInterceptor):
 
     def _unix_s(self) -> int:
         return self._unix_time_us() // 1_000_000
-
-
-_MAKERS: dict[tuple[bool, bool], Callable[..., Any]] = {
-    (False, False): grpc.unary_unary_rpc_method_handler,
-    (False, True): grpc.unary_stream_rpc_method_handler,
-    (True, False): grpc.stream_unary_rpc_method_handler,
-    (True, True): grpc.stream_stream_rpc_method_handler,
-}
 
 
 def _shown(context: Context) -> PresentedCredentials:

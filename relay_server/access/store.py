@@ -21,7 +21,10 @@ Version = tuple[int, int, int]
 
 def version_of(path: Path) -> Version:
     """What tells one version of a file from the next. Raises `OSError`."""
-    found = path.stat()
+    return _version(path.stat())
+
+
+def _version(found: os.stat_result) -> Version:
     return found.st_ino, found.st_mtime_ns, found.st_size
 
 
@@ -30,40 +33,45 @@ class AccessFile:
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        self._seen: Version | None = None
+        self._read_version: Version | None = None
+        """The version that was read whole; one that could not be read for a passing reason is not it."""
 
     def load(self) -> Directory:
-        """What it says now. Raises `ConfigError`."""
+        """What it says now. Raises `ConfigError`, also where it cannot be read."""
         try:
-            self._seen = version_of(self.path)
-            with self.path.open("rb") as file:
-                found = os.fstat(file.fileno())
-                if found.st_mode & stat.S_IWOTH:
-                    raise ConfigError(f"access_file: everybody on this machine may write {self.path}; do chmod o-w")
-                if found.st_size > MAX_FILE_BYTES:
-                    raise ConfigError(f"access_file: {self.path} is larger than {MAX_FILE_BYTES} bytes")
-                return from_text(file.read(MAX_FILE_BYTES).decode())
+            return self._read()
         except OSError as error:
             raise ConfigError(f"access_file: {self.path} can not be read: {error.strerror}") from error
-        except UnicodeDecodeError as error:
-            raise ConfigError(f"access_file: {self.path} is not UTF-8") from error
-        except ConfigError as error:
-            raise error if str(error).startswith("access_file") else ConfigError(f"access_file: {self.path}: {error}") from None
 
     def load_if_changed(self) -> Directory | None:
-        """What it says, where that was not read yet. Raises `ConfigError`, once for each version that can not be read."""
-        try:
-            now = version_of(self.path)
-        except OSError:
-            now = (0, 0, 0)
-        return None if now == self._seen else self._load_version(now)
+        """What it says, where this version was not read yet.
 
-    def _load_version(self, version: Version) -> Directory:
+        Raises `ConfigError` where it is wrong, once for each version. Whatever else it raises (`OSError`, `MemoryError`) says nothing of
+        the file: this version counts as unread, and the next call tries again.
+        """
+        return None if version_of(self.path) == self._read_version else self._read()
+
+    def _read(self) -> Directory:
+        with self.path.open("rb") as file:
+            found = os.fstat(file.fileno())
+            data = file.read(MAX_FILE_BYTES + 1)
         try:
-            return self.load()
-        except ConfigError:
-            self._seen = version
-            raise
+            directory = self._checked(found, data)
+        except ConfigError as error:
+            self._read_version = _version(found)
+            raise error if str(error).startswith("access_file") else ConfigError(f"access_file: {self.path}: {error}") from None
+        self._read_version = _version(found)
+        return directory
+
+    def _checked(self, found: os.stat_result, data: bytes) -> Directory:
+        if found.st_mode & stat.S_IWOTH:
+            raise ConfigError(f"access_file: everybody on this machine may write {self.path}; do chmod o-w")
+        if len(data) > MAX_FILE_BYTES:
+            raise ConfigError(f"access_file: {self.path} is larger than {MAX_FILE_BYTES} bytes")
+        try:
+            return from_text(data.decode())
+        except UnicodeDecodeError as error:
+            raise ConfigError(f"access_file: {self.path} is not UTF-8") from error
 
     @contextmanager
     def changing(self) -> Iterator[list[Directory]]:

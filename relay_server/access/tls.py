@@ -38,8 +38,10 @@ class HotCertificate:
         """Raises `ConfigError` where the files are no certificate with its key."""
         self._files = files
         self._lock = threading.Lock()
-        self._seen: tuple[Version, ...] = ()
-        self._configuration = self._read()
+        self._read_versions: tuple[Version, ...] = ()
+        """Those that were read whole; files that could not be read for a passing reason are read again."""
+        self._failing = False
+        self._configuration = self._load()
 
     def credentials(self) -> grpc.ServerCredentials:
         """For `add_secure_port`: TLS 1.2 or later, which is gRPC's own floor."""
@@ -47,36 +49,58 @@ class HotCertificate:
         return grpc.dynamic_ssl_server_credentials(self._configuration, fetch, self._files.client_ca is not None)
 
     def _latest(self) -> grpc.ServerCertificateConfiguration | None:
-        """What changed; None where nothing did, or where the new files do not fit each other (yet): what was good stays."""
+        """What changed; None where nothing did, or where the new files cannot be used: what was good stays.
+
+        Files that do not fit each other (yet) are told once. Files that cannot be read now are tried again at each connection, and told
+        once until that succeeds.
+        """
         with self._lock:
             try:
-                if self._versions() == self._seen:
+                if self._versions() == self._read_versions:
                     return None
                 self._configuration = self._read()
-            except (ConfigError, OSError) as error:
-                logger.error("the certificate can not be read again, the old one stays: %s", error)
+            except ConfigError as error:
+                logger.error("the certificate can not be used, the old one stays: %s", error)
                 return None
+            except Exception as error:  # no descriptor or memory left, a failing disk: none of it says anything of the files
+                if not self._failing:
+                    text = str(error) or type(error).__name__
+                    logger.error("the certificate cannot be read now, the old one stays; each new connection tries again: %s", text)
+                self._failing = True
+                return None
+            self._failing = False
         logger.info("a new certificate is in use: %s", self._files.certificate)
         return self._configuration
 
     def _versions(self) -> tuple[Version, ...]:
         return tuple(version_of(path) for path in self._files.paths)
 
-    def _read(self) -> grpc.ServerCertificateConfiguration:
-        """Read and check all files; a change while they are read is found by the next connection."""
+    def _load(self) -> grpc.ServerCertificateConfiguration:
+        """As `_read`, for a start. Raises `ConfigError`, also where the files cannot be read."""
         try:
-            self._seen = self._versions()
-            check_key_pair(("tls_cert_file", "tls_key_file"), self._files.certificate, self._files.key)
-            client_ca = self._files.client_ca
-            if client_ca is not None:
-                check_authorities("tls_client_ca_file", client_ca)
-            pair = (self._files.key.read_bytes(), self._files.certificate.read_bytes())
-            return grpc.ssl_server_certificate_configuration([pair], None if client_ca is None else client_ca.read_bytes())
-        except PemError as error:
-            raise ConfigError(str(error)) from error
+            return self._read()
         except OSError as error:
             raise ConfigError(f"{self._setting_of(error.filename)}: {error.filename} cannot be read: {error.strerror}") from error
 
     def _setting_of(self, path: object) -> str:
         named = {str(self._files.key): "tls_key_file", str(self._files.client_ca): "tls_client_ca_file"}
         return named.get(str(path), "tls_cert_file")
+
+    def _read(self) -> grpc.ServerCertificateConfiguration:
+        """Read and check all files; a change while they are read is found by the next connection. Raises `ConfigError` and `OSError`."""
+        versions = self._versions()
+        try:
+            configuration = self._checked()
+        except PemError as error:
+            self._read_versions = versions
+            raise ConfigError(str(error)) from error
+        self._read_versions = versions
+        return configuration
+
+    def _checked(self) -> grpc.ServerCertificateConfiguration:
+        check_key_pair(("tls_cert_file", "tls_key_file"), self._files.certificate, self._files.key)
+        client_ca = self._files.client_ca
+        if client_ca is not None:
+            check_authorities("tls_client_ca_file", client_ca)
+        pair = (self._files.key.read_bytes(), self._files.certificate.read_bytes())
+        return grpc.ssl_server_certificate_configuration([pair], None if client_ca is None else client_ca.read_bytes())

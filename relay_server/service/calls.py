@@ -3,6 +3,7 @@
 Parsed by us: grpc answers bytes that are no message with UNKNOWN or INTERNAL, although it is the caller's fault, and its
 own size limit comes without our reason. Encoded by us: media leaves in the bytes that it came in, and where it does not leave whole,
 a payload is serialized once and spliced into the message of each device that gets it.
+Errors of requests (`FaultError`) become the RPC's status in `RequestInterceptor`, which stands before all handlers.
 """
 
 from __future__ import annotations
@@ -16,8 +17,7 @@ from google.protobuf.message import DecodeError, Message
 from avatar_relay.errors import PeerError
 from avatar_relay.limits import MAX_MESSAGE_BYTES
 from avatar_relay.reasons import Fault, Reason
-from relay_server.errors import RequestError
-from relay_server.service.errors import Context, abort
+from relay_server.service.errors import Context
 
 Request = TypeVar("Request", bound=Message)
 Response = TypeVar("Response", bound=Message)
@@ -28,11 +28,16 @@ def as_is(data: bytes) -> bytes:
     return data
 
 
-def parse(type_: type[Request], data: bytes) -> Request:
-    """Read a message. Raises `PeerError` where it is too large, or none."""
+def check_size(data: bytes) -> None:
+    """Raise `PeerError` where a message is too large."""
     if len(data) > MAX_MESSAGE_BYTES:
         text = f"a message of {len(data)} bytes; at most {MAX_MESSAGE_BYTES} are allowed: send smaller ones"
         raise PeerError(Fault(Reason.MESSAGE_TOO_LARGE, text))
+
+
+def parse(type_: type[Request], data: bytes) -> Request:
+    """Read a message. Raises `PeerError` where it is too large, or none."""
+    check_size(data)
     try:
         return type_.FromString(data)
     except DecodeError as error:
@@ -49,13 +54,10 @@ def bidirectional(behaviour: Callable[[Context], Awaitable[None]]) -> Any:
 
 
 def unary(type_: type[Request], behaviour: Callable[[Request], Awaitable[Message]]) -> Any:
-    """A handler of one request and one response; `RequestError` and `PeerError` become the status."""
+    """A handler of one request and one response."""
 
-    async def handle(data: bytes, context: Context) -> bytes:
-        try:
-            return (await behaviour(parse(type_, data))).SerializeToString()
-        except (RequestError, PeerError) as error:
-            await abort(context, error.fault)
+    async def handle(data: bytes, _context: Context) -> bytes:
+        return (await behaviour(parse(type_, data))).SerializeToString()
 
     return grpc.unary_unary_rpc_method_handler(handle, as_is, as_is)
 
@@ -67,10 +69,7 @@ def server_stream(type_: type[Request], behaviour: Callable[[Request, Callable[[
         async def write(response: Message) -> None:
             await context.write(response.SerializeToString())
 
-        try:
-            await behaviour(parse(type_, data), write)
-        except (RequestError, PeerError) as error:
-            await abort(context, error.fault)
+        await behaviour(parse(type_, data), write)
 
     return grpc.unary_stream_rpc_method_handler(handle, as_is, as_is)
 

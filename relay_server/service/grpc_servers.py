@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import errno
 import logging
 import socket
@@ -19,9 +20,15 @@ from avatar_relay.limits import GRPC_MAX_RECEIVE_BYTES
 from relay_server.access.guard import Guard
 from relay_server.access.tls import HotCertificate, TlsFiles
 from relay_server.config import ADMIN_OFF, RelayConfig
+from relay_server.service.interceptor import RequestInterceptor, admit_everybody
+from relay_server.service.requests import RequestReader
 
 logger = logging.getLogger(__name__)
 
+MAX_CONCURRENT_STREAMS = 1_024
+"""Of one connection; gRPC's own default is no limit. Clients hold back what goes beyond it. Behind one connection of a proxy there may be
+hundreds of devices and publishers, each with one long stream, and people with `relayctl`: ten times 100. Streams that are not read
+hold the transport's window each, 64 KiB, so that one connection holds 64 MiB at most."""
 OPTIONS: tuple[tuple[str, int], ...] = (
     ("grpc.max_receive_message_length", GRPC_MAX_RECEIVE_BYTES),
     ("grpc.max_send_message_length", GRPC_MAX_RECEIVE_BYTES),
@@ -31,6 +38,8 @@ OPTIONS: tuple[tuple[str, int], ...] = (
     ("grpc.keepalive_permit_without_calls", 1),
     ("grpc.http2.min_ping_interval_without_data_ms", 5_000),
     ("grpc.http2.max_ping_strikes", 0),  # a client that pings more often is not thrown out for it
+    ("grpc.max_concurrent_streams", MAX_CONCURRENT_STREAMS),
+    ("grpc.http2.bdp_probe", 0),  # it lets a fast caller send megabytes to streams that nobody reads yet: refused, or waiting
 )
 SERVING = health_pb2.HealthCheckResponse.SERVING
 NOT_SERVING = health_pb2.HealthCheckResponse.NOT_SERVING
@@ -46,7 +55,9 @@ class GrpcServers:
         """Raises `ConfigError` where the certificate can not be used. Needs a running event loop."""
         self._config = config
         self._guard = guard
+        self._interceptor = RequestInterceptor(admit_everybody if guard is None else guard.admit, RequestReader())
         self._health = health.aio.HealthServicer()
+        self._stopping = False
         self._names = ("", *(name for name, _ in services), admin[0])
         cert, key = config.tls_cert_file, config.tls_key_file
         self._certificate = None if cert is None or key is None else HotCertificate(TlsFiles(cert, key, config.tls_client_ca_file))
@@ -64,8 +75,21 @@ class GrpcServers:
         self._say_who_may_enter(addresses)
         return addresses
 
+    async def run(self) -> None:
+        """Watch the servers until cancelled. Returns or raises where one ends before `stop`.
+
+        Cancel it after `stop`: grpc.aio's own wait must not be cancelled, it takes the server's end with it.
+        """
+        waits = [asyncio.create_task(server.wait_for_termination()) for server, _, _ in self._servers]
+        done, _ = await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
+        for server_end in done:
+            server_end.result()
+        if self._stopping:
+            await asyncio.get_running_loop().create_future()
+
     async def stop(self, grace_s: float) -> None:
         """End all streams, within the grace."""
+        self._stopping = True
         for server, _, _ in self._servers:
             await server.stop(grace_s)
 
@@ -76,7 +100,7 @@ class GrpcServers:
 
     def _server(self, services: Sequence[tuple[str, Any]], *, operators: bool) -> grpc.aio.Server:
         options = [*OPTIONS, ("grpc.enable_channelz", int(self._config.channelz))]
-        server = grpc.aio.server(interceptors=() if self._guard is None else (self._guard,), options=options)
+        server = grpc.aio.server(interceptors=(self._interceptor,), options=options)
         server.add_generic_rpc_handlers(tuple(handlers for _, handlers in services))
         health_pb2_grpc.add_HealthServicer_to_server(self._health, server)
         names = [name for name, _ in services] + [health.SERVICE_NAME]

@@ -18,8 +18,9 @@ from avatar_relay.ids import ID_RULE, is_valid_id
 from avatar_relay.settings import Given, Section
 from relay_server.sources.source import Source
 
-if TYPE_CHECKING:
-    from avatar_relay.tracing import Telemetry  # imports OpenTelemetry, which `relay-server --help` does without
+if TYPE_CHECKING:  # they bring OpenTelemetry and asyncio, which `relay-server --help` does without
+    from avatar_relay.tracing import Telemetry
+    from relay_server.background import Start
 
 GROUP = "avatar_relay.sources"
 BUILT_IN = {
@@ -42,6 +43,8 @@ class SourceContext:
     now_us: Callable[[], int]
     """A monotonic clock."""
     telemetry: Telemetry
+    start: Start
+    """Starts a background task of the source, by a name and a coroutine that runs until it is cancelled."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -37,6 +37,13 @@ START_S = 30.0
 """What the program may take to attach on a busy machine."""
 
 
+DYING_SINK = (
+    "import edge_client.audio.sinks.virtual as virtual\n"
+    "def step(*_): raise ZeroDivisionError('injected')\n"
+    "virtual.VirtualDevice.step = step\n"
+)
+
+
 def speech(conversation_id: str) -> list[m.ToDevice]:
     """0.6 s of tone and a mouth that opens: all that the relay says about a conversation."""
     weights = np.zeros((KEYFRAMES, len(ARKIT_NAMES)), "<f4")
@@ -87,13 +94,13 @@ class Client:
 
 
 @contextlib.asynccontextmanager
-async def running(script: Script, *arguments: str) -> AsyncIterator[tuple[Relay, Client]]:
-    """A relay and a client that is told to attach to it."""
+async def running(script: Script, *arguments: str, fault: str = "") -> AsyncIterator[tuple[Relay, Client]]:
+    """A relay and a client that is told to attach to it; `fault` is run in the client first."""
     relay = Relay(script)
     async with serving(relay) as (_, port):
         environment = {name: value for name, value in os.environ.items() if not name.startswith(("EDGE_CLIENT_", "OTEL_"))}
         process = await asyncio.create_subprocess_exec(
-            *(sys.executable, "-c", PROBE, "--relay", f"127.0.0.1:{port}", "--device-id", "kitchen", "--headless", *arguments),
+            *(sys.executable, "-c", fault + PROBE, "--relay", f"127.0.0.1:{port}", "--device-id", "kitchen", "--headless", *arguments),
             cwd=PROJECT_ROOT,
             env=environment | {"PYTHONPATH": "proto"},
             stdin=asyncio.subprocess.DEVNULL,
@@ -180,6 +187,15 @@ async def test_a_signal_ends_it_cleanly(number: signal.Signals) -> None:
         status, _, log = await client.ended()
         assert (status, "Traceback" in log, "leaked" in log) == (0, False, False), log
         assert relay.streams[0].heard[-1] == m.Goodbye("shutdown")
+
+
+async def test_thread_that_dies_ends_the_program() -> None:
+    """The sink's, of an error that nobody expected: logged with its name, goodbye said, status 1."""
+    async with running(stay, "--renderer", "none", fault=DYING_SINK) as (_, client):
+        status, _, log = await client.ended()
+        assert status == 1, log
+        assert "a thread ended unexpectedly, the program ends: virtual-sink" in log
+        assert "ZeroDivisionError: injected" in log
 
 
 async def test_a_final_refusal_is_told_and_fails() -> None:

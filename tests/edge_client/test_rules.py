@@ -29,6 +29,7 @@ from avatar_relay.messages import (
     Started,
 )
 from avatar_relay.reasons import Reason
+from edge_client.motion.mouth_source import MouthSource
 from edge_client.playback.events import FrameStarvation, PlaybackConfig, PlayerState
 from edge_client.playback.live_delay import MAX_BUFFER_US
 from tests.edge_client.playback_bench import JAW, RATE_HZ, Bench, audio_payloads, motion_payload, open_, spoken, tone, without_filler
@@ -142,8 +143,8 @@ def rule_2_a_never_seen_id_is_held_up_to_two_mebibytes() -> None:
 
 
 def rule_3_audio_only_is_final() -> None:
-    """Later motion is ignored and counted; the sound is whole."""
-    bench = Bench()
+    """Later motion is ignored and counted; the sound is whole. On a device that does not analyse it, so that motion alone would show."""
+    bench = Bench(config=PlaybackConfig(mouth_source=MouthSource.PAYLOAD))
     bench.handle(open_("a"), AudioOnly("a"), *spoken("a", SECOND))
     bench.run(1_300_000)
     assert bench.dropped("a") == {(Kind.MOTION, "audio_only"): 1}
@@ -258,8 +259,8 @@ def rule_6_interrupt_while_paused_gives_the_device_back() -> None:
 
 
 def rule_7_audio_independent_goes_on_and_the_face_holds_then_catches_up() -> None:
-    """Motion is late: no sample is lost; the pose is held, told, and live again when motion is back."""
-    bench = Bench()
+    """Motion is late: no sample is lost; the pose is held, told, and live again. Where sound is analysed, the mouth goes on by it."""
+    bench = Bench(config=PlaybackConfig(mouth_source=MouthSource.PAYLOAD))
     rising = [index / 25 for index in range(25)]
     bench.handle(open_("a"), Media("a", (motion_payload(rising[:5]),)), Media("a", audio_payloads(SECOND)))
     bench.run(600_000)

@@ -107,6 +107,10 @@ class ServiceCall:
             await self._call.done_writing()
         except (grpc.aio.AioRpcError, asyncio.InvalidStateError):
             logger.debug("the service took no more sound; its answers say why")
+        except Exception:
+            logger.exception("sending speech to Audio2Face-3D broke off")
+            self._error = ServiceError(Fault(Reason.SOURCE_FAILED, "sending speech to Audio2Face-3D broke off"))
+            self._call.cancel()
 
     async def _write(self, data: bytes) -> None:
         await self._call.write(data)

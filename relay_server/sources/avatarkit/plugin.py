@@ -34,7 +34,7 @@ async def _open(settings: AvatarKitSettings, context: SourceContext) -> AsyncIte
     sdk = make_sdk(settings, api_key_of(settings, context.environment))
     observer = SdkTelemetry(context.telemetry) if context.telemetry.enabled else None
     pool = Pool(sdk, rules, start_timeout_s=settings.start_timeout_s, now_us=context.now_us, observer=observer)
-    async with running(pool):
+    async with running(pool, context.start):
         yield partial(AvatarKitSource, pool, text=context.text, audio=context.audio)
 
 

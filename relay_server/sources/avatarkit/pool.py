@@ -14,6 +14,7 @@ from typing import assert_never
 
 from avatar_relay.media import AudioFormat
 from avatar_relay.reasons import Fault, Reason
+from relay_server.background import Start
 from relay_server.sources.avatarkit.faults import Recovery, SdkError, SdkFailure, fault_of, judge
 from relay_server.sources.avatarkit.live import LiveSession
 from relay_server.sources.avatarkit.observer import NullSdkObserver, SdkObserver
@@ -211,7 +212,13 @@ class Pool:
     def _spawn(self, work: Coroutine[None, None, None]) -> None:
         task = asyncio.create_task(work, name=f"{self.name} pool")
         self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
+        task.add_done_callback(self._on_spawned_end)
+
+    def _on_spawned_end(self, task: asyncio.Task[None]) -> None:
+        """Task boundary: one session's bug is not another's end."""
+        self._tasks.discard(task)
+        if not task.cancelled() and (bug := task.exception()) is not None:
+            logger.error("%s: a session could not be opened or closed", self.name, exc_info=bug)
 
     def _wake(self) -> None:
         self._changed.set()
@@ -220,9 +227,9 @@ class Pool:
 
 
 @asynccontextmanager
-async def running(pool: Pool) -> AsyncIterator[Pool]:
-    """A pool at work; leaving closes all its sessions."""
-    keeper = asyncio.create_task(pool.run(), name=f"{pool.name} pool keeper")
+async def running(pool: Pool, start: Start) -> AsyncIterator[Pool]:
+    """A pool at work, its upkeep run by `start`; leaving closes all its sessions."""
+    keeper = start(f"{pool.name} session pool", pool.run())
     try:
         yield pool
     finally:

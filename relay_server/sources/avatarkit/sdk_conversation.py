@@ -131,7 +131,16 @@ class Conversing:
             self._moved.set()
 
     async def _move(self) -> None:
-        """Motion for the sound, over as many sessions as it takes (rule 2)."""
+        """Motion for the sound. A bug in here must not leave the voice waiting for it; `_run` tells it."""
+        try:
+            await self._move_over_sessions()
+        except Exception:
+            self._lost = True
+            self._moved.set()
+            raise
+
+    async def _move_over_sessions(self) -> None:
+        """Over as many as it takes (rule 2)."""
         while not self._lost:
             try:
                 live = await self._pool.lease(self._device, self._format)

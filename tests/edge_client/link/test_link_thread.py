@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import threading
 from collections.abc import Callable
 
@@ -108,3 +109,20 @@ def test_a_crash_is_told() -> None:
     running.thread.stop()
     assert running.thread.crashed
     assert running.thread.end is None
+
+
+def test_tick_that_fails_for_a_message_ends_the_thread() -> None:
+    """It runs by a timer, where an error would end nothing."""
+
+    class Buggy(Player):
+        def tick(self, now_us: int) -> list[Output]:
+            if asyncio.current_task() is None:
+                raise ZeroDivisionError
+            running.thread._handled()
+            return []
+
+    running = Running(Buggy())
+    running.thread.start()
+    assert running.ended.wait(5)
+    running.thread.stop()
+    assert running.thread.crashed

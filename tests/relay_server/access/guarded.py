@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
 import subprocess
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -127,15 +128,30 @@ def trusting(authority: Authority, shown: tuple[Path, Path] | None = None) -> gr
 
 
 async def code_of(
-    channel: grpc.aio.Channel, method: str, token: str | None = None, *, wait_s: float = PATIENCE_S
+    channel: grpc.aio.Channel, method: str, token: str | None = None, *, sent: bytes = b"", wait_s: float = PATIENCE_S
 ) -> tuple[grpc.StatusCode, Reason | None]:
-    """How an RPC with one empty message ends, whatever its kind; one that goes on after `wait_s` is OK."""
-    call: Any = channel.stream_stream(method)(metadata=metadata_of(token))
+    """How an RPC ends, whatever its kind, with one message; one that goes on after `wait_s` is OK.
+
+    The message leaves with the start of the call: grpc.aio loses the status of a call that ends before a `write` of its own.
+    """
+    begin: Any = channel.unary_stream(method)
+    return await _end_of(begin(sent, metadata=metadata_of(token)), wait_s)
+
+
+async def code_of_messages(channel: grpc.aio.Channel, method: str, sent: Sequence[bytes]) -> tuple[grpc.StatusCode, Reason | None]:
+    """How an RPC ends whose caller sends these messages, however many it takes."""
+    call: Any = channel.stream_stream(method)()
+    with contextlib.suppress(grpc.aio.AioRpcError, grpc.aio.InternalError, asyncio.InvalidStateError):
+        for message in sent:
+            await call.write(message)
+        await call.done_writing()
+    return await _end_of(call, PATIENCE_S)
+
+
+async def _end_of(call: Any, wait_s: float) -> tuple[grpc.StatusCode, Reason | None]:
     try:
         async with asyncio.timeout(wait_s):
             try:
-                await call.write(b"")
-                await call.done_writing()
                 while await call.read() is not grpc.aio.EOF:
                     pass
             except (grpc.aio.AioRpcError, grpc.aio.InternalError, asyncio.InvalidStateError):

@@ -15,6 +15,7 @@ from avatar_relay.media import OnPlaying
 from avatar_relay.reasons import Reason
 from avatar_relay.tracing import start_telemetry
 from edge_client.motion.decoders import make_motion_decoder
+from relay_server.background import Background
 from relay_server.cli import build_parser, load_config
 from relay_server.connections.relay import Relay
 from relay_server.core.events import ConversationFaulted
@@ -48,7 +49,7 @@ async def configured(service: Audio2FaceService, folder: Path) -> AsyncIterator[
         relay = build_relay(config)
         devices = {name: FastDevice(relay.connect_device(), name, make_motion_decoder=make_motion_decoder) for name in ("lobby", "hall")}
         telemetry = start_telemetry("relay-server", os.urandom(8).hex(), "0", {})
-        async with playing(relay, *devices.values()), voice(relay, telemetry, {}) as speech:
+        async with playing(relay, *devices.values()), voice(relay, telemetry, {}, Background().start) as speech:
             yield relay, speech, devices
 
 

@@ -15,6 +15,7 @@ import pytest
 from avatar_relay.media import AudioFormat, Codec, OnPlaying
 from avatar_relay.publisher import Publisher
 from avatar_relay.reasons import DropReason, Fault, Reason
+from relay_server.background import Background
 from relay_server.config import RelayConfig
 from relay_server.connections.relay import Relay
 from relay_server.observer import RelayObserver
@@ -198,7 +199,7 @@ async def rig(
         await device.attach()
         tasks = [asyncio.create_task(work) for work in (relay.run(), device.listen(), device.play(speed))]
         try:
-            async with running(pool), Publisher.in_process(relay) as publisher:
+            async with running(pool, Background().start), Publisher.in_process(relay) as publisher:
                 yield Rig(server, pool, relay, publisher, device, watched, speed)
         finally:
             for task in tasks:

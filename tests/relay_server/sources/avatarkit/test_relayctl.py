@@ -15,6 +15,7 @@ from avatar_relay.media import MotionEncoding
 from avatar_relay.tracing import start_telemetry
 from edge_client.audio.sink import Pcm
 from edge_client.motion.decoders import make_motion_decoder
+from relay_server.background import Background
 from relay_server.cli import build_parser, load_config
 from relay_server.relayctl import cli as relayctl
 from relay_server.server import build_relay, serving, voice
@@ -80,7 +81,7 @@ async def configured(sdk: str, folder: Path) -> AsyncIterator[House]:
         }
         telemetry = start_telemetry("relay-server", os.urandom(8).hex(), "0", {})
         environment = {f"AVATAR_RELAY_{sdk.upper()}_API_KEY": API_KEY}
-        async with voice(relay, telemetry, environment) as speech, serving(relay, speech) as (_, address):
+        async with voice(relay, telemetry, environment, Background().start) as speech, serving(relay, speech) as (_, address):
             for device in devices.values():
                 await device.attach()
             async with asyncio.TaskGroup() as group:

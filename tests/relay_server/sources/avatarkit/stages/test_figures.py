@@ -18,6 +18,7 @@ from pathlib import Path
 
 import pytest
 
+from relay_server.background import Background
 from relay_server.sources.avatarkit.pool import Pool, running
 from relay_server.sources.avatarkit.source import AvatarKitSource
 from relay_server.sources.avatarkit.vendor import make_sdk
@@ -95,10 +96,10 @@ async def measure(sdk: str, rounds: int) -> dict[str, dict[str, object]]:
     server = MotionServer(token_s=STEP_S, inference_s=INFERENCE_S)
 
     async def cold() -> tuple[float, float]:
-        async with running(make_pool(sdk, server)) as pool:
+        async with running(make_pool(sdk, server), Background().start) as pool:
             return await turn(pool)
 
-    async with server.serving(), running(make_pool(sdk, server)) as kept:
+    async with server.serving(), running(make_pool(sdk, server), Background().start) as kept:
         await turn(kept)
         ways = (
             Way("cold", cold),

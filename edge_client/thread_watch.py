@@ -1,0 +1,33 @@
+"""Watches the program's threads: one that dies of an error is logged with its name and ends the program."""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections.abc import Callable
+
+logger = logging.getLogger(__name__)
+
+HARMLESS = ("Otel", "telemetry")
+"""How the names of threads begin that only export telemetry: a face does not end for that."""
+
+
+class ThreadWatch:
+    """Calls `end` on the thread that dies. `died` then tells that the program has failed."""
+
+    def __init__(self, end: Callable[[], None]) -> None:
+        self._end = end
+        self.died = False
+
+    def begin(self) -> None:
+        """Watch all threads from now on, in place of Python's own report."""
+        threading.excepthook = self._on_error
+
+    def _on_error(self, error: threading.ExceptHookArgs) -> None:
+        name = error.thread.name if error.thread is not None else "unknown"
+        harmless = name.startswith(HARMLESS)
+        text = "a thread ended unexpectedly: %s" if harmless else "a thread ended unexpectedly, the program ends: %s"
+        logger.critical(text, name, exc_info=error.exc_value)
+        if not harmless:
+            self.died = True
+            self._end()

@@ -1,0 +1,82 @@
+"""Stands before every RPC of every service: admits its caller, then reads and parses its requests.
+
+gRPC itself reads a unary request before any interceptor's handler runs, so that a stranger's half-sent requests fill the memory, and
+answers undecodable bytes with UNKNOWN and a traceback. Here every handler is request-streaming for gRPC; on the wire that is the same.
+"""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
+from contextlib import AbstractAsyncContextManager, aclosing, asynccontextmanager
+from typing import Any
+
+import grpc
+
+from avatar_relay.errors import FaultError
+from relay_server.access.admission import host_of
+from relay_server.service.calls import as_is
+from relay_server.service.errors import Context, abort
+from relay_server.service.requests import RequestReader, parse_request
+
+Admit = Callable[[str, Context], AbstractAsyncContextManager[str]]
+"""Admits the caller of a method for a block, or aborts the RPC; gives the name under which the caller's requests are counted."""
+
+
+@asynccontextmanager
+async def admit_everybody(_method: str, context: Context) -> AsyncIterator[str]:
+    """For a relay without an access file."""
+    yield host_of(context.peer())
+
+
+class RequestInterceptor(grpc.aio.ServerInterceptor):
+    """Makes each handler a stream of bytes, entered after admission. Belongs to one event loop."""
+
+    def __init__(self, admit: Admit, reader: RequestReader) -> None:
+        self._admit = admit
+        self._reader = reader
+
+    async def intercept_service(
+        self, continuation: Callable[[grpc.HandlerCallDetails], Awaitable[Any]], details: grpc.HandlerCallDetails
+    ) -> Any:
+        """The handler of an RPC behind admission; None where there is none."""
+        handler = await continuation(details)
+        if handler is None:
+            return None
+
+        async def call(_requests: object, context: Context) -> None:
+            async with self._admit(details.method, context) as caller:
+                try:
+                    await self._perform(handler, context, details.method, caller)
+                except FaultError as error:
+                    await abort(context, error.fault)
+
+        return grpc.stream_stream_rpc_method_handler(call, as_is, handler.response_serializer)
+
+    async def _perform(self, handler: Any, context: Context, method: str, caller: str) -> None:
+        behaviour = handler.unary_unary or handler.unary_stream or handler.stream_unary or handler.stream_stream
+        if not handler.request_streaming:
+            data = await self._reader.read_single(context, caller)
+            await _respond(behaviour(parse_request(handler.request_deserializer, data, method), context), handler, context)
+        elif handler.request_deserializer is as_is:
+            await behaviour(None, context)  # our own streams read and bound their messages themselves
+        else:
+            async with aclosing(self._parsed(handler.request_deserializer, context, method, caller)) as requests:
+                await _respond(behaviour(requests, context), handler, context)
+
+    async def _parsed(self, deserialize: Callable[[bytes], Any], context: Context, method: str, caller: str) -> AsyncGenerator[Any, None]:
+        async with aclosing(self._reader.read_stream(context, caller)) as stream:
+            async for data in stream:
+                yield parse_request(deserialize, data, method)
+
+
+async def _respond(answer: Any, handler: Any, context: Context) -> None:
+    """Send what a behaviour gives: a generator's responses, or a coroutine's one; a streaming coroutine has written its own."""
+    if inspect.isasyncgen(answer):
+        async with aclosing(answer):
+            async for response in answer:
+                await context.write(response)
+        return
+    response = await answer
+    if not handler.response_streaming and context.code() in (None, grpc.StatusCode.OK):
+        await context.write(response)

@@ -1,8 +1,9 @@
-"""Generate the Python stubs of `proto/` beside their sources.
+"""Generate the Python stubs of `proto/avatar_relay/` beside their sources.
 
 Runs in two ways: as hatchling's build hook, for wheels and editable installs alike, and by hand as
 `python scripts/compile_protos.py`, or `… --descriptor-set FILE` for an image of the sources instead. Stubs are never
-committed: the compiler is pinned in `pyproject.toml` to the oldest protobuf runtime that we accept.
+committed: the compiler is pinned in `pyproject.toml` to the oldest protobuf runtime that we accept. `proto/google/` is there for
+readers in other languages; its Python modules come from the package googleapis-common-protos.
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ except ImportError:  # by hand, in an environment without the build backend
 
 ROOT = Path(__file__).resolve().parent.parent
 PROTO = ROOT / "proto"
+SOURCES = PROTO / "avatar_relay"
 
 
 def package_folder(name: str) -> Path:
@@ -33,8 +35,8 @@ def protoc(*options: str) -> None:
     """Run the bundled protoc over all our files; exits with its messages where it fails."""
     from grpc_tools import protoc as compiler
 
-    includes = [PROTO, package_folder("grpc_tools") / "_proto", package_folder("google.rpc").parent.parent]
-    files = sorted(str(path.relative_to(PROTO)) for path in PROTO.rglob("*.proto"))
+    includes = [PROTO, package_folder("grpc_tools") / "_proto"]
+    files = sorted(str(path.relative_to(PROTO)) for path in SOURCES.rglob("*.proto"))
     status = compiler.main(["protoc", *(f"-I{path}" for path in includes), *options, *files])
     if status != 0:
         raise SystemExit(f"compile_protos: protoc failed with status {status}")
@@ -43,7 +45,7 @@ def protoc(*options: str) -> None:
 def generate() -> list[Path]:
     """Write the stubs and return their paths."""
     protoc(f"--python_out={PROTO}", f"--pyi_out={PROTO}", f"--grpc_python_out={PROTO}")
-    return sorted(path for suffix in ("_pb2.py", "_pb2.pyi", "_pb2_grpc.py") for path in PROTO.rglob(f"*{suffix}"))
+    return sorted(path for suffix in ("_pb2.py", "_pb2.pyi", "_pb2_grpc.py") for path in SOURCES.rglob(f"*{suffix}"))
 
 
 class ProtoBuildHook(BuildHookInterface):  # type: ignore[misc]  # hatchling's class, or object where it is absent
@@ -57,7 +59,7 @@ class ProtoBuildHook(BuildHookInterface):  # type: ignore[misc]  # hatchling's c
 
 def main() -> None:
     """The command line."""
-    parser = argparse.ArgumentParser(description="Generate the Python stubs of proto/.")
+    parser = argparse.ArgumentParser(description="Generate the Python stubs of proto/avatar_relay/.")
     parser.add_argument("--descriptor-set", type=Path, help="write a FileDescriptorSet (for buf and grpcurl) to this file instead")
     arguments = parser.parse_args()
     if arguments.descriptor_set is None:

@@ -15,6 +15,8 @@ const { RelayLink, faultOf, statusOf } = require('./relay_link.js');
 const { checksum, report } = require('./report.js');
 const { Track, TrackError } = require('./tracks.js');
 
+/** @typedef {'audio' | 'motion'} Kind
+ * @type {Record<string, Kind>} */
 const KINDS = { KIND_AUDIO: 'audio', KIND_MOTION: 'motion' };
 const TICK_MS = 20;
 const REPORT_MS = 1000; // credit and cursors are told this often; credit also when half of the buffer is free again
@@ -169,7 +171,7 @@ class Device {
   /** @param {any} media @param {Conversation | undefined} conversation */
   media(media, conversation) {
     for (const payload of media.payloads) {
-      const kind = KINDS[/** @type {keyof KINDS} */ (payload.kind)];
+      const kind = KINDS[payload.kind];
       const size = payload.data.length;
       this.outstanding[kind] += size;
       if (this.outstanding[kind] > this.options.buffer[kind]) report({ event: 'credit_exceeded', kind });
@@ -180,7 +182,7 @@ class Device {
     this.grantIfMuch();
   }
 
-  /** Why a payload is not used; empty where it is. @param {string} id @param {number} seq @param {'audio' | 'motion'} kind */
+  /** Why a payload is not used; empty where it is. @param {string} id @param {number} seq @param {Kind} kind */
   whyNot(id, seq, kind) {
     const conversation = this.conversations.get(id);
     if (!conversation) return this.closed.has(id) ? 'conversation_closed' : 'conversation_unknown';
@@ -188,7 +190,7 @@ class Device {
     return seq <= conversation[kind].seq ? 'duplicate' : '';
   }
 
-  /** @param {Conversation} conversation @param {any} payload @param {'audio' | 'motion'} kind */
+  /** @param {Conversation} conversation @param {any} payload @param {Kind} kind */
   take(conversation, payload, kind) {
     const track = conversation[kind];
     const before = track.partial?.bytes ?? 0;
@@ -255,15 +257,15 @@ class Device {
 
   // --- what the relay is told ---------------------------------------------------------------------------------------
 
-  /** @param {'audio' | 'motion'} kind @param {number} bytes */
+  /** @param {Kind} kind @param {number} bytes */
   free(kind, bytes) {
     this.outstanding[kind] -= bytes;
     this.freed[kind] += bytes;
   }
 
-  /** @param {string} id @param {'KIND_AUDIO' | 'KIND_MOTION'} kind @param {number} bytes @param {string} reason */
+  /** @param {string} id @param {string} kind KIND_AUDIO or KIND_MOTION @param {number} bytes @param {string} reason */
   drop(id, kind, bytes, reason) {
-    this.free(/** @type {'audio' | 'motion'} */ (KINDS[kind]), bytes);
+    this.free(KINDS[kind], bytes);
     this.happened(id, { dropped: { kind, payloads: 1, bytes, reason } });
   }
 

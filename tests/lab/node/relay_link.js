@@ -50,7 +50,7 @@ const FINAL = new Set([
 /** Monotonic clock in µs. */
 const nowUs = () => Number(process.hrtime.bigint() / 1000n);
 
-/** Wait between two tries: full jitter under a ceiling that grows by half. @param {number} first in ms */
+/** Waits between tries: full jitter under a ceiling that grows by half. @param {number} first in ms @returns {Generator<number, never>} */
 function* waits(first) {
   let ceiling = first;
   for (let tries = 1; ; tries += 1) {

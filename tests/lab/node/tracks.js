@@ -23,6 +23,7 @@ class Track {
    */
   add(payload) {
     const total = payload.total_bytes || payload.data.length;
+    /** @type {NonNullable<Track['partial']>} */
     const partial = this.partial ?? { seq: payload.seq, total, parts: [], bytes: 0 };
     if (payload.seq !== partial.seq || total !== partial.total || payload.fragment_offset !== partial.bytes) {
       this.partial = null;

@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from avatar_relay.reasons import STATUS_CODES, DropReason, FinishReason
+from relay_server.config import RelayConfig
 from tests.lab.data import PROJECT_ROOT
 
 PAGE = (PROJECT_ROOT / "docs" / "protocol.md").read_text(encoding="utf-8")
@@ -52,6 +53,24 @@ def test_number_is_that_of_the_code(value: str, module: str, constant: str) -> N
     number, _, unit = value.strip().partition(" ")
     real = getattr(importlib.import_module(module), constant) * UNIT_OF_CONSTANT.get(constant.rpartition("_")[2], 1.0)
     assert float(number.replace(",", "")) * UNITS[unit] == pytest.approx(real)
+
+
+@pytest.mark.parametrize(
+    ("rule", "told", "setting", "value"),
+    [
+        ("C6", "2.5 MiB of each kind", "window_bytes", 2.5 * (1 << 20)),
+        ("11", "more than 8 MiB", "lag_bytes", 8 << 20),
+        ("P9", "at most 50,000 payloads", "max_payloads_per_second", 50_000),
+        ("H2", "for 30 s", "retention_us", 30_000_000),
+        ("H2", "up to 4 MiB", "retention_bytes", 4 << 20),
+        ("R13", "20 s unless set otherwise", "drain_grace_us", 20_000_000),
+    ],
+    ids=lambda value: str(value),
+)
+def test_default_of_the_relay_is_that_of_the_code(rule: str, told: str, setting: str, value: float) -> None:
+    """What an operator can change, as it is unless changed."""
+    assert told in " ".join(RULES[rule].split())
+    assert getattr(RelayConfig(), setting) == value
 
 
 def test_every_constant_of_the_limits_that_others_need_is_told() -> None:

@@ -15,7 +15,7 @@ import pytest
 
 from tests.lab.data import PROJECT_ROOT
 from tests.lab.programs import Program, python, running
-from tests.test_docs import blocks
+from tests.doc_blocks import blocks
 
 UNITS = {"edge-client": "device.md", "relay-server": "operations.md"}
 """Each unit with the page that shows it."""

@@ -52,7 +52,12 @@ class Block:
     @property
     def first_line(self) -> str:
         """Its first line, without the prompt of a console."""
-        return self.text.split("\n", 1)[0].removeprefix("$ ")
+        return self.text.split("\n", 1)[0].removeprefix("$ ").strip()
+
+    @property
+    def runs(self) -> bool:
+        """Whether it holds something to run."""
+        return self.language in (*SHELL, "python")
 
     @property
     def file_name(self) -> str | None:

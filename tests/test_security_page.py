@@ -38,7 +38,10 @@ def test_strict_clients_take_the_certificate(reader: PageSession) -> None:
     context.verify_flags |= ssl.VERIFY_X509_STRICT
     context.set_alpn_protocols(["h2"])
     host, _, port = reader.address.rpartition(":")
-    with socket.create_connection((host, int(port)), PATIENCE_S) as plain, context.wrap_socket(plain, server_hostname="localhost") as wrapped:
+    with (
+        socket.create_connection((host, int(port)), PATIENCE_S) as plain,
+        context.wrap_socket(plain, server_hostname="localhost") as wrapped,
+    ):
         assert wrapped.version() == "TLSv1.3"
 
 

@@ -15,11 +15,11 @@ from typing import Any
 
 import pytest
 
-from tests.lab.chaos.history import Verdict
 from tests.lab.fault_proxy import FaultProxy, Weather
+from tests.lab.history import Verdict
 from tests.lab.later_version import LaterVersion
 from tests.lab.node_clients import judge, reports, start, what_is_missing
-from tests.lab.relay_process import RelayProcess
+from tests.lab.restarted_programs import RelayProgram
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(120)]
 
@@ -61,7 +61,7 @@ async def under_trouble(folder: Path) -> Trouble:
     """Play it once."""
     device_log, publisher_log = folder / "device.log", folder / "publisher.log"
     async with AsyncExitStack() as stack:
-        relay = RelayProcess()
+        relay = RelayProgram()
         await relay.start()
         stack.push_async_callback(relay.kill)
         later = await stack.enter_async_context(LaterVersion(relay.address))
@@ -155,7 +155,7 @@ def test_a_conversation_goes_on_at_a_new_relay(tmp_path: Path) -> None:
 async def over_a_killed_relay(folder: Path) -> None:
     """Play it once."""
     async with AsyncExitStack() as stack:
-        relay = RelayProcess()
+        relay = RelayProgram()
         await relay.start()
         stack.push_async_callback(relay.kill)
         device = await stack.enter_async_context(start("device", folder / "device.log", *device_arguments(relay.address)))

@@ -10,8 +10,8 @@ from contextlib import AbstractAsyncContextManager
 from pathlib import Path
 from typing import Any
 
-from tests.lab.chaos.history import Verdict, check
 from tests.lab.data import PROJECT_ROOT
+from tests.lab.history import Verdict, check
 from tests.lab.programs import Program, running
 
 SOURCES = PROJECT_ROOT / "tests" / "lab" / "node"
@@ -49,4 +49,5 @@ def judge(device_id: str, logs: Iterable[Path], path: Path) -> Verdict:
                 event, kind, seq = "yielded", "motion", report["payloads"]
             if event in ("sent", "received", "yielded", "outcome", "finished"):
                 print(report["time_us"], device_id, event, report["conversation"], kind, seq, detail, sep="\t", file=history)
-    return check(path)
+    with path.open(encoding="utf-8") as history:
+        return check(history)

@@ -6,7 +6,7 @@ from avatar_relay import messages as m
 from avatar_relay.media import Credit
 from avatar_relay.reasons import Reason
 from relay_server.config import RelayConfig
-from tests.lab.relay_dsl import AUDIO_BYTES, RelayDsl, hello
+from tests.relay_server.relay_dsl import AUDIO_BYTES, RelayDsl, hello
 
 CONFIG = RelayConfig(groups={"everyone": ("lobby", "hall")})
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
-from typing import Any, Protocol, TypeVar, assert_never
+from typing import Any, Protocol, assert_never
 
 from google.protobuf.message import Message
 
@@ -31,7 +31,6 @@ from relay_server.service.calls import server_stream, service, unary
 NAME = pb.DESCRIPTOR.services_by_name["AdminService"].full_name
 
 Write = Callable[[Message], Awaitable[None]]
-Read = TypeVar("Read")
 
 
 class Speech(Protocol):
@@ -88,7 +87,7 @@ class AdminService:
             request.target,
             text=request.text if said == "text" else None,
             file=request.file if said == "file" else None,
-            on_playing=_read(wire.on_playing_from_wire, request.on_playing),
+            on_playing=wire.on_playing_from_wire(request.on_playing),
         )
         return pb.SpeakResponse(conversation_id=conversation_id, trace_id=trace_id)
 
@@ -112,7 +111,7 @@ class AdminService:
         check_reach(request.device_id)
         if not request.HasField("volume"):
             raise RequestError(Fault(Reason.VOLUME_INVALID, "say how loud: `volume`", "volume"))
-        volume = _read(wire.VOLUME.from_wire, request.volume)
+        volume = wire.VOLUME.from_wire(request.volume)
         self._relay.set_volume(request.device_id, volume)
         return pb.SetVolumeResponse(volume=wire.VOLUME.to_wire(volume))
 
@@ -155,13 +154,6 @@ class AdminService:
             credit=wire.CREDIT.to_wire(session.outbox.credit),
             waiting=wire.CREDIT.to_wire(session.outbox.waiting_by_kind()),
         )
-
-
-def _read(read: Callable[[Any], Read], value: Any) -> Read:
-    try:
-        return read(value)
-    except wire.WireError as error:
-        raise RequestError(error.fault) from error
 
 
 def may_reach(device_id: str) -> bool:

@@ -15,7 +15,7 @@ from avatar_relay.v1 import device_service_pb2, publisher_service_pb2
 FAULT = Fault(Reason.LIMIT_REACHED, "too much", "open", 250)
 LIMITS = m.Limits(1, 2, 3, 4, 5, 6)
 CREDIT, CURSOR = Credit(7, 8), Cursor("c", 9, 10)
-EVENTS = (
+EVENTS: tuple[m.PlayerEventBody, ...] = (
     m.Started(),
     m.Finished(1, interrupted=True, reason="interrupted"),
     m.Dropped(Kind.MOTION, 2, 3, "late"),

@@ -5,6 +5,7 @@ from __future__ import annotations
 import enum
 from typing import Any, TypeVar
 
+from avatar_relay.errors import PeerError
 from avatar_relay.media import Codec, Kind, MotionEncoding, OnPlaying, Pacing
 from avatar_relay.reasons import Fault, Reason
 from avatar_relay.v1 import media_pb2 as pb
@@ -13,12 +14,11 @@ T = TypeVar("T")
 E = TypeVar("E", bound=enum.Enum)
 
 
-class WireError(Exception):
+class WireError(PeerError):
     """A message breaks the contract. `conversation_id` is set if only that conversation is concerned."""
 
     def __init__(self, fault: Fault, conversation_id: str | None = None) -> None:
-        super().__init__(f"{fault.reason}: {fault.text}")
-        self.fault = fault
+        super().__init__(fault)
         self.conversation_id = conversation_id
 
 

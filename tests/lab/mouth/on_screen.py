@@ -29,7 +29,7 @@ from numpy.typing import NDArray
 from edge_client.face.camera import Camera
 from edge_client.face.head import load_head
 from edge_client.face.idle import StillLife
-from edge_client.face.picture_stamp import BLOCK_PX, STAMP_BLOCKS, read_stamp, stamp_of
+from edge_client.face.picture_stamp import BLOCK_PX, STAMP_BLOCKS, stamp_of
 from edge_client.face.render_loop import ShownPicture, face_pose
 from edge_client.face.renderer import Picture
 from edge_client.face.rig import Rig
@@ -37,6 +37,7 @@ from relay_server.sources.recording import RecordingSource
 from relay_server.sources.source import FileSpeech
 from tests.lab.backend import Script
 from tests.lab.face.pixels import mouth_opening_px
+from tests.lab.face.read_stamp import read_stamp
 from tests.lab.mouth.on_pictures import play
 from tests.lab.recordings import write_recording
 

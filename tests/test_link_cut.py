@@ -18,7 +18,7 @@ import soundfile
 from avatar_relay.tracing import telemetry_off
 from edge_client.app import App
 from edge_client.config import EdgeConfig
-from edge_client.face.render_loop import ShownPicture
+from edge_client.face.render_loop import PictureObserver, ShownPicture
 from edge_client.face.renderer import Picture
 from relay_server.sources.local.source import LocalSource
 from relay_server.sources.source import FileSpeech
@@ -46,7 +46,7 @@ class Look:
     opening_px: float
 
 
-class Looker:
+class Looker(PictureObserver):
     """Looks at each picture as a person does: at pixels alone."""
 
     def __init__(self) -> None:

@@ -79,13 +79,11 @@ PURE_INSIDE_ADAPTERS = frozenset(
     {
         "edge_client.audio.speaker.stall",
         "edge_client.audio.speaker.played_timeline",
-        "edge_client.link.backoff",
         "edge_client.link.clock_probe",
         "edge_client.link.report_outbox",
         "edge_client.link.retry",
         "relay_server.connections.clocks",
         "relay_server.connections.notices",
-        "avatar_relay.publisher.backoff",
         "avatar_relay.publisher.published_conversation",
         "avatar_relay.publisher.errors",
         "avatar_relay.publisher.publisher_session",

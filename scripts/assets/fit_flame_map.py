@@ -22,9 +22,10 @@ from avatar_relay.avatarkit import EXPRESSION, JAW_POSE
 from avatar_relay.limits import AVATARKIT_KEYFRAMES_PER_SECOND
 from avatar_relay.mouth.analyser import MouthAnalyser
 from avatar_relay.mouth.features import FeatureExtractor, join
-from avatar_relay.mouth.shapes import BLENDSHAPE_NAMES, KEYFRAMES_PER_SECOND, OPEN_FROM, SHUT_BELOW, lip_opening, to_weights
+from avatar_relay.mouth.shapes import BLENDSHAPE_NAMES, KEYFRAMES_PER_SECOND, to_weights
 from edge_client.motion.avatarkit import EXPRESSION_SIZE, JAW_OPEN_RAD
 from relay_server.sources.recording import load_recording
+from tests.lab.mouth.lip_opening import OPEN_FROM, SHUT_BELOW, lip_opening
 from tests.lab.tool import command_line
 
 Floats = NDArray[np.float64]

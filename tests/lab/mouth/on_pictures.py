@@ -53,7 +53,7 @@ class MouthOnPictures:
         return self.opening_px[index]
 
 
-class _MouthWatcher:
+class _MouthWatcher(PictureObserver):
     """Wants all pictures, and measures each."""
 
     def __init__(self) -> None:

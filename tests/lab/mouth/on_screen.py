@@ -28,14 +28,15 @@ from numpy.typing import NDArray
 from edge_client.face.camera import Camera
 from edge_client.face.head import load_head
 from edge_client.face.idle import StillLife
-from edge_client.face.picture_stamp import BLOCK_PX, STAMP_BLOCKS, read_stamp, stamp_of
-from edge_client.face.render_loop import ShownPicture, face_pose
+from edge_client.face.picture_stamp import BLOCK_PX, STAMP_BLOCKS, stamp_of
+from edge_client.face.render_loop import PictureObserver, ShownPicture, face_pose
 from edge_client.face.renderer import Picture
 from edge_client.face.rig import Rig
 from relay_server.sources.recording import RecordingSource
 from relay_server.sources.source import FileSpeech
 from tests.lab.backend import Script
 from tests.lab.face.pixels import mouth_opening_px
+from tests.lab.face.read_stamp import read_stamp
 from tests.lab.mouth.on_pictures import play
 from tests.lab.recordings import write_recording
 from tests.lab.tool import command_line
@@ -83,7 +84,7 @@ class Truth:
     openings: int
 
 
-class Teller:
+class Teller(PictureObserver):
     """Watches the stage: notes each picture that speaks, with the opening that rig and camera predict for its pose."""
 
     def __init__(self, size: tuple[int, int]) -> None:
@@ -91,10 +92,6 @@ class Teller:
         self._rig, self._camera, self._lips = Rig(head), Camera(*size), list(head.lips)
         self._still = StillLife()
         self.told: list[Told] = []
-
-    def wants(self, now_us: int) -> bool:
-        """No pixels: they are read from the screen."""
-        return False
 
     def shown(self, picture: ShownPicture, pixels: Picture | None) -> None:
         """See `Watcher`."""

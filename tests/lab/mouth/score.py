@@ -25,13 +25,14 @@ from numpy.typing import NDArray
 
 from avatar_relay import weights
 from avatar_relay.mouth.analyser import MouthAnalyser
-from avatar_relay.mouth.shapes import BLENDSHAPE_NAMES, KEYFRAMES_PER_SECOND, OPEN_FROM, SHUT_BELOW, lip_opening, to_weights
+from avatar_relay.mouth.shapes import BLENDSHAPE_NAMES, KEYFRAMES_PER_SECOND, to_weights
 from avatar_relay.mouth.visemes import is_bilabial, is_vowel
 from relay_server.sources import espeak
 from relay_server.sources.coarticulation import Phoneme
 from relay_server.sources.local.source import LocalSource
 from relay_server.sources.source import FileSpeech, MotionChunk, Performance, TextSpeech
 from relay_server.sources.speech import SpeechSource, split_text
+from tests.lab.mouth.lip_opening import OPEN_FROM, SHUT_BELOW, lip_opening
 from tests.lab.tool import command_line
 
 CLIPS = Path("/usr/share/pocketsphinx/test/data")

@@ -26,6 +26,7 @@ ADAPTERS = frozenset(
     {
         # composition roots: the only places that read a clock or the environment, or start a thread or a process
         "avatar_relay.command",
+        "avatar_relay.loop_thread",
         "edge_client.__main__",
         "edge_client.app",
         "edge_client.cli",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import threading
-from collections.abc import Coroutine
+from collections.abc import Callable, Coroutine
 from concurrent.futures import Future
 from typing import Any, TypeVar
 
@@ -19,6 +19,7 @@ class LoopThread:
         self._closing = asyncio.Event()
         self._lock = threading.Lock()
         self._closed = False
+        self._tasks: set[asyncio.Task[Any]] = set()
         self._thread = threading.Thread(target=self._run, name=name, daemon=True)
 
     def start(self) -> None:
@@ -30,19 +31,21 @@ class LoopThread:
         """Whether the caller runs on this thread."""
         return threading.current_thread() is self._thread
 
-    def submit(self, coroutine: Coroutine[Any, Any, T]) -> Future[T]:
-        """Run `coroutine` as a task. Cancelling the future cancels the task; `close` cancels both.
+    def submit(self, start: Callable[[], Coroutine[Any, Any, T]]) -> Future[T]:
+        """Run the coroutine that `start` makes, on this thread, as a task. Cancelling the future cancels the task.
 
-        Raises `RuntimeError`, and closes `coroutine`, before `start` and after `close`.
+        Raises `RuntimeError` before `start` and after `close`.
         """
         with self._lock:
-            if self._thread.ident is not None and not self._closed:
-                return asyncio.run_coroutine_threadsafe(coroutine, self._loop)
-        coroutine.close()
-        raise RuntimeError("the event loop does not run")
+            if self._thread.ident is None or self._closed:
+                raise RuntimeError("the event loop does not run")
+            return asyncio.run_coroutine_threadsafe(self._run_task(start), self._loop)
 
     def close(self, timeout_s: float | None = None) -> None:
-        """Cancel all tasks, wait until they are done, and end the thread; gives up waiting after `timeout_s`."""
+        """Cancel all tasks, wait until they are done, and end the thread; gives up waiting after `timeout_s`.
+
+        What was submitted is cancelled first, and once; the tasks that it leaves behind come after that.
+        """
         with self._lock:
             if not self._closed:
                 self._closed = True
@@ -54,8 +57,21 @@ class LoopThread:
             self._thread.join(timeout_s)
 
     def _run(self) -> None:
-        with asyncio.Runner(loop_factory=lambda: self._loop) as runner:  # leaving it cancels all tasks and closes the loop
+        with asyncio.Runner(loop_factory=lambda: self._loop) as runner:  # leaving it cancels what is left, and closes the loop
             runner.run(self._until_closed())
+
+    async def _run_task(self, start: Callable[[], Coroutine[Any, Any, T]]) -> T:
+        task = asyncio.current_task()
+        assert task is not None
+        self._tasks.add(task)
+        try:
+            return await start()
+        finally:
+            self._tasks.discard(task)
 
     async def _until_closed(self) -> None:
         await self._closing.wait()
+        tasks = tuple(self._tasks)
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)

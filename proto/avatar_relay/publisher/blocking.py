@@ -52,7 +52,7 @@ class _Caller:
         if self.thread.is_current:
             raise RuntimeError("a blocking verb was called from a listener: it would wait for itself; call it from another thread")
         try:
-            future = self.thread.submit(_within(timeout_s, start))
+            future = self.thread.submit(lambda: _within(timeout_s, start))
         except RuntimeError:
             raise PublisherClosedError("the publisher is not open: use it within `with`") from None
         try:

@@ -194,14 +194,14 @@ async def _nothing() -> None:
 
 
 def test_loop_thread_refuses_work_before_and_after() -> None:
-    """What is not run is closed, and nothing waits for it."""
+    """Nothing waits for what is not run."""
     thread = LoopThread("loop")
     with pytest.raises(RuntimeError, match="does not run"):
-        thread.submit(_nothing())
+        thread.submit(_nothing)
     thread.start()
-    thread.submit(_nothing()).result()
+    thread.submit(_nothing).result()
     thread.close()
     thread.close()
     with pytest.raises(RuntimeError, match="does not run"):
-        thread.submit(_nothing())
+        thread.submit(_nothing)
     LoopThread("never started").close()

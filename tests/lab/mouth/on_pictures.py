@@ -21,9 +21,10 @@ from numpy.typing import NDArray
 
 from avatar_relay.tracing import telemetry_off
 from edge_client.app import App
-from edge_client.config import EdgeConfig, RendererChoice
+from edge_client.config import EdgeConfig
 from edge_client.face.render_loop import PictureObserver, ShownPicture
 from edge_client.face.renderer import Picture
+from edge_client.face.screens import RendererChoice
 from scripts.demo_pair import attached
 from scripts.demo_report import Published
 from tests.lab.backend import Script, speak

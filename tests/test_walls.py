@@ -92,7 +92,6 @@ PURE_INSIDE_ADAPTERS = frozenset(
         "avatar_relay.publisher.errors",
         "avatar_relay.publisher.publisher_session",
         "avatar_relay.publisher.media_line",
-        "avatar_relay.publisher.opus_packets",
         "avatar_relay.publisher.send_queue",
         "avatar_relay.publisher.playback_tracker",
         "relay_server.sources.audio2face.keyframes",

@@ -21,11 +21,7 @@ class WireError(Exception):
 
 
 KIND_TO_WIRE: dict[Kind, Any] = {Kind.AUDIO: pb.KIND_AUDIO, Kind.MOTION: pb.KIND_MOTION}
-CODEC_TO_WIRE: dict[Codec, Any] = {
-    Codec.PCM_S16LE: pb.AudioFormat.CODEC_PCM_S16LE,
-    Codec.OGG_OPUS: pb.AudioFormat.CODEC_OGG_OPUS,
-    Codec.OPUS: pb.AudioFormat.CODEC_OPUS,
-}
+CODEC_TO_WIRE: dict[Codec, Any] = {codec: pb.AudioFormat.Codec.Value(f"CODEC_{codec.name}") for codec in Codec}
 ENCODING_TO_WIRE: dict[MotionEncoding, Any] = {
     MotionEncoding.AVATARKIT_V2: pb.MotionFormat.ENCODING_AVATARKIT_V2,
     MotionEncoding.BLENDSHAPE_WEIGHTS: pb.MotionFormat.ENCODING_BLENDSHAPE_WEIGHTS,

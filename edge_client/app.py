@@ -9,33 +9,37 @@ takes seconds, and nobody waits for it while something plays), then the last spa
 
 from __future__ import annotations
 
-import gc
 import importlib.metadata
 import logging
 import os
 import platform
 import random
 import signal
-import sys
 import threading
 import time
-import zlib
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
-from functools import partial
 from types import FrameType
 from typing import TYPE_CHECKING
 
 from avatar_relay.service_manager import Heart, ServiceManager
 from avatar_relay.tracing import start_telemetry
-from edge_client.audio.decoders import make_decoder
+from edge_client.assembly import (
+    draw,
+    make_playback,
+    make_render_loop,
+    monotonic_us,
+    open_renderer,
+    prepare_renderer,
+    smooth_drawing,
+    why_soundless,
+)
 from edge_client.audio.sink import AudioSink
-from edge_client.audio.sinks.virtual import VirtualSink
 from edge_client.audio.sinks.wav import WavTap
-from edge_client.audio.sound import sinks_to_try, start_sound
+from edge_client.audio.sound import start_sound
 from edge_client.config import EdgeConfig, device_name
-from edge_client.errors import EdgeError, ScreenError
+from edge_client.errors import EdgeError
 from edge_client.face.renderer import Renderer
 from edge_client.inputs import endpoint_of, flame_map_of, open_tap
 from edge_client.link.attach_call import Endpoint
@@ -43,13 +47,8 @@ from edge_client.link.device_link import DeviceLink, DeviceProfile, LinkClocks, 
 from edge_client.link.link_thread import LinkThread
 from edge_client.link.player_port import PlayerPort
 from edge_client.lip_sync.watch import SkewWatch
-from edge_client.motion.avatarkit import FlameMap
-from edge_client.motion.decoders import make_motion_decoder
-from edge_client.motion.mouth_source import MouthSource
-from edge_client.observer import NULL, PlaybackObserver
+from edge_client.observer import NULL
 from edge_client.playback.engine import PlaybackEngine
-from edge_client.playback.events import FrameStarvation, PlaybackConfig
-from edge_client.playback.playing import DecoderFactories
 from edge_client.telemetry import EdgeTelemetry, RelayClock
 from edge_client.thread_watch import ThreadWatch
 
@@ -65,15 +64,8 @@ LINGER_S = 1.5
 """After the last conversation asked for: acknowledgements arrive, and the face comes to rest on the film."""
 MAIN_PART, LINK_PART = "main", "link"
 """The threads that systemd's watchdog is told of."""
-TURN_S = 0.0005
-"""How long a thread may hold the interpreter while others wait; with Python's 5 ms one that computes keeps sound and network waiting."""
 UNKNOWN_ERROR_US = 86_400_000_000
 """The error bound of the relay's time before its first pong: a day."""
-
-
-def monotonic_us() -> int:
-    """The clock of all of this program's times."""
-    return time.monotonic_ns() // 1_000
 
 
 def unix_us() -> int:
@@ -135,13 +127,13 @@ class App:
             if tap is not None:
                 stack.callback(tap.close)
             endpoint, flame_map = endpoint_of(self._config), flame_map_of(self._config)
-            self._prepare_renderer()
-            sink, playback = start_sound(self._config, lambda sink: self._make_playback(sink, flame_map, tracer or NULL), tap)
+            prepare_renderer(self._config)
+            sink, playback = start_sound(self._config, lambda sink: make_playback(self._config, sink, flame_map, tracer or NULL), tap)
             stack.callback(sink.close)
             if tap is not None:
                 tap.rate_hz = sink.rate_hz
             recorder = self._make_recorder()
-            renderer = self._open_renderer()
+            renderer = open_renderer(self._config)
             if renderer is not None:
                 stack.callback(renderer.close)
             stage = self._make_stage(playback, sink, renderer, recorder, tracer) if renderer is not None else None
@@ -156,22 +148,10 @@ class App:
             stack.callback(thread.stop)
             thread.start()  # only now: the first word finds a face
             self._manager.tell("READY=1")
-            try:
-                self._show(stage)
-            finally:
-                gc.unfreeze()  # else soxr complains at exit of resamplers that are never freed
+            self._show(stage)
         if recorder is not None and self._config.record is not None:
             recorder.write(self._config.record, self._figures(recorder, playback, sink, renderer, stage))
         return self._status(thread)
-
-    def _make_playback(self, sink: AudioSink, flame_map: FlameMap | None, observer: PlaybackObserver) -> PlaybackEngine:
-        config = PlaybackConfig(
-            frame_starvation=FrameStarvation(self._config.frame_starvation),
-            mouth_source=MouthSource(self._config.mouth_source),
-            output_offset_us=round(self._config.output_offset_ms * 1_000),
-        )
-        decoders = DecoderFactories(make_decoder, partial(make_motion_decoder, flame_map=flame_map))
-        return PlaybackEngine(sink=sink, decoders=decoders, config=config, observer=observer)
 
     def _make_link(self, endpoint: Endpoint, playback: PlaybackEngine, sink: AudioSink, on_handled: Callable[[], None]) -> DeviceLink:
         return DeviceLink(
@@ -195,87 +175,44 @@ class App:
     def _make_stage(
         self, playback: PlaybackEngine, sink: AudioSink, renderer: Renderer, recorder: Recorder | None, tracer: EdgeTelemetry | None
     ) -> RenderLoop:
-        """The loop, warmed up."""
-        from edge_client.face.attention import Attention
-        from edge_client.face.idle import IdleLife, StillLife
-        from edge_client.face.overlays import FaceOverlays
-        from edge_client.face.render_loop import RenderLoop
-
-        overlays = FaceOverlays(lambda: self._device_status(sink), figures=self._config.figures)
-        own = (self._skew, overlays, recorder, tracer)
-        stage = RenderLoop(
-            playback=playback,
-            renderer=renderer,
-            life=IdleLife(zlib.crc32(self._device_id.encode())) if self._config.idle_life else StillLife(),
-            clock_us=monotonic_us,
-            sleep_s=time.sleep,
+        """The loop, with all that looks at its pictures."""
+        own = (self._skew, recorder, tracer)
+        return make_render_loop(
+            self._config,
+            playback,
+            renderer,
+            name=self._device_id,
+            status=lambda: self._device_status(sink),
             observers=[*self._observers, *(observer for observer in own if observer)],
-            overlays=overlays,
-            attention=Attention() if self._config.idle_life else None,
-            pictures_per_second=self._config.pictures_per_second,
-            stamped=self._config.stamp,
+            is_read=recorder is not None,
         )
-        stage.warm_up(is_read=recorder is not None)
-        return stage
 
     def _device_status(self, sink: AudioSink) -> DeviceStatus:
         """For the overlays; asked on the main thread."""
         from edge_client.face.overlays import DeviceStatus
 
         link = self._thread.status if self._thread is not None else LinkStatus()
-        unwanted = isinstance(sink, VirtualSink) and "pyaudio" in sinks_to_try(self._config)
-        counters = sink.counters()
         return DeviceStatus(
             attached=link.attached,
             relay=self._config.relay,
             link=link.text,
             was_attached=link.streams > 0,
-            soundless="No sound device was found: the face speaks, and nothing is heard." if unwanted else counters.lost,
-            underruns=counters.underruns,
+            soundless=why_soundless(self._config, sink),
+            underruns=sink.counters().underruns,
             version=self._version,
         )
 
     def _show(self, stage: RenderLoop | None) -> None:
         """Draw until told to stop; without a face just wait."""
-        gc.collect()
-        sys.setswitchinterval(TURN_S)
-        gc.freeze()  # what start-up made stays: later collections need not walk it, and do not stutter the face
-        if stage is not None:
-            try:
-                return stage.run(self._is_stopped)
-            except ScreenError as error:
-                logger.error("the face is lost, the sound goes on: %s", error)
-        while not self._stop.wait(0.5):
-            self._heart.beat(MAIN_PART)
+        with smooth_drawing():
+            if draw(stage, self._is_stopped):
+                while not self._stop.wait(0.5):
+                    self._heart.beat(MAIN_PART)
 
     def _is_stopped(self) -> bool:
         """Asked before each picture."""
         self._heart.beat(MAIN_PART)
         return self._stop.is_set()
-
-    def _prepare_renderer(self) -> None:
-        """Begin what opening the renderer waits for, beside the start of the sound."""
-        if self._config.renderer != "none":
-            from edge_client.face.screens import prepare_renderer  # pygame: only where a face is drawn
-
-            prepare_renderer(choice=self._config.renderer, headless=self._config.headless)
-
-    def _open_renderer(self) -> Renderer | None:
-        config, choice = self._config, self._config.renderer
-        if choice == "none":
-            logger.info("no face is drawn, as configured")
-            return None
-        from edge_client.face.screens import open_renderer  # pygame: only where a face is drawn
-
-        try:
-            return open_renderer(
-                choice=choice, size=config.size, fullscreen=config.fullscreen, headless=config.headless, colours=config.colours
-            )
-        except ScreenError as error:
-            if choice != "auto":
-                raise
-            logger.error("no face is drawn, the sound goes on: %s", error)
-            return None
 
     def _on_skew(self, skew_us: int) -> None:
         if self._tracer is not None:

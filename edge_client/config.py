@@ -15,11 +15,11 @@ from avatar_relay.errors import ConfigError
 from avatar_relay.ids import ID_RULE, is_valid_id
 from avatar_relay.settings import ProgramSettings, Section, setting
 from edge_client.colours import FaceColours, read_colour
+from edge_client.renderers import renderer_name
 
 DEFAULT_FILE = Path("/etc/avatar-relay/edge.toml")
 
 SinkChoice = Literal["auto", "pyaudio", "virtual", "wav"]
-RendererChoice = Literal["auto", "gles", "flat", "none"]
 FrameStarvation = Literal["audio_independent", "strict_sync"]
 MouthChoice = Literal["auto", "payload", "audio", "blend"]
 LogLevel = Literal["debug", "info", "warning", "error"]
@@ -59,7 +59,7 @@ class EdgeConfig:
     flame_map: Path | None = setting(
         None, takes.path(), "map from AvatarKit's coefficients to the mouth, fitted for your own avatar; without it, the one that ships"
     )
-    renderer: RendererChoice = setting("auto", takes.choice(*get_args(RendererChoice)), "what draws the face; none: no face at all")
+    renderer: str = setting("auto", renderer_name(), "what draws the face; none: no face at all")
     size: tuple[int, int] = setting((800, 480), takes.size(), "size of window or picture")
     fullscreen: bool = setting(False, takes.switch(), "take the whole screen")
     headless: bool = setting(False, takes.switch(), "no window and no sound device, even where there are any")

@@ -36,7 +36,7 @@ from avatar_relay.checks import (
 )
 from avatar_relay.ids import mint_conversation_id
 from avatar_relay.limits import MAX_PAYLOAD_BYTES, MAX_PCM_PAYLOAD_US, STRICT_SYNC_WAIT_US
-from avatar_relay.media import AudioFormat, Codec, ConversationOpen, Credit, Kind, MotionEncoding, MotionFormat, Pacing, Payload
+from avatar_relay.media import AudioFormat, ConversationOpen, Credit, Kind, MotionEncoding, MotionFormat, Pacing, Payload
 from avatar_relay.messages import AudioOnly, ConversationEnd, ConversationError, Finished, Interrupt, Media, Pause, Resume, Volume
 from avatar_relay.reasons import Fault
 from edge_client.errors import BufferFullError
@@ -45,7 +45,7 @@ from edge_client.playback.events import ConversationEvent, PlayerState
 
 TICK_S = 0.01
 MOTION_WAIT_US = STRICT_SYNC_WAIT_US
-_OGG_PAYLOAD_BYTES = 16 << 10
+_STREAM_PAYLOAD_BYTES = 16 << 10
 P = ParamSpec("P")
 
 logger = logging.getLogger(__name__)
@@ -257,13 +257,11 @@ class Player:
         return payloads
 
     def _pieces(self, data: bytes) -> list[bytes]:
-        match self._audio_format.codec:
-            case Codec.PCM_S16LE:
-                size = 2 * self._audio_format.sample_rate_hz * MAX_PCM_PAYLOAD_US // 1_000_000
-            case Codec.OGG_OPUS:
-                size = _OGG_PAYLOAD_BYTES
-            case Codec.OPUS:
-                size = max(1, len(data))
+        traits = self._audio_format.codec.traits
+        if traits.sample_bytes:
+            size = traits.sample_bytes * self._audio_format.sample_rate_hz * MAX_PCM_PAYLOAD_US // 1_000_000
+        else:
+            size = _STREAM_PAYLOAD_BYTES if traits.packet_duration_us is None else max(1, len(data))
         return [data[start : start + size] for start in range(0, len(data), size)]
 
     def _send_audio(self, current: _Current, data: bytes) -> None:
@@ -319,9 +317,10 @@ class Player:
     def _has_all_motion(self, current: _Current) -> bool:
         if self._motion_format is None or current.audio_only or current.motion_ended:
             return True
-        if self._audio_format.codec is not Codec.PCM_S16LE:
+        sample_bytes = self._audio_format.codec.traits.sample_bytes
+        if not sample_bytes:
             return False
-        audio_s = current.audio_bytes / 2 / self._audio_format.sample_rate_hz
+        audio_s = current.audio_bytes / sample_bytes / self._audio_format.sample_rate_hz
         return (current.keyframes + 1) / self._motion_format.keyframes_per_second >= audio_s
 
     def _handle_latest(self, message: type[Interrupt] | type[Pause] | type[Resume]) -> None:

@@ -17,11 +17,16 @@ class ThreadWatch:
 
     def __init__(self, end: Callable[[], None]) -> None:
         self._end = end
+        self._report = threading.excepthook
         self.died = False
 
     def begin(self) -> None:
         """Watch all threads from now on, in place of Python's own report."""
         threading.excepthook = self._on_error
+
+    def end(self) -> None:
+        """Watch no more."""
+        threading.excepthook = self._report
 
     def _on_error(self, error: threading.ExceptHookArgs) -> None:
         name = error.thread.name if error.thread is not None else "unknown"

@@ -26,9 +26,12 @@ ADAPTERS = frozenset(
     {
         # composition roots: the only places that read a clock or the environment, or start a thread or a process
         "avatar_relay.command",
+        "avatar_relay.loop_thread",
         "edge_client.__main__",
         "edge_client.app",
+        "edge_client.assembly",
         "edge_client.cli",
+        "edge_client.embedded",
         "edge_client.player",
         "relay_server.__main__",
         "relay_server.cli",
@@ -88,7 +91,6 @@ PURE_INSIDE_ADAPTERS = frozenset(
         "avatar_relay.publisher.errors",
         "avatar_relay.publisher.publisher_session",
         "avatar_relay.publisher.media_line",
-        "avatar_relay.publisher.opus_packets",
         "avatar_relay.publisher.send_queue",
         "avatar_relay.publisher.playback_tracker",
         "relay_server.sources.audio2face.keyframes",

@@ -19,7 +19,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from avatar_relay.media import AudioFormat, Codec, Payload
+from avatar_relay.media import AudioFormat, Payload
 from avatar_relay.reasons import Fault, Reason
 from edge_client.audio.concealment import into
 from edge_client.audio.decoder import AudioDecoder
@@ -68,7 +68,7 @@ class AudioStream:
     def __init__(self, decoder: AudioDecoder, format: AudioFormat, *, max_bytes: int) -> None:
         self._decoder = decoder
         self._jitter = JitterBuffer(max_bytes=max_bytes)
-        self._slice_bytes = SLICE_BYTES if format.codec is not Codec.OPUS else 1 << 30
+        self._slice_bytes = SLICE_BYTES if format.codec.traits.packet_duration_us is None else 1 << 30
         self._current: Payload | None = None
         self._offset = 0
         self._ready: deque[Ready] = deque()

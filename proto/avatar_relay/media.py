@@ -16,6 +16,7 @@ from avatar_relay.limits import (
     OPUS_RATE_HZ,
     PCM_RATES_HZ,
 )
+from avatar_relay.opus_packets import packet_duration_us
 
 _UINT32 = (1 << 32) - 1
 
@@ -35,6 +36,30 @@ class Codec(enum.Enum):
     PCM_S16LE = "pcm_s16le"
     OGG_OPUS = "ogg_opus"
     OPUS = "opus"
+
+    @property
+    def traits(self) -> CodecTraits:
+        """What all but decoders need to know of it."""
+        return _TRAITS[self]
+
+
+@dataclass(frozen=True, slots=True)
+class CodecTraits:
+    """What an encoding looks like from outside: samples of one size, packets, or else a byte stream that is cut anywhere."""
+
+    rates_hz: tuple[int, ...]
+    """Sample rates that are carried; the only one may be left out on the wire."""
+    sample_bytes: int = 0
+    """Size of a sample, if all have the same; positions follow from it."""
+    packet_duration_us: Callable[[bytes], int] | None = None
+    """Length of a packet, if a payload is one packet, which is never cut. Raises `ValueError` on what is no packet."""
+
+
+_TRAITS = {
+    Codec.PCM_S16LE: CodecTraits(PCM_RATES_HZ, sample_bytes=2),
+    Codec.OGG_OPUS: CodecTraits((OPUS_RATE_HZ,)),
+    Codec.OPUS: CodecTraits((OPUS_RATE_HZ,), packet_duration_us=packet_duration_us),
+}
 
 
 class MotionEncoding(enum.Enum):
@@ -73,7 +98,7 @@ class AudioFormat:
         codec = check_type(self.codec, Codec, "codec")
         rate_hz = check_int(self.sample_rate_hz, "sample_rate_hz", 0, _UINT32)
         channels = check_int(self.channels, "channels", 0, _UINT32)
-        rates = PCM_RATES_HZ if codec is Codec.PCM_S16LE else (OPUS_RATE_HZ,)
+        rates = codec.traits.rates_hz
         if rate_hz not in rates:
             raise FieldError("sample_rate_hz", f"is {rate_hz} Hz; {codec.value} takes {', '.join(map(str, rates))} Hz")
         if channels != 1:

@@ -19,7 +19,6 @@ from avatar_relay.fragments import split
 from avatar_relay.limits import MAX_FRAGMENT_BYTES, MAX_PAYLOAD_BYTES
 from avatar_relay.media import (
     AudioFormat,
-    Codec,
     ConversationOpen,
     Credit,
     Cursor,
@@ -183,8 +182,8 @@ class Track:
         if payload.pts_us is not None:
             return payload
         match self._format:
-            case AudioFormat(codec=Codec.PCM_S16LE, sample_rate_hz=rate_hz):
-                return replace(payload, pts_us=self._position_us, duration_us=total * US // (2 * rate_hz))
+            case AudioFormat(codec, rate_hz) if codec.traits.sample_bytes:
+                return replace(payload, pts_us=self._position_us, duration_us=total * US // (codec.traits.sample_bytes * rate_hz))
             case MotionFormat(encoding=MotionEncoding.BLENDSHAPE_WEIGHTS, blendshape_names=names, keyframes_per_second=rate):
                 rows, rest = divmod(total, 4 * len(names))
                 if rest:

@@ -37,7 +37,7 @@ class SourceContext:
     text: Source
     """Speaks text, with motion of its own; for a source whose SDK needs sound."""
     audio: Source
-    """Plays files and streams of speech, with motion of its own."""
+    """Plays files of speech, with motion of its own."""
     environment: Mapping[str, str]
     """The environment, for keys."""
     now_us: Callable[[], int]

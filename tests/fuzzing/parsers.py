@@ -26,8 +26,7 @@ from avatar_relay import messages as m
 from avatar_relay.errors import ConfigError
 from avatar_relay.fragments import FragmentError, Reassembler
 from avatar_relay.media import AudioFormat, Codec, ConversationOpen, Credit, Cursor, Kind, MotionEncoding, MotionFormat, Payload
-from avatar_relay.publisher.errors import InvalidMediaError
-from avatar_relay.publisher.opus_packets import packet_duration_us
+from avatar_relay.opus_packets import packet_duration_us
 from avatar_relay.reasons import Fault, Reason
 from avatar_relay.v1 import device_service_pb2 as device
 from avatar_relay.v1 import media_pb2
@@ -217,7 +216,7 @@ def targets() -> list[Target]:
         Target("Ogg Opus", (ogg,), _audio(AudioFormat(Codec.OGG_OPUS)), (EdgeError,), rarely=20),
         Target("Opus", packets, _audio(AudioFormat(Codec.OPUS)), (EdgeError,), rarely=4),
         Target("PCM", (bytes(101),), _audio(PCM_16K), (EdgeError,), rarely=4),
-        Target("Opus packet", packets, packet_duration_us, (InvalidMediaError,)),
+        Target("Opus packet", packets, packet_duration_us, (ValueError,)),
         Target("AvatarKit message", motion, avatarkit.read, (avatarkit.AvatarKitError,)),
         Target("AvatarKit motion", motion, lambda data: make_motion_decoder(AVATARKIT).decode(data), (EdgeError,), rarely=4),
         Target("ARKit weights", (rows,), lambda data: make_motion_decoder(WEIGHTS).decode(data), (EdgeError,)),

@@ -1,17 +1,19 @@
-"""Decoders of audio payloads, one for each conversation. `make_decoder` chooses."""
+"""Decoders of audio payloads, one for each conversation. `make_decoder` chooses.
+
+Each codec has a module here that is named by `Codec.value`, whose function `make` gives a decoder of an `AudioFormat`.
+"""
 
 from __future__ import annotations
 
-from typing import assert_never
+from importlib import import_module
 
 from avatar_relay.media import AudioFormat, Codec
 from edge_client.audio.decoder import AudioDecoder
-from edge_client.audio.decoders.ogg_opus import OggOpusDecoder
-from edge_client.audio.decoders.opus import OpusPacketDecoder
-from edge_client.audio.decoders.pcm import PcmDecoder
 from edge_client.audio.decoders.resampling import ResamplingDecoder
 
 __all__ = ["make_decoder"]
+
+_MODULES = {codec: import_module(f"{__name__}.{codec.value}") for codec in Codec}
 
 
 def make_decoder(format: AudioFormat, output_rate_hz: int) -> AudioDecoder:
@@ -27,12 +29,5 @@ def make_decoder(format: AudioFormat, output_rate_hz: int) -> AudioDecoder:
 
 
 def _native_decoder(format: AudioFormat) -> AudioDecoder:
-    match format.codec:
-        case Codec.PCM_S16LE:
-            return PcmDecoder(format.sample_rate_hz)
-        case Codec.OGG_OPUS:
-            return OggOpusDecoder()
-        case Codec.OPUS:
-            return OpusPacketDecoder()
-        case _:
-            assert_never(format.codec)
+    decoder: AudioDecoder = _MODULES[format.codec].make(format)
+    return decoder

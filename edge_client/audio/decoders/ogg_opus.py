@@ -18,6 +18,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from avatar_relay.limits import OPUS_RATE_HZ
+from avatar_relay.media import AudioFormat
 from edge_client.audio.decoders.ogg import OggPage, OggPages, PacketAssembler
 from edge_client.audio.decoders.opus import MAX_PACKET_BYTES, OpusStream, Samples, packet_frames
 from edge_client.audio.sink import Pcm
@@ -222,3 +223,8 @@ def _kind_of(packet: bytes) -> str:
         if mark in packet[:16]:
             return kind
     return "something else"
+
+
+def make(format: AudioFormat) -> OggOpusDecoder:
+    """A decoder for one conversation."""
+    return OggOpusDecoder()

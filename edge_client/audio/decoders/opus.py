@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from avatar_relay.limits import OPUS_RATE_HZ
+from avatar_relay.media import AudioFormat
 from edge_client.audio.sink import Pcm
 from edge_client.errors import UndecodableError
 
@@ -143,3 +144,8 @@ class OpusPacketDecoder:
     def finish(self) -> Pcm:
         """Nothing is held back."""
         return np.zeros(0, np.int16)
+
+
+def make(format: AudioFormat) -> OpusPacketDecoder:
+    """A decoder for one conversation."""
+    return OpusPacketDecoder()

@@ -8,15 +8,14 @@ from __future__ import annotations
 
 import math
 import struct
+from collections.abc import Callable
 from typing import NamedTuple, Protocol, assert_never
 
 from avatar_relay.limits import MAX_FRAGMENT_BYTES, MAX_PAYLOAD_BYTES, MAX_PCM_PAYLOAD_US
-from avatar_relay.media import AudioFormat, Codec, MotionEncoding, MotionFormat
+from avatar_relay.media import AudioFormat, MotionEncoding, MotionFormat
 from avatar_relay.publisher.errors import InvalidMediaError
-from avatar_relay.publisher.opus_packets import packet_duration_us
 from avatar_relay.reasons import Fault, Reason
 
-_BYTES_PER_SAMPLE = 2
 _WHOLE = 1 << 62
 """A step that no data reaches: a packet is never cut."""
 
@@ -53,11 +52,12 @@ class AudioLine(Protocol):
 
 
 class PcmLine:
-    """PCM of 16 bits, handed over cut anywhere: whole samples, at most `MAX_PCM_PAYLOAD_US` in a payload."""
+    """Samples of one size, handed over cut anywhere: whole samples, at most `MAX_PCM_PAYLOAD_US` in a payload."""
 
-    def __init__(self, rate_hz: int) -> None:
+    def __init__(self, rate_hz: int, sample_bytes: int = 2) -> None:
         self._rate_hz = rate_hz
-        self.step_bytes = rate_hz * MAX_PCM_PAYLOAD_US // 1_000_000 * _BYTES_PER_SAMPLE
+        self._sample_bytes = sample_bytes
+        self.step_bytes = rate_hz * MAX_PCM_PAYLOAD_US // 1_000_000 * sample_bytes
         self._samples = 0
         self._carry = b""
 
@@ -68,27 +68,27 @@ class PcmLine:
 
     @property
     def carried_bytes(self) -> int:
-        """1 where half a sample waits for its other half."""
+        """Those of a sample that waits for its rest."""
         return len(self._carry)
 
     def cut(self, data: bytes) -> list[Slice]:
-        """The next payloads; an odd byte is kept for the next call."""
+        """The next payloads; a part of a sample is kept for the next call."""
         data = self._carry + data
-        whole = len(data) - len(data) % _BYTES_PER_SAMPLE
+        whole = len(data) - len(data) % self._sample_bytes
         self._carry = data[whole:]
         return [self._slice(data[start : min(start + self.step_bytes, whole)]) for start in range(0, whole, self.step_bytes)]
 
     def _slice(self, data: bytes) -> Slice:
         pts_us = self._pts_us()
-        self._samples += len(data) // _BYTES_PER_SAMPLE
+        self._samples += len(data) // self._sample_bytes
         return Slice(data, pts_us, self._pts_us() - pts_us)
 
     def _pts_us(self) -> int:
         return self._samples * 1_000_000 // self._rate_hz
 
 
-class OggLine:
-    """An Ogg Opus stream, cut anywhere: it carries its own positions."""
+class StreamLine:
+    """A byte stream such as Ogg Opus, cut anywhere: it carries its own positions."""
 
     length_us: int | None = None
     carried_bytes: int = 0
@@ -99,36 +99,35 @@ class OggLine:
         return [Slice(data[start : start + MAX_FRAGMENT_BYTES], None, 0) for start in range(0, len(data), MAX_FRAGMENT_BYTES)]
 
 
-class OpusLine:
-    """Bare Opus packets, one in each call."""
+class PacketLine:
+    """Bare packets such as those of Opus, one in each call."""
 
-    def __init__(self) -> None:
+    def __init__(self, packet_duration_us: Callable[[bytes], int]) -> None:
+        self._packet_duration_us = packet_duration_us
         self.length_us = 0
         """Length of all packets so far."""
         self.carried_bytes = 0
         self.step_bytes = _WHOLE
 
     def cut(self, data: bytes) -> list[Slice]:
-        """The packet with the length that its first bytes tell. Raises `InvalidMediaError` on what can not be one."""
+        """The packet with the length that its first bytes tell. Raises `InvalidMediaError` on what cannot be one."""
         if not data:
             return []
-        check_size(data, "an Opus packet", "audio")
-        piece = Slice(data, self.length_us, packet_duration_us(data))
+        check_size(data, "a packet", "audio")
+        try:
+            piece = Slice(data, self.length_us, self._packet_duration_us(data))
+        except ValueError as error:
+            raise InvalidMediaError(Fault(Reason.AUDIO_UNDECODABLE, str(error), "audio")) from None
         self.length_us += piece.duration_us
         return [piece]
 
 
 def audio_line(audio_format: AudioFormat) -> AudioLine:
     """The line for an audio format."""
-    match audio_format.codec:
-        case Codec.PCM_S16LE:
-            return PcmLine(audio_format.sample_rate_hz)
-        case Codec.OGG_OPUS:
-            return OggLine()
-        case Codec.OPUS:
-            return OpusLine()
-        case _:
-            assert_never(audio_format.codec)
+    traits = audio_format.codec.traits
+    if traits.sample_bytes:
+        return PcmLine(audio_format.sample_rate_hz, traits.sample_bytes)
+    return StreamLine() if traits.packet_duration_us is None else PacketLine(traits.packet_duration_us)
 
 
 class MotionMessage(NamedTuple):

@@ -12,11 +12,9 @@ from avatar_relay.ids import ID_RULE, is_valid_id
 from avatar_relay.limits import (
     MAX_FRAGMENT_BYTES,
     MAX_PAYLOAD_BYTES,
-    OPUS_RATE_HZ,
 )
 from avatar_relay.media import (
     AudioFormat,
-    Codec,
     ConversationOpen,
     EncodedMedia,
     Kind,
@@ -199,7 +197,8 @@ def audio_format_from_wire(message: pb.AudioFormat, conversation_id: str) -> Aud
     """Check and read an audio format."""
     field = "open.audio_format"
     codec = known(CODEC_FROM_WIRE, message.codec, f"{field}.codec", Reason.AUDIO_FORMAT_UNSUPPORTED, conversation_id)
-    rate_hz = message.sample_rate_hz or (0 if codec is Codec.PCM_S16LE else OPUS_RATE_HZ)
+    rates_hz = codec.traits.rates_hz
+    rate_hz = message.sample_rate_hz or (rates_hz[0] if len(rates_hz) == 1 else 0)
     try:
         return AudioFormat(codec, rate_hz, message.channels or 1)
     except FieldError as error:

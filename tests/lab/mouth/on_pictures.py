@@ -21,9 +21,10 @@ from numpy.typing import NDArray
 
 from avatar_relay.tracing import telemetry_off
 from edge_client.app import App
-from edge_client.config import EdgeConfig, RendererChoice
+from edge_client.config import EdgeConfig
 from edge_client.face.render_loop import PictureObserver, ShownPicture
 from edge_client.face.renderer import Picture
+from edge_client.face.screens import RendererChoice
 from tests.lab.backend import Published, Script, speak
 from tests.lab.face.pixels import mouth_opening_px
 from tests.lab.programs import attached, python, running

@@ -12,7 +12,8 @@ from pathlib import Path
 
 import numpy as np
 
-from edge_client.config import MouthChoice, RendererChoice
+from edge_client.config import MouthChoice
+from edge_client.face.screens import RendererChoice
 from relay_server.sources.coarticulation import Phoneme
 from relay_server.sources.local.source import LocalSource
 from relay_server.sources.recording import RecordingSource, load_recording

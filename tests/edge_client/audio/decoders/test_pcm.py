@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from avatar_relay.limits import PCM_RATES_HZ
 from avatar_relay.media import AudioFormat, Codec
 from edge_client.audio.decoders import make_decoder
-from edge_client.audio.decoders.pcm import PcmDecoder
+from edge_client.audio.decoders.pcm_s16le import PcmDecoder
 from edge_client.errors import UndecodableError
 from tests.edge_client.audio.decoders.clips import tones
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from avatar_relay.media import AudioFormat
 from edge_client.audio.concealment import Concealment
 from edge_client.audio.sink import Pcm
 from edge_client.errors import UndecodableError
@@ -42,3 +43,8 @@ class PcmDecoder:
             self._half_sample = b""
             raise UndecodableError("PCM is cut short: it ends with half a sample (an odd number of bytes)")
         return np.zeros(0, np.int16)
+
+
+def make(format: AudioFormat) -> PcmDecoder:
+    """A decoder for one conversation."""
+    return PcmDecoder(format.sample_rate_hz)

@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-from avatar_relay.publisher.errors import InvalidMediaError
-from avatar_relay.reasons import Fault, Reason
-
 MAX_PACKET_US = 120_000
 """RFC 6716, section 3.2.5, R5."""
 
@@ -22,7 +19,7 @@ def _frame_us(config: int) -> int:
 
 
 def packet_duration_us(packet: bytes) -> int:
-    """Length of a packet on the media line in µs, 2,500 to 120,000. Raises `InvalidMediaError` on what can not be a packet."""
+    """Length of a packet on the media line in µs, 2,500 to 120,000. Raises `ValueError` on what cannot be a packet."""
     if not packet:
         raise _undecodable("it is empty")
     toc = packet[0]
@@ -43,6 +40,5 @@ def packet_duration_us(packet: bytes) -> int:
     return duration_us
 
 
-def _undecodable(why: str) -> InvalidMediaError:
-    text = f"not an Opus packet: {why}. Hand over one bare packet per call, or declare the format as Ogg Opus"
-    return InvalidMediaError(Fault(Reason.AUDIO_UNDECODABLE, text, "audio"))
+def _undecodable(why: str) -> ValueError:
+    return ValueError(f"not an Opus packet: {why}. Hand over one bare packet per call, or declare the format as Ogg Opus")

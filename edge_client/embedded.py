@@ -1,0 +1,163 @@
+"""A device within an application that has a transport of its own: sound and face by the settings, without a relay.
+
+def main() -> None:
+    run_player(application, EdgeConfig(), audio_format=AudioFormat(Codec.PCM_S16LE, 16_000), motion_format=...)
+
+async def application(player: Player) -> None:
+    conversation_id = await player.yield_audio_data(pcm)
+    await player.yield_frames_data(motion_payloads, conversation_id)
+    await player.yield_audio_data(b"", end=True)
+
+Threads. `run_player` blocks the main thread, which draws: SDL and GL insist on it. The application's coroutine, the player and the player's
+callbacks share an asyncio event loop on a second thread, named `player`; the verbs belong to that loop. The sound has a thread or a process
+of its own.
+
+The end. The run is over when the coroutine returns or raises, when a person closes the window, or at Ctrl-C (SIGINT, unless the application
+handles it itself). In the last two cases the coroutine is cancelled and has `LEAVE_S` for its clean-up. What was handed over and not heard
+yet is dropped; an application that wants it heard waits for `on_finished` of `PlayerCallbacks`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+import threading
+from collections.abc import Callable, Coroutine
+from contextlib import ExitStack
+from importlib.metadata import version
+from types import FrameType
+from typing import TYPE_CHECKING, Any, Self, TypeVar
+
+from avatar_relay.errors import ConfigError
+from avatar_relay.loop_thread import LoopThread
+from avatar_relay.media import AudioFormat, MotionFormat, Pacing
+from edge_client import assembly
+from edge_client.assembly import RendererFactory
+from edge_client.audio.sink import AudioSink
+from edge_client.audio.sound import start_sound
+from edge_client.config import EdgeConfig
+from edge_client.errors import EdgeError
+from edge_client.inputs import flame_map_of
+from edge_client.player import Player, PlayerCallbacks
+from edge_client.thread_watch import ThreadWatch
+
+if TYPE_CHECKING:
+    from edge_client.face.overlays import DeviceStatus
+
+T = TypeVar("T")
+
+LEAVE_S = 4.0
+"""How long an application that was cancelled may take to end."""
+INTERRUPT_S = 0.1
+"""How often Ctrl-C is looked for where no face is drawn."""
+
+
+def run_player(
+    application: Callable[[Player], Coroutine[Any, Any, T]],
+    config: EdgeConfig,
+    *,
+    audio_format: AudioFormat,
+    motion_format: MotionFormat | None = None,
+    pacing: Pacing = Pacing.BURST,
+    callbacks: PlayerCallbacks | None = None,
+    open_renderer: RendererFactory = assembly.open_renderer,
+) -> T | None:
+    """Open sound and face, run `application` with a player for them, and return its result; None if the window was closed.
+
+    Call it on the main thread. Of the settings, those of sound, face and mouth count; `volume` is the player's gain to begin with.
+    `open_renderer` makes a renderer of your own in place of the configured one.
+
+    Raises what `application` raises; `SinkError` and `ScreenError` if sound or face cannot be opened; `EdgeError` if a thread of the
+    program ended with an error; `ConfigError` for the setting `record`, which takes a relay; `KeyboardInterrupt`; `RuntimeError` on
+    another thread than the main one.
+    """
+    if threading.current_thread() is not threading.main_thread():
+        raise RuntimeError("run_player draws: call it on the main thread")
+    if config.record is not None:
+        raise ConfigError("record: only edge-client records; leave it out here")
+    stop = threading.Event()
+    watch = ThreadWatch(stop.set)
+    with ExitStack() as stack:
+        interrupt = stack.enter_context(_Interrupt())
+        stack.callback(watch.end)
+        watch.begin()
+        flame_map = flame_map_of(config)
+        if open_renderer is assembly.open_renderer:
+            assembly.prepare_renderer(config)
+        sink, playback = start_sound(config, lambda sink: assembly.make_playback(config, sink, flame_map), None)
+        stack.callback(sink.close)
+        renderer = open_renderer(config)
+        loop = None
+        if renderer is not None:
+            stack.callback(renderer.close)
+            loop = assembly.make_render_loop(config, playback, renderer, name="embedded", status=lambda: _status(config, sink))
+        player = Player(playback, audio_format=audio_format, motion_format=motion_format, pacing=pacing, callbacks=callbacks)
+        player.set_volume(config.volume)
+        thread = LoopThread("player")
+        stack.callback(thread.close, LEAVE_S)
+        thread.start()
+        future = thread.submit(lambda: _live(application, player))
+        future.add_done_callback(lambda _: stop.set())
+        with assembly.smooth_drawing():
+            if assembly.draw(loop, lambda: stop.is_set() or interrupt.came):
+                while not interrupt.came and not stop.wait(INTERRUPT_S):
+                    pass
+        if interrupt.came:
+            raise KeyboardInterrupt
+        if watch.died:
+            raise EdgeError("a thread ended unexpectedly; the log has its error")
+        return future.result() if future.done() and not future.cancelled() else None
+
+
+class _Interrupt:
+    """While this is entered, the first SIGINT is only noted: an exception out of SDL, GL or a finalizer could get lost.
+
+    The second one raises `KeyboardInterrupt` at once. A handler that the application has set is left alone.
+    """
+
+    def __init__(self) -> None:
+        self.came = False
+        self._earlier = signal.getsignal(signal.SIGINT)
+
+    def __enter__(self) -> Self:
+        if self._earlier is signal.default_int_handler:
+            signal.signal(signal.SIGINT, self._note)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self._earlier is signal.default_int_handler:
+            signal.signal(signal.SIGINT, self._earlier)
+
+    def _note(self, number: int, frame: FrameType | None) -> None:
+        if self.came:
+            raise KeyboardInterrupt
+        self.came = True  # and no more: what is locked here may be held by the code that was interrupted
+
+
+async def _live(application: Callable[[Player], Coroutine[Any, Any, T]], player: Player) -> T:
+    """Run the application while the player plays; the first of them that fails ends both."""
+    playing = asyncio.create_task(player.run(), name="player")
+    running = asyncio.create_task(application(player), name="application")
+    try:
+        await asyncio.wait((playing, running), return_when=asyncio.FIRST_COMPLETED)
+        if not running.done():
+            await playing  # it never returns: it has failed
+        return await running
+    finally:
+        for task in (running, playing):
+            task.cancel()
+        await asyncio.gather(running, playing, return_exceptions=True)
+
+
+def _status(config: EdgeConfig, sink: AudioSink) -> DeviceStatus:
+    """For the signs over the face: there is no link that could be missing."""
+    from edge_client.face.overlays import DeviceStatus
+
+    return DeviceStatus(
+        attached=True,
+        link="none, the application's own",
+        was_attached=True,
+        soundless=assembly.why_soundless(config, sink),
+        underruns=sink.counters().underruns,
+        version=version("avatar-relay"),
+    )

@@ -165,9 +165,9 @@ def test_face_page_fits_a_map(tmp_path: Path) -> None:
     """From two recordings; the device takes the map."""
     with session(tmp_path, in_clone=True) as reader:
         for name in ("mine-1.json", "mine-2.json"):
-            write_conversation(reader.folder / name, telling=True)
+            write_conversation(reader.home / name, telling=True)
         reader.run(BLOCKS["docs/face.md"])
-        assert (reader.folder / "mine.md").is_file()
+        assert (reader.home / "mine.md").is_file()
 
 
 @pytest.mark.parametrize("block", SETTINGS, ids=lambda block: block.place)

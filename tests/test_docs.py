@@ -29,7 +29,7 @@ def test_device_page_installs_what_the_scripts_install() -> None:
 
 
 def test_settings_page_is_what_the_declarations_say() -> None:
-    """`scripts/settings_page.py` writes it."""
+    """`scripts/settings_page` writes it."""
     assert PAGE.read_text(encoding="utf-8") == page()
 
 

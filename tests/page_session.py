@@ -145,7 +145,7 @@ class PageSession:
     def _do(self, command: Command) -> None:
         """Run a command to its end, in the state that the page's earlier commands left."""
         leave = f"export -p >'{self._state}'; printf 'cd %q\\n' \"$PWD\" >>'{self._state}'"
-        script = f"{self._resumed()}\ntrap {shlex.quote(leave)} EXIT\nset -e\n{self.local(command.text)}"
+        script = f"{self._resumed()}\ntrap {shlex.quote(leave)} EXIT\n{checked(self.local(command.text))}"
         process = _bash(script, self._folder, self._environment, subprocess.PIPE)
         try:
             said = process.communicate(timeout=PATIENCE_S)[0].decode("utf-8", "replace")
@@ -179,6 +179,18 @@ class PageSession:
 
     def _logged(self) -> str:
         return "".join(f"\n{program.name}:\n{program.said()}" for program in self.programs)
+
+
+def checked(text: str) -> str:
+    """A script that ends at the first statement that fails. `set -e` would go on after `false && true`."""
+    script, statement = "", ""
+    for line in text.splitlines():
+        statement += f"{line}\n"
+        parsed = subprocess.run(["bash", "-n", "-c", statement], capture_output=True, check=False)
+        if parsed.returncode == 0 and not parsed.stderr:
+            script += f"{statement}status=$?; ((status == 0)) || exit $status\n"
+            statement = ""
+    return script + statement
 
 
 @contextmanager

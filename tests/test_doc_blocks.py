@@ -69,6 +69,9 @@ OWN_TESTS = {
 }
 """Pages whose commands need more than a fresh folder, or whose result is looked at further, and the test that runs them."""
 
+IN_CLONE = ("docs/protocol.md",)
+"""Pages whose commands are run in the folder of a clone, as they say."""
+
 DEVICE_SETTINGS = ("docs/device.md", "docs/face.md")
 """Pages whose TOML is for a device; the rest is for a relay."""
 
@@ -140,7 +143,7 @@ def test_the_list_is_true() -> None:
 @pytest.mark.parametrize("page", EXECUTED)
 def test_page_does_what_it_says(page: str, tmp_path: Path) -> None:
     """All of its commands, in order."""
-    with session(tmp_path) as reader:
+    with session(tmp_path, in_clone=page in IN_CLONE) as reader:
         reader.run(BLOCKS[page])
 
 

@@ -106,6 +106,8 @@ def test_commands_build_on_earlier_ones(reader: PageSession) -> None:
     ("page", "words"),
     [
         (fenced("sh", "true\nfalse\ntrue\n"), "exit status 1"),
+        (fenced("sh", "false && true\ntrue\n"), "exit status 1"),
+        (fenced("sh", "(true\nexit 3)\ntrue\n"), "exit status 3"),
         (fenced("sh", "echo two\n", "text", "one\n"), "the page shows\none\n\nbut it said\ntwo"),
         (fenced("console", "$ false\n"), "exit status 1"),
         (fenced("console", "$ echo two\none\n"), "but it said\ntwo"),

@@ -45,10 +45,9 @@ from edge_client.link.player_port import PlayerPort
 from edge_client.lip_sync.watch import SkewWatch
 from edge_client.motion.avatarkit import FlameMap
 from edge_client.motion.decoders import make_motion_decoder
-from edge_client.motion.mouth_source import MouthSource
 from edge_client.observer import NULL, PlaybackObserver
 from edge_client.playback.engine import PlaybackEngine
-from edge_client.playback.events import FrameStarvation, PlaybackConfig
+from edge_client.playback.events import PlaybackConfig
 from edge_client.playback.playing import DecoderFactories
 from edge_client.telemetry import EdgeTelemetry, RelayClock
 from edge_client.thread_watch import ThreadWatch
@@ -166,8 +165,8 @@ class App:
 
     def _make_playback(self, sink: AudioSink, flame_map: FlameMap | None, observer: PlaybackObserver) -> PlaybackEngine:
         config = PlaybackConfig(
-            frame_starvation=FrameStarvation(self._config.frame_starvation),
-            mouth_source=MouthSource(self._config.mouth_source),
+            frame_starvation=self._config.frame_starvation,
+            mouth_source=self._config.mouth_source,
             output_offset_us=round(self._config.output_offset_ms * 1_000),
         )
         decoders = DecoderFactories(make_decoder, partial(make_motion_decoder, flame_map=flame_map))

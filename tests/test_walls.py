@@ -135,12 +135,6 @@ LEAVES = frozenset(
 """Modules that import nothing of ours."""
 
 
-SHARED_CLASS_NAMES = {
-    "BufferFullError": "the `_nowait` verbs of publisher and player raise it, each below the root of its own package's errors",
-}
-"""Class names that are defined more than once, each with its reason."""
-
-
 @pytest.fixture(scope="module")
 def house() -> dict[str, Module]:
     """All modules of both programs and of their contract."""
@@ -216,7 +210,7 @@ def test_no_cycles_between_folders(house: dict[str, Module]) -> None:
 
 def test_a_class_name_has_one_home(house: dict[str, Module]) -> None:
     """A reader who knows what a name means in one place knows it everywhere."""
-    found = {name: homes for name, homes in classes_by_name(house).items() if len(homes) > 1 and name not in SHARED_CLASS_NAMES}
+    found = {name: homes for name, homes in classes_by_name(house).items() if len(homes) > 1}
     assert_none([f"{name}: {', '.join(homes)}" for name, homes in sorted(found.items())])
 
 

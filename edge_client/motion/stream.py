@@ -24,16 +24,12 @@ class MotionStream:
         self._decoder = decoder
         self.track = MotionTrack(format.keyframes_per_second)
         self._ahead: set[int] = set()
-        self._cursor = 0
+        self.cursor = 0
+        """All payloads up to this sequence came."""
         self._in_use: list[tuple[int, int]] = []
         self._length_us = 0
         self._last_seq: int | None = None
         self.keyframes = 0
-
-    @property
-    def cursor(self) -> int:
-        """All payloads up to this sequence came."""
-        return self._cursor
 
     @property
     def length_us(self) -> int:
@@ -43,7 +39,7 @@ class MotionStream:
     @property
     def ended(self) -> bool:
         """Whether all motion is here."""
-        return self._last_seq is not None and self._cursor >= self._last_seq
+        return self._last_seq is not None and self.cursor >= self._last_seq
 
     def end(self, last_seq: int) -> None:
         """No payload follows `last_seq`; 0 where only the order of arrival says so."""
@@ -51,7 +47,7 @@ class MotionStream:
 
     def decode(self, payload: Payload) -> Poses | DropReason | Fault:
         """A payload's keyframes, to be placed; or why it is not used."""
-        if payload.seq <= self._cursor or payload.seq in self._ahead:
+        if payload.seq <= self.cursor or payload.seq in self._ahead:
             return DropReason.DUPLICATE
         if payload.pts_us is None:
             return Fault(Reason.PAYLOAD_INVALID, f"motion payload {payload.seq} has no pts_us", "media.payloads.pts_us")
@@ -92,7 +88,7 @@ class MotionStream:
     def _arrived(self, seq: int) -> None:
         self._ahead.add(seq)
         if len(self._ahead) > MAX_AHEAD:
-            self._cursor = min(self._ahead) - 1
-        while self._cursor + 1 in self._ahead:
-            self._cursor += 1
-            self._ahead.discard(self._cursor)
+            self.cursor = min(self._ahead) - 1
+        while self.cursor + 1 in self._ahead:
+            self.cursor += 1
+            self._ahead.discard(self.cursor)

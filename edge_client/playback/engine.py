@@ -39,7 +39,7 @@ from edge_client.playback.face_view import FaceView
 from edge_client.playback.intake import Intake
 from edge_client.playback.ledgers import CreditLedger, DropLedger
 from edge_client.playback.live_conversations import ConversationState, Holdable, LiveConversation, LiveConversations
-from edge_client.playback.playing import Decoders, Playing, make_audio, make_ear, make_motion
+from edge_client.playback.playing import DecoderFactories, Playing, make_audio, make_ear, make_motion
 from edge_client.playback.playout import Playout
 from edge_client.playback.release import Release
 from edge_client.playback.reports import Reports
@@ -57,7 +57,7 @@ class PlaybackEngine:
     """Plays conversations, by the rules in `conversation`, `release`, `audio.stream` and `motion.track`."""
 
     def __init__(
-        self, *, sink: AudioSink, decoders: Decoders, config: PlaybackConfig | None = None, observer: PlaybackObserver = NULL
+        self, *, sink: AudioSink, decoders: DecoderFactories, config: PlaybackConfig | None = None, observer: PlaybackObserver = NULL
     ) -> None:
         config = PlaybackConfig() if config is None else config
         self._config = config

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from typing import Protocol
 
 from avatar_relay.fragments import Reassembler
 from avatar_relay.media import AudioFormat, Cursor, Kind, MotionFormat, Pacing, Payload
@@ -23,41 +22,22 @@ from edge_client.playback.live_conversations import LiveConversation
 from edge_client.playback.live_delay import LiveDelay
 
 
-class Decoders(Protocol):
-    """Makes the decoders of a conversation. Both raise an `EdgeError` for a format that this device does not know."""
-
-    def audio(self, format: AudioFormat, sink_rate_hz: int) -> AudioDecoder:
-        """A decoder that gives samples at the sink's rate."""
-        ...
-
-    def motion(self, format: MotionFormat) -> MotionDecoder:
-        """A decoder that gives poses."""
-        ...
-
-
 @dataclass(frozen=True, slots=True)
 class DecoderFactories:
-    """`Decoders` out of two functions."""
+    """Makes the decoders of a conversation. Both raise an `EdgeError` for a format that this device cannot decode."""
 
-    audio_factory: Callable[[AudioFormat, int], AudioDecoder]
-    motion_factory: Callable[[MotionFormat], MotionDecoder]
-
-    def audio(self, format: AudioFormat, sink_rate_hz: int) -> AudioDecoder:
-        """See `Decoders`."""
-        return self.audio_factory(format, sink_rate_hz)
-
-    def motion(self, format: MotionFormat) -> MotionDecoder:
-        """See `Decoders`."""
-        return self.motion_factory(format)
+    audio: Callable[[AudioFormat, int], AudioDecoder]
+    """`audio(format, sink_rate_hz)`: a decoder whose samples have the sink's rate."""
+    motion: Callable[[MotionFormat], MotionDecoder]
 
 
-def make_audio(conversation: LiveConversation, decoders: Decoders, rate_hz: int, *, max_bytes: int) -> AudioStream:
+def make_audio(conversation: LiveConversation, decoders: DecoderFactories, rate_hz: int, *, max_bytes: int) -> AudioStream:
     """The audio stream of a new conversation. Raises an `EdgeError` for a format that this device does not know."""
     format = conversation.opened.audio_format
     return AudioStream(decoders.audio(format, rate_hz), format, max_bytes=max_bytes)
 
 
-def make_motion(conversation: LiveConversation, decoders: Decoders) -> MotionStream | None:
+def make_motion(conversation: LiveConversation, decoders: DecoderFactories) -> MotionStream | None:
     """Its motion stream, None where it is audio only from the start. Raises like `make_audio`."""
     format = conversation.opened.motion_format
     return None if format is None else MotionStream(decoders.motion(format), format)
@@ -84,6 +64,7 @@ class Playing:
     motion: MotionStream | None
     opened_us: int
     ear: AudioMouth | None = None
+    conversation_id: str = field(init=False)
     joiner: Joiner = field(init=False)
     live: LiveDelay | None = field(init=False, default=None)
     """`LIVE`: how its delay is kept."""
@@ -110,14 +91,10 @@ class Playing:
     length_checked: bool = False
 
     def __post_init__(self) -> None:
+        self.conversation_id = self.conversation.conversation_id
         self.joiner = Joiner(self.conversation_id, self.audio.rate_hz)
         if self.is_live_paced:
             self.live = LiveDelay(self.audio.rate_hz)
-
-    @property
-    def conversation_id(self) -> str:
-        """Its id."""
-        return self.conversation.conversation_id
 
     @property
     def is_live_paced(self) -> bool:

@@ -122,9 +122,9 @@ def test_pending_bytes_show_a_truncated_payload() -> None:
     assert [reassembler.add(fragment) for fragment in fragments][-1] == motion(300)
 
 
-def test_splitting_twice_or_into_nothing_is_a_mistake_of_the_caller() -> None:
-    """`split` takes whole payloads and sizes above 0."""
-    with pytest.raises(ValueError, match="split again"):
-        split(split(motion(300), 100)[0], 10)
-    with pytest.raises(ValueError, match="at least one byte"):
-        split(motion(3), 0)
+def test_fragments_can_be_split_again() -> None:
+    """A publisher may send fragments that are still too large for a device's message."""
+    payload = motion(1_000)
+    fragments = [piece for fragment in split(payload, 300) for piece in split(fragment, 70)]
+    assert max(len(fragment.data) for fragment in fragments) == 70
+    assert reassemble(fragments) == [payload]

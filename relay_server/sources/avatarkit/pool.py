@@ -17,7 +17,7 @@ from avatar_relay.reasons import Fault, Reason
 from relay_server.background import Start
 from relay_server.sources.avatarkit.faults import Recovery, SdkError, SdkFailure, fault_of, judge
 from relay_server.sources.avatarkit.live import LiveSession
-from relay_server.sources.avatarkit.observer import NullSdkObserver, SdkObserver
+from relay_server.sources.avatarkit.observer import SdkObserver
 from relay_server.sources.avatarkit.sdk import Sdk
 from relay_server.sources.avatarkit.session_stock import Close, Leased, Open, SessionRefused, SessionState, SessionStock, StockRules, Wait
 from relay_server.sources.source import SourceError
@@ -43,7 +43,7 @@ class Pool:
         self._sdk = sdk
         self._stock = SessionStock(rules, jitter)
         self._start_timeout_s = start_timeout_s
-        self._observer: SdkObserver = observer or NullSdkObserver()
+        self._observer = observer or SdkObserver()
         self._live: dict[int, LiveSession] = {}
         self._opened_us: dict[int, int] = {}
         self._tasks: set[asyncio.Task[None]] = set()
@@ -229,10 +229,10 @@ class Pool:
 @asynccontextmanager
 async def running(pool: Pool, start: Start) -> AsyncIterator[Pool]:
     """A pool at work, its upkeep run by `start`; leaving closes all its sessions."""
-    keeper = start(f"{pool.name} session pool", pool.run())
+    upkeep = start(f"{pool.name} session pool", pool.run())
     try:
         yield pool
     finally:
-        keeper.cancel()
-        await asyncio.gather(keeper, return_exceptions=True)
+        upkeep.cancel()
+        await asyncio.gather(upkeep, return_exceptions=True)
         await pool.close()

@@ -106,11 +106,7 @@ class Pool:
                         self._spawn(self._close(number))
                     case _:
                         assert_never(effect)
-            deadline_us = self._stock.next_deadline_us()
-            wait_s = None if deadline_us is None else max(deadline_us - self.now_us(), 1_000) / 1e6
-            with suppress(TimeoutError):
-                async with asyncio.timeout(wait_s):
-                    await self._changed.wait()
+            await self._wait(self._changed, self._stock.next_deadline_us())
 
     async def close(self) -> None:
         """Close all sessions, for good."""

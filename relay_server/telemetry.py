@@ -83,6 +83,12 @@ class _RelayTrail:
     devices: int = 0
 
 
+def _counts(taken: _DeviceLeg | _RelayTrail) -> dict[str, int]:
+    """What a span tells of each kind."""
+    counted = {"payloads": taken.payloads, "bytes": taken.bytes}
+    return {f"avatar.{kind.value}.{what}": counts[kind] for kind in Kind for what, counts in counted.items()}
+
+
 class RelayTelemetry(RelayObserver):
     """The relay's observer that traces and measures. Lives on the relay's event loop."""
 
@@ -235,11 +241,7 @@ class RelayTelemetry(RelayObserver):
                     Stage(self._tracer, "relay.payload", trail.context, received, attributes=attributes).end(now)
 
     def _end_leg(self, leg: _DeviceLeg, body: Finished | None) -> None:
-        attributes: dict[str, str | int | bool] = {
-            f"avatar.{kind.value}.{what}": counts[kind]
-            for kind in Kind
-            for what, counts in (("payloads", leg.payloads), ("bytes", leg.bytes))
-        }
+        attributes: dict[str, str | int | bool] = {**_counts(leg)}
         if body is not None:
             attributes |= {REASON: body.reason, "avatar.interrupted": body.interrupted, "avatar.position_us": body.position_us}
         leg.send.end(leg.unix_offset_us + leg.last_sent_us, attributes)
@@ -247,9 +249,7 @@ class RelayTelemetry(RelayObserver):
     def _end_receive(self, trail: _RelayTrail, fault: str | None) -> None:
         if trail.receiving:
             trail.receiving = False
-            counts = {f"avatar.{kind.value}.payloads": trail.payloads[kind] for kind in Kind}
-            sizes = {f"avatar.{kind.value}.bytes": trail.bytes[kind] for kind in Kind}
-            trail.receive.end(self._now(), counts | sizes, fault=fault)
+            trail.receive.end(self._now(), _counts(trail), fault=fault)
 
     def _close(self, trail: _RelayTrail, fault: str | None) -> None:
         for leg in trail.legs.values():

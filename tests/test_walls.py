@@ -86,7 +86,6 @@ PURE_INSIDE_ADAPTERS = frozenset(
         "edge_client.link.report_outbox",
         "edge_client.link.retry",
         "relay_server.connections.clocks",
-        "relay_server.connections.notices",
         "avatar_relay.publisher.published_conversation",
         "avatar_relay.publisher.errors",
         "avatar_relay.publisher.publisher_session",

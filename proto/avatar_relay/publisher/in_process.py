@@ -15,7 +15,7 @@ _FINAL = frozenset({Reason.REPLACED, Reason.HELLO_INVALID, Reason.PROTOCOL_VERSI
 
 
 class InProcessPort(Protocol):
-    """A publisher's stream at the relay, `relay_server.connections.ports.PublisherPort`."""
+    """A publisher's stream at the relay, `relay_server.connections.publishers.PublisherPort`."""
 
     fault: Fault | None
 

@@ -261,8 +261,6 @@ class PlaybackEngine:
         playing.conversation.end = message
         self._reports.fault_of(playing, self._intake.end(playing, message))
         playing.audio.end(message.last_audio_seq)
-        if playing.motion is not None:
-            playing.motion.end(message.last_motion_seq)
 
     def _pause(self, playing: Playing, *, paused: bool) -> None:
         if playing.conversation.paused is not paused:

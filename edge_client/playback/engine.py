@@ -39,7 +39,7 @@ from edge_client.playback.face_view import FaceView
 from edge_client.playback.intake import Intake
 from edge_client.playback.ledgers import CreditLedger, DropLedger
 from edge_client.playback.live_conversations import ConversationState, Holdable, LiveConversation, LiveConversations
-from edge_client.playback.playing import DecoderFactories, Playing, make_audio, make_ear, make_motion
+from edge_client.playback.playing import DecoderFactories, Playing, make_audio, make_audio_mouth, make_motion
 from edge_client.playback.playout import Playout
 from edge_client.playback.release import Release
 from edge_client.playback.reports import Reports
@@ -215,7 +215,9 @@ class PlaybackEngine:
         except EdgeError as error:
             fault = Fault(Reason.MOTION_FORMAT_UNSUPPORTED, str(error), "open.motion_format")
             self._reports.fault(conversation.conversation_id, fault)
-        return Playing(conversation, audio, motion, now_us, make_ear(conversation, self._config.mouth_source, self._playout.rate_hz))
+        return Playing(
+            conversation, audio, motion, now_us, make_audio_mouth(conversation, self._config.mouth_source, self._playout.rate_hz)
+        )
 
     def _media(self, media: Media, now_us: int) -> None:
         within = self._intake.enter(media)

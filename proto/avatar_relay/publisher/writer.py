@@ -28,7 +28,7 @@ logger = logging.getLogger(__name__)
 
 
 class Writer:
-    """Writes what the session has to say. Belongs to one event loop; one stream at a time. `wrote` is called after each look."""
+    """Writes what the session has to send. Belongs to one event loop; one stream at a time. `wrote` is called after each look."""
 
     def __init__(self, session: PublisherSession, *, now_us: Callable[[], int], media_tick_us: int, wrote: Callable[[], None]) -> None:
         self._session = session
@@ -54,7 +54,7 @@ class Writer:
     def ping(self) -> int:
         """Say a ping behind all that waits of control; returns its id."""
         self._ping_id += 1
-        self._session.ping(Ping(self._ping_id, self._now_us()))
+        self._session.outbox.ping(Ping(self._ping_id, self._now_us()))
         self.wake()
         return self._ping_id
 

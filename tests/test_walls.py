@@ -110,6 +110,7 @@ GUARDED = frozenset({"edge_client.playback.intake", "edge_client.playback.engine
 WIRE = frozenset(
     {
         "avatar_relay.avatarkit",
+        "avatar_relay.grpc_client",
         "avatar_relay.wire",
         "edge_client.link.attach_call",
         "avatar_relay.publisher.grpc_link",

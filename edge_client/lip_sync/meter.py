@@ -112,14 +112,12 @@ class SkewMeter:
         self._held_from: Position | None = None
         self.longest_hold_us = 0
         """The most sound that was heard while the face stood still on one PTS."""
-        self.pictures = 0
 
     def picture(self, time_us: int, shown: Position | None, heard: Position | None) -> None:
         """A picture came onto the glass at `time_us`; `shown` is what its pose belongs to, `heard` what was heard then.
 
         None stands for a face that motion does not drive, or for silence.
         """
-        self.pictures += 1
         self._note_hold(heard)
         if shown != self._on_glass:
             self._on_glass = shown

@@ -28,22 +28,11 @@ class MotionStream:
         """All payloads up to this sequence came."""
         self._in_use: list[tuple[int, int]] = []
         self._length_us = 0
-        self._last_seq: int | None = None
-        self.keyframes = 0
 
     @property
     def length_us(self) -> int:
         """Where the motion that came ends, decodable or not."""
         return max(self._length_us, self.track.length_us)
-
-    @property
-    def ended(self) -> bool:
-        """Whether all motion is here."""
-        return self._last_seq is not None and self.cursor >= self._last_seq
-
-    def end(self, last_seq: int) -> None:
-        """No payload follows `last_seq`; 0 where only the order of arrival says so."""
-        self._last_seq = last_seq
 
     def decode(self, payload: Payload) -> Poses | DropReason | Fault:
         """A payload's keyframes, to be placed; or why it is not used."""
@@ -54,11 +43,9 @@ class MotionStream:
         self._arrived(payload.seq)
         self._length_us = max(self._length_us, payload.pts_us + payload.duration_us)
         try:
-            poses = self._decoder.decode(payload.data)
+            return self._decoder.decode(payload.data)
         except UndecodableError as error:
             return Fault(Reason.MOTION_UNDECODABLE, f"motion payload {payload.seq}: {error}", "media.payloads.data")
-        self.keyframes += len(poses)
-        return poses
 
     def place(self, payload: Payload, poses: Poses, audible_pts_us: int) -> DropReason | None:
         """Put decoded keyframes on the track; returns why they were not, None where they were. The bytes are then in use."""

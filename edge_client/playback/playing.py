@@ -43,8 +43,8 @@ def make_motion(conversation: LiveConversation, decoders: DecoderFactories) -> M
     return None if format is None else MotionStream(decoders.motion(format), format)
 
 
-def make_ear(conversation: LiveConversation, source: MouthSource, rate_hz: int) -> AudioMouth | None:
-    """What moves its mouth by its sound; None where only motion may, and in `LIVE`, where the ear would hear too late."""
+def make_audio_mouth(conversation: LiveConversation, source: MouthSource, rate_hz: int) -> AudioMouth | None:
+    """What moves its mouth by its sound; None where only motion may, and in `LIVE`, which has no sound to analyse ahead of time."""
     if conversation.opened.pacing is Pacing.LIVE:
         return None
     share = heard_share(source, conversation.opened.motion_format)
@@ -63,7 +63,7 @@ class Playing:
     audio: AudioStream
     motion: MotionStream | None
     opened_us: int
-    ear: AudioMouth | None = None
+    audio_mouth: AudioMouth | None = None
     conversation_id: str = field(init=False)
     joiner: Joiner = field(init=False)
     live: LiveDelay | None = field(init=False, default=None)
@@ -112,19 +112,19 @@ class Playing:
         return self.motion is not None and self.conversation.expects_motion and self.conversation.end is None
 
     def release(self, chunks: Sequence[Chunk], rate_hz: int) -> None:
-        """This goes to the sink now: counted, and heard by the ear, but not where motion alone moves the mouth."""
+        """This goes to the sink now: counted, and analysed for the mouth unless motion alone moves that."""
         self.released_frames += sum(len(chunk.pcm) for chunk in chunks)
-        if self.ear is None:
+        if self.audio_mouth is None:
             return
         for chunk in chunks:
             if not chunk.pts_frames:
                 continue
-            if self.ear.share or not self._is_covered(chunk, rate_hz):
-                self.ear.hear(chunk.pts_frame * 1e6 / rate_hz, chunk.pcm)
+            if self.audio_mouth.share or not self._is_covered(chunk, rate_hz):
+                self.audio_mouth.hear(chunk.pts_frame * 1e6 / rate_hz, chunk.pcm)
             else:
-                self.ear.end()
+                self.audio_mouth.end()
         if self.audio.drained:
-            self.ear.end()
+            self.audio_mouth.end()
 
     def _is_covered(self, chunk: Chunk, rate_hz: int) -> bool:
         """Whether motion is there for all of it."""

@@ -40,22 +40,21 @@ from edge_client.audio.sinks.wav import WavTap
 from edge_client.audio.sound import start_sound
 from edge_client.config import EdgeConfig, device_name
 from edge_client.errors import EdgeError
-from edge_client.face.renderer import Picture, Renderer
+from edge_client.face.renderer import Renderer
 from edge_client.inputs import endpoint_of, flame_map_of, open_tap
 from edge_client.link.attach_call import Endpoint
 from edge_client.link.device_link import DeviceLink, DeviceProfile, LinkClocks, LinkStatus
-from edge_client.link.link_thread import LinkThread, Ticking
+from edge_client.link.link_thread import LinkThread
 from edge_client.link.player_port import PlayerPort
 from edge_client.lip_sync.watch import SkewWatch
 from edge_client.observer import NULL
 from edge_client.playback.engine import PlaybackEngine
-from edge_client.playback.events import Output, PlayerState
 from edge_client.telemetry import EdgeTelemetry, RelayClock
 from edge_client.thread_watch import ThreadWatch
 
 if TYPE_CHECKING:
     from edge_client.face.overlays import DeviceStatus
-    from edge_client.face.render_loop import PictureObserver, RenderLoop, ShownPicture
+    from edge_client.face.render_loop import PictureObserver, RenderLoop
     from edge_client.recording.recorder import Recorder
     from edge_client.recording.report import RunFigures
 
@@ -93,69 +92,12 @@ class _Countdown:
             timer.start()
 
 
-class _PictureTracer:
-    """A watcher of the stage that tells telemetry."""
-
-    def __init__(self, telemetry: EdgeTelemetry) -> None:
-        self._telemetry = telemetry
-
-    def wants(self, now_us: int) -> bool:
-        """No pixels."""
-        return False
-
-    def shown(self, picture: ShownPicture, pixels: Picture | None) -> None:
-        """A picture is on the glass."""
-        self._telemetry.picture_shown(picture.view.conversation_id, picture.shown_time_us, picture.skew_us)
-
-
-class _BeatingPlayer:
-    """A player whose ticks also tell that the network's thread lives."""
-
-    def __init__(self, player: Ticking, heart: Heart) -> None:
-        self._player = player
-        self._heart = heart
-
-    @property
-    def state(self) -> PlayerState:
-        """See `Ticking`."""
-        return self._player.state
-
-    def tick(self, now_us: int) -> list[Output]:
-        """See `Ticking`."""
-        self._heart.beat(LINK_PART)
-        return self._player.tick(now_us)
-
-
-class _UnderrunCounter:
-    """A player whose ticks also tell telemetry how often its sink ran dry."""
-
-    def __init__(self, player: PlaybackEngine, sink: AudioSink, telemetry: EdgeTelemetry) -> None:
-        self._player = player
-        self._sink = sink
-        self._telemetry = telemetry
-        self._told = {"starved": 0, "device_dry": 0}
-
-    @property
-    def state(self) -> PlayerState:
-        """See `PlaybackEngine.state`."""
-        return self._player.state
-
-    def tick(self, now_us: int) -> list[Output]:
-        """See `PlaybackEngine.tick`."""
-        counters = self._sink.counters()
-        for cause, count in (("starved", counters.starved), ("device_dry", counters.device_dry)):
-            if count > self._told[cause]:
-                self._telemetry.underrun(count - self._told[cause], cause)
-                self._told[cause] = count
-        return self._player.tick(now_us)
-
-
 class App:
-    """One run of the client, on the main thread. `watchers` also look at the pictures."""
+    """One run of the client, on the main thread. `observers` are shown the pictures, too."""
 
-    def __init__(self, config: EdgeConfig, watchers: Sequence[PictureObserver] = ()) -> None:
+    def __init__(self, config: EdgeConfig, observers: Sequence[PictureObserver] = ()) -> None:
         self._config = config
-        self._watchers = tuple(watchers)
+        self._observers = tuple(observers)
         self._device_id = device_name(config.device_id, platform.node())
         self._version = importlib.metadata.version("avatar-relay")
         self._stop = threading.Event()
@@ -197,7 +139,8 @@ class App:
             stage = self._make_stage(playback, sink, renderer, recorder, tracer) if renderer is not None else None
             thread = self._thread = LinkThread(
                 make_link=lambda on_handled: self._make_link(endpoint, playback, sink, on_handled),
-                player=_BeatingPlayer(_UnderrunCounter(playback, sink, tracer) if tracer is not None else playback, self._heart),
+                playback=playback,
+                on_tick=lambda: self._heart.beat(LINK_PART),
                 clocks=CLOCKS,
                 on_finished=self._countdown.finished,
                 on_end=self._stop.set,
@@ -233,19 +176,19 @@ class App:
         self, playback: PlaybackEngine, sink: AudioSink, renderer: Renderer, recorder: Recorder | None, tracer: EdgeTelemetry | None
     ) -> RenderLoop:
         """The loop, with all that looks at its pictures."""
-        own = (self._skew, recorder, _PictureTracer(tracer) if tracer else None)
+        own = (self._skew, recorder, tracer)
         return make_render_loop(
             self._config,
             playback,
             renderer,
             name=self._device_id,
             status=lambda: self._device_status(sink),
-            watchers=[*self._watchers, *(watcher for watcher in own if watcher)],
+            observers=[*self._observers, *(observer for observer in own if observer)],
             is_read=recorder is not None,
         )
 
     def _device_status(self, sink: AudioSink) -> DeviceStatus:
-        """For the signs over the face; asked on the main thread."""
+        """For the overlays; asked on the main thread."""
         from edge_client.face.overlays import DeviceStatus
 
         link = self._thread.status if self._thread is not None else LinkStatus()

@@ -105,24 +105,24 @@ def make_render_loop(
     *,
     name: str,
     status: Callable[[], DeviceStatus],
-    watchers: Sequence[PictureObserver] = (),
+    observers: Sequence[PictureObserver] = (),
     is_read: bool = False,
 ) -> RenderLoop:
-    """The loop that draws `playback`, warmed up. `name` seeds the idle life; `is_read`: a watcher will want pixels."""
+    """The loop that draws `playback`, warmed up. `name` seeds the idle life; `is_read`: an observer will want pixels."""
     from edge_client.face.attention import Attention
     from edge_client.face.idle import IdleLife, StillLife
     from edge_client.face.overlays import FaceOverlays
     from edge_client.face.render_loop import RenderLoop
 
-    signs = FaceOverlays(status, figures=config.figures)
+    overlays = FaceOverlays(status, figures=config.figures)
     loop = RenderLoop(
-        scene=playback,
+        playback=playback,
         renderer=renderer,
         life=IdleLife(zlib.crc32(name.encode())) if config.idle_life else StillLife(),
         clock_us=monotonic_us,
         sleep_s=time.sleep,
-        watchers=[signs, *watchers],
-        signs=signs,
+        observers=[overlays, *observers],
+        overlays=overlays,
         attention=Attention() if config.idle_life else None,
         pictures_per_second=config.pictures_per_second,
         stamped=config.stamp,

@@ -1,69 +1,38 @@
-"""Where tracing and metrics look into playback. Calls come from the thread that feeds the engine; they must be quick, and never raise."""
+"""What tracing and metrics are told of playback. Calls come from the thread that feeds the engine; they must be quick, and never raise."""
 
 from __future__ import annotations
-
-from typing import Protocol
 
 from avatar_relay.media import ConversationOpen, Kind, Payload
 from avatar_relay.messages import Dropped, Finished
 
 
-class PlaybackObserver(Protocol):
-    """What can be seen. Times are readings of the monotonic clock in µs."""
+class PlaybackObserver:
+    """Ignores everything: override what is of interest. Times are readings of the monotonic clock in µs."""
 
     def opened(self, message: ConversationOpen, now_us: int) -> None:
         """A conversation was opened; `message.trace_context` is its trace."""
-        ...
 
     def received(self, conversation_id: str, payload: Payload, now_us: int) -> None:
         """A whole payload was taken."""
-        ...
 
     def decoded(self, conversation_id: str, kind: Kind, seq: int, now_us: int) -> None:
         """A payload was decoded."""
-        ...
 
     def buffered(self, conversation_id: str, now_us: int) -> None:
         """There is enough to begin, or to go on after a stall."""
-        ...
 
     def first_sample_heard(self, conversation_id: str, time_us: int) -> None:
         """The first sample was heard at `time_us`."""
-        ...
 
     def finished(self, conversation_id: str, body: Finished, now_us: int) -> None:
         """Playback is over."""
-        ...
 
     def dropped(self, conversation_id: str, body: Dropped, now_us: int) -> None:
         """Payloads were not used."""
-        ...
+
+    def underrun(self, count: int, cause: str) -> None:
+        """The sound ran dry this many more times, for this cause: `starved` or `device_dry`."""
 
 
-class NullPlaybackObserver:
-    """Looks away."""
-
-    def opened(self, message: ConversationOpen, now_us: int) -> None:
-        """Nothing."""
-
-    def received(self, conversation_id: str, payload: Payload, now_us: int) -> None:
-        """Nothing."""
-
-    def decoded(self, conversation_id: str, kind: Kind, seq: int, now_us: int) -> None:
-        """Nothing."""
-
-    def buffered(self, conversation_id: str, now_us: int) -> None:
-        """Nothing."""
-
-    def first_sample_heard(self, conversation_id: str, time_us: int) -> None:
-        """Nothing."""
-
-    def finished(self, conversation_id: str, body: Finished, now_us: int) -> None:
-        """Nothing."""
-
-    def dropped(self, conversation_id: str, body: Dropped, now_us: int) -> None:
-        """Nothing."""
-
-
-NULL: PlaybackObserver = NullPlaybackObserver()
-"""The observer of those who need none."""
+NULL = PlaybackObserver()
+"""Ignores everything."""

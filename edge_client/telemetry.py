@@ -28,6 +28,9 @@ from opentelemetry.util.types import AttributeValue
 from avatar_relay.media import ConversationOpen, Kind, Payload
 from avatar_relay.messages import Dropped, Finished
 from avatar_relay.tracing import CLOCK_ERROR_US, CLOCK_OFFSET_US, CONVERSATION_ID, KIND, REASON, Stage, Telemetry, parent_from
+from edge_client.face.render_loop import PictureObserver, ShownPicture
+from edge_client.face.renderer import Picture
+from edge_client.observer import PlaybackObserver
 
 MAX_CONVERSATIONS = 256
 """Conversations whose spans are kept going; of more, the oldest are forgotten."""
@@ -61,8 +64,8 @@ class _PlaybackTrail:
         self.counts[name] = self.counts.get(name, 0) + more
 
 
-class EdgeTelemetry:
-    """The playback's observer that traces and measures; the stage tells it of pictures. Thread-safe."""
+class EdgeTelemetry(PlaybackObserver, PictureObserver):
+    """Traces and measures playback and pictures. Thread-safe."""
 
     def __init__(self, telemetry: Telemetry, device_id: str, relay_clock: Callable[[int], RelayClock]) -> None:
         """`relay_clock(time_us)` tells how the relay's wall clock stands at a reading of ours."""
@@ -155,8 +158,9 @@ class EdgeTelemetry:
                 self._tracer, "device.play", trail.context, self._unix(time_us), attributes={CONVERSATION_ID: conversation_id}
             )
 
-    def picture_shown(self, conversation_id: str | None, time_us: int, skew_us: int | None) -> None:
+    def shown(self, picture: ShownPicture, pixels: Picture | None) -> None:
         """A picture is on the glass; the first of a conversation leaves `device.first_picture`."""
+        conversation_id, time_us, skew_us = picture.view.conversation_id, picture.shown_time_us, picture.skew_us
         self._pictures.add(1)
         if skew_us is not None:
             _record_skew(self._skew, skew_us)

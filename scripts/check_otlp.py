@@ -2,27 +2,20 @@
 
 from __future__ import annotations
 
-import argparse
 import asyncio
 import re
-import socket
 import sys
 from pathlib import Path
 
 from avatar_relay.tracing import telemetry_off
-from scripts.demo_pair import attached
 from tests.lab.backend import Script, speak
-from tests.lab.programs import DemoError, python, running
+from tests.lab.programs import ProgramError, attached, python, running
+from tests.lab.restarted_programs import free_port
+from tests.lab.tool import command_line
 
 _STAGES = {"relay": ("receive", "queue", "send"), "device": ("receive", "decode", "buffer", "first_sound", "first_picture", "play")}
 EXPECTED = frozenset(f"{program}.{stage}" for program, stages in _STAGES.items() for stage in stages)
 DEVICE_ID = "checked"
-
-
-def free_port() -> int:
-    """A port on loopback that nobody listens on at present."""
-    with socket.create_server(("127.0.0.1", 0)) as server:
-        return int(server.getsockname()[1])
 
 
 async def check(rotel: Path, folder: Path) -> set[str]:
@@ -51,14 +44,14 @@ async def check(rotel: Path, folder: Path) -> set[str]:
 
 def main() -> int:
     """The command; returns its exit status."""
-    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser = command_line("check_otlp", __doc__)
     parser.add_argument("--rotel", type=Path, required=True, help="the collector's program")
     parser.add_argument("--out", type=Path, required=True, help="folder for logs")
     arguments = parser.parse_args()
     arguments.out.mkdir(parents=True, exist_ok=True)
     try:
         arrived = asyncio.run(check(arguments.rotel, arguments.out))
-    except DemoError as error:
+    except ProgramError as error:
         print(f"error: {error}", file=sys.stderr)
         return 1
     print("arrived:", ", ".join(sorted(arrived)) or "nothing")

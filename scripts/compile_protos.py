@@ -1,9 +1,10 @@
-"""Generate the Python stubs of `proto/`.
+"""Generate the Python stubs of `proto/avatar_relay/`.
 
 Hatchling runs this as a build hook. For a wheel the stubs are generated in a temporary folder, so that the sources may be
 read-only; for an editable install they are written beside their sources. By hand, `python scripts/compile_protos.py` writes
 them beside their sources too, and `… --descriptor-set FILE` writes an image of the sources instead. Stubs are never
-committed: the compiler is pinned in `pyproject.toml` to the oldest protobuf runtime that we accept.
+committed: the compiler is pinned in `pyproject.toml` to the oldest protobuf runtime that we accept. `proto/google/` is there for
+readers in other languages; its Python modules come from the package googleapis-common-protos.
 """
 
 from __future__ import annotations
@@ -21,6 +22,7 @@ except ImportError:  # by hand, in an environment without the build backend
 
 ROOT = Path(__file__).resolve().parent.parent
 PROTO = ROOT / "proto"
+SOURCES = PROTO / "avatar_relay"
 
 
 def package_folder(name: str) -> Path:
@@ -35,8 +37,8 @@ def protoc(*options: str) -> None:
     """Run the bundled protoc over all our files; exits with its messages where it fails."""
     from grpc_tools import protoc as compiler
 
-    includes = [PROTO, package_folder("grpc_tools") / "_proto", package_folder("google.rpc").parent.parent]
-    files = sorted(str(path.relative_to(PROTO)) for path in PROTO.rglob("*.proto"))
+    includes = [PROTO, package_folder("grpc_tools") / "_proto"]
+    files = sorted(str(path.relative_to(PROTO)) for path in SOURCES.rglob("*.proto"))
     status = compiler.main(["protoc", *(f"-I{path}" for path in includes), *options, *files])
     if status != 0:
         raise SystemExit(f"compile_protos: protoc failed with status {status}")
@@ -71,7 +73,7 @@ class ProtoBuildHook(BuildHookInterface):  # type: ignore[misc]  # hatchling's c
 
 def main() -> None:
     """The command line."""
-    parser = argparse.ArgumentParser(description="Generate the Python stubs of proto/.")
+    parser = argparse.ArgumentParser(description="Generate the Python stubs of proto/avatar_relay/.")
     parser.add_argument("--descriptor-set", type=Path, help="write a FileDescriptorSet (for buf and grpcurl) to this file instead")
     arguments = parser.parse_args()
     if arguments.descriptor_set is None:

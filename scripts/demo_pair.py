@@ -9,29 +9,25 @@ import asyncio
 import os
 import re
 import sys
-from collections.abc import Coroutine
 from importlib.metadata import version
-from typing import TypeVar
 
 import grpc
 
 from avatar_relay.publisher import PublisherError
 from avatar_relay.tracing import start_telemetry
-from avatar_relay.v1 import admin_service_pb2, admin_service_pb2_grpc
-from relay_server.sources.source import SourceError
+from relay_server.sources.local.source import LocalSource
+from relay_server.sources.recording import RecordingSource
+from relay_server.sources.source import FileSpeech, SourceError, TextSpeech
+from relay_server.sources.speech import SpeechSource
 from scripts.demo_options import Options, read_options
-from scripts.demo_report import LEFT_BEHIND, Published, tell, write_summary
-from tests.lab.backend import choose_script, speak
-from tests.lab.programs import DemoError, Program, python, running, stop_on_signals
-from tests.lab.trace_receiver import TraceReceiver
-
-Result = TypeVar("Result")
+from scripts.demo_report import LEFT_BEHIND, tell, write_summary
+from tests.lab.backend import CLIP, Published, Script, speak
+from tests.lab.otlp import OtlpReceiver
+from tests.lab.programs import START_S, Program, ProgramError, attached, python, running, stop_on_signals, while_running
 
 DEVICE_ID = "demo"
 FACE_STANDS = "[Tt]he face is drawn by|no face is drawn"
 """The edge client's log says so when its screen is open; it attaches before that."""
-START_S = 60.0
-"""A program may take this long to start on a slow machine."""
 PICTURES_S = 300.0
 """How long film and pictures may take after playout."""
 
@@ -46,31 +42,15 @@ def chosen(edge: Program) -> list[str]:
     return re.findall(r"(?:INFO +edge_client\.sound|(?:INFO|WARNING) +edge_client\.face\.screens): (.*)", edge.said())
 
 
-async def attached(address: str, device_id: str) -> None:
-    """Wait until the device is with the relay."""
-    async with grpc.aio.insecure_channel(address) as channel:
-        admin = admin_service_pb2_grpc.AdminServiceStub(channel)
-        while True:
-            answer = await admin.ListDevices(admin_service_pb2.ListDevicesRequest(), timeout=START_S)
-            if any(device.device_id == device_id and device.attached for device in answer.devices):
-                return
-            await asyncio.sleep(0.05)
-
-
-async def while_running(work: Coroutine[None, None, Result], *programs: Program) -> Result:
-    """Do `work` as long as the programs run; raises `DemoError` where one of them ends meanwhile."""
-    watchers = [asyncio.create_task(program.ended()) for program in programs]
-    task = asyncio.create_task(work)
-    try:
-        await asyncio.wait([task, *watchers], return_when=asyncio.FIRST_COMPLETED)
-        for watcher in watchers:
-            if watcher.done():
-                watcher.result()
-        return task.result()
-    finally:
-        for pending in (task, *watchers):
-            pending.cancel()
-        await asyncio.gather(task, *watchers, return_exceptions=True)
+def choose_script(options: Options) -> Script:
+    """What a person asked for, or the clip that comes with the project."""
+    if options.recording is not None:
+        return Script(RecordingSource(), FileSpeech(options.recording), f"the recorded conversation {options.recording.name}")
+    if options.say is not None:
+        return Script(SpeechSource(), TextSpeech(options.say), f'"{options.say}", by espeak-ng')
+    if options.wav is not None:
+        return Script(LocalSource(), FileSpeech(options.wav), f"{options.wav.name}, with motion made from its sound")
+    return Script(LocalSource(), FileSpeech(CLIP), "the clip that comes with the project, with motion made from its sound")
 
 
 def edge_command(address: str, options: Options) -> list[str]:
@@ -108,11 +88,11 @@ async def run_pair(options: Options, environment: dict[str, str]) -> Published:
 
 
 async def demo(options: Options) -> None:
-    """One run. Raises `DemoError` and the errors of what it uses."""
+    """One run. Raises `ProgramError` and the errors of what it uses."""
     options.out.mkdir(parents=True, exist_ok=True)
     for name in LEFT_BEHIND:
         (options.out / name).unlink(missing_ok=True)
-    async with TraceReceiver() as receiver:
+    async with OtlpReceiver() as receiver:
         environment = {"OTEL_TRACES_EXPORTER": "otlp", "OTEL_METRICS_EXPORTER": "none", "OTEL_EXPORTER_OTLP_ENDPOINT": receiver.endpoint}
         os.environ.update(environment)
         published = await run_pair(options, environment)
@@ -131,7 +111,7 @@ async def main() -> int:
     except asyncio.CancelledError:
         print("stopped", file=sys.stderr)
         return 130
-    except (DemoError, PublisherError, SourceError, OSError, grpc.RpcError) as error:
+    except (ProgramError, PublisherError, SourceError, OSError, grpc.RpcError) as error:
         print(f"error: {error}", file=sys.stderr)
     except TimeoutError:
         print(

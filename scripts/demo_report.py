@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from tests.lab.programs import DemoError
+from tests.lab.backend import Published
+from tests.lab.programs import ProgramError
 
 FROM_DEVICE = (
     "audio_seconds_played",
@@ -31,30 +31,16 @@ LEFT_BEHIND = (*PICTURES, "edge-summary.json", "trace.json", "summary.json", "re
 """All that a run writes; removed before the next one, so that nothing old is taken for new."""
 
 
-@dataclass(frozen=True, slots=True)
-class Published:
-    """What the backend knows of the conversation. `first_audio_ms` is None where no sound was heard."""
-
-    conversation_id: str
-    trace_id: str
-    speech: str
-    audio_seconds: float
-    first_audio_ms: float | None
-    position_ms: float
-    interrupted: bool
-    reason: str
-
-
 def write_summary(out: Path, published: Published) -> dict[str, Any]:
-    """Write `summary.json` out of both sides' figures. Raises `DemoError` where the edge client left something out."""
+    """Write `summary.json` out of both sides' figures. Raises `ProgramError` where the edge client left something out."""
     path = out / "edge-summary.json"
     missing = [name for name in (*PICTURES, path.name) if not (out / name).is_file() or (out / name).stat().st_size == 0]
     if missing:
-        raise DemoError(f"the edge client did not write {', '.join(missing)}; see {out / 'edge.log'}")
+        raise ProgramError(f"the edge client did not write {', '.join(missing)}; see {out / 'edge.log'}")
     edge = json.loads(path.read_text())
     absent = [key for key in FROM_DEVICE if key not in edge]
     if absent:
-        raise DemoError(f"{path} says nothing of {', '.join(absent)}")
+        raise ProgramError(f"{path} says nothing of {', '.join(absent)}")
     summary = {
         "conversation_id": published.conversation_id,
         "trace_id": published.trace_id,

@@ -136,3 +136,31 @@ need_bench() {
   fi
   exec 9>&-
 }
+
+# show_help "$@": prints the comment at the head of the script, if it was asked for, and ends.
+show_help() {
+  case ${1:-} in
+    -h | --help)
+      sed -n '2,/^[^#]/{s/^# \{0,1\}//p}' "$0"
+      exit 0
+      ;;
+  esac
+}
+
+# run_slow_tests FOLDER ARGUMENT…: the long runs among the tests of a folder, with what they print. Arguments go to pytest.
+run_slow_tests() {
+  local folder=$ROOT/$1
+  shift
+  run_module test pytest -q -m slow -rP --rootdir "$ROOT" -c "$ROOT/pyproject.toml" "$folder" "$@"
+}
+
+# run_module run|test MODULE ARGUMENT…: installs what is missing for running the programs, or for the tests; then becomes the tool.
+# Paths among the arguments are relative to the caller's folder.
+run_module() {
+  local level=$1 module=$2 packages=("${RUN_PACKAGES[@]}")
+  shift 2
+  if [[ $level == test ]]; then packages=("${TEST_PACKAGES[@]}"); fi
+  need_packages "${packages[@]}"
+  need_environment "$level"
+  exec "$PYTHON" -P -m "$module" "$@" </dev/null
+}

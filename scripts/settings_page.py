@@ -10,12 +10,13 @@ from edge_client.config import DEFAULT_FILE
 from edge_client.config import SETTINGS as EDGE_SETTINGS
 from relay_server.cli import relay_settings
 from relay_server.sources.plugins import BUILT_IN, installed_plugins
+from tests.lab.tool import command_line
 
 PAGE = Path(__file__).resolve().parent.parent / "docs" / "settings.md"
 
 HEAD = """# Settings
 
-<!-- Written by scripts/settings_page.py; edit the declarations, not this page. -->
+<!-- Written by scripts/settings_page; edit the declarations, not this page. -->
 
 Each setting has one name and one unit, and can be given in three ways: as a flag, as an environment variable, and as a key of a TOML
 file. A flag overrides the environment, which overrides the file. An empty value counts as unset. A name that does not exist is refused,
@@ -57,4 +58,5 @@ def _row(settings: ProgramSettings, section: Section, name: str, one: Setting) -
 
 
 if __name__ == "__main__":
+    command_line("settings_page", __doc__).parse_args()
     PAGE.write_text(page(), encoding="utf-8")

@@ -5,7 +5,6 @@ python scripts/store_contract.py REVISION tests/version_skew/NAME.binpb
 
 from __future__ import annotations
 
-import argparse
 import subprocess
 import sys
 import tempfile
@@ -14,6 +13,7 @@ from pathlib import Path
 from grpc_tools import protoc
 
 from scripts.compile_protos import ROOT, package_folder
+from tests.lab.tool import command_line
 
 SOURCES = "proto/avatar_relay/v1"
 
@@ -24,7 +24,7 @@ def _git(*arguments: str) -> str:
 
 def main() -> int:
     """Compile the `.proto` files of the revision, with all that they import; returns protoc's status."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = command_line("store_contract", __doc__)
     parser.add_argument("revision", help="any name of a commit that git knows")
     parser.add_argument("file", type=Path)
     options = parser.parse_args()

@@ -21,3 +21,10 @@ for name in [name for name in os.environ if name.startswith(SETTINGS)]:
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Tests with the marker `late` read what another test began in the background: they come last, and wait the least."""
     items.sort(key=lambda item: item.get_closest_marker("late") is not None)
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """Options of slow runs."""
+    parser.addoption("--cases", type=int, help="cases of the slow random runs (default: see each test)")
+    parser.addoption("--seed", type=int, default=1, help="seed of the slow random runs (default 1)")
+    parser.addoption("--figures", metavar="DIR", help="where slow runs that measure leave their figures (default: a temporary folder)")

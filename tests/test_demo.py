@@ -15,10 +15,9 @@ from pathlib import Path
 import pytest
 
 from scripts.demo_options import read_options
-from scripts.demo_pair import while_running
-from scripts.demo_report import Published
+from tests.lab.backend import Published
 from tests.lab.data import PROJECT_ROOT
-from tests.lab.programs import DemoError, running
+from tests.lab.programs import ProgramError, running, while_running
 
 SUMMARY_KEYS = {
     *("conversation_id", "trace_id", "audio_seconds_sent", "audio_seconds_played", "time_to_first_audio_ms"),
@@ -102,7 +101,7 @@ async def test_program_that_fails_is_told_with_its_last_words(tmp_path: Path) ->
     """Which program, how it ended, and what it said."""
     command = [sys.executable, "-c", "print('no such port'); raise SystemExit(3)"]
     async with running("relay", command, tmp_path / "log", {}) as program:
-        with pytest.raises(DemoError, match=r"(?s)relay ended with status 3.*no such port"):
+        with pytest.raises(ProgramError, match=r"(?s)relay ended with status 3.*no such port"):
             await program.wait_for("listening", 20)
 
 
@@ -115,7 +114,7 @@ async def test_conversation_ends_when_a_program_does(tmp_path: Path) -> None:
         raise AssertionError
 
     async with running("device", [sys.executable, "-c", "raise SystemExit(3)"], tmp_path / "log", {}) as program:
-        with pytest.raises(DemoError, match="device ended with status 3"):
+        with pytest.raises(ProgramError, match="device ended with status 3"):
             await while_running(work(), program)
 
 

@@ -19,6 +19,7 @@ import pytest
 from websockets.asyncio.server import ServerConnection, serve
 
 from tests.lab.data import PROJECT_ROOT
+from tests.lab.programs import attached
 from tests.lab.recordings import motion_messages, speech_like
 
 EXAMPLES = PROJECT_ROOT / "examples"
@@ -167,8 +168,6 @@ def bench(packages: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[
 
 
 async def _attached(bench: Bench, names: set[str]) -> None:
-    from scripts.demo_pair import attached
-
     async with asyncio.timeout(WAIT_S):
         for name in names:
             await attached(bench.address, name)

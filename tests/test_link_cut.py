@@ -18,14 +18,13 @@ import soundfile
 from avatar_relay.tracing import telemetry_off
 from edge_client.app import App
 from edge_client.config import EdgeConfig
-from edge_client.face.render_loop import ShownPicture
+from edge_client.face.render_loop import PictureObserver, ShownPicture
 from edge_client.face.renderer import Picture
 from relay_server.sources.local.source import LocalSource
 from relay_server.sources.source import FileSpeech
-from scripts.demo_pair import attached
 from tests.lab.backend import CLIP, Script, speak
 from tests.lab.face.pixels import mouth_opening_px
-from tests.lab.programs import python, running
+from tests.lab.programs import attached, python, running
 
 DEVICE_ID = "cut"
 SPEECH_S, AGAIN_S = 3.0, 1.0
@@ -47,7 +46,7 @@ class Look:
     opening_px: float
 
 
-class Looker:
+class Looker(PictureObserver):
     """Looks at each picture as a person does: at pixels alone."""
 
     def __init__(self) -> None:

@@ -89,7 +89,7 @@ def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def test_wheel_holds_all_sources_and_stubs(wheel: Path) -> None:
-    """Every committed file of the packages (assets, `py.typed`, .proto) and the generated modules; no tests, no scripts."""
+    """Every committed file of the packages (assets, `py.typed`, .proto) and the generated modules; nothing else."""
     names = set(zipfile.ZipFile(wheel).namelist())
     committed = run("git", "ls-files", *SHIPPED).split()
     assert {name.removeprefix("proto/") for name in committed} - names == set()

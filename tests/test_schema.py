@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -10,6 +12,7 @@ from pathlib import Path
 import pytest
 from google.protobuf.descriptor import Descriptor, EnumDescriptor, FileDescriptor
 from google.protobuf.descriptor_pb2 import DescriptorProto, FileDescriptorSet
+from google.rpc import status_pb2
 
 from avatar_relay.v1 import admin_service_pb2, device_service_pb2, media_pb2, publisher_service_pb2
 from tests.lab.data import PROJECT_ROOT
@@ -18,7 +21,9 @@ FILES: tuple[FileDescriptor, ...] = tuple(
     module.DESCRIPTOR for module in (media_pb2, device_service_pb2, publisher_service_pb2, admin_service_pb2)
 )
 STREAMED = ("AttachRequest", "AttachResponse", "PublishRequest", "PublishResponse")
-BASELINE = PROJECT_ROOT / "proto" / "baseline.binpb"
+PROTO = PROJECT_ROOT / "proto"
+BASELINE = PROTO / "baseline.binpb"
+NO_NETWORK = {name: "http://127.0.0.1:9" for name in ("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY")}
 
 
 def all_messages() -> Iterator[Descriptor]:
@@ -116,3 +121,58 @@ def test_baseline_holds_our_files_alone() -> None:
     ours = [file for file in baseline.file if file.package == "avatar_relay.v1"]
     assert {service.name for file in ours for service in file.service} == {"DeviceService", "PublisherService", "AdminService"}
     assert not any(file.HasField("source_code_info") for file in ours)
+
+
+@pytest.fixture(scope="module")
+def copy_of_proto(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """What somebody who writes in another language copies: `buf.yaml` and the .proto files, nothing around them."""
+    folder = tmp_path_factory.mktemp("alone") / "proto"
+    for path in [PROTO / "buf.yaml", *PROTO.rglob("*.proto")]:
+        (folder / path.relative_to(PROTO)).parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy(path, folder / path.relative_to(PROTO))
+    return folder
+
+
+@pytest.mark.parametrize(
+    "arguments", [("build",), ("lint",), ("breaking", "--against", str(BASELINE))], ids=lambda arguments: str(arguments[0])
+)
+def test_buf_takes_the_proto_files_alone(copy_of_proto: Path, arguments: tuple[str, ...]) -> None:
+    """`buf` needs no module registry, no other folder, and none of our scripts."""
+    buf = str(Path(sys.executable).with_name("buf"))
+    done = subprocess.run(
+        [buf, *arguments], cwd=copy_of_proto, env={**os.environ, **NO_NETWORK}, capture_output=True, text=True, timeout=50, check=False
+    )
+    assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
+
+
+def test_protoc_needs_one_include_path(copy_of_proto: Path, tmp_path: Path) -> None:
+    """protoc for Python, with `-Iproto` only, in a folder that knows nothing else of ours."""
+    files = [str(path.relative_to(copy_of_proto)) for path in (copy_of_proto / "avatar_relay").rglob("*.proto")]
+    command = [sys.executable, "-P", "-m", "grpc_tools.protoc", f"-I{copy_of_proto}", "--python_out=.", "--grpc_python_out=.", *files]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=50, check=False)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert len(list(tmp_path.rglob("*_pb2_grpc.py"))) == len(files) == len(FILES)
+
+
+@pytest.mark.parametrize("file", FILES, ids=lambda file: str(file.name))
+def test_other_languages_get_names_of_their_own(file: FileDescriptor) -> None:
+    """Go, Java and C# generate into a package that is ours."""
+    options = file.GetOptions()
+    assert options.go_package == "avatar_relay/v1;avatarrelayv1"
+    assert (options.java_package, options.java_multiple_files) == ("avatarrelay.v1", True)
+    assert options.csharp_namespace == "AvatarRelay.V1"
+
+
+def test_vendored_files_are_those_of_the_package_that_python_uses() -> None:
+    """Google's declarations unchanged, with their licence beside them."""
+    installed = Path(status_pb2.__file__).parent
+    vendored = PROTO / "google" / "rpc"
+    for name in ("status.proto", "error_details.proto"):
+        assert _declarations(vendored / name) == _declarations(installed / name)
+    assert "Apache License" in (vendored / "LICENSE").read_text(encoding="utf-8")
+
+
+def _declarations(path: Path) -> list[str]:
+    """The lines of a file without its comments, which change with each release."""
+    lines = [line.strip() for line in path.read_text(encoding="utf-8").splitlines()]
+    return [line for line in lines if line and not line.startswith("//")]

@@ -13,9 +13,9 @@ from pathlib import Path
 
 import pytest
 
+from tests.doc_blocks import blocks
 from tests.lab.data import PROJECT_ROOT
 from tests.lab.programs import Program, python, running
-from tests.test_docs import blocks
 
 UNITS = {"edge-client": "device.md", "relay-server": "operations.md"}
 """Each unit with the page that shows it."""

@@ -22,8 +22,8 @@ from avatar_relay.tracing import SHUTDOWN_S, current_context, start_telemetry
 from avatar_relay.v1 import media_pb2 as pb
 from avatar_relay.v1 import publisher_service_pb2 as publisher_pb
 from avatar_relay.v1 import publisher_service_pb2_grpc as publisher_grpc
+from tests.lab.otlp import OtlpReceiver, ReceivedSpan
 from tests.lab.programs import python, running
-from tests.lab.trace_receiver import ReceivedSpan, TraceReceiver
 
 PCM = AudioFormat(Codec.PCM_S16LE, 16_000)
 JAW = MotionFormat(MotionEncoding.BLENDSHAPE_WEIGHTS, 25.0, ("jawOpen",))
@@ -106,7 +106,7 @@ def of_conversation(spans: list[ReceivedSpan], root: ReceivedSpan, conversation:
 async def test_one_trace_from_publish_to_picture(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Each stage is there once, under its cause, in one clock; a dropped payload is told to the publisher and in the trace."""
     before_ns = time.time_ns()
-    async with TraceReceiver() as receiver:
+    async with OtlpReceiver() as receiver:
         trace_id, reasons = await run_pair(tmp_path, receiver.endpoint, monkeypatch)
     after_ns = time.time_ns()
     spans = receiver.trace(trace_id)

@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import enum
 from collections import deque
-from collections.abc import Iterable
 
 from avatar_relay.media import Payload
 
@@ -103,12 +102,10 @@ class JitterBuffer:
             self._cursor += 1
         return len(missing)
 
-    def close(self) -> Iterable[Payload]:
-        """Take no more; returns what was held and will not be used, in order."""
+    def close(self) -> None:
+        """Discard what is held, and accept nothing from now on."""
         self._closed = True
-        left = [self._held[seq] for seq in sorted(self._held)]
         self._held, self._held_bytes = {}, 0
-        return left
 
     def _given_up(self, seq: int) -> bool:
         return any(seq in gap for gap in self._gaps)

@@ -1,4 +1,4 @@
-"""Which sample of which conversation a content frame is, and back.
+"""Which sample of which conversation a content frame is.
 
 The sink counts content frames; people count microseconds of a conversation. This is the one place where the two meet.
 Segments are kept in the order of their frames; a seam between two conversations is a segment's end. A segment stands for
@@ -9,9 +9,6 @@ from __future__ import annotations
 
 from bisect import bisect_right
 from dataclasses import dataclass, replace
-
-_ROUNDING = 0.1
-"""Frames that a position may be off, because it is in whole microseconds (up to 192 kHz)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,12 +38,6 @@ class Segment:
         """The sample at a frame; behind the end, the end."""
         share = (min(frame, self.end) - self.start) / (self.end - self.start)
         return self.pts_frame + share * (self.pts_end - self.pts_frame)
-
-    def frame_at(self, pts: float) -> float | None:
-        """The frame at which a sample is heard; None where it is not in here."""
-        if not -_ROUNDING <= pts - self.pts_frame < self.pts_end - self.pts_frame:
-            return None
-        return self.start + max(0.0, pts - self.pts_frame) * (self.end - self.start) / (self.pts_end - self.pts_frame)
 
     def until(self, frame: int) -> Segment:
         """What of it is before `frame`."""
@@ -93,16 +84,6 @@ class Timeline:
             return None
         segment = self._segments[index]
         return Position(segment.conversation_id, round(segment.pts_at(frame) * 1e6 / self._rate_hz))
-
-    def frame_of(self, position: Position) -> float | None:
-        """The content frame at which a position is heard (the last one, were there several); None if it is not on the line."""
-        pts = position.pts_us * self._rate_hz / 1e6
-        for segment in reversed(self._segments):
-            if segment.conversation_id == position.conversation_id:
-                frame = segment.frame_at(pts)
-                if frame is not None:
-                    return frame
-        return None
 
     def span(self, conversation_id: str) -> tuple[int, int] | None:
         """First content frame of a conversation and the one after its last, as far as they are on the line."""

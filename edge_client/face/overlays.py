@@ -18,7 +18,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from edge_client.face.overlay import Overlay, Page
-from edge_client.face.render_loop import ShownPicture
+from edge_client.face.render_loop import PictureObserver, ShownPicture
 from edge_client.face.renderer import Picture
 from edge_client.playback.events import PlayerState, View
 
@@ -51,8 +51,8 @@ class DeviceStatus:
     version: str = ""
 
 
-class FaceOverlays:
-    """Writes over one face, and watches its pictures for the figures. Lives on the stage's thread."""
+class FaceOverlays(PictureObserver):
+    """Writes over one face, and takes the figures from its pictures. Lives on the render loop's thread."""
 
     def __init__(self, status: Callable[[], DeviceStatus], *, figures: bool = False) -> None:
         """`status` is asked for each picture, and must be quick; `figures` are shown from the start on."""
@@ -67,23 +67,19 @@ class FaceOverlays:
         self._figures: tuple[str, ...] = ()
         self._figures_us: int | None = None
 
-    def wants(self, now_us: int) -> bool:
-        """No pixels."""
-        return False
-
     def shown(self, picture: ShownPicture, pixels: Picture | None) -> None:
-        """See `Watcher`."""
+        """See `PictureObserver`."""
         self._times_us.append(picture.shown_time_us)
         if picture.skew_us is not None:
             self._skews_us.append(picture.skew_us)
 
     def toggle_figures(self) -> None:
-        """See `edge_client.face.render_loop.Signs`."""
+        """See `OverlaySource`."""
         self._shows_figures = not self._shows_figures
         self._figures_us = None
 
     def overlay(self, view: View, now_us: int) -> Overlay:
-        """See `edge_client.face.render_loop.Signs`."""
+        """See `OverlaySource`."""
         status = self._status()
         start_us = self._start_us = now_us if self._start_us is None else self._start_us
         if status.attached:

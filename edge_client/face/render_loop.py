@@ -43,7 +43,7 @@ _MOUTH = list(MOUTH_INDEXES)
 
 
 class ViewSource(Protocol):
-    """Whom the stage asks. Called on the stage's thread."""
+    """Playback, as the loop sees it. Called on the loop's thread."""
 
     def view(self, now_us: int) -> View:
         """What the face is to show at `now_us`, a time in the near future. It may be earlier than that of the last question."""
@@ -68,7 +68,7 @@ class Life(Protocol):
 
 
 class OverlaySource(Protocol):
-    """Who writes over the face."""
+    """What is written over the face."""
 
     def overlay(self, view: View, now_us: int) -> Overlay:
         """What is to be written over the picture of `view`."""
@@ -80,7 +80,7 @@ class OverlaySource(Protocol):
 
 
 class NoOverlays:
-    """Writes nothing."""
+    """Nothing is written over the face."""
 
     def overlay(self, view: View, now_us: int) -> Overlay:
         """Nothing."""
@@ -111,16 +111,15 @@ class ShownPicture:
         return self.heard_pts_us - self.view.shown_pts_us
 
 
-class PictureObserver(Protocol):
-    """Who looks at the pictures. Quick: the next picture waits for it."""
+class PictureObserver:
+    """Is shown each picture. Quick: the next picture waits for it."""
 
     def wants(self, now_us: int) -> bool:
         """Whether the picture that is drawn now is to be read back for it, which costs some ms."""
-        ...
+        return False
 
     def shown(self, picture: ShownPicture, pixels: Picture | None) -> None:
-        """A picture was shown; `pixels` where any watcher wanted them."""
-        ...
+        """A picture was shown; `pixels` is None unless an observer wanted them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -144,25 +143,25 @@ class RenderLoop:
     def __init__(
         self,
         *,
-        scene: ViewSource,
+        playback: ViewSource,
         renderer: Renderer,
         life: Life,
         clock_us: Callable[[], int],
         sleep_s: Callable[[float], None],
-        watchers: Sequence[PictureObserver] = (),
-        signs: OverlaySource | None = None,
+        observers: Sequence[PictureObserver] = (),
+        overlays: OverlaySource | None = None,
         attention: Attention | None = None,
         pictures_per_second: float = 30.0,
         stamped: bool = False,
     ) -> None:
         """`stamped` writes the PTS shown into each picture, see `edge_client.face.picture_stamp`."""
-        self._scene = scene
+        self._playback = playback
         self._renderer = renderer
         self._life = life
         self._clock_us = clock_us
         self._sleep_s = sleep_s
-        self._watchers = tuple(watchers)
-        self._signs = signs if signs is not None else NoOverlays()
+        self._observers = tuple(observers)
+        self._overlays = overlays if overlays is not None else NoOverlays()
         self._attention = attention
         self._stamped = stamped
         self._interval_us = round(1e6 / pictures_per_second)
@@ -177,7 +176,7 @@ class RenderLoop:
         """Draw until `should_stop`, or until a person closes the window. Errors of the renderer come through."""
         while not should_stop() and (wish := self._renderer.poll()) is not Wish.LEAVE:
             if wish is Wish.FIGURES:
-                self._signs.toggle_figures()
+                self._overlays.toggle_figures()
             wait_s = self._wait_s()
             if wait_s > 0:
                 self._sleep_s(min(wait_s, LONGEST_SLEEP_S))
@@ -193,16 +192,16 @@ class RenderLoop:
         self._draw(now_us, now_us + FIRST_LEAD_US, is_read=is_read)
 
     def picture(self) -> ShownPicture:
-        """Draw and show one picture now, tell the watchers, and put the next one on the grid."""
+        """Draw and show one picture now, tell the observers, and put the next one on the grid."""
         start_us = self._clock_us()
-        is_read = any([watcher.wants(start_us) for watcher in self._watchers])
+        is_read = any([observer.wants(start_us) for observer in self._observers])
         glass_us = start_us + self._lead_us(is_read=is_read)
         view, pixels = self._draw(start_us, glass_us, is_read=is_read)
         shown_us = self._clock_us()
         self._took_us[is_read].append(shown_us - start_us)
         picture = ShownPicture(shown_us, glass_us, view, self._heard_pts_us(view, shown_us))
-        for watcher in self._watchers:
-            watcher.shown(picture, pixels)
+        for observer in self._observers:
+            observer.shown(picture, pixels)
         self._count(start_us, shown_us)
         return picture
 
@@ -211,12 +210,12 @@ class RenderLoop:
         return RenderSummary(self._shown, self._skipped, (self._last_us - self._first_us) / 1e6)
 
     def _draw(self, start_us: int, glass_us: int, *, is_read: bool) -> tuple[View, Picture | None]:
-        view = self._scene.view(glass_us)
+        view = self._playback.view(glass_us)
         stamp = stamp_of(view.shown_pts_us) if self._stamped else None
         idle = self._life.pose(glass_us * 1e-6)
         if self._attention is not None:
             idle = attentive(idle, self._attention.level(view.state, start_us))
-        self._renderer.draw(face_pose(idle, view), overlay=self._signs.overlay(view, start_us), stamp=stamp)
+        self._renderer.draw(face_pose(idle, view), overlay=self._overlays.overlay(view, start_us), stamp=stamp)
         pixels = self._renderer.read() if is_read else None  # before showing: afterwards a renderer may have to draw it again
         self._renderer.show()
         return view, pixels
@@ -233,8 +232,8 @@ class RenderLoop:
 
     def _heard_pts_us(self, view: View, shown_us: int) -> int | None:
         """The PTS heard when the picture was on the glass; None unless its conversation plays."""
-        heard = self._scene.audible(shown_us)
-        if heard is None or heard.conversation_id != view.conversation_id or self._scene.state is not PlayerState.PLAYING:
+        heard = self._playback.audible(shown_us)
+        if heard is None or heard.conversation_id != view.conversation_id or self._playback.state is not PlayerState.PLAYING:
             return None
         return heard.pts_us
 

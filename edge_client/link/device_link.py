@@ -1,17 +1,13 @@
 """The device's leg of the wire: one gRPC stream, and another one when it ends.
 
 Life of a stream
-1. `hello` goes out (with session token, cursors and all the room there is). Connection and `welcome` together may take
-   `WELCOME_S`; half as long again after each try that got no answer, up to `SILENCE_S`.
+1. `hello` goes out (with session token, cursors and all the room there is). `avatar_relay.backoff` says how long connection and
+   `welcome` together may take.
 2. One task writes: what the outbox gives, and a ping every `HEARTBEAT_US`. One task reads: pings are answered, pongs feed
    the clock probe, acknowledgements the outbox; all else goes to the player, in order.
 3. A relay that says nothing for `PEER_TIMEOUT_US` is dead.
-4. When the stream ends, `edge_client.link.retry` says what follows, and `edge_client.link.backoff` how long it waits. A stream
-   that was welcomed begins the waits anew.
-5. A half-open link at the worst: found after `SILENCE_S` and a step (4.25 s; where only our words are lost, the relay finds it
-   as soon and says so), the first wait (0.1 s), a try that falls into the same hole (1.5 s), the second wait (0.15 s): back
-   after 6 s and what the handshake takes, where the hole has closed by then. It leaves 1 s of 7 for a machine that is busy.
-6. To leave: events are given `FLUSH_S` to be acknowledged, then `goodbye`, then the stream is closed from our side.
+4. When the stream ends, `edge_client.link.retry` says what follows, and `avatar_relay.backoff` how long it waits.
+5. To leave: events are given `FLUSH_S` to be acknowledged, then `goodbye`, then the stream is closed from our side.
 
 gRPC itself is behind `edge_client.link.attach_call`. All of it runs on one event loop; `DeviceLink.status` and `DeviceLink.relay_time` may
 be read from any thread.
@@ -26,10 +22,10 @@ from dataclasses import dataclass, replace
 from typing import Any, Protocol
 
 from avatar_relay import messages as m
+from avatar_relay.backoff import DEVICE_BACKOFF, Attempts, BackoffPolicy
 from avatar_relay.limits import HEARTBEAT_US, PEER_TIMEOUT_US, PROTOCOL_VERSION
 from avatar_relay.media import Codec, Credit, Cursor, MotionEncoding
 from edge_client.link.attach_call import AttachCall, AttachRefused, Endpoint
-from edge_client.link.backoff import BackoffPolicy, full_jitter
 from edge_client.link.clock_probe import ClockEstimate, ClockProbe
 from edge_client.link.report_outbox import Posted, ReportOutbox
 from edge_client.link.retry import RetryDecision, StreamEnd
@@ -39,13 +35,6 @@ logger = logging.getLogger(__name__)
 SILENCE_S = PEER_TIMEOUT_US / 1e6
 SILENCE_STEP_S = 0.25
 """A silence of `SILENCE_S` is noticed at most so much later."""
-WELCOME_S = 1.5
-"""A first try that gets no answer for this long fell into a hole, or came to a relay that is too busy for it."""
-WELCOME_GROWTH = 1.5
-MAX_UNANSWERED = 16
-"""Tries without an answer that are counted."""
-SETTLED_US = 1_000_000
-"""After a stream that lived this long the waits begin with the shortest; a relay that takes devices and falls over is not hammered."""
 FLUSH_S = 1.0
 """How long the relay may take to acknowledge the last events, and again to end the stream after `goodbye`."""
 STOPPED = StreamEnd("CANCELLED", "the device was told to stop", stopped=True)
@@ -128,7 +117,7 @@ class DeviceLink:
         player: MessageHandler,
         clocks: LinkClocks,
         uniform: Callable[[], float],
-        policy: BackoffPolicy | None = None,
+        policy: BackoffPolicy = DEVICE_BACKOFF,
         on_handled: Callable[[], None] = lambda: None,
     ) -> None:
         """`uniform` draws jitter from [0, 1); `on_handled` is called after each message that went to the player."""
@@ -136,8 +125,7 @@ class DeviceLink:
         self._profile = profile
         self._player = player
         self._clocks = clocks
-        self._uniform = uniform
-        self._policy = policy if policy is not None else BackoffPolicy()
+        self._attempts = Attempts(policy, uniform)
         self._on_handled = on_handled
         self._outbox = ReportOutbox()
         self._wake = asyncio.Event()
@@ -146,7 +134,6 @@ class DeviceLink:
         self._goaway = m.GoAway("")
         self._welcomed_time_us: int | None = None
         self._pings = 0
-        self._unanswered = 0
         self.probe = ClockProbe()
         self.status = LinkStatus()
         self.relay_time: RelayTime | None = None
@@ -158,7 +145,6 @@ class DeviceLink:
 
     async def run(self, stop: asyncio.Event) -> StreamEnd:
         """Stay attached until `stop`, or until a refusal is final; returns how it ended. Cancellation ends the stream."""
-        waits = full_jitter(self._policy, self._uniform)
         replaced = 0
         while True:
             end = await self._attach_once(stop)
@@ -166,11 +152,10 @@ class DeviceLink:
                 self._tell(attached=False, text=end.describe())
                 return end
             if end.welcomed:
-                settled = self._lived_us() >= SETTLED_US
-                waits = full_jitter(self._policy if settled else self._policy.without_short_waits(), self._uniform)
+                self._attempts.lost(self._lived_us())
                 self._tell(tries=0)
             replaced = replaced + 1 if end.verdict is RetryDecision.STAND_BACK else 0
-            wait_s = end.wait_after_s(replaced) + next(waits)
+            wait_s = end.wait_after_s(replaced) + self._attempts.wait_s()
             news = logging.WARNING if end.describe() != self.status.text else logging.DEBUG  # once, not every few seconds for hours
             logger.log(news, "relay %s: %s; next try in %.1f s", self._endpoint.address, end.describe(), wait_s)
             self._tell(attached=False, text=end.describe(), tries=self.status.tries + 1)
@@ -216,13 +201,13 @@ class DeviceLink:
 
     async def _first_answer(self, call: AttachCall) -> m.ToDevice | AttachRefused | StreamEnd | None:
         """Waiting for the connection counts: in a hole gRPC itself would try for 20 s."""
-        within_s = min(WELCOME_S * WELCOME_GROWTH**self._unanswered, SILENCE_S)
+        within_s = self._attempts.within_s
         try:
             async with asyncio.timeout(within_s):
                 await call.write(self._hello())
                 return await call.read()
         except TimeoutError:
-            self._unanswered = min(self._unanswered + 1, MAX_UNANSWERED)
+            self._attempts.unanswered()
             return StreamEnd("DEADLINE_EXCEEDED", f"the relay gave no answer for {within_s:.1f} s")
 
     def _hello(self) -> m.Hello:
@@ -245,7 +230,7 @@ class DeviceLink:
         now_us = self._clocks.monotonic_us()
         self._learn_time(m.Pong(0, asked_us, welcome.server_time_us, welcome.server_time_us, welcome.server_unix_time_us), now_us)
         self._welcomed_time_us = now_us
-        self._unanswered = 0
+        self._attempts.welcomed()
         if welcome.session_token != self._session_token:
             self._session_token = welcome.session_token
             self._outbox.begin_session()

@@ -1,4 +1,4 @@
-"""The thread of the network: an event loop with the link, and the player's ticks.
+"""The thread of the network: an event loop with the link, and the ticks of playback.
 
 SDL and GL own the main thread, so asyncio and gRPC live here. The player is fed and ticked on this thread only; the main
 thread reads snapshots (`status`, `relay_time`) and may ask to stop. The player goes on while no relay is there.
@@ -31,7 +31,7 @@ LEAVE_S = 4.0
 
 
 class Ticking(Protocol):
-    """The player, as seen from its clock."""
+    """Playback, as seen from its clock."""
 
     @property
     def state(self) -> PlayerState:
@@ -50,14 +50,17 @@ class LinkThread:
         self,
         *,
         make_link: Callable[[Callable[[], None]], DeviceLink],
-        player: Ticking,
+        playback: Ticking,
         clocks: LinkClocks,
         on_finished: Callable[[], None],
         on_end: Callable[[], None],
+        on_tick: Callable[[], None] = lambda: None,
     ) -> None:
-        """`make_link(on_handled)` is called on the thread's own loop; `on_finished` after each conversation that is over."""
+        """`make_link(on_handled)` is called on the thread's own loop; `on_finished` after each conversation that is over,
+        `on_tick` with each tick."""
         self._make_link = make_link
-        self._player = player
+        self._playback = playback
+        self._on_tick = on_tick
         self._clocks = clocks
         self._on_finished = on_finished
         self._on_end = on_end
@@ -133,7 +136,7 @@ class LinkThread:
     def _handled(self) -> None:
         """Tick once for all that comes together: sound and motion of a moment often come one behind the other."""
         if self._coming is None:
-            join_s = PLAYING_JOIN_S if self._player.state is PlayerState.PLAYING else JOIN_S
+            join_s = PLAYING_JOIN_S if self._playback.state is PlayerState.PLAYING else JOIN_S
             self._coming = asyncio.get_running_loop().call_later(join_s, self._tick_by_timer)
 
     def _tick_by_timer(self) -> None:
@@ -150,7 +153,8 @@ class LinkThread:
         if self._coming is not None:
             self._coming.cancel()
             self._coming = None
-        for output in self._player.tick(self._clocks.monotonic_us()):
+        self._on_tick()
+        for output in self._playback.tick(self._clocks.monotonic_us()):
             self._link.post(output)
             if isinstance(output, ConversationEvent) and isinstance(output.body, Finished):
                 self._on_finished()

@@ -1,21 +1,21 @@
-"""Watches a stage's pictures for lip-sync: what a `SkewMeter` is fed with, and who is told of what it finds."""
+"""Measures lip-sync at each picture, and reports what it finds."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 
 from edge_client.audio.timeline import Position
-from edge_client.face.render_loop import ShownPicture
+from edge_client.face.render_loop import PictureObserver, ShownPicture
 from edge_client.face.renderer import Picture
 from edge_client.lip_sync.meter import HEARD_STEP_US, SkewAlarm, SkewMeter
 
 
 def _nobody(*_: object) -> None:
-    """Tells nobody."""
+    """Ignores the measurement."""
 
 
-class SkewWatch:
-    """A watcher of the stage.
+class SkewWatch(PictureObserver):
+    """Feeds a `SkewMeter` with the pictures shown.
 
     What was heard between two pictures lies on a line between what was heard at each of them, so the meter's second way
     (every 10 ms of heard time, against what was on the glass then) needs no thread of its own.
@@ -29,10 +29,6 @@ class SkewWatch:
         self._on_heard = on_heard
         self._on_alarm = on_alarm
         self._last: tuple[int, Position] | None = None
-
-    def wants(self, now_us: int) -> bool:
-        """No pixels."""
-        return False
 
     def shown(self, picture: ShownPicture, pixels: Picture | None) -> None:
         """Take a picture."""

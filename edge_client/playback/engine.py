@@ -74,7 +74,7 @@ class PlaybackEngine:
         self._drops = DropLedger()
         self._intake = Intake(self._credit, self._drops, observer, self._lock)
         self._reports = Reports(self._credit, self._drops, observer)
-        self._stalls = Stalls(self._playout, self._reports)
+        self._stalls = Stalls(self._playout, self._reports, observer)
         self._decoding = Decoding(config, self._playout, self._reports, self._credit, self._drops, observer)
         self._audio_us = 0
         self._summaries: deque[ConversationSummary] = deque(maxlen=_REMEMBERED_SUMMARIES)

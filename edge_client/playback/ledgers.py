@@ -23,10 +23,6 @@ class CreditLedger:
         self._freed = {Kind.AUDIO: 0, Kind.MOTION: 0}
         self._granted_us = 0
 
-    def outstanding(self, kind: Kind) -> int:
-        """Bytes that came and are not freed yet."""
-        return self._outstanding[kind]
-
     def first_grant(self) -> Credit:
         """All that may come from here on, as a new stream is told; what was freed and not granted is in it."""
         self._freed = {Kind.AUDIO: 0, Kind.MOTION: 0}

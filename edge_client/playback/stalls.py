@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from avatar_relay.media import Kind
 from avatar_relay.messages import Stalled
+from edge_client.audio.sink import SinkCounters
+from edge_client.observer import PlaybackObserver
 from edge_client.playback.playing import Playing
 from edge_client.playback.playout import Playout
 from edge_client.playback.reports import Reports
@@ -14,20 +16,25 @@ class Stalls:
     """Sound stalls when all that was released was heard and more is to come, or when it comes drop by drop; motion, when the pose
     that is heard has been missing for a keyframe. Not thread-safe; keeps its state in `Playing`."""
 
-    def __init__(self, playout: Playout, reports: Reports) -> None:
+    def __init__(self, playout: Playout, reports: Reports, observer: PlaybackObserver) -> None:
         self._playout = playout
         self._reports = reports
         self._sound_faults = SoundFaults(reports)
-        self._starved = 0
+        self._observer = observer
+        self._counters = SinkCounters()
 
     def tell(self, head: Playing | None, now_us: int) -> None:
         """Look at the head."""
         counters = self._playout.sink.counters()
         self._sound_faults.tell(head, counters)
-        starved, self._starved = counters.starved > self._starved, counters.starved
+        starved, dry = counters.starved - self._counters.starved, counters.device_dry - self._counters.device_dry
+        self._counters = counters
+        for count, cause in ((starved, "starved"), (dry, "device_dry")):
+            if count:
+                self._observer.underrun(count, cause)
         if head is None or head.conversation.paused:
             return
-        drips = starved and not head.is_live_paced and not head.audio.ready_frames
+        drips = starved > 0 and not head.is_live_paced and not head.audio.ready_frames
         if head.started and not head.drained and (drips or self._playout.is_dry):
             self._tell_dry(head, now_us)
         stalled = self._lacks_motion(head)

@@ -1,11 +1,11 @@
-"""Watches the stage for a recording."""
+"""Records the pictures shown, and the figures of the run."""
 
 from __future__ import annotations
 
 import logging
 from pathlib import Path
 
-from edge_client.face.render_loop import ShownPicture
+from edge_client.face.render_loop import PictureObserver, ShownPicture
 from edge_client.face.renderer import Picture
 from edge_client.lip_sync.meter import SkewMeter
 from edge_client.playback.events import PlayerState
@@ -20,8 +20,8 @@ TAIL_US = 1_500_000
 FILES = ("face.gif", "contact-sheet.png", "skew.png")
 
 
-class Recorder:
-    """A watcher of the stage that records; `write` leaves the files once playout is over."""
+class Recorder(PictureObserver):
+    """Keeps pictures for the film; `write` leaves the files once playout is over."""
 
     def __init__(self, skew: SkewMeter) -> None:
         """`skew` is measured by others."""

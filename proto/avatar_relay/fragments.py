@@ -12,31 +12,25 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+from avatar_relay.errors import FaultError
 from avatar_relay.limits import MAX_FRAGMENT_BYTES, MAX_PAYLOAD_BYTES
 from avatar_relay.media import Kind, Payload
 from avatar_relay.reasons import Fault, Reason
 
 
-class FragmentError(Exception):
+class FragmentError(FaultError):
     """A fragment breaks the rules; `fault` says which one, and how."""
-
-    def __init__(self, fault: Fault) -> None:
-        super().__init__(f"{fault.reason}: {fault.text}")
-        self.fault = fault
 
 
 def split(payload: Payload, max_bytes: int = MAX_FRAGMENT_BYTES) -> tuple[Payload, ...]:
-    """The payload itself where it fits into `max_bytes`, else its fragments in order, each but the last of that size."""
-    if max_bytes < 1:
-        raise ValueError(f"a fragment holds at least one byte, not {max_bytes}")
-    if payload.fragment_offset or payload.total_bytes:
-        raise ValueError("a fragment can not be split again")
-    size = len(payload.data)
-    if size <= max_bytes:
+    """The payload or fragment itself if it fits into `max_bytes`, else its fragments in order, each but the last of that size."""
+    data = payload.data
+    if len(data) <= max_bytes:
         return (payload,)
+    total, first = payload.total_bytes or len(data), payload.fragment_offset
     return tuple(
-        replace(payload, data=payload.data[offset : offset + max_bytes], fragment_offset=offset, total_bytes=size)
-        for offset in range(0, size, max_bytes)
+        replace(payload, data=data[at : at + max_bytes], fragment_offset=first + at, total_bytes=total)
+        for at in range(0, len(data), max_bytes)
     )
 
 

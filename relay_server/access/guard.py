@@ -17,7 +17,7 @@ from relay_server.access.identities import Directory
 from relay_server.access.rate_limits import RateLimits
 from relay_server.access.store import AccessFile
 from relay_server.errors import RequestError
-from relay_server.service.errors import Context, abort
+from relay_server.rpc_errors import Context, abort
 
 logger = logging.getLogger(__name__)
 

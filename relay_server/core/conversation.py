@@ -15,6 +15,7 @@ import enum
 from dataclasses import dataclass, replace
 from operator import add
 
+from avatar_relay.fragments import split
 from avatar_relay.limits import MAX_FRAGMENT_BYTES, MAX_PAYLOAD_BYTES
 from avatar_relay.media import (
     AudioFormat,
@@ -154,7 +155,8 @@ class Track:
             self._check_next(first, payload, total)
             head = first
         due_us = self._position_us if head.pts_us is None else head.pts_us
-        pieces = _split(replace(payload, seq=head.seq, pts_us=head.pts_us, duration_us=head.duration_us), total)
+        whole = 0 if total == size else total
+        pieces = split(replace(head, data=payload.data, fragment_offset=payload.fragment_offset, total_bytes=whole))
         self._advance(head, payload.fragment_offset + size, total, due_us)
         return Accepted(pieces, due_us)
 
@@ -353,17 +355,6 @@ class Conversation:
             reason = Reason.CONVERSATION_ENDED if self.state is State.ENDED else Reason.CONVERSATION_CLOSED
             raise _fault(reason, f"`{step.value}` came after the conversation was {self.state.value}", step.value, prefix="")
         return following
-
-
-def _split(payload: Payload, total: int) -> tuple[Payload, ...]:
-    data = payload.data
-    if len(data) <= MAX_FRAGMENT_BYTES:
-        return (replace(payload, total_bytes=0 if len(data) == total else total),)
-    starts = range(0, len(data), MAX_FRAGMENT_BYTES)
-    return tuple(
-        replace(payload, data=data[at : at + MAX_FRAGMENT_BYTES], fragment_offset=payload.fragment_offset + at, total_bytes=total)
-        for at in starts
-    )
 
 
 def _fault(reason: Reason, text: str, field: str, *, prefix: str = "media.payloads.") -> ConversationFault:

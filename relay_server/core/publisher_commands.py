@@ -3,8 +3,7 @@
 Rules (numbers of the conversation rules in the design)
 - 1  `open` opens: see `opening`.
 - 2  Media of a closed id is dropped and reported; of an id never seen it is held for its `open`, then dropped and reported.
-- 3  `audio_only` is final.
-- 4  Only its publisher touches a conversation.
+- 3, 4  `audio_only` is final; only its publisher touches a conversation.
 - 5  What a publisher can not end any more, the relay ends: it plays out.
 - 11 A member of a group that can not follow loses the conversation; the others play.
 A payload that breaks the rules fails its conversation: what was taken before plays out, nothing more is taken.
@@ -97,9 +96,7 @@ class PublisherCommands:
             if isinstance(found, CommandRefused) and is_valid_id(conversation_id):
                 publisher.close(conversation_id)
             return report_fault(publisher.key, conversation_id, fault)
-        if isinstance(found, Conversation):
-            return self._fail(found, fault)
-        return report_fault(publisher.key, conversation_id, fault)
+        return self._fail(found, fault) if isinstance(found, Conversation) else report_fault(publisher.key, conversation_id, fault)
 
     def blocked(self, publisher: PublisherRecord, message: Media | PublishedMedia) -> bool:
         """Whether a stream without credit must wait: too much of the conversation waits for its devices."""
@@ -320,7 +317,7 @@ class PublisherCommands:
             case ConversationEnd():
                 return self._end(conversation, conversation.end(message.last_audio_seq, message.last_motion_seq))
             case Interrupt():
-                return self.interrupt(conversation)
+                return self._cut_everywhere(conversation, FinishReason.INTERRUPTED)
             case Pause():
                 for session in playing:
                     session.pause(conversation_id)
@@ -329,12 +326,9 @@ class PublisherCommands:
                     session.resume(conversation_id)
         return [WakeDevice(session.device_id) for session in playing]
 
-    def interrupt(self, conversation: Conversation) -> list[Effect]:
+    def _cut_everywhere(self, conversation: Conversation, reason: FinishReason) -> list[Effect]:
         """Cut a conversation short on all its devices."""
-        finished = Finished(0, interrupted=True, reason=FinishReason.INTERRUPTED.value)
-        return self._cut_everywhere(conversation, finished)
-
-    def _cut_everywhere(self, conversation: Conversation, finished: Finished) -> list[Effect]:
+        finished = Finished(0, interrupted=True, reason=reason.value)
         effects: list[Effect] = []
         for device_id in sorted(conversation.playing):
             session = self._registry.sessions[device_id]
@@ -358,9 +352,7 @@ class PublisherCommands:
         if not conversation.media_open:
             return []
         end = conversation.break_off()
-        if end is not None:
-            return self._end(conversation, end)
-        return self._cut_everywhere(conversation, Finished(0, interrupted=True, reason=reason.value))
+        return self._cut_everywhere(conversation, reason) if end is None else self._end(conversation, end)
 
     # --- devices ---------------------------------------------------------------------------------------------------
 

@@ -17,7 +17,6 @@ from google.protobuf.message import DecodeError, Message
 from google.rpc import status_pb2
 
 from avatar_relay import wire
-from avatar_relay.media import Codec, MotionEncoding
 from avatar_relay.reasons import Fault
 from avatar_relay.v1 import admin_service_pb2 as pb
 from avatar_relay.v1 import admin_service_pb2_grpc as services
@@ -32,8 +31,8 @@ MAX_GRACE_S = 7 * 86_400.0
 EXIT_REFUSED, EXIT_UNREACHABLE = 1, 3
 
 _UNREACHABLE = frozenset({grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.DEADLINE_EXCEEDED})
-_CODECS = {wire.codec_to_wire(codec): codec.value for codec in Codec}
-_ENCODINGS = {wire.encoding_to_wire(encoding): encoding.value for encoding in MotionEncoding}
+_CODECS = {value: codec.value for codec, value in wire.CODEC_TO_WIRE.items()}
+_ENCODINGS = {value: encoding.value for encoding, value in wire.ENCODING_TO_WIRE.items()}
 _ON_PLAYING = {True: media_pb2.ON_PLAYING_QUEUE, False: media_pb2.ON_PLAYING_REPLACE}
 
 Lines = Iterable[str]

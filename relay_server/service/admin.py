@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
-from typing import Any, Protocol, TypeVar, assert_never
+from typing import Any, Protocol, assert_never
 
 from google.protobuf.message import Message
 
@@ -31,7 +31,6 @@ from relay_server.service.calls import server_stream, service, unary
 NAME = pb.DESCRIPTOR.services_by_name["AdminService"].full_name
 
 Write = Callable[[Message], Awaitable[None]]
-Read = TypeVar("Read")
 
 
 class Speech(Protocol):
@@ -88,7 +87,7 @@ class AdminService:
             request.target,
             text=request.text if said == "text" else None,
             file=request.file if said == "file" else None,
-            on_playing=_read(wire.on_playing_from_wire, request.on_playing),
+            on_playing=wire.on_playing_from_wire(request.on_playing),
         )
         return pb.SpeakResponse(conversation_id=conversation_id, trace_id=trace_id)
 
@@ -112,9 +111,9 @@ class AdminService:
         check_reach(request.device_id)
         if not request.HasField("volume"):
             raise RequestError(Fault(Reason.VOLUME_INVALID, "say how loud: `volume`", "volume"))
-        volume = _read(wire.volume_from_wire, request.volume)
+        volume = wire.VOLUME.from_wire(request.volume)
         self._relay.set_volume(request.device_id, volume)
-        return pb.SetVolumeResponse(volume=wire.volume_to_wire(volume))
+        return pb.SetVolumeResponse(volume=wire.VOLUME.to_wire(volume))
 
     async def drain(self, request: pb.DrainRequest) -> pb.DrainResponse:
         """`Drain`."""
@@ -137,31 +136,24 @@ class AdminService:
             attached=session.attached,
             software_version=hello.software_version,
             output_rate_hz=hello.output_rate_hz,
-            codecs=[wire.codec_to_wire(codec) for codec in hello.codecs],
-            motion_encodings=[wire.encoding_to_wire(encoding) for encoding in hello.motion_encodings],
+            codecs=[wire.CODEC_TO_WIRE[codec] for codec in hello.codecs],
+            motion_encodings=[wire.ENCODING_TO_WIRE[encoding] for encoding in hello.motion_encodings],
             lease_remaining_ms=self._relay.lease_remaining_us(session) // 1_000,
-            volume=wire.volume_to_wire(session.volume),
+            volume=wire.VOLUME.to_wire(session.volume),
             conversations=[
                 pb.DeviceConversation(
                     conversation_id=delivery.open.conversation_id,
                     publisher_id=delivery.publisher,
                     ended=delivery.end is not None,
                     paused=delivery.paused,
-                    sent=wire.cursor_to_wire(delivery.sent),
-                    held=wire.cursor_to_wire(delivery.held),
+                    sent=wire.CURSOR.to_wire(delivery.sent),
+                    held=wire.CURSOR.to_wire(delivery.held),
                 )
                 for delivery in session.deliveries.values()
             ],
-            credit=wire.credit_to_wire(session.outbox.credit),
-            waiting=wire.credit_to_wire(session.outbox.waiting_by_kind()),
+            credit=wire.CREDIT.to_wire(session.outbox.credit),
+            waiting=wire.CREDIT.to_wire(session.outbox.waiting_by_kind()),
         )
-
-
-def _read(read: Callable[[Any], Read], value: Any) -> Read:
-    try:
-        return read(value)
-    except wire.WireError as error:
-        raise RequestError(error.fault) from error
 
 
 def may_reach(device_id: str) -> bool:
@@ -197,10 +189,10 @@ def _fill(response: pb.WatchEventsResponse, notice: Shown) -> None:
             response.opened.publisher_id = notice.publisher_id
         case ConversationEnded():
             response.conversation_id = notice.last.conversation_id
-            response.ended.last.CopyFrom(wire.cursor_to_wire(notice.last))
+            response.ended.last.CopyFrom(wire.CURSOR.to_wire(notice.last))
         case PlayerTold():
             response.conversation_id = notice.event.conversation_id
-            response.player.CopyFrom(wire.event_to_wire(notice.event))
+            response.player.CopyFrom(wire.EVENT.to_wire(notice.event))
         case ConversationFaulted():
             response.conversation_id = notice.conversation_id
             response.error.CopyFrom(wire.fault_to_status(notice.fault))

@@ -17,7 +17,7 @@ from google.protobuf.message import DecodeError, Message
 from avatar_relay.errors import PeerError
 from avatar_relay.limits import MAX_MESSAGE_BYTES
 from avatar_relay.reasons import Fault, Reason
-from relay_server.service.errors import Context
+from relay_server.rpc_errors import Context
 
 Request = TypeVar("Request", bound=Message)
 Response = TypeVar("Response", bound=Message)

@@ -15,8 +15,8 @@ from relay_server.access.caller import current_caller
 from relay_server.connections.relay import Relay
 from relay_server.core.device_outbox import MediaMessage, Outgoing
 from relay_server.core.payload_batch import whole_sources
+from relay_server.rpc_errors import Context
 from relay_server.service.calls import bidirectional, parse, service
-from relay_server.service.errors import Context
 from relay_server.service.streams import carry
 
 NAME = pb.DESCRIPTOR.services_by_name["DeviceService"].full_name
@@ -40,10 +40,7 @@ class DeviceService:
         port, caller = self._relay.connect_device(), current_caller()
 
         async def take(data: bytes) -> None:
-            try:
-                message = wire.attach_request_from_wire(parse(pb.AttachRequest, data))
-            except wire.WireError as error:
-                raise PeerError(error.fault) from error
+            message = wire.attach_request_from_wire(parse(pb.AttachRequest, data))
             if isinstance(message, Hello):
                 if (refusal := caller.attach_refusal(message.device_id)) is not None:
                     raise PeerError(refusal)

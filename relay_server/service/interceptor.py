@@ -15,8 +15,8 @@ import grpc
 
 from avatar_relay.errors import FaultError
 from relay_server.access.admission import host_of
+from relay_server.rpc_errors import Context, abort
 from relay_server.service.calls import as_is
-from relay_server.service.errors import Context, abort
 from relay_server.service.requests import RequestReader, parse_request
 
 Admit = Callable[[str, Context], AbstractAsyncContextManager[str]]

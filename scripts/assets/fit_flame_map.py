@@ -11,7 +11,6 @@ move in speech as far as the analyser moves them. The map holds coefficients of 
 
 from __future__ import annotations
 
-import argparse
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -23,9 +22,11 @@ from avatar_relay.avatarkit import EXPRESSION, JAW_POSE
 from avatar_relay.limits import AVATARKIT_KEYFRAMES_PER_SECOND
 from avatar_relay.mouth.analyser import MouthAnalyser
 from avatar_relay.mouth.features import FeatureExtractor, join
-from avatar_relay.mouth.shapes import BLENDSHAPE_NAMES, KEYFRAMES_PER_SECOND, OPEN_FROM, SHUT_BELOW, lip_opening, to_weights
+from avatar_relay.mouth.shapes import BLENDSHAPE_NAMES, KEYFRAMES_PER_SECOND, to_weights
 from edge_client.motion.avatarkit import EXPRESSION_SIZE, JAW_OPEN_RAD
 from relay_server.sources.recording import load_recording
+from tests.lab.mouth.lip_opening import OPEN_FROM, SHUT_BELOW, lip_opening
+from tests.lab.tool import command_line
 
 Floats = NDArray[np.float64]
 
@@ -195,7 +196,7 @@ def report(data: Data, found: Fit, paths: list[Path]) -> str:
 
 def main() -> None:
     """Fit, print the report, write the map and the report beside it."""
-    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser = command_line("assets/fit_flame_map", __doc__)
     parser.add_argument("recordings", nargs="+", type=Path, metavar="RECORDING.json")
     parser.add_argument("--out", type=Path, default=OUT)
     arguments = parser.parse_args()

@@ -7,7 +7,6 @@ that their speech remains for scoring (`tests/lab/mouth/score.py`). Seeded; take
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
 
 import numpy as np
@@ -32,6 +31,7 @@ from avatar_relay.mouth.visemes import is_bilabial
 from relay_server.sources import espeak
 from relay_server.sources.coarticulation import keyframes
 from relay_server.sources.espeak import Spoken
+from tests.lab.tool import command_line
 
 Floats = NDArray[np.float64]
 
@@ -62,6 +62,7 @@ SENTENCES = (
     "Their leader received a letter that described every single decision.",
     "Nine yellow lions ran away. One, two, three, four, five, six, seven, eight.",
 )
+
 TAKES = 2
 """Each sentence is heard this often in each voice, differently disturbed."""
 PARAMETER_NAMES = {
@@ -129,7 +130,9 @@ def fit(inputs: Floats, targets: Floats) -> MouthModel:
 
 def main() -> None:
     """Make the speech, fit, print the fit, write the model."""
-    out = Path(sys.argv[1]) if len(sys.argv) > 1 else Path(local_model.__file__).with_name(local_model.MODEL_FILE)
+    parser = command_line("assets/fit_mouth_model", __doc__)
+    parser.add_argument("out", nargs="?", type=Path, default=Path(local_model.__file__).with_name(local_model.MODEL_FILE))
+    out: Path = parser.parse_args().out
     random = np.random.default_rng(7)
     library = espeak.load()
     print(f"speaking {len(SENTENCES)} sentences in {len(VOICES)} voices ...", flush=True)

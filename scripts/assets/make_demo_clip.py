@@ -5,7 +5,6 @@ Spoken by espeak-ng, 16 kHz mono, with a moment of silence before and after, so 
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
 
 import numpy as np
@@ -13,6 +12,7 @@ import soundfile
 import soxr
 
 from relay_server.sources import espeak
+from tests.lab.tool import command_line
 
 TEXT = "Hello! I am a talking face, and my lips move with every word."
 VOICE = "en-us+f2"
@@ -23,7 +23,9 @@ OUT = Path(__file__).parents[2] / "relay_server" / "sources" / "assets" / "demo.
 
 def main() -> None:
     """Speak, resample, write."""
-    out = Path(sys.argv[1]) if len(sys.argv) > 1 else OUT
+    parser = command_line("assets/make_demo_clip", __doc__)
+    parser.add_argument("out", nargs="?", type=Path, default=OUT)
+    out: Path = parser.parse_args().out
     spoken = espeak.load().speak(TEXT, VOICE)
     speech = soxr.resample(spoken.samples, spoken.rate_hz, RATE_HZ)
     silence = np.zeros(round(SILENCE_S * RATE_HZ), np.int16)

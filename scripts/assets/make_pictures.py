@@ -1,4 +1,4 @@
-"""Draw the pictures of the face for the documentation: `python -m scripts.assets.make_pictures` writes `docs/pictures/face*.jpg`.
+"""Draw the pictures of the face for the documentation into `docs/pictures/face*.jpg`.
 
 Needs `avatar-relay` and Pillow only, no screen; all poses, colours and texts stand here.
 """
@@ -21,6 +21,7 @@ from edge_client.face.screens import RendererChoice, open_renderer
 from edge_client.face.window import start_sdl
 from edge_client.motion.pose import HEAD_ROTATION, LEFT_EYE_ROTATION, RIGHT_EYE_ROTATION, Pose, neutral_pose
 from tests.lab.face.viseme_poses import VISEMES, viseme_pose
+from tests.lab.tool import command_line
 
 FOLDER = Path(__file__).parents[2] / "docs" / "pictures"
 
@@ -57,6 +58,7 @@ COLOURS = (
 
 def main() -> int:
     """Strips of expressions, visemes, screens and colours, and the drawn head at the sizes of common screens."""
+    command_line("assets/make_pictures", __doc__).parse_args()
     FOLDER.mkdir(parents=True, exist_ok=True)
     for choice, name in (("gles", "face.jpg"), ("flat", "face-2d.jpg")):
         _save(_strip("gles" if choice == "gles" else "flat"), FOLDER / name)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from enum import StrEnum
 
-from tests.lab.fleet.stamp import AUDIO_BYTES, MOTION_BYTES
+from tests.lab.stamp import AUDIO_BYTES, MOTION_BYTES
 
 WINDOW_BYTES = 240 * MOTION_BYTES
 """As large as AvatarKit's windows of motion in its recorded conversations, about 50 KB."""

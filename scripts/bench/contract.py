@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Protocol
@@ -30,18 +29,12 @@ class Clients(Protocol):
 
 
 Received = Callable[[bytes], None]
-ClientsFactory = Callable[[str, Received], Clients]
 
 
 def interleaved(audio: Sequence[bytes], motion: Sequence[bytes]) -> list[bytes]:
     """Both kinds in the order of their media time."""
     merged = [payload for pair in zip(audio, motion, strict=False) for payload in pair]
     return merged + list(audio[len(motion) :]) + list(motion[len(audio) :])
-
-
-def monotonic_us() -> int:
-    """The clock of all measurements."""
-    return time.monotonic_ns() // 1_000
 
 
 def port_file() -> Path:

@@ -34,7 +34,7 @@ from edge_client.face import gles as gles_module
 from edge_client.face.gl import backdrop, board, frame, meshes, program, readback
 from edge_client.face.gl.binding import GL
 from edge_client.face.idle import IdleLife
-from edge_client.face.render_loop import RenderLoop, ShownPicture, face_pose
+from edge_client.face.render_loop import PictureObserver, RenderLoop, ShownPicture, face_pose
 from edge_client.face.renderer import Picture, Renderer
 from edge_client.face.screens import open_renderer
 from edge_client.motion.pose import neutral_pose
@@ -42,7 +42,7 @@ from edge_client.playback.events import PlayerState, View
 from scripts.bench.playout_cost import measure
 from tests.lab.ground_truth.station import Setup, station
 from tests.lab.mouth.on_screen import virtual_display
-from tests.lab.programs import DemoError
+from tests.lab.programs import ProgramError
 
 PICTURES_PER_ROUND = 30
 PYTHON_LIMIT_PERCENT, FACE_LIMIT_MB, FACELESS_LIMIT_MB = 10.0, 200.0, 110.0
@@ -106,15 +106,11 @@ class _Speech:
         return PlayerState.PLAYING
 
 
-class _Pauses:
+class _Pauses(PictureObserver):
     """Notes when pictures were shown."""
 
     def __init__(self) -> None:
         self.times_us: list[int] = []
-
-    def wants(self, now_us: int) -> bool:
-        """No pixels."""
-        return False
 
     def shown(self, picture: ShownPicture, pixels: Picture | None) -> None:
         """See `Watcher`."""
@@ -173,12 +169,12 @@ def sustained(renderer: Renderer, seconds: float, pictures_per_second: float) ->
     """Draw as the client does."""
     pauses = _Pauses()
     stage = RenderLoop(
-        scene=_Speech(),
+        playback=_Speech(),
         renderer=renderer,
         life=IdleLife(1),
         clock_us=lambda: time.monotonic_ns() // 1_000,
         sleep_s=time.sleep,
-        watchers=(pauses,),
+        observers=(pauses,),
         pictures_per_second=pictures_per_second,
     )
     stage.warm_up(is_read=False)
@@ -273,5 +269,5 @@ def _aims(python: Cost, paced: Sustained, pss: dict[str, dict[str, float]]) -> l
 if __name__ == "__main__":
     try:
         sys.exit(main())
-    except (DemoError, FileNotFoundError) as error:
+    except (ProgramError, FileNotFoundError) as error:
         sys.exit(f"scripts/bench/face: {error}")

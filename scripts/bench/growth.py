@@ -13,9 +13,9 @@ from itertools import pairwise
 from statistics import median
 
 from scripts.bench.cases import PACED
+from scripts.bench.contenders.relay_device import RelayDevice, open_channel
 from scripts.bench.contest import CONTENDERS, BenchError, measure, serving
-from scripts.bench.load import resident_kb
-from tests.lab.fleet.device import SimulatedDevice, open_channel
+from tests.lab.restarted_programs import resident_kib
 
 CPU, P99, ACTIVE, IDLE = "cpu_us_by_sessions", "p99_ms_by_sessions", "rss_kb_by_sessions", "rss_kb_by_idle_devices"
 SESSIONS = (1, 10, 50, 100)
@@ -29,19 +29,6 @@ SETTLE_S = 2.0
 DEVICES_PER_CHANNEL = 50
 
 
-class Deaf:
-    """Hears nothing."""
-
-    def attached(self) -> None:
-        """Nothing."""
-
-    def payload(self, conversation_id: str, payload: object) -> None:
-        """Nothing."""
-
-    def ended(self, conversation_id: str, audio_seq: int, motion_seq: int) -> None:
-        """Nothing."""
-
-
 async def idle(address: str, count: int) -> None:
     """Attach devices and keep them until the other side of the pipe closes."""
     async with AsyncExitStack() as stack:
@@ -49,7 +36,7 @@ async def idle(address: str, count: int) -> None:
         for number in range(count):
             if number % DEVICES_PER_CHANNEL == 0:
                 channel = await stack.enter_async_context(open_channel(address))
-            device = SimulatedDevice(f"idle-{number}", channel, Deaf())
+            device = RelayDevice(f"idle-{number}", channel, lambda data: None)
             task = asyncio.create_task(device.run())
             stack.callback(task.cancel)
             devices.append(device)
@@ -64,14 +51,14 @@ def memory(count: int) -> float:
     """The relay's memory in KB with so many idle devices. Raises `BenchError`."""
     with serving(CONTENDERS["ours"]) as (address, pid):
         if not count:
-            return resident_kb(pid)
+            return resident_kib(pid)
         command = [sys.executable, "-P", "-m", "scripts.bench.growth", address, str(count)]
         with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as devices:
             assert devices.stdout is not None
             if devices.stdout.readline().strip() != "attached":
                 raise BenchError(f"{count} devices did not attach")
             time.sleep(SETTLE_S)
-            kb = resident_kb(pid)
+            kb = resident_kib(pid)
             devices.communicate()
         return kb
 

@@ -15,19 +15,17 @@ import time
 from collections.abc import Sequence
 from dataclasses import replace
 from importlib import import_module
-from pathlib import Path
 
 from scripts.bench.cases import CASES, WARM_UP_S, Case, Shape
-from scripts.bench.contract import Clients, monotonic_us
+from scripts.bench.contract import Clients
 from scripts.bench.wire_bytes import wire_bytes
-from tests.lab.fleet.stamp import age_us, audio_payload, motion_payload, read_stamp
 from tests.lab.percentiles import percentiles
+from tests.lab.restarted_programs import resident_kib
+from tests.lab.stamp import age_us, audio_payload, motion_payload, now_us, read_stamp
 
 UTTERANCE = 200
 """Payloads of each kind that a burst hands over at once: 4 s of speech."""
 WINDOWS_AT_ONCE = 8
-MAX_ON_THE_WAY = 4 * UTTERANCE
-"""Payloads handed over that have not come yet; a burst waits beyond that."""
 DRAIN_S = 10.0
 AUDIO_US, MOTION_US = 20_000, 33_333
 TURNS = 20
@@ -49,12 +47,6 @@ def cpu_clock(pid: int) -> int:
     return (~pid << 3) | 2
 
 
-def resident_kb(pid: int) -> int:
-    """Memory that a process really has."""
-    status = Path(f"/proc/{pid}/status").read_text(encoding="ascii")
-    return next(int(line.split()[1]) for line in status.splitlines() if line.startswith("VmRSS:"))
-
-
 class Meter:
     """What came, and what it cost."""
 
@@ -74,7 +66,7 @@ class Meter:
         self.came += 1
         self.raw_bytes += len(data)
         if self.measuring:
-            self.ages_us.append(age_us(read_stamp(data), monotonic_us()))
+            self.ages_us.append(age_us(read_stamp(data), now_us()))
         self.moved.set()
 
     def begin(self) -> None:
@@ -97,7 +89,7 @@ class Meter:
             "rate": came / wall,
             "server_busy": cpu / wall,
             "load_busy": own / wall,
-            "rss_kb": resident_kb(self._pid),
+            "rss_kb": resident_kib(self._pid),
             "wire_ratio": (wire_bytes(self._port) - self._wire) / raw,
         }
         return figures | {f"{name}_ms": value / 1_000 for name, value in percentiles(self.ages_us).items()}
@@ -111,10 +103,10 @@ async def burst(clients: Clients, meter: Meter, case: Case) -> dict[str, float]:
     while (elapsed := time.monotonic() - began) < WARM_UP_S + case.seconds:
         if elapsed >= WARM_UP_S and not meter.measuring:
             meter.begin()
-        now_us = monotonic_us()
+        sent_us = now_us()
         wants_sound = case.shape is Shape.BURST or number == 0
-        audio = [audio_payload(0, number + at, now_us, case.audio_bytes) for at in range(motions if wants_sound else 0)]
-        motion = [motion_payload(0, number + at, now_us, case.motion_bytes) for at in range(motions)]
+        audio = [audio_payload(0, number + at, sent_us, case.audio_bytes) for at in range(motions if wants_sound else 0)]
+        motion = [motion_payload(0, number + at, sent_us, case.motion_bytes) for at in range(motions)]
         await clients.publish(0, audio, motion)
         number += motions
         handed += (len(audio) + len(motion)) * case.fan_out
@@ -146,19 +138,19 @@ def schedule(sessions: int, seconds: float) -> list[tuple[int, int, bool]]:
 async def paced(clients: Clients, meter: Meter, case: Case) -> dict[str, float]:
     """All sessions in real time. The generator's own lateness is told beside the latencies."""
     late_us: list[int] = []
-    began_us = monotonic_us()
+    began_us = now_us()
     payloads = schedule(case.sessions, WARM_UP_S + case.seconds)
     for number, (due_us, session, is_motion) in enumerate(payloads):
-        if (wait_us := began_us + due_us - monotonic_us()) > 0:
+        if (wait_us := began_us + due_us - now_us()) > 0:
             await asyncio.sleep(wait_us / 1e6)
         if due_us >= WARM_UP_S * 1e6 and not meter.measuring:
             meter.begin()
-        now_us = monotonic_us()
-        late_us.append(now_us - began_us - due_us)
+        sent_us = now_us()
+        late_us.append(sent_us - began_us - due_us)
         if is_motion:
-            await clients.publish(session, (), [motion_payload(session, number, now_us, case.motion_bytes)])
+            await clients.publish(session, (), [motion_payload(session, number, sent_us, case.motion_bytes)])
         else:
-            await clients.publish(session, [audio_payload(session, number, now_us, case.audio_bytes)], ())
+            await clients.publish(session, [audio_payload(session, number, sent_us, case.audio_bytes)], ())
     figures = meter.end()
     await until(meter, len(payloads) * case.fan_out)
     return figures | {f"generator_late_{name}_ms": value / 1_000 for name, value in percentiles(late_us).items()}
@@ -169,7 +161,7 @@ async def first(clients: Clients, meter: Meter, case: Case) -> dict[str, float]:
     waits_ms: list[float] = []
     for turn in range(1 + TURNS):
         began = time.monotonic()
-        await clients.publish(0, [audio_payload(0, turn, monotonic_us(), case.audio_bytes)], ())
+        await clients.publish(0, [audio_payload(0, turn, now_us(), case.audio_bytes)], ())
         await until(meter, turn + 1)
         waits_ms.append((time.monotonic() - began) * 1e3)
         await asyncio.sleep(0.02)

@@ -33,7 +33,7 @@ from relay_server.sources.source import AudioChunk, MotionChunk, Performance
 from scripts.bench.bare_player import RATE_HZ
 from scripts.bench.load import cpu_clock
 from tests.lab.ground_truth.station import Setup, station
-from tests.lab.programs import DemoError, python, running, stop_on_signals
+from tests.lab.programs import ProgramError, python, running, stop_on_signals
 from tests.lab.sound_card.paced_card import PacedDevice, build_library
 
 AUDIO_PER_S, MOTION_PER_S = 50, 30
@@ -95,7 +95,7 @@ def _pss_mb(pid: int) -> float:
     for line in Path(f"/proc/{pid}/smaps_rollup").read_text(encoding="ascii").splitlines():
         if line.startswith("Pss:"):
             return int(line.split()[1]) / 1024
-    raise DemoError(f"the kernel does not tell the memory of process {pid}")
+    raise ProgramError(f"the kernel does not tell the memory of process {pid}")
 
 
 async def ours(folder: Path, seconds: float, *, media_tick_ms: int = 0) -> Round:
@@ -145,7 +145,7 @@ async def _until_it_plays(device: PacedDevice) -> None:
         if device.events():
             return
         await asyncio.sleep(0.05)
-    raise DemoError("the peer did not begin to play within 30 s")
+    raise ProgramError("the peer did not begin to play within 30 s")
 
 
 async def rounds(count: int, seconds: float) -> dict[str, list[Round]]:
@@ -237,7 +237,7 @@ async def main() -> int:
         await task
     except asyncio.CancelledError:
         return 130
-    except (DemoError, OSError, TimeoutError) as error:
+    except (ProgramError, OSError, TimeoutError) as error:
         print(f"error: {error or type(error).__name__}", file=sys.stderr)
         return 1
     return 0

@@ -28,9 +28,8 @@ from pathlib import Path
 from avatar_relay.tracing import TRACE_EVERY
 from scripts.bench.contenders.ours import Clients
 from scripts.bench.contest import BenchError
-from scripts.bench.contract import monotonic_us
-from tests.lab.fleet.stamp import audio_payload
-from tests.lab.trace_receiver import TraceReceiver
+from tests.lab.otlp import OtlpReceiver
+from tests.lab.stamp import audio_payload, now_us
 
 LENGTHS = (200, 1_000)
 CORE_LENGTHS = (500, 2_500)
@@ -58,7 +57,7 @@ async def one_at_a_time(address: str, count: int) -> None:
     await clients.attach(0, 0)
     for number in range(count):
         came.clear()
-        await clients.publish(0, [audio_payload(0, number, monotonic_us())], ())
+        await clients.publish(0, [audio_payload(0, number, now_us())], ())
         async with asyncio.timeout(PAYLOAD_S):
             await came.wait()
     await clients.close()
@@ -124,7 +123,7 @@ async def slope(lengths: tuple[int, int], instructions: Callable[[int], Awaitabl
 
 async def slopes(say: Callable[[str], None]) -> dict[str, float]:
     """Instructions per payload: of the desks by mode, and of a whole relay. Raises `BenchError`."""
-    async with TraceReceiver() as receiver:
+    async with OtlpReceiver() as receiver:
         exported = {"OTEL_EXPORTER_OTLP_ENDPOINT": receiver.endpoint, **EXPORTED_LATE}
         modes: dict[str, tuple[Sequence[str], Mapping[str, str]]] = {
             "none": (["--untraced"], {}),

@@ -122,9 +122,9 @@ def test_pending_bytes_show_a_truncated_payload() -> None:
     assert [reassembler.add(fragment) for fragment in fragments][-1] == motion(300)
 
 
-def test_splitting_twice_or_into_nothing_is_a_mistake_of_the_caller() -> None:
-    """`split` takes whole payloads and sizes above 0."""
-    with pytest.raises(ValueError, match="split again"):
-        split(split(motion(300), 100)[0], 10)
-    with pytest.raises(ValueError, match="at least one byte"):
-        split(motion(3), 0)
+def test_a_fragment_can_be_split_further() -> None:
+    """A relay cuts what a publisher cut too large; offsets and the total stay those of the whole payload."""
+    twice = tuple(piece for fragment in split(motion(300), 100) for piece in split(fragment, 40))
+    assert [piece.fragment_offset for piece in twice] == [0, 40, 80, 100, 140, 180, 200, 240, 280]
+    reassembler = Reassembler(Kind.MOTION)
+    assert [reassembler.add(piece) for piece in twice][-1] == motion(300)

@@ -17,7 +17,7 @@ from edge_client.audio.sink import Pcm
 from edge_client.errors import BufferFullError
 from edge_client.playback.events import PlayerState
 from edge_client.player import MOTION_WAIT_US, Player, PlayerCallbacks
-from tests.lab.playback_bench import JAW, PCM, RATE_HZ, Bench, tone, without_filler
+from tests.edge_client.playback_bench import JAW, PCM, RATE_HZ, Bench, tone, without_filler
 
 
 class Rig:

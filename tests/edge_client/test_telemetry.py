@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from avatar_relay.media import AudioFormat, Codec, ConversationOpen, Kind, MotionEncoding, MotionFormat, Payload, TraceContext
 from avatar_relay.messages import Dropped, Finished
+from edge_client.face.render_loop import ShownPicture
+from edge_client.playback.events import PlayerState, View
 from edge_client.telemetry import EdgeTelemetry, RelayClock
 from tests.lab.spans import Told, listen
 
@@ -11,6 +13,11 @@ CONTEXT = TraceContext("00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
 MOTION = MotionFormat(MotionEncoding.AVATARKIT_V2, 25.0)
 OPEN = ConversationOpen("c1", AudioFormat(Codec.PCM_S16LE, 16_000), MOTION, trace_context=CONTEXT)
 RELAY_CLOCK = RelayClock(offset_us=50_000_000, error_us=300)
+
+
+def picture(conversation_id: str, time_us: int, skew_us: int) -> ShownPicture:
+    """A picture whose pose belongs to `skew_us` before what is heard."""
+    return ShownPicture(time_us, time_us, View(PlayerState.PLAYING, conversation_id, shown_pts_us=0), heard_pts_us=skew_us)
 
 
 def play(*, trace_every: int = 0, seconds: float = 1.0) -> Told:
@@ -26,7 +33,7 @@ def play(*, trace_every: int = 0, seconds: float = 1.0) -> Told:
     edge.buffered("c1", start_us + 4_000)
     edge.first_sample_heard("c1", start_us + 20_000)
     for time_us in range(start_us + 33_000, end_us, 33_001):
-        edge.picture_shown("c1", time_us, 2_000 if time_us % 2 else -3_000)
+        edge.shown(picture("c1", time_us, 2_000 if time_us % 2 else -3_000), None)
         edge.skew_heard(50_000)
     edge.dropped("c1", Dropped(Kind.MOTION, 1, 220, "late"), end_us)
     edge.skew_alarm("c1", start_us + 500_000, 50_000)

@@ -1,4 +1,4 @@
-"""`tests.lab.fleet.slow_reader`, one short round of it."""
+"""`tests.lab.chaos.slow_reader`, one short round of it."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import argparse
 
 import pytest
 
-from tests.lab.fleet import slow_reader
+from tests.lab.chaos import slow_reader
 
 
 @pytest.mark.slow

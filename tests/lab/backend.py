@@ -12,13 +12,8 @@ from avatar_relay.media import AudioFormat, Codec, OnPlaying, TraceContext
 from avatar_relay.messages import PlayerEvent, Started
 from avatar_relay.publisher import AvatarEvent, Publisher
 from avatar_relay.tracing import CONVERSATION_ID, Stage, Telemetry, context_of, parent_from, trace_id_of
-from relay_server.sources.local.source import LocalSource
-from relay_server.sources.recording import RecordingSource
-from relay_server.sources.source import AudioChunk, FileSpeech, Item, Performance, Source, SourceError, Speech, TextSpeech
-from relay_server.sources.speech import SpeechSource
+from relay_server.sources.source import AudioChunk, Item, Performance, Source, SourceError, Speech
 from relay_server.sources.speech_publishing import PublishedSpeech
-from scripts.demo_options import Options
-from scripts.demo_report import Published
 from tests.lab.data import PROJECT_ROOT
 
 CLIP = PROJECT_ROOT / "relay_server" / "sources" / "assets" / "demo.wav"
@@ -35,15 +30,18 @@ class Script:
     title: str
 
 
-def choose_script(options: Options) -> Script:
-    """What a person asked for, or the clip that comes with the project."""
-    if options.recording is not None:
-        return Script(RecordingSource(), FileSpeech(options.recording), f"the recorded conversation {options.recording.name}")
-    if options.say is not None:
-        return Script(SpeechSource(), TextSpeech(options.say), f'"{options.say}", by espeak-ng')
-    if options.wav is not None:
-        return Script(LocalSource(), FileSpeech(options.wav), f"{options.wav.name}, with motion made from its sound")
-    return Script(LocalSource(), FileSpeech(CLIP), "the clip that comes with the project, with motion made from its sound")
+@dataclass(frozen=True, slots=True)
+class Published:
+    """What the backend knows of the conversation. `first_audio_ms` is None where no sound was heard."""
+
+    conversation_id: str
+    trace_id: str
+    speech: str
+    audio_seconds: float
+    first_audio_ms: float | None
+    position_ms: float
+    interrupted: bool
+    reason: str
 
 
 class Counted:

@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 
-def quantile(ordered: list[int], share: float) -> int:
+def quantile(ordered: Sequence[float], share: float) -> float:
     """The value that `share` of all are not above; 0 of none."""
     return ordered[min(int(len(ordered) * share), len(ordered) - 1)] if ordered else 0
 
 
-def percentiles(values: Iterable[int]) -> dict[str, int]:
-    """p50, p90, p99 and the largest."""
+def percentiles(values: Iterable[float], shares: Sequence[int] = (50, 90, 99)) -> dict[str, float]:
+    """These percentiles and the largest value, by name: `p50`, …, `max`."""
     ordered = sorted(values)
-    return {"p50": quantile(ordered, 0.5), "p90": quantile(ordered, 0.9), "p99": quantile(ordered, 0.99), "max": quantile(ordered, 1.0)}
+    return {f"p{share}": quantile(ordered, share / 100) for share in shares} | {"max": quantile(ordered, 1.0)}
+
+
+def seconds(values: Sequence[float]) -> dict[str, float]:
+    """Count, median, p95 and the largest, to a millisecond; nothing of none."""
+    found = {name: round(value, 3) for name, value in percentiles(values, (50, 95)).items()}
+    return {"count": len(values), **found} if values else {}

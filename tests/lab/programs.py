@@ -1,4 +1,4 @@
-"""Programs that the demo starts: each with a log of its own, and none outlives the demo."""
+"""Programs that a tool or test starts: each with its own log, and none outlives its parent."""
 
 from __future__ import annotations
 
@@ -8,17 +8,26 @@ import os
 import re
 import signal
 import sys
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Coroutine, Mapping, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
+from typing import TypeVar
 
+import grpc
+
+from avatar_relay.v1 import admin_service_pb2, admin_service_pb2_grpc
+
+Result = TypeVar("Result")
+
+START_S = 60.0
+"""A program may take this long to start on a slow machine."""
 STOP_S = 10.0
 """A program that was told to stop gets this long."""
 POLL_S = 0.05
 
 
-class DemoError(Exception):
-    """The demo can not go on; the text says why."""
+class ProgramError(Exception):
+    """A program failed, or did not start in time; the text has its last lines."""
 
 
 class Program:
@@ -54,7 +63,7 @@ class Program:
         return self.log.read_text(errors="replace")
 
     async def wait_for(self, pattern: str, seconds: float) -> re.Match[str]:
-        """The first match in its output. Raises `DemoError` where it ends, or says nothing of the kind in time."""
+        """The first match in its output. Raises `ProgramError` where it ends, or says nothing of the kind in time."""
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(seconds):
                 while True:
@@ -67,7 +76,7 @@ class Program:
         raise self.failure(f"did not say {pattern!r} within {seconds:.0f} s")
 
     async def wait(self, seconds: float) -> None:
-        """Wait for its end. Raises `DemoError` where it fails, or does not end in time."""
+        """Wait for its end. Raises `ProgramError` where it fails, or does not end in time."""
         try:
             async with asyncio.timeout(seconds):
                 status = await self._process.wait()
@@ -77,14 +86,14 @@ class Program:
             raise self.failure(f"ended with status {status}")
 
     async def ended(self) -> None:
-        """Wait for its end, however it comes. Raises `DemoError`: for a program that was to go on."""
+        """Wait for its end, however it comes. Raises `ProgramError`: for a program that was to go on."""
         status = await self._process.wait()
         raise self.failure(f"ended with status {status}")
 
-    def failure(self, what: str) -> DemoError:
+    def failure(self, what: str) -> ProgramError:
         """What went wrong, with the last lines that it said."""
         lines = self.said().splitlines()[-15:]
-        return DemoError("\n  ".join([f"{self.name} {what}. Its last lines, from {self.log}:", *lines]))
+        return ProgramError("\n  ".join([f"{self.name} {what}. Its last lines, from {self.log}:", *lines]))
 
     async def stop(self) -> None:
         """Tell it to stop, and kill it where it does not."""
@@ -100,7 +109,7 @@ class Program:
 
 @asynccontextmanager
 async def running(name: str, command: Sequence[str], log: Path, environment: Mapping[str, str]) -> AsyncIterator[Program]:
-    """Run a program for as long as the block lasts. It is told to stop even where the demo itself is killed."""
+    """Run a program for as long as the block lasts. It is terminated even if this process is killed."""
     with log.open("wb") as output:
         # setpriv: the kernel ends the child with its parent, whatever ends that one.
         process = await asyncio.create_subprocess_exec(
@@ -118,7 +127,7 @@ async def running(name: str, command: Sequence[str], log: Path, environment: Map
 
 
 def stop_on_signals(task: asyncio.Task[None]) -> None:
-    """Ctrl-C, a closed terminal and `kill` end the demo in an orderly way."""
+    """Ctrl-C, a closed terminal and `kill` cancel the task."""
     loop = asyncio.get_running_loop()
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         loop.add_signal_handler(number, task.cancel)
@@ -127,3 +136,30 @@ def stop_on_signals(task: asyncio.Task[None]) -> None:
 def python(module: str) -> list[str]:
     """The command that runs one of our programs with this Python."""
     return [sys.executable, "-P", "-m", module]
+
+
+async def attached(address: str, device_id: str) -> None:
+    """Wait until the relay says that the device is attached."""
+    async with grpc.aio.insecure_channel(address) as channel:
+        admin = admin_service_pb2_grpc.AdminServiceStub(channel)
+        while True:
+            answer = await admin.ListDevices(admin_service_pb2.ListDevicesRequest(), timeout=START_S)
+            if any(device.device_id == device_id and device.attached for device in answer.devices):
+                return
+            await asyncio.sleep(0.05)
+
+
+async def while_running(work: Coroutine[None, None, Result], *programs: Program) -> Result:
+    """Do `work` as long as the programs run; raises `ProgramError` if one of them ends meanwhile."""
+    watchers = [asyncio.create_task(program.ended()) for program in programs]
+    task = asyncio.create_task(work)
+    try:
+        await asyncio.wait([task, *watchers], return_when=asyncio.FIRST_COMPLETED)
+        for watcher in watchers:
+            if watcher.done():
+                watcher.result()
+        return task.result()
+    finally:
+        for pending in (task, *watchers):
+            pending.cancel()
+        await asyncio.gather(task, *watchers, return_exceptions=True)

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 
 import pytest
 
-from tests.lab.relay_dsl import RelayDsl
+from tests.relay_server.relay_dsl import RelayDsl
 
 
 @dataclass(frozen=True)

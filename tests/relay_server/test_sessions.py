@@ -12,7 +12,7 @@ from avatar_relay import messages as m
 from avatar_relay.limits import MAX_CLOSED_CONVERSATIONS
 from avatar_relay.media import Cursor, Kind
 from relay_server.core.conversation import State
-from tests.lab.relay_dsl import RelayDsl
+from tests.relay_server.relay_dsl import RelayDsl
 
 DEVICES = ("lobby", "hall")
 

@@ -16,8 +16,8 @@ import pytest
 from avatar_relay.media import AudioFormat, Codec, MotionEncoding, MotionFormat
 from avatar_relay.publisher import Publisher
 from avatar_relay.reasons import Reason
-from tests.lab.chaos.device import Device
-from tests.lab.chaos.history import History
+from tests.lab.history import History
+from tests.lab.simulated_device import SimulatedDevice
 from tests.relay_server.service.wired import PATIENCE_S, Stream, Wired, wired
 from tests.version_skew.contracts import LATER_NUMBER, Contract, first, later
 
@@ -85,10 +85,10 @@ async def introduced(relay: Wired, contract: Contract) -> Peer:
 
 
 @contextmanager
-def playing(address: str, folder: Path) -> Iterator[Device]:
+def playing(address: str, folder: Path) -> Iterator[SimulatedDevice]:
     """Today's link to a relay, with a player that hears everything in no time. To be killed by who takes it."""
     with History(folder / "history.tsv") as history:
-        yield Device("lobby", address, history, random.Random(1))
+        yield SimulatedDevice("lobby", address, history, random.Random(1))
 
 
 async def until(condition: Any) -> None:

@@ -41,11 +41,6 @@ MOTION_FORMAT = MotionFormat(MotionEncoding.BLENDSHAPE_WEIGHTS, KEYFRAMES_PER_SE
 
 _COLUMNS = np.array([parameter for parameter, names in _BLENDSHAPES for _ in names])
 
-OPEN_FROM = 0.10
-"""`lip_opening` from which on a person sees an open mouth."""
-SHUT_BELOW = 0.05
-"""`lip_opening` below which the lips touch."""
-
 
 def mouth(
     jaw: float = 0.0,
@@ -68,22 +63,3 @@ def mouth(
 def to_weights(mouths: ArrayLike) -> NDArray[np.float32]:
     """Weights of mouths, from 0 to 1; one column for each of `BLENDSHAPE_NAMES`."""
     return np.clip(np.asarray(mouths, np.float64), 0.0, 1.0)[..., _COLUMNS].astype(np.float32)
-
-
-def lip_opening(weights: ArrayLike, names: tuple[str, ...] = BLENDSHAPE_NAMES) -> NDArray[np.float64]:
-    """How far apart the lips are, 0 touching to about 1 wide open, for rows of weights whose columns are `names`.
-
-    The jaw opens what `mouthClose` does not hold together (that is how ARKit defines it); lowering and raising the
-    lips and funnelling them part them too, by about a third of what the jaw does (head of the edge client).
-    """
-    rows = np.asarray(weights, np.float64)
-    column = {name: rows[..., index] for index, name in enumerate(names)}
-    rest = np.zeros(rows.shape[:-1])
-
-    def both(name: str) -> NDArray[np.float64]:
-        return np.asarray((column.get(f"{name}Left", rest) + column.get(f"{name}Right", rest)) / 2)
-
-    parted = 0.3 * (both("mouthLowerDown") + both("mouthUpperUp")) + 0.25 * column.get("mouthFunnel", rest)
-    held = 0.5 * (column.get("mouthRollLower", rest) + column.get("mouthRollUpper", rest))
-    jaw = column.get("jawOpen", rest) - column.get("mouthClose", rest)
-    return np.asarray(np.clip(jaw + parted - held, 0.0, 1.0))

@@ -2,9 +2,9 @@
 
 Rules of the stream:
 1. The first message is `hello`; nothing else goes out before the relay's `welcome`. One task writes, one reads.
-2. A stream that ends or is silent for `PEER_TIMEOUT_US` is cut, and the next attempt follows after a wait with full
-   jitter (see `backoff`); not after a final refusal. For `PATIENCE_US` nothing fails: verbs take what they are given, up to their
-   bounds, and go on when there is a stream again (see `exchange`).
+2. A stream that ends or is silent for `PEER_TIMEOUT_US` is cut, and the next attempt follows after a wait (`avatar_relay.backoff`);
+   not after a final refusal. For `PATIENCE_US` nothing fails: verbs take what they are given, up to their bounds, and go on when
+   there is a stream again (see `publisher_session`).
 3. After that all unfinished conversations fail, and verbs raise. Attempts go on until the publisher is closed.
 4. Leaving `async with` ends what is open, waits up to `CLOSE_TIMEOUT_S` until all of it went out, and closes. Leaving it
    with an exception closes at once; the relay then ends what is open after the publisher's lease.
@@ -24,6 +24,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Self
 
+from avatar_relay.backoff import PUBLISHER_BACKOFF, Attempts
 from avatar_relay.checks import FieldError, check_function, check_int, check_text, check_type, wrong_type
 from avatar_relay.ids import ID_RULE, is_valid_id, mint_conversation_id
 from avatar_relay.limits import (
@@ -36,7 +37,6 @@ from avatar_relay.media import AudioFormat, MotionFormat, OnPlaying, Pacing, Tra
 from avatar_relay.messages import ConversationError, GoAway, PublisherHello, PublisherWelcome
 from avatar_relay.publisher.avatar import Avatar
 from avatar_relay.publisher.avatar_context import AvatarSettings
-from avatar_relay.publisher.backoff import Attempts
 from avatar_relay.publisher.errors import ConnectionLostError, PublisherClosedError, PublisherError
 from avatar_relay.publisher.in_process import InProcessLink, InProcessRelay
 from avatar_relay.publisher.publisher_session import PublisherSession
@@ -99,7 +99,7 @@ class Publisher:
         self._connector = connector
         self._trace = trace
         self._random_bytes = random_bytes
-        self._attempts = Attempts(jitter)
+        self._attempts = Attempts(PUBLISHER_BACKOFF, jitter)
         self._exchange = PublisherSession()
         self._token = ""
         self._connected = False

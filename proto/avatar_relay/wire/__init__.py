@@ -4,18 +4,10 @@ Reading never trusts: a value that breaks the contract raises `WireError` with a
 where. Unknown fields and unknown `oneof` members are tolerated: the latter read as None, for the caller to count.
 """
 
-from avatar_relay.wire.control import volume_from_wire, volume_to_wire
+from avatar_relay.wire.control import CREDIT, CURSOR, EVENT, VOLUME
 from avatar_relay.wire.device import attach_request_from_wire, attach_request_to_wire, attach_response_from_wire, attach_response_to_wire
-from avatar_relay.wire.events import event_to_wire
 from avatar_relay.wire.faults import fault_from_status, fault_to_status
-from avatar_relay.wire.media import (
-    credit_to_wire,
-    cursor_to_wire,
-    encode_payload,
-    join_media_responses,
-    payload_from_wire,
-    splice_media_response,
-)
+from avatar_relay.wire.media import encode_payload, join_media_responses, payload_from_wire, splice_media_response
 from avatar_relay.wire.publisher import (
     publish_request_from_wire,
     publish_request_to_wire,
@@ -23,20 +15,21 @@ from avatar_relay.wire.publisher import (
     publish_response_to_wire,
     requests_in,
 )
-from avatar_relay.wire.values import WireError, codec_to_wire, encoding_to_wire, on_playing_from_wire
+from avatar_relay.wire.values import CODEC_TO_WIRE, ENCODING_TO_WIRE, WireError, on_playing_from_wire
 
 __all__ = [
+    "CODEC_TO_WIRE",
+    "CREDIT",
+    "CURSOR",
+    "ENCODING_TO_WIRE",
+    "EVENT",
+    "VOLUME",
     "WireError",
     "attach_request_from_wire",
     "attach_request_to_wire",
     "attach_response_from_wire",
     "attach_response_to_wire",
-    "codec_to_wire",
-    "credit_to_wire",
-    "cursor_to_wire",
     "encode_payload",
-    "encoding_to_wire",
-    "event_to_wire",
     "fault_from_status",
     "fault_to_status",
     "join_media_responses",
@@ -48,6 +41,4 @@ __all__ = [
     "publish_response_to_wire",
     "requests_in",
     "splice_media_response",
-    "volume_from_wire",
-    "volume_to_wire",
 ]

@@ -2,95 +2,80 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any
 
 from avatar_relay import messages as m
+from avatar_relay.media import Credit, Cursor
 from avatar_relay.reasons import Fault, Reason
 from avatar_relay.v1 import media_pb2 as pb
-from avatar_relay.wire.media import media_from_wire
-from avatar_relay.wire.values import WireError
+from avatar_relay.wire.converters import Converter, OneOf, message, repeated, same
+from avatar_relay.wire.faults import fault_from_status, fault_to_status
+from avatar_relay.wire.media import media_from_wire, media_to_wire
+from avatar_relay.wire.values import KIND_FROM_WIRE, KIND_TO_WIRE, WireError, known
 
 
-def end_to_wire(end: m.ConversationEnd) -> pb.ConversationEnd:
-    """Encode the end of a conversation."""
-    return pb.ConversationEnd(conversation_id=end.conversation_id, last_audio_seq=end.last_audio_seq, last_motion_seq=end.last_motion_seq)
+def _check_volume(volume: pb.SetVolume) -> None:
+    if not 0.0 <= volume.gain <= 1.0:
+        raise WireError(Fault(Reason.VOLUME_INVALID, f"a gain of {volume.gain}; it must lie between 0 and 1", "volume.gain"))
 
 
-def _end_from_wire(message: pb.ConversationEnd) -> m.ConversationEnd:
-    return m.ConversationEnd(message.conversation_id, message.last_audio_seq, message.last_motion_seq)
+def _check_credit(credit: pb.Credit) -> None:
+    if max(credit.audio_bytes, credit.motion_bytes) > 1 << 40:
+        raise WireError(Fault(Reason.CREDIT_INVALID, "a grant of more than a tebibyte can not be meant", "credit"))
 
 
-def volume_to_wire(volume: m.Volume) -> pb.SetVolume:
-    """Encode a loudness."""
-    return pb.SetVolume(gain=volume.gain, muted=volume.muted)
+def _kind_of(event: str) -> Converter[Any]:
+    field = f"event.{event}.kind"
+    return Converter(KIND_TO_WIRE.__getitem__, lambda value: known(KIND_FROM_WIRE, value, field, Reason.MESSAGE_INVALID))
 
 
-def volume_from_wire(message: pb.SetVolume) -> m.Volume:
-    """Check and read a loudness."""
-    if not 0.0 <= message.gain <= 1.0:
-        raise WireError(Fault(Reason.VOLUME_INVALID, f"a gain of {message.gain}; it must lie between 0 and 1", "volume.gain"))
-    return m.Volume(message.gain, message.muted)
+CREDIT = message(Credit, pb.Credit, check=_check_credit)
+CURSOR = message(Cursor, pb.Cursor)
+HELD = message(m.Held, pb.Held, cursors=repeated(CURSOR))
+VOLUME = message(m.Volume, pb.SetVolume, check=_check_volume)
+PING = message(m.Ping, pb.Ping, ping_id=same("id"))
+PONG = message(m.Pong, pb.Pong, ping_id=same("id"))
+LIMITS = message(m.Limits, pb.Limits)
+GOAWAY = message(m.GoAway, pb.GoAway)
+ERROR = message(m.ConversationError, pb.ConversationError, fault=Converter(fault_to_status, fault_from_status, "status"))
+
+EVENT_BODY: OneOf[m.PlayerEventBody] = OneOf(
+    pb.PlayerEvent,
+    "event",
+    {
+        m.Started: ("started", message(m.Started, pb.PlaybackStarted)),
+        m.Finished: ("finished", message(m.Finished, pb.PlaybackFinished)),
+        m.Dropped: ("dropped", message(m.Dropped, pb.PayloadsDropped, kind=_kind_of("dropped"))),
+        m.Stalled: ("stalled", message(m.Stalled, pb.PlaybackStalled, kind=_kind_of("stalled"))),
+        m.DurationMismatch: ("duration_mismatch", message(m.DurationMismatch, pb.DurationMismatch)),
+        m.Paused: ("paused", message(m.Paused, pb.PlaybackPaused)),
+        m.Resumed: ("resumed", message(m.Resumed, pb.PlaybackResumed)),
+    },
+)
 
 
-def ping_to_wire(ping: m.Ping) -> pb.Ping:
-    """Encode a ping."""
-    return pb.Ping(id=ping.ping_id, sent_time_us=ping.sent_time_us)
+def event_to_wire(event: m.PlayerEvent) -> pb.PlayerEvent:
+    """Encode a player event."""
+    body = EVENT_BODY.fields(event.body)
+    return pb.PlayerEvent(event_id=event.event_id, conversation_id=event.conversation_id, device_id=event.device_id, **body)
 
 
-def ping_from_wire(message: pb.Ping) -> m.Ping:
-    """Read a ping."""
-    return m.Ping(message.id, message.sent_time_us)
+def event_from_wire(event: pb.PlayerEvent) -> m.PlayerEvent | None:
+    """Read a player event; None for a kind of event that this version does not know."""
+    body = EVENT_BODY.from_wire(event)
+    return None if body is None else m.PlayerEvent(event.event_id, event.conversation_id, body, event.device_id)
 
 
-def pong_to_wire(pong: m.Pong) -> pb.Pong:
-    """Encode a pong."""
-    return pb.Pong(
-        id=pong.ping_id,
-        ping_sent_time_us=pong.ping_sent_time_us,
-        received_time_us=pong.received_time_us,
-        sent_time_us=pong.sent_time_us,
-        sent_unix_time_us=pong.sent_unix_time_us,
-    )
+EVENT: Converter[Any] = Converter(event_to_wire, event_from_wire)
 
-
-def pong_from_wire(message: pb.Pong) -> m.Pong:
-    """Read a pong."""
-    return m.Pong(message.id, message.ping_sent_time_us, message.received_time_us, message.sent_time_us, message.sent_unix_time_us)
-
-
-def limits_to_wire(limits: m.Limits) -> pb.Limits:
-    """Encode what the relay keeps to."""
-    return pb.Limits(
-        max_payload_bytes=limits.max_payload_bytes,
-        max_message_bytes=limits.max_message_bytes,
-        max_fragment_bytes=limits.max_fragment_bytes,
-        lease_ms=limits.lease_ms,
-        heartbeat_ms=limits.heartbeat_ms,
-        max_joined_requests=limits.max_joined_requests,
-    )
-
-
-def limits_from_wire(message: pb.Limits) -> m.Limits:
-    """Read what the relay keeps to."""
-    return m.Limits(
-        message.max_payload_bytes,
-        message.max_message_bytes,
-        message.max_fragment_bytes,
-        message.lease_ms,
-        message.heartbeat_ms,
-        message.max_joined_requests,
-    )
-
-
-COMMANDS_FROM_WIRE: dict[str, Callable[[Any], Any]] = {
-    "media": media_from_wire,
-    "audio_only": lambda message: m.AudioOnly(message.conversation_id),
-    "end": _end_from_wire,
-    "interrupt": lambda message: m.Interrupt(message.conversation_id),
-    "pause": lambda message: m.Pause(message.conversation_id),
-    "resume": lambda message: m.Resume(message.conversation_id),
-    "event_ack": lambda message: m.EventAck(message.event_id, message.device_id),
-    "ping": ping_from_wire,
+COMMANDS: dict[type, tuple[str, Converter[Any]]] = {
+    m.Media: ("media", Converter(media_to_wire, media_from_wire)),
+    m.AudioOnly: ("audio_only", message(m.AudioOnly, pb.AudioOnly)),
+    m.ConversationEnd: ("end", message(m.ConversationEnd, pb.ConversationEnd)),
+    m.Interrupt: ("interrupt", message(m.Interrupt, pb.Interrupt)),
+    m.Pause: ("pause", message(m.Pause, pb.Pause)),
+    m.Resume: ("resume", message(m.Resume, pb.Resume)),
+    m.EventAck: ("event_ack", message(m.EventAck, pb.EventAck)),
+    m.Ping: ("ping", PING),
 }
-"""What relay and publisher both say of a conversation, by its name in the `oneof`s."""
+"""What publishers send to the relay, and the relay to devices."""

@@ -7,9 +7,7 @@ from typing import Any
 from google.protobuf import any_pb2, duration_pb2
 from google.rpc import code_pb2, error_details_pb2, status_pb2
 
-from avatar_relay import messages as m
 from avatar_relay.reasons import ERROR_DOMAIN, Fault, Reason
-from avatar_relay.v1 import media_pb2 as pb
 
 
 def fault_to_status(fault: Fault) -> status_pb2.Status:
@@ -44,13 +42,3 @@ def fault_from_status(status: status_pb2.Status) -> Fault:
         field=request.field_violations[0].field if request.field_violations else "",
         retry_after_ms=retry.retry_delay.ToMilliseconds(),
     )
-
-
-def error_to_wire(error: m.ConversationError) -> pb.ConversationError:
-    """Encode a conversation's fault."""
-    return pb.ConversationError(conversation_id=error.conversation_id, status=fault_to_status(error.fault), device_id=error.device_id)
-
-
-def error_from_wire(message: pb.ConversationError) -> m.ConversationError:
-    """Read a conversation's fault."""
-    return m.ConversationError(message.conversation_id, fault_from_status(message.status), message.device_id)

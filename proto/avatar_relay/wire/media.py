@@ -1,4 +1,4 @@
-"""Payloads, formats, the opening of a conversation, credit and cursors."""
+"""Payloads, formats and the opening of a conversation."""
 
 from __future__ import annotations
 
@@ -16,8 +16,6 @@ from avatar_relay.limits import (
 from avatar_relay.media import (
     AudioFormat,
     ConversationOpen,
-    Credit,
-    Cursor,
     EncodedMedia,
     Kind,
     MotionFormat,
@@ -43,11 +41,6 @@ from avatar_relay.wire.values import (
     WireError,
     known,
 )
-
-
-def payload_to_wire(payload: Payload) -> pb.Payload:
-    """Encode a payload."""
-    return pb.Payload(**_payload_fields(payload))
 
 
 def _payload_fields(payload: Payload) -> dict[str, Any]:
@@ -110,7 +103,7 @@ def media_to_wire(media: m.Media) -> dict[str, Any]:
 
 def encode_payload(payload: Payload) -> bytes:
     """A payload as bytes, for `splice_media_response`: an entry of `Media.payloads` with its tag and length."""
-    return delimited(_MEDIA_PAYLOADS, payload_to_wire(payload).SerializeToString())
+    return delimited(_MEDIA_PAYLOADS, pb.Payload(**_payload_fields(payload)).SerializeToString())
 
 
 def splice_media_response(conversation_id: str, payloads: Iterable[bytes]) -> bytes:
@@ -260,35 +253,3 @@ def open_from_wire(message: pb.ConversationOpen, *, id_required: bool = True) ->
         on_playing=known(ON_PLAYING_FROM_WIRE, message.on_playing, "open.on_playing", Reason.MESSAGE_INVALID, conversation_id),
         trace_context=TraceContext(message.trace_context.traceparent, message.trace_context.tracestate),
     )
-
-
-def credit_to_wire(credit: Credit) -> pb.Credit:
-    """Encode a grant."""
-    return pb.Credit(audio_bytes=credit.audio_bytes, motion_bytes=credit.motion_bytes)
-
-
-def credit_from_wire(message: pb.Credit) -> Credit:
-    """Check and read a grant."""
-    if max(message.audio_bytes, message.motion_bytes) > 1 << 40:
-        raise WireError(Fault(Reason.CREDIT_INVALID, "a grant of more than a tebibyte can not be meant", "credit"))
-    return Credit(message.audio_bytes, message.motion_bytes)
-
-
-def cursor_to_wire(cursor: Cursor) -> pb.Cursor:
-    """Encode a cursor."""
-    return pb.Cursor(conversation_id=cursor.conversation_id, audio_seq=cursor.audio_seq, motion_seq=cursor.motion_seq)
-
-
-def cursor_from_wire(message: pb.Cursor) -> Cursor:
-    """Read a cursor."""
-    return Cursor(message.conversation_id, message.audio_seq, message.motion_seq)
-
-
-def held_to_wire(held: m.Held) -> pb.Held:
-    """Encode what a device holds."""
-    return pb.Held(cursors=[cursor_to_wire(cursor) for cursor in held.cursors], device_id=held.device_id)
-
-
-def held_from_wire(message: pb.Held) -> m.Held:
-    """Read what a device holds."""
-    return m.Held(tuple(cursor_from_wire(cursor) for cursor in message.cursors), message.device_id)

@@ -2,50 +2,46 @@
 
 from __future__ import annotations
 
+import enum
 from typing import Any, TypeVar
 
+from avatar_relay.errors import PeerError
 from avatar_relay.media import Codec, Kind, MotionEncoding, OnPlaying, Pacing
 from avatar_relay.reasons import Fault, Reason
 from avatar_relay.v1 import media_pb2 as pb
 
 T = TypeVar("T")
+E = TypeVar("E", bound=enum.Enum)
 
 
-class WireError(Exception):
-    """A message breaks the contract. `conversation_id` is set where only that conversation is concerned."""
+class WireError(PeerError):
+    """A message breaks the contract. `conversation_id` is set if only that conversation is concerned."""
 
     def __init__(self, fault: Fault, conversation_id: str | None = None) -> None:
-        super().__init__(f"{fault.reason}: {fault.text}")
-        self.fault = fault
+        super().__init__(fault)
         self.conversation_id = conversation_id
 
 
-KIND_TO_WIRE: dict[Kind, Any] = {Kind.AUDIO: pb.KIND_AUDIO, Kind.MOTION: pb.KIND_MOTION}
-CODEC_TO_WIRE: dict[Codec, Any] = {codec: pb.AudioFormat.Codec.Value(f"CODEC_{codec.name}") for codec in Codec}
-ENCODING_TO_WIRE: dict[MotionEncoding, Any] = {
-    MotionEncoding.AVATARKIT_V2: pb.MotionFormat.ENCODING_AVATARKIT_V2,
-    MotionEncoding.BLENDSHAPE_WEIGHTS: pb.MotionFormat.ENCODING_BLENDSHAPE_WEIGHTS,
-}
-PACING_TO_WIRE: dict[Pacing, Any] = {Pacing.BURST: pb.PACING_BURST, Pacing.LIVE: pb.PACING_LIVE}
-ON_PLAYING_TO_WIRE: dict[OnPlaying, Any] = {OnPlaying.REPLACE: pb.ON_PLAYING_REPLACE, OnPlaying.QUEUE: pb.ON_PLAYING_QUEUE}
-
-KIND_FROM_WIRE = {value: key for key, value in KIND_TO_WIRE.items()}
-CODEC_FROM_WIRE = {value: key for key, value in CODEC_TO_WIRE.items()}
-ENCODING_FROM_WIRE = {value: key for key, value in ENCODING_TO_WIRE.items()}
-PACING_FROM_WIRE: dict[Any, Pacing] = {pb.PACING_UNSPECIFIED: Pacing.BURST} | {value: key for key, value in PACING_TO_WIRE.items()}
-ON_PLAYING_FROM_WIRE: dict[Any, OnPlaying] = {pb.ON_PLAYING_UNSPECIFIED: OnPlaying.REPLACE} | {
-    value: key for key, value in ON_PLAYING_TO_WIRE.items()
-}
+def _numbers(members: type[E], wire: Any, prefix: str) -> dict[E, Any]:
+    """The wire's number for each member; on the wire its name has a prefix."""
+    return {member: wire.Value(prefix + member.name) for member in members}
 
 
-def codec_to_wire(codec: Codec) -> Any:
-    """The wire's number for a codec."""
-    return CODEC_TO_WIRE[codec]
+def _members(numbers: dict[E, Any]) -> dict[Any, E]:
+    return {number: member for member, number in numbers.items()}
 
 
-def encoding_to_wire(encoding: MotionEncoding) -> Any:
-    """The wire's number for a motion encoding."""
-    return ENCODING_TO_WIRE[encoding]
+KIND_TO_WIRE = _numbers(Kind, pb.Kind, "KIND_")
+CODEC_TO_WIRE = _numbers(Codec, pb.AudioFormat.Codec, "CODEC_")
+ENCODING_TO_WIRE = _numbers(MotionEncoding, pb.MotionFormat.Encoding, "ENCODING_")
+PACING_TO_WIRE = _numbers(Pacing, pb.Pacing, "PACING_")
+ON_PLAYING_TO_WIRE = _numbers(OnPlaying, pb.OnPlaying, "ON_PLAYING_")
+
+KIND_FROM_WIRE = _members(KIND_TO_WIRE)
+CODEC_FROM_WIRE = _members(CODEC_TO_WIRE)
+ENCODING_FROM_WIRE = _members(ENCODING_TO_WIRE)
+PACING_FROM_WIRE: dict[Any, Pacing] = {pb.PACING_UNSPECIFIED: Pacing.BURST} | _members(PACING_TO_WIRE)
+ON_PLAYING_FROM_WIRE: dict[Any, OnPlaying] = {pb.ON_PLAYING_UNSPECIFIED: OnPlaying.REPLACE} | _members(ON_PLAYING_TO_WIRE)
 
 
 def on_playing_from_wire(value: int) -> OnPlaying:

@@ -16,9 +16,10 @@ import grpc
 import grpc.aio
 
 from scripts.bench.contenders.grpc_server import close, serve
+from scripts.bench.contenders.relay_device import open_channel
 from scripts.bench.contenders.waiting import Queue
-from scripts.bench.contract import MAX_JOINED_BYTES, Received, interleaved, monotonic_us
-from tests.lab.fleet.device import open_channel
+from scripts.bench.contract import MAX_JOINED_BYTES, Received, interleaved
+from tests.lab.stamp import now_us
 
 SERVICE, ATTACH, PUBLISH = "bench.Floor", "Attach", "Publish"
 SESSION, PIECE, PAYLOAD = struct.Struct("<H"), struct.Struct("<HI"), struct.Struct("<I")
@@ -101,7 +102,7 @@ class Clients:
         while True:
             await self._work.wait()
             if self.tick_us:
-                await asyncio.sleep((self.tick_us - monotonic_us() % self.tick_us) / 1e6)
+                await asyncio.sleep((self.tick_us - now_us() % self.tick_us) / 1e6)
             self._work.clear()
             while message := self._gather():
                 await call.write(message)

@@ -3,47 +3,21 @@
 from __future__ import annotations
 
 import asyncio
-from collections import defaultdict
 from collections.abc import Sequence
 from contextlib import AsyncExitStack
-from typing import Any
 
-from avatar_relay.media import AudioFormat, Codec, MotionEncoding, MotionFormat, Pacing
+from avatar_relay.media import Pacing
 from avatar_relay.publisher import (
     Avatar,
     Publisher,
     grpc_link,  # noqa: F401  # before anything is measured: a publisher that connects loads it otherwise, and the peers' ways are loaded
 )
+from scripts.bench.contenders.relay_device import REPORT_S, RelayDevice, open_channel
 from scripts.bench.contract import Received
-from tests.lab.fleet.device import REPORT_S, SimulatedDevice, open_channel
-from tests.lab.fleet.stamp import WEIGHTS
+from tests.lab.speaker import AUDIO, Manner
+from tests.lab.stamp import WEIGHTS
 
-AUDIO = AudioFormat(Codec.OPUS)
-MOTION = MotionFormat(MotionEncoding.BLENDSHAPE_WEIGHTS, 50.0, tuple(f"weight{index}" for index in range(WEIGHTS)))
-
-
-class Ear:
-    """Passes the bytes of what a device hears on."""
-
-    def __init__(self, received: Received) -> None:
-        self._received = received
-        self._pieces: defaultdict[int, list[bytes]] = defaultdict(list)
-
-    def attached(self) -> None:
-        """Fragments begin anew."""
-        self._pieces.clear()
-
-    def payload(self, conversation_id: str, payload: Any) -> None:
-        """A payload, or a fragment of one: passed on as a whole with its last."""
-        del conversation_id
-        pieces = self._pieces[payload.kind]
-        pieces.append(payload.data)
-        if payload.fragment_offset + len(payload.data) >= payload.total_bytes:
-            self._received(b"".join(pieces))
-            pieces.clear()
-
-    def ended(self, conversation_id: str, audio_seq: int, motion_seq: int) -> None:
-        """Nothing."""
+MOTION = Manner(weights=WEIGHTS).motion
 
 
 class Clients:
@@ -66,7 +40,7 @@ class Clients:
         """See `contract.Clients`."""
         channel = await self._stack.enter_async_context(open_channel(self._address))
         name = f"device-{session}-{device}"
-        simulated = SimulatedDevice(name, channel, Ear(self._received), report_s=self.report_s)
+        simulated = RelayDevice(name, channel, self._received, report_s=self.report_s)
         self._tasks.append(asyncio.create_task(simulated.run()))
         await simulated.attached.wait()
         self._targets.setdefault(session, []).append(name)

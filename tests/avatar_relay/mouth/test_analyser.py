@@ -10,18 +10,9 @@ from numpy.typing import NDArray
 
 from avatar_relay.limits import PCM_RATES_HZ
 from avatar_relay.mouth.analyser import LATENCY_S, MouthAnalyser
-from avatar_relay.mouth.shapes import (
-    KEYFRAMES_PER_SECOND,
-    MOUTH_SIZE,
-    OPEN_FROM,
-    PUCKER,
-    SHUT_BELOW,
-    STRETCH,
-    Mouths,
-    lip_opening,
-    to_weights,
-)
+from avatar_relay.mouth.shapes import KEYFRAMES_PER_SECOND, MOUTH_SIZE, PUCKER, STRETCH, Mouths, to_weights
 from tests.avatar_relay.mouth.test_features import vowel
+from tests.lab.mouth.lip_opening import OPEN_FROM, SHUT_BELOW, lip_opening
 from tests.lab.recordings import speech_like
 
 Floats = NDArray[np.float64]

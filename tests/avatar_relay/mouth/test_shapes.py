@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 
 from avatar_relay.arkit import ARKIT_INDEX
-from avatar_relay.mouth.shapes import BLENDSHAPE_NAMES, MOTION_FORMAT, MOUTH_SIZE, lip_opening, mouth, to_weights
+from avatar_relay.mouth.shapes import BLENDSHAPE_NAMES, MOTION_FORMAT, MOUTH_SIZE, mouth, to_weights
+from tests.lab.mouth.lip_opening import lip_opening
 
 
 def test_names_are_arkit_s_and_said_once() -> None:

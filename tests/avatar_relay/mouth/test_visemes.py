@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from avatar_relay.mouth.shapes import OPEN_FROM, SHUT_BELOW, lip_opening, to_weights
+from avatar_relay.mouth.shapes import to_weights
 from avatar_relay.mouth.visemes import LIPS_TOGETHER, SILENCE, is_bilabial, is_vowel, visemes_of
+from tests.lab.mouth.lip_opening import OPEN_FROM, SHUT_BELOW, lip_opening
 
 
 def opening(ipa: str) -> float:

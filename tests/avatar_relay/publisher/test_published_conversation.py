@@ -11,10 +11,10 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
+from avatar_relay.backoff import PUBLISHER_BACKOFF, full_jitter
 from avatar_relay.limits import MAX_JOINED_BYTES
 from avatar_relay.media import ConversationOpen, Credit, Kind, Payload
 from avatar_relay.messages import AudioOnly, ConversationEnd, EventAck, Interrupt, Media, Ping
-from avatar_relay.publisher.backoff import full_jitter
 from avatar_relay.publisher.errors import BufferFullError
 from avatar_relay.publisher.published_conversation import MOTION_GRACE_US, Outgoing, Phase, PublishedConversation
 from avatar_relay.publisher.send_queue import MAX_CONTROL, SendQueue
@@ -273,6 +273,6 @@ def test_control_is_bounded() -> None:
 
 def test_backoff_doubles_up_to_its_bound_and_spreads_over_all_of_it() -> None:
     """Full jitter: from nothing to the whole wait."""
-    assert list(itertools.islice(full_jitter(lambda: 1.0), 5)) == pytest.approx([0.1, 0.2, 0.4, 0.5, 0.5])
-    assert list(itertools.islice(full_jitter(lambda: 1.0), 119, 124)) == pytest.approx([0.5, 1.0, 2.0, 4.0, 5.0])
-    assert list(itertools.islice(full_jitter(lambda: 0.0), 3)) == [0.0, 0.0, 0.0]
+    assert list(itertools.islice(full_jitter(PUBLISHER_BACKOFF, lambda: 1.0), 5)) == pytest.approx([0.1, 0.2, 0.4, 0.5, 0.5])
+    assert list(itertools.islice(full_jitter(PUBLISHER_BACKOFF, lambda: 1.0), 119, 124)) == pytest.approx([0.5, 1.0, 2.0, 4.0, 5.0])
+    assert list(itertools.islice(full_jitter(PUBLISHER_BACKOFF, lambda: 0.0), 3)) == [0.0, 0.0, 0.0]

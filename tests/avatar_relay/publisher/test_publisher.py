@@ -7,6 +7,7 @@ import itertools
 
 import pytest
 
+from avatar_relay.backoff import PUBLISHER_BACKOFF, STABLE_US, WELCOME_S, Attempts
 from avatar_relay.limits import PEER_TIMEOUT_US
 from avatar_relay.media import AudioFormat, Codec, Credit, Cursor, Kind, TraceContext
 from avatar_relay.messages import (
@@ -25,7 +26,6 @@ from avatar_relay.messages import (
     ToPublisher,
 )
 from avatar_relay.publisher import ConnectionLostError, ConversationFailedError, InvalidMediaError, Publisher, PublisherClosedError
-from avatar_relay.publisher.backoff import EAGER_S, FIRST_S, STABLE_US, WELCOME_S, Attempts
 from avatar_relay.publisher.publisher import PATIENCE_US
 from avatar_relay.reasons import Fault, Reason
 from relay_server.connections.relay import TICK_S
@@ -281,7 +281,7 @@ async def test_heartbeats_are_sent() -> None:
 
 def test_a_half_open_line_is_found_and_left_in_time() -> None:
     """Found within 5 s by either end and back within 7, each with most of a second to spare; also where the first try is lost as well."""
-    attempts, found_s = Attempts(lambda: 1.0), PEER_TIMEOUT_US / 1e6 + TICK_S
+    attempts, found_s = Attempts(PUBLISHER_BACKOFF, lambda: 1.0), PEER_TIMEOUT_US / 1e6 + TICK_S
     assert found_s <= 5 - 0.75
     assert found_s + attempts.wait_s() + attempts.within_s + attempts.wait_s() <= 7 - 0.75
 
@@ -303,7 +303,7 @@ async def test_a_silent_relay_is_left(monkeypatch: pytest.MonkeyPatch) -> None:
 
 async def test_a_relay_that_gives_no_welcome_is_left_and_given_longer(monkeypatch: pytest.MonkeyPatch) -> None:
     """A try that falls into a hole must not last as long as the silence of a stream; each further one gets more time."""
-    monkeypatch.setattr("avatar_relay.publisher.backoff.WELCOME_S", 0.05)
+    monkeypatch.setattr("avatar_relay.backoff.WELCOME_S", 0.05)
     loop, began = asyncio.get_running_loop(), list[float]()
     relay = FakeRelay()
 
@@ -318,13 +318,13 @@ async def test_a_relay_that_gives_no_welcome_is_left_and_given_longer(monkeypatc
 
 def test_waits_begin_anew_with_each_welcome() -> None:
     """However often the relay falls over: a publisher that waited longer and longer would lose it for minutes."""
-    attempts = Attempts(lambda: 1.0)
+    attempts = Attempts(PUBLISHER_BACKOFF, lambda: 1.0)
     for _ in range(200):
         attempts.welcomed()
         attempts.lost(STABLE_US - 1)
-        assert attempts.wait_s() == EAGER_S
+        assert attempts.wait_s() == PUBLISHER_BACKOFF.eager_s
     attempts.lost(STABLE_US)
-    assert attempts.wait_s() == FIRST_S
+    assert attempts.wait_s() == PUBLISHER_BACKOFF.first_s
     for _ in range(9):
         attempts.unanswered()
     assert attempts.within_s == PEER_TIMEOUT_US / 1e6

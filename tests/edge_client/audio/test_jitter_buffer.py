@@ -86,10 +86,10 @@ def test_bound_in_bytes() -> None:
 
 
 def test_closed_buffer_takes_nothing() -> None:
-    """What was held comes back once; what comes after is stale."""
+    """What was held is gone; what comes after is stale."""
     buffer = JitterBuffer(max_bytes=100)
     buffer.push(_payload(2))
     buffer.push(_payload(1))
-    assert [payload.seq for payload in buffer.close()] == [1, 2]
+    buffer.close()
     assert buffer.push(_payload(3)) is PushResult.STALE
     assert buffer.held_bytes == 0

@@ -6,7 +6,7 @@ import numpy as np
 
 from edge_client.audio.joiner import Joiner
 from edge_client.audio.stream import Ready
-from tests.lab.playback_bench import RATE_HZ, tone
+from tests.edge_client.playback_bench import RATE_HZ, tone
 
 LEAD_IN = 240
 

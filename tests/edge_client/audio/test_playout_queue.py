@@ -6,7 +6,7 @@ import numpy as np
 
 from edge_client.audio.playout_queue import Chunk, PlayoutQueue
 from edge_client.audio.timeline import Position
-from tests.lab.playback_bench import RATE_HZ, tone
+from tests.edge_client.playback_bench import RATE_HZ, tone
 
 
 def _queue() -> PlayoutQueue:

@@ -11,7 +11,7 @@ from edge_client.audio.decoders import make_decoder
 from edge_client.audio.sink import Pcm
 from edge_client.audio.stream import GAP_WAIT_US, SLICE_BYTES, AudioStream
 from edge_client.errors import UndecodableError
-from tests.lab.playback_bench import PCM, RATE_HZ, audio_payloads, tone
+from tests.edge_client.playback_bench import PCM, RATE_HZ, audio_payloads, tone
 
 
 def _stream(format: AudioFormat = PCM) -> AudioStream:

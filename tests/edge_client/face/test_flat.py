@@ -12,11 +12,11 @@ from hypothesis import strategies as st
 from avatar_relay.arkit import ARKIT_NAMES
 from edge_client.face.flat_features import WHITE
 from edge_client.face.flat_mouth import lips_of, mouth_shapes, weights_of
-from edge_client.face.picture_stamp import read_stamp
 from edge_client.face.renderer import Picture, Renderer
 from edge_client.motion.pose import BLENDSHAPES, LEFT_EYE_ROTATION, RIGHT_EYE_ROTATION, Pose, neutral_pose
+from tests.edge_client.face.poses import pose_of, turned
 from tests.lab.face.pixels import changed_part, mouth_box, mouth_opening_px
-from tests.lab.face.poses import pose_of, turned
+from tests.lab.face.read_stamp import read_stamp
 
 # These do nothing by themselves: lips close only as far as the jaw has opened them.
 _BASE = {"mouthClose": {"jawOpen": 0.6}}

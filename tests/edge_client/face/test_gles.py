@@ -15,14 +15,14 @@ from edge_client.face.gl.meshes import halved, halvings
 from edge_client.face.gl.opening import SMOOTH_SAMPLES
 from edge_client.face.gles import GlesRenderer
 from edge_client.face.head import Head
-from edge_client.face.picture_stamp import read_stamp
 from edge_client.face.renderer import Picture, Renderer
 from edge_client.face.rig import Rig
 from edge_client.face.screens import open_renderer
 from edge_client.face.window import start_sdl
 from edge_client.motion.pose import LEFT_EYE_ROTATION, RIGHT_EYE_ROTATION, Pose, neutral_pose
+from tests.edge_client.face.poses import pose_of, turned
 from tests.lab.face.pixels import changed_part, mouth_box, mouth_opening_px
-from tests.lab.face.poses import pose_of, turned
+from tests.lab.face.read_stamp import read_stamp
 
 _BASE = {"mouthClose": {"jawOpen": 0.6}, "tongueOut": {"jawOpen": 0.6}}
 

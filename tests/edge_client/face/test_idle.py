@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from avatar_relay.arkit import ARKIT_INDEX, ARKIT_NAMES
 from edge_client.face.idle import CYCLE_S, MOUTH_INDEXES, IdleLife, combine
 from edge_client.motion.pose import BLENDSHAPES, HEAD_ROTATION, LEFT_EYE_ROTATION, neutral_pose
-from tests.lab.face.poses import pose_of, turned
+from tests.edge_client.face.poses import pose_of, turned
 
 _BLINK = ARKIT_INDEX["eyeBlinkLeft"]
 _STEP_S = 1 / 50

@@ -14,7 +14,7 @@ from edge_client.face.overlay import Overlay, Page
 from edge_client.face.renderer import Picture, Renderer
 from edge_client.face.screens import RendererChoice, open_renderer
 from edge_client.motion.pose import Pose, neutral_pose
-from tests.lab.face.poses import pose_of
+from tests.edge_client.face.poses import pose_of
 
 PAGE = Overlay(Page("No connection", "UNAVAILABLE: is the relay running at that address?"))
 

@@ -7,8 +7,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from edge_client.face.picture_stamp import BLOCK_PX, STAMP_BLOCKS, read_stamp, stamp_blocks
+from edge_client.face.picture_stamp import BLOCK_PX, STAMP_BLOCKS, stamp_blocks
 from edge_client.face.renderer import Picture
+from tests.lab.face.read_stamp import read_stamp
 
 
 def _picture_with(stamp: int) -> Picture:

@@ -10,7 +10,15 @@ import numpy as np
 from avatar_relay.arkit import ARKIT_INDEX
 from edge_client.audio.timeline import Position
 from edge_client.face.overlay import NOTHING, Overlay
-from edge_client.face.render_loop import FIRST_LEAD_US, LEAST_PICTURES, LONGEST_LEAD_US, RenderLoop, ShownPicture, face_pose
+from edge_client.face.render_loop import (
+    FIRST_LEAD_US,
+    LEAST_PICTURES,
+    LONGEST_LEAD_US,
+    PictureObserver,
+    RenderLoop,
+    ShownPicture,
+    face_pose,
+)
 from edge_client.face.renderer import Picture, Renderer, Wish
 from edge_client.motion.pose import HEAD_ROTATION, Pose, neutral_pose
 from edge_client.playback.events import PlayerState, View
@@ -93,22 +101,19 @@ def stage_of(
 ) -> RenderLoop:
     """A stage whose pictures are gathered in `shown`."""
 
-    class Gather:
-        def wants(self, now_us: int) -> bool:
-            return False
-
+    class Gather(PictureObserver):
         def shown(self, picture: ShownPicture, pixels: Picture | None) -> None:
             assert pixels is None
             if shown is not None:
                 shown.append(picture)
 
     return RenderLoop(
-        scene=scene,
+        playback=scene,
         renderer=renderer,
         life=Still(),
         clock_us=clock,
         sleep_s=clock.sleep,
-        watchers=(Gather(),),
+        observers=(Gather(),),
         pictures_per_second=pictures_per_second,
     )
 
@@ -254,7 +259,7 @@ def test_pixels_are_read_before_showing_and_only_where_wanted() -> None:
             order.append("show")
             super().show()
 
-    class EverySecond:
+    class EverySecond(PictureObserver):
         def __init__(self) -> None:
             self.pixels: list[bool] = []
 
@@ -265,7 +270,7 @@ def test_pixels_are_read_before_showing_and_only_where_wanted() -> None:
             self.pixels.append(pixels is not None)
 
     watcher, renderer = EverySecond(), Ordered(clock)
-    stage = RenderLoop(scene=Speaking(), renderer=renderer, life=Still(), clock_us=clock, sleep_s=clock.sleep, watchers=(watcher,))
+    stage = RenderLoop(playback=Speaking(), renderer=renderer, life=Still(), clock_us=clock, sleep_s=clock.sleep, observers=(watcher,))
     stage.run(after(renderer, 4))
     assert order == ["show", "read", "show", "show", "read", "show"]
     assert watcher.pixels == [False, True, False, True]
@@ -280,7 +285,7 @@ def test_pictures_that_are_read_have_a_lead_of_their_own() -> None:
             clock.now_us += 9_000
             return super().read()
 
-    class EverySecond:
+    class EverySecond(PictureObserver):
         def wants(self, now_us: int) -> bool:
             return len(shown) % 2 == 1
 
@@ -288,7 +293,9 @@ def test_pictures_that_are_read_have_a_lead_of_their_own() -> None:
             shown.append(picture)
 
     renderer = SlowToRead(clock)
-    stage = RenderLoop(scene=Speaking(), renderer=renderer, life=Still(), clock_us=clock, sleep_s=clock.sleep, watchers=(EverySecond(),))
+    stage = RenderLoop(
+        playback=Speaking(), renderer=renderer, life=Still(), clock_us=clock, sleep_s=clock.sleep, observers=(EverySecond(),)
+    )
     stage.run(after(renderer, 20))
     assert [picture.skew_us for picture in shown[6:]] == [0] * 14
 

@@ -14,7 +14,7 @@ from edge_client.face.overlay import Overlay
 from edge_client.face.renderer import Picture, Renderer, Wish
 from edge_client.face.screens import RendererChoice, open_renderer
 from tests.edge_client.face.client_window import PATIENCE_S, ClientWindow, client_window, resize_own_window
-from tests.lab.face.poses import pose_of
+from tests.edge_client.face.poses import pose_of
 
 SIZES = [(900, 500), (480, 640), (320, 240), (1280, 720)]
 

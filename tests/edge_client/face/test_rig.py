@@ -13,7 +13,7 @@ from avatar_relay.arkit import ARKIT_INDEX, ARKIT_NAMES
 from edge_client.face.head import Head
 from edge_client.face.rig import WEIGHT_LIMIT, Rig, about, corrected, held, rotation
 from edge_client.motion.pose import BLENDSHAPES, HEAD_ROTATION, LEFT_EYE_ROTATION, RIGHT_EYE_ROTATION, neutral_pose
-from tests.lab.face.poses import pose_of, turned
+from tests.edge_client.face.poses import pose_of, turned
 
 # These take part in no correction and so add up plainly.
 _FREE = [name for name in ARKIT_NAMES if name.startswith(("brow", "cheek", "nose", "jaw", "mouthUpper", "mouthLower", "mouthDimple"))]

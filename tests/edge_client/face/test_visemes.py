@@ -14,8 +14,8 @@ from edge_client.face.renderer import Picture, Renderer
 from edge_client.face.rig import corrected
 from edge_client.face.screens import open_renderer
 from edge_client.motion.pose import Pose, neutral_pose
+from tests.edge_client.face.poses import pose_of
 from tests.lab.face.pixels import changed_part, mouth_box, mouth_opening_px
-from tests.lab.face.poses import pose_of
 from tests.lab.face.viseme_poses import VISEMES, viseme_pose
 
 # Opening in a picture 480 pixels high, and width against the mouth at rest: at least, at most.

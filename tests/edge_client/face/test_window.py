@@ -13,12 +13,12 @@ import pygame
 import pytest
 from PIL import Image
 
-from edge_client.face.picture_stamp import read_stamp
 from edge_client.face.renderer import Picture, Renderer, Wish
 from edge_client.face.screens import RendererChoice, open_renderer
 from edge_client.motion.pose import Pose
+from tests.edge_client.face.poses import pose_of
 from tests.lab.face.pixels import mouth_opening_px
-from tests.lab.face.poses import pose_of
+from tests.lab.face.read_stamp import read_stamp
 
 SIZE = (800, 480)
 _GRAB = "import sys; from PIL import ImageGrab; ImageGrab.grab(xdisplay=sys.argv[1]).convert('RGB').save(sys.argv[2])"

@@ -18,6 +18,7 @@ import pytest
 from grpc_status import rpc_status  # type: ignore[import-untyped]
 
 from avatar_relay import messages as m
+from avatar_relay.backoff import DEVICE_BACKOFF, Attempts, BackoffPolicy
 from avatar_relay.media import AudioFormat, Codec, ConversationOpen, Credit, Cursor, Kind, Payload
 from avatar_relay.reasons import Fault, Reason
 from avatar_relay.v1 import device_service_pb2 as pb
@@ -26,7 +27,6 @@ from avatar_relay.v1 import media_pb2
 from avatar_relay.wire import attach_request_from_wire, attach_response_to_wire, fault_to_status
 from edge_client.link import device_link as transport
 from edge_client.link.attach_call import AttachCall, Endpoint
-from edge_client.link.backoff import BackoffPolicy, full_jitter
 from edge_client.link.credentials import CredentialFiles
 from edge_client.link.device_link import DeviceLink, DeviceProfile, LinkClocks, RelayTime
 from edge_client.link.retry import RetryDecision, StreamEnd
@@ -419,7 +419,7 @@ async def test_a_silent_relay_is_left(monkeypatch: pytest.MonkeyPatch) -> None:
 
 async def test_a_relay_that_takes_no_hello_is_left(monkeypatch: pytest.MonkeyPatch) -> None:
     """No welcome in time ends the try."""
-    monkeypatch.setattr(transport, "WELCOME_S", 0.2)
+    monkeypatch.setattr("avatar_relay.backoff.WELCOME_S", 0.2)
 
     async def deaf(stream: Stream) -> None:
         await asyncio.sleep(30)
@@ -431,15 +431,15 @@ async def test_a_relay_that_takes_no_hello_is_left(monkeypatch: pytest.MonkeyPat
 
 def test_a_half_open_link_is_found_and_left_in_time() -> None:
     """Found within 5 s and back within 7, each with most of a second to spare; also where the first try falls into the hole."""
-    first_wait_s, second_wait_s = itertools.islice(full_jitter(BackoffPolicy(), lambda: 1.0), 2)
+    attempts = Attempts(DEVICE_BACKOFF, lambda: 1.0)
     found_s = transport.SILENCE_S + transport.SILENCE_STEP_S
     assert found_s <= 5 - 0.75
-    assert found_s + first_wait_s + transport.WELCOME_S + second_wait_s <= 7 - 0.75
+    assert found_s + attempts.wait_s() + attempts.within_s + attempts.wait_s() <= 7 - 0.75
 
 
 async def test_a_hole_in_place_of_a_relay_is_tried_again_and_given_longer(monkeypatch: pytest.MonkeyPatch) -> None:
     """Something takes the connection and says nothing, so that gRPC itself would wait for 20 s; the next tries get more time."""
-    monkeypatch.setattr(transport, "WELCOME_S", 0.1)
+    monkeypatch.setattr("avatar_relay.backoff.WELCOME_S", 0.1)
     began: list[float] = []
     writers: list[asyncio.StreamWriter] = []
 

@@ -53,7 +53,7 @@ class Running:
         self.ended = threading.Event()
         self.thread = LinkThread(
             make_link=self.make_link,
-            player=self.player,
+            playback=self.player,
             clocks=CLOCKS,
             on_finished=lambda: self.finished.append("one"),
             on_end=self.ended.set,

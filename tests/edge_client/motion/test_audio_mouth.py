@@ -16,8 +16,8 @@ from edge_client.motion.pose import HEAD_ROTATION, neutral_pose
 from edge_client.playback.live_conversations import LiveConversation
 from edge_client.playback.playing import make_ear
 from tests.avatar_relay.mouth.test_features import vowel
-from tests.lab.face.poses import pose_of
-from tests.lab.playback_bench import open_
+from tests.edge_client.face.poses import pose_of
+from tests.edge_client.playback_bench import open_
 
 RATE_HZ = 16_000
 JAW = ARKIT_INDEX["jawOpen"]

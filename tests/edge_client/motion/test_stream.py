@@ -6,7 +6,7 @@ from avatar_relay.media import Kind, Payload
 from avatar_relay.reasons import DropReason, Fault, Reason
 from edge_client.motion.decoders import make_motion_decoder
 from edge_client.motion.stream import MAX_AHEAD, MotionStream
-from tests.lab.playback_bench import JAW, motion_payload
+from tests.edge_client.playback_bench import JAW, motion_payload
 
 
 def _stream() -> MotionStream:

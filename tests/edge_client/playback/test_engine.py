@@ -35,11 +35,12 @@ from edge_client.audio.sinks.virtual import PERIOD_US, VirtualSink
 from edge_client.errors import UndecodableError
 from edge_client.motion.decoders import make_motion_decoder
 from edge_client.motion.mouth_source import MouthSource
+from edge_client.observer import PlaybackObserver
 from edge_client.playback.engine import MAX_LIVE_CONVERSATIONS, PlaybackEngine
 from edge_client.playback.events import ConversationEvent, PlaybackConfig, PlayerState
 from edge_client.playback.ledgers import CREDIT_PERIOD_US
 from edge_client.playback.playing import DecoderFactories
-from tests.lab.playback_bench import (
+from tests.edge_client.playback_bench import (
     JAW,
     PCM,
     RATE_HZ,
@@ -519,7 +520,7 @@ def test_config_says_what_can_not_be() -> None:
         PlaybackConfig(output_offset_us=9_000_000)
 
 
-class Watcher:
+class Watcher(PlaybackObserver):
     """An observer that writes down what it sees."""
 
     def __init__(self) -> None:
@@ -553,6 +554,10 @@ class Watcher:
         """Write it down."""
         self.seen.append(f"dropped {body.payloads} {body.reason}")
 
+    def underrun(self, count: int, cause: str) -> None:
+        """Write it down."""
+        self.seen.append(f"underrun {count} {cause}")
+
 
 def test_observer_sees_a_conversation_in_order() -> None:
     """Opened, received, decoded, buffered, heard, finished; drops before the finish."""
@@ -574,6 +579,16 @@ def test_observer_sees_a_conversation_in_order() -> None:
         "heard at 1060000",
         "finished completed",
     ]
+
+
+def test_observer_is_told_of_each_underrun_once() -> None:
+    """With the number of new ones and their cause."""
+    watcher = Watcher()
+    bench = Bench(observer=watcher)
+    bench.handle(open_("a"), Media("a", tuple(audio_payloads(tone(9_600), payload_us=100_000))))
+    bench.run(1_000_000)
+    assert bench.sink.counters().starved == 1
+    assert [seen for seen in watcher.seen if seen.startswith("underrun")] == ["underrun 1 starved"]
 
 
 def test_summary_adds_up() -> None:

@@ -19,7 +19,7 @@ def test_credit_is_granted_as_bytes_are_freed_and_not_for_each_payload() -> None
     ledger.free(Kind.AUDIO, 150)
     assert ledger.grant(CREDIT_PERIOD_US + 2) == Credit(200, 0)
     assert ledger.grant(10 * CREDIT_PERIOD_US) is None
-    assert ledger.outstanding(Kind.AUDIO) == 50
+    assert ledger.first_grant() == Credit(350, 400)
 
 
 def test_more_than_was_granted_is_noticed() -> None:

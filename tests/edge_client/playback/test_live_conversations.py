@@ -9,7 +9,7 @@ from avatar_relay.media import Kind, OnPlaying, Payload
 from avatar_relay.messages import AudioOnly, ConversationEnd, Media
 from avatar_relay.reasons import DropReason
 from edge_client.playback.live_conversations import ConversationState, LiveConversations
-from tests.lab.playback_bench import open_
+from tests.edge_client.playback_bench import open_
 
 AUDIO = Payload(Kind.AUDIO, 1, b"12")
 MOTION = Payload(Kind.MOTION, 1, b"1234", 0, 40_000)

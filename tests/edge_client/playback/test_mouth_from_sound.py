@@ -13,7 +13,7 @@ from avatar_relay.messages import AudioOnly, ConversationEnd, Media
 from edge_client.motion.mouth_source import MouthSource
 from edge_client.playback.events import PlaybackConfig
 from tests.edge_client.motion.test_audio_mouth import AVATARKIT, RATE_HZ, WEIGHTS, speech
-from tests.lab.playback_bench import JAW, Bench, audio_payloads, motion_payload, open_
+from tests.edge_client.playback_bench import JAW, Bench, audio_payloads, motion_payload, open_
 
 PCM_16K = AudioFormat(Codec.PCM_S16LE, RATE_HZ)
 JAW_INDEX = ARKIT_INDEX["jawOpen"]

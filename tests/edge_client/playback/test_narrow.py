@@ -6,7 +6,7 @@ import numpy as np
 
 from avatar_relay.media import Kind
 from avatar_relay.messages import ConversationEnd, Finished, Media, Stalled
-from tests.lab.playback_bench import RATE_HZ, Bench, audio_payloads, noise, open_
+from tests.edge_client.playback_bench import RATE_HZ, Bench, audio_payloads, noise, open_
 
 SECONDS = 4
 

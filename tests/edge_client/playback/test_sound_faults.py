@@ -12,7 +12,7 @@ from avatar_relay.reasons import Reason
 from edge_client.audio.sink import SinkCounters
 from edge_client.playback.engine import PlaybackEngine
 from edge_client.playback.events import ConversationEvent, Output
-from tests.lab.playback_bench import PERIOD_FRAMES, REAL_DECODERS, SteppedSink, open_, spoken, tone
+from tests.edge_client.playback_bench import PERIOD_FRAMES, REAL_DECODERS, SteppedSink, open_, spoken, tone
 
 _STEP_US = 10_000
 

@@ -1,7 +1,7 @@
 """Real edge clients (a virtual sound device, no face), or their relay, are killed with -9 at random points, by seed, and started anew.
 
-    PYTHONPATH=. python -m tests.lab.chaos.edge_kills --kills 100 --out build/edge_kills
-    PYTHONPATH=. python -m tests.lab.chaos.edge_kills --kills 100 --victim relay
+    scripts/edge_kills --kills 100 --out build/edge_kills
+    scripts/edge_kills --kills 100 --victim relay
 
 A backend speaks to them without end, at twice the speed of speech. Each conversation must end, once, with a reason: heard to its end, or
 lost with its device; where only the relay is killed, all are heard. Each device must be heard again. Measured, in seconds from the start
@@ -14,7 +14,6 @@ from __future__ import annotations
 import argparse
 import asyncio
 import contextlib
-import json
 import logging
 import math
 import random
@@ -24,7 +23,6 @@ import time
 from collections import Counter
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
 import grpc
@@ -35,8 +33,11 @@ from avatar_relay.messages import PlayerEvent, Stalled, Started
 from avatar_relay.publisher import ConversationFailedError, FaultError, Publisher
 from avatar_relay.publisher.events import AvatarEvent
 from avatar_relay.v1 import admin_service_pb2, admin_service_pb2_grpc
-from tests.lab.chaos.history import History
-from tests.lab.relay_process import RelayProcess
+from tests.lab.history import History
+from tests.lab.percentiles import seconds
+from tests.lab.restarted_programs import EdgeProgram, RelayProgram
+from tests.lab.stamp import now_us
+from tests.lab.tool import add_out_folder, command_line, write_json
 
 AUDIO = AudioFormat(Codec.PCM_S16LE, 16_000)
 MOTION = MotionFormat(MotionEncoding.BLENDSHAPE_WEIGHTS, 30.0, ARKIT_NAMES)
@@ -59,32 +60,6 @@ MOVE = b"".join(struct.pack(f"<{len(ARKIT_NAMES)}f", *[row / 15] * len(ARKIT_NAM
 """As long as the tone."""
 
 
-class EdgeProcess:
-    """One `edge-client`. It ends with this program."""
-
-    def __init__(self, device_id: str, relay: str, log: Path) -> None:
-        self.device_id = device_id
-        self.started_us = 0
-        self._command = ["setpriv", "--pdeathsig", "KILL", sys.executable, "-m", "edge_client", "--relay", relay, "--device-id", device_id]
-        self._command += ["--headless", "--audio-sink", "virtual", "--renderer", "none", "--log-level", "warning"]
-        self._log = log
-        self._process: asyncio.subprocess.Process | None = None
-
-    async def start(self) -> None:
-        """Start it."""
-        self.started_us = now_us()
-        with self._log.open("ab") as output:
-            self._process = await asyncio.create_subprocess_exec(*self._command, stdin=asyncio.subprocess.DEVNULL, stderr=output)
-
-    async def kill(self) -> None:
-        """kill -9. Raises `RuntimeError` where it had ended by itself: nothing should make it."""
-        assert self._process is not None
-        if self._process.returncode is not None:
-            raise RuntimeError(f"device {self.device_id} ended by itself with {self._process.returncode}; see {self._log}")
-        self._process.kill()
-        await self._process.wait()
-
-
 @dataclass(slots=True)
 class Findings:
     """What was seen."""
@@ -99,15 +74,10 @@ class Findings:
     """Conversations that were not heard to their end, though their device lived."""
 
 
-def now_us() -> int:
-    """The clock of all that is measured."""
-    return time.monotonic_ns() // 1_000
-
-
 class Face:
     """One device, who speaks to it, and who kills it."""
 
-    def __init__(self, edge: EdgeProcess, publisher: Publisher, history: History, findings: Findings, chance: random.Random) -> None:
+    def __init__(self, edge: EdgeProgram, publisher: Publisher, history: History, findings: Findings, chance: random.Random) -> None:
         self._edge = edge
         self._history = history
         self._findings = findings
@@ -202,7 +172,7 @@ async def watch(address: str, faces: dict[str, Face]) -> None:
                     faces[event.device_id].attached_us = now_us()
 
 
-async def kill_relay(relay: RelayProcess, kills: int, findings: Findings, chance: random.Random) -> None:
+async def kill_relay(relay: RelayProgram, kills: int, findings: Findings, chance: random.Random) -> None:
     """Kill it so often."""
     for _ in range(kills):
         await asyncio.sleep(chance.uniform(*PLAYS_S))
@@ -214,7 +184,7 @@ async def kill_relay(relay: RelayProcess, kills: int, findings: Findings, chance
 async def run(options: argparse.Namespace) -> dict[str, Any]:
     """All of it; returns the summary."""
     began, findings, stop = time.monotonic(), Findings(), asyncio.Event()
-    relay = RelayProcess()
+    relay = RelayProgram()
     async with AsyncExitStack() as stack:
         history = stack.enter_context(History(options.out / "history.tsv"))
         await relay.start()
@@ -222,7 +192,7 @@ async def run(options: argparse.Namespace) -> dict[str, Any]:
         publisher = await stack.enter_async_context(Publisher.connect(relay.address))
         faces: dict[str, Face] = {}
         for number in range(options.devices):
-            edge = EdgeProcess(f"d{number}", relay.address, options.out / f"d{number}.log")
+            edge = EdgeProgram(f"d{number}", relay.address, options.out / f"d{number}.log")
             stack.push_async_callback(edge.kill)
             chance = random.Random(options.seed * 1_000 + number)
             faces[edge.device_id] = Face(edge, publisher, history, findings, chance)
@@ -246,37 +216,24 @@ async def run(options: argparse.Namespace) -> dict[str, Any]:
         "cut": findings.cut,
         "outcomes": dict(findings.outcomes),
         "stalls": findings.stalls,
-        "attached_after_start_s": _figures(findings.attached_s),
-        "heard_after_start_s": _figures(findings.heard_s),
-    }
-
-
-def _figures(values: list[float]) -> dict[str, float]:
-    if not values:
-        return {}
-    ordered = sorted(values)
-    return {
-        "count": len(ordered),
-        "p50": round(ordered[len(ordered) // 2], 3),
-        "p95": round(ordered[min(len(ordered) - 1, int(0.95 * len(ordered)))], 3),
-        "max": round(ordered[-1], 3),
+        "attached_after_start_s": seconds(findings.attached_s),
+        "heard_after_start_s": seconds(findings.heard_s),
     }
 
 
 def main() -> int:
     """The program; returns its exit status."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = command_line("edge_kills", __doc__)
     parser.add_argument("--seed", type=int, default=1, help="the same points in the same order (default 1)")
     parser.add_argument("--kills", type=int, default=100, metavar="N", help="default 100")
     parser.add_argument("--victim", choices=("device", "relay"), default="device", help="who is killed (default: the devices)")
     parser.add_argument("--devices", type=int, default=1, metavar="N", help="default 1: each start takes a second of a processor")
-    parser.add_argument("--out", type=Path, default=Path("build/edge_kills"), metavar="DIR", help="default build/edge_kills")
+    add_out_folder(parser, "edge_kills")
     options = parser.parse_args()
     logging.basicConfig(level=logging.ERROR)
     options.out.mkdir(parents=True, exist_ok=True)
     summary = asyncio.run(run(options))
-    (options.out / "summary.json").write_text(json.dumps(summary, indent=2) + "\n", encoding="utf-8")
-    print(json.dumps(summary, indent=2))
+    write_json(summary, options.out / "summary.json")
     return 1 if summary["violations"] else 0
 
 

@@ -16,9 +16,9 @@ from collections.abc import Awaitable, Callable
 from dataclasses import replace
 
 from avatar_relay.publisher import Publisher
-from tests.lab.chaos.device import Device
 from tests.lab.fault_proxy import CALM, FaultProxy, Weather
-from tests.lab.relay_process import RelayProcess
+from tests.lab.restarted_programs import RelayProgram
+from tests.lab.simulated_device import SimulatedDevice
 
 HOLE_S = (1.2, 5.5)
 """How long a line swallows everything: longer than a heartbeat, so that something is lost; up to where the first attempt to come
@@ -41,8 +41,8 @@ class Faults:
 
     def __init__(
         self,
-        relay: RelayProcess,
-        devices: list[Device],
+        relay: RelayProgram,
+        devices: list[SimulatedDevice],
         device_lines: list[FaultProxy],
         publishers: list[Publisher],
         publisher_lines: list[FaultProxy],
@@ -121,13 +121,13 @@ class Faults:
             return
         number = self._chance.choice(calm)
         device = self._devices[number]
-        ear, streams = device.ear, len(device.ear.welcomes)
+        player, streams = device.player, len(device.player.welcomes)
         self._beside(
             self._half_open(
                 f"device {device.device_id}",
                 self._device_lines[number],
-                has_gone=lambda: not device.link.status.attached or len(ear.welcomes) > streams,
-                is_back=lambda: device.ear is not ear or len(ear.welcomes) > streams,
+                has_gone=lambda: not device.link.status.attached or len(player.welcomes) > streams,
+                is_back=lambda: device.player is not player or len(player.welcomes) > streams,
             )
         )
 
@@ -201,24 +201,24 @@ class Faults:
         await self._start_again("restart")
 
     async def _start_again(self, what: str) -> None:
-        streams = [len(device.ear.welcomes) for device in self._devices]
+        streams = [len(device.player.welcomes) for device in self._devices]
         await self._relay.start()
         listening_us = self._relay.listening_us
         for device, before in zip(self._devices, streams, strict=True):
             self._beside(self._until_streaming(device, before, listening_us, what))
 
-    async def _until_streaming(self, device: Device, before: int, listening_us: int, what: str) -> None:
+    async def _until_streaming(self, device: SimulatedDevice, before: int, listening_us: int, what: str) -> None:
         """Measures until another trouble falls upon this one."""
-        ear = device.ear
+        player = device.player
 
         def is_over() -> bool:
-            return device.ear is not ear or self._relay.listening_us != listening_us
+            return device.player is not player or self._relay.listening_us != listening_us
 
-        if not await _within(HUNG_S, lambda: is_over() or (len(ear.welcomes) > before and ear.fed_us > listening_us)):
-            self.hung.append(f"device {device.device_id}: {len(ear.welcomes) - before} streams at the new relay, nothing came")
+        if not await _within(HUNG_S, lambda: is_over() or (len(player.welcomes) > before and player.fed_us > listening_us)):
+            self.hung.append(f"device {device.device_id}: {len(player.welcomes) - before} streams at the new relay, nothing came")
         elif not is_over():
-            self.times.setdefault(f"attached_after_{what}_s", []).append((ear.welcomes[before] - listening_us) / 1e6)
-            self.times.setdefault(f"streaming_after_{what}_s", []).append((ear.fed_us - listening_us) / 1e6)
+            self.times.setdefault(f"attached_after_{what}_s", []).append((player.welcomes[before] - listening_us) / 1e6)
+            self.times.setdefault(f"streaming_after_{what}_s", []).append((player.fed_us - listening_us) / 1e6)
 
     def _beside(self, work: Awaitable[None]) -> asyncio.Task[None]:
         async def do() -> None:

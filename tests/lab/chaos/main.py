@@ -13,23 +13,22 @@ from __future__ import annotations
 
 import argparse
 import asyncio
-import json
 import logging
 import random
 import sys
 import time
 from contextlib import AsyncExitStack
-from dataclasses import fields
-from pathlib import Path
 from typing import Any
 
 from avatar_relay.publisher import Publisher
-from tests.lab.chaos.device import Device
 from tests.lab.chaos.faults import Faults
-from tests.lab.chaos.history import History, Verdict, check
-from tests.lab.chaos.speaker import Manner, Speaker
 from tests.lab.fault_proxy import FaultProxy
-from tests.lab.relay_process import RelayProcess
+from tests.lab.history import History, Verdict
+from tests.lab.percentiles import seconds as seconds_of
+from tests.lab.restarted_programs import RelayProgram
+from tests.lab.simulated_device import SimulatedDevice, until_attached
+from tests.lab.speaker import Manner, Speaker
+from tests.lab.tool import add_out_folder, command_line, write_json
 
 DRAIN_GRACE_MS = 2_000
 PROMISED_S = {"streaming_after_listening_s": 1.0, "half_open_found_s": 5.0, "half_open_back_s": 7.0}
@@ -44,13 +43,12 @@ def main() -> int:
     logging.basicConfig(level=options.log_level.upper(), format="%(asctime)s %(levelname)s %(name)s: %(message)s")
     options.out.mkdir(parents=True, exist_ok=True)
     summary = asyncio.run(run(options))
-    (options.out / "summary.json").write_text(json.dumps(summary, indent=2) + "\n", encoding="utf-8")
-    print(json.dumps(summary, indent=2))
+    write_json(summary, options.out / "summary.json")
     return 1 if summary["violations"] else 0
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="scripts/chaos", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = command_line("chaos", __doc__)
     parser.add_argument("--seed", type=int, default=1, help="the same troubles in the same order (default 1)")
     parser.add_argument("--payloads", type=int, default=0, metavar="N", help="end after so many payloads; 0: by time")
     parser.add_argument("--seconds", type=float, default=60.0, metavar="S", help="end after so long, where no number is said (default 60)")
@@ -61,7 +59,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--troubles", type=int, default=0, metavar="N", help="end after so many troubles; 0: by payloads or time")
     parser.add_argument("--one-by-one", action="store_true", help="a trouble comes when everybody is back from the last one")
     parser.add_argument("--only", default="", metavar="NAME,…", help="these troubles only (default: all)")
-    parser.add_argument("--out", type=Path, default=Path("build/chaos"), metavar="DIR", help="default build/chaos")
+    add_out_folder(parser, "chaos")
     parser.add_argument("--log-level", default="error")
     return parser
 
@@ -70,27 +68,28 @@ async def run(options: argparse.Namespace) -> dict[str, Any]:
     """All of it; returns the summary."""
     chance = random.Random(options.seed)
     began = time.monotonic()
-    relay = RelayProcess("--drain-grace-ms", str(DRAIN_GRACE_MS))
+    relay = RelayProgram("--drain-grace-ms", str(DRAIN_GRACE_MS))
     async with AsyncExitStack() as stack:
         history = stack.enter_context(History(options.out / "history.tsv"))
         await relay.start()
         stack.push_async_callback(relay.kill)
         device_lines = [await stack.enter_async_context(FaultProxy(relay.address, seed=n)) for n in range(options.devices)]
-        devices = [Device(f"d{n}", line.address, history, random.Random(options.seed * 1_000 + n)) for n, line in enumerate(device_lines)]
+        devices = [
+            SimulatedDevice(f"d{n}", line.address, history, random.Random(options.seed * 1_000 + n)) for n, line in enumerate(device_lines)
+        ]
         for device in devices:
             stack.push_async_callback(device.kill)
-        while not all(device.link.status.attached for device in devices):  # noqa: ASYNC110 - it tells nobody
-            await asyncio.sleep(0.02)
+        await until_attached(devices)
         publisher_lines = [await stack.enter_async_context(FaultProxy(relay.address, seed=n)) for n in range(options.publishers)]
         publishers = [await stack.enter_async_context(Publisher.connect(line.address)) for line in publisher_lines]
         manner = Manner(payloads_per_s=options.rate)
         speakers = [
-            Speaker(publishers[n % len(publishers)], device.device_id, history, random.Random(options.seed * 2_000 + n), manner)
+            Speaker(n, publishers[n % len(publishers)], device.device_id, history, random.Random(options.seed * 2_000 + n), manner)
             for n, device in enumerate(devices)
         ]
         faults = Faults(relay, devices, device_lines, publishers, publisher_lines, chance)
         await _trouble(options, speakers, faults)
-    verdict = check(options.out / "history.tsv")
+        verdict = history.check()
     return _summary(options, verdict, faults, time.monotonic() - began)
 
 
@@ -116,10 +115,7 @@ async def _trouble(options: argparse.Namespace, speakers: list[Speaker], faults:
 
 
 def _summary(options: argparse.Namespace, verdict: Verdict, faults: Faults, seconds: float) -> dict[str, Any]:
-    times = {
-        name: {"count": len(values), "p50": _share(values, 0.5), "p95": _share(values, 0.95), "max": round(max(values), 3)}
-        for name, values in faults.times.items()
-    }
+    times: dict[str, dict[str, Any]] = {name: dict(seconds_of(values)) for name, values in faults.times.items()}
     for name, promised in PROMISED_S.items():
         if name in times:
             times[name] |= {"promised_p95": promised, "kept": times[name]["p95"] <= promised}
@@ -129,14 +125,10 @@ def _summary(options: argparse.Namespace, verdict: Verdict, faults: Faults, seco
         "seconds": round(seconds, 1),
         "violations": verdict.violations + len(faults.hung),
         "hung": faults.hung,
-        **{field.name: getattr(verdict, field.name) for field in fields(verdict)},
+        **verdict.figures,
         "faults": dict(faults.counts),
         "times": times,
     }
-
-
-def _share(values: list[float], share: float) -> float:
-    return round(sorted(values)[min(len(values) - 1, int(share * len(values)))], 3)
 
 
 if __name__ == "__main__":

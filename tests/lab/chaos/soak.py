@@ -13,7 +13,6 @@ from __future__ import annotations
 
 import argparse
 import asyncio
-import json
 import os
 import random
 import signal
@@ -30,11 +29,12 @@ import numpy as np
 from avatar_relay.publisher import Publisher
 from avatar_relay.v1 import device_service_pb2 as device_pb
 from avatar_relay.v1 import device_service_pb2_grpc as device_stubs
-from tests.lab.chaos.device import Device
-from tests.lab.chaos.history import History, check
-from tests.lab.chaos.speaker import Manner, Speaker
 from tests.lab.chaos.tapped_relay import TAP
-from tests.lab.relay_process import RelayProcess
+from tests.lab.history import History, Verdict
+from tests.lab.restarted_programs import RelayProgram
+from tests.lab.simulated_device import SimulatedDevice, until_attached
+from tests.lab.speaker import Manner, Speaker
+from tests.lab.tool import add_out_folder, command_line, write_json
 
 SETTLE_S = 30.0
 MAX_SLOPE_MB_PER_H = 4.0
@@ -62,15 +62,12 @@ class Sample:
     tasks: int
 
 
-class TappedRelay(RelayProcess):
+class TappedRelay(RelayProgram):
     """A relay that tells what it has inside; `tap` is the file through which it does."""
 
-    module = "tests.lab.chaos.tapped_relay"
-
     def __init__(self, tap: Path) -> None:
-        super().__init__()
+        super().__init__(module="tests.lab.chaos.tapped_relay", environment={TAP: str(tap)})
         self._tap = tap
-        os.environ[TAP] = str(tap)
 
     async def look(self, seconds: float) -> Sample | None:
         """A sample; None where the relay did not answer in time."""
@@ -89,19 +86,18 @@ class TappedRelay(RelayProcess):
 
 def main() -> int:
     """The program; returns its exit status."""
-    parser = argparse.ArgumentParser(prog="scripts/soak", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = command_line("soak", __doc__)
     parser.add_argument("--minutes", type=float, default=30.0, metavar="M", help="default 30")
     parser.add_argument("--warm-up", type=float, default=10.0, metavar="M", help="minutes that do not count for the slope (default 10)")
     parser.add_argument("--sessions", type=int, default=20, metavar="N", help="default 20")
     parser.add_argument("--rate", type=float, default=50.0, metavar="N", help="payloads a second of each kind and session (default 50)")
     parser.add_argument("--every", type=float, default=5.0, metavar="S", help="seconds between two looks (default 5)")
     parser.add_argument("--seed", type=int, default=1)
-    parser.add_argument("--out", type=Path, default=Path("build/soak"), metavar="DIR", help="default build/soak")
+    add_out_folder(parser, "soak")
     options = parser.parse_args()
     options.out.mkdir(parents=True, exist_ok=True)
     summary = asyncio.run(run(options))
-    (options.out / "summary.json").write_text(json.dumps(summary, indent=2) + "\n", encoding="utf-8")
-    print(json.dumps(summary, indent=2))
+    write_json(summary, options.out / "summary.json")
     return 1 if summary["failed"] else 0
 
 
@@ -112,15 +108,14 @@ async def run(options: argparse.Namespace) -> dict[str, Any]:
         history = stack.enter_context(History(options.out / "history.tsv"))
         await relay.start()
         stack.push_async_callback(relay.kill)
-        devices = [Device(f"d{n}", relay.address, history, random.Random(n)) for n in range(options.sessions)]
+        devices = [SimulatedDevice(f"d{n}", relay.address, history, random.Random(n)) for n in range(options.sessions)]
         for device in devices:
             stack.push_async_callback(device.kill)
-        while not all(device.link.status.attached for device in devices):  # noqa: ASYNC110 - it tells nobody
-            await asyncio.sleep(0.02)
+        await until_attached(devices)
         publisher = await stack.enter_async_context(Publisher.connect(relay.address))
         manner = Manner(payloads_per_s=options.rate, shortest=50, longest=500, interrupted_share=0.2)
         speakers = [
-            Speaker(publisher, device.device_id, history, random.Random(options.seed + n), manner) for n, device in enumerate(devices)
+            Speaker(n, publisher, device.device_id, history, random.Random(options.seed + n), manner) for n, device in enumerate(devices)
         ]
         speaking = [asyncio.create_task(speaker.run(stop)) for speaker in speakers]
         cancelling = asyncio.create_task(_cancel_streams(relay.address, stop))
@@ -128,7 +123,8 @@ async def run(options: argparse.Namespace) -> dict[str, Any]:
         stop.set()
         cancelled = await cancelling
         await asyncio.wait(speaking, timeout=SETTLE_S)
-    return _summary(options, samples, cancelled)
+        verdict = history.check()
+    return _summary(options, samples, verdict, cancelled)
 
 
 async def _cancel_streams(address: str, stop: asyncio.Event) -> int:
@@ -175,11 +171,10 @@ def _more(name: str, samples: list[Sample]) -> float:
     return float(np.median(last) - np.median(first))
 
 
-def _summary(options: argparse.Namespace, samples: list[Sample], cancelled: int) -> dict[str, Any]:
+def _summary(options: argparse.Namespace, samples: list[Sample], verdict: Verdict, cancelled: int) -> dict[str, Any]:
     names = [field.name for field in fields(Sample)]
     rows = ["\t".join(names), *("\t".join(str(getattr(sample, name)) for name in names) for sample in samples)]
     (options.out / "samples.tsv").write_text("\n".join(rows) + "\n", encoding="utf-8")
-    verdict = check(options.out / "history.tsv")
     warm = [sample for sample in samples if sample.seconds >= options.warm_up * 60] or samples[-1:]
     more = {name: _more(name, warm) for name in MAX_MORE}
     slope = slope_mb_per_h(warm)
@@ -197,7 +192,7 @@ def _summary(options: argparse.Namespace, samples: list[Sample], cancelled: int)
         "blocks": {"first": warm[0].blocks, "last": warm[-1].blocks},
         "more": more,
         "cancelled_streams": cancelled,
-        **{field.name: getattr(verdict, field.name) for field in fields(verdict)},
+        **verdict.figures,
     }
 
 

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from relay_server.cli import main
 
-TAP = "AVATAR_RELAY_TAP"
+TAP = "TAPPED_RELAY_FILE"
 """Variable with the path of the file."""
 
 

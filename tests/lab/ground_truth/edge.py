@@ -21,7 +21,7 @@ from typing import Any
 from edge_client.app import App
 from edge_client.audio.sink import AudioSink
 from edge_client.config import load_config
-from edge_client.face.render_loop import ShownPicture
+from edge_client.face.render_loop import PictureObserver, ShownPicture
 from edge_client.face.renderer import Picture
 from edge_client.link.attach_call import Endpoint
 from edge_client.link.device_link import DeviceLink
@@ -39,14 +39,10 @@ class Told:
 
 
 @dataclass(slots=True)
-class Journal:
+class Journal(PictureObserver):
     """A watcher of the stage that writes down."""
 
     told: list[Told] = field(default_factory=list)
-
-    def wants(self, now_us: int) -> bool:
-        """No pixels."""
-        return False
 
     def shown(self, picture: ShownPicture, pixels: Picture | None) -> None:
         """Keep what is said of a picture that shows a pose while there is sound."""
@@ -101,7 +97,7 @@ def main(arguments: list[str]) -> int:
     journal = Journal()
     for _ in range(busy):
         threading.Thread(target=_never_rest, daemon=True).start()
-    app = _OpenApp(load_config({}, os.environ, file=None), watchers=[journal])
+    app = _OpenApp(load_config({}, os.environ, file=None), observers=[journal])
     status = app.run()
     journal.write(folder / "journal.txt")
     (folder / "figures.json").write_text(json.dumps(app.figures(), indent=2), encoding="utf-8")

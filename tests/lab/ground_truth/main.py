@@ -20,7 +20,7 @@ from tests.lab.ground_truth import pulls, scenarios, trouble
 from tests.lab.ground_truth.scenarios import Report, Talk
 from tests.lab.ground_truth.speech import Material, load_material
 from tests.lab.ground_truth.station import Setup
-from tests.lab.programs import DemoError, stop_on_signals
+from tests.lab.programs import ProgramError, stop_on_signals
 
 JITTER = Weather(delay_ms=50, jitter_ms=40, spike_share=0.01, spike_ms=200)
 """50 ± 40 ms, and one chunk in a hundred 200 ms later."""
@@ -141,7 +141,7 @@ async def main() -> int:
         await task
     except asyncio.CancelledError:
         return 130
-    except (DemoError, PublisherError, SourceError, OSError, ValueError, TimeoutError) as error:
+    except (ProgramError, PublisherError, SourceError, OSError, ValueError, TimeoutError) as error:
         print(f"error: {error or type(error).__name__}", file=sys.stderr)
         return 1
     return 0

@@ -17,7 +17,8 @@ import numpy as np
 
 from avatar_relay.media import Pacing
 from avatar_relay.messages import ConversationError
-from edge_client.face.picture_stamp import stamp_of, stamped_pts_us
+from edge_client.face.picture_stamp import stamp_of
+from tests.lab.face.read_stamp import stamped_pts_us
 from tests.lab.ground_truth import heard, skew
 from tests.lab.ground_truth.heard import Heard, Pcm, Run
 from tests.lab.ground_truth.skew import Sounding

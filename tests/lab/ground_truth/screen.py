@@ -21,7 +21,8 @@ import numpy as np
 from Xlib import X
 from Xlib.display import Display
 
-from edge_client.face.picture_stamp import BLOCK_PX, STAMP_BLOCKS, read_stamp, stamped_pts_us
+from edge_client.face.picture_stamp import BLOCK_PX, STAMP_BLOCKS
+from tests.lab.face.read_stamp import read_stamp, stamped_pts_us
 from tests.lab.ground_truth.skew import Seen
 
 PERIOD_NS = 1_400_000

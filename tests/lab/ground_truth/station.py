@@ -19,12 +19,11 @@ from avatar_relay.media import OnPlaying
 from avatar_relay.publisher import AvatarEvent, ConversationFinished, Publisher
 from relay_server.sources.source import Performance
 from relay_server.sources.speech_publishing import PublishedSpeech
-from scripts.demo_pair import START_S, attached, while_running
 from tests.lab.fault_proxy import CALM, FaultProxy, Weather
 from tests.lab.ground_truth.edge import Told, read_journal
 from tests.lab.ground_truth.heard import DeviceClock, Pcm
 from tests.lab.ground_truth.screen import Watched, read_watched
-from tests.lab.programs import DemoError, Program, python, running
+from tests.lab.programs import START_S, Program, ProgramError, attached, python, running, while_running
 from tests.lab.sound_card.paced_card import RATE_HZ, PacedDevice, build_library
 
 DEVICE_ID = "truth"
@@ -78,14 +77,14 @@ class Station:
             return await rendition.avatar.finished(conversation_id)
 
     def speaker_pid(self) -> int:
-        """The process id of the speaker process. Raises `DemoError` where there is none."""
+        """The process id of the speaker process. Raises `ProgramError` where there is none."""
         edge = self.edge.pid
         for status in Path("/proc").glob("[0-9]*/status"):
             with contextlib.suppress(OSError):
                 command = status.with_name("cmdline").read_bytes()
                 if b"edge_client.audio.speaker" in command and f"PPid:\t{edge}\n" in status.read_text():
                     return int(status.parent.name)
-        raise DemoError("the edge client has no speaker process")
+        raise ProgramError("the edge client has no speaker process")
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,7 +116,7 @@ def findings(folder: Path, device: PacedDevice, ppm: float) -> Findings:
 
 @asynccontextmanager
 async def station(folder: Path, setup: Setup) -> AsyncIterator[Station]:
-    """Set all up in a folder that is there and empty; take it down in order. Raises `DemoError` where something does not start."""
+    """Set all up in a folder that is there and empty; take it down in order. Raises `ProgramError` where something does not start."""
     device = PacedDevice(build_library(), folder, fields=f"ppm {setup.ppm} {setup.device_fields}")
     async with AsyncExitStack() as stack:
         enter = stack.enter_async_context
@@ -165,7 +164,7 @@ def _edge_environment(folder: Path, setup: Setup, address: str, device: PacedDev
 async def _screen(folder: Path, setup: Setup) -> AsyncIterator[str]:
     """A virtual screen of the window's own size, and its watcher; gives the display's name."""
     if shutil.which("Xvfb") is None:
-        raise DemoError("Xvfb is not installed: apt-get install xvfb")
+        raise ProgramError("Xvfb is not installed: apt-get install xvfb")
     size = f"{setup.size[0]}x{setup.size[1]}"
     command = ["Xvfb", "-displayfd", "1", "-screen", "0", f"{size}x24", "-nolisten", "tcp", "-noreset"]
     async with running("Xvfb", command, folder / "xvfb.log", {}) as server:

@@ -25,11 +25,9 @@ from edge_client.config import EdgeConfig
 from edge_client.face.render_loop import PictureObserver, ShownPicture
 from edge_client.face.renderer import Picture
 from edge_client.face.screens import RendererChoice
-from scripts.demo_pair import attached
-from scripts.demo_report import Published
-from tests.lab.backend import Script, speak
+from tests.lab.backend import Published, Script, speak
 from tests.lab.face.pixels import mouth_opening_px
-from tests.lab.programs import python, running
+from tests.lab.programs import attached, python, running
 
 DEVICE_ID = "measured"
 START_S = 30.0
@@ -56,7 +54,7 @@ class MouthOnPictures:
         return self.opening_px[index]
 
 
-class _MouthWatcher:
+class _MouthWatcher(PictureObserver):
     """Wants all pictures, and measures each."""
 
     def __init__(self) -> None:

@@ -1,4 +1,4 @@
-"""Is what people see on the screen what the mesh says, and when? tests/lab/mouth/on_screen.py [RECORDING.json] [--size 800x480]
+"""Is what people see on the screen what the mesh says, and when?
 
 The real pair plays a recorded AvatarKit conversation (one that the project makes itself where none is named); the face is a window
 on an X server without a screen, and a second process reads that server: the stamp strip 600 times a second, the mouth whenever the
@@ -9,7 +9,6 @@ what rig and camera predict for the same pose.
 
 from __future__ import annotations
 
-import argparse
 import json
 import multiprocessing
 import os
@@ -29,16 +28,18 @@ from numpy.typing import NDArray
 from edge_client.face.camera import Camera
 from edge_client.face.head import load_head
 from edge_client.face.idle import StillLife
-from edge_client.face.picture_stamp import BLOCK_PX, STAMP_BLOCKS, read_stamp, stamp_of
-from edge_client.face.render_loop import ShownPicture, face_pose
+from edge_client.face.picture_stamp import BLOCK_PX, STAMP_BLOCKS, stamp_of
+from edge_client.face.render_loop import PictureObserver, ShownPicture, face_pose
 from edge_client.face.renderer import Picture
 from edge_client.face.rig import Rig
 from relay_server.sources.recording import RecordingSource
 from relay_server.sources.source import FileSpeech
 from tests.lab.backend import Script
 from tests.lab.face.pixels import mouth_opening_px
+from tests.lab.face.read_stamp import read_stamp
 from tests.lab.mouth.on_pictures import play
 from tests.lab.recordings import write_recording
+from tests.lab.tool import command_line
 
 READ_S = 1 / 600
 BEYOND_LIMIT_MS, OPENING_R_LEAST = 20.0, 0.95
@@ -83,7 +84,7 @@ class Truth:
     openings: int
 
 
-class Teller:
+class Teller(PictureObserver):
     """Watches the stage: notes each picture that speaks, with the opening that rig and camera predict for its pose."""
 
     def __init__(self, size: tuple[int, int]) -> None:
@@ -91,10 +92,6 @@ class Teller:
         self._rig, self._camera, self._lips = Rig(head), Camera(*size), list(head.lips)
         self._still = StillLife()
         self.told: list[Told] = []
-
-    def wants(self, now_us: int) -> bool:
-        """No pixels: they are read from the screen."""
-        return False
 
     def shown(self, picture: ShownPicture, pixels: Picture | None) -> None:
         """See `Watcher`."""
@@ -226,7 +223,7 @@ def _judge(told: list[Told], seen: list[Seen], reads_per_second: float) -> Truth
 
 def main() -> int:
     """Play, read, print; 1 where an aim is missed."""
-    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser = command_line("mouth/on_screen", __doc__)
     parser.add_argument("recording", nargs="?", type=Path, metavar="RECORDING.json")
     parser.add_argument("--size", default="800x480", metavar="WxH")
     parser.add_argument("--pictures-per-second", type=float, default=30.0, metavar="N")

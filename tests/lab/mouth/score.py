@@ -13,7 +13,6 @@ m? The weights are looked at as a player shows them, interpolated between keyfra
 
 from __future__ import annotations
 
-import argparse
 import asyncio
 import re
 from collections.abc import Sequence
@@ -26,13 +25,15 @@ from numpy.typing import NDArray
 
 from avatar_relay import weights
 from avatar_relay.mouth.analyser import MouthAnalyser
-from avatar_relay.mouth.shapes import BLENDSHAPE_NAMES, KEYFRAMES_PER_SECOND, OPEN_FROM, SHUT_BELOW, lip_opening, to_weights
+from avatar_relay.mouth.shapes import BLENDSHAPE_NAMES, KEYFRAMES_PER_SECOND, to_weights
 from avatar_relay.mouth.visemes import is_bilabial, is_vowel
 from relay_server.sources import espeak
 from relay_server.sources.coarticulation import Phoneme
 from relay_server.sources.local.source import LocalSource
 from relay_server.sources.source import FileSpeech, MotionChunk, Performance, TextSpeech
 from relay_server.sources.speech import SpeechSource, split_text
+from tests.lab.mouth.lip_opening import OPEN_FROM, SHUT_BELOW, lip_opening
+from tests.lab.tool import command_line
 
 CLIPS = Path("/usr/share/pocketsphinx/test/data")
 TRANSCRIPTS = ("librivox/transcription", "cards/cards.transcription")
@@ -218,7 +219,7 @@ def _share(values: Sequence[float]) -> float:
 
 def main() -> None:
     """Print the scores."""
-    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser = command_line("mouth/score", __doc__)
     parser.add_argument("--clips", type=Path, default=CLIPS, help="folder of pocketsphinx-testdata")
     parser.add_argument("--text", nargs="+", default=TEXTS, help="sentences to speak")
     arguments = parser.parse_args()

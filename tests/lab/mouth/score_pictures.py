@@ -1,6 +1,6 @@
-"""Does the visible mouth match the sound? `scripts/score_pictures [--clips N] [--renderer gles|flat] [--recording FILE]`
+"""Does the visible mouth match the sound?
 
-As `score_mouth`, but on the pictures: relay and edge client play each piece in real time, and the gap between the lips is
+As `scripts/mouth/score`, but on the pictures: relay and edge client play each piece in real time, and the gap between the lips is
 measured in pixels on every picture shown. A vowel wants lips apart, a pause wants them together, p, b and m want them to
 close. `speech` is judged by espeak-ng's own phoneme times, `local` on people's speech by pocketsphinx's alignment. A recorded
 AvatarKit conversation is judged once for each mouth source, by its words as pocketsphinx understands them.
@@ -8,7 +8,6 @@ AvatarKit conversation is judged once for each mouth source, by its words as poc
 
 from __future__ import annotations
 
-import argparse
 from pathlib import Path
 
 import numpy as np
@@ -23,6 +22,7 @@ from relay_server.sources.speech import SpeechSource
 from tests.lab.backend import Script
 from tests.lab.mouth.on_pictures import watch_mouth
 from tests.lab.mouth.score import TEXTS, Judged, Score, clips, phonemes_of_clip, phonemes_of_sound, phonemes_of_text, recognised, score
+from tests.lab.tool import command_line
 
 LOOKS_PER_SECOND = 200.0
 SOURCES: tuple[MouthChoice, ...] = ("payload", "blend", "audio")
@@ -56,7 +56,7 @@ def judge_recording(path: Path, renderer: RendererChoice, mouth_source: MouthCho
 
 def main() -> None:
     """Print the scores."""
-    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser = command_line("mouth/score_pictures", __doc__)
     parser.add_argument("--clips", type=int, default=4, help="how many of pocketsphinx-testdata's clips to play")
     parser.add_argument("--renderer", choices=("gles", "flat"), default="gles")
     parser.add_argument("--recording", type=Path, metavar="FILE", help="judge this recorded AvatarKit conversation instead")

@@ -1,4 +1,4 @@
-"""Who moves the mouth best: the payloads, the sound, or both? tests/lab/mouth/score_sources.py RECORDING.json [options]
+"""Who moves the mouth best: the payloads, the sound, or both?
 
 Takes a recorded AvatarKit conversation and judges each `mouth_source` of the edge client against an aligner's phoneme times
 (pocketsphinx, from PyPI, model included): were the lips apart on a vowel, together in a pause, and did they close for p, b and m?
@@ -9,7 +9,6 @@ recognised, which gets some of them wrong and their sounds mostly right.
 
 from __future__ import annotations
 
-import argparse
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -30,6 +29,7 @@ from relay_server.sources.coarticulation import Phoneme
 from relay_server.sources.recording import Recording, load_recording
 from tests.lab.face.pixels import mouth_opening_px
 from tests.lab.mouth.score import Judged, Score, phonemes_of_sound, recognised, score
+from tests.lab.tool import command_line
 
 SHARES = {"payload": 0.0, "blend 0.3": 0.3, "blend 0.6": 0.6, "blend 0.8": 0.8, "audio": 1.0}
 _PER_SECOND = 100.0
@@ -85,7 +85,7 @@ def opened(poses: Sequence[Pose]) -> NDArray[np.float64]:
 
 def main() -> int:
     """Print the scores."""
-    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser = command_line("mouth/score_sources", __doc__)
     parser.add_argument("recording", type=Path, metavar="RECORDING.json")
     parser.add_argument("--transcript", default="", help="what is said, in lower case; recognised where it is left out")
     parser.add_argument("--pictures", action="store_true", help="look at pixels instead of the mesh")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
 import subprocess
 import time
@@ -127,16 +128,30 @@ def trusting(authority: Authority, shown: tuple[Path, Path] | None = None) -> gr
 
 
 async def code_of(
-    channel: grpc.aio.Channel, method: str, token: str | None = None, *, sent: Sequence[bytes] = (b"",), wait_s: float = PATIENCE_S
+    channel: grpc.aio.Channel, method: str, token: str | None = None, *, sent: bytes = b"", wait_s: float = PATIENCE_S
 ) -> tuple[grpc.StatusCode, Reason | None]:
-    """How an RPC ends, whatever its kind, with one empty message or with what is `sent`; one that goes on after `wait_s` is OK."""
-    call: Any = channel.stream_stream(method)(metadata=metadata_of(token))
+    """How an RPC ends, whatever its kind, with one message; one that goes on after `wait_s` is OK.
+
+    The message leaves with the start of the call: grpc.aio loses the status of a call that ends before a `write` of its own.
+    """
+    begin: Any = channel.unary_stream(method)
+    return await _end_of(begin(sent, metadata=metadata_of(token)), wait_s)
+
+
+async def code_of_messages(channel: grpc.aio.Channel, method: str, sent: Sequence[bytes]) -> tuple[grpc.StatusCode, Reason | None]:
+    """How an RPC ends whose caller sends these messages, however many it takes."""
+    call: Any = channel.stream_stream(method)()
+    with contextlib.suppress(grpc.aio.AioRpcError, grpc.aio.InternalError, asyncio.InvalidStateError):
+        for message in sent:
+            await call.write(message)
+        await call.done_writing()
+    return await _end_of(call, PATIENCE_S)
+
+
+async def _end_of(call: Any, wait_s: float) -> tuple[grpc.StatusCode, Reason | None]:
     try:
         async with asyncio.timeout(wait_s):
             try:
-                for message in sent:
-                    await call.write(message)
-                await call.done_writing()
                 while await call.read() is not grpc.aio.EOF:
                     pass
             except (grpc.aio.AioRpcError, grpc.aio.InternalError, asyncio.InvalidStateError):

@@ -14,7 +14,7 @@ from avatar_relay.publisher import ConnectionLostError, Publisher
 from relay_server.access.scopes import Role
 from relay_server.access.tokens import split_token
 from tests.lab.data import PROJECT_ROOT
-from tests.lab.services.otlp import SIGNALS, Collector
+from tests.lab.otlp import SIGNALS, OtlpReceiver
 from tests.relay_server.access.guarded import Access
 
 PATIENCE_S = 20.0
@@ -71,15 +71,15 @@ async def running(environment: dict[str, str], *command: str) -> AsyncIterator[P
 
 async def test_no_secret_leaves_its_place(tmp_path: Path) -> None:
     """Right and wrong tokens are shown by all programs; logs at their loudest, traces, errors and command lines hold none."""
-    access, collector = Access(tmp_path), Collector()
+    access = Access(tmp_path)
     files = {name: tmp_path / name for name in ("device", "backend", "ann", "wrong")}
     files["device"].write_text(access.add(Role.DEVICE, "lobby"))
     files["backend"].write_text(access.add(Role.PUBLISHER, "backend", devices=("*",), trusted_sampling=True))
     files["ann"].write_text(access.add(Role.OPERATOR, "ann", devices=("*",)))
     files["wrong"].write_text(files["ann"].read_text()[:-64] + "f" * 64)
     left: list[bytes] = []
-    async with collector.listening() as endpoint:
-        export = {"OTEL_EXPORTER_OTLP_ENDPOINT": endpoint, "OTEL_BSP_SCHEDULE_DELAY": "200"}
+    async with OtlpReceiver() as collector:
+        export = {"OTEL_EXPORTER_OTLP_ENDPOINT": collector.endpoint, "OTEL_BSP_SCHEDULE_DELAY": "200"}
         relay_flags = ("--listen", "127.0.0.1:0", "--access-file", str(access.path), "--log-level", "debug")
         async with running(export, "relay_server", *relay_flags) as relay:
             address = (await relay.until(b"listening on")).decode().split()[-1]
@@ -87,7 +87,7 @@ async def test_no_secret_leaves_its_place(tmp_path: Path) -> None:
             async with running(export, "edge_client", *edge_flags, "--token-file", str(files["device"])) as device:
                 await device.until(b"attached")
                 await speak(address, files["backend"])
-                await collector.has(b"relay.send", PATIENCE_S)
+                await collector.wait_for(b"relay.send", PATIENCE_S)
             async with running({}, "edge_client", *edge_flags, "--token-file", str(files["wrong"])) as stranger:
                 await stranger.until(b"does not take this device")
             for shown in ("ann", "wrong"):
@@ -104,7 +104,7 @@ async def test_no_secret_leaves_its_place(tmp_path: Path) -> None:
     assert b"CREDENTIALS_INVALID" in relay.said
     secrets = [split_token(file.read_text())[1].encode() for file in files.values()]
     assert all(len(secret) == 64 for secret in secrets)
-    everything = b"".join((*left, *(collector.all(signal) for signal in SIGNALS), access.path.read_bytes()))
+    everything = b"".join((*left, *(collector.received(signal) for signal in SIGNALS), access.path.read_bytes()))
     assert [secret for secret in secrets if secret in everything or bytes.fromhex(secret.decode()) in everything] == []
 
 

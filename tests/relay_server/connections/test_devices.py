@@ -10,7 +10,7 @@ from relay_server.config import RelayConfig
 from relay_server.connections.clocks import Clocks
 from relay_server.connections.relay import Relay
 from relay_server.core.session import Session
-from tests.lab.relay_dsl import hello
+from tests.relay_server.relay_dsl import hello
 
 DEVICES = 20
 STEP_US = 50_000

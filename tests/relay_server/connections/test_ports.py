@@ -15,7 +15,7 @@ from relay_server.connections.clocks import Clocks
 from relay_server.connections.ports import DevicePort
 from relay_server.connections.relay import Relay
 from relay_server.core.device_outbox import MediaMessage, Outgoing
-from tests.lab.relay_dsl import PCM_16K, hello
+from tests.relay_server.relay_dsl import PCM_16K, hello
 
 BIG = 1 << 20
 

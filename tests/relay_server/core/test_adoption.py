@@ -8,7 +8,7 @@ from avatar_relay import messages as m
 from avatar_relay.media import ConversationOpen, Cursor, Kind, Payload
 from avatar_relay.reasons import Fault, Reason
 from relay_server.core.adoption import MAX_KEPT_EVENTS, Adoption
-from tests.lab.relay_dsl import AVATARKIT, PCM_16K, RelayDsl, hello
+from tests.relay_server.relay_dsl import AVATARKIT, PCM_16K, RelayDsl, hello
 
 C1 = ConversationOpen("c1", PCM_16K, AVATARKIT)
 

@@ -14,7 +14,7 @@ from avatar_relay.reasons import DropReason, Reason
 from relay_server.core.conversation import NOT_TAKEN, TRANSITIONS, Accepted, Conversation, State, Step
 from relay_server.core.credit_window import CreditWindow
 from relay_server.errors import ConversationFault
-from tests.lab.relay_dsl import AVATARKIT, PCM_16K
+from tests.relay_server.relay_dsl import AVATARKIT, PCM_16K
 
 WEIGHTS = MotionFormat(MotionEncoding.BLENDSHAPE_WEIGHTS, 30.0, ("jawOpen", "mouthClose"))
 

@@ -6,7 +6,7 @@ import gc
 import sys
 
 from avatar_relay.limits import MAX_CLOSED_CONVERSATIONS
-from tests.lab.relay_dsl import RelayDsl
+from tests.relay_server.relay_dsl import RelayDsl
 
 MORE = 300
 

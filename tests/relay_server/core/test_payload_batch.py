@@ -15,7 +15,7 @@ from relay_server.connections.relay import Relay
 from relay_server.core.conversation import Conversation
 from relay_server.core.device_outbox import MediaMessage
 from relay_server.core.payload_batch import PayloadBatch, in_columns
-from tests.lab.relay_dsl import hello
+from tests.relay_server.relay_dsl import hello
 
 AUDIO = AudioFormat(Codec.PCM_S16LE, 16_000)
 MOTION = MotionFormat(MotionEncoding.BLENDSHAPE_WEIGHTS, 25.0, ("jawOpen",))

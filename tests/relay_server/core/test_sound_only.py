@@ -8,8 +8,8 @@ from avatar_relay import messages as m
 from avatar_relay.limits import MAX_PAYLOAD_BYTES
 from avatar_relay.media import Credit, Cursor, Kind, Payload
 from avatar_relay.reasons import Reason
-from tests.lab.relay_dsl import RelayDsl, hello
 from tests.relay_server.core.test_adoption import C1, again, audio
+from tests.relay_server.relay_dsl import RelayDsl, hello
 
 TOLD = "error c1 MOTION_FORMAT_UNSUPPORTED lobby"
 

@@ -14,13 +14,13 @@ from avatar_relay.errors import PeerError
 from avatar_relay.reasons import Reason
 from avatar_relay.v1 import admin_service_pb2 as admin_pb
 from relay_server.config import RelayConfig
+from relay_server.rpc_errors import Context
 from relay_server.service.arrivals import Arrivals
 from relay_server.service.calls import service, unary
-from relay_server.service.errors import Context
 from relay_server.service.interceptor import RequestInterceptor, admit_everybody
 from relay_server.service.requests import RequestReader
 from tests.raw_http2 import raw_connection
-from tests.relay_server.access.guarded import code_of
+from tests.relay_server.access.guarded import code_of, code_of_messages
 from tests.relay_server.access.test_every_rpc import CHANNELZ, HEALTH_CHECK, HEALTH_WATCH, OURS, REFLECTION
 from tests.relay_server.service.test_streams import FakeContext
 from tests.relay_server.service.wired import Wired, wired
@@ -33,7 +33,7 @@ NO_MESSAGE = b"\xff\xff"
 @pytest.mark.parametrize("method", [*OURS, HEALTH_CHECK, HEALTH_WATCH, REFLECTION, CHANNELZ])
 async def test_undecodable_bytes_are_the_callers_fault(caplog: pytest.LogCaptureFixture, method: str) -> None:
     async with wired(RelayConfig(listen="127.0.0.1:0", channelz=True)) as relay:
-        assert await code_of(relay.channel, method, sent=(NO_MESSAGE,)) == (Code.INVALID_ARGUMENT, Reason.MESSAGE_INVALID)
+        assert await code_of(relay.channel, method, sent=NO_MESSAGE) == (Code.INVALID_ARGUMENT, Reason.MESSAGE_INVALID)
         assert await code_of(relay.channel, HEALTH_CHECK) == (Code.OK, None)
     assert not [record for record in caplog.records if record.levelno >= logging.WARNING or record.exc_info]
 
@@ -42,13 +42,13 @@ async def test_undecodable_bytes_are_the_callers_fault(caplog: pytest.LogCapture
 @pytest.mark.parametrize("sent", [(), (b"", b"")])
 async def test_one_request_is_asked_for(caplog: pytest.LogCaptureFixture, method: str, sent: tuple[bytes, ...]) -> None:
     async with wired(RelayConfig(listen="127.0.0.1:0", channelz=True)) as relay:
-        assert await code_of(relay.channel, method, sent=sent) == (Code.INVALID_ARGUMENT, Reason.MESSAGE_INVALID)
+        assert await code_of_messages(relay.channel, method, sent) == (Code.INVALID_ARGUMENT, Reason.MESSAGE_INVALID)
     assert not [record for record in caplog.records if record.levelno >= logging.WARNING or record.exc_info]
 
 
 async def test_large_request_is_refused_with_our_reason(relay: Wired) -> None:
     for method in (LIST, HEALTH_CHECK, REFLECTION):
-        assert await code_of(relay.channel, method, sent=(bytes(5 << 20),)) == (Code.INVALID_ARGUMENT, Reason.MESSAGE_TOO_LARGE)
+        assert await code_of(relay.channel, method, sent=bytes(5 << 20)) == (Code.INVALID_ARGUMENT, Reason.MESSAGE_TOO_LARGE)
 
 
 async def test_status_and_metadata_of_a_foreign_service_stay(relay: Wired) -> None:

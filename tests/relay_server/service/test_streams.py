@@ -14,8 +14,8 @@ from avatar_relay.v1 import device_service_pb2 as device_pb
 from relay_server.config import RelayConfig
 from relay_server.connections.clocks import Clocks
 from relay_server.connections.relay import Relay
+from relay_server.rpc_errors import Context
 from relay_server.service.device import DeviceService
-from relay_server.service.errors import Context
 from relay_server.service.streams import carry
 from tests.relay_server.service.wired import hello
 

@@ -7,8 +7,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from avatar_relay.mouth.shapes import JAW, KEYFRAMES_PER_SECOND, MOUTH_SIZE, OPEN_FROM, PUCKER, SHUT_BELOW, lip_opening, to_weights
+from avatar_relay.mouth.shapes import JAW, KEYFRAMES_PER_SECOND, MOUTH_SIZE, PUCKER, to_weights
 from relay_server.sources.coarticulation import Phoneme, keyframes
+from tests.lab.mouth.lip_opening import OPEN_FROM, SHUT_BELOW, lip_opening
 
 
 def times(seconds: float) -> NDArray[np.float64]:

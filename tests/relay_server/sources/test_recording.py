@@ -16,8 +16,8 @@ from avatar_relay.reasons import Reason
 from relay_server.sources.recording import MAX_FILE_BYTES, RecordingError, RecordingSource, parse_recording
 from relay_server.sources.source import AudioChunk, FileSpeech, MotionChunk, SourceError, TextSpeech
 from tests.lab.data import shared_data
-from tests.lab.performances import Performed, read_all
 from tests.lab.recordings import motion_messages, recording, write_recording
+from tests.relay_server.sources.performances import Performed, read_all
 
 SMALL = json.dumps(recording((3, 4), 8_000)).encode()
 

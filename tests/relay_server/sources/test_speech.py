@@ -13,14 +13,15 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from avatar_relay.media import Codec, Pacing
-from avatar_relay.mouth.shapes import BLENDSHAPE_NAMES, MOTION_FORMAT, OPEN_FROM, SHUT_BELOW, lip_opening
+from avatar_relay.mouth.shapes import BLENDSHAPE_NAMES, MOTION_FORMAT
 from avatar_relay.reasons import Reason
 from relay_server.sources import espeak
 from relay_server.sources.coarticulation import Phoneme
 from relay_server.sources.espeak import Espeak, EspeakError, Spoken, phonemes_of
 from relay_server.sources.source import FileSpeech, SourceError, TextSpeech
 from relay_server.sources.speech import MAX_PIECE_CHARACTERS, MAX_TEXT_CHARACTERS, SpeechSource, split_text
-from tests.lab.performances import assert_motion_is_in_time, read_all
+from tests.lab.mouth.lip_opening import OPEN_FROM, SHUT_BELOW, lip_opening
+from tests.relay_server.sources.performances import assert_motion_is_in_time, read_all
 
 
 @pytest.fixture(scope="module")

@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
 from relay_server.connections.relay import Relay
-from tests.lab.fast_device import FastDevice, Seen
+from tests.relay_server.sources.fast_device import FastDevice, Seen
 
 SPEED = 50.0
 """Times faster than time passes."""

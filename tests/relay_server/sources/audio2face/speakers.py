@@ -13,8 +13,8 @@ from avatar_relay.mouth.shapes import MOTION_FORMAT
 from relay_server.sources.audio2face.settings import Audio2FaceSettings
 from relay_server.sources.audio2face.source import Audio2FaceSource
 from relay_server.sources.source import AudioChunk, Item, MotionChunk, Performance, SourceError, Speech, TextSpeech, close_early
-from tests.lab.performances import Performed, read_all
 from tests.lab.services.audio2face import Audio2FaceService, Trouble, serving
+from tests.relay_server.sources.performances import Performed, read_all
 
 HELLO = TextSpeech("hello")
 RATE_HZ = 16_000

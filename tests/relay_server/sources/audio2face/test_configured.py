@@ -21,10 +21,10 @@ from relay_server.connections.relay import Relay
 from relay_server.core.events import ConversationFaulted
 from relay_server.server import build_relay, voice
 from relay_server.service.admin import Speech
-from tests.lab.fast_device import FastDevice, Seen
 from tests.lab.services.audio2face import NAMES, Audio2FaceService, Trouble, serving
 from tests.relay_server.sources.audio2face.playing import playing, until_finished
 from tests.relay_server.sources.audio2face.test_end_to_end import CLIP
+from tests.relay_server.sources.fast_device import FastDevice, Seen
 
 FILE = """
 speech_folder = "{folder}"

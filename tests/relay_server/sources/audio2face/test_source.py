@@ -19,9 +19,9 @@ from relay_server.sources.audio2face import call as call_module
 from relay_server.sources.audio2face.settings import Audio2FaceSettings, Emotion
 from relay_server.sources.audio2face.source import Audio2FaceSource
 from relay_server.sources.source import AudioChunk, AudioSpeech, MotionChunk, MotionLost, SourceError, close_early
-from tests.lab.performances import assert_motion_is_in_time, read_all
 from tests.lab.services.audio2face import NAMES, TROUBLE_AT, Audio2FaceService, Trouble, serving
 from tests.relay_server.sources.audio2face.speakers import HELLO, RATE_HZ, Speaker, against, noise, performed_against
+from tests.relay_server.sources.performances import assert_motion_is_in_time, read_all
 
 SPEECH = noise(2.5)
 

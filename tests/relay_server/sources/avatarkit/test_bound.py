@@ -11,8 +11,8 @@ from avatar_relay.avatarkit import count_keyframes
 from avatar_relay.reasons import Reason
 from relay_server.sources.avatarkit import performance_buffer as outbox
 from relay_server.sources.source import AudioChunk, AudioSpeech, Item, MotionChunk, MotionLost
-from tests.lab.avatarkit.rig import PCM_16K, Rig, chunked, rig, sound
-from tests.lab.services.motion_server import MotionServer
+from tests.relay_server.sources.avatarkit.motion_server import MotionServer
+from tests.relay_server.sources.avatarkit.rig import PCM_16K, Rig, chunked, rig, sound
 
 SECONDS = 9.0
 KEYFRAMES = 225

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from tests.lab.avatarkit.rig import rig, sound
-from tests.lab.services.motion_server import MotionServer
+from tests.relay_server.sources.avatarkit.motion_server import MotionServer
+from tests.relay_server.sources.avatarkit.rig import rig, sound
 
 SDKS = ("spatius", "spatialreal")
 

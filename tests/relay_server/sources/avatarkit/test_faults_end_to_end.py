@@ -11,8 +11,8 @@ import pytest
 from avatar_relay.avatarkit import count_keyframes
 from avatar_relay.reasons import DropReason, Reason
 from relay_server.sources.avatarkit import feed
-from tests.lab.avatarkit.rig import PATIENCE_S, Rig, rig, sound
-from tests.lab.services.motion_server import Mode, MotionServer
+from tests.relay_server.sources.avatarkit.motion_server import Mode, MotionServer
+from tests.relay_server.sources.avatarkit.rig import PATIENCE_S, Rig, rig, sound
 
 SECONDS = 7.3
 KEYFRAMES = 182

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from tests.lab.avatarkit.many import run
+from tests.relay_server.sources.avatarkit.many import run
 
 
 async def test_some_conversations() -> None:

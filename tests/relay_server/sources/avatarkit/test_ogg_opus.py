@@ -13,9 +13,9 @@ from avatar_relay.reasons import Reason
 from relay_server.sources.source import AudioSpeech
 from relay_server.sources.speech_publishing import PublishedSpeech
 from tests.edge_client.audio.decoders.clips import encode, need_opus_tools, tones
-from tests.lab.avatarkit.rig import Rig, rig
-from tests.lab.fast_device import Seen
-from tests.lab.services.motion_server import OGG_OPUS, Mode, MotionServer
+from tests.relay_server.sources.avatarkit.motion_server import OGG_OPUS, Mode, MotionServer
+from tests.relay_server.sources.avatarkit.rig import Rig, rig
+from tests.relay_server.sources.fast_device import Seen
 
 SECONDS = 7.3
 KEYFRAMES = 182

@@ -22,9 +22,9 @@ from relay_server.server import build_relay, serving, voice
 from relay_server.sources import espeak
 from relay_server.sources.espeak import EspeakError
 from tests.edge_client.audio.decoders.clips import encode, need_opus_tools, reference, tones
-from tests.lab.fast_device import FastDevice, Seen
-from tests.lab.services.motion_server import API_KEY, APP_ID, AVATAR_ID, MotionServer, Request
 from tests.relay_server.sources.audio2face.playing import SPEED, until_finished
+from tests.relay_server.sources.avatarkit.motion_server import API_KEY, APP_ID, AVATAR_ID, MotionServer, Request
+from tests.relay_server.sources.fast_device import FastDevice, Seen
 
 FILE = """
 speech_folder = "{folder}"

@@ -15,10 +15,10 @@ from relay_server.sources.avatarkit.settings import AvatarKitSettings
 from relay_server.sources.avatarkit.telemetry import SdkTelemetry
 from relay_server.sources.avatarkit.vendor import make_sdk
 from relay_server.telemetry import RelayTelemetry
-from scripts.sdk.converse import REACHED, search
-from tests.lab.avatarkit.rig import rig, settings, sound
-from tests.lab.services.motion_server import API_KEY, TOKEN, Mode, MotionServer
-from tests.lab.services.otlp import SIGNALS, Collector
+from tests.lab.otlp import SIGNALS, OtlpReceiver
+from tests.relay_server.sources.avatarkit.motion_server import API_KEY, TOKEN, Mode, MotionServer
+from tests.relay_server.sources.avatarkit.rig import rig, settings, sound
+from tests.relay_server.sources.avatarkit.stages.test_programs import REACHED, search
 
 TALKATIVE = (Mode.WELL, Mode.TOKEN_REFUSED, Mode.TOKEN_BROKEN, Mode.UPGRADE_400, Mode.HANDSHAKE_ERROR, Mode.CLOSE_4010, Mode.ERROR_16)
 
@@ -28,9 +28,8 @@ async def told_by(sdk: str, mode: Mode, caplog: pytest.LogCaptureFixture, monkey
     caplog.set_level(logging.DEBUG)
     server = MotionServer(mode, stop_after=1)
     server.echo = f"your key {API_KEY} and token {TOKEN} are not welcome"
-    collector = Collector()
-    async with collector.listening() as endpoint:
-        monkeypatch.setenv("OTEL_EXPORTER_OTLP_ENDPOINT", endpoint)  # the exporters look there themselves
+    async with OtlpReceiver() as collector:
+        monkeypatch.setenv("OTEL_EXPORTER_OTLP_ENDPOINT", collector.endpoint)  # the exporters look there themselves
         telemetry = start_telemetry("relay-server", "told", "0", os.environ)
         watching = RelayTelemetry(telemetry, unix_time_us)
         async with rig(sdk, server, speed=200, observer=watching, sdk_observer=SdkTelemetry(telemetry)) as house:
@@ -38,9 +37,9 @@ async def told_by(sdk: str, mode: Mode, caplog: pytest.LogCaptureFixture, monkey
             told = repr(house.reports)
         watching.close()
         await asyncio.to_thread(telemetry.shutdown)
-    assert conversation_id.encode() in collector.all("trace")
-    assert b"avatar.source.conversations" in collector.all("metrics") or b"SOURCE_" in collector.all("metrics")
-    exported = "".join(collector.all(signal).decode(errors="replace") for signal in SIGNALS)
+    assert conversation_id.encode() in collector.received("trace")
+    assert b"avatar.source.conversations" in collector.received("metrics") or b"SOURCE_" in collector.received("metrics")
+    exported = "".join(collector.received(signal).decode(errors="replace") for signal in SIGNALS)
     return caplog.text + told + exported + repr([vars(record) for record in caplog.records])
 
 
@@ -68,9 +67,9 @@ def test_what_real_programs_leave_is_searched_everywhere(place: str) -> None:
     """By the script that runs them: a secret that is planted in one place is found, and a place that says nothing is no proof."""
     left = {name: b" ".join(words) for name, words in REACHED.items()}
     search(left)
-    with pytest.raises(SystemExit, match=f"a credential is in {place}"):
+    with pytest.raises(AssertionError, match=f"a credential is in {place}"):
         search(left | {place: left[place] + TOKEN.encode()})
-    with pytest.raises(SystemExit, match=f"{place}: holds none"):
+    with pytest.raises(AssertionError, match=f"{place}: holds none"):
         search(left | {place: b""})
 
 

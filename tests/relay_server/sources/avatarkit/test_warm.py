@@ -7,8 +7,8 @@ import asyncio
 import pytest
 
 from relay_server.sources.avatarkit.session_stock import SessionState
-from tests.lab.avatarkit.rig import PATIENCE_S, rig, sound
-from tests.lab.services.motion_server import Mode, MotionServer
+from tests.relay_server.sources.avatarkit.motion_server import Mode, MotionServer
+from tests.relay_server.sources.avatarkit.rig import PATIENCE_S, rig, sound
 
 
 @pytest.mark.parametrize("sdk", ["spatius", "spatialreal"])

@@ -10,13 +10,14 @@ import pytest
 import soundfile
 
 from avatar_relay.media import AudioFormat, Codec, Pacing
-from avatar_relay.mouth.shapes import BLENDSHAPE_NAMES, MOTION_FORMAT, OPEN_FROM, SHUT_BELOW, lip_opening
+from avatar_relay.mouth.shapes import BLENDSHAPE_NAMES, MOTION_FORMAT
 from avatar_relay.reasons import Reason
 from relay_server.sources.local.source import LocalSource
 from relay_server.sources.source import FileSpeech, SourceError, TextSpeech
 from tests.lab.data import PROJECT_ROOT, alsa_sample
-from tests.lab.performances import assert_motion_is_in_time, read_all
+from tests.lab.mouth.lip_opening import OPEN_FROM, SHUT_BELOW, lip_opening
 from tests.lab.recordings import speech_like
+from tests.relay_server.sources.performances import assert_motion_is_in_time, read_all
 
 DEMO_CLIP = PROJECT_ROOT / "relay_server" / "sources" / "assets" / "demo.wav"
 

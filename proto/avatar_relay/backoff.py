@@ -1,0 +1,81 @@
+"""How long an attempt to connect to the relay may take, and how long to wait before the next one: exponential with full jitter.
+
+Rules
+1. A first attempt that gets no `welcome` for `WELCOME_S` is lost on the way, or the relay is too busy for it. Each further attempt
+   after such a one gets half as long again, up to the time after which a peer counts as dead.
+2. A stream that was welcomed resets both. The waits restart from the shortest if the stream lasted `STABLE_US`, else from
+   `eager_s`: a relay that accepts streams and crashes is not hammered, and not left alone for long either.
+3. In the first half minute no wait is longer than `eager_s`: devices hold about that much media, and the relay keeps their sessions.
+
+Full jitter draws each wait evenly between 0 and a bound that grows with every failure, so that many clients which lost the same relay
+do not return together (Marc Brooker, "Exponential Backoff And Jitter", AWS Architecture Blog, 2015).
+
+A half-open line in the worst case: detected after `PEER_TIMEOUT_US` and a step (4.25 s), the first wait (0.1 s), an attempt that is
+lost as well (1.5 s), the second wait (0.2 s): connected again after 6.1 s and the handshake.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
+
+from avatar_relay.limits import PEER_TIMEOUT_US
+
+WELCOME_S = 1.5
+WELCOME_GROWTH = 1.5
+STABLE_US = 1_000_000
+
+
+@dataclass(frozen=True, slots=True)
+class BackoffPolicy:
+    """Bounds of the waits in seconds: the first one, and the factor from each to the next."""
+
+    first_s: float = 0.1
+    largest_s: float = 5.0
+    growth: float = 2.0
+    eager_s: float = 0.5
+    """The largest bound for the first `eager_tries` waits …"""
+    eager_tries: int = 120
+    """… which take half a minute, at half the bound on average."""
+
+
+PUBLISHER_BACKOFF = BackoffPolicy()
+DEVICE_BACKOFF = BackoffPolicy(growth=1.5)
+"""With 1.5 the next wait is about as long as all before it together: a relay that was away for a second is found within the next one."""
+
+
+class Attempts:
+    """One client's attempts. Pure; `jitter` returns a number from 0 to 1."""
+
+    def __init__(self, policy: BackoffPolicy, jitter: Callable[[], float]) -> None:
+        self._policy = policy
+        self._jitter = jitter
+        self._waits_s = full_jitter(policy, jitter)
+        self.within_s = WELCOME_S
+        """How long the next attempt may take, connection and `welcome` together."""
+
+    def unanswered(self) -> None:
+        """An attempt got no answer in time."""
+        self.within_s = min(self.within_s * WELCOME_GROWTH, PEER_TIMEOUT_US / 1e6)
+
+    def welcomed(self) -> None:
+        """An attempt was answered."""
+        self.within_s = WELCOME_S
+
+    def lost(self, lasted_us: int) -> None:
+        """A stream that was welcomed ended."""
+        first_s = self._policy.first_s if lasted_us >= STABLE_US else min(self._policy.eager_s, self._policy.largest_s)
+        self._waits_s = full_jitter(replace(self._policy, first_s=first_s), self._jitter)
+
+    def wait_s(self) -> float:
+        """How long to wait before the next attempt."""
+        return next(self._waits_s)
+
+
+def full_jitter(policy: BackoffPolicy, jitter: Callable[[], float]) -> Iterator[float]:
+    """Waits in seconds, without end: `jitter()`, from 0 to 1, times a bound that grows."""
+    bound_s, tries = policy.first_s, 0
+    while True:
+        yield bound_s * jitter()
+        tries += 1
+        bound_s = min(bound_s * policy.growth, policy.largest_s, policy.eager_s if tries < policy.eager_tries else policy.largest_s)

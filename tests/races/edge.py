@@ -1,0 +1,107 @@
+"""A device: the real player on a plain sound card, and the real outbox; the stream's life is that of `edge_client.link`, step by step."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from avatar_relay import messages as m
+from avatar_relay.limits import PROTOCOL_VERSION
+from avatar_relay.media import Codec, MotionEncoding
+from edge_client.link.player_port import PlayerPort
+from edge_client.link.report_outbox import ReportOutbox
+from edge_client.playback.events import ConversationEvent, PlaybackConfig, PlayerState
+from relay_server.connections.relay import Relay
+from relay_server.core.device_outbox import MediaMessage
+from tests.edge_client.simulation.world import PlainCard, World
+from tests.races.backend import DEVICE
+from tests.races.legs import Leg
+
+
+class Edge:
+    """One device."""
+
+    def __init__(self, clock: Callable[[], int]) -> None:
+        self._clock = clock
+        self.card = PlainCard()
+        self.world = World(self.card, PlaybackConfig(decode_ahead_us=400_000))
+        self.leg: Leg | None = None
+        self.finished: list[tuple[str, m.Finished]] = []
+        """What the player told to be over, in order."""
+        self.revived: list[str] = []
+        """Conversations of which more than drops was told after their end."""
+        self._port = PlayerPort(self.world.playback, loudest=1.0)
+        self._outbox = ReportOutbox()
+        self._token = ""
+        self._welcomed = False
+        self._told = 0
+
+    @property
+    def is_idle(self) -> bool:
+        """Whether no conversation lives here."""
+        return self.world.playback.state is PlayerState.IDLE
+
+    def pass_time(self, until_us: int) -> None:
+        """Play, and gather what the player tells."""
+        self.world.run(until_us)
+        for _, output in self.world.outputs[self._told :]:
+            self._outbox.put(output)
+            if isinstance(output, ConversationEvent):
+                self._note(output)
+        self._told = len(self.world.outputs)
+
+    def _note(self, event: ConversationEvent) -> None:
+        over = any(event.conversation_id == conversation_id for conversation_id, _ in self.finished)
+        if isinstance(event.body, m.Finished):
+            self.finished.append((event.conversation_id, event.body))
+        if over and not isinstance(event.body, m.Dropped):
+            self.revived.append(event.conversation_id)
+
+    # --- its stream ------------------------------------------------------------------------------------------------
+
+    def connect(self, relay: Relay) -> None:
+        """A new stream: hello, which says all that is held, and nothing else before the welcome."""
+        self.leg = Leg(relay.connect_device())
+        self._welcomed = False
+        self._outbox.begin_stream()
+        credit, cursors = self._port.buffer_credit(), self._port.cursors()
+        self.leg.up.append(
+            m.Hello(DEVICE, PROTOCOL_VERSION, "test", tuple(Codec), 48_000, tuple(MotionEncoding), credit, self._token, cursors)
+        )
+
+    def notice(self) -> None:
+        """The stream is gone."""
+        self.leg, self._welcomed = None, False
+
+    def send(self, count: int) -> int:
+        """Up to `count` messages leave; returns how many did."""
+        if not self._welcomed or self.leg is None:
+            return 0
+        for number in range(count):
+            message = self._outbox.take(self._clock())
+            if message is None:
+                return number
+            self.leg.up.append(message)
+        return count
+
+    def hear(self) -> None:
+        """The first message that is on its way arrives."""
+        assert self.leg is not None
+        message = self.leg.down.popleft()
+        match message:
+            case m.Welcome():
+                self._welcomed = True
+                if message.session_token != self._token:
+                    self._token = message.session_token
+                    self._outbox.begin_session()
+                self._port.handle(message, self._clock())
+            case m.EventAck():
+                self._outbox.acknowledge(message.event_id)
+            case m.Ping():
+                self._outbox.put(m.Pong(message.ping_id, message.sent_time_us, self._clock(), self._clock(), 0))
+            case m.Pong() | m.GoAway():
+                pass
+            case MediaMessage():
+                payloads = tuple(payload for run in message.batches for payload in run.entries)
+                self._port.handle(m.Media(message.conversation_id, payloads), self._clock())  # type: ignore[arg-type] # encoded as itself
+            case _:
+                self._port.handle(message, self._clock())

@@ -1,0 +1,205 @@
+"""Every fenced block of every page is run, loaded or compared, or it is listed here with the reason why it is not."""
+
+from __future__ import annotations
+
+import asyncio
+import inspect
+import tomllib
+from collections.abc import AsyncIterator, Callable, Coroutine
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from avatar_relay.media import Pacing
+from avatar_relay.publisher import Publisher
+from edge_client.config import load_config
+from relay_server.cli import build_parser
+from relay_server.cli import load_config as load_relay_config
+from relay_server.sources.source import AudioChunk, AudioSpeech, Performance, Speech
+from tests.doc_blocks import Block, is_output, pages, parse, read_blocks
+from tests.edge_client.motion.test_flame_map_fit import write_conversation
+from tests.lab.data import PROJECT_ROOT
+from tests.lab.recordings import motion_messages, speech_like
+from tests.page_session import PageSession, session
+
+
+@dataclass(frozen=True, slots=True)
+class NotRun:
+    """Blocks that no test runs: a page, how their first line begins, and why."""
+
+    page: str
+    begins: str
+    reason: str
+
+
+INSTALLS = "installs packages"
+ROOT = "changes the system, as root"
+MINUTES = "takes minutes"
+SUITE = "sets up the clone and runs the test suite"
+DIAGRAM = "a diagram"
+COMPARED = "tests/test_extending.py compares it with the example"
+CHANGED = "tests/test_extending.py makes the change to a copy of the project, and runs that"
+
+NOT_RUN = (
+    NotRun("README.md", "scripts/demo", "tests/test_demo.py runs the demo; the other line is the test suite"),
+    NotRun("README.md", "python3 -m venv", INSTALLS),
+    NotRun("CONTRIBUTING.md", "scripts/test", SUITE),
+    NotRun("docs/architecture.md", "backend ", DIAGRAM),
+    NotRun("docs/architecture.md", "cli →", DIAGRAM),
+    NotRun("docs/audio2face.md", "text ──►", DIAGRAM),
+    NotRun("docs/avatarkit.md", "~/venvs/avatar-relay/bin/pip install", INSTALLS),
+    NotRun("docs/demo.md", "scripts/demo", "tests/test_demo.py runs it"),
+    NotRun("docs/device.md", "sudo ", ROOT),
+    NotRun("docs/extending.md", "[project.entry-points", COMPARED),
+    NotRun("docs/extending.md", "@dataclass", COMPARED),
+    NotRun("docs/extending.md", "BEEPER", COMPARED),
+    NotRun("docs/extending.md", "    def draw", COMPARED),
+    NotRun("docs/extending.md", "--- a/", CHANGED),
+    NotRun("docs/extending.md", "# edge_client/", CHANGED),
+    NotRun("docs/lip-sync.md", "scripts/ground_truth", MINUTES),
+    NotRun("docs/operations.md", "python3 -m venv", INSTALLS),
+    NotRun("docs/playout.md", "payloads ─►", DIAGRAM),
+    NotRun("docs/playout.md", "scripts/simulate", MINUTES),
+    NotRun("docs/reliability.md", "scripts/chaos", MINUTES),
+    NotRun("examples/README.md", "relay-server", "tests/test_examples.py starts both"),
+)
+
+OWN_TESTS = {
+    "README.md": "tests/test_doc_blocks.py",
+    "docs/avatarkit.md": "tests/test_doc_blocks.py",
+    "docs/face.md": "tests/test_doc_blocks.py",
+    "docs/grpcurl.md": "tests/test_grpcurl.py",
+    "docs/security.md": "tests/test_security_page.py",
+}
+"""Pages whose commands need more than a fresh folder, or whose result is looked at further, and the test that runs them."""
+
+DEVICE_SETTINGS = ("docs/device.md", "docs/face.md")
+"""Pages whose TOML is for a device; the rest is for a relay."""
+
+READERS_OWN = {"/srv/speech": "speech", "/etc/avatar-relay/nvidia-api-key": "nvidia-api-key"}
+"""Folders and files that the settings of a page name, and that a reader has: what stands for them here."""
+
+
+def unlisted(page: str) -> list[Block]:
+    """The blocks of a page that are not in `NOT_RUN`."""
+    return [block for block in read_blocks(page) if not any(covers(entry, block) for entry in NOT_RUN)]
+
+
+def covers(entry: NotRun, block: Block) -> bool:
+    """Whether the list's entry is about a block."""
+    return entry.page == block.page and block.first_line.startswith(entry.begins)
+
+
+BLOCKS = {page: unlisted(page) for page in pages()}
+EXECUTED = [page for page, found in BLOCKS.items() if page not in OWN_TESTS and any(block.runs for block in found)]
+SETTINGS = [block for found in BLOCKS.values() for block in found if block.language == "toml"]
+UNITS = [block for found in BLOCKS.values() for block in found if block.language == "ini"]
+
+
+class PlainSource:
+    """A source that makes no motion."""
+
+    name = "plain"
+
+    async def perform(self, speech: Speech) -> Performance:
+        """The backend's sound as it is."""
+        assert isinstance(speech, AudioSpeech)
+        return Performance(speech.audio_format, None, Pacing.BURST, (AudioChunk(data) async for data in speech.chunks))
+
+
+async def halves(sound: bytes) -> AsyncIterator[bytes]:
+    """Sound as a backend makes it: one piece after the other."""
+    middle = len(sound) // 4 * 2
+    yield sound[:middle]
+    yield sound[middle:]
+
+
+def defined(reader: PageSession, name: str) -> Callable[..., Coroutine[object, object, None]]:
+    """A coroutine function that the page defines."""
+    function = reader.names[name]
+    assert inspect.iscoroutinefunction(function)
+    return function
+
+
+def test_every_block_is_run_or_listed() -> None:
+    """No block in a language that nothing here runs, loads or compares."""
+    known = ("sh", "console", "python", "toml", "ini")
+    left = []
+    for found in BLOCKS.values():
+        for before, block in zip([None, *found], found, strict=False):
+            if block.language not in known and not is_output(block, before):
+                left.append(f"{block.place}: {block.language or 'no language'}: {block.first_line}")
+    assert left == []
+
+
+def test_the_list_is_true() -> None:
+    """What is listed is there, and the test of each page that has its own names it."""
+    found = [block for page in pages() for block in read_blocks(page)]
+    assert [entry for entry in NOT_RUN if not any(covers(entry, block) for block in found)] == []
+    for page, test in OWN_TESTS.items():
+        assert any(block.runs for block in BLOCKS[page])
+        assert f'"{page}"' in (PROJECT_ROOT / test).read_text(encoding="utf-8").replace(f'"{page}": "', ""), f"{test} does not run {page}"
+
+
+@pytest.mark.parametrize("page", EXECUTED)
+def test_page_does_what_it_says(page: str, tmp_path: Path) -> None:
+    """All of its commands, in order."""
+    with session(tmp_path) as reader:
+        reader.run(BLOCKS[page])
+
+
+def test_readme_has_a_device_speak(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """By its commands, and by its Python, which waits until the device is done."""
+    with session(tmp_path) as reader:
+        reader.run(BLOCKS["README.md"])
+        asyncio.run(defined(reader, "speak")([speech_like(1.0, 16_000).tobytes()], list(motion_messages((25,)))))
+    assert "reason='completed'" in capsys.readouterr().out
+
+
+def test_avatarkit_page_has_a_device_speak(tmp_path: Path) -> None:
+    """Its settings start a relay; its Python brings what a source makes of a backend's sound to the device."""
+    with session(tmp_path) as reader:
+        reader.run(BLOCKS["docs/avatarkit.md"])
+        reader.run(parse("a device", "```sh\nedge-client --device-id lobby\n```"))
+
+        async def speak() -> None:
+            async with Publisher.connect(reader.address) as publisher:
+                await defined(reader, "speak")(publisher, PlainSource(), halves(speech_like(0.5, 16_000).tobytes()))
+
+        asyncio.run(speak())
+
+
+def test_face_page_fits_a_map(tmp_path: Path) -> None:
+    """From two recordings; the device takes the map."""
+    with session(tmp_path, in_clone=True) as reader:
+        for name in ("mine-1.json", "mine-2.json"):
+            write_conversation(reader.folder / name, telling=True)
+        reader.run(BLOCKS["docs/face.md"])
+        assert (reader.folder / "mine.md").is_file()
+
+
+@pytest.mark.parametrize("block", SETTINGS, ids=lambda block: block.place)
+def test_settings_are_taken(block: Block, tmp_path: Path) -> None:
+    """By the program that they are for. What they name exists, as it does for a reader."""
+    text = block.text
+    for name, own in READERS_OWN.items():
+        text = text.replace(name, str(tmp_path / own))
+    (tmp_path / "speech").mkdir()
+    (tmp_path / "nvidia-api-key").write_text("a-key\n", encoding="utf-8")
+    path = tmp_path / "settings.toml"
+    path.write_text(text, encoding="utf-8")
+    said = tomllib.loads(text)
+    if block.page in DEVICE_SETTINGS:
+        device = load_config({}, {}, file=path)
+        assert device.device_id == said["device_id"]
+    else:
+        relay = load_relay_config(build_parser().parse_args(["--config", str(path)]), {})
+        assert dict(relay.groups) == {name: tuple(members) for name, members in said.get("groups", {}).items()}
+        assert dict(relay.devices) == {name: device["source"] for name, device in said.get("devices", {}).items()}
+
+
+@pytest.mark.parametrize("block", UNITS, ids=lambda block: block.place)
+def test_units_are_those_that_are_shipped(block: Block) -> None:
+    """Word for word."""
+    assert block.text in [path.read_text(encoding="utf-8") for path in (PROJECT_ROOT / "system").glob("*.service")]

@@ -54,7 +54,7 @@ NOT_RUN = (
     NotRun("docs/extending.md", "[project.entry-points", COMPARED),
     NotRun("docs/extending.md", "@dataclass", COMPARED),
     NotRun("docs/extending.md", "BEEPER", COMPARED),
-    NotRun("docs/extending.md", "    def draw", COMPARED),
+    NotRun("docs/extending.md", "def draw", COMPARED),
     NotRun("docs/extending.md", "--- a/", CHANGED),
     NotRun("docs/extending.md", "# edge_client/", CHANGED),
     NotRun("docs/lip-sync.md", "scripts/ground_truth", MINUTES),

@@ -145,9 +145,9 @@ def smooth_drawing() -> Iterator[None]:
 
 
 def draw(loop: RenderLoop | None, is_stopped: Callable[[], bool]) -> bool:
-    """Draw until `is_stopped`; whether the face went before that: there is none, or it was lost, which is logged.
+    """Draw until `is_stopped`, or until a person closes the window; then False.
 
-    False where a person closed the window, too.
+    True if nothing is drawn and the caller has to wait by itself: there is no face, or it was lost, which is logged.
     """
     if loop is None:
         return True

@@ -42,6 +42,8 @@ ROOT = "changes the system, as root"
 MINUTES = "takes minutes"
 SUITE = "sets up the clone and runs the test suite"
 DIAGRAM = "a diagram"
+COMPARED = "tests/test_extending.py compares it with the example"
+CHANGED = "tests/test_extending.py makes the change to a copy of the project, and runs that"
 
 NOT_RUN = (
     NotRun("README.md", "scripts/demo", "tests/test_demo.py runs the demo; the other line is the test suite"),
@@ -53,11 +55,18 @@ NOT_RUN = (
     NotRun("docs/avatarkit.md", "~/venvs/avatar-relay/bin/pip install", INSTALLS),
     NotRun("docs/demo.md", "scripts/demo", "tests/test_demo.py runs it"),
     NotRun("docs/device.md", "sudo ", ROOT),
+    NotRun("docs/extending.md", "[project.entry-points", COMPARED),
+    NotRun("docs/extending.md", "@dataclass", COMPARED),
+    NotRun("docs/extending.md", "BEEPER", COMPARED),
+    NotRun("docs/extending.md", "def draw", COMPARED),
+    NotRun("docs/extending.md", "--- a/", CHANGED),
+    NotRun("docs/extending.md", "# edge_client/", CHANGED),
     NotRun("docs/lip-sync.md", "scripts/ground_truth", MINUTES),
     NotRun("docs/operations.md", "python3 -m venv", INSTALLS),
     NotRun("docs/playout.md", "payloads ─►", DIAGRAM),
     NotRun("docs/playout.md", "scripts/simulate", MINUTES),
     NotRun("docs/reliability.md", "scripts/chaos", MINUTES),
+    NotRun("examples/README.md", "relay-server", "tests/test_examples.py starts both"),
 )
 
 OWN_TESTS = {

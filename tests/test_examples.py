@@ -19,6 +19,7 @@ import pytest
 from websockets.asyncio.server import ServerConnection, serve
 
 from tests.lab.data import PROJECT_ROOT
+from tests.lab.programs import attached
 from tests.lab.recordings import motion_messages, speech_like
 
 EXAMPLES = PROJECT_ROOT / "examples"
@@ -89,6 +90,7 @@ class Bench:
     """Where the packages of the examples are installed."""
     address: str = ""
     devices: dict[str, Started] = field(default_factory=dict)
+    watchers: list[Started] = field(default_factory=list)
     _stack: ExitStack = field(default_factory=ExitStack)
     _count: int = 0
 
@@ -154,6 +156,7 @@ def bench(packages: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[
             *("--devices", '{right = "beeper"}', "--beeper-beep-ms", "100"),
         )
         bench.address = asyncio.run(relay.wait_for(r"(?<=listening on )\S+"))
+        bench.watchers.append(bench.start("-c", RELAYCTL, "--relay", bench.address, "watch", "right"))
         for device, renderer in (("left", "bar"), ("right", "none")):
             bench.devices[device] = bench.start(
                 "-m", "edge_client", "--relay", bench.address, "--device-id", device, "--renderer", renderer
@@ -165,8 +168,6 @@ def bench(packages: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[
 
 
 async def _attached(bench: Bench, names: set[str]) -> None:
-    from tests.lab.programs import attached
-
     async with asyncio.timeout(WAIT_S):
         for name in names:
             await attached(bench.address, name)
@@ -207,7 +208,7 @@ def test_backends_speak(bench: Bench, wav: Path) -> None:
 
 async def test_installed_source_speaks_and_installed_renderer_draws(bench: Bench, wav: Path) -> None:
     """`relayctl say` through another package's source reaches a device; another package's renderer drew the face of the other one."""
-    watch = bench.start("-c", RELAYCTL, "--relay", bench.address, "watch", "right")
+    (watch,) = bench.watchers
     while not re.search(FINISHED, watch.said()):  # a watcher sees what happens from when it is there
         with suppress(TimeoutError):
             async with asyncio.timeout(5):

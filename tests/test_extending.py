@@ -104,6 +104,12 @@ def test_table_counts_the_files() -> None:
         assert len(files) == 3, files
 
 
+def test_changes_of_the_page_can_be_made(copy: Path) -> None:
+    """Each of them finds its place, and the stubs can be compiled."""
+    assert "CODEC_PCM_MULAW" in (copy / "proto" / "avatar_relay" / "v1" / "media_pb2.pyi").read_text(encoding="utf-8")
+
+
+@pytest.mark.slow
 async def test_changes_of_the_page_work(copy: Path, heard: socket.socket, tmp_path: Path) -> None:
     """From the copy: a µ-law conversation through the relay, played by a device into datagrams; the new RPC counts the device."""
     paths = {"PYTHONPATH": os.pathsep.join((str(copy), str(copy / "proto")))}

@@ -111,8 +111,7 @@ class App:
 
     def run(self) -> int:
         """Attach, play and draw until told to stop; returns the program's exit status. Raises `EdgeError` and `OSError`."""
-        for number in (signal.SIGTERM, signal.SIGINT):
-            signal.signal(number, self._on_signal)
+        handlers = {number: signal.signal(number, self._on_signal) for number in (signal.SIGTERM, signal.SIGINT)}
         self._watch.begin()
         telemetry = start_telemetry("edge-client", self._device_id, self._version, os.environ)
         tracer = self._tracer = EdgeTelemetry(telemetry, self._device_id, self._relay_clock) if telemetry.enabled else None
@@ -120,6 +119,8 @@ class App:
             return self._play(tracer, open_tap(self._config))
         finally:
             telemetry.shutdown()
+            for number, handler in handlers.items():
+                signal.signal(number, handler or signal.SIG_DFL)
 
     def _play(self, tracer: EdgeTelemetry | None, tap: WavTap | None) -> int:
         """What the stack closes, it closes in the order of the end: link, face, sink, recording of the sound."""

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import signal
+from collections.abc import Iterator
 
 import pytest
 from hypothesis import settings
@@ -30,3 +32,11 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--cases", type=int, help="cases of the slow random runs (default: see each test)")
     parser.addoption("--seed", type=int, default=1, help="seed of the slow random runs (default 1)")
     parser.addoption("--figures", metavar="DIR", help="where slow runs that measure leave their figures (default: a temporary folder)")
+
+
+@pytest.fixture
+def python_handles_sigint() -> Iterator[None]:
+    """Python's own handler of SIGINT, as in a program that was started from a terminal: a shell's background jobs ignore the signal."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)

@@ -167,6 +167,7 @@ def test_dead_sound_thread_ends_the_run(monkeypatch: pytest.MonkeyPatch, caplog:
     assert threading.excepthook is report
 
 
+@pytest.mark.usefixtures("python_handles_sigint")
 def test_keyboard_interrupt_cancels_the_application() -> None:
     """Ctrl-C while the main thread waits."""
     cancelled: list[bool] = []

@@ -174,6 +174,7 @@ def test_errors_of_verbs_reach_the_caller() -> None:
             avatar.set_volume(2.0)
 
 
+@pytest.mark.usefixtures("python_handles_sigint")
 def test_keyboard_interrupt_ends_a_wait() -> None:
     """Ctrl-C in a verb cancels it, and leaving the block closes at once."""
 

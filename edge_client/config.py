@@ -14,14 +14,14 @@ from avatar_relay.addresses import is_loopback, split_address
 from avatar_relay.errors import ConfigError
 from avatar_relay.ids import ID_RULE, is_valid_id
 from avatar_relay.settings import ProgramSettings, Section, setting
+from edge_client.choices import OUTPUT_OFFSET_MS, FrameStarvation
 from edge_client.colours import FaceColours, read_colour
+from edge_client.motion.mouth_source import MouthSource
 from edge_client.renderers import renderer_name
 
 DEFAULT_FILE = Path("/etc/avatar-relay/edge.toml")
 
 SinkChoice = Literal["auto", "pyaudio", "virtual", "wav"]
-FrameStarvation = Literal["audio_independent", "strict_sync"]
-MouthChoice = Literal["auto", "payload", "audio", "blend"]
 LogLevel = Literal["debug", "info", "warning", "error"]
 
 _COLOUR = takes.parsed(read_colour, "#RRGGBB", "a colour as #rrggbb")
@@ -45,15 +45,17 @@ class EdgeConfig:
     rate_hz: int = setting(48_000, takes.whole_number(8_000, 192_000, "Hz"), "rate of the sound output")
     frames_per_buffer: int = setting(480, takes.whole_number(64, 8_192), "frames that the sound device takes at once")
     output_offset_ms: float = setting(
-        0.0, takes.number(-500, 2_000, "ms"), "sound is heard this much later than the device says (TV, Bluetooth)"
+        0.0,
+        takes.number(*OUTPUT_OFFSET_MS, "ms"),
+        "sound is heard this much later than the device says (TV, Bluetooth)",
     )
     volume: float = setting(1.0, takes.number(0, 1), "loudest gain; what the relay sets is relative to it")
     frame_starvation: FrameStarvation = setting(
-        "audio_independent", takes.choice(*get_args(FrameStarvation)), "when motion is late: the sound goes on, or waits up to 5 s"
+        FrameStarvation.AUDIO_INDEPENDENT, takes.choice(*FrameStarvation), "when motion is late: the sound goes on, or waits up to 5 s"
     )
-    mouth_source: MouthChoice = setting(
-        "auto",
-        takes.choice(*get_args(MouthChoice)),
+    mouth_source: MouthSource = setting(
+        MouthSource.AUTO,
+        takes.choice(*MouthSource),
         "what moves the mouth: the motion payload, the sound, or both; auto: what does best with each format",
     )
     flame_map: Path | None = setting(

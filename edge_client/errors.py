@@ -5,8 +5,7 @@ EdgeError
 ├── SinkError            the audio device failed (the device's fault)
 │   └── RateError        … because it does not play this rate, but another
 ├── ScreenError          no window, or no picture (the device's fault)
-├── AssetError           a file of the face is missing or damaged
-└── BufferFullError      the player holds as much as it takes (try again later)
+└── AssetError           a file of the face is missing or damaged
 """
 
 
@@ -36,7 +35,3 @@ class ScreenError(EdgeError):
 
 class AssetError(EdgeError):
     """A file of the face is missing or damaged."""
-
-
-class BufferFullError(EdgeError):
-    """The player holds as much as it takes; try again when some of it was played, or wait with the verbs that wait."""

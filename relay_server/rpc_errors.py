@@ -9,15 +9,12 @@ import grpc
 from avatar_relay import wire
 from avatar_relay.reasons import Fault
 
-DETAILS_KEY = "grpc-status-details-bin"
-"""Trailing metadata that carries a serialized `google.rpc.Status`."""
-
 Context = grpc.aio.ServicerContext[Any, Any]
 
 
 async def abort(context: Context, fault: Fault) -> NoReturn:
     """End the RPC with a fault. Always raises grpc's `AbortError`."""
     status = wire.fault_to_status(fault)
-    trailing = ((DETAILS_KEY, status.SerializeToString()),)
+    trailing = ((wire.DETAILS_KEY, status.SerializeToString()),)
     await context.abort(grpc.StatusCode[fault.code], fault.text, trailing)
     raise AssertionError("context.abort raises")

@@ -30,7 +30,7 @@ from relay_server.sources import lazy_import as late
 from relay_server.sources.configured import configured_sources
 from relay_server.sources.lazy_import import LazySource
 from relay_server.sources.plugins import SourceContext
-from relay_server.sources.speech_publishing import speech_desk
+from relay_server.sources.speech_publishing import serving_speech
 from relay_server.telemetry import RelayTelemetry
 
 logger = logging.getLogger(__name__)
@@ -69,7 +69,7 @@ class RelayServer:
         self._background = background
         config = relay.config
         self.guard: Guard | None = None
-        """Keeps the door; None where everybody may enter."""
+        """Admits callers; None if there is no access control."""
         if config.access_file is not None:
             file = AccessFile(config.access_file)
             self.guard = Guard(file, config.groups, now_us=boot_time_us, unix_time_us=unix_time_us)
@@ -178,7 +178,7 @@ async def voice(relay: Relay, telemetry: Telemetry, environment: Mapping[str, st
     context = SourceContext(text, audio, environment, monotonic_us, telemetry, start)
     async with (
         configured_sources(config, context) as by_target,
-        speech_desk(
+        serving_speech(
             relay,
             text=text,
             audio=audio,

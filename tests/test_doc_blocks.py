@@ -4,6 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import inspect
+import re
+import shlex
+import subprocess
+import sys
 import tomllib
 from collections.abc import AsyncIterator, Callable, Coroutine
 from dataclasses import dataclass
@@ -21,7 +25,7 @@ from tests.doc_blocks import Block, is_output, pages, parse, read_blocks
 from tests.edge_client.motion.test_flame_map_fit import write_conversation
 from tests.lab.data import PROJECT_ROOT
 from tests.lab.recordings import motion_messages, speech_like
-from tests.page_session import PageSession, session
+from tests.page_session import PATIENCE_S, PageSession, session
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,6 +77,9 @@ OWN_TESTS = {
     "docs/security.md": "tests/test_security_page.py",
 }
 """Pages whose commands need more than a fresh folder, or whose result is looked at further, and the test that runs them."""
+
+IN_CLONE = ("docs/protocol.md",)
+"""Pages whose commands are run in the folder of a clone, as they say."""
 
 DEVICE_SETTINGS = ("docs/device.md", "docs/face.md")
 """Pages whose TOML is for a device; the rest is for a relay."""
@@ -145,8 +152,31 @@ def test_the_list_is_true() -> None:
 @pytest.mark.parametrize("page", EXECUTED)
 def test_page_does_what_it_says(page: str, tmp_path: Path) -> None:
     """All of its commands, in order."""
-    with session(tmp_path) as reader:
+    with session(tmp_path, in_clone=page in IN_CLONE) as reader:
         reader.run(BLOCKS[page])
+
+
+def commands_that_take_minutes() -> dict[str, list[str]]:
+    """What is listed as such: each program with the words of all lines that call it."""
+    found: dict[str, list[str]] = {}
+    for entry in (entry for entry in NOT_RUN if entry.reason == MINUTES):
+        for line in (line for block in read_blocks(entry.page) if covers(entry, block) for line in block.text.splitlines()):
+            words = [word for word in shlex.split(line, comments=True) if not re.match(r"\w+=", word)]
+            program = 3 if words[1:2] == ["-m"] else 1
+            found.setdefault(shlex.join(words[:program]), []).extend(words[program:])
+    return found
+
+
+@pytest.mark.slow  # a second each
+@pytest.mark.parametrize(("program", "words"), commands_that_take_minutes().items(), ids=commands_that_take_minutes())
+def test_commands_that_take_minutes_are_there(program: str, words: list[str]) -> None:
+    """They know the options and the names that the pages give them."""
+    command = [sys.executable if word.endswith("python") else word for word in shlex.split(program)]
+    done = subprocess.run([*command, "--help"], cwd=PROJECT_ROOT, capture_output=True, text=True, timeout=PATIENCE_S, check=False)
+    assert done.returncode == 0, done.stderr
+    named = [word for word in words if re.fullmatch(r"--[a-z-]+|[a-z-]+", word)]
+    assert [word for word in named if word not in done.stdout] == []
+    assert [word for word in words if word.endswith(".py") and not (PROJECT_ROOT / word).is_file()] == []
 
 
 def test_readme_has_a_device_speak(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -174,9 +204,9 @@ def test_face_page_fits_a_map(tmp_path: Path) -> None:
     """From two recordings; the device takes the map."""
     with session(tmp_path, in_clone=True) as reader:
         for name in ("mine-1.json", "mine-2.json"):
-            write_conversation(reader.folder / name, telling=True)
+            write_conversation(reader.home / name, telling=True)
         reader.run(BLOCKS["docs/face.md"])
-        assert (reader.folder / "mine.md").is_file()
+        assert (reader.home / "mine.md").is_file()
 
 
 @pytest.mark.parametrize("block", SETTINGS, ids=lambda block: block.place)

@@ -26,8 +26,8 @@ def read(text: str, reader: PageSession) -> None:
 @pytest.fixture
 def reader(tmp_path: Path) -> PageSession:
     """In a fresh folder. It starts no program here."""
-    (tmp_path / "reader").mkdir()
-    return PageSession(tmp_path / "reader", {"relay.example": "localhost"})
+    (tmp_path / "home").mkdir()
+    return PageSession(tmp_path / "home", tmp_path / "home", {"relay.example": "localhost"})
 
 
 def test_blocks_have_their_place_and_what_stands_above() -> None:
@@ -95,7 +95,7 @@ def test_commands_build_on_earlier_ones(reader: PageSession) -> None:
     """Folder, environment and files stay; Python's names too. Addresses and places are this machine's."""
     page = fenced("sh", "mkdir in; cd in; export WORD=one\n", "sh", 'echo "$WORD" >file; basename "$PWD"; cat file\n', "text", "in one\n")
     read(page, reader)
-    assert (reader.folder / "in" / "file").read_text() == "one\n"
+    assert (reader.home / "in" / "file").read_text() == "one\n"
     read(fenced("python", "here = '127.0.0.1:52000'\n", "python", "there = 'relay.example:52000', here\n"), reader)
     port = reader.address.rpartition(":")[2]
     assert port != "52000"
@@ -106,6 +106,8 @@ def test_commands_build_on_earlier_ones(reader: PageSession) -> None:
     ("page", "words"),
     [
         (fenced("sh", "true\nfalse\ntrue\n"), "exit status 1"),
+        (fenced("sh", "false && true\ntrue\n"), "exit status 1"),
+        (fenced("sh", "(true\nexit 3)\ntrue\n"), "exit status 3"),
         (fenced("sh", "echo two\n", "text", "one\n"), "the page shows\none\n\nbut it said\ntwo"),
         (fenced("console", "$ false\n"), "exit status 1"),
         (fenced("console", "$ echo two\none\n"), "but it said\ntwo"),

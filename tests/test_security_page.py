@@ -34,7 +34,7 @@ def test_a_revoked_device_has_ended(reader: PageSession) -> None:
 
 def test_strict_clients_take_the_certificate(reader: PageSession) -> None:
     """The check that is Python's default since 3.13."""
-    context = ssl.create_default_context(cafile=reader.folder / "authority.pem")
+    context = ssl.create_default_context(cafile=reader.home / "authority.pem")
     context.verify_flags |= ssl.VERIFY_X509_STRICT
     context.set_alpn_protocols(["h2"])
     host, _, port = reader.address.rpartition(":")
@@ -49,8 +49,8 @@ def test_no_line_holds_a_token(reader: PageSession) -> None:
     """What the page shows can be copied without showing a token to all users of a machine, and no file but its own has one."""
     lines = [line for block in read_blocks(PAGE) for line in block.text.splitlines()]
     assert [line for line in lines if "$(cat" in line and not line.startswith("export ")] == []
-    secrets = [(reader.folder / f"{name}.token").read_text().strip().rpartition("_")[2] for name in TOKENS]
-    others = [path for path in reader.folder.rglob("*") if path.is_file() and path.suffix != ".token"]
+    secrets = [(reader.home / f"{name}.token").read_text().strip().rpartition("_")[2] for name in TOKENS]
+    others = [path for path in reader.home.rglob("*") if path.is_file() and path.suffix != ".token"]
     said = {program.name: program.said() for program in reader.programs}
     said |= {path.name: path.read_text(errors="replace") for path in others}
     assert [name for name, text in said.items() if any(secret in text for secret in secrets)] == []

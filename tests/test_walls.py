@@ -86,7 +86,6 @@ PURE_INSIDE_ADAPTERS = frozenset(
         "edge_client.link.report_outbox",
         "edge_client.link.retry",
         "relay_server.connections.clocks",
-        "relay_server.connections.notices",
         "avatar_relay.publisher.published_conversation",
         "avatar_relay.publisher.errors",
         "avatar_relay.publisher.publisher_session",
@@ -111,6 +110,7 @@ GUARDED = frozenset({"edge_client.playback.intake", "edge_client.playback.engine
 WIRE = frozenset(
     {
         "avatar_relay.avatarkit",
+        "avatar_relay.grpc_client",
         "avatar_relay.wire",
         "edge_client.link.attach_call",
         "avatar_relay.publisher.grpc_link",
@@ -133,12 +133,6 @@ LEAVES = frozenset(
     }
 )
 """Modules that import nothing of ours."""
-
-
-SHARED_CLASS_NAMES = {
-    "BufferFullError": "the `_nowait` verbs of publisher and player raise it, each below the root of its own package's errors",
-}
-"""Class names that are defined more than once, each with its reason."""
 
 
 @pytest.fixture(scope="module")
@@ -216,7 +210,7 @@ def test_no_cycles_between_folders(house: dict[str, Module]) -> None:
 
 def test_a_class_name_has_one_home(house: dict[str, Module]) -> None:
     """A reader who knows what a name means in one place knows it everywhere."""
-    found = {name: homes for name, homes in classes_by_name(house).items() if len(homes) > 1 and name not in SHARED_CLASS_NAMES}
+    found = {name: homes for name, homes in classes_by_name(house).items() if len(homes) > 1}
     assert_none([f"{name}: {', '.join(homes)}" for name, homes in sorted(found.items())])
 
 

@@ -34,12 +34,8 @@ class Concealment:
         self._capacity = self._frames(2 * _LONGEST_PERIOD_US)
         self._history: Pcm = np.zeros(0, np.int16)
         self._continuation: Samples | None = None
-        self._filled = 0
-
-    @property
-    def filled_frames(self) -> int:
+        self.filled_frames = 0
         """Frames that were filled since the last sample that was heard."""
-        return self._filled
 
     def heard(self, pcm: Pcm) -> None:
         """These samples were given on; what is missing begins behind them."""
@@ -47,22 +43,22 @@ class Concealment:
             return
         kept = pcm if len(pcm) >= self._capacity else np.concatenate((self._history, pcm))
         self._history = kept[-self._capacity :]
-        self._continuation, self._filled = None, 0
+        self._continuation, self.filled_frames = None, 0
 
     def fill(self, frames: int) -> Pcm:
         """The next `frames` samples of the continuation: sound for `FADE_ENDS_US`, then silence."""
         if self._continuation is None:
             self._continuation = self._continue()
         filled = np.zeros(frames)
-        audible = self._continuation[self._filled : self._filled + frames]
+        audible = self._continuation[self.filled_frames : self.filled_frames + frames]
         filled[: len(audible)] = audible
-        self._filled += frames
+        self.filled_frames += frames
         return _to_pcm(filled)
 
     @property
     def is_audible(self) -> bool:
         """Whether more of the continuation would be sound."""
-        return len(self._history) > 0 and self._filled < self._frames(FADE_ENDS_US)
+        return len(self._history) > 0 and self.filled_frames < self._frames(FADE_ENDS_US)
 
     def lead_in(self, following: Pcm) -> Pcm:
         """Samples that go between the continuation and `following`; none where nothing was heard before."""

@@ -73,12 +73,8 @@ class Steered:
         self._skip = 0
         self._raw: Pcm = np.zeros(0, np.int16)
         self._inside: deque[Chunk] = deque()
-        self._inside_frames = 0
-
-    @property
-    def held_frames(self) -> int:
+        self.held_frames = 0
         """Frames that went in and did not come out."""
-        return self._inside_frames
 
     def process(self, chunks: list[Chunk], ppm: float) -> list[Chunk]:
         """What comes out when these go in, `ppm` faster."""
@@ -100,7 +96,7 @@ class Steered:
         rest = self._stream.resample_chunk(np.zeros(0, np.float32), last=True)
         self._stream = None
         self._history = np.zeros(0, np.int16)
-        return self._assign(_to_pcm(rest), self._inside_frames)
+        return self._assign(_to_pcm(rest), self.held_frames)
 
     def _begin(self, following: Pcm) -> None:
         self._stream = soxr.ResampleStream(self._rate_hz * (1 + 1.2e-6 * MAX_PPM), self._rate_hz, 1, dtype="float32", vr=True)
@@ -116,13 +112,13 @@ class Steered:
         pcm = _to_pcm(stream.resample_chunk(_to_float(chunk.pcm)))
         pcm, self._skip = pcm[self._skip :], max(0, self._skip - len(pcm))
         self._inside.append(chunk)
-        self._inside_frames += len(chunk.pcm)
+        self.held_frames += len(chunk.pcm)
         if len(self._raw):
             share = np.arange(1, len(self._raw) + 1) / (len(self._raw) + 1)
             crossed = self._raw * (1 - share) + pcm[: len(self._raw)] * share
             pcm = np.concatenate((np.rint(crossed).astype(np.int16), pcm[len(self._raw) :]))
             self._raw = np.zeros(0, np.int16)
-        return self._assign(pcm, max(1, self._inside_frames - _HELD_FRAMES))
+        return self._assign(pcm, max(1, self.held_frames - _HELD_FRAMES))
 
     def _assign(self, pcm: Pcm, frames_in: int) -> list[Chunk]:
         """Output, cut into what stands for `frames_in` frames of input."""
@@ -133,7 +129,7 @@ class Steered:
                 head, rest = head.split(frames_in)
                 self._inside.appendleft(rest)
             frames_in -= len(head.pcm)
-            self._inside_frames -= len(head.pcm)
+            self.held_frames -= len(head.pcm)
             share = len(pcm) if frames_in <= 0 else min(len(pcm), round(len(pcm) * len(head.pcm) / (len(head.pcm) + frames_in)))
             chunks.append(Chunk(head.conversation_id, head.pts_frame, head.pts_frames, pcm[:share]))
             pcm = pcm[share:]

@@ -23,19 +23,11 @@ class GainRamp:
 
     def __init__(self, rate_hz: int, gain: float = 1.0) -> None:
         self._frames = ramp_frames(rate_hz)
-        self._gain = gain
-        self._target = gain
-        self._left = 0
-
-    @property
-    def gain(self) -> float:
+        self.gain = gain
         """The gain that the last frame had."""
-        return self._gain
-
-    @property
-    def target(self) -> float:
+        self.target = gain
         """The gain that it moves to."""
-        return self._target
+        self._left = 0
 
     @property
     def settled(self) -> bool:
@@ -44,12 +36,12 @@ class GainRamp:
 
     def move(self, target: float, frames: int | None = None) -> None:
         """Move to `target` within `frames`, by default a full ramp, counted from the next frame."""
-        self._target = target
-        self._left = 0 if target == self._gain else (self._frames if frames is None else max(1, frames))
+        self.target = target
+        self._left = 0 if target == self.gain else (self._frames if frames is None else max(1, frames))
 
     def jump(self, gain: float) -> None:
         """Take a gain at once; for use where there is no sound."""
-        self._gain = self._target = gain
+        self.gain = self.target = gain
         self._left = 0
 
     def apply(self, pcm: NDArray[np.int16]) -> tuple[NDArray[np.int16], int]:
@@ -59,11 +51,11 @@ class GainRamp:
             return self._constant(pcm)
         moving = min(self._left, count)
         steps = np.arange(1, moving + 1, dtype=np.float32) / self._left
-        gains = self._gain + (self._target - self._gain) * steps
+        gains = self.gain + (self.target - self.gain) * steps
         if moving == self._left:
-            gains[-1] = self._target
+            gains[-1] = self.target
         self._left -= moving
-        self._gain = self._target if self._left == 0 else float(gains[-1]) if moving else self._gain
+        self.gain = self.target if self._left == 0 else float(gains[-1]) if moving else self.gain
         head = np.rint(pcm[:moving] * gains).astype(np.int16)
         audible = int(np.flatnonzero(gains)[-1]) + 1 if gains.any() else 0
         if moving == count:
@@ -72,8 +64,8 @@ class GainRamp:
         return np.concatenate((head, tail)), moving + tail_audible if tail_audible else audible
 
     def _constant(self, pcm: NDArray[np.int16]) -> tuple[NDArray[np.int16], int]:
-        if self._gain == 1.0:
+        if self.gain == 1.0:
             return pcm, len(pcm)
-        if self._gain == 0.0:
+        if self.gain == 0.0:
             return np.zeros_like(pcm), 0
-        return np.rint(pcm * np.float32(self._gain)).astype(np.int16), len(pcm)
+        return np.rint(pcm * np.float32(self.gain)).astype(np.int16), len(pcm)

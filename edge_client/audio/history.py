@@ -15,32 +15,24 @@ class History:
     def __init__(self, capacity_frames: int) -> None:
         self._capacity_frames = capacity_frames
         self._blocks: deque[Pcm] = deque()
-        self._begin = 0
-        self._end = 0
-
-    @property
-    def end(self) -> int:
-        """Frames added so far: the index of the next one."""
-        return self._end
-
-    @property
-    def begin(self) -> int:
+        self.begin = 0
         """Index of the oldest frame that is kept."""
-        return self._begin
+        self.end = 0
+        """Frames added so far: the index of the next one."""
 
     def add(self, samples: Pcm) -> None:
         """Append a copy of content; what is older than the capacity is forgotten block by block."""
         if not len(samples):
             return
         self._blocks.append(np.array(samples, np.int16))
-        self._end += len(samples)
-        while self._end - self._begin - len(self._blocks[0]) >= self._capacity_frames:
-            self._begin += len(self._blocks.popleft())
+        self.end += len(samples)
+        while self.end - self.begin - len(self._blocks[0]) >= self._capacity_frames:
+            self.begin += len(self._blocks.popleft())
 
     def read(self, frame: int, frames: int) -> Pcm:
         """At most `frames` frames from index `frame` on, which has to lie between `begin` and `end`."""
         pieces: list[Pcm] = [np.zeros(0, np.int16)]
-        start = self._begin
+        start = self.begin
         for block in self._blocks:
             first, last = max(frame, start) - start, min(frame + frames, start + len(block)) - start
             if first < last:

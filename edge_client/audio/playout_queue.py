@@ -42,25 +42,17 @@ class PlayoutQueue:
     def __init__(self, rate_hz: int) -> None:
         self.timeline = Timeline(rate_hz)
         self._queued: deque[Chunk] = deque()
-        self._queued_frames = 0
-        self._pulled: deque[tuple[int, Chunk]] = deque()
-        self._pulled_to = 0
-
-    @property
-    def queued_frames(self) -> int:
+        self.queued_frames = 0
         """Frames that can be pulled."""
-        return self._queued_frames
-
-    @property
-    def pulled_to(self) -> int:
+        self._pulled: deque[tuple[int, Chunk]] = deque()
+        self.pulled_to = 0
         """The content frame that is pulled next."""
-        return self._pulled_to
 
     def push(self, chunk: Chunk) -> None:
         """Release samples."""
         if len(chunk.pcm):
             self._queued.append(chunk)
-            self._queued_frames += len(chunk.pcm)
+            self.queued_frames += len(chunk.pcm)
 
     def pull(self, frames: int) -> Pcm:
         """At most `frames` frames."""
@@ -89,7 +81,7 @@ class PlayoutQueue:
     def withdraw(self, conversation_ids: frozenset[str]) -> bool:
         """Take out what is not pulled yet; returns whether something that is pulled and perhaps not heard is left."""
         self._queued = deque(chunk for chunk in self._queued if chunk.conversation_id not in conversation_ids)
-        self._queued_frames = sum(len(chunk.pcm) for chunk in self._queued)
+        self.queued_frames = sum(len(chunk.pcm) for chunk in self._queued)
         return any(chunk.conversation_id in conversation_ids for _, chunk in self._pulled)
 
     def rewind(self, frame: int, without: frozenset[str]) -> None:
@@ -100,13 +92,13 @@ class PlayoutQueue:
             if len(unheard.pcm) and chunk.conversation_id not in without:
                 back.append(unheard)
         self._queued.extendleft(reversed(back))
-        self._queued_frames += sum(len(chunk.pcm) for chunk in back)
+        self.queued_frames += sum(len(chunk.pcm) for chunk in back)
         self._pulled.clear()
         self.timeline.truncate(frame)
 
     def _give(self, chunk: Chunk) -> None:
         frames = len(chunk.pcm)
-        self.timeline.append(self._pulled_to, frames, chunk.conversation_id, chunk.pts_frame, chunk.pts_frames)
-        self._pulled.append((self._pulled_to, chunk))
-        self._pulled_to += frames
-        self._queued_frames -= frames
+        self.timeline.append(self.pulled_to, frames, chunk.conversation_id, chunk.pts_frame, chunk.pts_frames)
+        self._pulled.append((self.pulled_to, chunk))
+        self.pulled_to += frames
+        self.queued_frames -= frames

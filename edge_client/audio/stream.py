@@ -72,7 +72,8 @@ class AudioStream:
         self._current: Payload | None = None
         self._offset = 0
         self._ready: deque[Ready] = deque()
-        self._ready_frames = 0
+        self.ready_frames = 0
+        """Decoded frames that can be taken."""
         self._concealed: Pcm = np.zeros(0, np.int16)
         self._next_pts_frame = 0
         self._expected_pts_us: int | None = 0
@@ -95,11 +96,6 @@ class AudioStream:
     def held_bytes(self) -> int:
         """Encoded bytes that are not decoded yet."""
         return self._jitter.held_bytes + (len(self._current.data) - self._offset if self._current is not None else 0)
-
-    @property
-    def ready_frames(self) -> int:
-        """Decoded frames that can be taken."""
-        return self._ready_frames
 
     @property
     def has_more(self) -> bool:
@@ -133,8 +129,8 @@ class AudioStream:
     def decode(self, frames: int, now_us: int, *, can_wait: bool = True) -> Decoded:
         """Decode until `frames` frames more are ready, or all that is here is decoded."""
         done = Decoded()
-        goal = self._ready_frames + frames
-        while not self.complete and self._ready_frames < goal:
+        goal = self.ready_frames + frames
+        while not self.complete and self.ready_frames < goal:
             if self._current is not None or self._next_payload():
                 self._decode_slice(done)
             elif self._gives_up(now_us, can_wait):
@@ -155,14 +151,14 @@ class AudioStream:
                 self._ready.appendleft(rest)
             taken.append(head)
             frames -= len(head.pcm)
-            self._ready_frames -= len(head.pcm)
+            self.ready_frames -= len(head.pcm)
         return taken
 
     def close(self) -> None:
         """Nothing more will be played; ask for `held_bytes` before."""
         self._jitter.close()
         self._ready.clear()
-        self._current, self._ready_frames = None, 0
+        self._current, self.ready_frames = None, 0
 
     def _next_payload(self) -> bool:
         self._current, self._offset = self._jitter.take(), 0
@@ -261,7 +257,7 @@ class AudioStream:
 
     def _append(self, pcm: Pcm, payloads: int, count: int) -> None:
         self._ready.append(Ready(self._next_pts_frame, pcm, payloads, count))
-        self._ready_frames += len(pcm)
+        self.ready_frames += len(pcm)
         self._next_pts_frame += len(pcm)
 
 

@@ -60,7 +60,8 @@ class FlatRenderer:
     def __init__(self, screen: pygame.Surface, name: str, *, colours: FaceColours = AS_PAINTED) -> None:
         """Take over the display surface `screen` (32 bits a pixel)."""
         self._palette = Palette(colours)
-        self._name = name
+        self.name = name
+        """See `Renderer`."""
         self._fit(screen)
 
     def _fit(self, screen: pygame.Surface) -> None:
@@ -81,11 +82,6 @@ class FlatRenderer:
         self._dirty = [screen.get_rect()]
         self._face.blit(self._body, (0, 0))
         screen.blit(self._body, (0, 0))
-
-    @property
-    def name(self) -> str:
-        """See `Renderer`."""
-        return self._name
 
     @property
     def size(self) -> tuple[int, int]:

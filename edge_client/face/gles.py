@@ -51,34 +51,26 @@ class GlesRenderer:
         `samples`, `vsync`: see `open_window`.
         """
         head = load_head()
-        self._size = open_window(size, flags, samples=samples, vsync=vsync)
+        self.size = open_window(size, flags, samples=samples, vsync=vsync)
+        """See `Renderer`."""
         if not is_gles3():
             raise ScreenError(f"asked for GLES 3.0, the driver gives {driver_name()}")
-        self._name = f"{driver_name()}, {where} ({pygame.display.get_driver()})"
+        self.name = f"{driver_name()}, {where} ({pygame.display.get_driver()})"
+        """See `Renderer`."""
         self._rig = Rig(head)
-        self._backdrop = Backdrop(self._size, colours.background, copied=is_software() and samples < 2)
+        self._backdrop = Backdrop(self.size, colours.background, copied=is_software() and samples < 2)
         self._skin, self._eye, self._lash = (Program(name) for name in ("skin", "eye", "lash"))
         self._head_buffers, self._eye_buffers = HeadBuffers(head), EyeBuffers()
         self._eye_centres = head.eye_centres
         self._paint_pixels = recoloured(read_paint(head.paint), colours)[::-1]
         self._paint, self._halvings = 0, -1
         self._eye_paint = upload_texture(eye_picture(colours.eyes), levels=True)
-        self._board = Board(self._size)
-        self._readback = Readback(self._size)
+        self._board = Board(self.size)
+        self._readback = Readback(self.size)
         self._last: tuple[Pose, Overlay, int | None] = (neutral_pose(), NOTHING, None)
         self._shown = True
         self._set_up(head.eye_radius)
         self._fit_view()
-
-    @property
-    def name(self) -> str:
-        """See `Renderer`."""
-        return self._name
-
-    @property
-    def size(self) -> tuple[int, int]:
-        """See `Renderer`."""
-        return self._size
 
     def draw(self, pose: Pose, *, overlay: Overlay = NOTHING, stamp: int | None = None) -> None:
         """See `Renderer`."""
@@ -133,22 +125,22 @@ class GlesRenderer:
 
     def _follow_window(self) -> None:
         size = pygame.display.get_window_size()
-        if size == self._size:
+        if size == self.size:
             return
-        self._size = size
+        self.size = size
         for sized in (self._backdrop, self._board, self._readback):
             sized.fit(size)
         self._fit_view()
 
     def _fit_view(self) -> None:
         """Bring the camera and the head's paint in line with the window's size."""
-        camera = Camera(*self._size)
+        camera = Camera(*self.size)
         for program in (self._skin, self._eye, self._lash):
             program.use()
             program.set_matrix("camera", camera.matrix)
         self._skin.use()
         self._skin.set_vector("viewer", camera.viewer)
-        self._fit_paint(_PAINT_HIGH * self._size[1] / camera.room)
+        self._fit_paint(_PAINT_HIGH * self.size[1] / camera.room)
 
     def _fit_paint(self, texels: float) -> None:
         """In software in the one size that suits the picture, else in all of them, once."""

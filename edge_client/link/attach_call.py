@@ -14,30 +14,19 @@ from typing import Any, Self
 
 import grpc
 import grpc.aio
-from google.protobuf.message import DecodeError
-from google.rpc import status_pb2
 
 from avatar_relay import messages as m
 from avatar_relay.credentials import metadata_of
-from avatar_relay.limits import GRPC_MAX_RECEIVE_BYTES, PEER_TIMEOUT_US
+from avatar_relay.grpc_client import CHANNEL_OPTIONS, fault_in
 from avatar_relay.media import Credit
-from avatar_relay.reasons import Fault
 from avatar_relay.v1 import device_service_pb2 as pb
 from avatar_relay.v1 import device_service_pb2_grpc as stubs
 from avatar_relay.v1 import media_pb2
-from avatar_relay.wire import WireError, attach_request_to_wire, attach_response_from_wire, fault_from_status
+from avatar_relay.wire import WireError, attach_request_to_wire, attach_response_from_wire
 from edge_client.link.credentials import Credentials
 from edge_client.link.retry import StreamEnd
 
-STATUS_DETAILS_KEY = "grpc-status-details-bin"
-"""Trailer that carries `google.rpc.Status`."""
-CHANNEL_OPTIONS: tuple[tuple[str, int], ...] = (
-    ("grpc.max_receive_message_length", GRPC_MAX_RECEIVE_BYTES),
-    ("grpc.keepalive_time_ms", 2**31 - 1),
-    ("grpc.min_reconnect_backoff_ms", PEER_TIMEOUT_US // 1_000),  # how long gRPC stays in a hole, also after we left: 20 s else
-    ("grpc.use_local_subchannel_pool", 1),
-    ("grpc.enable_retries", 0),
-)
+_OPTIONS = (*CHANNEL_OPTIONS, ("grpc.keepalive_time_ms", 2**31 - 1), ("grpc.enable_retries", 0))
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,23 +98,13 @@ class AttachCall:
 
 def _open_channel(endpoint: Endpoint, shown: Credentials) -> grpc.aio.Channel:
     if not endpoint.tls:
-        return grpc.aio.insecure_channel(endpoint.address, options=CHANNEL_OPTIONS)
+        return grpc.aio.insecure_channel(endpoint.address, options=_OPTIONS)
     credentials = grpc.ssl_channel_credentials(shown.root_certificates, shown.key, shown.certificate)
-    return grpc.aio.secure_channel(endpoint.address, credentials, options=CHANNEL_OPTIONS)
+    return grpc.aio.secure_channel(endpoint.address, credentials, options=_OPTIONS)
 
 
 def _stream_end(code: grpc.StatusCode, text: str | None, trailers: Any) -> StreamEnd:
-    return StreamEnd(code.name, text or "the relay ended the stream", fault=_fault_in(trailers))
-
-
-def _fault_in(trailers: Any) -> Fault | None:
-    for key, value in trailers or ():
-        if key == STATUS_DETAILS_KEY:
-            try:
-                return fault_from_status(status_pb2.Status.FromString(value))
-            except DecodeError:
-                return None
-    return None
+    return StreamEnd(code.name, text or "the relay ended the stream", fault=fault_in(trailers))
 
 
 def _credit_of(response: pb.AttachResponse) -> Credit:

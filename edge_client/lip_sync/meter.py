@@ -110,20 +110,14 @@ class SkewMeter:
         self.at_heard = SkewRecord()
         self._on_glass: Position | None = None
         self._held_from: Position | None = None
-        self._longest_hold_us = 0
-        self.pictures = 0
-
-    @property
-    def longest_hold_us(self) -> int:
+        self.longest_hold_us = 0
         """The most sound that was heard while the face stood still on one PTS."""
-        return self._longest_hold_us
 
     def picture(self, time_us: int, shown: Position | None, heard: Position | None) -> None:
         """A picture came onto the glass at `time_us`; `shown` is what its pose belongs to, `heard` what was heard then.
 
         None stands for a face that motion does not drive, or for silence.
         """
-        self.pictures += 1
         self._note_hold(heard)
         if shown != self._on_glass:
             self._on_glass = shown
@@ -143,7 +137,7 @@ class SkewMeter:
     def _note_hold(self, heard: Position | None) -> None:
         held_us = _skew(heard, self._held_from)
         if held_us is not None and self._on_glass is not None:
-            self._longest_hold_us = max(self._longest_hold_us, held_us)
+            self.longest_hold_us = max(self.longest_hold_us, held_us)
 
 
 class SkewAlarm:

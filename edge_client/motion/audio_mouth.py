@@ -1,8 +1,8 @@
 """The mouth from the sound that is about to be heard, on the device itself: the same analyser that the relay's source uses.
 
-Rules of the ear
+Rules
 1. It hears sound as it is released, ahead of its time, `STEP_S` of it at a time, and gives mouths on the same media line. It needs
-   some 0.5 s more of sound than the moment it tells of. `LIVE` does not have that: no ear listens there, and the payload's mouth stays.
+   some 0.5 s more of sound than the moment it tells of. `LIVE` does not have that: there the mouth is the payload's.
 2. Where the line jumps, it starts afresh; filler that stands for nothing of the line is not heard.
 3. Its share is how much of the mouth it moves where there is motion: 0 none, 1 all. Where it hears lips that touch, they touch at any
    share over `CLOSES_FROM`. Where motion is missing it moves the whole mouth, whatever its share.
@@ -25,7 +25,7 @@ from edge_client.motion.track import MotionTrack, Sample
 STEP_S = 0.1
 """What is analysed at once: the analyser takes about as long for one frame of 10 ms as for ten."""
 JUMP_S = 0.02
-"""The line may run this far from the sound (drift is steered) until the ear starts afresh."""
+"""The line may run this far from the sound (drift is steered) until the analysis starts afresh."""
 CLOSES_FROM = 0.25
 
 _MOUTH = np.array([index for index, name in enumerate(ARKIT_NAMES) if name.startswith(("jaw", "mouth", "tongue"))])

@@ -8,7 +8,7 @@ from typing import assert_never
 from avatar_relay.media import MotionEncoding, MotionFormat
 
 
-class MouthSource(enum.Enum):
+class MouthSource(enum.StrEnum):
     """What a device may be told."""
 
     AUTO = "auto"

@@ -24,45 +24,28 @@ class MotionStream:
         self._decoder = decoder
         self.track = MotionTrack(format.keyframes_per_second)
         self._ahead: set[int] = set()
-        self._cursor = 0
+        self.cursor = 0
+        """All payloads up to this sequence came."""
         self._in_use: list[tuple[int, int]] = []
         self._length_us = 0
-        self._last_seq: int | None = None
-        self.keyframes = 0
-
-    @property
-    def cursor(self) -> int:
-        """All payloads up to this sequence came."""
-        return self._cursor
 
     @property
     def length_us(self) -> int:
         """Where the motion that came ends, decodable or not."""
         return max(self._length_us, self.track.length_us)
 
-    @property
-    def ended(self) -> bool:
-        """Whether all motion is here."""
-        return self._last_seq is not None and self._cursor >= self._last_seq
-
-    def end(self, last_seq: int) -> None:
-        """No payload follows `last_seq`; 0 where only the order of arrival says so."""
-        self._last_seq = last_seq
-
     def decode(self, payload: Payload) -> Poses | DropReason | Fault:
         """A payload's keyframes, to be placed; or why it is not used."""
-        if payload.seq <= self._cursor or payload.seq in self._ahead:
+        if payload.seq <= self.cursor or payload.seq in self._ahead:
             return DropReason.DUPLICATE
         if payload.pts_us is None:
             return Fault(Reason.PAYLOAD_INVALID, f"motion payload {payload.seq} has no pts_us", "media.payloads.pts_us")
         self._arrived(payload.seq)
         self._length_us = max(self._length_us, payload.pts_us + payload.duration_us)
         try:
-            poses = self._decoder.decode(payload.data)
+            return self._decoder.decode(payload.data)
         except UndecodableError as error:
             return Fault(Reason.MOTION_UNDECODABLE, f"motion payload {payload.seq}: {error}", "media.payloads.data")
-        self.keyframes += len(poses)
-        return poses
 
     def place(self, payload: Payload, poses: Poses, audible_pts_us: int) -> DropReason | None:
         """Put decoded keyframes on the track; returns why they were not, None where they were. The bytes are then in use."""
@@ -92,7 +75,7 @@ class MotionStream:
     def _arrived(self, seq: int) -> None:
         self._ahead.add(seq)
         if len(self._ahead) > MAX_AHEAD:
-            self._cursor = min(self._ahead) - 1
-        while self._cursor + 1 in self._ahead:
-            self._cursor += 1
-            self._ahead.discard(self._cursor)
+            self.cursor = min(self._ahead) - 1
+        while self.cursor + 1 in self._ahead:
+            self.cursor += 1
+            self._ahead.discard(self.cursor)

@@ -37,35 +37,27 @@ class MotionTrack:
     """Keyframes of one conversation; at most `MAX_KEYFRAMES`. Not thread-safe."""
 
     def __init__(self, keyframes_per_second: float) -> None:
-        self._step_us = 1e6 / keyframes_per_second
+        self.step_us = 1e6 / keyframes_per_second
+        """One interval."""
         self._times: list[int] = []
         self._poses: list[Pose] = []
-        self._length_us = 0
+        self.length_us = 0
+        """Where the last keyframe's interval ends; 0 where there was none. Pruning does not change it."""
         self._jumps: dict[int, Pose] = {}
 
     def __len__(self) -> int:
         """How many keyframes are held."""
         return len(self._times)
 
-    @property
-    def step_us(self) -> float:
-        """One interval."""
-        return self._step_us
-
-    @property
-    def length_us(self) -> int:
-        """Where the last keyframe's interval ends; 0 where there was none. Pruning does not change it."""
-        return self._length_us
-
     def add(self, pts_us: int, poses: Poses) -> bool:
         """Put a payload's keyframes on the line; False, and nothing changed, where they would pass the bound."""
         if len(self._times) + len(poses) > MAX_KEYFRAMES:
             return False
         for index, pose in enumerate(poses):
-            self._put(pts_us + round(index * self._step_us), pose)
+            self._put(pts_us + round(index * self.step_us), pose)
         if len(poses):
-            end_us = pts_us + round(len(poses) * self._step_us)
-            self._length_us = max(self._length_us, end_us)
+            end_us = pts_us + round(len(poses) * self.step_us)
+            self.length_us = max(self.length_us, end_us)
         if len(poses) >= LONG_WINDOW:
             self._look_for_jump(pts_us)
             self._look_for_jump(end_us)
@@ -78,7 +70,7 @@ class MotionTrack:
             return found
         pose = found.pose
         for border_us, excess in self._jumps.items():
-            from_border = (found.pts_us - border_us) / self._step_us
+            from_border = (found.pts_us - border_us) / self.step_us
             if -REACH - 1 < from_border < REACH:
                 pose = pose + spread(excess, from_border)
         return Sample(pose, found.pts_us, found.covered)
@@ -86,11 +78,11 @@ class MotionTrack:
     def covered_to(self, pts_us: int) -> int:
         """How far the track covers the line without a hole from `pts_us` on; `pts_us` itself where it does not cover it."""
         index = bisect_right(self._times, pts_us) - 1
-        if index < 0 or pts_us >= self._times[index] + self._step_us * 1.5:
+        if index < 0 or pts_us >= self._times[index] + self.step_us * 1.5:
             return pts_us
-        while index + 1 < len(self._times) and self._times[index + 1] - self._times[index] <= 1.5 * self._step_us:
+        while index + 1 < len(self._times) and self._times[index + 1] - self._times[index] <= 1.5 * self.step_us:
             index += 1
-        return max(pts_us, self._times[index] + round(self._step_us))
+        return max(pts_us, self._times[index] + round(self.step_us))
 
     def prune(self, pts_us: int) -> None:
         """Forget the keyframes before `pts_us`, but keep the one that is shown there."""
@@ -98,7 +90,7 @@ class MotionTrack:
         if passed > 0:
             del self._times[:passed]
             del self._poses[:passed]
-        past_us = pts_us - REACH * self._step_us
+        past_us = pts_us - REACH * self.step_us
         for border_us in [border_us for border_us in self._jumps if border_us < past_us]:
             del self._jumps[border_us]
 
@@ -108,15 +100,15 @@ class MotionTrack:
             return None
         at_us, pose = self._times[after - 1], self._poses[after - 1]
         if after == len(self._times):
-            covered = pts_us < at_us + self._step_us
+            covered = pts_us < at_us + self.step_us
             return Sample(pose, pts_us if covered else at_us, covered)
         return self._between(pts_us, after)
 
     def _look_for_jump(self, border_us: int) -> None:
         """At a border whose keyframes are there on both sides; those before it may have been pruned, then nothing is done."""
-        index = bisect_left(self._times, border_us - round(self._step_us / 2))
+        index = bisect_left(self._times, border_us - round(self.step_us / 2))
         first, last = index - REACH, index + REACH - 1
-        if first < 0 or last >= len(self._times) or self._times[last] - self._times[first] > (2 * REACH - 0.5) * self._step_us:
+        if first < 0 or last >= len(self._times) or self._times[last] - self._times[first] > (2 * REACH - 0.5) * self.step_us:
             return
         excess = jump(self._poses[first:index], self._poses[index : last + 1])
         if excess is not None:
@@ -137,10 +129,10 @@ class MotionTrack:
     def _between(self, pts_us: int, after: int) -> Sample:
         left_us, right_us = self._times[after - 1], self._times[after]
         left, right = self._poses[after - 1], self._poses[after]
-        if right_us - left_us > 1.5 * self._step_us:
-            begin_us = right_us - self._step_us
+        if right_us - left_us > 1.5 * self.step_us:
+            begin_us = right_us - self.step_us
             if pts_us < begin_us:
-                covered = pts_us < left_us + self._step_us
+                covered = pts_us < left_us + self.step_us
                 return Sample(left, pts_us if covered else left_us, covered)
             left_us = round(begin_us)
         share = np.float32((pts_us - left_us) / (right_us - left_us))

@@ -39,7 +39,7 @@ from edge_client.playback.face_view import FaceView
 from edge_client.playback.intake import Intake
 from edge_client.playback.ledgers import CreditLedger, DropLedger
 from edge_client.playback.live_conversations import ConversationState, Holdable, LiveConversation, LiveConversations
-from edge_client.playback.playing import Decoders, Playing, make_audio, make_ear, make_motion
+from edge_client.playback.playing import DecoderFactories, Playing, make_audio, make_audio_mouth, make_motion
 from edge_client.playback.playout import Playout
 from edge_client.playback.release import Release
 from edge_client.playback.reports import Reports
@@ -57,7 +57,7 @@ class PlaybackEngine:
     """Plays conversations, by the rules in `conversation`, `release`, `audio.stream` and `motion.track`."""
 
     def __init__(
-        self, *, sink: AudioSink, decoders: Decoders, config: PlaybackConfig | None = None, observer: PlaybackObserver = NULL
+        self, *, sink: AudioSink, decoders: DecoderFactories, config: PlaybackConfig | None = None, observer: PlaybackObserver = NULL
     ) -> None:
         config = PlaybackConfig() if config is None else config
         self._config = config
@@ -215,7 +215,9 @@ class PlaybackEngine:
         except EdgeError as error:
             fault = Fault(Reason.MOTION_FORMAT_UNSUPPORTED, str(error), "open.motion_format")
             self._reports.fault(conversation.conversation_id, fault)
-        return Playing(conversation, audio, motion, now_us, make_ear(conversation, self._config.mouth_source, self._playout.rate_hz))
+        return Playing(
+            conversation, audio, motion, now_us, make_audio_mouth(conversation, self._config.mouth_source, self._playout.rate_hz)
+        )
 
     def _media(self, media: Media, now_us: int) -> None:
         within = self._intake.enter(media)
@@ -261,8 +263,6 @@ class PlaybackEngine:
         playing.conversation.end = message
         self._reports.fault_of(playing, self._intake.end(playing, message))
         playing.audio.end(message.last_audio_seq)
-        if playing.motion is not None:
-            playing.motion.end(message.last_motion_seq)
 
     def _pause(self, playing: Playing, *, paused: bool) -> None:
         if playing.conversation.paused is not paused:

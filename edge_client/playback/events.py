@@ -9,6 +9,7 @@ from avatar_relay.errors import ConfigError
 from avatar_relay.limits import MAX_PAYLOAD_BYTES
 from avatar_relay.media import Credit
 from avatar_relay.messages import ConversationError, Finished, Held, PlayerEventBody
+from edge_client.choices import OUTPUT_OFFSET_MS, FrameStarvation
 from edge_client.motion.mouth_source import MouthSource
 from edge_client.motion.pose import Pose
 
@@ -24,15 +25,6 @@ class PlayerState(enum.Enum):
     PAUSED = "paused"
     STALLED = "stalled"
     """It was heard, and waits for data."""
-
-
-class FrameStarvation(enum.Enum):
-    """What sound does where motion is missing."""
-
-    AUDIO_INDEPENDENT = "audio_independent"
-    """It goes on; the face holds, then catches up."""
-    STRICT_SYNC = "strict_sync"
-    """It waits, at most `STRICT_SYNC_WAIT_US`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,8 +82,9 @@ class PlaybackConfig:
                 raise ConfigError(f"{name} is {getattr(self, name)}; the largest payload has {MAX_PAYLOAD_BYTES} bytes, and must fit")
         if not 0 <= max(self.burst_prefill_us, self.live_prefill_us) <= self.decode_ahead_us:
             raise ConfigError("decode_ahead_us must be at least burst_prefill_us and live_prefill_us, and none may be negative")
-        if abs(self.output_offset_us) > 2_000_000:
-            raise ConfigError(f"output_offset_us is {self.output_offset_us}; from -2000000 to 2000000 is allowed")
+        low, high = OUTPUT_OFFSET_MS
+        if not low * 1_000 <= self.output_offset_us <= high * 1_000:
+            raise ConfigError(f"output_offset_us is {self.output_offset_us}; from {low * 1_000} to {high * 1_000} is allowed")
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,7 +1,8 @@
 """What the face shows at the time a picture will be on the glass: the pose of the PTS that will be heard then.
 
-Where motion is missing the mouth moves by the sound (`motion.ear`), and all else is held as long as more may come, at rest where none
-can (the conversation's end was said, or it is audio only). Where the device does not analyse the sound the whole pose is held or rests.
+Where motion is missing the sound moves the mouth (`motion.audio_mouth`); all else is held as long as more motion may come, and rests
+if none can (the conversation's end was said, or it is audio only). A device that does not analyse the sound holds or rests the whole
+pose.
 """
 
 from __future__ import annotations
@@ -45,16 +46,16 @@ class FaceView:
 
 
 def _drive(playing: Playing, pts_us: int) -> tuple[Driver, Pose | None, int | None]:
-    """Motion leads; the ear has its share of the mouth, and moves all of it where motion is missing."""
-    heard = playing.ear.sample(pts_us) if playing.ear is not None else None
+    """Motion leads; the sound moves its share of the mouth, and all of it while motion is missing."""
+    heard = playing.audio_mouth.sample(pts_us) if playing.audio_mouth is not None else None
     said = playing.motion.track.sample(pts_us) if playing.motion is not None else None
     if said is not None and not (said.covered or playing.expects_motion):
         said = None
-    if playing.ear is not None and heard is not None and heard.covered:
+    if playing.audio_mouth is not None and heard is not None and heard.covered:
         if said is None or not said.covered:
             return Driver.SOUND, with_mouth(neutral_pose() if said is None else said.pose, heard.pose, 1.0), heard.pts_us
-        if playing.ear.share:
-            return Driver.MOTION, with_mouth(said.pose, heard.pose, playing.ear.share), said.pts_us
+        if playing.audio_mouth.share:
+            return Driver.MOTION, with_mouth(said.pose, heard.pose, playing.audio_mouth.share), said.pts_us
     if said is None:
         return Driver.IDLE, None, None
     return (Driver.MOTION if said.covered else Driver.HELD), said.pose, said.pts_us

@@ -104,10 +104,6 @@ class LiveConversations:
             return ConversationState.LIVE
         return ConversationState.CLOSED if conversation_id in self._closed else ConversationState.NEVER_SEEN
 
-    def get(self, conversation_id: str) -> LiveConversation | None:
-        """A live conversation."""
-        return self._live.get(conversation_id)
-
     def open(self, message: ConversationOpen) -> OpenedConversation | None:
         """Make a never-seen id live; None, and nothing changed, for any other."""
         conversation_id = message.conversation_id

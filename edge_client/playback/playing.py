@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from typing import Protocol
 
 from avatar_relay.fragments import Reassembler
 from avatar_relay.media import AudioFormat, Cursor, Kind, MotionFormat, Pacing, Payload
@@ -23,48 +22,29 @@ from edge_client.playback.live_conversations import LiveConversation
 from edge_client.playback.live_delay import LiveDelay
 
 
-class Decoders(Protocol):
-    """Makes the decoders of a conversation. Both raise an `EdgeError` for a format that this device does not know."""
-
-    def audio(self, format: AudioFormat, sink_rate_hz: int) -> AudioDecoder:
-        """A decoder that gives samples at the sink's rate."""
-        ...
-
-    def motion(self, format: MotionFormat) -> MotionDecoder:
-        """A decoder that gives poses."""
-        ...
-
-
 @dataclass(frozen=True, slots=True)
 class DecoderFactories:
-    """`Decoders` out of two functions."""
+    """Makes the decoders of a conversation. Both raise an `EdgeError` for a format that this device cannot decode."""
 
-    audio_factory: Callable[[AudioFormat, int], AudioDecoder]
-    motion_factory: Callable[[MotionFormat], MotionDecoder]
-
-    def audio(self, format: AudioFormat, sink_rate_hz: int) -> AudioDecoder:
-        """See `Decoders`."""
-        return self.audio_factory(format, sink_rate_hz)
-
-    def motion(self, format: MotionFormat) -> MotionDecoder:
-        """See `Decoders`."""
-        return self.motion_factory(format)
+    audio: Callable[[AudioFormat, int], AudioDecoder]
+    """`audio(format, sink_rate_hz)`: a decoder whose samples have the sink's rate."""
+    motion: Callable[[MotionFormat], MotionDecoder]
 
 
-def make_audio(conversation: LiveConversation, decoders: Decoders, rate_hz: int, *, max_bytes: int) -> AudioStream:
+def make_audio(conversation: LiveConversation, decoders: DecoderFactories, rate_hz: int, *, max_bytes: int) -> AudioStream:
     """The audio stream of a new conversation. Raises an `EdgeError` for a format that this device does not know."""
     format = conversation.opened.audio_format
     return AudioStream(decoders.audio(format, rate_hz), format, max_bytes=max_bytes)
 
 
-def make_motion(conversation: LiveConversation, decoders: Decoders) -> MotionStream | None:
+def make_motion(conversation: LiveConversation, decoders: DecoderFactories) -> MotionStream | None:
     """Its motion stream, None where it is audio only from the start. Raises like `make_audio`."""
     format = conversation.opened.motion_format
     return None if format is None else MotionStream(decoders.motion(format), format)
 
 
-def make_ear(conversation: LiveConversation, source: MouthSource, rate_hz: int) -> AudioMouth | None:
-    """What moves its mouth by its sound; None where only motion may, and in `LIVE`, where the ear would hear too late."""
+def make_audio_mouth(conversation: LiveConversation, source: MouthSource, rate_hz: int) -> AudioMouth | None:
+    """What moves its mouth by its sound; None where only motion may, and in `LIVE`, which has no sound to analyse ahead of time."""
     if conversation.opened.pacing is Pacing.LIVE:
         return None
     share = heard_share(source, conversation.opened.motion_format)
@@ -83,7 +63,8 @@ class Playing:
     audio: AudioStream
     motion: MotionStream | None
     opened_us: int
-    ear: AudioMouth | None = None
+    audio_mouth: AudioMouth | None = None
+    conversation_id: str = field(init=False)
     joiner: Joiner = field(init=False)
     live: LiveDelay | None = field(init=False, default=None)
     """`LIVE`: how its delay is kept."""
@@ -110,14 +91,10 @@ class Playing:
     length_checked: bool = False
 
     def __post_init__(self) -> None:
+        self.conversation_id = self.conversation.conversation_id
         self.joiner = Joiner(self.conversation_id, self.audio.rate_hz)
         if self.is_live_paced:
             self.live = LiveDelay(self.audio.rate_hz)
-
-    @property
-    def conversation_id(self) -> str:
-        """Its id."""
-        return self.conversation.conversation_id
 
     @property
     def is_live_paced(self) -> bool:
@@ -135,19 +112,19 @@ class Playing:
         return self.motion is not None and self.conversation.expects_motion and self.conversation.end is None
 
     def release(self, chunks: Sequence[Chunk], rate_hz: int) -> None:
-        """This goes to the sink now: counted, and heard by the ear, but not where motion alone moves the mouth."""
+        """This goes to the sink now: counted, and analysed for the mouth unless motion alone moves that."""
         self.released_frames += sum(len(chunk.pcm) for chunk in chunks)
-        if self.ear is None:
+        if self.audio_mouth is None:
             return
         for chunk in chunks:
             if not chunk.pts_frames:
                 continue
-            if self.ear.share or not self._is_covered(chunk, rate_hz):
-                self.ear.hear(chunk.pts_frame * 1e6 / rate_hz, chunk.pcm)
+            if self.audio_mouth.share or not self._is_covered(chunk, rate_hz):
+                self.audio_mouth.hear(chunk.pts_frame * 1e6 / rate_hz, chunk.pcm)
             else:
-                self.ear.end()
+                self.audio_mouth.end()
         if self.audio.drained:
-            self.ear.end()
+            self.audio_mouth.end()
 
     def _is_covered(self, chunk: Chunk, rate_hz: int) -> bool:
         """Whether motion is there for all of it."""

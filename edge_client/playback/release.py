@@ -17,7 +17,8 @@ from dataclasses import dataclass, field
 
 from avatar_relay.limits import STRICT_SYNC_WAIT_US
 from edge_client.audio.playout_queue import Chunk
-from edge_client.playback.events import FrameStarvation, PlaybackConfig
+from edge_client.choices import FrameStarvation
+from edge_client.playback.events import PlaybackConfig
 from edge_client.playback.live_delay import MAX_BUFFER_US, LiveDelay
 from edge_client.playback.playing import Playing
 from edge_client.playback.playout import Ahead

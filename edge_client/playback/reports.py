@@ -26,6 +26,7 @@ class Reports:
         self._drops = drops
         self._observer = observer
         self._outputs: list[Output] = []
+        self._touched: dict[str, Playing] = {}
         self._cursors: dict[str, Cursor] = {}
         self._changed: dict[str, Cursor] = {}
         self._held_told_us = 0
@@ -45,13 +46,18 @@ class Reports:
             self.fault(playing.conversation_id, fault)
 
     def cursor(self, playing: Playing) -> None:
-        """Perhaps more of a conversation is held than before."""
+        """Perhaps more of a conversation is held than before: looked up when cursors are due."""
+        self._touched[playing.conversation_id] = playing
+
+    def _look_up(self, playing: Playing) -> None:
         cursor = playing.cursor
         if self._cursors.get(playing.conversation_id, Cursor(playing.conversation_id)) != cursor:
             self._cursors[playing.conversation_id] = self._changed[playing.conversation_id] = cursor
 
     def finished(self, conversation_id: str, body: Finished, now_us: int) -> None:
         """A conversation is over."""
+        if (playing := self._touched.pop(conversation_id, None)) is not None:
+            self._look_up(playing)
         self._cursors.pop(conversation_id, None)
         for dropped in self._drops.tell(conversation_id):
             self.event(conversation_id, dropped)
@@ -67,9 +73,16 @@ class Reports:
         credit = self._credit.grant(now_us)
         if credit is not None:
             self._outputs.append(credit)
-        if self._changed and now_us - self._held_told_us >= HELD_PERIOD_US:
+        if (self._touched or self._changed) and now_us - self._held_told_us >= HELD_PERIOD_US:
+            self._tell_cursors(now_us)
+        outputs, self._outputs = self._outputs, []
+        return outputs
+
+    def _tell_cursors(self, now_us: int) -> None:
+        for playing in self._touched.values():
+            self._look_up(playing)
+        self._touched.clear()
+        if self._changed:
             self._held_told_us = now_us
             self._outputs.append(Held(tuple(self._changed.values())))
             self._changed = {}
-        outputs, self._outputs = self._outputs, []
-        return outputs

@@ -59,12 +59,13 @@ def parsed(read_text: Callable[[str], Any], metavar: str, takes: str) -> Setting
 
 
 def choice(*choices: str) -> SettingType:
-    """One of some words."""
+    """One of some words; of a `StrEnum`'s members, the member."""
+    known = {str(one): one for one in choices}
 
     def read(value: object) -> str:
-        if value not in choices:
+        if not isinstance(value, str) or value not in known:
             raise ValueError(f"takes one of {', '.join(choices)}")
-        return str(value)
+        return known[value]
 
     return SettingType(read, "|".join(choices), ", ".join(choices))
 

@@ -1,4 +1,4 @@
-"""The door: who is let in, who is not and why, who has to leave. Pure.
+"""Admission: which callers are admitted, the reasons for refusals, and which admitted callers have to leave. Pure.
 
 Rules
 1. Credentials are a token, or the names in a certificate that the handshake has verified, or both. They lead to one
@@ -58,7 +58,7 @@ class AdmittedCall:
 
 
 class Admission:
-    """Lets in and shows out."""
+    """Admits callers, and finds those that have to leave."""
 
     def __init__(self, directory: Directory, groups: Mapping[str, tuple[str, ...]]) -> None:
         self._directory = directory

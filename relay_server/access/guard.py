@@ -1,4 +1,4 @@
-"""The guard: stands before every RPC of every service, lets in whom the door lets in, and shows out who has to leave."""
+"""The guard: stands before every RPC of every service, admits its caller, and ends the RPCs of callers that lose their permission."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from relay_server.rpc_errors import Context, abort
 logger = logging.getLogger(__name__)
 
 LOOK_AFTER_S = 1.0
-"""How often the access file is looked at, and those inside."""
+"""How often the access file and the open RPCs are checked."""
 REFUSALS_LOGGED_PER_MINUTE = 6
 """For each peer: a device with a wrong token tries for days."""
 FAILURES_LOGGED_PER_MINUTE = 2
@@ -30,14 +30,14 @@ FAILURES_LOGGED_PER_MINUTE = 2
 
 
 class Guard:
-    """Keeps the door of one or more gRPC servers. Belongs to one event loop."""
+    """Guards one or more gRPC servers. Belongs to one event loop."""
 
     def __init__(
         self, file: AccessFile, groups: Mapping[str, tuple[str, ...]], *, now_us: Callable[[], int], unix_time_us: Callable[[], int]
     ) -> None:
         """Reads `file`. Raises `ConfigError`."""
         self._file = file
-        self._door = Admission(file.load(), groups)
+        self._admission = Admission(file.load(), groups)
         self._now_us = now_us
         self._unix_time_us = unix_time_us
         self._inside: dict[asyncio.Task[Any], tuple[AdmittedCall, str]] = {}
@@ -45,22 +45,22 @@ class Guard:
         self._logged = RateLimits(1_024)
 
     async def run(self) -> None:
-        """Look after the file and those inside until cancelled."""
+        """Check the file and the open RPCs until cancelled."""
         while True:
             await asyncio.sleep(LOOK_AFTER_S)
             await self.look_after()
 
     async def look_after(self) -> None:
-        """Read the file where it changed, and show out who may not be here any more.
+        """Read the file if it changed, and end the RPCs of callers that are no longer allowed.
 
         A file that is wrong changes nothing. One that cannot be read now is read at the next look.
         """
         directory = await self._changed_directory()
         if directory is not None:
-            self._door.replace(directory)
+            self._admission.replace(directory)
             logger.info("the access file was read again: %d identities", len(directory.identities))
         for task, (entrant, peer) in list(self._inside.items()):
-            fault = self._door.expulsion(entrant, self._unix_s())
+            fault = self._admission.expulsion(entrant, self._unix_s())
             if fault is not None and task not in self._expelled:
                 logger.warning("shown out: %s at %s: %s", entrant.key, peer, fault.reason)
                 self._expelled[task] = fault
@@ -93,7 +93,7 @@ class Guard:
 
     async def _enter(self, method: str, context: Context) -> AdmittedCall:
         try:
-            return self._door.enter(method, _shown(context), context.peer(), self._now_us(), self._unix_s())
+            return self._admission.enter(method, _shown(context), context.peer(), self._now_us(), self._unix_s())
         except RequestError as error:
             self._log_refusal(method, context.peer(), error.fault)
             await abort(context, error.fault)
@@ -109,7 +109,7 @@ class Guard:
         finally:
             self._inside.pop(task, None)
             self._expelled.pop(task, None)
-            self._door.leave(entrant)
+            self._admission.leave(entrant)
 
     async def _tell_expelled(self, context: Context) -> None:
         """End the RPC with the reason for which it was cancelled; nothing where its caller cancelled it."""

@@ -1,4 +1,4 @@
-"""The devices' ports: who is attached, who took over from whom, who fell silent. What they say goes to `attending`."""
+"""The devices' ports: who is attached, who took over from whom, who fell silent. What they send goes to `DeviceReports`."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from avatar_relay.messages import GoAway, Hello, Ping, Pong, ToRelayFromDevice
 from avatar_relay.reasons import Fault, Reason
 from relay_server.config import RelayConfig
 from relay_server.connections.clocks import Clocks
-from relay_server.connections.ports import DevicePort
+from relay_server.connections.ports import RETRY_AFTER_MS, Port
 from relay_server.core.device_outbox import MediaMessage, Outgoing
 from relay_server.core.device_reports import DeviceReports
 from relay_server.core.events import Effect
@@ -20,8 +20,32 @@ from relay_server.observer import RelayObserver
 
 PHASE_STEP = 0.618
 """The golden ratio's: wherever a sequence of phases stops, they are spread evenly."""
-RETRY_AFTER_MS = 1_000
-"""How long a device that is turned away should wait."""
+
+
+class DevicePort(Port[Outgoing]):
+    """One device's stream. Made by `Relay.connect_device`."""
+
+    def __init__(self, devices: Devices) -> None:
+        super().__init__()
+        self._devices = devices
+        self.session: Session | None = None
+        """Known after hello."""
+        self.heard_us = 0
+        """When the device said something last."""
+        self.next_ping_us = 0
+
+    async def send(self, message: ToRelayFromDevice) -> None:
+        """Say something. Raises `PeerError` where the message ends the stream."""
+        self.check_open()
+        self._devices.take(self, message)
+
+    def next_message(self) -> Outgoing | None:
+        """See `Port`."""
+        return None if self.ended else self._devices.next_for(self)
+
+    def close(self) -> None:
+        """The device's stream is gone: its lease begins. Harmless when repeated."""
+        self._devices.leave(self)
 
 
 class Devices:
@@ -30,7 +54,7 @@ class Devices:
     def __init__(
         self,
         registry: Registry,
-        attending: DeviceReports,
+        reports: DeviceReports,
         config: RelayConfig,
         clocks: Clocks,
         observer: RelayObserver,
@@ -39,7 +63,7 @@ class Devices:
         sent: Callable[[str], None],
     ) -> None:
         self._registry = registry
-        self._attending = attending
+        self._reports = reports
         self._config = config
         self._clocks = clocks
         self._observer = observer
@@ -53,7 +77,7 @@ class Devices:
 
     # --- what ports ask --------------------------------------------------------------------------------------------
 
-    def device_says(self, port: DevicePort, message: ToRelayFromDevice) -> None:
+    def take(self, port: DevicePort, message: ToRelayFromDevice) -> None:
         """Take a message. Raises `PeerError` where it ends the stream."""
         port.heard_us = self._clocks.now_us()
         session = port.session
@@ -71,16 +95,16 @@ class Devices:
                     session.ping(port.heard_us)
                 port.wake()
             case _:
-                self._perform(self._attending.handle(session, message, port.heard_us))
+                self._perform(self._reports.handle(session, message, port.heard_us))
                 if self._registry.sessions.get(session.device_id) is not session:
                     port.end()  # goodbye
 
-    def next_for_device(self, port: DevicePort) -> Outgoing | None:
+    def next_for(self, port: DevicePort) -> Outgoing | None:
         """What to send now; None where nothing may be."""
         if port.session is None:
             return None
         now_us = self._clocks.now_us()
-        if port.session.flight.is_narrow and (conversation_id := self._attending.yield_motion(port.session, now_us)):
+        if port.session.flight.is_narrow and (conversation_id := self._reports.yield_motion(port.session, now_us)):
             self._sent(conversation_id)
         message = port.session.take(now_us)
         match message:
@@ -92,14 +116,14 @@ class Devices:
                 return self._clocks.sent(message)
         return message
 
-    def device_leaves(self, port: DevicePort) -> None:
+    def leave(self, port: DevicePort) -> None:
         """The stream is gone."""
         port.end()
         session, port.session = port.session, None
         if session is not None and self._ports.get(session.device_id) is port:
             del self._ports[session.device_id]
             reason = port.fault.reason.value if port.fault is not None else "stream_ended"
-            self._perform(self._attending.detach(session, reason, self._clocks.now_us()))
+            self._perform(self._reports.detach(session, reason, self._clocks.now_us()))
 
     # --- what the relay does with them -----------------------------------------------------------------------------
 
@@ -119,7 +143,7 @@ class Devices:
     def tick(self) -> None:
         """End sessions whose lease ran out. Comes when each device was looked after."""
         self._late_us //= 2
-        self._perform(self._attending.tick(self._clocks.now_us()))
+        self._perform(self._reports.tick(self._clocks.now_us()))
 
     def wake(self, device_id: str) -> None:
         """The device's outbox may have something to send."""
@@ -143,12 +167,11 @@ class Devices:
     def _attach(self, port: DevicePort, hello: Hello) -> None:
         if port.session is not None:
             raise PeerError(Fault(Reason.HELLO_REPEATED, "hello comes first, and only once", "hello"))
-        effects = self._attending.attach(hello, self._clocks.now_us(), self._clocks.unix_time_us())
+        effects = self._reports.attach(hello, self._clocks.now_us(), self._clocks.unix_time_us())
         stale = self._ports.pop(hello.device_id, None)
         if stale is not None:
             stale.session = None
-            stale.farewell = GoAway("replaced", RETRY_AFTER_MS)
-            stale.end(Fault(Reason.REPLACED, f"another stream of device {hello.device_id} took over"))
+            stale.give_way(f"device {hello.device_id}")
         port.session = self._registry.sessions[hello.device_id]
         self._ports[hello.device_id] = port
         self._perform(effects)

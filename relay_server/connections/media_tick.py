@@ -1,6 +1,6 @@
 """The tick: media may wait a little, so that what comes within it leaves in one message, and all devices are served in one go.
 
-One timer for all devices, on a grid, and only while media waits. Off (a tick of 0), everybody is woken at once.
+One timer for all devices, on a grid, and only while media waits.
 """
 
 from __future__ import annotations
@@ -19,9 +19,6 @@ class MediaTick:
 
     def wake(self, device_id: str) -> None:
         """Media waits for this device."""
-        if not self._tick_s:
-            self._wake_device(device_id)
-            return
         if not self._waiting:
             loop = asyncio.get_running_loop()
             loop.call_at((loop.time() // self._tick_s + 1) * self._tick_s, self._go)

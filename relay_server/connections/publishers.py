@@ -1,7 +1,8 @@
-"""The publishers' ports: who is connected, who took over from whom, who is gone. What they say goes to `publishing`."""
+"""The publishers' ports: who is connected, who took over from whom, who is gone. What they send goes to `PublisherCommands`."""
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable, Iterable
 
 from avatar_relay.errors import PeerError
@@ -10,15 +11,59 @@ from avatar_relay.messages import AtRelay, GoAway, Limits, Media, Ping, Publishe
 from avatar_relay.reasons import Fault, Reason
 from relay_server.config import RelayConfig
 from relay_server.connections.clocks import Clocks
-from relay_server.connections.ports import PublisherPort
+from relay_server.connections.ports import RETRY_AFTER_MS, Port
 from relay_server.core.events import Effect, TellPublisher
 from relay_server.core.finishing import report_fault
 from relay_server.core.open_conversation import ConversationOpener
 from relay_server.core.publisher_commands import PublisherCommands
 from relay_server.core.registry import PublisherRecord, Registry
 
-RETRY_AFTER_MS = 1_000
-"""How long a peer that is turned away should wait."""
+
+class PublisherPort(Port[ToPublisher]):
+    """One publisher's stream. Made by `Relay.connect_publisher`."""
+
+    def __init__(self, publishers: Publishers) -> None:
+        super().__init__()
+        self._publishers = publishers
+        self.publisher: PublisherRecord | None = None
+        """Known after the first message."""
+        self.said_all = False
+        """Nothing more comes on the stream, but it is still told."""
+        self.heard_us = 0
+        """When the publisher said something last."""
+        self.leaves_us: int | None = None
+        """When what it left open is to be ended; None where that is done, or not due."""
+        self.room = asyncio.Event()
+        """Set when media left for a device."""
+
+    async def send(self, message: AtRelay) -> None:
+        """Say something. Waits while the relay can take no more media of a stream without hello; safe to cancel then.
+
+        Raises `PeerError` where the message ends the stream. Faults of a conversation come by `receive` instead.
+        """
+        self.check_open()
+        while self._publishers.blocks(self, message):
+            self.room.clear()
+            await self.room.wait()
+            self.check_open()
+        self._publishers.take(self, message)
+
+    def next_message(self) -> ToPublisher | None:
+        """See `Port`."""
+        return self.publisher.backlog.popleft() if self.publisher is not None and self.publisher.backlog else None
+
+    def finish_sending(self) -> None:
+        """Nothing more will be sent: open conversations are ended, and the stream ends when they are finished."""
+        self._publishers.leave(self, said_all=True)
+
+    def close(self) -> None:
+        """The publisher went away: its lease begins. Harmless when repeated."""
+        self._publishers.leave(self, said_all=False)
+
+    def end(self, fault: Fault | None = None) -> None:
+        """End the stream, also for a `send` that waits."""
+        super().end(fault)
+        self.room.set()
 
 
 class Publishers:
@@ -27,8 +72,8 @@ class Publishers:
     def __init__(
         self,
         registry: Registry,
-        opening: ConversationOpener,
-        publishing: PublisherCommands,
+        opener: ConversationOpener,
+        commands: PublisherCommands,
         config: RelayConfig,
         limits: Limits,
         clocks: Clocks,
@@ -37,8 +82,8 @@ class Publishers:
         perform: Callable[[Iterable[Effect]], None],
     ) -> None:
         self._registry = registry
-        self._opening = opening
-        self._publishing = publishing
+        self._opener = opener
+        self._commands = commands
         self._config = config
         self._limits = limits
         self._clocks = clocks
@@ -48,7 +93,7 @@ class Publishers:
 
     # --- what ports ask----------------------------------------------------------------------------------------------
 
-    def publisher_says(self, port: PublisherPort, message: AtRelay) -> None:
+    def take(self, port: PublisherPort, message: AtRelay) -> None:
         """Take a message. Raises `PeerError` where it ends the stream."""
         port.heard_us = self._clocks.now_us()
         if isinstance(message, PublisherHello):
@@ -58,16 +103,16 @@ class Publishers:
         if isinstance(message, Ping):
             self._perform([TellPublisher(publisher.key, self._clocks.pong(message))])
         else:
-            self._perform(self._publishing.handle(publisher, message, port.heard_us))
+            self._perform(self._commands.handle(publisher, message, port.heard_us))
 
-    def publisher_blocked(self, port: PublisherPort, message: AtRelay) -> bool:
+    def blocks(self, port: PublisherPort, message: AtRelay) -> bool:
         """Whether media of a stream without credit must wait for room."""
         publisher = port.publisher
         if publisher is None or not publisher.by_hand or not isinstance(message, Media | PublishedMedia):
             return False
-        return self._publishing.blocked(publisher, message)
+        return self._commands.blocked(publisher, message)
 
-    def publisher_leaves(self, port: PublisherPort, *, said_all: bool) -> None:
+    def leave(self, port: PublisherPort, *, said_all: bool) -> None:
         """The stream is gone, or (`said_all`) nothing more comes on it."""
         publisher = port.publisher
         if publisher is None or self._ports.get(publisher.key) is not port:
@@ -89,12 +134,16 @@ class Publishers:
     def faulty(self, port: PublisherPort, conversation_id: str, fault: Fault, *, opens: bool) -> None:
         """A message about a conversation could not be read; `opens`: it was to open it."""
         publisher = port.publisher or self._take_by_hand(port)
-        self._perform(self._publishing.faulty(publisher, conversation_id, fault, opens=opens))
+        self._perform(self._commands.faulty(publisher, conversation_id, fault, opens=opens))
 
     def refuse(self, port: PublisherPort, fault: Fault, device_id: str) -> None:
         """What was asked of a device is not done; the publisher is told, and the stream lives."""
         publisher = port.publisher or self._take_by_hand(port)
         self._perform(report_fault(publisher.key, "", fault, device_id))
+
+    def known(self) -> tuple[PublisherRecord, ...]:
+        """All publishers, connected or within their lease. To look at, not to touch."""
+        return tuple(self._registry.publishers.values())
 
     def tick(self) -> None:
         """Drop what nobody opened, who is silent, and publishers whose lease ran out."""
@@ -103,7 +152,7 @@ class Publishers:
             if plugged.publisher is not None and not plugged.ended:
                 self._look_after(plugged, plugged.publisher, now_us)
         for publisher in list(self._registry.publishers.values()):
-            self._perform(self._publishing.tick(publisher, now_us))
+            self._perform(self._commands.tick(publisher, now_us))
             if (port := self._ports.get(publisher.key)) is not None and port.leaves_us is not None:
                 self._let_leave(port, publisher)
             if not publisher.connected and publisher.expires_at_us <= now_us:
@@ -152,9 +201,8 @@ class Publishers:
         stale = self._ports.pop(hello.publisher_id, None)
         if stale is not None:
             stale.publisher = None
-            stale.farewell = GoAway("replaced", RETRY_AFTER_MS)
-            stale.end(Fault(Reason.REPLACED, f"another stream of publisher {hello.publisher_id} took over"))
-        taken, missed = self._publishing.restate(publisher)
+            stale.give_way(f"publisher {hello.publisher_id}")
+        taken, missed = self._commands.restate(publisher)
         publisher.come_back(PublisherWelcome(publisher.token, self._limits, taken), missed)
         self._plug(port, publisher)
 
@@ -164,7 +212,7 @@ class Publishers:
         return publisher
 
     def _take(self, key: str, *, by_hand: bool, instead_of: PublisherRecord | None) -> PublisherRecord:
-        if self._opening.draining:
+        if self._opener.draining:
             raise PeerError(Fault(Reason.DRAINING, "the relay is about to stop", retry_after_ms=RETRY_AFTER_MS))
         if instead_of is not None:
             self._forget(instead_of, lost=True)
@@ -193,11 +241,11 @@ class Publishers:
         if port.leaves_us is None or self._clocks.now_us() < port.leaves_us:
             return
         port.leaves_us = None
-        self._perform(self._publishing.leave(publisher, lost=False))
+        self._perform(self._commands.leave(publisher, lost=False))
         self._end_when_told_all(publisher)
 
     def _forget(self, publisher: PublisherRecord, *, lost: bool) -> None:
-        effects = self._publishing.forget(publisher, lost=lost)
+        effects = self._commands.forget(publisher, lost=lost)
         del self._registry.publishers[publisher.key]
         self._perform(effects)
 

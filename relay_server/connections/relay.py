@@ -1,8 +1,8 @@
 """The relay: connects ports to the cores, performs effects, keeps time. One event loop; not thread-safe.
 
-    publisher ── port ── Publishers ── Opening, Publishing ─┐
-    device ───── port ── Devices ───── Attending ───────────┼─ Registry: Session (Outbox), Conversation, Publisher
-    person ───────────── Relay ─────── Steering ────────────┘
+    publisher ── port ── Publishers ── ConversationOpener, PublisherCommands ─┐
+    device ───── port ── Devices ───── DeviceReports ─────────────────────────┼─ Registry: Session (outbox), Conversation, PublisherRecord
+    operator ─────────── Relay ─────── OperatorCommands ──────────────────────┘
 
 The left half waits and has clocks; the right half is pure and answers with effects, which come back here.
 """
@@ -13,32 +13,25 @@ import asyncio
 import logging
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
-from typing import assert_never
 
 from avatar_relay.limits import MAX_FRAGMENT_BYTES, MAX_JOINED_REQUESTS, MAX_MESSAGE_BYTES, MAX_PAYLOAD_BYTES
 from avatar_relay.media import Payload
-from avatar_relay.messages import Limits, Volume
+from avatar_relay.messages import Limits
 from avatar_relay.reasons import Fault, Reason
 from relay_server.config import RelayConfig
 from relay_server.connections.clocks import Clocks
-from relay_server.connections.devices import Devices
+from relay_server.connections.devices import DevicePort, Devices
 from relay_server.connections.media_tick import MediaTick
-from relay_server.connections.notices import devices_of, observe
-from relay_server.connections.ports import DevicePort, PublisherPort
-from relay_server.connections.publishers import RETRY_AFTER_MS, Publishers
+from relay_server.connections.ports import RETRY_AFTER_MS
+from relay_server.connections.publishers import PublisherPort, Publishers
 from relay_server.connections.watching import MAX_WATCHERS, EventWatcher
 from relay_server.core.device_reports import DeviceReports
 from relay_server.core.events import (
-    ConversationEnded,
     ConversationFaulted,
-    ConversationOpened,
-    DeviceAttached,
-    DeviceDetached,
-    DeviceLost,
     Effect,
     FinishedIgnored,
     PayloadsReceived,
-    PlayerTold,
+    StreamFailed,
     TellPublisher,
     WakeDevice,
     WakeForMedia,
@@ -47,10 +40,10 @@ from relay_server.core.finishing import report_fault
 from relay_server.core.open_conversation import ConversationOpener
 from relay_server.core.operator_commands import OperatorCommands
 from relay_server.core.publisher_commands import PublisherCommands
-from relay_server.core.registry import PublisherRecord, Registry
+from relay_server.core.registry import Registry
 from relay_server.core.session import Session
 from relay_server.errors import RequestError
-from relay_server.observer import NullRelayObserver, RelayObserver
+from relay_server.observer import RelayObserver
 
 logger = logging.getLogger(__name__)
 
@@ -85,41 +78,30 @@ class Relay:
         self._moved = asyncio.Event()
         """Set whenever something happened that watchers would see."""
         self._clocks = clocks
-        self._observer: RelayObserver = observer or NullRelayObserver()
+        self.observer = observer or RelayObserver()
         self.watchers: set[EventWatcher] = set()
         """Who looks on; see `watch`."""
         registry = self._registry = Registry(config.groups)
-        self._steering = OperatorCommands(registry)
-        self._opening = ConversationOpener(registry, config, random_bytes=random_bytes, begin=self._observer.begin)
-        self._publishing = PublisherCommands(registry, self._opening, config, encode=encode, observed=observer is not None)
-        self._attending = DeviceReports(registry, config, self.limits, random_bytes=random_bytes)
-        self._publishers = Publishers(
-            registry, self._opening, self._publishing, config, self.limits, clocks, random_bytes=random_bytes, perform=self._perform
+        self.operator = OperatorCommands(registry, self._perform)
+        self._opener = ConversationOpener(registry, config, random_bytes=random_bytes, begin=self.observer.begin)
+        self._commands = PublisherCommands(registry, self._opener, config, encode=encode, observed=observer is not None)
+        self._reports = DeviceReports(registry, config, self.limits, random_bytes=random_bytes)
+        self.publishers = Publishers(
+            registry, self._opener, self._commands, config, self.limits, clocks, random_bytes=random_bytes, perform=self._perform
         )
-        self._devices = Devices(registry, self._attending, config, clocks, self._observer, perform=self._perform, sent=self._on_sent)
-        self._tick = MediaTick(config.media_tick_us, self._devices.wake)
+        self._devices = Devices(registry, self._reports, config, clocks, self.observer, perform=self._perform, sent=self._on_sent)
+        wake_at_once, tick_us = self._devices.wake, config.media_tick_us
+        self._wake_for_media = MediaTick(tick_us, wake_at_once).wake if tick_us else wake_at_once
 
     # --- ports -----------------------------------------------------------------------------------------------------
 
     def connect_publisher(self) -> PublisherPort:
         """A new publisher's stream."""
-        return PublisherPort(self._publishers)
+        return PublisherPort(self.publishers)
 
     def connect_device(self) -> DevicePort:
         """A new device's stream."""
         return DevicePort(self._devices)
-
-    def message_unknown(self, leg: str) -> None:
-        """A message that this version does not know came on `leg`; it is counted, and nothing else."""
-        self._observer.message_unknown(leg)
-
-    def message_faulty(self, port: PublisherPort, conversation_id: str, fault: Fault, *, opens: bool) -> None:
-        """A publisher's message about a conversation could not be read; `opens`: it was to open it. Raises as `send` does."""
-        self._publishers.faulty(port, conversation_id, fault, opens=opens)
-
-    def refuse(self, port: PublisherPort, fault: Fault, device_id: str) -> None:
-        """What a publisher asked of a device is not done; it is told. Raises as `send` does."""
-        self._publishers.refuse(port, fault, device_id)
 
     def report(self, conversation_id: str, fault: Fault) -> None:
         """Whoever publishes within this process says what is wrong with a conversation; watchers and the observer are told."""
@@ -130,7 +112,7 @@ class Relay:
     def stream_failed(self, leg: str, fault: Fault) -> None:
         """A stream on `leg` ends with a fault."""
         logger.info("%s stream ends: %s: %s", leg, fault.reason, fault.text)
-        self._observer.stream_failed(leg, fault)
+        self.observer.notice(StreamFailed(leg, fault))
 
     # --- life ------------------------------------------------------------------------------------------------------
 
@@ -150,8 +132,8 @@ class Relay:
         if step < steps - 1:
             return
         self._devices.tick()
-        self._publishers.tick()
-        self._observer.tick()
+        self.publishers.tick()
+        self.observer.tick()
 
     async def drain(self, grace_us: int | None = None) -> int:
         """Open nothing new, let conversations finish within the grace, then end all streams; returns how many were left.
@@ -159,8 +141,8 @@ class Relay:
         Those are handed back: their publishers are told, and may open them again at another relay. What streams take to end
         (`STREAMS_END_US`) is part of the grace.
         """
-        self._opening.draining = self._attending.draining = True
-        self._publishers.go_away()
+        self._opener.draining = self._reports.draining = True
+        self.publishers.go_away()
         self._devices.go_away()
         with suppress(TimeoutError):
             grace_us = self._drain_grace_us if grace_us is None else grace_us
@@ -172,7 +154,7 @@ class Relay:
         fault = Fault(Reason.DRAINING, "the relay stops", retry_after_ms=RETRY_AFTER_MS)
         for conversation in self._registry.conversations.values():
             self._perform(report_fault(conversation.publisher, conversation.conversation_id, fault))
-        self._publishers.end_all(fault)
+        self.publishers.end_all(fault)
         self._devices.end_all(fault)
         for watcher in self.watchers:
             watcher.end()
@@ -196,45 +178,15 @@ class Relay:
         finally:
             self.watchers.discard(watcher)
 
-    # --- what a person does; each raises `RequestError` where the device is unknown --------------------------------
+    # --- for operators ---------------------------------------------------------------------------------------------
 
     def sessions(self) -> tuple[Session, ...]:
         """All sessions, sorted by device. To look at, not to touch."""
         return tuple(session for _, session in sorted(self._registry.sessions.items()))
 
-    def session(self, device_id: str) -> Session:
-        """One session. To look at, not to touch."""
-        return self._steering.session(device_id)
-
-    def publishers(self) -> tuple[PublisherRecord, ...]:
-        """All publishers, connected or within their lease. To look at, not to touch."""
-        return tuple(self._registry.publishers.values())
-
     def lease_remaining_us(self, session: Session) -> int:
         """How long a device that is away is still waited for; 0 while it is attached."""
         return 0 if session.attached else max(0, session.expires_at_us - self._clocks.now_us())
-
-    def interrupt(self, device_id: str, conversation_id: str = "") -> str:
-        """Cut short what a device says; see `OperatorCommands.interrupt`."""
-        found, effects = self._steering.interrupt(device_id, conversation_id)
-        self._perform(effects)
-        return found
-
-    def pause(self, device_id: str) -> str:
-        """Hold what a device says; returns the conversation, empty where none played."""
-        found, effects = self._steering.pause(device_id)
-        self._perform(effects)
-        return found
-
-    def resume(self, device_id: str) -> str:
-        """Let a device go on; returns the conversation, empty where none was held."""
-        found, effects = self._steering.resume(device_id)
-        self._perform(effects)
-        return found
-
-    def set_volume(self, device_id: str, volume: Volume) -> None:
-        """Set a device's loudness."""
-        self._perform(self._steering.set_volume(device_id, volume))
 
     # --- effects ---------------------------------------------------------------------------------------------------
 
@@ -242,36 +194,25 @@ class Relay:
         for effect in effects:
             match effect:
                 case TellPublisher():
-                    self._publishers.tell(effect.publisher, effect.message)
+                    self.publishers.tell(effect.publisher, effect.message)
                 case WakeDevice():
                     self._devices.wake(effect.device_id)
                 case WakeForMedia():
-                    self._tick.wake(effect.device_id)
-                case PayloadsReceived(conversation_id, kind, payloads, size_bytes):
-                    self._observer.payloads_received(conversation_id, kind, payloads, size_bytes)
+                    self._wake_for_media(effect.device_id)
+                case PayloadsReceived():
+                    self.observer.payloads_received(effect)
                 case FinishedIgnored():
-                    observe(self._observer, effect)
-                case (
-                    DeviceAttached()
-                    | DeviceDetached()
-                    | DeviceLost()
-                    | ConversationOpened()
-                    | ConversationEnded()
-                    | ConversationFaulted()
-                    | PlayerTold()
-                ):
-                    observe(self._observer, effect)
+                    self.observer.notice(effect)
+                case _:
+                    self.observer.notice(effect)
                     self._moved.set()
                     for watcher in self.watchers:
-                        for device_id in devices_of(effect):
-                            watcher.show(self._clocks.unix_time_us(), device_id, effect)
-                case _:
-                    assert_never(effect)
+                        watcher.show(self._clocks.unix_time_us(), effect)
 
     def _on_sent(self, conversation_id: str) -> None:
         conversation = self._registry.conversations[conversation_id]
-        self._perform(self._publishing.credit(conversation))
-        self._publishers.make_room(conversation.publisher)
+        self._perform(self._commands.credit(conversation))
+        self.publishers.make_room(conversation.publisher)
 
 
 def limits_of(config: RelayConfig) -> Limits:

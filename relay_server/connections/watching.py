@@ -6,7 +6,7 @@ import asyncio
 from collections import deque
 from dataclasses import dataclass
 
-from relay_server.core.events import Shown
+from relay_server.core.events import ConversationEnded, ConversationOpened, PlayerTold, Shown
 
 MAX_WATCHED = 1_024
 """Notices that may wait for one watcher; beyond that the newest are missed, and counted."""
@@ -33,8 +33,12 @@ class EventWatcher:
         self._ready = asyncio.Event()
         self._ended = False
 
-    def show(self, unix_time_us: int, device_id: str, notice: Shown) -> None:
-        """Offer a notice that concerns this device; an empty name: no single one."""
+    def show(self, unix_time_us: int, notice: Shown) -> None:
+        """Offer a notice, once for each device that it concerns."""
+        for device_id in _devices_of(notice):
+            self._show(unix_time_us, device_id, notice)
+
+    def _show(self, unix_time_us: int, device_id: str, notice: Shown) -> None:
         if self._device_ids and device_id not in self._device_ids:
             return
         if len(self._queue) >= MAX_WATCHED:
@@ -59,3 +63,14 @@ class EventWatcher:
             self._ready.clear()
             await self._ready.wait()
         return self._queue.popleft()
+
+
+def _devices_of(notice: Shown) -> tuple[str, ...]:
+    """The devices that a notice concerns; one empty name if it is no single one's."""
+    match notice:
+        case ConversationOpened() | ConversationEnded():
+            return notice.device_ids
+        case PlayerTold():
+            return (notice.event.device_id,)
+        case _:
+            return (notice.device_id,)

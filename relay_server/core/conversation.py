@@ -213,6 +213,7 @@ class Conversation:
     ) -> None:
         """`held`: it is opened again, and its devices hold the payloads up to there."""
         self.open = open_
+        self.conversation_id = open_.conversation_id
         self.publisher = publisher
         self.device_ids = device_ids
         self.state = State.OPEN
@@ -231,11 +232,6 @@ class Conversation:
         self._sent = dict.fromkeys(((device_id, kind) for device_id in device_ids for kind in Kind), 0)
         self._fastest = dict.fromkeys(Kind, 0)
         """What the device that got most was sent."""
-
-    @property
-    def conversation_id(self) -> str:
-        """Its id."""
-        return self.open.conversation_id
 
     @property
     def cursor(self) -> Cursor:

@@ -115,6 +115,22 @@ class FinishedIgnored:
     conversation_id: str
 
 
+@dataclass(frozen=True, slots=True)
+class MessageUnknown:
+    """A message that this version does not know came on leg `device` or `publisher`."""
+
+    leg: str
+
+
+@dataclass(frozen=True, slots=True)
+class StreamFailed:
+    """A stream on leg `device` or `publisher` ended with a fault."""
+
+    leg: str
+    fault: Fault
+
+
 Shown = DeviceAttached | DeviceDetached | DeviceLost | ConversationOpened | ConversationEnded | ConversationFaulted | PlayerTold
 """Notices that watchers see too."""
+Notice = Shown | FinishedIgnored | MessageUnknown | StreamFailed
 Effect = TellPublisher | WakeDevice | WakeForMedia | Shown | PayloadsReceived | FinishedIgnored

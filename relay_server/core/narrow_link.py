@@ -1,6 +1,6 @@
 """Motion yields to sound on a narrow link. Pure.
 
-Rules, while the link to a device is narrow (`flight`)
+Rules, while the link to a device is narrow (`congestion`)
 - Sound goes ahead: it leaves until it is `SOUND_AHEAD_US` further than motion.
 - Motion that would come after its time is dropped; of what is due soon after that, every second payload.
 - A payload of which a part has left stays whole.

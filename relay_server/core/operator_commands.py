@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from avatar_relay.messages import Finished, Volume
 from avatar_relay.reasons import Fault, FinishReason, Reason
 from relay_server.core.delivery import Delivery
@@ -15,10 +17,11 @@ from relay_server.errors import RequestError
 class OperatorCommands:
     """Interrupts, holds and sets the loudness of devices. Raises `RequestError` where a device or conversation is unknown."""
 
-    def __init__(self, registry: Registry) -> None:
+    def __init__(self, registry: Registry, perform: Callable[[list[Effect]], None]) -> None:
         self._registry = registry
+        self._perform = perform
 
-    def interrupt(self, device_id: str, conversation_id: str) -> tuple[str, list[Effect]]:
+    def interrupt(self, device_id: str, conversation_id: str = "") -> str:
         """Cut a conversation short on a device, with an empty id the one that plays; returns its id, empty where none played."""
         session = self.session(device_id)
         if conversation_id and conversation_id not in session.deliveries:
@@ -26,33 +29,36 @@ class OperatorCommands:
             raise RequestError(Fault(Reason.CONVERSATION_UNKNOWN, text, "conversation_id"))
         delivery = session.deliveries.get(conversation_id) or self._playing(session)
         if delivery is None or delivery.cut:
-            return "", []
+            return ""
         finished = Finished(0, interrupted=True, reason=FinishReason.INTERRUPTED.value)
         found = delivery.open.conversation_id
-        return found, cut_on(self._registry, found, session, finished)
+        self._perform(cut_on(self._registry, found, session, finished))
+        return found
 
-    def pause(self, device_id: str) -> tuple[str, list[Effect]]:
+    def pause(self, device_id: str) -> str:
         """Hold what plays; returns its id, empty where none played."""
         session = self.session(device_id)
         delivery = self._playing(session)
         if delivery is None:
-            return "", []
+            return ""
         session.pause(delivery.open.conversation_id)
-        return delivery.open.conversation_id, [WakeDevice(device_id)]
+        self._perform([WakeDevice(device_id)])
+        return delivery.open.conversation_id
 
-    def resume(self, device_id: str) -> tuple[str, list[Effect]]:
+    def resume(self, device_id: str) -> str:
         """Let what is held go on; returns its id, empty where none was held."""
         session = self.session(device_id)
         delivery = self._playing(session)
         if delivery is None or not delivery.paused:
-            return "", []
+            return ""
         session.resume(delivery.open.conversation_id)
-        return delivery.open.conversation_id, [WakeDevice(device_id)]
+        self._perform([WakeDevice(device_id)])
+        return delivery.open.conversation_id
 
-    def set_volume(self, device_id: str, volume: Volume) -> list[Effect]:
+    def set_volume(self, device_id: str, volume: Volume) -> None:
         """Set the loudness of a device."""
         self.session(device_id).set_volume(volume)
-        return [WakeDevice(device_id)]
+        self._perform([WakeDevice(device_id)])
 
     def session(self, device_id: str) -> Session:
         """A device that is here, or within its lease."""

@@ -1,7 +1,7 @@
 """What publishers say, and what follows from it. Pure.
 
 Rules (numbers of the conversation rules in the design)
-- 1  `open` opens: see `opening`.
+- 1  `open` opens: see `open_conversation`.
 - 2  Media of a closed id is dropped and reported; of an id never seen it is held for its `open`, then dropped and reported.
 - 3, 4  `audio_only` is final; only its publisher touches a conversation.
 - 5  What a publisher can not end any more, the relay ends: it plays out.
@@ -62,11 +62,11 @@ class PublisherCommands:
     """Takes what publishers say into conversations, and from there into the devices' outboxes."""
 
     def __init__(
-        self, registry: Registry, opening: ConversationOpener, config: RelayConfig, *, encode: Callable[[Payload], bytes], observed: bool
+        self, registry: Registry, opener: ConversationOpener, config: RelayConfig, *, encode: Callable[[Payload], bytes], observed: bool
     ) -> None:
         """`observed`: somebody wants to know of payloads that come; that costs something for each message."""
         self._registry = registry
-        self._opening = opening
+        self._opener = opener
         self._config = config
         self._encode = encode
         self._observed = observed
@@ -147,7 +147,7 @@ class PublisherCommands:
         return effects
 
     def _open(self, publisher: PublisherRecord, message: PublishOpen, now_us: int) -> list[Effect]:
-        effects = self._opening.open(publisher, message)
+        effects = self._opener.open(publisher, message)
         early = publisher.release(publisher.last_opened)
         return effects + (self._media(publisher, in_columns(Media(publisher.last_opened, tuple(early))), now_us) if early else [])
 

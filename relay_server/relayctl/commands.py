@@ -13,11 +13,9 @@ from typing import Any
 
 import grpc
 from google.protobuf.json_format import MessageToDict
-from google.protobuf.message import DecodeError, Message
-from google.rpc import status_pb2
+from google.protobuf.message import Message
 
 from avatar_relay import wire
-from avatar_relay.reasons import Fault
 from avatar_relay.v1 import admin_service_pb2 as pb
 from avatar_relay.v1 import admin_service_pb2_grpc as services
 from avatar_relay.v1 import media_pb2
@@ -295,7 +293,7 @@ def _printable(text: str) -> str:
 
 def _complain(error: Any, options: argparse.Namespace) -> int:
     """One clear line on standard error; returns the exit code."""
-    code, fault = error.code(), _fault_of(error)
+    code, fault = error.code(), wire.fault_in(error.trailing_metadata())
     if fault is None and code in _UNREACHABLE:
         text, reason, exit_code = (
             f"no relay answers at {options.relay}: is it running, and is the address right?",
@@ -309,13 +307,3 @@ def _complain(error: Any, options: argparse.Namespace) -> int:
     line = json.dumps({"error": {"reason": reason, "code": code.name, "text": text}}) if options.json else f"relayctl: {reason}: {text}"
     print(_printable(line), file=sys.stderr)
     return exit_code
-
-
-def _fault_of(error: Any) -> Fault | None:
-    for key, value in error.trailing_metadata() or ():
-        if key == "grpc-status-details-bin":
-            try:
-                return wire.fault_from_status(status_pb2.Status.FromString(value))
-            except DecodeError:
-                return None
-    return None

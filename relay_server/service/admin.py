@@ -75,7 +75,7 @@ class AdminService:
     async def get_device(self, request: pb.GetDeviceRequest) -> pb.GetDeviceResponse:
         """`GetDevice`."""
         check_reach(request.device_id)
-        return pb.GetDeviceResponse(device=self._device(self._relay.session(request.device_id)))
+        return pb.GetDeviceResponse(device=self._device(self._relay.operator.session(request.device_id)))
 
     async def speak(self, request: pb.SpeakRequest) -> pb.SpeakResponse:
         """`Speak`."""
@@ -94,17 +94,17 @@ class AdminService:
     async def interrupt(self, request: pb.InterruptRequest) -> pb.InterruptResponse:
         """`Interrupt`."""
         check_reach(request.device_id)
-        return pb.InterruptResponse(conversation_id=self._relay.interrupt(request.device_id, request.conversation_id))
+        return pb.InterruptResponse(conversation_id=self._relay.operator.interrupt(request.device_id, request.conversation_id))
 
     async def pause(self, request: pb.PauseRequest) -> pb.PauseResponse:
         """`Pause`."""
         check_reach(request.device_id)
-        return pb.PauseResponse(conversation_id=self._relay.pause(request.device_id))
+        return pb.PauseResponse(conversation_id=self._relay.operator.pause(request.device_id))
 
     async def resume(self, request: pb.ResumeRequest) -> pb.ResumeResponse:
         """`Resume`."""
         check_reach(request.device_id)
-        return pb.ResumeResponse(conversation_id=self._relay.resume(request.device_id))
+        return pb.ResumeResponse(conversation_id=self._relay.operator.resume(request.device_id))
 
     async def set_volume(self, request: pb.SetVolumeRequest) -> pb.SetVolumeResponse:
         """`SetVolume`."""
@@ -112,7 +112,7 @@ class AdminService:
         if not request.HasField("volume"):
             raise RequestError(Fault(Reason.VOLUME_INVALID, "say how loud: `volume`", "volume"))
         volume = wire.VOLUME.from_wire(request.volume)
-        self._relay.set_volume(request.device_id, volume)
+        self._relay.operator.set_volume(request.device_id, volume)
         return pb.SetVolumeResponse(volume=wire.VOLUME.to_wire(volume))
 
     async def drain(self, request: pb.DrainRequest) -> pb.DrainResponse:

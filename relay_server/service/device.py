@@ -14,6 +14,7 @@ from avatar_relay.v1 import device_service_pb2 as pb
 from relay_server.access.caller import current_caller
 from relay_server.connections.relay import Relay
 from relay_server.core.device_outbox import MediaMessage, Outgoing
+from relay_server.core.events import MessageUnknown
 from relay_server.core.payload_batch import whole_sources
 from relay_server.rpc_errors import Context
 from relay_server.service.calls import bidirectional, parse, service
@@ -46,7 +47,7 @@ class DeviceService:
                     raise PeerError(refusal)
                 await asyncio.sleep(GREETED_AFTER_S)
             if message is None:
-                self._relay.message_unknown(LEG)
+                self._relay.observer.notice(MessageUnknown(LEG))
             else:
                 await port.send(message)
 

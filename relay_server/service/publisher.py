@@ -14,6 +14,7 @@ from avatar_relay.reasons import Fault, Reason
 from avatar_relay.v1 import publisher_service_pb2 as pb
 from relay_server.access.caller import Caller, current_caller
 from relay_server.connections.relay import Relay
+from relay_server.core.events import MessageUnknown
 from relay_server.rpc_errors import Context
 from relay_server.service.calls import bidirectional, parse, service
 from relay_server.service.streams import carry
@@ -48,22 +49,22 @@ class PublisherService:
             except wire.WireError as error:
                 if error.conversation_id is None:
                     raise
-                self._relay.message_faulty(port, error.conversation_id, error.fault, opens=request.HasField("open"))
+                self._relay.publishers.faulty(port, error.conversation_id, error.fault, opens=request.HasField("open"))
                 return
             match message:
                 case None:
-                    self._relay.message_unknown(LEG)
+                    self._relay.observer.notice(MessageUnknown(LEG))
                 case PublisherHello():
                     self._claim(caller, message.publisher_id)
                     await port.send(message)
                 case PublishOpen():
                     if (refusal := caller.target_refusal(message.targets, "targets")) is not None:
-                        self._relay.message_faulty(port, message.open.conversation_id, refusal, opens=True)
+                        self._relay.publishers.faulty(port, message.open.conversation_id, refusal, opens=True)
                     else:
                         await port.send(message if caller.trusted_sampling else without_trace(message))
                 case DeviceVolume():
                     if (refusal := caller.target_refusal((message.device_id,), "volume.device_id")) is not None:
-                        self._relay.refuse(port, refusal, message.device_id[:64])
+                        self._relay.publishers.refuse(port, refusal, message.device_id[:64])
                     else:
                         await port.send(message)
                 case _:
@@ -74,7 +75,7 @@ class PublisherService:
 
     def _claim(self, caller: Caller, publisher_id: str) -> None:
         """A publisher's name belongs to the identity that took it, for as long as the relay knows the publisher."""
-        known = {publisher.key for publisher in self._relay.publishers()}
+        known = {publisher.key for publisher in self._relay.publishers.known()}
         self._owners = {name: owner for name, owner in self._owners.items() if name in known}
         if publisher_id in known and self._owners.get(publisher_id, "") != caller.key:
             text = f"publisher_id {publisher_id} is in use with other credentials; take another one"

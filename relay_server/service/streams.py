@@ -6,12 +6,13 @@ import asyncio
 import logging
 import math
 from collections.abc import Awaitable, Callable
-from typing import Any, Protocol
+from typing import Any
 
 import grpc
 
 from avatar_relay.errors import PeerError
 from avatar_relay.reasons import Fault, Reason
+from relay_server.connections.ports import Port
 from relay_server.rpc_errors import Context, abort
 
 logger = logging.getLogger(__name__)
@@ -23,27 +24,9 @@ WRITES_WITHIN_S = 5.0
 """A peer that takes no message for this long is dropped: it would hold up its stream for ever."""
 
 
-class Port(Protocol):
-    """The relay's side of a stream."""
-
-    fault: Fault | None
-
-    async def receive(self) -> Any:
-        """What to say next; None at the end."""
-        ...
-
-    def end(self, fault: Fault | None = None) -> None:
-        """End the stream."""
-        ...
-
-    def close(self) -> None:
-        """The peer is gone."""
-        ...
-
-
 async def carry(
     context: Context,
-    port: Port,
+    port: Port[Any],
     *,
     take: Callable[[bytes], Awaitable[None]],
     encode: Callable[[Any], bytes],
@@ -94,7 +77,7 @@ class _Reader:
     its RPC, and the task with it.
     """
 
-    def __init__(self, context: Context, port: Port, take: Callable[[bytes], Awaitable[None]], said_all: Callable[[], None]) -> None:
+    def __init__(self, context: Context, port: Port[Any], take: Callable[[bytes], Awaitable[None]], said_all: Callable[[], None]) -> None:
         self._context = context
         self._port = port
         self._take = take

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
+from avatar_relay.errors import FaultError
 from avatar_relay.media import AudioFormat, MotionFormat, Pacing
 from avatar_relay.reasons import Fault
 
@@ -78,12 +79,8 @@ class Performance:
     items: AsyncIterator[Item]
 
 
-class SourceError(Exception):
+class SourceError(FaultError):
     """A source can not perform this speech, or not to its end; `fault` is what a caller is told."""
-
-    def __init__(self, fault: Fault) -> None:
-        super().__init__(f"{fault.reason}: {fault.text}")
-        self.fault = fault
 
 
 async def close_early(items: AsyncIterator[object]) -> None:

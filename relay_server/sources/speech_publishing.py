@@ -194,7 +194,7 @@ class PublishedSpeech:
 class SpeechPublisher:
     """`AdminService.Speak`: text by one source, files by their kind by others; `by_target` has the targets with one of their own.
 
-    Made by `speech_desk`.
+    Made by `serving_speech`.
     """
 
     def __init__(
@@ -232,7 +232,7 @@ class SpeechPublisher:
         try:
             source, speech = await self._choose(target, text, file)
             return await self._begin(await source.perform(speech), target, on_playing)
-        except (SourceError, FaultError) as error:
+        except FaultError as error:
             raise RequestError(error.fault) from error
         except ConnectionLostError as error:
             raise RequestError(error.fault or Fault(Reason.DRAINING, str(error), retry_after_ms=1_000)) from error
@@ -282,7 +282,7 @@ class SpeechPublisher:
 
 
 @asynccontextmanager
-async def speech_desk(
+async def serving_speech(
     relay: InProcessRelay,
     *,
     text: Source,

@@ -1,4 +1,4 @@
-"""Payloads through the relay's desks without sockets, to be counted: `python -m scripts.bench.traced_core COUNT [--untraced]`.
+"""Payloads through the relay's connections without sockets, to be counted: `python -m scripts.bench.traced_core COUNT [--untraced]`.
 
 One payload a message, handed over, taken by a device, and so on; nothing waits and no time passes but by count, so that the same
 instructions run each time. Tracing is switched on by OpenTelemetry's variables, as for the relay. What a relay does besides

@@ -15,8 +15,6 @@ from types import CodeType, ModuleType
 
 ROOM = "relay_server"
 OBSERVERS = frozenset({"observer", "_observer"})
-TELLERS = frozenset({"observe", "_observe_event"})
-"""Functions that do nothing but tell the observer."""
 NOTICES = frozenset({"PayloadsReceived", "FinishedIgnored"})
 """Effects that only the observer is told."""
 
@@ -34,8 +32,6 @@ def tells_observer(statement: ast.stmt) -> bool:
     if not isinstance(statement, ast.Expr) or not isinstance(call := statement.value, ast.Call):
         return False
     if isinstance(call.func, ast.Attribute) and _name(call.func.value) in OBSERVERS:
-        return True
-    if _name(call.func) in TELLERS:
         return True
     return _name(call.func) == "append" and any(isinstance(one, ast.Call) and _name(one.func) in NOTICES for one in call.args)
 

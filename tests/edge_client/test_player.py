@@ -12,11 +12,12 @@ from avatar_relay.avatarkit import KEYFRAME_SIZE, AvatarKitMotion
 from avatar_relay.avatarkit import write as write_motion
 from avatar_relay.media import MotionEncoding, MotionFormat
 from avatar_relay.messages import Finished
+from avatar_relay.publisher.errors import BufferFullError
+from avatar_relay.publisher.published_conversation import MOTION_GRACE_US
 from avatar_relay.reasons import Fault, Reason
 from edge_client.audio.sink import Pcm
-from edge_client.errors import BufferFullError
 from edge_client.playback.events import PlayerState
-from edge_client.player import MOTION_WAIT_US, Player, PlayerCallbacks
+from edge_client.player import Player, PlayerCallbacks
 from tests.edge_client.playback_bench import JAW, PCM, RATE_HZ, Bench, tone, without_filler
 
 
@@ -112,7 +113,7 @@ def test_motion_that_never_comes_is_waited_for_five_seconds() -> None:
     """The sound is heard at once, and the conversation does not hang."""
     rig = Rig()
     rig.player.yield_audio_data_nowait(_pcm(tone(4_800)), end=True)
-    rig.run(MOTION_WAIT_US - 100_000)
+    rig.run(MOTION_GRACE_US - 100_000)
     assert len(without_filler(rig.bench.played, tone(4_800))) == 4_800
     assert rig.finished == []
     rig.run(300_000)
@@ -214,6 +215,29 @@ async def test_verbs_wait_for_room_and_nothing_is_lost() -> None:
     assert rig.finished == [(await feeding, Finished(30_000_000, False, "completed"))]
     assert np.array_equal(rig.bench.sound, samples)
     assert rig.bench.playback.summary().underruns == 0
+
+
+async def test_interrupt_ends_the_wait_for_room() -> None:
+    """The rest of the sound is dropped, and the next sound has all the room."""
+    rig = Rig(motion=None)
+    feeding = asyncio.create_task(rig.player.yield_audio_data(_pcm(tone(RATE_HZ * 60)), end=True))
+    await asyncio.sleep(0)
+    rig.run(100_000)
+    rig.player.interrupt()
+    first = await feeding
+    rig.run(2_000_000)
+    second = rig.player.yield_audio_data_nowait(_pcm(tone(RATE_HZ * 20)), end=True)
+    rig.run(20_100_000)
+    assert [(one, body.interrupted) for one, body in rig.finished] == [(first, True), (second, False)]
+
+
+def test_half_a_sample_at_the_end_is_reported() -> None:
+    """It cannot be heard; the sound before it is."""
+    rig = Rig(motion=None)
+    conversation_id = rig.player.yield_audio_data_nowait(_pcm(tone(4_800)) + b"x", end=True)
+    assert [(one, fault.reason) for one, fault in rig.faults] == [(conversation_id, Reason.AUDIO_UNDECODABLE)]
+    rig.run(500_000)
+    assert len(rig.bench.sound) == 4_800
 
 
 async def test_run_keeps_it_going_until_cancelled() -> None:

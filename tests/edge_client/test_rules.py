@@ -29,8 +29,9 @@ from avatar_relay.messages import (
     Started,
 )
 from avatar_relay.reasons import Reason
+from edge_client.choices import FrameStarvation
 from edge_client.motion.mouth_source import MouthSource
-from edge_client.playback.events import FrameStarvation, PlaybackConfig, PlayerState
+from edge_client.playback.events import PlaybackConfig, PlayerState
 from edge_client.playback.live_delay import MAX_BUFFER_US
 from tests.edge_client.playback_bench import JAW, RATE_HZ, Bench, audio_payloads, motion_payload, open_, spoken, tone, without_filler
 

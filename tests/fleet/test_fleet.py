@@ -51,7 +51,7 @@ async def test_a_slow_reader_holds_up_nobody() -> None:
         with suppress(TimeoutError):
             async with asyncio.timeout(4):
                 await fleet.run()
-        (slow, *others) = [relay.relay.session(f"fleet-{number}") for number in range(6)]
+        (slow, *others) = [relay.relay.operator.session(f"fleet-{number}") for number in range(6)]
         assert all(sum(dataclasses.astuple(session.outbox.waiting_by_kind())) == 0 for session in others)
         assert sum(dataclasses.astuple(slow.outbox.waiting_by_kind())) <= 2 * RelayConfig().window_bytes
         assert all(device.player.counts.finished > 2 for device in fleet.devices[1:])

@@ -27,7 +27,7 @@ class Backend:
 
     def __init__(self, name: str, sounds: Sounds, clock: Callable[[], int]) -> None:
         self.name = name
-        self.exchange = PublisherSession()
+        self.session = PublisherSession()
         self.buffer_bytes = 2 << 20
         self.now_us = clock
         self.leg: Leg | None = None
@@ -102,7 +102,7 @@ class Backend:
 
     def record(self, conversation_id: str) -> Record | None:
         """What the exchange knows."""
-        return self.exchange.record(conversation_id)
+        return self.session.record(conversation_id)
 
     def _speaking(self, how: OnPlaying) -> str:
         """The conversation that takes sound; empty where the next sound opens one."""
@@ -126,16 +126,16 @@ class Backend:
     def notice(self) -> None:
         """The stream is gone."""
         if self.leg is not None and self._welcomed:
-            self.exchange.cut()
+            self.session.cut()
         self.leg, self._welcomed = None, False
 
     def send(self, count: int) -> int:
         """Up to `count` messages leave; returns how many did."""
         if not self._welcomed or self.leg is None:
             return 0
-        self.exchange.tick(self.now_us())
+        self.session.tick(self.now_us())
         for number in range(count):
-            message = self.exchange.next_message()
+            message = self.session.next_message()
             if message is None:
                 return number
             self.leg.up.append(message)
@@ -148,7 +148,7 @@ class Backend:
         if not self._welcomed:
             assert isinstance(message, PublisherWelcome)
             if self._token:
-                self.exchange.resumed(message.taken, self.now_us())
+                self.session.resumed(message.taken, self.now_us())
             self._token, self._welcomed = message.session_token, True
         else:
-            self.exchange.handle(message, self.now_us())
+            self.session.handle(message, self.now_us())

@@ -7,7 +7,8 @@ from collections.abc import Coroutine
 from typing import Any
 
 from avatar_relay.errors import PeerError
-from relay_server.connections.ports import DevicePort, PublisherPort
+from relay_server.connections.devices import DevicePort
+from relay_server.connections.publishers import PublisherPort
 
 NOTHING = object()
 """There is nothing to receive now."""

@@ -273,6 +273,6 @@ def _judge_backend(schedule: Schedule, backend: Backend, faults: list[str]) -> i
 def _judge_relay(relay: Relay, faults: list[str]) -> None:
     """Nothing lives on in the relay, and what is over stays over."""
     faults += [f"the relay still plays {list(session.deliveries)}" for session in relay.sessions() if session.deliveries]
-    for publisher in relay.publishers():
+    for publisher in relay.publishers.known():
         left = [*publisher.conversations, *publisher.unopened]
         faults += [f"the relay still has {left} of {publisher.key}"] if left else []

@@ -5,9 +5,17 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from avatar_relay.media import AudioFormat, Codec, ConversationOpen, Cursor, Kind
-from avatar_relay.messages import Finished
+from avatar_relay.messages import Dropped, Finished, PlayerEvent
 from avatar_relay.reasons import Fault, Reason
 from avatar_relay.tracing import SEGMENT_US
+from relay_server.core.events import (
+    ConversationEnded,
+    ConversationFaulted,
+    ConversationOpened,
+    DeviceAttached,
+    PayloadsReceived,
+    PlayerTold,
+)
 from relay_server.core.payload_batch import PayloadBatch
 from relay_server.telemetry import MAX_CONVERSATIONS, TIMED_EVERY, RelayTelemetry
 from tests.lab.spans import Told, listen
@@ -30,7 +38,7 @@ def begin(*, trace_every: int = 0) -> tuple[Told, Clock, RelayTelemetry, Convers
     told, clock = listen(trace_every=trace_every), Clock()
     relay = RelayTelemetry(told.telemetry, clock)
     open_ = relay.begin(OPEN)
-    relay.conversation_opened(open_, "backend", ("lobby",))
+    relay.notice(ConversationOpened(open_, "backend", ("lobby",)))
     return told, clock, relay, open_
 
 
@@ -42,13 +50,13 @@ def run(seqs: Sequence[int], size_bytes: int) -> PayloadBatch:
 def test_stages_of_a_conversation() -> None:
     """Receive, queue and send, each with its time and its counts; the device's spans come under `relay.receive`."""
     told, clock, relay, open_ = begin()
-    relay.payloads_received("c1", Kind.AUDIO, 1, 700)
+    relay.payloads_received(PayloadsReceived("c1", Kind.AUDIO, 1, 700))
     clock.now_us += 5_000
     relay.payloads_sent("lobby", "c1", [run([1], 700)], 4_000)
     clock.now_us += 5_000
-    relay.conversation_ended("c1", Cursor("c1", 1, 0))
+    relay.notice(ConversationEnded(Cursor("c1", 1, 0), ("lobby",)))
     clock.now_us += 1_000_000
-    relay.finished("lobby", "c1", Finished(100_000, False, "completed"))
+    relay.notice(PlayerTold(PlayerEvent(1, "c1", Finished(100_000, False, "completed"), "lobby")))
     spans = {span.name: span for span in told.spans()}
     assert set(spans) == {"relay.receive", "relay.queue", "relay.send"}
     receive = spans["relay.receive"]
@@ -70,15 +78,15 @@ def test_what_lasts_is_told_in_segments() -> None:
     clock.now_us += SEGMENT_US
     relay.tick()
     assert {span.name for span in told.spans()} == {"relay.queue", "relay.receive", "relay.send"}
-    relay.conversation_ended("c1", Cursor("c1", 1, 0))
+    relay.notice(ConversationEnded(Cursor("c1", 1, 0), ("lobby",)))
     assert len(told.spans("relay.receive")) == 2
 
 
 def test_a_dropped_motion_payload_is_a_metric_and_a_span() -> None:
     """Whoever drops it, and also after the conversation's media has ended."""
     told, _, relay, _ = begin()
-    relay.conversation_ended("c1", Cursor("c1", 1, 0))
-    relay.payloads_dropped("", "c1", Kind.MOTION, 2, 440, "conversation_closed")
+    relay.notice(ConversationEnded(Cursor("c1", 1, 0), ("lobby",)))
+    relay.notice(PlayerTold(PlayerEvent(0, "c1", Dropped(Kind.MOTION, 2, 440, "conversation_closed"))))
     assert told.count("avatar.payloads.dropped", avatar_payload_kind="motion", avatar_reason="conversation_closed") == 2
     (span,) = told.spans("relay.drop")
     (receive,) = told.spans("relay.receive")
@@ -89,11 +97,11 @@ def test_a_dropped_motion_payload_is_a_metric_and_a_span() -> None:
 def test_metrics_name_no_ids() -> None:
     """Ids are without bound, so they are on spans only."""
     told, _, relay, _ = begin()
-    relay.payloads_received("c1", Kind.AUDIO, 1, 700)
+    relay.payloads_received(PayloadsReceived("c1", Kind.AUDIO, 1, 700))
     relay.payloads_sent("lobby", "c1", [run([1], 700)], 0)
-    relay.conversation_error("c1", "lobby", Fault(Reason.NO_AUDIO, "nothing"))
-    relay.device_attached("lobby", resumed=False)
-    relay.finished("lobby", "c1", Finished(0, True, "interrupted"))
+    relay.notice(ConversationFaulted("c1", "lobby", Fault(Reason.NO_AUDIO, "nothing")))
+    relay.notice(DeviceAttached("lobby", resumed=False))
+    relay.notice(PlayerTold(PlayerEvent(1, "c1", Finished(0, True, "interrupted"), "lobby")))
     names = ("avatar.relay.received", "avatar.relay.sent", "avatar.faults", "avatar.devices.attached", "avatar.conversations.finished")
     points = [point for name in names for point in told.points(name)]
     assert len(points) == len(names)

@@ -14,14 +14,10 @@ class PcmDecoder:
     """Gives the samples back bit for bit. A gap is filled with what was heard last, faded out within 60 ms."""
 
     def __init__(self, rate_hz: int) -> None:
-        self._rate_hz = rate_hz
+        self.rate_hz = rate_hz
+        """Rate of the samples, the same in and out."""
         self._half_sample = b""
         self._concealment = Concealment(rate_hz)
-
-    @property
-    def rate_hz(self) -> int:
-        """Rate of the samples, the same in and out."""
-        return self._rate_hz
 
     def decode(self, data: bytes) -> Pcm:
         """All whole samples so far; an odd byte waits for the next payload. Never raises: any bytes are samples."""

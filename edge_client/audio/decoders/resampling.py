@@ -18,15 +18,11 @@ class ResamplingDecoder:
 
     def __init__(self, decoder: AudioDecoder, output_rate_hz: int) -> None:
         self._decoder = decoder
-        self._rate_hz = output_rate_hz
+        self.rate_hz = output_rate_hz
+        """Rate of the samples it gives."""
         self._resampler = Resampler(decoder.rate_hz, output_rate_hz)
         self._carried: Pcm = np.zeros(0, np.int16)
         self._after_gap = False
-
-    @property
-    def rate_hz(self) -> int:
-        """Rate of the samples it gives."""
-        return self._rate_hz
 
     def decode(self, data: bytes) -> Pcm:
         """What is complete; the resampler holds back up to 40 ms. Raises `UndecodableError`."""
@@ -40,7 +36,7 @@ class ResamplingDecoder:
         """Exactly `frames` samples. First come those that the resampler held back, so that the order stays;
         as many of the concealment then come with the next samples, and lead into them."""
         wanted = len(self._carried) + self._resampler.owed_frames + frames
-        input_frames = -(-frames * self._decoder.rate_hz // self._rate_hz) + 1
+        input_frames = -(-frames * self._decoder.rate_hz // self.rate_hz) + 1
         missing = self._decoder.conceal(input_frames)
         concealed = self._resampler.process(np.concatenate([missing, self._continued(missing)]))
         available = np.concatenate([self._carried, concealed, self._resampler.flush()])[:wanted]
@@ -63,6 +59,6 @@ class ResamplingDecoder:
     def _after_carried(self, samples: Pcm) -> Pcm:
         if not len(self._carried):
             return samples
-        joined = np.concatenate([into(self._carried, samples, self._rate_hz), samples])
+        joined = np.concatenate([into(self._carried, samples, self.rate_hz), samples])
         self._carried = np.zeros(0, np.int16)
         return joined

@@ -251,15 +251,8 @@ class PyAudioSink:
         counters = self._counters()
         self._resume_frame = min(max(self._last_known_frame(), self._history.begin), self._history.end)
         self._sent = max(self._resume_frame, self._cleared_to)
-        self._past = SinkCounters(
-            underruns=counters.underruns,
-            silence_frames=counters.silence_frames,
-            restarts=counters.restarts + (1 if fault else 0),
-            last_fault=fault or counters.last_fault,
-            starved=counters.starved,
-            device_dry=counters.device_dry,
-            lost=fault,
-        )
+        restarts, last_fault = counters.restarts + (1 if fault else 0), fault or counters.last_fault
+        self._past = replace(counters, restarts=restarts, last_fault=last_fault, lost=fault)
         self._speaker = None
         self._changed.notify_all()
 

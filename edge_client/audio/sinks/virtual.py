@@ -190,8 +190,8 @@ class VirtualDevice:
         return block
 
 
-class VirtualSink:
-    """`AudioSink` in process: a `VirtualDevice` on a thread that keeps time. `speed` 2 plays an hour in half an hour."""
+class VirtualSink(VirtualDevice):
+    """`AudioSink` in process: the device on a thread that keeps time. `speed` 2 plays an hour in half an hour."""
 
     def __init__(
         self,
@@ -203,23 +203,13 @@ class VirtualSink:
         sleep_us: Callable[[int], None] = lambda us: time.sleep(us / 1e6),
         name: str = "virtual",
     ) -> None:
-        self._device = VirtualDevice(rate_hz=rate_hz, tap=tap, speed=speed)
+        super().__init__(rate_hz=rate_hz, tap=tap, speed=speed)
         self._period_us = PERIOD_US / speed
         self._clock_us = clock_us
         self._sleep_us = sleep_us
-        self._name = name
+        self.name = name
         self._stopping = threading.Event()
         self._thread: threading.Thread | None = None
-
-    @property
-    def name(self) -> str:
-        """For people."""
-        return self._name
-
-    @property
-    def rate_hz(self) -> int:
-        """Frames per second that it pulls."""
-        return self._device.rate_hz
 
     def start(self, feed: AudioFeed) -> None:
         """Begin to pull, on a thread of its own."""
@@ -232,34 +222,6 @@ class VirtualSink:
         if self._thread is not None:
             self._thread.join()
 
-    def anchor(self) -> Anchor | None:
-        """Where playout is; None before the first block."""
-        return self._device.anchor()
-
-    def expect(self, expected: bool) -> None:
-        """Say whether content is due."""
-        self._device.expect(expected)
-
-    def clear(self) -> int:
-        """Fade, forget, and say what was heard."""
-        return self._device.clear()
-
-    def pause(self) -> None:
-        """Fade out, hold everything."""
-        self._device.pause()
-
-    def resume(self) -> None:
-        """Go on where it was held."""
-        self._device.resume()
-
-    def set_volume(self, gain: float, *, muted: bool) -> None:
-        """Ramp to a gain, or to silence."""
-        self._device.set_volume(gain, muted=muted)
-
-    def counters(self) -> SinkCounters:
-        """What went wrong so far."""
-        return self._device.counters()
-
     def _run(self, feed: AudioFeed) -> None:
         start_us, block = self._clock_us(), 0
         while not self._stopping.is_set():
@@ -269,13 +231,13 @@ class VirtualSink:
                 start_us, block, due_us = now_us, 0, now_us
             if due_us > now_us:
                 self._sleep_us(due_us - now_us)
-            self._device.step(feed, due_us)
+            self.step(feed, due_us)
             block += 1
         self._play_out(start_us, block)
 
     def _play_out(self, start_us: int, block: int) -> None:
-        while self._device.held_frames:
-            self._device.step(_Nothing(), start_us + round(block * self._period_us))
+        while self.held_frames:
+            self.step(_Nothing(), start_us + round(block * self._period_us))
             block += 1
 
 

@@ -81,7 +81,8 @@ class PlayedTimeline:
     """Builds snapshots, in the callback."""
 
     def __init__(self) -> None:
-        self._device_frame = 0
+        self.device_frame = 0
+        """Device frames so far."""
         self._segments: list[PlayedSegment] = []
 
     def add_content(self, content_frame: int, frames: int) -> None:
@@ -89,20 +90,15 @@ class PlayedTimeline:
         if frames <= 0:
             return
         last = self._segments[-1] if self._segments else None
-        if last and last.device_frame + last.frames == self._device_frame and last.content_frame + last.frames == content_frame:
+        if last and last.device_frame + last.frames == self.device_frame and last.content_frame + last.frames == content_frame:
             self._segments[-1] = PlayedSegment(last.device_frame, last.content_frame, last.frames + frames)
         else:
-            self._segments = [*self._segments[1 - MAX_SEGMENTS :], PlayedSegment(self._device_frame, content_frame, frames)]
-        self._device_frame += frames
+            self._segments = [*self._segments[1 - MAX_SEGMENTS :], PlayedSegment(self.device_frame, content_frame, frames)]
+        self.device_frame += frames
 
     def add_silence(self, frames: int) -> None:
         """The next `frames` device frames hold none."""
-        self._device_frame += frames
-
-    @property
-    def device_frame(self) -> int:
-        """Device frames so far."""
-        return self._device_frame
+        self.device_frame += frames
 
     def snapshot(self, time_us: int, device_frame: float) -> Snapshot:
         """All so far, with `device_frame` heard at `time_us`."""

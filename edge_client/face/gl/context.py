@@ -17,11 +17,6 @@ def is_software() -> bool:
     return is_software_device(driver_name())
 
 
-def samples() -> int:
-    """How many samples the window takes for each pixel; 0 or 1 where edges are not smoothed."""
-    return int(GL.glGetIntegerv(GL.GL_SAMPLES))
-
-
 def is_gles3() -> bool:
     """Whether the context is what was asked for; some drivers give something else without a word."""
     return _text(GL.glGetString(GL.GL_VERSION)).startswith("OpenGL ES 3")

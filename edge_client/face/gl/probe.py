@@ -15,7 +15,6 @@ from dataclasses import dataclass
 from typing import Any
 
 from edge_client.errors import ScreenError
-from edge_client.face.gl.opening import is_software_device
 from edge_client.face.window import sdl_environment
 
 TRIAL_MODULE = "edge_client.face.gl.trial"
@@ -34,11 +33,6 @@ class GlDriver:
     """Whether showing can wait for the screen's refresh."""
     samples: int
     """Samples for each pixel that a window should take: 0 where the CPU draws, for which they double the cost, or where they fail."""
-
-    @property
-    def is_software(self) -> bool:
-        """Whether the CPU draws."""
-        return is_software_device(self.device)
 
     @property
     def is_slow(self) -> bool:

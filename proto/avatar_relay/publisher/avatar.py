@@ -41,7 +41,7 @@ class Avatar:
         self._context = context
         self._settings = settings
         self._records: dict[str, Record] = {}
-        """All that the exchange remembers."""
+        """All that the session remembers of this avatar."""
         self._unfinished: list[Record] = []
         """Those of them that were not over when `_live` looked last."""
         self._speaking: Record | None = None
@@ -97,7 +97,7 @@ class Avatar:
         payloads = as_payloads(frames, "frames")
         check_text(conversation_id, "conversation_id")
         async with self._motion_turn:
-            record = self._context.exchange.record(conversation_id)
+            record = self._context.session.record(conversation_id)
             if record is None or conversation_id not in self._records:
                 return self._refuse(None, conversation_id, payloads)
             messages = self._inspect(record, payloads)
@@ -113,7 +113,7 @@ class Avatar:
         check_text(conversation_id, "conversation_id")
         if self._motion_turn.locked():
             raise BufferFullError("another call still waits for room")
-        record = self._context.exchange.record(conversation_id)
+        record = self._context.session.record(conversation_id)
         if record is None or conversation_id not in self._records:
             return self._refuse(None, conversation_id, payloads)
         messages = self._inspect(record, payloads)
@@ -271,18 +271,18 @@ class Avatar:
         first, *steps = conversation.audio_steps(data)
         conversation.push_audio(first)
         record = Record(conversation, PlaybackTracker(conversation_id), self._moved.set, self._told)
-        exchange = self._context.exchange
-        exchange.open(record, settings.targets, self._context.now_us())
-        self._take_over(exchange, record)
+        session = self._context.session
+        session.open(record, settings.targets, self._context.now_us())
+        self._take_over(session, record)
         self._context.wake()
         return record, steps
 
-    def _take_over(self, exchange: PublisherSession, record: Record) -> None:
+    def _take_over(self, session: PublisherSession, record: Record) -> None:
         """Make `record` the one that speaks; what it replaces is not sent any further."""
         for earlier in self._live():
             if self._settings.on_playing is OnPlaying.REPLACE:
-                exchange.close(earlier)
-        self._records = {name: known for name, known in self._records.items() if exchange.record(name) is known}
+                session.close(earlier)
+        self._records = {name: known for name, known in self._records.items() if session.record(name) is known}
         self._records[record.conversation_id] = record
         self._unfinished.append(record)
         self._speaking = record
@@ -301,7 +301,7 @@ class Avatar:
             self._interrupt(record)
             raise InvalidMediaError(Fault(Reason.NO_AUDIO, "a conversation ended without one whole sample of sound", "end"))
         if conversation.carried_bytes:
-            self._context.exchange.tell_dropped(record, Dropped(Kind.AUDIO, 1, conversation.carried_bytes, DropReason.UNDECODABLE))
+            self._context.session.tell_dropped(record, Dropped(Kind.AUDIO, 1, conversation.carried_bytes, DropReason.UNDECODABLE))
         (conversation.end_all if everything else conversation.end_audio)(self._context.now_us())
         self._stir(record)
         return record.conversation_id
@@ -333,7 +333,7 @@ class Avatar:
         payloads, size = sum(1 for frame in frames if frame), sum(map(len, frames))
         logger.info("motion dropped: conversation=%s payloads=%d bytes=%d reason=%s", conversation_id, payloads, size, reason)
         if record is not None and reason is not None and payloads:
-            self._context.exchange.tell_dropped(record, Dropped(Kind.MOTION, payloads, size, reason))
+            self._context.session.tell_dropped(record, Dropped(Kind.MOTION, payloads, size, reason))
         return False
 
     async def _room(self, record: Record, kind: Kind, size: int) -> None:
@@ -350,16 +350,16 @@ class Avatar:
         """Also while there is no stream: the next one begins with it."""
         with suppress(ConnectionLostError):
             self._say(Interrupt(record.conversation_id))
-        self._context.exchange.close(record)
+        self._context.session.close(record)
 
     def _stir(self, record: Record) -> None:
         """There may be something to send of it."""
-        self._context.exchange.stir(record)
+        self._context.session.stir(record)
         self._context.wake()
 
     def _say(self, message: FromPublisher) -> None:
         self._context.check()
-        self._context.exchange.say(message)
+        self._context.session.say(message)
         self._context.wake()
 
     def _live(self) -> list[Record]:

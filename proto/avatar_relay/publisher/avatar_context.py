@@ -40,7 +40,7 @@ class AvatarContext(Protocol):
     """What an avatar needs of its publisher."""
 
     @property
-    def exchange(self) -> PublisherSession:
+    def session(self) -> PublisherSession:
         """All conversations."""
         ...
 

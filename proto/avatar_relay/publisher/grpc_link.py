@@ -9,19 +9,14 @@ from typing import Any
 
 import grpc
 import grpc.aio
-from google.protobuf.message import DecodeError
-from google.rpc import status_pb2
 
 from avatar_relay import wire
 from avatar_relay.addresses import is_loopback
 from avatar_relay.credentials import clean_token, metadata_of
-from avatar_relay.limits import GRPC_MAX_RECEIVE_BYTES, PEER_TIMEOUT_US
+from avatar_relay.grpc_client import CHANNEL_OPTIONS, fault_in
 from avatar_relay.messages import FromPublisher, Joined, ToPublisher
 from avatar_relay.publisher.errors import ConnectionLostError, UnsendableError
-from avatar_relay.reasons import Fault
 from avatar_relay.v1 import publisher_service_pb2_grpc as services
-
-_DETAILS_KEY = "grpc-status-details-bin"
 
 _FINAL = frozenset(
     {
@@ -49,14 +44,14 @@ class GrpcLink:
         self._unknown_messages = 0
 
     async def send(self, message: FromPublisher | Joined) -> None:
-        """See `Link`. Waits while HTTP/2 takes no more."""
+        """See `RelayLink`. Waits while HTTP/2 takes no more."""
         try:
             await self._call.write(_encode(message))
         except (grpc.RpcError, grpc.aio.UsageError, grpc.aio.InternalError, asyncio.InvalidStateError) as error:
             raise await self._lost(error) from error
 
     async def receive(self) -> ToPublisher | None:
-        """See `Link`. What this version does not know is counted and skipped."""
+        """See `RelayLink`. What this version does not know is counted and skipped."""
         while True:
             try:
                 response = await self._call.read()
@@ -88,7 +83,7 @@ class GrpcLink:
         if not self._call.done():
             return ConnectionLostError(f"the stream to the relay at {self._address} broke: {error}")
         code, text = await self._call.code(), await self._call.details()
-        fault = _fault_in(await self._call.trailing_metadata())
+        fault = fault_in(await self._call.trailing_metadata())
         what = f"{fault.reason}: {fault.text}" if fault is not None else f"{code.name}: {text}"
         return ConnectionLostError(f"the relay at {self._address}: {what}", final=code in _FINAL, fault=fault)
 
@@ -103,14 +98,9 @@ async def open_grpc_link(address: str, credentials: grpc.ChannelCredentials | No
         raise ConnectionLostError(
             "a token does not travel in plaintext: give credentials, such as grpc.ssl_channel_credentials()", final=True
         )
-    options = [
-        ("grpc.max_receive_message_length", GRPC_MAX_RECEIVE_BYTES),
-        ("grpc.min_reconnect_backoff_ms", PEER_TIMEOUT_US // 1_000),  # how long gRPC stays in a hole, also after we left: 20 s else
-        ("grpc.use_local_subchannel_pool", 1),
-    ]
     if credentials is None:
-        return GrpcLink(address, grpc.aio.insecure_channel(address, options), shown)
-    return GrpcLink(address, grpc.aio.secure_channel(address, credentials, options), shown)
+        return GrpcLink(address, grpc.aio.insecure_channel(address, CHANNEL_OPTIONS), shown)
+    return GrpcLink(address, grpc.aio.secure_channel(address, credentials, CHANNEL_OPTIONS), shown)
 
 
 def _encode(message: FromPublisher | Joined) -> Any:
@@ -138,14 +128,3 @@ def _read_token(token: str | Path | None) -> str | None:
         raise ConnectionLostError(f"token: {token} can not be read: {error.strerror}", final=True) from error
     except ValueError as error:
         raise ConnectionLostError(f"token: {token if isinstance(token, Path) else 'the text'} {error}", final=True) from None
-
-
-def _fault_in(metadata: Any) -> Fault | None:
-    """The fault in a status' details, None where there is none that can be read."""
-    for key, value in metadata or ():
-        if key == _DETAILS_KEY:
-            try:
-                return wire.fault_from_status(status_pb2.Status.FromString(value))
-            except DecodeError:
-                return None
-    return None

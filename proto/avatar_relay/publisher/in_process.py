@@ -15,7 +15,7 @@ _FINAL = frozenset({Reason.REPLACED, Reason.HELLO_INVALID, Reason.PROTOCOL_VERSI
 
 
 class InProcessPort(Protocol):
-    """A publisher's stream at the relay, `relay_server.connections.ports.PublisherPort`."""
+    """A publisher's stream at the relay, `relay_server.connections.publishers.PublisherPort`."""
 
     fault: Fault | None
 
@@ -41,13 +41,13 @@ class InProcessRelay(Protocol):
 
 
 class InProcessLink:
-    """See `Link`. Cancelling does not harm it."""
+    """See `RelayLink`. Cancelling does not harm it."""
 
     def __init__(self, relay: InProcessRelay) -> None:
         self._port = relay.connect_publisher()
 
     async def send(self, message: FromPublisher | Joined) -> None:
-        """See `Link`. Lets others run after each message, because the relay takes it at once."""
+        """See `RelayLink`. Lets others run after each message, because the relay takes it at once."""
         messages = message.messages if isinstance(message, Joined) else (message,)
         for index, one in enumerate(messages):
             try:
@@ -59,14 +59,14 @@ class InProcessLink:
         await asyncio.sleep(0)
 
     async def receive(self) -> ToPublisher | None:
-        """See `Link`."""
+        """See `RelayLink`."""
         message = await self._port.receive()
         if message is None and self._port.fault is not None:
             raise _lost(self._port.fault)
         return message
 
     async def close(self) -> None:
-        """See `Link`."""
+        """See `RelayLink`."""
         self._port.close()
 
 

@@ -62,7 +62,8 @@ class PlaybackTracker:
         self._devices: tuple[str, ...] | None = None
         self._states: dict[str, PlaybackState] = {}
         self._finished: dict[str, Finished] = {}
-        self._position_us = 0
+        self.position_us = 0
+        """The position reported last, 0 before."""
         self._fault: Fault | None = None
 
     @property
@@ -74,11 +75,6 @@ class PlaybackTracker:
     def device_ids(self) -> tuple[str, ...]:
         """Devices it is open on; none before it is opened."""
         return self._devices or ()
-
-    @property
-    def position_us(self) -> int:
-        """The position reported last, 0 before."""
-        return self._position_us
 
     @property
     def state(self) -> PlaybackState:
@@ -116,11 +112,11 @@ class PlaybackTracker:
             case Started():
                 self._states[device_id] = PlaybackState.PLAYING
             case Paused(position_us):
-                self._states[device_id], self._position_us = PlaybackState.PAUSED, position_us
+                self._states[device_id], self.position_us = PlaybackState.PAUSED, position_us
             case Resumed(position_us):
-                self._states[device_id], self._position_us = PlaybackState.PLAYING, position_us
+                self._states[device_id], self.position_us = PlaybackState.PLAYING, position_us
             case Finished(position_us):
-                self._states[device_id], self._position_us = PlaybackState.IDLE, position_us
+                self._states[device_id], self.position_us = PlaybackState.IDLE, position_us
                 self._finished[device_id] = body
             case _:
                 pass

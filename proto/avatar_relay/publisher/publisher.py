@@ -100,7 +100,8 @@ class Publisher:
         self._trace = trace
         self._random_bytes = random_bytes
         self._attempts = Attempts(PUBLISHER_BACKOFF, jitter)
-        self._exchange = PublisherSession()
+        self.session = PublisherSession()
+        """All conversations; for avatars."""
         self._token = ""
         self._connected = False
         self._streams = 0
@@ -108,7 +109,7 @@ class Publisher:
         """There was a stream not long ago, and there may be one again soon."""
         self._failure: ConnectionLostError | None = None
         self._changed = asyncio.Event()
-        self._writer = Writer(self._exchange, now_us=now_us, media_tick_us=media_tick_us, wrote=self._changed.set)
+        self._writer = Writer(self.session, now_us=now_us, media_tick_us=media_tick_us, wrote=self._changed.set)
         self._runner: asyncio.Task[None] | None = None
 
     @classmethod
@@ -203,14 +204,14 @@ class Publisher:
         """
         self.check()
         while True:
-            while not (self._connected and self._exchange.outbox.is_empty):
+            while not (self._connected and self.session.outbox.is_empty):
                 await self._until_changed()
                 self.check()
             ping_id, stream = self._writer.ping(), self._streams
-            while self._exchange.last_pong_id < ping_id and self._streams == stream and self._connected:
+            while self.session.last_pong_id < ping_id and self._streams == stream and self._connected:
                 await self._until_changed()
                 self.check()
-            if self._exchange.last_pong_id >= ping_id:
+            if self.session.last_pong_id >= ping_id:
                 return
 
     @property
@@ -219,11 +220,6 @@ class Publisher:
         return self._connected
 
     # --- for avatars -----------------------------------------------------------------------------------------------
-
-    @property
-    def exchange(self) -> PublisherSession:
-        """All conversations."""
-        return self._exchange
 
     def check(self) -> None:
         """Raise `PublisherClosedError`, or `ConnectionLostError` where there is no stream and none is hoped for."""
@@ -264,7 +260,7 @@ class Publisher:
             logger.exception("publisher=%s stopped", self.publisher_id)
             self._failure = ConnectionLostError(f"the publisher stopped for a fault of its own: {error}", final=True)
             self._connected = self._patient = False
-            self._exchange.fail_all(_lost("the publisher stopped for a fault of its own"))
+            self.session.fail_all(_lost("the publisher stopped for a fault of its own"))
             self._changed.set()
 
     async def _keep_connected(self) -> None:
@@ -285,10 +281,10 @@ class Publisher:
                 patience_ends_us = now_us + PATIENCE_US
                 self._attempts.lost(now_us - began_us)
                 self._connected, self._patient = False, True
-                self._exchange.cut()
+                self.session.cut()
             if self._is_refused or now_us >= patience_ends_us:
                 self._patient = False
-                self._exchange.fail_all(_lost("the relay could not be reached again in time"))
+                self.session.fail_all(_lost("the relay could not be reached again in time"))
             self._changed.set()
             if self._is_refused:
                 return
@@ -300,7 +296,7 @@ class Publisher:
         return 0.0 if fault is None else fault.retry_after_ms / 1000
 
     async def _one_stream(self) -> None:
-        """Connect and exchange until the stream is lost. Raises `ConnectionLostError`, always."""
+        """Connect and exchange messages until the stream is lost. Raises `ConnectionLostError`, always."""
         link = await self._connector()
         lost: list[ConnectionLostError] = []
         try:
@@ -327,7 +323,7 @@ class Publisher:
         if not isinstance(welcome, PublisherWelcome):
             raise ConnectionLostError(f"the relay answered `hello` with {type(welcome).__name__}, not with `welcome`")
         if self._token:
-            self._exchange.resumed(welcome.taken, self.now_us())
+            self.session.resumed(welcome.taken, self.now_us())
         self._token = welcome.session_token
         self._streams += 1
         self._attempts.welcomed()
@@ -352,7 +348,7 @@ class Publisher:
             if isinstance(message, ConversationError):
                 fault = message.fault
                 logger.warning("conversation=%s device=%s: %s: %s", message.conversation_id, message.device_id, fault.reason, fault.text)
-            self._exchange.handle(message, self.now_us())
+            self.session.handle(message, self.now_us())
             self._writer.wake()
             self._changed.set()
 
@@ -362,10 +358,10 @@ class Publisher:
 
     async def _finish(self) -> None:
         """End what is open and let it go out."""
-        if not self._connected and (not self._patient or self._exchange.has_nothing_to_say):
+        if not self._connected and (not self._patient or self.session.has_nothing_to_say):
             return
         try:
-            self._exchange.end_all(self.now_us())
+            self.session.end_all(self.now_us())
             self._writer.wake()
             async with asyncio.timeout(CLOSE_TIMEOUT_S):
                 await self.flush()
@@ -380,7 +376,7 @@ class Publisher:
             runner.cancel()
             await asyncio.gather(runner, return_exceptions=True)
         self._connected = self._patient = False
-        self._exchange.abandon(_lost("the publisher was closed"))
+        self.session.abandon(_lost("the publisher was closed"))
 
 
 def _lost(text: str) -> Fault:

@@ -141,10 +141,6 @@ class PublisherSession:
         if isinstance(message, Pause | Resume) and (record := self._records.get(message.conversation_id)) is not None:
             record.steered = message
 
-    def ping(self, ping: Ping) -> None:
-        """Say that we live."""
-        self.outbox.ping(ping)
-
     def close(self, record: Record) -> None:
         """Throw away what waits of a conversation, and tell what that was."""
         for dropped in record.conversation.close():

@@ -28,10 +28,10 @@ logger = logging.getLogger(__name__)
 
 
 class Writer:
-    """Writes what the exchange has to say. Belongs to one event loop; one stream at a time. `wrote` is called after each look."""
+    """Writes what the session has to send. Belongs to one event loop; one stream at a time. `wrote` is called after each look."""
 
-    def __init__(self, exchange: PublisherSession, *, now_us: Callable[[], int], media_tick_us: int, wrote: Callable[[], None]) -> None:
-        self._exchange = exchange
+    def __init__(self, session: PublisherSession, *, now_us: Callable[[], int], media_tick_us: int, wrote: Callable[[], None]) -> None:
+        self._session = session
         self._now_us = now_us
         self._media_tick_us = media_tick_us
         self._wrote = wrote
@@ -54,7 +54,7 @@ class Writer:
     def ping(self) -> int:
         """Say a ping behind all that waits of control; returns its id."""
         self._ping_id += 1
-        self._exchange.ping(Ping(self._ping_id, self._now_us()))
+        self._session.outbox.ping(Ping(self._ping_id, self._now_us()))
         self.wake()
         return self._ping_id
 
@@ -68,14 +68,14 @@ class Writer:
         """Rules 1 and 2, until cancelled. Raises `ConnectionLostError`."""
         while True:
             self._work.clear()
-            self._exchange.tick(self._now_us())
+            self._session.tick(self._now_us())
             messages = self._gather()
             if messages:
                 await self._send(link, messages)
             self._wrote()
             if not messages:
                 await self._until_work()
-            if self._media_tick_us and not self._exchange.outbox.has_control:
+            if self._media_tick_us and not self._session.outbox.has_control:
                 await asyncio.sleep((self._media_tick_us - self._now_us() % self._media_tick_us) / _US_PER_S)
 
     async def _send(self, link: RelayLink, messages: tuple[FromPublisher, ...]) -> None:
@@ -92,19 +92,19 @@ class Writer:
 
     def _give_up(self, error: UnsendableError) -> None:
         """Fail the conversation that it belongs to, and end it where the relay has it."""
-        record = self._exchange.record(_conversation_of(error.message))
+        record = self._session.record(_conversation_of(error.message))
         if record is None:
             return
-        self._exchange.fail(record, Fault(Reason.MESSAGE_INVALID, f"{error}: {error.__cause__!r}"))
+        self._session.fail(record, Fault(Reason.MESSAGE_INVALID, f"{error}: {error.__cause__!r}"))
         if not isinstance(error.message, PublishOpen):
             with suppress(BufferFullError):
-                self._exchange.say(Interrupt(record.conversation_id))
+                self._session.say(Interrupt(record.conversation_id))
 
     def _gather(self) -> tuple[FromPublisher, ...]:
         messages: list[FromPublisher] = []
         size = 0
         while len(messages) < self._max_joined and size < MAX_JOINED_BYTES:
-            message = self._exchange.next_message()
+            message = self._session.next_message()
             if message is None:
                 break
             messages.append(message)
@@ -113,7 +113,7 @@ class Writer:
         return tuple(messages)
 
     async def _until_work(self) -> None:
-        deadline_us = self._exchange.deadline_us
+        deadline_us = self._session.deadline_us
         if deadline_us is None:
             await self._work.wait()
             return

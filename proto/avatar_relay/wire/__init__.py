@@ -6,7 +6,7 @@ where. Unknown fields and unknown `oneof` members are tolerated: the latter read
 
 from avatar_relay.wire.control import CREDIT, CURSOR, EVENT, VOLUME
 from avatar_relay.wire.device import attach_request_from_wire, attach_request_to_wire, attach_response_from_wire, attach_response_to_wire
-from avatar_relay.wire.faults import fault_from_status, fault_to_status
+from avatar_relay.wire.faults import DETAILS_KEY, fault_from_status, fault_in, fault_to_status
 from avatar_relay.wire.media import encode_payload, join_media_responses, payload_from_wire, splice_media_response
 from avatar_relay.wire.publisher import (
     publish_request_from_wire,
@@ -21,6 +21,7 @@ __all__ = [
     "CODEC_TO_WIRE",
     "CREDIT",
     "CURSOR",
+    "DETAILS_KEY",
     "ENCODING_TO_WIRE",
     "EVENT",
     "VOLUME",
@@ -31,6 +32,7 @@ __all__ = [
     "attach_response_to_wire",
     "encode_payload",
     "fault_from_status",
+    "fault_in",
     "fault_to_status",
     "join_media_responses",
     "on_playing_from_wire",

@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any
 
 from google.protobuf import any_pb2, duration_pb2
+from google.protobuf.message import DecodeError
 from google.rpc import code_pb2, error_details_pb2, status_pb2
 
 from avatar_relay.reasons import ERROR_DOMAIN, Fault, Reason
+
+DETAILS_KEY = "grpc-status-details-bin"
+"""Trailing metadata that carries a serialized `google.rpc.Status`."""
 
 
 def fault_to_status(fault: Fault) -> status_pb2.Status:
@@ -42,3 +47,14 @@ def fault_from_status(status: status_pb2.Status) -> Fault:
         field=request.field_violations[0].field if request.field_violations else "",
         retry_after_ms=retry.retry_delay.ToMilliseconds(),
     )
+
+
+def fault_in(metadata: Iterable[tuple[str, Any]] | None) -> Fault | None:
+    """The fault in an RPC's trailing metadata; None if there is none that can be read."""
+    for key, value in metadata or ():
+        if key == DETAILS_KEY:
+            try:
+                return fault_from_status(status_pb2.Status.FromString(value))
+            except DecodeError:
+                return None
+    return None

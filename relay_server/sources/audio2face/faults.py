@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import grpc
 
+from avatar_relay.errors import FaultError
 from avatar_relay.reasons import Fault, Reason
 from relay_server.sources.audio2face.settings import Audio2FaceSettings
 
@@ -32,12 +33,8 @@ _TOO_LARGE = "larger than max"
 """In the details where it is our own gRPC that refuses a message for its size (grpcio 1.76, `MessageSizeFilter`)."""
 
 
-class ServiceError(Exception):
+class ServiceError(FaultError):
     """The service will make no (more) motion for this clip."""
-
-    def __init__(self, fault: Fault) -> None:
-        super().__init__(f"{fault.reason}: {fault.text}")
-        self.fault = fault
 
 
 def rpc_error(code: grpc.StatusCode, details: str | None, settings: Audio2FaceSettings) -> ServiceError:

@@ -2,13 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
+from dataclasses import replace
 
-from relay_server.sources.audio2face.credentials import with_api_key
-from relay_server.sources.audio2face.settings import Audio2FaceSettings
+from relay_server.sources.api_keys import read_api_key
+from relay_server.sources.audio2face.settings import API_KEY_VARIABLE, Audio2FaceSettings
 from relay_server.sources.plugins import SourceContext, SourcePlugin
 from relay_server.sources.source import Source
+
+
+def with_api_key(settings: Audio2FaceSettings, environment: Mapping[str, str]) -> Audio2FaceSettings:
+    """The same with the API key of a hosted service, from the environment or else its file; your own service needs none.
+
+    Raises `ConfigError`, which holds nothing of the key.
+    """
+    return replace(settings, api_key=read_api_key("audio2face", API_KEY_VARIABLE, settings.api_key_file, environment))
 
 
 @asynccontextmanager

@@ -2,17 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
 from functools import partial
 
+from avatar_relay.errors import ConfigError
 from avatar_relay.media import AudioFormat, Codec
-from relay_server.sources.avatarkit.credentials import api_key_of
-from relay_server.sources.avatarkit.settings import SDKS, AvatarKitSettings
+from relay_server.sources.api_keys import read_api_key
+from relay_server.sources.avatarkit.settings import API_KEY_VARIABLES, SDKS, AvatarKitSettings
 from relay_server.sources.plugins import SourceContext, SourcePlugin
 from relay_server.sources.source import Source
 
 _US_PER_S = 1_000_000
+
+
+def api_key_of(settings: AvatarKitSettings, environment: Mapping[str, str]) -> str:
+    """The account's API key, from the environment or else its file. Raises `ConfigError`, which holds nothing of the key."""
+    variable = API_KEY_VARIABLES[settings.sdk]
+    key = read_api_key(settings.sdk, variable, settings.api_key_file, environment)
+    if not key:
+        raise ConfigError(f"{settings.sdk}: no API key; set {variable}, or name a file that holds it by api_key_file")
+    return key
 
 
 @asynccontextmanager

@@ -17,7 +17,7 @@ from avatar_relay.reasons import Fault, Reason
 from relay_server.background import Start
 from relay_server.sources.avatarkit.faults import Recovery, SdkError, SdkFailure, fault_of, judge
 from relay_server.sources.avatarkit.live import LiveSession
-from relay_server.sources.avatarkit.observer import NullSdkObserver, SdkObserver
+from relay_server.sources.avatarkit.observer import SdkObserver
 from relay_server.sources.avatarkit.sdk import Sdk
 from relay_server.sources.avatarkit.session_stock import Close, Leased, Open, SessionRefused, SessionState, SessionStock, StockRules, Wait
 from relay_server.sources.source import SourceError
@@ -43,7 +43,7 @@ class Pool:
         self._sdk = sdk
         self._stock = SessionStock(rules, jitter)
         self._start_timeout_s = start_timeout_s
-        self._observer: SdkObserver = observer or NullSdkObserver()
+        self._observer = observer or SdkObserver()
         self._live: dict[int, LiveSession] = {}
         self._opened_us: dict[int, int] = {}
         self._tasks: set[asyncio.Task[None]] = set()
@@ -106,11 +106,7 @@ class Pool:
                         self._spawn(self._close(number))
                     case _:
                         assert_never(effect)
-            deadline_us = self._stock.next_deadline_us()
-            wait_s = None if deadline_us is None else max(deadline_us - self.now_us(), 1_000) / 1e6
-            with suppress(TimeoutError):
-                async with asyncio.timeout(wait_s):
-                    await self._changed.wait()
+            await self._wait(self._changed, self._stock.next_deadline_us())
 
     async def close(self) -> None:
         """Close all sessions, for good."""
@@ -229,10 +225,10 @@ class Pool:
 @asynccontextmanager
 async def running(pool: Pool, start: Start) -> AsyncIterator[Pool]:
     """A pool at work, its upkeep run by `start`; leaving closes all its sessions."""
-    keeper = start(f"{pool.name} session pool", pool.run())
+    upkeep = start(f"{pool.name} session pool", pool.run())
     try:
         yield pool
     finally:
-        keeper.cancel()
-        await asyncio.gather(keeper, return_exceptions=True)
+        upkeep.cancel()
+        await asyncio.gather(upkeep, return_exceptions=True)
         await pool.close()

@@ -121,7 +121,7 @@ class SessionStock:
         """A conversation on a device wants a session (rule 2)."""
         if any(entry.device == device and entry.standing is not SessionState.CLOSING for entry in self._entries.values()):
             return Wait()
-        idle = [number for number, entry in self._entries.items() if entry.standing is SessionState.IDLE]
+        idle = self._idle
         fitting = [number for number in idle if self._entries[number].audio_format == audio_format and not self._is_old(number, now_us)]
         if fitting and now_us >= self._backoff_until_us:
             entry = self._entries[fitting[-1]]
@@ -175,9 +175,8 @@ class SessionStock:
 
     def tick(self, now_us: int) -> list[Open | Close]:
         """What the time and the warm sessions ask for (rule 3)."""
-        idle = [number for number, entry in self._entries.items() if entry.standing is SessionState.IDLE]
         due = [number for number in self._spare if now_us >= self._entries[number].since_us + self._rules.idle_close_us]
-        old = [number for number in idle if self._is_old(number, now_us)]
+        old = [number for number in self._idle if self._is_old(number, now_us)]
         effects: list[Open | Close] = [self._close(number) for number in dict.fromkeys(due + old)]
         while self._lacks_warm and len(self._entries) < self._rules.max_sessions and now_us >= self._may_open_us:
             effects.append(self._open(self._rules.warm_format, "", now_us))
@@ -187,16 +186,19 @@ class SessionStock:
         """When `tick` may have something to do by time alone."""
         deadlines = [self._entries[number].since_us + self._rules.idle_close_us for number in self._spare]
         if self._rules.session_max_us:
-            idle = [entry for entry in self._entries.values() if entry.standing is SessionState.IDLE]
-            deadlines += [entry.opened_us + self._rules.session_max_us - RENEW_MARGIN_US for entry in idle]
+            deadlines += [self._entries[number].opened_us + self._rules.session_max_us - RENEW_MARGIN_US for number in self._idle]
         if self._lacks_warm and len(self._entries) < self._rules.max_sessions:
             deadlines.append(self._may_open_us)
         return min(deadlines, default=None)
 
     @property
+    def _idle(self) -> list[int]:
+        return [number for number, entry in self._entries.items() if entry.standing is SessionState.IDLE]
+
+    @property
     def _spare(self) -> list[int]:
         """Idle ones beyond those that are kept warm."""
-        idle = [number for number, entry in self._entries.items() if entry.standing is SessionState.IDLE]
+        idle = self._idle
         warm = [number for number in idle if self._entries[number].audio_format == self._rules.warm_format]
         return [number for number in idle if number not in warm] + warm[: max(len(warm) - self._rules.warm_sessions, 0)]
 

@@ -1,4 +1,4 @@
-"""What can be set about a Server SDK of AvatarKit, checked once. Credentials are not among it: see `credentials`."""
+"""What can be set about a Server SDK of AvatarKit, checked once. Credentials are not among it: see `plugin`."""
 
 # ruff: noqa: RUF009 - `setting` makes a dataclass field
 from __future__ import annotations

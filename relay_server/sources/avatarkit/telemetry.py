@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from avatar_relay.reasons import DropReason, Reason
 from avatar_relay.tracing import REASON, Telemetry
+from relay_server.sources.avatarkit.observer import SdkObserver
 
 _SOURCE = "avatar.source"
 
 
-class SdkTelemetry:
-    """`SdkObserver` that measures."""
+class SdkTelemetry(SdkObserver):
+    """Measures."""
 
     def __init__(self, telemetry: Telemetry) -> None:
         meter = telemetry.meter

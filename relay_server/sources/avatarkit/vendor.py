@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import importlib
 import logging
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime, timedelta
 from types import ModuleType
 from typing import Any
@@ -90,25 +90,16 @@ class VendorSession:
 
     async def start(self) -> str:
         """See `SdkSession`."""
-        try:
-            await self._vendor.init()
-            return str(await self._vendor.start())
-        except Exception as error:
-            raise SdkError(self._failure(error)) from None
+        await self._asked(self._vendor.init())
+        return await self._asked(self._vendor.start())
 
     async def send_audio(self, data: bytes, *, end: bool) -> str:
         """See `SdkSession`."""
-        try:
-            return str(await self._vendor.send_audio(data, end=end))
-        except Exception as error:
-            raise SdkError(self._failure(error)) from None
+        return await self._asked(self._vendor.send_audio(data, end=end))
 
     async def interrupt(self) -> str:
         """See `SdkSession`."""
-        try:
-            return str(await self._vendor.interrupt())
-        except Exception as error:
-            raise SdkError(self._failure(error)) from None
+        return await self._asked(self._vendor.interrupt())
 
     async def close(self) -> None:
         """See `SdkSession`."""
@@ -116,6 +107,12 @@ class VendorSession:
             await self._vendor.close()
         except Exception as error:
             logging.getLogger(__name__).info("session of %s closed with %s", type(self._vendor).__module__, type(error).__name__)
+
+    async def _asked(self, answer: Awaitable[object]) -> str:
+        try:
+            return str(await answer)
+        except Exception as error:
+            raise SdkError(self._failure(error)) from None
 
 
 def failure_of(error: BaseException) -> SdkFailure:

@@ -17,7 +17,7 @@ from avatar_relay.publisher import ConversationFailedError, Publisher
 from avatar_relay.reasons import Reason
 from avatar_relay.v1 import media_pb2
 from relay_server.config import RelayConfig
-from relay_server.connections.ports import DevicePort
+from relay_server.connections.devices import DevicePort
 from relay_server.connections.relay import Relay
 from relay_server.core.device_outbox import MediaMessage
 from relay_server.server import build_relay, serving

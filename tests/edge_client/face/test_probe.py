@@ -8,6 +8,7 @@ import pytest
 
 from edge_client.errors import ScreenError
 from edge_client.face import screens
+from edge_client.face.gl.opening import is_software_device
 from edge_client.face.gl.probe import GlDriver, Probe
 from edge_client.face.screens import open_renderer
 from tests.lab.data import PROJECT_ROOT
@@ -29,7 +30,7 @@ def test_the_driver_of_this_machine() -> None:
     """It is GLES 3, and where the CPU draws edges are not to be smoothed."""
     driver = Probe("offscreen").driver()
     assert driver.version.startswith("OpenGL ES 3")
-    assert driver.samples == (0 if driver.is_software else 4)
+    assert driver.samples == (0 if is_software_device(driver.device) else 4)
 
 
 @pytest.mark.parametrize(

@@ -14,7 +14,7 @@ from edge_client.motion.audio_mouth import AudioMouth, with_mouth
 from edge_client.motion.mouth_source import BLEND_SHARE, MouthSource, heard_share
 from edge_client.motion.pose import HEAD_ROTATION, neutral_pose
 from edge_client.playback.live_conversations import LiveConversation
-from edge_client.playback.playing import make_ear
+from edge_client.playback.playing import make_audio_mouth
 from tests.avatar_relay.mouth.test_features import vowel
 from tests.edge_client.face.poses import pose_of
 from tests.edge_client.playback_bench import open_
@@ -119,4 +119,4 @@ def test_shares_by_source_and_format() -> None:
 def test_no_ear_listens_to_what_is_live(pacing: Pacing, listens: bool) -> None:
     """It would tell of mouths that are past, and cost what the face needs."""
     opened = open_("c", pacing=pacing, motion=AVATARKIT)
-    assert (make_ear(LiveConversation(opened), MouthSource.AUTO, RATE_HZ) is not None) is listens
+    assert (make_audio_mouth(LiveConversation(opened), MouthSource.AUTO, RATE_HZ) is not None) is listens

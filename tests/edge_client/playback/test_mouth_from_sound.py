@@ -123,6 +123,6 @@ def test_sound_with_motion_is_not_analysed() -> None:
     bench = Bench()
     bench.handle(open_("a", motion=JAW, audio=PCM_16K), Media("a", (motion_payload([0.5] * 75),)), sound(), ConversationEnd("a", 0, 1))
     bench.run(1_000_000)
-    ear = bench.playback._playing["a"].ear
-    assert ear is not None
-    assert ear.sample(500_000) is None
+    mouth = bench.playback._playing["a"].audio_mouth
+    assert mouth is not None
+    assert mouth.sample(500_000) is None

@@ -12,8 +12,8 @@ from pathlib import Path
 
 import numpy as np
 
-from edge_client.config import MouthChoice
 from edge_client.face.screens import RendererChoice
+from edge_client.motion.mouth_source import MouthSource
 from relay_server.sources.coarticulation import Phoneme
 from relay_server.sources.local.source import LocalSource
 from relay_server.sources.recording import RecordingSource, load_recording
@@ -25,10 +25,12 @@ from tests.lab.mouth.score import TEXTS, Judged, Score, clips, phonemes_of_clip,
 from tests.lab.tool import command_line
 
 LOOKS_PER_SECOND = 200.0
-SOURCES: tuple[MouthChoice, ...] = ("payload", "blend", "audio")
+SOURCES = (MouthSource.PAYLOAD, MouthSource.BLEND, MouthSource.AUDIO)
 
 
-def looked_at(phonemes: tuple[Phoneme, ...], script: Script, renderer: RendererChoice, mouth_source: MouthChoice = "auto") -> Judged:
+def looked_at(
+    phonemes: tuple[Phoneme, ...], script: Script, renderer: RendererChoice, mouth_source: MouthSource = MouthSource.AUTO
+) -> Judged:
     """Play it, and give the lips as seen at each time of the sound: 1 apart, 0 together."""
     seen = watch_mouth(script, renderer, mouth_source=mouth_source)
     times_s = np.arange(0.0, phonemes[-1].end_s, 1 / LOOKS_PER_SECOND)
@@ -47,7 +49,7 @@ def judge_people(found: list[tuple[Path, str]], renderer: RendererChoice) -> Sco
     )
 
 
-def judge_recording(path: Path, renderer: RendererChoice, mouth_source: MouthChoice) -> Score:
+def judge_recording(path: Path, renderer: RendererChoice, mouth_source: MouthSource) -> Score:
     """A recorded AvatarKit conversation."""
     samples = np.frombuffer(load_recording(path).audio, "<i2")
     phonemes = phonemes_of_sound(samples, recognised(samples))

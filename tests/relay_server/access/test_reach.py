@@ -81,7 +81,7 @@ async def test_a_device_attaches_as_itself_only(doors: Doors) -> None:
     await stream.say(hello=hello("vault"))
     code, fault = await stream.ended()
     assert (code, fault.reason, fault.field) == (Code.PERMISSION_DENIED, Reason.DEVICE_FORBIDDEN, "hello.device_id")
-    assert doors.relay.relay.session("vault").attached
+    assert doors.relay.relay.operator.session("vault").attached
     own = doors.attaching(token)
     await own.say(hello=hello("intruder"))
     await own.hear("welcome")
@@ -141,7 +141,7 @@ async def test_a_publisher_sets_the_volume_where_it_may(doors: Doors) -> None:
     await publisher.hear("opened")
     await publisher.say(volume=publisher_pb.DeviceVolume(device_id="vault", volume=pb.SetVolume(gain=0.1)))
     assert (await publisher.hear("conversation_error")).device_id == "vault"
-    assert doors.relay.relay.session("vault").volume.gain == 1.0
+    assert doors.relay.relay.operator.session("vault").volume.gain == 1.0
     await publisher.say(volume=publisher_pb.DeviceVolume(device_id="lobby", volume=pb.SetVolume(gain=0.1)))
     await publisher.say(media=media(audio(0, b"ab")))
     await doors.devices["lobby"].hear("open")
@@ -194,7 +194,7 @@ async def test_an_operator_keeps_to_its_devices(doors: Doors, rpc: str) -> None:
         await doors.operate(token, rpc, STEERING[rpc])
     assert caught.value.code() is Code.PERMISSION_DENIED
     assert fault_of(caught.value.trailing_metadata()).reason in (Reason.DEVICE_FORBIDDEN, Reason.RPC_FORBIDDEN)
-    assert doors.relay.relay.session("vault").volume.gain == 1.0
+    assert doors.relay.relay.operator.session("vault").volume.gain == 1.0
     assert not doors.relay.relay.drain_asked.is_set()
     assert not doors.relay.speech.said
 
@@ -225,8 +225,8 @@ async def test_who_is_revoked_has_to_leave(doors: Doors) -> None:
     await doors.relay.server.guard.look_after()
     code, fault = await doors.devices["till"].ended()
     assert (code, fault.reason) == (Code.UNAUTHENTICATED, Reason.CREDENTIALS_REVOKED)
-    assert doors.relay.relay.session("lobby").attached
-    assert not doors.relay.relay.session("till").attached
+    assert doors.relay.relay.operator.session("lobby").attached
+    assert not doors.relay.relay.operator.session("till").attached
 
 
 async def test_who_is_revoked_and_reads_nothing_is_out_as_well(doors: Doors) -> None:
@@ -234,7 +234,7 @@ async def test_who_is_revoked_and_reads_nothing_is_out_as_well(doors: Doors) -> 
     deaf = doors.attaching(await known(doors, Role.DEVICE, "deaf"))
     await deaf.say(hello=hello("deaf", buffer=pb.Credit(audio_bytes=1 << 30)))
     await deaf.hear("welcome")
-    session = doors.relay.relay.session("deaf")
+    session = doors.relay.relay.operator.session("deaf")
     session.flight.window = 1 << 30  # no pings are awaited: the writes themselves must hang
     publisher = doors.publishing(await known(doors, Role.PUBLISHER, "backend", devices=("*",)))
     await publisher.say(open=opening("c1", "deaf", motion=False))

@@ -77,7 +77,9 @@ class Doors:
     def is_let_in(self) -> bool:
         """Whether the operator is."""
         try:
-            self.guard._door.leave(self.guard._door.enter(LIST, PresentedCredentials(self.token), "ipv4:127.0.0.1:1", self.now_us, 0))
+            self.guard._admission.leave(
+                self.guard._admission.enter(LIST, PresentedCredentials(self.token), "ipv4:127.0.0.1:1", self.now_us, 0)
+            )
         except RequestError:
             return False
         return True

@@ -7,13 +7,6 @@ import asyncio
 from relay_server.connections.media_tick import MediaTick
 
 
-async def test_off_wakes_at_once() -> None:
-    """Without a tick nothing is held."""
-    woken: list[str] = []
-    MediaTick(0, woken.append).wake("lobby")
-    assert woken == ["lobby"]
-
-
 async def test_all_devices_are_woken_together_and_once() -> None:
     """One timer serves all; who is told twice is woken once; the next tick begins anew."""
     woken: list[str] = []

@@ -12,7 +12,7 @@ from avatar_relay.media import ConversationOpen, Credit, Kind, Payload
 from avatar_relay.reasons import Reason
 from relay_server.config import RelayConfig
 from relay_server.connections.clocks import Clocks
-from relay_server.connections.ports import DevicePort
+from relay_server.connections.devices import DevicePort
 from relay_server.connections.relay import Relay
 from relay_server.core.device_outbox import MediaMessage, Outgoing
 from tests.relay_server.relay_dsl import PCM_16K, hello
@@ -92,7 +92,7 @@ async def test_a_publisher_without_conversations_leaves_at_once() -> None:
     publisher = house.connect_publisher()
     await publisher.send(m.PublisherHello("backend", 1, "test"))
     publisher.close()
-    assert house.publishers() == ()
+    assert house.publishers.known() == ()
 
 
 async def test_receive_can_be_cancelled() -> None:

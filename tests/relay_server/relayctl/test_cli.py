@@ -15,7 +15,7 @@ from relay_server.config import RelayConfig
 from relay_server.connections.relay import Relay
 from relay_server.relayctl import cli as relayctl
 from relay_server.server import build_relay, serving
-from relay_server.sources.speech_publishing import speech_desk
+from relay_server.sources.speech_publishing import serving_speech
 from tests.relay_server.sources.test_speech_publishing import MOTION, SOUND, ScriptedSource
 
 ESCAPE = "evil\x1b[2Jprogram"
@@ -61,7 +61,7 @@ async def bench(tmp_path: Path) -> AsyncIterator[Bench]:
     (tmp_path / "hello.wav").touch()
     relay = build_relay(RelayConfig(listen="127.0.0.1:0", speech_folder=tmp_path))
     source = ScriptedSource(SOUND, MOTION)
-    desk = speech_desk(relay, text=source, audio=source, recording=source, folder=tmp_path)
+    desk = serving_speech(relay, text=source, audio=source, recording=source, folder=tmp_path)
     async with desk as speech, serving(relay, speech) as (_, address):
         bench = Bench(relay, address)
         await bench.attach()

@@ -147,9 +147,9 @@ async def test_a_vanished_device_is_finished_for(relay: Wired) -> None:
 
 async def _until_away(relay: Wired) -> None:
     with relay.relay.watch(frozenset()) as watcher:
-        if relay.relay.session("lobby").attached:
+        if relay.relay.operator.session("lobby").attached:
             await watcher.receive()
-    assert not relay.relay.session("lobby").attached
+    assert not relay.relay.operator.session("lobby").attached
 
 
 async def test_goodbye_ends_well(relay: Wired) -> None:
@@ -201,11 +201,11 @@ async def test_a_device_that_reads_nothing_is_dropped(relay: Wired, monkeypatch:
     """It granted credit for more than it takes; its publisher goes on, and its session waits for its return."""
     monkeypatch.setattr(streams, "WRITES_WITHIN_S", 0.2)
     device, publisher = await relay.device(buffer=pb.Credit(audio_bytes=1 << 30)), await relay.publisher()
-    relay.relay.session("lobby").flight.window = 1 << 30  # no pings are awaited: the writes themselves must not hang
+    relay.relay.operator.session("lobby").flight.window = 1 << 30  # no pings are awaited: the writes themselves must not hang
     await publisher.say(open=opening(motion=False))
     feeding = asyncio.create_task(_feed(publisher))
     async with asyncio.timeout(PATIENCE_S):
-        while relay.relay.session("lobby").attached:  # noqa: ASYNC110
+        while relay.relay.operator.session("lobby").attached:  # noqa: ASYNC110
             await asyncio.sleep(0.05)  # nothing announces it
     assert await device.ended() == (grpc.StatusCode.DEADLINE_EXCEEDED, Fault(Reason.PEER_SILENT, ANY, retry_after_ms=1_000))
     assert not feeding.done()
@@ -217,7 +217,7 @@ async def test_a_device_that_talks_and_reads_nothing_is_dropped(relay: Wired) ->
     device, publisher = await relay.device(buffer=pb.Credit(audio_bytes=1 << 20)), await relay.publisher()
     await publisher.say(open=opening(motion=False))
     await publisher.say(media=media(*(audio(seq, bytes(1 << 14)) for seq in range(1, 9))))
-    session = relay.relay.session("lobby")
+    session = relay.relay.operator.session("lobby")
     async with asyncio.timeout(PATIENCE_S):
         while session.attached:
             await device.say(ping=pb.Ping(id=1))

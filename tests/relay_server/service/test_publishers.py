@@ -261,7 +261,7 @@ async def test_a_stream_typed_by_hand_is_not_read_beyond_the_window(relay: Wired
         batch = await device.hear("media")
         size = sum(len(payload.data) for payload in batch.payloads)
         received += size
-        largest = max(largest, relay.relay.session("lobby").outbox.waiting("c1"))
+        largest = max(largest, relay.relay.operator.session("lobby").outbox.waiting("c1"))
         await device.say(credit=pb.Credit(audio_bytes=size))
     await writing
     assert largest <= window + (1 << 18)
@@ -373,7 +373,7 @@ async def test_a_publisher_comes_back_within_its_lease(relay: Wired) -> None:
 
 async def _until_gone(relay: Wired) -> None:
     async with asyncio.timeout(PATIENCE_S):
-        while any(publisher.connected for publisher in relay.relay.publishers()):  # noqa: ASYNC110
+        while any(publisher.connected for publisher in relay.relay.publishers.known()):  # noqa: ASYNC110
             await asyncio.sleep(0.01)  # nothing announces that a publisher's stream broke
 
 

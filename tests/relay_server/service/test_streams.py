@@ -13,6 +13,7 @@ from avatar_relay.reasons import Fault
 from avatar_relay.v1 import device_service_pb2 as device_pb
 from relay_server.config import RelayConfig
 from relay_server.connections.clocks import Clocks
+from relay_server.connections.ports import Port
 from relay_server.connections.relay import Relay
 from relay_server.rpc_errors import Context
 from relay_server.service.device import DeviceService
@@ -34,17 +35,15 @@ class FakeContext:
         return self.said.pop(0) if self.said else await self.reading
 
 
-class FakePort:
+class FakePort(Port[Any]):
     """The relay's side, which never says anything."""
 
-    fault: Fault | None = None
-
     def __init__(self) -> None:
+        super().__init__()
         self.heard: list[str] = []
 
-    async def receive(self) -> Any:
+    def next_message(self) -> None:
         """Nothing, ever."""
-        await asyncio.get_running_loop().create_future()
 
     def end(self, fault: Fault | None = None) -> None:
         """Noted."""

@@ -27,7 +27,7 @@ from edge_client.motion.pose import POSE_SIZE, Poses
 from edge_client.playback.engine import PlaybackEngine
 from edge_client.playback.events import ConversationEvent, View
 from edge_client.playback.playing import DecoderFactories
-from relay_server.connections.ports import DevicePort
+from relay_server.connections.devices import DevicePort
 from relay_server.core.device_outbox import MediaMessage
 from tests.edge_client.playback_bench import SteppedSink
 

@@ -9,8 +9,7 @@ import pytest
 
 from avatar_relay.errors import ConfigError
 from avatar_relay.settings import ProgramSettings
-from relay_server.sources.audio2face.credentials import with_api_key
-from relay_server.sources.audio2face.plugin import AUDIO2FACE
+from relay_server.sources.audio2face.plugin import AUDIO2FACE, with_api_key
 from relay_server.sources.audio2face.settings import API_KEY_VARIABLE, NVCF, Audio2FaceSettings, Emotion
 
 

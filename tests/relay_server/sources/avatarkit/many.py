@@ -52,7 +52,7 @@ def _cut(house: Rig, talk: Talk, rendition: PublishedSpeech) -> None:
     if talk.cut == "avatar":
         rendition.interrupt()
     elif talk.cut == "operator":
-        house.relay.interrupt("lobby", "")
+        house.relay.operator.interrupt("lobby", "")
 
 
 async def _voice(talk: Talk) -> AsyncIterator[bytes]:

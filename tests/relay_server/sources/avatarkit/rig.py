@@ -45,8 +45,8 @@ def now_us() -> int:
 
 
 @dataclass
-class Watched:
-    """An `SdkObserver` that counts."""
+class Watched(SdkObserver):
+    """Counts."""
 
     failures: list[Reason] = field(default_factory=list)
     drops: list[DropReason] = field(default_factory=list)

@@ -10,8 +10,7 @@ import pytest
 from avatar_relay.errors import ConfigError
 from avatar_relay.settings import ProgramSettings
 from relay_server.cli import build_parser, load_config
-from relay_server.sources.avatarkit.credentials import api_key_of
-from relay_server.sources.avatarkit.plugin import SPATIUS
+from relay_server.sources.avatarkit.plugin import SPATIUS, api_key_of
 from relay_server.sources.avatarkit.settings import AvatarKitSettings
 
 WELL: dict[str, Any] = {"app_id": "app", "avatar_id": "avatar", "region": "us-west"}

@@ -1,0 +1,32 @@
+"""What the device and the publisher library have in common as gRPC clients: options of a channel, and the fault in a status."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from google.protobuf.message import DecodeError
+from google.rpc import status_pb2
+
+from avatar_relay.limits import GRPC_MAX_RECEIVE_BYTES, PEER_TIMEOUT_US
+from avatar_relay.reasons import Fault
+from avatar_relay.wire import fault_from_status
+
+STATUS_DETAILS_KEY = "grpc-status-details-bin"
+"""Trailer that carries `google.rpc.Status`."""
+
+CHANNEL_OPTIONS: tuple[tuple[str, int], ...] = (
+    ("grpc.max_receive_message_length", GRPC_MAX_RECEIVE_BYTES),
+    ("grpc.min_reconnect_backoff_ms", PEER_TIMEOUT_US // 1_000),  # how long gRPC waits for a connection that gets no answer; else 20 s
+    ("grpc.use_local_subchannel_pool", 1),
+)
+
+
+def fault_in(trailers: Any) -> Fault | None:
+    """The fault in a status' details; None if there is none that can be read."""
+    for key, value in trailers or ():
+        if key == STATUS_DETAILS_KEY:
+            try:
+                return fault_from_status(status_pb2.Status.FromString(value))
+            except DecodeError:
+                return None
+    return None

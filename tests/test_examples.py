@@ -18,14 +18,24 @@ from pathlib import Path
 import pytest
 from websockets.asyncio.server import ServerConnection, serve
 
+from tests.lab.backend import CLIP
 from tests.lab.data import PROJECT_ROOT
 from tests.lab.programs import attached
-from tests.lab.recordings import motion_messages, speech_like
+from tests.lab.recordings import motion_messages
 
 EXAMPLES = PROJECT_ROOT / "examples"
 MAX_LINES = 80
 RATE_HZ = 16_000
 SECONDS = 0.52
+
+
+def clip() -> bytes:
+    """Half a second out of the clip that comes with the project, with open vowels in it."""
+    with wave.open(str(CLIP), "rb") as file:
+        file.setpos(RATE_HZ)
+        return file.readframes(round(SECONDS * RATE_HZ))
+
+
 WAIT_S = 45.0
 """A program may take this long on a busy machine."""
 RELAYCTL = "from relay_server.relayctl.cli import main; raise SystemExit(main())"
@@ -49,7 +59,7 @@ for flags, environment in (
         print(error)
 """
 """Prints what the source's setting is, given in each way."""
-SPEECH = base64.b64encode(speech_like(SECONDS, RATE_HZ).tobytes()).decode()
+SPEECH = base64.b64encode(clip()).decode()
 MOTION = [base64.b64encode(message).decode() for message in motion_messages((8, 5))]
 FINISHED = r"finished at 0\.6\S* s: completed"
 HEARD = r"completed after 0\.5 s"
@@ -175,13 +185,13 @@ async def _attached(bench: Bench, names: set[str]) -> None:
 
 @pytest.fixture(scope="module")
 def wav(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Half a second that sounds like speech."""
+    """The clip as a file."""
     path = tmp_path_factory.mktemp("wav") / "speech.wav"
     with wave.open(str(path), "wb") as file:
         file.setnchannels(1)
         file.setsampwidth(2)
         file.setframerate(RATE_HZ)
-        file.writeframes(speech_like(SECONDS, RATE_HZ).tobytes())
+        file.writeframes(clip())
     return path
 
 

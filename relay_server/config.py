@@ -126,7 +126,9 @@ class RelayConfig:
     max_conversations: int = setting(4_000, _count(), "most open conversations on all devices together")
     max_conversations_per_device: int = setting(32, _count(), "most conversations that play or wait on one device")
     max_payloads_per_second: int = setting(
-        50_000, _count(), "most payloads and fragments a second from one publisher; twice as many at once after a pause"
+        50_000,
+        takes.whole_number(1, 1_000_000_000),
+        "most payloads and fragments a second from one publisher; twice as many at once after a pause",
     )
     drain_grace_us: int = setting(20_000_000, _milliseconds(0), "how long a drain waits for conversations to finish", name="drain_grace_ms")
     port_file: Path | None = setting(None, takes.path(), "write the port to this file when listening")

@@ -10,6 +10,7 @@ import pytest
 
 from avatar_relay.otel_settings import problems
 from avatar_relay.tracing import start_telemetry
+from tests.avatar_relay.test_tracing import wait_for_exports
 
 ASKED = {"OTEL_EXPORTER_OTLP_ENDPOINT": "http://127.0.0.1:1"}
 WRONG = {
@@ -106,8 +107,8 @@ def test_right_values_count(monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogC
     telemetry = start_telemetry("a", "b", "c", os.environ)
     assert telemetry.enabled
     assert caplog.records == []
-    monkeypatch.setattr("avatar_relay.tracing.SHUTDOWN_S", 0.0)
     telemetry.shutdown()
+    wait_for_exports()
 
 
 def test_what_only_the_sdk_refuses_turns_telemetry_off(monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> None:

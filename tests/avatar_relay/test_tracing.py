@@ -6,6 +6,7 @@ import os
 import socket
 import subprocess
 import sys
+import threading
 import time
 
 import pytest
@@ -100,12 +101,20 @@ def test_a_long_stage_is_told_in_segments() -> None:
     assert third.attributes is not None and third.attributes["avatar.segment"] == 3
 
 
+def wait_for_exports() -> None:
+    """Wait for what `shutdown` left behind: the SDK's retries use the global `random`, which other tests must have for themselves."""
+    for thread in threading.enumerate():
+        if thread.name.startswith(("Otel", "telemetry-shutdown")):
+            thread.join(15)
+
+
 def test_one_payload_in_so_many_on_request() -> None:
     """Off unless asked for; nonsense is told in the log and leaves it off."""
     asked = {"OTEL_TRACES_EXPORTER": "otlp", "OTEL_EXPORTER_OTLP_ENDPOINT": "http://127.0.0.1:1"}
     every = [start_telemetry("a", "b", "c", {**asked, **more}) for more in ({}, {TRACE_EVERY: "100"}, {TRACE_EVERY: "-1"})]
     for telemetry in every:
         telemetry.shutdown()
+    wait_for_exports()
     assert [telemetry.trace_every for telemetry in every] == [0, 100, 0]
 
 
@@ -120,3 +129,4 @@ def test_a_silent_collector_holds_up_no_exit(monkeypatch: pytest.MonkeyPatch) ->
         began = time.monotonic()
         telemetry.shutdown()
         assert 0.2 <= time.monotonic() - began < 0.8
+    wait_for_exports()

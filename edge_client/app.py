@@ -47,6 +47,7 @@ from edge_client.link.device_link import DeviceLink, DeviceProfile, LinkClocks, 
 from edge_client.link.link_thread import LinkThread
 from edge_client.link.player_port import PlayerPort
 from edge_client.lip_sync.watch import SkewWatch
+from edge_client.motion.avatarkit import FlameMap
 from edge_client.observer import NULL
 from edge_client.playback.engine import PlaybackEngine
 from edge_client.telemetry import EdgeTelemetry, RelayClock
@@ -129,7 +130,7 @@ class App:
                 stack.callback(tap.close)
             endpoint, flame_map = endpoint_of(self._config), flame_map_of(self._config)
             prepare_renderer(self._config)
-            sink, playback = start_sound(self._config, lambda sink: make_playback(self._config, sink, flame_map, tracer or NULL), tap)
+            sink, playback = start_sound(self._config, lambda sink: self._make_playback(sink, flame_map, tracer), tap)
             stack.callback(sink.close)
             if tap is not None:
                 tap.rate_hz = sink.rate_hz
@@ -153,6 +154,9 @@ class App:
         if recorder is not None and self._config.record is not None:
             recorder.write(self._config.record, self._figures(recorder, playback, sink, renderer, stage))
         return self._status(thread)
+
+    def _make_playback(self, sink: AudioSink, flame_map: FlameMap | None, tracer: EdgeTelemetry | None) -> PlaybackEngine:
+        return make_playback(self._config, sink, flame_map, tracer or NULL, has_face=self._config.renderer != "none")
 
     def _make_link(self, endpoint: Endpoint, playback: PlaybackEngine, sink: AudioSink, on_handled: Callable[[], None]) -> DeviceLink:
         return DeviceLink(

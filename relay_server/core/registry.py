@@ -19,6 +19,7 @@ from avatar_relay.media import Payload
 from avatar_relay.messages import ConversationCredit, Finished, PlayerEvent, PublisherWelcome, ToPublisher
 from relay_server.core.conversation import Conversation
 from relay_server.core.session import Session
+from relay_server.core.volume_record import PendingVolumes
 
 MAX_BACKLOG = 4_096
 """Messages kept for a publisher that is away, or reads slowly."""
@@ -123,6 +124,7 @@ class Registry:
     def __init__(self, groups: Mapping[str, tuple[str, ...]]) -> None:
         self.groups = groups
         self.sessions: dict[str, Session] = {}
+        self.pending_volumes = PendingVolumes()
         self.publishers: dict[str, PublisherRecord] = {}
         self.conversations: dict[str, Conversation] = {}
 

@@ -19,6 +19,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 from avatar_relay.limits import MAX_JOINED_BYTES
 from avatar_relay.media import Credit, Kind
@@ -29,8 +30,7 @@ MAX_CONTROL = 1_024
 """Control messages that may wait; a device that reads so little is dropped."""
 
 
-@dataclass(frozen=True, slots=True)
-class MediaMessage:
+class MediaMessage(NamedTuple):
     """Media of one conversation that leaves in one message."""
 
     conversation_id: str
@@ -98,11 +98,12 @@ class DeviceOutbox:
         """Throw away what waits of a conversation."""
         self._lanes.pop(conversation_id, None)
 
-    def put_media(self, conversation_id: str, batch: PayloadBatch) -> None:
-        """Queue media."""
+    def put_media(self, conversation_id: str, batch: PayloadBatch) -> int:
+        """Queue media; returns the bytes of the conversation that wait now."""
         lane = self._lanes[conversation_id]
         lane.waiting[batch.kind].append(batch)
         lane.waiting_bytes[batch.kind] += batch.size_bytes
+        return sum(lane.waiting_bytes.values())
 
     def put_audio_only(self, conversation_id: str) -> None:
         """Queue the mark that no motion follows."""
@@ -153,7 +154,7 @@ class DeviceOutbox:
         return None
 
     def _take_from(self, lane: Lane, room: int) -> Outgoing | None:
-        if any(lane.waiting.values()) and (batches := self._join(lane, room)):
+        if batches := self._join(lane, room):
             return MediaMessage(lane.conversation_id, batches)
         if lane.audio_only and not lane.waiting[Kind.MOTION]:
             lane.audio_only = False
@@ -165,15 +166,15 @@ class DeviceOutbox:
 
     def _join(self, lane: Lane, room: int) -> tuple[PayloadBatch, ...]:
         joined: list[PayloadBatch] = []
-        while (queue := self._next(lane)) is not None:
+        while any(lane.waiting.values()) and (queue := self._next(lane)) is not None:
             batch = queue[0]
             if joined and batch.size_bytes > room:
                 break
-            count = batch.fitting(min(max(room, batch.sizes[0]), self._credit[batch.kind]))
-            if count == len(batch.seqs):
+            most = min(max(room, batch.sizes[0]), self._credit[batch.kind])
+            if batch.size_bytes <= most:
                 queue.popleft()
             else:
-                batch, queue[0] = batch.cut(count)
+                batch, queue[0] = batch.cut(batch.fitting(most))
             lane.waiting_bytes[batch.kind] -= batch.size_bytes
             self._credit[batch.kind] -= batch.size_bytes
             room -= batch.size_bytes

@@ -17,6 +17,7 @@ from dataclasses import dataclass, field
 from avatar_relay.limits import MAX_CLOSED_CONVERSATIONS, UNKNOWN_CONVERSATION_HOLD_BYTES, UNKNOWN_CONVERSATION_HOLD_US
 from avatar_relay.media import Payload
 from avatar_relay.messages import ConversationCredit, Finished, PlayerEvent, PublisherWelcome, ToPublisher
+from relay_server.core.allowance import Allowance
 from relay_server.core.conversation import Conversation
 from relay_server.core.session import Session
 
@@ -39,11 +40,13 @@ class Unopened:
 class PublisherRecord:
     """A publisher and what it owns."""
 
-    def __init__(self, key: str, token: str, *, by_hand: bool) -> None:
+    def __init__(self, key: str, token: str, *, by_hand: bool, allowance: Allowance) -> None:
         self.key = key
         self.token = token
         self.by_hand = by_hand
         """No hello: it gets no credit and acknowledges nothing."""
+        self.allowance = allowance
+        """Payloads that it may still send."""
         self.connected = True
         self.expires_at_us = 0
         """End of the lease while it is away."""

@@ -117,7 +117,7 @@ def join_media_responses(messages: Sequence[EncodedMedia]) -> bytes:
 
     A message that stands twice on the wire is merged, its repeated fields put behind each other (protobuf encoding, "Last One Wins").
     """
-    return messages[0].data if len(messages) == 1 else b"".join([encoded.data for encoded in messages])
+    return b"".join([encoded.data for encoded in messages])
 
 
 _MEDIA_CONVERSATION_ID = pb.Media.CONVERSATION_ID_FIELD_NUMBER

@@ -41,7 +41,9 @@ class DevicePort(Port[Outgoing]):
 
     def next_message(self) -> Outgoing | None:
         """See `Port`."""
-        return None if self.ended else self._devices.next_for(self)
+        if self.ended or self.session is None or not self.session.outbox.changed:
+            return None
+        return self._devices.next_for(self.session)
 
     def close(self) -> None:
         """The device's stream is gone: its lease begins. Harmless when repeated."""
@@ -99,17 +101,15 @@ class Devices:
                 if self._registry.sessions.get(session.device_id) is not session:
                     port.end()  # goodbye
 
-    def next_for(self, port: DevicePort) -> Outgoing | None:
+    def next_for(self, session: Session) -> Outgoing | None:
         """What to send now; None where nothing may be."""
-        if port.session is None:
-            return None
         now_us = self._clocks.now_us()
-        if port.session.flight.is_narrow and (conversation_id := self._reports.yield_motion(port.session, now_us)):
+        if session.flight.is_narrow and (conversation_id := self._reports.yield_motion(session, now_us)):
             self._credit_due(conversation_id)
-        message = port.session.take(now_us)
+        message = session.take(now_us)
         match message:
             case MediaMessage():
-                self._account(port.session, message, now_us)
+                self._account(session, message, now_us)
             case Ping():
                 return replace(message, sent_time_us=now_us)
             case Pong():

@@ -44,6 +44,8 @@ class State(enum.Enum):
     ENDED = "ended"
     CLOSED = "closed"
 
+    __hash__ = object.__hash__  # as for `Kind`: looked up for each payload
+
 
 class Step(enum.Enum):
     """What moves it on."""

@@ -189,7 +189,7 @@ class PublisherCommands:
         """Take payloads of one kind at once; False, nothing changed, where any of them is out of the ordinary."""
         cid, kind, size_bytes = conversation.conversation_id, columns.kind, sum(columns.sizes)
         largest = max(*columns.sizes, *columns.totals)
-        sessions = list(self._registry.on_devices(conversation))
+        sessions = self._registry.on_devices(conversation)
         if any([largest > session.smallest_buffer for session in sessions]):
             return False
         if not conversation.receive_columns(columns, size_bytes, credited=not publisher.by_hand):
@@ -217,13 +217,13 @@ class PublisherCommands:
         sizes, seqs = [len(piece.data) for piece in pieces], [piece.seq for piece in pieces]
         encoded = [self._encode(piece) for piece in pieces]
         batch = PayloadBatch(payload.kind, seqs, [taken.due_us] * len(pieces), sizes, now_us, sum(sizes), encoded)
-        effects += self._deliver(conversation, list(self._registry.on_devices(conversation)), batch)
+        effects += self._deliver(conversation, self._registry.on_devices(conversation), batch)
 
     def _check_size(self, conversation: Conversation, payload: Payload) -> list[Effect]:
         """Leave out members whose buffer is too small; a fault of the conversation where that is its only device."""
         total = max(payload.total_bytes, len(payload.data))
         effects: list[Effect] = []
-        for session in list(self._registry.on_devices(conversation)):
+        for session in self._registry.on_devices(conversation):
             room = session.largest(conversation.conversation_id, payload.kind)
             if total > room:
                 text = f"a {payload.kind.value} payload of {total} bytes; device {session.device_id} can buffer {room}: cut it smaller"
@@ -330,7 +330,7 @@ class PublisherCommands:
         return effects
 
     def _end(self, conversation: Conversation, end: ConversationEnd) -> list[Effect]:
-        sessions = list(self._registry.on_devices(conversation))
+        sessions = self._registry.on_devices(conversation)
         for session in sessions:
             session.end(end)
         ended = ConversationEnded(conversation.cursor, conversation.device_ids)

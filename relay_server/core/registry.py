@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import hmac
 from collections import OrderedDict, deque
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
 from avatar_relay.limits import MAX_CLOSED_CONVERSATIONS, UNKNOWN_CONVERSATION_HOLD_BYTES, UNKNOWN_CONVERSATION_HOLD_US
@@ -134,9 +134,9 @@ class Registry:
         names = self.groups.get(target, (target,))
         return tuple(self.sessions[name] for name in names if name in self.sessions)
 
-    def on_devices(self, conversation: Conversation) -> Iterator[Session]:
+    def on_devices(self, conversation: Conversation) -> list[Session]:
         """The sessions that still get a conversation's media."""
-        return (self.sessions[device_id] for device_id in conversation.device_ids if device_id in conversation.delivering)
+        return [self.sessions[device_id] for device_id in conversation.device_ids if device_id in conversation.delivering]
 
     def close(self, conversation: Conversation) -> None:
         """A conversation is finished on all its devices."""

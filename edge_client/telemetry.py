@@ -28,7 +28,7 @@ from opentelemetry.util.types import AttributeValue
 from avatar_relay.media import ConversationOpen, Kind, Payload
 from avatar_relay.messages import Dropped, Finished
 from avatar_relay.tracing import CLOCK_ERROR_US, CLOCK_OFFSET_US, CONVERSATION_ID, KIND, REASON, Stage, Telemetry, parent_from
-from edge_client.face.render_loop import PictureObserver, ShownPicture
+from edge_client.face.pictures import PictureObserver, ShownPicture
 from edge_client.face.renderer import Picture
 from edge_client.observer import PlaybackObserver
 

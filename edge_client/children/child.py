@@ -58,6 +58,11 @@ class Child:
         """The process."""
         return self._process.pid
 
+    @property
+    def exit_status(self) -> int | None:
+        """How the process ended: an exit code, or a signal's number below 0; None as long as it runs. See `exit_text`."""
+        return self._process.returncode
+
     def signs(self) -> Signs:
         """What the child counted."""
         return self._pulse.signs()

@@ -135,6 +135,8 @@ class App:
             answers = self._make_answers(playback, sink, tracer)
             face = self._face = self._make_face(answers, recorder)
             if face is not None:
+                if tracer is not None:
+                    tracer.watch_face(face)
                 stack.callback(face.close)
                 face.start()
             thread = self._thread = LinkThread(
@@ -215,6 +217,7 @@ class App:
             was_attached=link.streams > 0,
             soundless=why_soundless(self._config, sink),
             underruns=sink.counters().underruns,
+            face=str(self._face.status()) if self._face is not None else "",
             version=self._version,
         )
 

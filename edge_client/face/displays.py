@@ -1,6 +1,7 @@
-"""The desktops that a face could be shown on: those that variables name, then those whose sockets are there.
+"""The desktops that a face could be shown on: those that variables name, else those whose sockets are there.
 
-A display that was not there at the start, or died, is found again in this way, whatever the program's environment says.
+A program that is started at boot knows no display, and finds one by its socket as soon as it is there. A display that a variable names is
+what a person wants, and no other takes its place.
 """
 
 from __future__ import annotations
@@ -39,16 +40,17 @@ class DesktopDisplay:
 def desktop_displays(
     environment: Mapping[str, str], *, x11_folder: Path = X11_FOLDER, run_folder: Path = RUN_FOLDER
 ) -> list[DesktopDisplay]:
-    """All displays to try, those that variables name first; each once. Sockets of other users are left alone."""
+    """All displays to try, best first. Sockets of other users are left alone."""
     runtime = Path(environment.get("XDG_RUNTIME_DIR") or run_folder / str(os.getuid()))
     found: list[DesktopDisplay] = []
     if name := environment.get("DISPLAY"):
         found.append(_x_display(name, x11_folder))
     if name := environment.get("WAYLAND_DISPLAY"):
         found.append(_wayland_display(runtime / name))
-    found += [_wayland_display(path) for path in _sockets(runtime, r"wayland-\d+")]
-    found += [_x_display(f":{path.name[1:]}", x11_folder) for path in _sockets(x11_folder, r"X\d+")]
-    return [display for place, display in enumerate(found) if display not in found[:place]]
+    if not found:
+        found += [_wayland_display(path) for path in _sockets(runtime, r"wayland-\d+")]
+        found += [_x_display(f":{path.name[1:]}", x11_folder) for path in _sockets(x11_folder, r"X\d+")]
+    return found
 
 
 def _sockets(folder: Path, name: str) -> list[Path]:

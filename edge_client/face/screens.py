@@ -1,8 +1,8 @@
 """Where and how the face is drawn: the first way that works, and why the better ones did not.
 
-Order: on the desktop (X or Wayland): each display that variables name or whose socket is there; on the console (KMS) of each graphics
-card with a screen attached; off-screen. In each place GLES comes first, then the vector face. With `headless` only off-screen. The variable
-SDL_VIDEODRIVER, if it is set, leaves only the places of its drivers.
+Order: on the desktop (X or Wayland): the displays that variables name, else those whose sockets are there; on the console (KMS) of each
+graphics card with a screen attached; off-screen. In each place GLES comes first, then the vector face. With `headless` only off-screen.
+The variable SDL_VIDEODRIVER, if it is set, leaves only the places of its drivers.
 """
 
 from __future__ import annotations

@@ -29,8 +29,7 @@ from edge_client.face.renderer import Renderer, Wish
 from edge_client.face_process.asking import AskedSource
 from edge_client.face_process.factory import open_installed
 from edge_client.face_process.messages import MAX_START_BYTES, Drawing, FaceStart, Leaving, Message, Trying, Watcher, pack_message
-
-BUILT_IN = ("auto", "gles", "flat")
+from edge_client.renderers import BUILT_IN
 
 
 def main(arguments: list[str]) -> None:

@@ -25,12 +25,18 @@ from edge_client.face.displays import DesktopDisplay
 from edge_client.face.exchange import MAX_PACKET_BYTES, Question
 from edge_client.face_process.crashes import Crashes
 from edge_client.face_process.messages import Drawing, FaceStart, Leaving, Trying, Watcher, unpack_message
+from edge_client.renderers import BUILT_IN
 
 logger = logging.getLogger(__name__)
 
 MODULE = "edge_client.face_process"
 _CRASHES = frozenset({signal.SIGSEGV, signal.SIGABRT, signal.SIGBUS, signal.SIGFPE, signal.SIGILL, signal.SIGTRAP, signal.SIGSYS})
-LIMITS = ChildLimits(progress_us=10_000_000, first_progress_us=30_000_000, pauses_us=(0, 500_000, 1_000_000, 2_000_000, 5_000_000))
+LIMITS = ChildLimits(
+    progress_us=10_000_000,
+    first_progress_us=30_000_000,
+    pauses_us=(0, 500_000, 1_000_000, 2_000_000, 5_000_000),
+    healthy_us=1_000_000,
+)
 SEARCH_S = (3.0, 5.0, 10.0, 30.0, 60.0)
 """How often a face that is drawn off-screen looks for a display: less often after each time that one was there and could not be used."""
 
@@ -72,6 +78,12 @@ class FaceStatus:
     reason: str = ""
     """Why it is not better."""
     restarts: int = 0
+    unanswered: int = 0
+    """Pictures that were drawn without an answer."""
+
+    def __str__(self) -> str:
+        drawn = self.name or self.state.value
+        return f"{drawn}; {self.reason}" if self.reason else drawn
 
 
 class FaceProcess:
@@ -125,11 +137,10 @@ class FaceProcess:
 
     def status(self) -> FaceStatus:
         """What draws, and why not better."""
-        standing, drawing = self._supervisor.standing, self._drawing
-        if drawing is None:
-            return FaceStatus(standing.state, reason=standing.reason, restarts=self._restarts)
+        standing, drawing = self._supervisor.standing, self._drawing or Drawing("", "none", "none")
         reason = standing.reason or "; ".join(drawing.reasons)
-        return FaceStatus(standing.state, drawing.name, drawing.kind, drawing.where, reason, self._restarts)
+        counts = (self._restarts, self._answers.unanswered)
+        return FaceStatus(standing.state, drawing.name, drawing.kind, drawing.where, reason, *counts)
 
     # On the supervisor's thread.
 
@@ -138,7 +149,8 @@ class FaceProcess:
         search_s = SEARCH_S[min(self._lost_searches, len(SEARCH_S) - 1)]
         avoid = self._crashes.avoided(now_us)
         start = FaceStart(self._config, self._name, self._watchers, self._film is not None, avoid, self._known, search_s)
-        child = FaceChild(MODULE, descriptors=() if self._film is None else (self._film,))
+        descriptors = () if self._film is None else (self._film,)
+        child = FaceChild(MODULE, descriptors=descriptors, keeps_stdout=self._config.renderer not in BUILT_IN)
         child.channel.send(start.pack())
         self.child = child
         if self._answering is not None:

@@ -15,6 +15,8 @@ from edge_client.recording.film import Film, create_film_memory
 from tests.edge_client.face_process.hosted import Hosted, hosted
 from tests.lab.data import PROJECT_ROOT
 
+pytestmark = pytest.mark.alone
+
 FLAT = EdgeConfig(headless=True, renderer="flat", size=(320, 240))
 AUTO = EdgeConfig(headless=True, renderer="auto", size=(320, 240))
 

@@ -136,7 +136,7 @@ def main() -> None:
     random = np.random.default_rng(7)
     library = espeak.load()
     print(f"speaking {len(SENTENCES)} sentences in {len(VOICES)} voices ...", flush=True)
-    spoken = [library.speak(sentence, voice) for voice in VOICES for sentence in SENTENCES]
+    spoken = [library.speak(sentence, espeak.Voice(voice)) for voice in VOICES for sentence in SENTENCES]
     examples = [example(piece, random) for piece in spoken for _ in range(TAKES)]
     inputs = np.vstack([pair[0] for pair in examples])
     targets = np.vstack([pair[1] for pair in examples])

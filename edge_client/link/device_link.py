@@ -56,6 +56,11 @@ class MessageHandler(Protocol):
         """What is held of each conversation that is not over."""
         ...
 
+    @property
+    def volume(self) -> m.Volume:
+        """How loud the device is set."""
+        ...
+
 
 @dataclass(frozen=True, slots=True)
 class LinkClocks:
@@ -227,6 +232,7 @@ class DeviceLink:
             buffer=self._player.buffer_credit(),
             session_token=self._session_token,
             cursors=self._player.cursors(),
+            volume=self._player.volume,
             slow_when_idle=True,
         )
 

@@ -73,10 +73,11 @@ class Resume:
 
 @dataclass(frozen=True, slots=True)
 class Volume:
-    """Linear gain 0 to 1, and a mute that does not forget it."""
+    """Linear gain 0 to 1, and a mute that does not forget it. `revision` numbers a device's changes; 0: never set, or not numbered."""
 
     gain: float = 1.0
     muted: bool = False
+    revision: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -235,6 +236,7 @@ class Hello:
     buffer: Credit
     session_token: str = ""
     cursors: tuple[Cursor, ...] = ()
+    volume: Volume | None = None
     slow_when_idle: bool = False
     """Without a conversation, heartbeats may be rare."""
 
@@ -259,7 +261,7 @@ class Goodbye:
     reason: str
 
 
-ToRelayFromDevice = Hello | Credit | Held | PlayerEvent | Ping | Pong | Goodbye | ConversationError
+ToRelayFromDevice = Hello | Credit | Held | PlayerEvent | Ping | Pong | Goodbye | ConversationError | Volume
 ToDevice = (
     Welcome
     | ConversationOpen
@@ -337,7 +339,7 @@ class ConversationCredit:
 
 @dataclass(frozen=True, slots=True)
 class DeviceVolume:
-    """P→R: loudness of a device."""
+    """P→R: volume of a device."""
 
     device_id: str
     volume: Volume

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 import numpy as np
 import pygame
 
+from edge_client.choices import LARGEST_SOFT
 from edge_client.colours import AS_PAINTED, FaceColours
 from edge_client.face.curves import Points
 from edge_client.face.flat_features import brow_shape, cheek_shapes, eye_shapes, nose_shapes
@@ -23,7 +24,7 @@ from edge_client.face.flat_palette import Palette
 from edge_client.face.gaze import left_gaze, right_gaze
 from edge_client.face.lettering import Lettering, Piece
 from edge_client.face.overlay import NOTHING, Overlay
-from edge_client.face.picture_size import LARGEST_SOFT, bounded
+from edge_client.face.picture_size import bounded
 from edge_client.face.picture_stamp import BLOCK_PX, STAMP_BLOCKS, stamp_blocks
 from edge_client.face.renderer import Picture, Wish
 from edge_client.face.window import poll_window

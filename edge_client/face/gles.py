@@ -9,6 +9,7 @@ from __future__ import annotations
 import numpy as np
 import pygame
 
+from edge_client.choices import LARGEST_SOFT
 from edge_client.colours import AS_PAINTED, FaceColours, recoloured
 from edge_client.errors import ScreenError
 from edge_client.face.camera import Camera
@@ -24,7 +25,7 @@ from edge_client.face.gl.program import Program
 from edge_client.face.gl.readback import Readback
 from edge_client.face.head import load_head
 from edge_client.face.overlay import NOTHING, Overlay
-from edge_client.face.picture_size import LARGEST_SOFT, bounded
+from edge_client.face.picture_size import bounded
 from edge_client.face.picture_stamp import BLOCK_PX, stamp_blocks
 from edge_client.face.renderer import Picture, Wish
 from edge_client.face.rig import Rig

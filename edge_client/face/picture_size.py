@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-LARGEST_SOFT = (1280, 720)
-"""What the CPU draws at most unless said otherwise."""
-
 
 def bounded(size: tuple[int, int], largest: tuple[int, int] | None) -> tuple[int, int]:
     """The size of the picture for a window: of the same shape, with no more pixels than `largest`; None for no bound."""

@@ -13,11 +13,11 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Literal, assert_never
 
+from edge_client.choices import LARGEST_SOFT
 from edge_client.colours import AS_PAINTED, FaceColours
 from edge_client.errors import AssetError, ScreenError
 from edge_client.face.displays import DesktopDisplay, desktop_displays
 from edge_client.face.gl.probe import GlDriver, Probe
-from edge_client.face.picture_size import LARGEST_SOFT
 from edge_client.face.renderer import Renderer
 from edge_client.face.window import DRIVER_VARIABLE, connected_cards, start_sdl
 

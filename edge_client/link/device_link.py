@@ -55,6 +55,11 @@ class MessageHandler(Protocol):
         """What is held of each conversation that is not over."""
         ...
 
+    @property
+    def volume(self) -> m.Volume:
+        """How loud the device is set."""
+        ...
+
 
 @dataclass(frozen=True, slots=True)
 class LinkClocks:
@@ -223,6 +228,7 @@ class DeviceLink:
             buffer=self._player.buffer_credit(),
             session_token=self._session_token,
             cursors=self._player.cursors(),
+            volume=self._player.volume,
         )
 
     def _welcome(self, welcome: m.Welcome, asked_us: int) -> None:

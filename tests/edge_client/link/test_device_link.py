@@ -106,6 +106,8 @@ class Player:
     def cursors(self) -> tuple[Cursor, ...]:
         return (Cursor("c-0", 7, 3),)
 
+    volume = m.Volume(0.5, True, 3)
+
 
 @contextlib.asynccontextmanager
 async def serving(relay: Relay, port: int = 0) -> AsyncIterator[tuple[grpc.aio.Server, int]]:

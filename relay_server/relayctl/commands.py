@@ -155,7 +155,7 @@ def _speak(relay: services.AdminServiceStub, options: argparse.Namespace) -> Ite
             target=options.device,
             on_playing=_ON_PLAYING[options.queue],
             voice=options.voice,
-            rate=None if options.rate is None else round(options.rate),
+            words_per_minute=None if options.rate is None else round(options.rate),
             pitch=None if options.pitch is None else round(options.pitch),
             **{"ssml" if options.ssml else "text": words},
         )

@@ -95,7 +95,7 @@ class AdminService:
             on_playing=wire.on_playing_from_wire(request.on_playing),
             voice=VoiceWish(
                 request.voice or None,
-                request.rate if request.HasField("rate") else None,
+                request.words_per_minute if request.HasField("words_per_minute") else None,
                 request.pitch if request.HasField("pitch") else None,
             ),
             is_ssml=said == "ssml",

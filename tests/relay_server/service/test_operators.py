@@ -132,7 +132,7 @@ async def test_speak(relay: Wired) -> None:
     assert (spoken.conversation_id, spoken.trace_id) == ("c-spoken", "trace")
     await relay.admin.Speak(pb.SpeakRequest(target="lobby", file="demo.wav"))
     assert relay.speech.said == [("lobby", "Hello.", None, OnPlaying.QUEUE), ("lobby", None, "demo.wav", OnPlaying.REPLACE)]
-    await relay.admin.Speak(pb.SpeakRequest(target="lobby", ssml="<speak>Hallo.</speak>", voice="de", rate=120, pitch=0))
+    await relay.admin.Speak(pb.SpeakRequest(target="lobby", ssml="<speak>Hallo.</speak>", voice="de", words_per_minute=120, pitch=0))
     assert relay.speech.said[-1][1] == "<speak>Hallo.</speak>"
     assert relay.speech.voices == [(VoiceWish(), False), (VoiceWish(), False), (VoiceWish("de", 120, 0), True)]
     with pytest.raises(grpc.aio.AioRpcError) as caught:

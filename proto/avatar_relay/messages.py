@@ -216,6 +216,8 @@ class Limits:
     heartbeat_ms: int
     max_joined_requests: int = 0
     """Publishers: so many messages may travel as one `Joined`."""
+    idle_heartbeat_ms: int = 0
+    """Devices that are `slow_when_idle`: how often to ping without a conversation; 0: as always."""
 
 
 # --- devices -------------------------------------------------------------------------------------------------------
@@ -235,6 +237,8 @@ class Hello:
     session_token: str = ""
     cursors: tuple[Cursor, ...] = ()
     volume: Volume | None = None
+    slow_when_idle: bool = False
+    """Without a conversation, heartbeats may be rare."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -40,7 +40,19 @@ CONTROL: tuple[Any, ...] = (
 COMMON: tuple[Any, ...] = (m.Held((CURSOR, Cursor("e")), "d"), *PLAYER_EVENTS, m.Pong(1, 2, 3, 4, 5), m.ConversationError("c", FAULT, "d"))
 
 TO_RELAY: tuple[m.ToRelayFromDevice, ...] = (
-    m.Hello("d", 1, "v", (Codec.OPUS, Codec.PCM_S16LE), 48_000, (MotionEncoding.AVATARKIT_V2,), CREDIT, "t", (CURSOR,), VOLUME),
+    m.Hello(
+        "d",
+        1,
+        "v",
+        (Codec.OPUS, Codec.PCM_S16LE),
+        48_000,
+        (MotionEncoding.AVATARKIT_V2,),
+        CREDIT,
+        "t",
+        (CURSOR,),
+        VOLUME,
+        slow_when_idle=True,
+    ),
     CREDIT,
     m.Ping(1, 2),
     m.Goodbye("off"),

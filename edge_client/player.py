@@ -270,6 +270,7 @@ class Player:
 
     def _finish_audio(self, current: PublishedConversation, *, end: bool) -> str:
         if end and current.takes_audio:
+            current.finish_audio()
             if current.carried_bytes:
                 fault = Fault(Reason.AUDIO_UNDECODABLE, "the audio ends with half a sample, which is left out", "data")
                 _call(self._callbacks.on_error, current.conversation_id, fault)

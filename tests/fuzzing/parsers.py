@@ -36,7 +36,8 @@ from edge_client.config import load_config as load_edge_config
 from edge_client.errors import EdgeError
 from edge_client.motion.decoders import make_motion_decoder
 from relay_server.cli import build_parser, load_config
-from relay_server.sources.local.audio_file import AudioFile, AudioFileError
+from relay_server.sources.local.audio_file import AudioFile
+from relay_server.sources.local.audio_readers import AudioFileError
 from relay_server.sources.recording import RecordingError, parse_recording
 from tests.lab.recordings import motion_messages, recording
 

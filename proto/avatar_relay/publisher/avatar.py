@@ -297,6 +297,7 @@ class Avatar:
         if not end or not conversation.takes_audio:
             return record.conversation_id
         self._speaking = None
+        conversation.finish_audio()
         if not conversation.has_audio:
             self._interrupt(record)
             raise InvalidMediaError(Fault(Reason.NO_AUDIO, "a conversation ended without one whole sample of sound", "end"))

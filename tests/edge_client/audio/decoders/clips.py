@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from edge_client.audio.decoders.ogg import page_checksum
+from avatar_relay.sound.ogg import page_checksum
 from edge_client.audio.sink import Pcm
 
 

@@ -11,7 +11,6 @@ from avatar_relay.limits import PCM_RATES_HZ
 from avatar_relay.media import AudioFormat, Codec
 from edge_client.audio.decoders import make_decoder
 from edge_client.audio.decoders.pcm_s16le import PcmDecoder
-from edge_client.errors import UndecodableError
 from tests.edge_client.audio.decoders.clips import tones
 
 
@@ -19,7 +18,7 @@ from tests.edge_client.audio.decoders.clips import tones
 @given(data=st.binary(max_size=400).filter(lambda data: len(data) % 2 == 0), cuts=st.lists(st.integers(0, 400), max_size=12))
 def test_cut_anywhere(data: bytes, cuts: list[int]) -> None:
     """However PCM is cut, also within a sample, the samples come out bit for bit."""
-    decoder = PcmDecoder(16_000)
+    decoder = PcmDecoder(AudioFormat(Codec.PCM_S16LE, 16_000))
     edges = [0, *sorted(min(cut, len(data)) for cut in cuts), len(data)]
     pieces = [decoder.decode(data[start:end]) for start, end in itertools.pairwise(edges)]
     assert np.concatenate([*pieces, decoder.finish()]).tobytes() == data
@@ -35,17 +34,18 @@ def test_rate_of_the_sink_is_sample_exact(rate_hz: int) -> None:
 
 
 def test_half_a_sample_is_left() -> None:
-    """An odd number of bytes in all is an error, told once; the whole samples were given."""
-    decoder = PcmDecoder(8_000)
+    """An odd number of bytes in all is told once, and is no error; the whole samples were given."""
+    decoder = PcmDecoder(AudioFormat(Codec.PCM_S16LE, 8_000))
     assert decoder.decode(b"\x01\x00\x02").tolist() == [1]
-    with pytest.raises(UndecodableError, match="half a sample"):
-        decoder.finish()
     assert not len(decoder.finish())
+    assert ["half a sample" in text for text in decoder.irregularities()] == [True]
+    assert not len(decoder.finish())
+    assert decoder.irregularities() == []
 
 
 def test_concealment_sounds_on_and_fades() -> None:
     """A gap begins beside the last sample, is filled for 20 ms, and ends in zeros at 60 ms; what follows is exact again."""
-    decoder = PcmDecoder(48_000)
+    decoder = PcmDecoder(AudioFormat(Codec.PCM_S16LE, 48_000))
     decoder.decode(tones(0.1).tobytes())
     last = int(tones(0.1)[-1])
     concealed = decoder.conceal(4_000)
@@ -59,4 +59,4 @@ def test_concealment_sounds_on_and_fades() -> None:
 
 def test_concealment_of_nothing() -> None:
     """An empty gap is no samples."""
-    assert len(PcmDecoder(8_000).conceal(0)) == 0
+    assert len(PcmDecoder(AudioFormat(Codec.PCM_S16LE, 8_000)).conceal(0)) == 0

@@ -15,7 +15,8 @@ from numpy.typing import NDArray
 
 from avatar_relay.limits import PCM_RATES_HZ
 from relay_server.sources.local import audio_file
-from relay_server.sources.local.audio_file import AudioFile, AudioFileError
+from relay_server.sources.local.audio_file import AudioFile
+from relay_server.sources.local.audio_readers import AudioFileError
 from tests.lab.recordings import speech_like
 
 
@@ -105,10 +106,11 @@ def riff(rate_hz: int, channels: int, data_bytes: int, data: bytes) -> bytes:
 @pytest.mark.parametrize(
     ("data", "text"),
     [
-        (b"", "not WAV, FLAC or Ogg"),
-        (b"hello, this is no sound at all" * 10, "not WAV, FLAC or Ogg"),
-        (b"OggS" + b"\0" * 100, "not WAV, FLAC or Ogg"),
-        (b"fLaC" + b"\xff" * 100, "not WAV, FLAC or Ogg"),
+        (b"", "not WAV, FLAC, Ogg or MP3"),
+        (b"hello, this is no sound at all" * 10, "not WAV, FLAC, Ogg or MP3"),
+        (b"OggS" + b"\0" * 100, "not WAV, FLAC, Ogg or MP3"),
+        (b"fLaC" + b"\xff" * 100, "not WAV, FLAC, Ogg or MP3"),
+        (b"\0\0\0\x20ftypM4A \0\0\0\0" + b"\0" * 100, r"it is MP4 \(ftyp\), which can not be read"),
         (riff(16_000, 1, 0, b""), "holds no sound"),
         (riff(1_000, 1, 200, b"\0" * 200), "rate is 1000 Hz"),
         (riff(500_000, 1, 200, b"\0" * 200), "rate is 500000 Hz"),

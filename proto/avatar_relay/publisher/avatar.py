@@ -17,6 +17,7 @@ from avatar_relay.checks import BytesLike, as_bytes, as_payloads, check_bool, ch
 from avatar_relay.media import ConversationOpen, Kind, OnPlaying
 from avatar_relay.messages import DeviceVolume, Dropped, Finished, FromPublisher, Interrupt, Pause, PlayerEvent, Resume, Volume
 from avatar_relay.publisher.avatar_context import AvatarContext, AvatarSettings
+from avatar_relay.publisher.end_hint import EndHint
 from avatar_relay.publisher.errors import (
     BufferFullError,
     ConnectionLostError,
@@ -49,6 +50,7 @@ class Avatar:
         self._audio_turn = asyncio.Lock()
         self._motion_turn = asyncio.Lock()
         self._listeners = EventListeners()
+        self._end_hint = EndHint()
         self._state = PlaybackState.IDLE
         self._position_us = 0
 
@@ -200,13 +202,14 @@ class Avatar:
         return playback.device_ids
 
     async def finished(self, conversation_id: str) -> ConversationFinished:
-        """Wait until every device is done with a conversation. Safe to cancel.
+        """Wait until every device is done with a conversation. Safe to cancel. Gives a hint in the log where its end was not said.
 
         Raises `ConversationFailedError` where that will not be heard of any more, `UnknownConversationError` for an unknown id.
         """
-        playback = self._known(conversation_id).playback
-        while (outcome := playback.outcome) is None:
-            await self._wait()
+        record = self._known(conversation_id)
+        with self._end_hint.watching(record.conversation):
+            while (outcome := record.playback.outcome) is None:
+                await self._wait()
         if isinstance(outcome, Fault):
             raise ConversationFailedError(conversation_id, outcome)
         return outcome

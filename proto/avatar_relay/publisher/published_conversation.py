@@ -142,9 +142,14 @@ class PublishedConversation:
         return DropReason.AFTER_END if self.phase is Phase.COMPLETE else None
 
     @property
+    def audio_payloads(self) -> int:
+        """Payloads of sound that were taken."""
+        return self._queues[Kind.AUDIO].seq
+
+    @property
     def has_audio(self) -> bool:
         """Whether any whole sample or packet was taken."""
-        return self._queues[Kind.AUDIO].seq > 0
+        return self.audio_payloads > 0
 
     @property
     def carried_bytes(self) -> int:

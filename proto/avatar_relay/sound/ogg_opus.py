@@ -117,21 +117,20 @@ class OggOpusReader:
 
     def _read(self, page: OggPage) -> None:
         self._page_count += 1
-        if page.first:
-            self._begin_link(page)
+        packet = page.segments[0] if page.segments else b""
+        if page.first and packet.startswith(opus_head.MAGIC):
+            self._begin_link(page, packet)
+        elif self._link is not None and page.serial == self._link.serial:
+            self._ready.append(self._link.read(page))
+            self._has_sound = self._has_sound or self._link.has_sound
+        elif page.first:
+            self._other_kind = _kind_of(packet)
         elif self._link is None:
             raise SoundError(f"the stream holds {self._other_kind or 'no OpusHead'}; send Opus")
-        elif page.serial == self._link.serial:
-            samples = self._link.read(page)
-            self._has_sound = self._has_sound or self._link.has_sound
-            self._ready.append(samples)
 
-    def _begin_link(self, page: OggPage) -> None:
+    def _begin_link(self, page: OggPage, packet: bytes) -> None:
         """Take up a stream, unless one has begun and not given its tags yet: then this one runs beside it."""
-        packet = page.segments[0] if page.segments else b""
-        if not packet.startswith(opus_head.MAGIC):
-            self._other_kind = _kind_of(packet)
-        elif self._link is None or self._link.tags_seen:
+        if self._link is None or self._link.tags_seen:
             self._link = OggOpusLink(page, opus_head.parse_head(packet), self._irregularities)
 
 

@@ -53,7 +53,7 @@ class SampleBorder:
             return self._take_first(self._held, data)
         if data[:4] in (b"RIFF", b"RF64") and is_wav(data):
             return self._take_wav(data)
-        if self._refusal:
+        if self._refusal and data:
             raise SoundError(self._refusal)
         if self._wav is None:
             return data

@@ -146,22 +146,30 @@ class SndFile:
     def blocks(self, frames: int) -> Iterator[NDArray[np.float64]]:
         """See `AudioReader`."""
         self._begin()
-        count = 0
-        while True:
-            try:
-                with self._lock:
-                    block = self._file.read(frames, dtype="float64", always_2d=True)
-            except (soundfile.SoundFileError, RuntimeError) as error:
-                if self._closed or not count:
-                    raise AudioFileError("it was closed" if self._closed else "it is damaged: not a sample can be read") from error
+        count, broken = 0, False
+        while not broken:
+            block, broken = self._read(frames)
+            count += len(block)
+            if broken and not count:
+                raise AudioFileError("it is damaged: not a sample can be read")
+            if broken:
                 self.irregularities.tell("cut", f"it is damaged after {count / self.rate_hz:.3f} s: what is before that is played")
-                return
             if not len(block):
                 return
-            count += len(block)
             if not np.isfinite(block).all():
                 raise AudioFileError("it holds samples that are not finite")
             yield block[:, 0] if len(self._gains) == 1 else block @ self._gains
+
+    def _read(self, frames: int) -> tuple[NDArray[np.float64], bool]:
+        """The next samples, and whether the file breaks off behind them: libsndfile gives what it can before it fails."""
+        block = np.full((frames, self._file.channels), np.nan)
+        try:
+            with self._lock:
+                return self._file.read(out=block), False
+        except (soundfile.SoundFileError, RuntimeError) as error:
+            if self._closed:
+                raise AudioFileError("it was closed") from error
+            return block[: int(np.argmax(np.isnan(block[:, 0])))], True
 
     def close(self) -> None:
         """See `AudioReader`."""

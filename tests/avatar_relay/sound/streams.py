@@ -81,4 +81,4 @@ BEGINNINGS: dict[Container, bytes] = {
 def pcm(frames: int = 8_000, seed: int = 1) -> bytes:
     """Samples of a quiet voice-like noise."""
     samples = np.cumsum(np.random.default_rng(seed).normal(0, 200, frames))
-    return np.clip(samples - samples.mean(), -20_000, 20_000).astype("<i2").tobytes()
+    return bytes(np.clip(samples - samples.mean(), -20_000, 20_000).astype("<i2").tobytes())

@@ -23,6 +23,8 @@ from tests.lab.ogg_muxing import split_pages
 from tests.lab.programs import python, running
 from tests.lab.sound_card.paced_card import PacedDevice, deep_paced_device, paced_library
 
+pytestmark = pytest.mark.alone
+
 __all__ = ["deep_paced_device", "paced_library"]
 
 RELAY = [*python("relay_server"), "--listen", "127.0.0.1:0"]

@@ -117,9 +117,10 @@ def _ebml(head: bytes) -> bool | None:
     if end > HEAD_BYTES:
         return False
     at = head.find(b"\x42\x82", 4 + size_bytes, end)
-    if at >= 0 and len(head) > at + 3:
+    if at >= 0 and len(head) > at + 2:
         text = head[at + 3 : at + 3 + (head[at + 2] & 0x7F)]
-        return head[at + 2] > 0x80 and text.isalnum()
+        if len(text) == head[at + 2] & 0x7F:
+            return head[at + 2] > 0x80 and text.isalnum()
     return None if len(head) < end else False
 
 

@@ -42,8 +42,8 @@ from relay_server.cli import build_parser, load_config
 from relay_server.sources.local.audio_file import AudioFile
 from relay_server.sources.local.audio_readers import AudioFileError
 from relay_server.sources.recording import RecordingError, parse_recording
+from tests.avatar_relay.sound.ogg_muxing import opus_head
 from tests.avatar_relay.sound.streams import BEGINNINGS
-from tests.lab.ogg_muxing import opus_head
 from tests.lab.recordings import motion_messages, recording
 
 HANG_S = 1.0

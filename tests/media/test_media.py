@@ -48,7 +48,7 @@ async def check(here: House, case: Case, folder: Path) -> list[str]:
     quality = ""
     wanted = await asyncio.to_thread(reference, folder / case.name) if case.has_reference else None
     if wanted is not None and case.frames is not None:
-        nearest = min(signal_to_error_db(heard.samples, wanted) for heard in (played, *ways.values()) if heard.frames)
+        nearest = min((signal_to_error_db(heard.samples, wanted) for heard in (played, *ways.values()) if heard.frames), default=0.0)
         quality = f"{nearest:.0f} dB, ffmpeg {len(wanted)} frames"
         wrong += [f"{nearest:.0f} dB to the reference"] if nearest < LEAST_DB else []
     elif "c51" in case.name or "_51" in case.name:

@@ -11,6 +11,8 @@ from edge_client.audio.concealment import Concealment
 from edge_client.audio.decoders.pcm_doubts import DOUBT_BYTES, doubt
 from edge_client.audio.sink import Pcm
 
+_WIRE = np.dtype("<i2")
+
 
 class PcmDecoder:
     """Gives the samples back bit for bit. A gap is filled with what was heard last, faded out within 60 ms.
@@ -33,12 +35,13 @@ class PcmDecoder:
         return self._samples(self._border.take(data))
 
     def _samples(self, data: bytes) -> Pcm:
-        data = self._half_sample + data
+        if self._half_sample:
+            data = self._half_sample + data
         whole_bytes = len(data) & ~1
         self._half_sample = data[whole_bytes:]
         if self._first is not None:
             self._look(self._first + data[:whole_bytes])
-        samples = np.frombuffer(data, dtype="<i2", count=whole_bytes // 2).astype(np.int16)
+        samples = np.frombuffer(data, _WIRE, whole_bytes // 2).astype(np.int16)
         self._concealment.heard(samples)
         return samples
 

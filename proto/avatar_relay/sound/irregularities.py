@@ -18,5 +18,7 @@ class Irregularities:
 
     def take(self) -> list[str]:
         """Those found since the last call."""
+        if not self._texts:
+            return []
         texts, self._texts = self._texts, []
         return texts

@@ -179,8 +179,8 @@ class SndFile:
 
     def _open(self) -> Any:
         if self._patched and self._wav is not None:
-            return soundfile.SoundFile(_SizedWav(self._path.open("rb"), self._wav[1]))
-        return soundfile.SoundFile(str(self._path))
+            return _StraightSoundFile(_SizedWav(self._path.open("rb"), self._wav[1]))
+        return _StraightSoundFile(str(self._path))
 
     def _begin(self) -> None:
         """From the start: opened anew, because some encodings can not be sought in."""
@@ -204,6 +204,14 @@ class SndFile:
         if mask:
             return speakers_of_mask(mask, channels)
         return (VORBIS_LAYOUTS if self._file.format == "OGG" else WAV_LAYOUTS)[channels - 1]
+
+
+class _StraightSoundFile(soundfile.SoundFile):  # type: ignore[misc]
+    """Read from start to end. The package seeks after each read to where it is, and clicks come of that in MP3 of variable bit rate."""
+
+    def seekable(self) -> bool:
+        """Not to be sought in."""
+        return False
 
 
 class _SizedWav(io.RawIOBase):

@@ -7,7 +7,7 @@ import struct
 import numpy as np
 
 from avatar_relay.sound.containers import Container
-from tests.lab.ogg_muxing import make_page, opus_head
+from tests.avatar_relay.sound.ogg_muxing import make_page, opus_head
 
 
 def mpeg(frames: int = 4, *, kbps_index: int = 9, mono: bool = False) -> bytes:

@@ -16,9 +16,9 @@ from avatar_relay.sound.ogg_opus import OggOpusReader
 from edge_client.audio.decoder import AudioDecoder
 from edge_client.audio.decoders import make_decoder
 from edge_client.audio.sink import Pcm
+from tests.avatar_relay.sound.ogg_muxing import make_page, opus_head, split_pages
 from tests.edge_client.audio.decoders.clips import encode, need_opus_tools, reference, tones
 from tests.lab.data import alsa_sample
-from tests.lab.ogg_muxing import make_page, opus_head, split_pages
 
 _FIRST, _LAST, _CONTINUED = 2, 4, 1
 

@@ -13,8 +13,8 @@ from numpy.typing import NDArray
 from avatar_relay.errors import SoundError
 from avatar_relay.sound.ogg_opus import OggOpusReader
 from avatar_relay.sound.opus_head import parse_head
+from tests.avatar_relay.sound.ogg_muxing import LAST, TakenApart, make_page, opus_head, split_pages
 from tests.edge_client.audio.decoders.clips import encode, need_opus_tools, reference, tones
-from tests.lab.ogg_muxing import LAST, TakenApart, make_page, opus_head, split_pages
 
 FRAMES = 94_123
 """Of the clip. With the pre-skip that is 99 packets of 20 ms, of which the last one has 605 frames of padding."""

@@ -9,10 +9,10 @@ import pytest
 from avatar_relay.media import AudioFormat, Codec, Kind, Payload
 from avatar_relay.messages import ConversationEnd, ConversationError, Media
 from avatar_relay.reasons import Reason
+from tests.avatar_relay.sound.ogg_muxing import TakenApart, split_pages
 from tests.avatar_relay.sound.streams import TAG, mpeg, wav
 from tests.edge_client.audio.decoders.clips import encode, need_opus_tools, tones
 from tests.edge_client.playback_bench import PCM, RATE_HZ, Bench, open_, tone
-from tests.lab.ogg_muxing import TakenApart, split_pages
 
 
 def play(audio: AudioFormat, payloads: list[bytes]) -> Bench:

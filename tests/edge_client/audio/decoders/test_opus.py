@@ -13,8 +13,8 @@ from avatar_relay.media import AudioFormat, Codec
 from avatar_relay.sound.opus import MAX_PACKET_BYTES, packet_frames
 from edge_client.audio.decoders import make_decoder
 from edge_client.audio.decoders.opus import OpusPacketDecoder
+from tests.avatar_relay.sound.ogg_muxing import split_pages
 from tests.edge_client.audio.decoders.clips import encode, need_opus_tools, reference, tones
-from tests.lab.ogg_muxing import split_pages
 
 
 def _packets(stream: bytes) -> list[bytes]:

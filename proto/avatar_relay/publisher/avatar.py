@@ -59,7 +59,8 @@ class Avatar:
     async def yield_audio_data(self, data: BytesLike, *, end: bool = False) -> str:
         """Hand over encoded sound; waits for room. Returns the id of its conversation, for the motion that belongs to it.
 
-        Opens a conversation where none is open. PCM and Ogg Opus may be cut anywhere; a bare Opus packet is one call.
+        Opens a conversation where none is open. PCM and Ogg Opus may be cut anywhere; a bare Opus packet is one call. A WAV of the declared
+        PCM is stripped, also one in each call; other containers and encodings are refused by their first bytes.
         With `end` the sound is complete; then `data` may be empty. Motion that is still missing is waited for by
         rule 4 of `publisher.conversation`. Sound of a conversation that is interrupted meanwhile is dropped.
         Raises `InvalidMediaError` (nothing of `data` taken), `ConversationFailedError` where the conversation was ended by

@@ -62,7 +62,14 @@ class MotionLost:
     fault: Fault
 
 
-Item = AudioChunk | MotionChunk | MotionLost
+@dataclass(frozen=True, slots=True)
+class AudioFault:
+    """Something about the sound is not as it should be, for the reason `fault`; it is heard all the same."""
+
+    fault: Fault
+
+
+Item = AudioChunk | MotionChunk | MotionLost | AudioFault
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,7 +2,8 @@
 
 Rules:
 1. The first sound opens the conversation; motion that comes before it is kept, up to `MAX_EARLY_MOTION_BYTES`.
-2. Motion that can not be used, or that its source lost, makes the conversation audio-only, and the sound goes on.
+2. Motion that can not be used, or that its source lost, makes the conversation audio-only, and the sound goes on. So it does where
+   something about the sound is irregular, which is reported.
 3. A source that fails midway, or is through, ends its conversation explicitly: a face never hangs.
 4. A conversation that others interrupt, replace or lose stops its source.
 """
@@ -34,6 +35,7 @@ from avatar_relay.tracing import trace_id_of
 from relay_server.errors import RequestError
 from relay_server.sources.source import (
     AudioChunk,
+    AudioFault,
     FileSpeech,
     MotionChunk,
     MotionLost,
@@ -47,10 +49,10 @@ from relay_server.sources.source import (
 
 MAX_EARLY_MOTION_BYTES = UNKNOWN_CONVERSATION_HOLD_BYTES
 Report = Callable[[str, Fault], None]
-"""Told what is wrong with a conversation's motion while its sound goes on: its id, and why."""
+"""Told what is wrong with a conversation while its sound goes on: its id, and why."""
 MAX_PERFORMANCES = 32
 """`Speak`s that are being published at once."""
-AUDIO_SUFFIXES = frozenset({".wav", ".flac", ".ogg", ".oga", ".opus"})
+AUDIO_SUFFIXES = frozenset({".wav", ".flac", ".ogg", ".oga", ".opus", ".mp3"})
 RECORDING_SUFFIXES = frozenset({".json"})
 
 logger = logging.getLogger(__name__)
@@ -90,7 +92,7 @@ class PublishedSpeech:
 
         Raises `SourceError` where there is no sound, and what `Avatar.yield_audio_data` raises.
         """
-        early: list[MotionChunk | MotionLost] = []
+        early: list[MotionChunk | MotionLost | AudioFault] = []
         early_bytes = 0
         try:
             async for item in self._items:
@@ -105,7 +107,7 @@ class PublishedSpeech:
             else:
                 raise SourceError(Fault(Reason.NO_AUDIO, "the source made no sound"))
             for item in early:
-                await self._motion(item)
+                await self._beside(item)
         except BaseException:
             if self.conversation_id:
                 self.avatar.interrupt()
@@ -153,7 +155,7 @@ class PublishedSpeech:
                     case AudioChunk(data):
                         await self.avatar.yield_audio_data(data)
                     case _:
-                        await self._motion(item)
+                        await self._beside(item)
             self.avatar.end()
         except SourceError as error:
             logger.warning("source failed midway: conversation=%s %s", self.conversation_id, error)
@@ -164,8 +166,12 @@ class PublishedSpeech:
             logger.warning("performance failed: conversation=%s %s", self.conversation_id, error)
             self._end_after_failure()
 
-    async def _motion(self, item: MotionChunk | MotionLost) -> None:
+    async def _beside(self, item: MotionChunk | MotionLost | AudioFault) -> None:
         """Rule 2. Motion that is stale already is the avatar's to count."""
+        if isinstance(item, AudioFault):
+            await self.avatar.opened(self.conversation_id)
+            self._report(self.conversation_id, item.fault)
+            return
         if isinstance(item, MotionLost):
             await self._go_on_with_sound_only(item.fault)
             return

@@ -25,7 +25,7 @@ from avatar_relay.limits import MAX_JOINED_BYTES, STRICT_SYNC_WAIT_US
 from avatar_relay.media import ConversationOpen, Credit, Cursor, Kind, Payload
 from avatar_relay.messages import AudioOnly, ConversationEnd, Dropped, Media, Taken
 from avatar_relay.publisher.errors import InvalidMediaError
-from avatar_relay.publisher.media_line import MotionLine, MotionMessage, Slice, audio_line
+from avatar_relay.publisher.media_line import MotionLine, MotionMessage, Slice, admit, audio_line
 from avatar_relay.reasons import DropReason, Fault, Reason
 
 MOTION_GRACE_US = STRICT_SYNC_WAIT_US
@@ -142,9 +142,14 @@ class PublishedConversation:
         return DropReason.AFTER_END if self.phase is Phase.COMPLETE else None
 
     @property
+    def audio_payloads(self) -> int:
+        """Payloads of sound that were taken."""
+        return self._queues[Kind.AUDIO].seq
+
+    @property
     def has_audio(self) -> bool:
         """Whether any whole sample or packet was taken."""
-        return self._queues[Kind.AUDIO].seq > 0
+        return self.audio_payloads > 0
 
     @property
     def carried_bytes(self) -> int:
@@ -157,14 +162,23 @@ class PublishedConversation:
         return not queue.payloads or queue.waiting_bytes + size <= self._buffer_bytes
 
     def audio_steps(self, data: bytes) -> list[bytes]:
-        """`data` in pieces that are taken one after the other, so that waiting for room is possible in between."""
+        """What is carried of `data`, in pieces that are taken one after the other, so that waiting for room is possible in between.
+
+        There is at least one, which may be empty. Raises `InvalidMediaError` on what is not of the declared format; then nothing is taken.
+        """
+        data = admit(self._audio, data)
         step = self._audio.step_bytes
-        return [data[start : start + step] for start in range(0, len(data), step)]
+        return [data[start : start + step] for start in range(0, len(data), step)] or [data]
 
     def push_audio(self, data: bytes) -> None:
         """Take sound, one piece of it. Raises `InvalidMediaError` on what can not be a packet, and has then taken nothing."""
         assert self.takes_audio
         self._append(Kind.AUDIO, self._audio.cut(data))
+
+    def finish_audio(self) -> None:
+        """No sound follows: take what was kept back because it could have been a header."""
+        assert self.takes_audio
+        self._append(Kind.AUDIO, self._audio.cut(self._audio.border.finish()))
 
     def inspect_motion(self, data: bytes) -> MotionMessage:
         """Check a motion payload. Raises `InvalidMediaError`."""
@@ -190,7 +204,7 @@ class PublishedConversation:
 
     def end_audio(self, now_us: int) -> None:
         """No more sound; motion may still come (rule 4)."""
-        assert self.takes_audio
+        self.finish_audio()
         self.phase = Phase.AUDIO_ENDED
         self._settle(now_us)
 
@@ -198,6 +212,7 @@ class PublishedConversation:
         """No more of anything."""
         self._motion_complete = True
         if self.phase is Phase.OPEN:
+            self.finish_audio()
             self.phase = Phase.AUDIO_ENDED
         self._settle(now_us)
 

@@ -62,7 +62,19 @@ class MotionLost:
     fault: Fault
 
 
-Item = AudioChunk | MotionChunk | MotionLost
+@dataclass(frozen=True, slots=True)
+class MotionDoubt:
+    """The motion can be used, and something is wrong with it: told to operators. At most once."""
+
+    fault: Fault
+
+
+@dataclass(frozen=True, slots=True)
+class AudioEnded:
+    """No more sound comes; motion may. Said so that the end of the sound does not wait for it. Optional, at most once."""
+
+
+Item = AudioChunk | MotionChunk | MotionLost | MotionDoubt | AudioEnded
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,7 +5,8 @@ Rules:
 2. A failure that may pass is answered by a new request on a session that is ready or new, behind the last keyframe that
    came; at most `MAX_ATTEMPTS` without any motion between them. Everything else makes the conversation sound only, with
    the reason (`MotionLost`), and the sound goes on to its end.
-3. Giving up midway interrupts the request and gives the session back, warm.
+3. Motion is waited for until `PATIENCE_US` after the sound is over, as far as that is known here; then the rest of it is lost.
+4. Giving up midway interrupts the request and gives the session back, warm.
 """
 
 from __future__ import annotations
@@ -26,6 +27,7 @@ from relay_server.sources.avatarkit.requests import Arrival
 from relay_server.sources.source import Item, MotionLost, SourceError, close_early
 
 MAX_ATTEMPTS = 3
+PATIENCE_US = 1_500_000
 STEP_US = 100_000
 """Sound is handed on in pieces of at most this length, so that a long one does not keep motion waiting."""
 ENCODED_STEP_BYTES = 16 << 10
@@ -47,6 +49,8 @@ class Conversing:
         self._failure: SdkFailure | None = None
         self._lost = False
         self._attempts = 0
+        self._last_fault: Fault | None = None
+        """Of the last attempt, where no motion came since."""
         self._task: asyncio.Task[None] | None = None
 
     def __aiter__(self) -> AsyncIterator[Item]:
@@ -58,7 +62,7 @@ class Conversing:
         return await self._out.get()
 
     async def aclose(self) -> None:
-        """Stop at once: rule 3."""
+        """Stop at once: rule 4."""
         if self._task is None:
             await close_early(self._chunks)
             return
@@ -71,14 +75,15 @@ class Conversing:
         """See `live.Listener`."""
         if self._failure is not None or self._lost:
             return
-        if not self._feed.is_plausible(arrival.head.keyframes):
+        head = arrival.head
+        if not self._feed.is_plausible(head.keyframes) or (head.end and self._feed.ends_wrong(head.keyframes)):
             self.on_failure(self._found("motionDisagrees"))
             return
         if not self._out.put_motion(arrival.data):
             self.on_failure(SdkFailure("motionOverflow"))
             return
-        self._feed.on_motion(arrival.head.keyframes, arrival.head.end, self._pool.now_us())
-        self._attempts = 0
+        self._feed.on_motion(head.keyframes, head.end, self._pool.now_us())
+        self._attempts, self._last_fault = 0, None
         self._moved.set()
 
     def on_failure(self, failure: SdkFailure) -> None:
@@ -92,12 +97,16 @@ class Conversing:
     async def _run(self) -> None:
         """Task boundary: whatever goes wrong ends the items, with an error where it was the voice's."""
         error: Exception | None = None
+        began_us = self._pool.now_us()
         moving = asyncio.create_task(self._move())
         try:
             error = await self._speak()
             if error is not None:
                 moving.cancel()
-            await asyncio.gather(moving, return_exceptions=error is not None)
+                await asyncio.gather(moving, return_exceptions=True)
+            else:
+                self._out.end_audio()
+                await self._await_motion(moving, began_us)
         except Exception as bug:
             logger.exception("%s: a conversation on %s broke off", self._pool.name, self._device)
             error = SourceError(Fault(Reason.SOURCE_FAILED, f"{self._pool.name}: stopped for a fault of its own: {type(bug).__name__}"))
@@ -105,6 +114,18 @@ class Conversing:
             moving.cancel()
             await asyncio.gather(moving, return_exceptions=True)
             self._out.end(error)
+
+    async def _await_motion(self, moving: asyncio.Task[None], began_us: int) -> None:
+        """Rule 3. How long encoded sound lasts is not known: there `Feed` alone decides."""
+        now_us = self._pool.now_us()
+        patience_us = max(began_us + self._feed.sound_us - now_us, 0) + PATIENCE_US
+        try:
+            async with asyncio.timeout(patience_us / 1e6 if self._feed.sound_us else None) as waiting:
+                await moving
+        except TimeoutError:
+            if not waiting.expired():
+                raise
+            self._lose(self._last_fault or self._pool.note(self._found("motionStalled")))
 
     async def _speak(self) -> Exception | None:
         """The voice's sound to the listener and into the feed; returns the voice's error."""
@@ -185,7 +206,7 @@ class Conversing:
 
     def _after(self, failure: SdkFailure) -> None:
         """What follows from a failure: another attempt, or sound only."""
-        fault = self._pool.note(failure)
+        fault = self._last_fault = self._pool.note(failure)
         self._attempts += 1
         again = judge(failure).recovery in (Recovery.AT_ONCE, Recovery.BACK_OFF) and self._attempts < MAX_ATTEMPTS
         if again and self._feed.is_covered:

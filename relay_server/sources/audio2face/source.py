@@ -2,13 +2,15 @@
 
 Rules:
 1. Text and files are spoken by other sources, whose mouths are not used.
-2. Names and rate of the motion are the service's, and are known before the performance is: `perform` waits for its header.
+2. Names and rate of the motion are the service's, and are known before the performance is: `perform` waits for its header and its
+   first time codes, but not longer than a listener would.
 3. A service that fails, at any point, costs the motion and never the sound.
 4. Speech that is longer than a clip goes to the service in several, one after the other, on one line of motion.
 """
 
 from __future__ import annotations
 
+import asyncio
 from collections import Counter
 from collections.abc import AsyncGenerator, AsyncIterator, Mapping
 from pathlib import Path
@@ -20,6 +22,7 @@ from avatar_relay.media import MotionEncoding, MotionFormat, Pacing
 from relay_server.sources.audio2face.call import MAX_ANSWER_BYTES
 from relay_server.sources.audio2face.clip import Clip
 from relay_server.sources.audio2face.faults import ServiceError, invalid_error
+from relay_server.sources.audio2face.pace import SoundPace
 from relay_server.sources.audio2face.settings import Audio2FaceSettings
 from relay_server.sources.audio2face.sound import SAMPLE_BYTES, SpeechFeed
 from relay_server.sources.interleave import AUDIO_CHUNK_S
@@ -96,6 +99,8 @@ class Performing:
         self._names: tuple[str, ...] = ()
         self._frames = 0
         self._rows = 0
+        self._rate: float | None = None
+        self._pace = SoundPace(asyncio.get_running_loop().time())
         self._clip = self._next_clip()
         self._items = self._run(None)
 
@@ -106,7 +111,9 @@ class Performing:
         except ServiceError as error:
             self._items = self._run(error)
             return None
-        return MotionFormat(MotionEncoding.BLENDSHAPE_WEIGHTS, self._settings.keyframes_per_second, self._names)
+        self._rate = self._clip.rate
+        self._pace.ask(asyncio.get_running_loop().time())
+        return MotionFormat(MotionEncoding.BLENDSHAPE_WEIGHTS, self._rate, self._names)
 
     def __aiter__(self) -> AsyncIterator[Item]:
         return self
@@ -121,7 +128,16 @@ class Performing:
         await self._feed.close()
 
     def _next_clip(self) -> Clip:
-        return Clip(self._channel, self._settings, self._feed, self._counters, start_frames=self._frames, rows_before=self._rows)
+        return Clip(
+            self._channel,
+            self._settings,
+            self._feed,
+            self._counters,
+            start_frames=self._frames,
+            rows_before=self._rows,
+            rate=self._rate,
+            pace=self._pace,
+        )
 
     async def _run(self, failed: ServiceError | None) -> AsyncGenerator[Item, None]:
         lost = failed is not None

@@ -32,7 +32,6 @@ async def test_sound_ends_with_its_last_sample(mode: Mode) -> None:
         assert abs(seen.finished[0].position_us - SECONDS * 1e6) <= 20_000
         late_us = seen.finished_us - seen.started_us - round(SECONDS * 1e6)
         gap_us = follower.started_us - seen.started_us - round(SECONDS * 1e6)
-        print(f"{mode.name}: finished {late_us / 1e3:.0f} ms after the last sample, the follower began {gap_us / 1e3:.0f} ms after it")
         assert late_us <= LATE_US
         assert abs(gap_us) <= 20_000
         assert house.reports[first.conversation_id].reason is Reason.SOURCE_SILENT

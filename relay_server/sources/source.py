@@ -7,12 +7,12 @@ should be published; it knows nothing of devices, ids, sequences or credit.
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol
 
 from avatar_relay.errors import FaultError
-from avatar_relay.media import AudioFormat, MotionFormat, Pacing
+from avatar_relay.media import AudioFormat, MotionFormat, Pacing, TraceContext
 from avatar_relay.reasons import Fault
 
 
@@ -89,6 +89,8 @@ class Performance:
     motion_format: MotionFormat | None
     pacing: Pacing
     items: AsyncIterator[Item]
+    trace_context: TraceContext = field(default_factory=TraceContext)
+    """What the source did has spans under it, and so will the conversation; empty for a source that has none."""
 
 
 class SourceError(FaultError):

@@ -32,7 +32,7 @@ from avatar_relay.publisher import (
 )
 from avatar_relay.publisher.in_process import InProcessRelay
 from avatar_relay.reasons import Fault, Reason
-from avatar_relay.tracing import trace_id_of
+from avatar_relay.tracing import active, trace_id_of
 from relay_server.errors import RequestError
 from relay_server.sources.source import (
     AudioChunk,
@@ -86,6 +86,7 @@ class PublishedSpeech:
         )
         self.conversation_id = ""
         self._items = performance.items
+        self._trace_context = performance.trace_context
         self._report = report
         self._publishing: asyncio.Task[None] | None = None
         self._interrupted = False
@@ -100,7 +101,8 @@ class PublishedSpeech:
         try:
             async for item in self._items:
                 if isinstance(item, AudioChunk):
-                    self.conversation_id = await self.avatar.yield_audio_data(item.data)
+                    with active(self._trace_context):
+                        self.conversation_id = await self.avatar.yield_audio_data(item.data)
                     break
                 early.append(item)
                 early_bytes += len(item.data) if isinstance(item, MotionChunk) else 0

@@ -43,6 +43,7 @@ from avatar_relay.messages import (
     Resume,
     Taken,
     ToPublisher,
+    UnknownEvent,
 )
 from avatar_relay.publisher.playback_tracker import ConversationFinished, PlaybackTracker, SeenEvents
 from avatar_relay.publisher.published_conversation import Phase, PublishedConversation
@@ -190,6 +191,9 @@ class PublisherSession:
                 for cursor in message.cursors:
                     if (record := self._records.get(cursor.conversation_id)) is not None:
                         self._on_held(record, message.device_id, cursor)
+            case UnknownEvent(event_id, device_id):
+                if event_id:
+                    self.outbox.acknowledge(device_id, event_id)
             case GoAway() | PublisherWelcome():
                 pass
             case _:

@@ -25,6 +25,7 @@ from relay_server.sources.avatarkit.performance_buffer import PerformanceBuffer
 from relay_server.sources.avatarkit.pool import Pool
 from relay_server.sources.avatarkit.requests import Arrival
 from relay_server.sources.source import Item, MotionLost, SourceError, close_early
+from relay_server.sources.source_trace import KEYFRAMES, SESSION, SourceTrace
 
 MAX_ATTEMPTS = 3
 PATIENCE_US = 1_500_000
@@ -38,11 +39,12 @@ logger = logging.getLogger(__name__)
 class Conversing:
     """A performance's items. Nothing happens before the first is read; `aclose` ends it early."""
 
-    def __init__(self, chunks: AsyncIterator[bytes], audio_format: AudioFormat, pool: Pool, device: str) -> None:
+    def __init__(self, chunks: AsyncIterator[bytes], audio_format: AudioFormat, pool: Pool, device: str, trace: SourceTrace) -> None:
         self._chunks = chunks
         self._format = audio_format
         self._pool = pool
         self._device = device
+        self._trace = trace
         self._feed = Feed(audio_format)
         self._out = PerformanceBuffer()
         self._moved = asyncio.Event()
@@ -64,6 +66,7 @@ class Conversing:
     async def aclose(self) -> None:
         """Stop at once: rule 4."""
         if self._task is None:
+            self._trace.close()
             await close_early(self._chunks)
             return
         self._task.cancel()
@@ -113,6 +116,7 @@ class Conversing:
         finally:
             moving.cancel()
             await asyncio.gather(moving, return_exceptions=True)
+            self._trace.close(fault=error.fault.reason if isinstance(error, SourceError) else None)
             self._out.end(error)
 
     async def _await_motion(self, moving: asyncio.Task[None], began_us: int) -> None:
@@ -163,22 +167,27 @@ class Conversing:
     async def _move_over_sessions(self) -> None:
         """Over as many as it takes (rule 2)."""
         while not self._lost:
+            session = self._trace.begin("source.session")
             try:
                 live = await self._pool.lease(self._device, self._format)
             except SdkError as error:
-                self._after(error.failure)
+                self._trace.end(session, fault=self._after(error.failure).reason)
                 continue
             except SourceError as error:
+                self._trace.end(session, fault=error.fault.reason)
                 self._lose(error.fault)
                 return
+            self._trace.end(session, {SESSION: live.number})
+            request, came = self._trace.begin("source.request", {SESSION: live.number}), self._feed.keyframes
             try:
                 failure = await self._use(live)
             finally:
                 self._pool.give_back(live)
-            if failure is None:
+            fault = None if failure is None else self._after(failure)
+            self._trace.end(request, {KEYFRAMES: self._feed.keyframes - came}, fault=None if fault is None else fault.reason)
+            if fault is None:
                 self._pool.succeeded()
                 return
-            self._after(failure)
 
     async def _use(self, live: LiveSession) -> SdkFailure | None:
         """One request on one session; None where all motion came."""
@@ -204,8 +213,8 @@ class Conversing:
     def _found(self, code: str) -> SdkFailure:
         return SdkFailure(code, detail=f"{self._feed.keyframes} keyframes for {self._feed.sound_us / 1e6:.2f} s")
 
-    def _after(self, failure: SdkFailure) -> None:
-        """What follows from a failure: another attempt, or sound only."""
+    def _after(self, failure: SdkFailure) -> Fault:
+        """What follows from a failure: another attempt, or sound only. Returns the fault to tell."""
         fault = self._last_fault = self._pool.note(failure)
         self._attempts += 1
         again = judge(failure).recovery in (Recovery.AT_ONCE, Recovery.BACK_OFF) and self._attempts < MAX_ATTEMPTS
@@ -213,6 +222,7 @@ class Conversing:
             self._lost = True  # nothing is missing but the end mark
         elif not again or not self._feed.rewind():
             self._lose(fault)
+        return fault
 
     def _lose(self, fault: Fault) -> None:
         self._lost = True

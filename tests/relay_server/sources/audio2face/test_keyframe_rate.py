@@ -41,6 +41,8 @@ def test_odd_time_codes(times: list[float], rate: float | None) -> None:
     assert rate_of(times) == rate
 
 
-@pytest.mark.parametrize(("declared", "seen", "differ"), [(30.0, 29.97, False), (30.0, 60.0, True), (30.0, 24.0, True), (25.0, 24.0, False)])
+@pytest.mark.parametrize(
+    ("declared", "seen", "differ"), [(30.0, 29.97, False), (30.0, 60.0, True), (30.0, 24.0, True), (25.0, 24.0, False)]
+)
 def test_rates_that_disagree(declared: float, seen: float, differ: bool) -> None:
     assert disagree(declared, seen) == differ

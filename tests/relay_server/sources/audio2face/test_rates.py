@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from avatar_relay.reasons import Reason
+from relay_server.sources.audio2face import clip
 from relay_server.sources.audio2face.pace import FIRST_WAIT_S, LAST_WAIT_S
 from relay_server.sources.source import AudioChunk, AudioEnded, MotionChunk, MotionDoubt, MotionLost
 from tests.lab.services.audio2face import JUMP_S, NAMES_52, NAMES_68, TROUBLE_AT, Audio2FaceService, Style, Trouble
@@ -23,6 +24,12 @@ STYLES = [
     Style(names=names, rate=rate, paced=paced, **version)  # type: ignore[arg-type]
     for version, names, rate, paced in itertools.product((V1_3, V2_0), (NAMES_52, NAMES_68), (24.0, 30.0, 60.0), (False, True))
 ]
+
+
+@pytest.fixture(autouse=True)
+def busy_machine(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The rate is waited for as long as a busy machine needs."""
+    monkeypatch.setattr(clip, "RATE_WAIT_S", 10.0)
 
 
 async def performed(style: Style, trouble: Trouble = Trouble.NONE, **settings: object) -> tuple[Performed, float, Audio2FaceService]:

@@ -101,7 +101,7 @@ def compare_answers(python: str) -> None:
     check(holds=all(same), what=f"{len(same)} of them, which hold nothing else, are written again byte for byte")
     read = [wire.read_answer(bytes.fromhex(answer["written"])) for answer in answers]
     kinds = [type(answer).__name__ for answer in read]
-    expected = ["Header"] * 3 + ["Animation"] * 4 + ["Processed"] + ["Status"] * 4 + ["Unknown"]
+    expected = ["Header"] * 3 + ["Animation"] * 4 + ["Processed"] + ["ServiceStatus"] * 4 + ["Unknown"]
     check(holds=kinds == expected, what="… and mean the same")
     row = read[4].keyframes[0] if isinstance(read[4], wire.Animation) else None
     weights_ = answers[4]["read"]["animation_data"]["skel_animation"]["blend_shape_weights"][0]["values"]

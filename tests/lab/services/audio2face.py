@@ -22,9 +22,26 @@ from relay_server.sources.audio2face.schema import METHOD, AnimationStream, Audi
 
 NAMES: tuple[str, ...] = (*(name[0].upper() + name[1:] for name in ARKIT_NAMES), "HeadRoll", "TongueTipUp")
 """As a service spells them, with two that no ARKit face has."""
-TONGUE = tuple(f"Tongue{part}" for part in ("TipUp", "TipDown", "TipLeft", "TipRight", "RollUp", "RollDown", "RollLeft", "RollRight"))
 NAMES_52 = NAMES[:52]
-NAMES_68: tuple[str, ...] = (*NAMES_52, *TONGUE, *(f"{name}Deep" for name in TONGUE))
+_TONGUE = [
+    "TipUp",
+    "TipDown",
+    "TipLeft",
+    "TipRight",
+    "RollUp",
+    "RollDown",
+    "RollLeft",
+    "RollRight",
+    "Up",
+    "Down",
+    "Left",
+    "Right",
+    "In",
+    "Stretch",
+    "Wide",
+    "Narrow",
+]
+NAMES_68: tuple[str, ...] = (*NAMES_52, *(f"Tongue{part}" for part in _TONGUE))
 """With the 16 of a tongue, which a service has where it is asked to."""
 KEYFRAMES_PER_SECOND = 30.0
 MIN_RATE_HZ, MAX_RATE_HZ, MAX_CHUNK_S, MAX_CLIP_S = 16_000, 144_000, 10.0, 300.0

@@ -180,7 +180,7 @@ class PublisherSession:
                 self._on(conversation_id, lambda record: self._on_opened(record, device_ids))
             case ConversationCredit(conversation_id, credit):
                 self._on(conversation_id, lambda record: record.conversation.grant(credit))
-            case PlayerEvent():
+            case PlayerEvent() | UnknownEvent():
                 self._on_event(message, now_us)
             case ConversationError():
                 self._on(message.conversation_id, lambda record: self._on_error(record, message, now_us))
@@ -191,9 +191,6 @@ class PublisherSession:
                 for cursor in message.cursors:
                     if (record := self._records.get(cursor.conversation_id)) is not None:
                         self._on_held(record, message.device_id, cursor)
-            case UnknownEvent(event_id, device_id):
-                if event_id:
-                    self.outbox.acknowledge(device_id, event_id)
             case GoAway() | PublisherWelcome():
                 pass
             case _:
@@ -222,10 +219,10 @@ class PublisherSession:
             audio, motion = min(held.audio_seq for held in cursors), min(held.motion_seq for held in cursors)
             record.conversation.release(Cursor(record.conversation_id, audio, motion))
 
-    def _on_event(self, event: PlayerEvent, now_us: int) -> None:
+    def _on_event(self, event: PlayerEvent | UnknownEvent, now_us: int) -> None:
         if event.event_id:
             self.outbox.acknowledge(event.device_id, event.event_id)
-        if not self._ledger.is_new(event):
+        if isinstance(event, UnknownEvent) or not self._ledger.is_new(event):
             return
         record = self._records.get(event.conversation_id)
         if record is None:

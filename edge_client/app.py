@@ -120,6 +120,8 @@ class App:
         try:
             return self._play(tracer, open_tap(self._config))
         finally:
+            if tracer is not None:
+                tracer.end_all(monotonic_us())
             telemetry.shutdown()
             for number, handler in handlers.items():
                 signal.signal(number, handler or signal.SIG_DFL)

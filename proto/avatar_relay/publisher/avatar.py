@@ -190,6 +190,13 @@ class Avatar:
         """How a conversation was opened. Raises `UnknownConversationError` for an unknown id."""
         return self._known(conversation_id).conversation.opening
 
+    def lacks_motion(self, conversation_id: str) -> bool:
+        """Whether the end of a conversation's sound was sent before all of its motion had been handed over.
+
+        Raises `UnknownConversationError` for an unknown id.
+        """
+        return self._known(conversation_id).conversation.lacks_motion
+
     async def opened(self, conversation_id: str) -> tuple[str, ...]:
         """Wait until a conversation is open, and tell on which devices. Safe to cancel.
 

@@ -16,7 +16,7 @@ import numpy as np
 from avatar_relay import avatarkit, wire
 from avatar_relay.fragments import Reassembler
 from avatar_relay.media import Codec, ConversationOpen, Kind, MotionEncoding, MotionFormat
-from avatar_relay.messages import AudioOnly, ConversationEnd, EventAck, Finished, GoAway, Hello, Media, Ping, Pong
+from avatar_relay.messages import AudioOnly, ConversationEnd, EventAck, Finished, GoAway, Hello, Media, Ping, Pong, Started
 from avatar_relay.v1 import media_pb2
 from edge_client.audio.decoders import make_decoder
 from edge_client.audio.sink import Pcm
@@ -80,6 +80,9 @@ class Seen:
     first_motion_us: int | None = None
     """When motion was first in the picture, in µs of the device's clock since the conversation was opened."""
     opened_us: int = 0
+    started_us: int = 0
+    finished_us: int = 0
+    """When its first and its last sample were heard, as the device told it, in µs of the device's clock."""
 
 
 class FastDevice:
@@ -173,7 +176,10 @@ class FastDevice:
             self._outbox.put(output)
             if isinstance(output, ConversationEvent) and isinstance(output.body, Finished):
                 self.seen[output.conversation_id].finished.append(output.body)
+                self.seen[output.conversation_id].finished_us = self.now_us
                 self.finished.set()
+            elif isinstance(output, ConversationEvent) and isinstance(output.body, Started):
+                self.seen[output.conversation_id].started_us = self.now_us
         while (message := self._outbox.take(self.now_us)) is not None:
             await self._port.send(message)
 

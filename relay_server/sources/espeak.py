@@ -43,6 +43,9 @@ _ABORT = 1
 _MARKS = re.compile(r"[ˈˌ]|\([^)]*\)?")
 """What phoneme events hold beside phonemes: stress marks (since espeak-ng 1.52), and switches of language such as `(en)`."""
 
+_NO_SOUNDS = "ː0123456789"
+"""What some languages have as phoneme events of their own: the length of the sound before it, and its tone."""
+
 
 class EspeakError(Exception):
     """The library is missing or refuses; the text says what to do."""
@@ -205,7 +208,7 @@ def phonemes_of(starts: list[tuple[int, str]], frames: int, rate_hz: int) -> tup
     is nothing but a mark is no phoneme: the one before it goes on.
     """
     sounds = [(start, _MARKS.sub("", text)) for start, text in starts]
-    sounds = [sound for sound, (_, text) in zip(sounds, starts, strict=True) if sound[1] or not text]
+    sounds = [sound for sound, (_, text) in zip(sounds, starts, strict=True) if sound[1].strip(_NO_SOUNDS) or not text]
     edges = [(0, ""), *sorted(sounds, key=lambda start: start[0]), (frames, "")]
     return tuple(
         Phoneme(ipa, start / rate_hz, min(end, frames) / rate_hz) for (start, ipa), (end, _) in pairwise(edges) if start < min(end, frames)

@@ -52,7 +52,7 @@ _TIGHT_ROUND = Viseme("tight-round", mouth(0.20, funnel=0.30, pucker=0.65), 0.8,
 _OPEN_ROUND = Viseme("open-round", mouth(0.52, funnel=0.28, pucker=0.15, lower=0.10), 0.8, vowel=True)
 
 _LETTERS: tuple[tuple[Viseme, str], ...] = (
-    (LIPS_TOGETHER, "pbmɓɸβʙʘ"),
+    (LIPS_TOGETHER, "pbmɓɸφβʙʘ"),
     (_TEETH_LIP, "fvɱʋⱱ"),
     (_TEETH_TONGUE, "θð"),
     (_TONGUE_TIP, "tdnlɾrɗɫʈɖɳɭɽɬɮɺǀǃǂǁᶑ"),

@@ -64,6 +64,7 @@ def test_unknown_letter_is_said_in_the_middle() -> None:
         ("ä", "a"),
         ("ẽ", "e"),
         ("ʘ", "p"),
+        ("φ", "ɸ"),
         ("ᵐ", "m"),
         ("ʷ", "w"),
         ("ʲ", "j"),

@@ -50,6 +50,12 @@ def test_stress_and_language_marks_are_no_phonemes() -> None:
     assert phonemes_of(starts, 60, 10) == (Phoneme("b", 0, 1), Phoneme("ɑː", 1, 3), Phoneme("m", 3, 4), Phoneme("", 4, 6))
 
 
+def test_a_length_or_a_tone_that_comes_alone_is_no_phoneme() -> None:
+    """Some languages tell them so; the sound before goes on."""
+    starts = [(0, "a"), (10, "ː"), (20, "51"), (30, "ʲ")]
+    assert phonemes_of(starts, 40, 10) == (Phoneme("a", 0, 3), Phoneme("ʲ", 3, 4))
+
+
 def test_words_of_another_language(library: Espeak) -> None:
     """The mark of the switch from German to English does not move the mouth."""
     phonemes = [phoneme.ipa for phoneme in library.speak("Der Download ist fertig.", Voice("de")).phonemes]

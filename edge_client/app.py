@@ -202,7 +202,7 @@ class App:
             relay=self._config.relay,
             link=link.text,
             was_attached=link.streams > 0,
-            soundless=why_soundless(self._config, sink),
+            soundless=why_soundless(sink),
             underruns=sink.counters().underruns,
             version=self._version,
         )

@@ -157,7 +157,7 @@ def _status(config: EdgeConfig, sink: AudioSink) -> DeviceStatus:
         attached=True,
         link="none, the application's own",
         was_attached=True,
-        soundless=assembly.why_soundless(config, sink),
+        soundless=assembly.why_soundless(sink),
         underruns=sink.counters().underruns,
         version=version("avatar-relay"),
     )

@@ -202,7 +202,8 @@ static int paced_stop(snd_pcm_ioplug_t *io)
 	catch_up(paced);
 	if (paced->dead)
 		return -ENODEV;
-	log_event(paced, "stop", now_ns());
+	if (paced->run_ns) /* else it was opened only to be asked what it takes */
+		log_event(paced, "stop", now_ns());
 	return 0;
 }
 

@@ -14,9 +14,7 @@ from avatar_relay.addresses import is_loopback, split_address
 from avatar_relay.errors import ConfigError
 from avatar_relay.ids import ID_RULE, is_valid_id
 from avatar_relay.settings import ProgramSettings, Section, setting
-from edge_client.audio.buffer_growth import Latency
-from edge_client.audio.outputs import check_output_name
-from edge_client.choices import OUTPUT_OFFSET_MS, FrameStarvation
+from edge_client.choices import OUTPUT_OFFSET_MS, FrameStarvation, Latency, check_output_name
 from edge_client.colours import FaceColours, read_colour
 from edge_client.motion.mouth_source import MouthSource
 from edge_client.renderers import renderer_name

@@ -184,6 +184,7 @@ def _status(config: EdgeConfig, sink: AudioSink) -> DeviceStatus:
         link="none, the application's own",
         was_attached=True,
         soundless=assembly.why_soundless(sink),
+        sound=sink.name,
         underruns=sink.counters().underruns,
         version=version("avatar-relay"),
     )

@@ -9,9 +9,8 @@ The rules:
 from __future__ import annotations
 
 from collections import deque
-from typing import Literal
 
-Latency = Literal["low", "safe"]
+from edge_client.choices import Latency
 
 STEPS_US = (10_000, 20_000, 50_000)
 SAFE_STEPS_US = (50_000, 100_000, 200_000)

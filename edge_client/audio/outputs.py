@@ -14,15 +14,12 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from edge_client.choices import BY_PATH, check_output_name
 from edge_client.errors import SinkError
 
 DEFAULT = "default"
 AVATAR_OUT = "avatar_out"
 """The name by which the speaker process opens whatever was chosen."""
-_MAX_NAME_CHARACTERS = 255
-_NAME = re.compile(r"[\w.:,=+@()\- ]*")
-"""No quotes, braces, pipes, slashes or control characters: within them ALSA would read configuration, files and commands."""
-_BY_PATH = "path:"
 _NAMED_BY_PORTAUDIO = re.compile(r".*\((hw:\d+,\d+)\)")
 _NOTHING = "no sound card: ALSA offers no output; attach one, or check `aplay -L` and the user's membership in the group 'audio'"
 
@@ -64,15 +61,6 @@ class Candidate:
     """What is remembered of the card is remembered under this."""
 
 
-def check_output_name(text: str) -> str:
-    """The text, if it can name an output. Raises ValueError that says why not."""
-    if len(text) > _MAX_NAME_CHARACTERS:
-        raise ValueError(f"the name of an output has at most {_MAX_NAME_CHARACTERS} characters")
-    if _NAME.fullmatch(text.removeprefix(_BY_PATH)) is None or (text and not text.strip()):
-        raise ValueError(f"{text!r} cannot name an output; it takes letters, digits, blanks and . : , = + @ - _ ( )")
-    return text
-
-
 def outputs(cards: Sequence[Card], names: Sequence[tuple[str, str]]) -> list[OutputDevice]:
     """All outputs: the default one, each card, and what ALSA's configuration names beside these, as (name, description)."""
     found: list[tuple[str, str, Card | None]] = [(DEFAULT, dict(names).get(DEFAULT, ""), None)]
@@ -103,8 +91,8 @@ def choose(wanted: str, devices: Sequence[OutputDevice]) -> OutputDevice:
 def _found(wanted: str, devices: Sequence[OutputDevice]) -> list[OutputDevice]:
     if not wanted:
         return [device for device in devices if device.name == DEFAULT]
-    if wanted.startswith(_BY_PATH):
-        place = "/" + wanted.removeprefix(_BY_PATH)
+    if wanted.startswith(BY_PATH):
+        place = "/" + wanted.removeprefix(BY_PATH)
         return [device for device in devices if device.card and device.card.path.endswith(place)]
     if wanted.isascii() and wanted.isdigit():
         return [device for device in devices if device.index == int(wanted)]

@@ -15,7 +15,6 @@ import threading
 import time
 from dataclasses import replace
 
-from edge_client.audio.buffer_growth import Latency
 from edge_client.audio.card_memory import CardMemory
 from edge_client.audio.cards import CardFiles
 from edge_client.audio.history import History
@@ -24,6 +23,7 @@ from edge_client.audio.speaker.channel import Settings
 from edge_client.audio.speaker.keeper import Speaker, SpeakerKeeper
 from edge_client.audio.speaker.memory import GAIN_ONE, SpeakerControl, SpeakerMemory, SpeakerStatus
 from edge_client.audio.speaker.played_timeline import Snapshot
+from edge_client.choices import Latency
 
 logger = logging.getLogger(__name__)
 

@@ -10,7 +10,6 @@ import threading
 import time
 from typing import Protocol
 
-from edge_client.audio.buffer_growth import Latency
 from edge_client.audio.card_memory import CardMemory
 from edge_client.audio.cards import CardFiles
 from edge_client.audio.speaker.channel import DeviceOpened, Settings
@@ -20,6 +19,7 @@ from edge_client.audio.speaker.tuning import BufferTuning
 from edge_client.audio.speaker.virtual import VirtualSpeaker
 from edge_client.children.supervision import ChildLimits, ChildState
 from edge_client.children.supervisor import Supervisor
+from edge_client.choices import Latency
 
 logger = logging.getLogger(__name__)
 
@@ -32,6 +32,7 @@ LIMITS = ChildLimits(
     progress_us=3_000_000,  # PulseAudio may take 2.5 s before it asks for the first samples, or after an underrun
     first_progress_us=15_000_000,
     pauses_us=[50_000, 200_000, 500_000, *[1_000_000] * 10, *[1_500_000] * 100, 5_000_000],
+    healthy_us=1_000_000,
 )
 """An attempt takes half a second, on a Raspberry Pi more than one: for some minutes, sound is there 3 s after the card; then, 10 s."""
 

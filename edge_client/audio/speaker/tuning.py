@@ -5,9 +5,10 @@ from __future__ import annotations
 import logging
 import time
 
-from edge_client.audio.buffer_growth import BufferGrowth, Latency
+from edge_client.audio.buffer_growth import BufferGrowth
 from edge_client.audio.card_memory import CardMemory
 from edge_client.audio.speaker.channel import DeviceOpened
+from edge_client.choices import Latency
 
 logger = logging.getLogger(__name__)
 

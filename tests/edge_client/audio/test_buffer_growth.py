@@ -5,7 +5,8 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from edge_client.audio.buffer_growth import SAFE_STEPS_US, STEPS_US, BufferGrowth, Latency
+from edge_client.audio.buffer_growth import SAFE_STEPS_US, STEPS_US, BufferGrowth
+from edge_client.choices import Latency
 
 S = 1_000_000
 

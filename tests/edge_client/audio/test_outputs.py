@@ -8,7 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from edge_client.audio.outputs import Card, alsa_configuration, candidates, check_output_name, choose, outputs
+from edge_client.audio.outputs import Card, alsa_configuration, candidates, choose, outputs
+from edge_client.choices import check_output_name
 from edge_client.errors import SinkError
 
 USB = "/sys/devices/platform/usb1/1-1/1-1.{0}/1-1.{0}:1.0"

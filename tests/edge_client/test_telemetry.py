@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from avatar_relay.media import AudioFormat, Codec, ConversationOpen, Kind, MotionEncoding, MotionFormat, Payload, TraceContext
 from avatar_relay.messages import Dropped, Finished
+from edge_client.audio.sink import SinkCounters
+from edge_client.audio.sinks.virtual import VirtualSink
 from edge_client.face.pictures import ShownPicture
 from edge_client.playback.events import PlayerState, View
 from edge_client.telemetry import EdgeTelemetry, RelayClock
@@ -98,3 +100,16 @@ def test_a_long_conversation_plays_in_segments() -> None:
 def test_payload_spans_are_sampled() -> None:
     """One in `trace_every`, none by default."""
     assert [len(play(trace_every=every).spans("device.payload")) for every in (0, 2)] == [0, 1]
+
+
+def test_what_plays_is_a_metric() -> None:
+    """With its name and how it stands, and how often it was lost."""
+
+    class Lost(VirtualSink):
+        def counters(self) -> SinkCounters:
+            return SinkCounters(restarts=3, lost="it was unplugged")
+
+    told = listen()
+    EdgeTelemetry(told.telemetry, "lobby", lambda time_us: RELAY_CLOCK).watch_sound(Lost(name="the speakers"))
+    assert told.count("avatar.sound", avatar_state="failing", avatar_sink="the speakers") == 1
+    assert told.count("avatar.sound.restarts") == 3

@@ -19,6 +19,9 @@ class FrameStarvation(enum.StrEnum):
     """It waits, at most `STRICT_SYNC_WAIT_US`."""
 
 
+LARGEST_SOFT = (1280, 720)
+"""The largest picture that the CPU draws."""
+
 Latency = Literal["low", "safe"]
 """How far the buffer of a sound device that runs dry may grow."""
 

@@ -64,7 +64,7 @@ class MotionLost:
 
 @dataclass(frozen=True, slots=True)
 class Irregularity:
-    """Something about the sound or the motion is not as it should be, for the reason `fault`; it is used all the same, and operators are told."""
+    """Something about the sound or the motion is not as it should be, for the reason `fault`; it is used, and operators are told."""
 
     fault: Fault
 

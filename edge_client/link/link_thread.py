@@ -155,6 +155,8 @@ class LinkThread:
             self._coming = None
         self._on_tick()
         for output in self._playback.tick(self._clocks.monotonic_us()):
+            if isinstance(output, ConversationError):
+                logger.warning("conversation %s: %s: %s", output.conversation_id, output.fault.reason, output.fault.text)
             self._link.post(output)
             if isinstance(output, ConversationEvent) and isinstance(output.body, Finished):
                 self._on_finished()

@@ -31,7 +31,7 @@ from avatar_relay.messages import (
 from avatar_relay.reasons import DropReason, Fault, FinishReason, Reason
 from edge_client.audio.sink import AudioSink, Pcm
 from edge_client.audio.timeline import Position
-from edge_client.errors import EdgeError
+from edge_client.errors import EdgeError, NotUnderstoodError
 from edge_client.observer import NULL, PlaybackObserver
 from edge_client.playback.decoding import Decoding
 from edge_client.playback.events import ConversationSummary, Output, PlaybackConfig, PlaybackSummary, PlayerState, View
@@ -212,6 +212,9 @@ class PlaybackEngine:
         motion = None
         try:
             motion = make_motion(conversation, self._decoders)
+        except NotUnderstoodError as error:
+            fault = Fault(Reason.MOTION_NOT_UNDERSTOOD, f"{error}; the sound moves the mouth", "open.motion_format.blendshape_names")
+            self._reports.fault(conversation.conversation_id, fault)
         except EdgeError as error:
             fault = Fault(Reason.MOTION_FORMAT_UNSUPPORTED, str(error), "open.motion_format")
             self._reports.fault(conversation.conversation_id, fault)

@@ -8,8 +8,9 @@ import numpy as np
 import pytest
 
 from avatar_relay.arkit import ARKIT_INDEX
-from avatar_relay.media import AudioFormat, Codec, Kind, MotionEncoding, MotionFormat, Pacing, Payload
+from avatar_relay.media import AudioFormat, Codec, Kind, MotionEncoding, MotionFormat, NameSet, Pacing, Payload
 from avatar_relay.messages import AudioOnly, ConversationEnd, Media
+from avatar_relay.reasons import Reason
 from edge_client.motion.mouth_source import MouthSource
 from edge_client.playback.events import PlaybackConfig
 from tests.edge_client.motion.test_audio_mouth import AVATARKIT, RATE_HZ, WEIGHTS, speech
@@ -126,3 +127,39 @@ def test_sound_with_motion_is_not_analysed() -> None:
     mouth = bench.playback._playing["a"].audio_mouth
     assert mouth is not None
     assert mouth.sample(500_000) is None
+
+
+@pytest.mark.parametrize(
+    ("names", "name_set", "said"),
+    [
+        (("hair", "wind"), None, "'hair', 'wind'"),
+        (("a", "e", "i", "o", "u"), None, "POLLY and VRM alike"),
+        (("PP", "aa"), NameSet.AZURE, "declared name_set AZURE"),
+    ],
+)
+def test_motion_that_is_not_understood_leaves_the_mouth_to_the_sound(names: tuple[str, ...], name_set: NameSet | None, said: str) -> None:
+    """Told once, by name, with the sets that the names may be of; the face speaks all the same, and to the end."""
+    bench = Bench()
+    format = MotionFormat(MotionEncoding.BLENDSHAPE_WEIGHTS, 25.0, names, name_set)
+    bench.handle(open_("a", motion=format, audio=PCM_16K), sound())
+    rows = np.zeros((75, len(names)), "<f4").tobytes()
+    bench.handle(Media("a", (Payload(Kind.MOTION, 1, rows, 0, 3_000_000),)), ConversationEnd("a", 0, 1))
+    bench.run(4_000_000)
+    assert_speaks(jaws(bench))
+    faults = [fault for fault in bench.faults if fault.reason is Reason.MOTION_NOT_UNDERSTOOD]
+    assert len(faults) == 1
+    assert said in faults[0].text
+
+
+def test_names_that_are_left_out_are_told_beside_motion_that_moves_the_face() -> None:
+    """Once, however many payloads follow."""
+    bench = Bench()
+    format = MotionFormat(MotionEncoding.BLENDSHAPE_WEIGHTS, 25.0, ("jawOpen", "hairWave"))
+    bench.handle(open_("a", motion=format, audio=PCM_16K), sound())
+    rows = np.full((25, 2), 0.5, "<f4").tobytes()
+    bench.handle(Media("a", tuple([Payload(Kind.MOTION, seq, rows, (seq - 1) * 1_000_000, 1_000_000) for seq in (1, 2, 3)])))
+    bench.handle(ConversationEnd("a", 0, 3))
+    bench.run(4_000_000)
+    assert [fault.reason for fault in bench.faults] == [Reason.MOTION_NOT_UNDERSTOOD]
+    assert "'hairWave'" in bench.faults[0].text
+    assert max(jaws(bench).values()) == pytest.approx(0.5)

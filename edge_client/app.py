@@ -156,7 +156,7 @@ class App:
         return self._status(thread)
 
     def _make_playback(self, sink: AudioSink, flame_map: FlameMap | None, tracer: EdgeTelemetry | None) -> PlaybackEngine:
-        return make_playback(self._config, sink, flame_map, tracer or NULL, has_face=self._config.renderer != "none")
+        return make_playback(self._config, sink, flame_map, tracer or NULL)
 
     def _make_link(self, endpoint: Endpoint, playback: PlaybackEngine, sink: AudioSink, on_handled: Callable[[], None]) -> DeviceLink:
         return DeviceLink(

@@ -22,7 +22,6 @@ from edge_client.errors import ScreenError
 from edge_client.face.renderer import Renderer
 from edge_client.motion.avatarkit import FlameMap
 from edge_client.motion.decoders import make_motion_decoder
-from edge_client.motion.mouth_source import MouthSource
 from edge_client.observer import NULL, PlaybackObserver
 from edge_client.playback.engine import PlaybackEngine
 from edge_client.playback.events import PlaybackConfig
@@ -45,16 +44,11 @@ def monotonic_us() -> int:
     return time.monotonic_ns() // 1_000
 
 
-def make_playback(
-    config: EdgeConfig, sink: AudioSink, flame_map: FlameMap | None, observer: PlaybackObserver = NULL, *, has_face: bool = True
-) -> PlaybackEngine:
-    """A playback engine for `sink`. Without a `flame_map`, AvatarKit's motion is read by the one that ships.
-
-    Without a face the sound is not analysed for the mouth: the work would delay the sound on a busy machine, for a pose that is not drawn.
-    """
+def make_playback(config: EdgeConfig, sink: AudioSink, flame_map: FlameMap | None, observer: PlaybackObserver = NULL) -> PlaybackEngine:
+    """A playback engine for `sink`. Without a `flame_map`, AvatarKit's motion is read by the one that ships."""
     playback_config = PlaybackConfig(
         frame_starvation=config.frame_starvation,
-        mouth_source=config.mouth_source if has_face else MouthSource.PAYLOAD,
+        mouth_source=config.mouth_source,
         output_offset_us=round(config.output_offset_ms * 1_000),
     )
     decoders = DecoderFactories(make_decoder, partial(make_motion_decoder, flame_map=flame_map))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import signal
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 from hypothesis import settings
@@ -20,6 +21,24 @@ settings.load_profile("suite")
 SETTINGS = ("OTEL_", "AVATAR_RELAY_", "EDGE_CLIENT_")
 for name in [name for name in os.environ if name.startswith(SETTINGS)]:
     del os.environ[name]
+os.environ.pop("STATE_DIRECTORY", None)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def state_folders(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Where the devices of all tests keep their state: not in the developer's home."""
+    folders = tmp_path_factory.mktemp("state")
+    os.environ["XDG_STATE_HOME"] = str(folders / "shared")
+    return folders
+
+
+@pytest.fixture(autouse=True)
+def own_state_folder(request: pytest.FixtureRequest, state_folders: Path) -> Iterator[None]:
+    """Devices that a test starts keep their state where no other test finds it. The folder is created by the first write."""
+    before = os.environ["XDG_STATE_HOME"]
+    os.environ["XDG_STATE_HOME"] = str(state_folders / f"{abs(hash(request.node.nodeid)):x}")
+    yield
+    os.environ["XDG_STATE_HOME"] = before
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

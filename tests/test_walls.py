@@ -67,6 +67,7 @@ ADAPTERS = frozenset(
         "edge_client.face.window",
         "edge_client.recording",
         # adapters: Server SDKs, files
+        "edge_client.state",
         "avatar_relay.pem",
         "relay_server.sources",
         # adapters: OpenTelemetry

@@ -9,7 +9,7 @@ Rules of the loop
 2. After showing, the player is asked what is heard now: a second question, which does not depend on the first. The answer
    minus the PTS of the pose shown is the skew.
 3. A picture that is late is not made up for: the loop goes on with the next one on the grid, and counts what it skipped.
-4. Between pictures the loop sleeps. It never waits for sound and sound never waits for it.
+4. Between pictures the loop has some sound analysed for the mouth, then sleeps. It never waits for sound and sound never waits for it.
 """
 
 from __future__ import annotations
@@ -51,6 +51,10 @@ class ViewSource(Protocol):
 
     def audible(self, now_us: int) -> Position | None:
         """What is heard at `now_us`, the present; None for nothing of a live conversation."""
+        ...
+
+    def analyse_sound(self) -> None:
+        """Analyse some of the sound that is to move the mouth; called between pictures."""
         ...
 
     @property
@@ -202,6 +206,7 @@ class RenderLoop:
         picture = ShownPicture(shown_us, glass_us, view, self._heard_pts_us(view, shown_us))
         for observer in self._observers:
             observer.shown(picture, pixels)
+        self._playback.analyse_sound()
         self._count(start_us, shown_us)
         return picture
 

@@ -1,10 +1,12 @@
 """The mouth from the sound that is about to be heard, on the device itself: the same analyser that the relay's source uses.
 
 Rules
-1. It hears sound as it is released, ahead of its time, `STEP_S` of it at a time, and gives mouths on the same media line. It needs
-   some 0.5 s more of sound than the moment it tells of. `LIVE` does not have that: there the mouth is the payload's.
-2. Where the line jumps, it starts afresh; filler that stands for nothing of the line is not heard.
-3. Its share is how much of the mouth it moves where there is motion: 0 none, 1 all. Where it hears lips that touch, they touch at any
+1. It is given sound as that is released, ahead of its time, and gives mouths on the same media line. It needs some 0.5 s more of sound
+   than the moment a mouth is for. `LIVE` does not have that: there the mouth is the payload's.
+2. The sound only waits here, so that its release costs nothing. It is analysed by the thread that draws, between pictures. If nothing
+   draws, nothing is analysed: beyond `MAX_WAITING` pieces the oldest sound is dropped.
+3. Where the line jumps, it starts afresh; filler that stands for nothing of the line is not heard.
+4. Its share is how much of the mouth it moves where there is motion: 0 none, 1 all. Where it hears lips that touch, they touch at any
    share over `CLOSES_FROM`. Where motion is missing it moves the whole mouth, whatever its share.
 """
 
@@ -19,11 +21,15 @@ from numpy.typing import NDArray
 from avatar_relay.arkit import ARKIT_INDEX, ARKIT_NAMES
 from avatar_relay.mouth.analyser import MouthAnalyser
 from avatar_relay.mouth.shapes import BLENDSHAPE_NAMES, KEYFRAMES_PER_SECOND, Mouths, to_weights
-from edge_client.motion.pose import POSE_SIZE, Pose, Poses
+from edge_client.motion.pose import POSE_SIZE, Pose
 from edge_client.motion.track import MotionTrack, Sample
 
 STEP_S = 0.1
 """What is analysed at once: the analyser takes about as long for one frame of 10 ms as for ten."""
+CALL_S = 0.5
+"""What one call analyses at most: 1 to 3 ms of work."""
+MAX_WAITING = 1_000
+"""Pieces of at most `STEP_S`: more than playback holds decoded, even in packets of 2.5 ms."""
 JUMP_S = 0.02
 """The line may run this far from the sound (drift is steered) until the analysis starts afresh."""
 CLOSES_FROM = 0.25
@@ -53,50 +59,75 @@ class _Passage:
 
 
 class AudioMouth:
-    """Listens to one conversation. `hear` and `end` belong to one thread, `sample` to another; what passes between is a deque."""
+    """The mouth of one conversation.
+
+    `hear` and `end` belong to the thread that releases sound, `analyse` and `sample` to the one that draws; what passes is a deque.
+    """
 
     def __init__(self, rate_hz: int, share: float) -> None:
-        """`share` (0 to 1): rule 3."""
+        """`share` (0 to 1): rule 4."""
         self.share = share
         self._rate_hz = rate_hz
+        self._waiting: deque[tuple[float, NDArray[np.int16]] | None] = deque(maxlen=MAX_WAITING)
+        self._ended = True
         self._passage: _Passage | None = None
-        self._found: deque[tuple[int, Poses]] = deque()
         self._track = MotionTrack(KEYFRAMES_PER_SECOND)
 
     def hear(self, pts_us: float, pcm: NDArray[np.int16]) -> None:
-        """Sound of the media line from `pts_us` on."""
+        """Take sound of the media line from `pts_us` on, to be analysed later."""
+        step = round(STEP_S * self._rate_hz)
+        for start in range(0, len(pcm), step):
+            self._waiting.append((pts_us + start * 1e6 / self._rate_hz, pcm[start : start + step]))
+        self._ended = False
+
+    def end(self) -> None:
+        """Analyse to its end what was given. More may follow, as a new beginning. Called again it does nothing."""
+        if not self._ended:
+            self._waiting.append(None)
+            self._ended = True
+
+    def analyse(self) -> bool:
+        """Analyse up to `CALL_S` of the sound that waits; returns whether there was any."""
+        found, frames = False, 0
+        while self._waiting and frames < CALL_S * self._rate_hz:
+            found, sound = True, self._waiting.popleft()
+            if sound is None:
+                self._finish()
+            else:
+                self._hear(*sound)
+                frames += len(sound[1])
+        return found
+
+    def sample(self, pts_us: int) -> Sample | None:
+        """The mouth at a position, all else at rest. What lies before it is forgotten."""
+        self._track.prune(pts_us)
+        return self._track.sample(pts_us)
+
+    def _hear(self, pts_us: float, pcm: NDArray[np.int16]) -> None:
         passage = self._passage
         if passage is None or abs(passage.start_us + passage.frames * 1e6 / self._rate_hz - pts_us) > JUMP_S * 1e6:
-            self.end()
+            self._finish()
             passage = self._passage = _Passage(MouthAnalyser(self._rate_hz), pts_us)
         passage.frames += len(pcm)
         passage.waiting.append(pcm)
         passage.waiting_frames += len(pcm)
         if passage.waiting_frames >= STEP_S * self._rate_hz:
-            self._tell(passage, passage.analyse())
+            self._add(passage, passage.analyse())
 
-    def end(self) -> None:
-        """No more follows; more may be heard all the same, as a beginning. Called again it does nothing."""
+    def _finish(self) -> None:
         if self._passage is not None:
             if self._passage.waiting:
-                self._tell(self._passage, self._passage.analyse())
-            self._tell(self._passage, self._passage.analyser.finish())
+                self._add(self._passage, self._passage.analyse())
+            self._add(self._passage, self._passage.analyser.finish())
             self._passage = None
 
-    def sample(self, pts_us: int) -> Sample | None:
-        """The mouth at a position, all else at rest. What lies before it is forgotten."""
-        while self._found:
-            self._track.add(*self._found.popleft())
-        self._track.prune(pts_us)
-        return self._track.sample(pts_us)
-
-    def _tell(self, passage: _Passage, mouths: Mouths) -> None:
+    def _add(self, passage: _Passage, mouths: Mouths) -> None:
         if len(mouths):
             start_us = round(passage.start_us + passage.keyframes * 1e6 / KEYFRAMES_PER_SECOND)
             passage.keyframes += len(mouths)
             poses = np.zeros((len(mouths), POSE_SIZE), np.float32)
             poses[:, _COLUMNS] = to_weights(mouths)
-            self._found.append((start_us, poses))
+            self._track.add(start_us, poses)
 
 
 def with_mouth(pose: Pose, heard: Pose, share: float) -> Pose:

@@ -95,6 +95,12 @@ class PlaybackEngine:
             view = self._face.at(now_us, self._playing, head_id=self._head_id, state=self._state)
             return replace(view, buffered_us=self._playout.queue.queued_frames * 1_000_000 // self._playout.rate_hz)
 
+    def analyse_sound(self) -> None:
+        """Analyse some of the sound that is to move the mouth: 1 to 3 ms of work. For the thread that calls `view`, after each picture."""
+        with self._lock:
+            mouths = [playing.audio_mouth for playing in self._playing.values() if playing.audio_mouth is not None]
+        any(mouth.analyse() for mouth in mouths)  # the head's comes first; the next one's only where that has nothing left
+
     def audible(self, now_us: int) -> Position | None:
         """What is heard at `now_us`, None for nothing of a live conversation. For measuring: `now_us` is past, not predicted."""
         anchor = self._playout.sink.anchor()

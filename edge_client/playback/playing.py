@@ -112,7 +112,7 @@ class Playing:
         return self.motion is not None and self.conversation.expects_motion and self.conversation.end is None
 
     def release(self, chunks: Sequence[Chunk], rate_hz: int) -> None:
-        """This goes to the sink now: counted, and analysed for the mouth unless motion alone moves that."""
+        """This goes to the sink now: counted, and kept to be analysed for the mouth unless motion alone moves that."""
         self.released_frames += sum(len(chunk.pcm) for chunk in chunks)
         if self.audio_mouth is None:
             return

@@ -91,18 +91,21 @@ class _Speech:
     """A player that always speaks: every weight moves."""
 
     def view(self, now_us: int) -> View:
-        """See `Scene`."""
+        """See `ViewSource`."""
         pose = neutral_pose()
         pose[:52] = 0.25 + 0.25 * np.sin(now_us * 1e-6 * np.linspace(3, 9, 52))
         return View(PlayerState.PLAYING, "bench", now_us, pose, 1.0, now_us)
 
     def audible(self, now_us: int) -> Position:
-        """See `Scene`."""
+        """See `ViewSource`."""
         return Position("bench", now_us)
+
+    def analyse_sound(self) -> None:
+        """There is none."""
 
     @property
     def state(self) -> PlayerState:
-        """See `Scene`."""
+        """See `ViewSource`."""
         return PlayerState.PLAYING
 
 
@@ -113,7 +116,7 @@ class _Pauses(PictureObserver):
         self.times_us: list[int] = []
 
     def shown(self, picture: ShownPicture, pixels: Picture | None) -> None:
-        """See `Watcher`."""
+        """See `PictureObserver`."""
         self.times_us.append(picture.shown_time_us)
 
 

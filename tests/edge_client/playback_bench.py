@@ -199,6 +199,7 @@ class Bench:
             self.sink.step(self.now_us)
             self.tick()
             self.views.append((self.now_us, self.playback.view(self.now_us)))
+            self.playback.analyse_sound()
             self.now_us += PERIOD_US
 
     def tick(self) -> None:

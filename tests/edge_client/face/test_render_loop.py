@@ -78,6 +78,7 @@ class Speaking:
         self.start_us = start_us
         self.held_at_us = held_at_us
         self.asked: list[int] = []
+        self.analysed = 0
 
     def view(self, now_us: int) -> View:
         self.asked.append(now_us)
@@ -87,6 +88,9 @@ class Speaking:
 
     def audible(self, now_us: int) -> Position | None:
         return Position("c-1", now_us - self.start_us)
+
+    def analyse_sound(self) -> None:
+        self.analysed += 1
 
 
 class Still:
@@ -298,6 +302,14 @@ def test_pictures_that_are_read_have_a_lead_of_their_own() -> None:
     )
     stage.run(after(renderer, 20))
     assert [picture.skew_us for picture in shown[6:]] == [0] * 14
+
+
+def test_sound_is_analysed_between_pictures() -> None:
+    """Once for each picture, after it: neither the sound's release nor the picture waits for it."""
+    clock = Clock()
+    renderer, scene = FakeRenderer(clock, cost_us=4_000), Speaking()
+    stage_of(clock, renderer, scene).run(after(renderer, 5))
+    assert scene.analysed == 5
 
 
 def test_no_skew_without_sound() -> None:

@@ -10,7 +10,7 @@ from avatar_relay.arkit import ARKIT_INDEX
 from avatar_relay.media import MotionEncoding, MotionFormat, Pacing
 from avatar_relay.mouth.analyser import LATENCY_S, MouthAnalyser
 from avatar_relay.mouth.shapes import KEYFRAMES_PER_SECOND, to_weights
-from edge_client.motion.audio_mouth import AudioMouth, with_mouth
+from edge_client.motion.audio_mouth import CALL_S, MAX_WAITING, AudioMouth, with_mouth
 from edge_client.motion.mouth_source import BLEND_SHARE, MouthSource, heard_share
 from edge_client.motion.pose import HEAD_ROTATION, neutral_pose
 from edge_client.playback.live_conversations import LiveConversation
@@ -33,7 +33,9 @@ def speech(seconds: float) -> NDArray[np.int16]:
 
 
 def jaws(ear: AudioMouth, seconds: float, start_s: float = 0.0) -> list[float]:
-    """The jaw at each keyframe of the analyser; -1 where the ear does not know."""
+    """The jaw at each keyframe of the analyser, with all that waits analysed; -1 where the ear does not know."""
+    while ear.analyse():
+        pass
     times = np.arange(round(seconds * KEYFRAMES_PER_SECOND)) / KEYFRAMES_PER_SECOND + start_s
     samples = [ear.sample(round(time * 1e6)) for time in times]
     return [float(sample.pose[JAW]) if sample is not None and sample.covered else -1.0 for sample in samples]
@@ -78,10 +80,34 @@ def test_a_steered_line_is_followed_and_memory_is_bounded() -> None:
     ear, block = AudioMouth(RATE_HZ, 1.0), speech(0.5)
     for index in range(240):
         ear.hear(index * 0.5e6 * 1.0003, block)
+        ear.analyse()
         ear.sample(round(index * 0.5e6))
     last = 239 * 0.5 * 1.0003
     assert max(jaws(ear, 0.1, last)) >= 0
     assert len(ear._track) < 60
+
+
+def test_releasing_sound_analyses_nothing() -> None:
+    """The thread that feeds the sound is not delayed; one that draws does the work, a bounded part of it with each picture."""
+    ear = AudioMouth(RATE_HZ, 1.0)
+    ear.hear(0.0, speech(3.0))
+    ear.end()
+    assert ear.sample(0) is None
+    calls = 0
+    while ear.analyse():
+        calls += 1
+    assert calls >= 3.0 / CALL_S
+    assert max(jaws(ear, 1.0)) > 0.2
+
+
+def test_sound_that_nobody_analyses_is_bounded() -> None:
+    """Without a face the oldest is dropped; a face that comes later goes on from what is kept."""
+    ear, sound = AudioMouth(RATE_HZ, 1.0), speech(10.0)
+    for index in range(30):
+        ear.hear(index * 10e6, sound)
+        ear.end()
+    assert len(ear._waiting) <= MAX_WAITING
+    assert max(jaws(ear, 9.0, 290.0)) > 0.2
 
 
 def test_a_share_of_the_mouth_and_nothing_else_is_mixed() -> None:

@@ -52,8 +52,12 @@ def _poses(recording: Recording, share: float) -> list[Pose]:
         track.add(track.length_us, decoder.decode(message))
     pcm = np.frombuffer(recording.audio, "<i2")
     ear = AudioMouth(recording.sample_rate_hz, share)
-    ear.hear(0.0, pcm)
+    for start in range(0, len(pcm), recording.sample_rate_hz):
+        ear.hear(start * 1e6 / recording.sample_rate_hz, pcm[start : start + recording.sample_rate_hz])
+        while ear.analyse():
+            pass
     ear.end()
+    ear.analyse()
     shown: list[Pose] = []
     for step in range(int(len(pcm) / recording.sample_rate_hz * _PER_SECOND)):
         pts_us = round(step * 1e6 / _PER_SECOND)

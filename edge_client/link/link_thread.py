@@ -12,7 +12,7 @@ import threading
 from collections.abc import Callable
 from typing import Protocol
 
-from avatar_relay.messages import Finished
+from avatar_relay.messages import ConversationError, Finished
 from edge_client.link.device_link import DeviceLink, LinkClocks, LinkStatus, RelayTime
 from edge_client.link.retry import StreamEnd
 from edge_client.playback.events import ConversationEvent, Output, PlayerState

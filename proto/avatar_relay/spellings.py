@@ -73,7 +73,7 @@ def map_columns(names: Sequence[str]) -> ColumnMap:
                 pass
             case _:
                 left_out.append(column)
-    shapes = {index: (column,) for index, column in common.items()}
+    shapes: dict[int, tuple[int, ...]] = {index: (column,) for index, column in common.items()}
     shapes |= {index: tuple(columns.values()) for index, columns in halves.items()}
     shapes |= {index: (column,) for index, column in exact.items()}
     return ColumnMap(shapes, angles, tuple(left_out))
@@ -105,7 +105,10 @@ def _meanings() -> dict[str, tuple[object, ...]]:
                 found[stem + letter] = ("shape", index)
                 if side == "left" and stem not in _NOT_MERGED:
                     found[stem] = ("common", (index, ARKIT_INDEX[name.removesuffix("Left") + "Right"]))
-    return found | {name.lower(): ("common", tuple(ARKIT_INDEX[target] for target in targets)) for name, targets in _MERGED.items()}
+    merged: dict[str, tuple[object, ...]] = {
+        name.lower(): ("common", tuple(ARKIT_INDEX[target] for target in targets)) for name, targets in _MERGED.items()
+    }
+    return found | merged
 
 
 _MEANINGS = _meanings()

@@ -42,7 +42,8 @@ def test_names_that_are_left_out_are_told_once() -> None:
     """A name that is not known, or says again what another column said, moves nothing; the others do."""
     decoder = decoder_of("hairWave", "jawOpen", "JawOpen", "mouthPucker")
     poses = decoder.decode(weights.write([[1.0, 0.25, 0.75, 0.5]]))
-    assert (poses[0, JAW], np.count_nonzero(poses)) == (0.25, 2)
+    assert poses[0, JAW] == 0.25
+    assert np.count_nonzero(poses) == 2
     fault = decoder.complaint()
     assert fault is not None
     assert fault.reason is Reason.MOTION_NOT_UNDERSTOOD
@@ -70,8 +71,8 @@ def test_a_declared_scale() -> None:
     """Percentages."""
     decoder = decoder_of("jawOpen", "HeadYaw", scale=100.0)
     poses = decoder.decode(weights.write([[35.0, 0.1]] * 20))
-    np.testing.assert_allclose(poses[:, JAW], 0.35, rtol=1e-6)
-    np.testing.assert_allclose(poses[:, HEAD_ROTATION], [[0.0, 0.1, 0.0]] * 20, rtol=1e-6)
+    assert poses[:, JAW] == pytest.approx(0.35)
+    assert poses[:, HEAD_ROTATION] == pytest.approx(np.array([[0.0, 0.1, 0.0]] * 20), abs=1e-6)
     assert decoder.complaint() is None
 
 
@@ -99,9 +100,9 @@ def test_head_and_eyes_are_turned(unit: AngleUnit, turn: float) -> None:
     rows = np.array([[0.3, 0, 0, 0.2, 0, 0, 0.5], [0, -0.4, 0, 0, 0.1, 0, 0.5], [0, 0, 0.1, 0, 0, 0.2, 0.5]])
     rows[:, :6] *= turn
     poses = decoder.decode(weights.write(rows))
-    np.testing.assert_allclose(poses[:, HEAD_ROTATION], [[0, 0.3, 0], [-0.4, 0, 0], [0, 0, 0.1]], atol=1e-6)
-    np.testing.assert_allclose(poses[:, LEFT_EYE_ROTATION], [[0, 0.2, 0], [0.1, 0, 0], [0, 0, 0]], atol=1e-6)
-    np.testing.assert_allclose(poses[:, RIGHT_EYE_ROTATION], [[0, 0, 0], [0, 0, 0], [0, 0, 0.2]], atol=1e-6)
+    assert poses[:, HEAD_ROTATION] == pytest.approx(np.array([[0, 0.3, 0], [-0.4, 0, 0], [0, 0, 0.1]]), abs=1e-6)
+    assert poses[:, LEFT_EYE_ROTATION] == pytest.approx(np.array([[0, 0.2, 0], [0.1, 0, 0], [0, 0, 0]]), abs=1e-6)
+    assert poses[:, RIGHT_EYE_ROTATION] == pytest.approx(np.array([[0, 0, 0], [0, 0, 0], [0, 0, 0.2]]), abs=1e-6)
     np.testing.assert_allclose(poses[:, JAW], 0.5)
     assert decoder.complaint() is None
 

@@ -54,6 +54,12 @@ def on_playing_from_wire(value: int) -> OnPlaying:
     return read
 
 
+def angle_unit_from_wire(value: int) -> AngleUnit:
+    """The same for a unit of angles."""
+    read: AngleUnit = known(ANGLE_UNIT_FROM_WIRE, value, "angle_unit", Reason.MESSAGE_INVALID)
+    return read
+
+
 def known(table: dict[Any, T], value: int, field: str, reason: Reason, conversation_id: str | None = None) -> T:
     """What a number of the wire stands for; raises `WireError` on one that is not defined or not usable here."""
     if value not in table:

@@ -52,8 +52,10 @@ ADAPTERS = frozenset(
         "relay_server.connections.relay",
         "relay_server.service",
         "relay_server.connections",
-        # adapters: sound
+        # adapters: child processes
         "edge_client.bounded_stderr",
+        "edge_client.children",
+        # adapters: sound
         "edge_client.audio.devices",
         "edge_client.audio.sinks",
         "edge_client.audio.speaker",
@@ -83,6 +85,7 @@ PURE_INSIDE_ADAPTERS = frozenset(
     {
         "edge_client.audio.speaker.stall",
         "edge_client.audio.speaker.played_timeline",
+        "edge_client.children.supervision",
         "edge_client.link.clock_probe",
         "edge_client.link.report_outbox",
         "edge_client.link.retry",

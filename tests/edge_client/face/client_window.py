@@ -7,12 +7,13 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 from Xlib.display import Display
+from Xlib.error import BadWindow
 from Xlib.X import AnyPropertyType, ZPixmap
 from Xlib.xobject.drawable import Window
 
@@ -99,7 +100,8 @@ def _window_of(display: Display, process: subprocess.Popen[bytes], log: Path) ->
 def _find(display: Display) -> Window | None:
     title_atom = display.intern_atom("_NET_WM_NAME")
     for window in display.screen().root.query_tree().children:
-        title = window.get_full_property(title_atom, AnyPropertyType)
-        if title is not None and title.value == TITLE and window.get_attributes().map_state:
-            return window
+        with suppress(BadWindow):  # closed meanwhile
+            title = window.get_full_property(title_atom, AnyPropertyType)
+            if title is not None and title.value == TITLE and window.get_attributes().map_state:
+                return window
     return None

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+from itertools import chain
+
 import numpy as np
+from numpy.typing import NDArray
 
 from avatar_relay.media import AngleUnit
 from relay_server.sources.motion_files import timecode
@@ -18,20 +22,19 @@ def read_csv(data: bytes, sound_s: float, angle_unit: AngleUnit) -> MotionClip:
     header, rows = read_table(data)
     if header[0].lower() != "timecode":
         raise MotionFileError(f"line 1: its first column is {header[0][:32]!r}, not Timecode: nothing tells where its rows lie")
-    table = list(rows)
-    if not table:
+    first = next(rows, None)
+    if first is None:
         raise MotionFileError("it has no rows")
-    if ":" in table[0][1][0]:
-        return _live_link(header, table, sound_s, angle_unit)
-    return _seconds(header, table, angle_unit)
+    table = chain([first], rows)
+    return _live_link(header, table, sound_s, angle_unit) if ":" in first[1][0] else _seconds(header, table, angle_unit)
 
 
-def _live_link(header: list[str], table: list[Row], sound_s: float, angle_unit: AngleUnit) -> MotionClip:
+def _live_link(header: list[str], table: Iterable[Row], sound_s: float, angle_unit: AngleUnit) -> MotionClip:
     """Rows without weights were not tracked: a gap. A row may lack its last columns if its count says so: they stay as they were."""
     counted = header[1].lower() == COUNT_COLUMN
     names = header[2 if counted else 1 :]
     codes: list[Timecode] = []
-    found: list[list[float]] = []
+    found: list[NDArray[np.float32]] = []
     last = [0.0] * len(names)
     for line, cells in table:
         count = int(number(cells[1], line, header[1])) if counted and len(cells) > 1 else len(names)
@@ -42,20 +45,20 @@ def _live_link(header: list[str], table: list[Row], sound_s: float, angle_unit: 
         code = timecode.parse(cells[0], line)
         last = numbers(weights, known, line) + last[len(known) :]
         codes.append(code)
-        found.append(last)
+        found.append(np.array(last, np.float32))
     if not codes:
         raise MotionFileError("none of its rows has weights: the face was not tracked")
     times_s = timecode.seconds_of(codes, sound_s)
-    return clip_of(names, times_s, np.array(found, np.float32), angle_unit=angle_unit)
+    return clip_of(names, times_s, np.array(found), angle_unit=angle_unit)
 
 
-def _seconds(header: list[str], table: list[Row], angle_unit: AngleUnit) -> MotionClip:
+def _seconds(header: list[str], table: Iterable[Row], angle_unit: AngleUnit) -> MotionClip:
     times: list[float] = []
-    found: list[list[float]] = []
+    found: list[NDArray[np.float32]] = []
     for line, cells in table:
         row = numbers(cells, header, line)
         if row[0] < 0 or (times and row[0] <= times[-1]):
             raise MotionFileError(f"line {line}, column {header[0]}: {row[0]:g} s is not behind what is before it")
         times.append(row[0])
-        found.append(row[1:])
-    return clip_of(header[1:], np.array(times), np.array(found, np.float32), angle_unit=angle_unit)
+        found.append(np.array(row[1:], np.float32))
+    return clip_of(header[1:], np.array(times), np.array(found), angle_unit=angle_unit)

@@ -10,7 +10,9 @@ from numpy.typing import NDArray
 from avatar_relay.limits import MAX_BLENDSHAPE_NAMES, MAX_KEYFRAMES_PER_SECOND
 from avatar_relay.media import AngleUnit, MotionEncoding, MotionFormat, NameSet
 
-MAX_FILE_BYTES = 64 << 20
+MAX_CSV_BYTES = 64 << 20
+MAX_JSON_BYTES = 32 << 20
+"""Each some 15 minutes at 60 rows a second."""
 MAX_SECONDS = 15 * 60
 MAX_ROWS = 120_000
 MAX_GAP_S = 0.2

@@ -13,7 +13,7 @@ from relay_server.sources.interleave import MOTION_WINDOW_S, Interleaver
 from relay_server.sources.local.audio_file import AudioFile, AudioFileError
 from relay_server.sources.motion_files.csv_files import read_csv
 from relay_server.sources.motion_files.json_files import parse_json, read_json
-from relay_server.sources.motion_files.motion_clip import MAX_FILE_BYTES, MotionClip, MotionFileError
+from relay_server.sources.motion_files.motion_clip import MAX_CSV_BYTES, MAX_JSON_BYTES, MotionClip, MotionFileError
 from relay_server.sources.source import AudioChunk, FileSpeech, MotionChunk, Performance, SourceError
 
 SOUND_SUFFIXES = (".wav", ".flac", ".ogg", ".oga", ".opus")
@@ -48,11 +48,13 @@ def sound_beside(path: Path) -> Path | None:
 
 def read_motion(path: Path, sound_s: float, angle_unit: AngleUnit) -> MotionClip:
     """Read and check a file. Raises `MotionFileError`, and `OSError` where it can not be read."""
+    is_csv = path.suffix.lower() == ".csv"
+    most = MAX_CSV_BYTES if is_csv else MAX_JSON_BYTES
     with path.open("rb") as file:
-        data = file.read(MAX_FILE_BYTES + 1)
-    if len(data) > MAX_FILE_BYTES:
-        raise MotionFileError(f"it is larger than {MAX_FILE_BYTES} bytes")
-    if path.suffix.lower() == ".csv":
+        data = file.read(most + 1)
+    if len(data) > most:
+        raise MotionFileError(f"it is larger than {most} bytes")
+    if is_csv:
         return read_csv(data, sound_s, angle_unit)
     document: Any = parse_json(data)
     return read_json(document, sound_s, angle_unit)

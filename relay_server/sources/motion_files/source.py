@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import math
 from collections.abc import AsyncIterator, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -73,7 +75,8 @@ def _open(speech: FileSpeech) -> tuple[MotionClip, AudioFile]:
         finally:
             with_length.close()
         clip = read_motion(speech.path, length, speech.angle_unit)
-        return clip, AudioFile(path)
+        heard = math.ceil(length * clip.motion_format.keyframes_per_second)
+        return replace(clip, rows=clip.rows[:heard]), AudioFile(path)
     except AudioFileError as error:
         raise MotionFileError(f"its sound {path.name} can not be played: {error}") from error
 

@@ -44,11 +44,11 @@ def make_motion(conversation: LiveConversation, decoders: DecoderFactories) -> M
 
 
 def make_audio_mouth(conversation: LiveConversation, source: MouthSource, rate_hz: int) -> AudioMouth | None:
-    """What moves its mouth by its sound; None where only motion may, and in `LIVE`, which has no sound to analyse ahead of time."""
-    if conversation.opened.pacing is Pacing.LIVE:
-        return None
-    share = heard_share(source, conversation.opened.motion_format)
-    return None if share is None else AudioMouth(rate_hz, share)
+    """What moves its mouth by its sound; None where only motion may."""
+    opened = conversation.opened
+    live = opened.pacing is Pacing.LIVE
+    share = heard_share(source, opened.motion_format, live=live)
+    return None if share is None else AudioMouth(rate_hz, share, live=live)
 
 
 def _reassemblers() -> dict[Kind, Reassembler]:

@@ -1,4 +1,4 @@
-"""Fit the model of the source `local` on speech that espeak-ng makes: scripts/assets/fit_mouth_model.py [OUT.npz]
+"""Fit the mouth's models on speech that espeak-ng makes: scripts/assets/fit_mouth_model.py [--live] [OUT.npz]
 
 Sentences are spoken in several voices; noise, colour and level are varied; the phoneme times of espeak-ng, through
 the same co-articulation as in the source `speech`, say what the mouth does. Nothing recorded from people is used, so
@@ -16,7 +16,6 @@ from avatar_relay.mouth import model as local_model
 from avatar_relay.mouth.features import HOP_S, FeatureExtractor, Features, join
 from avatar_relay.mouth.model import (
     CONTEXT_FRAMES,
-    INPUTS,
     LIPS_CLOSED,
     MOUTH_OUTPUTS,
     OUTPUTS,
@@ -93,12 +92,12 @@ def features_of(samples: Floats, rate_hz: int) -> Features:
     return join(extractor.push(samples), extractor.finish())
 
 
-def example(spoken: Spoken, random: np.random.Generator) -> tuple[Floats, Floats]:
+def example(spoken: Spoken, random: np.random.Generator, future_frames: int) -> tuple[Floats, Floats]:
     """Inputs and targets of one sentence."""
     features = features_of(disturbed(spoken, random), spoken.rate_hz)
     bands, _ = SpeechReference(float(np.max(features.level_db)) + random.uniform(-3, 3)).push(features)
-    margin = silent_rows(CONTEXT_FRAMES)
-    inputs = inputs_of(np.vstack((margin, heard(features, bands), margin)))
+    rows = np.vstack((silent_rows(CONTEXT_FRAMES), heard(features, bands), silent_rows(future_frames)))
+    inputs = inputs_of(rows, future_frames)
     times = np.arange(len(features), dtype=np.float64) * HOP_S
     targets = np.zeros((len(features), OUTPUTS))
     targets[:, : len(MOUTH_OUTPUTS)] = keyframes(spoken.phonemes, times)[:, MOUTH_OUTPUTS]
@@ -116,7 +115,7 @@ def fit(inputs: Floats, targets: Floats) -> MouthModel:
     mean, spread = inputs.mean(axis=0), inputs.std(axis=0) + 1e-6
     scaled = (inputs - mean) / spread
     middle = targets.mean(axis=0)
-    matrix = np.linalg.solve(scaled.T @ scaled + RIDGE * np.eye(INPUTS), scaled.T @ (targets - middle))
+    matrix = np.linalg.solve(scaled.T @ scaled + RIDGE * np.eye(inputs.shape[1]), scaled.T @ (targets - middle))
     predicted = scaled @ matrix
     stretch = targets.std(axis=0) / predicted.std(axis=0)
     offset = middle.copy()
@@ -131,30 +130,35 @@ def fit(inputs: Floats, targets: Floats) -> MouthModel:
 def main() -> None:
     """Make the speech, fit, print the fit, write the model."""
     parser = command_line("assets/fit_mouth_model", __doc__)
-    parser.add_argument("out", nargs="?", type=Path, default=Path(local_model.__file__).with_name(local_model.MODEL_FILE))
-    out: Path = parser.parse_args().out
-    random = np.random.default_rng(7)
-    library = espeak.load()
-    print(f"speaking {len(SENTENCES)} sentences in {len(VOICES)} voices ...", flush=True)
-    spoken = [library.speak(sentence, voice) for voice in VOICES for sentence in SENTENCES]
-    examples = [example(piece, random) for piece in spoken for _ in range(TAKES)]
-    inputs = np.vstack([pair[0] for pair in examples])
-    targets = np.vstack([pair[1] for pair in examples])
-    print(f"fitting on {len(inputs)} frames ...", flush=True)
+    parser.add_argument("out", nargs="?", type=Path)
+    parser.add_argument("--live", action="store_true", help="the model that hears little beyond the moment")
+    options = parser.parse_args()
+    file = local_model.LIVE_MODEL_FILE if options.live else local_model.MODEL_FILE
+    out: Path = options.out or Path(local_model.__file__).with_name(file)
+    print(f"speaking {len(SENTENCES)} sentences in {len(VOICES)} voices, and fitting ...", flush=True)
+    inputs, targets = examples(local_model.LIVE_FUTURE_FRAMES if options.live else CONTEXT_FRAMES)
     model = fit(inputs, targets)
     np.savez_compressed(out, **{name: getattr(model, name).astype(np.float32) for name in MouthModel.__slots__})
-    text = report(model, inputs, targets)
+    text = report(file, model, inputs, targets)
     out.with_suffix(".md").write_text(text, encoding="utf-8")
     print(text)
 
 
-def report(model: MouthModel, inputs: Floats, targets: Floats) -> str:
+def examples(future_frames: int) -> tuple[Floats, Floats]:
+    """Inputs and targets of all sentences in all voices, for a model that hears so much of the future."""
+    random, library = np.random.default_rng(7), espeak.load()
+    spoken = [library.speak(sentence, voice) for voice in VOICES for sentence in SENTENCES]
+    pairs = [example(piece, random, future_frames) for piece in spoken for _ in range(TAKES)]
+    return np.vstack([pair[0] for pair in pairs]), np.vstack([pair[1] for pair in pairs])
+
+
+def report(file: str, model: MouthModel, inputs: Floats, targets: Floats) -> str:
     """How the model was fitted and how well it does on that speech, for people."""
     outputs = model(inputs)
     correlations = [np.corrcoef(outputs[:, index], targets[:, index])[0, 1] for index in range(OUTPUTS)]
     names = [PARAMETER_NAMES[parameter] for parameter in MOUTH_OUTPUTS] + ["lips touch (p b m)"]
     lines = [
-        "# mouth_model.npz",
+        f"# {file}",
         "",
         "What the analyser of the `MouthAnalyser` hears, to the mouth: a linear map, written by `scripts/assets/fit_mouth_model.py`.",
         f"Fitted on {len(inputs)} frames of 10 ms: {len(SENTENCES)} sentences spoken by espeak-ng",

@@ -61,12 +61,14 @@ ADAPTERS = frozenset(
         "edge_client.audio.speaker",
         "edge_client.audio.sound",
         # adapters: pictures
+        "edge_client.face.displays",
         "edge_client.face.flat",
         "edge_client.face.gl",
         "edge_client.face.gles",
         "edge_client.face.lettering",
         "edge_client.face.screens",
         "edge_client.face.window",
+        "edge_client.face_process",
         "edge_client.recording",
         # adapters: Server SDKs, files
         "edge_client.state",
@@ -86,6 +88,7 @@ PURE_INSIDE_ADAPTERS = frozenset(
         "edge_client.audio.speaker.stall",
         "edge_client.audio.speaker.played_timeline",
         "edge_client.children.supervision",
+        "edge_client.face_process.crashes",
         "edge_client.link.clock_probe",
         "edge_client.link.report_outbox",
         "edge_client.link.retry",

@@ -27,11 +27,17 @@ class Child:
     """
 
     def __init__(
-        self, module: str, *, arguments: Sequence[str] = (), descriptors: Sequence[int] = (), environment: Mapping[str, str] | None = None
+        self,
+        module: str,
+        *,
+        arguments: Sequence[str] = (),
+        descriptors: Sequence[int] = (),
+        environment: Mapping[str, str] | None = None,
+        keeps_stdout: bool = False,
     ) -> None:
         """`descriptors` are inherited, and follow as arguments; they stay the caller's to close. `environment` replaces our own.
 
-        Raises OSError.
+        What the child writes to standard output is lost unless it `keeps_stdout`. Raises OSError.
         """
         with contextlib.ExitStack() as on_error:
             self.channel, ours = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
@@ -46,7 +52,8 @@ class Child:
                     on_error.callback(self._pulse.close)
                     inherited = (ours.fileno(), pulse, *descriptors)
                     command = [sys.executable, "-m", module, *map(str, inherited), *arguments]
-                    self._process = _start(command, inherited, os.environ if environment is None else environment, self._stderr)
+                    variables = os.environ if environment is None else environment
+                    self._process = _start(command, inherited, variables, None if keeps_stdout else subprocess.DEVNULL, self._stderr)
                 finally:
                     os.close(pulse)
             on_error.pop_all()
@@ -57,6 +64,11 @@ class Child:
     def pid(self) -> int:
         """The process."""
         return self._process.pid
+
+    @property
+    def exit_status(self) -> int | None:
+        """How the process ended: an exit code, or a signal's number below 0; None as long as it runs. See `exit_text`."""
+        return self._process.returncode
 
     def signs(self) -> Signs:
         """What the child counted."""
@@ -97,7 +109,9 @@ def child_environment(environment: Mapping[str, str]) -> dict[str, str]:
     return {name: value for name, value in environment.items() if name not in _MANAGER_VARIABLES} | ONE_THREAD
 
 
-def _start(command: list[str], inherited: Sequence[int], environment: Mapping[str, str], stderr: BoundedStderr) -> subprocess.Popen[bytes]:
+def _start(
+    command: list[str], inherited: Sequence[int], environment: Mapping[str, str], stdout: int | None, stderr: BoundedStderr
+) -> subprocess.Popen[bytes]:
     """Start with SIGINT blocked, so that Ctrl-C at a terminal cannot end the child before it ignores the signal."""
     blocked = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
     try:
@@ -106,7 +120,7 @@ def _start(command: list[str], inherited: Sequence[int], environment: Mapping[st
             pass_fds=inherited,
             env=child_environment(environment),
             stdin=subprocess.DEVNULL,
-            stdout=subprocess.DEVNULL,
+            stdout=stdout,
             stderr=stderr.fileno(),
         )
     finally:

@@ -7,7 +7,7 @@ The rules:
 3. One check adds at most `LONGEST_STEP_US` to these times. After a gap in the checks the watching process was stopped itself, or the
    machine was suspended, and the child is given the time to show itself.
 4. A child that ended is started again after a pause: the next of `pauses_us` for each failure in a row, the last one again and again.
-   A child that made progress for `HEALTHY_US` was no failure in a row.
+   A child that made progress for `healthy_us` was no failure in a row.
 5. A child that does not end within `KILL_US` after it was killed is left to itself, and none is started beside it until it has ended.
 """
 
@@ -19,7 +19,6 @@ from dataclasses import dataclass
 
 LONGEST_STEP_US = 500_000
 KILL_US = 2_000_000
-HEALTHY_US = 10_000_000
 
 
 class ChildState(enum.Enum):
@@ -53,6 +52,7 @@ class ChildLimits:
     beat_us: int = 1_000_000
     misses: int = 2
     opening_misses: int = 10
+    healthy_us: int = 10_000_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,7 +125,7 @@ class Supervision:
             self._start_us = now_us
             self._standing = Standing()
             return
-        if self._healthy_us >= HEALTHY_US:
+        if self._healthy_us >= self._limits.healthy_us:
             self._failures = 0
         self._healthy_us = 0
         pauses_us = self._limits.pauses_us

@@ -61,11 +61,15 @@ class Supervisor(Generic[C]):
         self._replace = reason
         os.eventfd_write(self._wake, 1)
 
+    def stop(self) -> None:
+        """Start no other child; from any thread, also in `on_end`. `close` is still to be called."""
+        self._closing = True
+        os.eventfd_write(self._wake, 1)
+
     def close(self, grace_s: float = 2.0) -> None:
         """Ask the child to end, kill it after `grace_s`, and end the thread. Takes at most `grace_s` and a second more."""
         self._grace_s = grace_s
-        self._closing = True
-        os.eventfd_write(self._wake, 1)
+        self.stop()
         self._thread.join()
         os.close(self._wake)
 
@@ -86,6 +90,8 @@ class Supervisor(Generic[C]):
             self._policy.ended(now_us, how, wanted=wanted)
             child.close()
             child = None
+            if self._closing:
+                return None
         if self._replace:
             self._policy.replace(self._replace)
             self._replace = ""

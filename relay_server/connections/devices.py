@@ -41,7 +41,9 @@ class DevicePort(Port[Outgoing]):
 
     def next_message(self) -> Outgoing | None:
         """See `Port`."""
-        return None if self.ended else self._devices.next_for(self)
+        if self.ended or self.session is None or not self.session.outbox.changed:
+            return None
+        return self._devices.next_for(self.session)
 
     def close(self) -> None:
         """The device's stream is gone: its lease begins. Harmless when repeated."""
@@ -49,7 +51,7 @@ class DevicePort(Port[Outgoing]):
 
 
 class Devices:
-    """Serves the ports of all devices. `sent` is called with the conversation of each media message that leaves."""
+    """Serves the ports of all devices. `credit_due` is called with a conversation of which enough left to return its publisher's credit."""
 
     def __init__(
         self,
@@ -57,10 +59,10 @@ class Devices:
         reports: DeviceReports,
         config: RelayConfig,
         clocks: Clocks,
-        observer: RelayObserver,
+        observer: RelayObserver | None,
         *,
         perform: Callable[[Iterable[Effect]], None],
-        sent: Callable[[str], None],
+        credit_due: Callable[[str], None],
     ) -> None:
         self._registry = registry
         self._reports = reports
@@ -68,7 +70,7 @@ class Devices:
         self._clocks = clocks
         self._observer = observer
         self._perform = perform
-        self._sent = sent
+        self._credit_due = credit_due
         self._ports: dict[str, DevicePort] = {}
         self._late_us = 0
         """How late this program was in the last second."""
@@ -99,17 +101,15 @@ class Devices:
                 if self._registry.sessions.get(session.device_id) is not session:
                     port.end()  # goodbye
 
-    def next_for(self, port: DevicePort) -> Outgoing | None:
+    def next_for(self, session: Session) -> Outgoing | None:
         """What to send now; None where nothing may be."""
-        if port.session is None:
-            return None
         now_us = self._clocks.now_us()
-        if port.session.flight.is_narrow and (conversation_id := self._reports.yield_motion(port.session, now_us)):
-            self._sent(conversation_id)
-        message = port.session.take(now_us)
+        if session.flight.is_narrow and (conversation_id := self._reports.yield_motion(session, now_us)):
+            self._credit_due(conversation_id)
+        message = session.take(now_us)
         match message:
             case MediaMessage():
-                self._account(port.session, message, now_us)
+                self._account(session, message, now_us)
             case Ping():
                 return replace(message, sent_time_us=now_us)
             case Pong():
@@ -199,7 +199,11 @@ class Devices:
 
     def _account(self, session: Session, message: MediaMessage, now_us: int) -> None:
         cid, conversation = message.conversation_id, self._registry.conversations[message.conversation_id]
+        again_bytes = session.deliveries[cid].again_bytes
         for batch in message.batches:
-            conversation.sent(session.device_id, batch.kind, session.first_time(cid, batch.kind, batch.size_bytes))
-        self._observer.payloads_sent(session.device_id, cid, message.batches, now_us)
-        self._sent(cid)
+            size = batch.size_bytes if not again_bytes[batch.kind] else session.first_time(cid, batch.kind, batch.size_bytes)
+            conversation.sent(session.device_id, batch.kind, size)
+        if self._observer is not None:
+            self._observer.payloads_sent(session.device_id, cid, message.batches, now_us)
+        if conversation.owes_credit:
+            self._credit_due(cid)

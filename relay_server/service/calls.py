@@ -37,7 +37,8 @@ def check_size(data: bytes) -> None:
 
 def parse(type_: type[Request], data: bytes) -> Request:
     """Read a message. Raises `PeerError` where it is too large, or none."""
-    check_size(data)
+    if len(data) > MAX_MESSAGE_BYTES:
+        check_size(data)
     try:
         return type_.FromString(data)
     except DecodeError as error:

@@ -51,7 +51,8 @@ class RequestInterceptor(grpc.aio.ServerInterceptor):
                 except FaultError as error:
                     await abort(context, error.fault)
 
-        return grpc.stream_stream_rpc_method_handler(call, as_is, handler.response_serializer)
+        serializer = None if handler.response_serializer is as_is else handler.response_serializer  # None: gRPC makes no call for it
+        return grpc.stream_stream_rpc_method_handler(call, None, serializer)
 
     async def _perform(self, handler: Any, context: Context, method: str, caller: str) -> None:
         behaviour = handler.unary_unary or handler.unary_stream or handler.stream_unary or handler.stream_stream

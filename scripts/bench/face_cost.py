@@ -31,10 +31,12 @@ import numpy as np
 
 from edge_client.audio.timeline import Position
 from edge_client.face import gles as gles_module
+from edge_client.face.answers import FaceAnswers
 from edge_client.face.gl import backdrop, board, frame, meshes, program, readback
 from edge_client.face.gl.binding import GL
 from edge_client.face.idle import IdleLife
-from edge_client.face.render_loop import PictureObserver, RenderLoop, ShownPicture, face_pose
+from edge_client.face.pictures import PictureObserver, ShownPicture
+from edge_client.face.render_loop import RenderLoop, face_pose
 from edge_client.face.renderer import Picture, Renderer
 from edge_client.face.screens import open_renderer
 from edge_client.motion.pose import neutral_pose
@@ -171,8 +173,9 @@ def _set_gl(gl: Any) -> None:
 def sustained(renderer: Renderer, seconds: float, pictures_per_second: float) -> Sustained:
     """Draw as the client does."""
     pauses = _Pauses()
+    answers = FaceAnswers(_Speech())
     stage = RenderLoop(
-        playback=_Speech(),
+        source=answers,
         renderer=renderer,
         life=IdleLife(1),
         clock_us=lambda: time.monotonic_ns() // 1_000,
@@ -190,7 +193,7 @@ def sustained(renderer: Renderer, seconds: float, pictures_per_second: float) ->
     return Sustained(
         seconds=seconds,
         pictures_per_second=float(1e3 / gaps_ms.mean()),
-        skipped=stage.summary().frames_skipped,
+        skipped=answers.summary().frames_skipped,
         longest_pause_ms=float(gaps_ms.max()),
         pauses_over_two=int((gaps_ms > 3e3 / pictures_per_second).sum()),
         cpu_percent=(time.process_time() - cpu) / seconds * 100,

@@ -17,13 +17,13 @@ from avatar_relay.errors import ConfigError
 from avatar_relay.media import AudioFormat, Codec, MotionEncoding, MotionFormat
 from avatar_relay.messages import Finished
 from edge_client import renderers
-from edge_client.assembly import open_renderer
 from edge_client.audio.sinks.virtual import VirtualDevice
 from edge_client.config import EdgeConfig
 from edge_client.embedded import run_player
 from edge_client.errors import EdgeError, ScreenError
 from edge_client.face.overlay import NOTHING, Overlay
 from edge_client.face.renderer import Picture, Wish
+from edge_client.face_process.factory import open_installed
 from edge_client.motion.pose import BLENDSHAPES, Pose
 from edge_client.player import Player, PlayerCallbacks
 
@@ -247,7 +247,7 @@ def test_installed_renderer_is_chosen_by_name(monkeypatch: pytest.MonkeyPatch) -
     face = DrawnPoses()
     install(monkeypatch, lambda config: face)
     assert renderers.renderer_name().read("leds") == "leds"
-    assert open_renderer(EdgeConfig(renderer="leds")) is face
+    assert open_installed(EdgeConfig(renderer="leds")) is face
     with pytest.raises(ValueError, match="takes one of auto, gles, flat, none, leds"):
         renderers.renderer_name().read("lights")
 
@@ -259,4 +259,4 @@ def test_renderer_that_cannot_be_loaded_is_told(monkeypatch: pytest.MonkeyPatch,
     """With its name, and why."""
     install(monkeypatch, found)
     with pytest.raises(ConfigError, match=text):
-        open_renderer(EdgeConfig(renderer="leds"))
+        open_installed(EdgeConfig(renderer="leds"))

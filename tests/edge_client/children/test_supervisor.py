@@ -20,6 +20,8 @@ from edge_client.children.supervision import ChildLimits, ChildState
 from edge_client.children.supervisor import Supervisor
 from tests.lab.data import PROJECT_ROOT
 
+pytestmark = pytest.mark.alone
+
 MODULE = "tests.edge_client.children.acting_child"
 PATIENCE_S = 20.0
 LIMITS = ChildLimits(progress_us=1_000_000, first_progress_us=1_500_000, pauses_us=(0, 200_000))

@@ -21,7 +21,7 @@ from typing import Any
 from edge_client.app import App
 from edge_client.audio.sink import AudioSink
 from edge_client.config import load_config
-from edge_client.face.render_loop import PictureObserver, ShownPicture
+from edge_client.face.pictures import PictureObserver, ShownPicture
 from edge_client.face.renderer import Picture
 from edge_client.link.attach_call import Endpoint
 from edge_client.link.device_link import DeviceLink

@@ -31,7 +31,7 @@ from avatar_relay.messages import (
 from avatar_relay.reasons import DropReason, Fault, FinishReason, Reason
 from edge_client.audio.sink import AudioSink, Pcm
 from edge_client.audio.timeline import Position
-from edge_client.errors import EdgeError, NotUnderstoodError
+from edge_client.errors import EdgeError
 from edge_client.observer import NULL, PlaybackObserver
 from edge_client.playback.decoding import Decoding
 from edge_client.playback.events import ConversationSummary, Output, PlaybackConfig, PlaybackSummary, PlayerState, View
@@ -215,15 +215,10 @@ class PlaybackEngine:
             fault = Fault(Reason.AUDIO_FORMAT_UNSUPPORTED, str(error), "open.audio_format")
             self._reports.fault(conversation.conversation_id, fault)
             return None
-        motion = None
-        try:
-            motion = make_motion(conversation, self._decoders)
-        except NotUnderstoodError as error:
-            fault = Fault(Reason.MOTION_NOT_UNDERSTOOD, f"{error}; the sound moves the mouth", "open.motion_format.blendshape_names")
-            self._reports.fault(conversation.conversation_id, fault)
-        except EdgeError as error:
-            fault = Fault(Reason.MOTION_FORMAT_UNSUPPORTED, str(error), "open.motion_format")
-            self._reports.fault(conversation.conversation_id, fault)
+        motion = make_motion(conversation, self._decoders)
+        if isinstance(motion, Fault):
+            self._reports.fault(conversation.conversation_id, motion)
+            motion = None
         return Playing(
             conversation, audio, motion, now_us, make_audio_mouth(conversation, self._config.mouth_source, self._playout.rate_hz)
         )

@@ -25,7 +25,7 @@ from edge_client.motion.pose import Pose, neutral_pose
 from relay_server.sources import espeak
 from relay_server.sources.coarticulation import Phoneme
 from relay_server.sources.recording import load_recording
-from scripts.assets.fit_mouth_model import examples, fit
+from tests.lab.mouth.fitting import examples, fit
 from tests.lab.mouth.score import TEXTS, VOICES, Judged, Score, phonemes_of_sound, recognised, score
 from tests.lab.mouth.score_sources import opened, seen
 from tests.lab.tool import command_line

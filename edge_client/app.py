@@ -20,6 +20,7 @@ import time
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
+from pathlib import Path
 from types import FrameType
 from typing import TYPE_CHECKING
 
@@ -42,8 +43,10 @@ from edge_client.lip_sync.watch import SkewWatch
 from edge_client.motion.avatarkit import FlameMap
 from edge_client.observer import NULL
 from edge_client.playback.engine import PlaybackEngine
+from edge_client.state import state_folder
 from edge_client.telemetry import EdgeTelemetry, RelayClock
 from edge_client.thread_watch import ThreadWatch
+from edge_client.volume import StoredVolume, settings_file
 
 if TYPE_CHECKING:
     from edge_client.face.overlays import DeviceStatus
@@ -139,9 +142,12 @@ class App:
                     tracer.watch_face(face)
                 stack.callback(face.close)
                 face.start()
+            volume = self._stored_volume()
+            stack.callback(volume.close)
+            player = PlayerPort(playback, loudest=self._config.volume, volume=volume)
             thread = self._thread = LinkThread(
-                make_link=lambda on_handled: self._make_link(endpoint, playback, sink, on_handled),
-                playback=playback,
+                make_link=lambda on_handled: self._make_link(endpoint, player, sink, on_handled),
+                playback=player,
                 on_tick=lambda: self._heart.beat(LINK_PART),
                 clocks=CLOCKS,
                 on_finished=self._countdown.finished,
@@ -161,11 +167,19 @@ class App:
     def _make_playback(self, sink: AudioSink, flame_map: FlameMap | None, tracer: EdgeTelemetry | None) -> PlaybackEngine:
         return make_playback(self._config, sink, flame_map, tracer or NULL)
 
-    def _make_link(self, endpoint: Endpoint, playback: PlaybackEngine, sink: AudioSink, on_handled: Callable[[], None]) -> DeviceLink:
+    def _stored_volume(self) -> StoredVolume:
+        """The volume as it was set in an earlier run."""
+        folder = state_folder(os.environ, Path.home)
+        if folder is None:
+            logger.warning("no folder for state: name one in XDG_STATE_HOME; the volume that is set is lost at the next start")
+            return StoredVolume()
+        return StoredVolume(settings_file(folder, self._device_id))
+
+    def _make_link(self, endpoint: Endpoint, player: PlayerPort, sink: AudioSink, on_handled: Callable[[], None]) -> DeviceLink:
         return DeviceLink(
             endpoint=endpoint,
             profile=DeviceProfile(self._device_id, f"edge-client {self._version}", sink.rate_hz),
-            player=PlayerPort(playback, loudest=self._config.volume),
+            player=player,
             clocks=CLOCKS,
             uniform=random.random,
             on_handled=on_handled,

@@ -27,12 +27,14 @@ import threading
 from collections.abc import Callable, Coroutine
 from contextlib import ExitStack
 from importlib.metadata import version
+from pathlib import Path
 from types import FrameType
 from typing import TYPE_CHECKING, Any, Self, TypeVar
 
 from avatar_relay.errors import ConfigError
 from avatar_relay.loop_thread import LoopThread
 from avatar_relay.media import AudioFormat, MotionFormat, Pacing
+from avatar_relay.messages import Volume
 from edge_client import assembly
 from edge_client.audio.sink import AudioSink
 from edge_client.audio.sound import start_sound
@@ -43,7 +45,9 @@ from edge_client.face_process.factory import RendererFactory
 from edge_client.face_process.host import FaceProcess
 from edge_client.inputs import flame_map_of
 from edge_client.player import Player, PlayerCallbacks
+from edge_client.state import StateFile
 from edge_client.thread_watch import ThreadWatch
+from edge_client.volume import StoredVolume
 
 if TYPE_CHECKING:
     from edge_client.face.overlays import DeviceStatus
@@ -71,10 +75,12 @@ def run_player(
     pacing: Pacing = Pacing.BURST,
     callbacks: PlayerCallbacks | None = None,
     open_renderer: RendererFactory | None = None,
+    volume_file: Path | None = None,
 ) -> T | None:
     """Open sound and face, run `application` with a player for them, and return its result; None if the window was closed.
 
     Call it on the main thread. Of the settings, those of sound, face and mouth count; `volume` is the player's gain to begin with.
+    With a `volume_file` the volume that the application sets is stored there, and is the one to begin with in the next run.
     The configured face is drawn by a process of its own, and tried again and again if it cannot be drawn. `open_renderer` makes a renderer
     of your own in place of it, which draws here, on the main thread.
 
@@ -106,8 +112,12 @@ def run_player(
             stack.callback(face.close)
             face.start()
             face.first_picture.wait(FIRST_PICTURE_S)
+        stored = StoredVolume(None if volume_file is None else StateFile(volume_file))
+        stack.callback(stored.close)
         player = Player(playback, audio_format=audio_format, motion_format=motion_format, pacing=pacing, callbacks=callbacks)
-        player.set_volume(config.volume)
+        begin = stored.volume if stored.is_set else Volume(config.volume)
+        player.set_volume(begin.gain, muted=begin.muted)
+        player.on_volume = stored.set
         thread = LoopThread("player")
         stack.callback(thread.close, LEAVE_S)
         thread.start()

@@ -72,6 +72,7 @@ ADAPTERS = frozenset(
         "edge_client.recording",
         # adapters: Server SDKs, files
         "edge_client.state",
+        "edge_client.volume",
         "avatar_relay.pem",
         "relay_server.sources",
         # adapters: OpenTelemetry

@@ -13,6 +13,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Literal, assert_never
 
+from edge_client.choices import LARGEST_SOFT
 from edge_client.colours import AS_PAINTED, FaceColours
 from edge_client.errors import AssetError, ScreenError
 from edge_client.face.displays import DesktopDisplay, desktop_displays
@@ -126,16 +127,17 @@ def open_face(
     fullscreen: bool,
     headless: bool,
     colours: FaceColours = AS_PAINTED,
+    largest: tuple[int, int] = LARGEST_SOFT,
     avoid: frozenset[str] = frozenset(),
     known: tuple[str, GlDriver] | None = None,
     on_try: Callable[[Place], None] = _ignore,
 ) -> OpenedFace:
     """The best way that works here; logs why better ones did not, and a warning if nobody will see it though a window was asked for.
 
-    `size` is width and height in pixels, 64 to 8,192 each; a full screen and a console take the screen's own size instead. The kinds in
-    `avoid` come last; the GL driver of a place that is `known` is not tried out again. `on_try` is told of each way before it is tried,
-    which may end the process. Call it on the main thread, once at a time in a process: SDL has one display. Raises `ScreenError` when
-    nothing works.
+    `size` is width and height in pixels, 64 to 8,192 each; a full screen and a console take the screen's own size instead. The CPU draws
+    no more pixels than `largest` has. The kinds in `avoid` come last; the GL driver of a place that is `known` is not tried out again.
+    `on_try` is told of each way before it is tried, which may end the process. Call it on the main thread, once at a time in a process:
+    SDL has one display. Raises `ScreenError` when nothing works.
     """
     if not all(64 <= side <= 8192 for side in size):
         raise ScreenError(f"a picture of {size[0]}x{size[1]} pixels can not be: each side is 64 to 8192")
@@ -150,7 +152,7 @@ def open_face(
             if way.display is not None and not way.display.answers():
                 raise ScreenError("no display answers there")
             driver = known[1] if known is not None and known[0] == str(way) else _tried(way, patient=choice == "gles")
-            renderer = _open(way, driver, size, fullscreen, colours)
+            renderer = _open(way, driver, _Look(size, fullscreen, colours, largest))
         except (ScreenError, AssetError) as error:
             reasons.append(f"{way}: {error}")
             _log.warning("No face by %s: %s", way, error)
@@ -174,25 +176,35 @@ def _is_there(way: Place, cards: Sequence[int]) -> bool:
     return way.where == "console" and way.card not in cards
 
 
-def _open(way: Place, driver: GlDriver | None, size: tuple[int, int], fullscreen: bool, colours: FaceColours) -> Renderer:
+@dataclass(frozen=True, slots=True)
+class _Look:
+    """What is wanted of any renderer."""
+
+    size: tuple[int, int]
+    fullscreen: bool
+    colours: FaceColours
+    largest: tuple[int, int]
+
+
+def _open(way: Place, driver: GlDriver | None, look: _Look) -> Renderer:
     try:
-        return _open_once(way, driver, size, fullscreen, colours)
+        return _open_once(way, driver, look)
     except ScreenError:
         if driver is None or not driver.samples or way.where != "console":
             raise
-        return _open_once(way, replace(driver, samples=0), size, fullscreen, colours)  # the trial was not on the console itself
+        return _open_once(way, replace(driver, samples=0), look)  # the trial was not on the console itself
 
 
-def _open_once(way: Place, driver: GlDriver | None, size: tuple[int, int], fullscreen: bool, colours: FaceColours) -> Renderer:
+def _open_once(way: Place, driver: GlDriver | None, look: _Look) -> Renderer:
     """Start SDL's video, and open its window exactly once."""
     import pygame  # after `window` has set its environment; and off-screen programs without a face do not need it
 
-    whole = way.where == "console" or (fullscreen and way.where == "desktop")
+    whole = way.where == "console" or (look.fullscreen and way.where == "desktop")
     try:
         start_sdl(way.driver, way.variables)
         if whole:
-            size = pygame.display.get_desktop_sizes()[0]
-        renderer = _make(way, driver, size, pygame.FULLSCREEN if whole else 0, colours)
+            look = replace(look, size=pygame.display.get_desktop_sizes()[0])
+        renderer = _make(way, driver, look, pygame.FULLSCREEN if whole else 0)
     except pygame.error as error:
         pygame.display.quit()
         raise ScreenError(f"SDL says: {error}{_hint(way)}") from error
@@ -225,15 +237,15 @@ def _hint(way: Place) -> str:
     return ""
 
 
-def _make(way: Place, driver: GlDriver | None, size: tuple[int, int], flags: int, colours: FaceColours) -> Renderer:
+def _make(way: Place, driver: GlDriver | None, look: _Look, flags: int) -> Renderer:
     import pygame
 
     if driver is not None:
         from edge_client.face.gles import GlesRenderer  # costs 0.2 s of imports that the vector face does not need
 
         vsync = driver.vsync or way.where == "console"  # the trial was not on the console, which always can
-        return GlesRenderer(size, flags, way.where, samples=driver.samples, vsync=vsync, colours=colours)
+        return GlesRenderer(look.size, flags, way.where, samples=driver.samples, vsync=vsync, colours=look.colours, largest=look.largest)
     from edge_client.face.flat import FlatRenderer
 
     name = f"the vector face, {way.where} ({pygame.display.get_driver()})"
-    return FlatRenderer(pygame.display.set_mode(size, flags, 32), name, colours=colours)
+    return FlatRenderer(pygame.display.set_mode(look.size, flags, 32), name, colours=look.colours, largest=look.largest)

@@ -130,6 +130,7 @@ def _open_built_in(start: FaceStart, config: EdgeConfig, say: Callable[[Message]
         fullscreen=config.fullscreen,
         headless=config.headless,
         colours=config.colours,
+        largest=config.render_size,
         avoid=start.avoid,
         known=known,
         on_try=lambda way: say(Trying(way.kind, way.display.addresses if way.display is not None else ())),

@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import replace
 
 from avatar_relay.errors import PeerError
+from avatar_relay.limits import IDLE_BEATS
 from avatar_relay.messages import GoAway, Hello, Ping, Pong, ToRelayFromDevice
 from avatar_relay.reasons import Fault, Reason
 from relay_server.config import RelayConfig
@@ -33,6 +34,8 @@ class DevicePort(Port[Outgoing]):
         self.heard_us = 0
         """When the device said something last."""
         self.next_ping_us = 0
+        self.busy_us: int | None = None
+        """Since when it is pinged at the usual pace; None while it is idle, and pinged rarely."""
 
     async def send(self, message: ToRelayFromDevice) -> None:
         """Say something. Raises `PeerError` where the message ends the stream."""
@@ -177,8 +180,9 @@ class Devices:
         self._perform(effects)
 
     def _look_after(self, port: DevicePort, session: Session, now_us: int) -> None:
-        silent_us = now_us - port.heard_us
-        if silent_us > self._config.peer_timeout_us:
+        heartbeat_us, timeout_us = self._pace(port, session, now_us)
+        silent_us = now_us - max(port.heard_us, port.busy_us or 0)
+        if silent_us > timeout_us:
             text = f"device {session.device_id} said nothing for {silent_us // 1_000} ms"
             port.end(Fault(Reason.PEER_SILENT, text))  # no hint: it may be back at once, and each has a wait of its own
         elif session.outbox.overrun:
@@ -188,14 +192,28 @@ class Devices:
             text = f"device {session.device_id} reads too slowly: it talks, but pings have no answer; it may attach again"
             port.end(Fault(Reason.LIMIT_REACHED, text, retry_after_ms=RETRY_AFTER_MS))
         elif now_us >= port.next_ping_us:
-            port.next_ping_us = now_us + (self._config.heartbeat_us if port.next_ping_us else self._part_of_heartbeat_us())
+            port.next_ping_us = now_us + (heartbeat_us if port.next_ping_us else self._part_of(heartbeat_us))
             session.ping(now_us)
             port.wake()
 
-    def _part_of_heartbeat_us(self) -> int:
+    def _pace(self, port: DevicePort, session: Session, now_us: int) -> tuple[int, int]:
+        """The heartbeat and the longest silence of a device, in µs: longer ones while it has no conversation, if it can do that.
+
+        When a conversation begins it is pinged at once, and its silence counts from then on.
+        """
+        config = self._config
+        if session.deliveries or not session.hello.slow_when_idle or config.idle_heartbeat_us <= config.heartbeat_us:
+            if port.busy_us is None:
+                port.busy_us = now_us
+                port.next_ping_us = min(port.next_ping_us, now_us)
+            return config.heartbeat_us, config.peer_timeout_us
+        port.busy_us = None
+        return config.idle_heartbeat_us, max(config.peer_timeout_us, IDLE_BEATS * config.idle_heartbeat_us)
+
+    def _part_of(self, heartbeat_us: int) -> int:
         """Where in a heartbeat a device's pings fall from its second one on; the first comes at once."""
         self._phase = (self._phase + PHASE_STEP) % 1.0
-        return round(self._phase * self._config.heartbeat_us)
+        return round(self._phase * heartbeat_us)
 
     def _account(self, session: Session, message: MediaMessage, now_us: int) -> None:
         cid, conversation = message.conversation_id, self._registry.conversations[message.conversation_id]

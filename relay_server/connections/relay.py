@@ -223,5 +223,6 @@ def limits_of(config: RelayConfig) -> Limits:
         max_fragment_bytes=MAX_FRAGMENT_BYTES,
         lease_ms=config.device_lease_us // 1_000,
         heartbeat_ms=config.heartbeat_us // 1_000,
+        idle_heartbeat_ms=max(config.idle_heartbeat_us, config.heartbeat_us) // 1_000,
         max_joined_requests=MAX_JOINED_REQUESTS,
     )

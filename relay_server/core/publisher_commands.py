@@ -354,8 +354,7 @@ class PublisherCommands:
         if session is None:
             fault = Fault(Reason.DEVICE_UNKNOWN, f"no device of the name {message.device_id[:64]!r} is known here", "volume.device_id")
             return report_fault(publisher.key, "", fault, message.device_id[:64])
-        session.set_volume(message.volume)
-        return [WakeDevice(session.device_id)]
+        return session.set_volume(message.volume)
 
     def _acknowledge(self, publisher: PublisherRecord, message: EventAck) -> list[Effect]:
         publisher.acknowledge(message.device_id, message.event_id)

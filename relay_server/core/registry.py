@@ -20,6 +20,7 @@ from avatar_relay.messages import ConversationCredit, Finished, PlayerEvent, Pub
 from relay_server.core.allowance import Allowance
 from relay_server.core.conversation import Conversation
 from relay_server.core.session import Session
+from relay_server.core.volume_record import PendingVolumes
 
 MAX_BACKLOG = 4_096
 """Messages kept for a publisher that is away, or reads slowly."""
@@ -126,6 +127,7 @@ class Registry:
     def __init__(self, groups: Mapping[str, tuple[str, ...]]) -> None:
         self.groups = groups
         self.sessions: dict[str, Session] = {}
+        self.pending_volumes = PendingVolumes()
         self.publishers: dict[str, PublisherRecord] = {}
         self.conversations: dict[str, Conversation] = {}
 

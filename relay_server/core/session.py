@@ -40,9 +40,10 @@ from relay_server.core.congestion import CongestionWindow
 from relay_server.core.delivery import Delivery, Retention
 from relay_server.core.device_outbox import DeviceOutbox, MediaMessage, Outgoing
 from relay_server.core.event_ledger import EventLedger
-from relay_server.core.events import WakeForMedia
+from relay_server.core.events import Effect, WakeDevice, WakeForMedia
 from relay_server.core.narrow_link import ON_ITS_WAY_US, SOON_US, SOUND_AHEAD_US, drop_motion
 from relay_server.core.payload_batch import PayloadBatch
+from relay_server.core.volume_record import VolumeRecord
 
 NOBODY = ""
 """Owner of what has no publisher here; no publisher has this name."""
@@ -74,7 +75,7 @@ class Session:
         self.attached = False
         self.expires_at_us = 0
         """End of the lease while the device is away."""
-        self.volume = Volume()
+        self.volume = VolumeRecord(hello.device_id)
         self.outbox = DeviceOutbox()
         self.flight = CongestionWindow()
         self._pings = 0
@@ -263,11 +264,12 @@ class Session:
         if self.attached:
             self.outbox.put(Resume(conversation_id))
 
-    def set_volume(self, volume: Volume) -> None:
-        """Set the loudness, and keep it."""
-        self.volume = volume
+    def set_volume(self, volume: Volume) -> list[Effect]:
+        """Set the volume, and keep it until the device has stored it."""
+        self.volume.set(volume)
         if self.attached:
-            self.outbox.put(volume)
+            self.outbox.put(self.volume.volume)
+        return [WakeDevice(self.device_id), self.volume.notice]
 
     # --- what the device does --------------------------------------------------------------------------------------
 

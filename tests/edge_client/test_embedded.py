@@ -8,6 +8,7 @@ import signal
 import threading
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -103,6 +104,20 @@ def test_application_plays_sound_and_moves_the_face() -> None:
     assert max(pose[JAW] for pose in face.poses) > 0.2  # motion is faded in over 0.32 s
     assert face.closed
     assert live_threads() == set()
+
+
+def test_a_volume_is_stored_where_the_application_asks_for_it(tmp_path: Path) -> None:
+    """The setting is what the first run begins with; without a file each run does."""
+
+    async def set_volume(player: Player) -> float:
+        before = player.volume
+        player.set_volume(0.25, muted=True)
+        return before
+
+    config = EdgeConfig(headless=True, renderer="none", volume=0.5)
+    for expected in (0.5, 0.25):
+        assert run_player(set_volume, config, audio_format=PCM, volume_file=tmp_path / "volume.json") == expected
+    assert run_player(set_volume, config, audio_format=PCM) == 0.5
 
 
 def test_closing_the_window_cancels_the_application() -> None:

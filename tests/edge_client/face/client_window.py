@@ -39,10 +39,7 @@ class ClientWindow:
 
     def look(self) -> Picture:
         """The window's pixels."""
-        size = self.window.get_geometry()
-        image = self.window.get_image(0, 0, size.width, size.height, ZPixmap, 0xFFFFFFFF)
-        pixels = np.frombuffer(image.data, np.uint8).reshape(size.height, size.width, 4)
-        return np.ascontiguousarray(pixels[..., 2::-1])
+        return _pixels(self.window)
 
     def assert_draws(self) -> None:
         """The client lives, and what is in its window changes."""
@@ -84,6 +81,24 @@ def resize_own_window(display_name: str, width: int, height: int) -> None:
         display.sync()
     finally:
         display.close()
+
+
+def look_at_own_window(display_name: str) -> Picture:
+    """The pixels of the one client window on an X display, which may be this process's."""
+    display = Display(display_name)
+    try:
+        window = _find(display)
+        assert window is not None
+        return _pixels(window)
+    finally:
+        display.close()
+
+
+def _pixels(window: Window) -> Picture:
+    size = window.get_geometry()
+    image = window.get_image(0, 0, size.width, size.height, ZPixmap, 0xFFFFFFFF)
+    pixels = np.frombuffer(image.data, np.uint8).reshape(size.height, size.width, 4)
+    return np.ascontiguousarray(pixels[..., 2::-1])
 
 
 def _window_of(display: Display, process: subprocess.Popen[bytes], log: Path) -> Window:

@@ -35,7 +35,9 @@ from edge_client.face_process.host import FaceProcess
 from edge_client.observer import PlaybackObserver
 
 MAX_CONVERSATIONS = 256
-"""Conversations whose spans are kept going; of more, the oldest are forgotten."""
+"""Conversations whose spans are kept going; of more, the oldest are ended."""
+ABANDONED = "ABANDONED"
+"""The device left, or had too many others, before the conversation was over."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -142,7 +144,7 @@ class EdgeTelemetry(PlaybackObserver, PictureObserver):
             rate = message.motion_format.keyframes_per_second if message.motion_format is not None else 0.0
             self._trails[message.conversation_id] = _PlaybackTrail(receive, context, now_us, rate)
             if len(self._trails) > MAX_CONVERSATIONS:
-                self._trails.popitem(last=False)
+                self._abandon(self._trails.popitem(last=False)[1], now_us)
 
     def received(self, conversation_id: str, payload: Payload, now_us: int) -> None:
         """Count."""
@@ -240,6 +242,19 @@ class EdgeTelemetry(PlaybackObserver, PictureObserver):
             self._sampled = {key: value for key, value in self._sampled.items() if key[0] != conversation_id}
             if trail is not None:
                 self._end(trail, body, now_us)
+
+    def end_all(self, now_us: int) -> None:
+        """End all spans that are still going, so that they are exported: what has come under them would have no parent."""
+        with self._lock:
+            while self._trails:
+                self._abandon(self._trails.popitem()[1], now_us)
+
+    def _abandon(self, trail: _PlaybackTrail, now_us: int) -> None:
+        if trail.first_decoded_us is not None:
+            self._span(trail, "device.decode", trail.first_decoded_us, trail.last_decoded_us)
+        if trail.play is not None:
+            trail.play.end(self._unix(now_us), fault=ABANDONED)
+        trail.receive.end(self._unix(trail.last_received_us), trail.counts, fault=ABANDONED)
 
     def _end(self, trail: _PlaybackTrail, body: Finished, now_us: int) -> None:
         attributes: dict[str, AttributeValue] = {

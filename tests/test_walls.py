@@ -100,6 +100,7 @@ PURE_INSIDE_ADAPTERS = frozenset(
         "avatar_relay.publisher.publisher_session",
         "avatar_relay.publisher.media_line",
         "avatar_relay.publisher.send_queue",
+        "avatar_relay.publisher.heard_sound",
         "avatar_relay.publisher.playback_tracker",
         "relay_server.sources.audio2face.keyframes",
         "relay_server.sources.audio2face.settings",

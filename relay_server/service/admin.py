@@ -8,7 +8,7 @@ from typing import Any, Protocol, assert_never
 from google.protobuf.message import Message
 
 from avatar_relay import wire
-from avatar_relay.media import OnPlaying
+from avatar_relay.media import AngleUnit, OnPlaying
 from avatar_relay.reasons import Fault, Reason
 from avatar_relay.v1 import admin_service_pb2 as pb
 from relay_server.access.caller import current_caller
@@ -39,7 +39,15 @@ class Speech(Protocol):
     """Lets devices speak."""
 
     async def speak(
-        self, target: str, *, text: str | None, file: str | None, on_playing: OnPlaying, voice: VoiceWish = NO_WISH, is_ssml: bool = False
+        self,
+        target: str,
+        *,
+        text: str | None,
+        file: str | None,
+        on_playing: OnPlaying,
+        angle_unit: AngleUnit = AngleUnit.RADIANS,
+        voice: VoiceWish = NO_WISH,
+        is_ssml: bool = False,
     ) -> tuple[str, str]:
         """Begin to speak text, or a file of the speech folder; returns conversation and trace id (empty while tracing is off).
 
@@ -93,6 +101,7 @@ class AdminService:
             text=None if said == "file" else getattr(request, said),
             file=request.file if said == "file" else None,
             on_playing=wire.on_playing_from_wire(request.on_playing),
+            angle_unit=wire.angle_unit_from_wire(request.angle_unit),
             voice=VoiceWish(
                 request.voice or None,
                 request.words_per_minute if request.HasField("words_per_minute") else None,

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Protocol
 
 from avatar_relay.errors import FaultError
-from avatar_relay.media import AudioFormat, MotionFormat, Pacing, TraceContext
+from avatar_relay.media import AngleUnit, AudioFormat, MotionFormat, Pacing, TraceContext
 from avatar_relay.reasons import Fault
 
 
@@ -45,6 +45,8 @@ class FileSpeech:
     """A file of speech. The caller has checked that it may be read."""
 
     path: Path
+    angle_unit: AngleUnit = AngleUnit.RADIANS
+    """Of a recorded motion's angles."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,7 +83,7 @@ class MotionLost:
 
 @dataclass(frozen=True, slots=True)
 class Irregularity:
-    """The sound or the motion is not as it should be, for the reason `fault`; it is used all the same, and operators are told."""
+    """Something about the sound or the motion is not as it should be, for the reason `fault`; it is used, and operators are told."""
 
     fault: Fault
 

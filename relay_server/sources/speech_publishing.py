@@ -22,7 +22,7 @@ from types import MappingProxyType
 from typing import assert_never
 
 from avatar_relay.limits import UNKNOWN_CONVERSATION_HOLD_BYTES
-from avatar_relay.media import OnPlaying, TraceContext
+from avatar_relay.media import AngleUnit, OnPlaying, TraceContext
 from avatar_relay.publisher import (
     Avatar,
     ConnectionLostError,
@@ -60,7 +60,7 @@ Report = Callable[[str, Fault], None]
 MAX_PERFORMANCES = 32
 """`Speak`s that are being published at once."""
 AUDIO_SUFFIXES = frozenset({".wav", ".flac", ".ogg", ".oga", ".opus", ".mp3"})
-RECORDING_SUFFIXES = frozenset({".json"})
+RECORDING_SUFFIXES = frozenset({".json", ".csv"})
 
 logger = logging.getLogger(__name__)
 
@@ -258,6 +258,7 @@ class SpeechPublisher:
         text: str | None,
         file: str | None,
         on_playing: OnPlaying,
+        angle_unit: AngleUnit = AngleUnit.RADIANS,
         voice: VoiceWish = NO_WISH,
         is_ssml: bool = False,
     ) -> tuple[str, str]:
@@ -273,7 +274,7 @@ class SpeechPublisher:
         try:
             if text and voice.name is None:
                 voice = replace(voice, name=self._voices.get(target))
-            source, speech = await self._choose(target, TextSpeech(text, voice, is_ssml) if text else None, file)
+            source, speech = await self._choose(target, TextSpeech(text, voice, is_ssml) if text else None, file, angle_unit)
             return await self._begin(await source.perform(speech), target, on_playing)
         except FaultError as error:
             raise RequestError(error.fault) from error
@@ -289,7 +290,7 @@ class SpeechPublisher:
         for task in self._running:
             task.cancel()
 
-    async def _choose(self, target: str, text: TextSpeech | None, file: str | None) -> tuple[Source, Speech]:
+    async def _choose(self, target: str, text: TextSpeech | None, file: str | None, angle_unit: AngleUnit) -> tuple[Source, Speech]:
         """The source for this speech there. A recording brings its own motion, whatever the target's source is."""
         own = self._by_target.get(target)
         if text is not None:
@@ -303,7 +304,7 @@ class SpeechPublisher:
         if source is None:
             kinds = " ".join(sorted(self._by_suffix))
             raise RequestError(Fault(Reason.SPEECH_FILE_INVALID, f"files of this kind can not be spoken; possible are {kinds}", "file"))
-        return (own if own is not None and path.suffix.lower() in AUDIO_SUFFIXES else source), FileSpeech(path)
+        return (own if own is not None and path.suffix.lower() in AUDIO_SUFFIXES else source), FileSpeech(path, angle_unit)
 
     async def _begin(self, performance: Performance, target: str, on_playing: OnPlaying) -> tuple[str, str]:
         rendition = PublishedSpeech(self._publisher, performance, (target,), on_playing, report=self._report)

@@ -13,7 +13,7 @@ import grpc
 from google.rpc import status_pb2
 
 from avatar_relay import wire
-from avatar_relay.media import OnPlaying
+from avatar_relay.media import AngleUnit, OnPlaying
 from avatar_relay.reasons import Fault, Reason
 from avatar_relay.v1 import admin_service_pb2_grpc as admin_grpc
 from avatar_relay.v1 import device_service_pb2 as device_pb
@@ -54,7 +54,15 @@ class FakeSpeech:
     voices: list[tuple[VoiceWish, bool]] = field(default_factory=list)
 
     async def speak(
-        self, target: str, *, text: str | None, file: str | None, on_playing: OnPlaying, voice: VoiceWish = NO_WISH, is_ssml: bool = False
+        self,
+        target: str,
+        *,
+        text: str | None,
+        file: str | None,
+        on_playing: OnPlaying,
+        angle_unit: AngleUnit = AngleUnit.RADIANS,
+        voice: VoiceWish = NO_WISH,
+        is_ssml: bool = False,
     ) -> tuple[str, str]:
         """Knows one target."""
         if target != "lobby":

@@ -28,6 +28,7 @@ from opentelemetry.util.types import AttributeValue
 from avatar_relay.media import ConversationOpen, Kind, Payload
 from avatar_relay.messages import Dropped, Finished
 from avatar_relay.tracing import CLOCK_ERROR_US, CLOCK_OFFSET_US, CONVERSATION_ID, KIND, REASON, Stage, Telemetry, parent_from
+from edge_client.audio.sink import AudioSink
 from edge_client.face.pictures import PictureObserver, ShownPicture
 from edge_client.face.renderer import Picture
 from edge_client.face_process.host import FaceProcess
@@ -95,6 +96,20 @@ class EdgeTelemetry(PlaybackObserver, PictureObserver):
         self._skew_alarms = meter.create_counter("avatar.skew.alarms", "{excursion}", "Times that people will notice the skew")
         self._pictures = meter.create_counter("avatar.pictures", "{picture}", "Pictures shown")
         self._underruns = meter.create_counter("avatar.underruns", "{underrun}", "Times the sound ran dry")
+
+    def watch_sound(self, sink: AudioSink) -> None:
+        """Tell from now on what plays, and how often it was lost."""
+
+        def playing(_: CallbackOptions) -> Iterable[Observation]:
+            counters = sink.counters()
+            state = "failing" if counters.lost else "unheard" if counters.unheard else "running"
+            yield Observation(1, {"avatar.state": state, "avatar.sink": sink.name})
+
+        def restarts(_: CallbackOptions) -> Iterable[Observation]:
+            yield Observation(sink.counters().restarts)
+
+        self._meter.create_observable_gauge("avatar.sound", [playing], "{sink}", "1, with what plays and how it stands")
+        self._meter.create_observable_counter("avatar.sound.restarts", [restarts], "{restart}", "Times the sound device was lost")
 
     def watch_face(self, face: FaceProcess) -> None:
         """Tell from now on what draws, and how often that was started again."""

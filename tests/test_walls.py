@@ -56,6 +56,8 @@ ADAPTERS = frozenset(
         "edge_client.bounded_stderr",
         "edge_client.children",
         # adapters: sound
+        "edge_client.audio.card_memory",
+        "edge_client.audio.cards",
         "edge_client.audio.devices",
         "edge_client.audio.sinks",
         "edge_client.audio.speaker",
@@ -86,7 +88,6 @@ ADAPTERS = frozenset(
 
 PURE_INSIDE_ADAPTERS = frozenset(
     {
-        "edge_client.audio.speaker.stall",
         "edge_client.audio.speaker.played_timeline",
         "edge_client.children.supervision",
         "edge_client.face_process.crashes",

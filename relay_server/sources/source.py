@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Protocol
 
 from avatar_relay.errors import FaultError
-from avatar_relay.media import AudioFormat, MotionFormat, Pacing, TraceContext
+from avatar_relay.media import AngleUnit, AudioFormat, MotionFormat, Pacing, TraceContext
 from avatar_relay.reasons import Fault
 
 
@@ -28,6 +28,8 @@ class FileSpeech:
     """A file of speech. The caller has checked that it may be read."""
 
     path: Path
+    angle_unit: AngleUnit = AngleUnit.RADIANS
+    """Of a recorded motion's angles."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,8 +65,8 @@ class MotionLost:
 
 
 @dataclass(frozen=True, slots=True)
-class MotionDoubt:
-    """The motion can be used, and something is wrong with it: told to operators. At most once."""
+class Irregularity:
+    """Something about the sound or the motion is not as it should be, for the reason `fault`; it is used, and operators are told."""
 
     fault: Fault
 
@@ -74,7 +76,7 @@ class AudioEnded:
     """No more sound comes; motion may. Said so that the end of the sound does not wait for it. Optional, at most once."""
 
 
-Item = AudioChunk | MotionChunk | MotionLost | MotionDoubt | AudioEnded
+Item = AudioChunk | MotionChunk | MotionLost | Irregularity | AudioEnded
 
 
 @dataclass(frozen=True, slots=True)

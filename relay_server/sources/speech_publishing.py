@@ -2,7 +2,8 @@
 
 Rules:
 1. The first sound opens the conversation; motion that comes before it is kept, up to `MAX_EARLY_MOTION_BYTES`.
-2. Motion that can not be used, or that its source lost, makes the conversation audio-only, and the sound goes on.
+2. Motion that can not be used, or that its source lost, makes the conversation audio-only, and the sound goes on. So it does where
+   something about the sound is irregular, which is reported.
 3. A source that fails midway, or is through, ends its conversation explicitly: a face never hangs.
 4. A conversation that others interrupt, replace or lose stops its source, and so does one whose sound was heard to its end
    while its motion was still to come; that is reported.
@@ -20,7 +21,7 @@ from types import MappingProxyType
 from typing import assert_never
 
 from avatar_relay.limits import UNKNOWN_CONVERSATION_HOLD_BYTES
-from avatar_relay.media import OnPlaying, TraceContext
+from avatar_relay.media import AngleUnit, OnPlaying, TraceContext
 from avatar_relay.publisher import (
     Avatar,
     ConnectionLostError,
@@ -38,9 +39,9 @@ from relay_server.sources.source import (
     AudioChunk,
     AudioEnded,
     FileSpeech,
+    Irregularity,
     Item,
     MotionChunk,
-    MotionDoubt,
     MotionLost,
     Performance,
     Source,
@@ -52,11 +53,11 @@ from relay_server.sources.source import (
 
 MAX_EARLY_MOTION_BYTES = UNKNOWN_CONVERSATION_HOLD_BYTES
 Report = Callable[[str, Fault], None]
-"""Told what is wrong with a conversation's motion while its sound goes on: its id, and why."""
+"""Told what is wrong with a conversation while its sound goes on: its id, and why."""
 MAX_PERFORMANCES = 32
 """`Speak`s that are being published at once."""
-AUDIO_SUFFIXES = frozenset({".wav", ".flac", ".ogg", ".oga", ".opus"})
-RECORDING_SUFFIXES = frozenset({".json"})
+AUDIO_SUFFIXES = frozenset({".wav", ".flac", ".ogg", ".oga", ".opus", ".mp3"})
+RECORDING_SUFFIXES = frozenset({".json", ".csv"})
 
 logger = logging.getLogger(__name__)
 
@@ -176,8 +177,8 @@ class PublishedSpeech:
                 await self._motion(data)
             case MotionLost(fault):
                 await self._go_on_with_sound_only(fault)
-            case MotionDoubt(fault):
-                logger.warning("motion is doubtful: conversation=%s %s: %s", self.conversation_id, fault.reason, fault.text)
+            case Irregularity(fault):
+                logger.warning("irregular media: conversation=%s %s: %s", self.conversation_id, fault.reason, fault.text)
                 await self.avatar.opened(self.conversation_id)
                 self._report(self.conversation_id, fault)
             case AudioEnded():
@@ -244,7 +245,15 @@ class SpeechPublisher:
         self._running: set[asyncio.Task[None]] = set()
         self._beginning = 0
 
-    async def speak(self, target: str, *, text: str | None, file: str | None, on_playing: OnPlaying) -> tuple[str, str]:
+    async def speak(
+        self,
+        target: str,
+        *,
+        text: str | None,
+        file: str | None,
+        on_playing: OnPlaying,
+        angle_unit: AngleUnit = AngleUnit.RADIANS,
+    ) -> tuple[str, str]:
         """Begin to speak text, or a file of the speech folder; the rest is published in the background.
 
         Returns once the conversation is open: its id and its trace's id, empty while tracing is off. Raises `RequestError`
@@ -255,7 +264,7 @@ class SpeechPublisher:
             raise RequestError(Fault(Reason.LIMIT_REACHED, text_, retry_after_ms=1_000))
         self._beginning += 1
         try:
-            source, speech = await self._choose(target, text, file)
+            source, speech = await self._choose(target, text, file, angle_unit)
             return await self._begin(await source.perform(speech), target, on_playing)
         except FaultError as error:
             raise RequestError(error.fault) from error
@@ -271,7 +280,7 @@ class SpeechPublisher:
         for task in self._running:
             task.cancel()
 
-    async def _choose(self, target: str, text: str | None, file: str | None) -> tuple[Source, Speech]:
+    async def _choose(self, target: str, text: str | None, file: str | None, angle_unit: AngleUnit) -> tuple[Source, Speech]:
         """The source for this speech there. A recording brings its own motion, whatever the target's source is."""
         own = self._by_target.get(target)
         if text:
@@ -285,7 +294,7 @@ class SpeechPublisher:
         if source is None:
             kinds = " ".join(sorted(self._by_suffix))
             raise RequestError(Fault(Reason.SPEECH_FILE_INVALID, f"files of this kind can not be spoken; possible are {kinds}", "file"))
-        return (own if own is not None and path.suffix.lower() in AUDIO_SUFFIXES else source), FileSpeech(path)
+        return (own if own is not None and path.suffix.lower() in AUDIO_SUFFIXES else source), FileSpeech(path, angle_unit)
 
     async def _begin(self, performance: Performance, target: str, on_playing: OnPlaying) -> tuple[str, str]:
         rendition = PublishedSpeech(self._publisher, performance, (target,), on_playing, report=self._report)

@@ -17,6 +17,7 @@ from avatar_relay.reasons import Fault, Reason
 from edge_client.audio.sink import Pcm
 from edge_client.playback.events import PlayerState
 from edge_client.player import Player, PlayerCallbacks
+from tests.avatar_relay.sound.streams import TAG, flac, wav
 from tests.edge_client.playback_bench import JAW, PCM, RATE_HZ, Bench, tone, without_filler
 
 
@@ -234,9 +235,21 @@ def test_half_a_sample_at_the_end_is_reported() -> None:
     """It cannot be heard; the sound before it is."""
     rig = Rig(motion=None)
     conversation_id = rig.player.yield_audio_data_nowait(_pcm(tone(4_800)) + b"x", end=True)
-    assert [(one, fault.reason) for one, fault in rig.faults] == [(conversation_id, Reason.AUDIO_UNDECODABLE)]
+    assert [(one, fault.reason) for one, fault in rig.faults] == [(conversation_id, Reason.AUDIO_IRREGULAR)]
     rig.run(500_000)
     assert len(rig.bench.sound) == 4_800
+
+
+def test_sound_that_is_not_what_was_declared() -> None:
+    """A container is refused at the call, a WAV is stripped; what comes after is not disturbed."""
+    rig = Rig(motion=None)
+    with pytest.raises(ValueError, match="FLAC"):
+        rig.player.yield_audio_data_nowait(flac())
+    samples = tone(4_800)
+    rig.player.yield_audio_data_nowait(wav(_pcm(samples), rate_hz=RATE_HZ, after=TAG), end=True)
+    rig.run(500_000)
+    assert rig.bench.sound.tolist() == samples.tolist()
+    assert rig.faults == []
 
 
 async def test_run_keeps_it_going_until_cancelled() -> None:

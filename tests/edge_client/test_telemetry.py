@@ -6,6 +6,8 @@ from dataclasses import replace
 
 from avatar_relay.media import AudioFormat, Codec, ConversationOpen, Kind, MotionEncoding, MotionFormat, Payload, TraceContext
 from avatar_relay.messages import Dropped, Finished
+from edge_client.audio.sink import SinkCounters
+from edge_client.audio.sinks.virtual import VirtualSink
 from edge_client.face.pictures import ShownPicture
 from edge_client.playback.events import PlayerState, View
 from edge_client.telemetry import MAX_CONVERSATIONS, EdgeTelemetry, RelayClock
@@ -115,3 +117,16 @@ def test_device_that_leaves_ends_what_is_going_on() -> None:
     assert {span.parent.span_id for span in told.spans() if span.parent is not None} == {int(CONTEXT.traceparent[36:52], 16)}
     assert len(told.spans("device.receive")) == len(told.spans("device.play")) == MAX_CONVERSATIONS + 1
     assert not any(span.status.is_ok for span in told.spans("device.receive"))
+
+
+def test_what_plays_is_a_metric() -> None:
+    """With its name and how it stands, and how often it was lost."""
+
+    class Lost(VirtualSink):
+        def counters(self) -> SinkCounters:
+            return SinkCounters(restarts=3, lost="it was unplugged")
+
+    told = listen()
+    EdgeTelemetry(told.telemetry, "lobby", lambda time_us: RELAY_CLOCK).watch_sound(Lost(name="the speakers"))
+    assert told.count("avatar.sound", avatar_state="failing", avatar_sink="the speakers") == 1
+    assert told.count("avatar.sound.restarts") == 3

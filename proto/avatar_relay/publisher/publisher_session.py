@@ -152,6 +152,8 @@ class PublisherSession:
     def end_all(self, now_us: int) -> None:
         """Say the end of whatever is open; what has no sound yet is interrupted. Raises `BufferFullError`."""
         for record in self._unfinished():
+            if record.conversation.takes_audio:
+                record.conversation.finish_audio()
             if record.conversation.phase in (Phase.OPEN, Phase.AUDIO_ENDED) and record.conversation.has_audio:
                 record.conversation.end_all(now_us)
                 self.stir(record)

@@ -27,7 +27,7 @@ from relay_server.sources.audio2face.settings import Audio2FaceSettings
 from relay_server.sources.audio2face.sound import SAMPLE_BYTES, ClipSound, SpeechFeed
 from relay_server.sources.audio2face.wire import Animation, Header
 from relay_server.sources.interleave import AUDIO_CHUNK_S, Interleaver
-from relay_server.sources.source import AudioChunk, AudioEnded, Item, MotionDoubt, MotionLost
+from relay_server.sources.source import AudioChunk, AudioEnded, Irregularity, Item, MotionLost
 
 DEFAULT_RATE = 30.0
 """Of a service whose time codes show none."""
@@ -184,7 +184,7 @@ class Clip:
             items.append(AudioEnded())
         return items
 
-    def _doubt(self) -> MotionDoubt | None:
+    def _doubt(self) -> Irregularity | None:
         """Whether the time codes show another rate than the one that the motion was announced with."""
         seen = rate_of(self._times)
         self._times.append(0.0)  # once
@@ -192,7 +192,7 @@ class Clip:
             return None
         self._counters["rate_disagrees"] += 1
         text = f"the time codes of Audio2Face-3D show {seen:g} keyframes per second, not {self.rate:g}; motion is placed by time code"
-        return MotionDoubt(Fault(Reason.MOTION_RATE_MISMATCH, text, "audio2face.keyframes_per_second"))
+        return Irregularity(Fault(Reason.MOTION_RATE_MISMATCH, text, "audio2face.keyframes_per_second"))
 
     def _wake_at_s(self) -> float:
         """When there is something to do without an answer. Raises `ServiceError` once the service was waited for too long."""

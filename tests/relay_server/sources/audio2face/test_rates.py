@@ -11,7 +11,7 @@ import pytest
 from avatar_relay.reasons import Reason
 from relay_server.sources.audio2face import clip
 from relay_server.sources.audio2face.pace import FIRST_WAIT_S, LAST_WAIT_S
-from relay_server.sources.source import AudioChunk, AudioEnded, MotionChunk, MotionDoubt, MotionLost
+from relay_server.sources.source import AudioChunk, AudioEnded, Irregularity, MotionChunk, MotionLost
 from tests.lab.services.audio2face import JUMP_S, NAMES_52, NAMES_68, TROUBLE_AT, Audio2FaceService, Style, Trouble
 from tests.relay_server.sources.audio2face.speakers import HELLO, RATE_HZ, Speaker, against, noise
 from tests.relay_server.sources.performances import Performed, read_all
@@ -59,7 +59,7 @@ async def test_motion_lands_at_its_time_codes(paced: bool) -> None:
         assert off_by_s(result, rate, service, len(style.names)) <= 1 / rate, style
         assert result.audio == SPEECH
         assert not result.losses
-        assert not any(isinstance(item, MotionDoubt) for item in result.items)
+        assert not any(isinstance(item, Irregularity) for item in result.items)
 
 
 async def test_time_codes_that_jump() -> None:
@@ -75,7 +75,7 @@ async def test_time_codes_that_jump() -> None:
 async def test_declared_rate_that_disagrees_is_told(seen: float, declared: float) -> None:
     """Once, with both rates; motion is as long as its sound all the same."""
     result, rate, service = await performed(Style(rate=seen), keyframes_per_second=declared)
-    (doubt,) = [item for item in result.items if isinstance(item, MotionDoubt)]
+    (doubt,) = [item for item in result.items if isinstance(item, Irregularity)]
     assert doubt.fault.reason is Reason.MOTION_RATE_MISMATCH
     assert f"show {seen:g} keyframes per second, not {declared:g}" in doubt.fault.text
     assert rate == declared

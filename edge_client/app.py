@@ -60,7 +60,7 @@ logger = logging.getLogger(__name__)
 LINGER_S = 1.5
 """After the last conversation asked for: acknowledgements arrive, and the face comes to rest on the film."""
 FIRST_PICTURE_US = 5_000_000
-"""How long the link waits for the first picture."""
+"""How long the link waits for the first picture at most."""
 BEAT_S = 0.5
 MAIN_PART, LINK_PART = "main", "link"
 """The threads that systemd's watchdog is told of."""
@@ -215,7 +215,7 @@ class App:
     def _wait_for_face(self, face: FaceProcess | None) -> None:
         """For a little, so that the first word finds a face; a screen that hangs does not keep the device from its relay."""
         until_us = monotonic_us() + FIRST_PICTURE_US
-        while face is not None and not self._stop.is_set() and monotonic_us() < until_us and not face.first_picture.wait(BEAT_S):
+        while face is not None and not self._stop.is_set() and monotonic_us() < until_us and not face.was_tried.wait(BEAT_S):
             self._heart.beat(MAIN_PART)
             self._heart.beat(LINK_PART)
 

@@ -66,6 +66,9 @@ class EdgeConfig:
     render_size: tuple[int, int] = setting(
         LARGEST_SOFT, takes.size(), "largest picture that the CPU draws (software GL, vector face); it is scaled up to a larger window"
     )
+    rotation: int = setting(
+        0, takes.whole_number(0, 270, "degrees"), "turn the picture clockwise for a screen that is mounted on its side: 0, 90, 180 or 270"
+    )
     fullscreen: bool = setting(False, takes.switch(), "take the whole screen")
     headless: bool = setting(False, takes.switch(), "no window and no sound device, even where there are any")
     pictures_per_second: float = setting(30.0, takes.number(1, 240), "pictures to draw each second at most")
@@ -85,6 +88,8 @@ class EdgeConfig:
         if self.device_id and not is_valid_id(self.device_id):
             raise ConfigError(f"device_id: {self.device_id!r} can not be a name; it takes {ID_RULE}")
         self._check_credentials()
+        if self.rotation % 90:
+            raise ConfigError(f"rotation: {self.rotation} is none of 0, 90, 180, 270")
         if self.audio_sink == "wav" and self.record is None:
             raise ConfigError("audio_sink: wav plays into the record folder; name one with record")
         if self.record is not None and self.record.exists() and not self.record.is_dir():

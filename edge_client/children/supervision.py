@@ -2,7 +2,7 @@
 
 The rules:
 1. A child is killed when it shows no sign of life: a thread in it beats every `beat_us`, and `misses` beats in a row are missing.
-   Until its first progress it may miss `opening_misses`: drivers hold the interpreter while they open a device.
+   Until its first progress it may miss `opening_misses`, unless it is stopped: drivers hold the interpreter while they open a device.
 2. It is killed when it makes no progress for `progress_us`, or none at all for `first_progress_us`.
 3. One check adds at most `LONGEST_STEP_US` to these times. After a gap in the checks the watching process was stopped itself, or the
    machine was suspended, and the child is given the time to show itself.
@@ -61,6 +61,8 @@ class Signs:
 
     beats: int
     progress: int
+    is_stopped: bool = False
+    """Somebody stopped the process (SIGSTOP): it is no driver that keeps it silent."""
 
 
 class Action(enum.Enum):
@@ -150,7 +152,7 @@ class Supervision:
     def _overdue(self) -> str:
         """What the child is killed for; empty as long as it keeps its times."""
         limits = self._limits
-        silent_limit_us = limits.beat_us * (limits.misses if self._progressed else limits.opening_misses)
+        silent_limit_us = limits.beat_us * (limits.misses if self._progressed or self._signs.is_stopped else limits.opening_misses)
         still_limit_us = limits.progress_us if self._progressed else limits.first_progress_us
         if self._silent_us > silent_limit_us:
             return f"no sign of life for {silent_limit_us / 1e6:g} s"

@@ -60,6 +60,7 @@ flame_map = "{ca_file}"
 renderer = "none"
 size = "1280x720"
 render_size = "640x360"
+rotation = 270
 fullscreen = true
 headless = true
 stamp = true

@@ -120,6 +120,8 @@ class App:
         try:
             return self._play(tracer, open_tap(self._config))
         finally:
+            if tracer is not None:
+                tracer.end_all(monotonic_us())
             telemetry.shutdown()
             for number, handler in handlers.items():
                 signal.signal(number, handler or signal.SIG_DFL)
@@ -134,6 +136,8 @@ class App:
             stack.callback(sink.close)
             if tap is not None:
                 tap.rate_hz = sink.rate_hz
+            if tracer is not None:
+                tracer.watch_sound(sink)
             recorder = self._make_recorder()
             answers = self._make_answers(playback, sink, tracer)
             face = self._face = self._make_face(answers, recorder)
@@ -229,7 +233,8 @@ class App:
             relay=self._config.relay,
             link=link.text,
             was_attached=link.streams > 0,
-            soundless=why_soundless(self._config, sink),
+            soundless=why_soundless(sink),
+            sound=sink.name,
             underruns=sink.counters().underruns,
             face=str(self._face.status()) if self._face is not None else "",
             version=self._version,

@@ -193,7 +193,8 @@ def _status(config: EdgeConfig, sink: AudioSink) -> DeviceStatus:
         attached=True,
         link="none, the application's own",
         was_attached=True,
-        soundless=assembly.why_soundless(config, sink),
+        soundless=assembly.why_soundless(sink),
+        sound=sink.name,
         underruns=sink.counters().underruns,
         version=version("avatar-relay"),
     )

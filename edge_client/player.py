@@ -221,6 +221,9 @@ class Player:
                 case ConversationEvent(conversation_id, Finished() as finished):
                     self._forget(conversation_id)
                     _call(self._callbacks.on_finished, conversation_id, finished)
+                case ConversationEvent(conversation_id, body):
+                    if self._current is not None and self._current.conversation_id == conversation_id:
+                        self._current.heard("", body, now_us)
                 case ConversationError(conversation_id, fault):
                     _call(self._callbacks.on_error, conversation_id, fault)
         state = self._playback.state

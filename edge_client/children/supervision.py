@@ -135,6 +135,11 @@ class Supervision:
         self._failures += 1
         self._standing = Standing(ChildState.FAILING, reason)
 
+    def hurry(self, now_us: int) -> None:
+        """Start at once what waits to be started again: what it lacked may be there now."""
+        if self._start_us is not None:
+            self._start_us = min(self._start_us, now_us)
+
     def replace(self, reason: str) -> None:
         """Kill the process at the next check, and start it again by the usual rules."""
         self._to_kill = reason

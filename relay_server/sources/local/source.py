@@ -14,7 +14,7 @@ from avatar_relay.reasons import Fault, Reason
 from relay_server.sources.interleave import Interleaver
 from relay_server.sources.local.audio_file import AudioFile
 from relay_server.sources.local.audio_readers import AudioFileError
-from relay_server.sources.source import AudioChunk, AudioFault, FileSpeech, Item, MotionChunk, Performance, SourceError, Speech
+from relay_server.sources.source import AudioChunk, FileSpeech, Irregularity, Item, MotionChunk, Performance, SourceError, Speech
 
 BLOCK_S = 0.5
 """Sound that is read and analysed at a time: some 2 ms of work on another thread."""
@@ -59,7 +59,7 @@ async def _items(file: AudioFile, peak_db: float, path: Path) -> AsyncIterator[I
     try:
         for text in file.irregularities():
             logger.warning("%s: %s", path.name, text)
-            yield AudioFault(Fault(Reason.AUDIO_IRREGULAR, text, "file"))
+            yield Irregularity(Fault(Reason.AUDIO_IRREGULAR, text, "file"))
         while (items := await asyncio.to_thread(next, steps, None)) is not None:
             for item in items:
                 yield item

@@ -16,7 +16,8 @@ import numpy as np
 from avatar_relay import avatarkit, wire
 from avatar_relay.fragments import Reassembler
 from avatar_relay.media import Codec, ConversationOpen, Kind, MotionEncoding, MotionFormat
-from avatar_relay.messages import AudioOnly, ConversationEnd, EventAck, Finished, GoAway, Hello, Media, Ping, Pong
+from avatar_relay.messages import AudioOnly, ConversationEnd, EventAck, Finished, GoAway, Hello, Media, Ping, Pong, Started
+from avatar_relay.reasons import Fault
 from avatar_relay.v1 import media_pb2
 from edge_client.audio.decoders import make_decoder
 from edge_client.audio.sink import Pcm
@@ -25,6 +26,7 @@ from edge_client.link.player_port import PlayerPort
 from edge_client.link.report_outbox import ReportOutbox
 from edge_client.motion.decoder import MotionDecoder
 from edge_client.motion.pose import POSE_SIZE, Poses
+from edge_client.motion.track import MotionTrack
 from edge_client.playback.engine import PlaybackEngine
 from edge_client.playback.events import ConversationEvent, View
 from edge_client.playback.playing import DecoderFactories
@@ -49,6 +51,14 @@ class StampedDecoder:
 
     def __init__(self) -> None:
         self.decoded: list[bytes] = []
+
+    def make_track(self, keyframes_per_second: float) -> MotionTrack:
+        """Plain."""
+        return MotionTrack(keyframes_per_second)
+
+    def complaint(self) -> Fault | None:
+        """Nothing."""
+        return None
 
     def decode(self, data: bytes) -> Poses:
         """See `MotionDecoder`."""
@@ -80,6 +90,9 @@ class Seen:
     first_motion_us: int | None = None
     """When motion was first in the picture, in µs of the device's clock since the conversation was opened."""
     opened_us: int = 0
+    started_us: int = 0
+    finished_us: int = 0
+    """When its first and its last sample were heard, as the device told it, in µs of the device's clock."""
 
 
 class FastDevice:
@@ -173,7 +186,10 @@ class FastDevice:
             self._outbox.put(output)
             if isinstance(output, ConversationEvent) and isinstance(output.body, Finished):
                 self.seen[output.conversation_id].finished.append(output.body)
+                self.seen[output.conversation_id].finished_us = self.now_us
                 self.finished.set()
+            elif isinstance(output, ConversationEvent) and isinstance(output.body, Started):
+                self.seen[output.conversation_id].started_us = self.now_us
         while (message := self._outbox.take(self.now_us)) is not None:
             await self._port.send(message)
 

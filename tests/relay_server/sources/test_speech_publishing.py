@@ -28,6 +28,7 @@ from relay_server.sources import speech_publishing as performance_module
 from relay_server.sources.source import (
     AudioChunk,
     FileSpeech,
+    Irregularity,
     MotionChunk,
     MotionLost,
     Performance,
@@ -39,7 +40,7 @@ from relay_server.sources.source import (
 from relay_server.sources.speech_publishing import MAX_EARLY_MOTION_BYTES, PublishedSpeech, SpeechPublisher, find_speech_file
 from tests.avatar_relay.publisher.fakes import PCM_16K, WEIGHTS_30, FakeRelay, event, payload_bytes, weights
 
-Item = AudioChunk | MotionChunk | MotionLost | Exception
+Item = AudioChunk | MotionChunk | MotionLost | Irregularity | Exception
 SOUND = AudioChunk(bytes(3_200))
 MOTION = MotionChunk(weights(3))
 LOST = MotionLost(Fault(Reason.SOURCE_SILENT, "the service stalls"))
@@ -60,7 +61,7 @@ class ScriptedSource:
         self.asked.append(speech)
         return Performance(PCM_16K, WEIGHTS_30, Pacing.BURST, self._items())
 
-    async def _items(self) -> AsyncIterator[AudioChunk | MotionChunk | MotionLost]:
+    async def _items(self) -> AsyncIterator[AudioChunk | MotionChunk | MotionLost | Irregularity]:
         try:
             while True:
                 for item in self._script:
@@ -109,6 +110,24 @@ async def test_lost_motion_goes_on_with_sound_only(script: tuple[Item, ...]) -> 
         conversation_id = await perform(relay, publisher, *script)
     assert relay.link.all(AudioOnly) == [AudioOnly(conversation_id)]
     assert payload_bytes(relay.link, Kind.AUDIO) == bytes(6_400)
+
+
+@pytest.mark.parametrize("place", [0, 1, 2])
+async def test_irregular_sound_is_reported_and_goes_on(place: int) -> None:
+    """With its conversation's id, also where the source tells before the first sound."""
+    relay, told = FakeRelay(), list[tuple[str, Fault]]()
+    irregular = Fault(Reason.AUDIO_IRREGULAR, "a page is missing")
+    script: list[Item] = [SOUND, MOTION, SOUND]
+    script.insert(place, Irregularity(irregular))
+    async with relay.publisher() as publisher:
+        performance = await ScriptedSource(*script).perform(TextSpeech("hi"))
+        rendition = PublishedSpeech(publisher, performance, ("lobby",), OnPlaying.REPLACE, report=lambda *what: told.append(what))
+        conversation_id = await rendition.begin()
+        await rendition.finish()
+        await relay.link.until_said(ConversationEnd)
+    assert told == [(conversation_id, irregular)]
+    assert payload_bytes(relay.link, Kind.AUDIO) == 2 * SOUND.data
+    assert payload_bytes(relay.link, Kind.MOTION) == MOTION.data
 
 
 async def test_bad_motion_midway_goes_on_with_sound_only() -> None:

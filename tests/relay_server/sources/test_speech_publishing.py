@@ -27,8 +27,8 @@ from relay_server.errors import RequestError
 from relay_server.sources import speech_publishing as performance_module
 from relay_server.sources.source import (
     AudioChunk,
-    AudioFault,
     FileSpeech,
+    Irregularity,
     MotionChunk,
     MotionLost,
     Performance,
@@ -39,7 +39,7 @@ from relay_server.sources.source import (
 from relay_server.sources.speech_publishing import MAX_EARLY_MOTION_BYTES, PublishedSpeech, SpeechPublisher, find_speech_file
 from tests.avatar_relay.publisher.fakes import PCM_16K, WEIGHTS_30, FakeRelay, event, payload_bytes, weights
 
-Item = AudioChunk | MotionChunk | MotionLost | AudioFault | Exception
+Item = AudioChunk | MotionChunk | MotionLost | Irregularity | Exception
 SOUND = AudioChunk(bytes(3_200))
 MOTION = MotionChunk(weights(3))
 LOST = MotionLost(Fault(Reason.SOURCE_SILENT, "the service stalls"))
@@ -60,7 +60,7 @@ class ScriptedSource:
         self.asked.append(speech)
         return Performance(PCM_16K, WEIGHTS_30, Pacing.BURST, self._items())
 
-    async def _items(self) -> AsyncIterator[AudioChunk | MotionChunk | MotionLost | AudioFault]:
+    async def _items(self) -> AsyncIterator[AudioChunk | MotionChunk | MotionLost | Irregularity]:
         try:
             while True:
                 for item in self._script:
@@ -117,7 +117,7 @@ async def test_irregular_sound_is_reported_and_goes_on(place: int) -> None:
     relay, told = FakeRelay(), list[tuple[str, Fault]]()
     irregular = Fault(Reason.AUDIO_IRREGULAR, "a page is missing")
     script: list[Item] = [SOUND, MOTION, SOUND]
-    script.insert(place, AudioFault(irregular))
+    script.insert(place, Irregularity(irregular))
     async with relay.publisher() as publisher:
         performance = await ScriptedSource(*script).perform(TextSpeech("hi"))
         rendition = PublishedSpeech(publisher, performance, ("lobby",), OnPlaying.REPLACE, report=lambda *what: told.append(what))

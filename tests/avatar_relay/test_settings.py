@@ -29,6 +29,7 @@ SAMPLES = {
     "eye_colour": "#5b3a1e",
     "background_colour": "#304030",
     "size": "1024x600",
+    "render_size": "1024x600",
 }
 """Values of settings that take more than a word or a number."""
 

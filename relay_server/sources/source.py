@@ -12,15 +12,32 @@ from pathlib import Path
 from typing import Protocol
 
 from avatar_relay.errors import FaultError
-from avatar_relay.media import AudioFormat, MotionFormat, Pacing, TraceContext
+from avatar_relay.media import AngleUnit, AudioFormat, MotionFormat, Pacing, TraceContext
 from avatar_relay.reasons import Fault
 
 
 @dataclass(frozen=True, slots=True)
+class VoiceWish:
+    """How a caller wants words to be spoken; what is None is left to the settings."""
+
+    name: str | None = None
+    """A voice of espeak-ng."""
+    rate: int | None = None
+    """Words a minute."""
+    pitch: int | None = None
+    """0 to 100."""
+
+
+NO_WISH = VoiceWish()
+
+
+@dataclass(frozen=True, slots=True)
 class TextSpeech:
-    """Words to be spoken."""
+    """Words to be spoken; in SSML if `is_ssml`."""
 
     text: str
+    voice: VoiceWish = NO_WISH
+    is_ssml: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,6 +45,8 @@ class FileSpeech:
     """A file of speech. The caller has checked that it may be read."""
 
     path: Path
+    angle_unit: AngleUnit = AngleUnit.RADIANS
+    """Of a recorded motion's angles."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -140,8 +140,8 @@ def open_face(
     `size` is width and height in pixels, 64 to 8,192 each; a full screen and a console take the screen's own size instead. The CPU draws
     no more pixels than `largest` has. `rotation` turns the picture in its window, in degrees clockwise, a multiple of 90. The kinds in
     `avoid` come last; the GL driver of a place that is `known` by its text is not tried again. `on_try` is told of each way before it is
-    tried, which may end the process. Call it on the main thread, once at a time in a process: SDL has one display. Raises `ScreenError` when
-    nothing works.
+    tried, which may end the process. Call it on the main thread, once at a time in a process: SDL has one display. Raises `ScreenError`
+    when nothing works.
     """
     if not all(64 <= side <= 8192 for side in size):
         raise ScreenError(f"a picture of {size[0]}x{size[1]} pixels can not be: each side is 64 to 8192")

@@ -16,6 +16,7 @@ from google.protobuf.json_format import MessageToDict
 from google.protobuf.message import Message
 
 from avatar_relay import wire
+from avatar_relay.forward_proxy import proxy_note
 from avatar_relay.v1 import admin_service_pb2 as pb
 from avatar_relay.v1 import admin_service_pb2_grpc as services
 from avatar_relay.v1 import media_pb2
@@ -309,7 +310,7 @@ def _complain(error: Any, options: argparse.Namespace) -> int:
     code, fault = error.code(), wire.fault_in(error.trailing_metadata())
     if fault is None and code in _UNREACHABLE:
         text, reason, exit_code = (
-            f"no relay answers at {options.relay}: is it running, and is the address right?",
+            f"no relay answers at {options.relay}: is it running, and is the address right?{proxy_note(options.relay, os.environ)}",
             code.name,
             EXIT_UNREACHABLE,
         )

@@ -12,6 +12,7 @@ import grpc
 from avatar_relay.addresses import is_loopback, split_address
 from avatar_relay.credentials import clean_token, metadata_of
 from avatar_relay.errors import ConfigError
+from avatar_relay.forward_proxy import proxy_option
 from avatar_relay.limits import GRPC_MAX_RECEIVE_BYTES
 from avatar_relay.pem import PemError, check_authorities, check_key_pair
 
@@ -45,7 +46,7 @@ def open_channel(options: argparse.Namespace, environment: Mapping[str, str]) ->
     _check(said)
     if token is not None and not tls and not loopback:
         raise ConfigError("insecure: a token does not travel in plaintext; leave it out")
-    grpc_options = [("grpc.max_receive_message_length", GRPC_MAX_RECEIVE_BYTES)]
+    grpc_options = [("grpc.max_receive_message_length", GRPC_MAX_RECEIVE_BYTES), *proxy_option(options.relay)]
     if tls:
         credentials = grpc.ssl_channel_credentials(files.get("tls_ca_file"), files.get("tls_key_file"), files.get("tls_cert_file"))
         channel = grpc.secure_channel(options.relay, credentials, grpc_options)

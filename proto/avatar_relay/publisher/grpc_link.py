@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import os
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ import grpc.aio
 from avatar_relay import wire
 from avatar_relay.addresses import is_loopback
 from avatar_relay.credentials import clean_token, metadata_of
+from avatar_relay.forward_proxy import host_of, proxy_note, proxy_option
 from avatar_relay.grpc_client import CHANNEL_OPTIONS, fault_in
 from avatar_relay.messages import FromPublisher, Joined, ToPublisher
 from avatar_relay.publisher.errors import ConnectionLostError, UnsendableError
@@ -29,7 +31,8 @@ _FINAL = frozenset(
         grpc.StatusCode.ABORTED,
     }
 )
-"""Statuses that would come again (ABORTED: another stream of this publisher took over). All others are worth a retry."""
+"""Statuses that would come again if our fault is with them (ABORTED: another stream of this publisher took over). Without it a proxy on the
+way made them, such as of HTTP 404, and that may pass. All others are worth a retry."""
 
 logger = logging.getLogger(__name__)
 
@@ -85,7 +88,8 @@ class GrpcLink:
         code, text = await self._call.code(), await self._call.details()
         fault = fault_in(await self._call.trailing_metadata())
         what = f"{fault.reason}: {fault.text}" if fault is not None else f"{code.name}: {text}"
-        return ConnectionLostError(f"the relay at {self._address}: {what}", final=code in _FINAL, fault=fault)
+        what += proxy_note(self._address, os.environ) if code is grpc.StatusCode.UNAVAILABLE and fault is None else ""
+        return ConnectionLostError(f"the relay at {self._address}: {what}", final=fault is not None and code in _FINAL, fault=fault)
 
 
 async def open_grpc_link(address: str, credentials: grpc.ChannelCredentials | None, token: str | Path | None = None) -> GrpcLink:
@@ -94,13 +98,14 @@ async def open_grpc_link(address: str, credentials: grpc.ChannelCredentials | No
     Raises a final `ConnectionLostError` where the token can not be read, or would leave this machine in plaintext.
     """
     shown = _read_token(token)
-    if shown is not None and credentials is None and not is_loopback(address.rpartition(":")[0].strip("[]")):
+    if shown is not None and credentials is None and not is_loopback(host_of(address)):
         raise ConnectionLostError(
             "a token does not travel in plaintext: give credentials, such as grpc.ssl_channel_credentials()", final=True
         )
+    options = (*CHANNEL_OPTIONS, *proxy_option(address))
     if credentials is None:
-        return GrpcLink(address, grpc.aio.insecure_channel(address, CHANNEL_OPTIONS), shown)
-    return GrpcLink(address, grpc.aio.secure_channel(address, credentials, CHANNEL_OPTIONS), shown)
+        return GrpcLink(address, grpc.aio.insecure_channel(address, options), shown)
+    return GrpcLink(address, grpc.aio.secure_channel(address, credentials, options), shown)
 
 
 def _encode(message: FromPublisher | Joined) -> Any:

@@ -76,6 +76,7 @@ ADAPTERS = frozenset(
         "avatar_relay.pem",
         "relay_server.sources",
         # adapters: OpenTelemetry
+        "avatar_relay.otel_providers",
         "avatar_relay.otel_settings",
         "avatar_relay.tracing",
         "edge_client.telemetry",

@@ -16,6 +16,7 @@ from google.protobuf.json_format import MessageToDict
 from google.protobuf.message import Message
 
 from avatar_relay import wire
+from avatar_relay.command import CommandLine
 from avatar_relay.forward_proxy import proxy_note
 from avatar_relay.v1 import admin_service_pb2 as pb
 from avatar_relay.v1 import admin_service_pb2_grpc as services
@@ -66,7 +67,7 @@ def run(arguments: Sequence[str] | None) -> int:
 
 def build_parser() -> argparse.ArgumentParser:
     """The command line."""
-    parser = argparse.ArgumentParser(
+    parser = CommandLine(
         prog="relayctl",
         description="Looks at a relay's devices and steers them; says who may enter.",
         epilog="Exit codes: 0 done, 1 refused by the relay, 2 wrong usage, 3 no relay answers.",

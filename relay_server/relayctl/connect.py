@@ -15,6 +15,7 @@ from avatar_relay.errors import ConfigError
 from avatar_relay.forward_proxy import proxy_option
 from avatar_relay.limits import GRPC_MAX_RECEIVE_BYTES
 from avatar_relay.pem import PemError, check_authorities, check_key_pair
+from avatar_relay.settings import ProgramSettings, Section
 
 ENVIRONMENT = "RELAYCTL_"
 TOKEN_VARIABLE = ENVIRONMENT + "TOKEN"
@@ -36,6 +37,8 @@ def add_flags(parser: argparse.ArgumentParser) -> None:
 
 def open_channel(options: argparse.Namespace, environment: Mapping[str, str]) -> grpc.Channel:
     """A channel that shows the credentials. Raises `ConfigError` where what was said can not be."""
+    variables = frozenset(name.upper() for name in (*_FILES, "token"))
+    ProgramSettings(ENVIRONMENT, [Section("", {}, variables)]).check_environment(environment)
     said = {name: getattr(options, name) or environment.get(ENVIRONMENT + name.upper()) for name in _FILES}
     files = {name: _read(name, path) for name, path in said.items() if path}
     token = _token(files, environment)

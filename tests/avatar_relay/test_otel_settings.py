@@ -55,6 +55,19 @@ WRONG = {
     "OTEL_SDK_DISABLED": ["perhaps"],
 }
 RIGHT = {
+    "OTEL_EXPORTER_OTLP_ENDPOINT": "http://127.0.0.1:1",
+    "OTEL_EXPORTER_OTLP_TRACES_TIMEOUT": "1",
+    "OTEL_EXPORTER_OTLP_METRICS_TIMEOUT": "0.5",
+    "OTEL_EXPORTER_OTLP_TRACES_COMPRESSION": "gzip",
+    "OTEL_EXPORTER_OTLP_TRACES_HEADERS": "a=b",
+    "OTEL_BSP_EXPORT_TIMEOUT": "500",
+    "OTEL_METRIC_EXPORT_TIMEOUT": "500",
+    "OTEL_EXPORTER_OTLP_METRICS_TEMPORALITY_PREFERENCE": "DELTA",
+    "OTEL_EXPORTER_OTLP_METRICS_DEFAULT_HISTOGRAM_AGGREGATION": "base2_exponential_bucket_histogram",
+    "OTEL_METRICS_EXPORTER": "otlp_proto_grpc",
+    "OTEL_EXPORTER_PROMETHEUS_PORT": "9464",
+    "OTEL_ATTRIBUTE_COUNT_LIMIT": "64",
+    "OTEL_SPAN_ATTRIBUTE_VALUE_LENGTH_LIMIT": "0",
     "OTEL_EXPORTER_OTLP_TIMEOUT": "2.5",
     "OTEL_EXPORTER_OTLP_COMPRESSION": "GZIP",
     "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT": "localhost:1",
@@ -106,6 +119,23 @@ def test_what_may_hold_a_password_is_not_quoted() -> None:
 def test_all_wrong_variables_are_named() -> None:
     """So that they are mended in one go."""
     assert len(list(problems({name: values[0] for name, values in WRONG.items()}))) == len(WRONG)
+
+
+def test_each_variable_is_tried_right_wrong_and_empty() -> None:
+    """All but those that take a file or a plugin, which have tests of their own."""
+    assert {name for name in WRONG.keys() - RIGHT.keys()} == {
+        "OTEL_EXPORTER_OTLP_CERTIFICATE",
+        "OTEL_EXPORTER_OTLP_CLIENT_KEY",
+        "OTEL_PYTHON_EXPORTER_OTLP_GRPC_CREDENTIAL_PROVIDER",
+    }
+    assert len(WRONG.keys() & RIGHT.keys()) >= 30
+
+
+@pytest.mark.parametrize("name", RIGHT)
+def test_a_right_variable_passes_alone(name: str) -> None:
+    """Not only beside others."""
+    beside = {"OTEL_BSP_MAX_EXPORT_BATCH_SIZE": "100"} if name == "OTEL_BSP_MAX_QUEUE_SIZE" else {}
+    assert list(problems({name: RIGHT[name], **beside})) == []
 
 
 def test_right_values_count(monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> None:

@@ -3,7 +3,6 @@
 EdgeError
 ├── UndecodableError     a payload is not what its conversation's format says (the peer's fault)
 ├── SinkError            the audio device failed (the device's fault)
-│   └── RateError        … because it does not play this rate, but another
 ├── ScreenError          no window, or no picture (the device's fault)
 └── AssetError           a file of the face is missing or damaged
 """
@@ -19,14 +18,6 @@ class UndecodableError(EdgeError):
 
 class SinkError(EdgeError):
     """The audio device failed; the text says which, and why."""
-
-
-class RateError(SinkError):
-    """The audio device does not play the rate that was asked for; it plays `rate_hz`."""
-
-    def __init__(self, text: str, rate_hz: int) -> None:
-        super().__init__(text)
-        self.rate_hz = rate_hz
 
 
 class ScreenError(EdgeError):

@@ -46,7 +46,7 @@ def read_options(arguments: list[str] | None = None) -> Options:
         "ALSA device and draws into a window, where there are any. Leaves sound, film, pictures, trace and figures in a folder.",
     )
     what = parser.add_mutually_exclusive_group()
-    what.add_argument("--wav", type=_file, metavar="FILE", help="a speech file (WAV, FLAC, Ogg); motion is made from the sound")
+    what.add_argument("--wav", type=_file, metavar="FILE", help="a speech file (WAV, FLAC, Ogg, MP3); motion is made from the sound")
     what.add_argument("--recording", type=_file, metavar="FILE", help="a recorded AvatarKit conversation (JSON)")
     what.add_argument("--say", metavar="TEXT", help="text, spoken by espeak-ng")
     parser.add_argument("--headless", action="store_true", help="no sound device and no window, even where there are any")

@@ -24,7 +24,7 @@ from edge_client.playback.live_delay import LiveDelay
 
 @dataclass(frozen=True, slots=True)
 class DecoderFactories:
-    """Makes the decoders of a conversation. Both raise an `EdgeError` for a format that this device cannot decode."""
+    """Makes the decoders of a conversation. For what this device cannot decode they raise `SoundError` and an `EdgeError`."""
 
     audio: Callable[[AudioFormat, int], AudioDecoder]
     """`audio(format, sink_rate_hz)`: a decoder whose samples have the sink's rate."""
@@ -32,13 +32,13 @@ class DecoderFactories:
 
 
 def make_audio(conversation: LiveConversation, decoders: DecoderFactories, rate_hz: int, *, max_bytes: int) -> AudioStream:
-    """The audio stream of a new conversation. Raises an `EdgeError` for a format that this device does not know."""
+    """The audio stream of a new conversation. Raises `SoundError` for a format that this device cannot decode."""
     format = conversation.opened.audio_format
     return AudioStream(decoders.audio(format, rate_hz), format, max_bytes=max_bytes)
 
 
 def make_motion(conversation: LiveConversation, decoders: DecoderFactories) -> MotionStream | None:
-    """Its motion stream, None where it is audio only from the start. Raises like `make_audio`."""
+    """Its motion stream, None where it is audio only from the start. Raises an `EdgeError`."""
     format = conversation.opened.motion_format
     return None if format is None else MotionStream(decoders.motion(format), format)
 

@@ -2,9 +2,11 @@
 
 Rules:
 1. The first sound opens the conversation; motion that comes before it is kept, up to `MAX_EARLY_MOTION_BYTES`.
-2. Motion that can not be used, or that its source lost, makes the conversation audio-only, and the sound goes on.
+2. Motion that can not be used, or that its source lost, makes the conversation audio-only, and the sound goes on. So it does where
+   something about the sound is irregular, which is reported.
 3. A source that fails midway, or is through, ends its conversation explicitly: a face never hangs.
-4. A conversation that others interrupt, replace or lose stops its source.
+4. A conversation that others interrupt, replace or lose stops its source, and so does one whose sound was heard to its end
+   while its motion was still to come; that is reported.
 """
 
 from __future__ import annotations
@@ -16,6 +18,7 @@ from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 from types import MappingProxyType
+from typing import assert_never
 
 from avatar_relay.limits import UNKNOWN_CONVERSATION_HOLD_BYTES
 from avatar_relay.media import OnPlaying, TraceContext
@@ -30,11 +33,14 @@ from avatar_relay.publisher import (
 )
 from avatar_relay.publisher.in_process import InProcessRelay
 from avatar_relay.reasons import Fault, Reason
-from avatar_relay.tracing import trace_id_of
+from avatar_relay.tracing import active, trace_id_of
 from relay_server.errors import RequestError
 from relay_server.sources.source import (
     AudioChunk,
+    AudioEnded,
     FileSpeech,
+    Irregularity,
+    Item,
     MotionChunk,
     MotionLost,
     Performance,
@@ -47,10 +53,10 @@ from relay_server.sources.source import (
 
 MAX_EARLY_MOTION_BYTES = UNKNOWN_CONVERSATION_HOLD_BYTES
 Report = Callable[[str, Fault], None]
-"""Told what is wrong with a conversation's motion while its sound goes on: its id, and why."""
+"""Told what is wrong with a conversation while its sound goes on: its id, and why."""
 MAX_PERFORMANCES = 32
 """`Speak`s that are being published at once."""
-AUDIO_SUFFIXES = frozenset({".wav", ".flac", ".ogg", ".oga", ".opus"})
+AUDIO_SUFFIXES = frozenset({".wav", ".flac", ".ogg", ".oga", ".opus", ".mp3"})
 RECORDING_SUFFIXES = frozenset({".json"})
 
 logger = logging.getLogger(__name__)
@@ -81,6 +87,7 @@ class PublishedSpeech:
         )
         self.conversation_id = ""
         self._items = performance.items
+        self._trace_context = performance.trace_context
         self._report = report
         self._publishing: asyncio.Task[None] | None = None
         self._interrupted = False
@@ -90,12 +97,13 @@ class PublishedSpeech:
 
         Raises `SourceError` where there is no sound, and what `Avatar.yield_audio_data` raises.
         """
-        early: list[MotionChunk | MotionLost] = []
+        early: list[Item] = []
         early_bytes = 0
         try:
             async for item in self._items:
                 if isinstance(item, AudioChunk):
-                    self.conversation_id = await self.avatar.yield_audio_data(item.data)
+                    with active(self._trace_context):
+                        self.conversation_id = await self.avatar.yield_audio_data(item.data)
                     break
                 early.append(item)
                 early_bytes += len(item.data) if isinstance(item, MotionChunk) else 0
@@ -105,7 +113,7 @@ class PublishedSpeech:
             else:
                 raise SourceError(Fault(Reason.NO_AUDIO, "the source made no sound"))
             for item in early:
-                await self._motion(item)
+                await self._publish_item(item)
         except BaseException:
             if self.conversation_id:
                 self.avatar.interrupt()
@@ -128,6 +136,7 @@ class PublishedSpeech:
                 publishing.result()
             else:
                 logger.info("performance stopped: conversation=%s is over on all devices", self.conversation_id)
+                self._report_missing_motion()
         finally:
             for task in (publishing, over):
                 task.cancel()
@@ -149,11 +158,7 @@ class PublishedSpeech:
     async def _publish(self) -> None:
         try:
             async for item in self._items:
-                match item:
-                    case AudioChunk(data):
-                        await self.avatar.yield_audio_data(data)
-                    case _:
-                        await self._motion(item)
+                await self._publish_item(item)
             self.avatar.end()
         except SourceError as error:
             logger.warning("source failed midway: conversation=%s %s", self.conversation_id, error)
@@ -164,15 +169,36 @@ class PublishedSpeech:
             logger.warning("performance failed: conversation=%s %s", self.conversation_id, error)
             self._end_after_failure()
 
-    async def _motion(self, item: MotionChunk | MotionLost) -> None:
+    async def _publish_item(self, item: Item) -> None:
+        match item:
+            case AudioChunk(data):
+                await self.avatar.yield_audio_data(data)
+            case MotionChunk(data):
+                await self._motion(data)
+            case MotionLost(fault):
+                await self._go_on_with_sound_only(fault)
+            case Irregularity(fault):
+                logger.warning("irregular media: conversation=%s %s: %s", self.conversation_id, fault.reason, fault.text)
+                await self.avatar.opened(self.conversation_id)
+                self._report(self.conversation_id, fault)
+            case AudioEnded():
+                await self.avatar.yield_audio_data(b"", end=True)
+            case _:
+                assert_never(item)
+
+    async def _motion(self, data: bytes) -> None:
         """Rule 2. Motion that is stale already is the avatar's to count."""
-        if isinstance(item, MotionLost):
-            await self._go_on_with_sound_only(item.fault)
-            return
         try:
-            await self.avatar.yield_frames_data([item.data], self.conversation_id)
+            await self.avatar.yield_frames_data([data], self.conversation_id)
         except InvalidMediaError as error:
             await self._go_on_with_sound_only(error.fault)
+
+    def _report_missing_motion(self) -> None:
+        """Rule 4."""
+        if self.avatar.lacks_motion(self.conversation_id):
+            fault = Fault(Reason.SOURCE_SILENT, "the sound was heard to its end, and its motion had not come by then")
+            logger.warning("motion is missing: conversation=%s %s: %s", self.conversation_id, fault.reason, fault.text)
+            self._report(self.conversation_id, fault)
 
     async def _go_on_with_sound_only(self, fault: Fault) -> None:
         name, reason, text = self.conversation_id, fault.reason, fault.text

@@ -17,6 +17,7 @@ from avatar_relay.checks import BytesLike, as_bytes, as_payloads, check_bool, ch
 from avatar_relay.media import ConversationOpen, Kind, OnPlaying
 from avatar_relay.messages import DeviceVolume, Dropped, Finished, FromPublisher, Interrupt, Pause, PlayerEvent, Resume, Volume
 from avatar_relay.publisher.avatar_context import AvatarContext, AvatarSettings
+from avatar_relay.publisher.end_hint import EndHint
 from avatar_relay.publisher.errors import (
     BufferFullError,
     ConnectionLostError,
@@ -49,6 +50,7 @@ class Avatar:
         self._audio_turn = asyncio.Lock()
         self._motion_turn = asyncio.Lock()
         self._listeners = EventListeners()
+        self._end_hint = EndHint()
         self._state = PlaybackState.IDLE
         self._position_us = 0
 
@@ -57,7 +59,8 @@ class Avatar:
     async def yield_audio_data(self, data: BytesLike, *, end: bool = False) -> str:
         """Hand over encoded sound; waits for room. Returns the id of its conversation, for the motion that belongs to it.
 
-        Opens a conversation where none is open. PCM and Ogg Opus may be cut anywhere; a bare Opus packet is one call.
+        Opens a conversation where none is open. PCM and Ogg Opus may be cut anywhere; a bare Opus packet is one call. A WAV of the declared
+        PCM is stripped, also one in each call; other containers and encodings are refused by their first bytes.
         With `end` the sound is complete; then `data` may be empty. Motion that is still missing is waited for by
         rule 4 of `publisher.conversation`. Sound of a conversation that is interrupted meanwhile is dropped.
         Raises `InvalidMediaError` (nothing of `data` taken), `ConversationFailedError` where the conversation was ended by
@@ -187,6 +190,13 @@ class Avatar:
         """How a conversation was opened. Raises `UnknownConversationError` for an unknown id."""
         return self._known(conversation_id).conversation.opening
 
+    def lacks_motion(self, conversation_id: str) -> bool:
+        """Whether the end of a conversation's sound was sent before all of its motion had been handed over.
+
+        Raises `UnknownConversationError` for an unknown id.
+        """
+        return self._known(conversation_id).conversation.lacks_motion
+
     async def opened(self, conversation_id: str) -> tuple[str, ...]:
         """Wait until a conversation is open, and tell on which devices. Safe to cancel.
 
@@ -200,13 +210,14 @@ class Avatar:
         return playback.device_ids
 
     async def finished(self, conversation_id: str) -> ConversationFinished:
-        """Wait until every device is done with a conversation. Safe to cancel.
+        """Wait until every device is done with a conversation. Safe to cancel. Gives a hint in the log where its end was not said.
 
         Raises `ConversationFailedError` where that will not be heard of any more, `UnknownConversationError` for an unknown id.
         """
-        playback = self._known(conversation_id).playback
-        while (outcome := playback.outcome) is None:
-            await self._wait()
+        record = self._known(conversation_id)
+        with self._end_hint.watching(record.conversation):
+            while (outcome := record.playback.outcome) is None:
+                await self._wait()
         if isinstance(outcome, Fault):
             raise ConversationFailedError(conversation_id, outcome)
         return outcome
@@ -297,6 +308,7 @@ class Avatar:
         if not end or not conversation.takes_audio:
             return record.conversation_id
         self._speaking = None
+        conversation.finish_audio()
         if not conversation.has_audio:
             self._interrupt(record)
             raise InvalidMediaError(Fault(Reason.NO_AUDIO, "a conversation ended without one whole sample of sound", "end"))

@@ -13,26 +13,13 @@ import grpc.aio
 
 from avatar_relay import wire
 from avatar_relay.addresses import is_loopback
+from avatar_relay.backoff import FINAL_CODES
 from avatar_relay.credentials import clean_token, metadata_of
 from avatar_relay.forward_proxy import host_of, proxy_note, proxy_option
 from avatar_relay.grpc_client import CHANNEL_OPTIONS, fault_in
-from avatar_relay.messages import FromPublisher, Joined, ToPublisher
+from avatar_relay.messages import FromPublisher, Joined, ToPublisher, UnknownEvent
 from avatar_relay.publisher.errors import ConnectionLostError, UnsendableError
 from avatar_relay.v1 import publisher_service_pb2_grpc as services
-
-_FINAL = frozenset(
-    {
-        grpc.StatusCode.INVALID_ARGUMENT,
-        grpc.StatusCode.FAILED_PRECONDITION,
-        grpc.StatusCode.UNAUTHENTICATED,
-        grpc.StatusCode.PERMISSION_DENIED,
-        grpc.StatusCode.UNIMPLEMENTED,
-        grpc.StatusCode.ALREADY_EXISTS,
-        grpc.StatusCode.ABORTED,
-    }
-)
-"""Statuses that would come again if our fault is with them (ABORTED: another stream of this publisher took over). Without it a proxy on the
-way made them, such as of HTTP 404, and that may pass. All others are worth a retry."""
 
 logger = logging.getLogger(__name__)
 
@@ -66,11 +53,12 @@ class GrpcLink:
                 raise await self._lost(error) from error
             except wire.WireError as error:
                 raise ConnectionLostError(f"the relay at {self._address} broke the protocol: {error}", fault=error.fault) from error
+            if message is None or isinstance(message, UnknownEvent):
+                self._unknown_messages += 1
+                if self._unknown_messages == 1:
+                    logger.warning("the relay at %s says things that this version does not know", self._address)
             if message is not None:
                 return message
-            self._unknown_messages += 1
-            if self._unknown_messages == 1:
-                logger.warning("the relay at %s says things that this version does not know", self._address)
 
     async def close(self) -> None:
         """End the stream and its channel."""
@@ -89,7 +77,9 @@ class GrpcLink:
         fault = fault_in(await self._call.trailing_metadata())
         what = f"{fault.reason}: {fault.text}" if fault is not None else f"{code.name}: {text}"
         what += proxy_note(self._address, os.environ) if code is grpc.StatusCode.UNAVAILABLE and fault is None else ""
-        return ConnectionLostError(f"the relay at {self._address}: {what}", final=fault is not None and code in _FINAL, fault=fault)
+        # ABORTED: another stream of this publisher took over. Without our fault a proxy on the way made the status, and that may pass
+        final = fault is not None and (code.name in FINAL_CODES or code is grpc.StatusCode.ABORTED)
+        return ConnectionLostError(f"the relay at {self._address}: {what}", final=final, fault=fault)
 
 
 async def open_grpc_link(address: str, credentials: grpc.ChannelCredentials | None, token: str | Path | None = None) -> GrpcLink:

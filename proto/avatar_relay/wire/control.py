@@ -59,16 +59,20 @@ EVENT_BODY: OneOf[m.PlayerEventBody] = OneOf(
 )
 
 
-def event_to_wire(event: m.PlayerEvent) -> pb.PlayerEvent:
+def event_to_wire(event: m.PlayerEvent | m.UnknownEvent) -> pb.PlayerEvent:
     """Encode a player event."""
+    if isinstance(event, m.UnknownEvent):
+        return pb.PlayerEvent(event_id=event.event_id, device_id=event.device_id)
     body = EVENT_BODY.fields(event.body)
     return pb.PlayerEvent(event_id=event.event_id, conversation_id=event.conversation_id, device_id=event.device_id, **body)
 
 
-def event_from_wire(event: pb.PlayerEvent) -> m.PlayerEvent | None:
-    """Read a player event; None for a kind of event that this version does not know."""
+def event_from_wire(event: pb.PlayerEvent) -> m.PlayerEvent | m.UnknownEvent:
+    """Read a player event."""
     body = EVENT_BODY.from_wire(event)
-    return None if body is None else m.PlayerEvent(event.event_id, event.conversation_id, body, event.device_id)
+    if body is None:
+        return m.UnknownEvent(event.event_id, event.device_id)
+    return m.PlayerEvent(event.event_id, event.conversation_id, body, event.device_id)
 
 
 EVENT: Converter[Any] = Converter(event_to_wire, event_from_wire)

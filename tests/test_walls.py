@@ -126,6 +126,7 @@ WIRE = frozenset(
         "edge_client.link.attach_call",
         "avatar_relay.publisher.grpc_link",
         "relay_server.relayctl.commands",
+        "relay_server.relayctl.watching",
         "relay_server.service",
         "relay_server.sources.audio2face.schema",
         "relay_server.sources.audio2face.wire",

@@ -19,6 +19,8 @@ from avatar_relay.settings import ProgramSettings, Section
 
 ENVIRONMENT = "RELAYCTL_"
 TOKEN_VARIABLE = ENVIRONMENT + "TOKEN"
+_KEEPALIVE = (("grpc.keepalive_time_ms", 10_000), ("grpc.keepalive_timeout_ms", 5_000))
+"""A watcher finds a relay that is gone without a word."""
 _FILES = {
     "token_file": "file with the token to show",
     "tls_ca_file": "certificates (PEM) that vouch for the relay; speaks TLS on this machine too",
@@ -49,7 +51,7 @@ def open_channel(options: argparse.Namespace, environment: Mapping[str, str]) ->
     _check(said)
     if token is not None and not tls and not loopback:
         raise ConfigError("insecure: a token does not travel in plaintext; leave it out")
-    grpc_options = [("grpc.max_receive_message_length", GRPC_MAX_RECEIVE_BYTES), *proxy_option(options.relay)]
+    grpc_options = [("grpc.max_receive_message_length", GRPC_MAX_RECEIVE_BYTES), *_KEEPALIVE, *proxy_option(options.relay)]
     if tls:
         credentials = grpc.ssl_channel_credentials(files.get("tls_ca_file"), files.get("tls_key_file"), files.get("tls_cert_file"))
         channel = grpc.secure_channel(options.relay, credentials, grpc_options)

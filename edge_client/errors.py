@@ -1,6 +1,7 @@
 """Errors of the edge client, beside those in `avatar_relay.errors`.
 
 EdgeError
+├── NotUnderstoodError   nobody can tell what the columns of a conversation's motion are (the peer's fault)
 ├── UndecodableError     a payload is not what its conversation's format says (the peer's fault)
 ├── SinkError            the audio device failed (the device's fault)
 ├── ScreenError          no window, or no picture (the device's fault)
@@ -14,6 +15,10 @@ class EdgeError(Exception):
 
 class UndecodableError(EdgeError):
     """A payload is not what its conversation's format says; the text says what was wrong, and where."""
+
+
+class NotUnderstoodError(EdgeError):
+    """What the columns of a conversation's motion are can not be told; the text names them, and what they may be."""
 
 
 class SinkError(EdgeError):

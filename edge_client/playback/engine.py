@@ -216,12 +216,10 @@ class PlaybackEngine:
             fault = Fault(Reason.AUDIO_FORMAT_UNSUPPORTED, str(error), "open.audio_format")
             self._reports.fault(conversation.conversation_id, fault)
             return None
-        motion = None
-        try:
-            motion = make_motion(conversation, self._decoders)
-        except EdgeError as error:
-            fault = Fault(Reason.MOTION_FORMAT_UNSUPPORTED, str(error), "open.motion_format")
-            self._reports.fault(conversation.conversation_id, fault)
+        motion = make_motion(conversation, self._decoders)
+        if isinstance(motion, Fault):
+            self._reports.fault(conversation.conversation_id, motion)
+            motion = None
         return Playing(
             conversation, audio, motion, now_us, make_audio_mouth(conversation, self._config.mouth_source, self._playout.rate_hz)
         )

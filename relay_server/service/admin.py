@@ -9,7 +9,7 @@ from typing import Any, Protocol, assert_never
 from google.protobuf.message import Message
 
 from avatar_relay import wire
-from avatar_relay.media import OnPlaying
+from avatar_relay.media import AngleUnit, OnPlaying
 from avatar_relay.reasons import Fault, Reason
 from avatar_relay.v1 import admin_service_pb2 as pb
 from relay_server.access.caller import current_caller
@@ -40,7 +40,9 @@ Write = Callable[[Message], Awaitable[None]]
 class Speech(Protocol):
     """Lets devices speak."""
 
-    async def speak(self, target: str, *, text: str | None, file: str | None, on_playing: OnPlaying) -> tuple[str, str]:
+    async def speak(
+        self, target: str, *, text: str | None, file: str | None, on_playing: OnPlaying, angle_unit: AngleUnit
+    ) -> tuple[str, str]:
         """Begin to speak text, or a file of the speech folder; returns conversation and trace id (empty while tracing is off).
 
         Raises `FaultError` where it can not.
@@ -93,6 +95,7 @@ class AdminService:
             text=request.text if said == "text" else None,
             file=request.file if said == "file" else None,
             on_playing=wire.on_playing_from_wire(request.on_playing),
+            angle_unit=wire.angle_unit_from_wire(request.angle_unit),
         )
         return pb.SpeakResponse(conversation_id=conversation_id, trace_id=trace_id)
 

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Protocol
 
 from avatar_relay.errors import FaultError
-from avatar_relay.media import AudioFormat, MotionFormat, Pacing, TraceContext
+from avatar_relay.media import AngleUnit, AudioFormat, MotionFormat, Pacing, TraceContext
 from avatar_relay.reasons import Fault
 
 
@@ -28,6 +28,8 @@ class FileSpeech:
     """A file of speech. The caller has checked that it may be read."""
 
     path: Path
+    angle_unit: AngleUnit = AngleUnit.RADIANS
+    """Of a recorded motion's angles."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -21,7 +21,7 @@ from types import MappingProxyType
 from typing import assert_never
 
 from avatar_relay.limits import UNKNOWN_CONVERSATION_HOLD_BYTES
-from avatar_relay.media import OnPlaying, TraceContext
+from avatar_relay.media import AngleUnit, OnPlaying, TraceContext
 from avatar_relay.publisher import (
     Avatar,
     ConnectionLostError,
@@ -57,7 +57,7 @@ Report = Callable[[str, Fault], None]
 MAX_PERFORMANCES = 32
 """`Speak`s that are being published at once."""
 AUDIO_SUFFIXES = frozenset({".wav", ".flac", ".ogg", ".oga", ".opus", ".mp3"})
-RECORDING_SUFFIXES = frozenset({".json"})
+RECORDING_SUFFIXES = frozenset({".json", ".csv"})
 
 logger = logging.getLogger(__name__)
 
@@ -245,7 +245,15 @@ class SpeechPublisher:
         self._running: set[asyncio.Task[None]] = set()
         self._beginning = 0
 
-    async def speak(self, target: str, *, text: str | None, file: str | None, on_playing: OnPlaying) -> tuple[str, str]:
+    async def speak(
+        self,
+        target: str,
+        *,
+        text: str | None,
+        file: str | None,
+        on_playing: OnPlaying,
+        angle_unit: AngleUnit = AngleUnit.RADIANS,
+    ) -> tuple[str, str]:
         """Begin to speak text, or a file of the speech folder; the rest is published in the background.
 
         Returns once the conversation is open: its id and its trace's id, empty while tracing is off. Raises `RequestError`
@@ -256,7 +264,7 @@ class SpeechPublisher:
             raise RequestError(Fault(Reason.LIMIT_REACHED, text_, retry_after_ms=1_000))
         self._beginning += 1
         try:
-            source, speech = await self._choose(target, text, file)
+            source, speech = await self._choose(target, text, file, angle_unit)
             return await self._begin(await source.perform(speech), target, on_playing)
         except FaultError as error:
             raise RequestError(error.fault) from error
@@ -272,7 +280,7 @@ class SpeechPublisher:
         for task in self._running:
             task.cancel()
 
-    async def _choose(self, target: str, text: str | None, file: str | None) -> tuple[Source, Speech]:
+    async def _choose(self, target: str, text: str | None, file: str | None, angle_unit: AngleUnit) -> tuple[Source, Speech]:
         """The source for this speech there. A recording brings its own motion, whatever the target's source is."""
         own = self._by_target.get(target)
         if text:
@@ -286,7 +294,7 @@ class SpeechPublisher:
         if source is None:
             kinds = " ".join(sorted(self._by_suffix))
             raise RequestError(Fault(Reason.SPEECH_FILE_INVALID, f"files of this kind can not be spoken; possible are {kinds}", "file"))
-        return (own if own is not None and path.suffix.lower() in AUDIO_SUFFIXES else source), FileSpeech(path)
+        return (own if own is not None and path.suffix.lower() in AUDIO_SUFFIXES else source), FileSpeech(path, angle_unit)
 
     async def _begin(self, performance: Performance, target: str, on_playing: OnPlaying) -> tuple[str, str]:
         rendition = PublishedSpeech(self._publisher, performance, (target,), on_playing, report=self._report)

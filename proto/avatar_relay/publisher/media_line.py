@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import math
 import struct
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from itertools import pairwise
 from typing import NamedTuple, Protocol, assert_never
 
 from avatar_relay.errors import SoundError
@@ -18,6 +19,8 @@ from avatar_relay.publisher.errors import InvalidMediaError
 from avatar_relay.reasons import Fault, Reason
 from avatar_relay.sound.border import Border, SampleBorder, StreamBorder
 
+ON_GRID_US = 2_000
+"""Rows this close to the grid of their payload are on it."""
 _WHOLE = 1 << 62
 """A step that no data reaches: a packet is never cut."""
 
@@ -159,13 +162,14 @@ class MotionMessage(NamedTuple):
 
 
 class MotionLine:
-    """Counts keyframes, because motion messages carry no time."""
+    """Places motion: behind what came before, by counting keyframes, because motion messages carry no time; or where it is told."""
 
     def __init__(self, motion_format: MotionFormat) -> None:
         self._format = motion_format
+        self._begin_us = 0
         self._keyframes = 0
         self.length_us = 0
-        """Position after the last keyframe so far."""
+        """Position after the last keyframe so far; the next payload's, unless it is told one."""
 
     @property
     def keyframe_us(self) -> int:
@@ -183,11 +187,31 @@ class MotionLine:
             case _:
                 assert_never(self._format.encoding)
 
-    def place(self, message: MotionMessage) -> Slice:
-        """The payload's place behind all placed before it; its bytes are those handed over."""
-        pts_us = self.length_us
+    def split(self, message: MotionMessage, at_us: Sequence[int]) -> list[tuple[MotionMessage, int | None]]:
+        """Rows of weights with a position each, in parts that lie on the format's grid (to `ON_GRID_US`), with the position of each part.
+
+        Raises `InvalidMediaError` for motion that can not be cut.
+        """
+        if self._format.encoding is not MotionEncoding.BLENDSHAPE_WEIGHTS:
+            text = "motion of AvatarKit can not be cut at its keyframes: give one at_us for the first keyframe"
+            raise InvalidMediaError(Fault(Reason.MOTION_FORMAT_UNSUPPORTED, text, "at_us"))
+        row_bytes = 4 * len(self._format.blendshape_names)
+        starts = [0]
+        for row, position_us in enumerate(at_us):
+            if abs(at_us[starts[-1]] + self._pts_us(row - starts[-1]) - position_us) > ON_GRID_US:
+                starts.append(row)
+        return [
+            (MotionMessage(message.data[start * row_bytes : end * row_bytes], end - start, is_last=False), at_us[start])
+            for start, end in pairwise([*starts, message.keyframes])
+        ]
+
+    def place(self, message: MotionMessage, at_us: int | None = None) -> Slice:
+        """The payload's place: behind the one placed before it, or at `at_us`; its bytes are those handed over."""
+        pts_us = self.length_us if at_us is None else at_us
+        if at_us is not None:
+            self._begin_us, self._keyframes = at_us, 0
         self._keyframes += message.keyframes
-        self.length_us = self._pts_us(self._keyframes)
+        self.length_us = self._begin_us + self._pts_us(self._keyframes)
         return Slice(message.data, pts_us, self.length_us - pts_us)
 
     def _pts_us(self, keyframes: int) -> int:

@@ -19,9 +19,11 @@ from __future__ import annotations
 
 import enum
 from collections import deque
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
+from itertools import accumulate
 
+from avatar_relay.checks import FieldError
 from avatar_relay.fragments import split
 from avatar_relay.limits import MAX_JOINED_BYTES, STRICT_SYNC_WAIT_US
 from avatar_relay.media import ConversationOpen, Credit, Cursor, Kind, Payload
@@ -43,6 +45,8 @@ RETAIN_BYTES = 8 << 20
 """What went out and is not held by all devices is kept up to here: a relay's window (2.5 MiB) and what devices buffer."""
 
 Outgoing = Media | AudioOnly | ConversationEnd
+PlacedMotion = tuple[MotionMessage, int | None]
+"""Motion with its position; None: behind the motion before it."""
 
 
 class Phase(enum.Enum):
@@ -199,11 +203,28 @@ class PublishedConversation:
             raise InvalidMediaError(Fault(Reason.MOTION_FORMAT_UNSUPPORTED, text, "motion"))
         return self._motion.inspect(data)
 
-    def push_motion(self, message: MotionMessage, now_us: int) -> None:
-        """Take a checked motion payload."""
+    def inspect_all(self, frames: Sequence[bytes], at_us: int | list[int] | None) -> list[PlacedMotion]:
+        """Check motion payloads; rows with a position each are cut where they leave the grid.
+
+        Raises `InvalidMediaError`, and `ValueError` if there are not as many positions as keyframes.
+        """
+        messages = [self.inspect_motion(frame) for frame in frames]
+        if not isinstance(at_us, list):
+            return [(message, None if index else at_us) for index, message in enumerate(messages)]
+        ends = list(accumulate(message.keyframes for message in messages))
+        if len(at_us) != (ends[-1] if ends else 0):
+            raise FieldError("at_us", f"has {len(at_us)} positions for {ends[-1] if ends else 0} keyframes")
+        motion = self._motion
+        if motion is None:
+            return []
+        parts = zip(messages, ends, strict=True)
+        return [part for message, end in parts for part in motion.split(message, at_us[end - message.keyframes : end])]
+
+    def push_motion(self, message: MotionMessage, now_us: int, at_us: int | None = None) -> None:
+        """Take a checked motion payload: behind the last one, or at a position."""
         assert self.motion_refusal is None
         assert self._motion is not None
-        self._append(Kind.MOTION, [self._motion.place(message)])
+        self._append(Kind.MOTION, [self._motion.place(message, at_us)])
         self._motion_complete = self._motion_complete or message.is_last
         self._settle(now_us)
 

@@ -61,7 +61,8 @@ def test_ogg_keeps_its_bytes_and_claims_no_place(sizes: list[int]) -> None:
 @given(rate=st.sampled_from([24.0, 25.0, 29.97, 30.0, 60.0]), counts=st.lists(st.integers(1, 100), min_size=1, max_size=30))
 def test_motion_places_join_and_do_not_drift(rate: float, counts: list[int]) -> None:
     """Keyframe n lies at n / rate, however the windows are cut."""
-    line = MotionLine(MotionFormat(MotionEncoding.BLENDSHAPE_WEIGHTS, rate, ARKIT_NAMES))
+    motion_format = MotionFormat(MotionEncoding.BLENDSHAPE_WEIGHTS, rate, ARKIT_NAMES)
+    line, rate = MotionLine(motion_format), motion_format.keyframes_per_second
     placed = [line.place(line.inspect(np.zeros((rows, 52), "<f4").tobytes())) for rows in counts]
     starts = [round(sum(counts[:index]) * 1_000_000 / rate) for index in range(len(counts) + 1)]
     assert [piece.pts_us for piece in placed] == starts[:-1]

@@ -17,6 +17,7 @@ from avatar_relay import avatarkit, wire
 from avatar_relay.fragments import Reassembler
 from avatar_relay.media import Codec, ConversationOpen, Kind, MotionEncoding, MotionFormat
 from avatar_relay.messages import AudioOnly, ConversationEnd, EventAck, Finished, GoAway, Hello, Media, Ping, Pong, Started
+from avatar_relay.reasons import Fault
 from avatar_relay.v1 import media_pb2
 from edge_client.audio.decoders import make_decoder
 from edge_client.audio.sink import Pcm
@@ -25,6 +26,7 @@ from edge_client.link.player_port import PlayerPort
 from edge_client.link.report_outbox import ReportOutbox
 from edge_client.motion.decoder import MotionDecoder
 from edge_client.motion.pose import POSE_SIZE, Poses
+from edge_client.motion.track import MotionTrack
 from edge_client.playback.engine import PlaybackEngine
 from edge_client.playback.events import ConversationEvent, View
 from edge_client.playback.playing import DecoderFactories
@@ -49,6 +51,14 @@ class StampedDecoder:
 
     def __init__(self) -> None:
         self.decoded: list[bytes] = []
+
+    def make_track(self, keyframes_per_second: float) -> MotionTrack:
+        """Plain."""
+        return MotionTrack(keyframes_per_second)
+
+    def complaint(self) -> Fault | None:
+        """Nothing."""
+        return None
 
     def decode(self, data: bytes) -> Poses:
         """See `MotionDecoder`."""

@@ -14,9 +14,11 @@ import pytest
 from avatar_relay import weights
 from avatar_relay.media import AudioFormat, Codec, MotionFormat, OnPlaying
 from avatar_relay.publisher import Publisher
+from avatar_relay.reasons import Fault
 from edge_client.motion.decoder import MotionDecoder
 from edge_client.motion.decoders import make_motion_decoder
 from edge_client.motion.pose import Poses
+from edge_client.motion.track import MotionTrack
 from relay_server.config import RelayConfig
 from relay_server.connections.relay import Relay
 from relay_server.server import build_relay
@@ -43,6 +45,14 @@ class DecodedRows:
 
     real: MotionDecoder
     payloads: list[bytes] = field(default_factory=list)
+
+    def make_track(self, keyframes_per_second: float) -> MotionTrack:
+        """The decoder's."""
+        return self.real.make_track(keyframes_per_second)
+
+    def complaint(self) -> Fault | None:
+        """The decoder's."""
+        return self.real.complaint()
 
     def decode(self, data: bytes) -> Poses:
         """See `MotionDecoder`."""

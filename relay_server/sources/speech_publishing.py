@@ -16,6 +16,7 @@ import logging
 import os
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager, suppress
+from dataclasses import replace
 from pathlib import Path
 from types import MappingProxyType
 from typing import assert_never
@@ -36,6 +37,7 @@ from avatar_relay.reasons import Fault, Reason
 from avatar_relay.tracing import active, trace_id_of
 from relay_server.errors import RequestError
 from relay_server.sources.source import (
+    NO_WISH,
     AudioChunk,
     AudioEnded,
     FileSpeech,
@@ -48,6 +50,7 @@ from relay_server.sources.source import (
     SourceError,
     Speech,
     TextSpeech,
+    VoiceWish,
     close_early,
 )
 
@@ -218,7 +221,8 @@ class PublishedSpeech:
 
 
 class SpeechPublisher:
-    """`AdminService.Speak`: text by one source, files by their kind by others; `by_target` has the targets with one of their own.
+    """`AdminService.Speak`: text by one source, files by their kind by others; `by_target` has the targets with one of their own, `voices`
+    those with a voice of their own.
 
     Made by `serving_speech`.
     """
@@ -233,9 +237,11 @@ class SpeechPublisher:
         recording: Source,
         folder: Path | None,
         by_target: Mapping[str, Source] = MappingProxyType({}),
+        voices: Mapping[str, str] = MappingProxyType({}),
         report: Report = _nobody,
     ) -> None:
         self._publisher = publisher
+        self._voices = voices
         self._tasks = tasks
         self._text = text
         self._by_suffix: Mapping[str, Source] = dict.fromkeys(AUDIO_SUFFIXES, audio) | dict.fromkeys(RECORDING_SUFFIXES, recording)
@@ -253,6 +259,8 @@ class SpeechPublisher:
         file: str | None,
         on_playing: OnPlaying,
         angle_unit: AngleUnit = AngleUnit.RADIANS,
+        voice: VoiceWish = NO_WISH,
+        is_ssml: bool = False,
     ) -> tuple[str, str]:
         """Begin to speak text, or a file of the speech folder; the rest is published in the background.
 
@@ -264,7 +272,9 @@ class SpeechPublisher:
             raise RequestError(Fault(Reason.LIMIT_REACHED, text_, retry_after_ms=1_000))
         self._beginning += 1
         try:
-            source, speech = await self._choose(target, text, file, angle_unit)
+            if text and voice.name is None:
+                voice = replace(voice, name=self._voices.get(target))
+            source, speech = await self._choose(target, TextSpeech(text, voice, is_ssml) if text else None, file, angle_unit)
             return await self._begin(await source.perform(speech), target, on_playing)
         except FaultError as error:
             raise RequestError(error.fault) from error
@@ -280,11 +290,11 @@ class SpeechPublisher:
         for task in self._running:
             task.cancel()
 
-    async def _choose(self, target: str, text: str | None, file: str | None, angle_unit: AngleUnit) -> tuple[Source, Speech]:
+    async def _choose(self, target: str, text: TextSpeech | None, file: str | None, angle_unit: AngleUnit) -> tuple[Source, Speech]:
         """The source for this speech there. A recording brings its own motion, whatever the target's source is."""
         own = self._by_target.get(target)
-        if text:
-            return own or self._text, TextSpeech(text)
+        if text is not None:
+            return own or self._text, text
         if not file:
             raise RequestError(Fault(Reason.SPEECH_MISSING, "say what to speak: a text, or a file of the speech folder", "speech"))
         if self._folder is None:
@@ -324,6 +334,7 @@ async def serving_speech(
     recording: Source,
     folder: Path | None,
     by_target: Mapping[str, Source] = MappingProxyType({}),
+    voices: Mapping[str, str] = MappingProxyType({}),
     report: Report = _nobody,
     trace: Callable[[str], TraceContext] | None = None,
 ) -> AsyncIterator[SpeechPublisher]:
@@ -331,7 +342,7 @@ async def serving_speech(
     publisher_id = f"relay-speech-{os.urandom(6).hex()}"  # nobody else can guess it, and take its place
     async with Publisher.in_process(relay, publisher_id=publisher_id, trace=trace) as publisher, asyncio.TaskGroup() as tasks:
         speech = SpeechPublisher(
-            publisher, tasks, text=text, audio=audio, recording=recording, folder=folder, by_target=by_target, report=report
+            publisher, tasks, text=text, audio=audio, recording=recording, folder=folder, by_target=by_target, voices=voices, report=report
         )
         try:
             yield speech

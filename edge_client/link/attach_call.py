@@ -8,6 +8,7 @@ keepalive stays off: our own heartbeat finds a dead peer sooner, and a server ma
 from __future__ import annotations
 
 import contextlib
+import os
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Self
@@ -17,6 +18,7 @@ import grpc.aio
 
 from avatar_relay import messages as m
 from avatar_relay.credentials import metadata_of
+from avatar_relay.forward_proxy import proxy_note, proxy_option
 from avatar_relay.grpc_client import CHANNEL_OPTIONS, fault_in
 from avatar_relay.media import Credit
 from avatar_relay.v1 import device_service_pb2 as pb
@@ -87,24 +89,25 @@ class AttachCall:
         try:
             response = await self._call.read()
             if response is grpc.aio.EOF:
-                return _stream_end(await self._call.code(), await self._call.details(), await self._call.trailing_metadata())
+                return self._stream_end(await self._call.code(), await self._call.details(), await self._call.trailing_metadata())
         except grpc.aio.AioRpcError as error:
-            return _stream_end(error.code(), error.details(), error.trailing_metadata())
+            return self._stream_end(error.code(), error.details(), error.trailing_metadata())
         try:
             return attach_response_from_wire(response)
         except WireError as error:
             return AttachRefused(error, _credit_of(response))
 
+    def _stream_end(self, code: grpc.StatusCode, text: str | None, trailers: Any) -> StreamEnd:
+        note = proxy_note(self._endpoint.address, os.environ) if code is grpc.StatusCode.UNAVAILABLE else ""
+        return StreamEnd(code.name, (text or "the relay ended the stream") + note, fault=fault_in(trailers))
+
 
 def _open_channel(endpoint: Endpoint, shown: Credentials) -> grpc.aio.Channel:
+    options = (*_OPTIONS, *proxy_option(endpoint.address))
     if not endpoint.tls:
-        return grpc.aio.insecure_channel(endpoint.address, options=_OPTIONS)
+        return grpc.aio.insecure_channel(endpoint.address, options=options)
     credentials = grpc.ssl_channel_credentials(shown.root_certificates, shown.key, shown.certificate)
-    return grpc.aio.secure_channel(endpoint.address, credentials, options=_OPTIONS)
-
-
-def _stream_end(code: grpc.StatusCode, text: str | None, trailers: Any) -> StreamEnd:
-    return StreamEnd(code.name, text or "the relay ended the stream", fault=fault_in(trailers))
+    return grpc.aio.secure_channel(endpoint.address, credentials, options=options)
 
 
 def _credit_of(response: pb.AttachResponse) -> Credit:

@@ -76,6 +76,11 @@ class RelayConfig:
     tls_client_ca_file: Path | None = setting(
         None, takes.path(), "certificates (PEM) that clients' certificates must chain to; then every client needs one"
     )
+    proxies: tuple[str, ...] = setting(
+        (),
+        takes.networks(),
+        "addresses and networks of proxies in front: their connections carry many callers, and are not counted as one caller's",
+    )
     groups: Mapping[str, tuple[str, ...]] = setting(
         {}, takes.table_of_lists('a table such as {hall = ["left", "right"]}'), "names that stand for several devices"
     )

@@ -17,12 +17,11 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from ipaddress import IPv6Address, ip_address
-from urllib.parse import unquote
 
 from avatar_relay.reasons import Fault, Reason
 from relay_server.access.caller import NOBODY, Caller
 from relay_server.access.identities import Directory, Identity
+from relay_server.access.peers import host_of
 from relay_server.access.rate_limits import RateLimits
 from relay_server.access.scopes import Role, Scope, is_for_everybody, is_granted
 from relay_server.access.tokens import UNKNOWN, split_token
@@ -148,17 +147,3 @@ class Admission:
         if identity.certificate and identity.certificate not in certificate_names:
             yield Fault(Reason.CREDENTIALS_INVALID, "these credentials are not enough: the certificate is missing, or another's")
 
-
-def host_of(peer: str) -> str:
-    """The address behind gRPC's name of a peer, without its port; of IPv6 the /64 network, which one customer has whole."""
-    kind, _, rest = peer.partition(":")
-    host = unquote(rest).rpartition(":")[0].removeprefix("[").removesuffix("]")
-    try:
-        address = ip_address(host.partition("%")[0])
-    except ValueError:
-        return kind
-    if not isinstance(address, IPv6Address):
-        return str(address)
-    if address.ipv4_mapped is not None:
-        return str(address.ipv4_mapped)
-    return str(IPv6Address(int(address) >> 64 << 64))

@@ -11,10 +11,12 @@ from typing import Any
 from avatar_relay.credentials import METADATA_KEY, token_in
 from avatar_relay.errors import ConfigError
 from avatar_relay.reasons import Fault, Reason
-from relay_server.access.admission import Admission, AdmittedCall, PresentedCredentials, host_of
-from relay_server.access.caller import set_caller
+from relay_server.access.admission import Admission, AdmittedCall, PresentedCredentials
+from relay_server.access.caller import AdmittedAs, set_caller
 from relay_server.access.identities import Directory
+from relay_server.access.peers import host_of
 from relay_server.access.rate_limits import RateLimits
+from relay_server.access.refusal_log import RefusalLog
 from relay_server.access.store import AccessFile
 from relay_server.errors import RequestError
 from relay_server.rpc_errors import Context, abort
@@ -23,8 +25,6 @@ logger = logging.getLogger(__name__)
 
 LOOK_AFTER_S = 1.0
 """How often the access file and the open RPCs are checked."""
-REFUSALS_LOGGED_PER_MINUTE = 6
-"""For each peer: a device with a wrong token tries for days."""
 FAILURES_LOGGED_PER_MINUTE = 2
 """Of reading the access file, which is tried each second."""
 
@@ -42,7 +42,8 @@ class Guard:
         self._unix_time_us = unix_time_us
         self._inside: dict[asyncio.Task[Any], tuple[AdmittedCall, str]] = {}
         self._expelled: dict[asyncio.Task[Any], Fault] = {}
-        self._logged = RateLimits(1_024)
+        self._logged = RateLimits(1)
+        self._refusals = RefusalLog(logger, now_us)
 
     async def run(self) -> None:
         """Check the file and the open RPCs until cancelled."""
@@ -78,15 +79,15 @@ class Guard:
         return None
 
     @asynccontextmanager
-    async def admit(self, method: str, context: Context) -> AsyncIterator[str]:
-        """Admit the caller of an RPC for the block, or abort the RPC; gives the name under which its requests are counted.
+    async def admit(self, method: str, context: Context) -> AsyncIterator[AdmittedAs]:
+        """Admit the caller of an RPC for the block, or abort the RPC; gives what its requests are counted by.
 
         A caller that has to leave is cancelled within the block, and told why.
         """
         entrant = await self._enter(method, context)
         with self._staying(entrant, context.peer()):
             try:
-                yield entrant.key or host_of(context.peer())
+                yield AdmittedAs(entrant.key or host_of(context.peer()), known=bool(entrant.key))
             except asyncio.CancelledError:
                 await self._tell_expelled(context)
                 raise
@@ -120,9 +121,8 @@ class Guard:
             await abort(context, fault)
 
     def _log_refusal(self, method: str, peer: str, fault: Fault) -> None:
-        if fault.reason is Reason.LIMIT_REACHED or self._logged.take(host_of(peer), REFUSALS_LOGGED_PER_MINUTE, self._now_us()):
-            return
-        logger.warning("not let in: %s for %s: %s: %s", peer, method, fault.reason, fault.text)
+        if fault.reason is not Reason.LIMIT_REACHED:
+            self._refusals.warn(host_of(peer), "not let in: %s for %s: %s: %s", peer, method, fault.reason, fault.text)
 
     def _unix_s(self) -> int:
         return self._unix_time_us() // 1_000_000

@@ -20,6 +20,7 @@ from avatar_relay.limits import GRPC_MAX_RECEIVE_BYTES
 from relay_server.access.guard import Guard
 from relay_server.access.tls import HotCertificate, TlsFiles
 from relay_server.config import ADMIN_OFF, RelayConfig
+from relay_server.service.connection_watch import ConnectionWatch
 from relay_server.service.interceptor import RequestInterceptor, admit_everybody
 from relay_server.service.requests import RequestReader
 
@@ -39,6 +40,10 @@ OPTIONS: tuple[tuple[str, int], ...] = (
     ("grpc.http2.min_ping_interval_without_data_ms", 5_000),
     ("grpc.http2.max_ping_strikes", 0),  # a client that pings more often is not thrown out for it
     ("grpc.max_concurrent_streams", MAX_CONCURRENT_STREAMS),
+    ("grpc.server_handshake_timeout_ms", 5_000),  # TLS and HTTP/2; gRPC's own default is two minutes
+    ("grpc.max_connection_idle_ms", 60_000),  # without a stream
+    ("grpc.max_metadata_size", 8 << 10),
+    ("grpc.absolute_max_metadata_size", 16 << 10),
     ("grpc.http2.bdp_probe", 0),  # it lets a fast caller send megabytes to streams that nobody reads yet: refused, or waiting
 )
 SERVING = health_pb2.HealthCheckResponse.SERVING
@@ -51,11 +56,25 @@ class GrpcServers:
     `services` are for devices and publishers, `admin` for operators: each a name and its handlers.
     """
 
-    def __init__(self, config: RelayConfig, guard: Guard | None, services: Sequence[tuple[str, Any]], admin: tuple[str, Any]) -> None:
-        """Raises `ConfigError` where the certificate can not be used. Needs a running event loop."""
+    def __init__(
+        self,
+        config: RelayConfig,
+        guard: Guard | None,
+        services: Sequence[tuple[str, Any]],
+        admin: tuple[str, Any],
+        *,
+        watch: ConnectionWatch,
+        connections: int,
+    ) -> None:
+        """`watch` is told of all RPCs and addresses; each server takes at most so many `connections`.
+
+        Raises `ConfigError` where the certificate can not be used. Needs a running event loop.
+        """
         self._config = config
         self._guard = guard
-        self._interceptor = RequestInterceptor(admit_everybody if guard is None else guard.admit, RequestReader())
+        self._watch = watch
+        self._connections = connections
+        self._interceptor = RequestInterceptor(admit_everybody if guard is None else guard.admit, RequestReader(), watch)
         self._health = health.aio.HealthServicer()
         self._stopping = False
         self._names = ("", *(name for name, _ in services), admin[0])
@@ -69,6 +88,7 @@ class GrpcServers:
     async def start(self) -> list[str]:
         """Listen; returns each HOST:PORT with the real port. Raises `ConfigError` where an address can not be had."""
         addresses = [self._bind(server, name, address) for server, name, address in self._servers]
+        self._watch.listen_on(addresses)
         for server, _, _ in self._servers:
             await server.start()
         await self.tell_health(SERVING)
@@ -99,7 +119,8 @@ class GrpcServers:
             await self._health.set(name, status)
 
     def _server(self, services: Sequence[tuple[str, Any]], *, operators: bool) -> grpc.aio.Server:
-        options = [*OPTIONS, ("grpc.enable_channelz", int(self._config.channelz))]
+        own = (("grpc.enable_channelz", int(self._config.channelz)), ("grpc.max_allowed_incoming_connections", self._connections))
+        options = [*OPTIONS, *own]
         server = grpc.aio.server(interceptors=(self._interceptor,), options=options)
         server.add_generic_rpc_handlers(tuple(handlers for _, handlers in services))
         health_pb2_grpc.add_HealthServicer_to_server(self._health, server)

@@ -128,6 +128,10 @@ class RelayConfig:
     )
     max_devices: int = setting(1_000, _count(), "most device sessions, attached or within their lease")
     max_publishers: int = setting(200, _count(), "most publishers, connected or within their lease")
+    max_publishers_per_identity: int = setting(
+        16, _count(), "most publishers of one identity; behind one connection or many, and with those that are typed by hand"
+    )
+    max_conversations_per_identity: int = setting(1_000, _count(), "most open conversations of one identity's publishers together")
     max_conversations: int = setting(4_000, _count(), "most open conversations on all devices together")
     max_conversations_per_device: int = setting(32, _count(), "most conversations that play or wait on one device")
     max_payloads_per_second: int = setting(

@@ -10,6 +10,7 @@ from typing import NamedTuple
 from avatar_relay.checks import FieldError, check_int, check_number, check_text, check_type, wrong_type
 from avatar_relay.limits import (
     AVATARKIT_KEYFRAMES_PER_SECOND,
+    MAX_BLENDSHAPE_NAME_CHARACTERS,
     MAX_BLENDSHAPE_NAMES,
     MAX_KEYFRAMES_PER_SECOND,
     MIN_KEYFRAMES_PER_SECOND,
@@ -132,6 +133,8 @@ class MotionFormat:
         if weights != bool(names) or len(names) > MAX_BLENDSHAPE_NAMES or len(set(names)) != len(names):
             text = f"are {len(names)}; weights need 1 to {MAX_BLENDSHAPE_NAMES} different names, AvatarKit motion needs none"
             raise FieldError("blendshape_names", text)
+        if any([len(name) > MAX_BLENDSHAPE_NAME_CHARACTERS for name in names]):
+            raise FieldError("blendshape_names", f"have one of more than {MAX_BLENDSHAPE_NAME_CHARACTERS} characters")
         object.__setattr__(self, "keyframes_per_second", rate)
         object.__setattr__(self, "blendshape_names", names)
 

@@ -146,4 +146,3 @@ class Admission:
                 yield Fault(Reason.CREDENTIALS_EXPIRED, f"this token of {identity.key} has expired; use its new one")
         if identity.certificate and identity.certificate not in certificate_names:
             yield Fault(Reason.CREDENTIALS_INVALID, "these credentials are not enough: the certificate is missing, or another's")
-

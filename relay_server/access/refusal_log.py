@@ -32,4 +32,4 @@ class RefusalLog:
             return
         more = f" ({self._left_out} such lines were left out)" if self._left_out else ""
         self._left_out = 0
-        self._logger.warning(text + more, *arguments)
+        self._logger.warning("%s%s", text % arguments, more)

@@ -8,6 +8,7 @@ from typing import Any, Protocol, assert_never
 from google.protobuf.message import Message
 
 from avatar_relay import wire
+from avatar_relay.limits import MAX_NAMES
 from avatar_relay.media import OnPlaying
 from avatar_relay.reasons import Fault, Reason
 from avatar_relay.v1 import admin_service_pb2 as pb
@@ -36,10 +37,10 @@ Write = Callable[[Message], Awaitable[None]]
 class Speech(Protocol):
     """Lets devices speak."""
 
-    async def speak(self, target: str, *, text: str | None, file: str | None, on_playing: OnPlaying) -> tuple[str, str]:
-        """Begin to speak text, or a file of the speech folder; returns conversation and trace id (empty while tracing is off).
+    async def speak(self, target: str, *, text: str | None, file: str | None, on_playing: OnPlaying, owner: str = "") -> tuple[str, str]:
+        """Begin to speak text, or a file of the speech folder, for the identity `owner`.
 
-        Raises `FaultError` where it can not.
+        Returns conversation and trace id (empty while tracing is off). Raises `FaultError` where it can not.
         """
         ...
 
@@ -88,6 +89,7 @@ class AdminService:
             text=request.text if said == "text" else None,
             file=request.file if said == "file" else None,
             on_playing=wire.on_playing_from_wire(request.on_playing),
+            owner=current_caller().key,
         )
         return pb.SpeakResponse(conversation_id=conversation_id, trace_id=trace_id)
 
@@ -123,8 +125,11 @@ class AdminService:
 
     async def watch_events(self, request: pb.WatchEventsRequest, write: Write) -> None:
         """`WatchEvents`: until the caller or the relay ends it."""
+        if len(request.device_ids) > MAX_NAMES:
+            text = f"{len(request.device_ids)} devices; at most {MAX_NAMES} are watched by name: name none to watch all"
+            raise RequestError(Fault(Reason.MESSAGE_INVALID, text, "device_ids"))
         check_reach(*request.device_ids, field="device_ids")
-        with self._relay.watch(frozenset(request.device_ids)) as watcher:
+        with self._relay.watch(frozenset(request.device_ids), current_caller().key) as watcher:
             while (watched := await watcher.receive()) is not None:
                 if may_reach(watched.device_id) or watched.notice is None:
                     await write(_watched_to_wire(watched))

@@ -70,7 +70,8 @@ class ConnectionWatch:
         self._null, self._spare = os.open(os.devnull, os.O_RDONLY), os.open(os.devnull, os.O_RDONLY)
         try:
             while True:
-                await asyncio.sleep(BUSY_SWEEP_S if self.sweep() else SWEEP_S)
+                ended = self.sweep()
+                await asyncio.sleep(BUSY_SWEEP_S if ended else SWEEP_S)
         finally:
             os.close(self._null)
             os.close(self._spare)

@@ -6,7 +6,7 @@ import asyncio
 import errno
 import logging
 import socket
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import Any
 
 import grpc
@@ -50,6 +50,21 @@ SERVING = health_pb2.HealthCheckResponse.SERVING
 NOT_SERVING = health_pb2.HealthCheckResponse.NOT_SERVING
 
 
+class KnownHealth(health.aio.HealthServicer):  # type: ignore[misc]  # the library has no types
+    """Health of the services that are here: the library keeps each name that was ever watched."""
+
+    def __init__(self, names: Collection[str]) -> None:
+        super().__init__()
+        self._names = names
+
+    async def Watch(self, request: Any, context: Any) -> None:
+        """As the contract has it, but for an unknown name it ends with its one answer."""
+        if request.service in self._names:
+            await super().Watch(request, context)
+        else:
+            await context.write(health_pb2.HealthCheckResponse(status=health_pb2.HealthCheckResponse.SERVICE_UNKNOWN))
+
+
 class GrpcServers:
     """Where a relay can be reached, and who is let in there.
 
@@ -75,9 +90,9 @@ class GrpcServers:
         self._watch = watch
         self._connections = connections
         self._interceptor = RequestInterceptor(admit_everybody if guard is None else guard.admit, RequestReader(), watch)
-        self._health = health.aio.HealthServicer()
         self._stopping = False
         self._names = ("", *(name for name, _ in services), admin[0])
+        self._health = KnownHealth(self._names)
         cert, key = config.tls_cert_file, config.tls_key_file
         self._certificate = None if cert is None or key is None else HotCertificate(TlsFiles(cert, key, config.tls_client_ca_file))
         together = not config.admin_listen

@@ -15,6 +15,7 @@ from typing import Any
 import grpc
 
 from avatar_relay.errors import PeerError
+from avatar_relay.limits import MAX_REQUEST_BYTES
 from avatar_relay.reasons import Fault, Reason
 from relay_server.rpc_errors import Context
 from relay_server.service.arrivals import RETRY_MS, Arrivals
@@ -60,7 +61,7 @@ class RequestReader:
             except TimeoutError:
                 raise PeerError(Fault(Reason.LIMIT_REACHED, "too many streams of this kind are open", retry_after_ms=RETRY_MS)) from None
             while (data := await self._next(context, caller)) is not grpc.aio.EOF:
-                check_size(data)
+                check_size(data, MAX_REQUEST_BYTES)
                 yield data
 
     async def _next(self, context: Context, caller: str) -> Any:
@@ -108,7 +109,7 @@ async def _only_message(context: Context) -> bytes:
     if data is grpc.aio.EOF:
         await asyncio.sleep(CANCELLATION_SHOWS_WITHIN_S)
         raise PeerError(Fault(Reason.MESSAGE_INVALID, "the request is missing: send one message, then close"))
-    check_size(data)
+    check_size(data, MAX_REQUEST_BYTES)
     if await context.read() is not grpc.aio.EOF:
         raise PeerError(Fault(Reason.MESSAGE_INVALID, "more than one request: send one message, then close"))
     return bytes(data)

@@ -43,12 +43,12 @@ class SpeechSource:
         """Begin to speak; the pieces are made as they are read. Raises `SourceError`."""
         if not isinstance(speech, TextSpeech):
             raise SourceError(Fault(Reason.SPEECH_MISSING, "the source speech takes text, not a file", "text"))
-        pieces = list(split_text(speech.text))
-        if not pieces:
-            raise SourceError(Fault(Reason.SPEECH_MISSING, "the text holds nothing that can be spoken", "text"))
         if len(speech.text) > MAX_TEXT_CHARACTERS:
             text = f"the text has {len(speech.text)} characters; at most {MAX_TEXT_CHARACTERS} are spoken at a time"
             raise SourceError(Fault(Reason.SPEECH_MISSING, text, "text"))
+        pieces = list(split_text(speech.text))
+        if not pieces:
+            raise SourceError(Fault(Reason.SPEECH_MISSING, "the text holds nothing that can be spoken", "text"))
         try:
             rate_hz = await asyncio.to_thread(self._synthesiser.rate)
         except EspeakError as error:

@@ -89,7 +89,9 @@ class RelayDsl:
     def publisher(self, key: str) -> PublisherRecord:
         """The publisher of this name, connected from its first word on."""
         if key not in self.registry.publishers:
-            self.registry.publishers[key] = PublisherRecord(key, f"token-{key}", by_hand=key == "byhand")
+            self.registry.publishers[key] = PublisherRecord(
+                key, f"token-{key}", by_hand=key == "byhand", owner="", unopened_bytes=self.registry.unopened_bytes
+            )
         return self.registry.publishers[key]
 
     def session(self, device_id: str) -> Session:

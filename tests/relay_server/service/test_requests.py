@@ -13,10 +13,10 @@ from grpc import StatusCode as Code
 from avatar_relay.errors import PeerError
 from avatar_relay.reasons import Reason
 from avatar_relay.v1 import admin_service_pb2 as admin_pb
+from relay_server.access.connection_rules import ConnectionRules
 from relay_server.config import RelayConfig
 from relay_server.rpc_errors import Context
 from relay_server.service.arrivals import Arrivals
-from relay_server.access.connection_rules import ConnectionRules
 from relay_server.service.calls import service, unary
 from relay_server.service.connection_watch import ConnectionWatch
 from relay_server.service.interceptor import RequestInterceptor, admit_everybody

@@ -50,7 +50,7 @@ class FakeSpeech:
 
     said: list[tuple[str, str | None, str | None, OnPlaying]] = field(default_factory=list)
 
-    async def speak(self, target: str, *, text: str | None, file: str | None, on_playing: OnPlaying) -> tuple[str, str]:
+    async def speak(self, target: str, *, text: str | None, file: str | None, on_playing: OnPlaying, owner: str = "") -> tuple[str, str]:
         """Knows one target."""
         if target != "lobby":
             raise RequestError(Fault(Reason.DEVICE_UNKNOWN, f"no {target} here", "target"))

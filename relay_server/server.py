@@ -72,17 +72,16 @@ class RelayServer:
         self.relay = relay
         self._background = background
         config = relay.config
+        descriptors = raise_descriptor_limit()
+        connections = max_connections(descriptors, servers=1 if config.admin_listen in ("", ADMIN_OFF) else 2)
+        self._watch = ConnectionWatch(ConnectionRules(min(MAX_STRANGERS, connections // 4), config.proxies), boot_time_us)
         self.guard: Guard | None = None
         """Admits callers; None if there is no access control."""
         if config.access_file is not None:
             file = AccessFile(config.access_file)
-            self.guard = Guard(file, config.groups, now_us=boot_time_us, unix_time_us=unix_time_us)
+            self.guard = Guard(file, config.groups, now_us=boot_time_us, unix_time_us=unix_time_us, cut=self._watch.cut)
         for_all = ((device.NAME, device.DeviceService(relay).handler()), (publisher.NAME, publisher.PublisherService(relay).handler()))
         for_operators = (admin.NAME, admin.AdminService(relay, speech).handler())
-        descriptors = raise_descriptor_limit()
-        connections = max_connections(descriptors, servers=1 if config.admin_listen in ("", ADMIN_OFF) else 2)
-        strangers = ConnectionRules(min(MAX_STRANGERS, connections // 4), config.proxies)
-        self._watch = ConnectionWatch(strangers, boot_time_us)
         self._listeners = GrpcServers(config, self.guard, for_all, for_operators, watch=self._watch, connections=connections)
         self.addresses: list[str] = []
         """HOST:PORT of `listen`, and of `admin_listen` where operators have an address of their own."""

@@ -44,6 +44,8 @@ ADAPTERS = frozenset(
         "edge_client.thread_watch",
         "edge_client.link",
         "relay_server.access.guard",
+        "relay_server.access.own_thread",
+        "relay_server.access.refusal_log",
         "relay_server.access.store",
         "relay_server.access.tls",
         "relay_server.background",

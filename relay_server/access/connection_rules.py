@@ -73,6 +73,10 @@ class ConnectionRules:
         record.left -= 1
         return True
 
+    def is_exempt(self, endpoint: Endpoint, now_us: int) -> bool:
+        """Whether it is a proxy's."""
+        return self._record(endpoint, now_us).exempt
+
     def admit(self, endpoint: Endpoint, now_us: int) -> None:
         """The caller of an RPC that has begun is admitted; `leave` follows."""
         record = self._record(endpoint, now_us)

@@ -14,6 +14,7 @@ from avatar_relay.reasons import Fault, Reason
 from relay_server.access.admission import Admission, AdmittedCall, PresentedCredentials
 from relay_server.access.caller import AdmittedAs, set_caller
 from relay_server.access.identities import Directory
+from relay_server.access.own_thread import OwnThread
 from relay_server.access.peers import host_of
 from relay_server.access.rate_limits import RateLimits
 from relay_server.access.refusal_log import RefusalLog
@@ -33,10 +34,19 @@ class Guard:
     """Guards one or more gRPC servers. Belongs to one event loop."""
 
     def __init__(
-        self, file: AccessFile, groups: Mapping[str, tuple[str, ...]], *, now_us: Callable[[], int], unix_time_us: Callable[[], int]
+        self,
+        file: AccessFile,
+        groups: Mapping[str, tuple[str, ...]],
+        *,
+        now_us: Callable[[], int],
+        unix_time_us: Callable[[], int],
+        cut: Callable[[str], object] = lambda peer: None,
     ) -> None:
-        """Reads `file`. Raises `ConfigError`."""
+        """Reads `file`. `cut` ends the connection of gRPC's `peer`, for an RPC that does not end otherwise. Raises `ConfigError`."""
         self._file = file
+        self._cut = cut
+        self._thread = OwnThread("access file")
+        self._reading: asyncio.Task[Directory | None] | None = None
         self._admission = Admission(file.load(), groups)
         self._now_us = now_us
         self._unix_time_us = unix_time_us
@@ -54,22 +64,27 @@ class Guard:
     async def look_after(self) -> None:
         """Read the file if it changed, and end the RPCs of callers that are no longer allowed.
 
-        A file that is wrong changes nothing. One that cannot be read now is read at the next look.
+        A file that is wrong changes nothing. One that cannot be read now is read at the next look; where the disk hangs, what has expired
+        ends all the same.
         """
-        directory = await self._changed_directory()
-        if directory is not None:
-            self._admission.replace(directory)
-            logger.info("the access file was read again: %d identities", len(directory.identities))
+        self._reading = self._reading or asyncio.create_task(self._changed_directory())
+        await asyncio.wait({self._reading}, timeout=LOOK_AFTER_S)
+        if self._reading.done():
+            directory, self._reading = self._reading.result(), None
+            if directory is not None:
+                self._admission.replace(directory)
+                logger.info("the access file was read again: %d identities", len(directory.identities))
         for task, (entrant, peer) in list(self._inside.items()):
-            fault = self._admission.expulsion(entrant, self._unix_s())
-            if fault is not None and task not in self._expelled:
-                logger.warning("shown out: %s at %s: %s", entrant.key, peer, fault.reason)
+            if task in self._expelled:
+                self._cut(peer)  # it had a second: its stream hangs in a write
+            elif (fault := self._admission.expulsion(entrant, self._unix_s())) is not None:
+                self._refusals.warn(entrant.key, "shown out: %s at %s: %s", entrant.key, peer, fault.reason)
                 self._expelled[task] = fault
                 task.cancel()
 
     async def _changed_directory(self) -> Directory | None:
         try:
-            return await asyncio.to_thread(self._file.load_if_changed)
+            return await self._thread.do(self._file.load_if_changed)
         except ConfigError as error:
             logger.error("the access file is wrong, what it said before holds: %s", error)
         except Exception as error:  # no descriptor, memory or thread left, a failing disk: none of it says anything of the file

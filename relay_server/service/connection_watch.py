@@ -8,14 +8,16 @@ nothing is ended.
 from __future__ import annotations
 
 import asyncio
+import ctypes
 import logging
 import os
 import resource
 import socket
 import stat
+import struct
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 
 from relay_server.access.connection_rules import STRANGERS_PER_NETWORK, STREAMS_AT_ONCE, Connection, ConnectionRules
 from relay_server.access.peers import Endpoint, endpoint_of, network_of
@@ -97,6 +99,12 @@ class ConnectionWatch:
             self._log.warn(network_of(endpoint[0]), text, endpoint[0], STREAMS_AT_ONCE)
         return False
 
+    def cut(self, peer: str) -> None:
+        """End the connection of gRPC's `peer`, unless it is a proxy's, which carries others as well."""
+        endpoint = endpoint_of(peer)
+        if not self._rules.is_exempt(endpoint, self._now_us()):
+            self._end_endpoint(endpoint)
+
     @contextmanager
     def known(self, peer: str) -> Iterator[None]:
         """The caller of an RPC is admitted, and stays for the block."""
@@ -147,7 +155,7 @@ class ConnectionWatch:
         if found is None:
             self._look()
             found = self._find(endpoint)
-        return found is not None and self._end(found)
+        return found is not None and self._end(found, deaf=True)
 
     def _find(self, endpoint: Endpoint) -> Connection | None:
         for _, connection in self._seen.values():
@@ -155,7 +163,7 @@ class ConnectionWatch:
                 return connection
         return None
 
-    def _end(self, connection: Connection) -> bool:
+    def _end(self, connection: Connection, *, deaf: bool = False) -> bool:
         """Shut a connection down. Its number may be another socket's by now, so it is held while it is compared."""
         mark = connection.number, connection.inode
         if mark in self._ended:
@@ -167,7 +175,7 @@ class ConnectionWatch:
                     return False
                 held = socket.socket(fileno=self._spare)
                 try:
-                    held.shutdown(socket.SHUT_RDWR)
+                    _shut_down(held, deaf=deaf)
                 finally:
                     held.detach()
             finally:
@@ -176,6 +184,23 @@ class ConnectionWatch:
             return False
         self._ended.add(mark)
         return True
+
+
+def _shut_down(held: socket.socket, *, deaf: bool) -> None:
+    """End a connection. `deaf`: nothing more of it is taken, and what has come is thrown away: gRPC would still serve it."""
+    if deaf:
+        with suppress(OSError):
+            held.setsockopt(socket.SOL_SOCKET, _SO_ATTACH_FILTER, struct.pack("HP", 1, ctypes.addressof(_DROP_ALL)))
+        with suppress(OSError):
+            while held.recv(1 << 20, socket.MSG_DONTWAIT):
+                pass
+    held.shutdown(socket.SHUT_RDWR)
+
+
+_SO_ATTACH_FILTER = 26
+"""Linux's; the `socket` module has no name for it."""
+_DROP_ALL = ctypes.create_string_buffer(struct.pack("HBBI", 0x06, 0, 0, 0), 8)
+"""A BPF program of one instruction: return 0, which drops each packet."""
 
 
 def _numbers() -> Iterable[int]:

@@ -32,6 +32,11 @@ class FailingPath(type(pathlib.Path())):  # type: ignore[misc]
 
     failures: list[BaseException]
 
+    def __fspath__(self) -> str:
+        if self.failures:
+            raise self.failures[0]
+        return str(self)
+
     def open(self, *arguments: Any, **more: Any) -> Any:
         """As `Path.open`."""
         if self.failures:

@@ -82,7 +82,9 @@ class RelayServer:
             self.guard = Guard(file, config.groups, now_us=boot_time_us, unix_time_us=unix_time_us, cut=self._watch.cut)
         for_all = ((device.NAME, device.DeviceService(relay).handler()), (publisher.NAME, publisher.PublisherService(relay).handler()))
         for_operators = (admin.NAME, admin.AdminService(relay, speech).handler())
-        self._listeners = GrpcServers(config, self.guard, for_all, for_operators, watch=self._watch, connections=connections)
+        self._listeners = GrpcServers(
+            config, self.guard, for_all, for_operators, watch=self._watch, connections=connections, unix_s=lambda: int(time.time())
+        )
         self.addresses: list[str] = []
         """HOST:PORT of `listen`, and of `admin_listen` where operators have an address of their own."""
 
@@ -94,6 +96,9 @@ class RelayServer:
         self.addresses = await self._listeners.start()
         self._background.start("gRPC servers", self._listeners.run())
         self._background.start("connections", self._watch.run())
+        if (certificate := self._listeners.certificate) is not None:
+            self._background.start("certificate", certificate.watch())
+            self.relay.observer.certificate(lambda: certificate.expires_in_s)
         return self.addresses[0]
 
     async def drain(self, grace_us: int | None = None) -> None:

@@ -70,6 +70,8 @@ ADAPTERS = frozenset(
         "edge_client.recording",
         # adapters: Server SDKs, files
         "edge_client.state",
+        "avatar_relay.bounded_log",
+        "avatar_relay.certificate_dates",
         "avatar_relay.pem",
         "relay_server.sources",
         # adapters: OpenTelemetry

@@ -6,8 +6,9 @@ Rules
 2. The role and the grants of the identity decide which RPC it may begin; who is not let in learns the reason, but
    nothing of what exists here: an unknown token, a wrong one and a certificate without identity are the same to it. That a
    token expired or was revoked is told only to who has its secret.
-3. Failures are counted for each peer and token id: past `FAILURES_PER_MINUTE`, what that peer shows for that id is not
-   looked at for a while. Others behind the same address, with tokens of their own, do not feel it.
+3. Failures are counted for each peer and token id, or name in a certificate that the handshake has verified: past
+   `FAILURES_PER_MINUTE`, what that peer shows for that id is not looked at for a while. Others behind the same address, with tokens
+   or certificates of their own, do not feel it.
 4. An identity begins and holds open only so many RPCs; strangers at one address ask for health only so often.
 5. Who is in has to leave when its identity, its token or its certificate's name does not count any more.
 """
@@ -34,6 +35,8 @@ MAX_PEERS = 16_384
 """Peers whose failures are remembered."""
 MAX_CALLERS = 65_536
 """Identities, and addresses of strangers, whose calls are remembered."""
+MAX_NAME_CHARACTERS = 256
+"""Of a name in a certificate that is remembered."""
 FULL_RETRY_MS = 1_000
 
 
@@ -43,6 +46,12 @@ class PresentedCredentials:
 
     token: str | None = None
     certificate_names: tuple[str, ...] = ()
+
+
+def _shown_name(shown: PresentedCredentials, token_id: str) -> str:
+    """What failures of an address are counted by: a known token's id, a certificate's name, or nothing."""
+    by_certificate = shown.token is None and shown.certificate_names
+    return f"certificate {shown.certificate_names[0][:MAX_NAME_CHARACTERS]}" if by_certificate else token_id
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,7 +122,7 @@ class Admission:
     def _identify(self, shown: PresentedCredentials, peer: str, now_us: int, unix_s: int) -> tuple[Identity, str]:
         token_id, secret = split_token(shown.token or "")
         known = self._directory.of_token(token_id)
-        attempt = (host_of(peer), token_id if known is not None else "")
+        attempt = (host_of(peer), _shown_name(shown, token_id if known is not None else ""))
         if wait_ms := self._failures.wait_ms(attempt, FAILURES_PER_MINUTE, now_us):
             text = "too many attempts with wrong credentials from this address; see to them before the next one"
             raise RequestError(Fault(Reason.LIMIT_REACHED, text, retry_after_ms=wait_ms))

@@ -16,11 +16,12 @@ from google.protobuf.json_format import MessageToDict
 from google.protobuf.message import Message
 
 from avatar_relay import wire
+from avatar_relay.grpc_client import fault_of
 from avatar_relay.v1 import admin_service_pb2 as pb
 from avatar_relay.v1 import admin_service_pb2_grpc as services
 from avatar_relay.v1 import media_pb2
 from relay_server.relayctl import access_commands as keys
-from relay_server.relayctl.connect import add_flags, open_channel
+from relay_server.relayctl.connect import add_flags, open_channel, why_unreachable
 from relay_server.relayctl.values import number
 
 DEFAULT_RELAY = "127.0.0.1:52000"
@@ -293,10 +294,11 @@ def _printable(text: str) -> str:
 
 def _complain(error: Any, options: argparse.Namespace) -> int:
     """One clear line on standard error; returns the exit code."""
-    code, fault = error.code(), wire.fault_in(error.trailing_metadata())
+    code = error.code()
+    fault = fault_of(code.name, error.details(), error.trailing_metadata())
     if fault is None and code in _UNREACHABLE:
         text, reason, exit_code = (
-            f"no relay answers at {options.relay}: is it running, and is the address right?",
+            why_unreachable(options),
             code.name,
             EXIT_UNREACHABLE,
         )

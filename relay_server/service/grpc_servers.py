@@ -6,7 +6,7 @@ import asyncio
 import errno
 import logging
 import socket
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Sequence
 from typing import Any
 
 import grpc
@@ -80,6 +80,7 @@ class GrpcServers:
         *,
         watch: ConnectionWatch,
         connections: int,
+        unix_s: Callable[[], int],
     ) -> None:
         """`watch` is told of all RPCs and addresses; each server takes at most so many `connections`.
 
@@ -94,7 +95,8 @@ class GrpcServers:
         self._names = ("", *(name for name, _ in services), admin[0])
         self._health = KnownHealth(self._names)
         cert, key = config.tls_cert_file, config.tls_key_file
-        self._certificate = None if cert is None or key is None else HotCertificate(TlsFiles(cert, key, config.tls_client_ca_file))
+        self.certificate = None if cert is None or key is None else HotCertificate(TlsFiles(cert, key, config.tls_client_ca_file), unix_s)
+        """The relay's certificate; None in plaintext."""
         together = not config.admin_listen
         self._servers = [(self._server([*services, *([admin] if together else [])], operators=together), "listen", config.listen)]
         if not together and config.admin_listen != ADMIN_OFF:
@@ -149,10 +151,10 @@ class GrpcServers:
 
     def _bind(self, server: grpc.aio.Server, name: str, address: str) -> str:
         try:
-            if self._certificate is None:
+            if self.certificate is None:
                 port = server.add_insecure_port(address)
             else:
-                port = server.add_secure_port(address, self._certificate.credentials())
+                port = server.add_secure_port(address, self.certificate.credentials())
         except RuntimeError as error:
             raise ConfigError(f"{name}: {address} {why_not(*split_address(address, name, port_zero=True))}") from error
         host, _ = split_address(address, name, port_zero=True)
@@ -161,7 +163,7 @@ class GrpcServers:
     def _say_who_may_enter(self, addresses: list[str]) -> None:
         """One line: an open relay must not be one by oversight."""
         who = "everybody who reaches it" if self._guard is None else "who is in the access file"
-        how = "in plaintext" if self._certificate is None else "over TLS"
+        how = "in plaintext" if self.certificate is None else "over TLS"
         where = ", operators at ".join(addresses)
         level = logging.WARNING if self._guard is None and self._config.insecure_listen else logging.INFO
         logger.log(level, "open for %s, %s, at %s", who, how, where)

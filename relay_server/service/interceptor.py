@@ -9,6 +9,7 @@ from __future__ import annotations
 import inspect
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
 from contextlib import AbstractAsyncContextManager, aclosing, asynccontextmanager, nullcontext
+from functools import partial
 from typing import Any
 
 import grpc
@@ -20,6 +21,7 @@ from relay_server.rpc_errors import Context, abort
 from relay_server.service.calls import as_is
 from relay_server.service.connection_watch import ConnectionWatch
 from relay_server.service.requests import RequestReader, parse_request
+from relay_server.service.streams import FIRST_READ
 
 Admit = Callable[[str, Context], AbstractAsyncContextManager[AdmittedAs]]
 """Admits the caller of a method for a block, or aborts the RPC; gives what the caller's requests are counted by."""
@@ -70,6 +72,7 @@ class RequestInterceptor(grpc.aio.ServerInterceptor):
             data = await self._reader.read_single(context, caller)
             await _respond(behaviour(parse_request(handler.request_deserializer, data, method), context), handler, context)
         elif handler.request_deserializer is as_is:
+            FIRST_READ.set(partial(self._reader.read_first, caller=caller))
             await behaviour(None, context)  # our own streams read and bound their messages themselves
         else:
             async with aclosing(self._parsed(handler.request_deserializer, context, method, caller)) as requests:

@@ -24,6 +24,8 @@ from relay_server.service.streams import CANCELLATION_SHOWS_WITHIN_S
 
 REQUEST_WITHIN_S = 5.0
 """How long a request may take to arrive, its wait for a place included."""
+FIRST_WAITING_PER_CALLER = 1_024
+"""Streams that wait with their first message: all devices of a site come back at once, and on an open relay they are one caller."""
 HURRIED_AFTER_S = 0.25
 """A request that takes longer than this gives its place to others that wait."""
 
@@ -34,7 +36,7 @@ class RequestReader:
     def __init__(self, within_s: float = REQUEST_WITHIN_S, hurried_after_s: float = HURRIED_AFTER_S) -> None:
         self._within_s = within_s
         self._hurried_after_s = hurried_after_s
-        self._single, self._streamed = Arrivals(), Arrivals()
+        self._single, self._streamed, self._first = Arrivals(), Arrivals(), Arrivals(waiting=FIRST_WAITING_PER_CALLER)
 
     async def read_single(self, context: Context, caller: str) -> bytes:
         """The one request of an RPC.
@@ -48,6 +50,14 @@ class RequestReader:
         except TimeoutError:
             text = f"the request was not complete within {self._within_s:g} s"
             raise PeerError(Fault(Reason.PEER_SILENT, text, retry_after_ms=RETRY_MS)) from None
+
+    async def read_first(self, context: Context, caller: str) -> Any:
+        """The first message of one of our own streams, or EOF. It may take long, unless others wait for its place.
+
+        Raises `FaultError` where it gives way, or too many wait. To be cancelled only with its RPC.
+        """
+        async with self._first.place(caller):
+            return await self._while_unhurried(_read(context), self._first, caller)
 
     async def read_stream(self, context: Context, caller: str) -> AsyncGenerator[bytes, None]:
         """The requests of a foreign service's stream. It ends with its caller's last request, or after an idle time.

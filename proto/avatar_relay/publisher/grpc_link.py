@@ -13,7 +13,7 @@ import grpc.aio
 from avatar_relay import wire
 from avatar_relay.addresses import is_loopback
 from avatar_relay.credentials import clean_token, metadata_of
-from avatar_relay.grpc_client import CHANNEL_OPTIONS, fault_in
+from avatar_relay.grpc_client import CHANNEL_OPTIONS, fault_of
 from avatar_relay.messages import FromPublisher, Joined, ToPublisher
 from avatar_relay.publisher.errors import ConnectionLostError, UnsendableError
 from avatar_relay.v1 import publisher_service_pb2_grpc as services
@@ -83,7 +83,7 @@ class GrpcLink:
         if not self._call.done():
             return ConnectionLostError(f"the stream to the relay at {self._address} broke: {error}")
         code, text = await self._call.code(), await self._call.details()
-        fault = fault_in(await self._call.trailing_metadata())
+        fault = fault_of(code.name, text, await self._call.trailing_metadata())
         what = f"{fault.reason}: {fault.text}" if fault is not None else f"{code.name}: {text}"
         return ConnectionLostError(f"the relay at {self._address}: {what}", final=code in _FINAL, fault=fault)
 

@@ -1,9 +1,9 @@
 """The edge client put together: the only place that reads clocks and the environment, and that starts threads.
 
-Threads. The main one owns SDL and GL and draws. `link` runs the event loop: gRPC, decoding, the player's ticks. The sink has
-its own. Between them are immutable snapshots, and the player, which guards itself.
+Threads. The main one waits for the end. `link` runs the event loop: gRPC, decoding, the player's ticks. `face` answers the process that
+draws. The sink has its own. Between them are immutable snapshots, and the player, which guards itself.
 
-The end, in this order: the link says goodbye, the face goes, the sink plays out, then the recording is written (encoding
+The end, in this order: the link says goodbye, the face's process ends, the sink plays out, then the recording is written (encoding
 takes seconds, and nobody waits for it while something plays), then the last spans are exported.
 """
 
@@ -20,27 +20,20 @@ import time
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
+from pathlib import Path
 from types import FrameType
 from typing import TYPE_CHECKING
 
 from avatar_relay.service_manager import Heart, ServiceManager
 from avatar_relay.tracing import start_telemetry
-from edge_client.assembly import (
-    draw,
-    make_playback,
-    make_render_loop,
-    monotonic_us,
-    open_renderer,
-    prepare_renderer,
-    smooth_drawing,
-    why_soundless,
-)
+from edge_client.assembly import make_answers, make_playback, monotonic_us, smooth_running, why_soundless
 from edge_client.audio.sink import AudioSink
 from edge_client.audio.sinks.wav import WavTap
 from edge_client.audio.sound import start_sound
 from edge_client.config import EdgeConfig, device_name
 from edge_client.errors import EdgeError
-from edge_client.face.renderer import Renderer
+from edge_client.face.answers import FaceAnswers
+from edge_client.face_process.host import FaceProcess
 from edge_client.inputs import endpoint_of, flame_map_of, open_tap
 from edge_client.link.attach_call import Endpoint
 from edge_client.link.device_link import DeviceLink, DeviceProfile, LinkClocks, LinkStatus
@@ -50,12 +43,15 @@ from edge_client.lip_sync.watch import SkewWatch
 from edge_client.motion.avatarkit import FlameMap
 from edge_client.observer import NULL
 from edge_client.playback.engine import PlaybackEngine
+from edge_client.state import state_folder
 from edge_client.telemetry import EdgeTelemetry, RelayClock
 from edge_client.thread_watch import ThreadWatch
+from edge_client.volume import StoredVolume, settings_file
 
 if TYPE_CHECKING:
     from edge_client.face.overlays import DeviceStatus
-    from edge_client.face.render_loop import PictureObserver, RenderLoop
+    from edge_client.face.pictures import PictureObserver
+    from edge_client.face_process.messages import Watcher
     from edge_client.recording.recorder import Recorder
     from edge_client.recording.report import RunFigures
 
@@ -63,6 +59,9 @@ logger = logging.getLogger(__name__)
 
 LINGER_S = 1.5
 """After the last conversation asked for: acknowledgements arrive, and the face comes to rest on the film."""
+FIRST_PICTURE_US = 5_000_000
+"""How long the link waits for the first picture."""
+BEAT_S = 0.5
 MAIN_PART, LINK_PART = "main", "link"
 """The threads that systemd's watchdog is told of."""
 UNKNOWN_ERROR_US = 86_400_000_000
@@ -94,17 +93,19 @@ class _Countdown:
 
 
 class App:
-    """One run of the client, on the main thread. `observers` are shown the pictures, too."""
+    """One run of the client, on the main thread. `observers` are told of the pictures; `watchers` in the face's process see them, too."""
 
-    def __init__(self, config: EdgeConfig, observers: Sequence[PictureObserver] = ()) -> None:
+    def __init__(self, config: EdgeConfig, observers: Sequence[PictureObserver] = (), watchers: Sequence[Watcher] = ()) -> None:
         self._config = config
         self._observers = tuple(observers)
+        self._watchers = tuple(watchers)
         self._device_id = device_name(config.device_id, platform.node())
         self._version = importlib.metadata.version("avatar-relay")
         self._stop = threading.Event()
         self._watch = ThreadWatch(self._stop.set)
         self._countdown = _Countdown(config.exit_after_finished, self._stop)
         self._thread: LinkThread | None = None
+        self._face: FaceProcess | None = None
         self._manager = ServiceManager(os.environ)
         self._heart = Heart(self._manager, (MAIN_PART, LINK_PART), monotonic_us)
         self._tracer: EdgeTelemetry | None = None
@@ -129,40 +130,56 @@ class App:
             if tap is not None:
                 stack.callback(tap.close)
             endpoint, flame_map = endpoint_of(self._config), flame_map_of(self._config)
-            prepare_renderer(self._config)
             sink, playback = start_sound(self._config, lambda sink: self._make_playback(sink, flame_map, tracer), tap)
             stack.callback(sink.close)
             if tap is not None:
                 tap.rate_hz = sink.rate_hz
             recorder = self._make_recorder()
-            renderer = open_renderer(self._config)
-            if renderer is not None:
-                stack.callback(renderer.close)
-            stage = self._make_stage(playback, sink, renderer, recorder, tracer) if renderer is not None else None
+            answers = self._make_answers(playback, sink, tracer)
+            face = self._face = self._make_face(answers, recorder)
+            if face is not None:
+                if tracer is not None:
+                    tracer.watch_face(face)
+                stack.callback(face.close)
+                face.start()
+            volume = self._stored_volume()
+            stack.callback(volume.close)
+            player = PlayerPort(playback, loudest=self._config.volume, volume=volume)
             thread = self._thread = LinkThread(
-                make_link=lambda on_handled: self._make_link(endpoint, playback, sink, on_handled),
-                playback=playback,
+                make_link=lambda on_handled: self._make_link(endpoint, player, sink, on_handled),
+                playback=player,
                 on_tick=lambda: self._heart.beat(LINK_PART),
                 clocks=CLOCKS,
                 on_finished=self._countdown.finished,
                 on_end=self._stop.set,
             )
             stack.callback(thread.stop)
-            thread.start()  # only now: the first word finds a face
             self._manager.tell("READY=1")
-            self._show(stage)
+            with smooth_running():
+                self._wait_for_face(face)
+                thread.start()
+                while not self._stop.wait(BEAT_S):
+                    self._heart.beat(MAIN_PART)
         if recorder is not None and self._config.record is not None:
-            recorder.write(self._config.record, self._figures(recorder, playback, sink, renderer, stage))
+            recorder.write(self._config.record, self._figures(recorder, playback, sink, face, answers))
         return self._status(thread)
 
     def _make_playback(self, sink: AudioSink, flame_map: FlameMap | None, tracer: EdgeTelemetry | None) -> PlaybackEngine:
         return make_playback(self._config, sink, flame_map, tracer or NULL)
 
-    def _make_link(self, endpoint: Endpoint, playback: PlaybackEngine, sink: AudioSink, on_handled: Callable[[], None]) -> DeviceLink:
+    def _stored_volume(self) -> StoredVolume:
+        """The volume as it was set in an earlier run."""
+        folder = state_folder(os.environ, Path.home)
+        if folder is None:
+            logger.warning("no folder for state: name one in XDG_STATE_HOME; the volume that is set is lost at the next start")
+            return StoredVolume()
+        return StoredVolume(settings_file(folder, self._device_id))
+
+    def _make_link(self, endpoint: Endpoint, player: PlayerPort, sink: AudioSink, on_handled: Callable[[], None]) -> DeviceLink:
         return DeviceLink(
             endpoint=endpoint,
             profile=DeviceProfile(self._device_id, f"edge-client {self._version}", sink.rate_hz),
-            player=PlayerPort(playback, loudest=self._config.volume),
+            player=player,
             clocks=CLOCKS,
             uniform=random.random,
             on_handled=on_handled,
@@ -177,23 +194,33 @@ class App:
 
     # --- the face --------------------------------------------------------------------------------------------------
 
-    def _make_stage(
-        self, playback: PlaybackEngine, sink: AudioSink, renderer: Renderer, recorder: Recorder | None, tracer: EdgeTelemetry | None
-    ) -> RenderLoop:
-        """The loop, with all that looks at its pictures."""
-        own = (self._skew, recorder, tracer)
-        return make_render_loop(
+    def _make_answers(self, playback: PlaybackEngine, sink: AudioSink, tracer: EdgeTelemetry | None) -> FaceAnswers:
+        """What answers the face, with all that looks at its pictures."""
+        observers = [*self._observers, self._skew, *([tracer] if tracer is not None else [])]
+        return make_answers(self._config, playback, status=lambda: self._device_status(sink), observers=observers)
+
+    def _make_face(self, answers: FaceAnswers, recorder: Recorder | None) -> FaceProcess | None:
+        if self._config.renderer == "none":
+            logger.info("no face is drawn, as configured")
+            return None
+        return FaceProcess(
             self._config,
-            playback,
-            renderer,
+            answers,
             name=self._device_id,
-            status=lambda: self._device_status(sink),
-            observers=[*self._observers, *(observer for observer in own if observer)],
-            is_read=recorder is not None,
+            watchers=self._watchers,
+            film=recorder.film_memory if recorder is not None else None,
+            on_closed=self._stop.set,
         )
 
+    def _wait_for_face(self, face: FaceProcess | None) -> None:
+        """For a little, so that the first word finds a face; a screen that hangs does not keep the device from its relay."""
+        until_us = monotonic_us() + FIRST_PICTURE_US
+        while face is not None and not self._stop.is_set() and monotonic_us() < until_us and not face.first_picture.wait(BEAT_S):
+            self._heart.beat(MAIN_PART)
+            self._heart.beat(LINK_PART)
+
     def _device_status(self, sink: AudioSink) -> DeviceStatus:
-        """For the overlays; asked on the main thread."""
+        """For the overlays; asked on the thread that answers the face."""
         from edge_client.face.overlays import DeviceStatus
 
         link = self._thread.status if self._thread is not None else LinkStatus()
@@ -204,20 +231,9 @@ class App:
             was_attached=link.streams > 0,
             soundless=why_soundless(self._config, sink),
             underruns=sink.counters().underruns,
+            face=str(self._face.status()) if self._face is not None else "",
             version=self._version,
         )
-
-    def _show(self, stage: RenderLoop | None) -> None:
-        """Draw until told to stop; without a face just wait."""
-        with smooth_drawing():
-            if draw(stage, self._is_stopped):
-                while not self._stop.wait(0.5):
-                    self._heart.beat(MAIN_PART)
-
-    def _is_stopped(self) -> bool:
-        """Asked before each picture."""
-        self._heart.beat(MAIN_PART)
-        return self._stop.is_set()
 
     def _on_skew(self, skew_us: int) -> None:
         if self._tracer is not None:
@@ -247,7 +263,7 @@ class App:
         return RelayClock(known.unix_offset_us(time_us), round(known.estimate.error_us))
 
     def _figures(
-        self, recorder: Recorder, playback: PlaybackEngine, sink: AudioSink, renderer: Renderer | None, stage: RenderLoop | None
+        self, recorder: Recorder, playback: PlaybackEngine, sink: AudioSink, face: FaceProcess | None, answers: FaceAnswers
     ) -> RunFigures:
         from edge_client.recording.report import RunFigures
 
@@ -255,8 +271,8 @@ class App:
             playback=playback.summary(),
             sink=sink.counters(),
             sink_name=sink.name,
-            renderer_name=renderer.name if renderer is not None else "none",
-            stage=stage.summary() if stage is not None else None,
+            renderer_name=face.renderer_name if face is not None else "none",
+            stage=answers.summary() if face is not None else None,
             skew=recorder.skew,
             unix_offset_us=unix_us() - monotonic_us(),
         )

@@ -15,3 +15,7 @@ class FrameStarvation(enum.StrEnum):
     """It continues; the face holds, then catches up."""
     STRICT_SYNC = "strict_sync"
     """It waits, at most `STRICT_SYNC_WAIT_US`."""
+
+
+LARGEST_SOFT = (1280, 720)
+"""The largest picture that the CPU draws."""

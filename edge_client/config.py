@@ -14,7 +14,7 @@ from avatar_relay.addresses import is_loopback, split_address
 from avatar_relay.errors import ConfigError
 from avatar_relay.ids import ID_RULE, is_valid_id
 from avatar_relay.settings import ProgramSettings, Section, setting
-from edge_client.choices import OUTPUT_OFFSET_MS, FrameStarvation
+from edge_client.choices import LARGEST_SOFT, OUTPUT_OFFSET_MS, FrameStarvation
 from edge_client.colours import FaceColours, read_colour
 from edge_client.motion.mouth_source import MouthSource
 from edge_client.renderers import renderer_name
@@ -63,6 +63,9 @@ class EdgeConfig:
     )
     renderer: str = setting("auto", renderer_name(), "what draws the face; none: no face at all")
     size: tuple[int, int] = setting((800, 480), takes.size(), "size of window or picture")
+    render_size: tuple[int, int] = setting(
+        LARGEST_SOFT, takes.size(), "largest picture that the CPU draws (software GL, vector face); it is scaled up to a larger window"
+    )
     fullscreen: bool = setting(False, takes.switch(), "take the whole screen")
     headless: bool = setting(False, takes.switch(), "no window and no sound device, even where there are any")
     pictures_per_second: float = setting(30.0, takes.number(1, 240), "pictures to draw each second at most")

@@ -8,7 +8,8 @@ async def application(player: Player) -> None:
     await player.yield_frames_data(motion_payloads, conversation_id)
     await player.yield_audio_data(b"", end=True)
 
-Threads. `run_player` blocks the main thread, which draws: SDL and GL insist on it. The application's coroutine, the player and the player's
+Threads. `run_player` blocks the main thread. The face is drawn in a process of its own; a renderer given to `run_player` draws on the main
+thread, on which SDL and GL insist. The application's coroutine, the player and the player's
 callbacks share an asyncio event loop on a second thread, named `player`; the verbs belong to that loop. The sound has a thread or a process
 of its own.
 
@@ -20,32 +21,45 @@ yet is dropped; an application that wants it heard waits for `on_finished` of `P
 from __future__ import annotations
 
 import asyncio
+import logging
 import signal
 import threading
 from collections.abc import Callable, Coroutine
 from contextlib import ExitStack
 from importlib.metadata import version
+from pathlib import Path
 from types import FrameType
 from typing import TYPE_CHECKING, Any, Self, TypeVar
 
 from avatar_relay.errors import ConfigError
 from avatar_relay.loop_thread import LoopThread
 from avatar_relay.media import AudioFormat, MotionFormat, Pacing
+from avatar_relay.messages import Volume
 from edge_client import assembly
-from edge_client.assembly import RendererFactory
 from edge_client.audio.sink import AudioSink
 from edge_client.audio.sound import start_sound
 from edge_client.config import EdgeConfig
-from edge_client.errors import EdgeError
+from edge_client.errors import EdgeError, ScreenError
+from edge_client.face.renderer import Wish
+from edge_client.face_process.factory import RendererFactory
+from edge_client.face_process.host import FaceProcess
 from edge_client.inputs import flame_map_of
 from edge_client.player import Player, PlayerCallbacks
+from edge_client.state import StateFile
 from edge_client.thread_watch import ThreadWatch
+from edge_client.volume import StoredVolume
 
 if TYPE_CHECKING:
     from edge_client.face.overlays import DeviceStatus
+    from edge_client.face.render_loop import RenderLoop
+
+logger = logging.getLogger(__name__)
 
 T = TypeVar("T")
 
+NAME = "embedded"
+FIRST_PICTURE_S = 5.0
+"""How long the application waits for the first picture, so that its first word finds a face."""
 LEAVE_S = 4.0
 """How long an application that was cancelled may take to end."""
 INTERRUPT_S = 0.1
@@ -60,14 +74,17 @@ def run_player(
     motion_format: MotionFormat | None = None,
     pacing: Pacing = Pacing.BURST,
     callbacks: PlayerCallbacks | None = None,
-    open_renderer: RendererFactory = assembly.open_renderer,
+    open_renderer: RendererFactory | None = None,
+    volume_file: Path | None = None,
 ) -> T | None:
     """Open sound and face, run `application` with a player for them, and return its result; None if the window was closed.
 
     Call it on the main thread. Of the settings, those of sound, face and mouth count; `volume` is the player's gain to begin with.
-    `open_renderer` makes a renderer of your own in place of the configured one.
+    With a `volume_file` the volume that the application sets is stored there, and is the one to begin with in the next run.
+    The configured face is drawn by a process of its own, and tried again and again if it cannot be drawn. `open_renderer` makes a renderer
+    of your own in place of it, which draws here, on the main thread.
 
-    Raises what `application` raises; `SinkError` and `ScreenError` if sound or face cannot be opened; `EdgeError` if a thread of the
+    Raises what `application` raises; `SinkError` if the sound cannot be opened; what `open_renderer` raises; `EdgeError` if a thread of the
     program ended with an error; `ConfigError` for the setting `record`, which takes a relay; `KeyboardInterrupt`; `RuntimeError` on
     another thread than the main one.
     """
@@ -82,24 +99,32 @@ def run_player(
         stack.callback(watch.end)
         watch.begin()
         flame_map = flame_map_of(config)
-        if open_renderer is assembly.open_renderer:
-            assembly.prepare_renderer(config)
         sink, playback = start_sound(config, lambda sink: assembly.make_playback(config, sink, flame_map), None)
         stack.callback(sink.close)
-        renderer = open_renderer(config)
+        answers = assembly.make_answers(config, playback, status=lambda: _status(config, sink))
         loop = None
-        if renderer is not None:
+        if open_renderer is not None:
+            renderer = open_renderer(config)
             stack.callback(renderer.close)
-            loop = assembly.make_render_loop(config, playback, renderer, name="embedded", status=lambda: _status(config, sink))
+            loop = assembly.make_render_loop(config, answers, renderer, name=NAME)
+        elif config.renderer != "none":
+            face = FaceProcess(config, answers, name=NAME, on_closed=stop.set)
+            stack.callback(face.close)
+            face.start()
+            face.first_picture.wait(FIRST_PICTURE_S)
+        stored = StoredVolume(None if volume_file is None else StateFile(volume_file))
+        stack.callback(stored.close)
         player = Player(playback, audio_format=audio_format, motion_format=motion_format, pacing=pacing, callbacks=callbacks)
-        player.set_volume(config.volume)
+        begin = stored.volume if stored.is_set else Volume(config.volume)
+        player.set_volume(begin.gain, muted=begin.muted)
+        player.on_volume = stored.set
         thread = LoopThread("player")
         stack.callback(thread.close, LEAVE_S)
         thread.start()
         future = thread.submit(lambda: _live(application, player))
         future.add_done_callback(lambda _: stop.set())
-        with assembly.smooth_drawing():
-            if assembly.draw(loop, lambda: stop.is_set() or interrupt.came):
+        with assembly.smooth_running():
+            if not _draw(loop, lambda: stop.is_set() or interrupt.came):
                 while not interrupt.came and not stop.wait(INTERRUPT_S):
                     pass
         if interrupt.came:
@@ -132,6 +157,17 @@ class _Interrupt:
         if self.came:
             raise KeyboardInterrupt
         self.came = True  # and no more: what is locked here may be held by the code that was interrupted
+
+
+def _draw(loop: RenderLoop | None, is_stopped: Callable[[], bool]) -> bool:
+    """Draw until the end; False if there is nothing to draw, or the renderer fails, which is logged: the application goes on."""
+    if loop is None:
+        return False
+    try:
+        return loop.run(is_stopped) is not Wish.LOST
+    except ScreenError as error:
+        logger.error("the face is lost, the sound goes on: %s", error)
+        return False
 
 
 async def _live(application: Callable[[Player], Coroutine[Any, Any, T]], player: Player) -> T:

@@ -98,6 +98,8 @@ class Player:
         self._current: PublishedConversation | None = None
         self._latest_id: str | None = None
         self._volume = Volume()
+        self.on_volume: Callable[[Volume], None] = lambda volume: None
+        """Called with each volume that is set."""
         self._state = PlayerState.IDLE
 
     # --- media ------------------------------------------------------------------------------------------------------
@@ -176,6 +178,7 @@ class Player:
             raise ValueError(f"the gain is {gain}; 0 to 1 is allowed")
         self._volume = Volume(gain, muted)
         self._playback.handle(self._volume, self._clock_us())
+        self.on_volume(self._volume)
 
     @property
     def volume(self) -> float:

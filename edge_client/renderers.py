@@ -1,7 +1,7 @@
 """Names of renderers: the built-in ones, and those that other installed packages bring.
 
 A package brings a renderer by an entry point in the group `edge_client.renderers`. Its name is what the setting `renderer` takes; it refers
-to a `RendererFactory` of `edge_client.assembly`. `docs/extending.md` shows one.
+to a `RendererFactory` of `edge_client.face_process.factory`. `docs/extending.md` shows one.
 """
 
 from __future__ import annotations

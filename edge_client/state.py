@@ -155,6 +155,8 @@ class StateWriter:
         self._writing = threading.Lock()
         self._waiting: Mapping[str, Any] | None = None
         self._timer: threading.Timer | None = None
+        self.written: Mapping[str, Any] | None = None
+        """What was last written, and is on the disk; None: nothing yet."""
 
     def put(self, content: Mapping[str, Any]) -> None:
         """Let `content`, which must not change any more, be written `wait_s` after the first change that is not written yet."""
@@ -176,5 +178,5 @@ class StateWriter:
         with self._writing:
             with self._lock:
                 content, self._waiting, self._timer = self._waiting, None, None
-            if content is not None:
-                self._file.write(content)
+            if content is not None and self._file.write(content):
+                self.written = content

@@ -16,20 +16,21 @@ from __future__ import annotations
 
 import threading
 from collections import OrderedDict
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 
 from opentelemetry import trace
 from opentelemetry.context import Context
-from opentelemetry.metrics import Histogram
+from opentelemetry.metrics import CallbackOptions, Histogram, Observation
 from opentelemetry.trace import SpanKind
 from opentelemetry.util.types import AttributeValue
 
 from avatar_relay.media import ConversationOpen, Kind, Payload
 from avatar_relay.messages import Dropped, Finished
 from avatar_relay.tracing import CLOCK_ERROR_US, CLOCK_OFFSET_US, CONVERSATION_ID, KIND, REASON, Stage, Telemetry, parent_from
-from edge_client.face.render_loop import PictureObserver, ShownPicture
+from edge_client.face.pictures import PictureObserver, ShownPicture
 from edge_client.face.renderer import Picture
+from edge_client.face_process.host import FaceProcess
 from edge_client.observer import PlaybackObserver
 
 MAX_CONVERSATIONS = 256
@@ -76,7 +77,7 @@ class EdgeTelemetry(PlaybackObserver, PictureObserver):
         self._lock = threading.Lock()
         self._trails: OrderedDict[str, _PlaybackTrail] = OrderedDict()
         self._sampled: dict[tuple[str, Kind, int], int] = {}
-        meter = telemetry.meter
+        meter = self._meter = telemetry.meter
         self._received = meter.create_counter("avatar.device.received", "By", "Payload bytes received")
         self._dropped = meter.create_counter("avatar.device.dropped", "{payload}", "Payloads not used")
         self._finished = meter.create_counter("avatar.device.finished", "{conversation}", "Conversations finished")
@@ -92,6 +93,23 @@ class EdgeTelemetry(PlaybackObserver, PictureObserver):
         self._skew_alarms = meter.create_counter("avatar.skew.alarms", "{excursion}", "Times that people will notice the skew")
         self._pictures = meter.create_counter("avatar.pictures", "{picture}", "Pictures shown")
         self._underruns = meter.create_counter("avatar.underruns", "{underrun}", "Times the sound ran dry")
+
+    def watch_face(self, face: FaceProcess) -> None:
+        """Tell from now on what draws, and how often that was started again."""
+
+        def drawing(_: CallbackOptions) -> Iterable[Observation]:
+            status = face.status()
+            yield Observation(1, {"avatar.state": status.state.value, "avatar.renderer": status.kind, "avatar.place": status.where})
+
+        def restarts(_: CallbackOptions) -> Iterable[Observation]:
+            yield Observation(face.status().restarts)
+
+        def unanswered(_: CallbackOptions) -> Iterable[Observation]:
+            yield Observation(face.status().unanswered)
+
+        self._meter.create_observable_gauge("avatar.face", [drawing], "{face}", "1, with what draws and how it stands")
+        self._meter.create_observable_counter("avatar.face.restarts", [restarts], "{restart}", "Times the face's process ended")
+        self._meter.create_observable_counter("avatar.face.unanswered", [unanswered], "{picture}", "Pictures drawn without an answer")
 
     def opened(self, message: ConversationOpen, now_us: int) -> None:
         """Begin `device.receive`."""

@@ -13,7 +13,15 @@ from avatar_relay import setting_types as takes
 from avatar_relay.addresses import is_loopback, split_address
 from avatar_relay.errors import ConfigError
 from avatar_relay.ids import ID_RULE, is_valid_id
-from avatar_relay.limits import DEVICE_LEASE_US, HEARTBEAT_US, MAX_PAYLOAD_BYTES, PEER_TIMEOUT_US, PUBLISHER_LEASE_US
+from avatar_relay.limits import (
+    DEVICE_LEASE_US,
+    HEARTBEAT_US,
+    IDLE_HEARTBEAT_US,
+    MAX_IDLE_HEARTBEAT_US,
+    MAX_PAYLOAD_BYTES,
+    PEER_TIMEOUT_US,
+    PUBLISHER_LEASE_US,
+)
 from avatar_relay.settings import setting
 
 LogLevel = Literal["debug", "info", "warning", "error"]
@@ -97,6 +105,12 @@ class RelayConfig:
         PUBLISHER_LEASE_US, _milliseconds(0), "how long a publisher's conversations stay open without it", name="publisher_lease_ms"
     )
     heartbeat_us: int = setting(HEARTBEAT_US, _milliseconds(1), "how often the relay pings a device", name="heartbeat_ms")
+    idle_heartbeat_us: int = setting(
+        IDLE_HEARTBEAT_US,
+        takes.whole_number(1, MAX_IDLE_HEARTBEAT_US // 1_000, "ms", scale=1_000),
+        "the same while a device has no conversation, if it can do that; at most heartbeat_ms: no difference",
+        name="idle_heartbeat_ms",
+    )
     peer_timeout_us: int = setting(
         PEER_TIMEOUT_US,
         _milliseconds(1),

@@ -19,6 +19,8 @@ from tests.lab.backend import Published
 from tests.lab.data import PROJECT_ROOT
 from tests.lab.programs import ProgramError, running, while_running
 
+pytestmark = pytest.mark.alone
+
 SUMMARY_KEYS = {
     *("conversation_id", "trace_id", "audio_seconds_sent", "audio_seconds_played", "time_to_first_audio_ms"),
     *("underruns", "late_payloads", "dropped_payloads", "keyframes_received", "frames_shown", "frames_per_second"),

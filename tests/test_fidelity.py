@@ -22,6 +22,8 @@ from tests.edge_client.audio.decoders.clips import encode, need_opus_tools, refe
 from tests.lab.programs import python, running
 from tests.lab.sound_card.paced_card import PacedDevice, deep_paced_device, paced_library
 
+pytestmark = pytest.mark.alone
+
 __all__ = ["deep_paced_device", "paced_library"]
 
 RELAY = [*python("relay_server"), "--listen", "127.0.0.1:0"]

@@ -20,6 +20,8 @@ from tests.lab.ground_truth.speech import load_material
 from tests.lab.ground_truth.station import Setup
 from tests.lab.sound_card.paced_card import build_library
 
+pytestmark = pytest.mark.alone
+
 DEEP = "buffer_min 8192"
 """A sound device with 170 ms of buffer: what the machine's load does to one with 20 ms is not what is tested here."""
 

@@ -13,6 +13,8 @@ AUDIO_AND_GL = frozenset({"pyaudio", "pygame", "OpenGL", "opuslib_next", "edge_c
 RELAY_ONLY = frozenset({"relay_server", "grpc_channelz", "soundfile"})
 """`import grpc` itself brings `grpc_health`, `grpc_reflection` and `grpc_tools` where they are installed."""
 HEAVY = frozenset({"grpc", "google", "opentelemetry", "pygame", "OpenGL", "PIL", "asyncio", "relay_server"})
+FACE_ONLY = frozenset({"pygame", "OpenGL", "PIL"})
+FACE_NEVER = frozenset({"grpc", "google", "opentelemetry", "pyaudio", "soxr", "opuslib_next", "asyncio", "relay_server"})
 
 
 def names_after(statement: str) -> frozenset[str]:
@@ -40,7 +42,7 @@ BACKEND_BRINGS = frozenset({"avatar_relay", "opentelemetry", "relay_server"})
     ("modules", "budget", "count"),
     [
         ("relay_server.cli, relay_server.server", RELAY_BRINGS, 475),
-        ("edge_client.cli, edge_client.app", EDGE_BRINGS, 535),
+        ("edge_client.cli, edge_client.app", EDGE_BRINGS, 550),
         ("relay_server.cli", frozenset({"avatar_relay", "relay_server"}), 185),
         ("edge_client.cli", frozenset({"avatar_relay", "edge_client"}), 185),
         ("avatar_relay.publisher", BACKEND_BRINGS, 265),
@@ -68,6 +70,9 @@ def test_start_up_budget(modules: str, budget: frozenset[str], count: int) -> No
         ("edge_client.app", RELAY_ONLY),
         ("edge_client.cli", RELAY_ONLY),
         ("edge_client.audio.speaker", HEAVY),
+        ("edge_client.app", FACE_ONLY),
+        ("edge_client.face_process.__main__", FACE_NEVER),
+        ("edge_client.face_process.__main__, edge_client.face.gles, edge_client.face.flat, edge_client.recording.film_keeper", FACE_NEVER),
     ],
 )
 def test_import_brings_nothing_foreign(module: str, absent: frozenset[str]) -> None:

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import logging
 import threading
 import time
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import astuple, dataclass
 from itertools import groupby, pairwise
 from pathlib import Path
 
@@ -18,13 +19,16 @@ import soundfile
 from avatar_relay.tracing import telemetry_off
 from edge_client.app import App
 from edge_client.config import EdgeConfig
-from edge_client.face.render_loop import PictureObserver, ShownPicture
+from edge_client.face.pictures import PictureObserver, ShownPicture
 from edge_client.face.renderer import Picture
+from edge_client.face_process.messages import Watcher
 from relay_server.sources.local.source import LocalSource
 from relay_server.sources.source import FileSpeech
 from tests.lab.backend import CLIP, Script, speak
 from tests.lab.face.pixels import mouth_opening_px
 from tests.lab.programs import attached, python, running
+
+pytestmark = pytest.mark.alone
 
 DEVICE_ID = "cut"
 SPEECH_S, AGAIN_S = 3.0, 1.0
@@ -44,15 +48,15 @@ class Look:
     heard_s: float | None
     """None where nothing is heard."""
     opening_px: float
+    buffered_s: float
+    """Sound that waits."""
 
 
 class Looker(PictureObserver):
-    """Looks at each picture as a person does: at pixels alone."""
+    """Looks at each picture as a person does: at pixels alone. Lives in the face's process, and writes each look into a file."""
 
-    def __init__(self) -> None:
-        self.looks: list[Look] = []
-        self.enough_heard, self.page_seen = threading.Event(), threading.Event()
-        self.heard_s = 0.0
+    def __init__(self, path: str) -> None:
+        self._path = Path(path)
         self._bright = 0.0
 
     def wants(self, now_us: int) -> bool:
@@ -70,22 +74,41 @@ class Looker(PictureObserver):
         written = "page" if lit < 0.6 * self._bright else "sign" if amber.sum() > 20 else "nothing"
         heard_s = None if picture.heard_pts_us is None else (picture.view.audible_pts_us or 0) / 1e6
         opening = mouth_opening_px(pixels) if written != "page" else 0.0
-        self.looks.append(Look(picture.shown_time_us / 1e6, written, heard_s, opening))
-        self.heard_s = max(self.heard_s, heard_s or 0.0)
-        if self.heard_s > HEARD_FIRST_S and self.heard_s + picture.view.buffered_us / 1e6 > SPEECH_S - DECODED_S:
-            self.enough_heard.set()
-        # The first page is the one of the start.
-        if written == "page" and self.heard_s > HEARD_FIRST_S:
-            self.page_seen.set()
+        look = Look(picture.shown_time_us / 1e6, written, heard_s, opening, picture.view.buffered_us / 1e6)
+        with self._path.open("a") as file:
+            file.write(json.dumps(astuple(look)) + "\n")
+
+
+class Looks:
+    """What a looker has written so far."""
+
+    def __init__(self, path: Path) -> None:
+        path.touch()
+        self.path = path
+
+    def read(self) -> list[Look]:
+        """All whole lines."""
+        return [Look(*json.loads(line)) for line in self.path.read_text().splitlines(keepends=True) if line.endswith("\n")]
+
+    def is_enough_heard(self) -> bool:
+        """Most of the speech is heard, or waits on the device."""
+        heard = [look for look in self.read() if look.heard_s is not None]
+        return bool(heard) and positions(heard)[-1] > HEARD_FIRST_S and positions(heard)[-1] + heard[-1].buffered_s > SPEECH_S - DECODED_S
+
+    def is_page_seen(self) -> bool:
+        """A page came after the speech; the first one is that of the start."""
+        looks = self.read()
+        heard = [place for place, look in enumerate(looks) if (look.heard_s or 0) > HEARD_FIRST_S]
+        return bool(heard) and any(look.written == "page" for look in looks[heard[0] :])
 
 
 class Backend(threading.Thread):
     """Relay and publisher, off the main thread, which the face owns: speaks, kills the relay, starts it again, speaks again."""
 
-    def __init__(self, folder: Path, looker: Looker) -> None:
+    def __init__(self, folder: Path, looks: Looks) -> None:
         super().__init__(name="backend", daemon=True)
         self._folder = folder
-        self._looker = looker
+        self._looks = looks
         self.listening = threading.Event()
         self.address = "127.0.0.1:0"
         self.cut_s = self.done_s = 0.0
@@ -106,10 +129,10 @@ class Backend(threading.Thread):
             self.listening.set()
             await attached(self.address, DEVICE_ID)
             first = asyncio.create_task(self._speak(SPEECH_S))
-            await asyncio.to_thread(self._looker.enough_heard.wait, PATIENCE_S)
+            await so(self._looks.is_enough_heard)
             relay.kill()
             self.cut_s = time.monotonic()
-        await asyncio.to_thread(self._looker.page_seen.wait, PATIENCE_S)
+        await so(self._looks.is_page_seen)
         async with running("relay", self._command(), self._folder / "relay-2.log", {}) as relay:
             await relay.wait_for(r"listening on", PATIENCE_S)
             first.cancel()
@@ -133,8 +156,8 @@ class Backend(threading.Thread):
 @pytest.mark.timeout(90)
 def test_a_cut_mid_word(tmp_path: Path) -> None:
     """Speech goes on under a sign until the buffer has played out, then a page tells why, then the face is back and speaks again."""
-    looker = Looker()
-    backend = Backend(tmp_path, looker)
+    looks = Looks(tmp_path / "looks.txt")
+    backend = Backend(tmp_path, looks)
     backend.start()
     backend.listening.wait(PATIENCE_S)
     config = EdgeConfig(
@@ -148,12 +171,14 @@ def test_a_cut_mid_word(tmp_path: Path) -> None:
         idle_life=False,
         exit_after_finished=2,
     )
-    assert App(config, [looker]).run() == 0
+    watcher = Watcher("tests.test_link_cut:Looker", str(looks.path))
+    assert App(config, watchers=[watcher]).run() == 0
     backend.join(PATIENCE_S)
     assert backend.error is None, backend.error
 
-    last_before = max(place for place, look in enumerate(looker.looks) if look.time_s <= backend.cut_s)
-    after = [look for look in looker.looks[last_before:] if look.time_s < backend.done_s]
+    looked = looks.read()
+    last_before = max(place for place, look in enumerate(looked) if look.time_s <= backend.cut_s)
+    after = [look for look in looked[last_before:] if look.time_s < backend.done_s]
     groups = [(written, list(looks)) for written, looks in groupby(after, key=lambda look: look.written)]
     assert [written for written, _ in groups] == ["nothing", "sign", "page", "nothing"]
     before, sign, page, again = (looks for _, looks in groups)
@@ -165,6 +190,13 @@ def test_a_cut_mid_word(tmp_path: Path) -> None:
     assert positions(page) == [], "no page before the speech was over"
     assert [look.heard_s is None for look in sign] == sorted(look.heard_s is None for look in sign), "it was not heard again"
     assert_speaks(again)
+
+
+async def so(what: Callable[[], bool]) -> None:
+    """Wait until it is so."""
+    async with asyncio.timeout(PATIENCE_S):
+        while not what():  # noqa: ASYNC110 - a file is looked at
+            await asyncio.sleep(0.02)
 
 
 def positions(looks: Sequence[Look]) -> list[float]:

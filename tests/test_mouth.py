@@ -25,6 +25,8 @@ from tests.lab.data import debian_speech, shared_data
 from tests.lab.mouth.on_pictures import MouthOnPictures, watch_mouth
 from tests.lab.mouth.score_pictures import judge_speech
 
+pytestmark = pytest.mark.alone
+
 WINDOW_S = 0.04
 
 

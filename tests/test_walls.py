@@ -54,24 +54,29 @@ ADAPTERS = frozenset(
         "relay_server.connections.relay",
         "relay_server.service",
         "relay_server.connections",
-        # adapters: sound
+        # adapters: child processes
         "edge_client.bounded_stderr",
+        "edge_client.children",
+        # adapters: sound
         "edge_client.audio.devices",
         "edge_client.audio.sinks",
         "edge_client.audio.speaker",
         "edge_client.audio.sound",
         # adapters: pictures
+        "edge_client.face.displays",
         "edge_client.face.flat",
         "edge_client.face.gl",
         "edge_client.face.gles",
         "edge_client.face.lettering",
         "edge_client.face.screens",
         "edge_client.face.window",
+        "edge_client.face_process",
         "edge_client.recording",
         # adapters: Server SDKs, files
         "edge_client.state",
         "avatar_relay.bounded_log",
         "avatar_relay.certificate_dates",
+        "edge_client.volume",
         "avatar_relay.pem",
         "relay_server.sources",
         # adapters: OpenTelemetry
@@ -87,6 +92,8 @@ PURE_INSIDE_ADAPTERS = frozenset(
     {
         "edge_client.audio.speaker.stall",
         "edge_client.audio.speaker.played_timeline",
+        "edge_client.children.supervision",
+        "edge_client.face_process.crashes",
         "edge_client.link.clock_probe",
         "edge_client.link.report_outbox",
         "edge_client.link.retry",

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 import numpy as np
 import pygame
 
+from edge_client.choices import LARGEST_SOFT
 from edge_client.colours import AS_PAINTED, FaceColours
 from edge_client.face.curves import Points
 from edge_client.face.flat_features import brow_shape, cheek_shapes, eye_shapes, nose_shapes
@@ -23,6 +24,7 @@ from edge_client.face.flat_palette import Palette
 from edge_client.face.gaze import left_gaze, right_gaze
 from edge_client.face.lettering import Lettering, Piece
 from edge_client.face.overlay import NOTHING, Overlay
+from edge_client.face.picture_size import bounded
 from edge_client.face.picture_stamp import BLOCK_PX, STAMP_BLOCKS, stamp_blocks
 from edge_client.face.renderer import Picture, Wish
 from edge_client.face.window import poll_window
@@ -57,16 +59,21 @@ class _Turn:
 class FlatRenderer:
     """Draws onto a pygame display surface; made by `open_renderer`. One at a time in a process."""
 
-    def __init__(self, screen: pygame.Surface, name: str, *, colours: FaceColours = AS_PAINTED) -> None:
-        """Take over the display surface `screen` (32 bits a pixel)."""
+    def __init__(
+        self, screen: pygame.Surface, name: str, *, colours: FaceColours = AS_PAINTED, largest: tuple[int, int] = LARGEST_SOFT
+    ) -> None:
+        """Take over the display surface `screen` (32 bits a pixel). `largest`: see `bounded`."""
         self._palette = Palette(colours)
+        self._largest = largest
         self.name = name
         """See `Renderer`."""
         self._fit(screen)
 
-    def _fit(self, screen: pygame.Surface) -> None:
+    def _fit(self, display: pygame.Surface) -> None:
         """Lay the picture out for a display surface, and paint what does not move."""
-        self._screen = screen
+        size = bounded(display.get_size(), self._largest)
+        self._display = display
+        screen = self._screen = display if size == display.get_size() else pygame.Surface(size, 0, display)
         self._face = screen.copy()
         self._lettering = Lettering(screen.get_size())
         self._overlay = NOTHING
@@ -106,8 +113,12 @@ class FlatRenderer:
             self._paint_stamp(stamp)
 
     def show(self) -> None:
-        """See `Renderer`; only what changed is sent."""
-        pygame.display.update(self._dirty)
+        """See `Renderer`; only what changed is sent, unless the picture is scaled up."""
+        if self._screen is self._display:
+            pygame.display.update(self._dirty)
+        else:
+            pygame.transform.scale(self._screen, self._display.get_size(), self._display)
+            pygame.display.update()
         self._dirty.clear()
 
     def read(self) -> Picture:

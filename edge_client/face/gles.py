@@ -9,12 +9,14 @@ from __future__ import annotations
 import numpy as np
 import pygame
 
+from edge_client.choices import LARGEST_SOFT
 from edge_client.colours import AS_PAINTED, FaceColours, recoloured
 from edge_client.errors import ScreenError
 from edge_client.face.camera import Camera
 from edge_client.face.gl.backdrop import Backdrop
 from edge_client.face.gl.binding import GL
 from edge_client.face.gl.board import Board
+from edge_client.face.gl.canvas import Canvas
 from edge_client.face.gl.context import driver_name, is_gles3, is_software
 from edge_client.face.gl.eye_paint import eye_picture
 from edge_client.face.gl.meshes import EyeBuffers, HeadBuffers, halved, halvings, read_paint, upload_texture
@@ -23,6 +25,7 @@ from edge_client.face.gl.program import Program
 from edge_client.face.gl.readback import Readback
 from edge_client.face.head import load_head
 from edge_client.face.overlay import NOTHING, Overlay
+from edge_client.face.picture_size import bounded
 from edge_client.face.picture_stamp import BLOCK_PX, stamp_blocks
 from edge_client.face.renderer import Picture, Wish
 from edge_client.face.rig import Rig
@@ -45,18 +48,23 @@ class GlesRenderer:
         samples: int = 0,
         vsync: bool = False,
         colours: FaceColours = AS_PAINTED,
+        largest: tuple[int, int] = LARGEST_SOFT,
     ) -> None:
         """Open the display and upload the head. SDL's video is started. Raises `pygame.error`, `ScreenError`, `AssetError`.
 
-        `samples`, `vsync`: see `open_window`.
+        `samples`, `vsync`: see `open_window`. `largest`: see `bounded`, if the CPU draws.
         """
         head = load_head()
-        self.size = open_window(size, flags, samples=samples, vsync=vsync)
-        """See `Renderer`."""
+        window = open_window(size, flags, samples=samples, vsync=vsync)
         if not is_gles3():
             raise ScreenError(f"asked for GLES 3.0, the driver gives {driver_name()}")
         self.name = f"{driver_name()}, {where} ({pygame.display.get_driver()})"
         """See `Renderer`."""
+        self._largest = largest if is_software() else None
+        self.size = bounded(window, self._largest)
+        """See `Renderer`."""
+        self._canvas = Canvas()
+        self._canvas.fit(self.size, window)
         self._rig = Rig(head)
         self._backdrop = Backdrop(self.size, colours.background, copied=is_software() and samples < 2)
         self._skin, self._eye, self._lash = (Program(name) for name in ("skin", "eye", "lash"))
@@ -77,6 +85,7 @@ class GlesRenderer:
         self._last, self._shown = (pose.copy(), overlay, stamp), False
         self._head_buffers.write(self._rig.vertices(pose))
         turn = self._rig.turn(pose)
+        self._canvas.bind()
         GL.glDepthMask(True)
         GL.glClear(GL.GL_DEPTH_BUFFER_BIT)
         self._backdrop.draw()
@@ -92,6 +101,7 @@ class GlesRenderer:
 
     def show(self) -> None:
         """See `Renderer`. Waits until the GPU is done, so that a time taken after it is the time on the glass, but for one refresh."""
+        self._canvas.show()
         pygame.display.flip()
         GL.glFinish()
         self._shown = True
@@ -102,6 +112,7 @@ class GlesRenderer:
             pose, overlay, stamp = self._last
             self.draw(pose, overlay=overlay, stamp=stamp)
             self._shown = True
+        self._canvas.bind()
         return self._readback.read()
 
     def poll(self) -> Wish:
@@ -124,12 +135,11 @@ class GlesRenderer:
         self._skin.set_integer("paint", 0)
 
     def _follow_window(self) -> None:
-        size = pygame.display.get_window_size()
-        if size == self.size:
-            return
-        self.size = size
+        window = pygame.display.get_window_size()
+        self.size = bounded(window, self._largest)
+        self._canvas.fit(self.size, window)
         for sized in (self._backdrop, self._board, self._readback):
-            sized.fit(size)
+            sized.fit(self.size)
         self._fit_view()
 
     def _fit_view(self) -> None:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import math
 import random
+import zlib
 from bisect import bisect_right
 from dataclasses import dataclass
 
@@ -101,6 +102,11 @@ class StillLife:
     def pose(self, time_s: float) -> Pose:
         """At rest at all times."""
         return neutral_pose()
+
+
+def make_life(name: str, *, idle_life: bool) -> IdleLife | StillLife:
+    """Life that is the same for the same name, or none."""
+    return IdleLife(zlib.crc32(name.encode())) if idle_life else StillLife()
 
 
 def combine(idle: Pose, speech: Pose) -> Pose:

@@ -18,7 +18,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from edge_client.face.overlay import Overlay, Page
-from edge_client.face.render_loop import PictureObserver, ShownPicture
+from edge_client.face.pictures import PictureObserver, ShownPicture
 from edge_client.face.renderer import Picture
 from edge_client.playback.events import PlayerState, View
 
@@ -48,6 +48,8 @@ class DeviceStatus:
     soundless: str = ""
     """Why nothing is heard; empty where it is, or where nothing should be."""
     underruns: int = 0
+    face: str = ""
+    """What draws, and why it is not better; empty if a test or an application draws."""
     version: str = ""
 
 
@@ -121,6 +123,7 @@ class FaceOverlays(PictureObserver):
             f"{self._pictures_per_second():.1f} pictures/s",
             f"underruns {status.underruns}",
             f"link: {status.link}"[:60],
+            *((f"face: {status.face}"[:60],) if status.face else ()),
             f"version {status.version}",
         )
 

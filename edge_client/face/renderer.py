@@ -21,6 +21,8 @@ class Wish(enum.Enum):
     NONE = "none"
     LEAVE = "leave"
     """The window was closed, or Escape was pressed."""
+    LOST = "lost"
+    """Nobody wishes anything: the display is gone."""
     FIGURES = "figures"
     """The key h: show the figures, or hide them."""
 

@@ -1,23 +1,28 @@
 """Where and how the face is drawn: the first way that works, and why the better ones did not.
 
-Order: on the desktop (X or Wayland) when the environment names one, else on the console (KMS) of each graphics card with a screen
-attached, else off-screen; in each place GLES first, then the vector face. With `headless` only off-screen.
+Order: on the desktop (X or Wayland): the displays that variables name, else those whose sockets are there; on the console (KMS) of each
+graphics card with a screen attached; off-screen. In each place GLES comes first, then the vector face. With `headless` only off-screen.
+The variable SDL_VIDEODRIVER, if it is set, leaves only the places of its drivers.
 """
 
 from __future__ import annotations
 
 import logging
-from contextlib import suppress
+import os
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Literal, assert_never
 
+from edge_client.choices import LARGEST_SOFT
 from edge_client.colours import AS_PAINTED, FaceColours
 from edge_client.errors import AssetError, ScreenError
-from edge_client.face.gl.probe import GlDriver, probe_of
+from edge_client.face.displays import DesktopDisplay, desktop_displays
+from edge_client.face.gl.probe import GlDriver, Probe
 from edge_client.face.renderer import Renderer
-from edge_client.face.window import connected_cards, desktop_drivers, start_sdl
+from edge_client.face.window import DRIVER_VARIABLE, connected_cards, start_sdl
 
 RendererChoice = Literal["auto", "gles", "flat"]
+RendererKind = Literal["gles", "flat"]
 
 _log = logging.getLogger(__name__)
 
@@ -25,21 +30,60 @@ _INSTALL = (
     "apt install libegl1 libgles2 libgl1-mesa-dri libgbm1 libdrm2; on the console the user must be in the groups video, render and input"
 )
 _CAPTION = "avatar-relay"
+_OFF_SCREEN = ("offscreen", "dummy")
 
 
 @dataclass(frozen=True, slots=True)
 class Place:
     """One way to try: what draws, and where."""
 
-    kind: Literal["gles", "flat"]
+    kind: RendererKind
     where: Literal["desktop", "console", "off-screen"]
     card: int | None = None
     """The DRM card of a console."""
+    display: DesktopDisplay | None = None
+    """The display of a desktop."""
+
+    def __str__(self) -> str:
+        at = self.display.name if self.display is not None else self.card if self.card is not None else ""
+        return f"{self.kind} {self.where} {at}".rstrip()
+
+    @property
+    def driver(self) -> str:
+        """SDL's driver."""
+        match self.where:
+            case "desktop":
+                return self.display.driver if self.display is not None else ""
+            case "console":
+                return "kmsdrm"
+            case "off-screen":
+                return "offscreen" if self.kind == "gles" else "dummy"
+            case _:
+                assert_never(self.where)
+
+    @property
+    def variables(self) -> dict[str, str]:
+        """What the driver reads from the environment."""
+        card = {} if self.card is None else {"SDL_KMSDRM_DEVICE_INDEX": str(self.card)}
+        return card | dict(self.display.variables if self.display is not None else ())
 
 
-def places(choice: RendererChoice, *, headless: bool, desktop: bool, cards: list[int]) -> list[Place]:
-    """The ways to try, best first. Pure."""
-    kinds: tuple[Literal["gles", "flat"], ...]
+@dataclass(frozen=True, slots=True)
+class OpenedFace:
+    """A renderer, the place where it draws, and why no better one was taken."""
+
+    renderer: Renderer
+    place: Place
+    reasons: tuple[str, ...]
+    driver: GlDriver | None = None
+    """What its trial found, for the next start at this place."""
+
+
+def places(
+    choice: RendererChoice, *, headless: bool, displays: Sequence[DesktopDisplay], cards: Sequence[int], drivers: str = ""
+) -> list[Place]:
+    """The ways to try, best first. Pure. `drivers` are those of the user's SDL_VIDEODRIVER, separated by commas; empty for all."""
+    kinds: tuple[RendererKind, ...]
     match choice:
         case "auto":
             kinds = ("gles", "flat")
@@ -48,68 +92,119 @@ def places(choice: RendererChoice, *, headless: bool, desktop: bool, cards: list
         case _:
             assert_never(choice)
     found: list[Place] = []
-    if not headless and desktop:
-        found += [Place(kind, "desktop") for kind in kinds]
-    elif not headless:
+    if not headless:
+        found += [Place(kind, "desktop", display=display) for display in displays for kind in kinds]
         found += [Place(kind, "console", card) for kind in kinds for card in cards]
+    wanted = tuple(name.strip() for name in drivers.split(",") if name.strip())
+    found = [place for place in found if not wanted or place.driver in wanted]
     return found + [Place(kind, "off-screen") for kind in kinds]
+
+
+def places_here(choice: RendererChoice, *, headless: bool, environment: Mapping[str, str]) -> list[Place]:
+    """The ways to try on this machine, as it is now."""
+    drivers = environment.get(DRIVER_VARIABLE, "")
+    displays = desktop_displays(environment)
+    unknown = [name for name in drivers.split(",") if name not in ("", "x11", "wayland", "kmsdrm", *_OFF_SCREEN)]
+    displays += [DesktopDisplay(name, name) for name in unknown]  # SDL may know it
+    return places(choice, headless=headless, displays=displays, cards=connected_cards(), drivers=drivers)
 
 
 def open_renderer(
     *, choice: RendererChoice, size: tuple[int, int], fullscreen: bool, headless: bool, colours: FaceColours = AS_PAINTED
 ) -> Renderer:
-    """The best renderer that works here; logs why better ones did not, and a warning when nobody will see it though a window was asked for.
+    """The best renderer that works here. See `open_face`."""
+    return open_face(choice=choice, size=size, fullscreen=fullscreen, headless=headless, colours=colours).renderer
 
-    `size` is width and height in pixels, 64 to 8,192 each; a full screen and a console take the screen's own size instead. Call it
-    on the main thread, once at a time in a process: SDL has one display. Raises `ScreenError` when nothing works.
+
+def _ignore(place: Place) -> None:
+    pass
+
+
+def open_face(
+    *,
+    choice: RendererChoice,
+    size: tuple[int, int],
+    fullscreen: bool,
+    headless: bool,
+    colours: FaceColours = AS_PAINTED,
+    largest: tuple[int, int] = LARGEST_SOFT,
+    avoid: frozenset[str] = frozenset(),
+    known: tuple[str, GlDriver] | None = None,
+    on_try: Callable[[Place], None] = _ignore,
+) -> OpenedFace:
+    """The best way that works here; logs why better ones did not, and a warning if nobody will see it though a window was asked for.
+
+    `size` is width and height in pixels, 64 to 8,192 each; a full screen and a console take the screen's own size instead. The CPU draws
+    no more pixels than `largest` has. The kinds in `avoid` come last; the GL driver of a place that is `known` is not tried out again.
+    `on_try` is told of each way before it is tried, which may end the process. Call it on the main thread, once at a time in a process:
+    SDL has one display. Raises `ScreenError` when nothing works.
     """
     if not all(64 <= side <= 8192 for side in size):
         raise ScreenError(f"a picture of {size[0]}x{size[1]} pixels can not be: each side is 64 to 8192")
-    ways = places(choice, headless=headless, desktop=bool(desktop_drivers()), cards=connected_cards())
-    reasons: list[str] = []
-    if not headless and ways[0].where == "off-screen":
-        reasons.append("no window: neither DISPLAY nor WAYLAND_DISPLAY is set, and no screen is attached to a graphics card")
-        _log.warning("Drawing off-screen: %s", reasons[0])
+    ways = sorted(places_here(choice, headless=headless, environment=os.environ), key=lambda way: way.kind in avoid)
+    reasons = [f"{kind}: it crashed again and again" for kind in sorted(avoid)]
+    if not headless and all(way.where == "off-screen" for way in ways):
+        reasons.append("no window: neither DISPLAY nor WAYLAND_DISPLAY is set, no display was found, and no screen is attached to a card")
+        _log.warning("Drawing off-screen: %s", reasons[-1])
     for way in ways:
+        on_try(way)
         try:
-            renderer = _open(way, size, fullscreen, colours, patient=choice == "gles")
+            if way.display is not None and not way.display.answers():
+                raise ScreenError("no display answers there")
+            driver = known[1] if known is not None and known[0] == str(way) else _tried(way, patient=choice == "gles")
+            renderer = _open(way, driver, _Look(size, fullscreen, colours, largest))
         except (ScreenError, AssetError) as error:
-            reasons.append(f"{way.kind} {way.where}: {error}")
-            _log.warning("No face by %s %s: %s", way.kind, way.where, error)
+            reasons.append(f"{way}: {error}")
+            _log.warning("No face by %s: %s", way, error)
             continue
         _log.info("The face is drawn by %s", renderer.name)
-        return renderer
+        return OpenedFace(renderer, way, tuple(reasons), driver)
     raise ScreenError("no way to draw works: " + "; ".join(reasons) + f". Install what is missing: {_INSTALL}")
 
 
-def prepare_renderer(*, choice: RendererChoice, headless: bool) -> None:
-    """Begin to try the GL driver of the first way in a process of its own, so that `open_renderer` waits less for its answer."""
-    first = places(choice, headless=headless, desktop=bool(desktop_drivers()), cards=connected_cards())[0]
-    if first.kind == "gles":
-        with suppress(ScreenError):
-            probe_of(_trial_drivers(first))
+def is_better_there(opened: Place, choice: RendererChoice, environment: Mapping[str, str], cards: Sequence[int]) -> bool:
+    """Whether there is a display now for a face that is drawn off-screen: one that answers, or a screen on a card not in `cards`."""
+    if opened.where != "off-screen":
+        return False
+    ways = places_here(choice, headless=False, environment=environment)
+    return any(_is_there(way, cards) for way in ways)
 
 
-def _open(way: Place, size: tuple[int, int], fullscreen: bool, colours: FaceColours, *, patient: bool) -> Renderer:
-    driver = _tried(way, patient=patient) if way.kind == "gles" else None
+def _is_there(way: Place, cards: Sequence[int]) -> bool:
+    if way.display is not None:
+        return way.display.answers()
+    return way.where == "console" and way.card not in cards
+
+
+@dataclass(frozen=True, slots=True)
+class _Look:
+    """What is wanted of any renderer."""
+
+    size: tuple[int, int]
+    fullscreen: bool
+    colours: FaceColours
+    largest: tuple[int, int]
+
+
+def _open(way: Place, driver: GlDriver | None, look: _Look) -> Renderer:
     try:
-        return _open_once(way, driver, size, fullscreen, colours)
+        return _open_once(way, driver, look)
     except ScreenError:
         if driver is None or not driver.samples or way.where != "console":
             raise
-        return _open_once(way, replace(driver, samples=0), size, fullscreen, colours)  # the trial was not on the console itself
+        return _open_once(way, replace(driver, samples=0), look)  # the trial was not on the console itself
 
 
-def _open_once(way: Place, driver: GlDriver | None, size: tuple[int, int], fullscreen: bool, colours: FaceColours) -> Renderer:
+def _open_once(way: Place, driver: GlDriver | None, look: _Look) -> Renderer:
     """Start SDL's video, and open its window exactly once."""
     import pygame  # after `window` has set its environment; and off-screen programs without a face do not need it
 
-    whole = way.where == "console" or (fullscreen and way.where == "desktop")
+    whole = way.where == "console" or (look.fullscreen and way.where == "desktop")
     try:
-        start_sdl(_drivers(way), way.card)
+        start_sdl(way.driver, way.variables)
         if whole:
-            size = pygame.display.get_desktop_sizes()[0]
-        renderer = _make(way, driver, size, pygame.FULLSCREEN if whole else 0, colours)
+            look = replace(look, size=pygame.display.get_desktop_sizes()[0])
+        renderer = _make(way, driver, look, pygame.FULLSCREEN if whole else 0)
     except pygame.error as error:
         pygame.display.quit()
         raise ScreenError(f"SDL says: {error}{_hint(way)}") from error
@@ -122,17 +217,17 @@ def _open_once(way: Place, driver: GlDriver | None, size: tuple[int, int], fulls
     return renderer
 
 
-def _tried(way: Place, *, patient: bool) -> GlDriver:
-    """What the GL driver of a place is. Raises `ScreenError` where it fails, or is too slow for someone who is not patient."""
-    driver = probe_of(_trial_drivers(way)).driver()
+def _tried(way: Place, *, patient: bool) -> GlDriver | None:
+    """What the GL driver of a place is. Raises `ScreenError` where it fails, or is too slow for someone who is not patient.
+
+    A console is not opened for it, which would switch the screen's mode twice.
+    """
+    if way.kind != "gles":
+        return None
+    driver = Probe("offscreen" if way.where == "console" else way.driver, way.variables).driver()
     if driver.is_slow and not patient:
         raise ScreenError(f"{driver.device} draws only a few pictures a second")
     return driver
-
-
-def _trial_drivers(way: Place) -> str:
-    """SDL's drivers for the trial: a console is not opened for it, which would switch the screen's mode twice."""
-    return "offscreen" if way.where == "console" else _drivers(way)
 
 
 def _hint(way: Place) -> str:
@@ -142,27 +237,15 @@ def _hint(way: Place) -> str:
     return ""
 
 
-def _drivers(way: Place) -> str:
-    match way.where:
-        case "desktop":
-            return desktop_drivers()
-        case "console":
-            return "kmsdrm"
-        case "off-screen":
-            return "offscreen" if way.kind == "gles" else "dummy"
-        case _:
-            assert_never(way.where)
-
-
-def _make(way: Place, driver: GlDriver | None, size: tuple[int, int], flags: int, colours: FaceColours) -> Renderer:
+def _make(way: Place, driver: GlDriver | None, look: _Look, flags: int) -> Renderer:
     import pygame
 
     if driver is not None:
         from edge_client.face.gles import GlesRenderer  # costs 0.2 s of imports that the vector face does not need
 
         vsync = driver.vsync or way.where == "console"  # the trial was not on the console, which always can
-        return GlesRenderer(size, flags, way.where, samples=driver.samples, vsync=vsync, colours=colours)
+        return GlesRenderer(look.size, flags, way.where, samples=driver.samples, vsync=vsync, colours=look.colours, largest=look.largest)
     from edge_client.face.flat import FlatRenderer
 
     name = f"the vector face, {way.where} ({pygame.display.get_driver()})"
-    return FlatRenderer(pygame.display.set_mode(size, flags, 32), name, colours=colours)
+    return FlatRenderer(pygame.display.set_mode(look.size, flags, 32), name, colours=look.colours, largest=look.largest)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 os.environ.setdefault("PYGAME_HIDE_SUPPORT_PROMPT", "1")
@@ -13,6 +13,7 @@ import pygame
 from edge_client.face.renderer import Wish
 
 DRM_ROOT = Path("/sys/class/drm")
+DRIVER_VARIABLE = "SDL_VIDEODRIVER"
 
 _SETTINGS = {
     "SDL_NO_SIGNAL_HANDLERS": "1",  # the program's own handlers stop it
@@ -37,37 +38,40 @@ def connected_cards(root: Path = DRM_ROOT) -> list[int]:
     return sorted(cards)
 
 
-def desktop_drivers() -> str:
-    """SDL's drivers for the displays that the environment names, as SDL wants them listed; empty without a desktop.
+def sdl_environment(driver: str, variables: Mapping[str, str]) -> dict[str, str]:
+    """What SDL reads from the environment when it starts with a driver, and what that reads.
 
-    They are named, because SDL by its own choice draws off-screen, silently, when a display does not answer.
+    The driver is named, because SDL by its own choice draws off-screen, silently, when a display does not answer.
     """
-    named = (("DISPLAY", "x11"), ("WAYLAND_DISPLAY", "wayland"))
-    return ",".join(driver for variable, driver in named if os.environ.get(variable))
+    return {**{name: os.environ.get(name, value) for name, value in _SETTINGS.items()}, **variables, DRIVER_VARIABLE: driver}
 
 
-def sdl_environment(drivers: str, card: int | None = None) -> dict[str, str]:
-    """What SDL reads from the environment when it starts with some drivers, on the console with one DRM card."""
-    chosen = {"SDL_VIDEODRIVER": drivers} if card is None else {"SDL_VIDEODRIVER": drivers, "SDL_KMSDRM_DEVICE_INDEX": str(card)}
-    return {**{name: os.environ.get(name, value) for name, value in _SETTINGS.items()}, **chosen}
-
-
-def start_sdl(drivers: str, card: int | None = None) -> None:
-    """(Re)start SDL's video with the first of some drivers that works, on the console with one DRM card. Raises `pygame.error`."""
+def start_sdl(driver: str, variables: Mapping[str, str]) -> None:
+    """(Re)start SDL's video with a driver, and with variables for it. Raises `pygame.error`."""
     pygame.display.quit()
-    os.environ.update(sdl_environment(drivers, card))
-    pygame.display.init()
+    users = os.environ.get(DRIVER_VARIABLE)
+    os.environ.update(sdl_environment(driver, variables))
+    try:
+        pygame.display.init()
+    finally:  # what a person set there is read again at the next start
+        del os.environ[DRIVER_VARIABLE]
+        os.environ.update({} if users is None else {DRIVER_VARIABLE: users})
 
 
 def poll_window(on_resized: Callable[[], None]) -> Wish:
-    """Take all waiting events; leaving comes first. `on_resized` is called once where the window got another size."""
+    """Take all waiting events; leaving comes first. `on_resized` is called once if the window got another size.
+
+    A person who closes the window causes WINDOWCLOSE, and then QUIT; SDL sends QUIT alone when the display itself is gone.
+    """
     wish, resized = Wish.NONE, False
     for event in pygame.event.get():
-        if event.type == pygame.QUIT or (event.type == pygame.KEYDOWN and event.key == pygame.K_ESCAPE):
+        if event.type == pygame.WINDOWCLOSE or (event.type == pygame.KEYDOWN and event.key == pygame.K_ESCAPE):
             return Wish.LEAVE
-        if event.type == pygame.KEYDOWN and event.key == pygame.K_h:
+        if event.type == pygame.QUIT:
+            wish = Wish.LOST
+        if event.type == pygame.KEYDOWN and event.key == pygame.K_h and wish is not Wish.LOST:
             wish = Wish.FIGURES
         resized = resized or event.type == pygame.WINDOWSIZECHANGED
-    if resized:
+    if resized and wish is not Wish.LOST:
         on_resized()
     return wish

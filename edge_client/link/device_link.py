@@ -5,7 +5,8 @@ Life of a stream
    `welcome` together may take.
 2. One task writes: what the outbox gives, and a ping every `HEARTBEAT_US`. One task reads: pings are answered, pongs feed
    the clock probe, acknowledgements the outbox; all else goes to the player, in order.
-3. A relay that says nothing for `PEER_TIMEOUT_US` is dead.
+3. A relay that says nothing for `PEER_TIMEOUT_US` is dead. Without a conversation, pings are as rare as the relay allows
+   (`Limits.idle_heartbeat_ms`), and it may be silent for `IDLE_BEATS` of them.
 4. When the stream ends, `edge_client.link.retry` says what follows, and `avatar_relay.backoff` how long it waits.
 5. To leave: events are given `FLUSH_S` to be acknowledged, then `goodbye`, then the stream is closed from our side.
 
@@ -24,8 +25,8 @@ from typing import Any, Protocol
 from avatar_relay import messages as m
 from avatar_relay.backoff import DEVICE_BACKOFF, Attempts, BackoffPolicy
 from avatar_relay.certificate_dates import clock_fault
-from avatar_relay.limits import HEARTBEAT_US, PEER_TIMEOUT_US, PROTOCOL_VERSION
-from avatar_relay.media import Codec, Credit, Cursor, MotionEncoding
+from avatar_relay.limits import HEARTBEAT_US, IDLE_BEATS, MAX_IDLE_HEARTBEAT_US, PEER_TIMEOUT_US, PROTOCOL_VERSION
+from avatar_relay.media import Codec, ConversationOpen, Credit, Cursor, MotionEncoding
 from edge_client.link.attach_call import AttachCall, AttachRefused, Endpoint
 from edge_client.link.clock_probe import ClockEstimate, ClockProbe
 from edge_client.link.report_outbox import Posted, ReportOutbox
@@ -54,6 +55,11 @@ class MessageHandler(Protocol):
 
     def cursors(self) -> tuple[Cursor, ...]:
         """What is held of each conversation that is not over."""
+        ...
+
+    @property
+    def volume(self) -> m.Volume:
+        """How loud the device is set."""
         ...
 
 
@@ -134,6 +140,9 @@ class DeviceLink:
         self._session_token = ""
         self._goaway = m.GoAway("")
         self._welcomed_time_us: int | None = None
+        self._idle_heartbeat_us = 0
+        self._busy = True
+        """There may be a conversation."""
         self._pings = 0
         self.probe = ClockProbe()
         self.status = LinkStatus()
@@ -226,6 +235,8 @@ class DeviceLink:
             buffer=self._player.buffer_credit(),
             session_token=self._session_token,
             cursors=self._player.cursors(),
+            volume=self._player.volume,
+            slow_when_idle=True,
         )
 
     def _welcome(self, welcome: m.Welcome, asked_us: int) -> None:
@@ -233,6 +244,7 @@ class DeviceLink:
         now_us = self._clocks.monotonic_us()
         self._learn_time(m.Pong(0, asked_us, welcome.server_time_us, welcome.server_time_us, welcome.server_unix_time_us), now_us)
         self._welcomed_time_us = now_us
+        self._idle_heartbeat_us = min(welcome.limits.idle_heartbeat_ms * 1_000, MAX_IDLE_HEARTBEAT_US)
         self._attempts.welcomed()
         if welcome.session_token != self._session_token:
             self._session_token = welcome.session_token
@@ -256,40 +268,51 @@ class DeviceLink:
 
     async def _read(self, call: AttachCall) -> StreamEnd:
         """Take what comes. The time limit is moved on once in a while only: with each message it would cost as much as reading."""
-        now_s = asyncio.get_running_loop().time
+        now_s, silence_s = asyncio.get_running_loop().time, SILENCE_S
         try:
-            async with asyncio.timeout(SILENCE_S) as limit:
-                due_s = now_s() + SILENCE_S
+            async with asyncio.timeout(silence_s) as limit:
+                due_s = now_s() + silence_s
                 while True:
                     message = await call.read()
                     if isinstance(message, StreamEnd):
                         return message
                     self._receive(message)
-                    if due_s - now_s() < SILENCE_S:
-                        due_s = now_s() + SILENCE_S + SILENCE_STEP_S
+                    silence_s = self._silence_s()
+                    if not silence_s <= due_s - now_s() <= silence_s + SILENCE_STEP_S:
+                        due_s = now_s() + silence_s + SILENCE_STEP_S
                         limit.reschedule(due_s)
         except TimeoutError:
             if not limit.expired():
                 raise
-            return StreamEnd("DEADLINE_EXCEEDED", f"the relay said nothing for {SILENCE_S:g} s")
+            return StreamEnd("DEADLINE_EXCEEDED", f"the relay said nothing for {silence_s:g} s")
 
     async def _write(self, call: AttachCall) -> None:
         """The one writer. Ends with goodbye, or with the stream (the reader learns why)."""
-        next_ping_us = self._clocks.monotonic_us()
+        pinged_us = self._clocks.monotonic_us() - self._heartbeat_us()
         while True:
             self._wake.clear()
+            self._busy = bool(self._player.cursors())
             while (message := self._outbox.take(self._clocks.monotonic_us())) is not None:
                 if not await call.write(message):
                     return
                 if isinstance(message, m.Goodbye):
                     return await call.done_writing()
             now_us = self._clocks.monotonic_us()
-            if now_us >= next_ping_us:
+            if now_us >= pinged_us + self._heartbeat_us():
                 self._pings += 1
-                next_ping_us = now_us + HEARTBEAT_US
+                pinged_us = now_us
                 if not await call.write(m.Ping(self._pings, now_us)):
                     return
-            await _is_set_within(self._wake, max(0, next_ping_us - self._clocks.monotonic_us()) / 1e6)
+            await _is_set_within(self._wake, max(0, pinged_us + self._heartbeat_us() - self._clocks.monotonic_us()) / 1e6)
+
+    def _heartbeat_us(self) -> int:
+        """How often to ping: rarely while there is no conversation, if the relay said so."""
+        return HEARTBEAT_US if self._busy else max(HEARTBEAT_US, self._idle_heartbeat_us)
+
+    def _silence_s(self) -> float:
+        """How long the relay may say nothing: it answers each ping."""
+        heartbeat_us = self._heartbeat_us()
+        return SILENCE_S if heartbeat_us == HEARTBEAT_US else max(SILENCE_S, IDLE_BEATS * heartbeat_us / 1e6)
 
     async def _leave(self, stop: asyncio.Event) -> None:
         """When told to stop: let events arrive, say goodbye, and wait for the relay to end the stream, but not for ever."""
@@ -329,6 +352,9 @@ class DeviceLink:
             case _:
                 self._player.handle(message, now_us)
                 self._on_handled()
+                if isinstance(message, ConversationOpen):
+                    self._busy = True  # heartbeats are no longer rare
+                    self._wake.set()
 
     def _learn_time(self, pong: m.Pong, now_us: int) -> None:
         self.probe.add(pong, now_us)

@@ -9,10 +9,10 @@ from __future__ import annotations
 import asyncio
 import logging
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Protocol
 
-from avatar_relay.messages import Finished
+from avatar_relay.messages import Finished, Volume
 from edge_client.link.device_link import DeviceLink, LinkClocks, LinkStatus, RelayTime
 from edge_client.link.retry import StreamEnd
 from edge_client.playback.events import ConversationEvent, Output, PlayerState
@@ -38,7 +38,7 @@ class Ticking(Protocol):
         """What it does."""
         ...
 
-    def tick(self, now_us: int) -> list[Output]:
+    def tick(self, now_us: int) -> Sequence[Output | Volume]:
         """Go on to `now_us`; returns what is to be sent."""
         ...
 

@@ -1,7 +1,7 @@
 """Between link and playback: what the relay says to the device becomes what the player understands.
 
-`welcome` carries the loudness, and names conversations that can not go on: those play out what is held of them, so that
-their finished event comes. Loudness is relative to what the device's owner allows. An error that the relay tells is for
+`welcome` carries the volume, and names conversations that can not go on: those play out what is held of them, so that
+their finished event comes. Volume is relative to what the device's owner allows. An error that the relay tells is for
 people; what follows from it (an end, an interrupt) is said by the relay itself.
 """
 
@@ -13,6 +13,8 @@ from typing import Protocol
 from avatar_relay import messages as m
 from avatar_relay.media import Credit, Cursor
 from edge_client.playback.engine import Message
+from edge_client.playback.events import Output, PlayerState
+from edge_client.volume import StoredVolume
 
 logger = logging.getLogger(__name__)
 
@@ -32,14 +34,41 @@ class Engine(Protocol):
         """What is held."""
         ...
 
+    @property
+    def state(self) -> PlayerState:
+        """What it does."""
+        ...
+
+    def tick(self, now_us: int) -> list[Output]:
+        """Go on to `now_us`; returns what is to be told."""
+        ...
+
 
 class PlayerPort:
     """The link's `Player`."""
 
-    def __init__(self, engine: Engine, *, loudest: float) -> None:
-        """`loudest` is the gain that the relay's full loudness stands for."""
+    def __init__(self, engine: Engine, *, loudest: float, volume: StoredVolume | None = None) -> None:
+        """`loudest` is the gain that a volume of 1 stands for. Without a `volume` none is stored."""
         self._engine = engine
         self._loudest = loudest
+        self._stored_volume = volume or StoredVolume()
+
+    @property
+    def state(self) -> PlayerState:
+        """What the player does."""
+        return self._engine.state
+
+    @property
+    def volume(self) -> m.Volume:
+        """How loud the device is set."""
+        return self._stored_volume.volume
+
+    def tick(self, now_us: int) -> list[Output | m.Volume]:
+        """Let playback go on to `now_us`; returns what is to be sent."""
+        outputs: list[Output | m.Volume] = [*self._engine.tick(now_us)]
+        if (stored := self._stored_volume.news()) is not None:
+            outputs.append(stored)
+        return outputs
 
     def buffer_credit(self) -> Credit:
         """All the room there is."""
@@ -53,10 +82,12 @@ class PlayerPort:
         """Hand a message on, as far as it concerns the player."""
         match message:
             case m.Welcome():
-                self._set_volume(message.volume, now_us)
+                self._stored_volume.welcome(message.volume)
+                self._apply_volume(now_us)
                 self._let_play_out(message.lost_conversation_ids, now_us)
             case m.Volume():
-                self._set_volume(message, now_us)
+                self._stored_volume.set(message)
+                self._apply_volume(now_us)
             case m.ConversationError():
                 logger.warning("the relay reports for %s: %s", message.conversation_id, message.fault.reason)
             case m.Ping() | m.Pong() | m.EventAck() | m.GoAway():
@@ -64,7 +95,8 @@ class PlayerPort:
             case _:
                 self._engine.handle(message, now_us)
 
-    def _set_volume(self, volume: m.Volume, now_us: int) -> None:
+    def _apply_volume(self, now_us: int) -> None:
+        volume = self._stored_volume.volume
         self._engine.handle(m.Volume(volume.gain * self._loudest, volume.muted), now_us)
 
     def _let_play_out(self, lost: tuple[str, ...], now_us: int) -> None:

@@ -8,7 +8,8 @@ Rules
 4. At most `MAX_EVENTS` events are kept. When one more comes the oldest goes that is not `Finished` (the one event that
    others wait for); only where there is none the oldest `Finished`. Both are counted.
 5. Conversation errors and pongs are kept in short queues; the oldest goes first, and is counted.
-6. `goodbye` is the last message: nothing is given after it.
+6. The volume is a state: the last one is told, and `hello` tells it too.
+7. `goodbye` is the last message: nothing is given after it.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ from dataclasses import dataclass, replace
 from typing import TypeVar
 
 from avatar_relay.media import Credit, Cursor
-from avatar_relay.messages import ConversationError, Finished, Goodbye, Held, PlayerEvent, Pong
+from avatar_relay.messages import ConversationError, Finished, Goodbye, Held, PlayerEvent, Pong, Volume
 from edge_client.playback.events import ConversationEvent
 
 REPEAT_US = 2_000_000
@@ -29,9 +30,9 @@ MAX_CURSORS = 256
 """Conversations whose cursors are told in one message; the longest unchanged are left out."""
 
 T = TypeVar("T")
-Posted = Credit | Held | ConversationEvent | ConversationError | Pong | Goodbye
+Posted = Credit | Held | ConversationEvent | ConversationError | Pong | Volume | Goodbye
 """What is put in."""
-Outgoing = Credit | Held | PlayerEvent | ConversationError | Pong | Goodbye
+Outgoing = Credit | Held | PlayerEvent | ConversationError | Pong | Volume | Goodbye
 """What is taken out."""
 
 
@@ -50,6 +51,7 @@ class ReportOutbox:
         self._events: deque[_Kept] = deque()
         self._errors: deque[ConversationError] = deque()
         self._pongs: deque[Pong] = deque()
+        self._volume: Volume | None = None
         self._goodbye: Goodbye | None = None
         self._over = False
         self._last_event_id = 0
@@ -75,6 +77,8 @@ class ReportOutbox:
                 self._bounded(self._errors, message, MAX_ERRORS)
             case Pong():
                 self._bounded(self._pongs, message, MAX_PONGS)
+            case Volume():
+                self._volume = message
             case Goodbye():
                 self._goodbye = message
 
@@ -84,10 +88,11 @@ class ReportOutbox:
             self._events.popleft()
 
     def begin_stream(self) -> None:
-        """`hello` is made now: it says what credit and cursors would have said. Events will be sent again."""
+        """`hello` is made now: it says what credit, cursors and volume would have said. Events will be sent again."""
         self._credit = Credit()
         self._cursors.clear()
         self._pongs.clear()
+        self._volume = None
         self._over = False
         self._goodbye = None
         for kept in self._events:
@@ -109,6 +114,9 @@ class ReportOutbox:
             return event
         if self._errors:
             return self._errors.popleft()
+        if self._volume is not None:
+            volume, self._volume = self._volume, None
+            return volume
         if self._credit != Credit():
             credit, self._credit = self._credit, Credit()
             return credit

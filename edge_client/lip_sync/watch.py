@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from edge_client.audio.timeline import Position
-from edge_client.face.render_loop import PictureObserver, ShownPicture
+from edge_client.face.pictures import PictureObserver, ShownPicture
 from edge_client.face.renderer import Picture
 from edge_client.lip_sync.meter import HEARD_STEP_US, SkewAlarm, SkewMeter
 

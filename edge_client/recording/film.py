@@ -1,12 +1,16 @@
 """A film of the face in bounded memory: small raw pictures while it plays, GIF and contact sheet when it is over.
 
 Pictures are kept while the sound plays, so keeping one must be cheap: it is scaled down and nothing else. Encoding costs
-seconds and is done after playout. When the memory is full every second picture goes and pictures are kept half as often:
+seconds and is done after playout. The memory belongs to the core and is filled by the face's process, which may be killed at
+any time; the next one goes on with it. When the memory is full every second picture goes and pictures are kept half as often:
 a long run gets a coarser film, never half of one.
 """
 
 from __future__ import annotations
 
+import os
+import struct
+from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
@@ -32,6 +36,9 @@ _LABEL_PX = 20
 _GAP_PX = 4
 _GROUND = (24, 24, 28)
 _INK = (235, 235, 235)
+_HEAD = struct.Struct("<qqII")
+"""Time (below 0: the slot is free), PTS (below 0: none), height, width."""
+_FREE = struct.pack("<q", -1)
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,20 +50,42 @@ class Still:
     pts_us: int | None
 
 
-class Film:
-    """Keeps pictures. Not thread-safe."""
+def create_film_memory() -> int:
+    """The descriptor of memory for a film, which outlives a process that fills it. Raises OSError."""
+    return os.memfd_create("avatar-relay-film", os.MFD_CLOEXEC)
 
-    def __init__(self, *, max_bytes: int = MAX_BYTES) -> None:
+
+@dataclass(frozen=True, slots=True)
+class _Slot:
+    """A place in the memory: a head and a picture."""
+
+    offset: int
+    bytes: int
+    time_us: int
+
+
+class Film:
+    """A film in the memory behind a descriptor. Not thread-safe; one process at a time. What was kept is there at once for the others."""
+
+    def __init__(self, descriptor: int, *, max_bytes: int = MAX_BYTES) -> None:
+        """Go on with what is there."""
+        self._descriptor = descriptor
         self._max_bytes = max_bytes
         self._interval_us = INTERVAL_US
-        self._stills: list[Still] = []
-        self._bytes = 0
+        found = sorted(_read_slots(descriptor), key=lambda slot: slot.time_us)
+        self._slots = [slot for slot in found if slot.time_us >= 0]
+        self._free = [slot for slot in found if slot.time_us < 0]
+        self._end = max((slot.offset + slot.bytes for slot in found), default=0)
         self._due_us: int | None = None
 
     @property
     def stills(self) -> tuple[Still, ...]:
         """All that is kept, in order."""
-        return tuple(self._stills)
+        return tuple(self._still(slot) for slot in self._slots)
+
+    def __len__(self) -> int:
+        """How many pictures it has."""
+        return len(self._slots)
 
     def wants(self, time_us: int) -> bool:
         """Whether a picture of this time would be kept: only then is it worth reading it back."""
@@ -65,34 +94,61 @@ class Film:
     def keep(self, picture: Picture, time_us: int, pts_us: int | None) -> None:
         """Keep a picture, scaled down. `wants` was asked before."""
         small = _scaled(picture)
-        if self._stills and self._bytes + small.nbytes > self._max_bytes:
+        if self._slots and self._bytes + _HEAD.size + small.nbytes > self._max_bytes:
             self._thin()
-        self._stills.append(Still(small, time_us, pts_us))
-        self._bytes += small.nbytes
+        slot = self._room(_HEAD.size + small.nbytes, time_us)
+        if slot is not None:
+            head = _HEAD.pack(time_us, -1 if pts_us is None else pts_us, *small.shape[:2])
+            os.pwritev(self._descriptor, [head, small.tobytes()], slot.offset)
+            self._slots.append(slot)
         due_us = time_us if self._due_us is None else self._due_us
         self._due_us = max(due_us + self._interval_us, time_us + self._interval_us // 2)
 
+    @property
+    def _bytes(self) -> int:
+        return sum(slot.bytes for slot in self._slots)
+
+    def _room(self, size: int, time_us: int) -> _Slot | None:
+        """A slot for so many bytes: one that is free, else one at the end; None if there is no memory for it."""
+        for place, slot in enumerate(self._free):
+            if slot.bytes == size:
+                del self._free[place]
+                return _Slot(slot.offset, size, time_us)
+        if self._end + size > self._max_bytes and self._slots:
+            return None
+        slot = _Slot(self._end, size, time_us)
+        self._end += size
+        return slot
+
     def _thin(self) -> None:
-        self._stills = self._stills[::2]
-        self._bytes = sum(still.picture.nbytes for still in self._stills)
+        for slot in self._slots[1::2]:
+            os.pwrite(self._descriptor, _FREE, slot.offset)
+            self._free.append(slot)
+        self._slots = self._slots[::2]
         self._interval_us *= 2
+
+    def _still(self, slot: _Slot) -> Still:
+        packed = os.pread(self._descriptor, slot.bytes, slot.offset)
+        time_us, pts_us, height, width = _HEAD.unpack_from(packed)
+        picture = np.frombuffer(packed, np.uint8, offset=_HEAD.size).reshape(height, width, 3)
+        return Still(picture, time_us, None if pts_us < 0 else pts_us)
 
     def write_gif(self, path: Path) -> None:
         """Write the film in the time in which it was shown. Nothing is written where nothing was kept."""
-        if not self._stills:
+        if not self._slots:
             return
         palette = self._sheet_of(self._spread(16), WIDTH_PX // 2).quantize(256)
-        frames = [Image.fromarray(still.picture).quantize(palette=palette, dither=Image.Dither.NONE) for still in self._stills]
+        frames = [Image.fromarray(still.picture).quantize(palette=palette, dither=Image.Dither.NONE) for still in self.stills]
         frames[0].save(path, save_all=True, append_images=frames[1:], duration=self._durations_ms(), loop=0, optimize=False)
 
     def write_sheet(self, path: Path) -> None:
         """Write pictures spread over the whole film, each with its PTS. Nothing is written where nothing was kept."""
-        if self._stills:
+        if self._slots:
             self._sheet_of(self._spread(SHEET_PICTURES), SHEET_PICTURE_PX).save(path)
 
     def _durations_ms(self) -> list[int]:
         """How long each picture stands, in steps of 10 ms whose rounding does not add up."""
-        times = [still.time_us for still in self._stills]
+        times = [slot.time_us for slot in self._slots]
         times.append(times[-1] + self._interval_us)
         marks = [0]
         for before, after in pairwise(times):
@@ -101,8 +157,8 @@ class Film:
         return [max(2, after - before) * 10 for before, after in pairwise(steps)]
 
     def _spread(self, count: int) -> list[Still]:
-        places = np.linspace(0, len(self._stills) - 1, min(count, len(self._stills)))
-        return [self._stills[round(place)] for place in places.tolist()]
+        places = np.linspace(0, len(self._slots) - 1, min(count, len(self._slots)))
+        return [self._still(self._slots[round(place)]) for place in places.tolist()]
 
     def _sheet_of(self, stills: list[Still], width: int) -> Image.Image:
         height = max(1, round(stills[0].picture.shape[0] * width / stills[0].picture.shape[1]))
@@ -116,6 +172,18 @@ class Film:
             sheet.paste(Image.fromarray(still.picture).resize((width, height), Image.Resampling.BILINEAR), (x, y))
             draw.text((x + 2, y + height + 1), _label(still), fill=_INK, font=font)
         return sheet
+
+
+def _read_slots(descriptor: int) -> Iterator[_Slot]:
+    """All slots of a film's memory, in its order; free ones have a time below 0. What was half written at the end is left out."""
+    offset, end = 0, os.fstat(descriptor).st_size
+    while offset + _HEAD.size <= end:
+        time_us, _, height, width = _HEAD.unpack(os.pread(descriptor, _HEAD.size, offset))
+        size = _HEAD.size + height * width * 3
+        if offset + size > end:
+            return
+        yield _Slot(offset, size, time_us)
+        offset += size
 
 
 def _label(still: Still) -> str:

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from edge_client.audio.sink import SinkCounters
-from edge_client.face.render_loop import RenderSummary
+from edge_client.face.pictures import RenderSummary
 from edge_client.lip_sync.meter import SkewMeter, SkewStats
 from edge_client.playback.events import ConversationSummary, PlaybackSummary
 

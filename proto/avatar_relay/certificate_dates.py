@@ -94,4 +94,4 @@ def _time(tag: int, text: bytes) -> int:
 
 
 def _date(unix_s: int) -> str:
-    return time.strftime("%Y-%m-%d", time.gmtime(min(max(unix_s, 0), 253_402_300_799)))
+    return time.strftime("%Y-%m-%d %H:%M UTC", time.gmtime(min(max(unix_s, 0), 253_402_300_799)))

@@ -54,6 +54,11 @@ UNKNOWN_CONVERSATION_HOLD_BYTES = 2 << 20
 DEVICE_LEASE_US = 30_000_000
 PUBLISHER_LEASE_US = 5_000_000
 HEARTBEAT_US = 1_000_000
+IDLE_HEARTBEAT_US = 4_000_000
+"""Of a device without a conversation: it and the relay have little to say, and there may be thousands of them."""
+MAX_IDLE_HEARTBEAT_US = 10_000_000
+IDLE_BEATS = 3
+"""A peer that says nothing for so many idle heartbeats is dead: a half-open link without a conversation is found within 12.25 s."""
 PEER_TIMEOUT_US = 4_000_000
 """A peer that says nothing for this long is dead. A half-open link is found in at most this, and a step (0.25 s) in which both
 ends look: 4.25 s, which leaves 0.75 s of 5 for a machine that is busy."""

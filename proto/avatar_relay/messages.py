@@ -73,10 +73,11 @@ class Resume:
 
 @dataclass(frozen=True, slots=True)
 class Volume:
-    """Linear gain 0 to 1, and a mute that does not forget it."""
+    """Linear gain 0 to 1, and a mute that does not forget it. `revision` numbers a device's changes; 0: never set, or not numbered."""
 
     gain: float = 1.0
     muted: bool = False
+    revision: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -215,6 +216,8 @@ class Limits:
     heartbeat_ms: int
     max_joined_requests: int = 0
     """Publishers: so many messages may travel as one `Joined`."""
+    idle_heartbeat_ms: int = 0
+    """Devices that are `slow_when_idle`: how often to ping without a conversation; 0: as always."""
 
 
 # --- devices -------------------------------------------------------------------------------------------------------
@@ -233,6 +236,9 @@ class Hello:
     buffer: Credit
     session_token: str = ""
     cursors: tuple[Cursor, ...] = ()
+    volume: Volume | None = None
+    slow_when_idle: bool = False
+    """Without a conversation, heartbeats may be rare."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -255,7 +261,7 @@ class Goodbye:
     reason: str
 
 
-ToRelayFromDevice = Hello | Credit | Held | PlayerEvent | Ping | Pong | Goodbye | ConversationError
+ToRelayFromDevice = Hello | Credit | Held | PlayerEvent | Ping | Pong | Goodbye | ConversationError | Volume
 ToDevice = (
     Welcome
     | ConversationOpen
@@ -333,7 +339,7 @@ class ConversationCredit:
 
 @dataclass(frozen=True, slots=True)
 class DeviceVolume:
-    """P→R: loudness of a device."""
+    """P→R: volume of a device."""
 
     device_id: str
     volume: Volume

@@ -78,7 +78,7 @@ class Guard:
             if task in self._expelled:
                 self._cut(peer)  # it had a second: its stream hangs in a write
             elif (fault := self._admission.expulsion(entrant, self._unix_s())) is not None:
-                self._refusals.warn(entrant.key, "shown out: %s at %s: %s", entrant.key, peer, fault.reason)
+                self._refusals.write(entrant.key, "shown out: %s at %s: %s", entrant.key, peer, fault.reason)
                 self._expelled[task] = fault
                 task.cancel()
 
@@ -137,7 +137,7 @@ class Guard:
 
     def _log_refusal(self, method: str, peer: str, fault: Fault) -> None:
         if fault.reason is not Reason.LIMIT_REACHED:
-            self._refusals.warn(host_of(peer), "not let in: %s for %s: %s: %s", peer, method, fault.reason, fault.text)
+            self._refusals.write(host_of(peer), "not let in: %s for %s: %s: %s", peer, method, fault.reason, fault.text)
 
     def _unix_s(self) -> int:
         return self._unix_time_us() // 1_000_000

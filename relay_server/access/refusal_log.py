@@ -24,8 +24,8 @@ class RefusalLog:
         self._limits = RateLimits(MAX_NETWORKS + 1)
         self._left_out = 0
 
-    def warn(self, network: str, text: str, *arguments: object) -> None:
-        """Write a line about a network, or count it for the next one that is written."""
+    def write(self, network: str, text: str, *arguments: object) -> None:
+        """Write a warning about a network, or count it for the next one that is written."""
         now_us = self._now_us()
         if self._limits.take(network, LINES_PER_MINUTE, now_us) or self._limits.take(_ALL, LINES_PER_MINUTE_IN_ALL, now_us):
             self._left_out += 1

@@ -39,6 +39,7 @@ RPCS: Mapping[Role, frozenset[str]] = {
 """Names by which RPCs are granted."""
 
 _NAMES = {_DEVICE + "Attach": "Attach", _PUBLISHER + "Publish": "Publish"} | {_ADMIN + rpc: rpc for rpc in _OPERATIONS}
+_NAMES[_ADMIN + "SetMuted"] = "SetVolume"
 _FOR_EVERY_IDENTITY = frozenset({"/grpc.reflection.v1alpha.ServerReflection/ServerReflectionInfo", "/grpc.health.v1.Health/Watch"})
 _FOR_EVERYBODY = frozenset({"/grpc.health.v1.Health/Check"})
 

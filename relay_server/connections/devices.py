@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import replace
 
 from avatar_relay.errors import PeerError
+from avatar_relay.limits import IDLE_BEATS
 from avatar_relay.messages import GoAway, Hello, Ping, Pong, ToRelayFromDevice
 from avatar_relay.reasons import Fault, Reason
 from relay_server.config import RelayConfig
@@ -33,6 +34,8 @@ class DevicePort(Port[Outgoing]):
         self.heard_us = 0
         """When the device said something last."""
         self.next_ping_us = 0
+        self.busy_us: int | None = None
+        """Since when it is pinged at the usual pace; None while it is idle, and pinged rarely."""
 
     async def send(self, message: ToRelayFromDevice) -> None:
         """Say something. Raises `PeerError` where the message ends the stream."""
@@ -41,7 +44,9 @@ class DevicePort(Port[Outgoing]):
 
     def next_message(self) -> Outgoing | None:
         """See `Port`."""
-        return None if self.ended else self._devices.next_for(self)
+        if self.ended or self.session is None or not self.session.outbox.changed:
+            return None
+        return self._devices.next_for(self.session)
 
     def close(self) -> None:
         """The device's stream is gone: its lease begins. Harmless when repeated."""
@@ -49,7 +54,7 @@ class DevicePort(Port[Outgoing]):
 
 
 class Devices:
-    """Serves the ports of all devices. `sent` is called with the conversation of each media message that leaves."""
+    """Serves the ports of all devices. `credit_due` is called with a conversation of which enough left to return its publisher's credit."""
 
     def __init__(
         self,
@@ -57,10 +62,10 @@ class Devices:
         reports: DeviceReports,
         config: RelayConfig,
         clocks: Clocks,
-        observer: RelayObserver,
+        observer: RelayObserver | None,
         *,
         perform: Callable[[Iterable[Effect]], None],
-        sent: Callable[[str], None],
+        credit_due: Callable[[str], None],
     ) -> None:
         self._registry = registry
         self._reports = reports
@@ -68,7 +73,7 @@ class Devices:
         self._clocks = clocks
         self._observer = observer
         self._perform = perform
-        self._sent = sent
+        self._credit_due = credit_due
         self._ports: dict[str, DevicePort] = {}
         self._late_us = 0
         """How late this program was in the last second."""
@@ -99,17 +104,15 @@ class Devices:
                 if self._registry.sessions.get(session.device_id) is not session:
                     port.end()  # goodbye
 
-    def next_for(self, port: DevicePort) -> Outgoing | None:
+    def next_for(self, session: Session) -> Outgoing | None:
         """What to send now; None where nothing may be."""
-        if port.session is None:
-            return None
         now_us = self._clocks.now_us()
-        if port.session.flight.is_narrow and (conversation_id := self._reports.yield_motion(port.session, now_us)):
-            self._sent(conversation_id)
-        message = port.session.take(now_us)
+        if session.flight.is_narrow and (conversation_id := self._reports.yield_motion(session, now_us)):
+            self._credit_due(conversation_id)
+        message = session.take(now_us)
         match message:
             case MediaMessage():
-                self._account(port.session, message, now_us)
+                self._account(session, message, now_us)
             case Ping():
                 return replace(message, sent_time_us=now_us)
             case Pong():
@@ -177,8 +180,9 @@ class Devices:
         self._perform(effects)
 
     def _look_after(self, port: DevicePort, session: Session, now_us: int) -> None:
-        silent_us = now_us - port.heard_us
-        if silent_us > self._config.peer_timeout_us:
+        heartbeat_us, timeout_us = self._pace(port, session, now_us)
+        silent_us = now_us - max(port.heard_us, port.busy_us or 0)
+        if silent_us > timeout_us:
             text = f"device {session.device_id} said nothing for {silent_us // 1_000} ms"
             port.end(Fault(Reason.PEER_SILENT, text))  # no hint: it may be back at once, and each has a wait of its own
         elif session.outbox.overrun:
@@ -188,18 +192,36 @@ class Devices:
             text = f"device {session.device_id} reads too slowly: it talks, but pings have no answer; it may attach again"
             port.end(Fault(Reason.LIMIT_REACHED, text, retry_after_ms=RETRY_AFTER_MS))
         elif now_us >= port.next_ping_us:
-            port.next_ping_us = now_us + (self._config.heartbeat_us if port.next_ping_us else self._part_of_heartbeat_us())
+            port.next_ping_us = now_us + (heartbeat_us if port.next_ping_us else self._part_of(heartbeat_us))
             session.ping(now_us)
             port.wake()
 
-    def _part_of_heartbeat_us(self) -> int:
+    def _pace(self, port: DevicePort, session: Session, now_us: int) -> tuple[int, int]:
+        """The heartbeat and the longest silence of a device, in µs: longer ones while it has no conversation, if it can do that.
+
+        When a conversation begins it is pinged at once, and its silence counts from then on.
+        """
+        config = self._config
+        if session.deliveries or not session.hello.slow_when_idle or config.idle_heartbeat_us <= config.heartbeat_us:
+            if port.busy_us is None:
+                port.busy_us = now_us
+                port.next_ping_us = min(port.next_ping_us, now_us)
+            return config.heartbeat_us, config.peer_timeout_us
+        port.busy_us = None
+        return config.idle_heartbeat_us, max(config.peer_timeout_us, IDLE_BEATS * config.idle_heartbeat_us)
+
+    def _part_of(self, heartbeat_us: int) -> int:
         """Where in a heartbeat a device's pings fall from its second one on; the first comes at once."""
         self._phase = (self._phase + PHASE_STEP) % 1.0
-        return round(self._phase * self._config.heartbeat_us)
+        return round(self._phase * heartbeat_us)
 
     def _account(self, session: Session, message: MediaMessage, now_us: int) -> None:
         cid, conversation = message.conversation_id, self._registry.conversations[message.conversation_id]
+        again_bytes = session.deliveries[cid].again_bytes
         for batch in message.batches:
-            conversation.sent(session.device_id, batch.kind, session.first_time(cid, batch.kind, batch.size_bytes))
-        self._observer.payloads_sent(session.device_id, cid, message.batches, now_us)
-        self._sent(cid)
+            size = batch.size_bytes if not again_bytes[batch.kind] else session.first_time(cid, batch.kind, batch.size_bytes)
+            conversation.sent(session.device_id, batch.kind, size)
+        if self._observer is not None:
+            self._observer.payloads_sent(session.device_id, cid, message.batches, now_us)
+        if conversation.owes_credit:
+            self._credit_due(cid)

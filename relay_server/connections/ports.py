@@ -29,20 +29,25 @@ class Port(ABC, Generic[M]):
         self.ended = False
         self.farewell: GoAway | None = None
         """Said last, in place of what still waits."""
-        self._signal = asyncio.Event()
+        self._waiter: asyncio.Future[None] | None = None
 
     async def receive(self) -> M | GoAway | None:
         """The next message for the peer; None when the relay ended the stream. Safe to cancel."""
-        while True:
-            if self.farewell is not None:
-                farewell, self.farewell = self.farewell, None
-                return farewell
-            if (message := self.next_message()) is not None:
-                return message
-            if self.ended:
-                return None
-            await self._signal.wait()
-            self._signal.clear()
+        while (message := self.next()) is None and not self.ended:
+            await self.changed()
+        return message
+
+    def next(self) -> M | GoAway | None:
+        """The next message for the peer; None if there is none now, or if the relay ended the stream."""
+        if self.farewell is not None:
+            farewell, self.farewell = self.farewell, None
+            return farewell
+        return self.next_message()
+
+    def changed(self) -> asyncio.Future[None]:
+        """Is done when there may be something to send, or the stream was ended. For one task, after `next` gave nothing."""
+        self._waiter = asyncio.get_running_loop().create_future()
+        return self._waiter
 
     @abstractmethod
     def next_message(self) -> M | None:
@@ -54,7 +59,9 @@ class Port(ABC, Generic[M]):
 
     def wake(self) -> None:
         """There may be something to send."""
-        self._signal.set()
+        waiter, self._waiter = self._waiter, None
+        if waiter is not None and not waiter.done():
+            waiter.set_result(None)
 
     def end(self, fault: Fault | None = None) -> None:
         """End the stream: `receive` gives what is still to be said, then None."""

@@ -12,6 +12,7 @@ from avatar_relay.reasons import Fault, Reason
 from relay_server.config import RelayConfig
 from relay_server.connections.clocks import Clocks
 from relay_server.connections.ports import RETRY_AFTER_MS, Port
+from relay_server.core.allowance import Allowance
 from relay_server.core.events import Effect, TellPublisher
 from relay_server.core.finishing import report_fault
 from relay_server.core.open_conversation import ConversationOpener
@@ -43,11 +44,13 @@ class PublisherPort(Port[ToPublisher]):
 
         Raises `PeerError` where the message ends the stream. Faults of a conversation come by `receive` instead.
         """
-        self.check_open()
-        while self._publishers.blocks(self, message):
-            self.room.clear()
-            await self.room.wait()
+        if self.fault is not None:
             self.check_open()
+        if self.publisher is not None and self.publisher.by_hand and isinstance(message, Media | PublishedMedia):
+            while self._publishers.blocks(self.publisher, message):
+                self.room.clear()
+                await self.room.wait()
+                self.check_open()
         self._publishers.take(self, message)
 
     def next_message(self) -> ToPublisher | None:
@@ -107,11 +110,8 @@ class Publishers:
         else:
             self._perform(self._commands.handle(publisher, message, port.heard_us))
 
-    def blocks(self, port: PublisherPort, message: AtRelay) -> bool:
+    def blocks(self, publisher: PublisherRecord, message: Media | PublishedMedia) -> bool:
         """Whether media of a stream without credit must wait for room."""
-        publisher = port.publisher
-        if publisher is None or not publisher.by_hand or not isinstance(message, Media | PublishedMedia):
-            return False
         return self._commands.blocked(publisher, message)
 
     def leave(self, port: PublisherPort, *, said_all: bool) -> None:
@@ -225,8 +225,15 @@ class Publishers:
         elif owner and (count := sum([one.owner == owner for one in self.known()])) >= self._config.max_publishers_per_identity:
             text = f"{owner} has {count} publishers here already, which is its share"
             raise PeerError(Fault(Reason.LIMIT_REACHED, text, retry_after_ms=10 * RETRY_AFTER_MS))
-        unopened_bytes = self._registry.unopened_bytes
-        publisher = PublisherRecord(key, self._random_bytes(24).hex(), by_hand=by_hand, owner=owner, unopened_bytes=unopened_bytes)
+        rate = self._config.max_payloads_per_second
+        publisher = PublisherRecord(
+            key,
+            self._random_bytes(24).hex(),
+            by_hand=by_hand,
+            owner=owner,
+            allowance=Allowance(rate, 2 * rate, self._clocks.now_us()),
+            unopened_bytes=self._registry.unopened_bytes,
+        )
         self._registry.publishers[key] = publisher
         return publisher
 

@@ -90,7 +90,7 @@ class Relay:
         self.publishers = Publishers(
             registry, self._opener, self._commands, config, self.limits, clocks, random_bytes=random_bytes, perform=self._perform
         )
-        self._devices = Devices(registry, self._reports, config, clocks, self.observer, perform=self._perform, sent=self._on_sent)
+        self._devices = Devices(registry, self._reports, config, clocks, observer, perform=self._perform, credit_due=self._return_credit)
         wake_at_once, tick_us = self._devices.wake, config.media_tick_us
         self._wake_for_media = MediaTick(tick_us, wake_at_once).wake if tick_us else wake_at_once
 
@@ -209,7 +209,7 @@ class Relay:
                     for watcher in self.watchers:
                         watcher.show(self._clocks.unix_time_us(), effect)
 
-    def _on_sent(self, conversation_id: str) -> None:
+    def _return_credit(self, conversation_id: str) -> None:
         conversation = self._registry.conversations[conversation_id]
         self._perform(self._commands.credit(conversation))
         self.publishers.make_room(conversation.publisher)
@@ -223,5 +223,6 @@ def limits_of(config: RelayConfig) -> Limits:
         max_fragment_bytes=MAX_FRAGMENT_BYTES,
         lease_ms=config.device_lease_us // 1_000,
         heartbeat_ms=config.heartbeat_us // 1_000,
+        idle_heartbeat_ms=max(config.idle_heartbeat_us, config.heartbeat_us) // 1_000,
         max_joined_requests=MAX_JOINED_REQUESTS,
     )

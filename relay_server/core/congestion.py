@@ -85,9 +85,11 @@ class CongestionWindow:
         """How long the oldest ping waits for its pong."""
         return now_us - self._asked[0].time_us if self._asked else 0
 
-    def sent(self, size: int) -> None:
-        """Media left."""
+    def sent(self, size: int) -> bool:
+        """Media left; returns whether it is time to ask what came."""
         self._sent += size
+        asked = self._asked[-1].sent_bytes if self._asked else self._came
+        return self._sent - asked >= self.window // 2
 
     def asked(self, ping_id: int, now_us: int) -> None:
         """A ping left. Ids rise."""

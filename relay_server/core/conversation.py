@@ -44,6 +44,8 @@ class State(enum.Enum):
     ENDED = "ended"
     CLOSED = "closed"
 
+    __hash__ = object.__hash__  # as for `Kind`: looked up for each payload
+
 
 class Step(enum.Enum):
     """What moves it on."""
@@ -232,6 +234,11 @@ class Conversation:
         self._sent = dict.fromkeys(((device_id, kind) for device_id in device_ids for kind in Kind), 0)
         self._fastest = dict.fromkeys(Kind, 0)
         """What the device that got most was sent."""
+        self._credit_step = step
+        self._unreturned = dict.fromkeys(Kind, 0)
+        """Of that, what was sent since credit was returned last."""
+        self.owes_credit = False
+        """Whether enough was sent to return credit."""
 
     @property
     def cursor(self) -> Cursor:
@@ -261,12 +268,14 @@ class Conversation:
     def receive_columns(self, columns: PayloadColumns, size_bytes: int, *, credited: bool) -> bool:
         """Take payloads of one kind that leave as they came; False, nothing changed, where any of them is out of the ordinary."""
         kind = columns.kind
+        if (self.state, kind) in NOT_TAKEN or (kind is Kind.MOTION and self.open.motion_format is None):
+            return False
         window = self._windows[kind]
-        if (credited and not window.fits(size_bytes)) or (self.state, kind) in NOT_TAKEN:
+        if not window.use(size_bytes, credited=credited):
             return False
-        if (kind is Kind.MOTION and self.open.motion_format is None) or not self._tracks[kind].take_columns(columns):
+        if not self._tracks[kind].take_columns(columns):
+            window.use(-size_bytes)
             return False
-        window.use(size_bytes)
         return True
 
     def receive(self, payload: Payload, *, credited: bool) -> Accepted | DropReason:
@@ -292,13 +301,19 @@ class Conversation:
 
     def released(self) -> Credit | None:
         """Publisher credit to return now: what the fastest device was sent, and what was dropped; None while it is too little."""
-        audio, motion = [window.release(self._fastest[kind] + self._dropped[kind]) for kind, window in self._windows.items()]
+        grants = {kind: window.release(self._fastest[kind] + self._dropped[kind]) for kind, window in self._windows.items()}
+        self.owes_credit = False
+        self._unreturned = {kind: 0 if grant else self._unreturned[kind] for kind, grant in grants.items()}
+        audio, motion = grants.values()
         return Credit(audio, motion) if audio or motion else None
 
     def sent(self, device_id: str, kind: Kind, size: int) -> None:
         """A device was sent `size` bytes of a kind."""
         total = self._sent[device_id, kind] = self._sent[device_id, kind] + size
-        self._fastest[kind] = max(self._fastest[kind], total)
+        if (more := total - self._fastest[kind]) > 0:
+            self._fastest[kind] = total
+            self._unreturned[kind] += more
+            self.owes_credit = self.owes_credit or self._unreturned[kind] >= self._credit_step
 
     def make_audio_only(self) -> None:
         """From here on sound only."""

@@ -27,9 +27,13 @@ class CreditWindow:
         """Whether the publisher's credit covers `size` more bytes."""
         return self._used + size <= self._granted
 
-    def use(self, size: int) -> None:
-        """The publisher sent `size` bytes."""
-        self._used += size
+    def use(self, size: int, *, credited: bool = False) -> bool:
+        """The publisher sent `size` bytes; False, nothing changed, if `credited` and they are more than it was granted."""
+        used = self._used + size
+        if credited and used > self._granted:
+            return False
+        self._used = used
+        return True
 
     def release(self, total: int) -> int:
         """All in all `total` bytes left, or were dropped; returns the bytes to grant now."""

@@ -26,8 +26,8 @@ class Delivery:
 
     open: ConversationOpen
     publisher: str
-    sent: Cursor
     held: Cursor
+    """What the device holds; when this is made, also what was sent."""
     announced: bool = False
     """The device was told of it."""
     cut: bool = False
@@ -50,10 +50,27 @@ class Delivery:
     """Last sequence of each kind that the bounds of retention threw away."""
     again_bytes: dict[Kind, int] = field(default_factory=lambda: dict.fromkeys(Kind, 0))
     """What waits of each kind for a second time; it was accounted when it left first."""
-    skip_to: dict[Kind, int] = field(default_factory=lambda: dict.fromkeys(Kind, 0))
-    """Opened again: the last sequence of each kind that the device held by then."""
+    opened_at: Cursor | None = None
+    """Opened again: what the device held by then."""
     telling: bool = False
     """Opened again when the device was done with it: its finished event is on its way."""
+    skip_to: dict[Kind, int] = field(init=False)
+    """The last sequence of each kind that the device held when this was opened."""
+    spared_kinds: frozenset[Kind] = field(init=False)
+    """Kinds of which the device need not get all."""
+    sent_seqs: dict[Kind, int] = field(init=False)
+    """The last sequence of each kind that was sent."""
+
+    def __post_init__(self) -> None:
+        at = self.opened_at or Cursor(self.open.conversation_id)
+        self.skip_to = {Kind.AUDIO: at.audio_seq, Kind.MOTION: at.motion_seq}
+        self.spared_kinds = frozenset(kind for kind, seq in self.skip_to.items() if seq or (kind is Kind.MOTION and self.sound_only))
+        self.sent_seqs = {Kind.AUDIO: self.held.audio_seq, Kind.MOTION: self.held.motion_seq}
+
+    @property
+    def sent(self) -> Cursor:
+        """How far the device was sent it."""
+        return Cursor(self.open.conversation_id, self.sent_seqs[Kind.AUDIO], self.sent_seqs[Kind.MOTION])
 
     @property
     def sound_only(self) -> bool:
@@ -62,13 +79,12 @@ class Delivery:
 
     def retain(self, batches: Iterable[PayloadBatch], now_us: int, retention: Retention) -> None:
         """These left for the device: keep them, within bounds, until it holds them."""
-        sent = {Kind.AUDIO: self.sent.audio_seq, Kind.MOTION: self.sent.motion_seq}
         for batch in batches:
             self.retained.append((now_us, batch))
             self.retained_bytes += batch.size_bytes
-            sent[batch.kind] = batch.seqs[-1]
-        self.sent = Cursor(self.open.conversation_id, sent[Kind.AUDIO], sent[Kind.MOTION])
-        self.bound(now_us, retention)
+            self.sent_seqs[batch.kind] = batch.seqs[-1]
+        if self.retained_bytes > retention.bytes or self.retained[0][0] < now_us - retention.us:
+            self.bound(now_us, retention)
 
     def bound(self, now_us: int, retention: Retention) -> None:
         """Forget what is too old, or too much."""
@@ -83,11 +99,12 @@ class Delivery:
 
     def hold(self, cursor: Cursor) -> None:
         """The device holds so much of what was sent; motion that it does not get counts with its sound."""
-        motion_seq = self.sent.motion_seq if self.sound_only else cursor.motion_seq
+        sent_audio, sent_motion = self.sent_seqs[Kind.AUDIO], self.sent_seqs[Kind.MOTION]
+        motion_seq = sent_motion if self.sound_only else cursor.motion_seq
         self.held = Cursor(
             cursor.conversation_id,
-            min(max(self.held.audio_seq, cursor.audio_seq), self.sent.audio_seq),
-            min(max(self.held.motion_seq, motion_seq), self.sent.motion_seq),
+            min(max(self.held.audio_seq, cursor.audio_seq), sent_audio),
+            min(max(self.held.motion_seq, motion_seq), sent_motion),
         )
         held = {Kind.AUDIO: self.held.audio_seq, Kind.MOTION: self.held.motion_seq}
         kept: deque[tuple[int, PayloadBatch]] = deque()

@@ -19,6 +19,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 from avatar_relay.limits import MAX_JOINED_BYTES
 from avatar_relay.media import Credit, Kind
@@ -29,8 +30,7 @@ MAX_CONTROL = 1_024
 """Control messages that may wait; a device that reads so little is dropped."""
 
 
-@dataclass(frozen=True, slots=True)
-class MediaMessage:
+class MediaMessage(NamedTuple):
     """Media of one conversation that leaves in one message."""
 
     conversation_id: str
@@ -61,6 +61,8 @@ class DeviceOutbox:
         self._credit = dict.fromkeys(Kind, 0)
         self.sound_ahead_us = 0
         """Motion waits for sound that is due so much later."""
+        self.changed = False
+        """Whether `take` may give something: not, once it has given all, until something is put or granted."""
 
     @property
     def credit(self) -> Credit:
@@ -76,15 +78,18 @@ class DeviceOutbox:
         """The device takes more."""
         self._credit[Kind.AUDIO] += credit.audio_bytes
         self._credit[Kind.MOTION] += credit.motion_bytes
+        self.changed = True
 
     def reset(self, credit: Credit) -> None:
         """A new stream: its own control and its own credit."""
         self._control.clear()
         self._credit = {Kind.AUDIO: credit.audio_bytes, Kind.MOTION: credit.motion_bytes}
+        self.changed = True
 
     def put(self, message: ToDevice) -> None:
         """Queue a control message."""
         self._control.append(message)
+        self.changed = True
 
     def add_lane(self, conversation_id: str) -> None:
         """Make room for a conversation behind all others."""
@@ -93,24 +98,30 @@ class DeviceOutbox:
     def move_lane(self, conversation_id: str, source: DeviceOutbox) -> None:
         """Take over what waits of a conversation in another outbox, behind all others."""
         self._lanes[conversation_id] = source._lanes.pop(conversation_id)
+        self.changed = True
 
     def remove_lane(self, conversation_id: str) -> None:
         """Throw away what waits of a conversation."""
         self._lanes.pop(conversation_id, None)
+        self.changed = True
 
-    def put_media(self, conversation_id: str, batch: PayloadBatch) -> None:
-        """Queue media."""
+    def put_media(self, conversation_id: str, batch: PayloadBatch) -> int:
+        """Queue media; returns the bytes of the conversation that wait now."""
         lane = self._lanes[conversation_id]
         lane.waiting[batch.kind].append(batch)
         lane.waiting_bytes[batch.kind] += batch.size_bytes
+        self.changed = True
+        return sum(lane.waiting_bytes.values())
 
     def put_audio_only(self, conversation_id: str) -> None:
         """Queue the mark that no motion follows."""
         self._lanes[conversation_id].audio_only = True
+        self.changed = True
 
     def put_end(self, end: ConversationEnd) -> None:
         """Queue the mark that nothing follows."""
         self._lanes[end.conversation_id].end = end
+        self.changed = True
 
     def rewind(self, conversation_id: str, batches: Iterable[PayloadBatch], *, audio_only: bool, end: ConversationEnd | None) -> None:
         """Put what was sent before in front again, with its marks."""
@@ -119,6 +130,7 @@ class DeviceOutbox:
             lane.waiting[batch.kind].appendleft(batch)
             lane.waiting_bytes[batch.kind] += batch.size_bytes
         lane.audio_only, lane.end, lane.done = audio_only, end, False
+        self.changed = True
 
     def waiting(self, conversation_id: str) -> int:
         """Bytes that wait of a conversation."""
@@ -134,7 +146,9 @@ class DeviceOutbox:
         if self._control:
             return self._control.popleft()
         lane = self._head()
-        return self._take_from(lane, room) if lane is not None and room else None
+        message = self._take_from(lane, room) if lane is not None and room else None
+        self.changed = lane is not None and (lane.done or lane.end is not None or lane.audio_only or any(lane.waiting.values()))
+        return message
 
     def drop_motion(self, drop: Callable[[str, deque[PayloadBatch]], list[PayloadBatch]]) -> tuple[str, list[PayloadBatch]]:
         """Let `drop` take motion out of the conversation whose turn it is; returns its id and what was taken out."""
@@ -153,7 +167,7 @@ class DeviceOutbox:
         return None
 
     def _take_from(self, lane: Lane, room: int) -> Outgoing | None:
-        if any(lane.waiting.values()) and (batches := self._join(lane, room)):
+        if batches := self._join(lane, room):
             return MediaMessage(lane.conversation_id, batches)
         if lane.audio_only and not lane.waiting[Kind.MOTION]:
             lane.audio_only = False
@@ -165,15 +179,15 @@ class DeviceOutbox:
 
     def _join(self, lane: Lane, room: int) -> tuple[PayloadBatch, ...]:
         joined: list[PayloadBatch] = []
-        while (queue := self._next(lane)) is not None:
+        while any(lane.waiting.values()) and (queue := self._next(lane)) is not None:
             batch = queue[0]
             if joined and batch.size_bytes > room:
                 break
-            count = batch.fitting(min(max(room, batch.sizes[0]), self._credit[batch.kind]))
-            if count == len(batch.seqs):
+            most = min(max(room, batch.sizes[0]), self._credit[batch.kind])
+            if batch.size_bytes <= most:
                 queue.popleft()
             else:
-                batch, queue[0] = batch.cut(count)
+                batch, queue[0] = batch.cut(batch.fitting(most))
             lane.waiting_bytes[batch.kind] -= batch.size_bytes
             self._credit[batch.kind] -= batch.size_bytes
             room -= batch.size_bytes

@@ -16,7 +16,7 @@ from collections.abc import Callable
 from avatar_relay.errors import PeerError
 from avatar_relay.limits import PROTOCOL_VERSION
 from avatar_relay.media import Credit, Kind
-from avatar_relay.messages import ConversationError, Goodbye, Held, Hello, Limits, PlayerEvent, Welcome
+from avatar_relay.messages import ConversationError, Goodbye, Held, Hello, Limits, PlayerEvent, Volume, Welcome
 from avatar_relay.reasons import Fault, Reason
 from relay_server.config import RelayConfig
 from relay_server.core.delivery import Retention
@@ -34,7 +34,7 @@ from relay_server.core.player_events import pass_on, tell_yielded
 from relay_server.core.registry import Registry
 from relay_server.core.session import NOBODY, Session
 
-Report = Credit | Held | PlayerEvent | Goodbye | ConversationError
+Report = Credit | Held | PlayerEvent | Goodbye | ConversationError | Volume
 
 
 class DeviceReports:
@@ -63,6 +63,7 @@ class DeviceReports:
         if known is not None and known.attached:
             effects.append(DeviceDetached(hello.device_id, "replaced"))
         session = known if known is not None and known.proves(hello.session_token) else self._begin(hello, known, effects, now_us)
+        is_news = session.volume.hello(hello.volume)
         back = session.attach(hello, now_us)
         for conversation_id, delivery in session.deliveries.items():
             if delivery.cut:
@@ -75,10 +76,12 @@ class DeviceReports:
                 server_unix_time_us=unix_time_us,
                 resumed_conversation_ids=back.resumed,
                 lost_conversation_ids=back.lost,
-                volume=session.volume,
+                volume=session.volume.volume,
             )
         )
         effects.append(DeviceAttached(hello.device_id, resumed=session is known))
+        if is_news:
+            effects.append(session.volume.notice)
         for conversation_id in back.lost:
             effects += self._lose(session, conversation_id)
         session.replay()
@@ -95,6 +98,8 @@ class DeviceReports:
             session.inherit(known)
             effects += self._end(known, "replaced")
             session.closed, session.volume = known.closed, known.volume
+        else:
+            session.volume = self._registry.pending_volumes.take(hello.device_id)
         self._registry.sessions[hello.device_id] = session
         return session
 
@@ -117,10 +122,11 @@ class DeviceReports:
                 return self._event(session, message, now_us)
             case ConversationError():
                 return self._error(session, message)
+            case Volume():
+                return [session.volume.notice] if session.volume.told(message) else []
             case Goodbye():
-                effects = self.detach(session, "goodbye", now_us) + self._end(session, "goodbye")
-                self._registry.sessions.pop(session.device_id, None)
-                return effects
+                effects = self.detach(session, "goodbye", now_us)
+                return effects + self._remove(session, "goodbye")
 
     def yield_motion(self, session: Session, now_us: int) -> str:
         """The link to a device is narrow: motion yields to sound. The conversation of which something was dropped, or nothing."""
@@ -147,9 +153,14 @@ class DeviceReports:
                 effects.append(WakeDevice(session.device_id))
         for session in [session for session in self._registry.sessions.values() if not session.attached]:
             if session.expires_at_us <= now_us:
-                del self._registry.sessions[session.device_id]
-                effects += self._end(session, "lease_expired")
+                effects += self._remove(session, "lease_expired")
         return effects
+
+    def _remove(self, session: Session, reason: str) -> list[Effect]:
+        """Its session is over, and no other follows it."""
+        self._registry.sessions.pop(session.device_id, None)
+        self._registry.pending_volumes.keep(session.device_id, session.volume)
+        return self._end(session, reason)
 
     def _end(self, session: Session, reason: str) -> list[Effect]:
         effects: list[Effect] = [DeviceLost(session.device_id, reason)]

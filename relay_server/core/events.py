@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 from avatar_relay.media import ConversationOpen, Cursor, Kind
-from avatar_relay.messages import PlayerEvent, ToPublisher
+from avatar_relay.messages import PlayerEvent, ToPublisher, Volume
 from avatar_relay.reasons import Fault
 
 # --- effects -------------------------------------------------------------------------------------------------------
@@ -63,6 +63,15 @@ class DeviceLost:
 
     device_id: str
     reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class VolumeChanged:
+    """A device's volume is another, or is confirmed; `pending` if the device has not confirmed it."""
+
+    device_id: str
+    volume: Volume
+    pending: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,7 +139,9 @@ class StreamFailed:
     fault: Fault
 
 
-Shown = DeviceAttached | DeviceDetached | DeviceLost | ConversationOpened | ConversationEnded | ConversationFaulted | PlayerTold
+Shown = (
+    DeviceAttached | DeviceDetached | DeviceLost | VolumeChanged | ConversationOpened | ConversationEnded | ConversationFaulted | PlayerTold
+)
 """Notices that watchers see too."""
 Notice = Shown | FinishedIgnored | MessageUnknown | StreamFailed
 Effect = TellPublisher | WakeDevice | WakeForMedia | Shown | PayloadsReceived | FinishedIgnored

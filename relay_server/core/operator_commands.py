@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 
 from avatar_relay.messages import Finished, Volume
 from avatar_relay.reasons import Fault, FinishReason, Reason
@@ -55,10 +56,15 @@ class OperatorCommands:
         self._perform([WakeDevice(device_id)])
         return delivery.open.conversation_id
 
-    def set_volume(self, device_id: str, volume: Volume) -> None:
-        """Set the loudness of a device."""
-        self.session(device_id).set_volume(volume)
-        self._perform([WakeDevice(device_id)])
+    def set_volume(self, device_id: str, volume: Volume) -> Volume:
+        """Set the volume of a device; returns it as it is now."""
+        session = self.session(device_id)
+        self._perform(session.set_volume(volume))
+        return session.volume.volume
+
+    def set_muted(self, device_id: str, *, muted: bool) -> Volume:
+        """Mute a device, or let it be heard at the gain that it had; returns its volume as it is now."""
+        return self.set_volume(device_id, replace(self.session(device_id).volume.volume, muted=muted))
 
     def session(self, device_id: str) -> Session:
         """A device that is here, or within its lease."""

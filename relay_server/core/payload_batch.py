@@ -44,8 +44,6 @@ class PayloadBatch(NamedTuple):
 
     def fitting(self, size: int) -> int:
         """How many of the first entries take no more than `size` bytes."""
-        if self.size_bytes <= size:
-            return len(self.seqs)
         count = 0
         for entry in self.sizes:
             size -= entry

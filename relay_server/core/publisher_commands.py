@@ -37,9 +37,8 @@ from avatar_relay.messages import (
 )
 from avatar_relay.reasons import DropReason, Fault, FinishReason, Reason
 from relay_server.config import RelayConfig
-from relay_server.core.allowance import Allowance
 from relay_server.core.conversation import Conversation
-from relay_server.core.events import ConversationEnded, Effect, PayloadsReceived, TellPublisher, WakeDevice, WakeForMedia
+from relay_server.core.events import ConversationEnded, Effect, PayloadsReceived, TellPublisher, WakeDevice
 from relay_server.core.finishing import MADE_BY_RELAY, cut_on, report_fault, tell_event
 from relay_server.core.open_conversation import ConversationOpener
 from relay_server.core.payload_batch import PayloadBatch, in_columns
@@ -70,7 +69,6 @@ class PublisherCommands:
         self._config = config
         self._encode = encode
         self._observed = observed
-        self._allowances: dict[str, Allowance] = {}
 
     def handle(self, publisher: PublisherRecord, message: Command, now_us: int) -> list[Effect]:
         """Take a message. Never raises for what a publisher says."""
@@ -139,7 +137,6 @@ class PublisherCommands:
     def forget(self, publisher: PublisherRecord, *, lost: bool) -> list[Effect]:
         """A publisher will not come back: `leave`, and nobody waits for its acknowledgements any more."""
         effects = self.leave(publisher, lost=lost)
-        self._allowances.pop(publisher.key, None)
         for session in self._registry.sessions.values():
             session.events.acknowledge(publisher.key)
             session.acknowledge()
@@ -167,7 +164,7 @@ class PublisherCommands:
 
     def _receive(self, publisher: PublisherRecord, conversation: Conversation, message: PublishedMedia, now_us: int) -> list[Effect]:
         """Take what came: in columns where all is in order, which is nearly always, else one by one."""
-        if not self._allowance(publisher, now_us).take(sum([len(columns.seqs) for columns in message.columns]), now_us):
+        if not publisher.allowance.take(sum([len(columns.seqs) for columns in message.columns]), now_us):
             text = f"more than {self._config.max_payloads_per_second} payloads per second: join them to larger ones"
             return self._fail(conversation, Fault(Reason.LIMIT_REACHED, text, "media.payloads"))
         effects: list[Effect] = []
@@ -178,13 +175,7 @@ class PublisherCommands:
                         self._receive_one(publisher, conversation, payload, effects, now_us)
         except ConversationFault as error:
             return effects + self._fail(conversation, error.fault)
-        return effects + [WakeForMedia(device_id) for device_id in conversation.delivering]
-
-    def _allowance(self, publisher: PublisherRecord, now_us: int) -> Allowance:
-        if publisher.key not in self._allowances:
-            rate = self._config.max_payloads_per_second
-            self._allowances[publisher.key] = Allowance(rate, 2 * rate, now_us)
-        return self._allowances[publisher.key]
+        return effects + [self._registry.sessions[device_id].media_waits for device_id in conversation.delivering]
 
     def _receive_columns(
         self,
@@ -198,8 +189,8 @@ class PublisherCommands:
         """Take payloads of one kind at once; False, nothing changed, where any of them is out of the ordinary."""
         cid, kind, size_bytes = conversation.conversation_id, columns.kind, sum(columns.sizes)
         largest = max(*columns.sizes, *columns.totals)
-        sessions = list(self._registry.on_devices(conversation))
-        if any([largest > session.largest(cid, kind) for session in sessions]):
+        sessions = self._registry.on_devices(conversation)
+        if any([largest > session.smallest_buffer for session in sessions]):
             return False
         if not conversation.receive_columns(columns, size_bytes, credited=not publisher.by_hand):
             return False
@@ -226,13 +217,13 @@ class PublisherCommands:
         sizes, seqs = [len(piece.data) for piece in pieces], [piece.seq for piece in pieces]
         encoded = [self._encode(piece) for piece in pieces]
         batch = PayloadBatch(payload.kind, seqs, [taken.due_us] * len(pieces), sizes, now_us, sum(sizes), encoded)
-        effects += self._deliver(conversation, list(self._registry.on_devices(conversation)), batch)
+        effects += self._deliver(conversation, self._registry.on_devices(conversation), batch)
 
     def _check_size(self, conversation: Conversation, payload: Payload) -> list[Effect]:
         """Leave out members whose buffer is too small; a fault of the conversation where that is its only device."""
         total = max(payload.total_bytes, len(payload.data))
         effects: list[Effect] = []
-        for session in list(self._registry.on_devices(conversation)):
+        for session in self._registry.on_devices(conversation):
             room = session.largest(conversation.conversation_id, payload.kind)
             if total > room:
                 text = f"a {payload.kind.value} payload of {total} bytes; device {session.device_id} can buffer {room}: cut it smaller"
@@ -246,13 +237,15 @@ class PublisherCommands:
         effects: list[Effect] = []
         for session in sessions:
             rest = batch
-            if spared := session.spares(conversation.conversation_id, batch):
+            if batch.kind in session.deliveries[conversation.conversation_id].spared_kinds and (
+                spared := session.spares(conversation.conversation_id, batch)
+            ):
                 conversation.sent(session.device_id, batch.kind, sum(batch.sizes[:spared]))
                 effects += self.credit(conversation)
                 if spared == len(batch.seqs):
                     continue
                 rest = batch.cut(spared)[1]
-            if session.media(conversation.conversation_id, rest) > self._config.lag_bytes:
+            if session.outbox.put_media(conversation.conversation_id, rest) > self._config.lag_bytes:
                 text = f"device {session.device_id} lags more than {self._config.lag_bytes} bytes behind its group"
                 effects += self._leave_out(conversation, session, Fault(Reason.LIMIT_REACHED, text))
         return effects
@@ -337,7 +330,7 @@ class PublisherCommands:
         return effects
 
     def _end(self, conversation: Conversation, end: ConversationEnd) -> list[Effect]:
-        sessions = list(self._registry.on_devices(conversation))
+        sessions = self._registry.on_devices(conversation)
         for session in sessions:
             session.end(end)
         ended = ConversationEnded(conversation.cursor, conversation.device_ids)
@@ -361,8 +354,7 @@ class PublisherCommands:
         if session is None:
             fault = Fault(Reason.DEVICE_UNKNOWN, f"no device of the name {message.device_id[:64]!r} is known here", "volume.device_id")
             return report_fault(publisher.key, "", fault, message.device_id[:64])
-        session.set_volume(message.volume)
-        return [WakeDevice(session.device_id)]
+        return session.set_volume(message.volume)
 
     def _acknowledge(self, publisher: PublisherRecord, message: EventAck) -> list[Effect]:
         publisher.acknowledge(message.device_id, message.event_id)

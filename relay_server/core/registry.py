@@ -11,15 +11,17 @@ from __future__ import annotations
 
 import hmac
 from collections import deque
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
 from avatar_relay.limits import MAX_CLOSED_CONVERSATIONS, UNKNOWN_CONVERSATION_HOLD_BYTES, UNKNOWN_CONVERSATION_HOLD_US
 from avatar_relay.media import Payload
 from avatar_relay.messages import ConversationCredit, Finished, PlayerEvent, PublisherWelcome, ToPublisher
+from relay_server.core.allowance import Allowance
 from relay_server.core.backlog import Backlog, Unacknowledged
 from relay_server.core.conversation import Conversation
 from relay_server.core.session import Session
+from relay_server.core.volume_record import PendingVolumes
 
 MAX_TOLD_ONCE = 256
 """Events made by the relay that are kept for a publisher whose stream breaks."""
@@ -47,13 +49,15 @@ class UnopenedBytes:
 class PublisherRecord:
     """A publisher and what it owns."""
 
-    def __init__(self, key: str, token: str, *, by_hand: bool, owner: str, unopened_bytes: UnopenedBytes) -> None:
+    def __init__(self, key: str, token: str, *, by_hand: bool, owner: str, allowance: Allowance, unopened_bytes: UnopenedBytes) -> None:
         """`owner` is the identity that it belongs to, empty where there is none; `unopened_bytes` is shared by all."""
         self.key = key
         self.owner = owner
         self.token = token
         self.by_hand = by_hand
         """No hello: it gets no credit and acknowledges nothing."""
+        self.allowance = allowance
+        """Payloads that it may still send."""
         self.connected = True
         self.expires_at_us = 0
         """End of the lease while it is away."""
@@ -132,6 +136,7 @@ class Registry:
     def __init__(self, groups: Mapping[str, tuple[str, ...]]) -> None:
         self.groups = groups
         self.sessions: dict[str, Session] = {}
+        self.pending_volumes = PendingVolumes()
         self.publishers: dict[str, PublisherRecord] = {}
         self.conversations: dict[str, Conversation] = {}
         self.unopened_bytes = UnopenedBytes()
@@ -145,9 +150,9 @@ class Registry:
         names = self.groups.get(target, (target,))
         return tuple(self.sessions[name] for name in names if name in self.sessions)
 
-    def on_devices(self, conversation: Conversation) -> Iterator[Session]:
+    def on_devices(self, conversation: Conversation) -> list[Session]:
         """The sessions that still get a conversation's media."""
-        return (self.sessions[device_id] for device_id in conversation.device_ids if device_id in conversation.delivering)
+        return [self.sessions[device_id] for device_id in conversation.device_ids if device_id in conversation.delivering]
 
     def close(self, conversation: Conversation) -> None:
         """A conversation is finished on all its devices."""

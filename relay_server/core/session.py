@@ -40,8 +40,10 @@ from relay_server.core.congestion import CongestionWindow
 from relay_server.core.delivery import Delivery, Retention
 from relay_server.core.device_outbox import DeviceOutbox, MediaMessage, Outgoing
 from relay_server.core.event_ledger import EventLedger
+from relay_server.core.events import Effect, WakeDevice, WakeForMedia
 from relay_server.core.narrow_link import ON_ITS_WAY_US, SOON_US, SOUND_AHEAD_US, drop_motion
 from relay_server.core.payload_batch import PayloadBatch
+from relay_server.core.volume_record import VolumeRecord
 
 NOBODY = ""
 """Owner of what has no publisher here; no publisher has this name."""
@@ -73,7 +75,7 @@ class Session:
         self.attached = False
         self.expires_at_us = 0
         """End of the lease while the device is away."""
-        self.volume = Volume()
+        self.volume = VolumeRecord(hello.device_id)
         self.outbox = DeviceOutbox()
         self.flight = CongestionWindow()
         self._pings = 0
@@ -82,8 +84,11 @@ class Session:
         """In the order in which they play."""
         self.closed: dict[str, Tombstone] = {}
         self.adoption = Adoption()
+        self.media_waits = WakeForMedia(self.device_id)
         self._retention = retention
         self._buffer = hello.buffer
+        self.smallest_buffer = 0
+        """A payload of at most so many bytes can be taken for this device, whatever its kind."""
 
     # --- attaching -------------------------------------------------------------------------------------------------
 
@@ -108,6 +113,7 @@ class Session:
         self._buffer = Credit(
             max(self._buffer.audio_bytes, hello.buffer.audio_bytes), max(self._buffer.motion_bytes, hello.buffer.motion_bytes)
         )
+        self.smallest_buffer = min(self._buffer.audio_bytes, self._buffer.motion_bytes)
         self.outbox.reset(hello.buffer)
         self.flight = self.flight.next(now_us)
         cursors = {cursor.conversation_id: cursor for cursor in hello.cursors}
@@ -177,7 +183,7 @@ class Session:
             for earlier in replaced:
                 self._cut(earlier)
         nothing = Cursor(open_.conversation_id)
-        delivery = Delivery(self._playable(open_), publisher, sent=nothing, held=nothing)
+        delivery = Delivery(self._playable(open_), publisher, held=nothing)
         self.deliveries[open_.conversation_id] = delivery
         self.outbox.add_lane(open_.conversation_id)
         if self.attached:
@@ -202,8 +208,7 @@ class Session:
         if mine is not None and (mine.audio_seq < held.audio_seq or mine.motion_seq < held.motion_seq):
             return None
         at = mine or held
-        delivery = Delivery(self._playable(open_), publisher, sent=at, held=at, announced=True)
-        delivery.skip_to = {Kind.AUDIO: at.audio_seq, Kind.MOTION: at.motion_seq}
+        delivery = Delivery(self._playable(open_), publisher, held=at, announced=True, opened_at=at)
         self.deliveries[cid] = delivery
         self.outbox.add_lane(cid)
         if mine is None:
@@ -213,18 +218,13 @@ class Session:
             self._announce(delivery)
         return ()
 
-    def media(self, conversation_id: str, batch: PayloadBatch) -> int:
-        """Queue media; returns the bytes of the conversation that wait now."""
-        self.outbox.put_media(conversation_id, batch)
-        return self.outbox.waiting(conversation_id)
-
     def spares(self, conversation_id: str, batch: PayloadBatch) -> int:
         """How many of the first entries the device need not get: it held them when the conversation was opened again, or they
-        are motion and it gets the sound only."""
+        are motion and it gets the sound only. None, unless their kind is one of `Delivery.spared_kinds`."""
         delivery = self.deliveries[conversation_id]
         if batch.kind is Kind.AUDIO or not delivery.sound_only:
             return batch.upto(delivery.skip_to[batch.kind])
-        delivery.sent = replace(delivery.sent, motion_seq=batch.seqs[-1])
+        delivery.sent_seqs[Kind.MOTION] = batch.seqs[-1]
         return len(batch.seqs)
 
     def audio_only(self, conversation_id: str) -> None:
@@ -264,11 +264,12 @@ class Session:
         if self.attached:
             self.outbox.put(Resume(conversation_id))
 
-    def set_volume(self, volume: Volume) -> None:
-        """Set the loudness, and keep it."""
-        self.volume = volume
+    def set_volume(self, volume: Volume) -> list[Effect]:
+        """Set the volume, and keep it until the device has stored it."""
+        self.volume.set(volume)
         if self.attached:
-            self.outbox.put(volume)
+            self.outbox.put(self.volume.volume)
+        return [WakeDevice(self.device_id), self.volume.notice]
 
     # --- what the device does --------------------------------------------------------------------------------------
 
@@ -279,8 +280,7 @@ class Session:
         match message:
             case MediaMessage(conversation_id=cid):
                 self.deliveries[cid].retain(message.batches, now_us, self._retention)
-                self.flight.sent(sum([batch.size_bytes for batch in message.batches]))
-                if self.flight.wants_ping:
+                if self.flight.sent(sum([batch.size_bytes for batch in message.batches])):
                     self.ping(now_us)
             case Ping(ping_id=ping_id):
                 self.flight.asked(ping_id, now_us)

@@ -20,9 +20,10 @@ from avatar_relay.grpc_client import fault_of
 from avatar_relay.v1 import admin_service_pb2 as pb
 from avatar_relay.v1 import admin_service_pb2_grpc as services
 from avatar_relay.v1 import media_pb2
+from avatar_relay.volume_curve import position_of
 from relay_server.relayctl import access_commands as keys
 from relay_server.relayctl.connect import add_flags, open_channel, why_unreachable
-from relay_server.relayctl.values import number
+from relay_server.relayctl.values import gain, number
 
 DEFAULT_RELAY = "127.0.0.1:52000"
 TIMEOUT_S = 10.0
@@ -95,9 +96,13 @@ def build_parser() -> argparse.ArgumentParser:
     interrupt.add_argument("--conversation", default="", metavar="ID", help="only this one (default: the one that plays)")
     command("pause", _pause, "Hold what a device says.")
     command("resume", _resume, "Let a device go on.")
-    volume = command("volume", _volume, "Set how loud a device is.")
-    volume.add_argument("gain", type=float, metavar="GAIN", help="0 to 1")
+    volume = command("volume", _volume, "Set how loud a device is. It keeps its volume over restarts.")
+    volume.add_argument(
+        "gain", type=gain, metavar="GAIN", help="linear gain from 0 to 1, or the position of a volume control from 0%% to 100%%"
+    )
     volume.add_argument("--mute", action="store_true", help="be silent, and remember the gain")
+    command("mute", _mute, "Silence a device, which remembers its volume.").set_defaults(muted=True)
+    command("unmute", _mute, "Let a device be heard again.").set_defaults(muted=False)
     drain = command("drain", _drain, "Take the relay out of service: it ends when the last conversation is finished.", device="")
     drain.add_argument(
         "--grace", type=number(0, MAX_GRACE_S), default=0.0, metavar="SECONDS", help="end at the latest then (default: the relay's own)"
@@ -131,7 +136,7 @@ def _show_device(relay: services.AdminServiceStub, options: argparse.Namespace) 
         ("output", f"{device.output_rate_hz} Hz"),
         ("codecs", ", ".join(_CODECS.get(codec, "?") for codec in device.codecs)),
         ("motion", ", ".join(_ENCODINGS.get(encoding, "?") for encoding in device.motion_encodings)),
-        ("volume", _loudness(device.volume)),
+        ("volume", _loudness(device.volume, pending=device.volume_pending)),
         ("credit", f"{device.credit.audio_bytes} bytes of audio, {device.credit.motion_bytes} of motion"),
         ("waiting", f"{device.waiting.audio_bytes} bytes of audio, {device.waiting.motion_bytes} of motion"),
     ]
@@ -171,6 +176,11 @@ def _volume(relay: services.AdminServiceStub, options: argparse.Namespace) -> It
     yield answer, [f"volume {_loudness(answer.volume)}"]
 
 
+def _mute(relay: services.AdminServiceStub, options: argparse.Namespace) -> Iterator[tuple[Message, Lines]]:
+    answer = relay.SetMuted(pb.SetMutedRequest(device_id=options.device, muted=options.muted), timeout=TIMEOUT_S)
+    yield answer, [f"volume {_loudness(answer.volume)}"]
+
+
 def _drain(relay: services.AdminServiceStub, options: argparse.Namespace) -> Iterator[tuple[Message, Lines]]:
     answer = relay.Drain(pb.DrainRequest(grace_ms=round(options.grace * 1000)), timeout=TIMEOUT_S)
     yield answer, [f"draining: {answer.conversations} conversations left"]
@@ -189,8 +199,9 @@ def _state(device: pb.Device) -> str:
     return "attached" if device.attached else f"away, {device.lease_remaining_ms / 1000:.0f} s left"
 
 
-def _loudness(volume: media_pb2.SetVolume) -> str:
-    return f"{volume.gain:.2f}" + (" (muted)" if volume.muted else "")
+def _loudness(volume: media_pb2.SetVolume, *, pending: bool = False) -> str:
+    position = f" ({position_of(volume.gain):.0%})" if 0 < volume.gain < 1 else ""
+    return f"{volume.gain:.2f}{position}" + ", muted" * volume.muted + ", not confirmed by the device" * pending
 
 
 def _conversation(conversation: pb.DeviceConversation) -> str:
@@ -214,6 +225,8 @@ def _happened(event: pb.WatchEventsResponse) -> str:
             return f"detached: {event.detached.reason}"
         case "lost":
             return f"lost: {event.lost.reason}"
+        case "volume":
+            return f"volume {_loudness(event.volume.volume, pending=event.volume.pending)}"
         case "opened":
             return f"opened by {event.opened.publisher_id}"
         case "ended":

@@ -6,6 +6,18 @@ import argparse
 import math
 from collections.abc import Callable
 
+from avatar_relay.volume_curve import gain_at
+
+
+def gain(text: str) -> float:
+    """A type for `add_argument`: a linear gain, or a percentage, which is the position of a volume control."""
+    if text.endswith("%"):
+        return gain_at(number(0, 100)(text[:-1]) / 100)
+    try:
+        return float(text)  # the relay says what is allowed
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"{text[:40]!r} is no number from 0 to 1, nor a percentage") from None
+
 
 def number(low: float, high: float) -> Callable[[str], float]:
     """A type for `add_argument`: a number from `low` to `high`."""

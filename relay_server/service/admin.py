@@ -24,6 +24,7 @@ from relay_server.core.events import (
     DeviceLost,
     PlayerTold,
     Shown,
+    VolumeChanged,
 )
 from relay_server.core.session import Session
 from relay_server.errors import RequestError
@@ -64,6 +65,7 @@ class AdminService:
                 "Pause": unary(pb.PauseRequest, self.pause),
                 "Resume": unary(pb.ResumeRequest, self.resume),
                 "SetVolume": unary(pb.SetVolumeRequest, self.set_volume),
+                "SetMuted": unary(pb.SetMutedRequest, self.set_muted),
                 "Drain": unary(pb.DrainRequest, self.drain),
                 "WatchEvents": server_stream(pb.WatchEventsRequest, self.watch_events),
             },
@@ -114,8 +116,13 @@ class AdminService:
         if not request.HasField("volume"):
             raise RequestError(Fault(Reason.VOLUME_INVALID, "say how loud: `volume`", "volume"))
         volume = wire.VOLUME.from_wire(request.volume)
-        self._relay.operator.set_volume(request.device_id, volume)
-        return pb.SetVolumeResponse(volume=wire.VOLUME.to_wire(volume))
+        return pb.SetVolumeResponse(volume=wire.VOLUME.to_wire(self._relay.operator.set_volume(request.device_id, volume)))
+
+    async def set_muted(self, request: pb.SetMutedRequest) -> pb.SetMutedResponse:
+        """`SetMuted`."""
+        check_reach(request.device_id)
+        volume = self._relay.operator.set_muted(request.device_id, muted=request.muted)
+        return pb.SetMutedResponse(volume=wire.VOLUME.to_wire(volume))
 
     async def drain(self, request: pb.DrainRequest) -> pb.DrainResponse:
         """`Drain`."""
@@ -144,7 +151,8 @@ class AdminService:
             codecs=[wire.CODEC_TO_WIRE[codec] for codec in hello.codecs],
             motion_encodings=[wire.ENCODING_TO_WIRE[encoding] for encoding in hello.motion_encodings],
             lease_remaining_ms=self._relay.lease_remaining_us(session) // 1_000,
-            volume=wire.VOLUME.to_wire(session.volume),
+            volume=wire.VOLUME.to_wire(session.volume.volume),
+            volume_pending=session.volume.pending,
             conversations=[
                 pb.DeviceConversation(
                     conversation_id=delivery.open.conversation_id,
@@ -189,6 +197,9 @@ def _fill(response: pb.WatchEventsResponse, notice: Shown) -> None:
             response.detached.reason = notice.reason
         case DeviceLost():
             response.lost.reason = notice.reason
+        case VolumeChanged():
+            response.volume.volume.CopyFrom(wire.VOLUME.to_wire(notice.volume))
+            response.volume.pending = notice.pending
         case ConversationOpened():
             response.conversation_id = notice.open.conversation_id
             response.opened.publisher_id = notice.publisher_id

@@ -37,7 +37,8 @@ def check_size(data: bytes, most: int) -> None:
 
 def parse(type_: type[Request], data: bytes, most: int = MAX_REQUEST_BYTES) -> Request:
     """Read a message of at most so many bytes. Raises `PeerError` where it is too large, or none."""
-    check_size(data, most)
+    if len(data) > most:
+        check_size(data, most)
     try:
         return type_.FromString(data)
     except DecodeError as error:

@@ -86,7 +86,7 @@ class ConnectionWatch:
         ended = [connection for connection in self._rules.excess(connections, self._now_us()) if self._end(connection)]
         for network, count in Counter(network_of(connection.endpoint[0]) for connection in ended).items():
             text = "ended %d connections of %s: more than %d of its, or of all strangers', on which no caller was admitted"
-            self._log.warn(network, text, count, network, STRANGERS_PER_NETWORK)
+            self._log.write(network, text, count, network, STRANGERS_PER_NETWORK)
         return len(ended)
 
     def begin(self, peer: str) -> bool:
@@ -96,7 +96,7 @@ class ConnectionWatch:
             return True
         if self._end_endpoint(endpoint):
             text = "ended a connection of %s: it began more than %d calls that were not admitted"
-            self._log.warn(network_of(endpoint[0]), text, endpoint[0], STREAMS_AT_ONCE)
+            self._log.write(network_of(endpoint[0]), text, endpoint[0], STREAMS_AT_ONCE)
         return False
 
     def cut(self, peer: str) -> None:

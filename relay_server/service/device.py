@@ -60,7 +60,7 @@ def encode(message: Outgoing) -> bytes:
     """A message as bytes; payloads were encoded before."""
     if isinstance(message, MediaMessage):
         if (sources := whole_sources(message.batches)) is not None:
-            return wire.join_media_responses(sources)
+            return sources[0].data if len(sources) == 1 else wire.join_media_responses(sources)
         return wire.splice_media_response(message.conversation_id, chain.from_iterable([batch.entries for batch in message.batches]))
     data: bytes = wire.attach_response_to_wire(message).SerializeToString()
     return data

@@ -56,7 +56,8 @@ class RequestInterceptor(grpc.aio.ServerInterceptor):
             else:
                 await self._admitted(handler, context, details.method)
 
-        return grpc.stream_stream_rpc_method_handler(call, as_is, None if handler is None else handler.response_serializer)
+        serializer = None if handler is None or handler.response_serializer is as_is else handler.response_serializer
+        return grpc.stream_stream_rpc_method_handler(call, None, serializer)  # None: gRPC makes no call for it
 
     async def _admitted(self, handler: Any, context: Context, method: str) -> None:
         async with self._admit(method, context) as caller:

@@ -1,10 +1,9 @@
-"""What both streaming services share: one task reads, the handler itself writes, and a fault ends both."""
+"""What both streaming services share: one task reads, one writes, the handler waits for the writer, and a fault ends all."""
 
 from __future__ import annotations
 
 import asyncio
 import logging
-import math
 from collections.abc import Awaitable, Callable
 from contextvars import ContextVar
 from typing import Any
@@ -50,25 +49,30 @@ async def carry(
     is given up: its port is closed at once; its RPC ends when the write does, because no operation of gRPC can follow one that hangs.
     """
 
-    def give_up() -> None:
-        port.end(Fault(Reason.PEER_SILENT, f"nothing was read for {WRITES_WITHIN_S:g} s", retry_after_ms=1_000))
-        port.close()
+    writes, writing = 0, False
 
-    loop = asyncio.get_running_loop()
-    began_s = math.inf
+    async def write() -> None:
+        nonlocal writes, writing
+        while (message := port.next()) is not None or not port.ended:
+            if message is None:
+                await port.changed()
+                continue
+            writing = True
+            await context.write(encode(message))
+            writes, writing = writes + 1, False
 
     async def watch() -> None:
-        while loop.time() - began_s < WRITES_WITHIN_S:  # noqa: ASYNC110  # an event or a timer for each write would cost more
-            await asyncio.sleep(WRITES_WITHIN_S / 2)
-        give_up()
+        seen, held = -1, 0
+        while held < 2:
+            await asyncio.sleep(WRITES_WITHIN_S / 2)  # an event or a timer for each write would cost more
+            seen, held = writes, held + 1 if writing and writes == seen else 0
+        port.end(Fault(Reason.PEER_SILENT, f"nothing was read for {WRITES_WITHIN_S:g} s", retry_after_ms=1_000))
+        port.close()
 
     reader = _Reader(context, port, take, said_all)
     watching = asyncio.create_task(watch())
     try:
-        while (message := await port.receive()) is not None:
-            began_s = loop.time()
-            await context.write(encode(message))
-            began_s = math.inf
+        await asyncio.create_task(write())  # a task of its own: what wakes it does not pass through the handler's callers
     finally:
         watching.cancel()
         reader.stop()

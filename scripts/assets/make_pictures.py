@@ -136,7 +136,7 @@ def _pose(*, head: Turn = (0, 0, 0), gaze: float = 0.0, **weights: float) -> Pos
 def _open(choice: RendererChoice, size: tuple[int, int], colours: FaceColours = AS_PAINTED) -> Renderer:
     """Off-screen; the drawn head with smooth edges, as on a GPU."""
     if choice == "gles":
-        start_sdl("offscreen")
+        start_sdl("offscreen", {})
         return GlesRenderer(size, 0, "off-screen", samples=SMOOTH_SAMPLES, colours=colours)
     return open_renderer(choice=choice, size=size, fullscreen=False, headless=True, colours=colours)
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 
 from tests.lab.stamp import AUDIO_BYTES, MOTION_BYTES
@@ -23,7 +23,9 @@ class Shape(StrEnum):
     WINDOWS = "windows"
     """The same with windows of motion after the first sound."""
     PACED = "paced"
-    """In real time: 50 packets of sound and 30 of motion per second and session."""
+    """In real time: at `audio_us` and `motion_us` in each session."""
+    IDLE = "idle"
+    """Devices are attached, and nothing plays."""
     FIRST = "first"
     """How long the first sound takes, on a new connection and on one that stands."""
 
@@ -40,6 +42,10 @@ class Case:
     seconds: float = 1.5
     audio_bytes: int = AUDIO_BYTES
     motion_bytes: int = MOTION_BYTES
+    audio_us: int = 20_000
+    """Between payloads of sound."""
+    motion_us: int = 33_333
+    """Between payloads of motion."""
 
 
 BURST = Case("burst", "burst, 1 → 1", Shape.BURST)
@@ -47,5 +53,19 @@ FAN_OUT = Case("fan-out", "burst, 1 → 16", Shape.BURST, fan_out=16)
 WINDOWS = Case("windows", "50 KB windows of motion, 1 → 1", Shape.WINDOWS, motion_bytes=WINDOW_BYTES)
 PACED = Case("paced", "20 sessions × 80 payloads/s", Shape.PACED, sessions=20, seconds=3.5)
 SINGLE = Case("single", "1 session × 80 payloads/s", Shape.PACED, sessions=1, seconds=3.0)
+REAL = Case(
+    "real",
+    "60 sessions of AvatarKit's traffic",
+    Shape.PACED,
+    sessions=60,
+    seconds=6.0,
+    audio_bytes=3_200,
+    motion_bytes=WINDOW_BYTES // 2,
+    audio_us=100_000,
+    motion_us=2_000_000,
+)
+"""As AvatarKit's Server SDK hands it out: 100 ms of PCM in a payload, and windows of motion of 2 s."""
+QUICK = replace(REAL, name="quick", title="the same at 1.5 times real time", audio_us=66_667, motion_us=1_333_333)
+IDLE = Case("idle", "400 idle devices", Shape.IDLE, sessions=400, seconds=10.0)
 FIRST = Case("first", "first sound", Shape.FIRST, seconds=0.0)
-CASES = (BURST, FAN_OUT, WINDOWS, PACED, SINGLE, FIRST)
+CASES = (BURST, FAN_OUT, WINDOWS, PACED, SINGLE, REAL, QUICK, IDLE, FIRST)

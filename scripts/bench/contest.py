@@ -142,7 +142,11 @@ def run(matches: Matches, rounds: int, say: Callable[[str], None]) -> Iterator[R
 
 
 def _short(figures: Figures) -> list[tuple[str, float]]:
-    return [(name, figures[name]) for name in ("cpu_us", "rate", "p50_ms", "p99_ms", "wire_ratio", "cold_ms", "warm_ms") if name in figures]
+    return [
+        (name, figures[name])
+        for name in ("cpu_us", "switches", "idle_us_per_s", "rate", "p50_ms", "p99_ms", "wire_ratio", "cold_ms", "warm_ms")
+        if name in figures
+    ]
 
 
 def expected_s(matches: Matches, rounds: int) -> float:

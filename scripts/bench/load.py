@@ -13,8 +13,10 @@ import heapq
 import json
 import time
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import replace
 from importlib import import_module
+from pathlib import Path
 
 from scripts.bench.cases import CASES, WARM_UP_S, Case, Shape
 from scripts.bench.contract import Clients
@@ -27,7 +29,6 @@ UTTERANCE = 200
 """Payloads of each kind that a burst hands over at once: 4 s of speech."""
 WINDOWS_AT_ONCE = 8
 DRAIN_S = 10.0
-AUDIO_US, MOTION_US = 20_000, 33_333
 TURNS = 20
 """Repetitions of the first sound on a connection that stands."""
 CLIENTS = {
@@ -45,6 +46,15 @@ CLIENTS = {
 def cpu_clock(pid: int) -> int:
     """The id of a process's CPU clock, which counts all of its threads (clock_getcpuclockid(3))."""
     return (~pid << 3) | 2
+
+
+def switches(pid: int) -> int:
+    """Context switches of all threads of a process so far (proc(5))."""
+    counted = 0
+    for status in Path(f"/proc/{pid}/task").glob("*/status"):
+        with suppress(OSError):  # the thread has ended
+            counted += sum(int(line.split()[1]) for line in status.read_text().splitlines() if "voluntary_ctxt_switches" in line)
+    return counted
 
 
 class Meter:
@@ -74,7 +84,7 @@ class Meter:
         self.measuring = True
         self._came, self._raw, self._wire = self.came, self.raw_bytes, wire_bytes(self._port)
         self._began = time.monotonic()
-        self._cpu, self._own = time.clock_gettime(self._clock), time.process_time()
+        self._cpu, self._own, self._switched = time.clock_gettime(self._clock), time.process_time(), switches(self._pid)
 
     def end(self) -> dict[str, float]:
         """… and ends; the figures."""
@@ -85,6 +95,7 @@ class Meter:
         figures = {
             "payloads": came,
             "cpu_us": cpu * 1e6 / came,
+            "switches": (switches(self._pid) - self._switched) / came,
             "load_cpu_us": own * 1e6 / came,
             "rate": came / wall,
             "server_busy": cpu / wall,
@@ -93,6 +104,12 @@ class Meter:
             "wire_ratio": (wire_bytes(self._port) - self._wire) / raw,
         }
         return figures | {f"{name}_ms": value / 1_000 for name, value in percentiles(self.ages_us).items()}
+
+    def idle(self, devices: int) -> dict[str, float]:
+        """The figures of a stretch in which nothing was sent: CPU and switches of each device in a second."""
+        cpu, wall = time.clock_gettime(self._clock) - self._cpu, time.monotonic() - self._began
+        switched = switches(self._pid) - self._switched
+        return {"idle_us_per_s": cpu * 1e6 / wall / devices, "idle_switches_per_s": switched / wall / devices}
 
 
 async def burst(clients: Clients, meter: Meter, case: Case) -> dict[str, float]:
@@ -125,13 +142,13 @@ async def until(meter: Meter, count: int) -> None:
             await meter.moved.wait()
 
 
-def schedule(sessions: int, seconds: float) -> list[tuple[int, int, bool]]:
-    """When each payload is due (µs), of which session, whether motion: sessions begin spread over a packet's length."""
+def schedule(case: Case) -> list[tuple[int, int, bool]]:
+    """When each payload is due (µs), of which session, whether motion: the sessions' payloads of each kind are spread evenly."""
     due = []
-    for session in range(sessions):
-        start_us = session * AUDIO_US // sessions
-        for step_us, is_motion in ((AUDIO_US, False), (MOTION_US, True)):
-            due.append([(at_us, session, is_motion) for at_us in range(start_us, round(seconds * 1e6), step_us)])
+    for session in range(case.sessions):
+        for step_us, is_motion in ((case.audio_us, False), (case.motion_us, True)):
+            start_us = session * step_us // case.sessions
+            due.append([(at_us, session, is_motion) for at_us in range(start_us, round((WARM_UP_S + case.seconds) * 1e6), step_us)])
     return list(heapq.merge(*due))
 
 
@@ -139,7 +156,7 @@ async def paced(clients: Clients, meter: Meter, case: Case) -> dict[str, float]:
     """All sessions in real time. The generator's own lateness is told beside the latencies."""
     late_us: list[int] = []
     began_us = now_us()
-    payloads = schedule(case.sessions, WARM_UP_S + case.seconds)
+    payloads = schedule(case)
     for number, (due_us, session, is_motion) in enumerate(payloads):
         if (wait_us := began_us + due_us - now_us()) > 0:
             await asyncio.sleep(wait_us / 1e6)
@@ -154,6 +171,14 @@ async def paced(clients: Clients, meter: Meter, case: Case) -> dict[str, float]:
     figures = meter.end()
     await until(meter, len(payloads) * case.fan_out)
     return figures | {f"generator_late_{name}_ms": value / 1_000 for name, value in percentiles(late_us).items()}
+
+
+async def idle(meter: Meter, case: Case) -> dict[str, float]:
+    """Nothing is sent: what the connections themselves cost."""
+    await asyncio.sleep(WARM_UP_S)
+    meter.begin()
+    await asyncio.sleep(case.seconds)
+    return meter.idle(case.sessions)
 
 
 async def first(clients: Clients, meter: Meter, case: Case) -> dict[str, float]:
@@ -183,6 +208,8 @@ async def measure(contender: str, case: Case, address: str, server_pid: int) -> 
                 return await burst(clients, meter, case)
             case Shape.PACED:
                 return await paced(clients, meter, case)
+            case Shape.IDLE:
+                return await idle(meter, case)
             case Shape.FIRST:
                 return await first(clients, meter, case)
     finally:

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from scripts.bench import pages
-from scripts.bench.cases import BURST, CASES, FAN_OUT, FIRST, PACED, SINGLE, WINDOWS, Case
+from scripts.bench.cases import BURST, CASES, FAN_OUT, FIRST, IDLE, PACED, QUICK, REAL, SINGLE, WINDOWS, Case
 from scripts.bench.contest import CONTENDERS, BenchError, Results, cores, expected_s, middle, run
 from scripts.bench.growth import TYPICAL_MEMORY_S, TYPICAL_S, growth
 from scripts.bench.sessions import CONTESTANTS, searches
@@ -33,6 +33,9 @@ MATCHES = {
     WINDOWS: ("ours", "bare", "websockets", "floor"),
     PACED: ALL,
     SINGLE: ("ours", "bare", "vendor", "websockets", "floor"),
+    REAL: ("ours", "ours, tick", "floor", "floor, tick", "bare", "vendor", "websockets"),
+    QUICK: ("ours", "ours, tick", "floor", "floor, tick"),
+    IDLE: ("ours", "floor"),
     FIRST: RELAYS,
 }
 START_UP, SESSIONS, GROWTH, TRACING = "start-up", "sessions", "growth", "tracing"

@@ -21,6 +21,9 @@ BEGIN, END = "<!-- figures: begin -->", "<!-- figures: end -->"
 TITLES = {case.name: case.title for case in CASES}
 COLUMNS = (
     ("cpu_us", "server CPU, µs/payload"),
+    ("switches", "context switches/payload"),
+    ("idle_us_per_s", "server CPU of a device, µs/s"),
+    ("idle_switches_per_s", "context switches of a device/s"),
     ("rate", "payloads/s"),
     ("p50_ms", "p50, ms"),
     ("p99_ms", "p99, ms"),
@@ -36,7 +39,8 @@ LIVE = ("single", "paced")
 def write(figures: Mapping[str, Any]) -> None:
     """Renew tables and plots."""
     medians = {name: {one: middle(rounds) for one, rounds in by.items()} for name, by in figures.get("rounds", {}).items()}
-    costs = {TITLES[name]: {one: values["cpu_us"] for one, values in by.items()} for name, by in medians.items() if name != "first"}
+    costs = {TITLES[name]: {one: values["cpu_us"] for one, values in by.items() if "cpu_us" in values} for name, by in medians.items()}
+    costs = {title: bars_ for title, bars_ in costs.items() if bars_}
     if costs:
         bars("Server CPU per payload delivered (shorter is cheaper)", costs, "µs", PICTURES / "performance-cpu.png")
     live = {TITLES[name]: {one: values["p99_ms"] for one, values in medians[name].items()} for name in LIVE if name in medians}

@@ -15,6 +15,7 @@ from avatar_relay.v1 import device_service_pb2, publisher_service_pb2
 FAULT = Fault(Reason.LIMIT_REACHED, "too much", "open", 250)
 LIMITS = m.Limits(1, 2, 3, 4, 5, 6)
 CREDIT, CURSOR = Credit(7, 8), Cursor("c", 9, 10)
+VOLUME = m.Volume(0.25, muted=True, revision=9)
 EVENTS: tuple[m.PlayerEventBody, ...] = (
     m.Started(),
     m.Finished(1, interrupted=True, reason="interrupted"),
@@ -39,17 +40,30 @@ CONTROL: tuple[Any, ...] = (
 COMMON: tuple[Any, ...] = (m.Held((CURSOR, Cursor("e")), "d"), *PLAYER_EVENTS, m.Pong(1, 2, 3, 4, 5), m.ConversationError("c", FAULT, "d"))
 
 TO_RELAY: tuple[m.ToRelayFromDevice, ...] = (
-    m.Hello("d", 1, "v", (Codec.OPUS, Codec.PCM_S16LE), 48_000, (MotionEncoding.AVATARKIT_V2,), CREDIT, "t", (CURSOR,)),
+    m.Hello(
+        "d",
+        1,
+        "v",
+        (Codec.OPUS, Codec.PCM_S16LE),
+        48_000,
+        (MotionEncoding.AVATARKIT_V2,),
+        CREDIT,
+        "t",
+        (CURSOR,),
+        VOLUME,
+        slow_when_idle=True,
+    ),
     CREDIT,
     m.Ping(1, 2),
     m.Goodbye("off"),
+    VOLUME,
     *COMMON,
 )
 TO_DEVICE: tuple[m.ToDevice, ...] = (
-    m.Welcome("t", LIMITS, 1, 2, ("a",), ("b", "c"), m.Volume(0.5, muted=True)),
+    m.Welcome("t", LIMITS, 1, 2, ("a",), ("b", "c"), m.Volume(0.5, muted=True, revision=8)),
     OPEN,
     MEDIA,
-    m.Volume(0.25, muted=True),
+    VOLUME,
     m.Pong(1, 2, 3, 4, 5),
     m.ConversationError("c", FAULT, "d"),
     m.GoAway("drain", 5),

@@ -59,6 +59,7 @@ mouth_source = "blend"
 flame_map = "{ca_file}"
 renderer = "none"
 size = "1280x720"
+render_size = "640x360"
 fullscreen = true
 headless = true
 stamp = true

@@ -8,6 +8,7 @@ import signal
 import threading
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -17,13 +18,13 @@ from avatar_relay.errors import ConfigError
 from avatar_relay.media import AudioFormat, Codec, MotionEncoding, MotionFormat
 from avatar_relay.messages import Finished
 from edge_client import renderers
-from edge_client.assembly import open_renderer
 from edge_client.audio.sinks.virtual import VirtualDevice
 from edge_client.config import EdgeConfig
 from edge_client.embedded import run_player
 from edge_client.errors import EdgeError, ScreenError
 from edge_client.face.overlay import NOTHING, Overlay
 from edge_client.face.renderer import Picture, Wish
+from edge_client.face_process.factory import open_installed
 from edge_client.motion.pose import BLENDSHAPES, Pose
 from edge_client.player import Player, PlayerCallbacks
 
@@ -103,6 +104,20 @@ def test_application_plays_sound_and_moves_the_face() -> None:
     assert max(pose[JAW] for pose in face.poses) > 0.2  # motion is faded in over 0.32 s
     assert face.closed
     assert live_threads() == set()
+
+
+def test_a_volume_is_stored_where_the_application_asks_for_it(tmp_path: Path) -> None:
+    """The setting is what the first run begins with; without a file each run does."""
+
+    async def set_volume(player: Player) -> float:
+        before = player.volume
+        player.set_volume(0.25, muted=True)
+        return before
+
+    config = EdgeConfig(headless=True, renderer="none", volume=0.5)
+    for expected in (0.5, 0.25):
+        assert run_player(set_volume, config, audio_format=PCM, volume_file=tmp_path / "volume.json") == expected
+    assert run_player(set_volume, config, audio_format=PCM) == 0.5
 
 
 def test_closing_the_window_cancels_the_application() -> None:
@@ -247,7 +262,7 @@ def test_installed_renderer_is_chosen_by_name(monkeypatch: pytest.MonkeyPatch) -
     face = DrawnPoses()
     install(monkeypatch, lambda config: face)
     assert renderers.renderer_name().read("leds") == "leds"
-    assert open_renderer(EdgeConfig(renderer="leds")) is face
+    assert open_installed(EdgeConfig(renderer="leds")) is face
     with pytest.raises(ValueError, match="takes one of auto, gles, flat, none, leds"):
         renderers.renderer_name().read("lights")
 
@@ -259,4 +274,4 @@ def test_renderer_that_cannot_be_loaded_is_told(monkeypatch: pytest.MonkeyPatch,
     """With its name, and why."""
     install(monkeypatch, found)
     with pytest.raises(ConfigError, match=text):
-        open_renderer(EdgeConfig(renderer="leds"))
+        open_installed(EdgeConfig(renderer="leds"))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from avatar_relay.media import AudioFormat, Codec, ConversationOpen, Kind, MotionEncoding, MotionFormat, Payload, TraceContext
 from avatar_relay.messages import Dropped, Finished
-from edge_client.face.render_loop import ShownPicture
+from edge_client.face.pictures import ShownPicture
 from edge_client.playback.events import PlayerState, View
 from edge_client.telemetry import EdgeTelemetry, RelayClock
 from tests.lab.spans import Told, listen

@@ -70,6 +70,9 @@ class InstantPlayer:
         self._playing: dict[str, _Playing] = {}
         self._closed: OrderedDict[str, None] = OrderedDict()
 
+    volume = m.Volume()
+    """See `MessageHandler`. None is stored."""
+
     def buffer_credit(self) -> Credit:
         """See `MessageHandler`."""
         for playing in self._playing.values():

@@ -25,6 +25,7 @@ from avatar_relay.media import (
 )
 from relay_server.config import RelayConfig
 from relay_server.connections.relay import limits_of
+from relay_server.core.allowance import Allowance
 from relay_server.core.congestion import MAX_WINDOW_BYTES
 from relay_server.core.device_outbox import MediaMessage, Outgoing
 from relay_server.core.device_reports import DeviceReports
@@ -52,6 +53,7 @@ class RelayDsl:
 
     def __init__(self, config: RelayConfig | None = None) -> None:
         config = config or RelayConfig(groups={"everyone": ("lobby", "hall")})
+        self.rate = config.max_payloads_per_second
         numbers = itertools.count(1)
         self.now_us = 1_000_000_000
         self.registry = Registry(config.groups)
@@ -90,7 +92,12 @@ class RelayDsl:
         """The publisher of this name, connected from its first word on."""
         if key not in self.registry.publishers:
             self.registry.publishers[key] = PublisherRecord(
-                key, f"token-{key}", by_hand=key == "byhand", owner="", unopened_bytes=self.registry.unopened_bytes
+                key,
+                f"token-{key}",
+                by_hand=key == "byhand",
+                owner="",
+                allowance=Allowance(self.rate, 2 * self.rate, self.now_us),
+                unopened_bytes=self.registry.unopened_bytes,
             )
         return self.registry.publishers[key]
 

@@ -16,6 +16,7 @@ import pytest
 from avatar_relay.media import AudioFormat, Codec, MotionEncoding, MotionFormat
 from avatar_relay.publisher import Publisher
 from avatar_relay.reasons import Reason
+from avatar_relay.v1 import admin_service_pb2, media_pb2
 from tests.lab.history import History
 from tests.lab.simulated_device import SimulatedDevice
 from tests.relay_server.service.wired import PATIENCE_S, Stream, Wired, wired
@@ -208,6 +209,21 @@ async def test_an_event_about_a_later_kind_ends_the_stream_by_name() -> None:
         await device.say(event={"event_id": 1, "conversation_id": "c1", "dropped": {"kind": LATER_NUMBER, "payloads": 1}})
         code, fault = await device.ended()
         assert (code, fault.reason) == (grpc.StatusCode.INVALID_ARGUMENT, Reason.MESSAGE_INVALID)
+
+
+async def test_a_volume_reaches_a_device_of_another_version(contract: Contract) -> None:
+    """At once, and when it comes back; an earlier one stores nothing and confirms nothing, so that the relay keeps it."""
+    async with wired() as relay:
+        device = await attached(relay, contract)
+        request = admin_service_pb2.SetVolumeRequest(device_id="lobby", volume=media_pb2.SetVolume(gain=0.25))
+        await relay.admin.SetVolume(request)
+        assert (await device.hear("volume")).gain == 0.25
+        again = Peer(relay.channel, contract, "DeviceService", "Attach")
+        await again.say(hello=HELLO)
+        welcome = await again.hear("welcome")
+        assert (welcome.volume.gain, welcome.volume.muted) == (0.25, False)
+        shown = (await relay.admin.GetDevice(admin_service_pb2.GetDeviceRequest(device_id="lobby"))).device
+        assert shown.volume_pending
 
 
 # --- a relay of another version ---------------------------------------------------------------------------------------

@@ -1,17 +1,15 @@
-"""Learns what the GL driver is and can do before the window is opened, in a child process: drivers crash when they are asked.
-
-The child starts with `probe_of`, and runs beside what the program does until it calls `driver`.
-"""
+"""Learns what the GL driver is and can do before the window is opened, in a child process: drivers crash when they are asked."""
 
 from __future__ import annotations
 
-import functools
 import json
 import os
 import signal
 import subprocess
 import sys
+from collections.abc import Mapping
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import Any
 
 from edge_client.errors import ScreenError
@@ -21,6 +19,7 @@ TRIAL_MODULE = "edge_client.face.gl.trial"
 LIMIT_S = 20
 """How long a trial may take. Half a second is usual, and some seconds from a cold SD card."""
 _SLOW = "softpipe"
+NO_VARIABLES: Mapping[str, str] = MappingProxyType({})
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,9 +42,11 @@ class GlDriver:
 class Probe:
     """One trial in a child process. `driver` may be called again and again."""
 
-    def __init__(self, drivers: str, *, module: str = TRIAL_MODULE, limit_s: int = LIMIT_S) -> None:
-        """Start the child with SDL's `drivers`, see `start_sdl`. Raises `ScreenError` where the system gives no process."""
-        environment = {**os.environ, **sdl_environment(drivers)}
+    def __init__(
+        self, driver: str, variables: Mapping[str, str] = NO_VARIABLES, *, module: str = TRIAL_MODULE, limit_s: int = LIMIT_S
+    ) -> None:
+        """Start the child with SDL's `driver`, see `start_sdl`. Raises `ScreenError` if the system gives no process."""
+        environment = {**os.environ, **sdl_environment(driver, variables)}
         command = [sys.executable, "-m", module, str(limit_s)]
         try:
             self._child = subprocess.Popen(
@@ -83,13 +84,3 @@ class Probe:
         if status in (-signal.SIGKILL, -signal.SIGALRM):
             return f"gave no answer within {self._limit_s} s"
         return f"crashed ({signal.Signals(-status).name})" if status < 0 else f"ended with status {status}"
-
-
-def probe_of(drivers: str) -> Probe:
-    """The probe of SDL's `drivers` on the display that the environment names; one for each in a process. Raises `ScreenError`."""
-    return _probe_of(drivers, os.environ.get("DISPLAY"), os.environ.get("WAYLAND_DISPLAY"))
-
-
-@functools.cache
-def _probe_of(drivers: str, *_display: str | None) -> Probe:
-    return Probe(drivers)

@@ -15,10 +15,15 @@ from avatar_relay.wire.faults import fault_from_status, fault_to_status
 from avatar_relay.wire.media import media_from_wire, media_to_wire
 from avatar_relay.wire.values import KIND_FROM_WIRE, KIND_TO_WIRE, WireError, known
 
+MAX_REVISION = 1 << 62
+"""More changes than a device lives to see; revisions beyond still fit into a message."""
+
 
 def _check_volume(volume: pb.SetVolume) -> None:
     if not 0.0 <= volume.gain <= 1.0:
         raise WireError(Fault(Reason.VOLUME_INVALID, f"a gain of {volume.gain}; it must lie between 0 and 1", "volume.gain"))
+    if volume.revision > MAX_REVISION:
+        raise WireError(Fault(Reason.VOLUME_INVALID, f"a revision of {volume.revision}; at most 2^62 is allowed", "volume.revision"))
 
 
 def _check_credit(credit: pb.Credit) -> None:

@@ -48,13 +48,20 @@ _HELLO = message(
     buffer=CREDIT,
     session_token=at_most(MAX_TOKEN_CHARACTERS, "hello.session_token"),
     cursors=repeated(CURSOR, MAX_CLOSED_CONVERSATIONS, "hello.cursors"),
+    volume=Converter(lambda volume: None if volume is None else VOLUME.to_wire(volume), VOLUME.from_wire),
 )
+
+
+def _hello_from_wire(hello: pb.Hello) -> m.Hello:
+    read = _HELLO.from_wire(hello)
+    return read if hello.HasField("volume") else replace(read, volume=None)
+
 
 _ATTACH_REQUEST: OneOf[m.ToRelayFromDevice] = OneOf(
     pb.AttachRequest,
     "message",
     {
-        m.Hello: ("hello", _HELLO),
+        m.Hello: ("hello", Converter(_HELLO.to_wire, _hello_from_wire)),
         Credit: ("credit", CREDIT),
         m.Held: ("held", HELD),
         m.PlayerEvent: ("event", EVENT),
@@ -62,6 +69,7 @@ _ATTACH_REQUEST: OneOf[m.ToRelayFromDevice] = OneOf(
         m.Pong: ("pong", PONG),
         m.Goodbye: ("goodbye", message(m.Goodbye, pb.Goodbye, reason=cut_to(MAX_WORD_CHARACTERS))),
         m.ConversationError: ("conversation_error", ERROR),
+        m.Volume: ("volume", VOLUME),
     },
 )
 attach_request_to_wire, attach_request_from_wire = _ATTACH_REQUEST.to_wire, _ATTACH_REQUEST.from_wire

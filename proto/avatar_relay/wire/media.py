@@ -125,7 +125,7 @@ def join_media_responses(messages: Sequence[EncodedMedia]) -> bytes:
 
     A message that stands twice on the wire is merged, its repeated fields put behind each other (protobuf encoding, "Last One Wins").
     """
-    return messages[0].data if len(messages) == 1 else b"".join([encoded.data for encoded in messages])
+    return b"".join([encoded.data for encoded in messages])
 
 
 _MEDIA_CONVERSATION_ID = pb.Media.CONVERSATION_ID_FIELD_NUMBER
@@ -158,16 +158,23 @@ def published_media_from_wire(message: pb.Media, data: bytes) -> m.Media | m.Pub
         )
         for payload in message.payloads
     ]
-    kinds = {row[0] for row in rows}
-    if not rows or not 0 < len(message.conversation_id) <= MAX_ID_CHARACTERS or not kinds <= KIND_FROM_WIRE.keys():
+    if not rows or not 0 < len(message.conversation_id) <= MAX_ID_CHARACTERS:
         return media_from_wire(message)
-    by_kind = [_columns(rows)] if len(kinds) == 1 else [_columns([row for row in rows if row[0] == kind]) for kind in sorted(kinds)]
-    media_bytes = sum([sum(columns.sizes) for columns in by_kind])
-    too_much = len(data) > media_bytes + _MAX_ENVELOPE_BYTES * (len(rows) + 1)
-    if too_much or not is_only(_RESPONSE_MEDIA, data) or not all([_is_ordinary(columns) for columns in by_kind]):
+    kinds, *values = zip(*rows, strict=True)
+    if not KIND_FROM_WIRE.keys() >= set(kinds):
         return media_from_wire(message)
-    encoded = EncodedMedia(data, {columns.kind: len(columns.seqs) for columns in by_kind}, _unpack)
-    return m.PublishedMedia(message.conversation_id, tuple(by_kind), partial(media_from_wire, message), encoded)
+    if kinds.count(kinds[0]) == len(kinds):  # nearly always: a library hands over one kind at a time
+        by_kind, counts = [PayloadColumns(KIND_FROM_WIRE[kinds[0]], *values)], {KIND_FROM_WIRE[kinds[0]]: len(kinds)}
+    else:
+        by_kind = [_columns([row for row in rows if row[0] == kind]) for kind in sorted(set(kinds))]
+        counts = {columns.kind: len(columns.seqs) for columns in by_kind}
+    too_much = len(data) > sum(values[_SIZES]) + _MAX_ENVELOPE_BYTES * (len(rows) + 1)
+    if too_much or not is_only(_RESPONSE_MEDIA, data) or not all(map(_is_ordinary, by_kind)):
+        return media_from_wire(message)
+    return m.PublishedMedia(message.conversation_id, tuple(by_kind), partial(media_from_wire, message), EncodedMedia(data, counts, _unpack))
+
+
+_SIZES = PayloadColumns._fields.index("sizes") - 1
 
 
 def _columns(rows: list[tuple[Any, ...]]) -> PayloadColumns:

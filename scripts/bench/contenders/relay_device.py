@@ -57,6 +57,7 @@ class RelayDevice:
             output_rate_hz=48_000,
             motion_encodings=[media.MotionFormat.ENCODING_AVATARKIT_V2, media.MotionFormat.ENCODING_BLENDSHAPE_WEIGHTS],
             buffer=media.Credit(audio_bytes=BUFFER_BYTES, motion_bytes=BUFFER_BYTES),
+            slow_when_idle=True,
         )
         await self._write(hello=hello)
         reporter = asyncio.create_task(self._report_regularly())

@@ -7,12 +7,13 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 from Xlib.display import Display
+from Xlib.error import BadWindow
 from Xlib.X import AnyPropertyType, ZPixmap
 from Xlib.xobject.drawable import Window
 
@@ -38,10 +39,7 @@ class ClientWindow:
 
     def look(self) -> Picture:
         """The window's pixels."""
-        size = self.window.get_geometry()
-        image = self.window.get_image(0, 0, size.width, size.height, ZPixmap, 0xFFFFFFFF)
-        pixels = np.frombuffer(image.data, np.uint8).reshape(size.height, size.width, 4)
-        return np.ascontiguousarray(pixels[..., 2::-1])
+        return _pixels(self.window)
 
     def assert_draws(self) -> None:
         """The client lives, and what is in its window changes."""
@@ -85,6 +83,24 @@ def resize_own_window(display_name: str, width: int, height: int) -> None:
         display.close()
 
 
+def look_at_own_window(display_name: str) -> Picture:
+    """The pixels of the one client window on an X display, which may be this process's."""
+    display = Display(display_name)
+    try:
+        window = _find(display)
+        assert window is not None
+        return _pixels(window)
+    finally:
+        display.close()
+
+
+def _pixels(window: Window) -> Picture:
+    size = window.get_geometry()
+    image = window.get_image(0, 0, size.width, size.height, ZPixmap, 0xFFFFFFFF)
+    pixels = np.frombuffer(image.data, np.uint8).reshape(size.height, size.width, 4)
+    return np.ascontiguousarray(pixels[..., 2::-1])
+
+
 def _window_of(display: Display, process: subprocess.Popen[bytes], log: Path) -> Window:
     until = time.monotonic() + PATIENCE_S
     while time.monotonic() < until:
@@ -99,7 +115,8 @@ def _window_of(display: Display, process: subprocess.Popen[bytes], log: Path) ->
 def _find(display: Display) -> Window | None:
     title_atom = display.intern_atom("_NET_WM_NAME")
     for window in display.screen().root.query_tree().children:
-        title = window.get_full_property(title_atom, AnyPropertyType)
-        if title is not None and title.value == TITLE and window.get_attributes().map_state:
-            return window
+        with suppress(BadWindow):  # closed meanwhile
+            title = window.get_full_property(title_atom, AnyPropertyType)
+            if title is not None and title.value == TITLE and window.get_attributes().map_state:
+                return window
     return None

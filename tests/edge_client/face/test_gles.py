@@ -154,7 +154,7 @@ def test_every_shape_of_screen_shows_the_whole_head(head: Head, size: tuple[int,
     spots = Camera(*size).pixels(head.points[head.points[:, 1] > -1.0])
     assert (spots >= 0).all()
     assert (spots < size).all()
-    start_sdl("offscreen")
+    start_sdl("offscreen", {})
     renderer = GlesRenderer(size, 0, "off-screen")
     lowest = _drawn(renderer, neutral_pose())[-1, size[0] // 2 - 40 : size[0] // 2 + 40].astype(int)
     renderer.close()
@@ -173,7 +173,7 @@ def test_edges_are_smooth_where_asked(head: Head) -> None:
     """With several samples for each pixel the head's outline has colours between hair and background, in what is read too."""
 
     def sharpest_step(samples: int) -> int:
-        start_sdl("offscreen")
+        start_sdl("offscreen", {})
         renderer = GlesRenderer((400, 240), 0, "off-screen", samples=samples)
         picture = _drawn(renderer, neutral_pose()).astype(int)
         renderer.close()

@@ -11,6 +11,8 @@ from tests.lab.data import shared_data
 from tests.lab.mouth.on_screen import BEYOND_LIMIT_MS, OPENING_R_LEAST, Truth, look
 from tests.lab.recordings import write_recording
 
+pytestmark = pytest.mark.alone
+
 SIZE = (800, 480)
 
 

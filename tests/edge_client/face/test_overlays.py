@@ -8,7 +8,7 @@ import pytest
 
 from edge_client.face.overlay import NOTHING, Overlay
 from edge_client.face.overlays import FIGURES_US, PAGE_AFTER_US, SOUNDLESS_US, STARTING_US, DeviceStatus, FaceOverlays
-from edge_client.face.render_loop import ShownPicture
+from edge_client.face.pictures import ShownPicture
 from edge_client.playback.events import PlayerState, View
 
 ATTACHED = DeviceStatus(attached=True, link="attached to relay:1", was_attached=True, version="1.2.3")

@@ -59,7 +59,7 @@ def test_a_driver_that_hangs_is_given_up() -> None:
 
 def test_a_driver_that_crashes_gives_way_to_the_vector_face(monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> None:
     """With `auto`; the reason is logged. Who asked for GLES is told."""
-    monkeypatch.setattr(screens, "probe_of", lambda drivers: _bad("crash"))
+    monkeypatch.setattr(screens, "Probe", lambda driver, variables: _bad("crash"))
     caplog.set_level(logging.INFO)
     renderer = open_renderer(choice="auto", size=(320, 240), fullscreen=False, headless=True)
     renderer.close()

@@ -9,16 +9,11 @@ import numpy as np
 
 from avatar_relay.arkit import ARKIT_INDEX
 from edge_client.audio.timeline import Position
+from edge_client.face.answers import FaceAnswers
+from edge_client.face.exchange import Answer, Question
 from edge_client.face.overlay import NOTHING, Overlay
-from edge_client.face.render_loop import (
-    FIRST_LEAD_US,
-    LEAST_PICTURES,
-    LONGEST_LEAD_US,
-    PictureObserver,
-    RenderLoop,
-    ShownPicture,
-    face_pose,
-)
+from edge_client.face.pictures import PictureObserver, RenderSummary, ShownPicture
+from edge_client.face.render_loop import EASE_US, FIRST_LEAD_US, LEAST_PICTURES, LONGEST_LEAD_US, RenderLoop, face_pose
 from edge_client.face.renderer import Picture, Renderer, Wish
 from edge_client.motion.pose import HEAD_ROTATION, Pose, neutral_pose
 from edge_client.playback.events import PlayerState, View
@@ -100,9 +95,19 @@ class Still:
         return neutral_pose()
 
 
+class Stage(RenderLoop):
+    """A loop that knows its answers."""
+
+    answers: FaceAnswers
+
+    def summary(self) -> RenderSummary:
+        """What was shown."""
+        return self.answers.summary()
+
+
 def stage_of(
     clock: Clock, renderer: Renderer, scene: Speaking, shown: list[ShownPicture] | None = None, pictures_per_second: float = 25.0
-) -> RenderLoop:
+) -> Stage:
     """A stage whose pictures are gathered in `shown`."""
 
     class Gather(PictureObserver):
@@ -111,15 +116,17 @@ def stage_of(
             if shown is not None:
                 shown.append(picture)
 
-    return RenderLoop(
-        playback=scene,
+    answers = FaceAnswers(scene, observers=(Gather(),))
+    stage = Stage(
+        source=answers,
         renderer=renderer,
         life=Still(),
         clock_us=clock,
         sleep_s=clock.sleep,
-        observers=(Gather(),),
         pictures_per_second=pictures_per_second,
     )
+    stage.answers = answers
+    return stage
 
 
 def after(renderer: FakeRenderer, pictures: int) -> Callable[[], bool]:
@@ -266,15 +273,19 @@ def test_pixels_are_read_before_showing_and_only_where_wanted() -> None:
     class EverySecond(PictureObserver):
         def __init__(self) -> None:
             self.pixels: list[bool] = []
+            self.asked = 0
 
         def wants(self, now_us: int) -> bool:
-            return len(self.pixels) % 2 == 1
+            self.asked += 1
+            return self.asked % 2 == 0
 
         def shown(self, picture: ShownPicture, pixels: Picture | None) -> None:
             self.pixels.append(pixels is not None)
 
     watcher, renderer = EverySecond(), Ordered(clock)
-    stage = RenderLoop(playback=Speaking(), renderer=renderer, life=Still(), clock_us=clock, sleep_s=clock.sleep, observers=(watcher,))
+    stage = RenderLoop(
+        source=FaceAnswers(Speaking()), renderer=renderer, life=Still(), clock_us=clock, sleep_s=clock.sleep, observers=(watcher,)
+    )
     stage.run(after(renderer, 4))
     assert order == ["show", "read", "show", "show", "read", "show"]
     assert watcher.pixels == [False, True, False, True]
@@ -290,15 +301,18 @@ def test_pictures_that_are_read_have_a_lead_of_their_own() -> None:
             return super().read()
 
     class EverySecond(PictureObserver):
+        asked = 0
+
         def wants(self, now_us: int) -> bool:
-            return len(shown) % 2 == 1
+            self.asked += 1
+            return self.asked % 2 == 0
 
         def shown(self, picture: ShownPicture, pixels: Picture | None) -> None:
             shown.append(picture)
 
     renderer = SlowToRead(clock)
     stage = RenderLoop(
-        playback=Speaking(), renderer=renderer, life=Still(), clock_us=clock, sleep_s=clock.sleep, observers=(EverySecond(),)
+        source=FaceAnswers(Speaking()), renderer=renderer, life=Still(), clock_us=clock, sleep_s=clock.sleep, observers=(EverySecond(),)
     )
     stage.run(after(renderer, 20))
     assert [picture.skew_us for picture in shown[6:]] == [0] * 14
@@ -308,8 +322,10 @@ def test_sound_is_analysed_between_pictures() -> None:
     """Once for each picture, after it: neither the sound's release nor the picture waits for it."""
     clock = Clock()
     renderer, scene = FakeRenderer(clock, cost_us=4_000), Speaking()
-    stage_of(clock, renderer, scene).run(after(renderer, 5))
-    assert scene.analysed == 5
+    stage = stage_of(clock, renderer, scene)
+    for pictures in range(1, 6):
+        stage.picture()
+        assert scene.analysed == pictures
 
 
 def test_no_skew_without_sound() -> None:
@@ -350,6 +366,48 @@ def test_being_told_to_stop_is_noticed_within_a_long_gap() -> None:
     stage.run(lambda: clock.now_us > 1_300_000)
     assert clock.now_us < 1_450_000
     assert len(renderer.drawn) == 1
+
+
+class Deaf(FaceAnswers):
+    """Does not answer questions within a span of time."""
+
+    silent_us = range(0)
+
+    def ask(self, question: Question) -> Answer | None:  # type: ignore[override]
+        """See `PictureSource`."""
+        return None if question.start_time_us in self.silent_us else super().ask(question)
+
+
+def test_without_an_answer_the_last_pose_eases_to_rest() -> None:
+    """And life goes on at its pace; such pictures are counted, have no skew, and the next answer is taken as ever."""
+
+    class OpenMouth(Speaking):
+        def view(self, now_us: int) -> View:
+            pose = neutral_pose()
+            pose[JAW] = 0.8
+            return View(PlayerState.PLAYING, "c-1", now_us - self.start_us, pose, 1.0, now_us - self.start_us)
+
+    clock, shown = Clock(), list[ShownPicture]()
+
+    class Gather(PictureObserver):
+        def shown(self, picture: ShownPicture, pixels: Picture | None) -> None:
+            shown.append(picture)
+
+    renderer, answers, watcher = FakeRenderer(clock), Deaf(OpenMouth()), Gather()
+    stage = RenderLoop(source=answers, renderer=renderer, life=Still(), clock_us=clock, sleep_s=clock.sleep, observers=(watcher,))
+    stage.run(after(renderer, 10))
+    answers.silent_us = range(clock.now_us, clock.now_us + 500_000)
+    stage.run(after(renderer, 30))
+    jaws = [float(pose[JAW]) for pose in renderer.drawn]
+    assert jaws[:10] == [np.float32(0.8)] * 10
+    eased = jaws[10 : 10 + EASE_US // 33_333 + 1]
+    assert eased == sorted(eased, reverse=True) and eased[-1] == 0
+    assert 0 < eased[4] < 0.8
+    assert jaws[-1] == np.float32(0.8)
+    assert {picture.skew_us for picture in shown[10:20]} == {None}
+    assert shown[-1].skew_us == 0
+    assert answers.unanswered in (14, 15, 16)
+    assert answers.summary().frames_shown == 30
 
 
 def test_the_mouth_is_the_motions_and_the_head_moves_over_by_weight() -> None:

@@ -9,11 +9,13 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from edge_client.face.overlay import Overlay
+from edge_client.face.picture_size import bounded
 from edge_client.face.renderer import Picture, Renderer, Wish
-from edge_client.face.screens import RendererChoice, open_renderer
-from tests.edge_client.face.client_window import PATIENCE_S, ClientWindow, client_window, resize_own_window
+from edge_client.face.screens import RendererChoice, open_face, open_renderer
+from tests.edge_client.face.client_window import PATIENCE_S, ClientWindow, client_window, look_at_own_window, resize_own_window
 from tests.edge_client.face.poses import pose_of
 
 SIZES = [(900, 500), (480, 640), (320, 240), (1280, 720)]
@@ -71,10 +73,27 @@ def test_a_resized_window_lives(renderer: str, x_display: str, tmp_path: Path) -
 @pytest.mark.slow
 @pytest.mark.timeout(300)
 @pytest.mark.parametrize("renderer", ["gles", "flat"])
-def test_a_window_resized_fifty_times_lives(renderer: str, x_display: str, tmp_path: Path) -> None:
-    """Fifty times up and down."""
-    with client_window(x_display, tmp_path / "edge.log", "--size", "640x360", "--renderer", renderer) as client:
-        _resized(client, 50)
+def test_a_window_resized_two_hundred_times_lives(renderer: str, x_display: str, tmp_path: Path) -> None:
+    """Up and down, in one process; at the end all of it is drawn, also what has grown."""
+    log = tmp_path / "edge.log"
+    with client_window(x_display, log, "--size", "640x360", "--renderer", renderer, "--background-colour", "#40c040") as client:
+        _resized(client, 200)
+        for size in SIZES:
+            client.resize(*size)
+            _assert_filled(client)
+    assert log.read_text().count("The face is drawn by") == 1
+
+
+def _assert_filled(client: ClientWindow) -> None:
+    """Green is at all edges of the window but the bottom, where the body is."""
+    until = time.monotonic() + PATIENCE_S
+    while True:
+        seen = client.look().astype(int)
+        edges = np.concatenate([seen[0], seen[-1, :8], seen[-1, -8:], seen[: len(seen) // 3, 0], seen[: len(seen) // 3, -1]])
+        if (edges[:, 1] > edges[:, 0] + 5).all():
+            return
+        assert time.monotonic() < until, "not all of the window is drawn"
+        time.sleep(0.05)
 
 
 def test_a_machine_without_llvm_shows_the_vector_face(x_display: str, tmp_path: Path) -> None:
@@ -82,6 +101,47 @@ def test_a_machine_without_llvm_shows_the_vector_face(x_display: str, tmp_path: 
     with client_window(x_display, tmp_path / "edge.log", "--size", "320x240", variables={"GALLIUM_DRIVER": "softpipe"}) as client:
         assert np.ptp(client.look()) > 100
     log = client.log.read_text()
-    assert "drawn by the vector face" in log
+    assert "drawn by the vector face, desktop" in log
     assert "pygame-ce" not in log
     assert "softpipe draws only a few pictures a second" in log
+
+
+@pytest.mark.parametrize(
+    "variables",
+    [{"MESA_GLES_VERSION_OVERRIDE": "2.0", "MESA_GL_VERSION_OVERRIDE": "2.1"}, {"__EGL_VENDOR_LIBRARY_DIRS": "/nowhere"}],
+    ids=["GLES 2 only", "no EGL"],
+)
+def test_a_machine_without_gles_3_shows_the_vector_face(variables: dict[str, str], x_display: str, tmp_path: Path) -> None:
+    """In the window all the same, with the reason."""
+    with client_window(x_display, tmp_path / "edge.log", "--size", "320x240", variables=variables) as client:
+        assert np.ptp(client.look()) > 100
+    log = client.log.read_text()
+    assert "drawn by the vector face, desktop" in log
+    assert "No face by gles desktop" in log
+
+
+@pytest.mark.parametrize("choice", ["gles", "flat"])
+def test_a_large_window_shows_a_smaller_picture_scaled_up(choice: RendererChoice, x_display: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """All of the window is filled with it, also after it has grown; what is read back is the smaller one."""
+    monkeypatch.setenv("DISPLAY", x_display)
+    monkeypatch.delenv("WAYLAND_DISPLAY", raising=False)
+    largest = (320, 180)
+    opened = open_face(choice=choice, size=(640, 360), fullscreen=False, headless=False, largest=largest)
+    with closing(opened.renderer) as renderer:
+        for size in ((640, 360), (1280, 720), (300, 160), (1100, 500)):
+            resize_own_window(x_display, *size)
+            until = time.monotonic() + PATIENCE_S
+            while not _is_scaled_up(renderer, look_at_own_window(x_display), size):
+                assert time.monotonic() < until
+                renderer.poll()
+                _picture(renderer)
+                renderer.show()
+            assert renderer.size == bounded(size, largest)
+
+
+def _is_scaled_up(renderer: Renderer, seen: Picture, size: tuple[int, int]) -> bool:
+    """Whether the window shows what is read back, in its own size."""
+    small = _picture(renderer)
+    renderer.show()
+    expected = np.asarray(Image.fromarray(small).resize(size, Image.Resampling.BILINEAR)).astype(int)
+    return seen.shape == expected.shape and float(np.abs(seen - expected).mean()) < 4

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 from pathlib import Path
 
 import pytest
@@ -10,17 +11,23 @@ import pytest
 from edge_client.errors import AssetError, ScreenError
 from edge_client.face import gles as gles_module
 from edge_client.face import screens
+from edge_client.face.displays import DesktopDisplay, desktop_displays
 from edge_client.face.renderer import Wish
 from edge_client.face.screens import Place, open_renderer, places
 from edge_client.face.window import connected_cards
 from edge_client.motion.pose import neutral_pose
 
+X = DesktopDisplay("x11", ":0")
+WAYLAND = DesktopDisplay("wayland", "wayland-0")
 
-def test_the_desktop_comes_first_and_gl_before_the_vector_face() -> None:
-    """With a desktop the console is not touched."""
-    assert places("auto", headless=False, desktop=True, cards=[0]) == [
-        Place("gles", "desktop"),
-        Place("flat", "desktop"),
+
+def test_the_desktop_comes_first_then_the_console_and_gl_before_the_vector_face() -> None:
+    """A display that does not answer hides no console."""
+    assert places("auto", headless=False, displays=[X], cards=[0]) == [
+        Place("gles", "desktop", display=X),
+        Place("flat", "desktop", display=X),
+        Place("gles", "console", 0),
+        Place("flat", "console", 0),
         Place("gles", "off-screen"),
         Place("flat", "off-screen"),
     ]
@@ -28,18 +35,41 @@ def test_the_desktop_comes_first_and_gl_before_the_vector_face() -> None:
 
 def test_every_card_with_a_screen_is_tried_on_the_console() -> None:
     """GL on each card before the vector face on any."""
-    found = places("auto", headless=False, desktop=False, cards=[1, 2])
+    found = places("auto", headless=False, displays=[], cards=[1, 2])
     assert found[:4] == [Place("gles", "console", 1), Place("gles", "console", 2), Place("flat", "console", 1), Place("flat", "console", 2)]
 
 
 def test_headless_never_opens_a_window() -> None:
     """Whatever screens there are."""
-    assert {place.where for place in places("auto", headless=True, desktop=True, cards=[0])} == {"off-screen"}
+    assert {place.where for place in places("auto", headless=True, displays=[X], cards=[0])} == {"off-screen"}
 
 
 def test_a_choice_is_kept() -> None:
     """Only what was chosen is tried."""
-    assert {place.kind for place in places("flat", headless=False, desktop=True, cards=[])} == {"flat"}
+    assert {place.kind for place in places("flat", headless=False, displays=[X], cards=[])} == {"flat"}
+
+
+@pytest.mark.parametrize(
+    ("drivers", "left"),
+    [
+        ("wayland", ["flat desktop wayland-0", "flat off-screen"]),
+        ("kmsdrm, x11", ["flat desktop :0", "flat console 0", "flat off-screen"]),
+        ("offscreen", ["flat off-screen"]),
+    ],
+)
+def test_the_users_driver_is_respected(drivers: str, left: list[str]) -> None:
+    """SDL_VIDEODRIVER leaves the places of its drivers, and what nobody sees."""
+    assert [str(place) for place in places("flat", headless=False, displays=[X, WAYLAND], cards=[0], drivers=drivers)] == left
+
+
+def test_the_users_driver_is_kept_in_the_environment(monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> None:
+    """Also one that we do not know: it is tried, and asked for again at the next start."""
+    monkeypatch.setenv("SDL_VIDEODRIVER", "futuristic")
+    for _ in range(2):
+        caplog.clear()
+        open_renderer(choice="flat", size=(320, 240), fullscreen=False, headless=False).close()
+        assert "No face by flat desktop futuristic" in caplog.text
+    assert os.environ["SDL_VIDEODRIVER"] == "futuristic"
 
 
 def test_connected_cards_are_read_from_the_kernel(tmp_path: Path) -> None:
@@ -82,7 +112,7 @@ def test_without_gl_the_vector_face_is_drawn(monkeypatch: pytest.MonkeyPatch, ca
 
 def test_without_any_screen_it_draws_off_screen_and_says_so(monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> None:
     """A window was asked for and there is no place for one."""
-    monkeypatch.setattr(screens, "desktop_drivers", str)
+    monkeypatch.setattr(screens, "desktop_displays", lambda environment: [])
     monkeypatch.setattr(screens, "connected_cards", list)
     renderer = open_renderer(choice="flat", size=(320, 240), fullscreen=False, headless=False)
     renderer.close()
@@ -92,7 +122,7 @@ def test_without_any_screen_it_draws_off_screen_and_says_so(monkeypatch: pytest.
 
 def test_a_console_that_can_not_be_had_says_why(monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> None:
     """The kernel names a card that SDL can not open: the card and the rights it wants are named, and drawing goes on."""
-    monkeypatch.setattr(screens, "desktop_drivers", str)
+    monkeypatch.setattr(screens, "desktop_displays", lambda environment: [])
     monkeypatch.setattr(screens, "connected_cards", lambda: [99])
     renderer = open_renderer(choice="flat", size=(320, 240), fullscreen=False, headless=False)
     renderer.close()
@@ -100,14 +130,18 @@ def test_a_console_that_can_not_be_had_says_why(monkeypatch: pytest.MonkeyPatch,
     assert "/dev/dri/card99" in caplog.text
 
 
-def test_a_display_that_does_not_answer_is_passed_over(monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> None:
+def test_a_display_that_does_not_answer_is_passed_over(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, tmp_path: Path
+) -> None:
     """A stale DISPLAY does not stop the program."""
+    monkeypatch.setattr(screens, "desktop_displays", lambda environment: desktop_displays(environment, x11_folder=tmp_path))
+    monkeypatch.setenv("XDG_RUNTIME_DIR", str(tmp_path))
     monkeypatch.delenv("WAYLAND_DISPLAY", raising=False)
     monkeypatch.setenv("DISPLAY", ":65500")
     renderer = open_renderer(choice="flat", size=(320, 240), fullscreen=False, headless=False)
     renderer.close()
     assert "off-screen" in renderer.name
-    assert "No face by flat desktop" in caplog.text
+    assert "No face by flat desktop :65500: no display answers there" in caplog.text
 
 
 def test_when_nothing_works_the_error_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -84,10 +84,20 @@ def test_what_a_person_wants_is_told(window: Renderer) -> None:
     assert window.poll() is Wish.NONE
     pygame.event.post(pygame.event.Event(pygame.KEYDOWN, key=pygame.K_h))
     assert window.poll() is Wish.FIGURES
-    for end in (pygame.event.Event(pygame.QUIT), pygame.event.Event(pygame.KEYDOWN, key=pygame.K_ESCAPE)):
+    for end in (pygame.event.Event(pygame.WINDOWCLOSE), pygame.event.Event(pygame.KEYDOWN, key=pygame.K_ESCAPE)):
         pygame.event.post(pygame.event.Event(pygame.KEYDOWN, key=pygame.K_h))
         pygame.event.post(end)
         assert window.poll() is Wish.LEAVE
+
+
+def test_the_end_of_the_display_is_nobodys_wish(window: Renderer) -> None:
+    """SDL says QUIT alone when a Wayland compositor ends, and after WINDOWCLOSE when a person closes the window."""
+    pygame.event.post(pygame.event.Event(pygame.QUIT))
+    assert window.poll() is Wish.LOST
+    pygame.event.post(pygame.event.Event(pygame.WINDOWCLOSE))
+    pygame.event.post(pygame.event.Event(pygame.QUIT))
+    assert window.poll() is Wish.LEAVE
+    pygame.event.clear()
 
 
 @pytest.mark.parametrize("choice", ["gles", "flat"])

@@ -9,6 +9,7 @@ import shutil
 import subprocess
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -64,11 +65,11 @@ class Stream:
     async def say(self, message: m.ToDevice) -> None:
         await self.context.write(attach_response_to_wire(message))
 
-    async def welcome(self, token: str = "token-1") -> m.Hello:
+    async def welcome(self, token: str = "token-1", limits: m.Limits = LIMITS) -> m.Hello:
         hello = await self.hear()
         assert isinstance(hello, m.Hello)
         now_us = CLOCKS.monotonic_us()
-        await self.say(m.Welcome(token, LIMITS, now_us + AHEAD_US, now_us + UNIX_US))
+        await self.say(m.Welcome(token, limits, now_us + AHEAD_US, now_us + UNIX_US))
         return hello
 
     async def refuse(self, fault: Fault) -> None:
@@ -96,15 +97,20 @@ class Player:
 
     def __init__(self) -> None:
         self.handled: list[m.ToDevice] = []
+        self.held: tuple[Cursor, ...] = (Cursor("c-0", 7, 3),)
 
     def handle(self, message: m.ToDevice, now_us: int) -> None:
         self.handled.append(message)
+        if isinstance(message, ConversationOpen):
+            self.held = (Cursor(message.conversation_id),)
 
     def buffer_credit(self) -> Credit:
         return Credit(1_000_000, 500_000)
 
     def cursors(self) -> tuple[Cursor, ...]:
-        return (Cursor("c-0", 7, 3),)
+        return self.held
+
+    volume = m.Volume(0.5, True, 3)
 
 
 @contextlib.asynccontextmanager
@@ -415,6 +421,38 @@ async def test_a_silent_relay_is_left(monkeypatch: pytest.MonkeyPatch) -> None:
     async with attached(silent, stay) as (_, running):
         await until(lambda: running.link.status.streams == 2)
         await asyncio.wait_for(left.wait(), 2)
+
+
+async def test_without_a_conversation_heartbeats_are_rare(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As rare as the relay says; from the open of one on they are frequent, at once. A relay that says nothing of it hears them always."""
+    monkeypatch.setattr(transport, "HEARTBEAT_US", 20_000)
+    pings: dict[str, int] = {}
+
+    def count(stream: Stream) -> int:
+        return sum(isinstance(message, m.Ping) for message in stream.heard)
+
+    async def rare(stream: Stream) -> None:
+        await stream.welcome(limits=replace(LIMITS, idle_heartbeat_ms=60_000))
+        listening = asyncio.create_task(stream.hear())
+        await asyncio.sleep(0.2)
+        pings["idle"] = count(stream)
+        await stream.say(OPEN)
+        await until(lambda: count(stream) >= 5)
+        listening.cancel()
+        await asyncio.gather(listening, return_exceptions=True)
+
+    async def always(stream: Stream) -> None:
+        running.player.held = ()
+        await stream.welcome()
+        listening = asyncio.create_task(stream.hear())
+        await until(lambda: count(stream) >= 5)
+        listening.cancel()
+        await stay(stream)
+
+    async with attached(rare, always) as (_, running):
+        running.player.held = ()
+        await until(lambda: running.link.status.streams == 2)
+        assert pings["idle"] <= 1
 
 
 async def test_a_relay_that_takes_no_hello_is_left(monkeypatch: pytest.MonkeyPatch) -> None:

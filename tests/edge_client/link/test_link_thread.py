@@ -7,7 +7,7 @@ import threading
 from collections.abc import Callable
 
 from avatar_relay.media import Credit, Cursor
-from avatar_relay.messages import Finished, Started, ToDevice
+from avatar_relay.messages import Finished, Started, ToDevice, Volume
 from edge_client.link.attach_call import Endpoint
 from edge_client.link.device_link import DeviceLink, DeviceProfile
 from edge_client.link.link_thread import LEAVE_S, LinkThread
@@ -42,6 +42,8 @@ class Player:
 
     def cursors(self) -> tuple[Cursor, ...]:
         return ()
+
+    volume = Volume()
 
 
 class Running:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
 from avatar_relay import messages as m
@@ -9,6 +11,9 @@ from avatar_relay.media import AudioFormat, Codec, ConversationOpen, Credit, Cur
 from avatar_relay.reasons import Fault, Reason
 from edge_client.link.player_port import PlayerPort
 from edge_client.playback.engine import Message
+from edge_client.playback.events import Output, PlayerState
+from edge_client.volume import StoredVolume, settings_file
+from tests.lab.power_cut import DiskStandIn
 
 LIMITS = m.Limits(1, 1, 1, 1, 1)
 
@@ -27,6 +32,11 @@ class Engine:
 
     def cursors(self) -> tuple[Cursor, ...]:
         return (Cursor("a", 3, 1), Cursor("b", 9, 4))
+
+    state = PlayerState.PLAYING
+
+    def tick(self, now_us: int) -> list[Output]:
+        return [Credit(now_us, 0)]
 
 
 def test_conversations_are_handed_on() -> None:
@@ -47,13 +57,33 @@ def test_conversations_are_handed_on() -> None:
     assert port.cursors() == engine.cursors()
 
 
-def test_loudness_is_relative_to_the_loudest() -> None:
-    """The relay's full loudness is what the owner allows; mute stays."""
+def test_the_volume_is_relative_to_the_loudest() -> None:
+    """The relay's full volume is what the owner allows; mute stays."""
     engine = Engine()
     port = PlayerPort(engine, loudest=0.5)
     port.handle(m.Volume(0.8, True), 0)
-    port.handle(m.Welcome("t", LIMITS, 0, 0, volume=m.Volume(1.0)), 0)
+    port.handle(m.Welcome("t", LIMITS, 0, 0, volume=m.Volume(1.0, False, 7)), 0)
     assert engine.handled == [m.Volume(0.4, True), m.Volume(0.5, False)]
+    assert port.volume == m.Volume(1.0, False, 7)
+
+
+def test_a_stored_volume_is_told_when_it_is_on_the_disk() -> None:
+    """Once, with what playback has to tell; after a restart it is applied when the relay takes the device."""
+    engine = Engine()
+    disk = DiskStandIn()
+    stored = StoredVolume(settings_file(Path("/state"), "lobby", disk))
+    port = PlayerPort(engine, loudest=1.0, volume=stored)
+    port.handle(m.Volume(0.25, False, 4), 0)
+    assert port.tick(1) == [Credit(1, 0)]
+    stored.close()
+    assert port.tick(2) == [Credit(2, 0), m.Volume(0.25, False, 4)]
+    assert port.tick(3) == [Credit(3, 0)]
+    assert port.state is PlayerState.PLAYING
+    again = PlayerPort(engine, loudest=1.0, volume=StoredVolume(settings_file(Path("/state"), "lobby", disk)))
+    assert again.volume == m.Volume(0.25, False, 4)
+    again.handle(m.Welcome("t", LIMITS, 0, 0, volume=again.volume), 0)
+    assert engine.handled == [m.Volume(0.25, False)] * 2
+    assert again.tick(4) == [Credit(4, 0)]
 
 
 def test_lost_conversations_play_out_what_is_held() -> None:

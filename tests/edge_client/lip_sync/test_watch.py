@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from edge_client.face.render_loop import ShownPicture
+from edge_client.face.pictures import ShownPicture
 from edge_client.lip_sync.meter import ALARM_EARLY_US, ALARM_LATE_US, CALM_US, HEARD_STEP_US, LASTING_US, SkewAlarm
 from edge_client.lip_sync.watch import SkewWatch
 from edge_client.motion.pose import neutral_pose

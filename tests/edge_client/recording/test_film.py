@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from itertools import pairwise
 from pathlib import Path
@@ -10,7 +11,12 @@ import numpy as np
 from PIL import Image
 
 from edge_client.face.renderer import Picture
-from edge_client.recording.film import MAX_GAP_MS, WIDTH_PX, Film
+from edge_client.recording.film import MAX_BYTES, MAX_GAP_MS, WIDTH_PX, Film, create_film_memory
+
+
+def new_film(max_bytes: int = MAX_BYTES) -> Film:
+    """An empty one."""
+    return Film(create_film_memory(), max_bytes=max_bytes)
 
 
 def grey(level: int, size: tuple[int, int] = (640, 480)) -> Picture:
@@ -36,7 +42,7 @@ def filmed(film: Film, seconds: float, *, pictures_per_second: float = 30.0, mak
 
 def test_keeps_at_most_twelve_and_a_half_pictures_a_second() -> None:
     """Of 30 a second fewer than half are kept, spread evenly, 320 pixels wide."""
-    stills = filmed(Film(), 10).stills
+    stills = filmed(new_film(), 10).stills
     assert 115 <= len(stills) <= 126
     gaps = {after.time_us - before.time_us for before, after in pairwise(stills)}
     assert max(gaps) <= 100_001
@@ -46,16 +52,33 @@ def test_keeps_at_most_twelve_and_a_half_pictures_a_second() -> None:
 def test_memory_is_bounded_and_the_film_stays_whole() -> None:
     """When the bound is reached the film gets coarser: it still begins at the beginning and ends at the end."""
     bound = 40 * 240 * WIDTH_PX * 3
-    stills = filmed(Film(max_bytes=bound), 60).stills
+    stills = filmed(new_film(bound), 60).stills
     assert 20 <= len(stills) <= 40
     assert sum(still.picture.nbytes for still in stills) <= bound
     assert stills[0].time_us == 0
     assert stills[-1].time_us > 55_000_000
+    assert [int(still.picture[0, 0, 0]) for still in stills] == [round(still.time_us * 30 / 1e6) % 256 for still in stills]
+
+
+def test_another_process_goes_on_with_a_film() -> None:
+    """What was kept is there, also when the one that kept it was killed, and free places are known."""
+    memory = create_film_memory()
+    bound = 40 * 240 * WIDTH_PX * 3
+    filmed(Film(memory, max_bytes=bound), 7)
+    before = Film(memory, max_bytes=bound).stills
+    film = Film(memory, max_bytes=bound)
+    film.keep(grey(9), 60_000_000, None)
+    found = Film(memory).stills
+    assert [still.time_us for still in found] == [*(still.time_us for still in before), 60_000_000]
+    assert found[-1].pts_us is None
+    assert os.fstat(memory).st_size <= bound
+    os.truncate(memory, os.fstat(memory).st_size - 1)
+    assert len(Film(memory)) >= len(found) - 1
 
 
 def test_gif_takes_as_long_as_what_it_shows(tmp_path: Path) -> None:
     """Durations are rounded to 10 ms without adding up; 320 pixels wide."""
-    filmed(Film(), 7, make=bar).write_gif(tmp_path / "face.gif")
+    filmed(new_film(), 7, make=bar).write_gif(tmp_path / "face.gif")
     with Image.open(tmp_path / "face.gif") as gif:
         total_ms, frames = 0, getattr(gif, "n_frames", 0)
         assert gif.width == WIDTH_PX
@@ -69,7 +92,7 @@ def test_gif_takes_as_long_as_what_it_shows(tmp_path: Path) -> None:
 
 def test_a_long_rest_is_cut(tmp_path: Path) -> None:
     """Between two conversations nothing is kept; the film does not stand there for minutes."""
-    film = Film()
+    film = new_film()
     film.keep(grey(1), 0, 0)
     film.keep(grey(200), 300_000_000, None)
     film.write_gif(tmp_path / "face.gif")
@@ -79,7 +102,7 @@ def test_a_long_rest_is_cut(tmp_path: Path) -> None:
 
 def test_sheet_shows_the_whole_film_with_labels(tmp_path: Path) -> None:
     """48 pictures in rows of six from first to last, and something is written under each."""
-    film = filmed(Film(), 8)
+    film = filmed(new_film(), 8)
     film.write_sheet(tmp_path / "sheet.png")
     with Image.open(tmp_path / "sheet.png") as sheet:
         pixels = np.asarray(sheet.convert("L"))
@@ -92,6 +115,6 @@ def test_sheet_shows_the_whole_film_with_labels(tmp_path: Path) -> None:
 
 def test_nothing_filmed_leaves_nothing(tmp_path: Path) -> None:
     """No picture, no file."""
-    Film().write_gif(tmp_path / "face.gif")
-    Film().write_sheet(tmp_path / "sheet.png")
+    new_film().write_gif(tmp_path / "face.gif")
+    new_film().write_sheet(tmp_path / "sheet.png")
     assert list(tmp_path.iterdir()) == []

@@ -12,12 +12,13 @@ from PIL import Image
 
 from avatar_relay.messages import Finished
 from edge_client.audio.sink import SinkCounters
-from edge_client.face.render_loop import RenderSummary, ShownPicture
+from edge_client.face.pictures import RenderSummary, ShownPicture
 from edge_client.lip_sync.meter import SkewMeter, SkewRecord
 from edge_client.lip_sync.watch import SkewWatch
 from edge_client.motion.pose import neutral_pose
 from edge_client.playback.events import ConversationSummary, PlaybackSummary, PlayerState, View
-from edge_client.recording.recorder import TAIL_US, Recorder
+from edge_client.recording.film_keeper import TAIL_US, FilmKeeper
+from edge_client.recording.recorder import Recorder
 from edge_client.recording.report import RunFigures, summary_of
 from edge_client.recording.skew_plot import SIZE_PX, draw_skew
 
@@ -28,13 +29,14 @@ class Canvas:
     def __init__(self) -> None:
         self.watch = SkewWatch()
         self.recorder = Recorder(self.watch.meter)
+        self.keeper = FilmKeeper(self.recorder.film_memory)
         self.reads = 0
 
     def show(self, picture: ShownPicture) -> None:
-        wanted = self.recorder.wants(picture.shown_time_us)
+        wanted = self.keeper.wants(picture.shown_time_us)
         self.reads += wanted
         self.watch.shown(picture, None)
-        self.recorder.shown(picture, np.full((240, 320, 3), self.reads % 256, np.uint8) if wanted else None)
+        self.keeper.shown(picture, np.full((240, 320, 3), self.reads % 256, np.uint8) if wanted else None)
 
 
 def spoken(time_us: int, *, skew_us: int = 0, shown_us: int | None = None, conversation_id: str = "c-1") -> ShownPicture:
@@ -90,14 +92,13 @@ def test_a_conversation_leaves_all_files(tmp_path: Path) -> None:
 def test_pictures_are_kept_in_conversations_and_a_little_after() -> None:
     """Idle life is not filmed, nor read back; the face coming to rest is."""
     canvas = Canvas()
-    recorder = canvas.recorder
     for number in range(60):
         canvas.show(idle(number * 33_333))
     assert canvas.reads == 0
     canvas.show(spoken(2_000_000))
     for number in range(120):
         canvas.show(idle(2_033_333 + number * 33_333))
-    times = [still.time_us for still in recorder.film.stills]
+    times = [still.time_us for still in canvas.keeper.film.stills]
     assert times[0] == 2_033_333
     assert 2_000_000 + TAIL_US - 200_000 < times[-1] < 2_000_000 + TAIL_US
     assert len(times) == canvas.reads

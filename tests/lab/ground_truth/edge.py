@@ -13,7 +13,6 @@ import logging
 import os
 import sys
 import threading
-from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -21,11 +20,11 @@ from typing import Any
 from edge_client.app import App
 from edge_client.audio.sink import AudioSink
 from edge_client.config import load_config
-from edge_client.face.render_loop import PictureObserver, ShownPicture
+from edge_client.face.pictures import PictureObserver, ShownPicture
 from edge_client.face.renderer import Picture
-from edge_client.link.attach_call import Endpoint
-from edge_client.link.device_link import DeviceLink
+from edge_client.motion.avatarkit import FlameMap
 from edge_client.playback.engine import PlaybackEngine
+from edge_client.telemetry import EdgeTelemetry
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,10 +72,10 @@ def _never_rest() -> None:
 class _OpenApp(App):
     """Lets one look at sink and player when it is over."""
 
-    def _make_link(self, endpoint: Endpoint, playback: PlaybackEngine, sink: AudioSink, on_handled: Callable[[], None]) -> DeviceLink:
+    def _make_playback(self, sink: AudioSink, flame_map: FlameMap | None, tracer: EdgeTelemetry | None) -> PlaybackEngine:
         self.sink = sink
-        self.playback = playback
-        return super()._make_link(endpoint, playback, sink, on_handled)
+        self.playback = super()._make_playback(sink, flame_map, tracer)
+        return self.playback
 
     def figures(self) -> dict[str, Any]:
         """What was counted; times are µs of CLOCK_MONOTONIC."""

@@ -77,14 +77,18 @@ class Station:
             return await rendition.avatar.finished(conversation_id)
 
     def speaker_pid(self) -> int:
-        """The process id of the speaker process. Raises `ProgramError` where there is none."""
+        """The process id of the speaker process. Raises `ProgramError` if there is none."""
+        return self.child_pid("edge_client.audio.speaker")
+
+    def child_pid(self, module: str) -> int:
+        """The process id of the edge client's child process. Raises `ProgramError` if there is none."""
         edge = self.edge.pid
         for status in Path("/proc").glob("[0-9]*/status"):
             with contextlib.suppress(OSError):
                 command = status.with_name("cmdline").read_bytes()
-                if b"edge_client.audio.speaker" in command and f"PPid:\t{edge}\n" in status.read_text():
+                if module.encode() in command and f"PPid:\t{edge}\n" in status.read_text():
                     return int(status.parent.name)
-        raise ProgramError("the edge client has no speaker process")
+        raise ProgramError(f"the edge client has no process of {module}")
 
 
 @dataclass(frozen=True, slots=True)

@@ -22,9 +22,10 @@ from numpy.typing import NDArray
 from avatar_relay.tracing import telemetry_off
 from edge_client.app import App
 from edge_client.config import EdgeConfig
-from edge_client.face.render_loop import PictureObserver, ShownPicture
+from edge_client.face.pictures import PictureObserver, ShownPicture
 from edge_client.face.renderer import Picture
 from edge_client.face.screens import RendererChoice
+from edge_client.face_process.messages import Watcher
 from tests.lab.backend import Published, Script, speak
 from tests.lab.face.pixels import mouth_opening_px
 from tests.lab.programs import attached, python, running
@@ -54,11 +55,12 @@ class MouthOnPictures:
         return self.opening_px[index]
 
 
-class _MouthWatcher(PictureObserver):
-    """Wants all pictures, and measures each."""
+class MouthWatcher(PictureObserver):
+    """Wants all pictures, and measures each, in the process that draws them; at the end its rows are in the file named by `path`."""
 
-    def __init__(self) -> None:
-        self.rows: list[tuple[float, float, float]] = []
+    def __init__(self, path: str) -> None:
+        self._path = Path(path)
+        self._rows: list[tuple[float, float, float]] = []
 
     def wants(self, now_us: int) -> bool:
         """Always."""
@@ -67,7 +69,11 @@ class _MouthWatcher(PictureObserver):
     def shown(self, picture: ShownPicture, pixels: Picture | None) -> None:
         """Measure the mouth where something is heard."""
         if pixels is not None and picture.heard_pts_us is not None and picture.skew_us is not None:
-            self.rows.append((picture.heard_pts_us / 1e6, mouth_opening_px(pixels), picture.skew_us / 1e3))
+            self._rows.append((picture.heard_pts_us / 1e6, mouth_opening_px(pixels), picture.skew_us / 1e3))
+
+    def close(self) -> None:
+        """Write."""
+        np.save(self._path, np.asarray(self._rows))
 
 
 class _Backend(threading.Thread):
@@ -109,8 +115,10 @@ class _Backend(threading.Thread):
             )
 
 
-def play(script: Script, folder: Path, watchers: Sequence[PictureObserver], **settings: Any) -> Published:
-    """Play it through relay and edge client, with `watchers` on the face and further `settings` of the client.
+def play(
+    script: Script, folder: Path, *, observers: Sequence[PictureObserver] = (), watchers: Sequence[Watcher] = (), **settings: Any
+) -> Published:
+    """Play it through relay and edge client, with those that look at the face and further `settings` of the client.
 
     Must be called on the main thread; takes as long as the sound does. Raises what went wrong.
     """
@@ -118,7 +126,7 @@ def play(script: Script, folder: Path, watchers: Sequence[PictureObserver], **se
     backend.start()
     backend.wait_until_listening()
     config = EdgeConfig(relay=backend.address, device_id=DEVICE_ID, audio_sink="virtual", exit_after_finished=1, **settings)
-    status = App(config, watchers).run()
+    status = App(config, observers, watchers).run()
     backend.join(START_S)
     if backend.error is not None:
         raise backend.error
@@ -131,13 +139,12 @@ def watch_mouth(
     script: Script, renderer: RendererChoice = "gles", size: tuple[int, int] = (480, 480), pictures_per_second: float = 25.0, **more: Any
 ) -> MouthOnPictures:
     """Play it off-screen and look; `more` are settings of the client. See `play`."""
-    watcher = _MouthWatcher()
     with tempfile.TemporaryDirectory(prefix="mouth-") as name:
         folder = Path(name)
         published = play(
             script,
             folder,
-            [watcher],
+            watchers=[Watcher("tests.lab.mouth.on_pictures:MouthWatcher", str(folder / "rows.npy"))],
             renderer=renderer,
             headless=True,
             size=size,
@@ -146,5 +153,5 @@ def watch_mouth(
             **more,
         )
         figures = json.loads((folder / "edge-summary.json").read_text())
-    heard, opening, skew = np.asarray(watcher.rows).T
+        heard, opening, skew = np.load(folder / "rows.npy").T
     return MouthOnPictures(published, heard, opening, skew, figures)

@@ -29,7 +29,8 @@ from edge_client.face.camera import Camera
 from edge_client.face.head import load_head
 from edge_client.face.idle import StillLife
 from edge_client.face.picture_stamp import BLOCK_PX, STAMP_BLOCKS, stamp_of
-from edge_client.face.render_loop import PictureObserver, ShownPicture, face_pose
+from edge_client.face.pictures import PictureObserver, ShownPicture
+from edge_client.face.render_loop import face_pose
 from edge_client.face.renderer import Picture
 from edge_client.face.rig import Rig
 from relay_server.sources.recording import RecordingSource
@@ -94,7 +95,7 @@ class Teller(PictureObserver):
         self.told: list[Told] = []
 
     def shown(self, picture: ShownPicture, pixels: Picture | None) -> None:
-        """See `Watcher`."""
+        """See `PictureObserver`."""
         pts_us, heard_us = picture.view.shown_pts_us, picture.heard_pts_us
         if pts_us is None or heard_us is None:
             return
@@ -180,7 +181,7 @@ def look(recording: Path, size: tuple[int, int], folder: Path, pictures_per_seco
             play(
                 script,
                 folder,
-                [teller],
+                observers=[teller],
                 renderer="gles",
                 size=size,
                 fullscreen=True,

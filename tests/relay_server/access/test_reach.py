@@ -12,6 +12,7 @@ import pytest
 from grpc import StatusCode as Code
 
 from avatar_relay.credentials import metadata_of
+from avatar_relay.messages import Volume
 from avatar_relay.reasons import Reason
 from avatar_relay.v1 import admin_service_pb2 as admin_pb
 from avatar_relay.v1 import admin_service_pb2_grpc as admin_grpc
@@ -141,7 +142,7 @@ async def test_a_publisher_sets_the_volume_where_it_may(doors: Doors) -> None:
     await publisher.hear("opened")
     await publisher.say(volume=publisher_pb.DeviceVolume(device_id="vault", volume=pb.SetVolume(gain=0.1)))
     assert (await publisher.hear("conversation_error")).device_id == "vault"
-    assert doors.relay.relay.operator.session("vault").volume.gain == 1.0
+    assert doors.relay.relay.operator.session("vault").volume.volume.gain == 1.0
     await publisher.say(volume=publisher_pb.DeviceVolume(device_id="lobby", volume=pb.SetVolume(gain=0.1)))
     await publisher.say(media=media(audio(0, b"ab")))
     await doors.devices["lobby"].hear("open")
@@ -184,6 +185,7 @@ STEERING = {
     "Pause": admin_pb.PauseRequest(device_id="vault"),
     "Resume": admin_pb.ResumeRequest(device_id="vault"),
     "SetVolume": admin_pb.SetVolumeRequest(device_id="vault", volume=VOLUME),
+    "SetMuted": admin_pb.SetMutedRequest(device_id="vault", muted=True),
     "Drain": admin_pb.DrainRequest(),
 }
 
@@ -196,7 +198,7 @@ async def test_an_operator_keeps_to_its_devices(doors: Doors, rpc: str) -> None:
         await doors.operate(token, rpc, STEERING[rpc])
     assert caught.value.code() is Code.PERMISSION_DENIED
     assert fault_of(caught.value.trailing_metadata()).reason in (Reason.DEVICE_FORBIDDEN, Reason.RPC_FORBIDDEN)
-    assert doors.relay.relay.operator.session("vault").volume.gain == 1.0
+    assert doors.relay.relay.operator.session("vault").volume.volume == Volume()
     assert not doors.relay.relay.drain_asked.is_set()
     assert not doors.relay.speech.said
 

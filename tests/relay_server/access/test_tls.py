@@ -218,8 +218,9 @@ def test_files_that_are_no_certificate_are_refused(tmp_path: Path, spoil: str, s
         HotCertificate(TlsFiles(**files), now_s)
 
 
-async def test_relayctl_in_plaintext_is_told_that_the_relay_speaks_tls(authority: Authority, tmp_path: Path) -> None:
+async def test_relayctl_in_plaintext_is_told_that_the_relay_speaks_tls(tmp_path: Path) -> None:
     """It said that no relay answers."""
+    authority = Authority(tmp_path)
     async with over_tls(authority, Access(tmp_path)) as server:
         port = server.addresses[0].rpartition(":")[2]
         command = [sys.executable, "-m", "relay_server.relayctl.cli", "--relay", f"localhost:{port}", "devices"]
@@ -229,8 +230,9 @@ async def test_relayctl_in_plaintext_is_told_that_the_relay_speaks_tls(authority
     assert f"localhost:{port} speaks TLS, and this was plaintext: give --tls-ca-file" in said.decode()
 
 
-async def test_callers_by_certificate_are_not_locked_out_by_their_neighbours(authority: Authority, tmp_path: Path) -> None:
+async def test_callers_by_certificate_are_not_locked_out_by_their_neighbours(tmp_path: Path) -> None:
     """Others behind the same address show certificates that nobody knows; who comes with a known one does not feel it."""
+    authority = Authority(tmp_path)
     access = Access(tmp_path)
     access.add(Role.OPERATOR, "ann", devices=("*",), certificate="ann.example")
     async with over_tls(authority, access, mutual=True) as server:
@@ -242,10 +244,12 @@ async def test_callers_by_certificate_are_not_locked_out_by_their_neighbours(aut
                 assert reason is expected
 
 
-async def test_an_expired_certificate_on_rotation_is_told_once(authority: Authority, caplog: pytest.LogCaptureFixture) -> None:
+async def test_an_expired_certificate_on_rotation_is_told_once(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     """The good one stays; and one that expires soon is told, too."""
+    authority = Authority(tmp_path)
+    files = TlsFiles(*authority.issue("localhost", "relay"))
     clock = now_s()
-    hot = HotCertificate(TlsFiles(*authority.issue("localhost", "relay")), lambda: clock)
+    hot = HotCertificate(files, lambda: clock)
     hot.warn()
     hot.warn()
     assert [record.message for record in caplog.records if "expires in" in record.message] == [

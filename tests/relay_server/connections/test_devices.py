@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 from collections import Counter
+from dataclasses import replace
+
+import pytest
 
 from avatar_relay import wire
-from avatar_relay.messages import Ping
+from avatar_relay.media import AudioFormat, Codec, ConversationOpen
+from avatar_relay.messages import Ping, Pong, PublishOpen
 from relay_server.config import RelayConfig
 from relay_server.connections.clocks import Clocks
 from relay_server.connections.relay import Relay
+from relay_server.core.congestion import CongestionWindow
 from relay_server.core.session import Session
 from tests.relay_server.relay_dsl import hello
 
@@ -45,3 +50,73 @@ async def test_devices_that_come_together_are_not_asked_together() -> None:
     assert at_once <= 3
     assert set(asked.values()) == {2}
     assert len(asked) == DEVICES
+
+
+class Paced:
+    """A relay with one device on a clock moved by hand; each step is a tick, and the device answers its pings."""
+
+    def __init__(self, *, slow_when_idle: bool) -> None:
+        self.now_us = 1_000_000
+        self.config = RelayConfig()
+        self.relay = Relay(
+            self.config, Clocks(lambda: self.now_us, lambda: 0), random_bytes=lambda count: b"r" * count, encode=wire.encode_payload
+        )
+        self.port = self.relay.connect_device()
+        self.hello = replace(hello("lobby"), slow_when_idle=slow_when_idle)
+
+    async def pings(self, seconds: float, *, answers: bool = True) -> int:
+        """How many pings come in so much time."""
+        count = 0
+        for _ in range(round(seconds * 1e6 / STEP_US)):
+            self.now_us += STEP_US
+            self.relay.tick()
+            while (message := self.port.next()) is not None:
+                if isinstance(message, Ping):
+                    count += 1
+                    if answers:
+                        await self.port.send(Pong(message.ping_id, message.sent_time_us, 0, 0, 0))
+        return count
+
+    async def open(self) -> None:
+        """A conversation begins."""
+        publisher = self.relay.connect_publisher()
+        await publisher.send(PublishOpen(ConversationOpen("c1", AudioFormat(Codec.PCM_S16LE, 16_000)), ("lobby",)))
+
+
+async def test_an_idle_device_that_can_do_that_is_pinged_rarely() -> None:
+    """Every four seconds, until a conversation begins: then at once, and every second."""
+    paced = Paced(slow_when_idle=True)
+    await paced.port.send(paced.hello)
+    await paced.pings(5.0)
+    assert await paced.pings(40.0) == 10
+    await paced.open()
+    assert await paced.pings(0.1) == 1
+    assert await paced.pings(10.0) == 10
+
+
+async def test_any_other_device_keeps_its_heartbeat() -> None:
+    """One that does not know of rare ones would take the relay for dead."""
+    paced = Paced(slow_when_idle=False)
+    await paced.port.send(paced.hello)
+    await paced.pings(2.0)
+    assert await paced.pings(10.0) == 10
+
+
+@pytest.mark.parametrize("begins_after_s", [None, 5.0])
+async def test_a_dead_device_is_found_later_only_while_it_is_idle(begins_after_s: float | None) -> None:
+    """Within 15 s without a conversation. When one begins its silence counts from then on, not from before, and is found within 5 s."""
+    paced = Paced(slow_when_idle=True)
+    await paced.port.send(paced.hello)
+    await paced.pings(1.0)
+    paced.relay.sessions()[0].flight = CongestionWindow()  # no ping is on its way: only silence tells
+    waited_s = 0.0
+    while not paced.port.ended and waited_s < 20.0:
+        if begins_after_s is not None and waited_s >= begins_after_s:
+            await paced.open()
+            assert not paced.port.ended
+            begins_after_s, waited_s = None, 15.0
+        await paced.pings(0.25, answers=False)
+        paced.relay.sessions()[0].flight = CongestionWindow()
+        waited_s += 0.25
+    assert paced.port.ended
+    assert waited_s <= (12.5 if waited_s < 15.0 else 19.5)

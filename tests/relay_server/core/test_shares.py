@@ -9,6 +9,7 @@ import pytest
 from avatar_relay.media import Credit, Kind, Payload
 from avatar_relay.messages import ConversationCredit, ConversationError, Dropped, Finished, Limits, Opened, PlayerEvent, PublisherWelcome
 from avatar_relay.reasons import Fault, Reason
+from relay_server.core.allowance import Allowance
 from relay_server.core.backlog import MAX_BACKLOG, MAX_BACKLOG_BYTES, Backlog, Unacknowledged, size_of
 from relay_server.core.event_ledger import MAX_PENDING, EventLedger
 from relay_server.core.registry import MAX_UNOPENED_BYTES, PublisherRecord, UnopenedBytes
@@ -23,7 +24,7 @@ def event(event_id: int, device: str = "d") -> PlayerEvent:
 
 
 def record(all_unopened: UnopenedBytes | None = None) -> PublisherRecord:
-    return PublisherRecord("p", "t", by_hand=False, owner="o", unopened_bytes=all_unopened or UnopenedBytes())
+    return PublisherRecord("p", "t", by_hand=False, owner="o", allowance=Allowance(1, 1, 0), unopened_bytes=all_unopened or UnopenedBytes())
 
 
 def test_an_identity_has_its_share_of_places() -> None:

@@ -105,7 +105,15 @@ async def test_steering(bench: Bench, capsys: pytest.CaptureFixture[str]) -> Non
         assert capsys.readouterr().out == f"{answer}: {conversation_id}\n"
     assert await bench.until_told(Interrupt) == Interrupt(conversation_id)
     assert await bench.run("volume", "lobby", "0.25", "--mute") == 0
-    assert capsys.readouterr().out == "volume 0.25 (muted)\n"
+    assert capsys.readouterr().out == "volume 0.25 (63%), muted\n"
+    assert await bench.run("show", "lobby") == 0
+    assert "0.25 (63%), muted, not confirmed by the device\n" in capsys.readouterr().out
+    assert await bench.run("unmute", "lobby") == 0
+    assert capsys.readouterr().out == "volume 0.25 (63%)\n"
+    assert await bench.run("mute", "lobby") == 0
+    assert capsys.readouterr().out == "volume 0.25 (63%), muted\n"
+    assert await bench.run("volume", "lobby", "50%") == 0
+    assert capsys.readouterr().out == "volume 0.12 (50%)\n"
 
 
 @pytest.mark.parametrize(
@@ -164,7 +172,10 @@ async def test_no_relay_is_said_clearly(capsys: pytest.CaptureFixture[str], unus
     assert "is it running" in capsys.readouterr().err
 
 
-@pytest.mark.parametrize("arguments", [[], ["dance"], ["say", "lobby"], ["volume", "lobby", "loud"]])
+WRONG_VOLUMES = [["volume", "lobby", text] for text in ("loud", "101%", "%")]
+
+
+@pytest.mark.parametrize("arguments", [[], ["dance"], ["say", "lobby"], *WRONG_VOLUMES])
 def test_wrong_usage_exits_with_2(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> None:
     """As everywhere."""
     with pytest.raises(SystemExit) as caught:

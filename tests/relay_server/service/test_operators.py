@@ -54,7 +54,11 @@ async def test_a_device_is_steered(relay: Wired) -> None:
     assert (await relay.admin.Resume(pb.ResumeRequest(device_id="lobby"))).conversation_id == "c1"
     assert (await device.hear("resume")).conversation_id == "c1"
     volume = media_pb2.SetVolume(gain=0.5, muted=True)
-    assert (await relay.admin.SetVolume(pb.SetVolumeRequest(device_id="lobby", volume=volume))).volume == volume
+    answer = (await relay.admin.SetVolume(pb.SetVolumeRequest(device_id="lobby", volume=volume))).volume
+    assert (answer.gain, answer.muted, answer.revision) == (0.5, True, 1)
+    assert await device.hear("volume") == answer
+    volume = (await relay.admin.SetMuted(pb.SetMutedRequest(device_id="lobby"))).volume
+    assert (volume.gain, volume.muted, volume.revision) == (0.5, False, 2)
     assert await device.hear("volume") == volume
     assert (await relay.admin.Interrupt(pb.InterruptRequest(device_id="lobby"))).conversation_id == "c1"
     assert (await device.hear("interrupt")).conversation_id == "c1"
@@ -64,11 +68,37 @@ async def test_a_device_is_steered(relay: Wired) -> None:
     assert (await again.hear("welcome")).volume == volume, "the volume outlives the session"
 
 
+async def test_a_volume_is_pending_until_the_device_has_stored_it(relay: Wired) -> None:
+    """`GetDevice` shows it, watchers are told; what the device tells first is what holds after the relay's restart."""
+    device = relay.device_stream()
+    await device.say(hello=hello(volume=media_pb2.SetVolume(gain=0.25, revision=7)))
+    assert (await device.hear("welcome")).volume.revision == 7
+
+    async def shown() -> tuple[float, bool]:
+        found = (await relay.admin.GetDevice(pb.GetDeviceRequest(device_id="lobby"))).device
+        return found.volume.gain, found.volume_pending
+
+    assert await shown() == (0.25, False)
+    watch = relay.admin.WatchEvents(pb.WatchEventsRequest(device_ids=["lobby"]))
+    async with asyncio.timeout(5):
+        while not relay.relay.watchers:  # noqa: ASYNC110
+            await asyncio.sleep(0.01)
+    await relay.admin.SetVolume(pb.SetVolumeRequest(device_id="lobby", volume=media_pb2.SetVolume(gain=0.5)))
+    change = await device.hear("volume")
+    assert change.revision == 8
+    assert await shown() == (0.5, True)
+    assert (await watch.read()).volume == pb.VolumeChanged(volume=change, pending=True)
+    await device.say(volume=change)
+    assert (await watch.read()).volume == pb.VolumeChanged(volume=change)
+    assert await shown() == (0.5, False)
+
+
 UNKNOWN = {
     "GetDevice": (pb.GetDeviceRequest(device_id="x"), Reason.DEVICE_UNKNOWN),
     "Interrupt": (pb.InterruptRequest(device_id="x"), Reason.DEVICE_UNKNOWN),
     "Pause": (pb.PauseRequest(device_id="x"), Reason.DEVICE_UNKNOWN),
     "Resume": (pb.ResumeRequest(device_id="x"), Reason.DEVICE_UNKNOWN),
+    "SetMuted": (pb.SetMutedRequest(device_id="x"), Reason.DEVICE_UNKNOWN),
     "SetVolume": (pb.SetVolumeRequest(device_id="x", volume=media_pb2.SetVolume(gain=2)), Reason.VOLUME_INVALID),
     "Speak": (pb.SpeakRequest(target="x", text="Hello."), Reason.DEVICE_UNKNOWN),
 }

@@ -1,0 +1,12 @@
+"""How large a picture is drawn: where the CPU draws, no larger than it can draw often enough. Pure."""
+
+from __future__ import annotations
+
+
+def bounded(size: tuple[int, int], largest: tuple[int, int] | None) -> tuple[int, int]:
+    """The size of the picture for a window: of the same shape, with no more pixels than `largest`; None for no bound."""
+    pixels, most = size[0] * size[1], largest[0] * largest[1] if largest is not None else 0
+    if not most or pixels <= most:
+        return size
+    scale = (most / pixels) ** 0.5
+    return max(1, int(size[0] * scale)), max(1, int(size[1] * scale))

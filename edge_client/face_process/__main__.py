@@ -1,0 +1,160 @@
+"""The child: `python -m edge_client.face_process CHANNEL PULSE [FILM]` draws until its channel ends.
+
+Whatever ends it is told first, and then nothing is closed that a driver could hang in: the process just ends.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import gc
+import importlib
+import logging
+import os
+import pickle
+import socket
+import sys
+import time
+from collections.abc import Callable
+from dataclasses import asdict
+
+from edge_client.children.inside import begin
+from edge_client.children.pulse import Pulse
+from edge_client.config import EdgeConfig
+from edge_client.errors import EdgeError
+from edge_client.face.attention import Attention
+from edge_client.face.idle import make_life
+from edge_client.face.pictures import PictureObserver
+from edge_client.face.render_loop import RenderLoop
+from edge_client.face.renderer import Renderer, Wish
+from edge_client.face_process.asking import AskedSource
+from edge_client.face_process.factory import open_installed
+from edge_client.face_process.messages import MAX_START_BYTES, Drawing, FaceStart, Leaving, Message, Trying, Watcher, pack_message
+from edge_client.renderers import BUILT_IN
+
+
+def main(arguments: list[str]) -> None:
+    """Run; ends the process."""
+    parent = begin(arguments)
+    logging.basicConfig(level="WARNING", format="%(name)s: %(message)s")
+    start: FaceStart = pickle.loads(parent.channel.recv(MAX_START_BYTES))
+    film = int(parent.arguments[0]) if start.is_filmed else None
+    observers: list[PictureObserver] = []
+    status = 0
+    try:
+        observers += _observers(start, film)
+        leaving = _draw(parent.channel, parent.pulse, start, observers)
+    except Exception as error:
+        logging.getLogger(__name__).debug("the face failed", exc_info=True)
+        known = isinstance(error, EdgeError)
+        leaving, status = Leaving("failed", str(error) if known else f"{type(error).__name__}: {error}"), 1
+    for observer in observers:
+        observer.close()
+    if leaving is not None:
+        with contextlib.suppress(OSError):
+            parent.channel.send(pack_message(leaving))
+    os._exit(status)
+
+
+def _draw(channel: socket.socket, pulse: Pulse, start: FaceStart, observers: list[PictureObserver]) -> Leaving | None:
+    """Draw until the end; why it came, None if the parent wanted it. Errors of the renderer come through."""
+
+    def say(message: Message) -> None:
+        channel.send(pack_message(message))
+
+    config = start.config
+    renderer, is_better_there = _open(start, say)
+    source = AskedSource(channel, pulse)
+    loop = RenderLoop(
+        source=source,
+        renderer=renderer,
+        life=make_life(start.name, idle_life=config.idle_life),
+        clock_us=lambda: time.monotonic_ns() // 1_000,
+        sleep_s=time.sleep,
+        observers=observers,
+        attention=Attention() if config.idle_life else None,
+        pictures_per_second=config.pictures_per_second,
+        stamped=config.stamp,
+    )
+    loop.warm_up(is_read=bool(observers))
+    gc.collect()
+    gc.freeze()
+    search = _Search(is_better_there, start.search_s)
+    wish = loop.run(lambda: source.has_ended or search.found())
+    if source.has_ended:
+        renderer.close()
+        return None
+    if wish is Wish.LEAVE:
+        renderer.close()
+        return Leaving("closed", "its window was closed")
+    return Leaving("lost", "the display has gone") if wish is Wish.LOST else Leaving("screen", "there is a screen now")
+
+
+class _Search:
+    """Looks for a better place from time to time."""
+
+    def __init__(self, is_better_there: Callable[[], bool], every_s: float) -> None:
+        self._is_better_there = is_better_there
+        self._every_s = every_s
+        self._due_s = time.monotonic() + every_s
+
+    def found(self) -> bool:
+        """Whether there is one, as far as it is time to look."""
+        if time.monotonic() < self._due_s:
+            return False
+        self._due_s = time.monotonic() + self._every_s
+        return self._is_better_there()
+
+
+def _open(start: FaceStart, say: Callable[[Message], None]) -> tuple[Renderer, Callable[[], bool]]:
+    """The renderer, and whether there is a better place for it by now. Raises `EdgeError`, and what renderers of other packages raise."""
+    config = start.config
+    if config.renderer not in BUILT_IN:
+        say(Trying(config.renderer))
+        renderer = open_installed(config)
+        say(Drawing(renderer.name, config.renderer, "own"))
+        return renderer, lambda: False
+    return _open_built_in(start, config, say)
+
+
+def _open_built_in(start: FaceStart, config: EdgeConfig, say: Callable[[Message], None]) -> tuple[Renderer, Callable[[], bool]]:
+    from edge_client.face import screens  # pygame: an installed renderer does without
+    from edge_client.face.gl.probe import GlDriver
+    from edge_client.face.window import connected_cards
+
+    choice: screens.RendererChoice = "gles" if config.renderer == "gles" else "flat" if config.renderer == "flat" else "auto"
+    environment, cards = dict(os.environ), connected_cards()
+    known = (start.known["place"], GlDriver(**start.known["driver"])) if start.known else None
+    opened = screens.open_face(
+        choice=choice,
+        size=config.size,
+        fullscreen=config.fullscreen,
+        headless=config.headless,
+        colours=config.colours,
+        largest=config.render_size,
+        avoid=start.avoid,
+        known=known,
+        on_try=lambda way: say(Trying(way.kind, way.display.addresses if way.display is not None else ())),
+    )
+    found = {"place": str(opened.place), "driver": asdict(opened.driver)} if opened.driver is not None else {}
+    say(Drawing(opened.renderer.name, opened.place.kind, opened.place.where, opened.reasons, found))
+    return opened.renderer, lambda: not config.headless and screens.is_better_there(opened.place, choice, environment, cards)
+
+
+def _observers(start: FaceStart, film: int | None) -> list[PictureObserver]:
+    """All that look at the pictures here."""
+    observers = [_made(watcher) for watcher in start.watchers]
+    if film is not None:
+        from edge_client.recording.film_keeper import FilmKeeper  # Pillow: only where something is recorded
+
+        observers.append(FilmKeeper(film))
+    return observers
+
+
+def _made(watcher: Watcher) -> PictureObserver:
+    module, _, name = watcher.path.partition(":")
+    observer: PictureObserver = getattr(importlib.import_module(module), name)(watcher.argument)
+    return observer
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])

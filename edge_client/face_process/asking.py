@@ -1,0 +1,47 @@
+"""The child's side of the questions: sends one before each picture, and waits a little for its answer."""
+
+from __future__ import annotations
+
+import math
+import select
+import socket
+import time
+
+from edge_client.children.pulse import Pulse
+from edge_client.face.exchange import MAX_PACKET_BYTES, NO_ANSWER_S, Answer, Question
+
+
+class AskedSource:
+    """A `PictureSource` whose answers come from the parent. Each picture is told to the supervisor."""
+
+    def __init__(self, channel: socket.socket, pulse: Pulse, *, patience_s: float = NO_ANSWER_S) -> None:
+        self._channel = channel
+        self._pulse = pulse
+        self._patience_s = patience_s
+        self._poll = select.poll()
+        self._poll.register(channel, select.POLLIN)
+        self.has_ended = False
+        """The parent wants no more pictures, or is gone."""
+
+    def ask(self, question: Question) -> Answer | None:
+        """See `PictureSource`. Answers to earlier questions are dropped."""
+        until = time.monotonic() + self._patience_s
+        try:
+            self._channel.send(question.pack(), socket.MSG_DONTWAIT)
+            while (left_s := until - time.monotonic()) > 0 and not self.has_ended:
+                if not self._poll.poll(math.ceil(left_s * 1e3)):
+                    continue
+                packet = self._channel.recv(MAX_PACKET_BYTES)
+                if not packet:
+                    self.has_ended = True
+                elif (answer := Answer.unpack(packet)).number == question.number:
+                    return answer
+        except BlockingIOError:
+            time.sleep(max(0.0, until - time.monotonic()))  # the parent does not read: it is stopped, or very busy
+        except ConnectionError:
+            self.has_ended = True
+        return None
+
+    def between_pictures(self) -> None:
+        """See `PictureSource`."""
+        self._pulse.progress()

@@ -1,0 +1,223 @@
+"""The core's side of the face's process: keeps it going, and answers what it asks.
+
+Threads. `face-supervisor` starts, watches and ends the child. `face` answers its questions; observers of pictures are told on it.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import signal
+import socket
+import threading
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from edge_client.children.child import Child
+from edge_client.children.supervision import ChildLimits, ChildState
+from edge_client.children.supervisor import Supervisor
+from edge_client.config import EdgeConfig
+from edge_client.face.answers import FaceAnswers
+from edge_client.face.displays import DesktopDisplay
+from edge_client.face.exchange import MAX_PACKET_BYTES, Question
+from edge_client.face_process.crashes import Crashes
+from edge_client.face_process.messages import Drawing, FaceStart, Leaving, Trying, Watcher, unpack_message
+from edge_client.renderers import BUILT_IN
+
+logger = logging.getLogger(__name__)
+
+MODULE = "edge_client.face_process"
+_CRASHES = frozenset({signal.SIGSEGV, signal.SIGABRT, signal.SIGBUS, signal.SIGFPE, signal.SIGILL, signal.SIGTRAP, signal.SIGSYS})
+LIMITS = ChildLimits(
+    progress_us=10_000_000,
+    first_progress_us=30_000_000,
+    pauses_us=(0, 500_000, 1_000_000, 2_000_000, 5_000_000),
+    healthy_us=1_000_000,
+)
+SEARCH_S = (3.0, 5.0, 10.0, 30.0, 60.0)
+"""How often a face that is drawn off-screen looks for a display: less often after each time that one was there and could not be used."""
+
+
+class FaceChild(Child):
+    """One process, and what it told of itself. Its own words are its reason to end."""
+
+    trying = Trying("")
+    drawing: Drawing | None = None
+    leaving: Leaving | None = None
+    _hung = False
+
+    def exit_text(self) -> str | None:
+        """See `Child`."""
+        how = super().exit_text()
+        return how if how is None or self.leaving is None else self.leaving.reason
+
+    def kill(self) -> None:
+        """See `Child`. One that somebody stopped (SIGSTOP) did not hang."""
+        self._hung = Path(f"/proc/{self.pid}/stat").read_text().rpartition(")")[2].split()[0] not in "tT"
+        super().kill()
+
+    @property
+    def has_crashed(self) -> bool:
+        """Whether the renderer ended or hung the process; not that it was killed by others, or ended with a reason."""
+        status = self.exit_status or 0
+        return self.leaving is None and (self._hung or status > 0 or -status in _CRASHES)
+
+
+@dataclass(frozen=True, slots=True)
+class FaceStatus:
+    """What draws, for people and metrics."""
+
+    state: ChildState
+    name: str = ""
+    """The renderer's name; empty before the first."""
+    kind: str = "none"
+    where: str = "none"
+    reason: str = ""
+    """Why it is not better."""
+    restarts: int = 0
+    unanswered: int = 0
+    """Pictures that were drawn without an answer."""
+
+    def __str__(self) -> str:
+        drawn = self.name or self.state.value
+        return f"{drawn}; {self.reason}" if self.reason else drawn
+
+
+class FaceProcess:
+    """The face, wherever it can be drawn. `close` belongs to the thread that made it; all else may be asked from any."""
+
+    def __init__(
+        self,
+        config: EdgeConfig,
+        answers: FaceAnswers,
+        *,
+        name: str,
+        watchers: Sequence[Watcher] = (),
+        film: int | None = None,
+        on_closed: Callable[[], None],
+    ) -> None:
+        """`film` is the descriptor of a film's memory. `on_closed` is called when a person closed the window."""
+        self._config = config
+        self._answers = answers
+        self._name = name
+        self._watchers = tuple(watchers)
+        self._film = film
+        self._on_closed = on_closed
+        self._crashes = Crashes()
+        self._known: dict[str, Any] = {}
+        self._drawing: Drawing | None = None
+        self._searched = False
+        self._lost_searches = 0
+        self._restarts = 0
+        self._answering: threading.Thread | None = None
+        self._supervisor = Supervisor("face", LIMITS, self._start_child, self._ended)
+        self.child: FaceChild | None = None
+        """The process that was started last."""
+        self.first_picture = threading.Event()
+        """The first picture was shown."""
+
+    def start(self) -> None:
+        """Start the child. Returns when that was done once, or failed."""
+        self._supervisor.start()
+        self._supervisor.started_once.wait()
+
+    def close(self) -> None:
+        """End the child. Takes a few tenths of a second, at most 3 s if it hangs."""
+        self._supervisor.close()
+        if self._answering is not None:
+            self._answering.join()
+
+    @property
+    def renderer_name(self) -> str:
+        """What drew last; `none` before the first."""
+        return self._drawing.name if self._drawing is not None else "none"
+
+    def status(self) -> FaceStatus:
+        """What draws, and why not better."""
+        standing, drawing = self._supervisor.standing, self._drawing or Drawing("", "none", "none")
+        reason = standing.reason or "; ".join(drawing.reasons)
+        counts = (self._restarts, self._answers.unanswered)
+        return FaceStatus(standing.state, drawing.name, drawing.kind, drawing.where, reason, *counts)
+
+    # On the supervisor's thread.
+
+    def _start_child(self) -> FaceChild:
+        now_us = time.monotonic_ns() // 1_000
+        search_s = SEARCH_S[min(self._lost_searches, len(SEARCH_S) - 1)]
+        avoid = self._crashes.avoided(now_us)
+        start = FaceStart(self._config, self._name, self._watchers, self._film is not None, avoid, self._known, search_s)
+        descriptors = () if self._film is None else (self._film,)
+        child = FaceChild(MODULE, descriptors=descriptors, keeps_stdout=self._config.renderer not in BUILT_IN)
+        child.channel.send(start.pack())
+        self.child = child
+        if self._answering is not None:
+            self._answering.join()  # the last child has ended, and its channel with it
+        self._answering = threading.Thread(target=self._answer, args=(child, child.channel), name="face", daemon=True)
+        self._answering.start()
+        return child
+
+    def _ended(self, child: FaceChild, how: str) -> bool:
+        if self._answering is not None:
+            self._answering.join()  # it has read what was said last
+        self._restarts += 1
+        leaving = child.leaving
+        self._searched = leaving is not None and leaving.why == "screen"
+        if leaving is not None and leaving.why == "closed":
+            self._supervisor.stop()
+            self._on_closed()
+        if child.has_crashed and DesktopDisplay("", "", (), child.trying.addresses).answers():  # else the display went away
+            self._crashes.crashed(child.trying.kind, time.monotonic_ns() // 1_000)
+            self._known = {}
+        return self._searched
+
+    # On the thread that answers.
+
+    def _answer(self, child: FaceChild, channel: socket.socket) -> None:
+        """Until the child ends. Of questions that waited only the newest is answered: nobody waits for the others any more."""
+        self._answers.begin()
+        while packet := _received(channel, 0):
+            question: Question | None = None
+            while packet:
+                question = self._take(child, packet) or question
+                packet = _received(channel, socket.MSG_DONTWAIT)
+            if question is not None:
+                self._reply(channel, question)
+
+    def _take(self, child: FaceChild, packet: bytes) -> Question | None:
+        if not packet.startswith(b"{"):
+            return Question.unpack(packet)
+        match unpack_message(packet):
+            case Trying() as trying:
+                child.trying = trying
+            case Drawing() as drawing:
+                child.drawing = drawing
+                self._tell(drawing)
+            case Leaving() as leaving:
+                child.leaving = leaving
+        return None
+
+    def _reply(self, channel: socket.socket, question: Question) -> None:
+        answer = self._answers.ask(question)
+        with contextlib.suppress(OSError):  # it has ended, or does not read: its next question will be answered
+            channel.send(answer.pack(), socket.MSG_DONTWAIT)
+        self._answers.between_pictures()
+        if question.shown_number is not None:
+            self.first_picture.set()
+
+    def _tell(self, drawing: Drawing) -> None:
+        self._lost_searches = self._lost_searches + 1 if drawing.where == "off-screen" and self._searched else 0
+        self._drawing, self._known = drawing, drawing.known
+        logger.info("The face is drawn by %s", drawing.name)
+        for reason in drawing.reasons:
+            logger.warning("No face by %s", reason)
+
+
+def _received(channel: socket.socket, flags: int) -> bytes:
+    """The next packet; empty if there is none, or will be none."""
+    try:
+        return channel.recv(MAX_PACKET_BYTES, flags)
+    except OSError:
+        return b""

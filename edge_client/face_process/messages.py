@@ -1,0 +1,93 @@
+"""What parent and child say beside questions and answers: `FaceStart` first, then what the child tells of itself, as JSON."""
+
+from __future__ import annotations
+
+import json
+import pickle
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+from edge_client.config import EdgeConfig
+
+MAX_START_BYTES = 128 << 10
+
+
+@dataclass(frozen=True, slots=True)
+class Watcher:
+    """A `PictureObserver` that lives in the face's process and sees pixels: `MODULE:NAME`, called with `argument`."""
+
+    path: str
+    argument: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class FaceStart:
+    """All that the child needs to begin."""
+
+    config: EdgeConfig
+    name: str
+    """Seeds the idle life."""
+    watchers: tuple[Watcher, ...] = ()
+    is_filmed: bool = False
+    """Whether a descriptor for the film was inherited."""
+    avoid: frozenset[str] = frozenset()
+    """Kinds of renderer that crashed."""
+    known: dict[str, Any] = field(default_factory=dict)
+    """What an earlier child told of the GL driver that it used, see `Drawing`."""
+    search_s: float = 3.0
+    """A face that is drawn off-screen, though a window is wanted, looks for a display this often."""
+
+    def pack(self) -> bytes:
+        """As a packet. It is a pickle: only a parent may send it."""
+        return pickle.dumps(self)
+
+
+@dataclass(frozen=True, slots=True)
+class Trying:
+    """A way to draw is tried now, and may end the process."""
+
+    kind: str
+    addresses: tuple[str | tuple[str, int], ...] = ()
+    """Where its display listens, as in `DesktopDisplay`."""
+
+
+@dataclass(frozen=True, slots=True)
+class Drawing:
+    """The renderer is open."""
+
+    name: str
+    kind: str
+    where: str
+    reasons: tuple[str, ...] = ()
+    """Why no better way was taken."""
+    known: dict[str, Any] = field(default_factory=dict)
+    """The GL driver, and the place that it was tried at."""
+
+
+@dataclass(frozen=True, slots=True)
+class Leaving:
+    """The child ends by itself."""
+
+    why: str
+    """`closed` by a person, the display was `lost`, a `screen` is there now, or it `failed`."""
+    reason: str
+
+
+Message = Trying | Drawing | Leaving
+_TYPES: dict[str, type[Trying] | type[Drawing] | type[Leaving]] = {kind.__name__: kind for kind in (Trying, Drawing, Leaving)}
+
+
+def pack_message(message: Message) -> bytes:
+    """As a packet that begins with a brace."""
+    return json.dumps({type(message).__name__: asdict(message)}).encode()
+
+
+def unpack_message(packet: bytes) -> Message:
+    """From `pack_message`. Raises ValueError, KeyError and TypeError."""
+    ((kind, fields),) = json.loads(packet).items()
+    lists = {name: tuple(map(_hashable, value)) for name, value in fields.items() if isinstance(value, list)}
+    return _TYPES[kind](**fields | lists)
+
+
+def _hashable(value: Any) -> Any:
+    return tuple(value) if isinstance(value, list) else value

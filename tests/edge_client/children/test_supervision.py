@@ -1,0 +1,172 @@
+"""The policy by itself: exact times, and its rules on any course of events."""
+
+from __future__ import annotations
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from edge_client.children.supervision import KILL_US, LONGEST_STEP_US, Action, ChildLimits, ChildState, Signs, Supervision
+
+STEP_US = 200_000
+LIMITS = ChildLimits(progress_us=3_000_000, first_progress_us=30_000_000, pauses_us=(0, 500_000, 5_000_000))
+
+
+class Course:
+    """A supervision, its clock, and the child as the policy believes it to be."""
+
+    def __init__(self, limits: ChildLimits = LIMITS) -> None:
+        self.policy = Supervision(limits)
+        self.now_us = 1_000_000
+        self.beats = self.progress = 0
+        self.exists = False
+        self.silent_us = 0
+
+    def step(self, passed_us: int = STEP_US, *, beats: bool = True, progress: bool = True) -> Action:
+        """Some time passes, in which a child that exists shows what it is said to."""
+        self.now_us += passed_us
+        if self.exists:
+            self.beats += beats
+            self.progress += progress
+        action = self.policy.act(self.now_us, Signs(self.beats, self.progress) if self.exists else None)
+        if action is Action.START:
+            assert not self.exists
+            self.exists, self.beats, self.progress = True, 0, 0
+            self.policy.started()
+        return action
+
+    def end(self, reason: str = "it ended", *, wanted: bool = False) -> None:
+        """The child ends."""
+        self.exists = False
+        self.policy.ended(self.now_us, reason, wanted=wanted)
+
+    def until(self, wanted: Action, limit_us: int = 60_000_000, *, beats: bool = True, progress: bool = True) -> int:
+        """How long it takes to come to an action."""
+        begin_us = self.now_us
+        while self.step(beats=beats, progress=progress) is not wanted:
+            assert self.now_us - begin_us < limit_us
+        return self.now_us - begin_us
+
+
+def running() -> Course:
+    """A course whose child runs."""
+    course = Course()
+    assert course.step() is Action.START
+    assert str(course.policy.standing) == "starting"
+    course.step()
+    assert course.policy.standing.state is ChildState.RUNNING
+    return course
+
+
+def test_silence_is_two_missed_beats() -> None:
+    """Of a child that has made progress; the reason is kept through its end."""
+    course = running()
+    assert 2_000_000 < course.until(Action.KILL, beats=False) <= 2_000_000 + STEP_US
+    assert str(course.policy.standing) == "failing (no sign of life for 2 s)"
+    course.end("it was killed by SIGKILL")
+    assert str(course.policy.standing) == "failing (no sign of life for 2 s)"
+
+
+def test_a_driver_that_opens_may_hold_the_interpreter() -> None:
+    """Before the first progress more beats may be missing."""
+    course = Course()
+    course.step()
+    assert 10_000_000 < course.until(Action.KILL, beats=False, progress=False) <= 10_000_000 + STEP_US
+
+
+def test_standing_still_is_noticed_though_it_beats() -> None:
+    """Each limit in its time."""
+    course = Course()
+    course.step()
+    assert 30_000_000 < course.until(Action.KILL, progress=False) <= 30_000_000 + STEP_US
+    course = running()
+    assert 3_000_000 < course.until(Action.KILL, progress=False) <= 3_000_000 + STEP_US
+    assert str(course.policy.standing) == "failing (no progress for 3 s)"
+
+
+def test_a_watcher_that_was_stopped_kills_nobody() -> None:
+    """An hour between two checks counts as one step."""
+    course = running()
+    for _ in range(3):
+        assert course.step(3_600_000_000, beats=False, progress=False) is Action.NOTHING
+    assert course.step() is Action.NOTHING
+    assert course.policy.standing.state is ChildState.RUNNING
+
+
+def test_an_unkillable_child_has_none_beside_it() -> None:
+    """Not even after hours; once it has ended the next one is started."""
+    course = running()
+    course.until(Action.KILL, beats=False)
+    for _ in range(KILL_US // STEP_US + 1):
+        assert course.step(beats=False) is Action.NOTHING
+    assert "unkillable" in course.policy.standing.reason
+    assert all(course.step(3_600_000_000, beats=False) is Action.NOTHING for _ in range(50))
+    course.end()
+    assert course.until(Action.START) <= STEP_US
+
+
+def test_pauses_grow_and_are_forgotten_after_good_times() -> None:
+    """The last one repeats."""
+    course = Course()
+    pauses = []
+    for _ in range(4):
+        pauses.append(course.until(Action.START))
+        course.end()
+    assert pauses == [STEP_US, STEP_US, 600_000, 5_000_000]
+    course.until(Action.START)
+    for _ in range(11_000_000 // STEP_US):
+        course.step()
+    course.end("later")
+    assert course.policy.standing.reason == "later"
+    assert course.until(Action.START) == STEP_US
+
+
+def test_a_wanted_end_is_no_failure() -> None:
+    """It is started again at once, and nothing is said against it."""
+    course = running()
+    course.end(wanted=True)
+    assert str(course.policy.standing) == "starting"
+    assert course.until(Action.START) == STEP_US
+
+
+def test_what_others_found_counts() -> None:
+    """The child is killed with their reason; one that was started meanwhile is not."""
+    course = running()
+    course.policy.replace("the display died")
+    assert course.step() is Action.KILL
+    course.end()
+    assert course.policy.standing.reason == "the display died"
+    course.policy.replace("the display died")
+    course.until(Action.START)
+    assert course.step() is Action.NOTHING
+
+
+ENDS = st.sampled_from(["", "", "", "ends", "wanted"])
+STEPS = st.lists(st.tuples(st.integers(0, 2 * LONGEST_STEP_US), st.booleans(), st.booleans(), ENDS), max_size=200)
+
+
+@given(STEPS)
+def test_on_any_course(steps: list[tuple[int, bool, bool, str]]) -> None:
+    """None is started beside another, none is killed twice or without cause, and a child that shows nothing is always killed."""
+    course = Course()
+    silent_us = still_us = 0
+    progressed = dying = False
+    for passed_us, beats, progress, end in steps:
+        if end and course.exists:
+            course.end(wanted=end == "wanted")
+            dying = False
+        existed = course.exists
+        action = course.step(passed_us, beats=beats, progress=progress)
+        step_us = min(passed_us, LONGEST_STEP_US)
+        if action is Action.START:
+            silent_us = still_us = 0
+            progressed = dying = False
+            continue
+        if not existed or dying:
+            assert action is Action.NOTHING
+            continue
+        silent_us = 0 if beats else silent_us + step_us
+        progressed = progressed or progress
+        still_us = 0 if progress else still_us + step_us
+        overdue = silent_us > (2_000_000 if progressed else 10_000_000) or still_us > (3_000_000 if progressed else 30_000_000)
+        assert (action is Action.KILL) == overdue
+        dying = overdue

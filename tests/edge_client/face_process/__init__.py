@@ -1,0 +1,1 @@
+"""Tests of the face in a process of its own."""

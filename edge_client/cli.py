@@ -80,7 +80,7 @@ def _devices(config: EdgeConfig) -> int:
 def _run(config: EdgeConfig) -> int:
     logging.basicConfig(level=config.log_level.upper(), format="%(asctime)s %(levelname)-7s %(name)s: %(message)s", stream=sys.stderr)
     for handler in logging.getLogger().handlers:
-        handler.addFilter(BoundedLog(lambda: time.monotonic_ns() // 1_000))
+        handler.addFilter(BoundedLog(lambda: time.monotonic_ns() // 1_000, strict="edge_client.link"))
     from edge_client.app import run
 
     return run(config)

@@ -61,7 +61,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         config = load_config(build_parser().parse_args(argv), os.environ)
         logging.basicConfig(level=config.log_level.upper(), format="%(asctime)s %(levelname)s %(name)s: %(message)s", stream=sys.stderr)
         for handler in logging.getLogger().handlers:
-            handler.addFilter(BoundedLog(lambda: time.monotonic_ns() // 1_000, free=logging.INFO))
+            handler.addFilter(BoundedLog(lambda: time.monotonic_ns() // 1_000))
         _run(config)
 
 

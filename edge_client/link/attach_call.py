@@ -112,7 +112,7 @@ def _message_in(data: bytes) -> m.ToDevice | AttachRefused | StreamEnd | None:
             check_entries(data, MAX_DEVICE_MESSAGE_PAYLOADS)
         response = pb.AttachResponse.FromString(data)
     except WireError as error:
-        return StreamEnd("INVALID_ARGUMENT", f"the relay sent a message that cannot be taken: {error.fault.text}", welcomed=True)
+        return StreamEnd("INTERNAL", f"the relay sent a message that cannot be taken: {error.fault.text}")
     except DecodeError:
         return StreamEnd("INTERNAL", "the relay sent bytes that are no message")
     try:

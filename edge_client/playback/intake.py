@@ -55,6 +55,9 @@ class Intake:
     def take(self, playing: Playing, payload: Payload, now_us: int) -> Fault | None:
         """Take a payload or a fragment of one that is entered already."""
         size = len(payload.data)
+        if payload.kind is Kind.MOTION and payload.seq > playing.motion_seq:
+            self._drops.miss(payload.seq - playing.motion_seq - 1)
+            playing.motion_seq = payload.seq
         reassembler = playing.reassemblers[payload.kind]
         refusal = playing.conversation.refusal(payload)
         if refusal is not None:
@@ -75,6 +78,7 @@ class Intake:
         """Nothing more comes. The fault says what of it lacks its rest; a payload that `end` does not count was given up by
         who ended the conversation, who told so."""
         fault = None
+        self._drops.miss(max(0, end.last_motion_seq - playing.motion_seq))
         for kind, last_seq in ((Kind.AUDIO, end.last_audio_seq), (Kind.MOTION, end.last_motion_seq)):
             reassembler = playing.reassemblers[kind]
             if 0 < reassembler.pending_seq <= last_seq:

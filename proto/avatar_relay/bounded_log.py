@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable
 
-BURST, PER_MINUTE = 5, 5
+BURST, PER_MINUTE = 3, 3
 """Lines of one kind: of one logger, with one message text before its values are put in. The relay tells of its strangers less often."""
 MAX_KINDS = 512
 MAX_CHARACTERS = 1_000
@@ -18,19 +18,22 @@ def plain(text: str, most: int = MAX_CHARACTERS) -> str:
 
 
 class BoundedLog(logging.Filter):
-    """For a handler: makes each message plain, and leaves out all but a few of a kind in a minute. Levels up to `free` are not counted."""
+    """For a handler: makes each message plain, and leaves out all but a few of a kind in a minute.
 
-    def __init__(self, now_us: Callable[[], int], free: int = logging.DEBUG) -> None:
+    Only WARNING and above is counted, and INFO of loggers below `strict`: what those tell, a peer causes.
+    """
+
+    def __init__(self, now_us: Callable[[], int], strict: str = "") -> None:
         super().__init__()
         self._now_us = now_us
-        self._free = free
+        self._strict = strict
         self._left: dict[tuple[str, object], tuple[float, int, int]] = {}
         """By kind: lines that may be written, when that was, and how many were left out since the last."""
 
     def filter(self, record: logging.LogRecord) -> bool:
         """Whether a record is written; its message is plain then."""
         left_out = 0
-        if record.levelno > self._free:
+        if record.levelno >= (logging.INFO if self._strict and record.name.startswith(self._strict) else logging.WARNING):
             now_us = self._now_us()
             kind = (record.name, record.msg)
             left, then_us, left_out = self._left.pop(kind, (float(BURST), now_us, 0))

@@ -35,7 +35,8 @@ MAX_SOFTWARE_CHARACTERS = 128
 """Of `software_version`. More is cut off."""
 MAX_TOKEN_CHARACTERS = 128
 """Of a session token."""
-MAX_TRACEPARENT_CHARACTERS, MAX_TRACESTATE_CHARACTERS = 64, 512
+MAX_TRACEPARENT_CHARACTERS = 64
+MAX_TRACESTATE_CHARACTERS = 512
 """Of a trace context: what W3C Trace Context asks everybody to carry. A longer one counts as none."""
 MAX_ERROR_DETAILS = 8
 """Details of a `google.rpc.Status` that are read."""

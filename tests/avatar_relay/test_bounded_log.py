@@ -52,10 +52,12 @@ def test_kinds_do_not_wait_for_each_other(log: Log) -> None:
     assert log.lines()[-1] == "another"
 
 
-def test_what_is_for_finding_faults_is_not_bounded(log: Log) -> None:
+@pytest.mark.parametrize(("strict", "lines"), [("", 100), ("other", 100), ("tests", BURST)])
+def test_what_is_for_following_the_work_is_bounded_where_peers_cause_it(log: Log, strict: str, lines: int) -> None:
+    log.bounded._strict = strict
     for number in range(100):
-        log.logger.debug("detail: %s", number)
-    assert len(log.lines()) == 100
+        log.logger.info("detail: %s", number)
+    assert len(log.lines()) == lines
 
 
 def test_its_memory_is_bounded(log: Log) -> None:

@@ -61,6 +61,7 @@ async def attack_device(name: str, folder: Path, seconds: float) -> DeviceVerdic
         flags = ("--relay", address, "--device-id", "lobby", "--audio-sink", "virtual", "--renderer", "none")
         async with running("edge-client", [*python("edge_client"), *flags], folder / "edge.log", {"HOME": str(folder)}) as device:
             await relay.wait_for("attach 1", 40)
+            started = len(device.said().splitlines())
             before, most, until = resident_kib(device.pid), 0, time.monotonic() + seconds
             while device.running and time.monotonic() < until:
                 most = max(most, resident_kib(device.pid))
@@ -74,7 +75,7 @@ async def attack_device(name: str, folder: Path, seconds: float) -> DeviceVerdic
         return DeviceVerdict(
             attack=name,
             rss_mib=(before // 1_024, most // 1_024),
-            log_lines=len(log.splitlines()),
+            log_lines=len(log.splitlines()) - started,
             longest_line=max(map(len, log.splitlines()), default=0),
             control_characters=CONTROL.search(log) is not None,
             tracebacks=log.count("Traceback"),

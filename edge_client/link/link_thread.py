@@ -21,6 +21,8 @@ logger = logging.getLogger(__name__)
 
 TICK_S = 0.02
 """How often the player is ticked where nothing comes; each message that comes ticks it too."""
+IDLE_TICK_S = 0.25
+"""The same while there is no conversation."""
 JOIN_S = 0.002
 """A tick for a message waits this long for others …"""
 PLAYING_JOIN_S = 0.01
@@ -67,6 +69,8 @@ class LinkThread:
         self._link: DeviceLink | None = None
         self._ticked_s = float("-inf")
         self._coming: asyncio.TimerHandle | None = None
+        self._resting: asyncio.Future[None] | None = None
+        """Until the next tick of an idle player."""
         self._broken: Exception | None = None
         """What a tick failed with that no task awaited."""
         self._stop: asyncio.Event | None = None
@@ -125,13 +129,29 @@ class LinkThread:
         return end
 
     async def _tick_on(self) -> None:
-        """Tick where nothing that was handled has ticked for `TICK_S`."""
+        """Tick where nothing that was handled has ticked for `TICK_S`, or for `IDLE_TICK_S`."""
         loop = asyncio.get_running_loop()
         while self._broken is None:
             if loop.time() - self._ticked_s >= TICK_S:
                 self._tick()
-            await asyncio.sleep(max(self._ticked_s + TICK_S - loop.time(), _SHORTEST_SLEEP_S))
+            if self._playback.state is PlayerState.IDLE:
+                await self._rest(loop)
+            else:
+                await asyncio.sleep(max(self._ticked_s + TICK_S - loop.time(), _SHORTEST_SLEEP_S))
         raise self._broken
+
+    async def _rest(self, loop: asyncio.AbstractEventLoop) -> None:
+        """Wait for `IDLE_TICK_S`, or until something was handled."""
+        resting = self._resting = loop.create_future()
+        timer = loop.call_later(IDLE_TICK_S, self._wake)
+        try:
+            await resting
+        finally:
+            timer.cancel()
+
+    def _wake(self) -> None:
+        if self._resting is not None and not self._resting.done():
+            self._resting.set_result(None)
 
     def _handled(self) -> None:
         """Tick once for all that comes together: sound and motion of a moment often come one behind the other."""
@@ -145,6 +165,7 @@ class LinkThread:
             self._tick()
         except Exception as error:
             self._broken = error
+        self._wake()
 
     def _tick(self) -> None:
         if self._link is None:

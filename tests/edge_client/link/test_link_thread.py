@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import asyncio
 import threading
+import time
 from collections.abc import Callable
+from unittest.mock import Mock
 
 from avatar_relay.media import Credit, Cursor
 from avatar_relay.messages import Finished, Started, ToDevice, Volume
 from edge_client.link.attach_call import Endpoint
 from edge_client.link.device_link import DeviceLink, DeviceProfile
-from edge_client.link.link_thread import LEAVE_S, LinkThread
+from edge_client.link.link_thread import IDLE_TICK_S, LEAVE_S, LinkThread
 from edge_client.playback.events import ConversationEvent, Output, PlayerState
 from tests.edge_client.link.test_device_link import CLOCKS
 
@@ -79,6 +81,25 @@ def test_the_player_goes_on_without_a_relay() -> None:
     assert running.thread.end.stopped
     assert not running.thread.status.attached
     assert running.thread.relay_time is None
+
+
+def test_an_idle_player_is_ticked_rarely() -> None:
+    """Its third tick comes after two long pauses; what is handled meanwhile ends a pause."""
+    running = Running()
+    began_s = time.monotonic()
+    running.thread.start()
+    assert running.player.ticked.wait(5)
+    assert time.monotonic() - began_s >= 2 * IDLE_TICK_S * 0.9
+    running.thread.stop()
+
+
+async def test_a_pause_ends_with_what_is_handled() -> None:
+    """The first word of a conversation is not heard a quarter of a second late."""
+    thread = LinkThread(make_link=Mock(), playback=Player(), clocks=CLOCKS, on_finished=Mock(), on_end=Mock())
+    resting = asyncio.create_task(thread._rest(asyncio.get_running_loop()))
+    await asyncio.sleep(0)
+    thread._tick_by_timer()
+    await asyncio.wait_for(resting, IDLE_TICK_S / 2)
 
 
 def test_stopping_before_it_began_is_not_lost() -> None:

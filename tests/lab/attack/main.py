@@ -26,7 +26,7 @@ from tests.lab.programs import python, running
 from tests.lab.tool import add_json_file, command_line, write_json
 
 MAX_GROWTH_MIB, MAX_LINES, MAX_ATTACH_S, MAX_SHIFT_MS, MIN_ATTACHED = 64, 10, 2.0, 50, 0.95
-QUIET_S = 6.0
+QUIET_S = 3.0
 """After an attack, before memory is looked at again."""
 
 

@@ -230,9 +230,7 @@ class PlaybackEngine:
         playing = self._playing.get(media.conversation_id)
         if not within and playing is not None:
             self._reports.fault_of(playing, Fault(Reason.CREDIT_EXCEEDED, "more bytes came than were granted", "media"))
-        if not within and self._credit.is_flooded:
-            self._intake.drop(media, DropReason.BUFFER_FULL)
-        else:
+        if within or not self._intake.shed(media):
             self._route(media, now_us)
 
     def _route(self, message: Holdable, now_us: int) -> None:

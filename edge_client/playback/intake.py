@@ -41,6 +41,13 @@ class Intake:
         """Enter a message's bytes as received; False where they are more than was granted."""
         return all([self._credit.receive(payload.kind, len(payload.data)) for payload in media.payloads])
 
+    def shed(self, media: Media) -> bool:
+        """Use nothing of a message that comes while far more is outstanding than was granted; returns whether that is so."""
+        flooded = self._credit.is_flooded
+        if flooded:
+            self.drop(media, DropReason.BUFFER_FULL)
+        return flooded
+
     def drop(self, media: Media, reason: DropReason) -> None:
         """Use nothing of a message."""
         for payload in media.payloads:

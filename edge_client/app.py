@@ -60,7 +60,7 @@ logger = logging.getLogger(__name__)
 LINGER_S = 1.5
 """After the last conversation asked for: acknowledgements arrive, and the face comes to rest on the film."""
 FIRST_PICTURE_US = 5_000_000
-"""How long the link waits for the first picture."""
+"""How long the link waits for the first picture at most."""
 BEAT_S = 0.5
 MAIN_PART, LINK_PART = "main", "link"
 """The threads that systemd's watchdog is told of."""
@@ -120,6 +120,8 @@ class App:
         try:
             return self._play(tracer, open_tap(self._config))
         finally:
+            if tracer is not None:
+                tracer.end_all(monotonic_us())
             telemetry.shutdown()
             for number, handler in handlers.items():
                 signal.signal(number, handler or signal.SIG_DFL)
@@ -134,6 +136,8 @@ class App:
             stack.callback(sink.close)
             if tap is not None:
                 tap.rate_hz = sink.rate_hz
+            if tracer is not None:
+                tracer.watch_sound(sink)
             recorder = self._make_recorder()
             answers = self._make_answers(playback, sink, tracer)
             face = self._face = self._make_face(answers, recorder)
@@ -215,7 +219,7 @@ class App:
     def _wait_for_face(self, face: FaceProcess | None) -> None:
         """For a little, so that the first word finds a face; a screen that hangs does not keep the device from its relay."""
         until_us = monotonic_us() + FIRST_PICTURE_US
-        while face is not None and not self._stop.is_set() and monotonic_us() < until_us and not face.first_picture.wait(BEAT_S):
+        while face is not None and not self._stop.is_set() and monotonic_us() < until_us and not face.was_tried.wait(BEAT_S):
             self._heart.beat(MAIN_PART)
             self._heart.beat(LINK_PART)
 
@@ -229,7 +233,8 @@ class App:
             relay=self._config.relay,
             link=link.text,
             was_attached=link.streams > 0,
-            soundless=why_soundless(self._config, sink),
+            soundless=why_soundless(sink),
+            sound=sink.name,
             underruns=sink.counters().underruns,
             face=str(self._face.status()) if self._face is not None else "",
             version=self._version,

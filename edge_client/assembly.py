@@ -13,8 +13,6 @@ from typing import TYPE_CHECKING
 
 from edge_client.audio.decoders import make_decoder
 from edge_client.audio.sink import AudioSink
-from edge_client.audio.sinks.virtual import VirtualSink
-from edge_client.audio.sound import sinks_to_try
 from edge_client.config import EdgeConfig
 from edge_client.face.answers import FaceAnswers
 from edge_client.face.overlays import FaceOverlays
@@ -53,10 +51,12 @@ def make_playback(config: EdgeConfig, sink: AudioSink, flame_map: FlameMap | Non
     return PlaybackEngine(sink=sink, decoders=decoders, config=playback_config, observer=observer)
 
 
-def why_soundless(config: EdgeConfig, sink: AudioSink) -> str:
+def why_soundless(sink: AudioSink) -> str:
     """Why nothing is heard, for people; empty while sound is heard, or none is wanted."""
-    unwanted = isinstance(sink, VirtualSink) and "pyaudio" in sinks_to_try(config)
-    return "No sound device was found: the face speaks, and nothing is heard." if unwanted else sink.counters().lost
+    counters = sink.counters()
+    if counters.unheard:
+        return f"No sound device was found: the face speaks, and nothing is heard. {counters.unheard}"
+    return counters.lost
 
 
 def make_answers(

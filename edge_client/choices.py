@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import enum
+import re
+from typing import Literal
 
 OUTPUT_OFFSET_MS = (-500, 2_000)
 """Range of the output offset: how much later than the device says its sound is heard."""
@@ -19,3 +21,21 @@ class FrameStarvation(enum.StrEnum):
 
 LARGEST_SOFT = (1280, 720)
 """The largest picture that the CPU draws."""
+
+Latency = Literal["low", "safe"]
+"""How far the buffer of a sound device that runs dry may grow."""
+
+BY_PATH = "path:"
+"""What begins the name of an output by the place where its card is attached."""
+_MAX_NAME_CHARACTERS = 255
+_NAME = re.compile(r"[\w.:,=+@()\- ]*")
+"""No quotes, braces, pipes, slashes or control characters: within them ALSA would read configuration, files and commands."""
+
+
+def check_output_name(text: str) -> str:
+    """The text, if it can name an output. Raises ValueError that says why not."""
+    if len(text) > _MAX_NAME_CHARACTERS:
+        raise ValueError(f"the name of an output has at most {_MAX_NAME_CHARACTERS} characters")
+    if _NAME.fullmatch(text.removeprefix(BY_PATH)) is None or (text and not text.strip()):
+        raise ValueError(f"{text!r} cannot name an output; it takes letters, digits, blanks and . : , = + @ - _ ( )")
+    return text

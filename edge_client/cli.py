@@ -64,11 +64,12 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _devices(config: EdgeConfig) -> int:
-    from edge_client.audio.devices import choose_output, list_outputs
+    from edge_client.audio.devices import list_outputs
+    from edge_client.audio.outputs import choose
 
     try:
         outputs = list_outputs()
-        chosen = choose_output(outputs, config.audio_device)
+        chosen = choose(config.audio_device, outputs)
     except SinkError as error:
         print(f"edge-client: error: {error}", file=sys.stderr)
         return 1

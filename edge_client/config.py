@@ -14,7 +14,7 @@ from avatar_relay.addresses import is_loopback, split_address
 from avatar_relay.errors import ConfigError
 from avatar_relay.ids import ID_RULE, is_valid_id
 from avatar_relay.settings import ProgramSettings, Section, setting
-from edge_client.choices import LARGEST_SOFT, OUTPUT_OFFSET_MS, FrameStarvation
+from edge_client.choices import LARGEST_SOFT, OUTPUT_OFFSET_MS, FrameStarvation, Latency, check_output_name
 from edge_client.colours import FaceColours, read_colour
 from edge_client.motion.mouth_source import MouthSource
 from edge_client.renderers import renderer_name
@@ -41,9 +41,16 @@ class EdgeConfig:
     audio_sink: SinkChoice = setting(
         "auto", takes.choice(*get_args(SinkChoice)), "what plays: auto takes pyaudio where there is a sound device, else virtual"
     )
-    audio_device: str = setting("", takes.text("NAME"), "sound device by name, beginning of a name, or index; empty: the default one")
-    rate_hz: int = setting(48_000, takes.whole_number(8_000, 192_000, "Hz"), "rate of the sound output")
-    frames_per_buffer: int = setting(480, takes.whole_number(64, 8_192), "frames that the sound device takes at once")
+    audio_device: str = setting(
+        "",
+        takes.text("NAME"),
+        "sound device: a name that `edge-client devices` lists or its beginning, any name of ALSA's, or path:PLACE; empty: the default one",
+    )
+    rate_hz: int = setting(48_000, takes.whole_number(8_000, 192_000, "Hz"), "rate of the sound, whatever the rate of the sound device")
+    frames_per_buffer: int = setting(480, takes.whole_number(64, 8_192), "frames that the sound device takes at once, to begin with")
+    latency: Latency = setting(
+        "low", takes.choice(*get_args(Latency)), "what a sound device that runs dry may grow its buffer to: low: 50 ms; safe: 200 ms"
+    )
     output_offset_ms: float = setting(
         0.0,
         takes.number(*OUTPUT_OFFSET_MS, "ms"),
@@ -66,6 +73,9 @@ class EdgeConfig:
     render_size: tuple[int, int] = setting(
         LARGEST_SOFT, takes.size(), "largest picture that the CPU draws (software GL, vector face); it is scaled up to a larger window"
     )
+    rotation: int = setting(
+        0, takes.whole_number(0, 270, "degrees"), "turn the picture clockwise for a screen that is mounted on its side: 0, 90, 180 or 270"
+    )
     fullscreen: bool = setting(False, takes.switch(), "take the whole screen")
     headless: bool = setting(False, takes.switch(), "no window and no sound device, even where there are any")
     pictures_per_second: float = setting(30.0, takes.number(1, 240), "pictures to draw each second at most")
@@ -85,6 +95,12 @@ class EdgeConfig:
         if self.device_id and not is_valid_id(self.device_id):
             raise ConfigError(f"device_id: {self.device_id!r} can not be a name; it takes {ID_RULE}")
         self._check_credentials()
+        if self.rotation % 90:
+            raise ConfigError(f"rotation: {self.rotation} is none of 0, 90, 180, 270")
+        try:
+            check_output_name(self.audio_device)
+        except ValueError as error:
+            raise ConfigError(f"audio_device: {error}") from error
         if self.audio_sink == "wav" and self.record is None:
             raise ConfigError("audio_sink: wav plays into the record folder; name one with record")
         if self.record is not None and self.record.exists() and not self.record.is_dir():

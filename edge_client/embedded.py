@@ -59,7 +59,7 @@ T = TypeVar("T")
 
 NAME = "embedded"
 FIRST_PICTURE_S = 5.0
-"""How long the application waits for the first picture, so that its first word finds a face."""
+"""How long the application waits for the first picture at most, so that its first word finds a face."""
 LEAVE_S = 4.0
 """How long an application that was cancelled may take to end."""
 INTERRUPT_S = 0.1
@@ -111,7 +111,7 @@ def run_player(
             face = FaceProcess(config, answers, name=NAME, on_closed=stop.set)
             stack.callback(face.close)
             face.start()
-            face.first_picture.wait(FIRST_PICTURE_S)
+            face.was_tried.wait(FIRST_PICTURE_S)
         stored = StoredVolume(None if volume_file is None else StateFile(volume_file))
         stack.callback(stored.close)
         player = Player(playback, audio_format=audio_format, motion_format=motion_format, pacing=pacing, callbacks=callbacks)
@@ -193,7 +193,8 @@ def _status(config: EdgeConfig, sink: AudioSink) -> DeviceStatus:
         attached=True,
         link="none, the application's own",
         was_attached=True,
-        soundless=assembly.why_soundless(config, sink),
+        soundless=assembly.why_soundless(sink),
+        sound=sink.name,
         underruns=sink.counters().underruns,
         version=version("avatar-relay"),
     )

@@ -1,9 +1,9 @@
 """Errors of the edge client, beside those in `avatar_relay.errors`.
 
 EdgeError
+├── NotUnderstoodError   nobody can tell what the columns of a conversation's motion are (the peer's fault)
 ├── UndecodableError     a payload is not what its conversation's format says (the peer's fault)
 ├── SinkError            the audio device failed (the device's fault)
-│   └── RateError        … because it does not play this rate, but another
 ├── ScreenError          no window, or no picture (the device's fault)
 └── AssetError           a file of the face is missing or damaged
 """
@@ -17,16 +17,12 @@ class UndecodableError(EdgeError):
     """A payload is not what its conversation's format says; the text says what was wrong, and where."""
 
 
+class NotUnderstoodError(EdgeError):
+    """What the columns of a conversation's motion are can not be told; the text names them, and what they may be."""
+
+
 class SinkError(EdgeError):
     """The audio device failed; the text says which, and why."""
-
-
-class RateError(SinkError):
-    """The audio device does not play the rate that was asked for; it plays `rate_hz`."""
-
-    def __init__(self, text: str, rate_hz: int) -> None:
-        super().__init__(text)
-        self.rate_hz = rate_hz
 
 
 class ScreenError(EdgeError):

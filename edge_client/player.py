@@ -107,8 +107,8 @@ class Player:
     async def yield_audio_data(self, data: BytesLike, *, end: bool = False) -> str:
         """Play audio; returns the id of its conversation. `end` says that no more follows; data may then be empty.
 
-        Waits for room. When it is cancelled, a part of the data may have been taken. Raises `ValueError` for no data at all, and for a
-        bare Opus packet that cannot be one.
+        Waits for room. When it is cancelled, a part of the data may have been taken. Raises `ValueError` for no data at all, for a
+        bare Opus packet that cannot be one, and for what is of another format by its first bytes. A WAV of the declared PCM is stripped.
         """
         check_bool(end, "end")
         sound = as_bytes(data, "data")
@@ -221,6 +221,9 @@ class Player:
                 case ConversationEvent(conversation_id, Finished() as finished):
                     self._forget(conversation_id)
                     _call(self._callbacks.on_finished, conversation_id, finished)
+                case ConversationEvent(conversation_id, body):
+                    if self._current is not None and self._current.conversation_id == conversation_id:
+                        self._current.heard("", body, now_us)
                 case ConversationError(conversation_id, fault):
                     _call(self._callbacks.on_error, conversation_id, fault)
         state = self._playback.state
@@ -273,8 +276,9 @@ class Player:
 
     def _finish_audio(self, current: PublishedConversation, *, end: bool) -> str:
         if end and current.takes_audio:
+            current.finish_audio()
             if current.carried_bytes:
-                fault = Fault(Reason.AUDIO_UNDECODABLE, "the audio ends with half a sample, which is left out", "data")
+                fault = Fault(Reason.AUDIO_IRREGULAR, "the audio ends with half a sample, which is left out", "data")
                 _call(self._callbacks.on_error, current.conversation_id, fault)
             current.end_audio(self._clock_us())
             self._send(current)

@@ -28,13 +28,16 @@ from opentelemetry.util.types import AttributeValue
 from avatar_relay.media import ConversationOpen, Kind, Payload
 from avatar_relay.messages import Dropped, Finished
 from avatar_relay.tracing import CLOCK_ERROR_US, CLOCK_OFFSET_US, CONVERSATION_ID, KIND, REASON, Stage, Telemetry, parent_from
+from edge_client.audio.sink import AudioSink
 from edge_client.face.pictures import PictureObserver, ShownPicture
 from edge_client.face.renderer import Picture
 from edge_client.face_process.host import FaceProcess
 from edge_client.observer import PlaybackObserver
 
 MAX_CONVERSATIONS = 256
-"""Conversations whose spans are kept going; of more, the oldest are forgotten."""
+"""Conversations whose spans are kept going; of more, the oldest are ended."""
+ABANDONED = "ABANDONED"
+"""The device left, or had too many others, before the conversation was over."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,6 +97,20 @@ class EdgeTelemetry(PlaybackObserver, PictureObserver):
         self._pictures = meter.create_counter("avatar.pictures", "{picture}", "Pictures shown")
         self._underruns = meter.create_counter("avatar.underruns", "{underrun}", "Times the sound ran dry")
 
+    def watch_sound(self, sink: AudioSink) -> None:
+        """Tell from now on what plays, and how often it was lost."""
+
+        def playing(_: CallbackOptions) -> Iterable[Observation]:
+            counters = sink.counters()
+            state = "failing" if counters.lost else "unheard" if counters.unheard else "running"
+            yield Observation(1, {"avatar.state": state, "avatar.sink": sink.name})
+
+        def restarts(_: CallbackOptions) -> Iterable[Observation]:
+            yield Observation(sink.counters().restarts)
+
+        self._meter.create_observable_gauge("avatar.sound", [playing], "{sink}", "1, with what plays and how it stands")
+        self._meter.create_observable_counter("avatar.sound.restarts", [restarts], "{restart}", "Times the sound device was lost")
+
     def watch_face(self, face: FaceProcess) -> None:
         """Tell from now on what draws, and how often that was started again."""
 
@@ -127,7 +144,7 @@ class EdgeTelemetry(PlaybackObserver, PictureObserver):
             rate = message.motion_format.keyframes_per_second if message.motion_format is not None else 0.0
             self._trails[message.conversation_id] = _PlaybackTrail(receive, context, now_us, rate)
             if len(self._trails) > MAX_CONVERSATIONS:
-                self._trails.popitem(last=False)
+                self._abandon(self._trails.popitem(last=False)[1], now_us)
 
     def received(self, conversation_id: str, payload: Payload, now_us: int) -> None:
         """Count."""
@@ -225,6 +242,19 @@ class EdgeTelemetry(PlaybackObserver, PictureObserver):
             self._sampled = {key: value for key, value in self._sampled.items() if key[0] != conversation_id}
             if trail is not None:
                 self._end(trail, body, now_us)
+
+    def end_all(self, now_us: int) -> None:
+        """End all spans that are still going, so that they are exported: what has come under them would have no parent."""
+        with self._lock:
+            while self._trails:
+                self._abandon(self._trails.popitem()[1], now_us)
+
+    def _abandon(self, trail: _PlaybackTrail, now_us: int) -> None:
+        if trail.first_decoded_us is not None:
+            self._span(trail, "device.decode", trail.first_decoded_us, trail.last_decoded_us)
+        if trail.play is not None:
+            trail.play.end(self._unix(now_us), fault=ABANDONED)
+        trail.receive.end(self._unix(trail.last_received_us), trail.counts, fault=ABANDONED)
 
     def _end(self, trail: _PlaybackTrail, body: Finished, now_us: int) -> None:
         attributes: dict[str, AttributeValue] = {

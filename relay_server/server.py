@@ -15,7 +15,7 @@ from importlib.metadata import version
 from avatar_relay import wire
 from avatar_relay.media import TraceContext
 from avatar_relay.service_manager import Heart, ServiceManager
-from avatar_relay.tracing import CONVERSATION_ID, Stage, Telemetry, context_of, parent_from, start_telemetry
+from avatar_relay.tracing import CONVERSATION_ID, Stage, Telemetry, context_of, current_context, parent_from, start_telemetry
 from relay_server.access.connection_rules import ConnectionRules
 from relay_server.access.guard import Guard
 from relay_server.access.store import AccessFile
@@ -174,7 +174,8 @@ async def serve(config: RelayConfig, environment: Mapping[str, str], ready: Call
 
 @asynccontextmanager
 async def voice(relay: Relay, telemetry: Telemetry, environment: Mapping[str, str], start: Start) -> AsyncIterator[admin.Speech]:
-    """What `Speak` speaks with, published within this process, each conversation in a trace of its own. `start` runs background tasks.
+    """What `Speak` speaks with, published within this process, each conversation in a trace of its own,
+    or in its source's. `start` runs background tasks.
 
     Our own sources, and for the devices that the configuration names those Server SDKs; `environment` has their keys.
     Raises `ConfigError`.
@@ -182,13 +183,13 @@ async def voice(relay: Relay, telemetry: Telemetry, environment: Mapping[str, st
 
     def trace(conversation_id: str) -> TraceContext:
         now_us, attributes = unix_time_us(), {CONVERSATION_ID: conversation_id}
-        stage = Stage(telemetry.tracer, "relay.speak", parent_from(TraceContext()), now_us, attributes=attributes)
+        stage = Stage(telemetry.tracer, "relay.speak", parent_from(current_context()), now_us, attributes=attributes)
         stage.end(now_us)
         return context_of(stage.span)
 
     config = relay.config
     text, audio, recording = LazySource("speech", late.speech), LazySource("local", late.local), LazySource("recording", late.recording)
-    context = SourceContext(text, audio, environment, monotonic_us, telemetry, start)
+    context = SourceContext(text, audio, environment, monotonic_us, telemetry, unix_time_us, start)
     async with (
         configured_sources(config, context) as by_target,
         serving_speech(

@@ -16,6 +16,7 @@ class Options:
     wav: Path | None
     recording: Path | None
     say: str | None
+    degrees: bool
     headless: bool
     seconds: float | None
     out: Path
@@ -46,9 +47,11 @@ def read_options(arguments: list[str] | None = None) -> Options:
         "ALSA device and draws into a window, where there are any. Leaves sound, film, pictures, trace and figures in a folder.",
     )
     what = parser.add_mutually_exclusive_group()
-    what.add_argument("--wav", type=_file, metavar="FILE", help="a speech file (WAV, FLAC, Ogg); motion is made from the sound")
-    what.add_argument("--recording", type=_file, metavar="FILE", help="a recorded AvatarKit conversation (JSON)")
+    what.add_argument("--wav", type=_file, metavar="FILE", help="a speech file (WAV, FLAC, Ogg, MP3); motion is made from the sound")
+    recorded = "a recorded AvatarKit conversation (JSON), or motion (CSV, JSON) beside its sound"
+    what.add_argument("--recording", type=_file, metavar="FILE", help=recorded)
     what.add_argument("--say", metavar="TEXT", help="text, spoken by espeak-ng")
+    parser.add_argument("--degrees", action="store_true", help="angles of recorded motion are in degrees, not radians")
     parser.add_argument("--headless", action="store_true", help="no sound device and no window, even where there are any")
     parser.add_argument("--seconds", type=_seconds, metavar="N", help="interrupt the speech after N seconds")
     parser.add_argument("--out", type=Path, metavar="DIR", default=DEFAULT_OUT, help="where the results go (default: demo-out)")
@@ -57,7 +60,7 @@ def read_options(arguments: list[str] | None = None) -> Options:
         parser.error("argument --say: the text is empty")
     if found.out.exists() and not found.out.is_dir():
         parser.error(f"argument --out: {found.out} is not a folder")
-    return Options(found.wav, found.recording, found.say, found.headless, found.seconds, found.out.resolve())
+    return Options(found.wav, found.recording, found.say, found.degrees, found.headless, found.seconds, found.out.resolve())
 
 
 if __name__ == "__main__":

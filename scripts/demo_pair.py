@@ -13,6 +13,7 @@ from importlib.metadata import version
 
 import grpc
 
+from avatar_relay.media import AngleUnit
 from avatar_relay.publisher import PublisherError
 from avatar_relay.tracing import start_telemetry
 from relay_server.sources.local.source import LocalSource
@@ -45,7 +46,8 @@ def chosen(edge: Program) -> list[str]:
 def choose_script(options: Options) -> Script:
     """What a person asked for, or the clip that comes with the project."""
     if options.recording is not None:
-        return Script(RecordingSource(), FileSpeech(options.recording), f"the recorded conversation {options.recording.name}")
+        unit = AngleUnit.DEGREES if options.degrees else AngleUnit.RADIANS
+        return Script(RecordingSource(), FileSpeech(options.recording, unit), f"the recorded conversation {options.recording.name}")
     if options.say is not None:
         return Script(SpeechSource(), TextSpeech(options.say), f'"{options.say}", by espeak-ng')
     if options.wav is not None:

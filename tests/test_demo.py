@@ -77,7 +77,7 @@ def test_demo_tells_what_is_wrong_with_a_file(tmp_path: Path) -> None:
     done = run_demo(tmp_path / "out", "--recording", str(bad))
     assert done.returncode == 1
     assert "error: " in done.stderr
-    assert "bad.json is not a recorded AvatarKit conversation" in done.stderr
+    assert "bad.json is not motion that can be played: it is JSON, but neither" in done.stderr
 
 
 @pytest.mark.parametrize(

@@ -18,7 +18,8 @@ import pytest
 from avatar_relay.media import AudioFormat, Codec
 from avatar_relay.publisher import Publisher
 from edge_client.audio.sink import Pcm
-from tests.edge_client.audio.decoders.clips import encode, need_opus_tools, reference, split_pages, tones
+from tests.avatar_relay.sound.ogg_muxing import split_pages
+from tests.edge_client.audio.decoders.clips import encode, need_opus_tools, reference, tones
 from tests.lab.programs import python, running
 from tests.lab.sound_card.paced_card import PacedDevice, deep_paced_device, paced_library
 

@@ -42,7 +42,7 @@ BACKEND_BRINGS = frozenset({"avatar_relay", "opentelemetry", "relay_server"})
     ("modules", "budget", "count"),
     [
         ("relay_server.cli, relay_server.server", RELAY_BRINGS, 475),
-        ("edge_client.cli, edge_client.app", EDGE_BRINGS, 550),
+        ("edge_client.cli, edge_client.app", EDGE_BRINGS, 555),
         ("relay_server.cli", frozenset({"avatar_relay", "relay_server"}), 185),
         ("edge_client.cli", frozenset({"avatar_relay", "edge_client"}), 185),
         ("avatar_relay.publisher", BACKEND_BRINGS, 265),

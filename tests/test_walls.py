@@ -58,6 +58,8 @@ ADAPTERS = frozenset(
         "edge_client.bounded_stderr",
         "edge_client.children",
         # adapters: sound
+        "edge_client.audio.card_memory",
+        "edge_client.audio.cards",
         "edge_client.audio.devices",
         "edge_client.audio.sinks",
         "edge_client.audio.speaker",
@@ -90,7 +92,6 @@ ADAPTERS = frozenset(
 
 PURE_INSIDE_ADAPTERS = frozenset(
     {
-        "edge_client.audio.speaker.stall",
         "edge_client.audio.speaker.played_timeline",
         "edge_client.children.supervision",
         "edge_client.face_process.crashes",
@@ -103,6 +104,7 @@ PURE_INSIDE_ADAPTERS = frozenset(
         "avatar_relay.publisher.publisher_session",
         "avatar_relay.publisher.media_line",
         "avatar_relay.publisher.send_queue",
+        "avatar_relay.publisher.heard_sound",
         "avatar_relay.publisher.playback_tracker",
         "relay_server.sources.audio2face.keyframes",
         "relay_server.sources.audio2face.settings",

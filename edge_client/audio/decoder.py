@@ -16,7 +16,7 @@ class AudioDecoder(Protocol):
         ...
 
     def decode(self, data: bytes) -> Pcm:
-        """All samples that are complete with this payload, perhaps none. Raises `UndecodableError`."""
+        """All samples that are complete with this payload, perhaps none. Raises `SoundError`."""
         ...
 
     def conceal(self, frames: int) -> Pcm:
@@ -24,5 +24,9 @@ class AudioDecoder(Protocol):
         ...
 
     def finish(self) -> Pcm:
-        """What is still inside when no payload follows. Raises `UndecodableError` where the stream is cut short."""
+        """What is still inside when no payload follows. Raises `SoundError` where sound is lost with it."""
+        ...
+
+    def irregularities(self) -> list[str]:
+        """What was not as it should be and is heard all the same, in words: what is new since the last call, each kind once."""
         ...

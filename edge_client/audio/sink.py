@@ -61,6 +61,8 @@ class SinkCounters:
     """Of the underruns: the device ran dry, though there was content."""
     lost: str = ""
     """Why there is no device now; empty while it plays."""
+    unheard: str = ""
+    """Why nothing is heard although sound goes on; empty while it is heard."""
 
 
 class AudioSink(Protocol):
@@ -77,7 +79,7 @@ class AudioSink(Protocol):
         ...
 
     def start(self, feed: AudioFeed) -> None:
-        """Open the device and begin to pull. Raises `SinkError` where it can not be opened."""
+        """Open the device and begin to pull. Raises `SinkError` if that cannot be, and waiting does not help."""
         ...
 
     def close(self) -> None:

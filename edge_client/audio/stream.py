@@ -9,7 +9,8 @@ Rules of the stream:
 3. A gap is given up after `GAP_WAIT_US`, or at once where the caller says that it can not wait.
 4. The stream is complete when `end` was said and all up to the last payload is decoded or given up; `finish` of the decoder
    gives the last samples; where it raises, the stream was cut short, and asked again it gives what can be saved.
-   An undecodable payload makes it `failed`, and what can be decoded is played all the same.
+   An undecodable payload makes it `failed`, and what can be decoded is played all the same. What is irregular and heard all the same
+   is told, and fails nothing.
 """
 
 from __future__ import annotations
@@ -19,13 +20,13 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
+from avatar_relay.errors import SoundError
 from avatar_relay.media import AudioFormat, Payload
 from avatar_relay.reasons import Fault, Reason
 from edge_client.audio.concealment import into
 from edge_client.audio.decoder import AudioDecoder
 from edge_client.audio.jitter_buffer import JitterBuffer, PushResult
 from edge_client.audio.sink import Pcm
-from edge_client.errors import UndecodableError
 
 GAP_WAIT_US = 5_000_000
 """`BURST`: a payload that others overtook is waited for this long."""
@@ -174,9 +175,10 @@ class AudioStream:
         last = self._offset + len(data) >= len(payload.data)
         try:
             self._put(self._decoder.decode(data), payloads=int(last), count=len(data))
-        except UndecodableError as error:
+        except SoundError as error:
             self._fail(payload, error, done)
             last, data = True, payload.data[self._offset :]
+        self._tell_irregularities(done)
         done.freed_bytes += len(data)
         self._offset += len(data)
         if last:
@@ -184,7 +186,11 @@ class AudioStream:
             self._expected_pts_us = _end_of(payload)
             self._current = None
 
-    def _fail(self, payload: Payload, error: UndecodableError, done: Decoded) -> None:
+    def _tell_irregularities(self, done: Decoded) -> None:
+        for text in self._decoder.irregularities():
+            done.faults.append(Fault(Reason.AUDIO_IRREGULAR, text, "media.payloads.data"))
+
+    def _fail(self, payload: Payload, error: SoundError, done: Decoded) -> None:
         done.dropped_payloads += 1
         done.dropped_bytes += len(payload.data)
         self._conceal(payload.duration_us)
@@ -236,10 +242,11 @@ class AudioStream:
             try:
                 self._put(self._decoder.finish(), payloads=0, count=0)
                 break
-            except UndecodableError as error:
+            except SoundError as error:
                 if not self.failed:
                     done.faults.append(Fault(Reason.AUDIO_UNDECODABLE, f"the end of the audio: {error}", "media.payloads.data"))
                 self.failed = True
+        self._tell_irregularities(done)
         self._put_concealed()
 
     def _put(self, pcm: Pcm, *, payloads: int, count: int) -> None:

@@ -9,6 +9,8 @@ import socket
 import subprocess
 import sys
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
 
 from edge_client.blas_threads import ONE_THREAD
 from edge_client.bounded_stderr import BoundedStderr
@@ -71,8 +73,8 @@ class Child:
         return self._process.returncode
 
     def signs(self) -> Signs:
-        """What the child counted."""
-        return self._pulse.signs()
+        """What the child counted, and whether somebody stopped it."""
+        return replace(self._pulse.signs(), is_stopped=_is_stopped(self.pid))
 
     def exit_text(self) -> str | None:
         """How the process ended, in words, with the end of what it wrote to standard error; None as long as it runs."""
@@ -102,6 +104,13 @@ class Child:
         self._pulse.close()
         self._stderr.close()
         os.close(self.pid_descriptor)
+
+
+def _is_stopped(pid: int) -> bool:
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] in "tT"
+    except OSError:
+        return False
 
 
 def child_environment(environment: Mapping[str, str]) -> dict[str, str]:

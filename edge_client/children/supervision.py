@@ -2,7 +2,7 @@
 
 The rules:
 1. A child is killed when it shows no sign of life: a thread in it beats every `beat_us`, and `misses` beats in a row are missing.
-   Until its first progress it may miss `opening_misses`: drivers hold the interpreter while they open a device.
+   Until its first progress it may miss `opening_misses`, unless it is stopped: drivers hold the interpreter while they open a device.
 2. It is killed when it makes no progress for `progress_us`, or none at all for `first_progress_us`.
 3. One check adds at most `LONGEST_STEP_US` to these times. After a gap in the checks the watching process was stopped itself, or the
    machine was suspended, and the child is given the time to show itself.
@@ -61,6 +61,8 @@ class Signs:
 
     beats: int
     progress: int
+    is_stopped: bool = False
+    """Somebody stopped the process (SIGSTOP): it is no driver that keeps it silent."""
 
 
 class Action(enum.Enum):
@@ -133,6 +135,11 @@ class Supervision:
         self._failures += 1
         self._standing = Standing(ChildState.FAILING, reason)
 
+    def hurry(self, now_us: int) -> None:
+        """Start at once what waits to be started again: what it lacked may be there now."""
+        if self._start_us is not None:
+            self._start_us = min(self._start_us, now_us)
+
     def replace(self, reason: str) -> None:
         """Kill the process at the next check, and start it again by the usual rules."""
         self._to_kill = reason
@@ -150,7 +157,7 @@ class Supervision:
     def _overdue(self) -> str:
         """What the child is killed for; empty as long as it keeps its times."""
         limits = self._limits
-        silent_limit_us = limits.beat_us * (limits.misses if self._progressed else limits.opening_misses)
+        silent_limit_us = limits.beat_us * (limits.misses if self._progressed or self._signs.is_stopped else limits.opening_misses)
         still_limit_us = limits.progress_us if self._progressed else limits.first_progress_us
         if self._silent_us > silent_limit_us:
             return f"no sign of life for {silent_limit_us / 1e6:g} s"

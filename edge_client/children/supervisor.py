@@ -43,6 +43,7 @@ class Supervisor(Generic[C]):
         self._closing = False
         self._grace_s = 0.0
         self._replace = ""
+        self._hurry = False
         self._standing = Standing()
         self.started_once = threading.Event()
         """Set when a child was started for the first time, or could not be."""
@@ -59,6 +60,11 @@ class Supervisor(Generic[C]):
     def replace(self, reason: str) -> None:
         """Kill the child, and start it again, for a reason that others found; from any thread."""
         self._replace = reason
+        os.eventfd_write(self._wake, 1)
+
+    def hurry(self) -> None:
+        """Start the child at once if it waits to be started again; from any thread."""
+        self._hurry = True
         os.eventfd_write(self._wake, 1)
 
     def stop(self) -> None:
@@ -95,6 +101,9 @@ class Supervisor(Generic[C]):
         if self._replace:
             self._policy.replace(self._replace)
             self._replace = ""
+        if self._hurry:
+            self._hurry = False
+            self._policy.hurry(now_us)
         match self._policy.act(now_us, child.signs() if child is not None else None):
             case Action.START:
                 return self._start(now_us)

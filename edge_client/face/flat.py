@@ -60,20 +60,27 @@ class FlatRenderer:
     """Draws onto a pygame display surface; made by `open_renderer`. One at a time in a process."""
 
     def __init__(
-        self, screen: pygame.Surface, name: str, *, colours: FaceColours = AS_PAINTED, largest: tuple[int, int] = LARGEST_SOFT
+        self,
+        screen: pygame.Surface,
+        name: str,
+        *,
+        colours: FaceColours = AS_PAINTED,
+        largest: tuple[int, int] = LARGEST_SOFT,
+        rotation: int = 0,
     ) -> None:
-        """Take over the display surface `screen` (32 bits a pixel). `largest`: see `bounded`."""
+        """Take over the display surface `screen` (32 bits a pixel). `largest`, `rotation` (clockwise): see `bounded`."""
         self._palette = Palette(colours)
-        self._largest = largest
+        self._largest, self._rotation = largest, rotation
         self.name = name
         """See `Renderer`."""
         self._fit(screen)
 
     def _fit(self, display: pygame.Surface) -> None:
         """Lay the picture out for a display surface, and paint what does not move."""
-        size = bounded(display.get_size(), self._largest)
+        size = bounded(display.get_size(), self._largest, self._rotation)
         self._display = display
-        screen = self._screen = display if size == display.get_size() else pygame.Surface(size, 0, display)
+        is_direct = size == display.get_size() and not self._rotation
+        screen = self._screen = display if is_direct else pygame.Surface(size, 0, display)
         self._face = screen.copy()
         self._lettering = Lettering(screen.get_size())
         self._overlay = NOTHING
@@ -113,11 +120,12 @@ class FlatRenderer:
             self._paint_stamp(stamp)
 
     def show(self) -> None:
-        """See `Renderer`; only what changed is sent, unless the picture is scaled up."""
+        """See `Renderer`; only what changed is sent, unless the picture is scaled up or turned."""
         if self._screen is self._display:
             pygame.display.update(self._dirty)
         else:
-            pygame.transform.scale(self._screen, self._display.get_size(), self._display)
+            turned = pygame.transform.rotate(self._screen, -self._rotation) if self._rotation else self._screen
+            pygame.transform.scale(turned, self._display.get_size(), self._display)
             pygame.display.update()
         self._dirty.clear()
 

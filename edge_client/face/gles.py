@@ -49,10 +49,11 @@ class GlesRenderer:
         vsync: bool = False,
         colours: FaceColours = AS_PAINTED,
         largest: tuple[int, int] = LARGEST_SOFT,
+        rotation: int = 0,
     ) -> None:
         """Open the display and upload the head. SDL's video is started. Raises `pygame.error`, `ScreenError`, `AssetError`.
 
-        `samples`, `vsync`: see `open_window`. `largest`: see `bounded`, if the CPU draws.
+        `samples`, `vsync`: see `open_window`. `largest`: see `bounded`, if the CPU draws. `rotation`: see `Canvas`.
         """
         head = load_head()
         window = open_window(size, flags, samples=samples, vsync=vsync)
@@ -61,9 +62,10 @@ class GlesRenderer:
         self.name = f"{driver_name()}, {where} ({pygame.display.get_driver()})"
         """See `Renderer`."""
         self._largest = largest if is_software() else None
-        self.size = bounded(window, self._largest)
+        self._rotation = rotation
+        self.size = bounded(window, self._largest, rotation)
         """See `Renderer`."""
-        self._canvas = Canvas()
+        self._canvas = Canvas(rotation)
         self._canvas.fit(self.size, window)
         self._rig = Rig(head)
         self._backdrop = Backdrop(self.size, colours.background, copied=is_software() and samples < 2)
@@ -136,7 +138,7 @@ class GlesRenderer:
 
     def _follow_window(self) -> None:
         window = pygame.display.get_window_size()
-        self.size = bounded(window, self._largest)
+        self.size = bounded(window, self._largest, self._rotation)
         self._canvas.fit(self.size, window)
         for sized in (self._backdrop, self._board, self._readback):
             sized.fit(self.size)

@@ -47,6 +47,8 @@ class DeviceStatus:
     was_attached: bool = False
     soundless: str = ""
     """Why nothing is heard; empty where it is, or where nothing should be."""
+    sound: str = ""
+    """What plays; empty if an application does not say."""
     underruns: int = 0
     face: str = ""
     """What draws, and why it is not better; empty if a test or an application draws."""
@@ -123,6 +125,7 @@ class FaceOverlays(PictureObserver):
             f"{self._pictures_per_second():.1f} pictures/s",
             f"underruns {status.underruns}",
             f"link: {status.link}"[:60],
+            *((f"sound: {status.sound}"[:60],) if status.sound else ()),
             *((f"face: {status.face}"[:60],) if status.face else ()),
             f"version {status.version}",
         )

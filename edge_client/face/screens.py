@@ -11,7 +11,7 @@ import logging
 import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Literal, assert_never
+from typing import Literal, TypedDict, assert_never
 
 from edge_client.choices import LARGEST_SOFT
 from edge_client.colours import AS_PAINTED, FaceColours
@@ -128,6 +128,7 @@ def open_face(
     headless: bool,
     colours: FaceColours = AS_PAINTED,
     largest: tuple[int, int] = LARGEST_SOFT,
+    rotation: int = 0,
     avoid: frozenset[str] = frozenset(),
     known: tuple[str, GlDriver] | None = None,
     on_try: Callable[[Place], None] = _ignore,
@@ -135,9 +136,10 @@ def open_face(
     """The best way that works here; logs why better ones did not, and a warning if nobody will see it though a window was asked for.
 
     `size` is width and height in pixels, 64 to 8,192 each; a full screen and a console take the screen's own size instead. The CPU draws
-    no more pixels than `largest` has. The kinds in `avoid` come last; the GL driver of a place that is `known` is not tried out again.
-    `on_try` is told of each way before it is tried, which may end the process. Call it on the main thread, once at a time in a process:
-    SDL has one display. Raises `ScreenError` when nothing works.
+    no more pixels than `largest` has. `rotation` turns the picture in its window, in degrees clockwise, a multiple of 90. The kinds in
+    `avoid` come last; the GL driver of a place that is `known` is not tried out again. `on_try` is told of each way before it is tried,
+    which may end the process. Call it on the main thread, once at a time in a process: SDL has one display. Raises `ScreenError` when
+    nothing works.
     """
     if not all(64 <= side <= 8192 for side in size):
         raise ScreenError(f"a picture of {size[0]}x{size[1]} pixels can not be: each side is 64 to 8192")
@@ -146,13 +148,14 @@ def open_face(
     if not headless and all(way.where == "off-screen" for way in ways):
         reasons.append("no window: neither DISPLAY nor WAYLAND_DISPLAY is set, no display was found, and no screen is attached to a card")
         _log.warning("Drawing off-screen: %s", reasons[-1])
+    drawing = _Drawing(colours=colours, largest=largest, rotation=rotation)
     for way in ways:
         on_try(way)
         try:
             if way.display is not None and not way.display.answers():
                 raise ScreenError("no display answers there")
             driver = known[1] if known is not None and known[0] == str(way) else _tried(way, patient=choice == "gles")
-            renderer = _open(way, driver, _Look(size, fullscreen, colours, largest))
+            renderer = _open(way, driver, _Look(size, fullscreen, drawing))
         except (ScreenError, AssetError) as error:
             reasons.append(f"{way}: {error}")
             _log.warning("No face by %s: %s", way, error)
@@ -176,14 +179,21 @@ def _is_there(way: Place, cards: Sequence[int]) -> bool:
     return way.where == "console" and way.card not in cards
 
 
+class _Drawing(TypedDict):
+    """What a renderer takes by these names."""
+
+    colours: FaceColours
+    largest: tuple[int, int]
+    rotation: int
+
+
 @dataclass(frozen=True, slots=True)
 class _Look:
     """What is wanted of any renderer."""
 
     size: tuple[int, int]
     fullscreen: bool
-    colours: FaceColours
-    largest: tuple[int, int]
+    drawing: _Drawing
 
 
 def _open(way: Place, driver: GlDriver | None, look: _Look) -> Renderer:
@@ -244,8 +254,8 @@ def _make(way: Place, driver: GlDriver | None, look: _Look, flags: int) -> Rende
         from edge_client.face.gles import GlesRenderer  # costs 0.2 s of imports that the vector face does not need
 
         vsync = driver.vsync or way.where == "console"  # the trial was not on the console, which always can
-        return GlesRenderer(look.size, flags, way.where, samples=driver.samples, vsync=vsync, colours=look.colours, largest=look.largest)
+        return GlesRenderer(look.size, flags, way.where, samples=driver.samples, vsync=vsync, **look.drawing)
     from edge_client.face.flat import FlatRenderer
 
     name = f"the vector face, {way.where} ({pygame.display.get_driver()})"
-    return FlatRenderer(pygame.display.set_mode(look.size, flags, 32), name, colours=look.colours, largest=look.largest)
+    return FlatRenderer(pygame.display.set_mode(look.size, flags, 32), name, **look.drawing)

@@ -43,10 +43,11 @@ def main(arguments: list[str]) -> None:
     try:
         observers += _observers(start, film)
         leaving = _draw(parent.channel, parent.pulse, start, observers)
-    except Exception as error:
-        logging.getLogger(__name__).debug("the face failed", exc_info=True)
-        known = isinstance(error, EdgeError)
-        leaving, status = Leaving("failed", str(error) if known else f"{type(error).__name__}: {error}"), 1
+    except EdgeError as error:
+        leaving, status = Leaving("failed", str(error)), 1
+    except Exception:
+        logging.getLogger(__name__).exception("the face failed")  # the parent reads the end of it, and counts it as a crash
+        leaving, status = None, 1
     for observer in observers:
         observer.close()
     if leaving is not None:
@@ -131,6 +132,7 @@ def _open_built_in(start: FaceStart, config: EdgeConfig, say: Callable[[Message]
         headless=config.headless,
         colours=config.colours,
         largest=config.render_size,
+        rotation=config.rotation,
         avoid=start.avoid,
         known=known,
         on_try=lambda way: say(Trying(way.kind, way.display.addresses if way.display is not None else ())),

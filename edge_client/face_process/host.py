@@ -13,7 +13,6 @@ import threading
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 from edge_client.children.child import Child
@@ -56,7 +55,7 @@ class FaceChild(Child):
 
     def kill(self) -> None:
         """See `Child`. One that somebody stopped (SIGSTOP) did not hang."""
-        self._hung = Path(f"/proc/{self.pid}/stat").read_text().rpartition(")")[2].split()[0] not in "tT"
+        self._hung = not self.signs().is_stopped
         super().kill()
 
     @property
@@ -116,8 +115,8 @@ class FaceProcess:
         self._supervisor = Supervisor("face", LIMITS, self._start_child, self._ended)
         self.child: FaceChild | None = None
         """The process that was started last."""
-        self.first_picture = threading.Event()
-        """The first picture was shown."""
+        self.was_tried = threading.Event()
+        """The first picture was shown, or could not be."""
 
     def start(self) -> None:
         """Start the child. Returns when that was done once, or failed."""
@@ -163,6 +162,7 @@ class FaceProcess:
         if self._answering is not None:
             self._answering.join()  # it has read what was said last
         self._restarts += 1
+        self.was_tried.set()
         leaving = child.leaving
         self._searched = leaving is not None and leaving.why == "screen"
         if leaving is not None and leaving.why == "closed":
@@ -205,7 +205,7 @@ class FaceProcess:
             channel.send(answer.pack(), socket.MSG_DONTWAIT)
         self._answers.between_pictures()
         if question.shown_number is not None:
-            self.first_picture.set()
+            self.was_tried.set()
 
     def _tell(self, drawing: Drawing) -> None:
         self._lost_searches = self._lost_searches + 1 if drawing.where == "off-screen" and self._searched else 0

@@ -12,7 +12,7 @@ import threading
 from collections.abc import Callable, Sequence
 from typing import Protocol
 
-from avatar_relay.messages import Finished, Volume
+from avatar_relay.messages import ConversationError, Finished, Volume
 from edge_client.link.device_link import DeviceLink, LinkClocks, LinkStatus, RelayTime
 from edge_client.link.retry import StreamEnd
 from edge_client.playback.events import ConversationEvent, Output, PlayerState
@@ -176,6 +176,8 @@ class LinkThread:
             self._coming = None
         self._on_tick()
         for output in self._playback.tick(self._clocks.monotonic_us()):
+            if isinstance(output, ConversationError):
+                logger.warning("conversation %s: %s: %s", output.conversation_id, output.fault.reason, output.fault.text)
             self._link.post(output)
             if isinstance(output, ConversationEvent) and isinstance(output.body, Finished):
                 self._on_finished()

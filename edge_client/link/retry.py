@@ -13,6 +13,7 @@ from __future__ import annotations
 import enum
 from dataclasses import dataclass
 
+from avatar_relay.backoff import FINAL_CODES, asked_to_wait_s
 from avatar_relay.reasons import Fault, Reason
 
 STAND_BACK_S = 30.0
@@ -20,14 +21,6 @@ STAND_BACK_S = 30.0
 
 LONGEST_STAND_BACK_S = 3_600.0
 """… and at most."""
-
-MAX_HINT_S = 300.0
-"""A relay's hint counts up to here: a wrong one must not silence a device for days."""
-
-FINAL_CODES = frozenset(
-    {"INVALID_ARGUMENT", "FAILED_PRECONDITION", "UNAUTHENTICATED", "PERMISSION_DENIED", "NOT_FOUND", "UNIMPLEMENTED", "OUT_OF_RANGE"}
-)
-"""gRPC statuses that mean the same on every try. All others are worth another one."""
 
 _ADVICE = {
     "UNAVAILABLE": "is the relay running at that address, and does it speak TLS exactly when this device does?",
@@ -74,8 +67,8 @@ class StreamEnd:
     @property
     def wait_at_least_s(self) -> float:
         """The relay's hint, and what standing back asks for, in seconds."""
-        hint_ms = max(self.retry_after_ms, 0 if self.fault is None else self.fault.retry_after_ms)
-        return max(min(hint_ms / 1000, MAX_HINT_S), STAND_BACK_S if self.verdict is RetryDecision.STAND_BACK else 0.0)
+        hint_s = asked_to_wait_s(self.retry_after_ms, 0 if self.fault is None else self.fault.retry_after_ms)
+        return max(hint_s, STAND_BACK_S if self.verdict is RetryDecision.STAND_BACK else 0.0)
 
     def wait_after_s(self, replaced: int) -> float:
         """The same for a device that was replaced so often in a row, this time included: twice as long with each, up to a bound."""

@@ -2,7 +2,8 @@
 
 Rules
 1. It is given sound as that is released, ahead of its time, and gives mouths on the same media line. It needs some 0.5 s more of sound
-   than the moment a mouth is for. `LIVE` does not have that: there the mouth is the payload's.
+   than the moment a mouth is for. `LIVE` does not have that: there an analyser is used that needs `LOOK_AHEAD_S`, all sound that waits is
+   analysed at once, and the last mouth is held for `LIVE_HOLD_US` if the next one is late.
 2. The sound only waits here, so that its release costs nothing. It is analysed by the thread that draws, between pictures. If nothing
    draws, nothing is analysed: beyond `MAX_WAITING` pieces the oldest sound is dropped.
 3. Where the line jumps, it starts afresh; filler that stands for nothing of the line is not heard.
@@ -20,6 +21,7 @@ from numpy.typing import NDArray
 
 from avatar_relay.arkit import ARKIT_INDEX, ARKIT_NAMES
 from avatar_relay.mouth.analyser import MouthAnalyser
+from avatar_relay.mouth.live_analyser import LIVE_KEYFRAMES_PER_SECOND, LiveMouthAnalyser
 from avatar_relay.mouth.shapes import BLENDSHAPE_NAMES, KEYFRAMES_PER_SECOND, Mouths, to_weights
 from edge_client.motion.pose import POSE_SIZE, Pose
 from edge_client.motion.track import MotionTrack, Sample
@@ -32,6 +34,7 @@ MAX_WAITING = 1_000
 """Pieces of at most `STEP_S`: more than playback holds decoded, even in packets of 2.5 ms."""
 JUMP_S = 0.02
 """The line may run this far from the sound (drift is steered) until the analysis starts afresh."""
+LIVE_HOLD_US = 120_000
 CLOSES_FROM = 0.25
 
 _MOUTH = np.array([index for index, name in enumerate(ARKIT_NAMES) if name.startswith(("jaw", "mouth", "tongue"))])
@@ -44,7 +47,7 @@ _FULLY_CLOSED = 0.3  # what the analyser's closed lips press
 class _Passage:
     """Sound without a jump: where it began, and how much of it was heard."""
 
-    analyser: MouthAnalyser
+    analyser: MouthAnalyser | LiveMouthAnalyser
     start_us: float
     frames: int = 0
     keyframes: int = 0
@@ -64,14 +67,16 @@ class AudioMouth:
     `hear` and `end` belong to the thread that releases sound, `analyse` and `sample` to the one that draws; what passes is a deque.
     """
 
-    def __init__(self, rate_hz: int, share: float) -> None:
-        """`share` (0 to 1): rule 4."""
+    def __init__(self, rate_hz: int, share: float, *, live: bool = False) -> None:
+        """`share` (0 to 1): rule 4. `live`: rule 1."""
         self.share = share
         self._rate_hz = rate_hz
+        self._live = live
+        self._keyframes_per_second = LIVE_KEYFRAMES_PER_SECOND if live else KEYFRAMES_PER_SECOND
         self._waiting: deque[tuple[float, NDArray[np.int16]] | None] = deque(maxlen=MAX_WAITING)
         self._ended = True
         self._passage: _Passage | None = None
-        self._track = MotionTrack(KEYFRAMES_PER_SECOND)
+        self._track = MotionTrack(self._keyframes_per_second)
 
     def hear(self, pts_us: float, pcm: NDArray[np.int16]) -> None:
         """Take sound of the media line from `pts_us` on, to be analysed later."""
@@ -96,18 +101,24 @@ class AudioMouth:
             else:
                 self._hear(*sound)
                 frames += len(sound[1])
+        if self._live and self._passage is not None and self._passage.waiting:
+            self._add(self._passage, self._passage.analyse())
         return found
 
     def sample(self, pts_us: int) -> Sample | None:
         """The mouth at a position, all else at rest. What lies before it is forgotten."""
         self._track.prune(pts_us)
-        return self._track.sample(pts_us)
+        found = self._track.sample(pts_us)
+        if found is None or found.covered or not self._live:
+            return found
+        return Sample(found.pose, found.pts_us, pts_us - found.pts_us <= LIVE_HOLD_US)
 
     def _hear(self, pts_us: float, pcm: NDArray[np.int16]) -> None:
         passage = self._passage
         if passage is None or abs(passage.start_us + passage.frames * 1e6 / self._rate_hz - pts_us) > JUMP_S * 1e6:
             self._finish()
-            passage = self._passage = _Passage(MouthAnalyser(self._rate_hz), pts_us)
+            analyser = LiveMouthAnalyser(self._rate_hz) if self._live else MouthAnalyser(self._rate_hz)
+            passage = self._passage = _Passage(analyser, pts_us)
         passage.frames += len(pcm)
         passage.waiting.append(pcm)
         passage.waiting_frames += len(pcm)
@@ -123,7 +134,7 @@ class AudioMouth:
 
     def _add(self, passage: _Passage, mouths: Mouths) -> None:
         if len(mouths):
-            start_us = round(passage.start_us + passage.keyframes * 1e6 / KEYFRAMES_PER_SECOND)
+            start_us = round(passage.start_us + passage.keyframes * 1e6 / self._keyframes_per_second)
             passage.keyframes += len(mouths)
             poses = np.zeros((len(mouths), POSE_SIZE), np.float32)
             poses[:, _COLUMNS] = to_weights(mouths)

@@ -21,7 +21,9 @@ from numpy.typing import NDArray
 from avatar_relay import avatarkit
 from avatar_relay.arkit import ARKIT_INDEX
 from avatar_relay.avatarkit import EXPRESSION, EYE_LID, EYE_POSE, JAW_POSE, NECK_POSE, ROTATION, AvatarKitError, Keyframes
+from avatar_relay.reasons import Fault
 from edge_client.errors import AssetError, UndecodableError
+from edge_client.motion.borders import WindowedTrack
 from edge_client.motion.pose import BLENDSHAPES, HEAD_ROTATION, LEFT_EYE_ROTATION, NECK_ROTATION, POSE_SIZE, RIGHT_EYE_ROTATION, Poses
 
 JAW_OPEN_RAD = 0.443
@@ -95,6 +97,14 @@ class AvatarKitDecoder:
         except AvatarKitError as error:
             raise UndecodableError(f"motion payload: {error}") from error
         return self._poses(keyframes)
+
+    def make_track(self, keyframes_per_second: float) -> WindowedTrack:
+        """See `MotionDecoder`: the Motion Server makes windows."""
+        return WindowedTrack(keyframes_per_second)
+
+    def complaint(self) -> Fault | None:
+        """See `MotionDecoder`: nothing."""
+        return None
 
     def _poses(self, keyframes: Keyframes) -> Poses:
         poses = np.zeros((len(keyframes), POSE_SIZE), np.float32)

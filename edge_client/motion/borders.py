@@ -1,19 +1,22 @@
-"""Smooths the jump between two windows of motion. Pure.
+"""Smooths the jump between two windows of AvatarKit's motion. Pure.
 
 AvatarKit's Motion Server makes motion window by window, and where two of them meet the coefficients jump: in a real conversation by up
 to 1.3, where 0.35 between two keyframes is usual. What of that step is not the motion's own (its mean speed on both sides) is spread
 over `REACH` keyframes before and after the border: half of it is added before, growing towards the border, and half is taken away
-behind it. Everywhere else, and where nothing jumps, motion stays as it came: no filter, no lag.
+behind it. Everywhere else, and where nothing jumps, motion stays as it came: no filter, no lag. Motion of other encodings is never
+smoothed: a step in it is what its maker meant, and how it is cut into payloads means nothing.
 """
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from collections.abc import Sequence
 from itertools import pairwise
 
 import numpy as np
 
-from edge_client.motion.pose import Pose
+from edge_client.motion.pose import Pose, Poses
+from edge_client.motion.track import MotionTrack, Sample
 
 REACH = 4
 """Keyframes on each side: 160 ms at 25 a second."""
@@ -50,3 +53,48 @@ def spread(excess: Pose, from_border: float) -> Pose:
     else:
         part = -0.5 - from_border
     return np.asarray(excess * np.float32(part), np.float32)
+
+
+class WindowedTrack(MotionTrack):
+    """A track of windows whose jumps are smoothed. Not thread-safe."""
+
+    def __init__(self, keyframes_per_second: float) -> None:
+        super().__init__(keyframes_per_second)
+        self._jumps: dict[int, Pose] = {}
+
+    def add(self, pts_us: int, poses: Poses) -> bool:
+        """See `MotionTrack`; a payload of `LONG_WINDOW` or more is a window."""
+        added = super().add(pts_us, poses)
+        if added and len(poses) >= LONG_WINDOW:
+            self._look_for_jump(pts_us)
+            self._look_for_jump(pts_us + round(len(poses) * self.step_us))
+        return added
+
+    def sample(self, pts_us: int) -> Sample | None:
+        """See `MotionTrack`."""
+        found = super().sample(pts_us)
+        if found is None or not self._jumps:
+            return found
+        pose = found.pose
+        for border_us, excess in self._jumps.items():
+            from_border = (found.pts_us - border_us) / self.step_us
+            if -REACH - 1 < from_border < REACH:
+                pose = pose + spread(excess, from_border)
+        return Sample(pose, found.pts_us, found.covered)
+
+    def prune(self, pts_us: int) -> None:
+        """See `MotionTrack`."""
+        super().prune(pts_us)
+        past_us = pts_us - REACH * self.step_us
+        for border_us in [border_us for border_us in self._jumps if border_us < past_us]:
+            del self._jumps[border_us]
+
+    def _look_for_jump(self, border_us: int) -> None:
+        """At a border whose keyframes are there on both sides; those before it may have been pruned, then nothing is done."""
+        index = bisect_left(self._times, border_us - round(self.step_us / 2))
+        first, last = index - REACH, index + REACH - 1
+        if first < 0 or last >= len(self._times) or self._times[last] - self._times[first] > (2 * REACH - 0.5) * self.step_us:
+            return
+        excess = jump(self._poses[first:index], self._poses[index : last + 1])
+        if excess is not None:
+            self._jumps[self._times[index]] = excess

@@ -25,8 +25,11 @@ BLEND_SHARE = 0.6
 """The sound's share where payloads of AvatarKit are blended with it."""
 
 
-def heard_share(source: MouthSource, motion: MotionFormat | None) -> float | None:
-    """How much of the mouth the sound moves where there is motion, 0 to 1; None where it moves nothing, also without motion."""
+def heard_share(source: MouthSource, motion: MotionFormat | None, *, live: bool = False) -> float | None:
+    """How much of the mouth the sound moves where there is motion, 0 to 1; None where it moves nothing, also without motion.
+
+    In `LIVE` the sound tells less: there AUTO leaves a mouth that has motion to the motion.
+    """
     match source:
         case MouthSource.PAYLOAD:
             return None
@@ -37,6 +40,6 @@ def heard_share(source: MouthSource, motion: MotionFormat | None) -> float | Non
         case MouthSource.AUTO if motion is None:
             return 1.0
         case MouthSource.AUTO:
-            return BLEND_SHARE if motion.encoding is MotionEncoding.AVATARKIT_V2 else 0.0
+            return BLEND_SHARE if motion.encoding is MotionEncoding.AVATARKIT_V2 and not live else 0.0
         case _:
             assert_never(source)

@@ -10,7 +10,6 @@ from avatar_relay.reasons import DropReason, Fault, Reason
 from edge_client.errors import UndecodableError
 from edge_client.motion.decoder import MotionDecoder
 from edge_client.motion.pose import Poses
-from edge_client.motion.track import MotionTrack
 
 MAX_AHEAD = 32
 """Sequences remembered beyond a missing one; then the missing one is given up, as the cursor shows. A relay drops motion where the
@@ -22,7 +21,7 @@ class MotionStream:
 
     def __init__(self, decoder: MotionDecoder, format: MotionFormat) -> None:
         self._decoder = decoder
-        self.track = MotionTrack(format.keyframes_per_second)
+        self.track = decoder.make_track(format.keyframes_per_second)
         self._ahead: set[int] = set()
         self.cursor = 0
         """All payloads up to this sequence came."""
@@ -46,6 +45,10 @@ class MotionStream:
             return self._decoder.decode(payload.data)
         except UndecodableError as error:
             return Fault(Reason.MOTION_UNDECODABLE, f"motion payload {payload.seq}: {error}", "media.payloads.data")
+
+    def complaint(self) -> Fault | None:
+        """What is wrong with motion that is used all the same; each fault is returned once."""
+        return self._decoder.complaint()
 
     def place(self, payload: Payload, poses: Poses, audible_pts_us: int) -> DropReason | None:
         """Put decoded keyframes on the track; returns why they were not, None where they were. The bytes are then in use."""

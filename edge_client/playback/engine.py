@@ -14,6 +14,7 @@ from collections import deque
 from dataclasses import replace
 from typing import assert_never
 
+from avatar_relay.errors import SoundError
 from avatar_relay.media import ConversationOpen, Credit, Cursor, Kind
 from avatar_relay.messages import (
     AudioOnly,
@@ -211,16 +212,14 @@ class PlaybackEngine:
             return None
         try:
             audio = make_audio(conversation, self._decoders, self._playout.rate_hz, max_bytes=self._config.audio_buffer_bytes)
-        except EdgeError as error:
+        except (EdgeError, SoundError) as error:
             fault = Fault(Reason.AUDIO_FORMAT_UNSUPPORTED, str(error), "open.audio_format")
             self._reports.fault(conversation.conversation_id, fault)
             return None
-        motion = None
-        try:
-            motion = make_motion(conversation, self._decoders)
-        except EdgeError as error:
-            fault = Fault(Reason.MOTION_FORMAT_UNSUPPORTED, str(error), "open.motion_format")
-            self._reports.fault(conversation.conversation_id, fault)
+        motion = make_motion(conversation, self._decoders)
+        if isinstance(motion, Fault):
+            self._reports.fault(conversation.conversation_id, motion)
+            motion = None
         return Playing(
             conversation, audio, motion, now_us, make_audio_mouth(conversation, self._config.mouth_source, self._playout.rate_hz)
         )

@@ -130,7 +130,7 @@ class Intake:
                 refusal = motion.place(payload, poses, playing.heard_pts_us)
         if refusal is not None:
             self._drop(playing.conversation_id, payload, refusal, len(payload.data))
-        return None
+        return motion.complaint()
 
     def _drop(self, conversation_id: str, payload: Payload, reason: DropReason, size: int) -> None:
         self._credit.free(payload.kind, size)

@@ -7,12 +7,13 @@ from dataclasses import dataclass, field
 
 from avatar_relay.fragments import Reassembler
 from avatar_relay.media import AudioFormat, Cursor, Kind, MotionFormat, Pacing, Payload
-from avatar_relay.reasons import Reason
+from avatar_relay.reasons import Fault, Reason
 from edge_client.audio.decoder import AudioDecoder
 from edge_client.audio.jitter_buffer import PushResult
 from edge_client.audio.joiner import Joiner
 from edge_client.audio.playout_queue import Chunk
 from edge_client.audio.stream import AudioStream
+from edge_client.errors import EdgeError, NotUnderstoodError
 from edge_client.motion.audio_mouth import AudioMouth
 from edge_client.motion.decoder import MotionDecoder
 from edge_client.motion.mouth_source import MouthSource, heard_share
@@ -24,7 +25,7 @@ from edge_client.playback.live_delay import LiveDelay
 
 @dataclass(frozen=True, slots=True)
 class DecoderFactories:
-    """Makes the decoders of a conversation. Both raise an `EdgeError` for a format that this device cannot decode."""
+    """Makes the decoders of a conversation. For what this device cannot decode they raise `SoundError` and an `EdgeError`."""
 
     audio: Callable[[AudioFormat, int], AudioDecoder]
     """`audio(format, sink_rate_hz)`: a decoder whose samples have the sink's rate."""
@@ -32,23 +33,29 @@ class DecoderFactories:
 
 
 def make_audio(conversation: LiveConversation, decoders: DecoderFactories, rate_hz: int, *, max_bytes: int) -> AudioStream:
-    """The audio stream of a new conversation. Raises an `EdgeError` for a format that this device does not know."""
+    """The audio stream of a new conversation. Raises `SoundError` for a format that this device cannot decode."""
     format = conversation.opened.audio_format
     return AudioStream(decoders.audio(format, rate_hz), format, max_bytes=max_bytes)
 
 
-def make_motion(conversation: LiveConversation, decoders: DecoderFactories) -> MotionStream | None:
-    """Its motion stream, None where it is audio only from the start. Raises like `make_audio`."""
+def make_motion(conversation: LiveConversation, decoders: DecoderFactories) -> MotionStream | Fault | None:
+    """Its motion stream, None where it is audio only from the start, or why this device can not use its motion."""
     format = conversation.opened.motion_format
-    return None if format is None else MotionStream(decoders.motion(format), format)
+    try:
+        return None if format is None else MotionStream(decoders.motion(format), format)
+    except NotUnderstoodError as error:
+        text, field = f"{error}; the sound moves the mouth", "open.motion_format.blendshape_names"
+        return Fault(Reason.MOTION_NOT_UNDERSTOOD, text, field)
+    except EdgeError as error:
+        return Fault(Reason.MOTION_FORMAT_UNSUPPORTED, str(error), "open.motion_format")
 
 
 def make_audio_mouth(conversation: LiveConversation, source: MouthSource, rate_hz: int) -> AudioMouth | None:
-    """What moves its mouth by its sound; None where only motion may, and in `LIVE`, which has no sound to analyse ahead of time."""
-    if conversation.opened.pacing is Pacing.LIVE:
-        return None
-    share = heard_share(source, conversation.opened.motion_format)
-    return None if share is None else AudioMouth(rate_hz, share)
+    """What moves its mouth by its sound; None where only motion may."""
+    opened = conversation.opened
+    live = opened.pacing is Pacing.LIVE
+    share = heard_share(source, opened.motion_format, live=live)
+    return None if share is None else AudioMouth(rate_hz, share, live=live)
 
 
 def _reassemblers() -> dict[Kind, Reassembler]:

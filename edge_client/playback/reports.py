@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from avatar_relay.media import Cursor
 from avatar_relay.messages import ConversationError, Finished, Held, PlayerEventBody
-from avatar_relay.reasons import Fault
+from avatar_relay.reasons import Fault, Reason
 from edge_client.observer import PlaybackObserver
 from edge_client.playback.events import ConversationEvent, Output
 from edge_client.playback.ledgers import CreditLedger, DropLedger
@@ -40,8 +40,9 @@ class Reports:
         self._outputs.append(ConversationError(conversation_id, fault))
 
     def fault_of(self, playing: Playing, fault: Fault | None) -> None:
-        """Something is wrong with a live conversation; only the first fault of a reason is told."""
-        if fault is not None and fault.reason not in playing.told:
+        """Something is wrong with a live conversation; only the first fault of a reason is told, but for irregularities, each of which
+        comes once."""
+        if fault is not None and (fault.reason is Reason.AUDIO_IRREGULAR or fault.reason not in playing.told):
             playing.told.add(fault.reason)
             self.fault(playing.conversation_id, fault)
 

@@ -2,7 +2,7 @@
 
 Rules:
 1. A device that is lost is a fault of the conversation that is at its head, each time, and the conversation lives: it goes on
-   where it was as soon as there is a device again.
+   where it was as soon as there is a device again. One that comes to the head while there is none is told, too.
 2. Where something of it was heard before, its sound is stalled meanwhile, and told so at both ends.
 """
 
@@ -22,14 +22,19 @@ class SoundFaults:
     def __init__(self, reports: Reports) -> None:
         self._reports = reports
         self._restarts = 0
+        self._told: Playing | None = None
         self._stalled: Playing | None = None
 
     def tell(self, head: Playing | None, counters: SinkCounters) -> None:
         """Look at the counters, and say what they mean for the head of the queue."""
-        if counters.restarts > self._restarts:
+        if counters.restarts > self._restarts or (counters.lost and head is not self._told):
             self._restarts = counters.restarts
             self._lost(head, counters)
-        if not counters.lost and self._stalled is not None:
+        if counters.lost:
+            self._told = head
+            return
+        self._told = None
+        if self._stalled is not None:
             if self._stalled is head:
                 self._reports.event(self._stalled.conversation_id, Stalled(False, Kind.AUDIO))
             self._stalled = None
@@ -37,7 +42,8 @@ class SoundFaults:
     def _lost(self, head: Playing | None, counters: SinkCounters) -> None:
         if head is None:
             return
-        text = f"the sound device was lost, and the sound goes on where it was as soon as there is one: {counters.last_fault}"
+        reason = counters.lost or counters.last_fault
+        text = f"there is no sound device now, and the sound goes on where it was as soon as there is one: {reason}"
         self._reports.fault(head.conversation_id, Fault(Reason.AUDIO_DEVICE_FAILED, text))
         if head.started and self._stalled is None:
             self._stalled = head

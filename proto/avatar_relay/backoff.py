@@ -6,6 +6,7 @@ Rules
 2. A stream that was welcomed resets both. The waits restart from the shortest if the stream lasted `STABLE_US`, else from
    `eager_s`: a relay that accepts streams and crashes is not hammered, and not left alone for long either.
 3. In the first half minute no wait is longer than `eager_s`: devices hold about that much media, and the relay keeps their sessions.
+4. No wait is shorter than the relay asks for (`asked_to_wait_s`).
 
 Full jitter draws each wait evenly between 0 and a bound that grows with every failure, so that many clients which lost the same relay
 do not return together (Marc Brooker, "Exponential Backoff And Jitter", AWS Architecture Blog, 2015).
@@ -20,6 +21,14 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 
 from avatar_relay.limits import PEER_TIMEOUT_US
+
+FINAL_CODES = frozenset(
+    {"INVALID_ARGUMENT", "FAILED_PRECONDITION", "UNAUTHENTICATED", "PERMISSION_DENIED", "NOT_FOUND", "UNIMPLEMENTED", "OUT_OF_RANGE"}
+)
+"""gRPC statuses that mean the same on every try. All others are worth another one."""
+
+MAX_HINT_S = 300.0
+"""A relay's hint counts up to here: a wrong one must not silence a client for days."""
 
 WELCOME_S = 1.5
 WELCOME_GROWTH = 1.5
@@ -70,6 +79,11 @@ class Attempts:
     def wait_s(self) -> float:
         """How long to wait before the next attempt."""
         return next(self._waits_s)
+
+
+def asked_to_wait_s(*hints_ms: int) -> float:
+    """The longest of a relay's hints (`RetryInfo`, `goaway`) in seconds, within `MAX_HINT_S`."""
+    return min(max((0, *hints_ms)) / 1_000, MAX_HINT_S)
 
 
 def full_jitter(policy: BackoffPolicy, jitter: Callable[[], float]) -> Iterator[float]:

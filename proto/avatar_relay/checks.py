@@ -10,10 +10,13 @@ import enum
 import inspect
 import reprlib
 from collections.abc import Sequence
+from itertools import pairwise
 from numbers import Integral, Real
 from typing import TypeVar
 
 T = TypeVar("T")
+MAX_POSITION_US = 86_400_000_000
+"""A day: no conversation is as long."""
 
 BytesLike = bytes | bytearray | memoryview
 """Encoded media as a caller may hand it over."""
@@ -97,6 +100,19 @@ def as_bytes(data: object, name: str) -> bytes:
         return bytes(data)
     hint = ": pass its .tobytes()" if hasattr(data, "tobytes") else ""
     raise TypeError(f"{name} must be {_PAYLOAD}, not {type(data).__name__}{hint}")
+
+
+def as_positions(at_us: object, name: str) -> int | list[int] | None:
+    """Positions on a media line in µs: one, one for each keyframe, rising; or None."""
+    if at_us is None:
+        return None
+    if isinstance(at_us, Sequence) and not isinstance(at_us, str | BytesLike):
+        positions = [check_int(position, f"{name}[{index}]", 0, MAX_POSITION_US) for index, position in enumerate(at_us)]
+        for index, (before, behind) in enumerate(pairwise(positions), 1):
+            if behind <= before:
+                raise FieldError(f"{name}[{index}]", f"is {behind}, not behind {before}: positions rise from keyframe to keyframe")
+        return positions
+    return check_int(at_us, name, 0, MAX_POSITION_US)
 
 
 def as_payloads(frames: object, name: str) -> list[bytes]:

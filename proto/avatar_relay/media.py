@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import enum
+import struct
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
@@ -20,6 +21,13 @@ from avatar_relay.limits import (
 from avatar_relay.opus_packets import packet_duration_us
 
 _UINT32 = (1 << 32) - 1
+MAX_WEIGHT_SCALE = 1e6
+
+
+def _as_float32(number: float) -> float:
+    """As the wire carries it."""
+    rounded: float = struct.unpack("<f", struct.pack("<f", number))[0]
+    return rounded
 
 
 class Kind(enum.Enum):
@@ -70,6 +78,30 @@ class MotionEncoding(enum.Enum):
     BLENDSHAPE_WEIGHTS = "blendshape_weights"
 
 
+class NameSet(enum.Enum):
+    """What the names of a weight row's columns are. All but `ARKIT` are visemes, beside which columns of ARKit may stand."""
+
+    ARKIT = "arkit"
+    """ARKit's blendshapes in any spelling, and angles of head and eyes (`avatar_relay.spellings`)."""
+    OCULUS = "oculus"
+    """`sil PP FF TH DD kk CH SS nn RR aa E I O U`, also as `viseme_PP` (Ready Player Me)."""
+    AZURE = "azure"
+    """Azure's viseme ids, `0` to `21`."""
+    POLLY = "polly"
+    """Amazon Polly's visemes. Case counts."""
+    RHUBARB = "rhubarb"
+    """Rhubarb's mouth shapes, `A` to `H` and `X`."""
+    VRM = "vrm"
+    """Expressions of VRM 1.0 (`aa ih ou ee oh blink happy` …) and of VRM 0 (`A I U E O Blink Joy` …)."""
+
+
+class AngleUnit(enum.Enum):
+    """Unit of the columns that are angles."""
+
+    RADIANS = "radians"
+    DEGREES = "degrees"
+
+
 class Pacing(enum.Enum):
     """Whether media is made faster than it is heard (BURST) or in real time (LIVE)."""
 
@@ -112,12 +144,18 @@ class AudioFormat:
 class MotionFormat:
     """Encoding of a conversation's motion. `blendshape_names` are the columns of a weight row; empty for AvatarKit.
 
-    A list of names becomes a tuple. Raises `TypeError`, and `ValueError` for a rate or names that can not be.
+    A list of names becomes a tuple, and numbers are rounded to the wire's `float`, so that both ends count with the same ones.
+    Raises `TypeError`, and `ValueError` for a rate, names or a scale that can not be.
     """
 
     encoding: MotionEncoding
     keyframes_per_second: float = AVATARKIT_KEYFRAMES_PER_SECOND
     blendshape_names: tuple[str, ...] = ()
+    name_set: NameSet | None = None
+    """None: the device infers it, if the names leave no choice."""
+    weight_scale: float = 1.0
+    """The weight that stands for a shape's full extent: 100 for percentages. Above 0, at most 10⁶."""
+    angle_unit: AngleUnit = AngleUnit.RADIANS
 
     def __post_init__(self) -> None:
         encoding = check_type(self.encoding, MotionEncoding, "encoding")
@@ -135,8 +173,15 @@ class MotionFormat:
             raise FieldError("blendshape_names", text)
         if any([len(name) > MAX_BLENDSHAPE_NAME_CHARACTERS for name in names]):
             raise FieldError("blendshape_names", f"have one of more than {MAX_BLENDSHAPE_NAME_CHARACTERS} characters")
-        object.__setattr__(self, "keyframes_per_second", rate)
+        if self.name_set is not None:
+            check_type(self.name_set, NameSet, "name_set")
+        scale = check_number(self.weight_scale, "weight_scale")
+        if not 0 < scale <= MAX_WEIGHT_SCALE or not _as_float32(scale):
+            raise FieldError("weight_scale", f"is {scale:g}; it must be above 0, and at most {MAX_WEIGHT_SCALE:g}")
+        check_type(self.angle_unit, AngleUnit, "angle_unit")
+        object.__setattr__(self, "keyframes_per_second", _as_float32(rate))
         object.__setattr__(self, "blendshape_names", names)
+        object.__setattr__(self, "weight_scale", _as_float32(scale))
 
 
 @dataclass(frozen=True, slots=True)

@@ -160,6 +160,14 @@ class PlayerEvent:
 
 
 @dataclass(frozen=True, slots=True)
+class UnknownEvent:
+    """A player event of a kind that this version does not know: acknowledged and counted, or its device would repeat it."""
+
+    event_id: int
+    device_id: str = ""
+
+
+@dataclass(frozen=True, slots=True)
 class EventAck:
     """All events of the device up to and including `event_id` arrived."""
 
@@ -261,7 +269,7 @@ class Goodbye:
     reason: str
 
 
-ToRelayFromDevice = Hello | Credit | Held | PlayerEvent | Ping | Pong | Goodbye | ConversationError | Volume
+ToRelayFromDevice = Hello | Credit | Held | PlayerEvent | UnknownEvent | Ping | Pong | Goodbye | ConversationError | Volume
 ToDevice = (
     Welcome
     | ConversationOpen
@@ -360,4 +368,4 @@ class Joined:
     messages: tuple[FromPublisher, ...]
 
 
-ToPublisher = PublisherWelcome | Opened | ConversationCredit | Held | PlayerEvent | ConversationError | GoAway | Pong
+ToPublisher = PublisherWelcome | Opened | ConversationCredit | Held | PlayerEvent | UnknownEvent | ConversationError | GoAway | Pong

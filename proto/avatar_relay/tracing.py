@@ -13,7 +13,8 @@ from __future__ import annotations
 
 import logging
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -50,6 +51,8 @@ SEGMENT = "avatar.segment"
 CLOCK_OFFSET_US = "avatar.clock.offset_us"
 CLOCK_ERROR_US = "avatar.clock.error_us"
 
+_SAMPLED = frozenset("13579bdf")
+"""Last digits of the flags with the lowest bit set."""
 _PROPAGATOR = TraceContextTextMapPropagator()
 
 
@@ -178,6 +181,19 @@ def current_context() -> TraceContext:
     return context_of(trace.get_current_span())
 
 
+@contextmanager
+def active(context: TraceContext) -> Iterator[None]:
+    """What is done within finds this context by `current_context`; an empty one changes nothing."""
+    if not context.traceparent:
+        yield
+        return
+    token = otel_context.attach(parent_from(context))
+    try:
+        yield
+    finally:
+        otel_context.detach(token)
+
+
 def parent_from(context: TraceContext) -> otel_context.Context:
     """The context to start spans under, as the sender gave it; a root where it gave none, or nonsense."""
     carrier = {"traceparent": context.traceparent, "tracestate": context.tracestate}
@@ -185,9 +201,9 @@ def parent_from(context: TraceContext) -> otel_context.Context:
 
 
 def trace_id_of(context: TraceContext) -> str:
-    """The trace's id in hex, empty where there is none."""
+    """The trace's id in hex, empty if there is none or it is sampled off: nobody would find it."""
     parts = context.traceparent.split("-")
-    return parts[1] if len(parts) == 4 else ""
+    return parts[1] if len(parts) == 4 and parts[3][-1:] in _SAMPLED else ""
 
 
 class Stage:

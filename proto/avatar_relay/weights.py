@@ -37,9 +37,9 @@ def read(data: bytes, names: int) -> Rows:
     """The rows of a payload; all weights are finite, their range is as sent. Raises `WeightsError`."""
     shape = (count_keyframes(data, names), names)
     rows = np.frombuffer(data, _WIRE).reshape(shape) if data else np.zeros(shape, _WIRE)
-    unusable = np.argwhere(~np.isfinite(rows))
-    if unusable.size:
-        row, column = unusable[0]
+    finite = np.isfinite(rows)
+    if not finite.all():
+        row, column = np.argwhere(~finite)[0]
         raise WeightsError(f"the weight in row {row}, column {column} is not finite")
     return rows.astype(np.float32)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Iterable
+from dataclasses import replace
 
 from avatar_relay.errors import PeerError
 from avatar_relay.limits import PROTOCOL_VERSION
@@ -90,7 +91,7 @@ class Publishers:
         self._opener = opener
         self._commands = commands
         self._config = config
-        self._limits = limits
+        self._limits = replace(limits, lease_ms=config.publisher_lease_us // 1_000)
         self._clocks = clocks
         self._random_bytes = random_bytes
         self._perform = perform

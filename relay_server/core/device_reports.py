@@ -16,7 +16,7 @@ from collections.abc import Callable
 from avatar_relay.errors import PeerError
 from avatar_relay.limits import PROTOCOL_VERSION
 from avatar_relay.media import Credit, Kind
-from avatar_relay.messages import ConversationError, Goodbye, Held, Hello, Limits, PlayerEvent, Volume, Welcome
+from avatar_relay.messages import ConversationError, Goodbye, Held, Hello, Limits, PlayerEvent, UnknownEvent, Volume, Welcome
 from avatar_relay.reasons import Fault, Reason
 from relay_server.config import RelayConfig
 from relay_server.core.delivery import Retention
@@ -34,7 +34,7 @@ from relay_server.core.player_events import pass_on, tell_yielded
 from relay_server.core.registry import Registry
 from relay_server.core.session import NOBODY, Session
 
-Report = Credit | Held | PlayerEvent | Goodbye | ConversationError | Volume
+Report = Credit | Held | PlayerEvent | UnknownEvent | Goodbye | ConversationError | Volume
 
 
 class DeviceReports:
@@ -120,6 +120,11 @@ class DeviceReports:
                 return self._hold(session, message)
             case PlayerEvent():
                 return self._event(session, message, now_us)
+            case UnknownEvent(event_id):
+                if not session.events.settled(event_id):
+                    session.events.record(event_id, None)
+                session.acknowledge()
+                return [WakeDevice(session.device_id)]
             case ConversationError():
                 return self._error(session, message)
             case Volume():

@@ -17,6 +17,7 @@ from google.protobuf.message import Message
 
 from avatar_relay import wire
 from avatar_relay.grpc_client import fault_of
+from avatar_relay.media import AngleUnit
 from avatar_relay.v1 import admin_service_pb2 as pb
 from avatar_relay.v1 import admin_service_pb2_grpc as services
 from avatar_relay.v1 import media_pb2
@@ -88,8 +89,11 @@ def build_parser() -> argparse.ArgumentParser:
     command("show", _show_device, "Show one device.")
     say = command("say", _speak, "Speak a text.", device="TARGET")
     say.add_argument("text", nargs="+", metavar="TEXT")
-    play = command("play", _speak, "Play a file of the relay's speech folder: speech, or a recorded conversation.", device="TARGET")
+    playing = "Play a file of the relay's speech folder: speech, a recorded conversation, or recorded motion."
+    play = command("play", _speak, playing, device="TARGET")
     play.add_argument("file", metavar="FILE", help="its name, not a path")
+    units = [unit.value for unit in AngleUnit]
+    play.add_argument("--angle-unit", choices=units, default=units[0], help="of head and eyes in recorded motion (default: %(default)s)")
     for speaking in (say, play):
         speaking.add_argument("--queue", action="store_true", help="follow what plays, instead of replacing it")
     interrupt = command("interrupt", _interrupt, "Cut short what a device says.")
@@ -150,6 +154,7 @@ def _speak(relay: services.AdminServiceStub, options: argparse.Namespace) -> Ite
         request.text = " ".join(options.text)
     else:
         request.file = options.file
+        request.angle_unit = wire.ANGLE_UNIT_TO_WIRE[AngleUnit(options.angle_unit)]
     answer = relay.Speak(request, timeout=TIMEOUT_S)
     yield answer, [f"conversation {answer.conversation_id}" + (f", trace {answer.trace_id}" if answer.trace_id else "")]
 

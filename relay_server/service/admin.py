@@ -9,7 +9,7 @@ from google.protobuf.message import Message
 
 from avatar_relay import wire
 from avatar_relay.limits import MAX_NAMES
-from avatar_relay.media import OnPlaying
+from avatar_relay.media import AngleUnit, OnPlaying
 from avatar_relay.reasons import Fault, Reason
 from avatar_relay.v1 import admin_service_pb2 as pb
 from relay_server.access.caller import current_caller
@@ -38,7 +38,9 @@ Write = Callable[[Message], Awaitable[None]]
 class Speech(Protocol):
     """Lets devices speak."""
 
-    async def speak(self, target: str, *, text: str | None, file: str | None, on_playing: OnPlaying, owner: str = "") -> tuple[str, str]:
+    async def speak(
+        self, target: str, *, text: str | None, file: str | None, on_playing: OnPlaying, angle_unit: AngleUnit, owner: str = ""
+    ) -> tuple[str, str]:
         """Begin to speak text, or a file of the speech folder, for the identity `owner`.
 
         Returns conversation and trace id (empty while tracing is off). Raises `FaultError` where it can not.
@@ -92,6 +94,7 @@ class AdminService:
             file=request.file if said == "file" else None,
             on_playing=wire.on_playing_from_wire(request.on_playing),
             owner=current_caller().key,
+            angle_unit=wire.angle_unit_from_wire(request.angle_unit),
         )
         return pb.SpeakResponse(conversation_id=conversation_id, trace_id=trace_id)
 

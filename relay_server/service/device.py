@@ -10,7 +10,7 @@ from typing import Any
 from avatar_relay import wire
 from avatar_relay.errors import PeerError
 from avatar_relay.limits import MAX_DEVICE_MESSAGE_BYTES
-from avatar_relay.messages import Hello
+from avatar_relay.messages import Hello, UnknownEvent
 from avatar_relay.v1 import device_service_pb2 as pb
 from relay_server.access.caller import current_caller
 from relay_server.connections.relay import Relay
@@ -47,9 +47,9 @@ class DeviceService:
                 if (refusal := caller.attach_refusal(message.device_id)) is not None:
                     raise PeerError(refusal)
                 await asyncio.sleep(GREETED_AFTER_S)
-            if message is None:
+            if message is None or isinstance(message, UnknownEvent):
                 self._relay.observer.notice(MessageUnknown(LEG))
-            else:
+            if message is not None:
                 await port.send(message)
 
         failed = partial(self._relay.stream_failed, LEG)

@@ -37,14 +37,22 @@ class Interleaver:
         """The next rows of weights."""
         self._rows.extend(rows)
 
-    def take(self, *, ended: bool = False) -> list[AudioChunk | MotionChunk]:
-        """What can be published now; everything that is left when nothing follows (`ended`)."""
+    @property
+    def frames_out(self) -> int:
+        """Sound that was taken."""
+        return self._frames_out
+
+    def take(self, *, ended: bool = False, due_frames: int = 0) -> list[AudioChunk | MotionChunk]:
+        """What can be published now; everything that is left when nothing follows (`ended`).
+
+        Sound that begins before `due_frames` does not wait for its motion.
+        """
         items: list[AudioChunk | MotionChunk] = []
-        while self._samples.size >= self._chunk_frames or (ended and self._samples.size):
+        while self._samples.size >= self._chunk_frames or (self._samples.size and (ended or self._frames_out < due_frames)):
             frames = min(self._chunk_frames, self._samples.size)
             while self._rows and not self._is_covered(frames):
                 items.append(self._take_motion())
-            if not self._is_covered(frames) and not ended:
+            if not self._is_covered(frames) and not ended and self._frames_out >= due_frames:
                 return items
             items.append(self._take_audio(frames))
         while ended and self._rows:

@@ -43,6 +43,8 @@ class SourceContext:
     now_us: Callable[[], int]
     """A monotonic clock."""
     telemetry: Telemetry
+    unix_time_us: Callable[[], int]
+    """The wall clock, for spans."""
     start: Start
     """Starts a background task of the source, by a name and a coroutine that runs until it is cancelled."""
 

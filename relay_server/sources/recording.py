@@ -1,4 +1,4 @@
-"""Source `recording`: an AvatarKit conversation that was recorded, as JSON; audio and motion bit for bit.
+"""Source `recording`: a recorded conversation. One of AvatarKit, as JSON, passes bit for bit; all else goes to `motion_files`.
 
 Keys: `sample_rate`, `audio_format` ("pcm_s16le_mono"), `audio_base64`, `animation_messages_base64` (the motion
 messages in their order), and `connection_id`, `req_id`, which are not needed.
@@ -21,6 +21,7 @@ from avatar_relay.limits import AVATARKIT_KEYFRAMES_PER_SECOND, MAX_PAYLOAD_BYTE
 from avatar_relay.media import AudioFormat, Codec, MotionEncoding, MotionFormat, Pacing
 from avatar_relay.reasons import Fault, Reason
 from relay_server.sources.interleave import AUDIO_CHUNK_S
+from relay_server.sources.motion_files.source import MotionFileSource
 from relay_server.sources.source import AudioChunk, FileSpeech, MotionChunk, Performance, SourceError, Speech
 
 MAX_FILE_BYTES = 64 << 20
@@ -48,10 +49,15 @@ class RecordingSource:
 
     name = "recording"
 
+    def __init__(self) -> None:
+        self._motion_files = MotionFileSource()
+
     async def perform(self, speech: Speech) -> Performance:
         """Read and check the whole file, then hand it over. Raises `SourceError`."""
         if not isinstance(speech, FileSpeech):
             raise SourceError(Fault(Reason.SPEECH_MISSING, "the source recording takes a file, not text", "file"))
+        if not await asyncio.to_thread(_is_avatarkits, speech.path):
+            return await self._motion_files.perform(speech)
         try:
             recording = await asyncio.to_thread(load_recording, speech.path)
         except RecordingError as error:
@@ -65,6 +71,15 @@ class RecordingSource:
             Pacing.BURST,
             _items(recording),
         )
+
+
+def _is_avatarkits(path: Path) -> bool:
+    """Whether a file is AvatarKit's, by the key of its motion. What can not be read is left to who reads it."""
+    try:
+        with path.open("rb") as file:
+            return path.suffix.lower() == ".json" and b'"animation_messages_base64"' in file.read(MAX_FILE_BYTES)
+    except OSError:
+        return False
 
 
 def load_recording(path: Path) -> Recording:

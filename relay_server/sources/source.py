@@ -7,12 +7,12 @@ should be published; it knows nothing of devices, ids, sequences or credit.
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol
 
 from avatar_relay.errors import FaultError
-from avatar_relay.media import AudioFormat, MotionFormat, Pacing
+from avatar_relay.media import AngleUnit, AudioFormat, MotionFormat, Pacing, TraceContext
 from avatar_relay.reasons import Fault
 
 
@@ -28,6 +28,8 @@ class FileSpeech:
     """A file of speech. The caller has checked that it may be read."""
 
     path: Path
+    angle_unit: AngleUnit = AngleUnit.RADIANS
+    """Of a recorded motion's angles."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,7 +64,19 @@ class MotionLost:
     fault: Fault
 
 
-Item = AudioChunk | MotionChunk | MotionLost
+@dataclass(frozen=True, slots=True)
+class Irregularity:
+    """Something about the sound or the motion is not as it should be, for the reason `fault`; it is used, and operators are told."""
+
+    fault: Fault
+
+
+@dataclass(frozen=True, slots=True)
+class AudioEnded:
+    """No more sound comes; motion may. Said so that the end of the sound does not wait for it. Optional, at most once."""
+
+
+Item = AudioChunk | MotionChunk | MotionLost | Irregularity | AudioEnded
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,6 +91,8 @@ class Performance:
     motion_format: MotionFormat | None
     pacing: Pacing
     items: AsyncIterator[Item]
+    trace_context: TraceContext = field(default_factory=TraceContext)
+    """What the source did has spans under it, and so will the conversation; empty for a source that has none."""
 
 
 class SourceError(FaultError):

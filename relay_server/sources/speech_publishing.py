@@ -2,9 +2,11 @@
 
 Rules:
 1. The first sound opens the conversation; motion that comes before it is kept, up to `MAX_EARLY_MOTION_BYTES`.
-2. Motion that can not be used, or that its source lost, makes the conversation audio-only, and the sound goes on.
+2. Motion that can not be used, or that its source lost, makes the conversation audio-only, and the sound goes on. So it does where
+   something about the sound is irregular, which is reported.
 3. A source that fails midway, or is through, ends its conversation explicitly: a face never hangs.
-4. A conversation that others interrupt, replace or lose stops its source.
+4. A conversation that others interrupt, replace or lose stops its source, and so does one whose sound was heard to its end
+   while its motion was still to come; that is reported.
 """
 
 from __future__ import annotations
@@ -16,9 +18,10 @@ from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import ExitStack, asynccontextmanager, suppress
 from pathlib import Path
 from types import MappingProxyType
+from typing import assert_never
 
 from avatar_relay.limits import UNKNOWN_CONVERSATION_HOLD_BYTES
-from avatar_relay.media import OnPlaying, TraceContext
+from avatar_relay.media import AngleUnit, OnPlaying, TraceContext
 from avatar_relay.publisher import (
     Avatar,
     ConnectionLostError,
@@ -30,12 +33,15 @@ from avatar_relay.publisher import (
 )
 from avatar_relay.publisher.in_process import InProcessRelay
 from avatar_relay.reasons import Fault, Reason
-from avatar_relay.tracing import trace_id_of
+from avatar_relay.tracing import active, trace_id_of
 from relay_server.core.shares import Shares
 from relay_server.errors import RequestError
 from relay_server.sources.source import (
     AudioChunk,
+    AudioEnded,
     FileSpeech,
+    Irregularity,
+    Item,
     MotionChunk,
     MotionLost,
     Performance,
@@ -48,11 +54,11 @@ from relay_server.sources.source import (
 
 MAX_EARLY_MOTION_BYTES = UNKNOWN_CONVERSATION_HOLD_BYTES
 Report = Callable[[str, Fault], None]
-"""Told what is wrong with a conversation's motion while its sound goes on: its id, and why."""
+"""Told what is wrong with a conversation while its sound goes on: its id, and why."""
 MAX_PERFORMANCES, MAX_PERFORMANCES_PER_IDENTITY = 32, 8
 """`Speak`s that are being published at once."""
-AUDIO_SUFFIXES = frozenset({".wav", ".flac", ".ogg", ".oga", ".opus"})
-RECORDING_SUFFIXES = frozenset({".json"})
+AUDIO_SUFFIXES = frozenset({".wav", ".flac", ".ogg", ".oga", ".opus", ".mp3"})
+RECORDING_SUFFIXES = frozenset({".json", ".csv"})
 
 logger = logging.getLogger(__name__)
 
@@ -82,6 +88,7 @@ class PublishedSpeech:
         )
         self.conversation_id = ""
         self._items = performance.items
+        self._trace_context = performance.trace_context
         self._report = report
         self._publishing: asyncio.Task[None] | None = None
         self._interrupted = False
@@ -91,12 +98,13 @@ class PublishedSpeech:
 
         Raises `SourceError` where there is no sound, and what `Avatar.yield_audio_data` raises.
         """
-        early: list[MotionChunk | MotionLost] = []
+        early: list[Item] = []
         early_bytes = 0
         try:
             async for item in self._items:
                 if isinstance(item, AudioChunk):
-                    self.conversation_id = await self.avatar.yield_audio_data(item.data)
+                    with active(self._trace_context):
+                        self.conversation_id = await self.avatar.yield_audio_data(item.data)
                     break
                 early.append(item)
                 early_bytes += len(item.data) if isinstance(item, MotionChunk) else 0
@@ -106,7 +114,7 @@ class PublishedSpeech:
             else:
                 raise SourceError(Fault(Reason.NO_AUDIO, "the source made no sound"))
             for item in early:
-                await self._motion(item)
+                await self._publish_item(item)
         except BaseException:
             if self.conversation_id:
                 self.avatar.interrupt()
@@ -129,6 +137,7 @@ class PublishedSpeech:
                 publishing.result()
             else:
                 logger.info("performance stopped: conversation=%s is over on all devices", self.conversation_id)
+                self._report_missing_motion()
         finally:
             for task in (publishing, over):
                 task.cancel()
@@ -150,11 +159,7 @@ class PublishedSpeech:
     async def _publish(self) -> None:
         try:
             async for item in self._items:
-                match item:
-                    case AudioChunk(data):
-                        await self.avatar.yield_audio_data(data)
-                    case _:
-                        await self._motion(item)
+                await self._publish_item(item)
             self.avatar.end()
         except SourceError as error:
             logger.warning("source failed midway: conversation=%s %s", self.conversation_id, error)
@@ -165,15 +170,36 @@ class PublishedSpeech:
             logger.warning("performance failed: conversation=%s %s", self.conversation_id, error)
             self._end_after_failure()
 
-    async def _motion(self, item: MotionChunk | MotionLost) -> None:
+    async def _publish_item(self, item: Item) -> None:
+        match item:
+            case AudioChunk(data):
+                await self.avatar.yield_audio_data(data)
+            case MotionChunk(data):
+                await self._motion(data)
+            case MotionLost(fault):
+                await self._go_on_with_sound_only(fault)
+            case Irregularity(fault):
+                logger.warning("irregular media: conversation=%s %s: %s", self.conversation_id, fault.reason, fault.text)
+                await self.avatar.opened(self.conversation_id)
+                self._report(self.conversation_id, fault)
+            case AudioEnded():
+                await self.avatar.yield_audio_data(b"", end=True)
+            case _:
+                assert_never(item)
+
+    async def _motion(self, data: bytes) -> None:
         """Rule 2. Motion that is stale already is the avatar's to count."""
-        if isinstance(item, MotionLost):
-            await self._go_on_with_sound_only(item.fault)
-            return
         try:
-            await self.avatar.yield_frames_data([item.data], self.conversation_id)
+            await self.avatar.yield_frames_data([data], self.conversation_id)
         except InvalidMediaError as error:
             await self._go_on_with_sound_only(error.fault)
+
+    def _report_missing_motion(self) -> None:
+        """Rule 4."""
+        if self.avatar.lacks_motion(self.conversation_id):
+            fault = Fault(Reason.SOURCE_SILENT, "the sound was heard to its end, and its motion had not come by then")
+            logger.warning("motion is missing: conversation=%s %s: %s", self.conversation_id, fault.reason, fault.text)
+            self._report(self.conversation_id, fault)
 
     async def _go_on_with_sound_only(self, fault: Fault) -> None:
         name, reason, text = self.conversation_id, fault.reason, fault.text
@@ -220,7 +246,16 @@ class SpeechPublisher:
         self._running: set[asyncio.Task[None]] = set()
         self._places = Shares("performances", MAX_PERFORMANCES, MAX_PERFORMANCES_PER_IDENTITY)
 
-    async def speak(self, target: str, *, text: str | None, file: str | None, on_playing: OnPlaying, owner: str = "") -> tuple[str, str]:
+    async def speak(
+        self,
+        target: str,
+        *,
+        text: str | None,
+        file: str | None,
+        on_playing: OnPlaying,
+        angle_unit: AngleUnit = AngleUnit.RADIANS,
+        owner: str = "",
+    ) -> tuple[str, str]:
         """Begin to speak text, or a file of the speech folder, for `owner`; the rest is published in the background.
 
         Returns once the conversation is open: its id and its trace's id, empty while tracing is off. Raises `RequestError`
@@ -229,7 +264,7 @@ class SpeechPublisher:
         with ExitStack() as place:
             place.enter_context(self._places.place(owner))
             try:
-                source, speech = await self._choose(target, text, file)
+                source, speech = await self._choose(target, text, file, angle_unit)
                 return await self._begin(await source.perform(speech), target, on_playing, place)
             except FaultError as error:
                 raise RequestError(error.fault) from error
@@ -243,7 +278,7 @@ class SpeechPublisher:
         for task in self._running:
             task.cancel()
 
-    async def _choose(self, target: str, text: str | None, file: str | None) -> tuple[Source, Speech]:
+    async def _choose(self, target: str, text: str | None, file: str | None, angle_unit: AngleUnit) -> tuple[Source, Speech]:
         """The source for this speech there. A recording brings its own motion, whatever the target's source is."""
         own = self._by_target.get(target)
         if text:
@@ -257,7 +292,7 @@ class SpeechPublisher:
         if source is None:
             kinds = " ".join(sorted(self._by_suffix))
             raise RequestError(Fault(Reason.SPEECH_FILE_INVALID, f"files of this kind can not be spoken; possible are {kinds}", "file"))
-        return (own if own is not None and path.suffix.lower() in AUDIO_SUFFIXES else source), FileSpeech(path)
+        return (own if own is not None and path.suffix.lower() in AUDIO_SUFFIXES else source), FileSpeech(path, angle_unit)
 
     async def _begin(self, performance: Performance, target: str, on_playing: OnPlaying, place: ExitStack) -> tuple[str, str]:
         """As `speak`; from when the performance runs, it holds `place`."""

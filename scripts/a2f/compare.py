@@ -1,6 +1,6 @@
 """Compares our Audio2Face-3D messages and source with NVIDIA's own packages, which run in an environment of their own.
 
-compare.py PYTHON    the Python of that environment; exits with 1 where anything differs
+compare.py PYTHON [FOLDER]    the Python of that environment, and a folder of NVIDIA's .proto files; exits with 1 if anything differs
 """
 
 from __future__ import annotations
@@ -9,11 +9,14 @@ import asyncio
 import json
 import subprocess
 import sys
+import tempfile
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from google.protobuf import descriptor_pb2, descriptor_pool
+from grpc_tools import protoc
 
 from avatar_relay import weights
 from avatar_relay.media import AudioFormat, Codec
@@ -23,6 +26,7 @@ from relay_server.sources.audio2face.source import Audio2FaceSource
 from relay_server.sources.local.source import LocalSource
 from relay_server.sources.source import AudioChunk, AudioSpeech, MotionChunk, MotionLost
 from relay_server.sources.speech import SpeechSource
+from scripts.compile_protos import package_folder
 from tests.lab.services.audio2face import NAMES, Audio2FaceService, serving
 
 REAL = Path(__file__).with_name("real.py")
@@ -80,6 +84,37 @@ def compare_schema(python: str) -> None:
         check(holds=not found, what=f"every field of our {name} is theirs: number, name, type, repetition, presence, oneof {found or ''}")
 
 
+def compare_protos(folder: Path) -> None:
+    """Field by field, with the .proto files of a release: `proto/protobuf_files` of NVIDIA's samples."""
+    image = Path(tempfile.mkdtemp()) / "image.binpb"
+    includes = [f"-I{folder}", f"-I{package_folder('grpc_tools') / '_proto'}"]
+    files = sorted(path.name for path in folder.glob("*.proto"))
+    check(holds=protoc.main(["protoc", *includes, "--include_imports", f"--descriptor_set_out={image}", *files]) == 0, what=f"{folder}")
+    pool = descriptor_pool.DescriptorPool()
+    for file in descriptor_pb2.FileDescriptorSet.FromString(image.read_bytes()).file:
+        pool.Add(file)
+    for name, ours in (("AudioStream", schema.AudioStream), ("AnimationDataStream", schema.AnimationStream)):
+        theirs = described(pool.FindMessageTypeByName(f"nvidia_ace.controller.v1.{name}"))
+        found = differences(ours.DESCRIPTOR, theirs, name)
+        check(holds=not found, what=f"every field of our {name} is in their .proto files {found or ''}")
+
+
+def described(message: Any) -> dict[str, Any]:
+    """As `real.py describe` tells it; messages that hold themselves are told once."""
+    return {str(field.number): _described_field(field) for field in message.fields}
+
+
+def _described_field(field: Any) -> dict[str, Any]:
+    return {
+        "name": field.name,
+        "type": field.type,
+        "repeated": field.is_repeated,
+        "presence": field.has_presence,
+        "oneof": "" if field.containing_oneof is None else field.containing_oneof.name,
+        "fields": {} if field.message_type is None else described(field.message_type),
+    }
+
+
 def compare_requests(python: str) -> None:
     """Ours, read and written by theirs."""
     answers = ask(python, "requests", told="".join(f"{request.hex()}\n" for request in REQUESTS))
@@ -101,7 +136,7 @@ def compare_answers(python: str) -> None:
     check(holds=all(same), what=f"{len(same)} of them, which hold nothing else, are written again byte for byte")
     read = [wire.read_answer(bytes.fromhex(answer["written"])) for answer in answers]
     kinds = [type(answer).__name__ for answer in read]
-    expected = ["Header"] * 3 + ["Animation"] * 4 + ["Processed"] + ["Status"] * 4 + ["Unknown"]
+    expected = ["Header"] * 3 + ["Animation"] * 4 + ["Processed"] + ["ServiceStatus"] * 4 + ["Unknown"]
     check(holds=kinds == expected, what="… and mean the same")
     row = read[4].keyframes[0] if isinstance(read[4], wire.Animation) else None
     weights_ = answers[4]["read"]["animation_data"]["skel_animation"]["blend_shape_weights"][0]["values"]
@@ -180,8 +215,10 @@ def frames_of(answer: Any) -> list[Any]:
     return frames
 
 
-def main(python: str) -> None:
+def main(python: str, protos: Path | None = None) -> None:
     """All of it."""
+    if protos is not None:
+        compare_protos(protos)
     compare_schema(python)
     compare_requests(python)
     compare_answers(python)
@@ -190,4 +227,4 @@ def main(python: str) -> None:
 
 
 if __name__ == "__main__":
-    main(sys.argv[1])
+    main(sys.argv[1], *map(Path, sys.argv[2:3]))

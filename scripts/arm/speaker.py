@@ -13,9 +13,9 @@ from pathlib import Path
 import numpy as np
 
 from edge_client.audio.sink import Pcm
-from edge_client.audio.speaker.channel import Settings
-from edge_client.audio.speaker.memory import GAIN_ONE, SpeakerControl, SpeakerStatus
-from edge_client.audio.speaker.process import SpeakerProcess
+from edge_client.audio.speaker.channel import DeviceOpened, Settings
+from edge_client.audio.speaker.child import SpeakerChild
+from edge_client.audio.speaker.memory import GAIN_ONE, SpeakerControl, SpeakerMemory, SpeakerStatus
 
 RATE_HZ = 48_000
 SECONDS = 3
@@ -29,11 +29,14 @@ pcm.filed {{ type file  slave.pcm "null"  file "{played}"  format raw }}
 
 def play(samples: Pcm) -> str:
     """Have the child play; the name of the device it opened."""
-    process = SpeakerProcess(Settings("filed", RATE_HZ, 480))
+    told: list[DeviceOpened] = []
+    process = SpeakerChild(Settings("filed", RATE_HZ, 480), _begin, lambda _, opened: told.append(opened))
     memory = process.memory
-    memory[SpeakerControl.GAIN] = GAIN_ONE
-    memory[SpeakerControl.EXPECTED] = 1
-    opened = process.open()
+    deadline = time.monotonic() + DEADLINE_S
+    while not told:
+        if (how := process.exit_text()) or time.monotonic() > deadline:
+            raise SystemExit(f"the speaker did not open its device: {how or f'nothing within {DEADLINE_S:g} s'}")
+        time.sleep(0.05)
     deadline = time.monotonic() + DEADLINE_S
     while len(samples) or memory[SpeakerStatus.CONSUMED] < memory[SpeakerControl.WRITTEN]:
         if time.monotonic() > deadline:
@@ -43,8 +46,14 @@ def play(samples: Pcm) -> str:
         samples = samples[free:]
         time.sleep(0.005)
     time.sleep(1.0)  # what was consumed last is still on its way through PortAudio
+    process.kill()
     process.close()
-    return f"{opened.device}, {opened.channels} channel(s)"
+    return f"{told[0].device}, {told[0].channels} channel(s)"
+
+
+def _begin(memory: SpeakerMemory) -> None:
+    memory[SpeakerControl.GAIN] = GAIN_ONE
+    memory[SpeakerControl.EXPECTED] = 1
 
 
 def main(arm_python: str, alsa_conf: str) -> None:

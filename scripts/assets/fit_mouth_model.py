@@ -1,70 +1,17 @@
-"""Fit the model of the source `local` on speech that espeak-ng makes: scripts/assets/fit_mouth_model.py [OUT.npz]
-
-Sentences are spoken in several voices; noise, colour and level are varied; the phoneme times of espeak-ng, through
-the same co-articulation as in the source `speech`, say what the mouth does. Nothing recorded from people is used, so
-that their speech remains for scoring (`tests/lab/mouth/score.py`). Seeded; takes some seconds.
-"""
+"""Fit the models of the mouth on speech of espeak-ng (`tests/lab/mouth/fitting.py`): scripts/assets/fit_mouth_model [--live] [OUT.npz]"""
 
 from __future__ import annotations
 
 from pathlib import Path
 
 import numpy as np
-from numpy.typing import NDArray
 
 from avatar_relay.mouth import model as local_model
-from avatar_relay.mouth.features import HOP_S, FeatureExtractor, Features, join
-from avatar_relay.mouth.model import (
-    CONTEXT_FRAMES,
-    INPUTS,
-    LIPS_CLOSED,
-    MOUTH_OUTPUTS,
-    OUTPUTS,
-    MouthModel,
-    heard,
-    inputs_of,
-    silent_rows,
-)
-from avatar_relay.mouth.reference import SpeechReference
+from avatar_relay.mouth.model import CONTEXT_FRAMES, MOUTH_OUTPUTS, OUTPUTS, MouthModel
 from avatar_relay.mouth.shapes import FUNNEL, JAW, LOWER, PUCKER, SMILE, STRETCH, UPPER
-from avatar_relay.mouth.visemes import is_bilabial
-from relay_server.sources import espeak
-from relay_server.sources.coarticulation import keyframes
-from relay_server.sources.espeak import Spoken
+from tests.lab.mouth.fitting import SENTENCES, TAKES, VOICES, Floats, examples, fit
 from tests.lab.tool import command_line
 
-Floats = NDArray[np.float64]
-
-VOICES = ("en-us", "en", "en-us+f2", "en-us+m3", "en-us+f4", "en-us+m7", "en-gb-scotland", "en-us+f5", "en-us+m1", "en+f3")
-SENTENCES = (
-    "Bob might pop five more purple balloons. My mother made plum jam.",
-    "The quick brown fox jumps over the lazy dog.",
-    "She sells sea shells by the sea shore, but he buys apples.",
-    "Please put the big map back in my room before supper.",
-    "Today we measured how much people think about weather.",
-    "Who would have known that Peter piped for money?",
-    "Tom took ten tickets to the gate, and Kate got cake.",
-    "Amiable people may be prudent members of the public.",
-    "A rod is used to catch pink salmon when the sun has gone down.",
-    "Help the old woman get back to her feet with a pot of tea.",
-    "Smoky fires lack flame and heat, and the soft cushion broke his fall.",
-    "The salt breeze came across from the sea, and the girl sold fifty bonds.",
-    "My problem is that nobody remembers the number of my new apartment.",
-    "Maybe we should combine both maps before the bus departs from Birmingham.",
-    "Copper pipes, wooden beams and paper lamps were piled up behind the pump.",
-    "Good evening, ladies and gentlemen, thank you very much for being here.",
-    "I think the weather will be fine this weekend, so let us go hiking.",
-    "Can you give the dog some food, and take the cat outside as well?",
-    "Six different kinds of sausage sizzled gently in the skillet on Thursday.",
-    "He laughed at the joke until tears rolled down his cheeks.",
-    "Empty cups stamped with a blue emblem tumbled from the table.",
-    "What a beautiful morning, mumbled Barbara, pouring syrup on a pancake.",
-    "Their leader received a letter that described every single decision.",
-    "Nine yellow lions ran away. One, two, three, four, five, six, seven, eight.",
-)
-
-TAKES = 2
-"""Each sentence is heard this often in each voice, differently disturbed."""
 PARAMETER_NAMES = {
     JAW: "jaw",
     FUNNEL: "funnel",
@@ -74,87 +21,32 @@ PARAMETER_NAMES = {
     STRETCH: "stretch",
     SMILE: "smile",
 }
-RIDGE = 30.0
-"""Against frames: a hint that holds the solution still, no more."""
-
-
-def disturbed(spoken: Spoken, random: np.random.Generator) -> Floats:
-    """The samples at another level, with another colour, in noise."""
-    samples = spoken.samples / 32_768
-    coloured = samples.copy()
-    coloured[1:] += random.uniform(-0.4, 0.6) * samples[:-1]
-    noise = random.normal(size=samples.size) * 10 ** (random.uniform(-75, -45) / 20)
-    return np.asarray(coloured * random.uniform(0.3, 1.0) + noise)
-
-
-def features_of(samples: Floats, rate_hz: int) -> Features:
-    """All frames of some samples."""
-    extractor = FeatureExtractor(rate_hz)
-    return join(extractor.push(samples), extractor.finish())
-
-
-def example(spoken: Spoken, random: np.random.Generator) -> tuple[Floats, Floats]:
-    """Inputs and targets of one sentence."""
-    features = features_of(disturbed(spoken, random), spoken.rate_hz)
-    bands, _ = SpeechReference(float(np.max(features.level_db)) + random.uniform(-3, 3)).push(features)
-    margin = silent_rows(CONTEXT_FRAMES)
-    inputs = inputs_of(np.vstack((margin, heard(features, bands), margin)))
-    times = np.arange(len(features), dtype=np.float64) * HOP_S
-    targets = np.zeros((len(features), OUTPUTS))
-    targets[:, : len(MOUTH_OUTPUTS)] = keyframes(spoken.phonemes, times)[:, MOUTH_OUTPUTS]
-    for phoneme in spoken.phonemes:
-        if is_bilabial(phoneme.ipa):
-            targets[round(phoneme.start_s / HOP_S) : round(phoneme.end_s / HOP_S) + 1, LIPS_CLOSED] = 1.0
-    return inputs, targets
-
-
-def fit(inputs: Floats, targets: Floats) -> MouthModel:
-    """Ridge regression. Its outputs vary less than the mouth does: they are stretched to vary as much.
-
-    The evidence that the lips touch is stretched to 0 and 1 in the mean of the frames where they do not, and do.
-    """
-    mean, spread = inputs.mean(axis=0), inputs.std(axis=0) + 1e-6
-    scaled = (inputs - mean) / spread
-    middle = targets.mean(axis=0)
-    matrix = np.linalg.solve(scaled.T @ scaled + RIDGE * np.eye(INPUTS), scaled.T @ (targets - middle))
-    predicted = scaled @ matrix
-    stretch = targets.std(axis=0) / predicted.std(axis=0)
-    offset = middle.copy()
-    closed = targets[:, LIPS_CLOSED] > 0.5
-    evidence = predicted[:, LIPS_CLOSED]
-    stretch[LIPS_CLOSED] = 1 / (evidence[closed].mean() - evidence[~closed].mean())
-    offset[LIPS_CLOSED] = -evidence[~closed].mean() * stretch[LIPS_CLOSED]
-    matrix = matrix * stretch / spread[:, np.newaxis]
-    return MouthModel(matrix, offset - mean @ matrix)
 
 
 def main() -> None:
     """Make the speech, fit, print the fit, write the model."""
     parser = command_line("assets/fit_mouth_model", __doc__)
-    parser.add_argument("out", nargs="?", type=Path, default=Path(local_model.__file__).with_name(local_model.MODEL_FILE))
-    out: Path = parser.parse_args().out
-    random = np.random.default_rng(7)
-    library = espeak.load()
-    print(f"speaking {len(SENTENCES)} sentences in {len(VOICES)} voices ...", flush=True)
-    spoken = [library.speak(sentence, voice) for voice in VOICES for sentence in SENTENCES]
-    examples = [example(piece, random) for piece in spoken for _ in range(TAKES)]
-    inputs = np.vstack([pair[0] for pair in examples])
-    targets = np.vstack([pair[1] for pair in examples])
-    print(f"fitting on {len(inputs)} frames ...", flush=True)
+    parser.add_argument("out", nargs="?", type=Path)
+    parser.add_argument("--live", action="store_true", help="the model that hears little beyond the moment")
+    options = parser.parse_args()
+    file = local_model.LIVE_MODEL_FILE if options.live else local_model.MODEL_FILE
+    out: Path = options.out or Path(local_model.__file__).with_name(file)
+    print(f"speaking {len(SENTENCES)} sentences in {len(VOICES)} voices, and fitting ...", flush=True)
+    inputs, targets = examples(local_model.LIVE_FUTURE_FRAMES if options.live else CONTEXT_FRAMES)
     model = fit(inputs, targets)
     np.savez_compressed(out, **{name: getattr(model, name).astype(np.float32) for name in MouthModel.__slots__})
-    text = report(model, inputs, targets)
+    text = report(file, model, inputs, targets)
     out.with_suffix(".md").write_text(text, encoding="utf-8")
     print(text)
 
 
-def report(model: MouthModel, inputs: Floats, targets: Floats) -> str:
+def report(file: str, model: MouthModel, inputs: Floats, targets: Floats) -> str:
     """How the model was fitted and how well it does on that speech, for people."""
     outputs = model(inputs)
     correlations = [np.corrcoef(outputs[:, index], targets[:, index])[0, 1] for index in range(OUTPUTS)]
     names = [PARAMETER_NAMES[parameter] for parameter in MOUTH_OUTPUTS] + ["lips touch (p b m)"]
     lines = [
-        "# mouth_model.npz",
+        f"# {file}",
         "",
         "What the analyser of the `MouthAnalyser` hears, to the mouth: a linear map, written by `scripts/assets/fit_mouth_model.py`.",
         f"Fitted on {len(inputs)} frames of 10 ms: {len(SENTENCES)} sentences spoken by espeak-ng",

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from avatar_relay.backoff import DEVICE_BACKOFF, STABLE_US, Attempts, BackoffPolicy, full_jitter
+from avatar_relay.backoff import DEVICE_BACKOFF, MAX_HINT_S, STABLE_US, Attempts, BackoffPolicy, asked_to_wait_s, full_jitter
 
 
 def test_ceilings_grow_up_to_the_last() -> None:
@@ -54,3 +54,8 @@ def test_waits_stay_below_their_ceiling(draws: list[float]) -> None:
     for wait in islice(full_jitter(policy, lambda: next(source)), len(draws)):
         assert 0 <= wait < ceiling
         ceiling = min(policy.largest_s, ceiling * policy.growth)
+
+
+@pytest.mark.parametrize(("hints_ms", "wait_s"), [((), 0.0), ((0, 0), 0.0), ((-5,), 0.0), ((200, 400), 0.4), ((10**12, 1), MAX_HINT_S)])
+def test_the_longest_hint_counts_up_to_a_bound(hints_ms: tuple[int, ...], wait_s: float) -> None:
+    assert asked_to_wait_s(*hints_ms) == wait_s

@@ -71,6 +71,13 @@ def test_context_goes_there_and_back() -> None:
     assert (span.start_time, span.end_time) == (1_000_000_000, 2_000_000_000)
 
 
+def test_trace_that_is_sampled_off_has_no_id() -> None:
+    """Nobody would find it."""
+    parts = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-"
+    assert trace_id_of(TraceContext(parts + "01")) == trace_id_of(TraceContext(parts + "03")) == "0af7651916cd43dd8448eb211c80319c"
+    assert trace_id_of(TraceContext(parts + "00")) == trace_id_of(TraceContext("nonsense")) == ""
+
+
 def test_nonsense_is_no_parent() -> None:
     """A context that can not be read begins a trace of its own."""
     told = listen()

@@ -56,6 +56,7 @@ TO_RELAY: tuple[m.ToRelayFromDevice, ...] = (
     CREDIT,
     m.Ping(1, 2),
     m.Goodbye("off"),
+    m.UnknownEvent(3, "d"),
     VOLUME,
     *COMMON,
 )
@@ -82,6 +83,7 @@ TO_PUBLISHER: tuple[m.ToPublisher, ...] = (
     m.Opened("c", ("d", "e")),
     m.ConversationCredit("c", CREDIT),
     m.GoAway("drain", 5),
+    m.UnknownEvent(3, "d"),
     *COMMON,
 )
 
@@ -131,11 +133,12 @@ def test_a_welcome_without_volume_is_full_volume() -> None:
     assert read.volume == m.Volume(1.0)
 
 
-def test_an_unknown_player_event_reads_as_nothing() -> None:
-    """A later version may know more events."""
+def test_an_unknown_player_event_keeps_its_id() -> None:
+    """A later version may know more events; each must be acknowledged."""
     message = device_service_pb2.AttachRequest()
     message.event.event_id = 5
-    assert wire.attach_request_from_wire(message) is None
+    message.event.conversation_id = "c"
+    assert wire.attach_request_from_wire(message) == m.UnknownEvent(5)
 
 
 def test_joined_requests_are_each_their_own_message() -> None:

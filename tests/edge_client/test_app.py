@@ -160,7 +160,7 @@ async def test_the_same_is_heard_behind_alsa(deep_paced_device: PacedDevice) -> 
         await stream.say(m.ConversationEnd("c-1", 1, 0))
         await stay_on(stream)
 
-    arguments = ("--audio-sink", "pyaudio", "--renderer", "none", "--exit-after-finished", "1")
+    arguments = ("--audio-device", "paced", "--renderer", "none", "--exit-after-finished", "1")
     async with running(speak_at_device_rate, *arguments) as (_, client):
         status, _, log = await client.ended()
         assert status == 0, log
@@ -213,14 +213,17 @@ async def test_a_final_refusal_is_told_and_fails() -> None:
         assert "Traceback" not in log
 
 
-async def test_a_sound_device_that_is_not_there_is_told() -> None:
-    """Asked for by name and missing: status 1, one line that says so, and the relay is not bothered."""
-    async with running(stay, "--renderer", "none", "--audio-device", "no such thing") as (relay, client):
+async def test_a_sound_device_that_is_not_there_is_waited_for() -> None:
+    """Asked for by name and missing: the log says so in one line, a conversation is told, and the program goes on."""
+    async with running(speak, "--renderer", "none", "--audio-device", "no such thing") as (relay, client):
+        await until(lambda: bool(relay.streams), START_S)
+        await until(lambda: any(isinstance(x, m.ConversationError) for x in relay.streams[0].heard))
+        (fault,) = [x.fault for x in relay.streams[0].heard if isinstance(x, m.ConversationError)]
+        assert fault.reason is Reason.AUDIO_DEVICE_FAILED
+        assert "'no such thing' is none of the outputs" in fault.text
+        client.process.send_signal(signal.SIGTERM)
         status, _, log = await client.ended()
-        assert status == 1
-        assert "edge_client.app: " in log
-        assert "Traceback" not in log
-        assert relay.streams == []
+        assert (status, "Traceback" in log, log.count("is none of the outputs")) == (0, False, 1), log
 
 
 async def test_a_second_signal_ends_it_at_once() -> None:

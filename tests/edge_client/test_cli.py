@@ -9,11 +9,11 @@ import pytest
 
 from edge_client import app, cli
 from edge_client.audio import devices
-from edge_client.audio.devices import OutputDevice
+from edge_client.audio.outputs import OutputDevice
 from edge_client.config import SETTINGS, EdgeConfig
 from edge_client.errors import SinkError
 
-DEVICES = [OutputDevice(0, "HDMI", 2, 48_000, "ALSA", False), OutputDevice(3, "USB Speaker", 2, 44_100, "ALSA", True)]
+DEVICES = [OutputDevice(0, "HDMI", ""), OutputDevice(3, "default", "Default ALSA Output")]
 
 
 @pytest.fixture

@@ -13,11 +13,11 @@ from avatar_relay.avatarkit import write as write_motion
 from avatar_relay.media import MotionEncoding, MotionFormat
 from avatar_relay.messages import Finished
 from avatar_relay.publisher.errors import BufferFullError
-from avatar_relay.publisher.published_conversation import MOTION_GRACE_US
 from avatar_relay.reasons import Fault, Reason
 from edge_client.audio.sink import Pcm
 from edge_client.playback.events import PlayerState
 from edge_client.player import Player, PlayerCallbacks
+from tests.avatar_relay.sound.streams import TAG, flac, wav
 from tests.edge_client.playback_bench import JAW, PCM, RATE_HZ, Bench, tone, without_filler
 
 
@@ -109,14 +109,14 @@ def test_last_motion_message_ends_the_conversation() -> None:
     assert [body.reason for _, body in rig.finished] == ["completed"]
 
 
-def test_motion_that_never_comes_is_waited_for_five_seconds() -> None:
-    """The sound is heard at once, and the conversation does not hang."""
+@pytest.mark.parametrize("seconds", [0.1, 1, 2.34])
+def test_motion_that_never_comes_does_not_delay_the_end(seconds: float) -> None:
+    """It ends with its last sample."""
     rig = Rig()
-    rig.player.yield_audio_data_nowait(_pcm(tone(4_800)), end=True)
-    rig.run(MOTION_GRACE_US - 100_000)
-    assert len(without_filler(rig.bench.played, tone(4_800))) == 4_800
-    assert rig.finished == []
-    rig.run(300_000)
+    frames = round(seconds * RATE_HZ)
+    rig.player.yield_audio_data_nowait(_pcm(tone(frames)), end=True)
+    rig.run(round(seconds * 1e6) + 300_000)
+    assert len(without_filler(rig.bench.played, tone(frames))) == frames
     assert [body.reason for _, body in rig.finished] == ["completed"]
 
 
@@ -235,9 +235,21 @@ def test_half_a_sample_at_the_end_is_reported() -> None:
     """It cannot be heard; the sound before it is."""
     rig = Rig(motion=None)
     conversation_id = rig.player.yield_audio_data_nowait(_pcm(tone(4_800)) + b"x", end=True)
-    assert [(one, fault.reason) for one, fault in rig.faults] == [(conversation_id, Reason.AUDIO_UNDECODABLE)]
+    assert [(one, fault.reason) for one, fault in rig.faults] == [(conversation_id, Reason.AUDIO_IRREGULAR)]
     rig.run(500_000)
     assert len(rig.bench.sound) == 4_800
+
+
+def test_sound_that_is_not_what_was_declared() -> None:
+    """A container is refused at the call, a WAV is stripped; what comes after is not disturbed."""
+    rig = Rig(motion=None)
+    with pytest.raises(ValueError, match="FLAC"):
+        rig.player.yield_audio_data_nowait(flac())
+    samples = tone(4_800)
+    rig.player.yield_audio_data_nowait(wav(_pcm(samples), rate_hz=RATE_HZ, after=TAG), end=True)
+    rig.run(500_000)
+    assert rig.bench.sound.tolist() == samples.tolist()
+    assert rig.faults == []
 
 
 async def test_run_keeps_it_going_until_cancelled() -> None:

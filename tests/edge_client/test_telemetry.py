@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from avatar_relay.media import AudioFormat, Codec, ConversationOpen, Kind, MotionEncoding, MotionFormat, Payload, TraceContext
 from avatar_relay.messages import Dropped, Finished
+from edge_client.audio.sink import SinkCounters
+from edge_client.audio.sinks.virtual import VirtualSink
 from edge_client.face.pictures import ShownPicture
 from edge_client.playback.events import PlayerState, View
-from edge_client.telemetry import EdgeTelemetry, RelayClock
+from edge_client.telemetry import MAX_CONVERSATIONS, EdgeTelemetry, RelayClock
 from tests.lab.spans import Told, listen
 
 CONTEXT = TraceContext("00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01")
@@ -98,3 +102,32 @@ def test_a_long_conversation_plays_in_segments() -> None:
 def test_payload_spans_are_sampled() -> None:
     """One in `trace_every`, none by default."""
     assert [len(play(trace_every=every).spans("device.payload")) for every in (0, 2)] == [0, 1]
+
+
+def test_device_that_leaves_ends_what_is_going_on() -> None:
+    """Also what had too many others after it: a span that never ends would leave its children without a parent."""
+    told = listen()
+    edge = EdgeTelemetry(told.telemetry, "lobby", lambda time_us: RELAY_CLOCK)
+    for number in range(MAX_CONVERSATIONS + 1):
+        edge.opened(replace(OPEN, conversation_id=f"c{number}"), number)
+        edge.received(f"c{number}", Payload(Kind.AUDIO, 1, bytes(700), 0, 20_000), number)
+        edge.first_sample_heard(f"c{number}", number)
+    assert [dict(span.attributes or {})["avatar.conversation.id"] for span in told.spans("device.receive")] == ["c0"]
+    edge.end_all(9_000)
+    known = {span.context.span_id for span in told.spans() if span.context is not None} | {int(CONTEXT.traceparent[36:52], 16)}
+    assert all(span.parent is not None and span.parent.span_id in known for span in told.spans())
+    assert len(told.spans("device.receive")) == len(told.spans("device.play")) == MAX_CONVERSATIONS + 1
+    assert not any(span.status.is_ok for span in told.spans("device.receive"))
+
+
+def test_what_plays_is_a_metric() -> None:
+    """With its name and how it stands, and how often it was lost."""
+
+    class Lost(VirtualSink):
+        def counters(self) -> SinkCounters:
+            return SinkCounters(restarts=3, lost="it was unplugged")
+
+    told = listen()
+    EdgeTelemetry(told.telemetry, "lobby", lambda time_us: RELAY_CLOCK).watch_sound(Lost(name="the speakers"))
+    assert told.count("avatar.sound", avatar_state="failing", avatar_sink="the speakers") == 1
+    assert told.count("avatar.sound.restarts") == 3

@@ -23,11 +23,14 @@ from google.protobuf.message import DecodeError
 
 from avatar_relay import avatarkit, wire
 from avatar_relay import messages as m
-from avatar_relay.errors import ConfigError
+from avatar_relay.errors import ConfigError, SoundError
 from avatar_relay.fragments import FragmentError, Reassembler
 from avatar_relay.media import AudioFormat, Codec, ConversationOpen, Credit, Cursor, Kind, MotionEncoding, MotionFormat, Payload
 from avatar_relay.opus_packets import packet_duration_us
 from avatar_relay.reasons import Fault, Reason
+from avatar_relay.sound.containers import HEAD_BYTES, Container, sniff
+from avatar_relay.sound.opus_head import parse_head
+from avatar_relay.sound.wav import WavReader
 from avatar_relay.v1 import device_service_pb2 as device
 from avatar_relay.v1 import media_pb2
 from avatar_relay.v1 import publisher_service_pb2 as backend
@@ -36,8 +39,11 @@ from edge_client.config import load_config as load_edge_config
 from edge_client.errors import EdgeError
 from edge_client.motion.decoders import make_motion_decoder
 from relay_server.cli import build_parser, load_config
-from relay_server.sources.local.audio_file import AudioFile, AudioFileError
+from relay_server.sources.local.audio_file import AudioFile
+from relay_server.sources.local.audio_readers import AudioFileError
 from relay_server.sources.recording import RecordingError, parse_recording
+from tests.avatar_relay.sound.ogg_muxing import opus_head
+from tests.avatar_relay.sound.streams import BEGINNINGS
 from tests.lab.recordings import motion_messages, recording
 
 HANG_S = 1.0
@@ -160,6 +166,21 @@ def _audio(format_: AudioFormat) -> Callable[[bytes], object]:
     return parse
 
 
+def _sniffed(data: bytes) -> object:
+    """More bytes never turn a verdict, and decide at last."""
+    verdicts = [sniff(data[:size]) for size in (1, 12, 100, len(data))]
+    assert verdicts[-1] is sniff(data + bytes(HEAD_BYTES)) or verdicts[-1] is Container.UNDECIDED
+    return verdicts
+
+
+def _wav_chunks(data: bytes) -> object:
+    """Whole, and in pieces: the same samples."""
+    whole, pieces = WavReader(lambda _: None), WavReader(lambda _: None)
+    samples = whole.feed(data)
+    assert samples == b"".join(pieces.feed(data[at : at + 97]) for at in range(0, len(data), 97))
+    return samples
+
+
 def _wav(data: bytes) -> object:
     with tempfile.NamedTemporaryFile(suffix=".wav") as file:
         file.write(data)
@@ -213,9 +234,12 @@ def targets() -> list[Target]:
             (DecodeError, wire.WireError),
         ),
         Target("fragments", (bytes([1, 0, 4, 2, 0, 0] * 8), bytes([1, 0, 2, 1, 0, 0, 1, 1, 2, 1, 0, 0])), _fragments, ()),
-        Target("Ogg Opus", (ogg,), _audio(AudioFormat(Codec.OGG_OPUS)), (EdgeError,), rarely=20),
-        Target("Opus", packets, _audio(AudioFormat(Codec.OPUS)), (EdgeError,), rarely=4),
-        Target("PCM", (bytes(101),), _audio(PCM_16K), (EdgeError,), rarely=4),
+        Target("Ogg Opus", (ogg,), _audio(AudioFormat(Codec.OGG_OPUS)), (SoundError,), rarely=20),
+        Target("Opus", packets, _audio(AudioFormat(Codec.OPUS)), (SoundError,), rarely=4),
+        Target("PCM", (bytes(101), wav), _audio(PCM_16K), (SoundError,), rarely=4),
+        Target("OpusHead", (opus_head(), opus_head(channels=2, mapping_family=1, table=b"\1\1\0\1")), parse_head, (SoundError,)),
+        Target("first bytes", tuple(BEGINNINGS.values()), _sniffed, ()),
+        Target("WAV chunks", (wav, _sound_file("RF64", "PCM_16"), _sound_file("WAVEX", "PCM_16")), _wav_chunks, (SoundError,)),
         Target("Opus packet", packets, packet_duration_us, (ValueError,)),
         Target("AvatarKit message", motion, avatarkit.read, (avatarkit.AvatarKitError,)),
         Target("AvatarKit motion", motion, lambda data: make_motion_decoder(AVATARKIT).decode(data), (EdgeError,), rarely=4),

@@ -295,7 +295,7 @@ def _publisher_words(message: m.ToPublisher) -> list[str]:
             return [f"held {cursor.conversation_id} {cursor.audio_seq} {cursor.motion_seq}" for cursor in message.cursors]
         case m.ConversationCredit():
             return []
-        case m.PublisherWelcome() | m.GoAway() | m.Pong():
+        case m.PublisherWelcome() | m.GoAway() | m.Pong() | m.UnknownEvent():
             return [type(message).__name__.lower()]
         case _:
             assert_never(message)

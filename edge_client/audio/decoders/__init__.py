@@ -7,20 +7,18 @@ from __future__ import annotations
 
 from importlib import import_module
 
-from avatar_relay.media import AudioFormat, Codec
+from avatar_relay.media import AudioFormat
 from edge_client.audio.decoder import AudioDecoder
 from edge_client.audio.decoders.resampling import ResamplingDecoder
 
 __all__ = ["make_decoder"]
-
-_MODULES = {codec: import_module(f"{__name__}.{codec.value}") for codec in Codec}
 
 
 def make_decoder(format: AudioFormat, output_rate_hz: int) -> AudioDecoder:
     """A decoder of `format` that gives mono samples at `output_rate_hz`.
 
     Where the rates match nothing is resampled: PCM comes out sample for sample, Opus as libopus decodes it. Raises
-    `UndecodableError` where this device can not decode it: libopus is missing.
+    `SoundError` where this device can not decode it: libopus is missing.
     """
     decoder = _native_decoder(format)
     if decoder.rate_hz == output_rate_hz:
@@ -29,5 +27,6 @@ def make_decoder(format: AudioFormat, output_rate_hz: int) -> AudioDecoder:
 
 
 def _native_decoder(format: AudioFormat) -> AudioDecoder:
-    decoder: AudioDecoder = _MODULES[format.codec].make(format)
+    module = import_module(f"{__name__}.{format.codec.value}")  # late: few devices hear all codecs
+    decoder: AudioDecoder = module.make(format)
     return decoder

@@ -5,42 +5,78 @@ from __future__ import annotations
 import numpy as np
 
 from avatar_relay.media import AudioFormat
+from avatar_relay.sound.border import SampleBorder
+from avatar_relay.sound.irregularities import Irregularities
 from edge_client.audio.concealment import Concealment
+from edge_client.audio.decoders.pcm_doubts import DOUBT_BYTES, doubt
 from edge_client.audio.sink import Pcm
-from edge_client.errors import UndecodableError
+
+_WIRE = np.dtype("<i2")
 
 
 class PcmDecoder:
-    """Gives the samples back bit for bit. A gap is filled with what was heard last, faded out within 60 ms."""
+    """Gives the samples back bit for bit. A gap is filled with what was heard last, faded out within 60 ms.
 
-    def __init__(self, rate_hz: int) -> None:
-        self.rate_hz = rate_hz
+    What begins like another format is refused; a WAV of this format is stripped (`avatar_relay.sound.border`).
+    """
+
+    def __init__(self, format: AudioFormat) -> None:
+        self.rate_hz = format.sample_rate_hz
         """Rate of the samples, the same in and out."""
+        self._border = SampleBorder(format)
         self._half_sample = b""
-        self._concealment = Concealment(rate_hz)
+        self._first: bytes | None = b""
+        """The first samples, until there are enough to be judged."""
+        self._concealment = Concealment(self.rate_hz)
+        self._irregularities = Irregularities()
 
     def decode(self, data: bytes) -> Pcm:
-        """All whole samples so far; an odd byte waits for the next payload. Never raises: any bytes are samples."""
-        data = self._half_sample + data
+        """All whole samples so far; an odd byte waits for the next payload. Raises `SoundError` on what is refused."""
+        return self._samples(self._border.take(data))
+
+    def _samples(self, data: bytes) -> Pcm:
+        if self._half_sample:
+            data = self._half_sample + data
         whole_bytes = len(data) & ~1
         self._half_sample = data[whole_bytes:]
-        samples = np.frombuffer(data, dtype="<i2", count=whole_bytes // 2).astype(np.int16)
+        if self._first is not None:
+            self._look(self._first + data[:whole_bytes])
+        samples = np.frombuffer(data, _WIRE, whole_bytes // 2).astype(np.int16)
         self._concealment.heard(samples)
         return samples
+
+    def _look(self, first: bytes, *, ended: bool = False) -> None:
+        """Say what the first samples look like, once there are enough of them."""
+        if self._border.has_header:
+            self._first = None
+        elif len(first) < DOUBT_BYTES and not ended:
+            self._first = first
+        else:
+            self._first = None
+            if text := doubt(first[:DOUBT_BYTES]):
+                self._irregularities.tell("doubt", text)
 
     def conceal(self, frames: int) -> Pcm:
         """The last sounds go on for up to 60 ms, then silence. Half a sample before the gap is dropped with it."""
         self._half_sample = b""
+        self._border.lose()
         return self._concealment.fill(frames)
 
     def finish(self) -> Pcm:
-        """Nothing is held back. Raises `UndecodableError` (once) where half a sample is left over."""
+        """What could have been the beginning of a container, and was none."""
+        samples = self._samples(self._border.finish())
+        if self._first is not None:
+            self._look(self._first, ended=True)
         if self._half_sample:
             self._half_sample = b""
-            raise UndecodableError("PCM is cut short: it ends with half a sample (an odd number of bytes)")
-        return np.zeros(0, np.int16)
+            self._irregularities.tell("half", "PCM ends with half a sample (an odd number of bytes), which is left out")
+        return samples
+
+    def irregularities(self) -> list[str]:
+        """Half a sample at the end, and samples that look like those of another format."""
+        return self._irregularities.take()
 
 
 def make(format: AudioFormat) -> PcmDecoder:
     """A decoder for one conversation."""
-    return PcmDecoder(format.sample_rate_hz)
+    return PcmDecoder(format)

@@ -25,7 +25,7 @@ class ResamplingDecoder:
         self._after_gap = False
 
     def decode(self, data: bytes) -> Pcm:
-        """What is complete; the resampler holds back up to 40 ms. Raises `UndecodableError`."""
+        """What is complete; the resampler holds back up to 40 ms. Raises `SoundError`."""
         samples = self._decoder.decode(data)
         if self._after_gap and len(samples):
             self._after_gap = False
@@ -45,10 +45,14 @@ class ResamplingDecoder:
         return available[:frames]
 
     def finish(self) -> Pcm:
-        """What was held back. Raises `UndecodableError` where the stream is cut short; called again, it then gives
+        """What was held back. Raises `SoundError` as the decoder does; called again, it then gives
         what could be saved."""
         rest = self._resampler.process(self._decoder.finish())
         return self._after_carried(np.concatenate([rest, self._resampler.flush()]))
+
+    def irregularities(self) -> list[str]:
+        """Those of the decoder."""
+        return self._decoder.irregularities()
 
     def _continued(self, samples: Pcm) -> Pcm:
         """What could follow, for the resampler to run out with: an edge would ring."""

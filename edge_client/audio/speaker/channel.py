@@ -8,18 +8,20 @@ from __future__ import annotations
 
 import json
 import socket
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 
-_MAX_MESSAGE_BYTES = 16 << 10
+_MAX_MESSAGE_BYTES = 64 << 10
 
 
 @dataclass(frozen=True, slots=True)
 class Settings:
-    """What the child opens. `device` is as `choose_output` takes it."""
+    """What the child opens. `device` is as `outputs.choose` takes it; empty for the default. Frames are at `rate_hz`."""
 
     device: str
     rate_hz: int
     buffer_frames: int
+    learned: dict[str, int] = field(default_factory=dict)
+    """The frames that a card is known to need, by its key."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,7 +29,18 @@ class DeviceOpened:
     """The stream runs."""
 
     device: str
+    """The name by which ALSA opened it."""
+    key: str
+    """What is remembered of the card is remembered under this."""
+    rate_hz: int
+    """The card's own rate."""
     channels: int
+    buffer_frames: int
+    """Frames of a callback, at the rate of `Settings`."""
+    period_us: int
+    """Sound that the card takes at once."""
+    why: str = ""
+    """Why nothing better plays; empty if nothing is."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,8 +48,6 @@ class Failed:
     """The device could not be opened, or was lost."""
 
     reason: str
-    rate_hz: int = 0
-    """A rate that it plays, where the one that was asked for is the reason; else 0."""
 
 
 Message = Settings | DeviceOpened | Failed

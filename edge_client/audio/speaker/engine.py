@@ -42,6 +42,11 @@ class SpeakerEngine:
         self._sounding = False
         self._starving = False
 
+    @property
+    def device_frame(self) -> int:
+        """Frames rendered so far."""
+        return self._timeline.device_frame
+
     def render(self, frames: int, *, time_us: int, delay_frames: float, device_dry: bool) -> Pcm:
         """The next `frames` frames, of which the first is heard `delay_frames` after `time_us` (CLOCK_MONOTONIC)."""
         memory = self._memory

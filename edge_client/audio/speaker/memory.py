@@ -26,7 +26,10 @@ from numpy.typing import NDArray
 from edge_client.audio.sink import Pcm
 from edge_client.audio.speaker.played_timeline import SNAPSHOT_BYTES, Snapshot
 
-RING_US = 250_000
+MAX_PERIOD_US = 500_000
+"""A card that takes more sound than this at once is refused."""
+RING_US = 2 * MAX_PERIOD_US + 250_000
+"""Room for two of them. It is filled as far as the card that plays needs."""
 
 GAIN_ONE = 1 << 30
 """The control word `GAIN` is a linear gain in units of 1 / 2^30."""

@@ -3,52 +3,25 @@
 from __future__ import annotations
 
 import contextlib
-import ctypes
 import os
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 import pyaudio
 
-from edge_client.audio.devices import OutputDevice
 from edge_client.audio.sink import Pcm
-from edge_client.errors import RateError, SinkError
+from edge_client.audio.speaker.alsa import quiet_standard_error
+from edge_client.errors import SinkError
 
 Render = Callable[[int, float, float, bool], Pcm]
 """(frames, time in s by CLOCK_MONOTONIC, delay in s, whether the device ran dry) → the samples."""
 
-_ALSA_ERROR_HANDLER = ctypes.CFUNCTYPE(None, ctypes.c_char_p, ctypes.c_int, ctypes.c_char_p, ctypes.c_int, ctypes.c_char_p)
-_RATES_HZ = (8_000, 11_025, 16_000, 22_050, 24_000, 32_000, 44_100, 48_000, 88_200, 96_000, 192_000)
 _REAL_TIME_PRIORITY = 20
 _NICE_PRIORITY = -11
 _MAX_TIMESTAMP_AGE_SECONDS = 1.0
 _MAX_TIMESTAMP_LEAD_SECONDS = 0.001
-
-
-_ignore_alsa_error = _ALSA_ERROR_HANDLER(lambda *_: None)
-"""Kept for the life of the process, as ALSA keeps a pointer to it."""
-
-
-def silence_alsa() -> None:
-    """Keep ALSA from writing to standard error each time a device can not be opened."""
-    with contextlib.suppress(OSError, AttributeError):
-        ctypes.CDLL("libasound.so.2").snd_lib_error_set_handler(_ignore_alsa_error)
-
-
-@contextlib.contextmanager
-def quiet_standard_error() -> Iterator[None]:
-    """Drop what C libraries write to standard error: JACK's client says tens of lines where no server runs."""
-    kept = os.dup(2)
-    null = os.open(os.devnull, os.O_WRONLY)
-    try:
-        os.dup2(null, 2)
-        yield
-    finally:
-        os.dup2(kept, 2)
-        os.close(kept)
-        os.close(null)
 
 
 def initialize() -> Any:
@@ -56,81 +29,32 @@ def initialize() -> Any:
 
     Raises `SinkError`. May also abort the process.
     """
-    silence_alsa()
     try:
         with quiet_standard_error():
             return pyaudio.PyAudio()
     except OSError as error:
-        raise SinkError(f"PortAudio can not start, check ALSA's configuration: {error.args[-1]}") from error
+        raise SinkError(f"PortAudio cannot start, check ALSA's configuration: {error.args[-1]}") from error
 
 
-def outputs(portaudio: Any) -> list[OutputDevice]:
-    """All devices that can play."""
-    try:
-        default_index = portaudio.get_default_output_device_info()["index"]
-    except OSError:
-        default_index = None
+def open_output(portaudio: Any, name: str, *, rate_hz: int, channels: int, buffer_frames: int, render: Render) -> Any:
+    """A running stream on the output of this name; of two channels both play the same. Raises `SinkError` with PortAudio's reason."""
     devices = map(portaudio.get_device_info_by_index, range(portaudio.get_device_count()))
-    return [
-        OutputDevice(
-            index=device["index"],
-            name=device["name"],
-            channels=device["maxOutputChannels"],
-            rate_hz=int(device["defaultSampleRate"]),
-            host_api=portaudio.get_host_api_info_by_index(device["hostApi"])["name"],
-            is_default=device["index"] == default_index,
-        )
-        for device in devices
-        if device["maxOutputChannels"] > 0
-    ]
-
-
-def open_output(portaudio: Any, device: OutputDevice, *, rate_hz: int, buffer_frames: int, render: Render) -> tuple[Any, int]:
-    """A running stream, and its channels: mono, or stereo with both alike where the device plays no mono.
-
-    Raises `SinkError` with PortAudio's reason, `RateError` where it plays another rate.
-    """
-    reason: OSError | None = None
-    for channels in (1, 2)[: device.channels]:
-        try:
-            with quiet_standard_error():
-                stream = portaudio.open(
-                    rate=rate_hz,
-                    channels=channels,
-                    format=pyaudio.paInt16,
-                    output=True,
-                    output_device_index=device.index,
-                    frames_per_buffer=buffer_frames,
-                    stream_callback=_Callback(render, channels=channels, buffer_seconds=buffer_frames / rate_hz),
-                )
-        except OSError as error:
-            reason = reason or error
-        else:
-            return stream, channels
-    detail = reason.args[-1] if reason else "it has no channels"
-    text = f"output {device} does not play {rate_hz} Hz: {detail}"
-    if reason is not None and reason.errno == pyaudio.paInvalidSampleRate:
-        for other_hz in _other_rates(device, rate_hz):
-            if _plays(portaudio, device, other_hz):
-                raise RateError(text, other_hz)
-    raise SinkError(text)
-
-
-def _other_rates(device: OutputDevice, rate_hz: int) -> list[int]:
-    """Rates to try instead: the device's own, then those that hold all of the sound, the nearest first."""
-    higher = sorted(rate for rate in _RATES_HZ if rate > rate_hz)
-    lower = sorted((rate for rate in _RATES_HZ if rate < rate_hz), reverse=True)
-    own = [device.rate_hz] if device.rate_hz > 0 else []
-    return [rate for rate in dict.fromkeys([*own, *higher, *lower]) if rate != rate_hz]
-
-
-def _plays(portaudio: Any, device: OutputDevice, rate_hz: int) -> bool:
-    for channels in (1, 2)[: device.channels]:
-        with contextlib.suppress(ValueError), quiet_standard_error():
-            return bool(
-                portaudio.is_format_supported(rate_hz, output_device=device.index, output_channels=channels, output_format=pyaudio.paInt16)
+    index = next((device["index"] for device in devices if device["name"] == name and device["maxOutputChannels"] > 0), None)
+    if index is None:
+        raise SinkError("PortAudio does not see the output, though ALSA opened it; it may have been unplugged")
+    try:
+        with quiet_standard_error():
+            return portaudio.open(
+                rate=rate_hz,
+                channels=channels,
+                format=pyaudio.paInt16,
+                output=True,
+                output_device_index=index,
+                frames_per_buffer=buffer_frames,
+                stream_callback=_Callback(render, channels=channels, buffer_seconds=buffer_frames / rate_hz),
             )
-    return False
+    except OSError as error:
+        raise SinkError(f"PortAudio cannot play {channels} channel(s) of 16 bits at {rate_hz} Hz: {error.args[-1]}") from error
 
 
 class _Callback:

@@ -18,13 +18,15 @@ from avatar_relay.mouth.features import BANDS, Features, Floats
 from avatar_relay.mouth.shapes import FUNNEL, JAW, LOWER, PUCKER, SMILE, STRETCH, UPPER
 
 MODEL_FILE = "mouth_model.npz"
+LIVE_MODEL_FILE = "mouth_model_live.npz"
 
 BAND_OFFSETS = (-12, -9, -6, -4, -2, 0, 2, 4, 6, 9, 12)
 """Frames of 10 ms around the moment whose bands are heard."""
 FORMANT_OFFSETS = (-6, 0, 6)
 CONTEXT_FRAMES = 12
-"""Frames that are needed before and after."""
-INPUTS = len(BAND_OFFSETS) * BANDS + len(FORMANT_OFFSETS) * 3
+"""Frames that are needed before, and after unless a model was fitted on fewer."""
+LIVE_FUTURE_FRAMES = 2
+"""Frames after the moment that the model for `LIVE` hears: with half a window of 25 ms, sound of 32.5 ms beyond it."""
 
 MOUTH_OUTPUTS = (JAW, FUNNEL, PUCKER, LOWER, UPPER, STRETCH, SMILE)
 """Mouth parameters that the model gives, in the order of its outputs."""
@@ -38,7 +40,7 @@ _SILENT = -4.0
 
 @dataclass(frozen=True, slots=True, eq=False)
 class MouthModel:
-    """Outputs are inputs @ `matrix` + `offset`; shapes (INPUTS, OUTPUTS) and (OUTPUTS,)."""
+    """Outputs are inputs @ `matrix` + `offset`; shapes (inputs, OUTPUTS) and (OUTPUTS,)."""
 
     matrix: Floats
     offset: Floats
@@ -49,9 +51,9 @@ class MouthModel:
 
 
 @cache
-def default_model() -> MouthModel:
-    """The model that ships with the package; read once."""
-    data = (resources.files("avatar_relay.mouth") / MODEL_FILE).read_bytes()
+def default_model(file: str = MODEL_FILE) -> MouthModel:
+    """A model that ships with the package; read once."""
+    data = (resources.files("avatar_relay.mouth") / file).read_bytes()
     with np.load(io.BytesIO(data), allow_pickle=False) as arrays:
         return MouthModel(*(arrays[name].astype(np.float64) for name in MouthModel.__slots__))
 
@@ -69,14 +71,15 @@ def heard(features: Features, bands: Floats) -> Floats:
     return np.hstack((np.clip(bands, _SILENT, 2.0), formants))
 
 
-def inputs_of(rows: Floats) -> Floats:
-    """Inputs for the frames that have `CONTEXT_FRAMES` rows before and after them."""
-    count = max(0, len(rows) - 2 * CONTEXT_FRAMES)
+def inputs_of(rows: Floats, future_frames: int = CONTEXT_FRAMES) -> Floats:
+    """Inputs for the frames that have `CONTEXT_FRAMES` rows before and `future_frames` after them."""
+    count = max(0, len(rows) - CONTEXT_FRAMES - future_frames)
 
     def shifted(offset: int, columns: slice) -> Floats:
         start = CONTEXT_FRAMES + offset
         return rows[start : start + count, columns]
 
-    bands = [shifted(offset, slice(0, BANDS)) for offset in BAND_OFFSETS]
-    formants = [shifted(offset, slice(BANDS, BANDS + 3)) for offset in FORMANT_OFFSETS]
+    bands = [shifted(offset, slice(0, BANDS)) for offset in sorted({min(offset, future_frames) for offset in BAND_OFFSETS})]
+    formant_offsets = sorted({min(offset, future_frames) for offset in FORMANT_OFFSETS})
+    formants = [shifted(offset, slice(BANDS, BANDS + 3)) for offset in formant_offsets]
     return np.hstack(bands + formants)

@@ -11,12 +11,13 @@ import asyncio
 import logging
 from collections.abc import Callable, Sequence
 from contextlib import suppress
-from itertools import takewhile
+from itertools import dropwhile, takewhile
 
-from avatar_relay.checks import BytesLike, as_bytes, as_payloads, check_bool, check_function, check_number, check_text
+from avatar_relay.checks import BytesLike, as_bytes, as_payloads, as_positions, check_bool, check_function, check_number, check_text
 from avatar_relay.media import ConversationOpen, Kind, OnPlaying
 from avatar_relay.messages import DeviceVolume, Dropped, Finished, FromPublisher, Interrupt, Pause, PlayerEvent, Resume, Volume
 from avatar_relay.publisher.avatar_context import AvatarContext, AvatarSettings
+from avatar_relay.publisher.end_hint import EndHint
 from avatar_relay.publisher.errors import (
     BufferFullError,
     ConnectionLostError,
@@ -27,7 +28,7 @@ from avatar_relay.publisher.errors import (
 from avatar_relay.publisher.events import AvatarEvent, EventListeners, EventStream, StateChanged
 from avatar_relay.publisher.media_line import MotionMessage
 from avatar_relay.publisher.playback_tracker import ConversationFinished, PlaybackState, PlaybackTracker
-from avatar_relay.publisher.published_conversation import Phase, PublishedConversation
+from avatar_relay.publisher.published_conversation import Phase, PlacedMotion, PublishedConversation
 from avatar_relay.publisher.publisher_session import PublisherSession, Record, Told
 from avatar_relay.reasons import DropReason, Fault, Reason
 
@@ -49,6 +50,7 @@ class Avatar:
         self._audio_turn = asyncio.Lock()
         self._motion_turn = asyncio.Lock()
         self._listeners = EventListeners()
+        self._end_hint = EndHint()
         self._state = PlaybackState.IDLE
         self._position_us = 0
 
@@ -57,7 +59,8 @@ class Avatar:
     async def yield_audio_data(self, data: BytesLike, *, end: bool = False) -> str:
         """Hand over encoded sound; waits for room. Returns the id of its conversation, for the motion that belongs to it.
 
-        Opens a conversation where none is open. PCM and Ogg Opus may be cut anywhere; a bare Opus packet is one call.
+        Opens a conversation where none is open. PCM and Ogg Opus may be cut anywhere; a bare Opus packet is one call. A WAV of the declared
+        PCM is stripped, also one in each call; other containers and encodings are refused by their first bytes.
         With `end` the sound is complete; then `data` may be empty. Motion that is still missing is waited for by
         rule 4 of `publisher.conversation`. Sound of a conversation that is interrupted meanwhile is dropped.
         Raises `InvalidMediaError` (nothing of `data` taken), `ConversationFailedError` where the conversation was ended by
@@ -86,44 +89,51 @@ class Avatar:
             self._push_audio(record, step)
         return self._finish_audio(record, end=end)
 
-    async def yield_frames_data(self, frames: Sequence[BytesLike], conversation_id: str) -> bool:
+    async def yield_frames_data(
+        self, frames: Sequence[BytesLike], conversation_id: str, *, at_us: int | Sequence[int] | None = None
+    ) -> bool:
         """Hand over motion payloads, each whole and in order; waits for room. They travel bit for bit as they are.
 
         No frames, or an empty one: the conversation has sound only from here on, for good.
+        Motion lies behind the motion before it, unless `at_us` says where, in µs from the first sample of the sound: the position of the
+        first keyframe of all frames, or of each keyframe (rows of weights only; 0 to a day, rising). A device interpolates gaps of up to
+        0.2 s, and holds the last pose in longer ones.
         Returns False where the conversation is known here to be over, or never was: then (part of) the motion was
         dropped, counted and told as an event. What is dropped further on comes as an event, too.
         Raises `InvalidMediaError` on what is not motion of the declared format; nothing of `frames` is taken then.
         """
-        payloads = as_payloads(frames, "frames")
+        payloads, positions = as_payloads(frames, "frames"), as_positions(at_us, "at_us")
         check_text(conversation_id, "conversation_id")
         async with self._motion_turn:
             record = self._context.session.record(conversation_id)
             if record is None or conversation_id not in self._records:
                 return self._refuse(None, conversation_id, payloads)
-            messages = self._inspect(record, payloads)
-            for index, message in enumerate(messages):
+            messages = self._inspect(record, payloads, positions)
+            for index, (message, position_us) in enumerate(messages):
                 await self._room(record, Kind.MOTION, len(message.data))
-                if not self._push_motion(record, message):
-                    return self._refuse(record, conversation_id, [left.data for left in messages[index:]])
-            return self._after_motion(record, payloads, messages)
+                if not self._push_motion(record, message, position_us):
+                    return self._refuse(record, conversation_id, [left.data for left, _ in messages[index:]])
+            return self._after_motion(record, payloads)
 
-    def yield_frames_data_nowait(self, frames: Sequence[BytesLike], conversation_id: str) -> bool:
+    def yield_frames_data_nowait(
+        self, frames: Sequence[BytesLike], conversation_id: str, *, at_us: int | Sequence[int] | None = None
+    ) -> bool:
         """The same without waiting. Raises `BufferFullError` where there is no room for all of them."""
-        payloads = as_payloads(frames, "frames")
+        payloads, positions = as_payloads(frames, "frames"), as_positions(at_us, "at_us")
         check_text(conversation_id, "conversation_id")
         if self._motion_turn.locked():
             raise BufferFullError("another call still waits for room")
         record = self._context.session.record(conversation_id)
         if record is None or conversation_id not in self._records:
             return self._refuse(None, conversation_id, payloads)
-        messages = self._inspect(record, payloads)
-        size = sum(len(message.data) for message in messages)
+        messages = self._inspect(record, payloads, positions)
+        size = sum(len(message.data) for message, _ in messages)
         if record.conversation.motion_refusal is None and not record.conversation.has_room(Kind.MOTION, size):
             raise BufferFullError(f"no room for {size} bytes of motion: the device has not taken what was said before")
-        for index, message in enumerate(messages):
-            if not self._push_motion(record, message):
-                return self._refuse(record, conversation_id, [left.data for left in messages[index:]])
-        return self._after_motion(record, payloads, messages)
+        for index, (message, position_us) in enumerate(messages):
+            if not self._push_motion(record, message, position_us):
+                return self._refuse(record, conversation_id, [left.data for left, _ in messages[index:]])
+        return self._after_motion(record, payloads)
 
     def end(self) -> str | None:
         """No more of either kind for the latest conversation: for a backend that knows that its motion is complete.
@@ -187,6 +197,13 @@ class Avatar:
         """How a conversation was opened. Raises `UnknownConversationError` for an unknown id."""
         return self._known(conversation_id).conversation.opening
 
+    def lacks_motion(self, conversation_id: str) -> bool:
+        """Whether the end of a conversation's sound was sent before all of its motion had been handed over.
+
+        Raises `UnknownConversationError` for an unknown id.
+        """
+        return self._known(conversation_id).conversation.lacks_motion
+
     async def opened(self, conversation_id: str) -> tuple[str, ...]:
         """Wait until a conversation is open, and tell on which devices. Safe to cancel.
 
@@ -200,13 +217,14 @@ class Avatar:
         return playback.device_ids
 
     async def finished(self, conversation_id: str) -> ConversationFinished:
-        """Wait until every device is done with a conversation. Safe to cancel.
+        """Wait until every device is done with a conversation. Safe to cancel. Gives a hint in the log where its end was not said.
 
         Raises `ConversationFailedError` where that will not be heard of any more, `UnknownConversationError` for an unknown id.
         """
-        playback = self._known(conversation_id).playback
-        while (outcome := playback.outcome) is None:
-            await self._wait()
+        record = self._known(conversation_id)
+        with self._end_hint.watching(record.conversation):
+            while (outcome := record.playback.outcome) is None:
+                await self._wait()
         if isinstance(outcome, Fault):
             raise ConversationFailedError(conversation_id, outcome)
         return outcome
@@ -297,6 +315,7 @@ class Avatar:
         if not end or not conversation.takes_audio:
             return record.conversation_id
         self._speaking = None
+        conversation.finish_audio()
         if not conversation.has_audio:
             self._interrupt(record)
             raise InvalidMediaError(Fault(Reason.NO_AUDIO, "a conversation ended without one whole sample of sound", "end"))
@@ -306,24 +325,24 @@ class Avatar:
         self._stir(record)
         return record.conversation_id
 
-    def _inspect(self, record: Record, frames: Sequence[bytes]) -> list[MotionMessage]:
-        """The frames before the first empty one, checked."""
-        return [record.conversation.inspect_motion(frame) for frame in takewhile(bool, frames)]
+    def _inspect(self, record: Record, frames: Sequence[bytes], at_us: int | list[int] | None) -> list[PlacedMotion]:
+        """The frames before the first empty one, checked, each with its position if that was said."""
+        return record.conversation.inspect_all(list(takewhile(bool, frames)), at_us)
 
-    def _push_motion(self, record: Record, message: MotionMessage) -> bool:
+    def _push_motion(self, record: Record, message: MotionMessage, at_us: int | None) -> bool:
         if record.conversation.motion_refusal is not None:
             return False
-        record.conversation.push_motion(message, self._context.now_us())
+        record.conversation.push_motion(message, self._context.now_us(), at_us)
         self._stir(record)
         return True
 
-    def _after_motion(self, record: Record, frames: Sequence[bytes], messages: Sequence[MotionMessage]) -> bool:
-        if len(messages) < len(frames) or not frames:
+    def _after_motion(self, record: Record, frames: Sequence[bytes]) -> bool:
+        if not frames or not all(frames):
             if record.conversation.phase in (Phase.ENDED, Phase.CLOSED):
                 return False
             record.conversation.set_audio_only(self._context.now_us())
             self._stir(record)
-            left = [frame for frame in frames[len(messages) :] if frame]
+            left = [frame for frame in dropwhile(bool, frames) if frame]
             return not left or self._refuse(record, record.conversation_id, left)
         return True
 

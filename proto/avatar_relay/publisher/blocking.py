@@ -143,9 +143,16 @@ class BlockingAvatar:
         """Hand over encoded sound; waits for room. Returns the conversation's id. See `Avatar.yield_audio_data`."""
         return self._caller.wait(lambda: self._avatar.yield_audio_data(data, end=end), timeout_s)
 
-    def yield_frames_data(self, frames: Sequence[BytesLike], conversation_id: str, *, timeout_s: float | None = None) -> bool:
+    def yield_frames_data(
+        self,
+        frames: Sequence[BytesLike],
+        conversation_id: str,
+        *,
+        at_us: int | Sequence[int] | None = None,
+        timeout_s: float | None = None,
+    ) -> bool:
         """Hand over motion payloads; waits for room. See `Avatar.yield_frames_data`."""
-        return self._caller.wait(lambda: self._avatar.yield_frames_data(frames, conversation_id), timeout_s)
+        return self._caller.wait(lambda: self._avatar.yield_frames_data(frames, conversation_id, at_us=at_us), timeout_s)
 
     def end(self) -> str | None:
         """No more of either kind for the latest conversation. See `Avatar.end`."""

@@ -12,24 +12,12 @@ import grpc.aio
 
 from avatar_relay import wire
 from avatar_relay.addresses import is_loopback
+from avatar_relay.backoff import FINAL_CODES
 from avatar_relay.credentials import clean_token, metadata_of
 from avatar_relay.grpc_client import CHANNEL_OPTIONS, fault_of
-from avatar_relay.messages import FromPublisher, Joined, ToPublisher
+from avatar_relay.messages import FromPublisher, Joined, ToPublisher, UnknownEvent
 from avatar_relay.publisher.errors import ConnectionLostError, UnsendableError
 from avatar_relay.v1 import publisher_service_pb2_grpc as services
-
-_FINAL = frozenset(
-    {
-        grpc.StatusCode.INVALID_ARGUMENT,
-        grpc.StatusCode.FAILED_PRECONDITION,
-        grpc.StatusCode.UNAUTHENTICATED,
-        grpc.StatusCode.PERMISSION_DENIED,
-        grpc.StatusCode.UNIMPLEMENTED,
-        grpc.StatusCode.ALREADY_EXISTS,
-        grpc.StatusCode.ABORTED,
-    }
-)
-"""Statuses that would come again (ABORTED: another stream of this publisher took over). All others are worth a retry."""
 
 logger = logging.getLogger(__name__)
 
@@ -63,11 +51,12 @@ class GrpcLink:
                 raise await self._lost(error) from error
             except wire.WireError as error:
                 raise ConnectionLostError(f"the relay at {self._address} broke the protocol: {error}", fault=error.fault) from error
+            if message is None or isinstance(message, UnknownEvent):
+                self._unknown_messages += 1
+                if self._unknown_messages == 1:
+                    logger.warning("the relay at %s says things that this version does not know", self._address)
             if message is not None:
                 return message
-            self._unknown_messages += 1
-            if self._unknown_messages == 1:
-                logger.warning("the relay at %s says things that this version does not know", self._address)
 
     async def close(self) -> None:
         """End the stream and its channel."""
@@ -85,7 +74,8 @@ class GrpcLink:
         code, text = await self._call.code(), await self._call.details()
         fault = fault_of(code.name, text, await self._call.trailing_metadata())
         what = f"{fault.reason}: {fault.text}" if fault is not None else f"{code.name}: {text}"
-        return ConnectionLostError(f"the relay at {self._address}: {what}", final=code in _FINAL, fault=fault)
+        final = code.name in FINAL_CODES or code is grpc.StatusCode.ABORTED  # another stream of this publisher took over
+        return ConnectionLostError(f"the relay at {self._address}: {what}", final=final, fault=fault)
 
 
 async def open_grpc_link(address: str, credentials: grpc.ChannelCredentials | None, token: str | Path | None = None) -> GrpcLink:

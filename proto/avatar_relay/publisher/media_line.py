@@ -8,14 +8,19 @@ from __future__ import annotations
 
 import math
 import struct
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from itertools import pairwise
 from typing import NamedTuple, Protocol, assert_never
 
+from avatar_relay.errors import SoundError
 from avatar_relay.limits import MAX_FRAGMENT_BYTES, MAX_PAYLOAD_BYTES, MAX_PCM_PAYLOAD_US
 from avatar_relay.media import AudioFormat, MotionEncoding, MotionFormat
 from avatar_relay.publisher.errors import InvalidMediaError
 from avatar_relay.reasons import Fault, Reason
+from avatar_relay.sound.border import Border, SampleBorder, StreamBorder
 
+ON_GRID_US = 2_000
+"""Rows this close to the grid of their payload are on it."""
 _WHOLE = 1 << 62
 """A step that no data reaches: a packet is never cut."""
 
@@ -29,7 +34,12 @@ class Slice(NamedTuple):
 
 
 class AudioLine(Protocol):
-    """Cuts what a backend hands over into payloads."""
+    """Cuts what a backend hands over into payloads, behind `admit`."""
+
+    @property
+    def border(self) -> Border:
+        """What looks at the bytes first."""
+        ...
 
     @property
     def length_us(self) -> int | None:
@@ -54,10 +64,11 @@ class AudioLine(Protocol):
 class PcmLine:
     """Samples of one size, handed over cut anywhere: whole samples, at most `MAX_PCM_PAYLOAD_US` in a payload."""
 
-    def __init__(self, rate_hz: int, sample_bytes: int = 2) -> None:
-        self._rate_hz = rate_hz
-        self._sample_bytes = sample_bytes
-        self.step_bytes = rate_hz * MAX_PCM_PAYLOAD_US // 1_000_000 * sample_bytes
+    def __init__(self, audio_format: AudioFormat) -> None:
+        self.border: Border = SampleBorder(audio_format)
+        self._rate_hz = audio_format.sample_rate_hz
+        self._sample_bytes = audio_format.codec.traits.sample_bytes
+        self.step_bytes = self._rate_hz * MAX_PCM_PAYLOAD_US // 1_000_000 * self._sample_bytes
         self._samples = 0
         self._carry = b""
 
@@ -94,6 +105,9 @@ class StreamLine:
     carried_bytes: int = 0
     step_bytes: int = MAX_FRAGMENT_BYTES
 
+    def __init__(self, audio_format: AudioFormat) -> None:
+        self.border: Border = StreamBorder(audio_format)
+
     def cut(self, data: bytes) -> list[Slice]:
         """The bytes as they are, in pieces that need no fragments."""
         return [Slice(data[start : start + MAX_FRAGMENT_BYTES], None, 0) for start in range(0, len(data), MAX_FRAGMENT_BYTES)]
@@ -102,7 +116,8 @@ class StreamLine:
 class PacketLine:
     """Bare packets such as those of Opus, one in each call."""
 
-    def __init__(self, packet_duration_us: Callable[[bytes], int]) -> None:
+    def __init__(self, audio_format: AudioFormat, packet_duration_us: Callable[[bytes], int]) -> None:
+        self.border: Border = StreamBorder(audio_format)
         self._packet_duration_us = packet_duration_us
         self.length_us = 0
         """Length of all packets so far."""
@@ -126,8 +141,16 @@ def audio_line(audio_format: AudioFormat) -> AudioLine:
     """The line for an audio format."""
     traits = audio_format.codec.traits
     if traits.sample_bytes:
-        return PcmLine(audio_format.sample_rate_hz, traits.sample_bytes)
-    return StreamLine() if traits.packet_duration_us is None else PacketLine(traits.packet_duration_us)
+        return PcmLine(audio_format)
+    return StreamLine(audio_format) if traits.packet_duration_us is None else PacketLine(audio_format, traits.packet_duration_us)
+
+
+def admit(line: AudioLine, data: bytes) -> bytes:
+    """What is to be carried of sound that is handed over at once. Raises `InvalidMediaError`, and nothing of it goes on then."""
+    try:
+        return line.border.take(data)
+    except SoundError as error:
+        raise InvalidMediaError(Fault(Reason.AUDIO_UNDECODABLE, str(error), "data")) from None
 
 
 class MotionMessage(NamedTuple):
@@ -139,13 +162,14 @@ class MotionMessage(NamedTuple):
 
 
 class MotionLine:
-    """Counts keyframes, because motion messages carry no time."""
+    """Places motion: behind what came before, by counting keyframes, because motion messages carry no time; or where it is told."""
 
     def __init__(self, motion_format: MotionFormat) -> None:
         self._format = motion_format
+        self._begin_us = 0
         self._keyframes = 0
         self.length_us = 0
-        """Position after the last keyframe so far."""
+        """Position after the last keyframe so far; the next payload's, unless it is told one."""
 
     @property
     def keyframe_us(self) -> int:
@@ -163,11 +187,31 @@ class MotionLine:
             case _:
                 assert_never(self._format.encoding)
 
-    def place(self, message: MotionMessage) -> Slice:
-        """The payload's place behind all placed before it; its bytes are those handed over."""
-        pts_us = self.length_us
+    def split(self, message: MotionMessage, at_us: Sequence[int]) -> list[tuple[MotionMessage, int | None]]:
+        """Rows of weights with a position each, in parts that lie on the format's grid (to `ON_GRID_US`), with the position of each part.
+
+        Raises `InvalidMediaError` for motion that can not be cut.
+        """
+        if self._format.encoding is not MotionEncoding.BLENDSHAPE_WEIGHTS:
+            text = "motion of AvatarKit can not be cut at its keyframes: give one at_us for the first keyframe"
+            raise InvalidMediaError(Fault(Reason.MOTION_FORMAT_UNSUPPORTED, text, "at_us"))
+        row_bytes = 4 * len(self._format.blendshape_names)
+        starts = [0]
+        for row, position_us in enumerate(at_us):
+            if abs(at_us[starts[-1]] + self._pts_us(row - starts[-1]) - position_us) > ON_GRID_US:
+                starts.append(row)
+        return [
+            (MotionMessage(message.data[start * row_bytes : end * row_bytes], end - start, is_last=False), at_us[start])
+            for start, end in pairwise([*starts, message.keyframes])
+        ]
+
+    def place(self, message: MotionMessage, at_us: int | None = None) -> Slice:
+        """The payload's place: behind the one placed before it, or at `at_us`; its bytes are those handed over."""
+        pts_us = self.length_us if at_us is None else at_us
+        if at_us is not None:
+            self._begin_us, self._keyframes = at_us, 0
         self._keyframes += message.keyframes
-        self.length_us = self._pts_us(self._keyframes)
+        self.length_us = self._begin_us + self._pts_us(self._keyframes)
         return Slice(message.data, pts_us, self.length_us - pts_us)
 
     def _pts_us(self, keyframes: int) -> int:

@@ -7,7 +7,9 @@ Rules:
 3. `audio_only` takes its place behind the motion taken before it; motion after it is refused.
 4. The wire's `end` is behind everything else, so after `end_audio` it waits until the motion is complete: it has none;
    it covers the sound to within a keyframe; its maker marked its last message; the caller said so (`end_all`); or none
-   came for `MOTION_GRACE_US`.
+   came for `MOTION_GRACE_US`. It never waits for longer than the sound is heard: it goes out `END_AHEAD_US` before the sound is over
+   (`heard`), so that the device finishes with the last sample and a conversation that follows is joined to it. Motion that is
+   handed over within `MOTION_LEAST_US` of `end_audio` is taken in any case.
 5. `close` throws away what waits. Nothing goes out after `end` or `close`.
 6. What went out is kept until all devices hold it (`release`), up to `RETAIN_BYTES` of a kind. After a cut `rewind` puts
    in front again what the relay did not take; nothing goes out then before the relay says that the conversation is open.
@@ -17,24 +19,34 @@ from __future__ import annotations
 
 import enum
 from collections import deque
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
+from itertools import accumulate
 
+from avatar_relay.checks import FieldError
 from avatar_relay.fragments import split
 from avatar_relay.limits import MAX_JOINED_BYTES, STRICT_SYNC_WAIT_US
 from avatar_relay.media import ConversationOpen, Credit, Cursor, Kind, Payload
-from avatar_relay.messages import AudioOnly, ConversationEnd, Dropped, Media, Taken
+from avatar_relay.messages import AudioOnly, ConversationEnd, Dropped, Media, PlayerEventBody, Taken
 from avatar_relay.publisher.errors import InvalidMediaError
-from avatar_relay.publisher.media_line import MotionLine, MotionMessage, Slice, audio_line
+from avatar_relay.publisher.heard_sound import HeardSound
+from avatar_relay.publisher.media_line import MotionLine, MotionMessage, Slice, admit, audio_line
 from avatar_relay.reasons import DropReason, Fault, Reason
 
 MOTION_GRACE_US = STRICT_SYNC_WAIT_US
-"""How long the end of the sound waits for motion: as long as a device in `strict_sync` would."""
+"""How long the end of the sound waits for motion while none of it is heard: as long as a device in `strict_sync` would."""
+END_AHEAD_US = 400_000
+"""What a device holds back of unfinished sound, and the way there and back."""
+MOTION_LEAST_US = 200_000
+SHORT_SOUND_US = 300_000
+"""A device may not begin before so much of the sound is there, or its end."""
 
 RETAIN_BYTES = 8 << 20
 """What went out and is not held by all devices is kept up to here: a relay's window (2.5 MiB) and what devices buffer."""
 
 Outgoing = Media | AudioOnly | ConversationEnd
+PlacedMotion = tuple[MotionMessage, int | None]
+"""Motion with its position; None: behind the motion before it."""
 
 
 class Phase(enum.Enum):
@@ -124,6 +136,10 @@ class PublishedConversation:
         self._audio_only = False
         self._audio_only_due = False
         self._motion_complete = self._motion is None
+        self._heard = HeardSound()
+        self._audio_ended_us = self._progress_us = 0
+        self.lacks_motion = False
+        """The end was said before the motion was complete."""
         self.suspended = False
         """Rule 6: the relay has not said yet that it is open."""
 
@@ -142,9 +158,14 @@ class PublishedConversation:
         return DropReason.AFTER_END if self.phase is Phase.COMPLETE else None
 
     @property
+    def audio_payloads(self) -> int:
+        """Payloads of sound that were taken."""
+        return self._queues[Kind.AUDIO].seq
+
+    @property
     def has_audio(self) -> bool:
         """Whether any whole sample or packet was taken."""
-        return self._queues[Kind.AUDIO].seq > 0
+        return self.audio_payloads > 0
 
     @property
     def carried_bytes(self) -> int:
@@ -157,14 +178,23 @@ class PublishedConversation:
         return not queue.payloads or queue.waiting_bytes + size <= self._buffer_bytes
 
     def audio_steps(self, data: bytes) -> list[bytes]:
-        """`data` in pieces that are taken one after the other, so that waiting for room is possible in between."""
+        """What is carried of `data`, in pieces that are taken one after the other, so that waiting for room is possible in between.
+
+        There is at least one, which may be empty. Raises `InvalidMediaError` on what is not of the declared format; then nothing is taken.
+        """
+        data = admit(self._audio, data)
         step = self._audio.step_bytes
-        return [data[start : start + step] for start in range(0, len(data), step)]
+        return [data[start : start + step] for start in range(0, len(data), step)] or [data]
 
     def push_audio(self, data: bytes) -> None:
         """Take sound, one piece of it. Raises `InvalidMediaError` on what can not be a packet, and has then taken nothing."""
         assert self.takes_audio
         self._append(Kind.AUDIO, self._audio.cut(data))
+
+    def finish_audio(self) -> None:
+        """No sound follows: take what was kept back because it could have been a header."""
+        assert self.takes_audio
+        self._append(Kind.AUDIO, self._audio.cut(self._audio.border.finish()))
 
     def inspect_motion(self, data: bytes) -> MotionMessage:
         """Check a motion payload. Raises `InvalidMediaError`."""
@@ -173,11 +203,28 @@ class PublishedConversation:
             raise InvalidMediaError(Fault(Reason.MOTION_FORMAT_UNSUPPORTED, text, "motion"))
         return self._motion.inspect(data)
 
-    def push_motion(self, message: MotionMessage, now_us: int) -> None:
-        """Take a checked motion payload."""
+    def inspect_all(self, frames: Sequence[bytes], at_us: int | list[int] | None) -> list[PlacedMotion]:
+        """Check motion payloads; rows with a position each are cut where they leave the grid.
+
+        Raises `InvalidMediaError`, and `ValueError` if there are not as many positions as keyframes.
+        """
+        messages = [self.inspect_motion(frame) for frame in frames]
+        if not isinstance(at_us, list):
+            return [(message, None if index else at_us) for index, message in enumerate(messages)]
+        ends = list(accumulate(message.keyframes for message in messages))
+        if len(at_us) != (ends[-1] if ends else 0):
+            raise FieldError("at_us", f"has {len(at_us)} positions for {ends[-1] if ends else 0} keyframes")
+        motion = self._motion
+        if motion is None:
+            return []
+        parts = zip(messages, ends, strict=True)
+        return [part for message, end in parts for part in motion.split(message, at_us[end - message.keyframes : end])]
+
+    def push_motion(self, message: MotionMessage, now_us: int, at_us: int | None = None) -> None:
+        """Take a checked motion payload: behind the last one, or at a position."""
         assert self.motion_refusal is None
         assert self._motion is not None
-        self._append(Kind.MOTION, [self._motion.place(message)])
+        self._append(Kind.MOTION, [self._motion.place(message, at_us)])
         self._motion_complete = self._motion_complete or message.is_last
         self._settle(now_us)
 
@@ -190,20 +237,29 @@ class PublishedConversation:
 
     def end_audio(self, now_us: int) -> None:
         """No more sound; motion may still come (rule 4)."""
-        assert self.takes_audio
+        self.finish_audio()
         self.phase = Phase.AUDIO_ENDED
+        self._audio_ended_us = now_us
         self._settle(now_us)
+
+    def heard(self, device_id: str, body: PlayerEventBody, now_us: int) -> None:
+        """A device tells something of its playback."""
+        self._heard.on_event(device_id, body, now_us)
+        if self.phase is Phase.AUDIO_ENDED:
+            self.deadline_us = self._deadline_us()
 
     def end_all(self, now_us: int) -> None:
         """No more of anything."""
         self._motion_complete = True
         if self.phase is Phase.OPEN:
+            self.finish_audio()
             self.phase = Phase.AUDIO_ENDED
         self._settle(now_us)
 
     def tick(self, now_us: int) -> None:
         """Stop waiting for motion where its time is over."""
         if self.deadline_us is not None and now_us >= self.deadline_us:
+            self.lacks_motion = True
             self.end_all(now_us)
 
     def _settle(self, now_us: int) -> None:
@@ -216,7 +272,18 @@ class PublishedConversation:
             self.phase = Phase.COMPLETE
             self.deadline_us = None
         else:
-            self.deadline_us = now_us + MOTION_GRACE_US
+            self._progress_us = now_us
+            self.deadline_us = self._deadline_us()
+
+    def _deadline_us(self) -> int:
+        """Until when motion is waited for (rule 4)."""
+        patience_us, least_us = self._progress_us + MOTION_GRACE_US, self._audio_ended_us + MOTION_LEAST_US
+        length_us = self._audio.length_us
+        over_us = self._heard.over_us(length_us)
+        if over_us is not None:
+            return min(patience_us, max(over_us - END_AHEAD_US, least_us))
+        is_short = length_us is not None and length_us <= SHORT_SOUND_US
+        return least_us if is_short and not self._heard.has_begun else patience_us
 
     def close(self) -> list[Dropped]:
         """Throw away what waits, for good; tells what that was."""

@@ -24,7 +24,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Self
 
-from avatar_relay.backoff import PUBLISHER_BACKOFF, Attempts
+from avatar_relay.backoff import PUBLISHER_BACKOFF, Attempts, asked_to_wait_s
 from avatar_relay.checks import FieldError, check_function, check_int, check_text, check_type, wrong_type
 from avatar_relay.ids import ID_RULE, is_valid_id, mint_conversation_id
 from avatar_relay.limits import (
@@ -108,6 +108,8 @@ class Publisher:
         self._patient = False
         """There was a stream not long ago, and there may be one again soon."""
         self._failure: ConnectionLostError | None = None
+        self._goaway_ms = 0
+        """How long the relay asked to wait when it ended the stream."""
         self._changed = asyncio.Event()
         self._writer = Writer(self.session, now_us=now_us, media_tick_us=media_tick_us, wrote=self._changed.set)
         self._runner: asyncio.Task[None] | None = None
@@ -288,12 +290,9 @@ class Publisher:
             self._changed.set()
             if self._is_refused:
                 return
-            await asyncio.sleep(max(self._attempts.wait_s(), self._asked_to_wait_s))
-
-    @property
-    def _asked_to_wait_s(self) -> float:
-        fault = None if self._failure is None else self._failure.fault
-        return 0.0 if fault is None else fault.retry_after_ms / 1000
+            fault = None if self._failure is None else self._failure.fault
+            asked_s = asked_to_wait_s(self._goaway_ms, 0 if fault is None else fault.retry_after_ms)
+            await asyncio.sleep(max(self._attempts.wait_s(), asked_s))
 
     async def _one_stream(self) -> None:
         """Connect and exchange messages until the stream is lost. Raises `ConnectionLostError`, always."""
@@ -328,6 +327,7 @@ class Publisher:
         self._streams += 1
         self._attempts.welcomed()
         self._failure = None
+        self._goaway_ms = 0
         self._connected = True
         self._writer.welcome(welcome.limits)
         self._changed.set()
@@ -344,6 +344,7 @@ class Publisher:
             if message is None:
                 raise ConnectionLostError("the relay ended the stream")
             if isinstance(message, GoAway):
+                self._goaway_ms = message.retry_after_ms
                 logger.info("the relay will end the stream: publisher=%s reason=%s", self.publisher_id, message.reason)
             if isinstance(message, ConversationError):
                 fault = message.fault

@@ -43,6 +43,7 @@ from avatar_relay.messages import (
     Resume,
     Taken,
     ToPublisher,
+    UnknownEvent,
 )
 from avatar_relay.publisher.playback_tracker import ConversationFinished, PlaybackTracker, SeenEvents
 from avatar_relay.publisher.published_conversation import Phase, PublishedConversation
@@ -151,6 +152,8 @@ class PublisherSession:
     def end_all(self, now_us: int) -> None:
         """Say the end of whatever is open; what has no sound yet is interrupted. Raises `BufferFullError`."""
         for record in self._unfinished():
+            if record.conversation.takes_audio:
+                record.conversation.finish_audio()
             if record.conversation.phase in (Phase.OPEN, Phase.AUDIO_ENDED) and record.conversation.has_audio:
                 record.conversation.end_all(now_us)
                 self.stir(record)
@@ -179,8 +182,8 @@ class PublisherSession:
                 self._on(conversation_id, lambda record: self._on_opened(record, device_ids))
             case ConversationCredit(conversation_id, credit):
                 self._on(conversation_id, lambda record: record.conversation.grant(credit))
-            case PlayerEvent():
-                self._on_event(message)
+            case PlayerEvent() | UnknownEvent():
+                self._on_event(message, now_us)
             case ConversationError():
                 self._on(message.conversation_id, lambda record: self._on_error(record, message, now_us))
             case Pong(ping_id):
@@ -218,15 +221,17 @@ class PublisherSession:
             audio, motion = min(held.audio_seq for held in cursors), min(held.motion_seq for held in cursors)
             record.conversation.release(Cursor(record.conversation_id, audio, motion))
 
-    def _on_event(self, event: PlayerEvent) -> None:
+    def _on_event(self, event: PlayerEvent | UnknownEvent, now_us: int) -> None:
         if event.event_id:
             self.outbox.acknowledge(event.device_id, event.event_id)
-        if not self._ledger.is_new(event):
+        if isinstance(event, UnknownEvent) or not self._ledger.is_new(event):
             return
         record = self._records.get(event.conversation_id)
         if record is None:
             return
         record.playback.on_event(event)
+        record.conversation.heard(event.device_id, event.body, now_us)
+        self.stir(record)
         outcome = record.playback.outcome
         if isinstance(outcome, ConversationFinished) and record.conversation.phase not in (Phase.ENDED, Phase.CLOSED):
             text = f"the devices finished it before its end was said: {outcome.reason}"
@@ -244,7 +249,7 @@ class PublisherSession:
             return  # a command that came before it was opened again; an interrupt is said once more then
         if record.again_until_us and record.playback.is_opened:
             if error.device_id and error.fault.reason in (*_LATER, Reason.DEVICE_LOST):
-                self._lose_device(record, error.device_id)
+                self._lose_device(record, error.device_id, now_us)
             else:
                 self.fail(record, error.fault)
             return
@@ -354,11 +359,11 @@ class PublisherSession:
         self._again_due_us[record.conversation_id] = now_us + max(error.fault.retry_after_ms, pause_ms) * 1_000
         return now_us < record.again_until_us
 
-    def _lose_device(self, record: Record, device_id: str) -> None:
+    def _lose_device(self, record: Record, device_id: str, now_us: int) -> None:
         """A device can not go on: it is over there, as the relay would have told."""
         record.targets = tuple(target for target in record.targets if target != device_id)
         body = Finished(record.playback.position_us, interrupted=True, reason=FinishReason.DEVICE_LOST.value)
-        self._on_event(PlayerEvent(0, record.conversation_id, body, device_id))
+        self._on_event(PlayerEvent(0, record.conversation_id, body, device_id), now_us)
 
     def fail_all(self, fault: Fault) -> None:
         """Nothing more will be heard of any conversation (rule 3)."""

@@ -16,9 +16,17 @@ from avatar_relay.wire.publisher import (
     publish_response_to_wire,
     requests_in,
 )
-from avatar_relay.wire.values import CODEC_TO_WIRE, ENCODING_TO_WIRE, WireError, on_playing_from_wire
+from avatar_relay.wire.values import (
+    ANGLE_UNIT_TO_WIRE,
+    CODEC_TO_WIRE,
+    ENCODING_TO_WIRE,
+    WireError,
+    angle_unit_from_wire,
+    on_playing_from_wire,
+)
 
 __all__ = [
+    "ANGLE_UNIT_TO_WIRE",
     "CODEC_TO_WIRE",
     "CREDIT",
     "CURSOR",
@@ -28,6 +36,7 @@ __all__ = [
     "UNCOUNTED_BYTES",
     "VOLUME",
     "WireError",
+    "angle_unit_from_wire",
     "attach_request_from_wire",
     "attach_request_to_wire",
     "attach_response_from_wire",

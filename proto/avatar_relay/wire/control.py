@@ -75,17 +75,19 @@ EVENT_BODY: OneOf[m.PlayerEventBody] = OneOf(
 )
 
 
-def event_to_wire(event: m.PlayerEvent) -> pb.PlayerEvent:
+def event_to_wire(event: m.PlayerEvent | m.UnknownEvent) -> pb.PlayerEvent:
     """Encode a player event."""
+    if isinstance(event, m.UnknownEvent):
+        return pb.PlayerEvent(event_id=event.event_id, device_id=event.device_id)
     body = EVENT_BODY.fields(event.body)
     return pb.PlayerEvent(event_id=event.event_id, conversation_id=event.conversation_id, device_id=event.device_id, **body)
 
 
-def event_from_wire(event: pb.PlayerEvent) -> m.PlayerEvent | None:
-    """Read a player event; None for a kind of event that this version does not know."""
+def event_from_wire(event: pb.PlayerEvent) -> m.PlayerEvent | m.UnknownEvent:
+    """Read a player event."""
     body = EVENT_BODY.from_wire(event)
     if body is None:
-        return None
+        return m.UnknownEvent(event.event_id, event.device_id[:MAX_ID_CHARACTERS])
     conversation_id = CONVERSATION_ID.from_wire(event.conversation_id)
     return m.PlayerEvent(event.event_id, conversation_id, body, event.device_id[:MAX_ID_CHARACTERS])
 

@@ -65,6 +65,7 @@ _ATTACH_REQUEST: OneOf[m.ToRelayFromDevice] = OneOf(
         Credit: ("credit", CREDIT),
         m.Held: ("held", HELD),
         m.PlayerEvent: ("event", EVENT),
+        m.UnknownEvent: ("event", EVENT),
         m.Ping: ("ping", PING),
         m.Pong: ("pong", PONG),
         m.Goodbye: ("goodbye", message(m.Goodbye, pb.Goodbye, reason=cut_to(MAX_WORD_CHARACTERS))),

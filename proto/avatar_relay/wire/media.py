@@ -20,6 +20,7 @@ from avatar_relay.limits import (
     MAX_TRACESTATE_CHARACTERS,
 )
 from avatar_relay.media import (
+    AngleUnit,
     AudioFormat,
     ConversationOpen,
     EncodedMedia,
@@ -34,12 +35,16 @@ from avatar_relay.v1 import device_service_pb2 as device_pb
 from avatar_relay.v1 import media_pb2 as pb
 from avatar_relay.wire.raw import delimited, header, is_only
 from avatar_relay.wire.values import (
+    ANGLE_UNIT_FROM_WIRE,
+    ANGLE_UNIT_TO_WIRE,
     CODEC_FROM_WIRE,
     CODEC_TO_WIRE,
     ENCODING_FROM_WIRE,
     ENCODING_TO_WIRE,
     KIND_FROM_WIRE,
     KIND_TO_WIRE,
+    NAME_SET_FROM_WIRE,
+    NAME_SET_TO_WIRE,
     ON_PLAYING_FROM_WIRE,
     ON_PLAYING_TO_WIRE,
     PACING_FROM_WIRE,
@@ -228,8 +233,11 @@ def motion_format_from_wire(message: pb.MotionFormat, conversation_id: str) -> M
     field = "open.motion_format"
     check_count(message.blendshape_names, MAX_BLENDSHAPE_NAMES, f"{field}.blendshape_names", conversation_id)
     encoding = known(ENCODING_FROM_WIRE, message.encoding, f"{field}.encoding", Reason.MOTION_FORMAT_UNSUPPORTED, conversation_id)
+    name_set = known(NAME_SET_FROM_WIRE, message.name_set, f"{field}.name_set", Reason.MOTION_FORMAT_UNSUPPORTED, conversation_id)
+    unit = known(ANGLE_UNIT_FROM_WIRE, message.angle_unit, f"{field}.angle_unit", Reason.MOTION_FORMAT_UNSUPPORTED, conversation_id)
+    names, scale = tuple(message.blendshape_names), message.weight_scale or 1.0
     try:
-        return MotionFormat(encoding, message.keyframes_per_second, tuple(message.blendshape_names))
+        return MotionFormat(encoding, message.keyframes_per_second, names, name_set, scale, unit)
     except FieldError as error:
         raise WireError(Fault(Reason.MOTION_FORMAT_UNSUPPORTED, str(error), f"{field}.{error.field}"), conversation_id) from None
 
@@ -251,6 +259,12 @@ def open_to_wire(open_: ConversationOpen) -> pb.ConversationOpen:
         message.motion_format.encoding = ENCODING_TO_WIRE[motion.encoding]
         message.motion_format.keyframes_per_second = motion.keyframes_per_second
         message.motion_format.blendshape_names.extend(motion.blendshape_names)
+        if motion.name_set is not None:
+            message.motion_format.name_set = NAME_SET_TO_WIRE[motion.name_set]
+        if motion.weight_scale != 1.0:
+            message.motion_format.weight_scale = motion.weight_scale
+        if motion.angle_unit is not AngleUnit.RADIANS:
+            message.motion_format.angle_unit = ANGLE_UNIT_TO_WIRE[motion.angle_unit]
     if open_.trace_context.traceparent:
         message.trace_context.traceparent = open_.trace_context.traceparent
         message.trace_context.tracestate = open_.trace_context.tracestate

@@ -129,6 +129,7 @@ _PUBLISH_RESPONSE: OneOf[m.ToPublisher] = OneOf(
         m.ConversationCredit: ("credit", message(m.ConversationCredit, pb.ConversationCredit, credit=CREDIT)),
         m.Held: ("held", HELD),
         m.PlayerEvent: ("event", EVENT),
+        m.UnknownEvent: ("event", EVENT),
         m.ConversationError: ("conversation_error", ERROR),
         m.GoAway: ("goaway", GOAWAY),
         m.Pong: ("pong", PONG),

@@ -7,7 +7,7 @@ from collections.abc import Sized
 from typing import Any, TypeVar
 
 from avatar_relay.errors import PeerError
-from avatar_relay.media import Codec, Kind, MotionEncoding, OnPlaying, Pacing
+from avatar_relay.media import AngleUnit, Codec, Kind, MotionEncoding, NameSet, OnPlaying, Pacing
 from avatar_relay.reasons import Fault, Reason
 from avatar_relay.v1 import media_pb2 as pb
 
@@ -50,12 +50,16 @@ def _members(numbers: dict[E, Any]) -> dict[Any, E]:
 KIND_TO_WIRE = _numbers(Kind, pb.Kind, "KIND_")
 CODEC_TO_WIRE = _numbers(Codec, pb.AudioFormat.Codec, "CODEC_")
 ENCODING_TO_WIRE = _numbers(MotionEncoding, pb.MotionFormat.Encoding, "ENCODING_")
+NAME_SET_TO_WIRE = _numbers(NameSet, pb.MotionFormat.NameSet, "NAME_SET_")
+ANGLE_UNIT_TO_WIRE = _numbers(AngleUnit, pb.MotionFormat.AngleUnit, "ANGLE_UNIT_")
 PACING_TO_WIRE = _numbers(Pacing, pb.Pacing, "PACING_")
 ON_PLAYING_TO_WIRE = _numbers(OnPlaying, pb.OnPlaying, "ON_PLAYING_")
 
 KIND_FROM_WIRE = _members(KIND_TO_WIRE)
 CODEC_FROM_WIRE = _members(CODEC_TO_WIRE)
 ENCODING_FROM_WIRE = _members(ENCODING_TO_WIRE)
+NAME_SET_FROM_WIRE: dict[Any, NameSet | None] = {pb.MotionFormat.NAME_SET_UNSPECIFIED: None} | _members(NAME_SET_TO_WIRE)
+ANGLE_UNIT_FROM_WIRE: dict[Any, AngleUnit] = {pb.MotionFormat.ANGLE_UNIT_UNSPECIFIED: AngleUnit.RADIANS} | _members(ANGLE_UNIT_TO_WIRE)
 PACING_FROM_WIRE: dict[Any, Pacing] = {pb.PACING_UNSPECIFIED: Pacing.BURST} | _members(PACING_TO_WIRE)
 ON_PLAYING_FROM_WIRE: dict[Any, OnPlaying] = {pb.ON_PLAYING_UNSPECIFIED: OnPlaying.REPLACE} | _members(ON_PLAYING_TO_WIRE)
 
@@ -63,6 +67,12 @@ ON_PLAYING_FROM_WIRE: dict[Any, OnPlaying] = {pb.ON_PLAYING_UNSPECIFIED: OnPlayi
 def on_playing_from_wire(value: int) -> OnPlaying:
     """What a number stands for; raises `WireError` on one that is not defined."""
     read: OnPlaying = known(ON_PLAYING_FROM_WIRE, value, "on_playing", Reason.MESSAGE_INVALID)
+    return read
+
+
+def angle_unit_from_wire(value: int) -> AngleUnit:
+    """The same for a unit of angles."""
+    read: AngleUnit = known(ANGLE_UNIT_FROM_WIRE, value, "angle_unit", Reason.MESSAGE_INVALID)
     return read
 
 

@@ -17,7 +17,7 @@ from typing import Any
 
 import grpc
 
-from avatar_relay.limits import MAX_BLENDSHAPE_NAMES
+from avatar_relay.limits import MAX_BLENDSHAPE_NAMES, MAX_KEYFRAMES_PER_SECOND
 from avatar_relay.reasons import Fault, Reason
 from relay_server.sources.audio2face import wire
 from relay_server.sources.audio2face.faults import ServiceError, invalid_error, rpc_error, silent_error, status_error
@@ -70,6 +70,14 @@ class ServiceCall:
         while self._header is None:
             await self._more()
         return self._header
+
+    async def first_time_codes(self, count: int) -> list[float]:
+        """The time codes of the first keyframes: so many, fewer once the service is through. Before any `animation`. Safe to cancel."""
+        while True:
+            times = [keyframe.time_s for answer in self._answers for keyframe in answer.keyframes]
+            if len(times) >= count or self._over:
+                return times[:count]
+            await self._more()
 
     async def animation(self) -> wire.Animation | None:
         """The next keyframes; None once the service is through. Raises `ServiceError` after what came before. Safe to cancel."""
@@ -194,9 +202,10 @@ class ServiceCall:
         self._answers.append(animation)
 
     def _answer_limit_bytes(self) -> int:
-        """For the sound, and for the widest row at each keyframe."""
+        """For the sound, and for a row at each keyframe."""
         seconds = self._sound.limit_bytes / SAMPLE_BYTES / self._sound.rate_hz + _SLACK_S
-        motion_bytes_per_s = 4 * MAX_BLENDSHAPE_NAMES * self._settings.keyframes_per_second
+        names = MAX_BLENDSHAPE_NAMES if self._header is None else len(self._header.blendshape_names)
+        motion_bytes_per_s = 4 * names * (self._settings.keyframes_per_second or MAX_KEYFRAMES_PER_SECOND)
         return round(seconds * (SAMPLE_BYTES * self._sound.rate_hz + motion_bytes_per_s))
 
     def _judge(self, status: wire.ServiceStatus) -> None:

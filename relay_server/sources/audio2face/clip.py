@@ -4,7 +4,8 @@ Rules:
 1. The sound is the service's own where it comes in the format that we sent; where it lags or is missing, ours goes on
    at the same sample. What is heard is as long as what was spoken.
 2. When motion is lost, what came before stays, `MotionLost` says so, and our sound goes on to the clip's end.
-3. A clip that others follow has exactly the rows of its time: beyond it they are cut, up to it the last one is held.
+3. Sound waits for its motion only as long as `SoundPace` says; then ours goes out without.
+4. A clip that others follow has exactly the rows of its time: beyond it they are cut, up to it the last one is held.
 """
 
 from __future__ import annotations
@@ -16,16 +17,24 @@ from collections.abc import AsyncIterator
 import grpc
 import numpy as np
 
-from avatar_relay.reasons import Reason
+from avatar_relay.reasons import Fault, Reason
 from relay_server.sources.audio2face.call import ServiceCall
-from relay_server.sources.audio2face.faults import RETRY_AFTER_MS, ServiceError, invalid_error
+from relay_server.sources.audio2face.faults import RETRY_AFTER_MS, ServiceError, invalid_error, silent_error
+from relay_server.sources.audio2face.keyframe_rate import TIME_CODES, disagree, rate_of
 from relay_server.sources.audio2face.keyframes import KeyframeError, KeyframeLine, Rows
+from relay_server.sources.audio2face.pace import LAST_WAIT_S, PREROLL_S, SoundPace
 from relay_server.sources.audio2face.settings import Audio2FaceSettings
 from relay_server.sources.audio2face.sound import SAMPLE_BYTES, ClipSound, SpeechFeed
 from relay_server.sources.audio2face.wire import Animation, Header
 from relay_server.sources.interleave import AUDIO_CHUNK_S, Interleaver
-from relay_server.sources.source import AudioChunk, Item, MotionLost
+from relay_server.sources.source import AudioChunk, AudioEnded, Irregularity, Item, MotionLost
 
+DEFAULT_RATE = 30.0
+"""Of a service whose time codes show none."""
+HEADER_WAIT_S = 2.0
+RATE_WAIT_S = 0.5
+"""A service that was given sound, and the sound that waits for it, are patient for so long."""
+MIN_STEP_S, MAX_STEP_S = 0.005, 0.1
 TRIES = 2
 """Calls for one clip, where the service is away before its first answer."""
 MAX_SOUND_LAG_S = 0.5
@@ -46,52 +55,103 @@ class Clip:
         *,
         start_frames: int,
         rows_before: int,
+        rate: float | None,
+        pace: SoundPace,
     ) -> None:
-        """The clip begins `start_frames` into the conversation, whose motion has `rows_before` by then."""
+        """The clip begins `start_frames` into the conversation, whose motion has `rows_before` by then, at `rate` if that is known."""
         self._channel = channel
         self._settings = settings
         self._counters = counters
         self._start_s = start_frames / feed.rate_hz
         frames = round(settings.clip_s * feed.rate_hz)
-        self._row_limit = round((start_frames + frames) / feed.rate_hz * settings.keyframes_per_second) - rows_before
+        self._end_s = (start_frames + frames) / feed.rate_hz
+        self._rows_before = rows_before
+        self._pace = pace
+        self.rate = rate or DEFAULT_RATE
+        """Keyframes per second; final once the clip has begun."""
+        self._knows_rate = rate is not None
+        self._times: list[float] = []
+        """The first time codes."""
+        self._said_end = False
         self.sound = ClipSound(feed.rate_hz, SAMPLE_BYTES * frames)
         self._filling = asyncio.create_task(self.sound.fill(feed))
         self._call: ServiceCall | None = None
-        self._out = Interleaver(feed.rate_hz, settings.keyframes_per_second)
-        self._line = KeyframeLine(settings.keyframes_per_second, 0)
+        self._out = Interleaver(feed.rate_hz, self.rate)
+        self._line = KeyframeLine(self.rate, 0)
         self._theirs = False
         self._carried = b""
+        self._loop = asyncio.get_running_loop()
         self._place = 0
         """Bytes of sound that went to `_out`."""
 
     async def begin(self) -> Header:
-        """Call the service and wait for its header. Raises `ServiceError`. Safe to cancel."""
+        """Call the service and wait for its header, and for its rate. Raises `ServiceError`. Safe to cancel."""
+        header = await self._header()
+        if not self._knows_rate:
+            await self._see_rate()
+        self._line = KeyframeLine(self.rate, len(header.blendshape_names))
+        self._out = Interleaver(self.sound.rate_hz, self.rate)
+        self._theirs = header.pcm_rate_hz == self.sound.rate_hz
+        if not self._theirs:
+            self._counters["own_sound"] += 1
+        return header
+
+    async def _see_rate(self) -> None:
+        """The rate of the time codes is the motion's, unless another one is declared."""
+        assert self._call is not None
+        try:
+            async with asyncio.timeout(RATE_WAIT_S):
+                times = await self._call.first_time_codes(TIME_CODES)
+        except (TimeoutError, ServiceError):  # the latter is told by `items`, behind what came before it
+            times = []
+        self.rate = self._settings.keyframes_per_second or rate_of(times) or DEFAULT_RATE
+
+    async def _header(self) -> Header:
         emotions = self._settings.emotions_of_clip(self._start_s)
         for left in reversed(range(TRIES)):
             self._counters["calls"] += 1
             self._call = ServiceCall(self._channel, self._settings, self.sound, emotions, self._counters)
             try:
-                header = await self._call.header()
-                break
+                return await self._header_of(self._call)
+            except TimeoutError:
+                raise silent_error(HEADER_WAIT_S) from None
             except ServiceError as error:
                 await self._call.close()
                 if not left or error.fault.reason is not Reason.SOURCE_UNAVAILABLE:
                     raise
                 await asyncio.sleep(RETRY_AFTER_MS / 1_000)
-        self._line = KeyframeLine(self._settings.keyframes_per_second, len(header.blendshape_names))
-        self._theirs = header.pcm_rate_hz == self.sound.rate_hz
-        if not self._theirs:
-            self._counters["own_sound"] += 1
-        return header
+        raise AssertionError("the last try returns or raises")
+
+    async def _header_of(self, call: ServiceCall) -> Header:
+        """Raises `TimeoutError` if it does not come within `HEADER_WAIT_S` of the first sound."""
+
+        async def arm(limit: asyncio.Timeout) -> None:
+            if await self.sound.beyond(0):
+                limit.reschedule(self._loop.time() + HEADER_WAIT_S)
+
+        async with asyncio.timeout(None) as limit:
+            arming = asyncio.create_task(arm(limit))
+            try:
+                return await call.header()
+            finally:
+                arming.cancel()
 
     async def items(self) -> AsyncIterator[Item]:
         """All of the clip. Where the speech itself broke off, `sound.error` tells afterwards."""
         assert self._call is not None
         lost: ServiceError | None = None
         try:
-            while (animation := await self._call.animation()) is not None:
-                self._take(animation)
-                for item in self._out.take():
+            while True:
+                try:
+                    async with asyncio.timeout_at(self._wake_at_s()):
+                        animation = await self._call.animation()
+                except TimeoutError:
+                    self._push_due()
+                else:
+                    if animation is None:
+                        break
+                    self._take(animation)
+                for item in self._ready():
                     yield item
             self._end()
         except ServiceError as error:
@@ -104,6 +164,72 @@ class Clip:
             yield MotionLost(lost.fault)
             async for chunk in self.rest():
                 yield chunk
+
+    def _ready(self) -> list[Item]:
+        """What goes out now."""
+        now_s = self._loop.time()
+        due_frames = self._due_frames(now_s)
+        ahead_s = self._covered_s - self._out_s
+        preroll_s = min(PREROLL_S, self.sound.seconds - self._out_s) if self.sound.complete else PREROLL_S
+        if not self._pace.has_begun and due_frames <= self._out.frames_out and ahead_s < preroll_s:
+            return []
+        begins_s = self._start_s + self._out_s
+        items: list[Item] = [*self._out.take(due_frames=due_frames)]
+        if self._start_s + self._out_s > begins_s:
+            self._pace.released(begins_s, now_s)
+        if len(self._times) == TIME_CODES and (doubt := self._doubt()) is not None:
+            items.append(doubt)
+        if self._is_all_out and not self._said_end and not self.is_full and self.sound.error is None:
+            self._said_end = True
+            items.append(AudioEnded())
+        return items
+
+    def _doubt(self) -> Irregularity | None:
+        """Whether the time codes show another rate than the one that the motion was announced with."""
+        seen = rate_of(self._times)
+        self._times.append(0.0)  # once
+        if seen is None or not disagree(self.rate, seen):
+            return None
+        self._counters["rate_disagrees"] += 1
+        text = f"the time codes of Audio2Face-3D show {seen:g} keyframes per second, not {self.rate:g}; motion is placed by time code"
+        return Irregularity(Fault(Reason.MOTION_RATE_MISMATCH, text, "audio2face.keyframes_per_second"))
+
+    def _wake_at_s(self) -> float:
+        """When there is something to do without an answer. Raises `ServiceError` once the service was waited for too long."""
+        now_s = self._loop.time()
+        due_s = self._pace.due_at_s(self._start_s + self._out_s)
+        if self._is_all_out:
+            give_up_s = self._pace.gives_up_at_s(self._start_s + self.sound.seconds)
+            if now_s >= give_up_s:
+                raise silent_error(LAST_WAIT_S)
+            return give_up_s
+        if self._out.frames_out * SAMPLE_BYTES >= self.sound.size_bytes and (now_s > due_s or not self._pace.has_begun):
+            self._pace.ask(now_s)
+        return min(max(due_s, now_s + MIN_STEP_S), now_s + MAX_STEP_S)
+
+    @property
+    def _is_all_out(self) -> bool:
+        return self.sound.complete and self._out.frames_out * SAMPLE_BYTES >= self.sound.size_bytes
+
+    @property
+    def _out_s(self) -> float:
+        """Sound that went out."""
+        return self._out.frames_out / self.sound.rate_hz
+
+    def _due_frames(self, now_s: float) -> int:
+        """Sound that must be out by now, of this clip."""
+        return round((self._pace.due_to_s(now_s) - self._start_s) * self.sound.rate_hz)
+
+    def _push_due(self) -> None:
+        """Our sound goes on where the service's is late."""
+        due_frames = self._due_frames(self._loop.time())
+        end = min(SAMPLE_BYTES * (due_frames + round(AUDIO_CHUNK_S * self.sound.rate_hz)), self.sound.size_bytes)
+        if due_frames <= self._out.frames_out or self._place >= end:
+            return
+        if self._theirs:
+            self._theirs = False
+            self._counters["own_sound"] += 1
+        self._push_ours(end)
 
     async def rest(self) -> AsyncIterator[AudioChunk]:
         """The sound that is left, without motion; the service is told to stop."""
@@ -121,6 +247,15 @@ class Clip:
         return min(self._line.rows, self._row_limit)
 
     @property
+    def _row_limit(self) -> int:
+        """Rows of a clip that others follow."""
+        return round(self._end_s * self.rate) - self._rows_before
+
+    @property
+    def _covered_s(self) -> float:
+        return self._line.rows / self.rate
+
+    @property
     def is_full(self) -> bool:
         """Whether more speech may follow in another clip."""
         return self.sound.error is None and self.sound.size_bytes >= self.sound.limit_bytes
@@ -135,10 +270,12 @@ class Clip:
     def _take(self, animation: Animation) -> None:
         try:
             for keyframe in animation.keyframes:
+                if len(self._times) < TIME_CODES:
+                    self._times.append(keyframe.time_s)
                 self._push_rows(self._line.push(keyframe.time_s, keyframe.weights, self.sound.seconds))
         except KeyframeError as error:
             raise invalid_error(str(error)) from error
-        covered = SAMPLE_BYTES * round(self._line.rows / self._settings.keyframes_per_second * self.sound.rate_hz)
+        covered = SAMPLE_BYTES * round(self._covered_s * self.sound.rate_hz)
         if self._theirs:
             self._push_theirs(animation.audio)
             if covered - self._place <= SAMPLE_BYTES * MAX_SOUND_LAG_S * self.sound.rate_hz:
@@ -167,9 +304,8 @@ class Clip:
 
     def _end(self) -> None:
         """The service is through. Raises `ServiceError` where it should not be."""
-        covered_s = self._line.rows / self._settings.keyframes_per_second
-        if not self._line.rows or not self.sound.complete or self.sound.seconds - covered_s > MAX_SHORT_S:
-            raise invalid_error(f"its motion ends at {covered_s:.3f} s, in speech of {self.sound.seconds:.3f} s")
+        if not self._line.rows or not self.sound.complete or self.sound.seconds - self._covered_s > MAX_SHORT_S:
+            raise invalid_error(f"its motion ends at {self._covered_s:.3f} s, in speech of {self.sound.seconds:.3f} s")
         self._push_ours(self.sound.size_bytes)
         if self.is_full:
             self._out.push_motion(self._line.hold(self._row_limit))

@@ -24,8 +24,10 @@ def with_api_key(settings: Audio2FaceSettings, environment: Mapping[str, str]) -
 async def _open(settings: Audio2FaceSettings, context: SourceContext) -> AsyncIterator[Callable[[str], Source]]:
     """One source serves all devices."""
     from relay_server.sources.audio2face.source import Audio2FaceSource  # brings numpy
+    from relay_server.sources.source_trace import SourceTracing
 
-    source = Audio2FaceSource(with_api_key(settings, context.environment), text=context.text, audio=context.audio)
+    tracing = SourceTracing(context.telemetry.tracer, context.unix_time_us)
+    source = Audio2FaceSource(with_api_key(settings, context.environment), text=context.text, audio=context.audio, tracing=tracing)
     try:
         yield lambda _device: source
     finally:

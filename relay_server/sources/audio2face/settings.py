@@ -71,7 +71,9 @@ class Audio2FaceSettings:
     api_key: str = field(default="", repr=False)
     """Sent as bearer token, and never logged. Not a setting: from a file or the environment."""
     function_id: str = setting("", takes.text("ID"), "which function of NVIDIA's hosting to call")
-    keyframes_per_second: float = setting(30.0, takes.number(1, MAX_KEYFRAMES_PER_SECOND), "the service's own keyframe rate")
+    keyframes_per_second: float | None = setting(
+        None, takes.number(1, MAX_KEYFRAMES_PER_SECOND), "the service's keyframe rate; without it, as its time codes show"
+    )
     timeout_s: float = setting(8.0, takes.number(0.01, 300, "s"), "a service that has sound to work on and is silent this long has failed")
     clip_s: float = setting(
         120.0,

@@ -2,13 +2,15 @@
 
 Rules:
 1. Text and files are spoken by other sources, whose mouths are not used.
-2. Names and rate of the motion are the service's, and are known before the performance is: `perform` waits for its header.
+2. Names and rate of the motion are the service's, and are known before the performance is: `perform` waits for its header and its
+   first time codes, but not longer than a listener would.
 3. A service that fails, at any point, costs the motion and never the sound.
 4. Speech that is longer than a clip goes to the service in several, one after the other, on one line of motion.
 """
 
 from __future__ import annotations
 
+import asyncio
 from collections import Counter
 from collections.abc import AsyncGenerator, AsyncIterator, Mapping
 from pathlib import Path
@@ -17,13 +19,27 @@ import grpc
 
 from avatar_relay.errors import ConfigError
 from avatar_relay.media import MotionEncoding, MotionFormat, Pacing
+from avatar_relay.tracing import Stage
 from relay_server.sources.audio2face.call import MAX_ANSWER_BYTES
 from relay_server.sources.audio2face.clip import Clip
 from relay_server.sources.audio2face.faults import ServiceError, invalid_error
+from relay_server.sources.audio2face.pace import SoundPace
 from relay_server.sources.audio2face.settings import Audio2FaceSettings
 from relay_server.sources.audio2face.sound import SAMPLE_BYTES, SpeechFeed
 from relay_server.sources.interleave import AUDIO_CHUNK_S
-from relay_server.sources.source import AudioChunk, AudioSpeech, FileSpeech, Item, MotionLost, Performance, Source, Speech, TextSpeech
+from relay_server.sources.source import (
+    AudioChunk,
+    AudioSpeech,
+    FileSpeech,
+    Item,
+    MotionLost,
+    Performance,
+    Source,
+    SourceError,
+    Speech,
+    TextSpeech,
+)
+from relay_server.sources.source_trace import KEYFRAMES, SourceTrace, SourceTracing
 
 _OPTIONS: tuple[tuple[str, int], ...] = (
     ("grpc.max_receive_message_length", MAX_ANSWER_BYTES),
@@ -37,11 +53,12 @@ class Audio2FaceSource:
 
     name = "audio2face"
 
-    def __init__(self, settings: Audio2FaceSettings, *, text: Source, audio: Source) -> None:
+    def __init__(self, settings: Audio2FaceSettings, *, text: Source, audio: Source, tracing: SourceTracing | None = None) -> None:
         """`text` speaks text, `audio` reads files; both make PCM. Raises `ConfigError` where the certificates can not be read."""
         self._settings = settings
         self._text = text
         self._audio = audio
+        self._tracing = tracing or SourceTracing()
         self._authorities = _read_authorities(settings.tls_ca_file) if settings.tls_ca_file is not None else None
         self._channel: grpc.aio.Channel | None = None
         self._counters: Counter[str] = Counter()
@@ -59,13 +76,14 @@ class Audio2FaceSource:
             case TextSpeech() | FileSpeech():
                 spoken = await (self._text if isinstance(speech, TextSpeech) else self._audio).perform(speech)
                 feed = SpeechFeed(spoken.audio_format, spoken.items)
-        performing = Performing(self._connected(), self._settings, feed, self._counters)
+        trace = self._tracing.begin(self.name)
+        performing = Performing(self._connected(), self._settings, feed, self._counters, trace)
         try:
             motion_format = await performing.begin()
         except BaseException:
             await performing.aclose()
             raise
-        return Performance(feed.audio_format, motion_format, Pacing.BURST, performing)
+        return Performance(feed.audio_format, motion_format, Pacing.BURST, performing, trace.context)
 
     async def close(self) -> None:
         """End the connection; performances that go on lose their motion."""
@@ -88,40 +106,75 @@ class Audio2FaceSource:
 class Performing:
     """The items of one performance, read once by one task. `begin` first, `aclose` in any case."""
 
-    def __init__(self, channel: grpc.aio.Channel, settings: Audio2FaceSettings, feed: SpeechFeed, counters: Counter[str]) -> None:
+    def __init__(
+        self, channel: grpc.aio.Channel, settings: Audio2FaceSettings, feed: SpeechFeed, counters: Counter[str], trace: SourceTrace
+    ) -> None:
         self._channel = channel
         self._settings = settings
         self._feed = feed
         self._counters = counters
+        self._trace = trace
+        self._request: Stage | None = None
         self._names: tuple[str, ...] = ()
         self._frames = 0
         self._rows = 0
+        self._rate: float | None = None
+        self._pace = SoundPace(asyncio.get_running_loop().time())
         self._clip = self._next_clip()
         self._items = self._run(None)
 
     async def begin(self) -> MotionFormat | None:
         """Wait for the names; None where there will be no motion. Safe to cancel."""
         try:
-            self._names = (await self._clip.begin()).blendshape_names
+            self._names = await self._begin_clip()
         except ServiceError as error:
             self._items = self._run(error)
             return None
-        return MotionFormat(MotionEncoding.BLENDSHAPE_WEIGHTS, self._settings.keyframes_per_second, self._names)
+        self._rate = self._clip.rate
+        self._pace.ask(asyncio.get_running_loop().time())
+        return MotionFormat(MotionEncoding.BLENDSHAPE_WEIGHTS, self._rate, self._names)
 
     def __aiter__(self) -> AsyncIterator[Item]:
         return self
 
     async def __anext__(self) -> Item:
-        return await anext(self._items)
+        try:
+            return await anext(self._items)
+        except BaseException as error:
+            if not isinstance(error, asyncio.CancelledError):
+                self._trace.close(fault=error.fault.reason if isinstance(error, SourceError) else None)
+            raise
 
     async def aclose(self) -> None:
         """Stop the service and the speech, also where nothing was read."""
         await self._items.aclose()
         await self._clip.close()
         await self._feed.close()
+        self._trace.close()
+
+    async def _begin_clip(self) -> tuple[str, ...]:
+        """The names, once the service takes sound. Raises `ServiceError`."""
+        session = self._trace.begin("source.session")
+        try:
+            header = await self._clip.begin()
+        except ServiceError as error:
+            self._trace.end(session, fault=error.fault.reason)
+            raise
+        self._trace.end(session)
+        self._request = self._trace.begin("source.request")
+        return header.blendshape_names
 
     def _next_clip(self) -> Clip:
-        return Clip(self._channel, self._settings, self._feed, self._counters, start_frames=self._frames, rows_before=self._rows)
+        return Clip(
+            self._channel,
+            self._settings,
+            self._feed,
+            self._counters,
+            start_frames=self._frames,
+            rows_before=self._rows,
+            rate=self._rate,
+            pace=self._pace,
+        )
 
     async def _run(self, failed: ServiceError | None) -> AsyncGenerator[Item, None]:
         lost = failed is not None
@@ -131,8 +184,10 @@ class Performing:
             async for item in self._clip.rest() if lost else self._clip.items():
                 if isinstance(item, MotionLost):
                     lost = True
+                    self._end_request(item.fault.reason)
                     self._counters[f"motion_lost.{item.fault.reason}"] += 1
                 yield item
+            self._end_request(None)
             if self._clip.sound.error is not None:
                 raise self._clip.sound.error
             if not self._clip.is_full or await self._feed.is_over():
@@ -154,10 +209,15 @@ class Performing:
         await self._clip.close()
         self._clip = self._next_clip()
         try:
-            names = (await self._clip.begin()).blendshape_names
+            names = await self._begin_clip()
         except ServiceError as error:
             return error
         return None if names == self._names else invalid_error("its blendshape names changed between two clips of one speech")
+
+    def _end_request(self, fault: str | None) -> None:
+        if self._request is not None:
+            self._trace.end(self._request, {KEYFRAMES: self._clip.rows}, fault=fault)
+            self._request = None
 
     def _lose(self, error: ServiceError) -> MotionLost:
         self._counters[f"motion_lost.{error.fault.reason}"] += 1

@@ -133,7 +133,11 @@ class Feed:
     @property
     def disagrees(self) -> bool:
         """Whether complete motion is longer or shorter than the sound: part of it got lost, or the rates differ."""
-        return bool(self._pcm_rate_hz) and abs(self.sound_us / _KEYFRAME_US - self._keyframes) > MAX_DISAGREEMENT
+        return self._is_off_with(self._keyframes)
+
+    def ends_wrong(self, keyframes: int) -> bool:
+        """Whether motion that ends with so many more would disagree."""
+        return self._end_sent and self._is_off_with(self._keyframes + keyframes)
 
     def deadline_us(self) -> int | None:
         """When `is_complete` or `is_overdue` may change by time alone; None while nothing is waited for."""
@@ -153,6 +157,9 @@ class Feed:
     @property
     def _covers_all(self) -> bool:
         return bool(self._pcm_rate_hz) and (self._keyframes + 1) * _KEYFRAME_US >= self.sound_us
+
+    def _is_off_with(self, keyframes: int) -> bool:
+        return bool(self._pcm_rate_hz) and abs(self.sound_us / _KEYFRAME_US - keyframes) > MAX_DISAGREEMENT
 
     def _us(self, position: int) -> int:
         return position // _SAMPLE_BYTES * 1_000_000 // self._pcm_rate_hz if self._pcm_rate_hz else 0

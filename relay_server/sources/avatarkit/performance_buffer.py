@@ -8,7 +8,7 @@ from __future__ import annotations
 import asyncio
 from collections import deque
 
-from relay_server.sources.source import AudioChunk, Item, MotionChunk, MotionLost
+from relay_server.sources.source import AudioChunk, AudioEnded, Item, MotionChunk, MotionLost
 
 MAX_AUDIO_BYTES = 64 << 10
 MAX_MOTION_BYTES = 4 << 20
@@ -20,7 +20,7 @@ class PerformanceBuffer:
 
     def __init__(self) -> None:
         self._motion: deque[MotionChunk | MotionLost] = deque()
-        self._audio: deque[AudioChunk] = deque()
+        self._audio: deque[AudioChunk | AudioEnded] = deque()
         self._motion_bytes = self._audio_bytes = 0
         self._moved = asyncio.Event()
         self._error: Exception | None = None
@@ -32,6 +32,11 @@ class PerformanceBuffer:
             await self._wait()
         self._audio.append(AudioChunk(data))
         self._audio_bytes += len(data)
+        self._moved.set()
+
+    def end_audio(self) -> None:
+        """No more sound comes."""
+        self._audio.append(AudioEnded())
         self._moved.set()
 
     def put_motion(self, data: bytes) -> bool:
@@ -61,10 +66,10 @@ class PerformanceBuffer:
                 self._motion_bytes -= len(item.data) if isinstance(item, MotionChunk) else 0
                 return item
             if self._audio:
-                chunk = self._audio.popleft()
-                self._audio_bytes -= len(chunk.data)
+                heard = self._audio.popleft()
+                self._audio_bytes -= len(heard.data) if isinstance(heard, AudioChunk) else 0
                 self._moved.set()
-                return chunk
+                return heard
             if self._ended:
                 raise self._error or StopAsyncIteration
             await self._wait()

@@ -33,6 +33,7 @@ async def _open(settings: AvatarKitSettings, context: SourceContext) -> AsyncIte
     from relay_server.sources.avatarkit.source import AvatarKitSource
     from relay_server.sources.avatarkit.telemetry import SdkTelemetry
     from relay_server.sources.avatarkit.vendor import make_sdk
+    from relay_server.sources.source_trace import SourceTracing
 
     rules = StockRules(
         warm_format=AudioFormat(Codec.PCM_S16LE, settings.sample_rate_hz),
@@ -45,7 +46,8 @@ async def _open(settings: AvatarKitSettings, context: SourceContext) -> AsyncIte
     observer = SdkTelemetry(context.telemetry) if context.telemetry.enabled else None
     pool = Pool(sdk, rules, start_timeout_s=settings.start_timeout_s, now_us=context.now_us, observer=observer)
     async with running(pool, context.start):
-        yield partial(AvatarKitSource, pool, text=context.text, audio=context.audio)
+        tracing = SourceTracing(context.telemetry.tracer, context.unix_time_us)
+        yield partial(AvatarKitSource, pool, text=context.text, audio=context.audio, tracing=tracing)
 
 
 SPATIUS, SPATIALREAL = (SourcePlugin(AvatarKitSettings, _open, fixed={"sdk": sdk}, variables=("API_KEY",)) for sdk in SDKS)

@@ -5,7 +5,8 @@ Rules:
 2. A failure that may pass is answered by a new request on a session that is ready or new, behind the last keyframe that
    came; at most `MAX_ATTEMPTS` without any motion between them. Everything else makes the conversation sound only, with
    the reason (`MotionLost`), and the sound goes on to its end.
-3. Giving up midway interrupts the request and gives the session back, warm.
+3. Motion is waited for until `PATIENCE_US` after the sound is over, as far as that is known here; then the rest of it is lost.
+4. Giving up midway interrupts the request and gives the session back, warm.
 """
 
 from __future__ import annotations
@@ -24,8 +25,10 @@ from relay_server.sources.avatarkit.performance_buffer import PerformanceBuffer
 from relay_server.sources.avatarkit.pool import Pool
 from relay_server.sources.avatarkit.requests import Arrival
 from relay_server.sources.source import Item, MotionLost, SourceError, close_early
+from relay_server.sources.source_trace import KEYFRAMES, SESSION, SourceTrace
 
 MAX_ATTEMPTS = 3
+PATIENCE_US = 1_500_000
 STEP_US = 100_000
 """Sound is handed on in pieces of at most this length, so that a long one does not keep motion waiting."""
 ENCODED_STEP_BYTES = 16 << 10
@@ -36,17 +39,20 @@ logger = logging.getLogger(__name__)
 class Conversing:
     """A performance's items. Nothing happens before the first is read; `aclose` ends it early."""
 
-    def __init__(self, chunks: AsyncIterator[bytes], audio_format: AudioFormat, pool: Pool, device: str) -> None:
+    def __init__(self, chunks: AsyncIterator[bytes], audio_format: AudioFormat, pool: Pool, device: str, trace: SourceTrace) -> None:
         self._chunks = chunks
         self._format = audio_format
         self._pool = pool
         self._device = device
+        self._trace = trace
         self._feed = Feed(audio_format)
         self._out = PerformanceBuffer()
         self._moved = asyncio.Event()
         self._failure: SdkFailure | None = None
         self._lost = False
         self._attempts = 0
+        self._last_fault: Fault | None = None
+        """Of the last attempt, where no motion came since."""
         self._task: asyncio.Task[None] | None = None
 
     def __aiter__(self) -> AsyncIterator[Item]:
@@ -58,8 +64,9 @@ class Conversing:
         return await self._out.get()
 
     async def aclose(self) -> None:
-        """Stop at once: rule 3."""
+        """Stop at once: rule 4."""
         if self._task is None:
+            self._trace.close()
             await close_early(self._chunks)
             return
         self._task.cancel()
@@ -71,14 +78,15 @@ class Conversing:
         """See `live.Listener`."""
         if self._failure is not None or self._lost:
             return
-        if not self._feed.is_plausible(arrival.head.keyframes):
+        head = arrival.head
+        if not self._feed.is_plausible(head.keyframes) or (head.end and self._feed.ends_wrong(head.keyframes)):
             self.on_failure(self._found("motionDisagrees"))
             return
         if not self._out.put_motion(arrival.data):
             self.on_failure(SdkFailure("motionOverflow"))
             return
-        self._feed.on_motion(arrival.head.keyframes, arrival.head.end, self._pool.now_us())
-        self._attempts = 0
+        self._feed.on_motion(head.keyframes, head.end, self._pool.now_us())
+        self._attempts, self._last_fault = 0, None
         self._moved.set()
 
     def on_failure(self, failure: SdkFailure) -> None:
@@ -92,19 +100,36 @@ class Conversing:
     async def _run(self) -> None:
         """Task boundary: whatever goes wrong ends the items, with an error where it was the voice's."""
         error: Exception | None = None
+        began_us = self._pool.now_us()
         moving = asyncio.create_task(self._move())
         try:
             error = await self._speak()
             if error is not None:
                 moving.cancel()
-            await asyncio.gather(moving, return_exceptions=error is not None)
+                await asyncio.gather(moving, return_exceptions=True)
+            else:
+                self._out.end_audio()
+                await self._await_motion(moving, began_us)
         except Exception as bug:
             logger.exception("%s: a conversation on %s broke off", self._pool.name, self._device)
             error = SourceError(Fault(Reason.SOURCE_FAILED, f"{self._pool.name}: stopped for a fault of its own: {type(bug).__name__}"))
         finally:
             moving.cancel()
             await asyncio.gather(moving, return_exceptions=True)
+            self._trace.close(fault=error.fault.reason if isinstance(error, SourceError) else None)
             self._out.end(error)
+
+    async def _await_motion(self, moving: asyncio.Task[None], began_us: int) -> None:
+        """Rule 3. How long encoded sound lasts is not known: there `Feed` alone decides."""
+        now_us = self._pool.now_us()
+        patience_us = max(began_us + self._feed.sound_us - now_us, 0) + PATIENCE_US
+        try:
+            async with asyncio.timeout(patience_us / 1e6 if self._feed.sound_us else None) as waiting:
+                await moving
+        except TimeoutError:
+            if not waiting.expired():
+                raise
+            self._lose(self._last_fault or self._pool.note(self._found("motionStalled")))
 
     async def _speak(self) -> Exception | None:
         """The voice's sound to the listener and into the feed; returns the voice's error."""
@@ -142,22 +167,27 @@ class Conversing:
     async def _move_over_sessions(self) -> None:
         """Over as many as it takes (rule 2)."""
         while not self._lost:
+            session = self._trace.begin("source.session")
             try:
                 live = await self._pool.lease(self._device, self._format)
             except SdkError as error:
-                self._after(error.failure)
+                self._trace.end(session, fault=self._after(error.failure).reason)
                 continue
             except SourceError as error:
+                self._trace.end(session, fault=error.fault.reason)
                 self._lose(error.fault)
                 return
+            self._trace.end(session, {SESSION: live.number})
+            request, came = self._trace.begin("source.request", {SESSION: live.number}), self._feed.keyframes
             try:
                 failure = await self._use(live)
             finally:
                 self._pool.give_back(live)
-            if failure is None:
+            fault = None if failure is None else self._after(failure)
+            self._trace.end(request, {KEYFRAMES: self._feed.keyframes - came}, fault=None if fault is None else fault.reason)
+            if fault is None:
                 self._pool.succeeded()
                 return
-            self._after(failure)
 
     async def _use(self, live: LiveSession) -> SdkFailure | None:
         """One request on one session; None where all motion came."""
@@ -183,15 +213,16 @@ class Conversing:
     def _found(self, code: str) -> SdkFailure:
         return SdkFailure(code, detail=f"{self._feed.keyframes} keyframes for {self._feed.sound_us / 1e6:.2f} s")
 
-    def _after(self, failure: SdkFailure) -> None:
-        """What follows from a failure: another attempt, or sound only."""
-        fault = self._pool.note(failure)
+    def _after(self, failure: SdkFailure) -> Fault:
+        """What follows from a failure: another attempt, or sound only. Returns the fault to tell."""
+        fault = self._last_fault = self._pool.note(failure)
         self._attempts += 1
         again = judge(failure).recovery in (Recovery.AT_ONCE, Recovery.BACK_OFF) and self._attempts < MAX_ATTEMPTS
         if again and self._feed.is_covered:
             self._lost = True  # nothing is missing but the end mark
         elif not again or not self._feed.rewind():
             self._lose(fault)
+        return fault
 
     def _lose(self, fault: Fault) -> None:
         self._lost = True

@@ -20,6 +20,7 @@ from relay_server.sources.source import (
     TextSpeech,
     close_early,
 )
+from relay_server.sources.source_trace import SourceTracing
 
 MOTION_FORMAT = MotionFormat(MotionEncoding.AVATARKIT_V2, AVATARKIT_KEYFRAMES_PER_SECOND)
 CODECS = (Codec.PCM_S16LE, Codec.OGG_OPUS)
@@ -29,11 +30,12 @@ CODECS = (Codec.PCM_S16LE, Codec.OGG_OPUS)
 class AvatarKitSource:
     """Speech with AvatarKit's motion, for one device or group; `text` and `audio` are the voices for words and for files."""
 
-    def __init__(self, pool: Pool, device: str, *, text: Source, audio: Source) -> None:
+    def __init__(self, pool: Pool, device: str, *, text: Source, audio: Source, tracing: SourceTracing | None = None) -> None:
         self._pool = pool
         self._device = device
         self._text = text
         self._audio = audio
+        self._tracing = tracing or SourceTracing()
 
     @property
     def name(self) -> str:
@@ -52,7 +54,9 @@ class AvatarKitSource:
         if audio_format.codec not in CODECS:
             text = f"{self.name} takes 16-bit PCM and Ogg Opus, not {audio_format.codec.value}"
             raise SourceError(Fault(Reason.AUDIO_FORMAT_UNSUPPORTED, text, "speech"))
-        return Performance(audio_format, MOTION_FORMAT, Pacing.BURST, Conversing(chunks, audio_format, self._pool, self._device))
+        trace = self._tracing.begin(self.name)
+        items = Conversing(chunks, audio_format, self._pool, self._device, trace)
+        return Performance(audio_format, MOTION_FORMAT, Pacing.BURST, items, trace.context)
 
 
 async def _sound_of(voiced: Performance) -> AsyncIterator[bytes]:

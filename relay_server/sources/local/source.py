@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
@@ -11,11 +12,14 @@ from avatar_relay.mouth.analyser import MouthAnalyser
 from avatar_relay.mouth.shapes import KEYFRAMES_PER_SECOND, MOTION_FORMAT, to_weights
 from avatar_relay.reasons import Fault, Reason
 from relay_server.sources.interleave import Interleaver
-from relay_server.sources.local.audio_file import AudioFile, AudioFileError
-from relay_server.sources.source import AudioChunk, FileSpeech, MotionChunk, Performance, SourceError, Speech
+from relay_server.sources.local.audio_file import AudioFile
+from relay_server.sources.local.audio_readers import AudioFileError
+from relay_server.sources.source import AudioChunk, FileSpeech, Irregularity, Item, MotionChunk, Performance, SourceError, Speech
 
 BLOCK_S = 0.5
 """Sound that is read and analysed at a time: some 2 ms of work on another thread."""
+
+logger = logging.getLogger(__name__)
 
 
 class LocalSource:
@@ -50,9 +54,12 @@ def _fault(path: Path, error: Exception) -> Fault:
     return Fault(Reason.SPEECH_FILE_INVALID, f"{path.name} can not be played: {error}", "file")
 
 
-async def _items(file: AudioFile, peak_db: float, path: Path) -> AsyncIterator[AudioChunk | MotionChunk]:
+async def _items(file: AudioFile, peak_db: float, path: Path) -> AsyncIterator[Item]:
     steps = _steps(file, peak_db)
     try:
+        for text in file.irregularities():
+            logger.warning("%s: %s", path.name, text)
+            yield Irregularity(Fault(Reason.AUDIO_IRREGULAR, text, "file"))
         while (items := await asyncio.to_thread(next, steps, None)) is not None:
             for item in items:
                 yield item

@@ -23,7 +23,7 @@ from avatar_relay.publisher.media_line import MotionLine, PcmLine, audio_line
 def test_pcm_cut_anywhere_keeps_every_sample_and_its_place(rate_hz: int, sizes: list[int]) -> None:
     """Payloads hold whole samples, at most 100 ms, join without gaps, and end where the sample count says."""
     data = np.random.default_rng(len(sizes)).bytes(sum(sizes))
-    line, start, slices = PcmLine(rate_hz), 0, []
+    line, start, slices = PcmLine(AudioFormat(Codec.PCM_S16LE, rate_hz)), 0, []
     for size in sizes:
         slices += line.cut(data[start : start + size])
         start += size
@@ -38,7 +38,7 @@ def test_pcm_cut_anywhere_keeps_every_sample_and_its_place(rate_hz: int, sizes: 
 
 def test_an_hour_of_pcm_does_not_drift() -> None:
     """22,050 Hz does not divide a million: sums of rounded durations would be off by milliseconds."""
-    line = PcmLine(22_050)
+    line = PcmLine(AudioFormat(Codec.PCM_S16LE, 22_050))
     block = bytes(2 * 22_050 // 7)
     for _ in range(7 * 3_600):
         line.cut(block)
@@ -61,7 +61,8 @@ def test_ogg_keeps_its_bytes_and_claims_no_place(sizes: list[int]) -> None:
 @given(rate=st.sampled_from([24.0, 25.0, 29.97, 30.0, 60.0]), counts=st.lists(st.integers(1, 100), min_size=1, max_size=30))
 def test_motion_places_join_and_do_not_drift(rate: float, counts: list[int]) -> None:
     """Keyframe n lies at n / rate, however the windows are cut."""
-    line = MotionLine(MotionFormat(MotionEncoding.BLENDSHAPE_WEIGHTS, rate, ARKIT_NAMES))
+    motion_format = MotionFormat(MotionEncoding.BLENDSHAPE_WEIGHTS, rate, ARKIT_NAMES)
+    line, rate = MotionLine(motion_format), motion_format.keyframes_per_second
     placed = [line.place(line.inspect(np.zeros((rows, 52), "<f4").tobytes())) for rows in counts]
     starts = [round(sum(counts[:index]) * 1_000_000 / rate) for index in range(len(counts) + 1)]
     assert [piece.pts_us for piece in placed] == starts[:-1]

@@ -14,9 +14,16 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, 
 from avatar_relay.backoff import PUBLISHER_BACKOFF, full_jitter
 from avatar_relay.limits import MAX_JOINED_BYTES
 from avatar_relay.media import ConversationOpen, Credit, Kind, Payload
-from avatar_relay.messages import AudioOnly, ConversationEnd, EventAck, Interrupt, Media, Ping
+from avatar_relay.messages import AudioOnly, ConversationEnd, EventAck, Interrupt, Media, Ping, Started
 from avatar_relay.publisher.errors import BufferFullError
-from avatar_relay.publisher.published_conversation import MOTION_GRACE_US, Outgoing, Phase, PublishedConversation
+from avatar_relay.publisher.published_conversation import (
+    END_AHEAD_US,
+    MOTION_GRACE_US,
+    MOTION_LEAST_US,
+    Outgoing,
+    Phase,
+    PublishedConversation,
+)
 from avatar_relay.publisher.send_queue import MAX_CONTROL, SendQueue
 from avatar_relay.reasons import DropReason
 from tests.avatar_relay.publisher.fakes import PCM_16K, WEIGHTS_30, weights
@@ -167,6 +174,38 @@ def test_each_motion_payload_restarts_the_grace() -> None:
         core.tick(now_us)
         phases.append(core.phase)
     assert phases == [Phase.AUDIO_ENDED, Phase.COMPLETE]
+
+
+def test_end_of_the_sound_does_not_wait_longer_than_it_is_heard() -> None:
+    """Motion that never comes: the end goes out before the last sample is heard."""
+    core = conversation()
+    core.push_audio(bytes(64_000))
+    core.end_audio(10_000)
+    core.heard("lobby", Started(), 100_000)
+    assert core.deadline_us == 2_100_000 - END_AHEAD_US
+    core.push_motion(core.inspect_motion(weights(1)), 1_000_000)
+    assert core.deadline_us == 2_100_000 - END_AHEAD_US
+    core.tick(2_100_000 - END_AHEAD_US)
+    assert (core.phase, core.lacks_motion) == (Phase.COMPLETE, True)
+
+
+def test_motion_right_behind_the_end_of_the_sound_is_taken() -> None:
+    """However late the end was said; complete motion is not missing."""
+    core = conversation()
+    core.push_audio(bytes(64_000))
+    core.heard("lobby", Started(), 100_000)
+    core.end_audio(2_000_000)
+    assert core.deadline_us == 2_000_000 + MOTION_LEAST_US
+    core.push_motion(core.inspect_motion(weights(60)), 2_100_000)
+    assert (core.phase, core.lacks_motion) == (Phase.COMPLETE, False)
+
+
+def test_sound_shorter_than_what_a_device_waits_for_is_ended_at_once() -> None:
+    """Its device may not begin before the end is there."""
+    core = conversation()
+    core.push_audio(bytes(6_400))
+    core.end_audio(0)
+    assert core.deadline_us == MOTION_LEAST_US
 
 
 def test_closing_tells_what_was_thrown_away() -> None:

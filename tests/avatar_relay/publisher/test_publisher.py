@@ -13,8 +13,10 @@ from avatar_relay.media import AudioFormat, Codec, Credit, Cursor, Kind, TraceCo
 from avatar_relay.messages import (
     ConversationEnd,
     ConversationError,
+    EventAck,
     Finished,
     FromPublisher,
+    GoAway,
     Held,
     Interrupt,
     Media,
@@ -24,6 +26,7 @@ from avatar_relay.messages import (
     PublishOpen,
     Taken,
     ToPublisher,
+    UnknownEvent,
 )
 from avatar_relay.publisher import ConnectionLostError, ConversationFailedError, InvalidMediaError, Publisher, PublisherClosedError
 from avatar_relay.publisher.publisher import PATIENCE_US
@@ -368,3 +371,27 @@ async def test_what_finished_meanwhile_is_told_again() -> None:
         await link.until_said(PublishOpen)
         link.tell(completed(conversation_id))
         assert (await avatar.finished(conversation_id)).reason == "completed"
+
+
+async def test_goaway_holds_the_publisher_back() -> None:
+    """As long as the relay asked for; the next stream begins anew."""
+    relay = FakeRelay()
+    loop = asyncio.get_running_loop()
+    async with relay.publisher():
+        relay.link.tell(GoAway("drain", 300))
+        relay.link.tell(None)
+        ended_s = loop.time()
+        await relay.until_connected(2)
+        assert loop.time() - ended_s >= 0.29
+        relay.link.tell(None)
+        ended_s = loop.time()
+        await relay.until_connected(3)
+        assert loop.time() - ended_s < 0.29
+
+
+async def test_event_of_an_unknown_kind_is_acknowledged() -> None:
+    """Its device would repeat it."""
+    relay = FakeRelay()
+    async with relay.publisher():
+        relay.link.tell(UnknownEvent(7, "lobby"))
+        assert await relay.link.until_said(EventAck) == EventAck(7, "lobby")

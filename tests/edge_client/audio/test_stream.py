@@ -5,12 +5,12 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from avatar_relay.errors import SoundError
 from avatar_relay.media import AudioFormat, Codec, Kind, Payload
 from avatar_relay.reasons import Reason
 from edge_client.audio.decoders import make_decoder
 from edge_client.audio.sink import Pcm
 from edge_client.audio.stream import GAP_WAIT_US, SLICE_BYTES, AudioStream
-from edge_client.errors import UndecodableError
 from tests.edge_client.playback_bench import PCM, RATE_HZ, audio_payloads, tone
 
 
@@ -98,7 +98,7 @@ class Picky:
     def decode(self, data: bytes) -> Pcm:
         """Samples, or no."""
         if not any(data):
-            raise UndecodableError("nothing but zeros")
+            raise SoundError("nothing but zeros")
         return np.frombuffer(data, "<i2").astype(np.int16)
 
     def conceal(self, frames: int) -> Pcm:
@@ -107,7 +107,11 @@ class Picky:
 
     def finish(self) -> Pcm:
         """A stream that is cut short."""
-        raise UndecodableError("cut short")
+        raise SoundError("cut short")
+
+    def irregularities(self) -> list[str]:
+        """None."""
+        return []
 
 
 def test_undecodable_payload_is_concealed_and_the_rest_is_played() -> None:
@@ -171,8 +175,12 @@ class Miserly:
         """An error, then what could be saved."""
         if not self._told:
             self._told = True
-            raise UndecodableError("cut short")
+            raise SoundError("cut short")
         return tone(480)
+
+    def irregularities(self) -> list[str]:
+        """None."""
+        return []
 
 
 def test_a_stream_that_is_cut_short_gives_what_can_be_saved() -> None:

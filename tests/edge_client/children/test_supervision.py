@@ -73,6 +73,16 @@ def test_a_driver_that_opens_may_hold_the_interpreter() -> None:
     assert 10_000_000 < course.until(Action.KILL, beats=False, progress=False) <= 10_000_000 + STEP_US
 
 
+def test_a_child_that_was_stopped_opens_nothing() -> None:
+    """It is given no more time than one that runs."""
+    course = Course()
+    course.step()
+    while course.policy.act(course.now_us, Signs(1, 0, is_stopped=True)) is Action.NOTHING:
+        course.now_us += STEP_US
+        assert course.now_us < 4_000_000
+    assert course.policy.standing.reason == "no sign of life for 2 s"
+
+
 def test_standing_still_is_noticed_though_it_beats() -> None:
     """Each limit in its time."""
     course = Course()

@@ -145,3 +145,27 @@ def _is_scaled_up(renderer: Renderer, seen: Picture, size: tuple[int, int]) -> b
     renderer.show()
     expected = np.asarray(Image.fromarray(small).resize(size, Image.Resampling.BILINEAR)).astype(int)
     return seen.shape == expected.shape and float(np.abs(seen - expected).mean()) < 4
+
+
+@pytest.mark.parametrize("rotation", [90, 180, 270])
+@pytest.mark.parametrize("choice", ["gles", "flat"])
+def test_a_turned_picture_fills_the_window(choice: RendererChoice, rotation: int, x_display: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Clockwise; what is read back is upright, and as tall as the window is wide."""
+    monkeypatch.setenv("DISPLAY", x_display)
+    monkeypatch.delenv("WAYLAND_DISPLAY", raising=False)
+    opened = open_face(choice=choice, size=(400, 300), fullscreen=False, headless=False, rotation=rotation)
+    with closing(opened.renderer) as renderer:
+        for size in ((400, 300), (320, 480)):
+            resize_own_window(x_display, *size)
+            until = time.monotonic() + PATIENCE_S
+            while not _is_turned(renderer, look_at_own_window(x_display), rotation):
+                assert time.monotonic() < until
+                renderer.poll()
+            assert renderer.size == (size if rotation == 180 else size[::-1])
+
+
+def _is_turned(renderer: Renderer, seen: Picture, rotation: int) -> bool:
+    """Whether the window shows what is read back, turned."""
+    expected = np.rot90(_picture(renderer), -rotation // 90).astype(int)
+    renderer.show()
+    return seen.shape == expected.shape and float(np.abs(seen - expected).mean()) < 1

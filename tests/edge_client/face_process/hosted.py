@@ -101,7 +101,7 @@ def hosted(config: EdgeConfig, watchers: Sequence[Watcher] = (), film: int | Non
     found = Hosted(config, watchers, film)
     found.face.start()
     try:
-        assert found.face.first_picture.wait(PATIENCE_S), str(found.face.status())
+        found.wait_for(lambda: bool(found.told.pictures))
         yield found
     finally:
         found.face.close()

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import pytest
 
+from avatar_relay.backoff import MAX_HINT_S
 from avatar_relay.reasons import Fault, Reason
-from edge_client.link.retry import MAX_HINT_S, STAND_BACK_S, RetryDecision, StreamEnd
+from edge_client.link.retry import STAND_BACK_S, RetryDecision, StreamEnd
 
 
 @pytest.mark.parametrize(

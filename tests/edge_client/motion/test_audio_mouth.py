@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 from avatar_relay.arkit import ARKIT_INDEX
 from avatar_relay.media import MotionEncoding, MotionFormat, Pacing
 from avatar_relay.mouth.analyser import LATENCY_S, MouthAnalyser
+from avatar_relay.mouth.live_analyser import LOOK_AHEAD_S
 from avatar_relay.mouth.shapes import KEYFRAMES_PER_SECOND, to_weights
 from edge_client.motion.audio_mouth import CALL_S, MAX_WAITING, AudioMouth, with_mouth
 from edge_client.motion.mouth_source import BLEND_SHARE, MouthSource, heard_share
@@ -141,8 +142,27 @@ def test_shares_by_source_and_format() -> None:
     assert neutral_pose()[JAW] == 0
 
 
-@pytest.mark.parametrize(("pacing", "listens"), [(Pacing.BURST, True), (Pacing.LIVE, False)])
-def test_no_ear_listens_to_what_is_live(pacing: Pacing, listens: bool) -> None:
-    """It would tell of mouths that are past, and cost what the face needs."""
-    opened = open_("c", pacing=pacing, motion=AVATARKIT)
-    assert (make_audio_mouth(LiveConversation(opened), MouthSource.AUTO, RATE_HZ) is not None) is listens
+@pytest.mark.parametrize("pacing", Pacing)
+def test_the_sound_of_either_pacing_is_analysed(pacing: Pacing) -> None:
+    """What has motion is left to it in `LIVE`, where the sound tells less."""
+    mouth = make_audio_mouth(LiveConversation(open_("c", pacing=pacing, motion=AVATARKIT)), MouthSource.AUTO, RATE_HZ)
+    assert mouth is not None
+    assert mouth.share == (BLEND_SHARE if pacing is Pacing.BURST else 0.0)
+    assert make_audio_mouth(LiveConversation(open_("c", pacing=pacing)), MouthSource.PAYLOAD, RATE_HZ) is None
+
+
+def test_live_sound_is_analysed_as_it_comes() -> None:
+    """A mouth is known `LOOK_AHEAD_S` and a frame of 10 ms behind the sound, and held if more is late."""
+    ear = AudioMouth(RATE_HZ, 1.0, live=True)
+    sound, step = speech(2.0), RATE_HZ // 50
+    for start in range(0, len(sound), step):
+        ear.hear(start * 1e6 / RATE_HZ, sound[start : start + step])
+        assert ear.analyse()
+        assert not ear.analyse()
+        heard_us = round((start + step) * 1e6 / RATE_HZ)
+        known = ear.sample(heard_us - round(LOOK_AHEAD_S * 1e6) - 11_000)
+        assert start < 3 * step or (known is not None and known.pts_us >= heard_us - LOOK_AHEAD_S * 1e6 - 11_001)
+    late, later = ear.sample(heard_us + 50_000), ear.sample(heard_us + 200_000)
+    assert late is not None
+    assert later is not None
+    assert (late.covered, later.covered) == (True, False)

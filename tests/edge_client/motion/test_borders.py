@@ -7,9 +7,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from edge_client.motion.borders import REACH
+from edge_client.motion.borders import REACH, WindowedTrack
 from edge_client.motion.pose import POSE_SIZE, Poses
-from edge_client.motion.track import MotionTrack
 
 STEP_US = 40_000
 WINDOW = 25
@@ -22,16 +21,16 @@ def wave(start: int, count: int, lift: float = 0.0) -> Poses:
     return np.repeat(rows.astype(np.float32)[:, None], POSE_SIZE, axis=1)
 
 
-def track_of(lift: float, *, swapped: bool = False) -> MotionTrack:
+def track_of(lift: float, *, swapped: bool = False) -> WindowedTrack:
     """Two windows of a second, the second one lifted."""
-    track = MotionTrack(25.0)
+    track = WindowedTrack(25.0)
     windows = [(0, wave(0, WINDOW)), (BORDER_US, wave(WINDOW, WINDOW, lift))]
     for pts_us, poses in reversed(windows) if swapped else windows:
         track.add(pts_us, poses)
     return track
 
 
-def values(track: MotionTrack, step_us: int = STEP_US) -> np.ndarray[tuple[int, ...], np.dtype[np.float64]]:
+def values(track: WindowedTrack, step_us: int = STEP_US) -> np.ndarray[tuple[int, ...], np.dtype[np.float64]]:
     """The first weight over both windows."""
     samples = [track.sample(pts_us) for pts_us in range(0, 2 * BORDER_US - STEP_US + 1, step_us)]
     return np.array([float(sample.pose[0]) for sample in samples if sample is not None])
@@ -61,7 +60,7 @@ def test_motion_without_a_jump_is_not_touched() -> None:
 
 def test_short_payloads_are_no_windows() -> None:
     """A live source sends keyframe by keyframe: a step is what it meant."""
-    track = MotionTrack(25.0)
+    track = WindowedTrack(25.0)
     for index in range(20):
         track.add(index * STEP_US, wave(index, 1, 0.0 if index < 10 else 0.5))
     before, after = track.sample(9 * STEP_US), track.sample(10 * STEP_US)
@@ -83,7 +82,7 @@ def test_what_passed_is_forgotten_and_the_border_stays_smooth() -> None:
 @settings(max_examples=60, deadline=None)
 def test_the_step_never_grows(lift: float, first: int, second: int) -> None:
     """Smoothing makes no step over a border larger than it was, for windows of all lengths."""
-    track = MotionTrack(25.0)
+    track = WindowedTrack(25.0)
     track.add(0, wave(0, first))
     track.add(first * STEP_US, wave(first, second, lift))
     raw = float(wave(first, 1, lift)[0, 0] - wave(first - 1, 1)[0, 0])

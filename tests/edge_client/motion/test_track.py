@@ -75,6 +75,28 @@ def test_lost_window_is_held_then_approached_within_one_interval() -> None:
     assert track.covered_to(2_000_000) == 2_000_000
 
 
+def test_a_short_gap_is_interpolated_and_a_longer_one_is_held() -> None:
+    """Up to 0.2 s from keyframe to keyframe; the track covers the short gap."""
+    short, long_ = MotionTrack(30.0), MotionTrack(30.0)
+    for track, gap_us in ((short, 200_000), (long_, 200_010)):
+        track.add(0, _poses(0.0))
+        track.add(gap_us, _poses(1.0))
+    assert _value(short, 100_000) == pytest.approx(0.5)
+    assert short.covered_to(0) == short.covered_to(150_000) == 233_333
+    assert _value(long_, 100_000) == 0.0
+    assert long_.covered_to(0) == 33_333
+    assert long_.covered_to(150_000) == 150_000
+
+
+def test_keyframes_beside_the_grid_stay_where_they_are() -> None:
+    """A time code of its own, 10 ms behind the grid."""
+    track = MotionTrack(30.0)
+    track.add(0, _poses(0.0, 0.2))
+    track.add(76_667, _poses(1.0, 0.0))
+    assert _value(track, 76_667) == 1.0
+    assert _value(track, 110_000) == 0.0
+
+
 @given(st.lists(st.integers(1, 12), min_size=1, max_size=12), st.randoms(use_true_random=False))
 @settings(max_examples=60, deadline=None)
 def test_windows_in_any_order_make_the_same_track(sizes: list[int], shuffler: random.Random) -> None:

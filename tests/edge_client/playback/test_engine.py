@@ -23,6 +23,7 @@ from avatar_relay.media import (
     Kind,
     MotionEncoding,
     MotionFormat,
+    NameSet,
     OnPlaying,
     Pacing,
     Payload,
@@ -332,7 +333,7 @@ def test_fragments_are_put_together() -> None:
     """A motion window that travels in pieces moves the face like a whole one."""
     bench = Bench()
     names = tuple(f"extra{index}" for index in range(200))
-    opened = open_("a", motion=MotionFormat(MotionEncoding.BLENDSHAPE_WEIGHTS, 25.0, ("jawOpen", *names)))
+    opened = open_("a", motion=MotionFormat(MotionEncoding.BLENDSHAPE_WEIGHTS, 25.0, ("jawOpen", *names), NameSet.ARKIT))
     rows = np.zeros((50, 201), "<f4")
     rows[:, 0] = 0.5
     window = Payload(Kind.MOTION, 1, rows.tobytes(), 0, 2_000_000)

@@ -8,8 +8,9 @@ import numpy as np
 import pytest
 
 from avatar_relay.arkit import ARKIT_INDEX
-from avatar_relay.media import AudioFormat, Codec, Kind, MotionEncoding, MotionFormat, Pacing, Payload
-from avatar_relay.messages import AudioOnly, ConversationEnd, Media
+from avatar_relay.media import AudioFormat, Codec, Kind, MotionEncoding, MotionFormat, NameSet, Pacing, Payload
+from avatar_relay.messages import AudioOnly, ConversationEnd, ConversationError, Media
+from avatar_relay.reasons import Reason
 from edge_client.motion.mouth_source import MouthSource
 from edge_client.playback.events import PlaybackConfig
 from tests.edge_client.motion.test_audio_mouth import AVATARKIT, RATE_HZ, WEIGHTS, speech
@@ -34,6 +35,11 @@ def jaws(bench: Bench) -> dict[int, float]:
         for _, view in bench.views
         if view.audible_pts_us is not None
     }
+
+
+def fault_text(bench: Bench) -> str:
+    """What the first fault says."""
+    return next(output.fault.text for _, output in bench.outputs if isinstance(output, ConversationError))
 
 
 def assert_speaks(jaw_by_ms: dict[int, float], begin_ms: int = 500, end_ms: int = 3_000) -> None:
@@ -73,12 +79,43 @@ def test_a_device_told_to_use_payloads_only_stays_at_rest() -> None:
     assert all(view.motion is None for _, view in bench.views)
 
 
-def test_live_sound_does_not_move_it() -> None:
-    """There the analyser would be too late."""
+def live(bench: Bench, seconds: float, motion_seconds: float = 0.0, motion: MotionFormat | None = None) -> None:
+    """Sound in real time, 20 ms at once, and a motion of 0.9 beside it for a while."""
+    payloads = audio_payloads(speech(seconds), rate_hz=RATE_HZ, payload_us=20_000)
+    bench.handle(open_("a", motion=motion, audio=PCM_16K, pacing=Pacing.LIVE))
+    for index, payload in enumerate(payloads):
+        bench.handle(Media("a", (payload,)))
+        if index * 0.02 < motion_seconds and index % 2 == 0:
+            bench.handle(Media("a", (motion_payload([0.9], seq=index // 2 + 1, first_keyframe=index // 2),)))
+        bench.run(20_000)
+    bench.handle(ConversationEnd("a", 0, 0))
+    bench.run(500_000)
+
+
+def test_live_sound_moves_the_mouth_at_its_time() -> None:
+    """The jaw opens with each vowel and shuts behind it: at most 45 ms late, none early by more than it takes to open."""
     bench = Bench()
-    bench.handle(open_("a", motion=None, audio=PCM_16K, pacing=Pacing.LIVE), sound())
-    bench.run(1_000_000)
-    assert all(view.motion is None for _, view in bench.views)
+    live(bench, 4.0)
+    found = jaws(bench)
+    assert_speaks(found, end_ms=4_000)
+    for vowel_ms in (1_000, 2_000, 3_000):
+        opens = min(ms for ms, jaw in found.items() if ms > vowel_ms - 200 and jaw > 0.1)
+        shuts = min(ms for ms, jaw in found.items() if ms > vowel_ms + 400 and jaw < 0.1)
+        assert -30 <= opens - vowel_ms <= 45
+        assert -30 <= shuts - (vowel_ms + 500) <= 75  # a pause is one from 30 ms on
+
+
+def test_live_motion_that_stops_is_taken_over_without_a_jump() -> None:
+    """Motion for a second and a half, then the sound, which is silent there: the mouth goes to rest in a blend."""
+    bench = Bench()
+    live(bench, 4.0, motion_seconds=1.5, motion=JAW)
+    found = jaws(bench)
+    assert [jaw for ms, jaw in found.items() if 800 < ms < 1_400] == pytest.approx([0.9] * 59, abs=0.01)
+    assert_speaks(found, begin_ms=2_500, end_ms=4_000)
+    taken_over = [jaw for ms, jaw in found.items() if 1_400 < ms < 1_950]  # silence: what moves is the change alone
+    assert max(abs(after - before) for before, after in itertools.pairwise(taken_over)) < 0.05
+    assert taken_over[0] == pytest.approx(0.9, abs=0.01)
+    assert taken_over[-1] == pytest.approx(0.0, abs=0.05)
 
 
 def test_weights_that_came_are_shown_as_they_are() -> None:
@@ -126,3 +163,38 @@ def test_sound_with_motion_is_not_analysed() -> None:
     mouth = bench.playback._playing["a"].audio_mouth
     assert mouth is not None
     assert mouth.sample(500_000) is None
+
+
+@pytest.mark.parametrize(
+    ("names", "name_set", "said"),
+    [
+        (("hair", "wind"), None, "'hair', 'wind'"),
+        (("a", "e", "i", "o", "u"), None, "POLLY and VRM alike"),
+        (("PP", "aa"), NameSet.AZURE, "declared name_set AZURE"),
+    ],
+)
+def test_motion_that_is_not_understood_leaves_the_mouth_to_the_sound(names: tuple[str, ...], name_set: NameSet | None, said: str) -> None:
+    """Told once, by name, with the sets that the names may be of; the face speaks all the same, and to the end."""
+    bench = Bench()
+    format = MotionFormat(MotionEncoding.BLENDSHAPE_WEIGHTS, 25.0, names, name_set)
+    bench.handle(open_("a", motion=format, audio=PCM_16K), sound())
+    rows = np.zeros((75, len(names)), "<f4").tobytes()
+    bench.handle(Media("a", (Payload(Kind.MOTION, 1, rows, 0, 3_000_000),)), ConversationEnd("a", 0, 1))
+    bench.run(4_000_000)
+    assert_speaks(jaws(bench))
+    assert bench.reasons("a") == [Reason.MOTION_NOT_UNDERSTOOD]
+    assert said in fault_text(bench)
+
+
+def test_names_that_are_left_out_are_told_beside_motion_that_moves_the_face() -> None:
+    """Once, however many payloads follow."""
+    bench = Bench()
+    format = MotionFormat(MotionEncoding.BLENDSHAPE_WEIGHTS, 25.0, ("jawOpen", "hairWave"))
+    bench.handle(open_("a", motion=format, audio=PCM_16K), sound())
+    rows = np.full((25, 2), 0.5, "<f4").tobytes()
+    bench.handle(Media("a", tuple([Payload(Kind.MOTION, seq, rows, (seq - 1) * 1_000_000, 1_000_000) for seq in (1, 2, 3)])))
+    bench.handle(ConversationEnd("a", 0, 3))
+    bench.run(4_000_000)
+    assert bench.reasons("a") == [Reason.MOTION_NOT_UNDERSTOOD]
+    assert "'hairWave'" in fault_text(bench)
+    assert max(jaws(bench).values()) == pytest.approx(0.5)

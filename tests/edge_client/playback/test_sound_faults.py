@@ -114,3 +114,18 @@ def test_loss_between_conversations_is_nobodys() -> None:
     bench.run(0.5)
     assert bench.errors() == []
     assert bench.stalls() == []
+
+
+def test_a_conversation_without_a_device_is_told() -> None:
+    """It is held until there is one, and then heard whole; the fault is told once."""
+    bench = Bench()
+    bench.sink.lose("no such card")
+    bench.run(0.1)
+    bench.speak(20)
+    bench.run(0.3)
+    bench.sink.lost = ""
+    bench.run(0.5)
+    (error,) = bench.errors()
+    assert error.fault.reason is Reason.AUDIO_DEVICE_FAILED
+    assert "no such card" in error.fault.text
+    assert bench.player.summary().conversations[-1].finished is not None

@@ -23,8 +23,8 @@ from edge_client.face.rig import Rig
 from edge_client.face.screens import open_renderer
 from edge_client.motion.audio_mouth import AudioMouth, with_mouth
 from edge_client.motion.avatarkit import AvatarKitDecoder, default_flame_map
+from edge_client.motion.borders import WindowedTrack
 from edge_client.motion.pose import Pose, neutral_pose
-from edge_client.motion.track import MotionTrack
 from relay_server.sources.coarticulation import Phoneme
 from relay_server.sources.recording import Recording, load_recording
 from tests.lab.face.pixels import mouth_opening_px
@@ -47,7 +47,7 @@ def judge(recording: Recording, phonemes: Sequence[Phoneme], openings: Openings)
 
 def _poses(recording: Recording, share: float) -> list[Pose]:
     """The poses that a client shows, `_PER_SECOND` of them."""
-    track, decoder = MotionTrack(AVATARKIT_KEYFRAMES_PER_SECOND), AvatarKitDecoder(default_flame_map())
+    track, decoder = WindowedTrack(AVATARKIT_KEYFRAMES_PER_SECOND), AvatarKitDecoder(default_flame_map())
     for message in recording.messages:
         track.add(track.length_us, decoder.decode(message))
     pcm = np.frombuffer(recording.audio, "<i2")

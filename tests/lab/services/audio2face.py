@@ -22,10 +22,32 @@ from relay_server.sources.audio2face.schema import METHOD, AnimationStream, Audi
 
 NAMES: tuple[str, ...] = (*(name[0].upper() + name[1:] for name in ARKIT_NAMES), "HeadRoll", "TongueTipUp")
 """As a service spells them, with two that no ARKit face has."""
-KEYFRAMES_PER_SECOND = 30
+NAMES_52 = NAMES[:52]
+_TONGUE = [
+    "TipUp",
+    "TipDown",
+    "TipLeft",
+    "TipRight",
+    "RollUp",
+    "RollDown",
+    "RollLeft",
+    "RollRight",
+    "Up",
+    "Down",
+    "Left",
+    "Right",
+    "In",
+    "Stretch",
+    "Wide",
+    "Narrow",
+]
+NAMES_68: tuple[str, ...] = (*NAMES_52, *(f"Tongue{part}" for part in _TONGUE))
+"""With the 16 of a tongue, which a service has where it is asked to."""
+KEYFRAMES_PER_SECOND = 30.0
 MIN_RATE_HZ, MAX_RATE_HZ, MAX_CHUNK_S, MAX_CLIP_S = 16_000, 144_000, 10.0, 300.0
 TROUBLE_AT = 30
 """Keyframes before things go wrong, where they go wrong midway."""
+JUMP_S = 0.4
 SUCCESS, INFO, WARNING, ERROR = range(4)
 
 
@@ -55,6 +77,8 @@ class Trouble(enum.Enum):
     ALWAYS_AWAY = enum.auto()
     AFTER_STATUS = enum.auto()
     # what is no trouble to a good client
+    JUMPS = enum.auto()
+    """Time codes jump ahead once."""
     AWAY_ONCE = enum.auto()
     NO_SOUND = enum.auto()
     OTHER_RATE = enum.auto()
@@ -77,20 +101,36 @@ class Heard:
     times: list[float] = field(default_factory=list)
     rows: list[NDArray[np.float32]] = field(default_factory=list)
     """Keyframes sent."""
+    began_s: float = 0.0
     over: asyncio.Event = field(default_factory=asyncio.Event)
     """The call is over, in whatever way."""
     finished: asyncio.Event = field(default_factory=asyncio.Event)
     """All answers were taken from it."""
 
 
+@dataclass(frozen=True)
+class Style:
+    """How a service answers. NIM 1.3 has one rate; 2.0 has `blendshape_streaming_fps`, and `burst_mode` on or off."""
+
+    names: tuple[str, ...] = NAMES
+    rate: float = KEYFRAMES_PER_SECOND
+    paced: bool = False
+    """In real time from its first answer on, not as fast as it can."""
+    joined: int = 1
+    """Keyframes in one message."""
+    rounded: bool = False
+    """Time codes in whole milliseconds."""
+
+
 class Audio2FaceService:
     """The service; `calls` is what came."""
 
-    def __init__(self, trouble: Trouble = Trouble.NONE, *, says: str = "") -> None:
+    def __init__(self, trouble: Trouble = Trouble.NONE, *, says: str = "", style: Style = Style()) -> None:
         """`says` is what it puts into statuses that it errs with."""
         self.trouble = trouble
         self.says = says
-        self.names = NAMES
+        self.style = style
+        self.names = style.names
         self.calls: list[Heard] = []
         self._noise = np.random.default_rng(20)
 
@@ -162,11 +202,11 @@ class Audio2FaceService:
             for message in self._opening(heard):
                 yield message
             return
-        while (len(heard.rows) + 1) * heard.rate_hz / KEYFRAMES_PER_SECOND <= len(heard.audio) // 2:
+        while (len(heard.rows) + self.style.joined) * heard.rate_hz / self.style.rate <= len(heard.audio) // 2:
             if len(heard.rows) == TROUBLE_AT:
                 async for message in self._trouble_midway(heard, context):
                     yield message
-            yield self._keyframe(heard)
+            yield await self._keyframes(heard, self.style.joined)
 
     def _opening(self, heard: Heard) -> list[Any]:
         match self.trouble:
@@ -189,7 +229,7 @@ class Audio2FaceService:
                 return [header(heard.rate_hz, self.names)]
 
     async def _trouble_midway(self, heard: Heard, context: Any) -> AsyncIterator[Any]:
-        time_s = len(heard.rows) / KEYFRAMES_PER_SECOND
+        time_s = len(heard.rows) / self.style.rate
         match self.trouble:
             case Trouble.ERROR_MIDWAY:
                 yield status(ERROR, self.says)
@@ -203,7 +243,7 @@ class Audio2FaceService:
                 yield animation(time_s + 2.0, np.zeros(len(NAMES), np.float32))
             case Trouble.NEVER_ENDS:
                 for index in range(100_000):
-                    yield animation(time_s + index / KEYFRAMES_PER_SECOND, np.zeros(len(NAMES), np.float32))
+                    yield animation(time_s + index / self.style.rate, np.zeros(len(NAMES), np.float32))
             case Trouble.OVERSIZED_MESSAGE:
                 yield animation(time_s, np.zeros(len(NAMES), np.float32), bytes(5 << 20))
             case Trouble.GARBAGE:
@@ -215,23 +255,43 @@ class Audio2FaceService:
             case Trouble.AFTER_STATUS:
                 yield status(SUCCESS, "")
 
+    async def _keyframes(self, heard: Heard, count: int) -> Any:
+        """The next keyframes, with their sound, when they are due."""
+        loop = asyncio.get_running_loop()
+        if not heard.rows:
+            heard.began_s = loop.time()
+        if self.style.paced:
+            await asyncio.sleep(max(heard.began_s + len(heard.rows) / self.style.rate - loop.time(), 0))
+        messages = [self._keyframe(heard) for _ in range(count)]
+        for message in messages[1:]:
+            frames = message.animation_data.skel_animation.blend_shape_weights
+            messages[0].animation_data.skel_animation.blend_shape_weights.extend(frames)
+            messages[0].animation_data.audio.audio_buffer += message.animation_data.audio.audio_buffer
+        return messages[0]
+
     def _keyframe(self, heard: Heard) -> Any:
         """The next keyframe, with its sound."""
         index = len(heard.rows)
-        start, end = (round((index + step) * heard.rate_hz / KEYFRAMES_PER_SECOND) * 2 for step in (0, 1))
+        start, end = (round((index + step) * heard.rate_hz / self.style.rate) * 2 for step in (0, 1))
         pcm = bytes(heard.audio[start:end])
-        weights = self._noise.random(len(NAMES)).astype(np.float32)
+        weights = self._noise.random(len(self.names)).astype(np.float32)
         samples = np.frombuffer(pcm, "<i2").astype(np.float64)
-        weights[NAMES.index("JawOpen")] = min(1.0, float(np.sqrt((samples**2).mean())) / 8_000) if samples.size else 0.0
+        weights[self.names.index("JawOpen")] = min(1.0, float(np.sqrt((samples**2).mean())) / 8_000) if samples.size else 0.0
         heard.rows.append(weights)
-        heard.times.append(index / KEYFRAMES_PER_SECOND)
+        heard.times.append(self._time_code(index))
         if self.trouble is Trouble.SHORT_GAPS and index % 10 in (4, 5):
             return animation(None, weights, pcm)
         return animation(heard.times[-1], weights, b"" if self.trouble is Trouble.NO_SOUND else pcm)
 
+    def _time_code(self, index: int) -> float:
+        time_s = index / self.style.rate
+        if self.trouble is Trouble.JUMPS and index >= TROUBLE_AT:
+            time_s += JUMP_S
+        return round(time_s, 3) if self.style.rounded else time_s
+
     async def _finish(self, heard: Heard) -> AsyncIterator[Any]:
-        while len(heard.rows) * heard.rate_hz / KEYFRAMES_PER_SECOND < len(heard.audio) // 2 - 1:
-            yield self._keyframe(heard)
+        while len(heard.rows) * heard.rate_hz / self.style.rate < len(heard.audio) // 2 - 1:
+            yield await self._keyframes(heard, 1)
         yield AnimationStream(event={"event_type": 0})
         if self.trouble is not Trouble.NO_STATUS:
             yield status(SUCCESS, "all keyframes were sent")

@@ -35,19 +35,29 @@ class PacedDevice:
     def __init__(self, library: Path, folder: Path, *, fields: str = "", channels: int = 1) -> None:
         """`fields` are added to the device's configuration, such as `ppm 100` (see the source)."""
         self.config = folder / "asound.conf"
+        self._library = library
         self._unplugged = folder / "unplugged"
         self._unplug_at_start = folder / "unplug_at_start"
         self._stuck = folder / "stuck"
         self._file = folder / "heard.raw"
         self._log = folder / "heard.log"
-        self.config.write_text(
+        self.configure(fields, channels=channels)
+
+    def configure(self, fields: str = "", *, name: str = "paced", rate_hz: int = RATE_HZ, channels: int = 1, more: str = "") -> None:
+        """Make it another card from the next opening on; `more` is configuration beside it, in which PACED stands for its definition."""
+        definition = (
+            f'type paced file "{self._file}" log "{self._log}" rate {rate_hz} channels {channels} '
+            f'unplugged "{self._unplugged}" unplug_at_start "{self._unplug_at_start}" stuck "{self._stuck}" {fields}'
+        )
+        beside = self.config.with_suffix(".new")
+        beside.write_text(
             f"<{ALSA_BASE_CONFIG}>\n"
-            f'pcm_type.paced {{ lib "{library}" }}\n'
-            f'pcm.paced {{ type paced file "{self._file}" log "{self._log}" rate {RATE_HZ} channels {channels} '
-            f'unplugged "{self._unplugged}" unplug_at_start "{self._unplug_at_start}" stuck "{self._stuck}" {fields} }}\n'
-            f'pcm.paced_slow {{ type plug slave {{ pcm "paced" rate {RATE_HZ} }} }}\n',
+            f'pcm_type.paced {{ lib "{self._library}" }}\n'
+            f"pcm.{name} {{ {definition} }}\n"
+            f'pcm.{name}_slow {{ type plug slave {{ pcm "{name}" rate {rate_hz} }} }}\n' + more.replace("PACED", definition),
             encoding="ascii",
         )
+        beside.replace(self.config)  # a reader sees the one or the other
 
     def unplug(self) -> None:
         """Pull the card: it cannot be opened, and each handle that is open now is dead for ever."""
@@ -61,9 +71,11 @@ class PacedDevice:
         """Put the card back."""
         self._unplugged.unlink()
 
-    def hang(self) -> None:
-        """Make starting, stopping and closing block, until `stop_hanging`."""
-        self._stuck.touch()
+    def hang(self, *calls: str) -> None:
+        """Make these calls block until `stop_hanging`, of open, start, stop, close and xrun; by default start, stop and close."""
+        beside = self._stuck.with_suffix(".new")
+        beside.write_text(" ".join(calls), encoding="ascii")
+        beside.replace(self._stuck)
 
     def stop_hanging(self) -> None:
         """End what `hang` began."""
@@ -72,6 +84,10 @@ class PacedDevice:
     def samples(self) -> NDArray[np.int16]:
         """All that a converter would have emitted, from the first start on."""
         return np.fromfile(self._file, np.int16)
+
+    def words(self) -> NDArray[np.int32]:
+        """The same of a card whose samples have 32 bits."""
+        return np.fromfile(self._file, np.int32)
 
     def events(self) -> list[Event]:
         """What happened, in order. A device that was opened anew goes on counting; what passed meanwhile is not in the file."""

@@ -8,16 +8,23 @@
  * Configuration (all but `type` are optional):
  *   pcm.NAME {
  *     type paced
- *     file "/abs/heard.raw"   what was emitted: interleaved s16le, appended
+ *     file "/abs/heard.raw"   what was emitted, interleaved and appended
  *     log "/abs/heard.log"    events, appended: "start|xrun|stop NANOSECONDS FRAME", FRAME counted in the file
- *     rate 48000              the only rate (8000 to 96000)
- *     channels 1              the only channel count (1 or 2)
+ *     format S24_LE           the only sample format (S16_LE); the file then has samples of this format
+ *     rate 48000              the only rate (8000 to 96000), or the lowest one if there is a rate_max
+ *     rate_max 96000          the highest rate
+ *     channels 1              the only channel count (1 or 2), or the least if there is a channels_max
+ *     channels_max 8          the most channels
  *     ppm 100                 how much faster than nominal its clock runs
- *     buffer_min 4096         smallest buffer, in frames
+ *     period_min 4096         bounds of period and buffer, in frames
+ *     period_max 4096
+ *     buffer_min 4096
+ *     buffer_max 32768
  *     unplugged "/abs/file"   while this file exists, the card does not: it cannot be opened, and an open handle is dead for ever
  *     unplug_at_start "/abs/file"  if this file exists when a stream is started, it is renamed to the one above: the card is
  *                             pulled at that moment
- *     stuck "/abs/file"       while this file exists, starting, stopping and closing a handle block, as in a driver that hangs
+ *     stuck "/abs/file"       while this file exists, the calls that it names block, as in a driver that hangs: open, start, stop,
+ *                             close, xrun (recovering from one); an empty file names start, stop and close
  *   }
  *
  * Build: gcc -shared -fPIC -DPIC -O2 -o libasound_module_pcm_paced.so pcm_paced.c -lasound
@@ -25,6 +32,7 @@
 #define _GNU_SOURCE
 #include <alsa/asoundlib.h>
 #include <alsa/pcm_external.h>
+#include <stddef.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -118,10 +126,22 @@ static int is_pulled(paced_t *paced)
 	return paced->dead;
 }
 
-/* Block as a driver that hangs. */
-static void wait_while_stuck(const paced_t *paced)
+static int names_call(const char *path, const char *call)
 {
-	while (file_exists(paced->stuck))
+	char names[64] = "";
+	FILE *file = path ? fopen(path, "re") : NULL;
+	if (!file)
+		return 0;
+	size_t length = fread(names, 1, sizeof names - 1, file);
+	fclose(file);
+	names[length] = 0;
+	return strstr(length ? names : "start stop close", call) != NULL;
+}
+
+/* Block as a driver that hangs in this call. */
+static void wait_while_stuck(const char *path, const char *call)
+{
+	while (names_call(path, call))
 		usleep(1000);
 }
 
@@ -155,7 +175,7 @@ static void catch_up(paced_t *paced)
 static int paced_start(snd_pcm_ioplug_t *io)
 {
 	paced_t *paced = io->private_data;
-	wait_while_stuck(paced);
+	wait_while_stuck(paced->stuck, "start");
 	if (file_exists(paced->unplug_at_start))
 		rename(paced->unplug_at_start, paced->unplugged);
 	if (is_pulled(paced))
@@ -178,17 +198,20 @@ static int paced_start(snd_pcm_ioplug_t *io)
 static int paced_stop(snd_pcm_ioplug_t *io)
 {
 	paced_t *paced = io->private_data;
-	wait_while_stuck(paced);
+	wait_while_stuck(paced->stuck, "stop");
 	catch_up(paced);
 	if (paced->dead)
 		return -ENODEV;
-	log_event(paced, "stop", now_ns());
+	if (paced->run_ns) /* else it was opened only to be asked what it takes */
+		log_event(paced, "stop", now_ns());
 	return 0;
 }
 
 static int paced_prepare(snd_pcm_ioplug_t *io)
 {
 	paced_t *paced = io->private_data;
+	if (paced->dry)
+		wait_while_stuck(paced->stuck, "xrun");
 	if (is_pulled(paced))
 		return -ENODEV;
 	paced->given = paced->played = 0;
@@ -302,7 +325,7 @@ static int paced_poll_revents(snd_pcm_ioplug_t *io, struct pollfd *descriptors, 
 static int paced_close(snd_pcm_ioplug_t *io)
 {
 	paced_t *paced = io->private_data;
-	wait_while_stuck(paced);
+	wait_while_stuck(paced->stuck, "close");
 	if (paced->file)
 		fclose(paced->file);
 	if (paced->log)
@@ -332,42 +355,58 @@ static const snd_pcm_ioplug_callback_t callbacks = {
 };
 
 typedef struct {
-	const char *file, *log, *unplugged, *unplug_at_start, *stuck;
+	const char *file, *log, *unplugged, *unplug_at_start, *stuck, *format;
 	double ppm;
-	long rate, channels, buffer_min;
+	long rate, rate_max, channels, channels_max, period_min, period_max, buffer_min, buffer_max;
 } settings_t;
+
+typedef struct {
+	const char *name;
+	int (*read)(const snd_config_t *node, void *value);
+	size_t offset;
+} field_t;
+
+static int read_string(const snd_config_t *node, void *value)
+{
+	return snd_config_get_string(node, value);
+}
+
+static int read_integer(const snd_config_t *node, void *value)
+{
+	return snd_config_get_integer(node, value);
+}
+
+static int read_real(const snd_config_t *node, void *value)
+{
+	return snd_config_get_ireal(node, value);
+}
+
+#define FIELD(name, read) {#name, read, offsetof(settings_t, name)}
+static const field_t fields[] = {
+	FIELD(file, read_string),         FIELD(log, read_string),           FIELD(unplugged, read_string),
+	FIELD(unplug_at_start, read_string), FIELD(stuck, read_string),      FIELD(format, read_string),
+	FIELD(ppm, read_real),            FIELD(rate, read_integer),         FIELD(rate_max, read_integer),
+	FIELD(channels, read_integer),    FIELD(channels_max, read_integer), FIELD(period_min, read_integer),
+	FIELD(period_max, read_integer),  FIELD(buffer_min, read_integer),   FIELD(buffer_max, read_integer),
+};
+
+static int read_field(const snd_config_t *node, const char *id, settings_t *settings)
+{
+	for (size_t index = 0; index < sizeof fields / sizeof *fields; index++)
+		if (!strcmp(id, fields[index].name))
+			return fields[index].read(node, (char *)settings + fields[index].offset);
+	return -EINVAL;
+}
 
 static int read_settings(snd_config_t *conf, settings_t *settings)
 {
 	snd_config_iterator_t item, next;
 	snd_config_for_each(item, next, conf) {
-		snd_config_t *field = snd_config_iterator_entry(item);
+		snd_config_t *node = snd_config_iterator_entry(item);
 		const char *id;
-		int error = snd_config_get_id(field, &id);
-		if (error < 0)
+		if (snd_config_get_id(node, &id) < 0 || !strcmp(id, "comment") || !strcmp(id, "type") || !strcmp(id, "hint"))
 			continue;
-		if (!strcmp(id, "comment") || !strcmp(id, "type") || !strcmp(id, "hint"))
-			continue;
-		if (!strcmp(id, "file"))
-			error = snd_config_get_string(field, &settings->file);
-		else if (!strcmp(id, "log"))
-			error = snd_config_get_string(field, &settings->log);
-		else if (!strcmp(id, "unplugged"))
-			error = snd_config_get_string(field, &settings->unplugged);
-		else if (!strcmp(id, "unplug_at_start"))
-			error = snd_config_get_string(field, &settings->unplug_at_start);
-		else if (!strcmp(id, "stuck"))
-			error = snd_config_get_string(field, &settings->stuck);
-		else if (!strcmp(id, "ppm"))
-			error = snd_config_get_ireal(field, &settings->ppm);
-		else if (!strcmp(id, "rate"))
-			error = snd_config_get_integer(field, &settings->rate);
-		else if (!strcmp(id, "channels"))
-			error = snd_config_get_integer(field, &settings->channels);
-		else if (!strcmp(id, "buffer_min"))
-			error = snd_config_get_integer(field, &settings->buffer_min);
-		else
-			error = -EINVAL;
+		int error = read_field(node, id, settings);
 		if (error < 0) {
 			SNDERR("paced: field %s is unknown or has the wrong type", id);
 			return error;
@@ -376,19 +415,30 @@ static int read_settings(snd_config_t *conf, settings_t *settings)
 	return 0;
 }
 
-static void constrain(snd_pcm_ioplug_t *io, const settings_t *settings)
+static long or_else(long value, long otherwise)
+{
+	return value ? value : otherwise;
+}
+
+static int constrain(snd_pcm_ioplug_t *io, const settings_t *settings)
 {
 	static const unsigned accesses[] = {SND_PCM_ACCESS_MMAP_INTERLEAVED, SND_PCM_ACCESS_RW_INTERLEAVED};
-	static const unsigned formats[] = {SND_PCM_FORMAT_S16_LE};
-	const long channels = settings->channels, rate = settings->rate;
-	const long smallest_buffer = settings->buffer_min ? settings->buffer_min * 2 * (channels ? channels : 1) : 256;
+	const snd_pcm_format_t format = settings->format ? snd_pcm_format_value(settings->format) : SND_PCM_FORMAT_S16_LE;
+	if (format == SND_PCM_FORMAT_UNKNOWN)
+		return -EINVAL;
+	const unsigned formats[] = {format};
+	const long channels = or_else(settings->channels, 1), rate = or_else(settings->rate, 8000);
+	const long frame = snd_pcm_format_physical_width(format) / 8 * channels;
 	snd_pcm_ioplug_set_param_list(io, SND_PCM_IOPLUG_HW_ACCESS, 2, accesses);
 	snd_pcm_ioplug_set_param_list(io, SND_PCM_IOPLUG_HW_FORMAT, 1, formats);
-	snd_pcm_ioplug_set_param_minmax(io, SND_PCM_IOPLUG_HW_CHANNELS, channels ? channels : 1, channels ? channels : 2);
-	snd_pcm_ioplug_set_param_minmax(io, SND_PCM_IOPLUG_HW_RATE, rate ? rate : 8000, rate ? rate : 96000);
-	snd_pcm_ioplug_set_param_minmax(io, SND_PCM_IOPLUG_HW_PERIOD_BYTES, 128, 1 << 18);
-	snd_pcm_ioplug_set_param_minmax(io, SND_PCM_IOPLUG_HW_BUFFER_BYTES, smallest_buffer, 1 << 20);
+	snd_pcm_ioplug_set_param_minmax(io, SND_PCM_IOPLUG_HW_CHANNELS, channels, or_else(settings->channels_max, or_else(settings->channels, 2)));
+	snd_pcm_ioplug_set_param_minmax(io, SND_PCM_IOPLUG_HW_RATE, rate, or_else(settings->rate_max, or_else(settings->rate, 96000)));
+	snd_pcm_ioplug_set_param_minmax(io, SND_PCM_IOPLUG_HW_PERIOD_BYTES, settings->period_min ? settings->period_min * frame : 128,
+	                                settings->period_max ? settings->period_max * frame : 1 << 20);
+	snd_pcm_ioplug_set_param_minmax(io, SND_PCM_IOPLUG_HW_BUFFER_BYTES, settings->buffer_min ? settings->buffer_min * frame : 256,
+	                                settings->buffer_max ? settings->buffer_max * frame : 1 << 22);
 	snd_pcm_ioplug_set_param_minmax(io, SND_PCM_IOPLUG_HW_PERIODS, 2, 1024);
+	return 0;
 }
 
 static char *copy(const char *text)
@@ -404,6 +454,7 @@ SND_PCM_PLUGIN_DEFINE_FUNC(paced)
 		return error;
 	if (stream != SND_PCM_STREAM_PLAYBACK)
 		return -ENOTSUP;
+	wait_while_stuck(settings.stuck, "open");
 	if (file_exists(settings.unplugged))
 		return -ENODEV;
 	paced_t *paced = calloc(1, sizeof *paced);
@@ -431,7 +482,11 @@ SND_PCM_PLUGIN_DEFINE_FUNC(paced)
 		paced_close(&paced->io);
 		return error;
 	}
-	constrain(&paced->io, &settings);
+	error = constrain(&paced->io, &settings);
+	if (error < 0) {
+		snd_pcm_ioplug_delete(&paced->io);
+		return error;
+	}
 	*pcmp = paced->io.pcm;
 	return 0;
 }

@@ -102,6 +102,19 @@ async def test_messages_of_a_later_version_are_passed_over(relay: Wired) -> None
     assert pong.sent_unix_time_us > 1_600_000_000_000_000
 
 
+async def test_event_of_an_unknown_kind_is_acknowledged(relay: Wired) -> None:
+    """Its device would repeat it for ever; events after it are acknowledged as well."""
+    device = await relay.device()
+    later = device_pb.AttachRequest(event=pb.PlayerEvent(event_id=1, conversation_id="c"))
+    later.event.MergeFromString(b"\xfa\x01\x02\x08\x01")
+    await device.call.write(later)
+    assert (await device.hear("event_ack")).event_id == 1
+    await device.say(event=pb.PlayerEvent(event_id=2, conversation_id="c", started=pb.PlaybackStarted()))
+    assert (await device.hear("event_ack")).event_id == 2
+    await device.call.write(later)
+    assert (await device.hear("event_ack")).event_id == 2
+
+
 async def test_a_new_stream_takes_the_place_of_the_old_one(relay: Wired) -> None:
     """At once; the old one is told and ends with ABORTED."""
     old = await relay.device()

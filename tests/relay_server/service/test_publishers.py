@@ -363,7 +363,8 @@ async def test_a_publisher_comes_back_within_its_lease(relay: Wired) -> None:
     again = relay.publisher_stream()
     token = publisher.token  # type: ignore[attr-defined]
     await again.say(hello=publisher_pb.PublisherHello(publisher_id="backend", protocol_version=1, session_token=token))
-    assert (await again.hear("welcome")).session_token == token
+    welcome = await again.hear("welcome")
+    assert (welcome.session_token, welcome.limits.lease_ms) == (token, 5_000)
     while (response := await again.call.read()).WhichOneof("message") != "event":
         assert response.WhichOneof("message") in ("opened", "credit")
     await again.say(end=pb.ConversationEnd(conversation_id="c1", last_audio_seq=1))

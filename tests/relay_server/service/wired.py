@@ -13,7 +13,7 @@ import grpc
 from google.rpc import status_pb2
 
 from avatar_relay import wire
-from avatar_relay.media import OnPlaying
+from avatar_relay.media import AngleUnit, OnPlaying
 from avatar_relay.reasons import Fault, Reason
 from avatar_relay.v1 import admin_service_pb2_grpc as admin_grpc
 from avatar_relay.v1 import device_service_pb2 as device_pb
@@ -50,7 +50,9 @@ class FakeSpeech:
 
     said: list[tuple[str, str | None, str | None, OnPlaying]] = field(default_factory=list)
 
-    async def speak(self, target: str, *, text: str | None, file: str | None, on_playing: OnPlaying, owner: str = "") -> tuple[str, str]:
+    async def speak(
+        self, target: str, *, text: str | None, file: str | None, on_playing: OnPlaying, angle_unit: AngleUnit, owner: str = ""
+    ) -> tuple[str, str]:
         """Knows one target."""
         if target != "lobby":
             raise RequestError(Fault(Reason.DEVICE_UNKNOWN, f"no {target} here", "target"))

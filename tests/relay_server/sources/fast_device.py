@@ -16,14 +16,17 @@ import numpy as np
 from avatar_relay import avatarkit, wire
 from avatar_relay.fragments import Reassembler
 from avatar_relay.media import Codec, ConversationOpen, Kind, MotionEncoding, MotionFormat
-from avatar_relay.messages import AudioOnly, EventAck, Finished, GoAway, Hello, Media, Ping, Pong
+from avatar_relay.messages import AudioOnly, ConversationEnd, EventAck, Finished, GoAway, Hello, Media, Ping, Pong, Started
+from avatar_relay.reasons import Fault
 from avatar_relay.v1 import media_pb2
 from edge_client.audio.decoders import make_decoder
+from edge_client.audio.sink import Pcm
 from edge_client.audio.sinks.virtual import PERIOD_US
 from edge_client.link.player_port import PlayerPort
 from edge_client.link.report_outbox import ReportOutbox
 from edge_client.motion.decoder import MotionDecoder
 from edge_client.motion.pose import POSE_SIZE, Poses
+from edge_client.motion.track import MotionTrack
 from edge_client.playback.engine import PlaybackEngine
 from edge_client.playback.events import ConversationEvent, View
 from edge_client.playback.playing import DecoderFactories
@@ -49,6 +52,14 @@ class StampedDecoder:
     def __init__(self) -> None:
         self.decoded: list[bytes] = []
 
+    def make_track(self, keyframes_per_second: float) -> MotionTrack:
+        """Plain."""
+        return MotionTrack(keyframes_per_second)
+
+    def complaint(self) -> Fault | None:
+        """Nothing."""
+        return None
+
     def decode(self, data: bytes) -> Poses:
         """See `MotionDecoder`."""
         self.decoded.append(data)
@@ -72,20 +83,32 @@ class Seen:
     shown: set[int] = field(default_factory=set)
     """Requests whose keyframes were in the picture, once it had settled."""
     audio_only: bool = False
+    ended: bool = False
+    """All of it came."""
     moved_us: int | None = None
     """When its first motion came, in µs of the device's clock."""
     first_motion_us: int | None = None
     """When motion was first in the picture, in µs of the device's clock since the conversation was opened."""
     opened_us: int = 0
+    started_us: int = 0
+    finished_us: int = 0
+    """When its first and its last sample were heard, as the device told it, in µs of the device's clock."""
 
 
 class FastDevice:
     """Attach it with `attached`; `step` plays, and is called as often as time should pass."""
 
     def __init__(
-        self, port: DevicePort, device_id: str = "lobby", *, make_motion_decoder: Callable[[MotionFormat], MotionDecoder] | None = None
+        self,
+        port: DevicePort,
+        device_id: str = "lobby",
+        *,
+        make_motion_decoder: Callable[[MotionFormat], MotionDecoder] | None = None,
+        rate_hz: int = 48_000,
     ) -> None:
         """`make_motion_decoder`: others than `StampedDecoder`, for motion that is not a stand-in Motion Server's."""
+        self.heard: list[Pcm] | None = None
+        """What is played from here on, where it is set to a list."""
         self.now_us = 1_000_000
         self.seen: dict[str, Seen] = defaultdict(Seen)
         self.decoders: list[StampedDecoder] = []
@@ -94,7 +117,7 @@ class FastDevice:
         self._port = port
         self._device_id = device_id
         self._outbox = ReportOutbox()
-        self._sink = SteppedSink()
+        self._sink = SteppedSink(rate_hz)
         decoders = DecoderFactories(make_decoder, make_motion_decoder or self._make_motion_decoder)
         self.playback = PlaybackEngine(sink=self._sink, decoders=decoders)
         self._player = PlayerPort(self.playback, loudest=1.0)
@@ -103,7 +126,7 @@ class FastDevice:
 
     async def attach(self) -> None:
         """Say hello."""
-        hello = Hello(self._device_id, 1, "fast", tuple(Codec), 48_000, tuple(MotionEncoding), self.playback.buffer_credit())
+        hello = Hello(self._device_id, 1, "fast", tuple(Codec), self._sink.rate_hz, tuple(MotionEncoding), self.playback.buffer_credit())
         await self._port.send(hello)
 
     async def listen(self) -> None:
@@ -125,6 +148,8 @@ class FastDevice:
                         self.seen[message.conversation_id].opened_us = self.now_us
                         self.seen[message.conversation_id].opened = message
                         self._whole[message.conversation_id] = Reassembler(Kind.MOTION)
+                    elif isinstance(message, ConversationEnd):
+                        self.seen[message.conversation_id].ended = True
                     elif isinstance(message, AudioOnly):
                         self.seen[message.conversation_id].audio_only = True
                     self._player.handle(message, self.now_us)
@@ -148,14 +173,23 @@ class FastDevice:
     async def step(self) -> None:
         """Play the next 10 ms, look at the face, and say what follows."""
         self._sink.step(self.now_us)
+        if self.heard is not None:
+            self.heard += self._sink.blocks
         self._sink.blocks.clear()
+        self._look(self.playback.view(self.now_us))
+        await self.talk()
+        self.now_us += PERIOD_US
+
+    async def talk(self) -> None:
+        """Say what there is to say, without time passing."""
         for output in self.playback.tick(self.now_us):
             self._outbox.put(output)
             if isinstance(output, ConversationEvent) and isinstance(output.body, Finished):
                 self.seen[output.conversation_id].finished.append(output.body)
+                self.seen[output.conversation_id].finished_us = self.now_us
                 self.finished.set()
-        self._look(self.playback.view(self.now_us))
-        self.now_us += PERIOD_US
+            elif isinstance(output, ConversationEvent) and isinstance(output.body, Started):
+                self.seen[output.conversation_id].started_us = self.now_us
         while (message := self._outbox.take(self.now_us)) is not None:
             await self._port.send(message)
 

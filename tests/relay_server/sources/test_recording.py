@@ -115,7 +115,7 @@ async def test_file_that_is_no_recording(tmp_path: Path) -> None:
     """A caller is told the file's name, not its place."""
     path = tmp_path / "notes.json"
     path.write_text("{}")
-    with pytest.raises(SourceError, match=r"notes\.json is not a recorded") as caught:
+    with pytest.raises(SourceError, match=r"notes\.json is not motion that can be played: it is JSON, but") as caught:
         await RecordingSource().perform(FileSpeech(path))
     assert caught.value.fault.reason is Reason.SPEECH_FILE_INVALID
     assert str(tmp_path) not in caught.value.fault.text

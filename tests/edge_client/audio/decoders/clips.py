@@ -3,16 +3,13 @@
 from __future__ import annotations
 
 import shutil
-import struct
 import subprocess
 import wave
-from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from edge_client.audio.decoders.ogg import page_checksum
 from edge_client.audio.sink import Pcm
 
 
@@ -56,27 +53,3 @@ def reference(folder: Path, stream: bytes) -> Pcm:
     subprocess.run(command, check=True, stdin=subprocess.DEVNULL, capture_output=True)
     with wave.open(str(folder / "ref.wav")) as file:
         return np.frombuffer(file.readframes(file.getnframes()), np.int16)
-
-
-def split_pages(stream: bytes) -> list[bytes]:
-    """The pages of an undamaged Ogg stream."""
-    pages = []
-    while stream:
-        lacing = stream[27 : 27 + stream[26]]
-        length = 27 + len(lacing) + sum(lacing)
-        pages.append(stream[:length])
-        stream = stream[length:]
-    return pages
-
-
-def make_page(packets: Sequence[bytes], *, granule: int = 0, sequence: int = 0, serial: int = 1, flags: int = 0) -> bytes:
-    """A page that holds whole packets."""
-    lacing = b"".join(b"\xff" * (len(packet) // 255) + bytes([len(packet) % 255]) for packet in packets)
-    header = struct.pack("<4sBBqIIIB", b"OggS", 0, flags, granule, serial, sequence, 0, len(lacing)) + lacing
-    page = header + b"".join(packets)
-    return page[:22] + page_checksum(page).to_bytes(4, "little") + page[26:]
-
-
-def opus_head(*, channels: int = 1, pre_skip_frames: int = 312, gain_q8: int = 0, version: int = 1, mapping_family: int = 0) -> bytes:
-    """The first packet of an Ogg Opus stream."""
-    return struct.pack("<8sBBHIhB", b"OpusHead", version, channels, pre_skip_frames, 48_000, gain_q8, mapping_family)

@@ -8,11 +8,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from avatar_relay.errors import SoundError
 from avatar_relay.media import AudioFormat, Codec
+from avatar_relay.sound.opus import MAX_PACKET_BYTES, packet_frames
 from edge_client.audio.decoders import make_decoder
-from edge_client.audio.decoders.opus import MAX_PACKET_BYTES, OpusPacketDecoder, packet_frames
-from edge_client.errors import UndecodableError
-from tests.edge_client.audio.decoders.clips import encode, need_opus_tools, reference, split_pages, tones
+from edge_client.audio.decoders.opus import OpusPacketDecoder
+from tests.avatar_relay.sound.ogg_muxing import split_pages
+from tests.edge_client.audio.decoders.clips import encode, need_opus_tools, reference, tones
 
 
 def _packets(stream: bytes) -> list[bytes]:
@@ -93,7 +95,7 @@ def test_length_of_a_packet(packet: bytes, frames: int) -> None:
 def test_damaged_packet(packet: bytes, complaint: str, clip: tuple[list[bytes], np.ndarray]) -> None:
     """A packet that can not be is an error that says which and why; the next one decodes."""
     decoder = OpusPacketDecoder()
-    with pytest.raises(UndecodableError, match=complaint):
+    with pytest.raises(SoundError, match=complaint):
         decoder.decode(packet)
     assert len(decoder.decode(clip[0][0])) == 960
 
@@ -101,7 +103,7 @@ def test_damaged_packet(packet: bytes, complaint: str, clip: tuple[list[bytes], 
 @settings(max_examples=100, deadline=None)
 @given(packet=st.binary(max_size=300))
 def test_any_bytes_give_samples_or_an_error(packet: bytes) -> None:
-    """Nothing that a peer sends does more than fail: at most 120 ms of samples, or UndecodableError."""
+    """Nothing that a peer sends does more than fail: at most 120 ms of samples, or SoundError."""
     decoder = OpusPacketDecoder()
-    with contextlib.suppress(UndecodableError):
+    with contextlib.suppress(SoundError):
         assert len(decoder.decode(packet)) == packet_frames(packet)

@@ -61,8 +61,8 @@ class ArrayFeed:
 
 
 @contextmanager
-def playing(feed: ArrayFeed, **options: int) -> Iterator[PyAudioSink]:
-    sink = PyAudioSink(device="paced", **options)
+def playing(feed: ArrayFeed) -> Iterator[PyAudioSink]:
+    sink = PyAudioSink(device="paced")
     sink.start(feed)
     try:
         yield sink

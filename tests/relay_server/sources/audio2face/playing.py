@@ -14,12 +14,12 @@ SPEED = 50.0
 
 
 @asynccontextmanager
-async def playing(relay: Relay, *devices: FastDevice) -> AsyncIterator[None]:
+async def playing(relay: Relay, *devices: FastDevice, speed: float = SPEED) -> AsyncIterator[None]:
     """The relay runs and the devices play; what goes wrong within ends the test at once."""
     for device in devices:
         await device.attach()
     async with asyncio.TaskGroup() as group:
-        works = [relay.run(), *(work for device in devices for work in (device.listen(), device.play(SPEED)))]
+        works = [relay.run(), *(work for device in devices for work in (device.listen(), device.play(speed)))]
         tasks = [group.create_task(work) for work in works]
         yield
         for task in tasks:

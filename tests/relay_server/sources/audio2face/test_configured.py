@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from avatar_relay.errors import ConfigError
-from avatar_relay.media import OnPlaying
+from avatar_relay.media import AngleUnit, OnPlaying
 from avatar_relay.reasons import Reason
 from avatar_relay.tracing import start_telemetry
 from edge_client.motion.decoders import make_motion_decoder
@@ -55,7 +55,7 @@ async def configured(service: Audio2FaceService, folder: Path) -> AsyncIterator[
 
 async def speak(speech: Speech, device: FastDevice, name: str) -> Seen:
     """Say the clip, until it is finished."""
-    conversation_id, _ = await speech.speak(name, text=None, file=CLIP.name, on_playing=OnPlaying.REPLACE)
+    conversation_id, _ = await speech.speak(name, text=None, file=CLIP.name, on_playing=OnPlaying.REPLACE, angle_unit=AngleUnit.RADIANS)
     return await until_finished(device, conversation_id)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
@@ -13,9 +14,11 @@ import pytest
 from avatar_relay import weights
 from avatar_relay.media import AudioFormat, Codec, MotionFormat, OnPlaying
 from avatar_relay.publisher import Publisher
+from avatar_relay.reasons import Fault
 from edge_client.motion.decoder import MotionDecoder
 from edge_client.motion.decoders import make_motion_decoder
 from edge_client.motion.pose import Poses
+from edge_client.motion.track import MotionTrack
 from relay_server.config import RelayConfig
 from relay_server.connections.relay import Relay
 from relay_server.server import build_relay
@@ -28,7 +31,7 @@ from relay_server.sources.source import AudioSpeech, FileSpeech, Speech, TextSpe
 from relay_server.sources.speech import SpeechSource
 from relay_server.sources.speech_publishing import PublishedSpeech
 from tests.lab.services.audio2face import NAMES, Audio2FaceService, Trouble, serving
-from tests.relay_server.sources.audio2face.playing import playing, until_finished
+from tests.relay_server.sources.audio2face.playing import SPEED, playing, until_finished
 from tests.relay_server.sources.audio2face.speakers import RATE_HZ
 from tests.relay_server.sources.audio2face.test_source import FAULTS, FAULTS_MIDWAY, SPEECH
 from tests.relay_server.sources.fast_device import FastDevice, Seen
@@ -42,6 +45,14 @@ class DecodedRows:
 
     real: MotionDecoder
     payloads: list[bytes] = field(default_factory=list)
+
+    def make_track(self, keyframes_per_second: float) -> MotionTrack:
+        """The decoder's."""
+        return self.real.make_track(keyframes_per_second)
+
+    def complaint(self) -> Fault | None:
+        """The decoder's."""
+        return self.real.complaint()
 
     def decode(self, data: bytes) -> Poses:
         """See `MotionDecoder`."""
@@ -59,16 +70,16 @@ class Rig:
     device: FastDevice
     decoders: list[DecodedRows]
 
-    async def speak(self, speech: Speech) -> Seen:
+    async def speak(self, speech: Speech, on_playing: OnPlaying = OnPlaying.REPLACE) -> Seen:
         """One conversation, until the device has finished."""
-        rendition = PublishedSpeech(self.publisher, await self.source.perform(speech), ("lobby",), OnPlaying.REPLACE)
+        rendition = PublishedSpeech(self.publisher, await self.source.perform(speech), ("lobby",), on_playing)
         conversation_id = await rendition.begin()
         await rendition.finish()
         return await until_finished(self.device, conversation_id)
 
 
 @asynccontextmanager
-async def rig(service: Audio2FaceService) -> AsyncIterator[Rig]:
+async def rig(service: Audio2FaceService, *, speed: float = SPEED, timeout_s: float = 1.5) -> AsyncIterator[Rig]:
     """Everything set up."""
     decoders: list[DecodedRows] = []
 
@@ -79,9 +90,9 @@ async def rig(service: Audio2FaceService) -> AsyncIterator[Rig]:
     relay = build_relay(RelayConfig(listen="127.0.0.1:0"))
     device = FastDevice(relay.connect_device(), make_motion_decoder=remember)
     async with serving(service) as target:
-        source = Audio2FaceSource(Audio2FaceSettings(target=target, timeout_s=0.5), text=SpeechSource(), audio=LocalSource())
+        source = Audio2FaceSource(Audio2FaceSettings(target=target, timeout_s=timeout_s), text=SpeechSource(), audio=LocalSource())
         try:
-            async with playing(relay, device), Publisher.in_process(relay) as publisher:
+            async with playing(relay, device, speed=speed), Publisher.in_process(relay) as publisher:
                 yield Rig(source, publisher, relay, device, decoders)
         finally:
             await source.close()
@@ -140,5 +151,25 @@ async def test_trouble_costs_the_motion_and_never_the_sound(trouble: Trouble) ->
     assert (finished.reason, finished.interrupted) == ("completed", False)
     assert abs(finished.position_us - len(SPEECH) / 2 / RATE_HZ * 1e6) <= 20_000
     assert seen.opened is not None
-    assert seen.audio_only == (trouble in FAULTS_MIDWAY)
+    covers_all = trouble is Trouble.NEVER_ENDS  # before it goes wrong: nothing is given up
+    assert seen.audio_only == (trouble in FAULTS_MIDWAY and not covers_all)
     assert (seen.opened.motion_format is None) == (trouble in FAULTS)
+
+
+async def test_silent_service_does_not_delay_the_end() -> None:
+    """In real time: the sound has no hole, the conversation is finished with its last sample, and the one behind it begins at once."""
+
+    async def speech() -> AsyncIterator[bytes]:
+        yield SPEECH
+
+    seconds = len(SPEECH) / 2 / RATE_HZ
+    async with rig(Audio2FaceService(Trouble.STALLS_MIDWAY), speed=1, timeout_s=8.0) as house:
+        sound = AudioSpeech(AudioFormat(Codec.PCM_S16LE, RATE_HZ), speech())
+        first = asyncio.create_task(house.speak(sound))
+        await asyncio.sleep(1)
+        again = AudioSpeech(AudioFormat(Codec.PCM_S16LE, RATE_HZ), speech())
+        follower = await house.speak(again, OnPlaying.QUEUE)
+        seen = await first
+    assert [finished.reason for finished in seen.finished] == ["completed"]
+    assert seen.finished_us - seen.started_us <= seconds * 1e6 + 300_000
+    assert abs(follower.started_us - seen.started_us - seconds * 1e6) <= 20_000

@@ -12,6 +12,7 @@ from avatar_relay.media import AudioFormat, Codec
 from relay_server.sources.avatarkit.pool import Pool
 from relay_server.sources.avatarkit.sdk_conversation import Conversing
 from relay_server.sources.source import SourceError
+from relay_server.sources.source_trace import SourceTracing
 
 
 class BrokenPool:
@@ -35,7 +36,7 @@ async def minutes() -> AsyncIterator[bytes]:
 
 
 async def test_bug_in_the_motion_task_is_told_and_leaves_nobody_waiting(caplog: pytest.LogCaptureFixture) -> None:
-    items = Conversing(minutes(), AudioFormat(Codec.PCM_S16LE, 16_000), cast(Pool, BrokenPool()), "lobby")
+    items = Conversing(minutes(), AudioFormat(Codec.PCM_S16LE, 16_000), cast(Pool, BrokenPool()), "lobby", SourceTracing().begin("broken"))
     with pytest.raises(SourceError, match="ZeroDivisionError"):
         async with asyncio.timeout(10):
             async for _ in items:

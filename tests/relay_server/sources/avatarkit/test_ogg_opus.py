@@ -49,7 +49,7 @@ def stream(tmp_path_factory: pytest.TempPathFactory) -> bytes:
 @pytest.mark.parametrize("sdk", ["spatius", "spatialreal"])
 async def test_stream_and_motion_arrive_as_they_are(sdk: str, stream: bytes) -> None:
     """The server hears the very bytes; the device decodes them to their end and shows the motion made for them."""
-    async with rig(sdk, MotionServer(), speed=200) as house:
+    async with rig(sdk, MotionServer(), speed=5) as house:
         _, seen = await speak(house, stream)
         (request,) = house.server.requests.values()
         assert [session.audio_format for session in house.server.sessions] == [OGG_OPUS]
@@ -64,7 +64,7 @@ async def test_stream_and_motion_arrive_as_they_are(sdk: str, stream: bytes) -> 
 
 async def test_a_session_that_breaks_costs_the_rest_of_the_motion(stream: bytes) -> None:
     """Encoded sound can not be taken up midway; it is heard to its end all the same, and the reason is told."""
-    async with rig("spatius", MotionServer(Mode.CLOSE_1011, stop_after=1), speed=200) as house:
+    async with rig("spatius", MotionServer(Mode.CLOSE_1011, stop_after=1), speed=5) as house:
         conversation_id, seen = await speak(house, stream)
         assert seen.audio_only
         assert house.reports[conversation_id].reason is Reason.SOURCE_UNAVAILABLE

@@ -14,8 +14,13 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from avatar_relay.limits import PCM_RATES_HZ
+from avatar_relay.sound.ogg_opus import OggOpusReader
 from relay_server.sources.local import audio_file
-from relay_server.sources.local.audio_file import AudioFile, AudioFileError
+from relay_server.sources.local.audio_file import AudioFile
+from relay_server.sources.local.audio_readers import AudioFileError
+from tests.avatar_relay.sound.ogg_muxing import TakenApart
+from tests.avatar_relay.sound.streams import TAG, wav
+from tests.edge_client.audio.decoders.clips import encode, need_opus_tools, tones
 from tests.lab.recordings import speech_like
 
 
@@ -105,10 +110,11 @@ def riff(rate_hz: int, channels: int, data_bytes: int, data: bytes) -> bytes:
 @pytest.mark.parametrize(
     ("data", "text"),
     [
-        (b"", "not WAV, FLAC or Ogg"),
-        (b"hello, this is no sound at all" * 10, "not WAV, FLAC or Ogg"),
-        (b"OggS" + b"\0" * 100, "not WAV, FLAC or Ogg"),
-        (b"fLaC" + b"\xff" * 100, "not WAV, FLAC or Ogg"),
+        (b"", "not WAV, FLAC, Ogg or MP3"),
+        (b"hello, this is no sound at all" * 10, "not WAV, FLAC, Ogg or MP3"),
+        (b"OggS" + b"\0" * 100, "not WAV, FLAC, Ogg or MP3"),
+        (b"fLaC" + b"\xff" * 100, "not WAV, FLAC, Ogg or MP3"),
+        (b"\0\0\0\x20ftypM4A \0\0\0\0" + b"\0" * 100, r"it is MP4 \(ftyp\), which can not be read"),
         (riff(16_000, 1, 0, b""), "holds no sound"),
         (riff(1_000, 1, 200, b"\0" * 200), "rate is 1000 Hz"),
         (riff(500_000, 1, 200, b"\0" * 200), "rate is 500000 Hz"),
@@ -180,6 +186,100 @@ def test_closing_while_another_thread_reads(tmp_path: Path) -> None:
         reader.join()
     assert len(frames) == 5
     assert max(frames) <= 800_000
+
+
+@pytest.mark.parametrize("size", [0, 0x7FFFFFFF, 0x7FFFF000, 0xFFFFFFFF])
+def test_wav_whose_length_was_not_known(tmp_path: Path, size: int) -> None:
+    """As programs write it that stream: all of it is heard, and nothing is told."""
+    samples = speech_like(1.0, 16_000)
+    path = tmp_path / "a.wav"
+    path.write_bytes(wav(samples.tobytes(), data_size=size, riff_size=size, before=TAG))
+    file = AudioFile(path)
+    assert file.peak_db() > -40
+    np.testing.assert_array_equal(np.concatenate(list(file.blocks(0.1))), samples)
+    assert file.irregularities() == []
+    file.close()
+
+
+@pytest.mark.parametrize("subtype", ["ULAW", "ALAW", "GSM610", "IMA_ADPCM", "MS_ADPCM", "PCM_U8", "PCM_24", "PCM_32", "FLOAT", "DOUBLE"])
+def test_other_encodings_of_wav(tmp_path: Path, subtype: str) -> None:
+    """Read twice, as the source does: for the level, and to be heard."""
+    speech = speech_like(1.0, 16_000)
+    file = AudioFile(write(tmp_path / "a.wav", speech / 32_768, subtype=subtype))
+    level = file.peak_db()
+    decoded = np.concatenate(list(file.blocks(0.1)))
+    file.close()
+    assert 0 <= decoded.size - speech.size < 600
+    assert np.std(decoded) == pytest.approx(np.std(speech), rel=0.1)
+    assert level > -40
+
+
+@pytest.mark.parametrize("name", ["a.wav", "a.flac", "a.ogg"])
+@pytest.mark.parametrize("channels", [3, 5, 6, 8])
+def test_a_voice_in_the_centre_is_kept(tmp_path: Path, name: str, channels: int) -> None:
+    """-3 dB at most, in the order of channels that each container has; what shakes the floor is left out."""
+    voice = 0.3 * np.sin(2 * np.pi * 440 * np.arange(24_000) / 24_000)
+    ogg = name.endswith("ogg")
+    samples = np.zeros((24_000, channels))
+    samples[:, 1 if ogg else 2] = voice
+    if channels >= 6:
+        samples[:, -1 if ogg else 3] = 0.9
+    path = tmp_path / name
+    soundfile.write(path, samples, 24_000)
+    decoded = samples_of(path)
+    assert 20 * np.log10(np.std(decoded) / 32_768 / np.std(voice)) == pytest.approx(-2.5, abs=0.1)
+
+
+def test_a_channel_mask_is_heeded(tmp_path: Path) -> None:
+    """One that says where the channels are, and one that can not be."""
+    samples = np.zeros((1_000, 2), "<i2")
+    samples[:, 0] = 10_000
+    for mask, wanted in ((0x4 | 0x8, 7_500), (0x3, 5_000), (0x1, 5_000)):
+        data = bytearray(wav(samples.tobytes(), channels=2, extensible=True))
+        data[40:44] = mask.to_bytes(4, "little")
+        (tmp_path / "a.wav").write_bytes(data)
+        np.testing.assert_array_equal(samples_of(tmp_path / "a.wav"), np.full(1_000, wanted))
+
+
+def test_a_flac_that_breaks_off_is_heard_as_far_as_it_goes(tmp_path: Path) -> None:
+    """And that is told."""
+    path = write(tmp_path / "a.flac", speech_like(3.0, 16_000))
+    path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
+    file = AudioFile(path)
+    heard = sum(len(block) for block in file.blocks(0.1))
+    (told,) = file.irregularities()
+    file.close()
+    assert heard % 4_096 == 0
+    assert 8_000 < heard < 36_000
+    assert "damaged after" in told
+
+
+@pytest.mark.parametrize("tag", [b"", b"ID3\x03\0\0\0\0\0\x0a" + bytes(10)])
+def test_ogg_opus_is_read_as_a_device_reads_it(tmp_path: Path, tag: bytes) -> None:
+    """Sample for sample, with what is told; also behind an ID3 tag, and chained."""
+    need_opus_tools()
+    stream = TakenApart(encode(tmp_path, tones(0.9)))
+    data = tag + stream.mux(granule=lambda frames, _, last: 0 if last else frames) + stream.mux(serial=8)
+    reader = OggOpusReader()
+    wanted = np.concatenate([reader.decode(data), reader.finish()])
+    path = tmp_path / "a.opus"
+    path.write_bytes(data)
+    file = AudioFile(path)
+    assert file.rate_hz == 48_000
+    assert file.peak_db() > -40
+    np.testing.assert_array_equal(np.concatenate(list(file.blocks(0.1))), wanted)
+    assert file.irregularities() == reader.irregularities() != []
+    file.close()
+
+
+def test_an_mp3_is_read(tmp_path: Path) -> None:
+    """With the padding that its encoder put before and behind it, and the same in blocks of any length."""
+    speech = speech_like(1.0, 24_000)
+    path = tmp_path / "a.mp3"
+    soundfile.write(path, speech, 24_000, format="MP3", subtype="MPEG_LAYER_III", bitrate_mode="VARIABLE", compression_level=0.6)
+    whole = samples_of(path, 10.0)
+    assert abs(whole.size - speech.size) < 2_400
+    np.testing.assert_array_equal(samples_of(path, 0.07), whole)
 
 
 @given(

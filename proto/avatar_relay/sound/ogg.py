@@ -12,7 +12,7 @@ import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from edge_client.errors import UndecodableError
+from avatar_relay.errors import SoundError
 
 CAPTURE_PATTERN = b"OggS"
 MAX_UNSYNCED_BYTES = 192 << 10
@@ -57,43 +57,54 @@ class OggPages:
         self._buffer = bytearray()
         self._unsynced_bytes = 0
         self._seen_page = False
+        self.damaged_pages = 0
+        """Pages with a wrong checksum since the last good one."""
 
     @property
     def pending_bytes(self) -> int:
-        """Bytes that wait for the rest of their page."""
-        return len(self._buffer)
+        """Bytes of a page that wait for its rest."""
+        begun = self._buffer[:5] == (CAPTURE_PATTERN + b"\0")[: len(self._buffer)]
+        return len(self._buffer) if begun else 0
 
     def drop_pending(self) -> None:
         """Forget the page that is incomplete: what follows does not continue it."""
         self._buffer.clear()
 
     def feed(self, data: bytes) -> Iterator[OggPage]:
-        """All pages that are complete with this data. Raises `UndecodableError` where it is not Ogg."""
+        """All pages that are complete with this data. Raises `SoundError` where it is not Ogg."""
         self._buffer += data
         while (page := self._next_page()) is not None:
-            self._unsynced_bytes = 0
+            self._unsynced_bytes = self.damaged_pages = 0
             self._seen_page = True
             yield page
+
+    def finish(self) -> Iterator[OggPage]:
+        """Nothing follows: the pages among what waited for the rest of a page that was cut. What is left of that stays pending."""
+        while self._seen_page and (at := self._buffer.find(CAPTURE_PATTERN, 1)) > 0:
+            self.damaged_pages += 1
+            del self._buffer[:at]
+            yield from self.feed(b"")
 
     def _next_page(self) -> OggPage | None:
         while self._find_capture_pattern():
             if len(self._buffer) > 4 and self._buffer[4] != _VERSION:
                 self._skip(1)
                 continue
-            length = _page_length(self._buffer)
+            length = page_length(self._buffer)
             if length is None or length > len(self._buffer):
                 return None
             page = bytes(self._buffer[:length])
-            if _is_intact(page):
+            if is_intact(page):
                 del self._buffer[:length]
                 return _parse(page)
+            self.damaged_pages += 1
             self._skip(1)
         return None
 
     def _find_capture_pattern(self) -> bool:
         """Whether a header may begin at the start of the buffer, after what can not be one was skipped."""
         if not self._seen_page and not CAPTURE_PATTERN.startswith(bytes(self._buffer[:4])):
-            raise UndecodableError(f"not an Ogg stream: it begins with {bytes(self._buffer[:4]).hex(' ')}, not with 'OggS'")
+            raise SoundError(f"not an Ogg stream: it begins with {bytes(self._buffer[:4]).hex(' ')}, not with 'OggS'")
         index = self._buffer.find(CAPTURE_PATTERN)
         if index < 0:
             self._skip(max(0, len(self._buffer) - len(CAPTURE_PATTERN) + 1))
@@ -105,21 +116,22 @@ class OggPages:
         del self._buffer[:count]
         self._unsynced_bytes += count
         if not self._seen_page and count:
-            raise UndecodableError("the first Ogg page is damaged")
+            raise SoundError("the first Ogg page is damaged")
         if self._unsynced_bytes > MAX_UNSYNCED_BYTES:
             self._unsynced_bytes = 0
-            raise UndecodableError(f"no Ogg page in {MAX_UNSYNCED_BYTES} bytes")
+            raise SoundError(f"no Ogg page in {MAX_UNSYNCED_BYTES} bytes")
 
 
-def _page_length(buffer: bytearray) -> int | None:
-    """Length of the page at the start of the buffer, None while its header is incomplete."""
+def page_length(buffer: bytes | bytearray) -> int | None:
+    """Length of the page that begins with these bytes, None while its header is incomplete."""
     if len(buffer) < _HEADER.size or len(buffer) < _HEADER.size + buffer[26]:
         return None
     lacing = buffer[_HEADER.size : _HEADER.size + buffer[26]]
     return _HEADER.size + len(lacing) + sum(lacing)
 
 
-def _is_intact(page: bytes) -> bool:
+def is_intact(page: bytes) -> bool:
+    """Whether the page's checksum is right."""
     return page_checksum(page[:22] + bytes(4) + page[26:]) == int.from_bytes(page[22:26], "little")
 
 

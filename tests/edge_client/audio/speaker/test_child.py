@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import os
+import re
 import subprocess
 import sys
 import time
@@ -9,22 +10,13 @@ from pathlib import Path
 import pytest
 
 pytest.importorskip("pyaudio")
-from edge_client.audio.speaker.channel import Settings
-from edge_client.audio.speaker.process import SpeakerProcess
-from edge_client.errors import SinkError
+from edge_client.audio.speaker.channel import DeviceOpened, Settings
+from edge_client.audio.speaker.child import SpeakerChild
 from tests.lab.sound_card.paced_card import PacedDevice, paced_device, paced_library
 
 __all__ = ["paced_device", "paced_library"]
 
-_LIST_MODULES = """
-import runpy, sys
-sys.argv = ["speaker", "--list"]
-try:
-    runpy.run_module("edge_client.audio.speaker", run_name="__main__")
-except SystemExit:
-    pass
-print(*sorted(sys.modules))
-"""
+_LIST_MODULES = "import sys; import edge_client.audio.speaker.__main__; print(*sorted(sys.modules))"
 
 
 def test_child_is_small(paced_device: PacedDevice) -> None:
@@ -39,24 +31,20 @@ def test_child_is_small(paced_device: PacedDevice) -> None:
 _START_AND_WAIT = """
 import time
 from edge_client.audio.speaker.channel import Settings
-from edge_client.audio.speaker.process import SpeakerProcess
-speaker = SpeakerProcess(Settings(device="paced", rate_hz=48_000, buffer_frames=1_024))
-speaker.open()
-print("open", flush=True)
+from edge_client.audio.speaker.child import SpeakerChild
+speaker = SpeakerChild(Settings("paced", 48_000, 1_024), lambda memory: None, lambda *_: print("open", flush=True))
 time.sleep(60)
 """
 
 
 def test_child_ends_with_its_parent(paced_device: PacedDevice) -> None:
-    """A parent that is killed leaves no child behind that holds the device: its end shows in the device's log."""
+    """A parent that is killed leaves no child behind that holds the device."""
     with subprocess.Popen([sys.executable, "-c", _START_AND_WAIT], stdout=subprocess.PIPE, stdin=subprocess.DEVNULL) as parent:
         assert parent.stdout is not None
         assert parent.stdout.readline() == b"open\n"
+        (child,) = _children(parent.pid)
         parent.kill()
-    deadline = time.monotonic() + 5
-    while not any(event.kind == "stop" for event in paced_device.events()):
-        assert time.monotonic() < deadline
-        time.sleep(0.02)
+    _wait_until_gone(child)
 
 
 @pytest.mark.slow
@@ -81,7 +69,11 @@ def test_child_that_hangs_ends_without_its_parent(paced_device: PacedDevice, han
             paced_device.hang()
         time.sleep(1.0)
         parent.kill()
-    while Path(f"/proc/{child}").exists() and "\nState:\tZ" not in Path(f"/proc/{child}/status").read_text():
+    _wait_until_gone(child)
+
+
+def _wait_until_gone(pid: int) -> None:
+    while Path(f"/proc/{pid}").exists() and "\nState:\tZ" not in Path(f"/proc/{pid}/status").read_text():
         time.sleep(0.02)
 
 
@@ -89,31 +81,42 @@ def _children(pid: int) -> list[int]:
     return [int(child) for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
 
 
+def _opened_or_ended(device: str = "paced", rate_hz: int = 48_000) -> tuple[SpeakerChild, list[DeviceOpened]]:
+    """A child that plays, or has ended."""
+    opened: list[DeviceOpened] = []
+    child = SpeakerChild(Settings(device, rate_hz, 1_024), lambda memory: None, lambda _, told: opened.append(told))
+    deadline = time.monotonic() + 10
+    while not opened and child.exit_text() is None:
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+    return child, opened
+
+
+def _exit_text(child: SpeakerChild) -> str:
+    deadline = time.monotonic() + 5
+    while (text := child.exit_text()) is None:
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+    return text
+
+
 def test_open_and_end_leave_nothing_behind(paced_device: PacedDevice) -> None:
     """A child ends when it is told, by itself, and gives its descriptors back."""
     before = sorted(os.listdir("/proc/self/fd"))
-    speaker = SpeakerProcess(Settings(device="paced", rate_hz=48_000, buffer_frames=1_024))
-    assert speaker.open().device == "paced"
-    speaker.shut()
-    assert speaker.wait_until_lost() == "the speaker process ended, exit code 0"
-    speaker.close()
+    child, (opened,) = _opened_or_ended()
+    assert (opened.device, opened.key, opened.rate_hz, opened.channels, opened.why) == ("paced", "paced", 48_000, 1, "")
+    child.ask_to_end()
+    assert _exit_text(child) == "the speaker process: it ended with exit code 0"
+    child.close()
     assert sorted(os.listdir("/proc/self/fd")) == before
 
 
-@pytest.mark.parametrize(
-    ("device", "rate_hz", "complaint"),
-    [
-        ("nothing", 48_000, "'nothing' is none of the outputs: .*paced"),
-        ("paced_s", 1_000_000, "does not play 1000000 Hz"),
-        ("paced", 16_000, "paced .* does not play 16000 Hz"),
-    ],
-)
-def test_device_that_can_not_be_opened(paced_device: PacedDevice, device: str, rate_hz: int, complaint: str) -> None:
+def test_device_that_cannot_be_opened(paced_device: PacedDevice) -> None:
     """The reason comes from the child in words, with what there is instead."""
-    speaker = SpeakerProcess(Settings(device=device, rate_hz=rate_hz, buffer_frames=1_024))
-    with pytest.raises(SinkError, match=complaint):
-        speaker.open()
-    speaker.close()
+    child, opened = _opened_or_ended("nothing")
+    assert not opened
+    assert re.match(r"'nothing' is none of the outputs: \[0\] default.*paced", _exit_text(child))
+    child.close()
 
 
 def test_child_that_is_aborted_while_it_opens(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -121,7 +124,7 @@ def test_child_that_is_aborted_while_it_opens(tmp_path: Path, monkeypatch: pytes
     config = tmp_path / "asound.conf"
     config.write_text("pcm.only { type null }\npcm.other { type empty slave.pcm only }\n", encoding="ascii")
     monkeypatch.setenv("ALSA_CONFIG_PATH", str(config))
-    speaker = SpeakerProcess(Settings(device="", rate_hz=48_000, buffer_frames=1_024))
-    with pytest.raises(SinkError, match="while it opened the default output, killed by SIGABRT"):
-        speaker.open()
-    speaker.close()
+    child, opened = _opened_or_ended("other")
+    assert not opened
+    assert "it was killed by SIGABRT" in _exit_text(child)
+    child.close()

@@ -1,0 +1,139 @@
+"""Which output of ALSA a setting means, and how it is opened. Pure.
+
+The rules:
+1. Empty: ALSA's default output, then each card in turn.
+2. `path:` and the end of a card's place in the machine, such as `path:1-1.2:1.0`: that card. Two equal cards differ by it alone.
+3. A number: so many in the list of outputs. An output's name, a card's id: that one.
+4. A name with a colon is ALSA's own, such as `plughw:CARD=Device` or `hw:1,0`, and is left to ALSA.
+5. Else the beginning of exactly one output's name or card's id or name, in any case.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from edge_client.choices import BY_PATH, check_output_name
+from edge_client.errors import SinkError
+
+DEFAULT = "default"
+AVATAR_OUT = "avatar_out"
+"""The name by which the speaker process opens whatever was chosen."""
+_NAMED_BY_PORTAUDIO = re.compile(r".*\((hw:\d+,\d+)\)")
+_NOTHING = "no sound card: ALSA offers no output; attach one, or check `aplay -L` and the user's membership in the group 'audio'"
+
+
+@dataclass(frozen=True, slots=True)
+class Card:
+    """A card that can play."""
+
+    number: int
+    """Depends on the order in which cards were found."""
+    id: str
+    name: str
+    device: int = 0
+    """The first of its devices that plays."""
+    path: str = ""
+    """Where it is attached, such as `…/usb1/1-1/1-1.2/1-1.2:1.0`; empty if that is unknown."""
+
+
+@dataclass(frozen=True, slots=True)
+class OutputDevice:
+    """An output as a person chooses it. `index` holds until cards come or go."""
+
+    index: int
+    name: str
+    description: str
+    card: Card | None = None
+
+    def __str__(self) -> str:
+        return f"[{self.index}] {self.name}" + (f" ({self.description})" if self.description else "")
+
+
+@dataclass(frozen=True, slots=True)
+class Candidate:
+    """One way to open an output."""
+
+    pcm: str
+    """ALSA's name."""
+    key: str
+    """What is remembered of the card is remembered under this."""
+
+
+def outputs(cards: Sequence[Card], names: Sequence[tuple[str, str]]) -> list[OutputDevice]:
+    """All outputs: the default one, each card, and what ALSA's configuration names beside these, as (name, description)."""
+    found: list[tuple[str, str, Card | None]] = [(DEFAULT, dict(names).get(DEFAULT, ""), None)]
+    found += [(f"hw:CARD={card.id},DEV={card.device}", _described(card), card) for card in cards]
+    known = {name for name, _, _ in found}
+    found += [(name, text, None) for name, text in names if name not in known]
+    return [OutputDevice(index, name, text, card) for index, (name, text, card) in enumerate(found)]
+
+
+def candidates(wanted: str, devices: Sequence[OutputDevice]) -> list[Candidate]:
+    """The ways to open what `wanted` means, the best first. Raises `SinkError` that lists what there is."""
+    if not wanted:
+        ways = [Candidate(DEFAULT, DEFAULT)]
+        return ways + [way for device in devices if device.card for way in _ways(device)]
+    return _ways(choose(wanted, devices))
+
+
+def choose(wanted: str, devices: Sequence[OutputDevice]) -> OutputDevice:
+    """The output that `wanted` means, by the rules above. Raises `SinkError` that lists what there is."""
+    found = _found(wanted.strip(), devices)
+    if len(found) == 1:
+        return found[0]
+    listed = "; ".join(map(str, found or devices)) or _NOTHING
+    problem = "is the beginning of several outputs" if found else "is none of the outputs"
+    raise SinkError(f"{wanted!r} {problem}: {listed}")
+
+
+def _found(wanted: str, devices: Sequence[OutputDevice]) -> list[OutputDevice]:
+    if not wanted:
+        return [device for device in devices if device.name == DEFAULT]
+    if wanted.startswith(BY_PATH):
+        place = "/" + wanted.removeprefix(BY_PATH)
+        return [device for device in devices if device.card and device.card.path.endswith(place)]
+    if wanted.isascii() and wanted.isdigit():
+        return [device for device in devices if device.index == int(wanted)]
+    if exact := [device for device in devices if wanted in _names(device)]:
+        return exact[:1]
+    if old := _NAMED_BY_PORTAUDIO.fullmatch(wanted):
+        wanted = old[1]
+    if ":" in wanted:
+        return [OutputDevice(len(devices), wanted, "")]
+    beginning = wanted.casefold()
+    return [device for device in devices if any(name.casefold().startswith(beginning) for name in (*_names(device), _card_name(device)))]
+
+
+def _names(device: OutputDevice) -> tuple[str, ...]:
+    return (device.name, device.card.id) if device.card else (device.name,)
+
+
+def _card_name(device: OutputDevice) -> str:
+    return device.card.name if device.card else device.name
+
+
+def _ways(device: OutputDevice) -> list[Candidate]:
+    """A card is tried by itself, for the best timing, and then as ALSA's configuration shares it, in case that another program plays."""
+    card = device.card
+    if card is None:
+        return [Candidate(device.name, device.name)]
+    key = card.path or card.id
+    return [Candidate(f"hw:CARD={card.id},DEV={card.device}", key), Candidate(f"sysdefault:CARD={card.id}", key)]
+
+
+def _described(card: Card) -> str:
+    at = card.path.rpartition("/")[2]
+    return f"{card.name}, path:{at}" if at else card.name
+
+
+def alsa_configuration(pcm: str, *, iec958: bool) -> str:
+    """Configuration that makes `AVATAR_OUT` play through an output that `check_output_name` passed, converting all but the rate.
+
+    `iec958` frames the samples as the HDMI of a Raspberry Pi takes them.
+    """
+    name = f'"{check_output_name(pcm)}"'
+    framed = f"pcm.avatar_iec958 {{ type iec958 slave {{ pcm {name} format IEC958_SUBFRAME_LE }} }}\n" if iec958 else ""
+    slave = '"avatar_iec958"' if iec958 else name
+    return f"{framed}pcm.{AVATAR_OUT} {{ type plug slave {{ pcm {slave} rate unchanged }} }}\n"

@@ -1,0 +1,97 @@
+"""How the child chooses an output, settles how to open it, and opens it: each time from the beginning."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from edge_client.audio.cards import CardFiles
+from edge_client.audio.outputs import AVATAR_OUT, DEFAULT, Candidate, OutputDevice, alsa_configuration, candidates, outputs
+from edge_client.audio.speaker import portaudio
+from edge_client.audio.speaker.alsa import Abilities, Alsa, FormatError, quiet_standard_error
+from edge_client.audio.speaker.channel import DeviceOpened, Settings
+from edge_client.audio.speaker.memory import MAX_PERIOD_US
+from edge_client.errors import SinkError
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """An output that can be opened as `AVATAR_OUT`."""
+
+    candidate: Candidate
+    abilities: Abilities
+    iec958: bool
+    why: str
+    """Why nothing better was taken; empty if this is the best."""
+
+
+def list_outputs(alsa: Alsa) -> list[OutputDevice]:
+    """All outputs. Nothing is opened. Raises `SinkError`."""
+    return outputs(CardFiles().cards(), alsa.names())
+
+
+def find_output(alsa: Alsa, wanted: str, rate_hz: int) -> Found:
+    """The first way to play what is wanted. Raises `SinkError` with the reasons of all."""
+    reasons: list[str] = []
+    ways = candidates("", []) if not wanted else candidates(wanted, list_outputs(alsa))
+    while ways:
+        way = ways.pop(0)
+        for iec958 in (False, True):
+            alsa.add_configuration(alsa_configuration(way.pcm, iec958=iec958))
+            try:
+                with quiet_standard_error():
+                    abilities = alsa.ask(AVATAR_OUT, rate_hz)
+            except FormatError as error:
+                if iec958:
+                    reasons.append(f"{way.pcm}: {error}; it takes {', '.join(alsa.formats(way.pcm)) or 'none at all'}")
+            except SinkError as error:
+                if not iec958:
+                    reasons.append(f"{way.pcm}: {error}")
+                    break
+            else:
+                return Found(_known(way, abilities), abilities, iec958, "; ".join(reasons))
+        if not wanted and way.pcm == DEFAULT:
+            ways = candidates("", list_outputs(alsa))[1:]
+    raise SinkError("no sound: " + "; ".join(reasons))
+
+
+def _known(way: Candidate, abilities: Abilities) -> Candidate:
+    """The default output is remembered as the card behind it, if there is one."""
+    if way.pcm != DEFAULT or abilities.card < 0:
+        return way
+    card = next((card for card in CardFiles().cards() if card.number == abilities.card), None)
+    return Candidate(way.pcm, card.path or card.id) if card else way
+
+
+def open_output(settings: Settings, found: Found, make_render: Callable[[int], portaudio.Render]) -> tuple[Any, Any, DeviceOpened]:
+    """PortAudio, its running stream, and what to tell. `make_render(rate_hz)` gives what renders at the output's rate.
+
+    Raises `SinkError`. May hang, or abort the process.
+    """
+    abilities, rate_hz = found.abilities, found.abilities.rate_hz
+    learned = settings.learned.get(found.candidate.key, 0)
+    buffer_frames = max(settings.buffer_frames, learned)
+    period_us = round(max(abilities.period_frames / rate_hz, buffer_frames / settings.rate_hz) * 1e6)
+    if period_us > MAX_PERIOD_US:
+        longest_s = MAX_PERIOD_US / 1e6
+        raise SinkError(f"{found.candidate.pcm} takes {period_us / 1e6:.2f} s of sound at once, which is more than {longest_s:g} s")
+    library = portaudio.initialize()
+    stream = portaudio.open_output(
+        library,
+        AVATAR_OUT,
+        rate_hz=rate_hz,
+        channels=abilities.channels,
+        buffer_frames=max(1, round(buffer_frames * rate_hz / settings.rate_hz)),
+        render=make_render(rate_hz),
+    )
+    told = DeviceOpened(
+        device=found.candidate.pcm + (" (IEC958)" if found.iec958 else ""),
+        key=found.candidate.key,
+        rate_hz=rate_hz,
+        channels=abilities.channels,
+        buffer_frames=buffer_frames,
+        period_us=period_us,
+        why=found.why,
+    )
+    return library, stream, told

@@ -1,0 +1,149 @@
+"""Containers are known by their first bytes, and PCM is never taken for one."""
+
+from __future__ import annotations
+
+import base64
+import json
+import sys
+import wave
+from collections.abc import Iterator
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from numpy.typing import NDArray
+
+from avatar_relay.sound.containers import HEAD_BYTES, Container, id3_bytes, sniff
+from tests.avatar_relay.sound.streams import BEGINNINGS, mpeg, rf64
+from tests.lab.data import debian_speech, shared_data
+
+FIRST_BYTES = sorted({beginning[0] for beginning in BEGINNINGS.values()})
+
+
+@pytest.mark.parametrize("container", BEGINNINGS)
+def test_each_is_known_and_a_part_of_it_is_undecided(container: Container) -> None:
+    """However little of it came, it is never taken for PCM; more of it never changes the verdict."""
+    beginning = BEGINNINGS[container]
+    verdicts = [sniff(beginning[:size]) for size in range(len(beginning) + 1)]
+    decided = verdicts.index(container)
+    assert set(verdicts[:decided]) <= {Container.UNDECIDED}
+    assert set(verdicts[decided:]) == {container}
+    assert sniff(beginning + bytes(10_000)) is container
+
+
+@pytest.mark.parametrize(
+    "head",
+    [
+        b"RIFF\0\0\0\0AVI LIST",
+        b"RIFX\0\0\0\0WAVE",
+        BEGINNINGS[Container.OGG][:40] + b"\xff" + BEGINNINGS[Container.OGG][41:],
+        b"OggS\1" + BEGINNINGS[Container.OGG][5:],
+        b"fLaC\x00\0\0\x23" + bytes(40),
+        b"fLaC\x84\0\0\x22" + bytes(40),
+        b"\x1a\x45\xdf\xa3\x84\x42\x86\x81\x01" + bytes(10),
+        b"\0\0\0\x20moov" + bytes(20),
+        b"ID3\x05\0\0\0\0\0\0",
+        b"ID3\x03\0\x1f\0\0\0\0",
+        b"ID3\x03\0\0\0\0\x80\0",
+        mpeg(2) + bytes(500),
+        mpeg(2) + mpeg(1, mono=True),
+        b"\xff" * 5_000,
+        b"\xff\xfb\x90\x64" + b"\xff" * 5_000,
+        bytes(5_000),
+    ],
+    ids=lambda head: head[:8].hex(),
+)
+def test_what_only_looks_like_one_is_none(head: bytes) -> None:
+    """A mark alone does not do."""
+    assert sniff(head) is None
+
+
+def test_bit_rate_may_change_between_frames() -> None:
+    """VBR; and RF64 is WAV."""
+    assert sniff(mpeg(1) + mpeg(1, kbps_index=5) + mpeg(1)) is Container.MPEG
+    assert sniff(rf64(bytes(100))) is Container.WAV
+
+
+def test_length_of_an_id3_tag() -> None:
+    """Seven bits a byte; a footer counts."""
+    assert id3_bytes(b"ID3\x04\0\0\0\0\x02\x01") == 10 + 257
+    assert id3_bytes(b"ID3\x04\0\x10\0\0\x02\x01") == 20 + 257
+
+
+@settings(max_examples=300, deadline=None)
+@given(st.sampled_from(FIRST_BYTES), st.binary(max_size=5_000))
+def test_noise_is_none_and_is_decided_in_time(first: int, rest: bytes) -> None:
+    """Also where the first byte is one of a mark."""
+    head = bytes([first]) + rest
+    assert sniff(head) in (None, Container.UNDECIDED)
+    assert sniff(head + bytes(HEAD_BYTES)) is not Container.UNDECIDED
+
+
+def windows(samples: NDArray[np.int16], step_bytes: int) -> Iterator[bytes]:
+    """Those windows at every so many bytes whose first bytes do not rule a container out."""
+    data = np.frombuffer(samples.astype("<i2").tobytes(), np.uint8)
+    starts = data[:-8:step_bytes]
+    marked = np.isin(starts, FIRST_BYTES)
+    second = data[1:-7:step_bytes]
+    marked &= (starts != 0xFF) | (second >= 0xE0)
+    tags = np.isin(starts, [0]) & (data[4:-4:step_bytes] != ord("f"))
+    raw = data.tobytes()
+    for at in np.flatnonzero(marked & ~tags) * step_bytes:
+        yield raw[at : at + HEAD_BYTES]
+
+
+def sounds(seconds: int) -> dict[str, NDArray[np.int16]]:
+    """PCM of all kinds, made here."""
+    chance, frames = np.random.default_rng(5), seconds * 16_000
+    time = np.arange(frames) / 16_000
+    envelope = np.abs(np.sin(2 * np.pi * 1.3 * time)) ** 3
+    made = {
+        "silence": np.zeros(frames),
+        "dither": chance.integers(-1, 2, frames),
+        "-1": np.full(frames, -1),
+        "hum": 300 * np.sin(2 * np.pi * 50 * time) + chance.normal(0, 3, frames),
+        "voice": 9_000 * envelope * np.sin(2 * np.pi * (140 * time + 9 * np.sin(2 * np.pi * 2.1 * time))) + chance.normal(0, 20, frames),
+        "white noise": chance.uniform(-32_768, 32_767, frames),
+        "full scale": 32_767 * np.sign(np.sin(2 * np.pi * 333 * time)),
+    }
+    return {name: samples.astype(np.int16) for name, samples in made.items()}
+
+
+def refused(samples: NDArray[np.int16], step_bytes: int) -> list[Container]:
+    """Windows that are taken for a container."""
+    verdicts = (sniff(window) for window in windows(samples, step_bytes))
+    return [verdict for verdict in verdicts if verdict not in (None, Container.UNDECIDED)]
+
+
+def test_no_window_of_pcm_is_a_container() -> None:
+    """700,000 windows, at all offsets."""
+    for name, samples in sounds(3).items():
+        assert refused(samples, 1) == [], name
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(1_200)
+def test_ten_million_windows_of_pcm() -> None:
+    """Made sounds, human speech and a recorded conversation; at all offsets."""
+    kinds = sounds(40)
+    with wave.open(str(debian_speech("data/librivox/sense_and_sensibility_01_austen_64kb-0880.wav"))) as file:
+        kinds["librivox"] = np.frombuffer(file.readframes(file.getnframes()), "<i2")
+    for name in ("goforward.raw", "numbers.raw", "something.raw"):
+        kinds[name] = np.fromfile(debian_speech(f"data/{name}"), "<i2")
+    kinds["recording"] = recorded()
+    count = 0
+    for name, samples in kinds.items():
+        for gain in (1.0, 0.37):
+            scaled = (samples * gain).astype(np.int16)
+            assert refused(scaled, 1) == [], name
+            count += 2 * len(scaled)
+    sys.stdout.write(f"{count} windows, 0 refused\n")
+    assert count >= 10_000_000
+
+
+def recorded() -> NDArray[np.int16]:
+    """The recorded conversation's sound, as often as it takes."""
+    recording = json.loads(shared_data("avatarkit-recording-16k.json").read_text())
+    samples = np.frombuffer(base64.b64decode(recording["audio_base64"]), "<i2")
+    return np.tile(samples, 2)

@@ -1,0 +1,50 @@
+"""What is remembered of cards."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from edge_client.audio.card_memory import FILE_NAME, MAX_CARDS, CardMemory
+
+
+def test_over_a_restart(tmp_path: Path) -> None:
+    """What was learned last is known again."""
+    memory = CardMemory(tmp_path)
+    memory.learn("a", 20_000)
+    memory.learn("a", 50_000)
+    memory.close()
+    assert CardMemory(tmp_path).buffers_us == {"a": 50_000}
+
+
+def test_without_a_folder() -> None:
+    """It holds for the run."""
+    memory = CardMemory(None)
+    memory.learn("a", 20_000)
+    memory.close()
+    assert memory.buffers_us == {"a": 20_000}
+
+
+def test_the_oldest_is_forgotten(tmp_path: Path) -> None:
+    """The file does not grow for ever."""
+    memory = CardMemory(tmp_path)
+    for number in range(MAX_CARDS + 2):
+        memory.learn(str(number), 20_000)
+    assert list(memory.buffers_us) == [str(number) for number in range(2, MAX_CARDS + 2)]
+    memory.close()
+
+
+@pytest.mark.parametrize("content", ["{", "[]", '{"buffers_us": 3}', '{"buffers_us": {"a": "x", "b": -1, "c": 1e9, "d": true}}'])
+def test_a_broken_file_is_ignored(tmp_path: Path, content: str, caplog: pytest.LogCaptureFixture) -> None:
+    """With one line in the log."""
+    (tmp_path / FILE_NAME).write_text(content)
+    assert CardMemory(tmp_path).buffers_us == {}
+    assert len(caplog.records) == 1
+
+
+def test_what_is_right_in_a_file_is_kept(tmp_path: Path) -> None:
+    """One wrong entry does not cost the others."""
+    (tmp_path / FILE_NAME).write_text(json.dumps({"buffers_us": {"a": 20_000, "b": []}}))
+    assert CardMemory(tmp_path).buffers_us == {"a": 20_000}

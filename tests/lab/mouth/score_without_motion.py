@@ -1,0 +1,116 @@
+"""Speech without motion: does the device's mouth say what is heard, in `BURST` and in `LIVE`, and at other look-aheads?
+
+espeak-ng says four sentences in three voices (its own phoneme times tell what the mouth should do); `--recording` adds the sound of a
+recorded AvatarKit conversation, aligned by pocketsphinx (from PyPI). The device's own chain makes the poses: what `AudioMouth` gives for
+sound that comes 20 ms at a time. Further look-aheads are refitted models in the analyser of `LIVE`. The opening is that of the drawn
+mesh; with `--pictures` lips count as apart if pixels between them say so, at 480x480, 30 pictures a second.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from avatar_relay.arkit import ARKIT_INDEX
+from avatar_relay.mouth.features import HOP_S, WINDOW_S
+from avatar_relay.mouth.live_analyser import LIVE_KEYFRAMES_PER_SECOND, LOOK_AHEAD_S, LiveMouthAnalyser
+from avatar_relay.mouth.model import CONTEXT_FRAMES
+from avatar_relay.mouth.shapes import BLENDSHAPE_NAMES, to_weights
+from edge_client.motion.audio_mouth import AudioMouth
+from edge_client.motion.pose import Pose, neutral_pose
+from relay_server.sources import espeak
+from relay_server.sources.coarticulation import Phoneme
+from relay_server.sources.recording import load_recording
+from tests.lab.mouth.fitting import examples, fit
+from tests.lab.mouth.score import TEXTS, VOICES, Judged, Score, phonemes_of_sound, recognised, score
+from tests.lab.mouth.score_sources import opened, seen
+from tests.lab.tool import command_line
+
+PICTURES_PER_SECOND = 30.0
+LOOK_AHEADS_MS = (80, 160)
+STEP_S = 0.02
+Sound = tuple[tuple[Phoneme, ...], NDArray[np.int16], int]
+"""Phonemes, samples, rate."""
+Poses = Callable[[NDArray[np.int16], int], list[Pose]]
+
+
+def synthetic(texts: Sequence[str] = TEXTS, voices: Sequence[str] = VOICES) -> list[Sound]:
+    """Sentences of espeak-ng."""
+    spoken = [espeak.load().speak(text, voice) for voice in voices for text in texts]
+    return [(piece.phonemes, piece.samples, piece.rate_hz) for piece in spoken]
+
+
+def recorded(path: Path) -> Sound:
+    """The sound of a recorded conversation."""
+    samples = np.frombuffer(load_recording(path).audio, "<i2")
+    return phonemes_of_sound(samples, recognised(samples)), samples, 16_000
+
+
+def device_poses(samples: NDArray[np.int16], rate_hz: int, *, live: bool) -> list[Pose]:
+    """What the device shows, picture by picture."""
+    mouth, step = AudioMouth(rate_hz, 1.0, live=live), round(STEP_S * rate_hz)
+    for start in range(0, samples.size, step):
+        mouth.hear(start * 1e6 / rate_hz, samples[start : start + step])
+        mouth.analyse()
+    mouth.end()
+    while mouth.analyse():
+        pass
+    times_us = np.arange(0, samples.size / rate_hz, 1 / PICTURES_PER_SECOND) * 1e6
+    found = [mouth.sample(round(time_us)) for time_us in times_us]
+    return [sample.pose if sample is not None and sample.covered else neutral_pose() for sample in found]
+
+
+def refitted_poses(look_ahead_ms: int) -> Poses:
+    """The same with a model that hears so much beyond the moment."""
+    future_frames = min(CONTEXT_FRAMES, int((look_ahead_ms / 1e3 - WINDOW_S / 2) / HOP_S))
+    model = fit(*examples(future_frames))
+
+    def poses(samples: NDArray[np.int16], rate_hz: int) -> list[Pose]:
+        analyser = LiveMouthAnalyser(rate_hz, model, future_frames)
+        rows = to_weights(np.vstack((analyser.push(samples / 32_768), analyser.finish())))
+        at = np.arange(0, samples.size / rate_hz, 1 / PICTURES_PER_SECOND) * LIVE_KEYFRAMES_PER_SECOND
+        found = []
+        for index in np.minimum(np.rint(at).astype(int), len(rows) - 1):
+            pose = neutral_pose()
+            pose[[ARKIT_INDEX[name] for name in BLENDSHAPE_NAMES]] = rows[index]
+            found.append(pose)
+        return found
+
+    return poses
+
+
+def judge(sounds: Sequence[Sound], poses: Poses, openings: Callable[[Sequence[Pose]], NDArray[np.float64]]) -> Score:
+    """All sounds, each pose looked at."""
+    shown = [poses(samples, rate_hz) for _, samples, rate_hz in sounds]
+    opening = np.split(openings([pose for found in shown for pose in found]), np.cumsum([len(found) for found in shown])[:-1])
+    return score([Judged(sound[0], part, PICTURES_PER_SECOND) for sound, part in zip(sounds, opening, strict=True)])
+
+
+def main() -> int:
+    """Print the scores."""
+    parser = command_line("mouth/score_without_motion", __doc__)
+    parser.add_argument("--recording", type=Path, metavar="RECORDING.json", help="a recorded AvatarKit conversation")
+    parser.add_argument("--pictures", action="store_true", help="look at pixels instead of the mesh")
+    arguments = parser.parse_args()
+    openings = seen if arguments.pictures else opened
+    groups = {"three voices of espeak-ng": synthetic()}
+    if arguments.recording is not None:
+        groups["the recording"] = [recorded(arguments.recording)]
+    conditions: dict[str, Poses] = {
+        "BURST": lambda samples, rate_hz: device_poses(samples, rate_hz, live=False),
+        f"LIVE, {LOOK_AHEAD_S * 1e3:.1f} ms": lambda samples, rate_hz: device_poses(samples, rate_hz, live=True),
+        **{f"refitted, {ms} ms": refitted_poses(ms) for ms in LOOK_AHEADS_MS},
+    }
+    for group, sounds in groups.items():
+        print(f"{group}:", flush=True)
+        for name, poses in conditions.items():
+            print(f"  {name:18}", judge(sounds, poses, openings), flush=True)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,1 @@
+"""Tests of `relay_server.sources.motion_files`."""

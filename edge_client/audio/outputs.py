@@ -10,6 +10,7 @@ The rules:
 
 from __future__ import annotations
 
+import enum
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -49,6 +50,14 @@ class OutputDevice:
 
     def __str__(self) -> str:
         return f"[{self.index}] {self.name}" + (f" ({self.description})" if self.description else "")
+
+
+class Conversion(enum.Enum):
+    """What ALSA does to samples, not to their rate. The less the better: below a converting plug-in, PulseAudio's asks for no sound."""
+
+    NONE = "as they are"
+    SAMPLES = "format and channels"
+    IEC958 = "framed for HDMI, as that of a Raspberry Pi takes them"
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,12 +137,14 @@ def _described(card: Card) -> str:
     return f"{card.name}, path:{at}" if at else card.name
 
 
-def alsa_configuration(pcm: str, *, iec958: bool) -> str:
-    """Configuration that makes `AVATAR_OUT` play through an output that `check_output_name` passed, converting all but the rate.
-
-    `iec958` frames the samples as the HDMI of a Raspberry Pi takes them.
-    """
+def alsa_configuration(pcm: str, conversion: Conversion) -> str:
+    """Configuration that makes `AVATAR_OUT` play through an output that `check_output_name` passed, with a conversion."""
     name = f'"{check_output_name(pcm)}"'
-    framed = f"pcm.avatar_iec958 {{ type iec958 slave {{ pcm {name} format IEC958_SUBFRAME_LE }} }}\n" if iec958 else ""
-    slave = '"avatar_iec958"' if iec958 else name
-    return f"{framed}pcm.{AVATAR_OUT} {{ type plug slave {{ pcm {slave} rate unchanged }} }}\n"
+    match conversion:
+        case Conversion.NONE:
+            return f"pcm.{AVATAR_OUT} {name}\n"
+        case Conversion.SAMPLES:
+            return f"pcm.{AVATAR_OUT} {{ type plug slave {{ pcm {name} rate unchanged }} }}\n"
+        case Conversion.IEC958:
+            framed = f"pcm.avatar_iec958 {{ type iec958 slave {{ pcm {name} format IEC958_SUBFRAME_LE }} }}\n"
+            return framed + alsa_configuration("avatar_iec958", Conversion.SAMPLES)

@@ -41,7 +41,7 @@ class Abilities:
 
 
 class FormatError(SinkError):
-    """The output takes no format that 16-bit samples can be converted to."""
+    """The output does not take 16-bit samples in one or two channels."""
 
 
 class Alsa:
@@ -108,10 +108,10 @@ class Alsa:
         library = self._library
         any_way = library.snd_pcm_hw_params_any(handle, parameters)
         if any_way < 0 or library.snd_pcm_hw_params_set_format(handle, parameters, _S16_LE) < 0:
-            raise FormatError("it takes no sample format that 16 bits convert to")
+            raise FormatError("it does not take 16-bit samples")
         channels = next((count for count in (1, 2) if library.snd_pcm_hw_params_set_channels(handle, parameters, count) == 0), 0)
         if not channels:
-            raise SinkError("it takes neither 1 nor 2 channels")
+            raise FormatError("it takes neither 1 nor 2 channels")
         rate, direction = ctypes.c_uint(rate_hz), ctypes.c_int()
         error = library.snd_pcm_hw_params_set_rate_near(handle, parameters, ctypes.byref(rate), ctypes.byref(direction))
         self._check(error, f"it takes no rate near {rate_hz} Hz")

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
 from edge_client.audio.cards import CardFiles
-from edge_client.audio.outputs import AVATAR_OUT, DEFAULT, Candidate, OutputDevice, alsa_configuration, candidates, outputs
+from edge_client.audio.outputs import AVATAR_OUT, DEFAULT, Candidate, Conversion, OutputDevice, alsa_configuration, candidates, outputs
 from edge_client.audio.speaker import portaudio
 from edge_client.audio.speaker.alsa import Abilities, Alsa, FormatError, quiet_standard_error
 from edge_client.audio.speaker.channel import DeviceOpened, Settings
@@ -21,7 +22,7 @@ class Found:
 
     candidate: Candidate
     abilities: Abilities
-    iec958: bool
+    conversion: Conversion
     why: str
     """Why nothing better was taken; empty if this is the best."""
 
@@ -37,23 +38,24 @@ def find_output(alsa: Alsa, wanted: str, rate_hz: int) -> Found:
     ways = candidates("", []) if not wanted else candidates(wanted, list_outputs(alsa))
     while ways:
         way = ways.pop(0)
-        for iec958 in (False, True):
-            alsa.add_configuration(alsa_configuration(way.pcm, iec958=iec958))
-            try:
-                with quiet_standard_error():
-                    abilities = alsa.ask(AVATAR_OUT, rate_hz)
-            except FormatError as error:
-                if iec958:
-                    reasons.append(f"{way.pcm}: {error}; it takes {', '.join(alsa.formats(way.pcm)) or 'none at all'}")
-            except SinkError as error:
-                if not iec958:
-                    reasons.append(f"{way.pcm}: {error}")
-                    break
-            else:
-                return Found(_known(way, abilities), abilities, iec958, "; ".join(reasons))
+        try:
+            conversion, abilities = _settle(alsa, way.pcm, rate_hz)
+        except SinkError as error:
+            reasons.append(f"{way.pcm}: {error}")
+        else:
+            return Found(_known(way, abilities), abilities, conversion, "; ".join(reasons))
         if not wanted and way.pcm == DEFAULT:
             ways = candidates("", list_outputs(alsa))[1:]
     raise SinkError("no sound: " + "; ".join(reasons))
+
+
+def _settle(alsa: Alsa, pcm: str, rate_hz: int) -> tuple[Conversion, Abilities]:
+    """The least conversion with which an output plays. Raises `SinkError`."""
+    for conversion in Conversion:
+        alsa.add_configuration(alsa_configuration(pcm, conversion))
+        with contextlib.suppress(FormatError), quiet_standard_error():
+            return conversion, alsa.ask(AVATAR_OUT, rate_hz)
+    raise SinkError(f"it takes no samples that 16 bits in 1 or 2 channels convert to, but {', '.join(alsa.formats(pcm)) or 'none at all'}")
 
 
 def _known(way: Candidate, abilities: Abilities) -> Candidate:
@@ -86,7 +88,7 @@ def open_output(settings: Settings, found: Found, make_render: Callable[[int], p
         render=make_render(rate_hz),
     )
     told = DeviceOpened(
-        device=found.candidate.pcm + (" (IEC958)" if found.iec958 else ""),
+        device=found.candidate.pcm + (" (IEC958)" if found.conversion is Conversion.IEC958 else ""),
         key=found.candidate.key,
         rate_hz=rate_hz,
         channels=abilities.channels,

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from edge_client.audio.outputs import Card, alsa_configuration, candidates, choose, outputs
+from edge_client.audio.outputs import Card, Conversion, alsa_configuration, candidates, choose, outputs
 from edge_client.choices import check_output_name
 from edge_client.errors import SinkError
 
@@ -107,8 +107,8 @@ def test_what_passes_stays_within_its_quotes(text: str) -> None:
         check_output_name(text)
     except ValueError:
         return
-    for iec958 in (False, True):
-        configuration = alsa_configuration(text.removeprefix("path:"), iec958=iec958)
+    for conversion in Conversion:
+        configuration = alsa_configuration(text.removeprefix("path:"), conversion)
         assert re.sub(r'"[^"\n\\{}|/\']*"', "", configuration).count('"') == 0
 
 

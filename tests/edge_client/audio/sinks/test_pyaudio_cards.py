@@ -168,7 +168,7 @@ def test_a_period_that_is_too_long(deep_paced_device: PacedDevice) -> None:
 
 @pytest.mark.parametrize(
     ("fields", "complaint"),
-    [("format DSD_U8", "paced: it takes no sample format that 16 bits convert to; it takes DSD_U8"), ("channels 9", "")],
+    [("format DSD_U8", "paced: it takes no samples that 16 bits in 1 or 2 channels convert to, but DSD_U8"), ("channels 9", "")],
 )
 def test_errors_name_what_is_wrong(deep_paced_device: PacedDevice, fields: str, complaint: str) -> None:
     """Format if it is the format; nine channels are played."""

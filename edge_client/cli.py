@@ -7,10 +7,12 @@ import importlib.metadata
 import logging
 import os
 import sys
+import time
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from avatar_relay.bounded_log import BoundedLog
 from avatar_relay.command import CommandLine, errors_in_one_line, prepare_process
 from avatar_relay.errors import ConfigError
 from edge_client.blas_threads import ONE_THREAD
@@ -93,6 +95,8 @@ def _tone(config: EdgeConfig) -> int:
 
 def _run(config: EdgeConfig) -> int:
     logging.basicConfig(level=config.log_level.upper(), format="%(asctime)s %(levelname)-7s %(name)s: %(message)s", stream=sys.stderr)
+    for handler in logging.getLogger().handlers:
+        handler.addFilter(BoundedLog(lambda: time.monotonic_ns() // 1_000, strict="edge_client.link"))
     from edge_client.app import run
 
     return run(config)

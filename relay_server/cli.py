@@ -6,10 +6,12 @@ import argparse
 import logging
 import os
 import sys
+import time
 from collections.abc import Mapping, Sequence
 from importlib.metadata import version
 from pathlib import Path
 
+from avatar_relay.bounded_log import BoundedLog
 from avatar_relay.command import CommandLine, errors_in_one_line, prepare_process
 from avatar_relay.errors import ConfigError
 from avatar_relay.settings import ProgramSettings, Section
@@ -58,6 +60,8 @@ def main(argv: Sequence[str] | None = None) -> None:
         prepare_process(os.environ)
         config = load_config(build_parser().parse_args(argv), os.environ)
         logging.basicConfig(level=config.log_level.upper(), format="%(asctime)s %(levelname)s %(name)s: %(message)s", stream=sys.stderr)
+        for handler in logging.getLogger().handlers:
+            handler.addFilter(BoundedLog(lambda: time.monotonic_ns() // 1_000))
         _run(config)
 
 

@@ -84,6 +84,11 @@ class RelayConfig:
     tls_client_ca_file: Path | None = setting(
         None, takes.path(), "certificates (PEM) that clients' certificates must chain to; then every client needs one"
     )
+    proxies: tuple[str, ...] = setting(
+        (),
+        takes.networks(),
+        "addresses and networks of proxies in front: their connections carry many callers, and are not counted as one caller's",
+    )
     groups: Mapping[str, tuple[str, ...]] = setting(
         {}, takes.table_of_lists('a table such as {hall = ["left", "right"]}'), "names that stand for several devices"
     )
@@ -143,6 +148,10 @@ class RelayConfig:
     )
     max_devices: int = setting(1_000, _count(), "most device sessions, attached or within their lease")
     max_publishers: int = setting(200, _count(), "most publishers, connected or within their lease")
+    max_publishers_per_identity: int = setting(
+        16, _count(), "most publishers of one identity; behind one connection or many, and with those that are typed by hand"
+    )
+    max_conversations_per_identity: int = setting(1_000, _count(), "most open conversations of one identity's publishers together")
     max_conversations: int = setting(4_000, _count(), "most open conversations on all devices together")
     max_conversations_per_device: int = setting(32, _count(), "most conversations that play or wait on one device")
     max_payloads_per_second: int = setting(

@@ -45,6 +45,8 @@ ADAPTERS = frozenset(
         "edge_client.thread_watch",
         "edge_client.link",
         "relay_server.access.guard",
+        "relay_server.access.own_thread",
+        "relay_server.access.refusal_log",
         "relay_server.access.store",
         "relay_server.access.tls",
         "relay_server.background",
@@ -75,6 +77,8 @@ ADAPTERS = frozenset(
         "edge_client.recording",
         # adapters: Server SDKs, files
         "edge_client.state",
+        "avatar_relay.bounded_log",
+        "avatar_relay.certificate_dates",
         "edge_client.volume",
         "avatar_relay.pem",
         "relay_server.sources",

@@ -54,6 +54,8 @@ class StreamEnd:
     retry_after_ms: int = 0
     goaway_reason: str = ""
     stopped: bool = False
+    advice: str = ""
+    """What to look at, where more is known than the code tells."""
 
     @property
     def verdict(self) -> RetryDecision:
@@ -86,5 +88,5 @@ class StreamEnd:
     def describe(self) -> str:
         """One line for people: what happened, and what to look at."""
         reason = f" [{self.fault.reason}]" if self.fault is not None else ""
-        advice = "" if self.welcomed or self.fault is not None else _ADVICE.get(self.code, "")
+        advice = "" if self.welcomed or self.fault is not None else self.advice or _ADVICE.get(self.code, "")
         return f"{self.code}{reason}: {self.text}" + (f" ({advice})" if advice else "")

@@ -26,11 +26,13 @@ def prepare_process(environment: MutableMapping[str, str]) -> None:
     """Call it first, with `os.environ`: gRPC and OpenTelemetry read the environment when they are imported.
 
     An empty `OTEL_…` variable is removed: OpenTelemetry's specification takes it as unset, its Python SDK does not. gRPC's own
-    log is off unless GRPC_VERBOSITY asks for it: what it says is in our errors, too. Help texts can be printed in any encoding.
+    log is off unless GRPC_VERBOSITY asks for it: what it says is in our errors, too. Names are resolved by the system, unless
+    GRPC_DNS_RESOLVER says otherwise: gRPC's own resolver knows neither `.local` nor nsswitch. Help texts can be printed in any encoding.
     """
     for name in [name for name, value in environment.items() if name.startswith("OTEL_") and not value.strip()]:
         del environment[name]
     environment.setdefault("GRPC_VERBOSITY", "NONE")
+    environment.setdefault("GRPC_DNS_RESOLVER", "native")
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(errors="replace")
 

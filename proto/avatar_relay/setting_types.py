@@ -7,6 +7,7 @@ import re
 import tomllib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from ipaddress import ip_network
 from pathlib import Path
 from typing import Any
 
@@ -142,6 +143,22 @@ def size() -> SettingType:
         return sides
 
     return SettingType(read, "WxH", takes, lambda value: "x".join(map(str, value)))
+
+
+def networks() -> SettingType:
+    """IP addresses and networks; a file may give them as a list, too."""
+    takes = "IP addresses and networks, separated by commas, such as 10.0.0.7,192.168.3.0/24"
+
+    def read(value: object) -> tuple[str, ...]:
+        entries = [entry.strip() for entry in value.split(",")] if isinstance(value, str) else value
+        if not isinstance(entries, list | tuple) or not all(isinstance(entry, str) for entry in entries):
+            raise ValueError(f"takes {takes}")
+        try:
+            return tuple(str(ip_network(entry, strict=False)) for entry in entries if entry)
+        except ValueError:
+            raise ValueError(f"takes {takes}") from None
+
+    return SettingType(read, "ADDRESSES", takes, ",".join)
 
 
 def structured(check: Callable[[Any], Any], metavar: str, takes: str) -> SettingType:

@@ -19,13 +19,14 @@ from grpc_health.v1 import health_pb2, health_pb2_grpc
 from avatar_relay import wire
 from avatar_relay.command import CommandLine
 from avatar_relay.forward_proxy import proxy_note
+from avatar_relay.grpc_client import fault_of
 from avatar_relay.media import AngleUnit
 from avatar_relay.v1 import admin_service_pb2 as pb
 from avatar_relay.v1 import admin_service_pb2_grpc as services
 from avatar_relay.v1 import media_pb2
 from avatar_relay.volume_curve import position_of
 from relay_server.relayctl import access_commands as keys
-from relay_server.relayctl.connect import add_flags, open_channel
+from relay_server.relayctl.connect import add_flags, open_channel, why_unreachable
 from relay_server.relayctl.values import gain, number
 from relay_server.relayctl.watching import watch
 
@@ -348,10 +349,11 @@ def _printable(text: str) -> str:
 
 def _complain(error: Any, options: argparse.Namespace) -> int:
     """One clear line on standard error; returns the exit code."""
-    code, fault = error.code(), wire.fault_in(error.trailing_metadata())
+    code = error.code()
+    fault = fault_of(code.name, error.details(), error.trailing_metadata())
     if fault is None and code in _UNREACHABLE:
         text, reason, exit_code = (
-            f"no relay answers at {options.relay}: is it running, and is the address right?{proxy_note(options.relay, os.environ)}",
+            why_unreachable(options) + proxy_note(options.relay, os.environ),
             code.name,
             EXIT_UNREACHABLE,
         )

@@ -9,6 +9,7 @@ from typing import Any, Protocol, assert_never
 from google.protobuf.message import Message
 
 from avatar_relay import wire
+from avatar_relay.limits import MAX_NAMES
 from avatar_relay.media import AngleUnit, OnPlaying
 from avatar_relay.reasons import Fault, Reason
 from avatar_relay.v1 import admin_service_pb2 as pb
@@ -51,10 +52,11 @@ class Speech(Protocol):
         angle_unit: AngleUnit = AngleUnit.RADIANS,
         voice: VoiceWish = NO_WISH,
         is_ssml: bool = False,
+        owner: str = "",
     ) -> tuple[str, str]:
-        """Begin to speak text, or a file of the speech folder; returns conversation and trace id (empty while tracing is off).
+        """Begin to speak text, or a file of the speech folder, for the identity `owner`.
 
-        Raises `FaultError` where it can not.
+        Returns conversation and trace id (empty while tracing is off). Raises `FaultError` where it can not.
         """
         ...
 
@@ -104,6 +106,7 @@ class AdminService:
             text=None if said == "file" else getattr(request, said),
             file=request.file if said == "file" else None,
             on_playing=wire.on_playing_from_wire(request.on_playing),
+            owner=current_caller().key,
             angle_unit=wire.angle_unit_from_wire(request.angle_unit),
             voice=VoiceWish(
                 request.voice or None,
@@ -151,8 +154,11 @@ class AdminService:
 
     async def watch_events(self, request: pb.WatchEventsRequest, write: Write) -> None:
         """`WatchEvents`: until the caller or the relay ends it."""
+        if len(request.device_ids) > MAX_NAMES:
+            text = f"{len(request.device_ids)} devices; at most {MAX_NAMES} are watched by name: name none to watch all"
+            raise RequestError(Fault(Reason.MESSAGE_INVALID, text, "device_ids"))
         check_reach(*request.device_ids, field="device_ids")
-        with self._relay.watch(frozenset(request.device_ids)) as watcher:
+        with self._relay.watch(frozenset(request.device_ids), current_caller().key) as watcher:
             if request.heartbeat:
                 await write(pb.WatchEventsResponse())
             while True:

@@ -51,13 +51,13 @@ class SpeechSource:
         """Begin to speak; the pieces are made as they are read. Raises `SourceError`."""
         if not isinstance(speech, TextSpeech):
             raise SourceError(Fault(Reason.SPEECH_MISSING, "the source speech takes text, not a file", "text"))
-        pieces = [speech.text] if speech.is_ssml else list(split_text(speech.text))
-        if not pieces:
-            raise SourceError(Fault(Reason.SPEECH_MISSING, "the text holds nothing that can be spoken", "text"))
         longest = MAX_SSML_CHARACTERS if speech.is_ssml else MAX_TEXT_CHARACTERS
         if len(speech.text) > longest:
             text = f"the text has {len(speech.text)} characters; at most {longest} are spoken at a time"
             raise SourceError(Fault(Reason.SPEECH_MISSING, text, "text"))
+        pieces = [speech.text] if speech.is_ssml else list(split_text(speech.text))
+        if not pieces:
+            raise SourceError(Fault(Reason.SPEECH_MISSING, "the text holds nothing that can be spoken", "text"))
         voice = _voice_of(speech.voice, self._voice)
         try:
             rate_hz = await asyncio.to_thread(self._synthesiser.rate)

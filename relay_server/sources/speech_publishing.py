@@ -15,7 +15,7 @@ import asyncio
 import logging
 import os
 from collections.abc import AsyncIterator, Callable, Mapping
-from contextlib import asynccontextmanager, suppress
+from contextlib import ExitStack, asynccontextmanager, suppress
 from dataclasses import replace
 from pathlib import Path
 from types import MappingProxyType
@@ -35,6 +35,7 @@ from avatar_relay.publisher import (
 from avatar_relay.publisher.in_process import InProcessRelay
 from avatar_relay.reasons import Fault, Reason
 from avatar_relay.tracing import active, trace_id_of
+from relay_server.core.shares import Shares
 from relay_server.errors import RequestError
 from relay_server.sources.source import (
     NO_WISH,
@@ -57,7 +58,7 @@ from relay_server.sources.source import (
 MAX_EARLY_MOTION_BYTES = UNKNOWN_CONVERSATION_HOLD_BYTES
 Report = Callable[[str, Fault], None]
 """Told what is wrong with a conversation while its sound goes on: its id, and why."""
-MAX_PERFORMANCES = 32
+MAX_PERFORMANCES, MAX_PERFORMANCES_PER_IDENTITY = 32, 8
 """`Speak`s that are being published at once."""
 AUDIO_SUFFIXES = frozenset({".wav", ".flac", ".ogg", ".oga", ".opus", ".mp3"})
 RECORDING_SUFFIXES = frozenset({".json", ".csv"})
@@ -249,7 +250,7 @@ class SpeechPublisher:
         self._by_target = by_target
         self._report = report
         self._running: set[asyncio.Task[None]] = set()
-        self._beginning = 0
+        self._places = Shares("performances", MAX_PERFORMANCES, MAX_PERFORMANCES_PER_IDENTITY)
 
     async def speak(
         self,
@@ -261,29 +262,26 @@ class SpeechPublisher:
         angle_unit: AngleUnit = AngleUnit.RADIANS,
         voice: VoiceWish = NO_WISH,
         is_ssml: bool = False,
+        owner: str = "",
     ) -> tuple[str, str]:
-        """Begin to speak text, or a file of the speech folder; the rest is published in the background.
+        """Begin to speak text, or a file of the speech folder, for `owner`; the rest is published in the background.
 
         Returns once the conversation is open: its id and its trace's id, empty while tracing is off. Raises `RequestError`
         where it can not be opened on any device, or the source can not take the speech.
         """
-        if len(self._running) + self._beginning >= MAX_PERFORMANCES:
-            text_ = f"{MAX_PERFORMANCES} performances are being published already; try again when one is through"
-            raise RequestError(Fault(Reason.LIMIT_REACHED, text_, retry_after_ms=1_000))
-        self._beginning += 1
-        try:
-            if text and voice.name is None:
-                voice = replace(voice, name=self._voices.get(target))
-            source, speech = await self._choose(target, TextSpeech(text, voice, is_ssml) if text else None, file, angle_unit)
-            return await self._begin(await source.perform(speech), target, on_playing)
-        except FaultError as error:
-            raise RequestError(error.fault) from error
-        except ConnectionLostError as error:
-            raise RequestError(error.fault or Fault(Reason.DRAINING, str(error), retry_after_ms=1_000)) from error
-        except PublisherError as error:
-            raise RequestError(Fault(Reason.LIMIT_REACHED, str(error), retry_after_ms=1_000)) from error
-        finally:
-            self._beginning -= 1
+        with ExitStack() as place:
+            place.enter_context(self._places.place(owner))
+            try:
+                if text and voice.name is None:
+                    voice = replace(voice, name=self._voices.get(target))
+                source, speech = await self._choose(target, TextSpeech(text, voice, is_ssml) if text else None, file, angle_unit)
+                return await self._begin(await source.perform(speech), target, on_playing, place)
+            except FaultError as error:
+                raise RequestError(error.fault) from error
+            except ConnectionLostError as error:
+                raise RequestError(error.fault or Fault(Reason.DRAINING, str(error), retry_after_ms=1_000)) from error
+            except PublisherError as error:
+                raise RequestError(Fault(Reason.LIMIT_REACHED, str(error), retry_after_ms=1_000)) from error
 
     def stop(self) -> None:
         """Stop all sources; what they said so far is ended by the publisher."""
@@ -306,12 +304,15 @@ class SpeechPublisher:
             raise RequestError(Fault(Reason.SPEECH_FILE_INVALID, f"files of this kind can not be spoken; possible are {kinds}", "file"))
         return (own if own is not None and path.suffix.lower() in AUDIO_SUFFIXES else source), FileSpeech(path, angle_unit)
 
-    async def _begin(self, performance: Performance, target: str, on_playing: OnPlaying) -> tuple[str, str]:
+    async def _begin(self, performance: Performance, target: str, on_playing: OnPlaying, place: ExitStack) -> tuple[str, str]:
+        """As `speak`; from when the performance runs, it holds `place`."""
         rendition = PublishedSpeech(self._publisher, performance, (target,), on_playing, report=self._report)
         conversation_id = await rendition.begin()
         task = self._tasks.create_task(self._run(rendition), name=f"performance {conversation_id}")
         self._running.add(task)
         task.add_done_callback(self._running.discard)
+        held = place.pop_all()
+        task.add_done_callback(lambda _: held.close())
         await rendition.avatar.opened(conversation_id)
         return conversation_id, trace_id_of(rendition.avatar.opening(conversation_id).trace_context)
 

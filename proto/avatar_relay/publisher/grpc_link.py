@@ -16,7 +16,7 @@ from avatar_relay.addresses import is_loopback
 from avatar_relay.backoff import FINAL_CODES
 from avatar_relay.credentials import clean_token, metadata_of
 from avatar_relay.forward_proxy import host_of, proxy_note, proxy_option
-from avatar_relay.grpc_client import CHANNEL_OPTIONS, fault_in
+from avatar_relay.grpc_client import CHANNEL_OPTIONS, fault_of
 from avatar_relay.messages import FromPublisher, Joined, ToPublisher, UnknownEvent
 from avatar_relay.publisher.errors import ConnectionLostError, UnsendableError
 from avatar_relay.v1 import publisher_service_pb2_grpc as services
@@ -74,7 +74,7 @@ class GrpcLink:
         if not self._call.done():
             return ConnectionLostError(f"the stream to the relay at {self._address} broke: {error}")
         code, text = await self._call.code(), await self._call.details()
-        fault = fault_in(await self._call.trailing_metadata())
+        fault = fault_of(code.name, text, await self._call.trailing_metadata())
         what = f"{fault.reason}: {fault.text}" if fault is not None else f"{code.name}: {text}"
         what += proxy_note(self._address, os.environ) if code is grpc.StatusCode.UNAVAILABLE and fault is None else ""
         # ABORTED: another stream of this publisher took over. Without our fault a proxy on the way made the status, and that may pass

@@ -63,6 +63,7 @@ class FakeSpeech:
         angle_unit: AngleUnit = AngleUnit.RADIANS,
         voice: VoiceWish = NO_WISH,
         is_ssml: bool = False,
+        owner: str = "",
     ) -> tuple[str, str]:
         """Knows one target."""
         if target != "lobby":

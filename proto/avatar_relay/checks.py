@@ -122,3 +122,11 @@ def as_payloads(frames: object, name: str) -> list[bytes]:
     if isinstance(frames, str) or not isinstance(frames, Sequence):
         raise TypeError(f"{name} must be a list of payloads, not {type(frames).__name__}")
     return [frame if type(frame) is bytes else as_bytes(frame, f"{name}[{index}]") for index, frame in enumerate(frames)]
+
+
+def as_sound(data: BytesLike, end: bool) -> bytes:
+    """Sound as `bytes`, and whether it is the end of it. Raises `TypeError`."""
+    if type(data) is bytes and (end is False or end is True):  # nearly all calls, at the cost of one function call
+        return data
+    check_bool(end, "end")
+    return as_bytes(data, "data")

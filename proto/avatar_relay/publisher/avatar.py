@@ -13,7 +13,7 @@ from collections.abc import Callable, Sequence
 from contextlib import suppress
 from itertools import dropwhile, takewhile
 
-from avatar_relay.checks import BytesLike, as_bytes, as_payloads, as_positions, check_bool, check_function, check_number, check_text
+from avatar_relay.checks import BytesLike, as_payloads, as_positions, as_sound, check_function, check_number, check_text
 from avatar_relay.media import ConversationOpen, Kind, OnPlaying
 from avatar_relay.messages import DeviceVolume, Dropped, Finished, FromPublisher, Interrupt, Pause, PlayerEvent, Resume, Volume
 from avatar_relay.publisher.avatar_context import AvatarContext, AvatarSettings
@@ -66,7 +66,7 @@ class Avatar:
         Raises `InvalidMediaError` (nothing of `data` taken), `ConversationFailedError` where the conversation was ended by
         others or failed (once; the next call opens a new one), `ConnectionLostError`, `PublisherClosedError`.
         """
-        sound = _checked(data, end)
+        sound = as_sound(data, end)
         async with self._audio_turn:
             record, steps = self._begin(sound)
             for step in steps:
@@ -78,7 +78,7 @@ class Avatar:
 
     def yield_audio_data_nowait(self, data: BytesLike, *, end: bool = False) -> str:
         """The same without waiting. Raises `BufferFullError` where there is no room for all of it."""
-        sound = _checked(data, end)
+        sound = as_sound(data, end)
         if self._audio_turn.locked():
             raise BufferFullError("another call still waits for room")
         current = self._current()
@@ -399,11 +399,3 @@ class Avatar:
         if state is not self._state:
             self._state = state
             self._listeners.tell(StateChanged(state))
-
-
-def _checked(data: BytesLike, end: bool) -> bytes:
-    """Sound as `bytes`."""
-    if type(data) is bytes and (end is False or end is True):  # nearly all calls, at the cost of one function call
-        return data
-    check_bool(end, "end")
-    return as_bytes(data, "data")

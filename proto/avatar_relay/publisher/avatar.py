@@ -13,7 +13,7 @@ from collections.abc import Callable, Sequence
 from contextlib import suppress
 from itertools import dropwhile, takewhile
 
-from avatar_relay.checks import BytesLike, as_payloads, as_positions, as_sound, check_function, check_number, check_text
+from avatar_relay.checks import BytesLike, as_payloads, as_positions, as_sound, check_bool, check_function, check_number, check_text
 from avatar_relay.media import ConversationOpen, Kind, OnPlaying
 from avatar_relay.messages import DeviceVolume, Dropped, Finished, FromPublisher, Interrupt, Pause, PlayerEvent, Resume, Volume
 from avatar_relay.publisher.avatar_context import AvatarContext, AvatarSettings

@@ -1,4 +1,4 @@
-"""The command line: `edge-client [run]`, `edge-client devices`, `edge-client version`."""
+"""The command line: `edge-client [run]`, `edge-client devices`, `edge-client tone`, `edge-client version`."""
 
 from __future__ import annotations
 
@@ -7,11 +7,13 @@ import importlib.metadata
 import logging
 import os
 import sys
+import time
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from avatar_relay.command import errors_in_one_line, prepare_process
+from avatar_relay.bounded_log import BoundedLog
+from avatar_relay.command import CommandLine, errors_in_one_line, prepare_process
 from avatar_relay.errors import ConfigError
 from edge_client.blas_threads import ONE_THREAD
 from edge_client.errors import SinkError
@@ -22,6 +24,7 @@ if TYPE_CHECKING:
 COMMANDS = {
     "run": "attach to a relay, play what it sends and draw the face (the default)",
     "devices": "list the sound outputs of this machine",
+    "tone": "play a test tone by the settings of the sound",
     "version": "print the version",
 }
 
@@ -40,6 +43,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if read.command == "version":
             print(f"edge-client {importlib.metadata.version('avatar-relay')}")
             return 0
+        if read.command == "tone":
+            return _tone(config)
         return _devices(config) if read.command == "devices" else _run(config)
 
 
@@ -47,7 +52,7 @@ def _parser() -> argparse.ArgumentParser:
     from edge_client.config import DEFAULT_FILE, SETTINGS
 
     commands = "\n".join(f"  {name:8} {text}" for name, text in COMMANDS.items())
-    parser = argparse.ArgumentParser(
+    parser = CommandLine(
         prog="edge-client",
         description=f"Plays what a relay sends, and draws a face that says it.\n\n{commands}",
         epilog=f"Each setting is also an environment variable ({SETTINGS.prefix}DEVICE_ID) and a key of the file (device_id = …); "
@@ -76,8 +81,22 @@ def _devices(config: EdgeConfig) -> int:
     return 0
 
 
+def _tone(config: EdgeConfig) -> int:
+    logging.basicConfig(level=logging.ERROR)
+    from edge_client.tone import HZ, SECONDS, play_tone
+
+    try:
+        print(f"played {SECONDS:g} s of {HZ:g} Hz: {play_tone(config)}")
+    except SinkError as error:
+        print(f"edge-client: error: {error}", file=sys.stderr)
+        return 1
+    return 0
+
+
 def _run(config: EdgeConfig) -> int:
     logging.basicConfig(level=config.log_level.upper(), format="%(asctime)s %(levelname)-7s %(name)s: %(message)s", stream=sys.stderr)
+    for handler in logging.getLogger().handlers:
+        handler.addFilter(BoundedLog(lambda: time.monotonic_ns() // 1_000, strict="edge_client.link"))
     from edge_client.app import run
 
     return run(config)

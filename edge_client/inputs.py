@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import time
+
 from avatar_relay.errors import ConfigError
 from edge_client.audio.sinks.wav import WavTap
 from edge_client.config import EdgeConfig
@@ -13,7 +15,13 @@ from edge_client.motion.avatarkit import FlameMap, load_flame_map
 
 def endpoint_of(config: EdgeConfig) -> Endpoint:
     """Where the relay is. Raises `ConfigError` where certificates, key or token cannot be used."""
-    files = CredentialFiles(ca=config.tls_ca_file, certificate=config.tls_cert_file, key=config.tls_key_file, token=config.token_file)
+    files = CredentialFiles(
+        unix_s=lambda: int(time.time()),
+        ca=config.tls_ca_file,
+        certificate=config.tls_cert_file,
+        key=config.tls_key_file,
+        token=config.token_file,
+    )
     return Endpoint(config.relay, config.tls, files)
 
 

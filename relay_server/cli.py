@@ -6,11 +6,13 @@ import argparse
 import logging
 import os
 import sys
+import time
 from collections.abc import Mapping, Sequence
 from importlib.metadata import version
 from pathlib import Path
 
-from avatar_relay.command import errors_in_one_line, prepare_process
+from avatar_relay.bounded_log import BoundedLog
+from avatar_relay.command import CommandLine, errors_in_one_line, prepare_process
 from avatar_relay.errors import ConfigError
 from avatar_relay.settings import ProgramSettings, Section
 from relay_server.config import RelayConfig
@@ -29,7 +31,7 @@ def relay_settings(plugins: Mapping[str, SourcePlugin]) -> ProgramSettings:
 
 def build_parser() -> argparse.ArgumentParser:
     """The command line. Raises `ConfigError` if an installed source cannot be loaded."""
-    parser = argparse.ArgumentParser(
+    parser = CommandLine(
         prog="relay-server",
         description="Relays audio and motion payloads from publishers to devices.",
         epilog=f"Each setting is also an environment variable ({PREFIX}LISTEN) and a key of the file (listen = …); "
@@ -58,6 +60,8 @@ def main(argv: Sequence[str] | None = None) -> None:
         prepare_process(os.environ)
         config = load_config(build_parser().parse_args(argv), os.environ)
         logging.basicConfig(level=config.log_level.upper(), format="%(asctime)s %(levelname)s %(name)s: %(message)s", stream=sys.stderr)
+        for handler in logging.getLogger().handlers:
+            handler.addFilter(BoundedLog(lambda: time.monotonic_ns() // 1_000))
         _run(config)
 
 

@@ -84,6 +84,11 @@ class RelayConfig:
     tls_client_ca_file: Path | None = setting(
         None, takes.path(), "certificates (PEM) that clients' certificates must chain to; then every client needs one"
     )
+    proxies: tuple[str, ...] = setting(
+        (),
+        takes.networks(),
+        "addresses and networks of proxies in front: their connections carry many callers, and are not counted as one caller's",
+    )
     groups: Mapping[str, tuple[str, ...]] = setting(
         {}, takes.table_of_lists('a table such as {hall = ["left", "right"]}'), "names that stand for several devices"
     )
@@ -93,6 +98,12 @@ class RelayConfig:
         "the source of each device or group: local (espeak-ng, and motion from the sound), or a source that has a table of its own",
     )
     speech_folder: Path | None = setting(None, takes.path("FOLDER"), "where Speak finds files; without it, it takes text only")
+    speech_voice: str = setting("en-us", takes.text("VOICE"), "voice of espeak-ng that text is spoken with: `de`, `en-us`, `fr+f3`, …")
+    speech_rate: int = setting(175, takes.whole_number(80, 450), "words a minute of that voice")
+    speech_pitch: int = setting(50, takes.whole_number(0, 100), "pitch of that voice")
+    speech_voices: Mapping[str, str] = setting(
+        {}, takes.table_of_texts('a table such as {lobby = "de"}'), "voices of devices or groups that have another"
+    )
     device_lease_us: int = setting(
         DEVICE_LEASE_US, _milliseconds(0), "how long a device's session outlives its stream", name="device_lease_ms"
     )
@@ -137,6 +148,10 @@ class RelayConfig:
     )
     max_devices: int = setting(1_000, _count(), "most device sessions, attached or within their lease")
     max_publishers: int = setting(200, _count(), "most publishers, connected or within their lease")
+    max_publishers_per_identity: int = setting(
+        16, _count(), "most publishers of one identity; behind one connection or many, and with those that are typed by hand"
+    )
+    max_conversations_per_identity: int = setting(1_000, _count(), "most open conversations of one identity's publishers together")
     max_conversations: int = setting(4_000, _count(), "most open conversations on all devices together")
     max_conversations_per_device: int = setting(32, _count(), "most conversations that play or wait on one device")
     max_payloads_per_second: int = setting(

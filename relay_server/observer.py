@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from avatar_relay.media import ConversationOpen
 from relay_server.core.events import Notice, PayloadsReceived
@@ -15,6 +15,9 @@ class RelayObserver:
     def begin(self, open_: ConversationOpen) -> ConversationOpen:
         """A conversation is about to open; returns what goes to the devices, perhaps with a trace context below its own."""
         return open_
+
+    def certificate(self, expires_in_s: Callable[[], int]) -> None:
+        """The relay has a certificate; the function says how long it is still valid, from any thread."""
 
     def tick(self) -> None:
         """Time passes; a few times a second."""

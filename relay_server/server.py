@@ -16,15 +16,17 @@ from avatar_relay import wire
 from avatar_relay.media import TraceContext
 from avatar_relay.service_manager import Heart, ServiceManager
 from avatar_relay.tracing import CONVERSATION_ID, Stage, Telemetry, context_of, current_context, parent_from, start_telemetry
+from relay_server.access.connection_rules import ConnectionRules
 from relay_server.access.guard import Guard
 from relay_server.access.store import AccessFile
 from relay_server.background import Background, Start
-from relay_server.config import RelayConfig
+from relay_server.config import ADMIN_OFF, RelayConfig
 from relay_server.connections.clocks import Clocks
 from relay_server.connections.relay import STREAMS_END_US, Relay
 from relay_server.errors import BackgroundError
 from relay_server.observer import RelayObserver
 from relay_server.service import admin, device, publisher
+from relay_server.service.connection_watch import ConnectionWatch, max_connections, raise_descriptor_limit
 from relay_server.service.grpc_servers import NOT_SERVING, GrpcServers
 from relay_server.sources import lazy_import as late
 from relay_server.sources.configured import configured_sources
@@ -34,6 +36,8 @@ from relay_server.sources.speech_publishing import serving_speech
 from relay_server.telemetry import RelayTelemetry
 
 logger = logging.getLogger(__name__)
+MAX_STRANGERS = 1_024
+"""Connections without an admitted caller, in all; fewer where descriptors are few."""
 TURN_S = 0.0005
 """How long a thread may hold the interpreter while others wait: exporters compute on threads of their own, and media must not wait for one
 whose collector is away. Python's own 5 ms would be seen in the p99."""
@@ -68,14 +72,19 @@ class RelayServer:
         self.relay = relay
         self._background = background
         config = relay.config
+        descriptors = raise_descriptor_limit()
+        connections = max_connections(descriptors, servers=1 if config.admin_listen in ("", ADMIN_OFF) else 2)
+        self._watch = ConnectionWatch(ConnectionRules(min(MAX_STRANGERS, connections // 4), config.proxies), boot_time_us)
         self.guard: Guard | None = None
         """Admits callers; None if there is no access control."""
         if config.access_file is not None:
             file = AccessFile(config.access_file)
-            self.guard = Guard(file, config.groups, now_us=boot_time_us, unix_time_us=unix_time_us)
+            self.guard = Guard(file, config.groups, now_us=boot_time_us, unix_time_us=unix_time_us, cut=self._watch.cut)
         for_all = ((device.NAME, device.DeviceService(relay).handler()), (publisher.NAME, publisher.PublisherService(relay).handler()))
         for_operators = (admin.NAME, admin.AdminService(relay, speech).handler())
-        self._listeners = GrpcServers(config, self.guard, for_all, for_operators)
+        self._listeners = GrpcServers(
+            config, self.guard, for_all, for_operators, watch=self._watch, connections=connections, unix_s=lambda: int(time.time())
+        )
         self.addresses: list[str] = []
         """HOST:PORT of `listen`, and of `admin_listen` where operators have an address of their own."""
 
@@ -86,6 +95,10 @@ class RelayServer:
             self._background.start("access file", self.guard.run())
         self.addresses = await self._listeners.start()
         self._background.start("gRPC servers", self._listeners.run())
+        self._background.start("connections", self._watch.run())
+        if (certificate := self._listeners.certificate) is not None:
+            self._background.start("certificate", certificate.watch())
+            self.relay.observer.certificate(lambda: certificate.expires_in_s)
         return self.addresses[0]
 
     async def drain(self, grace_us: int | None = None) -> None:
@@ -175,7 +188,8 @@ async def voice(relay: Relay, telemetry: Telemetry, environment: Mapping[str, st
         return context_of(stage.span)
 
     config = relay.config
-    text, audio, recording = LazySource("speech", late.speech), LazySource("local", late.local), LazySource("recording", late.recording)
+    text = LazySource("speech", lambda: late.speech(config.speech_voice, config.speech_rate, config.speech_pitch))
+    audio, recording = LazySource("local", late.local), LazySource("recording", late.recording)
     context = SourceContext(text, audio, environment, monotonic_us, telemetry, unix_time_us, start)
     async with (
         configured_sources(config, context) as by_target,
@@ -186,6 +200,7 @@ async def voice(relay: Relay, telemetry: Telemetry, environment: Mapping[str, st
             recording=recording,
             folder=config.speech_folder,
             by_target=by_target,
+            voices=config.speech_voices,
             report=relay.report,
             trace=trace,
         ) as speech,

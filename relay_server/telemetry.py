@@ -98,7 +98,7 @@ class RelayTelemetry(RelayObserver):
         self._now = unix_time_us
         self._trace_every = telemetry.trace_every
         self._trails: OrderedDict[str, _RelayTrail] = OrderedDict()
-        meter = telemetry.meter
+        meter = self._meter = telemetry.meter
         self._received = dict.fromkeys(Kind, 0)
         self._sent = dict.fromkeys(Kind, 0)
         self._messages = 0
@@ -112,6 +112,14 @@ class RelayTelemetry(RelayObserver):
         self._finished = meter.create_counter("avatar.conversations.finished", "{conversation}", "Finished, for each device")
         self._faults = meter.create_counter("avatar.faults", "{fault}", "Faults of conversations and streams")
         self._unknown = meter.create_counter("avatar.messages.unknown", "{message}", "Messages this version does not know")
+
+    def certificate(self, expires_in_s: Callable[[], int]) -> None:
+        """See `RelayObserver`."""
+
+        def tell(_options: object) -> list[Observation]:
+            return [Observation(expires_in_s())]
+
+        self._meter.create_observable_gauge("avatar.relay.certificate.expires_in", [tell], "s", "Until the relay's certificate expires")
 
     def begin(self, open_: ConversationOpen) -> ConversationOpen:
         """Begin a conversation's trail; gives back the `open` whose context puts the device's spans under ours."""

@@ -7,29 +7,22 @@ import struct
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 
-PREFACE = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
-DATA, HEADERS, RST_STREAM, SETTINGS, PING, WINDOW_UPDATE = 0, 1, 3, 4, 6, 8
-ACK, END_STREAM, END_HEADERS = 1, 1, 4
-MAX_STREAMS, INITIAL_WINDOW = 3, 4
-CHUNK = 16_384
-
-
-def frame(kind: int, flags: int, stream: int, payload: bytes = b"") -> bytes:
-    """One frame."""
-    return struct.pack(">I", len(payload))[1:] + bytes((kind, flags)) + struct.pack(">I", stream) + payload
-
-
-def header_block(method: str) -> bytes:
-    """The headers of a gRPC call, as HPACK literals without an index."""
-    pairs = {
-        ":method": "POST",
-        ":scheme": "http",
-        ":path": method,
-        ":authority": "x",
-        "te": "trailers",
-        "content-type": "application/grpc",
-    }
-    return b"".join(b"\0" + bytes((len(name),)) + name.encode() + bytes((len(value),)) + value.encode() for name, value in pairs.items())
+from tests.lab.attack.http2 import (
+    ACK,
+    CHUNK,
+    DATA,
+    END_HEADERS,
+    END_STREAM,
+    HEADERS,
+    INITIAL_WINDOW,
+    PING,
+    PREFACE,
+    RST_STREAM,
+    SETTINGS,
+    WINDOW_UPDATE,
+    frame,
+    header_block,
+)
 
 
 class RawConnection:

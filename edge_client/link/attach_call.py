@@ -8,25 +8,32 @@ keepalive stays off: our own heartbeat finds a dead peer sooner, and a server ma
 from __future__ import annotations
 
 import contextlib
+import os
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Self
 
 import grpc
 import grpc.aio
+from google.protobuf.message import DecodeError
 
 from avatar_relay import messages as m
+from avatar_relay.bounded_log import plain
 from avatar_relay.credentials import metadata_of
-from avatar_relay.grpc_client import CHANNEL_OPTIONS, fault_in
+from avatar_relay.forward_proxy import proxy_note, proxy_option
+from avatar_relay.grpc_client import CHANNEL_OPTIONS, fault_of
+from avatar_relay.limits import MAX_DEVICE_MESSAGE_PAYLOADS
 from avatar_relay.media import Credit
 from avatar_relay.v1 import device_service_pb2 as pb
-from avatar_relay.v1 import device_service_pb2_grpc as stubs
 from avatar_relay.v1 import media_pb2
-from avatar_relay.wire import WireError, attach_request_to_wire, attach_response_from_wire
+from avatar_relay.wire import UNCOUNTED_BYTES, WireError, attach_request_to_wire, attach_response_from_wire, check_entries
 from edge_client.link.credentials import Credentials
 from edge_client.link.retry import StreamEnd
 
 _OPTIONS = (*CHANNEL_OPTIONS, ("grpc.keepalive_time_ms", 2**31 - 1), ("grpc.enable_retries", 0))
+_ATTACH = f"/{pb.DESCRIPTOR.services_by_name['DeviceService'].full_name}/Attach"
+MAX_RELAY_TEXT = 300
+"""Characters of what a relay says that are shown and logged."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,7 +62,7 @@ class AttachCall:
     async def __aenter__(self) -> Self:
         credentials = self._endpoint.credentials()
         self._channel = _open_channel(self._endpoint, credentials)
-        self._call: Any = stubs.DeviceServiceStub(self._channel).Attach(metadata=metadata_of(credentials.token))
+        self._call: Any = self._channel.stream_stream(_ATTACH)(metadata=metadata_of(credentials.token))
         return self
 
     async def __aexit__(self, *_: object) -> None:
@@ -87,24 +94,39 @@ class AttachCall:
         try:
             response = await self._call.read()
             if response is grpc.aio.EOF:
-                return _stream_end(await self._call.code(), await self._call.details(), await self._call.trailing_metadata())
+                return self._stream_end(await self._call.code(), await self._call.details(), await self._call.trailing_metadata())
         except grpc.aio.AioRpcError as error:
-            return _stream_end(error.code(), error.details(), error.trailing_metadata())
-        try:
-            return attach_response_from_wire(response)
-        except WireError as error:
-            return AttachRefused(error, _credit_of(response))
+            return self._stream_end(error.code(), error.details(), error.trailing_metadata())
+        return _message_in(response)
+
+    def _stream_end(self, code: grpc.StatusCode, text: str | None, trailers: Any) -> StreamEnd:
+        note = proxy_note(self._endpoint.address, os.environ) if code is grpc.StatusCode.UNAVAILABLE else ""
+        said = plain(text or "the relay ended the stream", MAX_RELAY_TEXT) + note
+        return StreamEnd(code.name, said, fault=fault_of(code.name, text, trailers))
 
 
 def _open_channel(endpoint: Endpoint, shown: Credentials) -> grpc.aio.Channel:
+    options = (*_OPTIONS, *proxy_option(endpoint.address))
     if not endpoint.tls:
-        return grpc.aio.insecure_channel(endpoint.address, options=_OPTIONS)
+        return grpc.aio.insecure_channel(endpoint.address, options=options)
     credentials = grpc.ssl_channel_credentials(shown.root_certificates, shown.key, shown.certificate)
-    return grpc.aio.secure_channel(endpoint.address, credentials, options=_OPTIONS)
+    return grpc.aio.secure_channel(endpoint.address, credentials, options=options)
 
 
-def _stream_end(code: grpc.StatusCode, text: str | None, trailers: Any) -> StreamEnd:
-    return StreamEnd(code.name, text or "the relay ended the stream", fault=fault_in(trailers))
+def _message_in(data: bytes) -> m.ToDevice | AttachRefused | StreamEnd | None:
+    """Read a message. One that would fill the memory ends the stream before it is parsed."""
+    try:
+        if len(data) > UNCOUNTED_BYTES:
+            check_entries(data, MAX_DEVICE_MESSAGE_PAYLOADS)
+        response = pb.AttachResponse.FromString(data)
+    except WireError as error:
+        return StreamEnd("INTERNAL", f"the relay sent a message that cannot be taken: {error.fault.text}")
+    except DecodeError:
+        return StreamEnd("INTERNAL", "the relay sent bytes that are no message")
+    try:
+        return attach_response_from_wire(response)
+    except WireError as error:
+        return AttachRefused(error, _credit_of(response))
 
 
 def _credit_of(response: pb.AttachResponse) -> Credit:

@@ -4,6 +4,7 @@ certificate counts from the next stream on, without a restart."""
 from __future__ import annotations
 
 import logging
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -28,18 +29,34 @@ class CredentialFiles:
     """Reads them; where that fails later on, what was read last still counts."""
 
     def __init__(
-        self, *, ca: Path | None = None, certificate: Path | None = None, key: Path | None = None, token: Path | None = None
+        self,
+        *,
+        unix_s: Callable[[], int],
+        ca: Path | None = None,
+        certificate: Path | None = None,
+        key: Path | None = None,
+        token: Path | None = None,
     ) -> None:
-        """Raises `ConfigError` where a file cannot be read, holds no token, or is no certificate with its key."""
+        """`unix_s` is the wall clock.
+
+        Raises `ConfigError` where a file cannot be read, holds no token, or is no certificate with its key.
+        """
         self._ca, self._certificate, self._key, self._token = ca, certificate, key, token
+        self._unix_s = unix_s
+        self._warned = 0
+        """How many of the warnings that the certificate expires were given."""
+        self._failure = ""
         self._last = self._read()
 
     def __call__(self) -> Credentials:
         """What the files hold now. Never raises."""
         try:
             self._last = self._read()
+            self._failure = ""
         except ConfigError as error:
-            logger.warning("what was read before still counts: %s", error)
+            if str(error) != self._failure:  # once, not at each try
+                logger.warning("what was read before still counts: %s", error)
+            self._failure = str(error)
         return self._last
 
     def _read(self) -> Credentials:
@@ -57,10 +74,14 @@ class CredentialFiles:
         )
 
     def _check(self) -> None:
+        now_s = self._unix_s()
         if self._ca is not None:
-            check_authorities("tls_ca_file", self._ca)
+            check_authorities("tls_ca_file", self._ca, now_s)
         if self._certificate is not None and self._key is not None:
-            check_key_pair(("tls_cert_file", "tls_key_file"), self._certificate, self._key)
+            validity = check_key_pair(("tls_cert_file", "tls_key_file"), self._certificate, self._key, now_s)
+            if (text := validity.warning(now_s)) and validity.stage(now_s) > self._warned:
+                logger.warning("tls_cert_file: %s %s", self._certificate, text)
+            self._warned = validity.stage(now_s)
 
     def _setting_of(self, path: object) -> str:
         return {str(self._ca): "tls_ca_file", str(self._key): "tls_key_file"}.get(str(path), "tls_cert_file")

@@ -24,6 +24,7 @@ from typing import Any, Protocol
 
 from avatar_relay import messages as m
 from avatar_relay.backoff import DEVICE_BACKOFF, Attempts, BackoffPolicy
+from avatar_relay.certificate_dates import clock_fault
 from avatar_relay.limits import HEARTBEAT_US, IDLE_BEATS, MAX_IDLE_HEARTBEAT_US, PEER_TIMEOUT_US, PROTOCOL_VERSION
 from avatar_relay.media import Codec, ConversationOpen, Credit, Cursor, MotionEncoding
 from edge_client.link.attach_call import AttachCall, AttachRefused, Endpoint
@@ -157,6 +158,8 @@ class DeviceLink:
         replaced = 0
         while True:
             end = await self._attach_once(stop)
+            if end.code == "UNAVAILABLE" and self._endpoint.tls:
+                end = replace(end, advice=clock_fault(self._clocks.unix_us() // 1_000_000))
             if end.verdict in (RetryDecision.STOPPED, RetryDecision.FINAL):
                 self._tell(attached=False, text=end.describe())
                 return end

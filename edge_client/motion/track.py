@@ -59,7 +59,7 @@ class MotionTrack:
         if len(poses):
             *times_us, end_us = self._places(pts_us, len(poses))
             for time_us, pose in zip(times_us, poses, strict=True):
-                self._put(time_us, pose)
+                self._put(time_us, pose.copy())  # a view would keep the whole payload alive, however few of its keyframes are left
             self.length_us = max(self.length_us, end_us)
         return True
 

@@ -229,7 +229,8 @@ class PlaybackEngine:
         playing = self._playing.get(media.conversation_id)
         if not within and playing is not None:
             self._reports.fault_of(playing, Fault(Reason.CREDIT_EXCEEDED, "more bytes came than were granted", "media"))
-        self._route(media, now_us)
+        if within or not self._intake.shed(media):
+            self._route(media, now_us)
 
     def _route(self, message: Holdable, now_us: int) -> None:
         playing = self._playing.get(message.conversation_id)

@@ -41,6 +41,13 @@ class Intake:
         """Enter a message's bytes as received; False where they are more than was granted."""
         return all([self._credit.receive(payload.kind, len(payload.data)) for payload in media.payloads])
 
+    def shed(self, media: Media) -> bool:
+        """Use nothing of a message that comes while far more is outstanding than was granted; returns whether that is so."""
+        flooded = self._credit.is_flooded
+        if flooded:
+            self.drop(media, DropReason.BUFFER_FULL)
+        return flooded
+
     def drop(self, media: Media, reason: DropReason) -> None:
         """Use nothing of a message."""
         for payload in media.payloads:
@@ -55,6 +62,9 @@ class Intake:
     def take(self, playing: Playing, payload: Payload, now_us: int) -> Fault | None:
         """Take a payload or a fragment of one that is entered already."""
         size = len(payload.data)
+        if payload.kind is Kind.MOTION and payload.seq > playing.motion_seq:
+            self._drops.miss(payload.seq - playing.motion_seq - 1)
+            playing.motion_seq = payload.seq
         reassembler = playing.reassemblers[payload.kind]
         refusal = playing.conversation.refusal(payload)
         if refusal is not None:
@@ -75,6 +85,7 @@ class Intake:
         """Nothing more comes. The fault says what of it lacks its rest; a payload that `end` does not count was given up by
         who ended the conversation, who told so."""
         fault = None
+        self._drops.miss(max(0, end.last_motion_seq - playing.motion_seq))
         for kind, last_seq in ((Kind.AUDIO, end.last_audio_seq), (Kind.MOTION, end.last_motion_seq)):
             reassembler = playing.reassemblers[kind]
             if 0 < reassembler.pending_seq <= last_seq:

@@ -34,6 +34,11 @@ class CreditLedger:
         self._outstanding[kind] += count
         return self._outstanding[kind] + self._freed[kind] <= self._bound[kind]
 
+    @property
+    def is_flooded(self) -> bool:
+        """Whether twice as much as all the room is outstanding: no relay that counts does that."""
+        return any(self._outstanding[kind] > 2 * self._bound[kind] for kind in self._bound)
+
     def free(self, kind: Kind, count: int) -> None:
         """Bytes are used up."""
         if count > self._outstanding[kind]:
@@ -67,6 +72,10 @@ class DropLedger:
         self._drops[conversation_id, kind, reason] = (before[0] + payloads, before[1] + count)
         self.payloads += payloads
         self.late_payloads += payloads if reason is DropReason.LATE else 0
+
+    def miss(self, payloads: int) -> None:
+        """So many payloads of motion never came: the relay dropped them for sound (`LINK_NARROW`), and told their publisher itself."""
+        self.payloads += payloads
 
     def tell(self, conversation_id: str) -> list[Dropped]:
         """What was dropped of one conversation, now: it is about to finish."""

@@ -78,6 +78,8 @@ class Playing:
     reassemblers: dict[Kind, Reassembler] = field(default_factory=_reassemblers)
     told: set[Reason] = field(default_factory=set)
     """Faults that were reported; each is once."""
+    motion_seq: int = 0
+    """The highest `seq` of motion that came."""
     first_payload_us: int | None = None
     first_heard_us: int | None = None
     started: bool = False

@@ -7,8 +7,8 @@ from typing import Any
 from google.protobuf.message import DecodeError
 from google.rpc import status_pb2
 
-from avatar_relay.limits import GRPC_MAX_RECEIVE_BYTES, PEER_TIMEOUT_US
-from avatar_relay.reasons import Fault
+from avatar_relay.limits import GRPC_MAX_RECEIVE_BYTES, MAX_MESSAGE_BYTES, PEER_TIMEOUT_US
+from avatar_relay.reasons import Fault, Reason
 from avatar_relay.wire import fault_from_status
 
 STATUS_DETAILS_KEY = "grpc-status-details-bin"
@@ -19,6 +19,16 @@ CHANNEL_OPTIONS: tuple[tuple[str, int], ...] = (
     ("grpc.min_reconnect_backoff_ms", PEER_TIMEOUT_US // 1_000),  # how long gRPC waits for a connection that gets no answer; else 20 s
     ("grpc.use_local_subchannel_pool", 1),
 )
+
+
+def fault_of(code: str, text: str | None, trailers: Any) -> Fault | None:
+    """The fault that a status tells, `code` by name; None if it tells none that can be read.
+
+    A message beyond the receiver's gRPC limit is refused by gRPC itself, without details: that is recognized by its text.
+    """
+    if code == "RESOURCE_EXHAUSTED" and "message larger than max" in (text or ""):
+        return Fault(Reason.MESSAGE_TOO_LARGE, f"a message of more than {MAX_MESSAGE_BYTES} bytes: send smaller ones ({text})"[:300])
+    return fault_in(trailers)
 
 
 def fault_in(trailers: Any) -> Fault | None:

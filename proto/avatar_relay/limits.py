@@ -14,11 +14,39 @@ MAX_MESSAGE_BYTES = 4 << 20
 """Largest message."""
 GRPC_MAX_RECEIVE_BYTES = 8 << 20
 """gRPC's own limit, above ours so that our error comes first."""
+MAX_REQUEST_BYTES = 64 << 10
+"""Largest request of a unary RPC, and of the foreign services."""
+MAX_DEVICE_MESSAGE_BYTES = 256 << 10
+"""Largest message of a device: `hello` with all its cursors is half of this."""
+MAX_MESSAGE_PAYLOADS = 16_384
+"""Payloads in one message of a publisher, with those in joined requests."""
+MAX_DEVICE_MESSAGE_PAYLOADS = 2 * MAX_JOINED_BYTES
+"""Payloads in one message to a device: as many as have a byte each."""
+
+MAX_ID_CHARACTERS = 64
+"""Of the name of a device, a publisher, a group or a conversation."""
+MAX_NAMES = 256
+"""Devices and groups that one request names: `PublishOpen.targets`, `WatchEventsRequest.device_ids`."""
+MAX_TEXT_CHARACTERS = 1_024
+"""Of an error's text. More is cut off."""
+MAX_WORD_CHARACTERS = 64
+"""Of a reason, or the name of a field. More is cut off."""
+MAX_SOFTWARE_CHARACTERS = 128
+"""Of `software_version`. More is cut off."""
+MAX_TOKEN_CHARACTERS = 128
+"""Of a session token."""
+MAX_TRACEPARENT_CHARACTERS = 64
+MAX_TRACESTATE_CHARACTERS = 512
+"""Of a trace context: what W3C Trace Context asks everybody to carry. A longer one counts as none."""
+MAX_ERROR_DETAILS = 8
+"""Details of a `google.rpc.Status` that are read."""
+MAX_FORMATS = 64
+"""Codecs, and motion encodings, in `hello`."""
 MAX_PCM_PAYLOAD_US = 100_000
 """The publisher library cuts PCM into payloads of at most this length."""
 
 MAX_CLOSED_CONVERSATIONS = 1_024
-"""Closed conversation ids remembered for each device."""
+"""Closed conversation ids remembered for each device; also the most cursors, or ids, in one message."""
 UNKNOWN_CONVERSATION_HOLD_US = 5_000_000
 """Media of a conversation not opened yet is held this long, then dropped and reported."""
 UNKNOWN_CONVERSATION_HOLD_BYTES = 2 << 20
@@ -46,3 +74,4 @@ MIN_KEYFRAMES_PER_SECOND = 0.125
 """With fewer, positions would not fit into 64 bits. Both bounds are exact as the wire's `float`."""
 MAX_KEYFRAMES_PER_SECOND = 240.0
 MAX_BLENDSHAPE_NAMES = 256
+MAX_BLENDSHAPE_NAME_CHARACTERS = 64

@@ -11,6 +11,7 @@ from typing import NamedTuple
 from avatar_relay.checks import FieldError, check_int, check_number, check_text, check_type, wrong_type
 from avatar_relay.limits import (
     AVATARKIT_KEYFRAMES_PER_SECOND,
+    MAX_BLENDSHAPE_NAME_CHARACTERS,
     MAX_BLENDSHAPE_NAMES,
     MAX_KEYFRAMES_PER_SECOND,
     MIN_KEYFRAMES_PER_SECOND,
@@ -170,6 +171,8 @@ class MotionFormat:
         if weights != bool(names) or len(names) > MAX_BLENDSHAPE_NAMES or len(set(names)) != len(names):
             text = f"are {len(names)}; weights need 1 to {MAX_BLENDSHAPE_NAMES} different names, AvatarKit motion needs none"
             raise FieldError("blendshape_names", text)
+        if any([len(name) > MAX_BLENDSHAPE_NAME_CHARACTERS for name in names]):
+            raise FieldError("blendshape_names", f"have one of more than {MAX_BLENDSHAPE_NAME_CHARACTERS} characters")
         if self.name_set is not None:
             check_type(self.name_set, NameSet, "name_set")
         scale = check_number(self.weight_scale, "weight_scale")

@@ -7,6 +7,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import NoReturn
 
+from avatar_relay.certificate_dates import Validity, clock_fault, validities
+
 _CERTIFICATE = b"-----BEGIN CERTIFICATE-----"
 _KEY = b"PRIVATE KEY-----"
 _DER = 0x30
@@ -17,17 +19,24 @@ class PemError(ValueError):
     """A file is not what it should be; the text names the setting, the file, and what to do."""
 
 
-def check_authorities(setting: str, path: Path) -> None:
-    """Check that `path` holds certificates that can vouch for others. Raises `PemError`, `OSError`."""
+def check_authorities(setting: str, path: Path, now_s: int) -> None:
+    """Check that `path` holds certificates that can vouch for others at `now_s` (Unix time). Raises `PemError`, `OSError`."""
     _check_form(setting, path, _CERTIFICATE, "certificate", "x509")
     try:
         ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT).load_verify_locations(path)
     except ssl.SSLError as error:
         raise PemError(f"{setting}: {path} holds a damaged certificate ({_reason(error)})") from error
+    faults = [found.fault(now_s) for found in _validities(setting, path)]
+    if all(faults) and not clock_fault(now_s):  # of many, as the system has them, some have expired
+        raise PemError(f"{setting}: {path} {faults[0]}; get a new one")
 
 
-def check_key_pair(settings: tuple[str, str], certificate: Path, key: Path) -> None:
-    """Check that both files are whole and belong together; `settings` names theirs. Raises `PemError`, `OSError`."""
+def check_key_pair(settings: tuple[str, str], certificate: Path, key: Path, now_s: int) -> Validity:
+    """Check that both files are whole, belong together and are valid at `now_s` (Unix time); `settings` names theirs.
+
+    Returns when the certificate is valid. One that is not valid yet passes while the clock is obviously wrong: it will be set.
+    Raises `PemError`, `OSError`.
+    """
     _check_form(settings[0], certificate, _CERTIFICATE, "certificate", "x509")
     _check_form(settings[1], key, _KEY, "private key", "pkey")
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
@@ -35,6 +44,17 @@ def check_key_pair(settings: tuple[str, str], certificate: Path, key: Path) -> N
         context.load_cert_chain(certificate, key, password=_no_password)
     except ssl.SSLError as error:
         _refuse(settings, certificate, key, error)
+    validity = _validities(settings[0], certificate)[0]
+    if (fault := validity.fault(now_s)) and not clock_fault(now_s):
+        raise PemError(f"{settings[0]}: {certificate} {fault}; get a new one, or set the clock")
+    return validity
+
+
+def _validities(setting: str, path: Path) -> list[Validity]:
+    try:
+        return validities(path.read_bytes())
+    except ValueError as error:
+        raise PemError(f"{setting}: {path} holds a damaged certificate (it {error})") from error
 
 
 def _check_form(setting: str, path: Path, mark: bytes, what: str, tool: str) -> None:

@@ -7,6 +7,7 @@ import re
 import tomllib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from ipaddress import ip_network
 from pathlib import Path
 from typing import Any
 
@@ -144,6 +145,22 @@ def size() -> SettingType:
     return SettingType(read, "WxH", takes, lambda value: "x".join(map(str, value)))
 
 
+def networks() -> SettingType:
+    """IP addresses and networks; a file may give them as a list, too."""
+    takes = "IP addresses and networks, separated by commas, such as 10.0.0.7,192.168.3.0/24"
+
+    def read(value: object) -> tuple[str, ...]:
+        entries = [entry.strip() for entry in value.split(",")] if isinstance(value, str) else value
+        if not isinstance(entries, list | tuple) or not all(isinstance(entry, str) for entry in entries):
+            raise ValueError(f"takes {takes}")
+        try:
+            return tuple(str(ip_network(entry, strict=False)) for entry in entries if entry)
+        except ValueError:
+            raise ValueError(f"takes {takes}") from None
+
+    return SettingType(read, "ADDRESSES", takes, ",".join)
+
+
 def structured(check: Callable[[Any], Any], metavar: str, takes: str) -> SettingType:
     """A TOML table or array; a flag and an environment variable take it as an inline TOML value.
 
@@ -159,6 +176,17 @@ def structured(check: Callable[[Any], Any], metavar: str, takes: str) -> Setting
         return check(value)
 
     return SettingType(read, metavar, takes, lambda value: "" if not value else str(value))
+
+
+def table_of_texts(takes: str) -> SettingType:
+    """A table of texts by name."""
+
+    def check(value: Any) -> dict[str, str]:
+        if not isinstance(value, Mapping) or not all(isinstance(entry, str) for entry in value.values()):
+            raise ValueError(f"takes {takes}")
+        return dict(value)
+
+    return structured(check, "TABLE", takes)
 
 
 def table_of_lists(takes: str) -> SettingType:

@@ -6,8 +6,9 @@ Rules
 2. The role and the grants of the identity decide which RPC it may begin; who is not let in learns the reason, but
    nothing of what exists here: an unknown token, a wrong one and a certificate without identity are the same to it. That a
    token expired or was revoked is told only to who has its secret.
-3. Failures are counted for each peer and token id: past `FAILURES_PER_MINUTE`, what that peer shows for that id is not
-   looked at for a while. Others behind the same address, with tokens of their own, do not feel it.
+3. Failures are counted for each peer and token id, or name in a certificate that the handshake has verified: past
+   `FAILURES_PER_MINUTE`, what that peer shows for that id is not looked at for a while. Others behind the same address, with tokens
+   or certificates of their own, do not feel it.
 4. An identity begins and holds open only so many RPCs; strangers at one address ask for health only so often.
 5. Who is in has to leave when its identity, its token or its certificate's name does not count any more.
 """
@@ -17,12 +18,11 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from ipaddress import IPv6Address, ip_address
-from urllib.parse import unquote
 
 from avatar_relay.reasons import Fault, Reason
 from relay_server.access.caller import NOBODY, Caller
 from relay_server.access.identities import Directory, Identity
+from relay_server.access.peers import host_of
 from relay_server.access.rate_limits import RateLimits
 from relay_server.access.scopes import Role, Scope, is_for_everybody, is_granted
 from relay_server.access.tokens import UNKNOWN, split_token
@@ -35,6 +35,8 @@ MAX_PEERS = 16_384
 """Peers whose failures are remembered."""
 MAX_CALLERS = 65_536
 """Identities, and addresses of strangers, whose calls are remembered."""
+MAX_NAME_CHARACTERS = 256
+"""Of a name in a certificate that is remembered."""
 FULL_RETRY_MS = 1_000
 
 
@@ -44,6 +46,12 @@ class PresentedCredentials:
 
     token: str | None = None
     certificate_names: tuple[str, ...] = ()
+
+
+def _shown_name(shown: PresentedCredentials, token_id: str) -> str:
+    """What failures of an address are counted by: a known token's id, a certificate's name, or nothing."""
+    by_certificate = shown.token is None and shown.certificate_names
+    return f"certificate {shown.certificate_names[0][:MAX_NAME_CHARACTERS]}" if by_certificate else token_id
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,7 +122,7 @@ class Admission:
     def _identify(self, shown: PresentedCredentials, peer: str, now_us: int, unix_s: int) -> tuple[Identity, str]:
         token_id, secret = split_token(shown.token or "")
         known = self._directory.of_token(token_id)
-        attempt = (host_of(peer), token_id if known is not None else "")
+        attempt = (host_of(peer), _shown_name(shown, token_id if known is not None else ""))
         if wait_ms := self._failures.wait_ms(attempt, FAILURES_PER_MINUTE, now_us):
             text = "too many attempts with wrong credentials from this address; see to them before the next one"
             raise RequestError(Fault(Reason.LIMIT_REACHED, text, retry_after_ms=wait_ms))
@@ -147,18 +155,3 @@ class Admission:
                 yield Fault(Reason.CREDENTIALS_EXPIRED, f"this token of {identity.key} has expired; use its new one")
         if identity.certificate and identity.certificate not in certificate_names:
             yield Fault(Reason.CREDENTIALS_INVALID, "these credentials are not enough: the certificate is missing, or another's")
-
-
-def host_of(peer: str) -> str:
-    """The address behind gRPC's name of a peer, without its port; of IPv6 the /64 network, which one customer has whole."""
-    kind, _, rest = peer.partition(":")
-    host = unquote(rest).rpartition(":")[0].removeprefix("[").removesuffix("]")
-    try:
-        address = ip_address(host.partition("%")[0])
-    except ValueError:
-        return kind
-    if not isinstance(address, IPv6Address):
-        return str(address)
-    if address.ipv4_mapped is not None:
-        return str(address.ipv4_mapped)
-    return str(IPv6Address(int(address) >> 64 << 64))

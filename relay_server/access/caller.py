@@ -8,6 +8,7 @@ from __future__ import annotations
 from contextvars import ContextVar
 from dataclasses import dataclass
 from types import MappingProxyType
+from typing import NamedTuple
 
 from avatar_relay.reasons import Fault, Reason
 from relay_server.access.scopes import EVERYWHERE, Scope
@@ -41,6 +42,15 @@ class Caller:
         if self.scope.everywhere:
             return None
         return Fault(Reason.RPC_FORBIDDEN, f"{self.key} may reach some devices only, and a drain concerns all")
+
+
+class AdmittedAs(NamedTuple):
+    """How one that was let in is counted."""
+
+    name: str
+    """Its identity, or its network if it showed no credentials."""
+    known: bool
+    """Whether its connection counts as a caller's, not as a stranger's."""
 
 
 EVERYBODY = Caller("", Scope((EVERYWHERE,), MappingProxyType({})), trusted_sampling=True)

@@ -11,10 +11,13 @@ from typing import Any
 from avatar_relay.credentials import METADATA_KEY, token_in
 from avatar_relay.errors import ConfigError
 from avatar_relay.reasons import Fault, Reason
-from relay_server.access.admission import Admission, AdmittedCall, PresentedCredentials, host_of
-from relay_server.access.caller import set_caller
+from relay_server.access.admission import Admission, AdmittedCall, PresentedCredentials
+from relay_server.access.caller import AdmittedAs, set_caller
 from relay_server.access.identities import Directory
+from relay_server.access.own_thread import OwnThread
+from relay_server.access.peers import host_of
 from relay_server.access.rate_limits import RateLimits
+from relay_server.access.refusal_log import RefusalLog
 from relay_server.access.store import AccessFile
 from relay_server.errors import RequestError
 from relay_server.rpc_errors import Context, abort
@@ -23,8 +26,6 @@ logger = logging.getLogger(__name__)
 
 LOOK_AFTER_S = 1.0
 """How often the access file and the open RPCs are checked."""
-REFUSALS_LOGGED_PER_MINUTE = 6
-"""For each peer: a device with a wrong token tries for days."""
 FAILURES_LOGGED_PER_MINUTE = 2
 """Of reading the access file, which is tried each second."""
 
@@ -33,16 +34,26 @@ class Guard:
     """Guards one or more gRPC servers. Belongs to one event loop."""
 
     def __init__(
-        self, file: AccessFile, groups: Mapping[str, tuple[str, ...]], *, now_us: Callable[[], int], unix_time_us: Callable[[], int]
+        self,
+        file: AccessFile,
+        groups: Mapping[str, tuple[str, ...]],
+        *,
+        now_us: Callable[[], int],
+        unix_time_us: Callable[[], int],
+        cut: Callable[[str], object] = lambda peer: None,
     ) -> None:
-        """Reads `file`. Raises `ConfigError`."""
+        """Reads `file`. `cut` ends the connection of gRPC's `peer`, for an RPC that does not end otherwise. Raises `ConfigError`."""
         self._file = file
+        self._cut = cut
+        self._thread = OwnThread("access file")
+        self._reading: asyncio.Task[Directory | None] | None = None
         self._admission = Admission(file.load(), groups)
         self._now_us = now_us
         self._unix_time_us = unix_time_us
         self._inside: dict[asyncio.Task[Any], tuple[AdmittedCall, str]] = {}
         self._expelled: dict[asyncio.Task[Any], Fault] = {}
-        self._logged = RateLimits(1_024)
+        self._logged = RateLimits(1)
+        self._refusals = RefusalLog(logger, now_us)
 
     async def run(self) -> None:
         """Check the file and the open RPCs until cancelled."""
@@ -53,22 +64,27 @@ class Guard:
     async def look_after(self) -> None:
         """Read the file if it changed, and end the RPCs of callers that are no longer allowed.
 
-        A file that is wrong changes nothing. One that cannot be read now is read at the next look.
+        A file that is wrong changes nothing. One that cannot be read now is read at the next look; where the disk hangs, what has expired
+        ends all the same.
         """
-        directory = await self._changed_directory()
-        if directory is not None:
-            self._admission.replace(directory)
-            logger.info("the access file was read again: %d identities", len(directory.identities))
+        self._reading = self._reading or asyncio.create_task(self._changed_directory())
+        await asyncio.wait({self._reading}, timeout=LOOK_AFTER_S)
+        if self._reading.done():
+            directory, self._reading = self._reading.result(), None
+            if directory is not None:
+                self._admission.replace(directory)
+                logger.info("the access file was read again: %d identities", len(directory.identities))
         for task, (entrant, peer) in list(self._inside.items()):
-            fault = self._admission.expulsion(entrant, self._unix_s())
-            if fault is not None and task not in self._expelled:
-                logger.warning("shown out: %s at %s: %s", entrant.key, peer, fault.reason)
+            if task in self._expelled:
+                self._cut(peer)  # it had a second: its stream hangs in a write
+            elif (fault := self._admission.expulsion(entrant, self._unix_s())) is not None:
+                self._refusals.write(entrant.key, "shown out: %s at %s: %s", entrant.key, peer, fault.reason)
                 self._expelled[task] = fault
                 task.cancel()
 
     async def _changed_directory(self) -> Directory | None:
         try:
-            return await asyncio.to_thread(self._file.load_if_changed)
+            return await self._thread.do(self._file.load_if_changed)
         except ConfigError as error:
             logger.error("the access file is wrong, what it said before holds: %s", error)
         except Exception as error:  # no descriptor, memory or thread left, a failing disk: none of it says anything of the file
@@ -78,15 +94,15 @@ class Guard:
         return None
 
     @asynccontextmanager
-    async def admit(self, method: str, context: Context) -> AsyncIterator[str]:
-        """Admit the caller of an RPC for the block, or abort the RPC; gives the name under which its requests are counted.
+    async def admit(self, method: str, context: Context) -> AsyncIterator[AdmittedAs]:
+        """Admit the caller of an RPC for the block, or abort the RPC; gives what its requests are counted by.
 
         A caller that has to leave is cancelled within the block, and told why.
         """
         entrant = await self._enter(method, context)
         with self._staying(entrant, context.peer()):
             try:
-                yield entrant.key or host_of(context.peer())
+                yield AdmittedAs(entrant.key or host_of(context.peer()), known=bool(entrant.key))
             except asyncio.CancelledError:
                 await self._tell_expelled(context)
                 raise
@@ -120,9 +136,8 @@ class Guard:
             await abort(context, fault)
 
     def _log_refusal(self, method: str, peer: str, fault: Fault) -> None:
-        if fault.reason is Reason.LIMIT_REACHED or self._logged.take(host_of(peer), REFUSALS_LOGGED_PER_MINUTE, self._now_us()):
-            return
-        logger.warning("not let in: %s for %s: %s: %s", peer, method, fault.reason, fault.text)
+        if fault.reason is not Reason.LIMIT_REACHED:
+            self._refusals.write(host_of(peer), "not let in: %s for %s: %s: %s", peer, method, fault.reason, fault.text)
 
     def _unix_s(self) -> int:
         return self._unix_time_us() // 1_000_000

@@ -13,9 +13,9 @@ from relay_server.access.tokens import TokenRecord
 MAX_IDENTITIES = 100_000
 MAX_TOKENS = 8
 """Of one identity: a rotation adds one, and the old ones expire."""
-STREAMS = {Role.DEVICE: 16, Role.PUBLISHER: 16, Role.OPERATOR: 32}
+STREAMS = {Role.DEVICE: 16, Role.PUBLISHER: 6, Role.OPERATOR: 32}
 """RPCs that an identity may have open at once, unless it is given other limits. A device needs one, and some that died
-without a word until the relay notices."""
+without a word until the relay notices. gRPC keeps up to 8 MiB of a message that has not fully arrived, for each of a publisher's."""
 CALLS_PER_MINUTE = {Role.DEVICE: 120, Role.PUBLISHER: 240, Role.OPERATOR: 1_200}
 """RPCs that an identity may begin."""
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import fcntl
 import os
 import stat
-import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -21,7 +20,7 @@ Version = tuple[int, int, int]
 
 def version_of(path: Path) -> Version:
     """What tells one version of a file from the next. Raises `OSError`."""
-    return _version(path.stat())
+    return _version(os.stat(path))
 
 
 def _version(found: os.stat_result) -> Version:
@@ -52,9 +51,7 @@ class AccessFile:
         return None if version_of(self.path) == self._read_version else self._read()
 
     def _read(self) -> Directory:
-        with self.path.open("rb") as file:
-            found = os.fstat(file.fileno())
-            data = file.read(MAX_FILE_BYTES + 1)
+        found, data = _read_whole(self.path)
         try:
             directory = self._checked(found, data)
         except ConfigError as error:
@@ -77,32 +74,75 @@ class AccessFile:
     def changing(self) -> Iterator[list[Directory]]:
         """Change it: gives a list of one directory, whose replacement is written at the end; nobody else writes meanwhile.
 
-        A file that is not there yet is empty. Raises `ConfigError`.
+        A file that is not there yet is empty. Where the path is a symbolic link, what it points to is changed. Raises `ConfigError`;
+        the file then says what it said before, or, if only its folder could not be written to the disk, already the new.
         """
         try:
-            self.path.parent.mkdir(parents=True, exist_ok=True)
-            with self.path.with_name(self.path.name + ".lock").open("w") as lock:
+            real = Path(os.path.realpath(self.path))
+            real.parent.mkdir(parents=True, exist_ok=True)
+            lock = os.open(real.with_name(real.name + ".lock"), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+            try:
                 fcntl.flock(lock, fcntl.LOCK_EX)
-                cell = [self.load() if self.path.exists() else Directory()]
+                cell = [self.load() if _exists(real) else Directory()]
                 yield cell
-                self._write(to_text(cell[0]))
+                _write_whole(real, to_text(cell[0]).encode())
+            finally:
+                os.close(lock)
         except OSError as error:
             raise ConfigError(f"access_file: {self.path} can not be written: {error.strerror}") from error
 
-    def _write(self, text: str) -> None:
-        """Beside it, to the disk, then in its place; owner and mode stay, so that the relay can read what root wrote."""
-        handle, name = tempfile.mkstemp(dir=self.path.parent, prefix=f".{self.path.name}.")
+
+def _exists(path: Path) -> bool:
+    """Whether a file is there. What could not be found out is an error: an empty file in place of a full one shuts everybody out."""
+    try:
+        os.stat(path)
+    except FileNotFoundError:
+        return False
+    return True
+
+
+def _read_whole(path: Path) -> tuple[os.stat_result, bytes]:
+    """A file and its content, a byte more than is allowed where it is too large. Raises `OSError`."""
+    descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        found = os.fstat(descriptor)
+        data = bytearray()
+        while len(data) <= MAX_FILE_BYTES and (part := os.read(descriptor, 1 << 20)):
+            data += part
+        return found, bytes(data)
+    finally:
+        os.close(descriptor)
+
+
+def _write_whole(path: Path, data: bytes) -> None:
+    """Beside it, to the disk, then in its place; owner and mode stay, so that the relay can read what root wrote.
+
+    What is beside it has always the same name: one that a killed program left behind goes with the next change.
+    """
+    new = path.with_name(f".{path.name}.new")
+    with suppress(FileNotFoundError):
+        os.unlink(new)
+    try:
+        descriptor = os.open(new, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
         try:
-            with os.fdopen(handle, "w", encoding="utf-8") as file:
-                if self.path.exists():
-                    before = self.path.stat()
-                    os.fchmod(file.fileno(), stat.S_IMODE(before.st_mode))
-                    with suppress(PermissionError):
-                        os.fchown(file.fileno(), before.st_uid, before.st_gid)
-                file.write(text)
-                file.flush()
-                os.fsync(file.fileno())
-            Path(name).replace(self.path)
-        except BaseException:
-            Path(name).unlink(missing_ok=True)
-            raise
+            if _exists(path):
+                before = os.stat(path)
+                os.fchmod(descriptor, stat.S_IMODE(before.st_mode))
+                with suppress(PermissionError):
+                    os.fchown(descriptor, before.st_uid, before.st_gid)
+            view = memoryview(data)
+            while view:
+                view = view[os.write(descriptor, view) :]
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
+        os.replace(new, path)
+    except BaseException:
+        with suppress(OSError):
+            os.unlink(new)
+        raise
+    folder = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        os.fsync(folder)
+    finally:
+        os.close(folder)

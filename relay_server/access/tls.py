@@ -2,19 +2,25 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import threading
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import grpc
 
+from avatar_relay.certificate_dates import Validity, clock_fault
 from avatar_relay.errors import ConfigError
 from avatar_relay.pem import PemError, check_authorities, check_key_pair
 from relay_server.access.store import Version, version_of
 
 logger = logging.getLogger(__name__)
+
+WARN_EVERY_S = 3_600.0
+"""How often its expiry is looked at."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,9 +40,13 @@ class TlsFiles:
 class HotCertificate:
     """A certificate that is looked at for each connection. gRPC asks on threads of its own."""
 
-    def __init__(self, files: TlsFiles) -> None:
-        """Raises `ConfigError` where the files are no certificate with its key."""
+    def __init__(self, files: TlsFiles, unix_s: Callable[[], int]) -> None:
+        """`unix_s` is the wall clock. Raises `ConfigError` where the files are no certificate with its key, or it is not valid now."""
         self._files = files
+        self._unix_s = unix_s
+        self._validity = Validity(0, 0)
+        self._warned = 0
+        """How many of the warnings that it expires were given."""
         self._lock = threading.Lock()
         self._read_versions: tuple[Version, ...] = ()
         """Those that were read whole; files that could not be read for a passing reason are read again."""
@@ -47,6 +57,26 @@ class HotCertificate:
         """For `add_secure_port`: TLS 1.2 or later, which is gRPC's own floor."""
         fetch: Any = self._latest  # its None, "no change", is missing in the stubs
         return grpc.dynamic_ssl_server_credentials(self._configuration, fetch, self._files.client_ca is not None)
+
+    @property
+    def expires_in_s(self) -> int:
+        """How long it is still valid; negative once it has expired."""
+        return self._validity.not_after_s - self._unix_s()
+
+    async def watch(self) -> None:
+        """Warn 30 and 7 days before it expires, and when it has, until cancelled."""
+        while True:
+            self.warn()
+            await asyncio.sleep(WARN_EVERY_S)
+
+    def warn(self) -> None:
+        """Warn if it is time to, once for each reason."""
+        now_s = self._unix_s()
+        due = self._validity.stage(now_s) + (self.expires_in_s < 0)
+        text = clock_fault(now_s) or self._validity.fault(now_s) or self._validity.warning(now_s)
+        if text and (due > self._warned or (clock_fault(now_s) and not self._warned)):
+            logger.warning("tls_cert_file: %s: %s", self._files.certificate, text)
+            self._warned = max(due, 1)
 
     def _latest(self) -> grpc.ServerCertificateConfiguration | None:
         """What changed; None where nothing did, or where the new files cannot be used: what was good stays.
@@ -98,9 +128,12 @@ class HotCertificate:
         return configuration
 
     def _checked(self) -> grpc.ServerCertificateConfiguration:
-        check_key_pair(("tls_cert_file", "tls_key_file"), self._files.certificate, self._files.key)
+        now_s = self._unix_s()
+        validity = check_key_pair(("tls_cert_file", "tls_key_file"), self._files.certificate, self._files.key, now_s)
         client_ca = self._files.client_ca
         if client_ca is not None:
-            check_authorities("tls_client_ca_file", client_ca)
+            check_authorities("tls_client_ca_file", client_ca, now_s)
         pair = (self._files.key.read_bytes(), self._files.certificate.read_bytes())
-        return grpc.ssl_server_certificate_configuration([pair], None if client_ca is None else client_ca.read_bytes())
+        configuration = grpc.ssl_server_certificate_configuration([pair], None if client_ca is None else client_ca.read_bytes())
+        self._validity, self._warned = validity, 0
+        return configuration

@@ -24,9 +24,11 @@ from relay_server.core.registry import PublisherRecord, Registry
 class PublisherPort(Port[ToPublisher]):
     """One publisher's stream. Made by `Relay.connect_publisher`."""
 
-    def __init__(self, publishers: Publishers) -> None:
+    def __init__(self, publishers: Publishers, owner: str) -> None:
         super().__init__()
         self._publishers = publishers
+        self.owner = owner
+        """The identity that the stream belongs to; empty where there is none."""
         self.publisher: PublisherRecord | None = None
         """Known after the first message."""
         self.said_all = False
@@ -193,13 +195,14 @@ class Publishers:
         if hello.protocol_version != PROTOCOL_VERSION:
             text = f"protocol version {hello.protocol_version}; this relay speaks {PROTOCOL_VERSION}"
             raise PeerError(Fault(Reason.PROTOCOL_VERSION_UNSUPPORTED, text, "hello.protocol_version"))
-        known = self._registry.publishers.get(hello.publisher_id)
+        key = f"{port.owner}/{hello.publisher_id}" if port.owner else hello.publisher_id
+        known = self._registry.publishers.get(key)
         if known is not None and known.proves(hello.session_token):
             publisher = known
             publisher.connected = True
         else:
-            publisher = self._take(hello.publisher_id, by_hand=False, instead_of=known)
-        stale = self._ports.pop(hello.publisher_id, None)
+            publisher = self._take(key, port.owner, by_hand=False, instead_of=known)
+        stale = self._ports.pop(key, None)
         if stale is not None:
             stale.publisher = None
             stale.give_way(f"publisher {hello.publisher_id}")
@@ -208,11 +211,11 @@ class Publishers:
         self._plug(port, publisher)
 
     def _take_by_hand(self, port: PublisherPort) -> PublisherRecord:
-        publisher = self._take(f"by-hand-{self._random_bytes(6).hex()}", by_hand=True, instead_of=None)
+        publisher = self._take(f"by-hand-{self._random_bytes(6).hex()}", port.owner, by_hand=True, instead_of=None)
         self._plug(port, publisher)
         return publisher
 
-    def _take(self, key: str, *, by_hand: bool, instead_of: PublisherRecord | None) -> PublisherRecord:
+    def _take(self, key: str, owner: str, *, by_hand: bool, instead_of: PublisherRecord | None) -> PublisherRecord:
         if self._opener.draining:
             raise PeerError(Fault(Reason.DRAINING, "the relay is about to stop", retry_after_ms=RETRY_AFTER_MS))
         if instead_of is not None:
@@ -220,9 +223,18 @@ class Publishers:
         elif len(self._registry.publishers) >= self._config.max_publishers:
             text = f"{self._config.max_publishers} publishers are here already"
             raise PeerError(Fault(Reason.LIMIT_REACHED, text, retry_after_ms=10 * RETRY_AFTER_MS))
+        elif owner and (count := sum([one.owner == owner for one in self.known()])) >= self._config.max_publishers_per_identity:
+            text = f"{owner} has {count} publishers here already, which is its share"
+            raise PeerError(Fault(Reason.LIMIT_REACHED, text, retry_after_ms=10 * RETRY_AFTER_MS))
         rate = self._config.max_payloads_per_second
-        allowance = Allowance(rate, 2 * rate, self._clocks.now_us())
-        publisher = PublisherRecord(key, self._random_bytes(24).hex(), by_hand=by_hand, allowance=allowance)
+        publisher = PublisherRecord(
+            key,
+            self._random_bytes(24).hex(),
+            by_hand=by_hand,
+            owner=owner,
+            allowance=Allowance(rate, 2 * rate, self._clocks.now_us()),
+            unopened_bytes=self._registry.unopened_bytes,
+        )
         self._registry.publishers[key] = publisher
         return publisher
 

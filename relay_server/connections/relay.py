@@ -24,7 +24,7 @@ from relay_server.connections.devices import DevicePort, Devices
 from relay_server.connections.media_tick import MediaTick
 from relay_server.connections.ports import RETRY_AFTER_MS
 from relay_server.connections.publishers import PublisherPort, Publishers
-from relay_server.connections.watching import MAX_WATCHERS, EventWatcher
+from relay_server.connections.watching import MAX_WATCHERS, MAX_WATCHERS_PER_IDENTITY, EventWatcher
 from relay_server.core.device_reports import DeviceReports
 from relay_server.core.events import (
     ConversationFaulted,
@@ -42,7 +42,7 @@ from relay_server.core.operator_commands import OperatorCommands
 from relay_server.core.publisher_commands import PublisherCommands
 from relay_server.core.registry import Registry
 from relay_server.core.session import Session
-from relay_server.errors import RequestError
+from relay_server.core.shares import Shares
 from relay_server.observer import RelayObserver
 
 logger = logging.getLogger(__name__)
@@ -81,6 +81,7 @@ class Relay:
         self.observer = observer or RelayObserver()
         self.watchers: set[EventWatcher] = set()
         """Who looks on; see `watch`."""
+        self._watches = Shares("watches", MAX_WATCHERS, MAX_WATCHERS_PER_IDENTITY)
         registry = self._registry = Registry(config.groups)
         self.operator = OperatorCommands(registry, self._perform)
         self._opener = ConversationOpener(registry, config, random_bytes=random_bytes, begin=self.observer.begin)
@@ -95,9 +96,9 @@ class Relay:
 
     # --- ports -----------------------------------------------------------------------------------------------------
 
-    def connect_publisher(self) -> PublisherPort:
-        """A new publisher's stream."""
-        return PublisherPort(self.publishers)
+    def connect_publisher(self, owner: str = "") -> PublisherPort:
+        """A new publisher's stream, of the identity `owner`."""
+        return PublisherPort(self.publishers, owner)
 
     def connect_device(self) -> DevicePort:
         """A new device's stream."""
@@ -167,16 +168,15 @@ class Relay:
         return len(self._registry.conversations)
 
     @contextmanager
-    def watch(self, device_ids: frozenset[str]) -> Iterator[EventWatcher]:
-        """Look on: what happens to these devices, or to all where empty. Raises `RequestError` where too many watch."""
-        if len(self.watchers) >= MAX_WATCHERS:
-            raise RequestError(Fault(Reason.LIMIT_REACHED, f"{MAX_WATCHERS} watch already", retry_after_ms=10 * RETRY_AFTER_MS))
-        watcher = EventWatcher(device_ids)
-        self.watchers.add(watcher)
-        try:
-            yield watcher
-        finally:
-            self.watchers.discard(watcher)
+    def watch(self, device_ids: frozenset[str], owner: str = "") -> Iterator[EventWatcher]:
+        """Look on as `owner`: what happens to these devices, or to all where empty. Raises `RequestError` where too many watch."""
+        with self._watches.place(owner):
+            watcher = EventWatcher(device_ids)
+            self.watchers.add(watcher)
+            try:
+                yield watcher
+            finally:
+                self.watchers.discard(watcher)
 
     # --- for operators ---------------------------------------------------------------------------------------------
 

@@ -6,11 +6,13 @@ import asyncio
 from collections import deque
 from dataclasses import dataclass
 
-from relay_server.core.events import ConversationEnded, ConversationOpened, PlayerTold, Shown
+from relay_server.core.events import ConversationEnded, ConversationFaulted, ConversationOpened, PlayerTold, Shown
 
 MAX_WATCHED = 1_024
 """Notices that may wait for one watcher; beyond that the newest are missed, and counted."""
-MAX_WATCHERS = 64
+MAX_WATCHED_BYTES = 512 << 10
+"""… and what they take in memory, about."""
+MAX_WATCHERS, MAX_WATCHERS_PER_IDENTITY = 64, 8
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,6 +32,7 @@ class EventWatcher:
         self._device_ids = device_ids
         self._queue: deque[Watched] = deque()
         self._missed = 0
+        self._bytes = 0
         self._ready = asyncio.Event()
         self._ended = False
 
@@ -41,9 +44,11 @@ class EventWatcher:
     def _show(self, unix_time_us: int, device_id: str, notice: Shown) -> None:
         if self._device_ids and device_id not in self._device_ids:
             return
-        if len(self._queue) >= MAX_WATCHED:
+        size = _size_of(notice)
+        if len(self._queue) >= MAX_WATCHED or self._bytes + size > MAX_WATCHED_BYTES:
             self._missed += 1
             return
+        self._bytes += size
         if self._missed:
             self._queue.append(Watched(unix_time_us, "", None, self._missed))
             self._missed = 0
@@ -62,7 +67,20 @@ class EventWatcher:
                 return None
             self._ready.clear()
             await self._ready.wait()
-        return self._queue.popleft()
+        watched = self._queue.popleft()
+        self._bytes -= 0 if watched.notice is None else _size_of(watched.notice)
+        return watched
+
+
+def _size_of(notice: Shown) -> int:
+    """The memory that a notice takes, about."""
+    match notice:
+        case ConversationOpened(open=open_) if open_.motion_format is not None:
+            return 512 + 128 * len(open_.motion_format.blendshape_names)
+        case ConversationFaulted(fault=fault):
+            return 512 + 4 * len(fault.text)
+        case _:
+            return 512
 
 
 def _devices_of(notice: Shown) -> tuple[str, ...]:

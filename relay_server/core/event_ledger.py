@@ -7,15 +7,19 @@ An event without a number (0: a device typed by hand) is never repeated and need
 
 from __future__ import annotations
 
+from bisect import bisect_left, bisect_right, insort
+
 MAX_PENDING = 1_024
 """Events that may be unacknowledged; beyond that the oldest counts as acknowledged."""
 
 
 class EventLedger:
-    """Events by id, with the publisher that has still to acknowledge each."""
+    """Events by id, with the publisher that has still to acknowledge each. An acknowledgement costs what it removes."""
 
     def __init__(self) -> None:
-        self._pending: dict[int, str] = {}
+        self._owners: dict[int, str] = {}
+        self._ids: dict[str, list[int]] = {}
+        """By publisher, sorted."""
         self._highest = 0
         self._told = 0
         self._asked = False
@@ -29,24 +33,36 @@ class EventLedger:
     def record(self, event_id: int, publisher: str | None) -> None:
         """An event arrived, for a publisher that will acknowledge it, or for nobody who would; the latest word on it counts."""
         self._highest = max(self._highest, event_id)
-        if publisher is None:
-            self._pending.pop(event_id, None)
-        elif event_id:
-            self._pending[event_id] = publisher
-        if len(self._pending) > MAX_PENDING:
-            del self._pending[min(self._pending)]
+        self._forget(event_id)
+        if publisher is not None and event_id:
+            self._owners[event_id] = publisher
+            insort(self._ids.setdefault(publisher, []), event_id)
+        if len(self._owners) > MAX_PENDING:
+            self._forget(min(ids[0] for ids in self._ids.values()))
 
     def acknowledge(self, publisher: str, event_id: int | None = None) -> None:
         """A publisher has all its events up to this one; with None it is gone for good."""
-        for pending, owner in list(self._pending.items()):
-            if owner == publisher and (event_id is None or pending <= event_id):
-                del self._pending[pending]
+        ids = self._ids.get(publisher, [])
+        count = len(ids) if event_id is None else bisect_right(ids, event_id)
+        for gone in ids[:count]:
+            del self._owners[gone]
+        del ids[:count]
+        if not ids:
+            self._ids.pop(publisher, None)
 
     def due(self) -> int:
         """The number to tell the device now; 0 where it knows."""
-        upto = min(self._pending, default=self._highest + 1) - 1
+        upto = min((ids[0] for ids in self._ids.values()), default=self._highest + 1) - 1
         if upto <= self._told and not self._asked:
             return 0
         self._told = max(self._told, upto)
         self._asked = False
         return self._told
+
+    def _forget(self, event_id: int) -> None:
+        publisher = self._owners.pop(event_id, None)
+        if publisher is not None:
+            ids = self._ids[publisher]
+            del ids[bisect_left(ids, event_id)]
+            if not ids:
+                del self._ids[publisher]

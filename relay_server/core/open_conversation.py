@@ -127,6 +127,9 @@ class ConversationOpener:
         if len(self._registry.conversations) >= self._config.max_conversations:
             text = f"{self._config.max_conversations} conversations are open already"
             return Fault(Reason.LIMIT_REACHED, text, "open", retry_after_ms=1_000)
+        if publisher.owner and self._registry.conversations_of(publisher.owner) >= self._config.max_conversations_per_identity:
+            text = f"{self._config.max_conversations_per_identity} conversations of {publisher.owner} are open already"
+            return Fault(Reason.LIMIT_REACHED, text, "open", retry_after_ms=1_000)
         if not targets:
             return Fault(Reason.TARGETS_MISSING, "name at least one device or group", "targets")
         taken = conversation_id in self._registry.conversations or conversation_id in publisher.closed

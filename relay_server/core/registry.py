@@ -2,7 +2,7 @@
 
 Rules
 - A publisher is CONNECTED while its stream is up, and AWAY after that until its lease ends.
-- What is said to a publisher that is away is kept for it, up to `MAX_BACKLOG` messages, the oldest going first.
+- What is said to a publisher that is away is kept for it, within the bounds of `Backlog`, the oldest going first.
 - Media for a conversation that nobody opened yet is held, for a while and up to a size, then dropped and reported.
 - A group stands for those of its members that have a session; a member that joins later starts with the next conversation.
 """
@@ -10,7 +10,7 @@ Rules
 from __future__ import annotations
 
 import hmac
-from collections import OrderedDict, deque
+from collections import deque
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
@@ -18,14 +18,15 @@ from avatar_relay.limits import MAX_CLOSED_CONVERSATIONS, UNKNOWN_CONVERSATION_H
 from avatar_relay.media import Payload
 from avatar_relay.messages import ConversationCredit, Finished, PlayerEvent, PublisherWelcome, ToPublisher
 from relay_server.core.allowance import Allowance
+from relay_server.core.backlog import Backlog, Unacknowledged
 from relay_server.core.conversation import Conversation
 from relay_server.core.session import Session
 from relay_server.core.volume_record import PendingVolumes
 
-MAX_BACKLOG = 4_096
-"""Messages kept for a publisher that is away, or reads slowly."""
 MAX_TOLD_ONCE = 256
 """Events made by the relay that are kept for a publisher whose stream breaks."""
+MAX_UNOPENED_BYTES = 32 << 20
+"""Media of conversations not opened yet, of all publishers together."""
 PAYLOAD_OVERHEAD_BYTES = 256
 """What a held payload costs beside its data: many tiny ones must not fill the memory either."""
 
@@ -38,11 +39,20 @@ class Unopened:
     payloads: list[Payload] = field(default_factory=list)
 
 
+@dataclass(slots=True)
+class UnopenedBytes:
+    """What all publishers together hold of media that came before its `open`."""
+
+    held: int = 0
+
+
 class PublisherRecord:
     """A publisher and what it owns."""
 
-    def __init__(self, key: str, token: str, *, by_hand: bool, allowance: Allowance) -> None:
+    def __init__(self, key: str, token: str, *, by_hand: bool, owner: str, allowance: Allowance, unopened_bytes: UnopenedBytes) -> None:
+        """`owner` is the identity that it belongs to, empty where there is none; `unopened_bytes` is shared by all."""
         self.key = key
+        self.owner = owner
         self.token = token
         self.by_hand = by_hand
         """No hello: it gets no credit and acknowledges nothing."""
@@ -57,39 +67,35 @@ class PublisherRecord:
         """The last conversations of it that were closed, or could not be opened."""
         self.unopened: dict[str, Unopened] = {}
         self._unopened_bytes = 0
-        self.backlog: deque[ToPublisher] = deque()
+        self._all_unopened = unopened_bytes
+        self.backlog = Backlog()
         """What it has still to be told."""
         self.told_once: deque[PlayerEvent] = deque(maxlen=MAX_TOLD_ONCE)
         """Ends of conversations that the relay made, which no device repeats: told again to a publisher that comes back."""
-        self._unacknowledged: OrderedDict[tuple[str, int], PlayerEvent] = OrderedDict()
+        self._unacknowledged = Unacknowledged()
         """Players' events that it may not have: an acknowledgement of a later one must not cover one that a dead stream swallowed."""
         self.missed = 0
         """Messages that it was never told, because it was away or read too slowly."""
 
     def tell(self, message: ToPublisher) -> None:
-        """Keep a message until the publisher takes it; beyond `MAX_BACKLOG` the oldest goes, and is counted."""
-        self.backlog.append(message)
+        """Keep a message until the publisher takes it; beyond the bounds the oldest goes, and is counted."""
+        self.missed += self.backlog.append(message)
         if isinstance(message, PlayerEvent) and not message.event_id and isinstance(message.body, Finished):
             self.told_once.append(message)
         elif isinstance(message, PlayerEvent) and message.event_id:
-            self._unacknowledged[message.device_id, message.event_id] = message
-            if len(self._unacknowledged) > MAX_BACKLOG:
-                self._unacknowledged.popitem(last=False)
-        if len(self.backlog) > MAX_BACKLOG:
-            self.backlog.popleft()
-            self.missed += 1
+            self._unacknowledged.add(message)
 
     def acknowledge(self, device_id: str, event_id: int) -> None:
         """It has all events of a device up to this one."""
-        for device, number in list(self._unacknowledged):
-            if device == device_id and number <= event_id:
-                del self._unacknowledged[device, number]
+        self._unacknowledged.acknowledge(device_id, event_id)
 
     def come_back(self, welcome: PublisherWelcome, missed: Iterable[ToPublisher]) -> None:
         """A new stream of the same session: what was on its way is told again; credit is told anew, so old grants go."""
-        again = tuple(self._unacknowledged.values())
-        waiting = [message for message in self.backlog if not isinstance(message, ConversationCredit) and message not in again]
-        self.backlog = deque([welcome, *missed, *self.told_once, *again, *waiting])
+        told = self._unacknowledged
+        waiting = [message for message in self.backlog if not isinstance(message, ConversationCredit) and message not in told]
+        self.backlog.begin([welcome, *missed])
+        for message in (*self.told_once, *told.all(), *waiting):
+            self.missed += self.backlog.append(message)
 
     def proves(self, token: str) -> bool:
         """Whether `token` is this publisher's."""
@@ -105,9 +111,10 @@ class PublisherRecord:
     def hold(self, conversation_id: str, payload: Payload, now_us: int) -> bool:
         """Keep media until its conversation is opened; returns whether there is room."""
         cost = len(payload.data) + PAYLOAD_OVERHEAD_BYTES
-        if self._unopened_bytes + cost > UNKNOWN_CONVERSATION_HOLD_BYTES:
+        if self._unopened_bytes + cost > UNKNOWN_CONVERSATION_HOLD_BYTES or self._all_unopened.held + cost > MAX_UNOPENED_BYTES:
             return False
         self._unopened_bytes += cost
+        self._all_unopened.held += cost
         expires_at_us = now_us + UNKNOWN_CONVERSATION_HOLD_US
         self.unopened.setdefault(conversation_id, Unopened(expires_at_us)).payloads.append(payload)
         return True
@@ -117,7 +124,9 @@ class PublisherRecord:
         unopened = self.unopened.pop(conversation_id, None)
         if unopened is None:
             return []
-        self._unopened_bytes -= sum(len(payload.data) + PAYLOAD_OVERHEAD_BYTES for payload in unopened.payloads)
+        cost = sum(len(payload.data) + PAYLOAD_OVERHEAD_BYTES for payload in unopened.payloads)
+        self._unopened_bytes -= cost
+        self._all_unopened.held -= cost
         return unopened.payloads
 
 
@@ -130,6 +139,11 @@ class Registry:
         self.pending_volumes = PendingVolumes()
         self.publishers: dict[str, PublisherRecord] = {}
         self.conversations: dict[str, Conversation] = {}
+        self.unopened_bytes = UnopenedBytes()
+
+    def conversations_of(self, owner: str) -> int:
+        """How many conversations the publishers of an identity have open."""
+        return sum([len(publisher.conversations) for publisher in self.publishers.values() if publisher.owner == owner])
 
     def resolve(self, target: str) -> tuple[Session, ...]:
         """The sessions that a target stands for: a device, or a group's members that are known; none: nobody."""

@@ -14,19 +14,25 @@ from typing import Any
 import grpc
 from google.protobuf.json_format import MessageToDict
 from google.protobuf.message import Message
+from grpc_health.v1 import health_pb2, health_pb2_grpc
 
 from avatar_relay import wire
+from avatar_relay.command import CommandLine
+from avatar_relay.forward_proxy import proxy_note
+from avatar_relay.grpc_client import fault_of
 from avatar_relay.media import AngleUnit
 from avatar_relay.v1 import admin_service_pb2 as pb
 from avatar_relay.v1 import admin_service_pb2_grpc as services
 from avatar_relay.v1 import media_pb2
 from avatar_relay.volume_curve import position_of
 from relay_server.relayctl import access_commands as keys
-from relay_server.relayctl.connect import add_flags, open_channel
+from relay_server.relayctl.connect import add_flags, open_channel, why_unreachable
 from relay_server.relayctl.values import gain, number
+from relay_server.relayctl.watching import watch
 
 DEFAULT_RELAY = "127.0.0.1:52000"
 TIMEOUT_S = 10.0
+HEALTH_TIMEOUT_S = 2.0
 MAX_GRACE_S = 7 * 86_400.0
 EXIT_REFUSED, EXIT_UNREACHABLE = 1, 3
 
@@ -55,8 +61,11 @@ def run(arguments: Sequence[str] | None) -> int:
             return 0
         with open_channel(options, os.environ) as channel:
             command: Run = options.run
-            for answer, lines in command(services.AdminServiceStub(channel), options):
+            for answer, lines in command(options.stub(channel), options):
                 _show(answer, lines, as_json=options.json)
+    except _NotServing as status:
+        print(f"relayctl: {status}", file=sys.stderr)
+        return EXIT_REFUSED
     except grpc.RpcError as error:
         return _complain(error, options)
     except BrokenPipeError:
@@ -66,7 +75,7 @@ def run(arguments: Sequence[str] | None) -> int:
 
 def build_parser() -> argparse.ArgumentParser:
     """The command line."""
-    parser = argparse.ArgumentParser(
+    parser = CommandLine(
         prog="relayctl",
         description="Looks at a relay's devices and steers them; says who may enter.",
         epilog="Exit codes: 0 done, 1 refused by the relay, 2 wrong usage, 3 no relay answers.",
@@ -79,7 +88,7 @@ def build_parser() -> argparse.ArgumentParser:
 
     def command(name: str, run: Run, text: str, *, device: str = "DEVICE") -> argparse.ArgumentParser:
         added = commands.add_parser(name, help=text, description=text)
-        added.set_defaults(run=run)
+        added.set_defaults(run=run, stub=services.AdminServiceStub)
         if device:
             added.add_argument("device", metavar=device)
         return added
@@ -88,6 +97,10 @@ def build_parser() -> argparse.ArgumentParser:
     command("show", _show_device, "Show one device.")
     say = command("say", _speak, "Speak a text.", device="TARGET")
     say.add_argument("text", nargs="+", metavar="TEXT")
+    say.add_argument("--voice", default="", metavar="VOICE", help="one of espeak-ng's: de, en-us, fr+f3 (default: the relay's setting)")
+    say.add_argument("--rate", type=number(80, 450), metavar="N", help="words a minute, 80 to 450 (default: the relay's setting)")
+    say.add_argument("--pitch", type=number(0, 100), metavar="N", help="0 to 100 (default: the relay's setting)")
+    say.add_argument("--ssml", action="store_true", help="the text is SSML, as far as espeak-ng takes it")
     playing = "Play a file of the relay's speech folder: speech, a recorded conversation, or recorded motion."
     play = command("play", _speak, playing, device="TARGET")
     play.add_argument("file", metavar="FILE", help="its name, not a path")
@@ -112,6 +125,8 @@ def build_parser() -> argparse.ArgumentParser:
     )
     watch = command("watch", _watch, "Show what happens, as it happens.", device="")
     watch.add_argument("devices", nargs="*", metavar="DEVICE", help="only these (default: all)")
+    text = "Tell whether the relay serves: exit code 0 if it does, 1 if it drains, 3 if it does not answer. Takes no credentials."
+    command("health", _health, text, device="").set_defaults(stub=health_pb2_grpc.HealthStub)
     keys.add_commands(commands)
     return parser
 
@@ -150,7 +165,15 @@ def _show_device(relay: services.AdminServiceStub, options: argparse.Namespace) 
 def _speak(relay: services.AdminServiceStub, options: argparse.Namespace) -> Iterator[tuple[Message, Lines]]:
     request = pb.SpeakRequest(target=options.device, on_playing=_ON_PLAYING[options.queue])
     if "text" in options:
-        request.text = " ".join(options.text)
+        words = " ".join(options.text)
+        request = pb.SpeakRequest(
+            target=options.device,
+            on_playing=_ON_PLAYING[options.queue],
+            voice=options.voice,
+            words_per_minute=None if options.rate is None else round(options.rate),
+            pitch=None if options.pitch is None else round(options.pitch),
+            **{"ssml" if options.ssml else "text": words},
+        )
     else:
         request.file = options.file
         request.angle_unit = wire.ANGLE_UNIT_TO_WIRE[AngleUnit(options.angle_unit)]
@@ -191,9 +214,24 @@ def _drain(relay: services.AdminServiceStub, options: argparse.Namespace) -> Ite
 
 
 def _watch(relay: services.AdminServiceStub, options: argparse.Namespace) -> Iterator[tuple[Message, Lines]]:
-    for event in relay.WatchEvents(pb.WatchEventsRequest(device_ids=options.devices)):
+    def say(text: str) -> None:
+        print(f"relayctl: {_printable(text)}", file=sys.stderr, flush=True)
+
+    for event in watch(relay, options.devices, say):
         time = datetime.fromtimestamp(event.unix_time_us / 1e6).strftime("%H:%M:%S.%f")[:-3]
         yield event, ["  ".join((time, event.device_id or "-", event.conversation_id or "-", _happened(event)))]
+
+
+class _NotServing(Exception):
+    """The relay answers, and is not in service."""
+
+
+def _health(relay: Any, _: argparse.Namespace) -> Iterator[tuple[Message, Lines]]:
+    answer = relay.Check(health_pb2.HealthCheckRequest(), timeout=HEALTH_TIMEOUT_S)
+    status = health_pb2.HealthCheckResponse.ServingStatus.Name(answer.status)
+    if answer.status != health_pb2.HealthCheckResponse.SERVING:
+        raise _NotServing(status)
+    yield answer, [status]
 
 
 # --- in words ------------------------------------------------------------------------------------------------------
@@ -311,10 +349,11 @@ def _printable(text: str) -> str:
 
 def _complain(error: Any, options: argparse.Namespace) -> int:
     """One clear line on standard error; returns the exit code."""
-    code, fault = error.code(), wire.fault_in(error.trailing_metadata())
+    code = error.code()
+    fault = fault_of(code.name, error.details(), error.trailing_metadata())
     if fault is None and code in _UNREACHABLE:
         text, reason, exit_code = (
-            f"no relay answers at {options.relay}: is it running, and is the address right?",
+            why_unreachable(options) + proxy_note(options.relay, os.environ),
             code.name,
             EXIT_UNREACHABLE,
         )

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Awaitable, Callable
 from typing import Any, Protocol, assert_never
 
 from google.protobuf.message import Message
 
 from avatar_relay import wire
+from avatar_relay.limits import MAX_NAMES
 from avatar_relay.media import AngleUnit, OnPlaying
 from avatar_relay.reasons import Fault, Reason
 from avatar_relay.v1 import admin_service_pb2 as pb
@@ -28,9 +30,12 @@ from relay_server.core.events import (
 from relay_server.core.session import Session
 from relay_server.errors import RequestError
 from relay_server.service.calls import server_stream, service, unary
+from relay_server.sources.source import NO_WISH, VoiceWish
 
 NAME = pb.DESCRIPTOR.services_by_name["AdminService"].full_name
 
+WATCH_HEARTBEAT_S = 2.0
+"""A watcher who asks for heartbeats gets one after so long without an event."""
 Write = Callable[[Message], Awaitable[None]]
 
 
@@ -38,11 +43,20 @@ class Speech(Protocol):
     """Lets devices speak."""
 
     async def speak(
-        self, target: str, *, text: str | None, file: str | None, on_playing: OnPlaying, angle_unit: AngleUnit
+        self,
+        target: str,
+        *,
+        text: str | None,
+        file: str | None,
+        on_playing: OnPlaying,
+        angle_unit: AngleUnit = AngleUnit.RADIANS,
+        voice: VoiceWish = NO_WISH,
+        is_ssml: bool = False,
+        owner: str = "",
     ) -> tuple[str, str]:
-        """Begin to speak text, or a file of the speech folder; returns conversation and trace id (empty while tracing is off).
+        """Begin to speak text, or a file of the speech folder, for the identity `owner`.
 
-        Raises `FaultError` where it can not.
+        Returns conversation and trace id (empty while tracing is off). Raises `FaultError` where it can not.
         """
         ...
 
@@ -89,10 +103,17 @@ class AdminService:
             raise RequestError(Fault(Reason.SPEECH_MISSING, "say what to speak: `text`, or `file` in the speech folder", "speech"))
         conversation_id, trace_id = await self._speech.speak(
             request.target,
-            text=request.text if said == "text" else None,
+            text=None if said == "file" else getattr(request, said),
             file=request.file if said == "file" else None,
             on_playing=wire.on_playing_from_wire(request.on_playing),
+            owner=current_caller().key,
             angle_unit=wire.angle_unit_from_wire(request.angle_unit),
+            voice=VoiceWish(
+                request.voice or None,
+                request.words_per_minute if request.HasField("words_per_minute") else None,
+                request.pitch if request.HasField("pitch") else None,
+            ),
+            is_ssml=said == "ssml",
         )
         return pb.SpeakResponse(conversation_id=conversation_id, trace_id=trace_id)
 
@@ -133,9 +154,22 @@ class AdminService:
 
     async def watch_events(self, request: pb.WatchEventsRequest, write: Write) -> None:
         """`WatchEvents`: until the caller or the relay ends it."""
+        if len(request.device_ids) > MAX_NAMES:
+            text = f"{len(request.device_ids)} devices; at most {MAX_NAMES} are watched by name: name none to watch all"
+            raise RequestError(Fault(Reason.MESSAGE_INVALID, text, "device_ids"))
         check_reach(*request.device_ids, field="device_ids")
-        with self._relay.watch(frozenset(request.device_ids)) as watcher:
-            while (watched := await watcher.receive()) is not None:
+        with self._relay.watch(frozenset(request.device_ids), current_caller().key) as watcher:
+            if request.heartbeat:
+                await write(pb.WatchEventsResponse())
+            while True:
+                try:
+                    async with asyncio.timeout(WATCH_HEARTBEAT_S if request.heartbeat else None):
+                        watched = await watcher.receive()
+                except TimeoutError:
+                    await write(pb.WatchEventsResponse())
+                    continue
+                if watched is None:
+                    return
                 if may_reach(watched.device_id) or watched.notice is None:
                     await write(_watched_to_wire(watched))
 

@@ -15,7 +15,7 @@ import grpc
 from google.protobuf.message import DecodeError, Message
 
 from avatar_relay.errors import PeerError
-from avatar_relay.limits import MAX_MESSAGE_BYTES
+from avatar_relay.limits import MAX_REQUEST_BYTES
 from avatar_relay.reasons import Fault, Reason
 from relay_server.rpc_errors import Context
 
@@ -28,17 +28,17 @@ def as_is(data: bytes) -> bytes:
     return data
 
 
-def check_size(data: bytes) -> None:
+def check_size(data: bytes, most: int) -> None:
     """Raise `PeerError` where a message is too large."""
-    if len(data) > MAX_MESSAGE_BYTES:
-        text = f"a message of {len(data)} bytes; at most {MAX_MESSAGE_BYTES} are allowed: send smaller ones"
+    if len(data) > most:
+        text = f"a message of {len(data)} bytes; at most {most} are allowed: send smaller ones"
         raise PeerError(Fault(Reason.MESSAGE_TOO_LARGE, text))
 
 
-def parse(type_: type[Request], data: bytes) -> Request:
-    """Read a message. Raises `PeerError` where it is too large, or none."""
-    if len(data) > MAX_MESSAGE_BYTES:
-        check_size(data)
+def parse(type_: type[Request], data: bytes, most: int = MAX_REQUEST_BYTES) -> Request:
+    """Read a message of at most so many bytes. Raises `PeerError` where it is too large, or none."""
+    if len(data) > most:
+        check_size(data, most)
     try:
         return type_.FromString(data)
     except DecodeError as error:

@@ -9,6 +9,7 @@ from typing import Any
 
 from avatar_relay import wire
 from avatar_relay.errors import PeerError
+from avatar_relay.limits import MAX_DEVICE_MESSAGE_BYTES
 from avatar_relay.messages import Hello, UnknownEvent
 from avatar_relay.v1 import device_service_pb2 as pb
 from relay_server.access.caller import current_caller
@@ -41,7 +42,7 @@ class DeviceService:
         port, caller = self._relay.connect_device(), current_caller()
 
         async def take(data: bytes) -> None:
-            message = wire.attach_request_from_wire(parse(pb.AttachRequest, data))
+            message = wire.attach_request_from_wire(parse(pb.AttachRequest, data, MAX_DEVICE_MESSAGE_BYTES))
             if isinstance(message, Hello):
                 if (refusal := caller.attach_refusal(message.device_id)) is not None:
                     raise PeerError(refusal)

@@ -6,7 +6,7 @@ import asyncio
 import errno
 import logging
 import socket
-from collections.abc import Sequence
+from collections.abc import Callable, Collection, Sequence
 from typing import Any
 
 import grpc
@@ -20,6 +20,7 @@ from avatar_relay.limits import GRPC_MAX_RECEIVE_BYTES
 from relay_server.access.guard import Guard
 from relay_server.access.tls import HotCertificate, TlsFiles
 from relay_server.config import ADMIN_OFF, RelayConfig
+from relay_server.service.connection_watch import ConnectionWatch
 from relay_server.service.interceptor import RequestInterceptor, admit_everybody
 from relay_server.service.requests import RequestReader
 
@@ -39,10 +40,29 @@ OPTIONS: tuple[tuple[str, int], ...] = (
     ("grpc.http2.min_ping_interval_without_data_ms", 5_000),
     ("grpc.http2.max_ping_strikes", 0),  # a client that pings more often is not thrown out for it
     ("grpc.max_concurrent_streams", MAX_CONCURRENT_STREAMS),
+    ("grpc.server_handshake_timeout_ms", 5_000),  # TLS and HTTP/2; gRPC's own default is two minutes
+    ("grpc.max_connection_idle_ms", 60_000),  # without a stream
+    ("grpc.max_metadata_size", 8 << 10),
+    ("grpc.absolute_max_metadata_size", 16 << 10),
     ("grpc.http2.bdp_probe", 0),  # it lets a fast caller send megabytes to streams that nobody reads yet: refused, or waiting
 )
 SERVING = health_pb2.HealthCheckResponse.SERVING
 NOT_SERVING = health_pb2.HealthCheckResponse.NOT_SERVING
+
+
+class KnownHealth(health.aio.HealthServicer):  # type: ignore[misc]  # the library has no types
+    """Health of the services that are here: the library keeps each name that was ever watched."""
+
+    def __init__(self, names: Collection[str]) -> None:
+        super().__init__()
+        self._names = names
+
+    async def Watch(self, request: Any, context: Any) -> None:
+        """As the contract has it, but for an unknown name it ends with its one answer."""
+        if request.service in self._names:
+            await super().Watch(request, context)
+        else:
+            await context.write(health_pb2.HealthCheckResponse(status=health_pb2.HealthCheckResponse.SERVICE_UNKNOWN))
 
 
 class GrpcServers:
@@ -51,16 +71,32 @@ class GrpcServers:
     `services` are for devices and publishers, `admin` for operators: each a name and its handlers.
     """
 
-    def __init__(self, config: RelayConfig, guard: Guard | None, services: Sequence[tuple[str, Any]], admin: tuple[str, Any]) -> None:
-        """Raises `ConfigError` where the certificate can not be used. Needs a running event loop."""
+    def __init__(
+        self,
+        config: RelayConfig,
+        guard: Guard | None,
+        services: Sequence[tuple[str, Any]],
+        admin: tuple[str, Any],
+        *,
+        watch: ConnectionWatch,
+        connections: int,
+        unix_s: Callable[[], int],
+    ) -> None:
+        """`watch` is told of all RPCs and addresses; each server takes at most so many `connections`.
+
+        Raises `ConfigError` where the certificate can not be used. Needs a running event loop.
+        """
         self._config = config
         self._guard = guard
-        self._interceptor = RequestInterceptor(admit_everybody if guard is None else guard.admit, RequestReader())
-        self._health = health.aio.HealthServicer()
+        self._watch = watch
+        self._connections = connections
+        self._interceptor = RequestInterceptor(admit_everybody if guard is None else guard.admit, RequestReader(), watch)
         self._stopping = False
         self._names = ("", *(name for name, _ in services), admin[0])
+        self._health = KnownHealth(self._names)
         cert, key = config.tls_cert_file, config.tls_key_file
-        self._certificate = None if cert is None or key is None else HotCertificate(TlsFiles(cert, key, config.tls_client_ca_file))
+        self.certificate = None if cert is None or key is None else HotCertificate(TlsFiles(cert, key, config.tls_client_ca_file), unix_s)
+        """The relay's certificate; None in plaintext."""
         together = not config.admin_listen
         self._servers = [(self._server([*services, *([admin] if together else [])], operators=together), "listen", config.listen)]
         if not together and config.admin_listen != ADMIN_OFF:
@@ -69,6 +105,7 @@ class GrpcServers:
     async def start(self) -> list[str]:
         """Listen; returns each HOST:PORT with the real port. Raises `ConfigError` where an address can not be had."""
         addresses = [self._bind(server, name, address) for server, name, address in self._servers]
+        self._watch.listen_on(addresses)
         for server, _, _ in self._servers:
             await server.start()
         await self.tell_health(SERVING)
@@ -99,7 +136,8 @@ class GrpcServers:
             await self._health.set(name, status)
 
     def _server(self, services: Sequence[tuple[str, Any]], *, operators: bool) -> grpc.aio.Server:
-        options = [*OPTIONS, ("grpc.enable_channelz", int(self._config.channelz))]
+        own = (("grpc.enable_channelz", int(self._config.channelz)), ("grpc.max_allowed_incoming_connections", self._connections))
+        options = [*OPTIONS, *own]
         server = grpc.aio.server(interceptors=(self._interceptor,), options=options)
         server.add_generic_rpc_handlers(tuple(handlers for _, handlers in services))
         health_pb2_grpc.add_HealthServicer_to_server(self._health, server)
@@ -113,10 +151,10 @@ class GrpcServers:
 
     def _bind(self, server: grpc.aio.Server, name: str, address: str) -> str:
         try:
-            if self._certificate is None:
+            if self.certificate is None:
                 port = server.add_insecure_port(address)
             else:
-                port = server.add_secure_port(address, self._certificate.credentials())
+                port = server.add_secure_port(address, self.certificate.credentials())
         except RuntimeError as error:
             raise ConfigError(f"{name}: {address} {why_not(*split_address(address, name, port_zero=True))}") from error
         host, _ = split_address(address, name, port_zero=True)
@@ -125,7 +163,7 @@ class GrpcServers:
     def _say_who_may_enter(self, addresses: list[str]) -> None:
         """One line: an open relay must not be one by oversight."""
         who = "everybody who reaches it" if self._guard is None else "who is in the access file"
-        how = "in plaintext" if self._certificate is None else "over TLS"
+        how = "in plaintext" if self.certificate is None else "over TLS"
         where = ", operators at ".join(addresses)
         level = logging.WARNING if self._guard is None and self._config.insecure_listen else logging.INFO
         logger.log(level, "open for %s, %s, at %s", who, how, where)

@@ -8,51 +8,64 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
-from contextlib import AbstractAsyncContextManager, aclosing, asynccontextmanager
+from contextlib import AbstractAsyncContextManager, aclosing, asynccontextmanager, nullcontext
+from functools import partial
 from typing import Any
 
 import grpc
 
 from avatar_relay.errors import FaultError
-from relay_server.access.admission import host_of
+from relay_server.access.caller import AdmittedAs
+from relay_server.access.peers import host_of
 from relay_server.rpc_errors import Context, abort
 from relay_server.service.calls import as_is
+from relay_server.service.connection_watch import ConnectionWatch
 from relay_server.service.requests import RequestReader, parse_request
+from relay_server.service.streams import FIRST_READ
 
-Admit = Callable[[str, Context], AbstractAsyncContextManager[str]]
-"""Admits the caller of a method for a block, or aborts the RPC; gives the name under which the caller's requests are counted."""
+Admit = Callable[[str, Context], AbstractAsyncContextManager[AdmittedAs]]
+"""Admits the caller of a method for a block, or aborts the RPC; gives what the caller's requests are counted by."""
 
 
 @asynccontextmanager
-async def admit_everybody(_method: str, context: Context) -> AsyncIterator[str]:
+async def admit_everybody(_method: str, context: Context) -> AsyncIterator[AdmittedAs]:
     """For a relay without an access file."""
-    yield host_of(context.peer())
+    yield AdmittedAs(host_of(context.peer()), known=True)
 
 
 class RequestInterceptor(grpc.aio.ServerInterceptor):
     """Makes each handler a stream of bytes, entered after admission. Belongs to one event loop."""
 
-    def __init__(self, admit: Admit, reader: RequestReader) -> None:
+    def __init__(self, admit: Admit, reader: RequestReader, watch: ConnectionWatch) -> None:
+        """`watch` counts each RPC for its connection, and ends the connection of a stranger that begins too many."""
         self._admit = admit
         self._reader = reader
+        self._watch = watch
 
     async def intercept_service(
         self, continuation: Callable[[grpc.HandlerCallDetails], Awaitable[Any]], details: grpc.HandlerCallDetails
     ) -> Any:
-        """The handler of an RPC behind admission; None where there is none."""
+        """The handler of an RPC behind admission. One that calls a method which is not there is counted, too."""
         handler = await continuation(details)
-        if handler is None:
-            return None
 
         async def call(_requests: object, context: Context) -> None:
-            async with self._admit(details.method, context) as caller:
+            if not self._watch.begin(context.peer()):
+                context.set_code(grpc.StatusCode.RESOURCE_EXHAUSTED)
+            elif handler is None:
+                await context.abort(grpc.StatusCode.UNIMPLEMENTED, "there is no such method here")
+            else:
+                await self._admitted(handler, context, details.method)
+
+        serializer = None if handler is None or handler.response_serializer is as_is else handler.response_serializer
+        return grpc.stream_stream_rpc_method_handler(call, None, serializer)  # None: gRPC makes no call for it
+
+    async def _admitted(self, handler: Any, context: Context, method: str) -> None:
+        async with self._admit(method, context) as caller:
+            with self._watch.known(context.peer()) if caller.known else nullcontext():
                 try:
-                    await self._perform(handler, context, details.method, caller)
+                    await self._perform(handler, context, method, caller.name)
                 except FaultError as error:
                     await abort(context, error.fault)
-
-        serializer = None if handler.response_serializer is as_is else handler.response_serializer  # None: gRPC makes no call for it
-        return grpc.stream_stream_rpc_method_handler(call, None, serializer)
 
     async def _perform(self, handler: Any, context: Context, method: str, caller: str) -> None:
         behaviour = handler.unary_unary or handler.unary_stream or handler.stream_unary or handler.stream_stream
@@ -60,6 +73,7 @@ class RequestInterceptor(grpc.aio.ServerInterceptor):
             data = await self._reader.read_single(context, caller)
             await _respond(behaviour(parse_request(handler.request_deserializer, data, method), context), handler, context)
         elif handler.request_deserializer is as_is:
+            FIRST_READ.set(partial(self._reader.read_first, caller=caller))
             await behaviour(None, context)  # our own streams read and bound their messages themselves
         else:
             async with aclosing(self._parsed(handler.request_deserializer, context, method, caller)) as requests:

@@ -7,12 +7,11 @@ from functools import partial
 from typing import Any
 
 from avatar_relay import wire
-from avatar_relay.errors import PeerError
+from avatar_relay.limits import MAX_MESSAGE_BYTES
 from avatar_relay.media import TraceContext
-from avatar_relay.messages import DeviceVolume, PublisherHello, PublishOpen, ToPublisher
-from avatar_relay.reasons import Fault, Reason
+from avatar_relay.messages import DeviceVolume, PublishOpen, ToPublisher
 from avatar_relay.v1 import publisher_service_pb2 as pb
-from relay_server.access.caller import Caller, current_caller
+from relay_server.access.caller import current_caller
 from relay_server.connections.relay import Relay
 from relay_server.core.events import MessageUnknown
 from relay_server.rpc_errors import Context
@@ -28,8 +27,6 @@ class PublisherService:
 
     def __init__(self, relay: Relay) -> None:
         self._relay = relay
-        self._owners: dict[str, str] = {}
-        """Whose publisher each one is."""
 
     def handler(self) -> Any:
         """For `add_generic_rpc_handlers`."""
@@ -37,10 +34,13 @@ class PublisherService:
 
     async def publish(self, context: Context) -> None:
         """`Publish`: carries one publisher's stream. A fault of one conversation is answered in it."""
-        port, caller = self._relay.connect_publisher(), current_caller()
+        caller = current_caller()
+        port = self._relay.connect_publisher(caller.key)
 
         async def take(data: bytes) -> None:
-            for request, its_data in wire.requests_in(parse(pb.PublishRequest, data), data):
+            if len(data) > wire.UNCOUNTED_BYTES:
+                wire.check_entries(data)
+            for request, its_data in wire.requests_in(parse(pb.PublishRequest, data, MAX_MESSAGE_BYTES), data):
                 await take_one(request, its_data)
 
         async def take_one(request: pb.PublishRequest, data: bytes) -> None:
@@ -54,9 +54,6 @@ class PublisherService:
             match message:
                 case None:
                     self._relay.observer.notice(MessageUnknown(LEG))
-                case PublisherHello():
-                    self._claim(caller, message.publisher_id)
-                    await port.send(message)
                 case PublishOpen():
                     if (refusal := caller.target_refusal(message.targets, "targets")) is not None:
                         self._relay.publishers.faulty(port, message.open.conversation_id, refusal, opens=True)
@@ -72,15 +69,6 @@ class PublisherService:
 
         failed = partial(self._relay.stream_failed, LEG)
         await carry(context, port, take=take, encode=encode, said_all=port.finish_sending, failed=failed)
-
-    def _claim(self, caller: Caller, publisher_id: str) -> None:
-        """A publisher's name belongs to the identity that took it, for as long as the relay knows the publisher."""
-        known = {publisher.key for publisher in self._relay.publishers.known()}
-        self._owners = {name: owner for name, owner in self._owners.items() if name in known}
-        if publisher_id in known and self._owners.get(publisher_id, "") != caller.key:
-            text = f"publisher_id {publisher_id} is in use with other credentials; take another one"
-            raise PeerError(Fault(Reason.PUBLISHER_FORBIDDEN, text, "hello.publisher_id"))
-        self._owners[publisher_id] = caller.key
 
 
 def encode(message: ToPublisher) -> bytes:

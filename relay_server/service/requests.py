@@ -15,6 +15,7 @@ from typing import Any
 import grpc
 
 from avatar_relay.errors import PeerError
+from avatar_relay.limits import MAX_REQUEST_BYTES
 from avatar_relay.reasons import Fault, Reason
 from relay_server.rpc_errors import Context
 from relay_server.service.arrivals import RETRY_MS, Arrivals
@@ -23,6 +24,8 @@ from relay_server.service.streams import CANCELLATION_SHOWS_WITHIN_S
 
 REQUEST_WITHIN_S = 5.0
 """How long a request may take to arrive, its wait for a place included."""
+FIRST_WAITING_PER_CALLER = 1_024
+"""Streams that wait with their first message: all devices of a site come back at once, and on an open relay they are one caller."""
 HURRIED_AFTER_S = 0.25
 """A request that takes longer than this gives its place to others that wait."""
 
@@ -33,7 +36,7 @@ class RequestReader:
     def __init__(self, within_s: float = REQUEST_WITHIN_S, hurried_after_s: float = HURRIED_AFTER_S) -> None:
         self._within_s = within_s
         self._hurried_after_s = hurried_after_s
-        self._single, self._streamed = Arrivals(), Arrivals()
+        self._single, self._streamed, self._first = Arrivals(), Arrivals(), Arrivals(waiting=FIRST_WAITING_PER_CALLER)
 
     async def read_single(self, context: Context, caller: str) -> bytes:
         """The one request of an RPC.
@@ -48,6 +51,14 @@ class RequestReader:
             text = f"the request was not complete within {self._within_s:g} s"
             raise PeerError(Fault(Reason.PEER_SILENT, text, retry_after_ms=RETRY_MS)) from None
 
+    async def read_first(self, context: Context, caller: str) -> Any:
+        """The first message of one of our own streams, or EOF. It may take long, unless others wait for its place.
+
+        Raises `FaultError` where it gives way, or too many wait. To be cancelled only with its RPC.
+        """
+        async with self._first.place(caller):
+            return await self._while_unhurried(_read(context), self._first, caller)
+
     async def read_stream(self, context: Context, caller: str) -> AsyncGenerator[bytes, None]:
         """The requests of a foreign service's stream. It ends with its caller's last request, or after an idle time.
 
@@ -60,7 +71,7 @@ class RequestReader:
             except TimeoutError:
                 raise PeerError(Fault(Reason.LIMIT_REACHED, "too many streams of this kind are open", retry_after_ms=RETRY_MS)) from None
             while (data := await self._next(context, caller)) is not grpc.aio.EOF:
-                check_size(data)
+                check_size(data, MAX_REQUEST_BYTES)
                 yield data
 
     async def _next(self, context: Context, caller: str) -> Any:
@@ -108,7 +119,7 @@ async def _only_message(context: Context) -> bytes:
     if data is grpc.aio.EOF:
         await asyncio.sleep(CANCELLATION_SHOWS_WITHIN_S)
         raise PeerError(Fault(Reason.MESSAGE_INVALID, "the request is missing: send one message, then close"))
-    check_size(data)
+    check_size(data, MAX_REQUEST_BYTES)
     if await context.read() is not grpc.aio.EOF:
         raise PeerError(Fault(Reason.MESSAGE_INVALID, "more than one request: send one message, then close"))
     return bytes(data)

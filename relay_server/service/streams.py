@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Awaitable, Callable
+from contextvars import ContextVar
 from typing import Any
 
 import grpc
@@ -21,6 +22,14 @@ CANCELLATION_SHOWS_WITHIN_S = 0.1
 with it. What is still running then was closed in order."""
 WRITES_WITHIN_S = 5.0
 """A peer that takes no message for this long is dropped: it would hold up its stream for ever."""
+
+
+async def _read(context: Context) -> Any:
+    return await context.read()
+
+
+FIRST_READ: ContextVar[Callable[[Context], Awaitable[Any]]] = ContextVar("first_read", default=_read)
+"""How the first message of a stream is read. Who stands before the streams bounds how many may arrive at once: see `RequestReader`."""
 
 
 async def carry(
@@ -98,9 +107,9 @@ class _Reader:
 
     async def _run(self) -> None:
         try:
+            self._reads = True
+            data: Any = await FIRST_READ.get()(self._context)
             while True:
-                self._reads = True
-                data: Any = await self._context.read()
                 self._reads = False
                 if self._stopped:
                     return
@@ -109,6 +118,8 @@ class _Reader:
                     self._said_all()
                     return
                 await self._take(data)
+                self._reads = True
+                data = await self._context.read()
         except PeerError as error:
             self._port.end(error.fault)
         except grpc.aio.BaseError:

@@ -15,7 +15,8 @@ import asyncio
 import logging
 import os
 from collections.abc import AsyncIterator, Callable, Mapping
-from contextlib import asynccontextmanager, suppress
+from contextlib import ExitStack, asynccontextmanager, suppress
+from dataclasses import replace
 from pathlib import Path
 from types import MappingProxyType
 from typing import assert_never
@@ -34,8 +35,10 @@ from avatar_relay.publisher import (
 from avatar_relay.publisher.in_process import InProcessRelay
 from avatar_relay.reasons import Fault, Reason
 from avatar_relay.tracing import active, trace_id_of
+from relay_server.core.shares import Shares
 from relay_server.errors import RequestError
 from relay_server.sources.source import (
+    NO_WISH,
     AudioChunk,
     AudioEnded,
     FileSpeech,
@@ -48,13 +51,14 @@ from relay_server.sources.source import (
     SourceError,
     Speech,
     TextSpeech,
+    VoiceWish,
     close_early,
 )
 
 MAX_EARLY_MOTION_BYTES = UNKNOWN_CONVERSATION_HOLD_BYTES
 Report = Callable[[str, Fault], None]
 """Told what is wrong with a conversation while its sound goes on: its id, and why."""
-MAX_PERFORMANCES = 32
+MAX_PERFORMANCES, MAX_PERFORMANCES_PER_IDENTITY = 32, 8
 """`Speak`s that are being published at once."""
 AUDIO_SUFFIXES = frozenset({".wav", ".flac", ".ogg", ".oga", ".opus", ".mp3"})
 RECORDING_SUFFIXES = frozenset({".json", ".csv"})
@@ -218,7 +222,8 @@ class PublishedSpeech:
 
 
 class SpeechPublisher:
-    """`AdminService.Speak`: text by one source, files by their kind by others; `by_target` has the targets with one of their own.
+    """`AdminService.Speak`: text by one source, files by their kind by others; `by_target` has the targets with one of their own, `voices`
+    those with a voice of their own.
 
     Made by `serving_speech`.
     """
@@ -233,9 +238,11 @@ class SpeechPublisher:
         recording: Source,
         folder: Path | None,
         by_target: Mapping[str, Source] = MappingProxyType({}),
+        voices: Mapping[str, str] = MappingProxyType({}),
         report: Report = _nobody,
     ) -> None:
         self._publisher = publisher
+        self._voices = voices
         self._tasks = tasks
         self._text = text
         self._by_suffix: Mapping[str, Source] = dict.fromkeys(AUDIO_SUFFIXES, audio) | dict.fromkeys(RECORDING_SUFFIXES, recording)
@@ -243,7 +250,7 @@ class SpeechPublisher:
         self._by_target = by_target
         self._report = report
         self._running: set[asyncio.Task[None]] = set()
-        self._beginning = 0
+        self._places = Shares("performances", MAX_PERFORMANCES, MAX_PERFORMANCES_PER_IDENTITY)
 
     async def speak(
         self,
@@ -253,38 +260,39 @@ class SpeechPublisher:
         file: str | None,
         on_playing: OnPlaying,
         angle_unit: AngleUnit = AngleUnit.RADIANS,
+        voice: VoiceWish = NO_WISH,
+        is_ssml: bool = False,
+        owner: str = "",
     ) -> tuple[str, str]:
-        """Begin to speak text, or a file of the speech folder; the rest is published in the background.
+        """Begin to speak text, or a file of the speech folder, for `owner`; the rest is published in the background.
 
         Returns once the conversation is open: its id and its trace's id, empty while tracing is off. Raises `RequestError`
         where it can not be opened on any device, or the source can not take the speech.
         """
-        if len(self._running) + self._beginning >= MAX_PERFORMANCES:
-            text_ = f"{MAX_PERFORMANCES} performances are being published already; try again when one is through"
-            raise RequestError(Fault(Reason.LIMIT_REACHED, text_, retry_after_ms=1_000))
-        self._beginning += 1
-        try:
-            source, speech = await self._choose(target, text, file, angle_unit)
-            return await self._begin(await source.perform(speech), target, on_playing)
-        except FaultError as error:
-            raise RequestError(error.fault) from error
-        except ConnectionLostError as error:
-            raise RequestError(error.fault or Fault(Reason.DRAINING, str(error), retry_after_ms=1_000)) from error
-        except PublisherError as error:
-            raise RequestError(Fault(Reason.LIMIT_REACHED, str(error), retry_after_ms=1_000)) from error
-        finally:
-            self._beginning -= 1
+        with ExitStack() as place:
+            place.enter_context(self._places.place(owner))
+            try:
+                if text and voice.name is None:
+                    voice = replace(voice, name=self._voices.get(target))
+                source, speech = await self._choose(target, TextSpeech(text, voice, is_ssml) if text else None, file, angle_unit)
+                return await self._begin(await source.perform(speech), target, on_playing, place)
+            except FaultError as error:
+                raise RequestError(error.fault) from error
+            except ConnectionLostError as error:
+                raise RequestError(error.fault or Fault(Reason.DRAINING, str(error), retry_after_ms=1_000)) from error
+            except PublisherError as error:
+                raise RequestError(Fault(Reason.LIMIT_REACHED, str(error), retry_after_ms=1_000)) from error
 
     def stop(self) -> None:
         """Stop all sources; what they said so far is ended by the publisher."""
         for task in self._running:
             task.cancel()
 
-    async def _choose(self, target: str, text: str | None, file: str | None, angle_unit: AngleUnit) -> tuple[Source, Speech]:
+    async def _choose(self, target: str, text: TextSpeech | None, file: str | None, angle_unit: AngleUnit) -> tuple[Source, Speech]:
         """The source for this speech there. A recording brings its own motion, whatever the target's source is."""
         own = self._by_target.get(target)
-        if text:
-            return own or self._text, TextSpeech(text)
+        if text is not None:
+            return own or self._text, text
         if not file:
             raise RequestError(Fault(Reason.SPEECH_MISSING, "say what to speak: a text, or a file of the speech folder", "speech"))
         if self._folder is None:
@@ -296,12 +304,15 @@ class SpeechPublisher:
             raise RequestError(Fault(Reason.SPEECH_FILE_INVALID, f"files of this kind can not be spoken; possible are {kinds}", "file"))
         return (own if own is not None and path.suffix.lower() in AUDIO_SUFFIXES else source), FileSpeech(path, angle_unit)
 
-    async def _begin(self, performance: Performance, target: str, on_playing: OnPlaying) -> tuple[str, str]:
+    async def _begin(self, performance: Performance, target: str, on_playing: OnPlaying, place: ExitStack) -> tuple[str, str]:
+        """As `speak`; from when the performance runs, it holds `place`."""
         rendition = PublishedSpeech(self._publisher, performance, (target,), on_playing, report=self._report)
         conversation_id = await rendition.begin()
         task = self._tasks.create_task(self._run(rendition), name=f"performance {conversation_id}")
         self._running.add(task)
         task.add_done_callback(self._running.discard)
+        held = place.pop_all()
+        task.add_done_callback(lambda _: held.close())
         await rendition.avatar.opened(conversation_id)
         return conversation_id, trace_id_of(rendition.avatar.opening(conversation_id).trace_context)
 
@@ -324,6 +335,7 @@ async def serving_speech(
     recording: Source,
     folder: Path | None,
     by_target: Mapping[str, Source] = MappingProxyType({}),
+    voices: Mapping[str, str] = MappingProxyType({}),
     report: Report = _nobody,
     trace: Callable[[str], TraceContext] | None = None,
 ) -> AsyncIterator[SpeechPublisher]:
@@ -331,7 +343,7 @@ async def serving_speech(
     publisher_id = f"relay-speech-{os.urandom(6).hex()}"  # nobody else can guess it, and take its place
     async with Publisher.in_process(relay, publisher_id=publisher_id, trace=trace) as publisher, asyncio.TaskGroup() as tasks:
         speech = SpeechPublisher(
-            publisher, tasks, text=text, audio=audio, recording=recording, folder=folder, by_target=by_target, report=report
+            publisher, tasks, text=text, audio=audio, recording=recording, folder=folder, by_target=by_target, voices=voices, report=report
         )
         try:
             yield speech

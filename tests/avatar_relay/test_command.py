@@ -52,10 +52,10 @@ def test_an_interrupt_is_no_traceback() -> None:
 
 
 def test_empty_variables_of_opentelemetry_are_removed() -> None:
-    """Others stay; gRPC's log is off, unless somebody wants it."""
+    """Others stay; gRPC's log is off and names are the system's, unless somebody wants it otherwise."""
     environment = {"OTEL_A": "", "OTEL_B": " ", "OTEL_C": "c", "OTHER": ""}
     prepare_process(environment)
-    assert environment == {"OTEL_C": "c", "OTHER": "", "GRPC_VERBOSITY": "NONE"}
-    asked = {"GRPC_VERBOSITY": "debug"}
+    assert environment == {"OTEL_C": "c", "OTHER": "", "GRPC_VERBOSITY": "NONE", "GRPC_DNS_RESOLVER": "native"}
+    asked = {"GRPC_VERBOSITY": "debug", "GRPC_DNS_RESOLVER": "ares"}
     prepare_process(asked)
-    assert asked == {"GRPC_VERBOSITY": "debug"}
+    assert asked == {"GRPC_VERBOSITY": "debug", "GRPC_DNS_RESOLVER": "ares"}

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import shutil
+import ssl
 import subprocess
 from pathlib import Path
 
 import pytest
 
+from avatar_relay.certificate_dates import DAY_S, Validity, clock_fault, validities
 from avatar_relay.pem import PemError, check_authorities, check_key_pair
-from tests.relay_server.access.guarded import Authority
+from tests.relay_server.access.guarded import Authority, now_s
 
 pytestmark = pytest.mark.skipif(shutil.which("openssl") is None, reason="no openssl to make certificates with")
 
@@ -46,8 +48,9 @@ def make_pem_files(folder: Path) -> None:
 
 def test_good_files_pass(files: Path) -> None:
     """A certificate with its key, and an authority."""
-    check_key_pair(SETTINGS, files / "good.pem", files / "good.key")
-    check_authorities("ca", files / "authority.pem")
+    validity = check_key_pair(SETTINGS, files / "good.pem", files / "good.key", now_s())
+    assert 0 < validity.not_after_s - now_s() <= 2 * DAY_S
+    check_authorities("ca", files / "authority.pem", now_s())
 
 
 @pytest.mark.parametrize(
@@ -71,7 +74,7 @@ def test_good_files_pass(files: Path) -> None:
 def test_a_wrong_pair_is_refused(files: Path, certificate: str, key: str, text: str) -> None:
     """The text names the setting at fault, the file, and what to do."""
     with pytest.raises(PemError, match=text):
-        check_key_pair(SETTINGS, files / certificate, files / key)
+        check_key_pair(SETTINGS, files / certificate, files / key, now_s())
 
 
 @pytest.mark.parametrize(
@@ -81,4 +84,38 @@ def test_a_wrong_pair_is_refused(files: Path, certificate: str, key: str, text: 
 def test_wrong_authorities_are_refused(files: Path, name: str, text: str) -> None:
     """As with pairs."""
     with pytest.raises(PemError, match=f"^ca: .*/{name}.*{text}|^ca: .*/{name} holds a {text}"):
-        check_authorities("ca", files / name)
+        check_authorities("ca", files / name, now_s())
+
+
+@pytest.mark.parametrize(
+    ("days", "text"), [(3, r"cert: .*/good\.pem has expired on .*clock says"), (-3, r"cert: .*/good\.pem is not valid before .*clock says")]
+)
+def test_a_certificate_out_of_its_time_is_refused(files: Path, days: int, text: str) -> None:
+    """And so are authorities of which none counts."""
+    then_s = now_s() + days * DAY_S
+    with pytest.raises(PemError, match=text):
+        check_key_pair(SETTINGS, files / "good.pem", files / "good.key", then_s)
+    with pytest.raises(PemError, match=r"ca: .*authority"):
+        check_authorities("ca", files / "authority.pem", then_s)
+
+
+def test_a_clock_that_was_never_set_is_not_the_certificates_fault(files: Path) -> None:
+    """A Raspberry Pi without a battery starts in 1970, and sets its clock once it has a network."""
+    check_key_pair(SETTINGS, files / "good.pem", files / "good.key", 1_000)
+    check_authorities("ca", files / "authority.pem", 1_000)
+    assert "clock says 1970-01-01" in clock_fault(1_000)
+    assert clock_fault(now_s()) == ""
+
+
+@pytest.mark.parametrize(("left_days", "stage", "warns"), [(31, 0, False), (29, 1, True), (8, 1, True), (6, 2, True)])
+def test_expiry_is_told_in_time(left_days: int, stage: int, warns: bool) -> None:
+    """30 and 7 days before."""
+    validity = Validity(0, left_days * DAY_S)
+    assert (validity.stage(0), bool(validity.warning(0))) == (stage, warns)
+
+
+@pytest.mark.parametrize("der", [b"", b"0", b"0\x03\x02\x01\x01", b"0\x80", b"\x30\x82\xff\xff" + bytes(100)])
+def test_dates_of_what_is_no_certificate(der: bytes) -> None:
+    """Damaged ones are refused, whatever they are damaged to."""
+    with pytest.raises(ValueError):
+        validities(ssl.DER_cert_to_PEM_cert(der).encode())

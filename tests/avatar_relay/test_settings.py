@@ -22,12 +22,15 @@ PROGRAMS = {"relay-server": relay_settings(installed_plugins()), "edge-client": 
 SAMPLES = {
     "groups": '{hall = ["left", "right"]}',
     "devices": '{lobby = "local"}',
+    "speech_voices": '{lobby = "de"}',
     "emotions": "[{at_s = 1.5, joy = 0.5}]",
     "skin_colour": "#8d5524",
     "hair_colour": "#101010",
     "eye_colour": "#5b3a1e",
     "background_colour": "#304030",
     "size": "1024x600",
+    "render_size": "1024x600",
+    "proxies": "192.0.2.0/24",
 }
 """Values of settings that take more than a word or a number."""
 

@@ -15,6 +15,7 @@ from avatar_relay.limits import MAX_CLOSED_CONVERSATIONS
 from avatar_relay.media import ConversationOpen, Credit, Cursor, Kind, OnPlaying
 from avatar_relay.reasons import Fault, FinishReason, Reason
 from edge_client.link.attach_call import Endpoint
+from edge_client.link.credentials import Credentials
 from edge_client.link.device_link import DeviceLink, DeviceProfile, LinkClocks
 from edge_client.link.report_outbox import Posted
 from edge_client.playback.events import ConversationEvent
@@ -172,8 +173,10 @@ class SimulatedDevice:
         chance: random.Random,
         *,
         on_payload: Callable[[bytes], None] = lambda data: None,
+        credentials: Callable[[], Credentials] = Credentials,
     ) -> None:
         self.device_id = device_id
+        self._credentials = credentials
         self._address = address
         self._history = history
         self._chance = chance
@@ -185,7 +188,7 @@ class SimulatedDevice:
         """Switch it on; it knows nothing of before."""
         self.player = InstantPlayer(self.device_id, self._history, self._on_payload)
         self.link = DeviceLink(
-            endpoint=Endpoint(self._address),
+            endpoint=Endpoint(self._address, credentials=self._credentials),
             profile=DeviceProfile(self.device_id, "simulated", 48_000),
             player=self.player,
             clocks=CLOCKS,

@@ -92,7 +92,12 @@ class RelayDsl:
         """The publisher of this name, connected from its first word on."""
         if key not in self.registry.publishers:
             self.registry.publishers[key] = PublisherRecord(
-                key, f"token-{key}", by_hand=key == "byhand", allowance=Allowance(self.rate, 2 * self.rate, self.now_us)
+                key,
+                f"token-{key}",
+                by_hand=key == "byhand",
+                owner="",
+                allowance=Allowance(self.rate, 2 * self.rate, self.now_us),
+                unopened_bytes=self.registry.unopened_bytes,
             )
         return self.registry.publishers[key]
 

@@ -6,6 +6,7 @@ where. Unknown fields and unknown `oneof` members are tolerated: the latter read
 
 from avatar_relay.wire.control import CREDIT, CURSOR, EVENT, VOLUME
 from avatar_relay.wire.device import attach_request_from_wire, attach_request_to_wire, attach_response_from_wire, attach_response_to_wire
+from avatar_relay.wire.entries import UNCOUNTED_BYTES, check_entries
 from avatar_relay.wire.faults import DETAILS_KEY, fault_from_status, fault_in, fault_to_status
 from avatar_relay.wire.media import encode_payload, join_media_responses, payload_from_wire, splice_media_response
 from avatar_relay.wire.publisher import (
@@ -32,6 +33,7 @@ __all__ = [
     "DETAILS_KEY",
     "ENCODING_TO_WIRE",
     "EVENT",
+    "UNCOUNTED_BYTES",
     "VOLUME",
     "WireError",
     "angle_unit_from_wire",
@@ -39,6 +41,7 @@ __all__ = [
     "attach_request_to_wire",
     "attach_response_from_wire",
     "attach_response_to_wire",
+    "check_entries",
     "encode_payload",
     "fault_from_status",
     "fault_in",

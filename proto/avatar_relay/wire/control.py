@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 from avatar_relay import messages as m
+from avatar_relay.limits import MAX_CLOSED_CONVERSATIONS, MAX_ID_CHARACTERS, MAX_WORD_CHARACTERS
 from avatar_relay.media import Credit, Cursor
 from avatar_relay.reasons import Fault, Reason
 from avatar_relay.v1 import media_pb2 as pb
-from avatar_relay.wire.converters import Converter, OneOf, message, repeated, same
+from avatar_relay.wire.converters import Converter, OneOf, at_most, cut_to, message, repeated, same
 from avatar_relay.wire.faults import fault_from_status, fault_to_status
 from avatar_relay.wire.media import media_from_wire, media_to_wire
 from avatar_relay.wire.values import KIND_FROM_WIRE, KIND_TO_WIRE, WireError, known
@@ -35,22 +37,36 @@ def _kind_of(event: str) -> Converter[Any]:
 
 
 CREDIT = message(Credit, pb.Credit, check=_check_credit)
-CURSOR = message(Cursor, pb.Cursor)
-HELD = message(m.Held, pb.Held, cursors=repeated(CURSOR))
+CONVERSATION_ID = at_most(MAX_ID_CHARACTERS, "conversation_id")
+CURSOR = message(Cursor, pb.Cursor, conversation_id=CONVERSATION_ID)
+HELD = message(m.Held, pb.Held, cursors=repeated(CURSOR, MAX_CLOSED_CONVERSATIONS, "held.cursors"), device_id=cut_to(MAX_ID_CHARACTERS))
 VOLUME = message(m.Volume, pb.SetVolume, check=_check_volume)
 PING = message(m.Ping, pb.Ping, ping_id=same("id"))
 PONG = message(m.Pong, pb.Pong, ping_id=same("id"))
 LIMITS = message(m.Limits, pb.Limits)
-GOAWAY = message(m.GoAway, pb.GoAway)
-ERROR = message(m.ConversationError, pb.ConversationError, fault=Converter(fault_to_status, fault_from_status, "status"))
+GOAWAY = message(m.GoAway, pb.GoAway, reason=cut_to(MAX_WORD_CHARACTERS))
+ERROR = message(
+    m.ConversationError,
+    pb.ConversationError,
+    conversation_id=cut_to(MAX_ID_CHARACTERS),
+    fault=Converter(fault_to_status, fault_from_status, "status"),
+    device_id=cut_to(MAX_ID_CHARACTERS),
+)
+REASON = cut_to(MAX_WORD_CHARACTERS)
+
+
+def _of_conversation(plain: type[Any], protobuf: Callable[..., Any]) -> Converter[Any]:
+    """A message that names a conversation, and perhaps says more in numbers."""
+    return message(plain, protobuf, conversation_id=CONVERSATION_ID)
+
 
 EVENT_BODY: OneOf[m.PlayerEventBody] = OneOf(
     pb.PlayerEvent,
     "event",
     {
         m.Started: ("started", message(m.Started, pb.PlaybackStarted)),
-        m.Finished: ("finished", message(m.Finished, pb.PlaybackFinished)),
-        m.Dropped: ("dropped", message(m.Dropped, pb.PayloadsDropped, kind=_kind_of("dropped"))),
+        m.Finished: ("finished", message(m.Finished, pb.PlaybackFinished, reason=REASON)),
+        m.Dropped: ("dropped", message(m.Dropped, pb.PayloadsDropped, kind=_kind_of("dropped"), reason=REASON)),
         m.Stalled: ("stalled", message(m.Stalled, pb.PlaybackStalled, kind=_kind_of("stalled"))),
         m.DurationMismatch: ("duration_mismatch", message(m.DurationMismatch, pb.DurationMismatch)),
         m.Paused: ("paused", message(m.Paused, pb.PlaybackPaused)),
@@ -71,20 +87,21 @@ def event_from_wire(event: pb.PlayerEvent) -> m.PlayerEvent | m.UnknownEvent:
     """Read a player event."""
     body = EVENT_BODY.from_wire(event)
     if body is None:
-        return m.UnknownEvent(event.event_id, event.device_id)
-    return m.PlayerEvent(event.event_id, event.conversation_id, body, event.device_id)
+        return m.UnknownEvent(event.event_id, event.device_id[:MAX_ID_CHARACTERS])
+    conversation_id = CONVERSATION_ID.from_wire(event.conversation_id)
+    return m.PlayerEvent(event.event_id, conversation_id, body, event.device_id[:MAX_ID_CHARACTERS])
 
 
 EVENT: Converter[Any] = Converter(event_to_wire, event_from_wire)
 
 COMMANDS: dict[type, tuple[str, Converter[Any]]] = {
     m.Media: ("media", Converter(media_to_wire, media_from_wire)),
-    m.AudioOnly: ("audio_only", message(m.AudioOnly, pb.AudioOnly)),
-    m.ConversationEnd: ("end", message(m.ConversationEnd, pb.ConversationEnd)),
-    m.Interrupt: ("interrupt", message(m.Interrupt, pb.Interrupt)),
-    m.Pause: ("pause", message(m.Pause, pb.Pause)),
-    m.Resume: ("resume", message(m.Resume, pb.Resume)),
-    m.EventAck: ("event_ack", message(m.EventAck, pb.EventAck)),
+    m.AudioOnly: ("audio_only", _of_conversation(m.AudioOnly, pb.AudioOnly)),
+    m.ConversationEnd: ("end", _of_conversation(m.ConversationEnd, pb.ConversationEnd)),
+    m.Interrupt: ("interrupt", _of_conversation(m.Interrupt, pb.Interrupt)),
+    m.Pause: ("pause", _of_conversation(m.Pause, pb.Pause)),
+    m.Resume: ("resume", _of_conversation(m.Resume, pb.Resume)),
+    m.EventAck: ("event_ack", message(m.EventAck, pb.EventAck, device_id=cut_to(MAX_ID_CHARACTERS))),
     m.Ping: ("ping", PING),
 }
 """What publishers send to the relay, and the relay to devices."""

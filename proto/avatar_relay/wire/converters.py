@@ -7,6 +7,9 @@ from dataclasses import dataclass, fields
 from operator import attrgetter
 from typing import Any, Generic, TypeVar
 
+from avatar_relay.limits import MAX_ID_CHARACTERS
+from avatar_relay.wire.values import bounded, check_count
+
 M = TypeVar("M")
 
 
@@ -29,8 +32,14 @@ def _unchanged(value: Any) -> Any:
     return value
 
 
-TEXTS: Converter[tuple[str, ...]] = Converter(list, tuple)
-"""Repeated strings."""
+def texts(most: int, field: str) -> Converter[tuple[str, ...]]:
+    """Repeated ids, at most so many; `field` goes into the error."""
+
+    def read(values: Any) -> tuple[str, ...]:
+        check_count(values, most, field)
+        return tuple([bounded(value, MAX_ID_CHARACTERS, field) for value in values])
+
+    return Converter(list, read)
 
 
 def cut_to(characters: int) -> Converter[str]:
@@ -38,11 +47,19 @@ def cut_to(characters: int) -> Converter[str]:
     return Converter(_unchanged, lambda text: text[:characters])
 
 
-def repeated(entry: Converter[M]) -> Converter[tuple[M, ...]]:
-    """A field with any number of entries."""
-    return Converter(
-        lambda values: [entry.to_wire(value) for value in values], lambda values: tuple([entry.from_wire(value) for value in values])
-    )
+def at_most(characters: int, field: str) -> Converter[str]:
+    """Text that must not be longer: an id, or a token. `field` goes into the error."""
+    return Converter(_unchanged, lambda text: bounded(text, characters, field))
+
+
+def repeated(entry: Converter[M], most: int, field: str) -> Converter[tuple[M, ...]]:
+    """A field with at most so many entries; `field` goes into the error."""
+
+    def read(values: Any) -> tuple[M, ...]:
+        check_count(values, most, field)
+        return tuple([entry.from_wire(value) for value in values])
+
+    return Converter(lambda values: [entry.to_wire(value) for value in values], read)
 
 
 def message(

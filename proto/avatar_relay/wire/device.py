@@ -7,13 +7,20 @@ from typing import Any
 
 from avatar_relay import messages as m
 from avatar_relay.ids import ID_RULE, is_valid_id
+from avatar_relay.limits import (
+    MAX_CLOSED_CONVERSATIONS,
+    MAX_FORMATS,
+    MAX_SOFTWARE_CHARACTERS,
+    MAX_TOKEN_CHARACTERS,
+    MAX_WORD_CHARACTERS,
+)
 from avatar_relay.media import ConversationOpen, Credit
 from avatar_relay.reasons import Fault, Reason
 from avatar_relay.v1 import device_service_pb2 as pb
 from avatar_relay.wire.control import COMMANDS, CREDIT, CURSOR, ERROR, EVENT, GOAWAY, HELD, LIMITS, PING, PONG, VOLUME
-from avatar_relay.wire.converters import TEXTS, Converter, OneOf, cut_to, message, repeated
+from avatar_relay.wire.converters import Converter, OneOf, at_most, cut_to, message, repeated, texts
 from avatar_relay.wire.media import open_from_wire, open_to_wire
-from avatar_relay.wire.values import CODEC_FROM_WIRE, CODEC_TO_WIRE, ENCODING_FROM_WIRE, ENCODING_TO_WIRE, WireError
+from avatar_relay.wire.values import CODEC_FROM_WIRE, CODEC_TO_WIRE, ENCODING_FROM_WIRE, ENCODING_TO_WIRE, WireError, check_count
 
 
 def _check_hello(hello: pb.Hello) -> None:
@@ -21,22 +28,26 @@ def _check_hello(hello: pb.Hello) -> None:
         raise WireError(Fault(Reason.HELLO_INVALID, f"device_id must be {ID_RULE}", "hello.device_id"))
 
 
-def _known_of(to_wire: dict[Any, Any], from_wire: dict[Any, Any]) -> Converter[Any]:
+def _known_of(to_wire: dict[Any, Any], from_wire: dict[Any, Any], field: str) -> Converter[Any]:
     """Members of an enumeration; those that this version does not know are left out."""
-    return Converter(
-        lambda values: [to_wire[value] for value in values], lambda values: tuple([from_wire[one] for one in values if one in from_wire])
-    )
+
+    def read(values: Any) -> tuple[Any, ...]:
+        check_count(values, MAX_FORMATS, f"hello.{field}")
+        return tuple([from_wire[one] for one in values if one in from_wire])
+
+    return Converter(lambda values: [to_wire[value] for value in values], read)
 
 
 _HELLO = message(
     m.Hello,
     pb.Hello,
     check=_check_hello,
-    software_version=cut_to(128),
-    codecs=_known_of(CODEC_TO_WIRE, CODEC_FROM_WIRE),
-    motion_encodings=_known_of(ENCODING_TO_WIRE, ENCODING_FROM_WIRE),
+    software_version=cut_to(MAX_SOFTWARE_CHARACTERS),
+    codecs=_known_of(CODEC_TO_WIRE, CODEC_FROM_WIRE, "codecs"),
+    motion_encodings=_known_of(ENCODING_TO_WIRE, ENCODING_FROM_WIRE, "motion_encodings"),
     buffer=CREDIT,
-    cursors=repeated(CURSOR),
+    session_token=at_most(MAX_TOKEN_CHARACTERS, "hello.session_token"),
+    cursors=repeated(CURSOR, MAX_CLOSED_CONVERSATIONS, "hello.cursors"),
     volume=Converter(lambda volume: None if volume is None else VOLUME.to_wire(volume), VOLUME.from_wire),
 )
 
@@ -57,14 +68,22 @@ _ATTACH_REQUEST: OneOf[m.ToRelayFromDevice] = OneOf(
         m.UnknownEvent: ("event", EVENT),
         m.Ping: ("ping", PING),
         m.Pong: ("pong", PONG),
-        m.Goodbye: ("goodbye", message(m.Goodbye, pb.Goodbye, reason=cut_to(64))),
+        m.Goodbye: ("goodbye", message(m.Goodbye, pb.Goodbye, reason=cut_to(MAX_WORD_CHARACTERS))),
         m.ConversationError: ("conversation_error", ERROR),
         m.Volume: ("volume", VOLUME),
     },
 )
 attach_request_to_wire, attach_request_from_wire = _ATTACH_REQUEST.to_wire, _ATTACH_REQUEST.from_wire
 
-_WELCOME = message(m.Welcome, pb.Welcome, limits=LIMITS, resumed_conversation_ids=TEXTS, lost_conversation_ids=TEXTS, volume=VOLUME)
+_WELCOME = message(
+    m.Welcome,
+    pb.Welcome,
+    session_token=at_most(MAX_TOKEN_CHARACTERS, "welcome.session_token"),
+    limits=LIMITS,
+    resumed_conversation_ids=texts(MAX_CLOSED_CONVERSATIONS, "welcome.resumed_conversation_ids"),
+    lost_conversation_ids=texts(MAX_CLOSED_CONVERSATIONS, "welcome.lost_conversation_ids"),
+    volume=VOLUME,
+)
 
 
 def _welcome_from_wire(welcome: pb.Welcome) -> m.Welcome:

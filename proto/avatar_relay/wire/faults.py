@@ -3,16 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from contextlib import suppress
 from typing import Any
 
 from google.protobuf import any_pb2, duration_pb2
 from google.protobuf.message import DecodeError
 from google.rpc import code_pb2, error_details_pb2, status_pb2
 
+from avatar_relay.limits import MAX_ERROR_DETAILS, MAX_TEXT_CHARACTERS, MAX_WORD_CHARACTERS
 from avatar_relay.reasons import ERROR_DOMAIN, Fault, Reason
 
 DETAILS_KEY = "grpc-status-details-bin"
 """Trailing metadata that carries a serialized `google.rpc.Status`."""
+
+MAX_RETRY_MS = 24 * 3_600_000
+"""A hint to wait for longer than a day is read as one of a day."""
 
 
 def fault_to_status(fault: Fault) -> status_pb2.Status:
@@ -36,16 +41,18 @@ def fault_to_status(fault: Fault) -> status_pb2.Status:
 def fault_from_status(status: status_pb2.Status) -> Fault:
     """Read a fault back; a reason that this version does not know reads as MESSAGE_INVALID with the text kept."""
     info, request, retry = error_details_pb2.ErrorInfo(), error_details_pb2.BadRequest(), error_details_pb2.RetryInfo()
-    for detail in status.details:
+    for detail in status.details[:MAX_ERROR_DETAILS]:
         for message in (info, request, retry):
             if detail.Is(message.DESCRIPTOR):
-                detail.Unpack(message)
+                with suppress(DecodeError):
+                    detail.Unpack(message)
     known = info.reason in Reason.__members__
+    text = status.message if known or not info.reason else f"{info.reason[:MAX_WORD_CHARACTERS]}: {status.message}"
     return Fault(
         reason=Reason(info.reason) if known else Reason.MESSAGE_INVALID,
-        text=status.message if known or not info.reason else f"{info.reason}: {status.message}",
-        field=request.field_violations[0].field if request.field_violations else "",
-        retry_after_ms=retry.retry_delay.ToMilliseconds(),
+        text=text[:MAX_TEXT_CHARACTERS],
+        field=request.field_violations[0].field[:MAX_WORD_CHARACTERS] if request.field_violations else "",
+        retry_after_ms=min(max(retry.retry_delay.ToMilliseconds(), 0), MAX_RETRY_MS),
     )
 
 

@@ -10,8 +10,14 @@ from avatar_relay import messages as m
 from avatar_relay.checks import FieldError
 from avatar_relay.ids import ID_RULE, is_valid_id
 from avatar_relay.limits import (
+    MAX_BLENDSHAPE_NAMES,
+    MAX_DEVICE_MESSAGE_PAYLOADS,
     MAX_FRAGMENT_BYTES,
+    MAX_ID_CHARACTERS,
+    MAX_MESSAGE_PAYLOADS,
     MAX_PAYLOAD_BYTES,
+    MAX_TRACEPARENT_CHARACTERS,
+    MAX_TRACESTATE_CHARACTERS,
 )
 from avatar_relay.media import (
     AngleUnit,
@@ -44,6 +50,8 @@ from avatar_relay.wire.values import (
     PACING_FROM_WIRE,
     PACING_TO_WIRE,
     WireError,
+    bounded,
+    check_count,
     known,
 )
 
@@ -141,6 +149,8 @@ def published_media_from_wire(message: pb.Media, data: bytes) -> m.Media | m.Pub
     `data` is the `PublishRequest` that they came in. `media` has the same number there as in `AttachResponse`, so that a request
     that holds nothing else is, byte by byte, what a device is sent.
     """
+    if len(message.payloads) > MAX_MESSAGE_PAYLOADS:
+        check_count(message.payloads, MAX_MESSAGE_PAYLOADS, "media.payloads", message.conversation_id[:MAX_ID_CHARACTERS])
     rows = [
         (
             payload.kind,
@@ -153,7 +163,7 @@ def published_media_from_wire(message: pb.Media, data: bytes) -> m.Media | m.Pub
         )
         for payload in message.payloads
     ]
-    if not rows or not message.conversation_id:
+    if not rows or not 0 < len(message.conversation_id) <= MAX_ID_CHARACTERS:
         return media_from_wire(message)
     kinds, *values = zip(*rows, strict=True)
     if not KIND_FROM_WIRE.keys() >= set(kinds):
@@ -199,7 +209,8 @@ def _unpack(data: bytes) -> dict[Kind, list[bytes]]:
 
 def media_from_wire(message: pb.Media) -> m.Media:
     """Check and read payloads of one conversation."""
-    conversation_id = message.conversation_id
+    conversation_id = bounded(message.conversation_id, MAX_ID_CHARACTERS, "media.conversation_id")
+    check_count(message.payloads, MAX_DEVICE_MESSAGE_PAYLOADS, "media.payloads", conversation_id)
     if not message.payloads:
         raise WireError(Fault(Reason.PAYLOAD_INVALID, "media without payloads", "media.payloads"), conversation_id)
     return m.Media(conversation_id, tuple([payload_from_wire(payload, conversation_id) for payload in message.payloads]))
@@ -220,6 +231,7 @@ def audio_format_from_wire(message: pb.AudioFormat, conversation_id: str) -> Aud
 def motion_format_from_wire(message: pb.MotionFormat, conversation_id: str) -> MotionFormat:
     """Check and read a motion format."""
     field = "open.motion_format"
+    check_count(message.blendshape_names, MAX_BLENDSHAPE_NAMES, f"{field}.blendshape_names", conversation_id)
     encoding = known(ENCODING_FROM_WIRE, message.encoding, f"{field}.encoding", Reason.MOTION_FORMAT_UNSUPPORTED, conversation_id)
     name_set = known(NAME_SET_FROM_WIRE, message.name_set, f"{field}.name_set", Reason.MOTION_FORMAT_UNSUPPORTED, conversation_id)
     unit = known(ANGLE_UNIT_FROM_WIRE, message.angle_unit, f"{field}.angle_unit", Reason.MOTION_FORMAT_UNSUPPORTED, conversation_id)
@@ -265,6 +277,8 @@ def open_from_wire(message: pb.ConversationOpen, *, id_required: bool = True) ->
     if (conversation_id or id_required) and not is_valid_id(conversation_id):
         fault = Fault(Reason.CONVERSATION_ID_INVALID, f"conversation_id must be {ID_RULE}", "open.conversation_id")
         raise WireError(fault, conversation_id[:64])
+    trace = message.trace_context
+    kept = len(trace.traceparent) <= MAX_TRACEPARENT_CHARACTERS and len(trace.tracestate) <= MAX_TRACESTATE_CHARACTERS
     has_motion = message.HasField("motion_format") and message.motion_format.encoding != pb.MotionFormat.ENCODING_UNSPECIFIED
     return ConversationOpen(
         conversation_id=conversation_id,
@@ -272,5 +286,5 @@ def open_from_wire(message: pb.ConversationOpen, *, id_required: bool = True) ->
         motion_format=motion_format_from_wire(message.motion_format, conversation_id) if has_motion else None,
         pacing=known(PACING_FROM_WIRE, message.pacing, "open.pacing", Reason.MESSAGE_INVALID, conversation_id),
         on_playing=known(ON_PLAYING_FROM_WIRE, message.on_playing, "open.on_playing", Reason.MESSAGE_INVALID, conversation_id),
-        trace_context=TraceContext(message.trace_context.traceparent, message.trace_context.tracestate),
+        trace_context=TraceContext(trace.traceparent, trace.tracestate) if kept else TraceContext(),
     )

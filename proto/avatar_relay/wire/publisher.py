@@ -6,14 +6,20 @@ from collections.abc import Sequence
 
 from avatar_relay import messages as m
 from avatar_relay.ids import ID_RULE, is_valid_id
-from avatar_relay.limits import MAX_JOINED_REQUESTS
+from avatar_relay.limits import (
+    MAX_ID_CHARACTERS,
+    MAX_JOINED_REQUESTS,
+    MAX_NAMES,
+    MAX_SOFTWARE_CHARACTERS,
+    MAX_TOKEN_CHARACTERS,
+)
 from avatar_relay.reasons import Fault, Reason
 from avatar_relay.v1 import publisher_service_pb2 as pb
 from avatar_relay.wire.control import COMMANDS, CREDIT, CURSOR, ERROR, EVENT, GOAWAY, HELD, LIMITS, PONG, VOLUME
-from avatar_relay.wire.converters import TEXTS, Converter, OneOf, cut_to, message, repeated
+from avatar_relay.wire.converters import Converter, OneOf, at_most, cut_to, message, repeated, texts
 from avatar_relay.wire.media import open_from_wire, open_to_wire, published_media_from_wire
 from avatar_relay.wire.raw import is_only, tag, varint
-from avatar_relay.wire.values import WireError
+from avatar_relay.wire.values import WireError, bounded, check_count
 
 
 def _check_hello(hello: pb.PublisherHello) -> None:
@@ -28,17 +34,28 @@ def _publish_open_to_wire(message: m.PublishOpen) -> pb.PublishOpen:
 
 def _publish_open_from_wire(message: pb.PublishOpen) -> m.PublishOpen:
     held = CURSOR.from_wire(message.held) if message.HasField("held") else None
-    return m.PublishOpen(open_from_wire(message.open, id_required=held is not None), tuple(message.targets), held)
+    conversation_id = message.open.conversation_id[:MAX_ID_CHARACTERS]
+    check_count(message.targets, MAX_NAMES, "targets", conversation_id)
+    targets = tuple([bounded(target, MAX_ID_CHARACTERS, "targets", conversation_id) for target in message.targets])
+    return m.PublishOpen(open_from_wire(message.open, id_required=held is not None), targets, held)
 
+
+_HELLO = message(
+    m.PublisherHello,
+    pb.PublisherHello,
+    check=_check_hello,
+    software_version=cut_to(MAX_SOFTWARE_CHARACTERS),
+    session_token=at_most(MAX_TOKEN_CHARACTERS, "hello.session_token"),
+)
 
 _PUBLISH_REQUEST: OneOf[m.FromPublisher] = OneOf(
     pb.PublishRequest,
     "message",
     COMMANDS
     | {
-        m.PublisherHello: ("hello", message(m.PublisherHello, pb.PublisherHello, check=_check_hello, software_version=cut_to(128))),
+        m.PublisherHello: ("hello", _HELLO),
         m.PublishOpen: ("open", Converter(_publish_open_to_wire, _publish_open_from_wire)),
-        m.DeviceVolume: ("volume", message(m.DeviceVolume, pb.DeviceVolume, volume=VOLUME)),
+        m.DeviceVolume: ("volume", message(m.DeviceVolume, pb.DeviceVolume, device_id=cut_to(MAX_ID_CHARACTERS), volume=VOLUME)),
     },
 )
 
@@ -95,14 +112,20 @@ def _serialized(message: pb.PublishRequest) -> bytes:
     return data
 
 
+MAX_TAKEN = 16_384
+"""What a relay tells a publisher that has so many conversations, or devices in its groups."""
 _TAKEN = message(m.Taken, pb.Taken, cursor=CURSOR)
+_WELCOME = message(m.PublisherWelcome, pb.PublisherWelcome, limits=LIMITS, taken=repeated(_TAKEN, MAX_TAKEN, "welcome.taken"))
 
 _PUBLISH_RESPONSE: OneOf[m.ToPublisher] = OneOf(
     pb.PublishResponse,
     "message",
     {
-        m.PublisherWelcome: ("welcome", message(m.PublisherWelcome, pb.PublisherWelcome, limits=LIMITS, taken=repeated(_TAKEN))),
-        m.Opened: ("opened", message(m.Opened, pb.Opened, device_ids=TEXTS)),
+        m.PublisherWelcome: (
+            "welcome",
+            message(m.PublisherWelcome, pb.PublisherWelcome, limits=LIMITS, taken=repeated(_TAKEN, MAX_TAKEN, "welcome.taken")),
+        ),
+        m.Opened: ("opened", message(m.Opened, pb.Opened, device_ids=texts(MAX_TAKEN, "opened.device_ids"))),
         m.ConversationCredit: ("credit", message(m.ConversationCredit, pb.ConversationCredit, credit=CREDIT)),
         m.Held: ("held", HELD),
         m.PlayerEvent: ("event", EVENT),

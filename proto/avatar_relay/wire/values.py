@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import enum
+from collections.abc import Sized
 from typing import Any, TypeVar
 
 from avatar_relay.errors import PeerError
@@ -20,6 +21,21 @@ class WireError(PeerError):
     def __init__(self, fault: Fault, conversation_id: str | None = None) -> None:
         super().__init__(fault)
         self.conversation_id = conversation_id
+
+
+def check_count(values: Sized, most: int, field: str, conversation_id: str | None = None) -> None:
+    """Raise `WireError` where a repeated field has more entries than it may."""
+    if len(values) > most:
+        text = f"{field} has {len(values)} entries; at most {most} are allowed"
+        raise WireError(Fault(Reason.MESSAGE_INVALID, text, field), conversation_id)
+
+
+def bounded(text: str, characters: int, field: str, conversation_id: str | None = None) -> str:
+    """`text`; raises `WireError` where it is longer than it may be."""
+    if len(text) > characters:
+        fault = Fault(Reason.MESSAGE_INVALID, f"{field} has {len(text)} characters; at most {characters} are allowed", field)
+        raise WireError(fault, conversation_id)
+    return text
 
 
 def _numbers(members: type[E], wire: Any, prefix: str) -> dict[E, Any]:

@@ -525,7 +525,7 @@ async def test_tls_trusts_only_what_the_file_vouches_for(tmp_path: Path) -> None
     hello = m.Hello("kitchen", 1, "", (), 48_000, (), Credit(1, 1))
     try:
         for endpoint, welcomed in (
-            (Endpoint(f"localhost:{port}", tls=True, credentials=CredentialFiles(ca=certificate)), True),
+            (Endpoint(f"localhost:{port}", tls=True, credentials=CredentialFiles(unix_s=lambda: int(time.time()), ca=certificate)), True),
             (Endpoint(f"localhost:{port}", tls=True), False),
             (Endpoint(f"localhost:{port}"), False),
         ):

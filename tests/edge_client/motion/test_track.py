@@ -1,6 +1,7 @@
 """Keyframes by PTS, and the pose between them."""
 
 import random
+import weakref
 
 import numpy as np
 import pytest
@@ -138,3 +139,15 @@ def test_bound_in_keyframes() -> None:
     assert track.add(0, np.zeros((MAX_KEYFRAMES, POSE_SIZE), np.float32))
     assert not track.add(0, _poses(1.0))
     assert len(track) == MAX_KEYFRAMES
+
+
+def test_payloads_over_each_other_do_not_add_up() -> None:
+    """A few keyframes of each stay; all of each would: a hostile relay filled 100 MB so."""
+    track, gone = MotionTrack(240.0), list[weakref.ref[Poses]]()
+    for second in range(5):
+        payload = np.zeros((4_096, POSE_SIZE), np.float32)
+        gone.append(weakref.ref(payload))
+        track.add(second * 1_000_000, payload)
+    del payload
+    assert [kept() for kept in gone] == [None] * 5
+    assert len(track) > 4_096

@@ -63,3 +63,14 @@ def test_drops_are_gathered_by_conversation_kind_and_reason() -> None:
     ]
     assert ledger.tell_due(2 * DROP_PERIOD_US) == []
     assert (ledger.payloads, ledger.late_payloads) == (6, 3)
+
+
+def test_twice_the_room_is_a_flood() -> None:
+    """Up to there a fault is told, and what came is played; beyond it nothing more is kept."""
+    ledger = CreditLedger(Credit(100, 100))
+    ledger.receive(Kind.AUDIO, 200)
+    assert not ledger.is_flooded
+    ledger.receive(Kind.MOTION, 201)
+    assert ledger.is_flooded
+    ledger.free(Kind.MOTION, 1)
+    assert not ledger.is_flooded

@@ -31,6 +31,11 @@ from tests.relay_server.service.wired import FakeSpeech, Wired, wired
 PATIENCE_S = 10.0
 
 
+def now_s() -> int:
+    """The wall clock, in seconds since the Unix epoch."""
+    return int(time.time())
+
+
 class Access:
     """An access file, and who is in it."""
 

@@ -10,8 +10,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from avatar_relay.reasons import Reason
-from relay_server.access.admission import FAILURES_PER_MINUTE, STRANGERS_CALLS_PER_MINUTE, Admission, PresentedCredentials, host_of
+from relay_server.access.admission import FAILURES_PER_MINUTE, STRANGERS_CALLS_PER_MINUTE, Admission, PresentedCredentials
 from relay_server.access.identities import Directory, Identity
+from relay_server.access.peers import host_of
 from relay_server.access.rate_limits import RateLimits
 from relay_server.access.scopes import Role, Scope
 from relay_server.access.tokens import TokenRecord, make_token, split_token

@@ -12,8 +12,9 @@ import pytest
 
 from relay_server.service.arrivals import ARRIVING_PER_CALLER
 from relay_server.service.grpc_servers import MAX_CONCURRENT_STREAMS
+from tests.lab.attack.http2 import MAX_STREAMS
 from tests.lab.data import PROJECT_ROOT
-from tests.raw_http2 import MAX_STREAMS, raw_connection
+from tests.raw_http2 import raw_connection
 from tests.relay_server.access.guarded import Access
 
 LIST, CHECK = "/avatar_relay.v1.AdminService/ListDevices", "/grpc.health.v1.Health/Check"

@@ -149,20 +149,22 @@ async def test_a_publisher_sets_the_volume_where_it_may(doors: Doors) -> None:
     assert (await doors.devices["lobby"].hear("volume")).gain == pytest.approx(0.1)
 
 
-async def test_a_publisher_can_not_take_anothers_name(doors: Doors) -> None:
-    """Its conversations would be ended otherwise; the own identity may come back as it likes."""
+async def test_publisher_ids_belong_to_their_identities(doors: Doors) -> None:
+    """Nobody takes another's name, or keeps it from others; the own identity may come back as it likes."""
     one, two = [await known(doors, Role.PUBLISHER, name, devices=("*",)) for name in ("one", "two")]
     said = publisher_pb.PublisherHello(publisher_id="studio", protocol_version=1)
     first = doors.publishing(one)
     await first.say(hello=said)
     await first.hear("welcome")
-    thief = doors.publishing(two)
-    await thief.say(hello=said)
-    code, fault = await thief.ended()
-    assert (code, fault.reason) == (Code.PERMISSION_DENIED, Reason.PUBLISHER_FORBIDDEN)
+    namesake = doors.publishing(two)
+    await namesake.say(hello=said)
+    await namesake.hear("welcome")
+    assert {publisher.key for publisher in doors.relay.relay.publishers.known()} == {"publisher one/studio", "publisher two/studio"}
     again = doors.publishing(one)
     await again.say(hello=said)
     await again.hear("welcome")
+    code, fault = await first.ended()
+    assert (code, fault.reason) == (Code.ABORTED, Reason.REPLACED)
 
 
 @pytest.mark.parametrize(("trusted", "arrives"), [(True, SAMPLED), (False, "")])

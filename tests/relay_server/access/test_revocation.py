@@ -22,7 +22,7 @@ from relay_server.access.scopes import Role
 from relay_server.access.store import AccessFile
 from relay_server.access.tls import HotCertificate, TlsFiles
 from relay_server.errors import RequestError
-from tests.relay_server.access.guarded import Access, Authority
+from tests.relay_server.access.guarded import Access, Authority, now_s
 
 LIST = "/avatar_relay.v1.AdminService/ListDevices"
 
@@ -31,6 +31,11 @@ class FailingPath(type(pathlib.Path())):  # type: ignore[misc]
     """A path whose file fails to open while `failures` holds an error."""
 
     failures: list[BaseException]
+
+    def __fspath__(self) -> str:
+        if self.failures:
+            raise self.failures[0]
+        return str(self)
 
     def open(self, *arguments: Any, **more: Any) -> Any:
         """As `Path.open`."""
@@ -141,7 +146,7 @@ def test_certificate_is_read_when_the_trouble_is_over(tmp_path: Path, caplog: py
     authority = Authority(tmp_path)
     certificate, key = authority.issue("localhost", "relay")
     path = failing(key)
-    hot = HotCertificate(TlsFiles(certificate, path))
+    hot = HotCertificate(TlsFiles(certificate, path), now_s)
     assert hot._latest() is None
     authority.issue("localhost", "relay")
     path.failures.append(error)

@@ -7,6 +7,7 @@ import contextlib
 import shutil
 import socket
 import ssl
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +20,7 @@ from avatar_relay.errors import ConfigError
 from avatar_relay.media import Codec, Credit
 from avatar_relay.messages import Hello, Welcome
 from avatar_relay.publisher import ConnectionLostError, Publisher
+from avatar_relay.reasons import Reason
 from avatar_relay.v1 import device_service_pb2 as pb
 from avatar_relay.v1 import device_service_pb2_grpc as device_grpc
 from edge_client.link.attach_call import AttachCall, Endpoint
@@ -26,7 +28,8 @@ from edge_client.link.credentials import CredentialFiles
 from edge_client.link.retry import RetryDecision, StreamEnd
 from relay_server.access.scopes import Role
 from relay_server.access.tls import HotCertificate, TlsFiles
-from tests.relay_server.access.guarded import Access, Authority, code_of, over_tls, trusting
+from tests.lab.data import PROJECT_ROOT
+from tests.relay_server.access.guarded import Access, Authority, code_of, now_s, over_tls, trusting
 from tests.relay_server.service.wired import Stream, hello
 
 pytestmark = pytest.mark.skipif(shutil.which("openssl") is None, reason="no openssl to make certificates with")
@@ -103,7 +106,9 @@ async def test_a_device_by_the_name_in_its_certificate(tmp_path: Path) -> None:
 
         def endpoint(name: str) -> Endpoint:
             certificate, key = authority.issue(name)
-            return Endpoint(server.addresses[0], True, CredentialFiles(ca=authority.certificate, certificate=certificate, key=key))
+            return Endpoint(
+                server.addresses[0], True, CredentialFiles(unix_s=now_s, ca=authority.certificate, certificate=certificate, key=key)
+            )
 
         assert isinstance(await attached(endpoint("lobby.example")), Welcome)
         for name, code in (("till.example", "PERMISSION_DENIED"), ("nobody.example", "UNAUTHENTICATED")):
@@ -168,7 +173,7 @@ async def test_a_device_goes_on_with_a_rotated_token(tmp_path: Path) -> None:
     file = tmp_path / "token"
     file.write_text(access.add(Role.DEVICE, "lobby") + "\n")
     async with over_tls(authority, access) as server:
-        endpoint = Endpoint(server.addresses[0], True, CredentialFiles(ca=authority.certificate, token=file))
+        endpoint = Endpoint(server.addresses[0], True, CredentialFiles(unix_s=now_s, ca=authority.certificate, token=file))
         assert isinstance(await attached(endpoint), Welcome)
         renewed = access.rotate(Role.DEVICE, "lobby")
         assert server.guard is not None
@@ -210,4 +215,50 @@ def test_files_that_are_no_certificate_are_refused(tmp_path: Path, spoil: str, s
     files: dict[str, Any] = {"certificate": certificate, "key": key, "client_ca": authority.certificate}
     files[spoil].write_text("-----BEGIN NOTHING-----\n")
     with pytest.raises(ConfigError, match=setting):
-        HotCertificate(TlsFiles(**files))
+        HotCertificate(TlsFiles(**files), now_s)
+
+
+async def test_relayctl_in_plaintext_is_told_that_the_relay_speaks_tls(tmp_path: Path) -> None:
+    """It said that no relay answers."""
+    authority = Authority(tmp_path)
+    async with over_tls(authority, Access(tmp_path)) as server:
+        port = server.addresses[0].rpartition(":")[2]
+        command = [sys.executable, "-m", "relay_server.relayctl.cli", "--relay", f"localhost:{port}", "devices"]
+        process = await asyncio.create_subprocess_exec(*command, stderr=asyncio.subprocess.PIPE, cwd=PROJECT_ROOT)
+        async with asyncio.timeout(30):
+            _, said = await process.communicate()
+    assert f"localhost:{port} speaks TLS, and this was plaintext: give --tls-ca-file" in said.decode()
+
+
+async def test_callers_by_certificate_are_not_locked_out_by_their_neighbours(tmp_path: Path) -> None:
+    """Others behind the same address show certificates that nobody knows; who comes with a known one does not feel it."""
+    authority = Authority(tmp_path)
+    access = Access(tmp_path)
+    access.add(Role.OPERATOR, "ann", devices=("*",), certificate="ann.example")
+    async with over_tls(authority, access, mutual=True) as server:
+        for name, tries, expected in (("eve.example", 30, Reason.LIMIT_REACHED), ("ann.example", 1, None)):
+            shown = trusting(authority, authority.issue(name))
+            async with grpc.aio.secure_channel(server.addresses[0], shown) as channel:
+                for _ in range(tries):
+                    _, reason = await code_of(channel, LIST)
+                assert reason is expected
+
+
+async def test_an_expired_certificate_on_rotation_is_told_once(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """The good one stays; and one that expires soon is told, too."""
+    authority = Authority(tmp_path)
+    files = TlsFiles(*authority.issue("localhost", "relay"))
+    clock = now_s()
+    hot = HotCertificate(files, lambda: clock)
+    hot.warn()
+    hot.warn()
+    assert [record.message for record in caplog.records if "expires in" in record.message] == [
+        f"tls_cert_file: {hot._files.certificate}: {hot._validity.warning(clock)}"
+    ]
+    authority.issue("localhost", "relay")
+    clock += 3 * 86_400
+    assert [hot._latest() for _ in range(3)] == [None] * 3
+    assert len([record for record in caplog.records if "has expired on" in record.message]) == 1
+    hot.warn()
+    assert len([record for record in caplog.records if "has expired on" in record.message]) == 2
+    assert hot.expires_in_s < 0

@@ -14,7 +14,9 @@ from avatar_relay.messages import ConversationEnd, Finished, Hello, Interrupt, P
 from relay_server.config import RelayConfig
 from relay_server.connections.relay import Relay
 from relay_server.relayctl import cli as relayctl
+from relay_server.relayctl import watching as watching_module
 from relay_server.server import build_relay, serving
+from relay_server.sources.source import TextSpeech, VoiceWish
 from relay_server.sources.speech_publishing import serving_speech
 from tests.relay_server.sources.test_speech_publishing import MOTION, SOUND, ScriptedSource
 
@@ -24,8 +26,9 @@ ESCAPE = "evil\x1b[2Jprogram"
 class Bench:
     """A relay that listens, a device on it that plays nothing by itself, and `relayctl` to run."""
 
-    def __init__(self, relay: Relay, address: str) -> None:
+    def __init__(self, relay: Relay, address: str, source: ScriptedSource) -> None:
         self.relay = relay
+        self.source = source
         self.address = address
         self.said: list[object] = []
         self._port = relay.connect_device()
@@ -63,7 +66,7 @@ async def bench(tmp_path: Path) -> AsyncIterator[Bench]:
     source = ScriptedSource(SOUND, MOTION)
     desk = serving_speech(relay, text=source, audio=source, recording=source, folder=tmp_path)
     async with desk as speech, serving(relay, speech) as (_, address):
-        bench = Bench(relay, address)
+        bench = Bench(relay, address, source)
         await bench.attach()
         reading = asyncio.create_task(bench.read())
         yield bench
@@ -92,6 +95,17 @@ async def test_say_and_play_speak(bench: Bench, capsys: pytest.CaptureFixture[st
     assert "pcm_s16le" in shown
     assert "by relay-speech" in shown
     assert [message.conversation_id for message in bench.said if isinstance(message, ConversationOpen)] == [said, played]
+
+
+async def test_say_takes_a_voice(bench: Bench, capsys: pytest.CaptureFixture[str]) -> None:
+    """With rate and pitch; what is left out is the relay's to choose."""
+    await bench.run("say", "lobby", "--voice", "de", "--rate", "120", "--pitch", "40", "--ssml", "<speak>Hallo</speak>")
+    await bench.run("say", "lobby", "hi")
+    assert bench.source.asked == [TextSpeech("<speak>Hallo</speak>", VoiceWish("de", 120, 40), is_ssml=True), TextSpeech("hi")]
+    for wrong in (("--rate", "500"), ("--pitch", "high")):
+        with pytest.raises(SystemExit):
+            await bench.run("say", "lobby", *wrong, "hi")
+        assert "is no number from" in capsys.readouterr().err
 
 
 async def test_steering(bench: Bench, capsys: pytest.CaptureFixture[str]) -> None:
@@ -146,8 +160,19 @@ async def test_json_is_one_object_a_line(bench: Bench, capsys: pytest.CaptureFix
     assert (device["device_id"], device["attached"], device["output_rate_hz"]) == ("lobby", True, 48_000)
 
 
-async def test_watch_shows_what_happens_until_the_relay_ends(bench: Bench, capsys: pytest.CaptureFixture[str]) -> None:
-    """From opened to finished, with times and positions; the drain of the relay ends it."""
+class Enough(Exception):
+    """A watcher would try again."""
+
+
+async def test_watch_shows_what_happens_and_tells_that_the_relay_ended(
+    bench: Bench, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """From opened to finished, with times and positions; the drain of the relay ends the stream, and that is said."""
+
+    def pause(_: float) -> None:
+        raise Enough
+
+    monkeypatch.setattr(watching_module.watch, "__defaults__", (pause,))
     watching = asyncio.create_task(bench.run("watch", "lobby"))
     printed = ""
     while "opened by relay-speech" not in printed:  # the watcher's own start is not to be seen from here
@@ -159,11 +184,20 @@ async def test_watch_shows_what_happens_until_the_relay_ends(bench: Bench, capsy
     assert await bench.run("drain", "--grace", "5") == 0
     assert bench.relay.drain_asked.is_set()
     await bench.relay.drain(0)
-    assert await watching == 0
-    printed += capsys.readouterr().out
+    with pytest.raises(Enough):
+        await watching
+    said = capsys.readouterr()
+    printed += said.out
+    assert said.err.startswith("relayctl: not watching any more (") and said.err.endswith("; trying again\n")
     assert "finished at 0.100 s: completed" in printed
     assert "all published: audio 1, motion 1" in printed
     assert "draining:" in printed
+
+
+async def test_health_is_for_probes(bench: Bench, capsys: pytest.CaptureFixture[str]) -> None:
+    """SERVING with status 0; not for a relay that drains."""
+    assert await bench.run("health") == 0
+    assert capsys.readouterr().out == "SERVING\n"
 
 
 async def test_no_relay_is_said_clearly(capsys: pytest.CaptureFixture[str], unused_tcp_port: int) -> None:
@@ -181,7 +215,8 @@ def test_wrong_usage_exits_with_2(arguments: list[str], capsys: pytest.CaptureFi
     with pytest.raises(SystemExit) as caught:
         relayctl.main(arguments)
     assert caught.value.code == 2
-    assert "usage:" in capsys.readouterr().err
+    said = capsys.readouterr().err
+    assert said.startswith("relayctl: error: ") and said.count("\n") == 1
 
 
 @pytest.mark.parametrize(

@@ -13,10 +13,12 @@ from grpc import StatusCode as Code
 from avatar_relay.errors import PeerError
 from avatar_relay.reasons import Reason
 from avatar_relay.v1 import admin_service_pb2 as admin_pb
+from relay_server.access.connection_rules import ConnectionRules
 from relay_server.config import RelayConfig
 from relay_server.rpc_errors import Context
 from relay_server.service.arrivals import Arrivals
 from relay_server.service.calls import service, unary
+from relay_server.service.connection_watch import ConnectionWatch
 from relay_server.service.interceptor import RequestInterceptor, admit_everybody
 from relay_server.service.requests import RequestReader
 from tests.raw_http2 import raw_connection
@@ -65,7 +67,8 @@ async def test_half_a_request_ends_at_its_deadline() -> None:
     async def list_devices(_request: admin_pb.ListDevicesRequest) -> admin_pb.ListDevicesResponse:
         raise AssertionError("never complete")
 
-    server = grpc.aio.server(interceptors=(RequestInterceptor(admit_everybody, RequestReader(within_s=0.01)),))
+    watch = ConnectionWatch(ConnectionRules(100), lambda: 0)
+    server = grpc.aio.server(interceptors=(RequestInterceptor(admit_everybody, RequestReader(within_s=0.01), watch),))
     server.add_generic_rpc_handlers((service("a.B", {"Call": unary(admin_pb.ListDevicesRequest, list_devices)}),))
     port = server.add_insecure_port("127.0.0.1:0")
     await server.start()

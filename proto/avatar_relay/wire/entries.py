@@ -1,0 +1,58 @@
+"""Counts what is in a large message before protobuf parses it: an empty payload is 2 bytes on the wire and 80 in memory."""
+
+from __future__ import annotations
+
+from contextlib import suppress
+
+from avatar_relay.limits import MAX_MESSAGE_PAYLOADS, MAX_REQUEST_BYTES
+from avatar_relay.reasons import Fault, Reason
+from avatar_relay.v1 import media_pb2 as pb
+from avatar_relay.v1 import publisher_service_pb2 as publisher_pb
+from avatar_relay.wire.raw import varint
+from avatar_relay.wire.values import WireError
+
+UNCOUNTED_BYTES = 512 << 10
+"""A message up to this size cannot fill the memory, whatever is in it; nor is a larger one usual."""
+_MEDIA = publisher_pb.PublishRequest.MEDIA_FIELD_NUMBER
+_JOINED = publisher_pb.PublishRequest.JOINED_FIELD_NUMBER
+_REQUESTS = publisher_pb.JoinedRequests.REQUESTS_FIELD_NUMBER
+_PAYLOADS = pb.Media.PAYLOADS_FIELD_NUMBER
+_INNER: dict[tuple[int, int], int] = {(0, _MEDIA): 1, (0, _JOINED): 2, (2, _REQUESTS): 0}
+"""Kinds of message (0 request, 1 media, 2 joined requests) that stand in fields of each other."""
+_FIXED_BYTES = {1: 8, 5: 4}
+
+
+def check_entries(data: bytes, most: int = MAX_MESSAGE_PAYLOADS) -> None:
+    """Raise `WireError` where a `PublishRequest` or `AttachResponse` of more than `UNCOUNTED_BYTES` holds more than `most` payloads,
+    or much that is no media."""
+    with suppress(IndexError):  # cut off: protobuf says so
+        _count(data, 0, len(data), 0, 0, most)
+
+
+def _count(data: bytes, at: int, end: int, kind: int, count: int, most: int) -> int:
+    """Entries between two places of `data`, which are a message of a kind, and `count`."""
+    while at < end:
+        tag, at = _varint(data, at)
+        field, wire_type = tag >> 3, tag & 7
+        count += 1
+        if count > most:
+            text = f"more than {most} entries in one message: send smaller ones"
+            raise WireError(Fault(Reason.MESSAGE_TOO_LARGE, text, "media.payloads"))
+        if wire_type != 2:
+            at = at + _FIXED_BYTES[wire_type] if wire_type in _FIXED_BYTES else _varint(data, at)[1]
+            continue
+        size, at = _varint(data, at)
+        inner = _INNER.get((kind, field))
+        if inner is not None:
+            count = _count(data, at, min(at + size, end), inner, count, most)
+        elif kind == 0 and size > MAX_REQUEST_BYTES:
+            text = f"{size} bytes that are no media; at most {MAX_REQUEST_BYTES} are allowed"
+            raise WireError(Fault(Reason.MESSAGE_TOO_LARGE, text))
+        at += size
+    return count
+
+
+def _varint(data: bytes, at: int) -> tuple[int, int]:
+    """As `varint`, of bytes that nobody has parsed yet: a number has ten bytes at most."""
+    value, used = varint(data[at : at + 10], 0)
+    return value, at + used

@@ -1,0 +1,120 @@
+"""Which connections are ended because nobody on them has shown credentials. Pure.
+
+Rules
+1. A connection is *known* while an RPC of an admitted caller is open on it, and for `KNOWN_US` after that.
+2. All others are strangers'. Of one network (see `network_of`) the newest `STRANGERS_PER_NETWORK` stay, of all together `max_strangers`;
+   an honest caller is admitted within milliseconds, so that the oldest strangers are the ones to end.
+3. A connection may begin `STREAMS_AT_ONCE` RPCs that are not admitted, and `STREAMS_PER_S` a second after that; a known one
+   `KNOWN_FACTOR` times as many, because an unlisted proxy may carry strangers beside callers.
+4. Connections of the configured proxies are exempt: behind one there are many callers.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+from relay_server.access.peers import Endpoint, is_within, network_of
+
+STRANGERS_PER_NETWORK = 64
+STREAMS_AT_ONCE = 100
+STREAMS_PER_S = 10
+"""Ten supervisors behind one connection that ask for health each second."""
+KNOWN_FACTOR = 10
+KNOWN_US = 60_000_000
+"""Longer than a person with `relayctl`, or a poll of a dashboard, pauses on one connection."""
+MAX_ENDPOINTS = 65_536
+"""Endpoints that are remembered between two sweeps."""
+
+
+@dataclass(frozen=True, slots=True)
+class Connection:
+    """An open connection: its descriptor's number, and what tells this socket from a later one of the same number."""
+
+    number: int
+    inode: int
+    endpoint: Endpoint
+    order: int
+    """Later connections have higher ones."""
+
+
+@dataclass(slots=True)
+class _Record:
+    """What is known of one endpoint."""
+
+    left: float
+    """RPCs that it may begin without being admitted."""
+    at_us: int
+    exempt: bool
+    network: str
+    admitted: int = 0
+    known_until_us: int = 0
+
+
+class ConnectionRules:
+    """Counts what connections do, and says which are to be ended."""
+
+    def __init__(self, max_strangers: int, proxies: Sequence[str] = ()) -> None:
+        self._max_strangers = max_strangers
+        self._proxies = proxies
+        self._records: dict[Endpoint, _Record] = {}
+
+    def begin(self, endpoint: Endpoint, now_us: int) -> bool:
+        """An RPC begins; returns False where its connection has begun too many that were not admitted, and is to be ended."""
+        record = self._record(endpoint, now_us)
+        if record.exempt:
+            return True
+        factor = KNOWN_FACTOR if self._is_known(record, now_us) else 1
+        regained = (now_us - record.at_us) * factor * STREAMS_PER_S / 1e6
+        record.left, record.at_us = min(record.left + regained, float(factor * STREAMS_AT_ONCE)), now_us
+        if record.left < 1:
+            return False
+        record.left -= 1
+        return True
+
+    def is_exempt(self, endpoint: Endpoint, now_us: int) -> bool:
+        """Whether it is a proxy's."""
+        return self._record(endpoint, now_us).exempt
+
+    def admit(self, endpoint: Endpoint, now_us: int) -> None:
+        """The caller of an RPC that has begun is admitted; `leave` follows."""
+        record = self._record(endpoint, now_us)
+        record.left += 1
+        record.admitted += 1
+
+    def leave(self, endpoint: Endpoint, now_us: int) -> None:
+        """An admitted caller's RPC is over."""
+        record = self._record(endpoint, now_us)
+        record.admitted -= 1
+        record.known_until_us = now_us + KNOWN_US
+
+    def excess(self, connections: Iterable[Connection], now_us: int) -> list[Connection]:
+        """Out of all open connections those that are to be ended by rule 2. Forgets endpoints that have none."""
+        networks: defaultdict[str, list[Connection]] = defaultdict(list)
+        open_: dict[Endpoint, _Record] = {}
+        for connection in connections:
+            record = open_[connection.endpoint] = self._record(connection.endpoint, now_us)
+            if not record.exempt and not self._is_known(record, now_us):
+                networks[record.network].append(connection)
+        self._records = open_ | {endpoint: record for endpoint, record in self._records.items() if record.admitted}
+        sizes = [len(strangers) for strangers in networks.values()]
+        share = STRANGERS_PER_NETWORK
+        while share and sum([min(size, share) for size in sizes]) > self._max_strangers:
+            share -= 1
+        over = [sorted(strangers, key=lambda one: one.order)[: max(0, len(strangers) - share)] for strangers in networks.values()]
+        return [connection for oldest in over for connection in oldest]
+
+    def _record(self, endpoint: Endpoint, now_us: int) -> _Record:
+        record = self._records.get(endpoint)
+        if record is None:
+            host = endpoint[0]
+            record = _Record(float(STREAMS_AT_ONCE), now_us, is_within(host, self._proxies), network_of(host))
+            self._records[endpoint] = record
+            if len(self._records) > MAX_ENDPOINTS:
+                del self._records[next(iter(self._records))]
+        return record
+
+    @staticmethod
+    def _is_known(record: _Record, now_us: int) -> bool:
+        return record.admitted > 0 or now_us < record.known_until_us

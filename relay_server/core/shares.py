@@ -1,0 +1,50 @@
+"""What one identity may have of what all share. Pure.
+
+An open relay knows no identities: there everybody has all (`owner` is empty).
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from avatar_relay.reasons import Fault, Reason
+from relay_server.errors import RequestError
+
+RETRY_MS = 10_000
+
+
+class Shares:
+    """Places, of which one owner has at most a share."""
+
+    def __init__(self, what: str, most: int, each: int) -> None:
+        """`what` names them in errors, in the plural."""
+        self._what = what
+        self._most = most
+        self._each = each
+        self._held: Counter[str] = Counter()
+
+    def take(self, owner: str) -> None:
+        """Take a place. Raises `RequestError` where there is none; otherwise `give_back` follows."""
+        if self._held.total() >= self._most:
+            raise RequestError(Fault(Reason.LIMIT_REACHED, f"{self._most} {self._what} are open already", retry_after_ms=RETRY_MS))
+        if owner and self._held[owner] >= self._each:
+            text = f"{owner} has {self._each} {self._what} open already, which is its share"
+            raise RequestError(Fault(Reason.LIMIT_REACHED, text, retry_after_ms=RETRY_MS))
+        self._held[owner] += 1
+
+    def give_back(self, owner: str) -> None:
+        """Give a place back."""
+        self._held[owner] -= 1
+        if not self._held[owner]:
+            del self._held[owner]
+
+    @contextmanager
+    def place(self, owner: str) -> Iterator[None]:
+        """Hold a place for the block. Raises `RequestError` where there is none."""
+        self.take(owner)
+        try:
+            yield
+        finally:
+            self.give_back(owner)

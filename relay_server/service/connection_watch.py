@@ -1,0 +1,213 @@
+"""Ends connections of strangers that are too many, or begin too many RPCs.
+
+gRPC offers neither a list of a server's connections nor a way to end one. They are found among this process's descriptors, as sockets
+whose own port is one that the relay listens on, and are shut down; gRPC then sees that its peer is gone. Linux only: without `/proc`
+nothing is ended.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import ctypes
+import logging
+import os
+import resource
+import socket
+import stat
+import struct
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager, suppress
+
+from relay_server.access.connection_rules import STRANGERS_PER_NETWORK, STREAMS_AT_ONCE, Connection, ConnectionRules
+from relay_server.access.peers import Endpoint, endpoint_of, network_of
+from relay_server.access.refusal_log import RefusalLog
+
+logger = logging.getLogger(__name__)
+
+SWEEP_S = 1.0
+BUSY_SWEEP_S = 0.1
+"""How soon the next sweep follows one that ended connections."""
+FOLDER = "/proc/self/fd"
+FILES = 128
+"""Descriptors that connections leave to files, pipes and our own connections."""
+
+
+def raise_descriptor_limit() -> int:
+    """Raise this process's soft limit of descriptors to its hard one; returns the limit that holds now."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    try:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+    except (OSError, ValueError):  # macOS has a lower limit than it says
+        return soft
+    return hard
+
+
+def max_connections(descriptors: int, servers: int) -> int:
+    """Connections of each of so many servers, of which known callers always keep half: `max_strangers` is at most a quarter."""
+    return max(16, (min(descriptors, 1 << 20) - FILES) // servers)
+
+
+class ConnectionWatch:
+    """Watches the connections of a relay. Belongs to one event loop: a thread of its own would wait for the interpreter at each call."""
+
+    def __init__(self, rules: ConnectionRules, now_us: Callable[[], int]) -> None:
+        self._rules = rules
+        self._now_us = now_us
+        self._log = RefusalLog(logger, now_us)
+        self._ports: frozenset[int] = frozenset()
+        self._seen: dict[int, tuple[int, Connection | None]] = {}
+        """By number: the socket's inode, and the connection where it is one of ours."""
+        self._ended: set[tuple[int, int]] = set()
+        self._count = 0
+        self._null = self._spare = -1
+        """Held while this runs. A socket is put on the number `_spare` to be shut down, so that this works when none is left."""
+
+    def listen_on(self, addresses: Iterable[str]) -> None:
+        """These are the relay's own HOST:PORT."""
+        self._ports = frozenset(int(address.rpartition(":")[2]) for address in addresses)
+
+    async def run(self) -> None:
+        """Sweep until cancelled. Nothing is ended while this does not run."""
+        self._null, self._spare = os.open(os.devnull, os.O_RDONLY), os.open(os.devnull, os.O_RDONLY)
+        try:
+            while True:
+                ended = self.sweep()
+                await asyncio.sleep(BUSY_SWEEP_S if ended else SWEEP_S)
+        finally:
+            os.close(self._null)
+            os.close(self._spare)
+            self._null = self._spare = -1
+
+    def sweep(self) -> int:
+        """End the connections that are too many; returns how many those were."""
+        self._look()
+        connections = [connection for _, connection in self._seen.values() if connection is not None]
+        ended = [connection for connection in self._rules.excess(connections, self._now_us()) if self._end(connection)]
+        for network, count in Counter(network_of(connection.endpoint[0]) for connection in ended).items():
+            text = "ended %d connections of %s: more than %d of its, or of all strangers', on which no caller was admitted"
+            self._log.write(network, text, count, network, STRANGERS_PER_NETWORK)
+        return len(ended)
+
+    def begin(self, peer: str) -> bool:
+        """An RPC of gRPC's `peer` begins; returns False where its connection was ended for beginning too many."""
+        endpoint = endpoint_of(peer)
+        if self._rules.begin(endpoint, self._now_us()):
+            return True
+        if self._end_endpoint(endpoint):
+            text = "ended a connection of %s: it began more than %d calls that were not admitted"
+            self._log.write(network_of(endpoint[0]), text, endpoint[0], STREAMS_AT_ONCE)
+        return False
+
+    def cut(self, peer: str) -> None:
+        """End the connection of gRPC's `peer`, unless it is a proxy's, which carries others as well."""
+        endpoint = endpoint_of(peer)
+        if not self._rules.is_exempt(endpoint, self._now_us()):
+            self._end_endpoint(endpoint)
+
+    @contextmanager
+    def known(self, peer: str) -> Iterator[None]:
+        """The caller of an RPC is admitted, and stays for the block."""
+        endpoint = endpoint_of(peer)
+        self._rules.admit(endpoint, self._now_us())
+        try:
+            yield
+        finally:
+            self._rules.leave(endpoint, self._now_us())
+
+    # --- sockets ---------------------------------------------------------------------------------------------------
+
+    def _look(self) -> None:
+        """Bring `_seen` up to date."""
+        seen: dict[int, tuple[int, Connection | None]] = {}
+        for number in _numbers():
+            try:
+                found = os.fstat(number)
+            except OSError:
+                continue
+            if stat.S_ISSOCK(found.st_mode):
+                known = self._seen.get(number)
+                same = known is not None and known[0] == found.st_ino
+                seen[number] = known if known is not None and same else (found.st_ino, self._connection(number, found.st_ino))
+        self._seen = seen
+        self._ended &= {(number, inode) for number, (inode, _) in seen.items()}
+
+    def _connection(self, number: int, inode: int) -> Connection | None:
+        """The connection behind a descriptor; None where it is something else."""
+        try:
+            borrowed = socket.socket(fileno=number)
+        except OSError:
+            return None
+        try:
+            if borrowed.family not in (socket.AF_INET, socket.AF_INET6) or borrowed.getsockname()[1] not in self._ports:
+                return None
+            host, port = borrowed.getpeername()[:2]
+        except OSError:
+            return None
+        finally:
+            borrowed.detach()
+        self._count += 1
+        return Connection(number, inode, endpoint_of(f"ip:[{host}]:{port}"), self._count)
+
+    def _end_endpoint(self, endpoint: Endpoint) -> bool:
+        """End the connection of an endpoint; False where it is none, or was ended before."""
+        found = self._find(endpoint)
+        if found is None:
+            self._look()
+            found = self._find(endpoint)
+        return found is not None and self._end(found, deaf=True)
+
+    def _find(self, endpoint: Endpoint) -> Connection | None:
+        for _, connection in self._seen.values():
+            if connection is not None and connection.endpoint == endpoint:
+                return connection
+        return None
+
+    def _end(self, connection: Connection, *, deaf: bool = False) -> bool:
+        """Shut a connection down. Its number may be another socket's by now, so it is held while it is compared."""
+        mark = connection.number, connection.inode
+        if mark in self._ended:
+            return False
+        try:
+            os.dup2(connection.number, self._spare, inheritable=False)
+            try:
+                if os.fstat(self._spare).st_ino != connection.inode:
+                    return False
+                held = socket.socket(fileno=self._spare)
+                try:
+                    _shut_down(held, deaf=deaf)
+                finally:
+                    held.detach()
+            finally:
+                os.dup2(self._null, self._spare, inheritable=False)
+        except OSError:  # its peer was faster
+            return False
+        self._ended.add(mark)
+        return True
+
+
+def _shut_down(held: socket.socket, *, deaf: bool) -> None:
+    """End a connection. `deaf`: nothing more of it is taken, and what has come is thrown away: gRPC would still serve it."""
+    if deaf:
+        with suppress(OSError):
+            held.setsockopt(socket.SOL_SOCKET, _SO_ATTACH_FILTER, struct.pack("HP", 1, ctypes.addressof(_DROP_ALL)))
+        with suppress(OSError):
+            while held.recv(1 << 20, socket.MSG_DONTWAIT):
+                pass
+    held.shutdown(socket.SHUT_RDWR)
+
+
+_SO_ATTACH_FILTER = 26
+"""Linux's; the `socket` module has no name for it."""
+_DROP_ALL = ctypes.create_string_buffer(struct.pack("HBBI", 0x06, 0, 0, 0), 8)
+"""A BPF program of one instruction: return 0, which drops each packet."""
+
+
+def _numbers() -> Iterable[int]:
+    """The numbers of this process's descriptors."""
+    try:
+        return [int(name) for name in os.listdir(FOLDER)]
+    except FileNotFoundError:
+        return ()
+    except OSError:  # none is left for the listing, so that nearly all numbers are in use
+        return range(resource.getrlimit(resource.RLIMIT_NOFILE)[0])

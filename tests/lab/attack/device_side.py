@@ -1,0 +1,86 @@
+"""A hostile relay against an edge client as a program: does it live, what does it cost, what does it log, and does it stop when told?"""
+
+from __future__ import annotations
+
+import asyncio
+import re
+import time
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+
+from tests.lab.attack.hostile_relay import NAMES
+from tests.lab.programs import ProgramError, python, running
+from tests.lab.restarted_programs import resident_kib
+
+DEVICE_ATTACKS = NAMES
+MAX_GROWTH_MIB, MAX_LINES_PER_MINUTE, MAX_LINE, STOP_WITHIN_S = 64, 10, 1_000, 5.0
+CONTROL = re.compile(r"[^\x20-\x7e\n\u00a0-\uffff]")
+
+
+@dataclass
+class DeviceVerdict:
+    """What one hostile relay did to a device."""
+
+    attack: str
+    rss_mib: tuple[int, int]
+    """When the hostile relay first spoke to it, and at most after that."""
+    log_lines: int
+    longest_line: int
+    control_characters: bool
+    tracebacks: int
+    attaches: int
+    lived: bool
+    stopped_s: float
+    seconds: float
+
+    def faults(self) -> list[str]:
+        """The bars that it broke."""
+        bars = {
+            "memory": self.rss_mib[1] - self.rss_mib[0] > MAX_GROWTH_MIB,
+            "log": self.log_lines > MAX_LINES_PER_MINUTE * max(1.0, self.seconds / 60) or self.longest_line > MAX_LINE,
+            "control characters": self.control_characters,
+            "traceback": self.tracebacks > 0,
+            "died": not self.lived,
+            "did not stop": self.stopped_s > STOP_WITHIN_S,
+        }
+        return [name for name, broken in bars.items() if broken]
+
+    def cells(self) -> list[str]:
+        """For a table."""
+        before, most = self.rss_mib
+        done = f"{self.attaches} streams in {self.seconds:g} s"
+        return [self.attack, done, f"{before} → {most}", f"{self.log_lines}", f"stopped in {self.stopped_s:.1f} s", ""]
+
+
+async def attack_device(name: str, folder: Path, seconds: float) -> DeviceVerdict:
+    """Run both programs for so long."""
+    hostile = [*python("tests.lab.attack.hostile_relay"), name]
+    async with running("hostile relay", hostile, folder / "hostile.log", {}) as relay:
+        address = (await relay.wait_for(r"listening on (\S+)", 30))[1]
+        flags = ("--relay", address, "--device-id", "lobby", "--audio-sink", "virtual", "--renderer", "none")
+        async with running("edge-client", [*python("edge_client"), *flags], folder / "edge.log", {"HOME": str(folder)}) as device:
+            await relay.wait_for("attach 1", 40)
+            started = len(device.said().splitlines())
+            before, most, until = resident_kib(device.pid), 0, time.monotonic() + seconds
+            while device.running and time.monotonic() < until:
+                most = max(most, resident_kib(device.pid))
+                await asyncio.sleep(0.1)
+            lived, began = device.running, time.monotonic()
+            device.terminate()
+            with suppress(ProgramError):
+                await device.wait(8)
+            stopped_s = time.monotonic() - began
+            log = device.said()
+        return DeviceVerdict(
+            attack=name,
+            rss_mib=(before // 1_024, most // 1_024),
+            log_lines=len(log.splitlines()) - started,
+            longest_line=max(map(len, log.splitlines()), default=0),
+            control_characters=CONTROL.search(log) is not None,
+            tracebacks=log.count("Traceback"),
+            attaches=relay.said().count("attach"),
+            lived=lived,
+            stopped_s=round(stopped_s, 1),
+            seconds=seconds,
+        )

@@ -1,0 +1,195 @@
+"""Attacks a relay and an edge client, each as a program, and measures what others notice.
+
+    scripts/attack                          # all attacks; about twenty minutes
+    scripts/attack --only 'rapid reset'     # those whose name begins so
+    scripts/attack --devices 100            # beside so many honest devices
+
+Each attack is run against the relay, and then against a bare grpc.aio server beside it (the control). Prints JSON; `--table` writes a page.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import re
+import sys
+import tempfile
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from tests.lab.attack.attacker import RELAY_ATTACKS
+from tests.lab.attack.device_side import DEVICE_ATTACKS, DeviceVerdict, attack_device
+from tests.lab.attack.victims import Victims, victims
+from tests.lab.programs import python, running
+from tests.lab.tool import add_json_file, command_line, write_json
+
+MAX_GROWTH_MIB, MAX_LINES, MAX_ATTACH_S, MAX_SHIFT_MS, MIN_ATTACHED = 64, 10, 2.0, 50, 0.95
+QUIET_S = 3.0
+"""After an attack, before memory is looked at again."""
+
+
+@dataclass
+class Verdict:
+    """What one attack on the relay did."""
+
+    attack: str
+    done: str
+    rss_mib: tuple[int, int, int]
+    """Before, at most, and after a while."""
+    log_lines: int
+    attaches: int
+    attach_failed: int
+    attach_worst_s: float
+    p99_ms: float
+    control_p99_ms: float
+    saw_another_tenant: bool
+    devices_lost: int
+
+    def faults(self) -> list[str]:
+        """The bars that it broke."""
+        before, most, after = self.rss_mib
+        bars = {
+            "memory": most - before > MAX_GROWTH_MIB or after - before > MAX_GROWTH_MIB,
+            "log": self.log_lines > MAX_LINES,
+            "attach": self.attach_worst_s > MAX_ATTACH_S or self.attaches < MIN_ATTACHED * (self.attaches + self.attach_failed),
+            "media": self.p99_ms > self.control_p99_ms + MAX_SHIFT_MS,
+            "another tenant": self.saw_another_tenant,
+            "devices": self.devices_lost > 0,
+        }
+        return [name for name, broken in bars.items() if broken]
+
+    def cells(self) -> list[str]:
+        """For a table."""
+        before, most, after = self.rss_mib
+        attach = f"{self.attaches} of {self.attaches + self.attach_failed}, {self.attach_worst_s} s"
+        return [
+            self.attack,
+            self.done,
+            f"{before} → {most} → {after}",
+            str(self.log_lines),
+            attach,
+            f"{self.p99_ms} / {self.control_p99_ms}",
+        ]
+
+
+async def attacked(name: str, address: str, seconds: float, tokens: dict[str, str]) -> dict[str, Any]:
+    """Run the attacker; returns what it says."""
+    command = [*python("tests.lab.attack.attacker"), name, address, str(seconds)]
+    process = await asyncio.create_subprocess_exec(
+        *command, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE, env={**os.environ, **tokens}
+    )
+    try:
+        async with asyncio.timeout(seconds + 30):
+            out, err = await process.communicate()
+    except TimeoutError:
+        process.kill()
+        out, err = await process.communicate()
+    lines = out.decode().splitlines()
+    last = err.decode(errors="replace").splitlines()[-1:]
+    return json.loads(lines[-1]) if lines else {"done": f"the attacker did not end well {last}", "saw_another_tenant": False}
+
+
+async def heaviest(found: Victims) -> int:
+    """The most memory that the relay took until this was cancelled."""
+    most = 0.0
+    try:
+        while True:
+            most = max(most, found.rss_mib())
+            await asyncio.sleep(0.05)
+    except asyncio.CancelledError:
+        return round(most)
+
+
+async def one(name: str, folder: Path, seconds: float, devices: int) -> Verdict:
+    """An attack, and its control."""
+    async with victims(folder, devices) as found, running("bare", python("tests.lab.attack.bare_server"), folder / "bare.log", {}) as bare:
+        bare_address = (await bare.wait_for(r"listening on (\S+)", 30))[1]
+        await asyncio.sleep(1.5)
+        before, lines = round(found.rss_mib()), len(found.relay.said().splitlines())
+        weighing = asyncio.create_task(heaviest(found))
+        noticed = found.begin_phase()
+        said = await attacked(name, found.address, seconds, found.tokens)
+        lost = sum(not device.link.status.attached for device in found.devices)
+        await asyncio.sleep(0.1)
+        found.begin_phase()
+        weighing.cancel()
+        most = await weighing
+        log = found.relay.said().splitlines()[lines:]
+        await asyncio.sleep(QUIET_S)
+        after = round(found.rss_mib())
+        control = found.begin_phase()
+        await attacked(name, bare_address, seconds, found.tokens)
+        found.begin_phase()
+        return Verdict(
+            attack=name,
+            done=said["done"],
+            rss_mib=(before, most, after),
+            log_lines=len(log),
+            attaches=len(noticed.attach_s),
+            attach_failed=len(noticed.attach_failed),
+            attach_worst_s=round(max(noticed.attach_s, default=0.0), 2),
+            p99_ms=round(noticed.p99_ms(), 1),
+            control_p99_ms=round(control.p99_ms(), 1),
+            saw_another_tenant=said["saw_another_tenant"],
+            devices_lost=lost,
+        )
+
+
+def row(found: Verdict | DeviceVerdict) -> str:
+    """A line of the table."""
+    return "| " + " | ".join([*(re.sub(r"[|\n]", " ", str(cell)) for cell in found.cells()), ", ".join(found.faults()) or "held"]) + " |"
+
+
+def page(relay: list[Verdict], device: list[DeviceVerdict], seconds: float) -> str:
+    """The tables."""
+    title = f"# Attacks\n\nMade by `scripts/attack --seconds {seconds:g} --table FILE`; the bars are in `tests/lab/attack/main.py`.\n"
+    head = "| attack | what it did | MiB | log lines | honest attach | media p99 ms, attack / control | bars |\n" + "|---" * 7 + "|"
+    on_relay = "\n".join(["## On a relay\n", head, *map(row, relay)])
+    on_device = "\n".join(["\n## On a device, by its relay\n", head, *map(row, device)])
+    return "\n".join([title, *([on_relay] if relay else []), *([on_device] if device else []), ""])
+
+
+def new_folder(parent: str, name: str) -> Path:
+    """A folder for what one attack leaves."""
+    folder = Path(parent) / name
+    folder.mkdir()
+    return folder
+
+
+async def run(only: str, seconds: float, devices: int) -> tuple[list[Verdict], list[DeviceVerdict]]:
+    """All attacks whose name begins with `only`."""
+    relay, device = [], []
+    with tempfile.TemporaryDirectory(prefix="attack-") as folder:
+        for number, name in enumerate(RELAY_ATTACKS):
+            if name.startswith(only):
+                relay.append(await one(name, new_folder(folder, f"relay-{number}"), seconds, devices))
+                print(row(relay[-1]), file=sys.stderr, flush=True)
+        for number, name in enumerate(DEVICE_ATTACKS):
+            if name.startswith(only):
+                device.append(await attack_device(name, new_folder(folder, f"device-{number}"), seconds))
+                print(row(device[-1]), file=sys.stderr, flush=True)
+    return relay, device
+
+
+def main() -> int:
+    """The program; returns its exit status: 1 where a bar was broken."""
+    parser = command_line("attack", __doc__)
+    parser.add_argument("--only", default="", metavar="NAME", help="attacks whose name begins so")
+    parser.add_argument("--seconds", type=float, default=6.0, metavar="S", help="how long each attack lasts (default 6)")
+    parser.add_argument("--devices", type=int, default=1, metavar="N", help="honest devices behind the attacker's address (default 1)")
+    parser.add_argument("--table", type=Path, metavar="FILE", help="write the tables there")
+    add_json_file(parser)
+    options = parser.parse_args()
+    relay, device = asyncio.run(run(options.only, options.seconds, options.devices))
+    if options.table is not None:
+        options.table.write_text(page(relay, device, options.seconds), encoding="utf-8")
+    both: list[Verdict | DeviceVerdict] = [*relay, *device]
+    broken = {one.attack: one.faults() for one in both if one.faults()}
+    write_json({"relay": [asdict(one) for one in relay], "device": [asdict(one) for one in device], "broken": broken}, options.json)
+    return int(bool(broken) or not (relay or device))
+
+
+if __name__ == "__main__":
+    sys.exit(main())

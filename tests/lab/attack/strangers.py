@@ -1,0 +1,284 @@
+"""What somebody without credentials does to a relay. Each attack runs for about `seconds` and says in a line what it did."""
+
+from __future__ import annotations
+
+import gzip
+import os
+import socket
+import struct
+import time
+from collections.abc import Callable, Sequence
+from functools import partial
+
+from tests.lab.attack import http2
+from tests.lab.attack.http2 import RawClient, frame, header_block, message
+
+Attack = Callable[[str, float], str]
+"""HOST:PORT and seconds; returns what was done."""
+RESET = struct.pack(">I", 8)
+ONE_KB = [("authorization", "Bearer " + "x" * 500)]
+BOMB = gzip.compress(bytes(8 << 20), 9)
+seen = bytearray()
+"""What relays answered, its end: nothing of another tenant may be in it."""
+
+
+def rounds(seconds: float) -> Callable[[], bool]:
+    """Whether time is left."""
+    until = time.monotonic() + seconds
+    return lambda: time.monotonic() < until
+
+
+def _keep(client: RawClient) -> None:
+    seen.extend(client.taken)
+    del seen[: -(4 << 20)]
+    client.close()
+
+
+def on_connections(address: str, seconds: float, act: Callable[[RawClient], bool], most: int = 20_000, **how: bytes | bool) -> str:
+    """Connect, act until it returns False or the relay closes, and connect again."""
+    left, connections, acts = rounds(seconds), 0, 0
+    while left() and connections < most:
+        try:
+            client = RawClient(address, **how)  # type: ignore[arg-type]
+        except OSError:
+            time.sleep(0.01)
+            continue
+        connections += 1
+        while left() and not client.closed and act(client):
+            acts += 1
+        _keep(client)
+    return f"{acts} rounds on {connections} connections"
+
+
+def rapid_reset(method: str, address: str, seconds: float) -> str:
+    """Streams that are begun and reset at once."""
+
+    def act(client: RawClient) -> bool:
+        block = header_block(method, ONE_KB)
+        data = b"".join([client.begin(block) + frame(http2.RST_STREAM, 0, client.stream, RESET) for _ in range(100)])
+        return client.send(data) and client.stream < 60_000
+
+    return on_connections(address, seconds, act) + " of 100 streams"
+
+
+def calls(method: str, data: bytes, address: str, seconds: float, more: list[tuple[str, str]] | None = None) -> str:
+    """Whole calls as fast as they are answered."""
+
+    def act(client: RawClient) -> bool:
+        sent = client.send(b"".join([client.call(method, data, more or []) for _ in range(50)]))
+        client.drain()
+        return sent and client.stream < 60_000
+
+    return on_connections(address, seconds, act) + " of 50 calls"
+
+
+def unknown_methods(address: str, seconds: float) -> str:
+    """Calls of methods that are not there, each another one."""
+
+    def act(client: RawClient) -> bool:
+        sent = client.send(b"".join([client.call(f"/nope/{client.stream}") for _ in range(50)]))
+        client.drain()
+        return sent
+
+    return on_connections(address, seconds, act)
+
+
+def half_sent(method: str, size: int, streams: int, address: str, seconds: float, more: Sequence[tuple[str, str]] = ()) -> str:
+    """Messages of which the last byte never comes, as far as the windows let them."""
+    client = RawClient(address, settings=struct.pack(">HI", http2.INITIAL_WINDOW, 1 << 24))
+    left, window, windows, rest, inbox = rounds(seconds), 65_535, {}, {}, bytearray()
+    for _ in range(streams):
+        client.send(client.begin(header_block(method, more)))
+        client.send(frame(http2.DATA, 0, client.stream, message(b"", size=size)))
+        windows[client.stream], rest[client.stream] = 65_535 - 5, size - 1
+        window -= 5
+    sent = 0
+    while left() and not client.closed:
+        for stream in list(rest):
+            count = min(http2.CHUNK, rest[stream], window, windows[stream])
+            if count > 0 and client.send(frame(http2.DATA, 0, stream, bytes(count))):
+                rest[stream] -= count
+                windows[stream] -= count
+                window -= count
+                sent += count
+        before = len(client.taken)
+        client.drain(0.002)
+        inbox += client.taken[before:]
+        client.taken.clear()
+        while len(inbox) >= 9 and len(inbox) >= 9 + (size_ := int.from_bytes(inbox[:3], "big")):
+            kind, stream, payload = inbox[3], int.from_bytes(inbox[5:9], "big"), bytes(inbox[9 : 9 + size_])
+            ended = kind == http2.RST_STREAM or (kind == http2.HEADERS and inbox[4] & http2.END_STREAM)
+            del inbox[: 9 + size_]
+            if kind == http2.WINDOW_UPDATE:
+                grown = int.from_bytes(payload, "big")
+                window += 0 if stream else grown
+                windows[stream] = windows.get(stream, 0) + grown if stream else 0
+            elif ended:
+                rest.pop(stream, None)
+    _keep(client)
+    return f"{sent >> 20} MiB sent on {streams} streams, {len(rest)} still open"
+
+
+def idle(preface: bool, count: int, address: str, seconds: float) -> str:
+    """Connections on which nothing follows."""
+    left, open_, refused = rounds(seconds), list[RawClient](), 0
+    while left():
+        if len(open_) < count:
+            try:
+                open_.append(RawClient(address, preface=preface, wait_s=0.5))
+            except OSError:
+                refused += 1
+                time.sleep(0.01)
+        else:
+            time.sleep(0.05)
+    for client in open_:
+        client.drain(0.0005)
+    closed = sum(client.closed for client in open_)
+    for client in open_:
+        client.close()
+    return f"{len(open_)} connections, {closed} ended by the relay, {refused} refused"
+
+
+def churn(address: str, seconds: float) -> str:
+    """Connections that are closed as soon as they stand."""
+    return on_connections(address, seconds, lambda client: False, most=1 << 30)
+
+
+def flood(kind: int, payload: bytes, read: bool, address: str, seconds: float) -> str:
+    """Control frames without end, their answers read or not."""
+
+    def act(client: RawClient) -> bool:
+        sent = client.send(frame(kind, 0, 0, payload) * 500)
+        if read:
+            client.drain(0.001)
+        return sent
+
+    return on_connections(address, seconds, act) + " of 500 frames"
+
+
+def on_a_stream(build: Callable[[RawClient], bytes], address: str, seconds: float) -> str:
+    """The same bytes again and again, each time on a new stream or connection."""
+
+    def act(client: RawClient) -> bool:
+        sent = client.send(build(client))
+        client.drain(0.002)
+        return sent and client.stream < 60_000
+
+    return on_connections(address, seconds, act)
+
+
+def bytes_only(data: bytes, address: str, seconds: float) -> str:
+    """Bytes that are not HTTP/2, on connection after connection."""
+
+    def act(client: RawClient) -> bool:
+        client.send(data)
+        client.drain(0.02)
+        return False
+
+    return on_connections(address, seconds, act, preface=False)
+
+
+def slow_preface(address: str, seconds: float) -> str:
+    """The preface a byte a second, on many connections."""
+    host, _, port = address.rpartition(":")
+    left, sockets = rounds(seconds), list[socket.socket]()
+    while left():
+        if len(sockets) < 300:
+            try:
+                sockets.append(socket.create_connection((host, int(port)), timeout=1))
+            except OSError:
+                time.sleep(0.02)
+                continue
+        else:
+            time.sleep(1)
+        for one in sockets[-300:]:
+            try:
+                one.send(http2.PREFACE[:1])
+            except OSError:
+                continue
+    return f"{len(sockets)} connections"
+
+
+def _headers_without_end(client: RawClient) -> bytes:
+    client.stream += 2
+    return frame(http2.HEADERS, 0, client.stream, header_block(http2.HEALTH)) + b"".join(
+        [frame(http2.CONTINUATION, 0, client.stream, b"\0" * 16_000) for _ in range(10)]
+    )
+
+
+def _large_header(size: int) -> Callable[[RawClient], bytes]:
+    block = header_block(http2.HEALTH) + http2.literal(b"x-a", b"v" * size)
+    parts = [block[at : at + http2.CHUNK] for at in range(0, len(block), http2.CHUNK)]
+
+    def build(client: RawClient) -> bytes:
+        client.stream += 2
+        ends = [http2.END_HEADERS if at == len(parts) - 1 else 0 for at in range(len(parts))]
+        kinds = [http2.HEADERS, *[http2.CONTINUATION] * (len(parts) - 1)]
+        return b"".join([frame(kind, end, client.stream, part) for kind, end, part in zip(kinds, ends, parts, strict=True)])
+
+    return build
+
+
+def _raw_call(method: str, body: bytes, **how: object) -> Callable[[RawClient], bytes]:
+    block = header_block(method, **how)  # type: ignore[arg-type]
+
+    def build(client: RawClient) -> bytes:
+        begun = client.begin(block)
+        parts = [body[at : at + http2.CHUNK] for at in range(0, len(body), http2.CHUNK)] or [b""]
+        return begun + b"".join([frame(http2.DATA, int(part is parts[-1]), client.stream, part) for part in parts])
+
+    return build
+
+
+GZIP = [("grpc-encoding", "gzip")]
+LIST, SPEAK = http2.ADMIN + "ListDevices", http2.ADMIN + "Speak"
+STRANGERS: dict[str, Attack] = {
+    "rapid reset, health": partial(rapid_reset, http2.HEALTH),
+    "rapid reset, Attach": partial(rapid_reset, http2.ATTACH),
+    "rapid reset, ListDevices": partial(rapid_reset, LIST),
+    "calls without credentials": partial(calls, LIST, b""),
+    "calls with a wrong token": partial(calls, LIST, b"", more=[("authorization", "Bearer avr_" + "0" * 16 + "_" + "0" * 64)]),
+    "calls with a long token": partial(calls, LIST, b"", more=ONE_KB),
+    "Attach without credentials": partial(calls, http2.ATTACH, b""),
+    "Publish without credentials": partial(calls, http2.PUBLISH, b""),
+    "reflection without credentials": partial(calls, http2.REFLECTION, b""),
+    "Health.Watch without credentials": partial(calls, http2.WATCH, b""),
+    "health checks": partial(calls, http2.HEALTH, b""),
+    "health checks of rubbish": partial(calls, http2.HEALTH, b"\xff" * 40),
+    "unknown methods": unknown_methods,
+    "half-sent health checks": partial(half_sent, http2.HEALTH, 8 << 20, 100),
+    "half-sent ListDevices": partial(half_sent, LIST, 8 << 20, 100),
+    "half-sent Speak, 1,000 streams": partial(half_sent, SPEAK, 8 << 20, 1_000),
+    "half-sent Attach": partial(half_sent, http2.ATTACH, 8 << 20, 100),
+    "half-sent Publish": partial(half_sent, http2.PUBLISH, 8 << 20, 100),
+    "idle TCP connections": partial(idle, False, 2_000),
+    "idle HTTP/2 connections": partial(idle, True, 2_000),
+    "connections come and go": churn,
+    "slow prefaces": slow_preface,
+    "PING flood": partial(flood, http2.PING, b"12345678", True),
+    "PING flood, answers unread": partial(flood, http2.PING, b"12345678", False),
+    "SETTINGS flood": partial(flood, http2.SETTINGS, struct.pack(">HI", 4, 65_535), True),
+    "SETTINGS flood, answers unread": partial(flood, http2.SETTINGS, struct.pack(">HI", 4, 65_535), False),
+    "WINDOW_UPDATE flood": partial(flood, http2.WINDOW_UPDATE, struct.pack(">I", 1), True),
+    "PRIORITY flood": partial(on_a_stream, lambda client: frame(http2.PRIORITY, 0, 1, b"\0\0\0\0\1") * 500),
+    "empty DATA flood": partial(on_a_stream, lambda client: client.begin(header_block(http2.HEALTH)) + frame(0, 0, client.stream) * 500),
+    "CONTINUATION flood": partial(on_a_stream, _headers_without_end),
+    "headers of 16 KB": partial(on_a_stream, _large_header(16 << 10)),
+    "headers of 1 MB": partial(on_a_stream, _large_header(1 << 20)),
+    "gzip bombs, health": partial(on_a_stream, _raw_call(http2.HEALTH, message(BOMB, flag=1), more=GZIP)),
+    "gzip bombs, ListDevices": partial(on_a_stream, _raw_call(LIST, message(BOMB, flag=1), more=GZIP)),
+    "gzip that is none": partial(on_a_stream, _raw_call(http2.HEALTH, message(b"abc", flag=1), more=GZIP)),
+    "unknown compression": partial(on_a_stream, _raw_call(http2.HEALTH, message(b"abc", flag=1), more=[("grpc-encoding", "zstd")])),
+    "prefix of 4 GiB": partial(on_a_stream, _raw_call(http2.HEALTH, message(b"abc", size=(1 << 32) - 1))),
+    "bytes behind a message": partial(on_a_stream, _raw_call(http2.HEALTH, message(b"") + b"junk")),
+    "wrong content type": partial(on_a_stream, _raw_call(http2.HEALTH, message(b""), content="text/html")),
+    "GET instead of POST": partial(on_a_stream, _raw_call(http2.HEALTH, b"", verb="GET")),
+    "PUSH_PROMISE from a client": partial(on_a_stream, lambda client: frame(http2.PUSH_PROMISE, 4, 1, b"\0\0\0\2" + header_block("/"))),
+    "even stream numbers": partial(on_a_stream, lambda client: frame(http2.HEADERS, 5, 2, header_block(http2.HEALTH))),
+    "DATA on no stream": partial(on_a_stream, lambda client: frame(http2.DATA, 0, 99, b"x" * 100)),
+    "GOAWAY from a client": partial(on_a_stream, lambda client: frame(http2.GOAWAY, 0, 0, bytes(8) + b"x" * 1_000)),
+    "HTTP/1.1": partial(bytes_only, b"GET / HTTP/1.1\r\nHost: x\r\n\r\n"),
+    "a TLS hello to plaintext": partial(bytes_only, b"\x16\x03\x01\x02\x00" + bytes(512)),
+    "random bytes": partial(bytes_only, os.urandom(4_096)),
+    "half a preface": partial(bytes_only, http2.PREFACE[:10]),
+}

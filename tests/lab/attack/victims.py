@@ -1,0 +1,159 @@
+"""A relay with an access file, honest callers on it, and what they notice."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import random
+import time
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
+from dataclasses import dataclass, field
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import grpc
+
+from avatar_relay.credentials import metadata_of
+from avatar_relay.media import OnPlaying
+from avatar_relay.publisher import Publisher, PublisherError
+from edge_client.link.credentials import Credentials
+from relay_server.access import issuing
+from relay_server.access.identities import Identity
+from relay_server.access.scopes import Role
+from relay_server.access.store import AccessFile
+from relay_server.access.tokens import make_token
+from tests.lab.attack.http2 import ATTACH
+from tests.lab.attack.insiders import MINE, OTHER, hello
+from tests.lab.history import History
+from tests.lab.percentiles import percentiles
+from tests.lab.programs import Program, python, running
+from tests.lab.restarted_programs import resident_kib
+from tests.lab.simulated_device import SimulatedDevice, until_attached
+from tests.lab.speaker import AUDIO
+from tests.lab.stamp import age_us, audio_payload, now_us, read_stamp
+
+ATTACH_EVERY_S, ATTACH_WITHIN_S = 0.5, 5.0
+PAYLOAD_S = 0.02
+LATE = "late"
+
+
+def make_access(path: Path, devices: int = 1) -> dict[str, str]:
+    """Write an access file; returns the tokens of the honest callers by name, and the attacker's by `ATTACK_ROLE`."""
+    wanted = [("ATTACK_DEVICE", Role.DEVICE, MINE, ()), ("ATTACK_PUBLISHER", Role.PUBLISHER, "eve", (MINE,))]
+    wanted += [("ATTACK_OPERATOR", Role.OPERATOR, "clerk", (MINE,)), ("honest", Role.PUBLISHER, "honest", (f"{OTHER}*",))]
+    wanted += [(name, Role.DEVICE, name, ()) for name in (LATE, *names(devices))]
+    tokens: dict[str, str] = {}
+    with AccessFile(path).changing() as cell:
+        for key, role, name, reach in wanted:
+            tokens[key], record = make_token(os.urandom, int(time.time()))
+            calls = 100_000 if name == LATE else 0
+            cell[0] = issuing.create(cell[0], Identity(role=role, name=name, devices=reach, tokens=(record,), calls_per_minute=calls))
+    return tokens
+
+
+def names(devices: int) -> list[str]:
+    """Names of the honest devices."""
+    return [OTHER, *(f"{OTHER}-{number}" for number in range(1, devices))]
+
+
+@dataclass
+class Noticed:
+    """What honest callers noticed in a phase."""
+
+    ages_us: list[int] = field(default_factory=list)
+    attach_s: list[float] = field(default_factory=list)
+    attach_failed: list[str] = field(default_factory=list)
+
+    def p99_ms(self) -> float:
+        """Of the ages of media."""
+        return percentiles(self.ages_us)["p99"] / 1_000
+
+
+class Victims:
+    """The relay, devices that are spoken to, and one that attaches again and again."""
+
+    def __init__(self, relay: Program, address: str, tokens: dict[str, str], devices: list[SimulatedDevice]) -> None:
+        self.relay = relay
+        self.address = address
+        self.tokens = tokens
+        self.devices = devices
+        self.noticed = Noticed()
+
+    def begin_phase(self) -> Noticed:
+        """From now on what is noticed is another phase's."""
+        self.noticed = Noticed()
+        return self.noticed
+
+    def note(self, data: bytes) -> None:
+        """A payload came."""
+        self.noticed.ages_us.append(age_us(read_stamp(data), now_us()))
+
+    def rss_mib(self) -> float:
+        """The relay's memory."""
+        return resident_kib(self.relay.pid) / 1_024
+
+    async def speak(self, publisher: Publisher) -> None:
+        """To each device in real time; to many of them less often, so that the measuring itself takes less than the relay does."""
+        how: Any = {"audio_format": AUDIO, "motion_format": None, "on_playing": OnPlaying.QUEUE}
+        avatars = [publisher.avatar(device.device_id, **how) for device in self.devices]
+        at = 0
+        while True:
+            for avatar in avatars:
+                with suppress(PublisherError):
+                    await avatar.yield_audio_data(audio_payload(0, at, now_us()), end=at % 250 == 249)
+            at += 1
+            await asyncio.sleep(PAYLOAD_S * max(1, len(avatars) / 5))
+
+    async def attach_again_and_again(self) -> None:
+        """A device on a connection of its own, timed until its welcome."""
+        while True:
+            began, noticed = time.monotonic(), self.noticed
+            try:
+                async with asyncio.timeout(ATTACH_WITHIN_S):
+                    await self._attach()
+                noticed.attach_s.append(time.monotonic() - began)
+            except (TimeoutError, grpc.RpcError, asyncio.InvalidStateError, EOFError) as error:
+                code: Any = error
+                noticed.attach_failed.append(code.code().name if isinstance(error, grpc.RpcError) else type(error).__name__)
+            await asyncio.sleep(ATTACH_EVERY_S)
+
+    async def _attach(self) -> None:
+        """As a device does: what fails at once is tried again, within the time."""
+        while True:
+            async with grpc.aio.insecure_channel(self.address, options=[("grpc.use_local_subchannel_pool", 1)]) as channel:
+                call: Any = channel.stream_stream(ATTACH)(metadata=metadata_of(self.tokens[LATE]))
+                try:
+                    await call.write(hello(LATE))
+                    if await call.read() is not grpc.aio.EOF:
+                        return
+                except (grpc.aio.AioRpcError, asyncio.InvalidStateError):
+                    pass
+                finally:
+                    call.cancel()
+            await asyncio.sleep(0.1)
+
+
+@asynccontextmanager
+async def victims(folder: Path, devices: int = 1, *flags: str) -> AsyncIterator[Victims]:
+    """All of it, at work."""
+    access, port = folder / "access.json", folder / "port"
+    tokens = make_access(access, devices)
+    command = [*python("relay_server"), "--listen", "127.0.0.1:0", "--port-file", str(port), "--access-file", str(access), *flags]
+    async with AsyncExitStack() as stack:
+        relay = await stack.enter_async_context(running("relay-server", command, folder / "relay.log", {}))
+        await relay.wait_for("listening on", 30)
+        address = f"127.0.0.1:{port.read_text().strip()}"
+        history = stack.enter_context(History())
+        found = Victims(relay, address, tokens, [])
+        for number, name in enumerate(names(devices)):
+            shown = partial(Credentials, token=tokens[name])
+            device = SimulatedDevice(name, address, history, random.Random(number), on_payload=found.note, credentials=shown)
+            found.devices.append(device)
+            stack.push_async_callback(device.kill)
+        await until_attached(found.devices)
+        publisher = await stack.enter_async_context(Publisher.connect(address, token=tokens["honest"]))
+        for work in (found.speak(publisher), found.attach_again_and_again()):
+            stack.callback(asyncio.create_task(work).cancel)
+        yield found

@@ -1,0 +1,109 @@
+"""Which connections are ended: rules of `connection_rules`."""
+
+from __future__ import annotations
+
+from itertools import count
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from relay_server.access.connection_rules import (
+    KNOWN_FACTOR,
+    KNOWN_US,
+    STRANGERS_PER_NETWORK,
+    STREAMS_AT_ONCE,
+    STREAMS_PER_S,
+    Connection,
+    ConnectionRules,
+)
+from relay_server.access.peers import endpoint_of, is_within, network_of
+
+CALLER = ("192.0.2.1", 1)
+
+
+def connections(host: str, number: int, first: int = 1) -> list[Connection]:
+    return [Connection(first + index, first + index, (host, 1_000 + index), first + index) for index in range(number)]
+
+
+def test_the_oldest_strangers_of_a_network_go() -> None:
+    rules, of_one = ConnectionRules(1_000), connections("192.0.2.1", STRANGERS_PER_NETWORK + 3)
+    assert rules.excess([*of_one, *connections("192.0.2.2", 5, 500)], 0) == of_one[:3]
+
+
+def test_callers_do_not_count_and_are_remembered_for_a_while() -> None:
+    rules, all_ = ConnectionRules(1_000), connections("192.0.2.1", 100)
+    for connection in all_:
+        rules.admit(connection.endpoint, 0)
+    assert rules.excess(all_, 0) == []
+    for connection in all_:
+        rules.leave(connection.endpoint, 0)
+    assert rules.excess(all_, KNOWN_US - 1) == []
+    assert len(rules.excess(all_, KNOWN_US)) == 100 - STRANGERS_PER_NETWORK
+
+
+def test_one_customers_ipv6_addresses_are_one_network() -> None:
+    rules, ports = ConnectionRules(1_000), count(1)
+    all_ = [Connection(next(ports), 0, (f"2001:db8::{index:x}", 1), index) for index in range(STRANGERS_PER_NETWORK + 1)]
+    assert len(rules.excess(all_, 0)) == 1
+
+
+@given(st.lists(st.integers(0, 100), max_size=12), st.integers(0, 300))
+def test_all_strangers_are_bounded_and_share_what_there_is(sizes: list[int], most: int) -> None:
+    """However many networks they come from; a network with few keeps them while others have more."""
+    rules = ConnectionRules(most)
+    all_ = [one for index, size in enumerate(sizes) for one in connections(f"192.0.2.{index}", size, 1_000 * index)]
+    over = set(rules.excess(all_, 0))
+    left = [sum(one not in over for one in all_ if one.endpoint[0] == f"192.0.2.{index}") for index in range(len(sizes))]
+    assert sum(left) <= most
+    share = max(left, default=0)
+    assert share <= STRANGERS_PER_NETWORK
+    assert all(kept in (size, share) for kept, size in zip(left, sizes, strict=True))
+
+
+def test_a_stranger_begins_so_many_calls() -> None:
+    rules = ConnectionRules(10)
+    assert [rules.begin(CALLER, 0) for _ in range(STREAMS_AT_ONCE + 1)] == [True] * STREAMS_AT_ONCE + [False]
+    assert [rules.begin(CALLER, 1_000_000) for _ in range(STREAMS_PER_S + 1)] == [True] * STREAMS_PER_S + [False]
+
+
+def test_admitted_calls_are_not_counted() -> None:
+    rules = ConnectionRules(10)
+    for _ in range(10 * KNOWN_FACTOR * STREAMS_AT_ONCE):
+        assert rules.begin(CALLER, 0)
+        rules.admit(CALLER, 0)
+        rules.leave(CALLER, 0)
+
+
+def test_a_connection_with_a_caller_is_given_more_but_not_all() -> None:
+    """As behind a proxy that nobody told the relay of."""
+    rules = ConnectionRules(10)
+    rules.begin(CALLER, 0)
+    rules.admit(CALLER, 0)
+    assert sum(rules.begin(CALLER, 10_000_000) for _ in range(10_000)) == KNOWN_FACTOR * STREAMS_AT_ONCE
+
+
+def test_proxies_are_exempt() -> None:
+    rules, all_ = ConnectionRules(1, ("192.0.2.0/24",)), connections("192.0.2.9", 100)
+    assert rules.excess(all_, 0) == []
+    assert all([rules.begin(CALLER, 0) for _ in range(10 * STREAMS_AT_ONCE)])
+
+
+@pytest.mark.parametrize(
+    ("peer", "endpoint"),
+    [
+        ("ipv4:192.0.2.1:40000", ("192.0.2.1", 40_000)),
+        ("ipv6:%5B2001:db8::1%5D:40000", ("2001:db8::1", 40_000)),
+        ("ipv6:%5B::ffff:192.0.2.1%5D:1", ("192.0.2.1", 1)),
+        ("ipv6:%5Bfe80::1%25eth0%5D:1", ("fe80::1", 1)),
+        ("unix:/run/relay", ("unix", 0)),
+    ],
+)
+def test_endpoints(peer: str, endpoint: tuple[str, int]) -> None:
+    assert endpoint_of(peer) == endpoint
+
+
+def test_networks() -> None:
+    assert network_of("2001:db8:1:2:3::4") == "2001:db8:1:2::"
+    assert is_within("192.0.2.7", ("192.0.2.0/24",))
+    assert not is_within("unix", ("0.0.0.0/0",))

@@ -1,0 +1,142 @@
+"""Connections of strangers are ended, those of callers stay: on a relay's real sockets."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import os
+import resource
+import sys
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import grpc
+import pytest
+
+from avatar_relay.credentials import metadata_of
+from relay_server.access.connection_rules import STRANGERS_PER_NETWORK, STREAMS_AT_ONCE
+from relay_server.access.refusal_log import LINES_PER_MINUTE, LINES_PER_MINUTE_IN_ALL, RefusalLog
+from relay_server.access.scopes import Role
+from relay_server.service import connection_watch
+from relay_server.service.connection_watch import ConnectionWatch, max_connections
+from relay_server.service.interceptor import RequestInterceptor
+from tests.lab.attack.http2 import END_HEADERS, HEADERS, HEALTH, PREFACE, RST_STREAM, SETTINGS, frame, header_block
+from tests.relay_server.access.guarded import Access, guarded
+
+pytestmark = pytest.mark.skipif(not sys.platform.startswith("linux"), reason="reads /proc")
+
+LIST = "/avatar_relay.v1.AdminService/ListDevices"
+RESET = b"\0\0\0\x08"
+
+
+@asynccontextmanager
+async def connections(address: str, count: int) -> AsyncIterator[list[tuple[asyncio.StreamReader, asyncio.StreamWriter]]]:
+    """So many that say nothing but the preface."""
+    host, _, port = address.rpartition(":")
+    opened = []
+    for _ in range(count):
+        opened.append(await asyncio.open_connection(host, int(port)))
+        opened[-1][1].write(PREFACE + frame(SETTINGS, 0, 0))
+    try:
+        yield opened
+    finally:
+        for _, writer in opened:
+            writer.close()
+
+
+async def is_over(reader: asyncio.StreamReader, within_s: float) -> bool:
+    """Whether the relay ends a connection in time."""
+    with contextlib.suppress(TimeoutError, ConnectionError):
+        async with asyncio.timeout(within_s):
+            while await reader.read(1 << 16):
+                pass
+    return reader.at_eof() or reader.exception() is not None
+
+
+async def test_the_oldest_strangers_go_and_callers_stay(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """An operator's connection is the oldest of all, and idle."""
+    access = Access(tmp_path)
+    token = access.add(Role.OPERATOR, "ann", devices=("*",))
+    async with guarded(access) as relay, grpc.aio.insecure_channel(relay.address) as channel:
+        method: Any = channel.unary_unary(LIST)
+        await method(b"", metadata=metadata_of(token))
+        async with connections(relay.address, STRANGERS_PER_NETWORK + 6) as strangers:
+            over = await asyncio.gather(*(is_over(reader, 4) for reader, _ in strangers))
+            assert over == [True] * 6 + [False] * STRANGERS_PER_NETWORK
+            assert channel.get_state() is grpc.ChannelConnectivity.READY
+            await method(b"", metadata=metadata_of(token))
+    lines = [record.message for record in caplog.records if record.name == connection_watch.__name__]
+    assert 1 <= len(lines) <= 6  # one, unless the machine is so busy that a sweep falls among the connections
+    assert all(" connections of 127.0.0.1" in line for line in lines)
+
+
+async def test_a_connection_that_resets_streams_is_ended(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """After so many calls that were not admitted; a caller that comes meanwhile is let in at once."""
+    access, begun = Access(tmp_path), 0
+    token = access.add(Role.OPERATOR, "ann", devices=("*",))
+    admitted = RequestInterceptor._admitted
+
+    async def counted(*arguments: object) -> None:
+        nonlocal begun
+        begun += 1
+        await admitted(*arguments)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(RequestInterceptor, "_admitted", counted)
+    async with guarded(access) as relay, connections(relay.address, 1) as [(reader, writer)]:
+        block = header_block(HEALTH)
+        for stream in range(1, 4_001, 2):
+            writer.write(frame(HEADERS, END_HEADERS, stream, block) + frame(RST_STREAM, 0, stream, RESET))
+        assert await is_over(reader, 5)
+        assert begun <= STREAMS_AT_ONCE + 5
+        async with asyncio.timeout(2), grpc.aio.insecure_channel(relay.address) as channel:
+            method: Any = channel.unary_unary(LIST)
+            await method(b"", metadata=metadata_of(token))
+
+
+async def test_calls_of_unknown_methods_count(tmp_path: Path) -> None:
+    async with guarded(Access(tmp_path)) as relay, connections(relay.address, 1) as [(reader, writer)]:
+        for stream in range(1, 2 * STREAMS_AT_ONCE + 40, 2):
+            writer.write(frame(HEADERS, END_HEADERS | 1, stream, header_block(f"/nope/{stream}")))
+        assert await is_over(reader, 5)
+
+
+async def test_behind_a_proxy_nothing_is_counted(tmp_path: Path) -> None:
+    count = STRANGERS_PER_NETWORK + 6
+    async with guarded(Access(tmp_path), proxies=("127.0.0.0/8",)) as relay, connections(relay.address, count) as strangers:
+        assert not any(await asyncio.gather(*(is_over(reader, 1.5) for reader, _ in strangers)))
+
+
+async def test_a_connection_is_ended_when_no_descriptor_is_left(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What it needs it has held since the start."""
+    monkeypatch.setattr(connection_watch, "SWEEP_S", 3_600.0)
+    async with guarded(Access(tmp_path)) as relay:
+        watch: ConnectionWatch = relay.server._watch
+        async with connections(relay.address, STRANGERS_PER_NETWORK + 2) as strangers:
+            await asyncio.sleep(0.1)
+            limits = resource.getrlimit(resource.RLIMIT_NOFILE)
+            free = os.open(os.devnull, os.O_RDONLY)
+            os.close(free)
+            resource.setrlimit(resource.RLIMIT_NOFILE, (free, limits[1]))
+            try:
+                assert watch.sweep() >= 2
+            finally:
+                resource.setrlimit(resource.RLIMIT_NOFILE, limits)
+            assert await is_over(strangers[0][0], 2)
+
+
+@pytest.mark.parametrize(("descriptors", "servers", "most"), [(1_024, 1, 896), (1_024, 2, 448), (100, 1, 16)])
+def test_descriptors_are_left_for_files(descriptors: int, servers: int, most: int) -> None:
+    assert max_connections(descriptors, servers) == most
+
+
+def test_the_log_of_refusals_is_bounded_in_all(caplog: pytest.LogCaptureFixture) -> None:
+    """Many networks, as somebody with a botnet has them."""
+    log = RefusalLog(logging.getLogger("tests"), lambda: 0)
+    for number in range(1_000):
+        for _ in range(10):
+            log.write(f"network {number}", "refused: %d", number)
+    assert len(caplog.records) == LINES_PER_MINUTE_IN_ALL
+    assert [record.message for record in caplog.records].count("refused: 0") == LINES_PER_MINUTE

@@ -29,7 +29,7 @@ from avatar_relay.mouth.shapes import JAW, KEYFRAMES_PER_SECOND, MOUTH_SIZE, Mou
 from avatar_relay.mouth.visemes import CLOSING_S, LIPS_TOGETHER
 
 PAUSE_FRAMES = 12
-CLOSED_FROM = 1.5
+CLOSED_FROM = 1.4
 """Evidence from which the lips touch; set on espeak-ng's speech, where it finds most closures and closes few vowels."""
 JAW_GAIN = 1.35
 """What is heard tells less than the jaw does: opened a little further, it reads better from a distance."""

@@ -41,8 +41,7 @@ class Avatar:
     def __init__(self, context: AvatarContext, settings: AvatarSettings) -> None:
         self._context = context
         self._settings = settings
-        self._records: dict[str, Record] = {}
-        """All that the session remembers of this avatar."""
+        self._records: dict[str, Record] = {}  # all that the session remembers of this avatar
         self._unfinished: list[Record] = []
         """Those of them that were not over when `_live` looked last."""
         self._speaking: Record | None = None
@@ -60,9 +59,9 @@ class Avatar:
         """Hand over encoded sound; waits for room. Returns the id of its conversation, for the motion that belongs to it.
 
         Opens a conversation where none is open. PCM and Ogg Opus may be cut anywhere; a bare Opus packet is one call. A WAV of the declared
-        PCM is stripped, also one in each call; other containers and encodings are refused by their first bytes.
-        With `end` the sound is complete; then `data` may be empty. Motion that is still missing is waited for by
-        rule 4 of `publisher.conversation`. Sound of a conversation that is interrupted meanwhile is dropped.
+        PCM is stripped, also one in each call; other containers and encodings are refused by their first bytes. With `end` the sound is
+        complete; then `data` may be empty. Motion that is still missing is waited for by rule 4 of `publisher.published_conversation`.
+        Sound of a conversation that is interrupted meanwhile is dropped.
         Raises `InvalidMediaError` (nothing of `data` taken), `ConversationFailedError` where the conversation was ended by
         others or failed (once; the next call opens a new one), `ConnectionLostError`, `PublisherClosedError`.
         """

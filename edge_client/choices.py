@@ -25,6 +25,9 @@ LARGEST_SOFT = (1280, 720)
 Latency = Literal["low", "safe"]
 """How far the buffer of a sound device that runs dry may grow."""
 
+Side = Literal["both", "left", "right"]
+"""Which loudspeakers of a pair play."""
+
 BY_PATH = "path:"
 """What begins the name of an output by the place where its card is attached."""
 _MAX_NAME_CHARACTERS = 255

@@ -1,4 +1,4 @@
-"""The command line: `edge-client [run]`, `edge-client devices`, `edge-client version`."""
+"""The command line: `edge-client [run]`, `edge-client devices`, `edge-client tone`, `edge-client version`."""
 
 from __future__ import annotations
 
@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 COMMANDS = {
     "run": "attach to a relay, play what it sends and draw the face (the default)",
     "devices": "list the sound outputs of this machine",
+    "tone": "play a test tone by the settings of the sound",
     "version": "print the version",
 }
 
@@ -42,6 +43,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if read.command == "version":
             print(f"edge-client {importlib.metadata.version('avatar-relay')}")
             return 0
+        if read.command == "tone":
+            return _tone(config)
         return _devices(config) if read.command == "devices" else _run(config)
 
 
@@ -75,6 +78,18 @@ def _devices(config: EdgeConfig) -> int:
         return 1
     for output in outputs:
         print(f"{'*' if output == chosen else ' '} {output}")
+    return 0
+
+
+def _tone(config: EdgeConfig) -> int:
+    logging.basicConfig(level=logging.ERROR)
+    from edge_client.tone import HZ, SECONDS, play_tone
+
+    try:
+        print(f"played {SECONDS:g} s of {HZ:g} Hz: {play_tone(config)}")
+    except SinkError as error:
+        print(f"edge-client: error: {error}", file=sys.stderr)
+        return 1
     return 0
 
 

@@ -14,7 +14,7 @@ from avatar_relay.addresses import is_loopback, split_address
 from avatar_relay.errors import ConfigError
 from avatar_relay.ids import ID_RULE, is_valid_id
 from avatar_relay.settings import ProgramSettings, Section, setting
-from edge_client.choices import LARGEST_SOFT, OUTPUT_OFFSET_MS, FrameStarvation, Latency, check_output_name
+from edge_client.choices import LARGEST_SOFT, OUTPUT_OFFSET_MS, FrameStarvation, Latency, Side, check_output_name
 from edge_client.colours import FaceColours, read_colour
 from edge_client.motion.mouth_source import MouthSource
 from edge_client.renderers import renderer_name
@@ -46,6 +46,7 @@ class EdgeConfig:
         takes.text("NAME"),
         "sound device: a name that `edge-client devices` lists or its beginning, any name of ALSA's, or path:PLACE; empty: the default one",
     )
+    audio_side: Side = setting("both", takes.choice(*get_args(Side)), "which loudspeakers of a pair play; the other one is silent")
     rate_hz: int = setting(48_000, takes.whole_number(8_000, 192_000, "Hz"), "rate of the sound, whatever the rate of the sound device")
     frames_per_buffer: int = setting(480, takes.whole_number(64, 8_192), "frames that the sound device takes at once, to begin with")
     latency: Latency = setting(

@@ -1,6 +1,7 @@
 """What the device tells OpenTelemetry: the spans of each conversation from the wire to loudspeaker and screen, and its metrics.
 
-Spans, all under the relay's (the context on `open`), in the *relay's* time: a device may boot in 1970, so each reading of
+Spans, each directly under the relay's (the context on `open`): a device that is switched off never ends its own, and what it told by then
+must not be left without a parent. In the *relay's* time: a device may boot in 1970, so each reading of
 our monotonic clock goes through the clock probe, and the span says with what offset and error.
 
     device.receive        CONSUMER  from `open` to the last payload
@@ -19,7 +20,6 @@ from collections import OrderedDict
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 
-from opentelemetry import trace
 from opentelemetry.context import Context
 from opentelemetry.metrics import CallbackOptions, Histogram, Observation
 from opentelemetry.trace import SpanKind
@@ -140,9 +140,8 @@ class EdgeTelemetry(PlaybackObserver, PictureObserver):
         parent = parent_from(message.trace_context)
         receive = Stage(self._tracer, "device.receive", parent, now_us + clock.offset_us, kind=SpanKind.CONSUMER, attributes=attributes)
         with self._lock:
-            context = trace.set_span_in_context(receive.span, Context())
             rate = message.motion_format.keyframes_per_second if message.motion_format is not None else 0.0
-            self._trails[message.conversation_id] = _PlaybackTrail(receive, context, now_us, rate)
+            self._trails[message.conversation_id] = _PlaybackTrail(receive, parent, now_us, rate)
             if len(self._trails) > MAX_CONVERSATIONS:
                 self._abandon(self._trails.popitem(last=False)[1], now_us)
 

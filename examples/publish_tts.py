@@ -15,6 +15,7 @@ from collections.abc import AsyncIterator
 from avatar_relay.media import AudioFormat, Codec
 from avatar_relay.messages import PlayerEvent, Started
 from avatar_relay.publisher import AvatarEvent, Publisher
+from relay_server.sources.espeak import Voice
 from relay_server.sources.synthesiser import shared
 
 RATE_HZ = 22_050
@@ -24,7 +25,7 @@ CHUNK_BYTES = 4_096
 async def stream_tts(text: str) -> AsyncIterator[bytes]:
     """Chunks of mono 16-bit PCM at `RATE_HZ`, as they come. Put your service's client here."""
     for sentence in re.split(r"(?<=[.!?])\s+", text):
-        spoken = await asyncio.to_thread(shared().speak, sentence, "en-us")
+        spoken = await asyncio.to_thread(shared().speak, sentence, Voice("en-us"))
         samples = spoken.samples.tobytes()
         for start in range(0, len(samples), CHUNK_BYTES):
             yield samples[start : start + CHUNK_BYTES]

@@ -98,6 +98,12 @@ class RelayConfig:
         "the source of each device or group: local (espeak-ng, and motion from the sound), or a source that has a table of its own",
     )
     speech_folder: Path | None = setting(None, takes.path("FOLDER"), "where Speak finds files; without it, it takes text only")
+    speech_voice: str = setting("en-us", takes.text("VOICE"), "voice of espeak-ng that text is spoken with: `de`, `en-us`, `fr+f3`, …")
+    speech_rate: int = setting(175, takes.whole_number(80, 450), "words a minute of that voice")
+    speech_pitch: int = setting(50, takes.whole_number(0, 100), "pitch of that voice")
+    speech_voices: Mapping[str, str] = setting(
+        {}, takes.table_of_texts('a table such as {lobby = "de"}'), "voices of devices or groups that have another"
+    )
     device_lease_us: int = setting(
         DEVICE_LEASE_US, _milliseconds(0), "how long a device's session outlives its stream", name="device_lease_ms"
     )

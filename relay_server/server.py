@@ -188,7 +188,8 @@ async def voice(relay: Relay, telemetry: Telemetry, environment: Mapping[str, st
         return context_of(stage.span)
 
     config = relay.config
-    text, audio, recording = LazySource("speech", late.speech), LazySource("local", late.local), LazySource("recording", late.recording)
+    text = LazySource("speech", lambda: late.speech(config.speech_voice, config.speech_rate, config.speech_pitch))
+    audio, recording = LazySource("local", late.local), LazySource("recording", late.recording)
     context = SourceContext(text, audio, environment, monotonic_us, telemetry, unix_time_us, start)
     async with (
         configured_sources(config, context) as by_target,
@@ -199,6 +200,7 @@ async def voice(relay: Relay, telemetry: Telemetry, environment: Mapping[str, st
             recording=recording,
             folder=config.speech_folder,
             by_target=by_target,
+            voices=config.speech_voices,
             report=relay.report,
             trace=trace,
         ) as speech,

@@ -20,7 +20,7 @@ RUN_PACKAGES=(
 # the checks of systemd units.
 # shellcheck disable=SC2034  # used where this is sourced
 TEST_PACKAGES=(
-  "${RUN_PACKAGES[@]}" libasound2-dev libasound2-plugins alsa-utils opus-tools pocketsphinx-testdata xvfb openssl systemd
+  "${RUN_PACKAGES[@]}" libasound2-dev libasound2-plugins alsa-utils opus-tools pocketsphinx-testdata xvfb weston openssl systemd
 )
 
 say() { printf '==> %s\n' "$*" >&2; }

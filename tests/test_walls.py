@@ -33,6 +33,7 @@ ADAPTERS = frozenset(
         "edge_client.cli",
         "edge_client.embedded",
         "edge_client.player",
+        "edge_client.tone",
         "relay_server.__main__",
         "relay_server.cli",
         "relay_server.relayctl",

@@ -51,6 +51,7 @@ def _make(choice: SinkChoice, config: EdgeConfig, tap: Tap | None) -> AudioSink:
             buffer_frames=config.frames_per_buffer,
             fallback=config.audio_sink == "auto" and not config.audio_device,
             latency=config.latency,
+            side=config.audio_side,
             cards=CardMemory(state_folder(os.environ, Path.home)),
         )
     return VirtualSink(rate_hz=config.rate_hz, tap=tap, name="a virtual device that keeps real time (nothing is heard)")

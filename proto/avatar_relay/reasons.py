@@ -68,6 +68,7 @@ class Reason(enum.StrEnum):
     # what a source or `Speak` says; SOURCE_UNAVAILABLE and SOURCE_SILENT (a service that is away, or stalls) may pass by
     # themselves, SOURCE_REFUSED (credentials, account, limits) and SOURCE_INVALID (its answer breaks its protocol) do not
     SPEECH_MISSING = "SPEECH_MISSING"
+    VOICE_INVALID = "VOICE_INVALID"
     SPEECH_FILE_UNKNOWN = "SPEECH_FILE_UNKNOWN"
     SPEECH_FILE_INVALID = "SPEECH_FILE_INVALID"
     SOURCE_FAILED = "SOURCE_FAILED"
@@ -126,6 +127,7 @@ STATUS_CODES: dict[Reason, str] = {
     Reason.AUDIO_DEVICE_FAILED: "UNAVAILABLE",
     Reason.VOLUME_INVALID: "INVALID_ARGUMENT",
     Reason.SPEECH_MISSING: "INVALID_ARGUMENT",
+    Reason.VOICE_INVALID: "INVALID_ARGUMENT",
     Reason.SPEECH_FILE_UNKNOWN: "NOT_FOUND",
     Reason.SPEECH_FILE_INVALID: "INVALID_ARGUMENT",
     Reason.SOURCE_FAILED: "UNAVAILABLE",

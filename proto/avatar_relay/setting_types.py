@@ -178,6 +178,17 @@ def structured(check: Callable[[Any], Any], metavar: str, takes: str) -> Setting
     return SettingType(read, metavar, takes, lambda value: "" if not value else str(value))
 
 
+def table_of_texts(takes: str) -> SettingType:
+    """A table of texts by name."""
+
+    def check(value: Any) -> dict[str, str]:
+        if not isinstance(value, Mapping) or not all(isinstance(entry, str) for entry in value.values()):
+            raise ValueError(f"takes {takes}")
+        return dict(value)
+
+    return structured(check, "TABLE", takes)
+
+
 def table_of_lists(takes: str) -> SettingType:
     """A table of lists of texts by name."""
 

@@ -89,6 +89,10 @@ def build_parser() -> argparse.ArgumentParser:
     command("show", _show_device, "Show one device.")
     say = command("say", _speak, "Speak a text.", device="TARGET")
     say.add_argument("text", nargs="+", metavar="TEXT")
+    say.add_argument("--voice", default="", metavar="VOICE", help="one of espeak-ng's: de, en-us, fr+f3 (default: the relay's setting)")
+    say.add_argument("--rate", type=number(80, 450), metavar="N", help="words a minute, 80 to 450 (default: the relay's setting)")
+    say.add_argument("--pitch", type=number(0, 100), metavar="N", help="0 to 100 (default: the relay's setting)")
+    say.add_argument("--ssml", action="store_true", help="the text is SSML, as far as espeak-ng takes it")
     playing = "Play a file of the relay's speech folder: speech, a recorded conversation, or recorded motion."
     play = command("play", _speak, playing, device="TARGET")
     play.add_argument("file", metavar="FILE", help="its name, not a path")
@@ -151,7 +155,15 @@ def _show_device(relay: services.AdminServiceStub, options: argparse.Namespace) 
 def _speak(relay: services.AdminServiceStub, options: argparse.Namespace) -> Iterator[tuple[Message, Lines]]:
     request = pb.SpeakRequest(target=options.device, on_playing=_ON_PLAYING[options.queue])
     if "text" in options:
-        request.text = " ".join(options.text)
+        words = " ".join(options.text)
+        request = pb.SpeakRequest(
+            target=options.device,
+            on_playing=_ON_PLAYING[options.queue],
+            voice=options.voice,
+            words_per_minute=None if options.rate is None else round(options.rate),
+            pitch=None if options.pitch is None else round(options.pitch),
+            **{"ssml" if options.ssml else "text": words},
+        )
     else:
         request.file = options.file
         request.angle_unit = wire.ANGLE_UNIT_TO_WIRE[AngleUnit(options.angle_unit)]

@@ -29,6 +29,7 @@ from relay_server.core.events import (
 from relay_server.core.session import Session
 from relay_server.errors import RequestError
 from relay_server.service.calls import server_stream, service, unary
+from relay_server.sources.source import NO_WISH, VoiceWish
 
 NAME = pb.DESCRIPTOR.services_by_name["AdminService"].full_name
 
@@ -39,7 +40,16 @@ class Speech(Protocol):
     """Lets devices speak."""
 
     async def speak(
-        self, target: str, *, text: str | None, file: str | None, on_playing: OnPlaying, angle_unit: AngleUnit, owner: str = ""
+        self,
+        target: str,
+        *,
+        text: str | None,
+        file: str | None,
+        on_playing: OnPlaying,
+        angle_unit: AngleUnit = AngleUnit.RADIANS,
+        voice: VoiceWish = NO_WISH,
+        is_ssml: bool = False,
+        owner: str = "",
     ) -> tuple[str, str]:
         """Begin to speak text, or a file of the speech folder, for the identity `owner`.
 
@@ -90,11 +100,17 @@ class AdminService:
             raise RequestError(Fault(Reason.SPEECH_MISSING, "say what to speak: `text`, or `file` in the speech folder", "speech"))
         conversation_id, trace_id = await self._speech.speak(
             request.target,
-            text=request.text if said == "text" else None,
+            text=None if said == "file" else getattr(request, said),
             file=request.file if said == "file" else None,
             on_playing=wire.on_playing_from_wire(request.on_playing),
             owner=current_caller().key,
             angle_unit=wire.angle_unit_from_wire(request.angle_unit),
+            voice=VoiceWish(
+                request.voice or None,
+                request.words_per_minute if request.HasField("words_per_minute") else None,
+                request.pitch if request.HasField("pitch") else None,
+            ),
+            is_ssml=said == "ssml",
         )
         return pb.SpeakResponse(conversation_id=conversation_id, trace_id=trace_id)
 

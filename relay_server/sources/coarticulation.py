@@ -20,6 +20,9 @@ from avatar_relay.mouth.visemes import CLOSING_S, Viseme, visemes_of
 SPREAD_S = 0.055
 """Time in which a viseme's rule fades to 1/e before and after it: about half a phoneme."""
 
+VOWEL_SHARE = 0.35
+"""Of a short vowel, what a closure beside it may take."""
+
 
 @dataclass(frozen=True, slots=True)
 class Phoneme:
@@ -45,9 +48,10 @@ def keyframes(phonemes: Sequence[Phoneme], times_s: NDArray[np.float64]) -> Mout
     shapes = np.stack([segment.viseme.mouth for segment in segments])
     rule = _rule(segments, times_s)
     mouths: Mouths = (rule @ shapes) / rule.sum(axis=1, keepdims=True)
-    for segment in segments:
+    for index, segment in enumerate(segments):
         if segment.viseme.closes:
-            closed = _closed(segment, times_s)[:, np.newaxis]
+            before, after = (_closing_s(segments[at]) if 0 <= at < len(segments) else CLOSING_S for at in (index - 1, index + 1))
+            closed = _closed(segment, times_s, before, after)[:, np.newaxis]
             mouths = mouths * (1 - closed) + segment.viseme.mouth * closed
     return mouths
 
@@ -72,11 +76,16 @@ def _rule(segments: Sequence[_Segment], times_s: NDArray[np.float64]) -> NDArray
     return np.asarray(strengths * (np.exp(-((distance / SPREAD_S) ** 2)) + 1e-9 / (1.0 + distance)))
 
 
-def _closed(segment: _Segment, times_s: NDArray[np.float64]) -> NDArray[np.float64]:
-    """How far a closure has the mouth at each time, 0 to 1; it is 1 at one keyframe at least."""
-    distance = np.maximum(np.maximum(segment.start_s - times_s, times_s - segment.end_s), 0.0)
+def _closing_s(neighbour: _Segment) -> float:
+    """Time in which lips close or open within a neighbour: less within a short vowel, which would not be seen between two closures."""
+    return min(CLOSING_S, VOWEL_SHARE * (neighbour.end_s - neighbour.start_s)) if neighbour.viseme.vowel else CLOSING_S
+
+
+def _closed(segment: _Segment, times_s: NDArray[np.float64], before_s: float, after_s: float) -> NDArray[np.float64]:
+    """How far a closure has the mouth at each time, 0 to 1; it is 1 at one keyframe at least. Lips take so long before and after it."""
+    distance = np.maximum(np.maximum((segment.start_s - times_s) / before_s, (times_s - segment.end_s) / after_s), 0.0)
     nearest = np.argmin(np.abs(times_s - (segment.start_s + segment.end_s) / 2))
     if abs(times_s[nearest] - (segment.start_s + segment.end_s) / 2) <= CLOSING_S:
         distance[nearest] = 0.0
-    open_ = np.clip(distance / CLOSING_S, 0.0, 1.0)
+    open_ = np.clip(distance, 0.0, 1.0)
     return np.asarray(1.0 - open_ * open_ * (3.0 - 2.0 * open_))

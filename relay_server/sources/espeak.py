@@ -9,10 +9,11 @@ is UTF-8 in 8 bytes, not terminated when it fills them, and empty for a pause.
 from __future__ import annotations
 
 import ctypes
+import difflib
 import re
 import threading
 from dataclasses import dataclass
-from itertools import pairwise
+from itertools import count, pairwise
 from typing import Any
 
 import numpy as np
@@ -21,6 +22,8 @@ from numpy.typing import NDArray
 from relay_server.sources.coarticulation import Phoneme
 
 LIBRARY = "libespeak-ng.so.1"
+RATES, PITCHES = (80, 450), (0, 100)
+"""Words a minute, and pitches, that the library takes."""
 MAX_PIECE_SECONDS = 120
 """A piece that speaks longer than this is cut off: no text of `MAX_PIECE_CHARACTERS` should."""
 
@@ -31,16 +34,34 @@ _INITIALIZE_DONT_EXIT = 0x8000
 _BUFFER_MS = 200
 _POS_CHARACTER = 1
 _CHARS_UTF8 = 1
+_SSML = 0x10
 _ENDPAUSE = 0x1000
+_RATE, _PITCH = 1, 3
 _EVENT_LIST_TERMINATED = 0
 _EVENT_PHONEME = 7
 _ABORT = 1
 _MARKS = re.compile(r"[ˈˌ]|\([^)]*\)?")
 """What phoneme events hold beside phonemes: stress marks (since espeak-ng 1.52), and switches of language such as `(en)`."""
 
+_NO_SOUNDS = "ː0123456789"
+"""What some languages have as phoneme events of their own: the length of the sound before it, and its tone."""
+
 
 class EspeakError(Exception):
     """The library is missing or refuses; the text says what to do."""
+
+
+class VoiceError(EspeakError):
+    """There is no such voice."""
+
+
+@dataclass(frozen=True, slots=True)
+class Voice:
+    """A voice by its name, such as `de` or `en-us+f3`; `rate` in words a minute (80 to 450), `pitch` from 0 to 100."""
+
+    name: str = "en-us"
+    rate: int = 175
+    pitch: int = 50
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -69,6 +90,20 @@ class _Event(ctypes.Structure):
     )
 
 
+class _VoiceRecord(ctypes.Structure):
+    _fields_ = (
+        ("name", ctypes.c_char_p),
+        ("languages", ctypes.c_char_p),
+        ("identifier", ctypes.c_char_p),
+        ("gender", ctypes.c_ubyte),
+        ("age", ctypes.c_ubyte),
+        ("variant", ctypes.c_ubyte),
+        ("unused", ctypes.c_ubyte),
+        ("score", ctypes.c_int),
+        ("spare", ctypes.c_void_p),
+    )
+
+
 _Callback = ctypes.CFUNCTYPE(ctypes.c_int, ctypes.POINTER(ctypes.c_short), ctypes.c_int, ctypes.POINTER(_Event))
 
 _lock = threading.Lock()
@@ -92,6 +127,7 @@ class Espeak:
             self._lib: Any = ctypes.CDLL(LIBRARY)
         except OSError as error:
             raise EspeakError(f"{LIBRARY} can not be loaded: install Debian's libespeak-ng1 and espeak-ng-data") from error
+        self._lib.espeak_ListVoices.restype = ctypes.POINTER(ctypes.POINTER(_VoiceRecord))
         options = _INITIALIZE_PHONEME_EVENTS | _INITIALIZE_PHONEME_IPA | _INITIALIZE_DONT_EXIT
         self.rate_hz = int(self._lib.espeak_Initialize(_AUDIO_OUTPUT_SYNCHRONOUS, _BUFFER_MS, None, options))
         if self.rate_hz <= 0:
@@ -103,27 +139,59 @@ class Espeak:
         self._frames = 0
         self._starts: list[tuple[int, str]] = []
 
-    def speak(self, text: str, voice: str) -> Spoken:
-        """Speak one piece. Blocks its thread; others wait. Raises `EspeakError` for an unknown voice or a refusal."""
+    def speak(self, text: str, voice: Voice, *, is_ssml: bool = False) -> Spoken:
+        """Speak one piece. Blocks its thread; others wait. Raises `VoiceError` for an unknown voice, `EspeakError` for a refusal."""
         encoded = text.encode("utf-8", "replace").replace(b"\0", b" ") + b"\0"
         with _lock:
             self._samples, self._frames, self._starts = [], 0, []
-            if self._lib.espeak_SetVoiceByName(voice.encode()) != 0:
-                raise EspeakError(
-                    f"espeak-ng has no voice {voice!r}; the column File of `espeak-ng --voices` lists those that are installed"
-                )
-            status = self._lib.espeak_Synth(
-                encoded, ctypes.c_size_t(len(encoded)), 0, _POS_CHARACTER, 0, _CHARS_UTF8 | _ENDPAUSE, None, None
-            )
+            if not self._has_variant(voice.name) or self._lib.espeak_SetVoiceByName(voice.name.encode()) != 0:
+                raise VoiceError(f"espeak-ng has no voice {voice.name[:64]!r}{self._near(voice.name)}")
+            self._lib.espeak_SetParameter(_RATE, voice.rate, 0)
+            self._lib.espeak_SetParameter(_PITCH, voice.pitch, 0)
+            flags = _CHARS_UTF8 | _ENDPAUSE | (_SSML if is_ssml else 0)
+            status = self._lib.espeak_Synth(encoded, ctypes.c_size_t(len(encoded)), 0, _POS_CHARACTER, 0, flags, None, None)
             if status != 0:
                 raise EspeakError(f"espeak-ng refused to speak (status {status})")
             samples = np.concatenate(self._samples) if self._samples else np.zeros(0, np.int16)
             return Spoken(self.rate_hz, samples, phonemes_of(self._starts, samples.size, self.rate_hz))
 
-    def _on_samples(self, wave: Any, count: int, events: Any) -> int:
-        if wave and count > 0:
-            self._samples.append(np.ctypeslib.as_array(wave, (count,)).copy())
-            self._frames += count
+    def _has_variant(self, name: str) -> bool:
+        """The library speaks without a variant that it does not find."""
+        base, plus, variant = name.partition("+")
+        return bool(base) and (not plus or (bool(variant) and variant in self._variants()))
+
+    def _near(self, name: str) -> str:
+        """What was probably meant, and where all names are found."""
+        base, plus, variant = name.partition("+")
+        voices = self._voices(None)
+        if plus and base.lower() in voices:
+            near = [f"{base}+{one}" for one in difflib.get_close_matches(variant, self._variants(), 3)]
+        else:
+            known = {code: code for code in voices} | {full.lower(): code for code, full in voices.items()}
+            found = difflib.get_close_matches(base.lower(), known, 3) or [code for code in voices if code.startswith(base[:2].lower())][:3]
+            near = list(dict.fromkeys(known[one] for one in found))
+        hint = f"; did you mean {' or '.join(near)}? All are listed" if near else "; those that are installed are listed"
+        return f"{hint} by `espeak-ng --voices`, in the columns Language and File"
+
+    def _variants(self) -> list[str]:
+        return [identifier.removeprefix("!v/") for identifier in self._voices(_VoiceRecord(languages=b"variant"))]
+
+    def _voices(self, wanted: _VoiceRecord | None) -> dict[str, str]:
+        """Full names by language; variants by their files."""
+        listed = self._lib.espeak_ListVoices(None if wanted is None else ctypes.byref(wanted))
+        found: dict[str, str] = {}
+        for index in count():
+            if not listed[index]:
+                return found
+            record = listed[index].contents
+            key = record.identifier if wanted is not None else record.languages[1:]  # before the language stands its priority
+            found[key.decode()] = record.name.decode()
+        return found
+
+    def _on_samples(self, wave: Any, frames: int, events: Any) -> int:
+        if wave and frames > 0:
+            self._samples.append(np.ctypeslib.as_array(wave, (frames,)).copy())
+            self._frames += frames
         index = 0
         while events[index].type != _EVENT_LIST_TERMINATED:
             event = events[index]
@@ -140,7 +208,7 @@ def phonemes_of(starts: list[tuple[int, str]], frames: int, rate_hz: int) -> tup
     is nothing but a mark is no phoneme: the one before it goes on.
     """
     sounds = [(start, _MARKS.sub("", text)) for start, text in starts]
-    sounds = [sound for sound, (_, text) in zip(sounds, starts, strict=True) if sound[1] or not text]
+    sounds = [sound for sound, (_, text) in zip(sounds, starts, strict=True) if sound[1].strip(_NO_SOUNDS) or not text]
     edges = [(0, ""), *sorted(sounds, key=lambda start: start[0]), (frames, "")]
     return tuple(
         Phoneme(ipa, start / rate_hz, min(end, frames) / rate_hz) for (start, ipa), (end, _) in pairwise(edges) if start < min(end, frames)

@@ -3,9 +3,9 @@
 The library can crash on strange text (seen: a segmentation fault on random Unicode), and it is not re-entrant: so it
 has a process of its own, which answers one request after the other and ends when its standard input does.
 
-A request is a line of JSON: `text`, `voice`. An answer is two lengths (32-bit little-endian), JSON and samples
-(16-bit little-endian): `rate_hz` and `phonemes` ([ipa, start, end] in seconds), or `error`. The first answer comes
-unasked and says the rate.
+A request is a line of JSON: `text`, `is_ssml`, `voice` (`name`, `rate`, `pitch`). An answer is two lengths (32-bit little-endian), JSON
+and samples (16-bit little-endian): `rate_hz` and `phonemes` ([ipa, start, end] in seconds), or `error`, with `is_voice` if there is no such
+voice. The first answer comes unasked and says the rate.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ import sys
 from typing import BinaryIO
 
 from relay_server.sources import espeak
-from relay_server.sources.espeak import EspeakError
+from relay_server.sources.espeak import EspeakError, Voice, VoiceError
 
 LENGTHS = struct.Struct("<II")
 
@@ -32,9 +32,9 @@ def serve(requests: BinaryIO, answers: BinaryIO) -> None:
     for line in requests:
         request = json.loads(line)
         try:
-            spoken = library.speak(request["text"], request["voice"])
+            spoken = library.speak(request["text"], Voice(**request["voice"]), is_ssml=request["is_ssml"])
         except EspeakError as error:
-            _answer(answers, {"error": str(error)})
+            _answer(answers, {"error": str(error), "is_voice": isinstance(error, VoiceError)})
             continue
         phonemes = [[phoneme.ipa, phoneme.start_s, phoneme.end_s] for phoneme in spoken.phonemes]
         _answer(answers, {"rate_hz": spoken.rate_hz, "phonemes": phonemes}, spoken.samples.astype("<i2").tobytes())

@@ -45,7 +45,7 @@ class Interleaver:
     def take(self, *, ended: bool = False, due_frames: int = 0) -> list[AudioChunk | MotionChunk]:
         """What can be published now; everything that is left when nothing follows (`ended`).
 
-        Sound that begins before `due_frames` does not wait for its motion.
+        Sound that begins before `due_frames` does not wait for its motion; motion whose sound is out waits for nothing.
         """
         items: list[AudioChunk | MotionChunk] = []
         while self._samples.size >= self._chunk_frames or (self._samples.size and (ended or self._frames_out < due_frames)):
@@ -55,13 +55,18 @@ class Interleaver:
             if not self._is_covered(frames) and not ended and self._frames_out >= due_frames:
                 return items
             items.append(self._take_audio(frames))
-        while ended and self._rows:
+        while self._rows and (ended or self._is_behind):
             items.append(self._take_motion())
         return items
 
     def _is_covered(self, frames: int) -> bool:
         """Whether the motion of the next `frames` is out, up to the keyframe after them."""
         return self._rows_out / self._keyframes_per_second >= (self._frames_out + frames) / self._rate_hz
+
+    @property
+    def _is_behind(self) -> bool:
+        """Whether motion is late: its sound is out."""
+        return self._rows_out / self._keyframes_per_second < self._frames_out / self._rate_hz
 
     def _take_motion(self) -> MotionChunk:
         window, self._rows = self._rows[: self._window_rows], self._rows[self._window_rows :]

@@ -39,8 +39,9 @@ def recording() -> Source:
     return RecordingSource()
 
 
-def speech() -> Source:
+def speech(voice: str, rate: int, pitch: int) -> Source:
     """Sound and motion from text."""
+    from relay_server.sources.espeak import Voice
     from relay_server.sources.speech import SpeechSource
 
-    return SpeechSource()
+    return SpeechSource(Voice(voice, rate, pitch))

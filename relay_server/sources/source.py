@@ -17,10 +17,27 @@ from avatar_relay.reasons import Fault
 
 
 @dataclass(frozen=True, slots=True)
+class VoiceWish:
+    """How a caller wants words to be spoken; what is None is left to the settings."""
+
+    name: str | None = None
+    """A voice of espeak-ng."""
+    rate: int | None = None
+    """Words a minute."""
+    pitch: int | None = None
+    """0 to 100."""
+
+
+NO_WISH = VoiceWish()
+
+
+@dataclass(frozen=True, slots=True)
 class TextSpeech:
-    """Words to be spoken."""
+    """Words to be spoken; in SSML if `is_ssml`."""
 
     text: str
+    voice: VoiceWish = NO_WISH
+    is_ssml: bool = False
 
 
 @dataclass(frozen=True, slots=True)

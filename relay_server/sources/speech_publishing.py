@@ -16,6 +16,7 @@ import logging
 import os
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import ExitStack, asynccontextmanager, suppress
+from dataclasses import replace
 from pathlib import Path
 from types import MappingProxyType
 from typing import assert_never
@@ -37,6 +38,7 @@ from avatar_relay.tracing import active, trace_id_of
 from relay_server.core.shares import Shares
 from relay_server.errors import RequestError
 from relay_server.sources.source import (
+    NO_WISH,
     AudioChunk,
     AudioEnded,
     FileSpeech,
@@ -49,6 +51,7 @@ from relay_server.sources.source import (
     SourceError,
     Speech,
     TextSpeech,
+    VoiceWish,
     close_early,
 )
 
@@ -219,7 +222,8 @@ class PublishedSpeech:
 
 
 class SpeechPublisher:
-    """`AdminService.Speak`: text by one source, files by their kind by others; `by_target` has the targets with one of their own.
+    """`AdminService.Speak`: text by one source, files by their kind by others; `by_target` has the targets with one of their own, `voices`
+    those with a voice of their own.
 
     Made by `serving_speech`.
     """
@@ -234,9 +238,11 @@ class SpeechPublisher:
         recording: Source,
         folder: Path | None,
         by_target: Mapping[str, Source] = MappingProxyType({}),
+        voices: Mapping[str, str] = MappingProxyType({}),
         report: Report = _nobody,
     ) -> None:
         self._publisher = publisher
+        self._voices = voices
         self._tasks = tasks
         self._text = text
         self._by_suffix: Mapping[str, Source] = dict.fromkeys(AUDIO_SUFFIXES, audio) | dict.fromkeys(RECORDING_SUFFIXES, recording)
@@ -254,6 +260,8 @@ class SpeechPublisher:
         file: str | None,
         on_playing: OnPlaying,
         angle_unit: AngleUnit = AngleUnit.RADIANS,
+        voice: VoiceWish = NO_WISH,
+        is_ssml: bool = False,
         owner: str = "",
     ) -> tuple[str, str]:
         """Begin to speak text, or a file of the speech folder, for `owner`; the rest is published in the background.
@@ -264,7 +272,9 @@ class SpeechPublisher:
         with ExitStack() as place:
             place.enter_context(self._places.place(owner))
             try:
-                source, speech = await self._choose(target, text, file, angle_unit)
+                if text and voice.name is None:
+                    voice = replace(voice, name=self._voices.get(target))
+                source, speech = await self._choose(target, TextSpeech(text, voice, is_ssml) if text else None, file, angle_unit)
                 return await self._begin(await source.perform(speech), target, on_playing, place)
             except FaultError as error:
                 raise RequestError(error.fault) from error
@@ -278,11 +288,11 @@ class SpeechPublisher:
         for task in self._running:
             task.cancel()
 
-    async def _choose(self, target: str, text: str | None, file: str | None, angle_unit: AngleUnit) -> tuple[Source, Speech]:
+    async def _choose(self, target: str, text: TextSpeech | None, file: str | None, angle_unit: AngleUnit) -> tuple[Source, Speech]:
         """The source for this speech there. A recording brings its own motion, whatever the target's source is."""
         own = self._by_target.get(target)
-        if text:
-            return own or self._text, TextSpeech(text)
+        if text is not None:
+            return own or self._text, text
         if not file:
             raise RequestError(Fault(Reason.SPEECH_MISSING, "say what to speak: a text, or a file of the speech folder", "speech"))
         if self._folder is None:
@@ -325,6 +335,7 @@ async def serving_speech(
     recording: Source,
     folder: Path | None,
     by_target: Mapping[str, Source] = MappingProxyType({}),
+    voices: Mapping[str, str] = MappingProxyType({}),
     report: Report = _nobody,
     trace: Callable[[str], TraceContext] | None = None,
 ) -> AsyncIterator[SpeechPublisher]:
@@ -332,7 +343,7 @@ async def serving_speech(
     publisher_id = f"relay-speech-{os.urandom(6).hex()}"  # nobody else can guess it, and take its place
     async with Publisher.in_process(relay, publisher_id=publisher_id, trace=trace) as publisher, asyncio.TaskGroup() as tasks:
         speech = SpeechPublisher(
-            publisher, tasks, text=text, audio=audio, recording=recording, folder=folder, by_target=by_target, report=report
+            publisher, tasks, text=text, audio=audio, recording=recording, folder=folder, by_target=by_target, voices=voices, report=report
         )
         try:
             yield speech

@@ -11,13 +11,14 @@ import json
 import subprocess
 import sys
 import threading
+from dataclasses import asdict
 from functools import cache
 from typing import Any, Protocol
 
 import numpy as np
 
 from relay_server.sources.coarticulation import Phoneme
-from relay_server.sources.espeak import MAX_PIECE_SECONDS, EspeakError, Spoken
+from relay_server.sources.espeak import MAX_PIECE_SECONDS, EspeakError, Spoken, Voice, VoiceError
 from relay_server.sources.espeak_worker import LENGTHS
 
 PIECE_LIMIT_S = 10.0
@@ -32,8 +33,8 @@ class Synthesiser(Protocol):
         """Rate of all samples in Hz. Raises `EspeakError`."""
         ...
 
-    def speak(self, text: str, voice: str) -> Spoken:
-        """Speak one piece. Raises `EspeakError`."""
+    def speak(self, text: str, voice: Voice, *, is_ssml: bool = False) -> Spoken:
+        """Speak one piece. Raises `EspeakError`, and `VoiceError` if there is no such voice."""
         ...
 
 
@@ -52,9 +53,9 @@ class EspeakProcess:
             self._running()
             return self._rate_hz
 
-    def speak(self, text: str, voice: str) -> Spoken:
+    def speak(self, text: str, voice: Voice, *, is_ssml: bool = False) -> Spoken:
         """See `Synthesiser`. Others wait."""
-        request = json.dumps({"text": text, "voice": voice}).encode() + b"\n"
+        request = json.dumps({"text": text, "voice": asdict(voice), "is_ssml": is_ssml}).encode() + b"\n"
         with self._lock:
             process = self._running()
             document, samples = self._exchange(process, request)
@@ -97,7 +98,7 @@ class EspeakProcess:
         finally:
             limit.cancel()
         if "error" in document:
-            raise EspeakError(document["error"])
+            raise (VoiceError if document.get("is_voice") else EspeakError)(document["error"])
         return document, samples
 
     def _end(self) -> int | None:

@@ -26,7 +26,7 @@ def main() -> None:
     parser = command_line("assets/make_demo_clip", __doc__)
     parser.add_argument("out", nargs="?", type=Path, default=OUT)
     out: Path = parser.parse_args().out
-    spoken = espeak.load().speak(TEXT, VOICE)
+    spoken = espeak.load().speak(TEXT, espeak.Voice(VOICE))
     speech = soxr.resample(spoken.samples, spoken.rate_hz, RATE_HZ)
     silence = np.zeros(round(SILENCE_S * RATE_HZ), np.int16)
     soundfile.write(out, np.concatenate((silence, speech, silence)), RATE_HZ, subtype="PCM_16")

@@ -22,6 +22,7 @@ PROGRAMS = {"relay-server": relay_settings(installed_plugins()), "edge-client": 
 SAMPLES = {
     "groups": '{hall = ["left", "right"]}',
     "devices": '{lobby = "local"}',
+    "speech_voices": '{lobby = "de"}',
     "emotions": "[{at_s = 1.5, joy = 0.5}]",
     "skin_colour": "#8d5524",
     "hair_colour": "#101010",

@@ -52,6 +52,7 @@ audio_sink = "virtual"
 audio_device = "hw:1"
 rate_hz = 24000
 frames_per_buffer = 1024
+audio_side = "left"
 latency = "safe"
 output_offset_ms = 120
 volume = 0.5

@@ -20,7 +20,7 @@ from tests.edge_client.audio.decoders.clips import tones
 
 FRAMES_48K, FRAMES_16K = 96_123, 32_041
 """Of the clip: the same length at both rates."""
-ALL_OPUS = 96_168
+ALL_OPUS = 96_648
 """In all its packets of 20 ms, less the pre-skip."""
 VOICE_AMPLITUDE = 9_000.0
 
@@ -151,7 +151,7 @@ def opus_streams() -> list[Case]:
             lambda clip: _pages(clip, lambda pages: [*pages[:7], pages[7][:-1] + bytes([pages[7][-1] ^ 1]), *pages[8:]]),
             told=("missing or damaged",),
         ),
-        _stream("x_cut.ogg", lambda clip: clip.mux(per_page=5)[:-40], FRAMES_48K - 915, ("cut short",)),
+        _stream("x_cut.ogg", lambda clip: clip.mux(per_page=5)[:-40], ALL_OPUS - 960, ("cut short",)),
         _stream("x_bad_packet.ogg", lambda clip: clip.mux(per_page=1, behind=[b"\x03"]), told=("left out",)),
         _stream("x_version_16.ogg", lambda clip: clip.mux(head=opus_head(version=16)), None, refusal="version 16"),
         _stream("x_9_channels.ogg", lambda clip: clip.mux(head=opus_head(channels=9, mapping_family=255)), None, refusal="9 channels"),

@@ -23,7 +23,7 @@ from edge_client.audio.speaker.channel import Settings
 from edge_client.audio.speaker.keeper import Speaker, SpeakerKeeper
 from edge_client.audio.speaker.memory import GAIN_ONE, SpeakerControl, SpeakerMemory, SpeakerStatus
 from edge_client.audio.speaker.played_timeline import Snapshot
-from edge_client.choices import Latency
+from edge_client.choices import Latency, Side
 
 logger = logging.getLogger(__name__)
 
@@ -65,6 +65,7 @@ class PyAudioSink:
         buffer_frames: int = DEFAULT_BUFFER_FRAMES,
         fallback: bool = False,
         latency: Latency = "low",
+        side: Side = "both",
         cards: CardMemory | None = None,
         files: CardFiles | None = None,
     ) -> None:
@@ -74,7 +75,7 @@ class PyAudioSink:
         """Guards all but what is set once."""
         self._keeper = SpeakerKeeper(
             self,
-            Settings(device, rate_hz, buffer_frames),
+            Settings(device, rate_hz, buffer_frames, side),
             fallback=fallback,
             latency=latency,
             cards=cards or CardMemory(None),

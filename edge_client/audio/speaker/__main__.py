@@ -82,7 +82,7 @@ class _Speaker:
             alsa = Alsa()
         except OSError as error:
             raise SinkError(f"no sound: ALSA's library cannot be loaded: {error}") from error
-        found = find_output(alsa, self._settings.device, self._settings.rate_hz)
+        found = find_output(alsa, self._settings)
         gc.disable()  # no pause in the callback; nothing below makes cycles
         library, stream, opened = open_output(self._settings, found, self._make_render)
         signal.alarm(0)

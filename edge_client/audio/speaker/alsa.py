@@ -6,7 +6,7 @@ import contextlib
 import ctypes
 import itertools
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from edge_client.errors import SinkError
@@ -74,14 +74,17 @@ class Alsa:
             found.setdefault(name, "")
         return [(name, text) for name, text in found.items() if name not in _NOT_OUTPUTS]
 
-    def ask(self, pcm: str, rate_hz: int) -> Abilities:
-        """What an output takes. Opens it for a moment. Raises `SinkError` with the reason: name, use by others, format, channels, rate."""
+    def ask(self, pcm: str, rate_hz: int, channel_counts: Sequence[int] = (1, 2)) -> Abilities:
+        """What an output takes, with the first of these channel counts that it does. Opens it for a moment.
+
+        Raises `SinkError` with the reason: name, use by others, format, channels, rate.
+        """
         handle = ctypes.c_void_p()
         self._check(self._library.snd_pcm_open(ctypes.byref(handle), pcm.encode(), _PLAYBACK, _NONBLOCK), "it cannot be opened")
         parameters = ctypes.c_void_p()
         try:
             self._check(self._library.snd_pcm_hw_params_malloc(ctypes.byref(parameters)), "no memory")
-            return self._negotiated(handle, parameters, rate_hz)
+            return self._negotiated(handle, parameters, rate_hz, channel_counts)
         finally:
             if parameters:
                 self._library.snd_pcm_hw_params_free(parameters)
@@ -104,14 +107,14 @@ class Alsa:
                 library.snd_pcm_hw_params_free(parameters)
             library.snd_pcm_close(handle)
 
-    def _negotiated(self, handle: ctypes.c_void_p, parameters: ctypes.c_void_p, rate_hz: int) -> Abilities:
+    def _negotiated(self, handle: ctypes.c_void_p, parameters: ctypes.c_void_p, rate_hz: int, channel_counts: Sequence[int]) -> Abilities:
         library = self._library
         any_way = library.snd_pcm_hw_params_any(handle, parameters)
         if any_way < 0 or library.snd_pcm_hw_params_set_format(handle, parameters, _S16_LE) < 0:
             raise FormatError("it does not take 16-bit samples")
-        channels = next((count for count in (1, 2) if library.snd_pcm_hw_params_set_channels(handle, parameters, count) == 0), 0)
+        channels = next((count for count in channel_counts if library.snd_pcm_hw_params_set_channels(handle, parameters, count) == 0), 0)
         if not channels:
-            raise FormatError("it takes neither 1 nor 2 channels")
+            raise FormatError(f"it does not take {' or '.join(map(str, channel_counts))} channels")
         rate, direction = ctypes.c_uint(rate_hz), ctypes.c_int()
         error = library.snd_pcm_hw_params_set_rate_near(handle, parameters, ctypes.byref(rate), ctypes.byref(direction))
         self._check(error, f"it takes no rate near {rate_hz} Hz")

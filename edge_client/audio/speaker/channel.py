@@ -10,6 +10,8 @@ import json
 import socket
 from dataclasses import asdict, dataclass, field
 
+from edge_client.choices import Side
+
 _MAX_MESSAGE_BYTES = 64 << 10
 
 
@@ -20,6 +22,8 @@ class Settings:
     device: str
     rate_hz: int
     buffer_frames: int
+    side: Side = "both"
+    """Where the sound goes on a device with two channels; `left` and `right` take one that has two."""
     learned: dict[str, int] = field(default_factory=dict)
     """The frames that a card is known to need, by its key."""
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 import logging
 import threading
 import time
+from dataclasses import replace
 from typing import Protocol
 
 from edge_client.audio.card_memory import CardMemory
@@ -144,7 +145,7 @@ class SpeakerKeeper:
     # Called on the supervisor's thread and on those of the children.
 
     def _start_child(self) -> SpeakerChild:
-        settings = Settings(self._settings.device, self._settings.rate_hz, self._settings.buffer_frames, self._tuning.learned())
+        settings = replace(self._settings, learned=self._tuning.learned())
         with self._owner.changed:
             return SpeakerChild(settings, self._owner.begin, self._opened)
 

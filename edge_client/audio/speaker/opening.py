@@ -32,14 +32,14 @@ def list_outputs(alsa: Alsa) -> list[OutputDevice]:
     return outputs(CardFiles().cards(), alsa.names())
 
 
-def find_output(alsa: Alsa, wanted: str, rate_hz: int) -> Found:
+def find_output(alsa: Alsa, settings: Settings) -> Found:
     """The first way to play what is wanted. Raises `SinkError` with the reasons of all."""
-    reasons: list[str] = []
+    wanted, reasons = settings.device, list[str]()
     ways = candidates("", []) if not wanted else candidates(wanted, list_outputs(alsa))
     while ways:
         way = ways.pop(0)
         try:
-            conversion, abilities = _settle(alsa, way.pcm, rate_hz)
+            conversion, abilities = _settle(alsa, way.pcm, settings)
         except SinkError as error:
             reasons.append(f"{way.pcm}: {error}")
         else:
@@ -49,12 +49,12 @@ def find_output(alsa: Alsa, wanted: str, rate_hz: int) -> Found:
     raise SinkError("no sound: " + "; ".join(reasons))
 
 
-def _settle(alsa: Alsa, pcm: str, rate_hz: int) -> tuple[Conversion, Abilities]:
+def _settle(alsa: Alsa, pcm: str, settings: Settings) -> tuple[Conversion, Abilities]:
     """The least conversion with which an output plays. Raises `SinkError`."""
     for conversion in Conversion:
         alsa.add_configuration(alsa_configuration(pcm, conversion))
         with contextlib.suppress(FormatError), quiet_standard_error():
-            return conversion, alsa.ask(AVATAR_OUT, rate_hz)
+            return conversion, alsa.ask(AVATAR_OUT, settings.rate_hz, (1, 2) if settings.side == "both" else (2,))
     raise SinkError(f"it takes no samples that 16 bits in 1 or 2 channels convert to, but {', '.join(alsa.formats(pcm)) or 'none at all'}")
 
 
@@ -84,6 +84,7 @@ def open_output(settings: Settings, found: Found, make_render: Callable[[int], p
         AVATAR_OUT,
         rate_hz=rate_hz,
         channels=abilities.channels,
+        side=settings.side,
         buffer_frames=max(1, round(buffer_frames * rate_hz / settings.rate_hz)),
         render=make_render(rate_hz),
     )

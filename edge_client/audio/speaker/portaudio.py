@@ -13,6 +13,7 @@ import pyaudio
 
 from edge_client.audio.sink import Pcm
 from edge_client.audio.speaker.alsa import quiet_standard_error
+from edge_client.choices import Side
 from edge_client.errors import SinkError
 
 Render = Callable[[int, float, float, bool], Pcm]
@@ -36,8 +37,11 @@ def initialize() -> Any:
         raise SinkError(f"PortAudio cannot start, check ALSA's configuration: {error.args[-1]}") from error
 
 
-def open_output(portaudio: Any, name: str, *, rate_hz: int, channels: int, buffer_frames: int, render: Render) -> Any:
-    """A running stream on the output of this name; of two channels both play the same. Raises `SinkError` with PortAudio's reason."""
+def open_output(portaudio: Any, name: str, *, rate_hz: int, channels: int, side: Side, buffer_frames: int, render: Render) -> Any:
+    """A running stream on the output of this name; of two channels both play the same, or one is silent.
+
+    Raises `SinkError` with PortAudio's reason.
+    """
     devices = map(portaudio.get_device_info_by_index, range(portaudio.get_device_count()))
     index = next((device["index"] for device in devices if device["name"] == name and device["maxOutputChannels"] > 0), None)
     if index is None:
@@ -51,7 +55,7 @@ def open_output(portaudio: Any, name: str, *, rate_hz: int, channels: int, buffe
                 output=True,
                 output_device_index=index,
                 frames_per_buffer=buffer_frames,
-                stream_callback=_Callback(render, channels=channels, buffer_seconds=buffer_frames / rate_hz),
+                stream_callback=_Callback(render, channels=channels, side=side, buffer_seconds=buffer_frames / rate_hz),
             )
     except OSError as error:
         raise SinkError(f"PortAudio cannot play {channels} channel(s) of 16 bits at {rate_hz} Hz: {error.args[-1]}") from error
@@ -60,9 +64,10 @@ def open_output(portaudio: Any, name: str, *, rate_hz: int, channels: int, buffe
 class _Callback:
     """What PortAudio calls. It never raises (PyAudio would end the stream) and never gives less than was asked for."""
 
-    def __init__(self, render: Render, *, channels: int, buffer_seconds: float) -> None:
+    def __init__(self, render: Render, *, channels: int, side: Side, buffer_seconds: float) -> None:
         self._render = render
         self._channels = channels
+        self._side = side
         self._buffer_seconds = buffer_seconds
         self._dry_at = float("-inf")
         self._is_first = True
@@ -78,7 +83,17 @@ class _Callback:
             samples = self._render(frames, now, delay, self._is_newly_dry(now, status))
         except Exception:  # the renderer's owner counts it; silence is the best answer here
             samples = np.zeros(frames, np.int16)
-        return (samples if self._channels == 1 else np.repeat(samples, self._channels)).tobytes(), pyaudio.paContinue
+        return self._spread(samples).tobytes(), pyaudio.paContinue
+
+    def _spread(self, samples: Pcm) -> Pcm:
+        """The samples of all channels."""
+        if self._channels == 1:
+            return samples
+        if self._side == "both":
+            return np.repeat(samples, self._channels)
+        spread = np.zeros(self._channels * len(samples), np.int16)
+        spread[0 if self._side == "left" else 1 :: self._channels] = samples
+        return spread
 
     def _is_newly_dry(self, now: float, status: int) -> bool:
         """One underflow shows in every callback of the burst that follows it: the same time stamp, the same underflow."""

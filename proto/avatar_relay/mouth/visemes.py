@@ -7,6 +7,7 @@ open the vowel, the further the jaw.
 
 from __future__ import annotations
 
+import re
 import unicodedata
 from dataclasses import dataclass
 
@@ -51,26 +52,30 @@ _TIGHT_ROUND = Viseme("tight-round", mouth(0.20, funnel=0.30, pucker=0.65), 0.8,
 _OPEN_ROUND = Viseme("open-round", mouth(0.52, funnel=0.28, pucker=0.15, lower=0.10), 0.8, vowel=True)
 
 _LETTERS: tuple[tuple[Viseme, str], ...] = (
-    (LIPS_TOGETHER, "pbmɓɸβʙ"),
+    (LIPS_TOGETHER, "pbmɓɸφβʙʘ"),
     (_TEETH_LIP, "fvɱʋⱱ"),
     (_TEETH_TONGUE, "θð"),
-    (_TONGUE_TIP, "tdnlɾrɗɫʈɖɳɭɽɬɮɺ"),
-    (_TONGUE_BACK, "kgɡŋxɣqɢɴχʁʀcɟɲçʝjʎɰʄɠʛħʕʡ"),
+    (_TONGUE_TIP, "tdnlɾrɗɫʈɖɳɭɽɬɮɺǀǃǂǁᶑ"),
+    (_TONGUE_BACK, "kgɡŋxɣqɢɴχʁʀcɟɲçʝjʎɰʄɠʛħʕʡʜʢʟ"),
     (_HISS, "szʦʣ"),
-    (_HUSH, "ʃʒʂʐɕʑʧʤ"),
+    (_HUSH, "ʃʒʂʐɕʑʧʤɧʨʥ"),
     (_R, "ɹɻɚɝ"),
     (_W, "wʍɥ"),
     (_BREATH, "hɦʔ"),
     (_OPEN, "aɑɐ"),
-    (_HALF_OPEN, "æɛʌɜɞ"),
+    (_HALF_OPEN, "æɛεʌɜɞ"),
     (_MIDDLE, "əɘɵɤɨʉᵻᵊ"),
-    (_SPREAD, "iɪyʏ"),
+    (_SPREAD, "iɪyʏɿʅʮʯ"),
     (_HALF_SPREAD, "eø"),
     (_ROUND, "oœ"),
     (_TIGHT_ROUND, "uʊɯ"),
     (_OPEN_ROUND, "ɔɒɶ"),
 )
 _VISEME_OF = {letter: viseme for viseme, letters in _LETTERS for letter in letters}
+_OF_MARKS = {"ᵐ": LIPS_TOGETHER, "ⁿ": _TONGUE_TIP, "ʷ": _W, "ʰ": _BREATH, "ʱ": _BREATH, "?": _BREATH} | dict.fromkeys("ʲᵑˠˤ", _TONGUE_BACK)
+"""Marks that espeak-ng tells as phonemes of their own; `?` is its glottal stop in some languages."""
+_BASE = re.compile(r"(?:LATIN|CYRILLIC|GREEK).* (?:LETTER|CAPITAL) (?:\w+ )*?([A-Z])(?: WITH.*)?")
+"""A letter's name in Unicode, such as LATIN SMALL LETTER P WITH HOOK: a variant is articulated where its base is."""
 
 BILABIALS = frozenset("pbmɓ")
 """Letters of phonemes for which the lips touch."""
@@ -79,13 +84,14 @@ BILABIALS = frozenset("pbmɓ")
 def visemes_of(ipa: str) -> tuple[Viseme, ...]:
     """The mouths of one phoneme, one after the other: two for a diphthong, one silence for a pause.
 
-    Length, stress and tone marks are left out; an affricate (t + ʃ) is its fricative; a letter that is not known
-    is said in the middle.
+    Length, stress and tone marks are left out; an affricate (t + ʃ) is its fricative. A letter without a viseme is shaped like its base
+    letter, which has the same place of articulation, or the same height and rounding; see `unknown_letters` for the rest. A second
+    articulation that comes alone, such as a ʲ behind its consonant, has a shape too.
     """
     letters = _letters(ipa)
     if not letters:
-        return (SILENCE,)
-    found = tuple(_VISEME_OF.get(letter, _MIDDLE) for letter in letters)
+        return (next((_OF_MARKS[mark] for mark in ipa if mark in _OF_MARKS), SILENCE),)
+    found = tuple(_viseme_of(letter) or _MIDDLE for letter in letters)
     if len(found) == 2 and found[0] is _TONGUE_TIP and found[1] in (_HISS, _HUSH):
         return found[1:]
     return found
@@ -101,6 +107,18 @@ def is_vowel(ipa: str) -> bool:
     return visemes_of(ipa)[0].vowel
 
 
+def unknown_letters(ipa: str) -> str:
+    """The letters of a phoneme of which nothing is known: the mouth is half open for them."""
+    return "".join(letter for letter in _letters(ipa) if _viseme_of(letter) is None)
+
+
+def _viseme_of(letter: str) -> Viseme | None:
+    if letter not in _VISEME_OF and (base := _BASE.fullmatch(unicodedata.name(letter, ""))):
+        return _VISEME_OF.get(base[1].lower())
+    return _VISEME_OF.get(letter)
+
+
 def _letters(ipa: str) -> str:
-    """The phoneme without its length, stress and tone marks."""
-    return "".join(letter for letter in ipa if unicodedata.category(letter) in ("Ll", "Lo"))
+    """The phoneme without its length, stress, tone and other marks, also those that are one character with their letter."""
+    split = "".join(letter if letter in _VISEME_OF else unicodedata.normalize("NFD", letter) for letter in ipa.lower())
+    return "".join(letter for letter in split if unicodedata.category(letter) in ("Ll", "Lo"))

@@ -76,13 +76,14 @@ class OggOpusReader:
         """The samples of what can be saved of a page that was cut. Raises `SoundError` (once) where there was no sound at all."""
         for page in self._pages.finish():
             self._read(page)
-        if self._pages.pending_bytes:
-            self._irregularities.tell("cut", f"the stream is cut short: {self._pages.pending_bytes} bytes of an incomplete page are left")
-        elif self._pages.damaged_pages:
-            self._irregularities.tell("damaged end", "the last page is damaged, and left out")
+        cut_bytes = self._pages.pending_bytes
         self._pages.drop_pending()
         finished, self._finished = self._finished, True
-        if not self._has_sound and not finished:
+        if self._has_sound and cut_bytes:
+            self._irregularities.tell("cut", f"the stream is cut short: {cut_bytes} bytes of an incomplete page are left")
+        elif self._has_sound and self._pages.damaged_pages:
+            self._irregularities.tell("damaged end", "the last page is damaged, and left out")
+        elif not self._has_sound and not finished:
             raise SoundError("Ogg Opus without sound: the stream ends before any " + ("OpusHead" if self._link is None else "audio"))
         return self._take_ready()
 

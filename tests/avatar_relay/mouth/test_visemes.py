@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from avatar_relay.mouth.shapes import to_weights
-from avatar_relay.mouth.visemes import LIPS_TOGETHER, SILENCE, is_bilabial, is_vowel, visemes_of
+from avatar_relay.mouth.visemes import LIPS_TOGETHER, SILENCE, is_bilabial, is_vowel, unknown_letters, visemes_of
 from tests.lab.mouth.lip_opening import OPEN_FROM, SHUT_BELOW, lip_opening
 
 
@@ -53,7 +53,32 @@ def test_affricate_is_its_fricative() -> None:
 
 def test_unknown_letter_is_said_in_the_middle() -> None:
     """Every language has letters that charts leave out."""
-    assert visemes_of("ʘ") == visemes_of("ə")
+    assert visemes_of("ჸ") == visemes_of("ə")
+    assert unknown_letters("aჸ") == "ჸ"
+
+
+@pytest.mark.parametrize(
+    ("ipa", "like"),
+    [
+        ("ƥ", "p"),
+        ("ä", "a"),
+        ("ẽ", "e"),
+        ("ʘ", "p"),
+        ("φ", "ɸ"),
+        ("ᵐ", "m"),
+        ("ʷ", "w"),
+        ("ʲ", "j"),
+        ("A", "a"),
+        ("ε", "ɛ"),
+        ("ø̞", "ø"),
+        ("ç", "ç"),
+        ("??", "ʔ"),
+    ],
+)
+def test_a_phoneme_without_a_viseme_is_shaped_by_its_class(ipa: str, like: str) -> None:
+    """A variant, a letter with a mark, a second articulation that comes alone."""
+    assert visemes_of(ipa) == visemes_of(like)
+    assert unknown_letters(ipa) == ""
 
 
 @pytest.mark.parametrize(

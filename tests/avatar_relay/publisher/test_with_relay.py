@@ -11,7 +11,7 @@ import pytest
 
 from avatar_relay import wire
 from avatar_relay.fragments import Reassembler
-from avatar_relay.media import AngleUnit, Codec, ConversationOpen, Credit, Kind, MotionEncoding, OnPlaying
+from avatar_relay.media import Codec, ConversationOpen, Credit, Kind, MotionEncoding, OnPlaying
 from avatar_relay.messages import AudioOnly, ConversationEnd, EventAck, Finished, Hello, Interrupt, Ping, PlayerEvent, Pong, Started
 from avatar_relay.publisher import ConversationFailedError, Publisher
 from avatar_relay.reasons import Reason
@@ -27,9 +27,7 @@ from tests.avatar_relay.publisher.fakes import PCM_16K, WEIGHTS_30, weights
 class Mute:
     """No `Speak` here."""
 
-    async def speak(
-        self, target: str, *, text: str | None, file: str | None, on_playing: OnPlaying, angle_unit: AngleUnit, owner: str = ""
-    ) -> tuple[str, str]:
+    async def speak(self, target: str, **_: object) -> tuple[str, str]:
         raise AssertionError
 
 

@@ -116,6 +116,6 @@ def fit(inputs: Floats, targets: Floats) -> MouthModel:
 def examples(future_frames: int) -> tuple[Floats, Floats]:
     """Inputs and targets of all sentences in all voices, for a model that hears so much of the future."""
     random, library = np.random.default_rng(7), espeak.load()
-    spoken = [library.speak(sentence, voice) for voice in VOICES for sentence in SENTENCES]
+    spoken = [library.speak(sentence, espeak.Voice(voice)) for voice in VOICES for sentence in SENTENCES]
     pairs = [example(piece, random, future_frames) for piece in spoken for _ in range(TAKES)]
     return np.vstack([pair[0] for pair in pairs]), np.vstack([pair[1] for pair in pairs])

@@ -92,7 +92,7 @@ def phonemes_of_text(text: str, voice: str = "en-us") -> tuple[Phoneme, ...]:
     phonemes: list[Phoneme] = []
     offset_s = 0.0
     for piece in split_text(text):
-        spoken = library.speak(piece, voice)
+        spoken = library.speak(piece, espeak.Voice(voice))
         phonemes += [Phoneme(p.ipa, p.start_s + offset_s, p.end_s + offset_s) for p in spoken.phonemes]
         offset_s += spoken.samples.size / spoken.rate_hz
     return tuple(phonemes)
@@ -177,7 +177,7 @@ def judge_speech(texts: Sequence[str], voices: Sequence[str]) -> Score:
     """The source `speech`, as it performs."""
     return score(
         [
-            Judged(phonemes_of_text(text, voice), asyncio.run(_performed(SpeechSource(voice), TextSpeech(text))))
+            Judged(phonemes_of_text(text, voice), asyncio.run(_performed(SpeechSource(espeak.Voice(voice)), TextSpeech(text))))
             for voice in voices
             for text in texts
         ]
@@ -189,7 +189,7 @@ def judge_local_on_synthetic(texts: Sequence[str], voices: Sequence[str]) -> Sco
     judged = []
     for voice in voices:
         for text in texts:
-            spoken = espeak.load().speak(text, voice)
+            spoken = espeak.load().speak(text, espeak.Voice(voice))
             analyser = MouthAnalyser(spoken.rate_hz)
             mouths = np.vstack((analyser.push(spoken.samples / 32_768), analyser.finish()))
             judged.append(Judged(spoken.phonemes, lip_opening(to_weights(mouths))))

@@ -40,7 +40,7 @@ Poses = Callable[[NDArray[np.int16], int], list[Pose]]
 
 def synthetic(texts: Sequence[str] = TEXTS, voices: Sequence[str] = VOICES) -> list[Sound]:
     """Sentences of espeak-ng."""
-    spoken = [espeak.load().speak(text, voice) for voice in voices for text in texts]
+    spoken = [espeak.load().speak(text, espeak.Voice(voice)) for voice in voices for text in texts]
     return [(piece.phonemes, piece.samples, piece.rate_hz) for piece in spoken]
 
 

@@ -15,6 +15,7 @@ from relay_server.config import RelayConfig
 from relay_server.connections.relay import Relay
 from relay_server.relayctl import cli as relayctl
 from relay_server.server import build_relay, serving
+from relay_server.sources.source import TextSpeech, VoiceWish
 from relay_server.sources.speech_publishing import serving_speech
 from tests.relay_server.sources.test_speech_publishing import MOTION, SOUND, ScriptedSource
 
@@ -24,8 +25,9 @@ ESCAPE = "evil\x1b[2Jprogram"
 class Bench:
     """A relay that listens, a device on it that plays nothing by itself, and `relayctl` to run."""
 
-    def __init__(self, relay: Relay, address: str) -> None:
+    def __init__(self, relay: Relay, address: str, source: ScriptedSource) -> None:
         self.relay = relay
+        self.source = source
         self.address = address
         self.said: list[object] = []
         self._port = relay.connect_device()
@@ -63,7 +65,7 @@ async def bench(tmp_path: Path) -> AsyncIterator[Bench]:
     source = ScriptedSource(SOUND, MOTION)
     desk = serving_speech(relay, text=source, audio=source, recording=source, folder=tmp_path)
     async with desk as speech, serving(relay, speech) as (_, address):
-        bench = Bench(relay, address)
+        bench = Bench(relay, address, source)
         await bench.attach()
         reading = asyncio.create_task(bench.read())
         yield bench
@@ -92,6 +94,17 @@ async def test_say_and_play_speak(bench: Bench, capsys: pytest.CaptureFixture[st
     assert "pcm_s16le" in shown
     assert "by relay-speech" in shown
     assert [message.conversation_id for message in bench.said if isinstance(message, ConversationOpen)] == [said, played]
+
+
+async def test_say_takes_a_voice(bench: Bench, capsys: pytest.CaptureFixture[str]) -> None:
+    """With rate and pitch; what is left out is the relay's to choose."""
+    await bench.run("say", "lobby", "--voice", "de", "--rate", "120", "--pitch", "40", "--ssml", "<speak>Hallo</speak>")
+    await bench.run("say", "lobby", "hi")
+    assert bench.source.asked == [TextSpeech("<speak>Hallo</speak>", VoiceWish("de", 120, 40), is_ssml=True), TextSpeech("hi")]
+    for wrong in (("--rate", "500"), ("--pitch", "high")):
+        with pytest.raises(SystemExit):
+            await bench.run("say", "lobby", *wrong, "hi")
+        assert "is no number from" in capsys.readouterr().err
 
 
 async def test_steering(bench: Bench, capsys: pytest.CaptureFixture[str]) -> None:

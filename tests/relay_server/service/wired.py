@@ -26,6 +26,7 @@ from relay_server.connections.clocks import Clocks
 from relay_server.connections.relay import Relay
 from relay_server.errors import RequestError
 from relay_server.server import RelayServer, serving, unix_time_us
+from relay_server.sources.source import NO_WISH, VoiceWish
 
 PATIENCE_S = 10.0
 """How long a test waits for what must come."""
@@ -50,13 +51,25 @@ class FakeSpeech:
 
     said: list[tuple[str, str | None, str | None, OnPlaying]] = field(default_factory=list)
 
+    voices: list[tuple[VoiceWish, bool]] = field(default_factory=list)
+
     async def speak(
-        self, target: str, *, text: str | None, file: str | None, on_playing: OnPlaying, angle_unit: AngleUnit, owner: str = ""
+        self,
+        target: str,
+        *,
+        text: str | None,
+        file: str | None,
+        on_playing: OnPlaying,
+        angle_unit: AngleUnit = AngleUnit.RADIANS,
+        voice: VoiceWish = NO_WISH,
+        is_ssml: bool = False,
+        owner: str = "",
     ) -> tuple[str, str]:
         """Knows one target."""
         if target != "lobby":
             raise RequestError(Fault(Reason.DEVICE_UNKNOWN, f"no {target} here", "target"))
         self.said.append((target, text, file, on_playing))
+        self.voices.append((voice, is_ssml))
         return "c-spoken", "trace"
 
 

@@ -57,3 +57,15 @@ def test_sound_waits_for_its_motion() -> None:
     assert isinstance(first, MotionChunk)
     assert isinstance(second, AudioChunk)
     assert len(second.data) == 1_600
+
+
+def test_sound_that_is_due_does_not_wait() -> None:
+    """It goes in pieces as far as it is due, and its motion follows as soon as it is there."""
+    out = Interleaver(RATE_HZ, 30.0)
+    out.push_audio(np.zeros(2_000, np.int16))
+    due = out.take(due_frames=1_700)
+    assert [len(item.data) for item in due if isinstance(item, AudioChunk)] == [1_600, 1_600, 800]
+    assert out.frames_out == 2_000
+    out.push_motion(np.zeros((2, NAMES), np.float32))
+    (late,) = out.take()
+    assert isinstance(late, MotionChunk)

@@ -9,6 +9,7 @@ from relay_server.sources import espeak
 from relay_server.sources.coarticulation import Phoneme
 from relay_server.sources.espeak import EspeakError
 from tests.lab.mouth import score as score_mouth
+from tests.lab.mouth import score_languages
 from tests.lab.mouth.score import Judged, score
 
 
@@ -58,3 +59,10 @@ def test_local_on_people() -> None:
     assert scored.vowels_open >= 0.85
     assert scored.silence_shut >= 0.95
     assert scored.bilabials_close >= 0.7
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("voice", score_languages.TEXTS)
+def test_languages(voice: str) -> None:
+    """Every phoneme has a shape; in Latin letters the mouth is open on vowels, shut in pauses, and closes for p, b and m."""
+    assert score_languages.judge(voice).is_good

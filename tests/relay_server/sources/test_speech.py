@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import re
+from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
 
@@ -17,8 +19,8 @@ from avatar_relay.mouth.shapes import BLENDSHAPE_NAMES, MOTION_FORMAT
 from avatar_relay.reasons import Reason
 from relay_server.sources import espeak
 from relay_server.sources.coarticulation import Phoneme
-from relay_server.sources.espeak import Espeak, EspeakError, Spoken, phonemes_of
-from relay_server.sources.source import FileSpeech, SourceError, TextSpeech
+from relay_server.sources.espeak import Espeak, EspeakError, Spoken, Voice, VoiceError, phonemes_of
+from relay_server.sources.source import NO_WISH, FileSpeech, SourceError, TextSpeech, VoiceWish
 from relay_server.sources.speech import MAX_PIECE_CHARACTERS, MAX_TEXT_CHARACTERS, SpeechSource, split_text
 from tests.lab.mouth.lip_opening import OPEN_FROM, SHUT_BELOW, lip_opening
 from tests.relay_server.sources.performances import assert_motion_is_in_time, read_all
@@ -35,7 +37,7 @@ def library() -> Espeak:
 
 def test_phonemes_and_their_times(library: Espeak) -> None:
     """Phonemes follow one another without gaps, from the first sample to the last."""
-    spoken = library.speak("Bob.", "en-us")
+    spoken = library.speak("Bob.", Voice("en-us"))
     assert [phoneme.ipa for phoneme in spoken.phonemes if phoneme.ipa] == ["b", "ɑː", "b"]
     assert spoken.phonemes[0].start_s == 0.0
     assert spoken.phonemes[-1].end_s == pytest.approx(spoken.samples.size / spoken.rate_hz)
@@ -48,16 +50,22 @@ def test_stress_and_language_marks_are_no_phonemes() -> None:
     assert phonemes_of(starts, 60, 10) == (Phoneme("b", 0, 1), Phoneme("ɑː", 1, 3), Phoneme("m", 3, 4), Phoneme("", 4, 6))
 
 
+def test_a_length_or_a_tone_that_comes_alone_is_no_phoneme() -> None:
+    """Some languages tell them so; the sound before goes on."""
+    starts = [(0, "a"), (10, "ː"), (20, "51"), (30, "ʲ")]
+    assert phonemes_of(starts, 40, 10) == (Phoneme("a", 0, 3), Phoneme("ʲ", 3, 4))
+
+
 def test_words_of_another_language(library: Espeak) -> None:
     """The mark of the switch from German to English does not move the mouth."""
-    phonemes = [phoneme.ipa for phoneme in library.speak("Der Download ist fertig.", "de").phonemes]
+    phonemes = [phoneme.ipa for phoneme in library.speak("Der Download ist fertig.", Voice("de")).phonemes]
     assert "aʊ" in phonemes
     assert [ipa for ipa in phonemes if "(" in ipa] == []
 
 
 def test_phoneme_times_are_those_of_the_sound(library: Espeak) -> None:
     """The vowel of "sass" is loud where its phoneme says, the hisses around it are not voiced."""
-    spoken = library.speak("sass", "en-us")
+    spoken = library.speak("sass", Voice("en-us"))
     (vowel,) = [phoneme for phoneme in spoken.phonemes if phoneme.ipa.startswith("æ")]
     power = spoken.samples.astype(np.float64) ** 2
     times = np.arange(power.size) / spoken.rate_hz
@@ -69,14 +77,14 @@ def test_phoneme_times_are_those_of_the_sound(library: Espeak) -> None:
 def test_unknown_voice(library: Espeak) -> None:
     """A voice that is not there is said by name."""
     with pytest.raises(EspeakError, match="no voice 'klingon-7'"):
-        library.speak("Hello.", "klingon-7")
+        library.speak("Hello.", Voice("klingon-7"))
 
 
 def test_library_survives_an_unknown_voice(library: Espeak) -> None:
     """The next one speaks."""
     with pytest.raises(EspeakError):
-        library.speak("Hello.", "klingon-7")
-    assert library.speak("Hello.", "en-us").samples.any()
+        library.speak("Hello.", Voice("klingon-7"))
+    assert library.speak("Hello.", Voice("en-us")).samples.any()
 
 
 @pytest.mark.parametrize(
@@ -84,7 +92,7 @@ def test_library_survives_an_unknown_voice(library: Espeak) -> None:
 )
 def test_strange_text_is_harmless(library: Espeak, text: str) -> None:
     """Text is text: no markup, no phoneme codes, nothing that hangs."""
-    spoken = library.speak(text, "en-us")
+    spoken = library.speak(text, Voice("en-us"))
     assert spoken.samples.size < 120 * spoken.rate_hz
 
 
@@ -109,7 +117,7 @@ class PlainEspeak:
         """As the real one."""
         return 22_050
 
-    def speak(self, text: str, voice: str) -> Spoken:
+    def speak(self, text: str, voice: Voice, *, is_ssml: bool = False) -> Spoken:
         """The voice makes no difference."""
         samples = np.repeat(np.array([ord(letter) for letter in text], np.int16), 1_000)
         return Spoken(self.rate(), samples, (Phoneme("a", 0.0, samples.size / self.rate()),))
@@ -117,8 +125,9 @@ class PlainEspeak:
 
 async def test_no_sample_is_lost_between_pieces() -> None:
     """The sound is that of all pieces, one after the other, and motion is in time over their borders."""
-    performed = await assert_motion_is_in_time(await SpeechSource("en-us", PlainEspeak()).perform(TextSpeech("One. Two three! Four?")))
-    assert performed.audio == PlainEspeak().speak("One.Two three!Four?", "").samples.astype("<i2").tobytes()
+    source = SpeechSource(Voice("en-us"), PlainEspeak())
+    performed = await assert_motion_is_in_time(await source.perform(TextSpeech("One. Two three! Four?")))
+    assert performed.audio == PlainEspeak().speak("One.Two three!Four?", Voice()).samples.astype("<i2").tobytes()
 
 
 @pytest.mark.usefixtures("library")
@@ -145,8 +154,8 @@ async def test_many_speak_at_once() -> None:
 @pytest.mark.usefixtures("library")
 async def test_another_voice_speaks_another_language() -> None:
     """The voice is the source's."""
-    english = await read_all(await SpeechSource("en-us").perform(TextSpeech("Guten Tag")))
-    german = await read_all(await SpeechSource("de").perform(TextSpeech("Guten Tag")))
+    english = await read_all(await SpeechSource(Voice("en-us")).perform(TextSpeech("Guten Tag")))
+    german = await read_all(await SpeechSource(Voice("de")).perform(TextSpeech("Guten Tag")))
     assert english.motion != german.motion
 
 
@@ -169,11 +178,65 @@ async def test_speech_that_can_not_be_spoken(speech: TextSpeech | FileSpeech, te
 
 @pytest.mark.usefixtures("library")
 async def test_unknown_voice_fails_the_performance() -> None:
-    """With the reason of a source that failed."""
-    performance = await SpeechSource("klingon-7").perform(TextSpeech("Hello"))
+    """With a reason of its own, and names that were probably meant."""
+    performance = await SpeechSource(Voice("klingon-7")).perform(TextSpeech("Hello"))
     with pytest.raises(SourceError, match="no voice") as caught:
         await read_all(performance)
-    assert caught.value.fault.reason is Reason.SOURCE_FAILED
+    assert caught.value.fault.reason is Reason.VOICE_INVALID
+
+
+@pytest.mark.parametrize(
+    ("name", "near"),
+    [("germn", "did you mean de"), ("en-ux", "en-us"), ("de+f33", "de+f3"), ("xx", "espeak-ng --voices"), ("", "espeak-ng --voices")],
+)
+def test_an_unknown_voice_is_refused_with_near_matches(library: Espeak, name: str, near: str) -> None:
+    """By the language's name as well as by its code; an unknown variant would be left out silently."""
+    with pytest.raises(VoiceError, match=re.escape(near)):
+        library.speak("Hello.", Voice(name))
+    assert library.speak("Hello.", Voice("de+f3")).samples.size
+
+
+@pytest.mark.usefixtures("library")
+async def test_rate_and_pitch_are_the_speechs_or_the_sources() -> None:
+    """Twice the words in less time; out of range is refused before anything begins."""
+
+    async def bytes_of(wish: VoiceWish, voice: Voice | None = None) -> int:
+        performed = await read_all(await SpeechSource(voice).perform(TextSpeech("One, two, three, four.", wish)))
+        return len(performed.audio)
+
+    slow, fast = await bytes_of(VoiceWish(rate=80)), await bytes_of(VoiceWish(rate=350))
+    assert fast < 0.5 * slow
+    assert abs(await bytes_of(NO_WISH, Voice(rate=350)) - fast) < 0.05 * fast
+    for wish in (VoiceWish(rate=451), VoiceWish(rate=0), VoiceWish(pitch=101)):
+        with pytest.raises(SourceError) as caught:
+            await SpeechSource().perform(TextSpeech("Hello", wish))
+        assert caught.value.fault.reason is Reason.VOICE_INVALID
+
+
+@pytest.mark.usefixtures("library")
+async def test_ssml_is_spoken_in_one_piece() -> None:
+    """Its pauses are heard, its tags are not; where it is not SSML the same is read out."""
+    text = '<speak>One. <break time="2s"/> Two.</speak>'
+    performed = await read_all(await SpeechSource().perform(TextSpeech(text, is_ssml=True)))
+    plain = await read_all(await SpeechSource().perform(TextSpeech("One. Two.")))
+    assert len(performed.audio) - len(plain.audio) == pytest.approx(2 * 2 * espeak.load().rate_hz, rel=0.3)
+    with pytest.raises(SourceError, match="2001 characters; at most 2000"):
+        await SpeechSource().perform(TextSpeech("a" * 2_001, is_ssml=True))
+
+
+async def test_a_phoneme_of_which_nothing_is_known_is_told_once(caplog: pytest.LogCaptureFixture) -> None:
+    """By its letter, whatever conversation it comes in."""
+
+    class Strange(PlainEspeak):
+        def speak(self, text: str, voice: Voice, *, is_ssml: bool = False) -> Spoken:
+            return replace(super().speak(text, voice), phonemes=(Phoneme("ჸ", 0.0, 0.1),))
+
+    source = SpeechSource(Voice("xx"), Strange())
+    for _ in range(2):
+        await read_all(await source.perform(TextSpeech("One. Two.")))
+    assert [record.getMessage() for record in caplog.records] == [
+        "voice xx: nothing is known of the phoneme 'ჸ'; the mouth is half open for it"
+    ]
 
 
 class MissingEspeak(PlainEspeak):
@@ -187,7 +250,7 @@ class MissingEspeak(PlainEspeak):
 async def test_missing_library() -> None:
     """Says what to install."""
     with pytest.raises(SourceError, match="install Debian's libespeak-ng1") as caught:
-        await SpeechSource("en-us", MissingEspeak()).perform(TextSpeech("Hello"))
+        await SpeechSource(Voice("en-us"), MissingEspeak()).perform(TextSpeech("Hello"))
     assert caught.value.fault.reason is Reason.SOURCE_FAILED
 
 

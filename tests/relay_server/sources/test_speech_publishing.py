@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from pathlib import Path
 
 import pytest
@@ -25,11 +25,22 @@ from avatar_relay.publisher import Publisher
 from avatar_relay.reasons import Fault, Reason
 from relay_server.errors import RequestError
 from relay_server.sources import speech_publishing as performance_module
-from relay_server.sources.source import AudioChunk, FileSpeech, MotionChunk, MotionLost, Performance, SourceError, Speech, TextSpeech
+from relay_server.sources.source import (
+    AudioChunk,
+    FileSpeech,
+    Irregularity,
+    MotionChunk,
+    MotionLost,
+    Performance,
+    SourceError,
+    Speech,
+    TextSpeech,
+    VoiceWish,
+)
 from relay_server.sources.speech_publishing import MAX_EARLY_MOTION_BYTES, PublishedSpeech, SpeechPublisher, find_speech_file
 from tests.avatar_relay.publisher.fakes import PCM_16K, WEIGHTS_30, FakeRelay, event, payload_bytes, weights
 
-Item = AudioChunk | MotionChunk | MotionLost | Exception
+Item = AudioChunk | MotionChunk | MotionLost | Irregularity | Exception
 SOUND = AudioChunk(bytes(3_200))
 MOTION = MotionChunk(weights(3))
 LOST = MotionLost(Fault(Reason.SOURCE_SILENT, "the service stalls"))
@@ -50,7 +61,7 @@ class ScriptedSource:
         self.asked.append(speech)
         return Performance(PCM_16K, WEIGHTS_30, Pacing.BURST, self._items())
 
-    async def _items(self) -> AsyncIterator[AudioChunk | MotionChunk | MotionLost]:
+    async def _items(self) -> AsyncIterator[AudioChunk | MotionChunk | MotionLost | Irregularity]:
         try:
             while True:
                 for item in self._script:
@@ -99,6 +110,24 @@ async def test_lost_motion_goes_on_with_sound_only(script: tuple[Item, ...]) -> 
         conversation_id = await perform(relay, publisher, *script)
     assert relay.link.all(AudioOnly) == [AudioOnly(conversation_id)]
     assert payload_bytes(relay.link, Kind.AUDIO) == bytes(6_400)
+
+
+@pytest.mark.parametrize("place", [0, 1, 2])
+async def test_irregular_sound_is_reported_and_goes_on(place: int) -> None:
+    """With its conversation's id, also where the source tells before the first sound."""
+    relay, told = FakeRelay(), list[tuple[str, Fault]]()
+    irregular = Fault(Reason.AUDIO_IRREGULAR, "a page is missing")
+    script: list[Item] = [SOUND, MOTION, SOUND]
+    script.insert(place, Irregularity(irregular))
+    async with relay.publisher() as publisher:
+        performance = await ScriptedSource(*script).perform(TextSpeech("hi"))
+        rendition = PublishedSpeech(publisher, performance, ("lobby",), OnPlaying.REPLACE, report=lambda *what: told.append(what))
+        conversation_id = await rendition.begin()
+        await rendition.finish()
+        await relay.link.until_said(ConversationEnd)
+    assert told == [(conversation_id, irregular)]
+    assert payload_bytes(relay.link, Kind.AUDIO) == 2 * SOUND.data
+    assert payload_bytes(relay.link, Kind.MOTION) == MOTION.data
 
 
 async def test_bad_motion_midway_goes_on_with_sound_only() -> None:
@@ -176,12 +205,18 @@ async def test_an_interrupted_rendition_opens_nothing_more() -> None:
 # --- Speak ---------------------------------------------------------------------------------------------------------
 
 
+NO_VOICES: Mapping[str, str] = {}
+
+
 class Room:
     """A desk with three sources, and a folder of files."""
 
-    def __init__(self, publisher: Publisher, tasks: asyncio.TaskGroup, folder: Path | None, *script: Item) -> None:
+    def __init__(
+        self, publisher: Publisher, tasks: asyncio.TaskGroup, folder: Path | None, *script: Item, voices: Mapping[str, str] = NO_VOICES
+    ) -> None:
         self.text, self.audio, self.recording = (ScriptedSource(*script, name=name) for name in ("text", "audio", "recording"))
-        self.desk = SpeechPublisher(publisher, tasks, text=self.text, audio=self.audio, recording=self.recording, folder=folder)
+        text, audio, recording = self.text, self.audio, self.recording
+        self.desk = SpeechPublisher(publisher, tasks, text=text, audio=audio, recording=recording, folder=folder, voices=voices)
 
     async def speak(self, *, text: str | None = None, file: str | None = None) -> tuple[str, str]:
         return await self.desk.speak("lobby", text=text, file=file, on_playing=OnPlaying.QUEUE)
@@ -200,6 +235,17 @@ async def test_speak_returns_conversation_and_trace_and_goes_on_behind() -> None
     assert trace_id == "0af7651916cd43dd8448eb211c80319c"
     assert room.text.asked == [TextSpeech("Good morning.")]
     assert payload_bytes(relay.link, Kind.AUDIO) == bytes(6_400)
+
+
+async def test_a_target_has_a_voice_unless_the_call_names_one() -> None:
+    """The rest of what the call wants stays."""
+    relay = FakeRelay()
+    async with relay.publisher() as publisher, asyncio.TaskGroup() as tasks:
+        room = Room(publisher, tasks, None, SOUND, voices={"lobby": "de"})
+        for wish in (VoiceWish(rate=100), VoiceWish("fr")):
+            await room.desk.speak("lobby", text="hi", file=None, on_playing=OnPlaying.QUEUE, voice=wish)
+        await room.desk.speak("hall", text="hi", file=None, on_playing=OnPlaying.QUEUE)
+    assert room.text.asked == [TextSpeech("hi", wish) for wish in (VoiceWish("de", 100), VoiceWish("fr"), VoiceWish())]
 
 
 async def test_files_go_to_the_source_of_their_kind(tmp_path: Path) -> None:

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from relay_server.sources import espeak, espeak_worker, synthesiser
-from relay_server.sources.espeak import EspeakError
+from relay_server.sources.espeak import EspeakError, Voice, VoiceError
 from relay_server.sources.espeak_worker import LENGTHS
 from relay_server.sources.synthesiser import EspeakProcess
 
@@ -41,7 +41,7 @@ def process() -> Iterator[EspeakProcess]:
 
 def test_pieces_are_spoken(process: EspeakProcess) -> None:
     """Samples and phonemes come over."""
-    spoken = process.speak("hello", "en-us")
+    spoken = process.speak("hello", Voice("en-us"))
     assert process.rate() == spoken.rate_hz == 8_000
     np.testing.assert_array_equal(spoken.samples, np.ones(4_000))
     assert [(p.ipa, p.start_s, p.end_s) for p in spoken.phonemes] == [("a", 0, 0.5)]
@@ -51,8 +51,8 @@ def test_pieces_are_spoken(process: EspeakProcess) -> None:
 def test_a_worker_that_dies_fails_its_piece_and_is_replaced(process: EspeakProcess, text: str, status: str) -> None:
     """The next piece is spoken by another one."""
     with pytest.raises(EspeakError, match=rf"broke off within this text \(exit status ({status})\)"):
-        process.speak(text, "en-us")
-    assert process.speak("hello", "en-us").samples.size == 4_000
+        process.speak(text, Voice("en-us"))
+    assert process.speak("hello", Voice("en-us")).samples.size == 4_000
 
 
 def test_a_worker_that_hangs_is_ended(process: EspeakProcess, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -60,7 +60,7 @@ def test_a_worker_that_hangs_is_ended(process: EspeakProcess, monkeypatch: pytes
     process.rate()
     monkeypatch.setattr(synthesiser, "PIECE_LIMIT_S", 0.2)
     with pytest.raises(EspeakError, match="broke off"):
-        process.speak("hang", "en-us")
+        process.speak("hang", Voice("en-us"))
 
 
 def test_closed_process_starts_again(process: EspeakProcess) -> None:
@@ -84,9 +84,9 @@ def test_real_worker() -> None:
         pytest.skip(str(error))
     process = EspeakProcess()
     try:
-        spoken = process.speak("Bob.", "en-us")
-        with pytest.raises(EspeakError, match="no voice"):
-            process.speak("Bob.", "klingon-7")
+        spoken = process.speak("Bob.", Voice("en-us"))
+        with pytest.raises(VoiceError, match="no voice"):
+            process.speak("Bob.", Voice("klingon-7"))
         assert process.rate() == library.rate_hz
     finally:
         process.close()

@@ -15,6 +15,7 @@ import pytest
 pytest.importorskip("pyaudio")
 from edge_client.audio.sink import Pcm
 from edge_client.audio.sinks.pyaudio import PyAudioSink
+from edge_client.choices import Side
 from tests.edge_client.audio.sinks.playing import ArrayFeed, make_noise, playing, speaker_pid, wait_until_heard
 from tests.lab.sound_card.paced_card import RATE_HZ, PacedDevice, deep_paced_device, paced_device, paced_library
 
@@ -148,6 +149,23 @@ def test_stereo_device_plays_both_sides(paced_library: Path, tmp_path: Path, mon
     sides = device.heard_between_first_and_last_sound().reshape(-1, 2)
     assert np.array_equal(sides[:, 0], noise)
     assert np.array_equal(sides[:, 1], noise)
+
+
+@pytest.mark.parametrize(("side", "sounds"), [("left", 0), ("right", 1)])
+def test_one_side(paced_library: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, side: Side, sounds: int) -> None:
+    """One loudspeaker of the pair plays; the other one is silent."""
+    device = PacedDevice(paced_library, tmp_path, fields="buffer_min 8192 channels_max 2")
+    monkeypatch.setenv("ALSA_CONFIG_PATH", str(device.config))
+    noise = make_noise(0.3)
+    sink = PyAudioSink(device="paced", side=side)
+    sink.start(ArrayFeed(noise))
+    wait_until_heard(sink, len(noise))
+    sink.close()
+    samples = device.samples()[: len(device.samples()) // 2 * 2].reshape(-1, 2)
+    heard = samples[:, sounds]
+    places = np.flatnonzero(heard)
+    assert np.array_equal(heard[places[0] : places[-1] + 1], noise)
+    assert not samples[:, 1 - sounds].any()
 
 
 def test_killed_speaker_is_started_again(deep_paced_device: PacedDevice) -> None:

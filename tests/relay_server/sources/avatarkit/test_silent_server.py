@@ -16,7 +16,10 @@ SECONDS = 2.34
 LATE_US = 300_000
 
 
-@pytest.mark.parametrize("mode", [Mode.NOTHING, Mode.NO_CONFIRM, Mode.STOPS], ids=lambda mode: mode.name)
+SLOW = [pytest.param(mode, marks=pytest.mark.slow) for mode in (Mode.NO_CONFIRM, Mode.STOPS)]
+
+
+@pytest.mark.parametrize("mode", [Mode.NOTHING, *SLOW], ids=lambda mode: mode.name)
 async def test_sound_ends_with_its_last_sample(mode: Mode) -> None:
     """Told once, with a reason; a conversation that waits behind it begins at once."""
     async with rig("spatius", MotionServer(mode, stop_after=1), speed=1, max_sessions=1) as house:

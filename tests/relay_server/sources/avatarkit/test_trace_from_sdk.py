@@ -18,12 +18,13 @@ DEVICE = {"device.receive", "device.decode", "device.buffer", "device.first_soun
 RELAY = {"relay.speak", "relay.receive", "relay.queue", "relay.send"}
 
 
-async def spans_of(mode: Mode, folder: Path, *, leaves: bool = False) -> list[ReceivedSpan]:
-    """What a conversation leaves at the receiver; with `leaves` the device is stopped in the middle of it."""
+async def spans_of(mode: Mode, folder: Path, *, leaves: str = "") -> list[ReceivedSpan]:
+    """What a conversation leaves at the receiver; the device may be `stopped` or `killed` in the middle of it."""
     pytest.importorskip("spatius", reason="the package spatius is not installed")
     server = MotionServer(mode, stop_after=1)
     async with server.serving(), OtlpReceiver() as receiver, asyncio.timeout(PATIENCE_S):
         export = {"OTEL_TRACES_EXPORTER": "otlp", "OTEL_METRICS_EXPORTER": "none", "OTEL_EXPORTER_OTLP_ENDPOINT": receiver.endpoint}
+        export["OTEL_BSP_SCHEDULE_DELAY"] = "200"
         config = write_config("spatius", server, folder)
         config.write_text(config.read_text().replace("warm_sessions = 1", "warm_sessions = 0"))
         relay_command = [*python("relay_server"), "--listen", "127.0.0.1:0", "--config", str(config), "--drain-grace-ms", "500"]
@@ -32,10 +33,12 @@ async def spans_of(mode: Mode, folder: Path, *, leaves: bool = False) -> list[Re
             address = (await relay.wait_for(r"listening on (\S+)", PATIENCE_S))[1]
             command = [*python("edge_client"), "--relay", address, "--device-id", "lobby", "--headless", "--renderer", "flat"]
             command += ["--audio-sink", "virtual", "--size", "320x192"]
-            async with running("edge-client", command, folder / "edge.log", export):
+            async with running("edge-client", command, folder / "edge.log", export) as device:
                 await attached(address, "lobby")
                 await say(address, TEXT)
                 await (asyncio.sleep(1.5) if leaves else edge_finished(address))
+                if leaves == "killed":
+                    device.kill()
     return receiver.spans
 
 
@@ -63,6 +66,7 @@ async def test_one_trace_from_the_session_to_the_picture(tmp_path: Path) -> None
     assert picture.end_ns > request.start_ns
 
 
+@pytest.mark.slow
 async def test_failures_are_on_their_spans(tmp_path: Path) -> None:
     """A session that breaks: its request holds the reason, and another session and request follow."""
     spans = await spans_of(Mode.CLOSE_1011, tmp_path)
@@ -73,10 +77,13 @@ async def test_failures_are_on_their_spans(tmp_path: Path) -> None:
     assert {span.name for span in spans} >= DEVICE
 
 
-async def test_device_that_leaves_leaves_no_orphans(tmp_path: Path) -> None:
-    """It is stopped while it plays: what was going on there is ended, and says so."""
-    spans = await spans_of(Mode.WELL, tmp_path, leaves=True)
+@pytest.mark.slow
+@pytest.mark.parametrize("leaves", ["stopped", "killed"])
+async def test_device_that_leaves_leaves_no_orphans(tmp_path: Path, leaves: str) -> None:
+    """While it plays. Stopped, it ends what was going on there, and says so; killed, it cannot."""
+    spans = await spans_of(Mode.WELL, tmp_path, leaves=leaves)
     (root,) = [span for span in spans if not span.parent_span_id]
     by_name = {span.name: span for span in below(spans, root)}
-    assert not by_name["device.receive"].ok
     assert by_name["device.first_sound"].ok
+    assert ("device.receive" in by_name) == (leaves == "stopped")
+    assert leaves == "killed" or not by_name["device.receive"].ok

@@ -13,7 +13,9 @@ from avatar_relay.media import AudioFormat, Codec, Pacing
 from avatar_relay.mouth.shapes import BLENDSHAPE_NAMES, MOTION_FORMAT
 from avatar_relay.reasons import Reason
 from relay_server.sources.local.source import LocalSource
-from relay_server.sources.source import FileSpeech, SourceError, TextSpeech
+from relay_server.sources.source import FileSpeech, Irregularity, SourceError, TextSpeech
+from tests.avatar_relay.sound.ogg_muxing import TakenApart
+from tests.edge_client.audio.decoders.clips import encode, need_opus_tools, tones
 from tests.lab.data import PROJECT_ROOT, alsa_sample
 from tests.lab.mouth.lip_opening import OPEN_FROM, SHUT_BELOW, lip_opening
 from tests.lab.recordings import speech_like
@@ -43,6 +45,19 @@ async def test_demo_clip_moves_the_mouth() -> None:
     assert opening[:5].max() < SHUT_BELOW
     assert opening[-8:].max() < SHUT_BELOW
     assert np.mean(opening > OPEN_FROM) > 0.4
+
+
+async def test_irregular_sound_is_told(tmp_path: Path) -> None:
+    """Once, and all of it is performed."""
+    need_opus_tools()
+    clip = TakenApart(encode(tmp_path, tones(0.9)))
+    path = tmp_path / "a.opus"
+    path.write_bytes(clip.mux(granule=lambda frames, _, last: 0 if last else frames))
+    performed = await read_all(await LocalSource().perform(FileSpeech(path)))
+    (told,) = [item.fault for item in performed.items if isinstance(item, Irregularity)]
+    assert told.reason is Reason.AUDIO_IRREGULAR
+    assert "would cut off" in told.text
+    assert len(performed.audio) // 2 == clip.frames - clip.pre_skip
 
 
 async def test_human_speech() -> None:

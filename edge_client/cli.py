@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from avatar_relay.bounded_log import BoundedLog
-from avatar_relay.command import errors_in_one_line, prepare_process
+from avatar_relay.command import CommandLine, errors_in_one_line, prepare_process
 from avatar_relay.errors import ConfigError
 from edge_client.blas_threads import ONE_THREAD
 from edge_client.errors import SinkError
@@ -52,7 +52,7 @@ def _parser() -> argparse.ArgumentParser:
     from edge_client.config import DEFAULT_FILE, SETTINGS
 
     commands = "\n".join(f"  {name:8} {text}" for name, text in COMMANDS.items())
-    parser = argparse.ArgumentParser(
+    parser = CommandLine(
         prog="edge-client",
         description=f"Plays what a relay sends, and draws a face that says it.\n\n{commands}",
         epilog=f"Each setting is also an environment variable ({SETTINGS.prefix}DEVICE_ID) and a key of the file (device_id = …); "

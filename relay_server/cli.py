@@ -12,7 +12,7 @@ from importlib.metadata import version
 from pathlib import Path
 
 from avatar_relay.bounded_log import BoundedLog
-from avatar_relay.command import errors_in_one_line, prepare_process
+from avatar_relay.command import CommandLine, errors_in_one_line, prepare_process
 from avatar_relay.errors import ConfigError
 from avatar_relay.settings import ProgramSettings, Section
 from relay_server.config import RelayConfig
@@ -31,7 +31,7 @@ def relay_settings(plugins: Mapping[str, SourcePlugin]) -> ProgramSettings:
 
 def build_parser() -> argparse.ArgumentParser:
     """The command line. Raises `ConfigError` if an installed source cannot be loaded."""
-    parser = argparse.ArgumentParser(
+    parser = CommandLine(
         prog="relay-server",
         description="Relays audio and motion payloads from publishers to devices.",
         epilog=f"Each setting is also an environment variable ({PREFIX}LISTEN) and a key of the file (listen = …); "

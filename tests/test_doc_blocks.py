@@ -42,6 +42,7 @@ ROOT = "changes the system, as root"
 MINUTES = "takes minutes"
 SUITE = "sets up the clone and runs the test suite"
 DIAGRAM = "a diagram"
+PROXIES = "tests/test_proxies.py runs it"
 COMPARED = "tests/test_extending.py compares it with the example"
 CHANGED = "tests/test_extending.py makes the change to a copy of the project, and runs that"
 
@@ -64,6 +65,10 @@ NOT_RUN = (
     NotRun("docs/lip-sync.md", "scripts/ground_truth", MINUTES),
     NotRun("docs/operations.md", "python3 -m venv", INSTALLS),
     NotRun("docs/playout.md", "payloads ─►", DIAGRAM),
+    NotRun("docs/proxies.md", "server {", PROXIES),
+    NotRun("docs/proxies.md", "defaults", PROXIES),
+    NotRun("docs/proxies.md", "{", PROXIES),
+    NotRun("docs/proxies.md", "readinessProbe:", "needs a cluster; tests/relay_server/relayctl/test_cli.py runs the command"),
     NotRun("docs/playout.md", "scripts/simulate", MINUTES),
     NotRun("docs/reliability.md", "scripts/chaos", MINUTES),
     NotRun("examples/README.md", "relay-server", "tests/test_examples.py starts both"),

@@ -37,3 +37,12 @@ def test_changelog_names_this_version() -> None:
     """The version that pyproject.toml tells has its section."""
     version = tomllib.loads((PROJECT_ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]["version"]
     assert f"## [{version}]" in (PROJECT_ROOT / "CHANGELOG.md").read_text(encoding="utf-8")
+
+
+def test_licences_page_names_every_dependency() -> None:
+    """Each package that pyproject.toml asks for at run time."""
+    project = tomllib.loads((PROJECT_ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    asked_for = [*project["dependencies"], *(one for extra in project["optional-dependencies"].values() for one in extra)]
+    page = (PROJECT_ROOT / "docs" / "licences.md").read_text(encoding="utf-8").lower()
+    names = [re.split(r"[\[<>=~ ]", one)[0].lower() for one in asked_for]
+    assert [name for name in names if not re.search(rf"(^|[^\w-]){re.escape(name)}($|[^\w-])", page, re.MULTILINE)] == []

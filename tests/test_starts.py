@@ -106,10 +106,40 @@ STARTS = {
     "operator's access file broken": ctl("device list --access-file {files}/rubbish", "access_file: {files}/rubbish is not JSON"),
     "operator's access file unwritable": ctl("device create x --access-file {files}/locked/a.json", "access_file: Permission denied", True),
     "operator's access file within a file": ctl("device create x --access-file {files}/rubbish/a", "access_file: {files}/rubbish/a"),
+    "relay's flag misspelt": relay("--listne 127.0.0.1:0", "unrecognized arguments: --listne did you mean --listen?"),
+    "relay's flag without a value": relay("--log-level", "--log-level: expected one argument --help"),
+    "operators' port taken": relay("--admin-listen 127.0.0.1:{port}", "admin_listen: 127.0.0.1:{port} another program listens"),
+    "clients' authority rubbish": relay(tls("good.pem") + " --tls-client-ca-file {files}/rubbish", "tls_client_ca_file: PEM"),
+    "speech folder a file": relay("--speech-folder {files}/rubbish", "--speech-folder: {files}/rubbish is not a folder"),
+    "port file's folder locked": relay("--port-file {files}/locked/port", "port_file: {files}/locked/port Permission denied", True),
+    "relay's settings a folder": relay("--config {files}", "config: {files} Is a directory"),
+    "relay's settings unreadable": relay("--config {files}/secret", "config: {files}/secret Permission denied", True),
+    "relay's settings named wrong": relay("", "config: {files}/none.toml No such file", AVATAR_RELAY_CONFIG="{files}/none.toml"),
+    "heartbeat too long": relay("--heartbeat-ms 9000", "peer_timeout_ms: heartbeat_ms"),
+    "certificate without its key": relay("--tls-cert-file {files}/good.pem", "tls_cert_file and tls_key_file come together"),
+    "open to the network": relay("--listen 0.0.0.0:0", "--listen: 0.0.0.0:0 insecure_listen"),
+    "device's flag misspelt": edge("--hedless", "--hedless did you mean --headless?"),
+    "device's command unknown": edge("dance", "invalid choice: 'dance'"),
+    "device's relay wrong": edge("--relay ::1:52000", "--relay: '::1:52000' [::1]:52000"),
+    "device's name wrong": edge("--device-id a/b", "--device-id: 'a/b'"),
+    "device's picture too small": edge("--size 0x0", "--size: '0x0' WIDTHxHEIGHT"),
+    "device's renderer unknown": edge("--renderer nosuch", "--renderer: 'nosuch'"),
+    "device's token unreadable": edge("--token-file {files}/secret", "token_file: {files}/secret Permission denied", True),
+    "device's key encrypted": edge(tls("good.pem", "encrypted.key"), "tls_key_file: {files}/encrypted.key encrypted"),
+    "record folder a file": edge("--record {files}/rubbish", "--record: {files}/rubbish is not a folder"),
+    "sound into no folder": edge("--audio-sink wav", "--audio-sink: record"),
+    "operator's command unknown": ctl("dance", "invalid choice: 'dance'"),
+    "operator's command missing": ctl("", "COMMAND"),
+    "operator's device missing": ctl("show", "show: DEVICE"),
+    "operator's token wrong": ctl("devices", "RELAYCTL_TOKEN holds no token", RELAYCTL_TOKEN="a b"),
+    "operator's key missing": ctl("--tls-cert-file {files}/good.pem devices", "tls_cert_file and tls_key_file come together"),
+    "operator's token in plaintext": ctl("--insecure --relay 192.0.2.1:1 devices", "insecure: plaintext", RELAYCTL_TOKEN="abcdefgh"),
+    "operator's variable misspelt": ctl("devices", "RELAYCTL_TOKNE: did you mean RELAYCTL_TOKEN?", RELAYCTL_TOKNE="abcdefgh"),
 }  # fmt: skip
 
 
 LONG = {
+    *list(STARTS)[list(STARTS).index("relay's flag without a value") :],
     *("address elsewhere", "certificate empty", "certificate weak", "key unreadable", "relay's key of an SDK missing"),
     *("device's token empty", "map rubbish", "operator's key of another", "operator's token missing"),
     "operator's access file within a file",
@@ -174,7 +204,8 @@ def run(start: Start, files: Path, taken: int) -> Outcome:
     command = [sys.executable, "-m", MODULES[start.program], *filled(start.arguments).split()]
     if start.unprivileged and os.geteuid() == 0:
         command = [*NOBODY, *command]
-    environment = {**os.environ, "PYTHONDONTWRITEBYTECODE": "1", **start.environment}
+    given = {name: filled(value) for name, value in start.environment.items()}
+    environment = {**os.environ, "PYTHONDONTWRITEBYTECODE": "1", **given}
     done = subprocess.run(command, cwd=PROJECT_ROOT, env=environment, capture_output=True, text=True, timeout=20, check=False)
     return done, filled(start.words)
 
@@ -228,11 +259,35 @@ def test_an_interrupt_during_the_start_leaves_no_traceback(program: str) -> None
 @pytest.mark.parametrize("program", MODULES)
 def test_help_is_written_to_any_terminal(program: str) -> None:
     """One whose encoding is ASCII, too."""
-    environment = {**os.environ, "PYTHONIOENCODING": "ascii"}
-    command = [sys.executable, "-m", MODULES[program], "--help"]
+    assert_help_is_printed([sys.executable, "-m", MODULES[program], "--help"], {**os.environ, "PYTHONIOENCODING": "ascii"})
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("program", MODULES)
+def test_help_needs_neither_home_nor_a_disk_nor_a_parent(program: str) -> None:
+    """As the first process of a container whose file system is read-only, with an empty environment."""
+    command = f"mount -o remount,bind,ro / 2>/dev/null; exec {sys.executable} -m {MODULES[program]} --help"
+    alone = ["unshare", "--pid", "--fork", "--mount", "--mount-proc", "sh", "-c", command]
+    if os.geteuid() != 0 or subprocess.run([*alone[:-1], "true"], capture_output=True, check=False).returncode:
+        pytest.skip("no namespaces can be made here")
+    assert_help_is_printed(alone, {"LC_ALL": "C", "PATH": os.environ["PATH"]})
+
+
+def assert_help_is_printed(command: list[str], environment: dict[str, str]) -> None:
+    """On standard output, with status 0, and nothing on standard error."""
     done = subprocess.run(command, cwd=PROJECT_ROOT, env=environment, capture_output=True, text=True, timeout=50, check=False)
     assert (done.returncode, done.stderr) == (0, "")
     assert done.stdout.startswith("usage: ")
+
+
+def test_an_idle_relay_is_stopped_without_a_warning() -> None:
+    """SIGTERM: status 0, and nothing in the log above INFO."""
+    relay = started("relay-server", ["--listen", "127.0.0.1:0", "--log-level", "info"], {})
+    assert relay.stdout is not None and relay.stdout.readline().startswith("listening on ")
+    relay.terminate()
+    _, errors = relay.communicate(timeout=30)
+    assert relay.returncode == 0
+    assert all(" INFO " in line for line in errors.splitlines()) and "draining" in errors
 
 
 OTEL = {"OTEL_EXPORTER_OTLP_ENDPOINT": "http://127.0.0.1:1"}

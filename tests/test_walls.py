@@ -83,6 +83,7 @@ ADAPTERS = frozenset(
         "avatar_relay.pem",
         "relay_server.sources",
         # adapters: OpenTelemetry
+        "avatar_relay.otel_providers",
         "avatar_relay.otel_settings",
         "avatar_relay.tracing",
         "edge_client.telemetry",
@@ -130,6 +131,7 @@ WIRE = frozenset(
         "edge_client.link.attach_call",
         "avatar_relay.publisher.grpc_link",
         "relay_server.relayctl.commands",
+        "relay_server.relayctl.watching",
         "relay_server.service",
         "relay_server.sources.audio2face.schema",
         "relay_server.sources.audio2face.wire",

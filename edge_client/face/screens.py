@@ -11,6 +11,7 @@ import logging
 import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from types import MappingProxyType
 from typing import Literal, TypedDict, assert_never
 
 from edge_client.choices import LARGEST_SOFT
@@ -30,6 +31,7 @@ _INSTALL = (
     "apt install libegl1 libgles2 libgl1-mesa-dri libgbm1 libdrm2; on the console the user must be in the groups video, render and input"
 )
 _CAPTION = "avatar-relay"
+NONE_KNOWN: Mapping[str, GlDriver] = MappingProxyType({})
 _OFF_SCREEN = ("offscreen", "dummy")
 
 
@@ -130,16 +132,16 @@ def open_face(
     largest: tuple[int, int] = LARGEST_SOFT,
     rotation: int = 0,
     avoid: frozenset[str] = frozenset(),
-    known: tuple[str, GlDriver] | None = None,
+    known: Mapping[str, GlDriver] = NONE_KNOWN,
     on_try: Callable[[Place], None] = _ignore,
 ) -> OpenedFace:
     """The best way that works here; logs why better ones did not, and a warning if nobody will see it though a window was asked for.
 
     `size` is width and height in pixels, 64 to 8,192 each; a full screen and a console take the screen's own size instead. The CPU draws
     no more pixels than `largest` has. `rotation` turns the picture in its window, in degrees clockwise, a multiple of 90. The kinds in
-    `avoid` come last; the GL driver of a place that is `known` is not tried out again. `on_try` is told of each way before it is tried,
-    which may end the process. Call it on the main thread, once at a time in a process: SDL has one display. Raises `ScreenError` when
-    nothing works.
+    `avoid` come last; the GL driver of a place that is `known` by its text is not tried again. `on_try` is told of each way before it is
+    tried, which may end the process. Call it on the main thread, once at a time in a process: SDL has one display. Raises `ScreenError`
+    when nothing works.
     """
     if not all(64 <= side <= 8192 for side in size):
         raise ScreenError(f"a picture of {size[0]}x{size[1]} pixels can not be: each side is 64 to 8192")
@@ -154,7 +156,7 @@ def open_face(
         try:
             if way.display is not None and not way.display.answers():
                 raise ScreenError("no display answers there")
-            driver = known[1] if known is not None and known[0] == str(way) else _tried(way, patient=choice == "gles")
+            driver = known.get(str(way)) or _tried(way, patient=choice == "gles")
             renderer = _open(way, driver, _Look(size, fullscreen, drawing))
         except (ScreenError, AssetError) as error:
             reasons.append(f"{way}: {error}")

@@ -124,7 +124,7 @@ def _open_built_in(start: FaceStart, config: EdgeConfig, say: Callable[[Message]
 
     choice: screens.RendererChoice = "gles" if config.renderer == "gles" else "flat" if config.renderer == "flat" else "auto"
     environment, cards = dict(os.environ), connected_cards()
-    known = (start.known["place"], GlDriver(**start.known["driver"])) if start.known else None
+    known = {place: GlDriver(**driver) for place, driver in start.known.items()}
     opened = screens.open_face(
         choice=choice,
         size=config.size,
@@ -137,7 +137,7 @@ def _open_built_in(start: FaceStart, config: EdgeConfig, say: Callable[[Message]
         known=known,
         on_try=lambda way: say(Trying(way.kind, way.display.addresses if way.display is not None else ())),
     )
-    found = {"place": str(opened.place), "driver": asdict(opened.driver)} if opened.driver is not None else {}
+    found = {str(opened.place): asdict(opened.driver)} if opened.driver is not None else {}
     say(Drawing(opened.renderer.name, opened.place.kind, opened.place.where, opened.reasons, found))
     return opened.renderer, lambda: not config.headless and screens.is_better_there(opened.place, choice, environment, cards)
 

@@ -209,7 +209,7 @@ class FaceProcess:
 
     def _tell(self, drawing: Drawing) -> None:
         self._lost_searches = self._lost_searches + 1 if drawing.where == "off-screen" and self._searched else 0
-        self._drawing, self._known = drawing, drawing.known
+        self._drawing, self._known = drawing, self._known | drawing.known
         logger.info("The face is drawn by %s", drawing.name)
         for reason in drawing.reasons:
             logger.warning("No face by %s", reason)

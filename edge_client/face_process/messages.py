@@ -33,7 +33,7 @@ class FaceStart:
     avoid: frozenset[str] = frozenset()
     """Kinds of renderer that crashed."""
     known: dict[str, Any] = field(default_factory=dict)
-    """What an earlier child told of the GL driver that it used, see `Drawing`."""
+    """What earlier children told of GL drivers, see `Drawing`."""
     search_s: float = 3.0
     """A face that is drawn off-screen, though a window is wanted, looks for a display this often."""
 
@@ -61,7 +61,7 @@ class Drawing:
     reasons: tuple[str, ...] = ()
     """Why no better way was taken."""
     known: dict[str, Any] = field(default_factory=dict)
-    """The GL driver, and the place that it was tried at."""
+    """The GL driver, by the place that it was tried at."""
 
 
 @dataclass(frozen=True, slots=True)

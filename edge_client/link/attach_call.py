@@ -8,6 +8,7 @@ keepalive stays off: our own heartbeat finds a dead peer sooner, and a server ma
 from __future__ import annotations
 
 import contextlib
+import os
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Self
@@ -19,6 +20,7 @@ from google.protobuf.message import DecodeError
 from avatar_relay import messages as m
 from avatar_relay.bounded_log import plain
 from avatar_relay.credentials import metadata_of
+from avatar_relay.forward_proxy import proxy_note, proxy_option
 from avatar_relay.grpc_client import CHANNEL_OPTIONS, fault_of
 from avatar_relay.limits import MAX_DEVICE_MESSAGE_PAYLOADS
 from avatar_relay.media import Credit
@@ -92,17 +94,23 @@ class AttachCall:
         try:
             response = await self._call.read()
             if response is grpc.aio.EOF:
-                return _stream_end(await self._call.code(), await self._call.details(), await self._call.trailing_metadata())
+                return self._stream_end(await self._call.code(), await self._call.details(), await self._call.trailing_metadata())
         except grpc.aio.AioRpcError as error:
-            return _stream_end(error.code(), error.details(), error.trailing_metadata())
+            return self._stream_end(error.code(), error.details(), error.trailing_metadata())
         return _message_in(response)
+
+    def _stream_end(self, code: grpc.StatusCode, text: str | None, trailers: Any) -> StreamEnd:
+        note = proxy_note(self._endpoint.address, os.environ) if code is grpc.StatusCode.UNAVAILABLE else ""
+        said = plain(text or "the relay ended the stream", MAX_RELAY_TEXT)
+        return StreamEnd(code.name, said + note, fault=fault_of(code.name, text, trailers))
 
 
 def _open_channel(endpoint: Endpoint, shown: Credentials) -> grpc.aio.Channel:
+    options = (*_OPTIONS, *proxy_option(endpoint.address))
     if not endpoint.tls:
-        return grpc.aio.insecure_channel(endpoint.address, options=_OPTIONS)
+        return grpc.aio.insecure_channel(endpoint.address, options=options)
     credentials = grpc.ssl_channel_credentials(shown.root_certificates, shown.key, shown.certificate)
-    return grpc.aio.secure_channel(endpoint.address, credentials, options=_OPTIONS)
+    return grpc.aio.secure_channel(endpoint.address, credentials, options=options)
 
 
 def _message_in(data: bytes) -> m.ToDevice | AttachRefused | StreamEnd | None:
@@ -119,10 +127,6 @@ def _message_in(data: bytes) -> m.ToDevice | AttachRefused | StreamEnd | None:
         return attach_response_from_wire(response)
     except WireError as error:
         return AttachRefused(error, _credit_of(response))
-
-
-def _stream_end(code: grpc.StatusCode, text: str | None, trailers: Any) -> StreamEnd:
-    return StreamEnd(code.name, plain(text or "the relay ended the stream", MAX_RELAY_TEXT), fault=fault_of(code.name, text, trailers))
 
 
 def _credit_of(response: pb.AttachResponse) -> Credit:

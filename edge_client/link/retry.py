@@ -1,7 +1,8 @@
 """How a stream ended, and what follows from it.
 
 Rules
-1. A refusal before `welcome` that no repetition can change is FINAL: the program says why and exits.
+1. A refusal before `welcome` that no repetition can change is FINAL if the relay's own fault comes with it: the program says why and
+   exits. Without it the refusal is a proxy's on the way, whose route may not be there yet: it is tried again, at long intervals.
 2. Once the relay has taken this device, nothing is final: what ended the stream may pass.
 3. A device that was replaced by another stream of its own name stands back: it comes again, but late, and later each time
    that it is replaced again, so that two devices with one name do not take turns.
@@ -16,6 +17,9 @@ from dataclasses import dataclass
 from avatar_relay.backoff import FINAL_CODES, asked_to_wait_s
 from avatar_relay.reasons import Fault, Reason
 
+FOREIGN_REFUSAL_S = 30.0
+"""How long to wait at least after a refusal that is not the relay's."""
+
 STAND_BACK_S = 30.0
 """How long a replaced device waits at least."""
 
@@ -24,9 +28,9 @@ LONGEST_STAND_BACK_S = 3_600.0
 
 _ADVICE = {
     "UNAVAILABLE": "is the relay running at that address, and does it speak TLS exactly when this device does?",
-    "UNIMPLEMENTED": "what listens there is not an avatar relay",
-    "UNAUTHENTICATED": "the relay does not accept this device's credentials",
-    "PERMISSION_DENIED": "the relay does not let this device in under this name",
+    "UNIMPLEMENTED": "what answers there is not an avatar relay, or a proxy that knows no way to one",
+    "UNAUTHENTICATED": "a proxy on the way asks for credentials of its own",
+    "PERMISSION_DENIED": "a proxy on the way refuses this device",
 }
 
 
@@ -60,14 +64,20 @@ class StreamEnd:
             return RetryDecision.STOPPED
         if self.goaway_reason == "replaced" or (self.fault is not None and self.fault.reason is Reason.REPLACED):
             return RetryDecision.STAND_BACK
-        if self.code in FINAL_CODES and not self.welcomed:
+        if self._is_refusal and self.fault is not None:
             return RetryDecision.FINAL
         return RetryDecision.RETRY
 
     @property
+    def _is_refusal(self) -> bool:
+        return self.code in FINAL_CODES and not self.welcomed
+
+    @property
     def wait_at_least_s(self) -> float:
-        """The relay's hint, and what standing back asks for, in seconds."""
+        """The relay's hint, and what standing back or a proxy's refusal asks for, in seconds."""
         hint_s = asked_to_wait_s(self.retry_after_ms, 0 if self.fault is None else self.fault.retry_after_ms)
+        if self._is_refusal and self.fault is None:
+            return FOREIGN_REFUSAL_S
         return max(hint_s, STAND_BACK_S if self.verdict is RetryDecision.STAND_BACK else 0.0)
 
     def wait_after_s(self, replaced: int) -> float:

@@ -2,18 +2,24 @@
 
 from __future__ import annotations
 
+import argparse
+import difflib
 import io
 import logging
+import re
 import signal
 import sys
 import threading
 from collections.abc import Iterator, MutableMapping
 from contextlib import contextmanager
+from typing import NoReturn
 
 logger = logging.getLogger(__name__)
 
 EXIT_START_FAILED = 2
 EXIT_INTERRUPTED = 130
+MAX_ERROR = 500
+"""Characters of a line that tells a mistake on the command line."""
 
 
 def prepare_process(environment: MutableMapping[str, str]) -> None:
@@ -29,6 +35,18 @@ def prepare_process(environment: MutableMapping[str, str]) -> None:
     environment.setdefault("GRPC_DNS_RESOLVER", "native")
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(errors="replace")
+
+
+class CommandLine(argparse.ArgumentParser):
+    """A parser that tells a mistake in one line, with the nearest flag for an unknown one; the usage is a page long, and in `--help`."""
+
+    def error(self, message: str) -> NoReturn:
+        """Exit with 2."""
+        program, _, command = self.prog.partition(" ")
+        unknown = re.match(r"unrecognized arguments: (--[^ =]+)", message)
+        near = difflib.get_close_matches(unknown[1], re.findall(r"--[a-z0-9-]+", self.format_usage()), 1) if unknown else []
+        text = f"{message}; did you mean {near[0]}?" if near else f"{message}; see {self.prog} --help"
+        self.exit(EXIT_START_FAILED, f"{program}: error: {command}{': ' if command else ''}{_printable(text)[:MAX_ERROR]}\n")
 
 
 @contextmanager
@@ -80,4 +98,8 @@ def _one_line(error: BaseException) -> str:
     text = str(error)
     if isinstance(error, OSError) and error.strerror:
         text = f"{error.filename}: {error.strerror}" if error.filename else error.strerror
-    return "".join(character if character.isprintable() else "?" for character in " ".join(text.split())) or type(error).__name__
+    return _printable(text) or type(error).__name__
+
+
+def _printable(text: str) -> str:
+    return "".join(character if character.isprintable() else "?" for character in " ".join(text.split()))

@@ -1,7 +1,7 @@
 """OpenTelemetry's standard variables, checked before its SDK reads them: with a wrong value it raises, logs tracebacks, or sends nothing.
 
-The rules are those of the Python SDK and its OTLP/gRPC exporter (times of the exporter are seconds, all others milliseconds).
-Only variables of what the programs use are checked: traces, metrics, and their resource.
+The rules are those of the Python SDK and its exporters (times of the OTLP exporters are seconds, all others milliseconds). Only variables
+of what the programs use are checked: traces, metrics, and their resource. What passes and is wrong all the same, the SDK refuses.
 """
 
 from __future__ import annotations
@@ -23,6 +23,38 @@ MAX_SHOWN = 80
 """Characters of a value that a text quotes."""
 
 
+GROUPS: Mapping[str, str] = {"TRACES": "opentelemetry_traces_exporter", "METRICS": "opentelemetry_metrics_exporter"}
+"""Entry points of exporters, by signal."""
+_OF_PROTOCOL = {"grpc": "otlp_proto_grpc", "http/protobuf": "otlp_proto_http"}
+_NONE, _OTLP = "none", "otlp"
+
+
+def exporter_names(environment: Mapping[str, str], signal: str) -> tuple[str, ...]:
+    """The exporters that the standard variables ask for, for `signal` ("TRACES" or "METRICS"), as their entry points name them.
+
+    An empty variable is unset. Without a choice it is OTLP if there is an endpoint for it. `otlp` is OTLP by the protocol that is set.
+    """
+    if _value(environment, "OTEL_SDK_DISABLED").lower() == "true":
+        return ()
+    endpoint = _of_signal(environment, signal, "ENDPOINT")
+    names = _listed(_value(environment, f"OTEL_{signal}_EXPORTER") or (_OTLP if endpoint else ""))
+    otlp = _OF_PROTOCOL.get(_of_signal(environment, signal, "PROTOCOL").lower(), "otlp_proto_grpc")
+    return tuple(dict.fromkeys(otlp if name == _OTLP else name for name in names if name != _NONE))
+
+
+def _value(environment: Mapping[str, str], name: str) -> str:
+    return environment.get(name, "").strip()
+
+
+def _of_signal(environment: Mapping[str, str], signal: str, name: str) -> str:
+    """A variable of the OTLP exporter: that of the signal, else that of all."""
+    return _value(environment, f"OTEL_EXPORTER_OTLP_{signal}_{name}") or _value(environment, f"OTEL_EXPORTER_OTLP_{name}")
+
+
+def _listed(value: str) -> list[str]:
+    return [name.strip() for name in value.lower().split(",") if name.strip()]
+
+
 def problems(environment: Mapping[str, str]) -> Iterator[str]:
     """One text for each wrong variable: its name, its value where that can be shown, and what it takes. Empty is unset."""
     for name, check in _CHECKS.items():
@@ -35,6 +67,14 @@ def problems(environment: Mapping[str, str]) -> Iterator[str]:
     )
     if 0 < queue < batch:
         yield f"{BSP_BATCH} ({batch}) is larger than {BSP_QUEUE} ({queue})"
+    for signal, group in GROUPS.items():
+        missing = ", ".join(name for name in exporter_names(environment, signal) if not entry_points(group=group, name=name))
+        if missing:
+            variables = f"OTEL_{signal}_EXPORTER, OTEL_EXPORTER_OTLP_PROTOCOL"
+            yield f"{variables}: no installed package has {missing[:MAX_SHOWN]} in {group}"
+        endpoint = _of_signal(environment, signal, "ENDPOINT")
+        if endpoint and "://" not in endpoint and "otlp_proto_http" in exporter_names(environment, signal):
+            yield "OTEL_EXPORTER_OTLP_ENDPOINT: takes http://HOST:PORT or https://HOST:PORT with this protocol"
 
 
 def _shown(name: str, value: str) -> str:
@@ -127,6 +167,15 @@ def _codes(value: str) -> str:
     return "" if all(code.strip().upper() in known for code in value.split(",") if code.strip()) else "takes names of gRPC status codes"
 
 
+def _exporters(value: str) -> str:
+    names = _listed(value)
+    return "takes names of exporters, separated by commas, or none alone" if not names or (_NONE in names and len(names) > 1) else ""
+
+
+def _port(value: str) -> str:
+    return "" if _is_whole(value) and 0 < int(value) < 65_536 else "takes a port from 1 to 65535"
+
+
 def _entry_points(group: str, *also: str) -> Check:
     def check(value: str) -> str:
         names = [name.strip() for name in value.split(",") if name.strip()]
@@ -141,9 +190,9 @@ _EXPORTER: Mapping[str, Check] = {
     "ENDPOINT": _endpoint,
     "HEADERS": _headers,
     "TIMEOUT": _number("seconds"),
-    "COMPRESSION": _choice("gzip"),
+    "COMPRESSION": _choice("gzip", "deflate", "none"),
     "INSECURE": _choice("true", "false"),
-    "PROTOCOL": _choice("grpc"),
+    "PROTOCOL": _choice(*_OF_PROTOCOL),
     "CERTIFICATE": _pem(b"-----BEGIN CERTIFICATE-----", "certificate"),
     "CLIENT_CERTIFICATE": _pem(b"-----BEGIN CERTIFICATE-----", "certificate"),
     "CLIENT_KEY": _pem(b"PRIVATE KEY-----", "private key"),
@@ -151,8 +200,9 @@ _EXPORTER: Mapping[str, Check] = {
 _SAMPLERS = ("always_on", "always_off", "traceidratio")
 _CHECKS: Mapping[str, Check] = {
     "OTEL_SDK_DISABLED": _choice("true", "false"),
-    "OTEL_TRACES_EXPORTER": _choice("otlp", "none"),
-    "OTEL_METRICS_EXPORTER": _choice("otlp", "none"),
+    "OTEL_TRACES_EXPORTER": _exporters,
+    "OTEL_METRICS_EXPORTER": _exporters,
+    "OTEL_EXPORTER_PROMETHEUS_PORT": _port,
     **{f"OTEL_EXPORTER_OTLP_{part}{name}": check for name, check in _EXPORTER.items() for part in ("", "TRACES_", "METRICS_")},
     "OTEL_EXPORTER_OTLP_METRICS_TEMPORALITY_PREFERENCE": _choice("cumulative", "delta", "lowmemory"),
     "OTEL_EXPORTER_OTLP_METRICS_DEFAULT_HISTOGRAM_AGGREGATION": _choice(

@@ -139,7 +139,7 @@ class ProgramSettings:
         """What was given, by section name. Raises `ConfigError`, which names the place and what the setting takes."""
         content = {} if file is None else read_toml(file)
         known_tables = {section.name for section in self.sections}
-        self._check_environment(environment)
+        self.check_environment(environment)
         top = {name: value for name, value in content.items() if name not in known_tables}
         given = {}
         for section in self.sections:
@@ -177,7 +177,8 @@ class ProgramSettings:
             raise ConfigError(f"{section.path(missing[0])}: must be given: {section.settings[missing[0]].text}")
         return Given(values, origins, bool(values) or is_present)
 
-    def _check_environment(self, environment: Mapping[str, str]) -> None:
+    def check_environment(self, environment: Mapping[str, str]) -> None:
+        """Raise `ConfigError` for a variable below the prefix that no setting has."""
         known = set(self._variables())
         for variable, value in environment.items():
             if not variable.startswith(self.prefix) or not value or variable in known:

@@ -16,7 +16,6 @@ import threading
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 from opentelemetry import context as otel_context
 from opentelemetry import metrics, trace
@@ -25,12 +24,7 @@ from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapProp
 from opentelemetry.util.types import AttributeValue
 
 from avatar_relay.media import TraceContext
-from avatar_relay.otel_settings import problems
-
-if TYPE_CHECKING:
-    from opentelemetry.sdk.metrics import MeterProvider
-    from opentelemetry.sdk.resources import Resource
-    from opentelemetry.sdk.trace import TracerProvider
+from avatar_relay.otel_settings import GROUPS, exporter_names, problems
 
 logger = logging.getLogger(__name__)
 
@@ -74,32 +68,26 @@ def telemetry_off() -> Telemetry:
     return Telemetry(trace.NoOpTracer(), metrics.NoOpMeter("avatar_relay"), False, lambda: None)
 
 
-def exporter_asked_for(environment: Mapping[str, str], signal: str) -> bool:
-    """Whether the standard variables ask for an exporter of `signal` ("TRACES" or "METRICS"); empty ones are unset."""
-    if environment.get("OTEL_SDK_DISABLED", "").strip().lower() == "true":
-        return False
-    chosen = environment.get(f"OTEL_{signal}_EXPORTER", "").strip().lower()
-    if chosen:
-        return chosen != "none"
-    return bool(environment.get("OTEL_EXPORTER_OTLP_ENDPOINT") or environment.get(f"OTEL_EXPORTER_OTLP_{signal}_ENDPOINT"))
-
-
 def start_telemetry(service_name: str, instance_id: str, version: str, environment: Mapping[str, str]) -> Telemetry:
-    """Start OTLP/gRPC export as the environment asks for; `telemetry_off` where it does not.
+    """Start the exporters that the environment asks for; `telemetry_off` if it asks for none.
 
-    Endpoint, headers, sampler, time-outs and queue sizes are the SDK's own, read from the standard variables. A wrong variable
-    is one line in the log, and telemetry stays off: neither sound nor face depends on it. Raises nothing.
+    Endpoint, headers, sampler, time-outs and queue sizes are the SDK's own, read from the standard variables, and so are name and resource
+    of the service: `service_name`, `instance_id` and `version` count if the variables say nothing else. A wrong variable is one line in the
+    log, and telemetry stays off: neither sound nor face depends on it. Raises nothing.
     """
-    traces, meters = (exporter_asked_for(environment, signal) for signal in ("TRACES", "METRICS"))
-    if not traces and not meters:
+    exporters = {signal: exporter_names(environment, signal) for signal in GROUPS}
+    if not any(exporters.values()):
         return telemetry_off()
     wrong = "; ".join(problems(environment))
     if wrong:
         logger.warning("telemetry is off: %s", wrong)
         return telemetry_off()
     try:
-        tracer_provider, meter_provider = _providers(service_name, instance_id, version, traces, meters)
-    except Exception as error:  # the SDK raises whatever it meets: a setting that `problems` does not know
+        from avatar_relay.otel_providers import start_providers  # late: the SDK costs start-up time
+
+        resource = {"service.name": service_name, "service.instance.id": instance_id, "service.version": version}
+        tracer_provider, meter_provider = start_providers(resource, exporters["TRACES"], exporters["METRICS"])
+    except Exception as error:  # the SDK raises whatever it meets: a setting that `problems` does not know, a port that is taken
         names = ", ".join(sorted(name for name in environment if name.startswith("OTEL_")))
         reason = " ".join(f"{type(error).__name__}: {error}".split())
         logger.warning("telemetry is off: OpenTelemetry does not start (%s); set are %s", reason, names)
@@ -133,40 +121,6 @@ def _trace_every(environment: Mapping[str, str]) -> int:
         return int(value)
     logger.warning("%s=%.80r is not a whole number; no payload gets a span of its own", TRACE_EVERY, value)
     return 0
-
-
-def _providers(
-    service_name: str, instance_id: str, version: str, traces: bool, meters: bool
-) -> tuple[TracerProvider | None, MeterProvider | None]:
-    """The SDK's providers of what is asked for; where one cannot be made, the other is stopped and the error raised."""
-    from opentelemetry.sdk.resources import Resource
-
-    resource = Resource.create({"service.name": service_name, "service.instance.id": instance_id, "service.version": version})
-    meter_provider = _meter_provider(resource) if meters else None
-    try:
-        return _tracer_provider(resource) if traces else None, meter_provider
-    except BaseException:
-        if meter_provider is not None:
-            threading.Thread(target=meter_provider.shutdown, name="telemetry-shutdown", daemon=True).start()
-        raise
-
-
-def _tracer_provider(resource: Resource) -> TracerProvider:
-    from opentelemetry.exporter.otlp.proto.grpc.trace_exporter import OTLPSpanExporter
-    from opentelemetry.sdk.trace import TracerProvider
-    from opentelemetry.sdk.trace.export import BatchSpanProcessor
-
-    provider = TracerProvider(resource=resource, shutdown_on_exit=False)
-    provider.add_span_processor(BatchSpanProcessor(OTLPSpanExporter()))
-    return provider
-
-
-def _meter_provider(resource: Resource) -> MeterProvider:
-    from opentelemetry.exporter.otlp.proto.grpc.metric_exporter import OTLPMetricExporter
-    from opentelemetry.sdk.metrics import MeterProvider
-    from opentelemetry.sdk.metrics.export import PeriodicExportingMetricReader
-
-    return MeterProvider([PeriodicExportingMetricReader(OTLPMetricExporter())], resource=resource, shutdown_on_exit=False)
 
 
 def context_of(span: Span) -> TraceContext:

@@ -14,8 +14,11 @@ from typing import Any
 import grpc
 from google.protobuf.json_format import MessageToDict
 from google.protobuf.message import Message
+from grpc_health.v1 import health_pb2, health_pb2_grpc
 
 from avatar_relay import wire
+from avatar_relay.command import CommandLine
+from avatar_relay.forward_proxy import proxy_note
 from avatar_relay.grpc_client import fault_of
 from avatar_relay.media import AngleUnit
 from avatar_relay.v1 import admin_service_pb2 as pb
@@ -25,9 +28,11 @@ from avatar_relay.volume_curve import position_of
 from relay_server.relayctl import access_commands as keys
 from relay_server.relayctl.connect import add_flags, open_channel, why_unreachable
 from relay_server.relayctl.values import gain, number
+from relay_server.relayctl.watching import watch
 
 DEFAULT_RELAY = "127.0.0.1:52000"
 TIMEOUT_S = 10.0
+HEALTH_TIMEOUT_S = 2.0
 MAX_GRACE_S = 7 * 86_400.0
 EXIT_REFUSED, EXIT_UNREACHABLE = 1, 3
 
@@ -56,8 +61,11 @@ def run(arguments: Sequence[str] | None) -> int:
             return 0
         with open_channel(options, os.environ) as channel:
             command: Run = options.run
-            for answer, lines in command(services.AdminServiceStub(channel), options):
+            for answer, lines in command(options.stub(channel), options):
                 _show(answer, lines, as_json=options.json)
+    except _NotServing as status:
+        print(f"relayctl: {status}", file=sys.stderr)
+        return EXIT_REFUSED
     except grpc.RpcError as error:
         return _complain(error, options)
     except BrokenPipeError:
@@ -67,7 +75,7 @@ def run(arguments: Sequence[str] | None) -> int:
 
 def build_parser() -> argparse.ArgumentParser:
     """The command line."""
-    parser = argparse.ArgumentParser(
+    parser = CommandLine(
         prog="relayctl",
         description="Looks at a relay's devices and steers them; says who may enter.",
         epilog="Exit codes: 0 done, 1 refused by the relay, 2 wrong usage, 3 no relay answers.",
@@ -80,7 +88,7 @@ def build_parser() -> argparse.ArgumentParser:
 
     def command(name: str, run: Run, text: str, *, device: str = "DEVICE") -> argparse.ArgumentParser:
         added = commands.add_parser(name, help=text, description=text)
-        added.set_defaults(run=run)
+        added.set_defaults(run=run, stub=services.AdminServiceStub)
         if device:
             added.add_argument("device", metavar=device)
         return added
@@ -117,6 +125,8 @@ def build_parser() -> argparse.ArgumentParser:
     )
     watch = command("watch", _watch, "Show what happens, as it happens.", device="")
     watch.add_argument("devices", nargs="*", metavar="DEVICE", help="only these (default: all)")
+    text = "Tell whether the relay serves: exit code 0 if it does, 1 if it drains, 3 if it does not answer. Takes no credentials."
+    command("health", _health, text, device="").set_defaults(stub=health_pb2_grpc.HealthStub)
     keys.add_commands(commands)
     return parser
 
@@ -204,9 +214,24 @@ def _drain(relay: services.AdminServiceStub, options: argparse.Namespace) -> Ite
 
 
 def _watch(relay: services.AdminServiceStub, options: argparse.Namespace) -> Iterator[tuple[Message, Lines]]:
-    for event in relay.WatchEvents(pb.WatchEventsRequest(device_ids=options.devices)):
+    def say(text: str) -> None:
+        print(f"relayctl: {_printable(text)}", file=sys.stderr, flush=True)
+
+    for event in watch(relay, options.devices, say):
         time = datetime.fromtimestamp(event.unix_time_us / 1e6).strftime("%H:%M:%S.%f")[:-3]
         yield event, ["  ".join((time, event.device_id or "-", event.conversation_id or "-", _happened(event)))]
+
+
+class _NotServing(Exception):
+    """The relay answers, and is not in service."""
+
+
+def _health(relay: Any, _: argparse.Namespace) -> Iterator[tuple[Message, Lines]]:
+    answer = relay.Check(health_pb2.HealthCheckRequest(), timeout=HEALTH_TIMEOUT_S)
+    status = health_pb2.HealthCheckResponse.ServingStatus.Name(answer.status)
+    if answer.status != health_pb2.HealthCheckResponse.SERVING:
+        raise _NotServing(status)
+    yield answer, [status]
 
 
 # --- in words ------------------------------------------------------------------------------------------------------
@@ -328,7 +353,7 @@ def _complain(error: Any, options: argparse.Namespace) -> int:
     fault = fault_of(code.name, error.details(), error.trailing_metadata())
     if fault is None and code in _UNREACHABLE:
         text, reason, exit_code = (
-            why_unreachable(options),
+            why_unreachable(options) + proxy_note(options.relay, os.environ),
             code.name,
             EXIT_UNREACHABLE,
         )

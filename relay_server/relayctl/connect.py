@@ -17,11 +17,15 @@ from avatar_relay.addresses import is_loopback, split_address
 from avatar_relay.certificate_dates import clock_fault
 from avatar_relay.credentials import clean_token, metadata_of
 from avatar_relay.errors import ConfigError
+from avatar_relay.forward_proxy import proxy_option
 from avatar_relay.limits import GRPC_MAX_RECEIVE_BYTES
 from avatar_relay.pem import PemError, check_authorities, check_key_pair
+from avatar_relay.settings import ProgramSettings, Section
 
 ENVIRONMENT = "RELAYCTL_"
 TOKEN_VARIABLE = ENVIRONMENT + "TOKEN"
+_KEEPALIVE = (("grpc.keepalive_time_ms", 10_000), ("grpc.keepalive_timeout_ms", 5_000))
+"""A watcher finds a relay that is gone without a word."""
 _FILES = {
     "token_file": "file with the token to show",
     "tls_ca_file": "certificates (PEM) that vouch for the relay; speaks TLS on this machine too",
@@ -40,6 +44,8 @@ def add_flags(parser: argparse.ArgumentParser) -> None:
 
 def open_channel(options: argparse.Namespace, environment: Mapping[str, str]) -> grpc.Channel:
     """A channel that shows the credentials. Raises `ConfigError` where what was said can not be."""
+    variables = frozenset(name.upper() for name in (*_FILES, "token"))
+    ProgramSettings(ENVIRONMENT, [Section("", {}, variables)]).check_environment(environment)
     said = {name: getattr(options, name) or environment.get(ENVIRONMENT + name.upper()) for name in _FILES}
     files = {name: _read(name, path) for name, path in said.items() if path}
     token = _token(files, environment)
@@ -50,7 +56,7 @@ def open_channel(options: argparse.Namespace, environment: Mapping[str, str]) ->
     _check(said)
     if token is not None and not tls and not loopback:
         raise ConfigError("insecure: a token does not travel in plaintext; leave it out")
-    grpc_options = [("grpc.max_receive_message_length", GRPC_MAX_RECEIVE_BYTES)]
+    grpc_options = [("grpc.max_receive_message_length", GRPC_MAX_RECEIVE_BYTES), *_KEEPALIVE, *proxy_option(options.relay)]
     if tls:
         credentials = grpc.ssl_channel_credentials(files.get("tls_ca_file"), files.get("tls_key_file"), files.get("tls_cert_file"))
         channel = grpc.secure_channel(options.relay, credentials, grpc_options)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Awaitable, Callable
 from typing import Any, Protocol, assert_never
 
@@ -33,6 +34,8 @@ from relay_server.sources.source import NO_WISH, VoiceWish
 
 NAME = pb.DESCRIPTOR.services_by_name["AdminService"].full_name
 
+WATCH_HEARTBEAT_S = 2.0
+"""A watcher who asks for heartbeats gets one after so long without an event."""
 Write = Callable[[Message], Awaitable[None]]
 
 
@@ -156,7 +159,17 @@ class AdminService:
             raise RequestError(Fault(Reason.MESSAGE_INVALID, text, "device_ids"))
         check_reach(*request.device_ids, field="device_ids")
         with self._relay.watch(frozenset(request.device_ids), current_caller().key) as watcher:
-            while (watched := await watcher.receive()) is not None:
+            if request.heartbeat:
+                await write(pb.WatchEventsResponse())
+            while True:
+                try:
+                    async with asyncio.timeout(WATCH_HEARTBEAT_S if request.heartbeat else None):
+                        watched = await watcher.receive()
+                except TimeoutError:
+                    await write(pb.WatchEventsResponse())
+                    continue
+                if watched is None:
+                    return
                 if may_reach(watched.device_id) or watched.notice is None:
                     await write(_watched_to_wire(watched))
 

@@ -15,13 +15,13 @@ from opentelemetry.trace import StatusCode
 
 from avatar_relay import tracing
 from avatar_relay.media import TraceContext
+from avatar_relay.otel_settings import exporter_names
 from avatar_relay.tracing import (
     SEGMENT_US,
     TRACE_EVERY,
     Stage,
     context_of,
     current_context,
-    exporter_asked_for,
     parent_from,
     start_telemetry,
     trace_id_of,
@@ -45,7 +45,7 @@ PARENT = TraceContext("00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01",
 )
 def test_the_standard_variables_decide(environment: dict[str, str], asked: bool) -> None:
     """Export is on where an exporter or an endpoint is named, and off where the SDK is disabled."""
-    assert exporter_asked_for(environment, "TRACES") is asked
+    assert bool(exporter_names(environment, "TRACES")) is asked
 
 
 def test_off_imports_no_sdk() -> None:

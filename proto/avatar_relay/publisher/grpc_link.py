@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import os
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,7 @@ from avatar_relay import wire
 from avatar_relay.addresses import is_loopback
 from avatar_relay.backoff import FINAL_CODES
 from avatar_relay.credentials import clean_token, metadata_of
+from avatar_relay.forward_proxy import host_of, proxy_note, proxy_option
 from avatar_relay.grpc_client import CHANNEL_OPTIONS, fault_of
 from avatar_relay.messages import FromPublisher, Joined, ToPublisher, UnknownEvent
 from avatar_relay.publisher.errors import ConnectionLostError, UnsendableError
@@ -74,7 +76,9 @@ class GrpcLink:
         code, text = await self._call.code(), await self._call.details()
         fault = fault_of(code.name, text, await self._call.trailing_metadata())
         what = f"{fault.reason}: {fault.text}" if fault is not None else f"{code.name}: {text}"
-        final = code.name in FINAL_CODES or code is grpc.StatusCode.ABORTED  # another stream of this publisher took over
+        what += proxy_note(self._address, os.environ) if code is grpc.StatusCode.UNAVAILABLE and fault is None else ""
+        # ABORTED: another stream of this publisher took over. Without our fault a proxy on the way made the status, and that may pass
+        final = fault is not None and (code.name in FINAL_CODES or code is grpc.StatusCode.ABORTED)
         return ConnectionLostError(f"the relay at {self._address}: {what}", final=final, fault=fault)
 
 
@@ -84,13 +88,14 @@ async def open_grpc_link(address: str, credentials: grpc.ChannelCredentials | No
     Raises a final `ConnectionLostError` where the token can not be read, or would leave this machine in plaintext.
     """
     shown = _read_token(token)
-    if shown is not None and credentials is None and not is_loopback(address.rpartition(":")[0].strip("[]")):
+    if shown is not None and credentials is None and not is_loopback(host_of(address)):
         raise ConnectionLostError(
             "a token does not travel in plaintext: give credentials, such as grpc.ssl_channel_credentials()", final=True
         )
+    options = (*CHANNEL_OPTIONS, *proxy_option(address))
     if credentials is None:
-        return GrpcLink(address, grpc.aio.insecure_channel(address, CHANNEL_OPTIONS), shown)
-    return GrpcLink(address, grpc.aio.secure_channel(address, credentials, CHANNEL_OPTIONS), shown)
+        return GrpcLink(address, grpc.aio.insecure_channel(address, options), shown)
+    return GrpcLink(address, grpc.aio.secure_channel(address, credentials, options), shown)
 
 
 def _encode(message: FromPublisher | Joined) -> Any:

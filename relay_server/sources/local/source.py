@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import logging
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
@@ -18,8 +17,6 @@ from relay_server.sources.source import AudioChunk, FileSpeech, Irregularity, It
 
 BLOCK_S = 0.5
 """Sound that is read and analysed at a time: some 2 ms of work on another thread."""
-
-logger = logging.getLogger(__name__)
 
 
 class LocalSource:
@@ -58,7 +55,6 @@ async def _items(file: AudioFile, peak_db: float, path: Path) -> AsyncIterator[I
     steps = _steps(file, peak_db)
     try:
         for text in file.irregularities():
-            logger.warning("%s: %s", path.name, text)
             yield Irregularity(Fault(Reason.AUDIO_IRREGULAR, text, "file"))
         while (items := await asyncio.to_thread(next, steps, None)) is not None:
             for item in items:

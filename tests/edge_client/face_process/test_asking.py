@@ -92,7 +92,7 @@ def test_a_parent_that_is_gone_is_noticed(pair: Pair) -> None:
     "message",
     [
         Trying("gles", ("/tmp/.X11-unix/X0", "\0/tmp/.X11-unix/X0", ("host", 6_000))),
-        Drawing("a name", "gles", "desktop", ("one", "two"), {"place": "gles", "driver": {"vsync": True, "samples": 4}}),
+        Drawing("a name", "gles", "desktop", ("one", "two"), {"gles desktop :0": {"vsync": True, "samples": 4}}),
         Leaving("lost", "the display has gone"),
     ],
 )

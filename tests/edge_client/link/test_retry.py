@@ -6,7 +6,7 @@ import pytest
 
 from avatar_relay.backoff import MAX_HINT_S
 from avatar_relay.reasons import Fault, Reason
-from edge_client.link.retry import STAND_BACK_S, RetryDecision, StreamEnd
+from edge_client.link.retry import FOREIGN_REFUSAL_S, STAND_BACK_S, RetryDecision, StreamEnd
 
 
 @pytest.mark.parametrize(
@@ -28,8 +28,11 @@ from edge_client.link.retry import STAND_BACK_S, RetryDecision, StreamEnd
     ],
 )
 def test_final_or_not(code: str, before: RetryDecision, after: RetryDecision) -> None:
-    """Before welcome a refusal may be final; after it nothing is."""
-    assert StreamEnd(code, "").verdict is before
+    """Before welcome a refusal may be final; after it nothing is. Without the relay's fault it is a proxy's, and passes."""
+    fault = Fault(Reason.HELLO_INVALID, "no")
+    assert StreamEnd(code, "", fault=fault).verdict is before
+    assert StreamEnd(code, "").verdict is RetryDecision.RETRY
+    assert StreamEnd(code, "").wait_at_least_s == (FOREIGN_REFUSAL_S if before is RetryDecision.FINAL else 0)
     assert StreamEnd(code, "", welcomed=True).verdict is after
 
 

@@ -14,6 +14,7 @@ from avatar_relay.messages import ConversationEnd, Finished, Hello, Interrupt, P
 from relay_server.config import RelayConfig
 from relay_server.connections.relay import Relay
 from relay_server.relayctl import cli as relayctl
+from relay_server.relayctl import watching as watching_module
 from relay_server.server import build_relay, serving
 from relay_server.sources.source import TextSpeech, VoiceWish
 from relay_server.sources.speech_publishing import serving_speech
@@ -159,8 +160,19 @@ async def test_json_is_one_object_a_line(bench: Bench, capsys: pytest.CaptureFix
     assert (device["device_id"], device["attached"], device["output_rate_hz"]) == ("lobby", True, 48_000)
 
 
-async def test_watch_shows_what_happens_until_the_relay_ends(bench: Bench, capsys: pytest.CaptureFixture[str]) -> None:
-    """From opened to finished, with times and positions; the drain of the relay ends it."""
+class Enough(Exception):
+    """A watcher would try again."""
+
+
+async def test_watch_shows_what_happens_and_tells_that_the_relay_ended(
+    bench: Bench, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """From opened to finished, with times and positions; the drain of the relay ends the stream, and that is said."""
+
+    def pause(_: float) -> None:
+        raise Enough
+
+    monkeypatch.setattr(watching_module.watch, "__defaults__", (pause,))
     watching = asyncio.create_task(bench.run("watch", "lobby"))
     printed = ""
     while "opened by relay-speech" not in printed:  # the watcher's own start is not to be seen from here
@@ -172,11 +184,20 @@ async def test_watch_shows_what_happens_until_the_relay_ends(bench: Bench, capsy
     assert await bench.run("drain", "--grace", "5") == 0
     assert bench.relay.drain_asked.is_set()
     await bench.relay.drain(0)
-    assert await watching == 0
-    printed += capsys.readouterr().out
+    with pytest.raises(Enough):
+        await watching
+    said = capsys.readouterr()
+    printed += said.out
+    assert said.err.startswith("relayctl: not watching any more (") and said.err.endswith("; trying again\n")
     assert "finished at 0.100 s: completed" in printed
     assert "all published: audio 1, motion 1" in printed
     assert "draining:" in printed
+
+
+async def test_health_is_for_probes(bench: Bench, capsys: pytest.CaptureFixture[str]) -> None:
+    """SERVING with status 0; not for a relay that drains."""
+    assert await bench.run("health") == 0
+    assert capsys.readouterr().out == "SERVING\n"
 
 
 async def test_no_relay_is_said_clearly(capsys: pytest.CaptureFixture[str], unused_tcp_port: int) -> None:
@@ -194,7 +215,8 @@ def test_wrong_usage_exits_with_2(arguments: list[str], capsys: pytest.CaptureFi
     with pytest.raises(SystemExit) as caught:
         relayctl.main(arguments)
     assert caught.value.code == 2
-    assert "usage:" in capsys.readouterr().err
+    said = capsys.readouterr().err
+    assert said.startswith("relayctl: error: ") and said.count("\n") == 1
 
 
 @pytest.mark.parametrize(

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import signal
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -10,11 +12,12 @@ import numpy as np
 import pytest
 
 pytest.importorskip("pyaudio")
+from edge_client.audio.card_memory import CardMemory
 from edge_client.audio.resampler import Resampler
 from edge_client.audio.sink import Pcm
 from edge_client.audio.sinks.pyaudio import PyAudioSink
 from edge_client.audio.speaker.memory import MAX_PERIOD_US
-from tests.edge_client.audio.sinks.playing import ArrayFeed, make_noise, playing, wait_until_heard
+from tests.edge_client.audio.sinks.playing import ArrayFeed, make_noise, playing, speaker_pid, wait_until_heard
 from tests.lab.sound_card.paced_card import RATE_HZ, PacedDevice, deep_paced_device, paced_device, paced_library
 
 __all__ = ["deep_paced_device", "paced_device", "paced_library"]
@@ -200,3 +203,31 @@ def test_names_of_alsa(paced_library: Path, tmp_path: Path, monkeypatch: pytest.
     finally:
         sink.close()
     assert np.array_equal(device.heard_between_first_and_last_sound(), noise)
+
+
+def test_a_buffer_that_ran_dry_grows_in_silence(paced_device: PacedDevice, tmp_path: Path) -> None:
+    """Not while it sounds; what comes then is heard whole, and the card is remembered."""
+    first, second = make_noise(0.8), make_noise(0.3, seed=2)
+    feed, cards = ArrayFeed(first), CardMemory(tmp_path)
+    sink = PyAudioSink(device="paced", cards=cards)
+    sink.start(feed)
+    try:
+        sink.expect(True)
+        wait_until_heard(sink, RATE_HZ // 10)
+        pid = speaker_pid()
+        os.kill(pid, signal.SIGSTOP)
+        time.sleep(0.1)
+        os.kill(pid, signal.SIGCONT)
+        wait_for(lambda: sink.counters().device_dry)
+        assert speaker_pid() == pid
+        wait_until_heard(sink, len(first))
+        sink.expect(False)
+        wait_for(lambda: cards.buffers_us.get("paced", 0) >= 20_000)
+        feed.add(second)
+        wait_until_heard(sink, len(first) + len(second))
+        assert speaker_pid() != pid
+        assert sink.counters().restarts == 0
+    finally:
+        sink.close()
+    assert CardMemory(tmp_path).buffers_us == cards.buffers_us
+    assert np.array_equal(sounding(paced_device.samples())[-len(second) :], second)

@@ -101,8 +101,8 @@ class AttachCall:
 
     def _stream_end(self, code: grpc.StatusCode, text: str | None, trailers: Any) -> StreamEnd:
         note = proxy_note(self._endpoint.address, os.environ) if code is grpc.StatusCode.UNAVAILABLE else ""
-        said = plain(text or "the relay ended the stream", MAX_RELAY_TEXT)
-        return StreamEnd(code.name, said + note, fault=fault_of(code.name, text, trailers))
+        said = plain(text or "the relay ended the stream", MAX_RELAY_TEXT) + note
+        return StreamEnd(code.name, said, fault=fault_of(code.name, text, trailers))
 
 
 def _open_channel(endpoint: Endpoint, shown: Credentials) -> grpc.aio.Channel:

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator
 import grpc
 
 from avatar_relay.backoff import FINAL_CODES, PUBLISHER_BACKOFF, full_jitter
-from avatar_relay.grpc_client import fault_in
+from avatar_relay.grpc_client import fault_of
 from avatar_relay.v1 import admin_service_pb2 as pb
 from avatar_relay.v1 import admin_service_pb2_grpc as services
 
@@ -45,4 +45,4 @@ def watch(
 
 
 def _is_final(error: grpc.RpcError) -> bool:
-    return fault_in(error.trailing_metadata()) is not None and error.code().name in FINAL_CODES
+    return fault_of(error.code().name, error.details(), error.trailing_metadata()) is not None and error.code().name in FINAL_CODES

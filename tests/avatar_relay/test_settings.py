@@ -29,8 +29,8 @@ SAMPLES = {
     "eye_colour": "#5b3a1e",
     "background_colour": "#304030",
     "size": "1024x600",
-    "proxies": "192.0.2.0/24",
     "render_size": "1024x600",
+    "proxies": "192.0.2.0/24",
 }
 """Values of settings that take more than a word or a number."""
 

@@ -26,7 +26,7 @@ from typing import TYPE_CHECKING
 
 from avatar_relay.service_manager import Heart, ServiceManager
 from avatar_relay.tracing import start_telemetry
-from edge_client.assembly import make_answers, make_playback, monotonic_us, smooth_running, why_soundless
+from edge_client.assembly import make_answers, make_playback, monotonic_us, smooth_running, wait_for_parts, why_soundless
 from edge_client.audio.sink import AudioSink
 from edge_client.audio.sinks.wav import WavTap
 from edge_client.audio.sound import start_sound
@@ -59,8 +59,6 @@ logger = logging.getLogger(__name__)
 
 LINGER_S = 1.5
 """After the last conversation asked for: acknowledgements arrive, and the face comes to rest on the film."""
-FIRST_PICTURE_US = 5_000_000
-"""How long the link waits for the first picture at most."""
 BEAT_S = 0.5
 MAIN_PART, LINK_PART = "main", "link"
 """The threads that systemd's watchdog is told of."""
@@ -160,7 +158,7 @@ class App:
             stack.callback(thread.stop)
             self._manager.tell("READY=1")
             with smooth_running():
-                self._wait_for_face(face)
+                wait_for_parts(sink, face, self._is_stopped)
                 thread.start()
                 while not self._stop.wait(BEAT_S):
                     self._heart.beat(MAIN_PART)
@@ -216,12 +214,11 @@ class App:
             on_closed=self._stop.set,
         )
 
-    def _wait_for_face(self, face: FaceProcess | None) -> None:
-        """For a little, so that the first word finds a face; a screen that hangs does not keep the device from its relay."""
-        until_us = monotonic_us() + FIRST_PICTURE_US
-        while face is not None and not self._stop.is_set() and monotonic_us() < until_us and not face.was_tried.wait(BEAT_S):
-            self._heart.beat(MAIN_PART)
-            self._heart.beat(LINK_PART)
+    def _is_stopped(self) -> bool:
+        """Asked while the parts begin."""
+        self._heart.beat(MAIN_PART)
+        self._heart.beat(LINK_PART)
+        return self._stop.is_set()
 
     def _device_status(self, sink: AudioSink) -> DeviceStatus:
         """For the overlays; asked on the thread that answers the face."""

@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from functools import partial
 from typing import TYPE_CHECKING
 
-from edge_client.audio.decoders import make_decoder
+from edge_client.audio.decoders import load_decoders, make_decoder
 from edge_client.audio.sink import AudioSink
 from edge_client.config import EdgeConfig
 from edge_client.face.answers import FaceAnswers
@@ -28,9 +28,13 @@ if TYPE_CHECKING:
     from edge_client.face.pictures import PictureObserver
     from edge_client.face.render_loop import RenderLoop
     from edge_client.face.renderer import Renderer
+    from edge_client.face_process.host import FaceProcess
 
 logger = logging.getLogger(__name__)
 
+FIRST_WORD_S = 5.0
+"""A card or a screen that hangs does not keep a device from its relay, or an application from its player, for longer."""
+LOOK_S = 0.02
 TURN_S = 0.0005
 """How long a thread may hold the interpreter while others wait; with Python's 5 ms one that computes keeps sound and network waiting."""
 
@@ -49,6 +53,21 @@ def make_playback(config: EdgeConfig, sink: AudioSink, flame_map: FlameMap | Non
     )
     decoders = DecoderFactories(make_decoder, partial(make_motion_decoder, flame_map=flame_map))
     return PlaybackEngine(sink=sink, decoders=decoders, config=playback_config, observer=observer)
+
+
+def wait_for_parts(sink: AudioSink, face: FaceProcess | None, should_stop: Callable[[], bool]) -> None:
+    """Wait, at most `FIRST_WORD_S`, until the sink plays and the face draws, or cannot for now: else a first word would come late.
+
+    `should_stop` is asked every `LOOK_S`. Decoders are loaded meanwhile.
+    """
+    load_decoders()
+    until_us = monotonic_us() + round(FIRST_WORD_S * 1e6)
+    while not should_stop() and monotonic_us() < until_us:
+        counters = sink.counters()
+        has_sound = sink.anchor() is not None or counters.lost or counters.unheard
+        if has_sound and (face is None or face.was_tried.is_set()):
+            return
+        time.sleep(LOOK_S)
 
 
 def why_soundless(sink: AudioSink) -> str:

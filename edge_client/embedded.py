@@ -58,8 +58,6 @@ logger = logging.getLogger(__name__)
 T = TypeVar("T")
 
 NAME = "embedded"
-FIRST_PICTURE_S = 5.0
-"""How long the application waits for the first picture at most, so that its first word finds a face."""
 LEAVE_S = 4.0
 """How long an application that was cancelled may take to end."""
 INTERRUPT_S = 0.1
@@ -102,7 +100,7 @@ def run_player(
         sink, playback = start_sound(config, lambda sink: assembly.make_playback(config, sink, flame_map), None)
         stack.callback(sink.close)
         answers = assembly.make_answers(config, playback, status=lambda: _status(config, sink))
-        loop = None
+        loop = face = None
         if open_renderer is not None:
             renderer = open_renderer(config)
             stack.callback(renderer.close)
@@ -111,7 +109,7 @@ def run_player(
             face = FaceProcess(config, answers, name=NAME, on_closed=stop.set)
             stack.callback(face.close)
             face.start()
-            face.was_tried.wait(FIRST_PICTURE_S)
+        assembly.wait_for_parts(sink, face, lambda: interrupt.came)
         stored = StoredVolume(None if volume_file is None else StateFile(volume_file))
         stack.callback(stored.close)
         player = Player(playback, audio_format=audio_format, motion_format=motion_format, pacing=pacing, callbacks=callbacks)

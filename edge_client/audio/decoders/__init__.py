@@ -6,12 +6,13 @@ Each codec has a module here that is named by `Codec.value`, whose function `mak
 from __future__ import annotations
 
 from importlib import import_module
+from typing import Any
 
-from avatar_relay.media import AudioFormat
+from avatar_relay.media import AudioFormat, Codec
 from edge_client.audio.decoder import AudioDecoder
 from edge_client.audio.decoders.resampling import ResamplingDecoder
 
-__all__ = ["make_decoder"]
+__all__ = ["load_decoders", "make_decoder"]
 
 
 def make_decoder(format: AudioFormat, output_rate_hz: int) -> AudioDecoder:
@@ -26,7 +27,16 @@ def make_decoder(format: AudioFormat, output_rate_hz: int) -> AudioDecoder:
     return ResamplingDecoder(decoder, output_rate_hz)
 
 
+def load_decoders() -> None:
+    """Import all decoders, which takes some 50 ms: else the first word of each codec would come so much later."""
+    for codec in Codec:
+        _module_of(codec)
+
+
 def _native_decoder(format: AudioFormat) -> AudioDecoder:
-    module = import_module(f"{__name__}.{format.codec.value}")  # late: few devices hear all codecs
-    decoder: AudioDecoder = module.make(format)
+    decoder: AudioDecoder = _module_of(format.codec).make(format)
     return decoder
+
+
+def _module_of(codec: Codec) -> Any:
+    return import_module(f"{__name__}.{codec.value}")

@@ -27,6 +27,7 @@ from edge_client.face.pictures import PictureObserver
 from edge_client.face.render_loop import RenderLoop
 from edge_client.face.renderer import Renderer, Wish
 from edge_client.face_process.asking import AskedSource
+from edge_client.face_process.display_watch import watch_display
 from edge_client.face_process.factory import open_installed
 from edge_client.face_process.messages import MAX_START_BYTES, Drawing, FaceStart, Leaving, Message, Trying, Watcher, pack_message
 from edge_client.renderers import BUILT_IN
@@ -64,6 +65,7 @@ def _draw(channel: socket.socket, pulse: Pulse, start: FaceStart, observers: lis
 
     config = start.config
     renderer, is_better_there = _open(start, say)
+    watch_display()
     source = AskedSource(channel, pulse)
     loop = RenderLoop(
         source=source,

@@ -68,6 +68,7 @@ arm_python_version() {
 install_project() {
   rm -rf "$ARM/project"
   mkdir "$ARM/project"
+  mkdir -p "$ARM/root/etc/alsa/conf.d" # else ALSA takes this machine's, whose plug-ins are for another architecture
   quiet_unless_it_fails "$PYTHON" -m pip wheel --no-deps -w "$ARM/project" "$ROOT"
   unzip -q -d "$ARM/project" "$ARM"/project/*.whl
   cat >"$ARM/python" <<EOS

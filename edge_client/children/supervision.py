@@ -3,6 +3,7 @@
 The rules:
 1. A child is killed when it shows no sign of life: a thread in it beats every `beat_us`, and `misses` beats in a row are missing.
    Until its first progress it may miss `opening_misses`, unless it is stopped: drivers hold the interpreter while they open a device.
+   Before its first beat only rule 2 holds: from a slow or busy disk, a process takes long to start.
 2. It is killed when it makes no progress for `progress_us`, or none at all for `first_progress_us`.
 3. One check adds at most `LONGEST_STEP_US` to these times. After a gap in the checks the watching process was stopped itself, or the
    machine was suspended, and the child is given the time to show itself.
@@ -159,7 +160,7 @@ class Supervision:
         limits = self._limits
         silent_limit_us = limits.beat_us * (limits.misses if self._progressed or self._signs.is_stopped else limits.opening_misses)
         still_limit_us = limits.progress_us if self._progressed else limits.first_progress_us
-        if self._silent_us > silent_limit_us:
+        if self._silent_us > silent_limit_us and (self._signs.beats or self._signs.is_stopped):
             return f"no sign of life for {silent_limit_us / 1e6:g} s"
         if self._still_us > still_limit_us:
             return f"no progress for {still_limit_us / 1e6:g} s"

@@ -23,6 +23,12 @@ from tests.lab.programs import attached, python, running, while_running
 
 DEVICE_ID = "arm"
 START_S = 120.0
+CLIENT = """
+import sys
+sys.executable = {arm_python!r}  # the processes that it starts are emulated, too
+from edge_client.cli import main
+sys.exit(main())
+"""
 
 
 def tell(text: str) -> None:
@@ -43,10 +49,11 @@ async def converse(arm_python: str, out: Path, rate_hz: int) -> Published:
     relay_command = [*python("relay_server"), "--listen", "127.0.0.1:0", "--log-level", "info", "--drain-grace-ms", "1000"]
     async with running("relay-server", relay_command, out / "relay.log", {}) as relay:
         address = (await relay.wait_for(r"listening on (\S+)", START_S))[1]
-        command = [arm_python, "-m", "edge_client", "--relay", address, "--device-id", DEVICE_ID, "--headless"]
+        command = [arm_python, "-c", CLIENT.format(arm_python=arm_python), "--relay", address, "--device-id", DEVICE_ID, "--headless"]
         command += ["--audio-sink", "wav", "--rate-hz", str(rate_hz), "--renderer", "flat", "--size", "320x192"]
         command += ["--pictures-per-second", "5", "--record", str(out), "--exit-after-finished", "1"]
         async with running("edge-client on aarch64", command, out / "edge.log", {}) as edge:
+            await edge.wait_for(r"The face is drawn by (.+)", START_S)
             published = await while_running(conversation(address), relay, edge)
             await edge.wait(START_S)
     return published

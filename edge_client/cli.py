@@ -94,9 +94,10 @@ def _tone(config: EdgeConfig) -> int:
 
 
 def _run(config: EdgeConfig) -> int:
-    logging.basicConfig(level=config.log_level.upper(), format="%(asctime)s %(levelname)-7s %(name)s: %(message)s", stream=sys.stderr)
-    for handler in logging.getLogger().handlers:
-        handler.addFilter(BoundedLog(lambda: time.monotonic_ns() // 1_000, strict="edge_client.link"))
+    handler = logging.StreamHandler(sys.stderr)
+    handler.addFilter(BoundedLog(lambda: time.monotonic_ns() // 1_000, strict="edge_client.link"))
+    form = "%(asctime)s %(levelname)-7s %(name)s: %(message)s"
+    logging.basicConfig(level=config.log_level.upper(), format=form, handlers=[handler])
     from edge_client.app import run
 
     return run(config)

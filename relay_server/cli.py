@@ -59,9 +59,10 @@ def main(argv: Sequence[str] | None = None) -> None:
     with errors_in_one_line("relay-server", ConfigError, OSError):
         prepare_process(os.environ)
         config = load_config(build_parser().parse_args(argv), os.environ)
-        logging.basicConfig(level=config.log_level.upper(), format="%(asctime)s %(levelname)s %(name)s: %(message)s", stream=sys.stderr)
-        for handler in logging.getLogger().handlers:
-            handler.addFilter(BoundedLog(lambda: time.monotonic_ns() // 1_000))
+        handler = logging.StreamHandler(sys.stderr)
+        handler.addFilter(BoundedLog(lambda: time.monotonic_ns() // 1_000))
+        form = "%(asctime)s %(levelname)s %(name)s: %(message)s"
+        logging.basicConfig(level=config.log_level.upper(), format=form, handlers=[handler])
         _run(config)
 
 

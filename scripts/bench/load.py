@@ -11,6 +11,8 @@ import argparse
 import asyncio
 import heapq
 import json
+import os
+import signal
 import time
 from collections.abc import Sequence
 from contextlib import suppress
@@ -20,6 +22,7 @@ from pathlib import Path
 
 from scripts.bench.cases import CASES, WARM_UP_S, Case, Shape
 from scripts.bench.contract import Clients
+from scripts.bench.counted import COUNT_FILE
 from scripts.bench.wire_bytes import wire_bytes
 from tests.lab.percentiles import percentiles
 from tests.lab.restarted_programs import resident_kib
@@ -84,6 +87,8 @@ class Meter:
         self.measuring = True
         self._came, self._raw, self._wire = self.came, self.raw_bytes, wire_bytes(self._port)
         self._began = time.monotonic()
+        if COUNT_FILE in os.environ:
+            os.kill(self._pid, signal.SIGUSR1)
         self._cpu, self._own, self._switched = time.clock_gettime(self._clock), time.process_time(), switches(self._pid)
 
     def end(self) -> dict[str, float]:
@@ -91,6 +96,7 @@ class Meter:
         cpu, own, wall = time.clock_gettime(self._clock) - self._cpu, time.process_time() - self._own, time.monotonic() - self._began
         self.measuring = False
         came = self.came - self._came
+        counted = {"calls": self._calls() / came} if COUNT_FILE in os.environ else {}
         raw = (self.raw_bytes - self._raw) * self._legs
         figures = {
             "payloads": came,
@@ -103,7 +109,15 @@ class Meter:
             "rss_kb": resident_kib(self._pid),
             "wire_ratio": (wire_bytes(self._port) - self._wire) / raw,
         }
-        return figures | {f"{name}_ms": value / 1_000 for name, value in percentiles(self.ages_us).items()}
+        return figures | counted | {f"{name}_ms": value / 1_000 for name, value in percentiles(self.ages_us).items()}
+
+    def _calls(self) -> int:
+        """Python calls of a server that counts them."""
+        os.kill(self._pid, signal.SIGUSR2)
+        file, deadline = Path(os.environ[COUNT_FILE]), time.monotonic() + DRAIN_S
+        while not file.exists() and time.monotonic() < deadline:
+            time.sleep(0.01)
+        return int(file.read_text())
 
     def idle(self, devices: int) -> dict[str, float]:
         """The figures of a stretch in which nothing was sent: CPU and switches of each device in a second."""

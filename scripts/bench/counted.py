@@ -1,0 +1,49 @@
+"""Runs a server and counts the Python calls of its main thread, asyncio's included: `python -m scripts.bench.counted MODULE ARGUMENT…`.
+
+Counting begins with SIGUSR1 and ends with SIGUSR2; the count is then written to the file that `BENCH_CALLS_FILE` names. Counted are the
+`call` events of `sys.setprofile`: each function, comprehension and resumption of a coroutine.
+"""
+
+from __future__ import annotations
+
+import os
+import runpy
+import signal
+import sys
+from pathlib import Path
+from types import FrameType
+
+COUNT_FILE = "BENCH_CALLS_FILE"
+
+
+class _Counter:
+    def __init__(self) -> None:
+        self.calls = 0
+
+    def begin(self, number: int, frame: FrameType | None) -> None:
+        self.calls = 0
+        sys.setprofile(self._count)
+
+    def end(self, number: int, frame: FrameType | None) -> None:
+        sys.setprofile(None)
+        file = Path(os.environ[COUNT_FILE])
+        written = file.with_suffix(".new")
+        written.write_text(str(self.calls))
+        written.rename(file)
+
+    def _count(self, frame: FrameType, event: str, argument: object) -> None:
+        if event == "call":
+            self.calls += 1
+
+
+def main() -> None:
+    """Become the server."""
+    counter = _Counter()
+    signal.signal(signal.SIGUSR1, counter.begin)
+    signal.signal(signal.SIGUSR2, counter.end)
+    del sys.argv[0]
+    runpy.run_module(sys.argv[0], run_name="__main__", alter_sys=True)
+
+
+if __name__ == "__main__":
+    main()

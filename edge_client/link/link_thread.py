@@ -1,7 +1,7 @@
 """The thread of the network: an event loop with the link, and the ticks of playback.
 
-SDL and GL own the main thread, so asyncio and gRPC live here. The player is fed and ticked on this thread only; the main
-thread reads snapshots (`status`, `relay_time`) and may ask to stop. The player goes on while no relay is there.
+Asyncio and gRPC live here, and the player is fed and ticked on this thread only. Other threads read snapshots (`status`, `relay_time`),
+and the main one may ask to stop. The player goes on while no relay is there.
 """
 
 from __future__ import annotations

@@ -73,9 +73,8 @@ class CongestionWindow:
 
     @property
     def wants_ping(self) -> bool:
-        """Whether it is time to ask what came."""
-        asked = self._asked[-1].sent_bytes if self._asked else self._came
-        return self._sent - asked >= self.window // 2
+        """Whether it is time to ask what came, as `sent` says with each message."""
+        return self.sent(0)
 
     def next(self, now_us: int) -> CongestionWindow:
         """For the stream that follows: what was learned of the link holds, the more so where it did not even answer."""

@@ -12,9 +12,6 @@ from avatar_relay.media import NameSet
 from avatar_relay.mouth.visemes import Viseme, visemes_of
 from avatar_relay.spellings import words_of
 
-SILENT = ""
-"""The phoneme of a mouth at rest."""
-
 
 def _by_letter(phonemes: str) -> dict[str, str]:
     """`name=phoneme`, with blanks between; a name alone is at rest."""

@@ -109,7 +109,10 @@ class Program:
 
 @asynccontextmanager
 async def running(name: str, command: Sequence[str], log: Path, environment: Mapping[str, str]) -> AsyncIterator[Program]:
-    """Run a program for as long as the block lasts. It is terminated even if this process is killed."""
+    """Run a program for as long as the block lasts. It is terminated even if this process is killed.
+
+    What a device keeps over restarts is kept beside `log`, so that no run begins with what another one learned of its card.
+    """
     with log.open("wb") as output:
         # setpriv: the kernel ends the child with its parent, whatever ends that one.
         process = await asyncio.create_subprocess_exec(
@@ -117,7 +120,7 @@ async def running(name: str, command: Sequence[str], log: Path, environment: Map
             stdin=asyncio.subprocess.DEVNULL,
             stdout=output,
             stderr=asyncio.subprocess.STDOUT,
-            env={**os.environ, "PYTHONUNBUFFERED": "1", **environment},
+            env={**os.environ, "PYTHONUNBUFFERED": "1", "XDG_STATE_HOME": str(log.parent.absolute() / "state"), **environment},
         )
     program = Program(name, process, log)
     try:

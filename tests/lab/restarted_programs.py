@@ -74,7 +74,8 @@ class EdgeProgram(RestartedProgram):
 
     def __init__(self, device_id: str, relay: str, log: Path) -> None:
         quiet = ("--headless", "--audio-sink", "virtual", "--renderer", "none", "--log-level", "warning")
-        super().__init__("edge_client", "--relay", relay, "--device-id", device_id, *quiet, log=log)
+        state = {"XDG_STATE_HOME": str(log.parent.absolute() / f"{device_id}.state")}
+        super().__init__("edge_client", "--relay", relay, "--device-id", device_id, *quiet, log=log, environment=state)
         self.device_id = device_id
 
     async def kill(self) -> None:

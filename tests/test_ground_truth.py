@@ -94,7 +94,7 @@ async def test_busy_threads_beside_it_do_not_harm_the_sound(tmp_path: Path) -> N
         report = await scenarios.lip_sync(folder, setup, await load_material(CLIP), Talk(4.0, 4.0))
         assert report["sound"]["whole"], report["sound"]
         assert report["sound"]["device_xruns"] == 0
-        return report["sound"]["underruns"] == 0
+        return bool(report["sound"]["underruns"] == 0)
 
     assert await in_one_of_two(undisturbed, tmp_path)
 
@@ -105,7 +105,7 @@ async def test_first_sound_and_silence_come_soon(tmp_path: Path) -> None:
     async def soon(folder: Path) -> bool:
         report = await scenarios.latency(folder, Setup(), await load_material(CLIP), 5)
         first, silent = report["first_payload_to_sound_ms"]["p50"], report["publisher_interrupt_to_silence_ms"]["p50"]
-        return first <= 40 and silent <= 60
+        return bool(first <= 40 and silent <= 60)
 
     assert await in_one_of_two(soon, tmp_path)
 

@@ -27,6 +27,7 @@ from avatar_relay.backoff import DEVICE_BACKOFF, Attempts, BackoffPolicy
 from avatar_relay.certificate_dates import clock_fault
 from avatar_relay.limits import HEARTBEAT_US, IDLE_BEATS, MAX_IDLE_HEARTBEAT_US, PEER_TIMEOUT_US, PROTOCOL_VERSION
 from avatar_relay.media import Codec, ConversationOpen, Credit, Cursor, MotionEncoding
+from avatar_relay.request_limit import RequestLimit
 from edge_client.link.attach_call import AttachCall, AttachRefused, Endpoint
 from edge_client.link.clock_probe import ClockEstimate, ClockProbe
 from edge_client.link.report_outbox import Posted, ReportOutbox
@@ -133,6 +134,7 @@ class DeviceLink:
         self._player = player
         self._clocks = clocks
         self._attempts = Attempts(policy, uniform)
+        self._limit = RequestLimit()
         self._on_handled = on_handled
         self._outbox = ReportOutbox()
         self._wake = asyncio.Event()
@@ -167,7 +169,7 @@ class DeviceLink:
                 self._attempts.lost(self._lived_us())
                 self._tell(tries=0)
             replaced = replaced + 1 if end.verdict is RetryDecision.STAND_BACK else 0
-            wait_s = end.wait_after_s(replaced) + self._attempts.wait_s()
+            wait_s = end.wait_after_s(replaced, eager=self._attempts.is_eager) + self._attempts.wait_s()
             news = logging.WARNING if end.describe() != self.status.text else logging.DEBUG  # once, not every few seconds for hours
             logger.log(news, "relay %s: %s; next try in %.1f s", self._endpoint.address, end.describe(), wait_s)
             self._tell(attached=False, text=end.describe(), tries=self.status.tries + 1)
@@ -179,7 +181,7 @@ class DeviceLink:
     async def _attach_once(self, stop: asyncio.Event) -> StreamEnd:
         self._goaway = m.GoAway("")
         self._welcomed_time_us = None
-        async with AttachCall(self._endpoint) as call:
+        async with AttachCall(self._endpoint, self._limit) as call:
             end = await self._shake_hands(call, stop)
             if end is None:
                 end = await self._stay(call, stop)

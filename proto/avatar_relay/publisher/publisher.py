@@ -24,7 +24,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Self
 
-from avatar_relay.backoff import PUBLISHER_BACKOFF, Attempts, asked_to_wait_s
+from avatar_relay.backoff import FOREIGN_REFUSAL_S, PUBLISHER_BACKOFF, Attempts, asked_to_wait_s
 from avatar_relay.checks import FieldError, check_function, check_int, check_text, check_type, wrong_type
 from avatar_relay.ids import ID_RULE, is_valid_id, mint_conversation_id
 from avatar_relay.limits import (
@@ -140,12 +140,9 @@ class Publisher:
         if not (token is None or isinstance(token, str | Path)):
             raise TypeError(f"token must be a str or a Path, not {type(token).__name__}")  # a token is not shown
 
-        async def connector() -> RelayLink:
-            from avatar_relay.publisher.grpc_link import open_grpc_link
+        from avatar_relay.publisher.grpc_link import GrpcConnector  # late: it brings gRPC
 
-            return await open_grpc_link(address, credentials, token)
-
-        return cls(connector, publisher_id=publisher_id, trace=trace, media_tick_us=media_tick_us)
+        return cls(GrpcConnector(address, credentials, token).open, publisher_id=publisher_id, trace=trace, media_tick_us=media_tick_us)
 
     @classmethod
     def in_process(
@@ -252,7 +249,8 @@ class Publisher:
         """A new error each time, because one that is raised again and again gathers tracebacks."""
         if self._failure is None:
             return ConnectionLostError(otherwise)
-        return ConnectionLostError(str(self._failure), final=self._failure.final, fault=self._failure.fault)
+        known = self._failure
+        return ConnectionLostError(str(known), final=known.final, fault=known.fault, foreign=known.foreign)
 
     async def _run(self) -> None:
         """Task boundary: whatever is wrong in here ends the publisher with a clear failure."""
@@ -286,17 +284,20 @@ class Publisher:
                 self.session.cut()
             if self._is_refused or now_us >= patience_ends_us:
                 self._patient = False
-                self.session.fail_all(_lost("the relay could not be reached again in time"))
+                why = str(self._failure) if self._is_refused else "the relay could not be reached again in time"
+                self.session.fail_all(_lost(why))
             self._changed.set()
             if self._is_refused:
                 return
             fault = None if self._failure is None else self._failure.fault
             asked_s = asked_to_wait_s(self._goaway_ms, 0 if fault is None else fault.retry_after_ms)
+            if self._failure is not None and self._failure.foreign and not self._attempts.is_eager:
+                asked_s = max(asked_s, FOREIGN_REFUSAL_S)
             await asyncio.sleep(max(self._attempts.wait_s(), asked_s))
 
     async def _one_stream(self) -> None:
         """Connect and exchange messages until the stream is lost. Raises `ConnectionLostError`, always."""
-        link = await self._connector()
+        link = await self._connect()
         lost: list[ConnectionLostError] = []
         try:
             await self._shake_hands(link)
@@ -309,6 +310,15 @@ class Publisher:
         finally:
             await link.close()
         raise lost[0]
+
+    async def _connect(self) -> RelayLink:
+        within_s = self._attempts.within_s
+        try:
+            async with asyncio.timeout(within_s):
+                return await self._connector()
+        except TimeoutError:
+            self._attempts.unanswered()
+            raise ConnectionLostError(f"the relay's name was not found within {within_s:.1f} s") from None
 
     async def _shake_hands(self, link: RelayLink) -> None:
         within_s = self._attempts.within_s

@@ -21,7 +21,8 @@ from avatar_relay import messages as m
 from avatar_relay.bounded_log import plain
 from avatar_relay.credentials import metadata_of
 from avatar_relay.forward_proxy import proxy_note, proxy_option
-from avatar_relay.grpc_client import CHANNEL_OPTIONS, fault_of, send_serialized
+from avatar_relay.grpc_client import CHANNEL_OPTIONS, fault_of
+from avatar_relay.grpc_sending import send_serialized
 from avatar_relay.limits import MAX_DEVICE_MESSAGE_PAYLOADS
 from avatar_relay.media import Credit
 from avatar_relay.request_limit import RequestLimit

@@ -1,11 +1,9 @@
-"""What the device and the publisher library have in common as gRPC clients: options of a channel, sending, and the fault in a status."""
+"""What the device and the publisher library have in common as gRPC clients: options of a channel, and the fault in a status."""
 
 from __future__ import annotations
 
 from typing import Any
 
-import grpc
-import grpc.aio
 from google.protobuf.message import DecodeError
 from google.rpc import status_pb2
 
@@ -21,22 +19,6 @@ CHANNEL_OPTIONS: tuple[tuple[str, int], ...] = (
     ("grpc.min_reconnect_backoff_ms", PEER_TIMEOUT_US // 1_000),  # how long gRPC waits for a connection that gets no answer; else 20 s
     ("grpc.use_local_subchannel_pool", 1),
 )
-
-
-async def send_serialized(call: Any, data: bytes) -> bool:
-    """Send a message; False if the stream is over, which its reader learns with the reason.
-
-    Past grpc.aio's own `write`: where that fails because the relay has just ended the stream, it puts INTERNAL in place
-    of the relay's status and forgets what was not read yet (grpc/grpc#36066), so "replaced" and "come back in 2 s" get lost.
-    """
-    if call.done():
-        return False
-    try:
-        await call.wait_for_connection()
-        await call._cython_call.send_serialized_message(data)
-    except (grpc.aio.AioRpcError, grpc.aio.InternalError):
-        return False
-    return True
 
 
 def fault_of(code: str, text: str | None, trailers: Any) -> Fault | None:

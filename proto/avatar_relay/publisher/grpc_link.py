@@ -16,7 +16,8 @@ from avatar_relay.addresses import is_loopback
 from avatar_relay.backoff import FINAL_CODES, is_foreign
 from avatar_relay.credentials import clean_token, metadata_of
 from avatar_relay.forward_proxy import host_of, proxy_note, proxy_option
-from avatar_relay.grpc_client import CHANNEL_OPTIONS, fault_of, send_serialized
+from avatar_relay.grpc_client import CHANNEL_OPTIONS, fault_of
+from avatar_relay.grpc_sending import send_serialized
 from avatar_relay.messages import FromPublisher, Joined, Media, Ping, Pong, PublisherWelcome, ToPublisher, UnknownEvent
 from avatar_relay.publisher.errors import ConnectionLostError, UnsendableError
 from avatar_relay.publisher.name_lookup import NameLookup

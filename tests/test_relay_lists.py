@@ -12,7 +12,7 @@ import grpc.aio
 import pytest
 
 from avatar_relay.grpc_client import CHANNEL_OPTIONS
-from avatar_relay.publisher import Publisher
+from avatar_relay.publisher import ConnectionLostError, Publisher
 from avatar_relay.v1 import admin_service_pb2, admin_service_pb2_grpc
 from tests.lab.history import History
 from tests.lab.programs import Program, python, running
@@ -24,10 +24,10 @@ START_S = 30.0
 
 
 @asynccontextmanager
-async def relay(folder: Path, address: str) -> AsyncIterator[Program]:
+async def relay(folder: Path, address: str, *arguments: str) -> AsyncIterator[Program]:
     """A relay that listens there."""
     log = folder / f"relay-{address.rpartition(':')[2]}.log"
-    async with running("relay", [*python("relay_server"), "--listen", address], log, {}) as program:
+    async with running("relay", [*python("relay_server"), "--listen", address, *arguments], log, {}) as program:
         await program.wait_for(r"listening on", START_S)
         yield program
 
@@ -60,6 +60,7 @@ async def test_the_standby_goes_on_where_the_active_relay_died(tmp_path: Path) -
     assert verdict.payloads_received > 200
 
 
+@pytest.mark.slow
 async def test_a_name_with_several_addresses_is_several_relays(tmp_path: Path) -> None:
     """`localhost` is 127.0.0.1 and ::1 here: streams fall on both, and on the one that is left."""
     port = free_port()
@@ -83,3 +84,21 @@ async def test_a_name_with_several_addresses_is_several_relays(tmp_path: Path) -
                 six.kill()
                 assert {await attached_device_count() for _ in range(5)} == {1}
                 await device.kill()
+
+
+@pytest.mark.slow
+async def test_a_relay_that_refuses_is_left_for_one_that_does_not(tmp_path: Path) -> None:
+    """One relay of the list knows no token: its refusal is final alone, and not in a list."""
+    (access := tmp_path / "access.json").write_text('{"version": 1}')
+    strict, open_ = (f"127.0.0.1:{free_port()}" for _ in range(2))
+    async with asyncio.timeout(60), relay(tmp_path, strict, "--access-file", str(access)), relay(tmp_path, open_):
+        with pytest.raises(ConnectionLostError) as refused:
+            await Publisher.connect(strict).__aenter__()
+        assert refused.value.final
+        for _ in range(4):  # whichever is drawn first
+            async with Publisher.connect([strict, open_]) as publisher:
+                assert publisher.is_connected
+        with History() as history:
+            device = SimulatedDevice("lobby", open_, history, random.Random(1), others=(strict,))
+            await until_attached([device])
+            await device.kill()

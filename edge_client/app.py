@@ -234,7 +234,7 @@ class App:
         link = self._thread.status if self._thread is not None else LinkStatus()
         return DeviceStatus(
             attached=link.attached,
-            relay=self._config.relay,
+            relay=" or ".join(self._config.relay),
             link=link.text,
             was_attached=link.streams > 0,
             soundless=why_soundless(sink),

@@ -84,7 +84,9 @@ class SpeakerKeeper:
         self._no_card = ""
         self._closing = False
         self.name = f"PyAudio on ALSA, {settings.device or 'the default output'}"
-        """What plays now, or played last."""
+        """What plays now, or played last …"""
+        self.why = ""
+        """… and why nothing better."""
 
     @property
     def failing(self) -> str:
@@ -158,7 +160,7 @@ class SpeakerKeeper:
                 self._owner.retire("")
             name = f"PyAudio on ALSA, {opened.device}"
             again = " again" if self._had_card and name == self.name else ""
-            self._had_card, self.name = True, name
+            self._had_card, self.name, self.why = True, name, opened.why
             self._tuning.opened(opened)
             self._owner.adopt(child, opened.period_us)
             if child.is_over:  # it ended meanwhile

@@ -12,6 +12,7 @@ import stat
 import subprocess
 import time
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 
 from avatar_relay.addresses import is_loopback, split_address
@@ -150,7 +151,7 @@ def check_network(config: EdgeConfig, root: Path) -> Finding:
     ways = kernel_files.ways_out(root)
     if ways:
         return finding("network", Health.OK, f"default route by {', '.join(ways)}")
-    if is_loopback(split_address(config.relay, "relay")[0]):
+    if all(is_loopback(split_address(relay, "relay")[0]) for relay in config.relay):
         return finding("network", Health.OK, "there is no default route, and the relay is on this machine")
     return finding("network", Health.WARNING, "there is no default route", "attach the cable, or set up the wireless network: sudo nmtui")
 
@@ -164,7 +165,7 @@ def check_link(config: EdgeConfig) -> list[Finding]:
         endpoint = endpoint_of(config)
     except ConfigError as error:
         return [finding("token", Health.FAILED, str(error), "correct the file or the setting; docs/security.md")]
-    found = check_relay(endpoint)
+    found = [one for relay in config.relay for one in check_relay(replace(endpoint, address=relay))]
     if config.token_file is not None and (mode := stat.S_IMODE(config.token_file.stat().st_mode)) & 0o077:
         text = f"{config.token_file} may be read by others (mode {mode:o})"
         found.append(finding("token file", Health.WARNING, text, f"sudo chmod 600 {config.token_file}, owner: the service's user"))

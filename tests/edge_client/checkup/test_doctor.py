@@ -81,10 +81,10 @@ def test_the_kernel_is_asked_for_the_clock() -> None:
 
 def test_the_way_out(tmp_path: Path) -> None:
     """A relay on this machine needs none."""
-    assert doctor.check_network(EdgeConfig(relay="192.0.2.1:1"), tmp_path).health is Health.WARNING
+    assert doctor.check_network(EdgeConfig(relay=("192.0.2.1:1",)), tmp_path).health is Health.WARNING
     assert doctor.check_network(EdgeConfig(), tmp_path).health is Health.OK
     put(tmp_path, "proc/net/route", ROUTES)
-    assert doctor.check_network(EdgeConfig(relay="192.0.2.1:1"), tmp_path).text == "default route by wlan0"
+    assert doctor.check_network(EdgeConfig(relay=("192.0.2.1:1",)), tmp_path).text == "default route by wlan0"
 
 
 def test_throttling() -> None:
@@ -97,11 +97,12 @@ def test_throttling() -> None:
 
 def test_a_relay_that_does_not_answer() -> None:
     """A refused connection and a name that nobody knows."""
-    (refused,) = check_relay(endpoint_of(EdgeConfig(relay="127.0.0.1:1")))
+    (refused,) = check_relay(endpoint_of(EdgeConfig(relay=("127.0.0.1:1",))))
     assert refused.health is Health.FAILED
     assert "Connection refused" in refused.text
-    (unknown,) = check_relay(endpoint_of(EdgeConfig(relay="no-such-name.invalid:1")))
+    (unknown,) = check_relay(endpoint_of(EdgeConfig(relay=("no-such-name.invalid:1",))))
     assert "no-such-name.invalid is not found" in unknown.text
+    assert len(doctor.check_link(EdgeConfig(relay=("127.0.0.1:1", "127.0.0.1:2")))) == 2
 
 
 async def test_a_relay_that_asks_for_a_token(tmp_path: Path) -> None:
@@ -116,7 +117,7 @@ async def test_a_relay_that_asks_for_a_token(tmp_path: Path) -> None:
     async with over_tls(authority, access) as server:
 
         async def found(**settings: Any) -> list[Finding]:
-            config = EdgeConfig(relay=f"localhost:{port_of(server)}", **settings)
+            config = EdgeConfig(relay=(f"localhost:{port_of(server)}",), **settings)
             return await asyncio.to_thread(doctor.check_link, config)
 
         ca = authority.certificate
@@ -145,7 +146,7 @@ def test_a_check_that_fails_is_a_finding(monkeypatch: pytest.MonkeyPatch) -> Non
     monkeypatch.setattr(doctor, "check_card", fail)
     monkeypatch.setattr(doctor, "check_lip_sync", fine)
     monkeypatch.setattr(doctor, "check_screen", lambda config: [])
-    first, *others = doctor.examine(EdgeConfig(relay="127.0.0.1:1"))
+    first, *others = doctor.examine(EdgeConfig(relay=("127.0.0.1:1",)))
     assert (first.part, first.health) == ("card", Health.WARNING)
     assert "it broke" in first.text
     assert "throttling" in [found.part for found in others]

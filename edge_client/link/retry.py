@@ -82,14 +82,20 @@ class StreamEnd:
             return FOREIGN_REFUSAL_S
         return max(hint_s, STAND_BACK_S if self.verdict is RetryDecision.STAND_BACK else 0.0)
 
-    def wait_after_s(self, replaced: int, *, eager: bool = True) -> float:
-        """The same for a device that was replaced so often in a row, this time included: twice as long with each, up to a bound.
-
-        Not `eager`: the relay has been away for some time (rule 5).
-        """
-        doubled_s = STAND_BACK_S * 2.0 ** min(replaced - 1, 16) if replaced else 0.0
+    def foreign_wait_s(self, *, eager: bool) -> float:
+        """How long to wait at least if a proxy answered in the relay's place (rule 5). Not `eager`: it has been so for some time."""
         is_proxys = not (eager or self.welcomed) and self.fault is None and is_foreign(self.code, self.text)
-        return max(self.wait_at_least_s, min(doubled_s, LONGEST_STAND_BACK_S), FOREIGN_REFUSAL_S if is_proxys else 0.0)
+        return FOREIGN_REFUSAL_S if is_proxys else 0.0
+
+    @property
+    def drains(self) -> bool:
+        """Whether the relay goes out of service."""
+        return self.goaway_reason == "drain" or (self.fault is not None and self.fault.reason is Reason.DRAINING)
+
+    @staticmethod
+    def stand_back_s(replaced: int) -> float:
+        """The wait of a device that was replaced so often in a row, this time included: twice as long with each, up to a bound."""
+        return min(STAND_BACK_S * 2.0 ** min(replaced - 1, 16), LONGEST_STAND_BACK_S) if replaced else 0.0
 
     def describe(self) -> str:
         """One line for people: what happened, and what to look at."""

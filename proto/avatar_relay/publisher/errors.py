@@ -35,6 +35,8 @@ class ConnectionLostError(PublisherError):
         self.final = final
         self.fault = fault
         self.foreign = foreign
+        self.reason = None if fault is None else fault.reason
+        """Of the fault."""
 
 
 class PublisherClosedError(PublisherError):

@@ -21,6 +21,7 @@ from avatar_relay.grpc_sending import send_serialized
 from avatar_relay.messages import FromPublisher, Joined, Media, Ping, Pong, PublisherWelcome, ToPublisher, UnknownEvent
 from avatar_relay.publisher.errors import ConnectionLostError, UnsendableError
 from avatar_relay.publisher.name_lookup import NameLookup
+from avatar_relay.relay_list import RelayList
 from avatar_relay.request_limit import RequestLimit
 from avatar_relay.v1 import publisher_service_pb2_grpc as services
 
@@ -110,33 +111,33 @@ class GrpcLink:
 
 
 class GrpcConnector:
-    """Opens streams to HOST:PORT, each on a channel of its own, and keeps what one learned for the next."""
+    """Opens streams to the relay of a list whose turn it is, and keeps what one learned of its relay for the next."""
 
-    def __init__(self, address: str, credentials: grpc.ChannelCredentials | None, token: str | Path | None) -> None:
-        self._address = address
+    def __init__(self, relays: RelayList, credentials: grpc.ChannelCredentials | None, token: str | Path | None) -> None:
+        self._relays = relays
         self._credentials = credentials
         self._token = token
-        self._names = NameLookup(address)
-        self._limit = RequestLimit()
+        self._names: dict[str, NameLookup] = {}
+        self._limits: dict[str, RequestLimit] = {}
 
     async def open(self) -> GrpcLink:
-        """A stream. Does not raise if the relay is away: the first message tells.
+        """A stream on a channel of its own. Does not raise if the relay is away: the first message tells.
 
-        Raises `ConnectionLostError` if the relay's name is not known; a final one if the token can not be read, or would leave this
+        Raises `ConnectionLostError` if the relay's name is not found; a final one if the token can not be read, or would leave this
         machine in plaintext.
         """
-        token = _read_token(self._token)
-        if token is not None and self._credentials is None and not is_loopback(host_of(self._address)):
+        address, token = self._relays.address, _read_token(self._token)
+        if token is not None and self._credentials is None and not is_loopback(host_of(address)):
             raise ConnectionLostError(
                 "a token does not travel in plaintext: give credentials, such as grpc.ssl_channel_credentials()", final=True
             )
-        target, target_options = await self._names.target()
-        options = (*CHANNEL_OPTIONS, *proxy_option(self._address), *target_options)
+        target, target_options = await self._names.setdefault(address, NameLookup(address)).target()
+        options = (*CHANNEL_OPTIONS, *proxy_option(address), *target_options)
         if self._credentials is None:
             channel = grpc.aio.insecure_channel(target, options)
         else:
             channel = grpc.aio.secure_channel(target, self._credentials, options)
-        return GrpcLink(self._address, channel, self._limit, token)
+        return GrpcLink(address, channel, self._limits.setdefault(address, RequestLimit()), token)
 
 
 def _encode(message: FromPublisher | Joined) -> bytes:

@@ -18,6 +18,7 @@ from avatar_relay.errors import ConfigError
 from avatar_relay.forward_proxy import proxy_note
 from avatar_relay.publisher.errors import ConnectionLostError
 
+LOOKUP_S = 3.0
 Target = tuple[str, tuple[tuple[str, str], ...]]
 """What gRPC connects to, and options of the channel for it."""
 
@@ -32,7 +33,7 @@ class NameLookup:
     async def target(self) -> Target:
         """Where to connect to now. Cancellable; the next call then takes what the lookup under way finds.
 
-        Raises `ConnectionLostError` if the name is not known.
+        Raises `ConnectionLostError` if the name is not known, or not found within `LOOKUP_S`.
         """
         try:
             host, port = split_address(self._address, "address")
@@ -41,7 +42,10 @@ class NameLookup:
         if _is_address(host) or proxy_note(self._address, os.environ):  # a proxy looks the name up
             return self._address, ()
         try:
-            found = await self._addresses(host)
+            async with asyncio.timeout(LOOKUP_S):
+                found = await self._addresses(host)
+        except TimeoutError:
+            raise ConnectionLostError(f"the name {host!r} of the relay was not found within {LOOKUP_S:g} s") from None
         except (OSError, UnicodeError) as error:
             raise ConnectionLostError(f"the name {host!r} of the relay is not known here: {error}") from error
         return "ipv6:" + ",".join(f"[{one}]:{port}" for one in found), (("grpc.default_authority", self._address),)

@@ -65,11 +65,11 @@ def test_a_proxy_that_reaches_no_relay_is_asked_rarely_after_some_time() -> None
     """A restart of the relay is over within the first half minute: until then its proxy is asked as often as the relay would be."""
     away = StreamEnd("UNAVAILABLE", "Received http2 header with status: 502")
     page = StreamEnd("INTERNAL", "Stream removed (Data frame with END_STREAM flag received)")
-    assert page.wait_after_s(0, eager=False) == FOREIGN_REFUSAL_S
-    assert away.wait_after_s(0, eager=True) == 0
-    assert away.wait_after_s(0, eager=False) == FOREIGN_REFUSAL_S
-    assert StreamEnd("UNAVAILABLE", "connection refused").wait_after_s(0, eager=False) == 0
-    assert StreamEnd("UNAVAILABLE", away.text, fault=Fault(Reason.DRAINING, "")).wait_after_s(0, eager=False) == 0
+    assert page.foreign_wait_s(eager=False) == FOREIGN_REFUSAL_S
+    assert away.foreign_wait_s(eager=True) == 0
+    assert away.foreign_wait_s(eager=False) == FOREIGN_REFUSAL_S
+    assert StreamEnd("UNAVAILABLE", "connection refused").foreign_wait_s(eager=False) == 0
+    assert StreamEnd("UNAVAILABLE", away.text, fault=Fault(Reason.DRAINING, "")).foreign_wait_s(eager=False) == 0
 
 
 def test_a_limit_of_the_size_is_final_and_says_only_what_to_change() -> None:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from tests.lab.mouth.score_without_motion import device_poses, judge, never_tuned_on
 from tests.lab.mouth.score_sources import opened
+from tests.lab.mouth.score_without_motion import device_poses, judge, never_tuned_on
 
 pytestmark = pytest.mark.slow
 

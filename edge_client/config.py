@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Literal, get_args
 
 from avatar_relay import setting_types as takes
-from avatar_relay.addresses import is_loopback, split_address
+from avatar_relay.addresses import is_loopback, split_addresses
 from avatar_relay.errors import ConfigError
 from avatar_relay.ids import ID_RULE, is_valid_id
 from avatar_relay.settings import ProgramSettings, Section, setting
@@ -31,7 +31,9 @@ _COLOUR = takes.parsed(read_colour, "#RRGGBB", "a colour as #rrggbb")
 class EdgeConfig:
     """Settings of an edge client; the text of each is its documentation. Raises `ConfigError` where a value can not be."""
 
-    relay: str = setting("127.0.0.1:52000", takes.text("HOST:PORT"), "relay to attach to")
+    relay: tuple[str, ...] = setting(
+        ("127.0.0.1:52000",), takes.addresses(), "relay to attach to, or several: the device stays with one until it fails"
+    )
     insecure: bool = setting(False, takes.switch(), "speak plaintext to a relay that is not on this machine (else: TLS)")
     tls_ca_file: Path | None = setting(None, takes.path(), "certificates (PEM) that vouch for the relay; speaks TLS on this machine too")
     tls_cert_file: Path | None = setting(None, takes.path(), "certificate (PEM) that this device shows the relay")
@@ -92,7 +94,7 @@ class EdgeConfig:
     log_level: LogLevel = setting("info", takes.choice(*get_args(LogLevel)), "least important messages that are shown")
 
     def __post_init__(self) -> None:
-        split_address(self.relay, "relay")
+        split_addresses(self.relay, "relay")
         if self.device_id and not is_valid_id(self.device_id):
             raise ConfigError(f"device_id: {self.device_id!r} can not be a name; it takes {ID_RULE}")
         self._check_credentials()
@@ -116,7 +118,12 @@ class EdgeConfig:
     def tls(self) -> bool:
         """Whether the link is encrypted: always, except within this machine or where `insecure` allows it."""
         asked_for = self.tls_ca_file is not None or self.tls_cert_file is not None
-        return asked_for or not (self.insecure or is_loopback(split_address(self.relay, "relay")[0]))
+        return asked_for or not (self.insecure or self._is_local)
+
+    @property
+    def _is_local(self) -> bool:
+        """Whether all relays are on this machine."""
+        return all(is_loopback(host) for host, _ in split_addresses(self.relay, "relay"))
 
     def _check_credentials(self) -> None:
         for name in ("tls_ca_file", "tls_cert_file", "tls_key_file", "token_file"):
@@ -127,7 +134,7 @@ class EdgeConfig:
                 raise ConfigError(f"insecure and {name} contradict each other: leave one of them out")
         if (self.tls_cert_file is None) != (self.tls_key_file is None):
             raise ConfigError("tls_cert_file and tls_key_file come together")
-        if self.token_file is not None and not self.tls and not is_loopback(split_address(self.relay, "relay")[0]):
+        if self.token_file is not None and not self.tls and not self._is_local:
             raise ConfigError("insecure and token_file contradict each other: a token does not travel in plaintext")
 
 

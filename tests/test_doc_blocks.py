@@ -70,7 +70,7 @@ NOT_RUN = (
     NotRun("docs/proxies.md", "{", PROXIES),
     NotRun("docs/proxies.md", "readinessProbe:", "needs a cluster; tests/relay_server/relayctl/test_cli.py runs the command"),
     NotRun("docs/playout.md", "scripts/simulate", MINUTES),
-    NotRun("docs/reliability.md", "scripts/chaos", MINUTES),
+    NotRun("docs/notebook/reliability.md", "scripts/chaos", MINUTES),
     NotRun("examples/README.md", "relay-server", "tests/test_examples.py starts both"),
 )
 

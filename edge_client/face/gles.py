@@ -100,6 +100,7 @@ class GlesRenderer:
         self._board.draw(overlay)
         if stamp is not None:
             self._draw_stamp(stamp)
+        GL.glFlush()  # it may be some time before it is shown
 
     def show(self) -> None:
         """See `Renderer`. Waits until the GPU is done, so that a time taken after it is the time on the glass, but for one refresh."""

@@ -57,7 +57,8 @@ def breath(count: int, rate_hz: int, seed: int) -> NDArray[np.float64]:
 
 def breathing() -> list[Spoken]:
     """Each two sentences with a breath between them, 24, 30 and 36 dB below speech in turn."""
-    library, found = espeak.load(), []
+    library = espeak.load()
+    found: list[Spoken] = []
     for voice in VOICES:
         spoken = [library.speak(text, espeak.Voice(voice)) for text in TEXTS]
         for index, (first, second) in enumerate(zip(spoken[::2], spoken[1::2], strict=True)):

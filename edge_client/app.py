@@ -132,6 +132,8 @@ class App:
             if tap is not None:
                 stack.callback(tap.close)
             endpoint, flame_map = endpoint_of(self._config), flame_map_of(self._config)
+            if tracer is not None:
+                tracer.watch_certificate(endpoint.credentials, time.time)
             sink, playback = start_sound(self._config, lambda sink: self._make_playback(sink, flame_map, tracer), tap)
             stack.callback(sink.close)
             if tap is not None:

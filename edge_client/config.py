@@ -4,13 +4,14 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, get_args
 
 from avatar_relay import setting_types as takes
-from avatar_relay.addresses import is_loopback, split_addresses
+from avatar_relay.addresses import split_addresses
+from avatar_relay.client_settings import ClientSettings
 from avatar_relay.errors import ConfigError
 from avatar_relay.ids import ID_RULE, is_valid_id
 from avatar_relay.settings import ProgramSettings, Section, setting
@@ -28,17 +29,12 @@ _COLOUR = takes.parsed(read_colour, "#RRGGBB", "a colour as #rrggbb")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class EdgeConfig:
+class EdgeConfig(ClientSettings):
     """Settings of an edge client; the text of each is its documentation. Raises `ConfigError` where a value can not be."""
 
     relay: tuple[str, ...] = setting(
         ("127.0.0.1:52000",), takes.addresses(), "relay to attach to, or several: the device stays with one until it fails"
     )
-    insecure: bool = setting(False, takes.switch(), "speak plaintext to a relay that is not on this machine (else: TLS)")
-    tls_ca_file: Path | None = setting(None, takes.path(), "certificates (PEM) that vouch for the relay; speaks TLS on this machine too")
-    tls_cert_file: Path | None = setting(None, takes.path(), "certificate (PEM) that this device shows the relay")
-    tls_key_file: Path | None = setting(None, takes.path(), "the certificate's key (PEM)")
-    token_file: Path | None = setting(None, takes.path(), "file with the token that this device shows the relay")
     device_id: str = setting("", takes.text("ID"), "name of this device; empty: the machine's name")
     audio_sink: SinkChoice = setting(
         "auto", takes.choice(*get_args(SinkChoice)), "what plays: auto takes pyaudio where there is a sound device, else virtual"
@@ -118,28 +114,8 @@ class EdgeConfig:
         """What was chosen of the face's colours."""
         return FaceColours(*(read_colour(text) for text in (self.skin_colour, self.hair_colour, self.eye_colour, self.background_colour)))
 
-    @property
-    def tls(self) -> bool:
-        """Whether the link is encrypted: always, except within this machine or where `insecure` allows it."""
-        asked_for = self.tls_ca_file is not None or self.tls_cert_file is not None
-        return asked_for or not (self.insecure or self._is_local)
-
-    @property
-    def _is_local(self) -> bool:
-        """Whether all relays are on this machine."""
-        return all(is_loopback(host) for host, _ in split_addresses(self.relay, "relay"))
-
-    def _check_credentials(self) -> None:
-        for name in ("tls_ca_file", "tls_cert_file", "tls_key_file", "token_file"):
-            path = getattr(self, name)
-            if path is not None and not path.is_file():
-                raise ConfigError(f"{name}: there is no file {path}")
-            if path is not None and name != "token_file" and self.insecure:
-                raise ConfigError(f"insecure and {name} contradict each other: leave one of them out")
-        if (self.tls_cert_file is None) != (self.tls_key_file is None):
-            raise ConfigError("tls_cert_file and tls_key_file come together")
-        if self.token_file is not None and not self.tls and not self._is_local:
-            raise ConfigError("insecure and token_file contradict each other: a token does not travel in plaintext")
+    def _hosts(self) -> Iterable[str]:
+        return [host for host, _ in split_addresses(self.relay, "relay")]
 
 
 SETTINGS = ProgramSettings("EDGE_CLIENT_", [Section.of(EdgeConfig, variables=("CONFIG",))])

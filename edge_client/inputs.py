@@ -15,13 +15,7 @@ from edge_client.motion.avatarkit import FlameMap, load_flame_map
 
 def endpoint_of(config: EdgeConfig) -> Endpoint:
     """Where the relay is. Raises `ConfigError` where certificates, key or token cannot be used."""
-    files = CredentialFiles(
-        unix_s=lambda: int(time.time()),
-        ca=config.tls_ca_file,
-        certificate=config.tls_cert_file,
-        key=config.tls_key_file,
-        token=config.token_file,
-    )
+    files = CredentialFiles(config, lambda: int(time.time()))
     return Endpoint(config.relay[0], config.tls, files, config.relay[1:])
 
 

@@ -63,7 +63,7 @@ NOT_RUN = (
     NotRun("docs/extending.md", "def draw", COMPARED),
     NotRun("docs/extending.md", "--- a/", CHANGED),
     NotRun("docs/extending.md", "# edge_client/", CHANGED),
-    NotRun("docs/lip-sync.md", "scripts/ground_truth", MINUTES),
+    NotRun("docs/notebook/lip-sync.md", "scripts/ground_truth", MINUTES),
     NotRun("docs/operations.md", "python3 -m venv", INSTALLS),
     NotRun("docs/playout.md", "payloads ─►", DIAGRAM),
     NotRun("docs/proxies.md", "server {", PROXIES),

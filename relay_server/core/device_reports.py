@@ -115,7 +115,7 @@ class DeviceReports:
         match message:
             case Credit():
                 session.outbox.grant(message)
-                return [WakeDevice(session.device_id)]
+                return [WakeDevice(session.device_id)] if session.outbox.changed else []
             case Held():
                 return self._hold(session, message)
             case PlayerEvent():
@@ -152,10 +152,11 @@ class DeviceReports:
         """End the sessions whose lease ran out, and what publishers did not come back for; tell what yielded."""
         effects: list[Effect] = []
         for session in self._registry.sessions.values():
-            for conversation_id in session.deliveries:
-                effects += tell_yielded(session, conversation_id)
+            for conversation_id, delivery in session.deliveries.items():
+                if delivery.yielded:
+                    effects += tell_yielded(session, conversation_id)
         for session in self._registry.sessions.values():
-            if (never_told := session.give_up_adoption(now_us)) is not None:
+            if session.adoption.until_us and (never_told := session.give_up_adoption(now_us)) is not None:
                 for conversation_id in never_told:
                     effects += self._lose(session, conversation_id)
                 effects.append(WakeDevice(session.device_id))

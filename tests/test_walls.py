@@ -57,6 +57,7 @@ ADAPTERS = frozenset(
         "relay_server.connections",
         # adapters: child processes
         "edge_client.bounded_stderr",
+        "edge_client.local_clock",
         "edge_client.checkup",
         "edge_client.children",
         # adapters: sound

@@ -84,6 +84,9 @@ class EdgeConfig:
     burn_in_shift: int = setting(
         0, takes.whole_number(0, 64, "pixels"), "move the face by at most so many pixels each minute, for screens where it would burn in"
     )
+    monitor: str = setting(
+        "", takes.text("NAME"), "monitor that shows the face: its number, from 0, or how its name begins; empty: the first"
+    )
     sleep_after_s: float = setting(
         0.0, takes.number(0, 604_800, "s"), "let the screen sleep when nothing was said for so long; speech wakes it; 0: never"
     )

@@ -65,6 +65,7 @@ render_size = "640x360"
 rotation = 270
 round_screen = true
 burn_in_shift = 6
+monitor = "HDMI"
 sleep_after_s = 600
 sleep_hours = "22:00-07:00"
 sleep_command = "cec-ctl 'of mine'"

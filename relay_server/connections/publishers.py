@@ -84,6 +84,7 @@ class Publishers:
         limits: Limits,
         clocks: Clocks,
         *,
+        mint_token: Callable[[str], str],
         random_bytes: Callable[[int], bytes],
         perform: Callable[[Iterable[Effect]], None],
     ) -> None:
@@ -93,6 +94,7 @@ class Publishers:
         self._config = config
         self._limits = replace(limits, lease_ms=config.publisher_lease_us // 1_000)
         self._clocks = clocks
+        self._mint_token = mint_token
         self._random_bytes = random_bytes
         self._perform = perform
         self._ports: dict[str, PublisherPort] = {}
@@ -177,6 +179,11 @@ class Publishers:
         if (port := self._ports.get(key)) is not None:
             port.room.set()
 
+    def cut(self, key: str, fault: Fault) -> None:
+        """End a publisher's stream; it may come back."""
+        if (port := self._ports.get(key)) is not None:
+            port.end(fault)
+
     def go_away(self) -> None:
         """Tell all that the relay is about to stop."""
         for key in self._ports:
@@ -229,7 +236,7 @@ class Publishers:
         rate = self._config.max_payloads_per_second
         publisher = PublisherRecord(
             key,
-            self._random_bytes(24).hex(),
+            self._mint_token(key),
             by_hand=by_hand,
             owner=owner,
             allowance=Allowance(rate, 2 * rate, self._clocks.now_us()),

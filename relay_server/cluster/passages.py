@@ -147,6 +147,9 @@ class HomeEnd:
         await self.tunnel.end(port.fault)
 
     def _ended(self, _fault: Fault | None) -> None:
+        """Where the way broke, the publisher may be well: what it has here is kept for as long as its devices would be."""
+        if self.tunnel.broke:
+            self._port.lease_us = max(self._port.lease_us, self._relay.config.device_lease_us)
         self._port.close()
         if self._writer is not None:
             self._writer.cancel()

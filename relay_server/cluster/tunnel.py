@@ -45,6 +45,8 @@ class Tunnel:
         self._subscription: Subscription | None = None
         self._heard_us = self._said_us = now_us()
         self.is_over = False
+        self.broke = False
+        """It is over, and the other end did not say so."""
 
     async def open(self) -> None:
         """Listen. Raises `BackplaneError`."""
@@ -73,6 +75,7 @@ class Tunnel:
         """It broke: both ends come to know, the other one by silence if not by a word."""
         if not self.is_over:
             logger.info("a tunnel broke: %s", why)
+            self.broke = True
             await self.end(moved(why))
 
     async def end(self, fault: Fault | None = None) -> None:

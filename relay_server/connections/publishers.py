@@ -37,6 +37,8 @@ class PublisherPort(Port[ToPublisher]):
         """When the publisher said something last."""
         self.leaves_us: int | None = None
         """When what it left open is to be ended; None where that is done, or not due."""
+        self.lease_us = publishers.lease_us
+        """How long what it left open is kept when the stream is gone."""
         self.room = asyncio.Event()
         """Set when media left for a device."""
 
@@ -98,6 +100,8 @@ class Publishers:
         self._random_bytes = random_bytes
         self._perform = perform
         self._ports: dict[str, PublisherPort] = {}
+        self.lease_us = config.publisher_lease_us
+        """Of a publisher whose stream is gone."""
 
     # --- what ports ask----------------------------------------------------------------------------------------------
 
@@ -130,7 +134,7 @@ class Publishers:
             port.end()
             del self._ports[publisher.key]
             publisher.connected = False
-            publisher.expires_at_us = self._clocks.now_us() + self._config.publisher_lease_us
+            publisher.expires_at_us = self._clocks.now_us() + port.lease_us
             if not publisher.conversations and (publisher.by_hand or port.said_all or not publisher.closed):
                 self._forget(publisher, lost=False)
 

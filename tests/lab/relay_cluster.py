@@ -39,11 +39,22 @@ class RelayCluster:
         (folder / "secret").write_bytes(b"s" * 32)
 
     async def __aenter__(self) -> RelayCluster:
-        self.nats = await self._stack.enter_async_context(nats_server(self._folder, int(self.nats_url.rpartition(":")[2])))
+        await self._start_nats()
         return self
 
     async def __aexit__(self, *_: object) -> None:
         await self._stack.aclose()
+
+    @asynccontextmanager
+    async def without_nats(self) -> AsyncIterator[None]:
+        """Kill NATS; start it again at the end of the block."""
+        self.nats.kill()
+        yield
+        await self._start_nats()
+
+    async def _start_nats(self) -> None:
+        port = int(self.nats_url.rpartition(":")[2])
+        self.nats = await self._stack.enter_async_context(nats_server(self._folder, port))
 
     async def start(self, name: str) -> str:
         """Start a relay, or start it again; returns its address."""

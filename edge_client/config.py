@@ -79,6 +79,10 @@ class EdgeConfig:
     rotation: int = setting(
         0, takes.whole_number(0, 270, "degrees"), "turn the picture clockwise for a screen that is mounted on its side: 0, 90, 180 or 270"
     )
+    round_screen: bool = setting(False, takes.switch(), "the screen is round: head and words keep within the circle in the middle")
+    burn_in_shift: int = setting(
+        0, takes.whole_number(0, 64, "pixels"), "move the face by at most so many pixels each minute, for screens where it would burn in"
+    )
     fullscreen: bool = setting(False, takes.switch(), "take the whole screen")
     headless: bool = setting(False, takes.switch(), "no window and no sound device, even where there are any")
     pictures_per_second: float = setting(30.0, takes.number(1, 240), "pictures to draw each second at most")

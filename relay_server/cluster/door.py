@@ -93,7 +93,6 @@ class LocalSide(PublisherPort):
         """There may be something to send, or the relay ended it."""
         super().wake()
         if self.ended and not self._door.ended:
-            self._door.farewell = self.farewell
             self._door.end(self.fault)
         self._door.wake()
 
@@ -174,7 +173,7 @@ class DoorPort(Port[ToPublisher]):
                     self._taken.append(welcome)
         self._hello = hello
         await self.local.send(hello)
-        if (answer := self.local.next_message()) is not None:
+        if (answer := self.local.next()) is not None:
             self.hear(HERE, answer)  # the welcome, before all else
         self._is_greeted = True
         self.wake()
@@ -223,12 +222,12 @@ class DoorPort(Port[ToPublisher]):
 
     # --- to the publisher ------------------------------------------------------------------------------------------
 
-    def next_message(self) -> ToPublisher | None:
+    def next(self) -> ToPublisher | None:
         """See `Port`."""
         if self._hello is not None and not self._is_greeted:
             return None
         while not self._down:
-            message = self.local.next_message()
+            message = self.local.next()
             if message is None:
                 return None
             self.hear(HERE, message)

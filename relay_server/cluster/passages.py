@@ -14,15 +14,16 @@ from avatar_relay.limits import MAX_MESSAGE_BYTES
 from avatar_relay.messages import AtRelay, Opened, PublishedMedia, PublisherHello, PublisherWelcome
 from avatar_relay.reasons import Fault
 from avatar_relay.v1 import publisher_service_pb2 as pb
-from relay_server.access.caller import EVERYBODY
+from relay_server.access.caller import EVERYBODY, Caller
 from relay_server.backplane.backplane import Backplane, BackplaneError, BackplaneMessage
 from relay_server.cluster.door import DoorPort
 from relay_server.cluster.frames import TUNNEL_VERSION, RecordKind, TunnelRecord
 from relay_server.cluster.names import ClusterNames
 from relay_server.cluster.tunnel import Tunnel
+from relay_server.connections.publishers import PublisherPort
 from relay_server.connections.relay import Relay
 from relay_server.service.calls import parse
-from relay_server.service.publisher import admitted, encode
+from relay_server.service.publisher import allowed, encode
 
 logger = logging.getLogger(__name__)
 
@@ -201,6 +202,21 @@ def requests_of(data: bytes) -> Sequence[tuple[pb.PublishRequest, bytes]]:
     if len(data) > wire.UNCOUNTED_BYTES:
         wire.check_entries(data)
     return wire.requests_in(parse(pb.PublishRequest, data, MAX_MESSAGE_BYTES), data)
+
+
+def admitted(relay: Relay, port: PublisherPort, caller: Caller, request: pb.PublishRequest, data: bytes) -> AtRelay | None:
+    """What a request says, if its caller may say it; None for one that was refused in-band, or is not known.
+
+    Raises `FaultError` where it ends the stream.
+    """
+    try:
+        message = wire.publish_request_from_wire(request, data)
+    except wire.WireError as error:
+        if error.conversation_id is None:
+            raise
+        relay.publishers.faulty(port, error.conversation_id, error.fault, opens=request.HasField("open"))
+        return None
+    return message if isinstance(message, PublishedMedia) else allowed(relay, port, caller, message)
 
 
 def _read(data: bytes) -> dict[str, Any] | None:

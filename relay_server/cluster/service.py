@@ -6,10 +6,10 @@ from functools import partial
 
 from relay_server.access.caller import current_caller
 from relay_server.cluster.cluster import Cluster
-from relay_server.cluster.passages import requests_of
+from relay_server.cluster.passages import admitted, requests_of
 from relay_server.connections.relay import Relay
 from relay_server.rpc_errors import Context
-from relay_server.service.publisher import LEG, PublisherService, admitted, encode
+from relay_server.service.publisher import LEG, PublisherService, encode
 from relay_server.service.streams import carry
 
 
@@ -32,6 +32,8 @@ class DoorService(PublisherService):
             await port.flush()
 
         try:
-            await carry(context, port, take=take, encode=encode, said_all=port.finish_sending, failed=partial(relay.stream_failed, LEG))
+            await carry(
+                context, port, self._watch, take=take, encode=encode, said_all=port.finish_sending, failed=partial(relay.stream_failed, LEG)
+            )
         finally:
             await port.close_passages()

@@ -10,8 +10,7 @@ import grpc.aio
 import pytest
 
 from avatar_relay.publisher import Publisher
-from avatar_relay.publisher.grpc_link import open_grpc_link
-from avatar_relay.publisher.relay_link import RelayLink
+from avatar_relay.publisher.grpc_link import GrpcConnector
 from avatar_relay.relay_list import RelayList
 from avatar_relay.v1 import admin_service_pb2 as pb
 from avatar_relay.v1 import admin_service_pb2_grpc
@@ -37,11 +36,7 @@ class InOrder(random.Random):
 def publisher_at(*addresses: str) -> Publisher:
     """A publisher that begins with the first of these relays."""
     relays = RelayList(addresses, lambda: 0.5)
-
-    async def connect() -> RelayLink:
-        return await open_grpc_link(relays.address, None)
-
-    return Publisher(connect, relays=relays)
+    return Publisher(GrpcConnector(relays, None, None).open, relays=relays)
 
 
 async def operate(operator: admin_service_pb2_grpc.AdminServiceStub, device: SimulatedDevice) -> None:

@@ -41,6 +41,7 @@ ADAPTERS = frozenset(
         # adapters: systemd
         "avatar_relay.service_manager",
         # adapters: grpc
+        "avatar_relay.grpc_sending",
         "edge_client.inputs",
         "edge_client.thread_watch",
         "edge_client.link",

@@ -21,6 +21,11 @@ from edge_client.renderers import renderer_name
 
 DEFAULT_FILE = Path("/etc/avatar-relay/edge.toml")
 
+AUTO = "auto"
+"""As `relay`: it is looked for."""
+LOCAL_RELAY = "127.0.0.1:52000"
+"""Where a relay on this machine listens unless it is told otherwise."""
+
 SinkChoice = Literal["auto", "pyaudio", "virtual", "wav"]
 LogLevel = Literal["debug", "info", "warning", "error"]
 
@@ -31,7 +36,11 @@ _COLOUR = takes.parsed(read_colour, "#RRGGBB", "a colour as #rrggbb")
 class EdgeConfig:
     """Settings of an edge client; the text of each is its documentation. Raises `ConfigError` where a value can not be."""
 
-    relay: str = setting("127.0.0.1:52000", takes.text("HOST:PORT"), "relay to attach to")
+    relay: str = setting(
+        AUTO,
+        takes.text("HOST:PORT|auto"),
+        f"relay to attach to; auto: the one that this device is paired with, else one at {LOCAL_RELAY}, else one that announces itself",
+    )
     insecure: bool = setting(False, takes.switch(), "speak plaintext to a relay that is not on this machine (else: TLS)")
     tls_ca_file: Path | None = setting(None, takes.path(), "certificates (PEM) that vouch for the relay; speaks TLS on this machine too")
     tls_cert_file: Path | None = setting(None, takes.path(), "certificate (PEM) that this device shows the relay")
@@ -92,7 +101,8 @@ class EdgeConfig:
     log_level: LogLevel = setting("info", takes.choice(*get_args(LogLevel)), "least important messages that are shown")
 
     def __post_init__(self) -> None:
-        split_address(self.relay, "relay")
+        if self.relay != AUTO:
+            split_address(self.relay, "relay")
         if self.device_id and not is_valid_id(self.device_id):
             raise ConfigError(f"device_id: {self.device_id!r} can not be a name; it takes {ID_RULE}")
         self._check_credentials()
@@ -112,11 +122,10 @@ class EdgeConfig:
         """What was chosen of the face's colours."""
         return FaceColours(*(read_colour(text) for text in (self.skin_colour, self.hair_colour, self.eye_colour, self.background_colour)))
 
-    @property
-    def tls(self) -> bool:
-        """Whether the link is encrypted: always, except within this machine or where `insecure` allows it."""
+    def tls_to(self, address: str) -> bool:
+        """Whether a link to HOST:PORT is encrypted: always, except within this machine or where `insecure` allows it."""
         asked_for = self.tls_ca_file is not None or self.tls_cert_file is not None
-        return asked_for or not (self.insecure or is_loopback(split_address(self.relay, "relay")[0]))
+        return asked_for or not (self.insecure or is_loopback(split_address(address, "relay")[0]))
 
     def _check_credentials(self) -> None:
         for name in ("tls_ca_file", "tls_cert_file", "tls_key_file", "token_file"):
@@ -127,7 +136,8 @@ class EdgeConfig:
                 raise ConfigError(f"insecure and {name} contradict each other: leave one of them out")
         if (self.tls_cert_file is None) != (self.tls_key_file is None):
             raise ConfigError("tls_cert_file and tls_key_file come together")
-        if self.token_file is not None and not self.tls and not is_loopback(split_address(self.relay, "relay")[0]):
+        is_local = self.relay != AUTO and is_loopback(split_address(self.relay, "relay")[0])
+        if self.token_file is not None and self.insecure and not is_local:
             raise ConfigError("insecure and token_file contradict each other: a token does not travel in plaintext")
 
 

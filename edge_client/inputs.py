@@ -8,21 +8,19 @@ from avatar_relay.errors import ConfigError
 from edge_client.audio.sinks.wav import WavTap
 from edge_client.config import EdgeConfig
 from edge_client.errors import AssetError
-from edge_client.link.attach_call import Endpoint
 from edge_client.link.credentials import CredentialFiles
 from edge_client.motion.avatarkit import FlameMap, load_flame_map
 
 
-def endpoint_of(config: EdgeConfig) -> Endpoint:
-    """Where the relay is. Raises `ConfigError` where certificates, key or token cannot be used."""
-    files = CredentialFiles(
+def credentials_of(config: EdgeConfig) -> CredentialFiles:
+    """What the device shows a relay. Raises `ConfigError` where certificates, key or token cannot be used."""
+    return CredentialFiles(
         unix_s=lambda: int(time.time()),
         ca=config.tls_ca_file,
         certificate=config.tls_cert_file,
         key=config.tls_key_file,
         token=config.token_file,
     )
-    return Endpoint(config.relay, config.tls, files)
 
 
 def flame_map_of(config: EdgeConfig) -> FlameMap | None:

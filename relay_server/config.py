@@ -25,6 +25,7 @@ from avatar_relay.limits import (
 from avatar_relay.settings import setting
 
 LogLevel = Literal["debug", "info", "warning", "error"]
+Wanted = Literal["auto", "on", "off"]
 
 LOCAL = "local"
 """The source that every device has unless the configuration gives it another."""
@@ -83,6 +84,11 @@ class RelayConfig:
     tls_key_file: Path | None = setting(None, takes.path(), "the certificate's key (PEM)")
     tls_client_ca_file: Path | None = setting(
         None, takes.path(), "certificates (PEM) that clients' certificates must chain to; then every client needs one"
+    )
+    announce: Wanted = setting(
+        "auto",
+        takes.choice(*get_args(Wanted)),
+        "announce the relay in the local network, so that devices find it; auto: where others can reach it, if zeroconf is installed",
     )
     proxies: tuple[str, ...] = setting(
         (),

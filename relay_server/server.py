@@ -19,6 +19,7 @@ from avatar_relay.tracing import CONVERSATION_ID, Stage, Telemetry, context_of, 
 from relay_server.access.connection_rules import ConnectionRules
 from relay_server.access.guard import Guard
 from relay_server.access.store import AccessFile
+from relay_server.announcer import Announcer, is_announced
 from relay_server.background import Background, Start
 from relay_server.config import ADMIN_OFF, RelayConfig
 from relay_server.connections.clocks import Clocks
@@ -85,6 +86,7 @@ class RelayServer:
         self._listeners = GrpcServers(
             config, self.guard, for_all, for_operators, watch=self._watch, connections=connections, unix_s=lambda: int(time.time())
         )
+        self._announced = is_announced(config.announce, config.listen)
         self.addresses: list[str] = []
         """HOST:PORT of `listen`, and of `admin_listen` where operators have an address of their own."""
 
@@ -99,6 +101,9 @@ class RelayServer:
         if (certificate := self._listeners.certificate) is not None:
             self._background.start("certificate", certificate.watch())
             self.relay.observer.certificate(lambda: certificate.expires_in_s)
+        if self._announced:
+            announcer = Announcer(self.addresses[0], tls=certificate is not None, pairing=False)
+            self._background.start("announcement", announcer.run())
         return self.addresses[0]
 
     async def drain(self, grace_us: int | None = None) -> None:

@@ -49,6 +49,7 @@ ADAPTERS = frozenset(
         "relay_server.access.refusal_log",
         "relay_server.access.store",
         "relay_server.access.tls",
+        "relay_server.announcer",
         "relay_server.background",
         "relay_server.rpc_errors",
         "avatar_relay.publisher",

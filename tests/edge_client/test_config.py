@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from avatar_relay.errors import ConfigError
-from edge_client.config import SETTINGS, EdgeConfig, load_config
+from edge_client.config import AUTO, LOCAL_RELAY, SETTINGS, EdgeConfig, load_config
 
 
 def load(
@@ -24,8 +24,8 @@ def test_defaults_are_safe(tmp_path: Path) -> None:
     """With nothing said: this machine's relay, plaintext within it, and the environment's other variables do not matter."""
     config = load(tmp_path, environment={"HOME": "/root"})
     assert config == EdgeConfig()
-    assert config.relay == "127.0.0.1:52000"
-    assert not config.tls
+    assert config.relay == AUTO
+    assert not config.tls_to(LOCAL_RELAY)
 
 
 def test_flag_over_environment_over_file_over_default(tmp_path: Path) -> None:
@@ -109,7 +109,7 @@ def test_default_file_may_be_missing_a_named_one_may_not(tmp_path: Path) -> None
 )
 def test_plaintext_only_within_this_machine(relay: str, insecure: bool, tls: bool) -> None:
     """Anything that others could listen to is encrypted unless the operator says otherwise."""
-    assert EdgeConfig(relay=relay, insecure=insecure).tls is tls
+    assert EdgeConfig(relay=relay, insecure=insecure).tls_to(relay) is tls
 
 
 @pytest.mark.parametrize(
@@ -173,8 +173,8 @@ def test_a_token_does_not_travel_in_plaintext(tmp_path: Path) -> None:
     """To this machine it may, elsewhere only over TLS; certificate and key come together."""
     file = tmp_path / "some"
     file.write_text("x")
-    assert not EdgeConfig(token_file=file).tls
-    assert EdgeConfig(relay="relay.example:1", token_file=file).tls
+    assert not EdgeConfig(token_file=file).tls_to(LOCAL_RELAY)
+    assert EdgeConfig(relay="relay.example:1", token_file=file).tls_to("relay.example:1")
     with pytest.raises(ConfigError, match="does not travel in plaintext"):
         EdgeConfig(relay="relay.example:1", token_file=file, insecure=True)
     with pytest.raises(ConfigError, match="come together"):

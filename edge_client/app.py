@@ -30,7 +30,7 @@ from edge_client.assembly import make_answers, make_playback, monotonic_us, smoo
 from edge_client.audio.sink import AudioSink
 from edge_client.audio.sinks.wav import WavTap
 from edge_client.audio.sound import start_sound
-from edge_client.config import AUTO, EdgeConfig, device_name
+from edge_client.config import EdgeConfig, device_name
 from edge_client.errors import EdgeError
 from edge_client.face.answers import FaceAnswers
 from edge_client.face_process.host import FaceProcess
@@ -40,7 +40,8 @@ from edge_client.link.credentials import CredentialFiles
 from edge_client.link.device_link import DeviceLink, DeviceProfile, LinkClocks, LinkStatus
 from edge_client.link.link_thread import LinkThread
 from edge_client.link.player_port import PlayerPort
-from edge_client.link.relay_finder import SEARCHING, RelayFinder
+from edge_client.link.relay_choice import RelayChoice
+from edge_client.link.relay_finder import SEARCHING, SearchClock
 from edge_client.lip_sync.watch import SkewWatch
 from edge_client.motion.avatarkit import FlameMap
 from edge_client.observer import NULL
@@ -99,9 +100,11 @@ class App:
         self._config = config
         self._observers = tuple(observers)
         self._watchers = tuple(watchers)
-        self._device_id = device_name(config.device_id, platform.node())
-        self._version = importlib.metadata.version("avatar-relay")
         self._stop = threading.Event()
+        clock = SearchClock(monotonic_us, self._stop.wait)
+        self._relay = RelayChoice(config, device_name("", platform.node()), state_folder(os.environ, Path.home), clock, os.urandom)
+        self._device_id = self._relay.device_id
+        self._version = importlib.metadata.version("avatar-relay")
         self._watch = ThreadWatch(self._stop.set)
         self._countdown = _Countdown(config.exit_after_finished, self._stop)
         self._endpoint = Endpoint("")
@@ -185,19 +188,13 @@ class App:
 
     def _start_link(self, thread: LinkThread, credentials: CredentialFiles) -> None:
         """Attach to the relay of the settings, or to the one that is found, as soon as it is."""
-        config = self._config
 
         def find() -> None:
-            found = RelayFinder(config, self._stop.wait).find()
-            if found is not None:
-                self._endpoint = Endpoint(found.address, found.tls, credentials)
+            if (found := self._relay.endpoint(credentials)) is not None:
+                self._endpoint, self._device_id = found, self._relay.device_id
                 thread.start()
 
-        if config.relay == AUTO:
-            threading.Thread(target=find, name="relay finder", daemon=True).start()
-        else:
-            self._endpoint = Endpoint(config.relay, config.tls_to(config.relay), credentials)
-            thread.start()
+        threading.Thread(target=find, name="relay finder", daemon=True).start()
 
     def _make_link(self, player: PlayerPort, sink: AudioSink, on_handled: Callable[[], None]) -> DeviceLink:
         return DeviceLink(
@@ -251,6 +248,7 @@ class App:
             attached=link.attached,
             relay=self._endpoint.address,
             link=link.text,
+            pairing=self._relay.shown,
             was_attached=link.streams > 0,
             soundless=why_soundless(sink),
             sound=sink.name,

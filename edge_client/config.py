@@ -41,6 +41,7 @@ class EdgeConfig:
         takes.text("HOST:PORT|auto"),
         f"relay to attach to; auto: the one that this device is paired with, else one at {LOCAL_RELAY}, else one that announces itself",
     )
+    pairing: bool = setting(True, takes.switch(), "pair with a relay that was found and offers it, while this device has no credentials")
     insecure: bool = setting(False, takes.switch(), "speak plaintext to a relay that is not on this machine (else: TLS)")
     tls_ca_file: Path | None = setting(None, takes.path(), "certificates (PEM) that vouch for the relay; speaks TLS on this machine too")
     tls_cert_file: Path | None = setting(None, takes.path(), "certificate (PEM) that this device shows the relay")
@@ -126,6 +127,11 @@ class EdgeConfig:
         """Whether a link to HOST:PORT is encrypted: always, except within this machine or where `insecure` allows it."""
         asked_for = self.tls_ca_file is not None or self.tls_cert_file is not None
         return asked_for or not (self.insecure or is_loopback(split_address(address, "relay")[0]))
+
+    @property
+    def has_credentials(self) -> bool:
+        """Whether the settings say by what relay and device prove who they are, or that they need not."""
+        return self.insecure or any((self.tls_ca_file, self.tls_cert_file, self.token_file))
 
     def _check_credentials(self) -> None:
         for name in ("tls_ca_file", "tls_cert_file", "tls_key_file", "token_file"):

@@ -90,6 +90,16 @@ class RelayConfig:
         takes.choice(*get_args(Wanted)),
         "announce the relay in the local network, so that devices find it; auto: where others can reach it, if zeroconf is installed",
     )
+    pairing: Wanted = setting(
+        "auto",
+        takes.choice(*get_args(Wanted)),
+        "let devices pair, each by `relayctl pair`; auto: where TLS and an access file are there, and spake2 is installed",
+    )
+    pairing_ca_file: Path | None = setting(
+        None,
+        takes.path(),
+        "certificates (PEM) that devices which pair will trust, so that the relay's may be renewed; without it, its present one alone",
+    )
     proxies: tuple[str, ...] = setting(
         (),
         takes.networks(),
@@ -192,7 +202,7 @@ class RelayConfig:
                 raise ConfigError(f"groups.{group}: needs a list of device ids; a name is {ID_RULE}, and not the group's own")
 
     def _check_access(self) -> None:
-        for name in ("access_file", "tls_cert_file", "tls_key_file", "tls_client_ca_file"):
+        for name in ("access_file", "tls_cert_file", "tls_key_file", "tls_client_ca_file", "pairing_ca_file"):
             path = getattr(self, name)
             if path is not None and not path.is_file():
                 raise ConfigError(f"{name}: there is no file {path}")

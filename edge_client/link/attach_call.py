@@ -43,6 +43,8 @@ class Endpoint:
     address: str
     tls: bool = False
     credentials: Callable[[], Credentials] = Credentials
+    certificate_name: str = ""
+    """The name that the relay's certificate has, where it is not the address's host."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,9 +108,11 @@ class AttachCall:
 
 
 def _open_channel(endpoint: Endpoint, shown: Credentials) -> grpc.aio.Channel:
-    options = (*_OPTIONS, *proxy_option(endpoint.address))
+    options: tuple[tuple[str, int | str], ...] = (*_OPTIONS, *proxy_option(endpoint.address))
     if not endpoint.tls:
         return grpc.aio.insecure_channel(endpoint.address, options=options)
+    if endpoint.certificate_name:
+        options = (*options, ("grpc.ssl_target_name_override", endpoint.certificate_name))
     credentials = grpc.ssl_channel_credentials(shown.root_certificates, shown.key, shown.certificate)
     return grpc.aio.secure_channel(endpoint.address, credentials, options=options)
 

@@ -37,6 +37,22 @@ class FoundRelay:
     pairing: bool = False
 
 
+@dataclass(frozen=True, slots=True)
+class SearchClock:
+    """How a search goes on: the time, and a wait for so many seconds that returns True where it is to end."""
+
+    now_us: Callable[[], int]
+    wait: Callable[[float], bool]
+
+
+class SearchStoppedError(Exception):
+    """The search was ended from outside."""
+
+
+class NotOfferedError(Exception):
+    """The relay pairs no devices."""
+
+
 class RelayFinder:
     """Looks until one is found. `wait` waits for so many seconds, and returns True where the search is to end."""
 
@@ -45,10 +61,10 @@ class RelayFinder:
         self._wait = wait
         self._browse = browse
 
-    def find(self, preferred: str = "") -> FoundRelay | None:
-        """A relay, one of the name `preferred` if it is there; None where the search was ended."""
+    def find(self) -> FoundRelay | None:
+        """A relay; None where the search was ended."""
         local = "tls" if self._config.tls_to(LOCAL_RELAY) else "plaintext"
-        if not preferred and speaks(LOCAL_RELAY) == local:
+        if speaks(LOCAL_RELAY) == local:
             logger.info("found a relay on this machine, at %s", LOCAL_RELAY)
             return FoundRelay(LOCAL_RELAY, local == "tls")
         try:
@@ -57,18 +73,38 @@ class RelayFinder:
             logger.warning("no relay is looked for in this network: %s; %s is tried", error, LOCAL_RELAY)
             return FoundRelay(LOCAL_RELAY, local == "tls")
         try:
-            return self._search(browser, preferred)
+            return self._search(browser)
         finally:
             browser.close()
 
-    def _search(self, browser: Browser, preferred: str) -> FoundRelay | None:
+    def find_again(self, address: str, name: str) -> str:
+        """Where a relay that is known answers: at the address that it had, else where one of its name announces itself; empty where the
+        search was ended. Its certificate proves that it is the same."""
+        if not name or speaks(address):
+            return address
+        try:
+            browser = self._browse()
+        except DiscoveryError:
+            return address
+        try:
+            while not self._wait(LOOK_S):
+                others = [one for relay in browser.found() if relay.tls and relay.name == name for one in relay.addresses]
+                answering = next((one for one in (address, *others) if speaks(one)), "")
+                if answering:
+                    logger.info("the relay %s is at %s", name, answering)
+                    return answering
+        finally:
+            browser.close()
+        return ""
+
+    def _search(self, browser: Browser) -> FoundRelay | None:
         logger.info("looking for a relay that announces itself in this network")
         refused: set[Announcement] = set()
         while True:
             if browser.found() and self._wait(GATHER_S):
                 return None
             found = in_order(browser.found())
-            for relay in sorted(found, key=lambda one: one.name != preferred):
+            for relay in found:
                 address = self._address_of(relay, refused)
                 if address:
                     _say(relay, address, found)

@@ -47,6 +47,7 @@ tls_cert_file = "{ca_file}"
 tls_key_file = "{ca_file}"
 token_file = "{ca_file}"
 insecure = false
+pairing = false
 device_id = "kitchen"
 audio_sink = "virtual"
 audio_device = "hw:1"

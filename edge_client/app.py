@@ -24,6 +24,7 @@ from pathlib import Path
 from types import FrameType
 from typing import TYPE_CHECKING
 
+from avatar_relay.messages import Part
 from avatar_relay.service_manager import Heart, ServiceManager
 from avatar_relay.tracing import start_telemetry
 from edge_client.assembly import make_answers, make_playback, monotonic_us, smooth_running, wait_for_parts, why_soundless
@@ -45,6 +46,7 @@ from edge_client.link.relay_finder import SEARCHING, SearchClock
 from edge_client.lip_sync.watch import SkewWatch
 from edge_client.motion.avatarkit import FlameMap
 from edge_client.observer import NULL
+from edge_client.parts import PartsReporter, sound_part
 from edge_client.playback.engine import PlaybackEngine
 from edge_client.state import state_folder
 from edge_client.telemetry import EdgeTelemetry, RelayClock
@@ -153,7 +155,7 @@ class App:
                 face.start()
             volume = self._stored_volume()
             stack.callback(volume.close)
-            player = PlayerPort(playback, loudest=self._config.volume, volume=volume)
+            player = PlayerPort(playback, loudest=self._config.volume, volume=volume, parts=PartsReporter(lambda: self._parts(sink)))
             thread = self._thread = LinkThread(
                 make_link=lambda on_handled: self._make_link(player, sink, on_handled),
                 playback=player,
@@ -177,6 +179,11 @@ class App:
 
     def _make_playback(self, sink: AudioSink, flame_map: FlameMap | None, tracer: EdgeTelemetry | None) -> PlaybackEngine:
         return make_playback(self._config, sink, flame_map, tracer or NULL)
+
+    def _parts(self, sink: AudioSink) -> tuple[Part, ...]:
+        """How they stand; asked on the link's thread."""
+        face = () if self._face is None else (self._face.status().part(),)
+        return (sound_part(sink.name, sink.counters()), *face)
 
     def _stored_volume(self) -> StoredVolume:
         """The volume as it was set in an earlier run."""

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Literal, get_args
 
 from avatar_relay import setting_types as takes
-from avatar_relay.addresses import is_loopback, split_address
+from avatar_relay.addresses import is_loopback, split_address, split_addresses
 from avatar_relay.errors import ConfigError
 from avatar_relay.ids import ID_RULE, is_valid_id
 from avatar_relay.settings import ProgramSettings, Section, setting
@@ -21,7 +21,7 @@ from edge_client.renderers import renderer_name
 
 DEFAULT_FILE = Path("/etc/avatar-relay/edge.toml")
 
-AUTO = "auto"
+AUTO = ("auto",)
 """As `relay`: it is looked for."""
 LOCAL_RELAY = "127.0.0.1:52000"
 """Where a relay on this machine listens unless it is told otherwise."""
@@ -36,10 +36,11 @@ _COLOUR = takes.parsed(read_colour, "#RRGGBB", "a colour as #rrggbb")
 class EdgeConfig:
     """Settings of an edge client; the text of each is its documentation. Raises `ConfigError` where a value can not be."""
 
-    relay: str = setting(
+    relay: tuple[str, ...] = setting(
         AUTO,
-        takes.text("HOST:PORT|auto"),
-        f"relay to attach to; auto: the one that this device is paired with, else one at {LOCAL_RELAY}, else one that announces itself",
+        takes.addresses(),
+        "relay to attach to, or several: the device stays with one until it fails; "
+        f"auto: the one that it is paired with, else one at {LOCAL_RELAY}, else one that announces itself",
     )
     pairing: bool = setting(True, takes.switch(), "pair with a relay that was found and offers it, while this device has no credentials")
     insecure: bool = setting(False, takes.switch(), "speak plaintext to a relay that is not on this machine (else: TLS)")
@@ -87,6 +88,10 @@ class EdgeConfig:
     rotation: int = setting(
         0, takes.whole_number(0, 270, "degrees"), "turn the picture clockwise for a screen that is mounted on its side: 0, 90, 180 or 270"
     )
+    round_screen: bool = setting(False, takes.switch(), "the screen is round: head and words keep within the circle in the middle")
+    burn_in_shift: int = setting(
+        0, takes.whole_number(0, 64, "pixels"), "move the face by at most so many pixels each minute, for screens where it would burn in"
+    )
     fullscreen: bool = setting(False, takes.switch(), "take the whole screen")
     headless: bool = setting(False, takes.switch(), "no window and no sound device, even where there are any")
     pictures_per_second: float = setting(30.0, takes.number(1, 240), "pictures to draw each second at most")
@@ -103,7 +108,7 @@ class EdgeConfig:
 
     def __post_init__(self) -> None:
         if self.relay != AUTO:
-            split_address(self.relay, "relay")
+            split_addresses(self.relay, "relay")
         if self.device_id and not is_valid_id(self.device_id):
             raise ConfigError(f"device_id: {self.device_id!r} can not be a name; it takes {ID_RULE}")
         self._check_credentials()
@@ -126,12 +131,22 @@ class EdgeConfig:
     def tls_to(self, address: str) -> bool:
         """Whether a link to HOST:PORT is encrypted: always, except within this machine or where `insecure` allows it."""
         asked_for = self.tls_ca_file is not None or self.tls_cert_file is not None
-        return asked_for or not (self.insecure or is_loopback(split_address(address, "relay")[0]))
+        return asked_for or not (self.insecure or self._is_local(address))
+
+    @property
+    def tls(self) -> bool:
+        """Whether the link to the relays of the settings is encrypted: to all of them, or to none."""
+        return self.tls_to(LOCAL_RELAY) if self.relay == AUTO else any(self.tls_to(address) for address in self.relay)
 
     @property
     def has_credentials(self) -> bool:
         """Whether the settings say by what relay and device prove who they are, or that they need not."""
         return self.insecure or any((self.tls_ca_file, self.tls_cert_file, self.token_file))
+
+    @staticmethod
+    def _is_local(address: str) -> bool:
+        """Whether a relay is on this machine."""
+        return is_loopback(split_address(address, "relay")[0])
 
     def _check_credentials(self) -> None:
         for name in ("tls_ca_file", "tls_cert_file", "tls_key_file", "token_file"):
@@ -142,7 +157,7 @@ class EdgeConfig:
                 raise ConfigError(f"insecure and {name} contradict each other: leave one of them out")
         if (self.tls_cert_file is None) != (self.tls_key_file is None):
             raise ConfigError("tls_cert_file and tls_key_file come together")
-        is_local = self.relay != AUTO and is_loopback(split_address(self.relay, "relay")[0])
+        is_local = self.relay != AUTO and all(map(self._is_local, self.relay))
         if self.token_file is not None and self.insecure and not is_local:
             raise ConfigError("insecure and token_file contradict each other: a token does not travel in plaintext")
 

@@ -62,7 +62,7 @@ NOT_RUN = (
     NotRun("docs/extending.md", "def draw", COMPARED),
     NotRun("docs/extending.md", "--- a/", CHANGED),
     NotRun("docs/extending.md", "# edge_client/", CHANGED),
-    NotRun("docs/lip-sync.md", "scripts/ground_truth", MINUTES),
+    NotRun("docs/notebook/lip-sync.md", "scripts/ground_truth", MINUTES),
     NotRun("docs/operations.md", "python3 -m venv", INSTALLS),
     NotRun("docs/playout.md", "payloads ─►", DIAGRAM),
     NotRun("docs/proxies.md", "server {", PROXIES),
@@ -70,7 +70,7 @@ NOT_RUN = (
     NotRun("docs/proxies.md", "{", PROXIES),
     NotRun("docs/proxies.md", "readinessProbe:", "needs a cluster; tests/relay_server/relayctl/test_cli.py runs the command"),
     NotRun("docs/playout.md", "scripts/simulate", MINUTES),
-    NotRun("docs/reliability.md", "scripts/chaos", MINUTES),
+    NotRun("docs/notebook/reliability.md", "scripts/chaos", MINUTES),
     NotRun("examples/README.md", "relay-server", "tests/test_examples.py starts both"),
 )
 

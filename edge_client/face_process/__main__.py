@@ -22,6 +22,7 @@ from edge_client.children.pulse import Pulse
 from edge_client.config import EdgeConfig
 from edge_client.errors import EdgeError
 from edge_client.face.attention import Attention
+from edge_client.face.framing import Framing
 from edge_client.face.idle import make_life
 from edge_client.face.pictures import PictureObserver
 from edge_client.face.render_loop import RenderLoop
@@ -135,6 +136,7 @@ def _open_built_in(start: FaceStart, config: EdgeConfig, say: Callable[[Message]
         colours=config.colours,
         largest=config.render_size,
         rotation=config.rotation,
+        framing=Framing(config.round_screen, config.burn_in_shift),
         avoid=start.avoid,
         known=known,
         on_try=lambda way: say(Trying(way.kind, way.display.addresses if way.display is not None else ())),

@@ -15,6 +15,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from avatar_relay.messages import Part, PartState
 from edge_client.children.child import Child
 from edge_client.children.supervision import ChildLimits, ChildState
 from edge_client.children.supervisor import Supervisor
@@ -24,6 +25,7 @@ from edge_client.face.displays import DesktopDisplay
 from edge_client.face.exchange import MAX_PACKET_BYTES, Question
 from edge_client.face_process.crashes import Crashes
 from edge_client.face_process.messages import Drawing, FaceStart, Leaving, Trying, Watcher, unpack_message
+from edge_client.parts import part
 from edge_client.renderers import BUILT_IN
 
 logger = logging.getLogger(__name__)
@@ -79,6 +81,10 @@ class FaceStatus:
     restarts: int = 0
     unanswered: int = 0
     """Pictures that were drawn without an answer."""
+
+    def part(self) -> Part:
+        """The same, to be sent."""
+        return part("face", PartState[self.state.name], self.name, self.reason, self.restarts)
 
     def __str__(self) -> str:
         drawn = self.name or self.state.value

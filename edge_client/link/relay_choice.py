@@ -5,6 +5,7 @@ A pairing counts where the settings give no credentials and no other address. It
 
 from __future__ import annotations
 
+import importlib.util
 import logging
 from collections.abc import Callable
 from pathlib import Path
@@ -38,10 +39,8 @@ class RelayChoice:
         self._config = config
         self._clock = clock
         self._random_bytes = random_bytes
-        pairs = config.pairing and not config.has_credentials and folder is not None
-        self._file = PairingFile(folder) if pairs and folder is not None else None
-        paired = self._file.read() if self._file is not None else None
-        self._paired = paired if paired is not None and config.relay in (AUTO, paired.address) else None
+        self._folder = folder
+        self._paired = paired_of(config, folder)
         self._pairing: Pairing | None = None
         self.device_id = self._paired.device_id if self._paired is not None else config.device_id or host_name
 
@@ -56,25 +55,23 @@ class RelayChoice:
         if self._paired is not None:
             known = self._paired
             address = finder.find_again(known.address, known.relay_name) if self._config.relay == AUTO else known.address
-            return _endpoint_of(known, address) if address else None
-        found = self._given() or finder.find()
+            return endpoint_of_pairing(known, address) if address else None
+        relays = self._config.relay
+        if relays == AUTO:
+            found = finder.find()
+        else:  # whether it pairs is to be tried, unless it is on this machine
+            remote = len(relays) == 1 and not is_loopback(split_address(relays[0], "relay")[0])
+            found = FoundRelay(relays[0], self._config.tls, pairing=remote)
         if found is None:
             return None
-        if found.pairing and self._file is not None:
+        if found.pairing and self._folder is not None and _pairs(self._config) and _is_able():
             try:
-                return self._pair(found, self._file)
+                return self._pair(found, PairingFile(self._folder))
             except NotOfferedError:
                 logger.debug("the relay at %s pairs no devices", found.address)
             except SearchStoppedError:
                 return None
-        return Endpoint(found.address, found.tls, files)
-
-    def _given(self) -> FoundRelay | None:
-        """The relay of the settings. Whether it pairs is to be tried, unless it is on this machine."""
-        address = self._config.relay
-        if address == AUTO:
-            return None
-        return FoundRelay(address, self._config.tls_to(address), pairing=not is_loopback(split_address(address, "relay")[0]))
+        return Endpoint(found.address, found.tls, files, () if relays == AUTO else relays[1:])
 
     def _pair(self, found: FoundRelay, file: PairingFile) -> Endpoint:
         from edge_client.link.pairing import Pairing  # late: few devices of few days pair
@@ -83,9 +80,28 @@ class RelayChoice:
         self._pairing = Pairing(name, self._clock, self._random_bytes, file.write)
         paired = self._paired = self._pairing.pair(found)
         self.device_id = paired.device_id
-        return _endpoint_of(paired, paired.address)
+        return endpoint_of_pairing(paired, paired.address)
 
 
-def _endpoint_of(paired: Paired, address: str) -> Endpoint:
+def _is_able() -> bool:
+    """Whether pairing is possible with what is installed; the log says what is missing."""
+    able = importlib.util.find_spec("spake2") is not None
+    if not able:
+        logger.warning("not paired, and the package spake2 is not installed: pip install 'avatar-relay[pairing]'")
+    return able
+
+
+def _pairs(config: EdgeConfig) -> bool:
+    return config.pairing and not config.has_credentials
+
+
+def paired_of(config: EdgeConfig, folder: Path | None) -> Paired | None:
+    """The pairing in the state folder, if it counts by the settings."""
+    paired = PairingFile(folder).read() if _pairs(config) and folder is not None else None
+    return paired if paired is not None and config.relay in (AUTO, (paired.address,)) else None
+
+
+def endpoint_of_pairing(paired: Paired, address: str) -> Endpoint:
+    """The relay of a pairing, at an address."""
     credentials = Credentials(root_certificates=paired.certificates.encode(), token=paired.token)
-    return Endpoint(address, True, lambda: credentials, paired.certificate_name)
+    return Endpoint(address, True, lambda: credentials, certificate_name=paired.certificate_name)

@@ -28,6 +28,7 @@ from relay_server.errors import RequestError
 from relay_server.rpc_errors import Context
 from relay_server.service.calls import bidirectional, parse, service
 from relay_server.service.streams import carry
+from relay_server.service.write_watch import WriteWatch
 
 logger = logging.getLogger(__name__)
 
@@ -79,7 +80,7 @@ class PairingPort(Port[pb.PairResponse]):
             raise RequestError(Fault(Reason.PAIRING_FAILED, "the device's answer is another one than was asked for"))
         return getattr(answer, field)
 
-    def next_message(self) -> pb.PairResponse | None:
+    def next(self) -> pb.PairResponse | None:
         """See `Port`."""
         said, self._said = self._said, None
         return said
@@ -113,6 +114,7 @@ class PairingService:
         self._authorities = authorities
         self._desk: PairingDesk[PairingPort] = PairingDesk()
         self._thread = OwnThread("pairing")
+        self._watch = WriteWatch()
 
     def handler(self) -> Any:
         """For `add_generic_rpc_handlers`."""
@@ -135,7 +137,7 @@ class PairingService:
                 raise PeerError(error.fault) from error
 
         try:
-            await carry(context, port, take=take, encode=_encode, said_all=port.end, failed=_log)
+            await carry(context, port, self._watch, take=take, encode=_encode, said_all=port.end, failed=_log)
         finally:
             looking.cancel()
 

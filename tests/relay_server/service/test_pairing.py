@@ -132,7 +132,7 @@ async def test_two_devices_pair_at_once_and_attach(authority: Authority, tmp_pat
         with waiting(relay.address, tmp_path, "lobby", "hall-1") as devices:
             shown = [await device.shows() for device in devices]
             codes = await asyncio.gather(relay.pair(shown[0]), relay.pair(shown[1], device_id="hall.left"))
-            assert codes == [(grpc.StatusCode.OK, None)] * 2
+            assert set(codes) == {(grpc.StatusCode.OK, None)}
             paired = [await asyncio.wait_for(device.ends, PATIENCE_S) for device in devices]
         assert [one.device_id for one in paired] == ["lobby", "hall.left"]
         for one, its in zip(paired, devices, strict=True):

@@ -56,6 +56,7 @@ NOT_RUN = (
     NotRun("docs/avatarkit.md", "~/venvs/avatar-relay/bin/pip install", INSTALLS),
     NotRun("docs/demo.md", "scripts/demo", "tests/test_demo.py runs it"),
     NotRun("docs/device.md", "sudo ", ROOT),
+    NotRun("docs/face.md", "SUBSYSTEM", ROOT),
     NotRun("docs/extending.md", "[project.entry-points", COMPARED),
     NotRun("docs/extending.md", "@dataclass", COMPARED),
     NotRun("docs/extending.md", "BEEPER", COMPARED),

@@ -41,6 +41,7 @@ ADAPTERS = frozenset(
         # adapters: systemd
         "avatar_relay.service_manager",
         # adapters: grpc
+        "avatar_relay.grpc_sending",
         "edge_client.inputs",
         "edge_client.thread_watch",
         "edge_client.link",
@@ -59,6 +60,7 @@ ADAPTERS = frozenset(
         "relay_server.connections",
         # adapters: child processes
         "edge_client.bounded_stderr",
+        "edge_client.local_clock",
         "edge_client.checkup",
         "edge_client.children",
         # adapters: sound

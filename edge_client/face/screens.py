@@ -11,6 +11,7 @@ import logging
 import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from pathlib import Path
 from types import MappingProxyType
 from typing import Literal, TypedDict, assert_never
 
@@ -131,6 +132,7 @@ def open_face(
     colours: FaceColours = AS_PAINTED,
     largest: tuple[int, int] = LARGEST_SOFT,
     rotation: int = 0,
+    head_file: Path | None = None,
     avoid: frozenset[str] = frozenset(),
     known: Mapping[str, GlDriver] = NONE_KNOWN,
     on_try: Callable[[Place], None] = _ignore,
@@ -138,7 +140,8 @@ def open_face(
     """The best way that works here; logs why better ones did not, and a warning if nobody will see it though a window was asked for.
 
     `size` is width and height in pixels, 64 to 8,192 each; a full screen and a console take the screen's own size instead. The CPU draws
-    no more pixels than `largest` has. `rotation` turns the picture in its window, in degrees clockwise, a multiple of 90. The kinds in
+    no more pixels than `largest` has. `rotation` turns the picture in its window, in degrees clockwise, a multiple of 90. `head_file` is
+    an imported head, which GLES draws; the vector face stays as it is. The kinds in
     `avoid` come last; the GL driver of a place that is `known` by its text is not tried again. `on_try` is told of each way before it is
     tried, which may end the process. Call it on the main thread, once at a time in a process: SDL has one display. Raises `ScreenError`
     when nothing works.
@@ -157,7 +160,7 @@ def open_face(
             if way.display is not None and not way.display.answers():
                 raise ScreenError("no display answers there")
             driver = known.get(str(way)) or _tried(way, patient=choice == "gles")
-            renderer = _open(way, driver, _Look(size, fullscreen, drawing))
+            renderer = _open(way, driver, _Look(size, fullscreen, drawing, head_file))
         except (ScreenError, AssetError) as error:
             reasons.append(f"{way}: {error}")
             _log.warning("No face by %s: %s", way, error)
@@ -196,6 +199,7 @@ class _Look:
     size: tuple[int, int]
     fullscreen: bool
     drawing: _Drawing
+    head_file: Path | None
 
 
 def _open(way: Place, driver: GlDriver | None, look: _Look) -> Renderer:
@@ -256,7 +260,7 @@ def _make(way: Place, driver: GlDriver | None, look: _Look, flags: int) -> Rende
         from edge_client.face.gles import GlesRenderer  # costs 0.2 s of imports that the vector face does not need
 
         vsync = driver.vsync or way.where == "console"  # the trial was not on the console, which always can
-        return GlesRenderer(look.size, flags, way.where, samples=driver.samples, vsync=vsync, **look.drawing)
+        return GlesRenderer(look.size, flags, way.where, samples=driver.samples, vsync=vsync, head_file=look.head_file, **look.drawing)
     from edge_client.face.flat import FlatRenderer
 
     name = f"the vector face, {way.where} ({pygame.display.get_driver()})"

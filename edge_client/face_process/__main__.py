@@ -135,6 +135,7 @@ def _open_built_in(start: FaceStart, config: EdgeConfig, say: Callable[[Message]
         colours=config.colours,
         largest=config.render_size,
         rotation=config.rotation,
+        head_file=config.head,
         avoid=start.avoid,
         known=known,
         on_try=lambda way: say(Trying(way.kind, way.display.addresses if way.display is not None else ())),

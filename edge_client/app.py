@@ -24,6 +24,7 @@ from pathlib import Path
 from types import FrameType
 from typing import TYPE_CHECKING
 
+from avatar_relay.messages import Part
 from avatar_relay.service_manager import Heart, ServiceManager
 from avatar_relay.tracing import start_telemetry
 from edge_client.assembly import make_answers, make_playback, monotonic_us, smooth_running, wait_for_parts, why_soundless
@@ -42,6 +43,7 @@ from edge_client.link.player_port import PlayerPort
 from edge_client.lip_sync.watch import SkewWatch
 from edge_client.motion.avatarkit import FlameMap
 from edge_client.observer import NULL
+from edge_client.parts import PartsReporter, sound_part
 from edge_client.playback.engine import PlaybackEngine
 from edge_client.state import state_folder
 from edge_client.telemetry import EdgeTelemetry, RelayClock
@@ -146,7 +148,7 @@ class App:
                 face.start()
             volume = self._stored_volume()
             stack.callback(volume.close)
-            player = PlayerPort(playback, loudest=self._config.volume, volume=volume)
+            player = PlayerPort(playback, loudest=self._config.volume, volume=volume, parts=PartsReporter(lambda: self._parts(sink)))
             thread = self._thread = LinkThread(
                 make_link=lambda on_handled: self._make_link(endpoint, player, sink, on_handled),
                 playback=player,
@@ -168,6 +170,11 @@ class App:
 
     def _make_playback(self, sink: AudioSink, flame_map: FlameMap | None, tracer: EdgeTelemetry | None) -> PlaybackEngine:
         return make_playback(self._config, sink, flame_map, tracer or NULL)
+
+    def _parts(self, sink: AudioSink) -> tuple[Part, ...]:
+        """How they stand; asked on the link's thread."""
+        face = () if self._face is None else (self._face.status().part(),)
+        return (sound_part(sink.name, sink.counters()), *face)
 
     def _stored_volume(self) -> StoredVolume:
         """The volume as it was set in an earlier run."""
@@ -227,7 +234,7 @@ class App:
         link = self._thread.status if self._thread is not None else LinkStatus()
         return DeviceStatus(
             attached=link.attached,
-            relay=self._config.relay,
+            relay=" or ".join(self._config.relay),
             link=link.text,
             was_attached=link.streams > 0,
             soundless=why_soundless(sink),

@@ -1,4 +1,4 @@
-"""The command line: `edge-client [run]`, and `edge-client devices`, `tone`, `import-head`, `version`."""
+"""The command line: `edge-client [run]`, and `devices`, `tone`, `import-head`, `self-test`, `doctor`, `version`."""
 
 from __future__ import annotations
 
@@ -26,6 +26,8 @@ COMMANDS = {
     "devices": "list the sound outputs of this machine",
     "tone": "play a test tone by the settings of the sound",
     "import-head": "make a head of your own model (edge-client import-head --help)",
+    "self-test": "try whether this release works on this machine: libraries, a clip, a picture of each renderer",
+    "doctor": "say what this device has and lacks, by its settings, and what to do; for people, and for reports with --json",
     "version": "print the version",
 }
 
@@ -49,6 +51,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if read.command == "version":
             print(f"edge-client {importlib.metadata.version('avatar-relay')}")
             return 0
+        if read.command in ("self-test", "doctor"):
+            from edge_client.checkup.commands import run_doctor, run_self_test
+
+            return run_self_test(as_object=read.json) if read.command == "self-test" else run_doctor(config, as_object=read.json)
         if read.command == "tone":
             return _tone(config)
         return _devices(config) if read.command == "devices" else _run(config)
@@ -68,6 +74,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("command", nargs="?", choices=COMMANDS, default="run", metavar="COMMAND", help=", ".join(COMMANDS))
     default = f"default: {DEFAULT_FILE}, if it exists"
     parser.add_argument("--config", type=Path, metavar="FILE", help=f"settings in TOML, or {SETTINGS.prefix}CONFIG ({default})")
+    parser.add_argument("--json", action="store_true", help="self-test and doctor: print one object of JSON")
     SETTINGS.add_flags(parser)
     return parser
 

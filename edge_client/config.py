@@ -4,17 +4,18 @@
 from __future__ import annotations
 
 import re
+import shlex
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, get_args
 
 from avatar_relay import setting_types as takes
-from avatar_relay.addresses import is_loopback, split_address
+from avatar_relay.addresses import is_loopback, split_addresses
 from avatar_relay.errors import ConfigError
 from avatar_relay.ids import ID_RULE, is_valid_id
 from avatar_relay.settings import ProgramSettings, Section, setting
-from edge_client.choices import LARGEST_SOFT, OUTPUT_OFFSET_MS, FrameStarvation, Latency, Side, check_output_name
+from edge_client.choices import LARGEST_SOFT, OUTPUT_OFFSET_MS, FrameStarvation, Latency, Side, check_output_name, read_hours
 from edge_client.colours import FaceColours, read_colour
 from edge_client.motion.mouth_source import MouthSource
 from edge_client.renderers import renderer_name
@@ -31,7 +32,9 @@ _COLOUR = takes.parsed(read_colour, "#RRGGBB", "a colour as #rrggbb")
 class EdgeConfig:
     """Settings of an edge client; the text of each is its documentation. Raises `ConfigError` where a value can not be."""
 
-    relay: str = setting("127.0.0.1:52000", takes.text("HOST:PORT"), "relay to attach to")
+    relay: tuple[str, ...] = setting(
+        ("127.0.0.1:52000",), takes.addresses(), "relay to attach to, or several: the device stays with one until it fails"
+    )
     insecure: bool = setting(False, takes.switch(), "speak plaintext to a relay that is not on this machine (else: TLS)")
     tls_ca_file: Path | None = setting(None, takes.path(), "certificates (PEM) that vouch for the relay; speaks TLS on this machine too")
     tls_cert_file: Path | None = setting(None, takes.path(), "certificate (PEM) that this device shows the relay")
@@ -80,6 +83,23 @@ class EdgeConfig:
     rotation: int = setting(
         0, takes.whole_number(0, 270, "degrees"), "turn the picture clockwise for a screen that is mounted on its side: 0, 90, 180 or 270"
     )
+    round_screen: bool = setting(False, takes.switch(), "the screen is round: head and words keep within the circle in the middle")
+    burn_in_shift: int = setting(
+        0, takes.whole_number(0, 64, "pixels"), "move the face by at most so many pixels each minute, for screens where it would burn in"
+    )
+    sleep_after_s: float = setting(
+        0.0, takes.number(0, 604_800, "s"), "let the screen sleep when nothing was said for so long; speech wakes it; 0: never"
+    )
+    sleep_hours: str = setting(
+        "",
+        takes.parsed(read_hours, "HH:MM-HH:MM", "two different times of day as HH:MM-HH:MM"),
+        "hours (local time) in which the screen sleeps unless something is said, once the clock is synchronised; empty: none",
+    )
+    sleep_command: str = setting(
+        "",
+        takes.parsed(shlex.split, "COMMAND", "a command line"),
+        "called with sleep or wake behind it if the screen has no backlight that can be switched",
+    )
     fullscreen: bool = setting(False, takes.switch(), "take the whole screen")
     headless: bool = setting(False, takes.switch(), "no window and no sound device, even where there are any")
     pictures_per_second: float = setting(30.0, takes.number(1, 240), "pictures to draw each second at most")
@@ -95,7 +115,7 @@ class EdgeConfig:
     log_level: LogLevel = setting("info", takes.choice(*get_args(LogLevel)), "least important messages that are shown")
 
     def __post_init__(self) -> None:
-        split_address(self.relay, "relay")
+        split_addresses(self.relay, "relay")
         if self.device_id and not is_valid_id(self.device_id):
             raise ConfigError(f"device_id: {self.device_id!r} can not be a name; it takes {ID_RULE}")
         self._check_credentials()
@@ -118,10 +138,20 @@ class EdgeConfig:
         return FaceColours(*(read_colour(text) for text in (self.skin_colour, self.hair_colour, self.eye_colour, self.background_colour)))
 
     @property
+    def may_sleep(self) -> bool:
+        """Whether the screen ever sleeps."""
+        return bool(self.sleep_after_s or self.sleep_hours)
+
+    @property
     def tls(self) -> bool:
         """Whether the link is encrypted: always, except within this machine or where `insecure` allows it."""
         asked_for = self.tls_ca_file is not None or self.tls_cert_file is not None
-        return asked_for or not (self.insecure or is_loopback(split_address(self.relay, "relay")[0]))
+        return asked_for or not (self.insecure or self._is_local)
+
+    @property
+    def _is_local(self) -> bool:
+        """Whether all relays are on this machine."""
+        return all(is_loopback(host) for host, _ in split_addresses(self.relay, "relay"))
 
     def _check_credentials(self) -> None:
         for name in ("tls_ca_file", "tls_cert_file", "tls_key_file", "token_file"):
@@ -132,7 +162,7 @@ class EdgeConfig:
                 raise ConfigError(f"insecure and {name} contradict each other: leave one of them out")
         if (self.tls_cert_file is None) != (self.tls_key_file is None):
             raise ConfigError("tls_cert_file and tls_key_file come together")
-        if self.token_file is not None and not self.tls and not is_loopback(split_address(self.relay, "relay")[0]):
+        if self.token_file is not None and not self.tls and not self._is_local:
             raise ConfigError("insecure and token_file contradict each other: a token does not travel in plaintext")
 
 

@@ -24,7 +24,7 @@ import asyncio
 import logging
 import signal
 import threading
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Sequence
 from contextlib import ExitStack
 from importlib.metadata import version
 from pathlib import Path
@@ -51,6 +51,7 @@ from edge_client.volume import StoredVolume
 
 if TYPE_CHECKING:
     from edge_client.face.overlays import DeviceStatus
+    from edge_client.face.pictures import PictureObserver
     from edge_client.face.render_loop import RenderLoop
 
 logger = logging.getLogger(__name__)
@@ -74,13 +75,14 @@ def run_player(
     callbacks: PlayerCallbacks | None = None,
     open_renderer: RendererFactory | None = None,
     volume_file: Path | None = None,
+    observers: Sequence[PictureObserver] = (),
 ) -> T | None:
     """Open sound and face, run `application` with a player for them, and return its result; None if the window was closed.
 
     Call it on the main thread. Of the settings, those of sound, face and mouth count; `volume` is the player's gain to begin with.
     With a `volume_file` the volume that the application sets is stored there, and is the one to begin with in the next run.
     The configured face is drawn by a process of its own, and tried again and again if it cannot be drawn. `open_renderer` makes a renderer
-    of your own in place of it, which draws here, on the main thread.
+    of your own in place of it, which draws here, on the main thread. `observers` are told of each picture, without its pixels.
 
     Raises what `application` raises; `SinkError` if the sound cannot be opened; what `open_renderer` raises; `EdgeError` if a thread of the
     program ended with an error; `ConfigError` for the setting `record`, which takes a relay; `KeyboardInterrupt`; `RuntimeError` on
@@ -99,7 +101,7 @@ def run_player(
         flame_map = flame_map_of(config)
         sink, playback = start_sound(config, lambda sink: assembly.make_playback(config, sink, flame_map), None)
         stack.callback(sink.close)
-        answers = assembly.make_answers(config, playback, status=lambda: _status(config, sink))
+        answers = assembly.make_answers(config, playback, status=lambda: _status(config, sink), observers=observers)
         loop = face = None
         if open_renderer is not None:
             renderer = open_renderer(config)

@@ -22,7 +22,7 @@ def endpoint_of(config: EdgeConfig) -> Endpoint:
         key=config.tls_key_file,
         token=config.token_file,
     )
-    return Endpoint(config.relay, config.tls, files)
+    return Endpoint(config.relay[0], config.tls, files, config.relay[1:])
 
 
 def flame_map_of(config: EdgeConfig) -> FlameMap | None:

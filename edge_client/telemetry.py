@@ -33,6 +33,7 @@ from edge_client.face.pictures import PictureObserver, ShownPicture
 from edge_client.face.renderer import Picture
 from edge_client.face_process.host import FaceProcess
 from edge_client.observer import PlaybackObserver
+from edge_client.parts import sound_part
 
 MAX_CONVERSATIONS = 256
 """Conversations whose spans are kept going; of more, the oldest are ended."""
@@ -101,9 +102,8 @@ class EdgeTelemetry(PlaybackObserver, PictureObserver):
         """Tell from now on what plays, and how often it was lost."""
 
         def playing(_: CallbackOptions) -> Iterable[Observation]:
-            counters = sink.counters()
-            state = "failing" if counters.lost else "unheard" if counters.unheard else "running"
-            yield Observation(1, {"avatar.state": state, "avatar.sink": sink.name})
+            part = sound_part(sink.name, sink.counters())
+            yield Observation(1, {"avatar.state": part.state.value, "avatar.sink": part.what})
 
         def restarts(_: CallbackOptions) -> Iterable[Observation]:
             yield Observation(sink.counters().restarts)

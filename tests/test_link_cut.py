@@ -161,7 +161,7 @@ def test_a_cut_mid_word(tmp_path: Path) -> None:
     backend.start()
     backend.listening.wait(PATIENCE_S)
     config = EdgeConfig(
-        relay=backend.address,
+        relay=(backend.address,),
         device_id=DEVICE_ID,
         audio_sink="virtual",
         renderer="gles",

@@ -57,6 +57,8 @@ ADAPTERS = frozenset(
         "relay_server.connections",
         # adapters: child processes
         "edge_client.bounded_stderr",
+        "edge_client.local_clock",
+        "edge_client.checkup",
         "edge_client.children",
         # adapters: sound
         "edge_client.audio.card_memory",
@@ -97,6 +99,7 @@ ADAPTERS = frozenset(
 PURE_INSIDE_ADAPTERS = frozenset(
     {
         "edge_client.audio.speaker.played_timeline",
+        "edge_client.checkup.findings",
         "edge_client.children.supervision",
         "edge_client.face_process.crashes",
         "edge_client.link.clock_probe",

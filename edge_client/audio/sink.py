@@ -61,6 +61,10 @@ class SinkCounters:
     """Of the underruns: the device ran dry, though there was content."""
     lost: str = ""
     """Why there is no device now; empty while it plays."""
+    why: str = ""
+    """Why nothing better plays than what does; empty if nothing is better."""
+    opening: bool = False
+    """A device is being opened, and nothing plays meanwhile."""
     unheard: str = ""
     """Why nothing is heard although sound goes on; empty while it is heard."""
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 import io
 import zipfile
 import zlib
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -26,6 +26,11 @@ MAX_BYTES = 256 << 20
 
 Floats = NDArray[np.float32]
 Triangles = NDArray[np.uint16] | NDArray[np.uint32]
+
+_CUT_Y = -2.2
+"""The body was cut off below this height …"""
+_END_Y, _END_SHADE = -5.6, 0.75
+"""… and goes on to this one, where so much light is left."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,6 +100,31 @@ def load_head(path: Path | None = None) -> Head:
         raise AssetError(f"the head {file} can not be read ({error}); {advice}") from error
 
 
+def lengthened(head: Head) -> Head:
+    """The same with a body that goes on below where it was cut off, and falls into shadow, for pictures that are tall."""
+    tris = head.triangles.astype(np.int64)
+    edges = np.concatenate([tris[:, [0, 1]], tris[:, [1, 2]], tris[:, [2, 0]]])
+    _, which, count = np.unique(np.sort(edges, axis=1), axis=0, return_inverse=True, return_counts=True)
+    rim = edges[count[which.ravel()] == 1]
+    rim = rim[(head.points[rim, 1] < _CUT_Y).all(axis=1)]
+    lower, places = np.unique(rim, return_inverse=True)
+    below = places.reshape(rim.shape) + len(head.points)
+    points = head.points[lower]
+    points[:, 1] = _END_Y
+    normals = np.stack([points[:, 0] / 4, np.full(len(lower), -1.0), np.full(len(lower), 0.3)], axis=1).astype(np.float32)
+    index = _index_type(len(head.points) + len(lower))
+    sides = [(rim[:, 1], rim[:, 0], below[:, 0]), (rim[:, 1], below[:, 0], below[:, 1])]
+    return replace(
+        head,
+        points=np.concatenate([head.points, points]),
+        normals=np.concatenate([head.normals, normals]),
+        chart=np.concatenate([head.chart, head.chart[lower]]),
+        shade=np.concatenate([head.shade, np.full(len(lower), _END_SHADE, np.float32)]),
+        gloss=np.concatenate([head.gloss, head.gloss[lower]]),
+        triangles=np.concatenate([head.triangles, *(np.stack(side, axis=1).astype(index) for side in sides)]),
+    )
+
+
 def _head_from(arrays: dict[str, NDArray[np.generic]], *, is_built_in: bool) -> Head:
     if tuple(str(name) for name in arrays["names"]) != ARKIT_NAMES:
         raise ValueError("it has other blendshapes than ARKit's 52")
@@ -108,8 +138,7 @@ def _head_from(arrays: dict[str, NDArray[np.generic]], *, is_built_in: bool) -> 
     place = np.empty_like(order)
     place[order] = np.arange(count)
     moving, balls = int(touched.sum()), [int((eye == side).sum()) for side in (1, 2)]
-    corners = place[arrays["triangles"].astype(np.int64)]
-    tris: Triangles = corners.astype(np.uint16) if count <= 65_536 else corners.astype(np.uint32)
+    tris = place[arrays["triangles"].astype(np.int64)].astype(_index_type(count))
     lashes, sheer = (int(arrays[name].astype(np.int64)) if name in arrays else 0 for name in ("lash_triangles", "sheer_triangles"))
     solid = len(tris) - lashes - sheer
     first, second = (int(place[lip]) for lip in arrays["lips"].astype(np.int64))
@@ -140,6 +169,10 @@ def _head_from(arrays: dict[str, NDArray[np.generic]], *, is_built_in: bool) -> 
         paint_high=float(arrays["paint_high"].astype(np.float32)) if "paint_high" in arrays else _PAINT_HIGH,
         is_built_in=is_built_in,
     )
+
+
+def _index_type(vertices: int) -> type[np.uint16] | type[np.uint32]:
+    return np.uint16 if vertices <= 65_536 else np.uint32
 
 
 def _check(arrays: dict[str, NDArray[np.generic]], count: int) -> None:

@@ -1,8 +1,10 @@
 """The render loop: which pose, when, and how far from the sound it really was.
 
 Rules of the loop
-1. Pictures are due on a fixed grid. For each one the source is asked what will be heard when it is on the glass: now plus
-   the lead, the median of what the last `LEAD_PICTURES` took to ask, draw and show. One slow picture does not change it, also
+1. Pictures are due on a fixed grid. Each one is begun when it is due, and shown just before the next one is due, so that all the time
+   between may pass before it is late. The source is asked what will be heard when it is on the glass. If pictures take nearly as long
+   as the grid allows, each is shown as soon as it is drawn, and the lead is what they take.
+   What drawing and showing take is the median of the last `TIMED_PICTURES`. One slow picture does not change it, also
    not at the start: fewer than `LEAST_PICTURES` say nothing yet. A machine that became slower or faster is followed within
    a few pictures. Pictures that are read back take longer, so they have a median of their own. The lead is never more than
    `LONGEST_LEAD_US`, and warm-up pictures do not count.
@@ -33,14 +35,20 @@ from edge_client.playback.events import PlayerState, View
 
 FIRST_LEAD_US = 15_000
 """The lead until enough pictures were timed."""
-LEAD_PICTURES = 7
+TIMED_PICTURES = 7
 LEAST_PICTURES = 3
 """The median of fewer could be a single slow one."""
 LONGEST_LEAD_US = 120_000
 """A lead that turns out wrong puts pictures ahead of the sound by at most this: less than the 125 ms that people notice."""
+SHOWN_BEFORE_US = 2_000
+"""Showing begins so long before the next picture is due."""
+LONGEST_HOLD_US = 50_000
+"""At fewer pictures a second each is shown as soon as it is drawn: the face should not be slow to begin."""
 LONGEST_SLEEP_S = 0.1
 """So that being told to stop is noticed."""
 EASE_US = 300_000
+DARK_US = 200_000
+"""Pictures of a screen that sleeps are so far apart: it wakes no later."""
 
 _MOUTH = list(MOUTH_INDEXES)
 _NOBODY = Answer(0, View(PlayerState.IDLE))
@@ -80,7 +88,8 @@ class RenderLoop:
         self._attention = attention
         self._stamped = stamped
         self._interval_us = round(1e6 / pictures_per_second)
-        self._took_us: dict[bool, deque[int]] = {is_read: deque(maxlen=LEAD_PICTURES) for is_read in (False, True)}
+        self._drawing_us: dict[bool, deque[int]] = {is_read: deque(maxlen=TIMED_PICTURES) for is_read in (False, True)}
+        self._showing_us: deque[int] = deque(maxlen=TIMED_PICTURES)
         self._due_us: int | None = None
         self._number = self._skipped = self._unanswered = 0
         self._figures_wanted = False
@@ -109,17 +118,24 @@ class RenderLoop:
         The first pictures are the slow ones: shaders are compiled, fonts are loaded.
         """
         self._draw(_NOBODY.view, NOTHING, self._clock_us(), self._clock_us(), is_read=is_read)
+        self._renderer.show()
 
     def picture(self) -> None:
         """Draw and show one picture now, tell the observers of the one before, and put the next one on the grid."""
         start_us = self._clock_us()
         is_read = any([observer.wants(start_us) for observer in self._observers])
-        glass_us = start_us + self._lead_us(is_read=is_read)
+        glass_us, hold_until_us = self._expected_us(start_us, is_read=is_read)
         answer = self._ask(start_us, glass_us)
         view, overlay = (answer.view, answer.overlay) if answer is not None else self._eased(start_us)
         pixels = self._draw(view, overlay, start_us, glass_us, is_read=is_read)
+        drawn_us = self._clock_us()
+        if hold_until_us > drawn_us:
+            self._sleep_s((hold_until_us - drawn_us) / 1e6)
+        begun_us = self._clock_us()
+        self._renderer.show()
         shown_us = self._clock_us()
-        self._took_us[is_read].append(shown_us - start_us)
+        self._drawing_us[is_read].append(drawn_us - start_us)
+        self._showing_us.append(shown_us - begun_us)
         self._tell(answer)
         self._pending = (self._number if answer is not None else None, ShownPicture(shown_us, glass_us, view, None), pixels)
         self._source.between_pictures()
@@ -151,9 +167,7 @@ class RenderLoop:
         if self._attention is not None:
             idle = attentive(idle, self._attention.level(view.state, start_us))
         self._renderer.draw(face_pose(idle, view), overlay=overlay, stamp=stamp)
-        pixels = self._renderer.read() if is_read else None  # before showing: afterwards a renderer may have to draw it again
-        self._renderer.show()
-        return pixels
+        return self._renderer.read() if is_read else None  # before showing: afterwards a renderer may have to draw it again
 
     def _tell(self, answer: Answer | None) -> None:
         """Tell the observers of the picture before, now that it is known what was heard with it."""
@@ -165,21 +179,34 @@ class RenderLoop:
         for observer in self._observers:
             observer.shown(picture, pixels)
 
-    def _lead_us(self, *, is_read: bool) -> int:
-        """What a picture is expected to take: what those of its kind took, else those of the other, else a guess."""
-        for took_us in (self._took_us[is_read], self._took_us[not is_read]):
-            if len(took_us) >= LEAST_PICTURES:
-                return min(median_low(took_us), LONGEST_LEAD_US)
-        return FIRST_LEAD_US
+    def _expected_us(self, start_us: int, *, is_read: bool) -> tuple[int, int]:
+        """When a picture begun now will be on the glass, and until when it is held back before it is shown."""
+        drawing_us = self._drawing_time_us(is_read=is_read)
+        if drawing_us is None:
+            return start_us + FIRST_LEAD_US, start_us
+        showing_us = median_low(self._showing_us)
+        due_us = start_us if self._due_us is None else self._due_us
+        show_us = due_us + self._interval_us - SHOWN_BEFORE_US
+        if drawing_us + showing_us > self._interval_us - 2 * SHOWN_BEFORE_US or show_us - start_us > LONGEST_HOLD_US:
+            return start_us + min(drawing_us + showing_us, LONGEST_LEAD_US), start_us
+        return max(show_us, start_us + drawing_us) + showing_us, show_us
+
+    def _drawing_time_us(self, *, is_read: bool) -> int | None:
+        """What drawing a picture takes: what those of its kind took, else those of the other; None if too few were timed."""
+        return next(
+            (median_low(timed) for timed in (self._drawing_us[is_read], self._drawing_us[not is_read]) if len(timed) >= LEAST_PICTURES),
+            None,
+        )
 
     def _wait_s(self) -> float:
         return 0.0 if self._due_us is None else (self._due_us - self._clock_us()) / 1e6
 
     def _put_on_grid(self, start_us: int) -> None:
-        due_us = (start_us if self._due_us is None else self._due_us) + self._interval_us
-        late = max(0, (self._clock_us() - due_us) // self._interval_us)
+        interval_us = max(self._interval_us, DARK_US) if self._answer.overlay.is_dark else self._interval_us
+        due_us = (start_us if self._due_us is None else self._due_us) + interval_us
+        late = max(0, (self._clock_us() - due_us) // interval_us)
         self._skipped += late
-        self._due_us = due_us + late * self._interval_us
+        self._due_us = due_us + late * interval_us
 
 
 def face_pose(idle: Pose, view: View) -> Pose:

@@ -41,7 +41,10 @@ class Renderer(Protocol):
         ...
 
     def draw(self, pose: Pose, *, overlay: Overlay = NOTHING, stamp: int | None = None) -> None:
-        """Draw a pose and what is written over it. `stamp` (0 to 2³²−1) is drawn as a strip of black and white blocks, for screen tests."""
+        """Draw a pose and what is written over it. `stamp` (0 to 2³²−1) is drawn as a strip of black and white blocks, for screen tests.
+
+        Begins the work; `show` follows at once or some milliseconds later.
+        """
         ...
 
     def show(self) -> None:

@@ -19,6 +19,7 @@ from edge_client.choices import LARGEST_SOFT
 from edge_client.colours import AS_PAINTED, FaceColours
 from edge_client.errors import AssetError, ScreenError
 from edge_client.face.displays import DesktopDisplay, desktop_displays
+from edge_client.face.framing import WHOLE, Framing
 from edge_client.face.gl.probe import GlDriver, Probe
 from edge_client.face.renderer import Renderer
 from edge_client.face.window import DRIVER_VARIABLE, connected_cards, start_sdl
@@ -132,6 +133,7 @@ def open_face(
     colours: FaceColours = AS_PAINTED,
     largest: tuple[int, int] = LARGEST_SOFT,
     rotation: int = 0,
+    framing: Framing = WHOLE,
     head_file: Path | None = None,
     avoid: frozenset[str] = frozenset(),
     known: Mapping[str, GlDriver] = NONE_KNOWN,
@@ -153,7 +155,7 @@ def open_face(
     if not headless and all(way.where == "off-screen" for way in ways):
         reasons.append("no window: neither DISPLAY nor WAYLAND_DISPLAY is set, no display was found, and no screen is attached to a card")
         _log.warning("Drawing off-screen: %s", reasons[-1])
-    drawing = _Drawing(colours=colours, largest=largest, rotation=rotation)
+    drawing = _Drawing(colours=colours, largest=largest, rotation=rotation, framing=framing)
     for way in ways:
         on_try(way)
         try:
@@ -190,6 +192,7 @@ class _Drawing(TypedDict):
     colours: FaceColours
     largest: tuple[int, int]
     rotation: int
+    framing: Framing
 
 
 @dataclass(frozen=True, slots=True)

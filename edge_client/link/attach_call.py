@@ -43,6 +43,8 @@ class Endpoint:
     address: str
     tls: bool = False
     credentials: Callable[[], Credentials] = Credentials
+    others: tuple[str, ...] = ()
+    """Relays that serve as well."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -27,6 +27,7 @@ from avatar_relay.backoff import DEVICE_BACKOFF, Attempts, BackoffPolicy
 from avatar_relay.certificate_dates import clock_fault
 from avatar_relay.limits import HEARTBEAT_US, IDLE_BEATS, MAX_IDLE_HEARTBEAT_US, PEER_TIMEOUT_US, PROTOCOL_VERSION
 from avatar_relay.media import Codec, ConversationOpen, Credit, Cursor, MotionEncoding
+from avatar_relay.relay_list import RelayList
 from edge_client.link.attach_call import AttachCall, AttachRefused, Endpoint
 from edge_client.link.clock_probe import ClockEstimate, ClockProbe
 from edge_client.link.report_outbox import Posted, ReportOutbox
@@ -129,6 +130,7 @@ class DeviceLink:
     ) -> None:
         """`uniform` draws jitter from [0, 1); `on_handled` is called after each message that went to the player."""
         self._endpoint = endpoint
+        self._relays = RelayList((endpoint.address, *endpoint.others), uniform)
         self._profile = profile
         self._player = player
         self._clocks = clocks
@@ -157,29 +159,37 @@ class DeviceLink:
         """Stay attached until `stop`, or until a refusal is final; returns how it ended. Cancellation ends the stream."""
         replaced = 0
         while True:
+            tried = self._relays.address
             end = await self._attach_once(stop)
             if end.code == "UNAVAILABLE" and self._endpoint.tls:
                 end = replace(end, advice=clock_fault(self._clocks.unix_us() // 1_000_000))
-            if end.verdict in (RetryDecision.STOPPED, RetryDecision.FINAL):
+            wait_s = self._next_relay(end)
+            if end.verdict is RetryDecision.STOPPED or (end.verdict is RetryDecision.FINAL and self._relays.all_refused):
                 self._tell(attached=False, text=end.describe())
                 return end
             if end.welcomed:
                 self._attempts.lost(self._lived_us())
                 self._tell(tries=0)
             replaced = replaced + 1 if end.verdict is RetryDecision.STAND_BACK else 0
-            wait_s = end.wait_after_s(replaced) + self._attempts.wait_s()
+            wait_s = max(wait_s, end.stand_back_s(replaced)) + self._attempts.wait_s()
             news = logging.WARNING if end.describe() != self.status.text else logging.DEBUG  # once, not every few seconds for hours
-            logger.log(news, "relay %s: %s; next try in %.1f s", self._endpoint.address, end.describe(), wait_s)
+            logger.log(news, "relay %s: %s; next try in %.1f s", tried, end.describe(), wait_s)
             self._tell(attached=False, text=end.describe(), tries=self.status.tries + 1)
             if await _is_set_within(stop, wait_s):
                 return STOPPED
+
+    def _next_relay(self, end: StreamEnd) -> float:
+        """Choose the relay of the next attempt; returns how long it is to be waited for at least, in seconds."""
+        stay = (end.welcomed and not end.drains) or end.verdict in (RetryDecision.STAND_BACK, RetryDecision.STOPPED)
+        refused = end.verdict is RetryDecision.FINAL
+        return self._relays.ended(self._clocks.monotonic_us(), end.wait_at_least_s, stay=stay, refused=refused)
 
     # --- one stream ------------------------------------------------------------------------------------------------
 
     async def _attach_once(self, stop: asyncio.Event) -> StreamEnd:
         self._goaway = m.GoAway("")
         self._welcomed_time_us = None
-        async with AttachCall(self._endpoint) as call:
+        async with AttachCall(replace(self._endpoint, address=self._relays.address)) as call:
             end = await self._shake_hands(call, stop)
             if end is None:
                 end = await self._stay(call, stop)
@@ -246,11 +256,12 @@ class DeviceLink:
         self._welcomed_time_us = now_us
         self._idle_heartbeat_us = min(welcome.limits.idle_heartbeat_ms * 1_000, MAX_IDLE_HEARTBEAT_US)
         self._attempts.welcomed()
+        self._relays.welcomed()
         if welcome.session_token != self._session_token:
             self._session_token = welcome.session_token
             self._outbox.begin_session()
-        self._tell(attached=True, text=f"attached to {self._endpoint.address}", streams=self.status.streams + 1)
-        logger.info("attached to %s as %s (stream %s)", self._endpoint.address, self._profile.device_id, self.status.streams)
+        self._tell(attached=True, text=f"attached to {self._relays.address}", streams=self.status.streams + 1)
+        logger.info("attached to %s as %s (stream %s)", self._relays.address, self._profile.device_id, self.status.streams)
         self._player.handle(welcome, now_us)
         self._on_handled()
 

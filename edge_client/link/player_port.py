@@ -12,6 +12,7 @@ from typing import Protocol
 
 from avatar_relay import messages as m
 from avatar_relay.media import Credit, Cursor
+from edge_client.parts import PartsReporter
 from edge_client.playback.engine import Message
 from edge_client.playback.events import Output, PlayerState
 from edge_client.volume import StoredVolume
@@ -47,11 +48,12 @@ class Engine(Protocol):
 class PlayerPort:
     """The link's `Player`."""
 
-    def __init__(self, engine: Engine, *, loudest: float, volume: StoredVolume | None = None) -> None:
-        """`loudest` is the gain that a volume of 1 stands for. Without a `volume` none is stored."""
+    def __init__(self, engine: Engine, *, loudest: float, volume: StoredVolume | None = None, parts: PartsReporter | None = None) -> None:
+        """`loudest` is the gain that a volume of 1 stands for. Without a `volume` none is stored, without `parts` none are told."""
         self._engine = engine
         self._loudest = loudest
         self._stored_volume = volume or StoredVolume()
+        self._parts = parts
 
     @property
     def state(self) -> PlayerState:
@@ -63,11 +65,13 @@ class PlayerPort:
         """How loud the device is set."""
         return self._stored_volume.volume
 
-    def tick(self, now_us: int) -> list[Output | m.Volume]:
+    def tick(self, now_us: int) -> list[Output | m.Volume | m.Parts]:
         """Let playback go on to `now_us`; returns what is to be sent."""
-        outputs: list[Output | m.Volume] = [*self._engine.tick(now_us)]
+        outputs: list[Output | m.Volume | m.Parts] = [*self._engine.tick(now_us)]
         if (stored := self._stored_volume.news()) is not None:
             outputs.append(stored)
+        if self._parts is not None and (parts := self._parts.news(now_us)) is not None:
+            outputs.append(parts)
         return outputs
 
     def buffer_credit(self) -> Credit:
@@ -84,6 +88,8 @@ class PlayerPort:
             case m.Welcome():
                 self._stored_volume.welcome(message.volume)
                 self._apply_volume(now_us)
+                if self._parts is not None:
+                    self._parts.attached()
                 self._let_play_out(message.lost_conversation_ids, now_us)
             case m.Volume():
                 self._stored_volume.set(message)

@@ -80,10 +80,15 @@ class StreamEnd:
             return FOREIGN_REFUSAL_S
         return max(hint_s, STAND_BACK_S if self.verdict is RetryDecision.STAND_BACK else 0.0)
 
-    def wait_after_s(self, replaced: int) -> float:
-        """The same for a device that was replaced so often in a row, this time included: twice as long with each, up to a bound."""
-        doubled_s = STAND_BACK_S * 2.0 ** min(replaced - 1, 16) if replaced else 0.0
-        return max(self.wait_at_least_s, min(doubled_s, LONGEST_STAND_BACK_S))
+    @property
+    def drains(self) -> bool:
+        """Whether the relay goes out of service."""
+        return self.goaway_reason == "drain" or (self.fault is not None and self.fault.reason is Reason.DRAINING)
+
+    @staticmethod
+    def stand_back_s(replaced: int) -> float:
+        """The wait of a device that was replaced so often in a row, this time included: twice as long with each, up to a bound."""
+        return min(STAND_BACK_S * 2.0 ** min(replaced - 1, 16), LONGEST_STAND_BACK_S) if replaced else 0.0
 
     def describe(self) -> str:
         """One line for people: what happened, and what to look at."""

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from ipaddress import ip_address
 
 from avatar_relay.errors import ConfigError
+from avatar_relay.relay_list import MAX_RELAYS
 
 
 def split_address(address: str, name: str, *, port_zero: bool = False) -> tuple[str, int]:
@@ -19,6 +21,13 @@ def split_address(address: str, name: str, *, port_zero: bool = False) -> tuple[
     if not bare or (":" in bare and bare == host) or not valid_port:
         raise ConfigError(f"{name}: {address[:80]!r} is not HOST:PORT, such as 127.0.0.1:52000 or [::1]:52000")
     return bare, int(port)
+
+
+def split_addresses(addresses: Sequence[str], name: str) -> tuple[tuple[str, int], ...]:
+    """Host and port of each of a client's relays. Raises `ConfigError` for one that is none, and for more than `MAX_RELAYS`."""
+    if not 0 < len(addresses) <= MAX_RELAYS:
+        raise ConfigError(f"{name}: {len(addresses)} addresses; it takes 1 to {MAX_RELAYS}")
+    return tuple(split_address(address, name) for address in addresses)
 
 
 def is_loopback(host: str) -> bool:

@@ -84,6 +84,18 @@ def check_text(value: object, name: str) -> str:
     return value
 
 
+def as_addresses(value: object, name: str, most: int) -> tuple[str, ...]:
+    """One address or several, none of them empty, as a tuple."""
+    if isinstance(value, str):
+        value = (value,)
+    if not isinstance(value, Sequence) or isinstance(value, BytesLike):
+        raise wrong_type(name, "HOST:PORT, or a list of these", value)
+    addresses = tuple([check_text(one, name) for one in value])
+    if not 0 < len(addresses) <= most or not all(addresses):
+        raise FieldError(name, f"must be HOST:PORT, or 1 to {most} of these, none of them empty")
+    return addresses
+
+
 def check_function(value: object, name: str) -> None:
     """Something that can be called, and whose result need not be awaited."""
     if not callable(value):

@@ -14,10 +14,11 @@ from avatar_relay.wire import fault_from_status
 STATUS_DETAILS_KEY = "grpc-status-details-bin"
 """Trailer that carries `google.rpc.Status`."""
 
-CHANNEL_OPTIONS: tuple[tuple[str, int], ...] = (
+CHANNEL_OPTIONS: tuple[tuple[str, int | str], ...] = (
     ("grpc.max_receive_message_length", GRPC_MAX_RECEIVE_BYTES),
     ("grpc.min_reconnect_backoff_ms", PEER_TIMEOUT_US // 1_000),  # how long gRPC waits for a connection that gets no answer; else 20 s
     ("grpc.use_local_subchannel_pool", 1),
+    ("grpc.service_config", '{"loadBalancingConfig":[{"pick_first":{"shuffleAddressList":true}}]}'),  # a name may have several addresses
 )
 
 

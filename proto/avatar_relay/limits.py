@@ -32,7 +32,9 @@ MAX_TEXT_CHARACTERS = 1_024
 MAX_WORD_CHARACTERS = 64
 """Of a reason, or the name of a field. More is cut off."""
 MAX_SOFTWARE_CHARACTERS = 128
-"""Of `software_version`. More is cut off."""
+"""Of `software_version`, and of what a part of a device is. More is cut off."""
+MAX_PARTS = 8
+"""Parts of a device. A relay refuses a message with more."""
 MAX_TOKEN_CHARACTERS = 128
 """Of a session token."""
 MAX_TRACEPARENT_CHARACTERS = 64

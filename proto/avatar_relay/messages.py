@@ -5,6 +5,7 @@ Directions: R→D relay to device, D→R device to relay, P→R publisher to rel
 
 from __future__ import annotations
 
+import enum
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import NamedTuple
@@ -262,6 +263,34 @@ class Welcome:
     volume: Volume = field(default_factory=Volume)
 
 
+class PartState(enum.Enum):
+    """How a part of a device stands. `UNHEARD`: sound is played, and nobody hears it."""
+
+    UNSPECIFIED = "unknown"
+    STARTING = "starting"
+    RUNNING = "running"
+    FAILING = "failing"
+    UNHEARD = "unheard"
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """A part of a device: its name, how it stands, what it is, and why it is not better (empty if it is at its best)."""
+
+    name: str
+    state: PartState
+    what: str
+    reason: str = ""
+    restarts: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Parts:
+    """D→R: how all parts stand."""
+
+    parts: tuple[Part, ...]
+
+
 @dataclass(frozen=True, slots=True)
 class Goodbye:
     """D→R: the device leaves for good."""
@@ -269,7 +298,7 @@ class Goodbye:
     reason: str
 
 
-ToRelayFromDevice = Hello | Credit | Held | PlayerEvent | UnknownEvent | Ping | Pong | Goodbye | ConversationError | Volume
+ToRelayFromDevice = Hello | Credit | Held | PlayerEvent | UnknownEvent | Ping | Pong | Goodbye | ConversationError | Volume | Parts
 ToDevice = (
     Welcome
     | ConversationOpen

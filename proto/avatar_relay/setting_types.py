@@ -161,6 +161,19 @@ def networks() -> SettingType:
     return SettingType(read, "ADDRESSES", takes, ",".join)
 
 
+def addresses() -> SettingType:
+    """One address or several; a file may give them as a list, too."""
+    takes = "HOST:PORT, or several separated by commas"
+
+    def read(value: object) -> tuple[str, ...]:
+        entries = [entry.strip() for entry in value.split(",")] if isinstance(value, str) else value
+        if not isinstance(entries, list | tuple) or not all(isinstance(entry, str) and entry for entry in entries) or not entries:
+            raise ValueError(f"takes {takes}")
+        return tuple(entries)
+
+    return SettingType(read, "HOST:PORT,…", takes, ",".join)
+
+
 def structured(check: Callable[[Any], Any], metavar: str, takes: str) -> SettingType:
     """A TOML table or array; a flag and an environment variable take it as an inline TOML value.
 

@@ -54,9 +54,12 @@ class PublisherPort(Port[ToPublisher]):
                 self.check_open()
         self._publishers.take(self, message)
 
-    def next_message(self) -> ToPublisher | None:
+    def next(self) -> ToPublisher | None:
         """See `Port`."""
-        return self.publisher.backlog.popleft() if self.publisher is not None and self.publisher.backlog else None
+        if self.publisher is not None and self.publisher.backlog:
+            return self.publisher.backlog.popleft()
+        farewell, self.farewell = self.farewell, None
+        return farewell
 
     def finish_sending(self) -> None:
         """Nothing more will be sent: open conversations are ended, and the stream ends when they are finished."""
@@ -106,7 +109,9 @@ class Publishers:
             self._welcome(port, message)
             return
         publisher = port.publisher or self._take_by_hand(port)
-        if isinstance(message, Ping):
+        if isinstance(message, PublishedMedia):
+            self._perform(self._commands.take_media(publisher, message, port.heard_us))
+        elif isinstance(message, Ping):
             self._perform([TellPublisher(publisher.key, self._clocks.pong(message))])
         else:
             self._perform(self._commands.handle(publisher, message, port.heard_us))

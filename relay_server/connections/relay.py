@@ -91,8 +91,7 @@ class Relay:
             registry, self._opener, self._commands, config, self.limits, clocks, random_bytes=random_bytes, perform=self._perform
         )
         self._devices = Devices(registry, self._reports, config, clocks, observer, perform=self._perform, credit_due=self._return_credit)
-        wake_at_once, tick_us = self._devices.wake, config.media_tick_us
-        self._wake_for_media = MediaTick(tick_us, wake_at_once).wake if tick_us else wake_at_once
+        self._media_tick = MediaTick(config.media_tick_us) if config.media_tick_us else None
 
     # --- ports -----------------------------------------------------------------------------------------------------
 
@@ -195,10 +194,13 @@ class Relay:
             match effect:
                 case TellPublisher():
                     self.publishers.tell(effect.publisher, effect.message)
-                case WakeDevice():
-                    self._devices.wake(effect.device_id)
-                case WakeForMedia():
-                    self._wake_for_media(effect.device_id)
+                case WakeDevice() | WakeForMedia():
+                    if (port := self._devices.ports.get(effect.device_id)) is None:
+                        continue
+                    if self._media_tick is None or isinstance(effect, WakeDevice):
+                        port.wake()
+                    else:
+                        self._media_tick.wake(port)
                 case PayloadsReceived():
                     self.observer.payloads_received(effect)
                 case FinishedIgnored():

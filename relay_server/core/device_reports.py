@@ -16,7 +16,7 @@ from collections.abc import Callable
 from avatar_relay.errors import PeerError
 from avatar_relay.limits import PROTOCOL_VERSION
 from avatar_relay.media import Credit, Kind
-from avatar_relay.messages import ConversationError, Goodbye, Held, Hello, Limits, PlayerEvent, UnknownEvent, Volume, Welcome
+from avatar_relay.messages import ConversationError, Goodbye, Held, Hello, Limits, Parts, PlayerEvent, UnknownEvent, Volume, Welcome
 from avatar_relay.reasons import Fault, Reason
 from relay_server.config import RelayConfig
 from relay_server.core.delivery import Retention
@@ -34,7 +34,7 @@ from relay_server.core.player_events import pass_on, tell_yielded
 from relay_server.core.registry import Registry
 from relay_server.core.session import NOBODY, Session
 
-Report = Credit | Held | PlayerEvent | UnknownEvent | Goodbye | ConversationError | Volume
+Report = Credit | Held | PlayerEvent | UnknownEvent | Goodbye | ConversationError | Volume | Parts
 
 
 class DeviceReports:
@@ -115,7 +115,7 @@ class DeviceReports:
         match message:
             case Credit():
                 session.outbox.grant(message)
-                return [WakeDevice(session.device_id)]
+                return [WakeDevice(session.device_id)] if session.outbox.changed else []
             case Held():
                 return self._hold(session, message)
             case PlayerEvent():
@@ -129,6 +129,9 @@ class DeviceReports:
                 return self._error(session, message)
             case Volume():
                 return [session.volume.notice] if session.volume.told(message) else []
+            case Parts():
+                session.parts = message.parts
+                return []
             case Goodbye():
                 effects = self.detach(session, "goodbye", now_us)
                 return effects + self._remove(session, "goodbye")
@@ -149,10 +152,11 @@ class DeviceReports:
         """End the sessions whose lease ran out, and what publishers did not come back for; tell what yielded."""
         effects: list[Effect] = []
         for session in self._registry.sessions.values():
-            for conversation_id in session.deliveries:
-                effects += tell_yielded(session, conversation_id)
+            for conversation_id, delivery in session.deliveries.items():
+                if delivery.yielded:
+                    effects += tell_yielded(session, conversation_id)
         for session in self._registry.sessions.values():
-            if (never_told := session.give_up_adoption(now_us)) is not None:
+            if session.adoption.until_us and (never_told := session.give_up_adoption(now_us)) is not None:
                 for conversation_id in never_told:
                     effects += self._lose(session, conversation_id)
                 effects.append(WakeDevice(session.device_id))

@@ -26,6 +26,7 @@ from avatar_relay.messages import (
     Finished,
     Hello,
     Interrupt,
+    Part,
     Pause,
     Paused,
     Ping,
@@ -76,6 +77,7 @@ class Session:
         self.expires_at_us = 0
         """End of the lease while the device is away."""
         self.volume = VolumeRecord(hello.device_id)
+        self.parts: tuple[Part, ...] = ()
         self.outbox = DeviceOutbox()
         self.flight = CongestionWindow()
         self._pings = 0
@@ -110,6 +112,7 @@ class Session:
         """The device's stream is up. The caller puts `welcome` first, then calls `replay`, and finishes what is lost."""
         self.hello = hello
         self.attached = True
+        self.parts = ()
         self._buffer = Credit(
             max(self._buffer.audio_bytes, hello.buffer.audio_bytes), max(self._buffer.motion_bytes, hello.buffer.motion_bytes)
         )
@@ -279,8 +282,7 @@ class Session:
         message = self.outbox.take(self.flight.room)
         match message:
             case MediaMessage(conversation_id=cid):
-                self.deliveries[cid].retain(message.batches, now_us, self._retention)
-                if self.flight.sent(sum([batch.size_bytes for batch in message.batches])):
+                if self.flight.sent(self.deliveries[cid].retain(message.batches, now_us, self._retention)):
                     self.ping(now_us)
             case Ping(ping_id=ping_id):
                 self.flight.asked(ping_id, now_us)

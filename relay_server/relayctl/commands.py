@@ -21,6 +21,7 @@ from avatar_relay.command import CommandLine
 from avatar_relay.forward_proxy import proxy_note
 from avatar_relay.grpc_client import fault_of
 from avatar_relay.media import AngleUnit
+from avatar_relay.messages import PartState
 from avatar_relay.v1 import admin_service_pb2 as pb
 from avatar_relay.v1 import admin_service_pb2_grpc as services
 from avatar_relay.v1 import media_pb2
@@ -158,6 +159,7 @@ def _show_device(relay: services.AdminServiceStub, options: argparse.Namespace) 
         ("credit", f"{device.credit.audio_bytes} bytes of audio, {device.credit.motion_bytes} of motion"),
         ("waiting", f"{device.waiting.audio_bytes} bytes of audio, {device.waiting.motion_bytes} of motion"),
     ]
+    rows += [(part.name, _part(part)) for part in device.parts]
     rows += [("conversation", _conversation(conversation)) for conversation in device.conversations]
     yield answer, _table(rows)
 
@@ -244,6 +246,12 @@ def _state(device: pb.Device) -> str:
 def _loudness(volume: media_pb2.SetVolume, *, pending: bool = False) -> str:
     position = f" ({position_of(volume.gain):.0%})" if 0 < volume.gain < 1 else ""
     return f"{volume.gain:.2f}{position}" + ", muted" * volume.muted + ", not confirmed by the device" * pending
+
+
+def _part(part: media_pb2.Part) -> str:
+    state = wire.PART_STATE_FROM_WIRE.get(part.state, PartState.UNSPECIFIED).value
+    notes = [part.what] * bool(part.what) + [f"started again {part.restarts} times"] * bool(part.restarts)
+    return ", ".join([state, *notes]) + f"; {part.reason}" * bool(part.reason)
 
 
 def _conversation(conversation: pb.DeviceConversation) -> str:

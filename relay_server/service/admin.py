@@ -185,6 +185,7 @@ class AdminService:
             lease_remaining_ms=self._relay.lease_remaining_us(session) // 1_000,
             volume=wire.VOLUME.to_wire(session.volume.volume),
             volume_pending=session.volume.pending,
+            parts=[wire.PART.to_wire(part) for part in session.parts],
             conversations=[
                 pb.DeviceConversation(
                     conversation_id=delivery.open.conversation_id,

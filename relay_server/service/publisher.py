@@ -9,7 +9,7 @@ from typing import Any
 from avatar_relay import wire
 from avatar_relay.limits import MAX_MESSAGE_BYTES
 from avatar_relay.media import TraceContext
-from avatar_relay.messages import DeviceVolume, PublishOpen, ToPublisher
+from avatar_relay.messages import AtRelay, DeviceVolume, PublishedMedia, PublishOpen, ToPublisher
 from avatar_relay.v1 import publisher_service_pb2 as pb
 from relay_server.access.caller import current_caller
 from relay_server.connections.relay import Relay
@@ -17,6 +17,7 @@ from relay_server.core.events import MessageUnknown
 from relay_server.rpc_errors import Context
 from relay_server.service.calls import bidirectional, parse, service
 from relay_server.service.streams import carry
+from relay_server.service.write_watch import WriteWatch
 
 NAME = pb.DESCRIPTOR.services_by_name["PublisherService"].full_name
 LEG = "publisher"
@@ -27,6 +28,7 @@ class PublisherService:
 
     def __init__(self, relay: Relay) -> None:
         self._relay = relay
+        self._watch = WriteWatch()
 
     def handler(self) -> Any:
         """For `add_generic_rpc_handlers`."""
@@ -40,17 +42,21 @@ class PublisherService:
         async def take(data: bytes) -> None:
             if len(data) > wire.UNCOUNTED_BYTES:
                 wire.check_entries(data)
-            for request, its_data in wire.requests_in(parse(pb.PublishRequest, data, MAX_MESSAGE_BYTES), data):
-                await take_one(request, its_data)
+            whole = parse(pb.PublishRequest, data, MAX_MESSAGE_BYTES)
+            for request, its_data in wire.requests_in(whole, data) if whole.HasField("joined") else ((whole, data),):
+                try:
+                    message = wire.publish_request_from_wire(request, its_data)
+                except wire.WireError as error:
+                    if error.conversation_id is None:
+                        raise
+                    self._relay.publishers.faulty(port, error.conversation_id, error.fault, opens=request.HasField("open"))
+                    continue
+                if isinstance(message, PublishedMedia):
+                    await port.send(message)
+                else:
+                    await take_other(message)
 
-        async def take_one(request: pb.PublishRequest, data: bytes) -> None:
-            try:
-                message = wire.publish_request_from_wire(request, data)
-            except wire.WireError as error:
-                if error.conversation_id is None:
-                    raise
-                self._relay.publishers.faulty(port, error.conversation_id, error.fault, opens=request.HasField("open"))
-                return
+        async def take_other(message: AtRelay | None) -> None:
             match message:
                 case None:
                     self._relay.observer.notice(MessageUnknown(LEG))
@@ -68,7 +74,7 @@ class PublisherService:
                     await port.send(message)
 
         failed = partial(self._relay.stream_failed, LEG)
-        await carry(context, port, take=take, encode=encode, said_all=port.finish_sending, failed=failed)
+        await carry(context, port, self._watch, take=take, encode=encode, said_all=port.finish_sending, failed=failed)
 
 
 def encode(message: ToPublisher) -> bytes:

@@ -58,6 +58,7 @@ TO_RELAY: tuple[m.ToRelayFromDevice, ...] = (
     m.Goodbye("off"),
     m.UnknownEvent(3, "d"),
     VOLUME,
+    m.Parts((m.Part("sound", m.PartState.UNHEARD, "a card", "no card", 2), m.Part("face", m.PartState.RUNNING, "the head"))),
     *COMMON,
 )
 TO_DEVICE: tuple[m.ToDevice, ...] = (

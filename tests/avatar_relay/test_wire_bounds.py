@@ -41,6 +41,7 @@ FROM_DEVICES = [
     hello(motion_encodings=[pb.MotionFormat.ENCODING_AVATARKIT_V2] * 1_000),
     hello(cursors=[pb.Cursor(conversation_id=LONG)]),
     device_pb.AttachRequest(held=pb.Held(cursors=CURSORS)),
+    device_pb.AttachRequest(parts=pb.Parts(parts=[pb.Part()] * (limits.MAX_PARTS + 1))),
     device_pb.AttachRequest(event=pb.PlayerEvent(event_id=1, conversation_id=LONG, started=pb.PlaybackStarted())),
 ]
 FROM_PUBLISHERS = [
@@ -99,6 +100,10 @@ def test_texts_are_cut_on_entry() -> None:
     told = wire.attach_request_from_wire(device_pb.AttachRequest(conversation_error=error))
     assert isinstance(told, m.ConversationError)
     assert (len(told.fault.text), len(told.conversation_id)) == (limits.MAX_TEXT_CHARACTERS, limits.MAX_ID_CHARACTERS)
+    part = pb.Part.FromString(pb.Part(name=LONG, what=LONG, reason=LONG).SerializeToString() + b"\x10\x63")  # state 99
+    parts = wire.attach_request_from_wire(device_pb.AttachRequest(parts=pb.Parts(parts=[part])))
+    word, name, text = limits.MAX_WORD_CHARACTERS, limits.MAX_SOFTWARE_CHARACTERS, limits.MAX_TEXT_CHARACTERS
+    assert parts == m.Parts((m.Part(LONG[:word], m.PartState.UNSPECIFIED, LONG[:name], LONG[:text]),))
     traced = publisher_pb.PublishOpen(open=opening(trace_context=pb.TraceContext(traceparent="00-1", tracestate=LONG)), targets=["d"])
     opened = wire.publish_request_from_wire(publisher_pb.PublishRequest(open=traced), b"")
     assert isinstance(opened, m.PublishOpen)

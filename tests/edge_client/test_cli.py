@@ -45,7 +45,7 @@ def test_flags_overrule_the_environment(ran: list[EdgeConfig], monkeypatch: pyte
     monkeypatch.setenv("EDGE_CLIENT_RELAY", "127.0.0.1:2")
     monkeypatch.setenv("EDGE_CLIENT_RATE_HZ", "16000")
     assert cli.main(["--config", str(file), "--relay", "127.0.0.1:3"]) == 7
-    assert ran == [EdgeConfig(relay="127.0.0.1:3", rate_hz=16_000, volume=0.5)]
+    assert ran == [EdgeConfig(relay=("127.0.0.1:3",), rate_hz=16_000, volume=0.5)]
 
 
 def test_wrong_settings_are_told_in_one_line(ran: list[EdgeConfig], capsys: pytest.CaptureFixture[str]) -> None:

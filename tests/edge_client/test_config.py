@@ -24,7 +24,7 @@ def test_defaults_are_safe(tmp_path: Path) -> None:
     """With nothing said: this machine's relay, plaintext within it, and the environment's other variables do not matter."""
     config = load(tmp_path, environment={"HOME": "/root"})
     assert config == EdgeConfig()
-    assert config.relay == "127.0.0.1:52000"
+    assert config.relay == ("127.0.0.1:52000",)
     assert not config.tls
 
 
@@ -41,7 +41,7 @@ def test_every_setting_can_be_said_everywhere(tmp_path: Path) -> None:
     ca_file = tmp_path / "ca.pem"
     ca_file.write_text("x")
     toml = f"""
-relay = "relay.example:443"
+relay = ["relay.example:443", "other.example:443"]
 tls_ca_file = "{ca_file}"
 tls_cert_file = "{ca_file}"
 tls_key_file = "{ca_file}"
@@ -64,6 +64,11 @@ head = "{ca_file}"
 size = "1280x720"
 render_size = "640x360"
 rotation = 270
+round_screen = true
+burn_in_shift = 6
+sleep_after_s = 600
+sleep_hours = "22:00-07:00"
+sleep_command = "cec-ctl 'of mine'"
 fullscreen = true
 headless = true
 stamp = true
@@ -110,7 +115,7 @@ def test_default_file_may_be_missing_a_named_one_may_not(tmp_path: Path) -> None
 )
 def test_plaintext_only_within_this_machine(relay: str, insecure: bool, tls: bool) -> None:
     """Anything that others could listen to is encrypted unless the operator says otherwise."""
-    assert EdgeConfig(relay=relay, insecure=insecure).tls is tls
+    assert EdgeConfig(relay=(relay,), insecure=insecure).tls is tls
 
 
 @pytest.mark.parametrize(
@@ -121,6 +126,8 @@ def test_plaintext_only_within_this_machine(relay: str, insecure: bool, tls: boo
         ('relay = "host:0"', "not HOST:PORT"),
         ('relay = "host:٣"', "not HOST:PORT"),
         ('device_id = "kitchen sink"', "device_id: 'kitchen sink' can not be a name"),
+        ('relay = ["a:1", "nowhere"]', "not HOST:PORT"),
+        ("relay = []", "relay: [] cannot be used; it takes HOST:PORT, or several separated by commas"),
         ("rate_hz = 4", "rate_hz: 4 cannot be used; it takes a whole number from 8000 to 192000 Hz"),
         ("rate_hz = 48000.5", "takes a whole number"),
         ("rate_hz = true", "takes a whole number"),
@@ -133,7 +140,7 @@ def test_plaintext_only_within_this_machine(relay: str, insecure: bool, tls: boo
         ('frame_starvation = "drop"', "takes one of audio_independent, strict_sync"),
         ('device = "x"', "no such setting; did you mean device_id?"),
         ("zzz = 1", "no such setting; docs/settings.md lists all"),
-        ("relay = 3", "takes text"),
+        ("relay = 3", "takes HOST:PORT"),
         ("record = 3", "takes a path"),
         ('audio_sink = "wav"', "name one with record"),
         ('tls_ca_file = "/does/not/exist"', "there is no file /does/not/exist"),
@@ -175,9 +182,9 @@ def test_a_token_does_not_travel_in_plaintext(tmp_path: Path) -> None:
     file = tmp_path / "some"
     file.write_text("x")
     assert not EdgeConfig(token_file=file).tls
-    assert EdgeConfig(relay="relay.example:1", token_file=file).tls
+    assert EdgeConfig(relay=("relay.example:1",), token_file=file).tls
     with pytest.raises(ConfigError, match="does not travel in plaintext"):
-        EdgeConfig(relay="relay.example:1", token_file=file, insecure=True)
+        EdgeConfig(relay=("relay.example:1",), token_file=file, insecure=True)
     with pytest.raises(ConfigError, match="come together"):
         EdgeConfig(tls_cert_file=file)
 

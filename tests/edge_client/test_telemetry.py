@@ -130,3 +130,15 @@ def test_what_plays_is_a_metric() -> None:
     EdgeTelemetry(told.telemetry, "lobby", lambda time_us: RELAY_CLOCK).watch_sound(Lost(name="the speakers"))
     assert told.count("avatar.sound", avatar_state="failing", avatar_sink="the speakers") == 1
     assert told.count("avatar.sound.restarts") == 3
+
+
+def test_a_card_that_is_being_opened_does_not_count_as_running() -> None:
+    """Nothing has been heard of it yet."""
+
+    class Opening(VirtualSink):
+        def counters(self) -> SinkCounters:
+            return SinkCounters(opening=True)
+
+    told = listen()
+    EdgeTelemetry(told.telemetry, "lobby", lambda time_us: RELAY_CLOCK).watch_sound(Opening(name="the speakers"))
+    assert told.count("avatar.sound", avatar_state="starting", avatar_sink="the speakers") == 1

@@ -105,7 +105,18 @@ def _messages() -> list[Target]:
     limits = m.Limits(1, 2, 3, 4, 5)
     hello = m.Hello("lobby", 1, "x", tuple(Codec), 48_000, tuple(MotionEncoding), Credit(1, 2), "t", (Cursor("c-1", 1, 2),), m.Volume(0.5))
     event = m.PlayerEvent(1, "c-1", m.Finished(1, interrupted=False, reason="completed"), "lobby")
-    from_device = (hello, Credit(1, 2), m.Held((Cursor("c-1", 1, 2),), "lobby"), event, m.Ping(1, 2), m.Goodbye("x"), fault, m.Volume(0.5))
+    parts = m.Parts((m.Part("sound", m.PartState.FAILING, "x", "y", 1),))
+    from_device = (
+        hello,
+        parts,
+        Credit(1, 2),
+        m.Held((Cursor("c-1", 1, 2),), "lobby"),
+        event,
+        m.Ping(1, 2),
+        m.Goodbye("x"),
+        fault,
+        m.Volume(0.5),
+    )
     to_device = (*common, m.Welcome("t", limits, 1, 2, ("c-1",), ("c-2",)), m.Volume(0.5), m.EventAck(1), m.GoAway("x", 1), fault)
     again = m.PublishOpen(open_, ("lobby",), Cursor("c-1", 1, 2))
     from_publisher = (*common[:-1], again, m.PublisherHello("p", 1, "x", "t"), m.DeviceVolume("lobby", m.Volume(1.0)), m.Ping(1, 2))

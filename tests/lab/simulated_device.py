@@ -174,7 +174,9 @@ class SimulatedDevice:
         *,
         on_payload: Callable[[bytes], None] = lambda data: None,
         credentials: Callable[[], Credentials] = Credentials,
+        others: tuple[str, ...] = (),
     ) -> None:
+        self._others = others
         self.device_id = device_id
         self._credentials = credentials
         self._address = address
@@ -188,7 +190,7 @@ class SimulatedDevice:
         """Switch it on; it knows nothing of before."""
         self.player = InstantPlayer(self.device_id, self._history, self._on_payload)
         self.link = DeviceLink(
-            endpoint=Endpoint(self._address, credentials=self._credentials),
+            endpoint=Endpoint(self._address, credentials=self._credentials, others=self._others),
             profile=DeviceProfile(self.device_id, "simulated", 48_000),
             player=self.player,
             clocks=CLOCKS,

@@ -203,8 +203,9 @@ class PyAudioSink:
     def _counters(self) -> SinkCounters:
         if self._speaker is None:
             failing = self._keeper.failing
-            return replace(self._past, lost=self._past.lost if failing in self._past.lost else failing)
-        past = replace(self._past, unheard=self._keeper.unheard)
+            lost = self._past.lost if failing in self._past.lost else failing
+            return replace(self._past, lost=lost, opening=not lost)
+        past = replace(self._past, unheard=self._keeper.unheard, why=self._keeper.why)
         memory = self._speaker.memory
         starved, dry = memory[SpeakerStatus.STARVED], memory[SpeakerStatus.DEVICE_DRY]
         fault = past.last_fault

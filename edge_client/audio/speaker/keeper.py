@@ -32,7 +32,7 @@ _VIRTUAL = "a virtual device that keeps real time (nothing is heard)"
 LIMITS = ChildLimits(
     progress_us=3_000_000,  # PulseAudio may take 2.5 s before it asks for the first samples, or after an underrun
     first_progress_us=15_000_000,
-    pauses_us=[50_000, 200_000, 500_000, *[1_000_000] * 10, *[1_500_000] * 100, 5_000_000],
+    pauses_us=[*[50_000] * 4, 200_000, 500_000, *[1_000_000] * 10, *[1_500_000] * 100, 5_000_000],
     healthy_us=1_000_000,
 )
 """An attempt takes half a second, on a Raspberry Pi more than one: for some minutes, sound is there 3 s after the card; then, 10 s."""
@@ -84,7 +84,9 @@ class SpeakerKeeper:
         self._no_card = ""
         self._closing = False
         self.name = f"PyAudio on ALSA, {settings.device or 'the default output'}"
-        """What plays now, or played last."""
+        """What plays now, or played last …"""
+        self.why = ""
+        """… and why nothing better."""
 
     @property
     def failing(self) -> str:
@@ -158,7 +160,7 @@ class SpeakerKeeper:
                 self._owner.retire("")
             name = f"PyAudio on ALSA, {opened.device}"
             again = " again" if self._had_card and name == self.name else ""
-            self._had_card, self.name = True, name
+            self._had_card, self.name, self.why = True, name, opened.why
             self._tuning.opened(opened)
             self._owner.adopt(child, opened.period_us)
             if child.is_over:  # it ended meanwhile

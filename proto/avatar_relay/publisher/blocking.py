@@ -82,7 +82,7 @@ class BlockingPublisher:
     @classmethod
     def connect(
         cls,
-        address: str,
+        address: str | Sequence[str],
         *,
         publisher_id: str | None = None,
         credentials: grpc.ChannelCredentials | None = None,

@@ -33,6 +33,8 @@ class ConnectionLostError(PublisherError):
         super().__init__(text)
         self.final = final
         self.fault = fault
+        self.reason = None if fault is None else fault.reason
+        """Of the fault."""
 
 
 class PublisherClosedError(PublisherError):

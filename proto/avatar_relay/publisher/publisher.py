@@ -18,21 +18,16 @@ import os
 import random
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from importlib.metadata import version
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Self
 
 from avatar_relay.backoff import PUBLISHER_BACKOFF, Attempts, asked_to_wait_s
-from avatar_relay.checks import FieldError, check_function, check_int, check_text, check_type, wrong_type
+from avatar_relay.checks import FieldError, as_addresses, check_function, check_int, check_text, check_type, wrong_type
 from avatar_relay.ids import ID_RULE, is_valid_id, mint_conversation_id
-from avatar_relay.limits import (
-    DEVICE_LEASE_US,
-    PEER_TIMEOUT_US,
-    PROTOCOL_VERSION,
-    PUBLISHER_LEASE_US,
-)
+from avatar_relay.limits import DEVICE_LEASE_US, PEER_TIMEOUT_US, PROTOCOL_VERSION, PUBLISHER_LEASE_US
 from avatar_relay.media import AudioFormat, MotionFormat, OnPlaying, Pacing, TraceContext
 from avatar_relay.messages import ConversationError, GoAway, PublisherHello, PublisherWelcome
 from avatar_relay.publisher.avatar import Avatar
@@ -43,6 +38,7 @@ from avatar_relay.publisher.publisher_session import PublisherSession
 from avatar_relay.publisher.relay_link import Connector, RelayLink
 from avatar_relay.publisher.writer import Writer
 from avatar_relay.reasons import Fault, Reason
+from avatar_relay.relay_list import MAX_RELAYS, RelayList
 from avatar_relay.tracing import current_context
 
 if TYPE_CHECKING:
@@ -84,6 +80,7 @@ class Publisher:
         random_bytes: Callable[[int], bytes] = os.urandom,
         jitter: Callable[[], float] = random.random,
         now_us: Callable[[], int] = _monotonic_us,
+        relays: RelayList | None = None,
     ) -> None:
         for name, function in (("connector", connector), ("random_bytes", random_bytes), ("jitter", jitter), ("now_us", now_us)):
             if not callable(function):
@@ -97,6 +94,7 @@ class Publisher:
         self.buffer_bytes = check_int(buffer_bytes, "buffer_bytes", 1, sys.maxsize)
         self.now_us = now_us
         self._connector = connector
+        self._relays = relays or RelayList(("",), lambda: 0.0)
         self._trace = trace
         self._random_bytes = random_bytes
         self._attempts = Attempts(PUBLISHER_BACKOFF, jitter)
@@ -117,7 +115,7 @@ class Publisher:
     @classmethod
     def connect(
         cls,
-        address: str,
+        address: str | Sequence[str],
         *,
         publisher_id: str | None = None,
         credentials: grpc.ChannelCredentials | None = None,
@@ -127,12 +125,13 @@ class Publisher:
     ) -> Self:
         """A publisher over gRPC to `address` (HOST:PORT), in plaintext where no `credentials` are given.
 
+        Of several addresses one is drawn and kept; when it fails, the next one follows.
+
         `media_tick_us`: what is said may wait that long (up to a second), so that many live conversations cost one message; 0: it leaves
         at once.
         `token` is what the relay knows it by: the text, or the file that holds it, which is read anew for each stream.
         """
-        if not check_text(address, "address"):
-            raise FieldError("address", "is empty; it must be HOST:PORT")
+        relays = RelayList(as_addresses(address, "address", MAX_RELAYS), random.random)
         if credentials is not None:
             import grpc  # late: who has credentials has imported it
 
@@ -143,9 +142,9 @@ class Publisher:
         async def connector() -> RelayLink:
             from avatar_relay.publisher.grpc_link import open_grpc_link
 
-            return await open_grpc_link(address, credentials, token)
+            return await open_grpc_link(relays.address, credentials, token)
 
-        return cls(connector, publisher_id=publisher_id, trace=trace, media_tick_us=media_tick_us)
+        return cls(connector, publisher_id=publisher_id, trace=trace, media_tick_us=media_tick_us, relays=relays)
 
     @classmethod
     def in_process(
@@ -246,7 +245,14 @@ class Publisher:
 
     @property
     def _is_refused(self) -> bool:
-        return self._failure is not None and self._failure.final
+        """Whether no attempt can help: each relay refused, or another stream of this publisher took over."""
+        failure = self._failure
+        return failure is not None and failure.final and (self._relays.all_refused or failure.reason is Reason.REPLACED)
+
+    @property
+    def _is_handed_on(self) -> bool:
+        """Whether the relay ended the stream because it goes out of service."""
+        return self._failure is not None and self._failure.reason is Reason.DRAINING
 
     def _why_not_connected(self, otherwise: str) -> ConnectionLostError:
         """A new error each time, because one that is raised again and again gathers tracebacks."""
@@ -276,9 +282,9 @@ class Publisher:
             except ConnectionLostError as error:
                 self._failure = error
             now_us = self.now_us()
+            wait_s = self._next_relay(now_us)
             if self._connected:
-                draining = self._failure is not None and self._failure.fault is not None and self._failure.fault.reason is Reason.DRAINING
-                level = logging.INFO if draining else logging.WARNING  # a relay that is asked to end is no trouble
+                level = logging.INFO if self._is_handed_on else logging.WARNING  # a relay that is asked to end is no trouble
                 logger.log(level, "stream to the relay lost: publisher=%s cause=%s", self.publisher_id, self._failure)
                 patience_ends_us = now_us + PATIENCE_US
                 self._attempts.lost(now_us - began_us)
@@ -290,9 +296,15 @@ class Publisher:
             self._changed.set()
             if self._is_refused:
                 return
-            fault = None if self._failure is None else self._failure.fault
-            asked_s = asked_to_wait_s(self._goaway_ms, 0 if fault is None else fault.retry_after_ms)
-            await asyncio.sleep(max(self._attempts.wait_s(), asked_s))
+            await asyncio.sleep(max(self._attempts.wait_s(), wait_s))
+
+    def _next_relay(self, now_us: int) -> float:
+        """Choose the relay of the next attempt; returns how long it is to be waited for at least, in seconds."""
+        failure = self._failure
+        fault = None if failure is None else failure.fault
+        asked_s = asked_to_wait_s(self._goaway_ms, 0 if fault is None else fault.retry_after_ms)
+        stay, refused = self._connected and not self._is_handed_on, failure is not None and failure.final
+        return self._relays.ended(now_us, asked_s, stay=stay, refused=refused)
 
     async def _one_stream(self) -> None:
         """Connect and exchange messages until the stream is lost. Raises `ConnectionLostError`, always."""
@@ -326,6 +338,7 @@ class Publisher:
         self._token = welcome.session_token
         self._streams += 1
         self._attempts.welcomed()
+        self._relays.welcomed()
         self._failure = None
         self._goaway_ms = 0
         self._connected = True

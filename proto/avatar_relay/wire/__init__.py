@@ -4,7 +4,7 @@ Reading never trusts: a value that breaks the contract raises `WireError` with a
 where. Unknown fields and unknown `oneof` members are tolerated: the latter read as None, for the caller to count.
 """
 
-from avatar_relay.wire.control import CREDIT, CURSOR, EVENT, VOLUME
+from avatar_relay.wire.control import CREDIT, CURSOR, EVENT, PART, VOLUME
 from avatar_relay.wire.device import attach_request_from_wire, attach_request_to_wire, attach_response_from_wire, attach_response_to_wire
 from avatar_relay.wire.entries import UNCOUNTED_BYTES, check_entries
 from avatar_relay.wire.faults import DETAILS_KEY, fault_from_status, fault_in, fault_to_status
@@ -20,6 +20,7 @@ from avatar_relay.wire.values import (
     ANGLE_UNIT_TO_WIRE,
     CODEC_TO_WIRE,
     ENCODING_TO_WIRE,
+    PART_STATE_FROM_WIRE,
     WireError,
     angle_unit_from_wire,
     on_playing_from_wire,
@@ -33,6 +34,8 @@ __all__ = [
     "DETAILS_KEY",
     "ENCODING_TO_WIRE",
     "EVENT",
+    "PART",
+    "PART_STATE_FROM_WIRE",
     "UNCOUNTED_BYTES",
     "VOLUME",
     "WireError",

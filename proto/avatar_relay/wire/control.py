@@ -6,14 +6,21 @@ from collections.abc import Callable
 from typing import Any
 
 from avatar_relay import messages as m
-from avatar_relay.limits import MAX_CLOSED_CONVERSATIONS, MAX_ID_CHARACTERS, MAX_WORD_CHARACTERS
+from avatar_relay.limits import (
+    MAX_CLOSED_CONVERSATIONS,
+    MAX_ID_CHARACTERS,
+    MAX_PARTS,
+    MAX_SOFTWARE_CHARACTERS,
+    MAX_TEXT_CHARACTERS,
+    MAX_WORD_CHARACTERS,
+)
 from avatar_relay.media import Credit, Cursor
 from avatar_relay.reasons import Fault, Reason
 from avatar_relay.v1 import media_pb2 as pb
 from avatar_relay.wire.converters import Converter, OneOf, at_most, cut_to, message, repeated, same
 from avatar_relay.wire.faults import fault_from_status, fault_to_status
 from avatar_relay.wire.media import media_from_wire, media_to_wire
-from avatar_relay.wire.values import KIND_FROM_WIRE, KIND_TO_WIRE, WireError, known
+from avatar_relay.wire.values import KIND_FROM_WIRE, KIND_TO_WIRE, PART_STATE_FROM_WIRE, PART_STATE_TO_WIRE, WireError, known
 
 MAX_REVISION = 1 << 62
 """More changes than a device lives to see; revisions beyond still fit into a message."""
@@ -41,6 +48,15 @@ CONVERSATION_ID = at_most(MAX_ID_CHARACTERS, "conversation_id")
 CURSOR = message(Cursor, pb.Cursor, conversation_id=CONVERSATION_ID)
 HELD = message(m.Held, pb.Held, cursors=repeated(CURSOR, MAX_CLOSED_CONVERSATIONS, "held.cursors"), device_id=cut_to(MAX_ID_CHARACTERS))
 VOLUME = message(m.Volume, pb.SetVolume, check=_check_volume)
+PART = message(
+    m.Part,
+    pb.Part,
+    name=cut_to(MAX_WORD_CHARACTERS),
+    state=Converter(PART_STATE_TO_WIRE.__getitem__, lambda value: PART_STATE_FROM_WIRE.get(value, m.PartState.UNSPECIFIED)),
+    what=cut_to(MAX_SOFTWARE_CHARACTERS),
+    reason=cut_to(MAX_TEXT_CHARACTERS),
+)
+PARTS = message(m.Parts, pb.Parts, parts=repeated(PART, MAX_PARTS, "parts"))
 PING = message(m.Ping, pb.Ping, ping_id=same("id"))
 PONG = message(m.Pong, pb.Pong, ping_id=same("id"))
 LIMITS = message(m.Limits, pb.Limits)

@@ -17,7 +17,7 @@ from avatar_relay.limits import (
 from avatar_relay.media import ConversationOpen, Credit
 from avatar_relay.reasons import Fault, Reason
 from avatar_relay.v1 import device_service_pb2 as pb
-from avatar_relay.wire.control import COMMANDS, CREDIT, CURSOR, ERROR, EVENT, GOAWAY, HELD, LIMITS, PING, PONG, VOLUME
+from avatar_relay.wire.control import COMMANDS, CREDIT, CURSOR, ERROR, EVENT, GOAWAY, HELD, LIMITS, PARTS, PING, PONG, VOLUME
 from avatar_relay.wire.converters import Converter, OneOf, at_most, cut_to, message, repeated, texts
 from avatar_relay.wire.media import open_from_wire, open_to_wire
 from avatar_relay.wire.values import CODEC_FROM_WIRE, CODEC_TO_WIRE, ENCODING_FROM_WIRE, ENCODING_TO_WIRE, WireError, check_count
@@ -71,6 +71,7 @@ _ATTACH_REQUEST: OneOf[m.ToRelayFromDevice] = OneOf(
         m.Goodbye: ("goodbye", message(m.Goodbye, pb.Goodbye, reason=cut_to(MAX_WORD_CHARACTERS))),
         m.ConversationError: ("conversation_error", ERROR),
         m.Volume: ("volume", VOLUME),
+        m.Parts: ("parts", PARTS),
     },
 )
 attach_request_to_wire, attach_request_from_wire = _ATTACH_REQUEST.to_wire, _ATTACH_REQUEST.from_wire

@@ -10,6 +10,7 @@ from avatar_relay import messages as m
 from avatar_relay.media import AudioFormat, Codec, ConversationOpen, Credit, Cursor
 from avatar_relay.reasons import Fault, Reason
 from edge_client.link.player_port import PlayerPort
+from edge_client.parts import PartsReporter
 from edge_client.playback.engine import Message
 from edge_client.playback.events import Output, PlayerState
 from edge_client.volume import StoredVolume, settings_file
@@ -84,6 +85,16 @@ def test_a_stored_volume_is_told_when_it_is_on_the_disk() -> None:
     again.handle(m.Welcome("t", LIMITS, 0, 0, volume=again.volume), 0)
     assert engine.handled == [m.Volume(0.25, False)] * 2
     assert again.tick(4) == [Credit(4, 0)]
+
+
+def test_the_parts_are_told_after_each_welcome() -> None:
+    """Before what playback does next has changed anything."""
+    parts = (m.Part("face", m.PartState.RUNNING, "the head"),)
+    port = PlayerPort(Engine(), loudest=1.0, parts=PartsReporter(lambda: parts))
+    for now_us in (1, 2):
+        port.handle(m.Welcome("t", LIMITS, 0, 0), now_us)
+        assert port.tick(now_us) == [Credit(now_us, 0), m.Parts(parts)]
+        assert port.tick(now_us) == [Credit(now_us, 0)]
 
 
 def test_lost_conversations_play_out_what_is_held() -> None:

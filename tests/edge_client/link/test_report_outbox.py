@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from avatar_relay.media import Credit, Cursor
-from avatar_relay.messages import Finished, Goodbye, Held, PlayerEvent, Started
+from avatar_relay.messages import Finished, Goodbye, Held, Part, Parts, PartState, PlayerEvent, Started
 from edge_client.link.report_outbox import MAX_CURSORS, MAX_EVENTS, REPEAT_US, Outgoing, ReportOutbox
 from edge_client.playback.events import ConversationEvent
 
@@ -128,6 +128,18 @@ def test_cursors_are_bounded() -> None:
     assert isinstance(held, Held)
     assert len(held.cursors) == MAX_CURSORS
     assert held.cursors[0].conversation_id == "c5"
+
+
+def test_how_the_parts_stand_is_a_state() -> None:
+    """The last word is told; a stream that begins is told anew."""
+    outbox = ReportOutbox()
+    first, second = (Parts((Part("face", state, "the head"),)) for state in (PartState.STARTING, PartState.RUNNING))
+    outbox.put(first)
+    outbox.put(second)
+    assert drain(outbox) == [second]
+    outbox.put(first)
+    outbox.begin_stream()
+    assert drain(outbox) == []
 
 
 def test_goodbye_is_last() -> None:

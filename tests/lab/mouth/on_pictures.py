@@ -125,7 +125,7 @@ def play(
     backend = _Backend(script, folder)
     backend.start()
     backend.wait_until_listening()
-    config = EdgeConfig(relay=backend.address, device_id=DEVICE_ID, audio_sink="virtual", exit_after_finished=1, **settings)
+    config = EdgeConfig(relay=(backend.address,), device_id=DEVICE_ID, audio_sink="virtual", exit_after_finished=1, **settings)
     status = App(config, observers, watchers).run()
     backend.join(START_S)
     if backend.error is not None:

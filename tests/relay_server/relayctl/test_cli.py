@@ -5,12 +5,24 @@ from __future__ import annotations
 import asyncio
 import json
 from collections.abc import AsyncIterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from avatar_relay.media import Codec, ConversationOpen, Credit, MotionEncoding
-from avatar_relay.messages import ConversationEnd, Finished, Hello, Interrupt, PlayerEvent, Started, ToRelayFromDevice
+from avatar_relay.messages import (
+    ConversationEnd,
+    Finished,
+    Hello,
+    Interrupt,
+    Part,
+    Parts,
+    PartState,
+    PlayerEvent,
+    Started,
+    ToRelayFromDevice,
+)
 from relay_server.config import RelayConfig
 from relay_server.connections.relay import Relay
 from relay_server.relayctl import cli as relayctl
@@ -37,6 +49,10 @@ class Bench:
     async def attach(self, device_id: str = "lobby") -> None:
         codecs, motions = (Codec.PCM_S16LE,), (MotionEncoding.BLENDSHAPE_WEIGHTS,)
         await self._port.send(Hello(device_id, 1, ESCAPE, codecs, 48_000, motions, Credit(2 << 20, 2 << 20)))
+
+    async def attach_again(self) -> None:
+        self._port = self.relay.connect_device()
+        await self.attach()
 
     async def read(self) -> None:
         while (message := await self._port.receive()) is not None:
@@ -95,6 +111,26 @@ async def test_say_and_play_speak(bench: Bench, capsys: pytest.CaptureFixture[st
     assert "pcm_s16le" in shown
     assert "by relay-speech" in shown
     assert [message.conversation_id for message in bench.said if isinstance(message, ConversationOpen)] == [said, played]
+
+
+async def test_show_tells_what_plays_and_what_draws(bench: Bench, capsys: pytest.CaptureFixture[str]) -> None:
+    """As the device told last; its words cannot steer the terminal. Nothing is left of them when it comes back."""
+    sound = Part("sound", PartState.UNHEARD, "a virtual device", "no\ncard \x1b[31m\u202e", 2)
+    await bench.tell(Parts((replace(sound, what="another"),)))
+    await bench.tell(Parts((sound, Part("face", PartState.RUNNING, "the head"))))
+    assert await bench.run("show", "lobby") == 0
+    lines = [line.split(maxsplit=1) for line in capsys.readouterr().out.splitlines()]
+    assert ["sound", "unheard, a virtual device, started again 2 times; no?card ?[31m?"] in lines
+    assert ["face", "running, the head"] in lines
+    assert await bench.run("--json", "show", "lobby") == 0
+    told = json.loads(capsys.readouterr().out)["device"]["parts"]
+    assert [(part["name"], part["state"], part["reason"]) for part in told] == [
+        ("sound", "STATE_UNHEARD", sound.reason),
+        ("face", "STATE_RUNNING", ""),
+    ]
+    await bench.attach_again()
+    assert await bench.run("show", "lobby") == 0
+    assert "virtual" not in capsys.readouterr().out
 
 
 async def test_say_takes_a_voice(bench: Bench, capsys: pytest.CaptureFixture[str]) -> None:

@@ -1,0 +1,49 @@
+"""The commands of a checkup: what they print, and their exit status."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import platform
+from collections.abc import Iterable
+from pathlib import Path
+
+from edge_client.checkup.findings import Finding, as_json, as_text, exit_status
+from edge_client.checkup.kernel_files import board_of
+from edge_client.config import EdgeConfig
+
+
+def run_self_test(*, as_object: bool) -> int:
+    """Print a line for each part, or one object of JSON; 1 if a part failed, else 0."""
+    from edge_client.checkup.self_test import self_test
+
+    return _tell(self_test(), as_object=as_object)
+
+
+def run_doctor(config: EdgeConfig, *, as_object: bool) -> int:
+    """See `run_self_test`."""
+    from edge_client.checkup.doctor import examine
+
+    return _tell(examine(config), as_object=as_object)
+
+
+def _tell(findings: Iterable[Finding], *, as_object: bool) -> int:
+    found = []
+    for one in findings:
+        found.append(one)
+        if not as_object:
+            print(as_text([one]), flush=True)
+    if as_object:
+        print(as_json(found, _about()))
+    return exit_status(found)
+
+
+def _about() -> dict[str, str]:
+    """The machine; neither its name nor its users."""
+    release = platform.freedesktop_os_release().get("PRETTY_NAME", "")
+    return {
+        "program": f"edge-client {importlib.metadata.version('avatar-relay')}",
+        "python": platform.python_version(),
+        "system": release,
+        "kernel": f"{platform.release()} {platform.machine()}",
+        "board": board_of(Path("/")),
+    }

@@ -1,0 +1,53 @@
+"""How the device's parts stand, for operators: what plays, what draws, and why it is not better."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from avatar_relay.limits import MAX_SOFTWARE_CHARACTERS, MAX_TEXT_CHARACTERS
+from avatar_relay.messages import Part, Parts, PartState
+from edge_client.audio.sink import SinkCounters
+
+LOOK_US = 1_000_000
+"""How often changes are looked for."""
+
+
+def part(name: str, state: PartState, what: str, reason: str, restarts: int) -> Part:
+    """A part that can be sent: texts are cut to what a relay keeps, and hold no lone surrogates, as names of files and devices may."""
+    what, reason = (text.encode("utf-8", "replace").decode() for text in (what, reason))
+    return Part(name, state, what[:MAX_SOFTWARE_CHARACTERS], reason[:MAX_TEXT_CHARACTERS], restarts)
+
+
+def sound_part(name: str, counters: SinkCounters) -> Part:
+    """How a sink of this name stands."""
+    if counters.lost:
+        state = PartState.FAILING
+    elif counters.unheard:
+        state = PartState.UNHEARD
+    else:
+        state = PartState.STARTING if counters.opening else PartState.RUNNING
+    return part("sound", state, name, counters.lost or counters.unheard or counters.why, counters.restarts)
+
+
+class PartsReporter:
+    """Tells how the parts stand: after each attach, and when that has changed, at most every `LOOK_US`. Belongs to one thread."""
+
+    def __init__(self, parts: Callable[[], tuple[Part, ...]]) -> None:
+        self._parts = parts
+        self._told: tuple[Part, ...] | None = None
+        self._look_us = 0
+
+    def attached(self) -> None:
+        """The relay takes the device: it knows nothing of the parts."""
+        self._told, self._look_us = None, 0
+
+    def news(self, now_us: int) -> Parts | None:
+        """What is to be told now."""
+        if now_us < self._look_us:
+            return None
+        self._look_us = now_us + LOOK_US
+        parts = self._parts()
+        if parts == self._told:
+            return None
+        self._told = parts
+        return Parts(parts)

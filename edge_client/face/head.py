@@ -112,7 +112,7 @@ def lengthened(head: Head) -> Head:
     points = head.points[lower]
     points[:, 1] = _END_Y
     normals = np.stack([points[:, 0] / 4, np.full(len(lower), -1.0), np.full(len(lower), 0.3)], axis=1).astype(np.float32)
-    index = _index_type(len(head.points) + len(lower))
+    count_now = len(head.points) + len(lower)
     sides = [(rim[:, 1], rim[:, 0], below[:, 0]), (rim[:, 1], below[:, 0], below[:, 1])]
     return replace(
         head,
@@ -121,7 +121,7 @@ def lengthened(head: Head) -> Head:
         chart=np.concatenate([head.chart, head.chart[lower]]),
         shade=np.concatenate([head.shade, np.full(len(lower), _END_SHADE, np.float32)]),
         gloss=np.concatenate([head.gloss, head.gloss[lower]]),
-        triangles=np.concatenate([head.triangles, *(np.stack(side, axis=1).astype(index) for side in sides)]),
+        triangles=np.concatenate([head.triangles, *(_as_corners(np.stack(side, axis=1), count_now) for side in sides)]),
     )
 
 
@@ -138,7 +138,7 @@ def _head_from(arrays: dict[str, NDArray[np.generic]], *, is_built_in: bool) -> 
     place = np.empty_like(order)
     place[order] = np.arange(count)
     moving, balls = int(touched.sum()), [int((eye == side).sum()) for side in (1, 2)]
-    tris = place[arrays["triangles"].astype(np.int64)].astype(_index_type(count))
+    tris = _as_corners(place[arrays["triangles"].astype(np.int64)], count)
     lashes, sheer = (int(arrays[name].astype(np.int64)) if name in arrays else 0 for name in ("lash_triangles", "sheer_triangles"))
     solid = len(tris) - lashes - sheer
     first, second = (int(place[lip]) for lip in arrays["lips"].astype(np.int64))
@@ -171,8 +171,8 @@ def _head_from(arrays: dict[str, NDArray[np.generic]], *, is_built_in: bool) -> 
     )
 
 
-def _index_type(vertices: int) -> type[np.uint16] | type[np.uint32]:
-    return np.uint16 if vertices <= 65_536 else np.uint32
+def _as_corners(indexes: NDArray[np.int64], vertices: int) -> Triangles:
+    return indexes.astype(np.uint16) if vertices <= 65_536 else indexes.astype(np.uint32)
 
 
 def _check(arrays: dict[str, NDArray[np.generic]], count: int) -> None:

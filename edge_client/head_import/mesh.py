@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from avatar_relay.arkit import ARKIT_INDEX, ARKIT_NAMES
 from edge_client.errors import ModelError
 from edge_client.head_import.frame import Facing, Fit, Landmarks, facing, fit
-from edge_client.head_import.parts import Part, PartReader
+from edge_client.head_import.parts import ModelPart, PartReader
 from edge_client.head_import.shapes import ShapeTable, divided, swapped
 
 Floats = NDArray[np.float64]
@@ -50,7 +50,7 @@ class HeadMesh:
         return self.fit.scale * (self.facing.turn @ spot) + self.fit.shift
 
 
-def head_mesh(reader: PartReader, parts: list[Part], table: ShapeTable, *, faces_back: bool) -> HeadMesh:
+def head_mesh(reader: PartReader, parts: list[ModelPart], table: ShapeTable, *, faces_back: bool) -> HeadMesh:
     """Put it together. Changes the sides in `table` if the file swaps them. Raises `ModelError`."""
     everything = np.concatenate([part.points for part in parts])
     lids = [_moved(reader, parts, table, f"eyeBlink{side}") if _is_own(table, f"eyeBlink{side}") else None for side in ("Left", "Right")]
@@ -70,7 +70,7 @@ def _is_own(table: ShapeTable, name: str) -> bool:
     return name in table.found and not any(ARKIT_INDEX[name] in pair for pair in table.split)
 
 
-def _moved(reader: PartReader, parts: list[Part], table: ShapeTable, name: str) -> Floats | None:
+def _moved(reader: PartReader, parts: list[ModelPart], table: ShapeTable, name: str) -> Floats | None:
     """How far a shape moves each vertex, (all vertices,); None if none."""
     shape, found = ARKIT_INDEX[name], []
     for part in parts:
@@ -88,8 +88,8 @@ def _middle(points: Floats, lengths: Floats) -> Floats:
     return np.asarray((points * lengths[:, None]).sum(0) / lengths.sum())
 
 
-def _joined(reader: PartReader, parts: list[Part], table: ShapeTable, found: Facing, fitted: Fit) -> HeadMesh:
-    kept: list[tuple[Part, Ints, Ints]] = []
+def _joined(reader: PartReader, parts: list[ModelPart], table: ShapeTable, found: Facing, fitted: Fit) -> HeadMesh:
+    kept: list[tuple[ModelPart, Ints, Ints]] = []
     left_out = 0
     for part in parts:
         places = fitted.scale * (part.points @ found.turn.T) + fitted.shift
@@ -132,7 +132,7 @@ def _joined(reader: PartReader, parts: list[Part], table: ShapeTable, found: Fac
     )
 
 
-def _eyes(kept: list[tuple[Part, Ints, Ints]], *, swap: bool) -> NDArray[np.int8]:
+def _eyes(kept: list[tuple[ModelPart, Ints, Ints]], *, swap: bool) -> NDArray[np.int8]:
     marks = []
     for part, used, _ in kept:
         mark = np.zeros(len(used), np.int8)
@@ -143,7 +143,9 @@ def _eyes(kept: list[tuple[Part, Ints, Ints]], *, swap: bool) -> NDArray[np.int8
     return np.concatenate(marks)
 
 
-def _moves(reader: PartReader, kept: list[tuple[Part, Ints, Ints]], table: ShapeTable, turn: Floats, count: int) -> NDArray[np.float32]:
+def _moves(
+    reader: PartReader, kept: list[tuple[ModelPart, Ints, Ints]], table: ShapeTable, turn: Floats, count: int
+) -> NDArray[np.float32]:
     """All 52 shapes, one morph target after the other."""
     moves = np.zeros((len(ARKIT_NAMES), count, 3), np.float32)
     start = 0

@@ -24,7 +24,7 @@ _FAN, _STRIP, _TRIANGLES = 6, 5, 4
 
 
 @dataclass(slots=True)
-class Part:
+class ModelPart:
     """One primitive."""
 
     name: str
@@ -54,9 +54,9 @@ class PartReader:
         self._document, self._nodes, self._bones = document, nodes, bones
         self._vertices = self._triangles = 0
 
-    def read(self) -> list[Part]:
+    def read(self) -> list[ModelPart]:
         """All parts that are triangles. Raises `ModelError`."""
-        found: list[Part] = []
+        found: list[ModelPart] = []
         for node, entry in enumerate(self._nodes.entries):
             if "mesh" in entry:
                 index = whole(entry["mesh"], f"nodes[{node}].mesh")
@@ -69,7 +69,7 @@ class PartReader:
             raise ModelError("it shows no mesh of triangles; export the head as a mesh")
         return found
 
-    def offsets(self, part: Part, target: int) -> Floats:
+    def offsets(self, part: ModelPart, target: int) -> Floats:
         """How a morph target moves the vertices of a part in the world, (n, 3). Raises `ModelError`."""
         if part.targets[target] < 0:
             return np.zeros_like(part.points)
@@ -78,7 +78,7 @@ class PartReader:
             raise ModelError(f"{part.name}, target {part.target_names[target]} has {len(moves)} offsets for {len(part.points)} vertices")
         return np.asarray(np.einsum("nij,nj->ni", np.broadcast_to(part.linear, (len(moves), 3, 3)), moves))
 
-    def _part(self, node: int, index: int, mesh: Entry, primitive: Entry, where: str) -> Part | None:
+    def _part(self, node: int, index: int, mesh: Entry, primitive: Entry, where: str) -> ModelPart | None:
         if "KHR_draco_mesh_compression" in inner(primitive, "extensions", where):
             raise ModelError(f"{where} is compressed with Draco; decompress it: gltf-transform copy model.glb plain.glb")
         mode = whole(primitive.get("mode", _TRIANGLES), f"{where}.mode", _FAN)
@@ -98,7 +98,7 @@ class PartReader:
             tris = tris[:, ::-1]  # mirrored
         material = primitive.get("material")
         targets, names = self._targets(mesh, primitive, where)
-        return Part(
+        return ModelPart(
             name=name_of(mesh, where),
             mesh=index,
             material=None if material is None else whole(material, f"{where}.material", self._document.count("materials") - 1),

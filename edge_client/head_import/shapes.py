@@ -17,7 +17,7 @@ from avatar_relay.mouth.shapes import BLENDSHAPE_NAMES, to_weights
 from avatar_relay.mouth.viseme_sets import expression_named, viseme_named
 from avatar_relay.spellings import map_columns
 from edge_client.errors import ModelError
-from edge_client.head_import.parts import Part
+from edge_client.head_import.parts import ModelPart
 from edge_client.head_import.vrm import Bind, Expressions
 
 Floats = NDArray[np.float64]
@@ -55,7 +55,7 @@ class ShapeTable:
     """Pairs whose sum is known and is to be divided into the sides of the face."""
 
 
-def shape_table(parts: list[Part], expressions: Expressions) -> ShapeTable:
+def shape_table(parts: list[ModelPart], expressions: Expressions) -> ShapeTable:
     """Name all shapes. Raises `ModelError` if none opens the mouth."""
     pool = _pool(parts, expressions)
     names = list(pool)
@@ -104,7 +104,7 @@ def divided(moves: NDArray[np.float32], table: ShapeTable, across: Floats) -> No
         moves[left], moves[right] = both * left_part, both * (1 - left_part)
 
 
-def _pool(parts: list[Part], expressions: Expressions) -> Expressions:
+def _pool(parts: list[ModelPart], expressions: Expressions) -> Expressions:
     """All names of the file with what they move. A name that several meshes have moves all of them."""
     pool: Expressions = {}
     seen: set[tuple[int, int]] = set()

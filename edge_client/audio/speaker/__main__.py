@@ -16,7 +16,7 @@ import signal
 import socket
 import sys
 from dataclasses import replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from edge_client.audio.devices import format_outputs
 from edge_client.audio.sink import Pcm
@@ -25,12 +25,14 @@ from edge_client.audio.speaker.channel import Failed, Settings, receive, send
 from edge_client.audio.speaker.engine import SpeakerEngine
 from edge_client.audio.speaker.keep_alive import KeepAlive
 from edge_client.audio.speaker.memory import GAIN_ONE, SpeakerControl, SpeakerMemory
-from edge_client.audio.speaker.mixer import Mixer
 from edge_client.audio.speaker.opening import Found, find_output, list_outputs, open_output
 from edge_client.audio.speaker.portaudio import Render
 from edge_client.children.inside import begin
 from edge_client.children.pulse import Pulse
 from edge_client.errors import SinkError
+
+if TYPE_CHECKING:
+    from edge_client.audio.speaker.mixer import Mixer
 
 _CHECK_SECONDS = 0.25
 _LIST_SECONDS = 30
@@ -103,6 +105,8 @@ class _Speaker:
         """The card's volume control, set as the volume is now; else why samples are scaled although it was asked for."""
         if not self._settings.mixer:
             return None, ""
+        from edge_client.audio.speaker.mixer import Mixer  # only where it is wanted
+
         try:
             mixer = Mixer(self._settings.mixer, found.abilities.card)
             self._follow(mixer, 0)

@@ -59,6 +59,9 @@ class EdgeConfig:
         "sound device: a name that `edge-client devices` lists or its beginning, any name of ALSA's, or path:PLACE; empty: the default one",
     )
     audio_side: Side = setting("both", takes.choice(*get_args(Side)), "which loudspeakers of a pair play; the other one is silent")
+    audio_mixer: str = setting(
+        "", takes.text("NAME"), "volume control of the sound card to use, such as PCM or Master; empty: samples are scaled instead"
+    )
     keep_alive: bool = setting(
         False, takes.switch(), "never digital silence: for sinks that mute at it and swallow the first syllable (noise at -90 dB)"
     )

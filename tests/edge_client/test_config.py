@@ -55,6 +55,7 @@ rate_hz = 24000
 frames_per_buffer = 1024
 audio_side = "left"
 keep_alive = true
+audio_mixer = "PCM"
 release_after_s = 0
 latency = "safe"
 output_offset_ms = 120

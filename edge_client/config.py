@@ -4,23 +4,29 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping
+import shlex
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, get_args
 
 from avatar_relay import setting_types as takes
 from avatar_relay.addresses import split_addresses
-from avatar_relay.client_settings import ClientSettings
+from avatar_relay.client_settings import ClientSettings, is_local
 from avatar_relay.errors import ConfigError
 from avatar_relay.ids import ID_RULE, is_valid_id
 from avatar_relay.settings import ProgramSettings, Section, setting
-from edge_client.choices import LARGEST_SOFT, OUTPUT_OFFSET_MS, FrameStarvation, Latency, Side, check_output_name
+from edge_client.choices import LARGEST_SOFT, OUTPUT_OFFSET_MS, FrameStarvation, Latency, Side, check_output_name, read_hours
 from edge_client.colours import FaceColours, read_colour
 from edge_client.motion.mouth_source import MouthSource
 from edge_client.renderers import renderer_name
 
 DEFAULT_FILE = Path("/etc/avatar-relay/edge.toml")
+
+AUTO = ("auto",)
+"""As `relay`: it is looked for."""
+LOCAL_RELAY = "127.0.0.1:52000"
+"""Where a relay on this machine listens unless it is told otherwise."""
 
 SinkChoice = Literal["auto", "pyaudio", "virtual", "wav"]
 LogLevel = Literal["debug", "info", "warning", "error"]
@@ -33,8 +39,12 @@ class EdgeConfig(ClientSettings):
     """Settings of an edge client; the text of each is its documentation. Raises `ConfigError` where a value can not be."""
 
     relay: tuple[str, ...] = setting(
-        ("127.0.0.1:52000",), takes.addresses(), "relay to attach to, or several: the device stays with one until it fails"
+        AUTO,
+        takes.addresses(),
+        "relay to attach to, or several: the device stays with one until it fails; "
+        f"auto: the one that it is paired with, else one at {LOCAL_RELAY}, else one that announces itself",
     )
+    pairing: bool = setting(True, takes.switch(), "pair with a relay that was found and offers it, while this device has no credentials")
     device_id: str = setting("", takes.text("ID"), "name of this device; empty: the machine's name")
     audio_sink: SinkChoice = setting(
         "auto", takes.choice(*get_args(SinkChoice)), "what plays: auto takes pyaudio where there is a sound device, else virtual"
@@ -45,6 +55,15 @@ class EdgeConfig(ClientSettings):
         "sound device: a name that `edge-client devices` lists or its beginning, any name of ALSA's, or path:PLACE; empty: the default one",
     )
     audio_side: Side = setting("both", takes.choice(*get_args(Side)), "which loudspeakers of a pair play; the other one is silent")
+    audio_mixer: str = setting(
+        "", takes.text("NAME"), "volume control of the sound card to use, such as PCM or Master; empty: samples are scaled instead"
+    )
+    keep_alive: bool = setting(
+        False, takes.switch(), "never digital silence: for sinks that mute at it and swallow the first syllable (noise at -90 dB)"
+    )
+    release_after_s: float = setting(
+        0.0, takes.number(0, 86_400, "s"), "let other programs have the sound device when nothing was said for so long; 0: never"
+    )
     rate_hz: int = setting(48_000, takes.whole_number(8_000, 192_000, "Hz"), "rate of the sound, whatever the rate of the sound device")
     frames_per_buffer: int = setting(480, takes.whole_number(64, 8_192), "frames that the sound device takes at once, to begin with")
     latency: Latency = setting(
@@ -68,6 +87,9 @@ class EdgeConfig(ClientSettings):
         None, takes.path(), "map from AvatarKit's coefficients to the mouth, fitted for your own avatar; without it, the one that ships"
     )
     renderer: str = setting("auto", renderer_name(), "what draws the face; none: no face at all")
+    head: Path | None = setting(
+        None, takes.path(), "head that `edge-client import-head` made of your own model; without it, the one that ships"
+    )
     size: tuple[int, int] = setting((800, 480), takes.size(), "size of window or picture")
     render_size: tuple[int, int] = setting(
         LARGEST_SOFT, takes.size(), "largest picture that the CPU draws (software GL, vector face); it is scaled up to a larger window"
@@ -78,6 +100,22 @@ class EdgeConfig(ClientSettings):
     round_screen: bool = setting(False, takes.switch(), "the screen is round: head and words keep within the circle in the middle")
     burn_in_shift: int = setting(
         0, takes.whole_number(0, 64, "pixels"), "move the face by at most so many pixels each minute, for screens where it would burn in"
+    )
+    monitor: str = setting(
+        "", takes.text("NAME"), "monitor that shows the face: its number, from 0, or how its name begins; empty: the first"
+    )
+    sleep_after_s: float = setting(
+        0.0, takes.number(0, 604_800, "s"), "let the screen sleep when nothing was said for so long; speech wakes it; 0: never"
+    )
+    sleep_hours: str = setting(
+        "",
+        takes.parsed(read_hours, "HH:MM-HH:MM", "two different times of day as HH:MM-HH:MM"),
+        "hours (local time) in which the screen sleeps unless something is said, once the clock is synchronised; empty: none",
+    )
+    sleep_command: str = setting(
+        "",
+        takes.parsed(shlex.split, "COMMAND", "a command line"),
+        "called with sleep or wake behind it if the screen has no backlight that can be switched",
     )
     fullscreen: bool = setting(False, takes.switch(), "take the whole screen")
     headless: bool = setting(False, takes.switch(), "no window and no sound device, even where there are any")
@@ -94,18 +132,23 @@ class EdgeConfig(ClientSettings):
     log_level: LogLevel = setting("info", takes.choice(*get_args(LogLevel)), "least important messages that are shown")
 
     def __post_init__(self) -> None:
-        split_addresses(self.relay, "relay")
+        if self.relay != AUTO:
+            split_addresses(self.relay, "relay")
         if self.device_id and not is_valid_id(self.device_id):
             raise ConfigError(f"device_id: {self.device_id!r} can not be a name; it takes {ID_RULE}")
-        self._check_credentials()
+        self._check_credentials(within_machine=self.relay != AUTO and all(map(is_local, self.relay)))
         if self.rotation % 90:
             raise ConfigError(f"rotation: {self.rotation} is none of 0, 90, 180, 270")
         try:
             check_output_name(self.audio_device)
         except ValueError as error:
             raise ConfigError(f"audio_device: {error}") from error
+        if self.keep_alive and self.release_after_s:
+            raise ConfigError("keep_alive and release_after_s contradict each other: leave one of them out")
         if self.audio_sink == "wav" and self.record is None:
             raise ConfigError("audio_sink: wav plays into the record folder; name one with record")
+        if self.head is not None and not self.head.is_file():
+            raise ConfigError(f"head: there is no file {self.head}; make one with edge-client import-head")
         if self.record is not None and self.record.exists() and not self.record.is_dir():
             raise ConfigError(f"record: {self.record} is not a folder")
 
@@ -114,8 +157,15 @@ class EdgeConfig(ClientSettings):
         """What was chosen of the face's colours."""
         return FaceColours(*(read_colour(text) for text in (self.skin_colour, self.hair_colour, self.eye_colour, self.background_colour)))
 
-    def _hosts(self) -> Iterable[str]:
-        return [host for host, _ in split_addresses(self.relay, "relay")]
+    @property
+    def may_sleep(self) -> bool:
+        """Whether the screen ever sleeps."""
+        return bool(self.sleep_after_s or self.sleep_hours)
+
+    @property
+    def tls(self) -> bool:
+        """Whether the link to the relays of the settings is encrypted: to all of them, or to none."""
+        return self.tls_to(LOCAL_RELAY) if self.relay == AUTO else any(self.tls_to(address) for address in self.relay)
 
 
 SETTINGS = ProgramSettings("EDGE_CLIENT_", [Section.of(EdgeConfig, variables=("CONFIG",))])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import hashlib
 import logging
 import threading
 from collections.abc import Callable
@@ -12,7 +13,7 @@ from typing import Any
 
 import grpc
 
-from avatar_relay.certificate_dates import Validity, clock_fault
+from avatar_relay.certificate_dates import Validity, clock_fault, first_certificate
 from avatar_relay.pem import PemError, read_authorities, read_key_pair, unreadable
 from relay_server.access.store import Version, version_of
 
@@ -45,6 +46,8 @@ class HotCertificate:
         self._files = files
         self._unix_s = unix_s
         self._validity = Validity(0, 0)
+        self.sha256 = b""
+        """Of the certificate itself (DER), as new connections get it."""
         self._warned = 0
         """How many of the warnings that it expires were given."""
         self._lock = threading.Lock()
@@ -130,6 +133,7 @@ class HotCertificate:
         pair = read_key_pair(("tls_cert_file", "tls_key_file"), self._files.certificate, self._files.key, now_s)
         client_ca = self._files.client_ca
         authorities = None if client_ca is None else read_authorities("tls_client_ca_file", client_ca, now_s)
+        self.sha256 = hashlib.sha256(first_certificate(pair.certificate)).digest()
         configuration = grpc.ssl_server_certificate_configuration([(pair.key, pair.certificate)], authorities)
         self._validity, self._warned = pair.validity, 0
         return configuration

@@ -6,7 +6,7 @@ import argparse
 import socket
 import ssl
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -16,7 +16,7 @@ from avatar_relay import setting_types as takes
 from avatar_relay.addresses import split_address
 from avatar_relay.certificate_dates import clock_fault
 from avatar_relay.client_credentials import read_credentials
-from avatar_relay.client_settings import ClientSettings
+from avatar_relay.client_settings import ClientSettings, is_local
 from avatar_relay.credentials import clean_token, metadata_of
 from avatar_relay.errors import ConfigError
 from avatar_relay.forward_proxy import proxy_option
@@ -36,11 +36,12 @@ class OperatorSettings(ClientSettings):
     relay: str = setting("127.0.0.1:52000", takes.text("HOST:PORT"), "the relay")
 
     def __post_init__(self) -> None:
-        split_address(self.relay, "relay")
-        self._check_credentials()
+        self._check_credentials(within_machine=is_local(self.relay))
 
-    def _hosts(self) -> Iterable[str]:
-        return [split_address(self.relay, "relay")[0]]
+    @property
+    def tls(self) -> bool:
+        """Whether the link is encrypted."""
+        return self.tls_to(self.relay)
 
 
 SETTINGS = ProgramSettings(PREFIX, [Section.of(OperatorSettings, variables=(TOKEN,))])
@@ -56,7 +57,7 @@ def open_channel(settings: OperatorSettings, environment: Mapping[str, str]) -> 
     """A channel that shows the credentials. Raises `ConfigError` if they cannot be used."""
     shown = read_credentials(settings, int(time.time()))
     token = shown.token or _token_in(environment)
-    if token is not None and not settings.sends_tokens:
+    if token is not None and not settings.tls and not is_local(settings.relay):
         raise ConfigError("insecure: a token does not travel in plaintext; leave it out")
     grpc_options = [("grpc.max_receive_message_length", GRPC_MAX_RECEIVE_BYTES), *_KEEPALIVE, *proxy_option(settings.relay)]
     if settings.tls:

@@ -52,6 +52,8 @@ EASE_US = 300_000
 RESTING_US = 100_000
 STILL = 0.02
 """What moves less than this in `RESTING_US`, in weights and radians, is breath and drift."""
+DARK_US = 200_000
+"""Pictures of a screen that sleeps are so far apart: it wakes no later."""
 
 _MOUTH = list(MOUTH_INDEXES)
 _NOBODY = Answer(0, View(PlayerState.IDLE))
@@ -144,7 +146,8 @@ class RenderLoop:
         self._pending = (self._number if answer is not None else None, ShownPicture(shown_us, glass_us, view, None), pixels)
         self._source.between_pictures()
         rests = answer is not None and before.overlay == overlay and self._rests(view, glass_us)
-        self._put_on_grid(start_us, max(RESTING_US, self._interval_us) if rests else self._interval_us)
+        least_us = DARK_US if self._answer.overlay.is_dark else RESTING_US if rests else 0
+        self._put_on_grid(start_us, max(least_us, self._interval_us))
 
     def _rests(self, view: View, glass_us: int) -> bool:
         """Whether nothing moves much within `RESTING_US` after a picture that was on the glass at `glass_us`."""
@@ -216,9 +219,9 @@ class RenderLoop:
 
     def _put_on_grid(self, start_us: int, interval_us: int) -> None:
         due_us = (start_us if self._due_us is None else self._due_us) + interval_us
-        late = max(0, (self._clock_us() - due_us) // self._interval_us)
+        late = max(0, (self._clock_us() - due_us) // interval_us)
         self._skipped += late
-        self._due_us = due_us + late * self._interval_us
+        self._due_us = due_us + late * interval_us
 
 
 def face_pose(idle: Pose, view: View) -> Pose:

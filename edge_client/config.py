@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import re
+import shlex
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,7 +15,7 @@ from avatar_relay.addresses import is_loopback, split_addresses
 from avatar_relay.errors import ConfigError
 from avatar_relay.ids import ID_RULE, is_valid_id
 from avatar_relay.settings import ProgramSettings, Section, setting
-from edge_client.choices import LARGEST_SOFT, OUTPUT_OFFSET_MS, FrameStarvation, Latency, Side, check_output_name
+from edge_client.choices import LARGEST_SOFT, OUTPUT_OFFSET_MS, FrameStarvation, Latency, Side, check_output_name, read_hours
 from edge_client.colours import FaceColours, read_colour
 from edge_client.motion.mouth_source import MouthSource
 from edge_client.renderers import renderer_name
@@ -49,6 +50,12 @@ class EdgeConfig:
         "sound device: a name that `edge-client devices` lists or its beginning, any name of ALSA's, or path:PLACE; empty: the default one",
     )
     audio_side: Side = setting("both", takes.choice(*get_args(Side)), "which loudspeakers of a pair play; the other one is silent")
+    keep_alive: bool = setting(
+        False, takes.switch(), "never digital silence: for sinks that mute at it and swallow the first syllable (noise at -90 dB)"
+    )
+    release_after_s: float = setting(
+        0.0, takes.number(0, 86_400, "s"), "let other programs have the sound device when nothing was said for so long; 0: never"
+    )
     rate_hz: int = setting(48_000, takes.whole_number(8_000, 192_000, "Hz"), "rate of the sound, whatever the rate of the sound device")
     frames_per_buffer: int = setting(480, takes.whole_number(64, 8_192), "frames that the sound device takes at once, to begin with")
     latency: Latency = setting(
@@ -83,6 +90,22 @@ class EdgeConfig:
     burn_in_shift: int = setting(
         0, takes.whole_number(0, 64, "pixels"), "move the face by at most so many pixels each minute, for screens where it would burn in"
     )
+    monitor: str = setting(
+        "", takes.text("NAME"), "monitor that shows the face: its number, from 0, or how its name begins; empty: the first"
+    )
+    sleep_after_s: float = setting(
+        0.0, takes.number(0, 604_800, "s"), "let the screen sleep when nothing was said for so long; speech wakes it; 0: never"
+    )
+    sleep_hours: str = setting(
+        "",
+        takes.parsed(read_hours, "HH:MM-HH:MM", "two different times of day as HH:MM-HH:MM"),
+        "hours (local time) in which the screen sleeps unless something is said, once the clock is synchronised; empty: none",
+    )
+    sleep_command: str = setting(
+        "",
+        takes.parsed(shlex.split, "COMMAND", "a command line"),
+        "called with sleep or wake behind it if the screen has no backlight that can be switched",
+    )
     fullscreen: bool = setting(False, takes.switch(), "take the whole screen")
     headless: bool = setting(False, takes.switch(), "no window and no sound device, even where there are any")
     pictures_per_second: float = setting(30.0, takes.number(1, 240), "pictures to draw each second at most")
@@ -108,6 +131,8 @@ class EdgeConfig:
             check_output_name(self.audio_device)
         except ValueError as error:
             raise ConfigError(f"audio_device: {error}") from error
+        if self.keep_alive and self.release_after_s:
+            raise ConfigError("keep_alive and release_after_s contradict each other: leave one of them out")
         if self.audio_sink == "wav" and self.record is None:
             raise ConfigError("audio_sink: wav plays into the record folder; name one with record")
         if self.record is not None and self.record.exists() and not self.record.is_dir():
@@ -117,6 +142,11 @@ class EdgeConfig:
     def colours(self) -> FaceColours:
         """What was chosen of the face's colours."""
         return FaceColours(*(read_colour(text) for text in (self.skin_colour, self.hair_colour, self.eye_colour, self.background_colour)))
+
+    @property
+    def may_sleep(self) -> bool:
+        """Whether the screen ever sleeps."""
+        return bool(self.sleep_after_s or self.sleep_hours)
 
     @property
     def tls(self) -> bool:

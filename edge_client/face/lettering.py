@@ -47,6 +47,10 @@ class Lettering:
 
     def pieces(self, overlay: Overlay) -> list[Piece]:
         """What is to be laid over the picture, in order."""
+        if overlay.is_dark:
+            sheet = pygame.Surface(self._size, pygame.SRCALPHA)
+            sheet.fill((0, 0, 0, 255))
+            return [Piece(sheet, 0, 0)]
         made: list[Piece] = []
         if overlay.page is not None:
             made.append(self._page(overlay.page))

@@ -22,6 +22,8 @@ class Overlay:
     """In the upper right corner; empty for none."""
     figures: tuple[str, ...] = ()
     """Lines in the upper left corner."""
+    is_dark: bool = False
+    """Nothing is shown: the screen sleeps."""
 
 
-NOTHING = Overlay()
+NOTHING, DARK = Overlay(), Overlay(is_dark=True)

@@ -10,7 +10,7 @@ import pytest
 
 from edge_client.colours import FaceColours, read_colour
 from edge_client.face.lettering import Lettering, wrapped
-from edge_client.face.overlay import Overlay, Page
+from edge_client.face.overlay import DARK, Overlay, Page
 from edge_client.face.renderer import Picture, Renderer
 from edge_client.face.screens import RendererChoice, open_renderer
 from edge_client.motion.pose import Pose, neutral_pose
@@ -39,6 +39,13 @@ def test_a_page_covers_the_face_and_goes_without_a_trace(renderer: Renderer) -> 
     assert page.mean() < 0.6 * before.mean()
     assert (page.min(2) > 240).sum() > 2_000
     assert (_drawn(renderer, pose_of(eyeBlink=1.0), PAGE) != page).any()
+    assert (_drawn(renderer, neutral_pose()) == before).all()
+
+
+def test_a_screen_that_sleeps_is_black(renderer: Renderer) -> None:
+    """All of it, and the face is back at once."""
+    before = _drawn(renderer, neutral_pose())
+    assert _drawn(renderer, neutral_pose(), DARK).max() == 0
     assert (_drawn(renderer, neutral_pose()) == before).all()
 
 

@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import pytest
 
-from edge_client.face.overlay import NOTHING, Overlay
+from edge_client.face.overlay import DARK, NOTHING, Overlay
 from edge_client.face.overlays import FIGURES_US, PAGE_AFTER_US, SOUNDLESS_US, STARTING_US, DeviceStatus, FaceOverlays
 from edge_client.face.pictures import ShownPicture
 from edge_client.playback.events import PlayerState, View
@@ -43,6 +43,13 @@ class Device:
 def kind(overlay: Overlay) -> str:
     """In short: the page's title, else the sign."""
     return overlay.page.title if overlay.page is not None else overlay.sign
+
+
+def test_nothing_but_a_conversation_wakes_a_screen_that_sleeps() -> None:
+    """Neither a page nor figures are shown meanwhile."""
+    signs = FaceOverlays(lambda: LOST, figures=True, sleeps=lambda busy, now_us: not busy)
+    assert signs.overlay(IDLE, 5_000_000) == DARK
+    assert signs.overlay(replace(PLAYING, state=PlayerState.BUFFERING), 5_000_001).figures
 
 
 def test_starting_then_the_reason_then_nothing() -> None:

@@ -239,6 +239,7 @@ class App:
             name=self._device_id,
             watchers=self._watchers,
             film=recorder.film_memory if recorder is not None else None,
+            is_watched=bool(self._observers) or self._tracer is not None,
             on_closed=self._stop.set,
         )
 

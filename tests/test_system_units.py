@@ -94,6 +94,9 @@ COMMANDS = {
     "relay-server": ["relay_server", "--listen", "127.0.0.1:0"],
 }
 
+STATUS = {"edge-client": "STATUS=sound running", "relay-server": ""}
+"""How the parts stand: what `systemctl status` shows, and what the installer goes by."""
+
 
 @pytest.mark.parametrize("name", UNITS)
 async def test_program_tells_systemd(name: str, systemd: socket.socket, tmp_path: Path) -> None:
@@ -102,6 +105,9 @@ async def test_program_tells_systemd(name: str, systemd: socket.socket, tmp_path
     environment = {"NOTIFY_SOCKET": systemd.getsockname(), "WATCHDOG_USEC": str(WATCHDOG_USEC)}
     async with running(name, [*python(module), *arguments], tmp_path / "log", environment) as program:
         assert await states_until(systemd, program, "READY=1") == ["READY=1"]
+        status = {STATUS[name]} - {""}
+        until = next(iter(status), "WATCHDOG=1")
+        assert set(await states_until(systemd, program, until)) <= {"WATCHDOG=1", "STATUS=sound starting", *status}
         assert set(await states_until(systemd, program, "WATCHDOG=1")) == {"WATCHDOG=1"}
         program.terminate()
         assert set(await states_until(systemd, program, "STOPPING=1")) <= {"WATCHDOG=1", "STOPPING=1"}

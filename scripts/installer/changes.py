@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
 from scripts.installer.machine import InstallError, Machine
 from scripts.installer.plan import Role, to_remove
-from scripts.installer.trial import ServiceState, Trial, Verdict
+from scripts.installer.trial import Trial, Verdict
 
 LOOK_S = 0.25
 
@@ -33,32 +33,24 @@ class Changes:
     def to_version(self, name: str) -> None:
         """Run a complete version; go back to the one before if it does not run as well. Raises `InstallError` then."""
         machine, before = self._machine, self._machine.linked("current")
-        parts = {role.unit: machine.service(role).running_parts for role in self._roles} if machine.has_manager else {}
-        self._flip(name)
+        parts = {role: machine.service(role).running_parts for role in self._roles} if machine.has_manager else {}
+        started = self._flip(name)
         if not machine.has_manager:
             self._say("no service manager runs here: the units are in place, and start with the machine")
-            self._settle(name, before)
-            return
-        reason = self._watch(
-            {role: Trial(parts[role.unit], ready_s=self._limits.ready_s, settle_s=self._limits.settle_s) for role in self._roles}
-        )
+        reason = self._watch({role: self._trial(self._limits.settle_s, parts[role]) for role in started})
         if not reason:
             self._settle(name, before)
             return
         if before is None or before == name or not machine.is_complete(before):
             raise InstallError(f"{reason}. There is no version to go back to; journalctl and `edge-client doctor` say more")
         self._say(f"{reason}; going back to {before}")
-        self._flip(before)
-        again = self._watch({role: Trial(ready_s=self._limits.ready_s, settle_s=0) for role in self._roles})
+        again = self._watch({role: self._trial() for role in self._flip(before)})
         machine.remove_version(name)
         raise InstallError(f"{name} was taken back: {reason}. {again or f'{before} runs again'}")
 
     def restart(self, name: str) -> None:
         """Run the same version anew, for other settings or units. Raises `InstallError` if it is not ready in time."""
-        self._flip(name)
-        if self._machine.has_manager and (
-            reason := self._watch({role: Trial(ready_s=self._limits.ready_s, settle_s=0) for role in self._roles})
-        ):
+        if reason := self._watch({role: self._trial() for role in self._flip(name)}):
             raise InstallError(f"{reason}; journalctl and `edge-client doctor` say more")
 
     def roll_back(self) -> str:
@@ -71,18 +63,23 @@ class Changes:
         machine.link("previous", current)
         return previous
 
-    def _flip(self, name: str) -> None:
-        """The link, the units, and the services anew."""
-        self._machine.link("current", name)
+    def _trial(self, settle_s: float = 0, running_before: Iterable[str] = ()) -> Trial:
+        return Trial(running_before, ready_s=self._limits.ready_s, settle_s=settle_s)
+
+    def _flip(self, name: str) -> list[Role]:
+        """The link, the units, and the services anew, but those that somebody has disabled; the services that were started."""
+        machine = self._machine
+        wanted = [role for role in self._roles if machine.has_manager and machine.is_wanted(role)]
+        machine.link("current", name)
         for role in self._roles:
-            self._machine.put_unit(name, role)
-            self._machine.link_commands(role)
-        if not self._machine.has_manager:
-            return
-        self._machine.systemctl("daemon-reload")
-        for role in self._roles:
-            self._machine.systemctl("enable", role.unit)
-            self._machine.systemctl("restart", "--no-block", role.unit)
+            machine.put_unit(name, role)
+            machine.link_commands(role)
+        if machine.has_manager:
+            machine.systemctl("daemon-reload")
+        for role in wanted:
+            machine.systemctl("enable", role.unit)
+            machine.systemctl("restart", "--no-block", role.unit)
+        return wanted
 
     def _watch(self, trials: dict[Role, Trial]) -> str:
         """Look until each service is decided; why one does not stay, or empty."""
@@ -90,7 +87,7 @@ class Changes:
         while waiting:
             now_s = time.monotonic() - start_s
             for role, trial in list(waiting.items()):
-                match trial.look(now_s, self._state(role)):
+                match trial.look(now_s, self._machine.service(role)):
                     case Verdict.BACK:
                         return f"{role.unit}: {trial.reason}"
                     case Verdict.KEEP:
@@ -98,9 +95,6 @@ class Changes:
             if waiting:
                 time.sleep(LOOK_S)
         return ""
-
-    def _state(self, role: Role) -> ServiceState:
-        return self._machine.service(role)
 
     def _settle(self, name: str, before: str | None) -> None:
         """Keep the version before, and no older one."""

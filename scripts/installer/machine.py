@@ -130,14 +130,12 @@ class Machine:
         return path.read_text(encoding="utf-8") if path.is_file() else None
 
     def write_settings(self, role: Role, text: str) -> None:
-        """Replace the file as a whole. The program may read it, nobody else but root: it may name files with secrets."""
+        """Replace the file as a whole. Everybody may read it: it names files with secrets, and holds none."""
         path = self.path(SETTINGS / role.settings)
         path.parent.mkdir(parents=True, exist_ok=True)
         new = path.with_suffix(".new")
         new.write_text(text, encoding="utf-8")
-        new.chmod(0o640)
-        if self.is_real:
-            shutil.chown(new, "root", role.user)
+        new.chmod(0o644)
         os.replace(new, path)
 
     def link_commands(self, role: Role) -> None:
@@ -151,6 +149,15 @@ class Machine:
                 path.symlink_to(target)
 
     # --- services ---------------------------------------------------------------------------------------------------
+
+    def is_wanted(self, role: Role) -> bool:
+        """Whether the service is to run: it is new, or nobody has disabled it."""
+        if not self.path(UNITS / role.unit).is_file():
+            return True
+        try:
+            return self.systemctl("is-enabled", role.unit).strip() == "enabled"
+        except InstallError:
+            return False
 
     def put_unit(self, name: str, role: Role) -> bool:
         """The unit that belongs to a version, in place; whether it is another one than before."""

@@ -93,6 +93,15 @@ def test_removing_leaves_settings_and_state_and_purging_leaves_nothing(machine: 
     assert left == {"var/log/edge-client.service.log"}
 
 
+def test_a_service_that_was_disabled_stays_so(machine: FakeBuilds) -> None:
+    """Such as on a desktop, where the user's own unit shows the face."""
+    put(machine, "1")
+    machine.systemctl("disable", "--now", DEVICE.unit)
+    put(machine, "2", "crashes")
+    assert machine.linked("current") == "2"
+    assert machine.service(DEVICE).active == "inactive"
+
+
 def test_without_a_service_manager_everything_is_in_place_for_the_next_start(tmp_path: Path) -> None:
     """As in a chroot, or while an image is made."""
     machine, said = FakeBuilds(tmp_path, None), list[str]()

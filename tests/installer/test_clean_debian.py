@@ -16,7 +16,7 @@ from tests.lab.data import PROJECT_ROOT
 @pytest.mark.parametrize("suite", ["bookworm", "trixie"])
 def test_install_upgrade_and_remove(suite: str) -> None:
     """Every step says what it found; `pytest -rP` shows it."""
-    command = [PROJECT_ROOT / "scripts" / "install_check", suite]
+    command = [str(PROJECT_ROOT / "scripts" / "install_check"), suite]
     done = subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=2_900, check=False)
     print(done.stdout + done.stderr)  # noqa: T201
     assert done.returncode == 0

@@ -171,6 +171,7 @@ class ServiceLab:
     def __init__(self, root: Path) -> None:
         self.root = root
         self._services: dict[str, ManagedService] = {}
+        self._enabled: set[str] = set()
         (root / "run/systemd/system").mkdir(parents=True, exist_ok=True)
 
     def ask(self, arguments: list[str]) -> tuple[int, str]:
@@ -186,6 +187,10 @@ class ServiceLab:
         for name in names:
             if not (self.root / UNITS / name).is_file():
                 return 5, f"Unit {name} not found.\n"
+            if verb == "is-enabled":
+                return (0, "enabled\n") if name in self._enabled else (1, "disabled\n")
+            if verb in ("enable", "disable"):
+                (self._enabled.add if verb == "enable" else self._enabled.discard)(name)
             status |= self._do(verb, self._service(name), now="--now" in arguments, waits="--no-block" not in arguments)
         return status, ""
 

@@ -116,9 +116,7 @@ async def pair(folder: Path, ports: tuple[int, int]) -> AsyncIterator[None]:
             async with running("relayctl", play, folder / "relayctl.log", {}) as relayctl:
                 await relayctl.wait(50)
             async with asyncio.timeout(START_S):  # the clip was handed over; now it is played
-                while "avatar_conversations_finished_total{" not in await asyncio.to_thread(
-                    fetched, f"http://127.0.0.1:{ports[0]}/metrics"
-                ):
+                while "avatar_conversations_finished_total{" not in await asyncio.to_thread(fetched, metrics):
                     await asyncio.sleep(0.5)
             yield
 

@@ -7,8 +7,9 @@ import json
 import re
 import shutil
 import subprocess
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
 from contextlib import asynccontextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any
 from urllib.error import HTTPError
@@ -97,6 +98,19 @@ def fetched(url: str) -> str:
     return text
 
 
+async def until(condition: Callable[[], Coroutine[Any, Any, bool]]) -> None:
+    """Ask twice a second until it is so."""
+    while True:
+        if await condition():
+            return
+        await asyncio.sleep(0.5)
+
+
+async def has_finished(metrics: str) -> bool:
+    """Whether a conversation is over."""
+    return "avatar_conversations_finished_total{" in await asyncio.to_thread(fetched, metrics)
+
+
 @asynccontextmanager
 async def pair(folder: Path, ports: tuple[int, int]) -> AsyncIterator[None]:
     """A relay and a device whose metrics are read on two ports, after a conversation."""
@@ -116,8 +130,7 @@ async def pair(folder: Path, ports: tuple[int, int]) -> AsyncIterator[None]:
             async with running("relayctl", play, folder / "relayctl.log", {}) as relayctl:
                 await relayctl.wait(50)
             async with asyncio.timeout(START_S):  # the clip was handed over; now it is played
-                while "avatar_conversations_finished_total{" not in await asyncio.to_thread(fetched, metrics):
-                    await asyncio.sleep(0.5)
+                await until(lambda: has_finished(metrics))
             yield
 
 
@@ -156,18 +169,16 @@ async def query_all(program: str, folder: Path, ports: tuple[int, int], port: in
         for place, expression in EXPRESSIONS.values():
             may_be_empty = re.search("[<>=]=? ?[0-9]", expression) or ONLY_IN_TROUBLE.search(expression)
             async with asyncio.timeout(30):  # a rate takes two scrapes
-                while not await asked(f"http://127.0.0.1:{port}", place, expression) and not may_be_empty:
-                    await asyncio.sleep(1)
+                await until(partial(gives, f"http://127.0.0.1:{port}", place, expression, bool(may_be_empty)))
 
 
-async def asked(server: str, place: str, expression: str) -> list[Any]:
-    """What an expression gives now. A server that does not take it answers with an error."""
+async def gives(server: str, place: str, expression: str, may_be_empty: bool) -> bool:
+    """Whether an expression gives what it should, now. A server that does not take it answers with an error."""
     try:
         answer = json.loads(await asyncio.to_thread(fetched, f"{server}/api/v1/query?query={quote(expression)}"))
     except HTTPError as error:
         raise AssertionError(f"{place}: {expression}: {error.read().decode()}") from error
-    result: list[Any] = answer["data"]["result"]
-    return result
+    return may_be_empty or bool(answer["data"]["result"])
 
 
 @pytest.mark.skipif(shutil.which("promtool") is None, reason="no promtool; install Debian's prometheus")

@@ -13,9 +13,12 @@ from typing import TYPE_CHECKING
 
 from edge_client.audio.decoders import load_decoders, make_decoder
 from edge_client.audio.sink import AudioSink
+from edge_client.choices import read_hours
 from edge_client.config import EdgeConfig
 from edge_client.face.answers import FaceAnswers
 from edge_client.face.overlays import FaceOverlays
+from edge_client.face.sleeping import ScreenSleep
+from edge_client.local_clock import minute_of_day
 from edge_client.motion.avatarkit import FlameMap
 from edge_client.motion.decoders import make_motion_decoder
 from edge_client.observer import NULL, PlaybackObserver
@@ -82,7 +85,13 @@ def make_answers(
     config: EdgeConfig, playback: PlaybackEngine, *, status: Callable[[], DeviceStatus], observers: Sequence[PictureObserver] = ()
 ) -> FaceAnswers:
     """What answers the questions of a face for `playback`."""
-    overlays = FaceOverlays(status, figures=config.figures)
+    hours = read_hours(config.sleep_hours)
+    sleep = ScreenSleep(round(config.sleep_after_s * 1e6), hours)
+
+    def sleeps(is_busy: bool, now_us: int) -> bool:
+        return config.may_sleep and sleep.sleeps(is_busy=is_busy, now_us=now_us, minute=minute_of_day() if hours else None)
+
+    overlays = FaceOverlays(status, figures=config.figures, sleeps=sleeps)
     return FaceAnswers(playback, overlays=overlays, observers=[overlays, *observers])
 
 

@@ -28,6 +28,19 @@ Latency = Literal["low", "safe"]
 Side = Literal["both", "left", "right"]
 """Which loudspeakers of a pair play."""
 
+_HOURS = re.compile(r"([01]\d|2[0-3]):([0-5]\d)-([01]\d|2[0-3]):([0-5]\d)", re.ASCII)
+
+
+def read_hours(text: str) -> tuple[int, int] | None:
+    """`22:00-07:00` as minutes of the day; None for no text. Raises ValueError that says what it takes."""
+    if not text:
+        return None
+    if (found := _HOURS.fullmatch(text)) is None or found[1] + found[2] == found[3] + found[4]:
+        raise ValueError("takes two different times of day as HH:MM-HH:MM")
+    begin_hour, begin, end_hour, end = map(int, found.groups())
+    return begin_hour * 60 + begin, end_hour * 60 + end
+
+
 BY_PATH = "path:"
 """What begins the name of an output by the place where its card is attached."""
 _MAX_NAME_CHARACTERS = 255

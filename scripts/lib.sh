@@ -21,6 +21,7 @@ RUN_PACKAGES=(
 # shellcheck disable=SC2034  # used where this is sourced
 TEST_PACKAGES=(
   "${RUN_PACKAGES[@]}" libasound2-dev libasound2-plugins alsa-utils opus-tools pocketsphinx-testdata xvfb weston openssl systemd
+  nats-server
 )
 
 say() { printf '==> %s\n' "$*" >&2; }
@@ -91,7 +92,7 @@ quiet_unless_it_fails() {
 
 # need_environment run|test: .venv with the project and what the pair, or the test suite, needs.
 need_environment() {
-  local level=$1 packages=(-e "${ROOT}[relay,edge]") inputs
+  local level=$1 packages=(-e "${ROOT}[relay,edge,discovery,pairing]") inputs
   if [[ $level == test ]]; then packages+=(--group "$ROOT/pyproject.toml:dev"); fi
   [[ -x $SYSTEM_PYTHON ]] || die "no $SYSTEM_PYTHON; install python3"
   "$SYSTEM_PYTHON" -c 'import sys; sys.exit(sys.version_info < (3, 11))' || die "$("$SYSTEM_PYTHON" -V) is too old; 3.11 or newer is needed"

@@ -56,13 +56,14 @@ NOT_RUN = (
     NotRun("docs/avatarkit.md", "~/venvs/avatar-relay/bin/pip install", INSTALLS),
     NotRun("docs/demo.md", "scripts/demo", "tests/test_demo.py runs it"),
     NotRun("docs/device.md", "sudo ", ROOT),
+    NotRun("docs/face.md", "SUBSYSTEM", ROOT),
     NotRun("docs/extending.md", "[project.entry-points", COMPARED),
     NotRun("docs/extending.md", "@dataclass", COMPARED),
     NotRun("docs/extending.md", "BEEPER", COMPARED),
     NotRun("docs/extending.md", "def draw", COMPARED),
     NotRun("docs/extending.md", "--- a/", CHANGED),
     NotRun("docs/extending.md", "# edge_client/", CHANGED),
-    NotRun("docs/lip-sync.md", "scripts/ground_truth", MINUTES),
+    NotRun("docs/notebook/lip-sync.md", "scripts/ground_truth", MINUTES),
     NotRun("docs/operations.md", "python3 -m venv", INSTALLS),
     NotRun("docs/playout.md", "payloads ─►", DIAGRAM),
     NotRun("docs/proxies.md", "server {", PROXIES),
@@ -70,7 +71,7 @@ NOT_RUN = (
     NotRun("docs/proxies.md", "{", PROXIES),
     NotRun("docs/proxies.md", "readinessProbe:", "needs a cluster; tests/relay_server/relayctl/test_cli.py runs the command"),
     NotRun("docs/playout.md", "scripts/simulate", MINUTES),
-    NotRun("docs/reliability.md", "scripts/chaos", MINUTES),
+    NotRun("docs/notebook/reliability.md", "scripts/chaos", MINUTES),
     NotRun("examples/README.md", "relay-server", "tests/test_examples.py starts both"),
 )
 
@@ -89,7 +90,7 @@ IN_CLONE = ("docs/protocol.md",)
 DEVICE_SETTINGS = ("docs/device.md", "docs/face.md")
 """Pages whose TOML is for a device; the rest is for a relay."""
 
-READERS_OWN = {"/srv/speech": "speech", "/etc/avatar-relay/nvidia-api-key": "nvidia-api-key"}
+READERS_OWN = {"cluster.secret": "cluster.secret", "/srv/speech": "speech", "/etc/avatar-relay/nvidia-api-key": "nvidia-api-key"}
 """Folders and files that the settings of a page name, and that a reader has: what stands for them here."""
 
 
@@ -221,6 +222,7 @@ def test_settings_are_taken(block: Block, tmp_path: Path) -> None:
     for name, own in READERS_OWN.items():
         text = text.replace(name, str(tmp_path / own))
     (tmp_path / "speech").mkdir()
+    (tmp_path / "cluster.secret").write_bytes(bytes(32))
     (tmp_path / "nvidia-api-key").write_text("a-key\n", encoding="utf-8")
     path = tmp_path / "settings.toml"
     path.write_text(text, encoding="utf-8")

@@ -13,10 +13,12 @@ Matrix = NDArray[np.float32]
 _FIELD_RAD = 0.40
 _ROOM_HIGH, _ROOM_WIDE = 2.50, 2.45
 """What the picture shows at the head's depth, at least, in head units."""
-_BOTTOM_Y, _LOWEST_Y = -1.30, -2.20
+_BOTTOM_Y, _LOWEST_Y = -1.30, -5.0
 """Where the picture ends at the bottom, at the head's depth; the body ends below the lowest."""
 _LOWER = 0.55
 """Of the room that a tall picture has more, this part goes below."""
+_ROUND = 1.12
+"""So much more room for a head that is to be seen in a circle."""
 _NEAR, _FAR = 1.0, 40.0
 
 
@@ -26,11 +28,15 @@ class Camera:
 
     width: int
     height: int
+    is_round: bool = False
+    """The corners are not seen: more room about the head."""
+    shift: tuple[int, int] = (0, 0)
+    """All stands so many pixels to the right and down."""
 
     @property
     def room(self) -> float:
         """The height of what the picture shows at the head's depth, in head units."""
-        return max(_ROOM_HIGH, _ROOM_WIDE * self.height / self.width)
+        return max(_ROOM_HIGH, _ROOM_WIDE * self.height / self.width) * (_ROUND if self.is_round else 1.0)
 
     @property
     def viewer(self) -> NDArray[np.float32]:
@@ -48,6 +54,7 @@ class Camera:
         project[3, 2] = -1
         view = np.eye(4, dtype=np.float32)
         view[:3, 3] = -self.viewer
+        project[:2] += np.outer((2 * self.shift[0] / self.width, -2 * self.shift[1] / self.height), project[3])
         return np.asarray(project @ view)
 
     def pixels(self, places: NDArray[np.float32]) -> NDArray[np.float32]:

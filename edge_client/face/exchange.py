@@ -115,12 +115,12 @@ def _number(sent: int) -> int | None:
 
 
 def _overlay_json(overlay: Overlay) -> bytes:
-    page = overlay.page and [overlay.page.title, overlay.page.text]
-    return json.dumps([page, overlay.sign, overlay.figures]).encode()
+    page = overlay.page and [overlay.page.title, overlay.page.text, overlay.page.qr]
+    return json.dumps([page, overlay.sign, overlay.figures, overlay.is_dark]).encode()
 
 
 def _overlay_of(packed: bytes) -> Overlay:
     if not packed:
         return NOTHING
-    page, sign, figures = json.loads(packed)
-    return Overlay(page and Page(*page), sign, tuple(figures))
+    page, sign, figures, is_dark = json.loads(packed)
+    return Overlay(page and Page(*page), sign, tuple(figures), is_dark)

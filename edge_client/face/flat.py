@@ -9,6 +9,7 @@ be taken away again.
 from __future__ import annotations
 
 import math
+import time
 from dataclasses import dataclass
 
 import numpy as np
@@ -21,6 +22,7 @@ from edge_client.face.flat_features import brow_shape, cheek_shapes, eye_shapes,
 from edge_client.face.flat_head import back_hair_shapes, background, body_shapes, fringe_shapes, skin_shapes
 from edge_client.face.flat_mouth import Shape, mouth_shapes, weights_of
 from edge_client.face.flat_palette import Palette
+from edge_client.face.framing import WHOLE, Framing, Wander
 from edge_client.face.gaze import left_gaze, right_gaze
 from edge_client.face.lettering import Lettering, Piece
 from edge_client.face.overlay import NOTHING, Overlay
@@ -31,6 +33,10 @@ from edge_client.face.window import poll_window
 from edge_client.motion.pose import HEAD_ROTATION, NECK_ROTATION, Pose
 
 UNITS_HIGH, UNITS_WIDE = 480.0, 400.0
+_UPPER = 0.45
+"""Of the room that a tall picture has more, this part goes above the head."""
+_ROUND = 0.9
+"""A head that is to be seen in a circle is so much smaller."""
 _SMOOTHING = 2
 _HEAD_BOX = (-230.0, -240.0, 230.0, 226.0)  # left, top, right, bottom of everything that turns, in face units
 _FEATURE_BOX = (-112.0, -92.0, 112.0, 176.0)
@@ -67,10 +73,12 @@ class FlatRenderer:
         colours: FaceColours = AS_PAINTED,
         largest: tuple[int, int] = LARGEST_SOFT,
         rotation: int = 0,
+        framing: Framing = WHOLE,
     ) -> None:
         """Take over the display surface `screen` (32 bits a pixel). `largest`, `rotation` (clockwise): see `bounded`."""
         self._palette = Palette(colours)
         self._largest, self._rotation = largest, rotation
+        self._framing, self._wander = framing, Wander(framing, time.monotonic)
         self.name = name
         """See `Renderer`."""
         self._fit(screen)
@@ -82,12 +90,13 @@ class FlatRenderer:
         is_direct = size == display.get_size() and not self._rotation
         screen = self._screen = display if is_direct else pygame.Surface(size, 0, display)
         self._face = screen.copy()
-        self._lettering = Lettering(screen.get_size())
+        self._lettering = Lettering(screen.get_size(), self._framing)
         self._overlay = NOTHING
         self._pieces: list[Piece] = []
         width, height = screen.get_size()
-        self._unit = min(height / UNITS_HIGH, width / UNITS_WIDE)
-        self._centre = np.array([width / 2, height - 240 * self._unit])
+        self._unit = min(height / UNITS_HIGH, width / UNITS_WIDE) * (_ROUND if self._framing.is_round else 1.0)
+        spare = height - UNITS_HIGH * self._unit
+        self._centre = np.array([width / 2, 240 * self._unit + _UPPER * spare]) + self._wander.shift
         self._body = self._paint_body(width, height)
         self._head_box = self._pixel_box(_HEAD_BOX)
         self._fine = pygame.Surface((self._head_box.w * _SMOOTHING, self._head_box.h * _SMOOTHING), 0, 32)
@@ -104,6 +113,8 @@ class FlatRenderer:
 
     def draw(self, pose: Pose, *, overlay: Overlay = NOTHING, stamp: int | None = None) -> None:
         """See `Renderer`."""
+        if self._wander.moves(pose):
+            self._fit(self._display)
         turn = _Turn.of(pose)
         moved = turn != self._turn
         if moved:

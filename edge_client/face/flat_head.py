@@ -18,6 +18,7 @@ HAIR_BACK: Colour = (48, 32, 27)
 HAIR_SHINE: Colour = (98, 68, 54)
 HAIR_HALF_SHINE = mix(HAIR, HAIR_SHINE, 0.6)
 CHEEKS = tuple(mix(SKIN, BLUSH, step / 8) for step in range(1, 7))
+_FAR_BELOW = 4_000
 SHIRT: Colour = (58, 92, 108)
 SHIRT_SHADE: Colour = (46, 74, 90)
 
@@ -32,11 +33,13 @@ def background(width: int, height: int, chosen: Colour | None = None) -> np.ndar
 
 
 def body_shapes() -> list[Shape]:
-    """Shoulders and neck: they do not move."""
+    """Shoulders and neck: they do not move. In a tall picture the body goes on below."""
     shoulders = np.concatenate(
         [
+            np.array([(-250.0, _FAR_BELOW)]),
             bezier((-250, 260), (-215, 205), (-120, 205), (-62, 186), 20),
             bezier((62, 186), (120, 205), (215, 205), (250, 260), 20),
+            np.array([(250.0, _FAR_BELOW)]),
         ]
     )
     neckline = np.concatenate([bezier((-62, 186), (-50, 228), (50, 228), (62, 186), 20)])

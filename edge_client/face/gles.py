@@ -6,6 +6,8 @@ tests predict pixels from the same mesh.
 
 from __future__ import annotations
 
+import time
+
 import numpy as np
 import pygame
 
@@ -13,6 +15,7 @@ from edge_client.choices import LARGEST_SOFT
 from edge_client.colours import AS_PAINTED, FaceColours, recoloured
 from edge_client.errors import ScreenError
 from edge_client.face.camera import Camera
+from edge_client.face.framing import WHOLE, Framing, Wander
 from edge_client.face.gl.backdrop import Backdrop
 from edge_client.face.gl.binding import GL
 from edge_client.face.gl.board import Board
@@ -23,7 +26,7 @@ from edge_client.face.gl.meshes import EyeBuffers, HeadBuffers, halved, halvings
 from edge_client.face.gl.opening import open_window
 from edge_client.face.gl.program import Program
 from edge_client.face.gl.readback import Readback
-from edge_client.face.head import load_head
+from edge_client.face.head import lengthened, load_head
 from edge_client.face.overlay import NOTHING, Overlay
 from edge_client.face.picture_size import bounded
 from edge_client.face.picture_stamp import BLOCK_PX, stamp_blocks
@@ -47,22 +50,25 @@ class GlesRenderer:
         *,
         samples: int = 0,
         vsync: bool = False,
+        monitor: int = 0,
         colours: FaceColours = AS_PAINTED,
         largest: tuple[int, int] = LARGEST_SOFT,
         rotation: int = 0,
+        framing: Framing = WHOLE,
     ) -> None:
         """Open the display and upload the head. SDL's video is started. Raises `pygame.error`, `ScreenError`, `AssetError`.
 
-        `samples`, `vsync`: see `open_window`. `largest`: see `bounded`, if the CPU draws. `rotation`: see `Canvas`.
+        `samples`, `vsync`, `monitor`: see `open_window`. `largest`: see `bounded`, if the CPU draws. `rotation`: see `Canvas`.
         """
-        head = load_head()
-        window = open_window(size, flags, samples=samples, vsync=vsync)
+        head = lengthened(load_head())
+        window = open_window(size, flags, samples=samples, vsync=vsync, monitor=monitor)
         if not is_gles3():
             raise ScreenError(f"asked for GLES 3.0, the driver gives {driver_name()}")
         self.name = f"{driver_name()}, {where} ({pygame.display.get_driver()})"
         """See `Renderer`."""
         self._largest = largest if is_software() else None
         self._rotation = rotation
+        self._framing, self._wander = framing, Wander(framing, time.monotonic)
         self.size = bounded(window, self._largest, rotation)
         """See `Renderer`."""
         self._canvas = Canvas(rotation)
@@ -75,7 +81,7 @@ class GlesRenderer:
         self._paint_pixels = recoloured(read_paint(head.paint), colours)[::-1]
         self._paint, self._halvings = 0, -1
         self._eye_paint = upload_texture(eye_picture(colours.eyes), levels=True)
-        self._board = Board(self.size)
+        self._board = Board(self.size, framing)
         self._readback = Readback(self.size)
         self._last: tuple[Pose, Overlay, int | None] = (neutral_pose(), NOTHING, None)
         self._shown = True
@@ -85,6 +91,8 @@ class GlesRenderer:
     def draw(self, pose: Pose, *, overlay: Overlay = NOTHING, stamp: int | None = None) -> None:
         """See `Renderer`."""
         self._last, self._shown = (pose.copy(), overlay, stamp), False
+        if self._wander.moves(pose):
+            self._fit_view()
         self._head_buffers.write(self._rig.vertices(pose))
         turn = self._rig.turn(pose)
         self._canvas.bind()
@@ -147,7 +155,7 @@ class GlesRenderer:
 
     def _fit_view(self) -> None:
         """Bring the camera and the head's paint in line with the window's size."""
-        camera = Camera(*self.size)
+        camera = Camera(*self.size, is_round=self._framing.is_round, shift=self._wander.shift)
         for program in (self._skin, self._eye, self._lash):
             program.use()
             program.set_matrix("camera", camera.matrix)

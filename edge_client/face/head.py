@@ -5,7 +5,7 @@ from __future__ import annotations
 import io
 import zipfile
 import zlib
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -17,6 +17,11 @@ from edge_client.errors import AssetError
 HEAD_FILE = Path(__file__).parent / "assets" / "head.npz"
 
 Floats = NDArray[np.float32]
+
+_CUT_Y = -2.2
+"""The body was cut off below this height …"""
+_END_Y, _END_SHADE = -5.6, 0.75
+"""… and goes on to this one, where so much light is left."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,6 +69,30 @@ def load_head(path: Path = HEAD_FILE) -> Head:
         return _head_from(arrays)
     except (OSError, EOFError, KeyError, ValueError, IndexError, zipfile.BadZipFile, zlib.error) as error:
         raise AssetError(f"the head {path} can not be read ({error}); reinstall, or bake it with scripts/assets/bake_head.py") from error
+
+
+def lengthened(head: Head) -> Head:
+    """The same with a body that goes on below where it was cut off, and falls into shadow, for pictures that are tall."""
+    tris = head.triangles.astype(np.int64)
+    edges = np.concatenate([tris[:, [0, 1]], tris[:, [1, 2]], tris[:, [2, 0]]])
+    _, which, count = np.unique(np.sort(edges, axis=1), axis=0, return_inverse=True, return_counts=True)
+    rim = edges[count[which.ravel()] == 1]
+    rim = rim[(head.points[rim, 1] < _CUT_Y).all(axis=1)]
+    lower, places = np.unique(rim, return_inverse=True)
+    below = places.reshape(rim.shape) + len(head.points)
+    points = head.points[lower]
+    points[:, 1] = _END_Y
+    normals = np.stack([points[:, 0] / 4, np.full(len(lower), -1.0), np.full(len(lower), 0.3)], axis=1).astype(np.float32)
+    sides = [(rim[:, 1], rim[:, 0], below[:, 0]), (rim[:, 1], below[:, 0], below[:, 1])]
+    return replace(
+        head,
+        points=np.concatenate([head.points, points]),
+        normals=np.concatenate([head.normals, normals]),
+        chart=np.concatenate([head.chart, head.chart[lower]]),
+        shade=np.concatenate([head.shade, np.full(len(lower), _END_SHADE, np.float32)]),
+        gloss=np.concatenate([head.gloss, head.gloss[lower]]),
+        triangles=np.concatenate([head.triangles, *(np.stack(side, axis=1).astype(np.uint16) for side in sides)]),
+    )
 
 
 def _head_from(arrays: dict[str, NDArray[np.generic]]) -> Head:

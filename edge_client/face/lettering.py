@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 import pygame
 
+from edge_client.face.framing import WHOLE, Framing
 from edge_client.face.overlay import Overlay, Page
 
 _VEIL = (8, 10, 16, 196)
@@ -29,34 +30,51 @@ class Piece:
 class Lettering:
     """Paints for one size of picture. Keeps its letters."""
 
-    def __init__(self, size: tuple[int, int]) -> None:
+    def __init__(self, size: tuple[int, int], framing: Framing = WHOLE) -> None:
         """Load the letters. Raises `pygame.error`."""
         pygame.font.init()
         self._size = size
-        side = min(size)
+        self._margins = framing.margins(size)
+        side = min(self._room)
         self._title, self._text, self._sign, self._figures = (
             pygame.font.Font(None, max(12, round(part * side * 1.4))) for part in (_TITLE_PART, _TEXT_PART, _SIGN_PART, _FIGURES_PART)
         )
 
+    @property
+    def _room(self) -> tuple[int, int]:
+        """Width and height of what words may take."""
+        return self._size[0] - 2 * self._margins[0], self._size[1] - 2 * self._margins[1]
+
     def pieces(self, overlay: Overlay) -> list[Piece]:
         """What is to be laid over the picture, in order."""
+        if overlay.is_dark:
+            sheet = pygame.Surface(self._size, pygame.SRCALPHA)
+            sheet.fill((0, 0, 0, 255))
+            return [Piece(sheet, 0, 0)]
         made: list[Piece] = []
         if overlay.page is not None:
             made.append(self._page(overlay.page))
         margin = max(4, min(self._size) // 40)
+        across, down = self._margins[0] + margin, self._margins[1] + margin
         if overlay.sign:
             plate = self._plate([overlay.sign], self._sign, _AMBER)
-            made.append(Piece(plate, self._size[0] - plate.get_width() - margin, margin))
+            made.append(Piece(plate, self._size[0] - plate.get_width() - across, down))
         if overlay.figures:
-            made.append(Piece(self._plate(list(overlay.figures), self._figures, _WHITE), margin, margin))
+            made.append(Piece(self._plate(list(overlay.figures), self._figures, _WHITE), across, down))
         return made
 
     def _page(self, page: Page) -> Piece:
         width, height = self._size
         sheet = pygame.Surface(self._size, pygame.SRCALPHA)
         sheet.fill(_VEIL)
-        room = round(width * 0.88)
-        lines = [(line, self._title, _WHITE) for line in wrapped(page.title, self._title, room)]
+        room = round(self._room[0] * 0.88)
+        qr = qr_code(page.qr, round(min(self._room[0] * 0.34, self._room[1] * 0.6))) if page.qr else None
+        if qr is not None:
+            width -= qr.get_width()
+            room -= qr.get_width()
+            sheet.blit(qr, (width - self._margins[0] - min(self._size) // 40, (height - qr.get_height()) // 2))
+        title = self._fitting(page.title, room)
+        lines = [(line, title, _WHITE) for line in wrapped(page.title, title, room)]
         lines += [(line, self._text, _GREY) for line in wrapped(page.text[:_MAX_TEXT], self._text, room)]
         total = sum(font.get_linesize() for _, font, _ in lines)
         y = max(0, (height - total) // 2)
@@ -66,15 +84,42 @@ class Lettering:
             y += font.get_linesize()
         return Piece(sheet, 0, 0)
 
+    def _fitting(self, title: str, room: int) -> pygame.font.Font:
+        """The letters of titles, smaller where a word would be cut: every letter of a code counts."""
+        widest = max((self._title.size(word)[0] for word in title.split()), default=0)
+        if widest <= room:
+            return self._title
+        return pygame.font.Font(None, max(12, round(_TITLE_PART * min(self._room) * 1.4 * room / widest)))
+
     def _plate(self, lines: list[str], font: pygame.font.Font, colour: tuple[int, int, int]) -> pygame.Surface:
         letters = [font.render(line, True, colour) for line in lines]
         pad = font.get_height() // 3
-        wide = min(self._size[0], max(line.get_width() for line in letters) + 2 * pad)
+        wide = min(self._room[0], max(line.get_width() for line in letters) + 2 * pad)
         plate = pygame.Surface((wide, font.get_linesize() * len(letters) + 2 * pad), pygame.SRCALPHA)
         plate.fill(_PLATE)
         for place, line in enumerate(letters):
             plate.blit(line, (pad, pad + place * font.get_linesize()))
         return plate
+
+
+def qr_code(text: str, side: int) -> pygame.Surface | None:
+    """A QR code of at most `side` pixels; None without the package that makes it, or where it would be too small."""
+    try:
+        import segno  # late: only a device that pairs shows one
+    except ImportError:
+        return None
+    border = 2
+    matrix = segno.make(text, micro=False).matrix
+    modules = len(matrix) + 2 * border
+    if side < modules:
+        return None
+    small = pygame.Surface((modules, modules))
+    small.fill(_WHITE)
+    for y, row in enumerate(matrix):
+        for x, dark in enumerate(row):
+            if dark:
+                small.set_at((x + border, y + border), (0, 0, 0))
+    return pygame.transform.scale_by(small, side // modules)
 
 
 def wrapped(text: str, font: pygame.font.Font, room: int) -> list[str]:

@@ -11,6 +11,8 @@ class Page:
 
     title: str
     text: str = ""
+    qr: str = ""
+    """Drawn as a QR code beside the words, where the package segno is installed."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,6 +24,8 @@ class Overlay:
     """In the upper right corner; empty for none."""
     figures: tuple[str, ...] = ()
     """Lines in the upper left corner."""
+    is_dark: bool = False
+    """Nothing is shown: the screen sleeps."""
 
 
-NOTHING = Overlay()
+NOTHING, DARK = Overlay(), Overlay(is_dark=True)

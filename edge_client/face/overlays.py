@@ -2,13 +2,14 @@
 
 Rules
 1. The face itself never stops, whatever is written over it.
-2. Until the relay has taken this device once: the page "Starting", and from `STARTING_US` on the page "No connection" with the
-   reason.
+2. Until the relay has taken this device once: the code by which it is paired, if it is not. Else the page "Starting", and from
+   `STARTING_US` on the page "No connection" with the reason.
 3. Afterwards, without a link: a sign in the corner as long as something is played. The page comes when nothing is played any more,
    be it over or waiting for the rest, and the link has been away for `PAGE_AFTER_US`: a link that is back soon is no news.
 4. A device that has no sound, though it should, says so: by a page for the first `SOUNDLESS_US` in which it has nothing else to do,
    then by a sign.
-5. Figures are shown on demand, and change `FIGURES_US` apart, so that they can be read.
+5. Nothing of this wakes a screen that sleeps.
+6. Figures are shown on demand, and change `FIGURES_US` apart, so that they can be read.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from edge_client.face.overlay import Overlay, Page
+from edge_client.face.overlay import DARK, Overlay, Page
 from edge_client.face.pictures import PictureObserver, ShownPicture
 from edge_client.face.renderer import Picture
 from edge_client.playback.events import PlayerState, View
@@ -45,6 +46,8 @@ class DeviceStatus:
     link: str = "not connected yet"
     """The link in words: why there is none."""
     was_attached: bool = False
+    pairing: str = ""
+    """NAME-CODE, by which an operator lets the device in; empty unless it waits for that."""
     soundless: str = ""
     """Why nothing is heard; empty where it is, or where nothing should be."""
     sound: str = ""
@@ -58,9 +61,12 @@ class DeviceStatus:
 class FaceOverlays(PictureObserver):
     """Writes over one face, and takes the figures from its pictures. Lives on the render loop's thread."""
 
-    def __init__(self, status: Callable[[], DeviceStatus], *, figures: bool = False) -> None:
-        """`status` is asked for each picture, and must be quick; `figures` are shown from the start on."""
+    def __init__(
+        self, status: Callable[[], DeviceStatus], *, figures: bool = False, sleeps: Callable[[bool, int], bool] = lambda busy, now_us: False
+    ) -> None:
+        """`status`, and whether the screen `sleeps`, are asked for each picture, and must be quick; `figures` are shown from the start."""
         self._status = status
+        self._sleeps = sleeps
         self._shows_figures = figures
         self._start_us: int | None = None
         self._away_since_us: int | None = None
@@ -84,6 +90,8 @@ class FaceOverlays(PictureObserver):
 
     def overlay(self, view: View, now_us: int) -> Overlay:
         """See `OverlaySource`."""
+        if self._sleeps(view.state is not PlayerState.IDLE, now_us):
+            return DARK
         status = self._status()
         start_us = self._start_us = now_us if self._start_us is None else self._start_us
         if status.attached:
@@ -99,6 +107,8 @@ class FaceOverlays(PictureObserver):
     def _link_notice(self, status: DeviceStatus, silent: bool, since_start_us: int, now_us: int) -> tuple[Page | None, str]:
         if self._away_since_us is None:
             return None, ""
+        if status.pairing:
+            return Page(status.pairing, f"Let this device in: relayctl pair {status.pairing}", status.pairing), ""
         if not status.was_attached:
             waiting = Page("Starting", "Looking for the relay")
             return (waiting if since_start_us < STARTING_US else Page("No connection", _reason(status))), ""

@@ -47,6 +47,8 @@ LONGEST_HOLD_US = 50_000
 LONGEST_SLEEP_S = 0.1
 """So that being told to stop is noticed."""
 EASE_US = 300_000
+DARK_US = 200_000
+"""Pictures of a screen that sleeps are so far apart: it wakes no later."""
 
 _MOUTH = list(MOUTH_INDEXES)
 _NOBODY = Answer(0, View(PlayerState.IDLE))
@@ -200,10 +202,11 @@ class RenderLoop:
         return 0.0 if self._due_us is None else (self._due_us - self._clock_us()) / 1e6
 
     def _put_on_grid(self, start_us: int) -> None:
-        due_us = (start_us if self._due_us is None else self._due_us) + self._interval_us
-        late = max(0, (self._clock_us() - due_us) // self._interval_us)
+        interval_us = max(self._interval_us, DARK_US) if self._answer.overlay.is_dark else self._interval_us
+        due_us = (start_us if self._due_us is None else self._due_us) + interval_us
+        late = max(0, (self._clock_us() - due_us) // interval_us)
         self._skipped += late
-        self._due_us = due_us + late * self._interval_us
+        self._due_us = due_us + late * interval_us
 
 
 def face_pose(idle: Pose, view: View) -> Pose:

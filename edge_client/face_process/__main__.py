@@ -11,6 +11,7 @@ import importlib
 import logging
 import os
 import pickle
+import shlex
 import socket
 import sys
 import time
@@ -22,6 +23,8 @@ from edge_client.children.pulse import Pulse
 from edge_client.config import EdgeConfig
 from edge_client.errors import EdgeError
 from edge_client.face.attention import Attention
+from edge_client.face.exchange import Answer
+from edge_client.face.framing import Framing
 from edge_client.face.idle import make_life
 from edge_client.face.pictures import PictureObserver
 from edge_client.face.render_loop import RenderLoop
@@ -30,6 +33,7 @@ from edge_client.face_process.asking import AskedSource
 from edge_client.face_process.display_watch import watch_display
 from edge_client.face_process.factory import open_installed
 from edge_client.face_process.messages import MAX_START_BYTES, Drawing, FaceStart, Leaving, Message, Trying, Watcher, pack_message
+from edge_client.face_process.screen_power import ScreenPower
 from edge_client.renderers import BUILT_IN
 
 
@@ -66,7 +70,13 @@ def _draw(channel: socket.socket, pulse: Pulse, start: FaceStart, observers: lis
     config = start.config
     renderer, is_better_there = _open(start, say)
     watch_display()
-    source = AskedSource(channel, pulse)
+    power = ScreenPower(shlex.split(config.sleep_command), is_dark=start.is_dark) if config.may_sleep else None
+
+    def switch(answer: Answer) -> None:
+        if power is not None:
+            power.set(dark=answer.overlay.is_dark)
+
+    source = AskedSource(channel, pulse, on_answer=switch)
     loop = RenderLoop(
         source=source,
         renderer=renderer,
@@ -83,6 +93,8 @@ def _draw(channel: socket.socket, pulse: Pulse, start: FaceStart, observers: lis
     gc.freeze()
     search = _Search(is_better_there, start.search_s)
     wish = loop.run(lambda: source.has_ended or search.found())
+    if power is not None and (source.has_ended or wish is Wish.LEAVE):
+        power.close()
     if source.has_ended:
         renderer.close()
         return None
@@ -132,9 +144,11 @@ def _open_built_in(start: FaceStart, config: EdgeConfig, say: Callable[[Message]
         size=config.size,
         fullscreen=config.fullscreen,
         headless=config.headless,
+        monitor=config.monitor,
         colours=config.colours,
         largest=config.render_size,
         rotation=config.rotation,
+        framing=Framing(config.round_screen, config.burn_in_shift),
         avoid=start.avoid,
         known=known,
         on_try=lambda way: say(Trying(way.kind, way.display.addresses if way.display is not None else ())),

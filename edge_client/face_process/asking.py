@@ -6,18 +6,27 @@ import math
 import select
 import socket
 import time
+from collections.abc import Callable
 
 from edge_client.children.pulse import Pulse
 from edge_client.face.exchange import MAX_PACKET_BYTES, NO_ANSWER_S, Answer, Question
 
 
 class AskedSource:
-    """A `PictureSource` whose answers come from the parent. Each picture is told to the supervisor."""
+    """A `PictureSource` whose answers come from the parent. Each picture is told to the supervisor, and each answer to `on_answer`."""
 
-    def __init__(self, channel: socket.socket, pulse: Pulse, *, patience_s: float = NO_ANSWER_S) -> None:
+    def __init__(
+        self,
+        channel: socket.socket,
+        pulse: Pulse,
+        *,
+        patience_s: float = NO_ANSWER_S,
+        on_answer: Callable[[Answer], None] = lambda answer: None,
+    ) -> None:
         self._channel = channel
         self._pulse = pulse
         self._patience_s = patience_s
+        self._on_answer = on_answer
         self._poll = select.poll()
         self._poll.register(channel, select.POLLIN)
         self.has_ended = False
@@ -35,6 +44,7 @@ class AskedSource:
                 if not packet:
                     self.has_ended = True
                 elif (answer := Answer.unpack(packet)).number == question.number:
+                    self._on_answer(answer)
                     return answer
         except BlockingIOError:
             time.sleep(max(0.0, until - time.monotonic()))  # the parent does not read: it is stopped, or very busy

@@ -25,6 +25,7 @@ from edge_client.face.displays import DesktopDisplay
 from edge_client.face.exchange import MAX_PACKET_BYTES, Question
 from edge_client.face_process.crashes import Crashes
 from edge_client.face_process.messages import Drawing, FaceStart, Leaving, Trying, Watcher, unpack_message
+from edge_client.face_process.screen_power import locked_backlights
 from edge_client.parts import part
 from edge_client.renderers import BUILT_IN
 
@@ -115,6 +116,7 @@ class FaceProcess:
         self._known: dict[str, Any] = {}
         self._drawing: Drawing | None = None
         self._searched = False
+        self._is_dark: bool | None = None
         self._lost_searches = 0
         self._restarts = 0
         self._answering: threading.Thread | None = None
@@ -126,6 +128,8 @@ class FaceProcess:
 
     def start(self) -> None:
         """Start the child. Returns when that was done once, or failed."""
+        if self._config.may_sleep and not self._config.sleep_command and (locked := locked_backlights()):
+            logger.warning("the screen goes black when it sleeps, and its light stays on: this user may not write %s", locked[0])
         self._supervisor.start()
         self._supervisor.started_once.wait()
 
@@ -153,7 +157,7 @@ class FaceProcess:
         now_us = time.monotonic_ns() // 1_000
         search_s = SEARCH_S[min(self._lost_searches, len(SEARCH_S) - 1)]
         avoid = self._crashes.avoided(now_us)
-        start = FaceStart(self._config, self._name, self._watchers, self._film is not None, avoid, self._known, search_s)
+        start = FaceStart(self._config, self._name, self._watchers, self._film is not None, avoid, self._known, self._is_dark, search_s)
         descriptors = () if self._film is None else (self._film,)
         child = FaceChild(MODULE, descriptors=descriptors, keeps_stdout=self._config.renderer not in BUILT_IN)
         child.channel.send(start.pack())
@@ -207,6 +211,7 @@ class FaceProcess:
 
     def _reply(self, channel: socket.socket, question: Question) -> None:
         answer = self._answers.ask(question)
+        self._is_dark = answer.overlay.is_dark
         with contextlib.suppress(OSError):  # it has ended, or does not read: its next question will be answered
             channel.send(answer.pack(), socket.MSG_DONTWAIT)
         self._answers.between_pictures()

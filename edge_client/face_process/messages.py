@@ -34,6 +34,8 @@ class FaceStart:
     """Kinds of renderer that crashed."""
     known: dict[str, Any] = field(default_factory=dict)
     """What earlier children told of GL drivers, see `Drawing`."""
+    is_dark: bool | None = None
+    """Whether the screen was told to sleep last; None if nothing was told in this run."""
     search_s: float = 3.0
     """A face that is drawn off-screen, though a window is wanted, looks for a display this often."""
 

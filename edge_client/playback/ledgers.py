@@ -6,9 +6,9 @@ from avatar_relay.media import Credit, Kind
 from avatar_relay.messages import Dropped
 from avatar_relay.reasons import DropReason
 
-CREDIT_PERIOD_US = 1_000_000
+CREDIT_PERIOD_US = 3_000_000
 """Credit is sent at most this often, unless much has gathered: each message costs both ends as much as a payload does."""
-_MUCH = 2
+_MUCH = 4
 """… which is so much of the whole room."""
 DROP_PERIOD_US = 200_000
 """Drops of a conversation are told at most this often."""
@@ -21,7 +21,9 @@ class CreditLedger:
         self._bound = {Kind.AUDIO: first.audio_bytes, Kind.MOTION: first.motion_bytes}
         self._outstanding = {Kind.AUDIO: 0, Kind.MOTION: 0}
         self._freed = {Kind.AUDIO: 0, Kind.MOTION: 0}
-        self._granted_us = 0
+        self._granted_us = -CREDIT_PERIOD_US
+        self.received_bytes = 0
+        """All that came."""
 
     def first_grant(self) -> Credit:
         """All that may come from here on, as a new stream is told; what was freed and not granted is in it."""
@@ -32,6 +34,7 @@ class CreditLedger:
     def receive(self, kind: Kind, count: int) -> bool:
         """Bytes came. False where they are more than was granted."""
         self._outstanding[kind] += count
+        self.received_bytes += count
         return self._outstanding[kind] + self._freed[kind] <= self._bound[kind]
 
     @property

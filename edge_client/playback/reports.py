@@ -14,8 +14,10 @@ from edge_client.playback.events import ConversationEvent, Output
 from edge_client.playback.ledgers import CreditLedger, DropLedger
 from edge_client.playback.playing import Playing
 
-HELD_PERIOD_US = 1_000_000
+HELD_PERIOD_US = 3_000_000
 """Cursors are told at most this often: they say what need not be kept any longer, and `hello` tells them anew."""
+HELD_AT_ONCE_BYTES = 512 << 10
+"""… unless so much came since: the relay keeps 4 MiB of a conversation."""
 
 
 class Reports:
@@ -29,7 +31,8 @@ class Reports:
         self._touched: dict[str, Playing] = {}
         self._cursors: dict[str, Cursor] = {}
         self._changed: dict[str, Cursor] = {}
-        self._held_told_us = 0
+        self._held_told_us = -HELD_PERIOD_US
+        self._held_told_bytes = 0
 
     def event(self, conversation_id: str, body: PlayerEventBody) -> None:
         """Something happened."""
@@ -74,7 +77,8 @@ class Reports:
         credit = self._credit.grant(now_us)
         if credit is not None:
             self._outputs.append(credit)
-        if (self._touched or self._changed) and now_us - self._held_told_us >= HELD_PERIOD_US:
+        much = self._credit.received_bytes - self._held_told_bytes >= HELD_AT_ONCE_BYTES
+        if (self._touched or self._changed) and (much or now_us - self._held_told_us >= HELD_PERIOD_US):
             self._tell_cursors(now_us)
         outputs, self._outputs = self._outputs, []
         return outputs
@@ -84,6 +88,6 @@ class Reports:
             self._look_up(playing)
         self._touched.clear()
         if self._changed:
-            self._held_told_us = now_us
+            self._held_told_us, self._held_told_bytes = now_us, self._credit.received_bytes
             self._outputs.append(Held(tuple(self._changed.values())))
             self._changed = {}

@@ -34,19 +34,23 @@ class DevicePort(Port[Outgoing]):
         self.heard_us = 0
         """When the device said something last."""
         self.next_ping_us = 0
+        self.due_us = 0
+        """When it is to be looked after next, unless a conversation begins or ends before."""
         self.busy_us: int | None = None
         """Since when it is pinged at the usual pace; None while it is idle, and pinged rarely."""
 
     async def send(self, message: ToRelayFromDevice) -> None:
         """Say something. Raises `PeerError` where the message ends the stream."""
-        self.check_open()
+        if self.fault is not None:
+            self.check_open()
         self._devices.take(self, message)
 
-    def next_message(self) -> Outgoing | None:
+    def next(self) -> Outgoing | None:
         """See `Port`."""
-        if self.ended or self.session is None or not self.session.outbox.changed:
-            return None
-        return self._devices.next_for(self.session)
+        if self.session is not None and not self.ended and self.session.outbox.changed:
+            return self._devices.next_for(self.session)
+        farewell, self.farewell = self.farewell, None
+        return farewell
 
     def close(self) -> None:
         """The device's stream is gone: its lease begins. Harmless when repeated."""
@@ -74,7 +78,8 @@ class Devices:
         self._observer = observer
         self._perform = perform
         self._credit_due = credit_due
-        self._ports: dict[str, DevicePort] = {}
+        self.ports: dict[str, DevicePort] = {}
+        """Of the devices that are attached, by their id."""
         self._late_us = 0
         """How late this program was in the last second."""
         self._phase = 0.0
@@ -98,7 +103,8 @@ class Devices:
                 session.flight.answered(message.ping_id, port.heard_us, late_us=self._late_us)
                 if session.flight.wants_ping:  # the window became smaller than what left behind that ping
                     session.ping(port.heard_us)
-                port.wake()
+                if session.outbox.changed:
+                    port.wake()
             case _:
                 self._perform(self._reports.handle(session, message, port.heard_us))
                 if self._registry.sessions.get(session.device_id) is not session:
@@ -111,8 +117,15 @@ class Devices:
             self._credit_due(conversation_id)
         message = session.take(now_us)
         match message:
-            case MediaMessage():
-                self._account(session, message, now_us)
+            case MediaMessage(conversation_id=cid, batches=batches):
+                conversation, again_bytes = self._registry.conversations[cid], session.deliveries[cid].again_bytes
+                for batch in batches:
+                    size = batch.size_bytes if not again_bytes[batch.kind] else session.first_time(cid, batch.kind, batch.size_bytes)
+                    conversation.sent(session.device_id, batch.kind, size)
+                if self._observer is not None:
+                    self._observer.payloads_sent(session.device_id, cid, batches, now_us)
+                if conversation.owes_credit:
+                    self._credit_due(cid)
             case Ping():
                 return replace(message, sent_time_us=now_us)
             case Pong():
@@ -123,8 +136,8 @@ class Devices:
         """The stream is gone."""
         port.end()
         session, port.session = port.session, None
-        if session is not None and self._ports.get(session.device_id) is port:
-            del self._ports[session.device_id]
+        if session is not None and self.ports.get(session.device_id) is port:
+            del self.ports[session.device_id]
             reason = port.fault.reason.value if port.fault is not None else "stream_ended"
             self._perform(self._reports.detach(session, reason, self._clocks.now_us()))
 
@@ -133,36 +146,51 @@ class Devices:
     @property
     def count(self) -> int:
         """Devices that are attached."""
-        return len(self._ports)
+        return len(self.ports)
 
     def look_after(self, step: int, steps: int, *, late_us: int) -> None:
         """Ping, and drop who is silent or reads nothing: each device at one of so many steps. `late_us`: how late this comes."""
         self._late_us = max(late_us, self._late_us)
         now_us = self._clocks.now_us()
-        for port in list(self._ports.values())[step::steps]:
-            if port.session is not None and not port.ended:
-                self._look_after(port, port.session, now_us)
+        for port in list(self.ports.values())[step::steps]:
+            if (session := port.session) is None or port.ended:
+                continue
+            if now_us >= port.due_us or (port.busy_us is None) is bool(session.deliveries) or session.outbox.overrun:
+                self._look_after(port, session, now_us)
 
     def tick(self) -> None:
         """End sessions whose lease ran out. Comes when each device was looked after."""
         self._late_us //= 2
         self._perform(self._reports.tick(self._clocks.now_us()))
 
-    def wake(self, device_id: str) -> None:
-        """The device's outbox may have something to send."""
-        if (port := self._ports.get(device_id)) is not None:
-            port.wake()
+    def heard_us(self, device_id: str, now_us: int) -> int:
+        """When an attached device said something last; `now_us` for one that is not."""
+        port = self.ports.get(device_id)
+        return now_us if port is None else port.heard_us
+
+    def hand_over(self, device_id: str) -> None:
+        """The device has a stream at another relay: the one here ends."""
+        port = self.ports.pop(device_id, None)
+        if port is not None:
+            port.session = None
+            port.give_way(f"device {device_id}")
 
     def go_away(self) -> None:
         """Tell all that the relay is about to stop."""
-        for port in self._ports.values():
+        for port in self.ports.values():
             if port.session is not None:
                 port.session.outbox.put(GoAway("drain", RETRY_AFTER_MS))
                 port.wake()
 
+    def end_idle(self, fault: Fault) -> None:
+        """End the streams of devices without a conversation."""
+        for port in self.ports.values():
+            if port.session is not None and not port.session.deliveries:
+                port.end(fault)
+
     def end_all(self, fault: Fault) -> None:
         """End all streams."""
-        for port in self._ports.values():
+        for port in self.ports.values():
             port.end(fault)
 
     # --- within ----------------------------------------------------------------------------------------------------
@@ -171,12 +199,12 @@ class Devices:
         if port.session is not None:
             raise PeerError(Fault(Reason.HELLO_REPEATED, "hello comes first, and only once", "hello"))
         effects = self._reports.attach(hello, self._clocks.now_us(), self._clocks.unix_time_us())
-        stale = self._ports.pop(hello.device_id, None)
+        stale = self.ports.pop(hello.device_id, None)
         if stale is not None:
             stale.session = None
             stale.give_way(f"device {hello.device_id}")
         port.session = self._registry.sessions[hello.device_id]
-        self._ports[hello.device_id] = port
+        self.ports[hello.device_id] = port
         self._perform(effects)
 
     def _look_after(self, port: DevicePort, session: Session, now_us: int) -> None:
@@ -195,6 +223,8 @@ class Devices:
             port.next_ping_us = now_us + (heartbeat_us if port.next_ping_us else self._part_of(heartbeat_us))
             session.ping(now_us)
             port.wake()
+        answer_us = session.flight.unanswered_us(now_us)
+        port.due_us = min(port.next_ping_us, now_us + timeout_us - silent_us, now_us + self._config.peer_timeout_us - answer_us)
 
     def _pace(self, port: DevicePort, session: Session, now_us: int) -> tuple[int, int]:
         """The heartbeat and the longest silence of a device, in µs: longer ones while it has no conversation, if it can do that.
@@ -214,14 +244,3 @@ class Devices:
         """Where in a heartbeat a device's pings fall from its second one on; the first comes at once."""
         self._phase = (self._phase + PHASE_STEP) % 1.0
         return round(self._phase * heartbeat_us)
-
-    def _account(self, session: Session, message: MediaMessage, now_us: int) -> None:
-        cid, conversation = message.conversation_id, self._registry.conversations[message.conversation_id]
-        again_bytes = session.deliveries[cid].again_bytes
-        for batch in message.batches:
-            size = batch.size_bytes if not again_bytes[batch.kind] else session.first_time(cid, batch.kind, batch.size_bytes)
-            conversation.sent(session.device_id, batch.kind, size)
-        if self._observer is not None:
-            self._observer.payloads_sent(session.device_id, cid, message.batches, now_us)
-        if conversation.owes_credit:
-            self._credit_due(cid)

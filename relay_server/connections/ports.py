@@ -37,21 +37,14 @@ class Port(ABC, Generic[M]):
             await self.changed()
         return message
 
+    @abstractmethod
     def next(self) -> M | GoAway | None:
-        """The next message for the peer; None if there is none now, or if the relay ended the stream."""
-        if self.farewell is not None:
-            farewell, self.farewell = self.farewell, None
-            return farewell
-        return self.next_message()
+        """The next message for the peer; None if there is none now, or if the relay ended the stream. Says the farewell, once."""
 
     def changed(self) -> asyncio.Future[None]:
         """Is done when there may be something to send, or the stream was ended. For one task, after `next` gave nothing."""
         self._waiter = asyncio.get_running_loop().create_future()
         return self._waiter
-
-    @abstractmethod
-    def next_message(self) -> M | None:
-        """What may be sent now; None if nothing may."""
 
     @abstractmethod
     def close(self) -> None:

@@ -37,6 +37,8 @@ class PublisherPort(Port[ToPublisher]):
         """When the publisher said something last."""
         self.leaves_us: int | None = None
         """When what it left open is to be ended; None where that is done, or not due."""
+        self.lease_us = publishers.lease_us
+        """How long what it left open is kept when the stream is gone."""
         self.room = asyncio.Event()
         """Set when media left for a device."""
 
@@ -54,9 +56,12 @@ class PublisherPort(Port[ToPublisher]):
                 self.check_open()
         self._publishers.take(self, message)
 
-    def next_message(self) -> ToPublisher | None:
+    def next(self) -> ToPublisher | None:
         """See `Port`."""
-        return self.publisher.backlog.popleft() if self.publisher is not None and self.publisher.backlog else None
+        if self.publisher is not None and self.publisher.backlog:
+            return self.publisher.backlog.popleft()
+        farewell, self.farewell = self.farewell, None
+        return farewell
 
     def finish_sending(self) -> None:
         """Nothing more will be sent: open conversations are ended, and the stream ends when they are finished."""
@@ -84,6 +89,7 @@ class Publishers:
         limits: Limits,
         clocks: Clocks,
         *,
+        mint_token: Callable[[str], str],
         random_bytes: Callable[[int], bytes],
         perform: Callable[[Iterable[Effect]], None],
     ) -> None:
@@ -93,9 +99,12 @@ class Publishers:
         self._config = config
         self._limits = replace(limits, lease_ms=config.publisher_lease_us // 1_000)
         self._clocks = clocks
+        self._mint_token = mint_token
         self._random_bytes = random_bytes
         self._perform = perform
         self._ports: dict[str, PublisherPort] = {}
+        self.lease_us = config.publisher_lease_us
+        """Of a publisher whose stream is gone."""
 
     # --- what ports ask----------------------------------------------------------------------------------------------
 
@@ -106,7 +115,9 @@ class Publishers:
             self._welcome(port, message)
             return
         publisher = port.publisher or self._take_by_hand(port)
-        if isinstance(message, Ping):
+        if isinstance(message, PublishedMedia):
+            self._perform(self._commands.take_media(publisher, message, port.heard_us))
+        elif isinstance(message, Ping):
             self._perform([TellPublisher(publisher.key, self._clocks.pong(message))])
         else:
             self._perform(self._commands.handle(publisher, message, port.heard_us))
@@ -128,7 +139,7 @@ class Publishers:
             port.end()
             del self._ports[publisher.key]
             publisher.connected = False
-            publisher.expires_at_us = self._clocks.now_us() + self._config.publisher_lease_us
+            publisher.expires_at_us = self._clocks.now_us() + port.lease_us
             if not publisher.conversations and (publisher.by_hand or port.said_all or not publisher.closed):
                 self._forget(publisher, lost=False)
 
@@ -176,6 +187,11 @@ class Publishers:
         """Media of this publisher left for a device: a `send` that waits may try again."""
         if (port := self._ports.get(key)) is not None:
             port.room.set()
+
+    def cut(self, key: str, fault: Fault) -> None:
+        """End a publisher's stream; it may come back."""
+        if (port := self._ports.get(key)) is not None:
+            port.end(fault)
 
     def go_away(self) -> None:
         """Tell all that the relay is about to stop."""
@@ -229,7 +245,7 @@ class Publishers:
         rate = self._config.max_payloads_per_second
         publisher = PublisherRecord(
             key,
-            self._random_bytes(24).hex(),
+            self._mint_token(key),
             by_hand=by_hand,
             owner=owner,
             allowance=Allowance(rate, 2 * rate, self._clocks.now_us()),

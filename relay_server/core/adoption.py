@@ -25,7 +25,8 @@ class Adoption:
     def __init__(self) -> None:
         self.token = ""
         """The other relay's token: its device may present it once more, where our welcome got lost."""
-        self._until_us = 0
+        self.until_us = 0
+        """When publishers are no longer waited for; 0 while none is."""
         self._cursors: dict[str, Cursor] = {}
         self._events: dict[tuple[int, str], tuple[PlayerEvent, int]] = {}
 
@@ -36,12 +37,12 @@ class Adoption:
 
     def begin(self, token: str, cursors: Iterable[Cursor], until_us: int) -> None:
         """The device came with another relay's token, and holds this; the bound is that of what a device remembers."""
-        self.token, self._until_us = token, until_us
+        self.token, self.until_us = token, until_us
         self._cursors = {cursor.conversation_id: cursor for cursor in list(cursors)[:MAX_CLOSED_CONVERSATIONS]}
 
     def waits(self, now_us: int) -> bool:
         """Whether publishers may still come back."""
-        return now_us < self._until_us
+        return now_us < self.until_us
 
     def holds(self, conversation_id: str) -> bool:
         """Whether the device plays a conversation that nobody opened here yet."""
@@ -70,10 +71,10 @@ class Adoption:
 
     def expire(self, now_us: int) -> tuple[Cursor, ...] | None:
         """Once, when the time is over: what nobody came back for; None before that, and after."""
-        if not self._until_us or self.waits(now_us):
+        if not self.until_us or self.waits(now_us):
             return None
         left = tuple(self._cursors.values())
-        self._until_us = 0
+        self.until_us = 0
         self._cursors.clear()
         self._events.clear()
         return left

@@ -63,13 +63,9 @@ class CongestionWindow:
         self._slow_ones = self._quick_ones = 0
         self.is_narrow = False
         """Whether the link carries less than is to be sent."""
-
-    @property
-    def room(self) -> int:
+        self.room = 0
         """Bytes that the next message may hold; 0 where no media may leave now."""
-        if self._sent - self._came >= self.window:
-            return 0
-        return max(min(MAX_JOINED_BYTES, self.window // MESSAGES_IN_WINDOW), self.window // MESSAGES_IN_WIDE_WINDOW)
+        self._make_room()
 
     @property
     def wants_ping(self) -> bool:
@@ -87,6 +83,8 @@ class CongestionWindow:
     def sent(self, size: int) -> bool:
         """Media left; returns whether it is time to ask what came."""
         self._sent += size
+        if self._sent - self._came >= self.window:
+            self.room = 0
         asked = self._asked[-1].sent_bytes if self._asked else self._came
         return self._sent - asked >= self.window // 2
 
@@ -118,10 +116,15 @@ class CongestionWindow:
                 self.window = min(self.window, max(MIN_WINDOW_BYTES, carried * LONG_US // took_us))
             self._slow_ones += carried_little
             self._quick_ones = 0
+        self._make_room()
         if self._slow_ones >= NARROW_AFTER:
             self.is_narrow = True
         elif self._quick_ones >= WIDE_AFTER:
             self.is_narrow = False
+
+    def _make_room(self) -> None:
+        most = max(min(MAX_JOINED_BYTES, self.window // MESSAGES_IN_WINDOW), self.window // MESSAGES_IN_WIDE_WINDOW)
+        self.room = most if self._sent - self._came < self.window else 0
 
     def _widen(self, queued_us: int) -> None:
         if queued_us < QUICK_US:

@@ -219,8 +219,8 @@ class Conversation:
         self.publisher = publisher
         self.device_ids = device_ids
         self.state = State.OPEN
-        self.delivering = set(device_ids)
-        """Devices that still get media."""
+        self.delivering = dict.fromkeys(device_ids)
+        """Devices that still get media, in the order of `device_ids`."""
         self.playing = set(device_ids)
         """Devices whose finished event is still to come."""
         self.results: list[Finished] = []
@@ -344,7 +344,7 @@ class Conversation:
 
     def cut(self, device_id: str) -> None:
         """A device gets no more of it; where that was the last one, it is closed."""
-        self.delivering.discard(device_id)
+        self.delivering.pop(device_id, None)
         if not self.delivering:
             self.state = self._step(Step.CLOSE)
 

@@ -77,14 +77,17 @@ class Delivery:
         """Whether the device gets no motion of it: there is none, or none that it understands."""
         return self.open.motion_format is None
 
-    def retain(self, batches: Iterable[PayloadBatch], now_us: int, retention: Retention) -> None:
-        """These left for the device: keep them, within bounds, until it holds them."""
+    def retain(self, batches: Iterable[PayloadBatch], now_us: int, retention: Retention) -> int:
+        """These left for the device: keep them, within bounds, until it holds them. Returns their bytes."""
+        size = 0
         for batch in batches:
             self.retained.append((now_us, batch))
-            self.retained_bytes += batch.size_bytes
+            size += batch.size_bytes
             self.sent_seqs[batch.kind] = batch.seqs[-1]
+        self.retained_bytes += size
         if self.retained_bytes > retention.bytes or self.retained[0][0] < now_us - retention.us:
             self.bound(now_us, retention)
+        return size
 
     def bound(self, now_us: int, retention: Retention) -> None:
         """Forget what is too old, or too much."""
@@ -108,11 +111,14 @@ class Delivery:
         )
         held = {Kind.AUDIO: self.held.audio_seq, Kind.MOTION: self.held.motion_seq}
         kept: deque[tuple[int, PayloadBatch]] = deque()
+        kept_bytes = 0
         for sent_us, batch in self.retained:
-            count = batch.upto(held[batch.kind])
-            if count < len(batch.seqs):
-                kept.append((sent_us, batch.cut(count)[1] if count else batch))
-        self.retained, self.retained_bytes = kept, sum(batch.size_bytes for _, batch in kept)
+            seq = held[batch.kind]
+            if batch.seqs[-1] > seq:
+                rest = batch.cut(batch.upto(seq))[1] if batch.seqs[0] <= seq else batch
+                kept.append((sent_us, rest))
+                kept_bytes += rest.size_bytes
+        self.retained, self.retained_bytes = kept, kept_bytes
 
     def take_retained(self) -> list[PayloadBatch]:
         """What is to be sent for a second time; it is retained again when it leaves."""

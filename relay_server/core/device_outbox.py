@@ -17,7 +17,7 @@ Bounds: media by the publishers' windows and the lag bound (`Session`), control 
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
@@ -34,7 +34,7 @@ class MediaMessage(NamedTuple):
     """Media of one conversation that leaves in one message."""
 
     conversation_id: str
-    batches: tuple[PayloadBatch, ...]
+    batches: Sequence[PayloadBatch]
 
 
 Outgoing = ToDevice | MediaMessage
@@ -61,6 +61,8 @@ class DeviceOutbox:
         self._credit = dict.fromkeys(Kind, 0)
         self.sound_ahead_us = 0
         """Motion waits for sound that is due so much later."""
+        self.overrun = False
+        """Whether the device reads so little that control piles up."""
         self.changed = False
         """Whether `take` may give something: not, once it has given all, until something is put or granted."""
 
@@ -69,26 +71,23 @@ class DeviceOutbox:
         """Bytes that the device would take now."""
         return Credit(self._credit[Kind.AUDIO], self._credit[Kind.MOTION])
 
-    @property
-    def overrun(self) -> bool:
-        """Whether the device reads so little that control piles up."""
-        return len(self._control) > MAX_CONTROL
-
     def grant(self, credit: Credit) -> None:
         """The device takes more."""
         self._credit[Kind.AUDIO] += credit.audio_bytes
         self._credit[Kind.MOTION] += credit.motion_bytes
-        self.changed = True
+        self.changed = self.changed or self.waiting_by_kind() != Credit()
 
     def reset(self, credit: Credit) -> None:
         """A new stream: its own control and its own credit."""
         self._control.clear()
+        self.overrun = False
         self._credit = {Kind.AUDIO: credit.audio_bytes, Kind.MOTION: credit.motion_bytes}
         self.changed = True
 
     def put(self, message: ToDevice) -> None:
         """Queue a control message."""
         self._control.append(message)
+        self.overrun = len(self._control) > MAX_CONTROL
         self.changed = True
 
     def add_lane(self, conversation_id: str) -> None:
@@ -143,45 +142,50 @@ class DeviceOutbox:
 
     def take(self, room: int = MAX_JOINED_BYTES) -> Outgoing | None:
         """The next message to send; None where nothing may be sent now. Media takes `room` bytes, or one payload; 0 bars it."""
+        message: Outgoing | None
         if self._control:
-            return self._control.popleft()
-        lane = self._head()
-        message = self._take_from(lane, room) if lane is not None and room else None
-        self.changed = lane is not None and (lane.done or lane.end is not None or lane.audio_only or any(lane.waiting.values()))
+            message = self._control.popleft()
+            self.overrun = len(self._control) > MAX_CONTROL
+            return message
+        for lane in self._lanes.values():
+            if not lane.done:
+                break
+        else:
+            self.changed = False
+            return None
+        message = None
+        if room:
+            if batches := self._join(lane, room):
+                message = MediaMessage(lane.conversation_id, batches)
+            elif lane.audio_only and not lane.waiting[Kind.MOTION]:
+                lane.audio_only = False
+                message = AudioOnly(lane.conversation_id)
+            elif lane.end is not None and not any(lane.waiting.values()):
+                lane.done = True
+                message = lane.end
+        self.changed = lane.done or lane.end is not None or lane.audio_only or any(lane.waiting.values())
         return message
 
     def drop_motion(self, drop: Callable[[str, deque[PayloadBatch]], list[PayloadBatch]]) -> tuple[str, list[PayloadBatch]]:
         """Let `drop` take motion out of the conversation whose turn it is; returns its id and what was taken out."""
-        lane = self._head()
-        if lane is None:
-            return "", []
-        dropped = drop(lane.conversation_id, lane.waiting[Kind.MOTION])
-        lane.waiting_bytes[Kind.MOTION] -= sum([batch.size_bytes for batch in dropped])
-        return lane.conversation_id, dropped
-
-    def _head(self) -> Lane | None:
-        """The conversation whose turn it is."""
         for lane in self._lanes.values():
             if not lane.done:
-                return lane
-        return None
+                dropped = drop(lane.conversation_id, lane.waiting[Kind.MOTION])
+                lane.waiting_bytes[Kind.MOTION] -= sum([batch.size_bytes for batch in dropped])
+                return lane.conversation_id, dropped
+        return "", []
 
-    def _take_from(self, lane: Lane, room: int) -> Outgoing | None:
-        if batches := self._join(lane, room):
-            return MediaMessage(lane.conversation_id, batches)
-        if lane.audio_only and not lane.waiting[Kind.MOTION]:
-            lane.audio_only = False
-            return AudioOnly(lane.conversation_id)
-        if lane.end is not None and not any(lane.waiting.values()):
-            lane.done = True
-            return lane.end
-        return None
-
-    def _join(self, lane: Lane, room: int) -> tuple[PayloadBatch, ...]:
+    def _join(self, lane: Lane, room: int) -> list[PayloadBatch]:
         joined: list[PayloadBatch] = []
-        while any(lane.waiting.values()) and (queue := self._next(lane)) is not None:
-            batch = queue[0]
-            if joined and batch.size_bytes > room:
+        audio, motion = lane.waiting[Kind.AUDIO], lane.waiting[Kind.MOTION]
+        while audio or motion:
+            sound = audio[0] if audio and audio[0].sizes[0] <= self._credit[Kind.AUDIO] else None
+            moves = motion[0] if motion and motion[0].sizes[0] <= self._credit[Kind.MOTION] else None
+            if sound is None or (moves is not None and moves.due_us[0] + self.sound_ahead_us < sound.due_us[0]):
+                queue, batch = motion, moves
+            else:
+                queue, batch = audio, sound
+            if batch is None or (joined and batch.size_bytes > room):
                 break
             most = min(max(room, batch.sizes[0]), self._credit[batch.kind])
             if batch.size_bytes <= most:
@@ -192,15 +196,4 @@ class DeviceOutbox:
             self._credit[batch.kind] -= batch.size_bytes
             room -= batch.size_bytes
             joined.append(batch)
-        return tuple(joined)
-
-    def _next(self, lane: Lane) -> deque[PayloadBatch] | None:
-        """The queue whose head is due first of those whose credit covers it."""
-        ready = [queue for kind, queue in lane.waiting.items() if queue and queue[0].sizes[0] <= self._credit[kind]]
-        if len(ready) > 1:
-            return min(ready, key=self._due_us)
-        return ready[0] if ready else None
-
-    def _due_us(self, queue: deque[PayloadBatch]) -> int:
-        batch = queue[0]
-        return batch.due_us[0] + (self.sound_ahead_us if batch.kind is Kind.MOTION else 0)
+        return joined

@@ -115,7 +115,7 @@ class DeviceReports:
         match message:
             case Credit():
                 session.outbox.grant(message)
-                return [WakeDevice(session.device_id)]
+                return [WakeDevice(session.device_id)] if session.outbox.changed else []
             case Held():
                 return self._hold(session, message)
             case PlayerEvent():
@@ -152,10 +152,11 @@ class DeviceReports:
         """End the sessions whose lease ran out, and what publishers did not come back for; tell what yielded."""
         effects: list[Effect] = []
         for session in self._registry.sessions.values():
-            for conversation_id in session.deliveries:
-                effects += tell_yielded(session, conversation_id)
+            for conversation_id, delivery in session.deliveries.items():
+                if delivery.yielded:
+                    effects += tell_yielded(session, conversation_id)
         for session in self._registry.sessions.values():
-            if (never_told := session.give_up_adoption(now_us)) is not None:
+            if session.adoption.until_us and (never_told := session.give_up_adoption(now_us)) is not None:
                 for conversation_id in never_told:
                     effects += self._lose(session, conversation_id)
                 effects.append(WakeDevice(session.device_id))
@@ -169,6 +170,25 @@ class DeviceReports:
         self._registry.sessions.pop(session.device_id, None)
         self._registry.pending_volumes.keep(session.device_id, session.volume)
         return self._end(session, reason)
+
+    def hand_over(self, session: Session) -> tuple[list[Effect], set[str]]:
+        """Its device has a session elsewhere: what it plays goes on there, and is not told as ended here.
+
+        Returns the publishers whose conversations went. A group's goes on here for the others, and is over for this device.
+        """
+        self._registry.sessions.pop(session.device_id, None)
+        effects: list[Effect] = [DeviceLost(session.device_id, "moved")]
+        publishers: set[str] = set()
+        for conversation_id in list(session.deliveries):
+            conversation = self._registry.conversations[conversation_id]
+            if len(conversation.device_ids) > 1:
+                effects += self._lose(session, conversation_id)
+            else:
+                del self._registry.conversations[conversation_id]
+                if (publisher := self._registry.publishers.get(conversation.publisher)) is not None:
+                    publisher.conversations.discard(conversation_id)
+                    publishers.add(publisher.key)
+        return effects, publishers
 
     def _end(self, session: Session, reason: str) -> list[Effect]:
         effects: list[Effect] = [DeviceLost(session.device_id, reason)]

@@ -83,13 +83,14 @@ def whole_sources(batches: Sequence[PayloadBatch]) -> list[EncodedMedia] | None:
         source = batches[at].source
         if source is None:
             return None
-        members = batches[at : at + len(source.counts)]
-        if len(members) < len(source.counts) or any(
-            [batch.source is not source or len(batch.seqs) < source.counts[batch.kind] for batch in members]
-        ):
+        following = at + len(source.counts)
+        if following > len(batches):
             return None
+        for batch in batches[at:following]:
+            if batch.source is not source or len(batch.seqs) < source.counts[batch.kind]:
+                return None
         sources.append(source)
-        at += len(members)
+        at = following
     return sources
 
 

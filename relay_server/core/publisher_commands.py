@@ -11,7 +11,7 @@ A payload that breaks the rules fails its conversation: what was taken before pl
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from avatar_relay.ids import is_valid_id
@@ -46,7 +46,7 @@ from relay_server.core.registry import PublisherRecord, Registry
 from relay_server.core.session import Session
 from relay_server.errors import ConversationFault
 
-Command = PublishOpen | Media | PublishedMedia | AudioOnly | ConversationEnd | Interrupt | Pause | Resume | DeviceVolume | EventAck
+Command = PublishOpen | Media | AudioOnly | ConversationEnd | Interrupt | Pause | Resume | DeviceVolume | EventAck
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,12 +71,10 @@ class PublisherCommands:
         self._observed = observed
 
     def handle(self, publisher: PublisherRecord, message: Command, now_us: int) -> list[Effect]:
-        """Take a message. Never raises for what a publisher says."""
+        """Take a message; media in columns goes to `take_media`. Never raises for what a publisher says."""
         match message:
-            case PublishedMedia():
-                return self._media(publisher, message, now_us)
             case Media():
-                return self._media(publisher, in_columns(message), now_us)
+                return self.take_media(publisher, in_columns(message), now_us)
             case PublishOpen():
                 return self._open(publisher, message, now_us)
             case DeviceVolume():
@@ -146,25 +144,19 @@ class PublisherCommands:
     def _open(self, publisher: PublisherRecord, message: PublishOpen, now_us: int) -> list[Effect]:
         effects = self._opener.open(publisher, message)
         early = publisher.release(publisher.last_opened)
-        return effects + (self._media(publisher, in_columns(Media(publisher.last_opened, tuple(early))), now_us) if early else [])
+        return effects + (self.take_media(publisher, in_columns(Media(publisher.last_opened, tuple(early))), now_us) if early else [])
 
     # --- media -----------------------------------------------------------------------------------------------------
 
-    def _media(self, publisher: PublisherRecord, message: PublishedMedia, now_us: int) -> list[Effect]:
-        found = self._find(publisher, message.conversation_id)
-        if isinstance(found, Conversation):
-            return self._receive(publisher, found, message, now_us)
-        match found.fault.reason:
-            case Reason.CONVERSATION_CLOSED:
-                return self._drop(publisher, found.conversation_id, message.one_by_one().payloads, DropReason.CONVERSATION_CLOSED)
-            case Reason.CONVERSATION_UNKNOWN if is_valid_id(found.conversation_id):
-                return self._hold(publisher, found.conversation_id, message.one_by_one().payloads, now_us)
-            case _:
-                return report_fault(publisher.key, found.conversation_id, found.fault)
-
-    def _receive(self, publisher: PublisherRecord, conversation: Conversation, message: PublishedMedia, now_us: int) -> list[Effect]:
+    def take_media(self, publisher: PublisherRecord, message: PublishedMedia, now_us: int) -> list[Effect]:
         """Take what came: in columns where all is in order, which is nearly always, else one by one."""
-        if not publisher.allowance.take(sum([len(columns.seqs) for columns in message.columns]), now_us):
+        conversation = self._find(publisher, message.conversation_id)
+        if not isinstance(conversation, Conversation):
+            return self._not_taken(publisher, conversation, message, now_us)
+        payloads = 0
+        for columns in message.columns:
+            payloads += len(columns.seqs)
+        if not publisher.allowance.take(payloads, now_us):
             text = f"more than {self._config.max_payloads_per_second} payloads per second: join them to larger ones"
             return self._fail(conversation, Fault(Reason.LIMIT_REACHED, text, "media.payloads"))
         effects: list[Effect] = []
@@ -175,7 +167,18 @@ class PublisherCommands:
                         self._receive_one(publisher, conversation, payload, effects, now_us)
         except ConversationFault as error:
             return effects + self._fail(conversation, error.fault)
-        return effects + [self._registry.sessions[device_id].media_waits for device_id in conversation.delivering]
+        for device_id in conversation.delivering:
+            effects.append(self._registry.sessions[device_id].media_waits)  # noqa: PERF401 - a comprehension is a call
+        return effects
+
+    def _not_taken(self, publisher: PublisherRecord, found: CommandRefused, message: PublishedMedia, now_us: int) -> list[Effect]:
+        match found.fault.reason:
+            case Reason.CONVERSATION_CLOSED:
+                return self._drop(publisher, found.conversation_id, message.one_by_one().payloads, DropReason.CONVERSATION_CLOSED)
+            case Reason.CONVERSATION_UNKNOWN if is_valid_id(found.conversation_id):
+                return self._hold(publisher, found.conversation_id, message.one_by_one().payloads, now_us)
+            case _:
+                return report_fault(publisher.key, found.conversation_id, found.fault)
 
     def _receive_columns(
         self,
@@ -189,16 +192,16 @@ class PublisherCommands:
         """Take payloads of one kind at once; False, nothing changed, where any of them is out of the ordinary."""
         cid, kind, size_bytes = conversation.conversation_id, columns.kind, sum(columns.sizes)
         largest = max(*columns.sizes, *columns.totals)
-        sessions = self._registry.on_devices(conversation)
-        if any([largest > session.smallest_buffer for session in sessions]):
-            return False
+        for device_id in conversation.delivering:
+            if largest > self._registry.sessions[device_id].smallest_buffer:
+                return False
         if not conversation.receive_columns(columns, size_bytes, credited=not publisher.by_hand):
             return False
         encoded = () if message.encoded is not None else [self._encode(payload) for payload in _of_kind(message, kind)]
         if self._observed:
             effects.append(PayloadsReceived(cid, kind, len(columns.sizes), size_bytes))
         taken = PayloadBatch(kind, columns.seqs, columns.pts_us, columns.sizes, now_us, size_bytes, encoded, message.encoded)
-        effects += self._deliver(conversation, sessions, taken)
+        self._deliver(conversation, taken, effects)
         return True
 
     def _receive_one(
@@ -217,7 +220,7 @@ class PublisherCommands:
         sizes, seqs = [len(piece.data) for piece in pieces], [piece.seq for piece in pieces]
         encoded = [self._encode(piece) for piece in pieces]
         batch = PayloadBatch(payload.kind, seqs, [taken.due_us] * len(pieces), sizes, now_us, sum(sizes), encoded)
-        effects += self._deliver(conversation, self._registry.on_devices(conversation), batch)
+        self._deliver(conversation, batch, effects)
 
     def _check_size(self, conversation: Conversation, payload: Payload) -> list[Effect]:
         """Leave out members whose buffer is too small; a fault of the conversation where that is its only device."""
@@ -233,10 +236,9 @@ class PublisherCommands:
                 effects += self._leave_out(conversation, session, fault)
         return effects
 
-    def _deliver(self, conversation: Conversation, sessions: Iterable[Session], batch: PayloadBatch) -> list[Effect]:
-        effects: list[Effect] = []
-        for session in sessions:
-            rest = batch
+    def _deliver(self, conversation: Conversation, batch: PayloadBatch, effects: list[Effect]) -> None:
+        for device_id in tuple(conversation.delivering):
+            session, rest = self._registry.sessions[device_id], batch
             if batch.kind in session.deliveries[conversation.conversation_id].spared_kinds and (
                 spared := session.spares(conversation.conversation_id, batch)
             ):
@@ -248,7 +250,6 @@ class PublisherCommands:
             if session.outbox.put_media(conversation.conversation_id, rest) > self._config.lag_bytes:
                 text = f"device {session.device_id} lags more than {self._config.lag_bytes} bytes behind its group"
                 effects += self._leave_out(conversation, session, Fault(Reason.LIMIT_REACHED, text))
-        return effects
 
     def _leave_out(self, conversation: Conversation, session: Session, fault: Fault) -> list[Effect]:
         """A member of a group loses the conversation; the others go on."""

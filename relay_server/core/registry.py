@@ -152,7 +152,7 @@ class Registry:
 
     def on_devices(self, conversation: Conversation) -> list[Session]:
         """The sessions that still get a conversation's media."""
-        return [self.sessions[device_id] for device_id in conversation.device_ids if device_id in conversation.delivering]
+        return [self.sessions[device_id] for device_id in conversation.delivering]
 
     def close(self, conversation: Conversation) -> None:
         """A conversation is finished on all its devices."""

@@ -282,8 +282,7 @@ class Session:
         message = self.outbox.take(self.flight.room)
         match message:
             case MediaMessage(conversation_id=cid):
-                self.deliveries[cid].retain(message.batches, now_us, self._retention)
-                if self.flight.sent(sum([batch.size_bytes for batch in message.batches])):
+                if self.flight.sent(self.deliveries[cid].retain(message.batches, now_us, self._retention)):
                     self.ping(now_us)
             case Ping(ping_id=ping_id):
                 self.flight.asked(ping_id, now_us)

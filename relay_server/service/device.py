@@ -20,6 +20,7 @@ from relay_server.core.payload_batch import whole_sources
 from relay_server.rpc_errors import Context
 from relay_server.service.calls import bidirectional, parse, service
 from relay_server.service.streams import carry
+from relay_server.service.write_watch import WriteWatch
 
 NAME = pb.DESCRIPTOR.services_by_name["DeviceService"].full_name
 LEG = "device"
@@ -32,6 +33,7 @@ class DeviceService:
 
     def __init__(self, relay: Relay) -> None:
         self._relay = relay
+        self._watch = WriteWatch()
 
     def handler(self) -> Any:
         """For `add_generic_rpc_handlers`."""
@@ -53,7 +55,7 @@ class DeviceService:
                 await port.send(message)
 
         failed = partial(self._relay.stream_failed, LEG)
-        await carry(context, port, take=take, encode=encode, said_all=port.end, failed=failed)
+        await carry(context, port, self._watch, take=take, encode=encode, said_all=port.end, failed=failed)
 
 
 def encode(message: Outgoing) -> bytes:

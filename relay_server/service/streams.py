@@ -14,14 +14,13 @@ from avatar_relay.errors import PeerError
 from avatar_relay.reasons import Fault, Reason
 from relay_server.connections.ports import Port
 from relay_server.rpc_errors import Context, abort
+from relay_server.service.write_watch import WRITES_WITHIN_S, WriteWatch
 
 logger = logging.getLogger(__name__)
 
 CANCELLATION_SHOWS_WITHIN_S = 0.1
 """grpc.aio reads EOF also where the peer cancelled or vanished; the handler is cancelled right after that, and the reader
 with it. What is still running then was closed in order."""
-WRITES_WITHIN_S = 5.0
-"""A peer that takes no message for this long is dropped: it would hold up its stream for ever."""
 
 
 async def _read(context: Context) -> Any:
@@ -35,6 +34,7 @@ FIRST_READ: ContextVar[Callable[[Context], Awaitable[Any]]] = ContextVar("first_
 async def carry(
     context: Context,
     port: Port[Any],
+    watch: WriteWatch,
     *,
     take: Callable[[bytes], Awaitable[None]],
     encode: Callable[[Any], bytes],
@@ -44,37 +44,31 @@ async def carry(
     """Carry a stream until the peer or the relay ends it.
 
     `take` gets each message and raises `PeerError` where it ends the stream; `encode` makes bytes of what the port gives;
-    `said_all` is called when the peer sends no more; `failed` is told the fault that the stream ended with.
+    `said_all` is called when the peer sends no more; `failed` is told the fault that the stream ended with;
+    `watch` is shared by streams.
     Cancellation (the peer is gone) is passed on. A peer that takes no message for `WRITES_WITHIN_S`, or half as long again,
     is given up: its port is closed at once; its RPC ends when the write does, because no operation of gRPC can follow one that hangs.
     """
 
-    writes, writing = 0, False
-
     async def write() -> None:
-        nonlocal writes, writing
         while (message := port.next()) is not None or not port.ended:
             if message is None:
                 await port.changed()
                 continue
-            writing = True
+            writes.under_way = True
             await context.write(encode(message))
-            writes, writing = writes + 1, False
+            writes.count, writes.under_way = writes.count + 1, False
 
-    async def watch() -> None:
-        seen, held = -1, 0
-        while held < 2:
-            await asyncio.sleep(WRITES_WITHIN_S / 2)  # an event or a timer for each write would cost more
-            seen, held = writes, held + 1 if writing and writes == seen else 0
+    def give_up() -> None:
         port.end(Fault(Reason.PEER_SILENT, f"nothing was read for {WRITES_WITHIN_S:g} s", retry_after_ms=1_000))
         port.close()
 
     reader = _Reader(context, port, take, said_all)
-    watching = asyncio.create_task(watch())
+    writes = watch.begin(give_up)
     try:
         await asyncio.create_task(write())  # a task of its own: what wakes it does not pass through the handler's callers
     finally:
-        watching.cancel()
+        watch.end(writes)
         reader.stop()
         port.close()
         if port.fault is not None:

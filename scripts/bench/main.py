@@ -14,7 +14,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-from scripts.bench import pages
+from scripts.bench import call_profile, pages
 from scripts.bench.cases import BURST, CASES, FAN_OUT, FIRST, IDLE, PACED, QUICK, REAL, SINGLE, WINDOWS, Case
 from scripts.bench.contest import CONTENDERS, BenchError, Results, cores, expected_s, middle, run
 from scripts.bench.growth import TYPICAL_MEMORY_S, TYPICAL_S, growth
@@ -117,6 +117,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     cases = f"{EVERYTHING}, or some of {','.join((*USUAL, TRACING))} (default: all but {TRACING})"
     parser.add_argument("--cases", type=case_names, default=USUAL, metavar="NAME,…", help=cases)
     parser.add_argument("--contender", dest="contenders", action="append", choices=ALL, help="only this one; repeatable")
+    parser.add_argument("--calls", action="store_true", help="only count the Python calls of a payload in `real`, by function")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write all figures there, after each round those so far")
     parser.add_argument("--docs", action="store_true", help="renew figures and plots of docs/performance.md")
     parser.add_argument(
@@ -129,6 +130,11 @@ def main(argv: Sequence[str] | None = None) -> int:
         help="take figures from FILE, as --json wrote it, and measure nothing; repeatable",
     )
     options = parser.parse_args(argv)
+    if options.calls:
+        for name in call_profile.COMPARED:
+            counted = call_profile.profile(name)
+            print(f"\n{name}: {counted.calls:.0f} Python calls a payload\n\n{counted.table()}")
+        return 0
     if options.quick:
         options.rounds = 1
     figures: dict[str, Any] = {}

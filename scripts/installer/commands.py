@@ -144,7 +144,7 @@ def _asked() -> dict[str, object]:
     print(cards.read_text(encoding="utf-8", errors="replace") if cards.is_file() else "This machine has no sound card.")
     questions = {
         "device_id": f"Name of this device [{platform.node()}]: ",
-        "relay": "Relay, HOST:PORT [127.0.0.1:52000]: ",
+        "relay": "Relay, HOST:PORT [the one it is paired with, or finds]: ",
         "audio_device": "Sound card, the beginning of its name [ALSA's default]: ",
         "rotation": "Screen turned by 0, 90, 180 or 270 degrees clockwise [0]: ",
     }

@@ -14,7 +14,7 @@ import soundfile
 from numpy.typing import NDArray
 
 from avatar_relay.media import AudioFormat, Codec
-from tests.avatar_relay.sound.ogg_muxing import TakenApart, opus_head, split_pages
+from tests.avatar_relay.sound.ogg_muxing import LAST, TakenApart, make_page, opus_head, split_pages
 from tests.avatar_relay.sound.streams import TAG, wav
 from tests.edge_client.audio.decoders.clips import tones
 
@@ -124,6 +124,12 @@ def _pages(clip: TakenApart, change: Callable[[list[bytes]], list[bytes]]) -> by
     return b"".join(change(split_pages(clip.mux(per_page=5))))
 
 
+def _with_nil_page(clip: TakenApart) -> bytes:
+    """A stream whose end is told by a page without a packet, too late to cut anything."""
+    pages = split_pages(clip.mux(granule=lambda frames, *_: frames, last_flags=0))
+    return b"".join([*pages, make_page([], granule=clip.end, sequence=len(pages), serial=7, flags=LAST)])
+
+
 def opus_streams() -> list[Case]:
     """As other muxers write them, as networks leave them, and as none should be."""
     mapped = opus_head(mapping_family=1, table=b"\1\0\0")
@@ -152,6 +158,8 @@ def opus_streams() -> list[Case]:
             told=("missing or damaged",),
         ),
         _stream("x_cut.ogg", lambda clip: clip.mux(per_page=5)[:-40], ALL_OPUS - 960, ("cut short",)),
+        _stream("x_cut_one_page.ogg", lambda clip: clip.mux(per_page=200)[:-40], ALL_OPUS - 960, ("cut short",)),
+        _stream("x_nil_eos.ogg", _with_nil_page, ALL_OPUS, has_reference=True),
         _stream("x_bad_packet.ogg", lambda clip: clip.mux(per_page=1, behind=[b"\x03"]), told=("left out",)),
         _stream("x_version_16.ogg", lambda clip: clip.mux(head=opus_head(version=16)), None, refusal="version 16"),
         _stream("x_9_channels.ogg", lambda clip: clip.mux(head=opus_head(channels=9, mapping_family=255)), None, refusal="9 channels"),

@@ -26,7 +26,7 @@ from avatar_relay.media import (
 from relay_server.config import RelayConfig
 from relay_server.connections.relay import limits_of
 from relay_server.core.allowance import Allowance
-from relay_server.core.congestion import MAX_WINDOW_BYTES
+from relay_server.core.congestion import MAX_WINDOW_BYTES, CongestionWindow
 from relay_server.core.device_outbox import MediaMessage, Outgoing
 from relay_server.core.device_reports import DeviceReports
 from relay_server.core.events import Effect, FinishedIgnored, PlayerTold, TellPublisher
@@ -227,7 +227,8 @@ class RelayDsl:
     def pump(self) -> None:
         """Let all attached devices take what they may."""
         for device_id, session in self.registry.sessions.items():
-            session.flight.window = MAX_WINDOW_BYTES  # what leaves is asked here, not how soon
+            if session.flight.window < MAX_WINDOW_BYTES:
+                session.flight = CongestionWindow(MAX_WINDOW_BYTES)  # what leaves is asked here, not how soon
             while session.attached and (message := session.take(self.now_us)) is not None:
                 if isinstance(message, m.Ping):
                     session.flight.answered(message.ping_id, self.now_us)

@@ -108,7 +108,7 @@ class Sessions(RuleBasedStateMachine):
         for name, conversation in self.house.registry.conversations.items():
             having = {device_id for device_id, session in sessions.items() if name in session.deliveries}
             assert conversation.playing == having
-            assert conversation.delivering == {device_id for device_id in having if not sessions[device_id].deliveries[name].cut}
+            assert set(conversation.delivering) == {device_id for device_id in having if not sessions[device_id].deliveries[name].cut}
             assert conversation.delivering or conversation.state is State.CLOSED
         for session in sessions.values():
             assert set(session.deliveries) <= set(self.house.registry.conversations)

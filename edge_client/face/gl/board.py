@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 import pygame
 
+from edge_client.face.framing import Framing
 from edge_client.face.gl.binding import GL
 from edge_client.face.gl.program import Program
 from edge_client.face.lettering import Lettering, Piece
@@ -23,7 +24,8 @@ class _Uploaded:
 class Board:
     """Needs a current context."""
 
-    def __init__(self, size: tuple[int, int]) -> None:
+    def __init__(self, size: tuple[int, int], framing: Framing) -> None:
+        self._framing = framing
         self._program = Program("board")
         self._program.use()
         self._program.set_integer("paint", 0)
@@ -35,7 +37,7 @@ class Board:
     def fit(self, size: tuple[int, int]) -> None:
         """Follow the window's size: the overlay is painted anew."""
         self._size = size
-        self._lettering = Lettering(size)
+        self._lettering = Lettering(size, self._framing)
         self._take([], NOTHING)
 
     def draw(self, overlay: Overlay) -> None:

@@ -2,7 +2,8 @@
 
 A peak follows the loudest speech at once and falls slowly; a floor follows the background at once downwards and rises
 slowly; the mean spectrum of speech is taken over frames near the peak. Speech has gaps: what never falls well under
-its own level is background, so the peak keeps its distance from the floor. All of it runs along, nothing looks ahead.
+its own level is background, so the peak keeps its distance from the floor. What is quiet and has no voice after a pause is breath: it
+counts as silence until speech goes on. All of it runs along, nothing looks ahead.
 """
 
 from __future__ import annotations
@@ -27,6 +28,10 @@ LEAST_RANGE_DB = 24.0
 """Distance that the peak keeps from the floor."""
 LEAST_SNR_DB = 18.0
 """The silence threshold stays this far under the peak: in loud noise quiet speech is taken for silence, not all of it."""
+BREATH_AFTER_FRAMES = 12
+"""Silence after which breath may follow. The closures of p, t and k are shorter."""
+VOICED_FROM = 0.7
+"""Voicing of a voice. Breath noise stays below 0.65 in 99.9 % of its frames."""
 
 _STEP = HOP_S / SPECTRUM_TIME_S
 
@@ -38,15 +43,16 @@ class SpeechReference:
         self._peak_db = peak_db
         self._floor_db = peak_db - LEAST_RANGE_DB
         self._spectrum_db = peak_db + TYPICAL_SPECTRUM_DB
+        self._silent_frames = BREATH_AFTER_FRAMES
 
     def push(self, features: Features) -> tuple[Floats, Floats]:
-        """Bands against speech in units of 10 dB, shape (frames, BANDS), and loudness over silence in dB, each frame."""
+        """Bands against speech in units of 10 dB, shape (frames, BANDS), and loudness over silence or breath in dB, each frame."""
         bands = np.empty((len(features), BANDS))
         over = np.empty(len(features))
         for index, level_db in enumerate(features.level_db):
             self._follow(float(level_db), features.bands_db[index])
             bands[index] = (features.bands_db[index] - self._spectrum_db) / 10.0
-            over[index] = level_db - self._silence_db()
+            over[index] = level_db - self._silence_db(float(level_db), voiced=bool(features.voicing[index] >= VOICED_FROM))
         return bands, over
 
     def _follow(self, level_db: float, bands_db: Floats) -> None:
@@ -55,6 +61,11 @@ class SpeechReference:
         if level_db > self._peak_db - LOUD_DB:
             self._spectrum_db += _STEP * (bands_db - self._spectrum_db)
 
-    def _silence_db(self) -> float:
+    def _silence_db(self, level_db: float, *, voiced: bool) -> float:
+        """What the frame must reach to be speech."""
         over_floor = min(self._floor_db + SILENCE_OVER_FLOOR_DB, self._peak_db - LEAST_SNR_DB)
-        return max(over_floor, self._peak_db - SILENCE_UNDER_PEAK_DB)
+        silence_db = max(over_floor, self._peak_db - SILENCE_UNDER_PEAK_DB)
+        if self._silent_frames >= BREATH_AFTER_FRAMES and not voiced:
+            silence_db = max(silence_db, self._peak_db - LOUD_DB)
+        self._silent_frames = self._silent_frames + 1 if level_db < silence_db else 0
+        return silence_db

@@ -10,7 +10,8 @@ from __future__ import annotations
 import struct
 import zlib
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from itertools import accumulate
 
 from avatar_relay.errors import SoundError
 
@@ -65,6 +66,20 @@ class OggPages:
         """Bytes of a page that wait for its rest."""
         begun = self._buffer[:5] == (CAPTURE_PATTERN + b"\0")[: len(self._buffer)]
         return len(self._buffer) if begun else 0
+
+    def cut_page(self) -> OggPage | None:
+        """The page that waits for its rest, with those of its packets that are whole; None if its header is not.
+
+        Its checksum cannot be checked.
+        """
+        length = page_length(self._buffer) if self.pending_bytes else None
+        if length is None or length <= len(self._buffer):
+            return None
+        lacing = self._buffer[_HEADER.size : _HEADER.size + self._buffer[26]]
+        there = len(self._buffer) - _HEADER.size - len(lacing)
+        whole = max((at for at, end in enumerate(accumulate(lacing), 1) if end <= there and lacing[at - 1] < 255), default=0)
+        page = self._buffer[:26] + bytes([whole]) + lacing[:whole] + self._buffer[_HEADER.size + len(lacing) :]
+        return replace(_parse(bytes(page)), granule=None, last=False)
 
     def drop_pending(self) -> None:
         """Forget the page that is incomplete: what follows does not continue it."""
@@ -167,6 +182,10 @@ class PacketAssembler:
         self._max_packet_bytes = max_packet_bytes
         self._partial: bytearray | None = None
         self._next_sequence: int | None = None
+
+    def expects(self, page: OggPage) -> bool:
+        """Whether the page is the next one, by its number."""
+        return page.sequence == self._next_sequence
 
     def add(self, page: OggPage) -> tuple[list[bytes], int]:
         """The packets that end on this page, and how many pages are missing before it.

@@ -6,6 +6,7 @@ The rules:
    An ID3 tag in front, and whatever is no page between pages and at the end, is passed over.
 2. Where what was sent breaks the format's rules and is heard all the same, that is an irregularity: told once for each kind.
    Empty packets, and the lack of a page flagged last, are none.
+3. Of a page at the end that is cut, the whole packets are heard, if its number says that it is the next page.
 """
 
 from __future__ import annotations
@@ -76,11 +77,13 @@ class OggOpusReader:
         """The samples of what can be saved of a page that was cut. Raises `SoundError` (once) where there was no sound at all."""
         for page in self._pages.finish():
             self._read(page)
-        cut_bytes = self._pages.pending_bytes
+        cut_bytes, cut_page = self._pages.pending_bytes, self._pages.cut_page()
+        if cut_page is not None and self._link is not None and self._link.expects(cut_page):
+            self._read(cut_page)
         self._pages.drop_pending()
         finished, self._finished = self._finished, True
         if self._has_sound and cut_bytes:
-            self._irregularities.tell("cut", f"the stream is cut short: {cut_bytes} bytes of an incomplete page are left")
+            self._irregularities.tell("cut", f"the stream is cut short, {cut_bytes} bytes into a page")
         elif self._has_sound and self._pages.damaged_pages:
             self._irregularities.tell("damaged end", "the last page is damaged, and left out")
         elif not self._has_sound and not finished:

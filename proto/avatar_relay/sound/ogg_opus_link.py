@@ -53,6 +53,10 @@ class OggOpusLink:
         self._held = _NOTHING
         """Rule 3."""
 
+    def expects(self, page: OggPage) -> bool:
+        """Whether the page is the next one of this stream."""
+        return page.serial == self.serial and not page.first and self._assembler.expects(page)
+
     def read(self, page: OggPage) -> NDArray[np.int16]:
         """The samples of a page of this stream."""
         packets, missing_pages = self._assembler.add(page)

@@ -151,53 +151,37 @@ def published_media_from_wire(message: pb.Media, data: bytes) -> m.Media | m.Pub
     """
     if len(message.payloads) > MAX_MESSAGE_PAYLOADS:
         check_count(message.payloads, MAX_MESSAGE_PAYLOADS, "media.payloads", message.conversation_id[:MAX_ID_CHARACTERS])
-    rows = [
-        (
-            payload.kind,
-            payload.seq,
-            payload.pts_us or (0 if payload.HasField("pts_us") else -1),
-            payload.duration_us,
-            len(payload.data),
-            payload.fragment_offset,
-            payload.total_bytes,
-        )
-        for payload in message.payloads
-    ]
-    if not rows or not 0 < len(message.conversation_id) <= MAX_ID_CHARACTERS:
+    rows = []
+    for payload in message.payloads:  # no comprehension: in Python 3.11 that is one more call for each message
+        kind, pts_us, duration_us = KIND_FROM_WIRE.get(payload.kind), payload.pts_us, payload.duration_us
+        size, offset, total = len(payload.data), payload.fragment_offset, payload.total_bytes
+        if (
+            kind is None
+            or not 0 < size <= MAX_FRAGMENT_BYTES
+            or duration_us < 0
+            or pts_us < 0
+            or not (pts_us or payload.HasField("pts_us"))
+        ):
+            return media_from_wire(message)
+        if (offset or total) and (offset + size > total or size == total or total > MAX_PAYLOAD_BYTES):
+            return media_from_wire(message)
+        rows.append((kind, payload.seq, pts_us, duration_us, size, offset, total))
+    if not rows or not 0 < len(message.conversation_id) <= MAX_ID_CHARACTERS or not is_only(_RESPONSE_MEDIA, data):
         return media_from_wire(message)
     kinds, *values = zip(*rows, strict=True)
-    if not KIND_FROM_WIRE.keys() >= set(kinds):
+    if len(data) > sum(values[_SIZES]) + _MAX_ENVELOPE_BYTES * (len(rows) + 1):
         return media_from_wire(message)
     if kinds.count(kinds[0]) == len(kinds):  # nearly always: a library hands over one kind at a time
-        by_kind, counts = [PayloadColumns(KIND_FROM_WIRE[kinds[0]], *values)], {KIND_FROM_WIRE[kinds[0]]: len(kinds)}
+        columns: tuple[PayloadColumns, ...] = (PayloadColumns(kinds[0], *values),)
+        counts = {kinds[0]: len(kinds)}
     else:
-        by_kind = [_columns([row for row in rows if row[0] == kind]) for kind in sorted(set(kinds))]
-        counts = {columns.kind: len(columns.seqs) for columns in by_kind}
-    too_much = len(data) > sum(values[_SIZES]) + _MAX_ENVELOPE_BYTES * (len(rows) + 1)
-    if too_much or not is_only(_RESPONSE_MEDIA, data) or not all(map(_is_ordinary, by_kind)):
-        return media_from_wire(message)
-    return m.PublishedMedia(message.conversation_id, tuple(by_kind), partial(media_from_wire, message), EncodedMedia(data, counts, _unpack))
+        by_kind = {kind: [row[1:] for row in rows if row[0] is kind] for kind in Kind if kind in kinds}
+        columns = tuple([PayloadColumns(kind, *zip(*its_rows, strict=True)) for kind, its_rows in by_kind.items()])
+        counts = {kind: len(its_rows) for kind, its_rows in by_kind.items()}
+    return m.PublishedMedia(message.conversation_id, columns, partial(media_from_wire, message), EncodedMedia(data, counts, _unpack))
 
 
 _SIZES = PayloadColumns._fields.index("sizes") - 1
-
-
-def _columns(rows: list[tuple[Any, ...]]) -> PayloadColumns:
-    """Rows of one kind."""
-    kinds, *columns = zip(*rows, strict=True)
-    return PayloadColumns(KIND_FROM_WIRE[kinds[0]], *columns)
-
-
-def _is_ordinary(columns: PayloadColumns) -> bool:
-    """Whether each payload has its time and breaks no rule."""
-    if min(columns.pts_us) < 0 or min(columns.durations_us) < 0:
-        return False
-    if not 0 < min(columns.sizes) <= max(columns.sizes) <= MAX_FRAGMENT_BYTES:
-        return False
-    if not any(columns.totals):
-        return not any(columns.offsets)
-    fragments = zip(columns.sizes, columns.offsets, columns.totals, strict=True)
-    return all([offset + size <= (total or size) and size != total <= MAX_PAYLOAD_BYTES for size, offset, total in fragments])
 
 
 def _unpack(data: bytes) -> dict[Kind, list[bytes]]:

@@ -42,7 +42,10 @@ def varint(data: bytes, at: int) -> tuple[int, int]:
 
 def is_only(field: int, data: bytes) -> bool:
     """Whether a message is this field, once, and nothing else."""
-    if not data or data[0] != field << 3 | 2:  # `tag(field)`, without a call for each message
+    if not data or data[0] != field << 3 | 2:  # `tag` and `varint` without their calls: asked for each message
         return False
-    size, at = varint(data, 1)
-    return at + size == len(data)
+    size, at = data[1] & 0x7F, 1
+    while data[at] & 0x80:
+        at += 1
+        size |= (data[at] & 0x7F) << 7 * (at - 1)
+    return at + 1 + size == len(data)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from collections import deque
 from collections.abc import AsyncIterator
 
 import numpy as np
@@ -13,15 +14,16 @@ from avatar_relay.limits import PCM_RATES_HZ
 from avatar_relay.media import AudioFormat, Codec
 from avatar_relay.reasons import Fault, Reason
 from relay_server.sources.audio2face.settings import MIN_RATE_HZ
-from relay_server.sources.source import AudioChunk, Item, SourceError, close_early
+from relay_server.sources.source import AudioChunk, Irregularity, Item, SourceError, close_early
 
 SAMPLE_BYTES = 2
+MAX_IRREGULARITIES = 32
 
 logger = logging.getLogger(__name__)
 
 
 class SpeechFeed:
-    """Speech as mono PCM at a rate that the service takes; whatever else comes with it is passed over. One reader."""
+    """Speech as mono PCM at a rate that the service takes. Motion that comes with it is passed over. One reader."""
 
     def __init__(self, audio_format: AudioFormat, pieces: AsyncIterator[bytes | Item]) -> None:
         """Pieces may be cut anywhere. Raises `SourceError` for sound that is not PCM of a known rate."""
@@ -29,6 +31,8 @@ class SpeechFeed:
             text = "Audio2Face-3D takes mono PCM at one of the rates that travel; this speech comes otherwise"
             raise SourceError(Fault(Reason.AUDIO_FORMAT_UNSUPPORTED, text, "audio_format"))
         self._pieces = pieces
+        self.irregularities: deque[Irregularity] = deque(maxlen=MAX_IRREGULARITIES)
+        """What was irregular in the speech so far; whoever tells it takes it out."""
         self.rate_hz = max(audio_format.sample_rate_hz, MIN_RATE_HZ)
         self._resampler = None
         if self.rate_hz != audio_format.sample_rate_hz:
@@ -65,6 +69,8 @@ class SpeechFeed:
                 return self._whole_samples(piece)
             if isinstance(piece, AudioChunk):
                 return self._whole_samples(piece.data)
+            if isinstance(piece, Irregularity):
+                self.irregularities.append(piece)
         self._ended = True
         return self._resampled(b"", last=True)
 

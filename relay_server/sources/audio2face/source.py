@@ -138,9 +138,13 @@ class Performing:
         return self
 
     async def __anext__(self) -> Item:
+        if self._feed.irregularities:
+            return self._feed.irregularities.popleft()
         try:
             return await anext(self._items)
         except BaseException as error:
+            if isinstance(error, StopAsyncIteration) and self._feed.irregularities:
+                return self._feed.irregularities.popleft()
             if not isinstance(error, asyncio.CancelledError):
                 self._trace.close(fault=error.fault.reason if isinstance(error, SourceError) else None)
             raise

@@ -8,7 +8,7 @@ from __future__ import annotations
 import asyncio
 from collections import deque
 
-from relay_server.sources.source import AudioChunk, AudioEnded, Item, MotionChunk, MotionLost
+from relay_server.sources.source import AudioChunk, AudioEnded, Irregularity, Item, MotionChunk, MotionLost
 
 MAX_AUDIO_BYTES = 64 << 10
 MAX_MOTION_BYTES = 4 << 20
@@ -20,18 +20,18 @@ class PerformanceBuffer:
 
     def __init__(self) -> None:
         self._motion: deque[MotionChunk | MotionLost] = deque()
-        self._audio: deque[AudioChunk | AudioEnded] = deque()
+        self._audio: deque[AudioChunk | Irregularity | AudioEnded] = deque()
         self._motion_bytes = self._audio_bytes = 0
         self._moved = asyncio.Event()
         self._error: Exception | None = None
         self._ended = False
 
-    async def put_audio(self, data: bytes) -> None:
-        """Add sound; waits for room. Safe to cancel."""
-        while self._audio_bytes and self._audio_bytes + len(data) > MAX_AUDIO_BYTES:
+    async def put_audio(self, item: AudioChunk | Irregularity) -> None:
+        """Add sound, or what is irregular about it; waits for room. Safe to cancel."""
+        while self._audio_bytes and self._audio_bytes + _size(item) > MAX_AUDIO_BYTES:
             await self._wait()
-        self._audio.append(AudioChunk(data))
-        self._audio_bytes += len(data)
+        self._audio.append(item)
+        self._audio_bytes += _size(item)
         self._moved.set()
 
     def end_audio(self) -> None:
@@ -67,7 +67,7 @@ class PerformanceBuffer:
                 return item
             if self._audio:
                 heard = self._audio.popleft()
-                self._audio_bytes -= len(heard.data) if isinstance(heard, AudioChunk) else 0
+                self._audio_bytes -= _size(heard)
                 self._moved.set()
                 return heard
             if self._ended:
@@ -77,3 +77,13 @@ class PerformanceBuffer:
     async def _wait(self) -> None:
         self._moved.clear()
         await self._moved.wait()
+
+
+def _size(item: AudioChunk | Irregularity | AudioEnded) -> int:
+    match item:
+        case AudioChunk(data):
+            return len(data)
+        case Irregularity(fault):
+            return len(fault.text)
+        case AudioEnded():
+            return 0

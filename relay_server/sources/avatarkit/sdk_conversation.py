@@ -24,7 +24,7 @@ from relay_server.sources.avatarkit.live import LiveSession
 from relay_server.sources.avatarkit.performance_buffer import PerformanceBuffer
 from relay_server.sources.avatarkit.pool import Pool
 from relay_server.sources.avatarkit.requests import Arrival
-from relay_server.sources.source import Item, MotionLost, SourceError, close_early
+from relay_server.sources.source import AudioChunk, Irregularity, Item, MotionLost, SourceError, close_early
 from relay_server.sources.source_trace import KEYFRAMES, SESSION, SourceTrace
 
 MAX_ATTEMPTS = 3
@@ -39,7 +39,9 @@ logger = logging.getLogger(__name__)
 class Conversing:
     """A performance's items. Nothing happens before the first is read; `aclose` ends it early."""
 
-    def __init__(self, chunks: AsyncIterator[bytes], audio_format: AudioFormat, pool: Pool, device: str, trace: SourceTrace) -> None:
+    def __init__(
+        self, chunks: AsyncIterator[bytes | Irregularity], audio_format: AudioFormat, pool: Pool, device: str, trace: SourceTrace
+    ) -> None:
         self._chunks = chunks
         self._format = audio_format
         self._pool = pool
@@ -137,6 +139,9 @@ class Conversing:
         step = 2 * self._format.sample_rate_hz * STEP_US // 1_000_000 if pcm else ENCODED_STEP_BYTES
         try:
             async for data in self._chunks:
+                if isinstance(data, Irregularity):
+                    await self._out.put_audio(data)
+                    continue
                 for start in range(0, len(data), step):
                     await self._say(data[start : start + step])
         except SourceError as error:
@@ -148,7 +153,7 @@ class Conversing:
         return None
 
     async def _say(self, data: bytes) -> None:
-        await self._out.put_audio(data)
+        await self._out.put_audio(AudioChunk(data))
         while not self._feed.has_room and not self._lost:
             await self._wait(None)
         if not self._lost:

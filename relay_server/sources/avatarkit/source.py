@@ -13,6 +13,7 @@ from relay_server.sources.source import (
     AudioChunk,
     AudioSpeech,
     FileSpeech,
+    Irregularity,
     Performance,
     Source,
     SourceError,
@@ -44,6 +45,7 @@ class AvatarKitSource:
 
     async def perform(self, speech: Speech) -> Performance:
         """Begin: the voice is asked now, the Motion Server with the first item. Raises `SourceError`."""
+        chunks: AsyncIterator[bytes | Irregularity]
         match speech:
             case AudioSpeech(audio_format, chunks):
                 pass
@@ -59,11 +61,13 @@ class AvatarKitSource:
         return Performance(audio_format, MOTION_FORMAT, Pacing.BURST, items, trace.context)
 
 
-async def _sound_of(voiced: Performance) -> AsyncIterator[bytes]:
-    """A performance's sound without its motion."""
+async def _sound_of(voiced: Performance) -> AsyncIterator[bytes | Irregularity]:
+    """A performance's sound without its motion, and what is irregular about it."""
     try:
         async for item in voiced.items:
             if isinstance(item, AudioChunk):
                 yield item.data
+            elif isinstance(item, Irregularity):
+                yield item
     finally:
         await close_early(voiced.items)

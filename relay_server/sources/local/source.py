@@ -51,11 +51,16 @@ def _fault(path: Path, error: Exception) -> Fault:
     return Fault(Reason.SPEECH_FILE_INVALID, f"{path.name} can not be played: {error}", "file")
 
 
+def irregularities_of(file: AudioFile) -> list[Irregularity]:
+    """What was found irregular in what was read of a file so far."""
+    return [Irregularity(Fault(Reason.AUDIO_IRREGULAR, text, "file")) for text in file.irregularities()]
+
+
 async def _items(file: AudioFile, peak_db: float, path: Path) -> AsyncIterator[Item]:
     steps = _steps(file, peak_db)
     try:
-        for text in file.irregularities():
-            yield Irregularity(Fault(Reason.AUDIO_IRREGULAR, text, "file"))
+        for irregular in irregularities_of(file):
+            yield irregular
         while (items := await asyncio.to_thread(next, steps, None)) is not None:
             for item in items:
                 yield item

@@ -14,10 +14,11 @@ from avatar_relay.reasons import Fault, Reason
 from relay_server.sources.interleave import MOTION_WINDOW_S, Interleaver
 from relay_server.sources.local.audio_file import AudioFile
 from relay_server.sources.local.audio_readers import AudioFileError
+from relay_server.sources.local.source import irregularities_of
 from relay_server.sources.motion_files.csv_files import read_csv
 from relay_server.sources.motion_files.json_files import parse_json, read_json
 from relay_server.sources.motion_files.motion_clip import MAX_CSV_BYTES, MAX_JSON_BYTES, MotionClip, MotionFileError
-from relay_server.sources.source import AudioChunk, FileSpeech, MotionChunk, Performance, SourceError
+from relay_server.sources.source import AudioChunk, FileSpeech, Irregularity, Item, MotionChunk, Performance, SourceError
 
 SOUND_SUFFIXES = (".wav", ".flac", ".ogg", ".oga", ".opus", ".mp3")
 BLOCK_S = 0.5
@@ -31,13 +32,14 @@ class MotionFileSource:
     async def perform(self, speech: FileSpeech) -> Performance:
         """Read and check the whole file, and open its sound. Raises `SourceError`."""
         try:
-            clip, sound = await asyncio.to_thread(_open, speech)
+            clip, sound, irregular = await asyncio.to_thread(_open, speech)
         except MotionFileError as error:
             text = f"{speech.path.name} is not motion that can be played: {error}"
             raise SourceError(Fault(Reason.SPEECH_FILE_INVALID, text, "file")) from error
         except OSError as error:
             raise SourceError(Fault(Reason.SPEECH_FILE_UNKNOWN, f"{speech.path.name} can not be read: {error.strerror}", "file")) from error
-        return Performance(AudioFormat(Codec.PCM_S16LE, sound.rate_hz), clip.motion_format, Pacing.BURST, _items(clip, sound, speech.path))
+        items = _items(clip, sound, irregular, speech.path)
+        return Performance(AudioFormat(Codec.PCM_S16LE, sound.rate_hz), clip.motion_format, Pacing.BURST, items)
 
 
 def sound_beside(path: Path) -> Path | None:
@@ -63,7 +65,7 @@ def read_motion(path: Path, sound_s: float, angle_unit: AngleUnit) -> MotionClip
     return read_json(document, sound_s, angle_unit)
 
 
-def _open(speech: FileSpeech) -> tuple[MotionClip, AudioFile]:
+def _open(speech: FileSpeech) -> tuple[MotionClip, AudioFile, list[Irregularity]]:
     path = sound_beside(speech.path)
     if path is None:
         read_motion(speech.path, 0.0, speech.angle_unit)  # what is wrong with the file itself comes first
@@ -73,18 +75,21 @@ def _open(speech: FileSpeech) -> tuple[MotionClip, AudioFile]:
         with_length = AudioFile(path)
         try:
             length = sum(block.size for block in with_length.blocks(BLOCK_S)) / with_length.rate_hz
+            irregular = irregularities_of(with_length)
         finally:
             with_length.close()
         clip = read_motion(speech.path, length, speech.angle_unit)
         heard = math.ceil(length * clip.motion_format.keyframes_per_second)
-        return replace(clip, rows=clip.rows[:heard]), AudioFile(path)
+        return replace(clip, rows=clip.rows[:heard]), AudioFile(path), irregular
     except AudioFileError as error:
         raise MotionFileError(f"its sound {path.name} can not be played: {error}") from error
 
 
-async def _items(clip: MotionClip, sound: AudioFile, path: Path) -> AsyncIterator[AudioChunk | MotionChunk]:
+async def _items(clip: MotionClip, sound: AudioFile, irregular: list[Irregularity], path: Path) -> AsyncIterator[Item]:
     steps = _steps(clip, sound)
     try:
+        for told in irregular:
+            yield told
         while (items := await asyncio.to_thread(next, steps, None)) is not None:
             for item in items:
                 yield item

@@ -19,9 +19,9 @@ from scripts.bench.contract import Received
 
 BUFFER_BYTES = 2 << 20
 """Room for each kind; an edge client's default."""
-MUCH_BYTES = BUFFER_BYTES // 2
+MUCH_BYTES = BUFFER_BYTES // 4
 """Credit is granted at once when so much has gathered."""
-REPORT_S = 1.0
+REPORT_S = 3.0
 CHANNEL_OPTIONS = (("grpc.use_local_subchannel_pool", 1), ("grpc.max_receive_message_length", 8 << 20), ("grpc.enable_retries", 0))
 METHOD = "/avatar_relay.v1.DeviceService/Attach"
 
@@ -103,7 +103,6 @@ class RelayDevice:
     async def _report_regularly(self) -> None:
         await asyncio.sleep(self._report_s * random.random())  # devices do not report in step
         while True:
-            await asyncio.sleep(self._report_s)
             if self._unreported:
                 self._unreported = False
                 await self._grant()
@@ -112,6 +111,7 @@ class RelayDevice:
                     for cid, seqs in self._cursors.items()
                 ]
                 await self._write(held=media.Held(cursors=cursors))
+            await asyncio.sleep(self._report_s)
 
     async def _grant(self) -> None:
         credit = media.Credit(audio_bytes=self._freed[media.KIND_AUDIO], motion_bytes=self._freed[media.KIND_MOTION])

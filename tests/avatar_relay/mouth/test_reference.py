@@ -9,12 +9,12 @@ from avatar_relay.mouth.features import BANDS, Features
 from avatar_relay.mouth.reference import TYPICAL_SPECTRUM_DB, SpeechReference
 
 
-def frames(*levels_db: tuple[float, int]) -> Features:
+def frames(*levels_db: tuple[float, int], voicing: float = 0.0) -> Features:
     """Frames of these levels, so many of each, with the spectrum of speech."""
     level = np.concatenate([np.full(count, level_db) for level_db, count in levels_db])
     bands = level[:, np.newaxis] + TYPICAL_SPECTRUM_DB
     other = np.zeros(level.size)
-    return Features(level, bands, other, other, other)
+    return Features(level, bands, np.full(level.size, voicing), other, other)
 
 
 @pytest.mark.parametrize("peak_db", [-50.0, -20.0, -3.0])
@@ -47,3 +47,25 @@ def test_colour_of_a_recording_is_evened_out() -> None:
     dull = features.bands_db - np.array([0, 0, 5, 10, 15, 20])
     bands, _ = SpeechReference(-20.0).push(Features(features.level_db, dull, features.voicing, features.f1_hz, features.f2_hz))
     np.testing.assert_allclose(bands[-10], np.zeros(BANDS), atol=0.1)
+
+
+@pytest.mark.parametrize("breath_db", [-56.0, -50.0, -42.0])
+def test_breath_in_a_pause_is_silence(breath_db: float) -> None:
+    """Quiet noise without a voice, at the start and in a pause, until speech goes on."""
+    features = frames((breath_db, 30), (-20, 50), (-75, 20), (breath_db, 40), (-20, 20), (-75, 20))
+    _, over = SpeechReference(-20.0).push(features)
+    assert (over[:30] < 0).all()
+    assert (over[30:80] > 0).all()
+    assert (over[80:140] < 0).all()
+    assert (over[140:160] > 0).all()
+
+
+@pytest.mark.parametrize(
+    ("level_db", "voicing", "silent_frames"), [(-50.0, 0.9, 20), (-32.0, 0.2, 20), (-50.0, 0.2, 8)], ids=["voice", "hiss", "within a word"]
+)
+def test_quiet_speech_is_no_breath(level_db: float, voicing: float, silent_frames: int) -> None:
+    """A quiet vowel, an s after a pause, and the weak consonant behind the closure of a p, t or k."""
+    reference = SpeechReference(-20.0)
+    reference.push(frames((-20, 50), (-75, silent_frames)))
+    _, over = reference.push(frames((level_db, 15), voicing=voicing))
+    assert (over > 0).all()

@@ -97,7 +97,11 @@ def _cut_within(clip: TakenApart) -> bytes:
     return b"".join(pages)
 
 
-LESS_9 = FRAMES - (9 * 960 - 605)
+def _foreign_cut(clip: TakenApart) -> bytes:
+    return b"".join([*split_pages(clip.mux(per_page=5))[:-1], split_pages(clip.mux(per_page=5, serial=8))[-1][:-40]])
+
+
+LESS_4 = FRAMES - (4 * 960 - 605)
 IRREGULAR: dict[str, tuple[Make, int, list[str]]] = {
     "last granule 0": (lambda clip: clip.mux(granule=lambda frames, _, last: 0 if last else frames), 94_728, ["would cut off"]),
     "one page, granule 0": (lambda clip: clip.mux(per_page=200, granule=lambda *_: 0), 94_728, ["would cut off"]),
@@ -114,8 +118,11 @@ IRREGULAR: dict[str, tuple[Make, int, list[str]]] = {
     "a lost page": (_lost, FRAMES, ["1 Ogg pages are missing"]),
     "the first page with sound lost": (_first_lost, FRAMES, ["1 Ogg pages are missing"]),
     "a damaged page": (lambda clip: _damaged(clip, 7), FRAMES, ["1 Ogg pages are missing or damaged"]),
-    "a damaged last page": (lambda clip: _damaged(clip, -1), FRAMES - (4 * 960 - 605), ["last page is damaged"]),
-    "cut within the last page": (lambda clip: clip.mux(per_page=5)[:-40], FRAMES - (4 * 960 - 605), ["cut short"]),
+    "a damaged last page": (lambda clip: _damaged(clip, -1), LESS_4, ["last page is damaged"]),
+    "cut within the last page": (lambda clip: clip.mux(per_page=5)[:-40], 94_728 - 960, ["cut short"]),
+    "cut within the only page": (lambda clip: clip.mux(per_page=200)[:-40], 94_728 - 960, ["cut short"]),
+    "cut within the header of a page": (lambda clip: b"".join(split_pages(clip.mux(per_page=5))[:-1]) + b"OggS\0", LESS_4, ["cut short"]),
+    "cut within another stream's page": (_foreign_cut, LESS_4, ["cut short"]),
     "a page cut in the middle": (_cut_within, FRAMES, ["1 Ogg pages are missing or damaged"]),
     "a packet that cannot be": (lambda clip: clip.mux(per_page=1, packets=clip.packets[:-1], behind=[b"\x03"]), 94_728 - 960, ["left out"]),
 }
@@ -127,6 +134,16 @@ def test_irregular(make: Make, frames: int, told: list[str], clip: TakenApart) -
     heard, texts = read(make(clip))
     assert len(heard) == frames
     assert [words in text for words, text in zip(told, texts, strict=True)] == [True] * len(told)
+
+
+def test_every_packet_before_a_cut_is_heard(clip: TakenApart, wanted: NDArray[np.int16]) -> None:
+    """Wherever the only page with sound is cut."""
+    stream = clip.mux(per_page=200)
+    ends = len(stream) - sum(map(len, clip.packets)) + np.cumsum([len(packet) for packet in clip.packets])
+    for cut in range(int(ends[1]), len(stream) - 1, 701):
+        heard, _ = read(stream[:cut])
+        assert len(heard) == int((ends <= cut).sum()) * 960 - clip.pre_skip
+        assert np.abs(heard[:FRAMES].astype(int) - wanted[: len(heard)]).max() <= 1
 
 
 def test_what_is_beyond_the_end_of_a_page_is_heard_if_the_stream_goes_on(clip: TakenApart, wanted: NDArray[np.int16]) -> None:

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from edge_client.face.exchange import MAX_PACKET_BYTES, Answer, Question
-from edge_client.face.overlay import NOTHING, Overlay, Page
+from edge_client.face.overlay import DARK, NOTHING, Overlay, Page
 from edge_client.motion.pose import POSE_SIZE
 from edge_client.playback.events import PlayerState, View
 
@@ -29,7 +29,7 @@ def test_questions_travel(question: Question) -> None:
     assert not question.pack().startswith(b"{")
 
 
-@given(COUNTS, VIEWS, POSES, OVERLAYS | st.just(NOTHING), OPTIONAL)
+@given(COUNTS, VIEWS, POSES, OVERLAYS | st.sampled_from([NOTHING, DARK]), OPTIONAL)
 def test_answers_travel(number: int, view: View, pose: list[float] | None, overlay: Overlay, heard: int | None) -> None:
     """Unchanged, within the size of a packet."""
     motion = None if pose is None else np.asarray(pose, np.float32)

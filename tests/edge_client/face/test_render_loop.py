@@ -7,14 +7,16 @@ from collections.abc import Callable
 from itertools import pairwise
 
 import numpy as np
+import pytest
 
 from avatar_relay.arkit import ARKIT_INDEX
 from edge_client.audio.timeline import Position
-from edge_client.face.answers import FaceAnswers
+from edge_client.face.answers import FaceAnswers, NoOverlays
 from edge_client.face.exchange import Answer, Question
-from edge_client.face.overlay import NOTHING, Overlay
+from edge_client.face.overlay import DARK, NOTHING, Overlay
 from edge_client.face.pictures import PictureObserver, RenderSummary, ShownPicture
 from edge_client.face.render_loop import (
+    DARK_US,
     EASE_US,
     FIRST_LEAD_US,
     LEAST_PICTURES,
@@ -416,6 +418,26 @@ class Deaf(FaceAnswers):
     def ask(self, question: Question) -> Answer | None:  # type: ignore[override]
         """See `PictureSource`."""
         return None if question.start_time_us in self.silent_us else super().ask(question)
+
+
+def test_a_screen_that_sleeps_costs_few_pictures_and_wakes_within_a_fifth_of_a_second() -> None:
+    """The grid of a face that is seen begins anew, and nothing counts as skipped."""
+
+    class Asleep(NoOverlays):
+        until_us = 3_000_000
+
+        def overlay(self, view: View, now_us: int) -> Overlay:
+            return DARK if now_us < self.until_us else NOTHING
+
+    clock = Clock()
+    renderer = FakeRenderer(clock)
+    answers = FaceAnswers(Speaking(), overlays=Asleep())
+    stage = RenderLoop(source=answers, renderer=renderer, life=Still(), clock_us=clock, sleep_s=clock.sleep, pictures_per_second=25.0)
+    stage.run(lambda: clock.now_us >= Asleep.until_us - 20_000)
+    assert len(renderer.drawn) == pytest.approx(10, abs=1)
+    stage.run(lambda: clock.now_us >= Asleep.until_us + DARK_US + 1_000_000)
+    assert len(renderer.drawn) == pytest.approx(10 + 28, abs=3)
+    assert answers.summary().frames_skipped == 0
 
 
 def test_without_an_answer_the_last_pose_eases_to_rest() -> None:

@@ -363,6 +363,7 @@ def test_truncated_payload_is_given_back_and_told_where_the_end_counts_it(last_m
     bench.handle(open_("a"), Media("a", split(window)[:1]), Media("a", sound), ConversationEnd("a", len(sound), last_motion_seq))
     bench.run(1_500_000)
     assert bench.reasons("a") == told
+    bench.run(CREDIT_PERIOD_US)
     assert bench.granted() == bench.sent_bytes
 
 
@@ -374,6 +375,7 @@ def test_misfragmented_payload_is_told_and_dropped() -> None:
     bench.run(1_500_000)
     assert bench.reasons("a") == [Reason.FRAGMENT_INVALID]
     assert bench.finished("a") == [Finished(1_000_000, False, "completed")]
+    bench.run(CREDIT_PERIOD_US)
     assert bench.granted() == bench.sent_bytes
 
 
@@ -386,6 +388,7 @@ def test_undecodable_audio_plays_what_it_can_and_finishes_as_failed() -> None:
     assert Reason.AUDIO_UNDECODABLE in bench.reasons("a")
     (finished,) = bench.finished("a")
     assert (finished.interrupted, finished.reason) == (False, "failed")
+    bench.run(CREDIT_PERIOD_US)
     assert bench.granted() == bench.sent_bytes
     bench.handle(open_("b"), *spoken("b", tone(4_800)))
     bench.run(400_000)
@@ -442,7 +445,7 @@ def test_bytes_beyond_the_credit_are_told_and_bounded() -> None:
 
 
 def test_cursors_tell_what_is_held() -> None:
-    """Cursors are contiguous, change with what arrives, and come at most every second."""
+    """Cursors are contiguous, change with what arrives, and come at most every three seconds."""
     bench = Bench()
     payloads = audio_payloads(tone(RATE_HZ))
     bench.handle(open_("a"), Media("a", (*payloads[:5], payloads[6], motion_payload([0.0]))))
@@ -450,9 +453,20 @@ def test_cursors_tell_what_is_held() -> None:
     assert bench.playback.cursors() == (Cursor("a", 5, 1),)
     assert bench.held()[-1].cursors == (Cursor("a", 5, 1),)
     bench.handle(Media("a", payloads[5:6]))
-    bench.run(1_100_000)
+    bench.run(3_100_000)
     assert bench.held()[-1].cursors == (Cursor("a", 7, 1),)
     assert len(bench.held()) == 2
+
+
+def test_cursors_are_told_at_once_if_much_came() -> None:
+    """The relay keeps what is not held, within a bound."""
+    bench = Bench()
+    bench.handle(open_("a", motion=None), Media("a", (Payload(Kind.AUDIO, 1, bytes(3_200)),)))
+    bench.run(100_000)
+    assert bench.held()[-1].cursors == (Cursor("a", 1, 0),)
+    bench.handle(*(Media("a", (Payload(Kind.AUDIO, seq, bytes(16 << 10)),)) for seq in range(2, 35)))
+    bench.run(100_000)
+    assert bench.held()[-1].cursors == (Cursor("a", 34, 0),)
 
 
 def test_credit_of_a_new_stream_leaves_out_what_is_still_held() -> None:

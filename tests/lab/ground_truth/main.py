@@ -1,4 +1,4 @@
-"""`scripts/ground_truth`: measures from outside, tells people and machines. See docs/lip-sync.md."""
+"""`scripts/ground_truth`: measures from outside, tells people and machines. See docs/notebook/lip-sync.md."""
 
 from __future__ import annotations
 

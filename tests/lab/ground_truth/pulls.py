@@ -76,8 +76,8 @@ async def pulled(folder: Path, setup: Setup, material: Material, count: int) -> 
         for number in range(count):
             await asyncio.sleep(chance.uniform(*BETWEEN_S))
             await _pull(stand, watcher, WAYS[number % len(WAYS)], chance.uniform(*AWAY_S))
+        speaking.cancel()  # before the interrupt: what is said after it would be another conversation
         rendition.avatar.interrupt()
-        speaking.cancel()
         device = stand.device
     left = findings(folder, device, setup.ppm)
     pulls = watcher.pulls

@@ -22,6 +22,7 @@ from avatar_relay.v1 import media_pb2 as pb
 from avatar_relay.v1 import publisher_service_pb2 as publisher_pb
 from avatar_relay.v1 import publisher_service_pb2_grpc as publisher_grpc
 from relay_server.access.scopes import Role
+from relay_server.core.congestion import CongestionWindow
 from tests.relay_server.access.guarded import Access, guarded
 from tests.relay_server.service.wired import PATIENCE_S, Stream, Wired, audio, fault_of, hello, media, opening
 
@@ -239,7 +240,7 @@ async def test_who_is_revoked_and_reads_nothing_is_out_as_well(doors: Doors) -> 
     await deaf.say(hello=hello("deaf", buffer=pb.Credit(audio_bytes=1 << 30)))
     await deaf.hear("welcome")
     session = doors.relay.relay.operator.session("deaf")
-    session.flight.window = 1 << 30  # no pings are awaited: the writes themselves must hang
+    session.flight = CongestionWindow(1 << 30)  # no pings are awaited: the writes themselves must hang
     publisher = doors.publishing(await known(doors, Role.PUBLISHER, "backend", devices=("*",)))
     await publisher.say(open=opening("c1", "deaf", motion=False))
     await publisher.hear("opened")

@@ -3,26 +3,38 @@
 from __future__ import annotations
 
 import asyncio
+from typing import Any, cast
 
 from relay_server.connections.media_tick import MediaTick
+from relay_server.connections.ports import Port
+
+
+class FakePort:
+    """Notes that it was woken."""
+
+    def __init__(self, name: str, woken: list[str], done: asyncio.Event) -> None:
+        self._name = name
+        self._woken = woken
+        self._done = done
+
+    def wake(self) -> None:
+        """Noted."""
+        self._woken.append(self._name)
+        self._done.set()
 
 
 async def test_all_devices_are_woken_together_and_once() -> None:
     """One timer serves all; who is told twice is woken once; the next tick begins anew."""
     woken: list[str] = []
     done = asyncio.Event()
-
-    def wake(device_id: str) -> None:
-        woken.append(device_id)
-        done.set()
-
-    tick = MediaTick(10_000, wake)
-    for device_id in ("lobby", "hall", "lobby"):
-        tick.wake(device_id)
+    lobby, hall = (cast(Port[Any], FakePort(name, woken, done)) for name in ("lobby", "hall"))
+    tick = MediaTick(10_000)
+    for port in (lobby, hall, lobby):
+        tick.wake(port)
     assert woken == []
     await done.wait()
     assert woken == ["lobby", "hall"]
     done.clear()
-    tick.wake("hall")
+    tick.wake(hall)
     await done.wait()
     assert woken == ["lobby", "hall", "hall"]

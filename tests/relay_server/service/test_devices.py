@@ -13,8 +13,8 @@ from avatar_relay.reasons import Fault, Reason
 from avatar_relay.v1 import device_service_pb2 as device_pb
 from avatar_relay.v1 import media_pb2 as pb
 from relay_server.config import RelayConfig
-from relay_server.core.congestion import FIRST_WINDOW_BYTES
-from relay_server.service import streams
+from relay_server.core.congestion import FIRST_WINDOW_BYTES, CongestionWindow
+from relay_server.service import write_watch
 from tests.relay_server.service.wired import PATIENCE_S, Stream, Wired, audio, finished, hello, media, motion, opening, wired
 
 
@@ -212,9 +212,9 @@ async def test_events_are_acknowledged_when_the_publisher_has_them(relay: Wired)
 
 async def test_a_device_that_reads_nothing_is_dropped(relay: Wired, monkeypatch: pytest.MonkeyPatch) -> None:
     """It granted credit for more than it takes; its publisher goes on, and its session waits for its return."""
-    monkeypatch.setattr(streams, "WRITES_WITHIN_S", 0.2)
+    monkeypatch.setattr(write_watch, "WRITES_WITHIN_S", 0.2)
     device, publisher = await relay.device(buffer=pb.Credit(audio_bytes=1 << 30)), await relay.publisher()
-    relay.relay.operator.session("lobby").flight.window = 1 << 30  # no pings are awaited: the writes themselves must not hang
+    relay.relay.operator.session("lobby").flight = CongestionWindow(1 << 30)  # no pings are awaited: the writes themselves must not hang
     await publisher.say(open=opening(motion=False))
     feeding = asyncio.create_task(_feed(publisher))
     async with asyncio.timeout(PATIENCE_S):

@@ -18,6 +18,7 @@ from relay_server.connections.relay import Relay
 from relay_server.rpc_errors import Context
 from relay_server.service.device import DeviceService
 from relay_server.service.streams import carry
+from relay_server.service.write_watch import WriteWatch
 from tests.relay_server.service.wired import hello
 
 
@@ -42,7 +43,7 @@ class FakePort(Port[Any]):
         super().__init__()
         self.heard: list[str] = []
 
-    def next_message(self) -> None:
+    def next(self) -> None:
         """Nothing, ever."""
 
     def end(self, fault: Fault | None = None) -> None:
@@ -64,7 +65,15 @@ async def test_read_under_way_is_left_to_end_with_its_stream() -> None:
         port.heard.append(word)
 
     handler = asyncio.create_task(
-        carry(cast(Context, context), port, take=take, encode=bytes, said_all=lambda: say("said all"), failed=lambda fault: say(str(fault)))
+        carry(
+            cast(Context, context),
+            port,
+            WriteWatch(),
+            take=take,
+            encode=bytes,
+            said_all=lambda: say("said all"),
+            failed=lambda fault: say(str(fault)),
+        )
     )
     while not context.reads:  # noqa: ASYNC110 - the reader tells nobody
         await asyncio.sleep(0)

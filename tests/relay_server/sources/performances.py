@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from avatar_relay import weights
-from relay_server.sources.source import AudioChunk, Item, MotionChunk, MotionLost, Performance
+from relay_server.sources.source import AudioChunk, Irregularity, Item, MotionChunk, MotionLost, Performance
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -31,6 +31,11 @@ class Performed:
     def losses(self) -> tuple[MotionLost, ...]:
         """Where motion was given up: none, or one."""
         return tuple(item for item in self.items if isinstance(item, MotionLost))
+
+    @property
+    def told(self) -> tuple[str, ...]:
+        """What was irregular."""
+        return tuple(item.fault.text for item in self.items if isinstance(item, Irregularity))
 
     def rows(self, names: int) -> NDArray[np.float32]:
         """All rows of weights."""

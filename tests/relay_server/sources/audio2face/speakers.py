@@ -12,7 +12,17 @@ from avatar_relay.media import AudioFormat, Codec, Pacing
 from avatar_relay.mouth.shapes import MOTION_FORMAT
 from relay_server.sources.audio2face.settings import Audio2FaceSettings
 from relay_server.sources.audio2face.source import Audio2FaceSource
-from relay_server.sources.source import AudioChunk, Item, MotionChunk, Performance, SourceError, Speech, TextSpeech, close_early
+from relay_server.sources.source import (
+    AudioChunk,
+    Irregularity,
+    Item,
+    MotionChunk,
+    Performance,
+    SourceError,
+    Speech,
+    TextSpeech,
+    close_early,
+)
 from tests.lab.services.audio2face import Audio2FaceService, Trouble, serving
 from tests.relay_server.sources.performances import Performed, read_all
 
@@ -26,15 +36,19 @@ def noise(seconds: float, rate_hz: int = RATE_HZ) -> bytes:
 
 
 class Speaker:
-    """A source that says what it is told, with motion that nobody wants; `error` breaks it off at the end."""
+    """A source that says what it is told, with motion that nobody wants.
+
+    `irregular` goes before each sound; `error` breaks it off at the end.
+    """
 
     name = "speaker"
 
-    def __init__(self, pcm: bytes, rate_hz: int = RATE_HZ, error: SourceError | None = None) -> None:
+    def __init__(self, pcm: bytes, rate_hz: int = RATE_HZ, error: SourceError | None = None, irregular: Irregularity | None = None) -> None:
         self.audio_format = AudioFormat(Codec.PCM_S16LE, rate_hz)
         self.closed = 0
         self._pcm = pcm
         self._error = error
+        self._irregular = irregular
 
     async def perform(self, speech: Speech) -> Performance:
         """Whatever the words."""
@@ -44,6 +58,8 @@ class Speaker:
         try:
             for start in range(0, len(self._pcm), 3_200):
                 yield MotionChunk(b"unused")
+                if self._irregular is not None:
+                    yield self._irregular
                 yield AudioChunk(self._pcm[start : start + 3_200])
             if self._error is not None:
                 raise self._error

@@ -4,18 +4,20 @@ from __future__ import annotations
 
 import random
 from collections.abc import AsyncIterator
+from pathlib import Path
 
 import pytest
 
 from avatar_relay.avatarkit import count_keyframes
 from avatar_relay.media import AudioFormat, Codec, OnPlaying
 from avatar_relay.reasons import Reason
-from relay_server.sources.source import AudioSpeech
+from relay_server.sources.source import AudioSpeech, FileSpeech
 from relay_server.sources.speech_publishing import PublishedSpeech
 from tests.edge_client.audio.decoders.clips import encode, need_opus_tools, tones
 from tests.relay_server.sources.avatarkit.motion_server import OGG_OPUS, Mode, MotionServer
 from tests.relay_server.sources.avatarkit.rig import Rig, rig
 from tests.relay_server.sources.fast_device import Seen
+from tests.relay_server.sources.local.test_source import irregular_opus
 
 SECONDS = 7.3
 KEYFRAMES = 182
@@ -71,3 +73,18 @@ async def test_a_session_that_breaks_costs_the_rest_of_the_motion(stream: bytes)
         (finished,) = seen.finished
         assert finished.reason == "completed"
         assert abs(finished.position_us - SECONDS * 1e6) <= 20_000
+
+
+async def test_what_is_irregular_about_a_file_is_told(tmp_path: Path) -> None:
+    """The voice that reads it says so, and its sound is whole."""
+    (tmp_path / "a.opus").write_bytes(irregular_opus(tmp_path))
+    async with rig("spatius", MotionServer(), speed=5) as house:
+        performance = await house.source().perform(FileSpeech(tmp_path / "a.opus"))
+        rendition = PublishedSpeech(house.publisher, performance, ("lobby",), OnPlaying.REPLACE, report=house.reports.__setitem__)
+        conversation_id = await rendition.begin()
+        await rendition.finish()
+        seen = await house.until_finished(conversation_id)
+        assert house.reports[conversation_id].reason is Reason.AUDIO_IRREGULAR
+        assert seen.motion
+        (finished,) = seen.finished
+        assert (finished.reason, seen.audio_only) == ("completed", False)

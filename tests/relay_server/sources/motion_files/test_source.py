@@ -18,9 +18,11 @@ from relay_server.sources.motion_files.csv_files import read_csv
 from relay_server.sources.motion_files.json_files import parse_json, read_json
 from relay_server.sources.motion_files.motion_clip import MotionFileError
 from relay_server.sources.recording import RecordingSource
-from relay_server.sources.source import AudioChunk, FileSpeech, MotionChunk, SourceError
+from relay_server.sources.source import AudioChunk, FileSpeech, Irregularity, MotionChunk, SourceError
+from tests.relay_server.sources.local.test_source import irregular_opus
 from tests.relay_server.sources.motion_files.takes import take
 from tests.relay_server.sources.motion_files.test_json_files import DOCUMENTS
+from tests.relay_server.sources.performances import read_all
 
 RATE_HZ = 16_000
 
@@ -51,6 +53,17 @@ async def test_sound_and_motion_are_performed_in_their_order(tmp_path: Path, nam
                 assert rows / rate >= min(len(sound) / 2 / RATE_HZ, 2.0) - 0.01
     assert sound == samples.tobytes()
     assert rows == {"take.csv": 120, "cues.json": 60}[name]  # what lies behind the sound is not shown
+
+
+async def test_irregular_sound_is_told(tmp_path: Path) -> None:
+    """Of the sound beside the motion, once, and before it."""
+    path = tmp_path / "take.csv"
+    path.write_bytes(take(40).csv)
+    path.with_suffix(".opus").write_bytes(irregular_opus(tmp_path))
+    performed = await read_all(await RecordingSource().perform(FileSpeech(path)))
+    (told,) = performed.told
+    assert "would cut off" in told
+    assert isinstance(performed.items[0], Irregularity)
 
 
 async def test_motion_that_is_shorter_than_its_sound(tmp_path: Path) -> None:

@@ -50,6 +50,12 @@ class EdgeConfig:
         "sound device: a name that `edge-client devices` lists or its beginning, any name of ALSA's, or path:PLACE; empty: the default one",
     )
     audio_side: Side = setting("both", takes.choice(*get_args(Side)), "which loudspeakers of a pair play; the other one is silent")
+    keep_alive: bool = setting(
+        False, takes.switch(), "never digital silence: for sinks that mute at it and swallow the first syllable (noise at -90 dB)"
+    )
+    release_after_s: float = setting(
+        0.0, takes.number(0, 86_400, "s"), "let other programs have the sound device when nothing was said for so long; 0: never"
+    )
     rate_hz: int = setting(48_000, takes.whole_number(8_000, 192_000, "Hz"), "rate of the sound, whatever the rate of the sound device")
     frames_per_buffer: int = setting(480, takes.whole_number(64, 8_192), "frames that the sound device takes at once, to begin with")
     latency: Latency = setting(
@@ -86,6 +92,9 @@ class EdgeConfig:
     round_screen: bool = setting(False, takes.switch(), "the screen is round: head and words keep within the circle in the middle")
     burn_in_shift: int = setting(
         0, takes.whole_number(0, 64, "pixels"), "move the face by at most so many pixels each minute, for screens where it would burn in"
+    )
+    monitor: str = setting(
+        "", takes.text("NAME"), "monitor that shows the face: its number, from 0, or how its name begins; empty: the first"
     )
     sleep_after_s: float = setting(
         0.0, takes.number(0, 604_800, "s"), "let the screen sleep when nothing was said for so long; speech wakes it; 0: never"
@@ -125,6 +134,8 @@ class EdgeConfig:
             check_output_name(self.audio_device)
         except ValueError as error:
             raise ConfigError(f"audio_device: {error}") from error
+        if self.keep_alive and self.release_after_s:
+            raise ConfigError("keep_alive and release_after_s contradict each other: leave one of them out")
         if self.audio_sink == "wav" and self.record is None:
             raise ConfigError("audio_sink: wav plays into the record folder; name one with record")
         if self.head is not None and not self.head.is_file():

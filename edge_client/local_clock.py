@@ -10,9 +10,15 @@ _TIMEX_BYTES = 512
 _TIME_ERROR = 5
 
 
+def clock_is_synchronised() -> bool | None:
+    """Whether NTP or the like has set the clock since the start; None if the kernel does not tell."""
+    state = ctypes.CDLL(None).adjtimex(ctypes.create_string_buffer(_TIMEX_BYTES))
+    return None if state < 0 else state != _TIME_ERROR
+
+
 def minute_of_day() -> int | None:
-    """Minutes since midnight by the local clock; None until it was synchronised, by NTP or the like."""
-    if ctypes.CDLL(None).adjtimex(ctypes.create_string_buffer(_TIMEX_BYTES)) not in range(_TIME_ERROR):
+    """Minutes since midnight by the local clock; None while it may be wrong."""
+    if not clock_is_synchronised():
         return None
     now = time.localtime()
     return now.tm_hour * 60 + now.tm_min

@@ -42,7 +42,7 @@ BACKEND_BRINGS = frozenset({"avatar_relay", "opentelemetry", "relay_server"})
     ("modules", "budget", "count"),
     [
         ("relay_server.cli, relay_server.server", RELAY_BRINGS, 480),
-        ("edge_client.cli, edge_client.app", EDGE_BRINGS, 555),
+        ("edge_client.cli, edge_client.app", EDGE_BRINGS, 565),
         ("relay_server.cli", frozenset({"avatar_relay", "relay_server"}), 185),
         ("edge_client.cli", frozenset({"avatar_relay", "edge_client"}), 185),
         ("avatar_relay.publisher", BACKEND_BRINGS, 265),
@@ -85,3 +85,9 @@ def test_what_is_imported_is_seen() -> None:
     found = names_after("import wave\nimport asyncio.queues")
     assert {"wave", "asyncio.queues"} <= found
     assert {"wave", "asyncio"} <= packages(found)
+
+
+def test_a_relay_alone_loads_nothing_of_a_cluster() -> None:
+    """The backplane is imported by a relay that has one."""
+    names = names_after("import relay_server.server, relay_server.cli")
+    assert not {name for name in names if name.startswith(("nats", "relay_server.cluster", "relay_server.backplane"))}

@@ -6,16 +6,17 @@ import asyncio
 import os
 import shutil
 import signal
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from pathlib import Path
+from types import MappingProxyType
 
 import pytest
 
 from avatar_relay.media import AudioFormat, Codec
-from avatar_relay.publisher import Publisher
+from avatar_relay.publisher import ConversationFailedError, Publisher
 from tests.doc_blocks import read_blocks
-from tests.lab.programs import Program, attached, python, running
+from tests.lab.programs import Program, ProgramError, attached, python, running
 
 PAGE = "docs/proxies.md"
 QUIET_S = 60.0
@@ -28,6 +29,8 @@ COMMANDS = {
 }
 RELOADS = {"nginx": signal.SIGHUP, "haproxy": signal.SIGUSR2}
 """Caddy is reloaded by its admin interface, which is off here."""
+
+NO_LIMIT = "client_max_body_size 0;"
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(180)]
 
@@ -44,8 +47,13 @@ def configuration(proxy: str, folder: Path, port: int, relay: str) -> str:
 
 
 @asynccontextmanager
-async def through(proxy: str, folder: Path, port: int, *, without: str = "") -> AsyncIterator[tuple[str, Program, Program]]:
-    """A relay, the proxy, and a device that is attached through it: the proxy's address, the proxy, the device."""
+async def through(
+    proxy: str, folder: Path, port: int, *, changed: Mapping[str, str] = MappingProxyType({}), attach: bool = True
+) -> AsyncIterator[tuple[str, Program, Program]]:
+    """A relay, the proxy, and a device that attaches through it: the proxy's address, the proxy, the device.
+
+    `changed`: what the configuration has in place of some of its text.
+    """
     command = COMMANDS[proxy]
     if shutil.which(command[0]) is None:
         pytest.skip(f"{command[0]} is not installed")
@@ -53,12 +61,17 @@ async def through(proxy: str, folder: Path, port: int, *, without: str = "") -> 
     async with running("relay-server", relay_command, folder / "relay.log", {}) as relay:
         address = (await relay.wait_for(r"listening on (\S+)", 30))[1]
         file = folder / "proxy.conf"
-        file.write_text(configuration(proxy, folder, port, address).replace(without, ""))
+        text = configuration(proxy, folder, port, address)
+        for old, new in changed.items():
+            assert old in text
+            text = text.replace(old, new)
+        file.write_text(text)
         home = {"HOME": str(folder), "XDG_DATA_HOME": str(folder), "XDG_CONFIG_HOME": str(folder)}
         async with running(proxy, [*command, str(file)], folder / "proxy.log", home) as front:
             flags = ["--headless", "--renderer", "none", "--audio-sink", "virtual", "--device-id", "lobby", "--relay", f"127.0.0.1:{port}"]
             async with running("edge-client", [*python("edge_client"), *flags], folder / "edge.log", {}) as device:
-                await attached(address, "lobby")
+                if attach:
+                    await attached(address, "lobby")
                 yield f"127.0.0.1:{port}", front, device
 
 
@@ -89,9 +102,54 @@ async def test_a_quiet_stream_lives_and_a_reload_loses_nothing(proxy: str, tmp_p
 
 async def test_a_limit_of_the_body_costs_no_sound(tmp_path: Path, unused_tcp_port: int, caplog: pytest.LogCaptureFixture) -> None:
     """nginx without `client_max_body_size 0` cuts a publisher at 1 MiB: it comes back, and all is heard."""
-    without = "client_max_body_size 0;"
-    async with through("nginx", tmp_path, unused_tcp_port, without=without) as (address, _, _), Publisher.connect(address) as publisher:
+    changed = {NO_LIMIT: ""}
+    async with through("nginx", tmp_path, unused_tcp_port, changed=changed) as (address, _, _), Publisher.connect(address) as publisher:
         await speak(publisher, 16)
     cuts = sum("stream to the relay lost" in record.getMessage() for record in caplog.records)
     assert cuts >= 1
     assert "too large chunked body" in (tmp_path / "proxy.log").read_text()
+
+
+async def test_a_limit_that_lets_nothing_pass_ends_both(tmp_path: Path, unused_tcp_port: int, caplog: pytest.LogCaptureFixture) -> None:
+    """1 KiB: publisher and device stop at the third stream, each with one text that names the limit. Heartbeats alone reach it."""
+    changed = {NO_LIMIT: "client_max_body_size 1k;"}
+    limit = "a proxy on the way limits the size of a request: 3 streams in a row"
+    async with through("nginx", tmp_path, unused_tcp_port, changed=changed) as (address, _, device):
+        async with Publisher.connect(address) as publisher:
+            with pytest.raises(ConversationFailedError, match=limit):
+                await speak(publisher, 3)
+        lost = sum("stream to the relay lost" in record.getMessage() for record in caplog.records)
+        assert 2 <= lost <= 3, "the third may end while it is probed"
+        with pytest.raises(ProgramError, match="status 1"):
+            await device.wait(120)
+        assert device.said().count("attached to") == 3
+        assert device.said().count(limit) == 1
+
+
+async def test_a_limit_below_hello_ends_the_device(tmp_path: Path, unused_tcp_port: int) -> None:
+    """The proxy answers with HTTP status 413 then."""
+    changed = {NO_LIMIT: "client_max_body_size 64;"}
+    async with through("nginx", tmp_path, unused_tcp_port, changed=changed, attach=False) as (_, _, device):
+        with pytest.raises(ProgramError, match="status 1"):
+            await device.wait(20)
+        assert device.said().count("a proxy on the way limits the size of a request") == 1
+
+
+async def test_a_limit_of_the_time_ends_nobody(tmp_path: Path, unused_tcp_port: int) -> None:
+    """A proxy that ends streams after some quiet seconds ends them at the same sum of bytes: that is not taken for a limit of the size."""
+    changed = {"grpc_read_timeout 5s;": "grpc_read_timeout 1s;", "grpc_send_timeout 5s;": "grpc_send_timeout 1s;"}
+    async with through("nginx", tmp_path, unused_tcp_port, changed=changed) as (_, _, device):
+        await asyncio.sleep(QUIET_S)
+        assert device.said().count("attached to") > 3
+        assert device.running
+
+
+@pytest.mark.parametrize("answer", ["404", "401", "403", "502"])
+async def test_a_proxys_own_refusal_is_not_final(answer: str, tmp_path: Path, unused_tcp_port: int) -> None:
+    """It is tried again: at long intervals if gRPC tells that there is no route, else soon at first. What comes may be a page."""
+    changed = {"grpc_pass grpc": f"return {answer}; grpc_pass grpc"}
+    async with through("nginx", tmp_path, unused_tcp_port, changed=changed, attach=False) as (_, _, device):
+        wait = "0" if answer == "502" else "30"
+        await device.wait_for(rf"status: {answer}.*next try in {wait}\.\d s|END_STREAM.*next try in 0\.\d s", 20)
+        await asyncio.sleep(3)
+        assert device.running

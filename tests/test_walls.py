@@ -41,6 +41,7 @@ ADAPTERS = frozenset(
         # adapters: systemd
         "avatar_relay.service_manager",
         # adapters: grpc
+        "avatar_relay.grpc_sending",
         "edge_client.inputs",
         "edge_client.thread_watch",
         "edge_client.link",
@@ -53,6 +54,9 @@ ADAPTERS = frozenset(
         "relay_server.rpc_errors",
         "avatar_relay.publisher",
         "relay_server.connections.relay",
+        # adapters: NATS, and what waits for other relays
+        "relay_server.backplane",
+        "relay_server.cluster",
         "relay_server.service",
         "relay_server.connections",
         # adapters: child processes
@@ -105,6 +109,11 @@ PURE_INSIDE_ADAPTERS = frozenset(
         "edge_client.link.clock_probe",
         "edge_client.link.report_outbox",
         "edge_client.link.retry",
+        "relay_server.cluster.barriers",
+        "relay_server.cluster.claims",
+        "relay_server.cluster.frames",
+        "relay_server.cluster.members",
+        "relay_server.cluster.names",
         "relay_server.connections.clocks",
         "avatar_relay.publisher.published_conversation",
         "avatar_relay.publisher.errors",
@@ -137,6 +146,9 @@ WIRE = frozenset(
         "avatar_relay.publisher.grpc_link",
         "relay_server.relayctl.commands",
         "relay_server.relayctl.watching",
+        "relay_server.cluster.admin",
+        "relay_server.cluster.passages",
+        "relay_server.cluster.tunnel",
         "relay_server.service",
         "relay_server.sources.audio2face.schema",
         "relay_server.sources.audio2face.wire",

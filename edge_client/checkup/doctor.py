@@ -5,7 +5,6 @@ Run it as the user of the service, else groups and files are those of another on
 
 from __future__ import annotations
 
-import ctypes
 import grp
 import os
 import stat
@@ -24,13 +23,9 @@ from edge_client.checkup.findings import Finding, Health, finding
 from edge_client.checkup.trials import run_trial
 from edge_client.config import EdgeConfig
 from edge_client.errors import EdgeError, SinkError
+from edge_client.local_clock import clock_is_synchronised
 
 ROOT = Path("/")
-_TIMEX_BYTES = 512
-"""More than `struct timex` has on any machine."""
-_TIMEX_STATUS = 8 + 4 * ctypes.sizeof(ctypes.c_long)
-"""Where its field `status` is: behind `modes`, padded, and four longs, on a 64-bit machine."""
-_STA_UNSYNC = 0x40
 _GROUPS = ("audio", "video", "render", "input")
 _HOT_C = 80.0
 
@@ -121,15 +116,6 @@ def check_groups() -> list[Finding]:
         return [finding("groups", Health.OK, "this user may open sound, screen and input")]
     advice = f"sudo usermod --append --groups {','.join(lacking)} USER, and log in again; or run this as the service's user"
     return [finding("groups", Health.WARNING, f"this user is not in {', '.join(lacking)}", advice)]
-
-
-def clock_is_synchronised() -> bool | None:
-    """What the kernel knows; None if it does not tell."""
-    buffer = ctypes.create_string_buffer(_TIMEX_BYTES)
-    if ctypes.CDLL(None).adjtimex(buffer) < 0:
-        return None
-    status = ctypes.c_int.from_buffer(buffer, _TIMEX_STATUS).value
-    return not status & _STA_UNSYNC
 
 
 def check_clock(synchronised: bool | None, now_s: int, *, tls: bool) -> Finding:

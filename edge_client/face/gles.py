@@ -48,6 +48,7 @@ class GlesRenderer:
         *,
         samples: int = 0,
         vsync: bool = False,
+        monitor: int = 0,
         colours: FaceColours = AS_PAINTED,
         largest: tuple[int, int] = LARGEST_SOFT,
         rotation: int = 0,
@@ -56,11 +57,11 @@ class GlesRenderer:
     ) -> None:
         """Open the display and upload the head. SDL's video is started. Raises `pygame.error`, `ScreenError`, `AssetError`.
 
-        `samples`, `vsync`: see `open_window`. `largest`: see `bounded`, if the CPU draws. `rotation`: see `Canvas`. `head_file`: an
-        imported head instead of the built-in one; of `colours` it takes the background's only.
+        `samples`, `vsync`, `monitor`: see `open_window`. `largest`: see `bounded`, if the CPU draws. `rotation`: see `Canvas`. `head_file`:
+        an imported head instead of the built-in one; of `colours` it takes the background's only.
         """
         head = lengthened(load_head(head_file))
-        window = open_window(size, flags, samples=samples, vsync=vsync)
+        window = open_window(size, flags, samples=samples, vsync=vsync, monitor=monitor)
         if not is_gles3():
             raise ScreenError(f"asked for GLES 3.0, the driver gives {driver_name()}")
         self.name = f"{driver_name()}, {where} ({pygame.display.get_driver()})"

@@ -21,8 +21,9 @@ from edge_client.errors import AssetError, ScreenError
 from edge_client.face.displays import DesktopDisplay, desktop_displays
 from edge_client.face.framing import WHOLE, Framing
 from edge_client.face.gl.probe import GlDriver, Probe
+from edge_client.face.monitors import choose
 from edge_client.face.renderer import Renderer
-from edge_client.face.window import DRIVER_VARIABLE, connected_cards, start_sdl
+from edge_client.face.window import DRIVER_VARIABLE, connected_cards, monitors, start_sdl
 
 RendererChoice = Literal["auto", "gles", "flat"]
 RendererKind = Literal["gles", "flat"]
@@ -130,6 +131,7 @@ def open_face(
     size: tuple[int, int],
     fullscreen: bool,
     headless: bool,
+    monitor: str = "",
     colours: FaceColours = AS_PAINTED,
     largest: tuple[int, int] = LARGEST_SOFT,
     rotation: int = 0,
@@ -142,11 +144,11 @@ def open_face(
     """The best way that works here; logs why better ones did not, and a warning if nobody will see it though a window was asked for.
 
     `size` is width and height in pixels, 64 to 8,192 each; a full screen and a console take the screen's own size instead. The CPU draws
-    no more pixels than `largest` has. `rotation` turns the picture in its window, in degrees clockwise, a multiple of 90. `head_file` is
-    an imported head, which GLES draws; the vector face stays as it is. The kinds in
-    `avoid` come last; the GL driver of a place that is `known` by its text is not tried again. `on_try` is told of each way before it is
-    tried, which may end the process. Call it on the main thread, once at a time in a process: SDL has one display. Raises `ScreenError`
-    when nothing works.
+    no more pixels than `largest` has. `monitor`: see `choose`; a place without it is passed over. `rotation` turns the picture in its
+    window, in degrees clockwise, a multiple of 90. `head_file` is an imported head, which GLES draws; the vector face stays as it is. The
+    kinds in `avoid` come last; the GL driver of a place that is `known` by its text is not tried again. `on_try` is told of each way before
+    it is tried, which may end the process. Call it on the main thread, once at a time in a process: SDL has one display. Raises
+    `ScreenError` when nothing works.
     """
     if not all(64 <= side <= 8192 for side in size):
         raise ScreenError(f"a picture of {size[0]}x{size[1]} pixels can not be: each side is 64 to 8192")
@@ -162,7 +164,7 @@ def open_face(
             if way.display is not None and not way.display.answers():
                 raise ScreenError("no display answers there")
             driver = known.get(str(way)) or _tried(way, patient=choice == "gles")
-            renderer = _open(way, driver, _Look(size, fullscreen, drawing, head_file))
+            renderer = _open(way, driver, _Look(size, fullscreen, monitor, drawing, head_file))
         except (ScreenError, AssetError) as error:
             reasons.append(f"{way}: {error}")
             _log.warning("No face by %s: %s", way, error)
@@ -201,6 +203,7 @@ class _Look:
 
     size: tuple[int, int]
     fullscreen: bool
+    monitor: str
     drawing: _Drawing
     head_file: Path | None
 
@@ -221,9 +224,11 @@ def _open_once(way: Place, driver: GlDriver | None, look: _Look) -> Renderer:
     whole = way.where == "console" or (look.fullscreen and way.where == "desktop")
     try:
         start_sdl(way.driver, way.variables)
+        there = monitors()
+        monitor = 0 if way.where == "off-screen" else choose(look.monitor, there)
         if whole:
-            look = replace(look, size=pygame.display.get_desktop_sizes()[0])
-        renderer = _make(way, driver, look, pygame.FULLSCREEN if whole else 0)
+            look = replace(look, size=there[monitor].size)
+        renderer = _make(way, driver, look, pygame.FULLSCREEN if whole else 0, monitor)
     except pygame.error as error:
         pygame.display.quit()
         raise ScreenError(f"SDL says: {error}{_hint(way)}") from error
@@ -256,15 +261,17 @@ def _hint(way: Place) -> str:
     return ""
 
 
-def _make(way: Place, driver: GlDriver | None, look: _Look, flags: int) -> Renderer:
+def _make(way: Place, driver: GlDriver | None, look: _Look, flags: int, monitor: int) -> Renderer:
     import pygame
 
     if driver is not None:
         from edge_client.face.gles import GlesRenderer  # costs 0.2 s of imports that the vector face does not need
 
         vsync = driver.vsync or way.where == "console"  # the trial was not on the console, which always can
-        return GlesRenderer(look.size, flags, way.where, samples=driver.samples, vsync=vsync, head_file=look.head_file, **look.drawing)
+        return GlesRenderer(
+            look.size, flags, way.where, samples=driver.samples, vsync=vsync, monitor=monitor, head_file=look.head_file, **look.drawing
+        )
     from edge_client.face.flat import FlatRenderer
 
     name = f"the vector face, {way.where} ({pygame.display.get_driver()})"
-    return FlatRenderer(pygame.display.set_mode(look.size, flags, 32), name, **look.drawing)
+    return FlatRenderer(pygame.display.set_mode(look.size, flags, 32, monitor), name, **look.drawing)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 import os
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -10,6 +11,7 @@ os.environ.setdefault("PYGAME_HIDE_SUPPORT_PROMPT", "1")
 
 import pygame
 
+from edge_client.face.monitors import Monitor
 from edge_client.face.renderer import Wish
 
 DRM_ROOT = Path("/sys/class/drm")
@@ -56,6 +58,23 @@ def start_sdl(driver: str, variables: Mapping[str, str]) -> None:
     finally:  # what a person set there is read again at the next start
         del os.environ[DRIVER_VARIABLE]
         os.environ.update({} if users is None else {DRIVER_VARIABLE: users})
+
+
+def monitors() -> list[Monitor]:
+    """Those of the display or console that SDL's video was started on."""
+    sizes = pygame.display.get_desktop_sizes()
+    return [Monitor(_monitor_name(number), size) for number, size in enumerate(sizes)]
+
+
+def _monitor_name(number: int) -> str:
+    """As SDL has it, which pygame does not hand on; empty if it has none."""
+    with Path("/proc/self/maps").open() as maps:
+        library = next((line.split(maxsplit=5)[5].strip() for line in maps if "/libSDL2-2" in line), None)
+    if library is None:
+        return ""
+    get_name = ctypes.CDLL(library).SDL_GetDisplayName
+    get_name.restype = ctypes.c_char_p
+    return (get_name(number) or b"").decode(errors="replace")
 
 
 def poll_window(on_resized: Callable[[], None]) -> Wish:

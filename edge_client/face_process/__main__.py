@@ -144,6 +144,7 @@ def _open_built_in(start: FaceStart, config: EdgeConfig, say: Callable[[Message]
         size=config.size,
         fullscreen=config.fullscreen,
         headless=config.headless,
+        monitor=config.monitor,
         colours=config.colours,
         largest=config.render_size,
         rotation=config.rotation,

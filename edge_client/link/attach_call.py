@@ -22,8 +22,10 @@ from avatar_relay.bounded_log import plain
 from avatar_relay.credentials import metadata_of
 from avatar_relay.forward_proxy import proxy_note, proxy_option
 from avatar_relay.grpc_client import CHANNEL_OPTIONS, fault_of
+from avatar_relay.grpc_sending import send_serialized
 from avatar_relay.limits import MAX_DEVICE_MESSAGE_PAYLOADS
 from avatar_relay.media import Credit
+from avatar_relay.request_limit import RequestLimit
 from avatar_relay.v1 import device_service_pb2 as pb
 from avatar_relay.v1 import media_pb2
 from avatar_relay.wire import UNCOUNTED_BYTES, WireError, attach_request_to_wire, attach_response_from_wire, check_entries
@@ -58,11 +60,14 @@ class AttachRefused:
 class AttachCall:
     """An open call; leaving the `async with` cancels it and closes its channel. One reader, one writer."""
 
-    def __init__(self, endpoint: Endpoint) -> None:
+    def __init__(self, endpoint: Endpoint, limit: RequestLimit | None = None) -> None:
+        """`limit` is what earlier calls learned."""
         self._endpoint = endpoint
+        self._limit = limit or RequestLimit()
 
     async def __aenter__(self) -> Self:
         credentials = self._endpoint.credentials()
+        self._limit.begin()
         self._channel = _open_channel(self._endpoint, credentials)
         self._call: Any = self._channel.stream_stream(_ATTACH)(metadata=metadata_of(credentials.token))
         return self
@@ -72,19 +77,11 @@ class AttachCall:
         await self._channel.close()
 
     async def write(self, message: m.ToRelayFromDevice) -> bool:
-        """Send a message; False where the stream is over, which the reader learns with its reason.
-
-        Past grpc.aio's own `write`: where that fails because the relay has just ended the stream, it puts INTERNAL in place
-        of the relay's status and forgets what was not read yet (grpc/grpc#36066), so "replaced" and "come back in 2 s" get lost.
-        """
-        if self._call.done():
-            return False
-        try:
-            await self._call.wait_for_connection()
-            await self._call._cython_call.send_serialized_message(attach_request_to_wire(message).SerializeToString())
-        except (grpc.aio.AioRpcError, grpc.aio.InternalError):
-            return False
-        return True
+        """Send a message; False if the stream is over, which the reader learns with its reason."""
+        data = attach_request_to_wire(message).SerializeToString()
+        if self._limit.counts:
+            self._limit.sent(len(data), ping_id=message.ping_id if isinstance(message, m.Ping) else None)
+        return await send_serialized(self._call, data)
 
     async def done_writing(self) -> None:
         """Close our half; nothing happens where the stream is over."""
@@ -93,18 +90,31 @@ class AttachCall:
 
     async def read(self) -> m.ToDevice | AttachRefused | StreamEnd | None:
         """The next message; None for one that this version does not know. Cancelling ends the stream."""
-        try:
-            response = await self._call.read()
-            if response is grpc.aio.EOF:
-                return self._stream_end(await self._call.code(), await self._call.details(), await self._call.trailing_metadata())
-        except grpc.aio.AioRpcError as error:
-            return self._stream_end(error.code(), error.details(), error.trailing_metadata())
-        return _message_in(response)
+        while True:
+            try:
+                response = await self._call.read()
+                if response is grpc.aio.EOF:
+                    return self._stream_end(await self._call.code(), await self._call.details(), await self._call.trailing_metadata())
+            except grpc.aio.AioRpcError as error:
+                return self._stream_end(error.code(), error.details(), error.trailing_metadata())
+            message = _message_in(response)
+            if not (self._limit.counts and await self._is_of_a_probe(message)):
+                return message
+
+    async def _is_of_a_probe(self, message: object) -> bool:
+        if isinstance(message, m.Welcome):
+            self._limit.welcomed()
+            for ping in self._limit.probes:
+                if not await self.write(ping):
+                    break
+        return isinstance(message, m.Pong) and self._limit.answered(message.ping_id)
 
     def _stream_end(self, code: grpc.StatusCode, text: str | None, trailers: Any) -> StreamEnd:
         note = proxy_note(self._endpoint.address, os.environ) if code is grpc.StatusCode.UNAVAILABLE else ""
         said = plain(text or "the relay ended the stream", MAX_RELAY_TEXT) + note
-        return StreamEnd(code.name, said, fault=fault_of(code.name, text, trailers))
+        fault = fault_of(code.name, text, trailers)
+        in_the_way = self._limit.ended(text or "") if fault is None else ""
+        return StreamEnd(code.name, in_the_way or said, fault=fault, hopeless=bool(in_the_way))
 
 
 def _open_channel(endpoint: Endpoint, shown: Credentials) -> grpc.aio.Channel:

@@ -28,6 +28,7 @@ from avatar_relay.certificate_dates import clock_fault
 from avatar_relay.limits import HEARTBEAT_US, IDLE_BEATS, MAX_IDLE_HEARTBEAT_US, PEER_TIMEOUT_US, PROTOCOL_VERSION
 from avatar_relay.media import Codec, ConversationOpen, Credit, Cursor, MotionEncoding
 from avatar_relay.relay_list import RelayList
+from avatar_relay.request_limit import RequestLimit
 from edge_client.link.attach_call import AttachCall, AttachRefused, Endpoint
 from edge_client.link.clock_probe import ClockEstimate, ClockProbe
 from edge_client.link.report_outbox import Posted, ReportOutbox
@@ -135,6 +136,7 @@ class DeviceLink:
         self._player = player
         self._clocks = clocks
         self._attempts = Attempts(policy, uniform)
+        self._limits: dict[str, RequestLimit] = {}
         self._on_handled = on_handled
         self._outbox = ReportOutbox()
         self._wake = asyncio.Event()
@@ -160,7 +162,7 @@ class DeviceLink:
         replaced = 0
         while True:
             tried = self._relays.address
-            end = await self._attach_once(stop)
+            end = await self._attach_once(tried, stop)
             if end.code == "UNAVAILABLE" and self._endpoint.tls:
                 end = replace(end, advice=clock_fault(self._clocks.unix_us() // 1_000_000))
             wait_s = self._next_relay(end)
@@ -181,15 +183,15 @@ class DeviceLink:
     def _next_relay(self, end: StreamEnd) -> float:
         """Choose the relay of the next attempt; returns how long it is to be waited for at least, in seconds."""
         stay = (end.welcomed and not end.drains) or end.verdict in (RetryDecision.STAND_BACK, RetryDecision.STOPPED)
-        refused = end.verdict is RetryDecision.FINAL
-        return self._relays.ended(self._clocks.monotonic_us(), end.wait_at_least_s, stay=stay, refused=refused)
+        asked_s = max(end.wait_at_least_s, end.foreign_wait_s(eager=self._attempts.is_eager))
+        return self._relays.ended(self._clocks.monotonic_us(), asked_s, stay=stay, refused=end.verdict is RetryDecision.FINAL)
 
     # --- one stream ------------------------------------------------------------------------------------------------
 
-    async def _attach_once(self, stop: asyncio.Event) -> StreamEnd:
+    async def _attach_once(self, address: str, stop: asyncio.Event) -> StreamEnd:
         self._goaway = m.GoAway("")
         self._welcomed_time_us = None
-        async with AttachCall(replace(self._endpoint, address=self._relays.address)) as call:
+        async with AttachCall(replace(self._endpoint, address=address), self._limits.setdefault(address, RequestLimit())) as call:
             end = await self._shake_hands(call, stop)
             if end is None:
                 end = await self._stay(call, stop)

@@ -6,7 +6,9 @@ Rules
 2. Once the relay has taken this device, nothing is final: what ended the stream may pass.
 3. A device that was replaced by another stream of its own name stands back: it comes again, but late, and later each time
    that it is replaced again, so that two devices with one name do not take turns.
-4. All else is tried again with backoff, and never before the relay's own hint.
+4. A proxy that limits the size of a request, and so lets nothing pass, is FINAL: see `avatar_relay.request_limit`.
+5. All else is tried again with backoff, and never before the relay's own hint. Where a proxy answers that it reaches no relay, the
+   intervals become long once the relay has been away for some time.
 """
 
 from __future__ import annotations
@@ -14,11 +16,8 @@ from __future__ import annotations
 import enum
 from dataclasses import dataclass
 
-from avatar_relay.backoff import FINAL_CODES, asked_to_wait_s
+from avatar_relay.backoff import FINAL_CODES, FOREIGN_REFUSAL_S, asked_to_wait_s, is_foreign
 from avatar_relay.reasons import Fault, Reason
-
-FOREIGN_REFUSAL_S = 30.0
-"""How long to wait at least after a refusal that is not the relay's."""
 
 STAND_BACK_S = 30.0
 """How long a replaced device waits at least."""
@@ -27,6 +26,7 @@ LONGEST_STAND_BACK_S = 3_600.0
 """… and at most."""
 
 _ADVICE = {
+    "INTERNAL": "is there a proxy on the way that answers in the relay's place?",
     "UNAVAILABLE": "is the relay running at that address, and does it speak TLS exactly when this device does?",
     "UNIMPLEMENTED": "what answers there is not an avatar relay, or a proxy that knows no way to one",
     "UNAUTHENTICATED": "a proxy on the way asks for credentials of its own",
@@ -54,6 +54,8 @@ class StreamEnd:
     retry_after_ms: int = 0
     goaway_reason: str = ""
     stopped: bool = False
+    hopeless: bool = False
+    """Rule 4."""
     advice: str = ""
     """What to look at, where more is known than the code tells."""
 
@@ -64,7 +66,7 @@ class StreamEnd:
             return RetryDecision.STOPPED
         if self.goaway_reason == "replaced" or (self.fault is not None and self.fault.reason is Reason.REPLACED):
             return RetryDecision.STAND_BACK
-        if self._is_refusal and self.fault is not None:
+        if self.hopeless or (self._is_refusal and self.fault is not None):
             return RetryDecision.FINAL
         return RetryDecision.RETRY
 
@@ -80,6 +82,11 @@ class StreamEnd:
             return FOREIGN_REFUSAL_S
         return max(hint_s, STAND_BACK_S if self.verdict is RetryDecision.STAND_BACK else 0.0)
 
+    def foreign_wait_s(self, *, eager: bool) -> float:
+        """How long to wait at least if a proxy answered in the relay's place (rule 5). Not `eager`: it has been so for some time."""
+        is_proxys = not (eager or self.welcomed) and self.fault is None and is_foreign(self.code, self.text)
+        return FOREIGN_REFUSAL_S if is_proxys else 0.0
+
     @property
     def drains(self) -> bool:
         """Whether the relay goes out of service."""
@@ -92,6 +99,8 @@ class StreamEnd:
 
     def describe(self) -> str:
         """One line for people: what happened, and what to look at."""
+        if self.hopeless:
+            return self.text
         reason = f" [{self.fault.reason}]" if self.fault is not None else ""
         advice = "" if self.welcomed or self.fault is not None else self.advice or _ADVICE.get(self.code, "")
         return f"{self.code}{reason}: {self.text}" + (f" ({advice})" if advice else "")

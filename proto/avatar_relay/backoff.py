@@ -6,7 +6,8 @@ Rules
 2. A stream that was welcomed resets both. The waits restart from the shortest if the stream lasted `STABLE_US`, else from
    `eager_s`: a relay that accepts streams and crashes is not hammered, and not left alone for long either.
 3. In the first half minute no wait is longer than `eager_s`: devices hold about that much media, and the relay keeps their sessions.
-4. No wait is shorter than the relay asks for (`asked_to_wait_s`).
+4. No wait is shorter than the relay asks for (`asked_to_wait_s`), nor, after the first half minute, than `FOREIGN_REFUSAL_S` if a proxy
+   answers in the relay's place: its route may not be there yet, but nobody is waiting for it any more.
 
 Full jitter draws each wait evenly between 0 and a bound that grows with every failure, so that many clients which lost the same relay
 do not return together (Marc Brooker, "Exponential Backoff And Jitter", AWS Architecture Blog, 2015).
@@ -17,6 +18,7 @@ lost as well (1.5 s), the second wait (0.2 s): connected again after 6.1 s and t
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 
@@ -26,6 +28,12 @@ FINAL_CODES = frozenset(
     {"INVALID_ARGUMENT", "FAILED_PRECONDITION", "UNAUTHENTICATED", "PERMISSION_DENIED", "NOT_FOUND", "UNIMPLEMENTED", "OUT_OF_RANGE"}
 )
 """gRPC statuses that mean the same on every try. All others are worth another one."""
+
+FOREIGN_REFUSAL_S = 30.0
+"""How long to wait at least after a refusal that is not the relay's."""
+
+_GATEWAY = re.compile(r"http2 header with status: 50\d|END_STREAM flag received")
+"""gRPC's text for the answer of a proxy that reaches no relay, and for an error page whose HTTP status it did not look at."""
 
 MAX_HINT_S = 300.0
 """A relay's hint counts up to here: a wrong one must not silence a client for days."""
@@ -60,6 +68,7 @@ class Attempts:
         self._policy = policy
         self._jitter = jitter
         self._waits_s = full_jitter(policy, jitter)
+        self._tries = 0
         self.within_s = WELCOME_S
         """How long the next attempt may take, connection and `welcome` together."""
 
@@ -75,10 +84,22 @@ class Attempts:
         """A stream that was welcomed ended."""
         first_s = self._policy.first_s if lasted_us >= STABLE_US else min(self._policy.eager_s, self._policy.largest_s)
         self._waits_s = full_jitter(replace(self._policy, first_s=first_s), self._jitter)
+        self._tries = 0
+
+    @property
+    def is_eager(self) -> bool:
+        """Rule 3: whether it is the first half minute."""
+        return self._tries < self._policy.eager_tries
 
     def wait_s(self) -> float:
         """How long to wait before the next attempt."""
+        self._tries += 1
         return next(self._waits_s)
+
+
+def is_foreign(code: str, text: str) -> bool:
+    """Whether a status by name, which came without a fault and before `welcome`, is a proxy's answer in the relay's place."""
+    return code in FINAL_CODES or _GATEWAY.search(text) is not None
 
 
 def asked_to_wait_s(*hints_ms: int) -> float:

@@ -9,7 +9,8 @@ Rules
 3. Failures are counted for each peer and token id, or name in a certificate that the handshake has verified: past
    `FAILURES_PER_MINUTE`, what that peer shows for that id is not looked at for a while. Others behind the same address, with tokens
    or certificates of their own, do not feel it.
-4. An identity begins and holds open only so many RPCs; strangers at one address ask for health only so often.
+4. An identity begins and holds open only so many RPCs; strangers at one address ask for health only so often. That
+   of a caller with credentials is counted for its identity: strangers behind the same address do not feel it, nor it them.
 5. Who is in has to leave when its identity, its token or its certificate's name does not count any more.
 """
 
@@ -82,7 +83,11 @@ class Admission:
     def enter(self, method: str, credentials: PresentedCredentials, peer: str, now_us: int, unix_s: int) -> AdmittedCall:
         """Let one in, who has to `leave` again. Raises `RequestError` where not; `peer` is gRPC's name of the other end."""
         if is_for_everybody(method) and credentials.token is None:
-            self._count(f"strangers at {host_of(peer)}", STRANGERS_CALLS_PER_MINUTE, now_us)
+            known = self._directory.of_certificate(credentials.certificate_names)
+            if known is None:
+                self._count(f"strangers at {host_of(peer)}", STRANGERS_CALLS_PER_MINUTE, now_us)
+            else:
+                self._count(known.key, known.max_calls_per_minute, now_us)
             return AdmittedCall(NOBODY, method)
         identity, token_id = self._identify(credentials, peer, now_us, unix_s)
         if not is_granted(method, identity.granted):

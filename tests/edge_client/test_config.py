@@ -53,6 +53,8 @@ audio_device = "hw:1"
 rate_hz = 24000
 frames_per_buffer = 1024
 audio_side = "left"
+keep_alive = true
+release_after_s = 0
 latency = "safe"
 output_offset_ms = 120
 volume = 0.5
@@ -66,6 +68,7 @@ render_size = "640x360"
 rotation = 270
 round_screen = true
 burn_in_shift = 6
+monitor = "HDMI"
 sleep_after_s = 600
 sleep_hours = "22:00-07:00"
 sleep_command = "cec-ctl 'of mine'"
@@ -91,7 +94,7 @@ log_level = "debug"
     for name, setting in section.settings.items():
         assert f"\n{name} = " in toml
         assert setting.text
-        assert name == "insecure" or getattr(config, name) != setting.default
+        assert name in ("insecure", "release_after_s") or getattr(config, name) != setting.default
 
 
 def test_default_file_may_be_missing_a_named_one_may_not(tmp_path: Path) -> None:

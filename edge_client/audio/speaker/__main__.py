@@ -22,6 +22,7 @@ from edge_client.audio.sink import Pcm
 from edge_client.audio.speaker.alsa import Alsa
 from edge_client.audio.speaker.channel import Failed, Settings, receive, send
 from edge_client.audio.speaker.engine import SpeakerEngine
+from edge_client.audio.speaker.keep_alive import KeepAlive
 from edge_client.audio.speaker.memory import SpeakerMemory
 from edge_client.audio.speaker.opening import find_output, list_outputs, open_output
 from edge_client.audio.speaker.portaudio import Render
@@ -103,10 +104,13 @@ class _Speaker:
 
             render = ConvertedEngine(self._engine, self._settings.rate_hz, rate_hz).render
 
+        filled = KeepAlive(rate_hz).filled if self._settings.keep_alive else None
+
         def rendered(frames: int, time_seconds: float, delay_seconds: float, device_dry: bool) -> Pcm:
             self._pulse.progress()
             try:
-                return render(frames, time_us=round(time_seconds * 1e6), delay_frames=delay_seconds * rate_hz, device_dry=device_dry)
+                samples = render(frames, time_us=round(time_seconds * 1e6), delay_frames=delay_seconds * rate_hz, device_dry=device_dry)
+                return samples if filled is None else filled(samples)
             except Exception as error:
                 self._fault = error
                 raise

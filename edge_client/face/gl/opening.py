@@ -13,11 +13,11 @@ SMOOTH_SAMPLES = 4
 _SOFTWARE = ("llvmpipe", "softpipe", "swrast", "SWR")
 
 
-def open_window(size: tuple[int, int], flags: int, *, samples: int, vsync: bool) -> tuple[int, int]:
+def open_window(size: tuple[int, int], flags: int, *, samples: int, vsync: bool, monitor: int = 0) -> tuple[int, int]:
     """Open the window and make its context current; returns its size in pixels. SDL's video must be started. Raises `pygame.error`.
 
-    `samples` is 0 or a number of samples for each pixel. Call it once for each start of SDL's video: Mesa's software drivers crash in a
-    window that was opened again with other attributes, some at once, some when it is resized.
+    `samples` is 0 or a number of samples for each pixel; `monitor` is that one's number. Call it once for each start of SDL's video: Mesa's
+    software drivers crash in a window that was opened again with other attributes, some at once, some when it is resized.
     """
     for attribute, value in (
         (pygame.GL_CONTEXT_PROFILE_MASK, pygame.GL_CONTEXT_PROFILE_ES),
@@ -28,7 +28,7 @@ def open_window(size: tuple[int, int], flags: int, *, samples: int, vsync: bool)
         (pygame.GL_MULTISAMPLESAMPLES, samples),
     ):
         pygame.display.gl_set_attribute(attribute, value)
-    pygame.display.set_mode(size, pygame.OPENGL | pygame.DOUBLEBUF | flags, vsync=int(vsync))
+    pygame.display.set_mode(size, pygame.OPENGL | pygame.DOUBLEBUF | flags, display=monitor, vsync=int(vsync))
     return pygame.display.get_window_size()
 
 

@@ -26,13 +26,15 @@ class PublisherError(Exception):
 class ConnectionLostError(PublisherError):
     """No stream to the relay, or it broke off.
 
-    `final`: trying again would end the same way. `fault` is what the relay said about it, None where the line failed.
+    `final`: trying again would end the same way. `fault` is what the relay said about it, None where the line failed. `foreign`: a proxy
+    on the way answered in the relay's place.
     """
 
-    def __init__(self, text: str, *, final: bool = False, fault: Fault | None = None) -> None:
+    def __init__(self, text: str, *, final: bool = False, fault: Fault | None = None, foreign: bool = False) -> None:
         super().__init__(text)
         self.final = final
         self.fault = fault
+        self.foreign = foreign
         self.reason = None if fault is None else fault.reason
         """Of the fault."""
 

@@ -13,13 +13,20 @@ import grpc.aio
 
 from avatar_relay import wire
 from avatar_relay.addresses import is_loopback
-from avatar_relay.backoff import FINAL_CODES
+from avatar_relay.backoff import FINAL_CODES, is_foreign
 from avatar_relay.credentials import clean_token, metadata_of
 from avatar_relay.forward_proxy import host_of, proxy_note, proxy_option
 from avatar_relay.grpc_client import CHANNEL_OPTIONS, fault_of
-from avatar_relay.messages import FromPublisher, Joined, ToPublisher, UnknownEvent
+from avatar_relay.grpc_sending import send_serialized
+from avatar_relay.messages import FromPublisher, Joined, Media, Ping, Pong, PublisherWelcome, ToPublisher, UnknownEvent
 from avatar_relay.publisher.errors import ConnectionLostError, UnsendableError
+from avatar_relay.publisher.name_lookup import NameLookup
+from avatar_relay.relay_list import RelayList
+from avatar_relay.request_limit import RequestLimit
 from avatar_relay.v1 import publisher_service_pb2_grpc as services
+
+STATUS_S = 1.0
+"""How long the status of a stream may take that cannot be written to any more."""
 
 logger = logging.getLogger(__name__)
 
@@ -27,18 +34,21 @@ logger = logging.getLogger(__name__)
 class GrpcLink:
     """One `Publish` stream on a channel of its own."""
 
-    def __init__(self, address: str, channel: grpc.aio.Channel, token: str | None = None) -> None:
+    def __init__(self, address: str, channel: grpc.aio.Channel, limit: RequestLimit, token: str | None = None) -> None:
         self._address = address
         self._channel = channel
+        self._limit = limit
+        limit.begin()
         self._call: Any = services.PublisherServiceStub(channel).Publish(metadata=metadata_of(token))
         self._unknown_messages = 0
 
     async def send(self, message: FromPublisher | Joined) -> None:
         """See `RelayLink`. Waits while HTTP/2 takes no more."""
-        try:
-            await self._call.write(_encode(message))
-        except (grpc.RpcError, grpc.aio.UsageError, grpc.aio.InternalError, asyncio.InvalidStateError) as error:
-            raise await self._lost(error) from error
+        data = _encode(message)
+        if self._limit.counts:
+            self._count_sent(message, len(data))
+        if not await send_serialized(self._call, data):
+            raise await self._lost(None)
 
     async def receive(self) -> ToPublisher | None:
         """See `RelayLink`. What this version does not know is counted and skipped."""
@@ -57,8 +67,21 @@ class GrpcLink:
                 self._unknown_messages += 1
                 if self._unknown_messages == 1:
                     logger.warning("the relay at %s says things that this version does not know", self._address)
-            if message is not None:
+            if message is not None and not (self._limit.counts and await self._is_of_a_probe(message)):
                 return message
+
+    def _count_sent(self, message: FromPublisher | Joined, size: int) -> None:
+        said = message.messages if isinstance(message, Joined) else (message,)
+        ping_id = next((one.ping_id for one in said if isinstance(one, Ping)), None)
+        self._limit.sent(size, ping_id=ping_id, media=any(isinstance(one, Media) for one in said))
+
+    async def _is_of_a_probe(self, message: ToPublisher) -> bool:
+        """Nobody else writes before `welcome` is returned."""
+        if isinstance(message, PublisherWelcome):
+            self._limit.welcomed(sum(taken.cursor.audio_seq + taken.cursor.motion_seq for taken in message.taken))
+            for ping in self._limit.probes:
+                await self.send(ping)
+        return isinstance(message, Pong) and self._limit.answered(message.ping_id)
 
     async def close(self) -> None:
         """End the stream and its channel."""
@@ -71,37 +94,57 @@ class GrpcLink:
             raise await self._lost(None)
 
     async def _lost(self, error: BaseException | None) -> ConnectionLostError:
-        if not self._call.done():
+        """Why the stream is over. Waits for its status, which follows at once when nothing can be sent any more."""
+        try:
+            async with asyncio.timeout(STATUS_S):
+                code, text = await self._call.code(), await self._call.details()
+        except TimeoutError:
             return ConnectionLostError(f"the stream to the relay at {self._address} broke: {error}")
-        code, text = await self._call.code(), await self._call.details()
         fault = fault_of(code.name, text, await self._call.trailing_metadata())
         what = f"{fault.reason}: {fault.text}" if fault is not None else f"{code.name}: {text}"
         what += proxy_note(self._address, os.environ) if code is grpc.StatusCode.UNAVAILABLE and fault is None else ""
+        in_the_way = self._limit.ended(text or "") if fault is None else ""
         # ABORTED: another stream of this publisher took over. Without our fault a proxy on the way made the status, and that may pass
-        final = fault is not None and (code.name in FINAL_CODES or code is grpc.StatusCode.ABORTED)
-        return ConnectionLostError(f"the relay at {self._address}: {what}", final=final, fault=fault)
+        final = bool(in_the_way) or (fault is not None and (code.name in FINAL_CODES or code is grpc.StatusCode.ABORTED))
+        foreign = fault is None and is_foreign(code.name, text or "")
+        return ConnectionLostError(f"the relay at {self._address}: {in_the_way or what}", final=final, fault=fault, foreign=foreign)
 
 
-async def open_grpc_link(address: str, credentials: grpc.ChannelCredentials | None, token: str | Path | None = None) -> GrpcLink:
-    """Open a stream to HOST:PORT. Never raises for the relay's absence: the first message tells.
+class GrpcConnector:
+    """Opens streams to the relay of a list whose turn it is, and keeps what one learned of its relay for the next."""
 
-    Raises a final `ConnectionLostError` where the token can not be read, or would leave this machine in plaintext.
-    """
-    shown = _read_token(token)
-    if shown is not None and credentials is None and not is_loopback(host_of(address)):
-        raise ConnectionLostError(
-            "a token does not travel in plaintext: give credentials, such as grpc.ssl_channel_credentials()", final=True
-        )
-    options = (*CHANNEL_OPTIONS, *proxy_option(address))
-    if credentials is None:
-        return GrpcLink(address, grpc.aio.insecure_channel(address, options), shown)
-    return GrpcLink(address, grpc.aio.secure_channel(address, credentials, options), shown)
+    def __init__(self, relays: RelayList, credentials: grpc.ChannelCredentials | None, token: str | Path | None) -> None:
+        self._relays = relays
+        self._credentials = credentials
+        self._token = token
+        self._names: dict[str, NameLookup] = {}
+        self._limits: dict[str, RequestLimit] = {}
+
+    async def open(self) -> GrpcLink:
+        """A stream on a channel of its own. Does not raise if the relay is away: the first message tells.
+
+        Raises `ConnectionLostError` if the relay's name is not found; a final one if the token can not be read, or would leave this
+        machine in plaintext.
+        """
+        address, token = self._relays.address, _read_token(self._token)
+        if token is not None and self._credentials is None and not is_loopback(host_of(address)):
+            raise ConnectionLostError(
+                "a token does not travel in plaintext: give credentials, such as grpc.ssl_channel_credentials()", final=True
+            )
+        target, target_options = await self._names.setdefault(address, NameLookup(address)).target()
+        options = (*CHANNEL_OPTIONS, *proxy_option(address), *target_options)
+        if self._credentials is None:
+            channel = grpc.aio.insecure_channel(target, options)
+        else:
+            channel = grpc.aio.secure_channel(target, self._credentials, options)
+        return GrpcLink(address, channel, self._limits.setdefault(address, RequestLimit()), token)
 
 
-def _encode(message: FromPublisher | Joined) -> Any:
-    """The message of the wire. Raises `UnsendableError` with the one of several that can not be encoded."""
+def _encode(message: FromPublisher | Joined) -> bytes:
+    """The message as it travels. Raises `UnsendableError` with the one of several that can not be encoded."""
     try:
-        return wire.publish_request_to_wire(message)
+        data: bytes = wire.publish_request_to_wire(message).SerializeToString()
+        return data
     except Exception as error:
         messages = message.messages if isinstance(message, Joined) else (message,)
         at = next((index for index, one in enumerate(messages) if not _is_encodable(one)), 0)
@@ -110,7 +153,7 @@ def _encode(message: FromPublisher | Joined) -> Any:
 
 def _is_encodable(message: FromPublisher) -> bool:
     try:
-        wire.publish_request_to_wire(message)
+        wire.publish_request_to_wire(message).SerializeToString()
     except Exception:
         return False
     return True

@@ -24,7 +24,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Self
 
-from avatar_relay.backoff import PUBLISHER_BACKOFF, Attempts, asked_to_wait_s
+from avatar_relay.backoff import FOREIGN_REFUSAL_S, PUBLISHER_BACKOFF, Attempts, asked_to_wait_s
 from avatar_relay.checks import FieldError, as_addresses, check_function, check_int, check_text, check_type, wrong_type
 from avatar_relay.ids import ID_RULE, is_valid_id, mint_conversation_id
 from avatar_relay.limits import DEVICE_LEASE_US, PEER_TIMEOUT_US, PROTOCOL_VERSION, PUBLISHER_LEASE_US
@@ -139,12 +139,10 @@ class Publisher:
         if not (token is None or isinstance(token, str | Path)):
             raise TypeError(f"token must be a str or a Path, not {type(token).__name__}")  # a token is not shown
 
-        async def connector() -> RelayLink:
-            from avatar_relay.publisher.grpc_link import open_grpc_link
+        from avatar_relay.publisher.grpc_link import GrpcConnector  # late: it brings gRPC
 
-            return await open_grpc_link(relays.address, credentials, token)
-
-        return cls(connector, publisher_id=publisher_id, trace=trace, media_tick_us=media_tick_us, relays=relays)
+        connector = GrpcConnector(relays, credentials, token)
+        return cls(connector.open, publisher_id=publisher_id, trace=trace, media_tick_us=media_tick_us, relays=relays)
 
     @classmethod
     def in_process(
@@ -258,7 +256,8 @@ class Publisher:
         """A new error each time, because one that is raised again and again gathers tracebacks."""
         if self._failure is None:
             return ConnectionLostError(otherwise)
-        return ConnectionLostError(str(self._failure), final=self._failure.final, fault=self._failure.fault)
+        known = self._failure
+        return ConnectionLostError(str(known), final=known.final, fault=known.fault, foreign=known.foreign)
 
     async def _run(self) -> None:
         """Task boundary: whatever is wrong in here ends the publisher with a clear failure."""
@@ -292,7 +291,8 @@ class Publisher:
                 self.session.cut()
             if self._is_refused or now_us >= patience_ends_us:
                 self._patient = False
-                self.session.fail_all(_lost("the relay could not be reached again in time"))
+                why = str(self._failure) if self._is_refused else "the relay could not be reached again in time"
+                self.session.fail_all(_lost(why))
             self._changed.set()
             if self._is_refused:
                 return
@@ -303,6 +303,8 @@ class Publisher:
         failure = self._failure
         fault = None if failure is None else failure.fault
         asked_s = asked_to_wait_s(self._goaway_ms, 0 if fault is None else fault.retry_after_ms)
+        if failure is not None and failure.foreign and not self._attempts.is_eager:
+            asked_s = max(asked_s, FOREIGN_REFUSAL_S)
         stay, refused = self._connected and not self._is_handed_on, failure is not None and failure.final
         return self._relays.ended(now_us, asked_s, stay=stay, refused=refused)
 

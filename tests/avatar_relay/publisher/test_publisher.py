@@ -319,6 +319,25 @@ async def test_a_relay_that_gives_no_welcome_is_left_and_given_longer(monkeypatc
     assert all(try_s >= 0.049 * 1.5**number for number, try_s in enumerate(tries))
 
 
+async def test_a_proxy_without_a_relay_is_asked_rarely_after_half_a_minute() -> None:
+    """As many times as that takes; a relay that does not answer itself is asked on."""
+    counts: list[int] = []
+    for foreign in (True, False):
+        tries: list[None] = []
+
+        async def connect(tries: list[None] = tries, foreign: bool = foreign) -> FakeLink:
+            tries.append(None)
+            raise ConnectionLostError("HTTP status 404", foreign=foreign)
+
+        publisher = Publisher(connect, jitter=lambda: 0.0)
+        with pytest.raises(TimeoutError):
+            async with asyncio.timeout(0.3), publisher:
+                pytest.fail("there is no relay")
+        counts.append(len(tries))
+    assert counts[0] == PUBLISHER_BACKOFF.eager_tries + 1
+    assert counts[1] > counts[0]
+
+
 def test_waits_begin_anew_with_each_welcome() -> None:
     """However often the relay falls over: a publisher that waited longer and longer would lose it for minutes."""
     attempts = Attempts(PUBLISHER_BACKOFF, lambda: 1.0)

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from avatar_relay.backoff import MAX_HINT_S
+from avatar_relay.backoff import FOREIGN_REFUSAL_S, MAX_HINT_S
 from avatar_relay.reasons import Fault, Reason
-from edge_client.link.retry import FOREIGN_REFUSAL_S, STAND_BACK_S, RetryDecision, StreamEnd
+from edge_client.link.retry import STAND_BACK_S, RetryDecision, StreamEnd
 
 
 @pytest.mark.parametrize(
@@ -59,3 +59,21 @@ def test_text_says_what_to_look_at() -> None:
     assert StreamEnd("FAILED_PRECONDITION", fault.text, fault=fault).describe() == (
         "FAILED_PRECONDITION [PROTOCOL_VERSION_UNSUPPORTED]: version 9; 1 is spoken here"
     )
+
+
+def test_a_proxy_that_reaches_no_relay_is_asked_rarely_after_some_time() -> None:
+    """A restart of the relay is over within the first half minute: until then its proxy is asked as often as the relay would be."""
+    away = StreamEnd("UNAVAILABLE", "Received http2 header with status: 502")
+    page = StreamEnd("INTERNAL", "Stream removed (Data frame with END_STREAM flag received)")
+    assert page.foreign_wait_s(eager=False) == FOREIGN_REFUSAL_S
+    assert away.foreign_wait_s(eager=True) == 0
+    assert away.foreign_wait_s(eager=False) == FOREIGN_REFUSAL_S
+    assert StreamEnd("UNAVAILABLE", "connection refused").foreign_wait_s(eager=False) == 0
+    assert StreamEnd("UNAVAILABLE", away.text, fault=Fault(Reason.DRAINING, "")).foreign_wait_s(eager=False) == 0
+
+
+def test_a_limit_of_the_size_is_final_and_says_only_what_to_change() -> None:
+    """The code of such an end says nothing."""
+    end = StreamEnd("INTERNAL", "a proxy limits it", welcomed=True, hopeless=True)
+    assert end.verdict is RetryDecision.FINAL
+    assert end.describe() == "a proxy limits it"

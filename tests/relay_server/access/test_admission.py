@@ -95,6 +95,19 @@ def test_strangers_ask_for_health_only_so_often() -> None:
     assert refusal(door, PresentedCredentials(), method=check, peer="ipv4:192.0.2.8:1") is None
 
 
+def test_strangers_do_not_use_up_the_health_checks_of_callers_with_credentials() -> None:
+    """Behind one address: a supervisor by token, and one by certificate, each have their own."""
+    device = Identity(role=Role.DEVICE, name="lobby", certificate="lobby.example", calls_per_minute=6)
+    operator, token = issue()
+    door, check = Admission(Directory([device, operator]), {}), "/grpc.health.v1.Health/Check"
+    while refusal(door, PresentedCredentials(), method=check) is None:
+        pass
+    by_certificate = PresentedCredentials(None, ("lobby.example",))
+    assert refusal(door, PresentedCredentials(token), method=check) is None
+    assert [refusal(door, by_certificate, method=check) for _ in range(7)] == [None] * 6 + [Reason.LIMIT_REACHED]
+    assert refusal(door, PresentedCredentials(None, ("other.example",)), method=check) is Reason.LIMIT_REACHED
+
+
 def test_who_is_in_leaves_when_its_time_is_up() -> None:
     """Its token's, or its identity's; not before."""
     token, record = make_token(RANDOM, 0, 100)

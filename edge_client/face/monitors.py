@@ -1,0 +1,34 @@
+"""Which of a desktop's or console's monitors a setting means. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from edge_client.errors import ScreenError
+
+
+@dataclass(frozen=True, slots=True)
+class Monitor:
+    """One, as SDL tells of it."""
+
+    name: str
+    size: tuple[int, int]
+
+
+def choose(wanted: str, monitors: Sequence[Monitor]) -> int:
+    """The number of the monitor: `wanted` is a number from 0, or the beginning of exactly one name in any case; empty for the first.
+
+    Raises `ScreenError` that lists what there is.
+    """
+    if not wanted:
+        return 0
+    if wanted.isascii() and wanted.isdigit():
+        found = [number for number in range(len(monitors)) if number == int(wanted)]
+    else:
+        found = [number for number, monitor in enumerate(monitors) if monitor.name.casefold().startswith(wanted.casefold())]
+    if len(found) == 1:
+        return found[0]
+    problem = "is the beginning of several monitors" if found else "is none of the monitors"
+    listed = "; ".join(f"[{number}] {monitor.name} ({monitor.size[0]}x{monitor.size[1]})" for number, monitor in enumerate(monitors))
+    raise ScreenError(f"monitor {wanted!r} {problem}: {listed}")

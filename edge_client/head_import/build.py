@@ -123,7 +123,7 @@ def _packed(mesh: HeadMesh, materials: list[Material], which: NDArray[np.int64],
 def _encoded(pixels: NDArray[np.uint8], *, has_alpha: bool) -> bytes:
     file = io.BytesIO()
     if has_alpha:
-        Image.fromarray(pixels, "RGBA").save(file, "PNG", compress_level=4)
+        Image.fromarray(pixels, "RGBA").save(file, "PNG", compress_level=2)
     else:
         Image.fromarray(pixels[..., :3].copy()).save(file, "JPEG", quality=92, subsampling=0)
     return file.getvalue()

@@ -6,7 +6,8 @@ EdgeError
 ├── SinkError            the audio device failed (the device's fault)
 ├── ScreenError          no window, or no picture (the device's fault)
 ├── AssetError           a file of the face is missing or damaged
-└── ModelError           a model can not be made into a head (the file's fault)
+ ├── DiscoveryError       no relay can be looked for in the network
+ └── ModelError           a model can not be made into a head (the file's fault)
 """
 
 
@@ -32,6 +33,10 @@ class ScreenError(EdgeError):
 
 class AssetError(EdgeError):
     """A file of the face is missing or damaged."""
+
+
+class DiscoveryError(EdgeError):
+    """No relay can be looked for; the text says why, and what to install."""
 
 
 class ModelError(EdgeError):

@@ -269,7 +269,14 @@ def _make(way: Place, driver: GlDriver | None, look: _Look, flags: int, monitor:
 
         vsync = driver.vsync or way.where == "console"  # the trial was not on the console, which always can
         return GlesRenderer(
-            look.size, flags, way.where, samples=driver.samples, vsync=vsync, monitor=monitor, head_file=look.head_file, **look.drawing
+            look.size,
+            flags,
+            way.where,
+            samples=driver.samples,
+            vsync=vsync,
+            monitor=monitor,
+            head_file=look.head_file,
+            **look.drawing,
         )
     from edge_client.face.flat import FlatRenderer
 

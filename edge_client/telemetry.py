@@ -119,8 +119,9 @@ class EdgeTelemetry(PlaybackObserver, PictureObserver):
             if (validity := credentials().validity) is not None:
                 yield Observation(validity.not_after_s - int(unix_s()))
 
-        name, text = "avatar.device.certificate.expires_in", "Until the device's own certificate expires"
-        self._meter.create_observable_gauge(name, [left], "s", text)
+        self._meter.create_observable_gauge(
+            "avatar.device.certificate.expires_in", [left], "s", "Until the device's own certificate expires"
+        )
 
     def watch_face(self, face: FaceProcess) -> None:
         """Tell from now on what draws, and how often that was started again."""

@@ -185,7 +185,7 @@ def _mix(options: argparse.Namespace) -> int:
     names = [name for name in RELAY_ATTACKS if name.startswith(options.only)]
     with tempfile.TemporaryDirectory(prefix="attack-") as folder:
         found = asyncio.run(mixed(names, Path(folder), options.minutes, options.seconds, options.devices or 20, options.seed))
-    write_json({**asdict(found), "broken": found.faults()}, options.json)
+    write_json({**vars(found), "broken": found.faults()}, options.json)
     return int(bool(found.faults()))
 
 

@@ -20,7 +20,7 @@ from tests.lab.attack.victims import Victims, honest_side
 from tests.lab.history import History
 from tests.lab.speaker import Manner, Speaker
 
-MAX_GROWTH_MIB, MAX_SLOPE_MB_PER_H, MAX_LINES_PER_MINUTE, MIN_ATTACHED = 64, 4.0, 10, 0.95
+MAX_GROWTH_MIB, MAX_SLOPE_MB_PER_H, MIN_ATTACHED = 64, 4.0, 0.95
 MIN_SLOPE_MINUTES = 10
 """Of a shorter quiet time the slope says nothing."""
 AT_ONCE = 2
@@ -42,6 +42,7 @@ class Mixed:
     slope_mb_per_h: float
     """Over the second half of the quiet time."""
     log_lines_per_minute: float
+    """While it was attacked; each attack alone has its bar in `main`."""
     attaches: int
     attach_failed: int
     attach_worst_s: float
@@ -58,7 +59,6 @@ class Mixed:
         bars = {
             "memory": rss["end"] - rss["start"] > MAX_GROWTH_MIB,
             "slope": long_enough and self.slope_mb_per_h > MAX_SLOPE_MB_PER_H,
-            "log": self.log_lines_per_minute > MAX_LINES_PER_MINUTE,
             "attach": self.attaches < MIN_ATTACHED * (self.attaches + self.attach_failed),
             "devices": bool(self.devices_lost),
             "another tenant": bool(self.saw_another_tenant),

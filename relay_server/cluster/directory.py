@@ -16,6 +16,8 @@ from relay_server.core.events import DeviceAttached, DeviceDetached, DeviceLost,
 
 logger = logging.getLogger(__name__)
 
+ASK_AGAIN_US = 2_000_000
+"""A claim may be lost; a relay whose device is away asks again after so long."""
 LOOK_UP_S = 0.5
 """How long a relay may take to say that it has a device."""
 
@@ -45,6 +47,7 @@ class DeviceDirectory:
         """Devices of which the others are to be told something."""
         self._wake = asyncio.Event()
         self._beaten_us: int | None = None
+        self._asked_us = now_us()
         self.members = Members()
 
     async def run(self) -> None:
@@ -83,8 +86,14 @@ class DeviceDirectory:
         self._elsewhere.pop(device_id, None)
 
     async def tick(self) -> None:
-        """A few times a second: say that this relay is there."""
+        """A few times a second: say that this relay is there, and ask now and then for devices that are away. Raises `BackplaneError`."""
         now_us = self._now_us()
+        if now_us - self._asked_us >= ASK_AGAIN_US:
+            self._asked_us = now_us
+            for session in self._relay.sessions():
+                if not session.attached:
+                    self._to_tell.setdefault(session.device_id, ClaimKind.AGAIN)
+            self._wake.set()
         if self._beaten_us is None or now_us - self._beaten_us >= BEAT_US // 2:
             self._beaten_us = now_us
             await self._backplane.publish(self._names.beats, self._names.relay.encode())

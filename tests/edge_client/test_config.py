@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from avatar_relay.errors import ConfigError
-from edge_client.config import SETTINGS, EdgeConfig, load_config
+from edge_client.config import AUTO, SETTINGS, EdgeConfig, load_config
 
 
 def load(
@@ -24,7 +24,7 @@ def test_defaults_are_safe(tmp_path: Path) -> None:
     """With nothing said: this machine's relay, plaintext within it, and the environment's other variables do not matter."""
     config = load(tmp_path, environment={"HOME": "/root"})
     assert config == EdgeConfig()
-    assert config.relay == ("127.0.0.1:52000",)
+    assert config.relay == AUTO
     assert not config.tls
 
 
@@ -47,12 +47,16 @@ tls_cert_file = "{ca_file}"
 tls_key_file = "{ca_file}"
 token_file = "{ca_file}"
 insecure = false
+pairing = false
 device_id = "kitchen"
 audio_sink = "virtual"
 audio_device = "hw:1"
 rate_hz = 24000
 frames_per_buffer = 1024
 audio_side = "left"
+keep_alive = true
+audio_mixer = "PCM"
+release_after_s = 0
 latency = "safe"
 output_offset_ms = 120
 volume = 0.5
@@ -60,6 +64,7 @@ frame_starvation = "strict_sync"
 mouth_source = "blend"
 flame_map = "{ca_file}"
 renderer = "none"
+head = "{ca_file}"
 size = "1280x720"
 render_size = "640x360"
 rotation = 270
@@ -91,7 +96,7 @@ log_level = "debug"
     for name, setting in section.settings.items():
         assert f"\n{name} = " in toml
         assert setting.text
-        assert name == "insecure" or getattr(config, name) != setting.default
+        assert name in ("insecure", "release_after_s") or getattr(config, name) != setting.default
 
 
 def test_default_file_may_be_missing_a_named_one_may_not(tmp_path: Path) -> None:

@@ -60,6 +60,15 @@ class EdgeConfig:
         "sound device: a name that `edge-client devices` lists or its beginning, any name of ALSA's, or path:PLACE; empty: the default one",
     )
     audio_side: Side = setting("both", takes.choice(*get_args(Side)), "which loudspeakers of a pair play; the other one is silent")
+    audio_mixer: str = setting(
+        "", takes.text("NAME"), "volume control of the sound card to use, such as PCM or Master; empty: samples are scaled instead"
+    )
+    keep_alive: bool = setting(
+        False, takes.switch(), "never digital silence: for sinks that mute at it and swallow the first syllable (noise at -90 dB)"
+    )
+    release_after_s: float = setting(
+        0.0, takes.number(0, 86_400, "s"), "let other programs have the sound device when nothing was said for so long; 0: never"
+    )
     rate_hz: int = setting(48_000, takes.whole_number(8_000, 192_000, "Hz"), "rate of the sound, whatever the rate of the sound device")
     frames_per_buffer: int = setting(480, takes.whole_number(64, 8_192), "frames that the sound device takes at once, to begin with")
     latency: Latency = setting(
@@ -83,6 +92,9 @@ class EdgeConfig:
         None, takes.path(), "map from AvatarKit's coefficients to the mouth, fitted for your own avatar; without it, the one that ships"
     )
     renderer: str = setting("auto", renderer_name(), "what draws the face; none: no face at all")
+    head: Path | None = setting(
+        None, takes.path(), "head that `edge-client import-head` made of your own model; without it, the one that ships"
+    )
     size: tuple[int, int] = setting((800, 480), takes.size(), "size of window or picture")
     render_size: tuple[int, int] = setting(
         LARGEST_SOFT, takes.size(), "largest picture that the CPU draws (software GL, vector face); it is scaled up to a larger window"
@@ -134,8 +146,12 @@ class EdgeConfig:
             check_output_name(self.audio_device)
         except ValueError as error:
             raise ConfigError(f"audio_device: {error}") from error
+        if self.keep_alive and self.release_after_s:
+            raise ConfigError("keep_alive and release_after_s contradict each other: leave one of them out")
         if self.audio_sink == "wav" and self.record is None:
             raise ConfigError("audio_sink: wav plays into the record folder; name one with record")
+        if self.head is not None and not self.head.is_file():
+            raise ConfigError(f"head: there is no file {self.head}; make one with edge-client import-head")
         if self.record is not None and self.record.exists() and not self.record.is_dir():
             raise ConfigError(f"record: {self.record} is not a folder")
 

@@ -176,6 +176,19 @@ class RelayConfig:
         "most payloads and fragments a second from one publisher; twice as many at once after a pause",
     )
     drain_grace_us: int = setting(20_000_000, _milliseconds(0), "how long a drain waits for conversations to finish", name="drain_grace_ms")
+    cluster_nats: tuple[str, ...] = setting(
+        (),
+        takes.words("URL", "URLs of NATS servers, separated by commas, such as tls://nats-1.example:4222"),
+        "NATS servers through which relays are one cluster; without it, this relay is alone",
+    )
+    cluster_name: str = setting("avatar-relay", takes.text("NAME"), "name of the cluster; subjects begin with it")
+    cluster_relay: str = setting("", takes.text("NAME"), "this relay's name in the cluster; empty: the machine's, with random characters")
+    cluster_secret_file: Path | None = setting(
+        None, takes.path(), "file with a secret of at least 32 bytes, the same at all relays of the cluster"
+    )
+    cluster_tls_ca_file: Path | None = setting(None, takes.path(), "certificates (PEM) that vouch for NATS servers with tls://")
+    cluster_tls_cert_file: Path | None = setting(None, takes.path(), "certificate (PEM) that this relay shows NATS servers")
+    cluster_tls_key_file: Path | None = setting(None, takes.path(), "the certificate's key (PEM)")
     port_file: Path | None = setting(None, takes.path(), "write the port to this file when listening")
     log_level: LogLevel = setting("warning", takes.choice(*get_args(LogLevel)), "least important messages that are logged")
     sources: Mapping[str, object] = field(default_factory=lambda: MappingProxyType({}))
@@ -183,6 +196,7 @@ class RelayConfig:
 
     def __post_init__(self) -> None:
         self._check_access()
+        self._check_cluster()
         if self.heartbeat_us >= self.peer_timeout_us:
             text = f"{self.peer_timeout_us // 1_000} must be longer than heartbeat_ms ({self.heartbeat_us // 1_000})"
             raise ConfigError(f"peer_timeout_ms: {text}")
@@ -201,8 +215,18 @@ class RelayConfig:
             if bad or not members or group in members:
                 raise ConfigError(f"groups.{group}: needs a list of device ids; a name is {ID_RULE}, and not the group's own")
 
+    def _check_cluster(self) -> None:
+        if (self.cluster_tls_cert_file is None) != (self.cluster_tls_key_file is None):
+            raise ConfigError("cluster_tls_cert_file and cluster_tls_key_file come together")
+        for name in ("cluster_name", "cluster_relay"):
+            if (value := getattr(self, name)) and (not is_valid_id(value) or "." in value):
+                raise ConfigError(f"{name}: {value[:80]!r} can not be a name; it takes {ID_RULE}, without dots")
+        if self.cluster_nats and self.cluster_secret_file is None:
+            raise ConfigError("cluster_secret_file: a relay of a cluster needs one; `openssl rand -out FILE 32` makes it")
+
     def _check_access(self) -> None:
-        for name in ("access_file", "tls_cert_file", "tls_key_file", "tls_client_ca_file", "pairing_ca_file"):
+        cluster = ("cluster_secret_file", "cluster_tls_ca_file", "cluster_tls_cert_file", "cluster_tls_key_file")
+        for name in ("access_file", "tls_cert_file", "tls_key_file", "tls_client_ca_file", "pairing_ca_file", *cluster):
             path = getattr(self, name)
             if path is not None and not path.is_file():
                 raise ConfigError(f"{name}: there is no file {path}")

@@ -6,11 +6,13 @@ import asyncio
 import logging
 import os
 import signal
+import socket
 import sys
 import time
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
 from importlib.metadata import version
+from typing import TYPE_CHECKING
 
 from avatar_relay import wire
 from avatar_relay.media import TraceContext
@@ -40,6 +42,9 @@ from relay_server.sources.plugins import SourceContext
 from relay_server.sources.speech_publishing import serving_speech
 from relay_server.telemetry import RelayTelemetry
 
+if TYPE_CHECKING:
+    from relay_server.cluster.cluster import Cluster
+
 logger = logging.getLogger(__name__)
 MAX_STRANGERS = 1_024
 """Connections without an admitted caller, in all; fewer where descriptors are few."""
@@ -65,17 +70,36 @@ def unix_time_us() -> int:
 
 def build_relay(config: RelayConfig, observer: RelayObserver | None = None) -> Relay:
     """A relay on the real clocks. Needs a running event loop."""
-    clocks = Clocks(boot_time_us, unix_time_us)
-    return Relay(config, clocks, random_bytes=os.urandom, encode=wire.encode_payload, observer=observer)
+    clocks, token = Clocks(boot_time_us, unix_time_us), None
+    if config.cluster_nats:
+        from relay_server.cluster.joining import publisher_token
+
+        token = publisher_token(config)
+    return Relay(config, clocks, random_bytes=os.urandom, encode=wire.encode_payload, observer=observer, publisher_token=token)
+
+
+def cluster_of(relay: Relay) -> Cluster | None:
+    """The cluster that the relay's configuration names, not joined yet; None without one. Raises `ConfigError`."""
+    if not relay.config.cluster_nats:
+        return None
+    from relay_server.cluster.cluster import Cluster
+    from relay_server.cluster.joining import names_of, nats_backplane
+
+    names = names_of(relay.config, socket.gethostname(), os.urandom(2))
+    return Cluster(relay, nats_backplane(relay.config, names.relay), names, now_us=boot_time_us, random_bytes=os.urandom)
 
 
 class RelayServer:
     """A relay behind its gRPC servers."""
 
-    def __init__(self, relay: Relay, speech: admin.Speech, background: Background) -> None:
-        """`background` runs what looks after the relay. Raises `ConfigError` where the access file or the certificate can not be used."""
+    def __init__(self, relay: Relay, speech: admin.Speech, background: Background, cluster: Cluster | None = None) -> None:
+        """`background` runs what looks after the relay; `cluster` is not joined yet.
+
+        Raises `ConfigError` where the access file or the certificate can not be used.
+        """
         self.relay = relay
         self._background = background
+        self._cluster = cluster
         config = relay.config
         descriptors = raise_descriptor_limit()
         connections = max_connections(descriptors, servers=1 if config.admin_listen in ("", ADMIN_OFF) else 2)
@@ -86,11 +110,12 @@ class RelayServer:
             file = AccessFile(config.access_file)
             self.guard = Guard(file, config.groups, now_us=boot_time_us, unix_time_us=unix_time_us, cut=self._watch.cut)
         self._pairing = self._make_pairing() if offers_pairing(config) else None
-        for_all = [(device.NAME, device.DeviceService(relay).handler()), (publisher.NAME, publisher.PublisherService(relay).handler())]
+        pair = None if self._pairing is None else self._pairing.pair
+        publishers, operators = _services(relay, speech, cluster, pair)
+        for_all = [(device.NAME, device.DeviceService(relay).handler()), (publisher.NAME, publishers.handler())]
         if self._pairing is not None:
             for_all.append((PAIRING, self._pairing.handler()))
-        pair = None if self._pairing is None else self._pairing.pair
-        for_operators = (admin.NAME, admin.AdminService(relay, speech, pair).handler())
+        for_operators = (admin.NAME, operators.handler())
         self._listeners = GrpcServers(
             config, self.guard, for_all, for_operators, watch=self._watch, connections=connections, unix_s=lambda: int(time.time())
         )
@@ -117,7 +142,11 @@ class RelayServer:
         )
 
     async def start(self) -> str:
-        """Listen; returns HOST:PORT with the real port. Raises `ConfigError` where the address can not be had."""
+        """Join the cluster if there is one, and listen; returns HOST:PORT with the real port. Raises `ConfigError`."""
+        if self._cluster is not None:
+            await self._cluster.start()
+            self._background.start("cluster", self._cluster.run())
+            await self._cluster.settle()
         self._background.start("relay upkeep", self.relay.run())
         if self.guard is not None:
             self._background.start("access file", self.guard.run())
@@ -135,17 +164,33 @@ class RelayServer:
     async def drain(self, grace_us: int | None = None) -> None:
         """Go out of service: NOT_SERVING at once, conversations finish within the grace, then all streams end."""
         await self._listeners.tell_health(NOT_SERVING)
-        left = await self.relay.drain(grace_us)
+        left = await self.relay.drain(grace_us, hand_over=self._cluster is not None)
         if left:
             logger.warning("%d conversations were cut off by the end of the grace", left)
         await self._listeners.stop(STREAMS_END_US / 1e6)
+        if self._cluster is not None:
+            await self._cluster.leave()
+
+
+def _services(
+    relay: Relay, speech: admin.Speech, cluster: Cluster | None, pair: admin.Pair | None
+) -> tuple[publisher.PublisherService, admin.AdminService]:
+    """What serves publishers and operators."""
+    if cluster is None:
+        return publisher.PublisherService(relay), admin.AdminService(relay, speech, pair)
+    from relay_server.cluster.admin import ClusterAdmin
+    from relay_server.cluster.service import DoorService
+
+    return DoorService(relay, cluster), ClusterAdmin(relay, speech, pair, cluster)
 
 
 @asynccontextmanager
-async def serving(relay: Relay, speech: admin.Speech, background: Background | None = None) -> AsyncIterator[tuple[RelayServer, str]]:
+async def serving(
+    relay: Relay, speech: admin.Speech, background: Background | None = None, cluster: Cluster | None = None
+) -> AsyncIterator[tuple[RelayServer, str]]:
     """A relay that runs and listens; gives it and its HOST:PORT. Leaving drains it without grace, and stops `background`."""
     background = background or Background()
-    server = RelayServer(relay, speech, background)
+    server = RelayServer(relay, speech, background, cluster)
     try:
         yield server, await server.start()
     finally:
@@ -186,7 +231,7 @@ async def serve(config: RelayConfig, environment: Mapping[str, str], ready: Call
     try:
         async with (
             voice(relay, telemetry, environment, background.start) as speech,
-            serving(relay, speech, background) as (server, address),
+            serving(relay, speech, background, cluster_of(relay)) as (server, address),
         ):
             beat_watchdog(manager, background)
             ready(address)

@@ -21,6 +21,7 @@ RUN_PACKAGES=(
 # shellcheck disable=SC2034  # used where this is sourced
 TEST_PACKAGES=(
   "${RUN_PACKAGES[@]}" libasound2-dev libasound2-plugins alsa-utils opus-tools pocketsphinx-testdata xvfb weston openssl systemd
+  nats-server
 )
 
 say() { printf '==> %s\n' "$*" >&2; }

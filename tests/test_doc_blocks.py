@@ -72,6 +72,7 @@ NOT_RUN = (
     NotRun("docs/proxies.md", "readinessProbe:", "needs a cluster; tests/relay_server/relayctl/test_cli.py runs the command"),
     NotRun("docs/playout.md", "scripts/simulate", MINUTES),
     NotRun("docs/notebook/reliability.md", "scripts/chaos", MINUTES),
+    NotRun("docs/your-own-head.md", "edge-client import-head", "tests/edge_client/head_import runs it on a model that it makes"),
     NotRun("examples/README.md", "relay-server", "tests/test_examples.py starts both"),
 )
 
@@ -90,7 +91,7 @@ IN_CLONE = ("docs/protocol.md",)
 DEVICE_SETTINGS = ("docs/device.md", "docs/face.md")
 """Pages whose TOML is for a device; the rest is for a relay."""
 
-READERS_OWN = {"/srv/speech": "speech", "/etc/avatar-relay/nvidia-api-key": "nvidia-api-key"}
+READERS_OWN = {"cluster.secret": "cluster.secret", "/srv/speech": "speech", "/etc/avatar-relay/nvidia-api-key": "nvidia-api-key"}
 """Folders and files that the settings of a page name, and that a reader has: what stands for them here."""
 
 
@@ -222,6 +223,7 @@ def test_settings_are_taken(block: Block, tmp_path: Path) -> None:
     for name, own in READERS_OWN.items():
         text = text.replace(name, str(tmp_path / own))
     (tmp_path / "speech").mkdir()
+    (tmp_path / "cluster.secret").write_bytes(bytes(32))
     (tmp_path / "nvidia-api-key").write_text("a-key\n", encoding="utf-8")
     path = tmp_path / "settings.toml"
     path.write_text(text, encoding="utf-8")

@@ -85,3 +85,9 @@ def test_what_is_imported_is_seen() -> None:
     found = names_after("import wave\nimport asyncio.queues")
     assert {"wave", "asyncio.queues"} <= found
     assert {"wave", "asyncio"} <= packages(found)
+
+
+def test_a_relay_alone_loads_nothing_of_a_cluster() -> None:
+    """The backplane is imported by a relay that has one."""
+    names = names_after("import relay_server.server, relay_server.cli")
+    assert not {name for name in names if name.startswith(("nats", "relay_server.cluster", "relay_server.backplane"))}

@@ -52,6 +52,9 @@ def _make(choice: SinkChoice, config: EdgeConfig, tap: Tap | None) -> AudioSink:
             fallback=config.audio_sink == "auto" and not config.audio_device,
             latency=config.latency,
             side=config.audio_side,
+            keep_alive=config.keep_alive,
+            mixer=config.audio_mixer,
+            release_after_s=config.release_after_s,
             cards=CardMemory(state_folder(os.environ, Path.home)),
         )
     return VirtualSink(rate_hz=config.rate_hz, tap=tap, name="a virtual device that keeps real time (nothing is heard)")

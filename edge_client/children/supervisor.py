@@ -44,6 +44,7 @@ class Supervisor(Generic[C]):
         self._grace_s = 0.0
         self._replace = ""
         self._hurry = False
+        self._resting = False
         self._standing = Standing()
         self.started_once = threading.Event()
         """Set when a child was started for the first time, or could not be."""
@@ -65,6 +66,11 @@ class Supervisor(Generic[C]):
     def hurry(self) -> None:
         """Start the child at once if it waits to be started again; from any thread."""
         self._hurry = True
+        os.eventfd_write(self._wake, 1)
+
+    def rest(self, resting: bool) -> None:
+        """Start no child that has ended as long as this holds; from any thread, also in `on_end`."""
+        self._resting = resting
         os.eventfd_write(self._wake, 1)
 
     def stop(self) -> None:
@@ -98,6 +104,8 @@ class Supervisor(Generic[C]):
             child = None
             if self._closing:
                 return None
+        if child is None and self._resting:
+            return None
         if self._replace:
             self._policy.replace(self._replace)
             self._replace = ""

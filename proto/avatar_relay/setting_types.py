@@ -162,8 +162,12 @@ def networks() -> SettingType:
 
 
 def addresses() -> SettingType:
-    """One address or several; a file may give them as a list, too."""
-    takes = "HOST:PORT, or several separated by commas"
+    """One address or several."""
+    return words("HOST:PORT", "HOST:PORT, or several separated by commas")
+
+
+def words(metavar: str, takes: str) -> SettingType:
+    """One word or several, separated by commas; a file may give them as a list, too."""
 
     def read(value: object) -> tuple[str, ...]:
         entries = [entry.strip() for entry in value.split(",")] if isinstance(value, str) else value
@@ -171,7 +175,7 @@ def addresses() -> SettingType:
             raise ValueError(f"takes {takes}")
         return tuple(entries)
 
-    return SettingType(read, "HOST:PORT,…", takes, ",".join)
+    return SettingType(read, f"{metavar},…", takes, ",".join)
 
 
 def structured(check: Callable[[Any], Any], metavar: str, takes: str) -> SettingType:

@@ -163,12 +163,30 @@ class Devices:
         self._late_us //= 2
         self._perform(self._reports.tick(self._clocks.now_us()))
 
+    def heard_us(self, device_id: str, now_us: int) -> int:
+        """When an attached device said something last; `now_us` for one that is not."""
+        port = self.ports.get(device_id)
+        return now_us if port is None else port.heard_us
+
+    def hand_over(self, device_id: str) -> None:
+        """The device has a stream at another relay: the one here ends."""
+        port = self.ports.pop(device_id, None)
+        if port is not None:
+            port.session = None
+            port.give_way(f"device {device_id}")
+
     def go_away(self) -> None:
         """Tell all that the relay is about to stop."""
         for port in self.ports.values():
             if port.session is not None:
                 port.session.outbox.put(GoAway("drain", RETRY_AFTER_MS))
                 port.wake()
+
+    def end_idle(self, fault: Fault) -> None:
+        """End the streams of devices without a conversation."""
+        for port in self.ports.values():
+            if port.session is not None and not port.session.deliveries:
+                port.end(fault)
 
     def end_all(self, fault: Fault) -> None:
         """End all streams."""

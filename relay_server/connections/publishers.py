@@ -37,6 +37,8 @@ class PublisherPort(Port[ToPublisher]):
         """When the publisher said something last."""
         self.leaves_us: int | None = None
         """When what it left open is to be ended; None where that is done, or not due."""
+        self.lease_us = publishers.lease_us
+        """How long what it left open is kept when the stream is gone."""
         self.room = asyncio.Event()
         """Set when media left for a device."""
 
@@ -87,6 +89,7 @@ class Publishers:
         limits: Limits,
         clocks: Clocks,
         *,
+        mint_token: Callable[[str], str],
         random_bytes: Callable[[int], bytes],
         perform: Callable[[Iterable[Effect]], None],
     ) -> None:
@@ -96,9 +99,12 @@ class Publishers:
         self._config = config
         self._limits = replace(limits, lease_ms=config.publisher_lease_us // 1_000)
         self._clocks = clocks
+        self._mint_token = mint_token
         self._random_bytes = random_bytes
         self._perform = perform
         self._ports: dict[str, PublisherPort] = {}
+        self.lease_us = config.publisher_lease_us
+        """Of a publisher whose stream is gone."""
 
     # --- what ports ask----------------------------------------------------------------------------------------------
 
@@ -133,7 +139,7 @@ class Publishers:
             port.end()
             del self._ports[publisher.key]
             publisher.connected = False
-            publisher.expires_at_us = self._clocks.now_us() + self._config.publisher_lease_us
+            publisher.expires_at_us = self._clocks.now_us() + port.lease_us
             if not publisher.conversations and (publisher.by_hand or port.said_all or not publisher.closed):
                 self._forget(publisher, lost=False)
 
@@ -181,6 +187,11 @@ class Publishers:
         """Media of this publisher left for a device: a `send` that waits may try again."""
         if (port := self._ports.get(key)) is not None:
             port.room.set()
+
+    def cut(self, key: str, fault: Fault) -> None:
+        """End a publisher's stream; it may come back."""
+        if (port := self._ports.get(key)) is not None:
+            port.end(fault)
 
     def go_away(self) -> None:
         """Tell all that the relay is about to stop."""
@@ -234,7 +245,7 @@ class Publishers:
         rate = self._config.max_payloads_per_second
         publisher = PublisherRecord(
             key,
-            self._random_bytes(24).hex(),
+            self._mint_token(key),
             by_hand=by_hand,
             owner=owner,
             allowance=Allowance(rate, 2 * rate, self._clocks.now_us()),

@@ -69,7 +69,9 @@ class Relay:
         random_bytes: Callable[[int], bytes],
         encode: Callable[[Payload], bytes],
         observer: RelayObserver | None = None,
+        publisher_token: Callable[[str], str] | None = None,
     ) -> None:
+        """`publisher_token`: a publisher's session token by its key, where other relays are to know it too; else each is drawn."""
         self.config = config
         self.limits = limits_of(config)
         self.drain_asked = asyncio.Event()
@@ -88,7 +90,15 @@ class Relay:
         self._commands = PublisherCommands(registry, self._opener, config, encode=encode, observed=observer is not None)
         self._reports = DeviceReports(registry, config, self.limits, random_bytes=random_bytes)
         self.publishers = Publishers(
-            registry, self._opener, self._commands, config, self.limits, clocks, random_bytes=random_bytes, perform=self._perform
+            registry,
+            self._opener,
+            self._commands,
+            config,
+            self.limits,
+            clocks,
+            mint_token=publisher_token or _drawn(random_bytes),
+            random_bytes=random_bytes,
+            perform=self._perform,
         )
         self._devices = Devices(registry, self._reports, config, clocks, observer, perform=self._perform, credit_due=self._return_credit)
         self._media_tick = MediaTick(config.media_tick_us) if config.media_tick_us else None
@@ -135,23 +145,25 @@ class Relay:
         self.publishers.tick()
         self.observer.tick()
 
-    async def drain(self, grace_us: int | None = None) -> int:
+    async def drain(self, grace_us: int | None = None, *, hand_over: bool = False) -> int:
         """Open nothing new, let conversations finish within the grace, then end all streams; returns how many were left.
 
         Those are handed back: their publishers are told, and may open them again at another relay. What streams take to end
-        (`STREAMS_END_US`) is part of the grace.
+        (`STREAMS_END_US`) is part of the grace. `hand_over`: other relays take the devices, each as soon as it has no conversation.
         """
         self._opener.draining = self._reports.draining = True
         self.publishers.go_away()
         self._devices.go_away()
+        fault = Fault(Reason.DRAINING, "the relay stops", retry_after_ms=RETRY_AFTER_MS)
         with suppress(TimeoutError):
             grace_us = self._drain_grace_us if grace_us is None else grace_us
             async with asyncio.timeout(max(0, grace_us - STREAMS_END_US) / 1e6):
                 while self._registry.conversations:
+                    if hand_over:
+                        self._devices.end_idle(fault)
                     self._moved.clear()
                     await self._moved.wait()
         left = len(self._registry.conversations)
-        fault = Fault(Reason.DRAINING, "the relay stops", retry_after_ms=RETRY_AFTER_MS)
         for conversation in self._registry.conversations.values():
             self._perform(report_fault(conversation.publisher, conversation.conversation_id, fault))
         self.publishers.end_all(fault)
@@ -176,6 +188,32 @@ class Relay:
                 yield watcher
             finally:
                 self.watchers.discard(watcher)
+
+    # --- for a cluster ---------------------------------------------------------------------------------------------
+
+    def has(self, device_id: str) -> bool:
+        """Whether a device has its session here."""
+        return device_id in self._registry.sessions
+
+    def silence_us(self, device_id: str) -> tuple[bool, int] | None:
+        """Whether a device that has its session here is attached, and how long ago it was heard; None for others."""
+        session = self._registry.sessions.get(device_id)
+        if session is None:
+            return None
+        now_us = self._clocks.now_us()
+        if session.attached:
+            return True, now_us - self._devices.heard_us(device_id, now_us)
+        return False, now_us - (session.expires_at_us - self.config.device_lease_us)
+
+    def hand_over(self, device_id: str, why: str) -> None:
+        """Another relay has the device now. Publishers whose conversations it takes along are cut off, and find it there."""
+        session = self._registry.sessions.get(device_id)
+        if session is not None:
+            self._devices.hand_over(device_id)
+            effects, publishers = self._reports.hand_over(session)
+            for key in publishers:
+                self.publishers.cut(key, Fault(Reason.MOVED, why, retry_after_ms=1))
+            self._perform(effects)
 
     # --- for operators ---------------------------------------------------------------------------------------------
 
@@ -215,6 +253,10 @@ class Relay:
         conversation = self._registry.conversations[conversation_id]
         self._perform(self._commands.credit(conversation))
         self.publishers.make_room(conversation.publisher)
+
+
+def _drawn(random_bytes: Callable[[int], bytes]) -> Callable[[str], str]:
+    return lambda _: random_bytes(24).hex()
 
 
 def limits_of(config: RelayConfig) -> Limits:

@@ -190,6 +190,25 @@ class DeviceReports:
         self._registry.pending_settings.keep(session.device_id, session.settings)
         return self._end(session, reason)
 
+    def hand_over(self, session: Session) -> tuple[list[Effect], set[str]]:
+        """Its device has a session elsewhere: what it plays goes on there, and is not told as ended here.
+
+        Returns the publishers whose conversations went. A group's goes on here for the others, and is over for this device.
+        """
+        self._registry.sessions.pop(session.device_id, None)
+        effects: list[Effect] = [DeviceLost(session.device_id, "moved")]
+        publishers: set[str] = set()
+        for conversation_id in list(session.deliveries):
+            conversation = self._registry.conversations[conversation_id]
+            if len(conversation.device_ids) > 1:
+                effects += self._lose(session, conversation_id)
+            else:
+                del self._registry.conversations[conversation_id]
+                if (publisher := self._registry.publishers.get(conversation.publisher)) is not None:
+                    publisher.conversations.discard(conversation_id)
+                    publishers.add(publisher.key)
+        return effects, publishers
+
     def _end(self, session: Session, reason: str) -> list[Effect]:
         effects: list[Effect] = [DeviceLost(session.device_id, reason)]
         for conversation_id in list(session.deliveries):

@@ -11,7 +11,8 @@ from avatar_relay.limits import MAX_MESSAGE_BYTES
 from avatar_relay.media import TraceContext
 from avatar_relay.messages import AtRelay, DeviceVolume, PublishedMedia, PublishOpen, ToPublisher
 from avatar_relay.v1 import publisher_service_pb2 as pb
-from relay_server.access.caller import current_caller
+from relay_server.access.caller import Caller, current_caller
+from relay_server.connections.publishers import PublisherPort
 from relay_server.connections.relay import Relay
 from relay_server.core.events import MessageUnknown
 from relay_server.rpc_errors import Context
@@ -36,8 +37,8 @@ class PublisherService:
 
     async def publish(self, context: Context) -> None:
         """`Publish`: carries one publisher's stream. A fault of one conversation is answered in it."""
-        caller = current_caller()
-        port = self._relay.connect_publisher(caller.key)
+        relay, caller = self._relay, current_caller()
+        port = relay.connect_publisher(caller.key)
 
         async def take(data: bytes) -> None:
             if len(data) > wire.UNCOUNTED_BYTES:
@@ -49,32 +50,32 @@ class PublisherService:
                 except wire.WireError as error:
                     if error.conversation_id is None:
                         raise
-                    self._relay.publishers.faulty(port, error.conversation_id, error.fault, opens=request.HasField("open"))
+                    relay.publishers.faulty(port, error.conversation_id, error.fault, opens=request.HasField("open"))
                     continue
                 if isinstance(message, PublishedMedia):
                     await port.send(message)
-                else:
-                    await take_other(message)
-
-        async def take_other(message: AtRelay | None) -> None:
-            match message:
-                case None:
-                    self._relay.observer.notice(MessageUnknown(LEG))
-                case PublishOpen():
-                    if (refusal := caller.target_refusal(message.targets, "targets")) is not None:
-                        self._relay.publishers.faulty(port, message.open.conversation_id, refusal, opens=True)
-                    else:
-                        await port.send(message if caller.trusted_sampling else without_trace(message))
-                case DeviceVolume():
-                    if (refusal := caller.target_refusal((message.device_id,), "volume.device_id")) is not None:
-                        self._relay.publishers.refuse(port, refusal, message.device_id[:64])
-                    else:
-                        await port.send(message)
-                case _:
-                    await port.send(message)
+                elif (said := allowed(relay, port, caller, message)) is not None:
+                    await port.send(said)
 
         failed = partial(self._relay.stream_failed, LEG)
         await carry(context, port, self._watch, take=take, encode=encode, said_all=port.finish_sending, failed=failed)
+
+
+def allowed(relay: Relay, port: PublisherPort, caller: Caller, message: AtRelay | None) -> AtRelay | None:
+    """A message other than media, if its caller may say it; None for one that was refused in-band, or is not known."""
+    match message:
+        case None:
+            relay.observer.notice(MessageUnknown(LEG))
+        case PublishOpen():
+            if (refusal := caller.target_refusal(message.targets, "targets")) is not None:
+                relay.publishers.faulty(port, message.open.conversation_id, refusal, opens=True)
+                return None
+            return message if caller.trusted_sampling else without_trace(message)
+        case DeviceVolume():
+            if (refusal := caller.target_refusal((message.device_id,), "volume.device_id")) is not None:
+                relay.publishers.refuse(port, refusal, message.device_id[:64])
+                return None
+    return message
 
 
 def encode(message: ToPublisher) -> bytes:

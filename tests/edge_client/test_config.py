@@ -54,6 +54,9 @@ audio_device = "hw:1"
 rate_hz = 24000
 frames_per_buffer = 1024
 audio_side = "left"
+keep_alive = true
+audio_mixer = "PCM"
+release_after_s = 0
 latency = "safe"
 output_offset_ms = 120
 volume = 0.5
@@ -61,6 +64,7 @@ frame_starvation = "strict_sync"
 mouth_source = "blend"
 flame_map = "{ca_file}"
 renderer = "none"
+head = "{ca_file}"
 size = "1280x720"
 render_size = "640x360"
 rotation = 270
@@ -92,7 +96,7 @@ log_level = "debug"
     for name, setting in section.settings.items():
         assert f"\n{name} = " in toml
         assert setting.text
-        assert name == "insecure" or getattr(config, name) != setting.default
+        assert name in ("insecure", "release_after_s") or getattr(config, name) != setting.default
 
 
 def test_default_file_may_be_missing_a_named_one_may_not(tmp_path: Path) -> None:

@@ -5,7 +5,9 @@ The rules:
 2. All that is pulled is kept for three seconds. When the process or its card is lost, or there was none, a process is started again
    and again. Each one chooses and opens the card anew, and goes on at the last frame that was heard; meanwhile nothing is pulled.
 3. Content frames keep their index over clears and restarts, and their rate over all cards.
-4. With `fallback`, a run that finds no card begins with a virtual one, and goes over to the first card that comes.
+4. A card is released when nothing was to be played for `release_after_s` (0: never), and opened again for the next sound, which is
+   held meanwhile.
+5. With `fallback`, a run that finds no card begins with a virtual one, and goes over to the first card that comes.
 """
 
 from __future__ import annotations
@@ -66,6 +68,9 @@ class PyAudioSink:
         fallback: bool = False,
         latency: Latency = "low",
         side: Side = "both",
+        keep_alive: bool = False,
+        release_after_s: float = 0.0,
+        mixer: str = "",
         cards: CardMemory | None = None,
         files: CardFiles | None = None,
     ) -> None:
@@ -75,9 +80,10 @@ class PyAudioSink:
         """Guards all but what is set once."""
         self._keeper = SpeakerKeeper(
             self,
-            Settings(device, rate_hz, buffer_frames, side),
+            Settings(device, rate_hz, buffer_frames, side, keep_alive, mixer),
             fallback=fallback,
             latency=latency,
+            release_after_s=release_after_s,
             cards=cards or CardMemory(None),
             files=files or CardFiles(),
         )
@@ -204,6 +210,8 @@ class PyAudioSink:
         if self._speaker is None:
             failing = self._keeper.failing
             lost = self._past.lost if failing in self._past.lost else failing
+            if self._keeper.is_released:
+                return replace(self._past, lost=lost, why="released while nothing is said")
             return replace(self._past, lost=lost, opening=not lost)
         past = replace(self._past, unheard=self._keeper.unheard, why=self._keeper.why)
         memory = self._speaker.memory

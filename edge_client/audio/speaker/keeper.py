@@ -66,12 +66,15 @@ class SpeakerKeeper:
         *,
         fallback: bool,
         latency: Latency,
+        release_after_s: float,
         cards: CardMemory,
         files: CardFiles,
     ) -> None:
         self._owner = owner
         self._settings = settings
         self._fallback = fallback
+        self._release_after_s = release_after_s
+        self._sounded_s = time.monotonic()
         self._files = files
         self._tuning = BufferTuning(settings.rate_hz, latency, cards)
         self._supervisor: Supervisor[SpeakerChild] = Supervisor("speaker", LIMITS, self._start_child, self._ended)
@@ -80,6 +83,9 @@ class SpeakerKeeper:
         self._speaker: Speaker | None = None
         """What plays; guarded by the owner's lock, as all below."""
         self._replaced: SpeakerChild | None = None
+        """It ends because that is wanted."""
+        self.is_released = False
+        """Nothing was to be played for a while, and others may have the card."""
         self._had_card = False
         self._no_card = ""
         self._closing = False
@@ -118,8 +124,13 @@ class SpeakerKeeper:
 
     def look(self, *, sounding: bool) -> None:
         """Call this several times a second, with the owner's lock held: a process that was killed is let go, one whose card ran dry is
-        started again, and a card that the kernel has found is tried at once."""
+        started again, and a card that the kernel has found is tried at once. A card that rests is released, and opened for sound."""
         speaker = self._speaker
+        if sounding:
+            self._sounded_s = time.monotonic()
+            if self.is_released:
+                self.is_released = False
+                self._supervisor.rest(False)
         if not isinstance(speaker, SpeakerChild):
             self._look_for_cards()
         elif reason := self._killed_for(speaker):  # it plays nothing, also if a driver holds it in the kernel and it does not end
@@ -127,6 +138,10 @@ class SpeakerKeeper:
             self._owner.retire(reason)
         elif speaker is not self._replaced and self._tuning.has_grown(speaker.memory[SpeakerStatus.DEVICE_DRY], sounding=sounding):
             self._replaced = speaker
+            speaker.ask_to_end()
+        elif speaker is not self._replaced and 0 < self._release_after_s <= time.monotonic() - self._sounded_s:
+            self._replaced, self.is_released = speaker, True
+            self._supervisor.rest(True)
             speaker.ask_to_end()
 
     def _look_for_cards(self) -> None:

@@ -39,6 +39,59 @@ def test_heard_is_what_was_given(deep_paced_device: PacedDevice) -> None:
     assert np.array_equal(deep_paced_device.heard_between_first_and_last_sound(), noise)
 
 
+def test_a_sink_that_mutes_at_silence_is_kept_awake(deep_paced_device: PacedDevice) -> None:
+    """Before and after the sound there is noise of the least step, never a period of digital silence; the sound is bit for bit."""
+    noise = make_noise(0.5)
+    sink = PyAudioSink(device="paced", keep_alive=True)
+    sink.start(ArrayFeed(noise))
+    try:
+        wait_until_heard(sink, len(noise))
+        time.sleep(0.3)
+    finally:
+        sink.close()
+    heard = deep_paced_device.samples()
+    loud = np.flatnonzero(np.abs(heard) > 1)
+    assert np.array_equal(heard[loud[0] : loud[-1] + 1], noise)
+    after = heard[loud[-1] + 1 :]
+    assert len(after) > RATE_HZ // 10
+    assert np.abs(after).max() == 1
+    assert all(piece.any() for piece in np.array_split(after, len(after) // 2_000)[1:])
+
+
+def test_a_card_that_rests_is_released_and_taken_again(deep_paced_device: PacedDevice) -> None:
+    """No process holds it meanwhile, which is no fault; the sound that follows is whole, and nothing is heard twice."""
+    first, second = make_noise(0.3), make_noise(0.3, seed=2)
+    feed = ArrayFeed(first)
+    sink = PyAudioSink(device="paced", release_after_s=0.5)
+    sink.start(feed)
+    try:
+        wait_until_heard(sink, len(first))
+        deadline = time.monotonic() + 10
+        while not (why := sink.counters().why):
+            assert time.monotonic() < deadline
+            time.sleep(0.01)
+        with pytest.raises(AssertionError, match="no speaker process"):
+            while time.monotonic() < deadline:
+                speaker_pid()
+                time.sleep(0.01)
+        assert why == "released while nothing is said"
+        assert (sink.counters().lost, sink.counters().opening, sink.counters().restarts) == ("", False, 0)
+        anchor = sink.anchor()
+        assert anchor is not None and anchor.frame == len(first)
+        heard = deep_paced_device.heard_between_first_and_last_sound()
+        assert np.array_equal(heard, first)
+        feed.add(second)
+        sink.expect(True)
+        wait_until_heard(sink, len(first) + len(second))
+        sink.expect(False)
+    finally:
+        sink.close()
+    heard = deep_paced_device.heard_between_first_and_last_sound()
+    assert np.array_equal(heard[: len(first)], first)
+    assert np.array_equal(heard[-len(second) :], second)
+    assert not heard[len(first) : -len(second)].any()
+
+
 def test_content_after_idle_starts_at_once(deep_paced_device: PacedDevice) -> None:
     """Two pieces with silence between them: each is whole, and the second waits for no buffer to fill."""
     first, second = make_noise(0.3), make_noise(0.3, seed=2)

@@ -1,0 +1,128 @@
+"""The backplane over NATS core, by `nats-py`. The only module that knows it, imported only by a relay of a cluster."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import ssl
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+
+import nats.errors
+from nats.aio.client import Client
+from nats.aio.msg import Msg
+from nats.aio.subscription import Subscription as NatsSubscriptionHandle
+
+from avatar_relay.errors import ConfigError
+from relay_server.backplane.backplane import BackplaneError, BackplaneMessage, NobodyError, Take
+
+logger = logging.getLogger(__name__)
+
+CONNECT_S = 5.0
+PENDING_BYTES = 64 << 20
+"""What may wait for the connection, and for a subscription; beyond that messages are lost, which a tunnel notices by their numbers."""
+
+
+class NatsSubscription:
+    """One subject."""
+
+    def __init__(self, handle: NatsSubscriptionHandle) -> None:
+        self._handle = handle
+
+    async def end(self) -> None:
+        """See `Subscription`."""
+        with suppress(nats.errors.Error):  # the connection is gone, and the subscription with it
+            await self._handle.unsubscribe()
+
+
+class NatsBackplane:
+    """A connection to one of several NATS servers. It connects again by itself."""
+
+    def __init__(self, servers: Sequence[str], name: str, tls: ssl.SSLContext | None) -> None:
+        """`servers`: URLs, `nats://` or `tls://`, with user and password where these are needed; `name` is shown by the servers."""
+        self._servers = list(servers)
+        self._name = name
+        self._tls = tls
+        self._client = Client()
+        self._usable = False
+
+    @property
+    def connected(self) -> bool:
+        """See `Backplane`."""
+        return self._usable
+
+    async def start(self, lost: Callable[[], None], regained: Callable[[], None]) -> None:
+        """See `Backplane`."""
+
+        async def on_lost() -> None:
+            if self._usable:
+                self._usable = False
+                logger.warning("the connection to NATS is lost")
+                lost()
+
+        async def on_regained() -> None:
+            self._usable = True
+            logger.warning("connected to NATS again")
+            regained()
+
+        async def on_error(error: Exception) -> None:
+            logger.info("NATS: %s", error or type(error).__name__)
+
+        try:
+            async with asyncio.timeout(CONNECT_S):
+                await self._client.connect(
+                    self._servers,
+                    name=self._name,
+                    error_cb=on_error,
+                    disconnected_cb=on_lost,
+                    reconnected_cb=on_regained,
+                    connect_timeout=1,
+                    reconnect_time_wait=0,
+                    max_reconnect_attempts=-1,
+                    ping_interval=1,
+                    max_outstanding_pings=2,
+                    pending_size=PENDING_BYTES,
+                    tls=self._tls,
+                )
+        except (TimeoutError, OSError, nats.errors.Error) as error:
+            shown = ", ".join(server.rpartition("@")[2] for server in self._servers)
+            raise ConfigError(f"cluster_nats: no NATS server answers at {shown}: {str(error) or type(error).__name__}") from error
+        self._usable = True
+
+    async def publish(self, subject: str, data: bytes, reply: str = "") -> None:
+        """See `Backplane`."""
+        if not self._usable:
+            raise BackplaneError("there is no connection to NATS")
+        try:
+            await self._client.publish(subject, data, reply)
+        except nats.errors.Error as error:
+            raise BackplaneError(str(error) or type(error).__name__) from error
+
+    async def subscribe(self, subject: str, take: Take) -> NatsSubscription:
+        """See `Backplane`."""
+
+        async def on_message(message: Msg) -> None:
+            await take(BackplaneMessage(message.subject, message.data, message.reply))
+
+        try:
+            return NatsSubscription(await self._client.subscribe(subject, cb=on_message, pending_bytes_limit=PENDING_BYTES))
+        except nats.errors.Error as error:
+            raise BackplaneError(str(error) or type(error).__name__) from error
+
+    async def request(self, subject: str, data: bytes, within_s: float) -> bytes:
+        """See `Backplane`."""
+        if not self._usable:
+            raise BackplaneError("there is no connection to NATS")
+        try:
+            answer = await self._client.request(subject, data, timeout=within_s)
+        except nats.errors.NoRespondersError as error:
+            raise NobodyError(f"nobody listens to {subject}") from error
+        except (nats.errors.Error, TimeoutError) as error:
+            raise BackplaneError(str(error) or type(error).__name__) from error
+        return bytes(answer.data)
+
+    async def stop(self) -> None:
+        """See `Backplane`."""
+        self._usable = False
+        with suppress(nats.errors.Error):
+            await self._client.close()

@@ -1,0 +1,1 @@
+"""Several relays as one: doors, homes and tunnels over a backplane. Imported only by a relay of a cluster."""

@@ -1,0 +1,148 @@
+"""AdminService of a relay in a cluster: operators see and steer the devices of all relays from any one.
+
+Who calls is checked here; the relay that does it trusts that. `Drain`, `WatchEvents` and `PairDevice` concern this relay alone.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable
+from contextlib import suppress
+from typing import Any, TypeVar
+
+from google.protobuf.message import DecodeError, Message
+from google.rpc import status_pb2
+
+from avatar_relay import wire
+from avatar_relay.errors import FaultError
+from avatar_relay.reasons import Fault, Reason
+from avatar_relay.v1 import admin_service_pb2 as pb
+from relay_server.backplane.backplane import BackplaneError, BackplaneMessage
+from relay_server.cluster.cluster import Cluster
+from relay_server.cluster.door import HERE
+from relay_server.connections.relay import Relay
+from relay_server.errors import RequestError
+from relay_server.service.admin import AdminService, Pair, Speech, check_reach, may_reach
+
+logger = logging.getLogger(__name__)
+
+ANSWER_S = 2.0
+"""How long another relay may take; for `Speak`, which starts a voice, `SPEAK_S`."""
+SPEAK_S = 10.0
+_DONE, _FAULT = b"\x00", b"\x01"
+Request = TypeVar("Request", bound=Message)
+Response = TypeVar("Response", bound=Message)
+
+
+class ClusterAdmin(AdminService):
+    """Looks at devices and steers them, wherever they are."""
+
+    def __init__(self, relay: Relay, speech: Speech, pair: Pair | None, cluster: Cluster) -> None:
+        super().__init__(relay, speech, pair)
+        self._cluster = cluster
+        cluster.serve_operators(self._on_request)
+        own = self._own = AdminService(relay, speech)
+        self._local: dict[str, tuple[type[Message], Callable[[Any], Awaitable[Message]]]] = {
+            "ListDevices": (pb.ListDevicesRequest, own.list_devices),
+            "GetDevice": (pb.GetDeviceRequest, own.get_device),
+            "Speak": (pb.SpeakRequest, own.speak),
+            "Interrupt": (pb.InterruptRequest, own.interrupt),
+            "Pause": (pb.PauseRequest, own.pause),
+            "Resume": (pb.ResumeRequest, own.resume),
+            "SetVolume": (pb.SetVolumeRequest, own.set_volume),
+            "SetMuted": (pb.SetMutedRequest, own.set_muted),
+        }
+
+    async def list_devices(self, request: pb.ListDevicesRequest) -> pb.ListDevicesResponse:
+        """The devices of all relays that answer; one that two relays name counts where it is attached."""
+        answers = await self._cluster.ask_all(self._cluster.names.admin, b"ListDevices\n", ANSWER_S)
+        devices = list((await self._own.list_devices(request)).devices)
+        for answer in answers.values():
+            with suppress(FaultError):
+                devices += _response(answer, pb.ListDevicesResponse).devices
+        by_name = {device.device_id: device for device in sorted(devices, key=lambda device: device.attached)}
+        return pb.ListDevicesResponse(devices=[by_name[name] for name in sorted(by_name) if may_reach(name)])
+
+    async def get_device(self, request: pb.GetDeviceRequest) -> pb.GetDeviceResponse:
+        """See `AdminService`."""
+        return await self._at_home("GetDevice", request, request.device_id, self._own.get_device, pb.GetDeviceResponse)
+
+    async def speak(self, request: pb.SpeakRequest) -> pb.SpeakResponse:
+        """See `AdminService`. Groups are spoken to here, with those of their members that are here."""
+        check_reach(request.target, field="target")
+        return await self._at_home("Speak", request, request.target, self._own.speak, pb.SpeakResponse, SPEAK_S)
+
+    async def interrupt(self, request: pb.InterruptRequest) -> pb.InterruptResponse:
+        """See `AdminService`."""
+        return await self._at_home("Interrupt", request, request.device_id, self._own.interrupt, pb.InterruptResponse)
+
+    async def pause(self, request: pb.PauseRequest) -> pb.PauseResponse:
+        """See `AdminService`."""
+        return await self._at_home("Pause", request, request.device_id, self._own.pause, pb.PauseResponse)
+
+    async def resume(self, request: pb.ResumeRequest) -> pb.ResumeResponse:
+        """See `AdminService`."""
+        return await self._at_home("Resume", request, request.device_id, self._own.resume, pb.ResumeResponse)
+
+    async def set_volume(self, request: pb.SetVolumeRequest) -> pb.SetVolumeResponse:
+        """See `AdminService`."""
+        return await self._at_home("SetVolume", request, request.device_id, self._own.set_volume, pb.SetVolumeResponse)
+
+    async def set_muted(self, request: pb.SetMutedRequest) -> pb.SetMutedResponse:
+        """See `AdminService`."""
+        return await self._at_home("SetMuted", request, request.device_id, self._own.set_muted, pb.SetMutedResponse)
+
+    async def _at_home(
+        self,
+        method: str,
+        request: Request,
+        device_id: str,
+        here: Callable[[Request], Awaitable[Response]],
+        kind: type[Response],
+        within_s: float = ANSWER_S,
+    ) -> Response:
+        """Have a request done by the relay that has the device; here, if that is this one, or nobody has it."""
+        check_reach(device_id)
+        if device_id in self._relay.config.groups:
+            return await here(request)
+        try:
+            home = await self._cluster.home_of(device_id)
+            if home in (None, HERE):
+                return await here(request)
+            subject, data = self._cluster.names.admin(str(home)), f"{method}\n".encode() + request.SerializeToString()
+            answer = await self._cluster.backplane.request(subject, data, within_s)
+        except BackplaneError as error:
+            text = f"device {device_id[:64]} is not here, and other relays cannot be asked now: {error}"
+            raise RequestError(Fault(Reason.RELAY_UNREACHABLE, text, "device_id", 1_000)) from error
+        return _response(answer, kind)
+
+    async def _on_request(self, message: BackplaneMessage) -> None:
+        """An operator at another relay asks something; it may take a while, and others are not kept waiting."""
+        task = asyncio.create_task(self._answer(message))
+        self._cluster.tasks.add(task)
+        task.add_done_callback(self._cluster.tasks.discard)
+
+    async def _answer(self, message: BackplaneMessage) -> None:
+        name, _, data = message.data.partition(b"\n")
+        try:
+            kind, method = self._local[name.decode()]
+            answer = _DONE + (await method(kind.FromString(data))).SerializeToString()
+        except FaultError as error:
+            answer = _FAULT + wire.fault_to_status(error.fault).SerializeToString()
+        except (KeyError, UnicodeDecodeError, DecodeError):
+            fault = Fault(Reason.MESSAGE_INVALID, f"relay {self._cluster.names.relay} does not know {name[:64]!r}")
+            answer = _FAULT + wire.fault_to_status(fault).SerializeToString()
+        with suppress(BackplaneError):
+            await self._cluster.backplane.publish(message.reply, answer)
+
+
+def _response(answer: bytes, kind: type[Response]) -> Response:
+    """What another relay answered. Raises `RequestError`."""
+    try:
+        if answer[:1] == _DONE:
+            return kind.FromString(answer[1:])
+        status = status_pb2.Status.FromString(answer[1:])
+    except DecodeError:
+        raise RequestError(Fault(Reason.RELAY_UNREACHABLE, "another relay's answer cannot be read: is it of this version?")) from None
+    raise RequestError(wire.fault_from_status(status))

@@ -1,0 +1,42 @@
+"""A publisher's pings over several relays: a pong is passed on when all of them have answered. Pure.
+
+"All that was said before this ping is taken", and "what there is to say of an `open` was said before this pong", hold so for all.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Iterable
+
+from avatar_relay.messages import Pong
+
+
+class Barriers:
+    """One publisher's stream. Each relay answers its pings in order."""
+
+    def __init__(self) -> None:
+        self._asked: dict[str, deque[int]] = {}
+        self._waiting: dict[int, set[str]] = {}
+        self._pongs: dict[int, Pong] = {}
+        self._number = 0
+
+    def ping(self, relays: Iterable[str]) -> None:
+        """These are pinged now."""
+        self._number += 1
+        self._waiting[self._number] = set(relays)
+        for relay in self._waiting[self._number]:
+            self._asked.setdefault(relay, deque()).append(self._number)
+
+    def pong(self, relay: str, pong: Pong, *, tells_time: bool) -> Pong | None:
+        """A relay answers; the pong to pass on, if it was the last one. `tells_time`: its clock is the one that is passed on."""
+        asked = self._asked.get(relay)
+        if not asked:
+            return None
+        number = asked.popleft()
+        if tells_time or number not in self._pongs:
+            self._pongs[number] = pong
+        self._waiting[number].discard(relay)
+        if self._waiting[number]:
+            return None
+        del self._waiting[number]
+        return self._pongs.pop(number)

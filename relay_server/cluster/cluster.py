@@ -1,0 +1,145 @@
+"""One relay's part in a cluster: puts directory, door and homes together."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable
+from contextlib import suppress
+
+from avatar_relay.messages import PublisherHello, PublisherWelcome
+from relay_server.backplane.backplane import Backplane, BackplaneError, BackplaneMessage, Take
+from relay_server.cluster.directory import DeviceDirectory, DirectoryWatcher
+from relay_server.cluster.door import HERE, DoorPort
+from relay_server.cluster.names import ClusterNames
+from relay_server.cluster.passages import DoorPassage, Homes
+from relay_server.connections.relay import Relay
+
+logger = logging.getLogger(__name__)
+
+TICK_S = 0.25
+ASK_S = 0.3
+"""How long other relays may take to say whether they know a publisher."""
+SETTLE_S = 0.6
+"""How long a relay listens for the others before it serves."""
+
+
+class Cluster:
+    """Belongs to one relay and its event loop. `run` must run beside it after `start`."""
+
+    def __init__(
+        self, relay: Relay, backplane: Backplane, names: ClusterNames, *, now_us: Callable[[], int], random_bytes: Callable[[int], bytes]
+    ) -> None:
+        """`names.relay` must be this relay's alone."""
+        self._relay = relay
+        self.backplane = backplane
+        self.names = names
+        self._now_us = now_us
+        self._random_bytes = random_bytes
+        self.directory = DeviceDirectory(relay, backplane, names, now_us, self._attached_at)
+        self._homes = Homes(relay, backplane, names, now_us)
+        self._passages: set[DoorPassage] = set()
+        self._operators: Take | None = None
+        self.tasks: set[asyncio.Task[None]] = set()
+        """What is being done for other relays."""
+
+    async def start(self) -> None:
+        """Join the cluster. Raises `ConfigError` without a backplane."""
+        await self.backplane.start(self._lost, self._regained)
+        self._relay.watchers.add(DirectoryWatcher(self.directory))
+        await self.directory.open()
+        await self._homes.open()
+        await self.backplane.subscribe(self.names.publishers(self.names.relay), self._on_publisher)
+        if self._operators is not None:
+            await self.backplane.subscribe(self.names.admin(self.names.relay), self._operators)
+
+    def serve_operators(self, take: Take) -> None:
+        """`take` gets the requests of operators at other relays; to be said before `start`."""
+        self._operators = take
+
+    async def settle(self) -> None:
+        """Wait until the others were heard, so that a publisher that comes first is asked for everywhere."""
+        await asyncio.sleep(SETTLE_S)
+
+    async def run(self) -> None:
+        """Keep it up, until cancelled."""
+        async with asyncio.TaskGroup() as tasks:
+            tasks.create_task(self.directory.run())
+            tasks.create_task(self._tick())
+
+    async def leave(self) -> None:
+        """Tell the others, and disconnect."""
+        with suppress(BackplaneError):
+            await self.directory.leave()
+        await self.backplane.stop()
+
+    def connect_door(self, owner: str) -> DoorPort:
+        """A publisher's stream, of the identity `owner`."""
+        return DoorPort(self._relay.publishers, owner, self)
+
+    async def ask_all(self, subject: Callable[[str], str], data: bytes, within_s: float) -> dict[str, bytes]:
+        """What the other relays answer, by name. One that does not is left out."""
+        members = self.directory.members.alive(self._now_us())
+
+        async def ask(member: str) -> bytes | None:
+            try:
+                return await self.backplane.request(subject(member), data, within_s)
+            except BackplaneError as error:
+                logger.info("relay %s does not answer: %s", member, error)
+                return None
+
+        answers = await asyncio.gather(*(ask(member) for member in members))
+        return {member: answer for member, answer in zip(members, answers, strict=True) if answer is not None}
+
+    # --- for doors: see `Ways` -------------------------------------------------------------------------------------
+
+    async def home_of(self, device_id: str) -> str | None:
+        """See `Ways`."""
+        home = await self.directory.home_of(device_id)
+        return HERE if home == self.names.relay else home
+
+    async def homes_of_publisher(self, key: str) -> tuple[str, ...]:
+        """See `Ways`."""
+        answers = await self.ask_all(self.names.publishers, key.encode(), ASK_S)
+        return tuple(member for member, answer in answers.items() if answer == b"1")
+
+    async def open_passage(self, home: str, port: DoorPort, hello: PublisherHello) -> tuple[DoorPassage, PublisherWelcome]:
+        """See `Ways`."""
+        passage = DoorPassage(self.backplane, self.names, home, port, self._random_bytes(12).hex(), self._now_us)
+        welcome = await passage.open(hello)
+        self._passages.add(passage)
+        return passage, welcome
+
+    def members_of(self, target: str) -> tuple[str, ...]:
+        """See `Ways`."""
+        return tuple(self._relay.config.groups.get(target, (target,)))
+
+    # --- within ----------------------------------------------------------------------------------------------------
+
+    async def _attached_at(self, device_id: str, relay: str) -> None:
+        """A device has a stream elsewhere: passages to where it was lead nowhere any more, although that relay may not know it yet."""
+        for passage in tuple(self._passages):
+            if device_id in passage.devices and passage.home != relay:
+                await passage.tunnel.cut(f"device {device_id} is at relay {relay} now")
+
+    async def _on_publisher(self, message: BackplaneMessage) -> None:
+        """Another door asks for a publisher that came to it."""
+        key = message.data.decode(errors="replace")
+        known = any([publisher.key == key for publisher in self._relay.publishers.known()])
+        with suppress(BackplaneError):
+            await self.backplane.publish(message.reply, b"1" if known else b"0")
+
+    async def _tick(self) -> None:
+        while True:
+            self._passages = {passage for passage in self._passages if not passage.tunnel.is_over}
+            with suppress(BackplaneError):  # it was told when the connection was lost
+                await self.directory.tick()
+            for tunnel in [passage.tunnel for passage in self._passages] + self._homes.tunnels():
+                await tunnel.tick()
+            await asyncio.sleep(TICK_S)
+
+    def _lost(self) -> None:
+        """Tunnels end by silence, or with the next message that cannot be sent."""
+
+    def _regained(self) -> None:
+        self.directory.claim_all()

@@ -1,0 +1,170 @@
+"""Which devices this relay has, and which relay has another one: claims, look-ups, beats."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable
+
+from relay_server.backplane.backplane import Backplane, BackplaneError, BackplaneMessage, NobodyError, Subscription
+from relay_server.cluster.claims import Claim, ClaimKind, Verdict, decode_claim, judge
+from relay_server.cluster.members import BEAT_US, Members
+from relay_server.cluster.names import ClusterNames
+from relay_server.connections.relay import Relay
+from relay_server.connections.watching import EventWatcher
+from relay_server.core.events import DeviceAttached, DeviceDetached, DeviceLost, Shown
+
+logger = logging.getLogger(__name__)
+
+LOOK_UP_S = 0.5
+"""How long a relay may take to say that it has a device."""
+
+
+class DeviceDirectory:
+    """One relay's view. `run` must run beside it. Devices that come and go are noted, and told one after the other."""
+
+    def __init__(
+        self,
+        relay: Relay,
+        backplane: Backplane,
+        names: ClusterNames,
+        now_us: Callable[[], int],
+        attached_at: Callable[[str, str], Awaitable[None]],
+    ) -> None:
+        """`attached_at` is told a device that attached to another relay, and that relay."""
+        self._relay = relay
+        self._backplane = backplane
+        self._names = names
+        self._now_us = now_us
+        self._attached_at = attached_at
+        self._mine: dict[str, Subscription] = {}
+        self._attached_us: dict[str, int] = {}
+        self._to_tell: dict[str, ClaimKind] = {}
+        """Devices of which the others are to be told something."""
+        self._wake = asyncio.Event()
+        self._beaten_us: int | None = None
+        self.members = Members()
+
+    async def run(self) -> None:
+        """Tell the others what changed here, until cancelled. What cannot be told is told when the backplane is there again."""
+        while True:
+            self._wake.clear()
+            while self._to_tell:
+                device_id, kind = next(iter(self._to_tell.items()))
+                del self._to_tell[device_id]
+                try:
+                    await self._settle(device_id, kind)
+                except BackplaneError as error:
+                    logger.info("device %s is not claimed yet: %s", device_id, error)
+            await self._wake.wait()
+
+    async def open(self) -> None:
+        """Listen to the others. Raises `BackplaneError`."""
+        await self._backplane.subscribe(self._names.claims, self._on_claim)
+        await self._backplane.subscribe(self._names.beats, self._on_beat)
+
+    async def home_of(self, device_id: str) -> str | None:
+        """The relay that has a device; None where none says so. Raises `BackplaneError` where it cannot be asked."""
+        if self._relay.has(device_id):
+            return self._names.relay
+        try:
+            return (await self._backplane.request(self._names.device(device_id), b"", LOOK_UP_S)).decode()
+        except NobodyError:
+            return None
+
+    async def tick(self) -> None:
+        """A few times a second: say that this relay is there."""
+        now_us = self._now_us()
+        if self._beaten_us is None or now_us - self._beaten_us >= BEAT_US // 2:
+            self._beaten_us = now_us
+            await self._backplane.publish(self._names.beats, self._names.relay.encode())
+
+    async def leave(self) -> None:
+        """Say that this relay goes. Raises `BackplaneError`."""
+        await self._backplane.publish(self._names.beats, b"-" + self._names.relay.encode())
+
+    def claim_all(self) -> None:
+        """After a cut: say what this relay has."""
+        for session in self._relay.sessions():
+            self._to_tell.setdefault(session.device_id, ClaimKind.AGAIN)
+        self._wake.set()
+
+    # --- this relay's devices --------------------------------------------------------------------------------------
+
+    def note(self, device_id: str, kind: ClaimKind) -> None:
+        """A device attached here, or its stream or session ended."""
+        if kind is ClaimKind.ATTACHED:
+            self._attached_us[device_id] = self._now_us()
+        self._to_tell[device_id] = kind
+        self._wake.set()
+
+    async def _settle(self, device_id: str, kind: ClaimKind) -> None:
+        """Claim a device that is here, and answer for it; forget one that is not."""
+        mine = self._my_claim(device_id, kind)
+        if mine is None:
+            self._attached_us.pop(device_id, None)
+            if (subscription := self._mine.pop(device_id, None)) is not None:
+                await subscription.end()
+            return
+        await self._backplane.publish(self._names.claim(device_id), mine.encode())
+        if device_id not in self._mine:
+            self._mine[device_id] = await self._backplane.subscribe(self._names.device(device_id), self._on_look_up)
+
+    def _my_claim(self, device_id: str, kind: ClaimKind) -> Claim | None:
+        heard_us_ago = self._relay.silence_us(device_id)
+        if heard_us_ago is None:
+            return None
+        attached, age_us = heard_us_ago
+        return Claim(self._names.relay, device_id, kind, attached, age_us)
+
+    # --- what comes ------------------------------------------------------------------------------------------------
+
+    async def _on_look_up(self, message: BackplaneMessage) -> None:
+        if message.reply:
+            await self._quietly_publish(message.reply, self._names.relay.encode())
+
+    async def _on_claim(self, message: BackplaneMessage) -> None:
+        theirs = decode_claim(message.data)
+        if theirs is None or theirs.relay == self._names.relay:
+            return
+        if theirs.attached:
+            await self._attached_at(theirs.device_id, theirs.relay)
+        mine = self._my_claim(theirs.device_id, ClaimKind.AGAIN)
+        if mine is None:
+            return
+        verdict = judge(mine, theirs, self._now_us() - self._attached_us.get(theirs.device_id, 0))
+        if verdict is Verdict.HAND_OVER:
+            logger.info("device %s is at relay %s now", theirs.device_id, theirs.relay)
+            self._relay.hand_over(theirs.device_id, f"device {theirs.device_id} is at relay {theirs.relay} now")
+        elif verdict is Verdict.ANSWER:
+            await self._quietly_publish(self._names.claim(theirs.device_id), mine.encode())
+
+    async def _on_beat(self, message: BackplaneMessage) -> None:
+        name = message.data.decode(errors="replace")
+        if name.startswith("-"):
+            self.members.left(name[1:])
+        elif name != self._names.relay and self.members.heard(name, self._now_us()):
+            logger.info("relay %s is there", name)
+            self.claim_all()
+
+    async def _quietly_publish(self, subject: str, data: bytes) -> None:
+        try:
+            await self._backplane.publish(subject, data)
+        except BackplaneError as error:
+            logger.info("not answered: %s", error)
+
+
+class DirectoryWatcher(EventWatcher):
+    """Sees which devices come and go."""
+
+    def __init__(self, directory: DeviceDirectory) -> None:
+        super().__init__(frozenset())
+        self._directory = directory
+
+    def show(self, unix_time_us: int, notice: Shown) -> None:
+        """See `EventWatcher`. Keeps nothing."""
+        match notice:
+            case DeviceAttached():
+                self._directory.note(notice.device_id, ClaimKind.ATTACHED)
+            case DeviceDetached() | DeviceLost():
+                self._directory.note(notice.device_id, ClaimKind.AGAIN)

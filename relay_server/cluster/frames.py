@@ -1,0 +1,94 @@
+"""What travels in a tunnel: records cut into numbered messages. Pure.
+
+A tunnel is two streams of bytes, one each way. A message is a number (u64, from 0 without a gap) and a piece of the stream; a piece that is
+empty is a beat. A record is its size (u32), its kind (u8) and its bytes. All numbers are little-endian.
+"""
+
+from __future__ import annotations
+
+import enum
+import struct
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+
+from avatar_relay.limits import MAX_MESSAGE_BYTES
+
+MAX_PUBLISHED_BYTES = 256 << 10
+"""Of one message; NATS takes 1 MiB unless it is told otherwise."""
+TUNNEL_VERSION = 1
+"""Said in the opening; a home refuses one that it does not know."""
+_NUMBER = struct.Struct("<Q")
+_HEAD = struct.Struct("<IB")
+PIECE_BYTES = MAX_PUBLISHED_BYTES - _NUMBER.size
+MAX_RECORD_BYTES = MAX_MESSAGE_BYTES + (64 << 10)
+
+
+class RecordKind(enum.IntEnum):
+    """What a record holds."""
+
+    REQUEST = 1
+    """A `PublishRequest`, up."""
+    GROUP_OPEN = 2
+    """The same, an `open` whose conversation other homes have as well: it is bounded by the lag, not by credit."""
+    RESPONSE = 3
+    """A `PublishResponse`, down."""
+    END = 4
+    """The last record; a `google.rpc.Status`, or nothing where the tunnel ended well."""
+
+
+class TunnelBrokenError(Exception):
+    """A message was lost, or is none."""
+
+
+@dataclass(frozen=True, slots=True)
+class TunnelRecord:
+    """One record."""
+
+    kind: RecordKind
+    data: bytes
+
+
+class FrameWriter:
+    """Numbers what one end sends."""
+
+    def __init__(self) -> None:
+        self._number = 0
+
+    def messages(self, records: Iterable[TunnelRecord]) -> Iterator[bytes]:
+        """The messages that carry these records; without records, a beat."""
+        stream = b"".join([_HEAD.pack(len(record.data), record.kind) + record.data for record in records])
+        for at in range(0, len(stream) or 1, PIECE_BYTES):
+            yield _NUMBER.pack(self._number) + stream[at : at + PIECE_BYTES]
+            self._number += 1
+
+
+class FrameReader:
+    """Puts together what the other end sent."""
+
+    def __init__(self) -> None:
+        self._number = 0
+        self._rest = b""
+
+    def records(self, message: bytes) -> list[TunnelRecord]:
+        """The records that are complete with this message. Raises `TunnelBrokenError`."""
+        if len(message) < _NUMBER.size:
+            raise TunnelBrokenError(f"a message of {len(message)} bytes")
+        (number,) = _NUMBER.unpack_from(message)
+        if number != self._number:
+            raise TunnelBrokenError(f"message {number} came where {self._number} was expected")
+        self._number += 1
+        stream, at, found = self._rest + message[_NUMBER.size :], 0, []
+        while len(stream) - at >= _HEAD.size:
+            size, kind = _HEAD.unpack_from(stream, at)
+            if size > MAX_RECORD_BYTES:
+                raise TunnelBrokenError(f"a record of {size} bytes")
+            if len(stream) - at - _HEAD.size < size:
+                break
+            at += _HEAD.size
+            try:
+                found.append(TunnelRecord(RecordKind(kind), stream[at : at + size]))
+            except ValueError:
+                raise TunnelBrokenError(f"a record of kind {kind}") from None
+            at += size
+        self._rest = stream[at:]
+        return found

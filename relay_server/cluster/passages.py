@@ -1,0 +1,227 @@
+"""The two ends of a tunnel that carries a publisher's stream: the door's, and the home's."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import logging
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from avatar_relay import wire
+from avatar_relay.errors import PeerError
+from avatar_relay.limits import MAX_MESSAGE_BYTES
+from avatar_relay.messages import AtRelay, Opened, PublishedMedia, PublisherHello, PublisherWelcome
+from avatar_relay.reasons import Fault
+from avatar_relay.v1 import publisher_service_pb2 as pb
+from relay_server.access.caller import EVERYBODY, Caller
+from relay_server.backplane.backplane import Backplane, BackplaneError, BackplaneMessage
+from relay_server.cluster.door import DoorPort
+from relay_server.cluster.frames import TUNNEL_VERSION, RecordKind, TunnelRecord
+from relay_server.cluster.names import ClusterNames
+from relay_server.cluster.tunnel import Tunnel
+from relay_server.connections.publishers import PublisherPort
+from relay_server.connections.relay import Relay
+from relay_server.service.calls import parse
+from relay_server.service.publisher import allowed, encode
+
+logger = logging.getLogger(__name__)
+
+OPEN_S = 0.5
+"""How long a home may take to take a tunnel, and again to answer hello."""
+MAX_JOINED_RECORDS = 64
+
+
+class DoorPassage:
+    """The door's end, for one publisher's stream."""
+
+    def __init__(
+        self, backplane: Backplane, names: ClusterNames, home: str, port: DoorPort, tunnel_id: str, now_us: Callable[[], int]
+    ) -> None:
+        self._backplane = backplane
+        self._names = names
+        self.home = home
+        self.devices: set[str] = set()
+        """Where conversations were opened through it."""
+        self._port = port
+        self._tunnel_id = tunnel_id
+        self._waiting: list[TunnelRecord] = []
+        self._welcome: asyncio.Future[PublisherWelcome] = asyncio.get_running_loop().create_future()
+        up, down = names.up(tunnel_id), names.down(tunnel_id)
+        self.tunnel = Tunnel(backplane, listen=down, speak=up, take=self._take, ended=self._ended, now_us=now_us)
+
+    async def open(self, hello: PublisherHello) -> PublisherWelcome:
+        """Open it; returns the home's answer to hello. Raises `BackplaneError`."""
+        asked = {"version": TUNNEL_VERSION, "tunnel": self._tunnel_id, "door": self._names.relay, "owner": self._port.owner}
+        try:
+            await self.tunnel.open()
+            answer = await self._backplane.request(self._names.opening(self.home), json.dumps(asked).encode(), OPEN_S)
+            if answer:
+                raise BackplaneError(answer.decode(errors="replace"))
+            self.say(hello, b"")
+            await self.flush()
+            async with asyncio.timeout(OPEN_S):
+                return await self._welcome
+        except TimeoutError:
+            await self.close()
+            raise BackplaneError(f"relay {self.home} did not answer in time") from None
+        except BackplaneError:
+            await self.close()
+            raise
+
+    def say(self, message: AtRelay, data: bytes) -> None:
+        """See `Passage`."""
+        if not data:
+            assert not isinstance(message, PublishedMedia)  # it has bytes
+            data = wire.publish_request_to_wire(message).SerializeToString()
+        self._waiting.append(TunnelRecord(RecordKind.REQUEST, data))
+
+    async def flush(self) -> None:
+        """See `Passage`."""
+        if self._waiting:
+            records, self._waiting = self._waiting, []
+            await self.tunnel.send(records)
+
+    async def close(self) -> None:
+        """See `Passage`."""
+        await self.flush()
+        await self.tunnel.end()
+
+    async def _take(self, record: TunnelRecord) -> None:
+        if record.kind is not RecordKind.RESPONSE:
+            return
+        message = wire.publish_response_from_wire(pb.PublishResponse.FromString(record.data))
+        if isinstance(message, PublisherWelcome):
+            if not self._welcome.done():
+                self._welcome.set_result(message)
+        elif message is not None:
+            if isinstance(message, Opened):
+                self.devices.update(message.device_ids)
+            self._port.hear(self.home, message)
+
+    def _ended(self, fault: Fault | None) -> None:
+        if not self._welcome.done():
+            self._welcome.set_exception(BackplaneError("it ended the tunnel" if fault is None else fault.text))
+            self._welcome.exception()  # seen, also where nobody waits any more
+        else:
+            self._port.passage_ended(self.home, fault)
+
+
+class HomeEnd:
+    """The home's end: a publisher's port, fed from a tunnel."""
+
+    def __init__(
+        self, relay: Relay, backplane: Backplane, names: ClusterNames, tunnel_id: str, owner: str, now_us: Callable[[], int]
+    ) -> None:
+        self._relay = relay
+        self._port = relay.connect_publisher(owner)
+        up, down = names.up(tunnel_id), names.down(tunnel_id)
+        self.tunnel = Tunnel(backplane, listen=up, speak=down, take=self._take, ended=self._ended, now_us=now_us)
+        self._writer: asyncio.Task[None] | None = None
+
+    async def open(self) -> None:
+        """Listen, and answer what comes. Raises `BackplaneError`."""
+        await self.tunnel.open()
+        self._writer = asyncio.create_task(self._write())
+
+    async def _take(self, record: TunnelRecord) -> None:
+        """The door checked who says it, and what they may reach."""
+        if record.kind is not RecordKind.REQUEST or self._port.ended:
+            return
+        try:
+            for request, data in requests_of(record.data):
+                if (message := admitted(self._relay, self._port, EVERYBODY, request, data)) is not None:
+                    await self._port.send(message)
+        except PeerError as error:
+            self._port.end(error.fault)
+
+    async def _write(self) -> None:
+        port = self._port
+        while (message := port.next()) is not None or not port.ended:
+            if message is None:
+                await port.changed()
+                continue
+            records = [TunnelRecord(RecordKind.RESPONSE, encode(message))]
+            while len(records) < MAX_JOINED_RECORDS and (message := port.next()) is not None:
+                records.append(TunnelRecord(RecordKind.RESPONSE, encode(message)))
+            await self.tunnel.send(records)
+        await self.tunnel.end(port.fault)
+
+    def _ended(self, _fault: Fault | None) -> None:
+        """Where the way broke, the publisher may be well: what it has here is kept for as long as its devices would be."""
+        if self.tunnel.broke:
+            self._port.lease_us = max(self._port.lease_us, self._relay.config.device_lease_us)
+        self._port.close()
+        if self._writer is not None:
+            self._writer.cancel()
+
+
+class Homes:
+    """Takes the tunnels of other relays' doors."""
+
+    def __init__(self, relay: Relay, backplane: Backplane, names: ClusterNames, now_us: Callable[[], int]) -> None:
+        self._relay = relay
+        self._backplane = backplane
+        self._names = names
+        self._now_us = now_us
+        self._ends: set[HomeEnd] = set()
+
+    async def open(self) -> None:
+        """Listen. Raises `BackplaneError`."""
+        await self._backplane.subscribe(self._names.opening(self._names.relay), self._on_opening)
+
+    def tunnels(self) -> list[Tunnel]:
+        """Those that are open."""
+        self._ends = {end for end in self._ends if not end.tunnel.is_over}
+        return [end.tunnel for end in self._ends]
+
+    async def _on_opening(self, message: BackplaneMessage) -> None:
+        try:
+            answer = await self._take(message.data)
+            await self._backplane.publish(message.reply, answer.encode())
+        except BackplaneError as error:
+            logger.info("a tunnel could not be taken: %s", error)
+
+    async def _take(self, data: bytes) -> str:
+        """Take a tunnel; returns why it is refused, empty where it is not."""
+        asked = _read(data)
+        if asked is None:
+            return f"relay {self._names.relay} cannot read the opening of a tunnel"
+        version = asked.get("version")
+        if version != TUNNEL_VERSION:
+            door = str(asked.get("door"))[:64]
+            return f"relay {self._names.relay} speaks version {TUNNEL_VERSION} of the tunnel, and relay {door} version {str(version)[:16]}"
+        end = HomeEnd(self._relay, self._backplane, self._names, str(asked.get("tunnel")), str(asked.get("owner")), self._now_us)
+        await end.open()
+        self._ends.add(end)
+        return ""
+
+
+def requests_of(data: bytes) -> Sequence[tuple[pb.PublishRequest, bytes]]:
+    """The requests in a message of a publisher, each with its own bytes. Raises `FaultError` where it ends the stream."""
+    if len(data) > wire.UNCOUNTED_BYTES:
+        wire.check_entries(data)
+    return wire.requests_in(parse(pb.PublishRequest, data, MAX_MESSAGE_BYTES), data)
+
+
+def admitted(relay: Relay, port: PublisherPort, caller: Caller, request: pb.PublishRequest, data: bytes) -> AtRelay | None:
+    """What a request says, if its caller may say it; None for one that was refused in-band, or is not known.
+
+    Raises `FaultError` where it ends the stream.
+    """
+    try:
+        message = wire.publish_request_from_wire(request, data)
+    except wire.WireError as error:
+        if error.conversation_id is None:
+            raise
+        relay.publishers.faulty(port, error.conversation_id, error.fault, opens=request.HasField("open"))
+        return None
+    return message if isinstance(message, PublishedMedia) else allowed(relay, port, caller, message)
+
+
+def _read(data: bytes) -> dict[str, Any] | None:
+    try:
+        asked = json.loads(data)
+    except (ValueError, RecursionError):
+        return None
+    return asked if isinstance(asked, dict) else None

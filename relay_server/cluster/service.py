@@ -1,0 +1,39 @@
+"""PublisherService of a relay in a cluster: each stream has a door."""
+
+from __future__ import annotations
+
+from functools import partial
+
+from relay_server.access.caller import current_caller
+from relay_server.cluster.cluster import Cluster
+from relay_server.cluster.passages import admitted, requests_of
+from relay_server.connections.relay import Relay
+from relay_server.rpc_errors import Context
+from relay_server.service.publisher import LEG, PublisherService, encode
+from relay_server.service.streams import carry
+
+
+class DoorService(PublisherService):
+    """Takes conversations from backends, for devices of any relay of the cluster."""
+
+    def __init__(self, relay: Relay, cluster: Cluster) -> None:
+        super().__init__(relay)
+        self._cluster = cluster
+
+    async def publish(self, context: Context) -> None:
+        """See `PublisherService`."""
+        relay, caller = self._relay, current_caller()
+        port = self._cluster.connect_door(caller.key)
+
+        async def take(data: bytes) -> None:
+            for request, its_data in requests_of(data):
+                if (message := admitted(relay, port.local, caller, request, its_data)) is not None:
+                    await port.send(message, its_data)
+            await port.flush()
+
+        try:
+            await carry(
+                context, port, self._watch, take=take, encode=encode, said_all=port.finish_sending, failed=partial(relay.stream_failed, LEG)
+            )
+        finally:
+            await port.close_passages()

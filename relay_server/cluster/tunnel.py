@@ -1,0 +1,128 @@
+"""One end of a tunnel between a door and a home: records both ways over the backplane, until one end, a gap or a silence ends it."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Awaitable, Callable, Sequence
+
+from google.protobuf.message import DecodeError
+from google.rpc import status_pb2
+
+from avatar_relay import wire
+from avatar_relay.reasons import Fault, Reason
+from relay_server.backplane.backplane import Backplane, BackplaneError, BackplaneMessage, Subscription
+from relay_server.cluster.frames import FrameReader, FrameWriter, RecordKind, TunnelBrokenError, TunnelRecord
+from relay_server.cluster.members import BEAT_US, SILENCE_US
+
+logger = logging.getLogger(__name__)
+
+TakeRecord = Callable[[TunnelRecord], Awaitable[None]]
+
+
+class Tunnel:
+    """One end. `take` gets each record that comes; `ended` is called once, with the other end's fault if it gave one.
+
+    An end without a fault of the other end's is told as MOVED: the peer may come back at once, and finds where things are now.
+    """
+
+    def __init__(
+        self,
+        backplane: Backplane,
+        *,
+        listen: str,
+        speak: str,
+        take: TakeRecord,
+        ended: Callable[[Fault | None], None],
+        now_us: Callable[[], int],
+    ) -> None:
+        self._backplane = backplane
+        self._listen = listen
+        self._speak = speak
+        self._take = take
+        self._ended = ended
+        self._now_us = now_us
+        self._writer, self._reader = FrameWriter(), FrameReader()
+        self._subscription: Subscription | None = None
+        self._heard_us = self._said_us = now_us()
+        self.is_over = False
+        self.broke = False
+        """It is over, and the other end did not say so."""
+
+    async def open(self) -> None:
+        """Listen. Raises `BackplaneError`."""
+        self._subscription = await self._backplane.subscribe(self._listen, self._on_message)
+
+    async def send(self, records: Sequence[TunnelRecord]) -> None:
+        """Send records, in one message where they fit; none: a beat. A tunnel that is over takes and drops them."""
+        if self.is_over:
+            return
+        self._said_us = self._now_us()
+        try:
+            for message in list(self._writer.messages(records)):  # numbered before anything is awaited
+                await self._backplane.publish(self._speak, message)
+        except BackplaneError as error:
+            await self.cut(f"the backplane failed: {error}")
+
+    async def tick(self) -> None:
+        """A few times a second: beat, and end a tunnel whose other end is silent."""
+        now_us = self._now_us()
+        if now_us - self._heard_us > SILENCE_US:
+            await self.cut(f"the other relay said nothing for {(now_us - self._heard_us) // 1_000} ms")
+        elif now_us - self._said_us >= BEAT_US // 2:
+            await self.send(())
+
+    async def cut(self, why: str) -> None:
+        """It broke: both ends come to know, the other one by silence if not by a word."""
+        if not self.is_over:
+            logger.info("a tunnel broke: %s", why)
+            self.broke = True
+            await self.end(moved(why))
+
+    async def end(self, fault: Fault | None = None) -> None:
+        """End it from here. Harmless when repeated."""
+        if self.is_over:
+            return
+        data = b"" if fault is None else wire.fault_to_status(fault).SerializeToString()
+        try:
+            for message in self._writer.messages([TunnelRecord(RecordKind.END, data)]):
+                await self._backplane.publish(self._speak, message)
+        except BackplaneError:
+            pass
+        await self._over(fault)
+
+    async def _on_message(self, message: BackplaneMessage) -> None:
+        if self.is_over:
+            return
+        self._heard_us = self._now_us()
+        try:
+            for record in self._reader.records(message.data):
+                if record.kind is RecordKind.END:
+                    await self._over(_fault_in(record.data))
+                    return
+                await self._take(record)
+        except TunnelBrokenError as error:
+            await self.cut(str(error))
+        except Exception:
+            logger.exception("a record could not be handled")
+            await self.cut("a record could not be handled; it is logged there")
+
+    async def _over(self, fault: Fault | None) -> None:
+        if not self.is_over:
+            self.is_over = True
+            self._ended(fault)
+            if self._subscription is not None:
+                await self._subscription.end()
+
+
+def moved(why: str) -> Fault:
+    """A conversation's device is to be looked for again."""
+    return Fault(Reason.MOVED, f"the way to the device's relay is gone: {why}", retry_after_ms=1)
+
+
+def _fault_in(data: bytes) -> Fault | None:
+    if not data:
+        return None
+    try:
+        return wire.fault_from_status(status_pb2.Status.FromString(data))
+    except DecodeError:
+        return moved("it ended with bytes that are no status")

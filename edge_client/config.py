@@ -10,13 +10,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, get_args
 
+from avatar_relay import desk_settings as desk
 from avatar_relay import setting_types as takes
 from avatar_relay.addresses import split_addresses
 from avatar_relay.client_settings import ClientSettings, is_local
 from avatar_relay.errors import ConfigError
 from avatar_relay.ids import ID_RULE, is_valid_id
 from avatar_relay.settings import ProgramSettings, Section, setting
-from edge_client.choices import LARGEST_SOFT, OUTPUT_OFFSET_MS, FrameStarvation, Latency, Side, check_output_name, read_hours
+from edge_client.choices import LARGEST_SOFT, FrameStarvation, Latency, Side, check_output_name, read_hours
 from edge_client.colours import FaceColours, read_colour
 from edge_client.motion.mouth_source import MouthSource
 from edge_client.renderers import renderer_name
@@ -51,7 +52,7 @@ class EdgeConfig(ClientSettings):
     )
     audio_device: str = setting(
         "",
-        takes.text("NAME"),
+        desk.AUDIO_DEVICE,
         "sound device: a name that `edge-client devices` lists or its beginning, any name of ALSA's, or path:PLACE; empty: the default one",
     )
     audio_side: Side = setting("both", takes.choice(*get_args(Side)), "which loudspeakers of a pair play; the other one is silent")
@@ -71,10 +72,10 @@ class EdgeConfig(ClientSettings):
     )
     output_offset_ms: float = setting(
         0.0,
-        takes.number(*OUTPUT_OFFSET_MS, "ms"),
+        desk.OUTPUT_OFFSET,
         "sound is heard this much later than the device says (TV, Bluetooth)",
     )
-    volume: float = setting(1.0, takes.number(0, 1), "loudest gain; what the relay sets is relative to it")
+    volume: float = setting(1.0, desk.LOUDEST, "loudest gain; what the relay sets is relative to it")
     frame_starvation: FrameStarvation = setting(
         FrameStarvation.AUDIO_INDEPENDENT, takes.choice(*FrameStarvation), "when motion is late: the sound goes on, or waits up to 5 s"
     )
@@ -94,9 +95,7 @@ class EdgeConfig(ClientSettings):
     render_size: tuple[int, int] = setting(
         LARGEST_SOFT, takes.size(), "largest picture that the CPU draws (software GL, vector face); it is scaled up to a larger window"
     )
-    rotation: int = setting(
-        0, takes.whole_number(0, 270, "degrees"), "turn the picture clockwise for a screen that is mounted on its side: 0, 90, 180 or 270"
-    )
+    rotation: int = setting(0, desk.ROTATION, "turn the picture clockwise for a screen that is mounted on its side: 0, 90, 180 or 270")
     round_screen: bool = setting(False, takes.switch(), "the screen is round: head and words keep within the circle in the middle")
     burn_in_shift: int = setting(
         0, takes.whole_number(0, 64, "pixels"), "move the face by at most so many pixels each minute, for screens where it would burn in"
@@ -119,10 +118,10 @@ class EdgeConfig(ClientSettings):
     )
     fullscreen: bool = setting(False, takes.switch(), "take the whole screen")
     headless: bool = setting(False, takes.switch(), "no window and no sound device, even where there are any")
-    pictures_per_second: float = setting(30.0, takes.number(1, 240), "pictures to draw each second at most")
+    pictures_per_second: float = setting(30.0, desk.PICTURES_PER_SECOND, "pictures to draw each second at most")
     stamp: bool = setting(False, takes.switch(), "write the PTS shown into a corner of each picture, for measuring lip-sync from outside")
-    figures: bool = setting(False, takes.switch(), "show figures (skew, buffer, pictures, link) over the face; the key h does too")
-    idle_life: bool = setting(True, takes.switch(), "blink, breathe and look around between the words")
+    figures: bool = setting(False, desk.FLAG, "show figures (skew, buffer, pictures, link) over the face; the key h does too")
+    idle_life: bool = setting(True, desk.FLAG, "blink, breathe and look around between the words")
     skin_colour: str = setting("", _COLOUR, "colour of the skin; empty: as painted")
     hair_colour: str = setting("", _COLOUR, "colour of hair and brows; empty: as painted")
     eye_colour: str = setting("", _COLOUR, "colour of the eyes; empty: as painted")

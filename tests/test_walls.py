@@ -87,6 +87,7 @@ ADAPTERS = frozenset(
         "edge_client.recording",
         # adapters: Server SDKs, files
         "edge_client.paired",
+        "edge_client.stored_settings",
         "edge_client.state",
         "avatar_relay.bounded_log",
         "avatar_relay.certificate_dates",

@@ -20,7 +20,7 @@ from avatar_relay import wire
 from avatar_relay.command import CommandLine
 from avatar_relay.forward_proxy import proxy_note
 from avatar_relay.grpc_client import fault_of
-from avatar_relay.media import AngleUnit
+from avatar_relay.media import AngleUnit, Expression, ExpressionPreset
 from avatar_relay.messages import PartState
 from avatar_relay.v1 import admin_service_pb2 as pb
 from avatar_relay.v1 import admin_service_pb2_grpc as services
@@ -109,6 +109,9 @@ def build_parser() -> argparse.ArgumentParser:
     units = [unit.value for unit in AngleUnit]
     play.add_argument("--angle-unit", choices=units, default=units[0], help="of head and eyes in recorded motion (default: %(default)s)")
     for speaking in (say, play):
+        moods = [preset.value for preset in ExpressionPreset]
+        speaking.add_argument("--expression", choices=moods, default=moods[0], help="mood of the face meanwhile (default: %(default)s)")
+        speaking.add_argument("--intensity", type=number(0, 1), default=1.0, metavar="N", help="of the mood, 0 to 1 (default: 1)")
         speaking.add_argument("--queue", action="store_true", help="follow what plays, instead of replacing it")
     interrupt = command("interrupt", _interrupt, "Cut short what a device says.")
     interrupt.add_argument("--conversation", default="", metavar="ID", help="only this one (default: the one that plays)")
@@ -176,11 +179,13 @@ def _speak(relay: services.AdminServiceStub, options: argparse.Namespace) -> Ite
             voice=options.voice,
             words_per_minute=None if options.rate is None else round(options.rate),
             pitch=None if options.pitch is None else round(options.pitch),
-            **{"ssml" if options.ssml else "text": words},
         )
+        setattr(request, "ssml" if options.ssml else "text", words)
     else:
         request.file = options.file
         request.angle_unit = wire.ANGLE_UNIT_TO_WIRE[AngleUnit(options.angle_unit)]
+    mood = Expression(ExpressionPreset(options.expression), options.intensity)
+    request.expression.CopyFrom(wire.expression_to_wire(mood))
     answer = relay.Speak(request, timeout=TIMEOUT_S)
     yield answer, [f"conversation {answer.conversation_id}" + (f", trace {answer.trace_id}" if answer.trace_id else "")]
 

@@ -72,6 +72,8 @@ class InstantPlayer:
 
     volume = m.Volume()
     """See `MessageHandler`. None is stored."""
+    settings: m.DeviceSettings | None = None
+    """See `MessageHandler`. None are taken, unless a test says otherwise."""
 
     def buffer_credit(self) -> Credit:
         """See `MessageHandler`."""

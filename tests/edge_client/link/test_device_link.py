@@ -96,6 +96,8 @@ class Relay(stubs.DeviceServiceServicer):
 class Player:
     """Takes what comes, and has some room."""
 
+    settings: m.DeviceSettings | None = None
+
     def __init__(self) -> None:
         self.handled: list[m.ToDevice] = []
         self.held: tuple[Cursor, ...] = (Cursor("c-0", 7, 3),)

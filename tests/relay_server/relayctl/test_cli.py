@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from avatar_relay.media import Codec, ConversationOpen, Credit, MotionEncoding
+from avatar_relay.media import AS_MOTION_SAYS, Codec, ConversationOpen, Credit, Expression, ExpressionPreset, MotionEncoding
 from avatar_relay.messages import (
     ConversationEnd,
     Finished,
@@ -142,6 +142,23 @@ async def test_say_takes_a_voice(bench: Bench, capsys: pytest.CaptureFixture[str
         with pytest.raises(SystemExit):
             await bench.run("say", "lobby", *wrong, "hi")
         assert "is no number from" in capsys.readouterr().err
+
+
+async def test_say_and_play_take_a_mood(bench: Bench, capsys: pytest.CaptureFixture[str]) -> None:
+    """It comes to the device with the conversation; without one there is none."""
+    await bench.run("say", "lobby", "--expression", "happy", "--intensity", "0.5", "hi")
+    await bench.run("play", "lobby", "--queue", "--expression", "sad", "hello.wav")
+    await bench.run("say", "lobby", "--queue", "hi")
+    opened = [message for message in bench.said if isinstance(message, ConversationOpen)]
+    assert [message.expression for message in opened] == [
+        Expression(ExpressionPreset.HAPPY, 0.5),
+        Expression(ExpressionPreset.SAD, 1.0),
+        AS_MOTION_SAYS,
+    ]
+    for wrong in (("--expression", "bored"), ("--intensity", "2")):
+        with pytest.raises(SystemExit):
+            await bench.run("say", "lobby", *wrong, "hi")
+        assert wrong[1] in capsys.readouterr().err
 
 
 async def test_steering(bench: Bench, capsys: pytest.CaptureFixture[str]) -> None:

@@ -34,6 +34,7 @@ from edge_client.link.retry import StreamEnd
 
 _OPTIONS = (*CHANNEL_OPTIONS, ("grpc.keepalive_time_ms", 2**31 - 1), ("grpc.enable_retries", 0))
 _ATTACH = f"/{pb.DESCRIPTOR.services_by_name['DeviceService'].full_name}/Attach"
+_COUNTED = (m.Pong, m.Welcome)
 MAX_RELAY_TEXT = 300
 """Characters of what a relay says that are shown and logged."""
 
@@ -105,7 +106,7 @@ class AttachCall:
             except grpc.aio.AioRpcError as error:
                 return self._stream_end(error.code(), error.details(), error.trailing_metadata())
             message = _message_in(response)
-            if not (self._limit.counts and await self._is_of_a_probe(message)):
+            if not (isinstance(message, _COUNTED) and self._limit.counts and await self._is_of_a_probe(message)):
                 return message
 
     async def _is_of_a_probe(self, message: object) -> bool:

@@ -27,6 +27,7 @@ from avatar_relay.relay_list import RelayList
 from avatar_relay.request_limit import RequestLimit
 from avatar_relay.v1 import publisher_service_pb2_grpc as services
 
+_COUNTED = (Pong, PublisherWelcome)
 STATUS_S = 1.0
 """How long the status of a stream may take that cannot be written to any more."""
 
@@ -69,7 +70,7 @@ class GrpcLink:
                 self._unknown_messages += 1
                 if self._unknown_messages == 1:
                     logger.warning("the relay at %s says things that this version does not know", self._address)
-            if message is not None and not (self._limit.counts and await self._is_of_a_probe(message)):
+            if message is not None and not (isinstance(message, _COUNTED) and self._limit.counts and await self._is_of_a_probe(message)):
                 return message
 
     def _count_sent(self, message: FromPublisher | Joined, size: int) -> None:

@@ -78,6 +78,7 @@ class GlesRenderer:
         self._skin, self._eye, self._lash = (Program(name) for name in ("skin", "eye", "lash"))
         self._head_buffers, self._eye_buffers = HeadBuffers(head), EyeBuffers()
         self._eye_centres = head.eye_centres
+        self._end_y = float(head.points[:, 1].min())
         self._paint_pixels = recoloured(read_paint(head.paint), colours)[::-1]
         self._paint, self._halvings = 0, -1
         self._eye_paint = upload_texture(eye_picture(colours.eyes), levels=True)
@@ -155,7 +156,7 @@ class GlesRenderer:
 
     def _fit_view(self) -> None:
         """Bring the camera and the head's paint in line with the window's size."""
-        camera = Camera(*self.size, is_round=self._framing.is_round, shift=self._wander.shift)
+        camera = Camera(*self.size, end_y=self._end_y, is_round=self._framing.is_round, shift=self._wander.shift)
         for program in (self._skin, self._eye, self._lash):
             program.use()
             program.set_matrix("camera", camera.matrix)

@@ -91,7 +91,7 @@ def lengthened(head: Head) -> Head:
         chart=np.concatenate([head.chart, head.chart[lower]]),
         shade=np.concatenate([head.shade, np.full(len(lower), _END_SHADE, np.float32)]),
         gloss=np.concatenate([head.gloss, head.gloss[lower]]),
-        triangles=np.concatenate([head.triangles, *(np.stack(side, axis=1).astype(np.uint16) for side in sides)]),
+        triangles=np.concatenate([head.triangles, *(np.stack(side, axis=1).astype(head.triangles.dtype) for side in sides)]),
     )
 
 

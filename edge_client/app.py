@@ -35,11 +35,14 @@ from edge_client.config import EdgeConfig, device_name
 from edge_client.errors import EdgeError
 from edge_client.face.answers import FaceAnswers
 from edge_client.face_process.host import FaceProcess
-from edge_client.inputs import endpoint_of, flame_map_of, open_tap
+from edge_client.inputs import credentials_of, flame_map_of, open_tap
 from edge_client.link.attach_call import Endpoint
+from edge_client.link.credentials import CredentialFiles
 from edge_client.link.device_link import DeviceLink, DeviceProfile, LinkClocks, LinkStatus
 from edge_client.link.link_thread import LinkThread
 from edge_client.link.player_port import PlayerPort
+from edge_client.link.relay_choice import RelayChoice
+from edge_client.link.relay_finder import SEARCHING, SearchClock
 from edge_client.lip_sync.watch import SkewWatch
 from edge_client.motion.avatarkit import FlameMap
 from edge_client.observer import NULL
@@ -99,11 +102,15 @@ class App:
         self._config = config
         self._observers = tuple(observers)
         self._watchers = tuple(watchers)
-        self._device_id = device_name(config.device_id, platform.node())
-        self._version = importlib.metadata.version("avatar-relay")
         self._stop = threading.Event()
+        clock = SearchClock(monotonic_us, self._stop.wait)
+        self._relay = RelayChoice(config, device_name("", platform.node()), state_folder(os.environ, Path.home), clock, os.urandom)
+        self._device_id = self._relay.device_id
+        self._version = importlib.metadata.version("avatar-relay")
         self._watch = ThreadWatch(self._stop.set)
         self._countdown = _Countdown(config.exit_after_finished, self._stop)
+        self._endpoint = Endpoint("")
+        """The relay; no address until one was found."""
         self._thread: LinkThread | None = None
         self._face: FaceProcess | None = None
         self._manager = ServiceManager(os.environ)
@@ -131,7 +138,7 @@ class App:
         with ExitStack() as stack:
             if tap is not None:
                 stack.callback(tap.close)
-            endpoint, flame_map = endpoint_of(self._config), flame_map_of(self._config)
+            credentials, flame_map = credentials_of(self._config), flame_map_of(self._config)
             sink, playback = start_sound(self._config, lambda sink: self._make_playback(sink, flame_map, tracer), tap)
             stack.callback(sink.close)
             if tap is not None:
@@ -150,7 +157,7 @@ class App:
             stack.callback(volume.close)
             player = PlayerPort(playback, loudest=self._config.volume, volume=volume, parts=PartsReporter(lambda: self._parts(sink)))
             thread = self._thread = LinkThread(
-                make_link=lambda on_handled: self._make_link(endpoint, player, sink, on_handled),
+                make_link=lambda on_handled: self._make_link(player, sink, on_handled),
                 playback=player,
                 on_tick=lambda: self._heart.beat(LINK_PART),
                 clocks=CLOCKS,
@@ -161,9 +168,11 @@ class App:
             self._manager.tell("READY=1")
             with smooth_running():
                 wait_for_parts(sink, face, self._is_stopped)
-                thread.start()
+                self._start_link(thread, credentials)
                 while not self._stop.wait(BEAT_S):
                     self._heart.beat(MAIN_PART)
+                    if not thread.started:
+                        self._heart.beat(LINK_PART)
         if recorder is not None and self._config.record is not None:
             recorder.write(self._config.record, self._figures(recorder, playback, sink, face, answers))
         return self._status(thread)
@@ -184,9 +193,19 @@ class App:
             return StoredVolume()
         return StoredVolume(settings_file(folder, self._device_id))
 
-    def _make_link(self, endpoint: Endpoint, player: PlayerPort, sink: AudioSink, on_handled: Callable[[], None]) -> DeviceLink:
+    def _start_link(self, thread: LinkThread, credentials: CredentialFiles) -> None:
+        """Attach to the relay of the settings, or to the one that is found, as soon as it is."""
+
+        def find() -> None:
+            if (found := self._relay.endpoint(credentials)) is not None:
+                self._endpoint, self._device_id = found, self._relay.device_id
+                thread.start()
+
+        threading.Thread(target=find, name="relay finder", daemon=True).start()
+
+    def _make_link(self, player: PlayerPort, sink: AudioSink, on_handled: Callable[[], None]) -> DeviceLink:
         return DeviceLink(
-            endpoint=endpoint,
+            endpoint=self._endpoint,
             profile=DeviceProfile(self._device_id, f"edge-client {self._version}", sink.rate_hz),
             player=player,
             clocks=CLOCKS,
@@ -231,11 +250,12 @@ class App:
         """For the overlays; asked on the thread that answers the face."""
         from edge_client.face.overlays import DeviceStatus
 
-        link = self._thread.status if self._thread is not None else LinkStatus()
+        link = self._thread.status if self._thread is not None and self._thread.started else LinkStatus(text=SEARCHING)
         return DeviceStatus(
             attached=link.attached,
-            relay=" or ".join(self._config.relay),
+            relay=self._endpoint.address,
             link=link.text,
+            pairing=self._relay.shown,
             was_attached=link.streams > 0,
             soundless=why_soundless(sink),
             sound=sink.name,

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Literal, get_args
 
 from avatar_relay import setting_types as takes
-from avatar_relay.addresses import is_loopback, split_addresses
+from avatar_relay.addresses import is_loopback, split_address, split_addresses
 from avatar_relay.errors import ConfigError
 from avatar_relay.ids import ID_RULE, is_valid_id
 from avatar_relay.settings import ProgramSettings, Section, setting
@@ -21,6 +21,11 @@ from edge_client.motion.mouth_source import MouthSource
 from edge_client.renderers import renderer_name
 
 DEFAULT_FILE = Path("/etc/avatar-relay/edge.toml")
+
+AUTO = ("auto",)
+"""As `relay`: it is looked for."""
+LOCAL_RELAY = "127.0.0.1:52000"
+"""Where a relay on this machine listens unless it is told otherwise."""
 
 SinkChoice = Literal["auto", "pyaudio", "virtual", "wav"]
 LogLevel = Literal["debug", "info", "warning", "error"]
@@ -33,8 +38,12 @@ class EdgeConfig:
     """Settings of an edge client; the text of each is its documentation. Raises `ConfigError` where a value can not be."""
 
     relay: tuple[str, ...] = setting(
-        ("127.0.0.1:52000",), takes.addresses(), "relay to attach to, or several: the device stays with one until it fails"
+        AUTO,
+        takes.addresses(),
+        "relay to attach to, or several: the device stays with one until it fails; "
+        f"auto: the one that it is paired with, else one at {LOCAL_RELAY}, else one that announces itself",
     )
+    pairing: bool = setting(True, takes.switch(), "pair with a relay that was found and offers it, while this device has no credentials")
     insecure: bool = setting(False, takes.switch(), "speak plaintext to a relay that is not on this machine (else: TLS)")
     tls_ca_file: Path | None = setting(None, takes.path(), "certificates (PEM) that vouch for the relay; speaks TLS on this machine too")
     tls_cert_file: Path | None = setting(None, takes.path(), "certificate (PEM) that this device shows the relay")
@@ -124,7 +133,8 @@ class EdgeConfig:
     log_level: LogLevel = setting("info", takes.choice(*get_args(LogLevel)), "least important messages that are shown")
 
     def __post_init__(self) -> None:
-        split_addresses(self.relay, "relay")
+        if self.relay != AUTO:
+            split_addresses(self.relay, "relay")
         if self.device_id and not is_valid_id(self.device_id):
             raise ConfigError(f"device_id: {self.device_id!r} can not be a name; it takes {ID_RULE}")
         self._check_credentials()
@@ -151,16 +161,25 @@ class EdgeConfig:
         """Whether the screen ever sleeps."""
         return bool(self.sleep_after_s or self.sleep_hours)
 
-    @property
-    def tls(self) -> bool:
-        """Whether the link is encrypted: always, except within this machine or where `insecure` allows it."""
+    def tls_to(self, address: str) -> bool:
+        """Whether a link to HOST:PORT is encrypted: always, except within this machine or where `insecure` allows it."""
         asked_for = self.tls_ca_file is not None or self.tls_cert_file is not None
-        return asked_for or not (self.insecure or self._is_local)
+        return asked_for or not (self.insecure or self._is_local(address))
 
     @property
-    def _is_local(self) -> bool:
-        """Whether all relays are on this machine."""
-        return all(is_loopback(host) for host, _ in split_addresses(self.relay, "relay"))
+    def tls(self) -> bool:
+        """Whether the link to the relays of the settings is encrypted: to all of them, or to none."""
+        return self.tls_to(LOCAL_RELAY) if self.relay == AUTO else any(self.tls_to(address) for address in self.relay)
+
+    @property
+    def has_credentials(self) -> bool:
+        """Whether the settings say by what relay and device prove who they are, or that they need not."""
+        return self.insecure or any((self.tls_ca_file, self.tls_cert_file, self.token_file))
+
+    @staticmethod
+    def _is_local(address: str) -> bool:
+        """Whether a relay is on this machine."""
+        return is_loopback(split_address(address, "relay")[0])
 
     def _check_credentials(self) -> None:
         for name in ("tls_ca_file", "tls_cert_file", "tls_key_file", "token_file"):
@@ -171,7 +190,8 @@ class EdgeConfig:
                 raise ConfigError(f"insecure and {name} contradict each other: leave one of them out")
         if (self.tls_cert_file is None) != (self.tls_key_file is None):
             raise ConfigError("tls_cert_file and tls_key_file come together")
-        if self.token_file is not None and not self.tls and not self._is_local:
+        is_local = self.relay != AUTO and all(map(self._is_local, self.relay))
+        if self.token_file is not None and self.insecure and not is_local:
             raise ConfigError("insecure and token_file contradict each other: a token does not travel in plaintext")
 
 

@@ -5,7 +5,8 @@ EdgeError
 ├── UndecodableError     a payload is not what its conversation's format says (the peer's fault)
 ├── SinkError            the audio device failed (the device's fault)
 ├── ScreenError          no window, or no picture (the device's fault)
-└── AssetError           a file of the face is missing or damaged
+├── AssetError           a file of the face is missing or damaged
+└── DiscoveryError       no relay can be looked for in the network
 """
 
 
@@ -31,3 +32,7 @@ class ScreenError(EdgeError):
 
 class AssetError(EdgeError):
     """A file of the face is missing or damaged."""
+
+
+class DiscoveryError(EdgeError):
+    """No relay can be looked for; the text says why, and what to install."""

@@ -2,27 +2,43 @@
 
 from __future__ import annotations
 
+import os
 import time
+from pathlib import Path
 
 from avatar_relay.errors import ConfigError
 from edge_client.audio.sinks.wav import WavTap
-from edge_client.config import EdgeConfig
+from edge_client.config import AUTO, LOCAL_RELAY, EdgeConfig
 from edge_client.errors import AssetError
 from edge_client.link.attach_call import Endpoint
 from edge_client.link.credentials import CredentialFiles
+from edge_client.link.relay_choice import endpoint_of_pairing, paired_of
 from edge_client.motion.avatarkit import FlameMap, load_flame_map
+from edge_client.state import state_folder
 
 
-def endpoint_of(config: EdgeConfig) -> Endpoint:
-    """Where the relay is. Raises `ConfigError` where certificates, key or token cannot be used."""
-    files = CredentialFiles(
+def credentials_of(config: EdgeConfig) -> CredentialFiles:
+    """What the device shows a relay. Raises `ConfigError` where certificates, key or token cannot be used."""
+    return CredentialFiles(
         unix_s=lambda: int(time.time()),
         ca=config.tls_ca_file,
         certificate=config.tls_cert_file,
         key=config.tls_key_file,
         token=config.token_file,
     )
-    return Endpoint(config.relay[0], config.tls, files, config.relay[1:])
+
+
+def endpoint_of(config: EdgeConfig) -> Endpoint:
+    """The relay as far as it is known without a search: that of the settings, or the one that the device is paired with.
+
+    Raises as `credentials_of`.
+    """
+    files = credentials_of(config)
+    paired = paired_of(config, state_folder(os.environ, Path.home))
+    if paired is not None:
+        return endpoint_of_pairing(paired, paired.address)
+    first, *others = (LOCAL_RELAY,) if config.relay == AUTO else config.relay
+    return Endpoint(first, config.tls, files, tuple(others))
 
 
 def flame_map_of(config: EdgeConfig) -> FlameMap | None:

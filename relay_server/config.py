@@ -25,6 +25,7 @@ from avatar_relay.limits import (
 from avatar_relay.settings import setting
 
 LogLevel = Literal["debug", "info", "warning", "error"]
+Wanted = Literal["auto", "on", "off"]
 
 LOCAL = "local"
 """The source that every device has unless the configuration gives it another."""
@@ -83,6 +84,21 @@ class RelayConfig:
     tls_key_file: Path | None = setting(None, takes.path(), "the certificate's key (PEM)")
     tls_client_ca_file: Path | None = setting(
         None, takes.path(), "certificates (PEM) that clients' certificates must chain to; then every client needs one"
+    )
+    announce: Wanted = setting(
+        "auto",
+        takes.choice(*get_args(Wanted)),
+        "announce the relay in the local network, so that devices find it; auto: where others can reach it, if zeroconf is installed",
+    )
+    pairing: Wanted = setting(
+        "auto",
+        takes.choice(*get_args(Wanted)),
+        "let devices pair, each by `relayctl pair`; auto: where TLS and an access file are there, and spake2 is installed",
+    )
+    pairing_ca_file: Path | None = setting(
+        None,
+        takes.path(),
+        "certificates (PEM) that devices which pair will trust, so that the relay's may be renewed; without it, its present one alone",
     )
     proxies: tuple[str, ...] = setting(
         (),
@@ -210,7 +226,7 @@ class RelayConfig:
 
     def _check_access(self) -> None:
         cluster = ("cluster_secret_file", "cluster_tls_ca_file", "cluster_tls_cert_file", "cluster_tls_key_file")
-        for name in ("access_file", "tls_cert_file", "tls_key_file", "tls_client_ca_file", *cluster):
+        for name in ("access_file", "tls_cert_file", "tls_key_file", "tls_client_ca_file", "pairing_ca_file", *cluster):
             path = getattr(self, name)
             if path is not None and not path.is_file():
                 raise ConfigError(f"{name}: there is no file {path}")

@@ -20,7 +20,10 @@ from avatar_relay.service_manager import Heart, ServiceManager
 from avatar_relay.tracing import CONVERSATION_ID, Stage, Telemetry, context_of, current_context, parent_from, start_telemetry
 from relay_server.access.connection_rules import ConnectionRules
 from relay_server.access.guard import Guard
+from relay_server.access.new_devices import NewDevices
 from relay_server.access.store import AccessFile
+from relay_server.access.tls import authorities_in
+from relay_server.announcer import Announcer, is_announced
 from relay_server.background import Background, Start
 from relay_server.config import ADMIN_OFF, RelayConfig
 from relay_server.connections.clocks import Clocks
@@ -30,6 +33,8 @@ from relay_server.observer import RelayObserver
 from relay_server.service import admin, device, publisher
 from relay_server.service.connection_watch import ConnectionWatch, max_connections, raise_descriptor_limit
 from relay_server.service.grpc_servers import NOT_SERVING, GrpcServers
+from relay_server.service.pairing import NAME as PAIRING
+from relay_server.service.pairing import PairingService, offers_pairing
 from relay_server.sources import lazy_import as late
 from relay_server.sources.configured import configured_sources
 from relay_server.sources.lazy_import import LazySource
@@ -104,14 +109,37 @@ class RelayServer:
         if config.access_file is not None:
             file = AccessFile(config.access_file)
             self.guard = Guard(file, config.groups, now_us=boot_time_us, unix_time_us=unix_time_us, cut=self._watch.cut)
-        publishers, operators = _services(relay, speech, cluster)
-        for_all = ((device.NAME, device.DeviceService(relay).handler()), (publisher.NAME, publishers.handler()))
+        self._pairing = self._make_pairing() if offers_pairing(config) else None
+        pair = None if self._pairing is None else self._pairing.pair
+        publishers, operators = _services(relay, speech, cluster, pair)
+        for_all = [(device.NAME, device.DeviceService(relay).handler()), (publisher.NAME, publishers.handler())]
+        if self._pairing is not None:
+            for_all.append((PAIRING, self._pairing.handler()))
         for_operators = (admin.NAME, operators.handler())
         self._listeners = GrpcServers(
             config, self.guard, for_all, for_operators, watch=self._watch, connections=connections, unix_s=lambda: int(time.time())
         )
+        self._announced = is_announced(config.announce, config.listen)
         self.addresses: list[str] = []
         """HOST:PORT of `listen`, and of `admin_listen` where operators have an address of their own."""
+
+    def _make_pairing(self) -> PairingService:
+        """Raises `ConfigError` where the file with the authorities cannot be used."""
+        config, guard = self.relay.config, self.guard
+        assert config.access_file is not None and guard is not None
+        authorities = b"" if config.pairing_ca_file is None else authorities_in("pairing_ca_file", config.pairing_ca_file, int(time.time()))
+        devices = NewDevices(
+            AccessFile(config.access_file), read_again=guard.read_again, random_bytes=os.urandom, unix_s=lambda: int(time.time())
+        )
+
+        def certificate_sha256() -> bytes:
+            certificate = self._listeners.certificate
+            assert certificate is not None
+            return certificate.sha256
+
+        return PairingService(
+            devices, certificate_sha256=certificate_sha256, now_us=boot_time_us, random_bytes=os.urandom, authorities=authorities
+        )
 
     async def start(self) -> str:
         """Join the cluster if there is one, and listen; returns HOST:PORT with the real port. Raises `ConfigError`."""
@@ -128,6 +156,9 @@ class RelayServer:
         if (certificate := self._listeners.certificate) is not None:
             self._background.start("certificate", certificate.watch())
             self.relay.observer.certificate(lambda: certificate.expires_in_s)
+        if self._announced:
+            announcer = Announcer(self.addresses[0], tls=certificate is not None, pairing=self._pairing is not None)
+            self._background.start("announcement", announcer.run())
         return self.addresses[0]
 
     async def drain(self, grace_us: int | None = None) -> None:
@@ -141,14 +172,16 @@ class RelayServer:
             await self._cluster.leave()
 
 
-def _services(relay: Relay, speech: admin.Speech, cluster: Cluster | None) -> tuple[publisher.PublisherService, admin.AdminService]:
+def _services(
+    relay: Relay, speech: admin.Speech, cluster: Cluster | None, pair: admin.Pair | None
+) -> tuple[publisher.PublisherService, admin.AdminService]:
     """What serves publishers and operators."""
     if cluster is None:
-        return publisher.PublisherService(relay), admin.AdminService(relay, speech)
+        return publisher.PublisherService(relay), admin.AdminService(relay, speech, pair)
     from relay_server.cluster.admin import ClusterAdmin
     from relay_server.cluster.service import DoorService
 
-    return DoorService(relay, cluster), ClusterAdmin(relay, speech, cluster)
+    return DoorService(relay, cluster), ClusterAdmin(relay, speech, pair, cluster)
 
 
 @asynccontextmanager

@@ -41,8 +41,8 @@ BACKEND_BRINGS = frozenset({"avatar_relay", "opentelemetry", "relay_server"})
 @pytest.mark.parametrize(
     ("modules", "budget", "count"),
     [
-        ("relay_server.cli, relay_server.server", RELAY_BRINGS, 480),
-        ("edge_client.cli, edge_client.app", EDGE_BRINGS, 565),
+        ("relay_server.cli, relay_server.server", RELAY_BRINGS, 490),
+        ("edge_client.cli, edge_client.app", EDGE_BRINGS, 572),
         ("relay_server.cli", frozenset({"avatar_relay", "relay_server"}), 185),
         ("edge_client.cli", frozenset({"avatar_relay", "edge_client"}), 185),
         ("avatar_relay.publisher", BACKEND_BRINGS, 265),

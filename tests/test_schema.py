@@ -14,13 +14,13 @@ from google.protobuf.descriptor import Descriptor, EnumDescriptor, FileDescripto
 from google.protobuf.descriptor_pb2 import DescriptorProto, FileDescriptorSet
 from google.rpc import status_pb2
 
-from avatar_relay.v1 import admin_service_pb2, device_service_pb2, media_pb2, publisher_service_pb2
+from avatar_relay.v1 import admin_service_pb2, device_service_pb2, media_pb2, pairing_service_pb2, publisher_service_pb2
 from tests.lab.data import PROJECT_ROOT
 
 FILES: tuple[FileDescriptor, ...] = tuple(
-    module.DESCRIPTOR for module in (media_pb2, device_service_pb2, publisher_service_pb2, admin_service_pb2)
+    module.DESCRIPTOR for module in (media_pb2, device_service_pb2, publisher_service_pb2, admin_service_pb2, pairing_service_pb2)
 )
-STREAMED = ("AttachRequest", "AttachResponse", "PublishRequest", "PublishResponse")
+STREAMED = ("AttachRequest", "AttachResponse", "PublishRequest", "PublishResponse", "PairRequest", "PairResponse")
 PROTO = PROJECT_ROOT / "proto"
 BASELINE = PROTO / "baseline.binpb"
 NO_NETWORK = {name: "http://127.0.0.1:9" for name in ("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY")}

@@ -21,7 +21,7 @@ from edge_client.audio.outputs import OutputDevice, choose
 from edge_client.checkup import kernel_files
 from edge_client.checkup.findings import Finding, Health, finding
 from edge_client.checkup.trials import run_trial
-from edge_client.config import EdgeConfig
+from edge_client.config import AUTO, EdgeConfig
 from edge_client.errors import EdgeError, SinkError
 from edge_client.local_clock import clock_is_synchronised
 
@@ -137,7 +137,7 @@ def check_network(config: EdgeConfig, root: Path) -> Finding:
     ways = kernel_files.ways_out(root)
     if ways:
         return finding("network", Health.OK, f"default route by {', '.join(ways)}")
-    if all(is_loopback(split_address(relay, "relay")[0]) for relay in config.relay):
+    if config.relay != AUTO and all(is_loopback(split_address(relay, "relay")[0]) for relay in config.relay):
         return finding("network", Health.OK, "there is no default route, and the relay is on this machine")
     return finding("network", Health.WARNING, "there is no default route", "attach the cable, or set up the wireless network: sudo nmtui")
 
@@ -151,7 +151,7 @@ def check_link(config: EdgeConfig) -> list[Finding]:
         endpoint = endpoint_of(config)
     except ConfigError as error:
         return [finding("token", Health.FAILED, str(error), "correct the file or the setting; docs/security.md")]
-    found = [one for relay in config.relay for one in check_relay(replace(endpoint, address=relay))]
+    found = [one for relay in (endpoint.address, *endpoint.others) for one in check_relay(replace(endpoint, address=relay))]
     if config.token_file is not None and (mode := stat.S_IMODE(config.token_file.stat().st_mode)) & 0o077:
         text = f"{config.token_file} may be read by others (mode {mode:o})"
         found.append(finding("token file", Health.WARNING, text, f"sudo chmod 600 {config.token_file}, owner: the service's user"))

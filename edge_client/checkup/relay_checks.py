@@ -49,7 +49,7 @@ def _unreachable(endpoint: Endpoint, text: str, advice: str) -> Finding:
 def _ask(endpoint: Endpoint, reached: str) -> list[Finding]:
     channel: Any
     credentials = endpoint.credentials()
-    options = proxy_option(endpoint.address)
+    options = (*proxy_option(endpoint.address), *endpoint.name_option)
     if endpoint.tls:
         shown = grpc.ssl_channel_credentials(credentials.root_certificates, credentials.key, credentials.certificate)
         channel = grpc.secure_channel(endpoint.address, shown, options)

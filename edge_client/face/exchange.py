@@ -115,7 +115,7 @@ def _number(sent: int) -> int | None:
 
 
 def _overlay_json(overlay: Overlay) -> bytes:
-    page = overlay.page and [overlay.page.title, overlay.page.text]
+    page = overlay.page and [overlay.page.title, overlay.page.text, overlay.page.qr]
     return json.dumps([page, overlay.sign, overlay.figures, overlay.is_dark]).encode()
 
 

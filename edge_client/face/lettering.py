@@ -68,7 +68,13 @@ class Lettering:
         sheet = pygame.Surface(self._size, pygame.SRCALPHA)
         sheet.fill(_VEIL)
         room = round(self._room[0] * 0.88)
-        lines = [(line, self._title, _WHITE) for line in wrapped(page.title, self._title, room)]
+        qr = qr_code(page.qr, round(min(self._room[0] * 0.34, self._room[1] * 0.6))) if page.qr else None
+        if qr is not None:
+            width -= qr.get_width()
+            room -= qr.get_width()
+            sheet.blit(qr, (width - self._margins[0] - min(self._size) // 40, (height - qr.get_height()) // 2))
+        title = self._fitting(page.title, room)
+        lines = [(line, title, _WHITE) for line in wrapped(page.title, title, room)]
         lines += [(line, self._text, _GREY) for line in wrapped(page.text[:_MAX_TEXT], self._text, room)]
         total = sum(font.get_linesize() for _, font, _ in lines)
         y = max(0, (height - total) // 2)
@@ -77,6 +83,13 @@ class Lettering:
             sheet.blit(letters, ((width - letters.get_width()) // 2, y))
             y += font.get_linesize()
         return Piece(sheet, 0, 0)
+
+    def _fitting(self, title: str, room: int) -> pygame.font.Font:
+        """The letters of titles, smaller where a word would be cut: every letter of a code counts."""
+        widest = max((self._title.size(word)[0] for word in title.split()), default=0)
+        if widest <= room:
+            return self._title
+        return pygame.font.Font(None, max(12, round(_TITLE_PART * min(self._room) * 1.4 * room / widest)))
 
     def _plate(self, lines: list[str], font: pygame.font.Font, colour: tuple[int, int, int]) -> pygame.Surface:
         letters = [font.render(line, True, colour) for line in lines]
@@ -87,6 +100,26 @@ class Lettering:
         for place, line in enumerate(letters):
             plate.blit(line, (pad, pad + place * font.get_linesize()))
         return plate
+
+
+def qr_code(text: str, side: int) -> pygame.Surface | None:
+    """A QR code of at most `side` pixels; None without the package that makes it, or where it would be too small."""
+    try:
+        import segno  # late: only a device that pairs shows one
+    except ImportError:
+        return None
+    border = 2
+    matrix = segno.make(text, micro=False).matrix
+    modules = len(matrix) + 2 * border
+    if side < modules:
+        return None
+    small = pygame.Surface((modules, modules))
+    small.fill(_WHITE)
+    for y, row in enumerate(matrix):
+        for x, dark in enumerate(row):
+            if dark:
+                small.set_at((x + border, y + border), (0, 0, 0))
+    return pygame.transform.scale_by(small, side // modules)
 
 
 def wrapped(text: str, font: pygame.font.Font, room: int) -> list[str]:

@@ -11,6 +11,8 @@ class Page:
 
     title: str
     text: str = ""
+    qr: str = ""
+    """Drawn as a QR code beside the words, where the package segno is installed."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,8 +2,8 @@
 
 Rules
 1. The face itself never stops, whatever is written over it.
-2. Until the relay has taken this device once: the page "Starting", and from `STARTING_US` on the page "No connection" with the
-   reason.
+2. Until the relay has taken this device once: the code by which it is paired, if it is not. Else the page "Starting", and from
+   `STARTING_US` on the page "No connection" with the reason.
 3. Afterwards, without a link: a sign in the corner as long as something is played. The page comes when nothing is played any more,
    be it over or waiting for the rest, and the link has been away for `PAGE_AFTER_US`: a link that is back soon is no news.
 4. A device that has no sound, though it should, says so: by a page for the first `SOUNDLESS_US` in which it has nothing else to do,
@@ -46,6 +46,8 @@ class DeviceStatus:
     link: str = "not connected yet"
     """The link in words: why there is none."""
     was_attached: bool = False
+    pairing: str = ""
+    """NAME-CODE, by which an operator lets the device in; empty unless it waits for that."""
     soundless: str = ""
     """Why nothing is heard; empty where it is, or where nothing should be."""
     sound: str = ""
@@ -105,6 +107,8 @@ class FaceOverlays(PictureObserver):
     def _link_notice(self, status: DeviceStatus, silent: bool, since_start_us: int, now_us: int) -> tuple[Page | None, str]:
         if self._away_since_us is None:
             return None, ""
+        if status.pairing:
+            return Page(status.pairing, f"Let this device in: relayctl pair {status.pairing}", status.pairing), ""
         if not status.was_attached:
             waiting = Page("Starting", "Looking for the relay")
             return (waiting if since_start_us < STARTING_US else Page("No connection", _reason(status))), ""

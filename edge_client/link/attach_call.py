@@ -47,6 +47,13 @@ class Endpoint:
     credentials: Callable[[], Credentials] = Credentials
     others: tuple[str, ...] = ()
     """Relays that serve as well."""
+    certificate_name: str = ""
+    """The name that the relay's certificate has, where it is not the address's host."""
+
+    @property
+    def name_option(self) -> tuple[tuple[str, str], ...]:
+        """The channel option that asks for that name."""
+        return (("grpc.ssl_target_name_override", self.certificate_name),) if self.certificate_name else ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,7 +125,7 @@ class AttachCall:
 
 
 def _open_channel(endpoint: Endpoint, shown: Credentials) -> grpc.aio.Channel:
-    options = (*_OPTIONS, *proxy_option(endpoint.address))
+    options = (*_OPTIONS, *proxy_option(endpoint.address), *endpoint.name_option)
     if not endpoint.tls:
         return grpc.aio.insecure_channel(endpoint.address, options=options)
     credentials = grpc.ssl_channel_credentials(shown.root_certificates, shown.key, shown.certificate)

@@ -98,6 +98,11 @@ class LinkThread:
         self._thread.join(LEAVE_S)
 
     @property
+    def started(self) -> bool:
+        """Whether it has begun to attach."""
+        return self._thread.ident is not None
+
+    @property
     def status(self) -> LinkStatus:
         """The link now."""
         return LinkStatus() if self._link is None else self._link.status

@@ -48,7 +48,19 @@ def clock_fault(now_s: int) -> str:
 
 def validities(pem: bytes) -> list[Validity]:
     """Those of the certificates in a PEM file, in its order. Raises `ValueError` where one cannot be read."""
-    return [_validity(ssl.PEM_cert_to_DER_cert(block.decode("ascii", "replace"))) for block in _BLOCK.findall(pem)]
+    return [_validity(_der(block)) for block in _BLOCK.findall(pem)]
+
+
+def first_certificate(pem: bytes) -> bytes:
+    """The first certificate of a PEM file, in DER: the one that a server shows as its own. Raises `ValueError`."""
+    found = _BLOCK.search(pem)
+    if found is None:
+        raise ValueError("holds no certificate in PEM")
+    return _der(found[0])
+
+
+def _der(block: bytes) -> bytes:
+    return ssl.PEM_cert_to_DER_cert(block.decode("ascii", "replace"))
 
 
 def _validity(der: bytes) -> Validity:

@@ -66,6 +66,10 @@ class Reason(enum.StrEnum):
     LINK_NARROW = "LINK_NARROW"
     AUDIO_DEVICE_FAILED = "AUDIO_DEVICE_FAILED"
     VOLUME_INVALID = "VOLUME_INVALID"
+    # pairing
+    PAIRING_UNKNOWN = "PAIRING_UNKNOWN"
+    PAIRING_FAILED = "PAIRING_FAILED"
+    DEVICE_EXISTS = "DEVICE_EXISTS"
     # what a source or `Speak` says; SOURCE_UNAVAILABLE and SOURCE_SILENT (a service that is away, or stalls) may pass by
     # themselves, SOURCE_REFUSED (credentials, account, limits) and SOURCE_INVALID (its answer breaks its protocol) do not
     SPEECH_MISSING = "SPEECH_MISSING"
@@ -128,6 +132,9 @@ STATUS_CODES: dict[Reason, str] = {
     Reason.LINK_NARROW: "RESOURCE_EXHAUSTED",
     Reason.AUDIO_DEVICE_FAILED: "UNAVAILABLE",
     Reason.VOLUME_INVALID: "INVALID_ARGUMENT",
+    Reason.PAIRING_UNKNOWN: "NOT_FOUND",
+    Reason.PAIRING_FAILED: "FAILED_PRECONDITION",
+    Reason.DEVICE_EXISTS: "ALREADY_EXISTS",
     Reason.SPEECH_MISSING: "INVALID_ARGUMENT",
     Reason.VOICE_INVALID: "INVALID_ARGUMENT",
     Reason.SPEECH_FILE_UNKNOWN: "NOT_FOUND",

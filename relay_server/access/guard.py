@@ -82,6 +82,12 @@ class Guard:
                 self._expelled[task] = fault
                 task.cancel()
 
+    async def read_again(self) -> None:
+        """Read the file now if it changed."""
+        directory = await self._changed_directory()
+        if directory is not None:
+            self._admission.replace(directory)
+
     async def _changed_directory(self) -> Directory | None:
         try:
             return await self._thread.do(self._file.load_if_changed)

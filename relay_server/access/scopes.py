@@ -6,8 +6,8 @@ Rules
    given fewer RPCs than its role has, never more.
 3. A scope names devices and groups; `*` at the end of a name stands for any ending. A group's name covers its members,
    and a group is covered where all its members are.
-4. Health's `Check` is answered to everybody: it tells a supervisor whether the relay serves, and nothing else. Reflection
-   and health's `Watch` are for every identity.
+4. Health's `Check` is answered to everybody: it tells a supervisor whether the relay serves, and nothing else. `Pair` is for everybody
+   as well, where it is offered: who waits there has no credentials yet. Reflection and health's `Watch` are for every identity.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ class Role(enum.StrEnum):
 
 _DEVICE, _PUBLISHER, _ADMIN = (f"/avatar_relay.v1.{service}/" for service in ("DeviceService", "PublisherService", "AdminService"))
 _CHANNELZ = "/grpc.channelz.v1.Channelz/"
-_OPERATIONS = ("ListDevices", "GetDevice", "Speak", "Interrupt", "Pause", "Resume", "SetVolume", "Drain", "WatchEvents")
+_OPERATIONS = ("ListDevices", "GetDevice", "Speak", "Interrupt", "Pause", "Resume", "SetVolume", "Drain", "WatchEvents", "PairDevice")
 
 RPCS: Mapping[Role, frozenset[str]] = {
     Role.DEVICE: frozenset({"Attach"}),
@@ -41,7 +41,7 @@ RPCS: Mapping[Role, frozenset[str]] = {
 _NAMES = {_DEVICE + "Attach": "Attach", _PUBLISHER + "Publish": "Publish"} | {_ADMIN + rpc: rpc for rpc in _OPERATIONS}
 _NAMES[_ADMIN + "SetMuted"] = "SetVolume"
 _FOR_EVERY_IDENTITY = frozenset({"/grpc.reflection.v1alpha.ServerReflection/ServerReflectionInfo", "/grpc.health.v1.Health/Watch"})
-_FOR_EVERYBODY = frozenset({"/grpc.health.v1.Health/Check"})
+_FOR_EVERYBODY = frozenset({"/grpc.health.v1.Health/Check", "/avatar_relay.v1.PairingService/Pair"})
 
 
 def is_for_everybody(method: str) -> bool:

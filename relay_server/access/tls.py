@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import hashlib
 import logging
 import threading
 from collections.abc import Callable
@@ -12,7 +13,7 @@ from typing import Any
 
 import grpc
 
-from avatar_relay.certificate_dates import Validity, clock_fault
+from avatar_relay.certificate_dates import Validity, clock_fault, first_certificate
 from avatar_relay.errors import ConfigError
 from avatar_relay.pem import PemError, check_authorities, check_key_pair
 from relay_server.access.store import Version, version_of
@@ -37,6 +38,17 @@ class TlsFiles:
         return tuple(path for path in (self.certificate, self.key, self.client_ca) if path is not None)
 
 
+def authorities_in(setting: str, path: Path, now_s: int) -> bytes:
+    """The certificates (PEM) of a file that are to vouch for others. Raises `ConfigError`, which names the setting."""
+    try:
+        check_authorities(setting, path, now_s)
+        return path.read_bytes()
+    except PemError as error:
+        raise ConfigError(str(error)) from error
+    except OSError as error:
+        raise ConfigError(f"{setting}: {path} cannot be read: {error.strerror}") from error
+
+
 class HotCertificate:
     """A certificate that is looked at for each connection. gRPC asks on threads of its own."""
 
@@ -45,6 +57,8 @@ class HotCertificate:
         self._files = files
         self._unix_s = unix_s
         self._validity = Validity(0, 0)
+        self.sha256 = b""
+        """Of the certificate itself (DER), as new connections get it."""
         self._warned = 0
         """How many of the warnings that it expires were given."""
         self._lock = threading.Lock()
@@ -134,6 +148,7 @@ class HotCertificate:
         if client_ca is not None:
             check_authorities("tls_client_ca_file", client_ca, now_s)
         pair = (self._files.key.read_bytes(), self._files.certificate.read_bytes())
+        self.sha256 = hashlib.sha256(first_certificate(pair[1])).digest()
         configuration = grpc.ssl_server_certificate_configuration([pair], None if client_ca is None else client_ca.read_bytes())
         self._validity, self._warned = validity, 0
         return configuration

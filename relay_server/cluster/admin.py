@@ -1,6 +1,6 @@
 """AdminService of a relay in a cluster: operators see and steer the devices of all relays from any one.
 
-Who calls is checked here; the relay that does it trusts that. `Drain` and `WatchEvents` concern this relay alone.
+Who calls is checked here; the relay that does it trusts that. `Drain`, `WatchEvents` and `PairDevice` concern this relay alone.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from relay_server.cluster.cluster import Cluster
 from relay_server.cluster.door import HERE
 from relay_server.connections.relay import Relay
 from relay_server.errors import RequestError
-from relay_server.service.admin import AdminService, Speech, check_reach, may_reach
+from relay_server.service.admin import AdminService, Pair, Speech, check_reach, may_reach
 
 logger = logging.getLogger(__name__)
 
@@ -38,8 +38,8 @@ Response = TypeVar("Response", bound=Message)
 class ClusterAdmin(AdminService):
     """Looks at devices and steers them, wherever they are."""
 
-    def __init__(self, relay: Relay, speech: Speech, cluster: Cluster) -> None:
-        super().__init__(relay, speech)
+    def __init__(self, relay: Relay, speech: Speech, pair: Pair | None, cluster: Cluster) -> None:
+        super().__init__(relay, speech, pair)
         self._cluster = cluster
         cluster.serve_operators(self._on_request)
         own = self._own = AdminService(relay, speech)

@@ -27,6 +27,7 @@ from avatar_relay.v1 import admin_service_pb2_grpc as services
 from avatar_relay.v1 import media_pb2
 from avatar_relay.volume_curve import position_of
 from relay_server.relayctl import access_commands as keys
+from relay_server.relayctl import device_commands
 from relay_server.relayctl.connect import add_flags, open_channel, why_unreachable
 from relay_server.relayctl.values import gain, number
 from relay_server.relayctl.watching import watch
@@ -128,6 +129,7 @@ def build_parser() -> argparse.ArgumentParser:
     watch.add_argument("devices", nargs="*", metavar="DEVICE", help="only these (default: all)")
     text = "Tell whether the relay serves: exit code 0 if it does, 1 if it drains, 3 if it does not answer. Takes no credentials."
     command("health", _health, text, device="").set_defaults(stub=health_pb2_grpc.HealthStub)
+    device_commands.add_commands(command)
     keys.add_commands(commands)
     return parser
 

@@ -61,12 +61,18 @@ class Speech(Protocol):
         ...
 
 
+Pair = Callable[[pb.PairDeviceRequest], Awaitable[pb.PairDeviceResponse]]
+"""Lets a device in that waits for it. Raises `RequestError` where it cannot."""
+
+
 class AdminService:
     """Looks at devices and steers them."""
 
-    def __init__(self, relay: Relay, speech: Speech) -> None:
+    def __init__(self, relay: Relay, speech: Speech, pair: Pair | None = None) -> None:
+        """Without `pair` no device can be paired here."""
         self._relay = relay
         self._speech = speech
+        self._pair = pair
 
     def handler(self) -> Any:
         """For `add_generic_rpc_handlers`."""
@@ -82,6 +88,7 @@ class AdminService:
                 "SetVolume": unary(pb.SetVolumeRequest, self.set_volume),
                 "SetMuted": unary(pb.SetMutedRequest, self.set_muted),
                 "Drain": unary(pb.DrainRequest, self.drain),
+                "PairDevice": unary(pb.PairDeviceRequest, self.pair_device),
                 "WatchEvents": server_stream(pb.WatchEventsRequest, self.watch_events),
             },
         )
@@ -151,6 +158,13 @@ class AdminService:
         if (refusal := current_caller().drain_refusal()) is not None:
             raise RequestError(refusal)
         return pb.DrainResponse(conversations=self._relay.ask_to_drain(request.grace_ms * 1_000))
+
+    async def pair_device(self, request: pb.PairDeviceRequest) -> pb.PairDeviceResponse:
+        """`PairDevice`."""
+        if self._pair is None:
+            text = "this relay pairs no devices: it needs TLS, an access file and the package spake2, and its setting `pairing` not off"
+            raise RequestError(Fault(Reason.PAIRING_FAILED, text))
+        return await self._pair(request)
 
     async def watch_events(self, request: pb.WatchEventsRequest, write: Write) -> None:
         """`WatchEvents`: until the caller or the relay ends it."""

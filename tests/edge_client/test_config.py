@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from avatar_relay.errors import ConfigError
-from edge_client.config import SETTINGS, EdgeConfig, load_config
+from edge_client.config import AUTO, SETTINGS, EdgeConfig, load_config
 
 
 def load(
@@ -24,7 +24,7 @@ def test_defaults_are_safe(tmp_path: Path) -> None:
     """With nothing said: this machine's relay, plaintext within it, and the environment's other variables do not matter."""
     config = load(tmp_path, environment={"HOME": "/root"})
     assert config == EdgeConfig()
-    assert config.relay == ("127.0.0.1:52000",)
+    assert config.relay == AUTO
     assert not config.tls
 
 
@@ -47,6 +47,7 @@ tls_cert_file = "{ca_file}"
 tls_key_file = "{ca_file}"
 token_file = "{ca_file}"
 insecure = false
+pairing = false
 device_id = "kitchen"
 audio_sink = "virtual"
 audio_device = "hw:1"

@@ -83,7 +83,7 @@ def test_the_kernel_is_asked_for_the_clock() -> None:
 def test_the_way_out(tmp_path: Path) -> None:
     """A relay on this machine needs none."""
     assert doctor.check_network(EdgeConfig(relay=("192.0.2.1:1",)), tmp_path).health is Health.WARNING
-    assert doctor.check_network(EdgeConfig(), tmp_path).health is Health.OK
+    assert doctor.check_network(EdgeConfig(relay=("127.0.0.1:1",)), tmp_path).health is Health.OK
     put(tmp_path, "proc/net/route", ROUTES)
     assert doctor.check_network(EdgeConfig(relay=("192.0.2.1:1",)), tmp_path).text == "default route by wlan0"
 

@@ -9,7 +9,7 @@ import pygame
 import pytest
 
 from edge_client.colours import FaceColours, read_colour
-from edge_client.face.lettering import Lettering, wrapped
+from edge_client.face.lettering import Lettering, qr_code, wrapped
 from edge_client.face.overlay import DARK, Overlay, Page
 from edge_client.face.renderer import Picture, Renderer
 from edge_client.face.screens import RendererChoice, open_renderer
@@ -85,6 +85,20 @@ def test_long_words_and_texts_stay_within_the_picture() -> None:
     lines = wrapped("one two three " + "y" * 300, font, 100)
     assert all(font.size(line)[0] <= 100 for line in lines)
     assert lines[0].startswith("one")
+
+
+def test_a_code_is_shown_whole_with_a_qr_code_beside_it() -> None:
+    """Every letter of it: a title that is too wide gets smaller letters. The QR code has dark and light modules on a white ground."""
+    shown = "raspberrypi-7f3a-314159"
+    lettering = Lettering((800, 480))
+    title = lettering._fitting(shown, 480)
+    assert title.size(shown)[0] <= 480 and wrapped(shown, title, 480) == [shown]
+    assert lettering._fitting("lobby", 480) is lettering._title
+    with_qr, without = (lettering.pieces(Overlay(Page(shown, "Let this device in", qr)))[0].surface for qr in (shown, ""))
+    right = pygame.surfarray.array3d(with_qr)[560:, 100:380].min(2)
+    assert (right == 255).mean() > 0.3 and (right == 0).mean() > 0.2
+    assert not (pygame.surfarray.array3d(without)[560:, 100:380].min(2) == 0).any()
+    assert qr_code(shown, 10) is None
 
 
 @pytest.mark.parametrize("choice", ["gles", "flat"])

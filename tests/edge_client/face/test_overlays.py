@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import pytest
 
-from edge_client.face.overlay import DARK, NOTHING, Overlay
+from edge_client.face.overlay import DARK, NOTHING, Overlay, Page
 from edge_client.face.overlays import FIGURES_US, PAGE_AFTER_US, SOUNDLESS_US, STARTING_US, DeviceStatus, FaceOverlays
 from edge_client.face.pictures import ShownPicture
 from edge_client.playback.events import PlayerState, View
@@ -75,6 +75,14 @@ def test_a_link_that_is_cut_mid_word_is_a_sign_until_all_is_played() -> None:
     device.status = ATTACHED
     seen.append(kind(device.at(IDLE)))
     assert seen == ["", "no connection", "No connection", "No connection", ""]
+
+
+def test_a_device_that_is_not_paired_shows_its_code() -> None:
+    """From the first picture on, and no longer than it waits."""
+    device = Device(DeviceStatus(pairing="lobby-314159"))
+    assert device.at(IDLE).page == Page("lobby-314159", "Let this device in: relayctl pair lobby-314159", "lobby-314159")
+    device.status = ATTACHED
+    assert device.at(IDLE).page is None
 
 
 def test_reasons_are_in_words_for_people() -> None:

@@ -1,0 +1,79 @@
+"""Looks for relays that announce themselves in the local network, and at what listens at an address."""
+
+from __future__ import annotations
+
+import socket
+import ssl
+import threading
+from typing import Any, Literal
+
+from avatar_relay.addresses import split_address
+from avatar_relay.announcement import SERVICE, Announcement, read_announcement
+from edge_client.errors import DiscoveryError
+
+MAX_RELAYS = 64
+"""Names in the network that are looked at."""
+ASK_MS = 300
+PROBE_S = 2.0
+
+
+class Browser:
+    """Looks on from its making until `close`. zeroconf has a thread of its own; `found` blocks for a moment."""
+
+    def __init__(self, *, service: str = SERVICE, interfaces: list[str] | None = None) -> None:
+        """`interfaces` are addresses of this machine; None: all of its interfaces. Raises `DiscoveryError`."""
+        try:
+            import zeroconf  # late: it takes 0.2 s, and most devices have an address
+        except ImportError as error:
+            raise DiscoveryError("the package zeroconf is not installed: pip install 'avatar-relay[discovery]'") from error
+        self._names: dict[str, None] = {}
+        self._lock = threading.Lock()
+        self._service = service
+        self._info: Any = zeroconf.ServiceInfo
+        try:
+            self._zeroconf = zeroconf.Zeroconf(interfaces=zeroconf.InterfaceChoice.All if interfaces is None else interfaces)
+        except OSError as error:
+            raise DiscoveryError(f"the network cannot be searched: {error.strerror or error}") from error
+        self._browser = zeroconf.ServiceBrowser(self._zeroconf, service, handlers=[self._changed])
+        self._removed = zeroconf.ServiceStateChange.Removed
+
+    def found(self) -> list[Announcement]:
+        """The relays that announce themselves now."""
+        with self._lock:
+            names = list(self._names)
+        read = []
+        for name in names:
+            info = self._info(self._service, name)
+            if info.request(self._zeroconf, ASK_MS):
+                label = name.removesuffix(f".{self._service}")
+                read.append(read_announcement(label, info.parsed_addresses(), info.port or 0, info.properties))
+        return [one for one in read if one is not None]
+
+    def close(self) -> None:
+        """Look no more."""
+        self._zeroconf.close()
+
+    def _changed(self, zeroconf: Any, service_type: str, name: str, state_change: Any) -> None:
+        with self._lock:
+            if state_change == self._removed:
+                self._names.pop(name, None)
+            elif len(self._names) < MAX_RELAYS:
+                self._names[name] = None
+
+
+def speaks(address: str) -> Literal["tls", "plaintext", ""]:
+    """What listens at HOST:PORT; empty: nothing that answers within `PROBE_S`. No certificate is checked."""
+    context = ssl.create_default_context()
+    context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
+    context.set_alpn_protocols(["h2"])
+    try:
+        with socket.create_connection(split_address(address, "relay"), timeout=PROBE_S) as plain:
+            try:
+                context.wrap_socket(plain).close()
+            except ssl.SSLError as error:
+                return "tls" if "CERTIFICATE" in (error.reason or "") else "plaintext"  # it asks for ours
+            except OSError:
+                return "plaintext"  # what is no greeting of HTTP/2 is answered by hanging up
+    except OSError:
+        return ""
+    return "tls"

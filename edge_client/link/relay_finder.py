@@ -1,0 +1,131 @@
+"""Finds the relay of a device that was given no address. On one thread, which may wait.
+
+Rules
+1. Without credentials of its own, a relay on this machine comes first; with TLS by the settings, one there that speaks TLS.
+2. Else the relays that announce themselves are tried in the order of `in_order`, each at the first of its addresses that answers. Those
+   that come within `GATHER_S` of the first one are seen together. The log says which was taken, and how to take another.
+3. One that speaks plaintext is left out, unless it is on this machine or the settings allow it: announcements prove nothing.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from avatar_relay.addresses import is_loopback, split_address
+from avatar_relay.announcement import Announcement, in_order
+from edge_client.config import LOCAL_RELAY, EdgeConfig
+from edge_client.errors import DiscoveryError
+from edge_client.link.browser import Browser, speaks
+
+logger = logging.getLogger(__name__)
+
+GATHER_S = 1.5
+LOOK_S = 1.0
+SEARCHING = "no relay was found in this network yet"
+
+
+@dataclass(frozen=True, slots=True)
+class FoundRelay:
+    """Where a relay answers."""
+
+    address: str
+    tls: bool
+    name: str = ""
+    """As it announces itself; empty for one that does not."""
+    pairing: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class SearchClock:
+    """How a search goes on: the time, and a wait for so many seconds that returns True where it is to end."""
+
+    now_us: Callable[[], int]
+    wait: Callable[[float], bool]
+
+
+class SearchStoppedError(Exception):
+    """The search was ended from outside."""
+
+
+class NotOfferedError(Exception):
+    """The relay pairs no devices."""
+
+
+class RelayFinder:
+    """Looks until one is found. `wait` waits for so many seconds, and returns True where the search is to end."""
+
+    def __init__(self, config: EdgeConfig, wait: Callable[[float], bool], browse: Callable[[], Browser] = Browser) -> None:
+        self._config = config
+        self._wait = wait
+        self._browse = browse
+
+    def find(self) -> FoundRelay | None:
+        """A relay; None where the search was ended."""
+        local = "tls" if self._config.tls_to(LOCAL_RELAY) else "plaintext"
+        if speaks(LOCAL_RELAY) == local:
+            logger.info("found a relay on this machine, at %s", LOCAL_RELAY)
+            return FoundRelay(LOCAL_RELAY, local == "tls")
+        try:
+            browser = self._browse()
+        except DiscoveryError as error:
+            logger.warning("no relay is looked for in this network: %s; %s is tried", error, LOCAL_RELAY)
+            return FoundRelay(LOCAL_RELAY, local == "tls")
+        try:
+            return self._search(browser)
+        finally:
+            browser.close()
+
+    def find_again(self, address: str, name: str) -> str:
+        """Where a relay that is known answers: at the address that it had, else where one of its name announces itself; empty where the
+        search was ended. Its certificate proves that it is the same."""
+        if not name or speaks(address):
+            return address
+        try:
+            browser = self._browse()
+        except DiscoveryError:
+            return address
+        try:
+            while not self._wait(LOOK_S):
+                others = [one for relay in browser.found() if relay.tls and relay.name == name for one in relay.addresses]
+                answering = next((one for one in (address, *others) if speaks(one)), "")
+                if answering:
+                    logger.info("the relay %s is at %s", name, answering)
+                    return answering
+        finally:
+            browser.close()
+        return ""
+
+    def _search(self, browser: Browser) -> FoundRelay | None:
+        logger.info("looking for a relay that announces itself in this network")
+        refused: set[Announcement] = set()
+        while True:
+            if browser.found() and self._wait(GATHER_S):
+                return None
+            found = in_order(browser.found())
+            for relay in found:
+                address = self._address_of(relay, refused)
+                if address:
+                    _say(relay, address, found)
+                    return FoundRelay(address, relay.tls, relay.name, relay.pairing)
+            if self._wait(LOOK_S):
+                return None
+
+    def _address_of(self, relay: Announcement, refused: set[Announcement]) -> str:
+        """The first of a relay's addresses that may be taken and answers; empty if there is none."""
+        usable = [one for one in relay.addresses if relay.tls or self._config.insecure or is_loopback(split_address(one, "relay")[0])]
+        if not usable and relay not in refused:
+            refused.add(relay)
+            logger.warning("%s is not taken: it speaks plaintext, which `insecure` would allow", relay)
+        return next((one for one in usable if speaks(one) == ("tls" if relay.tls else "plaintext")), "")
+
+
+def _say(relay: Announcement, address: str, found: list[Announcement]) -> None:
+    if len(found) == 1:
+        logger.info("found relay %s at %s", relay.name, address)
+    else:
+        others = "; ".join(str(one) for one in found)
+        logger.info(
+            "%d relays announce themselves (%s): taking %s at %s; set `relay` to take another", len(found), others, relay.name, address
+        )

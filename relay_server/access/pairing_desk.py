@@ -1,0 +1,61 @@
+"""Which devices wait to be paired, and how often an operator may try. Pure.
+
+Rules
+1. At most `MAX_WAITING` devices wait at a time.
+2. Nothing begins until an operator names one. Two that wait under one name are both left alone: the code of one must not be tried on the
+   other.
+3. One exchange at a time for each device, and `EXCHANGES_PER_HOUR` for all of them together.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Hashable
+from typing import Generic, TypeVar
+
+from avatar_relay.pairing import EXCHANGES_PER_HOUR, ExchangeBudget
+from avatar_relay.reasons import Fault, Reason
+from relay_server.errors import RequestError
+
+MAX_WAITING = 16
+FULL_RETRY_MS = 10_000
+
+Waiter = TypeVar("Waiter", bound=Hashable)
+
+
+class PairingDesk(Generic[Waiter]):
+    """Keeps the devices that wait."""
+
+    def __init__(self) -> None:
+        self._names: dict[Waiter, str] = {}
+        self._busy: set[Waiter] = set()
+        self._budget = ExchangeBudget()
+
+    def join(self, waiter: Waiter, name: str) -> None:
+        """A device begins to wait. Raises `RequestError` where too many do."""
+        if len(self._names) >= MAX_WAITING:
+            text = f"{MAX_WAITING} devices wait to be paired already"
+            raise RequestError(Fault(Reason.LIMIT_REACHED, text, retry_after_ms=FULL_RETRY_MS))
+        self._names[waiter] = name
+
+    def leave(self, waiter: Waiter) -> None:
+        """It waits no more. Harmless when repeated."""
+        self._names.pop(waiter, None)
+        self._busy.discard(waiter)
+
+    def begin(self, name: str, now_us: int) -> Waiter:
+        """An operator names a device: gives it, for one exchange. Raises `RequestError`."""
+        found = [waiter for waiter, its in self._names.items() if its == name]
+        if not found:
+            text = f"no device of the name {name[:64]!r} waits to be paired; look at the name that it shows"
+            raise RequestError(Fault(Reason.PAIRING_UNKNOWN, text, "name"))
+        if len(found) > 1:
+            text = f"{len(found)} devices of the name {name!r} wait: give each a name of its own (setting device_id)"
+            raise RequestError(Fault(Reason.PAIRING_FAILED, text, "name"))
+        if found[0] in self._busy:
+            raise RequestError(Fault(Reason.PAIRING_FAILED, f"{name} is being paired right now", "name"))
+        if wait_us := self._budget.wait_us(now_us):
+            text = f"{EXCHANGES_PER_HOUR} codes were tried within an hour"
+            raise RequestError(Fault(Reason.LIMIT_REACHED, text, retry_after_ms=wait_us // 1_000 + 1))
+        self._budget.take(now_us)
+        self._busy.add(found[0])
+        return found[0]

@@ -1,0 +1,105 @@
+"""Announces a relay in the local network, so that devices find it without an address."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import platform
+import socket
+from typing import Any
+
+from avatar_relay.addresses import is_loopback, split_address
+from avatar_relay.announcement import MAX_NAME_BYTES, SERVICE, Announcement
+from avatar_relay.errors import ConfigError
+from relay_server.access.own_thread import OwnThread
+
+logger = logging.getLogger(__name__)
+
+ADDRESSES_S = 30.0
+"""How often this machine's addresses are looked at: a lease of DHCP may bring another one."""
+_EVERYWHERE = frozenset({"0.0.0.0", "::"})
+
+
+def is_announced(choice: str, address: str) -> bool:
+    """Whether a relay that listens on `address` is announced; `choice` is the setting `announce`.
+
+    Raises `ConfigError` where it is asked for and cannot be.
+    """
+    if choice == "off" or (choice == "auto" and is_loopback(split_address(address, "listen", port_zero=True)[0])):
+        return False
+    try:
+        import zeroconf  # noqa: F401  # late: it takes 0.2 s
+    except ImportError as error:
+        if choice == "on":
+            raise ConfigError(
+                "announce: needs the package zeroconf: pip install 'avatar-relay[discovery]', or set announce to off"
+            ) from error
+        logger.info("not announced in the network: the package zeroconf is not installed")
+        return False
+    return True
+
+
+class Announcer:
+    """Announces one relay until cancelled. Multicast DNS lives on threads of its own, away from the media."""
+
+    def __init__(self, address: str, *, tls: bool, pairing: bool, service: str = SERVICE) -> None:
+        """`address` is the HOST:PORT that the relay listens on; `service` is the type of the announcement."""
+        host, self._port = split_address(address, "listen")
+        self._host = host
+        self._said = Announcement(_short(platform.node() or "relay"), (), tls, pairing)
+        self._service = service
+        self._thread = OwnThread("announcement")
+
+    async def run(self) -> None:
+        """Announce it, and follow this machine's addresses. A network that takes no announcement is logged, and tried again."""
+        zeroconf: Any = None
+        told: tuple[str, ...] = ()
+        try:
+            while True:
+                try:
+                    hosts = await self._thread.do(self._hosts)
+                    if hosts and (zeroconf is None or hosts != told):
+                        if zeroconf is not None:
+                            await self._thread.do(zeroconf.close)
+                        zeroconf = await self._thread.do(lambda hosts=hosts: self._announce(hosts))  # type: ignore[misc]
+                        told = hosts
+                except Exception as error:  # zeroconf raises OSError and errors of its own, and none of them may end the relay
+                    logger.warning("the relay cannot be announced now; trying again: %s", str(error) or type(error).__name__)
+                await asyncio.sleep(ADDRESSES_S)
+        finally:
+            if zeroconf is not None:
+                zeroconf.close()
+
+    def _hosts(self) -> tuple[str, ...]:
+        if self._host not in _EVERYWHERE:
+            return (socket.getaddrinfo(self._host, self._port, type=socket.SOCK_STREAM)[0][4][0],)  # type: ignore[return-value]
+        import ifaddr  # zeroconf stands on it
+
+        found = {ip.ip if ip.is_IPv4 else ip.ip[0] for adapter in ifaddr.get_adapters() for ip in adapter.ips}
+        return tuple(sorted(str(one) for one in found if not is_loopback(str(one)) and not str(one).startswith("fe80")))
+
+    def _announce(self, hosts: tuple[str, ...]) -> Any:
+        from zeroconf import InterfaceChoice, ServiceInfo, Zeroconf
+
+        own = [self._host] if is_loopback(self._host) else InterfaceChoice.Default
+        zeroconf = Zeroconf(interfaces=own)
+        try:
+            info = ServiceInfo(
+                self._service,
+                f"{self._said.name}.{self._service}",
+                self._port,
+                parsed_addresses=list(hosts),
+                properties=self._said.properties(),
+                server=f"{self._said.name}-{self._port}.local.",
+            )
+            zeroconf.register_service(info, allow_name_change=True)
+        except BaseException:
+            zeroconf.close()
+            raise
+        logger.info("announced in the network as %s", info.name.removesuffix(f".{self._service}"))
+        return zeroconf
+
+
+def _short(name: str) -> str:
+    """A host's name as one label of DNS, with room for a number behind it."""
+    return name.partition(".")[0].encode()[: MAX_NAME_BYTES - 12].decode(errors="ignore") or "relay"

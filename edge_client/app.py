@@ -171,6 +171,7 @@ class App:
                 self._start_link(thread, credentials)
                 while not self._stop.wait(BEAT_S):
                     self._heart.beat(MAIN_PART)
+                    self._manager.tell_status(", ".join(f"{part.name} {part.state.value}" for part in self._parts(sink)))
                     if not thread.started:
                         self._heart.beat(LINK_PART)
         if recorder is not None and self._config.record is not None:
@@ -181,7 +182,7 @@ class App:
         return make_playback(self._config, sink, flame_map, tracer or NULL)
 
     def _parts(self, sink: AudioSink) -> tuple[Part, ...]:
-        """How they stand; asked on the link's thread."""
+        """How they stand; asked on the link's thread and on the main one."""
         face = () if self._face is None else (self._face.status().part(),)
         return (sound_part(sink.name, sink.counters()), *face)
 
@@ -237,6 +238,7 @@ class App:
             name=self._device_id,
             watchers=self._watchers,
             film=recorder.film_memory if recorder is not None else None,
+            is_watched=bool(self._observers) or self._tracer is not None,
             on_closed=self._stop.set,
         )
 

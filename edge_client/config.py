@@ -91,6 +91,9 @@ class EdgeConfig:
         None, takes.path(), "map from AvatarKit's coefficients to the mouth, fitted for your own avatar; without it, the one that ships"
     )
     renderer: str = setting("auto", renderer_name(), "what draws the face; none: no face at all")
+    head: Path | None = setting(
+        None, takes.path(), "head that `edge-client import-head` made of your own model; without it, the one that ships"
+    )
     size: tuple[int, int] = setting((800, 480), takes.size(), "size of window or picture")
     render_size: tuple[int, int] = setting(
         LARGEST_SOFT, takes.size(), "largest picture that the CPU draws (software GL, vector face); it is scaled up to a larger window"
@@ -148,6 +151,8 @@ class EdgeConfig:
             raise ConfigError("keep_alive and release_after_s contradict each other: leave one of them out")
         if self.audio_sink == "wav" and self.record is None:
             raise ConfigError("audio_sink: wav plays into the record folder; name one with record")
+        if self.head is not None and not self.head.is_file():
+            raise ConfigError(f"head: there is no file {self.head}; make one with edge-client import-head")
         if self.record is not None and self.record.exists() and not self.record.is_dir():
             raise ConfigError(f"record: {self.record} is not a folder")
 

@@ -72,6 +72,7 @@ NOT_RUN = (
     NotRun("docs/proxies.md", "readinessProbe:", "needs a cluster; tests/relay_server/relayctl/test_cli.py runs the command"),
     NotRun("docs/playout.md", "scripts/simulate", MINUTES),
     NotRun("docs/notebook/reliability.md", "scripts/chaos", MINUTES),
+    NotRun("docs/your-own-head.md", "edge-client import-head", "tests/edge_client/head_import runs it on a model that it makes"),
     NotRun("examples/README.md", "relay-server", "tests/test_examples.py starts both"),
 )
 

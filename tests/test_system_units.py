@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import re
 import shutil
 import socket
@@ -17,8 +18,10 @@ from tests.doc_blocks import blocks
 from tests.lab.data import PROJECT_ROOT
 from tests.lab.programs import Program, python, running
 
-UNITS = {"edge-client": "device.md", "relay-server": "operations.md"}
+UNITS = {"edge-client": "device.md", "edge-client-desktop": "device.md", "relay-server": "operations.md"}
 """Each unit with the page that shows it."""
+OF_USERS = {"edge-client-desktop"}
+"""Those that a user's manager runs."""
 MAX_EXPOSURE = 3.0
 """On the scale of `systemd-analyze security`, from 0 (safe) to 10."""
 WATCHDOG_USEC = 400_000
@@ -39,9 +42,11 @@ def unit(name: str, tmp_path: Path) -> Path:
     return path
 
 
-def analyze(*arguments: str | Path) -> str:
-    """What systemd-analyze says; it must accept its arguments."""
-    done = subprocess.run(["systemd-analyze", *arguments], capture_output=True, text=True, timeout=30, check=False)
+def analyze(unit: Path, *arguments: str) -> str:
+    """What systemd-analyze says of a unit; it must accept its arguments."""
+    command = ["systemd-analyze", *(["--user"] if unit.stem in OF_USERS else []), *arguments, str(unit)]
+    environment = {**os.environ, "XDG_RUNTIME_DIR": str(unit.parent)}
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=30, check=False)
     assert done.returncode == 0, done.stdout + done.stderr
     return done.stdout + done.stderr
 
@@ -50,14 +55,14 @@ def analyze(*arguments: str | Path) -> str:
 @pytest.mark.parametrize("name", UNITS)
 def test_systemd_accepts_the_unit(name: str, unit: Path) -> None:
     """No unknown key, no key in a wrong section, no bad value. Complaints about other units of this machine do not count."""
-    assert [line for line in analyze("verify", "--man=no", unit).splitlines() if name in line] == []
+    assert [line for line in analyze(unit, "verify", "--man=no").splitlines() if name in line] == []
 
 
 @needs_systemd
 @pytest.mark.parametrize("name", UNITS)
 def test_unit_is_hardened(name: str, unit: Path) -> None:
     """The exposure is within its bound; `pytest -rP` shows the table."""
-    said = analyze("security", "--offline=true", "--no-pager", unit)
+    said = analyze(unit, "security", "--offline=true", "--no-pager")
     sys.stdout.write(said)
     exposure = re.search(rf"Overall exposure level for {name}.service: ([\d.]+)", said)
     assert exposure is not None
@@ -94,14 +99,20 @@ COMMANDS = {
     "relay-server": ["relay_server", "--listen", "127.0.0.1:0"],
 }
 
+STATUS = {"edge-client": "STATUS=sound running", "relay-server": ""}
+"""How the parts stand: what `systemctl status` shows, and what the installer goes by."""
 
-@pytest.mark.parametrize("name", UNITS)
+
+@pytest.mark.parametrize("name", COMMANDS)
 async def test_program_tells_systemd(name: str, systemd: socket.socket, tmp_path: Path) -> None:
     """Ready, then alive until told to stop, then stopping; the exit status is 0."""
     module, *arguments = COMMANDS[name]
     environment = {"NOTIFY_SOCKET": systemd.getsockname(), "WATCHDOG_USEC": str(WATCHDOG_USEC)}
     async with running(name, [*python(module), *arguments], tmp_path / "log", environment) as program:
         assert await states_until(systemd, program, "READY=1") == ["READY=1"]
+        status = {STATUS[name]} - {""}
+        until = next(iter(status), "WATCHDOG=1")
+        assert set(await states_until(systemd, program, until)) <= {"WATCHDOG=1", "STATUS=sound starting", *status}
         assert set(await states_until(systemd, program, "WATCHDOG=1")) == {"WATCHDOG=1"}
         program.terminate()
         assert set(await states_until(systemd, program, "STOPPING=1")) <= {"WATCHDOG=1", "STOPPING=1"}

@@ -82,6 +82,8 @@ ADAPTERS = frozenset(
         "edge_client.face.screens",
         "edge_client.face.window",
         "edge_client.face_process",
+        "edge_client.head_import.command",
+        "edge_client.head_import.pictures",
         "edge_client.recording",
         # adapters: Server SDKs, files
         "edge_client.paired",

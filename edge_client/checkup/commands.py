@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.metadata
+import os
 import platform
 from collections.abc import Iterable
 from pathlib import Path
@@ -10,6 +11,9 @@ from pathlib import Path
 from edge_client.checkup.findings import Finding, as_json, as_text, exit_status
 from edge_client.checkup.kernel_files import board_of
 from edge_client.config import EdgeConfig
+
+SERVICE_STATE = Path("/var/lib/edge-client")
+"""By `system/edge-client.service`."""
 
 
 def run_self_test(*, as_object: bool) -> int:
@@ -20,7 +24,9 @@ def run_self_test(*, as_object: bool) -> int:
 
 
 def run_doctor(config: EdgeConfig, *, as_object: bool) -> int:
-    """See `run_self_test`."""
+    """See `run_self_test`. What the service keeps counts here too, though systemd names its folder only to the service."""
+    if SERVICE_STATE.is_dir():
+        os.environ.setdefault("STATE_DIRECTORY", str(SERVICE_STATE))
     from edge_client.checkup.doctor import examine
 
     return _tell(examine(config), as_object=as_object)

@@ -38,7 +38,11 @@ class Rig:
         """Places and normals of the moving vertices, shape (moving, 6). Not turned by head or neck; normals not of unit length."""
         np.dot(corrected(pose), self._head.deltas, out=self._flow)
         self._flow += self._rest
-        return self._flow.reshape(-1, 6)
+        moved = self._flow.reshape(-1, 6)
+        for ball, centre, turn in zip(self._head.eyeballs or (), self._head.eye_centres, self.eyes(pose), strict=False):
+            moved[ball, :3] = (moved[ball, :3] - centre) @ turn.T + centre
+            moved[ball, 3:] = moved[ball, 3:] @ turn.T
+        return moved
 
     def lip_gap(self, pose: Pose) -> float:
         """The height of the mouth's opening in head units, of this pose; about 0 when shut, below when the lips press."""

@@ -20,10 +20,17 @@ class ServiceManager:
     def __init__(self, environment: Mapping[str, str]) -> None:
         address = environment.get("NOTIFY_SOCKET", "")
         self._address = "\0" + address[1:] if address.startswith("@") else address
+        self._status = ""
         for_us = environment.get("WATCHDOG_PID", str(os.getpid())) == str(os.getpid())
         usec = environment.get("WATCHDOG_USEC", "")
         self.watchdog_us = int(usec) if for_us and self._address and usec.isdecimal() else 0
         """Silence after which systemd restarts the program; 0 where it does not look."""
+
+    def tell_status(self, text: str) -> None:
+        """Send what `systemctl status` shows, if it has changed; one line. Call it from one thread."""
+        if text != self._status:
+            self._status = text
+            self.tell(f"STATUS={text}")
 
     def tell(self, state: str) -> None:
         """Send a state, such as `READY=1`. A manager that is gone is logged, and nothing else."""

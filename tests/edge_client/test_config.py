@@ -64,6 +64,7 @@ frame_starvation = "strict_sync"
 mouth_source = "blend"
 flame_map = "{ca_file}"
 renderer = "none"
+head = "{ca_file}"
 size = "1280x720"
 render_size = "640x360"
 rotation = 270

@@ -19,13 +19,14 @@ Errors are those of the asyncio verbs. A verb that waits while another thread le
 from __future__ import annotations
 
 import asyncio
+import math
 from collections.abc import Callable, Coroutine, Sequence
 from concurrent.futures import CancelledError
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, ParamSpec, Self, TypeVar
 
-from avatar_relay.checks import BytesLike
+from avatar_relay.checks import BytesLike, FieldError, check_number
 from avatar_relay.loop_thread import LoopThread
 from avatar_relay.media import AudioFormat, MotionFormat, OnPlaying, Pacing
 from avatar_relay.publisher.avatar import Avatar
@@ -48,7 +49,12 @@ class _Caller:
         self.thread = LoopThread(name)
 
     def wait(self, start: Callable[[], Coroutine[Any, Any, T]], timeout_s: float | None = None) -> T:
-        """The coroutine's result. Raises what it raises, `TimeoutError`, and `PublisherClosedError` without a running loop."""
+        """The coroutine's result. Raises what it raises, `TimeoutError`, and `PublisherClosedError` without a running loop.
+
+        Raises `TypeError` or `ValueError` for a timeout that is no number of seconds: NaN would upset all timers of the loop.
+        """
+        if timeout_s is not None and math.isnan(check_number(timeout_s, "timeout_s")):
+            raise FieldError("timeout_s", "is not a number of seconds; None waits for ever")
         if self.thread.is_current:
             raise RuntimeError("a blocking verb was called from a listener: it would wait for itself; call it from another thread")
         try:

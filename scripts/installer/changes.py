@@ -1,0 +1,104 @@
+"""The changes: to another version and back, and what is said meanwhile."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+
+from scripts.installer.machine import InstallError, Machine
+from scripts.installer.plan import Role, to_remove
+from scripts.installer.trial import Trial, Verdict
+
+LOOK_S = 0.25
+
+
+@dataclass(frozen=True)
+class Limits:
+    """How long a new release may take to be ready, and is looked at then."""
+
+    ready_s: float = 30.0
+    settle_s: float = 60.0
+
+
+class Changes:
+    """Changes one machine for its roles. `say` is told each step in a line."""
+
+    def __init__(self, machine: Machine, roles: Sequence[Role], limits: Limits, say: Callable[[str], None]) -> None:
+        self._machine = machine
+        self._roles = tuple(roles)
+        self._limits = limits
+        self._say = say
+
+    def to_version(self, name: str) -> None:
+        """Run a complete version; go back to the one before if it does not run as well. Raises `InstallError` then."""
+        machine, before = self._machine, self._machine.linked("current")
+        parts = {role: machine.service(role).running_parts for role in self._roles} if machine.has_manager else {}
+        started = self._flip(name)
+        if not machine.has_manager:
+            self._say("no service manager runs here: the units are in place, and start with the machine")
+        reason = self._watch({role: self._trial(self._limits.settle_s, parts[role]) for role in started})
+        if not reason:
+            self._settle(name, before)
+            return
+        if before is None or before == name or not machine.is_complete(before):
+            raise InstallError(f"{reason}. There is no version to go back to; journalctl and `edge-client doctor` say more")
+        self._say(f"{reason}; going back to {before}")
+        again = self._watch({role: self._trial() for role in self._flip(before)})
+        machine.remove_version(name)
+        raise InstallError(f"{name} was taken back: {reason}. {again or f'{before} runs again'}")
+
+    def restart(self, name: str) -> None:
+        """Run the same version anew, for other settings or units. Raises `InstallError` if it is not ready in time."""
+        if reason := self._watch({role: self._trial() for role in self._flip(name)}):
+            raise InstallError(f"{reason}; journalctl and `edge-client doctor` say more")
+
+    def roll_back(self) -> str:
+        """Run the version before, and return it. Raises `InstallError` if there is none, or it is not ready in time."""
+        machine = self._machine
+        previous, current = machine.linked("previous"), machine.linked("current")
+        if previous is None or not machine.is_complete(previous):
+            raise InstallError("there is no version to go back to")
+        self.restart(previous)
+        machine.link("previous", current)
+        return previous
+
+    def _trial(self, settle_s: float = 0, running_before: Iterable[str] = ()) -> Trial:
+        return Trial(running_before, ready_s=self._limits.ready_s, settle_s=settle_s)
+
+    def _flip(self, name: str) -> list[Role]:
+        """The link, the units, and the services anew, but those that somebody has disabled; the services that were started."""
+        machine = self._machine
+        wanted = [role for role in self._roles if machine.has_manager and machine.is_wanted(role)]
+        machine.link("current", name)
+        for role in self._roles:
+            machine.put_unit(name, role)
+            machine.link_commands(role)
+        if machine.has_manager:
+            machine.systemctl("daemon-reload")
+        for role in wanted:
+            machine.systemctl("enable", role.unit)
+            machine.systemctl("restart", "--no-block", role.unit)
+        return wanted
+
+    def _watch(self, trials: dict[Role, Trial]) -> str:
+        """Look until each service is decided; why one does not stay, or empty."""
+        start_s, waiting = time.monotonic(), dict(trials)
+        while waiting:
+            now_s = time.monotonic() - start_s
+            for role, trial in list(waiting.items()):
+                match trial.look(now_s, self._machine.service(role)):
+                    case Verdict.BACK:
+                        return f"{role.unit}: {trial.reason}"
+                    case Verdict.KEEP:
+                        del waiting[role]
+            if waiting:
+                time.sleep(LOOK_S)
+        return ""
+
+    def _settle(self, name: str, before: str | None) -> None:
+        """Keep the version before, and no older one."""
+        if before not in (None, name):
+            self._machine.link("previous", before)
+        for old in to_remove(self._machine.versions(), (name, self._machine.linked("previous"))):
+            self._machine.remove_version(old)

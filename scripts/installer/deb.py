@@ -1,0 +1,167 @@
+"""One Debian package for this machine's release and architecture: the version's environment at its place, and what links and starts it.
+
+The environment holds absolute paths, so it is built where it is installed, below /opt/avatar-relay; a version that is installed there is
+taken as it is. A service starts if the file of its settings is there. dpkg deletes the version before: to go back, install its package.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import shutil
+import sys
+import tempfile
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+from scripts.installer.commands import HERE, say, version_of
+from scripts.installer.machine import InstallError, Machine, run
+from scripts.installer.plan import OPT, ROLES, SETTINGS, Role
+
+PACKAGE = "avatar-relay"
+UNITS = "usr/lib/systemd/system"
+LIBRARIES = (
+    "libportaudio2, libopus0, libespeak-ng1, espeak-ng-data, libgl1, libegl1, libgles2, libgbm1, libgl1-mesa-dri, passwd, ca-certificates"
+)
+CONTROL = """Package: {package}
+Version: {version}
+Architecture: {architecture}
+Maintainer: avatar-relay contributors <noreply@example.invalid>
+Section: sound
+Priority: optional
+Installed-Size: {size_kib}
+Depends: python3 (>= {python}), python3 (<< {next_python}), {libraries}
+Description: talking face for small devices: relay and edge client
+ A relay streams encoded speech and motion to edge clients, which play the
+ sound through ALSA and draw the face in lip-sync.
+"""
+START = """#!/bin/sh
+set -e
+[ "$1" = configure ] || exit 0
+{users}
+ln -sfn versions/{name} /{opt}/current
+if [ -d /run/systemd/system ]; then systemctl daemon-reload; fi
+for pair in {pairs}; do
+  if [ -e "/{settings}/${{pair#*=}}" ] && [ -d /run/systemd/system ]; then
+    systemctl enable "${{pair%%=*}}"
+    systemctl restart --no-block "${{pair%%=*}}"
+  fi
+done
+"""
+STOP = """#!/bin/sh
+set -e
+[ "$1" = remove ] || exit 0
+if [ -d /run/systemd/system ]; then systemctl disable --now {units}; fi
+rm -f /{opt}/current
+"""
+AFTER = """#!/bin/sh
+set -e
+case "$1" in
+  remove) rm -rf /{opt}/versions/{name} ;;
+  purge)
+    rm -rf /{opt} /{settings} {folders}
+    for user in {users}; do
+      if getent passwd "$user" >/dev/null; then userdel "$user"; fi
+    done
+    ;;
+esac
+if [ -d /run/systemd/system ]; then systemctl daemon-reload; fi
+"""
+
+
+def user_lines(role: Role) -> str:
+    """Makes a user, and puts it into those of its groups that the machine has."""
+    made = f"useradd --system --user-group --home-dir /nonexistent --shell /usr/sbin/nologin {role.user}"
+    lines = [f"getent passwd {role.user} >/dev/null || {made}"]
+    lines += [f"if getent group {group} >/dev/null; then usermod --append --groups {group} {role.user}; fi" for group in role.groups]
+    return "\n".join(lines)
+
+
+def scripts_of(name: str, roles: Sequence[Role]) -> dict[str, str]:
+    """The maintainer scripts of a version. Pure."""
+    folders = " ".join(f"/var/{folder}" for role in roles for folder in role.folders)
+    common = {"name": name, "opt": OPT, "settings": SETTINGS}
+    return {
+        "postinst": START.format(
+            **common, users="\n".join(map(user_lines, roles)), pairs=" ".join(f"{role.unit}={role.settings}" for role in roles)
+        ),
+        "prerm": STOP.format(**common, units=" ".join(role.unit for role in roles)),
+        "postrm": AFTER.format(**common, folders=folders, users=" ".join(role.user for role in roles)),
+    }
+
+
+def stage(tree: Path, version: Path, roles: Sequence[Role]) -> None:
+    """The files of the package below `tree`."""
+    target = tree / OPT / "versions" / version.name
+    shutil.copytree(version, target, symlinks=True)
+    (tree / UNITS).mkdir(parents=True)
+    for role in roles:
+        shutil.copy(version / "units" / role.unit, tree / UNITS)
+        for command in role.commands:
+            link = tree / "usr/bin" / command
+            link.parent.mkdir(parents=True, exist_ok=True)
+            link.symlink_to(f"/{OPT}/current/bin/{command}")
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Build the package; prints its path last."""
+    parser = argparse.ArgumentParser(prog="scripts/deb", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--out", type=Path, default=HERE / "dist", metavar="DIR", help="where the package is put (default: dist)")
+    options = parser.parse_args(arguments)
+    try:
+        if os.geteuid() != 0:
+            raise InstallError("the environment is built in /opt/avatar-relay: sudo scripts/deb")
+        print(build(options.out, Machine(Path("/"))))
+    except (InstallError, OSError) as error:
+        print(f"scripts/deb: error: {error}", file=sys.stderr)
+        return 1
+    return 0
+
+
+def build(out: Path, machine: Machine) -> Path:
+    """The path of the package. Raises `InstallError`."""
+    roles = ROLES["both"]
+    name = version_of(roles)
+    was_there = machine.is_complete(name)
+    if not was_there:
+        say(f"building {name} in /{OPT}; some minutes on a small machine")
+        machine.build(name, HERE, [role.extra for role in roles])
+    try:
+        return _pack(out, machine.version(name), roles)
+    finally:
+        if not was_there:
+            machine.remove_version(name)
+
+
+def _pack(out: Path, version: Path, roles: Sequence[Role]) -> Path:
+    architecture = run("dpkg", "--print-architecture", what="asking dpkg").strip()
+    declared, _, digest = version.name.partition("-")
+    number = f"{declared}+{time.strftime('%Y%m%d%H%M', time.gmtime())}.{digest.rpartition('-')[2]}"
+    with tempfile.TemporaryDirectory() as folder:
+        tree = Path(folder) / PACKAGE
+        stage(tree, version, roles)
+        size_kib = sum(path.lstat().st_size for path in tree.rglob("*")) // 1_024
+        (tree / "DEBIAN").mkdir()
+        python = sys.version_info
+        control = CONTROL.format(
+            package=PACKAGE,
+            version=number,
+            architecture=architecture,
+            size_kib=size_kib,
+            python=f"{python.major}.{python.minor}",
+            next_python=f"{python.major}.{python.minor + 1}",
+            libraries=LIBRARIES,
+        )
+        (tree / "DEBIAN/control").write_text(control, encoding="utf-8")
+        for script, text in scripts_of(version.name, roles).items():
+            (tree / "DEBIAN" / script).write_text(text, encoding="utf-8")
+            (tree / "DEBIAN" / script).chmod(0o755)
+        out.mkdir(parents=True, exist_ok=True)
+        package = out / f"{PACKAGE}_{number}_{architecture}.deb"
+        run("dpkg-deb", "--root-owner-group", "--build", tree, package, limit_s=900, what="packing")
+    return package
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,121 @@
+"""What an installation consists of: names, folders, files, and which of them a change needs. Pure.
+
+/opt/avatar-relay/versions/V/    a virtual environment, complete if it holds the file `installed`; its units in `units/`
+/opt/avatar-relay/current        a symbolic link to the version that runs
+/opt/avatar-relay/previous       a symbolic link to the one before, which `rollback` takes
+/opt/avatar-relay/wheels         what was compiled on this machine, for the next version
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+
+OPT = PurePosixPath("opt/avatar-relay")
+SETTINGS = PurePosixPath("etc/avatar-relay")
+UNITS = PurePosixPath("etc/systemd/system")
+BIN = PurePosixPath("usr/local/bin")
+SOURCES = ("proto", "edge_client", "relay_server", "system")
+"""What makes a version, beside pyproject.toml and the build hook."""
+_KEY = re.compile(r"[a-z][a-z0-9_]*")
+_TABLE = re.compile(r"\s*\[")
+
+
+@dataclass(frozen=True, eq=False)
+class Role:
+    """A program that a machine runs: its unit, its user, the groups that the user needs, and the file of its settings."""
+
+    extra: str
+    """Of pyproject.toml."""
+    unit: str
+    user: str
+    groups: tuple[str, ...]
+    settings: str
+    folders: tuple[str, ...]
+    """Below /var, made by systemd."""
+    commands: tuple[str, ...]
+    begin: Mapping[str, str]
+    """Settings of a new file."""
+
+
+DEVICE = Role(
+    "edge",
+    "edge-client.service",
+    "avatar",
+    ("audio", "video", "render", "input"),
+    "edge.toml",
+    ("lib/edge-client", "cache/edge-client"),
+    ("edge-client",),
+    {},
+)
+RELAY = Role(
+    "relay", "relay-server.service", "avatar-relay", (), "relay.toml", (), ("relay-server", "relayctl"), {"listen": "127.0.0.1:52000"}
+)
+ROLES: Mapping[str, tuple[Role, ...]] = {"device": (DEVICE,), "relay": (RELAY,), "both": (RELAY, DEVICE)}
+
+
+def version_name(declared: str, files: Mapping[str, bytes], extras: Iterable[str]) -> str:
+    """A version by its content, so that a clone and an unpacked release of the same sources have the same: `0.1.0-edge-1a2b3c4d`."""
+    digest = hashlib.sha256()
+    for path in sorted(files):
+        digest.update(f"{path}\0{len(files[path])}\0".encode() + files[path])
+    return f"{declared}-{'-'.join(sorted(extras))}-{digest.hexdigest()[:8]}"
+
+
+def read_sources(root: Path) -> dict[str, bytes]:
+    """The files that make a version, by their paths, without what a build or a run left there."""
+    paths = [root / "pyproject.toml", root / "scripts" / "compile_protos.py"]
+    for folder in SOURCES:
+        paths += [path for path in (root / folder).rglob("*") if path.is_file() and not {"__pycache__", "v1"} & set(path.parts)]
+    paths += (root / "proto").rglob("*.proto")
+    return {str(path.relative_to(root)): path.read_bytes() for path in paths}
+
+
+def typed(text: str) -> object:
+    """A value as a person writes it on a command line: true and false, whole numbers, else text."""
+    if text in ("true", "false"):
+        return text == "true"
+    return int(text) if re.fullmatch(r"-?[0-9]{1,9}", text) else text
+
+
+def with_settings(text: str, values: Mapping[str, object]) -> str:
+    """The text of a TOML file with these settings of the program's own table; all other lines stay. A value of None is left alone."""
+    lines = text.split("\n")[:-1] if text.endswith("\n") else text.split("\n") if text else []
+    own = next((number for number, line in enumerate(lines) if _TABLE.match(line)), len(lines))
+    for key, value in values.items():
+        if value is None:
+            continue
+        if not _KEY.fullmatch(key):
+            raise ValueError(f"{key} is no setting")
+        line = f"{key} = {_toml(value)}"
+        places = [number for number in range(own) if re.match(rf"\s*{key}\s*=", lines[number])]
+        if places:
+            if lines[places[0]].split("#")[0].strip() != line:
+                lines[places[0]] = line
+        else:
+            lines.insert(own, line)
+            own += 1
+    return "".join(f"{line}\n" for line in lines)
+
+
+def _toml(value: object) -> str:
+    if isinstance(value, bool):
+        return str(value).lower()
+    if isinstance(value, int):
+        return str(value)
+    return f'"{"".join(_escaped(character) for character in str(value))}"'
+
+
+def _escaped(character: str) -> str:
+    """As a basic string of TOML takes it."""
+    if character in '"\\':
+        return f"\\{character}"
+    return character if character.isprintable() else f"\\U{ord(character):08x}"
+
+
+def to_remove(versions: Sequence[str], kept: Iterable[str | None]) -> list[str]:
+    """The versions that neither run nor are gone back to."""
+    return sorted(set(versions) - set(kept))

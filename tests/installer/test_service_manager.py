@@ -1,0 +1,43 @@
+"""The lab's service manager as a program of its own, asked by a program named `systemctl`."""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+from pathlib import Path
+
+from scripts.installer.machine import Machine
+from scripts.installer.plan import DEVICE, UNITS
+from tests.installer.releases import PROGRAM
+from tests.lab import service_manager
+from tests.lab.programs import running
+
+UNIT = """[Service]
+Type=notify
+ExecStart=/program --with "two words"
+Environment=KIND=good
+StateDirectory=one
+Restart=always
+RestartSec=0.1
+"""
+
+
+async def test_systemctl_starts_shows_and_stops_a_unit(tmp_path: Path) -> None:
+    """As the installer asks it."""
+    root, socket = tmp_path / "root", tmp_path / "socket"
+    (root / UNITS).mkdir(parents=True)
+    (root / UNITS / DEVICE.unit).write_text(UNIT)
+    program = root / "program"
+    program.write_text(PROGRAM.format(python=sys.executable, behaviour="good", name="1"))
+    program.chmod(0o755)
+    serve = [sys.executable, "-IS", service_manager.__file__, "serve", str(root), str(socket)]
+    async with running("manager", serve, tmp_path / "manager.log", {}) as manager:
+        await manager.wait_for("listening", 10)
+        machine = Machine(root, str(service_manager.write_systemctl(tmp_path, socket)))
+        assert machine.has_manager
+        await asyncio.to_thread(machine.systemctl, "enable", "--now", DEVICE.unit)
+        state = await asyncio.to_thread(machine.service, DEVICE)
+        assert (state.active, state.restarts) == ("active", 0)
+        assert (root / "var/lib/one").is_dir()
+        await asyncio.to_thread(machine.systemctl, "disable", "--now", DEVICE.unit)
+        assert (await asyncio.to_thread(machine.service, DEVICE)).active == "inactive"

@@ -139,6 +139,8 @@ class App:
             if tap is not None:
                 stack.callback(tap.close)
             credentials, flame_map = credentials_of(self._config), flame_map_of(self._config)
+            if tracer is not None:
+                tracer.watch_certificate(credentials, time.time)
             sink, playback = start_sound(self._config, lambda sink: self._make_playback(sink, flame_map, tracer), tap)
             stack.callback(sink.close)
             if tap is not None:

@@ -91,6 +91,7 @@ ADAPTERS = frozenset(
         "avatar_relay.bounded_log",
         "avatar_relay.certificate_dates",
         "edge_client.volume",
+        "avatar_relay.client_credentials",
         "avatar_relay.pem",
         "relay_server.sources",
         # adapters: OpenTelemetry

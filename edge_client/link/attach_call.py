@@ -19,6 +19,7 @@ from google.protobuf.message import DecodeError
 
 from avatar_relay import messages as m
 from avatar_relay.bounded_log import plain
+from avatar_relay.client_credentials import Credentials
 from avatar_relay.credentials import metadata_of
 from avatar_relay.forward_proxy import proxy_note, proxy_option
 from avatar_relay.grpc_client import CHANNEL_OPTIONS, fault_of
@@ -29,7 +30,6 @@ from avatar_relay.request_limit import RequestLimit
 from avatar_relay.v1 import device_service_pb2 as pb
 from avatar_relay.v1 import media_pb2
 from avatar_relay.wire import UNCOUNTED_BYTES, WireError, attach_request_to_wire, attach_response_from_wire, check_entries
-from edge_client.link.credentials import Credentials
 from edge_client.link.retry import StreamEnd
 
 _OPTIONS = (*CHANNEL_OPTIONS, ("grpc.keepalive_time_ms", 2**31 - 1), ("grpc.enable_retries", 0))

@@ -10,7 +10,7 @@ from google.protobuf.message import Message
 
 from avatar_relay import wire
 from avatar_relay.limits import MAX_NAMES
-from avatar_relay.media import AngleUnit, OnPlaying
+from avatar_relay.media import AS_MOTION_SAYS, AngleUnit, Expression, OnPlaying
 from avatar_relay.reasons import Fault, Reason
 from avatar_relay.v1 import admin_service_pb2 as pb
 from relay_server.access.caller import current_caller
@@ -52,6 +52,7 @@ class Speech(Protocol):
         angle_unit: AngleUnit = AngleUnit.RADIANS,
         voice: VoiceWish = NO_WISH,
         is_ssml: bool = False,
+        expression: Expression = AS_MOTION_SAYS,
         owner: str = "",
     ) -> tuple[str, str]:
         """Begin to speak text, or a file of the speech folder, for the identity `owner`.
@@ -121,6 +122,7 @@ class AdminService:
                 request.pitch if request.HasField("pitch") else None,
             ),
             is_ssml=said == "ssml",
+            expression=wire.expression_from_wire(request, "expression"),
         )
         return pb.SpeakResponse(conversation_id=conversation_id, trace_id=trace_id)
 

@@ -7,7 +7,7 @@ import pytest
 from tests.lab.mouth.score_sources import opened
 from tests.lab.mouth.score_without_motion import device_poses, judge, never_tuned_on
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
 
 BARS = {"BURST": (0.85, 0.95, 0.70), "LIVE": (0.75, 0.90, 0.0)}
 """Least vowels open, pauses shut, bilabials closed."""

@@ -292,3 +292,40 @@ def test_arguments_that_can_not_be_are_wrong_usage(
     assert caught.value.code == 2
     assert text in capsys.readouterr().err
     assert not (tmp_path / "access").exists()
+
+
+async def test_settings_come_from_the_environment_and_flags_override_it(
+    bench: Bench, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, unused_tcp_port: int
+) -> None:
+    """As those of the programs; an empty one is unset."""
+    monkeypatch.setenv("RELAYCTL_RELAY", f"127.0.0.1:{unused_tcp_port}")
+    monkeypatch.setenv("RELAYCTL_TOKEN_FILE", "")
+    assert await asyncio.to_thread(relayctl.main, ["devices"]) == 3
+    assert await bench.run("devices") == 0
+    monkeypatch.setenv("RELAYCTL_RELAY", bench.address)
+    assert await asyncio.to_thread(relayctl.main, ["devices"]) == 0
+    assert capsys.readouterr().out.count("lobby") == 2
+
+
+@pytest.mark.parametrize(
+    ("arguments", "variable", "value", "text"),
+    [
+        (["devices", "--tls-ca-fiel", "x"], "", "", "--tls-ca-fiel"),
+        (["devices"], "RELAYCTL_RELAI", "x:1", "RELAYCTL_RELAI: no such setting; did you mean RELAYCTL_RELAY?"),
+        (["device", "list"], "RELAYCTL_TOKNE", "x", "RELAYCTL_TOKNE: no such setting; did you mean RELAYCTL_TOKEN?"),
+        (["devices"], "RELAYCTL_INSECURE", "maybe", "RELAYCTL_INSECURE: 'maybe' cannot be used; it takes true or false"),
+        (["devices"], "RELAYCTL_RELAY", "nowhere", "RELAYCTL_RELAY: 'nowhere' is not HOST:PORT"),
+        (["--relay", "nowhere", "devices"], "", "", "--relay: 'nowhere' is not HOST:PORT"),
+        (["--tls-ca-file", "/none", "devices"], "", "", "--tls-ca-file: there is no file /none"),
+    ],
+)
+def test_settings_that_can_not_be_name_their_place(
+    arguments: list[str], variable: str, value: str, text: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """And what was meant."""
+    if variable:
+        monkeypatch.setenv(variable, value)
+    with pytest.raises(SystemExit) as caught:
+        relayctl.main(arguments)
+    assert caught.value.code == 2
+    assert text in capsys.readouterr().err

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import os
+import signal
+import subprocess
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -12,6 +15,9 @@ from avatar_relay.command import CommandLine
 from edge_client.errors import ModelError
 from edge_client.head_import.build import import_model
 from edge_client.head_import.glb import check_size
+
+PATIENCE_S = 120
+"""For a driver that hangs; the pictures themselves are bounded in CPU time."""
 
 
 def import_head(arguments: Sequence[str]) -> int:
@@ -67,12 +73,16 @@ def _write(out: Path, arrays: dict[str, np.typing.NDArray[np.generic]]) -> None:
 
 
 def _pictures(out: Path) -> str:
-    """Draw them; the line of the report that says so, or why there are none."""
-    from edge_client.head_import.pictures import PICTURE_ERRORS, draw_sheet
-
+    """Draw them, in a process of their own that may crash or hang; the line of the report that says so, or why there are none."""
     sheet = out.with_suffix(".jpg")
+    command = [sys.executable, "-m", "edge_client.head_import.pictures", str(out), str(sheet)]
     try:
-        draw_sheet(out, sheet)
-    except PICTURE_ERRORS as error:
-        return f"pictures: none, for GLES does not draw here ({error})\n"
+        drawn = subprocess.run(command, capture_output=True, text=True, errors="replace", timeout=PATIENCE_S, check=False)
+    except subprocess.TimeoutExpired:
+        return f"pictures: none, for the driver did not draw them within {PATIENCE_S} s\n"
+    if drawn.returncode == -signal.SIGXCPU:
+        return "pictures: none, for they take too long: a device is too slow for this head, too; reduce its mesh\n"
+    if drawn.returncode:
+        said = drawn.stderr.strip().splitlines() or [f"it ended with {drawn.returncode}"]
+        return f"pictures: none, for GLES does not draw here ({said[-1]})\n"
     return f"pictures: {sheet}\n"

@@ -1,30 +1,29 @@
-"""Pictures of an imported head, for its report: drawn off-screen."""
+"""Pictures of an imported head, for its report: `python -m edge_client.head_import.pictures HEAD JPEG` draws them off-screen."""
 
 from __future__ import annotations
 
+import resource
+import sys
 from pathlib import Path
 
 import numpy as np
-import pygame
 from PIL import Image
 
 from avatar_relay.arkit import ARKIT_INDEX
 from avatar_relay.mouth.shapes import BLENDSHAPE_NAMES, to_weights
 from avatar_relay.mouth.visemes import visemes_of
-from edge_client.errors import AssetError, ScreenError
 from edge_client.face.gles import GlesRenderer
 from edge_client.face.window import start_sdl
 from edge_client.motion.pose import HEAD_ROTATION, Pose, neutral_pose
 
-PICTURE_ERRORS = (pygame.error, ScreenError, AssetError)
-"""What `draw_sheet` raises if nothing can be drawn here."""
-
+CPU_S = 20
+"""The built-in head's pictures take one or two, if the CPU draws."""
 _SIZE, _CUT, _TILE = (960, 720), (150, 810), (330, 360)
 _MOUTHS = "paiu"
 
 
 def draw_sheet(head_file: Path, picture: Path) -> None:
-    """Twelve poses as one JPEG: rest, lids, gaze, four mouths, brows, turned. Raises `PICTURE_ERRORS`."""
+    """Twelve poses as one JPEG: rest, lids, gaze, four mouths, brows, turned. Raises `pygame.error`, `ScreenError`, `AssetError`."""
     start_sdl("offscreen", {})
     renderer = GlesRenderer(_SIZE, 0, "off-screen", head_file=head_file)
     tiles = []
@@ -69,3 +68,8 @@ def _spoken(phoneme: str) -> Pose:
 def _turned(pose: Pose) -> Pose:
     pose[HEAD_ROTATION] = (0.05, -0.5, 0.0)
     return pose
+
+
+if __name__ == "__main__":
+    resource.setrlimit(resource.RLIMIT_CPU, (CPU_S, CPU_S + 1))
+    draw_sheet(Path(sys.argv[1]), Path(sys.argv[2]))

@@ -1,4 +1,4 @@
-"""The command line: `edge-client [run]`, and `devices`, `tone`, `self-test`, `doctor`, `version`."""
+"""The command line: `edge-client [run]`, and `devices`, `tone`, `import-head`, `self-test`, `doctor`, `version`."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from avatar_relay.bounded_log import BoundedLog
 from avatar_relay.command import CommandLine, errors_in_one_line, prepare_process
 from avatar_relay.errors import ConfigError
 from edge_client.blas_threads import ONE_THREAD
-from edge_client.errors import SinkError
+from edge_client.errors import ModelError, SinkError
 
 if TYPE_CHECKING:
     from edge_client.config import EdgeConfig
@@ -25,6 +25,7 @@ COMMANDS = {
     "run": "attach to a relay, play what it sends and draw the face (the default)",
     "devices": "list the sound outputs of this machine",
     "tone": "play a test tone by the settings of the sound",
+    "import-head": "make a head of your own model (edge-client import-head --help)",
     "self-test": "try whether this release works on this machine: libraries, a clip, a picture of each renderer",
     "doctor": "say what this device has and lacks, by its settings, and what to do; for people, and for reports with --json",
     "version": "print the version",
@@ -33,13 +34,18 @@ COMMANDS = {
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """The program; returns its exit status: 0 well, 1 it failed. Exits with 2 and one line on stderr if it cannot start."""
-    with errors_in_one_line("edge-client", ConfigError, OSError):
+    with errors_in_one_line("edge-client", ConfigError, ModelError, OSError):
         prepare_process(os.environ)
         for variable, value in ONE_THREAD.items():
             os.environ.setdefault(variable, value)  # before numpy, which comes with the settings
+        given = sys.argv[1:] if arguments is None else arguments
+        if given[:1] == ["import-head"]:
+            from edge_client.head_import.command import import_head
+
+            return import_head(given[1:])
         from edge_client.config import SETTINGS, load_config
 
-        read = _parser().parse_args(arguments)
+        read = _parser().parse_args(given)
         named = os.environ.get(SETTINGS.prefix + "CONFIG")
         config = load_config(SETTINGS.flags_in(read), os.environ, file=read.config or (Path(named) if named else None))
         if read.command == "version":
@@ -57,7 +63,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def _parser() -> argparse.ArgumentParser:
     from edge_client.config import DEFAULT_FILE, SETTINGS
 
-    commands = "\n".join(f"  {name:9} {text}" for name, text in COMMANDS.items())
+    commands = "\n".join(f"  {name:11} {text}" for name, text in COMMANDS.items())
     parser = CommandLine(
         prog="edge-client",
         description=f"Plays what a relay sends, and draws a face that says it.\n\n{commands}",

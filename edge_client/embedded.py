@@ -108,7 +108,7 @@ def run_player(
             stack.callback(renderer.close)
             loop = assembly.make_render_loop(config, answers, renderer, name=NAME)
         elif config.renderer != "none":
-            face = FaceProcess(config, answers, name=NAME, on_closed=stop.set)
+            face = FaceProcess(config, answers, name=NAME, is_watched=bool(observers), on_closed=stop.set)
             stack.callback(face.close)
             face.start()
         assembly.wait_for_parts(sink, face, lambda: interrupt.came)

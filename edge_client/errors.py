@@ -6,7 +6,8 @@ EdgeError
 ├── SinkError            the audio device failed (the device's fault)
 ├── ScreenError          no window, or no picture (the device's fault)
 ├── AssetError           a file of the face is missing or damaged
-└── DiscoveryError       no relay can be looked for in the network
+ ├── DiscoveryError       no relay can be looked for in the network
+ └── ModelError           a model can not be made into a head (the file's fault)
 """
 
 
@@ -36,3 +37,7 @@ class AssetError(EdgeError):
 
 class DiscoveryError(EdgeError):
     """No relay can be looked for; the text says why, and what to install."""
+
+
+class ModelError(EdgeError):
+    """A model can not be made into a head; the text says what is wrong with it, where, and what to do."""

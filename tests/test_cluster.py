@@ -141,6 +141,31 @@ async def test_without_nats_local_pairs_go_on_and_others_wait(tmp_path: Path) ->
 
 
 @pytest.mark.slow
+async def test_one_of_three_nats_servers_may_die(tmp_path: Path) -> None:
+    """Each is killed once while conversations run, and started again: relays take another one, and nothing is lost."""
+    async with asyncio.timeout(100), RelayCluster(tmp_path, nats_servers=3) as cluster:
+        door, home = await cluster.start("door"), await cluster.start("home")
+        with History() as history:
+            device = SimulatedDevice("lobby", home, history, random.Random(1))
+            await until_attached([device])
+            async with Publisher.connect(door) as publisher:
+                stop = asyncio.Event()
+                speaker = Speaker(1, publisher, "lobby", history, random.Random(2), Manner(interrupted_share=0.1))
+                speaking = asyncio.create_task(speaker.run(stop))
+                for number in range(3):
+                    await more_payloads(device, 400, within_s=6.0)
+                    async with cluster.without_nats(number):
+                        await more_payloads(device, 400, within_s=6.0)
+                    await asyncio.sleep(1.0)
+                stop.set()
+                await speaking
+            verdict = history.check()
+            await device.kill()
+    assert verdict.violations == 0, verdict.told
+    assert set(verdict.outcomes) <= {"completed", "interrupted"}, verdict.outcomes
+
+
+@pytest.mark.slow
 async def test_a_relay_that_drains_hands_its_devices_on(tmp_path: Path) -> None:
     """Idle devices go at once, others with the end of the grace at the latest; nothing is lost."""
     async with asyncio.timeout(100), RelayCluster(tmp_path, "--drain-grace-ms", "3000") as cluster:

@@ -82,13 +82,17 @@ ADAPTERS = frozenset(
         "edge_client.face.screens",
         "edge_client.face.window",
         "edge_client.face_process",
+        "edge_client.head_import.command",
+        "edge_client.head_import.pictures",
         "edge_client.recording",
         # adapters: Server SDKs, files
         "edge_client.paired",
+        "edge_client.stored_settings",
         "edge_client.state",
         "avatar_relay.bounded_log",
         "avatar_relay.certificate_dates",
         "edge_client.volume",
+        "avatar_relay.client_credentials",
         "avatar_relay.pem",
         "relay_server.sources",
         # adapters: OpenTelemetry

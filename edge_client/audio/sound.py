@@ -53,6 +53,7 @@ def _make(choice: SinkChoice, config: EdgeConfig, tap: Tap | None) -> AudioSink:
             latency=config.latency,
             side=config.audio_side,
             keep_alive=config.keep_alive,
+            mixer=config.audio_mixer,
             release_after_s=config.release_after_s,
             cards=CardMemory(state_folder(os.environ, Path.home)),
         )

@@ -7,6 +7,7 @@ tests predict pixels from the same mesh.
 from __future__ import annotations
 
 import time
+from pathlib import Path
 
 import numpy as np
 import pygame
@@ -35,12 +36,9 @@ from edge_client.face.rig import Rig
 from edge_client.face.window import poll_window
 from edge_client.motion.pose import Pose, neutral_pose
 
-_PAINT_HIGH = 3.67
-"""The height of the head's paint, in head units."""
-
 
 class GlesRenderer:
-    """Draws the baked head; made by `open_renderer`. One at a time in a process."""
+    """Draws a head; made by `open_renderer`. One at a time in a process."""
 
     def __init__(
         self,
@@ -55,12 +53,15 @@ class GlesRenderer:
         largest: tuple[int, int] = LARGEST_SOFT,
         rotation: int = 0,
         framing: Framing = WHOLE,
+        head_file: Path | None = None,
     ) -> None:
         """Open the display and upload the head. SDL's video is started. Raises `pygame.error`, `ScreenError`, `AssetError`.
 
-        `samples`, `vsync`, `monitor`: see `open_window`. `largest`: see `bounded`, if the CPU draws. `rotation`: see `Canvas`.
+        `samples`, `vsync`, `monitor`: see `open_window`. `largest`: see `bounded`, if the CPU draws. `rotation`: see `Canvas`. `head_file`:
+        an imported head instead of the built-in one; of `colours` it takes the background's only.
         """
-        head = lengthened(load_head())
+        head = load_head(head_file)
+        head = lengthened(head) if head.is_built_in else head  # another one may end in hair, or in anything
         window = open_window(size, flags, samples=samples, vsync=vsync, monitor=monitor)
         if not is_gles3():
             raise ScreenError(f"asked for GLES 3.0, the driver gives {driver_name()}")
@@ -76,9 +77,15 @@ class GlesRenderer:
         self._rig = Rig(head)
         self._backdrop = Backdrop(self.size, colours.background, copied=is_software() and samples < 2)
         self._skin, self._eye, self._lash = (Program(name) for name in ("skin", "eye", "lash"))
+        self._sheer = Program("sheer", vertices="skin") if head.sheer_triangles.size else None
+        self._lit = [program for program in (self._skin, self._sheer) if program is not None]
         self._head_buffers, self._eye_buffers = HeadBuffers(head), EyeBuffers()
         self._eye_centres = head.eye_centres
-        self._paint_pixels = recoloured(read_paint(head.paint), colours)[::-1]
+        self._end_y = float(head.points[:, 1].min())
+        self._has_own_eyes = head.eyeballs is not None
+        self._is_double_sided = head.is_double_sided
+        self._paint_high = head.paint_high
+        self._paint_pixels = recoloured(read_paint(head.paint), colours if head.is_built_in else AS_PAINTED)[::-1]
         self._paint, self._halvings = 0, -1
         self._eye_paint = upload_texture(eye_picture(colours.eyes), levels=True)
         self._board = Board(self.size, framing)
@@ -102,9 +109,15 @@ class GlesRenderer:
         GL.glBindTexture(GL.GL_TEXTURE_2D, self._paint)
         self._skin.use()
         self._skin.set_matrix("turn", turn)
+        if self._is_double_sided:
+            GL.glDisable(GL.GL_CULL_FACE)
         self._head_buffers.draw_skin()
-        self._draw_eyes(pose, turn)
+        GL.glEnable(GL.GL_CULL_FACE)
+        if not self._has_own_eyes:
+            self._draw_eyes(pose, turn)
         self._draw_lashes(turn)
+        if self._sheer is not None:
+            self._draw_sheer(self._sheer, turn)
         self._board.draw(overlay)
         if stamp is not None:
             self._draw_stamp(stamp)
@@ -142,8 +155,9 @@ class GlesRenderer:
         self._eye.use()
         self._eye.set_vector("radius", np.full(3, eye_radius, np.float32))
         self._eye.set_integer("paint", 0)
-        self._skin.use()
-        self._skin.set_integer("paint", 0)
+        for program in self._lit:
+            program.use()
+            program.set_integer("paint", 0)
 
     def _follow_window(self) -> None:
         window = pygame.display.get_window_size()
@@ -155,13 +169,14 @@ class GlesRenderer:
 
     def _fit_view(self) -> None:
         """Bring the camera and the head's paint in line with the window's size."""
-        camera = Camera(*self.size, is_round=self._framing.is_round, shift=self._wander.shift)
-        for program in (self._skin, self._eye, self._lash):
+        camera = Camera(*self.size, end_y=self._end_y, is_round=self._framing.is_round, shift=self._wander.shift)
+        for program in (*self._lit, self._eye, self._lash):
             program.use()
             program.set_matrix("camera", camera.matrix)
-        self._skin.use()
-        self._skin.set_vector("viewer", camera.viewer)
-        self._fit_paint(_PAINT_HIGH * self.size[1] / camera.room)
+        for program in self._lit:
+            program.use()
+            program.set_vector("viewer", camera.viewer)
+        self._fit_paint(self._paint_high * self.size[1] / camera.room)
 
     def _fit_paint(self, texels: float) -> None:
         """In software in the one size that suits the picture, else in all of them, once."""
@@ -194,6 +209,22 @@ class GlesRenderer:
         GL.glDepthMask(True)
         GL.glEnable(GL.GL_CULL_FACE)
         GL.glDisable(GL.GL_BLEND)
+
+    def _draw_sheer(self, program: Program, turn: np.ndarray[tuple[int, ...], np.dtype[np.float32]]) -> None:
+        """First what hides what is behind it, then, without a mark in the depth buffer, the rest."""
+        GL.glBindTexture(GL.GL_TEXTURE_2D, self._paint)
+        GL.glDisable(GL.GL_CULL_FACE)
+        program.use()
+        program.set_matrix("turn", turn)
+        program.set_integer("solid", 1)
+        self._head_buffers.draw_sheer()
+        GL.glEnable(GL.GL_BLEND)
+        GL.glDepthMask(False)
+        program.set_integer("solid", 0)
+        self._head_buffers.draw_sheer()
+        GL.glDepthMask(True)
+        GL.glDisable(GL.GL_BLEND)
+        GL.glEnable(GL.GL_CULL_FACE)
 
     def _draw_stamp(self, stamp: int) -> None:
         GL.glEnable(GL.GL_SCISSOR_TEST)

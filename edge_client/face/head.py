@@ -1,4 +1,7 @@
-"""The baked head: the arrays of `assets/head.npz`, read and checked. `assets/head-LICENSE.md` says where they come from."""
+"""A head: the arrays of a file, read and checked.
+
+`assets/head.npz` is the built-in one; `assets/head-LICENSE.md` says where it comes from.
+"""
 
 from __future__ import annotations
 
@@ -16,7 +19,13 @@ from edge_client.errors import AssetError
 
 HEAD_FILE = Path(__file__).parent / "assets" / "head.npz"
 
+_PAINT_HIGH = 3.67
+"""Of the built-in head."""
+MAX_BYTES = 256 << 20
+"""Of a head's arrays, unpacked."""
+
 Floats = NDArray[np.float32]
+Triangles = NDArray[np.uint16] | NDArray[np.uint32]
 
 _CUT_Y = -2.2
 """The body was cut off below this height …"""
@@ -28,7 +37,7 @@ _END_Y, _END_SHADE = -5.6, 0.75
 class Head:
     """A head at rest and how the 52 blendshapes move it. One unit is about 8 cm; the origin lies between the eyes; axes as in a pose.
 
-    Vertices are sorted: the first `moving` of them are moved by at least one blendshape, the others by none.
+    Vertices are sorted: the first `moving` of them are moved by at least one blendshape, or lie on an eyeball; the others never move.
     """
 
     points: Floats
@@ -41,16 +50,24 @@ class Head:
     """(vertices,): how much of the surrounding light reaches a place, 0 to 1."""
     gloss: Floats
     """(vertices,): strength of the highlight."""
-    triangles: NDArray[np.uint16]
-    """(triangles, 3), counter-clockwise in front; skin, mouth, teeth and tongue."""
-    lash_triangles: NDArray[np.uint16]
-    """(triangles, 3) of the lashes."""
+    triangles: Triangles
+    """(triangles, 3), counter-clockwise in front; all that hides what is behind it."""
+    lash_triangles: Triangles
+    """(triangles, 3) of lashes that a formula paints."""
+    sheer_triangles: Triangles
+    """(triangles, 3) whose paint is seen through."""
+    is_double_sided: bool
+    """Triangles are seen from behind, too."""
     deltas: Floats
     """(52, moving × 6): for each blendshape and moving vertex the offset of its place and of its normal."""
     moving: int
+    eyeballs: tuple[slice, slice] | None
+    """The vertices of the left and the right eyeball; None for eyes that are drawn as spheres."""
     eye_centres: Floats
     """(2, 3): left, right."""
     eye_radius: float
+    gaze_scale: float
+    """How far eyes turn, as a part of what the pose says: below 1 for those that turn about a point far behind them."""
     head_pivot: Floats
     """(3,): what the head turns about."""
     neck_pivot: Floats
@@ -58,17 +75,31 @@ class Head:
     lips: tuple[int, int]
     """The vertices in the middle of the upper and the lower lip's edge: their distance is the opening of the mouth."""
     paint: bytes
-    """The texture as a JPEG file, its top row at v = 1."""
+    """The texture as a JPEG or PNG file, its top row at v = 1."""
+    paint_high: float
+    """How high the whole texture is as it lies on the face, in head units."""
+    is_built_in: bool
+    """Its paint is the one that colours can be chosen for."""
 
 
-def load_head(path: Path = HEAD_FILE) -> Head:
-    """Read a baked head. Raises `AssetError` when the file is missing, damaged, or baked for other blendshapes."""
+def load_head(path: Path | None = None) -> Head:
+    """Read a head; without a path the built-in one.
+
+    Raises `AssetError` when the file is missing, damaged, or made for other blendshapes.
+    """
+    file = path or HEAD_FILE
     try:
-        with np.load(io.BytesIO(path.read_bytes()), allow_pickle=False) as archive:
-            arrays = {name: archive[name] for name in archive.files}
-        return _head_from(arrays)
-    except (OSError, EOFError, KeyError, ValueError, IndexError, zipfile.BadZipFile, zlib.error) as error:
-        raise AssetError(f"the head {path} can not be read ({error}); reinstall, or bake it with scripts/assets/bake_head.py") from error
+        packed = file.read_bytes()
+        with zipfile.ZipFile(io.BytesIO(packed)) as archive:
+            unpacked = sum(entry.file_size for entry in archive.infolist())
+        if unpacked > MAX_BYTES:
+            raise ValueError(f"it unpacks to {unpacked} bytes, at most {MAX_BYTES} are read")
+        with np.load(io.BytesIO(packed), allow_pickle=False) as loaded:
+            arrays = {name: loaded[name] for name in loaded.files}
+        return _head_from(arrays, is_built_in=path is None)
+    except (OSError, EOFError, KeyError, ValueError, IndexError, TypeError, OverflowError, zipfile.BadZipFile, zlib.error) as error:
+        advice = "reinstall, or bake it with scripts/assets/bake_head.py" if path is None else "make it again with edge-client import-head"
+        raise AssetError(f"the head {file} can not be read ({error}); {advice}") from error
 
 
 def lengthened(head: Head) -> Head:
@@ -83,6 +114,7 @@ def lengthened(head: Head) -> Head:
     points = head.points[lower]
     points[:, 1] = _END_Y
     normals = np.stack([points[:, 0] / 4, np.full(len(lower), -1.0), np.full(len(lower), 0.3)], axis=1).astype(np.float32)
+    count_now = len(head.points) + len(lower)
     sides = [(rim[:, 1], rim[:, 0], below[:, 0]), (rim[:, 1], below[:, 0], below[:, 1])]
     return replace(
         head,
@@ -91,22 +123,26 @@ def lengthened(head: Head) -> Head:
         chart=np.concatenate([head.chart, head.chart[lower]]),
         shade=np.concatenate([head.shade, np.full(len(lower), _END_SHADE, np.float32)]),
         gloss=np.concatenate([head.gloss, head.gloss[lower]]),
-        triangles=np.concatenate([head.triangles, *(np.stack(side, axis=1).astype(np.uint16) for side in sides)]),
+        triangles=np.concatenate([head.triangles, *(_as_corners(np.stack(side, axis=1), count_now) for side in sides)]),
     )
 
 
-def _head_from(arrays: dict[str, NDArray[np.generic]]) -> Head:
+def _head_from(arrays: dict[str, NDArray[np.generic]], *, is_built_in: bool) -> Head:
     if tuple(str(name) for name in arrays["names"]) != ARKIT_NAMES:
         raise ValueError("it has other blendshapes than ARKit's 52")
+    count = len(arrays["points"])
+    _check(arrays, count)
     moves = arrays["moves"].astype(np.float32) * arrays["move_scale"].astype(np.float32)[:, None, None]
     bends = arrays["bends"].astype(np.float32) * arrays["bend_scale"].astype(np.float32)[:, None, None]
-    touched = np.abs(moves).max((0, 2)) > 0
-    order = np.argsort(~touched, kind="stable")
+    eye = arrays["eyes"].astype(np.int8) if "eyes" in arrays else np.zeros(count, np.int8)
+    touched = (np.abs(moves).max((0, 2)) > 0) | (eye > 0)
+    order = np.lexsort((eye, ~touched))  # moved by shapes, the left eyeball, the right one, the rest
     place = np.empty_like(order)
-    place[order] = np.arange(len(order))
-    moving = int(touched.sum())
-    tris = place[arrays["triangles"].astype(np.int64)].astype(np.uint16)
-    lashes = int(arrays["lash_triangles"].astype(np.int64))
+    place[order] = np.arange(count)
+    moving, balls = int(touched.sum()), [int((eye == side).sum()) for side in (1, 2)]
+    tris = _as_corners(place[arrays["triangles"].astype(np.int64)], count)
+    lashes, sheer = (int(arrays[name].astype(np.int64)) if name in arrays else 0 for name in ("lash_triangles", "sheer_triangles"))
+    solid = len(tris) - lashes - sheer
     first, second = (int(place[lip]) for lip in arrays["lips"].astype(np.int64))
     deltas = np.concatenate([moves, bends], axis=2)[:, order[:moving]]
 
@@ -119,14 +155,58 @@ def _head_from(arrays: dict[str, NDArray[np.generic]]) -> Head:
         chart=sorted_floats("chart"),
         shade=sorted_floats("shade"),
         gloss=sorted_floats("gloss"),
-        triangles=tris[: len(tris) - lashes],
-        lash_triangles=tris[len(tris) - lashes :],
+        triangles=tris[:solid],
+        lash_triangles=tris[solid : solid + lashes],
+        sheer_triangles=tris[solid + lashes :],
+        is_double_sided="double_sided" in arrays and bool(arrays["double_sided"]),
         deltas=np.ascontiguousarray(deltas.reshape(len(ARKIT_NAMES), moving * 6)),
         moving=moving,
+        eyeballs=(slice(moving - sum(balls), moving - balls[1]), slice(moving - balls[1], moving)) if "eyes" in arrays else None,
         eye_centres=arrays["eye_centres"].astype(np.float32),
         eye_radius=float(arrays["eye_radius"].astype(np.float32)),
+        gaze_scale=float(arrays["gaze_scale"].astype(np.float32)) if "gaze_scale" in arrays else 1.0,
         head_pivot=arrays["pivots"][0].astype(np.float32),
         neck_pivot=arrays["pivots"][1].astype(np.float32),
         lips=(first, second),
         paint=arrays["paint"].astype(np.uint8).tobytes(),
+        paint_high=float(arrays["paint_high"].astype(np.float32)) if "paint_high" in arrays else _PAINT_HIGH,
+        is_built_in=is_built_in,
     )
+
+
+def _as_corners(indexes: NDArray[np.int64], vertices: int) -> Triangles:
+    return indexes.astype(np.uint16) if vertices <= 65_536 else indexes.astype(np.uint32)
+
+
+def _check(arrays: dict[str, NDArray[np.generic]], count: int) -> None:
+    """Raise ValueError for arrays that do not fit together, indexes out of range, and numbers that are not finite."""
+    shapes = len(ARKIT_NAMES)
+    wanted: dict[str, tuple[int, ...]] = {
+        **{name: (count, 3) for name in ("points", "normals")},
+        **{name: (count,) for name in ("shade", "gloss", "eyes") if name in arrays},
+        "chart": (count, 2),
+        "moves": (shapes, count, 3),
+        "bends": (shapes, count, 3),
+        "move_scale": (shapes,),
+        "bend_scale": (shapes,),
+        "eye_centres": (2, 3),
+        "eye_radius": (),
+        "pivots": (2, 3),
+        "lips": (2,),
+        "lash_triangles": (),
+        **{name: () for name in ("sheer_triangles", "double_sided", "paint_high", "gaze_scale") if name in arrays},
+        "triangles": (len(arrays["triangles"]), 3),
+        "paint": (len(arrays["paint"]),),
+    }
+    for name, shape in wanted.items():
+        if arrays[name].shape != shape:
+            raise ValueError(f"{name} has the shape {arrays[name].shape}, not {shape}")
+        if name not in ("triangles", "paint") and not (np.abs(arrays[name].astype(np.float32)) < 1e6).all():
+            raise ValueError(f"{name} is not finite, or too large")
+    for name in ("triangles", "lips"):
+        indexes = arrays[name].astype(np.int64)
+        if indexes.size and not 0 <= indexes.min() <= indexes.max() < count:
+            raise ValueError(f"{name} names vertices that are not there")
+    seen_through = [int(arrays[name].astype(np.int64)) for name in ("lash_triangles", "sheer_triangles") if name in arrays]
+    if min(seen_through) < 0 or sum(seen_through) > len(arrays["triangles"]):
+        raise ValueError("it has fewer triangles than are seen through")

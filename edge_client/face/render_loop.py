@@ -13,6 +13,8 @@ Rules of the loop
 3. A picture that is late is not made up for: the loop goes on with the next one on the grid, and counts what it skipped.
 4. Between pictures the loop sleeps. It never waits for sound and sound never waits for it.
 5. A source that does not answer in time stops no picture: the last pose eases to rest within `EASE_US`, and life goes on.
+6. While the player is idle and nothing moves but breath and a drifting head, pictures come every `RESTING_US` only. Blinks and glances have
+   the full rate. Pictures that somebody looks at here (`observers`) or that are stamped always have it.
 """
 
 from __future__ import annotations
@@ -47,6 +49,9 @@ LONGEST_HOLD_US = 50_000
 LONGEST_SLEEP_S = 0.1
 """So that being told to stop is noticed."""
 EASE_US = 300_000
+RESTING_US = 100_000
+STILL = 0.02
+"""What moves less than this in `RESTING_US`, in weights and radians, is breath and drift."""
 DARK_US = 200_000
 """Pictures of a screen that sleeps are so far apart: it wakes no later."""
 
@@ -93,6 +98,7 @@ class RenderLoop:
         self._due_us: int | None = None
         self._number = self._skipped = self._unanswered = 0
         self._figures_wanted = False
+        self._attended = 0.0
         self._pending: tuple[int | None, ShownPicture, Picture | None] | None = None
         self._answer, self._answered_us = _NOBODY, 0
 
@@ -125,7 +131,7 @@ class RenderLoop:
         start_us = self._clock_us()
         is_read = any([observer.wants(start_us) for observer in self._observers])
         glass_us, hold_until_us = self._expected_us(start_us, is_read=is_read)
-        answer = self._ask(start_us, glass_us)
+        before, answer = self._answer, self._ask(start_us, glass_us)
         view, overlay = (answer.view, answer.overlay) if answer is not None else self._eased(start_us)
         pixels = self._draw(view, overlay, start_us, glass_us, is_read=is_read)
         drawn_us = self._clock_us()
@@ -139,7 +145,16 @@ class RenderLoop:
         self._tell(answer)
         self._pending = (self._number if answer is not None else None, ShownPicture(shown_us, glass_us, view, None), pixels)
         self._source.between_pictures()
-        self._put_on_grid(start_us)
+        rests = answer is not None and before.overlay == overlay and self._rests(view, glass_us)
+        least_us = DARK_US if self._answer.overlay.is_dark else RESTING_US if rests else 0
+        self._put_on_grid(start_us, max(least_us, self._interval_us))
+
+    def _rests(self, view: View, glass_us: int) -> bool:
+        """Whether nothing moves much within `RESTING_US` after a picture that was on the glass at `glass_us`."""
+        if self._observers or self._stamped or self._attended or view.state is not PlayerState.IDLE or view.motion is not None:
+            return False
+        now, then = (self._life.pose(at_us * 1e-6) for at_us in (glass_us, glass_us + RESTING_US))
+        return bool(abs(then - now).max() < STILL)
 
     def _ask(self, start_us: int, glass_us: int) -> Answer | None:
         self._number += 1
@@ -165,7 +180,8 @@ class RenderLoop:
         stamp = stamp_of(view.shown_pts_us) if self._stamped else None
         idle = self._life.pose(glass_us * 1e-6)
         if self._attention is not None:
-            idle = attentive(idle, self._attention.level(view.state, start_us))
+            self._attended = self._attention.level(view.state, start_us)
+            idle = attentive(idle, self._attended)
         self._renderer.draw(face_pose(idle, view), overlay=overlay, stamp=stamp)
         return self._renderer.read() if is_read else None  # before showing: afterwards a renderer may have to draw it again
 
@@ -201,8 +217,7 @@ class RenderLoop:
     def _wait_s(self) -> float:
         return 0.0 if self._due_us is None else (self._due_us - self._clock_us()) / 1e6
 
-    def _put_on_grid(self, start_us: int) -> None:
-        interval_us = max(self._interval_us, DARK_US) if self._answer.overlay.is_dark else self._interval_us
+    def _put_on_grid(self, start_us: int, interval_us: int) -> None:
         due_us = (start_us if self._due_us is None else self._due_us) + interval_us
         late = max(0, (self._clock_us() - due_us) // interval_us)
         self._skipped += late

@@ -38,7 +38,11 @@ class Rig:
         """Places and normals of the moving vertices, shape (moving, 6). Not turned by head or neck; normals not of unit length."""
         np.dot(corrected(pose), self._head.deltas, out=self._flow)
         self._flow += self._rest
-        return self._flow.reshape(-1, 6)
+        moved = self._flow.reshape(-1, 6)
+        for ball, centre, turn in zip(self._head.eyeballs or (), self._head.eye_centres, self.eyes(pose), strict=False):
+            moved[ball, :3] = (moved[ball, :3] - centre) @ turn.T + centre
+            moved[ball, 3:] = moved[ball, 3:] @ turn.T
+        return moved
 
     def lip_gap(self, pose: Pose) -> float:
         """The height of the mouth's opening in head units, of this pose; about 0 when shut, below when the lips press."""
@@ -54,7 +58,7 @@ class Rig:
 
     def eyes(self, pose: Pose) -> Matrix:
         """The rotations of the left and the right eyeball about their centres, shape (2, 3, 3)."""
-        return np.stack([_eye(left_gaze(pose)), _eye(right_gaze(pose))])
+        return np.stack([_eye(gaze, self._head.gaze_scale) for gaze in (left_gaze(pose), right_gaze(pose))])
 
 
 def corrected(pose: Pose) -> NDArray[np.float32]:
@@ -95,5 +99,6 @@ def about(turn: Matrix, pivot: NDArray[np.float32]) -> Matrix:
     return whole
 
 
-def _eye(gaze: Gaze) -> Matrix:
-    return np.asarray(rotation(np.array((0, gaze.yaw, 0), np.float32)) @ rotation(np.array((gaze.pitch, 0, 0), np.float32)), np.float32)
+def _eye(gaze: Gaze, scale: float) -> Matrix:
+    yaw, pitch = np.array((0, gaze.yaw * scale, 0), np.float32), np.array((gaze.pitch * scale, 0, 0), np.float32)
+    return np.asarray(rotation(yaw) @ rotation(pitch), np.float32)

@@ -11,6 +11,7 @@ import logging
 import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from pathlib import Path
 from types import MappingProxyType
 from typing import Literal, TypedDict, assert_never
 
@@ -135,6 +136,7 @@ def open_face(
     largest: tuple[int, int] = LARGEST_SOFT,
     rotation: int = 0,
     framing: Framing = WHOLE,
+    head_file: Path | None = None,
     avoid: frozenset[str] = frozenset(),
     known: Mapping[str, GlDriver] = NONE_KNOWN,
     on_try: Callable[[Place], None] = _ignore,
@@ -143,9 +145,10 @@ def open_face(
 
     `size` is width and height in pixels, 64 to 8,192 each; a full screen and a console take the screen's own size instead. The CPU draws
     no more pixels than `largest` has. `monitor`: see `choose`; a place without it is passed over. `rotation` turns the picture in its
-    window, in degrees clockwise, a multiple of 90. The kinds in `avoid` come last; the GL driver of a place that is `known` by its text is
-    not tried again. `on_try` is told of each way before it is tried, which may end the process. Call it on the main thread, once at a time
-    in a process: SDL has one display. Raises `ScreenError` when nothing works.
+    window, in degrees clockwise, a multiple of 90. `head_file` is an imported head, which GLES draws; the vector face stays as it is. The
+    kinds in `avoid` come last; the GL driver of a place that is `known` by its text is not tried again. `on_try` is told of each way before
+    it is tried, which may end the process. Call it on the main thread, once at a time in a process: SDL has one display. Raises
+    `ScreenError` when nothing works.
     """
     if not all(64 <= side <= 8192 for side in size):
         raise ScreenError(f"a picture of {size[0]}x{size[1]} pixels can not be: each side is 64 to 8192")
@@ -161,7 +164,7 @@ def open_face(
             if way.display is not None and not way.display.answers():
                 raise ScreenError("no display answers there")
             driver = known.get(str(way)) or _tried(way, patient=choice == "gles")
-            renderer = _open(way, driver, _Look(size, fullscreen, monitor, drawing))
+            renderer = _open(way, driver, _Look(size, fullscreen, monitor, drawing, head_file))
         except (ScreenError, AssetError) as error:
             reasons.append(f"{way}: {error}")
             _log.warning("No face by %s: %s", way, error)
@@ -202,6 +205,7 @@ class _Look:
     fullscreen: bool
     monitor: str
     drawing: _Drawing
+    head_file: Path | None
 
 
 def _open(way: Place, driver: GlDriver | None, look: _Look) -> Renderer:
@@ -264,7 +268,16 @@ def _make(way: Place, driver: GlDriver | None, look: _Look, flags: int, monitor:
         from edge_client.face.gles import GlesRenderer  # costs 0.2 s of imports that the vector face does not need
 
         vsync = driver.vsync or way.where == "console"  # the trial was not on the console, which always can
-        return GlesRenderer(look.size, flags, way.where, samples=driver.samples, vsync=vsync, monitor=monitor, **look.drawing)
+        return GlesRenderer(
+            look.size,
+            flags,
+            way.where,
+            samples=driver.samples,
+            vsync=vsync,
+            monitor=monitor,
+            head_file=look.head_file,
+            **look.drawing,
+        )
     from edge_client.face.flat import FlatRenderer
 
     name = f"the vector face, {way.where} ({pygame.display.get_driver()})"

@@ -36,6 +36,9 @@ from edge_client.face_process.messages import MAX_START_BYTES, Drawing, FaceStar
 from edge_client.face_process.screen_power import ScreenPower
 from edge_client.renderers import BUILT_IN
 
+UNSEEN_S = 1.0
+"""How often a face that nobody sees looks whether that has changed."""
+
 
 def main(arguments: list[str]) -> None:
     """Run; ends the process."""
@@ -68,7 +71,7 @@ def _draw(channel: socket.socket, pulse: Pulse, start: FaceStart, observers: lis
         channel.send(pack_message(message))
 
     config = start.config
-    renderer, is_better_there = _open(start, say)
+    renderer, where, is_better_there = _open(start, say)
     watch_display()
     power = ScreenPower(shlex.split(config.sleep_command), is_dark=start.is_dark) if config.may_sleep else None
 
@@ -92,7 +95,12 @@ def _draw(channel: socket.socket, pulse: Pulse, start: FaceStart, observers: lis
     gc.collect()
     gc.freeze()
     search = _Search(is_better_there, start.search_s)
-    wish = loop.run(lambda: source.has_ended or search.found())
+
+    def is_over() -> bool:
+        return source.has_ended or search.found()
+
+    is_seen = where != "off-screen" or bool(observers) or start.is_watched or power is not None
+    wish = loop.run(is_over) if is_seen else _draw_for_nobody(loop, source, is_over)
     if power is not None and (source.has_ended or wish is Wish.LEAVE):
         power.close()
     if source.has_ended:
@@ -102,6 +110,15 @@ def _draw(channel: socket.socket, pulse: Pulse, start: FaceStart, observers: lis
         renderer.close()
         return Leaving("closed", "its window was closed")
     return Leaving("lost", "the display has gone") if wish is Wish.LOST else Leaving("screen", "there is a screen now")
+
+
+def _draw_for_nobody(loop: RenderLoop, source: AskedSource, is_over: Callable[[], bool]) -> Wish:
+    """Show that it could draw, and draw nothing more. The second picture tells that the first one was shown."""
+    loop.picture()
+    loop.picture()
+    while not is_over():
+        source.rest(UNSEEN_S)
+    return Wish.NONE
 
 
 class _Search:
@@ -120,18 +137,21 @@ class _Search:
         return self._is_better_there()
 
 
-def _open(start: FaceStart, say: Callable[[Message], None]) -> tuple[Renderer, Callable[[], bool]]:
-    """The renderer, and whether there is a better place for it by now. Raises `EdgeError`, and what renderers of other packages raise."""
+def _open(start: FaceStart, say: Callable[[Message], None]) -> tuple[Renderer, str, Callable[[], bool]]:
+    """The renderer, where it draws, and whether there is a better place for it by now.
+
+    Raises `EdgeError`, and what renderers of other packages raise.
+    """
     config = start.config
     if config.renderer not in BUILT_IN:
         say(Trying(config.renderer))
         renderer = open_installed(config)
         say(Drawing(renderer.name, config.renderer, "own"))
-        return renderer, lambda: False
+        return renderer, "own", lambda: False
     return _open_built_in(start, config, say)
 
 
-def _open_built_in(start: FaceStart, config: EdgeConfig, say: Callable[[Message], None]) -> tuple[Renderer, Callable[[], bool]]:
+def _open_built_in(start: FaceStart, config: EdgeConfig, say: Callable[[Message], None]) -> tuple[Renderer, str, Callable[[], bool]]:
     from edge_client.face import screens  # pygame: an installed renderer does without
     from edge_client.face.gl.probe import GlDriver
     from edge_client.face.window import connected_cards
@@ -149,13 +169,18 @@ def _open_built_in(start: FaceStart, config: EdgeConfig, say: Callable[[Message]
         largest=config.render_size,
         rotation=config.rotation,
         framing=Framing(config.round_screen, config.burn_in_shift),
+        head_file=config.head,
         avoid=start.avoid,
         known=known,
         on_try=lambda way: say(Trying(way.kind, way.display.addresses if way.display is not None else ())),
     )
     found = {str(opened.place): asdict(opened.driver)} if opened.driver is not None else {}
     say(Drawing(opened.renderer.name, opened.place.kind, opened.place.where, opened.reasons, found))
-    return opened.renderer, lambda: not config.headless and screens.is_better_there(opened.place, choice, environment, cards)
+    return (
+        opened.renderer,
+        opened.place.where,
+        lambda: not config.headless and screens.is_better_there(opened.place, choice, environment, cards),
+    )
 
 
 def _observers(start: FaceStart, film: int | None) -> list[PictureObserver]:

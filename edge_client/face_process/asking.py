@@ -52,6 +52,15 @@ class AskedSource:
             self.has_ended = True
         return None
 
+    def rest(self, seconds: float) -> None:
+        """Ask nothing for so long, or until the parent says something, which is dropped."""
+        if self._poll.poll(math.ceil(seconds * 1e3)):
+            try:
+                self.has_ended = not self._channel.recv(MAX_PACKET_BYTES)
+            except ConnectionError:
+                self.has_ended = True
+        self._pulse.progress()
+
     def between_pictures(self) -> None:
         """See `PictureSource`."""
         self._pulse.progress()

@@ -103,14 +103,19 @@ class FaceProcess:
         name: str,
         watchers: Sequence[Watcher] = (),
         film: int | None = None,
+        is_watched: bool = True,
         on_closed: Callable[[], None],
     ) -> None:
-        """`film` is the descriptor of a film's memory. `on_closed` is called when a person closed the window."""
+        """`film` is the descriptor of a film's memory. `on_closed` is called when a person closed the window.
+
+        Off-screen nothing is drawn unless there is a film or a watcher, or `answers` has observers that want to know of it (`is_watched`).
+        """
         self._config = config
         self._answers = answers
         self._name = name
         self._watchers = tuple(watchers)
         self._film = film
+        self._is_watched = is_watched
         self._on_closed = on_closed
         self._crashes = Crashes()
         self._known: dict[str, Any] = {}
@@ -157,7 +162,17 @@ class FaceProcess:
         now_us = time.monotonic_ns() // 1_000
         search_s = SEARCH_S[min(self._lost_searches, len(SEARCH_S) - 1)]
         avoid = self._crashes.avoided(now_us)
-        start = FaceStart(self._config, self._name, self._watchers, self._film is not None, avoid, self._known, self._is_dark, search_s)
+        start = FaceStart(
+            self._config,
+            self._name,
+            self._watchers,
+            is_filmed=self._film is not None,
+            avoid=avoid,
+            known=self._known,
+            is_dark=self._is_dark,
+            search_s=search_s,
+            is_watched=self._is_watched,
+        )
         descriptors = () if self._film is None else (self._film,)
         child = FaceChild(MODULE, descriptors=descriptors, keeps_stdout=self._config.renderer not in BUILT_IN)
         child.channel.send(start.pack())

@@ -38,6 +38,8 @@ class FaceStart:
     """Whether the screen was told to sleep last; None if nothing was told in this run."""
     search_s: float = 3.0
     """A face that is drawn off-screen, though a window is wanted, looks for a display this often."""
+    is_watched: bool = True
+    """Whether the parent wants to know of pictures that are drawn off-screen."""
 
     def pack(self) -> bytes:
         """As a packet. It is a pickle: only a parent may send it."""

@@ -64,6 +64,11 @@ class MessageHandler(Protocol):
         """How loud the device is set."""
         ...
 
+    @property
+    def settings(self) -> m.DeviceSettings | None:
+        """What operators have set; None from a device that takes no settings."""
+        ...
+
 
 @dataclass(frozen=True, slots=True)
 class LinkClocks:
@@ -248,6 +253,7 @@ class DeviceLink:
             session_token=self._session_token,
             cursors=self._player.cursors(),
             volume=self._player.volume,
+            settings=self._player.settings,
             slow_when_idle=True,
         )
 

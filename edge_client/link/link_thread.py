@@ -12,7 +12,7 @@ import threading
 from collections.abc import Callable, Sequence
 from typing import Protocol
 
-from avatar_relay.messages import ConversationError, Finished, Parts, Volume
+from avatar_relay.messages import ConversationError, DeviceSettings, Finished, Parts, Volume
 from edge_client.link.device_link import DeviceLink, LinkClocks, LinkStatus, RelayTime
 from edge_client.link.retry import StreamEnd
 from edge_client.playback.events import ConversationEvent, Output, PlayerState
@@ -40,7 +40,7 @@ class Ticking(Protocol):
         """What it does."""
         ...
 
-    def tick(self, now_us: int) -> Sequence[Output | Volume | Parts]:
+    def tick(self, now_us: int) -> Sequence[Output | Volume | DeviceSettings | Parts]:
         """Go on to `now_us`; returns what is to be sent."""
         ...
 

@@ -49,6 +49,10 @@ class CreditLedger:
         self._outstanding[kind] -= count
         self._freed[kind] += count
 
+    def hurry(self) -> None:
+        """What is freed is granted at once, the next time: a conversation is over, and nothing may follow for long."""
+        self._granted_us = -CREDIT_PERIOD_US
+
     def grant(self, now_us: int) -> Credit | None:
         """What is to be granted now, None for nothing."""
         audio, motion = self._freed[Kind.AUDIO], self._freed[Kind.MOTION]

@@ -63,6 +63,7 @@ class Reports:
         if (playing := self._touched.pop(conversation_id, None)) is not None:
             self._look_up(playing)
         self._cursors.pop(conversation_id, None)
+        self._credit.hurry()
         for dropped in self._drops.tell(conversation_id):
             self.event(conversation_id, dropped)
             self._observer.dropped(conversation_id, dropped, now_us)

@@ -82,6 +82,28 @@ class Volume:
 
 
 @dataclass(frozen=True, slots=True)
+class DeviceSettings:
+    """Settings that operators changed, by name, each as text; `revision` as in `Volume`.
+
+    `refused` is the device's: why it did not take the last change, by name; the values are then what they were before.
+    """
+
+    values: tuple[tuple[str, str], ...] = ()
+    revision: int = 0
+    refused: tuple[tuple[str, str], ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Restart:
+    """R→D: the program is to begin anew."""
+
+
+@dataclass(frozen=True, slots=True)
+class Identify:
+    """R→D: show which device it is."""
+
+
+@dataclass(frozen=True, slots=True)
 class ConversationError:
     """A fault that concerns one conversation; `device_id` is empty where the relay itself reports it."""
 
@@ -248,6 +270,8 @@ class Hello:
     volume: Volume | None = None
     slow_when_idle: bool = False
     """Without a conversation, heartbeats may be rare."""
+    settings: DeviceSettings | None = None
+    """Those from operators; None from a device that takes none."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -261,6 +285,7 @@ class Welcome:
     resumed_conversation_ids: tuple[str, ...] = ()
     lost_conversation_ids: tuple[str, ...] = ()
     volume: Volume = field(default_factory=Volume)
+    settings: DeviceSettings | None = None
 
 
 class PartState(enum.Enum):
@@ -298,9 +323,14 @@ class Goodbye:
     reason: str
 
 
-ToRelayFromDevice = Hello | Credit | Held | PlayerEvent | UnknownEvent | Ping | Pong | Goodbye | ConversationError | Volume | Parts
+ToRelayFromDevice = (
+    Hello | Credit | Held | PlayerEvent | UnknownEvent | Ping | Pong | Goodbye | ConversationError | Volume | DeviceSettings | Parts
+)
 ToDevice = (
     Welcome
+    | DeviceSettings
+    | Restart
+    | Identify
     | ConversationOpen
     | Media
     | AudioOnly

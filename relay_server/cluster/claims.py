@@ -24,6 +24,8 @@ class ClaimKind(enum.StrEnum):
     """It attached just now."""
     AGAIN = "again"
     """It has it, attached or away."""
+    GONE = "gone"
+    """Its session is over, and no other relay has it."""
 
 
 class Verdict(enum.Enum):
@@ -62,6 +64,8 @@ def decode_claim(data: bytes) -> Claim | None:
 
 def judge(mine: Claim, theirs: Claim, attached_for_us: int) -> Verdict:
     """What to do about `theirs`; `mine` is what this relay would say now, `attached_for_us` how long it has been attached here."""
+    if theirs.kind is ClaimKind.GONE:
+        return Verdict.ANSWER
     if theirs.kind is ClaimKind.ATTACHED:
         return Verdict.KEEP if mine.attached and attached_for_us < SAME_TIME_US else Verdict.HAND_OVER
     if mine.attached and theirs.attached and attached_for_us < SAME_TIME_US:

@@ -45,6 +45,7 @@ class Cluster:
 
     async def start(self) -> None:
         """Join the cluster. Raises `ConfigError` without a backplane."""
+        self._relay.in_cluster = True
         await self.backplane.start(self._lost, self._regained)
         self._relay.watchers.add(DirectoryWatcher(self.directory))
         await self.directory.open()
@@ -97,6 +98,14 @@ class Cluster:
         """See `Ways`."""
         home = await self.directory.home_of(device_id)
         return HERE if home == self.names.relay else home
+
+    def expects(self, device_id: str) -> bool:
+        """See `Ways`."""
+        return self.directory.expects(device_id)
+
+    def give_up(self, device_id: str) -> None:
+        """See `Ways`."""
+        self.directory.give_up(device_id)
 
     async def homes_of_publisher(self, key: str) -> tuple[str, ...]:
         """See `Ways`."""

@@ -16,6 +16,8 @@ from relay_server.core.events import DeviceAttached, DeviceDetached, DeviceLost,
 
 logger = logging.getLogger(__name__)
 
+ASK_AGAIN_US = 2_000_000
+"""A claim may be lost; a relay whose device is away asks again after so long."""
 LOOK_UP_S = 0.5
 """How long a relay may take to say that it has a device."""
 
@@ -39,10 +41,13 @@ class DeviceDirectory:
         self._attached_at = attached_at
         self._mine: dict[str, Subscription] = {}
         self._attached_us: dict[str, int] = {}
+        self._elsewhere: dict[str, str] = {}
+        """The relay that claimed a device last; a device that is on its way from one to another is in here, too."""
         self._to_tell: dict[str, ClaimKind] = {}
         """Devices of which the others are to be told something."""
         self._wake = asyncio.Event()
         self._beaten_us: int | None = None
+        self._asked_us = now_us()
         self.members = Members()
 
     async def run(self) -> None:
@@ -72,9 +77,23 @@ class DeviceDirectory:
         except NobodyError:
             return None
 
+    def expects(self, device_id: str) -> bool:
+        """Whether a device that no relay has now may be on its way from one to another."""
+        return device_id in self._elsewhere
+
+    def give_up(self, device_id: str) -> None:
+        """It did not come."""
+        self._elsewhere.pop(device_id, None)
+
     async def tick(self) -> None:
-        """A few times a second: say that this relay is there."""
+        """A few times a second: say that this relay is there, and ask now and then for devices that are away. Raises `BackplaneError`."""
         now_us = self._now_us()
+        if now_us - self._asked_us >= ASK_AGAIN_US:
+            self._asked_us = now_us
+            for session in self._relay.sessions():
+                if not session.attached:
+                    self._to_tell.setdefault(session.device_id, ClaimKind.AGAIN)
+            self._wake.set()
         if self._beaten_us is None or now_us - self._beaten_us >= BEAT_US // 2:
             self._beaten_us = now_us
             await self._backplane.publish(self._names.beats, self._names.relay.encode())
@@ -95,6 +114,7 @@ class DeviceDirectory:
         """A device attached here, or its stream or session ended."""
         if kind is ClaimKind.ATTACHED:
             self._attached_us[device_id] = self._now_us()
+            self._elsewhere.pop(device_id, None)
         self._to_tell[device_id] = kind
         self._wake.set()
 
@@ -105,6 +125,9 @@ class DeviceDirectory:
             self._attached_us.pop(device_id, None)
             if (subscription := self._mine.pop(device_id, None)) is not None:
                 await subscription.end()
+                if device_id not in self._elsewhere:
+                    gone = Claim(self._names.relay, device_id, ClaimKind.GONE, attached=False, age_us=0)
+                    await self._backplane.publish(self._names.claim(device_id), gone.encode())
             return
         await self._backplane.publish(self._names.claim(device_id), mine.encode())
         if device_id not in self._mine:
@@ -127,6 +150,7 @@ class DeviceDirectory:
         theirs = decode_claim(message.data)
         if theirs is None or theirs.relay == self._names.relay:
             return
+        self._note(theirs)
         if theirs.attached:
             await self._attached_at(theirs.device_id, theirs.relay)
         mine = self._my_claim(theirs.device_id, ClaimKind.AGAIN)
@@ -138,6 +162,13 @@ class DeviceDirectory:
             self._relay.hand_over(theirs.device_id, f"device {theirs.device_id} is at relay {theirs.relay} now")
         elif verdict is Verdict.ANSWER:
             await self._quietly_publish(self._names.claim(theirs.device_id), mine.encode())
+
+    def _note(self, theirs: Claim) -> None:
+        if theirs.kind is not ClaimKind.GONE:
+            if theirs.attached or theirs.device_id not in self._elsewhere:
+                self._elsewhere[theirs.device_id] = theirs.relay
+        elif self._elsewhere.get(theirs.device_id) == theirs.relay:
+            del self._elsewhere[theirs.device_id]
 
     async def _on_beat(self, message: BackplaneMessage) -> None:
         name = message.data.decode(errors="replace")

@@ -33,6 +33,7 @@ from avatar_relay.messages import (
 from avatar_relay.reasons import Fault, Reason
 from relay_server.backplane.backplane import BackplaneError
 from relay_server.cluster.barriers import Barriers
+from relay_server.cluster.waiting_opens import WaitingOpens
 from relay_server.connections.ports import Port
 from relay_server.connections.publishers import PublisherPort, Publishers
 
@@ -67,6 +68,14 @@ class Ways(Protocol):
 
     async def home_of(self, device_id: str) -> str | None:
         """The name of a device's home, `HERE` for this relay, None for nobody. Raises `BackplaneError`."""
+        ...
+
+    def expects(self, device_id: str) -> bool:
+        """Whether a device that nobody has now may be on its way from one relay to another."""
+        ...
+
+    def give_up(self, device_id: str) -> None:
+        """It did not come."""
         ...
 
     async def homes_of_publisher(self, key: str) -> tuple[str, ...]:
@@ -115,6 +124,7 @@ class DoorPort(Port[ToPublisher]):
         self._is_greeted = False
         self._taken: list[PublisherWelcome] = []
         self.local = LocalSide(publishers, owner, self)
+        self._waiting = WaitingOpens(self)
 
     # --- from the publisher ----------------------------------------------------------------------------------------
 
@@ -137,6 +147,8 @@ class DoorPort(Port[ToPublisher]):
                 await self._say(self._places.get(message.device_id, HERE), message, data)
             case DeviceVolume():
                 await self._set_volume(message, data)
+            case _ if self._waiting.keeps(message, data):
+                pass
             case _:
                 await self._say(self._routes.get(message.conversation_id, HERE), message, data)
 
@@ -179,34 +191,73 @@ class DoorPort(Port[ToPublisher]):
         self.wake()
 
     async def _open(self, message: PublishOpen) -> None:
-        conversation_id = message.open.conversation_id
+        """Open it where its devices are, or when those that are on their way have come."""
         try:
-            places = {
-                device_id: await self._ways.home_of(device_id) for target in message.targets for device_id in self._ways.members_of(target)
-            }
-            known = {device_id: place for device_id, place in places.items() if place is not None}
-            homes = set(known.values())
-            if homes <= {HERE} or (message.held is not None and len(known) < len(places)):
-                self._routes.pop(conversation_id, None)
-                await self.local.send(message)  # which also says what is wrong with unknown ones
-                return
-            if len(homes) > 1:
-                text = f"its devices are at {len(homes)} relays; a conversation goes to devices of one relay"
-                self._tell(ConversationError(conversation_id, Fault(Reason.RELAY_UNREACHABLE, text, "targets")))
-                return
-            home = homes.pop()
+            places = await self._places_of(message)
+        except BackplaneError as error:
+            await self._unreachable(message, error)
+            return
+        if message.held is None and set(places.values()) == {None} and any([self._ways.expects(device_id) for device_id in places]):
+            self._waiting.begin(message)
+        else:
+            await self._open_at(message, places)
+
+    async def _open_at(self, message: PublishOpen, places: dict[str, str | None]) -> None:
+        conversation_id = message.open.conversation_id
+        known = {device_id: place for device_id, place in places.items() if place is not None}
+        homes = set(known.values())
+        if homes <= {HERE} or (message.held is not None and len(known) < len(places)):
+            self._routes.pop(conversation_id, None)
+            await self.local.send(message)  # which also says what is wrong with unknown ones
+        elif len(homes) > 1:
+            text = f"its devices are at {len(homes)} relays; a conversation goes to devices of one relay"
+            self._tell(ConversationError(conversation_id, Fault(Reason.RELAY_UNREACHABLE, text, "targets")))
+        else:
+            await self._open_through(homes.pop(), replace(message, targets=tuple(known)))
+
+    async def _open_through(self, home: str, message: PublishOpen) -> None:
+        try:
             if home not in self._passages and (await self._open_passage(home)).taken:
                 self._come_back(f"relay {home} has conversations of this publisher")
                 return
         except BackplaneError as error:
-            text = f"devices at other relays cannot be reached now: {error}"
-            fault = Fault(Reason.RELAY_UNREACHABLE, text, "targets", RETRY_MS)
-            if message.held is not None:
-                fault = Fault(Reason.DEVICE_UNKNOWN, text, "targets", AGAIN_MS)
-            self._tell(ConversationError(conversation_id, fault))
+            await self._unreachable(message, error)
             return
-        self._routes[conversation_id] = home
-        await self._say(home, replace(message, targets=tuple(known)), b"")
+        self._routes[message.open.conversation_id] = home
+        await self._say(home, message, b"")
+
+    async def _unreachable(self, message: PublishOpen, error: BackplaneError) -> None:
+        """New conversations wait; those that were open before are asked for again by the library."""
+        if message.held is None and not self._waiting.has(message.open.conversation_id):
+            self._waiting.begin(message)
+            return
+        fault = Fault(Reason.DEVICE_UNKNOWN, f"devices at other relays cannot be reached now: {error}", "targets", AGAIN_MS)
+        if message.held is None:
+            fault = replace(fault, reason=Reason.RELAY_UNREACHABLE, retry_after_ms=RETRY_MS)
+        self._tell(ConversationError(message.open.conversation_id, fault))
+
+    async def _places_of(self, message: PublishOpen) -> dict[str, str | None]:
+        devices = [device_id for target in message.targets for device_id in self._ways.members_of(target)]
+        return {device_id: await self._ways.home_of(device_id) for device_id in devices}
+
+    async def open_waiting(self, message: PublishOpen, *, last: bool) -> bool:
+        """Try to open one that waits; `last`: say what is wrong if that cannot be. Returns whether it waits no more."""
+        try:
+            places = await self._places_of(message)
+        except BackplaneError as error:
+            if last:
+                await self._unreachable(message, error)
+            return last
+        if set(places.values()) == {None} and not last:
+            return False
+        for device_id in [device_id for device_id, place in places.items() if place is None]:
+            self._ways.give_up(device_id)
+        await self._open_at(message, places)
+        return True
+
+    async def pass_on(self, message: AtRelay, data: bytes) -> None:
+        """What came behind an opening that waited."""
+        await self._say(self._routes.get(getattr(message, "conversation_id", ""), HERE), message, data)
 
     async def flush(self) -> None:
         """Send on what waits for homes. To be called when a message of the publisher was handled."""
@@ -280,7 +331,7 @@ class DoorPort(Port[ToPublisher]):
             self._come_back(f"relay {home}: {'it ended the stream' if fault is None else fault.text}")
 
     def _come_back(self, why: str) -> None:
-        self.end(Fault(Reason.MOVED, why, retry_after_ms=1))
+        self.end(Fault(Reason.MOVED, why))
 
     def finish_sending(self) -> None:
         """Nothing more will be sent. Conversations elsewhere are ended by their homes when the lease is over."""
@@ -288,6 +339,7 @@ class DoorPort(Port[ToPublisher]):
 
     async def close_passages(self) -> None:
         """The publisher is gone, and the homes begin its lease."""
+        self._waiting.close()
         passages, self._passages = self._passages, {}
         for passage in passages.values():
             await passage.close()

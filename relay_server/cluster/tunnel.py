@@ -116,7 +116,7 @@ class Tunnel:
 
 def moved(why: str) -> Fault:
     """A conversation's device is to be looked for again."""
-    return Fault(Reason.MOVED, f"the way to the device's relay is gone: {why}", retry_after_ms=1)
+    return Fault(Reason.MOVED, f"the way to the device's relay is gone: {why}")
 
 
 def _fault_in(data: bytes) -> Fault | None:

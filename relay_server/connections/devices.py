@@ -80,6 +80,8 @@ class Devices:
         self._credit_due = credit_due
         self.ports: dict[str, DevicePort] = {}
         """Of the devices that are attached, by their id."""
+        self.stale: Callable[[str, str], None] | None = None
+        """Is told a device that comes back from another relay although its session is here, and why that is over."""
         self._late_us = 0
         """How late this program was in the last second."""
         self._phase = 0.0
@@ -198,6 +200,9 @@ class Devices:
     def _attach(self, port: DevicePort, hello: Hello) -> None:
         if port.session is not None:
             raise PeerError(Fault(Reason.HELLO_REPEATED, "hello comes first, and only once", "hello"))
+        known = self._registry.sessions.get(hello.device_id)
+        if self.stale is not None and known is not None and hello.session_token and not known.proves(hello.session_token):
+            self.stale(hello.device_id, f"device {hello.device_id} was at another relay meanwhile")
         effects = self._reports.attach(hello, self._clocks.now_us(), self._clocks.unix_time_us())
         stale = self.ports.pop(hello.device_id, None)
         if stale is not None:

@@ -205,6 +205,15 @@ class Relay:
             return True, now_us - self._devices.heard_us(device_id, now_us)
         return False, now_us - (session.expires_at_us - self.config.device_lease_us)
 
+    @property
+    def in_cluster(self) -> bool:
+        """Whether a device that comes with another relay's token may have gone on there: what is here of it is handed over then."""
+        return self._devices.stale is not None
+
+    @in_cluster.setter
+    def in_cluster(self, value: bool) -> None:
+        self._devices.stale = self.hand_over if value else None
+
     def hand_over(self, device_id: str, why: str) -> None:
         """Another relay has the device now. Publishers whose conversations it takes along are cut off, and find it there."""
         session = self._registry.sessions.get(device_id)
@@ -212,7 +221,7 @@ class Relay:
             self._devices.hand_over(device_id)
             effects, publishers = self._reports.hand_over(session)
             for key in publishers:
-                self.publishers.cut(key, Fault(Reason.MOVED, why, retry_after_ms=1))
+                self.publishers.cut(key, Fault(Reason.MOVED, why))
             self._perform(effects)
 
     # --- for operators ---------------------------------------------------------------------------------------------

@@ -44,6 +44,7 @@ from relay_server.core.event_ledger import EventLedger
 from relay_server.core.events import Effect, WakeDevice, WakeForMedia
 from relay_server.core.narrow_link import ON_ITS_WAY_US, SOON_US, SOUND_AHEAD_US, drop_motion
 from relay_server.core.payload_batch import PayloadBatch
+from relay_server.core.settings_record import SettingsRecord
 from relay_server.core.volume_record import VolumeRecord
 
 NOBODY = ""
@@ -77,6 +78,7 @@ class Session:
         self.expires_at_us = 0
         """End of the lease while the device is away."""
         self.volume = VolumeRecord(hello.device_id)
+        self.settings = SettingsRecord(hello.device_id)
         self.parts: tuple[Part, ...] = ()
         self.outbox = DeviceOutbox()
         self.flight = CongestionWindow()
@@ -273,6 +275,13 @@ class Session:
         if self.attached:
             self.outbox.put(self.volume.volume)
         return [WakeDevice(self.device_id), self.volume.notice]
+
+    def change_settings(self, changes: dict[str, str]) -> list[Effect]:
+        """Change settings, and keep them until the device has stored or refused them."""
+        self.settings.change(changes)
+        if self.attached:
+            self.outbox.put(self.settings.value)
+        return [WakeDevice(self.device_id)]
 
     # --- what the device does --------------------------------------------------------------------------------------
 

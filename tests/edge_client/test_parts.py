@@ -67,6 +67,7 @@ def test_changes_are_told_at_most_once_in_a_while() -> None:
     assert len(asked) == 7
 
 
+@pytest.mark.slow
 @pytest.mark.timeout(120)
 async def test_an_operator_sees_why_nothing_is_heard(tmp_path: Path) -> None:
     """Real programs: a card that is not there, and a face that is drawn where nobody sees it."""

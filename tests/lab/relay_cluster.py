@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
 
@@ -16,10 +16,14 @@ NATS = shutil.which("nats-server") or shutil.which("nats-server", path="/usr/sbi
 
 
 @asynccontextmanager
-async def nats_server(folder: Path, port: int) -> AsyncIterator[Program]:
-    """A NATS server without a cluster of its own."""
+async def nats_server(folder: Path, port: int, routes: Sequence[int] = ()) -> AsyncIterator[Program]:
+    """A NATS server alone, or one of several: `routes` are the ports where these listen to each other, its own first."""
     assert NATS is not None
-    async with running("nats", [NATS, "-a", "127.0.0.1", "-p", str(port)], folder / f"nats-{port}.log", {}) as program:
+    command = [NATS, "-a", "127.0.0.1", "-p", str(port)]
+    if routes:
+        urls = [f"nats://127.0.0.1:{route}" for route in routes]
+        command += ["--cluster_name", "nats", "--cluster", urls[0], "--routes", ",".join(urls[1:])]
+    async with running("nats", command, folder / f"nats-{port}.log", {}) as program:
         await program.wait_for("Server is ready", START_S)
         yield program
 
@@ -27,39 +31,42 @@ async def nats_server(folder: Path, port: int) -> AsyncIterator[Program]:
 class RelayCluster:
     """Relays by name. Leaving the block stops all that runs."""
 
-    def __init__(self, folder: Path, *arguments: str) -> None:
-        """`arguments` are given to each relay."""
+    def __init__(self, folder: Path, *arguments: str, nats_servers: int = 1) -> None:
+        """`arguments` are given to each relay. There are so many NATS servers."""
         self._folder = folder
         self._arguments = arguments
         self._stack = AsyncExitStack()
         self._starts = 0
-        self.nats_url = f"nats://127.0.0.1:{free_port()}"
+        self._nats_ports = [free_port() for _ in range(nats_servers)]
+        self._routes = [free_port() for _ in range(nats_servers)] if nats_servers > 1 else []
+        self._nats_url = ",".join(f"nats://127.0.0.1:{port}" for port in self._nats_ports)
+        self.nats: list[Program] = []
         self.addresses: dict[str, str] = {}
         self.relays: dict[str, Program] = {}
         (folder / "secret").write_bytes(b"s" * 32)
 
     async def __aenter__(self) -> RelayCluster:
-        await self._start_nats()
+        self.nats = [await self._start_nats(number) for number in range(len(self._nats_ports))]
         return self
 
     async def __aexit__(self, *_: object) -> None:
         await self._stack.aclose()
 
     @asynccontextmanager
-    async def without_nats(self) -> AsyncIterator[None]:
-        """Kill NATS; start it again at the end of the block."""
-        self.nats.kill()
+    async def without_nats(self, number: int = 0) -> AsyncIterator[None]:
+        """Kill a NATS server; start it again at the end of the block."""
+        self.nats[number].kill()
         yield
-        await self._start_nats()
+        self.nats[number] = await self._start_nats(number)
 
-    async def _start_nats(self) -> None:
-        port = int(self.nats_url.rpartition(":")[2])
-        self.nats = await self._stack.enter_async_context(nats_server(self._folder, port))
+    async def _start_nats(self, number: int) -> Program:
+        routes = self._routes[number:] + self._routes[:number]
+        return await self._stack.enter_async_context(nats_server(self._folder, self._nats_ports[number], routes))
 
     async def start(self, name: str) -> str:
         """Start a relay, or start it again; returns its address."""
         address = self.addresses.setdefault(name, f"127.0.0.1:{free_port()}")
-        command = [*python("relay_server"), "--listen", address, "--cluster-nats", self.nats_url, "--cluster-relay", name]
+        command = [*python("relay_server"), "--listen", address, "--cluster-nats", self._nats_url, "--cluster-relay", name]
         command += ["--cluster-secret-file", str(self._folder / "secret"), "--log-level", "info", *self._arguments]
         self._starts += 1
         log = self._folder / f"relay-{name}-{self._starts}.log"

@@ -268,6 +268,10 @@ def _device_words(message: Outgoing) -> list[str]:
             return [f"ack {message.event_id}"]
         case m.Volume():
             return [f"volume {message.gain}"]
+        case m.DeviceSettings():
+            return [f"settings {message.values}"]
+        case m.Restart() | m.Identify():
+            return [type(message).__name__.lower()]
         case m.ConversationError() | m.GoAway() | m.Ping() | m.Pong() | m.Media():
             return [type(message).__name__.lower()]
         case _:

@@ -70,6 +70,7 @@ class PyAudioSink:
         side: Side = "both",
         keep_alive: bool = False,
         release_after_s: float = 0.0,
+        mixer: str = "",
         cards: CardMemory | None = None,
         files: CardFiles | None = None,
     ) -> None:
@@ -79,7 +80,7 @@ class PyAudioSink:
         """Guards all but what is set once."""
         self._keeper = SpeakerKeeper(
             self,
-            Settings(device, rate_hz, buffer_frames, side, keep_alive),
+            Settings(device, rate_hz, buffer_frames, side, keep_alive, mixer),
             fallback=fallback,
             latency=latency,
             release_after_s=release_after_s,

@@ -7,6 +7,7 @@ Rules of the device:
 3. A block without enough content is filled with silence. While content is expected that is an underrun, counted once
    until content comes again.
 4. Clear and pause take effect with the next block and fade within it.
+5. While no content is expected, and nobody listens to the silence, only every `RESTING_PERIODS`th block is played.
 """
 
 from __future__ import annotations
@@ -24,6 +25,7 @@ PERIOD_US = 10_000
 """Length of a block."""
 AHEAD_PERIODS = 4
 """Blocks held ahead, so that a thread that is up to 30 ms late makes no gap."""
+RESTING_PERIODS = 5
 MAX_OWED_US = 1_000_000
 """A thread that is later than this (a suspended machine) begins a new grid."""
 
@@ -110,6 +112,12 @@ class VirtualDevice:
         """What went wrong so far."""
         with self._lock:
             return SinkCounters(underruns=self._underruns, silence_frames=self._silence_frames, starved=self._underruns)
+
+    @property
+    def rests(self) -> bool:
+        """Whether there is nothing to play, and nobody would hear that."""
+        with self._lock:
+            return self._tap is None and not self._expected and not self._held_frames and self._fading is None
 
     @property
     def held_frames(self) -> int:
@@ -232,7 +240,7 @@ class VirtualSink(VirtualDevice):
             if due_us > now_us:
                 self._sleep_us(due_us - now_us)
             self.step(feed, due_us)
-            block += 1
+            block += RESTING_PERIODS if self.rests else 1
         self._play_out(start_us, block)
 
     def _play_out(self, start_us: int, block: int) -> None:

@@ -15,7 +15,8 @@ import os
 import signal
 import socket
 import sys
-from typing import Any
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
 
 from edge_client.audio.devices import format_outputs
 from edge_client.audio.sink import Pcm
@@ -23,12 +24,15 @@ from edge_client.audio.speaker.alsa import Alsa
 from edge_client.audio.speaker.channel import Failed, Settings, receive, send
 from edge_client.audio.speaker.engine import SpeakerEngine
 from edge_client.audio.speaker.keep_alive import KeepAlive
-from edge_client.audio.speaker.memory import SpeakerMemory
-from edge_client.audio.speaker.opening import find_output, list_outputs, open_output
+from edge_client.audio.speaker.memory import GAIN_ONE, SpeakerControl, SpeakerMemory
+from edge_client.audio.speaker.opening import Found, find_output, list_outputs, open_output
 from edge_client.audio.speaker.portaudio import Render
 from edge_client.children.inside import begin
 from edge_client.children.pulse import Pulse
 from edge_client.errors import SinkError
+
+if TYPE_CHECKING:
+    from edge_client.audio.speaker.mixer import Mixer
 
 _CHECK_SECONDS = 0.25
 _LIST_SECONDS = 30
@@ -72,6 +76,7 @@ def _list_outputs() -> int:
 class _Speaker:
     def __init__(self, settings: Settings, memory: SpeakerMemory, pulse: Pulse) -> None:
         self._settings = settings
+        self._memory = memory
         self._pulse = pulse
         self._engine = SpeakerEngine(memory, settings.rate_hz)
         self._fault: Exception | None = None
@@ -84,16 +89,38 @@ class _Speaker:
         except OSError as error:
             raise SinkError(f"no sound: ALSA's library cannot be loaded: {error}") from error
         found = find_output(alsa, self._settings)
+        mixer, why = self._open_mixer(found)
         gc.disable()  # no pause in the callback; nothing below makes cycles
         library, stream, opened = open_output(self._settings, found, self._make_render)
         signal.alarm(0)
         try:
-            send(channel, opened)
-            self._watch(channel, stream)
+            send(channel, replace(opened, why="; ".join(filter(None, (opened.why, why)))))
+            self._watch(channel, stream, mixer)
         finally:
             signal.alarm(_CLOSE_SECONDS)
         stream.close()
         library.terminate()
+
+    def _open_mixer(self, found: Found) -> tuple[Mixer | None, str]:
+        """The card's volume control, set as the volume is now; else why samples are scaled although it was asked for."""
+        if not self._settings.mixer:
+            return None, ""
+        from edge_client.audio.speaker.mixer import Mixer  # only where it is wanted
+
+        try:
+            mixer = Mixer(self._settings.mixer, found.abilities.card)
+            self._follow(mixer, 0)
+        except SinkError as error:
+            return None, f"the volume is set by scaling samples: {error}"
+        self._engine.scales = False
+        return mixer, ""
+
+    def _follow(self, mixer: Mixer, before: int) -> int:
+        """Set the card's volume if it is another one; gives what it is now. Silence is the engine's."""
+        gain = self._memory[SpeakerControl.GAIN]
+        if gain not in (0, before):
+            mixer.set(gain / GAIN_ONE)
+        return gain or before
 
     def _make_render(self, rate_hz: int) -> Render:
         """What the callback calls. Conversion is loaded only where the card's rate asks for it."""
@@ -117,8 +144,9 @@ class _Speaker:
 
         return rendered
 
-    def _watch(self, channel: socket.socket, stream: Any) -> None:
+    def _watch(self, channel: socket.socket, stream: Any, mixer: Mixer | None) -> None:
         """Return when the parent closes its end."""
+        gain = 0
         channel.settimeout(_CHECK_SECONDS)
         while True:
             try:
@@ -126,6 +154,8 @@ class _Speaker:
                     return
             except TimeoutError:
                 pass
+            if mixer is not None:
+                gain = self._follow(mixer, gain)
             if self._fault is not None:
                 raise SinkError(f"the callback failed: {self._fault!r}")
             if not stream.is_active():

@@ -26,6 +26,8 @@ class Settings:
     """Where the sound goes on a device with two channels; `left` and `right` take one that has two."""
     keep_alive: bool = False
     """Never digital silence."""
+    mixer: str = ""
+    """The volume control of the card to use; empty: samples are scaled."""
     learned: dict[str, int] = field(default_factory=dict)
     """The frames that a card is known to need, by its key."""
 

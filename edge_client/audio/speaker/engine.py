@@ -7,7 +7,8 @@ The rules:
 3. Pause fades out within 10 ms and holds; resume fades in from the next frame.
 4. Clear fades out within 10 ms, throws the rest away up to the clear's limit, and answers. Content after the limit
    goes out at once, at full gain.
-5. The volume moves in ramps while there is sound, else at once. With a gain of 1 samples go out bit for bit.
+5. The volume moves in ramps while there is sound, else at once. With a gain of 1 samples go out bit for bit. Where the card has a volume
+   control of its own that is used, only silence is ours.
 """
 
 from __future__ import annotations
@@ -28,6 +29,8 @@ class SpeakerEngine:
 
     def __init__(self, memory: SpeakerMemory, rate_hz: int) -> None:
         self._memory = memory
+        self.scales = True
+        """Whether the volume is ours: else the card sets any but 0. Not changed once it renders, but to True."""
         self._timeline = PlayedTimeline()
         self._volume = GainRamp(rate_hz, memory[SpeakerControl.GAIN] / GAIN_ONE)
         self._transport = GainRamp(rate_hz, 0.0 if memory[SpeakerControl.PAUSED] else 1.0)
@@ -73,6 +76,7 @@ class SpeakerEngine:
     def _take_commands(self) -> None:
         memory = self._memory
         gain = memory[SpeakerControl.GAIN] / GAIN_ONE
+        gain = gain if self.scales else float(gain > 0)
         if gain != self._volume.target:
             if self._sounding:
                 self._volume.move(gain)

@@ -38,8 +38,12 @@ class HeadBuffers:
         _attribute(2, 2, 4, 0)
         _attribute(3, 1, 4, 2)
         _attribute(4, 1, 4, 3)
-        _upload(GL.GL_ELEMENT_ARRAY_BUFFER, np.concatenate([head.triangles, head.lash_triangles]))
-        self._skin_count, self._lash_count = head.triangles.size, head.lash_triangles.size
+        indexes = np.concatenate([head.triangles, head.lash_triangles, head.sheer_triangles])
+        _upload(GL.GL_ELEMENT_ARRAY_BUFFER, indexes)
+        self._index_type, self._index_bytes = (GL.GL_UNSIGNED_INT, 4) if indexes.dtype == np.uint32 else (GL.GL_UNSIGNED_SHORT, 2)
+        self._skin_count, self._lash_count, self._sheer_count = (
+            part.size for part in (head.triangles, head.lash_triangles, head.sheer_triangles)
+        )
 
     def write(self, vertices: Floats) -> None:
         """Take the moving vertices, shape (moving, 6). The whole buffer is replaced, so that the GPU need not be waited for."""
@@ -48,14 +52,20 @@ class HeadBuffers:
         GL.glBufferData(GL.GL_ARRAY_BUFFER, self._flow.nbytes, self._flow, GL.GL_STREAM_DRAW)
 
     def draw_skin(self) -> None:
-        """All but the lashes."""
-        GL.glBindVertexArray(self._array)
-        GL.glDrawElements(GL.GL_TRIANGLES, self._skin_count, GL.GL_UNSIGNED_SHORT, None)
+        """All that is not seen through."""
+        self._draw(self._skin_count, 0)
 
     def draw_lashes(self) -> None:
         """The lashes; they are seen through and want blending."""
+        self._draw(self._lash_count, self._skin_count)
+
+    def draw_sheer(self) -> None:
+        """What is painted to be seen through."""
+        self._draw(self._sheer_count, self._skin_count + self._lash_count)
+
+    def _draw(self, count: int, first: int) -> None:
         GL.glBindVertexArray(self._array)
-        GL.glDrawElements(GL.GL_TRIANGLES, self._lash_count, GL.GL_UNSIGNED_SHORT, ctypes.c_void_p(2 * self._skin_count))
+        GL.glDrawElements(GL.GL_TRIANGLES, count, self._index_type, ctypes.c_void_p(self._index_bytes * first))
 
 
 class EyeBuffers:
@@ -93,13 +103,16 @@ def eye_sphere() -> tuple[Floats, NDArray[np.uint16]]:
     return directions, np.concatenate(tris).astype(np.uint16)
 
 
-def read_paint(jpeg: bytes) -> NDArray[np.uint8]:
-    """The head's texture as RGB, (height, width, 3), row 0 at the top. Raises `AssetError`."""
+def read_paint(file: bytes) -> NDArray[np.uint8]:
+    """The head's texture as RGB, or RGBA if it is seen through: (height, width, 3 or 4), row 0 at the top. Raises `AssetError`."""
     try:
-        picture = pygame.image.load(io.BytesIO(jpeg), "head.jpg")
+        picture = pygame.image.load(io.BytesIO(file), "head.png" if file.startswith(b"\x89PNG") else "head.jpg")
     except pygame.error as error:
         raise AssetError(f"the head's paint can not be read: {error}") from error
-    return np.ascontiguousarray(pygame.surfarray.array3d(picture).swapaxes(0, 1))
+    pixels = pygame.surfarray.array3d(picture).swapaxes(0, 1)
+    if picture.get_masks()[3]:
+        pixels = np.concatenate([pixels, pygame.surfarray.array_alpha(picture).T[..., None]], axis=2)
+    return np.ascontiguousarray(pixels)
 
 
 def halvings(rows: int, texels: float) -> int:
@@ -119,7 +132,7 @@ def halved(pixels: NDArray[np.uint8], times: int) -> NDArray[np.uint8]:
 
 
 def upload_texture(pixels: NDArray[np.uint8], *, levels: bool) -> int:
-    """A texture of RGB pixels whose row 0 is at the bottom; it repeats sideways. Needs a current context.
+    """A texture of RGB or RGBA pixels whose row 0 is at the bottom; it repeats sideways. Needs a current context.
 
     With `levels` it is also kept at smaller sizes for places that are seen small; choosing among them costs where software draws.
     """
@@ -127,7 +140,8 @@ def upload_texture(pixels: NDArray[np.uint8], *, levels: bool) -> int:
     GL.glBindTexture(GL.GL_TEXTURE_2D, texture)
     GL.glPixelStorei(GL.GL_UNPACK_ALIGNMENT, 1)
     height, width = pixels.shape[:2]
-    GL.glTexImage2D(GL.GL_TEXTURE_2D, 0, GL.GL_RGB8, width, height, 0, GL.GL_RGB, GL.GL_UNSIGNED_BYTE, np.ascontiguousarray(pixels))
+    kept, given = (GL.GL_RGBA8, GL.GL_RGBA) if pixels.shape[2] == 4 else (GL.GL_RGB8, GL.GL_RGB)
+    GL.glTexImage2D(GL.GL_TEXTURE_2D, 0, kept, width, height, 0, given, GL.GL_UNSIGNED_BYTE, np.ascontiguousarray(pixels))
     for name, value in (
         (GL.GL_TEXTURE_MIN_FILTER, GL.GL_LINEAR_MIPMAP_NEAREST if levels else GL.GL_LINEAR),
         (GL.GL_TEXTURE_MAG_FILTER, GL.GL_LINEAR),

@@ -16,11 +16,11 @@ _SHADERS = Path(__file__).parent / "shaders"
 class Program:
     """A vertex and a fragment shader, linked. Needs a current context."""
 
-    def __init__(self, name: str) -> None:
-        """Compile `shaders/NAME.vert` and `shaders/NAME.frag`. Raises `ScreenError` with the driver's words."""
+    def __init__(self, name: str, *, vertices: str = "") -> None:
+        """Compile `shaders/NAME.vert`, or that of `vertices`, and `shaders/NAME.frag`. Raises `ScreenError` with the driver's words."""
         self._id = GL.glCreateProgram()
-        for kind, suffix in ((GL.GL_VERTEX_SHADER, "vert"), (GL.GL_FRAGMENT_SHADER, "frag")):
-            GL.glAttachShader(self._id, _compile(kind, _SHADERS / f"{name}.{suffix}"))
+        for kind, file in ((GL.GL_VERTEX_SHADER, f"{vertices or name}.vert"), (GL.GL_FRAGMENT_SHADER, f"{name}.frag")):
+            GL.glAttachShader(self._id, _compile(kind, _SHADERS / file))
         GL.glLinkProgram(self._id)
         if not GL.glGetProgramiv(self._id, GL.GL_LINK_STATUS):
             raise ScreenError(f"the driver does not link the shader {name}: {_text(GL.glGetProgramInfoLog(self._id))}")

@@ -13,8 +13,18 @@ from collections.abc import Callable, Sequence
 from contextlib import suppress
 from itertools import dropwhile, takewhile
 
-from avatar_relay.checks import BytesLike, as_payloads, as_positions, as_sound, check_bool, check_function, check_number, check_text
-from avatar_relay.media import ConversationOpen, Kind, OnPlaying
+from avatar_relay.checks import (
+    BytesLike,
+    as_payloads,
+    as_positions,
+    as_sound,
+    check_bool,
+    check_choice,
+    check_function,
+    check_number,
+    check_text,
+)
+from avatar_relay.media import AS_MOTION_SAYS, ConversationOpen, Expression, ExpressionPreset, Kind, OnPlaying
 from avatar_relay.messages import DeviceVolume, Dropped, Finished, FromPublisher, Interrupt, Pause, PlayerEvent, Resume, Volume
 from avatar_relay.publisher.avatar_context import AvatarContext, AvatarSettings
 from avatar_relay.publisher.end_hint import EndHint
@@ -52,6 +62,7 @@ class Avatar:
         self._end_hint = EndHint()
         self._state = PlaybackState.IDLE
         self._position_us = 0
+        self._expression = AS_MOTION_SAYS
 
     # --- media -----------------------------------------------------------------------------------------------------
 
@@ -181,6 +192,14 @@ class Avatar:
         for device_id in known or self._settings.targets:
             self._say(DeviceVolume(device_id, Volume(gain, muted)))
 
+    def set_expression(self, preset: ExpressionPreset | str, intensity: float = 1.0) -> None:
+        """The mood of all conversations that are opened from now on: `neutral happy sad angry surprised thinking`, 0 to 1.
+
+        What is being said keeps its own. Raises `TypeError` and `ValueError` for what is no mood, or no intensity.
+        """
+        named = preset if isinstance(preset, ExpressionPreset) else check_choice(preset, ExpressionPreset, "preset")
+        self._expression = Expression(named, check_number(intensity, "intensity"))
+
     # --- what is known ---------------------------------------------------------------------------------------------
 
     @property
@@ -283,6 +302,7 @@ class Avatar:
             settings.pacing,
             settings.on_playing,
             self._context.trace(conversation_id),
+            self._expression,
         )
         conversation = PublishedConversation(opening, buffer_bytes=self._context.buffer_bytes)
         first, *steps = conversation.audio_steps(data)

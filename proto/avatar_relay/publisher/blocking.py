@@ -19,15 +19,16 @@ Errors are those of the asyncio verbs. A verb that waits while another thread le
 from __future__ import annotations
 
 import asyncio
+import math
 from collections.abc import Callable, Coroutine, Sequence
 from concurrent.futures import CancelledError
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, ParamSpec, Self, TypeVar
 
-from avatar_relay.checks import BytesLike
+from avatar_relay.checks import BytesLike, FieldError, check_number
 from avatar_relay.loop_thread import LoopThread
-from avatar_relay.media import AudioFormat, MotionFormat, OnPlaying, Pacing
+from avatar_relay.media import AudioFormat, ExpressionPreset, MotionFormat, OnPlaying, Pacing
 from avatar_relay.publisher.avatar import Avatar
 from avatar_relay.publisher.errors import PublisherClosedError
 from avatar_relay.publisher.events import AvatarEvent
@@ -48,7 +49,12 @@ class _Caller:
         self.thread = LoopThread(name)
 
     def wait(self, start: Callable[[], Coroutine[Any, Any, T]], timeout_s: float | None = None) -> T:
-        """The coroutine's result. Raises what it raises, `TimeoutError`, and `PublisherClosedError` without a running loop."""
+        """The coroutine's result. Raises what it raises, `TimeoutError`, and `PublisherClosedError` without a running loop.
+
+        Raises `TypeError` or `ValueError` for a timeout that is no number of seconds: NaN would upset all timers of the loop.
+        """
+        if timeout_s is not None and math.isnan(check_number(timeout_s, "timeout_s")):
+            raise FieldError("timeout_s", "is not a number of seconds; None waits for ever")
         if self.thread.is_current:
             raise RuntimeError("a blocking verb was called from a listener: it would wait for itself; call it from another thread")
         try:
@@ -173,6 +179,10 @@ class BlockingAvatar:
     def set_volume(self, gain: float, *, muted: bool = False) -> None:
         """Set the loudness of all devices: linear gain 0 to 1. See `Avatar.set_volume`."""
         self._caller.call(self._avatar.set_volume, gain, muted=muted)
+
+    def set_expression(self, preset: ExpressionPreset | str, intensity: float = 1.0) -> None:
+        """The mood of all conversations that are opened from now on. See `Avatar.set_expression`."""
+        self._caller.call(self._avatar.set_expression, preset, intensity)
 
     @property
     def state(self) -> PlaybackState:

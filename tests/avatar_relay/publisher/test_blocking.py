@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import math
 import signal
 import threading
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from typing import Any
 
 import pytest
 
@@ -99,6 +101,25 @@ def test_verb_that_finds_no_room_times_out() -> None:
         avatar.interrupt()
         relay.credit = Credit(1 << 20)
         assert avatar.finished(avatar.yield_audio_data(PCM_100MS, end=True)).reason == "completed"
+
+
+@pytest.mark.parametrize("wrong", ["soon", math.nan, True, [1], b"1"])
+def test_a_wrong_timeout_raises_at_the_call(wrong: Any) -> None:
+    """In every verb that has one; the conversation goes on."""
+    with PlayingRelay().blocking() as publisher:
+        avatar = publisher.avatar("lobby", audio_format=PCM_16K, motion_format=WEIGHTS_30)
+        conversation_id = avatar.yield_audio_data(PCM_100MS)
+        for verb in (
+            lambda: publisher.flush(timeout_s=wrong),
+            lambda: avatar.yield_audio_data(PCM_100MS, timeout_s=wrong),
+            lambda: avatar.yield_frames_data([weights(1)], conversation_id, timeout_s=wrong),
+            lambda: avatar.opened(conversation_id, timeout_s=wrong),
+            lambda: avatar.finished(conversation_id, timeout_s=wrong),
+        ):
+            with pytest.raises((TypeError, ValueError), match="timeout_s"):
+                verb()
+        avatar.end()
+        assert avatar.finished(conversation_id, timeout_s=math.inf).reason == "completed"
 
 
 def test_closing_ends_waits_of_other_threads() -> None:

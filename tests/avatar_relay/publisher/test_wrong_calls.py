@@ -20,7 +20,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from avatar_relay.ids import is_valid_id
-from avatar_relay.media import AudioFormat, Codec, Kind, MotionEncoding, MotionFormat, OnPlaying, Pacing, TraceContext
+from avatar_relay.media import AngleUnit, AudioFormat, Codec, Kind, MotionEncoding, MotionFormat, NameSet, OnPlaying, Pacing, TraceContext
 from avatar_relay.publisher import Avatar, AvatarEvent, ConversationFailedError, InvalidMediaError, Publisher
 from tests.avatar_relay.publisher.fakes import PCM_16K, WEIGHTS_30, weights
 from tests.avatar_relay.publisher.test_with_relay import Device, pair, way
@@ -67,6 +67,14 @@ def outside(low: float, high: float) -> st.SearchStrategy[Any]:
 
 DATA = but(bytes)
 FRAMES = st.one_of(but(list, tuple, bytes), st.lists(but(bytes), min_size=1, max_size=2), st.just(weights(1)), st.just(bytearray(4)))
+POSITIONS = st.one_of(
+    but(int, Number, list, tuple, NoneType),
+    st.integers(max_value=-1),
+    st.lists(st.integers(0, 10**6), max_size=2, unique=True).map(sorted),
+    st.lists(st.integers(0, 10**6), min_size=3, max_size=3).filter(lambda values: not values[0] < values[1] < values[2]),
+    st.lists(but(int, Number), min_size=3, max_size=3),
+)
+"""Of three keyframes."""
 NOT_IDS = but(str) | MISTAKES[str].filter(lambda value: not is_valid_id(value))
 
 
@@ -111,11 +119,18 @@ CALL = st.one_of(
     verb("yield_audio_data_nowait(end=)", but(bool), lambda avatar, _, value: avatar.yield_audio_data_nowait(b"", end=value)),
     verb("yield_frames_data", FRAMES, lambda avatar, name, value: avatar.yield_frames_data(value, name)),
     verb("yield_frames_data(id)", but(str), lambda avatar, _, value: avatar.yield_frames_data([weights(1)], value)),
+    verb("yield_frames_data(at_us=)", POSITIONS, lambda avatar, name, value: avatar.yield_frames_data([weights(3)], name, at_us=value)),
+    verb(
+        "yield_frames_data_nowait(at_us=)",
+        POSITIONS,
+        lambda avatar, name, value: avatar.yield_frames_data_nowait([weights(2), weights(1)], name, at_us=value),
+    ),
     verb("yield_frames_data_nowait", FRAMES, lambda avatar, name, value: avatar.yield_frames_data_nowait(value, name)),
     verb("yield_frames_data_nowait(id)", but(str), lambda avatar, _, value: avatar.yield_frames_data_nowait([weights(1)], value)),
     verb("set_volume", outside(0, 1), lambda avatar, _, value: avatar.set_volume(value)),
     verb("set_volume(muted=)", but(bool), lambda avatar, _, value: avatar.set_volume(0.5, muted=value)),
     verb("opening", but(str), lambda avatar, _, value: avatar.opening(value)),
+    verb("lacks_motion", but(str), lambda avatar, _, value: avatar.lacks_motion(value)),
     verb("opened", but(str), lambda avatar, _, value: avatar.opened(value)),
     verb("finished", but(str), lambda avatar, _, value: avatar.finished(value)),
     verb("subscribe", but(type, type(print)), lambda avatar, _, value: avatar.subscribe(value)),
@@ -158,6 +173,14 @@ def test_formats_that_can_not_be_are_not_made(codec: Any, rate_hz: Any, channels
     for arguments in ((codec, 16_000, 1), (Codec.PCM_S16LE, rate_hz, 1), (Codec.PCM_S16LE, 16_000, channels)):
         with pytest.raises((TypeError, ValueError), match=r"codec|sample_rate_hz|channels"):
             AudioFormat(*arguments)
+
+
+@given(name_set=but(NameSet, NoneType), scale=outside(0, 10**6) | st.just(0), unit=but(AngleUnit))
+def test_readings_of_weights_that_can_not_be_are_not_made(name_set: Any, scale: Any, unit: Any) -> None:
+    """Each of the three alone."""
+    for wrong in ({"name_set": name_set}, {"weight_scale": scale}, {"angle_unit": unit}):
+        with pytest.raises((TypeError, ValueError), match=next(iter(wrong))):
+            MotionFormat(MotionEncoding.BLENDSHAPE_WEIGHTS, 25.0, ("a",), **wrong)
 
 
 @given(encoding=but(MotionEncoding), rate=outside(0.125, 240), names=but(list, tuple))

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import zipfile
 from pathlib import Path
 
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 
 from avatar_relay.arkit import ARKIT_INDEX, ARKIT_NAMES
 from edge_client.errors import AssetError
-from edge_client.face.head import HEAD_FILE, Head, load_head
+from edge_client.face.head import HEAD_FILE, MAX_BYTES, Head, load_head
 
 
 def test_all_52_shapes_move_the_mesh(head: Head) -> None:
@@ -38,7 +40,7 @@ def test_the_mesh_is_whole(head: Head) -> None:
 
 def test_a_missing_head_is_an_asset_error(tmp_path: Path) -> None:
     """The error names the file and what to do."""
-    with pytest.raises(AssetError, match=r"none\.npz.*bake_head"):
+    with pytest.raises(AssetError, match=r"none\.npz.*import-head"):
         load_head(tmp_path / "none.npz")
 
 
@@ -59,3 +61,34 @@ def test_a_head_for_other_shapes_is_refused(tmp_path: Path) -> None:
     np.savez(tmp_path / "other.npz", **arrays)
     with pytest.raises(AssetError, match="52"):
         load_head(tmp_path / "other.npz")
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "says"),
+    [
+        ("triangles", np.full((4, 3), 60_000, np.uint16), "names vertices"),
+        ("points", np.full((6819, 3), np.nan, np.float32), "not finite"),
+        ("moves", np.zeros((52, 5, 3), np.int16), "shape"),
+        ("lash_triangles", np.array(90_000), "fewer triangles"),
+        ("eye_radius", np.array("x"), "can not be read"),
+    ],
+)
+def test_a_head_whose_arrays_do_not_fit_is_refused(tmp_path: Path, name: str, value: NDArray[np.generic], says: str) -> None:
+    """A head may come from anywhere: nothing of it goes to the driver unchecked."""
+    with np.load(HEAD_FILE) as archive:
+        arrays = {name: archive[name] for name in archive.files}
+    np.savez(tmp_path / "other.npz", **(arrays | {name: value}))
+    with pytest.raises(AssetError, match=says):
+        load_head(tmp_path / "other.npz")
+
+
+def test_a_head_that_unpacks_to_a_gigabyte_is_refused(tmp_path: Path) -> None:
+    """Before it is unpacked."""
+    with (
+        zipfile.ZipFile(tmp_path / "bomb.npz", "w", zipfile.ZIP_DEFLATED) as archive,
+        archive.open("points.npy", "w", force_zip64=True) as file,
+    ):
+        for _ in range(MAX_BYTES // (1 << 24) + 1):
+            file.write(bytes(1 << 24))
+    with pytest.raises(AssetError, match="unpacks to"):
+        load_head(tmp_path / "bomb.npz")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from itertools import pairwise
 
 import numpy as np
@@ -12,6 +12,7 @@ import pytest
 from avatar_relay.arkit import ARKIT_INDEX
 from edge_client.audio.timeline import Position
 from edge_client.face.answers import FaceAnswers, NoOverlays
+from edge_client.face.attention import Attention
 from edge_client.face.exchange import Answer, Question
 from edge_client.face.overlay import DARK, NOTHING, Overlay
 from edge_client.face.pictures import PictureObserver, RenderSummary, ShownPicture
@@ -21,6 +22,7 @@ from edge_client.face.render_loop import (
     FIRST_LEAD_US,
     LEAST_PICTURES,
     LONGEST_LEAD_US,
+    RESTING_US,
     SHOWN_BEFORE_US,
     TIMED_PICTURES,
     RenderLoop,
@@ -197,6 +199,74 @@ def test_the_player_is_asked_about_the_time_on_the_glass() -> None:
     assert shown[0].skew_us == 28_000 - FIRST_LEAD_US
     assert shown[-1].glass_time_us == shown[-1].shown_time_us
     assert shown[-1].skew_us == 0
+
+
+class Resting(Speaking):
+    """Nothing plays until `until_us`."""
+
+    until_us = 1 << 60
+
+    def view(self, now_us: int) -> View:
+        return super().view(now_us) if now_us >= self.until_us else View(PlayerState.IDLE)
+
+
+class Blinking:
+    """Breathes, and blinks each two seconds for a quarter."""
+
+    def pose(self, time_s: float) -> Pose:
+        pose = neutral_pose()
+        pose[HEAD_ROTATION] = 0.03 * np.sin(time_s)
+        pose[ARKIT_INDEX["eyeBlinkLeft"]] = np.sin(4 * np.pi * (time_s % 2)) if time_s % 2 < 0.25 else 0
+        return pose
+
+
+def resting_stage(clock: Clock, renderer: FakeRenderer, scene: Speaking, observers: Sequence[PictureObserver] = ()) -> Stage:
+    """A face with life that nobody but its screen looks at, at 25 pictures a second."""
+    answers = FaceAnswers(scene)
+    stage = Stage(
+        source=answers,
+        renderer=renderer,
+        life=Blinking(),
+        clock_us=clock,
+        sleep_s=clock.sleep,
+        observers=observers,
+        attention=Attention(),
+        pictures_per_second=25.0,
+    )
+    stage.answers = answers
+    return stage
+
+
+def test_a_face_at_rest_is_drawn_rarely_but_for_blinks() -> None:
+    """Ten pictures a second while there is breath only; every picture of a blink; none counts as skipped."""
+    clock, scene = Clock(), Resting()
+    renderer = FakeRenderer(clock)
+    stage = resting_stage(clock, renderer, scene)
+    stage.run(lambda: clock.now_us > 21_000_000)
+    assert 10 * (7 + 1.75 * 10) <= len(renderer.drawn) <= 20 * 14.5
+    blinks = sum(pose[ARKIT_INDEX["eyeBlinkLeft"]] > 0.05 for pose in renderer.drawn)
+    assert blinks >= 10 * 4
+    assert stage.answers.summary().frames_skipped == 0
+
+
+def test_a_face_that_rests_has_all_pictures_as_soon_as_something_plays() -> None:
+    """25 a second from the first one on."""
+    clock, scene = Clock(), Resting()
+    scene.until_us = 6_000_000
+    renderer = FakeRenderer(clock)
+    stage = resting_stage(clock, renderer, scene)
+    stage.run(lambda: clock.now_us > scene.until_us + RESTING_US)
+    before = len(renderer.drawn)
+    stage.run(lambda: clock.now_us > scene.until_us + RESTING_US + 1_000_000)
+    assert len(renderer.drawn) - before == 25
+
+
+def test_a_face_that_is_looked_at_by_an_observer_never_rests() -> None:
+    """A film has all pictures."""
+    clock = Clock()
+    renderer = FakeRenderer(clock)
+    resting_stage(clock, renderer, Resting(), (PictureObserver(),)).run(lambda: clock.now_us > 2_000_000)
+    assert len(renderer.drawn) >= 25
 
 
 def test_a_picture_before_its_time_shows_as_skew_too() -> None:

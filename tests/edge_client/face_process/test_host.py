@@ -4,15 +4,19 @@ from __future__ import annotations
 
 import os
 import signal
+import time
 from itertools import pairwise
 from pathlib import Path
 
 import pytest
 
+from edge_client.children.supervision import ChildState
 from edge_client.config import EdgeConfig
+from edge_client.face.answers import FaceAnswers
+from edge_client.face_process.host import FaceProcess
 from edge_client.face_process.messages import Watcher
 from edge_client.recording.film import Film, create_film_memory
-from tests.edge_client.face_process.hosted import Hosted, hosted
+from tests.edge_client.face_process.hosted import PATIENCE_S, Hosted, Speaking, hosted
 from tests.lab.data import PROJECT_ROOT
 
 pytestmark = pytest.mark.alone
@@ -42,6 +46,22 @@ def test_pictures_are_asked_for_and_told() -> None:
     assert found.status().name.startswith("the vector face, off-screen")
     assert found.answers.summary().frames_shown >= 60
     assert not Path(f"/proc/{pid}/stat").exists()
+
+
+def test_off_screen_nothing_is_drawn_for_nobody() -> None:
+    """Two pictures show that it could; then the process rests, and ends when it is told to."""
+    answers = FaceAnswers(Speaking())
+    face = FaceProcess(FLAT, answers, name="test", is_watched=False, on_closed=lambda: None)
+    face.start()
+    try:
+        assert face.was_tried.wait(PATIENCE_S)
+        time.sleep(2.5)
+        assert answers.summary().frames_shown == 1, "the second one is not told of"
+        assert face.status().state is ChildState.RUNNING
+    finally:
+        began = time.monotonic()
+        face.close()
+    assert time.monotonic() - began < 2.0
 
 
 def test_killed_or_stopped_it_is_back() -> None:

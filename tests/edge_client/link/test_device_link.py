@@ -20,6 +20,7 @@ from grpc_status import rpc_status  # type: ignore[import-untyped]
 
 from avatar_relay import messages as m
 from avatar_relay.backoff import DEVICE_BACKOFF, Attempts, BackoffPolicy
+from avatar_relay.client_settings import ClientSettings
 from avatar_relay.media import AudioFormat, Codec, ConversationOpen, Credit, Cursor, Kind, Payload
 from avatar_relay.reasons import Fault, Reason
 from avatar_relay.v1 import device_service_pb2 as pb
@@ -94,6 +95,8 @@ class Relay(stubs.DeviceServiceServicer):
 
 class Player:
     """Takes what comes, and has some room."""
+
+    settings: m.DeviceSettings | None = None
 
     def __init__(self) -> None:
         self.handled: list[m.ToDevice] = []
@@ -523,9 +526,10 @@ async def test_tls_trusts_only_what_the_file_vouches_for(tmp_path: Path) -> None
     port = server.add_secure_port("localhost:0", credentials)
     await server.start()
     hello = m.Hello("kitchen", 1, "", (), 48_000, (), Credit(1, 1))
+    trusting = CredentialFiles(ClientSettings(tls_ca_file=certificate), lambda: int(time.time()))
     try:
         for endpoint, welcomed in (
-            (Endpoint(f"localhost:{port}", tls=True, credentials=CredentialFiles(unix_s=lambda: int(time.time()), ca=certificate)), True),
+            (Endpoint(f"localhost:{port}", tls=True, credentials=trusting), True),
             (Endpoint(f"localhost:{port}", tls=True), False),
             (Endpoint(f"localhost:{port}"), False),
         ):

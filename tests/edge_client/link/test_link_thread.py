@@ -9,7 +9,7 @@ from collections.abc import Callable
 from unittest.mock import Mock
 
 from avatar_relay.media import Credit, Cursor
-from avatar_relay.messages import Finished, Started, ToDevice, Volume
+from avatar_relay.messages import DeviceSettings, Finished, Started, ToDevice, Volume
 from edge_client.link.attach_call import Endpoint
 from edge_client.link.device_link import DeviceLink, DeviceProfile
 from edge_client.link.link_thread import IDLE_TICK_S, LEAVE_S, LinkThread
@@ -21,6 +21,8 @@ NOBODY = Endpoint("127.0.0.1:1")
 
 class Player:
     """Says one conversation's beginning and end on its third tick."""
+
+    settings: DeviceSettings | None = None
 
     def __init__(self) -> None:
         self.ticks = 0

@@ -5,8 +5,8 @@ by those, so it also says what had no part in that (`held_out`): other sentences
 ten other languages. `--recording` adds the sound of a recorded AvatarKit conversation, aligned by pocketsphinx (from PyPI).
 
 The device's own chain makes the poses: what `AudioMouth` gives for sound that comes 20 ms at a time. Further look-aheads are refitted
-models in the analyser of `LIVE`; a model hears the next 132.5 ms at most. The opening is that of the drawn mesh; with `--pictures` lips
-count as apart if pixels between them say so, at 480x480, 30 pictures a second.
+models in the analyser of `LIVE`, on the first of these and the recording; a model hears the next 132.5 ms at most. The opening is that of
+the drawn mesh; with `--pictures` lips count as apart if pixels between them say so, at 480x480, 30 pictures a second.
 """
 
 from __future__ import annotations
@@ -125,17 +125,17 @@ def main() -> int:
     parser.add_argument("--pictures", action="store_true", help="look at pixels instead of the mesh")
     arguments = parser.parse_args()
     openings = seen if arguments.pictures else opened
-    groups = {"three voices of espeak-ng": synthetic(), **never_tuned_on()}
-    if arguments.recording is not None:
-        groups["the recording"] = [recorded(arguments.recording)]
-    conditions: dict[str, Poses] = {
+    on_device: dict[str, Poses] = {
         "BURST": lambda samples, rate_hz: device_poses(samples, rate_hz, live=False),
         _named("LIVE", LIVE_LOOK_AHEAD_MS): lambda samples, rate_hz: device_poses(samples, rate_hz, live=True),
-        **{_named("refitted", ms): refitted_poses(ms) for ms in LOOK_AHEADS_MS},
     }
-    for group, sounds in groups.items():
+    further = {_named("refitted", ms): refitted_poses(ms) for ms in LOOK_AHEADS_MS}
+    groups = {"three voices of espeak-ng": synthetic()}
+    if arguments.recording is not None:
+        groups["the recording"] = [recorded(arguments.recording)]
+    for group, sounds in (groups | never_tuned_on()).items():
         print(f"{group}:", flush=True)
-        for name, poses in conditions.items():
+        for name, poses in (on_device | further if group in groups else on_device).items():
             print(f"  {name:33}", judge(sounds, poses, openings), flush=True)
     return 0
 

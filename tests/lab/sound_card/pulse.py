@@ -62,6 +62,11 @@ class PulseServer:
             self._server.wait()
             self._server = None
 
+    def ask(self, *words: str) -> str:
+        """What `pactl` answers."""
+        ran = subprocess.run(["pactl", *words], env=os.environ | self.environment, capture_output=True, text=True, check=True)
+        return ran.stdout
+
     @contextmanager
     def recorded(self, file: Path) -> Iterator[None]:
         """Record what the sink plays, from now on."""

@@ -4,6 +4,7 @@ import threading
 import time
 
 import numpy as np
+import pytest
 
 from edge_client.audio.sink import Pcm
 from edge_client.audio.sinks.virtual import PERIOD_US, VirtualDevice, VirtualSink
@@ -181,3 +182,24 @@ def test_thread_plays_out_what_it_pulled() -> None:
     heard = np.concatenate(played)
     assert heard[:5_000].tolist() == list(range(1, 5_001))
     assert sink.name == "virtual"
+
+
+@pytest.mark.parametrize(("tapped", "wakes"), [(False, 20), (True, 100)])
+def test_a_second_of_rest_wakes_rarely_unless_somebody_listens(tapped: bool, wakes: int) -> None:
+    """Every fifth block while no content is expected; a recording has each block of silence."""
+    now_us, slept, played = [0], list[int](), list[Pcm]()
+    over = threading.Event()
+
+    def sleep_us(us: int) -> None:
+        now_us[0] += us
+        slept.append(us)
+        if now_us[0] >= 1_000_000:
+            over.set()
+            time.sleep(0.05)
+
+    tap = played.append if tapped else None
+    sink = VirtualSink(rate_hz=RATE_HZ, tap=tap, clock_us=lambda: now_us[0], sleep_us=sleep_us)
+    sink.start(Queue())
+    assert over.wait(10)
+    sink.close()
+    assert wakes <= len(slept) <= wakes + 2

@@ -1,0 +1,162 @@
+"""A backplane within one process, with what a network does to it: delays, lost messages, partitions, connections that are lost."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from collections import defaultdict
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+from relay_server.backplane.backplane import BackplaneError, BackplaneMessage, NobodyError, Take
+
+
+class MemoryBus:
+    """What connects all relays of a test. Messages from one relay to another keep their order, as on NATS."""
+
+    def __init__(self, seed: int = 1) -> None:
+        self.chance = random.Random(seed)
+        self.delay_s = (0.0, 0.0)
+        """Of each message, drawn from this range."""
+        self.lost_share = 0.0
+        """Messages that vanish."""
+        self.vanished = 0
+        self._nodes: dict[str, MemoryBackplane] = {}
+        self._apart: frozenset[str] = frozenset()
+
+    def node(self, name: str) -> MemoryBackplane:
+        """A relay's connection; a second one of the same name takes the place of the first."""
+        self._nodes[name] = MemoryBackplane(self, name)
+        return self._nodes[name]
+
+    @contextmanager
+    def partition(self, *names: str) -> Iterator[None]:
+        """These relays and all others do not hear of each other, and nobody is told."""
+        self._apart = frozenset(names)
+        try:
+            yield
+        finally:
+            self._apart = frozenset()
+
+    @contextmanager
+    def cut_off(self, *names: str) -> Iterator[None]:
+        """These relays lose their connection, and notice."""
+        nodes = [self._nodes[name] for name in names]
+        for node in nodes:
+            node.lose()
+        try:
+            yield
+        finally:
+            for node in nodes:
+                node.regain()
+
+    def listeners(self, sender: str, subject: str) -> list[MemorySubscription]:
+        """Who hears what `sender` publishes."""
+        nodes = [node for node in self._nodes.values() if node.connected and (sender in self._apart) == (node.name in self._apart)]
+        return [one for node in nodes for one in node.subscriptions if _matches(one.subject, subject)]
+
+    def send(self, sender: str, message: BackplaneMessage) -> int:
+        """Deliver a message; returns to how many."""
+        found = self.listeners(sender, message.subject)
+        for subscription in found:
+            if self.chance.random() < self.lost_share:
+                self.vanished += 1
+            else:
+                subscription.queue.put_nowait((asyncio.get_running_loop().time() + self.chance.uniform(*self.delay_s), message))
+        return len(found)
+
+
+class MemorySubscription:
+    """One subject of one relay."""
+
+    def __init__(self, node: MemoryBackplane, subject: str, take: Take) -> None:
+        self.subject = subject
+        self.queue: asyncio.Queue[tuple[float, BackplaneMessage]] = asyncio.Queue()
+        self._node = node
+        self._take = take
+        self._task = asyncio.create_task(self._run())
+
+    async def end(self) -> None:
+        """See `Subscription`."""
+        self._node.subscriptions.discard(self)
+        if asyncio.current_task() is not self._task:
+            self._task.cancel()
+
+    async def _run(self) -> None:
+        while self in self._node.subscriptions or not self.queue.empty():
+            due_s, message = await self.queue.get()
+            await asyncio.sleep(max(0.0, due_s - asyncio.get_running_loop().time()))
+            await self._take(message)
+
+
+class MemoryBackplane:
+    """One relay's connection."""
+
+    def __init__(self, bus: MemoryBus, name: str) -> None:
+        self.name = name
+        self.connected = False
+        self.subscriptions: set[MemorySubscription] = set()
+        self._bus = bus
+        self._numbers = defaultdict[str, int](int)
+
+    async def start(self, lost: Callable[[], None], regained: Callable[[], None]) -> None:
+        """See `Backplane`."""
+        self.connected, self._lost, self._regained = True, lost, regained
+
+    async def publish(self, subject: str, data: bytes, reply: str = "") -> None:
+        """See `Backplane`."""
+        self._check()
+        self._bus.send(self.name, BackplaneMessage(subject, bytes(data), reply))
+
+    async def subscribe(self, subject: str, take: Take) -> MemorySubscription:
+        """See `Backplane`."""
+        subscription = MemorySubscription(self, subject, take)
+        self.subscriptions.add(subscription)
+        return subscription
+
+    async def request(self, subject: str, data: bytes, within_s: float) -> bytes:
+        """See `Backplane`."""
+        self._check()
+        self._numbers["inbox"] += 1
+        inbox = f"inbox.{self.name}.{self._numbers['inbox']}"
+        answer: asyncio.Future[bytes] = asyncio.get_running_loop().create_future()
+
+        async def take(message: BackplaneMessage) -> None:
+            if not answer.done():
+                answer.set_result(message.data)
+
+        subscription = await self.subscribe(inbox, take)
+        try:
+            if not self._bus.send(self.name, BackplaneMessage(subject, bytes(data), inbox)):
+                raise NobodyError(f"nobody listens to {subject}")
+            async with asyncio.timeout(within_s):
+                return await answer
+        except TimeoutError:
+            raise BackplaneError(f"no answer on {subject} within {within_s:g} s") from None
+        finally:
+            await subscription.end()
+
+    async def stop(self) -> None:
+        """See `Backplane`."""
+        self.connected = False
+        for subscription in tuple(self.subscriptions):
+            await subscription.end()
+
+    def lose(self) -> None:
+        """The connection is lost."""
+        self.connected = False
+        self._lost()
+
+    def regain(self) -> None:
+        """It is there again, with all subscriptions."""
+        self.connected = True
+        self._regained()
+
+    def _check(self) -> None:
+        if not self.connected:
+            raise BackplaneError("there is no connection")
+
+
+def _matches(pattern: str, subject: str) -> bool:
+    parts, found = pattern.split("."), subject.split(".")
+    return len(parts) == len(found) and all(part in ("*", other) for part, other in zip(parts, found, strict=True))

@@ -1,0 +1,119 @@
+"""Files that are no models, or broken, or hostile ones; each with what has to be said of it."""
+
+from __future__ import annotations
+
+import json
+import struct
+import zlib
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from edge_client.face.head import Head
+from tests.lab.models.glb import ModelWriter, packed
+from tests.lab.models.own_head import arkit_shapes, own_head
+
+FEW = ("jawOpen", "eyeBlinkLeft", "eyeBlinkRight")
+Change = Callable[[dict[str, Any]], None]
+
+
+def small_model(head: Head) -> ModelWriter:
+    """The head with three shapes: enough for a face that speaks."""
+    shapes = arkit_shapes(head)
+    return own_head(head, {name: shapes[name] for name in FEW})
+
+
+def odd_files(head: Head) -> dict[str, tuple[bytes, str]]:
+    """Name to file, and a pattern for the one line that refuses it."""
+    good = small_model(head).packed()
+    text = good[20 : 20 + struct.unpack_from("<I", good, 12)[0]]
+    binary = good[20 + len(text) + 8 :]
+
+    def changed(change: Change) -> bytes:
+        document = json.loads(text)
+        change(document)
+        return packed(document, binary)
+
+    def with_number(number: float) -> bytes:
+        document, numbers = json.loads(text), bytearray(binary)
+        place = document["accessors"][document["meshes"][0]["primitives"][0]["attributes"]["POSITION"]]["bufferView"]
+        struct.pack_into("<f", numbers, document["bufferViews"][place]["byteOffset"] + 12_000, number)
+        return packed(document, bytes(numbers))
+
+    def head_shapes(document: dict[str, Any], value: object) -> None:
+        for primitive in document["meshes"][0]["primitives"]:
+            primitive["targets"] = value
+
+    bomb = b"\x89PNG\r\n\x1a\n\0\0\0\rIHDR" + struct.pack(">IIBBBBB", 30_000, 30_000, 8, 2, 0, 0, 0)
+    bomb += struct.pack(">I", zlib.crc32(bomb[12:])) + b"\0\0\0\0IDAT\x35\xaf\x06\x1e\0\0\0\0IEND\xaeB`\x82"
+    return {
+        "empty": (b"", r"0 bytes"),
+        "wrong magic": (b"PK\x03\x04" + good[4:], r"does not begin with glTF"),
+        "text": (text, r"glTF as text.*export"),
+        "version 1": (good[:4] + struct.pack("<I", 1) + good[8:], r"glTF 1"),
+        "truncated": (good[: len(good) // 2], r"cut short"),
+        "header alone": (good[:12], r"cut short"),
+        "JSON cut": (good[:12] + struct.pack("<I", 2**31) + good[16:], r"JSON chunk has"),
+        "JSON broken": (packed({}, b"").replace(b"{}", b"{!"), r"cannot be read"),
+        "JSON deep": (_raw(b"[" * 400_000), r"cannot be read"),
+        "JSON with NaN": (_raw(b'{"nodes":[{"scale":[NaN,1,1]}]}'), r"NaN"),
+        "JSON is a list": (_raw(b"[]"), r"no object"),
+        "no mesh": (packed({"asset": {"version": "2.0"}}, b""), r"no mesh"),
+        "NaN": (with_number(float("nan")), r"POSITION.*nan.*row 1000.*not finite"),
+        "infinite": (with_number(float("-inf")), r"not finite"),
+        "loop": (changed(lambda d: d["nodes"][4].update(children=[1])), r"two parents|loop"),
+        "own child": (changed(lambda d: d["nodes"][5].update(children=[5])), r"loop"),
+        "child beyond": (changed(lambda d: d["nodes"][5].update(children=[99])), r"nodes\[5\].*0 to"),
+        "corner beyond": (changed(_with_500_vertices), r"indices.*names \d+, and there are 500"),
+        "view beyond": (changed(lambda d: d["bufferViews"][0].update(byteLength=2**30)), r"ends at byte"),
+        "accessor beyond": (changed(lambda d: d["accessors"][0].update(byteOffset=60_000)), r"beyond its buffer view"),
+        "count of billions": (changed(lambda d: d["accessors"][0].update(count=2_000_000_000)), r"count.*0 to"),
+        "zeros without bytes": (changed(_without_bytes), r"more than \d+ vertices"),
+        "negative offset": (changed(lambda d: d["bufferViews"][0].update(byteOffset=-8)), r"byteOffset.*0 to"),
+        "text for a number": (changed(lambda d: d["nodes"][1].update(translation="up")), r"3 numbers"),
+        "nodes are a number": (changed(lambda d: d.update(nodes=7)), r"no list"),
+        "Draco": (changed(lambda d: d.update(extensionsRequired=["KHR_draco_mesh_compression"])), r"Draco.*gltf-transform copy"),
+        "meshopt": (changed(lambda d: d.update(extensionsRequired=["EXT_meshopt_compression"])), r"meshopt.*gltf-transform copy"),
+        "KTX2": (changed(lambda d: d.update(extensionsRequired=["KHR_texture_basisu"])), r"KTX2.*ktxdecompress"),
+        "KTX2 alone": (changed(lambda d: d["textures"][0].pop("source")), r"KTX2.*ktxdecompress"),
+        "unknown extension": (changed(lambda d: d.update(extensionsRequired=["ACME_hair"])), r"ACME_hair.*without"),
+        "bytes elsewhere": (changed(lambda d: d["images"].__setitem__(0, {"uri": "../../etc/passwd"})), r"another file"),
+        "no picture": (changed(lambda d: d["images"].__setitem__(0, {"bufferView": 3})), r"no PNG, JPEG or WebP"),
+        "picture bomb": (_with_picture(head, bomb), r"30000×30000.*4096|decompression bomb"),
+        "no shapes": (changed(lambda d: head_shapes(d, [])), r"no shape opens its mouth.*jawOpen"),
+        "empty shapes": (changed(lambda d: head_shapes(d, [{}, {}, {}])), r"no shape opens its mouth"),
+        "scaled to nothing": (changed(lambda d: d["nodes"][0].update(scale=[0, 0, 0])), r"moves nothing|no shape opens"),
+        "scaled beyond": (changed(lambda d: d["nodes"][0].update(scale=[1e25] * 3)), r"scaled beyond|not finite"),
+        "joints beyond": (changed(lambda d: d["skins"][0].update(joints=[1])), r"JOINTS_0.*names 1"),
+    }
+
+
+def _raw(text: bytes) -> bytes:
+    text += b" " * (-len(text) % 4)
+    return struct.pack("<4sIII4s", b"glTF", 2, 20 + len(text), len(text), b"JSON") + text
+
+
+def _with_500_vertices(document: dict[str, Any]) -> None:
+    document["accessors"][0]["count"] = 500
+    del document["nodes"][5]["skin"]
+
+
+def _without_bytes(document: dict[str, Any]) -> None:
+    """Many instances of vertices that take no room in the file."""
+    document["accessors"].append({"componentType": 5126, "count": 300_000, "type": "VEC3"})
+    document["meshes"].append({"primitives": [{"attributes": {"POSITION": len(document["accessors"]) - 1}}]})
+    document["nodes"] += [{"mesh": len(document["meshes"]) - 1}] * 1000
+
+
+def _with_picture(head: Head, picture: bytes) -> bytes:
+    model = small_model(head)
+    model.json["images"][0]["bufferView"] = model.view(picture)
+    return model.packed()
+
+
+def y_and_z_up(scale: float) -> np.ndarray:
+    """A root matrix that lays the model on its back, z up, and scales it."""
+    matrix = np.eye(4)
+    matrix[:3, :3] = scale * np.array([[1, 0, 0], [0, 0, -1], [0, 1, 0]])
+    return matrix

@@ -1,0 +1,8 @@
+"""Pongs for tests."""
+
+from avatar_relay.messages import Pong
+
+
+def pong(ping_id: int) -> Pong:
+    """One that answers this ping."""
+    return Pong(ping_id, 0, 0, 0, 0)

@@ -1,0 +1,71 @@
+"""Whose device it is: the newest stream wins, and two relays never both give it away for good."""
+
+from __future__ import annotations
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from relay_server.cluster.barriers import Barriers
+from relay_server.cluster.claims import SAME_TIME_US, Claim, ClaimKind, Verdict, decode_claim, judge
+from relay_server.cluster.members import SILENCE_US, Members
+from tests.relay_server.cluster.pongs import pong
+
+AGES = st.integers(0, 60_000_000)
+CLAIMS = st.builds(Claim, st.sampled_from("ab"), st.just("lobby"), st.sampled_from(ClaimKind), st.booleans(), AGES)
+
+
+def again(relay: str, attached: bool, age_us: int) -> Claim:
+    """What a relay says after a cut."""
+    return Claim(relay, "lobby", ClaimKind.AGAIN, attached, age_us)
+
+
+@given(CLAIMS)
+def test_a_claim_is_read_as_it_was_said(claim: Claim) -> None:
+    """Over the backplane."""
+    assert decode_claim(claim.encode()) == claim
+
+
+@given(st.binary(max_size=60))
+def test_what_is_no_claim_is_none(data: bytes) -> None:
+    """From whoever."""
+    assert decode_claim(data) is None or data.startswith(b"[")
+
+
+def test_the_newest_stream_wins() -> None:
+    """However recently the other one was heard, unless both came at nearly the same time."""
+    new = Claim("b", "lobby", ClaimKind.ATTACHED, attached=True, age_us=0)
+    assert judge(again("a", True, 0), new, SAME_TIME_US) is Verdict.HAND_OVER
+    assert judge(again("a", False, 0), new, 0) is Verdict.HAND_OVER
+    assert judge(again("a", True, 0), new, SAME_TIME_US - 1) is Verdict.KEEP
+
+
+@given(st.booleans(), AGES, st.booleans(), AGES)
+def test_after_a_cut_exactly_one_keeps_it(mine_attached: bool, mine_us: int, theirs_attached: bool, theirs_us: int) -> None:
+    """Both judge by the same claims, and come to the same end."""
+    mine, theirs = again("a", mine_attached, mine_us), again("b", theirs_attached, theirs_us)
+    verdicts = {judge(mine, theirs, SAME_TIME_US), judge(theirs, mine, SAME_TIME_US)}
+    assert verdicts == {Verdict.HAND_OVER, Verdict.ANSWER}
+    if mine_attached != theirs_attached:
+        assert (judge(mine, theirs, SAME_TIME_US) is Verdict.HAND_OVER) == theirs_attached
+
+
+def test_a_silent_relay_is_gone() -> None:
+    """And news when it is heard again."""
+    members = Members()
+    assert members.heard("b", 0)
+    assert not members.heard("b", SILENCE_US - 1)
+    assert members.alive(2 * SILENCE_US) == ()
+    assert members.heard("b", 2 * SILENCE_US)
+    members.left("b")
+    assert members.alive(2 * SILENCE_US) == ()
+
+
+def test_a_pong_is_passed_on_when_all_have_answered() -> None:
+    """With the reading of the clock that is the door's; each relay answers in order."""
+    barriers = Barriers()
+    barriers.ping(("", "b"))
+    barriers.ping(("",))
+    assert barriers.pong("", pong(1), tells_time=True) is None
+    assert barriers.pong("", pong(2), tells_time=True) == pong(2)
+    assert barriers.pong("b", pong(9), tells_time=False) == pong(1)
+    assert barriers.pong("b", pong(9), tells_time=False) is None

@@ -1,0 +1,49 @@
+"""What travels in a tunnel: whole records come out as they went in, and a lost or foreign message is noticed."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from relay_server.cluster.frames import PIECE_BYTES, FrameReader, FrameWriter, RecordKind, TunnelBrokenError, TunnelRecord
+
+RECORDS = st.lists(st.builds(TunnelRecord, st.sampled_from(RecordKind), st.binary(max_size=200)), max_size=5)
+
+
+@given(st.lists(RECORDS, max_size=6))
+def test_records_come_out_as_they_went_in(batches: list[list[TunnelRecord]]) -> None:
+    """Joined or alone, with beats between them."""
+    writer, reader = FrameWriter(), FrameReader()
+    came = [record for batch in batches for message in writer.messages(batch) for record in reader.records(message)]
+    assert came == [record for batch in batches for record in batch]
+
+
+def test_a_large_record_travels_in_pieces() -> None:
+    """4 MiB is what a publisher may send; NATS takes 1 MiB."""
+    record = TunnelRecord(RecordKind.REQUEST, bytes(4 << 20))
+    messages = list(FrameWriter().messages([record, TunnelRecord(RecordKind.REQUEST, b"x")]))
+    assert max(map(len, messages)) <= PIECE_BYTES + 8
+    reader = FrameReader()
+    assert [len(one.data) for message in messages for one in reader.records(message)] == [4 << 20, 1]
+
+
+@given(st.integers(0, 4), st.booleans())
+def test_a_lost_or_doubled_message_is_noticed(at: int, doubled: bool) -> None:
+    """By its number."""
+    writer, reader = FrameWriter(), FrameReader()
+    messages = [message for number in range(6) for message in writer.messages([TunnelRecord(RecordKind.REQUEST, bytes([number]))])]
+    messages[at : at + 1] = [messages[at]] * 2 if doubled else []
+    with pytest.raises(TunnelBrokenError, match="was expected"):
+        for message in messages:
+            reader.records(message)
+
+
+@given(st.binary(max_size=40))
+def test_what_is_no_message_breaks_the_tunnel(data: bytes) -> None:
+    """And nothing else."""
+    try:
+        FrameReader().records(data)
+    except TunnelBrokenError:
+        return
+    assert data[:8] == bytes(8)

@@ -1,0 +1,65 @@
+"""What a cluster refuses, and how it says so."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from pathlib import Path
+
+import pytest
+
+from avatar_relay.errors import ConfigError
+from avatar_relay.publisher import ConversationFailedError
+from avatar_relay.reasons import Reason
+from relay_server.cluster.frames import TUNNEL_VERSION
+from relay_server.cluster.joining import publisher_token
+from relay_server.config import RelayConfig
+from tests.lab.history import History
+from tests.lab.simulated_device import until_attached
+from tests.lab.speaker import AUDIO
+from tests.relay_server.cluster.small_cluster import small_cluster
+
+SOUND = b"\x08" + bytes(20)
+"""A packet of Opus."""
+
+
+async def test_an_unknown_version_of_the_tunnel_is_refused_by_name() -> None:
+    """Both relays and both versions are in the text."""
+    async with asyncio.timeout(20), small_cluster() as cluster:
+        asked = {"version": TUNNEL_VERSION + 1, "tunnel": "t", "door": "new-relay", "owner": ""}
+        stranger = cluster.bus.node("stranger")
+        await stranger.start(lambda: None, lambda: None)
+        answer = await stranger.request("test.tunnel.a", json.dumps(asked).encode(), 1.0)
+        assert answer.decode() == f"relay a speaks version {TUNNEL_VERSION} of the tunnel, and relay new-relay version {TUNNEL_VERSION + 1}"
+        assert await stranger.request("test.tunnel.a", b"\xff[", 1.0) == b"relay a cannot read the opening of a tunnel"
+
+
+async def test_unknown_devices_and_several_homes_are_refused() -> None:
+    """At once, with a reason; the stream lives."""
+    async with asyncio.timeout(30), small_cluster(hall=("left", "right")) as cluster:
+        with History() as history:
+            devices = [cluster.device(name, relay, history) for name, relay in (("left", "b"), ("right", "c"))]
+            await until_attached(devices)
+            async with cluster.publisher("a") as publisher:
+                for targets, reason in ((("nobody",), Reason.DEVICE_UNKNOWN), (("hall",), Reason.RELAY_UNREACHABLE)):
+                    avatar = publisher.avatar(*targets, audio_format=AUDIO)
+                    conversation_id = await avatar.yield_audio_data(SOUND, end=True)
+                    with pytest.raises(ConversationFailedError) as failed:
+                        await avatar.finished(conversation_id)
+                    assert failed.value.fault.reason is reason
+                avatar = publisher.avatar("left", audio_format=AUDIO)
+                assert (await avatar.finished(await avatar.yield_audio_data(SOUND, end=True))).reason == "completed"
+            for device in devices:
+                await device.kill()
+
+
+def test_a_secret_is_needed(tmp_path: Path) -> None:
+    """One that can be guessed is none; equal secrets give equal tokens, for each publisher another one."""
+    with pytest.raises(ConfigError, match="cluster_secret_file: a relay of a cluster needs one"):
+        RelayConfig(cluster_nats=("nats://127.0.0.1:4222",))
+    (secret := tmp_path / "secret").write_bytes(b"short")
+    config = RelayConfig(cluster_nats=("nats://127.0.0.1:4222",), cluster_secret_file=secret)
+    with pytest.raises(ConfigError, match="holds 5 bytes; it takes 32"):
+        publisher_token(config)
+    secret.write_bytes(bytes(32))
+    assert publisher_token(config)("a") == publisher_token(config)("a") != publisher_token(config)("b")

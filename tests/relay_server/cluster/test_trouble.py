@@ -1,0 +1,99 @@
+"""What a network does to a cluster: real relays and clients, a backplane in memory."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+
+import pytest
+
+from avatar_relay.reasons import Fault, Reason
+from tests.relay_server.cluster.small_cluster import SmallCluster, more, small_cluster, speaking
+
+
+async def test_lost_messages_cost_nothing() -> None:
+    """One message in 200 vanishes: the gap ends the tunnel, and all goes on behind it."""
+    async with asyncio.timeout(50), small_cluster() as cluster, speaking(cluster, door="a", home="b") as device:
+        await more(device, 100, within_s=5)
+        cluster.bus.lost_share = 0.005
+        await asyncio.sleep(2.0)
+        cluster.bus.lost_share = 0.0
+        await more(device, 100, within_s=10)
+        assert cluster.bus.vanished > 0
+
+
+async def test_slow_messages_keep_their_order() -> None:
+    """0 to 30 ms for each message."""
+    async with asyncio.timeout(50), small_cluster() as cluster:
+        cluster.bus.delay_s = (0.0, 0.03)
+        async with speaking(cluster, door="a", home="b") as device:
+            await more(device, 200, within_s=10)
+
+
+@pytest.mark.parametrize("seconds", [0.5, pytest.param(2.0, marks=pytest.mark.slow), pytest.param(7.0, marks=pytest.mark.slow)])
+async def test_a_partition_costs_nothing(seconds: float) -> None:
+    """Door and home do not hear of each other for less than a beat, more than the silence of a tunnel, more than a publisher's lease."""
+    async with asyncio.timeout(55), small_cluster() as cluster, speaking(cluster, door="a", home="b") as device:
+        await more(device, 100, within_s=5)
+        with cluster.bus.partition("b"):
+            await asyncio.sleep(seconds * 0.5)
+            before = device.player.counts.payloads
+            await asyncio.sleep(seconds * 0.5)
+            assert device.player.counts.payloads == before
+        await more(device, 100, within_s=10)
+
+
+def send_away(cluster: SmallCluster, name: str) -> None:
+    """The device leaves this relay for the next one of its list."""
+    if (port := cluster.relays[name]._devices.ports.get("lobby")) is not None:
+        port.end(Fault(Reason.DRAINING, "go elsewhere"))
+
+
+@pytest.mark.slow
+async def test_a_door_without_a_backplane_waits() -> None:
+    """It notices at once, and what it opened goes on when the backplane is there again."""
+    async with asyncio.timeout(55), small_cluster() as cluster, speaking(cluster, door="a", home="b") as device:
+        await more(device, 100, within_s=5)
+        with cluster.bus.cut_off("a"):
+            await asyncio.sleep(1.0)
+        await more(device, 100, within_s=10)
+
+
+async def test_a_device_that_changes_its_relay_takes_its_conversations_along() -> None:
+    """From relay to relay, one of them the door, while it is spoken to."""
+    async with asyncio.timeout(55), small_cluster() as cluster, speaking(cluster, door="a", home="b") as device:
+        for name in ("b", "a", "c"):
+            await more(device, 100, within_s=5)
+            assert cluster.relays[name].has("lobby")
+            send_away(cluster, name)
+            async with asyncio.timeout(5):
+                while cluster.relays[name].has("lobby"):  # noqa: ASYNC110
+                    await asyncio.sleep(0.01)
+        await more(device, 100, within_s=5)
+        assert [cluster.relays[name].has("lobby") for name in "abc"].count(True) == 1
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("seed", range(4))
+async def test_all_of_it_at_random(seed: int) -> None:
+    """Partitions, lost connections, lost messages, and a device that changes its relay, one after the other."""
+    chance = random.Random(seed)
+    async with asyncio.timeout(58), small_cluster(seed) as cluster, speaking(cluster, door="a", home="b", seed=seed) as device:
+        cluster.bus.delay_s = (0.0, 0.004)
+        for _ in range(8):
+            trouble, name, seconds = chance.choice("psdl"), chance.choice("abc"), chance.choice((0.1, 0.4, 1.0, 2.0))
+            if trouble == "p":
+                with cluster.bus.partition(name):
+                    send_away(cluster, chance.choice("abc"))
+                    await asyncio.sleep(seconds)
+            elif trouble == "s":
+                with cluster.bus.cut_off(name):
+                    await asyncio.sleep(seconds)
+            elif trouble == "d":
+                send_away(cluster, name)
+            else:
+                cluster.bus.lost_share = 0.01
+                await asyncio.sleep(seconds)
+                cluster.bus.lost_share = 0.0
+            await asyncio.sleep(chance.random())
+        await more(device, 100, within_s=15)

@@ -25,7 +25,7 @@ from pathlib import Path
 from types import FrameType
 from typing import TYPE_CHECKING
 
-from avatar_relay.messages import Identify, Part, Restart
+from avatar_relay.device_state import Identify, Part, Restart
 from avatar_relay.service_manager import Heart, ServiceManager
 from avatar_relay.tracing import start_telemetry
 from edge_client.assembly import make_answers, make_playback, monotonic_us, smooth_running, wait_for_parts, why_soundless

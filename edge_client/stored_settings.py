@@ -15,8 +15,8 @@ from dataclasses import replace
 from typing import Any
 
 from avatar_relay.desk_settings import DESK_SETTINGS, refusals
+from avatar_relay.device_state import DeviceSettings
 from avatar_relay.errors import ConfigError
-from avatar_relay.messages import DeviceSettings
 from edge_client.config import EdgeConfig
 from edge_client.state import StateFile, StateWriter
 

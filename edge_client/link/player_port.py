@@ -12,6 +12,7 @@ from collections.abc import Callable
 from typing import Protocol
 
 from avatar_relay import messages as m
+from avatar_relay.device_state import DeviceSettings, Identify, Parts, Restart
 from avatar_relay.media import Credit, Cursor
 from edge_client.parts import PartsReporter
 from edge_client.playback.engine import Message
@@ -21,7 +22,7 @@ from edge_client.volume import StoredVolume
 
 logger = logging.getLogger(__name__)
 
-Told = m.Volume | m.DeviceSettings | m.Parts
+Told = m.Volume | DeviceSettings | Parts
 """What the device tells beside what it plays."""
 
 
@@ -61,7 +62,7 @@ class PlayerPort:
         volume: StoredVolume | None = None,
         settings: StoredSettings | None = None,
         parts: PartsReporter | None = None,
-        act: Callable[[m.Restart | m.Identify], object] = lambda action: None,
+        act: Callable[[Restart | Identify], object] = lambda action: None,
     ) -> None:
         """`loudest` is the gain that a volume of 1 stands for. Without a `volume` none is stored, without `settings` none are taken,
         without `parts` none are told. `act` does what an operator asks the device for."""
@@ -83,7 +84,7 @@ class PlayerPort:
         return self._stored_volume.volume
 
     @property
-    def settings(self) -> m.DeviceSettings | None:
+    def settings(self) -> DeviceSettings | None:
         """What operators have set; None from a device that takes no settings."""
         return None if self._stored_settings is None else self._stored_settings.settings
 
@@ -120,10 +121,10 @@ class PlayerPort:
             case m.Volume():
                 self._stored_volume.set(message)
                 self._apply_volume(now_us)
-            case m.DeviceSettings():
+            case DeviceSettings():
                 if self._stored_settings is not None:
                     self._stored_settings.set(message)
-            case m.Restart() | m.Identify():
+            case Restart() | Identify():
                 self._act(message)
             case m.ConversationError():
                 logger.warning("the relay reports for %s: %s", message.conversation_id, message.fault.reason)

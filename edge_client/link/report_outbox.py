@@ -18,8 +18,9 @@ from collections import deque
 from dataclasses import dataclass, replace
 from typing import TypeVar
 
+from avatar_relay.device_state import DeviceSettings, Parts
 from avatar_relay.media import Credit, Cursor
-from avatar_relay.messages import ConversationError, DeviceSettings, Finished, Goodbye, Held, Parts, PlayerEvent, Pong, Volume
+from avatar_relay.messages import ConversationError, Finished, Goodbye, Held, PlayerEvent, Pong, Volume
 from edge_client.playback.events import ConversationEvent
 
 REPEAT_US = 2_000_000

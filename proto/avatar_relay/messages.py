@@ -5,11 +5,11 @@ Directions: R→D relay to device, D→R device to relay, P→R publisher to rel
 
 from __future__ import annotations
 
-import enum
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
+from avatar_relay.device_state import DeviceSettings, Identify, Parts, Restart
 from avatar_relay.media import Codec, ConversationOpen, Credit, Cursor, EncodedMedia, Kind, MotionEncoding, Payload, PayloadColumns
 from avatar_relay.reasons import Fault
 
@@ -79,28 +79,6 @@ class Volume:
     gain: float = 1.0
     muted: bool = False
     revision: int = 0
-
-
-@dataclass(frozen=True, slots=True)
-class DeviceSettings:
-    """Settings that operators changed, by name, each as text; `revision` as in `Volume`.
-
-    `refused` is the device's: why it did not take the last change, by name; the values are then what they were before.
-    """
-
-    values: tuple[tuple[str, str], ...] = ()
-    revision: int = 0
-    refused: tuple[tuple[str, str], ...] = ()
-
-
-@dataclass(frozen=True, slots=True)
-class Restart:
-    """R→D: the program is to begin anew."""
-
-
-@dataclass(frozen=True, slots=True)
-class Identify:
-    """R→D: show which device it is."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -286,34 +264,6 @@ class Welcome:
     lost_conversation_ids: tuple[str, ...] = ()
     volume: Volume = field(default_factory=Volume)
     settings: DeviceSettings | None = None
-
-
-class PartState(enum.Enum):
-    """How a part of a device stands. `UNHEARD`: sound is played, and nobody hears it."""
-
-    UNSPECIFIED = "unknown"
-    STARTING = "starting"
-    RUNNING = "running"
-    FAILING = "failing"
-    UNHEARD = "unheard"
-
-
-@dataclass(frozen=True, slots=True)
-class Part:
-    """A part of a device: its name, how it stands, what it is, and why it is not better (empty if it is at its best)."""
-
-    name: str
-    state: PartState
-    what: str
-    reason: str = ""
-    restarts: int = 0
-
-
-@dataclass(frozen=True, slots=True)
-class Parts:
-    """D→R: how all parts stand."""
-
-    parts: tuple[Part, ...]
 
 
 @dataclass(frozen=True, slots=True)

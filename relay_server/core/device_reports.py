@@ -13,22 +13,11 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+from avatar_relay.device_state import DeviceSettings, Parts
 from avatar_relay.errors import PeerError
 from avatar_relay.limits import PROTOCOL_VERSION
 from avatar_relay.media import Credit, Kind
-from avatar_relay.messages import (
-    ConversationError,
-    DeviceSettings,
-    Goodbye,
-    Held,
-    Hello,
-    Limits,
-    Parts,
-    PlayerEvent,
-    UnknownEvent,
-    Volume,
-    Welcome,
-)
+from avatar_relay.messages import ConversationError, Goodbye, Held, Hello, Limits, PlayerEvent, UnknownEvent, Volume, Welcome
 from avatar_relay.reasons import Fault, Reason
 from relay_server.config import RelayConfig
 from relay_server.core.delivery import Retention

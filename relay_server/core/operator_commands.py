@@ -6,7 +6,8 @@ from collections.abc import Callable
 from dataclasses import replace
 
 from avatar_relay.desk_settings import DESK_SETTINGS, refusals
-from avatar_relay.messages import Finished, Identify, Restart, Volume
+from avatar_relay.device_state import Identify, Restart
+from avatar_relay.messages import Finished, Volume
 from avatar_relay.reasons import Fault, FinishReason, Reason
 from relay_server.core.delivery import Delivery
 from relay_server.core.events import Effect, WakeDevice

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from avatar_relay.messages import DeviceSettings
+from avatar_relay.device_state import DeviceSettings
 from relay_server.core.pending_record import PendingRecord
 
 

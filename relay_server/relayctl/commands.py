@@ -18,10 +18,10 @@ from grpc_health.v1 import health_pb2, health_pb2_grpc
 
 from avatar_relay import wire
 from avatar_relay.command import CommandLine
+from avatar_relay.device_state import PartState
 from avatar_relay.forward_proxy import proxy_note
 from avatar_relay.grpc_client import fault_of
 from avatar_relay.media import AngleUnit, Expression, ExpressionPreset
-from avatar_relay.messages import PartState
 from avatar_relay.v1 import admin_service_pb2 as pb
 from avatar_relay.v1 import admin_service_pb2_grpc as services
 from avatar_relay.v1 import media_pb2

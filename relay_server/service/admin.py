@@ -11,9 +11,9 @@ from google.protobuf.message import Message
 
 from avatar_relay import wire
 from avatar_relay.desk_settings import MAX_DESK_SETTINGS
+from avatar_relay.device_state import Identify, Restart
 from avatar_relay.limits import MAX_NAMES
 from avatar_relay.media import AS_MOTION_SAYS, AngleUnit, Expression, OnPlaying
-from avatar_relay.messages import Identify, Restart
 from avatar_relay.reasons import Fault, Reason
 from avatar_relay.v1 import admin_service_pb2 as pb
 from avatar_relay.v1 import media_pb2

@@ -8,6 +8,7 @@ import pytest
 
 from avatar_relay import messages as m
 from avatar_relay import wire
+from avatar_relay.device_state import DeviceSettings, Identify, Part, Parts, PartState, Restart
 from avatar_relay.media import (
     AudioFormat,
     Codec,
@@ -30,7 +31,7 @@ FAULT = Fault(Reason.LIMIT_REACHED, "too much", "open", 250)
 LIMITS = m.Limits(1, 2, 3, 4, 5, 6)
 CREDIT, CURSOR = Credit(7, 8), Cursor("c", 9, 10)
 VOLUME = m.Volume(0.25, muted=True, revision=9)
-SETTINGS = m.DeviceSettings((("rotation", "90"), ("figures", "on")), 7, (("rotation", "it is bolted to the wall"),))
+SETTINGS = DeviceSettings((("rotation", "90"), ("figures", "on")), 7, (("rotation", "it is bolted to the wall"),))
 EVENTS: tuple[m.PlayerEventBody, ...] = (
     m.Started(),
     m.Finished(1, interrupted=True, reason="interrupted"),
@@ -81,14 +82,14 @@ TO_RELAY: tuple[m.ToRelayFromDevice, ...] = (
     m.UnknownEvent(3, "d"),
     VOLUME,
     SETTINGS,
-    m.Parts((m.Part("sound", m.PartState.UNHEARD, "a card", "no card", 2), m.Part("face", m.PartState.RUNNING, "the head"))),
+    Parts((Part("sound", PartState.UNHEARD, "a card", "no card", 2), Part("face", PartState.RUNNING, "the head"))),
     *COMMON,
 )
 TO_DEVICE: tuple[m.ToDevice, ...] = (
     m.Welcome("t", LIMITS, 1, 2, ("a",), ("b", "c"), m.Volume(0.5, muted=True, revision=8), SETTINGS),
     SETTINGS,
-    m.Restart(),
-    m.Identify(),
+    Restart(),
+    Identify(),
     OPEN,
     MEDIA,
     VOLUME,

@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 
 from avatar_relay import wire
+from avatar_relay.device_state import Part, Parts, PartState
 from avatar_relay.limits import MAX_SOFTWARE_CHARACTERS, MAX_TEXT_CHARACTERS
-from avatar_relay.messages import Part, Parts, PartState
 from edge_client.audio.sink import SinkCounters
 from edge_client.children.supervision import ChildState
 from edge_client.face_process.host import FaceStatus

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from avatar_relay.messages import DeviceSettings
+from avatar_relay.device_state import DeviceSettings
 from edge_client.config import EdgeConfig
 from edge_client.state import StateFile
 from edge_client.stored_settings import StoredSettings

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 
 from avatar_relay import messages as m
 from avatar_relay.client_credentials import Credentials
+from avatar_relay.device_state import DeviceSettings
 from avatar_relay.fragments import FragmentError, Reassembler
 from avatar_relay.limits import MAX_CLOSED_CONVERSATIONS
 from avatar_relay.media import ConversationOpen, Credit, Cursor, Kind, OnPlaying
@@ -72,7 +73,7 @@ class InstantPlayer:
 
     volume = m.Volume()
     """See `MessageHandler`. None is stored."""
-    settings: m.DeviceSettings | None = None
+    settings: DeviceSettings | None = None
     """See `MessageHandler`. None are taken, unless a test says otherwise."""
 
     def buffer_credit(self) -> Credit:

@@ -8,6 +8,7 @@ from typing import Any
 
 from avatar_relay import messages as m
 from avatar_relay.desk_settings import MAX_DESK_SETTINGS, MAX_VALUE_CHARACTERS
+from avatar_relay.device_state import DeviceSettings, Part, Parts, PartState
 from avatar_relay.limits import (
     MAX_CLOSED_CONVERSATIONS,
     MAX_ID_CHARACTERS,
@@ -51,14 +52,14 @@ CURSOR = message(Cursor, pb.Cursor, conversation_id=CONVERSATION_ID)
 HELD = message(m.Held, pb.Held, cursors=repeated(CURSOR, MAX_CLOSED_CONVERSATIONS, "held.cursors"), device_id=cut_to(MAX_ID_CHARACTERS))
 VOLUME = message(m.Volume, pb.SetVolume, check=_check_volume)
 PART = message(
-    m.Part,
+    Part,
     pb.Part,
     name=cut_to(MAX_WORD_CHARACTERS),
-    state=Converter(PART_STATE_TO_WIRE.__getitem__, lambda value: PART_STATE_FROM_WIRE.get(value, m.PartState.UNSPECIFIED)),
+    state=Converter(PART_STATE_TO_WIRE.__getitem__, lambda value: PART_STATE_FROM_WIRE.get(value, PartState.UNSPECIFIED)),
     what=cut_to(MAX_SOFTWARE_CHARACTERS),
     reason=cut_to(MAX_TEXT_CHARACTERS),
 )
-PARTS = message(m.Parts, pb.Parts, parts=repeated(PART, MAX_PARTS, "parts"))
+PARTS = message(Parts, pb.Parts, parts=repeated(PART, MAX_PARTS, "parts"))
 
 
 def _check_settings(settings: pb.DeviceSettings) -> None:
@@ -81,7 +82,7 @@ def _named(kind: Any, value: str, most: int, field: str) -> Converter[tuple[tupl
 
 
 SETTINGS = message(
-    m.DeviceSettings,
+    DeviceSettings,
     pb.DeviceSettings,
     check=_check_settings,
     values=replace(_named(pb.DeviceSetting, "value", MAX_VALUE_CHARACTERS + 1, "settings.settings"), wire_name="settings"),

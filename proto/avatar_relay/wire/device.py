@@ -6,6 +6,7 @@ from dataclasses import replace
 from typing import Any
 
 from avatar_relay import messages as m
+from avatar_relay.device_state import DeviceSettings, Identify, Parts, Restart
 from avatar_relay.ids import ID_RULE, is_valid_id
 from avatar_relay.limits import (
     MAX_CLOSED_CONVERSATIONS,
@@ -76,8 +77,8 @@ _ATTACH_REQUEST: OneOf[m.ToRelayFromDevice] = OneOf(
         m.Goodbye: ("goodbye", message(m.Goodbye, pb.Goodbye, reason=cut_to(MAX_WORD_CHARACTERS))),
         m.ConversationError: ("conversation_error", ERROR),
         m.Volume: ("volume", VOLUME),
-        m.DeviceSettings: ("settings", SETTINGS),
-        m.Parts: ("parts", PARTS),
+        DeviceSettings: ("settings", SETTINGS),
+        Parts: ("parts", PARTS),
     },
 )
 attach_request_to_wire, attach_request_from_wire = _ATTACH_REQUEST.to_wire, _ATTACH_REQUEST.from_wire
@@ -108,9 +109,9 @@ _ATTACH_RESPONSE: OneOf[m.ToDevice] = OneOf(
         m.Welcome: ("welcome", Converter(_WELCOME.to_wire, _welcome_from_wire)),
         ConversationOpen: ("open", Converter(open_to_wire, open_from_wire)),
         m.Volume: ("volume", VOLUME),
-        m.DeviceSettings: ("settings", SETTINGS),
-        m.Restart: ("restart", message(m.Restart, pb.Restart)),
-        m.Identify: ("identify", message(m.Identify, pb.Identify)),
+        DeviceSettings: ("settings", SETTINGS),
+        Restart: ("restart", message(Restart, pb.Restart)),
+        Identify: ("identify", message(Identify, pb.Identify)),
         m.Pong: ("pong", PONG),
         m.ConversationError: ("conversation_error", ERROR),
         m.GoAway: ("goaway", GOAWAY),

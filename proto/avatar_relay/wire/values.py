@@ -6,9 +6,9 @@ import enum
 from collections.abc import Sized
 from typing import Any, TypeVar
 
+from avatar_relay.device_state import PartState
 from avatar_relay.errors import PeerError
 from avatar_relay.media import AngleUnit, Codec, ExpressionPreset, Kind, MotionEncoding, NameSet, OnPlaying, Pacing
-from avatar_relay.messages import PartState
 from avatar_relay.reasons import Fault, Reason
 from avatar_relay.v1 import media_pb2 as pb
 

@@ -21,6 +21,7 @@ from grpc_status import rpc_status  # type: ignore[import-untyped]
 from avatar_relay import messages as m
 from avatar_relay.backoff import DEVICE_BACKOFF, Attempts, BackoffPolicy
 from avatar_relay.client_settings import ClientSettings
+from avatar_relay.device_state import DeviceSettings
 from avatar_relay.media import AudioFormat, Codec, ConversationOpen, Credit, Cursor, Kind, Payload
 from avatar_relay.reasons import Fault, Reason
 from avatar_relay.v1 import device_service_pb2 as pb
@@ -29,8 +30,9 @@ from avatar_relay.v1 import media_pb2
 from avatar_relay.wire import attach_request_from_wire, attach_response_to_wire, fault_to_status
 from edge_client.link import device_link as transport
 from edge_client.link.attach_call import AttachCall, Endpoint
+from edge_client.link.clock_probe import RelayTime
 from edge_client.link.credentials import CredentialFiles
-from edge_client.link.device_link import DeviceLink, DeviceProfile, LinkClocks, RelayTime
+from edge_client.link.device_link import DeviceLink, DeviceProfile, LinkClocks
 from edge_client.link.retry import RetryDecision, StreamEnd
 from edge_client.playback.events import ConversationEvent
 
@@ -96,7 +98,7 @@ class Relay(stubs.DeviceServiceServicer):
 class Player:
     """Takes what comes, and has some room."""
 
-    settings: m.DeviceSettings | None = None
+    settings: DeviceSettings | None = None
 
     def __init__(self) -> None:
         self.handled: list[m.ToDevice] = []

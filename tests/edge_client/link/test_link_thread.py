@@ -8,8 +8,9 @@ import time
 from collections.abc import Callable
 from unittest.mock import Mock
 
+from avatar_relay.device_state import DeviceSettings
 from avatar_relay.media import Credit, Cursor
-from avatar_relay.messages import DeviceSettings, Finished, Started, ToDevice, Volume
+from avatar_relay.messages import Finished, Started, ToDevice, Volume
 from edge_client.link.attach_call import Endpoint
 from edge_client.link.device_link import DeviceLink, DeviceProfile
 from edge_client.link.link_thread import IDLE_TICK_S, LEAVE_S, LinkThread

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from avatar_relay.messages import DeviceSettings
+from avatar_relay.device_state import DeviceSettings
 from relay_server.core.settings_record import SettingsRecord
 
 TURNED = (("rotation", "90"),)

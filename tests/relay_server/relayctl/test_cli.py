@@ -10,19 +10,9 @@ from pathlib import Path
 
 import pytest
 
+from avatar_relay.device_state import Part, Parts, PartState
 from avatar_relay.media import AS_MOTION_SAYS, Codec, ConversationOpen, Credit, Expression, ExpressionPreset, MotionEncoding
-from avatar_relay.messages import (
-    ConversationEnd,
-    Finished,
-    Hello,
-    Interrupt,
-    Part,
-    Parts,
-    PartState,
-    PlayerEvent,
-    Started,
-    ToRelayFromDevice,
-)
+from avatar_relay.messages import ConversationEnd, Finished, Hello, Interrupt, PlayerEvent, Started, ToRelayFromDevice
 from relay_server.config import RelayConfig
 from relay_server.connections.relay import Relay
 from relay_server.relayctl import cli as relayctl

@@ -52,7 +52,7 @@ done
 STOP = """#!/bin/sh
 set -e
 [ "$1" = remove ] || exit 0
-if [ -d /run/systemd/system ]; then systemctl disable --now {units}; fi
+if [ -d /run/systemd/system ]; then systemctl disable --now {units} || true; fi
 rm -f /{opt}/current
 """
 AFTER = """#!/bin/sh
@@ -66,7 +66,7 @@ case "$1" in
     done
     ;;
 esac
-if [ -d /run/systemd/system ]; then systemctl daemon-reload; fi
+if [ -d /run/systemd/system ]; then systemctl daemon-reload || true; fi
 """
 
 

@@ -12,7 +12,9 @@ from scripts.installer.machine import InstallError
 from scripts.installer.plan import DEVICE, UNITS
 from tests.installer.releases import FakeBuilds, managed
 
-LIMITS = Limits(ready_s=1.0, settle_s=0.6)
+LIMITS = Limits(ready_s=20.0, settle_s=1.5)
+IMPATIENT = Limits(ready_s=3.0, settle_s=0.2)
+"""For a release that never is ready."""
 
 
 @pytest.fixture
@@ -22,16 +24,16 @@ def machine(tmp_path: Path) -> Iterator[FakeBuilds]:
         yield made
 
 
-def changes(machine: FakeBuilds, said: list[str] | None = None) -> Changes:
+def changes(machine: FakeBuilds, said: list[str] | None = None, limits: Limits = LIMITS) -> Changes:
     """Changes of a device."""
-    return Changes(machine, (DEVICE,), LIMITS, (said if said is not None else []).append)
+    return Changes(machine, (DEVICE,), limits, (said if said is not None else []).append)
 
 
-def put(machine: FakeBuilds, name: str, behaviour: str = "good") -> None:
+def put(machine: FakeBuilds, name: str, behaviour: str = "good", limits: Limits = LIMITS) -> None:
     """Build a version and change to it."""
     machine.behaviour = behaviour
     machine.build(name, Path(), ())
-    changes(machine).to_version(name)
+    changes(machine, limits=limits).to_version(name)
 
 
 def test_a_version_is_installed_and_runs(machine: FakeBuilds) -> None:
@@ -57,13 +59,13 @@ def test_an_upgrade_keeps_the_version_before_and_no_older_one(machine: FakeBuild
 
 @pytest.mark.parametrize(
     ("behaviour", "reason"),
-    [("crashes", "ended by itself"), ("never ready", "not ready within 1 s"), ("loses the face", "face: ran, and no longer does")],
+    [("crashes", "ended by itself"), ("never ready", "not ready within 3 s"), ("loses the face", "face: ran, and no longer does")],
 )
 def test_a_bad_version_is_taken_back_by_itself(behaviour: str, reason: str, machine: FakeBuilds) -> None:
     """The version before runs again, and the bad one is gone."""
     put(machine, "1")
     with pytest.raises(InstallError, match=f"2 was taken back: {DEVICE.unit}: .*{reason}.* 1 runs again"):
-        put(machine, "2", behaviour)
+        put(machine, "2", behaviour, IMPATIENT if behaviour == "never ready" else LIMITS)
     assert machine.linked("current") == "1"
     assert machine.versions() == ["1"]
     assert machine.service(DEVICE).active == "active"

@@ -24,9 +24,15 @@ import time
 from pathlib import Path
 from typing import Any
 
-UNITS = "etc/systemd/system"
+UNITS = ("etc/systemd/system", "usr/lib/systemd/system")
+"""An administrator's units, and those of packages."""
 STEP_S = 0.05
 PATIENCE_S = 60.0
+
+
+def find_unit(root: Path, name: str) -> Path | None:
+    """The first that is there."""
+    return next((path for folder in UNITS if (path := root / folder / name).is_file()), None)
 
 
 def read_unit(path: Path) -> dict[str, list[str]]:
@@ -84,7 +90,8 @@ class ManagedService:
                 while not self._wanted:
                     self._changed.wait()
                 generation = self._generation
-            keys = read_unit(self._root / UNITS / self.name)
+            path = find_unit(self._root, self.name)
+            keys = read_unit(path) if path is not None else {"ExecStart": ["/bin/false"]}
             status = self._run(keys, generation)
             with self._changed:
                 if generation == self._generation:
@@ -185,7 +192,7 @@ class ServiceLab:
             return 0, ""
         status = 0
         for name in names:
-            if not (self.root / UNITS / name).is_file():
+            if find_unit(self.root, name) is None:
                 return 5, f"Unit {name} not found.\n"
             if verb == "is-enabled":
                 return (0, "enabled\n") if name in self._enabled else (1, "disabled\n")

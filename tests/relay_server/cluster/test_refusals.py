@@ -71,7 +71,7 @@ async def test_a_start_without_nats_ends(monkeypatch: pytest.MonkeyPatch) -> Non
     monkeypatch.setattr(nats_core, "CONNECT_S", 0.3)
     backplane = nats_core.NatsBackplane(["nats://relay-1:secret@127.0.0.1:1"], "test", None)
     async with asyncio.timeout(20):
-        with pytest.raises(ConfigError, match="cluster_nats: no NATS server answers at 127.0.0.1:1") as refused:
+        with pytest.raises(ConfigError, match=r"cluster_nats: no NATS server answers at 127\.0\.0\.1:1") as refused:
             await backplane.start(lambda: None, lambda: None)
     assert "secret" not in str(refused.value)
     await backplane.stop()

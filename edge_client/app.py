@@ -15,6 +15,7 @@ import os
 import platform
 import random
 import signal
+import sys
 import threading
 import time
 from collections.abc import Callable, Sequence
@@ -24,7 +25,7 @@ from pathlib import Path
 from types import FrameType
 from typing import TYPE_CHECKING
 
-from avatar_relay.messages import Part
+from avatar_relay.device_state import Identify, Part, Restart
 from avatar_relay.service_manager import Heart, ServiceManager
 from avatar_relay.tracing import start_telemetry
 from edge_client.assembly import make_answers, make_playback, monotonic_us, smooth_running, wait_for_parts, why_soundless
@@ -48,7 +49,8 @@ from edge_client.motion.avatarkit import FlameMap
 from edge_client.observer import NULL
 from edge_client.parts import PartsReporter, sound_part
 from edge_client.playback.engine import PlaybackEngine
-from edge_client.state import state_folder
+from edge_client.state import StateFile, state_folder
+from edge_client.stored_settings import StoredSettings
 from edge_client.telemetry import EdgeTelemetry, RelayClock
 from edge_client.thread_watch import ThreadWatch
 from edge_client.volume import StoredVolume, settings_file
@@ -65,6 +67,8 @@ logger = logging.getLogger(__name__)
 LINGER_S = 1.5
 """After the last conversation asked for: acknowledgements arrive, and the face comes to rest on the film."""
 BEAT_S = 0.5
+IDENTIFY_US = 10_000_000
+"""How long a device shows which one it is."""
 MAIN_PART, LINK_PART = "main", "link"
 """The threads that systemd's watchdog is told of."""
 UNKNOWN_ERROR_US = 86_400_000_000
@@ -104,8 +108,16 @@ class App:
         self._watchers = tuple(watchers)
         self._stop = threading.Event()
         clock = SearchClock(monotonic_us, self._stop.wait)
-        self._relay = RelayChoice(config, device_name("", platform.node()), state_folder(os.environ, Path.home), clock, os.urandom)
+        folder = self._folder = state_folder(os.environ, Path.home)
+        self._relay = RelayChoice(config, device_name("", platform.node()), folder, clock, os.urandom)
         self._device_id = self._relay.device_id
+        self._settings: StoredSettings | None = None
+        if folder is not None:
+            self._settings = StoredSettings(StateFile(folder / f"settings-{self._device_id}.json"), config)
+            self._config = self._settings.config
+        self._identify_until_us = 0
+        self.begins_anew = False
+        """It was stopped to be started again."""
         self._version = importlib.metadata.version("avatar-relay")
         self._watch = ThreadWatch(self._stop.set)
         self._countdown = _Countdown(config.exit_after_finished, self._stop)
@@ -139,6 +151,8 @@ class App:
             if tap is not None:
                 stack.callback(tap.close)
             credentials, flame_map = credentials_of(self._config), flame_map_of(self._config)
+            if tracer is not None:
+                tracer.watch_certificate(credentials, time.time)
             sink, playback = start_sound(self._config, lambda sink: self._make_playback(sink, flame_map, tracer), tap)
             stack.callback(sink.close)
             if tap is not None:
@@ -155,7 +169,10 @@ class App:
                 face.start()
             volume = self._stored_volume()
             stack.callback(volume.close)
-            player = PlayerPort(playback, loudest=self._config.volume, volume=volume, parts=PartsReporter(lambda: self._parts(sink)))
+            if self._settings is not None:
+                stack.callback(self._settings.close)
+            parts = PartsReporter(lambda: self._parts(sink))
+            player = PlayerPort(playback, loudest=self._config.volume, volume=volume, settings=self._settings, parts=parts, act=self._act)
             thread = self._thread = LinkThread(
                 make_link=lambda on_handled: self._make_link(player, sink, on_handled),
                 playback=player,
@@ -188,18 +205,33 @@ class App:
 
     def _stored_volume(self) -> StoredVolume:
         """The volume as it was set in an earlier run."""
-        folder = state_folder(os.environ, Path.home)
-        if folder is None:
+        if self._folder is None:
             logger.warning("no folder for state: name one in XDG_STATE_HOME; the volume that is set is lost at the next start")
             return StoredVolume()
-        return StoredVolume(settings_file(folder, self._device_id))
+        return StoredVolume(settings_file(self._folder, self._device_id))
+
+    def _act(self, action: Restart | Identify) -> None:
+        """What an operator asks for; called on the link's thread."""
+        if isinstance(action, Restart):
+            self._begin_anew("as an operator asks")
+        else:
+            logger.warning("this device is %s, an operator asks", self._device_id)
+            self._identify_until_us = monotonic_us() + IDENTIFY_US
+
+    def _begin_anew(self, why: str) -> None:
+        logger.warning("the program begins anew, %s", why)
+        self.begins_anew = True
+        self._stop.set()
 
     def _start_link(self, thread: LinkThread, credentials: CredentialFiles) -> None:
         """Attach to the relay of the settings, or to the one that is found, as soon as it is."""
 
         def find() -> None:
             if (found := self._relay.endpoint(credentials)) is not None:
-                self._endpoint, self._device_id = found, self._relay.device_id
+                if self._relay.device_id != self._device_id:
+                    self._begin_anew(f"because this device is {self._relay.device_id} now")
+                    return
+                self._endpoint = found
                 thread.start()
 
         threading.Thread(target=find, name="relay finder", daemon=True).start()
@@ -258,6 +290,7 @@ class App:
             relay=self._endpoint.address,
             link=link.text,
             pairing=self._relay.shown,
+            identify=self._device_id if monotonic_us() < self._identify_until_us else "",
             was_attached=link.streams > 0,
             soundless=why_soundless(sink),
             sound=sink.name,
@@ -320,7 +353,11 @@ class App:
 def run(config: EdgeConfig) -> int:
     """Run the client; returns the exit status. A failure is logged in one line. Raises `ConfigError` where it cannot start."""
     try:
-        return App(config).run()
+        app = App(config)
+        status = app.run()
+        if app.begins_anew and status == 0:
+            os.execv(sys.executable, [sys.executable, *sys.orig_argv[1:]])
+        return status
     except (EdgeError, OSError) as error:
         logger.error("%s", error)
         return 1

@@ -6,7 +6,6 @@ import enum
 import re
 from typing import Literal
 
-OUTPUT_OFFSET_MS = (-500, 2_000)
 """Range of the output offset: how much later than the device says its sound is heard."""
 
 

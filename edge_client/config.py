@@ -10,12 +10,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, get_args
 
+from avatar_relay import desk_settings as desk
 from avatar_relay import setting_types as takes
-from avatar_relay.addresses import is_loopback, split_address, split_addresses
+from avatar_relay.addresses import split_addresses
+from avatar_relay.client_settings import ClientSettings, is_local
 from avatar_relay.errors import ConfigError
 from avatar_relay.ids import ID_RULE, is_valid_id
 from avatar_relay.settings import ProgramSettings, Section, setting
-from edge_client.choices import LARGEST_SOFT, OUTPUT_OFFSET_MS, FrameStarvation, Latency, Side, check_output_name, read_hours
+from edge_client.choices import LARGEST_SOFT, FrameStarvation, Latency, Side, check_output_name, read_hours
 from edge_client.colours import FaceColours, read_colour
 from edge_client.motion.mouth_source import MouthSource
 from edge_client.renderers import renderer_name
@@ -34,7 +36,7 @@ _COLOUR = takes.parsed(read_colour, "#RRGGBB", "a colour as #rrggbb")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class EdgeConfig:
+class EdgeConfig(ClientSettings):
     """Settings of an edge client; the text of each is its documentation. Raises `ConfigError` where a value can not be."""
 
     relay: tuple[str, ...] = setting(
@@ -44,18 +46,13 @@ class EdgeConfig:
         f"auto: the one that it is paired with, else one at {LOCAL_RELAY}, else one that announces itself",
     )
     pairing: bool = setting(True, takes.switch(), "pair with a relay that was found and offers it, while this device has no credentials")
-    insecure: bool = setting(False, takes.switch(), "speak plaintext to a relay that is not on this machine (else: TLS)")
-    tls_ca_file: Path | None = setting(None, takes.path(), "certificates (PEM) that vouch for the relay; speaks TLS on this machine too")
-    tls_cert_file: Path | None = setting(None, takes.path(), "certificate (PEM) that this device shows the relay")
-    tls_key_file: Path | None = setting(None, takes.path(), "the certificate's key (PEM)")
-    token_file: Path | None = setting(None, takes.path(), "file with the token that this device shows the relay")
     device_id: str = setting("", takes.text("ID"), "name of this device; empty: the machine's name")
     audio_sink: SinkChoice = setting(
         "auto", takes.choice(*get_args(SinkChoice)), "what plays: auto takes pyaudio where there is a sound device, else virtual"
     )
     audio_device: str = setting(
         "",
-        takes.text("NAME"),
+        desk.AUDIO_DEVICE,
         "sound device: a name that `edge-client devices` lists or its beginning, any name of ALSA's, or path:PLACE; empty: the default one",
     )
     audio_side: Side = setting("both", takes.choice(*get_args(Side)), "which loudspeakers of a pair play; the other one is silent")
@@ -75,10 +72,10 @@ class EdgeConfig:
     )
     output_offset_ms: float = setting(
         0.0,
-        takes.number(*OUTPUT_OFFSET_MS, "ms"),
+        desk.OUTPUT_OFFSET,
         "sound is heard this much later than the device says (TV, Bluetooth)",
     )
-    volume: float = setting(1.0, takes.number(0, 1), "loudest gain; what the relay sets is relative to it")
+    volume: float = setting(1.0, desk.LOUDEST, "loudest gain; what the relay sets is relative to it")
     frame_starvation: FrameStarvation = setting(
         FrameStarvation.AUDIO_INDEPENDENT, takes.choice(*FrameStarvation), "when motion is late: the sound goes on, or waits up to 5 s"
     )
@@ -98,9 +95,7 @@ class EdgeConfig:
     render_size: tuple[int, int] = setting(
         LARGEST_SOFT, takes.size(), "largest picture that the CPU draws (software GL, vector face); it is scaled up to a larger window"
     )
-    rotation: int = setting(
-        0, takes.whole_number(0, 270, "degrees"), "turn the picture clockwise for a screen that is mounted on its side: 0, 90, 180 or 270"
-    )
+    rotation: int = setting(0, desk.ROTATION, "turn the picture clockwise for a screen that is mounted on its side: 0, 90, 180 or 270")
     round_screen: bool = setting(False, takes.switch(), "the screen is round: head and words keep within the circle in the middle")
     burn_in_shift: int = setting(
         0, takes.whole_number(0, 64, "pixels"), "move the face by at most so many pixels each minute, for screens where it would burn in"
@@ -123,10 +118,10 @@ class EdgeConfig:
     )
     fullscreen: bool = setting(False, takes.switch(), "take the whole screen")
     headless: bool = setting(False, takes.switch(), "no window and no sound device, even where there are any")
-    pictures_per_second: float = setting(30.0, takes.number(1, 240), "pictures to draw each second at most")
+    pictures_per_second: float = setting(30.0, desk.PICTURES_PER_SECOND, "pictures to draw each second at most")
     stamp: bool = setting(False, takes.switch(), "write the PTS shown into a corner of each picture, for measuring lip-sync from outside")
-    figures: bool = setting(False, takes.switch(), "show figures (skew, buffer, pictures, link) over the face; the key h does too")
-    idle_life: bool = setting(True, takes.switch(), "blink, breathe and look around between the words")
+    figures: bool = setting(False, desk.FLAG, "show figures (skew, buffer, pictures, link) over the face; the key h does too")
+    idle_life: bool = setting(True, desk.FLAG, "blink, breathe and look around between the words")
     skin_colour: str = setting("", _COLOUR, "colour of the skin; empty: as painted")
     hair_colour: str = setting("", _COLOUR, "colour of hair and brows; empty: as painted")
     eye_colour: str = setting("", _COLOUR, "colour of the eyes; empty: as painted")
@@ -140,7 +135,7 @@ class EdgeConfig:
             split_addresses(self.relay, "relay")
         if self.device_id and not is_valid_id(self.device_id):
             raise ConfigError(f"device_id: {self.device_id!r} can not be a name; it takes {ID_RULE}")
-        self._check_credentials()
+        self._check_credentials(within_machine=self.relay != AUTO and all(map(is_local, self.relay)))
         if self.rotation % 90:
             raise ConfigError(f"rotation: {self.rotation} is none of 0, 90, 180, 270")
         try:
@@ -166,38 +161,10 @@ class EdgeConfig:
         """Whether the screen ever sleeps."""
         return bool(self.sleep_after_s or self.sleep_hours)
 
-    def tls_to(self, address: str) -> bool:
-        """Whether a link to HOST:PORT is encrypted: always, except within this machine or where `insecure` allows it."""
-        asked_for = self.tls_ca_file is not None or self.tls_cert_file is not None
-        return asked_for or not (self.insecure or self._is_local(address))
-
     @property
     def tls(self) -> bool:
         """Whether the link to the relays of the settings is encrypted: to all of them, or to none."""
         return self.tls_to(LOCAL_RELAY) if self.relay == AUTO else any(self.tls_to(address) for address in self.relay)
-
-    @property
-    def has_credentials(self) -> bool:
-        """Whether the settings say by what relay and device prove who they are, or that they need not."""
-        return self.insecure or any((self.tls_ca_file, self.tls_cert_file, self.token_file))
-
-    @staticmethod
-    def _is_local(address: str) -> bool:
-        """Whether a relay is on this machine."""
-        return is_loopback(split_address(address, "relay")[0])
-
-    def _check_credentials(self) -> None:
-        for name in ("tls_ca_file", "tls_cert_file", "tls_key_file", "token_file"):
-            path = getattr(self, name)
-            if path is not None and not path.is_file():
-                raise ConfigError(f"{name}: there is no file {path}")
-            if path is not None and name != "token_file" and self.insecure:
-                raise ConfigError(f"insecure and {name} contradict each other: leave one of them out")
-        if (self.tls_cert_file is None) != (self.tls_key_file is None):
-            raise ConfigError("tls_cert_file and tls_key_file come together")
-        is_local = self.relay != AUTO and all(map(self._is_local, self.relay))
-        if self.token_file is not None and self.insecure and not is_local:
-            raise ConfigError("insecure and token_file contradict each other: a token does not travel in plaintext")
 
 
 SETTINGS = ProgramSettings("EDGE_CLIENT_", [Section.of(EdgeConfig, variables=("CONFIG",))])

@@ -19,13 +19,7 @@ from edge_client.state import state_folder
 
 def credentials_of(config: EdgeConfig) -> CredentialFiles:
     """What the device shows a relay. Raises `ConfigError` where certificates, key or token cannot be used."""
-    return CredentialFiles(
-        unix_s=lambda: int(time.time()),
-        ca=config.tls_ca_file,
-        certificate=config.tls_cert_file,
-        key=config.tls_key_file,
-        token=config.token_file,
-    )
+    return CredentialFiles(config, lambda: int(time.time()))
 
 
 def endpoint_of(config: EdgeConfig) -> Endpoint:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+from avatar_relay.device_state import Part, Parts, PartState
 from avatar_relay.limits import MAX_SOFTWARE_CHARACTERS, MAX_TEXT_CHARACTERS
-from avatar_relay.messages import Part, Parts, PartState
 from edge_client.audio.sink import SinkCounters
 
 LOOK_US = 1_000_000

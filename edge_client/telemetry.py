@@ -25,6 +25,7 @@ from opentelemetry.metrics import CallbackOptions, Histogram, Observation
 from opentelemetry.trace import SpanKind
 from opentelemetry.util.types import AttributeValue
 
+from avatar_relay.client_credentials import Credentials
 from avatar_relay.media import ConversationOpen, Kind, Payload
 from avatar_relay.messages import Dropped, Finished
 from avatar_relay.tracing import CLOCK_ERROR_US, CLOCK_OFFSET_US, CONVERSATION_ID, KIND, REASON, Stage, Telemetry, parent_from
@@ -110,6 +111,17 @@ class EdgeTelemetry(PlaybackObserver, PictureObserver):
 
         self._meter.create_observable_gauge("avatar.sound", [playing], "{sink}", "1, with what plays and how it stands")
         self._meter.create_observable_counter("avatar.sound.restarts", [restarts], "{restart}", "Times the sound device was lost")
+
+    def watch_certificate(self, credentials: Callable[[], Credentials], unix_s: Callable[[], float]) -> None:
+        """Tell from now on how long the device's certificate is still valid; nothing without one."""
+
+        def left(_: CallbackOptions) -> Iterable[Observation]:
+            if (validity := credentials().validity) is not None:
+                yield Observation(validity.not_after_s - int(unix_s()))
+
+        self._meter.create_observable_gauge(
+            "avatar.device.certificate.expires_in", [left], "s", "Until the device's own certificate expires"
+        )
 
     def watch_face(self, face: FaceProcess) -> None:
         """Tell from now on what draws, and how often that was started again."""

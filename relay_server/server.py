@@ -16,13 +16,13 @@ from typing import TYPE_CHECKING
 
 from avatar_relay import wire
 from avatar_relay.media import TraceContext
+from avatar_relay.pem import read_authorities
 from avatar_relay.service_manager import Heart, ServiceManager
 from avatar_relay.tracing import CONVERSATION_ID, Stage, Telemetry, context_of, current_context, parent_from, start_telemetry
 from relay_server.access.connection_rules import ConnectionRules
 from relay_server.access.guard import Guard
 from relay_server.access.new_devices import NewDevices
 from relay_server.access.store import AccessFile
-from relay_server.access.tls import authorities_in
 from relay_server.announcer import Announcer, is_announced
 from relay_server.background import Background, Start
 from relay_server.config import ADMIN_OFF, RelayConfig
@@ -127,7 +127,9 @@ class RelayServer:
         """Raises `ConfigError` where the file with the authorities cannot be used."""
         config, guard = self.relay.config, self.guard
         assert config.access_file is not None and guard is not None
-        authorities = b"" if config.pairing_ca_file is None else authorities_in("pairing_ca_file", config.pairing_ca_file, int(time.time()))
+        authorities = (
+            b"" if config.pairing_ca_file is None else read_authorities("pairing_ca_file", config.pairing_ca_file, int(time.time()))
+        )
         devices = NewDevices(
             AccessFile(config.access_file), read_again=guard.read_again, random_bytes=os.urandom, unix_s=lambda: int(time.time())
         )

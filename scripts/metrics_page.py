@@ -45,6 +45,7 @@ ATTRIBUTES: dict[str, tuple[str, ...]] = {
     "avatar.conversations.finished": (REASON, "avatar.interrupted"),
     "avatar.faults": (REASON, "avatar.leg"),
     "avatar.messages.unknown": ("avatar.leg",),
+    "avatar.device.certificate.expires_in": (),
     "avatar.relay.certificate.expires_in": (),
     "avatar.device.received": (KIND,),
     "avatar.device.dropped": (KIND, REASON),
@@ -128,7 +129,8 @@ def metrics_of_programs() -> dict[str, list[MetricInfo]]:
     tracer = trace.NoOpTracer()
     RelayTelemetry(Telemetry(tracer, relay, True, lambda: None), lambda: 0).certificate(lambda: 0)
     device = EdgeTelemetry(Telemetry(tracer, edge, True, lambda: None), "device", lambda _: RelayClock(0, 0))
-    device.watch_sound(nothing)  # asked only when metrics are read, which nobody does here
+    device.watch_certificate(nothing, nothing)  # asked only when metrics are read, which nobody does here
+    device.watch_sound(nothing)
     device.watch_face(nothing)
     return {"relay-server": relay.made, "edge-client": edge.made}
 

@@ -9,6 +9,7 @@ from avatar_relay.settings import ProgramSettings, Section, Setting
 from edge_client.config import DEFAULT_FILE
 from edge_client.config import SETTINGS as EDGE_SETTINGS
 from relay_server.cli import relay_settings
+from relay_server.relayctl.connect import SETTINGS as OPERATOR_SETTINGS
 from relay_server.sources.plugins import BUILT_IN, installed_plugins
 from tests.lab.tool import command_line
 
@@ -38,6 +39,8 @@ def page() -> str:
             f"## edge-client\n\nThe file is named by `--config` or `{EDGE_SETTINGS.prefix}CONFIG`; "
             f"without them it is `{DEFAULT_FILE}`, if that exists.\n",
             *(_section(EDGE_SETTINGS, section) for section in EDGE_SETTINGS.sections),
+            "## relayctl\n\nIt reads no file.\n",
+            *(_section(OPERATOR_SETTINGS, section) for section in OPERATOR_SETTINGS.sections),
         ]
     )
 

@@ -41,6 +41,7 @@ INSTALLS = "installs packages"
 ROOT = "changes the system, as root"
 MINUTES = "takes minutes"
 SUITE = "sets up the clone and runs the test suite"
+LOGGED = "a line of the log"
 DIAGRAM = "a diagram"
 PROXIES = "tests/test_proxies.py runs it"
 COMPARED = "tests/test_extending.py compares it with the example"
@@ -56,6 +57,7 @@ NOT_RUN = (
     NotRun("docs/avatarkit.md", "~/venvs/avatar-relay/bin/pip install", INSTALLS),
     NotRun("docs/demo.md", "scripts/demo", "tests/test_demo.py runs it"),
     NotRun("docs/device.md", "sudo ", ROOT),
+    NotRun("docs/device.md", "git pull", ROOT),
     NotRun("docs/face.md", "SUBSYSTEM", ROOT),
     NotRun("docs/extending.md", "[project.entry-points", COMPARED),
     NotRun("docs/extending.md", "@dataclass", COMPARED),
@@ -65,6 +67,10 @@ NOT_RUN = (
     NotRun("docs/extending.md", "# edge_client/", CHANGED),
     NotRun("docs/notebook/lip-sync.md", "scripts/ground_truth", MINUTES),
     NotRun("docs/operations.md", "python3 -m venv", INSTALLS),
+    NotRun("docs/pairing.md", "2 relays announce", LOGGED),
+    NotRun("docs/pairing.md", "not paired:", LOGGED),
+    NotRun("docs/pairing.md", "paired: device", "tests/relay_server/service/test_pairing.py pairs a device"),
+    NotRun("docs/pairing.md", "relayctl pair", "tests/relay_server/service/test_pairing.py pairs a device"),
     NotRun("docs/playout.md", "payloads ─►", DIAGRAM),
     NotRun("docs/proxies.md", "server {", PROXIES),
     NotRun("docs/proxies.md", "defaults", PROXIES),

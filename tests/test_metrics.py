@@ -30,7 +30,7 @@ NOT_OURS = {"up"}
 OF_PROMETHEUS = {"le", "instance", "job"}
 ONLY_IN_TROUBLE = re.compile("faults|dropped|unknown|restarts|unanswered|alarms|underruns|certificate")
 """Metrics that a good run need not have."""
-_WORDS = {"sum", "by", "rate", "increase", "histogram_quantile"}
+_WORDS = {"sum", "by", "or", "rate", "increase", "histogram_quantile"}
 
 
 @pytest.fixture(scope="module")

@@ -101,7 +101,7 @@ STARTS = {
     "map rubbish": edge("--flame-map {files}/rubbish", "flame_map: {files}/rubbish"),
     "operator's authority rubbish": ctl("--tls-ca-file {files}/rubbish devices", "tls_ca_file: {files}/rubbish PEM"),
     "operator's key of another": ctl(tls("good.pem", "other.key") + " devices", "tls_key_file: {files}/other.key does not belong to"),
-    "operator's token missing": ctl("--token-file {files}/none devices", "token_file: {files}/none No such file"),
+    "operator's token missing": ctl("--token-file {files}/none devices", "--token-file: there is no file {files}/none"),
     "operator's relay wrong": ctl("--relay nowhere devices", "relay: 'nowhere' HOST:PORT"),
     "operator's access file broken": ctl("device list --access-file {files}/rubbish", "access_file: {files}/rubbish is not JSON"),
     "operator's access file unwritable": ctl("device create x --access-file {files}/locked/a.json", "access_file: Permission denied", True),

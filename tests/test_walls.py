@@ -87,10 +87,12 @@ ADAPTERS = frozenset(
         "edge_client.recording",
         # adapters: Server SDKs, files
         "edge_client.paired",
+        "edge_client.stored_settings",
         "edge_client.state",
         "avatar_relay.bounded_log",
         "avatar_relay.certificate_dates",
         "edge_client.volume",
+        "avatar_relay.client_credentials",
         "avatar_relay.pem",
         "relay_server.sources",
         # adapters: OpenTelemetry

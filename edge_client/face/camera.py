@@ -13,8 +13,10 @@ Matrix = NDArray[np.float32]
 _FIELD_RAD = 0.40
 _ROOM_HIGH, _ROOM_WIDE = 2.50, 2.45
 """What the picture shows at the head's depth, at least, in head units."""
-_BOTTOM_Y, _LOWEST_Y = -1.30, -5.0
-"""Where the picture ends at the bottom, at the head's depth; the body ends below the lowest."""
+_BOTTOM_Y = -1.30
+"""Where the picture ends at the bottom, at the head's depth, unless it is tall."""
+_ABOVE_END = 0.55
+"""The picture's bottom stays so far above the end of the body, some of which is nearer than the head."""
 _LOWER = 0.55
 """Of the room that a tall picture has more, this part goes below."""
 _ROUND = 1.12
@@ -28,6 +30,8 @@ class Camera:
 
     width: int
     height: int
+    end_y: float = -5.6
+    """Where the body ends."""
     is_round: bool = False
     """The corners are not seen: more room about the head."""
     shift: tuple[int, int] = (0, 0)
@@ -41,7 +45,8 @@ class Camera:
     @property
     def viewer(self) -> NDArray[np.float32]:
         """Where it stands, shape (3,)."""
-        bottom = max(_LOWEST_Y, _BOTTOM_Y - _LOWER * (self.room - _ROOM_HIGH))
+        lowest = min(_BOTTOM_Y, self.end_y + _ABOVE_END)
+        bottom = max(lowest, _BOTTOM_Y - _LOWER * (self.room - _ROOM_HIGH))
         return np.array((0.0, bottom + self.room / 2, self.room / 2 / math.tan(_FIELD_RAD / 2)), np.float32)
 
     @property

@@ -60,7 +60,8 @@ class GlesRenderer:
         `samples`, `vsync`, `monitor`: see `open_window`. `largest`: see `bounded`, if the CPU draws. `rotation`: see `Canvas`. `head_file`:
         an imported head instead of the built-in one; of `colours` it takes the background's only.
         """
-        head = lengthened(load_head(head_file))
+        head = load_head(head_file)
+        head = lengthened(head) if head.is_built_in else head  # another one may end in hair, or in anything
         window = open_window(size, flags, samples=samples, vsync=vsync, monitor=monitor)
         if not is_gles3():
             raise ScreenError(f"asked for GLES 3.0, the driver gives {driver_name()}")
@@ -80,6 +81,7 @@ class GlesRenderer:
         self._lit = [program for program in (self._skin, self._sheer) if program is not None]
         self._head_buffers, self._eye_buffers = HeadBuffers(head), EyeBuffers()
         self._eye_centres = head.eye_centres
+        self._end_y = float(head.points[:, 1].min())
         self._has_own_eyes = head.eyeballs is not None
         self._is_double_sided = head.is_double_sided
         self._paint_high = head.paint_high
@@ -167,7 +169,7 @@ class GlesRenderer:
 
     def _fit_view(self) -> None:
         """Bring the camera and the head's paint in line with the window's size."""
-        camera = Camera(*self.size, is_round=self._framing.is_round, shift=self._wander.shift)
+        camera = Camera(*self.size, end_y=self._end_y, is_round=self._framing.is_round, shift=self._wander.shift)
         for program in (*self._lit, self._eye, self._lash):
             program.use()
             program.set_matrix("camera", camera.matrix)

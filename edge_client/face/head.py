@@ -66,6 +66,8 @@ class Head:
     eye_centres: Floats
     """(2, 3): left, right."""
     eye_radius: float
+    gaze_scale: float
+    """How far eyes turn, as a part of what the pose says: below 1 for those that turn about a point far behind them."""
     head_pivot: Floats
     """(3,): what the head turns about."""
     neck_pivot: Floats
@@ -162,6 +164,7 @@ def _head_from(arrays: dict[str, NDArray[np.generic]], *, is_built_in: bool) -> 
         eyeballs=(slice(moving - sum(balls), moving - balls[1]), slice(moving - balls[1], moving)) if "eyes" in arrays else None,
         eye_centres=arrays["eye_centres"].astype(np.float32),
         eye_radius=float(arrays["eye_radius"].astype(np.float32)),
+        gaze_scale=float(arrays["gaze_scale"].astype(np.float32)) if "gaze_scale" in arrays else 1.0,
         head_pivot=arrays["pivots"][0].astype(np.float32),
         neck_pivot=arrays["pivots"][1].astype(np.float32),
         lips=(first, second),
@@ -191,7 +194,7 @@ def _check(arrays: dict[str, NDArray[np.generic]], count: int) -> None:
         "pivots": (2, 3),
         "lips": (2,),
         "lash_triangles": (),
-        **{name: () for name in ("sheer_triangles", "double_sided", "paint_high") if name in arrays},
+        **{name: () for name in ("sheer_triangles", "double_sided", "paint_high", "gaze_scale") if name in arrays},
         "triangles": (len(arrays["triangles"]), 3),
         "paint": (len(arrays["paint"]),),
     }

@@ -48,6 +48,8 @@ class DeviceStatus:
     was_attached: bool = False
     pairing: str = ""
     """NAME-CODE, by which an operator lets the device in; empty unless it waits for that."""
+    identify: str = ""
+    """Its name, as long as an operator wants to see which device it is."""
     soundless: str = ""
     """Why nothing is heard; empty where it is, or where nothing should be."""
     sound: str = ""
@@ -90,15 +92,17 @@ class FaceOverlays(PictureObserver):
 
     def overlay(self, view: View, now_us: int) -> Overlay:
         """See `OverlaySource`."""
-        if self._sleeps(view.state is not PlayerState.IDLE, now_us):
-            return DARK
         status = self._status()
+        if self._sleeps(view.state is not PlayerState.IDLE, now_us) and not status.pairing and not status.identify:
+            return DARK
         start_us = self._start_us = now_us if self._start_us is None else self._start_us
         if status.attached:
             self._away_since_us = None
         elif self._away_since_us is None:
             self._away_since_us = now_us
         page, sign = self._link_notice(status, view.state in _SILENT, now_us - start_us, now_us)
+        if status.identify:
+            page = Page(status.identify, "This is the device that was asked for")
         if status.soundless and page is None and not sign:
             page, sign = self._sound_notice(status, view.state, now_us)
         self._last_us = now_us

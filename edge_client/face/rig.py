@@ -58,7 +58,7 @@ class Rig:
 
     def eyes(self, pose: Pose) -> Matrix:
         """The rotations of the left and the right eyeball about their centres, shape (2, 3, 3)."""
-        return np.stack([_eye(left_gaze(pose)), _eye(right_gaze(pose))])
+        return np.stack([_eye(gaze, self._head.gaze_scale) for gaze in (left_gaze(pose), right_gaze(pose))])
 
 
 def corrected(pose: Pose) -> NDArray[np.float32]:
@@ -99,5 +99,6 @@ def about(turn: Matrix, pivot: NDArray[np.float32]) -> Matrix:
     return whole
 
 
-def _eye(gaze: Gaze) -> Matrix:
-    return np.asarray(rotation(np.array((0, gaze.yaw, 0), np.float32)) @ rotation(np.array((gaze.pitch, 0, 0), np.float32)), np.float32)
+def _eye(gaze: Gaze, scale: float) -> Matrix:
+    yaw, pitch = np.array((0, gaze.yaw * scale, 0), np.float32), np.array((gaze.pitch * scale, 0, 0), np.float32)
+    return np.asarray(rotation(yaw) @ rotation(pitch), np.float32)

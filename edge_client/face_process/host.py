@@ -15,7 +15,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from avatar_relay.messages import Part, PartState
+from avatar_relay.device_state import Part, PartState
 from edge_client.children.child import Child
 from edge_client.children.supervision import ChildLimits, ChildState
 from edge_client.children.supervisor import Supervisor

@@ -50,7 +50,7 @@ def import_model(data: bytes) -> Imported:
     bones = bones_of(document, nodes)
     reader = PartReader(document, nodes, bones)
     parts = reader.read()
-    table = shape_table(parts, expressions_of(document, nodes))
+    table = shape_table(reader, parts, expressions_of(document, nodes))
     version = version_of(document)
     mesh = head_mesh(reader, parts, table, faces_back=version == 0)
     numbers, which = np.unique(mesh.materials, return_inverse=True)
@@ -123,7 +123,7 @@ def _packed(mesh: HeadMesh, materials: list[Material], which: NDArray[np.int64],
 def _encoded(pixels: NDArray[np.uint8], *, has_alpha: bool) -> bytes:
     file = io.BytesIO()
     if has_alpha:
-        Image.fromarray(pixels, "RGBA").save(file, "PNG", compress_level=4)
+        Image.fromarray(pixels, "RGBA").save(file, "PNG", compress_level=2)
     else:
         Image.fromarray(pixels[..., :3].copy()).save(file, "JPEG", quality=92, subsampling=0)
     return file.getvalue()
@@ -171,7 +171,7 @@ def _paint_high(mesh: HeadMesh, which: NDArray[np.int64], chart: Floats, aspect:
 
 
 def _eyes_and_pivots(mesh: HeadMesh, nodes: Nodes, bones: dict[str, int]) -> Arrays:
-    centres, radii = [], []
+    centres, radii, reach = [], [], 1.0
     for number, side, bone in ((1, 1.0, "leftEye"), (2, -1.0, "rightEye")):
         ball = mesh.points[mesh.eye == number]
         name = bone if not mesh.facing.sides_swapped else {"leftEye": "rightEye", "rightEye": "leftEye"}[bone]
@@ -180,6 +180,7 @@ def _eyes_and_pivots(mesh: HeadMesh, nodes: Nodes, bones: dict[str, int]) -> Arr
             has_bone = name in bones and "mesh" not in nodes.entries[bones[name]]
             centres.append(mesh.placed(nodes.world[bones[name]][:3, 3]) if has_bone else middle)
             radii.append(float(np.ptp(ball, axis=0)[:2].max()) / 2)
+            reach = min(reach, radii[-1] / max(float(ball[:, 2].max() - centres[-1][2]), 1e-3))
         else:
             fall = np.linalg.norm(mesh.moves[ARKIT_INDEX["eyeBlinkLeft" if side > 0 else "eyeBlinkRight"]], axis=1)
             lid = (mesh.points * fall[:, None]).sum(0) / fall.sum() if fall.any() else np.array((0.285 * side, 0.0, 0.07))
@@ -192,5 +193,6 @@ def _eyes_and_pivots(mesh: HeadMesh, nodes: Nodes, bones: dict[str, int]) -> Arr
     return {
         "eye_centres": np.stack(centres).astype(np.float32),
         "eye_radius": np.array(max(radii), np.float32),
+        "gaze_scale": np.array(max(0.05, reach), np.float32),  # irises that turn about a far point turn less
         "pivots": np.stack(pivots).astype(np.float32),
     }

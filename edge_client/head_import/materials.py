@@ -170,7 +170,7 @@ def _tile(document: Document, material: Material, region: Region, most: int) -> 
         for axis in (0, 1)
     )
     cut = pixels[down[:, None], across[None, :]]
-    return Image.fromarray(np.rint(cut * colour).astype(np.uint8), "RGBA")
+    return Image.fromarray(cut if (colour == 1).all() else np.rint(cut * colour).astype(np.uint8), "RGBA")
 
 
 def _texels(spots: Floats, count: int, wrap: int) -> NDArray[np.int64]:

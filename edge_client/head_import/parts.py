@@ -71,12 +71,20 @@ class PartReader:
 
     def offsets(self, part: ModelPart, target: int) -> Floats:
         """How a morph target moves the vertices of a part in the world, (n, 3). Raises `ModelError`."""
+        moves = self._local_offsets(part, target)
+        return np.asarray(np.einsum("nij,nj->ni", np.broadcast_to(part.linear, (len(moves), 3, 3)), moves))
+
+    def is_empty(self, part: ModelPart, target: int) -> bool:
+        """Whether a morph target moves nothing: exporters leave names without content. Raises `ModelError`."""
+        return not self._local_offsets(part, target).any()
+
+    def _local_offsets(self, part: ModelPart, target: int) -> NDArray[np.float32]:
         if part.targets[target] < 0:
-            return np.zeros_like(part.points)
+            return np.zeros((len(part.points), 3), np.float32)
         moves = read_floats(self._document, part.targets[target], "VEC3", f"{part.name}, target {part.target_names[target]}")
         if len(moves) != len(part.points):
             raise ModelError(f"{part.name}, target {part.target_names[target]} has {len(moves)} offsets for {len(part.points)} vertices")
-        return np.asarray(np.einsum("nij,nj->ni", np.broadcast_to(part.linear, (len(moves), 3, 3)), moves))
+        return moves
 
     def _part(self, node: int, index: int, mesh: Entry, primitive: Entry, where: str) -> ModelPart | None:
         if "KHR_draco_mesh_compression" in inner(primitive, "extensions", where):

@@ -44,6 +44,7 @@ class Report:
             f"stand-ins: {len(table.stand_ins)}" + "".join(f"\n  {name}: {other}" for name, other in sorted(table.stand_ins.items())),
             f"missing, without effect: {len(table.missing)}" + _listed(table.missing),
             f"not used of the file: {len(table.unused)}" + _listed(table.unused),
+            f"empty in the file: {len(table.empty)}" + _listed(table.empty),
             *(f"note: {note}" for note in self.notes()),
         ]
         return "\n".join(lines) + "\n"

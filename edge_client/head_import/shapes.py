@@ -17,7 +17,7 @@ from avatar_relay.mouth.shapes import BLENDSHAPE_NAMES, to_weights
 from avatar_relay.mouth.viseme_sets import expression_named, viseme_named
 from avatar_relay.spellings import map_columns
 from edge_client.errors import ModelError
-from edge_client.head_import.parts import ModelPart
+from edge_client.head_import.parts import ModelPart, PartReader
 from edge_client.head_import.vrm import Bind, Expressions
 
 Floats = NDArray[np.float64]
@@ -51,15 +51,18 @@ class ShapeTable:
     missing: list[str] = field(default_factory=list)
     unused: list[str] = field(default_factory=list)
     """Names in the file that mean nothing here."""
+    empty: list[str] = field(default_factory=list)
+    """Names in the file that move nothing."""
     split: list[tuple[int, int]] = field(default_factory=list)
     """Pairs whose sum is known and is to be divided into the sides of the face."""
 
 
-def shape_table(parts: list[ModelPart], expressions: Expressions) -> ShapeTable:
+def shape_table(reader: PartReader, parts: list[ModelPart], expressions: Expressions) -> ShapeTable:
     """Name all shapes. Raises `ModelError` if none opens the mouth."""
-    pool = _pool(parts, expressions)
+    moving = {(part.mesh, target) for part in parts for target in range(len(part.targets)) if not reader.is_empty(part, target)}
+    pool, empty = _pool(parts, expressions, moving)
     names = list(pool)
-    table = ShapeTable()
+    table = ShapeTable(empty=empty)
     weights = np.zeros((len(ARKIT_NAMES), len(names)))
     named = map_columns(names)
     for shape, columns in named.shapes.items():
@@ -104,8 +107,8 @@ def divided(moves: NDArray[np.float32], table: ShapeTable, across: Floats) -> No
         moves[left], moves[right] = both * left_part, both * (1 - left_part)
 
 
-def _pool(parts: list[ModelPart], expressions: Expressions) -> Expressions:
-    """All names of the file with what they move. A name that several meshes have moves all of them."""
+def _pool(parts: list[ModelPart], expressions: Expressions, moving: set[tuple[int, int]]) -> tuple[Expressions, list[str]]:
+    """All names of the file with what they move, and those that move nothing. A name that several meshes have moves all of them."""
     pool: Expressions = {}
     seen: set[tuple[int, int]] = set()
     for part in parts:
@@ -117,7 +120,8 @@ def _pool(parts: list[ModelPart], expressions: Expressions) -> Expressions:
         known = [bind for bind in binds if (bind.mesh, bind.target) in seen]
         if known and not (name in pool and map_columns([name]).shapes):
             pool[name] = known
-    return pool
+    full = {name: binds for name, binds in pool.items() if any((bind.mesh, bind.target) in moving for bind in binds)}
+    return full, [name for name in pool if name not in full]
 
 
 def _spoken(name: str) -> Floats | None:

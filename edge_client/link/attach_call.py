@@ -19,6 +19,7 @@ from google.protobuf.message import DecodeError
 
 from avatar_relay import messages as m
 from avatar_relay.bounded_log import plain
+from avatar_relay.client_credentials import Credentials
 from avatar_relay.credentials import metadata_of
 from avatar_relay.forward_proxy import proxy_note, proxy_option
 from avatar_relay.grpc_client import CHANNEL_OPTIONS, fault_of
@@ -29,11 +30,11 @@ from avatar_relay.request_limit import RequestLimit
 from avatar_relay.v1 import device_service_pb2 as pb
 from avatar_relay.v1 import media_pb2
 from avatar_relay.wire import UNCOUNTED_BYTES, WireError, attach_request_to_wire, attach_response_from_wire, check_entries
-from edge_client.link.credentials import Credentials
 from edge_client.link.retry import StreamEnd
 
 _OPTIONS = (*CHANNEL_OPTIONS, ("grpc.keepalive_time_ms", 2**31 - 1), ("grpc.enable_retries", 0))
 _ATTACH = f"/{pb.DESCRIPTOR.services_by_name['DeviceService'].full_name}/Attach"
+_COUNTED = (m.Pong, m.Welcome)
 MAX_RELAY_TEXT = 300
 """Characters of what a relay says that are shown and logged."""
 
@@ -105,7 +106,7 @@ class AttachCall:
             except grpc.aio.AioRpcError as error:
                 return self._stream_end(error.code(), error.details(), error.trailing_metadata())
             message = _message_in(response)
-            if not (self._limit.counts and await self._is_of_a_probe(message)):
+            if not (isinstance(message, _COUNTED) and self._limit.counts and await self._is_of_a_probe(message)):
                 return message
 
     async def _is_of_a_probe(self, message: object) -> bool:

@@ -60,6 +60,21 @@ def reading_from(pong: Pong, received_time_us: int) -> Reading | None:
     return Reading((t1 + t4) // 2, ((t2 - t1) + (t3 - t4)) / 2, round_trip_us)
 
 
+@dataclass(frozen=True, slots=True)
+class RelayTime:
+    """How the relay's clocks stood against ours when a pong came at `time_us`."""
+
+    time_us: int
+    estimate: ClockEstimate
+    unix_minus_monotonic_us: int
+    """The relay's wall clock minus its monotonic clock."""
+
+    def unix_offset_us(self, time_us: int) -> int:
+        """The relay's wall clock minus our monotonic clock, at `time_us` on the latter."""
+        drifted = self.estimate.drift_ppm * 1e-6 * (time_us - self.time_us)
+        return round(self.estimate.offset_us + drifted) + self.unix_minus_monotonic_us
+
+
 class ClockProbe:
     """Takes pongs, answers with offset and drift. Not thread-safe."""
 

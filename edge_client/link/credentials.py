@@ -5,43 +5,21 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable
-from dataclasses import dataclass, field
-from pathlib import Path
 
-from avatar_relay.credentials import clean_token
+from avatar_relay.certificate_dates import Validity
+from avatar_relay.client_credentials import Credentials, read_credentials
+from avatar_relay.client_settings import ClientSettings
 from avatar_relay.errors import ConfigError
-from avatar_relay.pem import PemError, check_authorities, check_key_pair
 
 logger = logging.getLogger(__name__)
-
-
-@dataclass(frozen=True, slots=True)
-class Credentials:
-    """PEM and token; None where there is none. `root_certificates` None: gRPC's own roots vouch for the relay."""
-
-    root_certificates: bytes | None = None
-    certificate: bytes | None = None
-    key: bytes | None = field(default=None, repr=False)
-    token: str | None = field(default=None, repr=False)
 
 
 class CredentialFiles:
     """Reads them; where that fails later on, what was read last still counts."""
 
-    def __init__(
-        self,
-        *,
-        unix_s: Callable[[], int],
-        ca: Path | None = None,
-        certificate: Path | None = None,
-        key: Path | None = None,
-        token: Path | None = None,
-    ) -> None:
-        """`unix_s` is the wall clock.
-
-        Raises `ConfigError` where a file cannot be read, holds no token, or is no certificate with its key.
-        """
-        self._ca, self._certificate, self._key, self._token = ca, certificate, key, token
+    def __init__(self, settings: ClientSettings, unix_s: Callable[[], int]) -> None:
+        """`unix_s` is the wall clock. Raises `ConfigError` where a file cannot be read, or is not what it should be."""
+        self._settings = settings
         self._unix_s = unix_s
         self._warned = 0
         """How many of the warnings that the certificate expires were given."""
@@ -60,43 +38,13 @@ class CredentialFiles:
         return self._last
 
     def _read(self) -> Credentials:
-        try:
-            self._check()
-        except PemError as error:
-            raise ConfigError(str(error)) from error
-        except OSError as error:
-            raise ConfigError(f"{self._setting_of(error.filename)}: {error.filename} cannot be read: {error.strerror}") from error
-        return Credentials(
-            _bytes("tls_ca_file", self._ca),
-            _bytes("tls_cert_file", self._certificate),
-            _bytes("tls_key_file", self._key),
-            _token("token_file", self._token),
-        )
-
-    def _check(self) -> None:
         now_s = self._unix_s()
-        if self._ca is not None:
-            check_authorities("tls_ca_file", self._ca, now_s)
-        if self._certificate is not None and self._key is not None:
-            validity = check_key_pair(("tls_cert_file", "tls_key_file"), self._certificate, self._key, now_s)
-            if (text := validity.warning(now_s)) and validity.stage(now_s) > self._warned:
-                logger.warning("tls_cert_file: %s %s", self._certificate, text)
-            self._warned = validity.stage(now_s)
+        found = read_credentials(self._settings, now_s)
+        if found.validity is not None:
+            self._warn(found.validity, now_s)
+        return found
 
-    def _setting_of(self, path: object) -> str:
-        return {str(self._ca): "tls_ca_file", str(self._key): "tls_key_file"}.get(str(path), "tls_cert_file")
-
-
-def _bytes(name: str, path: Path | None) -> bytes | None:
-    try:
-        return None if path is None else path.read_bytes()
-    except OSError as error:
-        raise ConfigError(f"{name}: {path} can not be read: {error.strerror}") from error
-
-
-def _token(name: str, path: Path | None) -> str | None:
-    data = _bytes(name, path)
-    try:
-        return None if data is None else clean_token(data.decode(errors="replace"))
-    except ValueError as error:
-        raise ConfigError(f"{name}: {path} {error}") from None
+    def _warn(self, validity: Validity, now_s: int) -> None:
+        if (text := validity.warning(now_s)) and validity.stage(now_s) > self._warned:
+            logger.warning("tls_cert_file: %s %s", self._settings.tls_cert_file, text)
+        self._warned = validity.stage(now_s)

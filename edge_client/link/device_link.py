@@ -25,12 +25,13 @@ from typing import Any, Protocol
 from avatar_relay import messages as m
 from avatar_relay.backoff import DEVICE_BACKOFF, Attempts, BackoffPolicy
 from avatar_relay.certificate_dates import clock_fault
+from avatar_relay.device_state import DeviceSettings
 from avatar_relay.limits import HEARTBEAT_US, IDLE_BEATS, MAX_IDLE_HEARTBEAT_US, PEER_TIMEOUT_US, PROTOCOL_VERSION
 from avatar_relay.media import Codec, ConversationOpen, Credit, Cursor, MotionEncoding
 from avatar_relay.relay_list import RelayList
 from avatar_relay.request_limit import RequestLimit
 from edge_client.link.attach_call import AttachCall, AttachRefused, Endpoint
-from edge_client.link.clock_probe import ClockEstimate, ClockProbe
+from edge_client.link.clock_probe import ClockProbe, RelayTime
 from edge_client.link.report_outbox import Posted, ReportOutbox
 from edge_client.link.retry import RetryDecision, StreamEnd
 
@@ -62,6 +63,11 @@ class MessageHandler(Protocol):
     @property
     def volume(self) -> m.Volume:
         """How loud the device is set."""
+        ...
+
+    @property
+    def settings(self) -> DeviceSettings | None:
+        """What operators have set; None from a device that takes no settings."""
         ...
 
 
@@ -98,21 +104,6 @@ class LinkStatus:
     """Messages of a kind that this version does not know."""
     refused_messages: int = 0
     """Messages that broke the contract."""
-
-
-@dataclass(frozen=True, slots=True)
-class RelayTime:
-    """How the relay's clocks stood against ours when a pong came at `time_us`."""
-
-    time_us: int
-    estimate: ClockEstimate
-    unix_minus_monotonic_us: int
-    """The relay's wall clock minus its monotonic clock."""
-
-    def unix_offset_us(self, time_us: int) -> int:
-        """The relay's wall clock minus our monotonic clock, at `time_us` on the latter."""
-        drifted = self.estimate.drift_ppm * 1e-6 * (time_us - self.time_us)
-        return round(self.estimate.offset_us + drifted) + self.unix_minus_monotonic_us
 
 
 class DeviceLink:
@@ -248,6 +239,7 @@ class DeviceLink:
             session_token=self._session_token,
             cursors=self._player.cursors(),
             volume=self._player.volume,
+            settings=self._player.settings,
             slow_when_idle=True,
         )
 

@@ -12,8 +12,10 @@ import threading
 from collections.abc import Callable, Sequence
 from typing import Protocol
 
-from avatar_relay.messages import ConversationError, Finished, Parts, Volume
-from edge_client.link.device_link import DeviceLink, LinkClocks, LinkStatus, RelayTime
+from avatar_relay.device_state import DeviceSettings, Parts
+from avatar_relay.messages import ConversationError, Finished, Volume
+from edge_client.link.clock_probe import RelayTime
+from edge_client.link.device_link import DeviceLink, LinkClocks, LinkStatus
 from edge_client.link.retry import StreamEnd
 from edge_client.playback.events import ConversationEvent, Output, PlayerState
 
@@ -40,7 +42,7 @@ class Ticking(Protocol):
         """What it does."""
         ...
 
-    def tick(self, now_us: int) -> Sequence[Output | Volume | Parts]:
+    def tick(self, now_us: int) -> Sequence[Output | Volume | DeviceSettings | Parts]:
         """Go on to `now_us`; returns what is to be sent."""
         ...
 

@@ -8,16 +8,22 @@ people; what follows from it (an end, an interrupt) is said by the relay itself.
 from __future__ import annotations
 
 import logging
+from collections.abc import Callable
 from typing import Protocol
 
 from avatar_relay import messages as m
+from avatar_relay.device_state import DeviceSettings, Identify, Parts, Restart
 from avatar_relay.media import Credit, Cursor
 from edge_client.parts import PartsReporter
 from edge_client.playback.engine import Message
 from edge_client.playback.events import Output, PlayerState
+from edge_client.stored_settings import StoredSettings
 from edge_client.volume import StoredVolume
 
 logger = logging.getLogger(__name__)
+
+Told = m.Volume | DeviceSettings | Parts
+"""What the device tells beside what it plays."""
 
 
 class Engine(Protocol):
@@ -48,12 +54,24 @@ class Engine(Protocol):
 class PlayerPort:
     """The link's `Player`."""
 
-    def __init__(self, engine: Engine, *, loudest: float, volume: StoredVolume | None = None, parts: PartsReporter | None = None) -> None:
-        """`loudest` is the gain that a volume of 1 stands for. Without a `volume` none is stored, without `parts` none are told."""
+    def __init__(
+        self,
+        engine: Engine,
+        *,
+        loudest: float,
+        volume: StoredVolume | None = None,
+        settings: StoredSettings | None = None,
+        parts: PartsReporter | None = None,
+        act: Callable[[Restart | Identify], object] = lambda action: None,
+    ) -> None:
+        """`loudest` is the gain that a volume of 1 stands for. Without a `volume` none is stored, without `settings` none are taken,
+        without `parts` none are told. `act` does what an operator asks the device for."""
         self._engine = engine
         self._loudest = loudest
         self._stored_volume = volume or StoredVolume()
+        self._stored_settings = settings
         self._parts = parts
+        self._act = act
 
     @property
     def state(self) -> PlayerState:
@@ -65,11 +83,18 @@ class PlayerPort:
         """How loud the device is set."""
         return self._stored_volume.volume
 
-    def tick(self, now_us: int) -> list[Output | m.Volume | m.Parts]:
+    @property
+    def settings(self) -> DeviceSettings | None:
+        """What operators have set; None from a device that takes no settings."""
+        return None if self._stored_settings is None else self._stored_settings.settings
+
+    def tick(self, now_us: int) -> list[Output | Told]:
         """Let playback go on to `now_us`; returns what is to be sent."""
-        outputs: list[Output | m.Volume | m.Parts] = [*self._engine.tick(now_us)]
+        outputs: list[Output | Told] = [*self._engine.tick(now_us)]
         if (stored := self._stored_volume.news()) is not None:
             outputs.append(stored)
+        if self._stored_settings is not None and (settings := self._stored_settings.news()) is not None:
+            outputs.append(settings)
         if self._parts is not None and (parts := self._parts.news(now_us)) is not None:
             outputs.append(parts)
         return outputs
@@ -88,12 +113,19 @@ class PlayerPort:
             case m.Welcome():
                 self._stored_volume.welcome(message.volume)
                 self._apply_volume(now_us)
+                if self._stored_settings is not None:
+                    self._stored_settings.welcome(message.settings)
                 if self._parts is not None:
                     self._parts.attached()
                 self._let_play_out(message.lost_conversation_ids, now_us)
             case m.Volume():
                 self._stored_volume.set(message)
                 self._apply_volume(now_us)
+            case DeviceSettings():
+                if self._stored_settings is not None:
+                    self._stored_settings.set(message)
+            case Restart() | Identify():
+                self._act(message)
             case m.ConversationError():
                 logger.warning("the relay reports for %s: %s", message.conversation_id, message.fault.reason)
             case m.Ping() | m.Pong() | m.EventAck() | m.GoAway():

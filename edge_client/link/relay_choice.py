@@ -12,9 +12,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from avatar_relay.addresses import is_loopback, split_address
+from avatar_relay.client_credentials import Credentials
 from edge_client.config import AUTO, EdgeConfig
 from edge_client.link.attach_call import Endpoint
-from edge_client.link.credentials import CredentialFiles, Credentials
+from edge_client.link.credentials import CredentialFiles
 from edge_client.link.relay_finder import FoundRelay, NotOfferedError, RelayFinder, SearchClock, SearchStoppedError
 from edge_client.paired import Paired, PairingFile
 

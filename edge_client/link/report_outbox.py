@@ -8,7 +8,7 @@ Rules
 4. At most `MAX_EVENTS` events are kept. When one more comes the oldest goes that is not `Finished` (the one event that
    others wait for); only where there is none the oldest `Finished`. Both are counted.
 5. Conversation errors and pongs are kept in short queues; the oldest goes first, and is counted.
-6. The volume, and how the parts stand, are states: the last one is told. `hello` tells the volume too.
+6. Volume, settings, and how the parts stand, are states: the last one is told. `hello` tells volume and settings too.
 7. `goodbye` is the last message: nothing is given after it.
 """
 
@@ -18,8 +18,9 @@ from collections import deque
 from dataclasses import dataclass, replace
 from typing import TypeVar
 
+from avatar_relay.device_state import DeviceSettings, Parts
 from avatar_relay.media import Credit, Cursor
-from avatar_relay.messages import ConversationError, Finished, Goodbye, Held, Parts, PlayerEvent, Pong, Volume
+from avatar_relay.messages import ConversationError, Finished, Goodbye, Held, PlayerEvent, Pong, Volume
 from edge_client.playback.events import ConversationEvent
 
 REPEAT_US = 2_000_000
@@ -30,9 +31,9 @@ MAX_CURSORS = 256
 """Conversations whose cursors are told in one message; the longest unchanged are left out."""
 
 T = TypeVar("T")
-Posted = Credit | Held | ConversationEvent | ConversationError | Pong | Volume | Parts | Goodbye
+Posted = Credit | Held | ConversationEvent | ConversationError | Pong | Volume | DeviceSettings | Parts | Goodbye
 """What is put in."""
-Outgoing = Credit | Held | PlayerEvent | ConversationError | Pong | Volume | Parts | Goodbye
+Outgoing = Credit | Held | PlayerEvent | ConversationError | Pong | Volume | DeviceSettings | Parts | Goodbye
 """What is taken out."""
 
 
@@ -52,6 +53,7 @@ class ReportOutbox:
         self._errors: deque[ConversationError] = deque()
         self._pongs: deque[Pong] = deque()
         self._volume: Volume | None = None
+        self._settings: DeviceSettings | None = None
         self._parts: Parts | None = None
         self._goodbye: Goodbye | None = None
         self._over = False
@@ -80,6 +82,8 @@ class ReportOutbox:
                 self._bounded(self._pongs, message, MAX_PONGS)
             case Volume():
                 self._volume = message
+            case DeviceSettings():
+                self._settings = message
             case Parts():
                 self._parts = message
             case Goodbye():
@@ -95,7 +99,7 @@ class ReportOutbox:
         self._credit = Credit()
         self._cursors.clear()
         self._pongs.clear()
-        self._volume = self._parts = None
+        self._volume = self._settings = self._parts = None
         self._over = False
         self._goodbye = None
         for kept in self._events:
@@ -120,6 +124,9 @@ class ReportOutbox:
         if self._volume is not None:
             volume, self._volume = self._volume, None
             return volume
+        if self._settings is not None:
+            settings, self._settings = self._settings, None
+            return settings
         if self._parts is not None:
             parts, self._parts = self._parts, None
             return parts

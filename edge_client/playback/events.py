@@ -5,11 +5,12 @@ from __future__ import annotations
 import enum
 from dataclasses import dataclass, field
 
+from avatar_relay.desk_settings import OUTPUT_OFFSET_MS
 from avatar_relay.errors import ConfigError
 from avatar_relay.limits import MAX_PAYLOAD_BYTES
 from avatar_relay.media import Credit
 from avatar_relay.messages import ConversationError, Finished, Held, PlayerEventBody
-from edge_client.choices import OUTPUT_OFFSET_MS, FrameStarvation
+from edge_client.choices import FrameStarvation
 from edge_client.motion.mouth_source import MouthSource
 from edge_client.motion.pose import Pose
 

@@ -16,6 +16,7 @@ from edge_client.audio.stream import AudioStream
 from edge_client.errors import EdgeError, NotUnderstoodError
 from edge_client.motion.audio_mouth import AudioMouth
 from edge_client.motion.decoder import MotionDecoder
+from edge_client.motion.expressions import Weights, mood_weights
 from edge_client.motion.mouth_source import MouthSource, heard_share
 from edge_client.motion.stream import MotionStream
 from edge_client.playback.events import ConversationSummary, PlayerState
@@ -72,6 +73,8 @@ class Playing:
     opened_us: int
     audio_mouth: AudioMouth | None = None
     conversation_id: str = field(init=False)
+    mood: Weights = field(init=False)
+    """What its expression adds to its poses."""
     joiner: Joiner = field(init=False)
     live: LiveDelay | None = field(init=False, default=None)
     """`LIVE`: how its delay is kept."""
@@ -101,6 +104,7 @@ class Playing:
 
     def __post_init__(self) -> None:
         self.conversation_id = self.conversation.conversation_id
+        self.mood = mood_weights(self.conversation.opened.expression)
         self.joiner = Joiner(self.conversation_id, self.audio.rate_hz)
         if self.is_live_paced:
             self.live = LiveDelay(self.audio.rate_hz)

@@ -15,6 +15,7 @@ from numbers import Integral, Real
 from typing import TypeVar
 
 T = TypeVar("T")
+E = TypeVar("E", bound=enum.Enum)
 MAX_POSITION_US = 86_400_000_000
 """A day: no conversation is as long."""
 
@@ -82,6 +83,15 @@ def check_text(value: object, name: str) -> str:
     except UnicodeEncodeError:
         raise FieldError(name, f"holds half a surrogate pair, which UTF-8 can not encode: {reprlib.repr(value)}") from None
     return value
+
+
+def check_choice(value: object, choices: type[E], name: str) -> E:
+    """The member of an enumeration whose value is this text."""
+    text = check_text(value, name)
+    for member in choices:
+        if member.value == text:
+            return member
+    raise FieldError(name, f"is {reprlib.repr(text)}; it takes one of {', '.join(str(member.value) for member in choices)}")
 
 
 def as_addresses(value: object, name: str, most: int) -> tuple[str, ...]:

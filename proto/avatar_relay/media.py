@@ -95,6 +95,34 @@ class NameSet(enum.Enum):
     """Expressions of VRM 1.0 (`aa ih ou ee oh blink happy` …) and of VRM 0 (`A I U E O Blink Joy` …)."""
 
 
+class ExpressionPreset(enum.Enum):
+    """A mood of the face."""
+
+    NEUTRAL = "neutral"
+    HAPPY = "happy"
+    SAD = "sad"
+    ANGRY = "angry"
+    SURPRISED = "surprised"
+    THINKING = "thinking"
+
+
+@dataclass(frozen=True, slots=True)
+class Expression:
+    """A mood of the face while it speaks, blended with the motion. Raises `TypeError` and `FieldError` for what can not be."""
+
+    preset: ExpressionPreset = ExpressionPreset.NEUTRAL
+    intensity: float = 1.0
+    """0 to 1."""
+
+    def __post_init__(self) -> None:
+        check_type(self.preset, ExpressionPreset, "preset")
+        if not 0.0 <= check_number(self.intensity, "intensity") <= 1.0:
+            raise FieldError("intensity", f"is {self.intensity}; it must lie between 0 and 1")
+
+
+AS_MOTION_SAYS = Expression()
+
+
 class AngleUnit(enum.Enum):
     """Unit of the columns that are angles."""
 
@@ -267,6 +295,7 @@ class ConversationOpen:
     pacing: Pacing = Pacing.BURST
     on_playing: OnPlaying = OnPlaying.REPLACE
     trace_context: TraceContext = TraceContext()
+    expression: Expression = AS_MOTION_SAYS
 
 
 @dataclass(frozen=True, slots=True)

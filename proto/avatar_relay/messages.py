@@ -5,11 +5,11 @@ Directions: R→D relay to device, D→R device to relay, P→R publisher to rel
 
 from __future__ import annotations
 
-import enum
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
+from avatar_relay.device_state import DeviceSettings, Identify, Parts, Restart
 from avatar_relay.media import Codec, ConversationOpen, Credit, Cursor, EncodedMedia, Kind, MotionEncoding, Payload, PayloadColumns
 from avatar_relay.reasons import Fault
 
@@ -248,6 +248,8 @@ class Hello:
     volume: Volume | None = None
     slow_when_idle: bool = False
     """Without a conversation, heartbeats may be rare."""
+    settings: DeviceSettings | None = None
+    """Those from operators; None from a device that takes none."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -261,34 +263,7 @@ class Welcome:
     resumed_conversation_ids: tuple[str, ...] = ()
     lost_conversation_ids: tuple[str, ...] = ()
     volume: Volume = field(default_factory=Volume)
-
-
-class PartState(enum.Enum):
-    """How a part of a device stands. `UNHEARD`: sound is played, and nobody hears it."""
-
-    UNSPECIFIED = "unknown"
-    STARTING = "starting"
-    RUNNING = "running"
-    FAILING = "failing"
-    UNHEARD = "unheard"
-
-
-@dataclass(frozen=True, slots=True)
-class Part:
-    """A part of a device: its name, how it stands, what it is, and why it is not better (empty if it is at its best)."""
-
-    name: str
-    state: PartState
-    what: str
-    reason: str = ""
-    restarts: int = 0
-
-
-@dataclass(frozen=True, slots=True)
-class Parts:
-    """D→R: how all parts stand."""
-
-    parts: tuple[Part, ...]
+    settings: DeviceSettings | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -298,9 +273,14 @@ class Goodbye:
     reason: str
 
 
-ToRelayFromDevice = Hello | Credit | Held | PlayerEvent | UnknownEvent | Ping | Pong | Goodbye | ConversationError | Volume | Parts
+ToRelayFromDevice = (
+    Hello | Credit | Held | PlayerEvent | UnknownEvent | Ping | Pong | Goodbye | ConversationError | Volume | DeviceSettings | Parts
+)
 ToDevice = (
     Welcome
+    | DeviceSettings
+    | Restart
+    | Identify
     | ConversationOpen
     | Media
     | AudioOnly

@@ -1,13 +1,19 @@
-"""Certificates and keys in PEM files, checked before gRPC gets them: gRPC says of wrong ones only that no connection comes about."""
+"""Certificates, keys and tokens in files, checked before gRPC gets them: gRPC says of wrong ones only that no connection comes about.
+
+Each error is a `ConfigError` that names the setting, the file, and what to do.
+"""
 
 from __future__ import annotations
 
 import ssl
 from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import NoReturn
 
 from avatar_relay.certificate_dates import Validity, clock_fault, validities
+from avatar_relay.credentials import clean_token
+from avatar_relay.errors import ConfigError
 
 _CERTIFICATE = b"-----BEGIN CERTIFICATE-----"
 _KEY = b"PRIVATE KEY-----"
@@ -15,61 +21,99 @@ _DER = 0x30
 """The first byte of a certificate or key in DER: an ASN.1 sequence."""
 
 
-class PemError(ValueError):
-    """A file is not what it should be; the text names the setting, the file, and what to do."""
+class PemError(ConfigError):
+    """A file is not what it should be."""
 
 
-def check_authorities(setting: str, path: Path, now_s: int) -> None:
-    """Check that `path` holds certificates that can vouch for others at `now_s` (Unix time). Raises `PemError`, `OSError`."""
-    _check_form(setting, path, _CERTIFICATE, "certificate", "x509")
+class UnreadableError(ConfigError):
+    """A file cannot be read, at least for the moment: that says nothing of what is in it."""
+
+
+@dataclass(frozen=True, slots=True)
+class KeyPair:
+    """A certificate and its key, in PEM, and when the certificate is valid."""
+
+    certificate: bytes
+    key: bytes = field(repr=False)
+    validity: Validity
+
+
+def read_token(setting: str, path: Path) -> str:
+    """The token in a file. Raises `PemError`, which never quotes it, and `UnreadableError`."""
+    try:
+        return clean_token(_read(setting, path).decode(errors="replace"))
+    except ValueError as error:
+        raise PemError(f"{setting}: {path} {error}") from None
+
+
+def read_authorities(setting: str, path: Path, now_s: int) -> bytes:
+    """The certificates in `path`, which can vouch for others at `now_s` (Unix time). Raises `PemError`, `UnreadableError`."""
+    data = _read_pem(setting, path, _CERTIFICATE, "certificate", "x509")
     try:
         ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT).load_verify_locations(path)
     except ssl.SSLError as error:
         raise PemError(f"{setting}: {path} holds a damaged certificate ({_reason(error)})") from error
-    faults = [found.fault(now_s) for found in _validities(setting, path)]
+    except OSError as error:
+        raise unreadable(setting, path, error) from error
+    faults = [found.fault(now_s) for found in _validities(setting, path, data)]
     if all(faults) and not clock_fault(now_s):  # of many, as the system has them, some have expired
         raise PemError(f"{setting}: {path} {faults[0]}; get a new one")
+    return data
 
 
-def check_key_pair(settings: tuple[str, str], certificate: Path, key: Path, now_s: int) -> Validity:
-    """Check that both files are whole, belong together and are valid at `now_s` (Unix time); `settings` names theirs.
+def read_key_pair(settings: tuple[str, str], certificate: Path, key: Path, now_s: int) -> KeyPair:
+    """A pair of files that are whole, belong together and are valid at `now_s` (Unix time); `settings` names theirs.
 
-    Returns when the certificate is valid. One that is not valid yet passes while the clock is obviously wrong: it will be set.
-    Raises `PemError`, `OSError`.
+    A certificate that is not valid yet passes while the clock is obviously wrong: it will be set. Raises `PemError`, `UnreadableError`.
     """
-    _check_form(settings[0], certificate, _CERTIFICATE, "certificate", "x509")
-    _check_form(settings[1], key, _KEY, "private key", "pkey")
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    pair = (
+        _read_pem(settings[0], certificate, _CERTIFICATE, "certificate", "x509"),
+        _read_pem(settings[1], key, _KEY, "private key", "pkey"),
+    )
     try:
-        context.load_cert_chain(certificate, key, password=_no_password)
+        ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER).load_cert_chain(certificate, key, password=_no_password)
     except ssl.SSLError as error:
-        _refuse(settings, certificate, key, error)
-    validity = _validities(settings[0], certificate)[0]
+        _refuse(settings, certificate, key, pair[1], error)
+    except OSError as error:
+        raise unreadable(settings[0], certificate, error) from error
+    validity = _validities(settings[0], certificate, pair[0])[0]
     if (fault := validity.fault(now_s)) and not clock_fault(now_s):
         raise PemError(f"{settings[0]}: {certificate} {fault}; get a new one, or set the clock")
-    return validity
+    return KeyPair(*pair, validity)
 
 
-def _validities(setting: str, path: Path) -> list[Validity]:
+def _read(setting: str, path: Path) -> bytes:
     try:
-        return validities(path.read_bytes())
+        return path.read_bytes()
+    except OSError as error:
+        raise unreadable(setting, path, error) from error
+
+
+def unreadable(setting: str, path: Path, error: OSError) -> UnreadableError:
+    """The error for a file that cannot be read."""
+    return UnreadableError(f"{setting}: {path} cannot be read: {error.strerror}")
+
+
+def _validities(setting: str, path: Path, data: bytes) -> list[Validity]:
+    try:
+        return validities(data)
     except ValueError as error:
         raise PemError(f"{setting}: {path} holds a damaged certificate (it {error})") from error
 
 
-def _check_form(setting: str, path: Path, mark: bytes, what: str, tool: str) -> None:
-    data = path.read_bytes()
+def _read_pem(setting: str, path: Path, mark: bytes, what: str, tool: str) -> bytes:
+    data = _read(setting, path)
     if not data.strip():
         raise PemError(f"{setting}: {path} is empty; it takes a {what} in PEM")
     if mark in data:
-        return
+        return data
     if data[0] == _DER:
         raise PemError(f"{setting}: {path} is DER; convert it to PEM: openssl {tool} -inform der -in {path} -out FILE")
     raise PemError(f"{setting}: {path} holds no {what} in PEM")
 
 
-def _refuse(settings: tuple[str, str], certificate: Path, key: Path, error: ssl.SSLError) -> NoReturn:
-    if _is_encrypted(key.read_bytes()):
+def _refuse(settings: tuple[str, str], certificate: Path, key: Path, key_data: bytes, error: ssl.SSLError) -> NoReturn:
+    if _is_encrypted(key_data):
         text = f"{settings[1]}: {key} is encrypted, and nobody can be asked for its password; decrypt it: openssl pkey -in {key} -out FILE"
     elif error.reason == "KEY_VALUES_MISMATCH":
         text = f"{settings[1]}: {key} does not belong to {certificate}"

@@ -29,7 +29,21 @@ class Role(enum.StrEnum):
 
 _DEVICE, _PUBLISHER, _ADMIN = (f"/avatar_relay.v1.{service}/" for service in ("DeviceService", "PublisherService", "AdminService"))
 _CHANNELZ = "/grpc.channelz.v1.Channelz/"
-_OPERATIONS = ("ListDevices", "GetDevice", "Speak", "Interrupt", "Pause", "Resume", "SetVolume", "Drain", "WatchEvents", "PairDevice")
+_OPERATIONS = (
+    "ListDevices",
+    "GetDevice",
+    "Speak",
+    "Interrupt",
+    "Pause",
+    "Resume",
+    "SetVolume",
+    "Drain",
+    "WatchEvents",
+    "PairDevice",
+    "SetSettings",
+    "RestartDevice",
+    "IdentifyDevice",
+)
 
 RPCS: Mapping[Role, frozenset[str]] = {
     Role.DEVICE: frozenset({"Attach"}),

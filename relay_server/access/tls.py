@@ -14,8 +14,7 @@ from typing import Any
 import grpc
 
 from avatar_relay.certificate_dates import Validity, clock_fault, first_certificate
-from avatar_relay.errors import ConfigError
-from avatar_relay.pem import PemError, check_authorities, check_key_pair
+from avatar_relay.pem import PemError, read_authorities, read_key_pair, unreadable
 from relay_server.access.store import Version, version_of
 
 logger = logging.getLogger(__name__)
@@ -33,20 +32,10 @@ class TlsFiles:
     client_ca: Path | None = None
 
     @property
-    def paths(self) -> tuple[Path, ...]:
+    def by_setting(self) -> dict[str, Path]:
         """All of them."""
-        return tuple(path for path in (self.certificate, self.key, self.client_ca) if path is not None)
-
-
-def authorities_in(setting: str, path: Path, now_s: int) -> bytes:
-    """The certificates (PEM) of a file that are to vouch for others. Raises `ConfigError`, which names the setting."""
-    try:
-        check_authorities(setting, path, now_s)
-        return path.read_bytes()
-    except PemError as error:
-        raise ConfigError(str(error)) from error
-    except OSError as error:
-        raise ConfigError(f"{setting}: {path} cannot be read: {error.strerror}") from error
+        files = {"tls_cert_file": self.certificate, "tls_key_file": self.key, "tls_client_ca_file": self.client_ca}
+        return {setting: path for setting, path in files.items() if path is not None}
 
 
 class HotCertificate:
@@ -65,7 +54,7 @@ class HotCertificate:
         self._read_versions: tuple[Version, ...] = ()
         """Those that were read whole; files that could not be read for a passing reason are read again."""
         self._failing = False
-        self._configuration = self._load()
+        self._configuration = self._read()
 
     def credentials(self) -> grpc.ServerCredentials:
         """For `add_secure_port`: TLS 1.2 or later, which is gRPC's own floor."""
@@ -103,7 +92,7 @@ class HotCertificate:
                 if self._versions() == self._read_versions:
                     return None
                 self._configuration = self._read()
-            except ConfigError as error:
+            except PemError as error:
                 logger.error("the certificate can not be used, the old one stays: %s", error)
                 return None
             except Exception as error:  # no descriptor or memory left, a failing disk: none of it says anything of the files
@@ -117,38 +106,34 @@ class HotCertificate:
         return self._configuration
 
     def _versions(self) -> tuple[Version, ...]:
-        return tuple(version_of(path) for path in self._files.paths)
-
-    def _load(self) -> grpc.ServerCertificateConfiguration:
-        """As `_read`, for a start. Raises `ConfigError`, also where the files cannot be read."""
-        try:
-            return self._read()
-        except OSError as error:
-            raise ConfigError(f"{self._setting_of(error.filename)}: {error.filename} cannot be read: {error.strerror}") from error
-
-    def _setting_of(self, path: object) -> str:
-        named = {str(self._files.key): "tls_key_file", str(self._files.client_ca): "tls_client_ca_file"}
-        return named.get(str(path), "tls_cert_file")
+        versions = []
+        for setting, path in self._files.by_setting.items():
+            try:
+                versions.append(version_of(path))
+            except OSError as error:
+                raise unreadable(setting, path, error) from error
+        return tuple(versions)
 
     def _read(self) -> grpc.ServerCertificateConfiguration:
-        """Read and check all files; a change while they are read is found by the next connection. Raises `ConfigError` and `OSError`."""
+        """Read and check all files; a change while they are read is found by the next connection.
+
+        Raises `PemError`, and `UnreadableError` for what may pass.
+        """
         versions = self._versions()
         try:
             configuration = self._checked()
-        except PemError as error:
+        except PemError:
             self._read_versions = versions
-            raise ConfigError(str(error)) from error
+            raise
         self._read_versions = versions
         return configuration
 
     def _checked(self) -> grpc.ServerCertificateConfiguration:
         now_s = self._unix_s()
-        validity = check_key_pair(("tls_cert_file", "tls_key_file"), self._files.certificate, self._files.key, now_s)
+        pair = read_key_pair(("tls_cert_file", "tls_key_file"), self._files.certificate, self._files.key, now_s)
         client_ca = self._files.client_ca
-        if client_ca is not None:
-            check_authorities("tls_client_ca_file", client_ca, now_s)
-        pair = (self._files.key.read_bytes(), self._files.certificate.read_bytes())
-        self.sha256 = hashlib.sha256(first_certificate(pair[1])).digest()
-        configuration = grpc.ssl_server_certificate_configuration([pair], None if client_ca is None else client_ca.read_bytes())
-        self._validity, self._warned = validity, 0
+        authorities = None if client_ca is None else read_authorities("tls_client_ca_file", client_ca, now_s)
+        self.sha256 = hashlib.sha256(first_certificate(pair.certificate)).digest()
+        configuration = grpc.ssl_server_certificate_configuration([(pair.key, pair.certificate)], authorities)
+        self._validity, self._warned = pair.validity, 0
         return configuration

@@ -52,6 +52,9 @@ class ClusterAdmin(AdminService):
             "Resume": (pb.ResumeRequest, own.resume),
             "SetVolume": (pb.SetVolumeRequest, own.set_volume),
             "SetMuted": (pb.SetMutedRequest, own.set_muted),
+            "SetSettings": (pb.SetSettingsRequest, own.set_settings),
+            "RestartDevice": (pb.RestartDeviceRequest, own.restart_device),
+            "IdentifyDevice": (pb.IdentifyDeviceRequest, own.identify_device),
         }
 
     async def list_devices(self, request: pb.ListDevicesRequest) -> pb.ListDevicesResponse:
@@ -92,6 +95,18 @@ class ClusterAdmin(AdminService):
     async def set_muted(self, request: pb.SetMutedRequest) -> pb.SetMutedResponse:
         """See `AdminService`."""
         return await self._at_home("SetMuted", request, request.device_id, self._own.set_muted, pb.SetMutedResponse)
+
+    async def set_settings(self, request: pb.SetSettingsRequest) -> pb.SetSettingsResponse:
+        """See `AdminService`."""
+        return await self._at_home("SetSettings", request, request.device_id, self._own.set_settings, pb.SetSettingsResponse)
+
+    async def restart_device(self, request: pb.RestartDeviceRequest) -> pb.RestartDeviceResponse:
+        """See `AdminService`."""
+        return await self._at_home("RestartDevice", request, request.device_id, self._own.restart_device, pb.RestartDeviceResponse)
+
+    async def identify_device(self, request: pb.IdentifyDeviceRequest) -> pb.IdentifyDeviceResponse:
+        """See `AdminService`."""
+        return await self._at_home("IdentifyDevice", request, request.device_id, self._own.identify_device, pb.IdentifyDeviceResponse)
 
     async def _at_home(
         self,

@@ -13,10 +13,11 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+from avatar_relay.device_state import DeviceSettings, Parts
 from avatar_relay.errors import PeerError
 from avatar_relay.limits import PROTOCOL_VERSION
 from avatar_relay.media import Credit, Kind
-from avatar_relay.messages import ConversationError, Goodbye, Held, Hello, Limits, Parts, PlayerEvent, UnknownEvent, Volume, Welcome
+from avatar_relay.messages import ConversationError, Goodbye, Held, Hello, Limits, PlayerEvent, UnknownEvent, Volume, Welcome
 from avatar_relay.reasons import Fault, Reason
 from relay_server.config import RelayConfig
 from relay_server.core.delivery import Retention
@@ -34,7 +35,7 @@ from relay_server.core.player_events import pass_on, tell_yielded
 from relay_server.core.registry import Registry
 from relay_server.core.session import NOBODY, Session
 
-Report = Credit | Held | PlayerEvent | UnknownEvent | Goodbye | ConversationError | Volume | Parts
+Report = Credit | Held | PlayerEvent | UnknownEvent | Goodbye | ConversationError | Volume | DeviceSettings | Parts
 
 
 class DeviceReports:
@@ -64,6 +65,7 @@ class DeviceReports:
             effects.append(DeviceDetached(hello.device_id, "replaced"))
         session = known if known is not None and known.proves(hello.session_token) else self._begin(hello, known, effects, now_us)
         is_news = session.volume.hello(hello.volume)
+        session.settings.hello(hello.settings)
         back = session.attach(hello, now_us)
         for conversation_id, delivery in session.deliveries.items():
             if delivery.cut:
@@ -77,6 +79,7 @@ class DeviceReports:
                 resumed_conversation_ids=back.resumed,
                 lost_conversation_ids=back.lost,
                 volume=session.volume.volume,
+                settings=session.settings.value if session.settings.supported else None,
             )
         )
         effects.append(DeviceAttached(hello.device_id, resumed=session is known))
@@ -97,9 +100,10 @@ class DeviceReports:
         if known is not None:
             session.inherit(known)
             effects += self._end(known, "replaced")
-            session.closed, session.volume = known.closed, known.volume
+            session.closed, session.volume, session.settings = known.closed, known.volume, known.settings
         else:
             session.volume = self._registry.pending_volumes.take(hello.device_id)
+            session.settings = self._registry.pending_settings.take(hello.device_id)
         self._registry.sessions[hello.device_id] = session
         return session
 
@@ -129,6 +133,9 @@ class DeviceReports:
                 return self._error(session, message)
             case Volume():
                 return [session.volume.notice] if session.volume.told(message) else []
+            case DeviceSettings():
+                session.settings.told(message)
+                return []
             case Parts():
                 session.parts = message.parts
                 return []
@@ -169,6 +176,7 @@ class DeviceReports:
         """Its session is over, and no other follows it."""
         self._registry.sessions.pop(session.device_id, None)
         self._registry.pending_volumes.keep(session.device_id, session.volume)
+        self._registry.pending_settings.keep(session.device_id, session.settings)
         return self._end(session, reason)
 
     def hand_over(self, session: Session) -> tuple[list[Effect], set[str]]:

@@ -8,9 +8,18 @@ An event without a number (0: a device typed by hand) is never repeated and need
 from __future__ import annotations
 
 from bisect import bisect_left, bisect_right, insort
+from dataclasses import dataclass
 
 MAX_PENDING = 1_024
 """Events that may be unacknowledged; beyond that the oldest counts as acknowledged."""
+
+
+@dataclass(frozen=True, slots=True)
+class Tombstone:
+    """A finished conversation: whose it was, and the event that finished it (0: the relay did)."""
+
+    publisher: str
+    event_id: int
 
 
 class EventLedger:

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import replace
 
+from avatar_relay.desk_settings import DESK_SETTINGS, refusals
+from avatar_relay.device_state import Identify, Restart
 from avatar_relay.messages import Finished, Volume
 from avatar_relay.reasons import Fault, FinishReason, Reason
 from relay_server.core.delivery import Delivery
@@ -12,6 +14,7 @@ from relay_server.core.events import Effect, WakeDevice
 from relay_server.core.finishing import cut_on
 from relay_server.core.registry import Registry
 from relay_server.core.session import Session
+from relay_server.core.settings_record import SettingsRecord
 from relay_server.errors import RequestError
 
 
@@ -65,6 +68,27 @@ class OperatorCommands:
     def set_muted(self, device_id: str, *, muted: bool) -> Volume:
         """Mute a device, or let it be heard at the gain that it had; returns its volume as it is now."""
         return self.set_volume(device_id, replace(self.session(device_id).volume.volume, muted=muted))
+
+    def change_settings(self, device_id: str, changes: dict[str, str]) -> SettingsRecord:
+        """Change settings of a device, an empty value takes one back; returns all as they will be."""
+        session = self.session(device_id)
+        if not session.settings.supported:
+            text = f"device {device_id} takes no settings from here: its program is too old, or has no folder to store them"
+            raise RequestError(Fault(Reason.SETTINGS_UNSUPPORTED, text, "device_id"))
+        wrong = refusals({name: value for name, value in changes.items() if value or name not in DESK_SETTINGS})
+        if wrong:
+            text = "; ".join(f"{name} {reason}" for name, reason in wrong.items())
+            raise RequestError(Fault(Reason.SETTINGS_INVALID, text[:1_000], "changes"))
+        self._perform(session.change_settings(changes))
+        return session.settings
+
+    def act(self, device_id: str, action: Restart | Identify) -> None:
+        """Let a device that is attached do something at once."""
+        session = self.session(device_id)
+        if not session.attached:
+            raise RequestError(Fault(Reason.DEVICE_AWAY, f"device {device_id} is away", "device_id"))
+        session.outbox.put(action)
+        self._perform([WakeDevice(device_id)])
 
     def session(self, device_id: str) -> Session:
         """A device that is here, or within its lease."""

@@ -20,8 +20,10 @@ from avatar_relay.messages import ConversationCredit, Finished, PlayerEvent, Pub
 from relay_server.core.allowance import Allowance
 from relay_server.core.backlog import Backlog, Unacknowledged
 from relay_server.core.conversation import Conversation
+from relay_server.core.pending_record import PendingRecords
 from relay_server.core.session import Session
-from relay_server.core.volume_record import PendingVolumes
+from relay_server.core.settings_record import SettingsRecord
+from relay_server.core.volume_record import VolumeRecord
 
 MAX_TOLD_ONCE = 256
 """Events made by the relay that are kept for a publisher whose stream breaks."""
@@ -136,7 +138,8 @@ class Registry:
     def __init__(self, groups: Mapping[str, tuple[str, ...]]) -> None:
         self.groups = groups
         self.sessions: dict[str, Session] = {}
-        self.pending_volumes = PendingVolumes()
+        self.pending_volumes = PendingRecords(VolumeRecord)
+        self.pending_settings = PendingRecords(SettingsRecord)
         self.publishers: dict[str, PublisherRecord] = {}
         self.conversations: dict[str, Conversation] = {}
         self.unopened_bytes = UnopenedBytes()

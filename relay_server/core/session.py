@@ -18,6 +18,7 @@ import hmac
 from collections import deque
 from dataclasses import dataclass, replace
 
+from avatar_relay.device_state import Part
 from avatar_relay.limits import MAX_CLOSED_CONVERSATIONS, MAX_PAYLOAD_BYTES
 from avatar_relay.media import ConversationOpen, Credit, Cursor, Kind, OnPlaying, Pacing
 from avatar_relay.messages import (
@@ -26,7 +27,6 @@ from avatar_relay.messages import (
     Finished,
     Hello,
     Interrupt,
-    Part,
     Pause,
     Paused,
     Ping,
@@ -40,22 +40,15 @@ from relay_server.core.adoption import Adoption
 from relay_server.core.congestion import CongestionWindow
 from relay_server.core.delivery import Delivery, Retention
 from relay_server.core.device_outbox import DeviceOutbox, MediaMessage, Outgoing
-from relay_server.core.event_ledger import EventLedger
+from relay_server.core.event_ledger import EventLedger, Tombstone
 from relay_server.core.events import Effect, WakeDevice, WakeForMedia
 from relay_server.core.narrow_link import ON_ITS_WAY_US, SOON_US, SOUND_AHEAD_US, drop_motion
 from relay_server.core.payload_batch import PayloadBatch
+from relay_server.core.settings_record import SettingsRecord
 from relay_server.core.volume_record import VolumeRecord
 
 NOBODY = ""
 """Owner of what has no publisher here; no publisher has this name."""
-
-
-@dataclass(frozen=True, slots=True)
-class Tombstone:
-    """A finished conversation: whose it was, and the event that finished it (0: the relay did)."""
-
-    publisher: str
-    event_id: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,6 +70,7 @@ class Session:
         self.expires_at_us = 0
         """End of the lease while the device is away."""
         self.volume = VolumeRecord(hello.device_id)
+        self.settings = SettingsRecord(hello.device_id)
         self.parts: tuple[Part, ...] = ()
         self.outbox = DeviceOutbox()
         self.flight = CongestionWindow()
@@ -273,6 +267,13 @@ class Session:
         if self.attached:
             self.outbox.put(self.volume.volume)
         return [WakeDevice(self.device_id), self.volume.notice]
+
+    def change_settings(self, changes: dict[str, str]) -> list[Effect]:
+        """Change settings, and keep them until the device has stored or refused them."""
+        self.settings.change(changes)
+        if self.attached:
+            self.outbox.put(self.settings.value)
+        return [WakeDevice(self.device_id)]
 
     # --- what the device does --------------------------------------------------------------------------------------
 

@@ -18,21 +18,20 @@ from grpc_health.v1 import health_pb2, health_pb2_grpc
 
 from avatar_relay import wire
 from avatar_relay.command import CommandLine
+from avatar_relay.device_state import PartState
 from avatar_relay.forward_proxy import proxy_note
 from avatar_relay.grpc_client import fault_of
-from avatar_relay.media import AngleUnit
-from avatar_relay.messages import PartState
+from avatar_relay.media import AngleUnit, Expression, ExpressionPreset
 from avatar_relay.v1 import admin_service_pb2 as pb
 from avatar_relay.v1 import admin_service_pb2_grpc as services
 from avatar_relay.v1 import media_pb2
 from avatar_relay.volume_curve import position_of
 from relay_server.relayctl import access_commands as keys
 from relay_server.relayctl import device_commands
-from relay_server.relayctl.connect import add_flags, open_channel, why_unreachable
+from relay_server.relayctl.connect import PREFIX, SETTINGS, OperatorSettings, load_settings, open_channel, why_unreachable
 from relay_server.relayctl.values import gain, number
 from relay_server.relayctl.watching import watch
 
-DEFAULT_RELAY = "127.0.0.1:52000"
 TIMEOUT_S = 10.0
 HEALTH_TIMEOUT_S = 2.0
 MAX_GRACE_S = 7 * 86_400.0
@@ -56,12 +55,13 @@ def run(arguments: Sequence[str] | None) -> int:
         if not _is_utf8(argument):
             parser.error(f"{argument!a} is not valid UTF-8")
     options = parser.parse_args(arguments)
+    settings = load_settings(options, os.environ)
     try:
         if "keys" in options:
             for said, words in keys.run(options):
                 _print(said, words, as_json=options.json)
             return 0
-        with open_channel(options, os.environ) as channel:
+        with open_channel(settings, os.environ) as channel:
             command: Run = options.run
             for answer, lines in command(options.stub(channel), options):
                 _show(answer, lines, as_json=options.json)
@@ -69,7 +69,7 @@ def run(arguments: Sequence[str] | None) -> int:
         print(f"relayctl: {status}", file=sys.stderr)
         return EXIT_REFUSED
     except grpc.RpcError as error:
-        return _complain(error, options)
+        return _complain(error, settings, as_json=options.json)
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # the reader left, as `head` does; exiting must not fail
     return 0
@@ -80,11 +80,11 @@ def build_parser() -> argparse.ArgumentParser:
     parser = CommandLine(
         prog="relayctl",
         description="Looks at a relay's devices and steers them; says who may enter.",
-        epilog="Exit codes: 0 done, 1 refused by the relay, 2 wrong usage, 3 no relay answers.",
+        epilog=f"A setting is also an environment variable ({PREFIX}RELAY); flags override it. "
+        "Exit codes: 0 done, 1 refused by the relay, 2 wrong usage, 3 no relay answers.",
     )
     parser.add_argument("--version", action="version", version=f"%(prog)s {version('avatar-relay')}")
-    parser.add_argument("--relay", default=DEFAULT_RELAY, metavar="HOST:PORT", help=f"the relay (default {DEFAULT_RELAY})")
-    add_flags(parser)
+    SETTINGS.add_flags(parser)
     parser.add_argument("--json", action="store_true", help="answers as JSON, one object a line")
     commands = parser.add_subparsers(metavar="COMMAND", required=True)
 
@@ -109,6 +109,9 @@ def build_parser() -> argparse.ArgumentParser:
     units = [unit.value for unit in AngleUnit]
     play.add_argument("--angle-unit", choices=units, default=units[0], help="of head and eyes in recorded motion (default: %(default)s)")
     for speaking in (say, play):
+        moods = [preset.value for preset in ExpressionPreset]
+        speaking.add_argument("--expression", choices=moods, default=moods[0], help="mood of the face meanwhile (default: %(default)s)")
+        speaking.add_argument("--intensity", type=number(0, 1), default=1.0, metavar="N", help="of the mood, 0 to 1 (default: 1)")
         speaking.add_argument("--queue", action="store_true", help="follow what plays, instead of replacing it")
     interrupt = command("interrupt", _interrupt, "Cut short what a device says.")
     interrupt.add_argument("--conversation", default="", metavar="ID", help="only this one (default: the one that plays)")
@@ -176,11 +179,13 @@ def _speak(relay: services.AdminServiceStub, options: argparse.Namespace) -> Ite
             voice=options.voice,
             words_per_minute=None if options.rate is None else round(options.rate),
             pitch=None if options.pitch is None else round(options.pitch),
-            **{"ssml" if options.ssml else "text": words},
         )
+        setattr(request, "ssml" if options.ssml else "text", words)
     else:
         request.file = options.file
         request.angle_unit = wire.ANGLE_UNIT_TO_WIRE[AngleUnit(options.angle_unit)]
+    mood = Expression(ExpressionPreset(options.expression), options.intensity)
+    request.expression.CopyFrom(wire.expression_to_wire(mood))
     answer = relay.Speak(request, timeout=TIMEOUT_S)
     yield answer, [f"conversation {answer.conversation_id}" + (f", trace {answer.trace_id}" if answer.trace_id else "")]
 
@@ -357,13 +362,13 @@ def _printable(text: str) -> str:
     return "".join(character if character.isprintable() else "?" for character in text)
 
 
-def _complain(error: Any, options: argparse.Namespace) -> int:
+def _complain(error: Any, settings: OperatorSettings, *, as_json: bool) -> int:
     """One clear line on standard error; returns the exit code."""
     code = error.code()
     fault = fault_of(code.name, error.details(), error.trailing_metadata())
     if fault is None and code in _UNREACHABLE:
         text, reason, exit_code = (
-            why_unreachable(options) + proxy_note(options.relay, os.environ),
+            why_unreachable(settings) + proxy_note(settings.relay, os.environ),
             code.name,
             EXIT_UNREACHABLE,
         )
@@ -371,6 +376,6 @@ def _complain(error: Any, options: argparse.Namespace) -> int:
         text, reason, exit_code = error.details() or "", code.name, EXIT_REFUSED
     else:
         text, reason, exit_code = fault.text, fault.reason.value, EXIT_REFUSED
-    line = json.dumps({"error": {"reason": reason, "code": code.name, "text": text}}) if options.json else f"relayctl: {reason}: {text}"
+    line = json.dumps({"error": {"reason": reason, "code": code.name, "text": text}}) if as_json else f"relayctl: {reason}: {text}"
     print(_printable(line), file=sys.stderr)
     return exit_code

@@ -4,15 +4,19 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable
+from dataclasses import replace
 from typing import Any, Protocol, assert_never
 
 from google.protobuf.message import Message
 
 from avatar_relay import wire
+from avatar_relay.desk_settings import MAX_DESK_SETTINGS
+from avatar_relay.device_state import Identify, Restart
 from avatar_relay.limits import MAX_NAMES
-from avatar_relay.media import AngleUnit, OnPlaying
+from avatar_relay.media import AS_MOTION_SAYS, AngleUnit, Expression, OnPlaying
 from avatar_relay.reasons import Fault, Reason
 from avatar_relay.v1 import admin_service_pb2 as pb
+from avatar_relay.v1 import media_pb2
 from relay_server.access.caller import current_caller
 from relay_server.connections.relay import Relay
 from relay_server.connections.watching import Watched
@@ -28,6 +32,7 @@ from relay_server.core.events import (
     VolumeChanged,
 )
 from relay_server.core.session import Session
+from relay_server.core.settings_record import SettingsRecord
 from relay_server.errors import RequestError
 from relay_server.service.calls import server_stream, service, unary
 from relay_server.sources.source import NO_WISH, VoiceWish
@@ -52,6 +57,7 @@ class Speech(Protocol):
         angle_unit: AngleUnit = AngleUnit.RADIANS,
         voice: VoiceWish = NO_WISH,
         is_ssml: bool = False,
+        expression: Expression = AS_MOTION_SAYS,
         owner: str = "",
     ) -> tuple[str, str]:
         """Begin to speak text, or a file of the speech folder, for the identity `owner`.
@@ -89,6 +95,9 @@ class AdminService:
                 "SetMuted": unary(pb.SetMutedRequest, self.set_muted),
                 "Drain": unary(pb.DrainRequest, self.drain),
                 "PairDevice": unary(pb.PairDeviceRequest, self.pair_device),
+                "SetSettings": unary(pb.SetSettingsRequest, self.set_settings),
+                "RestartDevice": unary(pb.RestartDeviceRequest, self.restart_device),
+                "IdentifyDevice": unary(pb.IdentifyDeviceRequest, self.identify_device),
                 "WatchEvents": server_stream(pb.WatchEventsRequest, self.watch_events),
             },
         )
@@ -121,6 +130,7 @@ class AdminService:
                 request.pitch if request.HasField("pitch") else None,
             ),
             is_ssml=said == "ssml",
+            expression=wire.expression_from_wire(request, "expression"),
         )
         return pb.SpeakResponse(conversation_id=conversation_id, trace_id=trace_id)
 
@@ -166,6 +176,27 @@ class AdminService:
             raise RequestError(Fault(Reason.PAIRING_FAILED, text))
         return await self._pair(request)
 
+    async def set_settings(self, request: pb.SetSettingsRequest) -> pb.SetSettingsResponse:
+        """`SetSettings`."""
+        check_reach(request.device_id)
+        if not 0 < len(request.changes) <= MAX_DESK_SETTINGS:
+            text = f"{len(request.changes)} changes; 1 to {MAX_DESK_SETTINGS} are taken at a time"
+            raise RequestError(Fault(Reason.SETTINGS_INVALID, text, "changes"))
+        record = self._relay.operator.change_settings(request.device_id, {one.name: one.value for one in request.changes})
+        return pb.SetSettingsResponse(settings=wire.SETTINGS.to_wire(record.value))
+
+    async def restart_device(self, request: pb.RestartDeviceRequest) -> pb.RestartDeviceResponse:
+        """`RestartDevice`."""
+        check_reach(request.device_id)
+        self._relay.operator.act(request.device_id, Restart())
+        return pb.RestartDeviceResponse()
+
+    async def identify_device(self, request: pb.IdentifyDeviceRequest) -> pb.IdentifyDeviceResponse:
+        """`IdentifyDevice`."""
+        check_reach(request.device_id)
+        self._relay.operator.act(request.device_id, Identify())
+        return pb.IdentifyDeviceResponse()
+
     async def watch_events(self, request: pb.WatchEventsRequest, write: Write) -> None:
         """`WatchEvents`: until the caller or the relay ends it."""
         if len(request.device_ids) > MAX_NAMES:
@@ -199,6 +230,8 @@ class AdminService:
             lease_remaining_ms=self._relay.lease_remaining_us(session) // 1_000,
             volume=wire.VOLUME.to_wire(session.volume.volume),
             volume_pending=session.volume.pending,
+            settings=_settings_to_wire(session.settings),
+            settings_pending=session.settings.pending,
             parts=[wire.PART.to_wire(part) for part in session.parts],
             conversations=[
                 pb.DeviceConversation(
@@ -214,6 +247,13 @@ class AdminService:
             credit=wire.CREDIT.to_wire(session.outbox.credit),
             waiting=wire.CREDIT.to_wire(session.outbox.waiting_by_kind()),
         )
+
+
+def _settings_to_wire(record: SettingsRecord) -> media_pb2.DeviceSettings | None:
+    if not record.supported:
+        return None
+    converted: media_pb2.DeviceSettings = wire.SETTINGS.to_wire(replace(record.value, refused=record.refused))
+    return converted
 
 
 def may_reach(device_id: str) -> bool:

@@ -10,6 +10,7 @@ import inspect
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
 from contextlib import AbstractAsyncContextManager, aclosing, asynccontextmanager, nullcontext
 from functools import partial
+from traceback import clear_frames
 from typing import Any
 
 import grpc
@@ -62,10 +63,14 @@ class RequestInterceptor(grpc.aio.ServerInterceptor):
     async def _admitted(self, handler: Any, context: Context, method: str) -> None:
         async with self._admit(method, context) as caller:
             with self._watch.known(context.peer()) if caller.known else nullcontext():
+                fault = None
                 try:
                     await self._perform(handler, context, method, caller.name)
                 except FaultError as error:
-                    await abort(context, error.fault)
+                    fault = error.fault
+                    clear_frames(error.__traceback__)  # they hold the request, and each other: megabytes until the next collection
+                if fault is not None:
+                    await abort(context, fault)
 
     async def _perform(self, handler: Any, context: Context, method: str, caller: str) -> None:
         behaviour = handler.unary_unary or handler.unary_stream or handler.stream_unary or handler.stream_stream

@@ -6,6 +6,7 @@ import asyncio
 import logging
 from collections.abc import Awaitable, Callable
 from contextvars import ContextVar
+from traceback import clear_frames
 from typing import Any
 
 import grpc
@@ -116,6 +117,7 @@ class _Reader:
                 data = await self._context.read()
         except PeerError as error:
             self._port.end(error.fault)
+            clear_frames(error.__traceback__)  # they hold the message
         except grpc.aio.BaseError:
             self._port.end()  # the stream broke; the handler is cancelled beside this
         except Exception:

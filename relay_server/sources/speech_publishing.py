@@ -22,7 +22,7 @@ from types import MappingProxyType
 from typing import assert_never
 
 from avatar_relay.limits import UNKNOWN_CONVERSATION_HOLD_BYTES
-from avatar_relay.media import AngleUnit, OnPlaying, TraceContext
+from avatar_relay.media import AS_MOTION_SAYS, AngleUnit, Expression, OnPlaying, TraceContext
 from avatar_relay.publisher import (
     Avatar,
     ConnectionLostError,
@@ -80,6 +80,7 @@ class PublishedSpeech:
         targets: tuple[str, ...],
         on_playing: OnPlaying,
         *,
+        expression: Expression = AS_MOTION_SAYS,
         report: Report = _nobody,
     ) -> None:
         self.avatar: Avatar = publisher.avatar(
@@ -89,6 +90,7 @@ class PublishedSpeech:
             pacing=performance.pacing,
             on_playing=on_playing,
         )
+        self.avatar.set_expression(expression.preset, expression.intensity)
         self.conversation_id = ""
         self._items = performance.items
         self._trace_context = performance.trace_context
@@ -262,6 +264,7 @@ class SpeechPublisher:
         angle_unit: AngleUnit = AngleUnit.RADIANS,
         voice: VoiceWish = NO_WISH,
         is_ssml: bool = False,
+        expression: Expression = AS_MOTION_SAYS,
         owner: str = "",
     ) -> tuple[str, str]:
         """Begin to speak text, or a file of the speech folder, for `owner`; the rest is published in the background.
@@ -275,7 +278,7 @@ class SpeechPublisher:
                 if text and voice.name is None:
                     voice = replace(voice, name=self._voices.get(target))
                 source, speech = await self._choose(target, TextSpeech(text, voice, is_ssml) if text else None, file, angle_unit)
-                return await self._begin(await source.perform(speech), target, on_playing, place)
+                return await self._begin(await source.perform(speech), target, on_playing, expression, place)
             except FaultError as error:
                 raise RequestError(error.fault) from error
             except ConnectionLostError as error:
@@ -304,9 +307,11 @@ class SpeechPublisher:
             raise RequestError(Fault(Reason.SPEECH_FILE_INVALID, f"files of this kind can not be spoken; possible are {kinds}", "file"))
         return (own if own is not None and path.suffix.lower() in AUDIO_SUFFIXES else source), FileSpeech(path, angle_unit)
 
-    async def _begin(self, performance: Performance, target: str, on_playing: OnPlaying, place: ExitStack) -> tuple[str, str]:
+    async def _begin(
+        self, performance: Performance, target: str, on_playing: OnPlaying, expression: Expression, place: ExitStack
+    ) -> tuple[str, str]:
         """As `speak`; from when the performance runs, it holds `place`."""
-        rendition = PublishedSpeech(self._publisher, performance, (target,), on_playing, report=self._report)
+        rendition = PublishedSpeech(self._publisher, performance, (target,), on_playing, expression=expression, report=self._report)
         conversation_id = await rendition.begin()
         task = self._tasks.create_task(self._run(rendition), name=f"performance {conversation_id}")
         self._running.add(task)

@@ -12,6 +12,7 @@ import numpy as np
 from PIL import Image
 
 from avatar_relay.arkit import ARKIT_INDEX
+from avatar_relay.media import Expression, ExpressionPreset
 from edge_client.colours import AS_PAINTED, FaceColours
 from edge_client.face.gl.opening import SMOOTH_SAMPLES
 from edge_client.face.gles import GlesRenderer
@@ -19,6 +20,7 @@ from edge_client.face.overlay import Overlay, Page
 from edge_client.face.renderer import Picture, Renderer
 from edge_client.face.screens import RendererChoice, open_renderer
 from edge_client.face.window import start_sdl
+from edge_client.motion.expressions import mood_weights, with_mood
 from edge_client.motion.pose import HEAD_ROTATION, LEFT_EYE_ROTATION, RIGHT_EYE_ROTATION, Pose, neutral_pose
 from tests.lab.face.viseme_poses import VISEMES, viseme_pose
 from tests.lab.tool import command_line
@@ -63,6 +65,7 @@ def main() -> int:
     for choice, name in (("gles", "face.jpg"), ("flat", "face-2d.jpg")):
         _save(_strip("gles" if choice == "gles" else "flat"), FOLDER / name)
     _save(_visemes(), FOLDER / "face-visemes.jpg")
+    _save(_moods(), FOLDER / "face-moods.jpg")
     _save(_screens(), FOLDER / "face-screens.jpg")
     _save(_colours(), FOLDER / "face-colours.jpg")
     for width, height in ((800, 480), (1024, 600), (1280, 720), (480, 800)):
@@ -78,6 +81,15 @@ def _visemes() -> Picture:
     tiles = [_draw(renderer, viseme_pose(ipa))[460:860, 430:850] for ipa in VISEMES]
     renderer.close()
     return _grid(tiles, 5, (210, 200))
+
+
+def _moods() -> Picture:
+    """Each of them with an open mouth, and with lips that meet."""
+    renderer = _open("gles", (960, 720))
+    moods = [mood_weights(Expression(preset)) for preset in ExpressionPreset if preset is not ExpressionPreset.NEUTRAL]
+    tiles = [_draw(renderer, with_mood(viseme_pose(ipa), mood))[60:690, 200:760] for ipa in ("ɛ", "p") for mood in moods]
+    renderer.close()
+    return _grid(tiles, len(moods), (224, 252))
 
 
 def _screens() -> Picture:

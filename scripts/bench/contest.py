@@ -25,6 +25,7 @@ MEASURE_S = 120.0
 AROUND_S = 0.6
 """What a measurement takes beside its stretch: two programs start, warm up and end. For telling beforehand how long all will take."""
 OURS = ("-m", "relay_server", "--listen", "127.0.0.1:0")
+UVLOOP = "scripts.bench.contenders.on_uvloop"
 TRACING_OFF = {"OTEL_SDK_DISABLED": "true"}
 UNBOUNDED = {"AVATAR_RELAY_MAX_PAYLOADS_PER_SECOND": "10000000"}
 """A publisher may say only so much in a second, and a burst here is more than that."""
@@ -53,12 +54,14 @@ CONTENDERS = {
     for contender in (
         Contender("ours", "ours", OURS, TRACING_OFF | UNBOUNDED),
         Contender("ours, tick", "ours, tick", OURS, TRACING_OFF | UNBOUNDED),
+        Contender("ours, uvloop", "ours", ("-m", UVLOOP, *OURS[1:]), TRACING_OFF | UNBOUNDED),
         _contender("bare", "bare"),
         _contender("vendor", "vendor"),
         _contender("websockets", "websockets"),
         _contender("joining", "websockets", "--joining"),
         _contender("floor", "floor"),
         _contender("floor, tick", "floor"),
+        Contender("floor, uvloop", "floor", ("-m", UVLOOP, "scripts.bench.contenders.floor")),
     )
 }
 

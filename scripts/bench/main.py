@@ -33,7 +33,7 @@ MATCHES = {
     WINDOWS: ("ours", "bare", "websockets", "floor"),
     PACED: ALL,
     SINGLE: ("ours", "bare", "vendor", "websockets", "floor"),
-    REAL: ("ours", "ours, tick", "floor", "floor, tick", "bare", "vendor", "websockets"),
+    REAL: ("ours", "ours, tick", "ours, uvloop", "floor", "floor, tick", "floor, uvloop", "bare", "vendor", "websockets"),
     QUICK: ("ours", "ours, tick", "floor", "floor, tick"),
     IDLE: ("ours", "floor"),
     FIRST: RELAYS,

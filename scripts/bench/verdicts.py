@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from statistics import median
 from typing import Any
 
-from scripts.bench.cases import BURST, FAN_OUT, PACED, SINGLE, WINDOWS, Case
+from scripts.bench import cases
+from scripts.bench.cases import BURST, FAN_OUT, PACED, QUICK, REAL, SINGLE, WINDOWS, Case
 from scripts.bench.contest import Results, middle, ratio
 from scripts.bench.growth import ACTIVE, CPU, IDLE, steepest
 from scripts.bench.tracing_cost import added
@@ -25,6 +26,8 @@ SECONDS = {
     "imports: edge-client": 0.6,
     "relay-server listens": 0.7,
 }
+IDLE_US_PER_S = 150
+"""What a device that waits may cost."""
 TRACING = (("off", "none", 1.0), ("default", "off", 5.0))
 """Mode, what it is compared with, and the per cent that it may cost."""
 
@@ -79,14 +82,21 @@ PROMISES = (
     _at_most(PACED, "vendor", 0.35, "ours, tick"),
     Promise(PACED, "p99 at most bare's + 15 ms", "ours, tick", "bare", "p99_ms", lambda mine, theirs: mine <= theirs + 15),
     Promise(PACED, "p99 at most 0.5× vendor's", "ours", "vendor", "p99_ms", lambda mine, theirs: mine <= 0.5 * theirs),
-    Promise(SINGLE, "p99 at most 1.2× bare's", "ours", "bare", "p99_ms", lambda mine, theirs: mine <= 1.2 * theirs),
+    Promise(SINGLE, "p99 at most 1.5× bare's", "ours", "bare", "p99_ms", lambda mine, theirs: mine <= 1.5 * theirs),
+    *(
+        _at_most(case, floor, share, ours)
+        for case, share in ((PACED, 1.25), (REAL, 1.3), (QUICK, 1.3))
+        for ours, floor, share in (("ours", "floor", share), ("ours, tick", "floor, tick", 1.5))
+    ),
+    Promise(REAL, "context switches at most the floor's + 1", "ours", "floor", "switches", lambda mine, theirs: mine <= theirs + 1),
 )
-UNITS = {"cpu_us": "µs", "p99_ms": "ms"}
+UNITS = {"cpu_us": "µs", "p99_ms": "ms", "switches": "a payload"}
 
 
 def judge(figures: Mapping[str, Any]) -> list[Verdict]:
     """All aims of which something was measured; `figures` as `scripts/bench/relay --json` writes them."""
-    verdicts = [*_promises(figures.get("rounds", {})), *_wire(figures.get("rounds", {}))]
+    rounds = figures.get("rounds", {})
+    verdicts = [*_promises(rounds), *_wire(rounds), *_idle(rounds)]
     verdicts += _sessions(figures.get("sessions", {}))
     verdicts += _growth(figures.get("growth", {}))
     verdicts += _start_up(figures.get("start_up", {}))
@@ -102,7 +112,8 @@ def _promises(results: Results) -> Iterator[Verdict]:
             mid, least, most = ratio(results, promise.case, promise.figure, promise.ours, promise.other)
             text = f"{ours:.2f} and {other:.2f} {UNITS[promise.figure]}: theirs is {mid:.2f}× ({least:.2f} to {most:.2f})"
             kept, kept_by_floor = promise.holds(ours, other), None
-            if not kept and (rounds := measured.get(promise.ours.replace("ours", "floor"))):
+            floor_name = promise.ours.replace("ours", "floor")
+            if not kept and promise.other != floor_name and (rounds := measured.get(floor_name)):
                 floor = middle(rounds)[promise.figure]
                 text += f"; the floor has {floor:.2f}"
                 kept_by_floor = promise.holds(floor, other)
@@ -114,6 +125,13 @@ def _wire(results: Results) -> Iterator[Verdict]:
         if rounds := results.get(case.name, {}).get(name):
             found = middle(rounds)["wire_ratio"]
             yield Verdict(case.title, f"{name}: bytes on the wire at most {WIRE_RATIO}× raw", f"{found:.3f}×", found <= WIRE_RATIO)
+
+
+def _idle(results: Results) -> Iterator[Verdict]:
+    if rounds := results.get(cases.IDLE.name, {}).get("ours"):
+        found = middle(rounds)["idle_us_per_s"]
+        aim = f"ours: at most {IDLE_US_PER_S} µs of CPU a second for each"
+        yield Verdict(cases.IDLE.title, aim, f"{found:.0f} µs", found <= IDLE_US_PER_S)
 
 
 def _sessions(searches: Mapping[str, list[dict[str, float]]]) -> Iterator[Verdict]:

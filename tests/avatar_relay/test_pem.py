@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from avatar_relay.certificate_dates import DAY_S, Validity, clock_fault, validities
-from avatar_relay.pem import PemError, check_authorities, check_key_pair
+from avatar_relay.pem import PemError, UnreadableError, read_authorities, read_key_pair, read_token
 from tests.relay_server.access.guarded import Authority, now_s
 
 pytestmark = pytest.mark.skipif(shutil.which("openssl") is None, reason="no openssl to make certificates with")
@@ -48,9 +48,31 @@ def make_pem_files(folder: Path) -> None:
 
 def test_good_files_pass(files: Path) -> None:
     """A certificate with its key, and an authority."""
-    validity = check_key_pair(SETTINGS, files / "good.pem", files / "good.key", now_s())
+    pair = read_key_pair(SETTINGS, files / "good.pem", files / "good.key", now_s())
+    validity = pair.validity
+    assert (pair.certificate, pair.key) == ((files / "good.pem").read_bytes(), (files / "good.key").read_bytes())
     assert 0 < validity.not_after_s - now_s() <= 2 * DAY_S
-    check_authorities("ca", files / "authority.pem", now_s())
+    assert read_authorities("ca", files / "authority.pem", now_s()) == (files / "authority.pem").read_bytes()
+
+
+def test_what_cannot_be_read_is_no_wrong_file(files: Path) -> None:
+    """It may be readable a moment later."""
+    for setting, read in (
+        ("cert", lambda: read_key_pair(SETTINGS, files / "none", files / "good.key", now_s())),
+        ("key", lambda: read_key_pair(SETTINGS, files / "good.pem", files / "none", now_s())),
+        ("ca", lambda: read_authorities("ca", files / "none", now_s())),
+        ("token", lambda: read_token("token", files / "none")),
+    ):
+        with pytest.raises(UnreadableError, match=f"^{setting}: .*/none cannot be read: No such file"):
+            read()
+
+
+def test_a_token_file_without_a_token_is_not_quoted(files: Path) -> None:
+    """What it holds may be a secret all the same."""
+    (files / "two").write_text("secret words\n")
+    with pytest.raises(PemError, match=r"^token: .*/two holds no token") as caught:
+        read_token("token", files / "two")
+    assert "secret" not in str(caught.value)
 
 
 @pytest.mark.parametrize(
@@ -74,7 +96,7 @@ def test_good_files_pass(files: Path) -> None:
 def test_a_wrong_pair_is_refused(files: Path, certificate: str, key: str, text: str) -> None:
     """The text names the setting at fault, the file, and what to do."""
     with pytest.raises(PemError, match=text):
-        check_key_pair(SETTINGS, files / certificate, files / key, now_s())
+        read_key_pair(SETTINGS, files / certificate, files / key, now_s())
 
 
 @pytest.mark.parametrize(
@@ -84,7 +106,7 @@ def test_a_wrong_pair_is_refused(files: Path, certificate: str, key: str, text: 
 def test_wrong_authorities_are_refused(files: Path, name: str, text: str) -> None:
     """As with pairs."""
     with pytest.raises(PemError, match=f"^ca: .*/{name}.*{text}|^ca: .*/{name} holds a {text}"):
-        check_authorities("ca", files / name, now_s())
+        read_authorities("ca", files / name, now_s())
 
 
 @pytest.mark.parametrize(
@@ -94,15 +116,15 @@ def test_a_certificate_out_of_its_time_is_refused(files: Path, days: int, text: 
     """And so are authorities of which none counts."""
     then_s = now_s() + days * DAY_S
     with pytest.raises(PemError, match=text):
-        check_key_pair(SETTINGS, files / "good.pem", files / "good.key", then_s)
+        read_key_pair(SETTINGS, files / "good.pem", files / "good.key", then_s)
     with pytest.raises(PemError, match=r"ca: .*authority"):
-        check_authorities("ca", files / "authority.pem", then_s)
+        read_authorities("ca", files / "authority.pem", then_s)
 
 
 def test_a_clock_that_was_never_set_is_not_the_certificates_fault(files: Path) -> None:
     """A Raspberry Pi without a battery starts in 1970, and sets its clock once it has a network."""
-    check_key_pair(SETTINGS, files / "good.pem", files / "good.key", 1_000)
-    check_authorities("ca", files / "authority.pem", 1_000)
+    read_key_pair(SETTINGS, files / "good.pem", files / "good.key", 1_000)
+    read_authorities("ca", files / "authority.pem", 1_000)
     assert "clock says 1970-01-01" in clock_fault(1_000)
     assert clock_fault(now_s()) == ""
 

@@ -8,14 +8,30 @@ import pytest
 
 from avatar_relay import messages as m
 from avatar_relay import wire
-from avatar_relay.media import AudioFormat, Codec, ConversationOpen, Credit, Cursor, Kind, MotionEncoding, MotionFormat, OnPlaying, Payload
+from avatar_relay.device_state import DeviceSettings, Identify, Part, Parts, PartState, Restart
+from avatar_relay.media import (
+    AudioFormat,
+    Codec,
+    ConversationOpen,
+    Credit,
+    Cursor,
+    Expression,
+    ExpressionPreset,
+    Kind,
+    MotionEncoding,
+    MotionFormat,
+    OnPlaying,
+    Payload,
+)
 from avatar_relay.reasons import Fault, Reason
 from avatar_relay.v1 import device_service_pb2, publisher_service_pb2
+from avatar_relay.wire.media import open_from_wire, open_to_wire
 
 FAULT = Fault(Reason.LIMIT_REACHED, "too much", "open", 250)
 LIMITS = m.Limits(1, 2, 3, 4, 5, 6)
 CREDIT, CURSOR = Credit(7, 8), Cursor("c", 9, 10)
 VOLUME = m.Volume(0.25, muted=True, revision=9)
+SETTINGS = DeviceSettings((("rotation", "90"), ("figures", "on")), 7, (("rotation", "it is bolted to the wall"),))
 EVENTS: tuple[m.PlayerEventBody, ...] = (
     m.Started(),
     m.Finished(1, interrupted=True, reason="interrupted"),
@@ -26,7 +42,13 @@ EVENTS: tuple[m.PlayerEventBody, ...] = (
     m.Resumed(0),
 )
 PLAYER_EVENTS = tuple(m.PlayerEvent(number, "c", body, "d") for number, body in enumerate(EVENTS))
-OPEN = ConversationOpen("c", AudioFormat(Codec.OPUS), MotionFormat(MotionEncoding.AVATARKIT_V2), on_playing=OnPlaying.QUEUE)
+OPEN = ConversationOpen(
+    "c",
+    AudioFormat(Codec.OPUS),
+    MotionFormat(MotionEncoding.AVATARKIT_V2),
+    on_playing=OnPlaying.QUEUE,
+    expression=Expression(ExpressionPreset.THINKING, 0.25),
+)
 MEDIA = m.Media("c", (Payload(Kind.AUDIO, 1, b"1", 0, 20), Payload(Kind.MOTION, 2, b"22", 40, 20, 4, 9)))
 CONTROL: tuple[Any, ...] = (
     m.AudioOnly("c"),
@@ -52,17 +74,22 @@ TO_RELAY: tuple[m.ToRelayFromDevice, ...] = (
         (CURSOR,),
         VOLUME,
         slow_when_idle=True,
+        settings=SETTINGS,
     ),
     CREDIT,
     m.Ping(1, 2),
     m.Goodbye("off"),
     m.UnknownEvent(3, "d"),
     VOLUME,
-    m.Parts((m.Part("sound", m.PartState.UNHEARD, "a card", "no card", 2), m.Part("face", m.PartState.RUNNING, "the head"))),
+    SETTINGS,
+    Parts((Part("sound", PartState.UNHEARD, "a card", "no card", 2), Part("face", PartState.RUNNING, "the head"))),
     *COMMON,
 )
 TO_DEVICE: tuple[m.ToDevice, ...] = (
-    m.Welcome("t", LIMITS, 1, 2, ("a",), ("b", "c"), m.Volume(0.5, muted=True, revision=8)),
+    m.Welcome("t", LIMITS, 1, 2, ("a",), ("b", "c"), m.Volume(0.5, muted=True, revision=8), SETTINGS),
+    SETTINGS,
+    Restart(),
+    Identify(),
     OPEN,
     MEDIA,
     VOLUME,
@@ -148,3 +175,15 @@ def test_joined_requests_are_each_their_own_message() -> None:
     data = message.SerializeToString()
     joined = wire.requests_in(publisher_service_pb2.PublishRequest.FromString(data), data)
     assert tuple(wire.publish_request_from_wire(request, its_data) for request, its_data in joined) == FROM_PUBLISHER[-3:]
+
+
+def test_moods_that_are_not_known_are_neutral_and_odd_intensities_are_refused() -> None:
+    """A later version may have more moods; a conversation does not fail for one."""
+    message = open_to_wire(OPEN)
+    message.expression.preset = 99  # type: ignore[assignment]
+    assert open_from_wire(message).expression == Expression(ExpressionPreset.NEUTRAL, 0.25)
+    for intensity in (-0.1, 1.5, float("nan"), float("inf")):
+        message.expression.intensity = intensity
+        with pytest.raises(wire.WireError, match=r"open\.expression\.intensity") as caught:
+            open_from_wire(message)
+        assert caught.value.conversation_id == "c"

@@ -11,6 +11,7 @@ from google.rpc import error_details_pb2, status_pb2
 
 from avatar_relay import limits, wire
 from avatar_relay import messages as m
+from avatar_relay.device_state import Part, Parts, PartState
 from avatar_relay.reasons import Reason
 from avatar_relay.v1 import device_service_pb2 as device_pb
 from avatar_relay.v1 import media_pb2 as pb
@@ -103,7 +104,7 @@ def test_texts_are_cut_on_entry() -> None:
     part = pb.Part.FromString(pb.Part(name=LONG, what=LONG, reason=LONG).SerializeToString() + b"\x10\x63")  # state 99
     parts = wire.attach_request_from_wire(device_pb.AttachRequest(parts=pb.Parts(parts=[part])))
     word, name, text = limits.MAX_WORD_CHARACTERS, limits.MAX_SOFTWARE_CHARACTERS, limits.MAX_TEXT_CHARACTERS
-    assert parts == m.Parts((m.Part(LONG[:word], m.PartState.UNSPECIFIED, LONG[:name], LONG[:text]),))
+    assert parts == Parts((Part(LONG[:word], PartState.UNSPECIFIED, LONG[:name], LONG[:text]),))
     traced = publisher_pb.PublishOpen(open=opening(trace_context=pb.TraceContext(traceparent="00-1", tracestate=LONG)), targets=["d"])
     opened = wire.publish_request_from_wire(publisher_pb.PublishRequest(open=traced), b"")
     assert isinstance(opened, m.PublishOpen)

@@ -6,7 +6,8 @@ from typing import Any
 
 import pytest
 
-from scripts.bench.cases import BURST, PACED, Case
+from scripts.bench import cases
+from scripts.bench.cases import BURST, PACED, REAL, Case
 from scripts.bench.contest import Figures, expected_s
 from scripts.bench.growth import ACTIVE, CPU, IDLE, steepest
 from scripts.bench.sessions import carried, largest
@@ -45,6 +46,31 @@ def test_medians_decide_not_single_rounds() -> None:
 def test_the_aim_itself_is_reached(theirs: float, reached: bool) -> None:
     """Ten times cheaper means at least ten times."""
     assert kept(contest(BURST, ours=cpu(5.0), bare=cpu(theirs)))["ours: 10× cheaper than bare"] is reached
+
+
+def real(cpu_us: float, switches: float) -> list[Figures]:
+    """A round of AvatarKit's traffic."""
+    return [{"cpu_us": cpu_us, "switches": switches, "p99_ms": 1.0, "wire_ratio": 1.0}]
+
+
+@pytest.mark.parametrize(("cpu_us", "switches", "reached"), [(130.0, 8.0, True), (130.1, 8.1, False)])
+def test_real_traffic_is_measured_by_the_floor(cpu_us: float, switches: float, reached: bool) -> None:
+    """Its cost and its switches; with a tick, by the floor's with a tick."""
+    rounds = {"ours": real(cpu_us, switches), "floor": real(100.0, 7.0), "ours, tick": real(75.0, 0.0), "floor, tick": real(50.0, 0.0)}
+    figures: dict[str, Any] = {"rounds": {REAL.name: rounds}}
+    found = kept(figures)
+    assert found == {
+        "ours: at most 1.3× the CPU of floor": reached,
+        "ours, tick: at most 1.5× the CPU of floor, tick": True,
+        "ours: context switches at most the floor's + 1": reached,
+    }
+    assert all("the floor has" not in verdict.measured for verdict in judge(figures))
+
+
+@pytest.mark.parametrize(("found_us", "reached"), [(150.0, True), (150.1, False)])
+def test_an_idle_device_costs_little(found_us: float, reached: bool) -> None:
+    """A second of it."""
+    assert list(kept(contest(cases.IDLE, ours=[{"idle_us_per_s": found_us}])).values()) == [reached]
 
 
 @pytest.mark.parametrize(

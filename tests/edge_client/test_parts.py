@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 
 from avatar_relay import wire
+from avatar_relay.device_state import Part, Parts, PartState
 from avatar_relay.limits import MAX_SOFTWARE_CHARACTERS, MAX_TEXT_CHARACTERS
-from avatar_relay.messages import Part, Parts, PartState
 from edge_client.audio.sink import SinkCounters
 from edge_client.children.supervision import ChildState
 from edge_client.face_process.host import FaceStatus
@@ -67,6 +67,7 @@ def test_changes_are_told_at_most_once_in_a_while() -> None:
     assert len(asked) == 7
 
 
+@pytest.mark.slow
 @pytest.mark.timeout(120)
 async def test_an_operator_sees_why_nothing_is_heard(tmp_path: Path) -> None:
     """Real programs: a card that is not there, and a face that is drawn where nobody sees it."""

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+from avatar_relay.certificate_dates import Validity
+from avatar_relay.client_credentials import Credentials
 from avatar_relay.media import AudioFormat, Codec, ConversationOpen, Kind, MotionEncoding, MotionFormat, Payload, TraceContext
 from avatar_relay.messages import Dropped, Finished
 from edge_client.audio.sink import SinkCounters
@@ -142,3 +144,14 @@ def test_a_card_that_is_being_opened_does_not_count_as_running() -> None:
     told = listen()
     EdgeTelemetry(told.telemetry, "lobby", lambda time_us: RELAY_CLOCK).watch_sound(Opening(name="the speakers"))
     assert told.count("avatar.sound", avatar_state="starting", avatar_sink="the speakers") == 1
+
+
+def test_the_time_that_the_certificate_is_valid_for_is_a_metric() -> None:
+    """Negative once it has expired; of a new one from then on; none without a certificate."""
+    told, shown = listen(), [Credentials()]
+    EdgeTelemetry(told.telemetry, "lobby", lambda time_us: RELAY_CLOCK).watch_certificate(lambda: shown[-1], lambda: 1_000.9)
+    assert told.count("avatar.device.certificate.expires_in") == 0
+    shown.append(Credentials(validity=Validity(0, 4_000)))
+    assert told.count("avatar.device.certificate.expires_in") == 3_000
+    shown.append(Credentials(validity=Validity(0, 900)))
+    assert told.count("avatar.device.certificate.expires_in") == -100

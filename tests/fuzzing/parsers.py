@@ -23,6 +23,7 @@ from google.protobuf.message import DecodeError
 
 from avatar_relay import avatarkit, wire
 from avatar_relay import messages as m
+from avatar_relay.device_state import Part, Parts, PartState
 from avatar_relay.errors import ConfigError, SoundError
 from avatar_relay.fragments import FragmentError, Reassembler
 from avatar_relay.media import AudioFormat, Codec, ConversationOpen, Credit, Cursor, Kind, MotionEncoding, MotionFormat, Payload
@@ -105,7 +106,7 @@ def _messages() -> list[Target]:
     limits = m.Limits(1, 2, 3, 4, 5)
     hello = m.Hello("lobby", 1, "x", tuple(Codec), 48_000, tuple(MotionEncoding), Credit(1, 2), "t", (Cursor("c-1", 1, 2),), m.Volume(0.5))
     event = m.PlayerEvent(1, "c-1", m.Finished(1, interrupted=False, reason="completed"), "lobby")
-    parts = m.Parts((m.Part("sound", m.PartState.FAILING, "x", "y", 1),))
+    parts = Parts((Part("sound", PartState.FAILING, "x", "y", 1),))
     from_device = (
         hello,
         parts,

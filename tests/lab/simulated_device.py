@@ -10,12 +10,13 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from avatar_relay import messages as m
+from avatar_relay.client_credentials import Credentials
+from avatar_relay.device_state import DeviceSettings
 from avatar_relay.fragments import FragmentError, Reassembler
 from avatar_relay.limits import MAX_CLOSED_CONVERSATIONS
 from avatar_relay.media import ConversationOpen, Credit, Cursor, Kind, OnPlaying
 from avatar_relay.reasons import Fault, FinishReason, Reason
 from edge_client.link.attach_call import Endpoint
-from edge_client.link.credentials import Credentials
 from edge_client.link.device_link import DeviceLink, DeviceProfile, LinkClocks
 from edge_client.link.report_outbox import Posted
 from edge_client.playback.events import ConversationEvent
@@ -72,6 +73,8 @@ class InstantPlayer:
 
     volume = m.Volume()
     """See `MessageHandler`. None is stored."""
+    settings: DeviceSettings | None = None
+    """See `MessageHandler`. None are taken, unless a test says otherwise."""
 
     def buffer_credit(self) -> Credit:
         """See `MessageHandler`."""

@@ -11,6 +11,7 @@ from collections import defaultdict
 from typing import assert_never
 
 from avatar_relay import messages as m
+from avatar_relay.device_state import DeviceSettings, Identify, Restart
 from avatar_relay.media import (
     AudioFormat,
     Codec,
@@ -268,6 +269,10 @@ def _device_words(message: Outgoing) -> list[str]:
             return [f"ack {message.event_id}"]
         case m.Volume():
             return [f"volume {message.gain}"]
+        case DeviceSettings():
+            return [f"settings {message.values}"]
+        case Restart() | Identify():
+            return [type(message).__name__.lower()]
         case m.ConversationError() | m.GoAway() | m.Ping() | m.Pong() | m.Media():
             return [type(message).__name__.lower()]
         case _:

@@ -13,8 +13,9 @@ from collections.abc import Callable, Sequence
 from contextlib import suppress
 from itertools import dropwhile, takewhile
 
-from avatar_relay.checks import BytesLike, as_payloads, as_positions, as_sound, check_bool, check_function, check_number, check_text
-from avatar_relay.media import ConversationOpen, Kind, OnPlaying
+from avatar_relay import checks
+from avatar_relay.checks import BytesLike
+from avatar_relay.media import AS_MOTION_SAYS, ConversationOpen, Expression, ExpressionPreset, Kind, OnPlaying
 from avatar_relay.messages import DeviceVolume, Dropped, Finished, FromPublisher, Interrupt, Pause, PlayerEvent, Resume, Volume
 from avatar_relay.publisher.avatar_context import AvatarContext, AvatarSettings
 from avatar_relay.publisher.end_hint import EndHint
@@ -28,7 +29,7 @@ from avatar_relay.publisher.errors import (
 from avatar_relay.publisher.events import AvatarEvent, EventListeners, EventStream, StateChanged
 from avatar_relay.publisher.media_line import MotionMessage
 from avatar_relay.publisher.playback_tracker import ConversationFinished, PlaybackState, PlaybackTracker
-from avatar_relay.publisher.published_conversation import Phase, PlacedMotion, PublishedConversation
+from avatar_relay.publisher.published_conversation import Phase, PublishedConversation
 from avatar_relay.publisher.publisher_session import PublisherSession, Record, Told
 from avatar_relay.reasons import DropReason, Fault, Reason
 
@@ -52,6 +53,7 @@ class Avatar:
         self._end_hint = EndHint()
         self._state = PlaybackState.IDLE
         self._position_us = 0
+        self._expression = AS_MOTION_SAYS
 
     # --- media -----------------------------------------------------------------------------------------------------
 
@@ -65,7 +67,7 @@ class Avatar:
         Raises `InvalidMediaError` (nothing of `data` taken), `ConversationFailedError` where the conversation was ended by
         others or failed (once; the next call opens a new one), `ConnectionLostError`, `PublisherClosedError`.
         """
-        sound = as_sound(data, end)
+        sound = checks.as_sound(data, end)
         async with self._audio_turn:
             record, steps = self._begin(sound)
             for step in steps:
@@ -77,7 +79,7 @@ class Avatar:
 
     def yield_audio_data_nowait(self, data: BytesLike, *, end: bool = False) -> str:
         """The same without waiting. Raises `BufferFullError` where there is no room for all of it."""
-        sound = as_sound(data, end)
+        sound = checks.as_sound(data, end)
         if self._audio_turn.locked():
             raise BufferFullError("another call still waits for room")
         current = self._current()
@@ -101,13 +103,13 @@ class Avatar:
         dropped, counted and told as an event. What is dropped further on comes as an event, too.
         Raises `InvalidMediaError` on what is not motion of the declared format; nothing of `frames` is taken then.
         """
-        payloads, positions = as_payloads(frames, "frames"), as_positions(at_us, "at_us")
-        check_text(conversation_id, "conversation_id")
+        payloads, positions = checks.as_payloads(frames, "frames"), checks.as_positions(at_us, "at_us")
+        checks.check_text(conversation_id, "conversation_id")
         async with self._motion_turn:
             record = self._context.session.record(conversation_id)
             if record is None or conversation_id not in self._records:
                 return self._refuse(None, conversation_id, payloads)
-            messages = self._inspect(record, payloads, positions)
+            messages = record.conversation.inspect_all(list(takewhile(bool, payloads)), positions)
             for index, (message, position_us) in enumerate(messages):
                 await self._room(record, Kind.MOTION, len(message.data))
                 if not self._push_motion(record, message, position_us):
@@ -118,14 +120,14 @@ class Avatar:
         self, frames: Sequence[BytesLike], conversation_id: str, *, at_us: int | Sequence[int] | None = None
     ) -> bool:
         """The same without waiting. Raises `BufferFullError` where there is no room for all of them."""
-        payloads, positions = as_payloads(frames, "frames"), as_positions(at_us, "at_us")
-        check_text(conversation_id, "conversation_id")
+        payloads, positions = checks.as_payloads(frames, "frames"), checks.as_positions(at_us, "at_us")
+        checks.check_text(conversation_id, "conversation_id")
         if self._motion_turn.locked():
             raise BufferFullError("another call still waits for room")
         record = self._context.session.record(conversation_id)
         if record is None or conversation_id not in self._records:
             return self._refuse(None, conversation_id, payloads)
-        messages = self._inspect(record, payloads, positions)
+        messages = record.conversation.inspect_all(list(takewhile(bool, payloads)), positions)
         size = sum(len(message.data) for message, _ in messages)
         if record.conversation.motion_refusal is None and not record.conversation.has_room(Kind.MOTION, size):
             raise BufferFullError(f"no room for {size} bytes of motion: the device has not taken what was said before")
@@ -173,13 +175,21 @@ class Avatar:
 
         The members of a group are known once a conversation was opened on it.
         """
-        gain = check_number(gain, "gain")
-        check_bool(muted, "muted")
+        gain = checks.check_number(gain, "gain")
+        checks.check_bool(muted, "muted")
         if not 0.0 <= gain <= 1.0:
             raise InvalidMediaError(Fault(Reason.VOLUME_INVALID, f"a gain of {gain}; it must lie between 0 and 1", "gain"))
         known = next((record.playback.device_ids for record in reversed(self._records.values())), ())
         for device_id in known or self._settings.targets:
             self._say(DeviceVolume(device_id, Volume(gain, muted)))
+
+    def set_expression(self, preset: ExpressionPreset | str, intensity: float = 1.0) -> None:
+        """The mood of all conversations that are opened from now on: `neutral happy sad angry surprised thinking`, 0 to 1.
+
+        What is being said keeps its own. Raises `TypeError` and `ValueError` for what is no mood, or no intensity.
+        """
+        named = preset if isinstance(preset, ExpressionPreset) else checks.check_choice(preset, ExpressionPreset, "preset")
+        self._expression = Expression(named, checks.check_number(intensity, "intensity"))
 
     # --- what is known ---------------------------------------------------------------------------------------------
 
@@ -229,7 +239,7 @@ class Avatar:
         return outcome
 
     def _known(self, conversation_id: str) -> Record:
-        record = self._records.get(check_text(conversation_id, "conversation_id"))
+        record = self._records.get(checks.check_text(conversation_id, "conversation_id"))
         if record is None:
             text = f"{conversation_id} is not a conversation of this avatar, or was over long ago"
             raise UnknownConversationError(Fault(Reason.CONVERSATION_UNKNOWN, text, "conversation_id"))
@@ -240,7 +250,7 @@ class Avatar:
 
         A plain function, not a coroutine function; what it raises is logged.
         """
-        check_function(listener, "listener")
+        checks.check_function(listener, "listener")
         return self._listeners.add(listener)
 
     def events(self) -> EventStream:
@@ -276,14 +286,7 @@ class Avatar:
             raise InvalidMediaError(Fault(Reason.NO_AUDIO, "a conversation begins with sound: there is none in this call", "data"))
         conversation_id = self._context.mint_id()
         settings = self._settings
-        opening = ConversationOpen(
-            conversation_id,
-            settings.audio_format,
-            settings.motion_format,
-            settings.pacing,
-            settings.on_playing,
-            self._context.trace(conversation_id),
-        )
+        opening = settings.opening(conversation_id, self._context.trace(conversation_id), self._expression)
         conversation = PublishedConversation(opening, buffer_bytes=self._context.buffer_bytes)
         first, *steps = conversation.audio_steps(data)
         conversation.push_audio(first)
@@ -323,10 +326,6 @@ class Avatar:
         (conversation.end_all if everything else conversation.end_audio)(self._context.now_us())
         self._stir(record)
         return record.conversation_id
-
-    def _inspect(self, record: Record, frames: Sequence[bytes], at_us: int | list[int] | None) -> list[PlacedMotion]:
-        """The frames before the first empty one, checked, each with its position if that was said."""
-        return record.conversation.inspect_all(list(takewhile(bool, frames)), at_us)
 
     def _push_motion(self, record: Record, message: MotionMessage, at_us: int | None) -> bool:
         if record.conversation.motion_refusal is not None:

@@ -7,7 +7,7 @@ from typing import Protocol
 
 from avatar_relay.checks import FieldError, check_text, check_type
 from avatar_relay.ids import ID_RULE, is_valid_id
-from avatar_relay.media import AudioFormat, MotionFormat, OnPlaying, Pacing, TraceContext
+from avatar_relay.media import AudioFormat, ConversationOpen, Expression, MotionFormat, OnPlaying, Pacing, TraceContext
 from avatar_relay.publisher.errors import InvalidMediaError
 from avatar_relay.publisher.publisher_session import PublisherSession
 from avatar_relay.reasons import Fault, Reason
@@ -34,6 +34,10 @@ class AvatarSettings:
             check_type(self.motion_format, MotionFormat, "motion_format")
         check_type(self.pacing, Pacing, "pacing")
         check_type(self.on_playing, OnPlaying, "on_playing")
+
+    def opening(self, conversation_id: str, trace: TraceContext, expression: Expression) -> ConversationOpen:
+        """How a conversation is opened."""
+        return ConversationOpen(conversation_id, self.audio_format, self.motion_format, self.pacing, self.on_playing, trace, expression)
 
 
 class AvatarContext(Protocol):

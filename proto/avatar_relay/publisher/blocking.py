@@ -28,7 +28,7 @@ from typing import TYPE_CHECKING, Any, ParamSpec, Self, TypeVar
 
 from avatar_relay.checks import BytesLike, FieldError, check_number
 from avatar_relay.loop_thread import LoopThread
-from avatar_relay.media import AudioFormat, MotionFormat, OnPlaying, Pacing
+from avatar_relay.media import AudioFormat, ExpressionPreset, MotionFormat, OnPlaying, Pacing
 from avatar_relay.publisher.avatar import Avatar
 from avatar_relay.publisher.errors import PublisherClosedError
 from avatar_relay.publisher.events import AvatarEvent
@@ -179,6 +179,10 @@ class BlockingAvatar:
     def set_volume(self, gain: float, *, muted: bool = False) -> None:
         """Set the loudness of all devices: linear gain 0 to 1. See `Avatar.set_volume`."""
         self._caller.call(self._avatar.set_volume, gain, muted=muted)
+
+    def set_expression(self, preset: ExpressionPreset | str, intensity: float = 1.0) -> None:
+        """The mood of all conversations that are opened from now on. See `Avatar.set_expression`."""
+        self._caller.call(self._avatar.set_expression, preset, intensity)
 
     @property
     def state(self) -> PlaybackState:

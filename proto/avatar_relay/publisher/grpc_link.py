@@ -15,16 +15,19 @@ from avatar_relay import wire
 from avatar_relay.addresses import is_loopback
 from avatar_relay.backoff import FINAL_CODES, is_foreign
 from avatar_relay.credentials import clean_token, metadata_of
+from avatar_relay.errors import ConfigError
 from avatar_relay.forward_proxy import host_of, proxy_note, proxy_option
 from avatar_relay.grpc_client import CHANNEL_OPTIONS, fault_of
 from avatar_relay.grpc_sending import send_serialized
 from avatar_relay.messages import FromPublisher, Joined, Media, Ping, Pong, PublisherWelcome, ToPublisher, UnknownEvent
+from avatar_relay.pem import read_token
 from avatar_relay.publisher.errors import ConnectionLostError, UnsendableError
 from avatar_relay.publisher.name_lookup import NameLookup
 from avatar_relay.relay_list import RelayList
 from avatar_relay.request_limit import RequestLimit
 from avatar_relay.v1 import publisher_service_pb2_grpc as services
 
+_COUNTED = (Pong, PublisherWelcome)
 STATUS_S = 1.0
 """How long the status of a stream may take that cannot be written to any more."""
 
@@ -67,7 +70,7 @@ class GrpcLink:
                 self._unknown_messages += 1
                 if self._unknown_messages == 1:
                     logger.warning("the relay at %s says things that this version does not know", self._address)
-            if message is not None and not (self._limit.counts and await self._is_of_a_probe(message)):
+            if message is not None and not (isinstance(message, _COUNTED) and self._limit.counts and await self._is_of_a_probe(message)):
                 return message
 
     def _count_sent(self, message: FromPublisher | Joined, size: int) -> None:
@@ -161,8 +164,8 @@ def _is_encodable(message: FromPublisher) -> bool:
 
 def _read_token(token: str | Path | None) -> str | None:
     try:
-        return None if token is None else clean_token(token if isinstance(token, str) else token.read_text(errors="replace"))
-    except OSError as error:
-        raise ConnectionLostError(f"token: {token} can not be read: {error.strerror}", final=True) from error
+        return read_token("token", token) if isinstance(token, Path) else None if token is None else clean_token(token)
+    except ConfigError as error:
+        raise ConnectionLostError(str(error), final=True) from error
     except ValueError as error:
-        raise ConnectionLostError(f"token: {token if isinstance(token, Path) else 'the text'} {error}", final=True) from None
+        raise ConnectionLostError(f"token: the text {error}", final=True) from None

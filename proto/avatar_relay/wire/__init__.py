@@ -4,11 +4,18 @@ Reading never trusts: a value that breaks the contract raises `WireError` with a
 where. Unknown fields and unknown `oneof` members are tolerated: the latter read as None, for the caller to count.
 """
 
-from avatar_relay.wire.control import CREDIT, CURSOR, EVENT, PART, VOLUME
+from avatar_relay.wire.control import CREDIT, CURSOR, EVENT, PART, SETTINGS, VOLUME
 from avatar_relay.wire.device import attach_request_from_wire, attach_request_to_wire, attach_response_from_wire, attach_response_to_wire
 from avatar_relay.wire.entries import UNCOUNTED_BYTES, check_entries
 from avatar_relay.wire.faults import DETAILS_KEY, fault_from_status, fault_in, fault_to_status
-from avatar_relay.wire.media import encode_payload, join_media_responses, payload_from_wire, splice_media_response
+from avatar_relay.wire.media import (
+    encode_payload,
+    expression_from_wire,
+    expression_to_wire,
+    join_media_responses,
+    payload_from_wire,
+    splice_media_response,
+)
 from avatar_relay.wire.publisher import (
     publish_request_from_wire,
     publish_request_to_wire,
@@ -36,6 +43,7 @@ __all__ = [
     "EVENT",
     "PART",
     "PART_STATE_FROM_WIRE",
+    "SETTINGS",
     "UNCOUNTED_BYTES",
     "VOLUME",
     "WireError",
@@ -46,6 +54,8 @@ __all__ = [
     "attach_response_to_wire",
     "check_entries",
     "encode_payload",
+    "expression_from_wire",
+    "expression_to_wire",
     "fault_from_status",
     "fault_in",
     "fault_to_status",

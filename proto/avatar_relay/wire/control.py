@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 from avatar_relay import messages as m
+from avatar_relay.desk_settings import MAX_DESK_SETTINGS, MAX_VALUE_CHARACTERS
+from avatar_relay.device_state import DeviceSettings, Part, Parts, PartState
 from avatar_relay.limits import (
     MAX_CLOSED_CONVERSATIONS,
     MAX_ID_CHARACTERS,
@@ -20,7 +23,7 @@ from avatar_relay.v1 import media_pb2 as pb
 from avatar_relay.wire.converters import Converter, OneOf, at_most, cut_to, message, repeated, same
 from avatar_relay.wire.faults import fault_from_status, fault_to_status
 from avatar_relay.wire.media import media_from_wire, media_to_wire
-from avatar_relay.wire.values import KIND_FROM_WIRE, KIND_TO_WIRE, PART_STATE_FROM_WIRE, PART_STATE_TO_WIRE, WireError, known
+from avatar_relay.wire.values import KIND_FROM_WIRE, KIND_TO_WIRE, PART_STATE_FROM_WIRE, PART_STATE_TO_WIRE, WireError, check_count, known
 
 MAX_REVISION = 1 << 62
 """More changes than a device lives to see; revisions beyond still fit into a message."""
@@ -49,14 +52,42 @@ CURSOR = message(Cursor, pb.Cursor, conversation_id=CONVERSATION_ID)
 HELD = message(m.Held, pb.Held, cursors=repeated(CURSOR, MAX_CLOSED_CONVERSATIONS, "held.cursors"), device_id=cut_to(MAX_ID_CHARACTERS))
 VOLUME = message(m.Volume, pb.SetVolume, check=_check_volume)
 PART = message(
-    m.Part,
+    Part,
     pb.Part,
     name=cut_to(MAX_WORD_CHARACTERS),
-    state=Converter(PART_STATE_TO_WIRE.__getitem__, lambda value: PART_STATE_FROM_WIRE.get(value, m.PartState.UNSPECIFIED)),
+    state=Converter(PART_STATE_TO_WIRE.__getitem__, lambda value: PART_STATE_FROM_WIRE.get(value, PartState.UNSPECIFIED)),
     what=cut_to(MAX_SOFTWARE_CHARACTERS),
     reason=cut_to(MAX_TEXT_CHARACTERS),
 )
-PARTS = message(m.Parts, pb.Parts, parts=repeated(PART, MAX_PARTS, "parts"))
+PARTS = message(Parts, pb.Parts, parts=repeated(PART, MAX_PARTS, "parts"))
+
+
+def _check_settings(settings: pb.DeviceSettings) -> None:
+    if settings.revision > MAX_REVISION:
+        text = f"a revision of {settings.revision}; at most 2^62 is allowed"
+        raise WireError(Fault(Reason.SETTINGS_INVALID, text, "settings.revision"))
+    names = [one.name for one in settings.settings]
+    if len(set(names)) < len(names):
+        raise WireError(Fault(Reason.SETTINGS_INVALID, "a setting is there twice", "settings.settings"))
+
+
+def _named(kind: Any, value: str, most: int, field: str) -> Converter[tuple[tuple[str, str], ...]]:
+    """Names with a text each, as pairs."""
+
+    def read(entries: Any) -> tuple[tuple[str, str], ...]:
+        check_count(entries, MAX_DESK_SETTINGS, field)
+        return tuple([(entry.name[:MAX_WORD_CHARACTERS], getattr(entry, value)[:most]) for entry in entries])
+
+    return Converter(lambda pairs: [kind(**{"name": name, value: text}) for name, text in pairs], read)
+
+
+SETTINGS = message(
+    DeviceSettings,
+    pb.DeviceSettings,
+    check=_check_settings,
+    values=replace(_named(pb.DeviceSetting, "value", MAX_VALUE_CHARACTERS + 1, "settings.settings"), wire_name="settings"),
+    refused=_named(pb.RefusedSetting, "reason", MAX_TEXT_CHARACTERS, "settings.refused"),
+)
 PING = message(m.Ping, pb.Ping, ping_id=same("id"))
 PONG = message(m.Pong, pb.Pong, ping_id=same("id"))
 LIMITS = message(m.Limits, pb.Limits)

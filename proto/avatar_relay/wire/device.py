@@ -6,6 +6,7 @@ from dataclasses import replace
 from typing import Any
 
 from avatar_relay import messages as m
+from avatar_relay.device_state import DeviceSettings, Identify, Parts, Restart
 from avatar_relay.ids import ID_RULE, is_valid_id
 from avatar_relay.limits import (
     MAX_CLOSED_CONVERSATIONS,
@@ -17,7 +18,7 @@ from avatar_relay.limits import (
 from avatar_relay.media import ConversationOpen, Credit
 from avatar_relay.reasons import Fault, Reason
 from avatar_relay.v1 import device_service_pb2 as pb
-from avatar_relay.wire.control import COMMANDS, CREDIT, CURSOR, ERROR, EVENT, GOAWAY, HELD, LIMITS, PARTS, PING, PONG, VOLUME
+from avatar_relay.wire.control import COMMANDS, CREDIT, CURSOR, ERROR, EVENT, GOAWAY, HELD, LIMITS, PARTS, PING, PONG, SETTINGS, VOLUME
 from avatar_relay.wire.converters import Converter, OneOf, at_most, cut_to, message, repeated, texts
 from avatar_relay.wire.media import open_from_wire, open_to_wire
 from avatar_relay.wire.values import CODEC_FROM_WIRE, CODEC_TO_WIRE, ENCODING_FROM_WIRE, ENCODING_TO_WIRE, WireError, check_count
@@ -38,6 +39,9 @@ def _known_of(to_wire: dict[Any, Any], from_wire: dict[Any, Any], field: str) ->
     return Converter(lambda values: [to_wire[value] for value in values], read)
 
 
+_OPTIONAL_SETTINGS: Converter[Any] = Converter(
+    lambda settings: None if settings is None else SETTINGS.to_wire(settings), SETTINGS.from_wire
+)
 _HELLO = message(
     m.Hello,
     pb.Hello,
@@ -49,12 +53,14 @@ _HELLO = message(
     session_token=at_most(MAX_TOKEN_CHARACTERS, "hello.session_token"),
     cursors=repeated(CURSOR, MAX_CLOSED_CONVERSATIONS, "hello.cursors"),
     volume=Converter(lambda volume: None if volume is None else VOLUME.to_wire(volume), VOLUME.from_wire),
+    settings=_OPTIONAL_SETTINGS,
 )
 
 
 def _hello_from_wire(hello: pb.Hello) -> m.Hello:
     read = _HELLO.from_wire(hello)
-    return read if hello.HasField("volume") else replace(read, volume=None)
+    read = read if hello.HasField("volume") else replace(read, volume=None)
+    return read if hello.HasField("settings") else replace(read, settings=None)
 
 
 _ATTACH_REQUEST: OneOf[m.ToRelayFromDevice] = OneOf(
@@ -71,7 +77,8 @@ _ATTACH_REQUEST: OneOf[m.ToRelayFromDevice] = OneOf(
         m.Goodbye: ("goodbye", message(m.Goodbye, pb.Goodbye, reason=cut_to(MAX_WORD_CHARACTERS))),
         m.ConversationError: ("conversation_error", ERROR),
         m.Volume: ("volume", VOLUME),
-        m.Parts: ("parts", PARTS),
+        DeviceSettings: ("settings", SETTINGS),
+        Parts: ("parts", PARTS),
     },
 )
 attach_request_to_wire, attach_request_from_wire = _ATTACH_REQUEST.to_wire, _ATTACH_REQUEST.from_wire
@@ -84,12 +91,14 @@ _WELCOME = message(
     resumed_conversation_ids=texts(MAX_CLOSED_CONVERSATIONS, "welcome.resumed_conversation_ids"),
     lost_conversation_ids=texts(MAX_CLOSED_CONVERSATIONS, "welcome.lost_conversation_ids"),
     volume=VOLUME,
+    settings=_OPTIONAL_SETTINGS,
 )
 
 
 def _welcome_from_wire(welcome: pb.Welcome) -> m.Welcome:
     read = _WELCOME.from_wire(welcome)
-    return read if welcome.HasField("volume") else replace(read, volume=m.Volume())
+    read = read if welcome.HasField("volume") else replace(read, volume=m.Volume())
+    return read if welcome.HasField("settings") else replace(read, settings=None)
 
 
 _ATTACH_RESPONSE: OneOf[m.ToDevice] = OneOf(
@@ -100,6 +109,9 @@ _ATTACH_RESPONSE: OneOf[m.ToDevice] = OneOf(
         m.Welcome: ("welcome", Converter(_WELCOME.to_wire, _welcome_from_wire)),
         ConversationOpen: ("open", Converter(open_to_wire, open_from_wire)),
         m.Volume: ("volume", VOLUME),
+        DeviceSettings: ("settings", SETTINGS),
+        Restart: ("restart", message(Restart, pb.Restart)),
+        Identify: ("identify", message(Identify, pb.Identify)),
         m.Pong: ("pong", PONG),
         m.ConversationError: ("conversation_error", ERROR),
         m.GoAway: ("goaway", GOAWAY),

@@ -20,10 +20,13 @@ from avatar_relay.limits import (
     MAX_TRACESTATE_CHARACTERS,
 )
 from avatar_relay.media import (
+    AS_MOTION_SAYS,
     AngleUnit,
     AudioFormat,
     ConversationOpen,
     EncodedMedia,
+    Expression,
+    ExpressionPreset,
     Kind,
     MotionFormat,
     Payload,
@@ -49,6 +52,8 @@ from avatar_relay.wire.values import (
     ON_PLAYING_TO_WIRE,
     PACING_FROM_WIRE,
     PACING_TO_WIRE,
+    PRESET_FROM_WIRE,
+    PRESET_TO_WIRE,
     WireError,
     bounded,
     check_count,
@@ -249,6 +254,8 @@ def open_to_wire(open_: ConversationOpen) -> pb.ConversationOpen:
             message.motion_format.weight_scale = motion.weight_scale
         if motion.angle_unit is not AngleUnit.RADIANS:
             message.motion_format.angle_unit = ANGLE_UNIT_TO_WIRE[motion.angle_unit]
+    if open_.expression != AS_MOTION_SAYS:
+        message.expression.CopyFrom(expression_to_wire(open_.expression))
     if open_.trace_context.traceparent:
         message.trace_context.traceparent = open_.trace_context.traceparent
         message.trace_context.tracestate = open_.trace_context.tracestate
@@ -271,4 +278,21 @@ def open_from_wire(message: pb.ConversationOpen, *, id_required: bool = True) ->
         pacing=known(PACING_FROM_WIRE, message.pacing, "open.pacing", Reason.MESSAGE_INVALID, conversation_id),
         on_playing=known(ON_PLAYING_FROM_WIRE, message.on_playing, "open.on_playing", Reason.MESSAGE_INVALID, conversation_id),
         trace_context=TraceContext(trace.traceparent, trace.tracestate) if kept else TraceContext(),
+        expression=expression_from_wire(message, "open.expression", conversation_id),
     )
+
+
+def expression_to_wire(expression: Expression) -> pb.Expression:
+    """Encode an expression."""
+    return pb.Expression(preset=PRESET_TO_WIRE[expression.preset], intensity=expression.intensity)
+
+
+def expression_from_wire(holder: Any, field: str, conversation_id: str | None = None) -> Expression:
+    """The expression of a message; a preset that is not known here is neutral. Raises `WireError` for an intensity that can not be."""
+    if not holder.HasField("expression"):
+        return AS_MOTION_SAYS
+    message = holder.expression
+    try:
+        return Expression(PRESET_FROM_WIRE.get(message.preset, ExpressionPreset.NEUTRAL), message.intensity)
+    except FieldError as error:
+        raise WireError(Fault(Reason.MESSAGE_INVALID, f"{field}.{error}", f"{field}.{error.field}"), conversation_id) from None

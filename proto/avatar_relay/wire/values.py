@@ -6,9 +6,9 @@ import enum
 from collections.abc import Sized
 from typing import Any, TypeVar
 
+from avatar_relay.device_state import PartState
 from avatar_relay.errors import PeerError
-from avatar_relay.media import AngleUnit, Codec, Kind, MotionEncoding, NameSet, OnPlaying, Pacing
-from avatar_relay.messages import PartState
+from avatar_relay.media import AngleUnit, Codec, ExpressionPreset, Kind, MotionEncoding, NameSet, OnPlaying, Pacing
 from avatar_relay.reasons import Fault, Reason
 from avatar_relay.v1 import media_pb2 as pb
 
@@ -55,11 +55,13 @@ NAME_SET_TO_WIRE = _numbers(NameSet, pb.MotionFormat.NameSet, "NAME_SET_")
 ANGLE_UNIT_TO_WIRE = _numbers(AngleUnit, pb.MotionFormat.AngleUnit, "ANGLE_UNIT_")
 PACING_TO_WIRE = _numbers(Pacing, pb.Pacing, "PACING_")
 ON_PLAYING_TO_WIRE = _numbers(OnPlaying, pb.OnPlaying, "ON_PLAYING_")
+PRESET_TO_WIRE = _numbers(ExpressionPreset, pb.Expression.Preset, "PRESET_")
 PART_STATE_TO_WIRE = _numbers(PartState, pb.Part.State, "STATE_")
 
 KIND_FROM_WIRE = _members(KIND_TO_WIRE)
 CODEC_FROM_WIRE = _members(CODEC_TO_WIRE)
 ENCODING_FROM_WIRE = _members(ENCODING_TO_WIRE)
+PRESET_FROM_WIRE = _members(PRESET_TO_WIRE)
 PART_STATE_FROM_WIRE = _members(PART_STATE_TO_WIRE)
 NAME_SET_FROM_WIRE: dict[Any, NameSet | None] = {pb.MotionFormat.NAME_SET_UNSPECIFIED: None} | _members(NAME_SET_TO_WIRE)
 ANGLE_UNIT_FROM_WIRE: dict[Any, AngleUnit] = {pb.MotionFormat.ANGLE_UNIT_UNSPECIFIED: AngleUnit.RADIANS} | _members(ANGLE_UNIT_TO_WIRE)

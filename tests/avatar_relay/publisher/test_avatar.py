@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from avatar_relay import avatarkit
-from avatar_relay.media import AudioFormat, Codec, Credit, Kind, OnPlaying
+from avatar_relay.media import AS_MOTION_SAYS, AudioFormat, Codec, Credit, Expression, ExpressionPreset, Kind, OnPlaying
 from avatar_relay.messages import (
     AudioOnly,
     ConversationCredit,
@@ -411,6 +411,28 @@ async def test_control_verbs() -> None:
     assert relay.link.all(Resume) == [Resume(conversation_id)]
     assert relay.link.all(DeviceVolume) == [DeviceVolume("lobby", Volume(0.5, True))]
     assert relay.link.all(Interrupt) == [Interrupt(conversation_id)]
+
+
+async def test_a_mood_is_that_of_conversations_to_come() -> None:
+    """What is being said keeps its own; a wrong mood or intensity is refused at the call, and changes nothing."""
+    relay = FakeRelay()
+    async with relay.publisher() as publisher:
+        avatar = publisher.avatar("lobby", audio_format=PCM_16K)
+        await avatar.yield_audio_data(PCM_100MS)
+        avatar.set_expression("happy", 0.5)
+        with pytest.raises(ValueError, match=r"preset is 'bored'; it takes one of neutral, happy"):
+            avatar.set_expression("bored")
+        with pytest.raises(ValueError, match="between 0 and 1"):
+            avatar.set_expression("sad", 1.5)
+        with pytest.raises(TypeError, match="intensity must be a number"):
+            avatar.set_expression("sad", "1")  # type: ignore[arg-type]
+        await avatar.yield_audio_data(b"", end=True)
+        await avatar.yield_audio_data(PCM_100MS, end=True)
+        avatar.set_expression(ExpressionPreset.NEUTRAL)
+        await avatar.yield_audio_data(PCM_100MS, end=True)
+        await relay.link.until_said(ConversationEnd)
+    opened = [message.open.expression for message in relay.link.all(PublishOpen)]
+    assert opened == [AS_MOTION_SAYS, Expression(ExpressionPreset.HAPPY, 0.5), AS_MOTION_SAYS]
 
 
 @pytest.mark.parametrize("gain", [-0.1, 1.1, float("nan"), float("inf")])

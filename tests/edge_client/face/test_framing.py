@@ -38,6 +38,15 @@ def outside_circle() -> np.ndarray[tuple[int, ...], np.dtype[np.bool_]]:
     return np.asarray(np.hypot(across, down) > SIDE / 2)
 
 
+def test_a_tall_picture_ends_above_the_end_of_the_body() -> None:
+    """A bust that nothing was put below stays at the lower edge; a wide picture is laid out as ever."""
+    low = np.array([[0, -2.0, 0], [0, -2.75, 0]], np.float32)
+    for size, inside in (((400, 1280), [True, False]), ((800, 480), [False, False])):
+        rows = Camera(*size, end_y=-2.75).pixels(low)[:, 1]
+        assert list(rows < size[1]) == inside
+    assert (Camera(800, 480, end_y=-2.75).matrix == Camera(800, 480).matrix).all()
+
+
 @pytest.mark.parametrize("kind", ["flat", "gles"])
 def test_words_keep_within_a_round_screen(kind: str) -> None:
     """All bright letters are in the circle; on a whole screen the sign and the figures are in its corners."""

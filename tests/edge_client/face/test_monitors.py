@@ -56,7 +56,8 @@ def two_monitors(tmp_path: Path) -> Iterator[dict[str, str]]:
                 compositor.terminate()
 
 
-@pytest.mark.parametrize("choice", ["flat", pytest.param("gles", marks=pytest.mark.slow)])
+@pytest.mark.slow
+@pytest.mark.parametrize("choice", ["flat", "gles"])
 def test_the_face_fills_the_second_monitor(two_monitors: dict[str, str], choice: str) -> None:
     """A real desktop's. One that is not there is told with those that are, and nothing is shown on another one."""
     program = (

@@ -94,6 +94,17 @@ def test_spellings_are_those_of_motion(built_in: Head) -> None:
     assert np.abs(left[x > 0.11]).max() == pytest.approx(np.abs(right[x < -0.11]).max(), rel=0.01)
 
 
+def test_a_shape_without_content_gives_way_to_what_has_some(built_in: Head, loaded: Loader) -> None:
+    """As exporters of VRoid's models leave it: `jawOpen` moves nothing, the viseme `aa` opens the mouth."""
+    shapes = _few(built_in)
+    shapes |= {"viseme_aa": shapes["jawOpen"] * np.float32(0.6), "jawOpen": shapes["jawOpen"] * np.float32(0)}
+    found = import_model(own_head(built_in, shapes).packed())
+    assert found.report.table.empty == ["jawOpen"]
+    assert "jawOpen: viseme_aa" in found.report.text()
+    rig = Rig(loaded(found))
+    assert rig.lip_gap(pose_of(jawOpen=1)) > rig.lip_gap(neutral_pose()) + 0.1
+
+
 def test_wide_indexes_and_quantised_numbers_are_read(built_in: Head, loaded: Loader) -> None:
     """uint32 corners, normals as signed bytes, texture coordinates as unsigned shorts."""
     model = own_head(built_in, _few(built_in), wide_indexes=True)
@@ -127,6 +138,21 @@ def test_a_vrm_speaks_by_its_expressions(built_in: Head, loaded: Loader, version
         moved = np.abs(moves[ARKIT_INDEX[name]]).sum(1)
         assert moved[head.points[: head.moving, 0] * side > 0.1].max() > 0.1
         assert moved[head.points[: head.moving, 0] * side < -0.1].max(initial=0) < 0.02
+
+
+def test_eyes_that_turn_about_a_far_point_stay_between_their_lids(built_in: Head, loaded: Loader) -> None:
+    """The bones of drawn characters' eyes lie deep in the head: their irises move as far as an eyeball's, not as far as the angle says."""
+    model = own_head(built_in, _few(built_in))
+    for bone in (3, 4):
+        model.json["nodes"][bone]["translation"][2] -= 0.04
+        model.json["nodes"][model.json["nodes"][bone]["children"][0]]["translation"] = [0, 0, 0.04]
+    head = loaded(import_model(model.packed()))
+    assert head.eyeballs is not None
+    assert head.gaze_scale < 0.35
+    front = head.eyeballs[0].start + int(np.argmax(head.points[head.eyeballs[0], 2]))
+    rig = Rig(head)
+    moved = rig.vertices(pose_of(eyeLookOutLeft=1.0))[front, 0] - head.points[front, 0]
+    assert 0.5 * built_in.eye_radius < moved < built_in.eye_radius
 
 
 def test_a_targets_offsets_fit_its_vertices(built_in: Head) -> None:

@@ -20,6 +20,8 @@ from grpc_status import rpc_status  # type: ignore[import-untyped]
 
 from avatar_relay import messages as m
 from avatar_relay.backoff import DEVICE_BACKOFF, Attempts, BackoffPolicy
+from avatar_relay.client_settings import ClientSettings
+from avatar_relay.device_state import DeviceSettings
 from avatar_relay.media import AudioFormat, Codec, ConversationOpen, Credit, Cursor, Kind, Payload
 from avatar_relay.reasons import Fault, Reason
 from avatar_relay.v1 import device_service_pb2 as pb
@@ -28,8 +30,9 @@ from avatar_relay.v1 import media_pb2
 from avatar_relay.wire import attach_request_from_wire, attach_response_to_wire, fault_to_status
 from edge_client.link import device_link as transport
 from edge_client.link.attach_call import AttachCall, Endpoint
+from edge_client.link.clock_probe import RelayTime
 from edge_client.link.credentials import CredentialFiles
-from edge_client.link.device_link import DeviceLink, DeviceProfile, LinkClocks, RelayTime
+from edge_client.link.device_link import DeviceLink, DeviceProfile, LinkClocks
 from edge_client.link.retry import RetryDecision, StreamEnd
 from edge_client.playback.events import ConversationEvent
 
@@ -94,6 +97,8 @@ class Relay(stubs.DeviceServiceServicer):
 
 class Player:
     """Takes what comes, and has some room."""
+
+    settings: DeviceSettings | None = None
 
     def __init__(self) -> None:
         self.handled: list[m.ToDevice] = []
@@ -523,9 +528,10 @@ async def test_tls_trusts_only_what_the_file_vouches_for(tmp_path: Path) -> None
     port = server.add_secure_port("localhost:0", credentials)
     await server.start()
     hello = m.Hello("kitchen", 1, "", (), 48_000, (), Credit(1, 1))
+    trusting = CredentialFiles(ClientSettings(tls_ca_file=certificate), lambda: int(time.time()))
     try:
         for endpoint, welcomed in (
-            (Endpoint(f"localhost:{port}", tls=True, credentials=CredentialFiles(unix_s=lambda: int(time.time()), ca=certificate)), True),
+            (Endpoint(f"localhost:{port}", tls=True, credentials=trusting), True),
             (Endpoint(f"localhost:{port}", tls=True), False),
             (Endpoint(f"localhost:{port}"), False),
         ):

@@ -8,6 +8,7 @@ import time
 from collections.abc import Callable
 from unittest.mock import Mock
 
+from avatar_relay.device_state import DeviceSettings
 from avatar_relay.media import Credit, Cursor
 from avatar_relay.messages import Finished, Started, ToDevice, Volume
 from edge_client.link.attach_call import Endpoint
@@ -21,6 +22,8 @@ NOBODY = Endpoint("127.0.0.1:1")
 
 class Player:
     """Says one conversation's beginning and end on its third tick."""
+
+    settings: DeviceSettings | None = None
 
     def __init__(self) -> None:
         self.ticks = 0

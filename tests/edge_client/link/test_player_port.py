@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from avatar_relay import messages as m
+from avatar_relay.device_state import Part, Parts, PartState
 from avatar_relay.media import AudioFormat, Codec, ConversationOpen, Credit, Cursor
 from avatar_relay.reasons import Fault, Reason
 from edge_client.link.player_port import PlayerPort
@@ -89,11 +90,11 @@ def test_a_stored_volume_is_told_when_it_is_on_the_disk() -> None:
 
 def test_the_parts_are_told_after_each_welcome() -> None:
     """Before what playback does next has changed anything."""
-    parts = (m.Part("face", m.PartState.RUNNING, "the head"),)
+    parts = (Part("face", PartState.RUNNING, "the head"),)
     port = PlayerPort(Engine(), loudest=1.0, parts=PartsReporter(lambda: parts))
     for now_us in (1, 2):
         port.handle(m.Welcome("t", LIMITS, 0, 0), now_us)
-        assert port.tick(now_us) == [Credit(now_us, 0), m.Parts(parts)]
+        assert port.tick(now_us) == [Credit(now_us, 0), Parts(parts)]
         assert port.tick(now_us) == [Credit(now_us, 0)]
 
 

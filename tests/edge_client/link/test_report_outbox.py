@@ -5,8 +5,9 @@ from __future__ import annotations
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from avatar_relay.device_state import Part, Parts, PartState
 from avatar_relay.media import Credit, Cursor
-from avatar_relay.messages import Finished, Goodbye, Held, Part, Parts, PartState, PlayerEvent, Started
+from avatar_relay.messages import Finished, Goodbye, Held, PlayerEvent, Started
 from edge_client.link.report_outbox import MAX_CURSORS, MAX_EVENTS, REPEAT_US, Outgoing, ReportOutbox
 from edge_client.playback.events import ConversationEvent
 

@@ -3,24 +3,25 @@
     scripts/attack                          # all attacks; about twenty minutes
     scripts/attack --only 'rapid reset'     # those whose name begins so
     scripts/attack --devices 100            # beside so many honest devices
+    scripts/attack --mix --minutes 30       # all mixed beside live sessions, then as many quiet minutes
 
 Each attack is run against the relay, and then against a bare grpc.aio server beside it (the control). Prints JSON; `--table` writes a page.
 """
 
 from __future__ import annotations
 
+import argparse
 import asyncio
-import json
-import os
 import re
 import sys
 import tempfile
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
 
 from tests.lab.attack.attacker import RELAY_ATTACKS
 from tests.lab.attack.device_side import DEVICE_ATTACKS, DeviceVerdict, attack_device
+from tests.lab.attack.launch import attacked
+from tests.lab.attack.mix import mixed
 from tests.lab.attack.victims import Victims, victims
 from tests.lab.programs import python, running
 from tests.lab.tool import add_json_file, command_line, write_json
@@ -72,23 +73,6 @@ class Verdict:
             attach,
             f"{self.p99_ms} / {self.control_p99_ms}",
         ]
-
-
-async def attacked(name: str, address: str, seconds: float, tokens: dict[str, str]) -> dict[str, Any]:
-    """Run the attacker; returns what it says."""
-    command = [*python("tests.lab.attack.attacker"), name, address, str(seconds)]
-    process = await asyncio.create_subprocess_exec(
-        *command, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE, env={**os.environ, **tokens}
-    )
-    try:
-        async with asyncio.timeout(seconds + 30):
-            out, err = await process.communicate()
-    except TimeoutError:
-        process.kill()
-        out, err = await process.communicate()
-    lines = out.decode().splitlines()
-    last = err.decode(errors="replace").splitlines()[-1:]
-    return json.loads(lines[-1]) if lines else {"done": f"the attacker did not end well {last}", "saw_another_tenant": False}
 
 
 async def heaviest(found: Victims) -> int:
@@ -178,17 +162,31 @@ def main() -> int:
     parser = command_line("attack", __doc__)
     parser.add_argument("--only", default="", metavar="NAME", help="attacks whose name begins so")
     parser.add_argument("--seconds", type=float, default=6.0, metavar="S", help="how long each attack lasts (default 6)")
-    parser.add_argument("--devices", type=int, default=1, metavar="N", help="honest devices behind the attacker's address (default 1)")
+    text = "honest devices behind the attacker's address (default 1; with --mix 20)"
+    parser.add_argument("--devices", type=int, metavar="N", help=text)
+    parser.add_argument("--mix", action="store_true", help="two attacks at a time, in random order, beside live sessions")
+    parser.add_argument("--minutes", type=float, default=30.0, metavar="M", help="how long --mix attacks, and then is quiet (default 30)")
+    parser.add_argument("--seed", type=int, default=1, help="of the order of --mix (default 1)")
     parser.add_argument("--table", type=Path, metavar="FILE", help="write the tables there")
     add_json_file(parser)
     options = parser.parse_args()
-    relay, device = asyncio.run(run(options.only, options.seconds, options.devices))
+    if options.mix:
+        return _mix(options)
+    relay, device = asyncio.run(run(options.only, options.seconds, options.devices or 1))
     if options.table is not None:
         options.table.write_text(page(relay, device, options.seconds), encoding="utf-8")
     both: list[Verdict | DeviceVerdict] = [*relay, *device]
     broken = {one.attack: one.faults() for one in both if one.faults()}
     write_json({"relay": [asdict(one) for one in relay], "device": [asdict(one) for one in device], "broken": broken}, options.json)
     return int(bool(broken) or not (relay or device))
+
+
+def _mix(options: argparse.Namespace) -> int:
+    names = [name for name in RELAY_ATTACKS if name.startswith(options.only)]
+    with tempfile.TemporaryDirectory(prefix="attack-") as folder:
+        found = asyncio.run(mixed(names, Path(folder), options.minutes, options.seconds, options.devices or 20, options.seed))
+    write_json({**vars(found), "broken": found.faults()}, options.json)
+    return int(bool(found.faults()))
 
 
 if __name__ == "__main__":

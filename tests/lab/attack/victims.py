@@ -6,7 +6,7 @@ import asyncio
 import os
 import random
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from functools import partial
@@ -15,10 +15,10 @@ from typing import Any
 
 import grpc
 
+from avatar_relay.client_credentials import Credentials
 from avatar_relay.credentials import metadata_of
 from avatar_relay.media import OnPlaying
 from avatar_relay.publisher import Publisher, PublisherError
-from edge_client.link.credentials import Credentials
 from relay_server.access import issuing
 from relay_server.access.identities import Identity
 from relay_server.access.scopes import Role
@@ -136,24 +136,32 @@ class Victims:
 
 
 @asynccontextmanager
-async def victims(folder: Path, devices: int = 1, *flags: str) -> AsyncIterator[Victims]:
-    """All of it, at work."""
+async def honest_side(folder: Path, devices: int, history: History, *flags: str, stamped: bool = True) -> AsyncIterator[Victims]:
+    """The relay with its devices, attached, and nobody who speaks yet. `stamped`: note how old each payload is when it comes."""
     access, port = folder / "access.json", folder / "port"
     tokens = make_access(access, devices)
     command = [*python("relay_server"), "--listen", "127.0.0.1:0", "--port-file", str(port), "--access-file", str(access), *flags]
     async with AsyncExitStack() as stack:
         relay = await stack.enter_async_context(running("relay-server", command, folder / "relay.log", {}))
         await relay.wait_for("listening on", 30)
-        address = f"127.0.0.1:{port.read_text().strip()}"
-        history = stack.enter_context(History())
-        found = Victims(relay, address, tokens, [])
+        found = Victims(relay, f"127.0.0.1:{port.read_text().strip()}", tokens, [])
+        on_payload: Callable[[bytes], None] = found.note if stamped else lambda data: None
         for number, name in enumerate(names(devices)):
             shown = partial(Credentials, token=tokens[name])
-            device = SimulatedDevice(name, address, history, random.Random(number), on_payload=found.note, credentials=shown)
+            device = SimulatedDevice(name, found.address, history, random.Random(number), on_payload=on_payload, credentials=shown)
             found.devices.append(device)
             stack.push_async_callback(device.kill)
         await until_attached(found.devices)
-        publisher = await stack.enter_async_context(Publisher.connect(address, token=tokens["honest"]))
+        yield found
+
+
+@asynccontextmanager
+async def victims(folder: Path, devices: int = 1, *flags: str) -> AsyncIterator[Victims]:
+    """All of it, at work."""
+    async with AsyncExitStack() as stack:
+        history = stack.enter_context(History())
+        found = await stack.enter_async_context(honest_side(folder, devices, history, *flags))
+        publisher = await stack.enter_async_context(Publisher.connect(found.address, token=found.tokens["honest"]))
         for work in (found.speak(publisher), found.attach_again_and_again()):
             stack.callback(asyncio.create_task(work).cancel)
         yield found

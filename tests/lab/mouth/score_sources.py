@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -20,7 +21,7 @@ from avatar_relay.arkit import ARKIT_INDEX
 from avatar_relay.limits import AVATARKIT_KEYFRAMES_PER_SECOND
 from edge_client.face.head import load_head
 from edge_client.face.rig import Rig
-from edge_client.face.screens import open_renderer
+from edge_client.face.screens import open_face
 from edge_client.motion.audio_mouth import AudioMouth, with_mouth
 from edge_client.motion.avatarkit import AvatarKitDecoder, default_flame_map
 from edge_client.motion.borders import WindowedTrack
@@ -67,9 +68,9 @@ def _poses(recording: Recording, share: float) -> list[Pose]:
     return shown
 
 
-def seen(poses: Sequence[Pose]) -> NDArray[np.float64]:
+def seen(poses: Sequence[Pose], head_file: Path | None = None) -> NDArray[np.float64]:
     """1 where a picture of the drawn head shows the lips apart, 0 where they touch."""
-    renderer = open_renderer(choice="gles", size=(480, 480), fullscreen=False, headless=True)
+    renderer = open_face(choice="gles", size=(480, 480), fullscreen=False, headless=True, head_file=head_file).renderer
     found: list[bool] = []
     for pose in poses:
         renderer.draw(pose)
@@ -78,9 +79,9 @@ def seen(poses: Sequence[Pose]) -> NDArray[np.float64]:
     return np.array(found, np.float64)
 
 
-def opened(poses: Sequence[Pose]) -> NDArray[np.float64]:
+def opened(poses: Sequence[Pose], head_file: Path | None = None) -> NDArray[np.float64]:
     """Opening of the drawn lips, 0 shut to about 1 for a jaw that is wide open."""
-    rig = Rig(load_head())
+    rig = Rig(load_head(head_file))
     wide = neutral_pose()
     wide[ARKIT_INDEX["jawOpen"]] = 1.0
     rest, full = rig.lip_gap(neutral_pose()), rig.lip_gap(wide)
@@ -93,12 +94,13 @@ def main() -> int:
     parser.add_argument("recording", type=Path, metavar="RECORDING.json")
     parser.add_argument("--transcript", default="", help="what is said, in lower case; recognised where it is left out")
     parser.add_argument("--pictures", action="store_true", help="look at pixels instead of the mesh")
+    parser.add_argument("--head", type=Path, metavar="FILE", help="an imported head instead of the built-in one")
     arguments = parser.parse_args()
     recording = load_recording(arguments.recording)
     samples = np.frombuffer(recording.audio, "<i2")
     transcript = arguments.transcript or recognised(samples)
     print(f"aligned: {transcript}")
-    openings = seen if arguments.pictures else opened
+    openings = partial(seen if arguments.pictures else opened, head_file=arguments.head)
     for name, found in judge(recording, phonemes_of_sound(samples, transcript), openings).items():
         print(f"{name:10}", found, flush=True)
     return 0

@@ -15,6 +15,7 @@ import grpc
 import pytest
 from grpc import StatusCode as Code
 
+from avatar_relay.client_settings import ClientSettings
 from avatar_relay.credentials import metadata_of
 from avatar_relay.errors import ConfigError
 from avatar_relay.media import Codec, Credit
@@ -106,9 +107,8 @@ async def test_a_device_by_the_name_in_its_certificate(tmp_path: Path) -> None:
 
         def endpoint(name: str) -> Endpoint:
             certificate, key = authority.issue(name)
-            return Endpoint(
-                server.addresses[0], True, CredentialFiles(unix_s=now_s, ca=authority.certificate, certificate=certificate, key=key)
-            )
+            settings = ClientSettings(tls_ca_file=authority.certificate, tls_cert_file=certificate, tls_key_file=key)
+            return Endpoint(server.addresses[0], True, CredentialFiles(settings, now_s))
 
         assert isinstance(await attached(endpoint("lobby.example")), Welcome)
         for name, code in (("till.example", "PERMISSION_DENIED"), ("nobody.example", "UNAUTHENTICATED")):
@@ -173,7 +173,8 @@ async def test_a_device_goes_on_with_a_rotated_token(tmp_path: Path) -> None:
     file = tmp_path / "token"
     file.write_text(access.add(Role.DEVICE, "lobby") + "\n")
     async with over_tls(authority, access) as server:
-        endpoint = Endpoint(server.addresses[0], True, CredentialFiles(unix_s=now_s, ca=authority.certificate, token=file))
+        settings = ClientSettings(tls_ca_file=authority.certificate, token_file=file)
+        endpoint = Endpoint(server.addresses[0], True, CredentialFiles(settings, now_s))
         assert isinstance(await attached(endpoint), Welcome)
         renewed = access.rotate(Role.DEVICE, "lobby")
         assert server.guard is not None
@@ -195,7 +196,7 @@ async def test_the_publisher_library_shows_its_token(tmp_path: Path) -> None:
         for token in (file, file.read_text()):
             async with Publisher.connect(server.addresses[0], credentials=credentials, token=token):
                 pass
-        for wrong, text in ((None, "CREDENTIALS_MISSING"), ("avr_x", "CREDENTIALS_INVALID"), (tmp_path / "none", "can not be read")):
+        for wrong, text in ((None, "CREDENTIALS_MISSING"), ("avr_x", "CREDENTIALS_INVALID"), (tmp_path / "none", "cannot be read")):
             with pytest.raises(ConnectionLostError, match=text) as caught:
                 async with Publisher.connect(server.addresses[0], credentials=credentials, token=wrong):
                     pass

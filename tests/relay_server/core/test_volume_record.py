@@ -5,8 +5,9 @@ from __future__ import annotations
 import pytest
 
 from avatar_relay.messages import Volume
-from relay_server.core import volume_record
-from relay_server.core.volume_record import PendingVolumes, VolumeRecord
+from relay_server.core import pending_record
+from relay_server.core.pending_record import PendingRecords
+from relay_server.core.volume_record import VolumeRecord
 
 
 def test_what_the_device_tells_holds_where_nothing_was_set() -> None:
@@ -60,8 +61,8 @@ def test_a_device_that_tells_no_volume_gets_the_last_one() -> None:
 
 
 def test_what_is_pending_outlives_the_session(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(volume_record, "MAX_PENDING", 2)
-    pending = PendingVolumes()
+    monkeypatch.setattr(pending_record, "MAX_PENDING", 2)
+    pending = PendingRecords(VolumeRecord)
     pending.keep("quiet", VolumeRecord("quiet"))
     for name in "abc":
         record = VolumeRecord(name)

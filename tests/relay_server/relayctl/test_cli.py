@@ -10,19 +10,9 @@ from pathlib import Path
 
 import pytest
 
-from avatar_relay.media import Codec, ConversationOpen, Credit, MotionEncoding
-from avatar_relay.messages import (
-    ConversationEnd,
-    Finished,
-    Hello,
-    Interrupt,
-    Part,
-    Parts,
-    PartState,
-    PlayerEvent,
-    Started,
-    ToRelayFromDevice,
-)
+from avatar_relay.device_state import Part, Parts, PartState
+from avatar_relay.media import AS_MOTION_SAYS, Codec, ConversationOpen, Credit, Expression, ExpressionPreset, MotionEncoding
+from avatar_relay.messages import ConversationEnd, Finished, Hello, Interrupt, PlayerEvent, Started, ToRelayFromDevice
 from relay_server.config import RelayConfig
 from relay_server.connections.relay import Relay
 from relay_server.relayctl import cli as relayctl
@@ -142,6 +132,23 @@ async def test_say_takes_a_voice(bench: Bench, capsys: pytest.CaptureFixture[str
         with pytest.raises(SystemExit):
             await bench.run("say", "lobby", *wrong, "hi")
         assert "is no number from" in capsys.readouterr().err
+
+
+async def test_say_and_play_take_a_mood(bench: Bench, capsys: pytest.CaptureFixture[str]) -> None:
+    """It comes to the device with the conversation; without one there is none."""
+    await bench.run("say", "lobby", "--expression", "happy", "--intensity", "0.5", "hi")
+    await bench.run("play", "lobby", "--queue", "--expression", "sad", "hello.wav")
+    await bench.run("say", "lobby", "--queue", "hi")
+    opened = [message for message in bench.said if isinstance(message, ConversationOpen)]
+    assert [message.expression for message in opened] == [
+        Expression(ExpressionPreset.HAPPY, 0.5),
+        Expression(ExpressionPreset.SAD, 1.0),
+        AS_MOTION_SAYS,
+    ]
+    for wrong in (("--expression", "bored"), ("--intensity", "2")):
+        with pytest.raises(SystemExit):
+            await bench.run("say", "lobby", *wrong, "hi")
+        assert wrong[1] in capsys.readouterr().err
 
 
 async def test_steering(bench: Bench, capsys: pytest.CaptureFixture[str]) -> None:
@@ -275,3 +282,40 @@ def test_arguments_that_can_not_be_are_wrong_usage(
     assert caught.value.code == 2
     assert text in capsys.readouterr().err
     assert not (tmp_path / "access").exists()
+
+
+async def test_settings_come_from_the_environment_and_flags_override_it(
+    bench: Bench, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, unused_tcp_port: int
+) -> None:
+    """As those of the programs; an empty one is unset."""
+    monkeypatch.setenv("RELAYCTL_RELAY", f"127.0.0.1:{unused_tcp_port}")
+    monkeypatch.setenv("RELAYCTL_TOKEN_FILE", "")
+    assert await asyncio.to_thread(relayctl.main, ["devices"]) == 3
+    assert await bench.run("devices") == 0
+    monkeypatch.setenv("RELAYCTL_RELAY", bench.address)
+    assert await asyncio.to_thread(relayctl.main, ["devices"]) == 0
+    assert capsys.readouterr().out.count("lobby") == 2
+
+
+@pytest.mark.parametrize(
+    ("arguments", "variable", "value", "text"),
+    [
+        (["devices", "--tls-ca-fiel", "x"], "", "", "--tls-ca-fiel"),
+        (["devices"], "RELAYCTL_RELAI", "x:1", "RELAYCTL_RELAI: no such setting; did you mean RELAYCTL_RELAY?"),
+        (["device", "list"], "RELAYCTL_TOKNE", "x", "RELAYCTL_TOKNE: no such setting; did you mean RELAYCTL_TOKEN?"),
+        (["devices"], "RELAYCTL_INSECURE", "maybe", "RELAYCTL_INSECURE: 'maybe' cannot be used; it takes true or false"),
+        (["devices"], "RELAYCTL_RELAY", "nowhere", "RELAYCTL_RELAY: 'nowhere' is not HOST:PORT"),
+        (["--relay", "nowhere", "devices"], "", "", "--relay: 'nowhere' is not HOST:PORT"),
+        (["--tls-ca-file", "/none", "devices"], "", "", "--tls-ca-file: there is no file /none"),
+    ],
+)
+def test_settings_that_can_not_be_name_their_place(
+    arguments: list[str], variable: str, value: str, text: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """And what was meant."""
+    if variable:
+        monkeypatch.setenv(variable, value)
+    with pytest.raises(SystemExit) as caught:
+        relayctl.main(arguments)
+    assert caught.value.code == 2
+    assert text in capsys.readouterr().err

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import logging
+import tracemalloc
 from typing import Any, cast
 
 import grpc
@@ -51,6 +53,23 @@ async def test_one_request_is_asked_for(caplog: pytest.LogCaptureFixture, method
 async def test_large_request_is_refused_with_our_reason(relay: Wired) -> None:
     for method in (LIST, HEALTH_CHECK, REFLECTION):
         assert await code_of(relay.channel, method, sent=bytes(5 << 20)) == (Code.INVALID_ARGUMENT, Reason.MESSAGE_TOO_LARGE)
+
+
+@pytest.mark.parametrize("method", [LIST, HEALTH_CHECK, "/avatar_relay.v1.DeviceService/Attach"])
+async def test_a_refused_request_is_let_go_at_once(relay: Wired, method: str) -> None:
+    """An error holds the frames that it came through, and they hold the request: that must not wait for the garbage collector."""
+    sent, kept = b"\xff" * (2 << 20), list[int]()
+    gc.collect()
+    gc.disable()
+    tracemalloc.start()
+    try:
+        for _ in range(8):
+            assert (await code_of(relay.channel, method, sent=sent))[0] is Code.INVALID_ARGUMENT
+            kept.append(tracemalloc.get_traced_memory()[0])
+    finally:
+        tracemalloc.stop()
+        gc.enable()
+    assert kept[-1] - kept[0] < len(sent), kept
 
 
 async def test_status_and_metadata_of_a_foreign_service_stay(relay: Wired) -> None:

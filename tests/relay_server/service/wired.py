@@ -13,7 +13,7 @@ import grpc
 from google.rpc import status_pb2
 
 from avatar_relay import wire
-from avatar_relay.media import AngleUnit, OnPlaying
+from avatar_relay.media import AS_MOTION_SAYS, AngleUnit, Expression, OnPlaying
 from avatar_relay.reasons import Fault, Reason
 from avatar_relay.v1 import admin_service_pb2_grpc as admin_grpc
 from avatar_relay.v1 import device_service_pb2 as device_pb
@@ -63,6 +63,7 @@ class FakeSpeech:
         angle_unit: AngleUnit = AngleUnit.RADIANS,
         voice: VoiceWish = NO_WISH,
         is_ssml: bool = False,
+        expression: Expression = AS_MOTION_SAYS,
         owner: str = "",
     ) -> tuple[str, str]:
         """Knows one target."""

@@ -1,0 +1,108 @@
+"""Settings that operators changed from a relay. The device stores them: they count from its next start on, over its own.
+
+Rules
+- What comes is all of them, and takes the place of what is stored. If one cannot be taken, nothing changes, and the relay is told why.
+- Each change gets a revision, refused or not: that of the relay, or one more than the last if that is greater.
+- A change is written a little later (see `edge_client.state`), and told to the relay when it is on the disk.
+- What `welcome` says is a change if its revision is above the device's own.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Any
+
+from avatar_relay.desk_settings import DESK_SETTINGS, refusals
+from avatar_relay.device_state import DeviceSettings
+from avatar_relay.errors import ConfigError
+from edge_client.config import EdgeConfig
+from edge_client.state import StateFile, StateWriter
+
+logger = logging.getLogger(__name__)
+
+MAX_REVISION = 1 << 53
+
+
+class StoredSettings:
+    """The settings, and their file. Belongs to one thread, but for `close`."""
+
+    def __init__(self, file: StateFile, config: EdgeConfig) -> None:
+        """Read `file`. `config` are the device's own settings, without what is stored."""
+        self._own = config
+        self._writer = StateWriter(file)
+        self.settings = DeviceSettings()
+        self.config = config
+        """The device's own settings with those that were stored when this was made."""
+        try:
+            self.settings = _read(file.read())
+            self.config = with_settings(config, dict(self.settings.values))
+        except ValueError as error:
+            logger.warning("%s: %s; what it holds does not count", file.path, error)
+        self._told = self.settings
+
+    def set(self, settings: DeviceSettings) -> None:
+        """A change from the relay."""
+        revision = max(self.settings.revision + 1, settings.revision)
+        refused = self._refused(dict(settings.values))
+        if refused:
+            logger.warning("settings from the relay are not taken: %s", "; ".join(f"{name} {reason}" for name, reason in refused.items()))
+            self.settings = replace(self.settings, revision=revision, refused=tuple(refused.items()))
+        else:
+            logger.info("settings from the relay, for the next start: %s", dict(settings.values) or "none")
+            self.settings = DeviceSettings(settings.values, revision)
+        self._writer.put(_written(self.settings))
+
+    def welcome(self, settings: DeviceSettings | None) -> None:
+        """What a relay says when the device attaches."""
+        if settings is not None and settings.revision > self.settings.revision:
+            self.set(settings)
+
+    def news(self) -> DeviceSettings | None:
+        """The settings that are on the disk, if they have not been told."""
+        if self.settings == self._told or self._writer.written != _written(self.settings):
+            return None
+        self._told = self.settings
+        return self._told
+
+    def close(self) -> None:
+        """Write now what is not written yet. Blocks for as long as the disk does."""
+        self._writer.close()
+
+    def _refused(self, values: dict[str, str]) -> dict[str, str]:
+        if wrong := refusals(values):
+            return wrong
+        found = {}
+        for name, value in values.items():
+            try:
+                with_settings(self._own, {name: value})
+            except ValueError as error:
+                found[name] = str(error).removeprefix(f"{name}: ")
+        return found
+
+
+def with_settings(config: EdgeConfig, values: Mapping[str, str]) -> EdgeConfig:
+    """Settings with some of them changed. Raises `ValueError` that says which cannot be so."""
+    for name, reason in refusals(values).items():
+        raise ValueError(f"{name}: {reason}")
+    changes: dict[str, Any] = {name: DESK_SETTINGS[name].read(value) for name, value in values.items()}
+    try:
+        return replace(config, **changes)
+    except ConfigError as error:
+        raise ValueError(str(error)) from None
+
+
+def _written(settings: DeviceSettings) -> dict[str, Any]:
+    return {"settings": dict(settings.values), "revision": settings.revision}
+
+
+def _read(content: Mapping[str, Any]) -> DeviceSettings:
+    if not content:
+        return DeviceSettings()
+    values, revision = content.get("settings"), content.get("revision")
+    if type(revision) is not int or not 0 <= revision <= MAX_REVISION:
+        raise ValueError("it has no revision")
+    if not isinstance(values, Mapping) or not all(isinstance(value, str) for value in values.values()):
+        raise ValueError("its settings are no texts")
+    return DeviceSettings(tuple(sorted(values.items())), revision)

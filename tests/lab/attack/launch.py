@@ -1,0 +1,27 @@
+"""Starts attacks, each a process of its own."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+from typing import Any
+
+from tests.lab.programs import python
+
+
+async def attacked(name: str, address: str, seconds: float, tokens: dict[str, str]) -> dict[str, Any]:
+    """Run the attacker; returns what it says."""
+    command = [*python("tests.lab.attack.attacker"), name, address, str(seconds)]
+    process = await asyncio.create_subprocess_exec(
+        *command, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE, env={**os.environ, **tokens}
+    )
+    try:
+        async with asyncio.timeout(seconds + 30):
+            out, err = await process.communicate()
+    except TimeoutError:
+        process.kill()
+        out, err = await process.communicate()
+    lines = out.decode().splitlines()
+    last = err.decode(errors="replace").splitlines()[-1:]
+    return json.loads(lines[-1]) if lines else {"done": f"the attacker did not end well {last}", "saw_another_tenant": False}

@@ -19,6 +19,7 @@ from relay_server.backplane.backplane import BackplaneError, BackplaneMessage, N
 logger = logging.getLogger(__name__)
 
 CONNECT_S = 5.0
+RETRY_S = 0.1
 PENDING_BYTES = 64 << 20
 """What may wait for the connection, and for a subscription; beyond that messages are lost, which a tunnel notices by their numbers."""
 
@@ -65,29 +66,34 @@ class NatsBackplane:
             logger.warning("connected to NATS again")
             regained()
 
+        now_s = asyncio.get_running_loop().time
+        until_s = now_s() + CONNECT_S
+        starts = True
+
         async def on_error(error: Exception) -> None:
             logger.info("NATS: %s", error or type(error).__name__)
+            if starts and now_s() >= until_s:
+                raise error  # `connect` tries for ever, and swallows a cancellation
 
         try:
-            async with asyncio.timeout(CONNECT_S):
-                await self._client.connect(
-                    self._servers,
-                    name=self._name,
-                    error_cb=on_error,
-                    disconnected_cb=on_lost,
-                    reconnected_cb=on_regained,
-                    connect_timeout=1,
-                    reconnect_time_wait=0,
-                    max_reconnect_attempts=-1,
-                    ping_interval=1,
-                    max_outstanding_pings=2,
-                    pending_size=PENDING_BYTES,
-                    tls=self._tls,
-                )
+            await self._client.connect(
+                self._servers,
+                name=self._name,
+                error_cb=on_error,
+                disconnected_cb=on_lost,
+                reconnected_cb=on_regained,
+                connect_timeout=1,
+                reconnect_time_wait=RETRY_S,  # type: ignore[arg-type]  # it is slept for
+                max_reconnect_attempts=-1,
+                ping_interval=1,
+                max_outstanding_pings=2,
+                pending_size=PENDING_BYTES,
+                tls=self._tls,
+            )
         except (TimeoutError, OSError, nats.errors.Error) as error:
             shown = ", ".join(server.rpartition("@")[2] for server in self._servers)
             raise ConfigError(f"cluster_nats: no NATS server answers at {shown}: {str(error) or type(error).__name__}") from error
-        self._usable = True
+        starts, self._usable = False, True
 
     async def publish(self, subject: str, data: bytes, reply: str = "") -> None:
         """See `Backplane`."""

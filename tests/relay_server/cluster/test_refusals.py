@@ -11,6 +11,7 @@ import pytest
 from avatar_relay.errors import ConfigError
 from avatar_relay.publisher import ConversationFailedError
 from avatar_relay.reasons import Reason
+from relay_server.backplane import nats_core
 from relay_server.cluster.frames import TUNNEL_VERSION
 from relay_server.cluster.joining import publisher_token
 from relay_server.config import RelayConfig
@@ -63,3 +64,14 @@ def test_a_secret_is_needed(tmp_path: Path) -> None:
         publisher_token(config)
     secret.write_bytes(bytes(32))
     assert publisher_token(config)("a") == publisher_token(config)("a") != publisher_token(config)("b")
+
+
+async def test_a_start_without_nats_ends(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The client library would try for ever; the text names the servers, and no password."""
+    monkeypatch.setattr(nats_core, "CONNECT_S", 0.3)
+    backplane = nats_core.NatsBackplane(["nats://relay-1:secret@127.0.0.1:1"], "test", None)
+    async with asyncio.timeout(20):
+        with pytest.raises(ConfigError, match=r"cluster_nats: no NATS server answers at 127\.0\.0\.1:1") as refused:
+            await backplane.start(lambda: None, lambda: None)
+    assert "secret" not in str(refused.value)
+    await backplane.stop()

@@ -69,6 +69,8 @@ NOT_RUN = (
     NotRun("docs/operations.md", "python3 -m venv", INSTALLS),
     NotRun("docs/pairing.md", "2 relays announce", LOGGED),
     NotRun("docs/pairing.md", "not paired:", LOGGED),
+    NotRun("docs/pairing.md", "relayctl settings", "tests/relay_server/service/test_device_settings.py sets them"),
+    NotRun("docs/pairing.md", "rotation = 90", "tests/relay_server/service/test_device_settings.py sets them"),
     NotRun("docs/pairing.md", "paired: device", "tests/relay_server/service/test_pairing.py pairs a device"),
     NotRun("docs/pairing.md", "relayctl pair", "tests/relay_server/service/test_pairing.py pairs a device"),
     NotRun("docs/playout.md", "payloads ─►", DIAGRAM),

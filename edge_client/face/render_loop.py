@@ -13,8 +13,9 @@ Rules of the loop
 3. A picture that is late is not made up for: the loop goes on with the next one on the grid, and counts what it skipped.
 4. Between pictures the loop sleeps. It never waits for sound and sound never waits for it.
 5. A source that does not answer in time stops no picture: the last pose eases to rest within `EASE_US`, and life goes on.
-6. While the player is idle and nothing moves but breath and a drifting head, pictures come every `RESTING_US` only. Blinks and glances have
-   the full rate. Pictures that somebody looks at here (`observers`) or that are stamped always have it.
+6. While the player is idle and nothing moves but breath and a drifting head, a picture is drawn every `RESTING_US` only. The source is
+   asked at the full rate, so that the first picture of a conversation is not late. Blinks and glances have the full rate. Pictures that
+   somebody looks at here (`observers`) or that are stamped always have it.
 """
 
 from __future__ import annotations
@@ -99,6 +100,8 @@ class RenderLoop:
         self._number = self._skipped = self._unanswered = 0
         self._figures_wanted = False
         self._attended = 0.0
+        self._rests_until_us = 0
+        """Until then nothing need be drawn, as far as the face itself goes."""
         self._pending: tuple[int | None, ShownPicture, Picture | None] | None = None
         self._answer, self._answered_us = _NOBODY, 0
 
@@ -127,12 +130,18 @@ class RenderLoop:
         self._renderer.show()
 
     def picture(self) -> None:
-        """Draw and show one picture now, tell the observers of the one before, and put the next one on the grid."""
+        """Draw and show one picture now if there is a need, tell the observers of the one before, and put the next one on the grid."""
         start_us = self._clock_us()
         is_read = any([observer.wants(start_us) for observer in self._observers])
         glass_us, hold_until_us = self._expected_us(start_us, is_read=is_read)
         before, answer = self._answer, self._ask(start_us, glass_us)
         view, overlay = (answer.view, answer.overlay) if answer is not None else self._eased(start_us)
+        is_calm = view.state is PlayerState.IDLE and view.motion is None and before.overlay == overlay
+        if is_calm and start_us < self._rests_until_us:
+            self._tell(answer)
+            self._source.between_pictures()
+            self._put_on_grid(start_us, self._interval_us)
+            return
         pixels = self._draw(view, overlay, start_us, glass_us, is_read=is_read)
         drawn_us = self._clock_us()
         if hold_until_us > drawn_us:
@@ -145,13 +154,13 @@ class RenderLoop:
         self._tell(answer)
         self._pending = (self._number if answer is not None else None, ShownPicture(shown_us, glass_us, view, None), pixels)
         self._source.between_pictures()
-        rests = answer is not None and before.overlay == overlay and self._rests(view, glass_us)
-        least_us = DARK_US if self._answer.overlay.is_dark else RESTING_US if rests else 0
-        self._put_on_grid(start_us, max(least_us, self._interval_us))
+        rests = is_calm and answer is not None and self._rests(glass_us)
+        self._rests_until_us = start_us + RESTING_US - self._interval_us // 2 if rests else 0
+        self._put_on_grid(start_us, max(DARK_US, self._interval_us) if self._answer.overlay.is_dark else self._interval_us)
 
-    def _rests(self, view: View, glass_us: int) -> bool:
+    def _rests(self, glass_us: int) -> bool:
         """Whether nothing moves much within `RESTING_US` after a picture that was on the glass at `glass_us`."""
-        if self._observers or self._stamped or self._attended or view.state is not PlayerState.IDLE or view.motion is not None:
+        if self._observers or self._stamped or self._attended:
             return False
         now, then = (self._life.pose(at_us * 1e-6) for at_us in (glass_us, glass_us + RESTING_US))
         return bool(abs(then - now).max() < STILL)

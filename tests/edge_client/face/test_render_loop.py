@@ -243,7 +243,7 @@ def test_a_face_at_rest_is_drawn_rarely_but_for_blinks() -> None:
     renderer = FakeRenderer(clock)
     stage = resting_stage(clock, renderer, scene)
     stage.run(lambda: clock.now_us > 21_000_000)
-    assert 10 * (7 + 1.75 * 10) <= len(renderer.drawn) <= 20 * 14.5
+    assert 10 * (7 + 1.75 * 10) <= len(renderer.drawn) <= 20 * 15
     blinks = sum(pose[ARKIT_INDEX["eyeBlinkLeft"]] > 0.05 for pose in renderer.drawn)
     assert blinks >= 10 * 4
     assert stage.answers.summary().frames_skipped == 0

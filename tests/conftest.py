@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import signal
 from collections.abc import Iterator
@@ -22,6 +23,14 @@ SETTINGS = ("OTEL_", "AVATAR_RELAY_", "EDGE_CLIENT_")
 for name in [name for name in os.environ if name.startswith(SETTINGS)]:
     del os.environ[name]
 os.environ.pop("STATE_DIRECTORY", None)
+
+
+def is_of_this_loop(record: logging.LogRecord) -> bool:
+    """grpc.aio has one queue for all loops of a process, and asyncio logs when it wakes one that an earlier test closed."""
+    return not record.getMessage().startswith("Exception in callback PollerCompletionQueue")
+
+
+logging.getLogger("asyncio").addFilter(is_of_this_loop)
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -190,7 +190,7 @@ class SpeakerKeeper:
     def _ended(self, child: SpeakerChild, how: str) -> bool:
         with self._owner.changed:
             child.is_over = True
-            wanted = child is self._replaced
+            wanted = child is self._replaced or self._closing
             if self._speaker is child:
                 self._speaker = None
                 self._owner.retire("" if wanted else self._killed_for(child) or how)

@@ -29,6 +29,10 @@ from tests.lab.programs import START_S, Program, ProgramError, attached, python,
 DEVICE_ID = "demo"
 FACE_STANDS = "[Tt]he face is drawn by|no face is drawn"
 """The edge client's log says so when its screen is open; it attaches before that."""
+FILMED_SIZE = "400x400"
+"""Of pictures that are only filmed: no more than the film keeps is drawn, by whatever draws here."""
+BACKEND_NICENESS = 10
+"""What makes the motion is another machine in real life: here it should not take the processor from the face."""
 PICTURES_S = 300.0
 """How long film and pictures may take after playout."""
 
@@ -59,7 +63,7 @@ def edge_command(address: str, options: Options) -> list[str]:
     """How the edge client is started."""
     command = [*python("edge_client"), "--relay", address, "--device-id", DEVICE_ID]
     command += ["--record", str(options.out), "--exit-after-finished", "1"]
-    return command + (["--headless", "--audio-sink", "virtual"] if options.headless else [])
+    return command + (["--headless", "--audio-sink", "virtual", "--size", FILMED_SIZE] if options.headless else [])
 
 
 async def run_pair(options: Options, environment: dict[str, str]) -> Published:
@@ -81,6 +85,7 @@ async def run_pair(options: Options, environment: dict[str, str]) -> Published:
                 await edge.wait_for(FACE_STANDS, START_S)
                 for line in chosen(edge):
                     say(line)
+                os.nice(BACKEND_NICENESS)
                 published = await while_running(conversation(address), relay, edge)
                 say("finished; the edge client makes film and pictures")
                 await edge.wait(PICTURES_S)

@@ -228,6 +228,23 @@ static snd_pcm_sframes_t paced_pointer(snd_pcm_ioplug_t *io)
 	return is_in_xrun(paced) ? -EPIPE : (snd_pcm_sframes_t)(paced->played % paced->boundary);
 }
 
+/* Set the timer to when the application may write again; in the past if it may now. A driver's poll() looks anew each time, so
+ * this is called after each write and after each wake-up as well: PulseAudio asks for the descriptors once only. */
+static void arm_timer(paced_t *paced)
+{
+	int64_t wake_ns = 1;
+	catch_up(paced);
+	if (is_running(paced)) {
+		int64_t needed = paced->given;
+		if (paced->io.state != SND_PCM_STATE_DRAINING)
+			needed += (int64_t)paced->avail_min - (int64_t)paced->io.buffer_size;
+		if (needed > (int64_t)paced->played)
+			wake_ns = paced->run_ns + (int64_t)(needed / paced->frames_per_ns) + 1000;
+	}
+	struct itimerspec timer = {.it_value = {.tv_sec = wake_ns / NANOSECONDS, .tv_nsec = wake_ns % NANOSECONDS}};
+	timerfd_settime(paced->timer, TFD_TIMER_ABSTIME, &timer, NULL);
+}
+
 static snd_pcm_sframes_t paced_transfer(snd_pcm_ioplug_t *io, const snd_pcm_channel_area_t *areas, snd_pcm_uframes_t offset,
                                         snd_pcm_uframes_t size)
 {
@@ -249,6 +266,7 @@ static snd_pcm_sframes_t paced_transfer(snd_pcm_ioplug_t *io, const snd_pcm_chan
 		paced->given += part;
 		left -= part;
 	}
+	arm_timer(paced);
 	return size;
 }
 
@@ -285,22 +303,11 @@ static int paced_poll_descriptors_count(snd_pcm_ioplug_t *io)
 	return 1;
 }
 
-/* Set the timer to when the application may write again; in the past where it may now. */
 static int paced_poll_descriptors(snd_pcm_ioplug_t *io, struct pollfd *descriptors, unsigned count)
 {
 	paced_t *paced = io->private_data;
 	(void)count;
-	int64_t wake_ns = 1;
-	catch_up(paced);
-	if (is_running(paced)) {
-		int64_t needed = paced->given;
-		if (io->state != SND_PCM_STATE_DRAINING)
-			needed += (int64_t)paced->avail_min - (int64_t)io->buffer_size;
-		if (needed > (int64_t)paced->played)
-			wake_ns = paced->run_ns + (int64_t)(needed / paced->frames_per_ns) + 1000;
-	}
-	struct itimerspec timer = {.it_value = {.tv_sec = wake_ns / NANOSECONDS, .tv_nsec = wake_ns % NANOSECONDS}};
-	timerfd_settime(paced->timer, TFD_TIMER_ABSTIME, &timer, NULL);
+	arm_timer(paced);
 	descriptors->fd = paced->timer;
 	descriptors->events = POLLIN;
 	return 1;
@@ -318,6 +325,7 @@ static int paced_poll_revents(snd_pcm_ioplug_t *io, struct pollfd *descriptors, 
 		catch_up(paced);
 		int is_broken = is_in_xrun(paced) || paced->io.state == SND_PCM_STATE_DISCONNECTED;
 		*revents = is_broken ? POLLOUT | POLLERR : POLLOUT;
+		arm_timer(paced);
 	}
 	return 0;
 }

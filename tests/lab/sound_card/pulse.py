@@ -1,4 +1,4 @@
-"""A private PulseAudio with one null sink, and what it played."""
+"""A private PulseAudio with one sink: a null sink, or the paced card."""
 
 from __future__ import annotations
 
@@ -14,53 +14,33 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from tests.lab.sound_card.paced_card import ALSA_BASE_CONFIG, RATE_HZ
+from tests.lab.sound_card.paced_card import RATE_HZ, PacedDevice
+from tests.lab.sound_card.sound_server import SoundServer, as_default_output
 
-START_S = 20.0
+ALSA = "pcm.!default { type pulse }\nctl.!default { type pulse }"
+SINK = f"sink_name=out format=s16le rate={RATE_HZ} channels=1"
 
 
-class PulseServer:
-    """Starts and ends; ALSA's default output leads to it."""
+class PulseServer(SoundServer):
+    """PulseAudio with its default settings."""
 
-    def __init__(self, folder: Path) -> None:
-        """Skips the test if PulseAudio is not installed."""
+    def __init__(self, folder: Path, card: PacedDevice | None = None) -> None:
+        """Skips the test if PulseAudio is not installed. With a card, `module-alsa-sink` plays to it."""
         if shutil.which("pulseaudio") is None or shutil.which("parec") is None:
             pytest.skip("no PulseAudio: apt-get install pulseaudio pulseaudio-utils")
-        self._folder = folder
         self._socket = folder / "pulse.sock"
-        self.config = folder / "asound.conf"
-        self.config.write_text(f"<{ALSA_BASE_CONFIG}>\npcm.!default {{ type pulse }}\nctl.!default {{ type pulse }}\n")
-        self.environment = {
-            "ALSA_CONFIG_PATH": str(self.config),
-            "PULSE_SERVER": f"unix:{self._socket}",
-            "XDG_RUNTIME_DIR": str(folder),
-        }
-        self._server: subprocess.Popen[bytes] | None = None
+        self._card = card
+        super().__init__(folder, ALSA, {"PULSE_SERVER": f"unix:{self._socket}"})
 
     def start(self) -> None:
-        """Start, and wait until it takes connections."""
+        """Start, and wait until it accepts connections."""
         self._socket.unlink(missing_ok=True)
         options = ["-n", "--daemonize=no", "--use-pid-file=no", "--exit-idle-time=-1", "--disable-shm=no", "--realtime=no"]
-        modules = [
-            f"module-native-protocol-unix auth-anonymous=1 socket={self._socket}",
-            f"module-null-sink sink_name=out format=s16le rate={RATE_HZ} channels=1",
-        ]
-        loads = [part for module in modules for part in ("-L", module)]
-        variables = os.environ | self.environment | {"HOME": str(self._folder)}
-        with (self._folder / "pulse.log").open("ab") as log:
-            command = ["pulseaudio", *options, *loads]
-            self._server = subprocess.Popen(command, env=variables, stdin=subprocess.DEVNULL, stdout=log, stderr=log)
-        deadline = time.monotonic() + START_S
-        while not self._socket.exists():
-            assert self._server.poll() is None and time.monotonic() < deadline
-            time.sleep(0.05)
-
-    def kill(self) -> None:
-        """End it at once, as a crash does."""
-        if self._server is not None:
-            self._server.kill()
-            self._server.wait()
-            self._server = None
+        sink = f"module-null-sink {SINK}" if self._card is None else f"module-alsa-sink device=paced {SINK}"
+        modules = [sink, f"module-native-protocol-unix auth-anonymous=1 socket={self._socket}"]
+        variables = {} if self._card is None else {"ALSA_CONFIG_PATH": str(self._card.config)}
+        self.launch(["pulseaudio", *options, *(part for module in modules for part in ("-L", module))], variables)
+        self.wait_for(self._socket)
 
     def ask(self, *words: str) -> str:
         """What `pactl` answers."""
@@ -89,12 +69,6 @@ def recording(file: Path) -> NDArray[np.int16]:
 
 @pytest.fixture
 def pulse_server(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[PulseServer]:
-    """A server that runs, as ALSA's default output."""
-    server = PulseServer(tmp_path)
-    for name, value in server.environment.items():
-        monkeypatch.setenv(name, value)
-    server.start()
-    try:
+    """A server with a null sink that runs, as ALSA's default output."""
+    with as_default_output(PulseServer(tmp_path), monkeypatch) as server:
         yield server
-    finally:
-        server.kill()

@@ -248,9 +248,16 @@ def test_a_wrong_start_is_told_in_one_line(name: str, outcomes: Callable[[str], 
 @pytest.mark.parametrize("program", MODULES)
 def test_an_interrupt_during_the_start_leaves_no_traceback(program: str) -> None:
     """SIGINT while the program still imports what it needs. A shell's background job ignores SIGINT, and so would what it starts."""
-    code = "import os, signal, sys\nsignal.signal(signal.SIGINT, signal.default_int_handler)\nclass Finder:\n def find_spec(self, name, *_):\n  if name == 'grpc': os.kill(os.getpid(), signal.SIGINT)\n"
-    code += f"sys.meta_path.insert(0, Finder())\nimport runpy\nsys.argv[1:] = {['devices'] if program == 'relayctl' else []!r}\n"
-    code += f"runpy.run_module({MODULES[program]!r}, run_name='__main__')"
+    code = (
+        "import os, runpy, signal, sys\n"
+        "signal.signal(signal.SIGINT, signal.default_int_handler)\n"
+        "class Finder:\n"
+        " def find_spec(self, name, *_):\n"
+        "  if name == 'grpc': os.kill(os.getpid(), signal.SIGINT)\n"
+        "sys.meta_path.insert(0, Finder())\n"
+        f"sys.argv[1:] = {['devices'] if program == 'relayctl' else []!r}\n"
+        f"runpy.run_module({MODULES[program]!r}, run_name='__main__')"
+    )
     done = subprocess.run([sys.executable, "-c", code], cwd=PROJECT_ROOT, capture_output=True, text=True, timeout=50, check=False)
     assert (done.returncode, done.stdout, done.stderr) in [(130, "", ""), (-signal.SIGINT, "", "")]
 

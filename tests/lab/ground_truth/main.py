@@ -62,6 +62,7 @@ def read_options(arguments: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument(
         "--deep-buffer", action="store_true", help="a sound device with a buffer of 170 ms, as for exact samples on a loaded machine"
     )
+    parser.add_argument("--pulse", action="store_true", help="the client plays to PulseAudio, which plays to the sound device")
     parser.add_argument("--recording", type=Path, metavar="FILE", help="a recorded AvatarKit conversation (JSON) or a file of speech")
     parser.add_argument("--seed", type=int, default=1, metavar="N", help="of the noise floor, the network and the waits")
     parser.add_argument("--out", type=Path, metavar="DIR", help="where all logs go (default: a temporary folder, removed)")
@@ -78,6 +79,7 @@ def setup_of(options: argparse.Namespace) -> Setup:
         busy_threads=options.busy_threads,
         weather=JITTER if options.network == "jitter" else CALM,
         seed=options.seed,
+        pulse=options.pulse,
     )
 
 

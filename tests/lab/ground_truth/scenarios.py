@@ -95,7 +95,7 @@ async def lip_sync(folder: Path, setup: Setup, material: Material, talk: Talk) -
 def setup_told(setup: Setup) -> Report:
     """What was set up, as a report tells it."""
     told = asdict(setup)
-    return {name: told[name] for name in ("renderer", "pictures_per_second", "ppm", "busy_threads", "weather", "seed")}
+    return {name: told[name] for name in ("renderer", "pictures_per_second", "ppm", "busy_threads", "weather", "seed", "pulse")}
 
 
 def _heard(left: Findings, sent: Pcm, pacing: Pacing) -> tuple[Sequence[Run], Report]:

@@ -9,8 +9,8 @@ import asyncio
 import contextlib
 import json
 import shutil
-from collections.abc import AsyncIterator, Mapping
-from contextlib import AsyncExitStack, asynccontextmanager
+from collections.abc import AsyncIterator, Iterator, Mapping
+from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -25,6 +25,7 @@ from tests.lab.ground_truth.heard import DeviceClock, Pcm
 from tests.lab.ground_truth.screen import Watched, read_watched
 from tests.lab.programs import START_S, Program, ProgramError, attached, python, running, while_running
 from tests.lab.sound_card.paced_card import RATE_HZ, PacedDevice, build_library
+from tests.lab.sound_card.pulse import PulseServer
 
 DEVICE_ID = "truth"
 FACE_STANDS = "The face is drawn by|no face is drawn"
@@ -45,6 +46,8 @@ class Setup:
     busy_threads: int = 0
     weather: Weather = CALM
     seed: int = 1
+    pulse: bool = False
+    """The client plays to PulseAudio, whose sink is the paced device."""
     media_tick_ms: int = 0
     """How long the relay lets media wait to be joined."""
 
@@ -137,7 +140,8 @@ async def station(folder: Path, setup: Setup) -> AsyncIterator[Station]:
         address = (await relay.wait_for(r"listening on (\S+)", START_S))[1]
         proxy = await enter(FaultProxy(address, down=setup.weather, up=setup.weather, seed=setup.seed))
         display = await enter(_screen(folder, setup)) if setup.renderer != "none" else ""
-        environment = _edge_environment(folder, setup, proxy.address, device, display)
+        sound = stack.enter_context(_sound(folder, setup, device))
+        environment = _edge_environment(setup, proxy.address, sound, display)
         edge_command = [*python("tests.lab.ground_truth.edge"), str(folder), str(setup.busy_threads)]
         async with running("edge-client", edge_command, folder / "edge.log", environment) as edge:
             await edge.wait_for(FACE_STANDS, START_S)
@@ -149,19 +153,34 @@ async def station(folder: Path, setup: Setup) -> AsyncIterator[Station]:
             await edge.wait(STOP_S)
 
 
-def _edge_environment(folder: Path, setup: Setup, address: str, device: PacedDevice, display: str) -> Mapping[str, str]:
+@contextmanager
+def _sound(folder: Path, setup: Setup, device: PacedDevice) -> Iterator[Mapping[str, str]]:
+    """What leads the client's sound to the paced device."""
+    if not setup.pulse:
+        yield {"ALSA_CONFIG_PATH": str(device.config), "EDGE_CLIENT_AUDIO_DEVICE": "paced"}
+        return
+    if shutil.which("pulseaudio") is None:
+        raise ProgramError("PulseAudio is not installed: apt-get install pulseaudio pulseaudio-utils")
+    server = PulseServer(folder, device)
+    server.start()
+    try:
+        yield server.environment
+    finally:
+        server.kill()
+
+
+def _edge_environment(setup: Setup, address: str, sound: Mapping[str, str], display: str) -> Mapping[str, str]:
     settings = {
         "relay": address,
         "device_id": DEVICE_ID,
         "audio_sink": "pyaudio",
-        "audio_device": "paced",
         "renderer": setup.renderer,
         "size": f"{setup.size[0]}x{setup.size[1]}",
         "pictures_per_second": f"{setup.pictures_per_second:g}",
         "stamp": "true",
     }
     environment = {f"EDGE_CLIENT_{name.upper()}": value for name, value in settings.items()}
-    return environment | {"ALSA_CONFIG_PATH": str(device.config), "DISPLAY": display, "WAYLAND_DISPLAY": ""}
+    return {**environment, **sound, "DISPLAY": display, "WAYLAND_DISPLAY": ""}
 
 
 @asynccontextmanager

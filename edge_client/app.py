@@ -47,7 +47,7 @@ from edge_client.link.relay_finder import SEARCHING, SearchClock
 from edge_client.lip_sync.watch import SkewWatch
 from edge_client.motion.avatarkit import FlameMap
 from edge_client.observer import NULL
-from edge_client.parts import PartsReporter, sound_part
+from edge_client.parts import PartsReporter, in_words, sound_part
 from edge_client.playback.engine import PlaybackEngine
 from edge_client.state import StateFile, state_folder
 from edge_client.stored_settings import StoredSettings
@@ -188,7 +188,7 @@ class App:
                 self._start_link(thread, credentials)
                 while not self._stop.wait(BEAT_S):
                     self._heart.beat(MAIN_PART)
-                    self._manager.tell_status(", ".join(f"{part.name} {part.state.value}" for part in self._parts(sink)))
+                    self._manager.tell_status(in_words(self._parts(sink)))
                     if not thread.started:
                         self._heart.beat(LINK_PART)
         if recorder is not None and self._config.record is not None:

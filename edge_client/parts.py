@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 
 from avatar_relay.device_state import Part, Parts, PartState
 from avatar_relay.limits import MAX_SOFTWARE_CHARACTERS, MAX_TEXT_CHARACTERS
@@ -12,10 +12,16 @@ LOOK_US = 1_000_000
 """How often changes are looked for."""
 
 
-def part(name: str, state: PartState, what: str, reason: str, restarts: int) -> Part:
+def part(name: str, state: PartState, what: str, reason: str, restarts: int, restart_reason: str = "") -> Part:
     """A part that can be sent: texts are cut to what a relay keeps, and hold no lone surrogates, as names of files and devices may."""
-    what, reason = (text.encode("utf-8", "replace").decode() for text in (what, reason))
-    return Part(name, state, what[:MAX_SOFTWARE_CHARACTERS], reason[:MAX_TEXT_CHARACTERS], restarts)
+    what, reason, last = (text.encode("utf-8", "replace").decode() for text in (what, reason, restart_reason))
+    return Part(name, state, what[:MAX_SOFTWARE_CHARACTERS], reason[:MAX_TEXT_CHARACTERS], restarts, last[:MAX_TEXT_CHARACTERS])
+
+
+def in_words(parts: Iterable[Part]) -> str:
+    """A line for `systemctl status`, such as `sound running, face running (started again 3 times)`."""
+    notes = ((one, f" (started again {one.restarts} times)" if one.restarts else "") for one in parts)
+    return ", ".join(f"{one.name} {one.state.value}{note}" for one, note in notes)
 
 
 def sound_part(name: str, counters: SinkCounters) -> Part:
@@ -26,7 +32,7 @@ def sound_part(name: str, counters: SinkCounters) -> Part:
         state = PartState.UNHEARD
     else:
         state = PartState.STARTING if counters.opening else PartState.RUNNING
-    return part("sound", state, name, counters.lost or counters.unheard or counters.why, counters.restarts)
+    return part("sound", state, name, counters.lost or counters.unheard or counters.why, counters.restarts, counters.last_loss)
 
 
 class PartsReporter:

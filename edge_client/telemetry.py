@@ -137,7 +137,9 @@ class EdgeTelemetry(PlaybackObserver, PictureObserver):
             yield Observation(face.status().unanswered)
 
         self._meter.create_observable_gauge("avatar.face", [drawing], "{face}", "1, with what draws and how it stands")
-        self._meter.create_observable_counter("avatar.face.restarts", [restarts], "{restart}", "Times the face's process ended")
+        self._meter.create_observable_counter(
+            "avatar.face.restarts", [restarts], "{restart}", "Times the face's process failed and was restarted"
+        )
         self._meter.create_observable_counter("avatar.face.unanswered", [unanswered], "{picture}", "Pictures drawn without an answer")
 
     def opened(self, message: ConversationOpen, now_us: int) -> None:

@@ -53,6 +53,8 @@ class SinkCounters:
     """Frames of silence inserted while content was expected."""
     restarts: int = 0
     """Times that the device was lost and opened again."""
+    last_loss: str = ""
+    """Why it was lost the last time."""
     last_fault: str = ""
     """The last fault in words, empty where there was none."""
     starved: int = 0

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import os
 import socket
-import ssl
 import time
 from typing import Any
 
@@ -17,6 +16,7 @@ from avatar_relay.addresses import split_address
 from avatar_relay.bounded_log import plain
 from avatar_relay.credentials import metadata_of
 from avatar_relay.forward_proxy import proxy_note, proxy_option
+from avatar_relay.spoken import speaks
 from edge_client.checkup.findings import Finding, Health, finding
 from edge_client.link.attach_call import Endpoint
 
@@ -84,16 +84,13 @@ def _token(channel: Any, token: str | None) -> Finding:
 
 
 def _why_not(endpoint: Endpoint) -> str:
+    spoken = speaks(endpoint.address)
+    if not spoken:
+        return "it took the connection and hung up, or says nothing: correct the setting relay, or look at the relay's log"
     if not endpoint.tls:
-        return "the relay may speak TLS: set tls_ca_file; else correct the setting relay"
-    host, port = split_address(endpoint.address, "relay")
-    context = ssl.create_default_context()
-    context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
-    try:
-        with socket.create_connection((host, port), CONNECT_S) as plain_socket:
-            context.wrap_socket(plain_socket).close()
-    except (ssl.SSLError, OSError):
-        return "the relay may speak plaintext: set insecure = true on a network that you trust"
+        return "it speaks TLS: set tls_ca_file, or pair" if spoken == "tls" else "it is no relay: correct the setting relay"
+    if spoken == "plaintext":
+        return "it speaks plaintext, or is no relay: correct the setting relay, or set insecure = true on a network that you trust"
     return "the relay's certificate is not vouched for by tls_ca_file, has expired, or is for another name than that in the setting relay"
 
 

@@ -44,6 +44,14 @@ class Standing:
 
 
 @dataclass(frozen=True, slots=True)
+class Restarts:
+    """How often a child failed and had to be started again, and why the last time."""
+
+    count: int = 0
+    reason: str = ""
+
+
+@dataclass(frozen=True, slots=True)
 class ChildLimits:
     """How long a child may show nothing, and the pauses before it is started again, in µs."""
 
@@ -80,6 +88,8 @@ class Supervision:
     def __init__(self, limits: ChildLimits) -> None:
         self._limits = limits
         self._standing = Standing()
+        self.restarts = Restarts()
+        """Ends that were wanted do not count."""
         self._failures = 0
         self._start_us: int | None = None
         self._last_us: int | None = None
@@ -128,6 +138,7 @@ class Supervision:
             self._start_us = now_us
             self._standing = Standing()
             return
+        self.restarts = Restarts(self.restarts.count + 1, reason)
         if self._healthy_us >= self._limits.healthy_us:
             self._failures = 0
         self._healthy_us = 0

@@ -11,7 +11,7 @@ from collections.abc import Callable
 from typing import Generic, TypeVar
 
 from edge_client.children.child import Child
-from edge_client.children.supervision import Action, ChildLimits, ChildState, Standing, Supervision
+from edge_client.children.supervision import Action, ChildLimits, ChildState, Restarts, Standing, Supervision
 
 logger = logging.getLogger(__name__)
 
@@ -53,6 +53,11 @@ class Supervisor(Generic[C]):
     def standing(self) -> Standing:
         """How the child stands; from any thread."""
         return self._standing
+
+    @property
+    def restarts(self) -> Restarts:
+        """How often it failed and was started again; from any thread."""
+        return self._policy.restarts
 
     def start(self) -> None:
         """Begin. The first child is started at once, on the supervisor's thread."""

@@ -80,12 +80,14 @@ class FaceStatus:
     reason: str = ""
     """Why it is not better."""
     restarts: int = 0
+    """Times that the process failed and was started again."""
+    restart_reason: str = ""
     unanswered: int = 0
     """Pictures that were drawn without an answer."""
 
     def part(self) -> Part:
         """The same, to be sent."""
-        return part("face", PartState[self.state.name], self.name, self.reason, self.restarts)
+        return part("face", PartState[self.state.name], self.name, self.reason, self.restarts, self.restart_reason)
 
     def __str__(self) -> str:
         drawn = self.name or self.state.value
@@ -123,7 +125,6 @@ class FaceProcess:
         self._searched = False
         self._is_dark: bool | None = None
         self._lost_searches = 0
-        self._restarts = 0
         self._answering: threading.Thread | None = None
         self._supervisor = Supervisor("face", LIMITS, self._start_child, self._ended)
         self.child: FaceChild | None = None
@@ -153,7 +154,8 @@ class FaceProcess:
         """What draws, and why not better."""
         standing, drawing = self._supervisor.standing, self._drawing or Drawing("", "none", "none")
         reason = standing.reason or "; ".join(drawing.reasons)
-        counts = (self._restarts, self._answers.unanswered)
+        restarts = self._supervisor.restarts
+        counts = (restarts.count, restarts.reason, self._answers.unanswered)
         return FaceStatus(standing.state, drawing.name, drawing.kind, drawing.where, reason, *counts)
 
     # On the supervisor's thread.
@@ -186,7 +188,6 @@ class FaceProcess:
     def _ended(self, child: FaceChild, how: str) -> bool:
         if self._answering is not None:
             self._answering.join()  # it has read what was said last
-        self._restarts += 1
         self.was_tried.set()
         leaving = child.leaving
         self._searched = leaving is not None and leaving.why == "screen"

@@ -1,20 +1,16 @@
-"""Looks for relays that announce themselves in the local network, and at what listens at an address."""
+"""Looks for relays that announce themselves in the local network."""
 
 from __future__ import annotations
 
-import socket
-import ssl
 import threading
-from typing import Any, Literal
+from typing import Any
 
-from avatar_relay.addresses import split_address
 from avatar_relay.announcement import SERVICE, Announcement, read_announcement
 from edge_client.errors import DiscoveryError
 
 MAX_RELAYS = 64
 """Names in the network that are looked at."""
 ASK_MS = 300
-PROBE_S = 2.0
 
 
 class Browser:
@@ -59,21 +55,3 @@ class Browser:
                 self._names.pop(name, None)
             elif len(self._names) < MAX_RELAYS:
                 self._names[name] = None
-
-
-def speaks(address: str) -> Literal["tls", "plaintext", ""]:
-    """What listens at HOST:PORT; empty: nothing that answers within `PROBE_S`. No certificate is checked."""
-    context = ssl.create_default_context()
-    context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
-    context.set_alpn_protocols(["h2"])
-    try:
-        with socket.create_connection(split_address(address, "relay"), timeout=PROBE_S) as plain:
-            try:
-                context.wrap_socket(plain).close()
-            except ssl.SSLError as error:
-                return "tls" if "CERTIFICATE" in (error.reason or "") else "plaintext"  # it asks for ours
-            except OSError:
-                return "plaintext"  # what is no greeting of HTTP/2 is answered by hanging up
-    except OSError:
-        return ""
-    return "tls"

@@ -15,9 +15,10 @@ from dataclasses import dataclass
 
 from avatar_relay.addresses import is_loopback, split_address
 from avatar_relay.announcement import Announcement, in_order
+from avatar_relay.spoken import speaks
 from edge_client.config import LOCAL_RELAY, EdgeConfig
 from edge_client.errors import DiscoveryError
-from edge_client.link.browser import Browser, speaks
+from edge_client.link.browser import Browser
 
 logger = logging.getLogger(__name__)
 

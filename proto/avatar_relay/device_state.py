@@ -40,13 +40,15 @@ class PartState(enum.Enum):
 
 @dataclass(frozen=True, slots=True)
 class Part:
-    """A part of a device: its name, how it stands, what it is, and why it is not better (empty if it is at its best)."""
+    """A part of a device: its name, how it stands, what it is, why it is not better (empty if it is at its best), how often it failed and
+    was started again, and why the last time."""
 
     name: str
     state: PartState
     what: str
     reason: str = ""
     restarts: int = 0
+    restart_reason: str = ""
 
 
 @dataclass(frozen=True, slots=True)

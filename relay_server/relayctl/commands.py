@@ -257,7 +257,9 @@ def _loudness(volume: media_pb2.SetVolume, *, pending: bool = False) -> str:
 
 def _part(part: media_pb2.Part) -> str:
     state = wire.PART_STATE_FROM_WIRE.get(part.state, PartState.UNSPECIFIED).value
-    notes = [part.what] * bool(part.what) + [f"started again {part.restarts} times"] * bool(part.restarts)
+    notes = [part.what] * bool(part.what)
+    if part.restarts:
+        notes.append(f"started again {part.restarts} times" + f" (the last time: {part.restart_reason})" * bool(part.restart_reason))
     return ", ".join([state, *notes]) + f"; {part.reason}" * bool(part.reason)
 
 

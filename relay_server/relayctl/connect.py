@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import socket
-import ssl
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -13,7 +11,6 @@ from typing import Any, NamedTuple
 import grpc
 
 from avatar_relay import setting_types as takes
-from avatar_relay.addresses import split_address
 from avatar_relay.certificate_dates import clock_fault
 from avatar_relay.client_credentials import read_credentials
 from avatar_relay.client_settings import ClientSettings, is_local
@@ -22,6 +19,7 @@ from avatar_relay.errors import ConfigError
 from avatar_relay.forward_proxy import proxy_option
 from avatar_relay.limits import GRPC_MAX_RECEIVE_BYTES
 from avatar_relay.settings import ProgramSettings, Section, setting
+from avatar_relay.spoken import speaks
 
 PREFIX = "RELAYCTL_"
 TOKEN = "TOKEN"
@@ -69,26 +67,12 @@ def open_channel(settings: OperatorSettings, environment: Mapping[str, str]) -> 
 
 
 def why_unreachable(settings: OperatorSettings) -> str:
-    """Why no relay answers, as far as can be found out. Takes two seconds at most."""
-    if not settings.tls and _speaks_tls(settings.relay):
+    """Why no relay answers, as far as can be found out. Takes four seconds at most."""
+    if not settings.tls and speaks(settings.relay) == "tls":
         return f"{settings.relay} speaks TLS, and this was plaintext: give --tls-ca-file with the authority that vouches for it"
     if settings.tls and (text := clock_fault(int(time.time()))):
         return f"no relay answers at {settings.relay}: {text}"
     return f"no relay answers at {settings.relay}: is it running, and is the address right?"
-
-
-def _speaks_tls(address: str) -> bool:
-    """Whether a TLS handshake succeeds there, whatever certificate is shown."""
-    context = ssl.create_default_context()
-    context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
-    try:
-        with socket.create_connection(split_address(address, "relay"), timeout=2) as plain:
-            context.wrap_socket(plain).close()
-    except ssl.SSLError as error:
-        return "CERTIFICATE" in (error.reason or "")  # it asks for ours
-    except OSError:
-        return False
-    return True
 
 
 def _token_in(environment: Mapping[str, str]) -> str | None:

@@ -82,7 +82,7 @@ TO_RELAY: tuple[m.ToRelayFromDevice, ...] = (
     m.UnknownEvent(3, "d"),
     VOLUME,
     SETTINGS,
-    Parts((Part("sound", PartState.UNHEARD, "a card", "no card", 2), Part("face", PartState.RUNNING, "the head"))),
+    Parts((Part("sound", PartState.UNHEARD, "a card", "no card", 2, "unplugged"), Part("face", PartState.RUNNING, "the head"))),
     *COMMON,
 )
 TO_DEVICE: tuple[m.ToDevice, ...] = (

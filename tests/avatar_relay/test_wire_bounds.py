@@ -101,10 +101,10 @@ def test_texts_are_cut_on_entry() -> None:
     told = wire.attach_request_from_wire(device_pb.AttachRequest(conversation_error=error))
     assert isinstance(told, m.ConversationError)
     assert (len(told.fault.text), len(told.conversation_id)) == (limits.MAX_TEXT_CHARACTERS, limits.MAX_ID_CHARACTERS)
-    part = pb.Part.FromString(pb.Part(name=LONG, what=LONG, reason=LONG).SerializeToString() + b"\x10\x63")  # state 99
+    part = pb.Part.FromString(pb.Part(name=LONG, what=LONG, reason=LONG, restart_reason=LONG).SerializeToString() + b"\x10\x63")  # state 99
     parts = wire.attach_request_from_wire(device_pb.AttachRequest(parts=pb.Parts(parts=[part])))
     word, name, text = limits.MAX_WORD_CHARACTERS, limits.MAX_SOFTWARE_CHARACTERS, limits.MAX_TEXT_CHARACTERS
-    assert parts == Parts((Part(LONG[:word], PartState.UNSPECIFIED, LONG[:name], LONG[:text]),))
+    assert parts == Parts((Part(LONG[:word], PartState.UNSPECIFIED, LONG[:name], LONG[:text], 0, LONG[:text]),))
     traced = publisher_pb.PublishOpen(open=opening(trace_context=pb.TraceContext(traceparent="00-1", tracestate=LONG)), targets=["d"])
     opened = wire.publish_request_from_wire(publisher_pb.PublishRequest(open=traced), b"")
     assert isinstance(opened, m.PublishOpen)

@@ -15,7 +15,8 @@ from avatar_relay.limits import MAX_SOFTWARE_CHARACTERS, MAX_TEXT_CHARACTERS
 from edge_client.audio.sink import SinkCounters
 from edge_client.children.supervision import ChildState
 from edge_client.face_process.host import FaceStatus
-from edge_client.parts import LOOK_US, PartsReporter, part, sound_part
+from edge_client.parts import LOOK_US, PartsReporter, in_words, part, sound_part
+from scripts.installer.trial import ServiceState
 from tests.lab.programs import attached, python, running
 
 PATIENCE_S = 60.0
@@ -37,8 +38,8 @@ def test_sound(counters: SinkCounters, state: PartState, reason: str) -> None:
 @pytest.mark.parametrize("state", ChildState)
 def test_face(state: ChildState) -> None:
     """Each state of a child has its word on the wire."""
-    assert FaceStatus(state, "the head", reason="it crashed", restarts=3).part() == Part(
-        "face", PartState[state.name], "the head", "it crashed", 3
+    assert FaceStatus(state, "the head", reason="it crashed", restarts=3, restart_reason="signal 11").part() == Part(
+        "face", PartState[state.name], "the head", "it crashed", 3, "signal 11"
     )
 
 
@@ -47,6 +48,12 @@ def test_texts_can_be_sent_whatever_they_are() -> None:
     sent = part("sound", PartState.FAILING, "card \udcff" + "x" * 999, "é" * 9_999, 0)
     assert (sent.what[:6], len(sent.what), len(sent.reason)) == ("card ?", MAX_SOFTWARE_CHARACTERS, MAX_TEXT_CHARACTERS)
     assert wire.attach_request_from_wire(wire.attach_request_to_wire(Parts((sent,)))) == Parts((sent,))
+
+
+def test_a_line_for_systemd_counts_failures() -> None:
+    parts = (Part("sound", PartState.RUNNING, "a card"), Part("face", PartState.RUNNING, "the head", "", 3, "signal 11"))
+    assert in_words(parts) == "sound running, face running (started again 3 times)"
+    assert ServiceState("active", status=in_words(parts)).running_parts == {"sound", "face"}
 
 
 def test_changes_are_told_at_most_once_in_a_while() -> None:

@@ -265,8 +265,9 @@ class PyAudioSink:
         counters = self._counters()
         self._resume_frame = self._next_frame()
         self._sent = max(self._resume_frame, self._cleared_to)
-        restarts, last_fault = counters.restarts + (1 if fault else 0), fault or counters.last_fault
-        self._past = replace(counters, restarts=restarts, last_fault=last_fault, lost=fault, unheard="")
+        self._past = replace(counters, lost=fault, unheard="")
+        if fault:
+            self._past = replace(self._past, restarts=counters.restarts + 1, last_loss=fault, last_fault=fault)
         self._speaker = None
         self.changed.notify_all()
 

@@ -58,6 +58,7 @@ PART = message(
     state=Converter(PART_STATE_TO_WIRE.__getitem__, lambda value: PART_STATE_FROM_WIRE.get(value, PartState.UNSPECIFIED)),
     what=cut_to(MAX_SOFTWARE_CHARACTERS),
     reason=cut_to(MAX_TEXT_CHARACTERS),
+    restart_reason=cut_to(MAX_TEXT_CHARACTERS),
 )
 PARTS = message(Parts, pb.Parts, parts=repeated(PART, MAX_PARTS, "parts"))
 

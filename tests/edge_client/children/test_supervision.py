@@ -5,7 +5,7 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from edge_client.children.supervision import KILL_US, LONGEST_STEP_US, Action, ChildLimits, ChildState, Signs, Supervision
+from edge_client.children.supervision import KILL_US, LONGEST_STEP_US, Action, ChildLimits, ChildState, Restarts, Signs, Supervision
 
 STEP_US = 200_000
 LIMITS = ChildLimits(progress_us=3_000_000, first_progress_us=30_000_000, pauses_us=(0, 500_000, 5_000_000))
@@ -189,3 +189,16 @@ def test_on_any_course(steps: list[tuple[int, bool, bool, str]]) -> None:
         overdue = silent or still_us > (3_000_000 if progressed else 30_000_000)
         assert (action is Action.KILL) == overdue
         dying = overdue
+
+
+def test_failures_are_counted_with_the_last_reason_and_wanted_ends_are_not() -> None:
+    course = running()
+    course.end("it was killed by signal 11")
+    course.until(Action.START)
+    course.until(Action.KILL, progress=False)
+    course.end("it was killed by signal 9")
+    assert course.policy.restarts == Restarts(2, "no progress for 30 s"), "our own kill is not the reason"
+    course.until(Action.START)
+    course.step()
+    course.end("another screen is there", wanted=True)
+    assert course.policy.restarts == Restarts(2, "no progress for 30 s")

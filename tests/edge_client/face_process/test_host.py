@@ -73,6 +73,7 @@ def test_killed_or_stopped_it_is_back() -> None:
         found.wait_for(lambda: len(found.told.pictures) > 60)
         assert found.back_after(lambda pid: os.kill(pid, signal.SIGSTOP)) < 8
         assert found.status().restarts == 2
+        assert "no sign of life" in found.status().restart_reason
     times = [picture.shown_time_us for picture in found.told.pictures]
     assert times == sorted(times)
     film = [still.time_us for still in Film(memory).stills]

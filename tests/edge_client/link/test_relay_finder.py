@@ -16,11 +16,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from avatar_relay import spoken
 from avatar_relay.announcement import Announcement, in_order, read_announcement
+from avatar_relay.spoken import speaks
 from edge_client.config import EdgeConfig
 from edge_client.errors import DiscoveryError
 from edge_client.link import relay_finder
-from edge_client.link.browser import Browser, speaks
+from edge_client.link.browser import Browser
 from edge_client.link.relay_finder import FoundRelay, RelayFinder
 from relay_server.announcer import Announcer, is_announced
 from tests.relay_server.access.guarded import Authority
@@ -142,6 +144,12 @@ def test_a_relay_on_this_machine_comes_first(authority: Authority, monkeypatch: 
 )
 def test_a_relay_is_announced_where_others_can_reach_it(choice: str, address: str, announced: bool) -> None:
     assert is_announced(choice, address) is announced
+
+
+def test_what_takes_connections_and_says_nothing_is_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(spoken, "PROBE_S", 0.1)
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        assert speaks(f"127.0.0.1:{silent.getsockname()[1]}") == ""
 
 
 def plaintext_elsewhere() -> Callable[[], Browser]:

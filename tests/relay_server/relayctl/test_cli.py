@@ -105,12 +105,12 @@ async def test_say_and_play_speak(bench: Bench, capsys: pytest.CaptureFixture[st
 
 async def test_show_tells_what_plays_and_what_draws(bench: Bench, capsys: pytest.CaptureFixture[str]) -> None:
     """As the device told last; its words cannot steer the terminal. Nothing is left of them when it comes back."""
-    sound = Part("sound", PartState.UNHEARD, "a virtual device", "no\ncard \x1b[31m\u202e", 2)
+    sound = Part("sound", PartState.UNHEARD, "a virtual device", "no\ncard \x1b[31m\u202e", 2, "un\nplugged")
     await bench.tell(Parts((replace(sound, what="another"),)))
     await bench.tell(Parts((sound, Part("face", PartState.RUNNING, "the head"))))
     assert await bench.run("show", "lobby") == 0
     lines = [line.split(maxsplit=1) for line in capsys.readouterr().out.splitlines()]
-    assert ["sound", "unheard, a virtual device, started again 2 times; no?card ?[31m?"] in lines
+    assert ["sound", "unheard, a virtual device, started again 2 times (the last time: un?plugged); no?card ?[31m?"] in lines
     assert ["face", "running, the head"] in lines
     assert await bench.run("--json", "show", "lobby") == 0
     told = json.loads(capsys.readouterr().out)["device"]["parts"]

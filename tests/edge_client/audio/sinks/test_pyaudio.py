@@ -231,7 +231,7 @@ def test_killed_speaker_is_started_again(deep_paced_device: PacedDevice) -> None
         wait_until_heard(sink, len(noise))
         counters = sink.counters()
     assert counters.restarts == 1
-    assert counters.last_fault == "the speaker process: it was killed by SIGKILL"
+    assert counters.last_fault == counters.last_loss == "the speaker process: it was killed by SIGKILL"
     heard = deep_paced_device.heard_between_first_and_last_sound()
     silent = np.flatnonzero(heard == 0)
     assert np.all(np.diff(silent) == 1), "more than one gap"

@@ -107,10 +107,10 @@ def _tone(config: EdgeConfig) -> int:
 
 
 def _run(config: EdgeConfig) -> int:
-    handler = logging.StreamHandler(sys.stderr)
-    handler.addFilter(BoundedLog(lambda: time.monotonic_ns() // 1_000, strict="edge_client.link"))
-    form = "%(asctime)s %(levelname)-7s %(name)s: %(message)s"
-    logging.basicConfig(level=config.log_level.upper(), format=form, handlers=[handler])
+    from avatar_relay.log_output import begin_log
+
+    limits = BoundedLog(lambda: time.monotonic_ns() // 1_000, strict="edge_client.link")
+    begin_log("edge-client", config.log_level, config.log_format, limits, os.environ)
     from edge_client.app import run
 
     return run(config)

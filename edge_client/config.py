@@ -16,6 +16,7 @@ from avatar_relay.addresses import split_addresses
 from avatar_relay.client_settings import ClientSettings, is_local
 from avatar_relay.errors import ConfigError
 from avatar_relay.ids import ID_RULE, is_valid_id
+from avatar_relay.log_settings import LogFormat, LogLevel
 from avatar_relay.settings import ProgramSettings, Section, setting
 from edge_client.choices import LARGEST_SOFT, FrameStarvation, Latency, Side, check_output_name, read_hours
 from edge_client.colours import FaceColours, read_colour
@@ -30,7 +31,6 @@ LOCAL_RELAY = "127.0.0.1:52000"
 """Where a relay on this machine listens unless it is told otherwise."""
 
 SinkChoice = Literal["auto", "pyaudio", "virtual", "wav"]
-LogLevel = Literal["debug", "info", "warning", "error"]
 
 _COLOUR = takes.parsed(read_colour, "#RRGGBB", "a colour as #rrggbb")
 
@@ -129,6 +129,11 @@ class EdgeConfig(ClientSettings):
     record: Path | None = setting(None, takes.path("DIR"), "leave sound, pictures and figures in this folder at exit")
     exit_after_finished: int = setting(0, takes.whole_number(0, 1_000_000), "exit when this many conversations have finished; 0: never")
     log_level: LogLevel = setting("info", takes.choice(*get_args(LogLevel)), "least important messages that are shown")
+    log_format: LogFormat = setting(
+        "auto",
+        takes.choice(*get_args(LogFormat)),
+        "how the log is written: lines of text, an object of JSON in each line, or entries of systemd's journal; auto: journal in a unit",
+    )
 
     def __post_init__(self) -> None:
         if self.relay != AUTO:

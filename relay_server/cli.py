@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import logging
 import os
 import sys
 import time
@@ -59,17 +58,16 @@ def main(argv: Sequence[str] | None = None) -> None:
     with errors_in_one_line("relay-server", ConfigError, OSError):
         prepare_process(os.environ)
         config = load_config(build_parser().parse_args(argv), os.environ)
-        handler = logging.StreamHandler(sys.stderr)
-        handler.addFilter(BoundedLog(lambda: time.monotonic_ns() // 1_000))
-        form = "%(asctime)s %(levelname)s %(name)s: %(message)s"
-        logging.basicConfig(level=config.log_level.upper(), format=form, handlers=[handler])
         _run(config)
 
 
 def _run(config: RelayConfig) -> None:
     import asyncio
 
-    from relay_server.server import serve  # late: --help and a wrong setting answer without loading grpc
+    from avatar_relay.log_output import begin_log  # late: --help and a wrong setting answer without loading these, and grpc
+    from relay_server.server import serve
+
+    begin_log("relay-server", config.log_level, config.log_format, BoundedLog(lambda: time.monotonic_ns() // 1_000), os.environ)
 
     def ready(address: str) -> None:
         if config.port_file is not None:

@@ -22,9 +22,9 @@ from avatar_relay.limits import (
     PEER_TIMEOUT_US,
     PUBLISHER_LEASE_US,
 )
+from avatar_relay.log_settings import LogFormat, LogLevel
 from avatar_relay.settings import setting
 
-LogLevel = Literal["debug", "info", "warning", "error"]
 Wanted = Literal["auto", "on", "off"]
 
 LOCAL = "local"
@@ -191,6 +191,11 @@ class RelayConfig:
     cluster_tls_key_file: Path | None = setting(None, takes.path(), "the certificate's key (PEM)")
     port_file: Path | None = setting(None, takes.path(), "write the port to this file when listening")
     log_level: LogLevel = setting("warning", takes.choice(*get_args(LogLevel)), "least important messages that are logged")
+    log_format: LogFormat = setting(
+        "auto",
+        takes.choice(*get_args(LogFormat)),
+        "how the log is written: lines of text, an object of JSON in each line, or entries of systemd's journal; auto: journal in a unit",
+    )
     sources: Mapping[str, object] = field(default_factory=lambda: MappingProxyType({}))
     """Settings of the sources that are set up, by name. Not a setting itself: each source has a table of its own."""
 

@@ -67,6 +67,7 @@ NOT_RUN = (
     NotRun("docs/extending.md", "# edge_client/", CHANGED),
     NotRun("docs/notebook/lip-sync.md", "scripts/ground_truth", MINUTES),
     NotRun("docs/operations.md", "python3 -m venv", INSTALLS),
+    NotRun("docs/operations.md", "journalctl", "needs systemd's journal; tests/avatar_relay/test_log_output.py reads entries"),
     NotRun("docs/pairing.md", "2 relays announce", LOGGED),
     NotRun("docs/pairing.md", "not paired:", LOGGED),
     NotRun("docs/pairing.md", "relayctl settings", "tests/relay_server/service/test_device_settings.py sets them"),

@@ -38,8 +38,10 @@ ADAPTERS = frozenset(
         "relay_server.cli",
         "relay_server.relayctl",
         "relay_server.server",
-        # adapters: systemd
+        # adapters: systemd, the log, a look at what listens
         "avatar_relay.service_manager",
+        "avatar_relay.spoken",
+        "avatar_relay.log_output",
         # adapters: grpc
         "avatar_relay.grpc_sending",
         "edge_client.inputs",

@@ -1,0 +1,118 @@
+"""How a program's log is written to standard error: lines for people, objects of JSON, or entries of systemd's journal with fields.
+
+The journal's own protocol is a datagram for each entry, with a field in each line (https://systemd.io/JOURNAL_NATIVE_PROTOCOL). If the
+journal does not take one, it is a line on standard error that begins with its priority (sd-daemon(3)), which systemd reads, too.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import socket
+import sys
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from typing import Any
+
+from avatar_relay.log_settings import LogFormat
+
+JOURNAL_SOCKET = "/run/systemd/journal/socket"
+MAX_ENTRY_CHARACTERS = 16_384
+"""Of a message with its traceback; the end of a longer one is left out."""
+_LINE = "%(asctime)s %(levelname)-7s %(name)s: %(message)s"
+_PRIORITIES = ((logging.CRITICAL, 2), (logging.ERROR, 3), (logging.WARNING, 4), (logging.INFO, 6))
+
+
+def begin_log(program: str, level: str, form: LogFormat, limits: logging.Filter, environment: Mapping[str, str]) -> None:
+    """Write all of this process's log from now on. `limits` is asked for each record."""
+    handler: logging.Handler = logging.StreamHandler(sys.stderr)
+    if form == "journal" or (form == "auto" and is_journal(2, environment)):
+        handler = JournalHandler(program)
+    elif form == "json":
+        handler.setFormatter(JsonFormatter(program))
+    handler.addFilter(limits)
+    logging.basicConfig(level=level.upper(), format=_LINE, handlers=[handler])
+
+
+def is_journal(descriptor: int, environment: Mapping[str, str]) -> bool:
+    """Whether systemd connected a descriptor to the journal: JOURNAL_STREAM has its device and inode."""
+    try:
+        found = os.fstat(descriptor)
+    except OSError:
+        return False
+    return environment.get("JOURNAL_STREAM") == f"{found.st_dev}:{found.st_ino}"
+
+
+class JsonFormatter(logging.Formatter):
+    """An object in one line: `time` (UTC), `level`, `program`, `logger`, `thread`, `message`, and `exception` if there is one."""
+
+    def __init__(self, program: str) -> None:
+        super().__init__()
+        self._program = program
+
+    def format(self, record: logging.LogRecord) -> str:
+        """See `logging.Formatter`."""
+        fields = {
+            "time": datetime.fromtimestamp(record.created, UTC).isoformat(timespec="microseconds").replace("+00:00", "Z"),
+            "level": record.levelname.lower(),
+            "program": self._program,
+            "logger": record.name,
+            "thread": record.threadName,
+            "message": record.getMessage(),
+        }
+        if record.exc_info:
+            fields["exception"] = self.formatException(record.exc_info)
+        return json.dumps(fields, ensure_ascii=False)
+
+
+class JournalHandler(logging.Handler):
+    """Sends entries with the fields MESSAGE, PRIORITY, SYSLOG_IDENTIFIER, LOGGER, THREAD_NAME, CODE_FILE, CODE_LINE and CODE_FUNC.
+
+    Never blocks for long: an entry that the journal does not take at once goes to standard error.
+    """
+
+    def __init__(self, program: str, path: str = JOURNAL_SOCKET) -> None:
+        super().__init__()
+        self._program = program
+        self._path = path
+        self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC | socket.SOCK_NONBLOCK)
+        self._plain = logging.Formatter("%(message)s")
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """See `logging.Handler`."""
+        text = self._plain.format(record)[:MAX_ENTRY_CHARACTERS]
+        priority = next((number for level, number in _PRIORITIES if record.levelno >= level), 7)
+        fields = {
+            "MESSAGE": text,
+            "PRIORITY": priority,
+            "SYSLOG_IDENTIFIER": self._program,
+            "LOGGER": record.name,
+            "THREAD_NAME": record.threadName,
+            "CODE_FILE": record.pathname,
+            "CODE_LINE": record.lineno,
+            "CODE_FUNC": record.funcName,
+        }
+        try:
+            self._socket.sendto(entry_of(fields), self._path)
+        except OSError:
+            lines = text.splitlines() or [""]
+            try:
+                sys.stderr.write("".join(f"<{priority}>{record.name}: {line}\n" for line in lines))
+                sys.stderr.flush()
+            except (OSError, ValueError):  # it is closed: there is nobody to tell
+                self.handleError(record)
+
+    def close(self) -> None:
+        """See `logging.Handler`."""
+        self._socket.close()
+        super().close()
+
+
+def entry_of(fields: Mapping[str, Any]) -> bytes:
+    """An entry of the journal: no value can begin another field, because each has its length before it."""
+    parts = []
+    for name, value in fields.items():
+        data = str(value).encode("utf-8", "replace")
+        parts.append(name.encode("ascii") + b"\n" + len(data).to_bytes(8, "little") + data + b"\n")
+    return b"".join(parts)

@@ -17,7 +17,6 @@ import re
 import textwrap
 from collections.abc import Iterator
 from dataclasses import dataclass
-from pathlib import Path
 
 from tests.lab.data import PROJECT_ROOT
 
@@ -89,11 +88,6 @@ def pages() -> list[str]:
 def read_blocks(page: str) -> list[Block]:
     """The blocks of a page of the project, in order."""
     return parse(page, (PROJECT_ROOT / page).read_text(encoding="utf-8"))
-
-
-def blocks(page: Path, language: str) -> list[str]:
-    """The text of a page's blocks in one language."""
-    return [block.text for block in parse(page.name, page.read_text(encoding="utf-8")) if block.language == language]
 
 
 def parse(page: str, text: str) -> list[Block]:

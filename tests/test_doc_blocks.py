@@ -74,12 +74,12 @@ NOT_RUN = (
     NotRun("docs/pairing.md", "rotation = 90", "tests/relay_server/service/test_device_settings.py sets them"),
     NotRun("docs/pairing.md", "paired: device", "tests/relay_server/service/test_pairing.py pairs a device"),
     NotRun("docs/pairing.md", "relayctl pair", "tests/relay_server/service/test_pairing.py pairs a device"),
-    NotRun("docs/playout.md", "payloads ─►", DIAGRAM),
     NotRun("docs/proxies.md", "server {", PROXIES),
     NotRun("docs/proxies.md", "defaults", PROXIES),
     NotRun("docs/proxies.md", "{", PROXIES),
     NotRun("docs/proxies.md", "readinessProbe:", "needs a cluster; tests/relay_server/relayctl/test_cli.py runs the command"),
-    NotRun("docs/playout.md", "scripts/simulate", MINUTES),
+    NotRun("docs/notebook/playout.md", "payloads ─►", DIAGRAM),
+    NotRun("docs/notebook/playout.md", "scripts/simulate", MINUTES),
     NotRun("docs/notebook/reliability.md", "scripts/chaos", MINUTES),
     NotRun("docs/your-own-head.md", "edge-client import-head", "tests/edge_client/head_import runs it on a model that it makes"),
     NotRun("examples/README.md", "relay-server", "tests/test_examples.py starts both"),
@@ -117,7 +117,6 @@ def covers(entry: NotRun, block: Block) -> bool:
 BLOCKS = {page: unlisted(page) for page in pages()}
 EXECUTED = [page for page, found in BLOCKS.items() if page not in OWN_TESTS and any(block.runs for block in found)]
 SETTINGS = [block for found in BLOCKS.values() for block in found if block.language == "toml"]
-UNITS = [block for found in BLOCKS.values() for block in found if block.language == "ini"]
 
 
 class PlainSource:
@@ -147,7 +146,7 @@ def defined(reader: PageSession, name: str) -> Callable[..., Coroutine[object, o
 
 def test_every_block_is_run_or_listed() -> None:
     """No block in a language that nothing here runs, loads or compares."""
-    known = ("sh", "console", "python", "toml", "ini")
+    known = ("sh", "console", "python", "toml")
     left = []
     for found in BLOCKS.values():
         for before, block in zip([None, *found], found, strict=False):
@@ -244,9 +243,3 @@ def test_settings_are_taken(block: Block, tmp_path: Path) -> None:
         relay = load_relay_config(build_parser().parse_args(["--config", str(path)]), {})
         assert dict(relay.groups) == {name: tuple(members) for name, members in said.get("groups", {}).items()}
         assert dict(relay.devices) == {name: device["source"] for name, device in said.get("devices", {}).items()}
-
-
-@pytest.mark.parametrize("block", UNITS, ids=lambda block: block.place)
-def test_units_are_those_that_are_shipped(block: Block) -> None:
-    """Word for word."""
-    assert block.text in [path.read_text(encoding="utf-8") for path in (PROJECT_ROOT / "system").glob("*.service")]

@@ -119,7 +119,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--contender", dest="contenders", action="append", choices=ALL, help="only this one; repeatable")
     parser.add_argument("--calls", action="store_true", help="only count the Python calls of a payload in `real`, by function")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write all figures there, after each round those so far")
-    parser.add_argument("--docs", action="store_true", help="renew figures and plots of docs/performance.md")
+    parser.add_argument("--docs", action="store_true", help="update figures and plots of docs/notebook/performance.md")
     parser.add_argument(
         "--from",
         dest="sources",

@@ -1,4 +1,4 @@
-"""Writes the figures of a report into docs/performance.md, between its marks, and the plots beside it."""
+"""Writes the figures of a report into docs/notebook/performance.md, between its marks, and the plots beside it."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from scripts.bench.tracing_cost import RELAY, added
 from scripts.bench.verdicts import SECONDS, judge
 
 DOCS = Path(__file__).resolve().parents[2] / "docs"
-PAGE = DOCS / "performance.md"
+PAGE = DOCS / "notebook" / "performance.md"
 PICTURES = DOCS / "pictures"
 BEGIN, END = "<!-- figures: begin -->", "<!-- figures: end -->"
 TITLES = {case.name: case.title for case in CASES}

@@ -4,15 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
-from google.protobuf.message import DecodeError
-from google.rpc import status_pb2
-
 from avatar_relay.limits import GRPC_MAX_RECEIVE_BYTES, MAX_MESSAGE_BYTES, PEER_TIMEOUT_US
 from avatar_relay.reasons import Fault, Reason
-from avatar_relay.wire import fault_from_status
-
-STATUS_DETAILS_KEY = "grpc-status-details-bin"
-"""Trailer that carries `google.rpc.Status`."""
+from avatar_relay.wire import fault_in
 
 CHANNEL_OPTIONS: tuple[tuple[str, int | str], ...] = (
     ("grpc.max_receive_message_length", GRPC_MAX_RECEIVE_BYTES),
@@ -30,14 +24,3 @@ def fault_of(code: str, text: str | None, trailers: Any) -> Fault | None:
     if code == "RESOURCE_EXHAUSTED" and "message larger than max" in (text or ""):
         return Fault(Reason.MESSAGE_TOO_LARGE, f"a message of more than {MAX_MESSAGE_BYTES} bytes: send smaller ones ({text})"[:300])
     return fault_in(trailers)
-
-
-def fault_in(trailers: Any) -> Fault | None:
-    """The fault in a status' details; None if there is none that can be read."""
-    for key, value in trailers or ():
-        if key == STATUS_DETAILS_KEY:
-            try:
-                return fault_from_status(status_pb2.Status.FromString(value))
-            except DecodeError:
-                return None
-    return None

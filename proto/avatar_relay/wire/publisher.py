@@ -121,10 +121,7 @@ _PUBLISH_RESPONSE: OneOf[m.ToPublisher] = OneOf(
     pb.PublishResponse,
     "message",
     {
-        m.PublisherWelcome: (
-            "welcome",
-            message(m.PublisherWelcome, pb.PublisherWelcome, limits=LIMITS, taken=repeated(_TAKEN, MAX_TAKEN, "welcome.taken")),
-        ),
+        m.PublisherWelcome: ("welcome", _WELCOME),
         m.Opened: ("opened", message(m.Opened, pb.Opened, device_ids=texts(MAX_TAKEN, "opened.device_ids"))),
         m.ConversationCredit: ("credit", message(m.ConversationCredit, pb.ConversationCredit, credit=CREDIT)),
         m.Held: ("held", HELD),

@@ -13,7 +13,7 @@ from avatar_relay import wire
 from avatar_relay.desk_settings import MAX_DESK_SETTINGS
 from avatar_relay.device_state import Identify, Restart
 from avatar_relay.limits import MAX_NAMES
-from avatar_relay.media import AS_MOTION_SAYS, AngleUnit, Expression, OnPlaying
+from avatar_relay.media import AS_MOTION_SAYS, Expression, OnPlaying
 from avatar_relay.reasons import Fault, Reason
 from avatar_relay.v1 import admin_service_pb2 as pb
 from avatar_relay.v1 import media_pb2
@@ -35,7 +35,7 @@ from relay_server.core.session import Session
 from relay_server.core.settings_record import SettingsRecord
 from relay_server.errors import RequestError
 from relay_server.service.calls import server_stream, service, unary
-from relay_server.sources.source import NO_WISH, VoiceWish
+from relay_server.sources.source import NamedSpeech, TextSpeech, VoiceWish
 
 NAME = pb.DESCRIPTOR.services_by_name["AdminService"].full_name
 
@@ -50,19 +50,15 @@ class Speech(Protocol):
     async def speak(
         self,
         target: str,
-        *,
-        text: str | None,
-        file: str | None,
+        speech: TextSpeech | NamedSpeech,
         on_playing: OnPlaying,
-        angle_unit: AngleUnit = AngleUnit.RADIANS,
-        voice: VoiceWish = NO_WISH,
-        is_ssml: bool = False,
+        *,
         expression: Expression = AS_MOTION_SAYS,
         owner: str = "",
     ) -> tuple[str, str]:
-        """Begin to speak text, or a file of the speech folder, for the identity `owner`.
+        """Begin to speak for the identity `owner`.
 
-        Returns conversation and trace id (empty while tracing is off). Raises `FaultError` where it can not.
+        Returns conversation and trace id (empty while tracing is off). Raises `FaultError` if it cannot.
         """
         ...
 
@@ -117,20 +113,22 @@ class AdminService:
         said = request.WhichOneof("speech")
         if said is None:
             raise RequestError(Fault(Reason.SPEECH_MISSING, "say what to speak: `text`, or `file` in the speech folder", "speech"))
-        conversation_id, trace_id = await self._speech.speak(
-            request.target,
-            text=None if said == "file" else getattr(request, said),
-            file=request.file if said == "file" else None,
-            on_playing=wire.on_playing_from_wire(request.on_playing),
-            owner=current_caller().key,
-            angle_unit=wire.angle_unit_from_wire(request.angle_unit),
-            voice=VoiceWish(
+        speech: TextSpeech | NamedSpeech
+        if said == "file":
+            speech = NamedSpeech(request.file, wire.angle_unit_from_wire(request.angle_unit))
+        else:
+            voice = VoiceWish(
                 request.voice or None,
                 request.words_per_minute if request.HasField("words_per_minute") else None,
                 request.pitch if request.HasField("pitch") else None,
-            ),
-            is_ssml=said == "ssml",
+            )
+            speech = TextSpeech(getattr(request, said), voice, is_ssml=said == "ssml")
+        conversation_id, trace_id = await self._speech.speak(
+            request.target,
+            speech,
+            wire.on_playing_from_wire(request.on_playing),
             expression=wire.expression_from_wire(request, "expression"),
+            owner=current_caller().key,
         )
         return pb.SpeakResponse(conversation_id=conversation_id, trace_id=trace_id)
 

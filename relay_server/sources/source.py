@@ -50,6 +50,15 @@ class FileSpeech:
 
 
 @dataclass(frozen=True, slots=True)
+class NamedSpeech:
+    """A file of the relay's speech folder, by a name that is not checked yet."""
+
+    name: str
+    angle_unit: AngleUnit = AngleUnit.RADIANS
+    """Of a recorded motion's angles."""
+
+
+@dataclass(frozen=True, slots=True)
 class AudioSpeech:
     """Speech that a backend makes, as it comes: encoded sound, cut anywhere. Read once."""
 

@@ -22,7 +22,7 @@ from types import MappingProxyType
 from typing import assert_never
 
 from avatar_relay.limits import UNKNOWN_CONVERSATION_HOLD_BYTES
-from avatar_relay.media import AS_MOTION_SAYS, AngleUnit, Expression, OnPlaying, TraceContext
+from avatar_relay.media import AS_MOTION_SAYS, Expression, OnPlaying, TraceContext
 from avatar_relay.publisher import (
     Avatar,
     ConnectionLostError,
@@ -38,7 +38,6 @@ from avatar_relay.tracing import active, trace_id_of
 from relay_server.core.shares import Shares
 from relay_server.errors import RequestError
 from relay_server.sources.source import (
-    NO_WISH,
     AudioChunk,
     AudioEnded,
     FileSpeech,
@@ -46,12 +45,12 @@ from relay_server.sources.source import (
     Item,
     MotionChunk,
     MotionLost,
+    NamedSpeech,
     Performance,
     Source,
     SourceError,
     Speech,
     TextSpeech,
-    VoiceWish,
     close_early,
 )
 
@@ -257,28 +256,22 @@ class SpeechPublisher:
     async def speak(
         self,
         target: str,
-        *,
-        text: str | None,
-        file: str | None,
+        speech: TextSpeech | NamedSpeech,
         on_playing: OnPlaying,
-        angle_unit: AngleUnit = AngleUnit.RADIANS,
-        voice: VoiceWish = NO_WISH,
-        is_ssml: bool = False,
+        *,
         expression: Expression = AS_MOTION_SAYS,
         owner: str = "",
     ) -> tuple[str, str]:
-        """Begin to speak text, or a file of the speech folder, for `owner`; the rest is published in the background.
+        """Begin to speak for `owner`; the rest is published in the background.
 
         Returns once the conversation is open: its id and its trace's id, empty while tracing is off. Raises `RequestError`
-        where it can not be opened on any device, or the source can not take the speech.
+        if it cannot be opened on any device, or the source cannot take the speech.
         """
         with ExitStack() as place:
             place.enter_context(self._places.place(owner))
             try:
-                if text and voice.name is None:
-                    voice = replace(voice, name=self._voices.get(target))
-                source, speech = await self._choose(target, TextSpeech(text, voice, is_ssml) if text else None, file, angle_unit)
-                return await self._begin(await source.perform(speech), target, on_playing, expression, place)
+                source, chosen = await self._choose(target, speech)
+                return await self._begin(await source.perform(chosen), target, on_playing, expression, place)
             except FaultError as error:
                 raise RequestError(error.fault) from error
             except ConnectionLostError as error:
@@ -291,21 +284,22 @@ class SpeechPublisher:
         for task in self._running:
             task.cancel()
 
-    async def _choose(self, target: str, text: TextSpeech | None, file: str | None, angle_unit: AngleUnit) -> tuple[Source, Speech]:
+    async def _choose(self, target: str, speech: TextSpeech | NamedSpeech) -> tuple[Source, Speech]:
         """The source for this speech there. A recording brings its own motion, whatever the target's source is."""
         own = self._by_target.get(target)
-        if text is not None:
-            return own or self._text, text
-        if not file:
+        if isinstance(speech, TextSpeech) and speech.text:
+            voice = speech.voice if speech.voice.name is not None else replace(speech.voice, name=self._voices.get(target))
+            return own or self._text, replace(speech, voice=voice)
+        if isinstance(speech, TextSpeech) or not speech.name:
             raise RequestError(Fault(Reason.SPEECH_MISSING, "say what to speak: a text, or a file of the speech folder", "speech"))
         if self._folder is None:
             raise RequestError(Fault(Reason.SPEECH_FILE_UNKNOWN, "this relay has no speech folder: it speaks text only", "file"))
-        path = await asyncio.to_thread(find_speech_file, self._folder, file)
+        path = await asyncio.to_thread(find_speech_file, self._folder, speech.name)
         source = self._by_suffix.get(path.suffix.lower())
         if source is None:
             kinds = " ".join(sorted(self._by_suffix))
             raise RequestError(Fault(Reason.SPEECH_FILE_INVALID, f"files of this kind can not be spoken; possible are {kinds}", "file"))
-        return (own if own is not None and path.suffix.lower() in AUDIO_SUFFIXES else source), FileSpeech(path, angle_unit)
+        return (own if own is not None and path.suffix.lower() in AUDIO_SUFFIXES else source), FileSpeech(path, speech.angle_unit)
 
     async def _begin(
         self, performance: Performance, target: str, on_playing: OnPlaying, expression: Expression, place: ExitStack

@@ -27,7 +27,7 @@ from tests.avatar_relay.publisher.fakes import PCM_16K, WEIGHTS_30, weights
 class Mute:
     """No `Speak` here."""
 
-    async def speak(self, target: str, **_: object) -> tuple[str, str]:
+    async def speak(self, target: str, *_: object, **__: object) -> tuple[str, str]:
         raise AssertionError
 
 

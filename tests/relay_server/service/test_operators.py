@@ -19,7 +19,7 @@ from relay_server.config import RelayConfig
 from relay_server.service.admin import NAME as ADMIN
 from relay_server.service.device import NAME as DEVICE
 from relay_server.service.publisher import NAME as PUBLISHER
-from relay_server.sources.source import VoiceWish
+from relay_server.sources.source import NamedSpeech, TextSpeech, VoiceWish
 from tests.relay_server.service.wired import Wired, audio, fault_of, finished, hello, media, opening, wired
 
 
@@ -131,10 +131,12 @@ async def test_speak(relay: Wired) -> None:
     spoken = await relay.admin.Speak(pb.SpeakRequest(target="lobby", text="Hello.", on_playing=media_pb2.ON_PLAYING_QUEUE))
     assert (spoken.conversation_id, spoken.trace_id) == ("c-spoken", "trace")
     await relay.admin.Speak(pb.SpeakRequest(target="lobby", file="demo.wav"))
-    assert relay.speech.said == [("lobby", "Hello.", None, OnPlaying.QUEUE), ("lobby", None, "demo.wav", OnPlaying.REPLACE)]
+    assert relay.speech.said == [
+        ("lobby", TextSpeech("Hello."), OnPlaying.QUEUE),
+        ("lobby", NamedSpeech("demo.wav"), OnPlaying.REPLACE),
+    ]
     await relay.admin.Speak(pb.SpeakRequest(target="lobby", ssml="<speak>Hallo.</speak>", voice="de", words_per_minute=120, pitch=0))
-    assert relay.speech.said[-1][1] == "<speak>Hallo.</speak>"
-    assert relay.speech.voices == [(VoiceWish(), False), (VoiceWish(), False), (VoiceWish("de", 120, 0), True)]
+    assert relay.speech.said[-1][1] == TextSpeech("<speak>Hallo.</speak>", VoiceWish("de", 120, 0), is_ssml=True)
     with pytest.raises(grpc.aio.AioRpcError) as caught:
         await relay.admin.Speak(pb.SpeakRequest(target="lobby"))
     assert fault_of(caught.value.trailing_metadata()).reason is Reason.SPEECH_MISSING

@@ -13,7 +13,7 @@ import grpc
 from google.rpc import status_pb2
 
 from avatar_relay import wire
-from avatar_relay.media import AS_MOTION_SAYS, AngleUnit, Expression, OnPlaying
+from avatar_relay.media import AS_MOTION_SAYS, Expression, OnPlaying
 from avatar_relay.reasons import Fault, Reason
 from avatar_relay.v1 import admin_service_pb2_grpc as admin_grpc
 from avatar_relay.v1 import device_service_pb2 as device_pb
@@ -26,7 +26,7 @@ from relay_server.connections.clocks import Clocks
 from relay_server.connections.relay import Relay
 from relay_server.errors import RequestError
 from relay_server.server import RelayServer, serving, unix_time_us
-from relay_server.sources.source import NO_WISH, VoiceWish
+from relay_server.sources.source import NamedSpeech, TextSpeech
 
 PATIENCE_S = 10.0
 """How long a test waits for what must come."""
@@ -49,28 +49,21 @@ class FakeClock:
 class FakeSpeech:
     """Remembers what it was asked to say."""
 
-    said: list[tuple[str, str | None, str | None, OnPlaying]] = field(default_factory=list)
-
-    voices: list[tuple[VoiceWish, bool]] = field(default_factory=list)
+    said: list[tuple[str, TextSpeech | NamedSpeech, OnPlaying]] = field(default_factory=list)
 
     async def speak(
         self,
         target: str,
-        *,
-        text: str | None,
-        file: str | None,
+        speech: TextSpeech | NamedSpeech,
         on_playing: OnPlaying,
-        angle_unit: AngleUnit = AngleUnit.RADIANS,
-        voice: VoiceWish = NO_WISH,
-        is_ssml: bool = False,
+        *,
         expression: Expression = AS_MOTION_SAYS,
         owner: str = "",
     ) -> tuple[str, str]:
         """Knows one target."""
         if target != "lobby":
             raise RequestError(Fault(Reason.DEVICE_UNKNOWN, f"no {target} here", "target"))
-        self.said.append((target, text, file, on_playing))
-        self.voices.append((voice, is_ssml))
+        self.said.append((target, speech, on_playing))
         return "c-spoken", "trace"
 
 

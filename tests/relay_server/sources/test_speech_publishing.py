@@ -31,6 +31,7 @@ from relay_server.sources.source import (
     Irregularity,
     MotionChunk,
     MotionLost,
+    NamedSpeech,
     Performance,
     SourceError,
     Speech,
@@ -219,7 +220,7 @@ class Room:
         self.desk = SpeechPublisher(publisher, tasks, text=text, audio=audio, recording=recording, folder=folder, voices=voices)
 
     async def speak(self, *, text: str | None = None, file: str | None = None) -> tuple[str, str]:
-        return await self.desk.speak("lobby", text=text, file=file, on_playing=OnPlaying.QUEUE)
+        return await self.desk.speak("lobby", TextSpeech(text) if text is not None else NamedSpeech(file or ""), OnPlaying.QUEUE)
 
 
 async def test_speak_returns_conversation_and_trace_and_goes_on_behind() -> None:
@@ -243,8 +244,8 @@ async def test_a_target_has_a_voice_unless_the_call_names_one() -> None:
     async with relay.publisher() as publisher, asyncio.TaskGroup() as tasks:
         room = Room(publisher, tasks, None, SOUND, voices={"lobby": "de"})
         for wish in (VoiceWish(rate=100), VoiceWish("fr")):
-            await room.desk.speak("lobby", text="hi", file=None, on_playing=OnPlaying.QUEUE, voice=wish)
-        await room.desk.speak("hall", text="hi", file=None, on_playing=OnPlaying.QUEUE)
+            await room.desk.speak("lobby", TextSpeech("hi", wish), OnPlaying.QUEUE)
+        await room.desk.speak("hall", TextSpeech("hi"), OnPlaying.QUEUE)
     assert room.text.asked == [TextSpeech("hi", wish) for wish in (VoiceWish("de", 100), VoiceWish("fr"), VoiceWish())]
 
 
@@ -348,9 +349,9 @@ async def test_performances_are_bounded(monkeypatch: pytest.MonkeyPatch) -> None
         endless = ScriptedSource(SOUND, repeat=True)
         desk = SpeechPublisher(publisher, tasks, text=endless, audio=endless, recording=endless, folder=None)
         for device in ("one", "two"):
-            await desk.speak(device, text="hi", file=None, on_playing=OnPlaying.QUEUE)
+            await desk.speak(device, TextSpeech("hi"), OnPlaying.QUEUE)
         with pytest.raises(RequestError) as caught:
-            await desk.speak("three", text="hi", file=None, on_playing=OnPlaying.QUEUE)
+            await desk.speak("three", TextSpeech("hi"), OnPlaying.QUEUE)
         assert caught.value.fault.reason is Reason.LIMIT_REACHED
         desk.stop()
     assert endless.closed == 2

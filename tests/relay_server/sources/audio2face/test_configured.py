@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from avatar_relay.errors import ConfigError
-from avatar_relay.media import AngleUnit, OnPlaying
+from avatar_relay.media import OnPlaying
 from avatar_relay.reasons import Reason
 from avatar_relay.tracing import start_telemetry
 from edge_client.motion.decoders import make_motion_decoder
@@ -21,6 +21,7 @@ from relay_server.connections.relay import Relay
 from relay_server.core.events import ConversationFaulted
 from relay_server.server import build_relay, voice
 from relay_server.service.admin import Speech
+from relay_server.sources.source import NamedSpeech
 from tests.lab.services.audio2face import NAMES, Audio2FaceService, Trouble, serving
 from tests.relay_server.sources.audio2face.playing import playing, until_finished
 from tests.relay_server.sources.audio2face.test_end_to_end import CLIP
@@ -55,7 +56,7 @@ async def configured(service: Audio2FaceService, folder: Path) -> AsyncIterator[
 
 async def speak(speech: Speech, device: FastDevice, name: str) -> Seen:
     """Say the clip, until it is finished."""
-    conversation_id, _ = await speech.speak(name, text=None, file=CLIP.name, on_playing=OnPlaying.REPLACE, angle_unit=AngleUnit.RADIANS)
+    conversation_id, _ = await speech.speak(name, NamedSpeech(CLIP.name), OnPlaying.REPLACE)
     return await until_finished(device, conversation_id)
 
 

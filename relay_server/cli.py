@@ -7,6 +7,7 @@ import os
 import sys
 import time
 from collections.abc import Mapping, Sequence
+from functools import partial
 from importlib.metadata import version
 from pathlib import Path
 
@@ -58,27 +59,42 @@ def main(argv: Sequence[str] | None = None) -> None:
     with errors_in_one_line("relay-server", ConfigError, OSError):
         prepare_process(os.environ)
         config = load_config(build_parser().parse_args(argv), os.environ)
-        _run(config)
+        if config.workers == 1:
+            run_relay(config)
+        else:
+            from relay_server.workers.supervisor import supervise
+
+            _begin_log(config)
+            supervise(config, sys.argv[1:] if argv is None else argv, partial(_tell_address, config))
 
 
-def _run(config: RelayConfig) -> None:
+def run_relay(config: RelayConfig) -> None:
+    """Run one relay until it is told to end. Exits with 1 if a background task ends by itself. Raises `ConfigError`."""
     import asyncio
 
-    from avatar_relay.log_output import begin_log  # late: --help and a wrong setting answer without loading these, and grpc
-    from relay_server.server import serve
+    from relay_server.server import serve  # late: --help and a wrong setting answer without loading grpc
 
-    begin_log("relay-server", config.log_level, config.log_format, BoundedLog(lambda: time.monotonic_ns() // 1_000), os.environ)
-
-    def ready(address: str) -> None:
-        if config.port_file is not None:
-            _write_port(config.port_file, address.rpartition(":")[2])
-        print(f"listening on {address}", flush=True)  # last: a reader of this line may read the file
-
+    _begin_log(config)
     try:
-        asyncio.run(serve(config, os.environ, ready))
+        asyncio.run(serve(config, os.environ, partial(_tell_address, config)))
     except BackgroundError as error:
         print(f"relay-server: error: {error}", file=sys.stderr)
         raise SystemExit(1) from None
+
+
+def _begin_log(config: RelayConfig) -> None:
+    from avatar_relay.log_output import begin_log  # late, too
+
+    begin_log("relay-server", config.log_level, config.log_format, BoundedLog(lambda: time.monotonic_ns() // 1_000), os.environ)
+
+
+def _tell_address(config: RelayConfig, address: str) -> None:
+    if config.port_file is not None:
+        _write_port(config.port_file, address.rpartition(":")[2])
+    if config.workers > 1:
+        limits = ", ".join(f"{name} {getattr(config, name)}" for name in ("max_devices", "max_publishers", "max_conversations"))
+        print(f"{config.workers} workers; limits hold for each of them by itself: {limits}, …", flush=True)
+    print(f"listening on {address}", flush=True)  # last: a reader of this line may read the file
 
 
 def _write_port(path: Path, port: str) -> None:

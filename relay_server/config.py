@@ -189,6 +189,11 @@ class RelayConfig:
     cluster_tls_ca_file: Path | None = setting(None, takes.path(), "certificates (PEM) that vouch for NATS servers with tls://")
     cluster_tls_cert_file: Path | None = setting(None, takes.path(), "certificate (PEM) that this relay shows NATS servers")
     cluster_tls_key_file: Path | None = setting(None, takes.path(), "the certificate's key (PEM)")
+    workers: int = setting(
+        1,
+        takes.whole_number(1, 64),
+        "processes that share the address, one for each core; more than one are a cluster, and each limit holds for each of them by itself",
+    )
     port_file: Path | None = setting(None, takes.path(), "write the port to this file when listening")
     log_level: LogLevel = setting("warning", takes.choice(*get_args(LogLevel)), "least important messages that are logged")
     log_format: LogFormat = setting(
@@ -198,6 +203,8 @@ class RelayConfig:
     )
     sources: Mapping[str, object] = field(default_factory=lambda: MappingProxyType({}))
     """Settings of the sources that are set up, by name. Not a setting itself: each source has a table of its own."""
+    siblings: str = ""
+    """What the names of all workers of this relay's supervisor begin with; empty without one. Not a setting."""
 
     def __post_init__(self) -> None:
         self._check_access()
@@ -219,6 +226,11 @@ class RelayConfig:
             bad = [name for name in (group, *members) if not is_valid_id(name)]
             if bad or not members or group in members:
                 raise ConfigError(f"groups.{group}: needs a list of device ids; a name is {ID_RULE}, and not the group's own")
+
+    @property
+    def is_worker(self) -> bool:
+        """Whether other workers share this one's address."""
+        return self.siblings != ""
 
     def _check_cluster(self) -> None:
         if (self.cluster_tls_cert_file is None) != (self.cluster_tls_key_file is None):

@@ -20,7 +20,7 @@ from avatar_relay.pem import read_authorities
 from avatar_relay.service_manager import Heart, ServiceManager
 from avatar_relay.tracing import CONVERSATION_ID, Stage, Telemetry, context_of, current_context, parent_from, start_telemetry
 from relay_server.access.connection_rules import ConnectionRules
-from relay_server.access.guard import Guard
+from relay_server.access.guard import LOOK_AFTER_S, Guard
 from relay_server.access.new_devices import NewDevices
 from relay_server.access.store import AccessFile
 from relay_server.announcer import Announcer, is_announced
@@ -130,8 +130,14 @@ class RelayServer:
         authorities = (
             b"" if config.pairing_ca_file is None else read_authorities("pairing_ca_file", config.pairing_ca_file, int(time.time()))
         )
+
+        async def read_again() -> None:
+            await guard.read_again()
+            if config.is_worker:  # the device may come to another one next, which looks once in LOOK_AFTER_S
+                await asyncio.sleep(2 * LOOK_AFTER_S)
+
         devices = NewDevices(
-            AccessFile(config.access_file), read_again=guard.read_again, random_bytes=os.urandom, unix_s=lambda: int(time.time())
+            AccessFile(config.access_file), read_again=read_again, random_bytes=os.urandom, unix_s=lambda: int(time.time())
         )
 
         def certificate_sha256() -> bytes:

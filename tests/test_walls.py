@@ -38,6 +38,7 @@ ADAPTERS = frozenset(
         "relay_server.cli",
         "relay_server.relayctl",
         "relay_server.server",
+        "relay_server.worker",
         # adapters: systemd, the log, a look at what listens
         "avatar_relay.service_manager",
         "avatar_relay.spoken",
@@ -63,7 +64,9 @@ ADAPTERS = frozenset(
         "relay_server.cluster",
         "relay_server.service",
         "relay_server.connections",
-        # adapters: child processes
+        # adapters: child processes, and the address that they share
+        "relay_server.listening",
+        "relay_server.workers",
         "edge_client.bounded_stderr",
         "edge_client.local_clock",
         "edge_client.checkup",
@@ -123,6 +126,8 @@ PURE_INSIDE_ADAPTERS = frozenset(
         "relay_server.cluster.members",
         "relay_server.cluster.names",
         "relay_server.connections.clocks",
+        "relay_server.workers.assignment",
+        "relay_server.workers.restarts",
         "avatar_relay.publisher.published_conversation",
         "avatar_relay.publisher.errors",
         "avatar_relay.publisher.publisher_session",

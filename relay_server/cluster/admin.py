@@ -1,6 +1,7 @@
 """AdminService of a relay in a cluster: operators see and steer the devices of all relays from any one.
 
-Who calls is checked here; the relay that does it trusts that. `Drain`, `WatchEvents` and `PairDevice` concern this relay alone.
+Who calls is checked here; the relay that does it trusts that. `Drain` and `PairDevice` concern this relay and, if it is a worker, the
+others of its supervisor: an operator cannot choose among them. `WatchEvents` concerns this relay alone.
 """
 
 from __future__ import annotations
@@ -28,8 +29,8 @@ from relay_server.service.admin import AdminService, Pair, Speech, check_reach, 
 logger = logging.getLogger(__name__)
 
 ANSWER_S = 2.0
-"""How long another relay may take; for `Speak`, which starts a voice, `SPEAK_S`."""
-SPEAK_S = 10.0
+"""How long another relay may take; for what starts a voice or asks a device, `SLOW_ANSWER_S`."""
+SLOW_ANSWER_S = 25.0
 _DONE, _FAULT = b"\x00", b"\x01"
 Request = TypeVar("Request", bound=Message)
 Response = TypeVar("Response", bound=Message)
@@ -42,7 +43,7 @@ class ClusterAdmin(AdminService):
         super().__init__(relay, speech, pair)
         self._cluster = cluster
         cluster.serve_operators(self._on_request)
-        own = self._own = AdminService(relay, speech)
+        own = self._own = AdminService(relay, speech, pair)
         self._local: dict[str, tuple[type[Message], Callable[[Any], Awaitable[Message]]]] = {
             "ListDevices": (pb.ListDevicesRequest, own.list_devices),
             "GetDevice": (pb.GetDeviceRequest, own.get_device),
@@ -55,6 +56,8 @@ class ClusterAdmin(AdminService):
             "SetSettings": (pb.SetSettingsRequest, own.set_settings),
             "RestartDevice": (pb.RestartDeviceRequest, own.restart_device),
             "IdentifyDevice": (pb.IdentifyDeviceRequest, own.identify_device),
+            "Drain": (pb.DrainRequest, own.drain),
+            "PairDevice": (pb.PairDeviceRequest, own.pair_device),
         }
 
     async def list_devices(self, request: pb.ListDevicesRequest) -> pb.ListDevicesResponse:
@@ -67,6 +70,42 @@ class ClusterAdmin(AdminService):
         by_name = {device.device_id: device for device in sorted(devices, key=lambda device: device.attached)}
         return pb.ListDevicesResponse(devices=[by_name[name] for name in sorted(by_name) if may_reach(name)])
 
+    async def drain(self, request: pb.DrainRequest) -> pb.DrainResponse:
+        """See `AdminService`."""
+        conversations = (await self._own.drain(request)).conversations
+        answers = await asyncio.gather(*(self._ask_sibling(name, "Drain", request, pb.DrainResponse) for name in self._siblings()))
+        return pb.DrainResponse(conversations=conversations + sum(answer.conversations for answer in answers if answer is not None))
+
+    async def pair_device(self, request: pb.PairDeviceRequest) -> pb.PairDeviceResponse:
+        """See `AdminService`. The device waits at one of the workers."""
+        try:
+            return await self._own.pair_device(request)
+        except RequestError as error:
+            if error.fault.reason is not Reason.PAIRING_UNKNOWN:
+                raise
+            for name in self._siblings():
+                try:
+                    if (answer := await self._ask_sibling(name, "PairDevice", request, pb.PairDeviceResponse)) is not None:
+                        return answer
+                except RequestError as other:
+                    if other.fault.reason is not Reason.PAIRING_UNKNOWN:
+                        raise
+            raise
+
+    def _siblings(self) -> tuple[str, ...]:
+        """The other workers of this one's supervisor."""
+        siblings = self._relay.config.siblings
+        return tuple(name for name in self._cluster.members() if siblings and name.startswith(siblings))
+
+    async def _ask_sibling(self, name: str, method: str, request: Message, kind: type[Response]) -> Response | None:
+        """What another worker answers; None if it does not. Raises `RequestError` where it refuses."""
+        try:
+            data = f"{method}\n".encode() + request.SerializeToString()
+            return _response(await self._cluster.backplane.request(self._cluster.names.admin(name), data, SLOW_ANSWER_S), kind)
+        except BackplaneError as error:
+            logger.info("worker %s does not answer: %s", name, error)
+            return None
+
     async def get_device(self, request: pb.GetDeviceRequest) -> pb.GetDeviceResponse:
         """See `AdminService`."""
         return await self._at_home("GetDevice", request, request.device_id, self._own.get_device, pb.GetDeviceResponse)
@@ -74,7 +113,7 @@ class ClusterAdmin(AdminService):
     async def speak(self, request: pb.SpeakRequest) -> pb.SpeakResponse:
         """See `AdminService`. Groups are spoken to here, with those of their members that are here."""
         check_reach(request.target, field="target")
-        return await self._at_home("Speak", request, request.target, self._own.speak, pb.SpeakResponse, SPEAK_S)
+        return await self._at_home("Speak", request, request.target, self._own.speak, pb.SpeakResponse, SLOW_ANSWER_S)
 
     async def interrupt(self, request: pb.InterruptRequest) -> pb.InterruptResponse:
         """See `AdminService`."""

@@ -78,9 +78,13 @@ class Cluster:
         """A publisher's stream, of the identity `owner`."""
         return DoorPort(self._relay.publishers, owner, self)
 
+    def members(self) -> tuple[str, ...]:
+        """The other relays, as far as they were heard lately."""
+        return self.directory.members.alive(self._now_us())
+
     async def ask_all(self, subject: Callable[[str], str], data: bytes, within_s: float) -> dict[str, bytes]:
         """What the other relays answer, by name. One that does not is left out."""
-        members = self.directory.members.alive(self._now_us())
+        members = self.members()
 
         async def ask(member: str) -> bytes | None:
             try:

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-import errno
 import logging
-import socket
 from collections.abc import Callable, Collection, Sequence
 from typing import Any
 
@@ -20,6 +18,7 @@ from avatar_relay.limits import GRPC_MAX_RECEIVE_BYTES
 from relay_server.access.guard import Guard
 from relay_server.access.tls import HotCertificate, TlsFiles
 from relay_server.config import ADMIN_OFF, RelayConfig
+from relay_server.listening import why_not
 from relay_server.service.connection_watch import ConnectionWatch
 from relay_server.service.interceptor import RequestInterceptor, admit_everybody
 from relay_server.service.requests import RequestReader
@@ -33,7 +32,6 @@ hold the transport's window each, 64 KiB, so that one connection holds 64 MiB at
 OPTIONS: tuple[tuple[str, int], ...] = (
     ("grpc.max_receive_message_length", GRPC_MAX_RECEIVE_BYTES),
     ("grpc.max_send_message_length", GRPC_MAX_RECEIVE_BYTES),
-    ("grpc.so_reuseport", 0),  # a second relay on the same port must fail, not share it
     ("grpc.keepalive_time_ms", 20_000),
     ("grpc.keepalive_timeout_ms", 5_000),
     ("grpc.keepalive_permit_without_calls", 1),
@@ -136,7 +134,11 @@ class GrpcServers:
             await self._health.set(name, status)
 
     def _server(self, services: Sequence[tuple[str, Any]], *, operators: bool) -> grpc.aio.Server:
-        own = (("grpc.enable_channelz", int(self._config.channelz)), ("grpc.max_allowed_incoming_connections", self._connections))
+        own = (
+            ("grpc.enable_channelz", int(self._config.channelz)),
+            ("grpc.max_allowed_incoming_connections", self._connections),
+            ("grpc.so_reuseport", int(self._config.is_worker)),  # a second relay on the same port must fail, not share it
+        )
         options = [*OPTIONS, *own]
         server = grpc.aio.server(interceptors=(self._interceptor,), options=options)
         server.add_generic_rpc_handlers(tuple(handlers for _, handlers in services))
@@ -156,7 +158,8 @@ class GrpcServers:
             else:
                 port = server.add_secure_port(address, self.certificate.credentials())
         except RuntimeError as error:
-            raise ConfigError(f"{name}: {address} {why_not(*split_address(address, name, port_zero=True))}") from error
+            text = why_not(*split_address(address, name, port_zero=True)) or "cannot be used: gRPC refuses it, and a plain socket does not"
+            raise ConfigError(f"{name}: {address} {text}") from error
         host, _ = split_address(address, name, port_zero=True)
         return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
 
@@ -167,27 +170,3 @@ class GrpcServers:
         where = ", operators at ".join(addresses)
         level = logging.WARNING if self._guard is None and self._config.insecure_listen else logging.INFO
         logger.log(level, "open for %s, %s, at %s", who, how, where)
-
-
-def why_not(host: str, port: int) -> str:
-    """Why a relay cannot listen on an address where gRPC could not, and what to do. Blocks while `host` is resolved."""
-    try:
-        found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
-    except (OSError, UnicodeError) as error:
-        return f"cannot be used: {host} cannot be resolved ({error.args[-1]}); use an IP address of this machine"
-    for family, kind, protocol, _, address in found:
-        try:
-            with socket.socket(family, kind, protocol) as tried:
-                tried.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-                tried.bind(address)
-                tried.listen()
-        except OSError as error:
-            return _REMEDIES.get(error.errno or 0, f"cannot be used: {error.strerror}")
-    return "cannot be used: gRPC refuses it, and a plain socket does not"
-
-
-_REMEDIES = {
-    errno.EADDRINUSE: "cannot be used: another program listens there; stop it, or choose another port",
-    errno.EACCES: "cannot be used: this user is not allowed to listen there; choose a port of at least 1024",
-    errno.EADDRNOTAVAIL: "cannot be used: it is no address of this machine; `ip address` lists them",
-}

@@ -12,8 +12,8 @@ import pytest
 from grpc import StatusCode as Code
 
 from relay_server.config import RelayConfig
+from relay_server.listening import why_not
 from relay_server.server import build_relay, serving
-from relay_server.service.grpc_servers import why_not
 from tests.relay_server.access.guarded import Access, code_of
 from tests.relay_server.service.wired import FakeSpeech
 

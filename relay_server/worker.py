@@ -1,0 +1,33 @@
+"""One worker: a relay that a supervisor started. `python -m relay_server.worker FLAGS`, with its assignment on standard input."""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import signal
+import sys
+import threading
+
+from avatar_relay.command import errors_in_one_line, prepare_process
+from avatar_relay.errors import ConfigError
+from relay_server.cli import build_parser, load_config, run_relay
+from relay_server.workers.assignment import decode_assignment
+
+_PR_SET_PDEATHSIG = 1
+
+
+def main() -> None:
+    """Run it; it ends with its supervisor."""
+    ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
+    with errors_in_one_line("relay-server", ConfigError, OSError):
+        prepare_process(os.environ)
+        assignment = decode_assignment(sys.stdin.buffer.read())
+        if os.getppid() != assignment.supervisor:  # it ended before its end could be told
+            return
+        config = assignment.of(load_config(build_parser().parse_args(), os.environ))
+        threading.current_thread().name = f"worker-{assignment.number}"  # what the log calls it
+        run_relay(config)
+
+
+if __name__ == "__main__":
+    main()

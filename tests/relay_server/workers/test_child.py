@@ -1,0 +1,65 @@
+"""Processes of a supervisor, and what workers tell it."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import sys
+from pathlib import Path
+
+from avatar_relay.service_manager import ServiceManager
+from relay_server.workers.assignment import Assignment, decode_assignment
+from relay_server.workers.child import ChildProcess, ended_how
+from relay_server.workers.reports import BEATS_WITHIN_S, START_WITHIN_S, WorkerReports
+
+
+async def test_a_child_gets_what_it_is_told_and_its_end_is_seen() -> None:
+    """By status or by signal."""
+    async with asyncio.timeout(20):
+        child = ChildProcess([sys.executable, "-c", "import sys; sys.exit(len(sys.stdin.read()))"], os.environ, b"seven b")
+        assert ended_how(await child.ended) == "ended with status 7"
+        child = ChildProcess(["sleep", "60"], os.environ)
+        child.kill()
+        assert ended_how(await child.ended) == "was killed by signal 9"
+        child.kill()  # harmless
+
+
+async def test_a_child_that_does_not_listen_is_killed() -> None:
+    """After its time."""
+    async with asyncio.timeout(20):
+        child = ChildProcess(["sh", "-c", "trap '' TERM; echo > /dev/null; while :; do sleep 1; done"], os.environ)
+        await asyncio.sleep(0.2)
+        await child.stop(0.1)
+        assert child.ended.result() == -9
+
+
+async def test_a_worker_that_says_nothing_hangs(tmp_path: Path) -> None:
+    """It has a while to start, and less afterwards."""
+    reports = WorkerReports(tmp_path / "socket")
+    worker = ServiceManager(reports.environment())
+    assert worker.watchdog_us == BEATS_WITHIN_S * 1_000_000
+    assert [reports.second_passed() for _ in range(START_WITHIN_S + 1)] == [False] * START_WITHIN_S + [True]
+    worker.tell("READY=1")
+    async with asyncio.timeout(5):
+        await reports.ready.wait()
+    assert [reports.second_passed() for _ in range(BEATS_WITHIN_S + 1)] == [False] * BEATS_WITHIN_S + [True]
+    assert not reports.draining.is_set()
+    worker.tell("STOPPING=1")
+    async with asyncio.timeout(5):
+        await reports.draining.wait()
+    reports.close()
+
+
+def test_an_assignment_arrives_as_it_was_made() -> None:
+    """Over a pipe."""
+    made = Assignment(
+        number=2,
+        supervisor=7,
+        listen="127.0.0.1:1",
+        admin_listen="off",
+        cluster_nats=["nats://a"],
+        cluster_relay="x-w2-5",
+        siblings="x-w",
+        cluster_secret_file="/s",
+    )
+    assert decode_assignment(made.encode()) == made

@@ -1,0 +1,21 @@
+"""When a worker that died is started again."""
+
+from __future__ import annotations
+
+from relay_server.workers.restarts import FIRST_WAIT_US, LARGEST_WAIT_US, STABLE_US, Restarts
+
+
+def test_one_that_ran_comes_back_at_once() -> None:
+    """Its devices wait."""
+    restarts = Restarts()
+    assert [restarts.wait_us(STABLE_US) for _ in range(3)] == [0, 0, 0]
+
+
+def test_one_that_fails_again_and_again_waits_for_longer() -> None:
+    """Up to a bound; a good run begins anew."""
+    restarts = Restarts()
+    waits = [restarts.wait_us(1_000) for _ in range(20)]
+    assert waits[:3] == [FIRST_WAIT_US, 2 * FIRST_WAIT_US, 4 * FIRST_WAIT_US]
+    assert waits[-1] == max(waits) == LARGEST_WAIT_US
+    assert restarts.wait_us(STABLE_US) == 0
+    assert restarts.wait_us(0) == FIRST_WAIT_US

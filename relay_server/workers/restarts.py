@@ -10,7 +10,7 @@ FIRST_WAIT_US = 250_000
 LARGEST_WAIT_US = 10_000_000
 
 
-class Restarts:
+class RestartPolicy:
     """Of one process."""
 
     def __init__(self) -> None:

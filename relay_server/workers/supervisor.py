@@ -29,7 +29,7 @@ from relay_server.workers.child import ChildProcess, ended_how
 from relay_server.workers.nats_child import NatsChild
 from relay_server.workers.port_guard import PortGuard
 from relay_server.workers.reports import WorkerReports
-from relay_server.workers.restarts import Restarts
+from relay_server.workers.restarts import RestartPolicy
 
 logger = logging.getLogger(__name__)
 
@@ -108,7 +108,7 @@ class WorkersSupervisor:
 
     async def _keep(self, name: str, run_once: Callable[[asyncio.Event], Awaitable[int]], started: asyncio.Event) -> None:
         """Run something again and again; `started` is set when it serves for the first time."""
-        restarts = Restarts()
+        restarts = RestartPolicy()
         while not self._asked.is_set():
             began_us = monotonic_us()
             status = await run_once(started)

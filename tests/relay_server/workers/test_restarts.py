@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-from relay_server.workers.restarts import FIRST_WAIT_US, LARGEST_WAIT_US, STABLE_US, Restarts
+from relay_server.workers.restarts import FIRST_WAIT_US, LARGEST_WAIT_US, STABLE_US, RestartPolicy
 
 
 def test_one_that_ran_comes_back_at_once() -> None:
     """Its devices wait."""
-    restarts = Restarts()
+    restarts = RestartPolicy()
     assert [restarts.wait_us(STABLE_US) for _ in range(3)] == [0, 0, 0]
 
 
 def test_one_that_fails_again_and_again_waits_for_longer() -> None:
     """Up to a bound; a good run begins anew."""
-    restarts = Restarts()
+    restarts = RestartPolicy()
     waits = [restarts.wait_us(1_000) for _ in range(20)]
     assert waits[:3] == [FIRST_WAIT_US, 2 * FIRST_WAIT_US, 4 * FIRST_WAIT_US]
     assert waits[-1] == max(waits) == LARGEST_WAIT_US

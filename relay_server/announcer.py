@@ -6,6 +6,7 @@ import asyncio
 import logging
 import platform
 import socket
+import time
 from typing import Any
 
 from avatar_relay.addresses import is_loopback, split_address
@@ -17,6 +18,8 @@ logger = logging.getLogger(__name__)
 
 ADDRESSES_S = 30.0
 """How often this machine's addresses are looked at: a lease of DHCP may bring another one."""
+HEAR_S = 1.0
+"""How long names that are taken are listened for."""
 _EVERYWHERE = frozenset({"0.0.0.0", "::"})
 
 
@@ -84,6 +87,7 @@ class Announcer:
         own = [self._host] if is_loopback(self._host) else InterfaceChoice.Default
         zeroconf = Zeroconf(interfaces=own)
         try:
+            _hear_names(zeroconf, self._service)
             info = ServiceInfo(
                 self._service,
                 f"{self._said.name}.{self._service}",
@@ -98,6 +102,18 @@ class Announcer:
             raise
         logger.info("announced in the network as %s", info.name.removesuffix(f".{self._service}"))
         return zeroconf
+
+
+def _hear_names(zeroconf: Any, service: str) -> None:
+    """Hear which names are taken, so that registering finds another one. Blocks for `HEAR_S`.
+
+    Registering asks, too, but for answers by unicast: of the programs of one machine, which share the port, any one gets those.
+    """
+    from zeroconf import DNSQuestionType, ServiceBrowser
+
+    browser = ServiceBrowser(zeroconf, service, handlers=[lambda **_: None], question_type=DNSQuestionType.QM)
+    time.sleep(HEAR_S)
+    browser.cancel()
 
 
 def _short(name: str) -> str:

@@ -73,8 +73,8 @@ class InstantPlayer:
 
     volume = m.Volume()
     """See `MessageHandler`. None is stored."""
-    settings: DeviceSettings | None = None
-    """See `MessageHandler`. None are taken, unless a test says otherwise."""
+    settings: DeviceSettings | None = DeviceSettings()
+    """See `MessageHandler`. They are stored at once."""
 
     def buffer_credit(self) -> Credit:
         """See `MessageHandler`."""
@@ -98,6 +98,10 @@ class InstantPlayer:
                 for cid in message.lost_conversation_ids:
                     if cid in self._playing:
                         self._finish(cid, FinishReason.FAILED)
+                if message.settings is not None and message.settings.revision:
+                    self._store(message.settings)
+            case DeviceSettings():
+                self._store(message)
             case ConversationOpen():
                 self._open(message)
             case m.Media():
@@ -109,6 +113,10 @@ class InstantPlayer:
                 self._finish(message.conversation_id, FinishReason.INTERRUPTED)
             case _:
                 pass
+
+    def _store(self, settings: DeviceSettings) -> None:
+        self.settings = settings
+        self.post(settings)
 
     def _open(self, message: ConversationOpen) -> None:
         cid = message.conversation_id

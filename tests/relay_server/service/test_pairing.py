@@ -5,11 +5,6 @@ from __future__ import annotations
 import asyncio
 import logging
 import os
-import ssl
-import threading
-import time
-from collections.abc import AsyncIterator, Iterator
-from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -19,101 +14,24 @@ import pytest
 from avatar_relay.errors import ConfigError
 from avatar_relay.pairing import new_code
 from avatar_relay.reasons import Reason
-from avatar_relay.v1 import admin_service_pb2 as admin
 from avatar_relay.v1 import device_service_pb2 as device_pb
 from avatar_relay.v1 import media_pb2 as media
 from avatar_relay.v1 import pairing_service_pb2 as pb
 from edge_client.link import pairing as device_side
-from edge_client.link.pairing import Pairing
-from edge_client.link.pairing_code import PairingCode
-from edge_client.link.relay_finder import FoundRelay, NotOfferedError, SearchClock, SearchStoppedError
+from edge_client.link.pairing_code import CODE_LIFE_US, PairingCode
+from edge_client.link.relay_finder import NotOfferedError, SearchStoppedError
 from edge_client.paired import Paired, PairingFile
 from relay_server.access.pairing_desk import MAX_WAITING
 from relay_server.access.scopes import Role
 from relay_server.config import RelayConfig
-from relay_server.server import RelayServer
 from relay_server.service.pairing import offers_pairing
-from tests.relay_server.access.guarded import Access, Authority, code_of, code_of_messages, over_tls, trusting
-
-PATIENCE_S = 20.0
-ATTACH, PAIR, PAIR_DEVICE = (
-    f"/avatar_relay.v1.{name}" for name in ("DeviceService/Attach", "PairingService/Pair", "AdminService/PairDevice")
-)
-
-
-class Desk:
-    """A relay with an operator at it."""
-
-    def __init__(self, relay: RelayServer, access: Access, authority: Authority, token: str) -> None:
-        self.relay = relay
-        self.address = relay.addresses[0]
-        self.access = access
-        self.authority = authority
-        self.token = token
-
-    async def call(self, method: str, token: str | None, request: Any = None) -> tuple[grpc.StatusCode, Reason | None]:
-        async with grpc.aio.secure_channel(self.address, trusting(self.authority)) as channel:
-            sent = b"" if request is None else request.SerializeToString()
-            return await code_of(channel, method, token, sent=sent, wait_s=PATIENCE_S)
-
-    async def pair(self, shown: str, code: str = "", **more: Any) -> tuple[grpc.StatusCode, Reason | None]:
-        """What `relayctl pair` does; `code` in place of the one that is shown."""
-        name, _, its = shown.rpartition("-")
-        return await self.call(PAIR_DEVICE, self.token, admin.PairDeviceRequest(name=name, code=code or its, **more))
+from tests.relay_server.access.guarded import Access, Authority, code_of_messages, trusting
+from tests.relay_server.service.unpaired import ATTACH, PAIR, PATIENCE_S, desk, in_between, waiting
 
 
 @pytest.fixture
 def authority(tmp_path: Path) -> Authority:
     return Authority(tmp_path)
-
-
-def made(folder: Path) -> Path:
-    folder.mkdir()
-    return folder
-
-
-@asynccontextmanager
-async def desk(authority: Authority, folder: Path, **settings: Any) -> AsyncIterator[Desk]:
-    access = Access(made(folder))
-    token = access.add(Role.OPERATOR, "ann", devices=("*",))
-    async with over_tls(authority, access, **settings) as relay:
-        yield Desk(relay, access, authority, token)
-
-
-class Device:
-    """A device that waits to be paired, on a thread."""
-
-    def __init__(self, address: str, folder: Path, name: str) -> None:
-        self.stopped = threading.Event()
-        self.file = PairingFile(folder / name)
-        clock = SearchClock(lambda: time.monotonic_ns() // 1_000, self.stopped.wait)
-        self.pairing = Pairing(name, clock, os.urandom, self.file.write)
-        self.ends: asyncio.Task[Paired] = asyncio.create_task(asyncio.to_thread(self.pairing.pair, FoundRelay(address, True)))
-        self.ends.add_done_callback(lambda done: done.cancelled() or done.exception())  # stopping it ends in an error
-
-    async def shows(self, but: str = "") -> str:
-        """What it shows, as soon as it is another than `but`."""
-        async with asyncio.timeout(PATIENCE_S):
-            while self.pairing.shown in ("", but):
-                assert not self.ends.done()
-                await asyncio.sleep(0.02)
-        return self.pairing.shown
-
-    async def hidden(self) -> None:
-        """Until its exchange has failed."""
-        async with asyncio.timeout(PATIENCE_S):
-            while self.pairing.shown:  # noqa: ASYNC110
-                await asyncio.sleep(0.01)
-
-
-@contextmanager
-def waiting(address: str, folder: Path, *names: str) -> Iterator[list[Device]]:
-    devices = [Device(address, folder, name) for name in names]
-    try:
-        yield devices
-    finally:
-        for device in devices:
-            device.stopped.set()
 
 
 @pytest.fixture(autouse=True)
@@ -162,6 +80,18 @@ async def test_a_wrong_code_lets_nobody_in_and_three_renew_it(authority: Authori
             assert (await asyncio.wait_for(device.ends, PATIENCE_S)).device_id == "lobby"
 
 
+async def test_a_code_expires_after_a_minute(authority: Authority, tmp_path: Path) -> None:
+    async with desk(authority, tmp_path / "relay") as relay:
+        with waiting(relay.address, tmp_path, "lobby") as (device,):
+            expired = await device.shows()
+            device.ahead_us += CODE_LIFE_US
+            await device.shows(but=expired)
+            assert await relay.pair(expired) == (grpc.StatusCode.FAILED_PRECONDITION, Reason.PAIRING_FAILED)
+            await device.hidden()
+            assert await relay.pair(await device.shows()) == (grpc.StatusCode.OK, None)
+            assert (await asyncio.wait_for(device.ends, PATIENCE_S)).device_id == "lobby"
+
+
 async def test_an_operator_is_told_what_cannot_be(authority: Authority, tmp_path: Path) -> None:
     async with desk(authority, tmp_path / "relay") as relay:
         relay.access.add(Role.DEVICE, "lobby")
@@ -180,39 +110,6 @@ async def test_an_operator_is_told_what_cannot_be(authority: Authority, tmp_path
             assert await relay.pair(shown, replace=True) == (grpc.StatusCode.OK, None)
             (new,) = relay.access.file.load().identities["device lobby"].tokens
             assert new != old
-
-
-@asynccontextmanager
-async def in_between(relay: str, folder: Path) -> AsyncIterator[str]:
-    """A man in the middle: shows a certificate of his own for the same name, and passes all on. Gives his HOST:PORT."""
-    made(folder)
-    own = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    own.load_cert_chain(*Authority(folder, "evil").issue("localhost"))
-    own.set_alpn_protocols(["h2"])
-    other = ssl.create_default_context()
-    other.check_hostname, other.verify_mode = False, ssl.CERT_NONE
-    other.set_alpn_protocols(["h2"])
-    host, _, port = relay.rpartition(":")
-
-    async def copy(source: asyncio.StreamReader, target: asyncio.StreamWriter) -> None:
-        try:
-            while data := await source.read(65_536):
-                target.write(data)
-                await target.drain()
-        except OSError:
-            pass
-        finally:
-            target.close()
-
-    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        theirs, to_relay = await asyncio.open_connection(host, int(port), ssl=other)
-        await asyncio.gather(copy(reader, to_relay), copy(theirs, writer))
-
-    server = await asyncio.start_server(serve, "localhost", 0, ssl=own)
-    try:
-        yield f"localhost:{server.sockets[0].getsockname()[1]}"
-    finally:
-        server.close()
 
 
 async def test_a_man_in_the_middle_with_his_own_certificate_never_completes(authority: Authority, tmp_path: Path) -> None:

@@ -1,0 +1,62 @@
+"""What a man in the middle can learn of a code from all that a relay says to him, by trying each of the million codes."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from pathlib import Path
+from typing import Any
+
+import grpc
+import pytest
+
+from avatar_relay.pairing import CODES, Exchange
+from avatar_relay.reasons import Reason
+from avatar_relay.v1 import pairing_service_pb2 as pb
+from edge_client.link.pinned_certificate import fetch_certificate
+from tests.lab.code_search import Transcript, codes_that_fit, secret_of
+from tests.relay_server.access.guarded import Authority, trusting
+from tests.relay_server.service.unpaired import PAIR, PATIENCE_S, Desk, desk
+
+CODE, GUESS = "271828", "161803"
+SECRET = os.urandom(64)
+SOME = ["000000", CODE, GUESS, *(f"{number:06d}" for number in range(500_000, 500_040))]
+
+
+async def transcript(relay: Desk, guess: str) -> Transcript:
+    """He plays the device under a guess, while the operator types the code that the real one shows."""
+    certificate = (await asyncio.to_thread(fetch_certificate, relay.address)).sha256
+    async with grpc.aio.secure_channel(relay.address, trusting(relay.authority)) as channel:
+        begin: Any = channel.stream_stream(PAIR, pb.PairRequest.SerializeToString, pb.PairResponse.FromString)
+        call = begin()
+        await call.write(pb.PairRequest(wait=pb.PairingWait(name="lobby")))
+        assert (await call.read()).HasField("waiting")
+        operator = asyncio.create_task(relay.pair(f"lobby-{CODE}"))
+        got = (await call.read()).begin.element
+        his = Exchange("device", guess, "lobby", certificate, lambda _: SECRET)
+        await call.write(pb.PairRequest(answer=pb.PairingElement(element=his.element)))
+        proof = (await call.read()).proof.hmac_sha256
+        call.cancel()  # the relay waits for his proof
+        assert await asyncio.wait_for(operator, PATIENCE_S) == (grpc.StatusCode.FAILED_PRECONDITION, Reason.PAIRING_FAILED)
+    spake: Any = his._spake
+    return Transcript(his.element[1:], got[1:], (spake.idA, spake.idB), proof)
+
+
+async def fitting(tmp_path: Path, codes: list[str]) -> list[list[str]]:
+    """Codes that fit the transcript of a wrong guess, and that of the right one."""
+    async with desk(Authority(tmp_path), tmp_path / "relay") as relay:
+        transcripts = [await transcript(relay, guess) for guess in (GUESS, CODE)]
+        assert "device lobby" not in relay.access.file.load().identities
+    return await asyncio.to_thread(codes_that_fit, transcripts, secret_of(SECRET), codes)
+
+
+async def test_some_codes(tmp_path: Path) -> None:
+    """The search finds a code that was guessed, so that it would find another one if it could be found."""
+    assert await fitting(tmp_path, SOME) == [[], [CODE]]
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(1_800)
+async def test_all_codes(tmp_path: Path) -> None:
+    """A wrong guess tells that it was wrong, and of the other 999,999 codes nothing."""
+    assert await fitting(tmp_path, [f"{number:06d}" for number in range(CODES)]) == [[], [CODE]]

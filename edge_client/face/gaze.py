@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from avatar_relay.arkit import ARKIT_INDEX
 from edge_client.motion.pose import LEFT_EYE_ROTATION, RIGHT_EYE_ROTATION, Pose
@@ -38,6 +38,12 @@ def right_gaze(pose: Pose) -> Gaze:
     weight = _weights(pose, "Right")
     turn = pose[RIGHT_EYE_ROTATION]
     return _gaze(weight["In"] - weight["Out"], weight, turn)
+
+
+def converged(left: Gaze, right: Gaze, inward_rad: float) -> tuple[Gaze, Gaze]:
+    """Both eyes turned inward by up to `inward_rad` each, so that they meet at a person instead of far behind; less if they do already."""
+    missing = min(max(2 * inward_rad - (right.yaw - left.yaw), 0.0), 2 * inward_rad) / 2
+    return replace(left, yaw=left.yaw - missing), replace(right, yaw=right.yaw + missing)
 
 
 def _weights(pose: Pose, side: str) -> dict[str, float]:

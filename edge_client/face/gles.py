@@ -22,8 +22,8 @@ from edge_client.face.gl.binding import GL
 from edge_client.face.gl.board import Board
 from edge_client.face.gl.canvas import Canvas
 from edge_client.face.gl.context import driver_name, is_gles3, is_software
-from edge_client.face.gl.eye_paint import eye_picture
-from edge_client.face.gl.meshes import EyeBuffers, HeadBuffers, halved, halvings, read_paint, upload_texture
+from edge_client.face.gl.eyes import Eyes
+from edge_client.face.gl.meshes import HeadBuffers, halved, halvings, read_paint, upload_texture
 from edge_client.face.gl.opening import open_window
 from edge_client.face.gl.program import Program
 from edge_client.face.gl.readback import Readback
@@ -76,23 +76,21 @@ class GlesRenderer:
         self._canvas.fit(self.size, window)
         self._rig = Rig(head)
         self._backdrop = Backdrop(self.size, colours.background, copied=is_software() and samples < 2)
-        self._skin, self._eye, self._lash = (Program(name) for name in ("skin", "eye", "lash"))
+        self._skin, self._lash = Program("skin"), Program("lash")
         self._sheer = Program("sheer", vertices="skin") if head.sheer_triangles.size else None
         self._lit = [program for program in (self._skin, self._sheer) if program is not None]
-        self._head_buffers, self._eye_buffers = HeadBuffers(head), EyeBuffers()
-        self._eye_centres = head.eye_centres
+        self._head_buffers = HeadBuffers(head)
+        self._eyes = Eyes(head, colours.eyes) if head.eyeballs is None else None
         self._end_y = float(head.points[:, 1].min())
-        self._has_own_eyes = head.eyeballs is not None
         self._is_double_sided = head.is_double_sided
         self._paint_high = head.paint_high
         self._paint_pixels = recoloured(read_paint(head.paint), colours if head.is_built_in else AS_PAINTED)[::-1]
         self._paint, self._halvings = 0, -1
-        self._eye_paint = upload_texture(eye_picture(colours.eyes), levels=True)
         self._board = Board(self.size, framing)
         self._readback = Readback(self.size)
         self._last: tuple[Pose, Overlay, int | None] = (neutral_pose(), NOTHING, None)
         self._shown = True
-        self._set_up(head.eye_radius)
+        self._set_up()
         self._fit_view()
 
     def draw(self, pose: Pose, *, overlay: Overlay = NOTHING, stamp: int | None = None) -> None:
@@ -100,7 +98,8 @@ class GlesRenderer:
         self._last, self._shown = (pose.copy(), overlay, stamp), False
         if self._wander.moves(pose):
             self._fit_view()
-        self._head_buffers.write(self._rig.vertices(pose))
+        moved = self._rig.vertices(pose)
+        self._head_buffers.write(moved)
         turn = self._rig.turn(pose)
         self._canvas.bind()
         GL.glDepthMask(True)
@@ -113,8 +112,8 @@ class GlesRenderer:
             GL.glDisable(GL.GL_CULL_FACE)
         self._head_buffers.draw_skin()
         GL.glEnable(GL.GL_CULL_FACE)
-        if not self._has_own_eyes:
-            self._draw_eyes(pose, turn)
+        if self._eyes is not None:  # behind the skin, so that only what the lids leave open is worked out
+            self._eyes.draw(turn, self._rig.eyes(pose), moved)
         self._draw_lashes(turn)
         if self._sheer is not None:
             self._draw_sheer(self._sheer, turn)
@@ -147,14 +146,11 @@ class GlesRenderer:
         """See `Renderer`."""
         pygame.display.quit()
 
-    def _set_up(self, eye_radius: float) -> None:
+    def _set_up(self) -> None:
         GL.glEnable(GL.GL_CULL_FACE)
         GL.glEnable(GL.GL_DEPTH_TEST)
         GL.glBlendFunc(GL.GL_SRC_ALPHA, GL.GL_ONE_MINUS_SRC_ALPHA)
         GL.glActiveTexture(GL.GL_TEXTURE0)
-        self._eye.use()
-        self._eye.set_vector("radius", np.full(3, eye_radius, np.float32))
-        self._eye.set_integer("paint", 0)
         for program in self._lit:
             program.use()
             program.set_integer("paint", 0)
@@ -170,10 +166,11 @@ class GlesRenderer:
     def _fit_view(self) -> None:
         """Bring the camera and the head's paint in line with the window's size."""
         camera = Camera(*self.size, end_y=self._end_y, is_round=self._framing.is_round, shift=self._wander.shift)
-        for program in (*self._lit, self._eye, self._lash):
+        shaded = [*self._lit] if self._eyes is None else [*self._lit, self._eyes.program]
+        for program in (*shaded, self._lash):
             program.use()
             program.set_matrix("camera", camera.matrix)
-        for program in self._lit:
+        for program in shaded:
             program.use()
             program.set_vector("viewer", camera.viewer)
         self._fit_paint(self._paint_high * self.size[1] / camera.room)
@@ -188,16 +185,6 @@ class GlesRenderer:
             GL.glDeleteTextures([self._paint])
         self._paint = upload_texture(halved(self._paint_pixels, times), levels=not software)
         self._halvings = times
-
-    def _draw_eyes(self, pose: Pose, turn: np.ndarray[tuple[int, ...], np.dtype[np.float32]]) -> None:
-        """Behind the skin, so that only what the lids leave open is worked out."""
-        GL.glBindTexture(GL.GL_TEXTURE_2D, self._eye_paint)
-        self._eye.use()
-        self._eye.set_matrix("turn", turn)
-        for centre, gaze in zip(self._eye_centres, self._rig.eyes(pose), strict=True):
-            self._eye.set_vector("centre", centre)
-            self._eye.set_matrix("gaze", gaze)
-            self._eye_buffers.draw()
 
     def _draw_lashes(self, turn: np.ndarray[tuple[int, ...], np.dtype[np.float32]]) -> None:
         GL.glEnable(GL.GL_BLEND)

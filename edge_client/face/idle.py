@@ -1,8 +1,12 @@
 """Life between the words: blinks, saccades, breathing and small head motion, as a pure function of a seed and a time.
 
-Rates and sizes are those of a person at rest: a blink every 2 to 6 s that shuts in about 80 ms and opens in about 160 ms; gaze
-that rests 0.7 to 2.5 s and jumps within 40 ms, coming home to the camera half of the time so that it neither stares nor wanders;
-about 14 breaths a minute; a head that drifts by about two degrees.
+Rates and sizes are those that were published of people:
+- 17 to 26 blinks a minute, at rest and in talk (Bentivoglio et al. 1997), that shut in about 80 ms and open in about 160 ms.
+- Gaze that meets the other's for about three seconds (Binetti et al. 2016), then turns away for about one (Lee, Badler and Badler 2002,
+  in talk). While it meets, it moves between the other's eyes and mouth, resting 0.4 to 1.6 s on each.
+- A turn away has that study's sizes, exponential with a mean near 7°, and directions, of which level and straight ones are commonest.
+- A saccade of A degrees takes 25 ms + 2.4 ms × A (the same study). With large ones the lids often blink (Evinger et al. 1994).
+- About 14 breaths a minute; a head that drifts by about two degrees.
 """
 
 from __future__ import annotations
@@ -12,6 +16,7 @@ import random
 import zlib
 from bisect import bisect_right
 from dataclasses import dataclass
+from itertools import pairwise
 
 from avatar_relay.arkit import ARKIT_INDEX, ARKIT_NAMES
 from edge_client.motion.pose import HEAD_ROTATION, LEFT_EYE_ROTATION, POSE_SIZE, RIGHT_EYE_ROTATION, Pose, neutral_pose
@@ -20,7 +25,20 @@ CYCLE_S = 600.0
 """The script of blinks and glances repeats after this long."""
 
 _SHUT_S, _OPEN_S = 0.08, 0.16
-_SACCADE_S = 0.04
+_SACCADE_S, _SACCADE_S_PER_RAD = 0.025, 0.0024 * 57.3
+_MEET_S, _AWAY_S = 3.1, 0.93
+"""Means of how long gaze meets the other's and is turned away."""
+_MEET_LEAST_S, _MEET_MOST_S, _AWAY_LEAST_S, _AWAY_MOST_S = 1.0, 6.5, 0.35, 2.4
+_FIXATION_S = (0.40, 1.60)
+"""How long a place of the other's face is looked at."""
+_OTHER = ((-0.032, 0.0), (0.032, 0.0), (0.0, 0.050))
+"""The other's eyes and mouth from a metre away, as yaw and pitch; the mouth is looked at less."""
+_OTHER_CHANCES = (0.42, 0.42, 0.16)
+_AWAY_RAD, _AWAY_LEAST_RAD, _AWAY_MOST_RAD = 0.12, 0.105, 0.38
+_DIRECTION_CHANCES = (15.54, 6.46, 17.69, 7.44, 16.80, 7.89, 20.38, 7.79)
+"""Of turns by 0°, 45°, 90° …, against the clock from the face's left."""
+_BLINKS_WITH, _BLINK_CHANCE = 0.17, 0.6
+"""Turns larger than this bring a blink that often."""
 _BREATHS_PER_S = 14 / 60
 _HEAD_RAD = 0.018
 _LID_FOLLOWS = 0.55  # an upper lid follows the eyeball down by this part
@@ -29,8 +47,8 @@ _MOUTH_PREFIXES = ("jaw", "mouth", "tongue", "cheekPuff")
 MOUTH_INDEXES = tuple(index for index, name in enumerate(ARKIT_NAMES) if name.startswith(_MOUTH_PREFIXES))
 """The weights that speech owns."""
 _MOUTH = set(MOUTH_INDEXES)
-_OTHER = tuple(index for index in range(POSE_SIZE) if index not in _MOUTH)
-_EYES = tuple(index for index in _OTHER if index < len(ARKIT_NAMES) and ARKIT_NAMES[index].startswith("eye"))
+_NOT_MOUTH = tuple(index for index in range(POSE_SIZE) if index not in _MOUTH)
+_EYES = tuple(index for index in _NOT_MOUTH if index < len(ARKIT_NAMES) and ARKIT_NAMES[index].startswith("eye"))
 _BLINKS = (ARKIT_INDEX["eyeBlinkLeft"], ARKIT_INDEX["eyeBlinkRight"])
 _USED = 1e-3  # less than this in a whole group of values: the motion does not have that group
 
@@ -40,6 +58,8 @@ class _Glance:
     start_s: float
     yaw: float
     pitch: float
+    turn_s: float
+    """How long the turn to it takes."""
 
 
 class IdleLife:
@@ -48,8 +68,8 @@ class IdleLife:
     def __init__(self, seed: int) -> None:
         """Script `CYCLE_S` seconds of blinks and glances; any integer is a seed."""
         chance = random.Random(seed)
-        self._blinks = _script_blinks(chance)
         self._glances = _script_glances(chance)
+        self._blinks = _script_blinks(chance, self._glances)
         self._glance_starts = [glance.start_s for glance in self._glances]
         self._phases = [chance.uniform(0, 2 * math.pi) for _ in range(7)]
 
@@ -87,7 +107,7 @@ class IdleLife:
     def _look(self, pose: Pose, time_s: float) -> None:
         place = bisect_right(self._glance_starts, time_s) - 1
         now, before = self._glances[place], self._glances[place - 1]
-        part = _ease(min(1.0, (time_s - now.start_s) / _SACCADE_S))
+        part = _ease(min(1.0, (time_s - now.start_s) / now.turn_s))
         yaw = before.yaw + (now.yaw - before.yaw) * part
         pitch = before.pitch + (now.pitch - before.pitch) * part
         pose[LEFT_EYE_ROTATION] = (pitch, yaw, 0.0)
@@ -116,7 +136,7 @@ def combine(idle: Pose, speech: Pose) -> Pose:
     """
     both = idle.copy()
     both[list(MOUTH_INDEXES)] = speech[list(MOUTH_INDEXES)]
-    for index in _OTHER:
+    for index in _NOT_MOUTH:
         if index < len(ARKIT_NAMES) and index not in _EYES:
             both[index] = max(float(idle[index]), float(speech[index]))
     head = slice(HEAD_ROTATION.start, LEFT_EYE_ROTATION.start)
@@ -132,25 +152,44 @@ def combine(idle: Pose, speech: Pose) -> Pose:
     return both
 
 
-def _script_blinks(chance: random.Random) -> list[float]:
+def _script_blinks(chance: random.Random, glances: list[_Glance]) -> list[float]:
+    """By chance, and with large turns of the eyes; never two within the time of one."""
     starts: list[float] = []
     time_s = chance.uniform(0.5, 3.0)
     while time_s < CYCLE_S - 1:
         starts.append(time_s)
         double = chance.random() < 0.12
         time_s += 0.35 if double else chance.uniform(2.0, 6.0)
-    return starts
+    turns = pairwise(glances)
+    large = [now.start_s for before, now in turns if math.hypot(now.yaw - before.yaw, now.pitch - before.pitch) > _BLINKS_WITH]
+    starts += [start_s for start_s in large if chance.random() < _BLINK_CHANCE]
+    apart: list[float] = []
+    for start_s in sorted(starts):
+        if not apart or start_s - apart[-1] >= 0.35:
+            apart.append(start_s)
+    return apart
 
 
 def _script_glances(chance: random.Random) -> list[_Glance]:
+    """Gaze meets the other's, from one place of the face to the next, and turns away, in turns; it begins met."""
     glances: list[_Glance] = []
     time_s = 0.0
     while time_s < CYCLE_S - 1:
-        home = chance.random() < 0.5 or not glances
-        spread = 0.012 if home else 0.10
-        glances.append(_Glance(time_s, chance.gauss(0, spread), chance.gauss(0.0, spread * 0.6)))
-        time_s += chance.uniform(0.7, 2.5)
-    return glances
+        until_s = time_s + min(max(chance.expovariate(1 / _MEET_S), _MEET_LEAST_S), _MEET_MOST_S)
+        while time_s < until_s:
+            yaw, pitch = chance.choices(_OTHER, _OTHER_CHANCES)[0] if glances else (0.0, 0.0)
+            glances.append(_glance(glances, time_s, chance.gauss(yaw, 0.008), chance.gauss(pitch, 0.008)))
+            time_s += chance.uniform(*_FIXATION_S)
+        far = min(max(chance.expovariate(1 / _AWAY_RAD), _AWAY_LEAST_RAD), _AWAY_MOST_RAD)
+        way = chance.choices(range(8), _DIRECTION_CHANCES)[0] * math.pi / 4 + chance.gauss(0, 0.2)
+        glances.append(_glance(glances, time_s, far * math.cos(way), -0.75 * far * math.sin(way)))
+        time_s += min(max(chance.expovariate(1 / _AWAY_S), _AWAY_LEAST_S), _AWAY_MOST_S)
+    return [_glance(glances[-1:], 0.0, glances[0].yaw, glances[0].pitch), *glances[1:]]  # the script is a ring
+
+
+def _glance(before: list[_Glance], start_s: float, yaw: float, pitch: float) -> _Glance:
+    far = math.hypot(yaw - before[-1].yaw, pitch - before[-1].pitch) if before else 0.0
+    return _Glance(start_s, yaw, pitch, _SACCADE_S + _SACCADE_S_PER_RAD * far)
 
 
 def _ease(part: float) -> float:

@@ -6,11 +6,13 @@ opened them, a puckered mouth smiles less. `corrected` settles that on the weigh
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 from numpy.typing import NDArray
 
 from avatar_relay.arkit import ARKIT_INDEX
-from edge_client.face.gaze import Gaze, left_gaze, right_gaze
+from edge_client.face.gaze import Gaze, converged, left_gaze, right_gaze
 from edge_client.face.head import Head
 from edge_client.motion.pose import BLENDSHAPES, HEAD_ROTATION, NECK_ROTATION, Pose
 
@@ -20,6 +22,9 @@ WEIGHT_LIMIT = 1.3
 """Weights are held within 0 and this: further out the mesh folds over itself."""
 TURN_LIMIT_RAD = 0.8
 """The head and the neck each turn no further: a face is to be seen, whatever the motion says."""
+
+PERSON_AWAY = 6.2
+"""Where the eyes meet when they look ahead, in head units: about half a metre before the face, where the camera is."""
 
 _PUCKER_TAKES = 0.6  # of the smile
 _INDEX = ARKIT_INDEX
@@ -33,6 +38,7 @@ class Rig:
         self._head = head
         self._rest = np.concatenate([head.points, head.normals], axis=1)[: head.moving].astype(np.float32).ravel()
         self._flow = np.empty_like(self._rest)
+        self._inward_rad = math.atan2(float(np.ptp(head.eye_centres[:, 0])) / 2, PERSON_AWAY)
 
     def vertices(self, pose: Pose) -> Matrix:
         """Places and normals of the moving vertices, shape (moving, 6). Not turned by head or neck; normals not of unit length."""
@@ -58,7 +64,8 @@ class Rig:
 
     def eyes(self, pose: Pose) -> Matrix:
         """The rotations of the left and the right eyeball about their centres, shape (2, 3, 3)."""
-        return np.stack([_eye(gaze, self._head.gaze_scale) for gaze in (left_gaze(pose), right_gaze(pose))])
+        both = converged(left_gaze(pose), right_gaze(pose), self._inward_rad)
+        return np.stack([_eye(gaze, self._head.gaze_scale) for gaze in both])
 
 
 def corrected(pose: Pose) -> NDArray[np.float32]:

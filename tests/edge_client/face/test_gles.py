@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -12,6 +13,7 @@ from avatar_relay.arkit import ARKIT_NAMES
 from edge_client.face.camera import Camera
 from edge_client.face.gl.binding import GL
 from edge_client.face.gl.context import is_software
+from edge_client.face.gl.eyes import lid_rims
 from edge_client.face.gl.meshes import halved, halvings
 from edge_client.face.gl.opening import SMOOTH_SAMPLES
 from edge_client.face.gles import GlesRenderer
@@ -182,3 +184,30 @@ def test_edges_are_smooth_where_asked(head: Head) -> None:
         return int(np.median(edge))
 
     assert sharpest_step(SMOOTH_SAMPLES) < 0.8 * sharpest_step(0)
+
+
+def test_lids_are_found_and_followed(head: Head) -> None:
+    """The eye's shader is told where the lids' edges are: apart at rest, both down with a look down, together in a blink."""
+    rig = Rig(head)
+    for rims in lid_rims(head):
+        up, down = rims.heights(rig.vertices(neutral_pose()))
+        assert 0.2 < up < 0.5
+        assert -0.5 < down < -0.2
+        lower_up, _ = rims.heights(rig.vertices(pose_of(eyeLookDown=1)))
+        assert lower_up < up - 0.1
+        shut_up, shut_down = rims.heights(rig.vertices(pose_of(eyeBlink=1)))
+        assert shut_up - shut_down < 0.1
+    bare = replace(head, points=head.points + 10)
+    assert lid_rims(bare)[0].heights(rig.vertices(neutral_pose())) == (0.33, -0.33)
+
+
+def test_the_window_in_the_eyes_stays_where_the_light_is(gles: Renderer, head: Head) -> None:
+    """The highlight is mirrored, not painted: it stays up and to the right of the pupil when the eyes look down or aside."""
+    for yaw, pitch in ((0.0, 0.0), (0.12, 0.0), (-0.12, 0.0), (0.0, 0.12)):
+        pose = neutral_pose()
+        pose[LEFT_EYE_ROTATION] = pose[RIGHT_EYE_ROTATION] = (pitch, yaw, 0)
+        eye = _eye_pixels(head, _drawn(gles, pose)).astype(int)
+        rows, columns = np.nonzero(eye[:, 8:25].min(2) > 215)
+        assert len(rows) > 2
+        assert 8 <= columns.mean() < 15
+        assert rows.mean() < 10

@@ -57,14 +57,29 @@ def test_it_never_freezes_and_never_jumps() -> None:
     assert np.ptp(head, axis=0).min() > 0.005
 
 
-def test_gaze_rests_and_jumps() -> None:
-    """Most of the time the eyes rest; a jump takes at most three pictures."""
-    life = IdleLife(5)
-    gaze = np.array([life.pose(step * _STEP_S)[LEFT_EYE_ROTATION] for step in range(3000)])
-    moving = np.abs(np.diff(gaze, axis=0)).max(1) > 1e-4
-    assert 0.01 < moving.mean() < 0.2
-    runs = np.diff(np.flatnonzero(np.diff(np.concatenate([[0], moving.astype(int), [0]]))))[::2]
-    assert runs.max() <= 3
+@pytest.mark.parametrize("seed", [1, 5])
+def test_gaze_meets_and_leaves_like_a_persons(seed: int) -> None:
+    """It meets the other's for most of the time, never for longer than seven seconds, and turns away for a second or two."""
+    life = IdleLife(seed)
+    gaze = np.array([life.pose(step * _STEP_S)[LEFT_EYE_ROTATION] for step in range(round(120 / _STEP_S))])
+    meets = np.hypot(gaze[:, 0], gaze[:, 1]) < 0.072
+    assert 0.55 < meets.mean() < 0.9
+    edges = np.flatnonzero(np.diff(np.concatenate([[0], meets.astype(int), [0]])))
+    assert (np.diff(edges)[::2] * _STEP_S).max() < 8.5
+    assert (np.diff(edges)[1::2] * _STEP_S).max() < 2.6
+
+
+def test_a_turn_of_the_eyes_takes_as_long_as_it_is_wide() -> None:
+    """Most of the time the eyes rest. A saccade of A degrees takes about 25 ms + 2.4 ms × A."""
+    life, step_s = IdleLife(5), 1 / 500
+    gaze = np.array([life.pose(step * step_s)[LEFT_EYE_ROTATION] for step in range(round(60 / step_s))])
+    moving = np.abs(np.diff(gaze, axis=0)).max(1) > 1e-6
+    assert 0.01 < moving.mean() < 0.15
+    edges = np.flatnonzero(np.diff(np.concatenate([[0], moving.astype(int), [0]]))).reshape(-1, 2)
+    wide = np.array([np.degrees(np.linalg.norm(gaze[last] - gaze[first])) for first, last in edges])
+    lasts = np.diff(edges, axis=1)[:, 0] * step_s
+    assert np.abs(lasts - (0.025 + 0.0024 * wide)).max() < 0.005
+    assert wide.max() > 8
 
 
 def test_the_script_repeats() -> None:

@@ -10,8 +10,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from avatar_relay.arkit import ARKIT_INDEX, ARKIT_NAMES
+from edge_client.face.gaze import SIDEWAYS_RAD
 from edge_client.face.head import Head
-from edge_client.face.rig import WEIGHT_LIMIT, Rig, about, corrected, held, rotation
+from edge_client.face.rig import PERSON_AWAY, WEIGHT_LIMIT, Rig, about, corrected, held, rotation
 from edge_client.motion.pose import BLENDSHAPES, HEAD_ROTATION, LEFT_EYE_ROTATION, RIGHT_EYE_ROTATION, neutral_pose
 from tests.edge_client.face.poses import pose_of, turned
 
@@ -26,10 +27,11 @@ def rig(head: Head) -> Rig:
 
 
 def test_a_neutral_pose_is_the_head_at_rest(rig: Rig, head: Head) -> None:
-    """No weight, no movement, no turn."""
+    """No weight, no movement, no turn; the eyes meet at a person."""
     assert np.allclose(rig.vertices(neutral_pose())[:, :3], head.points[: head.moving])
     assert np.allclose(rig.turn(neutral_pose()), np.eye(4))
-    assert np.allclose(rig.eyes(neutral_pose()), np.eye(3))
+    ahead = rig.eyes(neutral_pose()) @ np.array((0, 0, 1), np.float32)
+    assert np.allclose(head.eye_centres + ahead * PERSON_AWAY, (0, 0, PERSON_AWAY), atol=0.02)
 
 
 @given(st.dictionaries(st.sampled_from(_FREE), st.floats(0, 1, width=32), min_size=1, max_size=8))
@@ -122,6 +124,16 @@ def test_eyes_follow_weights_and_rotations(rig: Rig) -> None:
     pose = pose_of(eyeLookDown=1)
     pose[LEFT_EYE_ROTATION] = pose[RIGHT_EYE_ROTATION] = (-1.0, 0, 0)
     assert (rig.eyes(pose) @ ahead)[:, 1].min() > 0.3
+
+
+def test_eyes_that_meet_already_turn_no_further_inward(rig: Rig) -> None:
+    """Motion that crosses the eyes keeps its own angle; motion that parts them is not turned round."""
+    ahead = np.array((0, 0, 1), np.float32)
+    crossed = rig.eyes(pose_of(eyeLookIn=0.5)) @ ahead
+    assert np.arcsin(crossed[:, 0]) == pytest.approx([-0.5 * SIDEWAYS_RAD, 0.5 * SIDEWAYS_RAD], abs=1e-4)
+    parted = rig.eyes(pose_of(eyeLookOut=0.5)) @ ahead
+    assert parted[0, 0] > 0.2
+    assert parted[1, 0] < -0.2
 
 
 @given(st.lists(st.floats(-100, 100, width=32), min_size=64, max_size=64))

@@ -6,15 +6,22 @@ uniform mat4 camera;
 uniform mat3 gaze;
 uniform vec3 centre;
 uniform vec3 radius;
-out vec3 local;
-out vec3 facing;
-out float lit;
+uniform vec3 viewer;
+out vec3 local;      // the direction on the eyeball
+out vec3 socket;     // the same before the lids, which do not turn with the gaze
+out vec3 sight;      // from the viewer, in the eyeball's own frame
+flat out vec3 key;   // towards the key light, and across and up in the window through which it comes, in that frame
+flat out vec3 across;
+flat out vec3 upwards;
 void main() {
   vec3 turned = gaze * direction;
   vec3 p = (turn * vec4(centre + turned * radius, 1.0)).xyz;
+  mat3 from_eye = mat3(turn) * gaze;
   local = direction;
-  facing = mat3(turn) * turned;
-  lit = 0.62 + 0.42 * max(dot(facing, vec3(0.406, 0.487, 0.773)), 0.0);
-  lit *= 1.0 - 0.50 * smoothstep(0.06, 0.50, turned.y) - 0.12 * smoothstep(-0.25, -0.55, turned.y);  // the lids' shadows
+  socket = turned;
+  sight = (p - viewer) * from_eye;
+  key = vec3(0.430, 0.380, 0.819) * from_eye;
+  across = vec3(0.885, 0.0, -0.465) * from_eye;
+  upwards = vec3(-0.177, 0.925, -0.336) * from_eye;
   gl_Position = camera * vec4(p, 1.0);
 }

@@ -25,6 +25,7 @@ COMMANDS = {
     "run": "attach to a relay, play what it sends and draw the face (the default)",
     "devices": "list the sound outputs of this machine",
     "tone": "play a test tone by the settings of the sound",
+    "calibrate": "find how much later than it says the sound card is heard, by clicks and a mouth that opens with them",
     "import-head": "make a head of your own model (edge-client import-head --help)",
     "self-test": "try whether this release works on this machine: libraries, a clip, a picture of each renderer",
     "doctor": "say what this device has and lacks, by its settings, and what to do; for people, and for reports with --json",
@@ -55,6 +56,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
             from edge_client.checkup.commands import run_doctor, run_self_test
 
             return run_self_test(as_object=read.json) if read.command == "self-test" else run_doctor(config, as_object=read.json)
+        if read.command == "calibrate":
+            return _calibrate(config, offset_ms=read.offset_ms, shows=read.show)
         if read.command == "tone":
             return _tone(config)
         return _devices(config) if read.command == "devices" else _run(config)
@@ -75,6 +78,8 @@ def _parser() -> argparse.ArgumentParser:
     default = f"default: {DEFAULT_FILE}, if it exists"
     parser.add_argument("--config", type=Path, metavar="FILE", help=f"settings in TOML, or {SETTINGS.prefix}CONFIG ({default})")
     parser.add_argument("--json", action="store_true", help="self-test and doctor: print one object of JSON")
+    parser.add_argument("--set", dest="offset_ms", type=float, metavar="MS", help="calibrate: keep this offset for the card that plays")
+    parser.add_argument("--show", action="store_true", help="calibrate: print the offsets that are kept, by card")
     SETTINGS.add_flags(parser)
     return parser
 
@@ -100,6 +105,22 @@ def _tone(config: EdgeConfig) -> int:
 
     try:
         print(f"played {SECONDS:g} s of {HZ:g} Hz: {play_tone(config)}")
+    except SinkError as error:
+        print(f"edge-client: error: {error}", file=sys.stderr)
+        return 1
+    return 0
+
+
+def _calibrate(config: EdgeConfig, *, offset_ms: float | None, shows: bool) -> int:
+    logging.basicConfig(level=logging.ERROR)
+    from edge_client.calibration.command import calibrate, kept
+    from edge_client.checkup.commands import use_state_of_service
+    from edge_client.state import state_folder
+
+    use_state_of_service()
+    folder = state_folder(os.environ, Path.home)
+    try:
+        print("\n".join(kept(folder)) if shows else calibrate(config, folder, given_ms=offset_ms))
     except SinkError as error:
         print(f"edge-client: error: {error}", file=sys.stderr)
         return 1

@@ -73,7 +73,7 @@ class EdgeConfig(ClientSettings):
     output_offset_ms: float = setting(
         0.0,
         desk.OUTPUT_OFFSET,
-        "sound is heard this much later than the device says (TV, Bluetooth)",
+        "sound is heard this much later than the device says (TV, Bluetooth); 0: as `edge-client calibrate` found for the card, if it did",
     )
     volume: float = setting(1.0, desk.LOUDEST, "loudest gain; what the relay sets is relative to it")
     frame_starvation: FrameStarvation = setting(

@@ -66,6 +66,7 @@ NOT_RUN = (
     NotRun("docs/extending.md", "--- a/", CHANGED),
     NotRun("docs/extending.md", "# edge_client/", CHANGED),
     NotRun("docs/notebook/lip-sync.md", "scripts/ground_truth", MINUTES),
+    NotRun("docs/lip-sync.md", "sudo ", ROOT),
     NotRun("docs/operations.md", "python3 -m venv", INSTALLS),
     NotRun("docs/operations.md", "journalctl", "needs systemd's journal; tests/avatar_relay/test_log_output.py reads entries"),
     NotRun("docs/pairing.md", "2 relays announce", LOGGED),

@@ -30,6 +30,7 @@ ADAPTERS = frozenset(
         "edge_client.__main__",
         "edge_client.app",
         "edge_client.assembly",
+        "edge_client.calibration.command",
         "edge_client.cli",
         "edge_client.embedded",
         "edge_client.player",

@@ -6,7 +6,7 @@ Rules of the clock:
    device's time stamps is not seen; a larger difference, or a clock that stood, is taken over at once.
 3. A reader never sees it go back. A prediction is not remembered: one that reached too far does not hold up those after it.
 4. It is valid only after `SETTLE_ANCHORS` anchors: the first time stamps of some devices report no latency.
-5. Sound that leaves the device is heard `output_offset_us` later (HDMI, a TV, Bluetooth).
+5. Sound that leaves the device is heard `offset_us` later (HDMI, a TV, Bluetooth): that of the settings and that of the anchor together.
 """
 
 from __future__ import annotations
@@ -22,10 +22,15 @@ class PlayoutClock:
     """Follows one sink. Not thread-safe."""
 
     def __init__(self, *, output_offset_us: int = 0) -> None:
-        self._offset_us = output_offset_us
+        self._own_offset_us = output_offset_us
         self._seen: Anchor | None = None
         self._base: Anchor | None = None
         self._anchors = 0
+
+    @property
+    def offset_us(self) -> int:
+        """How much later than the device says sound is heard."""
+        return self._own_offset_us + (self._seen.offset_us if self._seen is not None else 0)
 
     @property
     def settled(self) -> bool:
@@ -53,14 +58,14 @@ class PlayoutClock:
         """The content frame heard at `now_us`, by the last anchor; None until it is settled."""
         if self._base is None or not self.settled:
             return None
-        return self._base.frame_at(now_us - self._offset_us)
+        return self._base.frame_at(now_us - self.offset_us)
 
     def time_of(self, frame: float) -> int | None:
         """When a content frame is or was heard, by the last anchor; None where the clock stands or is not settled."""
         base = self._base
         if base is None or not self.settled or base.rate_hz <= 0:
             return None
-        return base.time_us + round((frame - base.frame) * 1e6 / base.rate_hz) + self._offset_us
+        return base.time_us + round((frame - base.frame) * 1e6 / base.rate_hz) + self.offset_us
 
 
 class ClockReader:

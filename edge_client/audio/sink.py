@@ -37,6 +37,8 @@ class Anchor:
     time_us: int
     rate_hz: float
     limit_frame: int
+    offset_us: int = 0
+    """What leaves this device is heard so much later than `time_us` says; found out by people (`edge-client calibrate`)."""
 
     def frame_at(self, now_us: int) -> float:
         """The content frame heard at `now_us`."""

@@ -56,6 +56,7 @@ def _make(choice: SinkChoice, config: EdgeConfig, tap: Tap | None) -> AudioSink:
             mixer=config.audio_mixer,
             release_after_s=config.release_after_s,
             cards=CardMemory(state_folder(os.environ, Path.home)),
+            calibrated=not config.output_offset_ms,
         )
     return VirtualSink(rate_hz=config.rate_hz, tap=tap, name="a virtual device that keeps real time (nothing is heard)")
 

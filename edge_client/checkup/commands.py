@@ -16,6 +16,12 @@ SERVICE_STATE = Path("/var/lib/edge-client")
 """By `system/edge-client.service`."""
 
 
+def use_state_of_service() -> None:
+    """What the service keeps counts for commands, too, though systemd names its folder only to the service."""
+    if SERVICE_STATE.is_dir():
+        os.environ.setdefault("STATE_DIRECTORY", str(SERVICE_STATE))
+
+
 def run_self_test(*, as_object: bool) -> int:
     """Print a line for each part, or one object of JSON; 1 if a part failed, else 0."""
     from edge_client.checkup.self_test import self_test
@@ -24,9 +30,8 @@ def run_self_test(*, as_object: bool) -> int:
 
 
 def run_doctor(config: EdgeConfig, *, as_object: bool) -> int:
-    """See `run_self_test`. What the service keeps counts here too, though systemd names its folder only to the service."""
-    if SERVICE_STATE.is_dir():
-        os.environ.setdefault("STATE_DIRECTORY", str(SERVICE_STATE))
+    """See `run_self_test`."""
+    use_state_of_service()
     from edge_client.checkup.doctor import examine
 
     return _tell(examine(config), as_object=as_object)

@@ -55,7 +55,6 @@ class Playout:
         self._paused = False
         self._cleared_frames = 0
         self._last_clear = (0, 0)
-        self._offset_us = output_offset_us
         self._latencies: deque[int] = deque(maxlen=_REMEMBERED_LATENCIES)
         self._probe: tuple[int, int] | None = None
         self._now_us = 0
@@ -182,8 +181,9 @@ class Playout:
 
     def _latency_us(self) -> int:
         """The least of the last measurements: the others waited for a block, or for a device that was opened again."""
-        least_us = min(self._latencies, default=_USUAL_LATENCY_US + self._offset_us)
-        return min(max(least_us, 0), _MAX_LATENCY_US + max(0, self._offset_us))
+        offset_us = self.clock.offset_us
+        least_us = min(self._latencies, default=_USUAL_LATENCY_US + offset_us)
+        return min(max(least_us, 0), _MAX_LATENCY_US + max(0, offset_us))
 
     def _positions(self, conversation_ids: frozenset[str], heard: int) -> dict[str, int]:
         positions = {}

@@ -72,19 +72,23 @@ class PyAudioSink:
         release_after_s: float = 0.0,
         mixer: str = "",
         cards: CardMemory | None = None,
+        calibrated: bool = False,
         files: CardFiles | None = None,
     ) -> None:
+        """`calibrated`: the offset that `cards` have for the card that plays counts."""
         self._rate_hz = rate_hz
         self._buffer_frames = buffer_frames
         self.changed = threading.Condition()
         """Guards all but what is set once."""
+        self._cards = cards or CardMemory(None)
+        self._calibrated = calibrated
         self._keeper = SpeakerKeeper(
             self,
             Settings(device, rate_hz, buffer_frames, side, keep_alive, mixer),
             fallback=fallback,
             latency=latency,
             release_after_s=release_after_s,
-            cards=cards or CardMemory(None),
+            cards=self._cards,
             files=files or CardFiles(),
         )
         self._feeder: threading.Thread | None = None
@@ -133,7 +137,14 @@ class PyAudioSink:
     def anchor(self) -> Anchor | None:
         """Where playout is now, by the device's own clock. Stands while there is no card."""
         with self.changed:
-            return self._anchor()
+            anchor = self._anchor()
+            offset_us = self._cards.offsets_us.get(self._keeper.card_key, 0) if self._calibrated else 0
+        return anchor if anchor is None or not offset_us else replace(anchor, offset_us=offset_us)
+
+    @property
+    def card_key(self) -> str:
+        """By what the card that plays, or played last, is remembered; empty before the first."""
+        return self._keeper.card_key
 
     def expect(self, expected: bool) -> None:
         """Say whether content is due."""

@@ -91,6 +91,8 @@ class SpeakerKeeper:
         self._closing = False
         self.name = f"PyAudio on ALSA, {settings.device or 'the default output'}"
         """What plays now, or played last …"""
+        self.card_key = ""
+        """… by what that card is remembered; empty before the first one …"""
         self.why = ""
         """… and why nothing better."""
 
@@ -176,6 +178,7 @@ class SpeakerKeeper:
             name = f"PyAudio on ALSA, {opened.device}"
             again = " again" if self._had_card and name == self.name else ""
             self._had_card, self.name, self.why = True, name, opened.why
+            self.card_key = opened.key
             self._tuning.opened(opened)
             self._owner.adopt(child, opened.period_us)
             if child.is_over:  # it ended meanwhile

@@ -19,6 +19,20 @@ def test_over_a_restart(tmp_path: Path) -> None:
     assert CardMemory(tmp_path).buffers_us == {"a": 50_000}
 
 
+def test_an_offset_and_a_buffer_of_one_card(tmp_path: Path) -> None:
+    """Neither write forgets the other; an offset that cannot be is ignored."""
+    memory = CardMemory(tmp_path)
+    memory.calibrate("a", -120_000)
+    assert memory.close()
+    memory = CardMemory(tmp_path)
+    memory.learn("a", 20_000)
+    assert memory.close()
+    found = CardMemory(tmp_path)
+    assert (found.buffers_us, found.offsets_us) == ({"a": 20_000}, {"a": -120_000})
+    (tmp_path / FILE_NAME).write_text(json.dumps({"offsets_us": {"a": 2_000_001, "b": 2_000_000}}))
+    assert CardMemory(tmp_path).offsets_us == {"b": 2_000_000}
+
+
 def test_without_a_folder() -> None:
     """It holds for the run."""
     memory = CardMemory(None)

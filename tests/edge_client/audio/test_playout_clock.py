@@ -102,3 +102,11 @@ def test_jitter_of_time_stamps_is_smoothed_and_drift_is_followed(noise_us: list[
     steps = [later - earlier for earlier, later in itertools.pairwise(frames)]
     assert max(steps) <= RATE_HZ * 0.0025 + 0.2 * RATE_HZ * 0.0018 + 5
     assert abs(frames[-1] - rate_hz * (len(noise_us) * 10_000 - 2_500) / 1e6) <= STEP_US * RATE_HZ / 1e6
+
+
+def test_the_offset_of_the_card_adds_to_that_of_the_settings() -> None:
+    clock = PlayoutClock(output_offset_us=10_000)
+    for block in range(3):
+        clock.on_anchor(Anchor(block * 480.0, block * 10_000, RATE_HZ, block * 480 + 4_800, offset_us=5_000))
+    assert clock.offset_us == 15_000
+    assert (clock.frame_at(40_000), clock.time_of(1_200)) == (1_200.0, 40_000)

@@ -52,6 +52,7 @@ def make_playback(config: EdgeConfig, sink: AudioSink, flame_map: FlameMap | Non
     playback_config = PlaybackConfig(
         frame_starvation=config.frame_starvation,
         mouth_source=config.mouth_source,
+        gestures=config.idle_life,
         output_offset_us=round(config.output_offset_ms * 1_000),
     )
     decoders = DecoderFactories(make_decoder, partial(make_motion_decoder, flame_map=flame_map))

@@ -121,7 +121,9 @@ class EdgeConfig(ClientSettings):
     pictures_per_second: float = setting(30.0, desk.PICTURES_PER_SECOND, "pictures to draw each second at most")
     stamp: bool = setting(False, takes.switch(), "write the PTS shown into a corner of each picture, for measuring lip-sync from outside")
     figures: bool = setting(False, desk.FLAG, "show figures (skew, buffer, pictures, link) over the face; the key h does too")
-    idle_life: bool = setting(True, desk.FLAG, "blink, breathe and look around between the words")
+    idle_life: bool = setting(
+        True, desk.FLAG, "blink, breathe and look around between the words, and nod with them where motion moves neither head nor brows"
+    )
     skin_colour: str = setting("", _COLOUR, "colour of the skin; empty: as painted")
     hair_colour: str = setting("", _COLOUR, "colour of hair and brows; empty: as painted")
     eye_colour: str = setting("", _COLOUR, "colour of the eyes; empty: as painted")

@@ -137,6 +137,7 @@ PURE_INSIDE_ADAPTERS = frozenset(
         "avatar_relay.publisher.heard_sound",
         "avatar_relay.publisher.playback_tracker",
         "relay_server.sources.audio2face.keyframes",
+        "relay_server.sources.audio2face.mood",
         "relay_server.sources.audio2face.settings",
         "relay_server.sources.avatarkit.faults",
         "relay_server.sources.avatarkit.feed",

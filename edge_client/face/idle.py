@@ -19,7 +19,7 @@ from dataclasses import dataclass
 from itertools import pairwise
 
 from avatar_relay.arkit import ARKIT_INDEX, ARKIT_NAMES
-from edge_client.motion.pose import HEAD_ROTATION, LEFT_EYE_ROTATION, POSE_SIZE, RIGHT_EYE_ROTATION, Pose, neutral_pose
+from edge_client.motion.pose import HEAD_ROTATION, LEFT_EYE_ROTATION, NECK_ROTATION, POSE_SIZE, RIGHT_EYE_ROTATION, Pose, neutral_pose
 
 CYCLE_S = 600.0
 """The script of blinks and glances repeats after this long."""
@@ -130,7 +130,7 @@ def make_life(name: str, *, idle_life: bool) -> IdleLife | StillLife:
 
 
 def combine(idle: Pose, speech: Pose) -> Pose:
-    """A new pose: the mouth of `speech`; of brows and cheeks the stronger; gaze and head of `speech` where it has any, else of `idle`.
+    """A new pose: mouth and neck of `speech`; of brows and cheeks the stronger; gaze and head of `speech` where it has any, else of `idle`.
 
     A blink of either shuts the eyes, so that a speech motion without blinks does not stare.
     """
@@ -139,10 +139,10 @@ def combine(idle: Pose, speech: Pose) -> Pose:
     for index in _NOT_MOUTH:
         if index < len(ARKIT_NAMES) and index not in _EYES:
             both[index] = max(float(idle[index]), float(speech[index]))
-    head = slice(HEAD_ROTATION.start, LEFT_EYE_ROTATION.start)
+    both[NECK_ROTATION] = speech[NECK_ROTATION]
     eyeballs = slice(LEFT_EYE_ROTATION.start, RIGHT_EYE_ROTATION.stop)
-    if abs(speech[head]).max() > _USED:
-        both[head] = speech[head]
+    if abs(speech[HEAD_ROTATION]).max() > _USED:
+        both[HEAD_ROTATION] = speech[HEAD_ROTATION]
     looks = [index for index in _EYES if index not in _BLINKS]
     if max(abs(speech[eyeballs]).max(), abs(speech[looks]).max()) > _USED:
         both[eyeballs] = speech[eyeballs]

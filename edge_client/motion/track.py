@@ -17,12 +17,16 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from edge_client.motion.pose import Pose, Poses
+from avatar_relay.arkit import ARKIT_NAMES
+from edge_client.motion.pose import HEAD_ROTATION, NECK_ROTATION, Pose, Poses
 
 MAX_KEYFRAMES = 30_000
 """20 minutes at 25 a second: a bound in memory (8 MB), whatever the size of a keyframe on the wire."""
 MAX_GAP_US = 200_000
 """Longest gap between keyframes that is interpolated."""
+_HEAD = slice(HEAD_ROTATION.start, NECK_ROTATION.stop)
+_BROWS = [index for index, name in enumerate(ARKIT_NAMES) if name.startswith("brow")]
+_MOVES = 1e-3
 _ROUNDING_US = 2
 """A PTS this close to the grid is on it."""
 
@@ -46,6 +50,9 @@ class MotionTrack:
         self._poses: list[Pose] = []
         self.length_us = 0
         """Where the last keyframe's interval ends; 0 where there was none. Pruning does not change it."""
+        self.moves_head = False
+        """Whether any keyframe so far turns head or neck."""
+        self.moves_brows = False
         self._longest_us = max(1.5 * self.step_us, MAX_GAP_US)
 
     def __len__(self) -> int:
@@ -57,6 +64,8 @@ class MotionTrack:
         if len(self._times) + len(poses) > MAX_KEYFRAMES:
             return False
         if len(poses):
+            self.moves_head = self.moves_head or bool(np.abs(poses[:, _HEAD]).max() > _MOVES)
+            self.moves_brows = self.moves_brows or bool(np.abs(poses[:, _BROWS]).max() > _MOVES)
             *times_us, end_us = self._places(pts_us, len(poses))
             for time_us, pose in zip(times_us, poses, strict=True):
                 self._put(time_us, pose.copy())  # a view would keep the whole payload alive, however few of its keyframes are left

@@ -40,7 +40,7 @@ from edge_client.playback.face_view import FaceView
 from edge_client.playback.intake import Intake
 from edge_client.playback.ledgers import CreditLedger, DropLedger
 from edge_client.playback.live_conversations import ConversationState, Holdable, LiveConversation, LiveConversations
-from edge_client.playback.playing import DecoderFactories, Playing, make_audio, make_audio_mouth, make_motion
+from edge_client.playback.playing import DecoderFactories, Playing, make_audio, make_audio_mouth, make_beats, make_motion
 from edge_client.playback.playout import Playout
 from edge_client.playback.release import Release
 from edge_client.playback.reports import Reports
@@ -220,9 +220,9 @@ class PlaybackEngine:
         if isinstance(motion, Fault):
             self._reports.fault(conversation.conversation_id, motion)
             motion = None
-        return Playing(
-            conversation, audio, motion, now_us, make_audio_mouth(conversation, self._config.mouth_source, self._playout.rate_hz)
-        )
+        rate_hz = self._playout.rate_hz
+        mouth, beats = make_audio_mouth(conversation, self._config.mouth_source, rate_hz), make_beats(conversation, self._config, rate_hz)
+        return Playing(conversation, audio, motion, now_us, mouth, beats)
 
     def _media(self, media: Media, now_us: int) -> None:
         within = self._intake.enter(media)

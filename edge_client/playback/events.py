@@ -74,6 +74,8 @@ class PlaybackConfig:
     frame_starvation: FrameStarvation = FrameStarvation.AUDIO_INDEPENDENT
     mouth_source: MouthSource = MouthSource.AUTO
     """What moves the mouth."""
+    gestures: bool = True
+    """Nods and brow beats with the stress of speech whose motion brings none."""
     output_offset_us: int = 0
     """How much later than the device says its sound is heard (HDMI, a TV, Bluetooth)."""
 

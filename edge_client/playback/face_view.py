@@ -11,6 +11,7 @@ from edge_client.audio.playout_clock import ClockReader, PlayoutClock
 from edge_client.audio.timeline import Position, Timeline
 from edge_client.motion.audio_mouth import with_mouth
 from edge_client.motion.expressions import NO_MOOD, MoodFade, with_mood
+from edge_client.motion.gestures import AT_REST, GestureFade, with_gesture
 from edge_client.motion.pose import Pose, neutral_pose
 from edge_client.motion.transition import Driver, Transition
 from edge_client.playback.events import PlayerState, View
@@ -25,6 +26,7 @@ class FaceView:
         self._reader = ClockReader(clock)
         self._transition = Transition()
         self._mood = MoodFade()
+        self._gesture = GestureFade()
 
     def heard(self, now_us: int, playing: dict[str, Playing]) -> Position | None:
         """What of a live conversation is heard at `now_us`, which has come."""
@@ -40,11 +42,13 @@ class FaceView:
         heard = playing.get(position.conversation_id) if position is not None else None
         if position is None or heard is None or not (heard.started or position.pts_us > 0):
             self._mood.step(NO_MOOD, now_us)
+            self._gesture.step(AT_REST, now_us)
             blend = self._transition.step(Driver.IDLE, None, now_us)
             return View(state, head_id, None, blend.pose if blend.weight > 0 else None, blend.weight, None)
         driver, pose, shown_us = _drive(heard, position.pts_us)
         mood = self._mood.step(heard.mood, now_us)
-        pose = None if pose is None else with_mood(pose, mood)
+        gesture = self._gesture.step(heard.gesture(position.pts_us), now_us)
+        pose = None if pose is None else with_gesture(with_mood(pose, mood), gesture)
         blend = self._transition.step(driver, pose, now_us)
         motion = blend.pose if blend.weight > 0 else None
         return View(state, position.conversation_id, position.pts_us, motion, blend.weight, shown_us)

@@ -17,9 +17,10 @@ from edge_client.errors import EdgeError, NotUnderstoodError
 from edge_client.motion.audio_mouth import AudioMouth
 from edge_client.motion.decoder import MotionDecoder
 from edge_client.motion.expressions import Weights, mood_weights
+from edge_client.motion.gestures import AT_REST, Beats, Gesture
 from edge_client.motion.mouth_source import MouthSource, heard_share
 from edge_client.motion.stream import MotionStream
-from edge_client.playback.events import ConversationSummary, PlayerState
+from edge_client.playback.events import ConversationSummary, PlaybackConfig, PlayerState
 from edge_client.playback.live_conversations import LiveConversation
 from edge_client.playback.live_delay import LiveDelay
 
@@ -59,6 +60,11 @@ def make_audio_mouth(conversation: LiveConversation, source: MouthSource, rate_h
     return None if share is None else AudioMouth(rate_hz, share, live=live)
 
 
+def make_beats(conversation: LiveConversation, config: PlaybackConfig, rate_hz: int) -> Beats | None:
+    """What nods with its sound; None if nothing is to."""
+    return Beats(rate_hz, live=conversation.opened.pacing is Pacing.LIVE) if config.gestures else None
+
+
 def _reassemblers() -> dict[Kind, Reassembler]:
     return {kind: Reassembler(kind) for kind in Kind}
 
@@ -72,6 +78,7 @@ class Playing:
     motion: MotionStream | None
     opened_us: int
     audio_mouth: AudioMouth | None = None
+    beats: Beats | None = None
     conversation_id: str = field(init=False)
     mood: Weights = field(init=False)
     """What its expression adds to its poses."""
@@ -127,6 +134,10 @@ class Playing:
     def release(self, chunks: Sequence[Chunk], rate_hz: int) -> None:
         """This goes to the sink now: counted, and kept to be analysed for the mouth unless motion alone moves that."""
         self.released_frames += sum(len(chunk.pcm) for chunk in chunks)
+        if self.beats is not None and self._wants_gestures:
+            for chunk in chunks:
+                if chunk.pts_frames:
+                    self.beats.hear(chunk.pts_frame * 1e6 / rate_hz, chunk.pcm)
         if self.audio_mouth is None:
             return
         for chunk in chunks:
@@ -138,6 +149,20 @@ class Playing:
                 self.audio_mouth.end()
         if self.audio.drained:
             self.audio_mouth.end()
+
+    def gesture(self, pts_us: float) -> Gesture:
+        """What head and brows do with its sound at a position, as far as its motion leaves that to it."""
+        if self.beats is None or not self._wants_gestures:
+            return AT_REST
+        found = self.beats.at(pts_us)
+        if self.motion is None:
+            return found
+        track = self.motion.track
+        return Gesture(0.0 if track.moves_head else found.nod_rad, 0.0 if track.moves_brows else found.brow)
+
+    @property
+    def _wants_gestures(self) -> bool:
+        return self.motion is None or not (self.motion.track.moves_head and self.motion.track.moves_brows)
 
     def _is_covered(self, chunk: Chunk, rate_hz: int) -> bool:
         """Whether motion is there for all of it."""

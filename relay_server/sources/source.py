@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Protocol
 
 from avatar_relay.errors import FaultError
-from avatar_relay.media import AngleUnit, AudioFormat, MotionFormat, Pacing, TraceContext
+from avatar_relay.media import AS_MOTION_SAYS, AngleUnit, AudioFormat, Expression, MotionFormat, Pacing, TraceContext
 from avatar_relay.reasons import Fault
 
 
@@ -119,6 +119,8 @@ class Performance:
     items: AsyncIterator[Item]
     trace_context: TraceContext = field(default_factory=TraceContext)
     """What the source did has spans under it, and so will the conversation; empty for a source that has none."""
+    expression: Expression = AS_MOTION_SAYS
+    """The mood of the face, unless the caller of the source sets one."""
 
 
 class SourceError(FaultError):

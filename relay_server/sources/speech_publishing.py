@@ -89,7 +89,8 @@ class PublishedSpeech:
             pacing=performance.pacing,
             on_playing=on_playing,
         )
-        self.avatar.set_expression(expression.preset, expression.intensity)
+        mood = performance.expression if expression == AS_MOTION_SAYS else expression
+        self.avatar.set_expression(mood.preset, mood.intensity)
         self.conversation_id = ""
         self._items = performance.items
         self._trace_context = performance.trace_context

@@ -16,7 +16,9 @@ from typing import Any
 from avatar_relay import setting_types as takes
 from avatar_relay.errors import ConfigError
 from avatar_relay.limits import MAX_KEYFRAMES_PER_SECOND
+from avatar_relay.media import AS_MOTION_SAYS, Expression
 from avatar_relay.settings import setting
+from relay_server.sources.audio2face.mood import mood_of
 
 MIN_RATE_HZ = 16_000
 MAX_CLIP_S = 300.0
@@ -83,7 +85,7 @@ class Audio2FaceSettings:
     emotions: tuple[Emotion, ...] = setting(
         (),
         takes.structured(_read_emotions, "LIST", "a list of tables such as [{at_s = 0, joy = 0.8}]"),
-        "emotions by their time in the conversation",
+        "emotions by their time in the conversation; those that it begins with are its mood on the device, too, unless its caller sets one",
     )
     emotion_strength: float | None = setting(None, takes.number(0, 1), "how much emotions show; without it, as the service has it")
     preferred_emotion_strength: float | None = setting(
@@ -125,6 +127,12 @@ class Audio2FaceSettings:
         """Credentials, as they go with a call."""
         pairs = (("function-id", self.function_id), ("authorization", f"Bearer {self.api_key}" if self.api_key else ""))
         return tuple((name, value) for name, value in pairs if value)
+
+    @property
+    def mood(self) -> Expression:
+        """That of the emotions with which a conversation begins."""
+        begins = self.emotions_of_clip(0.0)
+        return mood_of(begins[0].strengths, self.emotion_strength) if begins and begins[0].time_s == 0 else AS_MOTION_SAYS
 
     def emotions_of_clip(self, start_s: float) -> tuple[Emotion, ...]:
         """Emotions by their time in the clip that begins `start_s` after the conversation, with the one that lasts till then."""

@@ -83,7 +83,7 @@ class Audio2FaceSource:
         except BaseException:
             await performing.aclose()
             raise
-        return Performance(feed.audio_format, motion_format, Pacing.BURST, performing, trace.context)
+        return Performance(feed.audio_format, motion_format, Pacing.BURST, performing, trace.context, self._settings.mood)
 
     async def close(self) -> None:
         """End the connection; performances that go on lose their motion."""

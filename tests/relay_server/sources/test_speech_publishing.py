@@ -5,11 +5,12 @@ from __future__ import annotations
 import asyncio
 import os
 from collections.abc import AsyncIterator, Mapping
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-from avatar_relay.media import Kind, OnPlaying, Pacing, TraceContext
+from avatar_relay.media import AS_MOTION_SAYS, Expression, ExpressionPreset, Kind, OnPlaying, Pacing, TraceContext
 from avatar_relay.messages import (
     AudioOnly,
     ConversationEnd,
@@ -129,6 +130,19 @@ async def test_irregular_sound_is_reported_and_goes_on(place: int) -> None:
     assert told == [(conversation_id, irregular)]
     assert payload_bytes(relay.link, Kind.AUDIO) == 2 * SOUND.data
     assert payload_bytes(relay.link, Kind.MOTION) == MOTION.data
+
+
+@pytest.mark.parametrize("asked", [AS_MOTION_SAYS, Expression(ExpressionPreset.ANGRY, 0.25)])
+async def test_the_mood_of_the_performance_unless_the_caller_has_one(asked: Expression) -> None:
+    """On the wire, in the opening."""
+    relay, own = FakeRelay(), Expression(ExpressionPreset.SAD, 0.5)
+    async with relay.publisher() as publisher:
+        performance = replace(await ScriptedSource(SOUND).perform(TextSpeech("hi")), expression=own)
+        rendition = PublishedSpeech(publisher, performance, ("lobby",), OnPlaying.REPLACE, expression=asked)
+        await rendition.begin()
+        await rendition.finish()
+        await relay.link.until_said(ConversationEnd)
+    assert [opened.open.expression for opened in relay.link.all(PublishOpen)] == [own if asked == AS_MOTION_SAYS else asked]
 
 
 async def test_bad_motion_midway_goes_on_with_sound_only() -> None:

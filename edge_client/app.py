@@ -49,8 +49,8 @@ from edge_client.motion.avatarkit import FlameMap
 from edge_client.observer import NULL
 from edge_client.parts import PartsReporter, in_words, sound_part
 from edge_client.playback.engine import PlaybackEngine
-from edge_client.state import StateFile, state_folder
-from edge_client.stored_settings import StoredSettings
+from edge_client.state import state_folder
+from edge_client.stored_settings import StoredSettings, desk_settings_file
 from edge_client.telemetry import EdgeTelemetry, RelayClock
 from edge_client.thread_watch import ThreadWatch
 from edge_client.volume import StoredVolume, settings_file
@@ -113,7 +113,7 @@ class App:
         self._device_id = self._relay.device_id
         self._settings: StoredSettings | None = None
         if folder is not None:
-            self._settings = StoredSettings(StateFile(folder / f"settings-{self._device_id}.json"), config)
+            self._settings = StoredSettings(desk_settings_file(folder, self._device_id), config)
             self._config = self._settings.config
         self._identify_until_us = 0
         self.begins_anew = False

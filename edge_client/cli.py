@@ -115,12 +115,13 @@ def _calibrate(config: EdgeConfig, *, offset_ms: float | None, shows: bool) -> i
     logging.basicConfig(level=logging.ERROR)
     from edge_client.calibration.command import calibrate, kept
     from edge_client.checkup.commands import use_state_of_service
+    from edge_client.inputs import as_operators_set
     from edge_client.state import state_folder
 
     use_state_of_service()
     folder = state_folder(os.environ, Path.home)
     try:
-        print("\n".join(kept(folder)) if shows else calibrate(config, folder, given_ms=offset_ms))
+        print("\n".join(kept(folder)) if shows else calibrate(as_operators_set(config), folder, given_ms=offset_ms))
     except SinkError as error:
         print(f"edge-client: error: {error}", file=sys.stderr)
         return 1

@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 import os
+import platform
 import time
 from pathlib import Path
 
 from avatar_relay.errors import ConfigError
 from edge_client.audio.sinks.wav import WavTap
-from edge_client.config import AUTO, LOCAL_RELAY, EdgeConfig
+from edge_client.config import AUTO, LOCAL_RELAY, EdgeConfig, device_name
 from edge_client.errors import AssetError
 from edge_client.link.attach_call import Endpoint
 from edge_client.link.credentials import CredentialFiles
 from edge_client.link.relay_choice import endpoint_of_pairing, paired_of
+from edge_client.link.relay_finder import FoundRelay, RelayFinder
 from edge_client.motion.avatarkit import FlameMap, load_flame_map
 from edge_client.state import state_folder
+from edge_client.stored_settings import StoredSettings, desk_settings_file
 
 
 def credentials_of(config: EdgeConfig) -> CredentialFiles:
@@ -28,11 +31,31 @@ def endpoint_of(config: EdgeConfig) -> Endpoint:
     Raises as `credentials_of`.
     """
     files = credentials_of(config)
-    paired = paired_of(config, state_folder(os.environ, Path.home))
-    if paired is not None:
+    if (paired := paired_of(config, state_folder(os.environ, Path.home))) is not None:
         return endpoint_of_pairing(paired, paired.address)
     first, *others = (LOCAL_RELAY,) if config.relay == AUTO else config.relay
     return Endpoint(first, config.tls, files, tuple(others))
+
+
+def as_operators_set(config: EdgeConfig) -> EdgeConfig:
+    """The settings with those that operators set from a relay: what counts for this device at its next start."""
+    folder = state_folder(os.environ, Path.home)
+    if folder is None:
+        return config
+    paired = paired_of(config, folder)
+    device_id = paired.device_id if paired is not None else device_name(config.device_id, platform.node())
+    return StoredSettings(desk_settings_file(folder, device_id), config).config
+
+
+def find_relay(config: EdgeConfig, within_s: float) -> FoundRelay | None:
+    """The relay that an unpaired device without an address would take; None if none is found in time. Blocks."""
+    until_s = time.monotonic() + within_s
+
+    def wait(seconds: float) -> bool:
+        time.sleep(max(0.0, min(seconds, until_s - time.monotonic())))
+        return time.monotonic() >= until_s
+
+    return RelayFinder(config, wait).find()
 
 
 def flame_map_of(config: EdgeConfig) -> FlameMap | None:

@@ -12,6 +12,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Mapping
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 from avatar_relay.desk_settings import DESK_SETTINGS, refusals
@@ -80,6 +81,11 @@ class StoredSettings:
             except ValueError as error:
                 found[name] = str(error).removeprefix(f"{name}: ")
         return found
+
+
+def desk_settings_file(folder: Path, device_id: str) -> StateFile:
+    """Where a device stores what operators set."""
+    return StateFile(folder / f"settings-{device_id}.json")
 
 
 def with_settings(config: EdgeConfig, values: Mapping[str, str]) -> EdgeConfig:

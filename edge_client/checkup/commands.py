@@ -33,8 +33,9 @@ def run_doctor(config: EdgeConfig, *, as_object: bool) -> int:
     """See `run_self_test`."""
     use_state_of_service()
     from edge_client.checkup.doctor import examine
+    from edge_client.inputs import as_operators_set
 
-    return _tell(examine(config), as_object=as_object)
+    return _tell(examine(as_operators_set(config)), as_object=as_object)
 
 
 def _tell(findings: Iterable[Finding], *, as_object: bool) -> int:

@@ -21,13 +21,15 @@ from edge_client.audio.outputs import OutputDevice, choose
 from edge_client.checkup import kernel_files
 from edge_client.checkup.findings import Finding, Health, finding
 from edge_client.checkup.trials import run_trial
-from edge_client.config import AUTO, EdgeConfig
+from edge_client.config import AUTO, LOCAL_RELAY, EdgeConfig
 from edge_client.errors import EdgeError, SinkError
 from edge_client.local_clock import clock_is_synchronised
 
 ROOT = Path("/")
 _GROUPS = ("audio", "video", "render", "input")
 _HOT_C = 80.0
+_SEARCH_S = 6.0
+"""How long a relay that announces itself is looked for."""
 
 
 def examine(config: EdgeConfig, root: Path = ROOT) -> Iterator[Finding]:
@@ -143,14 +145,26 @@ def check_network(config: EdgeConfig, root: Path) -> Finding:
 
 
 def check_link(config: EdgeConfig) -> list[Finding]:
-    """Relay, token, and the token's file."""
+    """Relay, token, and the token's file. A relay that the settings do not name, and no pairing does, is searched."""
     from edge_client.checkup.relay_checks import check_relay  # gRPC takes its time
-    from edge_client.inputs import endpoint_of
+    from edge_client.inputs import endpoint_of, find_relay
+    from edge_client.link.relay_choice import paired_of
+    from edge_client.state import state_folder
 
     try:
         endpoint = endpoint_of(config)
     except ConfigError as error:
         return [finding("token", Health.FAILED, str(error), "correct the file or the setting; docs/security.md")]
+    if config.relay == AUTO and paired_of(config, state_folder(os.environ, Path.home)) is None:
+        found_relay = find_relay(config, _SEARCH_S)
+        if found_relay is None:
+            text = f"none listens at {LOCAL_RELAY}, and none announces itself in this network within {_SEARCH_S:g} s"
+            return [finding("relay", Health.FAILED, text, "start one with announce = on, or name it in the setting relay; docs/pairing.md")]
+        if found_relay.pairing and config.pairing and not config.has_credentials:
+            advice = "start edge-client: it shows NAME-CODE, with which an operator lets it in: relayctl pair NAME-CODE"
+            relay = finding("relay", Health.OK, f"{found_relay.name} announces itself at {found_relay.address}, and pairs devices")
+            return [relay, finding("token", Health.WARNING, "this device is not paired yet", advice)]
+        endpoint = replace(endpoint, address=found_relay.address, tls=found_relay.tls)
     found = [one for relay in (endpoint.address, *endpoint.others) for one in check_relay(replace(endpoint, address=relay))]
     if config.token_file is not None and (mode := stat.S_IMODE(config.token_file.stat().st_mode)) & 0o077:
         text = f"{config.token_file} may be read by others (mode {mode:o})"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import functools
 import json
 import os
 import subprocess
@@ -11,6 +12,8 @@ from typing import Any
 
 import pytest
 
+from avatar_relay.announcement import Announcement
+from edge_client import inputs
 from edge_client.audio.outputs import Card, OutputDevice
 from edge_client.checkup import doctor
 from edge_client.checkup.findings import Finding, Health
@@ -19,7 +22,11 @@ from edge_client.checkup.relay_checks import check_relay
 from edge_client.config import EdgeConfig
 from edge_client.errors import SinkError
 from edge_client.inputs import endpoint_of
+from edge_client.link import relay_finder
+from edge_client.link.browser import Browser
+from edge_client.link.relay_finder import FoundRelay, RelayFinder
 from edge_client.local_clock import clock_is_synchronised
+from edge_client.stored_settings import desk_settings_file
 from relay_server.access.scopes import Role
 from relay_server.server import RelayServer
 from tests.edge_client.checkup.test_kernel_files import ROUTES, put
@@ -104,6 +111,47 @@ def test_a_relay_that_does_not_answer() -> None:
     (unknown,) = check_relay(endpoint_of(EdgeConfig(relay=("no-such-name.invalid:1",))))
     assert "no-such-name.invalid is not found" in unknown.text
     assert len(doctor.check_link(EdgeConfig(relay=("127.0.0.1:1", "127.0.0.1:2")))) == 2
+
+
+@pytest.mark.parametrize(
+    ("found", "parts", "advice"),
+    [
+        (None, [("relay", "failed")], "announce = on"),
+        (FoundRelay("192.0.2.1:52000", True, "hall", pairing=True), [("relay", "ok"), ("token", "warning")], "relayctl pair NAME-CODE"),
+        (FoundRelay("127.0.0.1:1", False), [("relay", "failed")], "start the relay"),
+    ],
+)
+def test_a_relay_that_is_searched(
+    found: FoundRelay | None, parts: list[tuple[str, str]], advice: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """Without an address and a pairing."""
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path))
+    monkeypatch.setattr(inputs, "find_relay", lambda config, within_s: found)
+    findings = doctor.check_link(EdgeConfig())
+    assert healths(findings) == parts
+    assert advice in findings[-1].advice
+
+
+def test_a_search_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Nobody(Browser):
+        def __init__(self) -> None: ...
+
+        def found(self) -> list[Announcement]:
+            return []
+
+        def close(self) -> None: ...
+
+    monkeypatch.setattr(relay_finder, "LOCAL_RELAY", "127.0.0.1:1")
+    monkeypatch.setattr(inputs, "RelayFinder", functools.partial(RelayFinder, browse=Nobody))
+    assert inputs.find_relay(EdgeConfig(), 0.05) is None
+
+
+def test_what_operators_set_counts_for_checkups(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path))
+    config = EdgeConfig(device_id="lobby", audio_device="usb")
+    assert inputs.as_operators_set(config) == config
+    desk_settings_file(tmp_path / "edge-client", "lobby").write({"settings": {"audio_device": "hdmi"}, "revision": 1})
+    assert inputs.as_operators_set(config).audio_device == "hdmi"
 
 
 async def test_a_relay_that_asks_for_a_token(tmp_path: Path) -> None:

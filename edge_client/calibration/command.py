@@ -123,12 +123,16 @@ def _ask(config: EdgeConfig, card: CalibratedCard) -> float | None:
             async with asyncio.timeout(LONGEST_S):
                 while True:
                     playing = asyncio.create_task(_play(player, offset_ms - card.offset_ms, finished))
+                    typing = asyncio.create_task(lines.get())
                     try:
-                        typed = read_typed(await lines.get(), offset_ms)
+                        await asyncio.wait({playing, typing}, return_when=asyncio.FIRST_COMPLETED)
                     finally:
-                        playing.cancel()
-                        await asyncio.gather(playing, return_exceptions=True)
                         player.interrupt()
+                        for task in (playing, typing):
+                            task.cancel()
+                    if playing.done():
+                        playing.result()  # it has failed: it never returns
+                    typed = read_typed(typing.result(), offset_ms)
                     if typed.keep or typed.leave:
                         return offset_ms if typed.keep else None
                     if typed.offset_ms is None:

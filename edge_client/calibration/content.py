@@ -54,9 +54,13 @@ def clicks() -> bytes:
 
 
 def mouth(shift_ms: float) -> bytes:
-    """The motion of one conversation: the mouth snaps open `shift_ms` after each click, which is before it if that is negative."""
+    """The motion of one conversation: the mouth snaps open `shift_ms` after each click, which is before it if that is negative.
+
+    Openings that would come before the sound begins, or after its end, are left out.
+    """
     weights = np.zeros((round((LEAD_S + CLICKS * PERIOD_S) * KEYFRAMES_PER_SECOND), len(ARKIT_NAMES)), "<f4")
     for number in range(CLICKS):
         begin = round((LEAD_S + number * PERIOD_S + shift_ms / 1_000) * KEYFRAMES_PER_SECOND)
-        weights[begin : begin + round(OPEN_S * KEYFRAMES_PER_SECOND), ARKIT_NAMES.index("jawOpen")] = 1.0
+        if begin >= 0:
+            weights[begin : begin + round(OPEN_S * KEYFRAMES_PER_SECOND), ARKIT_NAMES.index("jawOpen")] = 1.0
     return weights.tobytes()

@@ -23,7 +23,7 @@ from tests.lab.sound_card.paced_card import PacedDevice, deep_paced_device, pace
 __all__ = ["deep_paced_device", "paced_library"]
 
 
-@pytest.mark.parametrize("shift_ms", [-500, -30, 0, 120, 1_740])
+@pytest.mark.parametrize("shift_ms", [-2_500, -500, -30, 0, 120, 1_740, 2_500])
 def test_the_mouth_opens_so_much_after_each_click(shift_ms: float) -> None:
     """To within a keyframe."""
     sound = np.abs(np.frombuffer(clicks(), "<i2").astype(int)) > 100
@@ -31,8 +31,10 @@ def test_the_mouth_opens_so_much_after_each_click(shift_ms: float) -> None:
     heard_s = heard_s[np.diff(heard_s, prepend=-1) > 1]
     jaw = np.frombuffer(mouth(shift_ms), "<f4").reshape(-1, len(ARKIT_NAMES))[:, ARKIT_NAMES.index("jawOpen")]
     seen_s = np.flatnonzero(np.diff(jaw) > 0) / KEYFRAMES_PER_SECOND
-    assert len(heard_s) == len(seen_s) == CLICKS
-    assert np.abs(seen_s - heard_s - shift_ms / 1_000).max() <= 1 / KEYFRAMES_PER_SECOND + 1e-3
+    wanted_s = heard_s + shift_ms / 1_000
+    wanted_s = wanted_s[(wanted_s > 0) & (wanted_s < len(jaw) / KEYFRAMES_PER_SECOND - 0.1)]
+    assert len(heard_s) == CLICKS and len(seen_s) == len(wanted_s) >= CLICKS - 1
+    assert np.abs(seen_s - wanted_s).max() <= 1 / KEYFRAMES_PER_SECOND + 1e-3
 
 
 @pytest.mark.parametrize(

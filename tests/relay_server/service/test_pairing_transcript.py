@@ -56,7 +56,7 @@ async def test_some_codes(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(1_800)
+@pytest.mark.timeout(3_600)
 async def test_all_codes(tmp_path: Path) -> None:
     """A wrong guess tells that it was wrong, and of the other 999,999 codes nothing."""
     assert await fitting(tmp_path, [f"{number:06d}" for number in range(CODES)]) == [[], [CODE]]

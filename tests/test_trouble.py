@@ -11,6 +11,7 @@ import pytest
 from tests.lab.chaos import edge_kills, soak
 from tests.lab.chaos import main as chaos
 from tests.lab.history import History
+from tests.lab.relay_cluster import NATS
 
 
 async def test_nothing_is_lost_while_everything_breaks(tmp_path: Path) -> None:
@@ -18,6 +19,8 @@ async def test_nothing_is_lost_while_everything_breaks(tmp_path: Path) -> None:
     troubles = "relay_killed,device_cut,device_reset,device_stall,publisher_cut"
     options = argparse.Namespace(
         seed=3,
+        relays=1,
+        nats=1,
         payloads=0,
         seconds=8.0,
         devices=3,
@@ -97,3 +100,31 @@ def test_the_judge_wants_an_end_with_a_reason(tmp_path: Path) -> None:
         history.note("d", "outcome", "c-stopped", detail="interrupted")
         verdict = history.check()
     assert (verdict.without_finished, verdict.cut_without_reason, verdict.violations) == (1, 1, 2)
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(300)
+@pytest.mark.skipif(NATS is None, reason="nats-server is not installed")
+async def test_nothing_is_lost_while_a_cluster_breaks(tmp_path: Path) -> None:
+    """Three relays and two NATS servers: each trouble once or more, and cuts of lines between them."""
+    options = argparse.Namespace(
+        seed=1,
+        relays=3,
+        nats=2,
+        payloads=0,
+        seconds=0.0,
+        devices=4,
+        publishers=2,
+        every=0.5,
+        rate=100.0,
+        only="relay_killed,drain,nats_killed,partition,device_cut",
+        out=tmp_path,
+        log_level="error",
+        troubles=12,
+        one_by_one=True,
+    )
+    async with asyncio.timeout(280):
+        summary = await chaos.run(options)
+    assert summary["violations"] == 0, summary
+    assert {"relay_killed", "drain", "nats_killed", "partition"} <= set(summary["faults"])
+    assert summary["payloads_received"] > 1_000

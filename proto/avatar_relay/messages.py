@@ -336,6 +336,8 @@ class PublishOpen:
     open: ConversationOpen
     targets: tuple[str, ...]
     held: Cursor | None = None
+    is_part: bool = False
+    """Other relays have devices of it, too. Said between relays, never by a publisher."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -21,7 +21,7 @@ from avatar_relay.reasons import Fault, Reason
 from avatar_relay.v1 import admin_service_pb2 as pb
 from relay_server.backplane.backplane import BackplaneError, BackplaneMessage
 from relay_server.cluster.cluster import Cluster
-from relay_server.cluster.door import HERE
+from relay_server.cluster.ways import HERE
 from relay_server.connections.relay import Relay
 from relay_server.errors import RequestError
 from relay_server.service.admin import AdminService, Pair, Speech, check_reach, may_reach

@@ -18,17 +18,23 @@ class Barriers:
         self._asked: dict[str, deque[int]] = {}
         self._waiting: dict[int, set[str]] = {}
         self._pongs: dict[int, Pong] = {}
+        self._own: dict[int, str] = {}
         self._number = 0
 
-    def ping(self, relays: Iterable[str]) -> None:
-        """These are pinged now."""
+    def ping(self, relays: Iterable[str], own: str = "") -> None:
+        """These are pinged now; `own`: by the door itself, which is told this when all have answered."""
         self._number += 1
+        if own:
+            self._own[self._number] = own
         self._waiting[self._number] = set(relays)
         for relay in self._waiting[self._number]:
             self._asked.setdefault(relay, deque()).append(self._number)
 
-    def pong(self, relay: str, pong: Pong, *, tells_time: bool) -> Pong | None:
-        """A relay answers; the pong to pass on, if it was the last one. `tells_time`: its clock is the one that is passed on."""
+    def pong(self, relay: str, pong: Pong, *, tells_time: bool) -> Pong | str | None:
+        """A relay answers; the pong to pass on, or the door's own word, if it was the last one.
+
+        `tells_time`: its clock is the one that is passed on.
+        """
         asked = self._asked.get(relay)
         if not asked:
             return None
@@ -39,4 +45,5 @@ class Barriers:
         if self._waiting[number]:
             return None
         del self._waiting[number]
-        return self._pongs.pop(number)
+        answer = self._pongs.pop(number)
+        return self._own.pop(number, answer)

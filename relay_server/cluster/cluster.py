@@ -7,12 +7,13 @@ import logging
 from collections.abc import Callable
 from contextlib import suppress
 
-from avatar_relay.messages import PublisherHello, PublisherWelcome
+from avatar_relay.messages import PublisherHello, Taken
 from relay_server.backplane.backplane import Backplane, BackplaneError, BackplaneMessage, Take
 from relay_server.cluster.directory import DeviceDirectory, DirectoryWatcher
-from relay_server.cluster.door import HERE, DoorPort
+from relay_server.cluster.door import DoorPort
 from relay_server.cluster.names import ClusterNames
 from relay_server.cluster.passages import DoorPassage, Homes
+from relay_server.cluster.ways import HERE, PassageUser
 from relay_server.connections.relay import Relay
 
 logger = logging.getLogger(__name__)
@@ -116,12 +117,12 @@ class Cluster:
         answers = await self.ask_all(self.names.publishers, key.encode(), ASK_S)
         return tuple(member for member, answer in answers.items() if answer == b"1")
 
-    async def open_passage(self, home: str, port: DoorPort, hello: PublisherHello) -> tuple[DoorPassage, PublisherWelcome]:
+    async def open_passage(self, home: str, port: PassageUser, hello: PublisherHello | None) -> tuple[DoorPassage, tuple[Taken, ...]]:
         """See `Ways`."""
         passage = DoorPassage(self.backplane, self.names, home, port, self._random_bytes(12).hex(), self._now_us)
-        welcome = await passage.open(hello)
+        taken = await passage.open(hello)
         self._passages.add(passage)
-        return passage, welcome
+        return passage, taken
 
     def members_of(self, target: str) -> tuple[str, ...]:
         """See `Ways`."""

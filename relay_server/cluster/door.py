@@ -1,17 +1,18 @@
 """The door: a publisher's stream whose conversations may be at any relay of the cluster.
 
-What concerns a device that is here goes to a port of this relay, as without a cluster. The rest goes through tunnels, one for each home, in
-the bytes that it came in. The door keeps no conversation: what a publisher needs when it comes back is at the homes, and any door asks
-them. When a tunnel breaks, or a device moves, the publisher's stream ends as MOVED. It comes back at once, and goes on where the devices
-are.
+What concerns a device that is here goes to a port of this relay, as without a cluster. The rest goes through tunnels, one for each home,
+in the bytes that it came in; a conversation with devices at several homes goes to all of these (`parts`). The door keeps no conversation:
+what a publisher needs when it comes back is at the homes, and any door asks them. When a tunnel breaks, or a device moves, the
+publisher's stream ends as MOVED. It comes back at once, and goes on where the devices are.
 """
 
 from __future__ import annotations
 
+import asyncio
 import logging
 from collections import deque
+from collections.abc import Sequence
 from dataclasses import replace
-from typing import Protocol
 
 from avatar_relay.limits import MAX_CLOSED_CONVERSATIONS
 from avatar_relay.messages import (
@@ -21,74 +22,32 @@ from avatar_relay.messages import (
     EventAck,
     Finished,
     GoAway,
+    Opened,
     Ping,
     PlayerEvent,
     Pong,
     PublisherHello,
     PublisherWelcome,
     PublishOpen,
+    Taken,
     ToPublisher,
     UnknownEvent,
 )
 from avatar_relay.reasons import Fault, Reason
 from relay_server.backplane.backplane import BackplaneError
 from relay_server.cluster.barriers import Barriers
+from relay_server.cluster.parts import ConversationParts
 from relay_server.cluster.waiting_opens import WaitingOpens
+from relay_server.cluster.ways import HERE, Passage, Ways
 from relay_server.connections.ports import Port
 from relay_server.connections.publishers import PublisherPort, Publishers
 
 logger = logging.getLogger(__name__)
 
-HERE = ""
-"""This relay, among the places where a conversation may be."""
 MAX_WAITING = 4_096
 """Messages that may wait for a publisher which does not read; then its stream ends, and the homes keep what it has to be told."""
 AGAIN_MS = 200
 RETRY_MS = 1_000
-
-
-class Passage(Protocol):
-    """A way to a home, for one publisher's stream."""
-
-    def say(self, message: AtRelay, data: bytes) -> None:
-        """Have a message sent with the next `flush`; `data` are its bytes, empty where it was made or changed here."""
-        ...
-
-    async def flush(self) -> None:
-        """Send what waits, in one message where it fits."""
-        ...
-
-    async def close(self) -> None:
-        """The publisher is gone."""
-        ...
-
-
-class Ways(Protocol):
-    """The cluster, as a door sees it."""
-
-    async def home_of(self, device_id: str) -> str | None:
-        """The name of a device's home, `HERE` for this relay, None for nobody. Raises `BackplaneError`."""
-        ...
-
-    def expects(self, device_id: str) -> bool:
-        """Whether a device that nobody has now may be on its way from one relay to another."""
-        ...
-
-    def give_up(self, device_id: str) -> None:
-        """It did not come."""
-        ...
-
-    async def homes_of_publisher(self, key: str) -> tuple[str, ...]:
-        """The other relays that know a publisher, as far as they answer."""
-        ...
-
-    async def open_passage(self, home: str, port: DoorPort, hello: PublisherHello) -> tuple[Passage, PublisherWelcome]:
-        """A way there, and the home's answer to hello. Raises `BackplaneError`, and `FaultError` where the home refuses."""
-        ...
-
-    def members_of(self, target: str) -> tuple[str, ...]:
-        """The devices that a target stands for."""
-        ...
 
 
 class LocalSide(PublisherPort):
@@ -105,6 +64,10 @@ class LocalSide(PublisherPort):
             self._door.end(self.fault)
         self._door.wake()
 
+    def parts(self) -> tuple[str, ...]:
+        """Conversations of which this relay has a part."""
+        return self._publishers.parts_of(self)
+
 
 class DoorPort(Port[ToPublisher]):
     """One publisher's stream."""
@@ -114,7 +77,10 @@ class DoorPort(Port[ToPublisher]):
         self.owner = owner
         self._ways = ways
         self._passages: dict[str, Passage] = {}
-        self._routes: dict[str, str] = {}
+        self._routes: dict[str, tuple[str, ...]] = {}
+        self._parts = ConversationParts()
+        self._by_hand_at: tuple[str, ...] = (HERE,)
+        """Where the conversation is that a publisher opened last who types by hand."""
         self._places: dict[str, str] = {}
         """Of devices that are elsewhere, as events showed them."""
         self._finished: deque[str] = deque()
@@ -122,54 +88,53 @@ class DoorPort(Port[ToPublisher]):
         self._down: deque[ToPublisher] = deque()
         self._hello: PublisherHello | None = None
         self._is_greeted = False
-        self._taken: list[PublisherWelcome] = []
+        self._taken: list[Taken] = []
         self.local = LocalSide(publishers, owner, self)
         self._waiting = WaitingOpens(self)
+        self._farewell: asyncio.Task[None] | None = None
 
     # --- from the publisher ----------------------------------------------------------------------------------------
 
     async def send(self, message: AtRelay, data: bytes = b"") -> None:
         """Say something; `data` are its bytes. Raises `PeerError` where it ends the stream."""
         self.check_open()
-        if self._hello is None and not isinstance(message, PublisherHello):
-            await self.local.send(message)  # typed by hand: this relay's devices only
-            return
         match message:
             case PublisherHello():
                 await self._greet(message)
             case PublishOpen():
                 await self._open(message)
+            case Ping() if self._hello is None:
+                await self._say(self._by_hand_at, message, data)
             case Ping():
                 self._barriers.ping((HERE, *self._passages))
-                for place in (HERE, *self._passages):
-                    await self._say(place, message, data)
+                await self._say((HERE, *self._passages), message, data)
             case EventAck():
-                await self._say(self._places.get(message.device_id, HERE), message, data)
+                await self._say((self._places.get(message.device_id, HERE),), message, data)
             case DeviceVolume():
                 await self._set_volume(message, data)
             case _ if self._waiting.keeps(message, data):
                 pass
             case _:
-                await self._say(self._routes.get(message.conversation_id, HERE), message, data)
+                await self._say(self._routes.get(message.conversation_id, self._by_hand_at), message, data)
 
     async def _set_volume(self, message: DeviceVolume, data: bytes) -> None:
         try:
             home = await self._ways.home_of(message.device_id) or HERE
-            if home != HERE and home not in self._passages and (await self._open_passage(home)).taken:
-                self._come_back(f"relay {home} has conversations of this publisher")
+            if not await self._has_way_to(home):
                 return
         except BackplaneError as error:
             fault = Fault(Reason.RELAY_UNREACHABLE, f"device {message.device_id} cannot be reached now: {error}", "volume", RETRY_MS)
             self._tell(ConversationError("", fault, message.device_id))
             return
-        await self._say(home, message, data)
+        await self._say((home,), message, data)
 
-    async def _say(self, place: str, message: AtRelay, data: bytes) -> None:
-        passage = self._passages.get(place)
-        if passage is not None:
-            passage.say(message, data)
-        else:
-            await self.local.send(message)
+    async def _say(self, places: tuple[str, ...], message: AtRelay, data: bytes) -> None:
+        for place in places:
+            passage = self._passages.get(place)
+            if passage is not None:
+                passage.say(message, data)
+            else:
+                await self.local.send(message)
 
     async def _greet(self, hello: PublisherHello) -> None:
         """Welcome a publisher with what all homes took of its conversations."""
@@ -178,13 +143,14 @@ class DoorPort(Port[ToPublisher]):
             self._hello = hello
             for home in await self._ways.homes_of_publisher(key):
                 try:
-                    welcome = await self._open_passage(home)
+                    taken = await self._open_passage(home)
                 except BackplaneError as error:
                     logger.info("publisher %s: relay %s is not there: %s", hello.publisher_id, home, error)
                 else:
-                    self._taken.append(welcome)
+                    self._taken += taken
         self._hello = hello
         await self.local.send(hello)
+        self._parts.known(self.local.parts())
         if (answer := self.local.next()) is not None:
             self.hear(HERE, answer)  # the welcome, before all else
         self._is_greeted = True
@@ -197,7 +163,7 @@ class DoorPort(Port[ToPublisher]):
         except BackplaneError as error:
             await self._unreachable(message, error)
             return
-        if message.held is None and set(places.values()) == {None} and any([self._ways.expects(device_id) for device_id in places]):
+        if self._may_wait(message) and set(places.values()) == {None} and any([self._ways.expects(device_id) for device_id in places]):
             self._waiting.begin(message)
         else:
             await self._open_at(message, places)
@@ -205,36 +171,71 @@ class DoorPort(Port[ToPublisher]):
     async def _open_at(self, message: PublishOpen, places: dict[str, str | None]) -> None:
         conversation_id = message.open.conversation_id
         known = {device_id: place for device_id, place in places.items() if place is not None}
-        homes = set(known.values())
-        if homes <= {HERE} or (message.held is not None and len(known) < len(places)):
-            self._routes.pop(conversation_id, None)
+        homes = tuple(dict.fromkeys(known.values()))
+        in_parts = len(homes) > 1 or self._parts.has(conversation_id)
+        if (homes in ((), (HERE,)) and not in_parts) or (message.held is not None and len(known) < len(places)):
+            self._note_route(conversation_id, (HERE,))
             await self.local.send(message)  # which also says what is wrong with unknown ones
-        elif len(homes) > 1:
-            text = f"its devices are at {len(homes)} relays; a conversation goes to devices of one relay"
-            self._tell(ConversationError(conversation_id, Fault(Reason.RELAY_UNREACHABLE, text, "targets")))
-        else:
-            await self._open_through(homes.pop(), replace(message, targets=tuple(known)))
-
-    async def _open_through(self, home: str, message: PublishOpen) -> None:
+            return
         try:
-            if home not in self._passages and (await self._open_passage(home)).taken:
-                self._come_back(f"relay {home} has conversations of this publisher")
+            if not all([await self._has_way_to(home) for home in homes]):
                 return
         except BackplaneError as error:
             await self._unreachable(message, error)
             return
-        self._routes[message.open.conversation_id] = home
-        await self._say(home, message, b"")
+        self._note_route(conversation_id, homes)
+        for target in message.targets:
+            if not any([device_id in known for device_id in self._ways.members_of(target)]):
+                fault = Fault(Reason.DEVICE_UNKNOWN, f"no relay knows a device or group of the name {target[:64]!r}", "targets")
+                self._tell(ConversationError(conversation_id, fault))
+        if in_parts and self._hello is not None:
+            await self._open_parts(message, known, homes)
+        elif in_parts:
+            text = "its devices are at several relays: say hello first"
+            self._tell(ConversationError(conversation_id, Fault(Reason.RELAY_UNREACHABLE, text, "targets")))
+        else:
+            await self._say(homes, replace(message, targets=tuple(known)), b"")
+
+    async def _open_parts(self, message: PublishOpen, known: dict[str, str], homes: tuple[str, ...]) -> None:
+        """Open it at each of its homes, but for those that have their part already."""
+        conversation_id = message.open.conversation_id
+        new = tuple(home for home in homes if not self._parts.has(conversation_id, home))
+        self._parts.begin(conversation_id)
+        for home in new:
+            targets = tuple(device_id for device_id, place in known.items() if place == home)
+            await self._say((home,), replace(message, targets=targets, is_part=True), b"")
+        self._barriers.ping(homes, own=conversation_id)
+        await self._say(homes, Ping(0, 0), b"")
+
+    def _note_route(self, conversation_id: str, homes: tuple[str, ...]) -> None:
+        self._routes[conversation_id] = homes
+        if homes == (HERE,):
+            del self._routes[conversation_id]
+        if self._hello is None:
+            self._by_hand_at = homes
+
+    async def _has_way_to(self, home: str) -> bool:
+        """Whether there is one now; where the home has conversations of this publisher, it comes back instead, and goes on with them.
+
+        Raises `BackplaneError`.
+        """
+        if home == HERE or home in self._passages or not await self._open_passage(home):
+            return True
+        self._come_back(f"relay {home} has conversations of this publisher")
+        return False
 
     async def _unreachable(self, message: PublishOpen, error: BackplaneError) -> None:
         """New conversations wait; those that were open before are asked for again by the library."""
-        if message.held is None and not self._waiting.has(message.open.conversation_id):
+        if self._may_wait(message) and not self._waiting.has(message.open.conversation_id):
             self._waiting.begin(message)
             return
         fault = Fault(Reason.DEVICE_UNKNOWN, f"devices at other relays cannot be reached now: {error}", "targets", AGAIN_MS)
         if message.held is None:
             fault = replace(fault, reason=Reason.RELAY_UNREACHABLE, retry_after_ms=RETRY_MS)
         self._tell(ConversationError(message.open.conversation_id, fault))
+
+    def _may_wait(self, message: PublishOpen) -> bool:
+        return message.held is None and self._hello is not None
 
     async def _places_of(self, message: PublishOpen) -> dict[str, str | None]:
         devices = [device_id for target in message.targets for device_id in self._ways.members_of(target)]
@@ -257,19 +258,23 @@ class DoorPort(Port[ToPublisher]):
 
     async def pass_on(self, message: AtRelay, data: bytes) -> None:
         """What came behind an opening that waited."""
-        await self._say(self._routes.get(getattr(message, "conversation_id", ""), HERE), message, data)
+        await self._say(self._routes.get(getattr(message, "conversation_id", ""), (HERE,)), message, data)
 
     async def flush(self) -> None:
         """Send on what waits for homes. To be called when a message of the publisher was handled."""
         for passage in tuple(self._passages.values()):
             await passage.flush()
 
-    async def _open_passage(self, home: str) -> PublisherWelcome:
-        assert self._hello is not None
-        self._passages[home], welcome = await self._ways.open_passage(home, self, self._hello)
-        for taken in welcome.taken:
-            self._routes[taken.cursor.conversation_id] = home
-        return welcome
+    async def _open_passage(self, home: str) -> tuple[Taken, ...]:
+        self._passages[home], taken = await self._ways.open_passage(home, self, self._hello)
+        for item in taken:
+            conversation_id = item.cursor.conversation_id
+            self._routes[conversation_id] = (*self._routes.get(conversation_id, ()), home)
+        return taken
+
+    def has_parts(self, conversation_ids: Sequence[str]) -> None:
+        """A home has parts of these conversations of a publisher that comes back: the publisher opens them again, at all their homes."""
+        self._parts.known(conversation_ids)
 
     # --- to the publisher ------------------------------------------------------------------------------------------
 
@@ -288,20 +293,24 @@ class DoorPort(Port[ToPublisher]):
         """A relay says something."""
         match message:
             case PublisherWelcome() if place == HERE:
-                taken = {item.cursor.conversation_id: item for welcome in (message, *self._taken) for item in welcome.taken}
-                self._taken.clear()
-                self._down.appendleft(replace(message, taken=tuple(taken.values())))
+                taken, self._taken = [*message.taken, *self._taken], []
+                whole = tuple(item for item in taken if not self._parts.has(item.cursor.conversation_id))
+                self._down.appendleft(replace(message, taken=whole))
                 return
             case Pong():
                 answer = self._barriers.pong(place, message, tells_time=place == HERE) if self._hello is not None else message
-                if answer is None:
-                    return
-                message = answer
+                for told in self._parts.answered(answer) if isinstance(answer, str) else [answer] if answer is not None else []:
+                    self._tell(told)
+                return
+            case Opened() if self._hello is None:
+                self._note_route(message.conversation_id, (place,))
             case GoAway() if place != HERE:
                 return  # its tunnel ends soon; this stream is not asked to wait
             case PlayerEvent() | UnknownEvent():
                 self._note_event(message, place)
-        self._tell(message)
+        parted = self._parts.hear(place, message)
+        for told in [message] if parted is None else parted:
+            self._tell(told)
 
     def _note_event(self, event: PlayerEvent | UnknownEvent, place: str) -> None:
         """Its acknowledgement goes where it came from; a conversation that is finished needs its route for a while only."""
@@ -325,7 +334,7 @@ class DoorPort(Port[ToPublisher]):
 
     def passage_ended(self, home: str, fault: Fault | None) -> None:
         """A home, or the way to it, is gone: the publisher comes back, and finds its devices."""
-        if fault is not None and fault.reason is Reason.REPLACED:
+        if (fault is not None and fault.reason is Reason.REPLACED) or self._hello is None:
             self.end(fault)
         elif not self.ended:
             self._come_back(f"relay {home}: {'it ended the stream' if fault is None else fault.text}")
@@ -334,8 +343,13 @@ class DoorPort(Port[ToPublisher]):
         self.end(Fault(Reason.MOVED, why))
 
     def finish_sending(self) -> None:
-        """Nothing more will be sent. Conversations elsewhere are ended by their homes when the lease is over."""
-        self.local.finish_sending()
+        """Nothing more will be sent. Homes end conversations when the lease is over, those typed by hand at once."""
+        if self._hello is None and self._passages:
+            for passage in self._passages.values():
+                passage.say_all()
+            self._farewell = asyncio.create_task(self.flush())
+        else:
+            self.local.finish_sending()
 
     async def close_passages(self) -> None:
         """The publisher is gone, and the homes begin its lease."""

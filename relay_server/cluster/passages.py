@@ -6,20 +6,21 @@ import asyncio
 import json
 import logging
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import Any
 
 from avatar_relay import wire
 from avatar_relay.errors import PeerError
 from avatar_relay.limits import MAX_MESSAGE_BYTES
-from avatar_relay.messages import AtRelay, Opened, PublishedMedia, PublisherHello, PublisherWelcome
+from avatar_relay.messages import AtRelay, Opened, PublishedMedia, PublisherHello, PublisherWelcome, PublishOpen, Taken
 from avatar_relay.reasons import Fault
 from avatar_relay.v1 import publisher_service_pb2 as pb
 from relay_server.access.caller import EVERYBODY, Caller
 from relay_server.backplane.backplane import Backplane, BackplaneError, BackplaneMessage
-from relay_server.cluster.door import DoorPort
 from relay_server.cluster.frames import TUNNEL_VERSION, RecordKind, TunnelRecord
 from relay_server.cluster.names import ClusterNames
 from relay_server.cluster.tunnel import Tunnel
+from relay_server.cluster.ways import PassageUser
 from relay_server.connections.publishers import PublisherPort
 from relay_server.connections.relay import Relay
 from relay_server.service.calls import parse
@@ -36,7 +37,7 @@ class DoorPassage:
     """The door's end, for one publisher's stream."""
 
     def __init__(
-        self, backplane: Backplane, names: ClusterNames, home: str, port: DoorPort, tunnel_id: str, now_us: Callable[[], int]
+        self, backplane: Backplane, names: ClusterNames, home: str, port: PassageUser, tunnel_id: str, now_us: Callable[[], int]
     ) -> None:
         self._backplane = backplane
         self._names = names
@@ -46,18 +47,21 @@ class DoorPassage:
         self._port = port
         self._tunnel_id = tunnel_id
         self._waiting: list[TunnelRecord] = []
-        self._welcome: asyncio.Future[PublisherWelcome] = asyncio.get_running_loop().create_future()
+        self._welcome: asyncio.Future[tuple[Taken, ...]] = asyncio.get_running_loop().create_future()
         up, down = names.up(tunnel_id), names.down(tunnel_id)
         self.tunnel = Tunnel(backplane, listen=down, speak=up, take=self._take, ended=self._ended, now_us=now_us)
 
-    async def open(self, hello: PublisherHello) -> PublisherWelcome:
-        """Open it; returns the home's answer to hello. Raises `BackplaneError`."""
+    async def open(self, hello: PublisherHello | None) -> tuple[Taken, ...]:
+        """Open it; returns what the home has of the publisher's conversations. Raises `BackplaneError`."""
         asked = {"version": TUNNEL_VERSION, "tunnel": self._tunnel_id, "door": self._names.relay, "owner": self._port.owner}
         try:
             await self.tunnel.open()
             answer = await self._backplane.request(self._names.opening(self.home), json.dumps(asked).encode(), OPEN_S)
             if answer:
                 raise BackplaneError(answer.decode(errors="replace"))
+            if hello is None:
+                self._welcome.set_result(())
+                return ()
             self.say(hello, b"")
             await self.flush()
             async with asyncio.timeout(OPEN_S):
@@ -74,7 +78,12 @@ class DoorPassage:
         if not data:
             assert not isinstance(message, PublishedMedia)  # it has bytes
             data = wire.publish_request_to_wire(message).SerializeToString()
-        self._waiting.append(TunnelRecord(RecordKind.REQUEST, data))
+        is_part = isinstance(message, PublishOpen) and message.is_part
+        self._waiting.append(TunnelRecord(RecordKind.PART_OPEN if is_part else RecordKind.REQUEST, data))
+
+    def say_all(self) -> None:
+        """See `Passage`."""
+        self._waiting.append(TunnelRecord(RecordKind.SAID_ALL, b""))
 
     async def flush(self) -> None:
         """See `Passage`."""
@@ -88,12 +97,14 @@ class DoorPassage:
         await self.tunnel.end()
 
     async def _take(self, record: TunnelRecord) -> None:
+        if record.kind is RecordKind.PARTS:
+            self._port.has_parts(record.data.decode().split())
         if record.kind is not RecordKind.RESPONSE:
             return
         message = wire.publish_response_from_wire(pb.PublishResponse.FromString(record.data))
         if isinstance(message, PublisherWelcome):
             if not self._welcome.done():
-                self._welcome.set_result(message)
+                self._welcome.set_result(message.taken)
         elif message is not None:
             if isinstance(message, Opened):
                 self.devices.update(message.device_ids)
@@ -126,12 +137,21 @@ class HomeEnd:
 
     async def _take(self, record: TunnelRecord) -> None:
         """The door checked who says it, and what they may reach."""
-        if record.kind is not RecordKind.REQUEST or self._port.ended:
+        if self._port.ended:
+            return
+        if record.kind is RecordKind.SAID_ALL:
+            self._port.finish_sending()
+        if record.kind not in (RecordKind.REQUEST, RecordKind.PART_OPEN):
             return
         try:
             for request, data in requests_of(record.data):
-                if (message := admitted(self._relay, self._port, EVERYBODY, request, data)) is not None:
-                    await self._port.send(message)
+                if (message := admitted(self._relay, self._port, EVERYBODY, request, data)) is None:
+                    continue
+                if isinstance(message, PublishOpen):
+                    message = replace(message, is_part=record.kind is RecordKind.PART_OPEN)
+                await self._port.send(message)
+                if isinstance(message, PublisherHello) and (parts := self._relay.publishers.parts_of(self._port)):
+                    await self.tunnel.send([TunnelRecord(RecordKind.PARTS, " ".join(parts).encode())])  # before the welcome
         except PeerError as error:
             self._port.end(error.fault)
 

@@ -159,6 +159,11 @@ class Publishers:
         """All publishers, connected or within their lease. To look at, not to touch."""
         return tuple(self._registry.publishers.values())
 
+    def parts_of(self, port: PublisherPort) -> tuple[str, ...]:
+        """Conversations of a publisher of which other relays have devices, too."""
+        ids = () if port.publisher is None else sorted(port.publisher.conversations)
+        return tuple(conversation_id for conversation_id in ids if self._registry.conversations[conversation_id].is_part)
+
     def tick(self) -> None:
         """Drop what nobody opened, who is silent, and publishers whose lease ran out."""
         now_us = self._clocks.now_us()

@@ -211,9 +211,18 @@ class Conversation:
     """A conversation, its publisher, and what became of it on each device."""
 
     def __init__(
-        self, open_: ConversationOpen, publisher: str, device_ids: tuple[str, ...], *, window: int, step: int, held: Cursor | None = None
+        self,
+        open_: ConversationOpen,
+        publisher: str,
+        device_ids: tuple[str, ...],
+        *,
+        window: int,
+        step: int,
+        held: Cursor | None = None,
+        is_part: bool = False,
     ) -> None:
-        """`held`: it is opened again, and its devices hold the payloads up to there."""
+        """`held`: it is opened again, and its devices hold the payloads up to there. `is_part`: other relays have devices of it, too."""
+        self.is_part = is_part
         self.open = open_
         self.conversation_id = open_.conversation_id
         self.publisher = publisher

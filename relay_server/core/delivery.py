@@ -30,6 +30,8 @@ class Delivery:
     """What the device holds; when this is made, also what was sent."""
     announced: bool = False
     """The device was told of it."""
+    again: bool = False
+    """It was opened before, at another relay: the device may know it, and even be done with it."""
     cut: bool = False
     """Interrupted or replaced: nothing more is sent."""
     paused: bool = False

@@ -23,6 +23,9 @@ from relay_server.core.player_events import pass_on
 from relay_server.core.registry import PublisherRecord, Registry
 from relay_server.core.session import Session
 
+PART_CREDIT_BYTES = 1 << 30
+"""What a conversation that has devices at other relays, too, may take beyond its window: the largest `lag_bytes`, which bounds it instead.
+The relay of its publisher sees that the fastest device of all sets the pace."""
 AGAIN_AFTER_MS = 100
 """When a publisher that came back before its device may ask for it again."""
 
@@ -48,7 +51,7 @@ class ConversationOpener:
     def open(self, publisher: PublisherRecord, message: PublishOpen) -> list[Effect]:
         """Open a conversation where that can be; it is `publisher.last_opened` then, in any case."""
         if message.held is not None:
-            return self._again(publisher, message.open, message.targets, message.held)
+            return self._again(publisher, message, message.held)
         conversation_id = message.open.conversation_id or mint_conversation_id(self._random_bytes)
         open_ = replace(message.open, conversation_id=conversation_id)
         publisher.last_opened = conversation_id
@@ -61,10 +64,11 @@ class ConversationOpener:
         if not sessions:
             publisher.close(conversation_id)
             return effects
-        return effects + self._begin_on(sessions, publisher, self._begin(open_))
+        return effects + self._begin_on(sessions, publisher, self._begin(open_), is_part=message.is_part)
 
-    def _again(self, publisher: PublisherRecord, open_: ConversationOpen, targets: tuple[str, ...], held: Cursor) -> list[Effect]:
-        """Open what another relay had opened, on all of `targets` or not at all: a device that is away may still come."""
+    def _again(self, publisher: PublisherRecord, message: PublishOpen, held: Cursor) -> list[Effect]:
+        """Open what another relay had opened, on all of the targets or not at all: a device that is away may still come."""
+        open_, targets, is_part = message.open, message.targets, message.is_part
         conversation_id, effects = open_.conversation_id, list[Effect]()
         publisher.last_opened = conversation_id
         fault = self._refusal(publisher, open_, targets)
@@ -81,13 +85,15 @@ class ConversationOpener:
         known = [session.adoption.holds(conversation_id) or session.adoption.is_done(conversation_id) for session in sessions.values()]
         if held == Cursor(conversation_id) and not any(known):
             sessions, effects = self._takers(publisher, open_, targets)
-            return effects + (self._begin_on(sessions, publisher, self._begin(open_)) if sessions else [])
-        return self._go_on(publisher, open_, sessions, held)
+            return effects + (self._begin_on(sessions, publisher, self._begin(open_), is_part=is_part, again=True) if sessions else [])
+        return self._go_on(publisher, open_, sessions, held, is_part=is_part)
 
-    def _go_on(self, publisher: PublisherRecord, open_: ConversationOpen, sessions: dict[str, Session], held: Cursor) -> list[Effect]:
+    def _go_on(
+        self, publisher: PublisherRecord, open_: ConversationOpen, sessions: dict[str, Session], held: Cursor, *, is_part: bool
+    ) -> list[Effect]:
         replaced = {name: session.reopen(open_, publisher.key, held) for name, session in sessions.items()}
         takers = {name: session for name, session in sessions.items() if replaced[name] is not None}
-        effects = self._register(takers, publisher, open_, held) if takers else []
+        effects = self._register(takers, publisher, open_, held, is_part=is_part) if takers else []
         for name, session in sessions.items():
             if name not in takers:
                 fault = Fault(Reason.DEVICE_LOST, f"device {name} holds no more of it", "targets")
@@ -99,11 +105,18 @@ class ConversationOpener:
         return effects
 
     def _register(
-        self, sessions: dict[str, Session], publisher: PublisherRecord, open_: ConversationOpen, held: Cursor | None = None
+        self,
+        sessions: dict[str, Session],
+        publisher: PublisherRecord,
+        open_: ConversationOpen,
+        held: Cursor | None = None,
+        *,
+        is_part: bool,
     ) -> list[Effect]:
         """Note a conversation that is open on these sessions, and tell so."""
-        conversation_id, device_ids, window = open_.conversation_id, tuple(sessions), self._config.window_bytes
-        conversation = Conversation(open_, publisher.key, device_ids, window=window, step=GRANT_STEP_BYTES, held=held)
+        conversation_id, device_ids, step = open_.conversation_id, tuple(sessions), GRANT_STEP_BYTES
+        window = self._config.window_bytes + (PART_CREDIT_BYTES if is_part else 0)
+        conversation = Conversation(open_, publisher.key, device_ids, window=window, step=step, held=held, is_part=is_part)
         self._registry.conversations[conversation_id] = conversation
         publisher.conversations.add(conversation_id)
         for device_id, session in sessions.items():
@@ -157,15 +170,17 @@ class ConversationOpener:
                     effects += report_fault(publisher.key, open_.conversation_id, refusal, session.device_id)
         return sessions, effects
 
-    def _begin_on(self, sessions: dict[str, Session], publisher: PublisherRecord, open_: ConversationOpen) -> list[Effect]:
-        effects = self._register(sessions, publisher, open_)
+    def _begin_on(
+        self, sessions: dict[str, Session], publisher: PublisherRecord, open_: ConversationOpen, *, is_part: bool, again: bool = False
+    ) -> list[Effect]:
+        effects = self._register(sessions, publisher, open_, is_part=is_part)
         for session in sessions.values():
-            for replaced in session.open(open_, publisher.key):
+            for replaced in session.open(open_, publisher.key, again=again):
                 effects += self._replaced(session, replaced, publisher)
         return effects
 
     def _replaced(self, session: Session, replaced: Delivery, by: PublisherRecord) -> list[Effect]:
-        """Another publisher is told; the device tells the end, unless it never heard of the conversation."""
+        """Another publisher is told; the device tells the end, unless it never can have heard of the conversation."""
         conversation_id = replaced.open.conversation_id
         self._registry.conversations[conversation_id].cut(session.device_id)
         effects: list[Effect] = []
@@ -173,7 +188,7 @@ class ConversationOpener:
             text = f"another publisher opened a conversation on device {session.device_id}, and the last opener wins"
             fault = Fault(Reason.CONVERSATION_TAKEN_OVER, text)
             effects += report_fault(replaced.publisher, conversation_id, fault, session.device_id)
-        if not replaced.announced and not session.attached:
+        if not (replaced.announced or replaced.again or session.attached):
             finished = Finished(0, interrupted=True, reason=FinishReason.REPLACED.value)
             effects += finish(self._registry, session, PlayerEvent(MADE_BY_RELAY, conversation_id, finished))
         return effects

@@ -131,11 +131,13 @@ class Session:
     def replay(self) -> None:
         """Tell a device that came back how its conversations stand."""
         for cid, delivery in self.deliveries.items():
+            if delivery.cut and delivery.again and not delivery.announced:  # whether it knows it or not, it tells how it ended
+                self.outbox.put(replace(delivery.open, on_playing=OnPlaying.QUEUE))
             if delivery.cut:
                 if not delivery.telling:
                     self.outbox.put(Interrupt(cid))
                 continue
-            self._announce(delivery)
+            self.outbox.put(delivery.open)
             if delivery.steered:
                 self.outbox.put(Pause(cid) if delivery.paused else Resume(cid))
 
@@ -172,19 +174,19 @@ class Session:
             return MAX_PAYLOAD_BYTES
         return self._buffer.audio_bytes if kind is Kind.AUDIO else self._buffer.motion_bytes
 
-    def open(self, open_: ConversationOpen, publisher: str) -> tuple[Delivery, ...]:
-        """A conversation begins here; returns those that it cuts, with their publishers."""
+    def open(self, open_: ConversationOpen, publisher: str, *, again: bool = False) -> tuple[Delivery, ...]:
+        """A conversation begins here; returns those that it cuts, with their publishers. `again`: it was opened at another relay before."""
         replaced: tuple[Delivery, ...] = ()
         if open_.on_playing is OnPlaying.REPLACE:
             replaced = tuple(delivery for delivery in self.deliveries.values() if not delivery.cut)
             for earlier in replaced:
                 self._cut(earlier)
         nothing = Cursor(open_.conversation_id)
-        delivery = Delivery(self._playable(open_), publisher, held=nothing)
+        delivery = Delivery(self._playable(open_), publisher, held=nothing, again=again)
         self.deliveries[open_.conversation_id] = delivery
         self.outbox.add_lane(open_.conversation_id)
         if self.attached:
-            self._announce(delivery)
+            self.outbox.put(delivery.open)
         return replaced
 
     def reopen(self, open_: ConversationOpen, publisher: str, held: Cursor) -> tuple[Delivery, ...] | None:
@@ -197,7 +199,7 @@ class Session:
         cid = open_.conversation_id
         mine = self.adoption.claim(cid)
         if mine is None and held == Cursor(cid) and not self.adoption.is_done(cid):
-            return self.open(open_, publisher)
+            return self.open(open_, publisher, again=True)
         if mine is None and not self.adoption.began:
             return None
         if mine is not None and self.motion_refusal(open_) is not None:
@@ -212,7 +214,7 @@ class Session:
             self._cut(delivery)
             delivery.telling = True
         elif self.attached:
-            self._announce(delivery)
+            self.outbox.put(delivery.open)
         return ()
 
     def spares(self, conversation_id: str, batch: PayloadBatch) -> int:
@@ -241,7 +243,7 @@ class Session:
         self._cut(delivery)
         if self.attached:
             self.outbox.put(Interrupt(conversation_id))
-        return delivery.announced or self.attached
+        return delivery.announced or delivery.again or self.attached
 
     def cut_again(self) -> None:
         """The device did not open what was to replace others there: they are interrupted one by one."""
@@ -386,9 +388,6 @@ class Session:
 
     def _playable(self, open_: ConversationOpen) -> ConversationOpen:
         return open_ if self.motion_refusal(open_) is None else replace(open_, motion_format=None)
-
-    def _announce(self, delivery: Delivery) -> None:
-        self.outbox.put(delivery.open)
 
     def _cut(self, delivery: Delivery) -> None:
         delivery.cut = True

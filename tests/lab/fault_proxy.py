@@ -103,6 +103,11 @@ class FaultProxy:
         assert self._server is not None
         return f"127.0.0.1:{self._server.sockets[0].getsockname()[1]}"
 
+    @property
+    def open_connections(self) -> int:
+        """How many stand now."""
+        return len(self._connections)
+
     async def stall(self, seconds: float) -> None:
         """Let nothing through for so long; all of it comes afterwards."""
         self._free.clear()

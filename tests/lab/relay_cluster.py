@@ -7,6 +7,7 @@ from collections.abc import AsyncIterator, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
 
+from tests.lab.fault_proxy import FaultProxy
 from tests.lab.programs import Program, python, running
 from tests.lab.restarted_programs import free_port
 
@@ -22,7 +23,7 @@ async def nats_server(folder: Path, port: int, routes: Sequence[int] = ()) -> As
     command = [NATS, "-a", "127.0.0.1", "-p", str(port)]
     if routes:
         urls = [f"nats://127.0.0.1:{route}" for route in routes]
-        command += ["--cluster_name", "nats", "--cluster", urls[0], "--routes", ",".join(urls[1:])]
+        command += ["--cluster_name", "nats", "--cluster", urls[0], "--routes", ",".join(urls[1:]), "--no_advertise"]
     async with running("nats", command, folder / f"nats-{port}.log", {}) as program:
         await program.wait_for("Server is ready", START_S)
         yield program
@@ -31,15 +32,17 @@ async def nats_server(folder: Path, port: int, routes: Sequence[int] = ()) -> As
 class RelayCluster:
     """Relays by name. Leaving the block stops all that runs."""
 
-    def __init__(self, folder: Path, *arguments: str, nats_servers: int = 1) -> None:
-        """`arguments` are given to each relay. There are so many NATS servers."""
+    def __init__(self, folder: Path, *arguments: str, nats_servers: int = 1, with_lines: bool = False) -> None:
+        """`arguments` are given to each relay. There are so many NATS servers; `with_lines`: a proxy on each way to them."""
         self._folder = folder
         self._arguments = arguments
         self._stack = AsyncExitStack()
         self._starts = 0
         self._nats_ports = [free_port() for _ in range(nats_servers)]
         self._routes = [free_port() for _ in range(nats_servers)] if nats_servers > 1 else []
-        self._nats_url = ",".join(f"nats://127.0.0.1:{port}" for port in self._nats_ports)
+        self._with_lines = with_lines
+        self.lines: dict[str, list[FaultProxy]] = {}
+        """From each relay to each NATS server."""
         self.nats: list[Program] = []
         self.addresses: dict[str, str] = {}
         self.relays: dict[str, Program] = {}
@@ -56,8 +59,10 @@ class RelayCluster:
     async def without_nats(self, number: int = 0) -> AsyncIterator[None]:
         """Kill a NATS server; start it again at the end of the block."""
         self.nats[number].kill()
-        yield
-        self.nats[number] = await self._start_nats(number)
+        try:
+            yield
+        finally:
+            self.nats[number] = await self._start_nats(number)
 
     async def _start_nats(self, number: int) -> Program:
         routes = self._routes[number:] + self._routes[:number]
@@ -66,7 +71,13 @@ class RelayCluster:
     async def start(self, name: str) -> str:
         """Start a relay, or start it again; returns its address."""
         address = self.addresses.setdefault(name, f"127.0.0.1:{free_port()}")
-        command = [*python("relay_server"), "--listen", address, "--cluster-nats", self._nats_url, "--cluster-relay", name]
+        nats = [f"127.0.0.1:{port}" for port in self._nats_ports]
+        if self._with_lines and name not in self.lines:
+            self.lines[name] = [await self._stack.enter_async_context(FaultProxy(server)) for server in nats]
+        servers = (
+            ",".join(f"nats://{line.address}" for line in self.lines[name]) if self._with_lines else ",".join(map("nats://{}".format, nats))
+        )
+        command = [*python("relay_server"), "--listen", address, "--cluster-nats", servers, "--cluster-relay", name]
         command += ["--cluster-secret-file", str(self._folder / "secret"), "--log-level", "info", *self._arguments]
         self._starts += 1
         log = self._folder / f"relay-{name}-{self._starts}.log"

@@ -25,7 +25,7 @@ DEVICE = "lobby"
 class Backend:
     """One publisher with two avatars, one that replaces and one that queues. It is the `Studio` of both."""
 
-    def __init__(self, name: str, sounds: Sounds, clock: Callable[[], int]) -> None:
+    def __init__(self, name: str, sounds: Sounds, clock: Callable[[], int], targets: tuple[str, ...] = (DEVICE,)) -> None:
         self.name = name
         self.session = PublisherSession()
         self.buffer_bytes = 2 << 20
@@ -42,7 +42,7 @@ class Backend:
         self._token = ""
         self._welcomed = False
         self._minted = ""
-        self.avatars = {how: Avatar(self, AvatarSettings((DEVICE,), PCM, JAW, Pacing.BURST, how)) for how in OnPlaying}
+        self.avatars = {how: Avatar(self, AvatarSettings(targets, PCM, JAW, Pacing.BURST, how)) for how in OnPlaying}
         for avatar in self.avatars.values():
             avatar.subscribe(self._told)
 

@@ -20,8 +20,9 @@ from tests.races.legs import Leg
 class Edge:
     """One device."""
 
-    def __init__(self, clock: Callable[[], int]) -> None:
+    def __init__(self, clock: Callable[[], int], device_id: str = DEVICE) -> None:
         self._clock = clock
+        self.device_id = device_id
         self.card = PlainCard()
         self.world = World(self.card, PlaybackConfig(decode_ahead_us=400_000))
         self.leg: Leg | None = None
@@ -65,7 +66,7 @@ class Edge:
         self._outbox.begin_stream()
         credit, cursors = self._port.buffer_credit(), self._port.cursors()
         self.leg.up.append(
-            m.Hello(DEVICE, PROTOCOL_VERSION, "test", tuple(Codec), 48_000, tuple(MotionEncoding), credit, self._token, cursors)
+            m.Hello(self.device_id, PROTOCOL_VERSION, "test", tuple(Codec), 48_000, tuple(MotionEncoding), credit, self._token, cursors)
         )
 
     def notice(self) -> None:

@@ -10,8 +10,9 @@ from __future__ import annotations
 import itertools
 import random
 from collections import Counter
+from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 
@@ -58,6 +59,20 @@ class Verdict:
     crossed: int
     """Conversations that ended as completed although an interrupt of them was on its way."""
     faults: tuple[str, ...]
+
+
+class Judged(Protocol):
+    """What has happened, for `judge_what_was`."""
+
+    sounds: Sounds
+    backends: list[Backend]
+    edge: Edge
+    cuts: int
+
+    @property
+    def replacing(self) -> set[str]:
+        """Conversations that replaced what played."""
+        ...
 
 
 class Schedule:
@@ -232,6 +247,11 @@ def judge(seed: int) -> Verdict:
     except Exception as error:
         error.add_note(f"seed {seed}")
         raise
+    return judge_what_was(seed, schedule, [schedule.relay])
+
+
+def judge_what_was(seed: int, schedule: Judged, relays: Iterable[Relay]) -> Verdict:
+    """Hold a schedule that has run against what must be."""
     faults: list[str] = []
     told = dict(schedule.edge.finished)
     if len(told) != len(schedule.edge.finished):
@@ -240,11 +260,12 @@ def judge(seed: int) -> Verdict:
     crossed = sum(_judge_backend(schedule, backend, faults) for backend in schedule.backends)
     heard = np.concatenate(schedule.edge.card.heard)
     judge_sound(schedule.sounds.signals, schedule.edge.finished, heard, faults)
-    _judge_relay(schedule.relay, faults)
+    for relay in relays:
+        _judge_relay(relay, faults)
     return Verdict(seed, len(schedule.sounds.signals), schedule.cuts, crossed, tuple(faults))
 
 
-def _judge_backend(schedule: Schedule, backend: Backend, faults: list[str]) -> int:
+def _judge_backend(schedule: Judged, backend: Backend, faults: list[str]) -> int:
     """Exactly one end of each conversation is told, and it is the device's where that has one. Returns interrupts that crossed it."""
     at_device = dict(schedule.edge.finished)
     crossed = 0

@@ -12,11 +12,12 @@ import asyncio
 import random
 import time
 from collections import Counter
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import replace
+from typing import Protocol
 
 from avatar_relay.publisher import Publisher
-from tests.lab.fault_proxy import CALM, FaultProxy, Weather
+from tests.lab.fault_proxy import CALM, Weather
 from tests.lab.restarted_programs import RelayProgram
 from tests.lab.simulated_device import SimulatedDevice
 
@@ -29,26 +30,50 @@ HUNG_S = 30.0
 POLL_S = 0.01
 
 PUBLISHERS_AWAY = {"publisher_cut": 2.0, "publisher_half_open": 12.0, "relay_killed": 0.0, "relay_restarted": 8.0}
-"""So long (s) publishers may be away after a trouble. Within it no other such trouble comes: a publisher that is away for longer
-than its lease loses its conversations, by rule."""
 
 
-class Faults:
-    """Does things to a relay, its devices and the lines between.
+class Line(Protocol):
+    """A client's way to its relay, or to each of its relays."""
+
+    up: Weather
+    down: Weather
+
+    @property
+    def accepted(self) -> int:
+        """Connections so far."""
+        ...
+
+    async def cut(self) -> None:
+        """Break all connections."""
+        ...
+
+    async def reset(self) -> None:
+        """… by RST."""
+        ...
+
+    async def stall(self, seconds: float) -> None:
+        """Let nothing through for so long."""
+        ...
+
+
+class LineFaults:
+    """Does things to devices, and to the lines between devices, publishers and relays.
 
     `counts` tells how often, `times` how long it took (s), `hung` who was not back after `HUNG_S`.
     """
 
+    publishers_away: Mapping[str, float] = PUBLISHERS_AWAY
+    """So long (s) publishers may be away after a trouble. Within it no other such trouble comes: a publisher that is away for longer
+    than its lease loses its conversations, by rule."""
+
     def __init__(
         self,
-        relay: RelayProgram,
-        devices: list[SimulatedDevice],
-        device_lines: list[FaultProxy],
-        publishers: list[Publisher],
-        publisher_lines: list[FaultProxy],
+        devices: Sequence[SimulatedDevice],
+        device_lines: Sequence[Line],
+        publishers: Sequence[Publisher],
+        publisher_lines: Sequence[Line],
         chance: random.Random,
     ) -> None:
-        self._relay = relay
         self._devices = devices
         self._device_lines = device_lines
         self._publishers = publishers
@@ -57,7 +82,7 @@ class Faults:
         self.counts: Counter[str] = Counter()
         self.times: dict[str, list[float]] = {}
         self.hung: list[str] = []
-        self._in_holes: set[FaultProxy] = set()
+        self._in_holes: set[Line] = set()
         """Lines whose ends are not back yet from a hole: no second one falls upon them, or their times would tell nothing."""
         self._publishers_back = 0.0
         self._background: set[asyncio.Task[None]] = set()
@@ -74,8 +99,6 @@ class Faults:
             "narrow": self.narrow,
             "publisher_cut": self.publisher_cut,
             "publisher_half_open": self.publisher_half_open,
-            "relay_killed": self.relay_killed,
-            "relay_restarted": self.relay_restarted,
         }
 
     async def run(self, stop: asyncio.Event, names: list[str], every_s: float, *, count: int, one_by_one: bool) -> None:
@@ -89,17 +112,17 @@ class Faults:
             name = self._chance.choice(names)
             if one_by_one:
                 await asyncio.gather(*self._background)
-            elif name in PUBLISHERS_AWAY:
+            elif name in self.publishers_away:
                 if time.monotonic() < self._publishers_back:
                     continue
-                self._publishers_back = time.monotonic() + PUBLISHERS_AWAY[name]
+                self._publishers_back = time.monotonic() + self.publishers_away[name]
             self.counts[name] += 1
             await kinds[name]()
         await asyncio.gather(*self._background)
         for line in (*self._device_lines, *self._publisher_lines):
             line.up = line.down = CALM
 
-    def _line(self) -> FaultProxy:
+    def _line(self) -> Line:
         return self._chance.choice(self._device_lines)
 
     async def device_cut(self) -> None:
@@ -112,7 +135,7 @@ class Faults:
 
     async def device_stall(self) -> None:
         """Nothing gets through for a second; then all of it."""
-        self._beside(self._line().stall(1.0))
+        self.beside(self._line().stall(1.0))
 
     async def device_half_open(self) -> None:
         """One way of a device's link swallows everything, and nobody is told."""
@@ -122,7 +145,7 @@ class Faults:
         number = self._chance.choice(calm)
         device = self._devices[number]
         player, streams = device.player, len(device.player.welcomes)
-        self._beside(
+        self.beside(
             self._half_open(
                 f"device {device.device_id}",
                 self._device_lines[number],
@@ -136,7 +159,7 @@ class Faults:
         number = self._chance.randrange(len(self._publishers))
         publisher, line = self._publishers[number], self._publisher_lines[number]
         connections = line.accepted
-        self._beside(
+        self.beside(
             self._half_open(
                 f"publisher {number}",
                 line,
@@ -145,20 +168,20 @@ class Faults:
             )
         )
 
-    async def _half_open(self, who: str, line: FaultProxy, *, has_gone: Callable[[], bool], is_back: Callable[[], bool]) -> None:
+    async def _half_open(self, who: str, line: Line, *, has_gone: Callable[[], bool], is_back: Callable[[], bool]) -> None:
         """The connections of now lose what is said for a while, and with it all that follows; those made later live."""
         began, ways = time.monotonic(), self._chance.choice(WAYS)
         self._in_holes.add(line)
-        hole = self._beside(self._hole(line, ways, self._chance.uniform(*HOLE_S)))
+        hole = self.beside(self._hole(line, ways, self._chance.uniform(*HOLE_S)))
         for name, is_so in (("half_open_found_s", has_gone), ("half_open_back_s", is_back)):
-            if not await _within(HUNG_S, is_so):
+            if not await within(HUNG_S, is_so):
                 self.hung.append(f"{who}: {' and '.join(ways)} half open, {name}")
                 break
             self.times.setdefault(name, []).append(time.monotonic() - began)
         await hole
         self._in_holes.discard(line)
 
-    async def _hole(self, line: FaultProxy, ways: tuple[str, ...], seconds: float) -> None:
+    async def _hole(self, line: Line, ways: tuple[str, ...], seconds: float) -> None:
         for way in ways:
             setattr(line, way, Weather(hole=True))
         await asyncio.sleep(seconds)
@@ -175,13 +198,13 @@ class Faults:
         """A device's link becomes bad for a while: latency, jitter, spikes, slices."""
         line = self._line()
         bad = Weather(50, 40, 0.01, 200, slice_bytes=self._chance.choice((0, 100, 1_400)))
-        self._beside(self._for_a_while(line, bad, 4.0))
+        self.beside(self._for_a_while(line, bad, 4.0))
 
     async def narrow(self) -> None:
         """A device's link becomes narrow for a while: 64 kbit/s."""
-        self._beside(self._for_a_while(self._line(), Weather(bytes_per_s=8_000), 4.0))
+        self.beside(self._for_a_while(self._line(), Weather(bytes_per_s=8_000), 4.0))
 
-    async def _for_a_while(self, line: FaultProxy, weather: Weather, seconds: float) -> None:
+    async def _for_a_while(self, line: Line, weather: Weather, seconds: float) -> None:
         line.down = replace(weather, hole=line.down.hole)
         await asyncio.sleep(seconds)
         line.down = CALM
@@ -189,6 +212,35 @@ class Faults:
     async def publisher_cut(self) -> None:
         """A publisher's connection ends."""
         await self._chance.choice(self._publisher_lines).cut()
+
+    def beside(self, work: Awaitable[None]) -> asyncio.Task[None]:
+        async def do() -> None:
+            await work
+
+        task = asyncio.create_task(do())
+        self._background.add(task)
+        task.add_done_callback(self._background.discard)
+        return task
+
+
+class Faults(LineFaults):
+    """… and to the one relay."""
+
+    def __init__(
+        self,
+        relay: RelayProgram,
+        devices: Sequence[SimulatedDevice],
+        device_lines: Sequence[Line],
+        publishers: Sequence[Publisher],
+        publisher_lines: Sequence[Line],
+        chance: random.Random,
+    ) -> None:
+        super().__init__(devices, device_lines, publishers, publisher_lines, chance)
+        self._relay = relay
+
+    def kinds(self) -> dict[str, Callable[[], Awaitable[None]]]:
+        """See `LineFaults`."""
+        return super().kinds() | {"relay_killed": self.relay_killed, "relay_restarted": self.relay_restarted}
 
     async def relay_killed(self) -> None:
         """kill -9, and a new one."""
@@ -205,7 +257,7 @@ class Faults:
         await self._relay.start()
         listening_us = self._relay.listening_us
         for device, before in zip(self._devices, streams, strict=True):
-            self._beside(self._until_streaming(device, before, listening_us, what))
+            self.beside(self._until_streaming(device, before, listening_us, what))
 
     async def _until_streaming(self, device: SimulatedDevice, before: int, listening_us: int, what: str) -> None:
         """Measures until another trouble falls upon this one."""
@@ -214,23 +266,14 @@ class Faults:
         def is_over() -> bool:
             return device.player is not player or self._relay.listening_us != listening_us
 
-        if not await _within(HUNG_S, lambda: is_over() or (len(player.welcomes) > before and player.fed_us > listening_us)):
+        if not await within(HUNG_S, lambda: is_over() or (len(player.welcomes) > before and player.fed_us > listening_us)):
             self.hung.append(f"device {device.device_id}: {len(player.welcomes) - before} streams at the new relay, nothing came")
         elif not is_over():
             self.times.setdefault(f"attached_after_{what}_s", []).append((player.welcomes[before] - listening_us) / 1e6)
             self.times.setdefault(f"streaming_after_{what}_s", []).append((player.fed_us - listening_us) / 1e6)
 
-    def _beside(self, work: Awaitable[None]) -> asyncio.Task[None]:
-        async def do() -> None:
-            await work
 
-        task = asyncio.create_task(do())
-        self._background.add(task)
-        task.add_done_callback(self._background.discard)
-        return task
-
-
-async def _within(seconds: float, is_so: Callable[[], bool]) -> bool:
+async def within(seconds: float, is_so: Callable[[], bool]) -> bool:
     """Wait until something is so; False where that takes longer."""
     deadline = time.monotonic() + seconds
     while not is_so():

@@ -3,8 +3,9 @@
     scripts/chaos --payloads 1000000 --seed 1 --out build/chaos
     scripts/chaos --seconds 60 --only relay_killed,device_cut
     scripts/chaos --only relay_killed --troubles 100 --one-by-one --devices 4 --rate 100
+    scripts/chaos --relays 3 --nats 3 --only relay_killed,nats_killed,partition,drain --troubles 20
 
-The relay is a program of its own. Each device is the client's own link and outbox with a player that writes down what comes;
+Each relay is a program of its own. Each device is the client's own link and outbox with a player that writes down what comes;
 each publisher is the library. All of them talk through proxies that make the network worse.
 Leaves history.tsv and summary.json in the folder; exits with 1 where a promise was broken.
 """
@@ -18,20 +19,30 @@ import random
 import sys
 import time
 from contextlib import AsyncExitStack
+from dataclasses import dataclass
 from typing import Any
 
 from avatar_relay.publisher import Publisher
-from tests.lab.chaos.faults import Faults
+from tests.lab.chaos.cluster_faults import ClientLines, ClusterFaults, LastSaid
+from tests.lab.chaos.faults import Faults, LineFaults
 from tests.lab.fault_proxy import FaultProxy
 from tests.lab.history import History, Verdict
 from tests.lab.percentiles import seconds as seconds_of
+from tests.lab.relay_cluster import RelayCluster
 from tests.lab.restarted_programs import RelayProgram
 from tests.lab.simulated_device import SimulatedDevice, until_attached
 from tests.lab.speaker import Manner, Speaker
 from tests.lab.tool import add_out_folder, command_line, write_json
 
 DRAIN_GRACE_MS = 2_000
-PROMISED_S = {"streaming_after_listening_s": 1.0, "half_open_found_s": 5.0, "half_open_back_s": 7.0}
+PROMISED_S = {
+    "streaming_after_listening_s": 1.0,
+    "half_open_found_s": 5.0,
+    "half_open_back_s": 7.0,
+    "relay_killed_home_s": 2.0,
+    "relay_killed_door_s": 2.0,
+    "nats_killed_s": 3.0,
+}
 """What 95 of 100 keep to on a machine that has time for it: `kept` tells; the exit status does not depend on it."""
 SETTLE_S = 100.0
 """How long conversations may take to end after the last trouble."""
@@ -54,6 +65,8 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--seconds", type=float, default=60.0, metavar="S", help="end after so long, where no number is said (default 60)")
     parser.add_argument("--devices", type=int, default=12, metavar="N", help="default 12")
     parser.add_argument("--publishers", type=int, default=3, metavar="N", help="default 3")
+    parser.add_argument("--relays", type=int, default=1, metavar="N", help="more than one are a cluster, and need nats-server (default 1)")
+    parser.add_argument("--nats", type=int, default=1, metavar="N", help="NATS servers of a cluster (default 1)")
     parser.add_argument("--every", type=float, default=1.0, metavar="S", help="a trouble every so many seconds on average (default 1)")
     parser.add_argument("--rate", type=float, default=400.0, metavar="N", help="payloads a second of each kind and device (default 400)")
     parser.add_argument("--troubles", type=int, default=0, metavar="N", help="end after so many troubles; 0: by payloads or time")
@@ -66,34 +79,72 @@ def _parser() -> argparse.ArgumentParser:
 
 async def run(options: argparse.Namespace) -> dict[str, Any]:
     """All of it; returns the summary."""
-    chance = random.Random(options.seed)
     began = time.monotonic()
-    relay = RelayProgram("--drain-grace-ms", str(DRAIN_GRACE_MS))
     async with AsyncExitStack() as stack:
         history = stack.enter_context(History(options.out / "history.tsv"))
-        await relay.start()
-        stack.push_async_callback(relay.kill)
-        device_lines = [await stack.enter_async_context(FaultProxy(relay.address, seed=n)) for n in range(options.devices)]
-        devices = [
-            SimulatedDevice(f"d{n}", line.address, history, random.Random(options.seed * 1_000 + n)) for n, line in enumerate(device_lines)
-        ]
-        for device in devices:
+        stage = await (_one_relay if options.relays == 1 else _cluster)(options, stack, history)
+        for device in stage.devices:
             stack.push_async_callback(device.kill)
-        await until_attached(devices)
-        publisher_lines = [await stack.enter_async_context(FaultProxy(relay.address, seed=n)) for n in range(options.publishers)]
-        publishers = [await stack.enter_async_context(Publisher.connect(line.address)) for line in publisher_lines]
+        await until_attached(stage.devices)
         manner = Manner(payloads_per_s=options.rate)
         speakers = [
-            Speaker(n, publishers[n % len(publishers)], device.device_id, history, random.Random(options.seed * 2_000 + n), manner)
-            for n, device in enumerate(devices)
+            Speaker(n, publishers_of(stage, n), device.device_id, history, random.Random(options.seed * 2_000 + n), manner)
+            for n, device in enumerate(stage.devices)
         ]
-        faults = Faults(relay, devices, device_lines, publishers, publisher_lines, chance)
-        await _trouble(options, speakers, faults)
+        await _trouble(options, speakers, stage.faults)
         verdict = history.check()
-    return _summary(options, verdict, faults, time.monotonic() - began)
+    return _summary(options, verdict, stage.faults, time.monotonic() - began)
 
 
-async def _trouble(options: argparse.Namespace, speakers: list[Speaker], faults: Faults) -> None:
+@dataclass(frozen=True, slots=True)
+class Stage:
+    """All that runs."""
+
+    devices: list[SimulatedDevice]
+    publishers: list[Publisher]
+    faults: LineFaults
+
+
+def publishers_of(stage: Stage, number: int) -> Publisher:
+    """Who speaks to a device."""
+    return stage.publishers[number % len(stage.publishers)]
+
+
+async def _one_relay(options: argparse.Namespace, stack: AsyncExitStack, history: History) -> Stage:
+    relay = RelayProgram("--drain-grace-ms", str(DRAIN_GRACE_MS))
+    await relay.start()
+    stack.push_async_callback(relay.kill)
+    device_lines = [await stack.enter_async_context(FaultProxy(relay.address, seed=n)) for n in range(options.devices)]
+    devices = [
+        SimulatedDevice(f"d{n}", line.address, history, random.Random(options.seed * 1_000 + n)) for n, line in enumerate(device_lines)
+    ]
+    publisher_lines = [await stack.enter_async_context(FaultProxy(relay.address, seed=n)) for n in range(options.publishers)]
+    publishers = [await stack.enter_async_context(Publisher.connect(line.address)) for line in publisher_lines]
+    return Stage(devices, publishers, Faults(relay, devices, device_lines, publishers, publisher_lines, random.Random(options.seed)))
+
+
+async def _cluster(options: argparse.Namespace, stack: AsyncExitStack, history: History) -> Stage:
+    """Relays r1, r2 … that share NATS servers; each client has a list of all relays, and begins with any."""
+    cluster = RelayCluster(options.out, "--drain-grace-ms", str(DRAIN_GRACE_MS), nats_servers=options.nats, with_lines=True)
+    await stack.enter_async_context(cluster)
+    addresses = {name: await cluster.start(name) for name in [f"r{number}" for number in range(1, options.relays + 1)]}
+
+    async def lines(seed: int) -> ClientLines:
+        return ClientLines({name: await stack.enter_async_context(FaultProxy(to, seed=seed)) for name, to in addresses.items()})
+
+    said = [LastSaid() for _ in range(options.devices)]
+    device_lines, devices = [await lines(n) for n in range(options.devices)], []
+    for n, line in enumerate(device_lines):
+        first, *others = line.addresses
+        chance = random.Random(options.seed * 1_000 + n)
+        devices.append(SimulatedDevice(f"d{n}", first, history, chance, on_payload=said[n].take, others=tuple(others)))
+    publisher_lines = [await lines(n) for n in range(options.publishers)]
+    publishers = [await stack.enter_async_context(Publisher.connect(line.addresses)) for line in publisher_lines]
+    chance = random.Random(options.seed)
+    return Stage(devices, publishers, ClusterFaults(cluster, devices, device_lines, said, publishers, publisher_lines, chance))
+
+
+async def _trouble(options: argparse.Namespace, speakers: list[Speaker], faults: LineFaults) -> None:
     stop_faults, stop_speaking = asyncio.Event(), asyncio.Event()
     names = [name for name in options.only.split(",") if name] or list(faults.kinds())
     speaking = [asyncio.create_task(speaker.run(stop_speaking)) for speaker in speakers]
@@ -114,7 +165,7 @@ async def _trouble(options: argparse.Namespace, speakers: list[Speaker], faults:
     await asyncio.wait(speaking, timeout=SETTLE_S)
 
 
-def _summary(options: argparse.Namespace, verdict: Verdict, faults: Faults, seconds: float) -> dict[str, Any]:
+def _summary(options: argparse.Namespace, verdict: Verdict, faults: LineFaults, seconds: float) -> dict[str, Any]:
     times: dict[str, dict[str, Any]] = {name: dict(seconds_of(values)) for name, values in faults.times.items()}
     for name, promised in PROMISED_S.items():
         if name in times:

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from avatar_relay import wire
 from avatar_relay.publisher import Publisher
 from avatar_relay.publisher.grpc_link import GrpcConnector
+from avatar_relay.reasons import Fault, Reason
 from avatar_relay.relay_list import RelayList
 from relay_server.cluster.cluster import Cluster
 from relay_server.cluster.names import ClusterNames
@@ -49,6 +50,11 @@ class SmallCluster:
         """A device that begins at one relay."""
         address, *others = self.listed(first)
         return SimulatedDevice(name, address, history, InOrder(1), others=tuple(others))
+
+    def send_away(self, relay: str, device_id: str) -> None:
+        """A device leaves a relay for the next one of its list."""
+        if (port := self.relays[relay]._devices.ports.get(device_id)) is not None:
+            port.end(Fault(Reason.DRAINING, "go elsewhere"))
 
     def publisher(self, first: str) -> Publisher:
         """A publisher that begins at one relay."""

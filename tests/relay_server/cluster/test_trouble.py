@@ -7,8 +7,7 @@ import random
 
 import pytest
 
-from avatar_relay.reasons import Fault, Reason
-from tests.relay_server.cluster.small_cluster import SmallCluster, more, small_cluster, speaking
+from tests.relay_server.cluster.small_cluster import more, small_cluster, speaking
 
 
 async def test_lost_messages_cost_nothing() -> None:
@@ -43,12 +42,6 @@ async def test_a_partition_costs_nothing(seconds: float) -> None:
         await more(device, 100, within_s=10)
 
 
-def send_away(cluster: SmallCluster, name: str) -> None:
-    """The device leaves this relay for the next one of its list."""
-    if (port := cluster.relays[name]._devices.ports.get("lobby")) is not None:
-        port.end(Fault(Reason.DRAINING, "go elsewhere"))
-
-
 @pytest.mark.slow
 async def test_a_door_without_a_backplane_waits() -> None:
     """It notices at once, and what it opened goes on when the backplane is there again."""
@@ -65,7 +58,7 @@ async def test_a_device_that_changes_its_relay_takes_its_conversations_along() -
         for name in ("b", "a", "c"):
             await more(device, 100, within_s=5)
             assert cluster.relays[name].has("lobby")
-            send_away(cluster, name)
+            cluster.send_away(name, "lobby")
             async with asyncio.timeout(5):
                 while cluster.relays[name].has("lobby"):  # noqa: ASYNC110
                     await asyncio.sleep(0.01)
@@ -84,13 +77,13 @@ async def test_all_of_it_at_random(seed: int) -> None:
             trouble, name, seconds = chance.choice("psdl"), chance.choice("abc"), chance.choice((0.1, 0.4, 1.0, 2.0))
             if trouble == "p":
                 with cluster.bus.partition(name):
-                    send_away(cluster, chance.choice("abc"))
+                    cluster.send_away(chance.choice("abc"), "lobby")
                     await asyncio.sleep(seconds)
             elif trouble == "s":
                 with cluster.bus.cut_off(name):
                     await asyncio.sleep(seconds)
             elif trouble == "d":
-                send_away(cluster, name)
+                cluster.send_away(name, "lobby")
             else:
                 cluster.bus.lost_share = 0.01
                 await asyncio.sleep(seconds)

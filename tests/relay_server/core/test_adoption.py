@@ -195,3 +195,19 @@ def test_what_the_device_does_not_open_replaces_nothing_there() -> None:
     house.perform(house.attending.handle(house.session("lobby"), m.ConversationError("c1", fault), house.now_us))
     house.pump()
     assert house.heard("lobby") == ["interrupt c2"]
+
+
+@pytest.mark.parametrize("cut_by", ["a", "b"])
+def test_only_the_device_tells_how_a_conversation_ended_that_it_may_know(cut_by: str) -> None:
+    """It is away, was opened the conversation by the relay before, and may have ended it there: this relay must not guess the reason."""
+    house = restarted()
+    house.perform(house.attending.detach(house.session("lobby"), "stream_ended", house.now_us))
+    again(house, Cursor("c1"))
+    house.play("a interrupts c1" if cut_by == "a" else "b opens c2 replace")
+    assert [told for told in house.heard("a") if told.startswith("finished")] == []
+    house.heard("lobby")
+    house.perform(house.attending.attach(hello("lobby", token=house.session("lobby").token), house.now_us, 0))
+    house.pump()
+    assert house.heard("lobby")[:3] == ["welcome", "open c1", "interrupt c1"]
+    finishes(house, "c1", 1)
+    assert house.heard("a") == ["finished c1 lobby 500000 completed"]

@@ -1,0 +1,364 @@
+"""Random schedules by seed for two or three relays: what `schedule` has, and relays that are killed, parted, cut off from the backplane.
+
+Real relays, doors, homes, tunnels and claims; the real library and player; real bytes where they travel; a backplane in memory that
+delays, loses and parts, and an event loop whose time is virtual. Clients go to any relay, stay with it, and change it. Then all is well
+again, all is ended, and must come to its end: what must hold is said in `schedule.judge_what_was`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+import random
+from collections.abc import Coroutine, Mapping, Sequence
+from contextlib import suppress
+from typing import Any
+
+from avatar_relay import wire
+from avatar_relay.errors import PeerError
+from avatar_relay.media import OnPlaying
+from avatar_relay.v1 import device_service_pb2 as device_pb
+from relay_server.access.caller import EVERYBODY
+from relay_server.cluster.cluster import Cluster
+from relay_server.cluster.door import DoorPort
+from relay_server.cluster.names import ClusterNames
+from relay_server.cluster.passages import admitted, requests_of
+from relay_server.config import RelayConfig
+from relay_server.connections.clocks import Clocks
+from relay_server.connections.devices import DevicePort
+from relay_server.connections.relay import Relay
+from relay_server.core.device_outbox import MediaMessage
+from relay_server.service.device import encode
+from tests.lab.memory_backplane import MemoryBus
+from tests.races.backend import DEVICE, Backend
+from tests.races.edge import Edge
+from tests.races.legs import Leg
+from tests.races.schedule import Verdict, judge_what_was
+from tests.races.sounds import Sounds
+from tests.races.virtual_loop import run_virtual
+
+NAMES = ("x", "y", "z")
+STEPS = 60
+SETTLED_WITHIN_S = 90.0
+STRIDE_S = 0.02
+_CONFIG = RelayConfig(heartbeat_us=1_000_000_000, peer_timeout_us=2_000_000_000)
+"""Nobody is given up for silence: a schedule cuts streams itself. As if none were silent for that long, the leases are as ever."""
+_ACTS = {
+    "speak": 20,
+    "end": 8,
+    "interrupt": 4,
+    "motion": 8,
+    "hold": 3,
+    "wait": 40,
+    "cut": 4,
+    "move": 4,
+    "kill": 1.5,
+    "part": 1.5,
+    "cut off": 1,
+    "lose": 1,
+}
+
+
+class Node:
+    """One run of a relay."""
+
+    def __init__(self, schedule: ClusterSchedule, name: str) -> None:
+        self.name = name
+        self.alive = True
+        self.legs: set[Leg] = set()
+        numbers = schedule.numbers
+        self.relay = Relay(
+            _CONFIG,
+            Clocks(schedule.clock, schedule.clock),
+            random_bytes=lambda count: next(numbers).to_bytes(count, "big"),
+            encode=wire.encode_payload,
+            publisher_token=lambda key: f"token-of-{key}",
+        )
+        self._backplane = schedule.bus.node(name)
+        self._cluster = Cluster(
+            self.relay,
+            self._backplane,
+            ClusterNames("races", name),
+            now_us=schedule.clock,
+            random_bytes=lambda count: next(numbers).to_bytes(count, "big"),
+        )
+        self._tasks: list[asyncio.Task[None]] = []
+
+    async def start(self) -> None:
+        """It serves when this returns."""
+        await self._cluster.start()
+        self._tasks = [asyncio.create_task(self._cluster.run()), asyncio.create_task(self.relay.run())]
+        await self._cluster.settle()
+
+    async def kill(self) -> None:
+        """It is gone, and says nothing."""
+        self.alive = False
+        for task in self._tasks:
+            task.cancel()
+        await self._backplane.stop()
+        for leg in self.legs:
+            leg.cut()
+            leg.relay_noticed = True
+
+    def connect_publisher(self) -> DoorPort:
+        """A publisher's stream."""
+        return self._cluster.connect_door("")
+
+    def connect_device(self) -> DevicePort:
+        """A device's stream."""
+        return self.relay.connect_device()
+
+
+class ClusterSchedule:
+    """One schedule."""
+
+    def __init__(self, seed: int, devices: tuple[str, ...] = (DEVICE,)) -> None:
+        """Publishers speak to all `devices`."""
+        self.chance = random.Random(seed)
+        self.numbers = itertools.count(1)
+        self.bus = MemoryBus(seed)
+        self.bus.delay_s = (0.0, self.chance.choice((0.0, 0.002, 0.02)))
+        self.nodes: dict[str, Node] = {}
+        self.sounds = Sounds()
+        self.backends = [Backend(name, self.sounds, self.clock, devices) for name in ("a", "b")]
+        self.edges = [Edge(self.clock, device_id) for device_id in devices]
+        self.edge = self.edges[0]
+        self.peers: list[Backend | Edge] = [*self.backends, *self.edges]
+        self.cuts = 0
+        self._at: dict[Backend | Edge, str] = {}
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._troubles: set[asyncio.Task[None]] = set()
+        self._calm = False
+
+    def clock(self) -> int:
+        """Virtual time in µs."""
+        return round(asyncio.get_running_loop().time() * 1e6)
+
+    @property
+    def replacing(self) -> set[str]:
+        """Conversations that replaced what played."""
+        return {cid for backend in self.backends for cid in backend.said_by[OnPlaying.REPLACE]}
+
+    async def run(self) -> None:
+        """Do random things, then bring all to its end."""
+        names = NAMES[: self.chance.choice((2, 3))]
+        await self.begin(names, {peer: self.chance.choice(names) for peer in self.peers})
+        for act in self.chance.choices(list(_ACTS), list(_ACTS.values()), k=STEPS):
+            await self._act(act)
+        await self.settle()
+
+    async def begin(self, names: Sequence[str], at: Mapping[Backend | Edge, str]) -> None:
+        """Start relays of these names, and clients at them."""
+        for name in names:
+            await self._start(name)
+        self._do(self._play())
+        self._at.update(at)
+        for peer in at:
+            self._do(self._live(peer))
+        await asyncio.sleep(0.2)
+
+    async def wait(self, seconds: float) -> None:
+        """Let time pass."""
+        await asyncio.sleep(seconds)
+
+    def move(self, peer: Backend | Edge, to: str) -> None:
+        """A client leaves its relay for another one."""
+        self._at[peer] = to
+        self._cut(peer)
+
+    async def settle(self) -> None:
+        """All is well, all streams stand, all is said; then all must come to its end, and nothing runs any more."""
+        await self._settle()
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+
+    def _do(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
+        task = asyncio.create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._done)
+        return task
+
+    def _done(self, task: asyncio.Task[None]) -> None:
+        self._tasks.discard(task)
+        if not task.cancelled() and task.exception() is not None:
+            asyncio.get_running_loop().stop()  # `run_virtual` raises
+            raise task.exception() or AssertionError
+
+    # --- what is done ----------------------------------------------------------------------------------------------
+
+    async def _act(self, act: str) -> None:
+        chance = self.chance
+        backend, how = chance.choice(self.backends), OnPlaying.REPLACE if chance.random() < 0.15 else OnPlaying.QUEUE
+        match act:
+            case "speak":
+                backend.speak(how, chance.randint(1, 4), end=chance.random() < 0.3)
+            case "end":
+                backend.end(how)
+            case "interrupt":
+                backend.interrupt(how)
+            case "motion" if backend.said:
+                backend.move(chance.choice(backend.said))
+            case "hold":
+                backend.hold(how, paused=chance.random() < 0.4)
+            case "cut":
+                self._cut(chance.choice(self.peers))
+            case "move":
+                self.move(chance.choice(self.peers), chance.choice(sorted(self.nodes)))
+            case "kill" | "part" | "cut off" | "lose" if not self._troubles:
+                self._trouble(act)
+            case "wait":
+                await asyncio.sleep(chance.choice((0.005, 0.02, 0.06, 0.2, 0.5)))
+        await asyncio.sleep(chance.random() * 0.01)
+
+    def _cut(self, peer: Backend | Edge) -> None:
+        if peer.leg is not None and peer.leg.standing:
+            self.cuts += 1
+            peer.leg.cut()
+
+    def _trouble(self, kind: str) -> None:
+        """One at a time; clients go on meanwhile."""
+        self.cuts += 1
+        name, seconds = self.chance.choice(sorted(self.nodes)), self.chance.choice((0.1, 0.5, 1.0, 2.5))
+        task = self._do({"kill": self._kill, "part": self._part, "cut off": self._cut_off, "lose": self._lose}[kind](name, seconds))
+        self._troubles.add(task)
+        task.add_done_callback(self._troubles.discard)
+
+    async def _kill(self, name: str, seconds: float) -> None:
+        await self.nodes[name].kill()
+        await asyncio.sleep(seconds)
+        await self._start(name)
+
+    async def _part(self, name: str, seconds: float) -> None:
+        with self.bus.partition(name):
+            await asyncio.sleep(seconds)
+
+    async def _cut_off(self, name: str, seconds: float) -> None:
+        with self.bus.cut_off(name):
+            await asyncio.sleep(seconds)
+
+    async def _lose(self, _name: str, seconds: float) -> None:
+        self.bus.lost_share = 0.02
+        await asyncio.sleep(seconds)
+        self.bus.lost_share = 0.0
+
+    async def _start(self, name: str) -> None:
+        node = Node(self, name)
+        await node.start()
+        self.nodes[name] = node
+
+    # --- clients ---------------------------------------------------------------------------------------------------
+
+    async def _play(self) -> None:
+        while True:
+            await asyncio.sleep(STRIDE_S)
+            self._pass_time()
+
+    def _pass_time(self) -> None:
+        for edge in self.edges:
+            edge.pass_time(self.clock())
+
+    async def _live(self, peer: Backend | Edge) -> None:
+        """One stream after the other, at the relay where it is, or at another one where that is dead."""
+        while True:
+            if not self.nodes[self._at[peer]].alive:
+                self._at[peer] = self.chance.choice(sorted(self.nodes))
+            node = self.nodes[self._at[peer]]
+            if node.alive:
+                await self._stream(peer, node)
+            await asyncio.sleep(self.chance.random() * 0.2)
+
+    async def _stream(self, peer: Backend | Edge, node: Node) -> None:
+        peer.connect(node)  # type: ignore[arg-type]  # it has what a relay has for clients
+        leg = peer.leg
+        assert leg is not None
+        node.legs.add(leg)
+        carrying = [self._do(self._carry_up(peer, leg, node)), self._do(self._carry_down(leg))]
+        while leg.standing:
+            await asyncio.sleep(self.chance.random() * 0.01)
+            self._pass_time()
+            for _ in range(self.chance.randint(0, 6)):
+                if leg.standing and leg.down:
+                    peer.hear()
+            if leg.standing:
+                peer.send(self.chance.randint(0, 6))
+        peer.notice()
+        if node.alive and self.chance.random() < 0.5 and not self._calm:
+            await asyncio.sleep(self.chance.random() * 0.3)  # the relay notices late
+        for task in carrying:
+            task.cancel()
+        node.legs.discard(leg)
+        if node.alive:
+            leg.relay_notices()
+            if isinstance(leg.port, DoorPort):
+                await leg.port.close_passages()
+
+    async def _carry_up(self, peer: Backend | Edge, leg: Leg, node: Node) -> None:
+        port = leg.port
+        while True:
+            await asyncio.sleep(self.chance.random() * 0.01)
+            try:
+                while leg.up:
+                    message: Any = leg.up.popleft()
+                    if not isinstance(port, DoorPort):
+                        await port.send(message)
+                        continue
+                    for request, data in requests_of(wire.publish_request_to_wire(message).SerializeToString()):
+                        if (said := admitted(node.relay, port.local, EVERYBODY, request, data)) is not None:
+                            await port.send(said, data)
+                    await port.flush()
+            except PeerError as error:
+                port.end(error.fault)
+                return
+
+    async def _carry_down(self, leg: Leg) -> None:
+        """Where the relay ends the stream, it is cut."""
+        while (message := await leg.port.receive()) is not None:
+            if leg.standing:
+                leg.down.append(_as_bytes_and_back(message))
+            await asyncio.sleep(0)
+        leg.cut()
+
+    # --- the end ---------------------------------------------------------------------------------------------------
+
+    async def _settle(self) -> None:
+        self._calm = True
+        await asyncio.gather(*self._troubles)
+        for backend in self.backends:
+            for how in OnPlaying:
+                backend.end(how)
+                backend.end(how)
+                backend.hold(how, paused=False)
+        with suppress(TimeoutError):
+            async with asyncio.timeout(SETTLED_WITHIN_S):
+                while not self._is_settled:  # noqa: ASYNC110 - nobody tells
+                    await asyncio.sleep(0.1)
+        await asyncio.sleep(1.0)
+
+    @property
+    def _is_settled(self) -> bool:
+        return all([edge.is_idle for edge in self.edges]) and all(
+            record is None or record.is_over for backend in self.backends for cid in backend.said for record in (backend.record(cid),)
+        )
+
+
+def _as_bytes_and_back(message: Any) -> Any:
+    """A device gets bytes; only media is other than it was."""
+    if not isinstance(message, MediaMessage):
+        return message
+    return wire.attach_response_from_wire(device_pb.AttachResponse.FromString(encode(message)))
+
+
+def judge_cluster(seed: int) -> Verdict:
+    """Run a schedule in virtual time, and hold it against what must be."""
+
+    async def work() -> Verdict:
+        schedule = ClusterSchedule(seed)
+        await schedule.run()
+        return judge_what_was(seed, schedule, [node.relay for node in schedule.nodes.values()])
+
+    try:
+        return run_virtual(work())
+    except Exception as error:
+        error.add_note(f"seed {seed}")
+        raise

@@ -56,10 +56,9 @@ class LocalSide(PublisherPort):
     def __init__(self, publishers: Publishers, owner: str, door: DoorPort) -> None:
         super().__init__(publishers, owner)
         self._door = door
+        self.wake = self._wake_door
 
-    def wake(self) -> None:
-        """There may be something to send, or the relay ended it."""
-        super().wake()
+    def _wake_door(self) -> None:
         if self.ended and not self._door.ended:
             self._door.end(self.fault)
         self._door.wake()

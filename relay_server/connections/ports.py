@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 from abc import ABC, abstractmethod
+from collections.abc import Callable
 from typing import Generic, TypeVar
 
 from avatar_relay.errors import PeerError
@@ -20,6 +21,10 @@ RETRY_AFTER_MS = 1_000
 """How long a peer that is turned away should wait."""
 
 
+def do_nothing() -> None:
+    """Nobody sends yet, or any more."""
+
+
 class Port(ABC, Generic[M]):
     """A stream that the relay may end, and a signal that something is to be sent."""
 
@@ -29,7 +34,8 @@ class Port(ABC, Generic[M]):
         self.ended = False
         self.farewell: GoAway | None = None
         """Said last, in place of what still waits."""
-        self._waiter: asyncio.Future[None] | None = None
+        self.wake: Callable[[], None] = do_nothing
+        """Called when there may be something to send, or the stream was ended. Set by the one that sends."""
 
     async def receive(self) -> M | GoAway | None:
         """The next message for the peer; None when the relay ended the stream. Safe to cancel."""
@@ -43,18 +49,18 @@ class Port(ABC, Generic[M]):
 
     def changed(self) -> asyncio.Future[None]:
         """Is done when there may be something to send, or the stream was ended. For one task, after `next` gave nothing."""
-        self._waiter = asyncio.get_running_loop().create_future()
-        return self._waiter
+        waiter = asyncio.get_running_loop().create_future()
+
+        def resolve() -> None:
+            if not waiter.done():
+                waiter.set_result(None)
+
+        self.wake = resolve
+        return waiter
 
     @abstractmethod
     def close(self) -> None:
         """The peer is gone: its lease begins. Harmless when repeated."""
-
-    def wake(self) -> None:
-        """There may be something to send."""
-        waiter, self._waiter = self._waiter, None
-        if waiter is not None and not waiter.done():
-            waiter.set_result(None)
 
     def end(self, fault: Fault | None = None) -> None:
         """End the stream: `receive` gives what is still to be said, then None."""

@@ -1,4 +1,4 @@
-"""What both streaming services share: one task reads, one writes, the handler waits for the writer, and a fault ends all."""
+"""What both streaming services share: a task reads, a writer writes, the handler waits for the writer, and a fault ends all."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ import grpc
 
 from avatar_relay.errors import PeerError
 from avatar_relay.reasons import Fault, Reason
-from relay_server.connections.ports import Port
+from relay_server.connections.ports import Port, do_nothing
 from relay_server.rpc_errors import Context, abort
-from relay_server.service.write_watch import WRITES_WITHIN_S, WriteWatch
+from relay_server.service.write_watch import WRITES_WITHIN_S, StreamWrites, WriteWatch
 
 logger = logging.getLogger(__name__)
 
@@ -51,31 +51,75 @@ async def carry(
     is given up: its port is closed at once; its RPC ends when the write does, because no operation of gRPC can follow one that hangs.
     """
 
-    async def write() -> None:
-        while (message := port.next()) is not None or not port.ended:
-            if message is None:
-                await port.changed()
-                continue
-            writes.under_way = True
-            await context.write(encode(message))
-            writes.count, writes.under_way = writes.count + 1, False
-
     def give_up() -> None:
         port.end(Fault(Reason.PEER_SILENT, f"nothing was read for {WRITES_WITHIN_S:g} s", retry_after_ms=1_000))
         port.close()
 
     reader = _Reader(context, port, take, said_all)
     writes = watch.begin(give_up)
+    writer = _Writer(context, port, encode, writes)
     try:
-        await asyncio.create_task(write())  # a task of its own: what wakes it does not pass through the handler's callers
+        await writer.ended
     finally:
         watch.end(writes)
+        writer.stop()
         reader.stop()
         port.close()
         if port.fault is not None:
             failed(port.fault)
     if port.fault is not None:
         await abort(context, port.fault)
+
+
+class _Writer:
+    """Writes what a port has, one message at a time, until the port is ended and has no more.
+
+    A write begins within the call that wakes the port: a task between the two would cost one more turn of the event loop for each message.
+    So the coroutine of a write is run here, step by step: once until it waits for gRPC, and again when gRPC answers.
+    """
+
+    def __init__(self, context: Context, port: Port[Any], encode: Callable[[Any], bytes], writes: StreamWrites) -> None:
+        self.ended: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        """Is done when nothing more is written; raises what a write raised."""
+        self._context = context
+        self._port = port
+        self._encode = encode
+        self._writes = writes
+        self._write: Any = None
+        port.wake = self._go
+        self._go()
+
+    def stop(self) -> None:
+        """Begin no more writes. One that is under way ends by itself."""
+        self._port.wake = do_nothing
+        self.ended.cancel()
+
+    def _go(self, answer: Any = None) -> None:
+        """Write what there is: when the port is woken, and when gRPC gives the `answer` that a write waits for. Raises nothing."""
+        writes = self._writes
+        if writes.under_way and answer is None:
+            return
+        writes.under_way = True  # also while `next` wakes its own port
+        try:
+            while True:
+                if self._write is None:
+                    if self.ended.done() or (message := self._port.next()) is None:
+                        break
+                    self._write = self._context.write(self._encode(message))
+                try:
+                    answer = self._write.send(None)
+                except StopIteration:
+                    self._write, writes.count = None, writes.count + 1
+                else:
+                    answer.add_done_callback(self._go)
+                    return
+        except Exception as error:
+            self._write = None
+            if not self.ended.done():
+                self.ended.set_exception(error)
+        writes.under_way = False
+        if self._port.ended and not self.ended.done():
+            self.ended.set_result(None)
 
 
 class _Reader:

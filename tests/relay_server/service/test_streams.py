@@ -23,36 +23,139 @@ from tests.relay_server.service.wired import hello
 
 
 class FakeContext:
-    """A peer that said something; its next message is what `reading` is given."""
+    """A peer that said something; its next message is what `reading` is given. It takes what is written when `answers` say so."""
 
     def __init__(self, *said: bytes) -> None:
         self.said = list(said)
         self.reading = asyncio.get_running_loop().create_future()
         self.reads = 0
+        self.written: list[bytes] = []
+        self.answers: list[asyncio.Future[None]] = []
 
     async def read(self) -> Any:
         """The next message."""
         self.reads += 1
         return self.said.pop(0) if self.said else await self.reading
 
+    async def write(self, data: bytes) -> None:
+        """Send; done with the next of the `answers`."""
+        self.written.append(data)
+        self.answers.append(asyncio.get_running_loop().create_future())
+        await self.answers[-1]
+
 
 class FakePort(Port[Any]):
-    """The relay's side, which never says anything."""
+    """The relay's side: what it is to say, and what it heard."""
 
     def __init__(self) -> None:
         super().__init__()
         self.heard: list[str] = []
+        self.says: list[bytes] = []
 
-    def next(self) -> None:
-        """Nothing, ever."""
+    def say(self, *messages: bytes) -> None:
+        """Queue these, and wake whoever sends them."""
+        self.says += messages
+        self.wake()
+
+    def next(self) -> bytes | None:
+        """The next of them."""
+        return self.says.pop(0) if self.says else None
 
     def end(self, fault: Fault | None = None) -> None:
         """Noted."""
         self.heard.append(f"end {fault}")
+        super().end(fault)
 
     def close(self) -> None:
         """Noted."""
         self.heard.append("close")
+
+
+def carried(context: FakeContext, port: FakePort) -> asyncio.Task[None]:
+    """A stream of the two."""
+
+    async def take(data: bytes) -> None:
+        raise AssertionError(data)
+
+    return asyncio.create_task(
+        carry(
+            cast(Context, context),
+            port,
+            WriteWatch(),
+            take=take,
+            encode=bytes,
+            said_all=lambda: None,
+            failed=lambda fault: port.heard.append(fault.text),
+        )
+    )
+
+
+async def test_a_write_begins_within_the_call_that_wakes_the_port() -> None:
+    """No turn of the event loop is spent on it; what follows waits for the peer."""
+    context, port = FakeContext(), FakePort()
+    handler = carried(context, port)
+    await asyncio.sleep(0)
+    port.say(b"one")
+    assert context.written == [b"one"]
+    port.say(b"two", b"three")
+    assert context.written == [b"one"]
+    for answer in range(2):
+        context.answers[answer].set_result(None)
+        await asyncio.sleep(0)
+    assert context.written == [b"one", b"two", b"three"]
+    port.end()
+    assert not handler.done()
+    context.answers[2].set_result(None)
+    await handler
+
+
+async def test_what_waited_before_the_stream_is_written() -> None:
+    """And a stream that is ended says what was still to be said."""
+    context, port = FakeContext(), FakePort()
+    port.say(b"one")
+    port.end()
+    handler = carried(context, port)
+    await asyncio.sleep(0)
+    context.answers[0].set_result(None)
+    await handler
+    assert context.written == [b"one"]
+
+
+async def test_a_write_that_fails_ends_its_own_stream_only() -> None:
+    """Whoever woke the port, mostly another stream's reader, sees nothing of it."""
+    context, port = FakeContext(), FakePort()
+    handler = carried(context, port)
+    await asyncio.sleep(0)
+    port.say(b"one", b"two")
+    context.answers[0].set_exception(RuntimeError("the stream broke"))
+    with pytest.raises(RuntimeError, match="the stream broke"):
+        await handler
+    port.wake()
+    assert (context.written, port.heard) == ([b"one"], ["close"])
+
+
+async def test_message_that_cannot_be_encoded_ends_its_own_stream_only() -> None:
+    context, port = FakeContext(), FakePort()
+    handler = carried(context, port)
+    await asyncio.sleep(0)
+    port.say(cast(bytes, -1))
+    with pytest.raises(ValueError, match="negative count"):
+        await handler
+
+
+async def test_write_under_way_is_left_to_end_with_its_stream() -> None:
+    """gRPC answers a write of a stream that is gone later, perhaps with an error, which is of no interest then."""
+    context, port = FakeContext(), FakePort()
+    handler = carried(context, port)
+    await asyncio.sleep(0)
+    port.say(b"one", b"two")
+    handler.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await handler
+    assert not context.answers[0].cancelled()
+    context.answers[0].set_exception(RuntimeError("the stream is gone"))
+    await asyncio.sleep(0)
+    assert context.written == [b"one"]
 
 
 async def test_read_under_way_is_left_to_end_with_its_stream() -> None:

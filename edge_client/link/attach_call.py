@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Self
@@ -29,7 +30,14 @@ from avatar_relay.media import Credit
 from avatar_relay.request_limit import RequestLimit
 from avatar_relay.v1 import device_service_pb2 as pb
 from avatar_relay.v1 import media_pb2
-from avatar_relay.wire import UNCOUNTED_BYTES, WireError, attach_request_to_wire, attach_response_from_wire, check_entries
+from avatar_relay.wire import (
+    UNCOUNTED_BYTES,
+    WireError,
+    attach_request_to_wire,
+    attach_response_from_wire,
+    attach_responses_in,
+    check_entries,
+)
 from edge_client.link.retry import StreamEnd
 
 _OPTIONS = (*CHANNEL_OPTIONS, ("grpc.keepalive_time_ms", 2**31 - 1), ("grpc.enable_retries", 0))
@@ -78,17 +86,18 @@ class AttachCall:
         self._limit.begin()
         self._channel = _open_channel(self._endpoint, credentials)
         self._call: Any = self._channel.stream_stream(_ATTACH)(metadata=metadata_of(credentials.token))
+        self._came: deque[m.ToDevice | AttachRefused | StreamEnd | None] = deque()
         return self
 
     async def __aexit__(self, *_: object) -> None:
         self._call.cancel()
         await self._channel.close()
 
-    async def write(self, message: m.ToRelayFromDevice) -> bool:
-        """Send a message; False if the stream is over, which the reader learns with its reason."""
-        data = attach_request_to_wire(message).SerializeToString()
+    async def write(self, *messages: m.ToRelayFromDevice) -> bool:
+        """Send a message, or several as one; False if the stream is over, which the reader learns with its reason."""
+        data = attach_request_to_wire(*messages).SerializeToString()
         if self._limit.counts:
-            self._limit.sent(len(data), ping_id=message.ping_id if isinstance(message, m.Ping) else None)
+            self._limit.sent(len(data), ping_id=messages[-1].ping_id if isinstance(messages[-1], m.Ping) else None)
         return await send_serialized(self._call, data)
 
     async def done_writing(self) -> None:
@@ -100,12 +109,14 @@ class AttachCall:
         """The next message; None for one that this version does not know. Cancelling ends the stream."""
         while True:
             try:
-                response = await self._call.read()
-                if response is grpc.aio.EOF:
-                    return self._stream_end(await self._call.code(), await self._call.details(), await self._call.trailing_metadata())
+                while not self._came:
+                    response = await self._call.read()
+                    if response is grpc.aio.EOF:
+                        return self._stream_end(await self._call.code(), await self._call.details(), await self._call.trailing_metadata())
+                    self._came.extend(_messages_in(response))
             except grpc.aio.AioRpcError as error:
                 return self._stream_end(error.code(), error.details(), error.trailing_metadata())
-            message = _message_in(response)
+            message = self._came.popleft()
             if not (isinstance(message, _COUNTED) and self._limit.counts and await self._is_of_a_probe(message)):
                 return message
 
@@ -133,16 +144,19 @@ def _open_channel(endpoint: Endpoint, shown: Credentials) -> grpc.aio.Channel:
     return grpc.aio.secure_channel(endpoint.address, credentials, options=options)
 
 
-def _message_in(data: bytes) -> m.ToDevice | AttachRefused | StreamEnd | None:
-    """Read a message. One that would fill the memory ends the stream before it is parsed."""
+def _messages_in(data: bytes) -> list[m.ToDevice | AttachRefused | StreamEnd | None]:
+    """Read what came as one message. One that would fill the memory ends the stream before it is parsed."""
     try:
         if len(data) > UNCOUNTED_BYTES:
             check_entries(data, MAX_DEVICE_MESSAGE_PAYLOADS)
-        response = pb.AttachResponse.FromString(data)
+        return [_message_in(response) for response in attach_responses_in(pb.AttachResponse.FromString(data))]
     except WireError as error:
-        return StreamEnd("INTERNAL", f"the relay sent a message that cannot be taken: {error.fault.text}")
+        return [StreamEnd("INTERNAL", f"the relay sent a message that cannot be taken: {error.fault.text}")]
     except DecodeError:
-        return StreamEnd("INTERNAL", "the relay sent bytes that are no message")
+        return [StreamEnd("INTERNAL", "the relay sent bytes that are no message")]
+
+
+def _message_in(response: pb.AttachResponse) -> m.ToDevice | AttachRefused | None:
     try:
         return attach_response_from_wire(response)
     except WireError as error:

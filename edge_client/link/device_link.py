@@ -3,10 +3,9 @@
 Life of a stream
 1. `hello` goes out (with session token, cursors and all the room there is). `avatar_relay.backoff` says how long connection and
    `welcome` together may take.
-2. One task writes: what the outbox gives, and a ping every `HEARTBEAT_US`. One task reads: pings are answered, pongs feed
-   the clock probe, acknowledgements the outbox; all else goes to the player, in order.
-3. A relay that says nothing for `PEER_TIMEOUT_US` is dead. Without a conversation, pings are as rare as the relay allows
-   (`Limits.idle_heartbeat_ms`), and it may be silent for `IDLE_BEATS` of them.
+2. One task writes: what the outbox gives, several messages as one if the relay takes that. One task reads: pings are answered, pongs
+   feed the clock probe, acknowledgements the outbox; all else goes to the player, in order.
+3. `edge_client.link.heartbeat` says when it pings, and when a silent relay is dead.
 4. When the stream ends, `edge_client.link.retry` says what follows, and `avatar_relay.backoff` how long it waits.
 5. To leave: events are given `FLUSH_S` to be acknowledged, then `goodbye`, then the stream is closed from our side.
 
@@ -26,20 +25,20 @@ from avatar_relay import messages as m
 from avatar_relay.backoff import DEVICE_BACKOFF, Attempts, BackoffPolicy
 from avatar_relay.certificate_dates import clock_fault
 from avatar_relay.device_state import DeviceSettings
-from avatar_relay.limits import HEARTBEAT_US, IDLE_BEATS, MAX_IDLE_HEARTBEAT_US, PEER_TIMEOUT_US, PROTOCOL_VERSION
+from avatar_relay.limits import MAX_JOINED_WITH_DEVICE, PROTOCOL_VERSION
 from avatar_relay.media import Codec, ConversationOpen, Credit, Cursor, MotionEncoding
 from avatar_relay.relay_list import RelayList
 from avatar_relay.request_limit import RequestLimit
 from edge_client.link.attach_call import AttachCall, AttachRefused, Endpoint
 from edge_client.link.clock_probe import ClockProbe, RelayTime
+from edge_client.link.heartbeat import Heartbeat
 from edge_client.link.report_outbox import Posted, ReportOutbox
 from edge_client.link.retry import RetryDecision, StreamEnd
 
 logger = logging.getLogger(__name__)
 
-SILENCE_S = PEER_TIMEOUT_US / 1e6
 SILENCE_STEP_S = 0.25
-"""A silence of `SILENCE_S` is noticed at most so much later."""
+"""The relay's silence is noticed at most so much later."""
 FLUSH_S = 1.0
 """How long the relay may take to acknowledge the last events, and again to end the stream after `goodbye`."""
 STOPPED = StreamEnd("CANCELLED", "the device was told to stop", stopped=True)
@@ -135,10 +134,7 @@ class DeviceLink:
         self._session_token = ""
         self._goaway = m.GoAway("")
         self._welcomed_time_us: int | None = None
-        self._idle_heartbeat_us = 0
-        self._busy = True
-        """There may be a conversation."""
-        self._pings = 0
+        self._heartbeat = Heartbeat()
         self.probe = ClockProbe()
         self.status = LinkStatus()
         self.relay_time: RelayTime | None = None
@@ -241,6 +237,7 @@ class DeviceLink:
             volume=self._player.volume,
             settings=self._player.settings,
             slow_when_idle=True,
+            takes_joined=True,
         )
 
     def _welcome(self, welcome: m.Welcome, asked_us: int) -> None:
@@ -248,7 +245,7 @@ class DeviceLink:
         now_us = self._clocks.monotonic_us()
         self._learn_time(m.Pong(0, asked_us, welcome.server_time_us, welcome.server_time_us, welcome.server_unix_time_us), now_us)
         self._welcomed_time_us = now_us
-        self._idle_heartbeat_us = min(welcome.limits.idle_heartbeat_ms * 1_000, MAX_IDLE_HEARTBEAT_US)
+        self._heartbeat.welcome(welcome)
         self._attempts.welcomed()
         self._relays.welcomed()
         if welcome.session_token != self._session_token:
@@ -273,7 +270,7 @@ class DeviceLink:
 
     async def _read(self, call: AttachCall) -> StreamEnd:
         """Take what comes. The time limit is moved on once in a while only: with each message it would cost as much as reading."""
-        now_s, silence_s = asyncio.get_running_loop().time, SILENCE_S
+        now_s, silence_s = asyncio.get_running_loop().time, self._heartbeat.silence_us / 1e6
         try:
             async with asyncio.timeout(silence_s) as limit:
                 due_s = now_s() + silence_s
@@ -282,7 +279,7 @@ class DeviceLink:
                     if isinstance(message, StreamEnd):
                         return message
                     self._receive(message)
-                    silence_s = self._silence_s()
+                    silence_s = self._heartbeat.silence_us / 1e6
                     if not silence_s <= due_s - now_s() <= silence_s + SILENCE_STEP_S:
                         due_s = now_s() + silence_s + SILENCE_STEP_S
                         limit.reschedule(due_s)
@@ -293,31 +290,26 @@ class DeviceLink:
 
     async def _write(self, call: AttachCall) -> None:
         """The one writer. Ends with goodbye, or with the stream (the reader learns why)."""
-        pinged_us = self._clocks.monotonic_us() - self._heartbeat_us()
         while True:
             self._wake.clear()
-            self._busy = bool(self._player.cursors())
-            while (message := self._outbox.take(self._clocks.monotonic_us())) is not None:
-                if not await call.write(message):
+            self._heartbeat.busy = bool(self._player.cursors())
+            while messages := self._next_messages(self._clocks.monotonic_us()):
+                if not await call.write(*messages):
                     return
-                if isinstance(message, m.Goodbye):
+                if isinstance(messages[-1], m.Goodbye):
                     return await call.done_writing()
-            now_us = self._clocks.monotonic_us()
-            if now_us >= pinged_us + self._heartbeat_us():
-                self._pings += 1
-                pinged_us = now_us
-                if not await call.write(m.Ping(self._pings, now_us)):
-                    return
-            await _is_set_within(self._wake, max(0, pinged_us + self._heartbeat_us() - self._clocks.monotonic_us()) / 1e6)
+            await _is_set_within(self._wake, self._heartbeat.wait_us(self._clocks.monotonic_us()) / 1e6)
 
-    def _heartbeat_us(self) -> int:
-        """How often to ping: rarely while there is no conversation, if the relay said so."""
-        return HEARTBEAT_US if self._busy else max(HEARTBEAT_US, self._idle_heartbeat_us)
-
-    def _silence_s(self) -> float:
-        """How long the relay may say nothing: it answers each ping."""
-        heartbeat_us = self._heartbeat_us()
-        return SILENCE_S if heartbeat_us == HEARTBEAT_US else max(SILENCE_S, IDLE_BEATS * heartbeat_us / 1e6)
+    def _next_messages(self, now_us: int) -> list[m.ToRelayFromDevice]:
+        """What travels as one message now; none if nothing waits. A ping is the last of them."""
+        messages: list[m.ToRelayFromDevice] = []
+        most = MAX_JOINED_WITH_DEVICE - 1 if self._heartbeat.joins else 1
+        while len(messages) < most and (message := self._outbox.take(now_us)) is not None:
+            messages.append(message)
+        answers = self._heartbeat.joins and any(isinstance(message, m.Pong) for message in messages)
+        if (answers and not isinstance(messages[-1], m.Goodbye)) or (not messages and not self._heartbeat.wait_us(now_us)):
+            messages.append(self._heartbeat.ping(now_us))
+        return messages
 
     async def _leave(self, stop: asyncio.Event) -> None:
         """When told to stop: let events arrive, say goodbye, and wait for the relay to end the stream, but not for ever."""
@@ -358,7 +350,7 @@ class DeviceLink:
                 self._player.handle(message, now_us)
                 self._on_handled()
                 if isinstance(message, ConversationOpen):
-                    self._busy = True  # heartbeats are no longer rare
+                    self._heartbeat.busy = True  # heartbeats are no longer rare
                     self._wake.set()
 
     def _learn_time(self, pong: m.Pong, now_us: int) -> None:

@@ -10,6 +10,8 @@ MAX_JOINED_BYTES = 64 << 10
 """Waiting payloads are joined into one message up to this size; twice as much where a device answers at once."""
 MAX_JOINED_REQUESTS = 256
 """Requests of a publisher that travel in one message."""
+MAX_JOINED_WITH_DEVICE = 16
+"""Messages between a device and its relay that travel as one."""
 MAX_MESSAGE_BYTES = 4 << 20
 """Largest message."""
 GRPC_MAX_RECEIVE_BYTES = 8 << 20

@@ -250,6 +250,8 @@ class Hello:
     """Without a conversation, heartbeats may be rare."""
     settings: DeviceSettings | None = None
     """Those from operators; None from a device that takes none."""
+    takes_joined: bool = False
+    """Several messages may travel as one."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -264,6 +266,8 @@ class Welcome:
     lost_conversation_ids: tuple[str, ...] = ()
     volume: Volume = field(default_factory=Volume)
     settings: DeviceSettings | None = None
+    takes_joined: bool = False
+    """Several messages may travel as one."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,13 +6,13 @@ from collections.abc import Callable, Iterable
 from dataclasses import replace
 
 from avatar_relay.errors import PeerError
-from avatar_relay.limits import IDLE_BEATS
+from avatar_relay.limits import IDLE_BEATS, MAX_JOINED_WITH_DEVICE
 from avatar_relay.messages import GoAway, Hello, Ping, Pong, ToRelayFromDevice
 from avatar_relay.reasons import Fault, Reason
 from relay_server.config import RelayConfig
 from relay_server.connections.clocks import Clocks
 from relay_server.connections.ports import RETRY_AFTER_MS, Port
-from relay_server.core.device_outbox import MediaMessage, Outgoing
+from relay_server.core.device_outbox import JoinedMessages, MediaMessage, Outgoing
 from relay_server.core.device_reports import DeviceReports
 from relay_server.core.events import Effect
 from relay_server.core.registry import Registry
@@ -23,7 +23,11 @@ PHASE_STEP = 0.618
 """The golden ratio's: wherever a sequence of phases stops, they are spread evenly."""
 
 
-class DevicePort(Port[Outgoing]):
+PING_WITH_MEDIA_US = 250_000
+"""A ping that is due so soon goes with media, if the device takes them as one message: a message of its own costs much more."""
+
+
+class DevicePort(Port[Outgoing | JoinedMessages]):
     """One device's stream. Made by `Relay.connect_device`."""
 
     def __init__(self, devices: Devices) -> None:
@@ -39,18 +43,33 @@ class DevicePort(Port[Outgoing]):
         self.busy_us: int | None = None
         """Since when it is pinged at the usual pace; None while it is idle, and pinged rarely."""
 
-    async def send(self, message: ToRelayFromDevice) -> None:
-        """Say something. Raises `PeerError` where the message ends the stream."""
+    async def send(self, message: ToRelayFromDevice, *, alone: bool = True) -> None:
+        """Say something; `alone`: it is not one of several that came as one. Raises `PeerError` where the message ends the stream."""
         if self.fault is not None:
             self.check_open()
-        self._devices.take(self, message)
+        self._devices.take(self, message, alone=alone)
 
-    def next(self) -> Outgoing | None:
+    def next(self) -> Outgoing | JoinedMessages | None:
         """See `Port`."""
-        if self.session is not None and not self.ended and self.session.outbox.changed:
-            return self._devices.next_for(self.session)
+        session = self.session
+        if session is not None and not self.ended and session.outbox.changed:
+            message = self._devices.next_for(self, session)
+            if message is not None and session.outbox.changed and session.hello.takes_joined:
+                return self._joined(session, message)
+            return message
         farewell, self.farewell = self.farewell, None
         return farewell
+
+    def _joined(self, session: Session, first: Outgoing) -> Outgoing | JoinedMessages:
+        """A message with those that wait behind it, but with no second one of media: that is as large as one may be."""
+        messages = [first]
+        has_media = isinstance(first, MediaMessage)
+        while len(messages) < MAX_JOINED_WITH_DEVICE and (session.outbox.control_waits or not has_media):
+            if (following := self._devices.next_for(self, session)) is None:
+                break
+            messages.append(following)
+            has_media = has_media or isinstance(following, MediaMessage)
+        return JoinedMessages(messages) if len(messages) > 1 else messages[0]
 
     def close(self) -> None:
         """The device's stream is gone: its lease begins. Harmless when repeated."""
@@ -89,8 +108,8 @@ class Devices:
 
     # --- what ports ask --------------------------------------------------------------------------------------------
 
-    def take(self, port: DevicePort, message: ToRelayFromDevice) -> None:
-        """Take a message. Raises `PeerError` where it ends the stream."""
+    def take(self, port: DevicePort, message: ToRelayFromDevice, *, alone: bool) -> None:
+        """Take a message; `alone`: see `DevicePort.send`. Raises `PeerError` where it ends the stream."""
         port.heard_us = self._clocks.now_us()
         session = port.session
         match message:
@@ -100,7 +119,8 @@ class Devices:
                 raise PeerError(Fault(Reason.HELLO_MISSING, "the first message of a device must be hello", "hello"))
             case Ping():
                 session.outbox.put(self._clocks.pong(message))
-                port.wake()
+                if alone:
+                    port.wake()
             case Pong():  # the device reads the clocks; here it tells what came
                 session.flight.answered(message.ping_id, port.heard_us, late_us=self._late_us)
                 if session.flight.wants_ping:  # the window became smaller than what left behind that ping
@@ -112,7 +132,7 @@ class Devices:
                 if self._registry.sessions.get(session.device_id) is not session:
                     port.end()  # goodbye
 
-    def next_for(self, session: Session) -> Outgoing | None:
+    def next_for(self, port: DevicePort, session: Session) -> Outgoing | None:
         """What to send now; None where nothing may be."""
         now_us = self._clocks.now_us()
         if session.flight.is_narrow and (conversation_id := self._reports.yield_motion(session, now_us)):
@@ -128,6 +148,10 @@ class Devices:
                     self._observer.payloads_sent(session.device_id, cid, batches, now_us)
                 if conversation.owes_credit:
                     self._credit_due(cid)
+                if now_us >= port.next_ping_us - PING_WITH_MEDIA_US and session.hello.takes_joined:
+                    port.next_ping_us = max(port.next_ping_us, now_us) + self._config.heartbeat_us
+                    if not session.outbox.control_waits:  # else this media itself made a ping due
+                        session.ping(now_us)
             case Ping():
                 return replace(message, sent_time_us=now_us)
             case Pong():

@@ -40,6 +40,12 @@ class MediaMessage(NamedTuple):
 Outgoing = ToDevice | MediaMessage
 
 
+class JoinedMessages(NamedTuple):
+    """What leaves as one message for a device that takes that."""
+
+    messages: Sequence[Outgoing]
+
+
 @dataclass(slots=True)
 class Lane:
     """What waits of one conversation."""
@@ -65,6 +71,11 @@ class DeviceOutbox:
         """Whether the device reads so little that control piles up."""
         self.changed = False
         """Whether `take` may give something: not, once it has given all, until something is put or granted."""
+
+    @property
+    def control_waits(self) -> bool:
+        """Whether the next message is not media."""
+        return bool(self._control)
 
     @property
     def credit(self) -> Credit:

@@ -80,6 +80,7 @@ class DeviceReports:
                 lost_conversation_ids=back.lost,
                 volume=session.volume.volume,
                 settings=session.settings.value if session.settings.supported else None,
+                takes_joined=True,
             )
         )
         effects.append(DeviceAttached(hello.device_id, resumed=session is known))

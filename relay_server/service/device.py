@@ -14,7 +14,7 @@ from avatar_relay.messages import Hello, UnknownEvent
 from avatar_relay.v1 import device_service_pb2 as pb
 from relay_server.access.caller import current_caller
 from relay_server.connections.relay import Relay
-from relay_server.core.device_outbox import MediaMessage, Outgoing
+from relay_server.core.device_outbox import JoinedMessages, MediaMessage, Outgoing
 from relay_server.core.events import MessageUnknown
 from relay_server.core.payload_batch import whole_sources
 from relay_server.rpc_errors import Context
@@ -44,22 +44,26 @@ class DeviceService:
         port, caller = self._relay.connect_device(), current_caller()
 
         async def take(data: bytes) -> None:
-            message = wire.attach_request_from_wire(parse(pb.AttachRequest, data, MAX_DEVICE_MESSAGE_BYTES))
-            if isinstance(message, Hello):
-                if (refusal := caller.attach_refusal(message.device_id)) is not None:
-                    raise PeerError(refusal)
-                await asyncio.sleep(GREETED_AFTER_S)
-            if message is None or isinstance(message, UnknownEvent):
-                self._relay.observer.notice(MessageUnknown(LEG))
-            if message is not None:
-                await port.send(message)
+            requests = wire.attach_requests_in(parse(pb.AttachRequest, data, MAX_DEVICE_MESSAGE_BYTES))
+            for request in requests:
+                message = wire.attach_request_from_wire(request)
+                if isinstance(message, Hello):
+                    if (refusal := caller.attach_refusal(message.device_id)) is not None:
+                        raise PeerError(refusal)
+                    await asyncio.sleep(GREETED_AFTER_S)
+                if message is None or isinstance(message, UnknownEvent):
+                    self._relay.observer.notice(MessageUnknown(LEG))
+                if message is not None:
+                    await port.send(message, alone=len(requests) == 1)
 
         failed = partial(self._relay.stream_failed, LEG)
         await carry(context, port, self._watch, take=take, encode=encode, said_all=port.end, failed=failed)
 
 
-def encode(message: Outgoing) -> bytes:
+def encode(message: Outgoing | JoinedMessages) -> bytes:
     """A message as bytes; payloads were encoded before."""
+    if isinstance(message, JoinedMessages):
+        return wire.join_attach_responses(map(encode, message.messages))
     if isinstance(message, MediaMessage):
         if (sources := whole_sources(message.batches)) is not None:
             return sources[0].data if len(sources) == 1 else wire.join_media_responses(sources)

@@ -75,6 +75,7 @@ TO_RELAY: tuple[m.ToRelayFromDevice, ...] = (
         VOLUME,
         slow_when_idle=True,
         settings=SETTINGS,
+        takes_joined=True,
     ),
     CREDIT,
     m.Ping(1, 2),
@@ -86,7 +87,7 @@ TO_RELAY: tuple[m.ToRelayFromDevice, ...] = (
     *COMMON,
 )
 TO_DEVICE: tuple[m.ToDevice, ...] = (
-    m.Welcome("t", LIMITS, 1, 2, ("a",), ("b", "c"), m.Volume(0.5, muted=True, revision=8), SETTINGS),
+    m.Welcome("t", LIMITS, 1, 2, ("a",), ("b", "c"), m.Volume(0.5, muted=True, revision=8), SETTINGS, takes_joined=True),
     SETTINGS,
     Restart(),
     Identify(),
@@ -167,6 +168,28 @@ def test_an_unknown_player_event_keeps_its_id() -> None:
     message.event.event_id = 5
     message.event.conversation_id = "c"
     assert wire.attach_request_from_wire(message) == m.UnknownEvent(5)
+
+
+def test_joined_messages_of_device_and_relay_are_each_their_own() -> None:
+    """In order; what is already encoded is joined as it is."""
+    request = wire.attach_request_to_wire(*TO_RELAY[1:17])
+    assert tuple(wire.attach_request_from_wire(one) for one in wire.attach_requests_in(request)) == TO_RELAY[1:17]
+    encoded = [wire.attach_response_to_wire(message).SerializeToString() for message in TO_DEVICE[:16]]
+    response = device_service_pb2.AttachResponse.FromString(wire.join_attach_responses(encoded))
+    assert tuple(wire.attach_response_from_wire(one) for one in wire.attach_responses_in(response)) == TO_DEVICE[:16]
+    alone = wire.attach_response_to_wire(TO_DEVICE[0])
+    assert list(wire.attach_responses_in(alone)) == [alone]
+
+
+def test_too_many_joined_messages_of_device_or_relay_are_refused() -> None:
+    """Joined ones in joined ones are not known at all."""
+    many = wire.attach_request_to_wire(*[m.Ping(1, 2)] * 17)
+    with pytest.raises(wire.WireError, match=r"joined\.requests has 17 entries"):
+        wire.attach_requests_in(many)
+    responses = device_service_pb2.AttachResponse.FromString(wire.join_attach_responses([b""] * 17))
+    with pytest.raises(wire.WireError, match=r"joined\.responses has 17 entries"):
+        wire.attach_responses_in(responses)
+    assert wire.attach_request_from_wire(many) is None
 
 
 def test_joined_requests_are_each_their_own_message() -> None:

@@ -5,7 +5,15 @@ where. Unknown fields and unknown `oneof` members are tolerated: the latter read
 """
 
 from avatar_relay.wire.control import CREDIT, CURSOR, EVENT, PART, SETTINGS, VOLUME
-from avatar_relay.wire.device import attach_request_from_wire, attach_request_to_wire, attach_response_from_wire, attach_response_to_wire
+from avatar_relay.wire.device import (
+    attach_request_from_wire,
+    attach_request_to_wire,
+    attach_requests_in,
+    attach_response_from_wire,
+    attach_response_to_wire,
+    attach_responses_in,
+    join_attach_responses,
+)
 from avatar_relay.wire.entries import UNCOUNTED_BYTES, check_entries
 from avatar_relay.wire.faults import DETAILS_KEY, fault_from_status, fault_in, fault_to_status
 from avatar_relay.wire.media import (
@@ -50,8 +58,10 @@ __all__ = [
     "angle_unit_from_wire",
     "attach_request_from_wire",
     "attach_request_to_wire",
+    "attach_requests_in",
     "attach_response_from_wire",
     "attach_response_to_wire",
+    "attach_responses_in",
     "check_entries",
     "encode_payload",
     "expression_from_wire",
@@ -59,6 +69,7 @@ __all__ = [
     "fault_from_status",
     "fault_in",
     "fault_to_status",
+    "join_attach_responses",
     "join_media_responses",
     "on_playing_from_wire",
     "payload_from_wire",

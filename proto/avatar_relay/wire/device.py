@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -11,6 +12,7 @@ from avatar_relay.ids import ID_RULE, is_valid_id
 from avatar_relay.limits import (
     MAX_CLOSED_CONVERSATIONS,
     MAX_FORMATS,
+    MAX_JOINED_WITH_DEVICE,
     MAX_SOFTWARE_CHARACTERS,
     MAX_TOKEN_CHARACTERS,
     MAX_WORD_CHARACTERS,
@@ -21,6 +23,7 @@ from avatar_relay.v1 import device_service_pb2 as pb
 from avatar_relay.wire.control import COMMANDS, CREDIT, CURSOR, ERROR, EVENT, GOAWAY, HELD, LIMITS, PARTS, PING, PONG, SETTINGS, VOLUME
 from avatar_relay.wire.converters import Converter, OneOf, at_most, cut_to, message, repeated, texts
 from avatar_relay.wire.media import open_from_wire, open_to_wire
+from avatar_relay.wire.raw import delimited
 from avatar_relay.wire.values import CODEC_FROM_WIRE, CODEC_TO_WIRE, ENCODING_FROM_WIRE, ENCODING_TO_WIRE, WireError, check_count
 
 
@@ -81,7 +84,25 @@ _ATTACH_REQUEST: OneOf[m.ToRelayFromDevice] = OneOf(
         Parts: ("parts", PARTS),
     },
 )
-attach_request_to_wire, attach_request_from_wire = _ATTACH_REQUEST.to_wire, _ATTACH_REQUEST.from_wire
+attach_request_from_wire = _ATTACH_REQUEST.from_wire
+
+
+def attach_request_to_wire(*messages: m.ToRelayFromDevice) -> pb.AttachRequest:
+    """Encode what a device says: a message, or several that travel as one."""
+    if len(messages) > 1:
+        return pb.AttachRequest(joined={"requests": [_ATTACH_REQUEST.fields(one) for one in messages]})
+    request: pb.AttachRequest = _ATTACH_REQUEST.to_wire(messages[0])
+    return request
+
+
+def attach_requests_in(message: pb.AttachRequest) -> Sequence[pb.AttachRequest]:
+    """The requests that a message holds: itself, or those joined in it. Raises `WireError` if they are too many."""
+    if not message.HasField("joined"):
+        return (message,)
+    check_count(message.joined.requests, MAX_JOINED_WITH_DEVICE, "joined.requests")
+    requests: Sequence[pb.AttachRequest] = message.joined.requests
+    return requests
+
 
 _WELCOME = message(
     m.Welcome,
@@ -118,3 +139,18 @@ _ATTACH_RESPONSE: OneOf[m.ToDevice] = OneOf(
     },
 )
 attach_response_to_wire, attach_response_from_wire = _ATTACH_RESPONSE.to_wire, _ATTACH_RESPONSE.from_wire
+
+
+def join_attach_responses(responses: Iterable[bytes]) -> bytes:
+    """The bytes of `AttachResponse{joined}` out of responses that are encoded already."""
+    joined = b"".join([delimited(pb.JoinedAttachResponses.RESPONSES_FIELD_NUMBER, response) for response in responses])
+    return delimited(pb.AttachResponse.JOINED_FIELD_NUMBER, joined)
+
+
+def attach_responses_in(message: pb.AttachResponse) -> Sequence[pb.AttachResponse]:
+    """The responses that a message holds: itself, or those joined in it. Raises `WireError` if they are too many."""
+    if not message.HasField("joined"):
+        return (message,)
+    check_count(message.joined.responses, MAX_JOINED_WITH_DEVICE, "joined.responses")
+    responses: Sequence[pb.AttachResponse] = message.joined.responses
+    return responses

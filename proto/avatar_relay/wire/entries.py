@@ -6,6 +6,7 @@ from contextlib import suppress
 
 from avatar_relay.limits import MAX_MESSAGE_PAYLOADS, MAX_REQUEST_BYTES
 from avatar_relay.reasons import Fault, Reason
+from avatar_relay.v1 import device_service_pb2 as device_pb
 from avatar_relay.v1 import publisher_service_pb2 as publisher_pb
 from avatar_relay.wire.raw import varint
 from avatar_relay.wire.values import WireError
@@ -15,8 +16,9 @@ UNCOUNTED_BYTES = 512 << 10
 _MEDIA = publisher_pb.PublishRequest.MEDIA_FIELD_NUMBER
 _JOINED = publisher_pb.PublishRequest.JOINED_FIELD_NUMBER
 _REQUESTS = publisher_pb.JoinedRequests.REQUESTS_FIELD_NUMBER
-_INNER: dict[tuple[int, int], int] = {(0, _MEDIA): 1, (0, _JOINED): 2, (2, _REQUESTS): 0}
-"""Kinds of message (0 request, 1 media, 2 joined requests) that stand in fields of each other."""
+_JOINED_RESPONSES = device_pb.AttachResponse.JOINED_FIELD_NUMBER
+_INNER: dict[tuple[int, int], int] = {(0, _MEDIA): 1, (0, _JOINED): 2, (0, _JOINED_RESPONSES): 2, (2, _REQUESTS): 0}
+"""Kinds of message (0 request or response, 1 media, 2 joined ones) that stand in fields of each other."""
 _FIXED_BYTES = {1: 8, 5: 4}
 
 

@@ -10,7 +10,7 @@ from functools import lru_cache
 
 
 def tag(field: int) -> int:
-    """The byte that a length-delimited field of a number below 16 begins with."""
+    """The number that a length-delimited field begins with: one byte below field 16."""
     return field << 3 | 2
 
 
@@ -22,11 +22,12 @@ def delimited(field: int, data: bytes) -> bytes:
 @lru_cache(maxsize=4_096)
 def header(field: int, length: int) -> bytes:
     """Tag and length of a field."""
-    encoded = bytearray([tag(field)])
-    while length > 0x7F:
-        encoded.append(length & 0x7F | 0x80)
-        length >>= 7
-    encoded.append(length)
+    encoded = bytearray()
+    for number in (tag(field), length):
+        while number > 0x7F:
+            encoded.append(number & 0x7F | 0x80)
+            number >>= 7
+        encoded.append(number)
     return bytes(encoded)
 
 

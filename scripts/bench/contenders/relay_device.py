@@ -1,7 +1,7 @@
 """A device of the bench: one stream of the real protocol, read as protobuf messages, so that the load generator costs little.
 
-It grants credit and reports cursors as an edge client does, answers pings, and reports `started` and `finished`. It does not
-reconnect: the bench measures streams that stay.
+It grants credit and reports cursors as an edge client does, answers pings, each with one of its own, and reports `started` and `finished`.
+It does not reconnect: the bench measures streams that stay.
 """
 
 from __future__ import annotations
@@ -58,12 +58,14 @@ class RelayDevice:
             motion_encodings=[media.MotionFormat.ENCODING_AVATARKIT_V2, media.MotionFormat.ENCODING_BLENDSHAPE_WEIGHTS],
             buffer=media.Credit(audio_bytes=BUFFER_BYTES, motion_bytes=BUFFER_BYTES),
             slow_when_idle=True,
+            takes_joined=True,
         )
-        await self._write(hello=hello)
+        await self._write({"hello": hello})
         reporter = asyncio.create_task(self._report_regularly())
         try:
             while (response := await self._call.read()) is not grpc.aio.EOF:
-                await self._take(response)
+                for one in response.joined.responses if response.HasField("joined") else (response,):
+                    await self._take(one)
         finally:
             reporter.cancel()
             self._call.cancel()
@@ -73,7 +75,7 @@ class RelayDevice:
             case "media":
                 self._use(response.media)
                 if sum(self._freed.values()) >= MUCH_BYTES:
-                    await self._grant()
+                    await self._write({"credit": self._grant()})
             case "welcome":
                 self.attached.set()
             case "open":
@@ -85,7 +87,8 @@ class RelayDevice:
             case "interrupt":
                 await self._finish(response.interrupt.conversation_id, media.PlaybackFinished(interrupted=True, reason="interrupted"))
             case "ping":
-                await self._write(pong=media.Pong(id=response.ping.id, ping_sent_time_us=response.ping.sent_time_us))
+                pong = media.Pong(id=response.ping.id, ping_sent_time_us=response.ping.sent_time_us)
+                await self._write({"pong": pong}, {"ping": media.Ping(id=response.ping.id)})
 
     def _use(self, message: media.Media) -> None:
         cursor = self._cursors[message.conversation_id]
@@ -105,18 +108,17 @@ class RelayDevice:
         while True:
             if self._unreported:
                 self._unreported = False
-                await self._grant()
                 cursors = [
                     media.Cursor(conversation_id=cid, audio_seq=seqs[media.KIND_AUDIO], motion_seq=seqs[media.KIND_MOTION])
                     for cid, seqs in self._cursors.items()
                 ]
-                await self._write(held=media.Held(cursors=cursors))
+                await self._write({"credit": self._grant()}, {"held": media.Held(cursors=cursors)})
             await asyncio.sleep(self._report_s)
 
-    async def _grant(self) -> None:
+    def _grant(self) -> media.Credit:
         credit = media.Credit(audio_bytes=self._freed[media.KIND_AUDIO], motion_bytes=self._freed[media.KIND_MOTION])
         self._freed = dict.fromkeys(self._freed, 0)
-        await self._write(credit=credit)
+        return credit
 
     async def _finish(self, conversation_id: str, body: media.PlaybackFinished) -> None:
         if self._cursors.pop(conversation_id, None) is not None:
@@ -125,9 +127,10 @@ class RelayDevice:
     async def _tell(self, event: media.PlayerEvent) -> None:
         self._event_id += 1
         event.event_id = self._event_id
-        await self._write(event=event)
+        await self._write({"event": event})
 
-    async def _write(self, **message: Any) -> None:
+    async def _write(self, *messages: dict[str, Any]) -> None:
+        message = messages[0] if len(messages) == 1 else {"joined": {"requests": messages}}
         async with self._writing:
             if not self._call.done():
                 await self._call.write(pb.AttachRequest(**message))

@@ -27,12 +27,19 @@ from avatar_relay.reasons import Fault, Reason
 from avatar_relay.v1 import device_service_pb2 as pb
 from avatar_relay.v1 import device_service_pb2_grpc as stubs
 from avatar_relay.v1 import media_pb2
-from avatar_relay.wire import attach_request_from_wire, attach_response_to_wire, fault_to_status
+from avatar_relay.wire import (
+    attach_request_from_wire,
+    attach_requests_in,
+    attach_response_to_wire,
+    fault_to_status,
+    join_attach_responses,
+)
 from edge_client.link import device_link as transport
 from edge_client.link.attach_call import AttachCall, Endpoint
 from edge_client.link.clock_probe import RelayTime
 from edge_client.link.credentials import CredentialFiles
 from edge_client.link.device_link import DeviceLink, DeviceProfile, LinkClocks
+from edge_client.link.heartbeat import Heartbeat
 from edge_client.link.retry import RetryDecision, StreamEnd
 from edge_client.playback.events import ConversationEvent
 
@@ -68,11 +75,11 @@ class Stream:
     async def say(self, message: m.ToDevice) -> None:
         await self.context.write(attach_response_to_wire(message))
 
-    async def welcome(self, token: str = "token-1", limits: m.Limits = LIMITS) -> m.Hello:
+    async def welcome(self, token: str = "token-1", limits: m.Limits = LIMITS, *, takes_joined: bool = False) -> m.Hello:
         hello = await self.hear()
         assert isinstance(hello, m.Hello)
         now_us = CLOCKS.monotonic_us()
-        await self.say(m.Welcome(token, limits, now_us + AHEAD_US, now_us + UNIX_US))
+        await self.say(m.Welcome(token, limits, now_us + AHEAD_US, now_us + UNIX_US, takes_joined=takes_joined))
         return hello
 
     async def refuse(self, fault: Fault) -> None:
@@ -413,7 +420,7 @@ async def test_goaway_is_told_and_its_hint_kept() -> None:
 
 async def test_a_silent_relay_is_left(monkeypatch: pytest.MonkeyPatch) -> None:
     """No word for the peer time-out: the stream is dropped and another one opened."""
-    monkeypatch.setattr(transport, "SILENCE_S", 0.2)
+    monkeypatch.setattr("edge_client.link.heartbeat.PEER_TIMEOUT_US", 200_000)
     left = asyncio.Event()
 
     async def silent(stream: Stream) -> None:
@@ -430,7 +437,7 @@ async def test_a_silent_relay_is_left(monkeypatch: pytest.MonkeyPatch) -> None:
 
 async def test_without_a_conversation_heartbeats_are_rare(monkeypatch: pytest.MonkeyPatch) -> None:
     """As rare as the relay says; from the open of one on they are frequent, at once. A relay that says nothing of it hears them always."""
-    monkeypatch.setattr(transport, "HEARTBEAT_US", 20_000)
+    monkeypatch.setattr("edge_client.link.heartbeat.HEARTBEAT_US", 20_000)
     pings: dict[str, int] = {}
 
     def count(stream: Stream) -> int:
@@ -460,6 +467,39 @@ async def test_without_a_conversation_heartbeats_are_rare(monkeypatch: pytest.Mo
         assert pings["idle"] <= 1
 
 
+async def test_a_relay_that_takes_joined_messages_gets_few() -> None:
+    """What waits comes as one message, and a ping with each answer to the relay's own; what the relay joined is taken in order."""
+    requests: list[list[str]] = []
+
+    async def joining(stream: Stream) -> None:
+        await stream.welcome(takes_joined=True)
+        assert (await stream.context.read()).WhichOneof("message") == "ping"
+        for _ in range(5):
+            both = [attach_response_to_wire(message).SerializeToString() for message in (m.Volume(0.25), m.Ping(1, 0))]
+            await stream.context.write(pb.AttachResponse.FromString(join_attach_responses(both)))
+            request = await stream.context.read()
+            requests.append([one.WhichOneof("message") for one in attach_requests_in(request)])
+        await stay(stream)
+
+    async with attached(joining) as (_, running):
+        await until(lambda: len(requests) == 5)
+        assert requests == 5 * [["pong", "ping"]]
+        assert running.player.handled.count(m.Volume(0.25)) == 5
+
+
+async def test_a_message_of_too_many_ends_the_stream() -> None:
+    """A relay that joins more than it may is not read any further."""
+
+    async def joining(stream: Stream) -> None:
+        await stream.welcome()
+        ping = attach_response_to_wire(m.Ping(1, 0)).SerializeToString()
+        await stream.context.write(pb.AttachResponse.FromString(join_attach_responses([ping] * 17)))
+        await stay(stream)
+
+    async with attached(joining, stay) as (_, running):
+        await until(lambda: running.link.status.streams == 2)
+
+
 async def test_a_relay_that_takes_no_hello_is_left(monkeypatch: pytest.MonkeyPatch) -> None:
     """No welcome in time ends the try."""
     monkeypatch.setattr("avatar_relay.backoff.WELCOME_S", 0.2)
@@ -475,7 +515,7 @@ async def test_a_relay_that_takes_no_hello_is_left(monkeypatch: pytest.MonkeyPat
 def test_a_half_open_link_is_found_and_left_in_time() -> None:
     """Found within 5 s and back within 7, each with most of a second to spare; also where the first try falls into the hole."""
     attempts = Attempts(DEVICE_BACKOFF, lambda: 1.0)
-    found_s = transport.SILENCE_S + transport.SILENCE_STEP_S
+    found_s = Heartbeat().silence_us / 1e6 + transport.SILENCE_STEP_S
     assert found_s <= 5 - 0.75
     assert found_s + attempts.wait_s() + attempts.within_s + attempts.wait_s() <= 7 - 0.75
 

@@ -27,7 +27,7 @@ from avatar_relay.messages import ConversationError
 from avatar_relay.publisher import AvatarEvent, ConversationFinished, Publisher, PublisherError
 from avatar_relay.v1 import admin_service_pb2 as admin_pb
 from avatar_relay.v1 import admin_service_pb2_grpc as admin_grpc
-from edge_client.link import device_link
+from edge_client.link import heartbeat
 from tests.lab.chaos.fleet import Fleet
 from tests.lab.chaos.fleet import read_options as fleet_options
 from tests.lab.fault_proxy import FaultProxy, Weather
@@ -112,7 +112,7 @@ class Reader:
 
 async def one(options: argparse.Namespace, *, slow: bool) -> dict[str, Any]:
     """A relay, the others, and the reader."""
-    device_link.SILENCE_S = 3_600.0  # the device stays, however long it hears nothing: the relay has to end the stream
+    setattr(heartbeat, "PEER_TIMEOUT_US", 3_600_000_000)  # noqa: B010 - mypy: not exported; the device stays, however long it hears nothing: the relay has to end the stream
     relay = RelayProgram("--drain-grace-ms", "100", environment={"AVATAR_RELAY_DEVICE_LEASE_MS": str(LEASE_US // 1_000)})
     await relay.start()
     try:

@@ -8,12 +8,14 @@ from dataclasses import replace
 import pytest
 
 from avatar_relay import wire
-from avatar_relay.media import AudioFormat, Codec, ConversationOpen
-from avatar_relay.messages import Ping, Pong, PublishOpen
+from avatar_relay.media import AudioFormat, Codec, ConversationOpen, Kind, Payload
+from avatar_relay.messages import Media, Ping, Pong, PublishOpen, Welcome
 from relay_server.config import RelayConfig
 from relay_server.connections.clocks import Clocks
+from relay_server.connections.publishers import PublisherPort
 from relay_server.connections.relay import Relay
 from relay_server.core.congestion import CongestionWindow
+from relay_server.core.device_outbox import JoinedMessages, MediaMessage
 from relay_server.core.session import Session
 from tests.relay_server.relay_dsl import hello
 
@@ -55,14 +57,14 @@ async def test_devices_that_come_together_are_not_asked_together() -> None:
 class Paced:
     """A relay with one device on a clock moved by hand; each step is a tick, and the device answers its pings."""
 
-    def __init__(self, *, slow_when_idle: bool) -> None:
+    def __init__(self, *, slow_when_idle: bool, takes_joined: bool = False) -> None:
         self.now_us = 1_000_000
         self.config = RelayConfig()
         self.relay = Relay(
             self.config, Clocks(lambda: self.now_us, lambda: 0), random_bytes=lambda count: b"r" * count, encode=wire.encode_payload
         )
         self.port = self.relay.connect_device()
-        self.hello = replace(hello("lobby"), slow_when_idle=slow_when_idle)
+        self.hello = replace(hello("lobby"), slow_when_idle=slow_when_idle, takes_joined=takes_joined)
 
     async def pings(self, seconds: float, *, answers: bool = True) -> int:
         """How many pings come in so much time."""
@@ -71,16 +73,18 @@ class Paced:
             self.now_us += STEP_US
             self.relay.tick()
             while (message := self.port.next()) is not None:
-                if isinstance(message, Ping):
-                    count += 1
-                    if answers:
-                        await self.port.send(Pong(message.ping_id, message.sent_time_us, 0, 0, 0))
+                for one in message.messages if isinstance(message, JoinedMessages) else [message]:
+                    if isinstance(one, Ping):
+                        count += 1
+                        if answers:
+                            await self.port.send(Pong(one.ping_id, one.sent_time_us, 0, 0, 0))
         return count
 
-    async def open(self) -> None:
-        """A conversation begins."""
+    async def open(self) -> PublisherPort:
+        """A conversation begins; returns its publisher."""
         publisher = self.relay.connect_publisher()
         await publisher.send(PublishOpen(ConversationOpen("c1", AudioFormat(Codec.PCM_S16LE, 16_000)), ("lobby",)))
+        return publisher
 
 
 async def test_an_idle_device_that_can_do_that_is_pinged_rarely() -> None:
@@ -120,3 +124,73 @@ async def test_a_dead_device_is_found_later_only_while_it_is_idle(begins_after_s
         waited_s += 0.25
     assert paced.port.ended
     assert waited_s <= (12.5 if waited_s < 15.0 else 19.5)
+
+
+def media(seq: int) -> Media:
+    """100 ms of sound."""
+    return Media("c1", (Payload(Kind.AUDIO, seq, bytes(3_200), pts_us=(seq - 1) * 100_000, duration_us=100_000),))
+
+
+@pytest.mark.parametrize("takes_joined", [True, False])
+async def test_heartbeats_travel_with_media_to_a_device_that_takes_that(takes_joined: bool) -> None:
+    """No ping and no pong costs a message of its own while media flows, and there are as many; an older device gets each by itself."""
+    paced = Paced(slow_when_idle=True, takes_joined=takes_joined)
+    await paced.port.send(paced.hello)
+    publisher = await paced.open()
+    await paced.pings(1.0)
+    sent, woken, asked = Counter[str](), set[bool](), list[Ping]()
+    paced.port.wake = lambda: woken.add(True)
+    for seq in range(1, 101):
+        paced.now_us += 100_000
+        await publisher.send(media(seq))
+        paced.relay.tick()
+        while woken:
+            woken.clear()
+            while (message := paced.port.next()) is not None:
+                messages = message.messages if isinstance(message, JoinedMessages) else [message]
+                sent["messages"] += 1
+                sent.update([type(one).__name__ for one in messages])
+                asked += [one for one in messages if isinstance(one, Ping)]
+            while asked:
+                ping = asked.pop()
+                await paced.port.send(Pong(ping.ping_id, ping.sent_time_us, 0, 0, 0), alone=not takes_joined)
+                await paced.port.send(Ping(ping.ping_id, 0), alone=not takes_joined)
+    assert sent["MediaMessage"] == 100
+    assert 10 <= sent["Ping"] <= 16  # the first ones also ask what came
+    assert sent["Pong"] in (sent["Ping"], sent["Ping"] - 1)
+    assert sent["messages"] == (100 if takes_joined else 100 + sent["Ping"] + sent["Pong"])
+
+
+async def test_what_waits_for_a_device_that_takes_that_is_one_message() -> None:
+    """Up to the end of the first media, and no more than sixteen."""
+    paced = Paced(slow_when_idle=True, takes_joined=True)
+    await paced.port.send(paced.hello)
+    publisher = await paced.open()
+    await publisher.send(media(1))
+    await publisher.send(media(2))
+    welcome = paced.port.next()
+    assert isinstance(welcome, JoinedMessages)
+    assert [type(message) for message in welcome.messages] == [Welcome, ConversationOpen, MediaMessage, Ping]
+    session = paced.relay.sessions()[0]
+    for ping_id in range(20):
+        session.outbox.put(Ping(ping_id, 0))
+    first, second = paced.port.next(), paced.port.next()
+    assert isinstance(first, JoinedMessages)
+    assert isinstance(second, JoinedMessages)
+    assert (len(first.messages), len(second.messages)) == (16, 5)
+
+
+async def test_a_ping_that_came_with_others_waits_for_the_next_message() -> None:
+    """One that came alone is answered at once: the device may be waiting for it."""
+    paced = Paced(slow_when_idle=True, takes_joined=True)
+    await paced.port.send(paced.hello)
+    await paced.pings(1.0)
+    woken: list[int] = []
+    paced.port.wake = lambda: woken.append(1)
+    await paced.port.send(Ping(7, 0), alone=False)
+    assert woken == []
+    await paced.port.send(Ping(8, 0))
+    assert woken == [1]
+    answers = paced.port.next()
+    assert isinstance(answers, JoinedMessages)
+    assert [message.ping_id for message in answers.messages if isinstance(message, Pong)] == [7, 8]

@@ -14,7 +14,7 @@ from relay_server.config import RelayConfig
 from relay_server.connections.clocks import Clocks
 from relay_server.connections.devices import DevicePort
 from relay_server.connections.relay import Relay
-from relay_server.core.device_outbox import MediaMessage, Outgoing
+from relay_server.core.device_outbox import MediaMessage
 from tests.relay_server.relay_dsl import PCM_16K, hello
 
 BIG = 1 << 20
@@ -42,7 +42,7 @@ def audio(size: int) -> m.Media:
 
 async def next_media(device: DevicePort) -> MediaMessage:
     """The next message of media for a device."""
-    message: Outgoing | None = await device.receive()
+    message = await device.receive()
     while not isinstance(message, MediaMessage):
         assert message is not None
         if isinstance(message, m.Ping):

@@ -31,7 +31,7 @@ from edge_client.playback.engine import PlaybackEngine
 from edge_client.playback.events import ConversationEvent, View
 from edge_client.playback.playing import DecoderFactories
 from relay_server.connections.devices import DevicePort
-from relay_server.core.device_outbox import MediaMessage
+from relay_server.core.device_outbox import JoinedMessages, MediaMessage
 from tests.edge_client.playback_bench import SteppedSink
 
 LEISURE_S = 0.003
@@ -141,8 +141,8 @@ class FastDevice:
                     self._outbox.put(Pong(message.ping_id, message.sent_time_us, self.now_us, self.now_us, self.now_us))
                 case EventAck():
                     self._outbox.acknowledge(message.event_id)
-                case GoAway():
-                    pass
+                case GoAway() | JoinedMessages():
+                    pass  # hello does not say that it takes joined ones
                 case _:
                     if isinstance(message, ConversationOpen):
                         self.seen[message.conversation_id].opened_us = self.now_us

@@ -113,6 +113,9 @@ class _Writer:
                 else:
                     answer.add_done_callback(self._go)
                     return
+        except asyncio.CancelledError:  # by gRPC, with the RPC
+            self._write = None
+            self.ended.cancel()
         except Exception as error:
             self._write = None
             if not self.ended.done():

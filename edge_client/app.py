@@ -206,7 +206,7 @@ class App:
     def _stored_volume(self) -> StoredVolume:
         """The volume as it was set in an earlier run."""
         if self._folder is None:
-            logger.warning("no folder for state: name one in XDG_STATE_HOME; the volume that is set is lost at the next start")
+            logger.warning("no state folder: set XDG_STATE_HOME; the volume is lost at the next start")
             return StoredVolume()
         return StoredVolume(settings_file(self._folder, self._device_id))
 
@@ -215,11 +215,11 @@ class App:
         if isinstance(action, Restart):
             self._begin_anew("as an operator asks")
         else:
-            logger.warning("this device is %s, an operator asks", self._device_id)
+            logger.warning("this device is %s (identify, by an operator)", self._device_id)
             self._identify_until_us = monotonic_us() + IDENTIFY_US
 
     def _begin_anew(self, why: str) -> None:
-        logger.warning("the program begins anew, %s", why)
+        logger.warning("restarting, %s", why)
         self.begins_anew = True
         self._stop.set()
 
@@ -229,7 +229,7 @@ class App:
         def find() -> None:
             if (found := self._relay.endpoint(credentials)) is not None:
                 if self._relay.device_id != self._device_id:
-                    self._begin_anew(f"because this device is {self._relay.device_id} now")
+                    self._begin_anew(f"because this device is now {self._relay.device_id}")
                     return
                 self._endpoint = found
                 thread.start()
@@ -249,7 +249,7 @@ class App:
     def _make_recorder(self) -> Recorder | None:
         if self._config.record is None:
             return None
-        from edge_client.recording.recorder import Recorder  # Pillow: only where something is recorded
+        from edge_client.recording.recorder import Recorder  # Pillow: only if something is recorded
 
         return Recorder(self._skew.meter)
 
@@ -305,7 +305,7 @@ class App:
 
     def _on_skew_alarm(self, conversation_id: str, time_us: int, skew_us: int) -> None:
         early = "early" if skew_us > 0 else "late"
-        logger.warning("lip-sync is off: the sound is %s by %.0f ms in conversation %s", early, abs(skew_us) / 1e3, conversation_id)
+        logger.warning("lip-sync error: the sound is %s by %.0f ms in conversation %s", early, abs(skew_us) / 1e3, conversation_id)
         if self._tracer is not None:
             self._tracer.skew_alarm(conversation_id, time_us, skew_us)
 
@@ -345,13 +345,13 @@ class App:
         if thread.crashed or self._watch.died:
             return 1
         if thread.end is not None and not thread.end.stopped:
-            logger.error("the relay does not take this device: %s", thread.end.describe())
+            logger.error("the relay refused this device: %s", thread.end.describe())
             return 1
         return 0
 
 
 def run(config: EdgeConfig) -> int:
-    """Run the client; returns the exit status. A failure is logged in one line. Raises `ConfigError` where it cannot start."""
+    """Run the client; returns the exit status. A failure is logged in one line. Raises `ConfigError` if it cannot start."""
     try:
         app = App(config)
         status = app.run()

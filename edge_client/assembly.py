@@ -78,7 +78,7 @@ def why_soundless(sink: AudioSink) -> str:
     """Why nothing is heard, for people; empty while sound is heard, or none is wanted."""
     counters = sink.counters()
     if counters.unheard:
-        return f"No sound device was found: the face speaks, and nothing is heard. {counters.unheard}"
+        return f"No sound device was found: the face speaks without sound. {counters.unheard}"
     return counters.lost
 
 

@@ -26,9 +26,9 @@ COMMANDS = {
     "devices": "list the sound outputs of this machine",
     "tone": "play a test tone by the settings of the sound",
     "calibrate": "find how much later than it says the sound card is heard, by clicks and a mouth that opens with them",
-    "import-head": "make a head of your own model (edge-client import-head --help)",
-    "self-test": "try whether this release works on this machine: libraries, a clip, a picture of each renderer",
-    "doctor": "say what this device has and lacks, by its settings, and what to do; for people, and for reports with --json",
+    "import-head": "convert your own model to a head (edge-client import-head --help)",
+    "self-test": "test this installation: libraries, a clip, a picture of each renderer",
+    "doctor": "check this device and its settings, and advise; --json for reports",
     "version": "print the version",
 }
 
@@ -69,7 +69,7 @@ def _parser() -> argparse.ArgumentParser:
     commands = "\n".join(f"  {name:11} {text}" for name, text in COMMANDS.items())
     parser = CommandLine(
         prog="edge-client",
-        description=f"Plays what a relay sends, and draws a face that says it.\n\n{commands}",
+        description=f"Plays speech from a relay and draws the face in lip-sync.\n\n{commands}",
         epilog=f"Each setting is also an environment variable ({SETTINGS.prefix}DEVICE_ID) and a key of the file (device_id = …); "
         "flags override the environment, which overrides the file.",
         formatter_class=argparse.RawDescriptionHelpFormatter,

@@ -37,100 +37,98 @@ _COLOUR = takes.parsed(read_colour, "#RRGGBB", "a colour as #rrggbb")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EdgeConfig(ClientSettings):
-    """Settings of an edge client; the text of each is its documentation. Raises `ConfigError` where a value can not be."""
+    """Settings of an edge client; the text of each is its documentation. Raises `ConfigError` if a value cannot be."""
 
     relay: tuple[str, ...] = setting(
         AUTO,
         takes.addresses(),
         "relay to attach to, or several: the device stays with one until it fails; "
-        f"auto: the one that it is paired with, else one at {LOCAL_RELAY}, else one that announces itself",
+        f"auto: the paired one, else one at {LOCAL_RELAY}, else an announced one",
     )
-    pairing: bool = setting(True, takes.switch(), "pair with a relay that was found and offers it, while this device has no credentials")
+    pairing: bool = setting(True, takes.switch(), "pair with a relay that offers it if this device has no credentials")
     device_id: str = setting("", takes.text("ID"), "name of this device; empty: the machine's name")
     audio_sink: SinkChoice = setting(
-        "auto", takes.choice(*get_args(SinkChoice)), "what plays: auto takes pyaudio where there is a sound device, else virtual"
+        "auto", takes.choice(*get_args(SinkChoice)), "what plays: auto takes pyaudio if there is a sound device, else virtual"
     )
     audio_device: str = setting(
         "",
         desk.AUDIO_DEVICE,
-        "sound device: a name that `edge-client devices` lists or its beginning, any name of ALSA's, or path:PLACE; empty: the default one",
+        "sound device: a name listed by `edge-client devices` or its beginning, any ALSA name, or path:PLACE; empty: the default one",
     )
-    audio_side: Side = setting("both", takes.choice(*get_args(Side)), "which loudspeakers of a pair play; the other one is silent")
+    audio_side: Side = setting("both", takes.choice(*get_args(Side)), "which channels play; the other one is silent")
     audio_mixer: str = setting(
         "", takes.text("NAME"), "volume control of the sound card to use, such as PCM or Master; empty: samples are scaled instead"
     )
     keep_alive: bool = setting(
-        False, takes.switch(), "never digital silence: for sinks that mute at it and swallow the first syllable (noise at -90 dB)"
+        False, takes.switch(), "play noise at -90 dB instead of silence, for speakers that mute on silence and cut off the first syllable"
     )
     release_after_s: float = setting(
-        0.0, takes.number(0, 86_400, "s"), "let other programs have the sound device when nothing was said for so long; 0: never"
+        0.0,
+        takes.number(0, 86_400, "s"),
+        "close the sound device after this long without sound, so that other programs can use it; 0: never",
     )
     rate_hz: int = setting(48_000, takes.whole_number(8_000, 192_000, "Hz"), "rate of the sound, whatever the rate of the sound device")
-    frames_per_buffer: int = setting(480, takes.whole_number(64, 8_192), "frames that the sound device takes at once, to begin with")
+    frames_per_buffer: int = setting(480, takes.whole_number(64, 8_192), "initial buffer size of the sound device")
     latency: Latency = setting(
-        "low", takes.choice(*get_args(Latency)), "what a sound device that runs dry may grow its buffer to: low: 50 ms; safe: 200 ms"
+        "low", takes.choice(*get_args(Latency)), "maximum buffer of the sound device after underruns; low: 50 ms; safe: 200 ms"
     )
     output_offset_ms: float = setting(
         0.0,
         desk.OUTPUT_OFFSET,
-        "sound is heard this much later than the device says (TV, Bluetooth); 0: as `edge-client calibrate` found for the card, if it did",
+        "how much later than reported the sound is heard (TV, Bluetooth); 0: as `edge-client calibrate` found for the card, if it did",
     )
-    volume: float = setting(1.0, desk.LOUDEST, "loudest gain; what the relay sets is relative to it")
+    volume: float = setting(1.0, desk.LOUDEST, "maximum gain; the volume is relative to it")
     frame_starvation: FrameStarvation = setting(
-        FrameStarvation.AUDIO_INDEPENDENT, takes.choice(*FrameStarvation), "when motion is late: the sound goes on, or waits up to 5 s"
+        FrameStarvation.AUDIO_INDEPENDENT, takes.choice(*FrameStarvation), "if motion is late: the sound continues, or waits up to 5 s"
     )
     mouth_source: MouthSource = setting(
         MouthSource.AUTO,
         takes.choice(*MouthSource),
-        "what moves the mouth: the motion payload, the sound, or both; auto: what does best with each format",
+        "what moves the mouth: the motion payload, the sound, or both; auto: the best for each format",
     )
     flame_map: Path | None = setting(
-        None, takes.path(), "map from AvatarKit's coefficients to the mouth, fitted for your own avatar; without it, the one that ships"
+        None, takes.path(), "map from AvatarKit's coefficients to the mouth, fitted to your own avatar; without it, the built-in one"
     )
-    renderer: str = setting("auto", renderer_name(), "what draws the face; none: no face at all")
-    head: Path | None = setting(
-        None, takes.path(), "head that `edge-client import-head` made of your own model; without it, the one that ships"
-    )
+    renderer: str = setting("auto", renderer_name(), "renderer of the face; none: no face")
+    head: Path | None = setting(None, takes.path(), "head made by `edge-client import-head`; without it, the built-in one")
     size: tuple[int, int] = setting((800, 480), takes.size(), "size of window or picture")
     render_size: tuple[int, int] = setting(
-        LARGEST_SOFT, takes.size(), "largest picture that the CPU draws (software GL, vector face); it is scaled up to a larger window"
+        LARGEST_SOFT, takes.size(), "largest picture drawn by the CPU (software GL, vector face); scaled up to a larger window"
     )
-    rotation: int = setting(0, desk.ROTATION, "turn the picture clockwise for a screen that is mounted on its side: 0, 90, 180 or 270")
-    round_screen: bool = setting(False, takes.switch(), "the screen is round: head and words keep within the circle in the middle")
+    rotation: int = setting(0, desk.ROTATION, "clockwise rotation, for a screen mounted on its side: 0, 90, 180 or 270")
+    round_screen: bool = setting(False, takes.switch(), "the screen is round: keep head and text within the circle in the middle")
     burn_in_shift: int = setting(
-        0, takes.whole_number(0, 64, "pixels"), "move the face by at most so many pixels each minute, for screens where it would burn in"
+        0, takes.whole_number(0, 64, "pixels"), "move the face by at most this many pixels each minute, against burn-in"
     )
     monitor: str = setting(
-        "", takes.text("NAME"), "monitor that shows the face: its number, from 0, or how its name begins; empty: the first"
+        "", takes.text("NAME"), "monitor for the face: its number, from 0, or the beginning of its name; empty: the first"
     )
-    sleep_after_s: float = setting(
-        0.0, takes.number(0, 604_800, "s"), "let the screen sleep when nothing was said for so long; speech wakes it; 0: never"
-    )
+    sleep_after_s: float = setting(0.0, takes.number(0, 604_800, "s"), "screen sleeps after this long without speech; 0: never")
     sleep_hours: str = setting(
         "",
         takes.parsed(read_hours, "HH:MM-HH:MM", "two different times of day as HH:MM-HH:MM"),
-        "hours (local time) in which the screen sleeps unless something is said, once the clock is synchronised; empty: none",
+        "hours (local time) in which the screen sleeps except during speech, once the clock is synchronised; empty: none",
     )
     sleep_command: str = setting(
         "",
         takes.parsed(shlex.split, "COMMAND", "a command line"),
-        "called with sleep or wake behind it if the screen has no backlight that can be switched",
+        "command called with the argument sleep or wake if the screen has no switchable backlight",
     )
-    fullscreen: bool = setting(False, takes.switch(), "take the whole screen")
-    headless: bool = setting(False, takes.switch(), "no window and no sound device, even where there are any")
-    pictures_per_second: float = setting(30.0, desk.PICTURES_PER_SECOND, "pictures to draw each second at most")
+    fullscreen: bool = setting(False, takes.switch(), "use the whole screen")
+    headless: bool = setting(False, takes.switch(), "no window and no sound device, even if there are any")
+    pictures_per_second: float = setting(30.0, desk.PICTURES_PER_SECOND, "maximum pictures a second")
     stamp: bool = setting(False, takes.switch(), "write the PTS shown into a corner of each picture, for measuring lip-sync from outside")
-    figures: bool = setting(False, desk.FLAG, "show figures (skew, buffer, pictures, link) over the face; the key h does too")
+    figures: bool = setting(False, desk.FLAG, "show figures (skew, buffer, pictures, link) over the face; the key h toggles them")
     idle_life: bool = setting(
-        True, desk.FLAG, "blink, breathe and look around between the words, and nod with them where motion moves neither head nor brows"
+        True, desk.FLAG, "blink, breathe and look around between words, and nod with them where motion moves neither head nor brows"
     )
-    skin_colour: str = setting("", _COLOUR, "colour of the skin; empty: as painted")
-    hair_colour: str = setting("", _COLOUR, "colour of hair and brows; empty: as painted")
-    eye_colour: str = setting("", _COLOUR, "colour of the eyes; empty: as painted")
-    background_colour: str = setting("", _COLOUR, "colour behind the head; empty: as painted")
-    record: Path | None = setting(None, takes.path("DIR"), "leave sound, pictures and figures in this folder at exit")
+    skin_colour: str = setting("", _COLOUR, "skin colour; empty: the original")
+    hair_colour: str = setting("", _COLOUR, "colour of hair and brows; empty: the original")
+    eye_colour: str = setting("", _COLOUR, "eye colour; empty: the original")
+    background_colour: str = setting("", _COLOUR, "background colour; empty: the original")
+    record: Path | None = setting(None, takes.path("DIR"), "write sound, pictures and figures to this folder at exit")
     exit_after_finished: int = setting(0, takes.whole_number(0, 1_000_000), "exit when this many conversations have finished; 0: never")
-    log_level: LogLevel = setting("info", takes.choice(*get_args(LogLevel)), "least important messages that are shown")
+    log_level: LogLevel = setting("info", takes.choice(*get_args(LogLevel)), "minimum level of logged messages")
     log_format: LogFormat = setting(
         "auto",
         takes.choice(*get_args(LogFormat)),
@@ -141,7 +139,7 @@ class EdgeConfig(ClientSettings):
         if self.relay != AUTO:
             split_addresses(self.relay, "relay")
         if self.device_id and not is_valid_id(self.device_id):
-            raise ConfigError(f"device_id: {self.device_id!r} can not be a name; it takes {ID_RULE}")
+            raise ConfigError(f"device_id: {self.device_id!r} cannot be a name; it takes {ID_RULE}")
         self._check_credentials(within_machine=self.relay != AUTO and all(map(is_local, self.relay)))
         if self.rotation % 90:
             raise ConfigError(f"rotation: {self.rotation} is none of 0, 90, 180, 270")

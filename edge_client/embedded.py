@@ -166,7 +166,7 @@ def _draw(loop: RenderLoop | None, is_stopped: Callable[[], bool]) -> bool:
     try:
         return loop.run(is_stopped) is not Wish.LOST
     except ScreenError as error:
-        logger.error("the face is lost, the sound goes on: %s", error)
+        logger.error("the face is lost, the sound continues: %s", error)
         return False
 
 

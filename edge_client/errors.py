@@ -7,7 +7,7 @@ EdgeError
 ├── ScreenError          no window, or no picture (the device's fault)
 ├── AssetError           a file of the face is missing or damaged
  ├── DiscoveryError       no relay can be looked for in the network
- └── ModelError           a model can not be made into a head (the file's fault)
+ └── ModelError           a model cannot be made into a head (the file's fault)
 """
 
 
@@ -20,7 +20,7 @@ class UndecodableError(EdgeError):
 
 
 class NotUnderstoodError(EdgeError):
-    """What the columns of a conversation's motion are can not be told; the text names them, and what they may be."""
+    """What the columns of a conversation's motion are cannot be told; the text names them, and what they may be."""
 
 
 class SinkError(EdgeError):
@@ -40,4 +40,4 @@ class DiscoveryError(EdgeError):
 
 
 class ModelError(EdgeError):
-    """A model can not be made into a head; the text says what is wrong with it, where, and what to do."""
+    """A model cannot be made into a head; the text says what is wrong with it, where, and what to do."""

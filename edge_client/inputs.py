@@ -21,7 +21,7 @@ from edge_client.stored_settings import StoredSettings, desk_settings_file
 
 
 def credentials_of(config: EdgeConfig) -> CredentialFiles:
-    """What the device shows a relay. Raises `ConfigError` where certificates, key or token cannot be used."""
+    """What the device shows a relay. Raises `ConfigError` if certificates, key or token cannot be used."""
     return CredentialFiles(config, lambda: int(time.time()))
 
 
@@ -59,7 +59,7 @@ def find_relay(config: EdgeConfig, within_s: float) -> FoundRelay | None:
 
 
 def flame_map_of(config: EdgeConfig) -> FlameMap | None:
-    """The map of the settings; None where the one that ships is used. Raises `ConfigError`."""
+    """The map of the settings; None if the one that ships is used. Raises `ConfigError`."""
     if config.flame_map is None:
         return None
     try:

@@ -22,7 +22,7 @@ class Paired:
 
     address: str
     relay_name: str
-    """As it announces itself; empty where it was not found that way."""
+    """As it announces itself; empty if it was not found that way."""
     device_id: str
     certificates: str = field(repr=False)
     """PEM: what vouches for the relay."""

@@ -278,7 +278,7 @@ class Player:
         if end and current.takes_audio:
             current.finish_audio()
             if current.carried_bytes:
-                fault = Fault(Reason.AUDIO_IRREGULAR, "the audio ends with half a sample, which is left out", "data")
+                fault = Fault(Reason.AUDIO_IRREGULAR, "the audio ends with half a sample, which is ignored", "data")
                 _call(self._callbacks.on_error, current.conversation_id, fault)
             current.end_audio(self._clock_us())
             self._send(current)

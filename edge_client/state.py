@@ -141,7 +141,7 @@ class StateFile:
             self._disk.sync(self.path.parent)
         except OSError as error:
             if not self._failed:
-                logger.warning("%s cannot be written, and what it should keep is lost at the next start: %s", self.path, error.strerror)
+                logger.warning("%s cannot be written; its content is lost at the next start: %s", self.path, error.strerror)
             self._failed = True
             return False
         self._failed = False

@@ -40,7 +40,7 @@ class StoredSettings:
             self.settings = _read(file.read())
             self.config = with_settings(config, dict(self.settings.values))
         except ValueError as error:
-            logger.warning("%s: %s; what it holds does not count", file.path, error)
+            logger.warning("%s: %s; ignored", file.path, error)
         self._told = self.settings
 
     def set(self, settings: DeviceSettings) -> None:

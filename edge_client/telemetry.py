@@ -90,12 +90,12 @@ class EdgeTelemetry(PlaybackObserver, PictureObserver):
         self._played = meter.create_counter("avatar.device.played", "s", "Sound heard")
         self._first_audio = meter.create_histogram("avatar.device.first_audio.duration", "s", "First payload to first sample heard")
         self._skew = meter.create_histogram(
-            "avatar.skew", "s", "Distance of PTS heard and PTS shown, at each picture, by which of them is early"
+            "avatar.skew", "s", "Distance of PTS heard and PTS shown, at each picture, by which one is early"
         )
         self._skew_heard = meter.create_histogram(
-            "avatar.skew.heard", "s", "Distance of PTS heard and PTS on the glass, every 10 ms of sound, by which of them is early"
+            "avatar.skew.heard", "s", "Distance of PTS heard and PTS on the screen, every 10 ms of sound, by which one is early"
         )
-        self._skew_alarms = meter.create_counter("avatar.skew.alarms", "{excursion}", "Times that people will notice the skew")
+        self._skew_alarms = meter.create_counter("avatar.skew.alarms", "{excursion}", "Times that the skew was noticeable")
         self._pictures = meter.create_counter("avatar.pictures", "{picture}", "Pictures shown")
         self._underruns = meter.create_counter("avatar.underruns", "{underrun}", "Times the sound ran dry")
 
@@ -109,7 +109,7 @@ class EdgeTelemetry(PlaybackObserver, PictureObserver):
         def restarts(_: CallbackOptions) -> Iterable[Observation]:
             yield Observation(sink.counters().restarts)
 
-        self._meter.create_observable_gauge("avatar.sound", [playing], "{sink}", "1, with what plays and how it stands")
+        self._meter.create_observable_gauge("avatar.sound", [playing], "{sink}", "1, with the audio output and its state")
         self._meter.create_observable_counter("avatar.sound.restarts", [restarts], "{restart}", "Times the sound device was lost")
 
     def watch_certificate(self, credentials: Callable[[], Credentials], unix_s: Callable[[], float]) -> None:
@@ -136,7 +136,7 @@ class EdgeTelemetry(PlaybackObserver, PictureObserver):
         def unanswered(_: CallbackOptions) -> Iterable[Observation]:
             yield Observation(face.status().unanswered)
 
-        self._meter.create_observable_gauge("avatar.face", [drawing], "{face}", "1, with what draws and how it stands")
+        self._meter.create_observable_gauge("avatar.face", [drawing], "{face}", "1, with the renderer and its state")
         self._meter.create_observable_counter(
             "avatar.face.restarts", [restarts], "{restart}", "Times the face's process failed and was restarted"
         )

@@ -31,7 +31,7 @@ class ThreadWatch:
     def _on_error(self, error: threading.ExceptHookArgs) -> None:
         name = error.thread.name if error.thread is not None else "unknown"
         harmless = name.startswith(HARMLESS)
-        text = "a thread ended unexpectedly: %s" if harmless else "a thread ended unexpectedly, the program ends: %s"
+        text = "a thread ended unexpectedly: %s" if harmless else "a thread ended unexpectedly; exiting: %s"
         logger.critical(text, name, exc_info=error.exc_value)
         if not harmless:
             self.died = True

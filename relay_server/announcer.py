@@ -26,7 +26,7 @@ _EVERYWHERE = frozenset({"0.0.0.0", "::"})
 def is_announced(choice: str, address: str) -> bool:
     """Whether a relay that listens on `address` is announced; `choice` is the setting `announce`.
 
-    Raises `ConfigError` where it is asked for and cannot be.
+    Raises `ConfigError` if it is asked for and cannot be.
     """
     if choice == "off" or (choice == "auto" and is_loopback(split_address(address, "listen", port_zero=True)[0])):
         return False

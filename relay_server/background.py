@@ -48,6 +48,6 @@ class Background:
     def _on_done(self, task: asyncio.Task[None]) -> None:
         if task.cancelled():
             return
-        logger.critical("background task ended unexpectedly, the program ends: %s", task.get_name(), exc_info=task.exception())
+        logger.critical("background task ended unexpectedly; exiting: %s", task.get_name(), exc_info=task.exception())
         self.ended = self.ended or task.get_name()
         self._moved.set()

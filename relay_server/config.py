@@ -54,7 +54,7 @@ def _read_devices(value: Any) -> dict[str, str]:
     for name, entry in value.items() if isinstance(value, Mapping) else ((value, None),):
         source = entry.get("source") if isinstance(entry, Mapping) and len(entry) == 1 else entry
         if not isinstance(source, str):
-            raise ValueError('takes a table such as {lobby = "local"}, or a table for each device with its source and nothing else')
+            raise ValueError('takes a table such as {lobby = "local"}, or a table for each device with only its source')
         devices[str(name)] = source
     return devices
 
@@ -88,37 +88,37 @@ class RelayConfig:
     announce: Wanted = setting(
         "auto",
         takes.choice(*get_args(Wanted)),
-        "announce the relay in the local network, so that devices find it; auto: where others can reach it, if zeroconf is installed",
+        "announce the relay in the local network, so that devices find it; auto: if other machines can reach it and zeroconf is installed",
     )
     pairing: Wanted = setting(
         "auto",
         takes.choice(*get_args(Wanted)),
-        "let devices pair, each by `relayctl pair`; auto: where TLS and an access file are there, and spake2 is installed",
+        "allow devices to pair by `relayctl pair`; auto: if TLS, an access file and the package spake2 are available",
     )
     pairing_ca_file: Path | None = setting(
         None,
         takes.path(),
-        "certificates (PEM) that devices which pair will trust, so that the relay's may be renewed; without it, its present one alone",
+        "CA certificates (PEM) that paired devices trust, so that the relay's certificate can be renewed; without it, only the current one",
     )
     proxies: tuple[str, ...] = setting(
         (),
         takes.networks(),
-        "addresses and networks of proxies in front: their connections carry many callers, and are not counted as one caller's",
+        "addresses and networks of proxies in front of the relay; the limits per address do not apply to them",
     )
     groups: Mapping[str, tuple[str, ...]] = setting(
-        {}, takes.table_of_lists('a table such as {hall = ["left", "right"]}'), "names that stand for several devices"
+        {}, takes.table_of_lists('a table such as {hall = ["left", "right"]}'), "groups: names for several devices"
     )
     devices: Mapping[str, str] = setting(
         {},
         takes.structured(_read_devices, "TABLE", 'a table such as {lobby = "local"}'),
-        "the source of each device or group: local (espeak-ng, and motion from the sound), or a source that has a table of its own",
+        "the source of each device or group: local (espeak-ng, and motion from the sound), or a source with its own table",
     )
     speech_folder: Path | None = setting(None, takes.path("FOLDER"), "where Speak finds files; without it, it takes text only")
-    speech_voice: str = setting("en-us", takes.text("VOICE"), "voice of espeak-ng that text is spoken with: `de`, `en-us`, `fr+f3`, …")
-    speech_rate: int = setting(175, takes.whole_number(80, 450), "words a minute of that voice")
-    speech_pitch: int = setting(50, takes.whole_number(0, 100), "pitch of that voice")
+    speech_voice: str = setting("en-us", takes.text("VOICE"), "espeak-ng voice for text: `de`, `en-us`, `fr+f3`, …")
+    speech_rate: int = setting(175, takes.whole_number(80, 450), "speech rate in words a minute")
+    speech_pitch: int = setting(50, takes.whole_number(0, 100), "pitch of the voice")
     speech_voices: Mapping[str, str] = setting(
-        {}, takes.table_of_texts('a table such as {lobby = "de"}'), "voices of devices or groups that have another"
+        {}, takes.table_of_texts('a table such as {lobby = "de"}'), "other voices for devices or groups"
     )
     device_lease_us: int = setting(
         DEVICE_LEASE_US, _milliseconds(0), "how long a device's session outlives its stream", name="device_lease_ms"
@@ -130,7 +130,7 @@ class RelayConfig:
     idle_heartbeat_us: int = setting(
         IDLE_HEARTBEAT_US,
         takes.whole_number(1, MAX_IDLE_HEARTBEAT_US // 1_000, "ms", scale=1_000),
-        "the same while a device has no conversation, if it can do that; at most heartbeat_ms: no difference",
+        "the same for a device without a conversation, if it supports that; values up to heartbeat_ms have no effect",
         name="idle_heartbeat_ms",
     )
     peer_timeout_us: int = setting(
@@ -159,35 +159,35 @@ class RelayConfig:
     media_tick_us: int = setting(
         0,
         takes.whole_number(0, MAX_MEDIA_TICK_US // 1_000, "ms", scale=1_000),
-        "media may wait this long, so that fewer messages carry more of it; 0: it leaves at once",
+        "delay media by up to this long, so that fewer messages carry it; 0: send at once",
         name="media_tick_ms",
     )
-    max_devices: int = setting(1_000, _count(), "most device sessions, attached or within their lease")
-    max_publishers: int = setting(200, _count(), "most publishers, connected or within their lease")
+    max_devices: int = setting(1_000, _count(), "maximum device sessions, attached or within their lease")
+    max_publishers: int = setting(200, _count(), "maximum publishers, connected or within their lease")
     max_publishers_per_identity: int = setting(
-        16, _count(), "most publishers of one identity; behind one connection or many, and with those that are typed by hand"
+        16, _count(), "maximum publishers of one identity, over all its connections, including streams by hand"
     )
-    max_conversations_per_identity: int = setting(1_000, _count(), "most open conversations of one identity's publishers together")
-    max_conversations: int = setting(4_000, _count(), "most open conversations on all devices together")
-    max_conversations_per_device: int = setting(32, _count(), "most conversations that play or wait on one device")
+    max_conversations_per_identity: int = setting(1_000, _count(), "maximum open conversations of all publishers of one identity")
+    max_conversations: int = setting(4_000, _count(), "maximum open conversations on all devices")
+    max_conversations_per_device: int = setting(32, _count(), "maximum conversations playing or waiting on one device")
     max_payloads_per_second: int = setting(
         50_000,
         takes.whole_number(1, 1_000_000_000),
-        "most payloads and fragments a second from one publisher; twice as many at once after a pause",
+        "maximum payloads and fragments a second from one publisher; bursts of twice as many",
     )
     drain_grace_us: int = setting(20_000_000, _milliseconds(0), "how long a drain waits for conversations to finish", name="drain_grace_ms")
     cluster_nats: tuple[str, ...] = setting(
         (),
         takes.words("URL", "URLs of NATS servers, separated by commas, such as tls://nats-1.example:4222"),
-        "NATS servers through which relays are one cluster; without it, this relay is alone",
+        "NATS servers that connect the relays of a cluster; without it, no cluster",
     )
-    cluster_name: str = setting("avatar-relay", takes.text("NAME"), "name of the cluster; subjects begin with it")
+    cluster_name: str = setting("avatar-relay", takes.text("NAME"), "name of the cluster, the prefix of its subjects")
     cluster_relay: str = setting("", takes.text("NAME"), "this relay's name in the cluster; empty: the machine's, with random characters")
     cluster_secret_file: Path | None = setting(
         None, takes.path(), "file with a secret of at least 32 bytes, the same at all relays of the cluster"
     )
-    cluster_tls_ca_file: Path | None = setting(None, takes.path(), "certificates (PEM) that vouch for NATS servers with tls://")
-    cluster_tls_cert_file: Path | None = setting(None, takes.path(), "certificate (PEM) that this relay shows NATS servers")
+    cluster_tls_ca_file: Path | None = setting(None, takes.path(), "CA certificates (PEM) to verify NATS servers with tls://")
+    cluster_tls_cert_file: Path | None = setting(None, takes.path(), "certificate (PEM) to present to NATS servers")
     cluster_tls_key_file: Path | None = setting(None, takes.path(), "the certificate's key (PEM)")
     workers: int = setting(
         1,
@@ -195,7 +195,7 @@ class RelayConfig:
         "processes that share the address, one for each core; more than one are a cluster, and each limit holds for each of them by itself",
     )
     port_file: Path | None = setting(None, takes.path(), "write the port to this file when listening")
-    log_level: LogLevel = setting("warning", takes.choice(*get_args(LogLevel)), "least important messages that are logged")
+    log_level: LogLevel = setting("warning", takes.choice(*get_args(LogLevel)), "minimum level of logged messages")
     log_format: LogFormat = setting(
         "auto",
         takes.choice(*get_args(LogFormat)),
@@ -237,7 +237,7 @@ class RelayConfig:
             raise ConfigError("cluster_tls_cert_file and cluster_tls_key_file come together")
         for name in ("cluster_name", "cluster_relay"):
             if (value := getattr(self, name)) and (not is_valid_id(value) or "." in value):
-                raise ConfigError(f"{name}: {value[:80]!r} can not be a name; it takes {ID_RULE}, without dots")
+                raise ConfigError(f"{name}: {value[:80]!r} cannot be a name; it takes {ID_RULE}, without dots")
         if self.cluster_nats and self.cluster_secret_file is None:
             raise ConfigError("cluster_secret_file: a relay of a cluster needs one; `openssl rand -out FILE 32` makes it")
 

@@ -30,7 +30,7 @@ def why_not(host: str, port: int) -> str:
 
 
 _REMEDIES = {
-    errno.EADDRINUSE: "cannot be used: another program listens there; stop it, or choose another port",
+    errno.EADDRINUSE: "cannot be used: address already in use; stop the other program, or choose another port",
     errno.EACCES: "cannot be used: this user is not allowed to listen there; choose a port of at least 1024",
     errno.EADDRNOTAVAIL: "cannot be used: it is no address of this machine; `ip address` lists them",
 }

@@ -95,7 +95,7 @@ class RelayServer:
     def __init__(self, relay: Relay, speech: admin.Speech, background: Background, cluster: Cluster | None = None) -> None:
         """`background` runs what looks after the relay; `cluster` is not joined yet.
 
-        Raises `ConfigError` where the access file or the certificate can not be used.
+        Raises `ConfigError` if the access file or the certificate cannot be used.
         """
         self.relay = relay
         self._background = background
@@ -124,7 +124,7 @@ class RelayServer:
         """HOST:PORT of `listen`, and of `admin_listen` where operators have an address of their own."""
 
     def _make_pairing(self) -> PairingService:
-        """Raises `ConfigError` where the file with the authorities cannot be used."""
+        """Raises `ConfigError` if the file with the authorities cannot be used."""
         config, guard = self.relay.config, self.guard
         assert config.access_file is not None and guard is not None
         authorities = (
@@ -222,7 +222,7 @@ def beat_watchdog(manager: ServiceManager, background: Background) -> None:
 async def serve(config: RelayConfig, environment: Mapping[str, str], ready: Callable[[str], None]) -> None:
     """Serve until SIGTERM, SIGINT or a request to drain; `ready` is told HOST:PORT.
 
-    Raises `ConfigError`, and `BackgroundError` where a background task ended by itself: then the relay is drained without grace.
+    Raises `ConfigError`, and `BackgroundError` if a background task ended by itself: then the relay is drained without grace.
 
     `environment` says by OpenTelemetry's variables whether and where to export.
     """

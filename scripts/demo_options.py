@@ -44,7 +44,7 @@ def read_options(arguments: list[str] | None = None) -> Options:
     parser = argparse.ArgumentParser(
         prog="scripts/demo",
         description="Runs a relay and an edge client on this machine, and a backend that has them speak. Plays to the default "
-        "ALSA device and draws into a window, where there are any. Leaves sound, film, pictures, trace and figures in a folder.",
+        "ALSA device and draws into a window, if there are any. Leaves sound, film, pictures, trace and figures in a folder.",
     )
     what = parser.add_mutually_exclusive_group()
     what.add_argument("--wav", type=_file, metavar="FILE", help="a speech file (WAV, FLAC, Ogg, MP3); motion is made from the sound")
@@ -52,7 +52,7 @@ def read_options(arguments: list[str] | None = None) -> Options:
     what.add_argument("--recording", type=_file, metavar="FILE", help=recorded)
     what.add_argument("--say", metavar="TEXT", help="text, spoken by espeak-ng")
     parser.add_argument("--degrees", action="store_true", help="angles of recorded motion are in degrees, not radians")
-    parser.add_argument("--headless", action="store_true", help="no sound device and no window, even where there are any")
+    parser.add_argument("--headless", action="store_true", help="no sound device and no window, even if there are any")
     parser.add_argument("--seconds", type=_seconds, metavar="N", help="interrupt the speech after N seconds")
     parser.add_argument("--out", type=Path, metavar="DIR", default=DEFAULT_OUT, help="where the results go (default: demo-out)")
     found = parser.parse_args(arguments)

@@ -32,7 +32,7 @@ LEFT_BEHIND = (*PICTURES, "edge-summary.json", "trace.json", "summary.json", "re
 
 
 def write_summary(out: Path, published: Published) -> dict[str, Any]:
-    """Write `summary.json` out of both sides' figures. Raises `ProgramError` where the edge client left something out."""
+    """Write `summary.json` out of both sides' figures. Raises `ProgramError` if the edge client left something out."""
     path = out / "edge-summary.json"
     missing = [name for name in (*PICTURES, path.name) if not (out / name).is_file() or (out / name).stat().st_size == 0]
     if missing:

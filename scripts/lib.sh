@@ -58,7 +58,7 @@ patient_apt_get() {
 
 # Installs those of the named packages that are missing; needs root, or sudo without a password.
 need_packages() {
-  command -v dpkg-query >/dev/null || die "this sets up Debian 12 and 13, Raspberry Pi OS (64 bit) and their kin only; elsewhere see docs/device.md"
+  command -v dpkg-query >/dev/null || die "this sets up Debian 12 and 13, 64-bit Raspberry Pi OS and similar systems only; elsewhere see docs/device.md"
   local missing
   mapfile -t missing < <(missing_packages "$@")
   ((${#missing[@]})) || return 0
@@ -74,7 +74,7 @@ need_packages() {
   patient_apt_get install -y "${missing[@]}" || die "apt-get could not install: ${missing[*]}"
 }
 
-# Where the environment lies and which Python it is for: another one can not be mended, only made anew.
+# Where the environment lies and which Python it is for: another one cannot be mended, only made anew.
 environment_place() {
   printf '%s %s' "$ROOT" "$("$SYSTEM_PYTHON" -VV)"
 }
@@ -124,16 +124,16 @@ need_stubs() {
   fi
 }
 
-# What the bench compares the relay with; nothing else needs it.
-need_bench() {
-  local inputs
+# need_group NAME: a dependency group that only one command needs, in the environment that there is; installed once.
+need_group() {
+  local group=$1 inputs
   inputs=$(sha256sum <"$ROOT/pyproject.toml")
   exec 9>"$ROOT/.cache/setup.lock"
   flock 9
-  if [[ $(cat "$VENV/.made-from-bench" 2>/dev/null) != "$inputs" ]]; then
-    say "Python environment: installing what the bench compares with"
-    quiet_unless_it_fails "$PYTHON" -m pip install --group "$ROOT/pyproject.toml:bench" || die "pip could not install the bench's packages"
-    printf '%s\n' "$inputs" >"$VENV/.made-from-bench"
+  if [[ $(cat "$VENV/.made-from-$group" 2>/dev/null) != "$inputs" ]]; then
+    say "Python environment: installing the dependency group $group"
+    quiet_unless_it_fails "$PYTHON" -m pip install --group "$ROOT/pyproject.toml:$group" || die "pip could not install the group $group"
+    printf '%s\n' "$inputs" >"$VENV/.made-from-$group"
   fi
   exec 9>&-
 }

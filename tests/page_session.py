@@ -51,7 +51,7 @@ class Program:
             self._process = _bash(script, folder, environment, out.fileno())
 
     def wait_until_ready(self) -> None:
-        """Until it says so. Raises `PageError` where it ends instead, or says nothing."""
+        """Until it says so. Raises `PageError` if it ends instead, or says nothing."""
         deadline = time.monotonic() + PATIENCE_S
         while not re.search(READY[self.name], self.said()):
             if self._process.poll() is not None or time.monotonic() > deadline:
@@ -68,7 +68,7 @@ class Program:
         return self._status
 
     def stop(self) -> None:
-        """Ctrl-C. Raises `PageError` where it does not end with status 0, or ended before with another that no test has asked for."""
+        """Ctrl-C. Raises `PageError` if it does not end with status 0, or ended before with another that no test has asked for."""
         if self._process.poll() is None:
             _signal(self._process, signal.SIGINT)
         try:

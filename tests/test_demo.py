@@ -121,7 +121,7 @@ async def test_conversation_ends_when_a_program_does(tmp_path: Path) -> None:
 
 
 async def test_program_ends_with_its_block(tmp_path: Path) -> None:
-    """Also where the block is left by an error, and the program does not listen to SIGTERM at once."""
+    """Also if the block is left by an error, and the program does not listen to SIGTERM at once."""
     command = [sys.executable, "-c", "import os, time; print(os.getpid(), flush=True); time.sleep(60)"]
     with pytest.raises(RuntimeError):
         async with running("sleeper", command, tmp_path / "log", {}) as program:

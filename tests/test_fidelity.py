@@ -30,7 +30,7 @@ __all__ = ["deep_paced_device", "paced_library"]
 RELAY = [*python("relay_server"), "--listen", "127.0.0.1:0"]
 TONE_HZ, TONE_S = 997.0, 0.6
 PRE_SKIP = 312
-"""Samples before the sound that bare Opus packets can not say to leave out (opusenc's 6.5 ms)."""
+"""Samples before the sound that bare Opus packets cannot say to leave out (opusenc's 6.5 ms)."""
 
 
 @dataclass(frozen=True, slots=True)

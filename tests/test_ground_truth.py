@@ -31,7 +31,7 @@ BUSY_LOAD = 4.0
 
 @pytest.fixture(scope="module", autouse=True)
 def needed() -> None:
-    """Skips where there is no compiler for the sound device, or no X server."""
+    """Skips if there is no compiler for the sound device, or no X server."""
     build_library()
     if shutil.which("Xvfb") is None:
         pytest.skip("Xvfb is not installed")

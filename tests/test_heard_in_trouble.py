@@ -22,7 +22,7 @@ pytestmark = [pytest.mark.slow, pytest.mark.timeout(200)]
 
 @pytest.fixture(autouse=True)
 def needed() -> None:
-    """Skips where there is no compiler for the sound device."""
+    """Skips if there is no compiler for the sound device."""
     build_library()
 
 

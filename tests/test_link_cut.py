@@ -46,7 +46,7 @@ class Look:
     time_s: float
     written: str
     heard_s: float | None
-    """None where nothing is heard."""
+    """None if nothing is heard."""
     opening_px: float
     buffered_s: float
     """Sound that waits."""

@@ -1,7 +1,7 @@
 """A device and a publisher in Node.js, made from the .proto files and docs/protocol.md alone, against the real relay.
 
 `scripts/node_clients` installs what they need and runs this. One conversation that is longer than all buffers together, under
-trouble: both streams are cut in the middle, the publisher acknowledges late, and both ends are sent what they can not know.
+trouble: both streams are cut in the middle, the publisher acknowledges late, and both ends are sent what they cannot know.
 """
 
 from __future__ import annotations

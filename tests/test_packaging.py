@@ -25,7 +25,7 @@ SYSTEM_PYTHON = Path("/usr/bin/python3")
 
 
 def run(*command: str | Path, cwd: Path = PROJECT_ROOT, environment: dict[str, str] | None = None, user: int | None = None) -> str:
-    """Run a command, as `user` where given; returns its output. Raises `AssertionError` with the output where it fails."""
+    """Run a command, as `user` where given; returns its output. Raises `AssertionError` with the output if it fails."""
     done = subprocess.run(
         command,
         cwd=cwd,
@@ -50,7 +50,7 @@ class OtherUser:
     clone: Path
 
     def run(self, *command: str | Path) -> str:
-        """Run a command at home. Without root it is the same user, and the sources are read-only all the same."""
+        """Run a command at home. Without root it is the same user, and the sources are read-only nevertheless."""
         user = NOBODY if os.geteuid() == 0 else None
         environment = {**os.environ, "HOME": str(self.home), "PIP_CACHE_DIR": str(self.home / "cache")}
         return run(*command, cwd=self.home, environment=environment, user=user)

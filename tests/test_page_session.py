@@ -124,7 +124,7 @@ def test_page_that_does_not_do_what_it_says(reader: PageSession, page: str, word
 
 
 def test_program_that_ended_badly_is_found_at_the_end(tmp_path: Path) -> None:
-    """Also where no later command missed it."""
+    """Also if no later command missed it."""
     with pytest.raises(PageError, match=r"relay-server ended with status -9"), session(tmp_path) as reader:
         read(fenced("sh", STARTS), reader)
         reader.programs[0].kill()

@@ -113,7 +113,7 @@ async def test_a_limit_of_the_body_costs_no_sound(tmp_path: Path, unused_tcp_por
 async def test_a_limit_that_lets_nothing_pass_ends_both(tmp_path: Path, unused_tcp_port: int, caplog: pytest.LogCaptureFixture) -> None:
     """1 KiB: publisher and device stop at the third stream, each with one text that names the limit. Heartbeats alone reach it."""
     changed = {NO_LIMIT: "client_max_body_size 1k;"}
-    limit = "a proxy on the way limits the size of a request: 3 streams in a row"
+    limit = "a proxy limits the size of requests: 3 streams in a row"
     async with through("nginx", tmp_path, unused_tcp_port, changed=changed) as (address, _, device):
         async with Publisher.connect(address) as publisher:
             with pytest.raises(ConversationFailedError, match=limit):
@@ -132,7 +132,7 @@ async def test_a_limit_below_hello_ends_the_device(tmp_path: Path, unused_tcp_po
     async with through("nginx", tmp_path, unused_tcp_port, changed=changed, attach=False) as (_, _, device):
         with pytest.raises(ProgramError, match="status 1"):
             await device.wait(20)
-        assert device.said().count("a proxy on the way limits the size of a request") == 1
+        assert device.said().count("a proxy limits the size of requests") == 1
 
 
 async def test_a_limit_of_the_time_ends_nobody(tmp_path: Path, unused_tcp_port: int) -> None:

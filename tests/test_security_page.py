@@ -20,7 +20,7 @@ pytestmark = pytest.mark.skipif(shutil.which("openssl") is None, reason="no open
 
 @pytest.fixture(scope="module")
 def reader(tmp_path_factory: pytest.TempPathFactory) -> Iterator[PageSession]:
-    """Who has done all that the page says, in an empty folder, with a relay of the name `localhost`."""
+    """A reader who has done all that the page says, in an empty folder, with a relay of the name `localhost`."""
     with read_page(PAGE, tmp_path_factory.mktemp("security"), places={"relay.example": "localhost"}) as reader:
         yield reader
 

@@ -212,7 +212,7 @@ def run(start: Start, files: Path, taken: int) -> Outcome:
 
 
 def why_not_here(name: str) -> str:
-    """Why a start cannot be tried on this machine; empty where it can."""
+    """Why a start cannot be tried on this machine; empty if it can."""
     if STARTS[name].unprivileged and not can_be_unprivileged():
         return "nobody else may read this checkout, or there is no setpriv"
     if name == "port privileged" and int(Path("/proc/sys/net/ipv4/ip_unprivileged_port_start").read_text()) < 2:

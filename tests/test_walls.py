@@ -147,7 +147,7 @@ PURE_INSIDE_ADAPTERS = frozenset(
         "relay_server.sources.coarticulation",
     }
 )
-"""Modules that lie in an adapter's room and are pure all the same."""
+"""Modules that lie in an adapter's room and are pure nevertheless."""
 
 GUARDED = frozenset({"edge_client.playback.intake", "edge_client.playback.engine", "edge_client.playback.playout"})
 """Pure but for a lock, because several threads look at them."""

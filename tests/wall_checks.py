@@ -125,7 +125,7 @@ def generated_types(modules: Mapping[str, Module], allowed: frozenset[str]) -> l
 
 
 def cycle(modules: Mapping[str, Module]) -> list[str]:
-    """One import circle among the modules, empty where there is none."""
+    """One import circle among the modules, empty if there is none."""
     graph = {name: {found.target for found in module.imports if found.target in modules} for name, module in modules.items()}
     try:
         TopologicalSorter(graph).prepare()

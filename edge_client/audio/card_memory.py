@@ -61,5 +61,5 @@ def _entries(content: dict[str, Any], name: str, bounds: tuple[int, int]) -> dic
     entries = told.items() if isinstance(told, dict) else ()
     known = {key: value for key, value in entries if type(value) is int and bounds[0] <= value <= bounds[1]}
     if len(known) < len(entries) or not isinstance(told, dict):
-        logger.warning("%s has entries that cannot be, which are ignored", FILE_NAME)
+        logger.warning("%s has invalid entries, which are ignored", FILE_NAME)
     return dict(list(known.items())[:MAX_CARDS])

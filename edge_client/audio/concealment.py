@@ -61,7 +61,7 @@ class Concealment:
         return len(self._history) > 0 and self.filled_frames < self._frames(FADE_ENDS_US)
 
     def lead_in(self, following: Pcm) -> Pcm:
-        """Samples that go between the continuation and `following`; none where nothing was heard before."""
+        """Samples that go between the continuation and `following`; none if nothing was heard before."""
         if not len(self._history) or not len(following):
             return np.zeros(0, np.int16)
         return into(self.fill(self._frames(LEAD_IN_US)), following, self._rate_hz)
@@ -80,7 +80,7 @@ class Concealment:
         return repeated * fade
 
     def _period(self, history: Samples) -> int:
-        """Where the last stretch is found again before itself, in frames; 0 where there is too little to look at."""
+        """Where the last stretch is found again before itself, in frames; 0 if there is too little to look at."""
         shortest, window = self._frames(_SHORTEST_PERIOD_US), self._frames(_WINDOW_US)
         longest = min(self._frames(_LONGEST_PERIOD_US), len(history) - window, len(history) // 2)
         if longest < shortest:

@@ -24,9 +24,9 @@ class AudioDecoder(Protocol):
         ...
 
     def finish(self) -> Pcm:
-        """What is still inside when no payload follows. Raises `SoundError` where sound is lost with it."""
+        """What is still inside when no payload follows. Raises `SoundError` if sound is lost with it."""
         ...
 
     def irregularities(self) -> list[str]:
-        """What was not as it should be and is heard all the same, in words: what is new since the last call, each kind once."""
+        """What was not as it should be and is heard nevertheless, in words: what is new since the last call, each kind once."""
         ...

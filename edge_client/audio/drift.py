@@ -1,4 +1,4 @@
-"""Keeps the delay of `LIVE` playout at its target, though the clocks of who speaks and of the sound card disagree.
+"""Keeps the delay of `LIVE` playout at its target, although the clocks of the sender and of the sound card differ.
 
 Rules:
 1. `DriftControl` turns the error of the delay into a rate in ppm: proportional, at most `MAX_PPM` either way, slewed. It does

@@ -40,7 +40,7 @@ class GainRamp:
         self._left = 0 if target == self.gain else (self._frames if frames is None else max(1, frames))
 
     def jump(self, gain: float) -> None:
-        """Take a gain at once; for use where there is no sound."""
+        """Take a gain at once; for use if there is no sound."""
         self.gain = self.target = gain
         self._left = 0
 

@@ -65,7 +65,7 @@ class JitterBuffer:
         return PushResult.ACCEPTED
 
     def take(self) -> Payload | None:
-        """The next payload in order; None where it is missing."""
+        """The next payload in order; None if it is missing."""
         payload = self._held.pop(self.next_seq, None)
         if payload is None:
             return None

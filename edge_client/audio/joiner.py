@@ -38,7 +38,7 @@ class Joiner:
         return chunks
 
     def fill(self, frames: int) -> list[Chunk]:
-        """Sound in place of what is late: at most `frames`, none where its time is over."""
+        """Sound in place of what is late: at most `frames`, none if its time is over."""
         if not self._concealment.is_audible or frames <= 0:
             return []
         return [self._filler(self._concealment.fill(frames), self._next_pts_frame)]

@@ -93,7 +93,7 @@ def choose(wanted: str, devices: Sequence[OutputDevice]) -> OutputDevice:
     if len(found) == 1:
         return found[0]
     listed = "; ".join(map(str, found or devices)) or _NOTHING
-    problem = "is the beginning of several outputs" if found else "is none of the outputs"
+    problem = "matches several outputs" if found else "is not an output"
     raise SinkError(f"{wanted!r} {problem}: {listed}")
 
 

@@ -61,7 +61,7 @@ class PlayoutClock:
         return self._base.frame_at(now_us - self.offset_us)
 
     def time_of(self, frame: float) -> int | None:
-        """When a content frame is or was heard, by the last anchor; None where the clock stands or is not settled."""
+        """When a content frame is or was heard, by the last anchor; None if the clock stands or is not settled."""
         base = self._base
         if base is None or not self.settled or base.rate_hz <= 0:
             return None

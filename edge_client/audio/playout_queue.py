@@ -21,7 +21,7 @@ from edge_client.audio.timeline import Timeline
 class Chunk:
     """What is heard of a conversation from `pts_frame` on, at the sink's rate.
 
-    It stands for `pts_frames` samples of the line: as many as it has where nothing is steered, none where it is filler.
+    It stands for `pts_frames` samples of the line: as many as it has where nothing is steered, none if it is filler.
     """
 
     conversation_id: str

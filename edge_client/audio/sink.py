@@ -21,7 +21,7 @@ class AudioFeed(Protocol):
     """What a sink pulls from. Called from the sink's own thread; quick, and never raises."""
 
     def pull(self, frames: int) -> Pcm:
-        """At most `frames` frames of content that is due, fewer (also none) where there is no more yet."""
+        """At most `frames` frames of content that is due, fewer (also none) if there is no more yet."""
         ...
 
 
@@ -58,7 +58,7 @@ class SinkCounters:
     last_loss: str = ""
     """Why it was lost the last time."""
     last_fault: str = ""
-    """The last fault in words, empty where there was none."""
+    """The last fault in words, empty if there was none."""
     starved: int = 0
     """Of the underruns: content was expected, and did not come in time."""
     device_dry: int = 0

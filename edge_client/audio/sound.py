@@ -43,7 +43,7 @@ def start_sound(config: EdgeConfig, make_feed: Callable[[AudioSink], Feed], tap:
 def _make(choice: SinkChoice, config: EdgeConfig, tap: Tap | None) -> AudioSink:
     if choice == "pyaudio":
         from edge_client.audio.card_memory import CardMemory
-        from edge_client.audio.sinks.pyaudio import PyAudioSink  # starts a process: only where it is wanted
+        from edge_client.audio.sinks.pyaudio import PyAudioSink  # starts a process: only if it is wanted
 
         return PyAudioSink(
             rate_hz=config.rate_hz,
@@ -58,7 +58,7 @@ def _make(choice: SinkChoice, config: EdgeConfig, tap: Tap | None) -> AudioSink:
             cards=CardMemory(state_folder(os.environ, Path.home)),
             calibrated=not config.output_offset_ms,
         )
-    return VirtualSink(rate_hz=config.rate_hz, tap=tap, name="a virtual device that keeps real time (nothing is heard)")
+    return VirtualSink(rate_hz=config.rate_hz, tap=tap, name="a virtual device in real time (silent)")
 
 
 class TappedFeed:

@@ -3,13 +3,13 @@
 Rules of the stream:
 1. Payloads stay encoded in the jitter buffer and are decoded ahead only as far as the caller asks; a payload of a byte
    stream is decoded slice by slice, because Opus expands tenfold and more.
-2. PTS is counted in samples out of the decoder, from 0. A gap that is given up, and a payload that can not be decoded, are
+2. PTS is counted in samples out of the decoder, from 0. A gap that is given up, and a payload that cannot be decoded, are
    concealed for as long as they are known to have been, so that the PTS of all that follows stays right. Concealed
    sound is held back until what follows is decoded, for it ends in a lead-in to that.
-3. A gap is given up after `GAP_WAIT_US`, or at once where the caller says that it can not wait.
+3. A gap is given up after `GAP_WAIT_US`, or at once where the caller says that it cannot wait.
 4. The stream is complete when `end` was said and all up to the last payload is decoded or given up; `finish` of the decoder
    gives the last samples; where it raises, the stream was cut short, and asked again it gives what can be saved.
-   An undecodable payload makes it `failed`, and what can be decoded is played all the same. What is irregular and heard all the same
+   An undecodable payload makes it `failed`, and what can be decoded is played nevertheless. What is irregular and heard nevertheless
    is told, and fails nothing.
 """
 
@@ -124,7 +124,7 @@ class AudioStream:
         return self._jitter.push(payload)
 
     def end(self, last_seq: int) -> None:
-        """No payload follows `last_seq`; 0 where only the order of arrival says so."""
+        """No payload follows `last_seq`; 0 if only the order of arrival says so."""
         self._last_seq = last_seq
 
     def decode(self, frames: int, now_us: int, *, can_wait: bool = True) -> Decoded:
@@ -211,11 +211,11 @@ class AudioStream:
         first = self._jitter.next_seq
         if not self._jitter.has_gap:
             assert self._last_seq is not None
-            text = f"audio ends at payload {first - 1}, but {self._last_seq} was said to be the last"
+            text = f"audio ends at payload {first - 1}, but {self._last_seq} was announced as the last"
             self._last_seq = first - 1
         else:
             count = self._jitter.skip_gap()
-            text = f"{count} audio payloads from {first} on did not come; what follows is played"
+            text = f"{count} audio payloads from {first} on did not arrive; the following ones are played"
             self._conceal_to(self._jitter.peek())
         done.faults.append(Fault(Reason.SEQUENCE_GAP, text, "media.payloads.seq"))
 

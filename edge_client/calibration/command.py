@@ -161,7 +161,7 @@ async def _play(player: Player, shift_ms: float, finished: asyncio.Queue[str]) -
 
 
 def _begin_reading(loop: asyncio.AbstractEventLoop, lines: asyncio.Queue[str | None]) -> None:
-    """Read what is typed on a thread: a terminal may be silent for ever, and the program ends all the same."""
+    """Read what is typed on a thread: a terminal may be silent forever, and the program ends nevertheless."""
 
     def read(source: Iterable[str]) -> None:
         with contextlib.suppress(RuntimeError):  # the loop has ended

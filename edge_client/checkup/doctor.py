@@ -52,7 +52,7 @@ def examine(config: EdgeConfig, root: Path = ROOT) -> Iterator[Finding]:
 
 
 def check_card(config: EdgeConfig, root: Path, listed: list[OutputDevice] | None = None) -> list[Finding]:
-    """The output of the settings, and who plays on it. `listed` stands in for what ALSA lists, in tests."""
+    """The output of the settings, and the program that plays on it. `listed` stands in for what ALSA lists, in tests."""
     from edge_client.audio.devices import list_outputs
 
     if config.audio_sink in ("virtual", "wav") or (config.headless and not config.audio_device):

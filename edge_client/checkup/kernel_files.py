@@ -1,4 +1,4 @@
-"""What the kernel tells in files: who plays on a card, whether there is a way out, whether the board is throttled.
+"""What the kernel tells in files: which process uses a card, the default route, and throttling.
 
 `root` stands for `/`. A file that is missing or cannot be read counts as empty.
 """

@@ -108,7 +108,7 @@ def run_trial(name: str, *, command: Sequence[str] = (), limit_s: float = LIMIT_
             argv, env=child_environment(os.environ), stdin=subprocess.DEVNULL, capture_output=True, timeout=limit_s, check=False
         )
     except subprocess.TimeoutExpired:
-        return False, f"gave no answer within {limit_s:g} s"
+        return False, f"did not answer within {limit_s:g} s"
     except OSError as error:
         return False, f"no process can be started for it: {error.strerror}"
     said = done.stdout.decode(errors="replace").strip().rpartition("\n")[2]

@@ -99,7 +99,7 @@ def load_head(path: Path | None = None) -> Head:
         return _head_from(arrays, is_built_in=path is None)
     except (OSError, EOFError, KeyError, ValueError, IndexError, TypeError, OverflowError, zipfile.BadZipFile, zlib.error) as error:
         advice = "reinstall, or bake it with scripts/assets/bake_head.py" if path is None else "make it again with edge-client import-head"
-        raise AssetError(f"the head {file} can not be read ({error}); {advice}") from error
+        raise AssetError(f"the head {file} cannot be read ({error}); {advice}") from error
 
 
 def lengthened(head: Head) -> Head:

@@ -29,6 +29,6 @@ def choose(wanted: str, monitors: Sequence[Monitor]) -> int:
         found = [number for number, monitor in enumerate(monitors) if monitor.name.casefold().startswith(wanted.casefold())]
     if len(found) == 1:
         return found[0]
-    problem = "is the beginning of several monitors" if found else "is none of the monitors"
+    problem = "matches several monitors" if found else "is not a monitor"
     listed = "; ".join(f"[{number}] {monitor.name} ({monitor.size[0]}x{monitor.size[1]})" for number, monitor in enumerate(monitors))
     raise ScreenError(f"monitor {wanted!r} {problem}: {listed}")

@@ -17,7 +17,7 @@ class Page:
 
 @dataclass(frozen=True, slots=True)
 class Overlay:
-    """All that is written over one picture. Equal overlays look the same, so a renderer paints a new one only where it changed."""
+    """All that is written over one picture. Equal overlays look the same, so a renderer paints a new one only if it changed."""
 
     page: Page | None = None
     sign: str = ""

@@ -51,7 +51,7 @@ class DeviceStatus:
     identify: str = ""
     """Its name, as long as an operator wants to see which device it is."""
     soundless: str = ""
-    """Why nothing is heard; empty where it is, or where nothing should be."""
+    """Why nothing is heard; empty if it is, or where nothing should be."""
     sound: str = ""
     """What plays; empty if an application does not say."""
     underruns: int = 0

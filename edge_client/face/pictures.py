@@ -23,7 +23,7 @@ class ShownPicture:
 
     @property
     def skew_us(self) -> int | None:
-        """PTS heard minus PTS shown: positive where the sound is early; None where nothing is said, or no motion shown."""
+        """PTS heard minus PTS shown: positive where the sound is early; None if nothing is said, or no motion shown."""
         if self.heard_pts_us is None or self.view.shown_pts_us is None:
             return None
         return self.heard_pts_us - self.view.shown_pts_us

@@ -1,6 +1,6 @@
 """The rig: a pose as a mesh. Pure numpy, constant time whatever the pose: one dense matrix-vector product over all 52 blendshapes.
 
-Some blendshapes hide each other and do not add: a shut lid can not sink further, lips can not close further than the jaw has
+Some blendshapes hide each other and do not add: a shut lid cannot sink further, lips cannot close further than the jaw has
 opened them, a puckered mouth smiles less. `corrected` settles that on the weights, before the product.
 """
 

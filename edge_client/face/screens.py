@@ -151,9 +151,9 @@ def open_face(
     `ScreenError` when nothing works.
     """
     if not all(64 <= side <= 8192 for side in size):
-        raise ScreenError(f"a picture of {size[0]}x{size[1]} pixels can not be: each side is 64 to 8192")
+        raise ScreenError(f"a picture of {size[0]}x{size[1]} pixels is impossible: each side must be 64 to 8192")
     ways = sorted(places_here(choice, headless=headless, environment=os.environ), key=lambda way: way.kind in avoid)
-    reasons = [f"{kind}: it crashed again and again" for kind in sorted(avoid)]
+    reasons = [f"{kind}: it crashed repeatedly" for kind in sorted(avoid)]
     if not headless and all(way.where == "off-screen" for way in ways):
         reasons.append("no window: neither DISPLAY nor WAYLAND_DISPLAY is set, no display was found, and no screen is attached to a card")
         _log.warning("Drawing off-screen: %s", reasons[-1])
@@ -171,7 +171,7 @@ def open_face(
             continue
         _log.info("The face is drawn by %s", renderer.name)
         return OpenedFace(renderer, way, tuple(reasons), driver)
-    raise ScreenError("no way to draw works: " + "; ".join(reasons) + f". Install what is missing: {_INSTALL}")
+    raise ScreenError("no renderer works: " + "; ".join(reasons) + f". Install what is missing: {_INSTALL}")
 
 
 def is_better_there(opened: Place, choice: RendererChoice, environment: Mapping[str, str], cards: Sequence[int]) -> bool:
@@ -242,7 +242,7 @@ def _open_once(way: Place, driver: GlDriver | None, look: _Look) -> Renderer:
 
 
 def _tried(way: Place, *, patient: bool) -> GlDriver | None:
-    """What the GL driver of a place is. Raises `ScreenError` where it fails, or is too slow for someone who is not patient.
+    """What the GL driver of a place is. Raises `ScreenError` if it fails, or is too slow for someone who is not patient.
 
     A console is not opened for it, which would switch the screen's mode twice.
     """

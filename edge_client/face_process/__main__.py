@@ -187,7 +187,7 @@ def _observers(start: FaceStart, film: int | None) -> list[PictureObserver]:
     """All that look at the pictures here."""
     observers = [_made(watcher) for watcher in start.watchers]
     if film is not None:
-        from edge_client.recording.film_keeper import FilmKeeper  # Pillow: only where something is recorded
+        from edge_client.recording.film_keeper import FilmKeeper  # Pillow: only if something is recorded
 
         observers.append(FilmKeeper(film))
     return observers

@@ -1,6 +1,6 @@
 """Ends the process when the connection to its display breaks.
 
-Nothing else does so in time: GL may spin in a broken connection for ever (seen: Mesa in xcb), and Xlib's own exit may hang.
+Nothing else does so in time: GL may spin in a broken connection forever (seen: Mesa in xcb), and Xlib's own exit may hang.
 """
 
 from __future__ import annotations

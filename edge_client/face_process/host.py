@@ -135,7 +135,7 @@ class FaceProcess:
     def start(self) -> None:
         """Start the child. Returns when that was done once, or failed."""
         if self._config.may_sleep and not self._config.sleep_command and (locked := locked_backlights()):
-            logger.warning("the screen goes black when it sleeps, and its light stays on: this user may not write %s", locked[0])
+            logger.warning("the screen turns black when it sleeps, but its backlight stays on: this user may not write %s", locked[0])
         self._supervisor.start()
         self._supervisor.started_once.wait()
 

@@ -1,6 +1,6 @@
 """One `Attach` call over gRPC, in plain messages: the only place of the client that knows gRPC.
 
-Faults come out as values: how a stream ended (`StreamEnd`), a message that can not be read (`AttachRefused`). A channel is made
+Faults come out as values: how a stream ended (`StreamEnd`), a message that cannot be read (`AttachRefused`). A channel is made
 for each call, with a connection pool of its own: gRPC's hidden reconnect timer would otherwise stretch our waits. HTTP/2
 keepalive stays off: our own heartbeat finds a dead peer sooner, and a server may answer eager pings with `too_many_pings`.
 """
@@ -151,9 +151,9 @@ def _messages_in(data: bytes) -> list[m.ToDevice | AttachRefused | StreamEnd | N
             check_entries(data, MAX_DEVICE_MESSAGE_PAYLOADS)
         return [_message_in(response) for response in attach_responses_in(pb.AttachResponse.FromString(data))]
     except WireError as error:
-        return [StreamEnd("INTERNAL", f"the relay sent a message that cannot be taken: {error.fault.text}")]
+        return [StreamEnd("INTERNAL", f"the relay sent an unacceptable message: {error.fault.text}")]
     except DecodeError:
-        return [StreamEnd("INTERNAL", "the relay sent bytes that are no message")]
+        return [StreamEnd("INTERNAL", "the relay sent bytes that are not a message")]
 
 
 def _message_in(response: pb.AttachResponse) -> m.ToDevice | AttachRefused | None:

@@ -52,7 +52,7 @@ class ClockEstimate:
 
 
 def reading_from(pong: Pong, received_time_us: int) -> Reading | None:
-    """A pong's reading; None for one whose times can not be (a round trip below 0)."""
+    """A pong's reading; None for one whose times cannot be (a round trip below 0)."""
     t1, t2, t3, t4 = pong.ping_sent_time_us, pong.received_time_us, pong.sent_time_us, received_time_us
     round_trip_us = (t4 - t1) - (t3 - t2)
     if t4 < t1 or t3 < t2 or round_trip_us < 0:
@@ -81,7 +81,7 @@ class ClockProbe:
     def __init__(self) -> None:
         self._best: list[Reading] = []
         self.rejected = 0
-        """Pongs whose times can not be."""
+        """Pongs whose times cannot be."""
         self.restarts = 0
         """Times that a reading contradicted all before it."""
 

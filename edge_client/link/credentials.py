@@ -18,7 +18,7 @@ class CredentialFiles:
     """Reads them; where that fails later on, what was read last still counts."""
 
     def __init__(self, settings: ClientSettings, unix_s: Callable[[], int]) -> None:
-        """`unix_s` is the wall clock. Raises `ConfigError` where a file cannot be read, or is not what it should be."""
+        """`unix_s` is the wall clock. Raises `ConfigError` if a file cannot be read, or is not what it should be."""
         self._settings = settings
         self._unix_s = unix_s
         self._warned = 0
@@ -33,7 +33,7 @@ class CredentialFiles:
             self._failure = ""
         except ConfigError as error:
             if str(error) != self._failure:  # once, not at each try
-                logger.warning("what was read before still counts: %s", error)
+                logger.warning("the previous one stays in effect: %s", error)
             self._failure = str(error)
         return self._last
 

@@ -41,7 +41,7 @@ SILENCE_STEP_S = 0.25
 """The relay's silence is noticed at most so much later."""
 FLUSH_S = 1.0
 """How long the relay may take to acknowledge the last events, and again to end the stream after `goodbye`."""
-STOPPED = StreamEnd("CANCELLED", "the device was told to stop", stopped=True)
+STOPPED = StreamEnd("CANCELLED", "the device was stopped", stopped=True)
 
 
 class MessageHandler(Protocol):
@@ -206,7 +206,7 @@ class DeviceLink:
                 self._welcome(welcome, asked_us)
                 return None
             case AttachRefused(error=error):
-                return StreamEnd("INTERNAL", f"the relay's welcome can not be read: {error.fault.text}")
+                return StreamEnd("INTERNAL", f"the relay's welcome cannot be read: {error.fault.text}")
             case _:
                 return StreamEnd("INTERNAL", "the relay's first message is not a welcome")
 
@@ -219,7 +219,7 @@ class DeviceLink:
                 return await call.read()
         except TimeoutError:
             self._attempts.unanswered()
-            return StreamEnd("DEADLINE_EXCEEDED", f"the relay gave no answer for {within_s:.1f} s")
+            return StreamEnd("DEADLINE_EXCEEDED", f"the relay did not answer for {within_s:.1f} s")
 
     def _hello(self) -> m.Hello:
         """Everything merged so far is in it, so nothing is awaited between the two."""
@@ -286,7 +286,7 @@ class DeviceLink:
         except TimeoutError:
             if not limit.expired():
                 raise
-            return StreamEnd("DEADLINE_EXCEEDED", f"the relay said nothing for {silence_s:g} s")
+            return StreamEnd("DEADLINE_EXCEEDED", f"the relay was silent for {silence_s:g} s")
 
     async def _write(self, call: AttachCall) -> None:
         """The one writer. Ends with goodbye, or with the stream (the reader learns why)."""
@@ -312,7 +312,7 @@ class DeviceLink:
         return messages
 
     async def _leave(self, stop: asyncio.Event) -> None:
-        """When told to stop: let events arrive, say goodbye, and wait for the relay to end the stream, but not for ever."""
+        """When told to stop: let events arrive, say goodbye, and wait for the relay to end the stream, but not forever."""
         await stop.wait()
         try:
             async with asyncio.timeout(FLUSH_S):
@@ -359,7 +359,7 @@ class DeviceLink:
             self.relay_time = RelayTime(now_us, estimate, pong.sent_unix_time_us - pong.sent_time_us)
 
     def _refuse(self, refused: AttachRefused) -> None:
-        """Report what can not be read, and give back the credit that it cost."""
+        """Report what cannot be read, and give back the credit that it cost."""
         fault, conversation_id = refused.error.fault, refused.error.conversation_id
         self._tell(refused_messages=self.status.refused_messages + 1)
         logger.warning("refused a message of the relay: %s: %s", fault.reason, fault.text)

@@ -88,7 +88,7 @@ class LinkThread:
         self._thread.start()
 
     def stop(self) -> None:
-        """Say goodbye and end; returns when that is done, after `LEAVE_S` at the latest. For another thread; also where it never began."""
+        """Say goodbye and end; returns when that is done, after `LEAVE_S` at the latest. For another thread; also if it never began."""
         self._stopped.set()
         if self._thread.ident is None:
             return

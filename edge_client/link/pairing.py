@@ -78,16 +78,16 @@ class Pairing:
             begin = stream.hear("begin", None)
             code = self._code.begin(self._clock.now_us())
             if code is None:
-                raise _StreamError("too many codes were tried; none is taken for a while")
+                raise _StreamError("too many codes were tried; none is accepted for a while")
             exchange = Exchange("device", code, self._name, pinned.sha256, self._random_bytes)
             stream.say(pb.PairRequest(answer=pb.PairingElement(element=exchange.element)))
             keys = exchange.finish(begin.element[:MAX_ELEMENT_BYTES])
             if not keys.proves("relay", stream.hear("proof", STEP_S).hmac_sha256):
-                raise _StreamError("a wrong code was entered, or somebody stands between this device and the relay")
+                raise _StreamError("a wrong code was entered, or there is a man in the middle")
             stream.say(pb.PairRequest(proof=pb.PairingProof(hmac_sha256=keys.device)))
             paired = _paired_by(stream.hear("credentials", STEP_S), relay, pinned)
             if not self._store(paired):
-                raise _StreamError("the pairing cannot be written to the disk")
+                raise _StreamError("the pairing cannot be saved")
             stream.say(pb.PairRequest(stored=pb.PairingStored()))
             stream.finish()
         logger.info("paired with the relay at %s, as %s", relay.address, paired.device_id)
@@ -171,7 +171,7 @@ class _Stream:
                 found = self._in.get(timeout=LOOK_S)
             except queue.Empty:
                 if end_us is not None and self._clock.now_us() >= end_us:
-                    raise _StreamError(f"the relay gave no answer for {within_s:g} s") from None
+                    raise _StreamError(f"the relay did not answer for {within_s:g} s") from None
                 continue
             if isinstance(found, grpc.RpcError):
                 raise _ended(found)
@@ -191,5 +191,5 @@ class _Stream:
 
 def _ended(error: Any) -> Exception:
     if error.code() is grpc.StatusCode.UNIMPLEMENTED:
-        return NotOfferedError("the relay pairs no devices")
+        return NotOfferedError("the relay does not support pairing")
     return _StreamError(f"{error.code().name}: {plain(error.details() or 'the relay ended the stream', 300)}")

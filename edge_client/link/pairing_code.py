@@ -32,7 +32,7 @@ class PairingCode:
         return True
 
     def begin(self, now_us: int) -> str | None:
-        """An exchange begins: gives its code, which counts as tried from now on; None where none may begin now."""
+        """An exchange begins: gives its code, which counts as tried from now on; None if none may begin now."""
         self.look(now_us)
         if not self._budget.take(now_us):
             return None

@@ -14,7 +14,7 @@ CONNECT_S = 5.0
 
 
 class PinError(Exception):
-    """No certificate can be had, or none that can be used; the text says why."""
+    """No usable certificate is available; the text says why."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,7 +33,7 @@ class PinnedCertificate:
 def fetch_certificate(address: str) -> PinnedCertificate:
     """What is shown at HOST:PORT. Blocks for some seconds at most. Raises `PinError`.
 
-    Nothing vouches for it: who is between the two shows another one, and the exchange of the pairing finds out.
+    It is not verified yet: a man in the middle presents another one, and the pairing exchange detects that.
     """
     place = split_address(address, "relay")
     try:

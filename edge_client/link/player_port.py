@@ -1,6 +1,6 @@
 """Between link and playback: what the relay says to the device becomes what the player understands.
 
-`welcome` carries the volume, and names conversations that can not go on: those play out what is held of them, so that
+`welcome` carries the volume, and names conversations that cannot go on: those play out what is held of them, so that
 their finished event comes. Volume is relative to what the device's owner allows. An error that the relay tells is for
 people; what follows from it (an end, an interrupt) is said by the relay itself.
 """
@@ -140,5 +140,5 @@ class PlayerPort:
     def _let_play_out(self, lost: tuple[str, ...], now_us: int) -> None:
         for cursor in self._engine.cursors():
             if cursor.conversation_id in lost:
-                logger.warning("conversation %s can not go on; what is held of it plays out", cursor.conversation_id)
+                logger.warning("conversation %s cannot continue; its buffered media plays out", cursor.conversation_id)
                 self._engine.handle(m.ConversationEnd(cursor.conversation_id, cursor.audio_seq, cursor.motion_seq), now_us)

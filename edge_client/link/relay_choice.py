@@ -51,7 +51,7 @@ class RelayChoice:
         return self._pairing.shown if self._pairing is not None else ""
 
     def endpoint(self, files: CredentialFiles) -> Endpoint | None:
-        """The relay, found and paired with; None where the search was ended. `files` are the credentials of the settings."""
+        """The relay, found and paired with; None if the search was ended. `files` are the credentials of the settings."""
         finder = RelayFinder(self._config, self._clock.wait)
         if self._paired is not None:
             known = self._paired
@@ -69,7 +69,7 @@ class RelayChoice:
             try:
                 return self._pair(found, PairingFile(self._folder))
             except NotOfferedError:
-                logger.debug("the relay at %s pairs no devices", found.address)
+                logger.debug("the relay at %s does not support pairing", found.address)
             except SearchStoppedError:
                 return None
         return Endpoint(found.address, found.tls, files, () if relays == AUTO else relays[1:])

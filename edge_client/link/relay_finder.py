@@ -40,7 +40,7 @@ class FoundRelay:
 
 @dataclass(frozen=True, slots=True)
 class SearchClock:
-    """How a search goes on: the time, and a wait for so many seconds that returns True where it is to end."""
+    """How a search goes on: the time, and a wait for so many seconds that returns True if it is to end."""
 
     now_us: Callable[[], int]
     wait: Callable[[float], bool]
@@ -55,7 +55,7 @@ class NotOfferedError(Exception):
 
 
 class RelayFinder:
-    """Looks until one is found. `wait` waits for so many seconds, and returns True where the search is to end."""
+    """Looks until one is found. `wait` waits for so many seconds, and returns True if the search is to end."""
 
     def __init__(self, config: EdgeConfig, wait: Callable[[float], bool], browse: Callable[[], Browser] = Browser) -> None:
         self._config = config
@@ -63,7 +63,7 @@ class RelayFinder:
         self._browse = browse
 
     def find(self) -> FoundRelay | None:
-        """A relay; None where the search was ended."""
+        """A relay; None if the search was ended."""
         local = "tls" if self._config.tls_to(LOCAL_RELAY) else "plaintext"
         if speaks(LOCAL_RELAY) == local:
             logger.info("found a relay on this machine, at %s", LOCAL_RELAY)
@@ -71,7 +71,7 @@ class RelayFinder:
         try:
             browser = self._browse()
         except DiscoveryError as error:
-            logger.warning("no relay is looked for in this network: %s; %s is tried", error, LOCAL_RELAY)
+            logger.warning("not searching this network for a relay: %s; %s is tried", error, LOCAL_RELAY)
             return FoundRelay(LOCAL_RELAY, local == "tls")
         try:
             return self._search(browser)
@@ -79,7 +79,7 @@ class RelayFinder:
             browser.close()
 
     def find_again(self, address: str, name: str) -> str:
-        """Where a relay that is known answers: at the address that it had, else where one of its name announces itself; empty where the
+        """Where a relay that is known answers: at the address that it had, else where one of its name announces itself; empty if the
         search was ended. Its certificate proves that it is the same."""
         if not name or speaks(address):
             return address
@@ -99,7 +99,7 @@ class RelayFinder:
         return ""
 
     def _search(self, browser: Browser) -> FoundRelay | None:
-        logger.info("looking for a relay that announces itself in this network")
+        logger.info("searching this network for an announced relay")
         refused: set[Announcement] = set()
         while True:
             if browser.found() and self._wait(GATHER_S):
@@ -118,7 +118,7 @@ class RelayFinder:
         usable = [one for one in relay.addresses if relay.tls or self._config.insecure or is_loopback(split_address(one, "relay")[0])]
         if not usable and relay not in refused:
             refused.add(relay)
-            logger.warning("%s is not taken: it speaks plaintext, which `insecure` would allow", relay)
+            logger.warning("%s is not taken: it uses plaintext, which needs `insecure`", relay)
         return next((one for one in usable if speaks(one) == ("tls" if relay.tls else "plaintext")), "")
 
 

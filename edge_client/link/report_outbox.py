@@ -6,7 +6,7 @@ Rules
 3. Player events get ids from 1 for each session, are sent in order, and are kept until acknowledged; they are sent again on
    a new stream and after `REPEAT_US` without acknowledgement. A new session numbers what is left from 1.
 4. At most `MAX_EVENTS` events are kept. When one more comes the oldest goes that is not `Finished` (the one event that
-   others wait for); only where there is none the oldest `Finished`. Both are counted.
+   others wait for); only if there is none the oldest `Finished`. Both are counted.
 5. Conversation errors and pongs are kept in short queues; the oldest goes first, and is counted.
 6. Volume, settings, and how the parts stand, are states: the last one is told. `hello` tells volume and settings too.
 7. `goodbye` is the last message: nothing is given after it.
@@ -112,7 +112,7 @@ class ReportOutbox:
         self._last_event_id = len(self._events)
 
     def take(self, now_us: int) -> Outgoing | None:
-        """The next message to send, or None where nothing waits."""
+        """The next message to send, or None if nothing waits."""
         if self._over:
             return None
         if self._pongs:

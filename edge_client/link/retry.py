@@ -26,11 +26,11 @@ LONGEST_STAND_BACK_S = 3_600.0
 """… and at most."""
 
 _ADVICE = {
-    "INTERNAL": "is there a proxy on the way that answers in the relay's place?",
-    "UNAVAILABLE": "is the relay running at that address, and does it speak TLS exactly when this device does?",
-    "UNIMPLEMENTED": "what answers there is not an avatar relay, or a proxy that knows no way to one",
-    "UNAUTHENTICATED": "a proxy on the way asks for credentials of its own",
-    "PERMISSION_DENIED": "a proxy on the way refuses this device",
+    "INTERNAL": "does a proxy answer in the relay's place?",
+    "UNAVAILABLE": "is the relay running at that address, and do both use TLS or both plaintext?",
+    "UNIMPLEMENTED": "the server there is not an avatar relay, or a proxy without a route to one",
+    "UNAUTHENTICATED": "a proxy requires its own credentials",
+    "PERMISSION_DENIED": "a proxy refuses this device",
 }
 
 

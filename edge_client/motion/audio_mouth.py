@@ -7,7 +7,7 @@ Rules
 2. The sound only waits here, so that its release costs nothing. It is analysed by the thread that draws, between pictures. If nothing
    draws, nothing is analysed: beyond `MAX_WAITING` pieces the oldest sound is dropped.
 3. Where the line jumps, it starts afresh; filler that stands for nothing of the line is not heard.
-4. Its share is how much of the mouth it moves where there is motion: 0 none, 1 all. Where it hears lips that touch, they touch at any
+4. Its share is how much of the mouth it moves if there is motion: 0 none, 1 all. Where it hears lips that touch, they touch at any
    share over `CLOSES_FROM`. Where motion is missing it moves the whole mouth, whatever its share.
 """
 

@@ -29,7 +29,7 @@ LEAST_JUMP = 0.04
 
 
 def jump(before: Sequence[Pose], after: Sequence[Pose]) -> Pose | None:
-    """What the border between two runs of neighbouring keyframes has too much of, each `REACH` long; None where nothing jumps."""
+    """What the border between two runs of neighbouring keyframes has too much of, each `REACH` long; None if nothing jumps."""
     if len(before) < REACH or len(after) < REACH:
         return None
     steps = np.array([b - a for run in (before, after) for a, b in pairwise(run)])

@@ -21,5 +21,5 @@ class MotionDecoder(Protocol):
         ...
 
     def complaint(self) -> Fault | None:
-        """What is wrong with motion that is used all the same; each fault is returned once."""
+        """What is wrong with motion that is used nevertheless; each fault is returned once."""
         ...

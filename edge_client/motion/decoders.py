@@ -16,7 +16,7 @@ from edge_client.motion.weights import WeightsDecoder
 def make_motion_decoder(motion_format: MotionFormat, flame_map: FlameMap | None = None) -> MotionDecoder:
     """A decoder for one conversation; without a `flame_map` AvatarKit's goes by the one that ships.
 
-    Raises `AssetError` where a file that it needs is damaged, and `NotUnderstoodError` where what the columns are can not be told.
+    Raises `AssetError` if a file that it needs is damaged, and `NotUnderstoodError` if the meaning of the columns is unknown.
     """
     match motion_format.encoding:
         case MotionEncoding.AVATARKIT_V2:

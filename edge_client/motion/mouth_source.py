@@ -1,4 +1,4 @@
-"""Who moves the mouth: the motion payload, the sound, or both. How much each knows was measured (`docs/face.md`)."""
+"""What moves the mouth: the motion payload, the sound, or both. Their accuracy was measured (`docs/notebook/face.md`)."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ class MouthSource(enum.StrEnum):
     """What a device may be told."""
 
     AUTO = "auto"
-    """What does best with the motion format; where there is sound and no motion, the sound."""
+    """What does best with the motion format; if there is sound and no motion, the sound."""
     PAYLOAD = "payload"
     """Motion alone; the sound is not analysed, and without motion the mouth rests."""
     AUDIO = "audio"
-    """The sound alone, also where there is no motion."""
+    """The sound alone, also if there is no motion."""
     BLEND = "blend"
     """Both, also for formats whose payloads say all that there is to say."""
 
@@ -26,7 +26,7 @@ BLEND_SHARE = 0.6
 
 
 def heard_share(source: MouthSource, motion: MotionFormat | None, *, live: bool = False) -> float | None:
-    """How much of the mouth the sound moves where there is motion, 0 to 1; None where it moves nothing, also without motion.
+    """How much of the mouth the sound moves if there is motion, 0 to 1; None if it moves nothing, also without motion.
 
     In `LIVE` the sound tells less: there AUTO leaves a mouth that has motion to the motion.
     """

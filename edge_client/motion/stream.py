@@ -47,11 +47,11 @@ class MotionStream:
             return Fault(Reason.MOTION_UNDECODABLE, f"motion payload {payload.seq}: {error}", "media.payloads.data")
 
     def complaint(self) -> Fault | None:
-        """What is wrong with motion that is used all the same; each fault is returned once."""
+        """What is wrong with motion that is used nevertheless; each fault is returned once."""
         return self._decoder.complaint()
 
     def place(self, payload: Payload, poses: Poses, audible_pts_us: int) -> DropReason | None:
-        """Put decoded keyframes on the track; returns why they were not, None where they were. The bytes are then in use."""
+        """Put decoded keyframes on the track; returns why they were not, None if they were. The bytes are then in use."""
         assert payload.pts_us is not None
         end_us = payload.pts_us + round(len(poses) * self.track.step_us)
         if len(poses) and end_us <= audible_pts_us:

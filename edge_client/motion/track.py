@@ -49,7 +49,7 @@ class MotionTrack:
         self._times: list[int] = []
         self._poses: list[Pose] = []
         self.length_us = 0
-        """Where the last keyframe's interval ends; 0 where there was none. Pruning does not change it."""
+        """Where the last keyframe's interval ends; 0 if there was none. Pruning does not change it."""
         self.moves_head = False
         """Whether any keyframe so far turns head or neck."""
         self.moves_brows = False
@@ -84,7 +84,7 @@ class MotionTrack:
         return self._between(pts_us, after)
 
     def covered_to(self, pts_us: int) -> int:
-        """How far the track covers the line without a hole from `pts_us` on; `pts_us` itself where it does not cover it."""
+        """How far the track covers the line without a hole from `pts_us` on; `pts_us` itself if it does not cover it."""
         index = bisect_right(self._times, pts_us) - 1
         if index < 0 or not self._reaches(index, pts_us):
             return pts_us

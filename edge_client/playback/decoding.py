@@ -1,4 +1,4 @@
-"""Decodes ahead: the head of the queue, and who follows once all before it are decoded. At most `decode_ahead_us` wait."""
+"""Decodes ahead: the head of the queue, and its followers once all before them are decoded. At most `decode_ahead_us` wait."""
 
 from __future__ import annotations
 

@@ -100,7 +100,7 @@ class PlaybackEngine:
         """Analyse some of the sound that is to move the mouth: 1 to 3 ms of work. For the thread that calls `view`, after each picture."""
         with self._lock:
             mouths = [playing.audio_mouth for playing in self._playing.values() if playing.audio_mouth is not None]
-        any(mouth.analyse() for mouth in mouths)  # the head's comes first; the next one's only where that has nothing left
+        any(mouth.analyse() for mouth in mouths)  # the head's comes first; the next one's only if that has nothing left
 
     def audible(self, now_us: int) -> Position | None:
         """What is heard at `now_us`, None for nothing of a live conversation. For measuring: `now_us` is past, not predicted."""
@@ -207,7 +207,7 @@ class PlaybackEngine:
 
     def _make(self, conversation: LiveConversation, now_us: int) -> Playing | None:
         if len(self._playing) >= MAX_LIVE_CONVERSATIONS:
-            fault = Fault(Reason.LIMIT_REACHED, f"{MAX_LIVE_CONVERSATIONS} conversations are queued already", "open.on_playing")
+            fault = Fault(Reason.LIMIT_REACHED, f"{MAX_LIVE_CONVERSATIONS} conversations are already queued", "open.on_playing")
             self._reports.fault(conversation.conversation_id, fault)
             return None
         try:
@@ -228,7 +228,7 @@ class PlaybackEngine:
         within = self._intake.enter(media)
         playing = self._playing.get(media.conversation_id)
         if not within and playing is not None:
-            self._reports.fault_of(playing, Fault(Reason.CREDIT_EXCEEDED, "more bytes came than were granted", "media"))
+            self._reports.fault_of(playing, Fault(Reason.CREDIT_EXCEEDED, "more bytes arrived than were granted", "media"))
         if within or not self._intake.shed(media):
             self._route(media, now_us)
 
@@ -325,7 +325,7 @@ class PlaybackEngine:
             self._intake.drop_held(messages, DropReason.CONVERSATION_UNKNOWN)
 
     def _feed(self, now_us: int) -> None:
-        """Release sound: the head's, and gaplessly that of who follows a conversation that is released to its end."""
+        """Release sound: the head's, and without a gap that of the conversation after one that is released to its end."""
         for index, playing in enumerate(self._in_order()):
             if index and playing.conversation.paused:
                 break

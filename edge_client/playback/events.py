@@ -50,11 +50,11 @@ class View:
     audible_pts_us: int | None = None
     """The PTS heard; None while nothing of a live conversation was heard yet."""
     motion: Pose | None = None
-    """The pose that motion asks for, faded in and out; None where motion has no say at all."""
+    """The pose that motion asks for, faded in and out; None if motion has no say at all."""
     motion_weight: float = 0.0
     """How much of the face motion drives, 0 to 1; the rest is idle life's."""
     shown_pts_us: int | None = None
-    """The PTS whose pose `motion` is: behind `audible_pts_us` while a pose is held; None where there is no motion."""
+    """The PTS whose pose `motion` is: behind `audible_pts_us` while a pose is held; None if there is no motion."""
     buffered_us: int = 0
     """Sound that waits to be heard, decoded and in its turn."""
 
@@ -92,7 +92,7 @@ class PlaybackConfig:
 
 @dataclass(frozen=True, slots=True)
 class ConversationSummary:
-    """One conversation, as told at the end. Times are readings of the monotonic clock; None where it never came to that."""
+    """One conversation, as told at the end. Times are readings of the monotonic clock; None if it never came to that."""
 
     conversation_id: str
     opened_time_us: int

@@ -38,7 +38,7 @@ class Intake:
         self.keyframes = 0
 
     def enter(self, media: Media) -> bool:
-        """Enter a message's bytes as received; False where they are more than was granted."""
+        """Enter a message's bytes as received; False if they are more than was granted."""
         return all([self._credit.receive(payload.kind, len(payload.data)) for payload in media.payloads])
 
     def shed(self, media: Media) -> bool:
@@ -83,7 +83,7 @@ class Intake:
 
     def end(self, playing: Playing, end: ConversationEnd) -> Fault | None:
         """Nothing more comes. The fault says what of it lacks its rest; a payload that `end` does not count was given up by
-        who ended the conversation, who told so."""
+        the device that ended it, if it was reported."""
         fault = None
         self._drops.miss(max(0, end.last_motion_seq - playing.motion_seq))
         for kind, last_seq in ((Kind.AUDIO, end.last_audio_seq), (Kind.MOTION, end.last_motion_seq)):

@@ -32,7 +32,7 @@ class CreditLedger:
         return Credit(audio, motion)
 
     def receive(self, kind: Kind, count: int) -> bool:
-        """Bytes came. False where they are more than was granted."""
+        """Bytes came. False if they are more than was granted."""
         self._outstanding[kind] += count
         self.received_bytes += count
         return self._outstanding[kind] + self._freed[kind] <= self._bound[kind]

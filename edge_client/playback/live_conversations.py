@@ -56,7 +56,7 @@ class LiveConversation:
         return self.opened.motion_format is not None and not self.audio_only
 
     def refusal(self, payload: Payload) -> DropReason | None:
-        """Why a payload is not taken, None where it is."""
+        """Why a payload is not taken, None if it is."""
         if self.end is not None:
             last = self.end.last_audio_seq if payload.kind is Kind.AUDIO else self.end.last_motion_seq
             if payload.seq > last:
@@ -115,7 +115,7 @@ class LiveConversations:
         return OpenedConversation(conversation, replaced, self._release(conversation_id))
 
     def close(self, conversation_id: str) -> bool:
-        """End an id for good, also one that was never seen; False where it is closed already."""
+        """End an id for good, also one that was never seen; False if it is closed already."""
         if conversation_id in self._closed:
             return False
         self._live.pop(conversation_id, None)
@@ -125,7 +125,7 @@ class LiveConversations:
         return True
 
     def hold(self, message: Holdable, now_us: int) -> bool:
-        """Keep what names a never-seen id; False where it does not fit."""
+        """Keep what names a never-seen id; False if it does not fit."""
         cost = _MESSAGE_COST_BYTES + (data_bytes(message) if isinstance(message, Media) else 0)
         if self._held_cost + cost > UNKNOWN_CONVERSATION_HOLD_BYTES:
             return False

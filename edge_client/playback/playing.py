@@ -41,7 +41,7 @@ def make_audio(conversation: LiveConversation, decoders: DecoderFactories, rate_
 
 
 def make_motion(conversation: LiveConversation, decoders: DecoderFactories) -> MotionStream | Fault | None:
-    """Its motion stream, None where it is audio only from the start, or why this device can not use its motion."""
+    """Its motion stream, None if it is audio only from the start, or why this device cannot use its motion."""
     format = conversation.opened.motion_format
     try:
         return None if format is None else MotionStream(decoders.motion(format), format)
@@ -53,7 +53,7 @@ def make_motion(conversation: LiveConversation, decoders: DecoderFactories) -> M
 
 
 def make_audio_mouth(conversation: LiveConversation, source: MouthSource, rate_hz: int) -> AudioMouth | None:
-    """What moves its mouth by its sound; None where only motion may."""
+    """What moves its mouth by its sound; None if only motion may."""
     opened = conversation.opened
     live = opened.pacing is Pacing.LIVE
     share = heard_share(source, opened.motion_format, live=live)

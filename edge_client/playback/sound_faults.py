@@ -43,7 +43,7 @@ class SoundFaults:
         if head is None:
             return
         reason = counters.lost or counters.last_fault
-        text = f"there is no sound device now, and the sound goes on where it was as soon as there is one: {reason}"
+        text = f"no sound device; the sound continues as soon as there is one: {reason}"
         self._reports.fault(head.conversation_id, Fault(Reason.AUDIO_DEVICE_FAILED, text))
         if head.started and self._stalled is None:
             self._stalled = head

@@ -43,7 +43,7 @@ _FREE = struct.pack("<q", -1)
 
 @dataclass(frozen=True, slots=True)
 class Still:
-    """One picture of the film: RGB, `WIDTH_PX` wide; the PTS shown, None where no motion was."""
+    """One picture of the film: RGB, `WIDTH_PX` wide; the PTS shown, None if no motion was."""
 
     picture: Picture
     time_us: int

@@ -29,7 +29,7 @@ class RunFigures:
 
 
 def summary_of(run: RunFigures) -> dict[str, Any]:
-    """The file's content. Figures of one conversation are those of the last one; times are None where it never came to that."""
+    """The file's content. Figures of one conversation are those of the last one; times are None if it never came to that."""
     playback = run.playback
     last = playback.conversations[-1] if playback.conversations else None
     return {
@@ -69,7 +69,7 @@ def write_summary(run: RunFigures, folder: Path) -> None:
 
 
 def _skew(stats: SkewStats) -> dict[str, float] | None:
-    """None where no picture with motion was shown while sound was heard."""
+    """None if no picture with motion was shown while sound was heard."""
     if not stats.count:
         return None
     return {

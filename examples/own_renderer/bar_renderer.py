@@ -57,7 +57,7 @@ class BarRenderer:
 
 
 def open_renderer(config: EdgeConfig) -> BarRenderer:
-    """What the entry point names. Raises `ScreenError` where it cannot draw."""
+    """What the entry point names. Raises `ScreenError` if it cannot draw."""
     return BarRenderer()
 
 

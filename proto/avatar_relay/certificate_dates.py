@@ -24,13 +24,13 @@ class Validity:
     not_after_s: int
 
     def fault(self, now_s: int) -> str:
-        """What is wrong with it now, in words; empty where nothing is."""
+        """What is wrong with it now, in words; empty if nothing is."""
         if now_s < self.not_before_s:
             return f"is not valid before {_date(self.not_before_s)}, and this machine's clock says {_date(now_s)}"
         return f"has expired on {_date(self.not_after_s)}; this machine's clock says {_date(now_s)}" if now_s > self.not_after_s else ""
 
     def warning(self, now_s: int) -> str:
-        """That it expires soon, in words; empty where it does not."""
+        """That it expires soon, in words; empty if it does not."""
         days = (self.not_after_s - now_s) // DAY_S
         return f"expires in {days} days, on {_date(self.not_after_s)}" if days < max(WARN_DAYS) else ""
 
@@ -40,14 +40,14 @@ class Validity:
 
 
 def clock_fault(now_s: int) -> str:
-    """What is wrong with this machine's clock, in words; empty where nothing is to be seen."""
+    """What is wrong with this machine's clock, in words; empty if nothing is to be seen."""
     if now_s >= PLAUSIBLE_UNIX_S:
         return ""
     return f"this machine's clock says {_date(now_s)}, and certificates are checked by it: set it (timedatectl), or wait for NTP"
 
 
 def validities(pem: bytes) -> list[Validity]:
-    """Those of the certificates in a PEM file, in its order. Raises `ValueError` where one cannot be read."""
+    """Those of the certificates in a PEM file, in its order. Raises `ValueError` if one cannot be read."""
     return [_validity(_der(block)) for block in _BLOCK.findall(pem)]
 
 

@@ -34,7 +34,7 @@ class FieldError(ValueError):
 
 
 def wrong_type(name: str, expected: str, value: object) -> TypeError:
-    """The error for a value of a wrong type. The value itself is shown only where it is short, and never where it may be media."""
+    """The error for a value of a wrong type. The value itself is shown only if it is short, and never where it may be media."""
     shown = "" if value is None or isinstance(value, BytesLike) else f" {reprlib.repr(value)}"
     return TypeError(f"{name} must be {expected}, not {type(value).__name__}{shown}")
 
@@ -81,7 +81,7 @@ def check_text(value: object, name: str) -> str:
     try:
         value.encode()
     except UnicodeEncodeError:
-        raise FieldError(name, f"holds half a surrogate pair, which UTF-8 can not encode: {reprlib.repr(value)}") from None
+        raise FieldError(name, f"holds half a surrogate pair, which UTF-8 cannot encode: {reprlib.repr(value)}") from None
     return value
 
 
@@ -132,7 +132,7 @@ def as_positions(at_us: object, name: str) -> int | list[int] | None:
         positions = [check_int(position, f"{name}[{index}]", 0, MAX_POSITION_US) for index, position in enumerate(at_us)]
         for index, (before, behind) in enumerate(pairwise(positions), 1):
             if behind <= before:
-                raise FieldError(f"{name}[{index}]", f"is {behind}, not behind {before}: positions rise from keyframe to keyframe")
+                raise FieldError(f"{name}[{index}]", f"is {behind}, not behind {before}: positions must increase")
         return positions
     return check_int(at_us, name, 0, MAX_POSITION_US)
 

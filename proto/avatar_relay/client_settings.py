@@ -16,11 +16,11 @@ from avatar_relay.settings import setting
 class ClientSettings:
     """The shared settings."""
 
-    insecure: bool = setting(False, takes.switch(), "speak plaintext to a relay that is not on this machine (else: TLS)")
-    tls_ca_file: Path | None = setting(None, takes.path(), "certificates (PEM) that vouch for the relay; speaks TLS on this machine too")
-    tls_cert_file: Path | None = setting(None, takes.path(), "certificate (PEM) to show the relay")
+    insecure: bool = setting(False, takes.switch(), "use plaintext with a relay on another machine (default: TLS)")
+    tls_ca_file: Path | None = setting(None, takes.path(), "CA certificates (PEM) to verify the relay; uses TLS on this machine too")
+    tls_cert_file: Path | None = setting(None, takes.path(), "certificate (PEM) to present to the relay")
     tls_key_file: Path | None = setting(None, takes.path(), "the certificate's key (PEM)")
-    token_file: Path | None = setting(None, takes.path(), "file with the token to show the relay")
+    token_file: Path | None = setting(None, takes.path(), "file with the token for the relay")
 
     def tls_to(self, address: str) -> bool:
         """Whether a link to HOST:PORT is encrypted: always, except within this machine or where `insecure` allows it."""
@@ -29,7 +29,7 @@ class ClientSettings:
 
     @property
     def has_credentials(self) -> bool:
-        """Whether the settings say by what relay and client prove who they are, or that they need not."""
+        """Whether the settings name credentials for relay and client, or declare that none are needed."""
         return self.insecure or any((self.tls_ca_file, self.tls_cert_file, self.token_file))
 
     def _check_credentials(self, *, within_machine: bool) -> None:
@@ -43,7 +43,7 @@ class ClientSettings:
         if (self.tls_cert_file is None) != (self.tls_key_file is None):
             raise ConfigError("tls_cert_file and tls_key_file come together")
         if self.token_file is not None and self.insecure and not within_machine:
-            raise ConfigError("insecure and token_file contradict each other: a token does not travel in plaintext")
+            raise ConfigError("insecure and token_file contradict each other: tokens are not sent in plaintext")
 
 
 def is_local(address: str) -> bool:

@@ -22,7 +22,7 @@ MAX_NAME_TOLD = 32
 
 
 class AmbiguousNamesError(ValueError):
-    """What the names are can not be told; the text names some of them, and the sets that they may be of."""
+    """What the names are cannot be told; the text names some of them, and the sets that they may be of."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -86,7 +86,7 @@ def _interrupts_end_the_process() -> Iterator[None]:
 
 
 def _leaves(error: BaseException) -> Iterator[BaseException]:
-    """The errors within an exception group, however deep; `error` itself where it is no group."""
+    """The errors within an exception group, however deep; `error` itself if it is no group."""
     if isinstance(error, BaseExceptionGroup):
         for inner in error.exceptions:
             yield from _leaves(inner)

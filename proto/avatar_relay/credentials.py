@@ -26,6 +26,6 @@ def metadata_of(token: str | None) -> tuple[tuple[str, str], ...]:
 
 
 def token_in(value: str) -> str | None:
-    """The token in a value of `METADATA_KEY`; None where it is no bearer token."""
+    """The token in a value of `METADATA_KEY`; None if it is no bearer token."""
     scheme, token = value[: len(_SCHEME)], value[len(_SCHEME) :]
     return token if scheme.lower() == _SCHEME.lower() and _TOKEN.fullmatch(token) else None

@@ -16,7 +16,7 @@ class ConfigError(Exception):
 
 
 class SoundError(Exception):
-    """Encoded sound is not what it is declared to be, or can not be decoded here; the text says what was wrong, and where."""
+    """Encoded sound is not what it is declared to be, or cannot be decoded here; the text says what was wrong, and where."""
 
 
 class FaultError(Exception):

@@ -49,7 +49,7 @@ class Reassembler:
 
     @property
     def pending_seq(self) -> int:
-        """Sequence of the payload that waits for its rest; 0 where none does."""
+        """Sequence of the payload that waits for its rest; 0 if none does."""
         return 0 if self._first is None else self._first.seq
 
     def reset(self) -> None:

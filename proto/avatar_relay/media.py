@@ -108,7 +108,7 @@ class ExpressionPreset(enum.Enum):
 
 @dataclass(frozen=True, slots=True)
 class Expression:
-    """A mood of the face while it speaks, blended with the motion. Raises `TypeError` and `FieldError` for what can not be."""
+    """A mood of the face while it speaks, blended with the motion. Raises `TypeError` and `FieldError` for what cannot be."""
 
     preset: ExpressionPreset = ExpressionPreset.NEUTRAL
     intensity: float = 1.0
@@ -173,7 +173,7 @@ class MotionFormat:
     """Encoding of a conversation's motion. `blendshape_names` are the columns of a weight row; empty for AvatarKit.
 
     A list of names becomes a tuple, and numbers are rounded to the wire's `float`, so that both ends count with the same ones.
-    Raises `TypeError`, and `ValueError` for a rate, names or a scale that can not be.
+    Raises `TypeError`, and `ValueError` for a rate, names or a scale that cannot be.
     """
 
     encoding: MotionEncoding
@@ -214,7 +214,7 @@ class MotionFormat:
 
 @dataclass(frozen=True, slots=True)
 class Payload:
-    """Encoded media, or one fragment of it. `total_bytes` is 0 where `data` is the whole payload.
+    """Encoded media, or one fragment of it. `total_bytes` is 0 if `data` is the whole payload.
 
     `seq` counts per (conversation, kind) from 1; 0 asks the relay to mint it. `pts_us` is the position of the first
     sample or keyframe from the conversation's first audio sample; always set on motion.
@@ -237,7 +237,7 @@ class Payload:
 class PayloadColumns(NamedTuple):
     """Payloads of one kind, or fragments of them, that follow each other: an entry in each column for each of them.
 
-    For who carries them on: what that costs is what it makes for each payload, and columns are made for all at once.
+    For forwarding: the cost lies in the objects made for each payload, and columns are made once for all of them.
     """
 
     kind: Kind
@@ -254,7 +254,7 @@ class PayloadColumns(NamedTuple):
 class EncodedMedia:
     """Media of one message as it came on the wire, which is how it leaves for each device that gets all of it.
 
-    It is opened only where it does not leave whole, and once however many devices that concerns.
+    It is opened only if it does not leave whole, and once however many devices that concerns.
     """
 
     __slots__ = ("_entries", "_unpack", "counts", "data")
@@ -275,7 +275,7 @@ class EncodedMedia:
 
 @dataclass(frozen=True, slots=True)
 class TraceContext:
-    """W3C Trace Context; empty strings where there is none. Raises `TypeError`, and `ValueError` for text that can not be encoded."""
+    """W3C Trace Context; empty strings if there is none. Raises `TypeError`, and `ValueError` for text that cannot be encoded."""
 
     traceparent: str = ""
     tracestate: str = ""

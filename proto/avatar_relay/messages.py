@@ -30,9 +30,9 @@ class PublishedMedia(NamedTuple):
     conversation_id: str
     columns: tuple[PayloadColumns, ...]
     one_by_one: Callable[[], Media]
-    """The same for who must look at each payload."""
+    """The same, for callers that look at each payload."""
     encoded: EncodedMedia | None = None
-    """The same as bytes; None where it did not come on a wire."""
+    """The same as bytes; None if it did not come on a wire."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,7 +83,7 @@ class Volume:
 
 @dataclass(frozen=True, slots=True)
 class ConversationError:
-    """A fault that concerns one conversation; `device_id` is empty where the relay itself reports it."""
+    """A fault that concerns one conversation; `device_id` is empty if the relay itself reports it."""
 
     conversation_id: str
     fault: Fault

@@ -1,7 +1,7 @@
 """OpenTelemetry's standard variables, checked before its SDK reads them: with a wrong value it raises, logs tracebacks, or sends nothing.
 
 The rules are those of the Python SDK and its exporters (times of the OTLP exporters are seconds, all others milliseconds). Only variables
-of what the programs use are checked: traces, metrics, and their resource. What passes and is wrong all the same, the SDK refuses.
+of what the programs use are checked: traces, metrics, and their resource. What passes and is wrong nevertheless, the SDK refuses.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
 Check = Callable[[str], str]
-"""Tells what a variable takes where its value is wrong; empty where it is right."""
+"""Tells what a variable takes where its value is wrong; empty if it is right."""
 
 BSP_QUEUE, BSP_BATCH = "OTEL_BSP_MAX_QUEUE_SIZE", "OTEL_BSP_MAX_EXPORT_BATCH_SIZE"
 DEFAULT_QUEUE, DEFAULT_BATCH = 2_048, 512
@@ -83,7 +83,7 @@ def _shown(name: str, value: str) -> str:
 
 
 def _count(value: str, default: int) -> int:
-    """A count; 0 where it is none."""
+    """A count; 0 if it is none."""
     return default if not value.strip() else (int(value) if _is_whole(value.strip()) else 0)
 
 

@@ -1,6 +1,6 @@
 """What both ends of a pairing share: the code, the key exchange under it, and how often one may be begun. Pure.
 
-SPAKE2 (RFC 9382, package spake2) makes a key of the code. Each exchange tests one guess of it: who does not know the code learns from the
+SPAKE2 (RFC 9382, package spake2) makes a key of the code. Each exchange tests one guess: a peer without the code learns from the
 messages whether that one guess was right, and nothing of the others. The identities bind the exchange to the device's name and to the
 certificate that each end sees of the relay: two ends that see different ones do not get the same key.
 """
@@ -75,7 +75,7 @@ class Exchange:
         try:
             key: bytes = self._spake.finish(element)
         except Exception as error:  # the library raises errors of many kinds, AssertionError among them, for what is no element
-            raise ExchangeError("what came is no message of SPAKE2") from error
+            raise ExchangeError("not a SPAKE2 message") from error
         return PairingKeys(hmac.digest(key, b"relay", "sha256"), hmac.digest(key, b"device", "sha256"))
 
 

@@ -114,7 +114,7 @@ def _read_pem(setting: str, path: Path, mark: bytes, what: str, tool: str) -> by
 
 def _refuse(settings: tuple[str, str], certificate: Path, key: Path, key_data: bytes, error: ssl.SSLError) -> NoReturn:
     if _is_encrypted(key_data):
-        text = f"{settings[1]}: {key} is encrypted, and nobody can be asked for its password; decrypt it: openssl pkey -in {key} -out FILE"
+        text = f"{settings[1]}: {key} is encrypted; decrypt it: openssl pkey -in {key} -out FILE"
     elif error.reason == "KEY_VALUES_MISMATCH":
         text = f"{settings[1]}: {key} does not belong to {certificate}"
     elif error.reason in _WEAK:

@@ -107,6 +107,6 @@ class RequestLimit:
         if self._cuts < TRIES:
             return ""
         return (
-            f"a proxy on the way limits the size of a request: {TRIES} streams in a row were reset after {self._above:,} bytes, before"
+            f"a proxy limits the size of requests: {TRIES} streams in a row were reset after {self._above:,} bytes, before"
             f" {self._up_to:,} were through; it must not limit it (nginx: client_max_body_size 0), see docs/proxies.md"
         )

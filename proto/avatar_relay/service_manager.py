@@ -1,4 +1,4 @@
-"""What both programs tell systemd: that they are ready, alive, or stopping. Does nothing where systemd does not listen.
+"""What both programs tell systemd: that they are ready, alive, or stopping. Does nothing if systemd does not listen.
 
 The protocol is sd_notify(3): datagrams of NAME=VALUE lines to the Unix socket that NOTIFY_SOCKET names. With WatchdogSec= in
 the unit systemd kills and restarts a program that says nothing for so long (WATCHDOG_USEC).
@@ -24,7 +24,7 @@ class ServiceManager:
         for_us = environment.get("WATCHDOG_PID", str(os.getpid())) == str(os.getpid())
         usec = environment.get("WATCHDOG_USEC", "")
         self.watchdog_us = int(usec) if for_us and self._address and usec.isdecimal() else 0
-        """Silence after which systemd restarts the program; 0 where it does not look."""
+        """Silence after which systemd restarts the program; 0 if it does not look."""
 
     def tell_status(self, text: str) -> None:
         """Send what `systemctl status` shows, if it has changed; one line. Call it from one thread."""

@@ -52,7 +52,7 @@ _PROPAGATOR = TraceContextTextMapPropagator()
 
 @dataclass(frozen=True, slots=True)
 class Telemetry:
-    """A program's tracer and meter; both do nothing where no exporter was asked for."""
+    """A program's tracer and meter; both do nothing if no exporter was asked for."""
 
     tracer: trace.Tracer
     meter: metrics.Meter
@@ -124,14 +124,14 @@ def _trace_every(environment: Mapping[str, str]) -> int:
 
 
 def context_of(span: Span) -> TraceContext:
-    """What to send along so that the receiver's spans come under `span`; empty where it is not recorded."""
+    """What to send along so that the receiver's spans come under `span`; empty if it is not recorded."""
     carrier: dict[str, str] = {}
     _PROPAGATOR.inject(carrier, trace.set_span_in_context(span, otel_context.Context()))
     return TraceContext(carrier.get("traceparent", ""), carrier.get("tracestate", ""))
 
 
 def current_context() -> TraceContext:
-    """The context of the span that is active in the caller's own program; empty where there is none."""
+    """The context of the span that is active in the caller's own program; empty if there is none."""
     return context_of(trace.get_current_span())
 
 
@@ -163,7 +163,7 @@ def trace_id_of(context: TraceContext) -> str:
 class Stage:
     """A stage of a conversation as spans: one, or several segments where it lasts. Not thread-safe.
 
-    Times are µs since the Unix epoch and come from the caller, who knows whose clock counts.
+    Times are µs since the Unix epoch and come from the caller, which knows the reference clock.
     """
 
     def __init__(

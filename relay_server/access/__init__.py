@@ -1,1 +1,1 @@
-"""Who may enter: identities and what each may do, how they prove themselves, and how often strangers may try."""
+"""Access control: identities and their permissions, authentication, and rate limits for failed attempts."""

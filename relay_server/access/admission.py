@@ -3,15 +3,15 @@
 Rules
 1. Credentials are a token, or the names in a certificate that the handshake has verified, or both. They lead to one
    identity, which must not be revoked and must have been shown all that it has (see `Identity`).
-2. The role and the grants of the identity decide which RPC it may begin; who is not let in learns the reason, but
+2. The role and the grants of the identity decide which RPC it may begin; a refused caller learns the reason, but
    nothing of what exists here: an unknown token, a wrong one and a certificate without identity are the same to it. That a
-   token expired or was revoked is told only to who has its secret.
+   token expired or was revoked is told only to the holder of its secret.
 3. Failures are counted for each peer and token id, or name in a certificate that the handshake has verified: past
    `FAILURES_PER_MINUTE`, what that peer shows for that id is not looked at for a while. Others behind the same address, with tokens
    or certificates of their own, do not feel it.
 4. An identity begins and holds open only so many RPCs; strangers at one address ask for health only so often. That
    of a caller with credentials is counted for its identity: strangers behind the same address do not feel it, nor it them.
-5. Who is in has to leave when its identity, its token or its certificate's name does not count any more.
+5. An admitted caller is disconnected when its identity, its token or its certificate's name is no longer valid.
 """
 
 from __future__ import annotations
@@ -57,7 +57,7 @@ def _shown_name(shown: PresentedCredentials, token_id: str) -> str:
 
 @dataclass(frozen=True, slots=True)
 class AdmittedCall:
-    """One who was let in, for one RPC. `key` is empty for who needed no credentials."""
+    """An admitted caller, for one RPC. `key` is empty if no credentials were needed."""
 
     caller: Caller
     method: str
@@ -81,7 +81,7 @@ class Admission:
         self._directory = directory
 
     def enter(self, method: str, credentials: PresentedCredentials, peer: str, now_us: int, unix_s: int) -> AdmittedCall:
-        """Let one in, who has to `leave` again. Raises `RequestError` where not; `peer` is gRPC's name of the other end."""
+        """Admit a caller, which must `leave` again. Raises `RequestError` if not; `peer` is gRPC's name of the other end."""
         if is_for_everybody(method) and credentials.token is None:
             known = self._directory.of_certificate(credentials.certificate_names)
             if known is None:
@@ -91,7 +91,7 @@ class Admission:
             return AdmittedCall(NOBODY, method)
         identity, token_id = self._identify(credentials, peer, now_us, unix_s)
         if not is_granted(method, identity.granted):
-            raise RequestError(Fault(Reason.RPC_FORBIDDEN, f"{identity.key} may not call {method}; who runs the relay can allow it"))
+            raise RequestError(Fault(Reason.RPC_FORBIDDEN, f"{identity.key} may not call {method}; the relay's operator can allow it"))
         self._count(identity.key, identity.max_calls_per_minute, now_us)
         if self._open[identity.key] >= identity.max_streams:
             text = f"{identity.key} has {identity.max_streams} calls open already"
@@ -109,14 +109,14 @@ class Admission:
                 del self._open[entrant.key]
 
     def expulsion(self, entrant: AdmittedCall, unix_s: int) -> Fault | None:
-        """Why one who is in has to leave; None where it may stay."""
+        """Why an admitted caller must be disconnected; None if it may stay."""
         if not entrant.key:
             return None
         identity = self._directory.identities.get(entrant.key)
         if identity is None:
-            return Fault(Reason.CREDENTIALS_REVOKED, f"{entrant.key} is not known here any more")
+            return Fault(Reason.CREDENTIALS_REVOKED, f"{entrant.key} is no longer known here")
         if entrant.caller.scope.names != identity.reach or not is_granted(entrant.method, identity.granted):
-            return Fault(Reason.CREDENTIALS_REVOKED, f"what {entrant.key} may do has changed; come again")
+            return Fault(Reason.CREDENTIALS_REVOKED, f"the permissions of {entrant.key} changed; reconnect")
         return next(self._faults_of(identity, entrant.token_id, entrant.certificate_names, unix_s), None)
 
     def _count(self, who: str, per_minute: int, now_us: int) -> None:
@@ -129,7 +129,7 @@ class Admission:
         known = self._directory.of_token(token_id)
         attempt = (host_of(peer), _shown_name(shown, token_id if known is not None else ""))
         if wait_ms := self._failures.wait_ms(attempt, FAILURES_PER_MINUTE, now_us):
-            text = "too many attempts with wrong credentials from this address; see to them before the next one"
+            text = "too many failed attempts from this address; correct the credentials before the next one"
             raise RequestError(Fault(Reason.LIMIT_REACHED, text, retry_after_ms=wait_ms))
         record = (known.token(token_id) if known is not None else None) or UNKNOWN
         proven = record.matches(secret)
@@ -149,14 +149,14 @@ class Admission:
 
     @staticmethod
     def _faults_of(identity: Identity, token_id: str, certificate_names: tuple[str, ...], unix_s: int) -> Iterator[Fault]:
-        """What keeps out one who proved to be `identity`."""
+        """Why a caller that proved to be `identity` is refused."""
         if identity.revoked:
             yield Fault(Reason.CREDENTIALS_REVOKED, f"the credentials of {identity.key} were revoked")
         if identity.tokens or token_id:
             token = identity.token(token_id)
             if token is None:
-                yield Fault(Reason.CREDENTIALS_INVALID, "these credentials are not enough, or not known here any more: show a token")
+                yield Fault(Reason.CREDENTIALS_INVALID, "these credentials are insufficient, or no longer known here: send a token")
             elif token.expired(unix_s):
                 yield Fault(Reason.CREDENTIALS_EXPIRED, f"this token of {identity.key} has expired; use its new one")
         if identity.certificate and identity.certificate not in certificate_names:
-            yield Fault(Reason.CREDENTIALS_INVALID, "these credentials are not enough: the certificate is missing, or another's")
+            yield Fault(Reason.CREDENTIALS_INVALID, "these credentials are insufficient: the certificate is missing, or another identity's")

@@ -61,7 +61,7 @@ class ConnectionRules:
         self._records: dict[Endpoint, _Record] = {}
 
     def begin(self, endpoint: Endpoint, now_us: int) -> bool:
-        """An RPC begins; returns False where its connection has begun too many that were not admitted, and is to be ended."""
+        """An RPC begins; returns False if its connection has begun too many that were not admitted, and is to be ended."""
         record = self._record(endpoint, now_us)
         if record.exempt:
             return True

@@ -103,7 +103,7 @@ class _Fields:
         self._where = where
 
     def take(self, name: str, read: Callable[[object], Read], default: Read | None = None) -> Read:
-        """A field, read; `default` where it is not there, and an error where there is no default."""
+        """A field, read; `default` where it is not there, and an error if there is no default."""
         if name not in self._left:
             if default is None:
                 raise ConfigError(f"{self._where} has no {name}")

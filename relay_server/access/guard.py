@@ -65,7 +65,7 @@ class Guard:
         """Read the file if it changed, and end the RPCs of callers that are no longer allowed.
 
         A file that is wrong changes nothing. One that cannot be read now is read at the next look; where the disk hangs, what has expired
-        ends all the same.
+        ends nevertheless.
         """
         self._reading = self._reading or asyncio.create_task(self._changed_directory())
         await asyncio.wait({self._reading}, timeout=LOOK_AFTER_S)
@@ -73,7 +73,7 @@ class Guard:
             directory, self._reading = self._reading.result(), None
             if directory is not None:
                 self._admission.replace(directory)
-                logger.info("the access file was read again: %d identities", len(directory.identities))
+                logger.info("access file reloaded: %d identities", len(directory.identities))
         for task, (entrant, peer) in list(self._inside.items()):
             if task in self._expelled:
                 self._cut(peer)  # it had a second: its stream hangs in a write
@@ -92,11 +92,11 @@ class Guard:
         try:
             return await self._thread.do(self._file.load_if_changed)
         except ConfigError as error:
-            logger.error("the access file is wrong, what it said before holds: %s", error)
+            logger.error("the access file is invalid, the previous one stays in effect: %s", error)
         except Exception as error:  # no descriptor, memory or thread left, a failing disk: none of it says anything of the file
             if not self._logged.take(self._file, FAILURES_LOGGED_PER_MINUTE, self._now_us()):
                 text = str(error) or type(error).__name__
-                logger.error("the access file cannot be read now, what it said before holds; trying again each second: %s", text)
+                logger.error("the access file cannot be read, the previous one stays in effect; retrying each second: %s", text)
         return None
 
     @asynccontextmanager
@@ -134,7 +134,7 @@ class Guard:
             self._admission.leave(entrant)
 
     async def _tell_expelled(self, context: Context) -> None:
-        """End the RPC with the reason for which it was cancelled; nothing where its caller cancelled it."""
+        """End the RPC with the reason for which it was cancelled; nothing if its caller cancelled it."""
         task = asyncio.current_task()
         fault = self._expelled.get(task) if task is not None else None
         if task is not None and fault is not None:

@@ -1,4 +1,4 @@
-"""Those who may enter, each with what proves it and what it may do. Pure."""
+"""The identities, each with its credentials and permissions. Pure."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ CALLS_PER_MINUTE = {Role.DEVICE: 120, Role.PUBLISHER: 240, Role.OPERATOR: 1_200}
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Identity:
-    """One who may enter. Raises `ConfigError` where it can not be.
+    """An identity. Raises `ConfigError` if it cannot be.
 
     It has to show all that it has: a token where it has tokens, a certificate where it has the name of one.
     """
@@ -60,7 +60,7 @@ class Identity:
         if len(self.tokens) > MAX_TOKENS:
             raise ConfigError(f"{self.key}: {len(self.tokens)} tokens; at most {MAX_TOKENS} are kept")
         if self.streams < 0 or self.calls_per_minute < 0:
-            raise ConfigError(f"{self.key}: streams and calls_per_minute can not be negative")
+            raise ConfigError(f"{self.key}: streams and calls_per_minute cannot be negative")
 
     @property
     def key(self) -> str:
@@ -93,7 +93,7 @@ class Identity:
 
 
 class Directory:
-    """All identities, to be found by what they show. Raises `ConfigError` where two have the same."""
+    """All identities, to be found by what they show. Raises `ConfigError` if two have the same."""
 
     def __init__(self, identities: Iterable[Identity] = ()) -> None:
         self.identities: dict[str, Identity] = {}

@@ -1,4 +1,4 @@
-"""Changes of the directory: who is created, gets a new token, is shut out. Pure; each returns a new directory."""
+"""Changes of the directory: create, rotate, revoke. Pure; each returns a new directory."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ from relay_server.access.tokens import TokenRecord
 
 
 def create(directory: Directory, identity: Identity) -> Directory:
-    """One more; one that was revoked may be created anew. Raises `ConfigError` where the name is taken."""
+    """One more; one that was revoked may be created anew. Raises `ConfigError` if the name is taken."""
     known = directory.identities.get(identity.key)
     if known is not None and not known.revoked:
-        raise ConfigError(f"{identity.key} exists already; give it a new token with rotate, or shut it out with revoke")
+        raise ConfigError(f"{identity.key} exists already; give it a new token with rotate, or revoke it")
     return _with(directory, identity)
 
 
@@ -22,7 +22,7 @@ def rotate(directory: Directory, key: str, record: TokenRecord, unix_s: int, kee
     """A new token; the old ones count for `keep_old_s` more, or as long as they would have. Raises `ConfigError`."""
     identity = find(directory, key)
     if identity.revoked:
-        raise ConfigError(f"{key} was revoked; create it anew")
+        raise ConfigError(f"{key} was revoked; create it again")
     end_s = unix_s + keep_old_s
     kept = [token for token in identity.tokens if keep_old_s > 0 and not token.expired(unix_s)]
     old = [replace(token, expires_unix_s=min(token.expires_unix_s or end_s, end_s)) for token in kept[-(MAX_TOKENS - 1) :]]
@@ -30,15 +30,15 @@ def rotate(directory: Directory, key: str, record: TokenRecord, unix_s: int, kee
 
 
 def revoke(directory: Directory, key: str) -> Directory:
-    """Shut out: its credentials are remembered, so that who shows them learns why. Raises `ConfigError`."""
+    """Revoke: its credentials are remembered, so that a caller with them learns why. Raises `ConfigError`."""
     return _with(directory, replace(find(directory, key), revoked=True))
 
 
 def find(directory: Directory, key: str) -> Identity:
-    """An identity by role and name. Raises `ConfigError` where there is none."""
+    """An identity by role and name. Raises `ConfigError` if there is none."""
     identity = directory.identities.get(key)
     if identity is None:
-        raise ConfigError(f"there is no {key}; list shows those that are")
+        raise ConfigError(f"there is no {key}; `list` shows all")
     return identity
 
 

@@ -33,7 +33,7 @@ class NewDevices:
         self._thread = OwnThread("new devices")
 
     async def check(self, device_id: str, *, replace: bool) -> None:
-        """Raise `RequestError` where a device of this name is known and is not to be replaced. Raises `ConfigError`."""
+        """Raise `RequestError` if a device of this name is known and is not to be replaced. Raises `ConfigError`."""
         _refuse_known(await self._thread.do(self._file.load), device_id, replace=replace)
 
     async def add(self, device_id: str, *, replace: bool) -> str:

@@ -12,7 +12,7 @@ T = TypeVar("T")
 
 
 class OwnThread:
-    """Does one piece of work at a time. It exists from the start, so that work is done also where no thread can be had any more."""
+    """Does one piece of work at a time. It exists from the start, so that work is done even if no further thread can be started."""
 
     def __init__(self, name: str) -> None:
         self._work: queue.SimpleQueue[tuple[Callable[[], Any], asyncio.AbstractEventLoop, asyncio.Future[Any]]] = queue.SimpleQueue()

@@ -31,9 +31,9 @@ class PairingDesk(Generic[Waiter]):
         self._budget = ExchangeBudget()
 
     def join(self, waiter: Waiter, name: str) -> None:
-        """A device begins to wait. Raises `RequestError` where too many do."""
+        """A device begins to wait. Raises `RequestError` if too many do."""
         if len(self._names) >= MAX_WAITING:
-            text = f"{MAX_WAITING} devices wait to be paired already"
+            text = f"{MAX_WAITING} devices are waiting to be paired already"
             raise RequestError(Fault(Reason.LIMIT_REACHED, text, retry_after_ms=FULL_RETRY_MS))
         self._names[waiter] = name
 
@@ -46,7 +46,7 @@ class PairingDesk(Generic[Waiter]):
         """An operator names a device: gives it, for one exchange. Raises `RequestError`."""
         found = [waiter for waiter, its in self._names.items() if its == name]
         if not found:
-            text = f"no device of the name {name[:64]!r} waits to be paired; look at the name that it shows"
+            text = f"no device of the name {name[:64]!r} is waiting to be paired; check the name on its screen"
             raise RequestError(Fault(Reason.PAIRING_UNKNOWN, text, "name"))
         if len(found) > 1:
             text = f"{len(found)} devices of the name {name!r} wait: give each a name of its own (setting device_id)"

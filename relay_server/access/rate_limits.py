@@ -1,6 +1,6 @@
 """Rate limits: a bucket for each key, that fills by and by and is emptied by what happens. Pure.
 
-At most `max_keys` are remembered, the one used longest ago going first: who has that many addresses or names is not
+At most `max_keys` are remembered, the least recently used is dropped first: a caller with that many addresses or names is not
 stopped by this, and costs no more memory than this.
 """
 
@@ -21,12 +21,12 @@ class RateLimits:
         """What is left, and when that was."""
 
     def wait_ms(self, key: Hashable, per_minute: int, now_us: int) -> int:
-        """How long until something can be taken again; 0 where it can be now."""
+        """How long until something can be taken again; 0 if it can be now."""
         left = self._left(key, per_minute, now_us)
         return 0 if left >= 1 else int((1 - left) * _US_PER_MINUTE / per_minute / 1_000) + 1
 
     def take(self, key: Hashable, per_minute: int, now_us: int) -> int:
-        """Take one where there is one; else returns how long to wait, in ms."""
+        """Take one if there is one; else returns how long to wait, in ms."""
         wait_ms = self.wait_ms(key, per_minute, now_us)
         if wait_ms == 0:
             self._levels[key] = (self._left(key, per_minute, now_us) - 1, now_us)

@@ -7,7 +7,7 @@ Rules
 3. A scope names devices and groups; `*` at the end of a name stands for any ending. A group's name covers its members,
    and a group is covered where all its members are.
 4. Health's `Check` is answered to everybody: it tells a supervisor whether the relay serves, and nothing else. `Pair` is for everybody
-   as well, where it is offered: who waits there has no credentials yet. Reflection and health's `Watch` are for every identity.
+   as well, if it is offered: a device that waits there has no credentials yet. Reflection and health's `Watch` are for every identity.
 """
 
 from __future__ import annotations

@@ -36,16 +36,16 @@ class AccessFile:
         """The version that was read whole; one that could not be read for a passing reason is not it."""
 
     def load(self) -> Directory:
-        """What it says now. Raises `ConfigError`, also where it cannot be read."""
+        """What it says now. Raises `ConfigError`, also if it cannot be read."""
         try:
             return self._read()
         except OSError as error:
-            raise ConfigError(f"access_file: {self.path} can not be read: {error.strerror}") from error
+            raise ConfigError(f"access_file: {self.path} cannot be read: {error.strerror}") from error
 
     def load_if_changed(self) -> Directory | None:
         """What it says, where this version was not read yet.
 
-        Raises `ConfigError` where it is wrong, once for each version. Whatever else it raises (`OSError`, `MemoryError`) says nothing of
+        Raises `ConfigError` if it is wrong, once for each version. Whatever else it raises (`OSError`, `MemoryError`) says nothing of
         the file: this version counts as unread, and the next call tries again.
         """
         return None if version_of(self.path) == self._read_version else self._read()
@@ -89,7 +89,7 @@ class AccessFile:
             finally:
                 os.close(lock)
         except OSError as error:
-            raise ConfigError(f"access_file: {self.path} can not be written: {error.strerror}") from error
+            raise ConfigError(f"access_file: {self.path} cannot be written: {error.strerror}") from error
 
 
 def _exists(path: Path) -> bool:

@@ -25,7 +25,7 @@ WARN_EVERY_S = 3_600.0
 
 @dataclass(frozen=True, slots=True)
 class TlsFiles:
-    """PEM files: the relay's certificate (with what it hangs on) and key; and who vouches for clients, None: clients need none."""
+    """PEM files: the relay's certificate (with what it hangs on) and key; and the CA for clients, None: clients need no certificate."""
 
     certificate: Path
     key: Path
@@ -42,7 +42,7 @@ class HotCertificate:
     """A certificate that is looked at for each connection. gRPC asks on threads of its own."""
 
     def __init__(self, files: TlsFiles, unix_s: Callable[[], int]) -> None:
-        """`unix_s` is the wall clock. Raises `ConfigError` where the files are no certificate with its key, or it is not valid now."""
+        """`unix_s` is the wall clock. Raises `ConfigError` if the files are no certificate with its key, or it is not valid now."""
         self._files = files
         self._unix_s = unix_s
         self._validity = Validity(0, 0)
@@ -82,7 +82,7 @@ class HotCertificate:
             self._warned = max(due, 1)
 
     def _latest(self) -> grpc.ServerCertificateConfiguration | None:
-        """What changed; None where nothing did, or where the new files cannot be used: what was good stays.
+        """What changed; None if nothing did, or where the new files cannot be used: what was good stays.
 
         Files that do not fit each other (yet) are told once. Files that cannot be read now are tried again at each connection, and told
         once until that succeeds.
@@ -93,7 +93,7 @@ class HotCertificate:
                     return None
                 self._configuration = self._read()
             except PemError as error:
-                logger.error("the certificate can not be used, the old one stays: %s", error)
+                logger.error("the certificate cannot be used, the old one stays: %s", error)
                 return None
             except Exception as error:  # no descriptor or memory left, a failing disk: none of it says anything of the files
                 if not self._failing:

@@ -46,7 +46,7 @@ def make_token(random_bytes: Callable[[int], bytes], unix_s: int, expires_unix_s
 
 
 def split_token(token: str) -> tuple[str, str]:
-    """Id and secret of a token; both empty where it has not the form of one."""
+    """Id and secret of a token; both empty if it has not the form of one."""
     match = _TOKEN.fullmatch(token)
     return (match[1], match[2]) if match else ("", "")
 

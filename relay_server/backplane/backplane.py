@@ -17,7 +17,7 @@ class NobodyError(BackplaneError):
 
 @dataclass(frozen=True, slots=True)
 class BackplaneMessage:
-    """A message; `reply` is the subject of the answer, empty where none is expected."""
+    """A message; `reply` is the subject of the answer, empty if none is expected."""
 
     subject: str
     data: bytes
@@ -60,7 +60,7 @@ class Backplane(Protocol):
         ...
 
     async def request(self, subject: str, data: bytes, within_s: float) -> bytes:
-        """Ask one that listens. Raises `NobodyError` at once where nobody does, `BackplaneError` without an answer in time."""
+        """Ask one that listens. Raises `NobodyError` at once if nobody does, `BackplaneError` without an answer in time."""
         ...
 
     async def stop(self) -> None:

@@ -73,7 +73,7 @@ class NatsBackplane:
         async def on_error(error: Exception) -> None:
             logger.info("NATS: %s", error or type(error).__name__)
             if starts and now_s() >= until_s:
-                raise error  # `connect` tries for ever, and swallows a cancellation
+                raise error  # `connect` tries forever, and swallows a cancellation
 
         try:
             await self._client.connect(

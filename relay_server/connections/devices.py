@@ -202,7 +202,7 @@ class Devices:
             port.give_way(f"device {device_id}")
 
     def go_away(self) -> None:
-        """Tell all that the relay is about to stop."""
+        """Tell all that the relay is draining."""
         for port in self.ports.values():
             if port.session is not None:
                 port.session.outbox.put(GoAway("drain", RETRY_AFTER_MS))

@@ -199,7 +199,7 @@ class Publishers:
             port.end(fault)
 
     def go_away(self) -> None:
-        """Tell all that the relay is about to stop."""
+        """Tell all that the relay is draining."""
         for key in self._ports:
             self.tell(key, GoAway("drain", RETRY_AFTER_MS))
 
@@ -214,7 +214,7 @@ class Publishers:
         if port.publisher is not None:
             raise PeerError(Fault(Reason.HELLO_REPEATED, "hello comes first, and only once", "hello"))
         if hello.protocol_version != PROTOCOL_VERSION:
-            text = f"protocol version {hello.protocol_version}; this relay speaks {PROTOCOL_VERSION}"
+            text = f"protocol version {hello.protocol_version}; this relay supports {PROTOCOL_VERSION}"
             raise PeerError(Fault(Reason.PROTOCOL_VERSION_UNSUPPORTED, text, "hello.protocol_version"))
         key = f"{port.owner}/{hello.publisher_id}" if port.owner else hello.publisher_id
         known = self._registry.publishers.get(key)
@@ -238,7 +238,7 @@ class Publishers:
 
     def _take(self, key: str, owner: str, *, by_hand: bool, instead_of: PublisherRecord | None) -> PublisherRecord:
         if self._opener.draining:
-            raise PeerError(Fault(Reason.DRAINING, "the relay is about to stop", retry_after_ms=RETRY_AFTER_MS))
+            raise PeerError(Fault(Reason.DRAINING, "the relay is draining", retry_after_ms=RETRY_AFTER_MS))
         if instead_of is not None:
             self._forget(instead_of, lost=True)
         elif len(self._registry.publishers) >= self._config.max_publishers:

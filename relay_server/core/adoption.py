@@ -49,7 +49,7 @@ class Adoption:
         return conversation_id in self._cursors
 
     def claim(self, conversation_id: str) -> Cursor | None:
-        """A publisher came back for a conversation: what the device holds of it, None where it is not playing it."""
+        """A publisher came back for a conversation: what the device holds of it, None if it is not playing it."""
         return self._cursors.pop(conversation_id, None)
 
     def keep(self, event: PlayerEvent, now_us: int) -> None:

@@ -64,7 +64,7 @@ class CongestionWindow:
         self.is_narrow = False
         """Whether the link carries less than is to be sent."""
         self.room = 0
-        """Bytes that the next message may hold; 0 where no media may leave now."""
+        """Bytes that the next message may hold; 0 if no media may leave now."""
         self._make_room()
 
     @property

@@ -99,7 +99,7 @@ class Track:
 
     @property
     def incomplete(self) -> str:
-        """Says which payload still lacks fragments; empty where none does."""
+        """Says which payload still lacks fragments; empty if none does."""
         if self._partial is None:
             return ""
         return f"{self._kind.value} payload {self._partial.seq} stopped at byte {self._partial_bytes} of {self._partial.total_bytes}"
@@ -189,7 +189,7 @@ class Track:
             case MotionFormat(encoding=MotionEncoding.BLENDSHAPE_WEIGHTS, blendshape_names=names, keyframes_per_second=rate):
                 rows, rest = divmod(total, 4 * len(names))
                 if rest:
-                    text = f"{total} bytes are no whole rows of {len(names)} float32 weights"
+                    text = f"{total} bytes are not a multiple of a row of {len(names)} float32 weights"
                     raise _fault(Reason.PAYLOAD_INVALID, text, "data")
                 return replace(payload, pts_us=self._position_us, duration_us=round(rows * US / rate))
             case MotionFormat():
@@ -329,7 +329,7 @@ class Conversation:
         self.state = self._step(Step.AUDIO_ONLY)
 
     def end(self, last_audio_seq: int = 0, last_motion_seq: int = 0) -> ConversationEnd:
-        """No more media. Sequences of 0 are not checked. Raises `ConversationFault` where something is missing."""
+        """No more media. Sequences of 0 are not checked. Raises `ConversationFault` if something is missing."""
         state = self._step(Step.END)
         last = self.cursor
         if last.audio_seq == 0:
@@ -346,7 +346,7 @@ class Conversation:
         return ConversationEnd(self.conversation_id, last.audio_seq, last.motion_seq)
 
     def break_off(self) -> ConversationEnd | None:
-        """End it as it stands, without checks; None where there is no audio to play out. The state is CLOSED then."""
+        """End it as it stands, without checks; None if there is no audio to play out. The state is CLOSED then."""
         last = self.cursor
         self.state = self._step(Step.CLOSE)
         return ConversationEnd(self.conversation_id, last.audio_seq, last.motion_seq) if last.audio_seq else None

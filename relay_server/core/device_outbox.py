@@ -7,7 +7,7 @@ Rules
 - Within a conversation the earliest PTS goes first, and audio wins ties.
 - On a narrow link sound goes ahead of motion: `sound_ahead_us`.
 - No more media of a kind leaves than the device's credit for it; a kind without credit does not hold up the other.
-- What waits is joined into one message, up to the room that `take` is given. A run is cut only where credit or an empty message ends
+- What waits is joined into one message, up to the room that `take` is given. A run is cut only if credit or an empty message ends
   within it: order within a message is nothing that anybody could hear.
 - `audio_only` follows all motion before it, `end` follows all media.
 
@@ -152,7 +152,7 @@ class DeviceOutbox:
         return Credit(sum(total[Kind.AUDIO] for total in totals), sum(total[Kind.MOTION] for total in totals))
 
     def take(self, room: int = MAX_JOINED_BYTES) -> Outgoing | None:
-        """The next message to send; None where nothing may be sent now. Media takes `room` bytes, or one payload; 0 bars it."""
+        """The next message to send; None if nothing may be sent now. Media takes `room` bytes, or one payload; 0 bars it."""
         message: Outgoing | None
         if self._control:
             message = self._control.popleft()

@@ -51,12 +51,12 @@ class DeviceReports:
         self._retention = Retention(config.retention_us, config.retention_bytes)
 
     def attach(self, hello: Hello, now_us: int, unix_time_us: int) -> list[Effect]:
-        """A device begins a stream. Raises `PeerError` where it can not be taken, nothing changed then."""
+        """A device begins a stream. Raises `PeerError` if it cannot be taken, nothing changed then."""
         if hello.protocol_version != PROTOCOL_VERSION:
-            text = f"protocol version {hello.protocol_version}; this relay speaks {PROTOCOL_VERSION}"
+            text = f"protocol version {hello.protocol_version}; this relay supports {PROTOCOL_VERSION}"
             raise PeerError(Fault(Reason.PROTOCOL_VERSION_UNSUPPORTED, text, "hello.protocol_version"))
         if self.draining:
-            raise PeerError(Fault(Reason.DRAINING, "the relay is about to stop", retry_after_ms=1_000))
+            raise PeerError(Fault(Reason.DRAINING, "the relay is draining", retry_after_ms=1_000))
         known = self._registry.sessions.get(hello.device_id)
         if known is None and len(self._registry.sessions) >= self._config.max_devices:
             raise PeerError(Fault(Reason.LIMIT_REACHED, f"{self._config.max_devices} devices are here already", retry_after_ms=10_000))

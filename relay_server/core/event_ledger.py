@@ -40,7 +40,7 @@ class EventLedger:
         return repeated
 
     def record(self, event_id: int, publisher: str | None) -> None:
-        """An event arrived, for a publisher that will acknowledge it, or for nobody who would; the latest word on it counts."""
+        """An event arrived, for a publisher that will acknowledge it, or for none; the latest report counts."""
         self._highest = max(self._highest, event_id)
         self._forget(event_id)
         if publisher is not None and event_id:
@@ -60,7 +60,7 @@ class EventLedger:
             self._ids.pop(publisher, None)
 
     def due(self) -> int:
-        """The number to tell the device now; 0 where it knows."""
+        """The number to tell the device now; 0 if it knows."""
         upto = min((ids[0] for ids in self._ids.values()), default=self._highest + 1) - 1
         if upto <= self._told and not self._asked:
             return 0

@@ -93,7 +93,7 @@ class ConversationEnded:
 
 @dataclass(frozen=True, slots=True)
 class ConversationFaulted:
-    """Something is wrong with a conversation; `device_id` is empty where it concerns no single device."""
+    """Something is wrong with a conversation; `device_id` is empty if it concerns no single device."""
 
     conversation_id: str
     device_id: str

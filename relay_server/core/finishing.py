@@ -33,7 +33,7 @@ def cut_on(registry: Registry, conversation_id: str, session: Session, finished:
 
 
 def finish(registry: Registry, session: Session, event: PlayerEvent) -> list[Effect]:
-    """A conversation is over on a device, as `event` tells; nothing where it was over before."""
+    """A conversation is over on a device, as `event` tells; nothing if it was over before."""
     delivery = session.finish(event.conversation_id, event.event_id)
     if delivery is None or not isinstance(event.body, Finished):
         return []

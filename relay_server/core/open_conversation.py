@@ -1,6 +1,6 @@
 """How a conversation is opened on devices, and what becomes of those that it replaces. Pure.
 
-Each target is refused or taken by itself: an unknown device, or one that can not decode the sound, does not keep the
+Each target is refused or taken by itself: an unknown device, or one that cannot decode the sound, does not keep the
 others from playing. One that does not understand the motion gets the sound only, and the publisher is told so, once. A
 conversation that opens nowhere is closed at once, and its id used up.
 """
@@ -134,7 +134,7 @@ class ConversationOpener:
     def _refusal(self, publisher: PublisherRecord, open_: ConversationOpen, targets: tuple[str, ...]) -> Fault | None:
         conversation_id = open_.conversation_id
         if self.draining:
-            return Fault(Reason.DRAINING, "the relay is about to stop and opens no more conversations", "open", retry_after_ms=1_000)
+            return Fault(Reason.DRAINING, "the relay is draining and opens no more conversations", "open", retry_after_ms=1_000)
         if not is_valid_id(conversation_id):
             return Fault(Reason.CONVERSATION_ID_INVALID, f"conversation_id must be {ID_RULE}", "open.conversation_id")
         if len(self._registry.conversations) >= self._config.max_conversations:
@@ -160,7 +160,7 @@ class ConversationOpener:
         for target in targets:
             found = self._registry.resolve(target)
             if not found:
-                text = f"no device or group of the name {target[:64]!r} is known here; ListDevices shows those that are"
+                text = f"no device or group of the name {target[:64]!r} is known here; ListDevices lists all"
                 effects += report_fault(publisher.key, open_.conversation_id, Fault(Reason.DEVICE_UNKNOWN, text, "targets"))
             for session in found:
                 refusal = session.refusal(open_, self._config.max_conversations_per_device)
@@ -185,7 +185,7 @@ class ConversationOpener:
         self._registry.conversations[conversation_id].cut(session.device_id)
         effects: list[Effect] = []
         if replaced.publisher != by.key:
-            text = f"another publisher opened a conversation on device {session.device_id}, and the last opener wins"
+            text = f"another publisher opened a conversation on device {session.device_id}; the last opener wins"
             fault = Fault(Reason.CONVERSATION_TAKEN_OVER, text)
             effects += report_fault(replaced.publisher, conversation_id, fault, session.device_id)
         if not (replaced.announced or replaced.again or session.attached):

@@ -19,14 +19,14 @@ from relay_server.errors import RequestError
 
 
 class OperatorCommands:
-    """Interrupts, holds and sets the loudness of devices. Raises `RequestError` where a device or conversation is unknown."""
+    """Interrupts, holds and sets the loudness of devices. Raises `RequestError` if a device or conversation is unknown."""
 
     def __init__(self, registry: Registry, perform: Callable[[list[Effect]], None]) -> None:
         self._registry = registry
         self._perform = perform
 
     def interrupt(self, device_id: str, conversation_id: str = "") -> str:
-        """Cut a conversation short on a device, with an empty id the one that plays; returns its id, empty where none played."""
+        """Cut a conversation short on a device, with an empty id the one that plays; returns its id, empty if none played."""
         session = self.session(device_id)
         if conversation_id and conversation_id not in session.deliveries:
             text = f"no conversation {conversation_id[:64]!r} plays or waits on device {device_id}"
@@ -40,7 +40,7 @@ class OperatorCommands:
         return found
 
     def pause(self, device_id: str) -> str:
-        """Hold what plays; returns its id, empty where none played."""
+        """Hold what plays; returns its id, empty if none played."""
         session = self.session(device_id)
         delivery = self._playing(session)
         if delivery is None:
@@ -50,7 +50,7 @@ class OperatorCommands:
         return delivery.open.conversation_id
 
     def resume(self, device_id: str) -> str:
-        """Let what is held go on; returns its id, empty where none was held."""
+        """Let what is held go on; returns its id, empty if none was held."""
         session = self.session(device_id)
         delivery = self._playing(session)
         if delivery is None or not delivery.paused:
@@ -73,7 +73,7 @@ class OperatorCommands:
         """Change settings of a device, an empty value takes one back; returns all as they will be."""
         session = self.session(device_id)
         if not session.settings.supported:
-            text = f"device {device_id} takes no settings from here: its program is too old, or has no folder to store them"
+            text = f"device {device_id} does not support settings: its program is too old, or it has no state folder"
             raise RequestError(Fault(Reason.SETTINGS_UNSUPPORTED, text, "device_id"))
         wrong = refusals({name: value for name, value in changes.items() if value or name not in DESK_SETTINGS})
         if wrong:
@@ -94,7 +94,7 @@ class OperatorCommands:
         """A device that is here, or within its lease."""
         session = self._registry.sessions.get(device_id)
         if session is None:
-            text = f"no device of the name {device_id[:64]!r} is known here; ListDevices shows those that are"
+            text = f"no device of the name {device_id[:64]!r} is known here; ListDevices lists all"
             raise RequestError(Fault(Reason.DEVICE_UNKNOWN, text, "device_id"))
         return session
 

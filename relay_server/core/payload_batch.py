@@ -57,7 +57,7 @@ class PayloadBatch(NamedTuple):
         return bisect_right(self.seqs, seq)
 
     def only(self, wanted: Sequence[bool]) -> PayloadBatch | None:
-        """The entries that are wanted; None where there are none."""
+        """The entries that are wanted; None if there are none."""
         if not any(wanted):
             return None
         sizes, encoded = list(compress(self.sizes, wanted)), list(compress(self.entries, wanted))

@@ -43,7 +43,7 @@ def tell_yielded(session: Session, conversation_id: str) -> list[Effect]:
     effects: list[Effect] = []
     if not delivery.narrow_told:
         delivery.narrow_told = True
-        text = f"the link to device {session.device_id} carries too little: sound goes first, and motion is dropped where it must be"
+        text = f"the link to device {session.device_id} is too slow: audio has priority, and motion is dropped if necessary"
         effects += report_fault(delivery.publisher, conversation_id, Fault(Reason.LINK_NARROW, text), session.device_id)
     body = Dropped(Kind.MOTION, delivery.yielded["payloads"], delivery.yielded["bytes"], DropReason.LINK_NARROW.value)
     delivery.yielded.clear()

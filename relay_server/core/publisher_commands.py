@@ -4,8 +4,8 @@ Rules (numbers of the conversation rules in the design)
 - 1  `open` opens: see `open_conversation`.
 - 2  Media of a closed id is dropped and reported; of an id never seen it is held for its `open`, then dropped and reported.
 - 3, 4  `audio_only` is final; only its publisher touches a conversation.
-- 5  What a publisher can not end any more, the relay ends: it plays out.
-- 11 A member of a group that can not follow loses the conversation; the others play.
+- 5  What a publisher cannot end any more, the relay ends: it plays out.
+- 11 A member of a group that cannot follow loses the conversation; the others play.
 A payload that breaks the rules fails its conversation: what was taken before plays out, nothing more is taken.
 """
 
@@ -125,7 +125,7 @@ class PublisherCommands:
         effects: list[Effect] = []
         for conversation_id in list(publisher.unopened):
             effects += self._drop_unopened(publisher, conversation_id)
-        fault = Fault(Reason.PUBLISHER_LOST, f"publisher {publisher.key} went away before `end`; what came plays out")
+        fault = Fault(Reason.PUBLISHER_LOST, f"publisher {publisher.key} disconnected before `end`; received media plays out")
         for conversation_id in sorted(publisher.conversations):
             conversation = self._registry.conversations[conversation_id]
             if conversation.media_open:
@@ -157,7 +157,7 @@ class PublisherCommands:
         for columns in message.columns:
             payloads += len(columns.seqs)
         if not publisher.allowance.take(payloads, now_us):
-            text = f"more than {self._config.max_payloads_per_second} payloads per second: join them to larger ones"
+            text = f"more than {self._config.max_payloads_per_second} payloads per second: send larger ones"
             return self._fail(conversation, Fault(Reason.LIMIT_REACHED, text, "media.payloads"))
         effects: list[Effect] = []
         try:
@@ -272,7 +272,7 @@ class PublisherCommands:
 
     def _drop_unopened(self, publisher: PublisherRecord, conversation_id: str) -> list[Effect]:
         payloads = tuple(publisher.release(conversation_id))
-        text = f"media came for conversation {conversation_id}, which nobody opened"
+        text = f"media came for conversation {conversation_id}, which is not open"
         effects = report_fault(publisher.key, conversation_id, Fault(Reason.CONVERSATION_UNKNOWN, text, "media.conversation_id"))
         return effects + self._drop(publisher, conversation_id, payloads, DropReason.CONVERSATION_UNKNOWN)
 
@@ -342,7 +342,7 @@ class PublisherCommands:
         return effects + self._break_off(conversation, FinishReason.FAILED)
 
     def _break_off(self, conversation: Conversation, reason: FinishReason) -> list[Effect]:
-        """Nothing more is taken; what came plays out, or where there is no sound yet, the devices clear."""
+        """Nothing more is taken; what came plays out, or if there is no sound yet, the devices clear."""
         if not conversation.media_open:
             return []
         end = conversation.break_off()

@@ -1,4 +1,4 @@
-"""Who is here: devices, groups, publishers, and the conversations between them. Pure.
+"""The registry: devices, groups, publishers, and the conversations between them. Pure.
 
 Rules
 - A publisher is CONNECTED while its stream is up, and AWAY after that until its lease ends.
@@ -52,7 +52,7 @@ class PublisherRecord:
     """A publisher and what it owns."""
 
     def __init__(self, key: str, token: str, *, by_hand: bool, owner: str, allowance: Allowance, unopened_bytes: UnopenedBytes) -> None:
-        """`owner` is the identity that it belongs to, empty where there is none; `unopened_bytes` is shared by all."""
+        """`owner` is the identity that it belongs to, empty if there is none; `unopened_bytes` is shared by all."""
         self.key = key
         self.owner = owner
         self.token = token

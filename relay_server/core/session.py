@@ -4,7 +4,7 @@ Rules
 - A session is ATTACHED while the device's stream is up, and AWAY after that until its lease ends.
 - Conversations play in the order in which they were opened. One that replaces cuts all before it.
 - A conversation is delivered until its `end` was sent, or until it is cut; then its finished event is awaited.
-- Finished exactly once: by the device, or by the relay where the device can not any more. A second one is ignored.
+- Finished exactly once: by the device, or by the relay where the device cannot any more. A second one is ignored.
 - Finished conversations leave a tombstone; the last `MAX_CLOSED_CONVERSATIONS` are remembered.
 - What was sent and is not held by the device is retained, within bounds of time and bytes. When the device comes back
   with its token, it is sent again from the device's cursor. Where that is no longer possible the conversation is lost.
@@ -150,7 +150,7 @@ class Session:
     # --- what publishers do ----------------------------------------------------------------------------------------
 
     def refusal(self, open_: ConversationOpen, max_conversations: int) -> Fault | None:
-        """Why this device can not take a conversation; None where it can."""
+        """Why this device cannot take a conversation; None if it can."""
         audio = open_.audio_format.codec
         if audio not in self.hello.codecs:
             text = f"device {self.device_id} does not decode {audio.value}"
@@ -161,7 +161,7 @@ class Session:
         return None
 
     def motion_refusal(self, open_: ConversationOpen) -> Fault | None:
-        """Why this device gets a conversation's sound only; None where it gets all of it."""
+        """Why this device gets a conversation's sound only; None if it gets all of it."""
         motion = open_.motion_format
         if motion is None or motion.encoding in self.hello.motion_encodings:
             return None
@@ -190,7 +190,7 @@ class Session:
         return replaced
 
     def reopen(self, open_: ConversationOpen, publisher: str, held: Cursor) -> tuple[Delivery, ...] | None:
-        """A conversation goes on that another relay began here; None where the device can not go on where `held` ends.
+        """A conversation goes on that another relay began here; None if the device cannot go on where `held` ends.
 
         Otherwise those that it cuts are returned: none, unless the device never heard of it and `open` is what it is.
 
@@ -280,7 +280,7 @@ class Session:
     # --- what the device does --------------------------------------------------------------------------------------
 
     def take(self, now_us: int) -> Outgoing | None:
-        """The next message for the device; None where nothing may be sent now."""
+        """The next message for the device; None if nothing may be sent now."""
         self.outbox.sound_ahead_us = SOUND_AHEAD_US if self.flight.is_narrow else 0
         message = self.outbox.take(self.flight.room)
         match message:
@@ -319,7 +319,7 @@ class Session:
         return size - again
 
     def hold(self, cursor: Cursor) -> Delivery | None:
-        """The device holds more of a conversation; None where it is not, or no longer, one of its."""
+        """The device holds more of a conversation; None if it is not, or no longer, one of its."""
         delivery = self.deliveries.get(cursor.conversation_id)
         if delivery is not None:
             delivery.hold(cursor)
@@ -340,12 +340,12 @@ class Session:
         return entry.publisher if entry is not None else None
 
     def finish(self, conversation_id: str, event_id: int) -> Delivery | None:
-        """A conversation is over; None where it was before."""
+        """A conversation is over; None if it was before."""
         delivery = self.deliveries.pop(conversation_id, None)
         if delivery is None:
             return None
         self.outbox.remove_lane(conversation_id)
-        own_id = delivery.open.conversation_id  # not the caller's equal one: kept once, for all who remember it
+        own_id = delivery.open.conversation_id  # not the caller's equal one: kept once, for all that remember it
         self.closed[own_id] = Tombstone(delivery.publisher, event_id)
         if len(self.closed) > MAX_CLOSED_CONVERSATIONS:
             del self.closed[next(iter(self.closed))]
@@ -381,7 +381,7 @@ class Session:
 
     @staticmethod
     def lost(delivery: Delivery) -> Finished:
-        """The finished event that the relay makes when the device can not."""
+        """The finished event that the relay makes when the device cannot."""
         return Finished(delivery.position_us, interrupted=True, reason=FinishReason.DEVICE_LOST.value)
 
     # --- within ----------------------------------------------------------------------------------------------------

@@ -26,11 +26,11 @@ class Shares:
         self._held: Counter[str] = Counter()
 
     def take(self, owner: str) -> None:
-        """Take a place. Raises `RequestError` where there is none; otherwise `give_back` follows."""
+        """Take a place. Raises `RequestError` if there is none; otherwise `give_back` follows."""
         if self._held.total() >= self._most:
             raise RequestError(Fault(Reason.LIMIT_REACHED, f"{self._most} {self._what} are open already", retry_after_ms=RETRY_MS))
         if owner and self._held[owner] >= self._each:
-            text = f"{owner} has {self._each} {self._what} open already, which is its share"
+            text = f"{owner} has {self._each} {self._what} open already, its maximum"
             raise RequestError(Fault(Reason.LIMIT_REACHED, text, retry_after_ms=RETRY_MS))
         self._held[owner] += 1
 
@@ -42,7 +42,7 @@ class Shares:
 
     @contextmanager
     def place(self, owner: str) -> Iterator[None]:
-        """Hold a place for the block. Raises `RequestError` where there is none."""
+        """Hold a place for the block. Raises `RequestError` if there is none."""
         self.take(owner)
         try:
             yield

@@ -38,24 +38,28 @@ Run = Callable[[AccessFile, Role, argparse.Namespace], Iterator[Answer]]
 def add_commands(commands: Any) -> None:
     """Add the three roles with their verbs to `relayctl`'s commands; what they parse to goes to `run`."""
     for role in Role:
-        text = f"Say which {role}s may enter: create, list, rotate, revoke (works on the access file, on this machine)."
+        text = f"Manage {role} credentials: create, list, rotate, revoke (in the access file, on this machine)."
         verbs = commands.add_parser(role.value, help=text, description=text).add_subparsers(metavar="VERB", required=True)
-        create = _verb(verbs, role, "create", _create, f"Let a {role} in; shows its token, once.")
+        create = _verb(verbs, role, "create", _create, f"Create a {role}; prints its token, once.")
         if role is not Role.DEVICE:
-            create.add_argument("--devices", required=True, metavar="NAME,…", help="whom it may reach: devices, groups, NAME*, or *")
-            create.add_argument("--rpcs", default="", metavar="RPC,…", help=f"what it may call (default: {', '.join(sorted(RPCS[role]))})")
+            create.add_argument(
+                "--devices", required=True, metavar="NAME,…", help="devices that it may reach: devices, groups, NAME*, or *"
+            )
+            create.add_argument(
+                "--rpcs", default="", metavar="RPC,…", help=f"RPCs that it may call (default: {', '.join(sorted(RPCS[role]))})"
+            )
         if role is Role.PUBLISHER:
-            create.add_argument("--trust-sampling", action="store_true", help="its traces' context and sampled flag count")
-        create.add_argument("--certificate", default="", metavar="NAME", help="no token: it shows a certificate of this name")
-        create.add_argument("--streams", type=int, default=0, metavar="N", help="calls that it may have open at once")
-        create.add_argument("--calls-per-minute", type=int, default=0, metavar="N", help="calls that it may begin")
-        rotate = _verb(verbs, role, "rotate", _rotate, f"Give a {role} a new token; shows it, once.")
-        rotate.add_argument("--keep-old", type=_HOURS, default=KEEP_OLD_H, metavar="HOURS", help="how long the old one counts (24)")
+            create.add_argument("--trust-sampling", action="store_true", help="accept its trace context and sampled flag")
+        create.add_argument("--certificate", default="", metavar="NAME", help="no token: it presents a certificate with this name")
+        create.add_argument("--streams", type=int, default=0, metavar="N", help="maximum open calls")
+        create.add_argument("--calls-per-minute", type=int, default=0, metavar="N", help="maximum calls a minute")
+        rotate = _verb(verbs, role, "rotate", _rotate, f"Give a {role} a new token; prints it, once.")
+        rotate.add_argument("--keep-old", type=_HOURS, default=KEEP_OLD_H, metavar="HOURS", help="how long the old one remains valid (24)")
         for issues in (create, rotate):
-            issues.add_argument("--expires-in", type=_DAYS, default=0.0, metavar="DAYS", help="the token's life (default: no end)")
-            issues.add_argument("--token-out", type=Path, metavar="FILE", help="write the token to a new file instead of showing it")
-        _verb(verbs, role, "revoke", _revoke, f"Shut a {role} out: its running calls end, too.")
-        _verb(verbs, role, "list", _list, f"List the {role}s that may enter.", named=False)
+            issues.add_argument("--expires-in", type=_DAYS, default=0.0, metavar="DAYS", help="the token's lifetime (default: unlimited)")
+            issues.add_argument("--token-out", type=Path, metavar="FILE", help="write the token to a new file instead of printing it")
+        _verb(verbs, role, "revoke", _revoke, f"Revoke a {role}; its running calls end, too.")
+        _verb(verbs, role, "list", _list, f"List the {role}s.", named=False)
 
 
 def run(options: argparse.Namespace) -> Iterator[Answer]:
@@ -138,7 +142,7 @@ def _hand_out(token: str, path: Path | None) -> None:
             with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:
                 file.write(token + "\n")
         except OSError as error:
-            raise ConfigError(f"--token-out: {path} can not be written: {error.strerror}") from error
+            raise ConfigError(f"--token-out: {path} cannot be written: {error.strerror}") from error
 
 
 def _issued(key: str, token: str, path: Path | None) -> Answer:

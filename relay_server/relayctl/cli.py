@@ -1,4 +1,4 @@
-"""`relayctl`: look at a relay's devices and steer them, and say who may enter, from a terminal.
+"""`relayctl`: inspect and control a relay's devices, and manage credentials, from a terminal.
 
 Exit codes: 0 done; 1 the relay refused (its reason is on standard error); 2 the command line cannot be understood, or a file
 that it names cannot be used; 3 no relay answers; 130 interrupted from the keyboard.

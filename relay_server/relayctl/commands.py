@@ -79,7 +79,7 @@ def build_parser() -> argparse.ArgumentParser:
     """The command line."""
     parser = CommandLine(
         prog="relayctl",
-        description="Looks at a relay's devices and steers them; says who may enter.",
+        description="Inspects and controls a relay's devices; manages credentials.",
         epilog=f"A setting is also an environment variable ({PREFIX}RELAY); flags override it. "
         "Exit codes: 0 done, 1 refused by the relay, 2 wrong usage, 3 no relay answers.",
     )
@@ -99,10 +99,10 @@ def build_parser() -> argparse.ArgumentParser:
     command("show", _show_device, "Show one device.")
     say = command("say", _speak, "Speak a text.", device="TARGET")
     say.add_argument("text", nargs="+", metavar="TEXT")
-    say.add_argument("--voice", default="", metavar="VOICE", help="one of espeak-ng's: de, en-us, fr+f3 (default: the relay's setting)")
+    say.add_argument("--voice", default="", metavar="VOICE", help="espeak-ng voice: de, en-us, fr+f3 (default: the relay's setting)")
     say.add_argument("--rate", type=number(80, 450), metavar="N", help="words a minute, 80 to 450 (default: the relay's setting)")
     say.add_argument("--pitch", type=number(0, 100), metavar="N", help="0 to 100 (default: the relay's setting)")
-    say.add_argument("--ssml", action="store_true", help="the text is SSML, as far as espeak-ng takes it")
+    say.add_argument("--ssml", action="store_true", help="the text is SSML, as far as espeak-ng supports it")
     playing = "Play a file of the relay's speech folder: speech, a recorded conversation, or recorded motion."
     play = command("play", _speak, playing, device="TARGET")
     play.add_argument("file", metavar="FILE", help="its name, not a path")
@@ -110,27 +110,31 @@ def build_parser() -> argparse.ArgumentParser:
     play.add_argument("--angle-unit", choices=units, default=units[0], help="of head and eyes in recorded motion (default: %(default)s)")
     for speaking in (say, play):
         moods = [preset.value for preset in ExpressionPreset]
-        speaking.add_argument("--expression", choices=moods, default=moods[0], help="mood of the face meanwhile (default: %(default)s)")
+        speaking.add_argument("--expression", choices=moods, default=moods[0], help="mood of the face (default: %(default)s)")
         speaking.add_argument("--intensity", type=number(0, 1), default=1.0, metavar="N", help="of the mood, 0 to 1 (default: 1)")
-        speaking.add_argument("--queue", action="store_true", help="follow what plays, instead of replacing it")
-    interrupt = command("interrupt", _interrupt, "Cut short what a device says.")
+        speaking.add_argument("--queue", action="store_true", help="queue behind what plays, instead of replacing it")
+    interrupt = command("interrupt", _interrupt, "Interrupt a device.")
     interrupt.add_argument("--conversation", default="", metavar="ID", help="only this one (default: the one that plays)")
-    command("pause", _pause, "Hold what a device says.")
-    command("resume", _resume, "Let a device go on.")
-    volume = command("volume", _volume, "Set how loud a device is. It keeps its volume over restarts.")
+    command("pause", _pause, "Pause a device.")
+    command("resume", _resume, "Resume a device.")
+    volume = command("volume", _volume, "Set a device's volume. It survives restarts.")
     volume.add_argument(
         "gain", type=gain, metavar="GAIN", help="linear gain from 0 to 1, or the position of a volume control from 0%% to 100%%"
     )
-    volume.add_argument("--mute", action="store_true", help="be silent, and remember the gain")
-    command("mute", _mute, "Silence a device, which remembers its volume.").set_defaults(muted=True)
-    command("unmute", _mute, "Let a device be heard again.").set_defaults(muted=False)
-    drain = command("drain", _drain, "Take the relay out of service: it ends when the last conversation is finished.", device="")
+    volume.add_argument("--mute", action="store_true", help="mute, and remember the gain")
+    command("mute", _mute, "Mute a device; it remembers its volume.").set_defaults(muted=True)
+    command("unmute", _mute, "Unmute a device.").set_defaults(muted=False)
+    drain = command("drain", _drain, "Drain the relay: it exits when the last conversation has finished.", device="")
     drain.add_argument(
-        "--grace", type=number(0, MAX_GRACE_S), default=0.0, metavar="SECONDS", help="end at the latest then (default: the relay's own)"
+        "--grace",
+        type=number(0, MAX_GRACE_S),
+        default=0.0,
+        metavar="SECONDS",
+        help="exit at the latest after this time (default: the relay's own)",
     )
-    watch = command("watch", _watch, "Show what happens, as it happens.", device="")
+    watch = command("watch", _watch, "Show events as they happen.", device="")
     watch.add_argument("devices", nargs="*", metavar="DEVICE", help="only these (default: all)")
-    text = "Tell whether the relay serves: exit code 0 if it does, 1 if it drains, 3 if it does not answer. Takes no credentials."
+    text = "Check the relay's health: exit code 0 if it serves, 1 if it drains, 3 if it does not answer. Needs no credentials."
     command("health", _health, text, device="").set_defaults(stub=health_pb2_grpc.HealthStub)
     device_commands.add_commands(command)
     keys.add_commands(commands)
@@ -296,9 +300,9 @@ def _happened(event: pb.WatchEventsResponse) -> str:
             fault = wire.fault_from_status(event.error)
             return f"error {fault.reason}: {fault.text}"
         case "missed":
-            return f"{event.missed} events are missing here: this watcher is too slow"
+            return f"{event.missed} events were missed: this watcher is too slow"
         case _:
-            return "something that this version does not know"
+            return "unknown to this version"
 
 
 def _player(event: media_pb2.PlayerEvent) -> str:
@@ -312,7 +316,7 @@ def _player(event: media_pb2.PlayerEvent) -> str:
             dropped, kind = event.dropped, _kind(event.dropped.kind)
             return f"dropped {dropped.payloads} payloads of {kind}, {dropped.bytes} bytes: {dropped.reason}"
         case "stalled":
-            return f"stalled for want of {_kind(event.stalled.kind)}" if event.stalled.stalled else "goes on after a stall"
+            return f"stalled: no {_kind(event.stalled.kind)}" if event.stalled.stalled else "continues after a stall"
         case "duration_mismatch":
             mismatch = event.duration_mismatch
             return f"{_seconds(mismatch.audio_us)} of audio, {_seconds(mismatch.motion_us)} of motion: is the sample rate right?"
@@ -321,7 +325,7 @@ def _player(event: media_pb2.PlayerEvent) -> str:
         case "resumed":
             return f"resumed at {_seconds(event.resumed.position_us)}"
         case _:
-            return "something that this version does not know"
+            return "unknown to this version"
 
 
 def _kind(kind: media_pb2.Kind) -> str:
@@ -351,7 +355,7 @@ def _print(said: dict[str, Any], lines: Lines, *, as_json: bool) -> None:
 
 
 def _is_utf8(text: str) -> bool:
-    """Bytes that the locale can not decode arrive as lone surrogates."""
+    """Bytes that the locale cannot decode arrive as lone surrogates."""
     try:
         text.encode()
     except UnicodeEncodeError:

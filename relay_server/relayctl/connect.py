@@ -1,4 +1,4 @@
-"""How `relayctl` reaches a relay: its settings, and a channel that shows who is asking."""
+"""How `relayctl` reaches a relay: its settings, and a channel with its credentials."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ def open_channel(settings: OperatorSettings, environment: Mapping[str, str]) -> 
     shown = read_credentials(settings, int(time.time()))
     token = shown.token or _token_in(environment)
     if token is not None and not settings.tls and not is_local(settings.relay):
-        raise ConfigError("insecure: a token does not travel in plaintext; leave it out")
+        raise ConfigError("insecure: tokens are not sent in plaintext; leave it out")
     grpc_options = [("grpc.max_receive_message_length", GRPC_MAX_RECEIVE_BYTES), *_KEEPALIVE, *proxy_option(settings.relay)]
     if settings.tls:
         credentials = grpc.ssl_channel_credentials(shown.root_certificates, shown.key, shown.certificate)
@@ -69,7 +69,7 @@ def open_channel(settings: OperatorSettings, environment: Mapping[str, str]) -> 
 def why_unreachable(settings: OperatorSettings) -> str:
     """Why no relay answers, as far as can be found out. Takes four seconds at most."""
     if not settings.tls and speaks(settings.relay) == "tls":
-        return f"{settings.relay} speaks TLS, and this was plaintext: give --tls-ca-file with the authority that vouches for it"
+        return f"{settings.relay} uses TLS, and this was plaintext: pass --tls-ca-file with the CA certificate of its authority"
     if settings.tls and (text := clock_fault(int(time.time()))):
         return f"no relay answers at {settings.relay}: {text}"
     return f"no relay answers at {settings.relay}: is it running, and is the address right?"

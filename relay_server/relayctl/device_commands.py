@@ -22,18 +22,18 @@ PAIR_TIMEOUT_S = 60.0
 
 def add_commands(command: Callable[..., argparse.ArgumentParser]) -> None:
     """Add the commands; `command` adds one to the command line."""
-    text = "Let a device in that waits for it, by what it shows on its screen and in its log."
+    text = "Pair a waiting device by the code on its screen or in its log."
     pair = command("pair", _pair, text, device="")
-    pair.add_argument("shown", type=_shown, metavar="NAME-CODE", help="as the device shows it; the code changes each minute")
-    pair.add_argument("--as", dest="device_id", default="", metavar="DEVICE", help="what it is to be called (default: NAME)")
-    pair.add_argument("--replace", action="store_true", help="the device is let in already: what it showed until now ends")
+    pair.add_argument("shown", type=_shown, metavar="NAME-CODE", help="as shown by the device; the code changes each minute")
+    pair.add_argument("--as", dest="device_id", default="", metavar="DEVICE", help="its name from now on (default: NAME)")
+    pair.add_argument("--replace", action="store_true", help="the device is already known: replace its token")
 
-    settings = command("settings", _settings, "Show or change settings that a device stores; they count from its next start on.")
+    settings = command("settings", _settings, "Show or change settings stored by a device; they take effect at its next start.")
     settings.add_argument(
-        "changes", nargs="*", type=_change, metavar="NAME=VALUE", help=f"no VALUE takes it back; {', '.join(DESK_SETTINGS)}"
+        "changes", nargs="*", type=_change, metavar="NAME=VALUE", help=f"an empty VALUE resets it; {', '.join(DESK_SETTINGS)}"
     )
-    command("restart", _restart, "Let a device's program begin anew.")
-    command("identify", _identify, "Let a device show which one it is, for ten seconds.")
+    command("restart", _restart, "Restart a device's program.")
+    command("identify", _identify, "Show a device's name on its screen for ten seconds.")
 
 
 def _pair(relay: Any, options: argparse.Namespace) -> Iterator[tuple[pb.PairDeviceResponse, list[str]]]:
@@ -58,16 +58,16 @@ def _settings(relay: Any, options: argparse.Namespace) -> Iterator[tuple[Any, li
 
 def _told(device: pb.Device, *, changed: bool) -> Iterator[str]:
     if not device.HasField("settings"):
-        yield "this device takes no settings from here"
+        yield "this device does not support settings"
         return
     yield from (f"{one.name} = {one.value}" for one in device.settings.settings)
     if not device.settings.settings:
-        yield "nothing is set from here"
+        yield "no settings are set"
     yield from (f"refused: {one.name}: {one.reason}" for one in device.settings.refused)
     if device.settings_pending:
         yield "not confirmed by the device yet"
     elif changed and not device.settings.refused:
-        yield f"stored; it counts from the next start on: relayctl restart {device.device_id}"
+        yield f"stored; takes effect at the next start: relayctl restart {device.device_id}"
 
 
 def _restart(relay: Any, options: argparse.Namespace) -> Iterator[tuple[Any, list[str]]]:

@@ -27,7 +27,7 @@ def watch(
         try:
             for event in relay.WatchEvents(pb.WatchEventsRequest(device_ids=device_ids, heartbeat=True)):
                 if is_new and has_watched:
-                    say("watching again; what happened meanwhile is missing here")
+                    say("watching again; events in between were missed")
                 is_new, has_watched = False, True
                 if event.WhichOneof("event") is not None:
                     yield event

@@ -165,7 +165,7 @@ class GrpcServers:
 
     def _say_who_may_enter(self, addresses: list[str]) -> None:
         """One line: an open relay must not be one by oversight."""
-        who = "everybody who reaches it" if self._guard is None else "who is in the access file"
+        who = "everybody who reaches it" if self._guard is None else "identities of the access file"
         how = "in plaintext" if self.certificate is None else "over TLS"
         where = ", operators at ".join(addresses)
         level = logging.WARNING if self._guard is None and self._config.insecure_listen else logging.INFO

@@ -75,7 +75,7 @@ class PairingPort(Port[pb.PairResponse]):
             async with asyncio.timeout(STEP_S):
                 answer = await self._answer
         except TimeoutError:
-            raise RequestError(Fault(Reason.PAIRING_FAILED, f"the device gave no answer for {STEP_S:g} s")) from None
+            raise RequestError(Fault(Reason.PAIRING_FAILED, f"the device did not answer for {STEP_S:g} s")) from None
         if answer.WhichOneof("message") != field:
             raise RequestError(Fault(Reason.PAIRING_FAILED, "the device's answer is another one than was asked for"))
         return getattr(answer, field)

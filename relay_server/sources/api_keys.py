@@ -11,9 +11,9 @@ MAX_KEY_BYTES = 4_096
 
 
 def read_api_key(source: str, variable: str, file: Path | None, environment: Mapping[str, str]) -> str:
-    """The key of `source`: from the environment's `variable`, or else the file's first line; empty where there is none.
+    """The key of `source`: from the environment's `variable`, or else the file's first line; empty if there is none.
 
-    Raises `ConfigError` where the file can not be read, or the key can not be sent.
+    Raises `ConfigError` if the file cannot be read, or the key cannot be sent.
     """
     key = environment.get(variable, "").strip()
     if not key and file is not None:
@@ -23,7 +23,7 @@ def read_api_key(source: str, variable: str, file: Path | None, environment: Map
         except UnicodeDecodeError:
             raise ConfigError(f"{source}.api_key_file: {file} does not begin with a key") from None
         except OSError as error:
-            raise ConfigError(f"{source}.api_key_file: {file} can not be read: {error.strerror}") from error
+            raise ConfigError(f"{source}.api_key_file: {file} cannot be read: {error.strerror}") from error
     if not key.isascii() or (key and not key.isprintable()):
         raise ConfigError(f"{source}: the API key holds characters that no header can carry")
     return key

@@ -41,7 +41,7 @@ class _Segment:
 
 
 def keyframes(phonemes: Sequence[Phoneme], times_s: NDArray[np.float64]) -> Mouths:
-    """Mouths at `times_s` (rising), shape (times, MOUTH_SIZE). At rest where there is no phoneme at all."""
+    """Mouths at `times_s` (rising), shape (times, MOUTH_SIZE). At rest if there is no phoneme at all."""
     segments = _segments(phonemes)
     if not segments or not times_s.size:
         return np.zeros((times_s.size, MOUTH_SIZE))

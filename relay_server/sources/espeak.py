@@ -126,7 +126,7 @@ class Espeak:
         try:
             self._lib: Any = ctypes.CDLL(LIBRARY)
         except OSError as error:
-            raise EspeakError(f"{LIBRARY} can not be loaded: install Debian's libespeak-ng1 and espeak-ng-data") from error
+            raise EspeakError(f"{LIBRARY} cannot be loaded: install Debian's libespeak-ng1 and espeak-ng-data") from error
         self._lib.espeak_ListVoices.restype = ctypes.POINTER(ctypes.POINTER(_VoiceRecord))
         options = _INITIALIZE_PHONEME_EVENTS | _INITIALIZE_PHONEME_IPA | _INITIALIZE_DONT_EXIT
         self.rate_hz = int(self._lib.espeak_Initialize(_AUDIO_OUTPUT_SYNCHRONOUS, _BUFFER_MS, None, options))

@@ -1,6 +1,6 @@
 """Audio and motion in the order in which they should be published: the motion of a moment before its sound.
 
-The queue is bounded by its user, who takes after each push; what stays inside is sound whose motion is not known yet.
+The queue is bounded by its user, which takes after each push; what stays inside is sound whose motion is not known yet.
 """
 
 from __future__ import annotations

@@ -64,7 +64,7 @@ class RecordingSource:
             text = f"{speech.path.name} is not a recorded AvatarKit conversation: {error}"
             raise SourceError(Fault(Reason.SPEECH_FILE_INVALID, text, "file")) from error
         except OSError as error:
-            raise SourceError(Fault(Reason.SPEECH_FILE_UNKNOWN, f"{speech.path.name} can not be read: {error.strerror}", "file")) from error
+            raise SourceError(Fault(Reason.SPEECH_FILE_UNKNOWN, f"{speech.path.name} cannot be read: {error.strerror}", "file")) from error
         return Performance(
             AudioFormat(Codec.PCM_S16LE, recording.sample_rate_hz),
             MotionFormat(MotionEncoding.AVATARKIT_V2, AVATARKIT_KEYFRAMES_PER_SECOND),
@@ -74,7 +74,7 @@ class RecordingSource:
 
 
 def _is_avatarkits(path: Path) -> bool:
-    """Whether a file is AvatarKit's, by the key of its motion. What can not be read is left to who reads it."""
+    """Whether a file is AvatarKit's, by the key of its motion. An unreadable file is left to its reader."""
     try:
         with path.open("rb") as file:
             return path.suffix.lower() == ".json" and b'"animation_messages_base64"' in file.read(MAX_FILE_BYTES)
@@ -83,7 +83,7 @@ def _is_avatarkits(path: Path) -> bool:
 
 
 def load_recording(path: Path) -> Recording:
-    """Read and check a file. Raises `RecordingError`, and `OSError` where it can not be read."""
+    """Read and check a file. Raises `RecordingError`, and `OSError` if it cannot be read."""
     with path.open("rb") as file:
         data = file.read(MAX_FILE_BYTES + 1)
     return parse_recording(data)

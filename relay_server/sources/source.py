@@ -109,7 +109,7 @@ Item = AudioChunk | MotionChunk | MotionLost | Irregularity | AudioEnded
 class Performance:
     """One conversation's media. `items` ends with the conversation; it is read once, by one task.
 
-    `motion_format` is None where there is sound only. Reading `items` may raise `SourceError` midway. It may be given
+    `motion_format` is None if there is sound only. Reading `items` may raise `SourceError` midway. It may be given
     up early.
     """
 
@@ -124,7 +124,7 @@ class Performance:
 
 
 class SourceError(FaultError):
-    """A source can not perform this speech, or not to its end; `fault` is what a caller is told."""
+    """A source cannot perform this speech, or not to its end; `fault` is what a caller is told."""
 
 
 async def close_early(items: AsyncIterator[object]) -> None:
@@ -143,5 +143,5 @@ class Source(Protocol):
         ...
 
     async def perform(self, speech: Speech) -> Performance:
-        """Begin a performance. Raises `SourceError` for speech that it can not take. Safe to cancel."""
+        """Begin a performance. Raises `SourceError` for speech that it cannot take. Safe to cancel."""
         ...

@@ -100,7 +100,7 @@ class SpeechSource:
         for phoneme in phonemes:
             if letters := set(unknown_letters(phoneme.ipa)) - self._told:
                 self._told |= letters
-                logger.warning("voice %s: nothing is known of the phoneme %r; the mouth is half open for it", voice, phoneme.ipa)
+                logger.warning("voice %s: unknown phoneme %r; the mouth is half open for it", voice, phoneme.ipa)
 
 
 def _voice_of(wish: VoiceWish, default: Voice) -> Voice:

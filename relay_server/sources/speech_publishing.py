@@ -2,7 +2,7 @@
 
 Rules:
 1. The first sound opens the conversation; motion that comes before it is kept, up to `MAX_EARLY_MOTION_BYTES`.
-2. Motion that can not be used, or that its source lost, makes the conversation audio-only, and the sound goes on. So it does where
+2. Motion that cannot be used, or that its source lost, makes the conversation audio-only, and the sound goes on. So it does where
    something about the sound is irregular, which is reported.
 3. A source that fails midway, or is through, ends its conversation explicitly: a face never hangs.
 4. A conversation that others interrupt, replace or lose stops its source, and so does one whose sound was heard to its end
@@ -101,7 +101,7 @@ class PublishedSpeech:
     async def begin(self) -> str:
         """Publish up to the first sound; returns the conversation's id. Where it raises, or is cancelled, nothing stays open.
 
-        Raises `SourceError` where there is no sound, and what `Avatar.yield_audio_data` raises.
+        Raises `SourceError` if there is no sound, and what `Avatar.yield_audio_data` raises.
         """
         early: list[Item] = []
         early_bytes = 0
@@ -141,7 +141,7 @@ class PublishedSpeech:
             if publishing.done() and not publishing.cancelled():
                 publishing.result()
             else:
-                logger.info("performance stopped: conversation=%s is over on all devices", self.conversation_id)
+                logger.info("performance stopped: conversation=%s has ended on all devices", self.conversation_id)
                 self._report_missing_motion()
         finally:
             for task in (publishing, over):
@@ -202,13 +202,13 @@ class PublishedSpeech:
     def _report_missing_motion(self) -> None:
         """Rule 4."""
         if self.avatar.lacks_motion(self.conversation_id):
-            fault = Fault(Reason.SOURCE_SILENT, "the sound was heard to its end, and its motion had not come by then")
+            fault = Fault(Reason.SOURCE_SILENT, "its motion had not arrived by the end of the sound")
             logger.warning("motion is missing: conversation=%s %s: %s", self.conversation_id, fault.reason, fault.text)
             self._report(self.conversation_id, fault)
 
     async def _go_on_with_sound_only(self, fault: Fault) -> None:
         name, reason, text = self.conversation_id, fault.reason, fault.text
-        logger.warning("motion failed, going on with sound only: conversation=%s %s: %s", name, reason, text)
+        logger.warning("motion failed, continuing with sound only: conversation=%s %s: %s", name, reason, text)
         await self.avatar.yield_frames_data([], self.conversation_id)
         await self.avatar.opened(self.conversation_id)
         self._report(self.conversation_id, fault)
@@ -292,14 +292,14 @@ class SpeechPublisher:
             voice = speech.voice if speech.voice.name is not None else replace(speech.voice, name=self._voices.get(target))
             return own or self._text, replace(speech, voice=voice)
         if isinstance(speech, TextSpeech) or not speech.name:
-            raise RequestError(Fault(Reason.SPEECH_MISSING, "say what to speak: a text, or a file of the speech folder", "speech"))
+            raise RequestError(Fault(Reason.SPEECH_MISSING, "pass a text, or a file of the speech folder", "speech"))
         if self._folder is None:
             raise RequestError(Fault(Reason.SPEECH_FILE_UNKNOWN, "this relay has no speech folder: it speaks text only", "file"))
         path = await asyncio.to_thread(find_speech_file, self._folder, speech.name)
         source = self._by_suffix.get(path.suffix.lower())
         if source is None:
             kinds = " ".join(sorted(self._by_suffix))
-            raise RequestError(Fault(Reason.SPEECH_FILE_INVALID, f"files of this kind can not be spoken; possible are {kinds}", "file"))
+            raise RequestError(Fault(Reason.SPEECH_FILE_INVALID, f"files of this type are not supported; supported are {kinds}", "file"))
         return (own if own is not None and path.suffix.lower() in AUDIO_SUFFIXES else source), FileSpeech(path, speech.angle_unit)
 
     async def _begin(

@@ -94,7 +94,7 @@ class EspeakProcess:
             samples = _read(process.stdout, samples_bytes)
         except (EOFError, OSError, ValueError) as error:
             status = self._end()
-            raise EspeakError(f"espeak-ng broke off within this text (exit status {status}); say it in other words") from error
+            raise EspeakError(f"espeak-ng failed on this text (exit status {status}); rephrase it") from error
         finally:
             limit.cancel()
         if "error" in document:

@@ -36,7 +36,7 @@ Turn = tuple[float, float, float]
 PAGES = (
     Overlay(Page("Starting", "Looking for the relay")),
     Overlay(Page("No connection", "The relay at 192.0.2.10:52000 does not answer. Trying again.")),
-    Overlay(Page("No sound", "No sound device was found: the face speaks, and nothing is heard.")),
+    Overlay(Page("No sound", "No sound device was found: the face speaks without sound.")),
 )
 SIGN = Overlay(None, "no connection")
 FIGURES = Overlay(

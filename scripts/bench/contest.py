@@ -71,7 +71,7 @@ Results = dict[str, dict[str, list[Figures]]]
 
 
 def cores() -> tuple[int, int]:
-    """A core for the server and one for the load; the same where there is only one."""
+    """A core for the server and one for the load; the same if there is only one."""
     available = sorted(os.sched_getaffinity(0))
     return available[0], available[-1]
 

@@ -213,7 +213,7 @@ async def memory(renderer: str, size: tuple[int, int]) -> dict[str, float]:
 
 
 def main() -> int:
-    """Measure and print; 1 where a limit is passed."""
+    """Measure and print; 1 if a limit is passed."""
     parser = argparse.ArgumentParser(prog="scripts/bench/face", description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--rounds", type=int, default=10)
     parser.add_argument("--seconds", type=float, default=60.0, help="length of the paced stretch (default: 60)")

@@ -2,7 +2,7 @@
 
 What tracing adds is counted on the relay's desks without sockets (`scripts.bench.traced_core`), where the same instructions run each
 time; what it adds to is a whole relay, to which one payload at a time comes over gRPC. Of both the slope between two lengths
-leaves out start and end. A whole relay's count can not show what tracing adds: it differs by 2 % from one time to the next.
+leaves out start and end. A whole relay's count cannot show what tracing adds: it differs by 2 % from one time to the next.
 
 - `none`: a build without tracing: `scripts.bench.untraced` takes every call of the observer out of the relay's sources.
 - `off`: as installed, no exporter asked for.

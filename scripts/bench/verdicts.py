@@ -46,7 +46,7 @@ class Promise:
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
-    """An aim, what was measured of it in words, and whether that reaches it; where not, whether the floor would have (None: not known)."""
+    """An aim, what was measured of it in words, and whether that reaches it; if not, whether the floor would have (None: not known)."""
 
     matter: str
     aim: str

@@ -55,7 +55,7 @@ def test_sizes_are_those_of_the_real_thing() -> None:
 
 
 def test_keyframes_are_counted_without_reading_them() -> None:
-    """Counting needs the envelope only: a keyframe that can not be read still counts."""
+    """Counting needs the envelope only: a keyframe that cannot be read still counts."""
     assert [avatarkit.count_keyframes(message) for message in motion_messages((50, 100, 57))] == [50, 100, 57]
     assert avatarkit.count_keyframes(animation(b"\xff\xff")) == 1
 

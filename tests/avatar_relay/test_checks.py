@@ -42,7 +42,7 @@ def test_out_of_range_is_a_value_error_with_the_field() -> None:
 
 
 def test_half_a_surrogate_pair_is_refused() -> None:
-    """It can not be encoded, and would fail where it is sent."""
+    """It cannot be encoded, and would fail where it is sent."""
     with pytest.raises(FieldError, match="surrogate"):
         check_text("a\ud800", "name")
 

@@ -83,7 +83,7 @@ def test_what_can_not_be_told_names_names_and_candidates(names: str, said: str) 
 
 
 def test_a_declared_set_counts() -> None:
-    """Even where another one fits better; what it does not have is left out."""
+    """Even if another one fits better; what it does not have is left out."""
     assert read_columns(["a", "e"], NameSet.POLLY).name_set is NameSet.POLLY
     columns = read_columns(["PP", "hair"], NameSet.OCULUS)
     assert columns.left_out == ("hair",)

@@ -38,7 +38,7 @@ def test_a_known_error_is_one_line(error: Exception, line: str, capsys: pytest.C
 
 @pytest.mark.parametrize("error", [KeyError("x"), groups(WrongSettingError("x"), KeyError("x"))])
 def test_a_bug_keeps_its_traceback(error: Exception) -> None:
-    """Also where a known error came with it."""
+    """Also if a known error came with it."""
     with pytest.raises(type(error)) as caught, errors_in_one_line("program", WrongSettingError):
         raise error
     assert caught.value is error

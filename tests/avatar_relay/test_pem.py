@@ -68,7 +68,7 @@ def test_what_cannot_be_read_is_no_wrong_file(files: Path) -> None:
 
 
 def test_a_token_file_without_a_token_is_not_quoted(files: Path) -> None:
-    """What it holds may be a secret all the same."""
+    """What it holds may be a secret nevertheless."""
     (files / "two").write_text("secret words\n")
     with pytest.raises(PemError, match=r"^token: .*/two holds no token") as caught:
         read_token("token", files / "two")

@@ -69,7 +69,7 @@ def test_three_streams_find_a_limit_below_a_message(max_bytes: int) -> None:
 
 @given(st.integers(1, 300))
 def test_a_limit_of_the_time_is_none_of_the_size(max_pings: int) -> None:
-    """Streams that end after the same time, and so after the same sum, go on for ever."""
+    """Streams that end after the same time, and so after the same sum, go on forever."""
     proxy = Proxy(max_pings=max_pings)
     assert not any(proxy.stream() for _ in range(20))
 

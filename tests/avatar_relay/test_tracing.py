@@ -79,7 +79,7 @@ def test_trace_that_is_sampled_off_has_no_id() -> None:
 
 
 def test_nonsense_is_no_parent() -> None:
-    """A context that can not be read begins a trace of its own."""
+    """A context that cannot be read begins a trace of its own."""
     told = listen()
     Stage(told.telemetry.tracer, "x", parent_from(TraceContext("nonsense", "\n")), 0).end(1)
     assert told.spans()[0].parent is None
@@ -87,7 +87,7 @@ def test_nonsense_is_no_parent() -> None:
 
 
 def test_the_callers_active_span_is_joined() -> None:
-    """The publisher library takes the span that is active in its caller's program, and nothing where none is."""
+    """The publisher library takes the span that is active in its caller's program, and nothing if none is."""
     assert current_context() == TraceContext()
     with listen().telemetry.tracer.start_as_current_span("answer") as span:
         assert current_context() == context_of(span)

@@ -194,7 +194,7 @@ async def test_thread_that_dies_ends_the_program() -> None:
     async with running(stay, "--renderer", "none", fault=DYING_SINK) as (_, client):
         status, _, log = await client.ended()
         assert status == 1, log
-        assert "a thread ended unexpectedly, the program ends: virtual-sink" in log
+        assert "a thread ended unexpectedly; exiting: virtual-sink" in log
         assert "ZeroDivisionError: injected" in log
 
 
@@ -220,14 +220,14 @@ async def test_a_sound_device_that_is_not_there_is_waited_for() -> None:
         await until(lambda: any(isinstance(x, m.ConversationError) for x in relay.streams[0].heard))
         (fault,) = [x.fault for x in relay.streams[0].heard if isinstance(x, m.ConversationError)]
         assert fault.reason is Reason.AUDIO_DEVICE_FAILED
-        assert "'no such thing' is none of the outputs" in fault.text
+        assert "'no such thing' is not an output" in fault.text
         client.process.send_signal(signal.SIGTERM)
         status, _, log = await client.ended()
         assert (status, "Traceback" in log, log.count("the speaker process is failing")) == (0, False, 1), log
 
 
 async def test_a_second_signal_ends_it_at_once() -> None:
-    """A relay that never acknowledges holds the goodbye up for a second; who can not wait for that says so again."""
+    """A relay that never acknowledges holds the goodbye up for a second; who cannot wait for that says so again."""
 
     async def deaf(stream: Stream) -> None:
         await stream.welcome()

@@ -130,7 +130,7 @@ def test_plaintext_only_within_this_machine(relay: str, insecure: bool, tls: boo
         ('relay = "::1:52000"', "not HOST:PORT"),
         ('relay = "host:0"', "not HOST:PORT"),
         ('relay = "host:٣"', "not HOST:PORT"),
-        ('device_id = "kitchen sink"', "device_id: 'kitchen sink' can not be a name"),
+        ('device_id = "kitchen sink"', "device_id: 'kitchen sink' cannot be a name"),
         ('relay = ["a:1", "nowhere"]', "not HOST:PORT"),
         ("relay = []", "relay: [] cannot be used; it takes HOST:PORT, or several separated by commas"),
         ("rate_hz = 4", "rate_hz: 4 cannot be used; it takes a whole number from 8000 to 192000 Hz"),
@@ -173,7 +173,7 @@ def test_the_place_of_a_wrong_value_is_named(tmp_path: Path) -> None:
 
 
 def test_contradictions_are_told(tmp_path: Path) -> None:
-    """Settings that can not be together are named together; a record folder that is a file is refused."""
+    """Settings that cannot be together are named together; a record folder that is a file is refused."""
     file = tmp_path / "x"
     file.write_text("x")
     with pytest.raises(ConfigError, match="insecure and tls_ca_file contradict"):

@@ -376,7 +376,7 @@ def rule_8_live_gives_up_what_is_missing() -> None:
 
 
 def rule_8_live_owes_nothing_for_a_pause() -> None:
-    """What comes while it is paused is kept, also where sound was missing when the pause began: none of it is skipped."""
+    """What comes while it is paused is kept, also if sound was missing when the pause began: none of it is skipped."""
     bench = Bench()
     payloads = audio_payloads(tone(2 * RATE_HZ))
     bench.handle(open_("a", motion=None, pacing=Pacing.LIVE))

@@ -32,7 +32,7 @@ class Script:
 
 @dataclass(frozen=True, slots=True)
 class Published:
-    """What the backend knows of the conversation. `first_audio_ms` is None where no sound was heard."""
+    """What the backend knows of the conversation. `first_audio_ms` is None if no sound was heard."""
 
     conversation_id: str
     trace_id: str
@@ -126,7 +126,7 @@ async def speak(
 ) -> Published:
     """Have a device speak, and wait until it is done.
 
-    Raises `SourceError`, `PublisherError`, `TimeoutError` where it never says that it is.
+    Raises `SourceError`, `PublisherError`, `TimeoutError` if it never says that it is.
     """
     conversation = Conversation(telemetry)
     counted = Counted(await script.source.perform(script.speech))

@@ -20,12 +20,12 @@ def shared_data(name: str) -> Path:
 
 
 def debian_speech(name: str) -> Path:
-    """A recording of human speech out of Debian's pocketsphinx-testdata, by the end of its path; skips where it is absent."""
+    """A recording of human speech out of Debian's pocketsphinx-testdata, by the end of its path; skips if it is absent."""
     return _installed(Path("/usr/share/pocketsphinx/test"), name, "pocketsphinx-testdata")
 
 
 def alsa_sample(name: str) -> Path:
-    """A sample out of Debian's alsa-utils, such as `Front_Center.wav`; skips where it is absent."""
+    """A sample out of Debian's alsa-utils, such as `Front_Center.wav`; skips if it is absent."""
     return _installed(Path("/usr/share/sounds/alsa"), name, "alsa-utils")
 
 

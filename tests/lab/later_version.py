@@ -1,4 +1,4 @@
-"""A gRPC proxy that speaks like a later version of the protocol: both ends are sent what they can not know.
+"""A gRPC proxy that speaks like a later version of the protocol: both ends are sent what they cannot know.
 
 Each second message gets a field that no version has, and behind each tenth comes a message whose `oneof` says nothing that is known.
 """
@@ -30,7 +30,7 @@ class LaterVersion(grpc.GenericRpcHandler):
         self.address = ""
         """Where to connect."""
         self.unknown_messages = 0
-        """Messages that the receiver can not know, both ways."""
+        """Messages that the receiver cannot know, both ways."""
 
     async def __aenter__(self) -> Self:
         self._channel: Any = grpc.aio.insecure_channel(self._target, options=_OPTIONS)

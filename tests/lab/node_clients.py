@@ -20,7 +20,7 @@ MODULES = PROJECT_ROOT / ".cache" / "node" / "node_modules"
 
 
 def what_is_missing() -> str:
-    """Why they can not run here; empty where they can."""
+    """Why they cannot run here; empty if they can."""
     if shutil.which("node") is None:
         return "there is no node; install Debian's nodejs and npm"
     if not (MODULES / "@grpc" / "grpc-js").is_dir():

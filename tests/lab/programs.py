@@ -63,7 +63,7 @@ class Program:
         return self.log.read_text(errors="replace")
 
     async def wait_for(self, pattern: str, seconds: float) -> re.Match[str]:
-        """The first match in its output. Raises `ProgramError` where it ends, or says nothing of the kind in time."""
+        """The first match in its output. Raises `ProgramError` if it ends, or says nothing of the kind in time."""
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(seconds):
                 while True:
@@ -76,7 +76,7 @@ class Program:
         raise self.failure(f"did not say {pattern!r} within {seconds:.0f} s")
 
     async def wait(self, seconds: float) -> None:
-        """Wait for its end. Raises `ProgramError` where it fails, or does not end in time."""
+        """Wait for its end. Raises `ProgramError` if it fails, or does not end in time."""
         try:
             async with asyncio.timeout(seconds):
                 status = await self._process.wait()

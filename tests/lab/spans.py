@@ -27,7 +27,7 @@ class Told:
         return [span for span in self.exporter.get_finished_spans() if name in ("", span.name)]
 
     def points(self, name: str) -> list[Any]:
-        """The points of a metric; none where nothing was recorded on it."""
+        """The points of a metric; none if nothing was recorded on it."""
         data = self.reader.get_metrics_data()
         scopes = [scope for resource in data.resource_metrics for scope in resource.scope_metrics] if data is not None else []
         return [point for scope in scopes for metric in scope.metrics if metric.name == name for point in metric.data.data_points]

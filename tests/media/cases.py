@@ -27,8 +27,8 @@ VOICE_AMPLITUDE = 9_000.0
 
 @dataclass(frozen=True, slots=True)
 class Case:
-    """A file. `frames` is what `relayctl play` is heard to play at `rate_hz`, None where it refuses; `handed` is the same where the bytes
-    are handed over as `declared`, None where they are refused. `told`, `refusal`: words of what is told, and of why it is refused."""
+    """A file. `frames` is what `relayctl play` is heard to play at `rate_hz`, None if it refuses; `handed` is the same where the bytes
+    are handed over as `declared`, None if they are refused. `told`, `refusal`: words of what is told, and of why it is refused."""
 
     name: str
     make: Callable[[Path], None]

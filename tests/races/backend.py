@@ -68,7 +68,7 @@ class Backend:
     # --- what it does ----------------------------------------------------------------------------------------------
 
     def speak(self, how: OnPlaying, payloads: int, *, end: bool) -> None:
-        """A bit of sound, in a new conversation where none is open."""
+        """A bit of sound, in a new conversation if none is open."""
         for number in range(payloads):
             current = self._speaking(how)
             data = self._sounds.following(current) if current else self._sounds.first()
@@ -105,7 +105,7 @@ class Backend:
         return self.session.record(conversation_id)
 
     def _speaking(self, how: OnPlaying) -> str:
-        """The conversation that takes sound; empty where the next sound opens one."""
+        """The conversation that takes sound; empty if the next sound opens one."""
         record = self.avatars[how]._speaking
         if record is None or record.stopped is not None or not record.conversation.takes_audio:
             return ""

@@ -105,7 +105,7 @@ class Schedule:
 
     @property
     def peers(self) -> list[Backend | Edge]:
-        """Who has a stream."""
+        """The parties with a stream."""
         return [*self.backends, self.edge]
 
     def run(self) -> None:

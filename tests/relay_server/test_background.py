@@ -34,7 +34,7 @@ async def test_task_that_ends_ends_the_program(tmp_path: Path) -> None:
     process = await asyncio.create_subprocess_exec(sys.executable, "-c", FAULTY, *flags, stdout=pipe, stderr=pipe, cwd=PROJECT_ROOT)
     errors = (await process.communicate())[1].decode()
     assert process.returncode == 1
-    assert "background task ended unexpectedly, the program ends: access file" in errors
+    assert "background task ended unexpectedly; exiting: access file" in errors
     assert "ZeroDivisionError: injected" in errors
     assert errors.splitlines()[-1] == "relay-server: error: access file ended unexpectedly"
 

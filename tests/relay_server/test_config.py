@@ -1,4 +1,4 @@
-"""Settings: what can not be is refused, with the setting's name; flags go before environment, file and defaults."""
+"""Settings: what cannot be is refused, with the setting's name; flags go before environment, file and defaults."""
 
 from __future__ import annotations
 

@@ -235,7 +235,7 @@ CASES = (
     ),
     Case(
         11,
-        "the known ones play all the same",
+        "the known ones play nevertheless",
         "a opens c1 on nobody,lobby",
         {"a": ["error c1 DEVICE_UNKNOWN", "opened c1 lobby"], "lobby": ["open c1"]},
         before="lobby attaches",
@@ -249,7 +249,7 @@ CASES = (
     ),
     Case(
         11,
-        "also where the device is started anew; what it was playing is over",
+        "also if the device is started anew; what it was playing is over",
         "a opens c2 queue; a audio c2; a ends c2; lobby attaches; lobby finishes c2 5",
         {
             "a": ["opened c2 lobby", "finished c1 lobby 0 device_lost", "finished c2 lobby 5 completed"],
@@ -290,7 +290,7 @@ CASES = (
     ),
     Case(
         11,
-        "what can not be sent again is lost, and finished",
+        "what cannot be sent again is lost, and finished",
         "wait 25; lobby returns c1:0:0",
         {"lobby": ["welcome", "lost c1"], "a": ["finished c1 lobby 0 device_lost"]},
         before="lobby attaches; a opens c1; a audio c1 3; wait 10; lobby leaves",

@@ -87,7 +87,7 @@ async def introduced(relay: Wired, contract: Contract) -> Peer:
 
 @contextmanager
 def playing(address: str, folder: Path) -> Iterator[SimulatedDevice]:
-    """Today's link to a relay, with a player that hears everything in no time. To be killed by who takes it."""
+    """Today's link to a relay, with a player that hears everything in no time. The caller kills it."""
     with History(folder / "history.tsv") as history:
         yield SimulatedDevice("lobby", address, history, random.Random(1))
 
@@ -237,7 +237,7 @@ class OtherRelay:
         self.heard: list[Any] = []
 
     async def attach(self, requests: AsyncIterator[Any], _context: object) -> AsyncIterator[Any]:
-        """A device's stream: one conversation, behind one that it can not know."""
+        """A device's stream: one conversation, behind one that it cannot know."""
         say = self._saying("AttachResponse")
         await anext(requests)
         yield say(welcome={"session_token": "t", "limits": LIMITS, "server_time_us": 1})
@@ -294,7 +294,7 @@ async def other_relay(contract: Contract) -> AsyncIterator[tuple[OtherRelay, str
 
 
 async def test_the_client_plays_what_a_relay_of_another_version_says(contract: Contract, tmp_path: Path) -> None:
-    """To its end; a message that it does not know is counted, a conversation that it can not play is refused by name."""
+    """To its end; a message that it does not know is counted, a conversation that it cannot play is refused by name."""
     async with other_relay(contract) as (relay, address):
         with playing(address, tmp_path) as device:
 
@@ -315,7 +315,7 @@ async def test_the_client_plays_what_a_relay_of_another_version_says(contract: C
 
 
 async def test_the_library_speaks_through_a_relay_of_another_version(contract: Contract) -> None:
-    """Each message by itself where the relay does not know joined ones; the end is heard."""
+    """Each message by itself if the relay does not know joined ones; the end is heard."""
     async with other_relay(contract) as (relay, address), Publisher.connect(address) as publisher:
         avatar = publisher.avatar("lobby", audio_format=AUDIO, motion_format=MOTION)
         cid = await avatar.yield_audio_data(SOUND, end=True)

@@ -19,7 +19,7 @@ def make_decoder(format: AudioFormat, output_rate_hz: int) -> AudioDecoder:
     """A decoder of `format` that gives mono samples at `output_rate_hz`.
 
     Where the rates match nothing is resampled: PCM comes out sample for sample, Opus as libopus decodes it. Raises
-    `SoundError` where this device can not decode it: libopus is missing.
+    `SoundError` where this device cannot decode it: libopus is missing.
     """
     decoder = _native_decoder(format)
     if decoder.rate_hz == output_rate_hz:

@@ -21,7 +21,7 @@ _BINS = 32
 
 
 def doubt(data: bytes) -> str:
-    """What these first bytes of PCM look like instead, in words; empty where they may well be PCM."""
+    """What these first bytes of PCM look like instead, in words; empty if they may well be PCM."""
     if len(data) < _LEAST_BYTES:
         return ""
     samples = np.frombuffer(data, "<i2", len(data) // 2).astype(np.float64)
@@ -33,7 +33,7 @@ def doubt(data: bytes) -> str:
         kind = "µ-law, A-law or other samples of 8 bits"
     else:
         return ""
-    return f"the samples look like {kind}; they are played as 16-bit PCM, which will be noise if so"
+    return f"the samples look like {kind}; they are played as 16-bit PCM, which would then be noise"
 
 
 def _is_float(words: NDArray[np.uint32]) -> bool:

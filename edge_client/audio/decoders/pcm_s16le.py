@@ -69,7 +69,7 @@ class PcmDecoder:
             self._look(self._first, ended=True)
         if self._half_sample:
             self._half_sample = b""
-            self._irregularities.tell("half", "PCM ends with half a sample (an odd number of bytes), which is left out")
+            self._irregularities.tell("half", "PCM ends with half a sample (an odd number of bytes), which is ignored")
         return samples
 
     def irregularities(self) -> list[str]:

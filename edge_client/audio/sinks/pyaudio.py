@@ -125,7 +125,7 @@ class PyAudioSink:
         self._feeder.start()
 
     def close(self) -> None:
-        """Play out what was pulled, within 0.5 s, and end the process. Takes at most 4 s, also where the device hangs."""
+        """Play out what was pulled, within 0.5 s, and end the process. Takes at most 4 s, also if the device hangs."""
         with self.changed:
             self._closing = True
             self.changed.notify_all()
@@ -338,7 +338,7 @@ class PyAudioSink:
                     self.changed.wait_for(lambda: self._has_news or self._closing, timeout=_SHORT_PULL_SECONDS)
 
     def _wait_for_room(self) -> int:
-        """Frames to pull; 0 after a wait where there is no room, or nothing that plays."""
+        """Frames to pull; 0 after a wait if there is no room, or nothing that plays."""
         if self._speaker is None or self._clearing:
             self.changed.wait(_IDLE_SECONDS)
             return 0

@@ -1,4 +1,4 @@
-"""A sound device made of nothing: it runs in real time, pulls, fades, pauses and counts like a real one, and can be listened to.
+"""A virtual sound device: it runs in real time, pulls, fades, pauses and counts like a real one, and can be listened to.
 
 Rules of the device:
 1. It plays one block each period, on a fixed grid of times; a late thread plays what it owes, at the times it was due.

@@ -22,7 +22,7 @@ class WavTap:
     """A tap for a sink: call it with each block as played. Mono, 16 bit. Thread-safe.
 
     A disk that is full or gone ends the recording, with one warning, and never the sound.
-    Raises `OSError` where the file can not be made.
+    Raises `OSError` if the file cannot be made.
     """
 
     def __init__(self, path: Path, rate_hz: int) -> None:

@@ -82,7 +82,7 @@ class _Speaker:
         self._fault: Exception | None = None
 
     def run(self, channel: socket.socket) -> None:
-        """Play until the parent closes its end. Raises `SinkError` where the device fails."""
+        """Play until the parent closes its end. Raises `SinkError` if the device fails."""
         signal.alarm(_OPEN_SECONDS)
         try:
             alsa = Alsa()
@@ -105,7 +105,7 @@ class _Speaker:
         """The card's volume control, set as the volume is now; else why samples are scaled although it was asked for."""
         if not self._settings.mixer:
             return None, ""
-        from edge_client.audio.speaker.mixer import Mixer  # only where it is wanted
+        from edge_client.audio.speaker.mixer import Mixer  # only if it is wanted
 
         try:
             mixer = Mixer(self._settings.mixer, found.abilities.card)
@@ -123,7 +123,7 @@ class _Speaker:
         return gain or before
 
     def _make_render(self, rate_hz: int) -> Render:
-        """What the callback calls. Conversion is loaded only where the card's rate asks for it."""
+        """What the callback calls. Conversion is loaded only if the card's rate asks for it."""
         if rate_hz == self._settings.rate_hz:
             render = self._engine.render
         else:

@@ -63,12 +63,12 @@ _TYPES: dict[str, type[Settings] | type[DeviceOpened] | type[Failed]] = {kind.__
 
 
 def send(channel: socket.socket, message: Message) -> None:
-    """Send one message. Raises OSError where the other end is gone."""
+    """Send one message. Raises OSError if the other end is gone."""
     channel.send(json.dumps({type(message).__name__: asdict(message)}).encode())
 
 
 def receive(channel: socket.socket) -> Message | None:
-    """The next message; None where the other end is closed. Raises TimeoutError by the socket's time-out."""
+    """The next message; None if the other end is closed. Raises TimeoutError by the socket's time-out."""
     try:
         packet = channel.recv(_MAX_MESSAGE_BYTES)
     except ConnectionResetError:

@@ -95,7 +95,7 @@ class SpeakerEngine:
                 self._end_pause()
 
     def _begin_pause(self) -> None:
-        """Fade out where there is sound; content that comes later is held whole."""
+        """Fade out if there is sound; content that comes later is held whole."""
         self._faded = self._sounding
         if self._sounding:
             self._transport.move(0.0)

@@ -28,7 +28,7 @@ Speaker = SpeakerChild | VirtualSpeaker
 
 _LOOK_S = 0.5
 """How often the kernel's list of cards is looked at while none plays."""
-_VIRTUAL = "a virtual device that keeps real time (nothing is heard)"
+_VIRTUAL = "a virtual device in real time (silent)"
 LIMITS = ChildLimits(
     progress_us=3_000_000,  # PulseAudio may take 2.5 s before it asks for the first samples, or after an underrun
     first_progress_us=15_000_000,
@@ -202,7 +202,7 @@ class SpeakerKeeper:
                 self._no_card = how
                 self._begin_virtual()
         if begins_virtual:
-            logger.warning("the sound is played by %s, because: %s", self.name, how)
+            logger.warning("audio output: %s, because: %s", self.name, how)
         return wanted
 
     def _begin_virtual(self) -> None:

@@ -54,11 +54,11 @@ class Snapshot:
 
     @property
     def end_frame(self) -> int:
-        """The content frame after the last one that went out; 0 where none did."""
+        """The content frame after the last one that went out; 0 if none did."""
         return self.segments[-1].content_frame + self.segments[-1].frames if self.segments else 0
 
     def anchor_at(self, now_us: int, rate_hz: int) -> Anchor | None:
-        """Where playout is at `now_us`; None where no content went out yet.
+        """Where playout is at `now_us`; None if no content went out yet.
 
         Between segments it stands at the end of the one before, until the first frame of the next is heard.
         """

@@ -82,5 +82,5 @@ class Probe:
     def _how_it_ended(self) -> str:
         status = self._child.returncode
         if status in (-signal.SIGKILL, -signal.SIGALRM):
-            return f"gave no answer within {self._limit_s} s"
+            return f"did not answer within {self._limit_s} s"
         return f"crashed ({signal.Signals(-status).name})" if status < 0 else f"ended with status {status}"

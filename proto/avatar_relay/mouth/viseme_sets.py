@@ -54,7 +54,7 @@ _VROID = {"eyeclose": "blink", "eyeclosel": "blinkleft", "eyecloser": "blinkrigh
 
 
 def viseme_named(name: str, name_set: NameSet) -> Viseme | None:
-    """The viseme of a name in a set, also with the prefix `viseme`; None where it is no mouth of the set."""
+    """The viseme of a name in a set, also with the prefix `viseme`; None if it is no mouth of the set."""
     phoneme = PHONEMES[name_set].get(_plain(name)) if name_set in PHONEMES else None
     return None if phoneme is None else visemes_of(phoneme)[0]
 

@@ -60,11 +60,11 @@ class Avatar:
     async def yield_audio_data(self, data: BytesLike, *, end: bool = False) -> str:
         """Hand over encoded sound; waits for room. Returns the id of its conversation, for the motion that belongs to it.
 
-        Opens a conversation where none is open. PCM and Ogg Opus may be cut anywhere; a bare Opus packet is one call. A WAV of the declared
+        Opens a conversation if none is open. PCM and Ogg Opus may be cut anywhere; a bare Opus packet is one call. A WAV of the declared
         PCM is stripped, also one in each call; other containers and encodings are refused by their first bytes. With `end` the sound is
         complete; then `data` may be empty. Motion that is still missing is waited for by rule 4 of `publisher.published_conversation`.
         Sound of a conversation that is interrupted meanwhile is dropped.
-        Raises `InvalidMediaError` (nothing of `data` taken), `ConversationFailedError` where the conversation was ended by
+        Raises `InvalidMediaError` (nothing of `data` taken), `ConversationFailedError` if the conversation was ended by
         others or failed (once; the next call opens a new one), `ConnectionLostError`, `PublisherClosedError`.
         """
         sound = checks.as_sound(data, end)
@@ -78,13 +78,13 @@ class Avatar:
             return self._finish_audio(record, end=end)
 
     def yield_audio_data_nowait(self, data: BytesLike, *, end: bool = False) -> str:
-        """The same without waiting. Raises `BufferFullError` where there is no room for all of it."""
+        """The same without waiting. Raises `BufferFullError` if there is no room for all of it."""
         sound = checks.as_sound(data, end)
         if self._audio_turn.locked():
             raise BufferFullError("another call still waits for room")
         current = self._current()
         if current is not None and not current.conversation.has_room(Kind.AUDIO, len(sound)):
-            raise BufferFullError(f"no room for {len(sound)} bytes of sound: the device has not taken what was said before")
+            raise BufferFullError(f"no room for {len(sound)} bytes of sound: the device has not consumed the earlier media")
         record, steps = self._begin(sound)
         for step in steps:
             self._push_audio(record, step)
@@ -99,7 +99,7 @@ class Avatar:
         Motion lies behind the motion before it, unless `at_us` says where, in µs from the first sample of the sound: the position of the
         first keyframe of all frames, or of each keyframe (rows of weights only; 0 to a day, rising). A device interpolates gaps of up to
         0.2 s, and holds the last pose in longer ones.
-        Returns False where the conversation is known here to be over, or never was: then (part of) the motion was
+        Returns False if the conversation is known here to be over, or never was: then (part of) the motion was
         dropped, counted and told as an event. What is dropped further on comes as an event, too.
         Raises `InvalidMediaError` on what is not motion of the declared format; nothing of `frames` is taken then.
         """
@@ -119,7 +119,7 @@ class Avatar:
     def yield_frames_data_nowait(
         self, frames: Sequence[BytesLike], conversation_id: str, *, at_us: int | Sequence[int] | None = None
     ) -> bool:
-        """The same without waiting. Raises `BufferFullError` where there is no room for all of them."""
+        """The same without waiting. Raises `BufferFullError` if there is no room for all of them."""
         payloads, positions = checks.as_payloads(frames, "frames"), checks.as_positions(at_us, "at_us")
         checks.check_text(conversation_id, "conversation_id")
         if self._motion_turn.locked():
@@ -130,7 +130,7 @@ class Avatar:
         messages = record.conversation.inspect_all(list(takewhile(bool, payloads)), positions)
         size = sum(len(message.data) for message, _ in messages)
         if record.conversation.motion_refusal is None and not record.conversation.has_room(Kind.MOTION, size):
-            raise BufferFullError(f"no room for {size} bytes of motion: the device has not taken what was said before")
+            raise BufferFullError(f"no room for {size} bytes of motion: the device has not consumed the earlier media")
         for index, (message, position_us) in enumerate(messages):
             if not self._push_motion(record, message, position_us):
                 return self._refuse(record, conversation_id, [left.data for left, _ in messages[index:]])
@@ -139,7 +139,7 @@ class Avatar:
     def end(self) -> str | None:
         """No more of either kind for the latest conversation: for a backend that knows that its motion is complete.
 
-        Returns its id, None where nothing is left to end. Raises `InvalidMediaError` (NO_AUDIO) where it has no sound, and
+        Returns its id, None if nothing is left to end. Raises `InvalidMediaError` (NO_AUDIO) if it has no sound, and
         `ConversationFailedError` as the next sound would.
         """
         record = self._current()
@@ -216,7 +216,7 @@ class Avatar:
     async def opened(self, conversation_id: str) -> tuple[str, ...]:
         """Wait until a conversation is open, and tell on which devices. Safe to cancel.
 
-        Raises `ConversationFailedError` where it could not be opened anywhere, `UnknownConversationError` for an unknown id.
+        Raises `ConversationFailedError` if it could not be opened anywhere, `UnknownConversationError` for an unknown id.
         """
         playback = self._known(conversation_id).playback
         while not playback.is_opened and playback.outcome is None:
@@ -228,7 +228,7 @@ class Avatar:
     async def finished(self, conversation_id: str) -> ConversationFinished:
         """Wait until every device is done with a conversation. Safe to cancel. Gives a hint in the log where its end was not said.
 
-        Raises `ConversationFailedError` where that will not be heard of any more, `UnknownConversationError` for an unknown id.
+        Raises `ConversationFailedError` if that will not be heard of any more, `UnknownConversationError` for an unknown id.
         """
         record = self._known(conversation_id)
         with self._end_hint.watching(record.conversation):
@@ -262,7 +262,7 @@ class Avatar:
     # --- within ----------------------------------------------------------------------------------------------------
 
     def _current(self) -> Record | None:
-        """The conversation that takes sound. Raises `ConversationFailedError` once where it failed."""
+        """The conversation that takes sound. Raises `ConversationFailedError` once if it failed."""
         record = self._speaking
         if record is None:
             return None
@@ -277,7 +277,7 @@ class Avatar:
             raise ConversationFailedError(record.conversation_id, record.stopped)
 
     def _begin(self, data: bytes) -> tuple[Record, list[bytes]]:
-        """The conversation for `data`, opened with its first step where none is open; and the steps that are left."""
+        """The conversation for `data`, opened with its first step if none is open; and the steps that are left."""
         record = self._current()
         self._context.check()
         if record is not None:

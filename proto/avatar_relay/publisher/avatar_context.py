@@ -15,7 +15,7 @@ from avatar_relay.reasons import Fault, Reason
 
 @dataclass(frozen=True, slots=True)
 class AvatarSettings:
-    """What all conversations of an avatar have in common. Raises `TypeError` and `ValueError` for what can not be."""
+    """What all conversations of an avatar have in common. Raises `TypeError` and `ValueError` for what cannot be."""
 
     targets: tuple[str, ...]
     audio_format: AudioFormat
@@ -49,7 +49,7 @@ class AvatarContext(Protocol):
         ...
 
     def check(self) -> None:
-        """Raise `PublisherClosedError` or `ConnectionLostError` where nothing can be said now."""
+        """Raise `PublisherClosedError` or `ConnectionLostError` if nothing can be said now."""
         ...
 
     @property
@@ -70,5 +70,5 @@ class AvatarContext(Protocol):
         ...
 
     def trace(self, conversation_id: str) -> TraceContext:
-        """The context of the conversation's trace; empty where none is kept."""
+        """The context of the conversation's trace; empty if none is kept."""
         ...

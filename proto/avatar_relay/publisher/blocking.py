@@ -9,7 +9,7 @@ Threads. One event loop runs on a daemon thread from `__enter__` to `__exit__`. 
 several at once; calls for one avatar take effect one after the other. One publisher serves a whole program: gRPC wants one asyncio loop in
 a process, so that a program does not open several of these, and none beside an asyncio loop that uses gRPC. Open it after `os.fork`.
 
-Timeouts. `timeout_s` is in seconds; None waits for ever. A verb that runs into it raises `TimeoutError`; of its media what had been taken
+Timeouts. `timeout_s` is in seconds; None waits forever. A verb that runs into it raises `TimeoutError`; of its media what had been taken
 stays taken, and the rest is not sent. A KeyboardInterrupt during a verb does the same.
 
 Errors are those of the asyncio verbs. A verb that waits while another thread leaves `with` raises `PublisherClosedError` or
@@ -54,7 +54,7 @@ class _Caller:
         Raises `TypeError` or `ValueError` for a timeout that is no number of seconds: NaN would upset all timers of the loop.
         """
         if timeout_s is not None and math.isnan(check_number(timeout_s, "timeout_s")):
-            raise FieldError("timeout_s", "is not a number of seconds; None waits for ever")
+            raise FieldError("timeout_s", "is not a number of seconds; None waits forever")
         if self.thread.is_current:
             raise RuntimeError("a blocking verb was called from a listener: it would wait for itself; call it from another thread")
         try:

@@ -47,5 +47,5 @@ class EndHint:
         if self._hinted_id == conversation_id:
             return
         self._hinted_id = conversation_id
-        text = "conversation=%s: finished() waits, and its end was not said for %g s: call end(), or hand over the last sound with end=True"
+        text = "conversation=%s: finished() waits, and its end was not sent for %g s: call end(), or hand over the last sound with end=True"
         logger.warning(text, conversation_id, HINT_AFTER_S)

@@ -26,7 +26,7 @@ class PublisherError(Exception):
 class ConnectionLostError(PublisherError):
     """No stream to the relay, or it broke off.
 
-    `final`: trying again would end the same way. `fault` is what the relay said about it, None where the line failed. `foreign`: a proxy
+    `final`: trying again would end the same way. `fault` is what the relay said about it, None if the line failed. `foreign`: a proxy
     on the way answered in the relay's place.
     """
 
@@ -52,7 +52,7 @@ class UnknownConversationError(PublisherError, FaultError):
 
 
 class InvalidMediaError(PublisherError, FaultError, ValueError):
-    """Sound, motion or a setting that can not be what it is declared to be; nothing was taken, the conversation lives."""
+    """Sound, motion or a setting that cannot be what it is declared to be; nothing was taken, the conversation lives."""
 
 
 class UnsendableError(PublisherError):

@@ -71,7 +71,7 @@ class EventStream:
 
 
 class EventListeners:
-    """Those who hear an avatar's events."""
+    """The listeners to an avatar's events."""
 
     def __init__(self) -> None:
         self._listeners: list[Callable[[AvatarEvent], None]] = []

@@ -69,7 +69,7 @@ class GrpcLink:
             if message is None or isinstance(message, UnknownEvent):
                 self._unknown_messages += 1
                 if self._unknown_messages == 1:
-                    logger.warning("the relay at %s says things that this version does not know", self._address)
+                    logger.warning("the relay at %s sends messages that this version does not know", self._address)
             if message is not None and not (isinstance(message, _COUNTED) and self._limit.counts and await self._is_of_a_probe(message)):
                 return message
 
@@ -126,13 +126,13 @@ class GrpcConnector:
     async def open(self) -> GrpcLink:
         """A stream on a channel of its own. Does not raise if the relay is away: the first message tells.
 
-        Raises `ConnectionLostError` if the relay's name is not found; a final one if the token can not be read, or would leave this
+        Raises `ConnectionLostError` if the relay's name is not found; a final one if the token cannot be read, or would leave this
         machine in plaintext.
         """
         address, token = self._relays.address, _read_token(self._token)
         if token is not None and self._credentials is None and not is_loopback(host_of(address)):
             raise ConnectionLostError(
-                "a token does not travel in plaintext: give credentials, such as grpc.ssl_channel_credentials()", final=True
+                "tokens are not sent in plaintext: give credentials, such as grpc.ssl_channel_credentials()", final=True
             )
         target, target_options = await self._names.setdefault(address, NameLookup(address)).target()
         options = (*CHANNEL_OPTIONS, *proxy_option(address), *target_options)
@@ -144,7 +144,7 @@ class GrpcConnector:
 
 
 def _encode(message: FromPublisher | Joined) -> bytes:
-    """The message as it travels. Raises `UnsendableError` with the one of several that can not be encoded."""
+    """The message as it travels. Raises `UnsendableError` with the one of several that cannot be encoded."""
     try:
         data: bytes = wire.publish_request_to_wire(message).SerializeToString()
         return data

@@ -26,7 +26,7 @@ _WHOLE = 1 << 62
 
 
 class Slice(NamedTuple):
-    """Bytes of one payload with their place; `pts_us` is None where encoded audio does not tell it."""
+    """Bytes of one payload with their place; `pts_us` is None if encoded audio does not tell it."""
 
     data: bytes
     pts_us: int | None
@@ -43,7 +43,7 @@ class AudioLine(Protocol):
 
     @property
     def length_us(self) -> int | None:
-        """Length of all audio so far; None where its encoding does not tell."""
+        """Length of all audio so far; None if its encoding does not tell."""
         ...
 
     @property
@@ -190,10 +190,10 @@ class MotionLine:
     def split(self, message: MotionMessage, at_us: Sequence[int]) -> list[tuple[MotionMessage, int | None]]:
         """Rows of weights with a position each, in parts that lie on the format's grid (to `ON_GRID_US`), with the position of each part.
 
-        Raises `InvalidMediaError` for motion that can not be cut.
+        Raises `InvalidMediaError` for motion that cannot be cut.
         """
         if self._format.encoding is not MotionEncoding.BLENDSHAPE_WEIGHTS:
-            text = "motion of AvatarKit can not be cut at its keyframes: give one at_us for the first keyframe"
+            text = "motion of AvatarKit cannot be cut at its keyframes: give one at_us for the first keyframe"
             raise InvalidMediaError(Fault(Reason.MOTION_FORMAT_UNSUPPORTED, text, "at_us"))
         row_bytes = 4 * len(self._format.blendshape_names)
         starts = [0]
@@ -219,7 +219,7 @@ class MotionLine:
 
 
 def check_size(data: bytes, what: str, field: str) -> None:
-    """Raise `InvalidMediaError` where `data` is larger than a payload may be."""
+    """Raise `InvalidMediaError` if `data` is larger than a payload may be."""
     if len(data) > MAX_PAYLOAD_BYTES:
         text = f"{what} of {len(data)} bytes; at most {MAX_PAYLOAD_BYTES} are carried"
         raise InvalidMediaError(Fault(Reason.PAYLOAD_TOO_LARGE, text, field))
@@ -249,7 +249,7 @@ def _inspect_weights(data: bytes, names: int) -> MotionMessage:
 
 
 def _first_not_finite(data: bytes) -> int | None:
-    """Index of the first little-endian float32 that is none; None where there is none.
+    """Index of the first little-endian float32 that is none; None if there is none.
 
     Such a number has an exponent of ones only (IEEE 754, 3.4), seven of whose eight bits are in its last byte. A weight whose last
     byte is so is larger than 10³⁸, so that nearly always a look at every fourth byte is enough.

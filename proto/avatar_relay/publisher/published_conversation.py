@@ -76,7 +76,7 @@ class _Queue:
     """Up to here nothing is kept."""
 
     def first_us(self, room: int) -> int | None:
-        """Where the first one lies, -1 where that is not known; None where none waits, or it fits neither into the credit nor `room`."""
+        """Where the first one lies, -1 where that is not known; None if none waits, or it fits neither into the credit nor `room`."""
         if not self.payloads or len(self.payloads[0].data) > min(self.credit, room):
             return None
         pts_us = self.payloads[0].pts_us
@@ -150,7 +150,7 @@ class PublishedConversation:
 
     @property
     def motion_refusal(self) -> DropReason | None:
-        """Why motion would not be used now; None where it would."""
+        """Why motion would not be used now; None if it would."""
         if self._audio_only:
             return DropReason.AUDIO_ONLY
         if self.phase in (Phase.ENDED, Phase.CLOSED):
@@ -173,7 +173,7 @@ class PublishedConversation:
         return self._audio.carried_bytes
 
     def has_room(self, kind: Kind, size: int) -> bool:
-        """Whether `size` bytes fit into what may wait. Whatever is too large for it fits where nothing waits."""
+        """Whether `size` bytes fit into what may wait. Whatever is too large for it fits if nothing waits."""
         queue = self._queues[kind]
         return not queue.payloads or queue.waiting_bytes + size <= self._buffer_bytes
 
@@ -187,7 +187,7 @@ class PublishedConversation:
         return [data[start : start + step] for start in range(0, len(data), step)] or [data]
 
     def push_audio(self, data: bytes) -> None:
-        """Take sound, one piece of it. Raises `InvalidMediaError` on what can not be a packet, and has then taken nothing."""
+        """Take sound, one piece of it. Raises `InvalidMediaError` on what cannot be a packet, and has then taken nothing."""
         assert self.takes_audio
         self._append(Kind.AUDIO, self._audio.cut(data))
 
@@ -323,7 +323,7 @@ class PublishedConversation:
         self._queues[Kind.MOTION].credit += credit.motion_bytes
 
     def next_message(self) -> Outgoing | None:
-        """What goes out now; None where nothing waits, or nothing may go."""
+        """What goes out now; None if nothing waits, or nothing may go."""
         if self.phase in (Phase.ENDED, Phase.CLOSED) or self.suspended:
             return None
         if payloads := self._take():

@@ -66,7 +66,7 @@ class Publisher:
 
     `random_bytes` makes ids, `jitter` (0 to 1) spreads reconnects, `now_us` is a monotonic clock: all three for tests.
     `trace` gives the trace context of a new conversation; by default that of the span active where it is opened.
-    `publisher_id` is kept over reconnects; by default it is made up. Arguments that can not be are a `TypeError` or `ValueError`.
+    `publisher_id` is kept over reconnects; by default it is made up. Arguments that cannot be are a `TypeError` or `ValueError`.
     """
 
     def __init__(
@@ -133,7 +133,7 @@ class Publisher:
         """
         relays = RelayList(as_addresses(address, "address", MAX_RELAYS), random.random)
         if credentials is not None:
-            import grpc  # late: who has credentials has imported it
+            import grpc  # late: a caller with credentials has imported it
 
             check_type(credentials, grpc.ChannelCredentials, "credentials")
         if not (token is None or isinstance(token, str | Path)):
@@ -158,7 +158,7 @@ class Publisher:
         return cls(connector, publisher_id=publisher_id, trace=trace)
 
     async def __aenter__(self) -> Self:
-        """Connect. Raises `ConnectionLostError` where that does not succeed within the publisher's lease."""
+        """Connect. Raises `ConnectionLostError` if that does not succeed within the publisher's lease."""
         self._runner = asyncio.create_task(self._run(), name=f"publisher {self.publisher_id}")
         try:
             async with asyncio.timeout(PUBLISHER_LEASE_US / _US_PER_S):
@@ -192,7 +192,7 @@ class Publisher:
     ) -> Avatar:
         """A face on one or more devices or groups, each an argument of its own; nothing is sent before its first sound.
 
-        Raises `TypeError`, and `ValueError` for names that can not be.
+        Raises `TypeError`, and `ValueError` for names that cannot be.
         """
         return Avatar(self, AvatarSettings(targets, audio_format, motion_format, pacing, on_playing))
 
@@ -221,7 +221,7 @@ class Publisher:
     # --- for avatars -----------------------------------------------------------------------------------------------
 
     def check(self) -> None:
-        """Raise `PublisherClosedError`, or `ConnectionLostError` where there is no stream and none is hoped for."""
+        """Raise `PublisherClosedError`, or `ConnectionLostError` if there is no stream and none is hoped for."""
         if self._runner is None:
             raise PublisherClosedError("the publisher is not open: use it within `async with`")
         if not self._connected and not self._patient:
@@ -265,9 +265,9 @@ class Publisher:
             await self._keep_connected()
         except Exception as error:
             logger.exception("publisher=%s stopped", self.publisher_id)
-            self._failure = ConnectionLostError(f"the publisher stopped for a fault of its own: {error}", final=True)
+            self._failure = ConnectionLostError(f"the publisher stopped because of an internal error: {error}", final=True)
             self._connected = self._patient = False
-            self.session.fail_all(_lost("the publisher stopped for a fault of its own"))
+            self.session.fail_all(_lost("the publisher stopped because of an internal error"))
             self._changed.set()
 
     async def _keep_connected(self) -> None:

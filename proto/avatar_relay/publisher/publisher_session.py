@@ -83,7 +83,7 @@ class Record:
     steered: Pause | Resume | None = None
     """Which of these was said last; a stream may have swallowed it."""
     again_until_us: int = 0
-    """It is being opened again, and asked for until then; 0 where it is not."""
+    """It is being opened again, and asked for until then; 0 if it is not."""
 
     @property
     def conversation_id(self) -> str:
@@ -234,7 +234,7 @@ class PublisherSession:
         self.stir(record)
         outcome = record.playback.outcome
         if isinstance(outcome, ConversationFinished) and record.conversation.phase not in (Phase.ENDED, Phase.CLOSED):
-            text = f"the devices finished it before its end was said: {outcome.reason}"
+            text = f"the devices finished it before its end was sent: {outcome.reason}"
             self._stop(record, Fault(Reason.CONVERSATION_CLOSED, text))
         if record.is_over:
             record.conversation.forget()
@@ -360,7 +360,7 @@ class PublisherSession:
         return now_us < record.again_until_us
 
     def _lose_device(self, record: Record, device_id: str, now_us: int) -> None:
-        """A device can not go on: it is over there, as the relay would have told."""
+        """A device cannot go on: it is over there, as the relay would have told."""
         record.targets = tuple(target for target in record.targets if target != device_id)
         body = Finished(record.playback.position_us, interrupted=True, reason=FinishReason.DEVICE_LOST.value)
         self._on_event(PlayerEvent(0, record.conversation_id, body, device_id), now_us)

@@ -14,7 +14,7 @@ class RelayLink(Protocol):
     async def send(self, message: FromPublisher | Joined) -> None:
         """Hand a message over; waits while the line is full. Cancelling may break the line.
 
-        Raises `ConnectionLostError`, and `UnsendableError` where a message can not be sent though the line is whole.
+        Raises `ConnectionLostError`, and `UnsendableError` if a message cannot be sent though the line is whole.
         """
         ...
 

@@ -59,7 +59,7 @@ class SendQueue:
     def say(self, message: FromPublisher) -> None:
         """A command. Raises `BufferFullError`."""
         if len(self._control) >= MAX_CONTROL:
-            raise BufferFullError(f"{MAX_CONTROL} commands wait; the relay takes none")
+            raise BufferFullError(f"{MAX_CONTROL} commands are waiting; the relay accepts none")
         self._control.append(message)
 
     def repeat(self, messages: Iterable[FromPublisher]) -> None:

@@ -5,7 +5,7 @@ Rules:
    joined requests, all that waits travels in one message.
 2. With a media tick, media waits for the next multiple of it, so that many live conversations share a message; control does not.
 3. A ping is said every heartbeat, behind all control that waits.
-4. A message that can not be sent fails its own conversation; all others go out.
+4. A message that cannot be sent fails its own conversation; all others go out.
 """
 
 from __future__ import annotations
@@ -123,7 +123,7 @@ class Writer:
 
 
 def _conversation_of(message: FromPublisher) -> str:
-    """The conversation that a message belongs to; empty where it belongs to none."""
+    """The conversation that a message belongs to; empty if it belongs to none."""
     if isinstance(message, PublishOpen):
         return message.open.conversation_id
     return str(getattr(message, "conversation_id", ""))

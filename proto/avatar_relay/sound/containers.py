@@ -69,7 +69,7 @@ def id3_bytes(header: bytes) -> int:
     return size + (20 if header[5] & 0x10 else 10)
 
 
-# Each probe says whether it is so; None where more bytes would tell.
+# Each probe says whether it is so; None if more bytes would tell.
 
 
 def _marked(head: bytes, mark: bytes, needed: int) -> bool | None:

@@ -1,4 +1,4 @@
-"""What breaks a format's rules and is heard all the same."""
+"""What breaks a format's rules and is heard nevertheless."""
 
 from __future__ import annotations
 

@@ -41,13 +41,13 @@ VORBIS_LAYOUTS: tuple[tuple[int, ...], ...] = (
 
 
 def speakers_of_mask(mask: int, channels: int) -> tuple[int, ...] | None:
-    """The speakers of a channel mask in order; None where it names another number of them than there are channels."""
+    """The speakers of a channel mask in order; None if it names another number of them than there are channels."""
     speakers = tuple(bit for bit in range(32) if mask >> bit & 1)
     return speakers if len(speakers) == channels else None
 
 
 def mono_gains(speakers: Sequence[int] | None, channels: int) -> list[float]:
-    """What each channel contributes; `speakers` is None where they have no layout."""
+    """What each channel contributes; `speakers` is None if they have no layout."""
     if channels == 1:
         return [1.0]
     gains = [_GAINS.get(speaker, _REAR_GAIN) for speaker in speakers or ()]

@@ -28,7 +28,7 @@ _BITS_REVERSED = bytes(int(f"{byte:08b}"[::-1], 2) for byte in range(256))
 
 @dataclass(frozen=True, slots=True)
 class OggPage:
-    """One page as it stands in the stream. `granule` is None where no packet ends on it."""
+    """One page as it stands in the stream. `granule` is None if no packet ends on it."""
 
     serial: int
     sequence: int
@@ -86,7 +86,7 @@ class OggPages:
         self._buffer.clear()
 
     def feed(self, data: bytes) -> Iterator[OggPage]:
-        """All pages that are complete with this data. Raises `SoundError` where it is not Ogg."""
+        """All pages that are complete with this data. Raises `SoundError` if it is not Ogg."""
         self._buffer += data
         while (page := self._next_page()) is not None:
             self._unsynced_bytes = self.damaged_pages = 0
@@ -117,7 +117,7 @@ class OggPages:
         return None
 
     def _find_capture_pattern(self) -> bool:
-        """Whether a header may begin at the start of the buffer, after what can not be one was skipped."""
+        """Whether a header may begin at the start of the buffer, after what cannot be one was skipped."""
         if not self._seen_page and not CAPTURE_PATTERN.startswith(bytes(self._buffer[:4])):
             raise SoundError(f"not an Ogg stream: it begins with {bytes(self._buffer[:4]).hex(' ')}, not with 'OggS'")
         index = self._buffer.find(CAPTURE_PATTERN)

@@ -2,9 +2,9 @@
 
 The rules:
 1. A logical stream begins with a page flagged first that holds an OpusHead; OpusTags follow; then audio. Streams of
-   other kinds beside it are passed over; where there are only such, it is an error. So is a stream without any sound.
+   other kinds beside it are passed over; if there are only such, it is an error. So is a stream without any sound.
    An ID3 tag in front, and whatever is no page between pages and at the end, is passed over.
-2. Where what was sent breaks the format's rules and is heard all the same, that is an irregularity: told once for each kind.
+2. Where what was sent breaks the format's rules and is heard nevertheless, that is an irregularity: told once for each kind.
    Empty packets, and the lack of a page flagged last, are none.
 3. Of a page at the end that is cut, the whole packets are heard, if its number says that it is the next page.
 """
@@ -45,7 +45,7 @@ class OggOpusReader:
     def decode(self, data: bytes) -> NDArray[np.int16]:
         """The samples of all pages that are complete.
 
-        Raises `SoundError` where it is not Ogg Opus; what is good beside that comes with the next call.
+        Raises `SoundError` if it is not Ogg Opus; what is good beside that comes with the next call.
         """
         self._failed = False
         try:
@@ -74,7 +74,7 @@ class OggOpusReader:
         return np.concatenate([good[:frames], concealed])
 
     def finish(self) -> NDArray[np.int16]:
-        """The samples of what can be saved of a page that was cut. Raises `SoundError` (once) where there was no sound at all."""
+        """The samples of what can be saved of a page that was cut. Raises `SoundError` (once) if there was no sound at all."""
         for page in self._pages.finish():
             self._read(page)
         cut_bytes, cut_page = self._pages.pending_bytes, self._pages.cut_page()
@@ -83,7 +83,7 @@ class OggOpusReader:
         self._pages.drop_pending()
         finished, self._finished = self._finished, True
         if self._has_sound and cut_bytes:
-            self._irregularities.tell("cut", f"the stream is cut short, {cut_bytes} bytes into a page")
+            self._irregularities.tell("cut", f"the stream is truncated, {cut_bytes} bytes into a page")
         elif self._has_sound and self._pages.damaged_pages:
             self._irregularities.tell("damaged end", "the last page is damaged, and left out")
         elif not self._has_sound and not finished:
@@ -99,7 +99,7 @@ class OggOpusReader:
         return np.concatenate(pieces) if pieces else np.zeros(0, np.int16)
 
     def _without_front(self, data: bytes) -> bytes:
-        """Bytes from the first page on; keeps back those of which it is not clear. Raises `SoundError` where no page follows."""
+        """Bytes from the first page on; keeps back those of which it is not clear. Raises `SoundError` if no page follows."""
         self._front += data
         while self._front:
             skipped = min(self._skip_bytes, len(self._front))

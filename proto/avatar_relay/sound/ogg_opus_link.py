@@ -36,7 +36,7 @@ class OggOpusLink:
     """One stream of a chain. What is wrong in it is told, and decoding goes on."""
 
     def __init__(self, page: OggPage, head: OpusHead, irregularities: Irregularities) -> None:
-        """`page` is its first. Raises `SoundError` where there is no decoder for it."""
+        """`page` is its first. Raises `SoundError` if there is no decoder for it."""
         self.serial = page.serial
         self.tags_seen = False
         self.has_sound = False
@@ -162,7 +162,7 @@ class OggOpusLink:
 
     def _disbelieve(self) -> None:
         self._believed = False
-        self._irregularities.tell("granule", "granule positions contradict the length of the sound, and are not believed")
+        self._irregularities.tell("granule", "granule positions contradict the length of the sound, and are ignored")
 
     def _without_pre_skip(self, samples: Samples) -> Samples:
         skipped = min(self._skip_frames, len(samples))

@@ -31,7 +31,7 @@ _CONCEALMENT_FADE_ENDS = OPUS_RATE_HZ * 60 // 1000
 def packet_frames(packet: bytes) -> int:
     """Samples at 48 kHz in an Opus packet, from its first two bytes (RFC 6716, 3.1 and 3.2).
 
-    Raises `SoundError` where they can not be.
+    Raises `SoundError` if they cannot be.
     """
     if not packet:
         raise SoundError("empty Opus packet")
@@ -55,7 +55,7 @@ def _frames_of_one(configuration: int) -> int:
 
 
 class OpusStream:
-    """One decoder state of libopus at 48 kHz, which gives mono. Raises `SoundError` where libopus is missing.
+    """One decoder state of libopus at 48 kHz, which gives mono. Raises `SoundError` if libopus is missing.
 
     Without `mapping` a packet is one Opus stream, mono or stereo, and libopus mixes it down. With one, `gains` has what each of
     its channels contributes, and packets hold as many `streams`, the first `coupled` of them stereo (RFC 7845, 5.1.1).
@@ -121,5 +121,5 @@ def _libopus() -> Any:
     """opuslib-next, which finds libopus when it is imported."""
     try:
         return importlib.import_module("opuslib_next")
-    except Exception as error:  # it raises a bare Exception where the library is missing
-        raise SoundError(f"Opus can not be decoded here, install libopus (Debian: libopus0): {error}") from error
+    except Exception as error:  # it raises a bare Exception if the library is missing
+        raise SoundError(f"Opus cannot be decoded here, install libopus (Debian: libopus0): {error}") from error

@@ -54,5 +54,5 @@ def parse_head(packet: bytes) -> OpusHead:
     streams, coupled, *mapping = table
     decoded = streams + coupled
     if not streams or coupled > streams or decoded > 255 or any(decoded <= channel < 255 for channel in mapping):
-        raise SoundError(f"OpusHead maps {channels} channels to {streams} streams, {coupled} of them stereo, which can not be")
+        raise SoundError(f"OpusHead maps {channels} channels to {streams} streams, {coupled} of them stereo, which cannot be")
     return OpusHead(pre_skip_frames, gain_q8, family, streams, coupled, tuple(mapping))

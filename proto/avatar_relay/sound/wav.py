@@ -45,7 +45,7 @@ class WavFormat:
 
 
 def parse_format(chunk: bytes) -> WavFormat:
-    """Read a `fmt ` chunk. Raises `SoundError` where it is too short."""
+    """Read a `fmt ` chunk. Raises `SoundError` if it is too short."""
     if len(chunk) < 16:
         raise SoundError(f"its 'fmt ' chunk has {len(chunk)} bytes; at least 16 are needed")
     encoding, channels, rate_hz, _, block_bytes, bits = struct.unpack_from("<HHIIHH", chunk)
@@ -64,12 +64,12 @@ class WavReader:
         self._position = 0
         """Bytes of the file before the buffer."""
         self._end: int | None = None
-        """Where the whole ends; None where its size is not known."""
+        """Where the whole ends; None if its size is not known."""
         self._long_data_bytes = 0
         self._skip_bytes = 0
         self.format: WavFormat | None = None
         self.data_left: int | None = 0
-        """Bytes of samples that are still to come; None where that is not known."""
+        """Bytes of samples that are still to come; None if that is not known."""
         self.in_data = False
         """Whether samples come next."""
         self.data_begins = 0
@@ -94,7 +94,7 @@ class WavReader:
         self._position += len(taken)
         return taken
 
-    # Each state takes what it needs, and gives samples; None where it needs more.
+    # Each state takes what it needs, and gives samples; None if it needs more.
 
     def _read_header(self) -> bytes | None:
         if len(self._buffer) < HEADER_BYTES:

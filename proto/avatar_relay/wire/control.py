@@ -38,7 +38,7 @@ def _check_volume(volume: pb.SetVolume) -> None:
 
 def _check_credit(credit: pb.Credit) -> None:
     if max(credit.audio_bytes, credit.motion_bytes) > 1 << 40:
-        raise WireError(Fault(Reason.CREDIT_INVALID, "a grant of more than a tebibyte can not be meant", "credit"))
+        raise WireError(Fault(Reason.CREDIT_INVALID, "a grant of more than a tebibyte cannot be meant", "credit"))
 
 
 def _kind_of(event: str) -> Converter[Any]:
@@ -69,7 +69,7 @@ def _check_settings(settings: pb.DeviceSettings) -> None:
         raise WireError(Fault(Reason.SETTINGS_INVALID, text, "settings.revision"))
     names = [one.name for one in settings.settings]
     if len(set(names)) < len(names):
-        raise WireError(Fault(Reason.SETTINGS_INVALID, "a setting is there twice", "settings.settings"))
+        raise WireError(Fault(Reason.SETTINGS_INVALID, "a setting is given twice", "settings.settings"))
 
 
 def _named(kind: Any, value: str, most: int, field: str) -> Converter[tuple[tuple[str, str], ...]]:

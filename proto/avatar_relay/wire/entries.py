@@ -23,7 +23,7 @@ _FIXED_BYTES = {1: 8, 5: 4}
 
 
 def check_entries(data: bytes, most: int = MAX_MESSAGE_PAYLOADS) -> None:
-    """Raise `WireError` where a `PublishRequest` or `AttachResponse` of more than `UNCOUNTED_BYTES` holds more than `most` payloads,
+    """Raise `WireError` if a `PublishRequest` or `AttachResponse` of more than `UNCOUNTED_BYTES` holds more than `most` payloads,
     or much that is no media."""
     with suppress(IndexError):  # cut off: protobuf says so
         _count(data, 0, len(data), 0, 0, most)
@@ -46,7 +46,7 @@ def _count(data: bytes, at: int, end: int, kind: int, count: int, most: int) -> 
         if inner is not None:
             count = _count(data, at, min(at + size, end), inner, count, most)
         elif kind == 0 and size > MAX_REQUEST_BYTES:
-            text = f"{size} bytes that are no media; at most {MAX_REQUEST_BYTES} are allowed"
+            text = f"{size} bytes that are not media; at most {MAX_REQUEST_BYTES} are allowed"
             raise WireError(Fault(Reason.MESSAGE_TOO_LARGE, text))
         at += size
     return count

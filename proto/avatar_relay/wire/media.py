@@ -263,7 +263,7 @@ def open_to_wire(open_: ConversationOpen) -> pb.ConversationOpen:
 
 
 def open_from_wire(message: pb.ConversationOpen, *, id_required: bool = True) -> ConversationOpen:
-    """Check and read the opening of a conversation; without an id only where the relay mints one."""
+    """Check and read the opening of a conversation; without an id only if the relay mints one."""
     conversation_id = message.conversation_id
     if (conversation_id or id_required) and not is_valid_id(conversation_id):
         fault = Fault(Reason.CONVERSATION_ID_INVALID, f"conversation_id must be {ID_RULE}", "open.conversation_id")
@@ -288,7 +288,7 @@ def expression_to_wire(expression: Expression) -> pb.Expression:
 
 
 def expression_from_wire(holder: Any, field: str, conversation_id: str | None = None) -> Expression:
-    """The expression of a message; a preset that is not known here is neutral. Raises `WireError` for an intensity that can not be."""
+    """The expression of a message; a preset that is not known here is neutral. Raises `WireError` for an intensity that cannot be."""
     if not holder.HasField("expression"):
         return AS_MOTION_SAYS
     message = holder.expression

@@ -78,7 +78,7 @@ def publish_request_from_wire(message: pb.PublishRequest, data: bytes) -> m.AtRe
 def requests_in(message: pb.PublishRequest, data: bytes) -> Sequence[tuple[pb.PublishRequest, bytes]]:
     """The requests that a message holds, which came as `data`, each with its own bytes: itself, or those joined in it.
 
-    Raises `WireError` where they are too many.
+    Raises `WireError` if they are too many.
     """
     if message.WhichOneof("message") != "joined":
         return ((message, data),)
@@ -90,7 +90,7 @@ def requests_in(message: pb.PublishRequest, data: bytes) -> Sequence[tuple[pb.Pu
 
 
 def _joined_data(data: bytes) -> list[bytes]:
-    """The bytes of each joined request; none where the message holds anything else, or is written in an unusual way."""
+    """The bytes of each joined request; none if the message holds anything else, or is written in an unusual way."""
     found: list[bytes] = []
     if not is_only(pb.PublishRequest.JOINED_FIELD_NUMBER, data):
         return found

@@ -25,14 +25,14 @@ class WireError(PeerError):
 
 
 def check_count(values: Sized, most: int, field: str, conversation_id: str | None = None) -> None:
-    """Raise `WireError` where a repeated field has more entries than it may."""
+    """Raise `WireError` if a repeated field has more entries than it may."""
     if len(values) > most:
         text = f"{field} has {len(values)} entries; at most {most} are allowed"
         raise WireError(Fault(Reason.MESSAGE_INVALID, text, field), conversation_id)
 
 
 def bounded(text: str, characters: int, field: str, conversation_id: str | None = None) -> str:
-    """`text`; raises `WireError` where it is longer than it may be."""
+    """`text`; raises `WireError` if it is longer than it may be."""
     if len(text) > characters:
         fault = Fault(Reason.MESSAGE_INVALID, f"{field} has {len(text)} characters; at most {characters} are allowed", field)
         raise WireError(fault, conversation_id)

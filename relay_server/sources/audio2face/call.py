@@ -1,4 +1,4 @@
-"""One call of `ProcessAudioStream`: a clip's sound goes out as it is made, and the answers are kept for who reads them.
+"""One call of `ProcessAudioStream`: a clip's sound goes out as it is made, and the answers are kept for their reader.
 
 Rules:
 1. Sound goes out as fast as it is made and answers are taken in as fast as they come, whatever the device does: a service
@@ -116,8 +116,8 @@ class ServiceCall:
         except (grpc.aio.AioRpcError, asyncio.InvalidStateError):
             logger.debug("the service took no more sound; its answers say why")
         except Exception:
-            logger.exception("sending speech to Audio2Face-3D broke off")
-            self._error = ServiceError(Fault(Reason.SOURCE_FAILED, "sending speech to Audio2Face-3D broke off"))
+            logger.exception("sending speech to Audio2Face-3D failed")
+            self._error = ServiceError(Fault(Reason.SOURCE_FAILED, "sending speech to Audio2Face-3D failed"))
             self._call.cancel()
 
     async def _write(self, data: bytes) -> None:
@@ -147,8 +147,8 @@ class ServiceCall:
             code, details = self._ending or (error.code(), error.details())
             self._error = rpc_error(code, details, self._settings)
         except Exception:
-            logger.exception("reading the answers of Audio2Face-3D broke off")
-            self._error = ServiceError(Fault(Reason.SOURCE_FAILED, "reading the answers of Audio2Face-3D broke off"))
+            logger.exception("reading the answers of Audio2Face-3D failed")
+            self._error = ServiceError(Fault(Reason.SOURCE_FAILED, "reading the answers of Audio2Face-3D failed"))
         finally:
             self._over = True
             self._moved.set()
@@ -185,7 +185,7 @@ class ServiceCall:
                 self._counters["processed"] += 1
             case wire.Unknown():
                 self._counters["unknown_messages"] += 1
-                logger.info("Audio2Face-3D said something that this version does not know; it is passed over")
+                logger.info("Audio2Face-3D said unknown to this version; it is passed over")
 
     def _begin(self, header: wire.Header) -> None:
         names = header.blendshape_names

@@ -303,7 +303,7 @@ class Clip:
         self._out.push_audio(np.frombuffer(data, "<i2").astype(np.int16))
 
     def _end(self) -> None:
-        """The service is through. Raises `ServiceError` where it should not be."""
+        """The service is through. Raises `ServiceError` if it should not be."""
         if not self._line.rows or not self.sound.complete or self.sound.seconds - self._covered_s > MAX_SHORT_S:
             raise invalid_error(f"its motion ends at {self._covered_s:.3f} s, in speech of {self.sound.seconds:.3f} s")
         self._push_ours(self.sound.size_bytes)

@@ -55,10 +55,10 @@ def status_error(message: str, settings: Audio2FaceSettings) -> ServiceError:
 
 def silent_error(timeout_s: float) -> ServiceError:
     """Nothing came for too long."""
-    text = f"Audio2Face-3D has had sound for {timeout_s:g} s and says nothing"
+    text = f"Audio2Face-3D received sound and has been silent for {timeout_s:g} s"
     return ServiceError(Fault(Reason.SOURCE_SILENT, text, retry_after_ms=RETRY_AFTER_MS))
 
 
 def invalid_error(text: str) -> ServiceError:
-    """What the service says can not be used."""
+    """What the service says cannot be used."""
     return ServiceError(Fault(Reason.SOURCE_INVALID, f"Audio2Face-3D breaks its protocol: {text}"))

@@ -5,7 +5,7 @@ Rules:
 2. Time codes go forward. A keyframe whose row is taken is passed over, and counted.
 3. Rows that the service left out, also before its first keyframe, are filled on a straight line, and counted, up to
    `MAX_GAP_S`.
-4. What can not be used (a time or weight that is not finite, time that goes back, a longer gap, a row of another width,
+4. What cannot be used (a time or weight that is not finite, time that goes back, a longer gap, a row of another width,
    motion that goes on beyond the sound) ends the motion: `KeyframeError`.
 """
 
@@ -25,7 +25,7 @@ MAX_BEYOND_S = 1.0
 
 
 class KeyframeError(ValueError):
-    """Motion that can not be used; the text says what was wrong, and where."""
+    """Motion that cannot be used; the text says what was wrong, and where."""
 
 
 class KeyframeLine:
@@ -64,7 +64,7 @@ class KeyframeLine:
         return rows
 
     def hold(self, rows: int) -> Rows:
-        """The last row again, until there are `rows`; nothing where there was none."""
+        """The last row again, until there are `rows`; nothing if there was none."""
         missing = max(0, rows - self.rows) if self._last is not None else 0
         self.rows += missing
         self.filled += missing

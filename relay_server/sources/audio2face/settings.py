@@ -62,7 +62,7 @@ def _read_emotions(value: Any) -> tuple[Emotion, ...]:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Audio2FaceSettings:
-    """Settings of a service. Raises `ConfigError` where a value can not be."""
+    """Settings of a service. Raises `ConfigError` if a value cannot be."""
 
     target: str = setting(MISSING, takes.text("HOST:PORT"), f"the service, such as 127.0.0.1:52000 or {NVCF}")
     tls: bool = setting(False, takes.switch(), "use TLS")
@@ -97,9 +97,9 @@ class Audio2FaceSettings:
         if not host or "/" in host or not port.isascii() or not port.isdigit() or not 0 < int(port) <= 65_535:
             raise ConfigError(f"audio2face.target: {self.target!r} is not HOST:PORT, such as {NVCF}")
         if self.api_key and not self.tls:
-            raise ConfigError("audio2face.tls: an API key does not travel in plaintext; set tls = true")
+            raise ConfigError("audio2face.tls: API keys are not sent in plaintext; set tls = true")
         if not self.function_id.isascii() or not self.function_id.isprintable():
-            raise ConfigError("audio2face: the function id holds characters that can not be sent")
+            raise ConfigError("audio2face: the function id holds characters that cannot be sent")
         self._check_emotions()
 
     def _check_emotions(self) -> None:

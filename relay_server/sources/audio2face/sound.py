@@ -1,4 +1,4 @@
-"""The sound that a face is made for: pulled from the source that speaks, kept per clip for those who read it."""
+"""The sound that a face is made for: pulled from the speech source, kept per clip for its readers."""
 
 from __future__ import annotations
 
@@ -130,7 +130,7 @@ class ClipSound:
         return bytes(self._data[start:end])
 
     async def beyond(self, place: int) -> bool:
-        """Wait for more than `place` bytes; False where the clip is complete without. Safe to cancel."""
+        """Wait for more than `place` bytes; False if the clip is complete without. Safe to cancel."""
         while len(self._data) <= place and not self.complete:
             await self._moved.wait()
         return len(self._data) > place

@@ -54,7 +54,7 @@ class Audio2FaceSource:
     name = "audio2face"
 
     def __init__(self, settings: Audio2FaceSettings, *, text: Source, audio: Source, tracing: SourceTracing | None = None) -> None:
-        """`text` speaks text, `audio` reads files; both make PCM. Raises `ConfigError` where the certificates can not be read."""
+        """`text` speaks text, `audio` reads files; both make PCM. Raises `ConfigError` if the certificates cannot be read."""
         self._settings = settings
         self._text = text
         self._audio = audio
@@ -69,7 +69,7 @@ class Audio2FaceSource:
         return self._counters
 
     async def perform(self, speech: Speech) -> Performance:
-        """Begin to speak, and wait for the service's header. Raises `SourceError` where there is nothing to speak."""
+        """Begin to speak, and wait for the service's header. Raises `SourceError` if there is nothing to speak."""
         match speech:
             case AudioSpeech(audio_format, chunks):
                 feed = SpeechFeed(audio_format, chunks)
@@ -124,7 +124,7 @@ class Performing:
         self._items = self._run(None)
 
     async def begin(self) -> MotionFormat | None:
-        """Wait for the names; None where there will be no motion. Safe to cancel."""
+        """Wait for the names; None if there will be no motion. Safe to cancel."""
         try:
             self._names = await self._begin_clip()
         except ServiceError as error:
@@ -150,7 +150,7 @@ class Performing:
             raise
 
     async def aclose(self) -> None:
-        """Stop the service and the speech, also where nothing was read."""
+        """Stop the service and the speech, also if nothing was read."""
         await self._items.aclose()
         await self._clip.close()
         await self._feed.close()
@@ -232,4 +232,4 @@ def _read_authorities(path: Path) -> bytes:
     try:
         return path.read_bytes()
     except OSError as error:
-        raise ConfigError(f"audio2face.tls_ca_file: {path} can not be read: {error.strerror}") from error
+        raise ConfigError(f"audio2face.tls_ca_file: {path} cannot be read: {error.strerror}") from error

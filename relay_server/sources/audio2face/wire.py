@@ -38,7 +38,7 @@ class StatusCode(enum.IntEnum):
 
 @dataclass(frozen=True, slots=True)
 class Header:
-    """Comes first. `pcm_rate_hz` is that of the sound beside the animation; None where that is not mono PCM of 16 bits."""
+    """Comes first. `pcm_rate_hz` is that of the sound beside the animation; None if that is not mono PCM of 16 bits."""
 
     blendshape_names: tuple[str, ...]
     pcm_rate_hz: int | None

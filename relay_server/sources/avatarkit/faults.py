@@ -1,7 +1,7 @@
 """What a failure that a Server SDK tells means: our reason for it, and what is tried next.
 
 The SDKs' own names mislead (a bad API key is `invalidEgressConfig`, every abnormal close is `connectionClosed`), so the
-numbers go first: the close code, the code of a ServerError, the HTTP status; the name only where there is no number.
+numbers go first: the close code, the code of a ServerError, the HTTP status; the name only if there is no number.
 40xx is final and 45xx passes, by the published protocol; what is not in a table follows that rule.
 """
 
@@ -23,9 +23,9 @@ MAX_DETAIL_CHARACTERS = 200
 class Recovery(enum.Enum):
     """What is tried after a failure."""
 
-    AT_ONCE = "a new session at once, the conversation goes on there"
-    BACK_OFF = "a new session after a wait, the conversation goes on there"
-    GIVE_UP = "this conversation goes on with sound only; the next one may try"
+    AT_ONCE = "a new session at once; the conversation continues there"
+    BACK_OFF = "a new session after a wait; the conversation continues there"
+    GIVE_UP = "this conversation continues with sound only; the next one tries again"
     HOLD = "sound only, for all conversations until the hold is over"
 
 
@@ -68,18 +68,16 @@ _CROWDED = FailureVerdict(
 _KEY = FailureVerdict(Reason.SOURCE_REFUSED, Recovery.HOLD, "the credentials are not accepted; check the API key and app_id", HOLD_US)
 _AVATAR = FailureVerdict(Reason.SOURCE_REFUSED, Recovery.HOLD, "app_id or avatar_id is not known there; check both", HOLD_US)
 _REFUSED = FailureVerdict(Reason.SOURCE_REFUSED, Recovery.HOLD, "the Motion Server refuses the session", HOLD_US)
-_REQUEST = FailureVerdict(
-    Reason.SOURCE_REFUSED, Recovery.GIVE_UP, "the Motion Server does not take what it is asked; check rate and format"
-)
+_REQUEST = FailureVerdict(Reason.SOURCE_REFUSED, Recovery.GIVE_UP, "the Motion Server rejects the request; check rate and format")
 _AWAY = FailureVerdict(Reason.SOURCE_UNAVAILABLE, Recovery.BACK_OFF, "the Motion Server is not available at present")
 _CUT = FailureVerdict(Reason.SOURCE_UNAVAILABLE, Recovery.BACK_OFF, "the connection to the Motion Server broke off")
-_TOKEN = FailureVerdict(Reason.SOURCE_UNAVAILABLE, Recovery.BACK_OFF, "the session token is not valid any more")
+_TOKEN = FailureVerdict(Reason.SOURCE_UNAVAILABLE, Recovery.BACK_OFF, "the session token is no longer valid")
 _IDLE = FailureVerdict(Reason.SOURCE_UNAVAILABLE, Recovery.AT_ONCE, "the Motion Server closed a session that was idle")
 _BROKEN = FailureVerdict(Reason.SOURCE_INVALID, Recovery.GIVE_UP, "the Motion Server breaks the protocol")
 _LARGE = FailureVerdict(
     Reason.SOURCE_INVALID, Recovery.GIVE_UP, "the Motion Server sent a message of more than 1 MiB, which its SDK does not take"
 )
-_SILENT_START = FailureVerdict(Reason.SOURCE_SILENT, Recovery.BACK_OFF, "no session could be had in time")
+_SILENT_START = FailureVerdict(Reason.SOURCE_SILENT, Recovery.BACK_OFF, "no session was available in time")
 _SILENT = FailureVerdict(Reason.SOURCE_SILENT, Recovery.GIVE_UP, "the Motion Server stopped sending motion")
 _UNEQUAL = FailureVerdict(Reason.SOURCE_INVALID, Recovery.GIVE_UP, "the motion is not as long as the sound")
 _FLOOD = FailureVerdict(Reason.LIMIT_REACHED, Recovery.GIVE_UP, "the Motion Server sent more motion than is kept for a conversation")
@@ -108,7 +106,7 @@ OWN_CODES: dict[str, FailureVerdict] = {
     "motionStalled": _SILENT,
     "motionOverflow": _FLOOD,
     "motionDisagrees": _UNEQUAL,
-    "motionUndecodable": FailureVerdict(Reason.MOTION_UNDECODABLE, Recovery.GIVE_UP, "a motion message can not be read"),
+    "motionUndecodable": FailureVerdict(Reason.MOTION_UNDECODABLE, Recovery.GIVE_UP, "a motion message cannot be read"),
 }
 """Failures that we find ourselves."""
 

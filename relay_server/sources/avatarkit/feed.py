@@ -3,7 +3,7 @@
 Rules:
 1. Sound goes out as fast as it comes, never paced. What motion does not cover yet is kept, up to `MAX_UNCOVERED_BYTES`.
 2. `rewind` begins again, on another session, behind the last keyframe that came: the motion goes on where it broke off.
-   That needs PCM, where a keyframe's sample is known; encoded sound can not be cut there.
+   That needs PCM, where a keyframe's sample is known; encoded sound cannot be cut there.
 3. Motion is complete with its end mark, or where it covers the sound to within a keyframe and no mark came for
    `END_GRACE_US`.
 4. Motion never runs ahead of the sound by more than `MAX_SURPLUS_US`.
@@ -68,7 +68,7 @@ class Feed:
 
     @property
     def sound_us(self) -> int:
-        """Length of the sound so far; 0 where its encoding does not tell."""
+        """Length of the sound so far; 0 if its encoding does not tell."""
         return self._us(self._kept_from + len(self._kept))
 
     def is_plausible(self, keyframes: int) -> bool:
@@ -87,7 +87,7 @@ class Feed:
         self._ended = True
 
     def take(self, now_us: int) -> Sending | None:
-        """What is sent next; None where nothing waits. What was taken counts as sent."""
+        """What is sent next; None if nothing waits. What was taken counts as sent."""
         if self._end_sent:
             return None
         start = self._sent_to - self._kept_from
@@ -112,7 +112,7 @@ class Feed:
             self._drop(min(self._byte_of(self._keyframes), self._sent_to))
 
     def rewind(self) -> bool:
-        """Begin again behind the motion that came, as a new request; False where that can not be done."""
+        """Begin again behind the motion that came, as a new request; False if that cannot be done."""
         self._end_seen = self._end_sent = False
         if not self._pcm_rate_hz:
             return self._sent_to == 0

@@ -57,7 +57,7 @@ class LiveSession:
         """Whether the SDK has a request open: it knows of it from the first attempt to send."""
 
     async def open(self, timeout_s: float) -> None:
-        """Connect. Raises `SdkError`; where it raises or is cancelled, `close` gives back what was had by then."""
+        """Connect. Raises `SdkError`; if it raises or is cancelled, `close` gives back what was had by then."""
         try:
             async with asyncio.timeout(timeout_s):
                 connection_id = await self._vendor.start()

@@ -40,7 +40,7 @@ class PerformanceBuffer:
         self._moved.set()
 
     def put_motion(self, data: bytes) -> bool:
-        """Add motion; False where there is no room."""
+        """Add motion; False if there is no room."""
         if self._motion_bytes + len(data) > MAX_MOTION_BYTES:
             return False
         self._motion.append(MotionChunk(data))

@@ -58,7 +58,7 @@ class Pool:
     async def lease(self, device: str, audio_format: AudioFormat) -> LiveSession:
         """A session for a conversation on a device; waits for one, at most as long as a start may take. Safe to cancel.
 
-        Raises `SdkError` where one was tried and failed, and `SourceError` where none can be had.
+        Raises `SdkError` if one was tried and failed, and `SourceError` if none is available.
         """
         try:
             async with asyncio.timeout(self._start_timeout_s):

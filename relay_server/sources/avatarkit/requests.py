@@ -3,7 +3,7 @@
 Rules:
 1. One request is current from `begin` to `close`. Its id is known once the SDK has returned it (`named`); motion that is
    faster than that is parked, and judged then.
-2. Motion of the current id is its own. After `close` the id is closed for ever: late motion of a cancelled or finished
+2. Motion of the current id is its own. After `close` the id is closed forever: late motion of a cancelled or finished
    request is dropped as closed, and never booked to the next one. Any other id is unknown.
 3. A message that repeats the one before it, byte for byte, is a duplicate: motion messages carry no sequence, and twice
    the same would shift all that follows. What comes after the end mark is dropped, too.

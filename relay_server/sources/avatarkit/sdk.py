@@ -12,7 +12,7 @@ from relay_server.sources.avatarkit.faults import SdkFailure
 
 
 class SdkListener(Protocol):
-    """Who owns a vendor session."""
+    """The owner of a vendor session."""
 
     def on_frames(self, data: bytes) -> None:
         """A motion message, byte for byte as it came on the WebSocket."""

@@ -114,7 +114,9 @@ class Conversing:
                 await self._await_motion(moving, began_us)
         except Exception as bug:
             logger.exception("%s: a conversation on %s broke off", self._pool.name, self._device)
-            error = SourceError(Fault(Reason.SOURCE_FAILED, f"{self._pool.name}: stopped for a fault of its own: {type(bug).__name__}"))
+            error = SourceError(
+                Fault(Reason.SOURCE_FAILED, f"{self._pool.name}: stopped because of an internal error: {type(bug).__name__}")
+            )
         finally:
             moving.cancel()
             await asyncio.gather(moving, return_exceptions=True)
@@ -195,7 +197,7 @@ class Conversing:
                 return
 
     async def _use(self, live: LiveSession) -> SdkFailure | None:
-        """One request on one session; None where all motion came."""
+        """One request on one session; None if all motion came."""
         self._failure = None
         live.begin(self)
         while self._failure is None:

@@ -1,4 +1,4 @@
-"""Which vendor sessions there are, who gets one, and when one is opened or closed. Each that is open costs money.
+"""Which vendor sessions exist, which conversation gets one, and when one is opened or closed. Each that is open costs money.
 
 Rules:
 1. A device has at most one session at a time, all together at most `max_sessions`; closing ones count until they are gone,
@@ -10,7 +10,8 @@ Rules:
 4. After a failure nobody gets a session before a wait: full jitter below a limit that doubles with each failure in a row.
    A row ends when motion came, or with `CALM_US` without a failure; that a session could be opened does not end it, because
    one that is closed again at once is paid for, too.
-   A refusal holds for longer: sessions that are open serve on, new ones are not tried, and who needs one is told why at once.
+   A refusal holds for longer: open sessions continue, new ones are not tried, and a conversation that needs one fails at
+   once with the reason.
 """
 
 from __future__ import annotations
@@ -30,7 +31,7 @@ RENEW_MARGIN_US = 20_000_000
 
 @dataclass(frozen=True, slots=True)
 class StockRules:
-    """Limits; times in µs. `session_max_us` is 0 where sessions may last."""
+    """Limits; times in µs. `session_max_us` is 0 if sessions may last."""
 
     warm_format: AudioFormat
     warm_sessions: int
@@ -113,7 +114,7 @@ class SessionStock:
         return sum(1 for entry in self._entries.values() if standing in (None, entry.standing))
 
     def standing(self, number: int) -> SessionState | None:
-        """A session's part; None where it is gone."""
+        """A session's part; None if it is gone."""
         entry = self._entries.get(number)
         return None if entry is None else entry.standing
 

@@ -19,7 +19,7 @@ API_KEY_VARIABLES = {name: f"AVATAR_RELAY_{name.upper()}_API_KEY" for name in SD
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AvatarKitSettings:
-    """One account. Raises `ConfigError` where a value can not be."""
+    """One account. Raises `ConfigError` if a value cannot be."""
 
     sdk: str
     """`spatius` or `spatialreal`."""
@@ -56,7 +56,7 @@ class AvatarKitSettings:
         if bool(self.console_url) != bool(self.ingress_url):
             raise ConfigError(f"{self.sdk}: console_url and ingress_url go together; give both, or a region")
         if not self.console_url and not self.region:
-            raise ConfigError(f"{self.sdk}.region: is missing (such as us-west), where console_url and ingress_url are not given")
+            raise ConfigError(f"{self.sdk}.region: is missing (such as us-west), if console_url and ingress_url are not given")
         for name, schemes in (("console_url", ("http", "https")), ("ingress_url", ("http", "https", "ws", "wss"))):
             url = getattr(self, name)
             if url and not _is_url(url, schemes):
@@ -66,9 +66,9 @@ class AvatarKitSettings:
         if not 0 <= self.warm_sessions <= self.max_sessions or self.max_sessions < 1:
             raise ConfigError(f"{self.sdk}: max_sessions must be at least 1, and warm_sessions at most that")
         if self.idle_close_s < 0 or self.start_timeout_s < 1:
-            raise ConfigError(f"{self.sdk}: idle_close_s can not be negative, and start_timeout_s must be at least 1")
+            raise ConfigError(f"{self.sdk}: idle_close_s cannot be negative, and start_timeout_s must be at least 1")
         if self.session_max_s and self.session_max_s <= 30:
-            raise ConfigError(f"{self.sdk}.session_max_s: must be more than 30, or 0 where the plan has no limit")
+            raise ConfigError(f"{self.sdk}.session_max_s: must be more than 30, or 0 if the plan has no limit")
 
 
 def _is_url(url: str, schemes: tuple[str, ...]) -> bool:

@@ -25,7 +25,7 @@ _LOUD_LIBRARIES = ("websockets", "aiohttp")
 
 
 def make_sdk(settings: AvatarKitSettings, api_key: str) -> Sdk:
-    """The SDK that the settings name. Raises `ConfigError` where its package is not installed."""
+    """The SDK that the settings name. Raises `ConfigError` if its package is not installed."""
     try:
         package = importlib.import_module(settings.sdk)
     except ImportError as error:

@@ -28,7 +28,7 @@ class AudioFile:
     """An open file. Reading blocks, one reader at a time; closing is safe from any thread, also while it is read."""
 
     def __init__(self, path: Path) -> None:
-        """Open and check. Raises `AudioFileError`, and `OSError` where the file can not be read."""
+        """Open and check. Raises `AudioFileError`, and `OSError` if the file cannot be read."""
         if not path.is_file():
             raise FileNotFoundError(2, "no such file", str(path))
         size = path.stat().st_size
@@ -54,7 +54,7 @@ class AudioFile:
         return 10 * math.log10(loudest + 1e-10)
 
     def irregularities(self) -> list[str]:
-        """What was found irregular in what was read so far, and is played all the same."""
+        """What was found irregular in what was read so far, and is played nevertheless."""
         return self._reader.irregularities.take()
 
     def blocks(self, seconds: float) -> Iterator[NDArray[np.int16]]:

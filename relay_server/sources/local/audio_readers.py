@@ -48,7 +48,7 @@ class AudioReader(Protocol):
 
     @property
     def irregularities(self) -> Irregularities:
-        """What was irregular and can be heard all the same."""
+        """What was irregular and can be heard nevertheless."""
         ...
 
     def blocks(self, frames: int) -> Iterator[NDArray[np.float64]]:
@@ -61,8 +61,8 @@ class AudioReader(Protocol):
 
 
 def open_reader(path: Path) -> AudioReader:
-    """The reader for a file, by its content. Raises `AudioFileError`, and `OSError` where it can not be read."""
-    # libsndfile does not say why a file can not be opened; the system does.
+    """The reader for a file, by its content. Raises `AudioFileError`, and `OSError` if it cannot be read."""
+    # libsndfile does not say why a file cannot be opened; the system does.
     with path.open("rb") as file:
         head = file.read(HEAD_BYTES)
         if sniff(head) is Container.ID3:
@@ -78,7 +78,7 @@ def open_reader(path: Path) -> AudioReader:
     except soundfile.LibsndfileError as error:
         if found in (None, Container.UNDECIDED):
             raise AudioFileError("it is not WAV, FLAC, Ogg or MP3, or it is damaged") from error
-        raise AudioFileError(f"it is {found.value if found else ''}, which can not be read: {error.error_string}") from error
+        raise AudioFileError(f"it is {found.value if found else ''}, which cannot be read: {error.error_string}") from error
 
 
 class OggOpusFile:
@@ -183,7 +183,7 @@ class SndFile:
         return _StraightSoundFile(str(self._path))
 
     def _begin(self) -> None:
-        """From the start: opened anew, because some encodings can not be sought in."""
+        """From the start: opened anew, because some encodings cannot be sought in."""
         with self._lock:
             if not self._closed:
                 self._file.close()

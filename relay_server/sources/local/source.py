@@ -47,8 +47,8 @@ def _open(path: Path) -> tuple[AudioFile, float]:
 
 def _fault(path: Path, error: Exception) -> Fault:
     if isinstance(error, OSError):
-        return Fault(Reason.SPEECH_FILE_UNKNOWN, f"{path.name} can not be read: {error.strerror}", "file")
-    return Fault(Reason.SPEECH_FILE_INVALID, f"{path.name} can not be played: {error}", "file")
+        return Fault(Reason.SPEECH_FILE_UNKNOWN, f"{path.name} cannot be read: {error.strerror}", "file")
+    return Fault(Reason.SPEECH_FILE_INVALID, f"{path.name} cannot be played: {error}", "file")
 
 
 def irregularities_of(file: AudioFile) -> list[Irregularity]:

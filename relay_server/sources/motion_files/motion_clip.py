@@ -55,7 +55,7 @@ def clip_of(
 
 
 def rate_of(times_s: NDArray[np.float64]) -> float:
-    """How many rows a second there are where none is missing: a common rate if one is near."""
+    """How many rows a second there are if none is missing: a common rate if one is near."""
     if len(times_s) < 2:
         return 30.0
     found = 1 / float(np.median(np.diff(times_s)))

@@ -37,7 +37,7 @@ class MotionFileSource:
             text = f"{speech.path.name} is not motion that can be played: {error}"
             raise SourceError(Fault(Reason.SPEECH_FILE_INVALID, text, "file")) from error
         except OSError as error:
-            raise SourceError(Fault(Reason.SPEECH_FILE_UNKNOWN, f"{speech.path.name} can not be read: {error.strerror}", "file")) from error
+            raise SourceError(Fault(Reason.SPEECH_FILE_UNKNOWN, f"{speech.path.name} cannot be read: {error.strerror}", "file")) from error
         items = _items(clip, sound, irregular, speech.path)
         return Performance(AudioFormat(Codec.PCM_S16LE, sound.rate_hz), clip.motion_format, Pacing.BURST, items)
 
@@ -52,7 +52,7 @@ def sound_beside(path: Path) -> Path | None:
 
 
 def read_motion(path: Path, sound_s: float, angle_unit: AngleUnit) -> MotionClip:
-    """Read and check a file. Raises `MotionFileError`, and `OSError` where it can not be read."""
+    """Read and check a file. Raises `MotionFileError`, and `OSError` if it cannot be read."""
     is_csv = path.suffix.lower() == ".csv"
     most = MAX_CSV_BYTES if is_csv else MAX_JSON_BYTES
     with path.open("rb") as file:
@@ -82,7 +82,7 @@ def _open(speech: FileSpeech) -> tuple[MotionClip, AudioFile, list[Irregularity]
         heard = math.ceil(length * clip.motion_format.keyframes_per_second)
         return replace(clip, rows=clip.rows[:heard]), AudioFile(path), irregular
     except AudioFileError as error:
-        raise MotionFileError(f"its sound {path.name} can not be played: {error}") from error
+        raise MotionFileError(f"its sound {path.name} cannot be played: {error}") from error
 
 
 async def _items(clip: MotionClip, sound: AudioFile, irregular: list[Irregularity], path: Path) -> AsyncIterator[Item]:
@@ -94,7 +94,7 @@ async def _items(clip: MotionClip, sound: AudioFile, irregular: list[Irregularit
             for item in items:
                 yield item
     except AudioFileError as error:
-        raise SourceError(Fault(Reason.SPEECH_FILE_INVALID, f"the sound of {path.name} can not be played: {error}", "file")) from error
+        raise SourceError(Fault(Reason.SPEECH_FILE_INVALID, f"the sound of {path.name} cannot be played: {error}", "file")) from error
     finally:
         sound.close()
 

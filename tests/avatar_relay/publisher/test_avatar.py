@@ -223,7 +223,7 @@ async def test_a_conversation_without_sound_is_refused(data: bytes, end: bool, w
 
 
 async def test_half_a_sample_at_the_end_is_told() -> None:
-    """It can not be played; the rest is."""
+    """It cannot be played; the rest is."""
     relay = FakeRelay()
     async with relay.publisher() as publisher:
         avatar = publisher.avatar("lobby", audio_format=PCM_16K)
@@ -517,7 +517,7 @@ async def test_an_interrupt_during_a_cut_is_said_on_the_next_stream() -> None:
 
 
 async def test_finished_of_an_unknown_id_is_an_error() -> None:
-    """Instead of waiting for ever."""
+    """Instead of waiting forever."""
     async with FakeRelay().publisher() as publisher:
         with pytest.raises(FaultError, match="not a conversation of this avatar"):
             await publisher.avatar("lobby", audio_format=PCM_16K).finished("c-none")

@@ -123,7 +123,7 @@ def test_a_wrong_timeout_raises_at_the_call(wrong: Any) -> None:
 
 
 def test_closing_ends_waits_of_other_threads() -> None:
-    """Nobody waits for an outcome for ever."""
+    """Nobody waits for an outcome forever."""
     waits = threading.Event()
     with ThreadPoolExecutor(1) as pool:
         publisher = PlayingRelay().blocking()

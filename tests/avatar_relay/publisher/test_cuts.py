@@ -153,7 +153,7 @@ async def test_finished_survives_a_cut() -> None:
 
 
 async def test_a_line_that_swallows_everything_is_left_for_another() -> None:
-    """Also where hello gets no answer, after a stream that had stood: attempts go on (in Python 3.11 they once ended here)."""
+    """Also if hello gets no answer, after a stream that had stood: attempts go on (in Python 3.11 they once ended here)."""
     async with pair("in process") as (_, _, relay, _):
         line = Breakable(relay)
         dead = FakeLink(lambda _: [])

@@ -52,7 +52,7 @@ async def test_an_mp3_in_small_pieces_is_never_sent() -> None:
 
 @pytest.mark.parametrize("size", [40, 3_200, 1 << 20])
 async def test_a_wav_is_stripped(size: int) -> None:
-    """Header and trailing chunks; also where the header is a call of its own, or cut."""
+    """Header and trailing chunks; also if the header is a call of its own, or cut."""
     relay = FakeRelay()
     data = wav(SAMPLES, after=TAG)
     async with relay.publisher() as publisher:

@@ -1,4 +1,4 @@
-"""Who waits for `finished` and did not say the end is told so in the log."""
+"""The log tells a caller that waits for `finished` that it has not sent the end."""
 
 from __future__ import annotations
 

@@ -283,7 +283,7 @@ async def test_heartbeats_are_sent() -> None:
 
 
 def test_a_half_open_line_is_found_and_left_in_time() -> None:
-    """Found within 5 s by either end and back within 7, each with most of a second to spare; also where the first try is lost as well."""
+    """Found within 5 s by either end and back within 7, each with most of a second to spare; also if the first try is lost as well."""
     attempts, found_s = Attempts(PUBLISHER_BACKOFF, lambda: 1.0), PEER_TIMEOUT_US / 1e6 + TICK_S
     assert found_s <= 5 - 0.75
     assert found_s + attempts.wait_s() + attempts.within_s + attempts.wait_s() <= 7 - 0.75

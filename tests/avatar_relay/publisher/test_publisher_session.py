@@ -63,7 +63,7 @@ def test_what_finished_before_it_was_known_to_be_open_is_not_opened_at_a_new_rel
 
 
 def test_what_is_over_stays_over() -> None:
-    """Also where the relay says afterwards that it is open on one device more."""
+    """Also if the relay says afterwards that it is open on one device more."""
     exchange, record, _ = spoken()
     exchange.handle(Opened("c1", ("lobby",)), NOW_US)
     exchange.handle(PlayerEvent(4, "c1", REPLACED, "lobby"), NOW_US)

@@ -103,7 +103,7 @@ async def test_avatarkit_is_placed_by_the_call_only() -> None:
     async with relay.publisher() as publisher:
         avatar = publisher.avatar("lobby", audio_format=PCM_16K, motion_format=AVATARKIT)
         conversation_id = await avatar.yield_audio_data(PCM_100MS)
-        with pytest.raises(InvalidMediaError, match="can not be cut"):
+        with pytest.raises(InvalidMediaError, match="cannot be cut"):
             await avatar.yield_frames_data([avatarkit_message(2)], conversation_id, at_us=[0, 40_000])
         message = avatarkit_message(2)
         assert await avatar.yield_frames_data([message], conversation_id, at_us=1_000_000)

@@ -46,7 +46,7 @@ class Device:
         self.places: dict[tuple[str, Kind], list[tuple[int, int | None]]] = {}
         self.acknowledged = 0
         self.held_back: list[tuple[str, Finished]] | None = None
-        """What it would have told; None where it tells at once."""
+        """What it would have told; None if it tells at once."""
         self._acknowledged = asyncio.Event()
         self._ended = asyncio.Event()
         self._media = asyncio.Event()

@@ -265,7 +265,7 @@ async def test_a_device_that_is_not_there_is_told_for_its_own_conversation(way: 
 
 @pytest.mark.parametrize("error", [ZeroDivisionError(), asyncio.CancelledError()])
 async def test_a_listener_that_raises_disturbs_nobody(way: str, error: BaseException) -> None:
-    """Also where it asks for the result of what was cancelled."""
+    """Also if it asks for the result of what was cancelled."""
 
     def listener(_: AvatarEvent) -> None:
         raise error

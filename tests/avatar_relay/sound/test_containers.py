@@ -69,7 +69,7 @@ def test_length_of_an_id3_tag() -> None:
 @settings(max_examples=300, deadline=None)
 @given(st.sampled_from(FIRST_BYTES), st.binary(max_size=5_000))
 def test_noise_is_none_and_is_decided_in_time(first: int, rest: bytes) -> None:
-    """Also where the first byte is one of a mark."""
+    """Also if the first byte is one of a mark."""
     head = bytes([first]) + rest
     assert sniff(head) in (None, Container.UNDECIDED)
     assert sniff(head + bytes(HEAD_BYTES)) is not Container.UNDECIDED

@@ -200,7 +200,7 @@ def test_stream_that_is_refused(stream: bytes, complaint: str) -> None:
 
 
 def test_bad_packet_in_a_good_page(short_pages: tuple[bytes, Pcm]) -> None:
-    """A packet that can not be decoded is concealed and told; nothing else is lost."""
+    """A packet that cannot be decoded is concealed and told; nothing else is lost."""
     stream, wanted = short_pages
     pages = split_pages(stream)
     serial = int.from_bytes(pages[0][14:18], "little")
@@ -214,7 +214,7 @@ def test_bad_packet_in_a_good_page(short_pages: tuple[bytes, Pcm]) -> None:
 
 
 def test_concealment_after_an_error_begins_with_what_was_good(short_pages: tuple[bytes, Pcm]) -> None:
-    """A payload with a good page and a stream that can not be: its concealment holds the good samples, and nothing is counted twice."""
+    """A payload with a good page and a stream that cannot be: its concealment holds the good samples, and nothing is counted twice."""
     stream, wanted = short_pages
     pages = split_pages(stream)
     decoder = OggOpusReader()

@@ -155,7 +155,7 @@ def test_what_is_beyond_the_end_of_a_page_is_heard_if_the_stream_goes_on(clip: T
 
 
 def test_chains(clip: TakenApart, wanted: NDArray[np.int16]) -> None:
-    """Each link has its pre-skip and its end, also where one lacks the flag, or an ID3 tag lies between."""
+    """Each link has its pre-skip and its end, also if one lacks the flag, or an ID3 tag lies between."""
     links = [clip.mux(last_flags=0), b"ID3\x03\0\0\0\0\0\x0a" + bytes(10), clip.mux(serial=8), clip.mux(serial=9)]
     heard, told = read(b"".join(links))
     assert told == []
@@ -170,9 +170,9 @@ def test_chains(clip: TakenApart, wanted: NDArray[np.int16]) -> None:
         (opus_head(channels=9, mapping_family=1, table=bytes(11)), "9 channels"),
         (opus_head(channels=2, mapping_family=3, table=bytes(30)), "mapping family 3"),
         (opus_head(channels=2, mapping_family=1), "19 bytes; with a mapping of 2 channels it has 23"),
-        (opus_head(channels=2, mapping_family=1, table=b"\0\0\0\0"), "can not be"),
-        (opus_head(channels=2, mapping_family=1, table=b"\1\2\0\1"), "can not be"),
-        (opus_head(channels=2, mapping_family=1, table=b"\1\1\0\2"), "can not be"),
+        (opus_head(channels=2, mapping_family=1, table=b"\0\0\0\0"), "cannot be"),
+        (opus_head(channels=2, mapping_family=1, table=b"\1\2\0\1"), "cannot be"),
+        (opus_head(channels=2, mapping_family=1, table=b"\1\1\0\2"), "cannot be"),
         (opus_head(version=16), "version 16"),
         (b"OpusHead\1", "9 bytes"),
     ],

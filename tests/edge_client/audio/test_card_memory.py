@@ -42,7 +42,7 @@ def test_without_a_folder() -> None:
 
 
 def test_the_oldest_is_forgotten(tmp_path: Path) -> None:
-    """The file does not grow for ever."""
+    """The file does not grow forever."""
     memory = CardMemory(tmp_path)
     for number in range(MAX_CARDS + 2):
         memory.learn(str(number), 20_000)

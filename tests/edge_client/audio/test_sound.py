@@ -61,7 +61,7 @@ def test_a_device_that_was_asked_for_is_not_replaced(tmp_path: Path, monkeypatch
     sink, feed = start_sound(EdgeConfig(audio_device="USB"), lambda sink: Counting(), None)
     try:
         deadline = time.monotonic() + 10
-        while "'USB' is none of the outputs" not in sink.counters().lost:
+        while "'USB' is not an output" not in sink.counters().lost:
             assert time.monotonic() < deadline
             time.sleep(0.01)
         assert not feed.pulled.is_set()
@@ -70,7 +70,7 @@ def test_a_device_that_was_asked_for_is_not_replaced(tmp_path: Path, monkeypatch
 
 
 def test_a_tapped_feed_hears_all_content() -> None:
-    """The tap gets what was pulled, and nothing where there was nothing."""
+    """The tap gets what was pulled, and nothing if there was nothing."""
     heard: list[Pcm] = []
     feed = TappedFeed(Counting(), heard.append)
     assert len(feed.pull(7)) == 7

@@ -52,7 +52,7 @@ def test_truncated_frames_are_forgotten_and_may_be_followed_by_others() -> None:
 
 
 def test_pruning_keeps_the_last_segment() -> None:
-    """What was heard last can be asked for ever."""
+    """What was heard last can be asked forever."""
     line = Timeline(RATE_HZ)
     line.append(0, 480, "a", 0)
     line.append(480, 480, "b", 0)

@@ -50,7 +50,7 @@ def test_a_driver_that_aborts_costs_its_part_only() -> None:
 def test_a_driver_that_hangs_is_given_up() -> None:
     """After the limit."""
     works, text = run_trial("gles", command=[sys.executable, "-c", "import time; time.sleep(60)"], limit_s=0.2)
-    assert (works, text) == (False, "gave no answer within 0.2 s")
+    assert (works, text) == (False, "did not answer within 0.2 s")
 
 
 def test_a_process_that_says_nothing_tells_its_last_words() -> None:

@@ -148,7 +148,7 @@ time.sleep(60)
 
 
 def test_a_child_dies_with_its_parent() -> None:
-    """Also where the parent has no time for anything, and the child looks at nothing."""
+    """Also if the parent has no time for anything, and the child looks at nothing."""
     with subprocess.Popen([sys.executable, "-c", PARENT], cwd=PROJECT_ROOT, stdout=subprocess.PIPE, text=True) as parent:
         assert parent.stdout is not None
         pid = int(parent.stdout.readline())

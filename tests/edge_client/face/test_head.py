@@ -70,7 +70,7 @@ def test_a_head_for_other_shapes_is_refused(tmp_path: Path) -> None:
         ("points", np.full((6819, 3), np.nan, np.float32), "not finite"),
         ("moves", np.zeros((52, 5, 3), np.int16), "shape"),
         ("lash_triangles", np.array(90_000), "fewer triangles"),
-        ("eye_radius", np.array("x"), "can not be read"),
+        ("eye_radius", np.array("x"), "cannot be read"),
     ],
 )
 def test_a_head_whose_arrays_do_not_fit_is_refused(tmp_path: Path, name: str, value: NDArray[np.generic], says: str) -> None:

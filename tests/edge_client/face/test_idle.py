@@ -89,7 +89,7 @@ def test_the_script_repeats() -> None:
 
 
 def test_speech_owns_the_mouth() -> None:
-    """Also where it says 0: the mouth of the two is the mouth of speech."""
+    """Also if it says 0: the mouth of the two is the mouth of speech."""
     idle, speech = pose_of(jawOpen=0.5, mouthSmile=0.4), pose_of(mouthFunnel=0.7)
     both = combine(idle, speech)
     assert (both[list(MOUTH_INDEXES)] == speech[list(MOUTH_INDEXES)]).all()

@@ -70,4 +70,4 @@ def test_the_face_fills_the_second_monitor(two_monitors: dict[str, str], choice:
     second, first, missing = [line for line in ran.stdout.splitlines() if line.startswith(("desktop", "off"))]
     assert (second, first) == ("desktop 240 320 ()", "desktop 320 240 ()")
     assert missing.startswith("off-screen 64 64")
-    assert "monitor 'HDMI' is none of the monitors: [0]" in missing
+    assert "monitor 'HDMI' is not a monitor: [0]" in missing

@@ -18,7 +18,7 @@ SIZE = (800, 480)
 
 @pytest.fixture(autouse=True)
 def needs_xvfb(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Skipped where there is none; the environment is as before afterwards."""
+    """Skipped if there is none; the environment is as before afterwards."""
     if shutil.which("Xvfb") is None:
         pytest.skip("Xvfb is not installed")
     for name in ("DISPLAY", "WAYLAND_DISPLAY", "SDL_VIDEO_WINDOW_POS"):

@@ -349,7 +349,7 @@ def test_the_lead_is_bounded() -> None:
 
 
 def test_a_renderer_that_is_always_too_slow_shows_what_it_can() -> None:
-    """At 60 ms a picture 25 a second can not be: each second picture is left out, sound is not waited for."""
+    """At 60 ms a picture 25 a second cannot be: each second picture is left out, sound is not waited for."""
     clock = Clock()
     renderer = FakeRenderer(clock, cost_us=60_000)
     stage = stage_of(clock, renderer, Speaking())

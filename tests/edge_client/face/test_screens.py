@@ -121,7 +121,7 @@ def test_without_any_screen_it_draws_off_screen_and_says_so(monkeypatch: pytest.
 
 
 def test_a_console_that_can_not_be_had_says_why(monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> None:
-    """The kernel names a card that SDL can not open: the card and the rights it wants are named, and drawing goes on."""
+    """The kernel names a card that SDL cannot open: the card and the rights it wants are named, and drawing goes on."""
     monkeypatch.setattr(screens, "desktop_displays", lambda environment: [])
     monkeypatch.setattr(screens, "connected_cards", lambda: [99])
     renderer = open_renderer(choice="flat", size=(320, 240), fullscreen=False, headless=False)

@@ -352,7 +352,7 @@ async def test_stop_without_a_relay_ends_at_once() -> None:
 
 
 async def test_a_final_refusal_is_told_and_ends_the_link() -> None:
-    """A hello that can not be taken is not repeated; reason and text come out as values."""
+    """A hello that cannot be taken is not repeated; reason and text come out as values."""
     fault = Fault(Reason.PROTOCOL_VERSION_UNSUPPORTED, "version 1 is no longer spoken here", "hello.protocol_version")
 
     async def refuse(stream: Stream) -> None:
@@ -513,7 +513,7 @@ async def test_a_relay_that_takes_no_hello_is_left(monkeypatch: pytest.MonkeyPat
 
 
 def test_a_half_open_link_is_found_and_left_in_time() -> None:
-    """Found within 5 s and back within 7, each with most of a second to spare; also where the first try falls into the hole."""
+    """Found within 5 s and back within 7, each with most of a second to spare; also if the first try falls into the hole."""
     attempts = Attempts(DEVICE_BACKOFF, lambda: 1.0)
     found_s = Heartbeat().silence_us / 1e6 + transport.SILENCE_STEP_S
     assert found_s <= 5 - 0.75

@@ -116,7 +116,7 @@ def test_stopping_before_it_began_is_not_lost() -> None:
 
 
 def test_stopping_what_never_began_is_nothing() -> None:
-    """Where the face can not be opened the link is never started, and is stopped all the same."""
+    """Where the face cannot be opened the link is never started, and is stopped nevertheless."""
     running = Running()
     running.thread.stop()
     assert not running.ended.is_set()

@@ -99,7 +99,7 @@ def test_the_parts_are_told_after_each_welcome() -> None:
 
 
 def test_lost_conversations_play_out_what_is_held() -> None:
-    """What can not go on ends at what the device has, so that its finished event comes; what goes on is left alone."""
+    """What cannot go on ends at what the device has, so that its finished event comes; what goes on is left alone."""
     engine = Engine()
     PlayerPort(engine, loudest=1.0).handle(m.Welcome("t", LIMITS, 0, 0, ("a",), ("b", "unheard-of")), 0)
     assert engine.handled[1:] == [m.ConversationEnd("b", 9, 4)]

@@ -43,7 +43,7 @@ def test_picture_that_shows_the_same_pts_again_goes_on_holding() -> None:
 
 
 def test_hold_ends_with_the_picture_that_shows_another_pts() -> None:
-    """Also where nothing was measured in between."""
+    """Also if nothing was measured in between."""
     meter = SkewMeter()
     meter.picture(0, _at(0), _at(0))
     meter.picture(70_000, _at(70_000), _at(70_000))

@@ -38,7 +38,7 @@ def test_blendshape_weights() -> None:
 
 
 def test_real_motion_speaks() -> None:
-    """On the real recording the jaw is open while there is speech and rests where there is none."""
+    """On the real recording the jaw is open during speech and rests in silence."""
     document = json.loads(shared_data("avatarkit-recording-16k.json").read_text())
     decoder = make_motion_decoder(MotionFormat(MotionEncoding.AVATARKIT_V2))
     poses = np.vstack([decoder.decode(base64.b64decode(text)) for text in document["animation_messages_base64"]])

@@ -1,4 +1,4 @@
-"""Verdicts: what is refused, what is told and heard all the same. The engine over the real decoders, on virtual time."""
+"""Verdicts: what is refused, what is told and heard nevertheless. The engine over the real decoders, on virtual time."""
 
 from __future__ import annotations
 

@@ -356,7 +356,7 @@ def test_what_is_interrupted_unheard_of_ends_once_and_can_not_be_opened() -> Non
 
 @pytest.mark.parametrize(("last_motion_seq", "told"), [(1, [Reason.PAYLOAD_TRUNCATED]), (0, [])])
 def test_truncated_payload_is_given_back_and_told_where_the_end_counts_it(last_motion_seq: int, told: list[Reason]) -> None:
-    """The end of a conversation finds half a payload. One that the end does not count was given up by who said the end."""
+    """The end of a conversation finds half a payload. One that the end does not count was given up by the sender of the end."""
     bench = Bench()
     window = Payload(Kind.MOTION, 1, bytes(40_000), 0, 2_000_000)
     sound = audio_payloads(tone(RATE_HZ))
@@ -396,7 +396,7 @@ def test_undecodable_audio_plays_what_it_can_and_finishes_as_failed() -> None:
 
 
 def test_unknown_audio_format_is_told_and_finished() -> None:
-    """An `open` that can not be played does not hang, and its media is dropped."""
+    """An `open` that cannot be played does not hang, and its media is dropped."""
 
     def no_libopus(format: AudioFormat, rate_hz: int) -> AudioDecoder:
         raise UndecodableError("libopus is missing")

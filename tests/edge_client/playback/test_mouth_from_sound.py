@@ -174,7 +174,7 @@ def test_sound_with_motion_is_not_analysed() -> None:
     ],
 )
 def test_motion_that_is_not_understood_leaves_the_mouth_to_the_sound(names: tuple[str, ...], name_set: NameSet | None, said: str) -> None:
-    """Told once, by name, with the sets that the names may be of; the face speaks all the same, and to the end."""
+    """Told once, by name, with the sets that the names may be of; the face speaks nevertheless, and to the end."""
     bench = Bench()
     format = MotionFormat(MotionEncoding.BLENDSHAPE_WEIGHTS, 25.0, names, name_set)
     bench.handle(open_("a", motion=format, audio=PCM_16K), sound())

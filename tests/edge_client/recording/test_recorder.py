@@ -105,7 +105,7 @@ def test_pictures_are_kept_in_conversations_and_a_little_after() -> None:
 
 
 def test_without_any_conversation_the_figures_say_so() -> None:
-    """Nothing is made up: None where it never came to that."""
+    """Nothing is made up: None if it never came to that."""
     summary = summary_of(run_of(Recorder(SkewMeter())))
     for name in ("conversation_id", "skew_ms", "playback_finished", "first_payload", "first_audio"):
         assert summary[name] is None

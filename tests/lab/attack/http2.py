@@ -64,7 +64,7 @@ class RawClient:
             self.socket.sendall(PREFACE + frame(SETTINGS, 0, 0, settings))
 
     def send(self, data: bytes) -> bool:
-        """Send; False where the other end takes no more."""
+        """Send; False if the other end takes no more."""
         try:
             self.socket.sendall(data)
         except OSError:

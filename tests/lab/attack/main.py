@@ -158,7 +158,7 @@ async def run(only: str, seconds: float, devices: int) -> tuple[list[Verdict], l
 
 
 def main() -> int:
-    """The program; returns its exit status: 1 where a bar was broken."""
+    """The program; returns its exit status: 1 if a bar was broken."""
     parser = command_line("attack", __doc__)
     parser.add_argument("--only", default="", metavar="NAME", help="attacks whose name begins so")
     parser.add_argument("--seconds", type=float, default=6.0, metavar="S", help="how long each attack lasts (default 6)")

@@ -144,7 +144,7 @@ async def run(options: argparse.Namespace) -> dict[str, Any]:
 
 
 def main() -> int:
-    """The program; returns its exit status: 1 where something was lost."""
+    """The program; returns its exit status: 1 if something was lost."""
     parser = command_line("collectors", __doc__)
     parser.add_argument("--devices", type=int, default=10, metavar="N", help="default 10")
     parser.add_argument("--seconds", type=float, default=20.0, metavar="S", help="how long each pair is used (default 20)")

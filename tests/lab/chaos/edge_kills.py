@@ -6,7 +6,7 @@
 A backend speaks to them without end, at twice the speed of speech. Each conversation must end, once, with a reason: heard to its end, or
 lost with its device; where only the relay is killed, all are heard. Each device must be heard again. Measured, in seconds from the start
 of a device's new program: to the relay's welcome, and to the first sound of a conversation. `stalls`: how often a device ran out of sound
-within a conversation. Leaves a line for each event in history.tsv, and summary.json; exits with 1 where a promise was broken.
+within a conversation. Leaves a line for each event in history.tsv, and summary.json; exits with 1 if a promise was broken.
 """
 
 from __future__ import annotations

@@ -274,7 +274,7 @@ class Faults(LineFaults):
 
 
 async def within(seconds: float, is_so: Callable[[], bool]) -> bool:
-    """Wait until something is so; False where that takes longer."""
+    """Wait until something is so; False if that takes longer."""
     deadline = time.monotonic() + seconds
     while not is_so():
         if time.monotonic() > deadline:

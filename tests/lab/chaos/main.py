@@ -7,7 +7,7 @@
 
 Each relay is a program of its own. Each device is the client's own link and outbox with a player that writes down what comes;
 each publisher is the library. All of them talk through proxies that make the network worse.
-Leaves history.tsv and summary.json in the folder; exits with 1 where a promise was broken.
+Leaves history.tsv and summary.json in the folder; exits with 1 if a promise was broken.
 """
 
 from __future__ import annotations

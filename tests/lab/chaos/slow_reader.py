@@ -150,7 +150,7 @@ async def run(options: argparse.Namespace) -> dict[str, Any]:
 
 
 def main() -> int:
-    """The program; returns its exit status: 1 where another device lost something."""
+    """The program; returns its exit status: 1 if another device lost something."""
     parser = command_line("slow_reader", __doc__)
     parser.add_argument("--devices", type=int, default=20, metavar="N", help="with the reader (default 20)")
     parser.add_argument("--seconds", type=float, default=20.0, metavar="S", help="how long a relay is used (default 20)")

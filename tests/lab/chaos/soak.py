@@ -6,7 +6,7 @@
 Conversations, interrupts, and streams that are cancelled, before they are welcome and after. Every few seconds the relay's resident memory,
 its interpreter's blocks of memory, descriptors, threads and tasks are read; the slope is that of a straight line through the
 resident memory after the warm-up. All conversations are held against the promises of `history`. Leaves samples.tsv, history.tsv
-and summary.json, which is printed with the verdict; exits with 1 where something grew or a promise was broken.
+and summary.json, which is printed with the verdict; exits with 1 if something grew or a promise was broken.
 """
 
 from __future__ import annotations
@@ -70,7 +70,7 @@ class TappedRelay(RelayProgram):
         self._tap = tap
 
     async def look(self, seconds: float) -> Sample | None:
-        """A sample; None where the relay did not answer in time."""
+        """A sample; None if the relay did not answer in time."""
         self._tap.unlink(missing_ok=True)
         os.kill(self.pid, signal.SIGUSR1)
         asked = time.monotonic()

@@ -56,7 +56,7 @@ class Journal(PictureObserver):
 
 
 def read_journal(path: Path) -> list[Told]:
-    """From `Journal.write`; nothing where there was no face."""
+    """From `Journal.write`; nothing if there was no face."""
     if not path.exists():
         return []
     fields = (line.split() for line in path.read_text(encoding="ascii").splitlines())

@@ -97,7 +97,7 @@ def _common(left: Pcm, right: Pcm) -> int:
 
 
 def _place(probe: Pcm, sent: Pcm, since: int) -> int | None:
-    """The first place of a probe in the speech, not before `since`; None where there is none."""
+    """The first place of a probe in the speech, not before `since`; None if there is none."""
     rest = sent[since:]
     if len(probe) < _PROBE_FRAMES or len(rest) < _PROBE_FRAMES:
         return None
@@ -153,7 +153,7 @@ def follow(emitted: Pcm, sent: Pcm) -> Followed:
 
 
 def _likeliest(block: NDArray[np.float32], sent: Pcm, expected: int, reach: int) -> int | None:
-    """Where a block lies within `reach` of `expected`, by normalised correlation; None where it is nowhere alike."""
+    """Where a block lies within `reach` of `expected`, by normalised correlation; None if it is nowhere alike."""
     low = max(0, expected - reach)
     around = sent[low : expected + reach + len(block)].astype(np.float32)
     if len(around) < len(block):

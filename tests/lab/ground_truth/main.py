@@ -115,7 +115,7 @@ def tell(report: Report) -> str:
 
 
 def _folder(wanted: Path | None, scratch: Path) -> Path:
-    """Where the logs go. Raises `OSError` where the folder that a person named can not be made, or holds something."""
+    """Where the logs go. Raises `OSError` if the folder that a person named cannot be made, or holds something."""
     if wanted is None:
         return scratch
     wanted.mkdir(parents=True, exist_ok=True)

@@ -38,7 +38,7 @@ class Sounding:
 
 @dataclass(frozen=True, slots=True)
 class Seen:
-    """A picture that came onto the glass at `time_us` and shows the pose of `pts_us`; None where it shows none."""
+    """A picture that came onto the glass at `time_us` and shows the pose of `pts_us`; None if it shows none."""
 
     time_us: float
     pts_us: int | None
@@ -93,7 +93,7 @@ def shown_of(pictures: Sequence[Seen]) -> list[Shown]:
 
 
 def measure(soundings: Sequence[Sounding], shown: Sequence[Shown]) -> Skew:
-    """Skew of one run. Raises `ValueError` where nothing was heard or nothing was seen."""
+    """Skew of one run. Raises `ValueError` if nothing was heard or nothing was seen."""
     if not soundings or not any(picture.conversation >= 0 for picture in shown):
         raise ValueError("nothing was heard" if not soundings else "no picture with a pose was seen")
     times = np.array([picture.time_us for picture in shown])

@@ -72,7 +72,7 @@ class Station:
         return rendition
 
     async def speak(self, performance: Performance, seconds: float) -> ConversationFinished:
-        """Have the device speak, and wait until it is done. Raises `TimeoutError` where that does not come in time."""
+        """Have the device speak, and wait until it is done. Raises `TimeoutError` if that does not come in time."""
         rendition = self.rendition(performance)
         conversation_id = await rendition.begin()
         await rendition.finish()
@@ -123,7 +123,7 @@ def findings(folder: Path, device: PacedDevice, ppm: float) -> Findings:
 
 @asynccontextmanager
 async def station(folder: Path, setup: Setup) -> AsyncIterator[Station]:
-    """Set all up in a folder that is there and empty; take it down in order. Raises `ProgramError` where something does not start."""
+    """Set all up in a folder that is there and empty; take it down in order. Raises `ProgramError` if something does not start."""
     device = PacedDevice(build_library(), folder, fields=f"ppm {setup.ppm} {setup.device_fields}")
     async with AsyncExitStack() as stack:
         enter = stack.enter_async_context

@@ -44,7 +44,7 @@ class MouthOnPictures:
     heard_s: NDArray[np.float64]
     """PTS heard when the picture was on the glass."""
     opening_px: NDArray[np.float64]
-    """Gap between the lips in the mouth's middle; 0 where they touch."""
+    """Gap between the lips in the mouth's middle; 0 if they touch."""
     skew_ms: NDArray[np.float64]
     figures: dict[str, Any]
     """The client's own, as in `edge-summary.json`."""

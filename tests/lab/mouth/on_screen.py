@@ -1,6 +1,6 @@
 """Is what people see on the screen what the mesh says, and when?
 
-The real pair plays a recorded AvatarKit conversation (one that the project makes itself where none is named); the face is a window
+The real pair plays a recorded AvatarKit conversation (one that the project makes itself if none is named); the face is a window
 on an X server without a screen, and a second process reads that server: the stamp strip 600 times a second, the mouth whenever the
 strip has changed. Each picture is thus known by the PTS that is stamped into it, seen at a time, with a mouth as open as its
 pixels say. Printed: pictures told and seen, the skew of sound heard and picture seen, and how the opening on the screen follows
@@ -109,7 +109,7 @@ class Teller(PictureObserver):
 
 @contextmanager
 def virtual_display(size: tuple[int, int]) -> Iterator[str]:
-    """An X server without a screen; its name, such as ":7". Raises `FileNotFoundError` where Xvfb is not installed."""
+    """An X server without a screen; its name, such as ":7". Raises `FileNotFoundError` if Xvfb is not installed."""
     read_end, write_end = os.pipe()
     screen = f"{size[0]}x{size[1]}x24"
     command = ["Xvfb", "-displayfd", str(write_end), "-screen", "0", screen, "-nolisten", "tcp", "-noreset"]
@@ -223,7 +223,7 @@ def _judge(told: list[Told], seen: list[Seen], reads_per_second: float) -> Truth
 
 
 def main() -> int:
-    """Play, read, print; 1 where an aim is missed."""
+    """Play, read, print; 1 if an aim is missed."""
     parser = command_line("mouth/on_screen", __doc__)
     parser.add_argument("recording", nargs="?", type=Path, metavar="RECORDING.json")
     parser.add_argument("--size", default="800x480", metavar="WxH")

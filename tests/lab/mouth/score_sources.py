@@ -69,7 +69,7 @@ def _poses(recording: Recording, share: float) -> list[Pose]:
 
 
 def seen(poses: Sequence[Pose], head_file: Path | None = None) -> NDArray[np.float64]:
-    """1 where a picture of the drawn head shows the lips apart, 0 where they touch."""
+    """1 where a picture of the drawn head shows the lips apart, 0 if they touch."""
     renderer = open_face(choice="gles", size=(480, 480), fullscreen=False, headless=True, head_file=head_file).renderer
     found: list[bool] = []
     for pose in poses:

@@ -182,7 +182,7 @@ class Device {
     this.grantIfMuch();
   }
 
-  /** Why a payload is not used; empty where it is. @param {string} id @param {number} seq @param {Kind} kind */
+  /** Why a payload is not used; empty if it is. @param {string} id @param {number} seq @param {Kind} kind */
   whyNot(id, seq, kind) {
     const conversation = this.conversations.get(id);
     if (!conversation) return this.closed.has(id) ? 'conversation_closed' : 'conversation_unknown';
@@ -211,7 +211,7 @@ class Device {
   interrupt(id) {
     const conversation = this.conversations.get(id);
     if (conversation) this.finish(conversation, true, 'interrupted');
-    else if (!this.closed.has(id)) this.finish(new Conversation({ conversation_id: id }), true, 'interrupted'); // it ends all the same
+    else if (!this.closed.has(id)) this.finish(new Conversation({ conversation_id: id }), true, 'interrupted'); // it ends nevertheless
   }
 
   /** @param {Conversation | undefined} conversation @param {boolean} paused */

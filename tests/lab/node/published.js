@@ -121,7 +121,7 @@ class PublishedConversation {
     return { end: { conversation_id: this.id, last_audio_seq: this.audio.seq, last_motion_seq: this.motion.seq } };
   }
 
-  /** @returns {string} the kind that waits for credit; empty where none does */
+  /** @returns {string} the kind that waits for credit; empty if none does */
   get starved() {
     if (!this.isOpen) return '';
     if (this.audio.waiting.length && !this.audio.fits(Infinity)) return 'audio';

@@ -189,7 +189,7 @@ class Publisher {
     if (this.seen.size > MAX_SEEN) this.seen.delete(/** @type {string} */ (this.seen.values().next().value));
   }
 
-  /** @param {PublishedConversation} conversation @param {string} device empty where the relay itself reports @param {any} fault */
+  /** @param {PublishedConversation} conversation @param {string} device empty if the relay itself reports @param {any} fault */
   onError(conversation, device, fault) {
     report({ event: 'error', conversation: conversation.id, device, ...fault });
     if (conversation.againUntilMs > Date.now() && LATER.has(fault.reason)) { // its devices are not back yet

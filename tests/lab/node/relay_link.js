@@ -168,7 +168,7 @@ class RelayLink {
     const welcomeTimer = setTimeout(() => { this.unanswered += 1; giveUp(`no welcome for ${welcomeMs} ms`); }, welcomeMs);
     /** @type {NodeJS.Timeout[]} */
     const timers = [setInterval(() => {
-      if (stream.welcomedUs && nowUs() - stream.heardUs > SILENCE_MS * 1000) giveUp(`the relay said nothing for ${SILENCE_MS} ms`);
+      if (stream.welcomedUs && nowUs() - stream.heardUs > SILENCE_MS * 1000) giveUp(`the relay was silent for ${SILENCE_MS} ms`);
     }, SILENCE_STEP_MS)];
 
     const welcome = (/** @type {any} */ body) => {

@@ -305,7 +305,7 @@ def header(rate_hz: int, names: tuple[str, ...] = NAMES) -> Any:
 
 
 def animation(time_s: float | None, weights: NDArray[np.float32], pcm: bytes = b"") -> Any:
-    """One keyframe with its sound; sound alone where there is no time."""
+    """One keyframe with its sound; sound alone if there is no time."""
     message = AnimationStream()
     message.animation_data.SetInParent()
     if time_s is not None:

@@ -60,7 +60,7 @@ class PacedDevice:
         beside.replace(self.config)  # a reader sees the one or the other
 
     def unplug(self) -> None:
-        """Pull the card: it cannot be opened, and each handle that is open now is dead for ever."""
+        """Pull the card: it cannot be opened, and each handle that is open now is dead forever."""
         self._unplugged.touch()
 
     def unplug_at_next_start(self) -> None:
@@ -102,7 +102,7 @@ class PacedDevice:
 
 
 def build_library() -> Path:
-    """The compiled plug-in, from a cache that is keyed by its source. Skips the test where it can not be built."""
+    """The compiled plug-in, from a cache that is keyed by its source. Skips the test where it cannot be built."""
     compiler = shutil.which("gcc") or shutil.which("cc")
     if compiler is None:
         pytest.skip("no C compiler for the ALSA test device: apt-get install gcc libc6-dev")

@@ -46,7 +46,7 @@ class Access:
             pass
 
     def add(self, role: Role, name: str, *, life_s: int = 0, certificate: str = "", **more: Any) -> str:
-        """Let one in; returns its token, empty where it comes by certificate."""
+        """Let one in; returns its token, empty if it comes by certificate."""
         now_s = int(time.time())
         token, record = make_token(os.urandom, now_s, now_s + life_s if life_s else 0)
         identity = Identity(role=role, name=name, certificate=certificate, tokens=() if certificate else (record,), **more)

@@ -41,7 +41,7 @@ def issue(role: Role = Role.OPERATOR, name: str = "ann", **more: object) -> tupl
 
 
 def refusal(door: Admission, shown: PresentedCredentials, *, method: str = LIST, peer: str = PEER, now_us: int = 0) -> Reason | None:
-    """Why one is not let in; None where it was let in, and left again."""
+    """Why one is not let in; None if it was let in, and left again."""
     try:
         door.leave(door.enter(method, shown, peer, now_us, 1))
     except RequestError as error:

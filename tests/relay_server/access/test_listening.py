@@ -1,4 +1,4 @@
-"""Where operators are served: with the rest, on an address of their own, or nowhere; and reflection only where wanted."""
+"""Where operators are served: with the rest, on an address of their own, or nowhere; and reflection only if wanted."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ async def test_both_doors_are_kept(tmp_path: Path) -> None:
                 assert (await code_of(channel, method))[0] is Code.UNAUTHENTICATED
 
 
-@pytest.mark.parametrize(("guarded", "said"), [(False, "open for everybody"), (True, "open for who is in the access file")])
+@pytest.mark.parametrize(("guarded", "said"), [(False, "open for everybody"), (True, "open for identities of the access file")])
 async def test_it_is_said_who_may_enter(tmp_path: Path, caplog: pytest.LogCaptureFixture, guarded: bool, said: str) -> None:
     """In one line at start."""
     caplog.set_level(logging.INFO)

@@ -53,7 +53,7 @@ def identities(draw: st.DrawFn) -> Identity:
 
 @given(st.lists(identities(), max_size=4))
 def test_what_is_written_is_read(listed: list[Identity]) -> None:
-    """All of it; unless two have the same name, token or certificate, which can not be."""
+    """All of it; unless two have the same name, token or certificate, which cannot be."""
     try:
         directory = Directory(listed)
     except ConfigError:
@@ -181,7 +181,7 @@ def test_a_life_by_relayctl(terminal: Terminal, tmp_path: Path) -> None:
     assert split_token(again.strip())[1] not in terminal("device", "list")[1]
     assert terminal("device", "revoke", "lobby")[0] == 0
     assert "REVOKED" in terminal("device", "list")[1]
-    assert terminal("device", "rotate", "lobby") == (2, "relayctl: error: device lobby was revoked; create it anew\n")
+    assert terminal("device", "rotate", "lobby") == (2, "relayctl: error: device lobby was revoked; create it again\n")
     assert terminal("device", "create", "lobby")[0] == 0
 
 

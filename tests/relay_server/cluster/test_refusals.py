@@ -65,7 +65,7 @@ def test_a_secret_is_needed(tmp_path: Path) -> None:
 
 
 async def test_a_start_without_nats_ends(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The client library would try for ever; the text names the servers, and no password."""
+    """The client library would try forever; the text names the servers, and no password."""
     monkeypatch.setattr(nats_core, "CONNECT_S", 0.3)
     backplane = nats_core.NatsBackplane(["nats://relay-1:secret@127.0.0.1:1"], "test", None)
     async with asyncio.timeout(20):

@@ -1,4 +1,4 @@
-"""The tick: media waits for it, and nothing waits for ever."""
+"""The tick: media waits for it, and nothing waits forever."""
 
 from __future__ import annotations
 

@@ -69,7 +69,7 @@ def test_a_kind_without_credit_does_not_hold_up_the_other() -> None:
 
 
 def test_next_conversation_waits_for_the_end_of_the_one_before() -> None:
-    """A queued conversation can not eat the credit of the one that plays."""
+    """A queued conversation cannot eat the credit of the one that plays."""
     outbox = open_outbox(Credit(1000, 1000), "c1", "c2")
     outbox.put_media("c2", fragment(Kind.AUDIO, 1, 0))
     assert take_all(outbox) == []
@@ -78,7 +78,7 @@ def test_next_conversation_waits_for_the_end_of_the_one_before() -> None:
 
 
 def test_marks_follow_what_they_mark() -> None:
-    """`audio_only` after all motion, `end` after all media, also where credit is short."""
+    """`audio_only` after all motion, `end` after all media, also if credit is short."""
     outbox = open_outbox(Credit(0, 0), "c1")
     outbox.put_media("c1", fragment(Kind.MOTION, 1, 0))
     outbox.put_audio_only("c1")

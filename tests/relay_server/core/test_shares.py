@@ -31,7 +31,7 @@ def test_an_identity_has_its_share_of_places() -> None:
     shares = Shares("watches", 3, 2)
     shares.take("a")
     shares.take("a")
-    with pytest.raises(RequestError, match="a has 2 watches open already, which is its share"):
+    with pytest.raises(RequestError, match="a has 2 watches open already, its maximum"):
         shares.take("a")
     shares.take("b")
     with pytest.raises(RequestError, match="3 watches are open already"):

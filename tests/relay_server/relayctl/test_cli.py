@@ -81,7 +81,7 @@ async def bench(tmp_path: Path) -> AsyncIterator[Bench]:
 
 
 async def test_devices_lists_them(bench: Bench, capsys: pytest.CaptureFixture[str]) -> None:
-    """One line each; what a device says of itself can not steer the terminal."""
+    """One line each; what a device says of itself cannot steer the terminal."""
     assert await bench.run("devices") == 0
     head, line = capsys.readouterr().out.splitlines()
     assert head.split() == ["DEVICE", "STATE", "VOLUME", "PLAYING", "WAITING", "SOFTWARE"]

@@ -78,7 +78,7 @@ def test_it_comes_back_and_says_so() -> None:
     seen, said, error = run(relay)
     assert seen == [ATTACHED] * 3
     assert error is REFUSED
-    again = "watching again; what happened meanwhile is missing here"
+    again = "watching again; events in between were missed"
     assert said == [
         "not watching any more (INTERNAL: for a reason); trying again",
         again,

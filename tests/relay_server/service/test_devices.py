@@ -103,7 +103,7 @@ async def test_messages_of_a_later_version_are_passed_over(relay: Wired) -> None
 
 
 async def test_event_of_an_unknown_kind_is_acknowledged(relay: Wired) -> None:
-    """Its device would repeat it for ever; events after it are acknowledged as well."""
+    """Its device would repeat it forever; events after it are acknowledged as well."""
     device = await relay.device()
     later = device_pb.AttachRequest(event=pb.PlayerEvent(event_id=1, conversation_id="c"))
     later.event.MergeFromString(b"\xfa\x01\x02\x08\x01")

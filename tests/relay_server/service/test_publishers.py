@@ -143,7 +143,7 @@ async def test_motion_that_a_device_does_not_understand_leaves_the_sound(relay: 
 
 
 async def test_a_faulty_opening_typed_by_hand_leaves_the_one_before(relay: Wired) -> None:
-    """An `open` without id that can not be read is not the conversation opened last; what follows without id is not either."""
+    """An `open` without id that cannot be read is not the conversation opened last; what follows without id is not either."""
     device, publisher = await relay.device(), relay.publisher_stream()
     await publisher.say(open=opening(motion=False))
     await publisher.hear("opened")

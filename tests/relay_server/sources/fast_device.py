@@ -35,7 +35,7 @@ from relay_server.core.device_outbox import JoinedMessages, MediaMessage
 from tests.edge_client.playback_bench import SteppedSink
 
 LEISURE_S = 0.003
-"""Left to all others between bouts, even where the speed that was asked for can not be had."""
+"""Left to all others between bouts, even if the requested speed is not reached."""
 MAX_BOUT = 12
 """Steps without a break: 120 ms of the device's time."""
 STAMP_BASE = 1 << 14

@@ -1,4 +1,4 @@
-"""API keys: where they come from, and what is said of those that can not be."""
+"""API keys: where they come from, and what is said of those that cannot be."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from relay_server.sources.api_keys import MAX_KEY_BYTES, read_api_key
 
 
 def test_environment_goes_before_the_file(tmp_path: Path) -> None:
-    """And the file's first line serves where there is none; neither is no error."""
+    """And the file's first line serves if there is none; neither is no error."""
     path = tmp_path / "key"
     path.write_text(" key-of-file \nanything else\n")
     assert read_api_key("sdk", "VARIABLE", path, {"VARIABLE": "key-of-environment\n"}) == "key-of-environment"
@@ -22,7 +22,7 @@ def test_environment_goes_before_the_file(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("content", "text"),
     [
-        (None, r"sdk\.api_key_file: .*key can not be read: No such file"),
+        (None, r"sdk\.api_key_file: .*key cannot be read: No such file"),
         (b"\xff\xfesecret", r"sdk\.api_key_file: .* does not begin with a key"),
         (b"sec\0ret", "characters that no header can carry"),
     ],

@@ -123,7 +123,7 @@ async def test_file_that_is_no_recording(tmp_path: Path) -> None:
 
 async def test_file_that_is_not_there(tmp_path: Path) -> None:
     """Nor where it was looked for."""
-    with pytest.raises(SourceError, match=r"none\.json can not be read") as caught:
+    with pytest.raises(SourceError, match=r"none\.json cannot be read") as caught:
         await RecordingSource().perform(FileSpeech(tmp_path / "none.json"))
     assert caught.value.fault.reason is Reason.SPEECH_FILE_UNKNOWN
     assert str(tmp_path) not in caught.value.fault.text

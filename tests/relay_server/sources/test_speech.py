@@ -1,4 +1,4 @@
-"""Source `speech`: text, spoken by espeak-ng. Runs on the real library; skips where it is not installed."""
+"""Source `speech`: text, spoken by espeak-ng. Runs on the real library; skips if it is not installed."""
 
 from __future__ import annotations
 
@@ -244,7 +244,7 @@ class MissingEspeak(PlainEspeak):
 
     def rate(self) -> int:
         """Always fails."""
-        raise EspeakError("libespeak-ng.so.1 can not be loaded: install Debian's libespeak-ng1 and espeak-ng-data")
+        raise EspeakError("libespeak-ng.so.1 cannot be loaded: install Debian's libespeak-ng1 and espeak-ng-data")
 
 
 async def test_missing_library() -> None:

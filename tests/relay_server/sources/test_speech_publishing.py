@@ -116,7 +116,7 @@ async def test_lost_motion_goes_on_with_sound_only(script: tuple[Item, ...]) -> 
 
 @pytest.mark.parametrize("place", [0, 1, 2])
 async def test_irregular_sound_is_reported_and_goes_on(place: int) -> None:
-    """With its conversation's id, also where the source tells before the first sound."""
+    """With its conversation's id, also if the source tells before the first sound."""
     relay, told = FakeRelay(), list[tuple[str, Fault]]()
     irregular = Fault(Reason.AUDIO_IRREGULAR, "a page is missing")
     script: list[Item] = [SOUND, MOTION, SOUND]
@@ -187,7 +187,7 @@ async def test_a_source_without_sound_opens_nothing(script: tuple[Item, ...], re
 
 
 async def test_a_conversation_that_others_end_stops_its_source() -> None:
-    """A source that would go on for ever is closed, and nothing more is published."""
+    """A source that would go on forever is closed, and nothing more is published."""
     relay = FakeRelay()
     source = ScriptedSource(SOUND, repeat=True)
     async with relay.publisher() as publisher:
@@ -202,7 +202,7 @@ async def test_a_conversation_that_others_end_stops_its_source() -> None:
 
 
 async def test_an_interrupted_rendition_opens_nothing_more() -> None:
-    """Though its source would go on for ever, and its avatar would open a new conversation for the next sound."""
+    """Though its source would go on forever, and its avatar would open a new conversation for the next sound."""
     relay = FakeRelay()
     endless = ScriptedSource(SOUND, repeat=True)
     async with relay.publisher() as publisher:

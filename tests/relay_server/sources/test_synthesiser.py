@@ -50,7 +50,7 @@ def test_pieces_are_spoken(process: EspeakProcess) -> None:
 @pytest.mark.parametrize(("text", "status"), [("crash", "-11"), ("garbage", "-9"), ("cut", "0|-9")])
 def test_a_worker_that_dies_fails_its_piece_and_is_replaced(process: EspeakProcess, text: str, status: str) -> None:
     """The next piece is spoken by another one."""
-    with pytest.raises(EspeakError, match=rf"broke off within this text \(exit status ({status})\)"):
+    with pytest.raises(EspeakError, match=rf"failed on this text \(exit status ({status})\)"):
         process.speak(text, Voice("en-us"))
     assert process.speak("hello", Voice("en-us")).samples.size == 4_000
 

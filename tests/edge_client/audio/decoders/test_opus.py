@@ -93,7 +93,7 @@ def test_length_of_a_packet(packet: bytes, frames: int) -> None:
     ],
 )
 def test_damaged_packet(packet: bytes, complaint: str, clip: tuple[list[bytes], np.ndarray]) -> None:
-    """A packet that can not be is an error that says which and why; the next one decodes."""
+    """A packet that cannot be is an error that says which and why; the next one decodes."""
     decoder = OpusPacketDecoder()
     with pytest.raises(SoundError, match=complaint):
         decoder.decode(packet)

@@ -138,7 +138,7 @@ def test_clear_tells_the_last_frame_that_was_heard(deep_paced_device: PacedDevic
 
 
 def test_clear_does_not_wait_for_a_pull_that_waits_for_its_caller(deep_paced_device: PacedDevice) -> None:
-    """A caller that holds the lock that `pull` wants gets its answer all the same."""
+    """A caller that holds the lock that `pull` wants gets its answer nevertheless."""
     lock = threading.Lock()
 
     class LockedFeed(ArrayFeed):
@@ -271,7 +271,7 @@ def test_closes_while_the_device_is_lost(paced_device: PacedDevice, tmp_path: Pa
 def test_aborted_speaker_whose_device_is_away_for_a_while(
     deep_paced_device: PacedDevice, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """PortAudio aborts, and the device can not be opened for a while: the reasons are told, and then the sound goes on."""
+    """PortAudio aborts, and the device cannot be opened for a while: the reasons are told, and then the sound goes on."""
     noise = make_noise(1.0)
     (tmp_path / "empty.conf").write_text("", encoding="ascii")
     with playing(ArrayFeed(noise)) as sink:
@@ -300,7 +300,7 @@ def test_aborted_speaker_whose_device_is_away_for_a_while(
 
 @pytest.mark.parametrize("ppm", [0, 300])
 def test_anchor_follows_the_device(paced_library: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, ppm: int) -> None:
-    """The position that the sink tells is the device's own, also where its clock runs fast; and it never goes back."""
+    """The position that the sink tells is the device's own, also if its clock runs fast; and it never goes back."""
     device = PacedDevice(paced_library, tmp_path, fields=f"ppm {ppm} buffer_min 4096")
     monkeypatch.setenv("ALSA_CONFIG_PATH", str(device.config))
     told: list[tuple[int, float]] = []

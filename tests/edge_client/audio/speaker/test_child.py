@@ -115,7 +115,7 @@ def test_device_that_cannot_be_opened(paced_device: PacedDevice) -> None:
     """The reason comes from the child in words, with what there is instead."""
     child, opened = _opened_or_ended("nothing")
     assert not opened
-    assert re.match(r"'nothing' is none of the outputs: \[0\] default.*paced", _exit_text(child))
+    assert re.match(r"'nothing' is not an output: \[0\] default.*paced", _exit_text(child))
     child.close()
 
 

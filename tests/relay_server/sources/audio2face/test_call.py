@@ -53,5 +53,5 @@ async def test_bug_while_sending_is_told_at_once(caplog: pytest.LogCaptureFixtur
         async with asyncio.timeout(5):
             await call.header()
     assert caught.value.fault.reason is Reason.SOURCE_FAILED
-    assert [record.message for record in caplog.records] == ["sending speech to Audio2Face-3D broke off"]
+    assert [record.message for record in caplog.records] == ["sending speech to Audio2Face-3D failed"]
     await call.close()

@@ -93,7 +93,7 @@ async def test_operators_see_why_motion_is_lost(tmp_path: Path, trouble: Trouble
 
 
 def test_service_that_is_not_set_up(tmp_path: Path) -> None:
-    """A device can not have a source that has no table."""
+    """A device cannot have a source that has no table."""
     path = tmp_path / "relay.toml"
     path.write_text('[devices.lobby]\nsource = "audio2face"\n')
     with pytest.raises(ConfigError, match=r"devices\.lobby\.source: 'audio2face' is not set up"):

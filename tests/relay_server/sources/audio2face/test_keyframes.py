@@ -55,7 +55,7 @@ def test_second_keyframe_of_a_row_is_passed_over() -> None:
 
 
 def test_hold() -> None:
-    """The last row again, up to a length; nothing where there is none."""
+    """The last row again, up to a length; nothing if there is none."""
     line = KeyframeLine(10.0, 1)
     assert line.hold(5).shape == (0, 1)
     line.push(0.0, row(0.5), LONG_S)

@@ -73,7 +73,7 @@ async def test_time_codes_that_jump() -> None:
 
 @pytest.mark.parametrize(("seen", "declared"), [(60.0, 30.0), (24.0, 30.0), (30.0, 60.0)])
 async def test_declared_rate_that_disagrees_is_told(seen: float, declared: float) -> None:
-    """Once, with both rates; motion is as long as its sound all the same."""
+    """Once, with both rates; motion is as long as its sound nevertheless."""
     result, rate, service = await performed(Style(rate=seen), keyframes_per_second=declared)
     (doubt,) = [item for item in result.items if isinstance(item, Irregularity)]
     assert doubt.fault.reason is Reason.MOTION_RATE_MISMATCH

@@ -1,4 +1,4 @@
-"""Settings of a service: what they may be, and what is said of those that can not."""
+"""Settings of a service: what they may be, and what is said of those that cannot."""
 
 from __future__ import annotations
 
@@ -89,7 +89,7 @@ SETTINGS = Audio2FaceSettings(target=NVCF, tls=True)
 
 
 def test_key_of_the_environment_goes_before_the_file(tmp_path: Path) -> None:
-    """And the file serves where there is none."""
+    """And the file serves if there is none."""
     path = tmp_path / "key"
     path.write_text("nvapi-file\nanything else\n")
     settings = Audio2FaceSettings(target=NVCF, tls=True, api_key_file=path)

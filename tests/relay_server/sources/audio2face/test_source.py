@@ -337,7 +337,7 @@ async def test_answers_are_taken_in_while_nobody_reads() -> None:
 
 @pytest.mark.skipif(shutil.which("openssl") is None, reason="no openssl to make a certificate with")
 async def test_credentials_go_in_metadata_and_nowhere_else(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
-    """Over TLS only; not into logs, faults or texts, even where the service repeats them."""
+    """Over TLS only; not into logs, faults or texts, even if the service repeats them."""
     caplog.set_level(logging.DEBUG)
     key, certificate = tmp_path / "key.pem", tmp_path / "certificate.pem"
     command = ["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2", "-subj", "/CN=localhost"]

@@ -51,7 +51,7 @@ def test_sound_that_we_do_not_read_has_no_rate(said: dict[str, int]) -> None:
 
 
 def test_reads_animation() -> None:
-    """Weights bit for bit, also those that can not be used: that is not for the wire to say."""
+    """Weights bit for bit, also those that cannot be used: that is not for the wire to say."""
     weights = np.array([0.1, -2.0, np.nan, np.inf], np.float32)
     answer = wire.read_answer(animation(0.5, weights, b"\1\0").SerializeToString())
     assert isinstance(answer, wire.Animation)

@@ -90,7 +90,7 @@ def check(house: Rig, had: list[tuple[Talk, str]]) -> None:
 
 
 async def run(sdk: str, count: int, speed: float, seed: int) -> Totals:
-    """A batch with one set of programs; returns what happened, in numbers. Raises `AssertionError` where something does not hold."""
+    """A batch with one set of programs; returns what happened, in numbers. Raises `AssertionError` if something does not hold."""
     dice = random.Random(seed)
     talks = [Talk(dice) for _ in range(count)]
     async with rig(sdk, MotionServer(), speed=speed, max_sessions=1, warm_sessions=1, start_timeout_s=START_TIMEOUT_S) as house:

@@ -34,7 +34,7 @@ LARGE_BYTES = (1 << 20) + 1_000
 
 
 class Mode(enum.Enum):
-    """How it misbehaves. All but the first few concern the first request, or the first session, only where `once` is set."""
+    """How it misbehaves. All but the first few concern the first request, or the first session, only if `once` is set."""
 
     WELL = "well"
     # the token
@@ -340,7 +340,7 @@ class _Ingress:
             await self._socket.send_bytes(data)
 
     async def _misbehave(self, request: Request, count: int, *, last: bool) -> bool:
-        """Do what the mode says, in place of or beside the next motion; True where it was in its place, or the connection is gone."""
+        """Do what the mode says, in place of or beside the next motion; True if it was in its place, or the connection is gone."""
         server, socket, mode = self._server, self._socket, self._server.mode
         if mode is Mode.WRONG_REQUEST and server._fault(mode):
             await socket.send_bytes(

@@ -1,4 +1,4 @@
-"""What failures mean: the numbers first, the SDKs' names where there is none, and never a secret."""
+"""What failures mean: the numbers first, the SDKs' names if there is none, and never a secret."""
 
 from __future__ import annotations
 

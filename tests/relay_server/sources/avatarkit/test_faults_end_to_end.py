@@ -20,7 +20,7 @@ KEYFRAMES = 182
 
 @dataclass(frozen=True)
 class Outcome:
-    """What follows from a fault. `lost` is why the conversation goes on with sound only, None where all motion is shown.
+    """What follows from a fault. `lost` is why the conversation goes on with sound only, None if all motion is shown.
 
     `handshakes` counts sessions that stood, `requests` how often sound was sent anew.
     """

@@ -65,7 +65,7 @@ async def test_stream_and_motion_arrive_as_they_are(sdk: str, stream: bytes) -> 
 
 
 async def test_a_session_that_breaks_costs_the_rest_of_the_motion(stream: bytes) -> None:
-    """Encoded sound can not be taken up midway; it is heard to its end all the same, and the reason is told."""
+    """Encoded sound cannot be taken up midway; it is heard to its end nevertheless, and the reason is told."""
     async with rig("spatius", MotionServer(Mode.CLOSE_1011, stop_after=1), speed=5) as house:
         conversation_id, seen = await speak(house, stream)
         assert seen.audio_only

@@ -65,7 +65,7 @@ def test_warm_sessions_are_kept_and_others_closed_when_idle() -> None:
 
 
 def test_an_idle_session_is_renewed_before_its_cap_and_never_doubled() -> None:
-    """The old one is closed first where there is room for one only."""
+    """The old one is closed first if there is room for one only."""
     it = stock(warm=1, most=1, longest_s=100)
     it.tick(0)
     it.opened(1, 0)
@@ -172,7 +172,7 @@ class Life(RuleBasedStateMachine):
 
     @rule(number=consumes(opening))
     def fails(self, number: int) -> None:
-        """It can not be had."""
+        """It is not available."""
         self.owners.pop(number, None)
         self.stock.failed(self.now_us, 0, FAULT)
         self.stock.closing(number)

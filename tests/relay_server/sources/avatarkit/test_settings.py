@@ -1,4 +1,4 @@
-"""Settings of a Server SDK: what can not be is refused by name, keys come from outside the configuration, and are never told."""
+"""Settings of a Server SDK: what cannot be is refused by name, keys come from outside the configuration, and are never told."""
 
 from __future__ import annotations
 

@@ -114,7 +114,7 @@ def riff(rate_hz: int, channels: int, data_bytes: int, data: bytes) -> bytes:
         (b"hello, this is no sound at all" * 10, "not WAV, FLAC, Ogg or MP3"),
         (b"OggS" + b"\0" * 100, "not WAV, FLAC, Ogg or MP3"),
         (b"fLaC" + b"\xff" * 100, "not WAV, FLAC, Ogg or MP3"),
-        (b"\0\0\0\x20ftypM4A \0\0\0\0" + b"\0" * 100, r"it is MP4 \(ftyp\), which can not be read"),
+        (b"\0\0\0\x20ftypM4A \0\0\0\0" + b"\0" * 100, r"it is MP4 \(ftyp\), which cannot be read"),
         (riff(16_000, 1, 0, b""), "holds no sound"),
         (riff(1_000, 1, 200, b"\0" * 200), "rate is 1000 Hz"),
         (riff(500_000, 1, 200, b"\0" * 200), "rate is 500000 Hz"),
@@ -231,7 +231,7 @@ def test_a_voice_in_the_centre_is_kept(tmp_path: Path, name: str, channels: int)
 
 
 def test_a_channel_mask_is_heeded(tmp_path: Path) -> None:
-    """One that says where the channels are, and one that can not be."""
+    """One that says where the channels are, and one that cannot be."""
     samples = np.zeros((1_000, 2), "<i2")
     samples[:, 0] = 10_000
     for mask, wanted in ((0x4 | 0x8, 7_500), (0x3, 5_000), (0x1, 5_000)):

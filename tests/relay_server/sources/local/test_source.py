@@ -101,8 +101,8 @@ async def test_given_up_early(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("content", "reason", "text"),
     [
-        (b"no sound", Reason.SPEECH_FILE_INVALID, r"a\.wav can not be played: it is not WAV"),
-        (None, Reason.SPEECH_FILE_UNKNOWN, r"a\.wav can not be read: no such file"),
+        (b"no sound", Reason.SPEECH_FILE_INVALID, r"a\.wav cannot be played: it is not WAV"),
+        (None, Reason.SPEECH_FILE_UNKNOWN, r"a\.wav cannot be read: no such file"),
     ],
 )
 async def test_files_that_can_not_be_played(tmp_path: Path, content: bytes | None, reason: Reason, text: str) -> None:

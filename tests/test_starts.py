@@ -63,7 +63,7 @@ def ctl(arguments: str, words: str, unprivileged: bool = False, **environment: s
 
 
 STARTS = {
-    "port taken": relay("--listen 127.0.0.1:{port}", "listen: 127.0.0.1:{port} another program listens"),
+    "port taken": relay("--listen 127.0.0.1:{port}", "listen: 127.0.0.1:{port} address already in use"),
     "port privileged": relay("--listen 127.0.0.1:1", "listen: 127.0.0.1:1 not allowed 1024", True),
     "name unknown": relay("--listen nosuch.invalid:0 --insecure-listen", "listen: nosuch.invalid resolved"),
     "address elsewhere": relay("--listen 192.0.2.1:0 --insecure-listen", "listen: 192.0.2.1:0 no address of this machine"),
@@ -108,7 +108,7 @@ STARTS = {
     "operator's access file within a file": ctl("device create x --access-file {files}/rubbish/a", "access_file: {files}/rubbish/a"),
     "relay's flag misspelt": relay("--listne 127.0.0.1:0", "unrecognized arguments: --listne did you mean --listen?"),
     "relay's flag without a value": relay("--log-level", "--log-level: expected one argument --help"),
-    "operators' port taken": relay("--admin-listen 127.0.0.1:{port}", "admin_listen: 127.0.0.1:{port} another program listens"),
+    "operators' port taken": relay("--admin-listen 127.0.0.1:{port}", "admin_listen: 127.0.0.1:{port} address already in use"),
     "clients' authority rubbish": relay(tls("good.pem") + " --tls-client-ca-file {files}/rubbish", "tls_client_ca_file: PEM"),
     "speech folder a file": relay("--speech-folder {files}/rubbish", "--speech-folder: {files}/rubbish is not a folder"),
     "port file's folder locked": relay("--port-file {files}/locked/port", "port_file: {files}/locked/port Permission denied", True),

@@ -208,7 +208,7 @@ async def test_a_final_refusal_is_told_and_fails() -> None:
     async with running(refuse, "--renderer", "none") as (_, client):
         status, _, log = await client.ended()
         assert status == 1
-        assert "the relay does not take this device" in log
+        assert "the relay refused this device" in log
         assert "version 1 is no longer spoken here" in log
         assert "Traceback" not in log
 

@@ -188,7 +188,7 @@ def test_a_token_does_not_travel_in_plaintext(tmp_path: Path) -> None:
     file.write_text("x")
     assert not EdgeConfig(token_file=file).tls
     assert EdgeConfig(relay=("relay.example:1",), token_file=file).tls
-    with pytest.raises(ConfigError, match="does not travel in plaintext"):
+    with pytest.raises(ConfigError, match="not sent in plaintext"):
         EdgeConfig(relay=("relay.example:1",), token_file=file, insecure=True)
     with pytest.raises(ConfigError, match="come together"):
         EdgeConfig(tls_cert_file=file)

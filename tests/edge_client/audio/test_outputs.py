@@ -59,9 +59,9 @@ def test_choose(wanted: str, name: str) -> None:
     ("wanted", "complaint"),
     [
         ("usb", r"several outputs: \[2\] hw:CARD=Device,DEV=0.*\[3\]"),
-        ("9", r"none of the outputs: \[0\] default"),
-        ("speakers", "none of the outputs"),
-        ("path:1.2:1.0", "none of the outputs"),
+        ("9", r"is not an output: \[0\] default"),
+        ("speakers", "is not an output"),
+        ("path:1.2:1.0", "is not an output"),
     ],
 )
 def test_choose_what_is_not_there(wanted: str, complaint: str) -> None:

@@ -53,7 +53,7 @@ def test_what_worked_before_it_failed_is_used(how: str, samples: int) -> None:
 
 def test_a_driver_that_hangs_is_given_up() -> None:
     """The wait is bounded."""
-    with pytest.raises(ScreenError, match="no answer within 1 s"):
+    with pytest.raises(ScreenError, match="did not answer within 1 s"):
         _bad("hang", limit_s=1).driver()
 
 

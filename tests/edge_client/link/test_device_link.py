@@ -541,7 +541,7 @@ async def test_a_hole_in_place_of_a_relay_is_tried_again_and_given_longer(monkey
             writer.close()
     tries = [later - earlier for earlier, later in itertools.pairwise(began)]
     assert all(0.09 * 1.5**number < try_s < 3 for number, try_s in enumerate(tries)), tries
-    assert "gave no answer" in running.link.status.text
+    assert "did not answer" in running.link.status.text
 
 
 async def test_a_relay_that_falls_over_after_each_welcome_is_not_left_for_long() -> None:
@@ -579,7 +579,7 @@ async def test_tls_trusts_only_what_the_file_vouches_for(tmp_path: Path) -> None
                 await call.write(hello)
                 answer = await asyncio.wait_for(call.read(), 5)
                 assert isinstance(answer, m.Welcome) is welcomed
-                assert welcomed or (isinstance(answer, StreamEnd) and "does it speak TLS" in answer.describe())
+                assert welcomed or (isinstance(answer, StreamEnd) and "do both use TLS" in answer.describe())
     finally:
         await server.stop(None)
 

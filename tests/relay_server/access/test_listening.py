@@ -72,7 +72,7 @@ async def test_it_is_said_who_may_enter(tmp_path: Path, caplog: pytest.LogCaptur
         ("192.0.2.1", "no address of this machine"),
         ("nosuch.invalid", r"nosuch\.invalid cannot be resolved"),
         ("a" * 100, "cannot be resolved"),
-        ("127.0.0.1", "another program listens there"),
+        ("127.0.0.1", "address already in use"),
     ],
 )
 def test_why_nothing_can_listen_there(host: str, said: str) -> None:

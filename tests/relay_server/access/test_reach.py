@@ -282,7 +282,7 @@ async def test_a_file_that_is_wrong_changes_nothing(doors: Doors, caplog: pytest
     assert doors.relay.server.guard is not None
     for _ in range(3):
         await doors.relay.server.guard.look_after()
-    assert len([record for record in caplog.records if "what it said before holds" in record.message]) == 1
+    assert len([record for record in caplog.records if "the previous one stays in effect" in record.message]) == 1
     assert all(session.attached for session in doors.relay.relay.sessions())
 
 

@@ -201,7 +201,7 @@ async def test_the_publisher_library_shows_its_token(tmp_path: Path) -> None:
                 async with Publisher.connect(server.addresses[0], credentials=credentials, token=wrong):
                     pass
             assert caught.value.final
-    with pytest.raises(ConnectionLostError, match="does not travel in plaintext"):
+    with pytest.raises(ConnectionLostError, match="not sent in plaintext"):
         async with Publisher.connect("relay.example:52000", token=file):
             pass
 
@@ -228,7 +228,7 @@ async def test_relayctl_in_plaintext_is_told_that_the_relay_speaks_tls(tmp_path:
         process = await asyncio.create_subprocess_exec(*command, stderr=asyncio.subprocess.PIPE, cwd=PROJECT_ROOT)
         async with asyncio.timeout(30):
             _, said = await process.communicate()
-    assert f"localhost:{port} speaks TLS, and this was plaintext: give --tls-ca-file" in said.decode()
+    assert f"localhost:{port} uses TLS, and this was plaintext: pass --tls-ca-file" in said.decode()
 
 
 async def test_callers_by_certificate_are_not_locked_out_by_their_neighbours(tmp_path: Path) -> None:

@@ -100,7 +100,7 @@ def test_times_are_counted_where_they_are_not_said() -> None:
 
 def test_weights_that_are_no_whole_rows_are_refused() -> None:
     """A row is one float32 per name."""
-    with pytest.raises(ConversationFault, match="no whole rows of 2"):
+    with pytest.raises(ConversationFault, match="not a multiple of a row of 2"):
         conversation(WEIGHTS).receive(motion(0, bytes(12)), credited=False)
 
 

@@ -23,9 +23,7 @@ def test_by_number_or_by_name(wanted: str, number: int) -> None:
     assert choose(wanted, DESK) == number
 
 
-@pytest.mark.parametrize(
-    ("wanted", "problem"), [("3", "is not a"), ("HDMI", "matches several"), ("DP", "is not a"), ("٣", "is not a")]
-)
+@pytest.mark.parametrize(("wanted", "problem"), [("3", "is not a"), ("HDMI", "matches several"), ("DP", "is not a"), ("٣", "is not a")])
 def test_another_one_does_not_take_its_place(wanted: str, problem: str) -> None:
     """The reason lists what there is."""
     with pytest.raises(ScreenError, match=rf"{problem} .*\[0\] DELL U2415 \(1920x1200\); \[1\] HDMI-A-1"):

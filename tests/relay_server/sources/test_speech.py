@@ -234,9 +234,7 @@ async def test_a_phoneme_of_which_nothing_is_known_is_told_once(caplog: pytest.L
     source = SpeechSource(Voice("xx"), Strange())
     for _ in range(2):
         await read_all(await source.perform(TextSpeech("One. Two.")))
-    assert [record.getMessage() for record in caplog.records] == [
-        "voice xx: unknown phoneme 'ჸ'; the mouth is half open for it"
-    ]
+    assert [record.getMessage() for record in caplog.records] == ["voice xx: unknown phoneme 'ჸ'; the mouth is half open for it"]
 
 
 class MissingEspeak(PlainEspeak):

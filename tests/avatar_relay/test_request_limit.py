@@ -64,7 +64,7 @@ def test_three_streams_find_a_limit_below_a_message(max_bytes: int) -> None:
     proxy = Proxy(max_bytes=max_bytes)
     said = [proxy.stream(65_000) for _ in range(TRIES)]
     assert said[:-1] == [""] * (TRIES - 1)
-    assert "limits the size of a request" in said[-1]
+    assert "limits the size of requests" in said[-1]
 
 
 @given(st.integers(1, 300))

@@ -167,7 +167,7 @@ def test_cut_short(short_pages: tuple[bytes, Pcm]) -> None:
     assert np.array_equal(heard, wanted[: len(heard)])
     assert not len(decoder.finish())
     (told,) = decoder.irregularities()
-    assert "cut short" in told
+    assert "truncated" in told
 
 
 def test_end_without_the_last_flag(short_pages: tuple[bytes, Pcm]) -> None:

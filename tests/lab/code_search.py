@@ -18,8 +18,7 @@ from spake2 import ed25519_basic as curve
 from spake2.ed25519_group import Ed25519Group
 from spake2.parameters.ed25519 import ParamsEd25519
 
-WINDOW = 12
-"""Bits of a scalar that one look into the table takes."""
+SCALAR_BITS = 253
 BATCH = 2_000
 """Keys whose coordinates are divided at once: a division takes as long as hundreds of multiplications."""
 _Q = curve.Q
@@ -40,15 +39,18 @@ class Transcript:
     """The relay's HMAC."""
 
 
-def codes_that_fit(transcripts: Sequence[Transcript], secret: int, codes: Iterable[str]) -> list[list[str]]:
-    """For each transcript, in all of which he used the same `secret`, the codes whose key fits its proof."""
+def codes_that_fit(transcripts: Sequence[Transcript], secret: int, codes: Iterable[str], *, window: int) -> list[list[str]]:
+    """For each transcript, in all of which he used the same `secret`, the codes whose key fits its proof.
+
+    `window`: bits of a scalar that one look into the table takes; 12 for a million codes, 4 for some.
+    """
     fitting: list[list[str]] = [[] for _ in transcripts]
-    table = _multiples(ParamsEd25519.N.scalarmult(-secret).XYTZ)
+    table = _multiples(ParamsEd25519.N.scalarmult(-secret).XYTZ, window)
     times_secret = [Ed25519Group.bytes_to_element(one.got).scalarmult(secret).XYTZ for one in transcripts]
     heads = [hashlib.sha256(one.identities[0]).digest() + hashlib.sha256(one.identities[1]).digest() for one in transcripts]
     waiting = iter(codes)
     while batch := list(islice(waiting, BATCH)):
-        products = [_product(table, Ed25519Group.password_to_scalar(code.encode())) for code in batch]
+        products = [_product(table, window, Ed25519Group.password_to_scalar(code.encode())) for code in batch]
         for number, (one, base, head) in enumerate(zip(transcripts, times_secret, heads, strict=True)):
             keys = _encoded([curve.add_elements(base, product) for product in products])
             for code, key in zip(batch, keys, strict=True):
@@ -64,23 +66,23 @@ def secret_of(random_bytes: bytes) -> int:
     return secret
 
 
-def _multiples(point: Point) -> list[list[Point]]:
-    """In each row d·2^(WINDOW·row)·point, by d."""
+def _multiples(point: Point, window: int) -> list[list[Point]]:
+    """In each row d·2^(window·row)·point, by d."""
     rows = []
-    for _ in range(-(-253 // WINDOW)):
+    for _ in range(-(-SCALAR_BITS // window)):
         row: list[Point] = [(0, 1, 1, 0)]
-        for _ in range((1 << WINDOW) - 1):
+        for _ in range((1 << window) - 1):
             row.append(curve.add_elements(row[-1], point))
         rows.append(row)
         point = curve.add_elements(row[-1], point)
     return rows
 
 
-def _product(table: list[list[Point]], scalar: int) -> Point:
+def _product(table: list[list[Point]], window: int, scalar: int) -> Point:
     product: Any = None
     for row in table:
-        digit = scalar & ((1 << WINDOW) - 1)
-        scalar >>= WINDOW
+        digit = scalar & ((1 << window) - 1)
+        scalar >>= window
         product = row[digit] if product is None else curve.add_elements(product, row[digit])
     found: Point = product
     return found

@@ -76,3 +76,23 @@ def test_a_tapped_feed_hears_all_content() -> None:
     assert len(feed.pull(7)) == 7
     feed.pull(0)
     assert [len(pcm) for pcm in heard] == [7]
+
+
+@pytest.mark.parametrize(("offset_ms", "calibrated"), [(0.0, True), (10.0, False), (-10.0, False)])
+def test_an_offset_of_the_settings_counts_instead_of_the_cards_own(
+    offset_ms: float, calibrated: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The engine adds that of the settings; the card's would come on top."""
+    pytest.importorskip("pyaudio")
+    made: list[object] = []
+
+    class Sink:
+        def __init__(self, **settings: object) -> None:
+            made.append(settings["calibrated"])
+
+        def start(self, feed: object) -> None: ...
+
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path))
+    monkeypatch.setattr("edge_client.audio.sinks.pyaudio.PyAudioSink", Sink)
+    start_sound(EdgeConfig(audio_sink="pyaudio", output_offset_ms=offset_ms), lambda sink: Counting(), None)
+    assert made == [calibrated]

@@ -53,9 +53,9 @@ class Claim:
 
 
 def decode_claim(data: bytes) -> Claim | None:
-    """A claim that came; None for what is none."""
+    """A claim that came; None for what is none. A later version may say more."""
     try:
-        relay, device_id, kind, attached, age_us = json.loads(data)
+        relay, device_id, kind, attached, age_us, *_ = json.loads(data)
         claim = Claim(str(relay), str(device_id), ClaimKind(kind), bool(attached), int(age_us))
     except (ValueError, TypeError, RecursionError):
         return None

@@ -268,7 +268,8 @@ class DoorPort(Port[ToPublisher]):
         self._passages[home], taken = await self._ways.open_passage(home, self, self._hello)
         for item in taken:
             conversation_id = item.cursor.conversation_id
-            self._routes[conversation_id] = (*self._routes.get(conversation_id, ()), home)
+            before = self._routes.get(conversation_id, ()) if self._parts.has(conversation_id) else ()
+            self._routes[conversation_id] = (*before, home)
         return taken
 
     def has_parts(self, conversation_ids: Sequence[str]) -> None:
@@ -305,6 +306,8 @@ class DoorPort(Port[ToPublisher]):
                 self._note_route(message.conversation_id, (place,))
             case GoAway() if place != HERE:
                 return  # its tunnel ends soon; this stream is not asked to wait
+            case PlayerEvent(event_id=0, conversation_id=cid, body=Finished()) if place not in self._routes.get(cid, (HERE,)):
+                return  # it had the device before, does not know where that went, and guesses
             case PlayerEvent() | UnknownEvent():
                 self._note_event(message, place)
         parted = self._parts.hear(place, message)

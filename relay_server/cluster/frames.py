@@ -15,8 +15,8 @@ from avatar_relay.limits import MAX_MESSAGE_BYTES
 
 MAX_PUBLISHED_BYTES = 256 << 10
 """Of one message; NATS takes 1 MiB unless it is told otherwise."""
-TUNNEL_VERSION = 1
-"""Said in the opening; a home refuses one that it does not know."""
+TUNNEL_VERSION = OLDEST_VERSION = 1
+"""The door says which versions it speaks, from the oldest on; the home answers with the newest that both know, or refuses."""
 _NUMBER = struct.Struct("<Q")
 _HEAD = struct.Struct("<IB")
 PIECE_BYTES = MAX_PUBLISHED_BYTES - _NUMBER.size

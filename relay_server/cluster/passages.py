@@ -17,7 +17,7 @@ from avatar_relay.reasons import Fault
 from avatar_relay.v1 import publisher_service_pb2 as pb
 from relay_server.access.caller import EVERYBODY, Caller
 from relay_server.backplane.backplane import Backplane, BackplaneError, BackplaneMessage
-from relay_server.cluster.frames import TUNNEL_VERSION, RecordKind, TunnelRecord
+from relay_server.cluster.frames import OLDEST_VERSION, TUNNEL_VERSION, RecordKind, TunnelRecord
 from relay_server.cluster.names import ClusterNames
 from relay_server.cluster.tunnel import Tunnel
 from relay_server.cluster.ways import PassageUser
@@ -31,6 +31,8 @@ logger = logging.getLogger(__name__)
 OPEN_S = 0.5
 """How long a home may take to take a tunnel, and again to answer hello."""
 MAX_JOINED_RECORDS = 64
+TAKEN = b"="
+"""How the answer to an opening begins where the tunnel is taken; else it is the reason why not."""
 
 
 class DoorPassage:
@@ -53,11 +55,12 @@ class DoorPassage:
 
     async def open(self, hello: PublisherHello | None) -> tuple[Taken, ...]:
         """Open it; returns what the home has of the publisher's conversations. Raises `BackplaneError`."""
-        asked = {"version": TUNNEL_VERSION, "tunnel": self._tunnel_id, "door": self._names.relay, "owner": self._port.owner}
+        versions = {"version": TUNNEL_VERSION, "oldest": OLDEST_VERSION}
+        asked = {**versions, "tunnel": self._tunnel_id, "door": self._names.relay, "owner": self._port.owner}
         try:
             await self.tunnel.open()
             answer = await self._backplane.request(self._names.opening(self.home), json.dumps(asked).encode(), OPEN_S)
-            if answer:
+            if not answer.startswith(TAKEN):
                 raise BackplaneError(answer.decode(errors="replace"))
             if hello is None:
                 self._welcome.set_result(())
@@ -203,18 +206,26 @@ class Homes:
             logger.info("a tunnel could not be taken: %s", error)
 
     async def _take(self, data: bytes) -> str:
-        """Take a tunnel; returns why it is refused, empty where it is not."""
+        """Take a tunnel; returns `TAKEN` and the version that it speaks, or why it is refused."""
         asked = _read(data)
         if asked is None:
             return f"relay {self._names.relay} cannot read the opening of a tunnel"
-        version = asked.get("version")
-        if version != TUNNEL_VERSION:
-            door = str(asked.get("door"))[:64]
-            return f"relay {self._names.relay} speaks version {TUNNEL_VERSION} of the tunnel, and relay {door} version {str(version)[:16]}"
+        version = spoken_version(asked.get("version"), asked.get("oldest"))
+        if version is None:
+            door, theirs = str(asked.get("door"))[:64], str(asked.get("version"))[:16]
+            return f"relay {self._names.relay} speaks version {TUNNEL_VERSION} of the tunnel, and relay {door} version {theirs}"
         end = HomeEnd(self._relay, self._backplane, self._names, str(asked.get("tunnel")), str(asked.get("owner")), self._now_us)
         await end.open()
         self._ends.add(end)
-        return ""
+        return f"{TAKEN.decode()}{version}"
+
+
+def spoken_version(newest: object, oldest: object) -> int | None:
+    """The version of a tunnel whose door speaks these, by default its newest one alone; None where none is known here."""
+    oldest = newest if oldest is None else oldest
+    if not isinstance(newest, int) or not isinstance(oldest, int) or oldest > TUNNEL_VERSION or newest < OLDEST_VERSION:
+        return None
+    return min(newest, TUNNEL_VERSION)
 
 
 def requests_of(data: bytes) -> Sequence[tuple[pb.PublishRequest, bytes]]:

@@ -227,8 +227,8 @@ class PublisherSession:
         if isinstance(event, UnknownEvent) or not self._ledger.is_new(event):
             return
         record = self._records.get(event.conversation_id)
-        if record is None:
-            return
+        if record is None or (isinstance(event.body, Finished) and record.playback.is_finished_on(event.device_id)):
+            return  # two relays that did not hear of each other may each have made an end
         record.playback.on_event(event)
         record.conversation.heard(event.device_id, event.body, now_us)
         self.stir(record)

@@ -8,6 +8,7 @@ import random
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
+from pathlib import Path
 
 from avatar_relay import wire
 from avatar_relay.publisher import Publisher
@@ -63,13 +64,13 @@ class SmallCluster:
 
 
 @asynccontextmanager
-async def small_cluster(seed: int = 1, **groups: tuple[str, ...]) -> AsyncIterator[SmallCluster]:
-    """The relays, joined and listening."""
+async def small_cluster(seed: int = 1, *, access_of_a: Path | None = None, **groups: tuple[str, ...]) -> AsyncIterator[SmallCluster]:
+    """The relays, joined and listening; `a` with an access file, if one is given."""
     bus = MemoryBus(seed)
     cluster = SmallCluster(bus, {}, {})
     async with AsyncExitStack() as stack:
         for name in "abc":
-            config = RelayConfig(listen="127.0.0.1:0", groups=groups)
+            config = RelayConfig(listen="127.0.0.1:0", groups=groups, access_file=access_of_a if name == "a" else None)
             relay = Relay(
                 config,
                 Clocks(boot_time_us, unix_time_us),

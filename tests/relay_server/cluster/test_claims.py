@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -29,6 +31,13 @@ def test_a_claim_is_read_as_it_was_said(claim: Claim) -> None:
 def test_what_is_no_claim_is_none(data: bytes) -> None:
     """From whoever."""
     assert decode_claim(data) is None or data.startswith(b"[")
+
+
+def test_a_later_version_may_say_more() -> None:
+    """In a rolling upgrade relays of two versions claim devices from each other."""
+    claim = again("a", True, 5)
+    later = json.dumps([*json.loads(claim.encode()), "more"]).encode()
+    assert decode_claim(later) == claim
 
 
 def test_the_newest_stream_wins() -> None:
@@ -69,3 +78,13 @@ def test_a_pong_is_passed_on_when_all_have_answered() -> None:
     assert barriers.pong("", pong(2), tells_time=True) == pong(2)
     assert barriers.pong("b", pong(9), tells_time=False) == pong(1)
     assert barriers.pong("b", pong(9), tells_time=False) is None
+
+
+def test_a_door_may_ask_for_itself() -> None:
+    """It gets its own word, in its turn."""
+    barriers = Barriers()
+    barriers.ping(("", "b"), own="c1")
+    barriers.ping(("b",))
+    assert barriers.pong("b", pong(1), tells_time=False) is None
+    assert barriers.pong("", pong(2), tells_time=True) == "c1"
+    assert barriers.pong("b", pong(3), tells_time=False) == pong(3)

@@ -39,6 +39,13 @@ def test_a_lost_or_doubled_message_is_noticed(at: int, doubled: bool) -> None:
             reader.records(message)
 
 
+def test_records_that_only_a_later_version_knows_are_left_out() -> None:
+    """What follows them is read."""
+    (message,) = FrameWriter().messages([TunnelRecord(RecordKind.REQUEST, b"new"), TunnelRecord(RecordKind.RESPONSE, b"x")])
+    changed = message[:12] + bytes([200]) + message[13:]
+    assert FrameReader().records(changed) == [TunnelRecord(RecordKind.RESPONSE, b"x")]
+
+
 @given(st.binary(max_size=40))
 def test_what_is_no_message_breaks_the_tunnel(data: bytes) -> None:
     """And nothing else."""

@@ -9,29 +9,33 @@ from pathlib import Path
 import pytest
 
 from avatar_relay.errors import ConfigError
-from avatar_relay.publisher import ConversationFailedError
+from avatar_relay.publisher import ConnectionLostError, ConversationFailedError, Publisher
 from avatar_relay.reasons import Reason
+from relay_server.access.scopes import Role
 from relay_server.backplane import nats_core
 from relay_server.cluster.frames import TUNNEL_VERSION
 from relay_server.cluster.joining import publisher_token
 from relay_server.config import RelayConfig
 from tests.lab.history import History
-from tests.lab.simulated_device import until_attached
+from tests.lab.simulated_device import SimulatedDevice, until_attached
 from tests.lab.speaker import AUDIO
-from tests.relay_server.cluster.small_cluster import small_cluster
+from tests.relay_server.access.guarded import Access
+from tests.relay_server.cluster.small_cluster import InOrder, small_cluster
 
 SOUND = b"\x08" + bytes(20)
 """A packet of Opus."""
 
 
 async def test_an_unknown_version_of_the_tunnel_is_refused_by_name() -> None:
-    """Both relays and both versions are in the text."""
+    """Both relays and both versions are in the text. A door that speaks older ones as well is taken, as in a rolling upgrade."""
     async with asyncio.timeout(20), small_cluster() as cluster:
         asked = {"version": TUNNEL_VERSION + 1, "tunnel": "t", "door": "new-relay", "owner": ""}
         stranger = cluster.bus.node("stranger")
         await stranger.start(lambda: None, lambda: None)
         answer = await stranger.request("test.tunnel.a", json.dumps(asked).encode(), 1.0)
         assert answer.decode() == f"relay a speaks version {TUNNEL_VERSION} of the tunnel, and relay new-relay version {TUNNEL_VERSION + 1}"
+        answer = await stranger.request("test.tunnel.a", json.dumps(asked | {"oldest": TUNNEL_VERSION}).encode(), 1.0)
+        assert answer == b"=%d" % TUNNEL_VERSION
         assert await stranger.request("test.tunnel.a", b"\xff[", 1.0) == b"relay a cannot read the opening of a tunnel"
 
 
@@ -49,6 +53,34 @@ async def test_unknown_devices_are_refused() -> None:
                 assert failed.value.fault.reason is Reason.DEVICE_UNKNOWN
                 avatar = publisher.avatar("left", audio_format=AUDIO)
                 assert (await avatar.finished(await avatar.yield_audio_data(SOUND, end=True))).reason == "completed"
+            await device.kill()
+
+
+async def test_a_revocation_at_the_door_ends_its_tunnels(tmp_path: Path) -> None:
+    """The home checks no publishers: within 3 s it hears no more of one that the door's access file does not know any more."""
+    access = Access(tmp_path)
+    token = access.add(Role.PUBLISHER, "studio")
+    async with asyncio.timeout(40), small_cluster(access_of_a=access.path) as cluster:
+        with History() as history:
+            device = SimulatedDevice("lobby", cluster.addresses["b"], history, InOrder(1))
+            await until_attached([device])
+            async with Publisher.connect(cluster.addresses["a"], token=token) as publisher:
+                avatar = publisher.avatar("lobby", audio_format=AUDIO)
+                await avatar.yield_audio_data(SOUND)
+                await publisher.flush()
+                async with asyncio.timeout(5.0):
+                    while not (known := cluster.relays["b"].publishers.known()):  # noqa: ASYNC110
+                        await asyncio.sleep(0.02)
+                (at_home,) = known
+                assert at_home.connected
+                access.revoke(Role.PUBLISHER, "studio")
+                async with asyncio.timeout(3.0):
+                    while at_home.connected:  # noqa: ASYNC110 - it tells nobody
+                        await asyncio.sleep(0.02)
+                with pytest.raises(ConnectionLostError, match="CREDENTIALS"):
+                    while True:
+                        publisher.check()
+                        await asyncio.sleep(0.02)
             await device.kill()
 
 

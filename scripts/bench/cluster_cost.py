@@ -1,0 +1,152 @@
+"""What a payload costs when publisher and device are at different relays: CPU of relays and NATS, and how much later it comes.
+
+    scripts/bench/cluster --sessions 10 --seconds 20 --rounds 3
+
+Rounds alternate: all publishers and devices at one relay without a cluster (local), and publishers at one relay, devices at another one
+(cross); with `--workers N` all through one address of so many workers, at random. Each session is a publisher with a stream of its own
+(`--joined`: one publisher for all), that says 40 payloads of each kind a second to a device of its own. CPU is what the kernel counted for
+the programs; latency runs from where a payload is handed to the library to where the device has it, and includes this program's own time,
+in all rounds alike.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import os
+import random
+import statistics
+import sys
+import tempfile
+from contextlib import AsyncExitStack
+from pathlib import Path
+from typing import Any
+
+from avatar_relay.publisher import Publisher
+from tests.lab.history import History
+from tests.lab.programs import python, running
+from tests.lab.relay_cluster import START_S, RelayCluster
+from tests.lab.simulated_device import SimulatedDevice, until_attached
+from tests.lab.speaker import Manner, Speaker
+from tests.lab.stamp import age_us, now_us, read_stamp
+from tests.lab.tool import add_out_folder, command_line, write_json
+
+MANNER = Manner(
+    payloads_per_s=40, shortest=100_000, longest=100_000, interrupted_share=0, queued_share=0, audio_bytes=(700, 701), weights=55
+)
+_TICKS = os.sysconf("SC_CLK_TCK")
+
+
+class Ages:
+    """How old payloads were when they came, in ms."""
+
+    def __init__(self) -> None:
+        self.ms: list[float] = []
+
+    def take(self, data: bytes) -> None:
+        """One came."""
+        self.ms.append(age_us(read_stamp(data), now_us()) / 1_000)
+
+
+def cpu_s(pid: int) -> float:
+    """What the kernel counted for a process so far."""
+    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    return (int(fields[11]) + int(fields[12])) / _TICKS
+
+
+def children(pid: int) -> list[int]:
+    """The processes that a process started."""
+    return [int(child) for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
+
+
+async def measure(options: argparse.Namespace, door: str, home: str, pids: list[int]) -> dict[str, float]:
+    """One round."""
+    async with AsyncExitStack() as stack:
+        history, ages = stack.enter_context(History()), Ages()
+        devices = [SimulatedDevice(f"d{n}", home, history, random.Random(n), on_payload=ages.take) for n in range(options.sessions)]
+        await until_attached(devices)
+        count = 1 if options.joined else options.sessions
+        publishers = [await stack.enter_async_context(Publisher.connect(door)) for _ in range(count)]
+        speakers = [
+            Speaker(n, publishers[n % count], device.device_id, history, random.Random(n), MANNER) for n, device in enumerate(devices)
+        ]
+        tasks = [asyncio.create_task(speaker.run(asyncio.Event())) for speaker in speakers]
+        await asyncio.sleep(2.0)
+        ages.ms.clear()
+        shares = [cpu_s(pid) for pid in pids]
+        await asyncio.sleep(options.seconds)
+        used = [cpu_s(pid) - before for pid, before in zip(pids, shares, strict=True)]
+        times = sorted(ages.ms)
+        for task in tasks:
+            task.cancel()
+        for device in devices:
+            await device.kill()
+    cuts = statistics.quantiles(times, n=100)
+    return {
+        "payloads": len(times),
+        "cpu_us_a_payload": round(sum(used) / len(times) * 1e6, 1),
+        "largest_share": round(max(used) / sum(used), 3),
+        "p50_ms": round(statistics.median(times), 2),
+        "p99_ms": round(cuts[98], 2),
+    }
+
+
+async def run(options: argparse.Namespace) -> dict[str, Any]:
+    """All rounds; returns the summary."""
+    kinds = {"local": _local, "cross": _cross if options.workers == 1 else _workers}
+    rounds: dict[str, list[dict[str, float]]] = {name: [] for name in kinds}
+    with tempfile.TemporaryDirectory() as folder:
+        for _ in range(options.rounds):
+            for name, once in kinds.items():
+                rounds[name].append(await once(options, Path(folder)))
+    local, cross = (_median(found) for found in rounds.values())
+    return {
+        "command": " ".join(sys.argv),
+        **rounds,
+        "cpu_ratio": round(cross["cpu_us_a_payload"] / local["cpu_us_a_payload"], 2),
+        "added_p50_ms": round(cross["p50_ms"] - local["p50_ms"], 2),
+        "added_p99_ms": round(cross["p99_ms"] - local["p99_ms"], 2),
+    }
+
+
+async def _local(options: argparse.Namespace, folder: Path) -> dict[str, float]:
+    async with running("relay", [*python("relay_server"), "--listen", "127.0.0.1:0"], folder / "relay.log", {}) as program:
+        address = (await program.wait_for(r"listening on (\S+)", START_S))[1]
+        return await measure(options, address, address, [program.pid])
+
+
+async def _cross(options: argparse.Namespace, folder: Path) -> dict[str, float]:
+    async with RelayCluster(folder) as cluster:
+        door, home = await cluster.start("door"), await cluster.start("home")
+        return await measure(options, door, home, [cluster.relays["door"].pid, cluster.relays["home"].pid, cluster.nats[0].pid])
+
+
+async def _workers(options: argparse.Namespace, folder: Path) -> dict[str, float]:
+    command = [*python("relay_server"), "--listen", "127.0.0.1:0", "--workers", str(options.workers)]
+    async with running("relay", command, folder / "workers.log", {}) as program:
+        address = (await program.wait_for(r"listening on (\S+)", START_S))[1]
+        return await measure(options, address, address, children(program.pid))
+
+
+def _median(found: list[dict[str, float]]) -> dict[str, float]:
+    return {name: statistics.median(one[name] for one in found) for name in found[0]}
+
+
+def main() -> int:
+    """The program; returns its exit status."""
+    parser = command_line("bench/cluster", __doc__)
+    parser.add_argument("--sessions", type=int, default=10, metavar="N", help="devices, each with its publisher (default 10)")
+    parser.add_argument("--seconds", type=float, default=20.0, metavar="S", help="of each round (default 20)")
+    parser.add_argument("--rounds", type=int, default=3, metavar="N", help="of each kind (default 3)")
+    parser.add_argument("--workers", type=int, default=1, metavar="N", help="compare one relay with so many workers")
+    parser.add_argument("--joined", action="store_true", help="one publisher for all devices")
+    add_out_folder(parser, "bench-cluster")
+    options = parser.parse_args()
+    options.out.mkdir(parents=True, exist_ok=True)
+    summary = asyncio.run(run(options))
+    write_json(summary, options.out / "summary.json")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,7 +1,7 @@
 """AdminService of a relay in a cluster: operators see and steer the devices of all relays from any one.
 
 Who calls is checked here; the relay that does it trusts that. `Drain` and `PairDevice` concern this relay and, if it is a worker, the
-others of its supervisor: an operator cannot choose among them. `WatchEvents` concerns this relay alone.
+others of its supervisor: an operator cannot choose among them.
 """
 
 from __future__ import annotations
@@ -21,10 +21,11 @@ from avatar_relay.reasons import Fault, Reason
 from avatar_relay.v1 import admin_service_pb2 as pb
 from relay_server.backplane.backplane import BackplaneError, BackplaneMessage
 from relay_server.cluster.cluster import Cluster
+from relay_server.cluster.watching import METHOD, OtherRelays, serve_watch
 from relay_server.cluster.ways import HERE
 from relay_server.connections.relay import Relay
 from relay_server.errors import RequestError
-from relay_server.service.admin import AdminService, Pair, Speech, check_reach, may_reach
+from relay_server.service.admin import AdminService, Pair, Speech, Write, check_reach, may_reach
 
 logger = logging.getLogger(__name__)
 
@@ -69,6 +70,21 @@ class ClusterAdmin(AdminService):
                 devices += _response(answer, pb.ListDevicesResponse).devices
         by_name = {device.device_id: device for device in sorted(devices, key=lambda device: device.attached)}
         return pb.ListDevicesResponse(devices=[by_name[name] for name in sorted(by_name) if may_reach(name)])
+
+    async def watch_events(self, request: pb.WatchEventsRequest, write: Write) -> None:
+        """See `AdminService`. What happens at other relays is told as it comes; each relay's events are in order."""
+        writing = asyncio.Lock()
+
+        async def tell(event: Message) -> None:
+            async with writing:
+                await write(event)
+
+        others = asyncio.create_task(OtherRelays(self._cluster, request, tell).run())
+        try:
+            await self._own.watch_events(request, tell)
+        finally:
+            others.cancel()
+            await asyncio.gather(others, return_exceptions=True)
 
     async def drain(self, request: pb.DrainRequest) -> pb.DrainResponse:
         """See `AdminService`."""
@@ -179,6 +195,9 @@ class ClusterAdmin(AdminService):
 
     async def _answer(self, message: BackplaneMessage) -> None:
         name, _, data = message.data.partition(b"\n")
+        if name == METHOD:
+            await serve_watch(self._cluster, self._own, data)
+            return
         try:
             kind, method = self._local[name.decode()]
             answer = _DONE + (await method(kind.FromString(data))).SerializeToString()

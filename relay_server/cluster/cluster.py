@@ -36,7 +36,7 @@ class Cluster:
         self.backplane = backplane
         self.names = names
         self._now_us = now_us
-        self._random_bytes = random_bytes
+        self.random_bytes = random_bytes
         self.directory = DeviceDirectory(relay, backplane, names, now_us, self._attached_at)
         self._homes = Homes(relay, backplane, names, now_us)
         self._passages: set[DoorPassage] = set()
@@ -119,7 +119,7 @@ class Cluster:
 
     async def open_passage(self, home: str, port: PassageUser, hello: PublisherHello | None) -> tuple[DoorPassage, tuple[Taken, ...]]:
         """See `Ways`."""
-        passage = DoorPassage(self.backplane, self.names, home, port, self._random_bytes(12).hex(), self._now_us)
+        passage = DoorPassage(self.backplane, self.names, home, port, self.random_bytes(12).hex(), self._now_us)
         taken = await passage.open(hello)
         self._passages.add(passage)
         return passage, taken

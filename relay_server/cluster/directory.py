@@ -18,6 +18,8 @@ logger = logging.getLogger(__name__)
 
 ASK_AGAIN_US = 2_000_000
 """A claim may be lost; a relay whose device is away asks again after so long."""
+FRESH_US = 3_000_000
+"""A device whose relay was killed is back at another one after so long."""
 LOOK_UP_S = 0.5
 """How long a relay may take to say that it has a device."""
 
@@ -47,7 +49,7 @@ class DeviceDirectory:
         """Devices of which the others are to be told something."""
         self._wake = asyncio.Event()
         self._beaten_us: int | None = None
-        self._asked_us = now_us()
+        self._asked_us = self._began_us = now_us()
         self.members = Members()
 
     async def run(self) -> None:
@@ -78,8 +80,11 @@ class DeviceDirectory:
             return None
 
     def expects(self, device_id: str) -> bool:
-        """Whether a device that no relay has now may be on its way from one to another."""
-        return device_id in self._elsewhere
+        """Whether a device that no relay has now may be on its way from one to another.
+
+        A relay that has just started does not know which were claimed before.
+        """
+        return device_id in self._elsewhere or self._now_us() - self._began_us < FRESH_US
 
     def give_up(self, device_id: str) -> None:
         """It did not come."""

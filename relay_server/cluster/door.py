@@ -11,7 +11,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 from avatar_relay.limits import MAX_CLOSED_CONVERSATIONS
@@ -159,15 +159,18 @@ class DoorPort(Port[ToPublisher]):
         """Open it where its devices are, or when those that are on their way have come."""
         try:
             places = await self._places_of(message)
+            if self._may_wait(message) and self._are_on_their_way(places):
+                self._waiting.begin(message)
+            else:
+                await self._open_at(message, places)
         except BackplaneError as error:
             await self._unreachable(message, error)
-            return
-        if self._may_wait(message) and set(places.values()) == {None} and any([self._ways.expects(device_id) for device_id in places]):
-            self._waiting.begin(message)
-        else:
-            await self._open_at(message, places)
 
-    async def _open_at(self, message: PublishOpen, places: dict[str, str | None]) -> None:
+    def _are_on_their_way(self, places: Mapping[str, str | None]) -> bool:
+        return set(places.values()) == {None} and any([self._ways.expects(device_id) for device_id in places])
+
+    async def _open_at(self, message: PublishOpen, places: Mapping[str, str | None]) -> None:
+        """Raises `BackplaneError` if a home cannot be reached; nothing is open then."""
         conversation_id = message.open.conversation_id
         known = {device_id: place for device_id, place in places.items() if place is not None}
         homes = tuple(dict.fromkeys(known.values()))
@@ -176,11 +179,7 @@ class DoorPort(Port[ToPublisher]):
             self._note_route(conversation_id, (HERE,))
             await self.local.send(message)  # which also says what is wrong with unknown ones
             return
-        try:
-            if not all([await self._has_way_to(home) for home in homes]):
-                return
-        except BackplaneError as error:
-            await self._unreachable(message, error)
+        if not all([await self._has_way_to(home) for home in homes]):
             return
         self._note_route(conversation_id, homes)
         for target in message.targets:
@@ -244,15 +243,16 @@ class DoorPort(Port[ToPublisher]):
         """Try to open one that waits; `last`: say what is wrong if that cannot be. Returns whether it waits no more."""
         try:
             places = await self._places_of(message)
+            if self._are_on_their_way(places):
+                if not last:
+                    return False
+                for device_id in places:
+                    self._ways.give_up(device_id)
+            await self._open_at(message, places)
         except BackplaneError as error:
             if last:
                 await self._unreachable(message, error)
             return last
-        if set(places.values()) == {None} and not last:
-            return False
-        for device_id in [device_id for device_id, place in places.items() if place is None]:
-            self._ways.give_up(device_id)
-        await self._open_at(message, places)
         return True
 
     async def pass_on(self, message: AtRelay, data: bytes) -> None:

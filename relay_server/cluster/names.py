@@ -45,6 +45,10 @@ class ClusterNames:
         """Where a relay takes requests of operators."""
         return f"{self.prefix}.admin.{relay.replace('.', '~')}"
 
+    def watch(self, number: str) -> str:
+        """Where a relay whose caller watches is told of events."""
+        return f"{self.prefix}.watch.{number}"
+
     def up(self, tunnel: str) -> str:
         """From the door of a tunnel to its home."""
         return f"{self.prefix}.up.{tunnel}"

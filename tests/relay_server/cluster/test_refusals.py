@@ -59,7 +59,7 @@ async def test_unknown_devices_are_refused() -> None:
 async def test_a_revocation_at_the_door_ends_its_tunnels(tmp_path: Path) -> None:
     """The home checks no publishers: within 3 s it hears no more of one that the door's access file does not know any more."""
     access = Access(tmp_path)
-    token = access.add(Role.PUBLISHER, "studio")
+    token = access.add(Role.PUBLISHER, "studio", devices=("*",))
     async with asyncio.timeout(40), small_cluster(access_of_a=access.path) as cluster:
         with History() as history:
             device = SimulatedDevice("lobby", cluster.addresses["b"], history, InOrder(1))

@@ -1,4 +1,4 @@
-"""The command line: `edge-client [run]`, and `devices`, `tone`, `import-head`, `self-test`, `doctor`, `version`."""
+"""The command line: `edge-client [run]`, and the other commands of `COMMANDS`."""
 
 from __future__ import annotations
 
@@ -29,6 +29,7 @@ COMMANDS = {
     "import-head": "convert your own model to a head (edge-client import-head --help)",
     "self-test": "test this installation: libraries, a clip, a picture of each renderer",
     "doctor": "check this device and its settings, and advise; --json for reports",
+    "install": "install this release as a service; upgrade, roll back, uninstall (edge-client install --help)",
     "version": "print the version",
 }
 
@@ -44,6 +45,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
             from edge_client.head_import.command import import_head
 
             return import_head(given[1:])
+        if given[:1] == ["install"]:
+            from avatar_relay.installer.commands import main as install
+
+            return install(given[1:], program="edge-client install", role="device")
         from edge_client.config import SETTINGS, load_config
 
         read = _parser().parse_args(given)

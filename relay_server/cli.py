@@ -35,7 +35,7 @@ def build_parser() -> argparse.ArgumentParser:
         prog="relay-server",
         description="Relays audio and motion payloads from publishers to devices.",
         epilog=f"Each setting is also an environment variable ({PREFIX}LISTEN) and a key of the file (listen = …); "
-        "flags override the environment, which overrides the file.",
+        "flags override the environment, which overrides the file. `relay-server install --help`: as a service of this machine.",
     )
     parser.add_argument("--version", action="version", version=f"%(prog)s {version('avatar-relay')}")
     parser.add_argument("--config", type=Path, metavar="FILE", help=f"settings in TOML (or {PREFIX}{CONFIG_VARIABLE})")
@@ -58,14 +58,19 @@ def main(argv: Sequence[str] | None = None) -> None:
     """Run `relay-server`. Exits with 2 and one line on stderr if it cannot start, with 1 if a background task ends by itself."""
     with errors_in_one_line("relay-server", ConfigError, OSError):
         prepare_process(os.environ)
-        config = load_config(build_parser().parse_args(argv), os.environ)
+        given = sys.argv[1:] if argv is None else argv
+        if given[:1] == ["install"]:
+            from avatar_relay.installer.commands import main as install
+
+            raise SystemExit(install(given[1:], program="relay-server install", role="relay"))
+        config = load_config(build_parser().parse_args(given), os.environ)
         if config.workers == 1:
             run_relay(config)
         else:
             from relay_server.workers.supervisor import supervise
 
             _begin_log(config)
-            supervise(config, sys.argv[1:] if argv is None else argv, partial(_tell_address, config))
+            supervise(config, given, partial(_tell_address, config))
 
 
 def run_relay(config: RelayConfig) -> None:

@@ -1,8 +1,9 @@
 """Generate the Python stubs of `proto/avatar_relay/`.
 
 Hatchling runs this as a build hook. For a wheel the stubs are generated in a temporary folder, so that the sources may be
-read-only; for an editable install they are written beside their sources. By hand, `python scripts/compile_protos.py` writes
-them beside their sources too, and `… --descriptor-set FILE` writes an image of the sources instead. Stubs are never
+read-only; for an editable install they are written beside their sources. A wheel gets the units of `system/`, too, which the
+installer puts in place. By hand, `python scripts/compile_protos.py` writes the stubs beside their sources, and
+`… --descriptor-set FILE` writes an image of the sources instead. Stubs are never
 committed: the compiler is pinned in `pyproject.toml` to the oldest protobuf runtime that we accept. `proto/google/` is there for
 readers in other languages; its Python modules come from the package googleapis-common-protos.
 """
@@ -63,6 +64,8 @@ class ProtoBuildHook(BuildHookInterface):  # type: ignore[misc]  # hatchling's c
         self._folder = tempfile.TemporaryDirectory(prefix="avatar-relay-stubs-")
         folder = Path(self._folder.name)
         build_data["force_include"] |= {str(path): str(path.relative_to(folder)) for path in generate(folder)}
+        units = sorted(path for path in (ROOT / "system").iterdir() if path.suffix in (".service", ".path"))
+        build_data["force_include"] |= {str(path): f"avatar_relay/installer/units/{path.name}" for path in units}
 
     def finalize(self, version: str, build_data: dict[str, Any], artifact_path: str) -> None:
         """After a build."""

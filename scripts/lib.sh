@@ -11,11 +11,8 @@ SYSTEM_PYTHON=/usr/bin/python3
 LOCK_TIMEOUT_S=300
 export PIP_DISABLE_PIP_VERSION_CHECK=1 PIP_NO_INPUT=1 PIP_ROOT_USER_ACTION=ignore
 
-# What the pair needs to run: PortAudio is compiled into PyAudio, the rest is loaded at run time.
-RUN_PACKAGES=(
-  python3-venv python3-dev gcc libc6-dev portaudio19-dev libopus0 libespeak-ng1 espeak-ng-data
-  libgl1 libegl1 libgles2 libgbm1 libgl1-mesa-dri
-)
+# What the pair needs to run: PortAudio is compiled into PyAudio, the rest is loaded at run time. The installer reads the same list.
+mapfile -t RUN_PACKAGES <"$ROOT/proto/avatar_relay/installer/debian_packages.txt"
 # What the tests need beyond that: a screen, an ALSA device of their own, reference decoders, recorded speech, certificates,
 # the checks of systemd units.
 # shellcheck disable=SC2034  # used where this is sourced

@@ -40,8 +40,9 @@ ADAPTERS = frozenset(
         "relay_server.relayctl",
         "relay_server.server",
         "relay_server.worker",
-        # adapters: systemd, the log, a look at what listens
+        # adapters: systemd, the log, a look at what listens, and what an installation changes
         "avatar_relay.service_manager",
+        "avatar_relay.installer",
         "avatar_relay.spoken",
         "avatar_relay.log_output",
         # adapters: grpc
@@ -129,6 +130,8 @@ PURE_INSIDE_ADAPTERS = frozenset(
         "relay_server.connections.clocks",
         "relay_server.workers.assignment",
         "relay_server.workers.restarts",
+        "avatar_relay.installer.plan",
+        "avatar_relay.installer.trial",
         "avatar_relay.publisher.published_conversation",
         "avatar_relay.publisher.errors",
         "avatar_relay.publisher.publisher_session",

@@ -15,9 +15,10 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
-from scripts.installer.commands import HERE, say, version_of
-from scripts.installer.machine import InstallError, Machine, run
-from scripts.installer.plan import OPT, ROLES, SETTINGS, Role
+from avatar_relay.installer.commands import say
+from avatar_relay.installer.machine import InstallError, Machine, run
+from avatar_relay.installer.plan import OPT, ROLES, SETTINGS, MachineRole
+from avatar_relay.installer.release import SOURCES, of_sources
 
 PACKAGE = "avatar-relay"
 UNITS = "usr/lib/systemd/system"
@@ -70,7 +71,7 @@ if [ -d /run/systemd/system ]; then systemctl daemon-reload || true; fi
 """
 
 
-def user_lines(role: Role) -> str:
+def user_lines(role: MachineRole) -> str:
     """Makes a user, and puts it into those of its groups that the machine has."""
     made = f"useradd --system --user-group --home-dir /nonexistent --shell /usr/sbin/nologin {role.user}"
     lines = [f"getent passwd {role.user} >/dev/null || {made}"]
@@ -78,9 +79,9 @@ def user_lines(role: Role) -> str:
     return "\n".join(lines)
 
 
-def scripts_of(name: str, roles: Sequence[Role]) -> dict[str, str]:
+def scripts_of(name: str, roles: Sequence[MachineRole]) -> dict[str, str]:
     """The maintainer scripts of a version. Pure."""
-    folders = " ".join(f"/var/{folder}" for role in roles for folder in role.folders)
+    folders = " ".join(f"/{folder}" for role in roles for folder in role.folders)
     common = {"name": name, "opt": OPT, "settings": SETTINGS}
     return {
         "postinst": START.format(
@@ -91,7 +92,7 @@ def scripts_of(name: str, roles: Sequence[Role]) -> dict[str, str]:
     }
 
 
-def stage(tree: Path, version: Path, roles: Sequence[Role]) -> None:
+def stage(tree: Path, version: Path, roles: Sequence[MachineRole]) -> None:
     """The files of the package below `tree`."""
     target = tree / OPT / "versions" / version.name
     shutil.copytree(version, target, symlinks=True)
@@ -107,7 +108,7 @@ def stage(tree: Path, version: Path, roles: Sequence[Role]) -> None:
 def main(arguments: Sequence[str] | None = None) -> int:
     """Build the package; prints its path last."""
     parser = argparse.ArgumentParser(prog="scripts/deb", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--out", type=Path, default=HERE / "dist", metavar="DIR", help="where the package is put (default: dist)")
+    parser.add_argument("--out", type=Path, default=SOURCES / "dist", metavar="DIR", help="where the package is put (default: dist)")
     options = parser.parse_args(arguments)
     try:
         if os.geteuid() != 0:
@@ -122,19 +123,22 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def build(out: Path, machine: Machine) -> Path:
     """The path of the package. Raises `InstallError`."""
     roles = ROLES["both"]
-    name = version_of(roles)
-    was_there = machine.is_complete(name)
+    release = of_sources(SOURCES, roles)
+    was_there, is_new_here = machine.is_complete(release.name), not machine.path(OPT).exists()
+    machine.need_packages()
     if not was_there:
-        say(f"building {name} in /{OPT}; some minutes on a small machine")
-        machine.build(name, HERE, [role.extra for role in roles])
+        say(f"building {release.name} in /{OPT}; some minutes on a small machine")
+        machine.build(release)
     try:
-        return _pack(out, machine.version(name), roles)
+        return _pack(out, machine.version(release.name), roles)
     finally:
-        if not was_there:
-            machine.remove_version(name)
+        if is_new_here:
+            shutil.rmtree(machine.path(OPT))
+        elif not was_there:
+            machine.remove_version(release.name)
 
 
-def _pack(out: Path, version: Path, roles: Sequence[Role]) -> Path:
+def _pack(out: Path, version: Path, roles: Sequence[MachineRole]) -> Path:
     architecture = run("dpkg", "--print-architecture", what="asking dpkg").strip()
     declared, _, digest = version.name.partition("-")
     number = f"{declared}+{time.strftime('%Y%m%d%H%M', time.gmtime())}.{digest.rpartition('-')[2]}"

@@ -11,12 +11,12 @@ import pytest
 
 from avatar_relay import wire
 from avatar_relay.device_state import Part, Parts, PartState
+from avatar_relay.installer.trial import ServiceState
 from avatar_relay.limits import MAX_SOFTWARE_CHARACTERS, MAX_TEXT_CHARACTERS
 from edge_client.audio.sink import SinkCounters
 from edge_client.children.supervision import ChildState
 from edge_client.face_process.host import FaceStatus
 from edge_client.parts import LOOK_US, PartsReporter, in_words, part, sound_part
-from scripts.installer.trial import ServiceState
 from tests.lab.programs import attached, python, running
 
 PATIENCE_S = 60.0
@@ -53,7 +53,9 @@ def test_texts_can_be_sent_whatever_they_are() -> None:
 def test_a_line_for_systemd_counts_failures() -> None:
     parts = (Part("sound", PartState.RUNNING, "a card"), Part("face", PartState.RUNNING, "the head", "", 3, "signal 11"))
     assert in_words(parts) == "sound running, face running (started again 3 times)"
-    assert ServiceState("active", status=in_words(parts)).running_parts == {"sound", "face"}
+    state = ServiceState("active", status=in_words(parts))
+    assert state.running_parts == {"sound", "face"}
+    assert state.part_restarts == {"sound": 0, "face": 3}
 
 
 def test_changes_are_told_at_most_once_in_a_while() -> None:

@@ -8,7 +8,8 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
-from scripts.installer.machine import COMPLETE, InstallError, Machine
+from avatar_relay.installer.machine import COMPLETE, InstallError, Machine
+from avatar_relay.installer.release import SoftwareRelease
 from tests.lab.data import PROJECT_ROOT
 from tests.lab.service_manager import ServiceLab
 
@@ -50,20 +51,20 @@ class FakeBuilds(Machine):
         super().__init__(root, "/no/such/systemctl")
         self._lab = lab
 
-    def build(self, name: str, sources: Path, extras: Sequence[str]) -> None:
-        folder = self.version(name)
+    def build(self, release: SoftwareRelease) -> None:
+        folder = self.version(release.name)
         shutil.rmtree(folder, ignore_errors=True)
         (folder / "bin").mkdir(parents=True)
         for program in ("edge-client", "relay-server", "relayctl"):
             path = folder / "bin" / program
-            path.write_text(PROGRAM.format(python=sys.executable, behaviour=self.behaviour, name=name), encoding="utf-8")
+            path.write_text(PROGRAM.format(python=sys.executable, behaviour=self.behaviour, name=release.name), encoding="utf-8")
             path.chmod(0o755)
         shutil.copytree(PROJECT_ROOT / "system", folder / "units")
         (folder / COMPLETE).touch()
 
-    def systemctl(self, *arguments: str) -> str:
+    def systemctl(self, *arguments: str, before: Sequence[str] = ()) -> str:
         if self._lab is None:
-            return super().systemctl(*arguments)
+            return super().systemctl(*arguments, before=before)
         status, text = self._lab.ask(list(arguments))
         if status:
             raise InstallError(f"systemctl {' '.join(arguments)} ended with status {status}")

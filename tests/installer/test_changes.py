@@ -7,13 +7,14 @@ from pathlib import Path
 
 import pytest
 
-from scripts.installer.changes import Changes, Limits
-from scripts.installer.machine import InstallError
-from scripts.installer.plan import DEVICE, UNITS
+from avatar_relay.installer.changes import Changes, TrialLimits
+from avatar_relay.installer.machine import InstallError
+from avatar_relay.installer.plan import DEVICE, UNITS
+from avatar_relay.installer.release import SoftwareRelease
 from tests.installer.releases import FakeBuilds, managed
 
-LIMITS = Limits(ready_s=20.0, settle_s=1.5)
-IMPATIENT = Limits(ready_s=3.0, settle_s=0.2)
+LIMITS = TrialLimits(ready_s=20.0, settle_s=1.5)
+IMPATIENT = TrialLimits(ready_s=3.0, settle_s=0.2)
 """For a release that never is ready."""
 
 
@@ -24,15 +25,15 @@ def machine(tmp_path: Path) -> Iterator[FakeBuilds]:
         yield made
 
 
-def changes(machine: FakeBuilds, said: list[str] | None = None, limits: Limits = LIMITS) -> Changes:
+def changes(machine: FakeBuilds, said: list[str] | None = None, limits: TrialLimits = LIMITS) -> Changes:
     """Changes of a device."""
     return Changes(machine, (DEVICE,), limits, (said if said is not None else []).append)
 
 
-def put(machine: FakeBuilds, name: str, behaviour: str = "good", limits: Limits = LIMITS) -> None:
+def put(machine: FakeBuilds, name: str, behaviour: str = "good", limits: TrialLimits = LIMITS) -> None:
     """Build a version and change to it."""
     machine.behaviour = behaviour
-    machine.build(name, Path(), ())
+    machine.build(SoftwareRelease(name, ()))
     changes(machine, limits=limits).to_version(name)
 
 
@@ -107,7 +108,7 @@ def test_a_service_that_was_disabled_stays_so(machine: FakeBuilds) -> None:
 def test_without_a_service_manager_everything_is_in_place_for_the_next_start(tmp_path: Path) -> None:
     """As in a chroot, or while an image is made."""
     machine, said = FakeBuilds(tmp_path, None), list[str]()
-    machine.build("1", Path(), ())
+    machine.build(SoftwareRelease("1", ()))
     changes(machine, said).to_version("1")
     assert machine.linked("current") == "1"
     assert (tmp_path / UNITS / DEVICE.unit).is_file()

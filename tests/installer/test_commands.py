@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import os
+import subprocess
+import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from scripts.installer import commands
-from scripts.installer.plan import DEVICE, RELAY
+from avatar_relay.installer import commands
+from avatar_relay.installer.plan import DEVICE, RELAY, UNITS, USER_DROP_IN, desktop_of
 from tests.installer.releases import FakeBuilds, managed
+from tests.lab.data import PROJECT_ROOT
 
 
 @pytest.fixture
@@ -24,7 +27,7 @@ def machine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[FakeBui
 
 def install(*arguments: str) -> int:
     """The exit status."""
-    return commands.main([*arguments, "--root", "/nowhere", "--settle", "0.3"])
+    return commands.main([*arguments, "--root", "/nowhere", "--settle", "0.3"], program="scripts/install", role="device")
 
 
 def test_flags_become_settings_and_a_second_run_changes_nothing(machine: FakeBuilds) -> None:
@@ -77,6 +80,21 @@ def test_relay_and_device_on_one_machine(machine: FakeBuilds) -> None:
     assert {machine.service(role).active for role in (RELAY, DEVICE)} == {"inactive"}
 
 
+def test_a_device_of_a_desktop(machine: FakeBuilds) -> None:
+    """A flag chooses the unit of the user's session, and is remembered; the console's is gone."""
+    assert install("--name", "lobby") == 0
+    assert install("--desktop", "pi") == 0
+    shipped = (PROJECT_ROOT / "system/edge-client-desktop.service").read_text()
+    assert (machine.root / "etc/systemd/user/edge-client.service").read_text() == shipped
+    assert (machine.root / USER_DROP_IN).read_text() == "[Unit]\nConditionUser=pi\n"
+    assert not (machine.root / UNITS / DEVICE.unit).exists()
+    assert machine.service(desktop_of("pi")).active == "active"
+    assert install() == 0
+    assert not (machine.root / UNITS / DEVICE.unit).exists()
+    assert install("uninstall") == 0
+    assert not list((machine.root / "etc/systemd").rglob("*edge*"))
+
+
 def test_upgrade_and_rollback_need_something_to_start_from(machine: FakeBuilds, capsys: pytest.CaptureFixture[str]) -> None:
     """And say so."""
     assert install("upgrade") == 1
@@ -85,8 +103,23 @@ def test_upgrade_and_rollback_need_something_to_start_from(machine: FakeBuilds, 
     assert "no version to go back to" in capsys.readouterr().err
 
 
+def test_the_programs_install_themselves(tmp_path: Path) -> None:
+    """`edge-client install` and `relay-server install` are the same installer; what cannot be done is one line."""
+    for program in ("edge_client", "relay_server"):
+        command = [sys.executable, "-m", program, "install", "upgrade", "--root", str(tmp_path)]
+        done = subprocess.run(command, cwd=PROJECT_ROOT, capture_output=True, text=True, timeout=50, check=False)
+        name = program.replace("_", "-")
+        assert (done.returncode, done.stderr) == (1, f"{name} install: error: nothing is installed here; leave out `upgrade`\n")
+
+
+def test_the_installer_needs_nothing_but_python() -> None:
+    """It runs on a machine where nothing of the project is installed."""
+    command = [sys.executable, "-IS", "-c", "import sys; sys.path.append('proto'); import avatar_relay.installer.commands"]
+    subprocess.run(command, cwd=PROJECT_ROOT, check=True, timeout=30)
+
+
 def test_only_root_may_change_the_system(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     """In one line."""
     monkeypatch.setattr(os, "geteuid", lambda: 1_000)
-    assert commands.main([]) == 1
+    assert commands.main([], program="scripts/install", role="device") == 1
     assert "sudo scripts/install" in capsys.readouterr().err

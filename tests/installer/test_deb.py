@@ -7,8 +7,9 @@ from pathlib import Path
 
 import pytest
 
+from avatar_relay.installer.plan import DEVICE, OPT, RELAY, ROLES
+from avatar_relay.installer.release import SoftwareRelease
 from scripts.installer.deb import UNITS, scripts_of, stage
-from scripts.installer.plan import DEVICE, OPT, RELAY, ROLES
 from tests.installer.releases import FakeBuilds
 
 
@@ -26,7 +27,7 @@ def test_maintainer_scripts_are_scripts(script: str, tmp_path: Path) -> None:
 def test_the_tree_of_a_package(tmp_path: Path) -> None:
     """The version at its place, its units, and links to the running version's commands."""
     machine = FakeBuilds(tmp_path / "root", None)
-    machine.build("0.1.0-edge-12345678", Path(), ())
+    machine.build(SoftwareRelease("0.1.0-edge-12345678", ()))
     tree = tmp_path / "tree"
     stage(tree, machine.version("0.1.0-edge-12345678"), ROLES["both"])
     assert (tree / OPT / "versions/0.1.0-edge-12345678/bin/edge-client").stat().st_mode & 0o111

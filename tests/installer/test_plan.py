@@ -8,7 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from scripts.installer.plan import read_sources, to_remove, typed, version_name, with_settings
+from avatar_relay.installer.plan import to_remove, typed, version_name, with_settings
+from avatar_relay.installer.release import read_sources
 from tests.lab.data import PROJECT_ROOT
 
 FILE = """# the lobby

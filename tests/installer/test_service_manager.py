@@ -6,8 +6,8 @@ import asyncio
 import sys
 from pathlib import Path
 
-from scripts.installer.machine import Machine
-from scripts.installer.plan import DEVICE, UNITS
+from avatar_relay.installer.machine import Machine
+from avatar_relay.installer.plan import DEVICE, UNITS
 from tests.installer.releases import PROGRAM
 from tests.lab import service_manager
 from tests.lab.programs import running

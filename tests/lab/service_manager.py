@@ -24,8 +24,8 @@ import time
 from pathlib import Path
 from typing import Any
 
-UNITS = ("etc/systemd/system", "usr/lib/systemd/system")
-"""An administrator's units, and those of packages."""
+UNITS = ("etc/systemd/system", "usr/lib/systemd/system", "etc/systemd/user")
+"""An administrator's units, those of packages, and those of a user's session: one manager stands for all of them."""
 STEP_S = 0.05
 PATIENCE_S = 60.0
 
@@ -263,8 +263,8 @@ def answer_all(lab: ServiceLab, listener: socket.socket) -> None:
             line.write(json.dumps([status, text]))
 
 
-def ctl(path: str, arguments: list[str]) -> int:
-    """The side of `systemctl`."""
+def ask(path: str, arguments: list[str]) -> tuple[int, str]:
+    """What the manager that listens there answers: exit status and output."""
     with socket.socket(socket.AF_UNIX) as connection:
         connection.settimeout(PATIENCE_S + 30)
         connection.connect(path)
@@ -272,8 +272,14 @@ def ctl(path: str, arguments: list[str]) -> int:
             line.write(json.dumps(arguments) + "\n")
             line.flush()
             status, text = json.loads(line.read())
+    return int(status), str(text)
+
+
+def ctl(path: str, arguments: list[str]) -> int:
+    """The side of `systemctl`."""
+    status, text = ask(path, arguments)
     sys.stdout.write(text)
-    return int(status)
+    return status
 
 
 def main(arguments: list[str]) -> int:

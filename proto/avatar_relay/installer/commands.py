@@ -1,10 +1,8 @@
 """Puts avatar-relay onto this machine, upgrades it, goes back, removes it.
 
-`scripts/install` calls it, when Debian's packages are there.
-
-`install` and `upgrade` run the sources that this command lies in: a clone, or an unpacked release. An upgrade tries the new version
-(edge-client self-test), runs it, looks at it for a minute, and goes back by itself if it is not ready within 30 s, ends, or loses the
-sound or the face that ran before. A second run with nothing new changes nothing.
+`install` and `upgrade` run the release that this command belongs to: a clone, an unpacked release, or a wheel that was installed. An
+upgrade tries the new version (edge-client self-test), runs it, looks at it for a minute, and goes back by itself if it is not ready
+within 30 s, ends, or loses the sound or the face that ran before. A second run with nothing new changes nothing.
 """
 
 from __future__ import annotations
@@ -14,23 +12,22 @@ import os
 import platform
 import sys
 import tempfile
-import tomllib
 from collections.abc import Sequence
 from pathlib import Path
 
-from scripts.installer.changes import Changes, Limits
-from scripts.installer.machine import InstallError, Machine, run
-from scripts.installer.plan import DEVICE, OPT, RELAY, ROLES, SETTINGS, UNITS, Role, read_sources, typed, version_name, with_settings
+from avatar_relay.installer.changes import Changes, TrialLimits
+from avatar_relay.installer.machine import InstallError, Machine, run
+from avatar_relay.installer.plan import DEVICE, OPT, RELAY, ROLES, SETTINGS, MachineRole, desktop_of, typed, with_settings
+from avatar_relay.installer.release import own_release
 
-HERE = Path(__file__).resolve().parents[2]
 
-
-def parser() -> argparse.ArgumentParser:
-    """The command line."""
-    line = argparse.ArgumentParser(prog="scripts/install", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+def parser(program: str, role: str) -> argparse.ArgumentParser:
+    """The command line of a program that installs a role unless it is told another one."""
+    line = argparse.ArgumentParser(prog=program, description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     verbs = ("install", "upgrade", "rollback", "uninstall")
     line.add_argument("verb", nargs="?", choices=verbs, default="install", help="default: install")
-    line.add_argument("--role", choices=ROLES, help="what this machine is (default: what is installed, else device)")
+    line.add_argument("--role", choices=ROLES, help=f"what this machine is (default: what is installed, else {role})")
+    line.add_argument("--desktop", metavar="USER", help="a device that this user's graphical session shows, not the console")
     line.add_argument("--name", metavar="ID", help="name of this device (default: the machine's)")
     line.add_argument("--relay", metavar="HOST:PORT", help="the relay to attach to")
     line.add_argument("--card", metavar="NAME", help="the sound card, as `edge-client devices` lists it (default: ALSA's)")
@@ -40,22 +37,22 @@ def parser() -> argparse.ArgumentParser:
         "--set", action="append", default=[], metavar="KEY=VALUE", help="any other setting of the device, such as headless=true"
     )
     line.add_argument("--purge", action="store_true", help="uninstall: remove settings, state and users too")
-    line.add_argument("--settle", type=float, default=Limits.settle_s, metavar="S", help="how long a new version is looked at (60)")
+    line.add_argument("--settle", type=float, default=TrialLimits.settle_s, metavar="S", help="how long a new version is looked at (60)")
     line.add_argument("--root", type=Path, default=Path("/"), metavar="DIR", help="a folder that stands for /: no packages, no users")
     line.add_argument("--systemctl", default="systemctl", metavar="PROGRAM", help="the service manager's command")
     return line
 
 
-def main(arguments: Sequence[str] | None = None) -> int:
+def main(arguments: Sequence[str], *, program: str, role: str) -> int:
     """Do what was asked; the exit status: 0 done, 1 not done, with the reason on standard error."""
-    options = parser().parse_args(arguments)
+    options = parser(program, role).parse_args(arguments)
     machine = Machine(options.root.resolve(), options.systemctl)
     try:
         if machine.is_real and os.geteuid() != 0:
-            raise InstallError("this changes the system: sudo scripts/install")
-        _do(options, machine)
+            raise InstallError(f"this changes the system: sudo {program}")
+        _do(options, machine, role)
     except (InstallError, OSError) as error:
-        print(f"scripts/install: error: {error}", file=sys.stderr)
+        print(f"{program}: error: {error}", file=sys.stderr)
         return 1
     return 0
 
@@ -65,11 +62,19 @@ def say(text: str) -> None:
     print(f"==> {text}", flush=True)
 
 
-def _do(options: argparse.Namespace, machine: Machine) -> None:
-    installed = tuple(role for role in (RELAY, DEVICE) if machine.path(UNITS / role.unit).is_file())
-    roles = ROLES[options.role] if options.role else installed or ROLES["device"]
-    roles = tuple(dict.fromkeys((*installed, *roles)))
-    changes = Changes(machine, roles, Limits(settle_s=options.settle), say)
+def _do(options: argparse.Namespace, machine: Machine, role: str) -> None:
+    desktop = desktop_of(options.desktop or machine.installed_desktop())
+    installed = [one for one in (RELAY, DEVICE, desktop) if one.user and machine.is_installed(one)]
+    wanted = ROLES[options.role] if options.role else installed or ROLES[role]
+    if options.desktop:
+        wanted = (desktop, *(one for one in wanted if one is not DEVICE))
+        if DEVICE in installed:
+            installed.remove(DEVICE)
+            machine.remove_units(DEVICE)
+    elif desktop in installed:
+        wanted = [one for one in wanted if one is not DEVICE]
+    roles = tuple(dict.fromkeys((*installed, *wanted)))
+    changes = Changes(machine, roles, TrialLimits(settle_s=options.settle), say)
     match options.verb:
         case "install" | "upgrade":
             if options.verb == "upgrade" and machine.linked("current") is None:
@@ -82,38 +87,37 @@ def _do(options: argparse.Namespace, machine: Machine) -> None:
             say("removed" if options.purge else f"removed; settings and state are left in /{SETTINGS} and /var/lib (--purge removes them)")
 
 
-def _install(options: argparse.Namespace, machine: Machine, roles: Sequence[Role], changes: Changes, *, is_new: bool) -> None:
+def _install(options: argparse.Namespace, machine: Machine, roles: Sequence[MachineRole], changes: Changes, *, is_new: bool) -> None:
     wanted = {role: _settings(role, options, machine) for role in roles}
-    name = version_of(roles)
+    try:
+        release = own_release(roles)
+    except ValueError as error:
+        raise InstallError(str(error)) from error
+    machine.need_packages()
     for role in roles:
         machine.need_user(role)
-    if not machine.is_complete(name):
-        say(f"building {name} in /{OPT}; some minutes on a small machine")
-        machine.build(name, HERE, [role.extra for role in roles])
+    if not machine.is_complete(release.name):
+        say(f"building {release.name} in /{OPT}; some minutes on a small machine")
+        machine.build(release)
     changed = False
     for role, text in wanted.items():
         if text != machine.read_settings(role):
-            _check(machine, name, role, text)
+            _check(machine, release.name, role, text)
             machine.write_settings(role, text)
             changed = True
-    if machine.linked("current") != name:
-        if DEVICE in roles:
-            say("trying it: edge-client self-test")
-            machine.self_test(name, DEVICE)
+    if machine.linked("current") != release.name:
+        for role in roles:
+            if role is not RELAY:
+                say("trying it: edge-client self-test")
+                machine.self_test(release.name, role)
         say("running it, and looking whether it stays")
-        changes.to_version(name)
-    elif changed or is_new or any([machine.put_unit(name, role) for role in roles]):
-        changes.restart(name)
-    say(f"{name} is installed")
+        changes.to_version(release.name)
+    elif changed or is_new or any([machine.put_units(release.name, role) for role in roles]):
+        changes.restart(release.name)
+    say(f"{release.name} is installed")
 
 
-def version_of(roles: Sequence[Role]) -> str:
-    """The version that these sources are, for some roles."""
-    declared = tomllib.loads((HERE / "pyproject.toml").read_text(encoding="utf-8"))["project"]["version"]
-    return version_name(declared, read_sources(HERE), [role.extra for role in roles])
-
-
-def _settings(role: Role, options: argparse.Namespace, machine: Machine) -> str:
+def _settings(role: MachineRole, options: argparse.Namespace, machine: Machine) -> str:
     """The file as it is to be."""
     text = machine.read_settings(role)
     if role is RELAY:
@@ -151,15 +155,11 @@ def _asked() -> dict[str, object]:
     return {key: typed(answer) for key, question in questions.items() if (answer := input(question).strip())}
 
 
-def _check(machine: Machine, name: str, role: Role, text: str) -> None:
+def _check(machine: Machine, name: str, role: MachineRole, text: str) -> None:
     """Have the new version read the settings before they are put in place. Raises `InstallError`."""
-    if role is not DEVICE:
+    if role is RELAY:
         return
     with tempfile.NamedTemporaryFile("w", suffix=".toml", encoding="utf-8") as file:
         file.write(text)
         file.flush()
         run(machine.version(name) / "bin/edge-client", "version", "--config", file.name, what="the settings were not taken")
-
-
-if __name__ == "__main__":
-    sys.exit(main())

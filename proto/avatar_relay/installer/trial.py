@@ -3,6 +3,8 @@
 1. It is ready within `ready_s`, and does not end before or after that.
 2. `settle_s` after it was ready, each part runs that was running before the change or at any time since. A part that has never run does not
    count: a machine without a screen has no face to lose.
+3. Within `settle_s` no such part was started again more than `MAX_RESTARTS` times, once it ran: one that dies again and again may well be
+   running each time that one looks.
 """
 
 from __future__ import annotations
@@ -12,10 +14,12 @@ import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-_PART = re.compile(r"(\w+) (\w+)")
+MAX_RESTARTS = 1
+"""A display that is switched off and on costs one."""
+_PART = re.compile(r"(\w+) (\w+)(?: \(started again ([0-9]{1,9}) times\))?")
 
 
-class Verdict(enum.Enum):
+class TrialVerdict(enum.Enum):
     """What to do with the new release."""
 
     WAIT = "wait"
@@ -34,8 +38,17 @@ class ServiceState:
 
     @property
     def running_parts(self) -> frozenset[str]:
-        """The parts that the program says are running: `sound running, face failing`."""
-        return frozenset(part for part, state in _PART.findall(self.status) if state == "running")
+        """The parts that the program says are running: `sound running, face running (started again 3 times)`."""
+        return frozenset(part for part, state, _ in self._parts() if state == "running")
+
+    @property
+    def part_restarts(self) -> dict[str, int]:
+        """How often each part was started again since the program began."""
+        return {part: int(restarts or 0) for part, _, restarts in self._parts()}
+
+    def _parts(self) -> list[tuple[str, str, str]]:
+        found = (_PART.fullmatch(text) for text in self.status.split(", "))
+        return [(match[1], match[2], match[3]) for match in found if match is not None]
 
 
 class Trial:
@@ -47,9 +60,11 @@ class Trial:
         self._settle_s = settle_s
         self._ready_at_s: float | None = None
         self._restarts: int | None = None
+        self._part_restarts: dict[str, int] = {}
+        """Of each part when it was first seen running."""
         self.reason = ""
 
-    def look(self, now_s: float, state: ServiceState) -> Verdict:
+    def look(self, now_s: float, state: ServiceState) -> TrialVerdict:
         """`now_s` counts from the change. Call it a few times a second, until it no longer says WAIT; then `reason` says why."""
         self._restarts = state.restarts if self._restarts is None else self._restarts
         if state.active == "failed" or state.sub == "auto-restart" or state.restarts > self._restarts:
@@ -60,18 +75,24 @@ class Trial:
             elif now_s > self._ready_s:
                 return self._back(f"it was not ready within {self._ready_s:g} s")
             else:
-                return Verdict.WAIT
+                return TrialVerdict.WAIT
         if state.active != "active":
             return self._back(f"it became {state.active}")
         self._ever_ran |= state.running_parts
+        for part, restarts in state.part_restarts.items():
+            if part in state.running_parts:
+                self._part_restarts.setdefault(part, restarts)
+            again = restarts - self._part_restarts.get(part, restarts)
+            if again > MAX_RESTARTS:
+                return self._back(f"{part}: it was started again {again} times within {now_s - self._ready_at_s:.0f} s")
         if now_s - self._ready_at_s < self._settle_s:
-            return Verdict.WAIT
+            return TrialVerdict.WAIT
         lost = sorted(self._ever_ran - state.running_parts)
         if lost:
             return self._back(f"{' and '.join(lost)}: ran, and no longer does ({state.status or 'the program tells nothing'})")
         self.reason = "it runs"
-        return Verdict.KEEP
+        return TrialVerdict.KEEP
 
-    def _back(self, reason: str) -> Verdict:
+    def _back(self, reason: str) -> TrialVerdict:
         self.reason = reason
-        return Verdict.BACK
+        return TrialVerdict.BACK

@@ -6,15 +6,15 @@ import time
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
-from scripts.installer.machine import InstallError, Machine
-from scripts.installer.plan import Role, to_remove
-from scripts.installer.trial import Trial, Verdict
+from avatar_relay.installer.machine import InstallError, Machine
+from avatar_relay.installer.plan import MachineRole, to_remove
+from avatar_relay.installer.trial import Trial, TrialVerdict
 
 LOOK_S = 0.25
 
 
 @dataclass(frozen=True)
-class Limits:
+class TrialLimits:
     """How long a new release may take to be ready, and is looked at then."""
 
     ready_s: float = 30.0
@@ -24,7 +24,7 @@ class Limits:
 class Changes:
     """Changes one machine for its roles. `say` is told each step in a line."""
 
-    def __init__(self, machine: Machine, roles: Sequence[Role], limits: Limits, say: Callable[[str], None]) -> None:
+    def __init__(self, machine: Machine, roles: Sequence[MachineRole], limits: TrialLimits, say: Callable[[str], None]) -> None:
         self._machine = machine
         self._roles = tuple(roles)
         self._limits = limits
@@ -33,10 +33,10 @@ class Changes:
     def to_version(self, name: str) -> None:
         """Run a complete version; go back to the one before if it does not run as well. Raises `InstallError` then."""
         machine, before = self._machine, self._machine.linked("current")
-        parts = {role: machine.service(role).running_parts for role in self._roles} if machine.has_manager else {}
+        parts = {role: machine.service(role).running_parts for role in self._roles if machine.runs(role)}
         started = self._flip(name)
-        if not machine.has_manager:
-            self._say("no service manager runs here: the units are in place, and start with the machine")
+        if absent := [role.unit for role in self._roles if not machine.runs(role)]:
+            self._say(f"no service manager runs here for {' and '.join(absent)}: it starts with the machine, or the session")
         reason = self._watch({role: self._trial(self._limits.settle_s, parts[role]) for role in started})
         if not reason:
             self._settle(name, before)
@@ -66,31 +66,32 @@ class Changes:
     def _trial(self, settle_s: float = 0, running_before: Iterable[str] = ()) -> Trial:
         return Trial(running_before, ready_s=self._limits.ready_s, settle_s=settle_s)
 
-    def _flip(self, name: str) -> list[Role]:
+    def _flip(self, name: str) -> list[MachineRole]:
         """The link, the units, and the services anew, but those that somebody has disabled; the services that were started."""
         machine = self._machine
         wanted = [role for role in self._roles if machine.has_manager and machine.is_wanted(role)]
         machine.link("current", name)
         for role in self._roles:
-            machine.put_unit(name, role)
+            machine.put_units(name, role)
             machine.link_commands(role)
-        if machine.has_manager:
-            machine.systemctl("daemon-reload")
+        machine.reload(self._roles)
         for role in wanted:
-            machine.systemctl("enable", role.unit)
-            machine.systemctl("restart", "--no-block", role.unit)
-        return wanted
+            machine.enable(role)
+        started = [role for role in wanted if machine.runs(role)]
+        for role in started:
+            machine.ask(role, "restart", "--no-block", role.unit)
+        return started
 
-    def _watch(self, trials: dict[Role, Trial]) -> str:
+    def _watch(self, trials: dict[MachineRole, Trial]) -> str:
         """Look until each service is decided; why one does not stay, or empty."""
         start_s, waiting = time.monotonic(), dict(trials)
         while waiting:
             now_s = time.monotonic() - start_s
             for role, trial in list(waiting.items()):
                 match trial.look(now_s, self._machine.service(role)):
-                    case Verdict.BACK:
+                    case TrialVerdict.BACK:
                         return f"{role.unit}: {trial.reason}"
-                    case Verdict.KEEP:
+                    case TrialVerdict.KEEP:
                         del waiting[role]
             if waiting:
                 time.sleep(LOOK_S)

@@ -4,6 +4,7 @@
 /opt/avatar-relay/current        a symbolic link to the version that runs
 /opt/avatar-relay/previous       a symbolic link to the one before, which `rollback` takes
 /opt/avatar-relay/wheels         what was compiled on this machine, for the next version
+/opt/avatar-relay/cache          what pip fetched
 """
 
 from __future__ import annotations
@@ -11,50 +12,83 @@ from __future__ import annotations
 import hashlib
 import re
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
-from pathlib import Path, PurePosixPath
+from dataclasses import dataclass, replace
+from pathlib import PurePosixPath
 
 OPT = PurePosixPath("opt/avatar-relay")
 SETTINGS = PurePosixPath("etc/avatar-relay")
 UNITS = PurePosixPath("etc/systemd/system")
 BIN = PurePosixPath("usr/local/bin")
-SOURCES = ("proto", "edge_client", "relay_server", "system")
-"""What makes a version, beside pyproject.toml and the build hook."""
+USER_UNITS = PurePosixPath("etc/systemd/user")
+"""Of the managers of users, for their desktops."""
+COMMON_EXTRAS = ("discovery", "pairing")
+"""A device finds its relay, and is let in, by these."""
 _KEY = re.compile(r"[a-z][a-z0-9_]*")
 _TABLE = re.compile(r"\s*\[")
 
 
 @dataclass(frozen=True, eq=False)
-class Role:
+class MachineRole:
     """A program that a machine runs: its unit, its user, the groups that the user needs, and the file of its settings."""
 
-    extra: str
-    """Of pyproject.toml."""
+    extras: tuple[str, ...]
+    """Of pyproject.toml; the first one names the role."""
     unit: str
     user: str
     groups: tuple[str, ...]
     settings: str
     folders: tuple[str, ...]
-    """Below /var, made by systemd."""
+    """Below the root, or the desktop's user's home; made by systemd."""
     commands: tuple[str, ...]
     begin: Mapping[str, str]
     """Settings of a new file."""
+    shipped: str = ""
+    """Name of the unit's file in a version, if it is another one than where it is put."""
+    is_desktop: bool = False
+    """The manager of the user runs it, in the graphical session."""
+
+    @property
+    def places(self) -> Mapping[str, PurePosixPath]:
+        """Where its unit is put, by the name of its file in a version."""
+        return {self.shipped or self.unit: (USER_UNITS if self.is_desktop else UNITS) / self.unit}
 
 
-DEVICE = Role(
-    "edge",
+DEVICE = MachineRole(
+    ("edge", *COMMON_EXTRAS),
     "edge-client.service",
     "avatar",
     ("audio", "video", "render", "input"),
     "edge.toml",
-    ("lib/edge-client", "cache/edge-client"),
+    ("var/lib/edge-client", "var/cache/edge-client"),
     ("edge-client",),
     {},
 )
-RELAY = Role(
-    "relay", "relay-server.service", "avatar-relay", (), "relay.toml", (), ("relay-server", "relayctl"), {"listen": "127.0.0.1:52000"}
+RELAY = MachineRole(
+    ("relay", *COMMON_EXTRAS),
+    "relay-server.service",
+    "avatar-relay",
+    (),
+    "relay.toml",
+    (),
+    ("relay-server", "relayctl"),
+    {"listen": "127.0.0.1:52000"},
 )
-ROLES: Mapping[str, tuple[Role, ...]] = {"device": (DEVICE,), "relay": (RELAY,), "both": (RELAY, DEVICE)}
+USER_DROP_IN = USER_UNITS / f"{DEVICE.unit}.d/user.conf"
+"""Says which user's session shows the face."""
+
+
+def desktop_of(user: str) -> MachineRole:
+    """A device in a user's graphical session."""
+    folders = (".local/state/edge-client", ".config/edge-client", ".cache/edge-client")
+    return replace(DEVICE, user=user, groups=(), folders=folders, shipped="edge-client-desktop.service", is_desktop=True)
+
+
+ROLES: Mapping[str, tuple[MachineRole, ...]] = {"device": (DEVICE,), "relay": (RELAY,), "both": (RELAY, DEVICE)}
+
+
+def extras_of(roles: Iterable[MachineRole]) -> list[str]:
+    """What is installed for some roles."""
+    return sorted({extra for role in roles for extra in role.extras})
 
 
 def version_name(declared: str, files: Mapping[str, bytes], extras: Iterable[str]) -> str:
@@ -63,15 +97,6 @@ def version_name(declared: str, files: Mapping[str, bytes], extras: Iterable[str
     for path in sorted(files):
         digest.update(f"{path}\0{len(files[path])}\0".encode() + files[path])
     return f"{declared}-{'-'.join(sorted(extras))}-{digest.hexdigest()[:8]}"
-
-
-def read_sources(root: Path) -> dict[str, bytes]:
-    """The files that make a version, by their paths, without what a build or a run left there."""
-    paths = [root / "pyproject.toml", root / "scripts" / "compile_protos.py"]
-    for folder in SOURCES:
-        paths += [path for path in (root / folder).rglob("*") if path.is_file() and not {"__pycache__", "v1"} & set(path.parts)]
-    paths += (root / "proto").rglob("*.proto")
-    return {str(path.relative_to(root)): path.read_bytes() for path in paths}
 
 
 def typed(text: str) -> object:

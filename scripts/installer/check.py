@@ -22,7 +22,7 @@ SECOND_RUN_S = 5.0
 AWAY_S = 10.0
 COMMANDS = 3
 SETTLE = ("--settle", "12")
-INSTALL_S = 1_800.0
+INSTALL_S = 3_600.0
 SPEAKS_S = 60.0
 """A service is ready before it has found its relay."""
 DYING_FACE = """

@@ -9,9 +9,10 @@ from pathlib import Path
 NOT_OF_THE_MACHINE = ("/proc", "/sys", "/dev", "/run", "/tmp", "/test-data", "/srv")
 """Of the kernel and of this run: nobody's installation."""
 OF_THE_PACKAGE_MANAGER = re.compile(
-    "/var/lib/(dpkg|apt)/|/var/cache/(apt|debconf|ldconfig)/|/var/log/|/etc/ld.so.cache$|/etc/alternatives/|.*/__pycache__(/|$)"
+    "/var/lib/(dpkg|apt)/|/var/cache/(apt|debconf|ldconfig)/|/var/log/|/etc/ld.so.cache$|/etc/alternatives/|/etc/(passwd|group|shadow|gshadow)-$"
+    "|.*/__pycache__(/|$)"
 )
-"""What apt, dpkg and the triggers of Debian's own packages keep."""
+"""What apt, dpkg, the programs that change users, and the triggers of Debian's own packages keep."""
 
 
 def files_of_machine() -> set[str]:
@@ -39,5 +40,5 @@ def created(before: set[str], after: set[str], *, but_for_packages: bool) -> lis
     new = {path for path in after - before if not OF_THE_PACKAGE_MANAGER.match(path)}
     if but_for_packages:
         owned = of_packages()
-        new -= owned
+        new = {path for path in new - owned if not (os.path.islink(path) and os.readlink(path).startswith("/etc/alternatives/"))}
     return sorted(new)

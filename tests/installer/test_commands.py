@@ -95,6 +95,13 @@ def test_a_device_of_a_desktop(machine: FakeBuilds) -> None:
     assert not list((machine.root / "etc/systemd").rglob("*edge*"))
 
 
+def test_what_ended_halfway_is_removed_too(machine: FakeBuilds) -> None:
+    """Such as the settings of a relay whose unit was never put in place."""
+    machine.write_settings(RELAY, "")
+    assert install("uninstall", "--purge") == 0
+    assert not list(machine.root.glob("etc/avatar-relay"))
+
+
 def test_upgrade_and_rollback_need_something_to_start_from(machine: FakeBuilds, capsys: pytest.CaptureFixture[str]) -> None:
     """And say so."""
     assert install("upgrade") == 1

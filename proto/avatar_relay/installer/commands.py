@@ -83,7 +83,8 @@ def _do(options: argparse.Namespace, machine: Machine, role: str) -> None:
         case "rollback":
             say(f"{changes.roll_back()} runs")
         case "uninstall":
-            machine.remove(roles, purge=options.purge)
+            everything = (RELAY, DEVICE, *([desktop] if desktop.user else []))  # also of an installation that ended halfway
+            machine.remove(everything, purge=options.purge)
             say("removed" if options.purge else f"removed; settings and state are left in /{SETTINGS} and /var/lib (--purge removes them)")
 
 

@@ -95,7 +95,7 @@ class Machine:
             raise InstallError(f"{release.name} is not complete; install it anew from a clone or a wheel")
         shutil.rmtree(folder, ignore_errors=True)
         folder.parent.mkdir(parents=True, exist_ok=True)
-        run(PYTHON, "-m", "venv", folder, what="making the environment")
+        run(PYTHON, "-m", "venv", folder, limit_s=BUILD_S, what="making the environment")
         pip = (folder / "bin/python", "-m", "pip", "--disable-pip-version-check", "--no-input", "--cache-dir", self.path(OPT / "cache"))
         if release.compiles and not list(wheels.glob(f"[Pp]y[Aa]udio-*-{_python_tag()}-*.whl")):
             run(*pip, "wheel", "--no-deps", "--wheel-dir", wheels, PYAUDIO, limit_s=BUILD_S, what="compiling PyAudio")

@@ -25,7 +25,7 @@ from pathlib import Path
 from types import FrameType
 from typing import TYPE_CHECKING
 
-from avatar_relay.device_state import Identify, Part, Restart
+from avatar_relay.device_state import Identify, Part, Restart, Update
 from avatar_relay.service_manager import Heart, ServiceManager
 from avatar_relay.tracing import start_telemetry
 from edge_client.assembly import make_answers, make_playback, monotonic_us, smooth_running, wait_for_parts, why_soundless
@@ -53,6 +53,7 @@ from edge_client.state import state_folder
 from edge_client.stored_settings import StoredSettings, desk_settings_file
 from edge_client.telemetry import EdgeTelemetry, RelayClock
 from edge_client.thread_watch import ThreadWatch
+from edge_client.update_trigger import ask_for_update
 from edge_client.volume import StoredVolume, settings_file
 
 if TYPE_CHECKING:
@@ -210,10 +211,12 @@ class App:
             return StoredVolume()
         return StoredVolume(settings_file(self._folder, self._device_id))
 
-    def _act(self, action: Restart | Identify) -> None:
+    def _act(self, action: Restart | Identify | Update) -> None:
         """What an operator asks for; called on the link's thread."""
         if isinstance(action, Restart):
             self._begin_anew("as an operator asks")
+        elif isinstance(action, Update):
+            ask_for_update(self._folder, self._config.update_index)
         else:
             logger.warning("this device is %s (identify, by an operator)", self._device_id)
             self._identify_until_us = monotonic_us() + IDENTIFY_US

@@ -16,6 +16,7 @@ from avatar_relay.addresses import split_addresses
 from avatar_relay.client_settings import ClientSettings, is_local
 from avatar_relay.errors import ConfigError
 from avatar_relay.ids import ID_RULE, is_valid_id
+from avatar_relay.installer.index import check_index
 from avatar_relay.log_settings import LogFormat, LogLevel
 from avatar_relay.settings import ProgramSettings, Section, setting
 from edge_client.choices import LARGEST_SOFT, FrameStarvation, Latency, Side, check_output_name, read_hours
@@ -46,6 +47,11 @@ class EdgeConfig(ClientSettings):
         f"auto: the paired one, else one at {LOCAL_RELAY}, else an announced one",
     )
     pairing: bool = setting(True, takes.switch(), "pair with a relay that offers it if this device has no credentials")
+    update_index: str = setting(
+        "",
+        takes.parsed(check_index, "URL", "the HTTPS address of an index"),
+        "index of releases that `relayctl update` installs from; read from the file only; empty: none",
+    )
     device_id: str = setting("", takes.text("ID"), "name of this device; empty: the machine's name")
     audio_sink: SinkChoice = setting(
         "auto", takes.choice(*get_args(SinkChoice)), "what plays: auto takes pyaudio if there is a sound device, else virtual"

@@ -14,10 +14,11 @@ from pathlib import Path
 
 import pytest
 
+from avatar_relay.installer.plan import UPDATE_TRIGGER
 from tests.lab.data import PROJECT_ROOT
 from tests.lab.programs import Program, python, running
 
-UNITS = {"edge-client": "device.md", "edge-client-desktop": "device.md", "relay-server": "operations.md"}
+UNITS = {"edge-client": "device.md", "edge-client-desktop": "device.md", "edge-client-update": "device.md", "relay-server": "operations.md"}
 """Each unit with the page that links to it."""
 OF_USERS = {"edge-client-desktop"}
 """Those that a user's manager runs."""
@@ -55,6 +56,18 @@ def analyze(unit: Path, *arguments: str) -> str:
 def test_systemd_accepts_the_unit(name: str, unit: Path) -> None:
     """No unknown key, no key in a wrong section, no bad value. Complaints about other units of this machine do not count."""
     assert [line for line in analyze(unit, "verify", "--man=no").splitlines() if name in line] == []
+
+
+@needs_systemd
+@pytest.mark.parametrize("name", ["edge-client-update"])
+def test_systemd_accepts_the_trigger(name: str, unit: Path) -> None:
+    """The path unit, beside the service that it starts; the file that it looks at is in the state folder of the device's unit."""
+    text = (PROJECT_ROOT / "system" / f"{name}.path").read_text(encoding="utf-8")
+    path = unit.with_suffix(".path")
+    path.write_text(text, encoding="utf-8")
+    assert [line for line in analyze(path, "verify", "--man=no").splitlines() if name in line] == []
+    assert f"PathChanged=/var/lib/edge-client/{UPDATE_TRIGGER}\n" in text
+    assert "StateDirectory=edge-client\n" in text_of("edge-client")
 
 
 @needs_systemd

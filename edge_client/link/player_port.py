@@ -12,7 +12,7 @@ from collections.abc import Callable
 from typing import Protocol
 
 from avatar_relay import messages as m
-from avatar_relay.device_state import DeviceSettings, Identify, Parts, Restart
+from avatar_relay.device_state import DeviceSettings, Identify, Parts, Restart, Update
 from avatar_relay.media import Credit, Cursor
 from edge_client.parts import PartsReporter
 from edge_client.playback.engine import Message
@@ -62,7 +62,7 @@ class PlayerPort:
         volume: StoredVolume | None = None,
         settings: StoredSettings | None = None,
         parts: PartsReporter | None = None,
-        act: Callable[[Restart | Identify], object] = lambda action: None,
+        act: Callable[[Restart | Identify | Update], object] = lambda action: None,
     ) -> None:
         """`loudest` is the gain that a volume of 1 stands for. Without a `volume` none is stored, without `settings` none are taken,
         without `parts` none are told. `act` does what an operator asks the device for."""
@@ -124,7 +124,7 @@ class PlayerPort:
             case DeviceSettings():
                 if self._stored_settings is not None:
                     self._stored_settings.set(message)
-            case Restart() | Identify():
+            case Restart() | Identify() | Update():
                 self._act(message)
             case m.ConversationError():
                 logger.warning("the relay reports for %s: %s", message.conversation_id, message.fault.reason)

@@ -28,6 +28,11 @@ class Identify:
     """R→D: show which device it is."""
 
 
+@dataclass(frozen=True, slots=True)
+class Update:
+    """R→D: the machine is to install the newest release."""
+
+
 class PartState(enum.Enum):
     """How a part of a device stands. `UNHEARD`: sound is played, and nobody hears it."""
 

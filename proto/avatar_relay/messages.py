@@ -9,7 +9,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
-from avatar_relay.device_state import DeviceSettings, Identify, Parts, Restart
+from avatar_relay.device_state import DeviceSettings, Identify, Parts, Restart, Update
 from avatar_relay.media import Codec, ConversationOpen, Credit, Cursor, EncodedMedia, Kind, MotionEncoding, Payload, PayloadColumns
 from avatar_relay.reasons import Fault
 
@@ -285,6 +285,7 @@ ToDevice = (
     | DeviceSettings
     | Restart
     | Identify
+    | Update
     | ConversationOpen
     | Media
     | AudioOnly

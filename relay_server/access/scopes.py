@@ -43,6 +43,7 @@ _OPERATIONS = (
     "SetSettings",
     "RestartDevice",
     "IdentifyDevice",
+    "UpdateDevice",
 )
 
 RPCS: Mapping[Role, frozenset[str]] = {

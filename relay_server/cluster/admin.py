@@ -57,6 +57,7 @@ class ClusterAdmin(AdminService):
             "SetSettings": (pb.SetSettingsRequest, own.set_settings),
             "RestartDevice": (pb.RestartDeviceRequest, own.restart_device),
             "IdentifyDevice": (pb.IdentifyDeviceRequest, own.identify_device),
+            "UpdateDevice": (pb.UpdateDeviceRequest, own.update_device),
             "Drain": (pb.DrainRequest, own.drain),
             "PairDevice": (pb.PairDeviceRequest, own.pair_device),
         }
@@ -162,6 +163,10 @@ class ClusterAdmin(AdminService):
     async def identify_device(self, request: pb.IdentifyDeviceRequest) -> pb.IdentifyDeviceResponse:
         """See `AdminService`."""
         return await self._at_home("IdentifyDevice", request, request.device_id, self._own.identify_device, pb.IdentifyDeviceResponse)
+
+    async def update_device(self, request: pb.UpdateDeviceRequest) -> pb.UpdateDeviceResponse:
+        """See `AdminService`."""
+        return await self._at_home("UpdateDevice", request, request.device_id, self._own.update_device, pb.UpdateDeviceResponse)
 
     async def _at_home(
         self,

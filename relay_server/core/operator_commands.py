@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import replace
 
 from avatar_relay.desk_settings import DESK_SETTINGS, refusals
-from avatar_relay.device_state import Identify, Restart
+from avatar_relay.device_state import Identify, Restart, Update
 from avatar_relay.messages import Finished, Volume
 from avatar_relay.reasons import Fault, FinishReason, Reason
 from relay_server.core.delivery import Delivery
@@ -82,7 +82,7 @@ class OperatorCommands:
         self._perform(session.change_settings(changes))
         return session.settings
 
-    def act(self, device_id: str, action: Restart | Identify) -> None:
+    def act(self, device_id: str, action: Restart | Identify | Update) -> None:
         """Let a device that is attached do something at once."""
         session = self.session(device_id)
         if not session.attached:

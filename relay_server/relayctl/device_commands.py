@@ -1,4 +1,4 @@
-"""`relayctl pair`, `settings`, `restart`, `identify`: what an operator does with devices as machines, whatever they play."""
+"""`relayctl pair`, `settings`, `restart`, `identify`, `update`: what an operator does with devices as machines, whatever they play."""
 
 from __future__ import annotations
 
@@ -34,6 +34,7 @@ def add_commands(command: Callable[..., argparse.ArgumentParser]) -> None:
     )
     command("restart", _restart, "Restart a device's program.")
     command("identify", _identify, "Show a device's name on its screen for ten seconds.")
+    command("update", _update, "Install the newest release of the index in a device's settings on its machine.")
 
 
 def _pair(relay: Any, options: argparse.Namespace) -> Iterator[tuple[pb.PairDeviceResponse, list[str]]]:
@@ -90,3 +91,8 @@ def _shown(text: str) -> tuple[str, str]:
     if not is_valid_id(name) or not is_code(code):
         raise argparse.ArgumentTypeError(f"{text[:80]!r} is not NAME-CODE: a name ({ID_RULE}), a hyphen and six digits")
     return name, code
+
+
+def _update(relay: Any, options: argparse.Namespace) -> Iterator[tuple[Any, list[str]]]:
+    text = f"asked for: {options.device}; on the device, journalctl -u edge-client-update tells what comes of it"
+    yield relay.UpdateDevice(pb.UpdateDeviceRequest(device_id=options.device), timeout=TIMEOUT_S), [text]

@@ -11,7 +11,7 @@ from google.protobuf.message import Message
 
 from avatar_relay import wire
 from avatar_relay.desk_settings import MAX_DESK_SETTINGS
-from avatar_relay.device_state import Identify, Restart
+from avatar_relay.device_state import Identify, Restart, Update
 from avatar_relay.limits import MAX_NAMES
 from avatar_relay.media import AS_MOTION_SAYS, Expression, OnPlaying
 from avatar_relay.reasons import Fault, Reason
@@ -94,6 +94,7 @@ class AdminService:
                 "SetSettings": unary(pb.SetSettingsRequest, self.set_settings),
                 "RestartDevice": unary(pb.RestartDeviceRequest, self.restart_device),
                 "IdentifyDevice": unary(pb.IdentifyDeviceRequest, self.identify_device),
+                "UpdateDevice": unary(pb.UpdateDeviceRequest, self.update_device),
                 "WatchEvents": server_stream(pb.WatchEventsRequest, self.watch_events),
             },
         )
@@ -194,6 +195,12 @@ class AdminService:
         check_reach(request.device_id)
         self._relay.operator.act(request.device_id, Identify())
         return pb.IdentifyDeviceResponse()
+
+    async def update_device(self, request: pb.UpdateDeviceRequest) -> pb.UpdateDeviceResponse:
+        """`UpdateDevice`."""
+        check_reach(request.device_id)
+        self._relay.operator.act(request.device_id, Update())
+        return pb.UpdateDeviceResponse()
 
     async def watch_events(self, request: pb.WatchEventsRequest, write: Write) -> None:
         """`WatchEvents`: until the caller or the relay ends it."""

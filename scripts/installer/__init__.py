@@ -1,1 +1,4 @@
-"""Builds the Debian package, and tries installations on a clean machine; the installer itself is `avatar_relay.installer`."""
+"""Builds the Debian package and an index of releases, and tries installations on a clean machine.
+
+The installer itself is `avatar_relay.installer`.
+"""

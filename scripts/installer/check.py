@@ -35,6 +35,7 @@ if _sys.argv[0].endswith("face_process/__main__.py"):
 
     _threading.Timer({seconds}, _os._exit, (1,)).start()
 """
+UPDATE_LOG = Path("/var/log/edge-client-update.service.log")
 DEVICE_LOG, MANAGER = Path("/var/log/edge-client.service.log"), "/run/lab.socket"
 CURRENT = Path("/opt/avatar-relay/current")
 
@@ -274,6 +275,28 @@ def package_purged(before: set[str]) -> str:
     return nothing_since(before, but_for_packages=False)
 
 
+def update_by_an_operator() -> str:
+    """From an index on this machine that `scripts/update_index` made, by the shipped path unit; the service's user can only ask."""
+    before = CURRENT.readlink()
+    replaced("edge_client/cli.py", "print the version", "print the version of the program")
+    run("scripts/update_index", "--out", "/run/index", limit_s=INSTALL_S)
+    run("git", "checkout", "-q", "--", ".")
+    writable = run(
+        "setpriv", "--reuid=avatar", "--regid=avatar", "--init-groups", "find", "/opt/avatar-relay", "-writable", "!", "-type", "l"
+    )
+    need(not writable, f"the service's user can write {writable.splitlines()[:3]}")
+    with subprocess.Popen([sys.executable, "-m", "http.server", "--bind", "127.0.0.1", "--directory", "/run/index", "8123"]) as server:
+        try:
+            install("--set", "update_index=http://127.0.0.1:8123")
+            until("the device is attached", is_attached, SPEAKS_S)
+            run("relayctl", "update", "lobby")
+            until("another version runs", lambda: CURRENT.readlink() != before, INSTALL_S)
+            until("it stays", lambda: "is installed" in UPDATE_LOG.read_text(encoding="utf-8"), SPEAKS_S + 120)
+        finally:
+            server.kill()
+    return f"{before.name} → {CURRENT.readlink().name}; nothing there is writable; finished at {speaks('Updated.')}"
+
+
 # --- the table -------------------------------------------------------------------------------------------------------
 
 
@@ -313,6 +336,7 @@ def main() -> int:
         table.row("a release that imports and crashes", it_crashes)
         table.row("a release that never is ready", it_never_is_ready)
         table.row("a release whose face dies again and again", its_face_dies)
+        table.row("an update from the desk", update_by_an_operator)
     table.row("uninstall --purge leaves nothing", lambda: removed(clean))
     before = files_of_machine()
     packages: list[Path] = []

@@ -8,7 +8,7 @@ import pytest
 
 from avatar_relay import messages as m
 from avatar_relay import wire
-from avatar_relay.device_state import DeviceSettings, Identify, Part, Parts, PartState, Restart
+from avatar_relay.device_state import DeviceSettings, Identify, Part, Parts, PartState, Restart, Update
 from avatar_relay.media import (
     AudioFormat,
     Codec,
@@ -91,6 +91,7 @@ TO_DEVICE: tuple[m.ToDevice, ...] = (
     SETTINGS,
     Restart(),
     Identify(),
+    Update(),
     OPEN,
     MEDIA,
     VOLUME,

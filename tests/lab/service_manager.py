@@ -3,8 +3,9 @@
     python service_manager.py serve ROOT SOCKET          runs until it is killed; ROOT is `/`, or a folder that stands for it
     python service_manager.py ctl SOCKET restart UNIT     what a script named `systemctl` calls
 
-It knows of a unit: Type=notify, ExecStart, Environment, User, StateDirectory, CacheDirectory, Restart, RestartSec, WatchdogSec,
-TimeoutStopSec. Everything else in it, such as hardening, is systemd's alone. What a service writes is in ROOT/var/log/UNIT.log.
+It knows of a path unit PathChanged; of a service Type=notify and oneshot, ExecStart, Environment, User, StateDirectory,
+CacheDirectory, Restart, RestartSec, WatchdogSec, TimeoutStopSec. Everything else in it, such as hardening, is systemd's alone. What a
+service writes is in ROOT/var/log/UNIT.log.
 Standard library only: it also runs where the project is not installed.
 """
 
@@ -21,6 +22,7 @@ import subprocess
 import sys
 import threading
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -35,15 +37,15 @@ def find_unit(root: Path, name: str) -> Path | None:
     return next((path for folder in UNITS if (path := root / folder / name).is_file()), None)
 
 
-def read_unit(path: Path) -> dict[str, list[str]]:
-    """The keys of a unit's [Service], each with its values in order."""
+def read_unit(path: Path, wanted: str = "[Service]") -> dict[str, list[str]]:
+    """The keys of a section of a unit, each with its values in order."""
     keys: dict[str, list[str]] = {}
     section = ""
     for line in path.read_text(encoding="utf-8").splitlines():
         text = line.strip()
         if text.startswith("["):
             section = text
-        elif text and text[0] not in "#;" and section == "[Service]":
+        elif text and text[0] not in "#;" and section == wanted:
             key, _, value = text.partition("=")
             keys.setdefault(key.strip(), []).append(value.strip())
     return keys
@@ -172,12 +174,37 @@ class ManagedService:
             return subprocess.Popen(command, env=environment, stdin=subprocess.DEVNULL, stdout=output, stderr=output, **as_user)
 
 
+class ManagedPath:
+    """A path unit: while it is active, its service is started whenever the file was changed."""
+
+    def __init__(self, name: str, root: Path, start: Callable[[], None]) -> None:
+        path = find_unit(root, name)
+        (file,) = read_unit(path, "[Path]")["PathChanged"] if path is not None else [""]
+        self._file, self._start = root / file.lstrip("/"), start
+        self._ended = threading.Event()
+        threading.Thread(target=self._watch, args=(self._changed(),), daemon=True).start()
+
+    def _changed(self) -> int:
+        return self._file.stat().st_mtime_ns if self._file.exists() else 0
+
+    def _watch(self, seen: int) -> None:
+        while not self._ended.wait(STEP_S):
+            if (now := self._changed()) != seen:
+                seen = now
+                self._start()
+
+    def stop(self) -> None:
+        """Look no more."""
+        self._ended.set()
+
+
 class ServiceLab:
     """All units below a root, and the answers of `systemctl`."""
 
     def __init__(self, root: Path) -> None:
         self.root = root
         self._services: dict[str, ManagedService] = {}
+        self._paths: dict[str, ManagedPath] = {}
         self._enabled: set[str] = set()
         (root / "run/systemd/system").mkdir(parents=True, exist_ok=True)
 
@@ -198,8 +225,19 @@ class ServiceLab:
                 return (0, "enabled\n") if name in self._enabled else (1, "disabled\n")
             if verb in ("enable", "disable"):
                 (self._enabled.add if verb == "enable" else self._enabled.discard)(name)
+            if name.endswith(".path"):
+                self._watch(verb, name, now="--now" in arguments)
+                continue
             status |= self._do(verb, self._service(name), now="--now" in arguments, waits="--no-block" not in arguments)
         return status, ""
+
+    def _watch(self, verb: str, name: str, *, now: bool) -> None:
+        """What was asked of a path unit."""
+        starts, stops = verb in ("start", "restart"), verb in ("stop", "restart")
+        if (stops or (verb == "disable" and now)) and name in self._paths:
+            self._paths.pop(name).stop()
+        if (starts or (verb == "enable" and now)) and name not in self._paths:
+            self._paths[name] = ManagedPath(name, self.root, self._service(name.replace(".path", ".service")).start)
 
     def _service(self, name: str) -> ManagedService:
         if name not in self._services:
@@ -227,6 +265,8 @@ class ServiceLab:
 
     def close(self) -> None:
         """End all services."""
+        for path in self._paths.values():
+            path.stop()
         for service in self._services.values():
             service.stop()
         for service in self._services.values():

@@ -11,7 +11,7 @@ from collections import defaultdict
 from typing import assert_never
 
 from avatar_relay import messages as m
-from avatar_relay.device_state import DeviceSettings, Identify, Restart
+from avatar_relay.device_state import DeviceSettings, Identify, Restart, Update
 from avatar_relay.media import (
     AudioFormat,
     Codec,
@@ -271,7 +271,7 @@ def _device_words(message: Outgoing) -> list[str]:
             return [f"volume {message.gain}"]
         case DeviceSettings():
             return [f"settings {message.values}"]
-        case Restart() | Identify():
+        case Restart() | Identify() | Update():
             return [type(message).__name__.lower()]
         case m.ConversationError() | m.GoAway() | m.Ping() | m.Pong() | m.Media():
             return [type(message).__name__.lower()]

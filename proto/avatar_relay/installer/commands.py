@@ -3,6 +3,7 @@
 `install` and `upgrade` run the release that this command belongs to: a clone, an unpacked release, or a wheel that was installed. An
 upgrade tries the new version (edge-client self-test), runs it, looks at it for a minute, and goes back by itself if it is not ready
 within 30 s, ends, or loses the sound or the face that ran before. A second run with nothing new changes nothing.
+`update` does the same with the newest release of the index that the setting update_index names, in /etc/avatar-relay/edge.toml.
 """
 
 from __future__ import annotations
@@ -19,12 +20,13 @@ from avatar_relay.installer.changes import Changes, TrialLimits
 from avatar_relay.installer.machine import InstallError, Machine, run
 from avatar_relay.installer.plan import DEVICE, OPT, RELAY, ROLES, SETTINGS, MachineRole, desktop_of, typed, with_settings
 from avatar_relay.installer.release import own_release
+from avatar_relay.installer.update import newest_release
 
 
 def parser(program: str, role: str) -> argparse.ArgumentParser:
     """The command line of a program that installs a role unless it is told another one."""
     line = argparse.ArgumentParser(prog=program, description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    verbs = ("install", "upgrade", "rollback", "uninstall")
+    verbs = ("install", "upgrade", "update", "rollback", "uninstall")
     line.add_argument("verb", nargs="?", choices=verbs, default="install", help="default: install")
     line.add_argument("--role", choices=ROLES, help=f"what this machine is (default: what is installed, else {role})")
     line.add_argument("--desktop", metavar="USER", help="a device that this user's graphical session shows, not the console")
@@ -76,9 +78,9 @@ def _do(options: argparse.Namespace, machine: Machine, role: str) -> None:
     roles = tuple(dict.fromkeys((*installed, *wanted)))
     changes = Changes(machine, roles, TrialLimits(settle_s=options.settle), say)
     match options.verb:
-        case "install" | "upgrade":
-            if options.verb == "upgrade" and machine.linked("current") is None:
-                raise InstallError("nothing is installed here; leave out `upgrade`")
+        case "install" | "upgrade" | "update":
+            if options.verb != "install" and machine.linked("current") is None:
+                raise InstallError(f"nothing is installed here; leave out `{options.verb}`")
             _install(options, machine, roles, changes, is_new=set(roles) != set(installed))
         case "rollback":
             say(f"{changes.roll_back()} runs")
@@ -90,13 +92,16 @@ def _do(options: argparse.Namespace, machine: Machine, role: str) -> None:
 
 def _install(options: argparse.Namespace, machine: Machine, roles: Sequence[MachineRole], changes: Changes, *, is_new: bool) -> None:
     wanted = {role: _settings(role, options, machine) for role in roles}
-    try:
-        release = own_release(roles)
-    except ValueError as error:
-        raise InstallError(str(error)) from error
-    machine.need_packages()
-    for role in roles:
-        machine.need_user(role)
+    if options.verb == "update":
+        release = newest_release(machine, roles)
+    else:
+        try:
+            release = own_release(roles)
+        except ValueError as error:
+            raise InstallError(str(error)) from error
+        machine.need_packages()
+        for role in roles:
+            machine.need_user(role)
     if not machine.is_complete(release.name):
         say(f"building {release.name} in /{OPT}; some minutes on a small machine")
         machine.build(release)

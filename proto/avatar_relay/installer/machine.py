@@ -97,7 +97,7 @@ class Machine:
         folder.parent.mkdir(parents=True, exist_ok=True)
         run(PYTHON, "-m", "venv", folder, limit_s=BUILD_S, what="making the environment")
         pip = (folder / "bin/python", "-m", "pip", "--disable-pip-version-check", "--no-input", "--cache-dir", self.path(OPT / "cache"))
-        if release.compiles and not list(wheels.glob(f"[Pp]y[Aa]udio-*-{_python_tag()}-*.whl")):
+        if release.compiles and not list(wheels.glob(f"[Pp]y[Aa]udio-*-{python_tag()}-*.whl")):
             run(*pip, "wheel", "--no-deps", "--wheel-dir", wheels, PYAUDIO, limit_s=BUILD_S, what="compiling PyAudio")
         install = (*pip, "install", "--find-links", wheels)
         run(*install, *release.requirement, limit_s=BUILD_S, what="installing the release with pip")
@@ -237,6 +237,9 @@ class Machine:
         """Have it start with the machine, or the session."""
         if self.has_manager:
             self.systemctl(*_of_all(role), "enable", role.unit)
+            if role.trigger:
+                self.systemctl("enable", role.trigger)
+                self.systemctl("restart", role.trigger)
 
     def ask(self, role: MachineRole, *arguments: str) -> str:
         """Ask the manager that runs a role's service. Raises `InstallError`."""
@@ -261,6 +264,8 @@ class Machine:
     def remove_units(self, role: MachineRole) -> None:
         """Stop its service, and delete its units."""
         if self.has_manager and self.is_installed(role):
+            if role.trigger:
+                self.systemctl("disable", "--now", role.trigger)
             self.systemctl(*_of_all(role), "disable", role.unit)
             if self.runs(role):
                 self.ask(role, "stop", role.unit)
@@ -300,5 +305,6 @@ def _as_user(user: str, *environment: str) -> tuple[str, ...]:
     return ("setpriv", f"--reuid={user}", f"--regid={user}", "--init-groups", *clean)
 
 
-def _python_tag() -> str:
+def python_tag() -> str:
+    """Of Debian's Python, as wheels name it: `cp311`."""
     return run(PYTHON, "-c", "import sys; print('cp%d%d' % sys.version_info[:2])", what="asking Python").strip()

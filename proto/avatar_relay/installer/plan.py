@@ -21,6 +21,8 @@ UNITS = PurePosixPath("etc/systemd/system")
 BIN = PurePosixPath("usr/local/bin")
 USER_UNITS = PurePosixPath("etc/systemd/user")
 """Of the managers of users, for their desktops."""
+UPDATE_TRIGGER = "update-requested"
+"""In the state folder of a device: touched, it has the machine updated."""
 COMMON_EXTRAS = ("discovery", "pairing")
 """A device finds its relay, and is let in, by these."""
 _KEY = re.compile(r"[a-z][a-z0-9_]*")
@@ -46,11 +48,15 @@ class MachineRole:
     """Name of the unit's file in a version, if it is another one than where it is put."""
     is_desktop: bool = False
     """The manager of the user runs it, in the graphical session."""
+    trigger: str = ""
+    """A path unit that belongs to root, whose service installs updates."""
 
     @property
     def places(self) -> Mapping[str, PurePosixPath]:
         """Where its unit is put, by the name of its file in a version."""
-        return {self.shipped or self.unit: (USER_UNITS if self.is_desktop else UNITS) / self.unit}
+        places = {self.shipped or self.unit: (USER_UNITS if self.is_desktop else UNITS) / self.unit}
+        helpers = (self.trigger, self.trigger.replace(".path", ".service")) if self.trigger else ()
+        return places | {helper: UNITS / helper for helper in helpers}
 
 
 DEVICE = MachineRole(
@@ -62,6 +68,7 @@ DEVICE = MachineRole(
     ("var/lib/edge-client", "var/cache/edge-client"),
     ("edge-client",),
     {},
+    trigger="edge-client-update.path",
 )
 RELAY = MachineRole(
     ("relay", *COMMON_EXTRAS),
@@ -80,7 +87,7 @@ USER_DROP_IN = USER_UNITS / f"{DEVICE.unit}.d/user.conf"
 def desktop_of(user: str) -> MachineRole:
     """A device in a user's graphical session."""
     folders = (".local/state/edge-client", ".config/edge-client", ".cache/edge-client")
-    return replace(DEVICE, user=user, groups=(), folders=folders, shipped="edge-client-desktop.service", is_desktop=True)
+    return replace(DEVICE, user=user, groups=(), folders=folders, shipped="edge-client-desktop.service", is_desktop=True, trigger="")
 
 
 ROLES: Mapping[str, tuple[MachineRole, ...]] = {"device": (DEVICE,), "relay": (RELAY,), "both": (RELAY, DEVICE)}

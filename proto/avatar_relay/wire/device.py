@@ -7,7 +7,7 @@ from dataclasses import replace
 from typing import Any
 
 from avatar_relay import messages as m
-from avatar_relay.device_state import DeviceSettings, Identify, Parts, Restart
+from avatar_relay.device_state import DeviceSettings, Identify, Parts, Restart, Update
 from avatar_relay.ids import ID_RULE, is_valid_id
 from avatar_relay.limits import (
     MAX_CLOSED_CONVERSATIONS,
@@ -133,6 +133,7 @@ _ATTACH_RESPONSE: OneOf[m.ToDevice] = OneOf(
         DeviceSettings: ("settings", SETTINGS),
         Restart: ("restart", message(Restart, pb.Restart)),
         Identify: ("identify", message(Identify, pb.Identify)),
+        Update: ("update", message(Update, pb.Update)),
         m.Pong: ("pong", PONG),
         m.ConversationError: ("conversation_error", ERROR),
         m.GoAway: ("goaway", GOAWAY),

@@ -91,10 +91,12 @@ async def test_what_cannot_be_set_has_a_reason(relay: Wired) -> None:
     assert await refusal(relay.admin.RestartDevice(pb.RestartDeviceRequest(device_id="x"))) is Reason.DEVICE_UNKNOWN
 
 
-async def test_a_device_is_told_to_begin_anew_and_to_show_itself(relay: Wired) -> None:
+async def test_a_device_is_told_to_begin_anew_to_show_itself_and_to_update(relay: Wired) -> None:
     device = await relay.device(settings=NONE)
     await relay.admin.IdentifyDevice(pb.IdentifyDeviceRequest(device_id="lobby"))
     await device.hear("identify")
+    await relay.admin.UpdateDevice(pb.UpdateDeviceRequest(device_id="lobby"))
+    await device.hear("update")
     await relay.admin.RestartDevice(pb.RestartDeviceRequest(device_id="lobby"))
     await device.hear("restart")
     device.call.cancel()

@@ -156,9 +156,14 @@ def from_clone_to_speech() -> str:
     run(*typed[1])
     took_s = time.monotonic() - begin_s
     heard = speaks("Good morning.")
-    need("face running" in status(), f"no face: {status()}")
     need(1 + len(typed) <= COMMANDS, "too many commands")
-    return f"{1 + len(typed)} commands, {took_s:.0f} s; {status()}; finished at {heard}"
+    return f"{1 + len(typed)} commands, {took_s:.0f} s; finished at {heard}"
+
+
+def face_runs() -> str:
+    """Off-screen, in its own process."""
+    until(f"the face runs ({status()})", lambda: "face running" in status(), SPEAKS_S)
+    return status()
 
 
 def second_run() -> str:
@@ -326,9 +331,11 @@ class Table:
 
 
 def main() -> int:
-    """Try everything; 1 if a line failed. What depends on a line that failed is left out, and counts with it."""
+    """Try everything; 1 if a line failed. Without an installation, what would change it is left out."""
     table, clean = Table(), files_of_machine()
-    if table.row(f"clone, install, speak: at most {COMMANDS} commands", from_clone_to_speech):
+    table.row(f"clone, install, speak: at most {COMMANDS} commands", from_clone_to_speech)
+    if CURRENT.exists():
+        table.row("a face, off-screen", face_runs)
         table.row(f"install again: at most {SECOND_RUN_S:g} s", second_run)
         table.row("doctor, as the service's user", doctor)
         if table.row(f"upgrade while it speaks: away for at most {AWAY_S:g} s", upgrade_while_it_speaks):

@@ -42,7 +42,7 @@ BACKEND_BRINGS = frozenset({"avatar_relay", "opentelemetry", "relay_server"})
     ("modules", "budget", "count"),
     [
         ("relay_server.cli, relay_server.server", RELAY_BRINGS, 493),
-        ("edge_client.cli, edge_client.app", EDGE_BRINGS, 572),
+        ("edge_client.cli, edge_client.app", EDGE_BRINGS, 584),
         ("relay_server.cli", frozenset({"avatar_relay", "relay_server"}), 185),
         ("edge_client.cli", frozenset({"avatar_relay", "edge_client"}), 185),
         ("avatar_relay.publisher", BACKEND_BRINGS, 268),

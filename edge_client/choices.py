@@ -21,6 +21,12 @@ class FrameStarvation(enum.StrEnum):
 LARGEST_SOFT = (1280, 720)
 """The largest picture that the CPU draws."""
 
+DetailChoice = Literal["auto", "low", "high"]
+"""How finely the head is drawn."""
+
+HairChoice = Literal["bob", "short", "swept", "painted"]
+"""How the head wears its hair."""
+
 Latency = Literal["low", "safe"]
 """How far the buffer of a sound device that runs dry may grow."""
 

@@ -19,7 +19,7 @@ from avatar_relay.ids import ID_RULE, is_valid_id
 from avatar_relay.installer.index import check_index
 from avatar_relay.log_settings import LogFormat, LogLevel
 from avatar_relay.settings import ProgramSettings, Section, setting
-from edge_client.choices import LARGEST_SOFT, FrameStarvation, Latency, Side, check_output_name, read_hours
+from edge_client.choices import LARGEST_SOFT, DetailChoice, FrameStarvation, HairChoice, Latency, Side, check_output_name, read_hours
 from edge_client.colours import FaceColours, read_colour
 from edge_client.motion.mouth_source import MouthSource
 from edge_client.renderers import renderer_name
@@ -97,6 +97,12 @@ class EdgeConfig(ClientSettings):
     )
     renderer: str = setting("auto", renderer_name(), "renderer of the face; none: no face")
     head: Path | None = setting(None, takes.path(), "head made by `edge-client import-head`; without it, the built-in one")
+    detail: DetailChoice = setting(
+        "auto",
+        takes.choice(*get_args(DetailChoice)),
+        "how finely the head is drawn; auto: high on a GPU, low if pictures take too long",
+    )
+    hair: HairChoice = setting("bob", takes.choice(*get_args(HairChoice)), "cut of the head's hair; painted: close to the head")
     size: tuple[int, int] = setting((800, 480), takes.size(), "size of window or picture")
     render_size: tuple[int, int] = setting(
         LARGEST_SOFT, takes.size(), "largest picture drawn by the CPU (software GL, vector face); scaled up to a larger window"

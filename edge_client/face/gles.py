@@ -16,6 +16,7 @@ from edge_client.choices import LARGEST_SOFT
 from edge_client.colours import AS_PAINTED, FaceColours, recoloured
 from edge_client.errors import ScreenError
 from edge_client.face.camera import Camera
+from edge_client.face.detail import USUAL_LOOK, DetailLevel, HeadLook
 from edge_client.face.framing import WHOLE, Framing, Wander
 from edge_client.face.gl.backdrop import Backdrop
 from edge_client.face.gl.binding import GL
@@ -23,10 +24,13 @@ from edge_client.face.gl.board import Board
 from edge_client.face.gl.canvas import Canvas
 from edge_client.face.gl.context import driver_name, is_gles3, is_software
 from edge_client.face.gl.eyes import Eyes
+from edge_client.face.gl.hair import HairLocks
 from edge_client.face.gl.meshes import HeadBuffers, halved, halvings, read_paint, upload_texture
 from edge_client.face.gl.opening import open_window
 from edge_client.face.gl.program import Program
 from edge_client.face.gl.readback import Readback
+from edge_client.face.gl.skin import creases, opening, pores_picture
+from edge_client.face.hair import CUTS, grow
 from edge_client.face.head import lengthened, load_head
 from edge_client.face.overlay import NOTHING, Overlay
 from edge_client.face.picture_size import bounded
@@ -54,6 +58,7 @@ class GlesRenderer:
         rotation: int = 0,
         framing: Framing = WHOLE,
         head_file: Path | None = None,
+        look: HeadLook = USUAL_LOOK,
     ) -> None:
         """Open the display and upload the head. SDL's video is started. Raises `pygame.error`, `ScreenError`, `AssetError`.
 
@@ -76,11 +81,19 @@ class GlesRenderer:
         self._canvas.fit(self.size, window)
         self._rig = Rig(head)
         self._backdrop = Backdrop(self.size, colours.background, copied=is_software() and samples < 2)
-        self._skin, self._lash = Program("skin"), Program("lash")
+        self._detail = DetailLevel(look.detail, software=is_software())
+        self._skin, self._lash = self._make_skin(), Program("lash")
         self._sheer = Program("sheer", vertices="skin") if head.sheer_triangles.size else None
         self._lit = [program for program in (self._skin, self._sheer) if program is not None]
         self._head_buffers = HeadBuffers(head)
         self._eyes = Eyes(head, colours.eyes) if head.eyeballs is None else None
+        self._cut = CUTS[look.hair] if head.is_built_in and look.hair != "painted" else None
+        self._hair_colour, self._head = colours.hair, head
+        self._hair = self._grown()
+        self._inside = 1.0 if head.is_built_in else 0.0  # only its paint has rows for the mouth, and places for creases
+        GL.glActiveTexture(GL.GL_TEXTURE1)
+        upload_texture(pores_picture(), levels=True, tiled=True)
+        GL.glActiveTexture(GL.GL_TEXTURE0)
         self._end_y = float(head.points[:, 1].min())
         self._is_double_sided = head.is_double_sided
         self._paint_high = head.paint_high
@@ -89,13 +102,14 @@ class GlesRenderer:
         self._board = Board(self.size, framing)
         self._readback = Readback(self.size)
         self._last: tuple[Pose, Overlay, int | None] = (neutral_pose(), NOTHING, None)
-        self._shown = True
+        self._shown, self._drew_s = True, 0.0
         self._set_up()
         self._fit_view()
 
     def draw(self, pose: Pose, *, overlay: Overlay = NOTHING, stamp: int | None = None) -> None:
         """See `Renderer`."""
         self._last, self._shown = (pose.copy(), overlay, stamp), False
+        began_s = time.monotonic()
         if self._wander.moves(pose):
             self._fit_view()
         moved = self._rig.vertices(pose)
@@ -108,12 +122,16 @@ class GlesRenderer:
         GL.glBindTexture(GL.GL_TEXTURE_2D, self._paint)
         self._skin.use()
         self._skin.set_matrix("turn", turn)
+        self._skin.set_vector("mouth", np.array((opening(pose), self._inside, 0), np.float32))
+        self._skin.set_vector("creases", creases(pose) * np.float32(self._inside))
         if self._is_double_sided:
             GL.glDisable(GL.GL_CULL_FACE)
         self._head_buffers.draw_skin()
         GL.glEnable(GL.GL_CULL_FACE)
         if self._eyes is not None:  # behind the skin, so that only what the lids leave open is worked out
             self._eyes.draw(turn, self._rig.eyes(pose), moved)
+        if self._hair is not None:
+            self._hair.draw(turn)
         self._draw_lashes(turn)
         if self._sheer is not None:
             self._draw_sheer(self._sheer, turn)
@@ -121,10 +139,16 @@ class GlesRenderer:
         if stamp is not None:
             self._draw_stamp(stamp)
         GL.glFlush()  # it may be some time before it is shown
+        self._drew_s = time.monotonic() - began_s
 
     def show(self) -> None:
         """See `Renderer`. Waits until the GPU is done, so that a time taken after it is the time on the glass, but for one refresh."""
+        began_s = time.monotonic()
         self._canvas.show()
+        if self._detail.is_watched:
+            GL.glFinish()  # so that the refresh, which comes next, is not timed
+            if self._detail.falls(self._drew_s + time.monotonic() - began_s):
+                self._fall()
         pygame.display.flip()
         GL.glFinish()
         self._shown = True
@@ -163,10 +187,33 @@ class GlesRenderer:
             sized.fit(self.size)
         self._fit_view()
 
+    def _make_skin(self) -> Program:
+        program = Program("skin", is_high=self._detail.level == "high")
+        program.use()
+        program.set_integer("paint", 0)
+        program.set_integer("relief", 1)
+        return program
+
+    def _grown(self) -> HairLocks | None:
+        if self._cut is None:
+            return None
+        is_high = self._detail.level == "high"
+        return HairLocks(grow(self._head, self._cut if is_high else self._cut.coarse), self._hair_colour, is_high=is_high)
+
+    def _fall(self) -> None:
+        """Draw coarsely from now on."""
+        self._skin.free()
+        self._skin = self._lit[0] = self._make_skin()
+        if self._hair is not None:
+            self._hair.free()
+            self._hair = self._grown()
+        self._fit_view()
+
     def _fit_view(self) -> None:
         """Bring the camera and the head's paint in line with the window's size."""
         camera = Camera(*self.size, end_y=self._end_y, is_round=self._framing.is_round, shift=self._wander.shift)
-        shaded = [*self._lit] if self._eyes is None else [*self._lit, self._eyes.program]
+        parts = [part.program for part in (self._eyes, self._hair) if part is not None]
+        shaded = [*self._lit, *parts]
         for program in (*shaded, self._lash):
             program.use()
             program.set_matrix("camera", camera.matrix)

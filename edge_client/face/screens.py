@@ -18,6 +18,7 @@ from typing import Literal, TypedDict, assert_never
 from edge_client.choices import LARGEST_SOFT
 from edge_client.colours import AS_PAINTED, FaceColours
 from edge_client.errors import AssetError, ScreenError
+from edge_client.face.detail import USUAL_LOOK, HeadLook
 from edge_client.face.displays import DesktopDisplay, desktop_displays
 from edge_client.face.framing import WHOLE, Framing
 from edge_client.face.gl.probe import GlDriver, Probe
@@ -137,6 +138,7 @@ def open_face(
     rotation: int = 0,
     framing: Framing = WHOLE,
     head_file: Path | None = None,
+    head_look: HeadLook = USUAL_LOOK,
     avoid: frozenset[str] = frozenset(),
     known: Mapping[str, GlDriver] = NONE_KNOWN,
     on_try: Callable[[Place], None] = _ignore,
@@ -145,7 +147,8 @@ def open_face(
 
     `size` is width and height in pixels, 64 to 8,192 each; a full screen and a console take the screen's own size instead. The CPU draws
     no more pixels than `largest` has. `monitor`: see `choose`; a place without it is passed over. `rotation` turns the picture in its
-    window, in degrees clockwise, a multiple of 90. `head_file` is an imported head, which GLES draws; the vector face stays as it is. The
+    window, in degrees clockwise, a multiple of 90. `head_file` is an imported head, which GLES draws as `head_look` says; the
+    vector face stays as it is. The
     kinds in `avoid` come last; the GL driver of a place that is `known` by its text is not tried again. `on_try` is told of each way before
     it is tried, which may end the process. Call it on the main thread, once at a time in a process: SDL has one display. Raises
     `ScreenError` when nothing works.
@@ -164,7 +167,7 @@ def open_face(
             if way.display is not None and not way.display.answers():
                 raise ScreenError("no display answers there")
             driver = known.get(str(way)) or _tried(way, patient=choice == "gles")
-            renderer = _open(way, driver, _Look(size, fullscreen, monitor, drawing, head_file))
+            renderer = _open(way, driver, _Look(size, fullscreen, monitor, drawing, head_file, head_look))
         except (ScreenError, AssetError) as error:
             reasons.append(f"{way}: {error}")
             _log.warning("No face by %s: %s", way, error)
@@ -206,6 +209,7 @@ class _Look:
     monitor: str
     drawing: _Drawing
     head_file: Path | None
+    head: HeadLook
 
 
 def _open(way: Place, driver: GlDriver | None, look: _Look) -> Renderer:
@@ -276,6 +280,7 @@ def _make(way: Place, driver: GlDriver | None, look: _Look, flags: int, monitor:
             vsync=vsync,
             monitor=monitor,
             head_file=look.head_file,
+            look=look.head,
             **look.drawing,
         )
     from edge_client.face.flat import FlatRenderer

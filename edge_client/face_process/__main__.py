@@ -23,6 +23,7 @@ from edge_client.children.pulse import Pulse
 from edge_client.config import EdgeConfig
 from edge_client.errors import EdgeError
 from edge_client.face.attention import Attention
+from edge_client.face.detail import HeadLook
 from edge_client.face.exchange import Answer
 from edge_client.face.framing import Framing
 from edge_client.face.idle import make_life
@@ -170,6 +171,7 @@ def _open_built_in(start: FaceStart, config: EdgeConfig, say: Callable[[Message]
         rotation=config.rotation,
         framing=Framing(config.round_screen, config.burn_in_shift),
         head_file=config.head,
+        head_look=HeadLook(config.detail, config.hair),
         avoid=start.avoid,
         known=known,
         on_try=lambda way: say(Trying(way.kind, way.display.addresses if way.display is not None else ())),

@@ -13,7 +13,9 @@ from PIL import Image
 
 from avatar_relay.arkit import ARKIT_INDEX
 from avatar_relay.media import Expression, ExpressionPreset
+from edge_client.choices import HairChoice
 from edge_client.colours import AS_PAINTED, FaceColours
+from edge_client.face.detail import HeadLook
 from edge_client.face.gl.opening import SMOOTH_SAMPLES
 from edge_client.face.gles import GlesRenderer
 from edge_client.face.overlay import Overlay, Page
@@ -68,6 +70,7 @@ def main() -> int:
     _save(_moods(), FOLDER / "face-moods.jpg")
     _save(_screens(), FOLDER / "face-screens.jpg")
     _save(_colours(), FOLDER / "face-colours.jpg")
+    _save(_hair(), FOLDER / "face-hair.jpg")
     for width, height in ((800, 480), (1024, 600), (1280, 720), (480, 800)):
         renderer = _open("gles", (width, height))
         _save(_draw(renderer, _poses()[0]), FOLDER / f"face-{width}x{height}.jpg")
@@ -116,6 +119,17 @@ def _colours() -> Picture:
     return _grid(tiles, 6, (210, 240))
 
 
+def _hair() -> Picture:
+    """The cuts, from the front and from the side."""
+    tiles: list[Picture] = []
+    hairs: tuple[HairChoice, ...] = ("bob", "short", "swept", "painted")
+    for hair in hairs:
+        renderer = _open("gles", (640, 640), hair=hair)
+        tiles += [_draw(renderer, pose) for pose in (_pose(mouthSmile=0.3), _pose(mouthSmile=0.3, head=(0.03, -0.62, 0.0)))]
+        renderer.close()
+    return _grid(tiles, 8, (165, 165))
+
+
 def _grid(tiles: list[Picture], across: int, size: tuple[int, int]) -> Picture:
     small = [np.asarray(Image.fromarray(tile).resize(size, Image.Resampling.LANCZOS)) for tile in tiles]
     rows = [np.concatenate(small[start : start + across], axis=1) for start in range(0, len(small), across)]
@@ -145,11 +159,11 @@ def _pose(*, head: Turn = (0, 0, 0), gaze: float = 0.0, **weights: float) -> Pos
     return pose
 
 
-def _open(choice: RendererChoice, size: tuple[int, int], colours: FaceColours = AS_PAINTED) -> Renderer:
+def _open(choice: RendererChoice, size: tuple[int, int], colours: FaceColours = AS_PAINTED, hair: HairChoice = "bob") -> Renderer:
     """Off-screen; the drawn head with smooth edges, as on a GPU."""
     if choice == "gles":
         start_sdl("offscreen", {})
-        return GlesRenderer(size, 0, "off-screen", samples=SMOOTH_SAMPLES, colours=colours)
+        return GlesRenderer(size, 0, "off-screen", samples=SMOOTH_SAMPLES, colours=colours, look=HeadLook("high", hair), largest=size)
     return open_renderer(choice=choice, size=size, fullscreen=False, headless=True, colours=colours)
 
 

@@ -32,7 +32,7 @@ import numpy as np
 from edge_client.audio.timeline import Position
 from edge_client.face import gles as gles_module
 from edge_client.face.answers import FaceAnswers
-from edge_client.face.gl import backdrop, board, frame, meshes, program, readback
+from edge_client.face.gl import backdrop, board, eyes, frame, hair, meshes, program, readback
 from edge_client.face.gl.binding import GL
 from edge_client.face.idle import IdleLife
 from edge_client.face.pictures import PictureObserver, ShownPicture
@@ -49,7 +49,7 @@ from tests.lab.programs import ProgramError
 PICTURES_PER_ROUND = 30
 PYTHON_LIMIT_PERCENT, FACE_LIMIT_MB, FACELESS_LIMIT_MB = 10.0, 240.0, 120.0
 SLOWEST_PER_SECOND = 30.0
-_GL_USERS = (gles_module, backdrop, board, frame, meshes, program, readback)
+_GL_USERS = (gles_module, backdrop, board, eyes, frame, hair, meshes, program, readback)
 
 
 @dataclass(frozen=True, slots=True)

@@ -31,15 +31,15 @@ class HeadBuffers:
         GL.glBindVertexArray(self._array)
         self._flow_buffer = GL.glGenBuffers(1)
         GL.glBindBuffer(GL.GL_ARRAY_BUFFER, self._flow_buffer)
-        _attribute(0, 3, 6, 0)
-        _attribute(1, 3, 6, 3)
+        attribute(0, 3, 6, 0)
+        attribute(1, 3, 6, 3)
         fixed = np.concatenate([head.chart, head.shade[:, None], head.gloss[:, None]], axis=1).astype(np.float32)
-        _upload(GL.GL_ARRAY_BUFFER, fixed)
-        _attribute(2, 2, 4, 0)
-        _attribute(3, 1, 4, 2)
-        _attribute(4, 1, 4, 3)
+        upload(GL.GL_ARRAY_BUFFER, fixed)
+        attribute(2, 2, 4, 0)
+        attribute(3, 1, 4, 2)
+        attribute(4, 1, 4, 3)
         indexes = np.concatenate([head.triangles, head.lash_triangles, head.sheer_triangles])
-        _upload(GL.GL_ELEMENT_ARRAY_BUFFER, indexes)
+        upload(GL.GL_ELEMENT_ARRAY_BUFFER, indexes)
         self._index_type, self._index_bytes = (GL.GL_UNSIGNED_INT, 4) if indexes.dtype == np.uint32 else (GL.GL_UNSIGNED_SHORT, 2)
         self._skin_count, self._lash_count, self._sheer_count = (
             part.size for part in (head.triangles, head.lash_triangles, head.sheer_triangles)
@@ -76,9 +76,9 @@ class EyeBuffers:
         directions, tris = eye_sphere()
         self._array = GL.glGenVertexArrays(1)
         GL.glBindVertexArray(self._array)
-        _upload(GL.GL_ARRAY_BUFFER, directions)
-        _attribute(0, 3, 3, 0)
-        _upload(GL.GL_ELEMENT_ARRAY_BUFFER, tris)
+        upload(GL.GL_ARRAY_BUFFER, directions)
+        attribute(0, 3, 3, 0)
+        upload(GL.GL_ELEMENT_ARRAY_BUFFER, tris)
         self._count = tris.size
 
     def draw(self) -> None:
@@ -131,8 +131,9 @@ def halved(pixels: NDArray[np.uint8], times: int) -> NDArray[np.uint8]:
     return pixels
 
 
-def upload_texture(pixels: NDArray[np.uint8], *, levels: bool) -> int:
-    """A texture of RGB or RGBA pixels whose row 0 is at the bottom; it repeats sideways. Needs a current context.
+def upload_texture(pixels: NDArray[np.uint8], *, levels: bool, tiled: bool = False) -> int:
+    """A texture of RGB or RGBA pixels whose row 0 is at the bottom; it repeats sideways, and upwards if it is `tiled`.
+    Needs a current context.
 
     With `levels` it is also kept at smaller sizes for places that are seen small; choosing among them costs where software draws.
     """
@@ -146,7 +147,7 @@ def upload_texture(pixels: NDArray[np.uint8], *, levels: bool) -> int:
         (GL.GL_TEXTURE_MIN_FILTER, GL.GL_LINEAR_MIPMAP_NEAREST if levels else GL.GL_LINEAR),
         (GL.GL_TEXTURE_MAG_FILTER, GL.GL_LINEAR),
         (GL.GL_TEXTURE_WRAP_S, GL.GL_REPEAT),
-        (GL.GL_TEXTURE_WRAP_T, GL.GL_CLAMP_TO_EDGE),
+        (GL.GL_TEXTURE_WRAP_T, GL.GL_REPEAT if tiled else GL.GL_CLAMP_TO_EDGE),
     ):
         GL.glTexParameteri(GL.GL_TEXTURE_2D, name, value)
     if levels:
@@ -154,12 +155,16 @@ def upload_texture(pixels: NDArray[np.uint8], *, levels: bool) -> int:
     return texture
 
 
-def _attribute(place: int, count: int, stride: int, offset: int) -> None:
+def attribute(place: int, count: int, stride: int, offset: int) -> None:
+    """Floats of the bound buffer as the bound array's attribute `place`; `stride` and `offset` count floats."""
     GL.glEnableVertexAttribArray(place)
     GL.glVertexAttribPointer(place, count, GL.GL_FLOAT, False, stride * _FLOAT, ctypes.c_void_p(offset * _FLOAT))
 
 
-def _upload(target: int, array: NDArray[np.generic]) -> None:
+def upload(target: int, array: NDArray[np.generic]) -> int:
+    """A new buffer that stays as it is, bound to `target`."""
     whole = np.ascontiguousarray(array)
-    GL.glBindBuffer(target, GL.glGenBuffers(1))
+    buffer: int = GL.glGenBuffers(1)
+    GL.glBindBuffer(target, buffer)
     GL.glBufferData(target, whole.nbytes, whole, GL.GL_STATIC_DRAW)
+    return buffer

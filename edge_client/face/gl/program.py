@@ -16,15 +16,22 @@ _SHADERS = Path(__file__).parent / "shaders"
 class Program:
     """A vertex and a fragment shader, linked. Needs a current context."""
 
-    def __init__(self, name: str, *, vertices: str = "") -> None:
-        """Compile `shaders/NAME.vert`, or that of `vertices`, and `shaders/NAME.frag`. Raises `ScreenError` with the driver's words."""
+    def __init__(self, name: str, *, vertices: str = "", is_high: bool = False) -> None:
+        """Compile `shaders/NAME.vert`, or that of `vertices`, and `shaders/NAME.frag`. Raises `ScreenError` with the driver's words.
+
+        `is_high`: the shaders' parts within `#ifdef HIGH` count.
+        """
         self._id = GL.glCreateProgram()
         for kind, file in ((GL.GL_VERTEX_SHADER, f"{vertices or name}.vert"), (GL.GL_FRAGMENT_SHADER, f"{name}.frag")):
-            GL.glAttachShader(self._id, _compile(kind, _SHADERS / file))
+            GL.glAttachShader(self._id, _compile(kind, _SHADERS / file, is_high=is_high))
         GL.glLinkProgram(self._id)
         if not GL.glGetProgramiv(self._id, GL.GL_LINK_STATUS):
             raise ScreenError(f"the driver does not link the shader {name}: {_text(GL.glGetProgramInfoLog(self._id))}")
         self._places: dict[str, int] = {}
+
+    def free(self) -> None:
+        """Give it back; it is not used again."""
+        GL.glDeleteProgram(self._id)
 
     def use(self) -> None:
         """Draw with it from now on."""
@@ -49,9 +56,10 @@ class Program:
         return self._places[name]
 
 
-def _compile(kind: int, path: Path) -> int:
+def _compile(kind: int, path: Path, *, is_high: bool) -> int:
     shader: int = GL.glCreateShader(kind)
-    GL.glShaderSource(shader, path.read_text(encoding="utf-8"))
+    version, rest = path.read_text(encoding="utf-8").split("\n", 1)
+    GL.glShaderSource(shader, f"{version}\n{'#define HIGH' if is_high else ''}\n{rest}")
     GL.glCompileShader(shader)
     if not GL.glGetShaderiv(shader, GL.GL_COMPILE_STATUS):
         raise ScreenError(f"the driver does not take the shader {path.name}: {_text(GL.glGetShaderInfoLog(shader))}")

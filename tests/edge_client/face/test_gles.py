@@ -103,6 +103,18 @@ def test_gaze_moves_the_iris_the_right_way(gles: Renderer, head: Head) -> None:
     assert iris_x(-0.3) + 3 < iris_x(0.0) < iris_x(0.3) - 3
 
 
+def test_the_window_in_the_eyes_stays_where_the_light_is(gles: Renderer, head: Head) -> None:
+    """The highlight is mirrored, not painted: it stays up and to the right of the pupil when the eyes look down or aside."""
+    for yaw, pitch in ((0.0, 0.0), (0.12, 0.0), (-0.12, 0.0), (0.0, 0.12)):
+        pose = neutral_pose()
+        pose[LEFT_EYE_ROTATION] = pose[RIGHT_EYE_ROTATION] = (pitch, yaw, 0)
+        eye = _eye_pixels(head, _drawn(gles, pose)).astype(int)
+        rows, columns = np.nonzero(eye[:, 8:25].min(2) > 215)
+        assert len(rows) > 2
+        assert 8 <= columns.mean() < 15
+        assert rows.mean() < 10
+
+
 def test_the_head_turns_and_comes_back(gles: Renderer) -> None:
     """Turned, the picture differs; at rest again it is the same to the pixel. The shoulders stay."""
     rest = _drawn(gles, neutral_pose())
@@ -199,15 +211,3 @@ def test_lids_are_found_and_followed(head: Head) -> None:
         assert shut_up - shut_down < 0.1
     bare = replace(head, points=head.points + 10)
     assert lid_rims(bare)[0].heights(rig.vertices(neutral_pose())) == (0.33, -0.33)
-
-
-def test_the_window_in_the_eyes_stays_where_the_light_is(gles: Renderer, head: Head) -> None:
-    """The highlight is mirrored, not painted: it stays up and to the right of the pupil when the eyes look down or aside."""
-    for yaw, pitch in ((0.0, 0.0), (0.12, 0.0), (-0.12, 0.0), (0.0, 0.12)):
-        pose = neutral_pose()
-        pose[LEFT_EYE_ROTATION] = pose[RIGHT_EYE_ROTATION] = (pitch, yaw, 0)
-        eye = _eye_pixels(head, _drawn(gles, pose)).astype(int)
-        rows, columns = np.nonzero(eye[:, 8:25].min(2) > 215)
-        assert len(rows) > 2
-        assert 8 <= columns.mean() < 15
-        assert rows.mean() < 10

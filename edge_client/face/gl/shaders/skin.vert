@@ -1,5 +1,6 @@
 #version 300 es
 // Light is worked out for each vertex; a fragment only looks its colour up. On a software GL the fragments are what costs.
+// With HIGH the fragments work it out, and vertices only say what of it reaches them.
 precision highp float;
 layout(location = 0) in vec3 place;
 layout(location = 1) in vec3 normal;
@@ -9,7 +10,13 @@ layout(location = 4) in float gloss;
 uniform mat4 turn;    // head and neck
 uniform mat4 camera;  // projection and view
 uniform vec3 viewer;
+uniform vec3 mouth;   // how far it is open, 0 to 1; 1 if what lies in the lowest rows of the paint is inside it
 out vec2 spot;
+#ifdef HIGH
+out vec3 facing;
+out vec3 sight;       // to the viewer
+out vec4 surface;     // shade, gloss, what the jaw leaves of the key light, and 1 inside the mouth
+#endif
 out vec4 light;       // and last how near the mirrored light is, times the root of the highlight's strength that the power of 16 takes back
 
 const vec3 KEY = vec3(0.406, 0.487, 0.773), FILL = vec3(-0.832, 0.104, 0.545);
@@ -23,6 +30,14 @@ float follow(vec3 p) {
   return part * part * (3.0 - 2.0 * part);
 }
 
+// What the jaw, taken as a ball that turns with the head, leaves of the key light on the neck.
+float under_the_jaw(vec3 p, vec3 rest) {
+  vec3 off = p - (turn * vec4(0.0, -0.52, -0.30, 1.0)).xyz;
+  float ahead = dot(off, KEY), past = sqrt(max(0.0, dot(off, off) - ahead * ahead));
+  float dark = smoothstep(0.92, 0.42, past) * smoothstep(0.05, -0.35, ahead) * smoothstep(-0.74, -1.00, rest.y);
+  return 1.0 - 0.80 * dark;
+}
+
 void main() {
   float part = follow(place);
   vec3 p = mix(place, (turn * vec4(place, 1.0)).xyz, part);
@@ -30,11 +45,20 @@ void main() {
   vec3 to_viewer = normalize(viewer - p);
   float edge = 1.0 - max(dot(n, to_viewer), 0.0);
   edge *= edge;
-  vec3 lit = KEY_COLOUR * max(vec3(0.0), (vec3(dot(n, KEY)) + SOFT) / (1.0 + SOFT)) * mix(1.0, shade, 0.5)
-        + FILL_COLOUR * max(vec3(0.0), (vec3(dot(n, FILL)) + SOFT) / (1.0 + SOFT))
-        + mix(GROUND, SKY, n.y * 0.5 + 0.5) * shade
-        + RIM * edge * edge * shade;
+  float open = under_the_jaw(p, place);
+  // Inside the mouth light comes through the lips: the less, the further back, to the side, and the more they are shut.
+  float inside = mouth.y * step(chart.y, 0.03);
+  float reached = shade * mix(1.0, mix(0.66, 1.0, mouth.x) * (1.0 - 0.48 * smoothstep(0.12, 0.30, abs(place.x))), inside);
   spot = chart;
-  light = vec4(lit, max(dot(n, normalize(KEY + to_viewer)), 0.0) * pow(0.55 * gloss * shade, 0.0625));
   gl_Position = camera * vec4(p, 1.0);
+#ifdef HIGH
+  facing = n;
+  sight = viewer - p;
+  surface = vec4(reached, gloss, open, inside);
+#endif
+  vec3 lit = KEY_COLOUR * max(vec3(0.0), (vec3(dot(n, KEY)) + SOFT) / (1.0 + SOFT)) * mix(1.0, reached, 0.5 + 0.5 * inside) * open
+        + FILL_COLOUR * max(vec3(0.0), (vec3(dot(n, FILL)) + SOFT) / (1.0 + SOFT))
+        + mix(GROUND, SKY, n.y * 0.5 + 0.5) * reached * mix(1.0, open, 0.5)
+        + RIM * edge * edge * reached;
+  light = vec4(lit, max(dot(n, normalize(KEY + to_viewer)), 0.0) * pow(0.55 * gloss * reached * open, 0.0625));
 }

@@ -18,8 +18,8 @@ logger = logging.getLogger(__name__)
 
 ASK_AGAIN_US = 2_000_000
 """A claim may be lost; a relay whose device is away asks again after so long."""
-FRESH_US = 3_000_000
-"""A device whose relay was killed is back at another one after so long."""
+FRESH_US = 8_000_000
+"""A device whose relay was killed is back at another one after so long, also where the machine is busy."""
 LOOK_UP_S = 0.5
 """How long a relay may take to say that it has a device."""
 

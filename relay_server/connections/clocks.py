@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 from avatar_relay.messages import Ping, Pong
 
@@ -22,4 +22,4 @@ class Clocks:
 
     def sent(self, pong: Pong) -> Pong:
         """The pong, as it leaves just now."""
-        return replace(pong, sent_time_us=self.now_us(), sent_unix_time_us=self.unix_time_us())
+        return Pong(pong.ping_id, pong.ping_sent_time_us, pong.received_time_us, self.now_us(), self.unix_time_us())

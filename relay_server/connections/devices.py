@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from dataclasses import replace
 
 from avatar_relay.errors import PeerError
 from avatar_relay.limits import IDLE_BEATS, MAX_JOINED_WITH_DEVICE
@@ -153,7 +152,7 @@ class Devices:
                     if not session.outbox.control_waits:  # else this media itself made a ping due
                         session.ping(now_us)
             case Ping():
-                return replace(message, sent_time_us=now_us)
+                return Ping(message.ping_id, now_us)
             case Pong():
                 return self._clocks.sent(message)
         return message

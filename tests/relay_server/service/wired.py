@@ -88,7 +88,7 @@ class Stream:
                 if said == name:
                     return getattr(response, said)
                 if said == "ping":
-                    await self.say(pong=pb.Pong(id=response.ping.id))
+                    await self.say(pong={"id": response.ping.id})
                 assert said in ("ping", "credit", "event_ack", "held"), f"heard {said} where {name} was expected:\n{response}"
 
     async def ended(self) -> tuple[grpc.StatusCode, Fault]:

@@ -50,7 +50,7 @@ class Cut:
     @property
     def coarse(self) -> Cut:
         """The same with fewer, wider locks, for a CPU that draws."""
-        return replace(self, locks=self.locks * 9 // 20, wide=self.wide * 1.4, rows=6)
+        return replace(self, locks=self.locks // 3, wide=self.wide * 1.55, rows=6)
 
 
 CUTS = {

@@ -54,7 +54,7 @@ class EdgeConfig(ClientSettings):
     )
     device_id: str = setting("", takes.text("ID"), "name of this device; empty: the machine's name")
     audio_sink: SinkChoice = setting(
-        "auto", takes.choice(*get_args(SinkChoice)), "what plays: auto takes pyaudio if there is a sound device, else virtual"
+        "auto", takes.choice(*get_args(SinkChoice)), "audio output; auto: pyaudio if there is a sound device, else virtual"
     )
     audio_device: str = setting(
         "",

@@ -22,7 +22,7 @@ ANSWERS = {
     "My TTS service returns MP3": "Ogg, FLAC, MP3, AAC, MP4, Matroska, WebM | refused",
     "The mouth does not move": "`MOTION_NOT_UNDERSTOOD` once per conversation",
     "I only have raw audio": "the sound moves the mouth",
-    "The mouth is ahead": "plays later than its driver reports: set `output_offset_ms`",
+    "The mouth is ahead": "plays later than its driver reports: calibrate it, or set `output_offset_ms`",
     "Does it drift": "`avatar.skew`",
     "The screen is black": "usually a missing group, or no screen attached at boot",
     "The panel is mounted": "for a panel mounted on its side",

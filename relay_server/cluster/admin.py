@@ -1,6 +1,6 @@
 """AdminService of a relay in a cluster: operators see and steer the devices of all relays from any one.
 
-Who calls is checked here; the relay that does it trusts that. `Drain` and `PairDevice` concern this relay and, if it is a worker, the
+The caller is checked here; the other relay trusts that. `Drain` and `PairDevice` concern this relay and, if it is a worker, the
 others of its supervisor: an operator cannot choose among them.
 """
 
@@ -115,7 +115,7 @@ class ClusterAdmin(AdminService):
         return tuple(name for name in self._cluster.members() if siblings and name.startswith(siblings))
 
     async def _ask_sibling(self, name: str, method: str, request: Message, kind: type[Response]) -> Response | None:
-        """What another worker answers; None if it does not. Raises `RequestError` where it refuses."""
+        """What another worker answers; None if it does not. Raises `RequestError` if it refuses."""
         try:
             data = f"{method}\n".encode() + request.SerializeToString()
             return _response(await self._cluster.backplane.request(self._cluster.names.admin(name), data, SLOW_ANSWER_S), kind)

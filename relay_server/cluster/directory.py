@@ -71,7 +71,7 @@ class DeviceDirectory:
         await self._backplane.subscribe(self._names.beats, self._on_beat)
 
     async def home_of(self, device_id: str) -> str | None:
-        """The relay that has a device; None where none says so. Raises `BackplaneError` where it cannot be asked."""
+        """The relay that has a device; None if none says so. Raises `BackplaneError` if it cannot be asked."""
         if self._relay.has(device_id):
             return self._names.relay
         try:

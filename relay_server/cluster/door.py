@@ -95,7 +95,7 @@ class DoorPort(Port[ToPublisher]):
     # --- from the publisher ----------------------------------------------------------------------------------------
 
     async def send(self, message: AtRelay, data: bytes = b"") -> None:
-        """Say something; `data` are its bytes. Raises `PeerError` where it ends the stream."""
+        """Say something; `data` are its bytes. Raises `PeerError` if it ends the stream."""
         self.check_open()
         match message:
             case PublisherHello():

@@ -33,7 +33,7 @@ class RecordKind(enum.IntEnum):
     RESPONSE = 3
     """A `PublishResponse`, down."""
     END = 4
-    """The last record; a `google.rpc.Status`, or nothing where the tunnel ended well."""
+    """The last record; a `google.rpc.Status`, or nothing if the tunnel ended well."""
     PARTS = 5
     """Down, before the welcome: the ids of the conversations of which this home has a part, divided by spaces."""
     SAID_ALL = 6
@@ -82,7 +82,7 @@ class FrameReader:
             raise TunnelBrokenError(f"a message of {len(message)} bytes")
         (number,) = _NUMBER.unpack_from(message)
         if number != self._number:
-            raise TunnelBrokenError(f"message {number} came where {self._number} was expected")
+            raise TunnelBrokenError(f"message {number} arrived, {self._number} was expected")
         self._number += 1
         stream, at, found = self._rest + message[_NUMBER.size :], 0, []
         while len(stream) - at >= _HEAD.size:

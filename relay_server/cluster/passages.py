@@ -116,7 +116,7 @@ class DoorPassage:
     def _ended(self, fault: Fault | None) -> None:
         if not self._welcome.done():
             self._welcome.set_exception(BackplaneError("it ended the tunnel" if fault is None else fault.text))
-            self._welcome.exception()  # seen, also where nobody waits any more
+            self._welcome.exception()  # seen, also if nobody waits any more
         else:
             self._port.passage_ended(self.home, fault)
 
@@ -221,7 +221,7 @@ class Homes:
 
 
 def spoken_version(newest: object, oldest: object) -> int | None:
-    """The version of a tunnel whose door speaks these, by default its newest one alone; None where none is known here."""
+    """The version of a tunnel whose door speaks these, by default its newest one alone; None if none is known here."""
     oldest = newest if oldest is None else oldest
     if not isinstance(newest, int) or not isinstance(oldest, int) or oldest > TUNNEL_VERSION or newest < OLDEST_VERSION:
         return None
@@ -229,7 +229,7 @@ def spoken_version(newest: object, oldest: object) -> int | None:
 
 
 def requests_of(data: bytes) -> Sequence[tuple[pb.PublishRequest, bytes]]:
-    """The requests in a message of a publisher, each with its own bytes. Raises `FaultError` where it ends the stream."""
+    """The requests in a message of a publisher, each with its own bytes. Raises `FaultError` if it ends the stream."""
     if len(data) > wire.UNCOUNTED_BYTES:
         wire.check_entries(data)
     return wire.requests_in(parse(pb.PublishRequest, data, MAX_MESSAGE_BYTES), data)
@@ -238,7 +238,7 @@ def requests_of(data: bytes) -> Sequence[tuple[pb.PublishRequest, bytes]]:
 def admitted(relay: Relay, port: PublisherPort, caller: Caller, request: pb.PublishRequest, data: bytes) -> AtRelay | None:
     """What a request says, if its caller may say it; None for one that was refused in-band, or is not known.
 
-    Raises `FaultError` where it ends the stream.
+    Raises `FaultError` if it ends the stream.
     """
     try:
         message = wire.publish_request_from_wire(request, data)

@@ -62,7 +62,7 @@ class WaitingOpens:
         task.add_done_callback(self._tasks.discard)
 
     def keeps(self, message: AtRelay, data: bytes) -> bool:
-        """Whether a message belongs to a conversation that waits, and was kept. Raises `PeerError` where that is too much."""
+        """Whether a message belongs to a conversation that waits, and was kept. Raises `PeerError` if that is too much."""
         kept = self._kept.get(getattr(message, "conversation_id", ""))
         if kept is None:
             return False

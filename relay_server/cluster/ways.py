@@ -34,7 +34,7 @@ class Passage(Protocol):
     """A way to a home, for one publisher's stream."""
 
     def say(self, message: AtRelay, data: bytes) -> None:
-        """Have a message sent with the next `flush`; `data` are its bytes, empty where it was made or changed here."""
+        """Have a message sent with the next `flush`; `data` are its bytes, empty if it was made or changed here."""
         ...
 
     async def flush(self) -> None:

@@ -1,4 +1,4 @@
-"""The relay's two clocks, handed in by who puts the relay together."""
+"""The relay's two clocks, injected by the composition root."""
 
 from __future__ import annotations
 

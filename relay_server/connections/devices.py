@@ -43,7 +43,7 @@ class DevicePort(Port[Outgoing | JoinedMessages]):
         """Since when it is pinged at the usual pace; None while it is idle, and pinged rarely."""
 
     async def send(self, message: ToRelayFromDevice, *, alone: bool = True) -> None:
-        """Say something; `alone`: it is not one of several that came as one. Raises `PeerError` where the message ends the stream."""
+        """Say something; `alone`: it is not one of several that came as one. Raises `PeerError` if the message ends the stream."""
         if self.fault is not None:
             self.check_open()
         self._devices.take(self, message, alone=alone)
@@ -108,7 +108,7 @@ class Devices:
     # --- what ports ask --------------------------------------------------------------------------------------------
 
     def take(self, port: DevicePort, message: ToRelayFromDevice, *, alone: bool) -> None:
-        """Take a message; `alone`: see `DevicePort.send`. Raises `PeerError` where it ends the stream."""
+        """Take a message; `alone`: see `DevicePort.send`. Raises `PeerError` if it ends the stream."""
         port.heard_us = self._clocks.now_us()
         session = port.session
         match message:
@@ -132,7 +132,7 @@ class Devices:
                     port.end()  # goodbye
 
     def next_for(self, port: DevicePort, session: Session) -> Outgoing | None:
-        """What to send now; None where nothing may be."""
+        """What to send now; None if nothing may be."""
         now_us = self._clocks.now_us()
         if session.flight.is_narrow and (conversation_id := self._reports.yield_motion(session, now_us)):
             self._credit_due(conversation_id)

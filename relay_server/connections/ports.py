@@ -30,7 +30,7 @@ class Port(ABC, Generic[M]):
 
     def __init__(self) -> None:
         self.fault: Fault | None = None
-        """Why the relay ended the stream; None where it ended well."""
+        """Why the relay ended the stream; None if it ended well."""
         self.ended = False
         self.farewell: GoAway | None = None
         """Said last, in place of what still waits."""
@@ -74,6 +74,6 @@ class Port(ABC, Generic[M]):
         self.end(Fault(Reason.REPLACED, f"another stream of {peer} took over"))
 
     def check_open(self) -> None:
-        """Raise `PeerError` where the relay ended the stream with a fault."""
+        """Raise `PeerError` if the relay ended the stream with a fault."""
         if self.fault is not None:
             raise PeerError(self.fault)

@@ -28,7 +28,7 @@ class PublisherPort(Port[ToPublisher]):
         super().__init__()
         self._publishers = publishers
         self.owner = owner
-        """The identity that the stream belongs to; empty where there is none."""
+        """The identity that the stream belongs to; empty if there is none."""
         self.publisher: PublisherRecord | None = None
         """Known after the first message."""
         self.said_all = False
@@ -36,7 +36,7 @@ class PublisherPort(Port[ToPublisher]):
         self.heard_us = 0
         """When the publisher said something last."""
         self.leaves_us: int | None = None
-        """When what it left open is to be ended; None where that is done, or not due."""
+        """When what it left open is to be ended; None if that is done, or not due."""
         self.lease_us = publishers.lease_us
         """How long what it left open is kept when the stream is gone."""
         self.room = asyncio.Event()
@@ -45,7 +45,7 @@ class PublisherPort(Port[ToPublisher]):
     async def send(self, message: AtRelay) -> None:
         """Say something. Waits while the relay can take no more media of a stream without hello; safe to cancel then.
 
-        Raises `PeerError` where the message ends the stream. Faults of a conversation come by `receive` instead.
+        Raises `PeerError` if the message ends the stream. Faults of a conversation come by `receive` instead.
         """
         if self.fault is not None:
             self.check_open()
@@ -109,7 +109,7 @@ class Publishers:
     # --- what ports ask----------------------------------------------------------------------------------------------
 
     def take(self, port: PublisherPort, message: AtRelay) -> None:
-        """Take a message. Raises `PeerError` where it ends the stream."""
+        """Take a message. Raises `PeerError` if it ends the stream."""
         port.heard_us = self._clocks.now_us()
         if isinstance(message, PublisherHello):
             self._welcome(port, message)
@@ -260,7 +260,7 @@ class Publishers:
         return publisher
 
     def _look_after(self, port: PublisherPort, publisher: PublisherRecord, now_us: int) -> None:
-        """End the stream of a publisher that fell silent; its lease begins then. Who types by hand may pause, who said all does."""
+        """End the stream of a publisher that fell silent; its lease begins then. Streams by hand may pause, finished ones do."""
         silent_us = now_us - port.heard_us
         if silent_us > self._config.peer_timeout_us and not publisher.by_hand and not port.said_all:
             text = f"publisher {publisher.key} said nothing for {silent_us // 1_000} ms; one that said hello pings at each heartbeat"

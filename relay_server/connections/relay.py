@@ -180,7 +180,7 @@ class Relay:
 
     @contextmanager
     def watch(self, device_ids: frozenset[str], owner: str = "") -> Iterator[EventWatcher]:
-        """Look on as `owner`: what happens to these devices, or to all where empty. Raises `RequestError` where too many watch."""
+        """Look on as `owner`: what happens to these devices, or to all where empty. Raises `RequestError` if too many watch."""
         with self._watches.place(owner):
             watcher = EventWatcher(device_ids)
             self.watchers.add(watcher)

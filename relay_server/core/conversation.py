@@ -164,7 +164,7 @@ class Track:
 
     def _check_first(self, payload: Payload) -> None:
         if payload.seq > self.last_seq + 1:
-            text = f"{self._kind.value} payload {payload.seq} came where {self.last_seq + 1} was expected"
+            text = f"{self._kind.value} payload {payload.seq} arrived, {self.last_seq + 1} was expected"
             raise _fault(Reason.SEQUENCE_GAP, text, "seq")
         if payload.fragment_offset != 0:
             text = f"a payload begins at byte 0, not {payload.fragment_offset}: its earlier fragments are missing"

@@ -64,7 +64,7 @@ class Speech(Protocol):
 
 
 Pair = Callable[[pb.PairDeviceRequest], Awaitable[pb.PairDeviceResponse]]
-"""Lets a device in that waits for it. Raises `RequestError` where it cannot."""
+"""Lets a device in that waits for it. Raises `RequestError` if it cannot."""
 
 
 class AdminService:
@@ -113,7 +113,7 @@ class AdminService:
         check_reach(request.target, field="target")
         said = request.WhichOneof("speech")
         if said is None:
-            raise RequestError(Fault(Reason.SPEECH_MISSING, "say what to speak: `text`, or `file` in the speech folder", "speech"))
+            raise RequestError(Fault(Reason.SPEECH_MISSING, "pass `text`, or `file` in the speech folder", "speech"))
         speech: TextSpeech | NamedSpeech
         if said == "file":
             speech = NamedSpeech(request.file, wire.angle_unit_from_wire(request.angle_unit))
@@ -152,7 +152,7 @@ class AdminService:
         """`SetVolume`."""
         check_reach(request.device_id)
         if not request.HasField("volume"):
-            raise RequestError(Fault(Reason.VOLUME_INVALID, "say how loud: `volume`", "volume"))
+            raise RequestError(Fault(Reason.VOLUME_INVALID, "pass `volume`", "volume"))
         volume = wire.VOLUME.from_wire(request.volume)
         return pb.SetVolumeResponse(volume=wire.VOLUME.to_wire(self._relay.operator.set_volume(request.device_id, volume)))
 
@@ -171,7 +171,7 @@ class AdminService:
     async def pair_device(self, request: pb.PairDeviceRequest) -> pb.PairDeviceResponse:
         """`PairDevice`."""
         if self._pair is None:
-            text = "this relay pairs no devices: it needs TLS, an access file and the package spake2, and its setting `pairing` not off"
+            text = "this relay does not support pairing: it needs TLS, an access file, the package spake2, and `pairing` not set to off"
             raise RequestError(Fault(Reason.PAIRING_FAILED, text))
         return await self._pair(request)
 
@@ -262,12 +262,12 @@ def _settings_to_wire(record: SettingsRecord) -> media_pb2.DeviceSettings | None
 
 
 def may_reach(device_id: str) -> bool:
-    """Whether who calls may reach a device."""
+    """Whether the caller may reach a device."""
     return current_caller().target_refusal((device_id,), "device_id") is None
 
 
 def check_reach(*targets: str, field: str = "device_id") -> None:
-    """Raise `RequestError` where who calls may not reach all of these."""
+    """Raise `RequestError` if the caller may not reach all of these."""
     if (refusal := current_caller().target_refusal(targets, field)) is not None:
         raise RequestError(refusal)
 

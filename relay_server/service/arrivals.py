@@ -35,7 +35,7 @@ class Arrivals:
 
     @asynccontextmanager
     async def place(self, caller: str) -> AsyncIterator[None]:
-        """Hold a place for the block, after waiting for it. Raises `PeerError` where too many of this caller wait. Cancellable."""
+        """Hold a place for the block, after waiting for it. Raises `PeerError` if too many of this caller wait. Cancellable."""
         if self._is_free(caller):
             self._held[caller] += 1
         else:

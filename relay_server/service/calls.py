@@ -29,20 +29,20 @@ def as_is(data: bytes) -> bytes:
 
 
 def check_size(data: bytes, most: int) -> None:
-    """Raise `PeerError` where a message is too large."""
+    """Raise `PeerError` if a message is too large."""
     if len(data) > most:
         text = f"a message of {len(data)} bytes; at most {most} are allowed: send smaller ones"
         raise PeerError(Fault(Reason.MESSAGE_TOO_LARGE, text))
 
 
 def parse(type_: type[Request], data: bytes, most: int = MAX_REQUEST_BYTES) -> Request:
-    """Read a message of at most so many bytes. Raises `PeerError` where it is too large, or none."""
+    """Read a message of at most so many bytes. Raises `PeerError` if it is too large, or none."""
     if len(data) > most:
         check_size(data, most)
     try:
         return type_.FromString(data)
     except DecodeError as error:
-        raise PeerError(Fault(Reason.MESSAGE_INVALID, f"these bytes are no {type_.DESCRIPTOR.full_name}")) from error
+        raise PeerError(Fault(Reason.MESSAGE_INVALID, f"cannot parse as {type_.DESCRIPTOR.full_name}")) from error
 
 
 def bidirectional(behaviour: Callable[[Context], Awaitable[None]]) -> Any:

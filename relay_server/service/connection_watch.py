@@ -90,7 +90,7 @@ class ConnectionWatch:
         return len(ended)
 
     def begin(self, peer: str) -> bool:
-        """An RPC of gRPC's `peer` begins; returns False where its connection was ended for beginning too many."""
+        """An RPC of gRPC's `peer` begins; returns False if its connection was ended for beginning too many."""
         endpoint = endpoint_of(peer)
         if self._rules.begin(endpoint, self._now_us()):
             return True
@@ -133,7 +133,7 @@ class ConnectionWatch:
         self._ended &= {(number, inode) for number, (inode, _) in seen.items()}
 
     def _connection(self, number: int, inode: int) -> Connection | None:
-        """The connection behind a descriptor; None where it is something else."""
+        """The connection behind a descriptor; None if it is something else."""
         try:
             borrowed = socket.socket(fileno=number)
         except OSError:
@@ -150,7 +150,7 @@ class ConnectionWatch:
         return Connection(number, inode, endpoint_of(f"ip:[{host}]:{port}"), self._count)
 
     def _end_endpoint(self, endpoint: Endpoint) -> bool:
-        """End the connection of an endpoint; False where it is none, or was ended before."""
+        """End the connection of an endpoint; False if it is none, or was ended before."""
         found = self._find(endpoint)
         if found is None:
             self._look()

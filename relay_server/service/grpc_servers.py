@@ -82,7 +82,7 @@ class GrpcServers:
     ) -> None:
         """`watch` is told of all RPCs and addresses; each server takes at most so many `connections`.
 
-        Raises `ConfigError` where the certificate can not be used. Needs a running event loop.
+        Raises `ConfigError` if the certificate cannot be used. Needs a running event loop.
         """
         self._config = config
         self._guard = guard
@@ -101,7 +101,7 @@ class GrpcServers:
             self._servers.append((self._server([admin], operators=True), "admin_listen", config.admin_listen))
 
     async def start(self) -> list[str]:
-        """Listen; returns each HOST:PORT with the real port. Raises `ConfigError` where an address can not be had."""
+        """Listen; returns each HOST:PORT with the real port. Raises `ConfigError` if an address cannot be used."""
         addresses = [self._bind(server, name, address) for server, name, address in self._servers]
         self._watch.listen_on(addresses)
         for server, _, _ in self._servers:

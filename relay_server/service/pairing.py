@@ -39,7 +39,7 @@ _WRONG = "the code is wrong, or the device shows another one by now"
 
 
 class PairingPort(Port[pb.PairResponse]):
-    """One device's stream. What it says is taken only where it is waited for."""
+    """One device's stream. What it says is taken only if it is waited for."""
 
     def __init__(self, desk: PairingDesk[PairingPort]) -> None:
         super().__init__()
@@ -49,7 +49,7 @@ class PairingPort(Port[pb.PairResponse]):
         self._answer: asyncio.Future[pb.PairRequest] | None = None
 
     def take(self, request: pb.PairRequest) -> None:
-        """The device says something. Raises `PeerError` where nothing was asked."""
+        """The device says something. Raises `PeerError` if nothing was asked."""
         said = request.WhichOneof("message")
         if said == "wait" and not self.joined:
             if not is_valid_id(request.wait.name):
@@ -68,7 +68,7 @@ class PairingPort(Port[pb.PairResponse]):
         self.wake()
 
     async def ask(self, response: pb.PairResponse, field: str) -> Any:
-        """Say something and wait for the answer `field`. Raises `RequestError` where none comes, or another one."""
+        """Say something and wait for the answer `field`. Raises `RequestError` if none comes, or another one."""
         self._answer = asyncio.get_running_loop().create_future()
         self.say(response)
         try:
@@ -142,7 +142,7 @@ class PairingService:
             looking.cancel()
 
     async def pair(self, request: admin_pb.PairDeviceRequest) -> admin_pb.PairDeviceResponse:
-        """`AdminService.PairDevice`, for who calls. Raises `RequestError`; the code is told nobody."""
+        """`AdminService.PairDevice`, for the caller. Raises `RequestError`; the code is told to nobody."""
         device_id = request.device_id or request.name
         if not is_code(request.code):
             raise RequestError(Fault(Reason.MESSAGE_INVALID, "a code has six digits", "code"))
@@ -187,7 +187,7 @@ class PairingService:
 
 
 def offers_pairing(config: RelayConfig) -> bool:
-    """Whether a relay of these settings lets devices pair. Raises `ConfigError` where it is asked for and cannot be."""
+    """Whether a relay of these settings lets devices pair. Raises `ConfigError` if it is asked for and cannot be."""
     if config.pairing == "off":
         return False
     missing = ""

@@ -41,7 +41,7 @@ class RequestReader:
     async def read_single(self, context: Context, caller: str) -> bytes:
         """The one request of an RPC.
 
-        Raises `FaultError` where it does not come in time, is too large, or is none or not the only one. Cancellable.
+        Raises `FaultError` if it does not come in time, is too large, or is none or not the only one. Cancellable.
         """
         try:
             async with asyncio.timeout(self._within_s), self._single.place(caller):
@@ -54,7 +54,7 @@ class RequestReader:
     async def read_first(self, context: Context, caller: str) -> Any:
         """The first message of one of our own streams, or EOF. It may take long, unless others wait for its place.
 
-        Raises `FaultError` where it gives way, or too many wait. To be cancelled only with its RPC.
+        Raises `FaultError` if it gives way, or too many wait. To be cancelled only with its RPC.
         """
         async with self._first.place(caller):
             return await self._while_unhurried(_read(context), self._first, caller)
@@ -62,7 +62,7 @@ class RequestReader:
     async def read_stream(self, context: Context, caller: str) -> AsyncGenerator[bytes, None]:
         """The requests of a foreign service's stream. It ends with its caller's last request, or after an idle time.
 
-        Raises `FaultError` where a request is too large, or too many streams are open. Cancellable.
+        Raises `FaultError` if a request is too large, or too many streams are open. Cancellable.
         """
         async with AsyncExitStack() as stack:
             try:
@@ -101,7 +101,7 @@ class _HurriedError(PeerError):
 
 
 def parse_request(deserialize: Callable[[bytes], Any] | None, data: bytes, method: str) -> Any:
-    """A request as its service reads it. Raises `PeerError` where these bytes are no such message."""
+    """A request as its service reads it. Raises `PeerError` if it cannot be parsed."""
     if deserialize is None:
         return data
     try:

@@ -20,7 +20,7 @@ from relay_server.service.write_watch import WRITES_WITHIN_S, StreamWrites, Writ
 logger = logging.getLogger(__name__)
 
 CANCELLATION_SHOWS_WITHIN_S = 0.1
-"""grpc.aio reads EOF also where the peer cancelled or vanished; the handler is cancelled right after that, and the reader
+"""grpc.aio reads EOF also if the peer cancelled or vanished; the handler is cancelled right after that, and the reader
 with it. What is still running then was closed in order."""
 
 
@@ -44,7 +44,7 @@ async def carry(
 ) -> None:
     """Carry a stream until the peer or the relay ends it.
 
-    `take` gets each message and raises `PeerError` where it ends the stream; `encode` makes bytes of what the port gives;
+    `take` gets each message and raises `PeerError` if it ends the stream; `encode` makes bytes of what the port gives;
     `said_all` is called when the peer sends no more; `failed` is told the fault that the stream ended with;
     `watch` is shared by streams.
     Cancellation (the peer is gone) is passed on. A peer that takes no message for `WRITES_WITHIN_S`, or half as long again,

@@ -22,7 +22,7 @@ class PortGuard:
     def __init__(self, name: str, address: str) -> None:
         """`name` is the setting that `address` comes from; port 0 takes a free one. Blocks while a name is resolved.
 
-        Raises `ConfigError` if the address cannot be had.
+        Raises `ConfigError` if the address cannot be used.
         """
         host, port = split_address(address, name, port_zero=True)
         self._sockets: list[socket.socket] = []

@@ -149,7 +149,7 @@ def friendly(source: Source) -> Source:
 
 
 def seal_lips(source: Source) -> Source:
-    """Raise the lower lip at rest to where the upper lip ends, with a little overlap: the base mesh leaves a slit between them.
+    """Raise the lower lip at rest to the end of the upper lip, with a little overlap: the base mesh leaves a slit between them.
 
     A lip vertex is told by the jaw: the lower lip falls with it, the upper does not. The upper teeth come down to be seen.
     """

@@ -16,7 +16,7 @@ class _Selector(selectors.DefaultSelector):
     passed_s = 0.0
 
     def select(self, timeout: float | None = None) -> list[tuple[selectors.SelectorKey, int]]:
-        """See `selectors`. Raises `RuntimeError` where everybody waits for ever."""
+        """See `selectors`. Raises `RuntimeError` if everybody waits forever."""
         if timeout is None:
             raise RuntimeError("everybody waits, and nothing can happen any more")
         self.passed_s += max(0.0, timeout)

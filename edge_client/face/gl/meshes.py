@@ -108,7 +108,7 @@ def read_paint(file: bytes) -> NDArray[np.uint8]:
     try:
         picture = pygame.image.load(io.BytesIO(file), "head.png" if file.startswith(b"\x89PNG") else "head.jpg")
     except pygame.error as error:
-        raise AssetError(f"the head's paint can not be read: {error}") from error
+        raise AssetError(f"the head's paint cannot be read: {error}") from error
     pixels = pygame.surfarray.array3d(picture).swapaxes(0, 1)
     if picture.get_masks()[3]:
         pixels = np.concatenate([pixels, pygame.surfarray.array_alpha(picture).T[..., None]], axis=2)

@@ -31,7 +31,7 @@ class GlDriver:
     vsync: bool
     """Whether showing can wait for the screen's refresh."""
     samples: int
-    """Samples for each pixel that a window should take: 0 where the CPU draws, for which they double the cost, or where they fail."""
+    """Samples for each pixel that a window should take: 0 if the CPU draws, for which they double the cost, or where they fail."""
 
     @property
     def is_slow(self) -> bool:
@@ -53,12 +53,12 @@ class Probe:
                 command, env=environment, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True
             )
         except OSError as error:
-            raise ScreenError(f"the process that tries the GL driver can not be started: {error}") from error
+            raise ScreenError(f"the process that tries the GL driver cannot be started: {error}") from error
         self._limit_s = limit_s
         self._said: dict[str, Any] | None = None
 
     def driver(self) -> GlDriver:
-        """Wait for the answer, at most `limit_s` seconds. Raises `ScreenError` where no window could be opened and drawn into."""
+        """Wait for the answer, at most `limit_s` seconds. Raises `ScreenError` if no window could be opened and drawn into."""
         if self._said is None:
             self._said = self._listen()
         said = self._said

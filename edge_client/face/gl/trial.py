@@ -1,7 +1,7 @@
 """The probe's child: opens hidden GLES windows, draws into them, and prints one line of JSON for each that worked.
 
 A driver may crash or hang here without harm. The environment names SDL's driver. Line 1 tells of a plain window: `version`, `device`,
-`vsync`. Line 2, only where a GPU draws, tells of smoothed edges: `samples`. A refusal is one line with `error`.
+`vsync`. Line 2, only if a GPU draws, tells of smoothed edges: `samples`. A refusal is one line with `error`.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ _VERSION, _RENDERER, _COLOR_BUFFER_BIT = 0x1F02, 0x1F01, 0x4000
 
 
 def main(limit_s: int) -> int:
-    """Try, and print; the process ends itself after `limit_s` seconds, also where the driver hangs. Returns the exit status."""
+    """Try, and print; the process ends itself after `limit_s` seconds, also if the driver hangs. Returns the exit status."""
     signal.alarm(limit_s)
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     try:

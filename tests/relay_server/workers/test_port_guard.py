@@ -66,7 +66,7 @@ def test_a_foreign_program_keeps_its_port(host: str) -> None:
 
 
 def test_connections_that_still_close_are_no_obstacle() -> None:
-    """The address of a relay that ended a moment ago can be had."""
+    """The address of a relay that ended a moment ago is free."""
     with socket.create_server(("127.0.0.1", 0)) as server:
         address = server.getsockname()
         client = socket.create_connection(address)

@@ -4,14 +4,12 @@ from __future__ import annotations
 
 import argparse
 import hashlib
-import io
 import json
 import os
 import re
 import shutil
 import subprocess
 import sys
-import tarfile
 import tempfile
 import tomllib
 from collections.abc import Iterator, Mapping, Sequence
@@ -82,9 +80,9 @@ def digest(path: Path) -> str:
 
 def build(folder: Path) -> list[Path]:
     """Wheel and sdist of HEAD, built in a fresh folder with the time of its commit."""
-    archive = subprocess.run(["git", "archive", "HEAD"], cwd=ROOT, capture_output=True, check=True).stdout
-    with tarfile.open(fileobj=io.BytesIO(archive)) as tar:
-        tar.extractall(folder, filter="data")
+    archive = folder.with_suffix(".tar")
+    run("git", "archive", "--output", archive, "HEAD")
+    shutil.unpack_archive(archive, folder)
     environment = {"SOURCE_DATE_EPOCH": run("git", "log", "-1", "--format=%ct").strip()}
     run(sys.executable, "-m", "hatchling", "build", "--target", "sdist", "--target", "wheel", cwd=folder, environment=environment)
     return sorted((folder / "dist").iterdir())

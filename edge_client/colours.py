@@ -15,15 +15,9 @@ Colour = tuple[int, int, int]
 """Red, green, blue, 0 to 255."""
 Picture = NDArray[np.uint8]
 
-PAINTED_SKIN: Colour = (221, 170, 143)
-"""What the head's texture has in the middle of the forehead."""
-PAINTED_HAIR: Colour = (66, 41, 29)
-"""The mean of the hair of the head's texture."""
 
-_BARE_RED = 172
-"""Skin is redder than this, lids included; what is darker has hair in it."""
-_SWATCH_ROWS = 26
-"""Rows at the bottom of the texture that hold teeth, gums and tongue."""
+PAINTED_HAIR: Colour = (66, 41, 29)
+"""Of the default head: about the mean of its hair."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,19 +57,28 @@ def tinted(colour: Colour, by: NDArray[np.float32]) -> Colour:
     return red, green, blue
 
 
-def recoloured(paint: Picture, colours: FaceColours) -> Picture:
-    """The head's texture (RGB, row 0 at the top) with the chosen skin and hair.
+@dataclass(frozen=True, slots=True)
+class Painted:
+    """What a head's texture is painted in."""
 
-    What is dark and warm is hair (brows and lids too), what is light and warm is skin (lips keep half of their own colour),
-    what is blue is the shirt.
+    skin: Colour
+    hair: Colour
+    """The mean of each."""
+    regions: bytes
+    """A picture of the texture, as a JPEG file: what is skin is red (lips half of it), what is hair, brows and lids too, is green."""
+
+
+def recoloured(paint: Picture, colours: FaceColours, painted: Painted, regions: Picture) -> Picture:
+    """The head's texture (RGB, row 0 at the top) with the chosen skin and hair; lips keep half of their own colour.
+
+    `regions`: the picture of `painted`, at half the size.
     """
-    if colours.skin is None and colours.hair is None:
+    if colours.skin in (None, painted.skin) and colours.hair in (None, painted.hair):
         return paint
-    red, green, blue = (paint[..., channel].astype(np.float32) for channel in range(3))
-    hairs = np.clip((_BARE_RED - red) / (_BARE_RED - PAINTED_HAIR[0]), 0, 1)[..., None]
-    light_of_hair, light_of_skin = hairs * np.array(PAINTED_HAIR, np.float32), (1 - hairs) * np.array(PAINTED_SKIN, np.float32)
-    part = light_of_hair / (light_of_hair + light_of_skin)  # a texel in which both meet is between the two colours
-    skin = 1 + (factor(colours.skin, PAINTED_SKIN) - 1) * np.where(green < 0.60 * red, 0.5, 1.0)[..., None]
-    gain = np.where((red > blue + 4)[..., None], part * factor(colours.hair, PAINTED_HAIR) + (1 - part) * skin, 1.0)
-    gain[-_SWATCH_ROWS:] = 1.0
+    skin, hair = (np.repeat(np.repeat(regions[..., channel], 2, 0), 2, 1)[..., None] / np.float32(255) for channel in (0, 1))
+    skin_light, hair_light = (part * np.array(light, np.float32) for part, light in ((skin, painted.skin), (hair, painted.hair)))
+    wanted = skin_light * factor(colours.skin, painted.skin) + hair_light * factor(colours.hair, painted.hair)
+    light = skin_light + hair_light  # a texel in which both meet is between the two colours
+    changed = np.clip(skin + hair, 0, 1)
+    gain = 1 - changed + changed * wanted / np.maximum(light, 1)
     return np.clip(np.rint(paint * gain), 0, 255).astype(np.uint8)

@@ -6,7 +6,7 @@ from __future__ import annotations
 import re
 import shlex
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import astuple, dataclass
 from pathlib import Path
 from typing import Literal, get_args
 
@@ -19,8 +19,9 @@ from avatar_relay.ids import ID_RULE, is_valid_id
 from avatar_relay.installer.index import check_index
 from avatar_relay.log_settings import LogFormat, LogLevel
 from avatar_relay.settings import ProgramSettings, Section, setting
+from edge_client.cast import CAST, DEFAULT_HEAD, head_file
 from edge_client.choices import LARGEST_SOFT, DetailChoice, FrameStarvation, HairChoice, Latency, Side, check_output_name, read_hours
-from edge_client.colours import FaceColours, read_colour
+from edge_client.colours import AS_PAINTED, FaceColours, read_colour
 from edge_client.motion.mouth_source import MouthSource
 from edge_client.renderers import renderer_name
 
@@ -96,7 +97,11 @@ class EdgeConfig(ClientSettings):
         None, takes.path(), "map from AvatarKit's coefficients to the mouth, fitted to your own avatar; without it, the built-in one"
     )
     renderer: str = setting("auto", renderer_name(), "renderer of the face; none: no face")
-    head: Path | None = setting(None, takes.path(), "head made by `edge-client import-head`; without it, the built-in one")
+    head: str = setting(
+        DEFAULT_HEAD,
+        takes.parsed(head_file, "NAME|FILE", f"{', '.join(CAST)}, or a path"),
+        "head of the face: a built-in one, or the file made by `edge-client import-head`",
+    )
     detail: DetailChoice = setting(
         "auto",
         takes.choice(*get_args(DetailChoice)),
@@ -163,15 +168,24 @@ class EdgeConfig(ClientSettings):
             raise ConfigError("keep_alive and release_after_s contradict each other: leave one of them out")
         if self.audio_sink == "wav" and self.record is None:
             raise ConfigError("audio_sink: wav plays into the record folder; name one with record")
-        if self.head is not None and not self.head.is_file():
-            raise ConfigError(f"head: there is no file {self.head}; make one with edge-client import-head")
+        if not self.head_file.is_file():
+            raise ConfigError(
+                f"head: {self.head} is none of {', '.join(CAST)}, and there is no such file; make one with edge-client import-head"
+            )
         if self.record is not None and self.record.exists() and not self.record.is_dir():
             raise ConfigError(f"record: {self.record} is not a folder")
 
     @property
     def colours(self) -> FaceColours:
-        """What was chosen of the face's colours."""
-        return FaceColours(*(read_colour(text) for text in (self.skin_colour, self.hair_colour, self.eye_colour, self.background_colour)))
+        """What was chosen of the face's colours; else those of a head that ships."""
+        own = CAST.get(self.head, AS_PAINTED)
+        chosen = (read_colour(text) for text in (self.skin_colour, self.hair_colour, self.eye_colour, self.background_colour))
+        return FaceColours(*(one or painted for one, painted in zip(chosen, astuple(own), strict=True)))
+
+    @property
+    def head_file(self) -> Path:
+        """Where the head is read from."""
+        return head_file(self.head)
 
     @property
     def may_sleep(self) -> bool:

@@ -20,6 +20,8 @@ class Options:
     headless: bool
     seconds: float | None
     out: Path
+    head: str
+    """As the edge client's setting; empty: its default."""
 
 
 def _file(text: str) -> Path:
@@ -39,6 +41,11 @@ def _seconds(text: str) -> float:
     return seconds
 
 
+def _head(text: str) -> str:
+    """A name, or a file, which is told by a suffix or a folder."""
+    return str(_file(text)) if "/" in text or "." in text else text
+
+
 def read_options(arguments: list[str] | None = None) -> Options:
     """Read the command line; exits with a clear text where it is wrong."""
     parser = argparse.ArgumentParser(
@@ -55,12 +62,13 @@ def read_options(arguments: list[str] | None = None) -> Options:
     parser.add_argument("--headless", action="store_true", help="no sound device and no window, even if there are any")
     parser.add_argument("--seconds", type=_seconds, metavar="N", help="interrupt the speech after N seconds")
     parser.add_argument("--out", type=Path, metavar="DIR", default=DEFAULT_OUT, help="where the results go (default: demo-out)")
+    parser.add_argument("--head", type=_head, metavar="NAME|FILE", default="", help="a head that ships, or an imported one (docs/face.md)")
     found = parser.parse_args(arguments)
     if found.say is not None and not found.say.strip():
         parser.error("argument --say: the text is empty")
     if found.out.exists() and not found.out.is_dir():
         parser.error(f"argument --out: {found.out} is not a folder")
-    return Options(found.wav, found.recording, found.say, found.degrees, found.headless, found.seconds, found.out.resolve())
+    return Options(found.wav, found.recording, found.say, found.degrees, found.headless, found.seconds, found.out.resolve(), found.head)
 
 
 if __name__ == "__main__":

@@ -62,7 +62,7 @@ def choose_script(options: Options) -> Script:
 def edge_command(address: str, options: Options) -> list[str]:
     """How the edge client is started."""
     command = [*python("edge_client"), "--relay", address, "--device-id", DEVICE_ID]
-    command += ["--record", str(options.out), "--exit-after-finished", "1"]
+    command += ["--record", str(options.out), "--exit-after-finished", "1"] + (["--head", options.head] if options.head else [])
     return command + (["--headless", "--audio-sink", "virtual", "--size", FILMED_SIZE] if options.headless else [])
 
 

@@ -14,9 +14,11 @@ from pathlib import Path
 
 import pytest
 
+from edge_client.face.head import load_head
 from scripts.demo_options import read_options
 from tests.lab.backend import Published
-from tests.lab.data import PROJECT_ROOT
+from tests.lab.data import PROJECT_ROOT, shared_data
+from tests.lab.models.own_head import arkit_shapes, own_head
 from tests.lab.programs import ProgramError, running, while_running
 
 pytestmark = pytest.mark.alone
@@ -68,6 +70,21 @@ def test_demo_interrupts_after_seconds(tmp_path: Path) -> None:
     finished = json.loads((tmp_path / "summary.json").read_text())["playback_finished"]
     assert finished["interrupted"]
     assert 700 < finished["position_ms"] < 2000
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(300)
+def test_an_imported_head_speaks_a_real_conversation(tmp_path: Path) -> None:
+    """The built-in head as a model, imported by its command, drawn by GLES while the recording is heard to its end."""
+    built_in, model, head = load_head(), tmp_path / "avatar.glb", tmp_path / "mine.head"
+    model.write_bytes(own_head(built_in, arkit_shapes(built_in)).packed())
+    subprocess.run([sys.executable, "-m", "edge_client", "import-head", str(model), "--out", str(head)], cwd=PROJECT_ROOT, check=True)
+    done = run_demo(tmp_path / "out", "--head", str(head), "--recording", str(shared_data("avatarkit-recording-16k.json")))
+    assert done.returncode == 0, done.stdout + done.stderr
+    summary = json.loads((tmp_path / "out" / "summary.json").read_text())
+    assert summary["playback_finished"]["reason"] == "completed"
+    assert summary["frames_shown"] > 200
+    assert "vector face" not in summary["renderer"]
 
 
 def test_demo_tells_what_is_wrong_with_a_file(tmp_path: Path) -> None:

@@ -13,7 +13,7 @@ import numpy as np
 import pygame
 
 from edge_client.choices import LARGEST_SOFT
-from edge_client.colours import AS_PAINTED, FaceColours, recoloured
+from edge_client.colours import AS_PAINTED, FaceColours
 from edge_client.errors import ScreenError
 from edge_client.face.camera import Camera
 from edge_client.face.detail import USUAL_LOOK, DetailLevel, HeadLook
@@ -25,7 +25,8 @@ from edge_client.face.gl.canvas import Canvas
 from edge_client.face.gl.context import driver_name, is_gles3, is_software
 from edge_client.face.gl.eyes import Eyes
 from edge_client.face.gl.hair import HairLocks
-from edge_client.face.gl.meshes import HeadBuffers, halved, halvings, read_paint, upload_texture
+from edge_client.face.gl.head_paint import head_paint
+from edge_client.face.gl.meshes import HeadBuffers, halved, halvings, upload_texture
 from edge_client.face.gl.opening import open_window
 from edge_client.face.gl.program import Program
 from edge_client.face.gl.readback import Readback
@@ -63,7 +64,7 @@ class GlesRenderer:
         """Open the display and upload the head. SDL's video is started. Raises `pygame.error`, `ScreenError`, `AssetError`.
 
         `samples`, `vsync`, `monitor`: see `open_window`. `largest`: see `bounded`, if the CPU draws. `rotation`: see `Canvas`. `head_file`:
-        an imported head instead of the built-in one; of `colours` it takes the background's only.
+        a head that is not the default one; of `colours` an imported one takes the background's only.
         """
         head = load_head(head_file)
         head = lengthened(head) if head.is_built_in else head  # another one may end in hair, or in anything
@@ -97,7 +98,7 @@ class GlesRenderer:
         self._end_y = float(head.points[:, 1].min())
         self._is_double_sided = head.is_double_sided
         self._paint_high = head.paint_high
-        self._paint_pixels = recoloured(read_paint(head.paint), colours if head.is_built_in else AS_PAINTED)[::-1]
+        self._paint_pixels = head_paint(head, colours)[::-1]
         self._paint, self._halvings = 0, -1
         self._board = Board(self.size, framing)
         self._readback = Readback(self.size)

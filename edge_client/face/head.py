@@ -1,6 +1,6 @@
 """A head: the arrays of a file, read and checked.
 
-`assets/head.npz` is the built-in one; `assets/head-LICENSE.md` says where it comes from.
+Those in `assets` are built in (`edge_client.cast`); `assets/heads-LICENSE.md` says where they come from.
 """
 
 from __future__ import annotations
@@ -15,12 +15,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from avatar_relay.arkit import ARKIT_NAMES
+from edge_client.cast import ASSETS, DEFAULT_HEAD, head_file
+from edge_client.colours import Painted
 from edge_client.errors import AssetError
 
-HEAD_FILE = Path(__file__).parent / "assets" / "head.npz"
-
 _PAINT_HIGH = 3.67
-"""Of the built-in head."""
+"""Of the built-in heads."""
 MAX_BYTES = 256 << 20
 """Of a head's arrays, unpacked."""
 
@@ -78,16 +78,18 @@ class Head:
     """The texture as a JPEG or PNG file, its top row at v = 1."""
     paint_high: float
     """How high the whole texture is as it lies on the face, in head units."""
+    painted: Painted | None
+    """What its paint is like, if colours can be chosen for it."""
     is_built_in: bool
-    """Its paint is the one that colours can be chosen for."""
 
 
 def load_head(path: Path | None = None) -> Head:
-    """Read a head; without a path the built-in one.
+    """Read a head; without a path the default one.
 
     Raises `AssetError` when the file is missing, damaged, or made for other blendshapes.
     """
-    file = path or HEAD_FILE
+    file = path or head_file(DEFAULT_HEAD)
+    is_built_in = file.parent == ASSETS
     try:
         packed = file.read_bytes()
         with zipfile.ZipFile(io.BytesIO(packed)) as archive:
@@ -96,9 +98,9 @@ def load_head(path: Path | None = None) -> Head:
             raise ValueError(f"it unpacks to {unpacked} bytes, at most {MAX_BYTES} are read")
         with np.load(io.BytesIO(packed), allow_pickle=False) as loaded:
             arrays = {name: loaded[name] for name in loaded.files}
-        return _head_from(arrays, is_built_in=path is None)
+        return _head_from(arrays, is_built_in=is_built_in)
     except (OSError, EOFError, KeyError, ValueError, IndexError, TypeError, OverflowError, zipfile.BadZipFile, zlib.error) as error:
-        advice = "reinstall, or bake it with scripts/assets/bake_head.py" if path is None else "make it again with edge-client import-head"
+        advice = "reinstall, or bake it with scripts/assets/bake_head" if is_built_in else "make it again with edge-client import-head"
         raise AssetError(f"the head {file} cannot be read ({error}); {advice}") from error
 
 
@@ -170,8 +172,16 @@ def _head_from(arrays: dict[str, NDArray[np.generic]], *, is_built_in: bool) -> 
         lips=(first, second),
         paint=arrays["paint"].astype(np.uint8).tobytes(),
         paint_high=float(arrays["paint_high"].astype(np.float32)) if "paint_high" in arrays else _PAINT_HIGH,
+        painted=_painted(arrays),
         is_built_in=is_built_in,
     )
+
+
+def _painted(arrays: dict[str, NDArray[np.generic]]) -> Painted | None:
+    if "painted" not in arrays:
+        return None
+    skin, hair = arrays["painted"].astype(int).tolist()
+    return Painted((skin[0], skin[1], skin[2]), (hair[0], hair[1], hair[2]), arrays["regions"].astype(np.uint8).tobytes())
 
 
 def _as_corners(indexes: NDArray[np.int64], vertices: int) -> Triangles:
@@ -196,12 +206,13 @@ def _check(arrays: dict[str, NDArray[np.generic]], count: int) -> None:
         "lash_triangles": (),
         **{name: () for name in ("sheer_triangles", "double_sided", "paint_high", "gaze_scale") if name in arrays},
         "triangles": (len(arrays["triangles"]), 3),
-        "paint": (len(arrays["paint"]),),
+        **{name: (len(arrays[name]),) for name in ("paint", "regions") if name in arrays},
+        **{name: (2, 3) for name in ("painted",) if name in arrays},
     }
     for name, shape in wanted.items():
         if arrays[name].shape != shape:
             raise ValueError(f"{name} has the shape {arrays[name].shape}, not {shape}")
-        if name not in ("triangles", "paint") and not (np.abs(arrays[name].astype(np.float32)) < 1e6).all():
+        if name not in ("triangles", "paint", "regions") and not (np.abs(arrays[name].astype(np.float32)) < 1e6).all():
             raise ValueError(f"{name} is not finite, or too large")
     for name in ("triangles", "lips"):
         indexes = arrays[name].astype(np.int64)

@@ -147,7 +147,7 @@ def open_face(
 
     `size` is width and height in pixels, 64 to 8,192 each; a full screen and a console take the screen's own size instead. The CPU draws
     no more pixels than `largest` has. `monitor`: see `choose`; a place without it is passed over. `rotation` turns the picture in its
-    window, in degrees clockwise, a multiple of 90. `head_file` is an imported head, which GLES draws as `head_look` says; the
+    window, in degrees clockwise, a multiple of 90. `head_file` is the head that GLES draws, as `head_look` says; the
     vector face stays as it is. The
     kinds in `avoid` come last; the GL driver of a place that is `known` by its text is not tried again. `on_try` is told of each way before
     it is tried, which may end the process. Call it on the main thread, once at a time in a process: SDL has one display. Raises

@@ -59,7 +59,8 @@ def import_model(data: bytes) -> Imported:
     scale, shift = (np.array([place[part] for place in texture.places])[which] for part in (0, 1))
     chart = mesh.uvs * scale + shift
     chart[:, 1] = 1 - chart[:, 1]
-    arrays = _packed(mesh, materials, which, chart, texture.pixels)
+    moving = _moving(mesh)
+    arrays = _packed(mesh, moving, materials, which, chart, texture.pixels)
     arrays |= _eyes_and_pivots(mesh, nodes, bones)
     report = Report(
         kind="glTF" if version is None else f"VRM {version}",
@@ -67,7 +68,7 @@ def import_model(data: bytes) -> Imported:
         facing=mesh.facing,
         metres_high=2.204 / mesh.fit.scale,
         vertices=len(mesh.points),
-        moving=int(_is_moving(mesh).sum()),
+        moving=int(moving.sum()),
         triangles=len(mesh.tris),
         left_out=mesh.left_out,
         materials=[material.name for material in materials],
@@ -84,16 +85,27 @@ def _face_of(mesh: HeadMesh, which: NDArray[np.int64]) -> int:
     return int(np.bincount(which, moved).argmax())
 
 
-def _is_moving(mesh: HeadMesh) -> NDArray[np.bool_]:
-    return np.asarray((np.abs(mesh.moves).max((0, 2)) > 1e-5) | (mesh.eye > 0))
+def _moving(mesh: HeadMesh) -> NDArray[np.bool_]:
+    """Which vertices move; shape by shape, for all at once take much memory."""
+    moved = mesh.eye > 0
+    for moves in mesh.moves:
+        moved = moved | (np.abs(moves).max(1) > 1e-5)
+    return np.asarray(moved)
 
 
-def _packed(mesh: HeadMesh, materials: list[Material], which: NDArray[np.int64], chart: Floats, pixels: NDArray[np.uint8]) -> Arrays:
+def _packed(
+    mesh: HeadMesh,
+    moving: NDArray[np.bool_],
+    materials: list[Material],
+    which: NDArray[np.int64],
+    chart: Floats,
+    pixels: NDArray[np.uint8],
+) -> Arrays:
     sheer = np.array([material.is_sheer for material in materials])[which][mesh.tris].any(1)
     open_mouth = mesh.points + mesh.moves[ARKIT_INDEX["jawOpen"]]
     solid = mesh.tris[~sheer] if (~sheer).any() else mesh.tris
     light = np.maximum(*(shade(places, mesh.normals, solid) for places in (mesh.points, open_mouth)))
-    bends = _bends(mesh)
+    bends = _bends(mesh, moving)
     move_scale = np.maximum(np.abs(mesh.moves).max((1, 2)), 1e-9) / 32767
     bend_scale = np.maximum(np.abs(bends).max((1, 2)), 1e-9) / 127
     index = np.uint16 if len(mesh.points) <= 65_536 else np.uint32
@@ -116,7 +128,7 @@ def _packed(mesh: HeadMesh, materials: list[Material], which: NDArray[np.int64],
         "bend_scale": bend_scale.astype(np.float32),
         "lips": np.array(_lips(mesh)),
         "paint": np.frombuffer(_encoded(pixels, has_alpha=has_alpha), np.uint8),
-        "paint_high": np.array(_paint_high(mesh, which, chart, len(pixels) / pixels.shape[1]), np.float32),
+        "paint_high": np.array(_paint_high(mesh, moving, which, chart, len(pixels) / pixels.shape[1]), np.float32),
     }
 
 
@@ -129,20 +141,19 @@ def _encoded(pixels: NDArray[np.uint8], *, has_alpha: bool) -> bytes:
     return file.getvalue()
 
 
-def _bends(mesh: HeadMesh) -> NDArray[np.float32]:
+def _bends(mesh: HeadMesh, moving: NDArray[np.bool_]) -> NDArray[np.float32]:
     """How each shape turns the normals. Vertices of one part at one place are one, so that seams of the texture do not show."""
     keys = np.concatenate([np.rint(mesh.points * 1e4), mesh.part_of[:, None]], axis=1).astype(np.int64)
     _, first, one = np.unique(keys, axis=0, return_index=True, return_inverse=True)
     one = one.reshape(-1)
-    moving = _is_moving(mesh)
-    tris = one[mesh.tris[moving[mesh.tris].any(1)]]
-    points = mesh.points[first]
-    rest = vertex_normals(points, tris)
+    used, local = np.unique(one[mesh.tris[moving[mesh.tris].any(1)]], return_inverse=True)
+    tris, corners = local.reshape(-1, 3), first[used]  # nothing of what stays where it is
+    points, turning = mesh.points[corners], np.flatnonzero(moving)
+    rest, which = vertex_normals(points, tris), np.searchsorted(used, one[turning])
     bends = np.zeros(mesh.moves.shape, np.float32)
     for shape, moves in enumerate(mesh.moves):
         if moves.any():
-            bends[shape] = (vertex_normals(points + moves[first], tris) - rest)[one]
-    bends[:, ~moving] = 0
+            bends[shape, turning] = (vertex_normals(points + moves[corners], tris) - rest)[which]
     return bends
 
 
@@ -160,9 +171,9 @@ def _lips(mesh: HeadMesh) -> tuple[int, int]:
     return int(upper[above[front]]), int(lower[below[front]])
 
 
-def _paint_high(mesh: HeadMesh, which: NDArray[np.int64], chart: Floats, aspect: float) -> float:
+def _paint_high(mesh: HeadMesh, moving: NDArray[np.bool_], which: NDArray[np.int64], chart: Floats, aspect: float) -> float:
     """How high the whole texture would be, in head units, as it lies on the face."""
-    of_face = (which == _face_of(mesh, which)) & _is_moving(mesh)
+    of_face = (which == _face_of(mesh, which)) & moving
     tris = mesh.tris[of_face[mesh.tris].all(1)]
     sides = [points[tris[:, 1:]] - points[tris[:, :1]] for points in (mesh.points, chart)]
     area = np.linalg.norm(np.cross(sides[0][:, 0], sides[0][:, 1]), axis=1)

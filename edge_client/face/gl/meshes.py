@@ -3,13 +3,10 @@
 from __future__ import annotations
 
 import ctypes
-import io
 
 import numpy as np
-import pygame
 from numpy.typing import NDArray
 
-from edge_client.errors import AssetError
 from edge_client.face.gl.binding import GL
 from edge_client.face.head import Head
 
@@ -101,18 +98,6 @@ def eye_sphere() -> tuple[Floats, NDArray[np.uint16]]:
         tris.append(np.stack([inner + here, outer + here, outer + beside], axis=1))
         tris.append(np.stack([inner + here, outer + beside, inner + beside], axis=1))
     return directions, np.concatenate(tris).astype(np.uint16)
-
-
-def read_paint(file: bytes) -> NDArray[np.uint8]:
-    """The head's texture as RGB, or RGBA if it is seen through: (height, width, 3 or 4), row 0 at the top. Raises `AssetError`."""
-    try:
-        picture = pygame.image.load(io.BytesIO(file), "head.png" if file.startswith(b"\x89PNG") else "head.jpg")
-    except pygame.error as error:
-        raise AssetError(f"the head's paint cannot be read: {error}") from error
-    pixels = pygame.surfarray.array3d(picture).swapaxes(0, 1)
-    if picture.get_masks()[3]:
-        pixels = np.concatenate([pixels, pygame.surfarray.array_alpha(picture).T[..., None]], axis=2)
-    return np.ascontiguousarray(pixels)
 
 
 def halvings(rows: int, texels: float) -> int:

@@ -1,4 +1,4 @@
-"""Fixtures of the face's tests: the baked head, off-screen renderers, and an X server."""
+"""Fixtures of the face's tests: the heads that ship, off-screen renderers, and an X server."""
 
 from __future__ import annotations
 
@@ -7,34 +7,43 @@ from collections.abc import Iterator
 
 import pytest
 
+from edge_client.cast import CAST, DEFAULT_HEAD, head_file
 from edge_client.face.head import Head, load_head
 from edge_client.face.renderer import Renderer
-from edge_client.face.screens import open_renderer
+from edge_client.face.screens import open_face, open_renderer
 from tests.lab.mouth.on_screen import virtual_display
 
 SIZE = (800, 480)
 
 
+HEADS = [name if name == DEFAULT_HEAD else pytest.param(name, marks=pytest.mark.slow) for name in CAST]
+"""The default suite draws the default head, the slow one all that ship."""
+
+
+@pytest.fixture(scope="session", params=HEADS)
+def head_name(request: pytest.FixtureRequest) -> str:
+    """A head that ships."""
+    return str(request.param)
+
+
 @pytest.fixture(scope="session")
-def head() -> Head:
-    """The committed head."""
-    return load_head()
+def head(head_name: str) -> Head:
+    """It, from its file."""
+    return load_head(head_file(head_name))
 
 
 @pytest.fixture(scope="module")
-def gles() -> Iterator[Renderer]:
-    """The drawn head, off-screen."""
-    yield from _open("gles")
+def gles(head_name: str) -> Iterator[Renderer]:
+    """It, drawn off-screen."""
+    renderer = open_face(choice="gles", size=SIZE, fullscreen=False, headless=True, head_file=head_file(head_name)).renderer
+    yield renderer
+    renderer.close()
 
 
 @pytest.fixture(scope="module")
 def flat() -> Iterator[Renderer]:
     """The vector face, off-screen."""
-    yield from _open("flat")
-
-
-def _open(choice: str) -> Iterator[Renderer]:
-    renderer = open_renderer(choice="gles" if choice == "gles" else "flat", size=SIZE, fullscreen=False, headless=True)
+    renderer = open_renderer(choice="flat", size=SIZE, fullscreen=False, headless=True)
     yield renderer
     renderer.close()
 

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 from avatar_relay.arkit import ARKIT_NAMES
+from edge_client.cast import head_file
 from edge_client.face.camera import Camera
 from edge_client.face.gl.binding import GL
 from edge_client.face.gl.context import is_software
@@ -163,14 +164,14 @@ def test_the_rig_is_quick() -> None:
 
 
 @pytest.mark.parametrize("size", [(800, 480), (1280, 720), (480, 800), (300, 1200), (400, 1280), (600, 600)])
-def test_every_shape_of_screen_shows_the_whole_head(head: Head, size: tuple[int, int]) -> None:
+def test_every_shape_of_screen_shows_the_whole_head(head_name: str, head: Head, size: tuple[int, int]) -> None:
     """Nothing of the head is cut off, the eyes are about the middle, and the body reaches the lower edge."""
     spots = Camera(*size).pixels(head.points[head.points[:, 1] > -1.0])
     assert 0.4 < Camera(*size).pixels(head.eye_centres)[0, 1] / size[1] < 0.5
     assert (spots >= 0).all()
     assert (spots < size).all()
     start_sdl("offscreen", {})
-    renderer = GlesRenderer(size, 0, "off-screen")
+    renderer = GlesRenderer(size, 0, "off-screen", head_file=head_file(head_name))
     lowest = _drawn(renderer, neutral_pose())[-1, size[0] // 2 - 40 : size[0] // 2 + 40].astype(int)
     renderer.close()
     assert (lowest.max(1) > 45).all()  # neck or shirt; the backdrop has 30 there
@@ -184,7 +185,7 @@ def test_software_takes_one_sample_for_each_pixel() -> None:
     assert found < 2
 
 
-def test_edges_are_smooth_where_asked(head: Head) -> None:
+def test_edges_are_smooth_where_asked() -> None:
     """With several samples for each pixel the head's outline has colours between hair and background, in what is read too."""
 
     def sharpest_step(samples: int) -> int:

@@ -10,8 +10,18 @@ import pytest
 from numpy.typing import NDArray
 
 from avatar_relay.arkit import ARKIT_INDEX, ARKIT_NAMES
+from edge_client.cast import CAST, DEFAULT_HEAD, head_file
+from edge_client.colours import AS_PAINTED
 from edge_client.errors import AssetError
-from edge_client.face.head import HEAD_FILE, MAX_BYTES, Head, load_head
+from edge_client.face.head import MAX_BYTES, Head, load_head
+
+HEAD_FILE = head_file(DEFAULT_HEAD)
+
+
+@pytest.fixture(scope="session", params=list(CAST))
+def head_name(request: pytest.FixtureRequest) -> str:
+    """Each that ships: nothing is drawn here."""
+    return str(request.param)
 
 
 def test_all_52_shapes_move_the_mesh(head: Head) -> None:
@@ -32,10 +42,31 @@ def test_left_is_the_faces_left(head: Head, name: str) -> None:
 
 def test_the_mesh_is_whole(head: Head) -> None:
     """Triangles name existing vertices; normals have unit length; sizes suit a small device."""
-    assert int(max(head.triangles.max(), head.lash_triangles.max())) < len(head.points) <= 7000
+    assert int(max(head.triangles.max(), head.lash_triangles.max())) < len(head.points) <= 7200
     assert np.allclose(np.linalg.norm(head.normals, axis=1), 1, atol=0.01)
     assert all(np.isfinite(array).all() for array in (head.points, head.chart, head.shade, head.deltas))
-    assert HEAD_FILE.stat().st_size < 1_000_000
+
+
+def test_a_head_that_ships_is_small_and_known_by_its_colours(head_name: str, head: Head) -> None:
+    """Their colours stand in the table, for the face that is drawn without their files; the default's are those of both faces."""
+    assert head_file(head_name).stat().st_size < 1_000_000
+    assert head.is_built_in
+    assert head.painted is not None
+    colours = CAST[head_name]
+    if head_name == DEFAULT_HEAD:
+        assert colours == AS_PAINTED
+    else:
+        assert (colours.skin, colours.hair) == (head.painted.skin, head.painted.hair)
+
+
+def test_heads_are_told_by_name_or_file(tmp_path: Path) -> None:
+    """A name goes before a file of that name; a folder tells that the file is meant."""
+    assert head_file(DEFAULT_HEAD) == HEAD_FILE
+    assert head_file("./maya") == Path("maya")
+    assert head_file(f"{tmp_path}/mine.head") == tmp_path / "mine.head"
+    for wrong in ("", "a\0b"):
+        with pytest.raises(ValueError, match="maya, kofi, hana, henrik"):
+            head_file(wrong)
 
 
 def test_a_missing_head_is_an_asset_error(tmp_path: Path) -> None:

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from edge_client.cast import CAST, DEFAULT_HEAD
 from tests.lab.data import shared_data
 from tests.lab.mouth.on_screen import BEYOND_LIMIT_MS, OPENING_R_LEAST, Truth, look
 from tests.lab.recordings import write_recording
@@ -39,6 +40,13 @@ def test_some_seconds_of_a_made_conversation(tmp_path: Path) -> None:
     truth = look(write_recording(tmp_path / "made.json", windows=(25, 50)), SIZE, tmp_path, 30.0)
     assert truth.openings > 12
     assert_seen_as_told(truth)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", [name for name in CAST if name != DEFAULT_HEAD])
+def test_some_seconds_of_each_head(tmp_path: Path, name: str) -> None:
+    """The mouth on the screen follows the mesh on every head that ships."""
+    assert_seen_as_told(look(write_recording(tmp_path / "made.json", windows=(25, 50)), SIZE, tmp_path, 30.0, name))
 
 
 @pytest.mark.slow

@@ -10,6 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from avatar_relay.arkit import ARKIT_INDEX, ARKIT_NAMES
+from edge_client.cast import CAST
 from edge_client.face.gaze import SIDEWAYS_RAD
 from edge_client.face.head import Head
 from edge_client.face.rig import PERSON_AWAY, WEIGHT_LIMIT, Rig, about, corrected, held, rotation
@@ -20,9 +21,15 @@ from tests.edge_client.face.poses import pose_of, turned
 _FREE = [name for name in ARKIT_NAMES if name.startswith(("brow", "cheek", "nose", "jaw", "mouthUpper", "mouthLower", "mouthDimple"))]
 
 
+@pytest.fixture(scope="session", params=list(CAST))
+def head_name(request: pytest.FixtureRequest) -> str:
+    """Each that ships: nothing is drawn here."""
+    return str(request.param)
+
+
 @pytest.fixture(scope="module")
 def rig(head: Head) -> Rig:
-    """A rig of the committed head."""
+    """A rig of it."""
     return Rig(head)
 
 

@@ -18,6 +18,7 @@ from edge_client.head_import import glb
 from edge_client.head_import.build import import_model
 from tests.lab.data import PROJECT_ROOT
 from tests.lab.models.odd_files import odd_files, small_model
+from tests.lab.models.own_head import add_ball, arkit_shapes, own_head
 
 PROGRAM = """
 import atexit, sys
@@ -73,10 +74,15 @@ def test_a_file_of_200_mb_is_not_read(tmp_path: Path, capsys: pytest.CaptureFixt
 
 @pytest.mark.slow
 @pytest.mark.timeout(1200)
-def test_as_programs_they_stay_within_memory_and_time(tmp_path: Path, odd: dict[str, tuple[bytes, str]], model: bytes) -> None:
+def test_as_programs_they_stay_within_memory_and_time(
+    tmp_path: Path, odd: dict[str, tuple[bytes, str]], model: bytes, built_in: Head
+) -> None:
     """Each as a command of its own; also good ones, as large as is read at all."""
     files = {name: (file, 2) for name, (file, _) in odd.items()}
     files["good"] = (model, 0)
+    large = own_head(built_in, arkit_shapes(built_in))
+    add_ball(large, 300)
+    files["90,000 vertices more"] = (large.packed(), 0)
     figures: list[str] = []
     files["padded"] = (model + bytes(glb.MAX_FILE_BYTES - len(model)), 0)
     for name, (file, status) in files.items():

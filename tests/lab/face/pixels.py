@@ -21,9 +21,11 @@ LINE_PX = 3.5
 """Thickness of the line between shut lips that counts as shut, in a picture 480 pixels high."""
 
 _LIP_RATIO = 0.60  # green over red: lips lie below, skin above
+_CAVITY_RATIO = 0.42  # the cavity lies below, lips in shadow above
+_SKIN_RATIO = 0.78  # skin lies below, teeth above, also in shadow
 _TEETH_RATIO = 0.86
 _TONGUE_BLUE = 1.04  # times green
-_DARK = 110  # of red: the cavity lies below, lit lips above
+_DARK = 110  # of red: the cavity lies below, and whatever is in shadow
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,7 +94,8 @@ def _mouth_pixels(picture: Picture) -> NDArray[np.bool_]:
 def _inside_pixels(picture: Picture) -> NDArray[np.bool_]:
     red, ratio = picture[..., 0].astype(int), _ratio(picture)
     bluish = picture[..., 2].astype(float) > _TONGUE_BLUE * picture[..., 1]
-    return np.asarray(((ratio > _TEETH_RATIO) & (red > 90)) | (red < _DARK) | ((ratio < _LIP_RATIO) & bluish))
+    dark = (red < _DARK) & ((ratio < _CAVITY_RATIO) | (ratio > _SKIN_RATIO))
+    return np.asarray(((ratio > _TEETH_RATIO) & (red > 90)) | dark | ((ratio < _LIP_RATIO) & bluish))
 
 
 def _span(inside: NDArray[np.bool_]) -> int:

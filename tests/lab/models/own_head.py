@@ -1,6 +1,6 @@
 """The built-in head as a model in glTF 2.0 binary: metres, y up, bones, a skin, eyeballs and lashes of their own.
 
-The head is CC0 (`edge_client/face/assets/head-LICENSE.md`), and so is what this makes of it.
+The head is CC0 (`edge_client/face/assets/heads-LICENSE.md`), and so is what this makes of it.
 """
 
 from __future__ import annotations
@@ -68,6 +68,22 @@ def own_head(
         model.json["nodes"][bone]["children"] = [model.add("nodes", {"name": f"Ball of {bone}", "mesh": eyeball})]
     model.json["scenes"] = [{"nodes": [0, 5]}]
     return model
+
+
+def add_ball(model: ModelWriter, side: int) -> None:
+    """A ball about the head, of `side` × `side` vertices that nothing moves."""
+    turn, lean = np.meshgrid(np.linspace(0, 2 * np.pi, side), np.linspace(0.2, np.pi - 0.2, side))
+    ball = np.stack([1.2 * np.sin(lean) * np.cos(turn), np.cos(lean) + 0.2, 1.2 * np.sin(lean) * np.sin(turn) - 0.9], axis=2).reshape(-1, 3)
+    index = np.arange(side * side, dtype=np.uint32).reshape(side, side)
+    a, b, c, d = (part.ravel() for part in (index[:-1, :-1], index[:-1, 1:], index[1:, 1:], index[1:, :-1]))
+    corners = np.concatenate([np.stack([a, b, c], axis=1), np.stack([a, c, d], axis=1)])
+    attributes = {
+        "POSITION": model.accessor(_metres(ball).astype(np.float32)),
+        "TEXCOORD_0": model.accessor(np.stack([turn / 7, lean / 4], axis=2).reshape(-1, 2).astype(np.float32)),
+    }
+    primitive = {"attributes": attributes, "indices": model.accessor(corners.ravel()), "material": 0}
+    node = model.add("nodes", {"name": "Ball", "mesh": model.add("meshes", {"name": "Ball", "primitives": [primitive]})})
+    model.json["scenes"][0]["nodes"].append(node)
 
 
 def _add_nodes(model: ModelWriter, head: Head, root: NDArray[np.float64] | None) -> None:

@@ -25,6 +25,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from edge_client.cast import DEFAULT_HEAD, head_file
 from edge_client.face.camera import Camera
 from edge_client.face.head import load_head
 from edge_client.face.idle import StillLife
@@ -88,8 +89,8 @@ class Truth:
 class Teller(PictureObserver):
     """Watches the stage: notes each picture that speaks, with the opening that rig and camera predict for its pose."""
 
-    def __init__(self, size: tuple[int, int]) -> None:
-        head = load_head()
+    def __init__(self, size: tuple[int, int], head_name: str) -> None:
+        head = load_head(head_file(head_name))
         self._rig, self._camera, self._lips = Rig(head), Camera(*size), list(head.lips)
         self._still = StillLife()
         self.told: list[Told] = []
@@ -163,10 +164,10 @@ def _read_screen(display_name: str, size: tuple[int, int], stop: Any, ready: Any
     Path(out).write_text(json.dumps({"reads_per_second": reads / (time.monotonic() - began), "seen": seen}))
 
 
-def look(recording: Path, size: tuple[int, int], folder: Path, pictures_per_second: float) -> Truth:
-    """Play and read. Must be called on the main thread; takes as long as the recording."""
+def look(recording: Path, size: tuple[int, int], folder: Path, pictures_per_second: float, head: str = DEFAULT_HEAD) -> Truth:
+    """Play and read; `head` as the setting. Must be called on the main thread; takes as long as the recording."""
     context = multiprocessing.get_context("spawn")
-    stop, ready, teller = context.Event(), context.Event(), Teller(size)
+    stop, ready, teller = context.Event(), context.Event(), Teller(size, head)
     out = folder / "seen.json"
     with virtual_display(size) as display:
         os.environ["DISPLAY"] = display
@@ -187,6 +188,7 @@ def look(recording: Path, size: tuple[int, int], folder: Path, pictures_per_seco
                 fullscreen=True,
                 stamp=True,
                 idle_life=False,
+                head=head,
                 pictures_per_second=pictures_per_second,
             )
         finally:
@@ -228,12 +230,13 @@ def main() -> int:
     parser.add_argument("recording", nargs="?", type=Path, metavar="RECORDING.json")
     parser.add_argument("--size", default="800x480", metavar="WxH")
     parser.add_argument("--pictures-per-second", type=float, default=30.0, metavar="N")
+    parser.add_argument("--head", default=DEFAULT_HEAD, metavar="NAME|FILE", help="which head (default: %(default)s)")
     arguments = parser.parse_args()
     width, height = map(int, arguments.size.split("x"))
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         recording = arguments.recording or write_recording(folder / "made.json")
-        truth = look(recording, (width, height), folder, arguments.pictures_per_second)
+        truth = look(recording, (width, height), folder, arguments.pictures_per_second, arguments.head)
     for field in truth.__dataclass_fields__:
         value = getattr(truth, field)
         print(f"{field:18} {value:.3f}" if isinstance(value, float) else f"{field:18} {value}")

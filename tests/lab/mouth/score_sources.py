@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 
 from avatar_relay.arkit import ARKIT_INDEX
 from avatar_relay.limits import AVATARKIT_KEYFRAMES_PER_SECOND
+from edge_client.cast import head_file
 from edge_client.face.head import load_head
 from edge_client.face.rig import Rig
 from edge_client.face.screens import open_face
@@ -94,7 +95,7 @@ def main() -> int:
     parser.add_argument("recording", type=Path, metavar="RECORDING.json")
     parser.add_argument("--transcript", default="", help="what is said, in lower case; recognised where it is left out")
     parser.add_argument("--pictures", action="store_true", help="look at pixels instead of the mesh")
-    parser.add_argument("--head", type=Path, metavar="FILE", help="an imported head instead of the built-in one")
+    parser.add_argument("--head", type=head_file, metavar="NAME|FILE", help="which head (default: the one of the setting)")
     arguments = parser.parse_args()
     recording = load_recording(arguments.recording)
     samples = np.frombuffer(recording.audio, "<i2")

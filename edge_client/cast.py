@@ -1,0 +1,37 @@
+"""The heads that ship, by name, and which file a head is read from. Pure.
+
+Where their faces come from stands in `scripts/assets/people.py`, which bakes them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+
+from edge_client.colours import AS_PAINTED, FaceColours
+
+DEFAULT_HEAD = "maya"
+CAST: Mapping[str, FaceColours] = {
+    DEFAULT_HEAD: AS_PAINTED,
+    "kofi": FaceColours(skin=(119, 88, 68), hair=(22, 18, 17), eyes=(72, 46, 30)),
+    "hana": FaceColours(skin=(217, 172, 138), hair=(96, 94, 94), eyes=(66, 45, 32)),
+    "henrik": FaceColours(skin=(211, 163, 141), hair=(154, 150, 146), eyes=(92, 124, 146)),
+}
+"""Each with its colours, for the eyes and for the vector face; the default one's are those that both faces are painted in."""
+
+ASSETS = Path(__file__).parent / "face" / "assets"
+
+
+def head_file(head: str) -> Path:
+    """The file of a head that ships, by its name; any other text is the path of an imported one, in which `~` is the user's home.
+
+    A file with the name of a head that ships is told by a folder: `./maya`. Raises `ValueError` for what is neither.
+    """
+    if head in CAST:
+        return ASSETS / f"{head}.npz"
+    if not head or "\0" in head:
+        raise ValueError(f"takes one of {', '.join(CAST)}, or the file of a head that edge-client import-head made")
+    try:
+        return Path(head).expanduser()
+    except RuntimeError as error:  # no HOME, or no such user
+        raise ValueError(f"takes a name or a path; ~ cannot be resolved here ({error})") from error

@@ -89,6 +89,8 @@ pictures_per_second = 25
 record = "{tmp_path}"
 exit_after_finished = 2
 log_level = "debug"
+log_format = "json"
+update_index = "https://updates.example/index"
 """
     config = load(tmp_path, toml=toml)
     assert config.output_offset_ms == 120.0

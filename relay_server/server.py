@@ -29,6 +29,7 @@ from relay_server.config import ADMIN_OFF, RelayConfig
 from relay_server.connections.clocks import Clocks
 from relay_server.connections.relay import STREAMS_END_US, Relay
 from relay_server.errors import BackgroundError
+from relay_server.free_memory import find_trim, give_back_memory
 from relay_server.observer import RelayObserver
 from relay_server.service import admin, device, publisher
 from relay_server.service.connection_watch import ConnectionWatch, max_connections, raise_descriptor_limit
@@ -242,6 +243,8 @@ async def serve(config: RelayConfig, environment: Mapping[str, str], ready: Call
             serving(relay, speech, background, cluster_of(relay)) as (server, address),
         ):
             beat_watchdog(manager, background)
+            if (trim := find_trim()) is not None:
+                background.start("freed memory", give_back_memory(trim))
             ready(address)
             manager.tell("READY=1")
             await background.until(relay.drain_asked)

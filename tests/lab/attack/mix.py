@@ -39,6 +39,8 @@ class Mixed:
     """Attacks for which there was no time."""
     rss_mib: dict[str, float]
     """At the start, at most, when the attacks ended, at the end of the quiet time."""
+    most_during: list[str]
+    """The attacks at the time of the most memory."""
     slope_mb_per_h: float
     """Over the second half of the quiet time."""
     log_lines_per_minute: float
@@ -70,14 +72,18 @@ class Mixed:
 class Memory:
     """Looks at the relay's memory until cancelled."""
 
-    def __init__(self, found: Victims) -> None:
-        self._found = found
+    def __init__(self, found: Victims, order: _Order) -> None:
+        self._found, self._order = found, order
         self.samples: list[tuple[float, float]] = []
+        self.most_mib, self.most_during = 0.0, list[str]()
 
     async def watch(self) -> None:
         """Time (s, monotonic) and MiB."""
         while True:
-            self.samples.append((time.monotonic(), self._found.rss_mib()))
+            mib = self._found.rss_mib()
+            self.samples.append((time.monotonic(), mib))
+            if mib > self.most_mib:
+                self.most_mib, self.most_during = round(mib, 1), self._order.under_way.copy()
             await asyncio.sleep(EVERY_S)
 
     def mean_mib(self, until_s: float) -> float:
@@ -102,7 +108,7 @@ async def mixed(names: Sequence[str], folder: Path, minutes: float, seconds: flo
             for number, device in enumerate(found.devices)
         ]
         speaking = [asyncio.create_task(speaker.run(stop)) for speaker in speakers]
-        memory = Memory(found)
+        memory = Memory(found, queue)
         for work in (memory.watch(), found.attach_again_and_again()):
             stack.callback(asyncio.create_task(work).cancel)
         await asyncio.sleep(WARM_UP_S)
@@ -120,17 +126,17 @@ async def mixed(names: Sequence[str], folder: Path, minutes: float, seconds: flo
         await asyncio.wait(speaking, timeout=SETTLE_S)
         verdict = history.check()
         noticed = found.noticed
-        most = max(mib for at, mib in memory.samples if at >= start_s)
         return Mixed(
             minutes=minutes,
             attacks=queue.begun,
             not_begun=queue.not_begun,
             rss_mib={
                 "start": memory.mean_mib(start_s),
-                "most": round(most, 1),
+                "most": memory.most_mib,
                 "attacked": memory.mean_mib(quiet_s),
                 "end": memory.mean_mib(end_s),
             },
+            most_during=memory.most_during,
             slope_mb_per_h=memory.slope_mb_per_h((quiet_s + end_s) / 2),
             log_lines_per_minute=round(log_lines / (quiet_s - start_s) * 60, 1),
             attaches=len(noticed.attach_s),
@@ -151,6 +157,7 @@ class _Order:
         self._names, self._chance = list(names), random.Random(seed)
         self._next: list[str] = []
         self.begun = 0
+        self.under_way: list[str] = []
         self.not_begun = list(names)
 
     def take(self) -> str:
@@ -166,7 +173,9 @@ class _Order:
 async def _attack(found: Victims, order: _Order, saw: list[str], until_s: float, seconds: float) -> None:
     while time.monotonic() < until_s:
         name = order.take()
+        order.under_way.append(name)
         said = await attacked(name, found.address, seconds, found.tokens)
+        order.under_way.remove(name)
         print(f"{name}: {said['done']}", file=sys.stderr, flush=True)
         if said["saw_another_tenant"]:
             saw.append(name)

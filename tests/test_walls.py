@@ -58,6 +58,7 @@ ADAPTERS = frozenset(
         "relay_server.access.tls",
         "relay_server.announcer",
         "relay_server.background",
+        "relay_server.free_memory",
         "relay_server.rpc_errors",
         "avatar_relay.publisher",
         "relay_server.connections.relay",

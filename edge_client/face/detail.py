@@ -18,7 +18,7 @@ class HeadLook:
 
     detail: DetailChoice = "auto"
     hair: HairChoice = "bob"
-    """Of the built-in head."""
+    """Of heads that take it (`Head.takes_hair`)."""
 
 
 USUAL_LOOK = HeadLook()

@@ -88,7 +88,7 @@ class GlesRenderer:
         self._lit = [program for program in (self._skin, self._sheer) if program is not None]
         self._head_buffers = HeadBuffers(head)
         self._eyes = Eyes(head, colours.eyes) if head.eyeballs is None else None
-        self._cut = CUTS[look.hair] if head.is_built_in and look.hair != "painted" else None
+        self._cut = CUTS[look.hair] if head.takes_hair and look.hair != "painted" else None
         self._hair_colour, self._head = colours.hair, head
         self._hair = self._grown()
         self._inside = 1.0 if head.is_built_in else 0.0  # only its paint has rows for the mouth, and places for creases

@@ -81,6 +81,8 @@ class Head:
     painted: Painted | None
     """What its paint is like, if colours can be chosen for it."""
     is_built_in: bool
+    takes_hair: bool
+    """Whether the cuts of `edge_client.face.hair` are made for it."""
 
 
 def load_head(path: Path | None = None) -> Head:
@@ -98,7 +100,7 @@ def load_head(path: Path | None = None) -> Head:
             raise ValueError(f"it unpacks to {unpacked} bytes, at most {MAX_BYTES} are read")
         with np.load(io.BytesIO(packed), allow_pickle=False) as loaded:
             arrays = {name: loaded[name] for name in loaded.files}
-        return _head_from(arrays, is_built_in=is_built_in)
+        return _head_from(arrays, is_built_in=is_built_in, takes_hair=file == head_file(DEFAULT_HEAD))
     except (OSError, EOFError, KeyError, ValueError, IndexError, TypeError, OverflowError, zipfile.BadZipFile, zlib.error) as error:
         advice = "reinstall, or bake it with scripts/assets/bake_head" if is_built_in else "make it again with edge-client import-head"
         raise AssetError(f"the head {file} cannot be read ({error}); {advice}") from error
@@ -129,7 +131,7 @@ def lengthened(head: Head) -> Head:
     )
 
 
-def _head_from(arrays: dict[str, NDArray[np.generic]], *, is_built_in: bool) -> Head:
+def _head_from(arrays: dict[str, NDArray[np.generic]], *, is_built_in: bool, takes_hair: bool) -> Head:
     if tuple(str(name) for name in arrays["names"]) != ARKIT_NAMES:
         raise ValueError("it has other blendshapes than ARKit's 52")
     count = len(arrays["points"])
@@ -174,6 +176,7 @@ def _head_from(arrays: dict[str, NDArray[np.generic]], *, is_built_in: bool) -> 
         paint_high=float(arrays["paint_high"].astype(np.float32)) if "paint_high" in arrays else _PAINT_HIGH,
         painted=_painted(arrays),
         is_built_in=is_built_in,
+        takes_hair=takes_hair,
     )
 
 

@@ -18,7 +18,6 @@ import time
 from collections.abc import Callable
 from dataclasses import asdict
 
-from edge_client.cast import DEFAULT_HEAD
 from edge_client.children.inside import begin
 from edge_client.children.pulse import Pulse
 from edge_client.config import EdgeConfig
@@ -172,7 +171,7 @@ def _open_built_in(start: FaceStart, config: EdgeConfig, say: Callable[[Message]
         rotation=config.rotation,
         framing=Framing(config.round_screen, config.burn_in_shift),
         head_file=config.head_file,
-        head_look=HeadLook(config.detail, config.hair if config.head == DEFAULT_HEAD else "painted"),
+        head_look=HeadLook(config.detail, config.hair),
         avoid=start.avoid,
         known=known,
         on_try=lambda way: say(Trying(way.kind, way.display.addresses if way.display is not None else ())),

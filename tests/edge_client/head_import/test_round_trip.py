@@ -11,6 +11,7 @@ from PIL import Image
 
 from avatar_relay.arkit import ARKIT_NAMES
 from edge_client.face.camera import Camera
+from edge_client.face.detail import HeadLook
 from edge_client.face.gles import GlesRenderer
 from edge_client.face.head import Head, load_head
 from edge_client.face.renderer import Picture, Renderer
@@ -52,7 +53,7 @@ def drawn(built_in_pictures: list[Picture], head_file: Path) -> Iterator[Rendere
 
 def _opened(head_file: Path | None) -> Renderer:
     start_sdl("offscreen", {})
-    return GlesRenderer(SIZE, 0, "off-screen", head_file=head_file)
+    return GlesRenderer(SIZE, 0, "off-screen", head_file=head_file, look=HeadLook(hair="painted"))
 
 
 def _picture(renderer: Renderer, pose: Pose) -> Picture:

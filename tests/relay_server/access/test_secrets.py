@@ -89,7 +89,7 @@ async def test_no_secret_leaves_its_place(tmp_path: Path) -> None:
                 await speak(address, files["backend"])
                 await collector.wait_for(b"relay.send", PATIENCE_S)
             async with running({}, "edge_client", *edge_flags, "--token-file", str(files["wrong"])) as stranger:
-                await stranger.until(b"does not take this device")
+                await stranger.until(b"the relay refused this device")
             for shown in ("ann", "wrong"):
                 environment = {"RELAYCTL_TOKEN_FILE": str(files[shown])}
                 async with running(environment, "relay_server.relayctl.cli", "--relay", address, "devices") as operator:

@@ -59,7 +59,7 @@ FAULTS = {
     Trouble.NAMES_TWICE: (Reason.SOURCE_INVALID, "different blendshape names, and has 2", False),
     Trouble.UNAUTHENTICATED: (Reason.SOURCE_REFUSED, "UNAUTHENTICATED (no such key", False),
     Trouble.ALWAYS_AWAY: (Reason.SOURCE_UNAVAILABLE, "UNAVAILABLE (starting)", True),
-    Trouble.NEVER_ANSWERS: (Reason.SOURCE_SILENT, "says nothing", True),
+    Trouble.NEVER_ANSWERS: (Reason.SOURCE_SILENT, "has been silent for", True),
 }
 FAULTS_MIDWAY = {
     Trouble.SECOND_HEADER: (Reason.SOURCE_INVALID, "a second header", False),
@@ -73,7 +73,7 @@ FAULTS_MIDWAY = {
     Trouble.GARBAGE: (Reason.SOURCE_INVALID, "no message of the service", False),
     Trouble.ENDS_EARLY: (Reason.SOURCE_INVALID, "its motion ends at", False),
     Trouble.CANCELS_MIDWAY: (Reason.SOURCE_UNAVAILABLE, "CANCELLED (moved elsewhere)", True),
-    Trouble.STALLS_MIDWAY: (Reason.SOURCE_SILENT, "says nothing", True),
+    Trouble.STALLS_MIDWAY: (Reason.SOURCE_SILENT, "has been silent for", True),
     Trouble.AFTER_STATUS: (Reason.SOURCE_INVALID, "after the last status", False),
 }
 

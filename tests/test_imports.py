@@ -41,7 +41,7 @@ BACKEND_BRINGS = frozenset({"avatar_relay", "opentelemetry", "relay_server"})
 @pytest.mark.parametrize(
     ("modules", "budget", "count"),
     [
-        ("relay_server.cli, relay_server.server", RELAY_BRINGS, 493),
+        ("relay_server.cli, relay_server.server", RELAY_BRINGS, 498),
         ("edge_client.cli, edge_client.app", EDGE_BRINGS, 584),
         ("relay_server.cli", frozenset({"avatar_relay", "relay_server"}), 185),
         ("edge_client.cli", frozenset({"avatar_relay", "edge_client"}), 185),

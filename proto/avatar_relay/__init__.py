@@ -1,5 +1,5 @@
-"""What relay and device agree on: the schema (`v1`), and in plain Python its words, limits and reasons.
+"""Shared by relay and device: the schema (`v1`), and plain Python messages, limits and reasons.
 
-`media` and `messages` are the words both programs think in; `wire` turns them into protobuf and back. Neither program
-imports the other; both import this.
+`media` and `messages` are the types that both programs use; `wire` converts them to protobuf and back. Neither program imports the other;
+both import this package.
 """

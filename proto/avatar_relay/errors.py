@@ -1,8 +1,8 @@
 """Errors that both programs and the publisher library share.
 
-ConfigError    a setting has a value that cannot work
-SoundError     encoded sound is not what it should be
-FaultError     carries a `Fault`: what the other end is told, with its stable reason
+ConfigError    a setting has an invalid value
+SoundError     encoded audio is not as declared
+FaultError     carries a `Fault`: the report to the other end, with its stable reason
 └── PeerError  the other end broke the rules of its stream; the stream ends with the fault
 """
 
@@ -12,15 +12,15 @@ from avatar_relay.reasons import Fault
 
 
 class ConfigError(Exception):
-    """A setting has a value that cannot work. The text names the setting, where it was given, and what it takes."""
+    """A setting has an invalid value. The text names the setting, where it was set, and the accepted values."""
 
 
 class SoundError(Exception):
-    """Encoded sound is not what it is declared to be, or cannot be decoded here; the text says what was wrong, and where."""
+    """Encoded audio is not as declared, or cannot be decoded here; the text describes the error and its position."""
 
 
 class FaultError(Exception):
-    """An error with a stable reason; `fault` is what the other end is told."""
+    """An error with a stable reason; `fault` is reported to the other end."""
 
     def __init__(self, fault: Fault) -> None:
         super().__init__(f"{fault.reason}: {fault.text}")

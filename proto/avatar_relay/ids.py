@@ -16,9 +16,9 @@ def is_valid_id(text: str) -> bool:
 
 
 def mint_conversation_id(random_bytes: Callable[[int], bytes]) -> str:
-    """A new conversation id. `random_bytes` gives so many random bytes (`os.urandom`).
+    """A new conversation id. `random_bytes` returns the given number of random bytes (`os.urandom`).
 
-    96 bits in 17 characters, which every message of media carries: two are alike after some 2^48 (birthday bound). A letter first, so
-    that none looks like an option of a command.
+    96 bits in 17 characters, which every media message carries: a collision is expected after some 2^48 ids (birthday bound). Begins with a
+    letter, so that none looks like an option of a command.
     """
     return "c" + urlsafe_b64encode(random_bytes(12)).decode()

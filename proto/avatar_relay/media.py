@@ -1,4 +1,4 @@
-"""Payloads, formats and the opening of a conversation, as both programs think of them. Plain immutable values."""
+"""Payloads, formats and the opening of a conversation, for both programs. Plain immutable values."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ MAX_WEIGHT_SCALE = 1e6
 
 
 def _as_float32(number: float) -> float:
-    """As the wire carries it."""
+    """Round to float32, as on the wire."""
     rounded: float = struct.unpack("<f", struct.pack("<f", number))[0]
     return rounded
 
@@ -36,7 +36,7 @@ class Kind(enum.Enum):
     AUDIO = "audio"
     MOTION = "motion"
 
-    __hash__ = object.__hash__  # members are single: Enum's own hash runs Python code for each of many look-ups
+    __hash__ = object.__hash__  # members are singletons: Enum's own hash runs Python code in each of many look-ups
 
 
 class Codec(enum.Enum):
@@ -48,20 +48,20 @@ class Codec(enum.Enum):
 
     @property
     def traits(self) -> CodecTraits:
-        """What all but decoders need to know of it."""
+        """Properties of the codec that everything except decoders needs."""
         return _TRAITS[self]
 
 
 @dataclass(frozen=True, slots=True)
 class CodecTraits:
-    """What an encoding looks like from outside: samples of one size, packets, or else a byte stream that is cut anywhere."""
+    """Outer form of an encoding: samples of one size, packets, or else a byte stream that may be split anywhere."""
 
     rates_hz: tuple[int, ...]
-    """Sample rates that are carried; the only one may be left out on the wire."""
+    """Supported sample rates; if there is only one, it may be left out on the wire."""
     sample_bytes: int = 0
-    """Size of a sample, if all have the same; positions follow from it."""
+    """Size of a sample if constant, else 0; positions follow from it."""
     packet_duration_us: Callable[[bytes], int] | None = None
-    """Length of a packet, if a payload is one packet, which is never cut. Raises `ValueError` on what is no packet."""
+    """Length of a packet, for a codec whose payload is one packet, which is never split. Raises `ValueError` if it is not a packet."""
 
 
 _TRAITS = {
@@ -79,7 +79,7 @@ class MotionEncoding(enum.Enum):
 
 
 class NameSet(enum.Enum):
-    """What the names of a weight row's columns are. All but `ARKIT` are visemes, beside which columns of ARKit may stand."""
+    """Meaning of the column names of a weight row. All except `ARKIT` are visemes, which may be combined with ARKit columns."""
 
     ARKIT = "arkit"
     """ARKit's blendshapes in any spelling, and angles of head and eyes (`avatar_relay.spellings`)."""
@@ -88,7 +88,7 @@ class NameSet(enum.Enum):
     AZURE = "azure"
     """Azure's viseme ids, `0` to `21`."""
     POLLY = "polly"
-    """Amazon Polly's visemes. Case counts."""
+    """Amazon Polly's visemes. Case-sensitive."""
     RHUBARB = "rhubarb"
     """Rhubarb's mouth shapes, `A` to `H` and `X`."""
     VRM = "vrm"
@@ -108,7 +108,7 @@ class ExpressionPreset(enum.Enum):
 
 @dataclass(frozen=True, slots=True)
 class Expression:
-    """A mood of the face while it speaks, blended with the motion. Raises `TypeError` and `FieldError` for what cannot be."""
+    """A mood of the face while it speaks, blended with the motion. Raises `TypeError` or `FieldError` if invalid."""
 
     preset: ExpressionPreset = ExpressionPreset.NEUTRAL
     intensity: float = 1.0
@@ -124,21 +124,21 @@ AS_MOTION_SAYS = Expression()
 
 
 class AngleUnit(enum.Enum):
-    """Unit of the columns that are angles."""
+    """Unit of angle columns."""
 
     RADIANS = "radians"
     DEGREES = "degrees"
 
 
 class Pacing(enum.Enum):
-    """Whether media is made faster than it is heard (BURST) or in real time (LIVE)."""
+    """Whether media is produced faster than real time (BURST) or in real time (LIVE)."""
 
     BURST = "burst"
     LIVE = "live"
 
 
 class OnPlaying(enum.Enum):
-    """What a new conversation does to the one that plays: interrupt it, or follow it without a gap."""
+    """How a new conversation treats the current one: interrupt it, or follow it without a gap."""
 
     REPLACE = "replace"
     QUEUE = "queue"
@@ -148,7 +148,7 @@ class OnPlaying(enum.Enum):
 class AudioFormat:
     """Encoding of a conversation's audio. Mono; `sample_rate_hz` is that of the encoded stream (48000 for Opus).
 
-    Raises `TypeError`, and `ValueError` for a rate or number of channels that is not carried.
+    Raises `TypeError`, and `ValueError` for an unsupported rate or number of channels.
     """
 
     codec: Codec
@@ -172,17 +172,17 @@ class AudioFormat:
 class MotionFormat:
     """Encoding of a conversation's motion. `blendshape_names` are the columns of a weight row; empty for AvatarKit.
 
-    A list of names becomes a tuple, and numbers are rounded to the wire's `float`, so that both ends count with the same ones.
-    Raises `TypeError`, and `ValueError` for a rate, names or a scale that cannot be.
+    A list of names becomes a tuple, and numbers are rounded to the wire's `float`, so that both ends use the same values. Raises
+    `TypeError`, and `ValueError` for an invalid rate, name or scale.
     """
 
     encoding: MotionEncoding
     keyframes_per_second: float = AVATARKIT_KEYFRAMES_PER_SECOND
     blendshape_names: tuple[str, ...] = ()
     name_set: NameSet | None = None
-    """None: the device infers it, if the names leave no choice."""
+    """None: the device infers it, if the names are unambiguous."""
     weight_scale: float = 1.0
-    """The weight that stands for a shape's full extent: 100 for percentages. Above 0, at most 10⁶."""
+    """The weight that means a shape's full extent: 100 for percentages. Above 0, at most 10⁶."""
     angle_unit: AngleUnit = AngleUnit.RADIANS
 
     def __post_init__(self) -> None:
@@ -216,8 +216,8 @@ class MotionFormat:
 class Payload:
     """Encoded media, or one fragment of it. `total_bytes` is 0 if `data` is the whole payload.
 
-    `seq` counts per (conversation, kind) from 1; 0 asks the relay to mint it. `pts_us` is the position of the first
-    sample or keyframe from the conversation's first audio sample; always set on motion.
+    `seq` counts per (conversation, kind) from 1; 0 asks the relay to assign it. `pts_us` is the position of the first sample or keyframe
+    from the conversation's first audio sample; always set on motion.
     """
 
     kind: Kind
@@ -230,37 +230,37 @@ class Payload:
 
     @property
     def is_fragment(self) -> bool:
-        """Whether more than this belongs to the payload."""
+        """Whether this is only a part of the payload."""
         return self.total_bytes > len(self.data)
 
 
 class PayloadColumns(NamedTuple):
-    """Payloads of one kind, or fragments of them, that follow each other: an entry in each column for each of them.
+    """Consecutive payloads (or fragments) of one kind: each column has one entry per payload.
 
-    For forwarding: the cost lies in the objects made for each payload, and columns are made once for all of them.
+    For forwarding: objects per payload would be expensive, and columns are made once for all of them.
     """
 
     kind: Kind
     seqs: Sequence[int]
     pts_us: Sequence[int]
-    """Negative where it was not said."""
+    """Negative if not set."""
     durations_us: Sequence[int]
     sizes: Sequence[int]
-    """Bytes of `data`, which is what credit counts."""
+    """Bytes of `data`, the unit of credit."""
     offsets: Sequence[int]
     totals: Sequence[int]
 
 
 class EncodedMedia:
-    """Media of one message as it came on the wire, which is how it leaves for each device that gets all of it.
+    """Media of one message as received on the wire; it is sent in this form to each device that gets all of it.
 
-    It is opened only if it does not leave whole, and once however many devices that concerns.
+    It is unpacked only if a device gets a part of it, and only once for all devices.
     """
 
     __slots__ = ("_entries", "_unpack", "counts", "data")
 
     def __init__(self, data: bytes, counts: Mapping[Kind, int], unpack: Callable[[bytes], Mapping[Kind, Sequence[bytes]]]) -> None:
-        """`data` is an encoded `AttachResponse{media}` with so many payloads of each kind; `unpack` takes it apart."""
+        """`data` is an encoded `AttachResponse{media}` with `counts` payloads of each kind; `unpack` takes it apart."""
         self.data = data
         self.counts = counts
         self._unpack = unpack
@@ -287,7 +287,7 @@ class TraceContext:
 
 @dataclass(frozen=True, slots=True)
 class ConversationOpen:
-    """All that is said once about a conversation. `motion_format` is None for one that is audio only from the start."""
+    """The parameters of a conversation, sent once. `motion_format` is None for one that is audio only from the start."""
 
     conversation_id: str
     audio_format: AudioFormat
@@ -300,7 +300,7 @@ class ConversationOpen:
 
 @dataclass(frozen=True, slots=True)
 class Cursor:
-    """How far a conversation got: the highest contiguous `seq` of each kind, 0 for none."""
+    """Progress of a conversation: the highest contiguous `seq` of each kind, 0 for none."""
 
     conversation_id: str
     audio_seq: int = 0
@@ -309,7 +309,7 @@ class Cursor:
 
 @dataclass(frozen=True, slots=True)
 class Credit:
-    """Bytes of payload data that may be sent beyond all that was granted before."""
+    """Bytes of payload data that may be sent in addition to all earlier grants."""
 
     audio_bytes: int = 0
     motion_bytes: int = 0

@@ -1,4 +1,4 @@
-"""What is said on the streams, as plain values: one class for each member of the wire's `oneof`s.
+"""The messages of the streams as plain values: one class for each member of the wire's `oneof`s.
 
 Directions: R→D relay to device, D→R device to relay, P→R publisher to relay, R→P relay to publisher.
 """
@@ -13,7 +13,7 @@ from avatar_relay.device_state import DeviceSettings, Identify, Parts, Restart, 
 from avatar_relay.media import Codec, ConversationOpen, Credit, Cursor, EncodedMedia, Kind, MotionEncoding, Payload, PayloadColumns
 from avatar_relay.reasons import Fault
 
-# --- the life of a conversation (R→D, P→R) -------------------------------------------------------------------------
+# --- a conversation (R→D, P→R) -------------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,19 +25,19 @@ class Media:
 
 
 class PublishedMedia(NamedTuple):
-    """`Media` on its way through the relay: a run of each kind that is in it."""
+    """`Media` on its way through the relay: one run of payloads for each kind in it."""
 
     conversation_id: str
     columns: tuple[PayloadColumns, ...]
     one_by_one: Callable[[], Media]
-    """The same, for callers that look at each payload."""
+    """The same, for callers that inspect each payload."""
     encoded: EncodedMedia | None = None
-    """The same as bytes; None if it did not come on a wire."""
+    """The same as bytes; None if it was not received on a wire."""
 
 
 @dataclass(frozen=True, slots=True)
 class ConversationEnd:
-    """No more media; what was sent plays out. Sequences are 0 on a stream typed by hand."""
+    """No more media; sent media plays out. Sequences are 0 on a stream typed by hand."""
 
     conversation_id: str
     last_audio_seq: int = 0
@@ -46,7 +46,7 @@ class ConversationEnd:
 
 @dataclass(frozen=True, slots=True)
 class AudioOnly:
-    """From here on sound only."""
+    """From here on audio only."""
 
     conversation_id: str
 
@@ -60,21 +60,21 @@ class Interrupt:
 
 @dataclass(frozen=True, slots=True)
 class Pause:
-    """Hold, keep everything."""
+    """Pause; keep all data."""
 
     conversation_id: str
 
 
 @dataclass(frozen=True, slots=True)
 class Resume:
-    """Go on after a pause."""
+    """Resume after a pause."""
 
     conversation_id: str
 
 
 @dataclass(frozen=True, slots=True)
 class Volume:
-    """Linear gain 0 to 1, and a mute that does not forget it. `revision` numbers a device's changes; 0: never set, or not numbered."""
+    """Linear gain 0 to 1, and a mute that keeps it. `revision` numbers a device's changes; 0: never set, or not numbered."""
 
     gain: float = 1.0
     muted: bool = False
@@ -95,12 +95,12 @@ class ConversationError:
 
 @dataclass(frozen=True, slots=True)
 class Started:
-    """The first sample was heard."""
+    """The first sample was played."""
 
 
 @dataclass(frozen=True, slots=True)
 class Finished:
-    """Playback is over; exactly one per (conversation, device). `position_us` is the PTS of the last sample heard."""
+    """Playback is over; exactly one per (conversation, device). `position_us` is the PTS of the last sample played."""
 
     position_us: int
     interrupted: bool
@@ -119,7 +119,7 @@ class Dropped:
 
 @dataclass(frozen=True, slots=True)
 class Stalled:
-    """Playback stopped for want of data (True), or goes on after that (False)."""
+    """Playback ran out of data (True), or continues after that (False)."""
 
     stalled: bool
     kind: Kind
@@ -135,14 +135,14 @@ class DurationMismatch:
 
 @dataclass(frozen=True, slots=True)
 class Paused:
-    """Playback is held."""
+    """Playback is paused."""
 
     position_us: int
 
 
 @dataclass(frozen=True, slots=True)
 class Resumed:
-    """Playback goes on."""
+    """Playback continues."""
 
     position_us: int
 
@@ -152,7 +152,7 @@ PlayerEventBody = Started | Finished | Dropped | Stalled | DurationMismatch | Pa
 
 @dataclass(frozen=True, slots=True)
 class PlayerEvent:
-    """What a player tells; `event_id` counts per device session from 1, `device_id` is filled in by the relay."""
+    """An event of a player; `event_id` counts per device session from 1, `device_id` is filled in by the relay."""
 
     event_id: int
     conversation_id: str
@@ -162,7 +162,7 @@ class PlayerEvent:
 
 @dataclass(frozen=True, slots=True)
 class UnknownEvent:
-    """A player event of a kind that this version does not know: acknowledged and counted, or its device would repeat it."""
+    """A player event of an unknown kind: acknowledged and counted, otherwise its device would repeat it."""
 
     event_id: int
     device_id: str = ""
@@ -181,7 +181,7 @@ class EventAck:
 
 @dataclass(frozen=True, slots=True)
 class Held:
-    """What a device holds."""
+    """The cursor that a device holds."""
 
     cursors: tuple[Cursor, ...]
     device_id: str = ""
@@ -216,7 +216,7 @@ class GoAway:
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """Sizes and times that the relay keeps to."""
+    """Sizes and times that the relay guarantees."""
 
     max_payload_bytes: int
     max_message_bytes: int
@@ -224,9 +224,9 @@ class Limits:
     lease_ms: int
     heartbeat_ms: int
     max_joined_requests: int = 0
-    """Publishers: so many messages may travel as one `Joined`."""
+    """Publishers: at most this many messages may travel as one `Joined`."""
     idle_heartbeat_ms: int = 0
-    """Devices that are `slow_when_idle`: how often to ping without a conversation; 0: as always."""
+    """Devices that are `slow_when_idle`: ping interval without a conversation; 0: as always."""
 
 
 # --- devices -------------------------------------------------------------------------------------------------------
@@ -247,9 +247,9 @@ class Hello:
     cursors: tuple[Cursor, ...] = ()
     volume: Volume | None = None
     slow_when_idle: bool = False
-    """Without a conversation, heartbeats may be rare."""
+    """Heartbeats may be rare without a conversation."""
     settings: DeviceSettings | None = None
-    """Those from operators; None from a device that takes none."""
+    """Settings from operators; None from a device that supports none."""
     takes_joined: bool = False
     """Several messages may travel as one."""
 
@@ -272,7 +272,7 @@ class Welcome:
 
 @dataclass(frozen=True, slots=True)
 class Goodbye:
-    """D→R: the device leaves for good."""
+    """D→R: the device leaves permanently."""
 
     reason: str
 
@@ -306,7 +306,7 @@ ToDevice = (
 
 @dataclass(frozen=True, slots=True)
 class PublisherHello:
-    """P→R, first; may be left out by hand."""
+    """P→R, first; may be left out on a stream typed by hand."""
 
     publisher_id: str
     protocol_version: int
@@ -316,7 +316,7 @@ class PublisherHello:
 
 @dataclass(frozen=True, slots=True)
 class Taken:
-    """How far the relay got with a conversation: complete payloads, bytes of the one after them, and what was said."""
+    """The relay's progress in a conversation: complete payloads, bytes of the one after them, and received commands."""
 
     cursor: Cursor
     audio_bytes: int = 0
@@ -327,7 +327,7 @@ class Taken:
 
 @dataclass(frozen=True, slots=True)
 class PublisherWelcome:
-    """R→P: answers `PublisherHello`. `taken` has the conversations of a publisher that came back which are not over."""
+    """R→P: answers `PublisherHello`. `taken` lists the unfinished conversations of a publisher that reconnects."""
 
     session_token: str
     limits: Limits
@@ -336,13 +336,13 @@ class PublisherWelcome:
 
 @dataclass(frozen=True, slots=True)
 class PublishOpen:
-    """P→R: opens a conversation on devices or groups; again, where `held` says what all these devices hold of it."""
+    """P→R: opens a conversation on devices or groups; reopens it if `held` is set: the cursor that all these devices hold."""
 
     open: ConversationOpen
     targets: tuple[str, ...]
     held: Cursor | None = None
     is_part: bool = False
-    """Other relays have devices of it, too. Said between relays, never by a publisher."""
+    """Other relays have devices of it, too. Sent between relays, never by a publisher."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -374,12 +374,12 @@ FromPublisher = (
 )
 
 AtRelay = FromPublisher | PublishedMedia
-"""What a publisher says, as the relay takes it."""
+"""A publisher's message as the relay processes it."""
 
 
 @dataclass(frozen=True, slots=True)
 class Joined:
-    """What a publisher says at once, because it waited together."""
+    """Waiting messages of a publisher that travel as one."""
 
     messages: tuple[FromPublisher, ...]
 

@@ -1,4 +1,4 @@
-"""Stable reasons: what went wrong, as machines read it, with the gRPC status each one travels as.
+"""Stable, machine-readable reasons of faults, with the gRPC status of each.
 
 A peer's fault is never UNKNOWN or INTERNAL. Reasons are part of the contract: add, never rename.
 """
@@ -74,8 +74,8 @@ class Reason(enum.StrEnum):
     PAIRING_UNKNOWN = "PAIRING_UNKNOWN"
     PAIRING_FAILED = "PAIRING_FAILED"
     DEVICE_EXISTS = "DEVICE_EXISTS"
-    # what a source or `Speak` says; SOURCE_UNAVAILABLE and SOURCE_SILENT (a service that is away, or stalls) may pass by
-    # themselves, SOURCE_REFUSED (credentials, account, limits) and SOURCE_INVALID (its answer breaks its protocol) do not
+    # sources and `Speak`; SOURCE_UNAVAILABLE and SOURCE_SILENT (a service is away, or stalls) may be temporary, SOURCE_REFUSED
+    # (credentials, account, limits) and SOURCE_INVALID (its answer breaks its protocol) are not
     SPEECH_MISSING = "SPEECH_MISSING"
     VOICE_INVALID = "VOICE_INVALID"
     SPEECH_FILE_UNKNOWN = "SPEECH_FILE_UNKNOWN"
@@ -183,7 +183,7 @@ class FinishReason(enum.StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Fault:
-    """A fault as it travels: reason, a clear text (what, where, what to do), the offending field, a retry hint."""
+    """A fault as sent: reason, a clear text (what, where, what to do), the offending field, a retry hint."""
 
     reason: Reason
     text: str
@@ -192,5 +192,5 @@ class Fault:
 
     @property
     def code(self) -> str:
-        """Name of the gRPC status it travels as."""
+        """Name of its gRPC status."""
         return STATUS_CODES[self.reason]

@@ -1,4 +1,4 @@
-"""The publisher library: what a backend uses to make devices speak. AvatarKit's verbs, in snake_case.
+"""The publisher library: how a backend makes devices speak, with AvatarKit's verbs in snake_case.
 
 async with Publisher.connect("127.0.0.1:52000") as publisher:
     avatar = publisher.avatar("lobby", audio_format=AudioFormat(Codec.PCM_S16LE, 16_000), motion_format=...)

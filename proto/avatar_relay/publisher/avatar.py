@@ -1,8 +1,8 @@
-"""An avatar as a backend drives it: AvatarKit's verbs on one device, or on several at once.
+"""A backend's handle to an avatar: AvatarKit's verbs on one device, or on several at once.
 
-Sound opens a conversation; motion carries its id. Both are `bytes`; a `bytearray` or `memoryview` is copied at the call. An argument of
-a wrong type is a `TypeError` at the call: nothing is taken then, and no conversation is disturbed. All verbs belong to one event loop.
-Cancelling a verb that waits keeps what it had taken by then and leaves the rest; `interrupt` is the way to take that back.
+Audio opens a conversation; motion names its id. Both are `bytes`; a `bytearray` or `memoryview` is copied at the call. An argument of a
+wrong type raises `TypeError` at the call: then nothing is accepted, and no conversation is affected. All verbs belong to one event loop.
+Cancelling a waiting verb keeps the data accepted so far and discards the rest; `interrupt` also drops the accepted data.
 """
 
 from __future__ import annotations
@@ -37,14 +37,14 @@ logger = logging.getLogger(__name__)
 
 
 class Avatar:
-    """One talking face, or several that say the same. Made by `Publisher.avatar`."""
+    """One avatar on one device, or the same conversations on several. Created by `Publisher.avatar`."""
 
     def __init__(self, context: AvatarContext, settings: AvatarSettings) -> None:
         self._context = context
         self._settings = settings
-        self._records: dict[str, Record] = {}  # all that the session remembers of this avatar
+        self._records: dict[str, Record] = {}  # all conversations of this avatar that the session remembers
         self._unfinished: list[Record] = []
-        """Those of them that were not over when `_live` looked last."""
+        """The records that were not over at the last call of `_live`."""
         self._speaking: Record | None = None
         self._moved = asyncio.Event()
         self._audio_turn = asyncio.Lock()
@@ -58,14 +58,14 @@ class Avatar:
     # --- media -----------------------------------------------------------------------------------------------------
 
     async def yield_audio_data(self, data: BytesLike, *, end: bool = False) -> str:
-        """Hand over encoded sound; waits for room. Returns the id of its conversation, for the motion that belongs to it.
+        """Hand over encoded audio; waits for room. Returns the conversation id, to be passed with the motion that belongs to it.
 
-        Opens a conversation if none is open. PCM and Ogg Opus may be cut anywhere; a bare Opus packet is one call. A WAV of the declared
-        PCM is stripped, also one in each call; other containers and encodings are refused by their first bytes. With `end` the sound is
-        complete; then `data` may be empty. Motion that is still missing is waited for by rule 4 of `publisher.published_conversation`.
-        Sound of a conversation that is interrupted meanwhile is dropped.
-        Raises `InvalidMediaError` (nothing of `data` taken), `ConversationFailedError` if the conversation was ended by
-        others or failed (once; the next call opens a new one), `ConnectionLostError`, `PublisherClosedError`.
+        Opens a conversation if none is open. PCM and Ogg Opus may be split anywhere; a bare Opus packet is one call. A WAV header of the
+        declared PCM is stripped, also in each call; other containers and encodings are refused by their first bytes. `end` completes the
+        audio; then `data` may be empty. Missing motion is awaited by rule 4 of `publisher.published_conversation`. If the conversation is
+        interrupted meanwhile, its audio is dropped.
+        Raises `InvalidMediaError` (nothing of `data` is accepted), `ConversationFailedError` if the conversation failed or was ended by
+        others (once; the next call opens a new one), `ConnectionLostError`, `PublisherClosedError`.
         """
         sound = checks.as_sound(data, end)
         async with self._audio_turn:
@@ -78,7 +78,7 @@ class Avatar:
             return self._finish_audio(record, end=end)
 
     def yield_audio_data_nowait(self, data: BytesLike, *, end: bool = False) -> str:
-        """The same without waiting. Raises `BufferFullError` if there is no room for all of it."""
+        """`yield_audio_data` without waiting. Raises `BufferFullError` if there is no room for all of `data`."""
         sound = checks.as_sound(data, end)
         if self._audio_turn.locked():
             raise BufferFullError("another call still waits for room")
@@ -93,15 +93,15 @@ class Avatar:
     async def yield_frames_data(
         self, frames: Sequence[BytesLike], conversation_id: str, *, at_us: int | Sequence[int] | None = None
     ) -> bool:
-        """Hand over motion payloads, each whole and in order; waits for room. They travel bit for bit as they are.
+        """Hand over whole motion payloads, in order; waits for room. They are forwarded bit for bit.
 
-        No frames, or an empty one: the conversation has sound only from here on, for good.
-        Motion lies behind the motion before it, unless `at_us` says where, in µs from the first sample of the sound: the position of the
-        first keyframe of all frames, or of each keyframe (rows of weights only; 0 to a day, rising). A device interpolates gaps of up to
-        0.2 s, and holds the last pose in longer ones.
-        Returns False if the conversation is known here to be over, or never was: then (part of) the motion was
-        dropped, counted and told as an event. What is dropped further on comes as an event, too.
-        Raises `InvalidMediaError` on what is not motion of the declared format; nothing of `frames` is taken then.
+        No frames, or an empty frame: from here on the conversation has audio only, permanently.
+        Motion follows the motion before it, unless `at_us` sets its position, in µs from the first audio sample: the position of the first
+        keyframe of all frames, or of each keyframe (rows of weights only; 0 to a day, rising). A device interpolates gaps of up to 0.2 s,
+        and holds the last pose in longer ones.
+        Returns False if the conversation is unknown here or known to be over: then (part of) the motion was dropped, counted and reported
+        as an event. Later drops are also reported as events.
+        Raises `InvalidMediaError` if a frame is not motion of the declared format; then nothing of `frames` is accepted.
         """
         payloads, positions = checks.as_payloads(frames, "frames"), checks.as_positions(at_us, "at_us")
         checks.check_text(conversation_id, "conversation_id")
@@ -119,7 +119,7 @@ class Avatar:
     def yield_frames_data_nowait(
         self, frames: Sequence[BytesLike], conversation_id: str, *, at_us: int | Sequence[int] | None = None
     ) -> bool:
-        """The same without waiting. Raises `BufferFullError` if there is no room for all of them."""
+        """`yield_frames_data` without waiting. Raises `BufferFullError` if there is no room for all frames."""
         payloads, positions = checks.as_payloads(frames, "frames"), checks.as_positions(at_us, "at_us")
         checks.check_text(conversation_id, "conversation_id")
         if self._motion_turn.locked():
@@ -137,10 +137,10 @@ class Avatar:
         return self._after_motion(record, payloads)
 
     def end(self) -> str | None:
-        """No more of either kind for the latest conversation: for a backend that knows that its motion is complete.
+        """End audio and motion of the latest conversation: for a backend whose motion is known to be complete.
 
-        Returns its id, None if nothing is left to end. Raises `InvalidMediaError` (NO_AUDIO) if it has no sound, and
-        `ConversationFailedError` as the next sound would.
+        Returns its id, or None if there is nothing to end. Raises `InvalidMediaError` (NO_AUDIO) if it has no audio, and
+        `ConversationFailedError` as the next call with audio would.
         """
         record = self._current()
         if record is not None:
@@ -155,25 +155,25 @@ class Avatar:
     # --- control ---------------------------------------------------------------------------------------------------
 
     def interrupt(self) -> None:
-        """Cut short all that this avatar says or was to say, and drop it; idle follows. Nothing to do is no error."""
+        """Interrupt and drop all current and queued conversations of this avatar; idle motion follows. No error if there are none."""
         for record in self._live():
             self._interrupt(record)
         self._speaking = None
 
     def pause(self) -> None:
-        """Hold what is being said, and keep everything. Nothing to do is no error."""
+        """Pause the current conversation; all data is kept. No error if there is none."""
         for record in self._live()[:1]:
             self._say(Pause(record.conversation_id))
 
     def resume(self) -> None:
-        """Go on after a pause."""
+        """Resume after a pause."""
         for record in self._live()[:1]:
             self._say(Resume(record.conversation_id))
 
     def set_volume(self, gain: float, *, muted: bool = False) -> None:
-        """Set the loudness of all devices: linear gain 0 to 1. Raises `InvalidMediaError` on another one.
+        """Set the volume of all devices: linear gain 0 to 1. Raises `InvalidMediaError` if `gain` is out of range.
 
-        The members of a group are known once a conversation was opened on it.
+        The members of a group are known after a conversation was opened on it.
         """
         gain = checks.check_number(gain, "gain")
         checks.check_bool(muted, "muted")
@@ -184,22 +184,22 @@ class Avatar:
             self._say(DeviceVolume(device_id, Volume(gain, muted)))
 
     def set_expression(self, preset: ExpressionPreset | str, intensity: float = 1.0) -> None:
-        """The mood of all conversations that are opened from now on: `neutral happy sad angry surprised thinking`, 0 to 1.
+        """Set the mood of all conversations opened from now on: `neutral happy sad angry surprised thinking`, intensity 0 to 1.
 
-        What is being said keeps its own. Raises `TypeError` and `ValueError` for what is no mood, or no intensity.
+        The current conversation keeps its own. Raises `TypeError` or `ValueError` for an invalid mood or intensity.
         """
         named = preset if isinstance(preset, ExpressionPreset) else checks.check_choice(preset, ExpressionPreset, "preset")
         self._expression = Expression(named, checks.check_number(intensity, "intensity"))
 
-    # --- what is known ---------------------------------------------------------------------------------------------
+    # --- state ---------------------------------------------------------------------------------------------------------
 
     @property
     def state(self) -> PlaybackState:
-        """Idle, playing or paused, as the devices told last."""
+        """Idle, playing or paused, as last reported by the devices."""
         return self._state
 
     def audio_time(self) -> float:
-        """Position in seconds within the current conversation, as a device reported it last; 0 at its start."""
+        """Position in seconds within the current conversation, as last reported by a device; 0 at its start."""
         return self._position_us / 1_000_000
 
     def opening(self, conversation_id: str) -> ConversationOpen:
@@ -207,16 +207,16 @@ class Avatar:
         return self._known(conversation_id).conversation.opening
 
     def lacks_motion(self, conversation_id: str) -> bool:
-        """Whether the end of a conversation's sound was sent before all of its motion had been handed over.
+        """Whether the end of a conversation's audio was sent before all of its motion had been handed over.
 
         Raises `UnknownConversationError` for an unknown id.
         """
         return self._known(conversation_id).conversation.lacks_motion
 
     async def opened(self, conversation_id: str) -> tuple[str, ...]:
-        """Wait until a conversation is open, and tell on which devices. Safe to cancel.
+        """Wait until a conversation is open, and return its devices. Safe to cancel.
 
-        Raises `ConversationFailedError` if it could not be opened anywhere, `UnknownConversationError` for an unknown id.
+        Raises `ConversationFailedError` if it could not be opened on any device, `UnknownConversationError` for an unknown id.
         """
         playback = self._known(conversation_id).playback
         while not playback.is_opened and playback.outcome is None:
@@ -226,9 +226,9 @@ class Avatar:
         return playback.device_ids
 
     async def finished(self, conversation_id: str) -> ConversationFinished:
-        """Wait until every device is done with a conversation. Safe to cancel. Gives a hint in the log where its end was not said.
+        """Wait until every device has finished a conversation. Safe to cancel. Logs a hint if its end seems to have been forgotten.
 
-        Raises `ConversationFailedError` if that will not be heard of any more, `UnknownConversationError` for an unknown id.
+        Raises `ConversationFailedError` if its outcome will never be known, `UnknownConversationError` for an unknown id.
         """
         record = self._known(conversation_id)
         with self._end_hint.watching(record.conversation):
@@ -246,23 +246,23 @@ class Avatar:
         return record
 
     def subscribe(self, listener: Callable[[AvatarEvent], None]) -> Callable[[], None]:
-        """Call `listener` with each event, in the event loop; it must not block. Returns what unsubscribes it.
+        """Call `listener` with each event, in the event loop; it must not block. Returns a function that unsubscribes it.
 
-        A plain function, not a coroutine function; what it raises is logged.
+        `listener` is a plain function, not a coroutine function; its exceptions are logged.
         """
         checks.check_function(listener, "listener")
         return self._listeners.add(listener)
 
     def events(self) -> EventStream:
-        """All events from now on, to be read with `async for`; `close` it, or use it as `with`."""
+        """All events from now on, for `async for`. `close` it, or use it with `with`."""
         stream = EventStream()
         stream.unsubscribe = self.subscribe(stream.put)
         return stream
 
-    # --- within ----------------------------------------------------------------------------------------------------
+    # --- private -------------------------------------------------------------------------------------------------------
 
     def _current(self) -> Record | None:
-        """The conversation that takes sound. Raises `ConversationFailedError` once if it failed."""
+        """The conversation that accepts audio. Raises `ConversationFailedError` once if it failed."""
         record = self._speaking
         if record is None:
             return None
@@ -277,7 +277,7 @@ class Avatar:
             raise ConversationFailedError(record.conversation_id, record.stopped)
 
     def _begin(self, data: bytes) -> tuple[Record, list[bytes]]:
-        """The conversation for `data`, opened with its first step if none is open; and the steps that are left."""
+        """Return the conversation for `data` and the remaining steps; opens it with the first step if none is open."""
         record = self._current()
         self._context.check()
         if record is not None:
@@ -298,7 +298,7 @@ class Avatar:
         return record, steps
 
     def _take_over(self, session: PublisherSession, record: Record) -> None:
-        """Make `record` the one that speaks; what it replaces is not sent any further."""
+        """Make `record` the current conversation; those that it replaces are not sent any further."""
         for earlier in self._live():
             if self._settings.on_playing is OnPlaying.REPLACE:
                 session.close(earlier)
@@ -345,7 +345,7 @@ class Avatar:
         return True
 
     def _refuse(self, record: Record | None, conversation_id: str, frames: Sequence[bytes]) -> bool:
-        """Motion that is stale here: count it, tell it."""
+        """Count and report motion that is dropped here."""
         reason = DropReason.CONVERSATION_UNKNOWN if record is None else record.conversation.motion_refusal
         payloads, size = sum(1 for frame in frames if frame), sum(map(len, frames))
         logger.info("motion dropped: conversation=%s payloads=%d bytes=%d reason=%s", conversation_id, payloads, size, reason)
@@ -354,23 +354,23 @@ class Avatar:
         return False
 
     async def _room(self, record: Record, kind: Kind, size: int) -> None:
-        """Wait until `size` bytes may be taken, or nothing more ever."""
+        """Wait until `size` bytes fit, or the conversation is closed."""
         while record.conversation.phase is not Phase.CLOSED and not record.conversation.has_room(kind, size):
             await self._wait()
 
     async def _wait(self) -> None:
-        """Until something changed."""
+        """Wait for the next change."""
         self._moved.clear()
         await self._moved.wait()
 
     def _interrupt(self, record: Record) -> None:
-        """Also while there is no stream: the next one begins with it."""
+        """Works without a stream as well: the next stream begins with the interrupt."""
         with suppress(ConnectionLostError):
             self._say(Interrupt(record.conversation_id))
         self._context.session.close(record)
 
     def _stir(self, record: Record) -> None:
-        """There may be something to send of it."""
+        """Notify the session that this conversation may have data to send."""
         self._context.session.stir(record)
         self._context.wake()
 

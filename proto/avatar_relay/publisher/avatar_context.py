@@ -1,4 +1,4 @@
-"""What an avatar needs: its settings, and its publisher as far as it concerns it."""
+"""The context of an avatar: its settings, and the part of its publisher that it uses."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from avatar_relay.reasons import Fault, Reason
 
 @dataclass(frozen=True, slots=True)
 class AvatarSettings:
-    """What all conversations of an avatar have in common. Raises `TypeError` and `ValueError` for what cannot be."""
+    """Settings shared by all conversations of an avatar. Raises `TypeError` or `ValueError` if one is invalid."""
 
     targets: tuple[str, ...]
     audio_format: AudioFormat
@@ -36,25 +36,25 @@ class AvatarSettings:
         check_type(self.on_playing, OnPlaying, "on_playing")
 
     def opening(self, conversation_id: str, trace: TraceContext, expression: Expression) -> ConversationOpen:
-        """How a conversation is opened."""
+        """The parameters that open a conversation."""
         return ConversationOpen(conversation_id, self.audio_format, self.motion_format, self.pacing, self.on_playing, trace, expression)
 
 
 class AvatarContext(Protocol):
-    """What an avatar needs of its publisher."""
+    """The part of the publisher that an avatar uses."""
 
     @property
     def session(self) -> PublisherSession:
-        """All conversations."""
+        """The session that holds all conversations."""
         ...
 
     def check(self) -> None:
-        """Raise `PublisherClosedError` or `ConnectionLostError` if nothing can be said now."""
+        """Raise `PublisherClosedError` or `ConnectionLostError` if nothing can be sent now."""
         ...
 
     @property
     def buffer_bytes(self) -> int:
-        """What may wait per conversation and kind."""
+        """Bound of the waiting data per conversation and kind."""
         ...
 
     def now_us(self) -> int:
@@ -62,7 +62,7 @@ class AvatarContext(Protocol):
         ...
 
     def wake(self) -> None:
-        """There may be something to send."""
+        """Wake the writer: there may be something to send."""
         ...
 
     def mint_id(self) -> str:
@@ -70,5 +70,5 @@ class AvatarContext(Protocol):
         ...
 
     def trace(self, conversation_id: str) -> TraceContext:
-        """The context of the conversation's trace; empty if none is kept."""
+        """Trace context of the conversation; empty if there is none."""
         ...

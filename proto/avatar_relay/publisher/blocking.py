@@ -5,12 +5,12 @@ with BlockingPublisher.connect("127.0.0.1:52000") as publisher:
     conversation_id = avatar.yield_audio_data(pcm, end=True)
     print(avatar.finished(conversation_id, timeout_s=60))
 
-Threads. One event loop runs on a daemon thread from `__enter__` to `__exit__`. Every method may be called from any other thread, by
-several at once; calls for one avatar take effect one after the other. One publisher serves a whole program: gRPC wants one asyncio loop in
-a process, so that a program does not open several of these, and none beside an asyncio loop that uses gRPC. Open it after `os.fork`.
+Threads. One event loop runs on a daemon thread from `__enter__` to `__exit__`. All methods may be called from any other thread, also
+concurrently; calls for one avatar take effect one after the other. Use one publisher per program: gRPC supports one asyncio loop per
+process, so a program must not open several, nor one beside an asyncio loop that uses gRPC. Open it after `os.fork`.
 
-Timeouts. `timeout_s` is in seconds; None waits forever. A verb that runs into it raises `TimeoutError`; of its media what had been taken
-stays taken, and the rest is not sent. A KeyboardInterrupt during a verb does the same.
+Timeouts. `timeout_s` is in seconds; None waits forever. A verb that times out raises `TimeoutError`; its media accepted so far is kept, and
+the rest is not sent. A KeyboardInterrupt during a verb has the same effect.
 
 Errors are those of the asyncio verbs. A verb that waits while another thread leaves `with` raises `PublisherClosedError` or
 `ConversationFailedError`.
@@ -43,7 +43,7 @@ T = TypeVar("T")
 
 
 class _Caller:
-    """Has the publisher's thread do something, and waits for it."""
+    """Runs work on the publisher's thread, and waits for it."""
 
     def __init__(self, name: str) -> None:
         self.thread = LoopThread(name)
@@ -51,7 +51,7 @@ class _Caller:
     def wait(self, start: Callable[[], Coroutine[Any, Any, T]], timeout_s: float | None = None) -> T:
         """The coroutine's result. Raises what it raises, `TimeoutError`, and `PublisherClosedError` without a running loop.
 
-        Raises `TypeError` or `ValueError` for a timeout that is no number of seconds: NaN would upset all timers of the loop.
+        Raises `TypeError` or `ValueError` if the timeout is not a number of seconds: NaN would break all timers of the loop.
         """
         if timeout_s is not None and math.isnan(check_number(timeout_s, "timeout_s")):
             raise FieldError("timeout_s", "is not a number of seconds; None waits forever")
@@ -66,10 +66,10 @@ class _Caller:
         except CancelledError:
             raise PublisherClosedError("the publisher was closed by another thread") from None
         finally:
-            future.cancel()  # has an effect where the wait was interrupted
+            future.cancel()  # has an effect if the wait was interrupted
 
     def call(self, function: Callable[P, T], *arguments: P.args, **named: P.kwargs) -> T:
-        """The result of a function that belongs to the event loop."""
+        """Call a function that belongs to the event loop, and return its result."""
 
         async def call() -> T:
             return function(*arguments, **named)
@@ -78,10 +78,10 @@ class _Caller:
 
 
 class BlockingPublisher:
-    """A `Publisher` on a thread of its own. Use as `with`, once."""
+    """A `Publisher` on its own thread. Use as `with`, once."""
 
     def __init__(self, publisher: Publisher) -> None:
-        """`publisher` is one that was not opened; it belongs to this object from here on."""
+        """`publisher` must not have been opened; it belongs to this object from here on."""
         self._publisher = publisher
         self._caller = _Caller(f"publisher {publisher.publisher_id}")
 
@@ -139,14 +139,14 @@ class BlockingPublisher:
 
 
 class BlockingAvatar:
-    """An `Avatar` for threads. Made by `BlockingPublisher.avatar`."""
+    """An `Avatar` for threads. Created by `BlockingPublisher.avatar`."""
 
     def __init__(self, avatar: Avatar, caller: _Caller) -> None:
         self._avatar = avatar
         self._caller = caller
 
     def yield_audio_data(self, data: BytesLike, *, end: bool = False, timeout_s: float | None = None) -> str:
-        """Hand over encoded sound; waits for room. Returns the conversation's id. See `Avatar.yield_audio_data`."""
+        """Hand over encoded audio; waits for room. Returns the conversation's id. See `Avatar.yield_audio_data`."""
         return self._caller.wait(lambda: self._avatar.yield_audio_data(data, end=end), timeout_s)
 
     def yield_frames_data(
@@ -161,36 +161,36 @@ class BlockingAvatar:
         return self._caller.wait(lambda: self._avatar.yield_frames_data(frames, conversation_id, at_us=at_us), timeout_s)
 
     def end(self) -> str | None:
-        """No more of either kind for the latest conversation. See `Avatar.end`."""
+        """End audio and motion of the latest conversation. See `Avatar.end`."""
         return self._caller.call(self._avatar.end)
 
     def interrupt(self) -> None:
-        """Cut short all that this avatar says or was to say, and drop it."""
+        """Interrupt and drop all current and queued conversations of this avatar."""
         self._caller.call(self._avatar.interrupt)
 
     def pause(self) -> None:
-        """Hold what is being said, and keep everything."""
+        """Pause the current conversation; all data is kept."""
         self._caller.call(self._avatar.pause)
 
     def resume(self) -> None:
-        """Go on after a pause."""
+        """Resume after a pause."""
         self._caller.call(self._avatar.resume)
 
     def set_volume(self, gain: float, *, muted: bool = False) -> None:
-        """Set the loudness of all devices: linear gain 0 to 1. See `Avatar.set_volume`."""
+        """Set the volume of all devices: linear gain 0 to 1. See `Avatar.set_volume`."""
         self._caller.call(self._avatar.set_volume, gain, muted=muted)
 
     def set_expression(self, preset: ExpressionPreset | str, intensity: float = 1.0) -> None:
-        """The mood of all conversations that are opened from now on. See `Avatar.set_expression`."""
+        """Set the mood of all conversations opened from now on. See `Avatar.set_expression`."""
         self._caller.call(self._avatar.set_expression, preset, intensity)
 
     @property
     def state(self) -> PlaybackState:
-        """Idle, playing or paused, as the devices told last."""
+        """Idle, playing or paused, as last reported by the devices."""
         return self._avatar.state
 
     def audio_time(self) -> float:
-        """Position in seconds within the current conversation, as a device reported it last."""
+        """Position in seconds within the current conversation, as last reported by a device."""
         return self._avatar.audio_time()
 
     def opened(self, conversation_id: str, *, timeout_s: float | None = None) -> tuple[str, ...]:
@@ -198,11 +198,11 @@ class BlockingAvatar:
         return self._caller.wait(lambda: self._avatar.opened(conversation_id), timeout_s)
 
     def finished(self, conversation_id: str, *, timeout_s: float | None = None) -> ConversationFinished:
-        """Wait until every device is done with a conversation. See `Avatar.finished`."""
+        """Wait until every device has finished a conversation. See `Avatar.finished`."""
         return self._caller.wait(lambda: self._avatar.finished(conversation_id), timeout_s)
 
     def subscribe(self, listener: Callable[[AvatarEvent], None]) -> Callable[[], None]:
-        """Call `listener` with each event, on the publisher's thread. Returns what unsubscribes it, for other threads.
+        """Call `listener` with each event, on the publisher's thread. Returns a function that unsubscribes it, for other threads.
 
         It must not block; a blocking verb raises `RuntimeError` there.
         """

@@ -1,4 +1,4 @@
-"""A hint in the log for a backend that waits for a conversation to finish, and forgot to say its end."""
+"""A log hint for a backend that waits for a conversation to finish but never ended it."""
 
 from __future__ import annotations
 
@@ -10,20 +10,20 @@ from contextlib import contextmanager
 from avatar_relay.publisher.published_conversation import PublishedConversation
 
 HINT_AFTER_S = 5.0
-"""So long nothing was handed over, and nothing waited to be sent."""
+"""The hint follows after this long without new data from the caller and without data waiting to be sent."""
 
 logger = logging.getLogger(__name__)
 
 
 class EndHint:
-    """Gives the hint once for a conversation, however many wait for it."""
+    """Logs the hint once per conversation, however many callers wait for it."""
 
     def __init__(self) -> None:
         self._hinted_id = ""
 
     @contextmanager
     def watching(self, conversation: PublishedConversation) -> Iterator[None]:
-        """Somebody waits for it to finish within. Needs a running event loop."""
+        """Context in which the caller waits for the conversation to finish. Needs a running event loop."""
         loop, timer = asyncio.get_running_loop(), None
 
         def look(seen_payloads: int) -> None:

@@ -1,15 +1,15 @@
-"""All errors of the publisher library.
+"""Errors of the publisher library.
 
 PublisherError
-├── ConnectionLostError        no stream to the relay, or it broke off; `final` tells whether trying again is of use
+├── ConnectionLostError        no stream to the relay, or it broke; `final` if retrying is useless
 ├── PublisherClosedError       a verb was used before the publisher was opened, or after it was closed
-├── BufferFullError            a `_nowait` verb found no room; nothing was taken
+├── BufferFullError            a `_nowait` verb found no room; nothing was accepted
 ├── UnknownConversationError   no conversation has the id; also a `FaultError`
-├── InvalidMediaError          sound, motion or a setting that is not what it is declared to be; nothing was taken; also a
+├── InvalidMediaError          audio, motion or a setting is not as declared; nothing was accepted; also a
                                `FaultError` and a `ValueError`
 └── ConversationFailedError    the relay gave up a conversation, or the stream that carried it was lost; also a `FaultError`
 
-An argument of a wrong type is a TypeError at the call, one that is out of range a ValueError: see `avatar_relay.checks`.
+An argument of a wrong type raises TypeError at the call, one out of range ValueError: see `avatar_relay.checks`.
 """
 
 from __future__ import annotations
@@ -20,14 +20,14 @@ from avatar_relay.reasons import Fault
 
 
 class PublisherError(Exception):
-    """Root of all errors of this package."""
+    """Root of all errors of the publisher library."""
 
 
 class ConnectionLostError(PublisherError):
-    """No stream to the relay, or it broke off.
+    """No stream to the relay, or it broke.
 
-    `final`: trying again would end the same way. `fault` is what the relay said about it, None if the line failed. `foreign`: a proxy
-    on the way answered in the relay's place.
+    `final`: retrying would end the same way. `fault` is the relay's own report, None if the connection failed. `foreign`: a proxy on the
+    way answered instead of the relay.
     """
 
     def __init__(self, text: str, *, final: bool = False, fault: Fault | None = None, foreign: bool = False) -> None:
@@ -36,7 +36,7 @@ class ConnectionLostError(PublisherError):
         self.fault = fault
         self.foreign = foreign
         self.reason = None if fault is None else fault.reason
-        """Of the fault."""
+        """The reason of `fault`; None if there is none."""
 
 
 class PublisherClosedError(PublisherError):
@@ -44,7 +44,7 @@ class PublisherClosedError(PublisherError):
 
 
 class BufferFullError(PublisherError):
-    """A `_nowait` verb found no room; nothing was taken. The verb without `_nowait` waits."""
+    """A `_nowait` verb found no room; nothing was accepted. The verb without `_nowait` waits."""
 
 
 class UnknownConversationError(PublisherError, FaultError):
@@ -52,13 +52,13 @@ class UnknownConversationError(PublisherError, FaultError):
 
 
 class InvalidMediaError(PublisherError, FaultError, ValueError):
-    """Sound, motion or a setting that cannot be what it is declared to be; nothing was taken, the conversation lives."""
+    """Audio, motion or a setting is not as declared; nothing was accepted, and the conversation continues."""
 
 
 class UnsendableError(PublisherError):
-    """A fault of this library, or of a value that it did not check: a message could not be encoded, or taken by a relay in this process.
+    """A message could not be encoded, or a relay in this process could not accept it: a bug, or a value that was not checked.
 
-    `message` is the one. `unsent` are those that were to be sent with it and were not; the stream lives.
+    `message` is that message. `unsent` are those that would have been sent with it and were not; the stream continues.
     """
 
     def __init__(self, message: FromPublisher, unsent: tuple[FromPublisher, ...]) -> None:

@@ -1,4 +1,4 @@
-"""What an avatar tells, and the ways to hear it: a callback, or an async iterator."""
+"""Events of an avatar, and two ways to receive them: a callback, or an async iterator."""
 
 from __future__ import annotations
 
@@ -13,24 +13,24 @@ from avatar_relay.publisher.playback_tracker import ConversationFinished, Playba
 from avatar_relay.publisher.publisher_session import Told
 
 MAX_WAITING_EVENTS = 256
-"""Events that wait for a slow reader of `Avatar.events`; beyond that the oldest is dropped."""
+"""Bound of the events that wait for a slow reader of `Avatar.events`; beyond it the oldest is dropped."""
 
 logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
 class StateChanged:
-    """The avatar's state is another one now."""
+    """The state of the avatar changed."""
 
     state: PlaybackState
 
 
 AvatarEvent = Told | StateChanged | ConversationFinished
-"""What an avatar tells: player events and faults as they come, the state when it changes, and each conversation's outcome."""
+"""Events of an avatar: player events and faults as they arrive, changes of its state, and the outcome of each conversation."""
 
 
 class EventStream:
-    """An avatar's events as an async iterator; of those that wait, beyond `MAX_WAITING_EVENTS`, the oldest are dropped.
+    """An avatar's events as an async iterator; beyond `MAX_WAITING_EVENTS` waiting events the oldest are dropped.
 
     For one reader. Ends when it is closed.
     """
@@ -42,12 +42,12 @@ class EventStream:
         self._closed = False
 
     def put(self, event: AvatarEvent) -> None:
-        """An event for the reader."""
+        """Add an event for the reader."""
         self._waiting.append(event)
         self._arrived.set()
 
     def close(self) -> None:
-        """No more events; those that wait are still read."""
+        """Accept no more events; waiting ones can still be read."""
         self._closed = True
         self.unsubscribe()
         self._arrived.set()
@@ -71,13 +71,13 @@ class EventStream:
 
 
 class EventListeners:
-    """The listeners to an avatar's events."""
+    """The listeners for an avatar's events."""
 
     def __init__(self) -> None:
         self._listeners: list[Callable[[AvatarEvent], None]] = []
 
     def add(self, listener: Callable[[AvatarEvent], None]) -> Callable[[], None]:
-        """Call `listener` with each event from now on; returns what ends that."""
+        """Call `listener` with each event from now on; returns a function that removes it."""
         self._listeners.append(listener)
 
         def remove() -> None:
@@ -87,9 +87,9 @@ class EventListeners:
         return remove
 
     def tell(self, event: AvatarEvent) -> None:
-        """An event for all; one that fails is logged, and disturbs nobody."""
+        """Pass an event to all listeners; the failure of one is logged and does not affect the others."""
         for listener in tuple(self._listeners):
             try:
                 listener(event)
-            except (Exception, asyncio.CancelledError):  # cancelled is what it asked the result of, not the task that tells it
+            except (Exception, asyncio.CancelledError):  # cancelled: the future that the listener read, not this task
                 logger.exception("a listener to an avatar's events failed")

@@ -1,4 +1,4 @@
-"""The line over gRPC. The one module of the library that knows grpc and generated messages; imported only when used."""
+"""The link over gRPC. The only module of the library that imports grpc and generated messages; imported only when used."""
 
 from __future__ import annotations
 
@@ -29,13 +29,13 @@ from avatar_relay.v1 import publisher_service_pb2_grpc as services
 
 _COUNTED = (Pong, PublisherWelcome)
 STATUS_S = 1.0
-"""How long the status of a stream may take that cannot be written to any more."""
+"""Time limit for the status of a stream that can no longer be written to."""
 
 logger = logging.getLogger(__name__)
 
 
 class GrpcLink:
-    """One `Publish` stream on a channel of its own."""
+    """One `Publish` stream on its own channel."""
 
     def __init__(self, address: str, channel: grpc.aio.Channel, limit: RequestLimit, token: str | None = None) -> None:
         self._address = address
@@ -46,7 +46,7 @@ class GrpcLink:
         self._unknown_messages = 0
 
     async def send(self, message: FromPublisher | Joined) -> None:
-        """See `RelayLink`. Waits while HTTP/2 takes no more."""
+        """See `RelayLink`. Waits while HTTP/2 accepts no more."""
         data = _encode(message)
         if self._limit.counts:
             self._count_sent(message, len(data))
@@ -54,7 +54,7 @@ class GrpcLink:
             raise await self._lost(None)
 
     async def receive(self) -> ToPublisher | None:
-        """See `RelayLink`. What this version does not know is counted and skipped."""
+        """See `RelayLink`. Unknown messages are counted and skipped."""
         while True:
             try:
                 response = await self._call.read()
@@ -79,7 +79,7 @@ class GrpcLink:
         self._limit.sent(size, ping_id=ping_id, media=any(isinstance(one, Media) for one in said))
 
     async def _is_of_a_probe(self, message: ToPublisher) -> bool:
-        """Nobody else writes before `welcome` is returned."""
+        """Whether the message answers a probe. No other task writes before `welcome` is returned."""
         if isinstance(message, PublisherWelcome):
             self._limit.welcomed(sum(taken.cursor.audio_seq + taken.cursor.motion_seq for taken in message.taken))
             for ping in self._limit.probes:
@@ -92,12 +92,12 @@ class GrpcLink:
         await self._channel.close()
 
     async def _check_status(self) -> None:
-        """Raise where the stream's status says that it did not end in order."""
+        """Raise `ConnectionLostError` if the stream did not end with OK."""
         if await self._call.code() is not grpc.StatusCode.OK:
             raise await self._lost(None)
 
     async def _lost(self, error: BaseException | None) -> ConnectionLostError:
-        """Why the stream is over. Waits for its status, which follows at once when nothing can be sent any more."""
+        """The cause of the stream's end. Waits for its status, which follows at once when nothing can be sent any more."""
         try:
             async with asyncio.timeout(STATUS_S):
                 code, text = await self._call.code(), await self._call.details()
@@ -107,14 +107,14 @@ class GrpcLink:
         what = f"{fault.reason}: {fault.text}" if fault is not None else f"{code.name}: {text}"
         what += proxy_note(self._address, os.environ) if code is grpc.StatusCode.UNAVAILABLE and fault is None else ""
         in_the_way = self._limit.ended(text or "") if fault is None else ""
-        # ABORTED: another stream of this publisher took over. Without our fault a proxy on the way made the status, and that may pass
+        # ABORTED: another stream of this publisher took over. A status without our fault is from a proxy on the way, and may be temporary
         final = bool(in_the_way) or (fault is not None and (code.name in FINAL_CODES or code is grpc.StatusCode.ABORTED))
         foreign = fault is None and is_foreign(code.name, text or "")
         return ConnectionLostError(f"the relay at {self._address}: {in_the_way or what}", final=final, fault=fault, foreign=foreign)
 
 
 class GrpcConnector:
-    """Opens streams to the relay of a list whose turn it is, and keeps what one learned of its relay for the next."""
+    """Opens streams to the current relay of a list; what one learned about its relay is kept for the next."""
 
     def __init__(self, relays: RelayList, credentials: grpc.ChannelCredentials | None, token: str | Path | None) -> None:
         self._relays = relays
@@ -124,10 +124,10 @@ class GrpcConnector:
         self._limits: dict[str, RequestLimit] = {}
 
     async def open(self) -> GrpcLink:
-        """A stream on a channel of its own. Does not raise if the relay is away: the first message tells.
+        """Open a stream on its own channel. Does not raise if the relay is unreachable: the first message does.
 
-        Raises `ConnectionLostError` if the relay's name is not found; a final one if the token cannot be read, or would leave this
-        machine in plaintext.
+        Raises `ConnectionLostError` if the relay's name is not found; a final one if the token cannot be read, or would leave this machine
+        in plaintext.
         """
         address, token = self._relays.address, _read_token(self._token)
         if token is not None and self._credentials is None and not is_loopback(host_of(address)):
@@ -144,7 +144,7 @@ class GrpcConnector:
 
 
 def _encode(message: FromPublisher | Joined) -> bytes:
-    """The message as it travels. Raises `UnsendableError` with the one of several that cannot be encoded."""
+    """Encode the message for the wire. Raises `UnsendableError` with the first of several messages that cannot be encoded."""
     try:
         data: bytes = wire.publish_request_to_wire(message).SerializeToString()
         return data

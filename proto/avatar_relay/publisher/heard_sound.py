@@ -1,9 +1,9 @@
-"""When a conversation's sound will have been heard to its end, as far as a device has told.
+"""Estimates when a conversation's audio has been played to its end, from the reports of a device.
 
 Rules:
-1. The first device that starts is the one that counts: of a group it is done first.
-2. Sound is heard in real time from `Started` on; a pause or a stall moves the end by as long as it lasts.
-3. A device that runs dry within `DRY_US` of the end has heard all of it, and so has one that runs dry in sound of unknown length.
+1. The first device that starts is the one that counts: in a group it finishes first.
+2. Audio plays in real time from `Started` on; a pause or a stall delays the end by its duration.
+3. A device that runs dry within `DRY_US` of the end has played all of it, and so has one that runs dry in audio of unknown length.
 """
 
 from __future__ import annotations
@@ -15,22 +15,22 @@ DRY_US = 1_000_000
 
 
 class HeardSound:
-    """The end of one conversation's sound on the device that is first. Pure; times are µs of the caller's clock."""
+    """The end of one conversation's audio on the first device. Pure; times are µs of the caller's clock."""
 
     def __init__(self) -> None:
         self._device_id: str | None = None
         self._from_us = 0
         self._held_us: int | None = None
-        """Since when it makes no progress."""
+        """Start of the current pause or stall; None while it plays."""
         self._is_dry = False
 
     @property
     def has_begun(self) -> bool:
-        """Whether any of it was heard."""
+        """Whether playback has begun."""
         return self._device_id is not None
 
     def on_event(self, device_id: str, body: PlayerEventBody, now_us: int) -> None:
-        """A device tells something."""
+        """Process an event of a device."""
         if isinstance(body, Started) and self._device_id is None:
             self._device_id, self._from_us = device_id, now_us
         if device_id != self._device_id:
@@ -46,7 +46,7 @@ class HeardSound:
                 self._held_us, self._is_dry = None, False
 
     def over_us(self, length_us: int | None) -> int | None:
-        """When sound of this length (None: unknown) is over; None while that cannot be told."""
+        """When audio of this length (None: unknown) is over; None while unknown."""
         if self._device_id is None:
             return None
         if self._held_us is None:

@@ -1,4 +1,4 @@
-"""The line to a relay in the same process: plain messages, no wire."""
+"""The link to a relay in the same process: plain messages, no wire."""
 
 from __future__ import annotations
 
@@ -11,43 +11,43 @@ from avatar_relay.publisher.errors import ConnectionLostError, UnsendableError
 from avatar_relay.reasons import Fault, Reason
 
 _FINAL = frozenset({Reason.REPLACED, Reason.HELLO_INVALID, Reason.PROTOCOL_VERSION_UNSUPPORTED, Reason.MESSAGE_INVALID, Reason.DRAINING})
-"""Reasons that would come again; a relay in this very process that stops does not come back."""
+"""Reasons for which retrying is useless; a relay in this process that stops does not come back."""
 
 
 class InProcessPort(Protocol):
-    """A publisher's stream at the relay, `relay_server.connections.publishers.PublisherPort`."""
+    """A publisher's stream at the relay: `relay_server.connections.publishers.PublisherPort`."""
 
     fault: Fault | None
 
     async def send(self, message: FromPublisher) -> None:
-        """Say something. Raises `PeerError`."""
+        """Send a message. Raises `PeerError`."""
         ...
 
     async def receive(self) -> ToPublisher | None:
-        """What the relay says; None when it ended the stream."""
+        """The next message from the relay; None once it has ended the stream."""
         ...
 
     def close(self) -> None:
-        """The publisher goes away."""
+        """Disconnect the publisher."""
         ...
 
 
 class InProcessRelay(Protocol):
-    """A relay in this process, as far as a publisher needs it."""
+    """The part of a relay in this process that a publisher uses."""
 
     def connect_publisher(self) -> InProcessPort:
-        """A new publisher's stream."""
+        """Open a new publisher stream."""
         ...
 
 
 class InProcessLink:
-    """See `RelayLink`. Cancelling does not harm it."""
+    """See `RelayLink`. Safe to cancel."""
 
     def __init__(self, relay: InProcessRelay) -> None:
         self._port = relay.connect_publisher()
 
     async def send(self, message: FromPublisher | Joined) -> None:
-        """See `RelayLink`. Lets others run after each message, because the relay takes it at once."""
+        """See `RelayLink`. Yields to other tasks after the messages, because the relay accepts them at once."""
         messages = message.messages if isinstance(message, Joined) else (message,)
         for index, one in enumerate(messages):
             try:

@@ -1,7 +1,7 @@
-"""Where payloads lie on a conversation's media line: cutting audio, counting keyframes, and from both the PTS.
+"""Positions on a conversation's media line: cuts audio, counts keyframes, and derives the PTS from both.
 
-Positions are derived from whole counts (samples, keyframes) and never summed up from rounded durations, so that they
-do not drift; a payload's duration is the distance to the position after it, so that payloads join without gaps.
+Positions are derived from whole counts (samples, keyframes) and never summed from rounded durations, so that they do not drift; a payload's
+duration is the distance to the next position, so that payloads join without gaps.
 """
 
 from __future__ import annotations
@@ -20,13 +20,13 @@ from avatar_relay.reasons import Fault, Reason
 from avatar_relay.sound.border import Border, SampleBorder, StreamBorder
 
 ON_GRID_US = 2_000
-"""Rows this close to the grid of their payload are on it."""
+"""Rows within this distance of the grid of their payload are on it."""
 _WHOLE = 1 << 62
-"""A step that no data reaches: a packet is never cut."""
+"""A step size that no data reaches: a packet is never cut."""
 
 
 class Slice(NamedTuple):
-    """Bytes of one payload with their place; `pts_us` is None if encoded audio does not tell it."""
+    """Bytes of one payload with their position; `pts_us` is None if encoded audio does not carry it."""
 
     data: bytes
     pts_us: int | None
@@ -34,21 +34,21 @@ class Slice(NamedTuple):
 
 
 class AudioLine(Protocol):
-    """Cuts what a backend hands over into payloads, behind `admit`."""
+    """Cuts a backend's audio into payloads, after `admit`."""
 
     @property
     def border(self) -> Border:
-        """What looks at the bytes first."""
+        """Inspects the bytes first."""
         ...
 
     @property
     def length_us(self) -> int | None:
-        """Length of all audio so far; None if its encoding does not tell."""
+        """Length of all audio so far; None if the encoding does not reveal it."""
         ...
 
     @property
     def carried_bytes(self) -> int:
-        """Bytes kept back, because a sample is not whole yet."""
+        """Bytes kept back as part of an incomplete sample."""
         ...
 
     @property
@@ -57,12 +57,12 @@ class AudioLine(Protocol):
         ...
 
     def cut(self, data: bytes) -> list[Slice]:
-        """The next payloads. Raises `InvalidMediaError`, and has then taken nothing."""
+        """The next payloads. Raises `InvalidMediaError`; then nothing was accepted."""
         ...
 
 
 class PcmLine:
-    """Samples of one size, handed over cut anywhere: whole samples, at most `MAX_PCM_PAYLOAD_US` in a payload."""
+    """Samples of one size, split anywhere by the caller: whole samples, at most `MAX_PCM_PAYLOAD_US` per payload."""
 
     def __init__(self, audio_format: AudioFormat) -> None:
         self.border: Border = SampleBorder(audio_format)
@@ -79,11 +79,11 @@ class PcmLine:
 
     @property
     def carried_bytes(self) -> int:
-        """Those of a sample that waits for its rest."""
+        """Bytes of an incomplete sample."""
         return len(self._carry)
 
     def cut(self, data: bytes) -> list[Slice]:
-        """The next payloads; a part of a sample is kept for the next call."""
+        """The next payloads; part of a sample is kept for the next call."""
         data = self._carry + data
         whole = len(data) - len(data) % self._sample_bytes
         self._carry = data[whole:]
@@ -99,7 +99,7 @@ class PcmLine:
 
 
 class StreamLine:
-    """A byte stream such as Ogg Opus, cut anywhere: it carries its own positions."""
+    """A byte stream such as Ogg Opus, split anywhere: it carries its own positions."""
 
     length_us: int | None = None
     carried_bytes: int = 0
@@ -109,12 +109,12 @@ class StreamLine:
         self.border: Border = StreamBorder(audio_format)
 
     def cut(self, data: bytes) -> list[Slice]:
-        """The bytes as they are, in pieces that need no fragments."""
+        """The unchanged bytes, in pieces that need no fragments."""
         return [Slice(data[start : start + MAX_FRAGMENT_BYTES], None, 0) for start in range(0, len(data), MAX_FRAGMENT_BYTES)]
 
 
 class PacketLine:
-    """Bare packets such as those of Opus, one in each call."""
+    """Bare packets such as those of Opus, one per call."""
 
     def __init__(self, audio_format: AudioFormat, packet_duration_us: Callable[[bytes], int]) -> None:
         self.border: Border = StreamBorder(audio_format)
@@ -125,7 +125,7 @@ class PacketLine:
         self.step_bytes = _WHOLE
 
     def cut(self, data: bytes) -> list[Slice]:
-        """The packet with the length that its first bytes tell. Raises `InvalidMediaError` on what cannot be one."""
+        """The packet, with the length that its first bytes declare. Raises `InvalidMediaError` if it is not a packet."""
         if not data:
             return []
         check_size(data, "a packet", "audio")
@@ -146,7 +146,7 @@ def audio_line(audio_format: AudioFormat) -> AudioLine:
 
 
 def admit(line: AudioLine, data: bytes) -> bytes:
-    """What is to be carried of sound that is handed over at once. Raises `InvalidMediaError`, and nothing of it goes on then."""
+    """The part of newly handed-over audio that is to be sent. Raises `InvalidMediaError`; then nothing of it is sent."""
     try:
         return line.border.take(data)
     except SoundError as error:
@@ -154,7 +154,7 @@ def admit(line: AudioLine, data: bytes) -> bytes:
 
 
 class MotionMessage(NamedTuple):
-    """What a copy of a motion payload told: its number of keyframes, and whether its maker marked it as the last one."""
+    """Properties of a motion payload: its number of keyframes, and whether its creator marked it as the last one."""
 
     data: bytes
     keyframes: int
@@ -162,14 +162,14 @@ class MotionMessage(NamedTuple):
 
 
 class MotionLine:
-    """Places motion: behind what came before, by counting keyframes, because motion messages carry no time; or where it is told."""
+    """Positions motion: after the previous payload by counting keyframes (motion messages carry no time), or at a given position."""
 
     def __init__(self, motion_format: MotionFormat) -> None:
         self._format = motion_format
         self._begin_us = 0
         self._keyframes = 0
         self.length_us = 0
-        """Position after the last keyframe so far; the next payload's, unless it is told one."""
+        """Position after the last keyframe so far; that of the next payload, unless another one is given."""
 
     @property
     def keyframe_us(self) -> int:
@@ -177,7 +177,7 @@ class MotionLine:
         return self._pts_us(1) + 1
 
     def inspect(self, data: bytes) -> MotionMessage:
-        """Read a copy; places nothing yet. Raises `InvalidMediaError` on what is not motion of this format."""
+        """Inspect a payload; assigns no position. Raises `InvalidMediaError` if it is not motion of this format."""
         check_size(data, "a motion payload", "motion")
         match self._format.encoding:
             case MotionEncoding.AVATARKIT_V2:
@@ -188,9 +188,9 @@ class MotionLine:
                 assert_never(self._format.encoding)
 
     def split(self, message: MotionMessage, at_us: Sequence[int]) -> list[tuple[MotionMessage, int | None]]:
-        """Rows of weights with a position each, in parts that lie on the format's grid (to `ON_GRID_US`), with the position of each part.
+        """Split rows of weights with one position each into parts on the format's grid (to `ON_GRID_US`), with the position of each part.
 
-        Raises `InvalidMediaError` for motion that cannot be cut.
+        Raises `InvalidMediaError` for motion that cannot be split.
         """
         if self._format.encoding is not MotionEncoding.BLENDSHAPE_WEIGHTS:
             text = "motion of AvatarKit cannot be cut at its keyframes: give one at_us for the first keyframe"
@@ -206,7 +206,7 @@ class MotionLine:
         ]
 
     def place(self, message: MotionMessage, at_us: int | None = None) -> Slice:
-        """The payload's place: behind the one placed before it, or at `at_us`; its bytes are those handed over."""
+        """The payload with its position: after the previous one, or at `at_us`; its bytes are unchanged."""
         pts_us = self.length_us if at_us is None else at_us
         if at_us is not None:
             self._begin_us, self._keyframes = at_us, 0
@@ -226,7 +226,7 @@ def check_size(data: bytes, what: str, field: str) -> None:
 
 
 def _inspect_avatarkit(data: bytes) -> MotionMessage:
-    from avatar_relay import avatarkit  # late: it brings numpy, which a backend with other motion never needs
+    from avatar_relay import avatarkit  # late: it imports numpy, which a backend with other motion never needs
 
     try:
         motion = avatarkit.read(data)
@@ -249,10 +249,10 @@ def _inspect_weights(data: bytes, names: int) -> MotionMessage:
 
 
 def _first_not_finite(data: bytes) -> int | None:
-    """Index of the first little-endian float32 that is none; None if there is none.
+    """Index of the first little-endian float32 that is not finite; None if all are finite.
 
-    Such a number has an exponent of ones only (IEEE 754, 3.4), seven of whose eight bits are in its last byte. A weight whose last
-    byte is so is larger than 10³⁸, so that nearly always a look at every fourth byte is enough.
+    The exponent of such a number is all ones (IEEE 754, 3.4), and seven of its eight bits are in the last byte. A finite weight with such a
+    last byte exceeds 10³⁸, so that checking every fourth byte is nearly always enough.
     """
     last_bytes = data[3::4]
     if b"\x7f" not in last_bytes and b"\xff" not in last_bytes:

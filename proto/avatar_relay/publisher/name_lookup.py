@@ -1,7 +1,7 @@
-"""Which addresses a relay's name stands for, as the machine it runs on says: with `.local`, and all that nsswitch.conf names.
+"""Resolves a relay's name to addresses with the system resolver: includes `.local` and all sources in nsswitch.conf.
 
-gRPC's own resolver (c-ares) knows only DNS and /etc/hosts. An environment variable would replace it for the whole program, which is
-not the library's to set. So gRPC is given addresses, and the name as what TLS has to find in the relay's certificate.
+gRPC's own resolver (c-ares) knows only DNS and /etc/hosts. An environment variable would replace it for the whole program, which a library
+must not do. So gRPC gets addresses, and the name that TLS must find in the relay's certificate.
 """
 
 from __future__ import annotations
@@ -20,25 +20,25 @@ from avatar_relay.publisher.errors import ConnectionLostError
 
 LOOKUP_S = 3.0
 Target = tuple[str, tuple[tuple[str, str], ...]]
-"""What gRPC connects to, and options of the channel for it."""
+"""The target for gRPC, and channel options for it."""
 
 
 class NameLookup:
-    """Looks up the host of HOST:PORT. The system's own lookup may hang, and cannot be cancelled: there is never more than one of it."""
+    """Looks up the host of HOST:PORT. The system's lookup may hang, and cannot be cancelled: at most one is under way."""
 
     def __init__(self, address: str) -> None:
         self._address = address
         self._running: Future[list[str]] | None = None
 
     async def target(self) -> Target:
-        """Where to connect to now. Cancellable; the next call then takes what the lookup under way finds.
+        """The current target. Cancellable; the next call then uses the result of the pending lookup.
 
-        Raises `ConnectionLostError` if the name is not known, or not found within `LOOKUP_S`.
+        Raises `ConnectionLostError` if the name is unknown, or not found within `LOOKUP_S`.
         """
         try:
             host, port = split_address(self._address, "address")
         except ConfigError:
-            return self._address, ()  # what gRPC makes of it
+            return self._address, ()  # gRPC interprets it
         if _is_address(host) or proxy_note(self._address, os.environ):  # a proxy looks the name up
             return self._address, ()
         try:
@@ -60,9 +60,9 @@ class NameLookup:
 
 
 def _in_a_thread(host: str) -> Future[list[str]]:
-    """A daemon thread: it keeps no program from ending."""
+    """Look up on a daemon thread, which does not keep the program from ending."""
     future: Future[list[str]] = Future()
-    future.set_running_or_notify_cancel()  # from now on nobody cancels it
+    future.set_running_or_notify_cancel()  # cannot be cancelled from now on
 
     def look_up() -> None:
         try:
@@ -75,7 +75,7 @@ def _in_a_thread(host: str) -> Future[list[str]]:
 
 
 def _look_up(host: str) -> list[str]:
-    """All addresses, the best one first, as IPv6: gRPC takes one family only, and connects to IPv4 by the mapped ones."""
+    """All addresses, best first, as IPv6: gRPC uses one family only, and connects to IPv4 by mapped addresses."""
     found = socket.getaddrinfo(host, None, type=socket.SOCK_STREAM)
     texts = [str(place[0]) if family is socket.AF_INET6 else f"::ffff:{place[0]}" for family, _, _, _, place in found]
     return [text.replace("%", "%25") for text in dict.fromkeys(texts)]

@@ -1,10 +1,9 @@
-"""What the devices tell: state and position of one conversation, its outcome, and events that come once though they are
-repeated until they are acknowledged.
+"""Tracks what the devices report: state, position and outcome of one conversation; removes repeated events.
 
 Rules:
-1. A conversation is heard on the devices that `opened` names; it is over when each of them has finished it.
-2. State over several devices: playing where any of them plays, else paused where any is held, else idle.
-3. A fault ends it at once where the relay says that it never was, or is no longer, ours. What is over stays over.
+1. A conversation plays on the devices that `opened` names; it is over when each of them has finished it.
+2. State over several devices: playing if any of them plays, else paused if any is paused, else idle.
+3. A fault ends it at once if the relay reports that it never was, or is no longer, ours. What is over stays over.
 """
 
 from __future__ import annotations
@@ -19,7 +18,7 @@ from avatar_relay.messages import Finished, Paused, PlayerEvent, PlayerEventBody
 from avatar_relay.reasons import Fault
 
 MAX_REMEMBERED_EVENTS = 4_096
-"""Events remembered to tell a repeated one; devices repeat what is not acknowledged, so few are ever on their way."""
+"""Events remembered to detect repeats; devices repeat only unacknowledged events, so few are ever pending."""
 
 
 class PlaybackState(enum.Enum):
@@ -32,30 +31,30 @@ class PlaybackState(enum.Enum):
 
 @dataclass(frozen=True, slots=True)
 class ConversationFinished:
-    """How a conversation ended on each device, and a summary over them."""
+    """How a conversation ended on each device, with a summary."""
 
     conversation_id: str
     by_device: Mapping[str, Finished]
 
     @property
     def position_us(self) -> int:
-        """PTS of the last sample heard on the device that got furthest."""
+        """PTS of the last sample played on the device that got furthest."""
         return max((finished.position_us for finished in self.by_device.values()), default=0)
 
     @property
     def interrupted(self) -> bool:
-        """Whether it was cut short on any device."""
+        """Whether it was interrupted on any device."""
         return any(finished.interrupted for finished in self.by_device.values())
 
     @property
     def reason(self) -> str:
-        """The reason that all devices share, else `mixed`."""
+        """The reason if all devices share it, else `mixed`."""
         reasons = {finished.reason for finished in self.by_device.values()}
         return reasons.pop() if len(reasons) == 1 else "mixed"
 
 
 class PlaybackTracker:
-    """What is known of one conversation's playback. Pure."""
+    """The known playback state of one conversation. Pure."""
 
     def __init__(self, conversation_id: str) -> None:
         self._conversation_id = conversation_id
@@ -63,7 +62,7 @@ class PlaybackTracker:
         self._states: dict[str, PlaybackState] = {}
         self._finished: dict[str, Finished] = {}
         self.position_us = 0
-        """The position reported last, 0 before."""
+        """The last reported position; 0 before the first report."""
         self._fault: Fault | None = None
 
     @property
@@ -73,12 +72,12 @@ class PlaybackTracker:
 
     @property
     def device_ids(self) -> tuple[str, ...]:
-        """Devices it is open on; none before it is opened."""
+        """The devices it is open on; empty before it is opened."""
         return self._devices or ()
 
     @property
     def state(self) -> PlaybackState:
-        """Rule 2."""
+        """Combined state of all devices (rule 2)."""
         states = set(self._states.values())
         for state in (PlaybackState.PLAYING, PlaybackState.PAUSED):
             if state in states:
@@ -87,7 +86,7 @@ class PlaybackTracker:
 
     @property
     def outcome(self) -> ConversationFinished | Fault | None:
-        """How it ended; None while it has not."""
+        """How it ended; None while it is not over."""
         if self._fault is not None:
             return self._fault
         if self._devices is None or not self._finished.keys() >= set(self._devices):
@@ -95,16 +94,16 @@ class PlaybackTracker:
         return ConversationFinished(self._conversation_id, MappingProxyType(dict(self._finished)))
 
     def is_finished_on(self, device_id: str) -> bool:
-        """Whether a device is done with it."""
+        """Whether a device has finished it."""
         return device_id in self._finished
 
     def on_opened(self, device_ids: tuple[str, ...]) -> None:
-        """It is open on these devices."""
+        """Record the devices on which it was opened."""
         if self.outcome is None:
             self._devices = device_ids
 
     def on_event(self, event: PlayerEvent) -> None:
-        """A device tells something; a second `finished` of it is ignored, and so is the relay's own summary (no device)."""
+        """Process a device's event; a second `finished` of a device is ignored, and so is the relay's own summary (no device)."""
         device_id, body = event.device_id, event.body
         if not device_id or device_id in self._finished:
             return
@@ -122,8 +121,9 @@ class PlaybackTracker:
                 pass
 
     def fail(self, fault: Fault) -> None:
-        """It is over without having finished; the first outcome stays. One that finished where nobody heard that it was open
-        (that was lost with a stream) has its devices' outcome."""
+        """End it without `finished`; the first outcome stays. If devices finished it but `opened` was lost with a stream, the outcome is
+        that of its devices.
+        """
         if self._devices is None and self._finished:
             self._devices = tuple(self._finished)
         if self.outcome is None:
@@ -132,19 +132,19 @@ class PlaybackTracker:
 
 
 class SeenEvents:
-    """Tells new events from repeated ones, and what to acknowledge. Pure.
+    """Tells new events from repeated ones. Pure.
 
-    An event is known by device, id, conversation and content: a device that comes to a new relay counts its events from 1
-    again, also those of conversations that go on there.
+    An event is identified by device, id, conversation and content: a device that moves to a new relay counts its events from 1 again, also
+    those of conversations that continue there.
     """
 
     def __init__(self) -> None:
         self._seen: OrderedDict[tuple[str, int, str, PlayerEventBody], None] = OrderedDict()
 
     def is_new(self, event: PlayerEvent) -> bool:
-        """Whether the event comes for the first time; remembers it.
+        """Whether the event is new; remembers it.
 
-        What the relay makes has no id, and is not repeated, but for ends: those are told again to a publisher that comes back.
+        Events made by the relay have no id and are not repeated, except for ends: those are resent to a publisher that reconnects.
         """
         if not event.event_id and not isinstance(event.body, Finished):
             return True

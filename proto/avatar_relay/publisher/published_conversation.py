@@ -1,18 +1,18 @@
-"""The publishing side of one conversation: what may be said, what waits, and what goes out next.
+"""The publishing side of one conversation: what it accepts, what waits, and what is sent next.
 
 Rules:
-1. `open` goes out first. Sound is taken until `end_audio`, motion until it is complete; both wait for credit.
-2. What goes out next: the payload of the earliest PTS whose kind has credit; audio wins ties, and audio without PTS
+1. `open` is sent first. Audio is accepted until `end_audio`, motion until it is complete; both wait for credit.
+2. Next to be sent is the payload with the earliest PTS whose kind has credit; audio wins ties, and audio without PTS
    goes first. Payloads of one kind never overtake each other.
-3. `audio_only` takes its place behind the motion taken before it; motion after it is refused.
-4. The wire's `end` is behind everything else, so after `end_audio` it waits until the motion is complete: it has none;
-   it covers the sound to within a keyframe; its maker marked its last message; the caller said so (`end_all`); or none
-   came for `MOTION_GRACE_US`. It never waits for longer than the sound is heard: it goes out `END_AHEAD_US` before the sound is over
-   (`heard`), so that the device finishes with the last sample and a conversation that follows is joined to it. Motion that is
-   handed over within `MOTION_LEAST_US` of `end_audio` is taken in any case.
-5. `close` throws away what waits. Nothing goes out after `end` or `close`.
-6. What went out is kept until all devices hold it (`release`), up to `RETAIN_BYTES` of a kind. After a cut `rewind` puts
-   in front again what the relay did not take; nothing goes out then before the relay says that the conversation is open.
+3. `audio_only` is queued behind the motion accepted before it; motion after it is refused.
+4. The wire's `end` follows everything else, so after `end_audio` it waits until the motion is complete: the conversation has none;
+   it covers the audio to within a keyframe; its last message is marked as such; the caller declared it (`end_all`); or none
+   arrived for `MOTION_GRACE_US`. It never waits for longer than the audio plays: it is sent `END_AHEAD_US` before the audio is over
+   (`heard`), so that the device finishes with the last sample and a following conversation is joined to it. Motion that is
+   handed over within `MOTION_LEAST_US` of `end_audio` is accepted in any case.
+5. `close` discards waiting data. Nothing is sent after `end` or `close`.
+6. Sent data is kept until all devices hold it (`release`), up to `RETAIN_BYTES` per kind. After a cut `rewind` queues
+   again what the relay did not receive; nothing is sent then before the relay reports the conversation as open.
 """
 
 from __future__ import annotations
@@ -34,56 +34,56 @@ from avatar_relay.publisher.media_line import MotionLine, MotionMessage, Slice, 
 from avatar_relay.reasons import DropReason, Fault, Reason
 
 MOTION_GRACE_US = STRICT_SYNC_WAIT_US
-"""How long the end of the sound waits for motion while none of it is heard: as long as a device in `strict_sync` would."""
+"""How long the end of the audio waits for motion before playback begins: as long as a device in `strict_sync` would."""
 END_AHEAD_US = 400_000
-"""What a device holds back of unfinished sound, and the way there and back."""
+"""Unfinished audio that a device holds back, plus a round trip."""
 MOTION_LEAST_US = 200_000
 SHORT_SOUND_US = 300_000
-"""A device may not begin before so much of the sound is there, or its end."""
+"""A device may not start before it holds this much audio, or the end."""
 
 RETAIN_BYTES = 8 << 20
-"""What went out and is not held by all devices is kept up to here: a relay's window (2.5 MiB) and what devices buffer."""
+"""Bound of sent data that not all devices hold: a relay's window (2.5 MiB) and the devices' buffers."""
 
 Outgoing = Media | AudioOnly | ConversationEnd
 PlacedMotion = tuple[MotionMessage, int | None]
-"""Motion with its position; None: behind the motion before it."""
+"""Motion with its position; None: after the motion before it."""
 
 
 class Phase(enum.Enum):
-    """How far a conversation got at this end."""
+    """Progress of a conversation at the publisher."""
 
     OPEN = "open"
     AUDIO_ENDED = "audio_ended"
     COMPLETE = "complete"
-    """Nothing more is taken; what waits goes out."""
+    """Nothing more is accepted; waiting data is still sent."""
     ENDED = "ended"
-    """The end went out."""
+    """The end was sent."""
     CLOSED = "closed"
 
 
 @dataclass(slots=True)
 class _Queue:
-    """What waits of one kind. `seq` is the last one minted, `credit` the bytes that may still go out."""
+    """Waiting payloads of one kind. `seq` is the last one assigned, `credit` the bytes that may still be sent."""
 
     payloads: deque[Payload] = field(default_factory=deque)
     waiting_bytes: int = 0
     credit: int = 0
     seq: int = 0
     sent: deque[Payload] = field(default_factory=deque)
-    """What went out and is not held by all devices."""
+    """Sent payloads that not all devices hold."""
     sent_bytes: int = 0
     released_seq: int = 0
-    """Up to here nothing is kept."""
+    """Payloads up to this `seq` are no longer kept."""
 
     def first_us(self, room: int) -> int | None:
-        """Where the first one lies, -1 where that is not known; None if none waits, or it fits neither into the credit nor `room`."""
+        """PTS of the first waiting payload, -1 if unknown; None if none waits, or it exceeds the credit or `room`."""
         if not self.payloads or len(self.payloads[0].data) > min(self.credit, room):
             return None
         pts_us = self.payloads[0].pts_us
         return -1 if pts_us is None else pts_us
 
     def take(self) -> Payload:
-        """The next one goes out, and is kept; beyond the bound the oldest is not kept any longer."""
+        """Remove the next payload for sending, and keep it; beyond the bound the oldest is no longer kept."""
         payload = self.payloads.popleft()
         size = len(payload.data)
         self.waiting_bytes -= size
@@ -95,13 +95,13 @@ class _Queue:
         return payload
 
     def release(self, seq: int) -> None:
-        """Keep nothing up to this one."""
+        """Stop keeping payloads up to `seq`."""
         while self.sent and self.sent[0].seq <= seq:
             self.sent_bytes -= len(self.sent.popleft().data)
         self.released_seq = max(self.released_seq, seq)
 
     def rewind(self, seq: int, offset: int) -> None:
-        """Let everything go out again but what the relay took: whole payloads up to `seq`, and `offset` bytes of the next one."""
+        """Queue again what the relay did not receive; it has whole payloads up to `seq`, and `offset` bytes of the next one."""
         again = [payload for payload in self.sent if payload.seq > seq + (payload.fragment_offset < offset)]
         self.sent = deque(payload for payload in self.sent if payload.seq <= seq + (payload.fragment_offset < offset))
         size = sum(len(payload.data) for payload in again)
@@ -111,7 +111,7 @@ class _Queue:
         self.credit = 0
 
     def discard(self, kind: Kind) -> Dropped | None:
-        """Throw away what waits; a payload of which a part went out counts."""
+        """Discard waiting payloads and return what was dropped; a partly sent payload counts."""
         if not self.payloads:
             return None
         dropped = Dropped(kind, len({payload.seq for payload in self.payloads}), self.waiting_bytes, DropReason.CONVERSATION_CLOSED)
@@ -121,14 +121,14 @@ class _Queue:
 
 
 class PublishedConversation:
-    """One conversation at the publisher. Not thread-safe; pure. `buffer_bytes` bounds what waits, per kind."""
+    """One conversation at the publisher. Not thread-safe; pure. `buffer_bytes` bounds the waiting data, per kind."""
 
     def __init__(self, opening: ConversationOpen, *, buffer_bytes: int) -> None:
         self.opening = opening
         self.conversation_id = opening.conversation_id
         self.phase = Phase.OPEN
         self.deadline_us: int | None = None
-        """When `tick` has something to do."""
+        """When `tick` must be called; None: not needed."""
         self._buffer_bytes = buffer_bytes
         self._audio = audio_line(opening.audio_format)
         self._motion = None if opening.motion_format is None else MotionLine(opening.motion_format)
@@ -139,18 +139,18 @@ class PublishedConversation:
         self._heard = HeardSound()
         self._audio_ended_us = self._progress_us = 0
         self.lacks_motion = False
-        """The end was said before the motion was complete."""
+        """The end was sent before the motion was complete."""
         self.suspended = False
-        """Rule 6: the relay has not said yet that it is open."""
+        """Rule 6: the relay has not yet reported it as open."""
 
     @property
     def takes_audio(self) -> bool:
-        """Whether more sound may be handed over."""
+        """Whether more audio is accepted."""
         return self.phase is Phase.OPEN
 
     @property
     def motion_refusal(self) -> DropReason | None:
-        """Why motion would not be used now; None if it would."""
+        """Why motion would be refused now; None if it would not."""
         if self._audio_only:
             return DropReason.AUDIO_ONLY
         if self.phase in (Phase.ENDED, Phase.CLOSED):
@@ -159,40 +159,40 @@ class PublishedConversation:
 
     @property
     def audio_payloads(self) -> int:
-        """Payloads of sound that were taken."""
+        """Number of accepted audio payloads."""
         return self._queues[Kind.AUDIO].seq
 
     @property
     def has_audio(self) -> bool:
-        """Whether any whole sample or packet was taken."""
+        """Whether any whole sample or packet was accepted."""
         return self.audio_payloads > 0
 
     @property
     def carried_bytes(self) -> int:
-        """Bytes of a sample that is not whole."""
+        """Bytes of an incomplete sample."""
         return self._audio.carried_bytes
 
     def has_room(self, kind: Kind, size: int) -> bool:
-        """Whether `size` bytes fit into what may wait. Whatever is too large for it fits if nothing waits."""
+        """Whether `size` bytes fit into the buffer. Data larger than the buffer fits if nothing waits."""
         queue = self._queues[kind]
         return not queue.payloads or queue.waiting_bytes + size <= self._buffer_bytes
 
     def audio_steps(self, data: bytes) -> list[bytes]:
-        """What is carried of `data`, in pieces that are taken one after the other, so that waiting for room is possible in between.
+        """Split `data` into pieces to be pushed one after the other, so that the caller can wait for room in between.
 
-        There is at least one, which may be empty. Raises `InvalidMediaError` on what is not of the declared format; then nothing is taken.
+        Returns at least one, which may be empty. Raises `InvalidMediaError` if it is not of the declared format; then nothing is accepted.
         """
         data = admit(self._audio, data)
         step = self._audio.step_bytes
         return [data[start : start + step] for start in range(0, len(data), step)] or [data]
 
     def push_audio(self, data: bytes) -> None:
-        """Take sound, one piece of it. Raises `InvalidMediaError` on what cannot be a packet, and has then taken nothing."""
+        """Accept one piece of audio. Raises `InvalidMediaError` if it cannot be a packet; then nothing is accepted."""
         assert self.takes_audio
         self._append(Kind.AUDIO, self._audio.cut(data))
 
     def finish_audio(self) -> None:
-        """No sound follows: take what was kept back because it could have been a header."""
+        """No audio follows: accept bytes kept back because they could have been a header."""
         assert self.takes_audio
         self._append(Kind.AUDIO, self._audio.cut(self._audio.border.finish()))
 
@@ -204,9 +204,9 @@ class PublishedConversation:
         return self._motion.inspect(data)
 
     def inspect_all(self, frames: Sequence[bytes], at_us: int | list[int] | None) -> list[PlacedMotion]:
-        """Check motion payloads; rows with a position each are cut where they leave the grid.
+        """Check motion payloads; rows with one position each are split where they leave the grid.
 
-        Raises `InvalidMediaError`, and `ValueError` if there are not as many positions as keyframes.
+        Raises `InvalidMediaError`, and `ValueError` if the number of positions differs from that of the keyframes.
         """
         messages = [self.inspect_motion(frame) for frame in frames]
         if not isinstance(at_us, list):
@@ -221,7 +221,7 @@ class PublishedConversation:
         return [part for message, end in parts for part in motion.split(message, at_us[end - message.keyframes : end])]
 
     def push_motion(self, message: MotionMessage, now_us: int, at_us: int | None = None) -> None:
-        """Take a checked motion payload: behind the last one, or at a position."""
+        """Accept a checked motion payload: after the last one, or at a position."""
         assert self.motion_refusal is None
         assert self._motion is not None
         self._append(Kind.MOTION, [self._motion.place(message, at_us)])
@@ -229,27 +229,27 @@ class PublishedConversation:
         self._settle(now_us)
 
     def set_audio_only(self, now_us: int) -> None:
-        """Sound only from here on. Final; saying it again, or of a conversation without motion, changes nothing."""
+        """Audio only from here on. Final; no effect if repeated, or for a conversation without motion."""
         if self._audio_only or self._motion is None or self.phase not in (Phase.OPEN, Phase.AUDIO_ENDED):
             return
         self._audio_only = self._audio_only_due = self._motion_complete = True
         self._settle(now_us)
 
     def end_audio(self, now_us: int) -> None:
-        """No more sound; motion may still come (rule 4)."""
+        """No more audio; motion may still follow (rule 4)."""
         self.finish_audio()
         self.phase = Phase.AUDIO_ENDED
         self._audio_ended_us = now_us
         self._settle(now_us)
 
     def heard(self, device_id: str, body: PlayerEventBody, now_us: int) -> None:
-        """A device tells something of its playback."""
+        """Process a device's playback event."""
         self._heard.on_event(device_id, body, now_us)
         if self.phase is Phase.AUDIO_ENDED:
             self.deadline_us = self._deadline_us()
 
     def end_all(self, now_us: int) -> None:
-        """No more of anything."""
+        """No more audio or motion."""
         self._motion_complete = True
         if self.phase is Phase.OPEN:
             self.finish_audio()
@@ -257,7 +257,7 @@ class PublishedConversation:
         self._settle(now_us)
 
     def tick(self, now_us: int) -> None:
-        """Stop waiting for motion where its time is over."""
+        """Stop waiting for motion once the deadline has passed."""
         if self.deadline_us is not None and now_us >= self.deadline_us:
             self.lacks_motion = True
             self.end_all(now_us)
@@ -276,7 +276,7 @@ class PublishedConversation:
             self.deadline_us = self._deadline_us()
 
     def _deadline_us(self) -> int:
-        """Until when motion is waited for (rule 4)."""
+        """The time until which motion is awaited (rule 4)."""
         patience_us, least_us = self._progress_us + MOTION_GRACE_US, self._audio_ended_us + MOTION_LEAST_US
         length_us = self._audio.length_us
         over_us = self._heard.over_us(length_us)
@@ -286,7 +286,7 @@ class PublishedConversation:
         return least_us if is_short and not self._heard.has_begun else patience_us
 
     def close(self) -> list[Dropped]:
-        """Throw away what waits, for good; tells what that was."""
+        """Discard waiting data permanently, and return what was dropped."""
         self.phase = Phase.CLOSED
         self.deadline_us = None
         self._audio_only_due = False
@@ -296,20 +296,20 @@ class PublishedConversation:
 
     @property
     def held(self) -> Cursor:
-        """Up to here nothing is kept, because all devices hold it (or there was no more room)."""
+        """Payloads up to this cursor are no longer kept, because all devices hold them (or `RETAIN_BYTES` was exceeded)."""
         return Cursor(self.conversation_id, self._queues[Kind.AUDIO].released_seq, self._queues[Kind.MOTION].released_seq)
 
     def release(self, held: Cursor) -> None:
-        """All devices hold the payloads up to here."""
+        """All devices hold the payloads up to this cursor."""
         self._queues[Kind.AUDIO].release(held.audio_seq)
         self._queues[Kind.MOTION].release(held.motion_seq)
 
     def forget(self) -> None:
-        """It is over: keep nothing."""
+        """The conversation is over: keep nothing."""
         self.release(Cursor(self.conversation_id, self._queues[Kind.AUDIO].seq, self._queues[Kind.MOTION].seq))
 
     def rewind(self, taken: Taken) -> None:
-        """Go on behind what the relay took, once it says that the conversation is open (rule 6)."""
+        """Continue behind the data that the relay has, once it reports the conversation as open (rule 6)."""
         self.suspended = True
         self._queues[Kind.AUDIO].rewind(taken.cursor.audio_seq, taken.audio_bytes)
         self._queues[Kind.MOTION].rewind(taken.cursor.motion_seq, taken.motion_bytes)
@@ -318,12 +318,12 @@ class PublishedConversation:
             self.phase = Phase.COMPLETE
 
     def grant(self, credit: Credit) -> None:
-        """More bytes may go out."""
+        """Add credit."""
         self._queues[Kind.AUDIO].credit += credit.audio_bytes
         self._queues[Kind.MOTION].credit += credit.motion_bytes
 
     def next_message(self) -> Outgoing | None:
-        """What goes out now; None if nothing waits, or nothing may go."""
+        """The next message to send; None if nothing waits, or nothing may be sent."""
         if self.phase in (Phase.ENDED, Phase.CLOSED) or self.suspended:
             return None
         if payloads := self._take():
@@ -338,11 +338,11 @@ class PublishedConversation:
 
     @property
     def is_waiting(self) -> bool:
-        """Whether anything that was taken has not gone out."""
+        """Whether any accepted data has not been sent."""
         return self._audio_only_due or any(queue.payloads for queue in self._queues.values())
 
     def _take(self) -> list[Payload]:
-        """What goes out in one message, in the order of rule 2."""
+        """The payloads of the next message, in the order of rule 2."""
         audio, motion = self._queues[Kind.AUDIO], self._queues[Kind.MOTION]
         taken: list[Payload] = []
         room = MAX_JOINED_BYTES

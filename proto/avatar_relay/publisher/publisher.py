@@ -1,13 +1,13 @@
-"""The publisher: one stream to the relay, kept up, with all conversations on it.
+"""The publisher: one stream to the relay, reconnected when lost, with all conversations on it.
 
 Rules of the stream:
-1. The first message is `hello`; nothing else goes out before the relay's `welcome`. One task writes, one reads.
+1. The first message is `hello`; nothing else is sent before the relay's `welcome`. One task writes, one reads.
 2. A stream that ends or is silent for `PEER_TIMEOUT_US` is cut, and the next attempt follows after a wait (`avatar_relay.backoff`);
-   not after a final refusal. For `PATIENCE_US` nothing fails: verbs take what they are given, up to their bounds, and go on when
+   not after a final refusal. For `PATIENCE_US` nothing fails: verbs accept data up to their bounds, and sending continues when
    there is a stream again (see `publisher_session`).
-3. After that all unfinished conversations fail, and verbs raise. Attempts go on until the publisher is closed.
-4. Leaving `async with` ends what is open, waits up to `CLOSE_TIMEOUT_S` until all of it went out, and closes. Leaving it
-   with an exception closes at once; the relay then ends what is open after the publisher's lease.
+3. After that all unfinished conversations fail, and verbs raise. Attempts continue until the publisher is closed.
+4. Leaving `async with` ends open conversations, waits up to `CLOSE_TIMEOUT_S` until all data was sent, and closes. Leaving it
+   with an exception closes at once; the relay then ends open conversations after the publisher's lease.
 """
 
 from __future__ import annotations
@@ -45,12 +45,12 @@ if TYPE_CHECKING:
     import grpc
 
 BUFFER_BYTES = 2 << 20
-"""What may wait at the publisher per conversation and kind: a minute of 16 kHz sound, three of motion."""
+"""Bound of the data that waits at the publisher, per conversation and kind: a minute of 16 kHz audio, three of motion."""
 PATIENCE_US = DEVICE_LEASE_US
-"""How long a relay may be away: as long as devices wait with what they hold."""
+"""How long a relay may be away: as long as devices wait with the data that they hold."""
 CLOSE_TIMEOUT_S = 30.0
 SILENT_BEATS = 4
-"""The relay answers each ping: it is not called silent before so many of them, where the relay asks for few."""
+"""The relay answers each ping. If it asks for rare pings, it counts as silent only after this many heartbeats."""
 _SOFTWARE = f"avatar-relay {version('avatar-relay')}"
 _US_PER_S = 1_000_000
 
@@ -64,9 +64,9 @@ def _monotonic_us() -> int:
 class Publisher:
     """Publishes conversations over one stream. Use as `async with`; belongs to one event loop.
 
-    `random_bytes` makes ids, `jitter` (0 to 1) spreads reconnects, `now_us` is a monotonic clock: all three for tests.
-    `trace` gives the trace context of a new conversation; by default that of the span active where it is opened.
-    `publisher_id` is kept over reconnects; by default it is made up. Arguments that cannot be are a `TypeError` or `ValueError`.
+    `random_bytes` makes ids, `jitter` (0 to 1) spreads reconnects, `now_us` is a monotonic clock: all three for tests. `trace` returns the
+    trace context of a new conversation; by default that of the span that is active at its opening. `publisher_id` is kept over reconnects;
+    by default it is random. Invalid arguments raise `TypeError` or `ValueError`.
     """
 
     def __init__(
@@ -99,12 +99,12 @@ class Publisher:
         self._random_bytes = random_bytes
         self._attempts = Attempts(PUBLISHER_BACKOFF, jitter)
         self.session = PublisherSession()
-        """All conversations; for avatars."""
+        """All conversations; used by avatars."""
         self._token = ""
         self._connected = False
         self._streams = 0
         self._patient = False
-        """There was a stream not long ago, and there may be one again soon."""
+        """The stream was lost recently and may come back: nothing fails yet."""
         self._failure: ConnectionLostError | None = None
         self._goaway_ms = 0
         """How long the relay asked to wait when it ended the stream."""
@@ -123,23 +123,23 @@ class Publisher:
         trace: Callable[[str], TraceContext] | None = None,
         media_tick_us: int = 0,
     ) -> Self:
-        """A publisher over gRPC to `address` (HOST:PORT), in plaintext where no `credentials` are given.
+        """A publisher over gRPC to `address` (HOST:PORT), in plaintext without `credentials`.
 
         Of several addresses one is drawn and kept; when it fails, the next one follows.
 
-        `media_tick_us`: what is said may wait that long (up to a second), so that many live conversations cost one message; 0: it leaves
-        at once.
-        `token` is what the relay knows it by: the text, or the file that holds it, which is read anew for each stream.
+        `media_tick_us`: media may wait that long (up to a second), so that many live conversations share one message; 0: it is sent at
+        once.
+        `token` authenticates the publisher at the relay: the text, or the file that holds it, which is read again for each stream.
         """
         relays = RelayList(as_addresses(address, "address", MAX_RELAYS), random.random)
         if credentials is not None:
-            import grpc  # late: a caller with credentials has imported it
+            import grpc  # late: a caller with credentials has already imported it
 
             check_type(credentials, grpc.ChannelCredentials, "credentials")
         if not (token is None or isinstance(token, str | Path)):
-            raise TypeError(f"token must be a str or a Path, not {type(token).__name__}")  # a token is not shown
+            raise TypeError(f"token must be a str or a Path, not {type(token).__name__}")  # the error does not show a token
 
-        from avatar_relay.publisher.grpc_link import GrpcConnector  # late: it brings gRPC
+        from avatar_relay.publisher.grpc_link import GrpcConnector  # late: it imports gRPC
 
         connector = GrpcConnector(relays, credentials, token)
         return cls(connector.open, publisher_id=publisher_id, trace=trace, media_tick_us=media_tick_us, relays=relays)
@@ -175,7 +175,7 @@ class Publisher:
         return self
 
     async def __aexit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
-        """Rule 4."""
+        """Close (rule 4)."""
         try:
             if kind is None:
                 await self._finish()
@@ -190,16 +190,16 @@ class Publisher:
         pacing: Pacing = Pacing.BURST,
         on_playing: OnPlaying = OnPlaying.REPLACE,
     ) -> Avatar:
-        """A face on one or more devices or groups, each an argument of its own; nothing is sent before its first sound.
+        """An avatar on one or more devices or groups, each a separate argument; nothing is sent before its first audio.
 
-        Raises `TypeError`, and `ValueError` for names that cannot be.
+        Raises `TypeError`, and `ValueError` for invalid names.
         """
         return Avatar(self, AvatarSettings(targets, audio_format, motion_format, pacing, on_playing))
 
     async def flush(self) -> None:
-        """Wait until the relay has everything that was handed over, as the devices' credit allows. Raises `ConnectionLostError`.
+        """Wait until the relay has all data handed over so far, as the devices' credit allows. Raises `ConnectionLostError`.
 
-        A ping behind it all proves that: what merely left may be lost when the stream is closed.
+        A ping behind the data proves it: data that was merely sent may be lost when the stream is closed.
         """
         self.check()
         while True:
@@ -221,14 +221,14 @@ class Publisher:
     # --- for avatars -----------------------------------------------------------------------------------------------
 
     def check(self) -> None:
-        """Raise `PublisherClosedError`, or `ConnectionLostError` if there is no stream and none is hoped for."""
+        """Raise `PublisherClosedError`, or `ConnectionLostError` if there is no stream and none is expected."""
         if self._runner is None:
             raise PublisherClosedError("the publisher is not open: use it within `async with`")
         if not self._connected and not self._patient:
             raise self._why_not_connected("there is no stream to the relay at present")
 
     def wake(self) -> None:
-        """There may be something to send."""
+        """Wake the writer: there may be something to send."""
         self._writer.wake()
 
     def mint_id(self) -> str:
@@ -239,28 +239,28 @@ class Publisher:
         """The context of the conversation's trace."""
         return current_context() if self._trace is None else check_type(self._trace(conversation_id), TraceContext, "trace's result")
 
-    # --- the life of the stream ------------------------------------------------------------------------------------
+    # --- lifecycle of the stream ---------------------------------------------------------------------------------------
 
     @property
     def _is_refused(self) -> bool:
-        """Whether no attempt can help: each relay refused, or another stream of this publisher took over."""
+        """Whether further attempts are useless: each relay refused, or another stream of this publisher took over."""
         failure = self._failure
         return failure is not None and failure.final and (self._relays.all_refused or failure.reason is Reason.REPLACED)
 
     @property
     def _is_handed_on(self) -> bool:
-        """Whether the relay ended the stream because it goes out of service."""
+        """Whether the relay ended the stream because it is draining."""
         return self._failure is not None and self._failure.reason is Reason.DRAINING
 
     def _why_not_connected(self, otherwise: str) -> ConnectionLostError:
-        """A new error each time, because one that is raised again and again gathers tracebacks."""
+        """The cause as a new error each time, because one that is raised repeatedly gathers tracebacks."""
         if self._failure is None:
             return ConnectionLostError(otherwise)
         known = self._failure
         return ConnectionLostError(str(known), final=known.final, fault=known.fault, foreign=known.foreign)
 
     async def _run(self) -> None:
-        """Task boundary: whatever is wrong in here ends the publisher with a clear failure."""
+        """Task boundary: any bug in here ends the publisher with a clear failure."""
         try:
             await self._keep_connected()
         except Exception as error:
@@ -283,7 +283,7 @@ class Publisher:
             now_us = self.now_us()
             wait_s = self._next_relay(now_us)
             if self._connected:
-                level = logging.INFO if self._is_handed_on else logging.WARNING  # a relay that is asked to end is no trouble
+                level = logging.INFO if self._is_handed_on else logging.WARNING  # a draining relay is no problem
                 logger.log(level, "stream to the relay lost: publisher=%s cause=%s", self.publisher_id, self._failure)
                 patience_ends_us = now_us + PATIENCE_US
                 self._attempts.lost(now_us - began_us)
@@ -299,7 +299,7 @@ class Publisher:
             await asyncio.sleep(max(self._attempts.wait_s(), wait_s))
 
     def _next_relay(self, now_us: int) -> float:
-        """Choose the relay of the next attempt; returns how long it is to be waited for at least, in seconds."""
+        """Choose the relay of the next attempt; returns the minimum wait before it, in seconds."""
         failure = self._failure
         fault = None if failure is None else failure.fault
         asked_s = asked_to_wait_s(self._goaway_ms, 0 if fault is None else fault.retry_after_ms)
@@ -309,7 +309,7 @@ class Publisher:
         return self._relays.ended(now_us, asked_s, stay=stay, refused=refused)
 
     async def _one_stream(self) -> None:
-        """Connect and exchange messages until the stream is lost. Raises `ConnectionLostError`, always."""
+        """Connect and exchange messages until the stream is lost. Always raises `ConnectionLostError`."""
         link = await self._connector()
         lost: list[ConnectionLostError] = []
         try:
@@ -373,7 +373,7 @@ class Publisher:
         await self._changed.wait()
 
     async def _finish(self) -> None:
-        """End what is open and let it go out."""
+        """End open conversations and wait until their data was sent."""
         if not self._connected and (not self._patient or self.session.has_nothing_to_say):
             return
         try:

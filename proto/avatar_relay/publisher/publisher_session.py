@@ -1,17 +1,17 @@
-"""All conversations of a publisher over one stream: what is opened, what the relay answers, what a cut does to them.
+"""All conversations of a publisher over one stream: opening, the relay's answers, and recovery after a cut.
 
 Rules:
-1. A cut fails nothing. What devices do not hold yet is kept, and more is taken meanwhile.
-2. A relay that knows the session tells how far it got with each conversation; each goes on behind that. One that was
-   interrupted, or stopped for a fault, is interrupted again, since that may have been on its way.
-3. What the relay does not have (it was restarted, or the `open` was on its way) is opened again where the devices are.
-   A device that is not there yet is asked for again for `REOPEN_US`; one that holds no more of it has lost it: the end
+1. A cut fails nothing. Data that devices do not hold yet is kept, and more is accepted meanwhile.
+2. A relay that knows the session reports its progress in each conversation; each continues behind that. One that was
+   interrupted, or stopped by a fault, is interrupted again, since that message may have been lost.
+3. A conversation that the relay does not have (it restarted, or `open` was lost) is opened again on the same devices.
+   An absent device is retried for `REOPEN_US`; one that holds no more of it has lost it: the end
    that the relay would have made is made here.
-4. Faults that come before `opened` may concern some targets only. What the relay says about one `open` comes together, so
-   where a pong comes after such a fault and `opened` did not, the conversation was opened nowhere and has failed.
-5. A fault that the relay reports later stops the publishing; how it ended is still told by the devices, except where the
-   conversation is not ours (`_FOREIGN`). Where all devices finish it before its end was said, publishing stops as well.
-   The owner learns of it at the next sound (`stopped`).
+4. Faults that arrive before `opened` may concern some targets only. The relay's answers to one `open` arrive together, so
+   if a pong follows such a fault without `opened`, the conversation was opened nowhere and has failed.
+5. A fault that the relay reports later stops the publishing; its outcome is still reported by the devices, unless the
+   conversation is not ours (`_FOREIGN`). If all devices finish it before its end was sent, publishing stops as well.
+   The owner learns of it at the next audio (`stopped`).
 """
 
 from __future__ import annotations
@@ -53,23 +53,23 @@ from avatar_relay.reasons import Fault, FinishReason, Reason
 _FOREIGN = frozenset({Reason.CONVERSATION_UNKNOWN, Reason.CONVERSATION_NOT_YOURS})
 _ALREADY_SAID = frozenset({Reason.CONVERSATION_ENDED, Reason.CONVERSATION_CLOSED})
 _LATER = frozenset({Reason.DEVICE_UNKNOWN, Reason.DRAINING})
-"""Answers to what is opened again that mean: not yet."""
+"""Answers to reopening that mean: not yet."""
 REOPEN_US = DEVICE_LEASE_US
-"""How long devices are waited for after a cut: as long as a relay would keep their sessions."""
+"""How long devices are awaited after a cut: as long as a relay would keep their sessions."""
 TOLD_AGAIN_US = 6_000_000
-"""Devices tell again what is not acknowledged, every two seconds."""
+"""Time limit for a device to repeat its unacknowledged events, which it does every two seconds."""
 AGAIN_MS = 50
-"""Pause between two questions at least."""
+"""Minimum pause between two attempts."""
 _BARRIER = Ping(0, 0)
-"""Any pong will do; this one makes it come at once."""
+"""A ping whose pong shows that all answers before it have arrived."""
 
 Told = PlayerEvent | ConversationError
-"""What a conversation's owner is told of it."""
+"""Events that a conversation's owner receives."""
 
 
 @dataclass(slots=True, eq=False)
 class Record:
-    """A conversation with what is known of its playback. `moved` is called after each change, `told` with each event."""
+    """A conversation with its playback state. `moved` is called after each change, `told` with each event."""
 
     conversation: PublishedConversation
     playback: PlaybackTracker
@@ -77,13 +77,13 @@ class Record:
     told: Callable[[Told], None]
     targets: tuple[str, ...] = ()
     stopped: Fault | None = None
-    """Why it takes no more, where that was not its owner's wish."""
+    """Why it accepts no more data; None if it was not stopped, or its owner stopped it."""
     held: dict[str, Cursor] = field(default_factory=dict)
-    """What each device holds."""
+    """The cursor that each device holds."""
     steered: Pause | Resume | None = None
-    """Which of these was said last; a stream may have swallowed it."""
+    """The last of these that was sent; it may have been lost with a stream."""
     again_until_us: int = 0
-    """It is being opened again, and asked for until then; 0 if it is not."""
+    """It is being opened again, and retried until then; 0 if not."""
 
     @property
     def conversation_id(self) -> str:
@@ -97,31 +97,31 @@ class Record:
 
 
 class PublisherSession:
-    """Keeps the records and the outbox. Pure but for the callbacks of its records; not thread-safe."""
+    """Keeps the records and the outbox. Pure except for the callbacks of its records; not thread-safe."""
 
     def __init__(self) -> None:
         self.outbox = SendQueue()
         self.last_pong_id = 0
-        """All that was said before the ping of this id, the relay has taken."""
+        """The relay has received everything that was sent before the ping of this id."""
         self._records: OrderedDict[str, Record] = OrderedDict()
         self._live: list[Record] = []
-        """Those of them that were not over when `_unfinished` looked last."""
+        """The records that were not over at the last call of `_unfinished`."""
         self._again_due_us: dict[str, int] = {}
-        """When to ask again for a conversation."""
+        """When to try again to open a conversation."""
         self._ledger = SeenEvents()
         self._is_cut = False
         self._patient_until_us = 0
-        """The relay is new: devices may still be on their way to it."""
+        """The relay is new: until then devices may still be reconnecting to it."""
         self._unopened: dict[str, Fault] = {}
 
     def record(self, conversation_id: str) -> Record | None:
-        """A conversation; the last `MAX_CLOSED_CONVERSATIONS` that are over are remembered."""
+        """Return a conversation; the last `MAX_CLOSED_CONVERSATIONS` that are over are remembered."""
         return self._records.get(conversation_id)
 
     def open(self, record: Record, targets: tuple[str, ...], now_us: int) -> None:
         """Open a conversation. Raises `BufferFullError`."""
         record.targets = targets
-        if not self._is_cut:  # else the next stream opens it
+        if not self._is_cut:  # otherwise the next stream opens it
             nothing = None
             if now_us < self._patient_until_us:
                 record.again_until_us, nothing = self._patient_until_us, record.conversation.held
@@ -133,24 +133,24 @@ class PublisherSession:
         self._forget()
 
     def stir(self, record: Record) -> None:
-        """Something happened to its conversation: it may have something to say now."""
+        """Notify that this conversation may have something to send now."""
         self.outbox.add(record.conversation)
 
     def say(self, message: FromPublisher) -> None:
-        """Say something beside media. Raises `BufferFullError`."""
+        """Queue a message other than media. Raises `BufferFullError`."""
         self.outbox.say(message)
         if isinstance(message, Pause | Resume) and (record := self._records.get(message.conversation_id)) is not None:
             record.steered = message
 
     def close(self, record: Record) -> None:
-        """Throw away what waits of a conversation, and tell what that was."""
+        """Discard and report the waiting data of a conversation."""
         for dropped in record.conversation.close():
             self.tell_dropped(record, dropped)
         self.stir(record)
         record.moved()
 
     def end_all(self, now_us: int) -> None:
-        """Say the end of whatever is open; what has no sound yet is interrupted. Raises `BufferFullError`."""
+        """End all open conversations; those without audio are interrupted. Raises `BufferFullError`."""
         for record in self._unfinished():
             if record.conversation.takes_audio:
                 record.conversation.finish_audio()
@@ -162,11 +162,11 @@ class PublisherSession:
                 self.close(record)
 
     def tell_dropped(self, record: Record, dropped: Dropped) -> None:
-        """Report what was dropped here, as a device would."""
+        """Report data dropped here, as a device would."""
         record.told(PlayerEvent(0, record.conversation_id, dropped))
 
     def next_message(self) -> FromPublisher | None:
-        """What goes out now."""
+        """The next message to send."""
         message = self.outbox.next_message()
         conversation_id = getattr(message, "conversation_id", None)
         record = self._records.get(conversation_id) if conversation_id else None
@@ -175,7 +175,7 @@ class PublisherSession:
         return message
 
     def handle(self, message: ToPublisher, now_us: int) -> None:
-        """The relay says something."""
+        """Process a message from the relay."""
         match message:
             case Opened(conversation_id, device_ids):
                 self._unopened.pop(conversation_id, None)
@@ -213,7 +213,7 @@ class PublisherSession:
         record.targets, record.again_until_us, record.conversation.suspended = device_ids, 0, False
 
     def _on_held(self, record: Record, device_id: str, cursor: Cursor) -> None:
-        """Keep only what a device lacks; of one that is done with it nothing is waited for."""
+        """Keep only what a device lacks; devices that have finished it do not count."""
         record.held[device_id] = cursor
         lacking = [device for device in record.playback.device_ids if not record.playback.is_finished_on(device)]
         cursors = [record.held.get(device, Cursor(record.conversation_id)) for device in lacking]
@@ -228,7 +228,7 @@ class PublisherSession:
             return
         record = self._records.get(event.conversation_id)
         if record is None or (isinstance(event.body, Finished) and record.playback.is_finished_on(event.device_id)):
-            return  # two relays that did not hear of each other may each have made an end
+            return  # two relays that did not know of each other may each have made an end
         record.playback.on_event(event)
         record.conversation.heard(event.device_id, event.body, now_us)
         self.stir(record)
@@ -246,7 +246,7 @@ class PublisherSession:
         if record.is_over or (record.again_until_us and self._ask_again(record, error, now_us)):
             return
         if record.again_until_us and error.fault.reason is Reason.CONVERSATION_UNKNOWN:
-            return  # a command that came before it was opened again; an interrupt is said once more then
+            return  # answers a command sent before the reopening; an interrupt is resent then
         if record.again_until_us and record.playback.is_opened:
             if error.device_id and error.fault.reason in (*_LATER, Reason.DEVICE_LOST):
                 self._lose_device(record, error.device_id, now_us)
@@ -254,7 +254,7 @@ class PublisherSession:
                 self.fail(record, error.fault)
             return
         if error.fault.reason is Reason.DRAINING:
-            record.conversation.suspended = True  # handed back: it goes on at the next relay, or is opened there
+            record.conversation.suspended = True  # handed back: it continues at the next relay, or is opened there
             return
         if said_all and error.fault.reason in _ALREADY_SAID:
             return
@@ -273,7 +273,7 @@ class PublisherSession:
         self.close(record)
 
     def _fail_unopened(self) -> None:
-        """Rule 4."""
+        """Fail conversations that were opened nowhere (rule 4)."""
         for conversation_id, fault in self._unopened.items():
             record = self._records.get(conversation_id)
             if record is not None:
@@ -282,13 +282,13 @@ class PublisherSession:
         self._unopened.clear()
 
     def cut(self) -> None:
-        """The stream is gone (rule 1)."""
+        """The stream was lost (rule 1)."""
         self._is_cut = True
         self.outbox.forget_control()
         self._unopened.clear()
 
     def resumed(self, taken: Iterable[Taken], now_us: int) -> None:
-        """A new stream stands; `taken` is how far its relay got with the conversations that it has (rules 2 and 3)."""
+        """A new stream is open; `taken` is its relay's progress in the conversations that it has (rules 2 and 3)."""
         self._is_cut = False
         known = {item.cursor.conversation_id: item for item in taken}
         self._patient_until_us = now_us + (0 if known else REOPEN_US)
@@ -314,7 +314,7 @@ class PublisherSession:
         self.outbox.repeat(first_words)
 
     def _is_done_everywhere(self, record: Record) -> bool:
-        """Whether all its targets told its end although nobody heard that it was open: then it is over, and not opened again."""
+        """Whether all targets reported the end although `opened` never arrived: then it is over, and not opened again."""
         if not record.targets or not all(record.playback.is_finished_on(target) for target in record.targets):
             return False
         record.playback.on_opened(record.targets)
@@ -328,18 +328,18 @@ class PublisherSession:
         return all(record.conversation.phase is Phase.CLOSED for record in self._unfinished())
 
     def _again(self, record: Record) -> PublishOpen:
-        """What opens a conversation again."""
+        """The message that opens a conversation again."""
         self._again_due_us.pop(record.conversation_id, None)
         return PublishOpen(record.conversation.opening, record.targets, record.conversation.held)
 
     @property
     def deadline_us(self) -> int | None:
-        """`tick` has nothing to do before this."""
+        """`tick` has nothing to do before this time."""
         outbox_us = self.outbox.deadline_us
         return min([*self._again_due_us.values(), *([] if outbox_us is None else [outbox_us])], default=None)
 
     def tick(self, now_us: int) -> None:
-        """Let time-outs take effect, and ask again for devices that were not there."""
+        """Apply time-outs, and retry on devices that were absent."""
         self.outbox.tick(now_us)
         for conversation_id, due_us in tuple(self._again_due_us.items()):
             record = self._records.get(conversation_id)
@@ -349,9 +349,9 @@ class PublisherSession:
                 self.outbox.repeat([self._again(record)])
 
     def _ask_again(self, record: Record, error: ConversationError, now_us: int) -> bool:
-        """Whether an answer to what was opened again means that it may be asked for later, and then again."""
+        """Whether the answer to a reopening means that a later attempt may succeed; schedules it."""
         pause_ms = AGAIN_MS
-        if error.fault.reason is Reason.CONVERSATION_ID_TAKEN:  # it finished meanwhile; its device tells so until we acknowledge it
+        if error.fault.reason is Reason.CONVERSATION_ID_TAKEN:  # it finished meanwhile; its device repeats that until acknowledged
             record.again_until_us = min(record.again_until_us, now_us + TOLD_AGAIN_US)
             pause_ms = 10 * AGAIN_MS
         elif error.fault.reason not in _LATER:
@@ -360,32 +360,32 @@ class PublisherSession:
         return now_us < record.again_until_us
 
     def _lose_device(self, record: Record, device_id: str, now_us: int) -> None:
-        """A device cannot go on: it is over there, as the relay would have told."""
+        """A device cannot continue: end the conversation there, as the relay would have."""
         record.targets = tuple(target for target in record.targets if target != device_id)
         body = Finished(record.playback.position_us, interrupted=True, reason=FinishReason.DEVICE_LOST.value)
         self._on_event(PlayerEvent(0, record.conversation_id, body, device_id), now_us)
 
     def fail_all(self, fault: Fault) -> None:
-        """Nothing more will be heard of any conversation (rule 3)."""
+        """Fail all unfinished conversations: nothing more will be received about them (rule 3)."""
         self._unopened.clear()
         for record in self._unfinished():
             self.fail(record, fault)
 
     def abandon(self, fault: Fault) -> None:
-        """The owner leaves: whoever waits for an outcome gets `fault`, and nothing more is told."""
+        """The owner leaves: all waiting callers get `fault`, and no more events are delivered."""
         for record in self._unfinished():
             record.told = _nobody
             self.fail(record, fault)
 
     def fail(self, record: Record, fault: Fault) -> None:
-        """Nothing more will be heard of a conversation."""
+        """Fail a conversation: nothing more will be received about it."""
         self._again_due_us.pop(record.conversation_id, None)
         record.playback.fail(fault)
         self._stop(record, fault)
         record.told(ConversationError(record.conversation_id, fault))
 
     def _unfinished(self) -> list[Record]:
-        """Those that are not over, in a list of its own: what is told of one may open another."""
+        """Records that are not over, as a copy: a listener may open another conversation."""
         self._live = [record for record in self._live if not record.is_over]
         return self._live.copy()
 
@@ -397,4 +397,4 @@ class PublisherSession:
 
 
 def _nobody(_: Told) -> None:
-    """Told to nobody."""
+    """Discard an event."""

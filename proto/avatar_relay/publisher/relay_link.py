@@ -1,4 +1,4 @@
-"""The line between the library and the relay: one Protocol, whether there is a wire or not."""
+"""The link between the library and the relay: one Protocol, with or without a wire."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ class RelayLink(Protocol):
     """One stream to the relay. One task sends, one receives."""
 
     async def send(self, message: FromPublisher | Joined) -> None:
-        """Hand a message over; waits while the line is full. Cancelling may break the line.
+        """Send a message; waits while the link is full. Cancelling may break the link.
 
-        Raises `ConnectionLostError`, and `UnsendableError` if a message cannot be sent though the line is whole.
+        Raises `ConnectionLostError`, and `UnsendableError` if a message cannot be sent although the link works.
         """
         ...
 
     async def receive(self) -> ToPublisher | None:
-        """The next message; None once the relay ended the stream. Raises `ConnectionLostError`. Cancelling may break the line."""
+        """The next message; None once the relay has ended the stream. Raises `ConnectionLostError`. Cancelling may break the link."""
         ...
 
     async def close(self) -> None:

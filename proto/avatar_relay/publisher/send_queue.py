@@ -1,9 +1,9 @@
-"""What goes out on the one stream, in which order.
+"""Orders the messages of the publisher's stream.
 
 Rules:
-1. Control first, in the order in which it was said; then acknowledgements, one a device; then a ping; then media.
-2. Conversations take turns, one message each, so that a long one does not hold up a short one. One that has nothing to say
-   leaves, and comes back with `add` when something happened to it: what a message costs does not grow with how many are open.
+1. Control first, in the order in which it was queued; then acknowledgements, one per device; then a ping; then media.
+2. Conversations take turns, one message each, so that a long one does not delay a short one. One that has nothing to send
+   leaves, and returns with `add` when its state changes: the cost of a message does not grow with the number of open ones.
 3. Control is bounded by `MAX_CONTROL`; media is bounded by its conversations; of pings and of a device's
    acknowledgements only the latest waits.
 """
@@ -18,11 +18,11 @@ from avatar_relay.publisher.errors import BufferFullError
 from avatar_relay.publisher.published_conversation import Phase, PublishedConversation
 
 MAX_CONTROL = 1_024
-"""Commands that may wait; a stream that takes none of so many is as good as dead."""
+"""Bound of waiting commands; a stream that accepts none of so many is as good as dead."""
 
 
 class SendQueue:
-    """Orders what is said. Pure; not thread-safe."""
+    """Orders the messages to send. Pure; not thread-safe."""
 
     def __init__(self) -> None:
         self._control: deque[FromPublisher] = deque()
@@ -31,7 +31,7 @@ class SendQueue:
         self._open: dict[PublishedConversation, None] = {}
         """All that are neither ended nor closed."""
         self._turns: OrderedDict[PublishedConversation, None] = OrderedDict()
-        """Those of them that may have something to say."""
+        """Those of them that may have something to send."""
         self.deadline_us: int | None = None
         """`tick` has nothing to do before this; perhaps nothing then."""
 
@@ -42,12 +42,12 @@ class SendQueue:
 
     @property
     def is_empty(self) -> bool:
-        """Whether all that was said went out; a conversation that is still open with nothing waiting does not count."""
+        """Whether everything queued was sent; an open conversation with nothing waiting does not count."""
         quiet = not (self._control or self._acks or self._ping)
         return quiet and not any(one.is_waiting or one.phase in (Phase.AUDIO_ENDED, Phase.COMPLETE) for one in self._open)
 
     def tick(self, now_us: int) -> None:
-        """Let time-outs take effect."""
+        """Apply time-outs."""
         if self.deadline_us is None or now_us < self.deadline_us:
             return
         self.deadline_us = None
@@ -57,36 +57,36 @@ class SendQueue:
                 self._turns[conversation] = None
 
     def say(self, message: FromPublisher) -> None:
-        """A command. Raises `BufferFullError`."""
+        """Queue a command. Raises `BufferFullError`."""
         if len(self._control) >= MAX_CONTROL:
             raise BufferFullError(f"{MAX_CONTROL} commands are waiting; the relay accepts none")
         self._control.append(message)
 
     def repeat(self, messages: Iterable[FromPublisher]) -> None:
-        """What a new stream begins with; as many as there are unfinished conversations."""
+        """Queue the first messages of a new stream, at most one per unfinished conversation."""
         self._control.extendleft(reversed(list(messages)))
 
     def acknowledge(self, device_id: str, event_id: int) -> None:
-        """All events of a device up to this one arrived. The latest counts, not the highest: ids begin anew with a session."""
+        """Acknowledge all events of a device up to this one. The latest id counts, not the highest: ids restart with a session."""
         self._acks[device_id] = event_id
 
     def ping(self, ping: Ping) -> None:
-        """A heartbeat; of two that wait the later one goes out."""
+        """Queue a heartbeat; of two that wait the later one is sent."""
         if self._ping is None or ping.ping_id >= self._ping.ping_id:
             self._ping = ping
 
     def add(self, conversation: PublishedConversation) -> None:
-        """Let a conversation take its turns, until it has nothing to say. Harmless when repeated."""
+        """Let a conversation take turns until it has nothing to send. Idempotent."""
         self._open[conversation] = self._turns[conversation] = None
 
     def forget_control(self) -> None:
-        """The stream is gone, and with it what was to be said on it."""
+        """Discard control messages of a lost stream."""
         self._control.clear()
         self._acks.clear()
         self._ping = None
 
     def next_message(self) -> FromPublisher | None:
-        """What goes out now."""
+        """The next message to send."""
         if self._control:
             return self._control.popleft()
         if self._acks:

@@ -1,11 +1,11 @@
-"""What a publisher's stream says: when, how much of it in one message, and the pings between.
+"""Writes a publisher's stream: when, how much of it in one message, and the pings between.
 
 Rules:
-1. Whatever may go out goes out at once; what gathers while a send waits is joined by its conversation, and where the relay takes
-   joined requests, all that waits travels in one message.
+1. Sendable data is sent at once; payloads that gather during a send are joined by their conversation, and if the relay accepts
+   joined requests, all waiting messages travel as one.
 2. With a media tick, media waits for the next multiple of it, so that many live conversations share a message; control does not.
-3. A ping is said every heartbeat, behind all control that waits.
-4. A message that cannot be sent fails its own conversation; all others go out.
+3. A ping is sent every heartbeat, behind all waiting control.
+4. A message that cannot be sent fails its own conversation; all others are sent.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ logger = logging.getLogger(__name__)
 
 
 class Writer:
-    """Writes what the session has to send. Belongs to one event loop; one stream at a time. `wrote` is called after each look."""
+    """Writes the session's messages. Belongs to one event loop; one stream at a time. `wrote` is called after each pass."""
 
     def __init__(self, session: PublisherSession, *, now_us: Callable[[], int], media_tick_us: int, wrote: Callable[[], None]) -> None:
         self._session = session
@@ -39,33 +39,33 @@ class Writer:
         self._ping_id = 0
         self._max_joined = 1
         self.heartbeat_s = 0.0
-        """How often a ping is said, as the relay wishes; 0: never."""
+        """Interval of pings, as the relay asks; 0: none."""
 
     def welcome(self, limits: Limits) -> None:
-        """A stream stands; its relay keeps to these."""
+        """A stream is open, with these limits of its relay."""
         self.heartbeat_s = limits.heartbeat_ms / 1_000
         self._max_joined = max(1, min(limits.max_joined_requests, MAX_JOINED_REQUESTS))
         self.wake()
 
     def wake(self) -> None:
-        """There may be something to send."""
+        """Wake the writer: there may be something to send."""
         self._work.set()
 
     def ping(self) -> int:
-        """Say a ping behind all that waits of control; returns its id."""
+        """Queue a ping behind all waiting control; returns its id."""
         self._ping_id += 1
         self._session.outbox.ping(Ping(self._ping_id, self._now_us()))
         self.wake()
         return self._ping_id
 
     async def beat(self) -> None:
-        """Rule 3, until cancelled."""
+        """Send pings until cancelled (rule 3)."""
         while self.heartbeat_s:
             self.ping()
             await asyncio.sleep(self.heartbeat_s)
 
     async def write(self, link: RelayLink) -> None:
-        """Rules 1 and 2, until cancelled. Raises `ConnectionLostError`."""
+        """Send messages until cancelled (rules 1 and 2). Raises `ConnectionLostError`."""
         while True:
             self._work.clear()
             self._session.tick(self._now_us())
@@ -79,7 +79,7 @@ class Writer:
                 await asyncio.sleep((self._media_tick_us - self._now_us() % self._media_tick_us) / _US_PER_S)
 
     async def _send(self, link: RelayLink, messages: tuple[FromPublisher, ...]) -> None:
-        """Rule 4."""
+        """Send messages; one that cannot be sent fails its conversation (rule 4)."""
         while messages:
             try:
                 await link.send(messages[0] if len(messages) == 1 else Joined(messages))
@@ -91,7 +91,7 @@ class Writer:
                 messages = tuple(one for one in error.unsent if not failed_id or _conversation_of(one) != failed_id)
 
     def _give_up(self, error: UnsendableError) -> None:
-        """Fail the conversation that it belongs to, and end it where the relay has it."""
+        """Fail the message's conversation, and interrupt it at the relay if it was opened there."""
         record = self._session.record(_conversation_of(error.message))
         if record is None:
             return
@@ -123,7 +123,7 @@ class Writer:
 
 
 def _conversation_of(message: FromPublisher) -> str:
-    """The conversation that a message belongs to; empty if it belongs to none."""
+    """The conversation of a message; empty if there is none."""
     if isinstance(message, PublishOpen):
         return message.open.conversation_id
     return str(getattr(message, "conversation_id", ""))

@@ -1,4 +1,4 @@
-"""A log that others cannot fill, or write lines into: what a peer says stands in many of its messages."""
+"""A log filter against flooding and line injection: many messages quote text from a peer."""
 
 from __future__ import annotations
 
@@ -6,21 +6,21 @@ import logging
 from collections.abc import Callable
 
 BURST, PER_MINUTE = 3, 3
-"""Lines of one kind: of one logger, with one message text before its values are put in. The relay tells of its strangers less often."""
+"""Lines of one kind: one logger and one message text before its values are inserted. The relay limits unknown peers further."""
 MAX_KINDS = 512
 MAX_CHARACTERS = 1_000
 
 
 def plain(text: str, most: int = MAX_CHARACTERS) -> str:
-    """Text in one line of at most so many characters, control characters as `\\\\x1b`, `\\\\n` and so on."""
+    """Text as one line of at most `most` characters, with control characters as `\\\\x1b`, `\\\\n` and so on."""
     cut = text[:most] + ("…" if len(text) > most else "")
     return cut if cut.isprintable() else "".join(one if one.isprintable() else one.encode("unicode_escape").decode() for one in cut)
 
 
 class BoundedLog(logging.Filter):
-    """For a handler: makes each message plain, and leaves out all but a few of a kind in a minute.
+    """Filter for a handler: makes each message plain, and limits the rate per kind.
 
-    Only WARNING and above is counted, and INFO of loggers below `strict`: what those tell, a peer causes.
+    Only WARNING and above is limited, and INFO of loggers below `strict`: peers cause those messages.
     """
 
     def __init__(self, now_us: Callable[[], int], strict: str = "") -> None:
@@ -28,10 +28,10 @@ class BoundedLog(logging.Filter):
         self._now_us = now_us
         self._strict = strict
         self._left: dict[tuple[str, object], tuple[float, int, int]] = {}
-        """By kind: lines that may be written, when that was, and how many were left out since the last."""
+        """By kind: remaining lines, the time of that count, and lines left out since the last one written."""
 
     def filter(self, record: logging.LogRecord) -> bool:
-        """Whether a record is written; its message is plain then."""
+        """Whether a record is written; its message is made plain."""
         left_out = 0
         if record.levelno >= (logging.INFO if self._strict and record.name.startswith(self._strict) else logging.WARNING):
             now_us = self._now_us()

@@ -1,4 +1,4 @@
-"""How a client reaches a relay: the settings that `edge-client` and `relayctl` share."""
+"""Settings of the connection to a relay, shared by `edge-client` and `relayctl`."""
 
 # ruff: noqa: RUF009 - `setting` makes a dataclass field
 from __future__ import annotations
@@ -33,7 +33,7 @@ class ClientSettings:
         return self.insecure or any((self.tls_ca_file, self.tls_cert_file, self.token_file))
 
     def _check_credentials(self, *, within_machine: bool) -> None:
-        """Raise `ConfigError` for settings that contradict each other; `within_machine`: all relays are on this machine."""
+        """Raise `ConfigError` for contradictory settings; `within_machine`: all relays are on this machine."""
         for name in ("tls_ca_file", "tls_cert_file", "tls_key_file", "token_file"):
             path = getattr(self, name)
             if path is not None and not path.is_file():

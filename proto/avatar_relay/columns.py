@@ -1,10 +1,10 @@
-"""What the columns of a row of weights are: the set that is declared, or the one that the names leave.
+"""Meaning of the columns of a row of weights: from the declared name set, or inferred from the names.
 
 Rules
-1. A set that is declared counts. Names that it does not have are left out.
-2. Otherwise the one set that has all names counts; a set of visemes has a name of ARKit's too, if it has any of its own.
-3. Otherwise, if half of the names or more are ARKit's, those count, and the others are left out.
-4. In all other cases nobody can tell: `AmbiguousNamesError`. A guess would move the mouth, and wrongly.
+1. A declared set is used. Names that it does not have are left out.
+2. Otherwise the only set that has all names is used; a set of visemes also has ARKit's names, if it has any of its own.
+3. Otherwise, if half of the names or more are ARKit's, those are used, and the others are left out.
+4. Otherwise it is ambiguous: `AmbiguousNamesError`. A guess would move the mouth wrongly.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ MAX_NAME_TOLD = 32
 
 
 class AmbiguousNamesError(ValueError):
-    """What the names are cannot be told; the text names some of them, and the sets that they may be of."""
+    """The name set cannot be inferred; the text quotes some of the names, and the possible sets."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,22 +31,22 @@ class Columns:
 
     name_set: NameSet
     arkit: ColumnMap
-    """Columns of ARKit's shapes and angles; their numbers are those of the whole row."""
+    """Columns of ARKit's shapes and angles; indices are those of the whole row."""
     visemes: Mapping[int, Viseme]
-    """Columns that are mouths."""
+    """Columns that are visemes."""
     expressions: Mapping[int, Mapping[str, float]]
     """Columns that are weights of several blendshapes."""
     left_out: tuple[str, ...]
-    """Names that move nothing and are not known to."""
+    """Names that have no effect and are not known to have none."""
 
     @property
     def understood(self) -> int:
-        """How many columns are understood that only this set has, or that are ARKit's."""
+        """Number of columns that only this set has, or that are ARKit's."""
         return len(self.visemes) + len(self.expressions) + sum(map(len, self.arkit.shapes.values())) + len(self.arkit.angles)
 
 
 def read_columns(names: Sequence[str], declared: NameSet | None) -> Columns:
-    """What columns of these names are. Raises `AmbiguousNamesError`."""
+    """The columns for these names. Raises `AmbiguousNamesError`."""
     if declared is not None:
         columns = _columns(names, declared)
         if not columns.understood:
@@ -67,7 +67,7 @@ def read_columns(names: Sequence[str], declared: NameSet | None) -> Columns:
 
 
 def told(names: Sequence[str]) -> str:
-    """Names for people, as many as fit into a line."""
+    """Names for an error text, as many as fit into a line."""
     shown = ", ".join(repr(name[:MAX_NAME_TOLD]) for name in names[:MAX_NAMES_TOLD])
     return shown + (f" and {len(names) - MAX_NAMES_TOLD} more" if len(names) > MAX_NAMES_TOLD else "")
 

@@ -1,4 +1,4 @@
-"""What each command of the project does around its work: prepare the process, and report a failed start in one line."""
+"""Shared by all commands of the project: prepare the process, and report a failed start in one line."""
 
 from __future__ import annotations
 
@@ -19,15 +19,15 @@ logger = logging.getLogger(__name__)
 EXIT_START_FAILED = 2
 EXIT_INTERRUPTED = 130
 MAX_ERROR = 500
-"""Characters of a line that tells a mistake on the command line."""
+"""Length of the error line for a wrong command line."""
 
 
 def prepare_process(environment: MutableMapping[str, str]) -> None:
-    """Call it first, with `os.environ`: gRPC and OpenTelemetry read the environment when they are imported.
+    """Prepare the environment. Call it first, with `os.environ`: gRPC and OpenTelemetry read it when they are imported.
 
-    An empty `OTEL_…` variable is removed: OpenTelemetry's specification takes it as unset, its Python SDK does not. gRPC's own
-    log is off unless GRPC_VERBOSITY asks for it: what it says is in our errors, too. Names are resolved by the system, unless
-    GRPC_DNS_RESOLVER says otherwise: gRPC's own resolver knows neither `.local` nor nsswitch. Help texts can be printed in any encoding.
+    An empty `OTEL_…` variable is removed: OpenTelemetry's specification treats it as unset, its Python SDK does not. gRPC's own log is off
+    unless GRPC_VERBOSITY enables it: our errors contain the same information. Names are resolved by the system, unless GRPC_DNS_RESOLVER is
+    set: gRPC's own resolver supports neither `.local` nor nsswitch. Help texts can be printed in any encoding.
     """
     for name in [name for name, value in environment.items() if name.startswith("OTEL_") and not value.strip()]:
         del environment[name]
@@ -38,10 +38,10 @@ def prepare_process(environment: MutableMapping[str, str]) -> None:
 
 
 class CommandLine(argparse.ArgumentParser):
-    """A parser that tells a mistake in one line, with the nearest flag for an unknown one; the usage is a page long, and in `--help`."""
+    """A parser that reports an error in one line, with the nearest flag for an unknown one; the page-long usage is only in `--help`."""
 
     def error(self, message: str) -> NoReturn:
-        """Exit with 2."""
+        """Print the error and exit with 2."""
         program, _, command = self.prog.partition(" ")
         unknown = re.match(r"unrecognized arguments: (--[^ =]+)", message)
         near = difflib.get_close_matches(unknown[1], re.findall(r"--[a-z0-9-]+", self.format_usage()), 1) if unknown else []
@@ -53,9 +53,9 @@ class CommandLine(argparse.ArgumentParser):
 def errors_in_one_line(program: str, *kinds: type[Exception]) -> Iterator[None]:
     """Report an error of `kinds`, alone or within exception groups, as `program: error: …` on stderr and exit with 2.
 
-    Until the program handles SIGINT itself, one ends the process at once: a KeyboardInterrupt leaves a traceback in an import, or gets
-    lost in it. One that comes later than that exits with 130. All other errors pass: they are bugs, and need their traceback. The
-    traceback of a reported error is in the log at level DEBUG.
+    Until the program handles SIGINT itself, SIGINT ends the process at once: a KeyboardInterrupt leaves a traceback in an import, or is
+    lost in it. A later one exits with 130. All other errors pass: they are bugs, and need their traceback. The traceback of a reported
+    error is in the log at level DEBUG.
     """
     try:
         with _interrupts_end_the_process():
@@ -73,7 +73,7 @@ def errors_in_one_line(program: str, *kinds: type[Exception]) -> Iterator[None]:
 
 @contextmanager
 def _interrupts_end_the_process() -> Iterator[None]:
-    """Take Python's own handler of SIGINT away; put it back at the end, unless the program set one. Only the main thread can."""
+    """Disable Python's own handler of SIGINT; restore it at the end, unless the program set one. Only the main thread can."""
     if threading.current_thread() is not threading.main_thread() or signal.getsignal(signal.SIGINT) is not signal.default_int_handler:
         yield
         return
@@ -86,7 +86,7 @@ def _interrupts_end_the_process() -> Iterator[None]:
 
 
 def _leaves(error: BaseException) -> Iterator[BaseException]:
-    """The errors within an exception group, however deep; `error` itself if it is no group."""
+    """The errors within an exception group, at any depth; `error` itself if it is not a group."""
     if isinstance(error, BaseExceptionGroup):
         for inner in error.exceptions:
             yield from _leaves(inner)

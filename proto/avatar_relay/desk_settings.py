@@ -1,4 +1,4 @@
-"""The device's settings that an operator can change from a relay: their names and types, which relay and device share. Pure."""
+"""The device's settings that an operator can change from a relay: names and types, shared by relay and device. Pure."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from avatar_relay.setting_types import SettingType
 
 MAX_VALUE_CHARACTERS = 256
 MAX_DESK_SETTINGS = 32
-"""In one message; a later version may have more of them than this one."""
+"""Bound per message; a later version may have more of them than this one."""
 
 OUTPUT_OFFSET_MS = (-500, 2_000)
 OUTPUT_OFFSET = takes.number(*OUTPUT_OFFSET_MS, "ms")
@@ -31,7 +31,7 @@ DESK_SETTINGS: Mapping[str, SettingType] = {
 
 
 def refusals(values: Mapping[str, str]) -> dict[str, str]:
-    """What is wrong with settings, by name; empty if nothing is. An empty value is none: it takes a setting back."""
+    """The error of each invalid setting, by name; empty if all are valid. An empty value is valid: it resets a setting."""
     found = {}
     for name, value in values.items():
         kind = DESK_SETTINGS.get(name)

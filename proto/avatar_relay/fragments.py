@@ -1,11 +1,11 @@
-"""Cutting large payloads into fragments, and putting them together again.
+"""Splits large payloads into fragments, and reassembles them.
 
 Rules of fragments:
 1. A payload that fits travels whole: `fragment_offset` and `total_bytes` are 0.
-2. A larger one travels as fragments in order, without gap or overlap, the first at offset 0. Each names the size of the
+2. A larger one travels as fragments in order, without gap or overlap, the first at offset 0. Each carries the size of the
    whole, and repeats `seq`, `pts_us` and `duration_us`.
-3. Between the first and the last fragment nothing else of the same conversation and kind may come.
-4. A breach voids the payload that was being put together, and the breaching fragment; what comes after may begin anew.
+3. Between the first and the last fragment no other payload of the same conversation and kind may arrive.
+4. A breach voids the incomplete payload and the breaching fragment; the next fragment may start a new payload.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from avatar_relay.reasons import Fault, Reason
 
 
 class FragmentError(FaultError):
-    """A fragment breaks the rules; `fault` says which one, and how."""
+    """A fragment breaks the rules; `fault` describes which one, and how."""
 
 
 def split(payload: Payload, max_bytes: int = MAX_FRAGMENT_BYTES) -> tuple[Payload, ...]:
@@ -35,7 +35,7 @@ def split(payload: Payload, max_bytes: int = MAX_FRAGMENT_BYTES) -> tuple[Payloa
 
 
 class Reassembler:
-    """Puts the fragments of one conversation and kind together; holds at most one payload, `MAX_PAYLOAD_BYTES` of it."""
+    """Reassembles the fragments of one conversation and kind; holds at most one payload, `MAX_PAYLOAD_BYTES` of it."""
 
     def __init__(self, kind: Kind) -> None:
         self._kind = kind
@@ -44,23 +44,23 @@ class Reassembler:
 
     @property
     def pending_bytes(self) -> int:
-        """Bytes that wait for the rest of their payload; not 0 at a conversation's end means that it is truncated."""
+        """Bytes of an incomplete payload; not 0 at a conversation's end means that it is truncated."""
         return len(self._data)
 
     @property
     def pending_seq(self) -> int:
-        """Sequence of the payload that waits for its rest; 0 if none does."""
+        """Sequence of the incomplete payload; 0 if there is none."""
         return 0 if self._first is None else self._first.seq
 
     def reset(self) -> None:
-        """Forget what is half put together: for a stream that resumes and sends the whole payload again."""
+        """Discard the incomplete payload: for a stream that resumes and sends the whole payload again."""
         self._first = None
         self._data = bytearray()
 
     def add(self, fragment: Payload) -> Payload | None:
-        """Take the next payload or fragment; returns the payload once it is whole.
+        """Add the next payload or fragment; returns the payload once it is complete.
 
-        Raises `FragmentError` on a breach of the rules; the payload that was being put together is then given up.
+        Raises `FragmentError` if the rules are broken; the incomplete payload is then discarded.
         """
         fault = self._check(fragment)
         if fault is not None:

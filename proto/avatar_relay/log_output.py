@@ -1,7 +1,8 @@
-"""How a program's log is written to standard error: lines for people, objects of JSON, or entries of systemd's journal with fields.
+"""Writes a program's log to standard error: text lines, JSON objects, or entries of systemd's journal with fields.
 
-The journal's own protocol is a datagram for each entry, with a field in each line (https://systemd.io/JOURNAL_NATIVE_PROTOCOL). If the
-journal does not take one, it is a line on standard error that begins with its priority (sd-daemon(3)), which systemd reads, too.
+The journal's native protocol is one datagram per entry, with one field per line (https://systemd.io/JOURNAL_NATIVE_PROTOCOL). If the
+journal does not accept an entry, it is written to standard error as a line that begins with its priority (sd-daemon(3)), which systemd also
+reads.
 """
 
 from __future__ import annotations
@@ -19,13 +20,13 @@ from avatar_relay.log_settings import LogFormat
 
 JOURNAL_SOCKET = "/run/systemd/journal/socket"
 MAX_ENTRY_CHARACTERS = 16_384
-"""Of a message with its traceback; the end of a longer one is left out."""
+"""Length of a message with its traceback; the rest is cut off."""
 _LINE = "%(asctime)s %(levelname)-7s %(name)s: %(message)s"
 _PRIORITIES = ((logging.CRITICAL, 2), (logging.ERROR, 3), (logging.WARNING, 4), (logging.INFO, 6))
 
 
 def begin_log(program: str, level: str, form: LogFormat, limits: logging.Filter, environment: Mapping[str, str]) -> None:
-    """Write all of this process's log from now on. `limits` is asked for each record."""
+    """Write all of this process's log from now on. `limits` filters each record."""
     handler: logging.Handler = logging.StreamHandler(sys.stderr)
     if form == "journal" or (form == "auto" and is_journal(2, environment)):
         handler = JournalHandler(program)
@@ -45,7 +46,7 @@ def is_journal(descriptor: int, environment: Mapping[str, str]) -> bool:
 
 
 class JsonFormatter(logging.Formatter):
-    """An object in one line: `time` (UTC), `level`, `program`, `logger`, `thread`, `message`, and `exception` if there is one."""
+    """One line with an object: `time` (UTC), `level`, `program`, `logger`, `thread`, `message`, and `exception` if there is one."""
 
     def __init__(self, program: str) -> None:
         super().__init__()
@@ -69,7 +70,7 @@ class JsonFormatter(logging.Formatter):
 class JournalHandler(logging.Handler):
     """Sends entries with the fields MESSAGE, PRIORITY, SYSLOG_IDENTIFIER, LOGGER, THREAD_NAME, CODE_FILE, CODE_LINE and CODE_FUNC.
 
-    Never blocks for long: an entry that the journal does not take at once goes to standard error.
+    Never blocks for long: an entry that the journal does not accept at once goes to standard error.
     """
 
     def __init__(self, program: str, path: str = JOURNAL_SOCKET) -> None:
@@ -100,7 +101,7 @@ class JournalHandler(logging.Handler):
             try:
                 sys.stderr.write("".join(f"<{priority}>{record.name}: {line}\n" for line in lines))
                 sys.stderr.flush()
-            except (OSError, ValueError):  # it is closed: there is nobody to tell
+            except (OSError, ValueError):  # stderr is closed
                 self.handleError(record)
 
     def close(self) -> None:
@@ -110,7 +111,7 @@ class JournalHandler(logging.Handler):
 
 
 def entry_of(fields: Mapping[str, Any]) -> bytes:
-    """An entry of the journal: no value can begin another field, because each has its length before it."""
+    """An entry of the journal: no value can start another field, because each is preceded by its length."""
     parts = []
     for name, value in fields.items():
         data = str(value).encode("utf-8", "replace")

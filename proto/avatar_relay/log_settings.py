@@ -1,4 +1,4 @@
-"""What both programs' settings of the log take."""
+"""Values accepted by the log settings of both programs."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""OpenTelemetry's providers with the exporters that were asked for. Imported only then: the SDK costs start-up time and memory."""
+"""OpenTelemetry's providers with the selected exporters. Imported only if needed: the SDK costs start-up time and memory."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from opentelemetry.sdk.trace.export import BatchSpanProcessor
 from avatar_relay.otel_settings import GROUPS
 
 _UNKNOWN = "unknown_service"
-"""How the SDK's own name of a service begins if nobody gave it one."""
+"""Prefix of the SDK's default service name."""
 
 
 def start_providers(
@@ -24,7 +24,7 @@ def start_providers(
 ) -> tuple[TracerProvider | None, MeterProvider | None]:
     """Providers with these exporters, by the names of their entry points; None for a signal without one.
 
-    `resource` counts as far as the standard variables do not say otherwise. Raises what the SDK raises, and leaves nothing running then.
+    The standard variables override `resource`. Raises what the SDK raises; then nothing is left running.
     """
     ours = _resource(resource)
     meter_provider = _meter_provider(metrics, ours) if metrics else None
@@ -37,7 +37,7 @@ def start_providers(
 
 
 def _resource(attributes: Mapping[str, str]) -> Resource:
-    """What the operator said, and `attributes` for what is left open."""
+    """The operator's attributes, completed by `attributes`."""
     told = Resource.create()
     return told.merge(Resource({name: text for name, text in attributes.items() if _is_open(told.attributes.get(name))}))
 

@@ -1,7 +1,7 @@
-"""OpenTelemetry's standard variables, checked before its SDK reads them: with a wrong value it raises, logs tracebacks, or sends nothing.
+"""Checks OpenTelemetry's standard variables before its SDK reads them: on a wrong value it raises, logs tracebacks, or sends nothing.
 
 The rules are those of the Python SDK and its exporters (times of the OTLP exporters are seconds, all others milliseconds). Only variables
-of what the programs use are checked: traces, metrics, and their resource. What passes and is wrong nevertheless, the SDK refuses.
+that the programs use are checked: traces, metrics, and their resource. Wrong values that pass are refused by the SDK.
 """
 
 from __future__ import annotations
@@ -14,13 +14,13 @@ from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
 Check = Callable[[str], str]
-"""Tells what a variable takes where its value is wrong; empty if it is right."""
+"""Describes the accepted values if the value is wrong; empty if it is right."""
 
 BSP_QUEUE, BSP_BATCH = "OTEL_BSP_MAX_QUEUE_SIZE", "OTEL_BSP_MAX_EXPORT_BATCH_SIZE"
 DEFAULT_QUEUE, DEFAULT_BATCH = 2_048, 512
 _SECRET = "HEADERS"
 MAX_SHOWN = 80
-"""Characters of a value that a text quotes."""
+"""Characters of a value quoted in a text."""
 
 
 GROUPS: Mapping[str, str] = {"TRACES": "opentelemetry_traces_exporter", "METRICS": "opentelemetry_metrics_exporter"}
@@ -30,9 +30,9 @@ _NONE, _OTLP = "none", "otlp"
 
 
 def exporter_names(environment: Mapping[str, str], signal: str) -> tuple[str, ...]:
-    """The exporters that the standard variables ask for, for `signal` ("TRACES" or "METRICS"), as their entry points name them.
+    """The exporters selected by the standard variables for `signal` ("TRACES" or "METRICS"), by the names of their entry points.
 
-    An empty variable is unset. Without a choice it is OTLP if there is an endpoint for it. `otlp` is OTLP by the protocol that is set.
+    An empty variable is unset. The default is OTLP if it has an endpoint. `otlp` is OTLP with the configured protocol.
     """
     if _value(environment, "OTEL_SDK_DISABLED").lower() == "true":
         return ()
@@ -47,7 +47,7 @@ def _value(environment: Mapping[str, str], name: str) -> str:
 
 
 def _of_signal(environment: Mapping[str, str], signal: str, name: str) -> str:
-    """A variable of the OTLP exporter: that of the signal, else that of all."""
+    """A variable of the OTLP exporter: the signal's own, else the general one."""
     return _value(environment, f"OTEL_EXPORTER_OTLP_{signal}_{name}") or _value(environment, f"OTEL_EXPORTER_OTLP_{name}")
 
 
@@ -56,7 +56,7 @@ def _listed(value: str) -> list[str]:
 
 
 def problems(environment: Mapping[str, str]) -> Iterator[str]:
-    """One text for each wrong variable: its name, its value where that can be shown, and what it takes. Empty is unset."""
+    """One text for each wrong variable: its name, its value if it may be shown, and the accepted values. Empty is unset."""
     for name, check in _CHECKS.items():
         value = environment.get(name, "").strip()
         takes = check(value) if value else ""
@@ -78,12 +78,12 @@ def problems(environment: Mapping[str, str]) -> Iterator[str]:
 
 
 def _shown(name: str, value: str) -> str:
-    """The value as a text quotes it; nothing of what may hold a secret."""
+    """The value as quoted in a text; hidden if it may contain a secret."""
     return "" if _SECRET in name or "@" in value else f"={value[:MAX_SHOWN]!r}"
 
 
 def _count(value: str, default: int) -> int:
-    """A count; 0 if it is none."""
+    """A count; 0 if it is not a number."""
     return default if not value.strip() else (int(value) if _is_whole(value.strip()) else 0)
 
 

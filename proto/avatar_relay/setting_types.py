@@ -1,4 +1,4 @@
-"""Types of settings: how a value is read from text or TOML, how a default is shown, and what help calls it."""
+"""Types of settings: how a value is read from text or TOML, how a default is shown, and its name in help."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 Reader = Callable[[object], Any]
-"""Turns text (flag, environment) or a TOML value into the setting's value. Raises `ValueError` whose text says what it takes."""
+"""Converts text (flag, environment) or a TOML value. Raises `ValueError` whose text states the accepted values."""
 
 _SWITCH = {"1": True, "true": True, "yes": True, "on": True, "0": False, "false": False, "no": False, "off": False}
 
@@ -27,13 +27,13 @@ class SettingType:
 
     read: Reader
     metavar: str
-    """What help calls the value: `HOST:PORT`, `MS`."""
+    """Name of the value in help: `HOST:PORT`, `MS`."""
     takes: str
-    """What it takes, in words, for the documentation."""
+    """The accepted values in words, for the documentation."""
     show: Callable[[Any], str] = _show
-    """The value as a user would write it."""
+    """Formats the value as a user would write it."""
     is_switch: bool = False
-    """On or off: its flag has a `--no-…` twin and takes no value."""
+    """On or off: its flag has a `--no-…` twin and no value."""
 
 
 def text(metavar: str = "TEXT") -> SettingType:
@@ -48,7 +48,7 @@ def text(metavar: str = "TEXT") -> SettingType:
 
 
 def parsed(read_text: Callable[[str], Any], metavar: str, takes: str) -> SettingType:
-    """Text that `read_text` checks; it raises `ValueError` whose text says what the setting takes. The text itself is the value."""
+    """Text that `read_text` checks; it raises `ValueError` whose text states the accepted values. The value is the text itself."""
 
     def read(value: object) -> str:
         if not isinstance(value, str):
@@ -60,7 +60,7 @@ def parsed(read_text: Callable[[str], Any], metavar: str, takes: str) -> Setting
 
 
 def choice(*choices: str) -> SettingType:
-    """One of some words; of a `StrEnum`'s members, the member."""
+    """One of several words; for the members of a `StrEnum`, the member."""
     known = {str(one): one for one in choices}
 
     def read(value: object) -> str:
@@ -72,7 +72,7 @@ def choice(*choices: str) -> SettingType:
 
 
 def whole_number(low: int, high: int, unit: str = "", *, scale: int = 1) -> SettingType:
-    """A whole number from `low` to `high`. `scale`: the field's unit is so much smaller than the setting's (1,000 for ms into µs)."""
+    """A whole number from `low` to `high`. `scale`: field units per setting unit (1,000 for ms into µs)."""
     takes = f"a whole number from {low} to {high}{' ' if unit else ''}{unit}"
 
     def read(value: object) -> int:
@@ -146,7 +146,7 @@ def size() -> SettingType:
 
 
 def networks() -> SettingType:
-    """IP addresses and networks; a file may give them as a list, too."""
+    """IP addresses and networks; a list in a file."""
     takes = "IP addresses and networks, separated by commas, such as 10.0.0.7,192.168.3.0/24"
 
     def read(value: object) -> tuple[str, ...]:
@@ -167,7 +167,7 @@ def addresses() -> SettingType:
 
 
 def words(metavar: str, takes: str) -> SettingType:
-    """One word or several, separated by commas; a file may give them as a list, too."""
+    """One or more words, separated by commas; a file may also hold a list."""
 
     def read(value: object) -> tuple[str, ...]:
         entries = [entry.strip() for entry in value.split(",")] if isinstance(value, str) else value
@@ -179,9 +179,9 @@ def words(metavar: str, takes: str) -> SettingType:
 
 
 def structured(check: Callable[[Any], Any], metavar: str, takes: str) -> SettingType:
-    """A TOML table or array; a flag and an environment variable take it as an inline TOML value.
+    """A TOML table or array; an inline TOML value in a flag or an environment variable.
 
-    `check` gets the parsed value, gives the setting's, and raises `ValueError` whose text says what the setting takes.
+    `check` converts the parsed value, and raises `ValueError` whose text states the accepted values.
     """
 
     def read(value: object) -> Any:

@@ -1,10 +1,10 @@
 """Declared settings: a dataclass field is a flag, an environment variable and a key of a TOML file, with one name and one unit.
 
-Precedence: flag, environment, file, default. An empty text counts as unset. A name that no setting has is refused in the file and
-below the program's prefix in the environment, with the nearest known name; a wrong value is refused with the place where it was given.
+Precedence: flag, environment, file, default. An empty text counts as unset. An unknown name is refused in the file and, if it has the
+program's prefix, in the environment, with the nearest known name; a wrong value is refused with the place where it was set.
 
-A `Section` is the settings of one dataclass. The program's own section has no name; a named one is a table of the file:
-`app_id` in section `spatius` is `[spatius] app_id`, `AVATAR_RELAY_SPATIUS_APP_ID` and `--spatius-app-id`.
+A `Section` is the settings of one dataclass. The program's own section has no name; a named one is a table of the file: `app_id` in section
+`spatius` is `[spatius] app_id`, `AVATAR_RELAY_SPATIUS_APP_ID` and `--spatius-app-id`.
 """
 
 from __future__ import annotations
@@ -27,10 +27,10 @@ _SERVICE_URL = re.compile(r"(tcp|udp|sctp)://")
 
 
 def setting(default: Any, kind: SettingType, text: str, *, name: str = "") -> Any:
-    """A field of a settings dataclass. `text` is its documentation in help and docs.
+    """Declare a field of a settings dataclass. `text` is its documentation in help and docs.
 
-    `default` is `dataclasses.MISSING` for a setting that must be given. `name` is what users write, if it is not the field's own name:
-    a field in µs is `device_lease_us`, its setting `device_lease_ms`.
+    `default` is `dataclasses.MISSING` for a required setting. `name` is the user-visible name, if it is not the field's own: the field
+    `device_lease_us` in µs is the setting `device_lease_ms`.
     """
     metadata = {"kind": kind, "text": text, "name": name}
     if isinstance(default, dict):
@@ -43,13 +43,13 @@ class Setting:
     """One setting of a section."""
 
     name: str
-    """What users write: in the file as it is, in the environment in capitals, as a flag with hyphens."""
+    """The user-visible name: unchanged in the file, in capitals in the environment, as a flag with hyphens."""
     field: str
-    """The dataclass field that gets its value."""
+    """The dataclass field that receives its value."""
     kind: SettingType
     text: str
     default: Any
-    """In the field's unit; `dataclasses.MISSING` if the setting must be given."""
+    """In the field's unit; `dataclasses.MISSING` if the setting is required."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,7 +63,7 @@ class Section:
 
     @classmethod
     def of(cls, kind: type[Any], name: str = "", *, variables: Iterable[str] = ()) -> Section:
-        """The section that dataclass `kind` declares: its fields made by `setting`."""
+        """The section declared by dataclass `kind`: its fields made by `setting`."""
         declared = {}
         for field in dataclasses.fields(kind):
             if "kind" in field.metadata:
@@ -87,15 +87,15 @@ class Section:
 
 @dataclass(frozen=True, slots=True)
 class Given:
-    """Values that were given for one section, by dataclass field, and where each setting was given, by its name."""
+    """Values set for one section, by dataclass field, and the place where each setting was set, by its name."""
 
     values: Mapping[str, Any]
     origins: Mapping[str, str]
     is_present: bool
-    """Whether the section's table is in the file, or any of its settings was given."""
+    """Whether the file has the section's table, or any of its settings was set."""
 
     def make(self, kind: type[Any], **others: Any) -> Any:
-        """The dataclass with these values. A `ConfigError` of its checks that begins with a setting's name says where that was given."""
+        """Make the dataclass with these values. If a check's `ConfigError` begins with a setting's name, the place is added."""
         try:
             return kind(**self.values, **others)
         except ConfigError as error:
@@ -114,7 +114,7 @@ class ProgramSettings:
         self.sections = tuple(sections)
 
     def add_flags(self, parser: argparse.ArgumentParser) -> None:
-        """Add a flag for each setting. Values are read by `load`, so that all places give the same errors."""
+        """Add a flag for each setting. Values are read by `load`, so that all sources produce the same errors."""
         for section in self.sections:
             group = parser.add_argument_group(f"settings of [{section.name}]") if section.name else parser
             for name, one in section.settings.items():
@@ -129,14 +129,14 @@ class ProgramSettings:
                     group.add_argument(section.flag(name), metavar=one.kind.metavar, dest=destination, help=_escaped(text))
 
     def flags_in(self, arguments: argparse.Namespace) -> dict[str, Any]:
-        """The settings given on a parsed command line, by their names in the file."""
+        """The settings on a parsed command line, by their names in the file."""
         found = {
             section.path(name): getattr(arguments, _destination(section, name)) for section in self.sections for name in section.settings
         }
         return {path: value for path, value in found.items() if value is not None}
 
     def load(self, flags: Mapping[str, Any], environment: Mapping[str, str], file: Path | None) -> dict[str, Given]:
-        """What was given, by section name. Raises `ConfigError`, which names the place and what the setting takes."""
+        """The set values, by section name. Raises `ConfigError`, which names the place and the accepted values."""
         content = {} if file is None else read_toml(file)
         known_tables = {section.name for section in self.sections}
         self.check_environment(environment)
@@ -178,7 +178,7 @@ class ProgramSettings:
         return Given(values, origins, bool(values) or is_present)
 
     def check_environment(self, environment: Mapping[str, str]) -> None:
-        """Raise `ConfigError` for a variable below the prefix that no setting has."""
+        """Raise `ConfigError` for a variable that has the prefix but is no setting."""
         known = set(self._variables())
         for variable, value in environment.items():
             if not variable.startswith(self.prefix) or not value or variable in known:
@@ -205,7 +205,7 @@ class ProgramSettings:
 
 
 def read_value(read: Reader, value: object, origin: str) -> Any:
-    """A value as its setting takes it. Raises `ConfigError`, which says where it was given and what the setting takes."""
+    """Convert a value to its setting's type. Raises `ConfigError`, which names the place and the accepted values."""
     try:
         return read(value)
     except ValueError as error:

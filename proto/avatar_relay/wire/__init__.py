@@ -1,7 +1,7 @@
-"""Plain messages to protobuf and back: the one place where both programs touch generated classes of the streams.
+"""Converts plain messages to protobuf and back: the only place where both programs use generated classes of the streams.
 
-Reading never trusts: a value that breaks the contract raises `WireError` with a `Fault` that says what was wrong and
-where. Unknown fields and unknown `oneof` members are tolerated: the latter read as None, for the caller to count.
+Input is untrusted: a value that breaks the contract raises `WireError` with a `Fault` that describes the error and its field. Unknown
+fields and unknown `oneof` members are tolerated: the latter read as None, for the caller to count.
 """
 
 from avatar_relay.wire.control import CREDIT, CURSOR, EVENT, PART, SETTINGS, VOLUME

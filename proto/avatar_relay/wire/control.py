@@ -1,4 +1,4 @@
-"""Small messages that several streams share."""
+"""Small messages shared by several streams."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ from avatar_relay.wire.media import media_from_wire, media_to_wire
 from avatar_relay.wire.values import KIND_FROM_WIRE, KIND_TO_WIRE, PART_STATE_FROM_WIRE, PART_STATE_TO_WIRE, WireError, check_count, known
 
 MAX_REVISION = 1 << 62
-"""More changes than a device lives to see; revisions beyond still fit into a message."""
+"""More changes than a device's lifetime allows; later revisions still fit into a message."""
 
 
 def _check_volume(volume: pb.SetVolume) -> None:
@@ -73,7 +73,7 @@ def _check_settings(settings: pb.DeviceSettings) -> None:
 
 
 def _named(kind: Any, value: str, most: int, field: str) -> Converter[tuple[tuple[str, str], ...]]:
-    """Names with a text each, as pairs."""
+    """Pairs of a name and a text."""
 
     def read(entries: Any) -> tuple[tuple[str, str], ...]:
         check_count(entries, MAX_DESK_SETTINGS, field)
@@ -104,7 +104,7 @@ REASON = cut_to(MAX_WORD_CHARACTERS)
 
 
 def _of_conversation(plain: type[Any], protobuf: Callable[..., Any]) -> Converter[Any]:
-    """A message that names a conversation, and perhaps says more in numbers."""
+    """A message that names a conversation, and may have numeric fields."""
     return message(plain, protobuf, conversation_id=CONVERSATION_ID)
 
 
@@ -152,4 +152,4 @@ COMMANDS: dict[type, tuple[str, Converter[Any]]] = {
     m.EventAck: ("event_ack", message(m.EventAck, pb.EventAck, device_id=cut_to(MAX_ID_CHARACTERS))),
     m.Ping: ("ping", PING),
 }
-"""What publishers send to the relay, and the relay to devices."""
+"""Messages from publishers to the relay, and from the relay to devices."""

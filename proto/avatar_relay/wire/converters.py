@@ -1,4 +1,4 @@
-"""Tables that relate plain message classes to protobuf classes, and the functions that convert by them."""
+"""Tables that map plain message classes to protobuf classes, and the functions that convert with them."""
 
 from __future__ import annotations
 
@@ -20,11 +20,11 @@ class Converter(Generic[M]):
     to_wire: Callable[[M], Any]
     from_wire: Callable[[Any], M]
     wire_name: str = ""
-    """The field's name on the wire, if it differs from the message's."""
+    """The field's name on the wire, if it differs from that of the plain class."""
 
 
 def same(wire_name: str) -> Converter[Any]:
-    """A field that has another name on the wire."""
+    """An unchanged value under another name on the wire."""
     return Converter(_unchanged, _unchanged, wire_name)
 
 
@@ -33,7 +33,7 @@ def _unchanged(value: Any) -> Any:
 
 
 def texts(most: int, field: str) -> Converter[tuple[str, ...]]:
-    """Repeated ids, at most so many; `field` goes into the error."""
+    """Repeated ids, at most `most`; `field` is used in the error."""
 
     def read(values: Any) -> tuple[str, ...]:
         check_count(values, most, field)
@@ -43,17 +43,17 @@ def texts(most: int, field: str) -> Converter[tuple[str, ...]]:
 
 
 def cut_to(characters: int) -> Converter[str]:
-    """Text of which no more is read."""
+    """Text that is cut off beyond `characters`."""
     return Converter(_unchanged, lambda text: text[:characters])
 
 
 def at_most(characters: int, field: str) -> Converter[str]:
-    """Text that must not be longer: an id, or a token. `field` goes into the error."""
+    """Text of at most `characters`: an id, or a token. `field` is used in the error."""
     return Converter(_unchanged, lambda text: bounded(text, characters, field))
 
 
 def repeated(entry: Converter[M], most: int, field: str) -> Converter[tuple[M, ...]]:
-    """A field with at most so many entries; `field` goes into the error."""
+    """A field with at most `most` entries; `field` is used in the error."""
 
     def read(values: Any) -> tuple[M, ...]:
         check_count(values, most, field)
@@ -65,9 +65,9 @@ def repeated(entry: Converter[M], most: int, field: str) -> Converter[tuple[M, .
 def message(
     plain: type[M], protobuf: Callable[..., Any], *, check: Callable[[Any], None] | None = None, **special: Converter[Any]
 ) -> Converter[M]:
-    """Converts a message class to a protobuf class. Fields have the same names, and plain values, but for the `special` ones.
+    """Converter between a message class and a protobuf class. Fields have the same names and plain values, except the `special` ones.
 
-    `check` gets the protobuf message before it is read, and raises `WireError` if it breaks the contract.
+    `check` receives the protobuf message before it is read, and raises `WireError` if it breaks the contract.
     """
     names = [field.name for field in fields(plain)]  # type: ignore[arg-type]
     wire_names = [special[name].wire_name or name if name in special else name for name in names]
@@ -99,7 +99,7 @@ def _getter(names: list[str]) -> Callable[[Any], list[Any]]:
 
 
 class OneOf(Generic[M]):
-    """The messages that a stream carries, by their names in the `oneof` of its protobuf class."""
+    """The messages of a stream, by their names in the `oneof` of its protobuf class."""
 
     def __init__(self, protobuf: Callable[..., Any], oneof: str, members: Mapping[type, tuple[str, Converter[Any]]]) -> None:
         self._protobuf = protobuf
@@ -108,7 +108,7 @@ class OneOf(Generic[M]):
         self._by_name = dict(members.values())
 
     def fields(self, value: M) -> dict[str, Any]:
-        """A message as the field that it is of the protobuf class."""
+        """The message as a field of the protobuf class, by name."""
         name, converter = self._members[type(value)]
         return {name: converter.to_wire(value)}
 
@@ -117,6 +117,6 @@ class OneOf(Generic[M]):
         return self._protobuf(**self.fields(value))
 
     def from_wire(self, value: Any) -> M | None:
-        """Check and read a message; None for one that this version does not know. Raises `WireError`."""
+        """Check and read a message; None if this version does not know it. Raises `WireError`."""
         converter = self._by_name.get(name := value.WhichOneof(self._oneof))
         return None if converter is None else converter.from_wire(getattr(value, name))

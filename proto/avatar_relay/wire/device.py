@@ -1,4 +1,4 @@
-"""The device's leg: `AttachRequest` and `AttachResponse`."""
+"""Messages between device and relay: `AttachRequest` and `AttachResponse`."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def _check_hello(hello: pb.Hello) -> None:
 
 
 def _known_of(to_wire: dict[Any, Any], from_wire: dict[Any, Any], field: str) -> Converter[Any]:
-    """Members of an enumeration; those that this version does not know are left out."""
+    """Members of an enumeration; unknown ones are left out."""
 
     def read(values: Any) -> tuple[Any, ...]:
         check_count(values, MAX_FORMATS, f"hello.{field}")
@@ -88,7 +88,7 @@ attach_request_from_wire = _ATTACH_REQUEST.from_wire
 
 
 def attach_request_to_wire(*messages: m.ToRelayFromDevice) -> pb.AttachRequest:
-    """Encode what a device says: a message, or several that travel as one."""
+    """Encode messages of a device: one, or several that travel as one."""
     if len(messages) > 1:
         return pb.AttachRequest(joined={"requests": [_ATTACH_REQUEST.fields(one) for one in messages]})
     request: pb.AttachRequest = _ATTACH_REQUEST.to_wire(messages[0])
@@ -96,7 +96,7 @@ def attach_request_to_wire(*messages: m.ToRelayFromDevice) -> pb.AttachRequest:
 
 
 def attach_requests_in(message: pb.AttachRequest) -> Sequence[pb.AttachRequest]:
-    """The requests that a message holds: itself, or those joined in it. Raises `WireError` if they are too many."""
+    """The requests in a message: itself, or those joined in it. Raises `WireError` if there are too many."""
     if not message.HasField("joined"):
         return (message,)
     check_count(message.joined.requests, MAX_JOINED_WITH_DEVICE, "joined.requests")
@@ -143,13 +143,13 @@ attach_response_to_wire, attach_response_from_wire = _ATTACH_RESPONSE.to_wire, _
 
 
 def join_attach_responses(responses: Iterable[bytes]) -> bytes:
-    """The bytes of `AttachResponse{joined}` out of responses that are encoded already."""
+    """Join encoded responses into the bytes of `AttachResponse{joined}`."""
     joined = b"".join([delimited(pb.JoinedAttachResponses.RESPONSES_FIELD_NUMBER, response) for response in responses])
     return delimited(pb.AttachResponse.JOINED_FIELD_NUMBER, joined)
 
 
 def attach_responses_in(message: pb.AttachResponse) -> Sequence[pb.AttachResponse]:
-    """The responses that a message holds: itself, or those joined in it. Raises `WireError` if they are too many."""
+    """The responses in a message: itself, or those joined in it. Raises `WireError` if there are too many."""
     if not message.HasField("joined"):
         return (message,)
     check_count(message.joined.responses, MAX_JOINED_WITH_DEVICE, "joined.responses")

@@ -1,4 +1,4 @@
-"""Counts what is in a large message before protobuf parses it: an empty payload is 2 bytes on the wire and 80 in memory."""
+"""Counts the entries of a large message before protobuf parses it: an empty payload is 2 bytes on the wire and 80 in memory."""
 
 from __future__ import annotations
 
@@ -12,25 +12,27 @@ from avatar_relay.wire.raw import varint
 from avatar_relay.wire.values import WireError
 
 UNCOUNTED_BYTES = 512 << 10
-"""A message up to this size cannot fill the memory, whatever is in it; nor is a larger one usual."""
+"""A message up to this size cannot exhaust memory, whatever its content; larger ones are unusual."""
 _MEDIA = publisher_pb.PublishRequest.MEDIA_FIELD_NUMBER
 _JOINED = publisher_pb.PublishRequest.JOINED_FIELD_NUMBER
 _REQUESTS = publisher_pb.JoinedRequests.REQUESTS_FIELD_NUMBER
 _JOINED_RESPONSES = device_pb.AttachResponse.JOINED_FIELD_NUMBER
 _INNER: dict[tuple[int, int], int] = {(0, _MEDIA): 1, (0, _JOINED): 2, (0, _JOINED_RESPONSES): 2, (2, _REQUESTS): 0}
-"""Kinds of message (0 request or response, 1 media, 2 joined ones) that stand in fields of each other."""
+"""Kinds of message (0 request or response, 1 media, 2 joined ones), by the kind that contains them and the field."""
 _FIXED_BYTES = {1: 8, 5: 4}
 
 
 def check_entries(data: bytes, most: int = MAX_MESSAGE_PAYLOADS) -> None:
-    """Raise `WireError` if a `PublishRequest` or `AttachResponse` of more than `UNCOUNTED_BYTES` holds more than `most` payloads,
-    or much that is no media."""
-    with suppress(IndexError):  # cut off: protobuf says so
+    """Raise `WireError` for an oversized `PublishRequest` or `AttachResponse`.
+
+    For data of more than `UNCOUNTED_BYTES`; raises if it holds more than `most` entries, or more than `MAX_REQUEST_BYTES` in a field that is not media.
+    """
+    with suppress(IndexError):  # truncated: protobuf reports it
         _count(data, 0, len(data), 0, 0, most)
 
 
 def _count(data: bytes, at: int, end: int, kind: int, count: int, most: int) -> int:
-    """Entries between two places of `data`, which are a message of a kind, and `count`."""
+    """Add to `count` the entries between two positions of `data`, which hold a message of this kind."""
     while at < end:
         tag, at = _varint(data, at)
         field, wire_type = tag >> 3, tag & 7
@@ -53,6 +55,6 @@ def _count(data: bytes, at: int, end: int, kind: int, count: int, most: int) -> 
 
 
 def _varint(data: bytes, at: int) -> tuple[int, int]:
-    """As `varint`, of bytes that nobody has parsed yet: a number has ten bytes at most."""
+    """`varint` for unparsed bytes: reads at most ten bytes."""
     value, used = varint(data[at : at + 10], 0)
     return value, at + used

@@ -17,11 +17,11 @@ DETAILS_KEY = "grpc-status-details-bin"
 """Trailing metadata that carries a serialized `google.rpc.Status`."""
 
 MAX_RETRY_MS = 24 * 3_600_000
-"""A hint to wait for longer than a day is read as one of a day."""
+"""A longer retry hint is read as this: one day."""
 
 
 def fault_to_status(fault: Fault) -> status_pb2.Status:
-    """A fault as `google.rpc.Status` with ErrorInfo, and BadRequest and RetryInfo where they apply."""
+    """The fault as `google.rpc.Status` with ErrorInfo, and BadRequest and RetryInfo where they apply."""
     details: list[Any] = [error_details_pb2.ErrorInfo(reason=fault.reason.value, domain=ERROR_DOMAIN)]
     if fault.field:
         violation = error_details_pb2.BadRequest.FieldViolation(field=fault.field, description=fault.text)
@@ -39,7 +39,7 @@ def fault_to_status(fault: Fault) -> status_pb2.Status:
 
 
 def fault_from_status(status: status_pb2.Status) -> Fault:
-    """Read a fault back; a reason that this version does not know reads as MESSAGE_INVALID with the text kept."""
+    """Read a fault; an unknown reason is read as MESSAGE_INVALID with the text kept."""
     info, request, retry = error_details_pb2.ErrorInfo(), error_details_pb2.BadRequest(), error_details_pb2.RetryInfo()
     for detail in status.details[:MAX_ERROR_DETAILS]:
         for message in (info, request, retry):
@@ -57,7 +57,7 @@ def fault_from_status(status: status_pb2.Status) -> Fault:
 
 
 def fault_in(metadata: Iterable[tuple[str, Any]] | None) -> Fault | None:
-    """The fault in an RPC's trailing metadata; None if there is none that can be read."""
+    """The fault in an RPC's trailing metadata; None if there is none or it cannot be read."""
     for key, value in metadata or ():
         if key == DETAILS_KEY:
             try:

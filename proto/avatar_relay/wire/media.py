@@ -74,7 +74,7 @@ def _payload_fields(payload: Payload) -> dict[str, Any]:
 
 
 def payload_from_wire(message: pb.Payload, conversation_id: str) -> Payload:
-    """Check and read a payload; `conversation_id` goes into the error."""
+    """Check and read a payload; `conversation_id` is used in the error."""
     data, offset, whole, duration_us = message.data, message.fragment_offset, message.total_bytes, message.duration_us
     kind, pts_us, size = KIND_FROM_WIRE.get(message.kind), message.pts_us, len(data)
     if kind is None or not 0 < size <= MAX_FRAGMENT_BYTES or offset or whole or pts_us <= 0 or duration_us < 0:
@@ -83,7 +83,7 @@ def payload_from_wire(message: pb.Payload, conversation_id: str) -> Payload:
 
 
 def _unusual_payload_from_wire(message: pb.Payload, conversation_id: str) -> Payload:
-    """The same for the few that begin a conversation, are fragments, or break the contract."""
+    """`payload_from_wire` for the few payloads that begin a conversation, are fragments, or break the contract."""
 
     def refuse(reason: Reason, text: str, field: str) -> WireError:
         return WireError(Fault(reason, text, f"media.payloads.{field}"), conversation_id)
@@ -115,7 +115,7 @@ def _unusual_payload_from_wire(message: pb.Payload, conversation_id: str) -> Pay
 
 
 def media_to_wire(media: m.Media) -> dict[str, Any]:
-    """Payloads of one conversation as the fields of a `Media`: a message that is put into another one would be copied."""
+    """Payloads of one conversation as the fields of a `Media`: a message would be copied when put into another one."""
     return {"conversation_id": media.conversation_id, "payloads": [_payload_fields(payload) for payload in media.payloads]}
 
 
@@ -125,7 +125,7 @@ def encode_payload(payload: Payload) -> bytes:
 
 
 def splice_media_response(conversation_id: str, payloads: Iterable[bytes]) -> bytes:
-    """The bytes of `AttachResponse{media}` out of payloads that are encoded already: one encoding serves all devices."""
+    """The bytes of `AttachResponse{media}` from encoded payloads: one encoding serves all devices."""
     parts = [delimited(_MEDIA_CONVERSATION_ID, conversation_id.encode()), *payloads]
     return b"".join((header(_RESPONSE_MEDIA, sum(map(len, parts))), *parts))
 
@@ -133,7 +133,7 @@ def splice_media_response(conversation_id: str, payloads: Iterable[bytes]) -> by
 def join_media_responses(messages: Sequence[EncodedMedia]) -> bytes:
     """The bytes of `AttachResponse{media}` with all payloads of several messages of one conversation.
 
-    A message that stands twice on the wire is merged, its repeated fields put behind each other (protobuf encoding, "Last One Wins").
+    A message that occurs twice on the wire is merged, its repeated fields appended (protobuf encoding, "Last One Wins").
     """
     return b"".join([encoded.data for encoded in messages])
 
@@ -144,20 +144,19 @@ _RESPONSE_MEDIA = device_pb.AttachResponse.MEDIA_FIELD_NUMBER
 
 
 _MAX_ENVELOPE_BYTES = 96
-"""An encoded payload is at most this much larger than its media, and so is what is around all of them, unless somebody put into it
-what this version does not know."""
+"""Bound of an encoded payload's size beyond its media, and of the envelope around all of them, unless there are unknown fields."""
 
 
 def published_media_from_wire(message: pb.Media, data: bytes) -> m.Media | m.PublishedMedia:
-    """Check and read payloads that are to be passed on: in columns, or one by one if any of them is unusual.
+    """Check and read payloads to be forwarded: in columns, or one by one if any of them is unusual.
 
-    `data` is the `PublishRequest` that they came in. `media` has the same number there as in `AttachResponse`, so that a request
-    that holds nothing else is, byte by byte, what a device is sent.
+    `data` is the `PublishRequest` that contained them. `media` has the same field number there as in `AttachResponse`, so that a request
+    with nothing else is, byte for byte, the device's response.
     """
     if len(message.payloads) > MAX_MESSAGE_PAYLOADS:
         check_count(message.payloads, MAX_MESSAGE_PAYLOADS, "media.payloads", message.conversation_id[:MAX_ID_CHARACTERS])
     rows = []
-    for payload in message.payloads:  # no comprehension: in Python 3.11 that is one more call for each message
+    for payload in message.payloads:  # no comprehension: in Python 3.11 that is one more call per message
         kind, pts_us, duration_us = KIND_FROM_WIRE.get(payload.kind), payload.pts_us, payload.duration_us
         size, offset, total = len(payload.data), payload.fragment_offset, payload.total_bytes
         if (
@@ -176,7 +175,7 @@ def published_media_from_wire(message: pb.Media, data: bytes) -> m.Media | m.Pub
     kinds, *values = zip(*rows, strict=True)
     if len(data) > sum(values[_SIZES]) + _MAX_ENVELOPE_BYTES * (len(rows) + 1):
         return media_from_wire(message)
-    if kinds.count(kinds[0]) == len(kinds):  # nearly always: a library hands over one kind at a time
+    if kinds.count(kinds[0]) == len(kinds):  # nearly always: a library sends one kind at a time
         columns: tuple[PayloadColumns, ...] = (PayloadColumns(kinds[0], *values),)
         counts = {kinds[0]: len(kinds)}
     else:
@@ -263,7 +262,7 @@ def open_to_wire(open_: ConversationOpen) -> pb.ConversationOpen:
 
 
 def open_from_wire(message: pb.ConversationOpen, *, id_required: bool = True) -> ConversationOpen:
-    """Check and read the opening of a conversation; without an id only if the relay mints one."""
+    """Check and read the opening of a conversation; the id may be missing only if the relay assigns one."""
     conversation_id = message.conversation_id
     if (conversation_id or id_required) and not is_valid_id(conversation_id):
         fault = Fault(Reason.CONVERSATION_ID_INVALID, f"conversation_id must be {ID_RULE}", "open.conversation_id")
@@ -288,7 +287,7 @@ def expression_to_wire(expression: Expression) -> pb.Expression:
 
 
 def expression_from_wire(holder: Any, field: str, conversation_id: str | None = None) -> Expression:
-    """The expression of a message; a preset that is not known here is neutral. Raises `WireError` for an intensity that cannot be."""
+    """The expression of a message; an unknown preset is neutral. Raises `WireError` for an invalid intensity."""
     if not holder.HasField("expression"):
         return AS_MOTION_SAYS
     message = holder.expression

@@ -1,4 +1,4 @@
-"""The publisher's leg: `PublishRequest` and `PublishResponse`."""
+"""Messages between publisher and relay: `PublishRequest` and `PublishResponse`."""
 
 from __future__ import annotations
 
@@ -61,7 +61,7 @@ _PUBLISH_REQUEST: OneOf[m.FromPublisher] = OneOf(
 
 
 def publish_request_to_wire(message: m.FromPublisher | m.Joined) -> pb.PublishRequest:
-    """Encode what a publisher says."""
+    """Encode a publisher's message."""
     if isinstance(message, m.Joined):
         return pb.PublishRequest(joined={"requests": [_PUBLISH_REQUEST.fields(one) for one in message.messages]})
     request: pb.PublishRequest = _PUBLISH_REQUEST.to_wire(message)
@@ -69,16 +69,16 @@ def publish_request_to_wire(message: m.FromPublisher | m.Joined) -> pb.PublishRe
 
 
 def publish_request_from_wire(message: pb.PublishRequest, data: bytes) -> m.AtRelay | None:
-    """Check and read what a publisher says, which came as `data`; None for what this version does not know. Raises `WireError`."""
+    """Check and read a publisher's message, received as `data`; None if this version does not know it. Raises `WireError`."""
     if message.WhichOneof("message") == "media":
         return published_media_from_wire(message.media, data)
     return _PUBLISH_REQUEST.from_wire(message)
 
 
 def requests_in(message: pb.PublishRequest, data: bytes) -> Sequence[tuple[pb.PublishRequest, bytes]]:
-    """The requests that a message holds, which came as `data`, each with its own bytes: itself, or those joined in it.
+    """The requests in a message, received as `data`, each with its own bytes: itself, or those joined in it.
 
-    Raises `WireError` if they are too many.
+    Raises `WireError` if there are too many.
     """
     if message.WhichOneof("message") != "joined":
         return ((message, data),)
@@ -90,7 +90,7 @@ def requests_in(message: pb.PublishRequest, data: bytes) -> Sequence[tuple[pb.Pu
 
 
 def _joined_data(data: bytes) -> list[bytes]:
-    """The bytes of each joined request; none if the message holds anything else, or is written in an unusual way."""
+    """The bytes of each joined request; empty if the message holds anything else, or its encoding is unusual."""
     found: list[bytes] = []
     if not is_only(pb.PublishRequest.JOINED_FIELD_NUMBER, data):
         return found
@@ -113,7 +113,7 @@ def _serialized(message: pb.PublishRequest) -> bytes:
 
 
 MAX_TAKEN = 16_384
-"""What a relay tells a publisher that has so many conversations, or devices in its groups."""
+"""Bound of the conversations, and of devices in groups, that a relay reports to a publisher."""
 _TAKEN = message(m.Taken, pb.Taken, cursor=CURSOR)
 _WELCOME = message(m.PublisherWelcome, pb.PublisherWelcome, limits=LIMITS, taken=repeated(_TAKEN, MAX_TAKEN, "welcome.taken"))
 

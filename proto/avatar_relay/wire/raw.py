@@ -1,7 +1,6 @@
-"""Length-delimited fields as bytes (protobuf encoding, "Length-Delimited Records"): to put messages together and take them apart
-without encoding what is in them again.
+"""Length-delimited fields as bytes (protobuf encoding, "Length-Delimited Records").
 
-What is read here was parsed by protobuf before, so that its lengths are right.
+Joins and splits messages without encoding their content again. Input was parsed by protobuf before, so that its lengths are correct.
 """
 
 from __future__ import annotations
@@ -10,7 +9,7 @@ from functools import lru_cache
 
 
 def tag(field: int) -> int:
-    """The number that a length-delimited field begins with: one byte below field 16."""
+    """The number at the start of a length-delimited field: one byte below field 16."""
     return field << 3 | 2
 
 
@@ -32,7 +31,7 @@ def header(field: int, length: int) -> bytes:
 
 
 def varint(data: bytes, at: int) -> tuple[int, int]:
-    """The number that begins at `at`, and where it ends."""
+    """The number at `at`, and the position after it."""
     value, shift = 0, 0
     while (byte := data[at]) & 0x80:
         value |= (byte & 0x7F) << shift
@@ -42,8 +41,8 @@ def varint(data: bytes, at: int) -> tuple[int, int]:
 
 
 def is_only(field: int, data: bytes) -> bool:
-    """Whether a message is this field, once, and nothing else."""
-    if not data or data[0] != field << 3 | 2:  # `tag` and `varint` without their calls: asked for each message
+    """Whether a message consists of this field, once, and nothing else."""
+    if not data or data[0] != field << 3 | 2:  # `tag` and `varint` inlined: called for each message
         return False
     size, at = data[1] & 0x7F, 1
     while data[at] & 0x80:

@@ -1,4 +1,4 @@
-"""What all of this package stands on: the error, and enumerations both ways."""
+"""The basics of this package: the error, and enumerations in both directions."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ E = TypeVar("E", bound=enum.Enum)
 
 
 class WireError(PeerError):
-    """A message breaks the contract. `conversation_id` is set if only that conversation is concerned."""
+    """A message breaks the contract. `conversation_id` is set if only that conversation is affected."""
 
     def __init__(self, fault: Fault, conversation_id: str | None = None) -> None:
         super().__init__(fault)
@@ -25,14 +25,14 @@ class WireError(PeerError):
 
 
 def check_count(values: Sized, most: int, field: str, conversation_id: str | None = None) -> None:
-    """Raise `WireError` if a repeated field has more entries than it may."""
+    """Raise `WireError` if a repeated field has more than `most` entries."""
     if len(values) > most:
         text = f"{field} has {len(values)} entries; at most {most} are allowed"
         raise WireError(Fault(Reason.MESSAGE_INVALID, text, field), conversation_id)
 
 
 def bounded(text: str, characters: int, field: str, conversation_id: str | None = None) -> str:
-    """`text`; raises `WireError` if it is longer than it may be."""
+    """Return `text`; raises `WireError` if it is longer than `characters`."""
     if len(text) > characters:
         fault = Fault(Reason.MESSAGE_INVALID, f"{field} has {len(text)} characters; at most {characters} are allowed", field)
         raise WireError(fault, conversation_id)
@@ -40,7 +40,7 @@ def bounded(text: str, characters: int, field: str, conversation_id: str | None 
 
 
 def _numbers(members: type[E], wire: Any, prefix: str) -> dict[E, Any]:
-    """The wire's number for each member; on the wire its name has a prefix."""
+    """The wire's number for each member; its name on the wire has a prefix."""
     return {member: wire.Value(prefix + member.name) for member in members}
 
 
@@ -70,19 +70,19 @@ ON_PLAYING_FROM_WIRE: dict[Any, OnPlaying] = {pb.ON_PLAYING_UNSPECIFIED: OnPlayi
 
 
 def on_playing_from_wire(value: int) -> OnPlaying:
-    """What a number stands for; raises `WireError` on one that is not defined."""
+    """The member for a number; raises `WireError` if it is undefined."""
     read: OnPlaying = known(ON_PLAYING_FROM_WIRE, value, "on_playing", Reason.MESSAGE_INVALID)
     return read
 
 
 def angle_unit_from_wire(value: int) -> AngleUnit:
-    """The same for a unit of angles."""
+    """The angle unit for a number; raises `WireError` if it is undefined."""
     read: AngleUnit = known(ANGLE_UNIT_FROM_WIRE, value, "angle_unit", Reason.MESSAGE_INVALID)
     return read
 
 
 def known(table: dict[Any, T], value: int, field: str, reason: Reason, conversation_id: str | None = None) -> T:
-    """What a number of the wire stands for; raises `WireError` on one that is not defined or not usable here."""
+    """The value for a number of the wire; raises `WireError` if it is undefined or not usable here."""
     if value not in table:
         raise WireError(Fault(reason, f"{field}: {value} is not a value that can be used here", field), conversation_id)
     return table[value]

@@ -1,4 +1,4 @@
-"""Network addresses as settings and command lines give them."""
+"""Network addresses in settings and on command lines."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ from avatar_relay.relay_list import MAX_RELAYS
 def split_address(address: str, name: str, *, port_zero: bool = False) -> tuple[str, int]:
     """Host and port of `HOST:PORT` or `[HOST]:PORT`; an IPv6 host needs its brackets.
 
-    `name` is the setting that the address comes from; the error names it. `port_zero`: port 0 is valid (a server then picks a free
-    port). Raises `ConfigError`.
+    `name` is the setting of the address, for the error. `port_zero`: port 0 is valid (a server then picks a free port). Raises
+    `ConfigError`.
     """
     host, _, port = address.rpartition(":")
     bare = host.removeprefix("[").removesuffix("]")
@@ -24,7 +24,7 @@ def split_address(address: str, name: str, *, port_zero: bool = False) -> tuple[
 
 
 def split_addresses(addresses: Sequence[str], name: str) -> tuple[tuple[str, int], ...]:
-    """Host and port of each of a client's relays. Raises `ConfigError` for one that is none, and for more than `MAX_RELAYS`."""
+    """Host and port of each of a client's relays. Raises `ConfigError` for an invalid one, and for more than `MAX_RELAYS`."""
     if not 0 < len(addresses) <= MAX_RELAYS:
         raise ConfigError(f"{name}: {len(addresses)} addresses; it takes 1 to {MAX_RELAYS}")
     return tuple(split_address(address, name) for address in addresses)

@@ -1,4 +1,4 @@
-"""What a relay announces of itself in the local network by multicast DNS (DNS-SD), and which of several a device takes. Pure."""
+"""A relay's announcement in the local network by multicast DNS (DNS-SD), and the order in which a device tries several. Pure."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ _TLS, _PAIRING, _YES = "tls", "pairing", "1"
 
 @dataclass(frozen=True, slots=True)
 class Announcement:
-    """A relay, as it says of itself. None of it is proven."""
+    """A relay according to its own announcement. None of it is proven."""
 
     name: str
     addresses: tuple[str, ...]
-    """Each HOST:PORT; those of IPv4 first."""
+    """Each HOST:PORT; IPv4 addresses first."""
     tls: bool = False
     pairing: bool = False
-    """It lets devices pair."""
+    """It accepts pairing."""
 
     def properties(self) -> dict[str, str]:
         """The announcement's TXT record."""
@@ -31,10 +31,10 @@ class Announcement:
 
 
 def read_announcement(name: str, hosts: Iterable[str], port: int, properties: Mapping[bytes, bytes | None]) -> Announcement | None:
-    """What somebody in the network announces; None if nobody could connect to it."""
+    """An announcement received from the network; None if it has no usable address."""
     if not 0 < port < 65_536:
         return None
-    usable = [host for host in hosts if not host.lower().startswith("fe80")]  # needs the name of an interface
+    usable = [host for host in hosts if not host.lower().startswith("fe80")]  # link-local addresses need an interface name
     addresses = tuple(f"[{host}]:{port}" if ":" in host else f"{host}:{port}" for host in sorted(usable, key=lambda host: ":" in host))
     shown = "".join(letter if letter.isprintable() else "?" for letter in name)[:MAX_NAME_BYTES]
     said = {key: value == _YES.encode() for key, value in properties.items()}
@@ -42,5 +42,5 @@ def read_announcement(name: str, hosts: Iterable[str], port: int, properties: Ma
 
 
 def in_order(found: Iterable[Announcement]) -> list[Announcement]:
-    """Relays in the order in which a device tries them: those with TLS first, then by name and address, so that all devices agree."""
+    """Relays in the order in which a device tries them: those with TLS first, then by name and address, the same on all devices."""
     return sorted(found, key=lambda one: (not one.tls, one.name, one.addresses))

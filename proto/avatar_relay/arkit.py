@@ -1,4 +1,4 @@
-"""The 52 ARKit blendshapes, in Apple's alphabetical order: our order wherever weights are a plain array."""
+"""The 52 ARKit blendshapes, in Apple's alphabetical order: our order for weights in a plain array."""
 
 ARKIT_NAMES: tuple[str, ...] = (
     "browDownLeft", "browDownRight", "browInnerUp", "browOuterUpLeft", "browOuterUpRight",

@@ -1,10 +1,10 @@
-"""AvatarKit motion messages (`driveningress.v2`): a copy is read, never the payload that travels rewritten.
+"""AvatarKit motion messages (`driveningress.v2`): reads a copy; the payload on the wire is never rewritten.
 
-Only the fields that motion uses are declared, by number, from the published schema. The schema lives in a descriptor
-pool of its own: the vendor's packages register theirs in the default one, under names that would clash.
+Only the fields that motion uses are declared, by number, from the published schema. The schema has its own descriptor pool: the vendor's
+packages register theirs in the default one, under names that would clash.
 
-The animation and its keyframes are declared as bytes, so that keyframes can be counted, and their number bounded,
-before any of them is unpacked.
+The animation and its keyframes are declared as bytes, so that keyframes can be counted, and their number bounded, before any of them is
+unpacked.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ KEYFRAME_SIZE = 120
 """Floats in a keyframe. Rotations are axis-angle in radians."""
 
 MAX_KEYFRAMES = 5_000
-"""In one message: 200 s at 25 per second; more than full keyframes fill in the largest payload."""
+"""Bound per message: 200 s at 25 per second; more than full keyframes fill in the largest payload."""
 
 _FIELDS: tuple[tuple[str, slice], ...] = (
     ("translation", TRANSLATION),
@@ -44,14 +44,14 @@ _FIELDS: tuple[tuple[str, slice], ...] = (
     ("eye_lid", EYE_LID),
     ("expression", EXPRESSION),
 )
-"""Of the FLAME keyframe, numbered from 1 in this order."""
+"""Fields of the FLAME keyframe, numbered from 1 in this order."""
 
 _TYPE_SERVER_ERROR = 4
 _TYPE_SERVER_RESPONSE_ANIMATION = 5
 
 
 class AvatarKitError(ValueError):
-    """Not an AvatarKit motion message that can be used; the text says what was wrong, and where."""
+    """Not a usable AvatarKit motion message; the text describes the error and its position."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -70,7 +70,7 @@ class AvatarKitMotion:
 
 @dataclass(frozen=True, slots=True)
 class MotionHead:
-    """What a motion message says beside its floats: whose it is, how much it holds, whether it is the last one."""
+    """Properties of a motion message other than its floats: its conversation, its number of keyframes, and whether it is the last one."""
 
     req_id: str
     keyframes: int
@@ -78,18 +78,18 @@ class MotionHead:
 
 
 def read_head(data: bytes) -> MotionHead:
-    """A message's head; the floats are not looked at. Raises `AvatarKitError`."""
+    """A message's head; the floats are not checked. Raises `AvatarKitError`."""
     response = _animation_of(data)
     return MotionHead(response.req_id, len(_packed_keyframes(response)), response.end)
 
 
 def count_keyframes(data: bytes) -> int:
-    """Number of keyframes in a message, perhaps 0; their floats are not looked at. Raises `AvatarKitError`."""
+    """Number of keyframes in a message, may be 0; their floats are not checked. Raises `AvatarKitError`."""
     return read_head(data).keyframes
 
 
 def read(data: bytes) -> AvatarKitMotion:
-    """Everything in a message; all floats are finite. Raises `AvatarKitError`."""
+    """The whole message; all floats are finite. Raises `AvatarKitError`."""
     response = _animation_of(data)
     packed = _packed_keyframes(response)
     keyframes = np.zeros((len(packed), KEYFRAME_SIZE), np.float32)
@@ -102,7 +102,7 @@ def read(data: bytes) -> AvatarKitMotion:
 
 
 def write(motion: AvatarKitMotion) -> bytes:
-    """A message as the Server SDK would make it, for tests and tools. Raises `AvatarKitError` for a wrong shape."""
+    """Encode a message as the Server SDK would, for tests and tools. Raises `AvatarKitError` for a wrong shape."""
     if motion.keyframes.ndim != 2 or motion.keyframes.shape[1] != KEYFRAME_SIZE:
         raise AvatarKitError(f"keyframes have the shape {motion.keyframes.shape}, not (n, {KEYFRAME_SIZE})")
     packed = [
@@ -191,7 +191,7 @@ def _message_classes() -> dict[str, Any]:
 
 
 def _declare(file: Any, name: str, fields: tuple[tuple[str, int, Any, str], ...]) -> None:
-    """Add a message; the last of each field's tuple is "repeated", or the message it holds."""
+    """Add a message; the last item of each field's tuple is "repeated", or the name of its message type."""
     message = file.message_type.add(name=name)
     for field_name, number, kind, detail in fields:
         field = message.field.add(name=field_name, number=number, type=kind, label=descriptor_pb2.FieldDescriptorProto.LABEL_OPTIONAL)

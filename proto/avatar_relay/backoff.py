@@ -1,19 +1,19 @@
-"""How long an attempt to connect to the relay may take, and how long to wait before the next one: exponential with full jitter.
+"""Time limits of attempts to connect to the relay, and the waits between them: exponential with full jitter.
 
 Rules
-1. A first attempt that gets no `welcome` for `WELCOME_S` is lost on the way, or the relay is too busy for it. Each further attempt
+1. A first attempt without `welcome` within `WELCOME_S` was lost on the way, or the relay is too busy for it. Each further attempt
    after such a one gets half as long again, up to the time after which a peer counts as dead.
 2. A stream that was welcomed resets both. The waits restart from the shortest if the stream lasted `STABLE_US`, else from
    `eager_s`: a relay that accepts streams and crashes is not hammered, and not left alone for long either.
 3. In the first half minute no wait is longer than `eager_s`: devices hold about that much media, and the relay keeps their sessions.
 4. No wait is shorter than the relay asks for (`asked_to_wait_s`), nor, after the first half minute, than `FOREIGN_REFUSAL_S` if a proxy
-   answers in the relay's place: its route may not be there yet, but nobody is waiting for it any more.
+   answers instead of the relay: its route may not exist yet, but nobody is waiting for it any more.
 
-Full jitter draws each wait evenly between 0 and a bound that grows with every failure, so that many clients which lost the same relay
-do not return together (Marc Brooker, "Exponential Backoff And Jitter", AWS Architecture Blog, 2015).
+Full jitter draws each wait evenly between 0 and a bound that grows with every failure, so that many clients that lost the same relay do not
+return together (Marc Brooker, "Exponential Backoff And Jitter", AWS Architecture Blog, 2015).
 
-A half-open line in the worst case: detected after `PEER_TIMEOUT_US` and a step (4.25 s), the first wait (0.1 s), an attempt that is
-lost as well (1.5 s), the second wait (0.2 s): connected again after 6.1 s and the handshake.
+A half-open link in the worst case: detected after `PEER_TIMEOUT_US` and a check interval (4.25 s), the first wait (0.1 s), an attempt that
+is lost as well (1.5 s), the second wait (0.2 s): connected again after 6.1 s and the handshake.
 """
 
 from __future__ import annotations
@@ -27,16 +27,16 @@ from avatar_relay.limits import PEER_TIMEOUT_US
 FINAL_CODES = frozenset(
     {"INVALID_ARGUMENT", "FAILED_PRECONDITION", "UNAUTHENTICATED", "PERMISSION_DENIED", "NOT_FOUND", "UNIMPLEMENTED", "OUT_OF_RANGE"}
 )
-"""gRPC statuses that mean the same on every try. All others are worth another one."""
+"""gRPC statuses that are the same on every attempt. All others are worth a retry."""
 
 FOREIGN_REFUSAL_S = 30.0
-"""How long to wait at least after a refusal that is not the relay's."""
+"""Minimum wait after a refusal that is not the relay's."""
 
 _GATEWAY = re.compile(r"http2 header with status: 50\d|END_STREAM flag received")
-"""gRPC's text for the answer of a proxy that reaches no relay, and for an error page whose HTTP status it did not look at."""
+"""gRPC's text for the answer of a proxy that reaches no relay, and for an error page whose HTTP status it did not read."""
 
 MAX_HINT_S = 300.0
-"""A relay's hint counts up to here: a wrong one must not silence a client for days."""
+"""Bound of a relay's hint: a wrong one must not silence a client for days."""
 
 WELCOME_S = 1.5
 WELCOME_GROWTH = 1.5
@@ -45,7 +45,7 @@ STABLE_US = 1_000_000
 
 @dataclass(frozen=True, slots=True)
 class BackoffPolicy:
-    """Bounds of the waits in seconds: the first one, and the factor from each to the next."""
+    """Bounds of the waits in seconds: the first one, and the growth factor."""
 
     first_s: float = 0.1
     largest_s: float = 5.0
@@ -58,7 +58,7 @@ class BackoffPolicy:
 
 PUBLISHER_BACKOFF = BackoffPolicy()
 DEVICE_BACKOFF = BackoffPolicy(growth=1.5)
-"""With 1.5 the next wait is about as long as all before it together: a relay that was away for a second is found within the next one."""
+"""With 1.5 the next wait is about as long as all before it together: after an outage of a second the relay is found within the next one."""
 
 
 class Attempts:
@@ -70,7 +70,7 @@ class Attempts:
         self._waits_s = full_jitter(policy, jitter)
         self._tries = 0
         self.within_s = WELCOME_S
-        """How long the next attempt may take, connection and `welcome` together."""
+        """Time limit of the next attempt, for connection and `welcome` together."""
 
     def unanswered(self) -> None:
         """An attempt got no answer in time."""
@@ -88,27 +88,27 @@ class Attempts:
 
     @property
     def is_eager(self) -> bool:
-        """Rule 3: whether it is the first half minute."""
+        """Whether this is the first half minute (rule 3)."""
         return self._tries < self._policy.eager_tries
 
     def wait_s(self) -> float:
-        """How long to wait before the next attempt."""
+        """The wait before the next attempt, in seconds."""
         self._tries += 1
         return next(self._waits_s)
 
 
 def is_foreign(code: str, text: str) -> bool:
-    """Whether a status by name, which came without a fault and before `welcome`, is a proxy's answer in the relay's place."""
+    """Whether a status (by name), received without a fault and before `welcome`, is from a proxy instead of the relay."""
     return code in FINAL_CODES or _GATEWAY.search(text) is not None
 
 
 def asked_to_wait_s(*hints_ms: int) -> float:
-    """The longest of a relay's hints (`RetryInfo`, `goaway`) in seconds, within `MAX_HINT_S`."""
+    """The longest of a relay's hints (`RetryInfo`, `goaway`) in seconds, at most `MAX_HINT_S`."""
     return min(max((0, *hints_ms)) / 1_000, MAX_HINT_S)
 
 
 def full_jitter(policy: BackoffPolicy, jitter: Callable[[], float]) -> Iterator[float]:
-    """Waits in seconds, without end: `jitter()`, from 0 to 1, times a bound that grows."""
+    """Endless waits in seconds: `jitter()`, from 0 to 1, times a growing bound."""
     bound_s, tries = policy.first_s, 0
     while True:
         yield bound_s * jitter()

@@ -1,4 +1,4 @@
-"""When certificates are valid: read from their DER (RFC 5280, 4.1), because Python's `ssl` does not tell. Pure."""
+"""Validity of certificates, read from their DER (RFC 5280, 4.1), because Python's `ssl` does not provide it. Pure."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import time
 from dataclasses import dataclass
 
 PLAUSIBLE_UNIX_S = 1_735_689_600
-"""2025-01-01, older than this program: a clock that says less was never set, as on a Raspberry Pi without a battery."""
+"""2025-01-01, older than this program: an earlier clock was never set, as on a Raspberry Pi without a battery."""
 DAY_S = 86_400
 WARN_DAYS = (30, 7)
 _SEQUENCE, _VERSION, _UTC_TIME, _GENERALIZED_TIME = 0x30, 0xA0, 0x17, 0x18
@@ -18,41 +18,41 @@ _BLOCK = re.compile(rb"-----BEGIN CERTIFICATE-----.+?-----END CERTIFICATE-----",
 
 @dataclass(frozen=True, slots=True)
 class Validity:
-    """From when until when a certificate counts, in seconds since the Unix epoch."""
+    """Start and end of a certificate's validity, in seconds since the Unix epoch."""
 
     not_before_s: int
     not_after_s: int
 
     def fault(self, now_s: int) -> str:
-        """What is wrong with it now, in words; empty if nothing is."""
+        """Why it is invalid now, in words; empty if it is valid."""
         if now_s < self.not_before_s:
             return f"is not valid before {_date(self.not_before_s)}, and this machine's clock says {_date(now_s)}"
         return f"has expired on {_date(self.not_after_s)}; this machine's clock says {_date(now_s)}" if now_s > self.not_after_s else ""
 
     def warning(self, now_s: int) -> str:
-        """That it expires soon, in words; empty if it does not."""
+        """A warning that it expires soon; empty if it does not."""
         days = (self.not_after_s - now_s) // DAY_S
         return f"expires in {days} days, on {_date(self.not_after_s)}" if days < max(WARN_DAYS) else ""
 
     def stage(self, now_s: int) -> int:
-        """How many of the warnings (30 days, 7 days) are due."""
+        """Number of warnings that are due (30 days, 7 days)."""
         return sum(self.not_after_s - now_s < days * DAY_S for days in WARN_DAYS)
 
 
 def clock_fault(now_s: int) -> str:
-    """What is wrong with this machine's clock, in words; empty if nothing is to be seen."""
+    """Why this machine's clock is wrong, in words; empty if no error is apparent."""
     if now_s >= PLAUSIBLE_UNIX_S:
         return ""
     return f"this machine's clock says {_date(now_s)}, and certificates are checked by it: set it (timedatectl), or wait for NTP"
 
 
 def validities(pem: bytes) -> list[Validity]:
-    """Those of the certificates in a PEM file, in its order. Raises `ValueError` if one cannot be read."""
+    """The validities of the certificates in a PEM file, in its order. Raises `ValueError` if one cannot be read."""
     return [_validity(_der(block)) for block in _BLOCK.findall(pem)]
 
 
 def first_certificate(pem: bytes) -> bytes:
-    """The first certificate of a PEM file, in DER: the one that a server shows as its own. Raises `ValueError`."""
+    """The first certificate of a PEM file, in DER: the one that a server presents as its own. Raises `ValueError`."""
     found = _BLOCK.search(pem)
     if found is None:
         raise ValueError("holds no certificate in PEM")
@@ -88,7 +88,7 @@ def _enter(der: bytes, at: int, tag: int) -> tuple[int, int]:
 
 
 def _header(der: bytes, at: int) -> tuple[int, int]:
-    """Where an element's content begins, and its size."""
+    """The position of an element's content, and its size."""
     size = der[at + 1]
     if size < 0x80:
         return at + 2, size

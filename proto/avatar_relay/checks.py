@@ -1,7 +1,7 @@
-"""Checks of arguments of the public API. Each raises at the call, with the argument's name, what is expected and what was given.
+"""Checks of arguments of the public API. Each raises at the call, with the argument's name, the expected and the actual value.
 
 `TypeError`: a value of a wrong type. `FieldError`, a `ValueError`: a value of the right type that is out of range. Numbers of other
-libraries (numpy's scalars) are taken, and become plain ones; booleans are no numbers, and arrays are neither numbers nor bytes.
+libraries (numpy's scalars) are accepted and converted; booleans are not numbers, and arrays are neither numbers nor bytes.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ MAX_POSITION_US = 86_400_000_000
 """A day: no conversation is as long."""
 
 BytesLike = bytes | bytearray | memoryview
-"""Encoded media as a caller may hand it over."""
+"""Encoded media as a caller may pass it."""
 
 _PAYLOAD = "bytes, bytearray or memoryview"
 
@@ -34,13 +34,13 @@ class FieldError(ValueError):
 
 
 def wrong_type(name: str, expected: str, value: object) -> TypeError:
-    """The error for a value of a wrong type. The value itself is shown only if it is short, and never where it may be media."""
+    """The error for a value of a wrong type. The value itself is shown only if it is short, and never if it may be media."""
     shown = "" if value is None or isinstance(value, BytesLike) else f" {reprlib.repr(value)}"
     return TypeError(f"{name} must be {expected}, not {type(value).__name__}{shown}")
 
 
 def check_type(value: object, kind: type[T], name: str) -> T:
-    """`value`, where it is a `kind`."""
+    """Return `value` if it is a `kind`."""
     if isinstance(value, kind):
         return value
     example = next((f" such as {kind.__name__}.{member.name}" for member in kind), "") if issubclass(kind, enum.Enum) else ""
@@ -49,7 +49,7 @@ def check_type(value: object, kind: type[T], name: str) -> T:
 
 
 def check_bool(value: object, name: str) -> None:
-    """True or False, and nothing that merely counts as such."""
+    """True or False; truthy values are refused."""
     if value is not True and value is not False:
         raise wrong_type(name, "True or False", value)
 
@@ -65,7 +65,7 @@ def check_int(value: object, name: str, low: int, high: int) -> int:
 
 
 def check_number(value: object, name: str) -> float:
-    """A real number, as a `float`; not finite where it was not."""
+    """A real number, as a `float`; infinite or NaN values are kept."""
     if isinstance(value, bool) or not isinstance(value, Real):
         raise wrong_type(name, "a number", value)
     try:
@@ -95,7 +95,7 @@ def check_choice(value: object, choices: type[E], name: str) -> E:
 
 
 def as_addresses(value: object, name: str, most: int) -> tuple[str, ...]:
-    """One address or several, none of them empty, as a tuple."""
+    """One or several non-empty addresses, as a tuple."""
     if isinstance(value, str):
         value = (value,)
     if not isinstance(value, Sequence) or isinstance(value, BytesLike):
@@ -107,7 +107,7 @@ def as_addresses(value: object, name: str, most: int) -> tuple[str, ...]:
 
 
 def check_function(value: object, name: str) -> None:
-    """Something that can be called, and whose result need not be awaited."""
+    """A callable that is not a coroutine function."""
     if not callable(value):
         raise wrong_type(name, "a function", value)
     if inspect.iscoroutinefunction(value):
@@ -115,7 +115,7 @@ def check_function(value: object, name: str) -> None:
 
 
 def as_bytes(data: object, name: str) -> bytes:
-    """Encoded media as `bytes`. What is not `bytes` is copied, so that its owner may reuse it after the call."""
+    """Encoded media as `bytes`. Other types are copied, so that their owner may reuse them after the call."""
     if type(data) is bytes:
         return data
     if isinstance(data, BytesLike):
@@ -125,7 +125,7 @@ def as_bytes(data: object, name: str) -> bytes:
 
 
 def as_positions(at_us: object, name: str) -> int | list[int] | None:
-    """Positions on a media line in µs: one, one for each keyframe, rising; or None."""
+    """Positions on a media line in µs: one; one per keyframe, rising; or None."""
     if at_us is None:
         return None
     if isinstance(at_us, Sequence) and not isinstance(at_us, str | BytesLike):
@@ -138,7 +138,7 @@ def as_positions(at_us: object, name: str) -> int | list[int] | None:
 
 
 def as_payloads(frames: object, name: str) -> list[bytes]:
-    """A sequence of payloads as a list of its own. One payload alone is refused: it is a sequence too, of numbers."""
+    """A sequence of payloads as a new list. A single payload is refused: it is a sequence too, of numbers."""
     if isinstance(frames, BytesLike):
         raise TypeError(f"{name} must be a list of payloads, not {type(frames).__name__}: pass [payload]")
     if isinstance(frames, str) or not isinstance(frames, Sequence):
@@ -147,7 +147,7 @@ def as_payloads(frames: object, name: str) -> list[bytes]:
 
 
 def as_sound(data: BytesLike, end: bool) -> bytes:
-    """Sound as `bytes`, and whether it is the end of it. Raises `TypeError`."""
+    """Audio as `bytes`; also checks `end`. Raises `TypeError`."""
     if type(data) is bytes and (end is False or end is True):  # nearly all calls, at the cost of one function call
         return data
     check_bool(end, "end")

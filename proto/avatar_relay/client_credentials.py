@@ -1,4 +1,4 @@
-"""What a client shows the relay, and what the relay has to show: the content of the files that its settings name."""
+"""Credentials of a client, and those that it requires of the relay: the content of the files that its settings name."""
 
 from __future__ import annotations
 
@@ -11,18 +11,18 @@ from avatar_relay.pem import read_authorities, read_key_pair, read_token
 
 @dataclass(frozen=True, slots=True)
 class Credentials:
-    """PEM and token; None if there is none. Without `root_certificates`, gRPC's own roots vouch for the relay."""
+    """PEM and token; None if there is none. Without `root_certificates`, gRPC's own roots verify the relay."""
 
     root_certificates: bytes | None = None
     certificate: bytes | None = None
     key: bytes | None = field(default=None, repr=False)
     token: str | None = field(default=None, repr=False)
     validity: Validity | None = None
-    """Of the certificate."""
+    """Validity of the certificate."""
 
 
 def read_credentials(settings: ClientSettings, now_s: int) -> Credentials:
-    """What the files hold, checked at `now_s` (Unix time). Raises `ConfigError`."""
+    """Read the files, checked at `now_s` (Unix time). Raises `ConfigError`."""
     ca, token_file = settings.tls_ca_file, settings.token_file
     roots = None if ca is None else read_authorities("tls_ca_file", ca, now_s)
     token = None if token_file is None else read_token("token_file", token_file)

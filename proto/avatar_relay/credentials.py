@@ -1,4 +1,4 @@
-"""How a token travels: in the metadata of an RPC, and nowhere else."""
+"""Tokens travel in the metadata of an RPC, and nowhere else."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ TOKEN_RULE = "1 to 512 printable ASCII characters without spaces, on one line"
 
 
 def clean_token(text: str) -> str:
-    """A token as it stands in a file or a variable, without what surrounds it. Raises `ValueError`, which never quotes it."""
+    """A token from a file or a variable, without surrounding whitespace. Raises `ValueError`, which never quotes it."""
     token = text.strip()
     if _TOKEN.fullmatch(token) is None:
         raise ValueError(f"holds no token: a token is {TOKEN_RULE}")
@@ -21,11 +21,11 @@ def clean_token(text: str) -> str:
 
 
 def metadata_of(token: str | None) -> tuple[tuple[str, str], ...]:
-    """The metadata that shows a token; none for None."""
+    """The metadata that carries a token; empty for None."""
     return () if token is None else ((METADATA_KEY, _SCHEME + token),)
 
 
 def token_in(value: str) -> str | None:
-    """The token in a value of `METADATA_KEY`; None if it is no bearer token."""
+    """The token in a value of `METADATA_KEY`; None if it is not a bearer token."""
     scheme, token = value[: len(_SCHEME)], value[len(_SCHEME) :]
     return token if scheme.lower() == _SCHEME.lower() and _TOKEN.fullmatch(token) else None

@@ -1,4 +1,4 @@
-"""What a device tells of its parts, and what operators tell it to be, as plain values. Directions as in `messages`."""
+"""State of a device's parts, and operators' commands to devices, as plain values. Directions as in `messages`."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from dataclasses import dataclass
 class DeviceSettings:
     """Settings that operators changed, by name, each as text; `revision` as in `Volume`.
 
-    `refused` is the device's: why it did not take the last change, by name; the values are then what they were before.
+    `refused` is set by the device: by name, the reasons why it refused the last change; the values are then the previous ones.
     """
 
     values: tuple[tuple[str, str], ...] = ()
@@ -20,21 +20,21 @@ class DeviceSettings:
 
 @dataclass(frozen=True, slots=True)
 class Restart:
-    """R→D: the program is to begin anew."""
+    """R→D: the program must restart."""
 
 
 @dataclass(frozen=True, slots=True)
 class Identify:
-    """R→D: show which device it is."""
+    """R→D: show the device's name."""
 
 
 @dataclass(frozen=True, slots=True)
 class Update:
-    """R→D: the machine is to install the newest release."""
+    """R→D: the machine must install the newest release."""
 
 
 class PartState(enum.Enum):
-    """How a part of a device stands. `UNHEARD`: sound is played, and nobody hears it."""
+    """State of a part of a device. `UNHEARD`: audio plays without a sound card."""
 
     UNSPECIFIED = "unknown"
     STARTING = "starting"
@@ -45,8 +45,11 @@ class PartState(enum.Enum):
 
 @dataclass(frozen=True, slots=True)
 class Part:
-    """A part of a device: its name, how it stands, what it is, why it is not better (empty if it is at its best), how often it failed and
-    was started again, and why the last time."""
+    """A part of a device, for display.
+
+    Name, state, and a description of what is in use; why no better one is in use (empty if it is the best); the number of restarts after
+    failures, and the reason of the last one.
+    """
 
     name: str
     state: PartState
@@ -58,6 +61,6 @@ class Part:
 
 @dataclass(frozen=True, slots=True)
 class Parts:
-    """D→R: how all parts stand."""
+    """D→R: the state of all parts."""
 
     parts: tuple[Part, ...]

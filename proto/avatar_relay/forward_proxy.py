@@ -1,6 +1,6 @@
-"""The HTTP proxy that gRPC goes through because of the environment: http_proxy and its kin, which are often meant for something else.
+"""The HTTP proxy that gRPC uses because of http_proxy and similar variables, which are often meant for something else.
 
-The rules are those of gRPC's C core. The library and both programs never go through one to reach their own machine.
+The rules are those of gRPC's C core. The library and both programs never use a proxy to reach their own machine.
 """
 
 from __future__ import annotations
@@ -12,9 +12,9 @@ from urllib.parse import urlsplit
 from avatar_relay.addresses import is_loopback
 
 VARIABLES = ("grpc_proxy", "https_proxy", "http_proxy")
-"""The first of them that is set counts; one that is empty says: no proxy."""
+"""The first of them that is set is used; if it is empty, there is no proxy."""
 EXCEPTIONS = ("no_grpc_proxy", "no_proxy")
-"""The same for the hosts that are reached without one."""
+"""The first of them that is set lists the hosts reached without a proxy."""
 
 
 def host_of(address: str) -> str:
@@ -23,12 +23,12 @@ def host_of(address: str) -> str:
 
 
 def proxy_option(address: str) -> tuple[tuple[str, int], ...]:
-    """The channel option that keeps gRPC from any proxy on its way to this machine; none for other addresses."""
+    """The channel option that disables proxies for an address on this machine; empty for other addresses."""
     return (("grpc.enable_http_proxy", 0),) if is_loopback(host_of(address)) else ()
 
 
 def proxy_note(address: str, environment: Mapping[str, str]) -> str:
-    """What an error says of the proxy on the way to HOST:PORT; empty without one. Never tells the proxy's user and password."""
+    """Describes the proxy on the way to HOST:PORT for an error text; empty without one. Never shows the proxy's user and password."""
     host = host_of(address)
     name = next((name for name in VARIABLES if name in environment), "")
     proxy = environment.get(name, "")
@@ -48,7 +48,7 @@ def _is_excepted(host: str, environment: Mapping[str, str]) -> bool:
 
 
 def _covers(entry: str, host: str) -> bool:
-    """Whether an entry is the end of the host's name, or a network with its address."""
+    """Whether an entry is a suffix of the host's name, or a network with its address."""
     if host.lower().endswith(entry.lower()):
         return True
     try:

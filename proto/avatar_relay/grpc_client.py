@@ -1,4 +1,4 @@
-"""What the device and the publisher library have in common as gRPC clients: options of a channel, and the fault in a status."""
+"""Shared by the device and the publisher library as gRPC clients: channel options, and the fault in a status."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ from avatar_relay.wire import fault_in
 
 CHANNEL_OPTIONS: tuple[tuple[str, int | str], ...] = (
     ("grpc.max_receive_message_length", GRPC_MAX_RECEIVE_BYTES),
-    ("grpc.min_reconnect_backoff_ms", PEER_TIMEOUT_US // 1_000),  # how long gRPC waits for a connection that gets no answer; else 20 s
+    ("grpc.min_reconnect_backoff_ms", PEER_TIMEOUT_US // 1_000),  # gRPC's time limit for a connection without an answer; default 20 s
     ("grpc.use_local_subchannel_pool", 1),
     ("grpc.service_config", '{"loadBalancingConfig":[{"pick_first":{"shuffleAddressList":true}}]}'),  # a name may have several addresses
 )
 
 
 def fault_of(code: str, text: str | None, trailers: Any) -> Fault | None:
-    """The fault that a status tells, `code` by name; None if it tells none that can be read.
+    """The fault in a status, `code` by name; None if it has none that can be read.
 
     A message beyond the receiver's gRPC limit is refused by gRPC itself, without details: that is recognized by its text.
     """

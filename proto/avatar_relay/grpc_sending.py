@@ -1,4 +1,4 @@
-"""How the device and the publisher library write to a stream of grpc.aio."""
+"""Writes to a stream of grpc.aio, for the device and the publisher library."""
 
 from __future__ import annotations
 
@@ -8,10 +8,10 @@ import grpc.aio
 
 
 async def send_serialized(call: Any, data: bytes) -> bool:
-    """Send a message; False if the stream is over, which its reader learns with the reason.
+    """Send a message; False if the stream is over, whose reader gets the reason.
 
-    Past grpc.aio's own `write`: where that fails because the relay has just ended the stream, it puts INTERNAL in place
-    of the relay's status and forgets what was not read yet (grpc/grpc#36066), so "replaced" and "come back in 2 s" get lost.
+    Bypasses grpc.aio's own `write`: if that fails because the relay has just ended the stream, it replaces the relay's status by INTERNAL
+    and discards unread messages (grpc/grpc#36066), so that "replaced" and "come back in 2 s" get lost.
     """
     if call.done():
         return False

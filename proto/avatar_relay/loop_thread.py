@@ -1,4 +1,4 @@
-"""An asyncio event loop on a thread of its own, for programs whose other threads block."""
+"""An asyncio event loop on its own thread, for programs whose other threads block."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ T = TypeVar("T")
 
 
 class LoopThread:
-    """Runs coroutines on a daemon thread. All methods are for other threads; `start` once, `close` any number of times."""
+    """Runs coroutines on a daemon thread. All methods are for other threads; call `start` once, `close` any number of times."""
 
     def __init__(self, name: str) -> None:
         self._loop = asyncio.new_event_loop()
@@ -32,7 +32,7 @@ class LoopThread:
         return threading.current_thread() is self._thread
 
     def submit(self, start: Callable[[], Coroutine[Any, Any, T]]) -> Future[T]:
-        """Run the coroutine that `start` makes, on this thread, as a task. Cancelling the future cancels the task.
+        """Run the coroutine returned by `start` on this thread, as a task. Cancelling the future cancels the task.
 
         Raises `RuntimeError` before `start` and after `close`.
         """
@@ -42,9 +42,9 @@ class LoopThread:
             return asyncio.run_coroutine_threadsafe(self._run_task(start), self._loop)
 
     def close(self, timeout_s: float | None = None) -> None:
-        """Cancel all tasks, wait until they are done, and end the thread; gives up waiting after `timeout_s`.
+        """Cancel all tasks, wait until they are done, and end the thread; stops waiting after `timeout_s`.
 
-        What was submitted is cancelled first, and once; the tasks that it leaves behind come after that.
+        Submitted tasks are cancelled first, and once; the tasks that they leave behind follow.
         """
         with self._lock:
             if not self._closed:
@@ -57,7 +57,7 @@ class LoopThread:
             self._thread.join(timeout_s)
 
     def _run(self) -> None:
-        with asyncio.Runner(loop_factory=lambda: self._loop) as runner:  # leaving it cancels what is left, and closes the loop
+        with asyncio.Runner(loop_factory=lambda: self._loop) as runner:  # leaving it cancels remaining tasks, and closes the loop
             runner.run(self._until_closed())
 
     async def _run_task(self, start: Callable[[], Coroutine[Any, Any, T]]) -> T:

@@ -1,4 +1,4 @@
-"""How long an Opus packet sounds, read from its first bytes (RFC 6716, section 3.1 and 3.2)."""
+"""The duration of an Opus packet, from its first bytes (RFC 6716, section 3.1 and 3.2)."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ def _frame_us(config: int) -> int:
 
 
 def packet_duration_us(packet: bytes) -> int:
-    """Length of a packet on the media line in µs, 2,500 to 120,000. Raises `ValueError` on what cannot be a packet."""
+    """Length of a packet on the media line in µs, 2,500 to 120,000. Raises `ValueError` if it cannot be a packet."""
     if not packet:
         raise _undecodable("it is empty")
     toc = packet[0]

@@ -1,6 +1,6 @@
-"""Certificates, keys and tokens in files, checked before gRPC gets them: gRPC says of wrong ones only that no connection comes about.
+"""Certificates, keys and tokens in files, checked before gRPC reads them: gRPC reports wrong ones only as a failed connection.
 
-Each error is a `ConfigError` that names the setting, the file, and what to do.
+Each error is a `ConfigError` that names the setting, the file, and the remedy.
 """
 
 from __future__ import annotations
@@ -22,16 +22,16 @@ _DER = 0x30
 
 
 class PemError(ConfigError):
-    """A file is not what it should be."""
+    """A file has invalid content."""
 
 
 class UnreadableError(ConfigError):
-    """A file cannot be read, at least for the moment: that says nothing of what is in it."""
+    """A file cannot be read, at least for the moment; its content is unknown."""
 
 
 @dataclass(frozen=True, slots=True)
 class KeyPair:
-    """A certificate and its key, in PEM, and when the certificate is valid."""
+    """A certificate and its key, in PEM, and the certificate's validity."""
 
     certificate: bytes
     key: bytes = field(repr=False)
@@ -47,7 +47,7 @@ def read_token(setting: str, path: Path) -> str:
 
 
 def read_authorities(setting: str, path: Path, now_s: int) -> bytes:
-    """The certificates in `path`, which can vouch for others at `now_s` (Unix time). Raises `PemError`, `UnreadableError`."""
+    """The certificates in `path`, of which one must be valid at `now_s` (Unix time). Raises `PemError`, `UnreadableError`."""
     data = _read_pem(setting, path, _CERTIFICATE, "certificate", "x509")
     try:
         ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT).load_verify_locations(path)
@@ -56,15 +56,16 @@ def read_authorities(setting: str, path: Path, now_s: int) -> bytes:
     except OSError as error:
         raise unreadable(setting, path, error) from error
     faults = [found.fault(now_s) for found in _validities(setting, path, data)]
-    if all(faults) and not clock_fault(now_s):  # of many, as the system has them, some have expired
+    if all(faults) and not clock_fault(now_s):  # the system's bundle has many, of which some have expired
         raise PemError(f"{setting}: {path} {faults[0]}; get a new one")
     return data
 
 
 def read_key_pair(settings: tuple[str, str], certificate: Path, key: Path, now_s: int) -> KeyPair:
-    """A pair of files that are whole, belong together and are valid at `now_s` (Unix time); `settings` names theirs.
+    """Read a certificate and its key, which must match and be valid at `now_s` (Unix time); `settings` names their settings.
 
-    A certificate that is not valid yet passes while the clock is obviously wrong: it will be set. Raises `PemError`, `UnreadableError`.
+    A certificate that is not valid yet passes while the clock is obviously wrong: the clock will be set. Raises `PemError`,
+    `UnreadableError`.
     """
     pair = (
         _read_pem(settings[0], certificate, _CERTIFICATE, "certificate", "x509"),
@@ -140,5 +141,5 @@ def _reason(error: ssl.SSLError) -> str:
 
 
 def _no_password() -> str:
-    """A program that starts by itself has nobody at its keyboard."""
+    """A program that starts by itself cannot ask for a password."""
     raise ssl.SSLError(0, "the key is encrypted")

@@ -1,11 +1,11 @@
-"""Which of several relays a client tries next: spread, stay, fail over. Pure.
+"""Selects which of several relays a client tries next: spread, stay, fail over. Pure.
 
 Rules
 1. The order is drawn once, so that many clients with the same list spread over its relays.
 2. A client whose stream ended tries the same relay first, because its session is there; not one that drains.
-3. After an attempt that failed, the next relay follows. How long the client waits before it is `avatar_relay.backoff`'s.
-4. A relay's hint to wait holds for that relay alone: one that may be tried now goes before one that asked to be left alone.
-5. A refusal is final when every relay of the list gave one, without a welcome in between.
+3. After a failed attempt, the next relay follows. The wait before it is determined by `avatar_relay.backoff`.
+4. A relay's retry hint applies to that relay alone: relays that may be tried now are preferred to those that asked to wait.
+5. A refusal is final when every relay of the list has refused, without a welcome in between.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ class RelayList:
     """One client's relays. `uniform` draws from [0, 1)."""
 
     def __init__(self, addresses: Sequence[str], uniform: Callable[[], float]) -> None:
-        """`addresses`: at least one; one that is named twice counts once."""
+        """`addresses`: at least one; duplicates count once."""
         self._order = sorted(dict.fromkeys(addresses), key=lambda _: uniform())
         self._not_before_us = dict.fromkeys(self._order, 0)
         self._refused: set[str] = set()
@@ -35,13 +35,13 @@ class RelayList:
         return len(self._refused) == len(self._order)
 
     def welcomed(self) -> None:
-        """The relay took this client."""
+        """The relay accepted this client."""
         self._refused.clear()
 
     def ended(self, now_us: int, asked_s: float, *, stay: bool, refused: bool = False) -> float:
-        """A stream or an attempt ended; returns how long to wait at least before the next attempt, in seconds.
+        """A stream or an attempt ended; returns the minimum wait before the next attempt, in seconds.
 
-        `asked_s` is the relay's hint; `stay`: it is tried again first; `refused`: it will never take this client.
+        `asked_s` is the relay's hint; `stay`: it is tried again first; `refused`: it will never accept this client.
         """
         self._not_before_us[self.address] = now_us + round(asked_s * 1e6)
         if refused:

@@ -1,7 +1,7 @@
-"""What both programs tell systemd: that they are ready, alive, or stopping. Does nothing if systemd does not listen.
+"""Reports to systemd that a program is ready, alive, or stopping. Does nothing without NOTIFY_SOCKET.
 
-The protocol is sd_notify(3): datagrams of NAME=VALUE lines to the Unix socket that NOTIFY_SOCKET names. With WatchdogSec= in
-the unit systemd kills and restarts a program that says nothing for so long (WATCHDOG_USEC).
+The protocol is sd_notify(3): datagrams of NAME=VALUE lines to the Unix socket that NOTIFY_SOCKET names. With WatchdogSec= in the unit
+systemd kills and restarts a program that is silent for that time (WATCHDOG_USEC).
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ logger = logging.getLogger(__name__)
 
 
 class ServiceManager:
-    """Tells systemd. Safe to use from any thread."""
+    """Sends states to systemd. Thread-safe."""
 
     def __init__(self, environment: Mapping[str, str]) -> None:
         address = environment.get("NOTIFY_SOCKET", "")
@@ -24,16 +24,16 @@ class ServiceManager:
         for_us = environment.get("WATCHDOG_PID", str(os.getpid())) == str(os.getpid())
         usec = environment.get("WATCHDOG_USEC", "")
         self.watchdog_us = int(usec) if for_us and self._address and usec.isdecimal() else 0
-        """Silence after which systemd restarts the program; 0 if it does not look."""
+        """Silence after which systemd restarts the program; 0 if the watchdog is off."""
 
     def tell_status(self, text: str) -> None:
-        """Send what `systemctl status` shows, if it has changed; one line. Call it from one thread."""
+        """Send the line that `systemctl status` shows, if it has changed. Call it from one thread only."""
         if text != self._status:
             self._status = text
             self.tell(f"STATUS={text}")
 
     def tell(self, state: str) -> None:
-        """Send a state, such as `READY=1`. A manager that is gone is logged, and nothing else."""
+        """Send a state, such as `READY=1`. A failure is logged and ignored."""
         if not self._address:
             return
         try:
@@ -44,10 +44,10 @@ class ServiceManager:
 
 
 class Heart:
-    """Tells systemd that the program lives, as long as each of its parts does.
+    """Pings systemd's watchdog as long as each part of the program is alive.
 
-    A part beats at least every few tenths of a second, from its own thread. One that is stuck for half of the watchdog's
-    time stops the heart, and systemd restarts the program.
+    Each part beats at least every few tenths of a second, from its own thread. If one is stuck for half of the watchdog's time, the pings
+    stop, and systemd restarts the program.
     """
 
     def __init__(self, manager: ServiceManager, parts: Sequence[str], clock_us: Callable[[], int]) -> None:
@@ -59,7 +59,7 @@ class Heart:
         self._told_us = now_us
 
     def beat(self, part: str) -> None:
-        """A part lives."""
+        """Report that a part is alive."""
         if not self._period_us:
             return
         now_us = self._clock_us()

@@ -1,12 +1,13 @@
-"""The names that blendshape weights travel under: one table for all spellings of ARKit's 52, and nine angles beside them.
+"""The names of blendshape weights: one table for all spellings of ARKit's 52, and nine additional angles.
 
 Rules
-1. Case, blanks, a byte order mark and every sign between letters and digits mean nothing. `Left` and `Right` at the end of a name may be
+1. Case, blanks, a byte order mark and every sign between letters and digits are ignored. `Left` and `Right` at the end of a name may be
    `L` and `R`.
 2. Leading words that are not part of a known name are a prefix (`blendShape1.`, `BS_node.`, `A14_`) and are left out.
-3. A shape that ARKit has once may come in two halves (`browInnerUp_L`, `browInnerUp_R`): the mean counts. A shape that ARKit has for both
-   sides may come as one (`eyesClosed`, `mouthSmile`). A column of the shape's own name counts before halves, and those before a common one.
-4. Audio2Face-3D's tongue and MediaPipe's `_neutral` are known, and move nothing.
+3. A single ARKit shape may come in two halves (`browInnerUp_L`, `browInnerUp_R`): the mean is used. A shape that ARKit has for both
+   sides may come as one (`eyesClosed`, `mouthSmile`). A column of the shape's own name has priority over halves, and those over a common
+   one.
+4. Audio2Face-3D's tongue and MediaPipe's `_neutral` are known, and have no effect.
 """
 
 from __future__ import annotations
@@ -42,18 +43,18 @@ _SIDES = {"left": "l", "right": "r"}
 
 @dataclass(frozen=True, slots=True)
 class ColumnMap:
-    """What the columns of a row move."""
+    """The shapes and angles that a row's columns move."""
 
     shapes: dict[int, tuple[int, ...]]
     """ARKit's index to the columns whose mean is its weight."""
     angles: dict[int, int]
     """Index in `ANGLE_NAMES` to its column."""
     left_out: tuple[int, ...]
-    """Columns whose names are not known, or name again what another column has."""
+    """Columns whose names are unknown, or duplicate another column's."""
 
 
 def map_columns(names: Sequence[str]) -> ColumnMap:
-    """What columns of these names move."""
+    """Map columns of these names."""
     exact: dict[int, int] = {}
     halves: dict[int, dict[str, int]] = {}
     common: dict[int, int] = {}
@@ -90,7 +91,7 @@ def _meaning(name: str) -> tuple[object, ...] | None:
 
 
 def _meanings() -> dict[str, tuple[object, ...]]:
-    """What each name means, spelt in lower case without signs."""
+    """The meaning of each name, in lower case without signs."""
     found: dict[str, tuple[object, ...]] = {name.lower(): ("none",) for name in _WITHOUT_EFFECT}
     found |= {name.lower(): ("angle", index) for index, name in enumerate(ANGLE_NAMES)}
     for name in _SPLIT:

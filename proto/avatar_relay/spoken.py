@@ -1,4 +1,4 @@
-"""What listens at an address: TLS, plaintext, or nothing. Looks from outside, and proves nothing."""
+"""Detects what listens at an address: TLS, plaintext, or nothing. A probe from outside; it proves nothing."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ PROBE_S = 2.0
 
 
 def speaks(address: str) -> Literal["tls", "plaintext", ""]:
-    """What listens at HOST:PORT; empty: nothing that answers within `PROBE_S`. Blocks for twice that at most. No certificate is checked."""
+    """What listens at HOST:PORT; empty: nothing that answers within `PROBE_S`. Blocks for at most twice that. No certificate is checked."""
     context = ssl.create_default_context()
     context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
     context.set_alpn_protocols(["h2"])
@@ -23,9 +23,9 @@ def speaks(address: str) -> Literal["tls", "plaintext", ""]:
             except TimeoutError:
                 return ""
             except ssl.SSLError as error:
-                return "tls" if "CERTIFICATE" in (error.reason or "") else "plaintext"  # it asks for ours
+                return "tls" if "CERTIFICATE" in (error.reason or "") else "plaintext"  # it requires a client certificate
             except OSError:
-                return "plaintext"  # what is no greeting of HTTP/2 is answered by hanging up
+                return "plaintext"  # a plaintext HTTP/2 server closes the connection on an invalid preface
     except OSError:
         return ""
     return "tls"

@@ -1,12 +1,12 @@
-"""Tracing and metrics: how both programs start OpenTelemetry, and the names that tie one conversation together.
+"""Tracing and metrics: starts OpenTelemetry for both programs, and defines the names that connect one conversation's spans.
 
-One trace for each conversation. Its context travels on `open` (W3C Trace Context); publisher, relay and device each add
-their spans under the one before. A stage that lasts is told in segments of at most `SEGMENT_US`, each ended OK and
-linked to the one before it, because a span that never ends is never seen.
+One trace per conversation. Its context travels on `open` (W3C Trace Context); publisher, relay and device each add their spans under the
+previous one's. A long stage is reported in segments of at most `SEGMENT_US`, each ended OK and linked to the one before it, because a span
+that never ends is never seen.
 
-Off unless an exporter is asked for by the standard environment variables (`OTEL_TRACES_EXPORTER=otlp`,
-`OTEL_EXPORTER_OTLP_ENDPOINT` …); then the SDK is not even imported. Export runs on the SDK's own threads with bounded
-queues: a collector that is away costs spans, never media. Nothing here may hold payload bytes, spoken text or credentials.
+Off unless an exporter is selected by the standard environment variables (`OTEL_TRACES_EXPORTER=otlp`, `OTEL_EXPORTER_OTLP_ENDPOINT` …);
+then the SDK is not even imported. Export runs on the SDK's own threads with bounded queues: an unreachable collector costs spans, never
+media. No attribute may hold payload bytes, spoken text or credentials.
 """
 
 from __future__ import annotations
@@ -29,12 +29,12 @@ from avatar_relay.otel_settings import GROUPS, exporter_names, problems
 logger = logging.getLogger(__name__)
 
 SEGMENT_US = 60_000_000
-"""A stage longer than this is told in several spans."""
+"""A stage longer than this is reported in several spans."""
 SHUTDOWN_S = 3.0
-"""How long the last export may take at exit."""
+"""Time limit of the last export at exit."""
 
 TRACE_EVERY = "AVATAR_TRACE_EVERY"
-"""Environment variable beside OpenTelemetry's own: one payload in so many gets a span of its own."""
+"""Environment variable in addition to OpenTelemetry's own: one payload in this many gets its own span."""
 
 CONVERSATION_ID = "avatar.conversation.id"
 DEVICE_ID = "avatar.device.id"
@@ -52,15 +52,15 @@ _PROPAGATOR = TraceContextTextMapPropagator()
 
 @dataclass(frozen=True, slots=True)
 class Telemetry:
-    """A program's tracer and meter; both do nothing if no exporter was asked for."""
+    """A program's tracer and meter; both do nothing if no exporter was selected."""
 
     tracer: trace.Tracer
     meter: metrics.Meter
     enabled: bool
     shutdown: Callable[[], None]
-    """Exports what is left, within `SHUTDOWN_S`, and stops. Blocks; call it once, at exit."""
+    """Exports the remaining data, within `SHUTDOWN_S`, and stops. Blocks; call it once, at exit."""
     trace_every: int = 0
-    """One payload in so many gets a span of its own, at about 100 µs each; none at 0."""
+    """One payload in this many gets its own span, at about 100 µs each; 0: none."""
 
 
 def telemetry_off() -> Telemetry:
@@ -69,11 +69,11 @@ def telemetry_off() -> Telemetry:
 
 
 def start_telemetry(service_name: str, instance_id: str, version: str, environment: Mapping[str, str]) -> Telemetry:
-    """Start the exporters that the environment asks for; `telemetry_off` if it asks for none.
+    """Start the exporters selected by the environment; returns `telemetry_off` if there are none.
 
     Endpoint, headers, sampler, time-outs and queue sizes are the SDK's own, read from the standard variables, and so are name and resource
-    of the service: `service_name`, `instance_id` and `version` count if the variables say nothing else. A wrong variable is one line in the
-    log, and telemetry stays off: neither sound nor face depends on it. Raises nothing.
+    of the service, with the defaults `service_name`, `instance_id` and `version`. A wrong variable is logged in one line, and telemetry
+    stays off: neither sound nor face depends on it. Raises nothing.
     """
     exporters = {signal: exporter_names(environment, signal) for signal in GROUPS}
     if not any(exporters.values()):
@@ -87,7 +87,7 @@ def start_telemetry(service_name: str, instance_id: str, version: str, environme
 
         resource = {"service.name": service_name, "service.instance.id": instance_id, "service.version": version}
         tracer_provider, meter_provider = start_providers(resource, exporters["TRACES"], exporters["METRICS"])
-    except Exception as error:  # the SDK raises whatever it meets: a setting that `problems` does not know, a port that is taken
+    except Exception as error:  # the SDK's errors are arbitrary: a setting that `problems` does not check, an occupied port
         names = ", ".join(sorted(name for name in environment if name.startswith("OTEL_")))
         reason = " ".join(f"{type(error).__name__}: {error}".split())
         logger.warning("telemetry is off: OpenTelemetry does not start (%s); set are %s", reason, names)
@@ -101,7 +101,7 @@ def start_telemetry(service_name: str, instance_id: str, version: str, environme
             meter_provider.shutdown()
 
     def shutdown() -> None:
-        # the SDK keeps trying for longer than it is told while a collector is away: seen 10 s for a time-out of 3 s
+        # the SDK retries beyond its time-out while a collector is away: 10 s for a time-out of 3 s were observed
         exporting = threading.Thread(target=export_and_stop, name="telemetry-shutdown", daemon=True)
         exporting.start()
         exporting.join(SHUTDOWN_S)
@@ -124,20 +124,20 @@ def _trace_every(environment: Mapping[str, str]) -> int:
 
 
 def context_of(span: Span) -> TraceContext:
-    """What to send along so that the receiver's spans come under `span`; empty if it is not recorded."""
+    """The context to send, so that the receiver's spans are children of `span`; empty if it is not recorded."""
     carrier: dict[str, str] = {}
     _PROPAGATOR.inject(carrier, trace.set_span_in_context(span, otel_context.Context()))
     return TraceContext(carrier.get("traceparent", ""), carrier.get("tracestate", ""))
 
 
 def current_context() -> TraceContext:
-    """The context of the span that is active in the caller's own program; empty if there is none."""
+    """The context of the active span of the caller's own program; empty if there is none."""
     return context_of(trace.get_current_span())
 
 
 @contextmanager
 def active(context: TraceContext) -> Iterator[None]:
-    """What is done within finds this context by `current_context`; an empty one changes nothing."""
+    """Make `context` the result of `current_context` within the block; an empty one changes nothing."""
     if not context.traceparent:
         yield
         return
@@ -149,19 +149,19 @@ def active(context: TraceContext) -> Iterator[None]:
 
 
 def parent_from(context: TraceContext) -> otel_context.Context:
-    """The context to start spans under, as the sender gave it; a root where it gave none, or nonsense."""
+    """The sender's context as parent of new spans; a root if it is missing or invalid."""
     carrier = {"traceparent": context.traceparent, "tracestate": context.tracestate}
     return _PROPAGATOR.extract(carrier, otel_context.Context())
 
 
 def trace_id_of(context: TraceContext) -> str:
-    """The trace's id in hex, empty if there is none or it is sampled off: nobody would find it."""
+    """The trace's id in hex; empty if there is none, or it is not sampled and thus not stored."""
     parts = context.traceparent.split("-")
     return parts[1] if len(parts) == 4 and parts[3][-1:] in _SAMPLED else ""
 
 
 class Stage:
-    """A stage of a conversation as spans: one, or several segments where it lasts. Not thread-safe.
+    """A stage of a conversation as spans: one, or several segments if it is long. Not thread-safe.
 
     Times are µs since the Unix epoch and come from the caller, which knows the reference clock.
     """
@@ -195,14 +195,14 @@ class Stage:
         )
 
     def tick(self, unix_us: int) -> None:
-        """Begin the next segment where this one has lasted long enough."""
+        """Begin the next segment if the current one has reached `SEGMENT_US`."""
         if unix_us - self._started_us >= SEGMENT_US:
             finished = self.span
             self.end(unix_us)
             self.span = self._start(unix_us, finished)
 
     def event(self, name: str, unix_us: int, attributes: Mapping[str, AttributeValue] | None = None) -> None:
-        """Something happened within the stage."""
+        """Add an event to the stage."""
         self.span.add_event(name, dict(attributes or {}), unix_us * 1000)
 
     def end(self, unix_us: int, attributes: Mapping[str, AttributeValue] | None = None, *, fault: str | None = None) -> None:

@@ -1,7 +1,7 @@
-"""Where a volume control stands, and the gain that follows. Pure.
+"""The position of a volume control, and its gain. Pure.
 
-Loudness is heard by ratios: on a control whose position is the linear gain, nearly all of the change is in its lowest quarter. The gain is
-therefore the position cubed, as in PulseAudio's `pa_sw_volume_to_linear` and in the volume controls of Linux desktops: half way up is
+Loudness is perceived by ratios: on a control whose position is the linear gain, nearly all of the change is in its lowest quarter. The gain
+is therefore the position cubed, as in PulseAudio's `pa_sw_volume_to_linear` and in the volume controls of Linux desktops: half way up is
 0.125, or −18 dB.
 """
 
@@ -16,5 +16,5 @@ def gain_at(position: float) -> float:
 
 
 def position_of(gain: float) -> float:
-    """Where a control stands at a linear gain; both from 0 to 1."""
+    """The position of a control at a linear gain; both from 0 to 1."""
     return math.cbrt(gain)

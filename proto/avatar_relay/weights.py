@@ -1,6 +1,6 @@
-"""Blendshape weights as they travel: rows of little-endian float32, one weight for each name, one row per keyframe.
+"""Blendshape weights on the wire: rows of little-endian float32, one weight for each name, one row per keyframe.
 
-The names are said once, in the conversation's `MotionFormat`; a payload holds rows and nothing else.
+The names are sent once, in the conversation's `MotionFormat`; a payload holds only rows.
 """
 
 from __future__ import annotations
@@ -17,11 +17,11 @@ _WIRE = np.dtype("<f4")
 
 
 class WeightsError(ValueError):
-    """Not rows of weights; the text says what was wrong, and where."""
+    """Not rows of weights; the text describes the error and its position."""
 
 
 def count_keyframes(data: bytes, names: int) -> int:
-    """Number of rows of `names` weights in a payload; the weights are not looked at. Raises `WeightsError`."""
+    """Number of rows of `names` weights in a payload; the weights are not checked. Raises `WeightsError`."""
     if names < 1:
         raise WeightsError("the motion format names no blendshapes, so its rows have no width")
     if len(data) > MAX_PAYLOAD_BYTES:
@@ -45,7 +45,7 @@ def read(data: bytes, names: int) -> Rows:
 
 
 def write(rows: ArrayLike) -> bytes:
-    """The payload for rows of weights. Raises `WeightsError` for a wrong shape."""
+    """Encode rows of weights as a payload. Raises `WeightsError` for a wrong shape."""
     array = np.asarray(rows, _WIRE)
     if array.ndim != 2:
         raise WeightsError(f"rows of weights have two dimensions, not {array.ndim}")

@@ -25,7 +25,8 @@ _FIXED_BYTES = {1: 8, 5: 4}
 def check_entries(data: bytes, most: int = MAX_MESSAGE_PAYLOADS) -> None:
     """Raise `WireError` for an oversized `PublishRequest` or `AttachResponse`.
 
-    For data of more than `UNCOUNTED_BYTES`; raises if it holds more than `most` entries, or more than `MAX_REQUEST_BYTES` in a field that is not media.
+    For data of more than `UNCOUNTED_BYTES`; raises if it holds more than `most` entries, or more than `MAX_REQUEST_BYTES`
+    in a field that is not media.
     """
     with suppress(IndexError):  # truncated: protobuf reports it
         _count(data, 0, len(data), 0, 0, most)

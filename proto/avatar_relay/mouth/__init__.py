@@ -1,1 +1,1 @@
-"""The mouth that belongs to a sound: what both programs know of it. Pure numpy."""
+"""Mouth motion from audio, shared by both programs. Pure numpy."""

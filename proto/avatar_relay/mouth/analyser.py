@@ -1,10 +1,10 @@
-"""The mouth from the sound alone, running along with it.
+"""Mouth motion from audio alone, computed incrementally.
 
-What is heard around each moment gives the mouth (`model`), then three rules:
+The features around each moment determine the mouth (`model`), then three rules apply:
 1. A pause is a silence of 120 ms or more: there the mouth rests. Shorter silences are the closures of p, t and k.
-2. Mouths are smoothed over some 50 ms, as lips and jaw are no faster than that.
-3. Where the evidence is strong that the lips touch, they do, however open the sound around it is; for long enough
-   that one keyframe at least shows it.
+2. Mouths are smoothed over some 50 ms, since lips and jaw are no faster than that.
+3. If the evidence is strong that the lips touch, they do, however open the sound around it is; for long enough
+   that at least one keyframe shows it.
 """
 
 from __future__ import annotations
@@ -30,9 +30,9 @@ from avatar_relay.mouth.visemes import CLOSING_S, LIPS_TOGETHER
 
 PAUSE_FRAMES = 12
 CLOSED_FROM = 1.4
-"""Evidence from which the lips touch; set on espeak-ng's speech, where it finds most closures and closes few vowels."""
+"""Evidence from which the lips touch; tuned on espeak-ng's speech, to find most closures and close few vowels."""
 JAW_GAIN = 1.35
-"""What is heard tells less than the jaw does: opened a little further, it reads better from a distance."""
+"""The audio reveals less than the full opening of the jaw: opened a little further, it reads better from a distance."""
 
 _SMOOTHING_FRAMES = 5
 _SMOOTHING = np.exp(-0.5 * (np.arange(-_SMOOTHING_FRAMES, _SMOOTHING_FRAMES + 1) / 2.0) ** 2)
@@ -42,13 +42,13 @@ _BEFORE_FRAMES = PAUSE_FRAMES + max(_SMOOTHING_FRAMES, _RAMP_FRAMES)
 _AHEAD_FRAMES = _BEFORE_FRAMES
 
 LATENCY_S = (CONTEXT_FRAMES + _AHEAD_FRAMES + 2) * HOP_S + 1 / KEYFRAMES_PER_SECOND
-"""How much sound beyond a moment it takes, at most, until its mouth is given."""
+"""Upper bound of the audio needed beyond a moment for its mouth."""
 
 
 class MouthAnalyser:
-    """Mouths, `KEYFRAMES_PER_SECOND` of them, for a stream of mono samples. One task.
+    """Mouths from a stream of mono samples, at `KEYFRAMES_PER_SECOND`. For one task.
 
-    `peak_db` is the level of the loudest speech (RMS of 25 ms, full scale 0) where it is known beforehand.
+    `peak_db` is the level of the loudest speech (RMS of 25 ms, full scale 0) if known beforehand.
     """
 
     def __init__(self, rate_hz: int, peak_db: float = TYPICAL_PEAK_DB, model: MouthModel | None = None) -> None:
@@ -57,7 +57,7 @@ class MouthAnalyser:
         self._extractor = FeatureExtractor(rate_hz)
         self._reference = SpeechReference(peak_db)
         self._heard = silent_rows(CONTEXT_FRAMES)
-        # Rows of outputs and loudness begin at frame `_first`: silence stands before the first sample.
+        # Rows of outputs and loudness begin at frame `_first`: silence precedes the first sample.
         self._first = -_BEFORE_FRAMES
         self._outputs = np.zeros((_BEFORE_FRAMES, OUTPUTS))
         self._over_silence = np.full(_BEFORE_FRAMES, -1.0)
@@ -65,13 +65,13 @@ class MouthAnalyser:
         self._given = 0
 
     def push(self, samples: Floats) -> Mouths:
-        """The mouths that are known with these samples (−1 to 1), shape (keyframes, MOUTH_SIZE)."""
+        """The mouths that these samples (−1 to 1) complete, shape (keyframes, MOUTH_SIZE)."""
         self._samples += samples.size
         self._hear(self._extractor.push(samples))
         return self._take(self._first + len(self._outputs) - _AHEAD_FRAMES - 1)
 
     def finish(self) -> Mouths:
-        """The mouths that are left: with those before, one for each 1/30 s that has begun, rounded."""
+        """The remaining mouths: in total, one for each 1/30 s that has begun, rounded."""
         self._hear(self._extractor.finish())
         self._heard_silence(CONTEXT_FRAMES + _AHEAD_FRAMES + round(1 / (KEYFRAMES_PER_SECOND * HOP_S)) + 2)
         due = round(self._samples / self._rate_hz * KEYFRAMES_PER_SECOND) - self._given
@@ -92,7 +92,7 @@ class MouthAnalyser:
         self._over_silence = np.concatenate((self._over_silence, over))
 
     def _take(self, last_frame: int) -> Mouths:
-        """Mouths of the keyframes up to a frame that has all its surroundings; forgets what is not needed again."""
+        """Mouths of the keyframes up to a frame that has its full context; discards data that is no longer needed."""
         count = max(0, int(last_frame * HOP_S * KEYFRAMES_PER_SECOND + 1e-9) + 1 - self._given)
         if not count:
             return np.zeros((0, MOUTH_SIZE))
@@ -106,7 +106,7 @@ class MouthAnalyser:
 
 
 def _shape(outputs: Floats, over_silence: Floats) -> Mouths:
-    """Mouths of all frames. Those near either end lack surroundings and are not used."""
+    """Mouths of all frames. Those near either end lack context and are not used."""
     mouths = np.zeros((len(outputs), MOUTH_SIZE))
     mouths[:, MOUTH_OUTPUTS] = np.clip(outputs[:, : len(MOUTH_OUTPUTS)], 0.0, 1.0)
     mouths[:, JAW] = np.clip(mouths[:, JAW] * JAW_GAIN, 0.0, 1.0)
@@ -128,7 +128,7 @@ def _smooth(mouths: Mouths) -> Mouths:
 
 
 def _closed(touching: NDArray[np.bool_]) -> Floats:
-    """How closed the lips are at each frame, 0 to 1: they close before and open after, in `CLOSING_S`."""
+    """Closure of the lips at each frame, 0 to 1: they close before and open after, in `CLOSING_S`."""
     distance = np.abs(np.arange(-_RAMP_FRAMES, _RAMP_FRAMES + 1)) * HOP_S
     open_ = np.clip((distance - _CLOSED_PLATEAU_S) / CLOSING_S, 0.0, 1.0)
     ramp = 1.0 - open_ * open_ * (3.0 - 2.0 * open_)

@@ -1,8 +1,8 @@
-"""What the ear of the analyser hears, every 10 ms: level, energy in bands, voicing, two formants.
+"""The analyser's features, every 10 ms: level, energy in bands, voicing, two formants.
 
-All of it comes from one power spectrum per frame (25 ms, Hann). Voicing is the height of the autocorrelation's peak at
-a pitch period, divided by the window's own (Boersma 1993). Formants come from linear prediction on 0 to 5 kHz alone
-(selective linear prediction, Makhoul 1975), so that any sample rate will do; they are the first peaks of its envelope.
+All are computed from one power spectrum per frame (25 ms, Hann). Voicing is the height of the autocorrelation's peak at a pitch period,
+divided by the window's own (Boersma 1993). Formants are from linear prediction on 0 to 5 kHz only (selective linear prediction, Makhoul
+1975), so that any sample rate works; they are the first peaks of its envelope.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ Floats = NDArray[np.float64]
 HOP_S = 0.010
 WINDOW_S = 0.025
 SILENCE_DB = -100.0
-"""Level of a frame without a sound."""
+"""Level of a silent frame."""
 
 BAND_EDGES_HZ = (80.0, 300.0, 800.0, 1500.0, 2500.0, 4000.0, 8000.0)
 BANDS = len(BAND_EDGES_HZ) - 1
@@ -36,7 +36,7 @@ _TINY = 1e-12
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Features:
-    """One row for each frame: level and bands in dB (full scale 0), voicing 0 to 1, formants in Hz."""
+    """One row per frame: level and bands in dB (full scale 0), voicing 0 to 1, formants in Hz."""
 
     level_db: Floats
     bands_db: Floats
@@ -69,7 +69,7 @@ def no_features() -> Features:
 
 
 class FeatureExtractor:
-    """Frames of a stream of mono samples (−1 to 1). Frame n is centred at n × 10 ms; one task."""
+    """Frames of a stream of mono samples (−1 to 1). Frame n is centred at n × 10 ms. For one task."""
 
     def __init__(self, rate_hz: int) -> None:
         self._rate_hz = rate_hz
@@ -83,13 +83,13 @@ class FeatureExtractor:
         own = np.fft.irfft(np.abs(np.fft.rfft(self._window, self._size)) ** 2)
         self._own_correlation = own / own[0]
         self._lags = slice(round(rate_hz / _PITCH_HZ[1]), min(round(rate_hz / _PITCH_HZ[0]), self._window_frames * 2 // 3))
-        # Half a window of silence before the first sample puts frame 0 on it.
+        # Half a window of silence before the first sample centres frame 0 on it.
         self._samples = np.zeros(self._window_frames // 2)
         self._offset = -(self._window_frames // 2)
         self._frames = 0
 
     def push(self, samples: Floats) -> Features:
-        """The frames that are complete with these samples."""
+        """The frames that these samples complete."""
         self._samples = np.concatenate((self._samples, samples))
         starts: list[int] = []
         while (start := self._start(self._frames)) + self._window_frames <= self._samples.size:
@@ -103,7 +103,7 @@ class FeatureExtractor:
         return self._measure(windows)
 
     def finish(self) -> Features:
-        """The frames whose windows reach beyond the last sample, filled up with silence."""
+        """The frames whose windows reach beyond the last sample, padded with silence."""
         return self.push(np.zeros(self._window_frames // 2))
 
     def _start(self, frame: int) -> int:
@@ -122,7 +122,7 @@ class FeatureExtractor:
         return np.asarray(np.clip(normalised.max(axis=1), 0.0, 1.0))
 
     def _formants(self, power: Floats) -> tuple[Floats, Floats]:
-        # Pre-emphasis of 6 dB per octave evens out the voice's own fall, as usual before linear prediction.
+        # Pre-emphasis of 6 dB per octave compensates the voice's spectral tilt, as usual before linear prediction.
         below = np.floor(self._lpc_bins).astype(int)
         part = self._lpc_bins - below
         above = np.minimum(below + 1, power.shape[1] - 1)

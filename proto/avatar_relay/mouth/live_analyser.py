@@ -1,9 +1,9 @@
-"""The mouth from sound that is made in real time: with little sound beyond the moment, and none to wait for.
+"""Mouth motion from live audio: with little look-ahead, and no waiting.
 
-The same features as `analyser`, a model that was fitted on `LIVE_FUTURE_FRAMES` of the future, and rules that look back only:
-1. Silence of `PAUSE_FRAMES` is a pause until sound is back.
-2. Mouths follow what is heard as a first-order low-pass does: 10 ms behind.
-3. From strong evidence on that the lips touch they close, within 30 ms; they open in `CLOSING_S`.
+The same features as `analyser`, a model fitted on `LIVE_FUTURE_FRAMES` of the future, and causal rules:
+1. Silence of `PAUSE_FRAMES` is a pause until sound returns.
+2. Mouths follow the audio like a first-order low-pass: 10 ms behind.
+3. On strong evidence that the lips touch they close, within 30 ms; they open in `CLOSING_S`.
 """
 
 from __future__ import annotations
@@ -30,21 +30,21 @@ from avatar_relay.mouth.visemes import CLOSING_S, LIPS_TOGETHER
 
 LIVE_KEYFRAMES_PER_SECOND = 1 / HOP_S
 LOOK_AHEAD_S = WINDOW_S / 2 + LIVE_FUTURE_FRAMES * HOP_S
-"""Sound beyond a moment that its mouth takes."""
+"""Audio beyond a moment that its mouth needs."""
 PAUSE_FRAMES = 3
 CLOSED_FROM = 1.35
 FOLLOWED = 0.5
-"""Share of the way to what is heard that a mouth goes in a frame."""
+"""Share of the distance to the target that a mouth moves in a frame."""
 CLOSED_FRAMES = 3
-"""From open to closed lips."""
+"""Frames from open to closed lips."""
 HELD_FRAMES = 2
-"""Lips stay closed for so long behind the evidence, the frame of it included: one picture at least shows it."""
+"""Frames for which lips stay closed after the evidence, its own frame included: at least one picture shows it."""
 
 
 class LiveMouthAnalyser:
-    """Mouths, one for each 10 ms, as soon as `LOOK_AHEAD_S` beyond them was heard. One task; an analyser for each stream.
+    """Mouths, one per 10 ms, as soon as `LOOK_AHEAD_S` beyond them is available. For one task and one stream.
 
-    `model` and `future_frames` go together; without them it is the model that ships.
+    `model` and `future_frames` belong together; the default is the model that ships.
     """
 
     def __init__(self, rate_hz: int, model: MouthModel | None = None, future_frames: int = LIVE_FUTURE_FRAMES) -> None:
@@ -60,11 +60,11 @@ class LiveMouthAnalyser:
         self._held_frames = 0
 
     def push(self, samples: Floats) -> Mouths:
-        """The mouths that are known with these samples (−1 to 1), shape (keyframes, MOUTH_SIZE)."""
+        """The mouths that these samples (−1 to 1) complete, shape (keyframes, MOUTH_SIZE)."""
         return self._hear(self._extractor.push(samples))
 
     def finish(self) -> Mouths:
-        """The mouths that are left."""
+        """The remaining mouths."""
         last = self._hear(self._extractor.finish())
         return np.vstack((last, self._mouths(silent_rows(self._future_frames), np.zeros(0))))
 
@@ -88,7 +88,7 @@ class LiveMouthAnalyser:
         return found
 
     def _next(self, mouth: Mouths, *, silent: bool, touching: bool) -> Mouths:
-        """The mouth of a frame, from what is heard in it and the mouth before."""
+        """The mouth of a frame, from its target and the previous mouth."""
         self._silent_frames = self._silent_frames + 1 if silent else 0
         target = mouth if self._silent_frames < PAUSE_FRAMES else np.zeros(MOUTH_SIZE)
         self._mouth = self._mouth + FOLLOWED * (target - self._mouth)

@@ -1,8 +1,8 @@
-"""The part of the analyser that was learnt: what is heard around a moment, to the mouth at that moment.
+"""The learned part of the analyser: maps the features around a moment to the mouth at that moment.
 
-A linear map: on people's speech it does as well as a small neural network fitted on the same data, and nothing hides
-in it. It was fitted on speech of espeak-ng in many voices, whose phoneme times say what the mouth does
-(`scripts/assets/fit_mouth_model.py`), and is scored on people's speech (`tests/lab/mouth/score.py`).
+A linear map: on people's speech it does as well as a small neural network fitted on the same data, and it can be inspected. It was fitted
+on speech of espeak-ng in many voices, whose phoneme times define the mouth (`scripts/assets/fit_mouth_model.py`), and is scored on people's
+speech (`tests/lab/mouth/score.py`).
 """
 
 from __future__ import annotations
@@ -21,21 +21,21 @@ MODEL_FILE = "mouth_model.npz"
 LIVE_MODEL_FILE = "mouth_model_live.npz"
 
 BAND_OFFSETS = (-12, -9, -6, -4, -2, 0, 2, 4, 6, 9, 12)
-"""Frames of 10 ms around the moment whose bands are heard."""
+"""Offsets of the frames (10 ms) whose bands are inputs."""
 FORMANT_OFFSETS = (-6, 0, 6)
 CONTEXT_FRAMES = 12
-"""Frames that are needed before, and after unless a model was fitted on fewer."""
+"""Frames needed before, and after unless a model was fitted on fewer."""
 LIVE_FUTURE_FRAMES = 2
-"""Frames after the moment that the model for `LIVE` hears: with half a window of 25 ms, sound of 32.5 ms beyond it."""
+"""Look-ahead of the model for `LIVE` in frames: with half a window of 25 ms, 32.5 ms of audio."""
 
 MOUTH_OUTPUTS = (JAW, FUNNEL, PUCKER, LOWER, UPPER, STRETCH, SMILE)
-"""Mouth parameters that the model gives, in the order of its outputs."""
+"""Mouth parameters that the model computes, in the order of its outputs."""
 LIPS_CLOSED = len(MOUTH_OUTPUTS)
-"""Output: evidence that the lips touch (p b m); 0 for none, 1 in the mean of those that do."""
+"""Output: evidence that the lips touch (p b m); 0 for none, 1 is the mean of frames in which they do."""
 OUTPUTS = LIPS_CLOSED + 1
 
 _SILENT = -4.0
-"""Bands are held over this many tens of dB under speech; what is not there counts as silence."""
+"""Lower bound of the bands relative to speech, in tens of dB; missing frames count as silence."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -52,21 +52,21 @@ class MouthModel:
 
 @cache
 def default_model(file: str = MODEL_FILE) -> MouthModel:
-    """A model that ships with the package; read once."""
+    """A model that ships with the package; loaded once."""
     data = (resources.files("avatar_relay.mouth") / file).read_bytes()
     with np.load(io.BytesIO(data), allow_pickle=False) as arrays:
         return MouthModel(*(arrays[name].astype(np.float64) for name in MouthModel.__slots__))
 
 
 def silent_rows(count: int) -> Floats:
-    """Rows of `heard` in silence: what stands before the first and after the last frame."""
+    """Rows of `heard` for silence, before the first and after the last frame."""
     rows = np.zeros((count, BANDS + 3))
     rows[:, :BANDS] = _SILENT
     return rows
 
 
 def heard(features: Features, bands: Floats) -> Floats:
-    """What the model hears of each frame: bands against speech, voicing, formants; shape (frames, BANDS + 3)."""
+    """The model's inputs from each frame: bands relative to speech, voicing, formants; shape (frames, BANDS + 3)."""
     formants = np.stack((features.voicing, features.f1_hz / 300.0 - 1.5, features.f2_hz / 500.0 - 3.0), axis=1)
     return np.hstack((np.clip(bands, _SILENT, 2.0), formants))
 

@@ -1,7 +1,7 @@
-"""The mouth as the sources here think of it: a few lip parameters, and the blendshape weights they become.
+"""Mouth shapes of the sources: a few lip parameters, and the blendshape weights that they become.
 
-A mouth is a row of `MOUTH_SIZE` numbers from 0 to 1, both sides alike. `to_weights` gives the row of ARKit weights
-that travels; its columns are `BLENDSHAPE_NAMES`.
+A mouth is a row of `MOUTH_SIZE` numbers from 0 to 1, symmetric. `to_weights` returns the row of ARKit weights for the wire; its columns are
+`BLENDSHAPE_NAMES`.
 """
 
 from __future__ import annotations
@@ -34,10 +34,10 @@ _BLENDSHAPES: tuple[tuple[int, tuple[str, ...]], ...] = (
 )
 
 BLENDSHAPE_NAMES: tuple[str, ...] = tuple(name for _, names in _BLENDSHAPES for name in names)
-"""Columns of the weights, said once in the motion format."""
+"""Columns of the weights, sent once in the motion format."""
 
 MOTION_FORMAT = MotionFormat(MotionEncoding.BLENDSHAPE_WEIGHTS, KEYFRAMES_PER_SECOND, BLENDSHAPE_NAMES)
-"""What the sources that use this module declare."""
+"""The motion format of the sources that use this module."""
 
 _COLUMNS = np.array([parameter for parameter, names in _BLENDSHAPES for _ in names])
 
@@ -56,7 +56,7 @@ def mouth(
     roll_lower: float = 0.0,
     roll_upper: float = 0.0,
 ) -> Mouths:
-    """One mouth by its parameters; at rest, lips together, where nothing is said."""
+    """One mouth by its parameters; the default is at rest, with closed lips."""
     return np.array([jaw, close, funnel, pucker, lower, upper, stretch, smile, press, roll_lower, roll_upper])
 
 

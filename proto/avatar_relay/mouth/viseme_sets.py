@@ -1,7 +1,7 @@
-"""The viseme sets of services and avatars: which mouth, or which blendshapes, each of their names stands for.
+"""The viseme sets of services and avatars: the mouth, or the blendshapes, of each of their names.
 
-A viseme is told by a phoneme that it says, whose mouth is that of `visemes`. The charts are those of the vendors: Meta's 15 visemes,
-Azure's ids (those of SAPI), Polly's table of American English with the additions for Spanish, Rhubarb's A to H and X, the presets of VRM.
+A viseme is defined by a phoneme, whose mouth is that of `visemes`. The charts are those of the vendors: Meta's 15 visemes, Azure's ids
+(those of SAPI), Polly's table of American English with the additions for Spanish, Rhubarb's A to H and X, the presets of VRM.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from avatar_relay.spellings import words_of
 
 
 def _by_letter(phonemes: str) -> dict[str, str]:
-    """`name=phoneme`, with blanks between; a name alone is at rest."""
+    """Parses `name=phoneme`, separated by blanks; a name alone is at rest."""
     return {name: phoneme for name, _, phoneme in (entry.partition("=") for entry in phonemes.split())}
 
 
@@ -26,7 +26,7 @@ PHONEMES: Mapping[NameSet, Mapping[str, str]] = {
     NameSet.RHUBARB: _by_letter("A=p B=s C=ɛ D=a E=ɔ F=u G=f H=l X"),
     NameSet.VRM: _by_letter("aa=a ih=ɪ ou=u ee=e oh=o a=a i=ɪ u=u e=e o=o A=a I=ɪ U=u E=e O=o"),
 }
-"""The phoneme of each name that is a mouth."""
+"""The phoneme of each name that is a viseme."""
 
 _BLINK = {"eyeBlinkLeft": 1.0}, {"eyeBlinkRight": 1.0}
 _SMILE = {"mouthSmileLeft": 0.7, "mouthSmileRight": 0.7, "cheekSquintLeft": 0.5, "cheekSquintRight": 0.5}
@@ -49,18 +49,18 @@ EXPRESSIONS: Mapping[str, Mapping[str, float]] = {
     "lookleft": {"eyeLookOutLeft": 1.0, "eyeLookInRight": 1.0}, "lookright": {"eyeLookInLeft": 1.0, "eyeLookOutRight": 1.0},
     "neutral": {},
 }  # fmt: skip
-"""Expressions of VRM that are no mouths, in lower case without signs: weights of ARKit's blendshapes."""
+"""Expressions of VRM that are not visemes, in lower case without signs: weights of ARKit's blendshapes."""
 _VROID = {"eyeclose": "blink", "eyeclosel": "blinkleft", "eyecloser": "blinkright"}
 
 
 def viseme_named(name: str, name_set: NameSet) -> Viseme | None:
-    """The viseme of a name in a set, also with the prefix `viseme`; None if it is no mouth of the set."""
+    """The viseme of a name in a set, also with the prefix `viseme`; None if it is not a viseme of the set."""
     phoneme = PHONEMES[name_set].get(_plain(name)) if name_set in PHONEMES else None
     return None if phoneme is None else visemes_of(phoneme)[0]
 
 
 def expression_named(name: str, name_set: NameSet) -> Mapping[str, float] | None:
-    """The blendshapes of an expression of VRM; None for anything else."""
+    """The blendshapes of an expression of VRM; None for any other name."""
     if name_set is not NameSet.VRM:
         return None
     joined = "".join(words_of(name)).lower()

@@ -1,8 +1,7 @@
-"""Phonemes of the International Phonetic Alphabet, and the mouths that say them.
+"""Phonemes of the International Phonetic Alphabet, and their mouths.
 
-Phonemes that look alike on the lips share a viseme. Values were set by eye after the usual viseme charts (lips closed
-for p b m, lower lip at the teeth for f v, rounded for w u o, spread for i e); vowels follow the vowel chart: the more
-open the vowel, the further the jaw.
+Phonemes that look alike on the lips share a viseme. Values were set by eye after the usual viseme charts (lips closed for p b m, lower lip
+at the teeth for f v, rounded for w u o, spread for i e); vowels follow the vowel chart: the more open the vowel, the further the jaw.
 """
 
 from __future__ import annotations
@@ -14,14 +13,14 @@ from dataclasses import dataclass
 from avatar_relay.mouth.shapes import Mouths, mouth
 
 CLOSING_S = 0.045
-"""Time in which lips close, and in which they open again. Slower, short vowels between two closures are not seen."""
+"""Time in which lips close, and in which they open again. If it were longer, short vowels between two closures would be invisible."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Viseme:
-    """A mouth, and how strongly it holds against its neighbours (0 to 1).
+    """A mouth, and its dominance over its neighbours (0 to 1).
 
-    `closes` marks lips that touch, or a lip that touches the teeth: reached whatever the neighbours ask for.
+    `closes` marks lips that touch, or a lip that touches the teeth: reached regardless of the neighbours.
     """
 
     name: str
@@ -73,20 +72,20 @@ _LETTERS: tuple[tuple[Viseme, str], ...] = (
 )
 _VISEME_OF = {letter: viseme for viseme, letters in _LETTERS for letter in letters}
 _OF_MARKS = {"ᵐ": LIPS_TOGETHER, "ⁿ": _TONGUE_TIP, "ʷ": _W, "ʰ": _BREATH, "ʱ": _BREATH, "?": _BREATH} | dict.fromkeys("ʲᵑˠˤ", _TONGUE_BACK)
-"""Marks that espeak-ng tells as phonemes of their own; `?` is its glottal stop in some languages."""
+"""Marks that espeak-ng reports as separate phonemes; `?` is its glottal stop in some languages."""
 _BASE = re.compile(r"(?:LATIN|CYRILLIC|GREEK).* (?:LETTER|CAPITAL) (?:\w+ )*?([A-Z])(?: WITH.*)?")
-"""A letter's name in Unicode, such as LATIN SMALL LETTER P WITH HOOK: a variant is articulated where its base is."""
+"""A letter's Unicode name, such as LATIN SMALL LETTER P WITH HOOK: a variant has its base's place of articulation."""
 
 BILABIALS = frozenset("pbmɓ")
 """Letters of phonemes for which the lips touch."""
 
 
 def visemes_of(ipa: str) -> tuple[Viseme, ...]:
-    """The mouths of one phoneme, one after the other: two for a diphthong, one silence for a pause.
+    """The mouths of one phoneme, in order: two for a diphthong, one silence for a pause.
 
     Length, stress and tone marks are left out; an affricate (t + ʃ) is its fricative. A letter without a viseme is shaped like its base
-    letter, which has the same place of articulation, or the same height and rounding; see `unknown_letters` for the rest. A second
-    articulation that comes alone, such as a ʲ behind its consonant, has a shape too.
+    letter, which has the same place of articulation, or the same height and rounding; see `unknown_letters` for the rest. A separate
+    secondary articulation, such as a ʲ after its consonant, has a shape too.
     """
     letters = _letters(ipa)
     if not letters:
@@ -108,7 +107,7 @@ def is_vowel(ipa: str) -> bool:
 
 
 def unknown_letters(ipa: str) -> str:
-    """The letters of a phoneme of which nothing is known: the mouth is half open for them."""
+    """The letters of a phoneme without a known shape: the mouth is half open for them."""
     return "".join(letter for letter in _letters(ipa) if _viseme_of(letter) is None)
 
 
@@ -119,6 +118,6 @@ def _viseme_of(letter: str) -> Viseme | None:
 
 
 def _letters(ipa: str) -> str:
-    """The phoneme without its length, stress, tone and other marks, also those that are one character with their letter."""
+    """The phoneme without its length, stress, tone and other marks, also those precomposed with their letter."""
     split = "".join(letter if letter in _VISEME_OF else unicodedata.normalize("NFD", letter) for letter in ipa.lower())
     return "".join(letter for letter in split if unicodedata.category(letter) in ("Ll", "Lo"))

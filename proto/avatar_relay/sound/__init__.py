@@ -1,4 +1,4 @@
-"""Encoded sound, as the relay, the device and the publisher library read it: one reader for each container.
+"""Readers of encoded audio for the relay, the device and the publisher library: one per container.
 
 Pure. `containers`, `wav`, `border` and `ogg` need no numpy: a publisher loads them.
 """

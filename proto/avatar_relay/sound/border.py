@@ -1,10 +1,10 @@
-"""What is looked at where sound is handed over: bytes that are not what their conversation's format says.
+"""Input check of audio: detects bytes that do not match their conversation's declared format.
 
 The rules:
 1. Only the first bytes of a conversation decide (`containers.sniff`), and each chunk that begins a WAV. They are kept back until
-   it is clear, which takes at most `HEAD_BYTES`, and nothing at all unless they begin like a container.
-2. A WAV of the declared format is stripped: exactly the samples within go on, whether it comes whole, in pieces, or anew in each chunk.
-3. What is refused is refused until a WAV of the declared format begins: the middle of an MP3 would be noise.
+   the result is clear, which takes at most `HEAD_BYTES`, and not at all unless they begin like a container.
+2. A WAV of the declared format is stripped: exactly its samples pass, whether it arrives whole, in pieces, or once per chunk.
+3. After a refusal everything is refused until a WAV of the declared format begins: the middle of an MP3 would be noise.
 """
 
 from __future__ import annotations
@@ -17,18 +17,18 @@ from avatar_relay.sound.containers import Container, sniff
 from avatar_relay.sound.wav import PCM, WavFormat, WavReader, is_wav
 
 _WAV_ENCODINGS = {Codec.PCM_S16LE: (PCM, 16)}
-"""Encoding and bits of a WAV that holds what a codec declares."""
+"""Encoding and bits of a WAV that matches a codec."""
 
 
 class Border(Protocol):
-    """Lets through what a format allows. Chunks are whatever a caller hands over at once."""
+    """Passes the audio that a format allows. A chunk is the data of one call."""
 
     def take(self, data: bytes) -> bytes:
-        """What goes on of a chunk. Raises `SoundError` on what is refused; nothing of the chunk goes on then."""
+        """The part of a chunk that passes. Raises `SoundError` if it is refused; then nothing of it passes."""
         ...
 
     def finish(self) -> bytes:
-        """What was kept back, where nothing follows."""
+        """Bytes that were kept back; call it at the end."""
         ...
 
 
@@ -38,13 +38,13 @@ class SampleBorder:
     def __init__(self, audio_format: AudioFormat) -> None:
         self._format = audio_format
         self._held: bytes | None = b""
-        """The first bytes, as long as it is not clear what they are."""
+        """The first bytes, until it is clear what they are."""
         self._wav: WavReader | None = None
         self._refusal = ""
 
     @property
     def has_header(self) -> bool:
-        """Whether samples are within a WAV, which says what they are."""
+        """Whether the samples are within a WAV, which declares their format."""
         return self._wav is not None
 
     def take(self, data: bytes) -> bytes:
@@ -65,7 +65,7 @@ class SampleBorder:
         return held
 
     def lose(self) -> None:
-        """A chunk did not come: sizes and sums do not count any more."""
+        """A chunk was lost: sizes no longer apply."""
         self._wav = None
 
     def _take_first(self, held: bytes, data: bytes) -> bytes:
@@ -109,7 +109,7 @@ class SampleBorder:
 
 
 class StreamBorder:
-    """For a byte stream or packets of its own kind: only what certainly is something else is refused."""
+    """For a byte stream or packets with their own format: only data that is certainly of another kind is refused."""
 
     def __init__(self, audio_format: AudioFormat) -> None:
         self._codec = audio_format.codec

@@ -1,11 +1,11 @@
-"""What a stream is by its first bytes: containers, and encodings that are handed over in place of what was declared.
+"""Identifies a stream by its first bytes: containers and encodings other than the declared ones.
 
-A name is given only for what cannot be there by chance, because any bytes at all may be PCM:
+PCM may be any bytes, so only patterns that cannot occur by chance count:
 
-- `RIFF` or `RF64` with `WAVE`; `fLaC` with a STREAMINFO of 34 bytes; EBML with a DocType; a `ftyp` box; an ID3 tag with a version
-  and a size that can be;
-- an Ogg page of version 0 whose checksum is right;
-- MPEG audio and ADTS, which have a mark of 11 or 12 bits only: three frames that follow each other and agree.
+- `RIFF` or `RF64` with `WAVE`; `fLaC` with a STREAMINFO of 34 bytes; EBML with a DocType; a `ftyp` box; an ID3 tag with a valid version
+  and size;
+- an Ogg page of version 0 with a correct checksum;
+- MPEG audio and ADTS, which have a mark of 11 or 12 bits only: three consecutive frames that agree.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from collections.abc import Callable
 from avatar_relay.sound.ogg import is_intact, page_length
 
 HEAD_BYTES = 4_096
-"""What does not show within so many bytes is not looked for."""
+"""Only this many bytes are inspected."""
 
 _CHAINED_FRAMES = 3
 _MPEG_RATES_HZ = ((11_025, 12_000, 8_000), (), (22_050, 24_000, 16_000), (44_100, 48_000, 32_000))
@@ -26,7 +26,7 @@ _MPEG1_KBPS = {
     2: (32, 48, 56, 64, 80, 96, 112, 128, 160, 192, 224, 256, 320, 384),
     1: (32, 40, 48, 56, 64, 80, 96, 112, 128, 160, 192, 224, 256, 320),
 }
-"""By layer as the header codes it: 3 is Layer I, 2 is II, 1 is III."""
+"""By the header's layer field: 3 is Layer I, 2 is II, 1 is III."""
 _MPEG2_KBPS = {
     3: (32, 48, 56, 64, 80, 96, 112, 128, 144, 160, 176, 192, 224, 256),
     2: (8, 16, 24, 32, 40, 48, 56, 64, 80, 96, 112, 128, 144, 160),
@@ -35,7 +35,7 @@ _MPEG2_KBPS = {
 
 
 class Container(enum.Enum):
-    """What can be recognized; the value names it in messages."""
+    """Recognized kinds; the value is the name in messages."""
 
     WAV = "RIFF (WAV)"
     OGG = "Ogg (OggS)"
@@ -46,11 +46,11 @@ class Container(enum.Enum):
     MPEG = "MPEG audio (MP3)"
     ADTS = "ADTS (AAC)"
     UNDECIDED = "too short to tell"
-    """It begins like one of them; a few bytes more will tell."""
+    """It begins like one of them; more bytes are needed."""
 
 
 def sniff(head: bytes) -> Container | None:
-    """What begins with these bytes, of which the first `HEAD_BYTES` count; None for nothing that is known here."""
+    """Identify a stream by its first `HEAD_BYTES`; None if it is of no known kind."""
     head = head[:HEAD_BYTES]
     if not head:
         return Container.UNDECIDED
@@ -64,16 +64,16 @@ def sniff(head: bytes) -> Container | None:
 
 
 def id3_bytes(header: bytes) -> int:
-    """Length of an ID3 tag with its header, of which 10 bytes are needed."""
+    """Length of an ID3 tag including its header; needs 10 bytes."""
     size = header[6] << 21 | header[7] << 14 | header[8] << 7 | header[9]
     return size + (20 if header[5] & 0x10 else 10)
 
 
-# Each probe says whether it is so; None if more bytes would tell.
+# Each probe returns whether its pattern matches; None if it needs more bytes.
 
 
 def _marked(head: bytes, mark: bytes, needed: int) -> bool | None:
-    """Whether the mark is there, and as many bytes as a closer look needs."""
+    """Whether the mark is present, and as many bytes as the probe needs."""
     if head[: len(mark)] != mark[: len(head)]:
         return False
     return True if len(head) >= needed else None
@@ -141,7 +141,7 @@ def _id3(head: bytes) -> bool | None:
 
 
 def _mpeg_frame(header: bytes) -> tuple[int, tuple[int, ...]] | None:
-    """Length of a frame, and what all frames of a stream share."""
+    """Length of a frame, and the properties that all frames of a stream share."""
     if header[0] != 0xFF or header[1] < 0xE0:
         return None
     version, layer = header[1] >> 3 & 3, header[1] >> 1 & 3
@@ -168,7 +168,7 @@ def _adts_frame(header: bytes) -> tuple[int, tuple[int, ...]] | None:
 
 
 def _chained(head: bytes, frame_of: Callable[[bytes], tuple[int, tuple[int, ...]] | None], header_bytes: int) -> bool | None:
-    """Whether frames follow each other, and agree."""
+    """Whether consecutive frames agree."""
     at, shared = 0, None
     for _ in range(_CHAINED_FRAMES):
         header = head[at : at + header_bytes]
@@ -198,4 +198,4 @@ _PROBES: dict[int, tuple[tuple[Container, Callable[[bytes], bool | None]], ...]]
     0xFF: ((Container.MPEG, _mpeg), (Container.ADTS, _adts)),
     0: ((Container.MP4, _mp4),),
 }
-"""By the first byte."""
+"""Probes by the first byte."""

@@ -1,7 +1,7 @@
-"""Which channel is which, and what each contributes to mono.
+"""Channel layouts, and the gain of each channel in the mix to mono.
 
-Left and right make the mean of the two, as they always did; the centre, which has the voice in films, is kept at -2.5 dB; what comes
-from behind is quieter, and the channel for low effects is left out. Without a layout (several microphones, say) it is the mean.
+Left and right contribute the mean of the two; the centre, which has the voice in films, is kept at -2.5 dB; rear channels are quieter, and
+the channel for low effects is left out. Without a layout (several microphones, for example) it is the mean.
 """
 
 from __future__ import annotations
@@ -41,13 +41,13 @@ VORBIS_LAYOUTS: tuple[tuple[int, ...], ...] = (
 
 
 def speakers_of_mask(mask: int, channels: int) -> tuple[int, ...] | None:
-    """The speakers of a channel mask in order; None if it names another number of them than there are channels."""
+    """The speakers of a channel mask in order; None if their number differs from `channels`."""
     speakers = tuple(bit for bit in range(32) if mask >> bit & 1)
     return speakers if len(speakers) == channels else None
 
 
 def mono_gains(speakers: Sequence[int] | None, channels: int) -> list[float]:
-    """What each channel contributes; `speakers` is None if they have no layout."""
+    """The gain of each channel; `speakers` is None without a layout."""
     if channels == 1:
         return [1.0]
     gains = [_GAINS.get(speaker, _REAR_GAIN) for speaker in speakers or ()]

@@ -1,8 +1,7 @@
-"""Ogg pages (RFC 3533) out of a byte stream that is cut anywhere: an incremental demuxer for one logical stream at a time.
+"""Ogg pages (RFC 3533) from a byte stream split anywhere: an incremental demuxer for one logical stream at a time.
 
-A page counts only when its checksum is right. What is damaged is skipped and the search goes on at the next capture
-pattern; the hole shows in the page's sequence number. Memory is bounded by one page (64 KiB), one packet and
-`MAX_UNSYNCED_BYTES`.
+A page counts only if its checksum is right. Damaged data is skipped, and the search continues at the next capture pattern; the gap shows in
+the page's sequence number. Memory is bounded by one page (64 KiB), one packet and `MAX_UNSYNCED_BYTES`.
 """
 
 from __future__ import annotations
@@ -17,7 +16,7 @@ from avatar_relay.errors import SoundError
 
 CAPTURE_PATTERN = b"OggS"
 MAX_UNSYNCED_BYTES = 192 << 10
-"""That much in a row without one page (a page has at most 64 KiB): not Ogg any more."""
+"""After this many bytes without a page (which has at most 64 KiB) the stream is not Ogg any more."""
 
 _HEADER = struct.Struct("<4sBBqIIIB")
 _VERSION = 0
@@ -28,7 +27,7 @@ _BITS_REVERSED = bytes(int(f"{byte:08b}"[::-1], 2) for byte in range(256))
 
 @dataclass(frozen=True, slots=True)
 class OggPage:
-    """One page as it stands in the stream. `granule` is None if no packet ends on it."""
+    """One page of the stream. `granule` is None if no packet ends on it."""
 
     serial: int
     sequence: int
@@ -39,7 +38,7 @@ class OggPage:
     segments: tuple[bytes, ...]
     """The pieces of packets on this page, in order."""
     open_ended: bool
-    """Whether the last piece goes on on the next page."""
+    """Whether the last piece continues on the next page."""
 
 
 def page_checksum(page: bytes) -> int:
@@ -63,12 +62,12 @@ class OggPages:
 
     @property
     def pending_bytes(self) -> int:
-        """Bytes of a page that wait for its rest."""
+        """Bytes of an incomplete page."""
         begun = self._buffer[:5] == (CAPTURE_PATTERN + b"\0")[: len(self._buffer)]
         return len(self._buffer) if begun else 0
 
     def cut_page(self) -> OggPage | None:
-        """The page that waits for its rest, with those of its packets that are whole; None if its header is not.
+        """The incomplete page, with those of its packets that are complete; None if its header is not.
 
         Its checksum cannot be checked.
         """
@@ -82,11 +81,11 @@ class OggPages:
         return replace(_parse(bytes(page)), granule=None, last=False)
 
     def drop_pending(self) -> None:
-        """Forget the page that is incomplete: what follows does not continue it."""
+        """Discard the incomplete page: the next data does not continue it."""
         self._buffer.clear()
 
     def feed(self, data: bytes) -> Iterator[OggPage]:
-        """All pages that are complete with this data. Raises `SoundError` if it is not Ogg."""
+        """The pages that this data completes. Raises `SoundError` if it is not Ogg."""
         self._buffer += data
         while (page := self._next_page()) is not None:
             self._unsynced_bytes = self.damaged_pages = 0
@@ -94,7 +93,7 @@ class OggPages:
             yield page
 
     def finish(self) -> Iterator[OggPage]:
-        """Nothing follows: the pages among what waited for the rest of a page that was cut. What is left of that stays pending."""
+        """The pages within the data of an incomplete page, at the end of the stream. The remaining data stays pending."""
         while self._seen_page and (at := self._buffer.find(CAPTURE_PATTERN, 1)) > 0:
             self.damaged_pages += 1
             del self._buffer[:at]
@@ -117,7 +116,7 @@ class OggPages:
         return None
 
     def _find_capture_pattern(self) -> bool:
-        """Whether a header may begin at the start of the buffer, after what cannot be one was skipped."""
+        """Skip bytes that cannot be a header; returns whether one may begin at the start of the buffer."""
         if not self._seen_page and not CAPTURE_PATTERN.startswith(bytes(self._buffer[:4])):
             raise SoundError(f"not an Ogg stream: it begins with {bytes(self._buffer[:4]).hex(' ')}, not with 'OggS'")
         index = self._buffer.find(CAPTURE_PATTERN)
@@ -138,7 +137,7 @@ class OggPages:
 
 
 def page_length(buffer: bytes | bytearray) -> int | None:
-    """Length of the page that begins with these bytes, None while its header is incomplete."""
+    """Length of the page that begins with these bytes; None while its header is incomplete."""
     if len(buffer) < _HEADER.size or len(buffer) < _HEADER.size + buffer[26]:
         return None
     lacing = buffer[_HEADER.size : _HEADER.size + buffer[26]]
@@ -176,7 +175,7 @@ def _parse(page: bytes) -> OggPage:
 
 
 class PacketAssembler:
-    """Joins the pieces of packets over the pages of one logical stream. A packet is kept up to `max_packet_bytes`."""
+    """Joins the pieces of packets across the pages of one logical stream. A packet is kept up to `max_packet_bytes`."""
 
     def __init__(self, max_packet_bytes: int) -> None:
         self._max_packet_bytes = max_packet_bytes
@@ -188,9 +187,9 @@ class PacketAssembler:
         return page.sequence == self._next_sequence
 
     def add(self, page: OggPage) -> tuple[list[bytes], int]:
-        """The packets that end on this page, and how many pages are missing before it.
+        """The packets that end on this page, and the number of pages missing before it.
 
-        The rest of a packet whose beginning is missing is dropped; a packet over the bound comes without its tail.
+        The rest of a packet without its beginning is dropped; a packet over the bound is truncated.
         """
         missing = 0 if self._next_sequence is None else (page.sequence - self._next_sequence) & 0xFFFFFFFF
         self._next_sequence = (page.sequence + 1) & 0xFFFFFFFF

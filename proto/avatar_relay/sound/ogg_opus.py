@@ -1,12 +1,12 @@
-"""Ogg Opus (RFC 7845) as a byte stream that is cut anywhere, also with several streams chained one after the other.
+"""Ogg Opus (RFC 7845) as a byte stream split anywhere, also with several chained streams.
 
 The rules:
-1. A logical stream begins with a page flagged first that holds an OpusHead; OpusTags follow; then audio. Streams of
-   other kinds beside it are passed over; if there are only such, it is an error. So is a stream without any sound.
-   An ID3 tag in front, and whatever is no page between pages and at the end, is passed over.
-2. Where what was sent breaks the format's rules and is heard nevertheless, that is an irregularity: told once for each kind.
-   Empty packets, and the lack of a page flagged last, are none.
-3. Of a page at the end that is cut, the whole packets are heard, if its number says that it is the next page.
+1. A logical stream begins with a page flagged first that holds an OpusHead; OpusTags follow; then audio. Multiplexed streams of
+   other kinds are ignored; if there are only such, it is an error. So is a stream without any audio.
+   An ID3 tag at the start, and other data between pages and at the end, is skipped.
+2. A breach of the format's rules that does not prevent playback is an irregularity: reported once per kind.
+   Empty packets, and the lack of a page flagged last, are not irregularities.
+3. If the stream ends within a page, its complete packets are played, if its number shows that it is the next page.
 """
 
 from __future__ import annotations
@@ -24,15 +24,15 @@ from avatar_relay.sound.ogg_opus_link import OggOpusLink
 
 
 class OggOpusReader:
-    """Gives mono samples at 48 kHz. Not thread-safe."""
+    """Decodes to mono samples at 48 kHz. Not thread-safe."""
 
     rate_hz = OPUS_RATE_HZ
 
     def __init__(self) -> None:
         self._front = bytearray()
-        """The first bytes, until it is clear where Ogg begins."""
+        """The first bytes, until the start of Ogg is found."""
         self._skip_bytes = 0
-        """What is left of a tag in front."""
+        """Remaining bytes of a tag at the start."""
         self._in_ogg = False
         self._pages = OggPages()
         self._page_count = 0
@@ -43,9 +43,9 @@ class OggOpusReader:
         self._irregularities = Irregularities()
 
     def decode(self, data: bytes) -> NDArray[np.int16]:
-        """The samples of all pages that are complete.
+        """The samples of all complete pages.
 
-        Raises `SoundError` if it is not Ogg Opus; what is good beside that comes with the next call.
+        Raises `SoundError` if it is not Ogg Opus; other valid audio is returned by the next call.
         """
         self._failed = False
         try:
@@ -60,8 +60,8 @@ class OggOpusReader:
     def conceal(self, frames: int) -> NDArray[np.int16]:
         """libopus's concealment for up to 60 ms, then silence.
 
-        After an error of `decode` it stands for those bytes, and what was good in them comes first. Else it stands for some
-        that did not come, and a page that waited for its rest is dropped.
+        After an error of `decode` it replaces those bytes, after their valid audio. Otherwise it replaces lost data, and an incomplete page
+        is dropped.
         """
         if not self._failed:
             self._pages.drop_pending()
@@ -74,7 +74,7 @@ class OggOpusReader:
         return np.concatenate([good[:frames], concealed])
 
     def finish(self) -> NDArray[np.int16]:
-        """The samples of what can be saved of a page that was cut. Raises `SoundError` (once) if there was no sound at all."""
+        """The samples of the complete packets of an incomplete page. Raises `SoundError` (once) if there was no audio at all."""
         for page in self._pages.finish():
             self._read(page)
         cut_bytes, cut_page = self._pages.pending_bytes, self._pages.cut_page()
@@ -91,7 +91,7 @@ class OggOpusReader:
         return self._take_ready()
 
     def irregularities(self) -> list[str]:
-        """What was irregular since the last call, in words; each kind once."""
+        """Irregularities since the last call, in words; each kind once."""
         return self._irregularities.take()
 
     def _take_ready(self) -> NDArray[np.int16]:
@@ -99,7 +99,7 @@ class OggOpusReader:
         return np.concatenate(pieces) if pieces else np.zeros(0, np.int16)
 
     def _without_front(self, data: bytes) -> bytes:
-        """Bytes from the first page on; keeps back those of which it is not clear. Raises `SoundError` if no page follows."""
+        """The bytes from the first page on; undecided ones are kept back. Raises `SoundError` if no page follows."""
         self._front += data
         while self._front:
             skipped = min(self._skip_bytes, len(self._front))
@@ -133,13 +133,13 @@ class OggOpusReader:
             raise SoundError(f"the stream holds {self._other_kind or 'no OpusHead'}; send Opus")
 
     def _begin_link(self, page: OggPage, packet: bytes) -> None:
-        """Take up a stream, unless one has begun and not given its tags yet: then this one runs beside it."""
+        """Switch to a new stream, unless the current one has not sent its tags yet: then the new one is multiplexed and ignored."""
         if self._link is None or self._link.tags_seen:
             self._link = OggOpusLink(page, opus_head.parse_head(packet), self._irregularities)
 
 
 def _kind_of(packet: bytes) -> str:
-    """What a stream that is not Opus is, by the mark in its first packet."""
+    """The kind of a stream that is not Opus, by the mark in its first packet."""
     for mark, kind in ((b"vorbis", "Vorbis"), (b"FLAC", "FLAC"), (b"Speex", "Speex"), (b"theora", "Theora")):
         if mark in packet[:16]:
             return kind

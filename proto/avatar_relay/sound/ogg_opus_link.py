@@ -1,14 +1,14 @@
-"""One logical stream of Ogg Opus: packets to samples, and what granule positions say about them.
+"""One logical stream of Ogg Opus: decodes packets, and applies granule positions.
 
 The rules:
-1. Pre-skip samples are dropped from the start, the head's gain is applied to all of it.
-2. A page's granule position is the stream's length at the last packet that ends on it. On the last page it may be less than what
-   the packets hold, by at most the last packet: the rest is padding, and is cut off. A longer trim is not believed.
-3. Where a page is not flagged last and its position is as little less, what is beyond it is held back: it is padding if the
-   stream ends here, and is heard if it goes on.
-4. Where pages are missing, the gap that the granule position shows is filled with concealment, less what the caller
-   concealed already, so that what follows keeps its place.
-5. Positions that contradict each other otherwise are not believed any more: sound is counted instead.
+1. Pre-skip samples are dropped from the start; the head's gain is applied to all samples.
+2. A page's granule position is the stream's length at the last packet that ends on it. On the last page it may be less than the
+   packets' length, by at most the last packet: the rest is padding, and is cut off. A longer trim is ignored.
+3. If a page not flagged last has such a position, the samples beyond it are held back: they are padding if the
+   stream ends here, and are played if it continues.
+4. If pages are missing, the gap that the granule position shows is filled with concealment, less what the caller
+   concealed already, so that later audio keeps its position.
+5. Other contradictory positions are ignored from then on: samples are counted instead.
 """
 
 from __future__ import annotations
@@ -24,19 +24,19 @@ from avatar_relay.sound.opus import MAX_PACKET_BYTES, Samples, packet_frames
 from avatar_relay.sound.opus_head import OpusHead
 
 MAX_FILLED_GAP_FRAMES = 10 * OPUS_RATE_HZ
-"""A longer gap than this between two pages is not believed, and not filled."""
+"""A longer gap than this between two pages is implausible, and not filled."""
 MAX_FIRST_DEFICIT_FRAMES = OPUS_RATE_HZ * 20 // 1000
-"""Some muxers begin a packet too low. A larger deficit is another unit, or noise."""
+"""Some muxers start one packet too low. A larger deficit is another unit, or noise."""
 
 _TAGS_MAGIC = b"OpusTags"
 _NOTHING: Samples = np.zeros(0, np.float32)
 
 
 class OggOpusLink:
-    """One stream of a chain. What is wrong in it is told, and decoding goes on."""
+    """One stream of a chain. Errors in it are reported, and decoding continues."""
 
     def __init__(self, page: OggPage, head: OpusHead, irregularities: Irregularities) -> None:
-        """`page` is its first. Raises `SoundError` if there is no decoder for it."""
+        """`page` is its first page. Raises `SoundError` if there is no decoder for it."""
         self.serial = page.serial
         self.tags_seen = False
         self.has_sound = False
@@ -47,11 +47,11 @@ class OggOpusLink:
         self._stream = head.open_stream()
         self._skip_frames = head.pre_skip_frames
         self._position: int | None = None
-        """Granule position after what was decoded and concealed; None before the first audio page."""
+        """Granule position after the decoded and concealed audio; None before the first audio page."""
         self._believed = True
-        """Rule 5."""
+        """False: granule positions are ignored (rule 5)."""
         self._held = _NOTHING
-        """Rule 3."""
+        """Samples held back (rule 3)."""
 
     def expects(self, page: OggPage) -> bool:
         """Whether the page is the next one of this stream."""
@@ -83,12 +83,12 @@ class OggOpusLink:
         return np.concatenate([self._stream.to_pcm(self._without_pre_skip(piece)) for piece in pieces])
 
     def release_held(self) -> NDArray[np.int16]:
-        """What rule 3 holds back: the stream goes on, with something missing."""
+        """The samples that rule 3 holds back: the stream continues, after a gap."""
         held, self._held = self._held, _NOTHING
         return self._stream.to_pcm(self._without_pre_skip(held))
 
     def conceal(self, frames: int) -> NDArray[np.int16]:
-        """Concealment in place of what is missing; moves the position."""
+        """Concealment of missing audio; moves the position."""
         return self._stream.to_pcm(self._conceal(frames))
 
     def _conceal(self, frames: int) -> Samples:
@@ -97,7 +97,7 @@ class OggOpusLink:
         return self._stream.conceal(frames)
 
     def _sized(self, packets: list[bytes]) -> list[tuple[bytes, int]]:
-        """Packets with their lengths in frames, without those that have none (RFC 7845, 3)."""
+        """Packets with their lengths in frames, without invalid ones (RFC 7845, 3)."""
         sized: list[tuple[bytes, int]] = []
         for packet in filter(None, packets):
             try:
@@ -116,7 +116,7 @@ class OggOpusLink:
         return samples
 
     def _begin(self, page: OggPage, frames: int, *, after_loss: bool) -> int:
-        """Set the position before the first packet that ends on the page; returns how many frames are missing before that."""
+        """Set the position before the first packet that ends on the page; returns the number of missing frames before it."""
         counted, told = self._position, None if page.granule is None else page.granule - frames
         if counted is None:
             self._position = self._first_position(page, told)
@@ -135,7 +135,7 @@ class OggOpusLink:
         return 0
 
     def _first_position(self, page: OggPage, told: int | None) -> int:
-        """Where the first page with sound begins: later than 0 in a stream that is joined, never earlier (RFC 7845, 4.5)."""
+        """Position of the first page with audio: above 0 if the stream was joined midway, never below (RFC 7845, 4.5)."""
         if told is None or (told < 0 and page.last):
             return 0
         if told < 0:
@@ -145,7 +145,7 @@ class OggOpusLink:
         return told if self._believed else 0
 
     def _surplus(self, page: OggPage, frames: int, last_frames: int) -> int:
-        """Frames at the page's end that are beyond its granule position (rules 2 and 3); moves the position."""
+        """Frames at the page's end beyond its granule position (rules 2 and 3); moves the position."""
         assert self._position is not None
         self._position += frames
         if page.granule is None or page.granule >= self._position:

@@ -1,4 +1,4 @@
-"""Opus packets (RFC 6716) through libopus, with concealment of what is missing."""
+"""Opus packets (RFC 6716) decoded by libopus, with concealment of lost ones."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ Samples = NDArray[np.float32]
 MAX_PACKET_FRAMES = OPUS_RATE_HZ * 120 // 1000
 """A packet holds at most 120 ms (RFC 6716, 3.2.5)."""
 MAX_PACKET_BYTES = 61_440
-"""48 Opus frames of 1,275 bytes and their lengths: nothing larger is a packet."""
+"""Bound of a packet's size: 48 Opus frames of 1,275 bytes and their lengths."""
 
 _CONCEALMENT_STEP_FRAMES = OPUS_RATE_HZ // 400
 """libopus conceals in steps of 2.5 ms."""
@@ -31,7 +31,7 @@ _CONCEALMENT_FADE_ENDS = OPUS_RATE_HZ * 60 // 1000
 def packet_frames(packet: bytes) -> int:
     """Samples at 48 kHz in an Opus packet, from its first two bytes (RFC 6716, 3.1 and 3.2).
 
-    Raises `SoundError` if they cannot be.
+    Raises `SoundError` if they are invalid.
     """
     if not packet:
         raise SoundError("empty Opus packet")
@@ -55,12 +55,12 @@ def _frames_of_one(configuration: int) -> int:
 
 
 class OpusStream:
-    """One decoder state of libopus at 48 kHz, which gives mono. Raises `SoundError` if libopus is missing.
+    """One decoder state of libopus at 48 kHz with mono output. Raises `SoundError` if libopus is missing.
 
-    Without `mapping` a packet is one Opus stream, mono or stereo, and libopus mixes it down. With one, `gains` has what each of
-    its channels contributes, and packets hold as many `streams`, the first `coupled` of them stereo (RFC 7845, 5.1.1).
+    Without `mapping` a packet is one Opus stream, mono or stereo, and libopus mixes it down. With it, `gains` has the gain of each of its
+    channels, and packets hold `streams` streams, the first `coupled` of them stereo (RFC 7845, 5.1.1).
 
-    Samples stay floating until the caller has cut them to what is heard, for clipping looks at all that it is given.
+    Samples stay floating until the caller has trimmed them, because soft clipping depends on all samples that it is passed.
     """
 
     def __init__(self, *, mapping: Sequence[int] = (), streams: int = 1, coupled: int = 0, gains: Sequence[float] = (1.0,)) -> None:
@@ -78,7 +78,7 @@ class OpusStream:
         self._concealed_frames = 0
 
     def decode(self, packet: bytes) -> Samples:
-        """The samples of one packet. Raises `SoundError`; the next packet is decoded as if this one was lost."""
+        """The samples of one packet. Raises `SoundError`; the next packet is decoded as after a loss."""
         frames = packet_frames(packet)
         if len(packet) > MAX_PACKET_BYTES:
             raise SoundError(f"Opus packet of {len(packet)} bytes; the largest has {MAX_PACKET_BYTES}")
@@ -90,7 +90,7 @@ class OpusStream:
         return samples
 
     def conceal(self, frames: int) -> Samples:
-        """`frames` samples in place of what is missing: libopus's concealment, silent from 60 ms after the last packet."""
+        """`frames` samples in place of missing ones: libopus's concealment, silent from 60 ms after the last packet."""
         audible = min(frames, max(0, _CONCEALMENT_FADE_ENDS - self._concealed_frames))
         concealed = np.zeros(frames, np.float32)
         for start in range(0, audible, _CONCEALMENT_CALL_FRAMES):
@@ -103,7 +103,7 @@ class OpusStream:
         return concealed
 
     def to_pcm(self, samples: Samples) -> NDArray[np.int16]:
-        """As 16 bits, clipped softly by libopus where full scale is exceeded: what its own 16-bit output does."""
+        """Convert to 16 bits, soft-clipped by libopus beyond full scale, like its own 16-bit output."""
         if not len(samples):
             return np.zeros(0, np.int16)
         clipped = np.array(samples, np.float32)

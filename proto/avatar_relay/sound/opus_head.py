@@ -1,4 +1,4 @@
-"""The first packet of an Ogg Opus stream (RFC 7845, 5.1), and the decoder that it asks for."""
+"""The first packet of an Ogg Opus stream (RFC 7845, 5.1), and its decoder."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ from avatar_relay.sound.opus import OpusStream
 MAGIC = b"OpusHead"
 _FIXED = struct.Struct("<8sBBHIhB")
 _RTP, _VORBIS, _PROJECTION = 0, 1, 3
-"""Channel mapping families. Others than these are read as family 255: channels without a layout."""
+"""Channel mapping families. All others are read as family 255: channels without a layout."""
 
 
 @dataclass(frozen=True, slots=True)
 class OpusHead:
-    """What it says. `mapping` has the decoded channel of each output channel, `coupled` of the `streams` are stereo."""
+    """An OpusHead. `mapping` has the decoded channel of each output channel; `coupled` of the `streams` are stereo."""
 
     pre_skip_frames: int
     gain_q8: int
@@ -37,7 +37,7 @@ class OpusHead:
 
 
 def parse_head(packet: bytes) -> OpusHead:
-    """Read an OpusHead. Raises `SoundError` for what RFC 7845 forbids, a version from the future, and over `MAX_CHANNELS` channels."""
+    """Read an OpusHead. Raises `SoundError` for a breach of RFC 7845, an unknown version, or more than `MAX_CHANNELS` channels."""
     if len(packet) < _FIXED.size:
         raise SoundError(f"OpusHead of {len(packet)} bytes; it has at least {_FIXED.size}")
     _, version, channels, pre_skip_frames, _, gain_q8, family = _FIXED.unpack_from(packet)

@@ -1,9 +1,9 @@
-"""WAV (RIFF) as a byte stream: the samples within, whatever its sizes say.
+"""Extracts the samples of WAV (RIFF) from a byte stream, also if its sizes are wrong.
 
 The rules:
-1. Chunks before `data` are passed over, but for `fmt ` and RF64's `ds64`.
-2. A size of 0, or near 2 or 4 GiB, was written before the length was known: such samples go on to the end.
-3. Behind the samples come more chunks up to the size of the whole, as far as they look like chunks; they are passed over.
+1. Chunks before `data` are skipped, except `fmt ` and RF64's `ds64`.
+2. A size of 0, or near 2 or 4 GiB, was written before the length was known: such samples continue to the end.
+3. After the samples, chunks up to the size of the file are skipped, as long as they look like chunks.
 """
 
 from __future__ import annotations
@@ -24,13 +24,13 @@ _ENCODINGS = {PCM: "PCM", 2: "ADPCM", FLOAT: "float", ALAW: "A-law", MULAW: "µ-
 
 
 def is_wav(data: bytes) -> bool:
-    """Whether a WAV begins with these bytes; at least `HEADER_BYTES` of them are needed to tell."""
+    """Whether these bytes begin a WAV; needs at least `HEADER_BYTES`."""
     return data[:4] in (b"RIFF", b"RF64") and data[8:12] == b"WAVE"
 
 
 @dataclass(frozen=True, slots=True)
 class WavFormat:
-    """What a `fmt ` chunk says. `channel_mask` is 0 if it says nothing of that."""
+    """The content of a `fmt ` chunk. `channel_mask` is 0 if absent."""
 
     encoding: int
     channels: int
@@ -56,7 +56,7 @@ def parse_format(chunk: bytes) -> WavFormat:
 
 
 class WavReader:
-    """Takes one WAV apart. `check` is called with its format before the first sample, and may raise."""
+    """Reads one WAV. `check` is called with its format before the first sample, and may raise."""
 
     def __init__(self, check: Callable[[WavFormat], None]) -> None:
         self._check = check
@@ -64,23 +64,23 @@ class WavReader:
         self._position = 0
         """Bytes of the file before the buffer."""
         self._end: int | None = None
-        """Where the whole ends; None if its size is not known."""
+        """End of the file; None if its size is unknown."""
         self._long_data_bytes = 0
         self._skip_bytes = 0
         self.format: WavFormat | None = None
         self.data_left: int | None = 0
-        """Bytes of samples that are still to come; None if that is not known."""
+        """Remaining bytes of samples; None if unknown."""
         self.in_data = False
-        """Whether samples come next."""
+        """Whether samples are next."""
         self.data_begins = 0
-        """Where in the file the samples begin, once they do."""
+        """Position of the samples in the file, once known."""
         self.ended = False
-        """Rule 3 is done with; `rest` has what follows."""
+        """Whether rule 3 is complete; `rest` has the following bytes."""
         self.rest = b""
         self._read = self._read_header
 
     def feed(self, data: bytes) -> bytes:
-        """The samples in these bytes. Raises `SoundError` on what is not WAV, and what `check` raises."""
+        """The samples in these bytes. Raises `SoundError` if it is not WAV, and what `check` raises."""
         self._buffer += data
         samples: list[bytes] = []
         while not self.ended and (piece := self._read()) is not None:
@@ -94,7 +94,7 @@ class WavReader:
         self._position += len(taken)
         return taken
 
-    # Each state takes what it needs, and gives samples; None if it needs more.
+    # Each state consumes the bytes that it needs, and returns samples; None if it needs more.
 
     def _read_header(self) -> bytes | None:
         if len(self._buffer) < HEADER_BYTES:

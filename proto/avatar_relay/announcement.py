@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 SERVICE = "_avatar-relay._tcp.local."
 MAX_NAME_BYTES = 63
-"""Of one label in DNS."""
+"""Length of one label in DNS."""
 _TLS, _PAIRING, _YES = "tls", "pairing", "1"
 
 

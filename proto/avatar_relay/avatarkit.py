@@ -56,9 +56,9 @@ class AvatarKitError(ValueError):
 
 @dataclass(frozen=True, slots=True, eq=False)
 class AvatarKitMotion:
-    """A motion message. `req_id` names the request of the Server SDK, `end` marks its last message.
+    """A motion message. `req_id` names the request of the Server SDK, `end` marks the request's last message.
 
-    `keyframes` has the columns of the slices above; a field that is absent is 0. `avatar_id` is often empty.
+    `keyframes` has the columns of the slices above; an absent field is 0. `avatar_id` is often empty.
     """
 
     connection_id: str

@@ -17,7 +17,7 @@ from typing import TypeVar
 T = TypeVar("T")
 E = TypeVar("E", bound=enum.Enum)
 MAX_POSITION_US = 86_400_000_000
-"""A day: no conversation is as long."""
+"""A day, more than any conversation."""
 
 BytesLike = bytes | bytearray | memoryview
 """Encoded media as a caller may pass it."""

@@ -23,7 +23,7 @@ class ClientSettings:
     token_file: Path | None = setting(None, takes.path(), "file with the token for the relay")
 
     def tls_to(self, address: str) -> bool:
-        """Whether a link to HOST:PORT is encrypted: always, except within this machine or where `insecure` allows it."""
+        """Whether a link to HOST:PORT is encrypted: always, except within this machine or if `insecure` is set."""
         asked_for = self.tls_ca_file is not None or self.tls_cert_file is not None
         return asked_for or not (self.insecure or is_local(address))
 

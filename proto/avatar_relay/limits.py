@@ -54,7 +54,7 @@ MAX_CLOSED_CONVERSATIONS = 1_024
 UNKNOWN_CONVERSATION_HOLD_US = 5_000_000
 """Media of a conversation that is not open yet is held this long, then dropped and reported."""
 UNKNOWN_CONVERSATION_HOLD_BYTES = 2 << 20
-"""… and up to this size."""
+"""… and up to this many bytes."""
 
 DEVICE_LEASE_US = 30_000_000
 PUBLISHER_LEASE_US = 5_000_000

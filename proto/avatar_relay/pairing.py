@@ -59,7 +59,7 @@ class PairingKeys:
 
 
 class Exchange:
-    """One end of one exchange. Each half takes some 10 ms on a desk, and some 100 ms on a Raspberry Pi."""
+    """One end of one exchange. Each half takes some 10 ms on a desktop computer, and some 100 ms on a Raspberry Pi."""
 
     def __init__(self, side: Side, code: str, name: str, certificate_sha256: bytes, random_bytes: RandomBytes) -> None:
         """`certificate_sha256` is the hash of the relay's certificate (DER) as this end sees it. Raises `ImportError` without spake2."""

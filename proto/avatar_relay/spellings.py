@@ -31,7 +31,7 @@ _WITHOUT_EFFECT = (
 )  # fmt: skip
 _SPLIT = ("browInnerUp", "cheekPuff")
 _NOT_MERGED = ("mouth", "jaw")
-"""`mouthLeft` moves the mouth to a side: it is not the left half of a shape."""
+"""`mouthLeft` moves the mouth sideways: it is not the left half of a shape."""
 _MERGED = {
     "mouthOpen": ("jawOpen",),
     "eyesClosed": ("eyeBlinkLeft", "eyeBlinkRight"),

@@ -108,7 +108,7 @@ class BlockingPublisher:
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
-        """End what is open, wait up to 30 s until it was sent, and close; after an exception close at once."""
+        """End open conversations, wait up to 30 s until their data was sent, and close; after an exception close at once."""
         try:
             self._caller.wait(lambda: self._publisher.__aexit__(kind, error, trace))
         finally:

@@ -146,7 +146,7 @@ def audio_line(audio_format: AudioFormat) -> AudioLine:
 
 
 def admit(line: AudioLine, data: bytes) -> bytes:
-    """The part of newly handed-over audio that is to be sent. Raises `InvalidMediaError`; then nothing of it is sent."""
+    """The part of `data` that is to be sent. Raises `InvalidMediaError`; then nothing of it is sent."""
     try:
         return line.border.take(data)
     except SoundError as error:

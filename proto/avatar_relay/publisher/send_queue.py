@@ -18,7 +18,7 @@ from avatar_relay.publisher.errors import BufferFullError
 from avatar_relay.publisher.published_conversation import Phase, PublishedConversation
 
 MAX_CONTROL = 1_024
-"""Bound of waiting commands; a stream that accepts none of so many is as good as dead."""
+"""Bound of waiting commands; a stream that accepts none of so many counts as broken."""
 
 
 class SendQueue:

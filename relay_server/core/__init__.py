@@ -1,1 +1,1 @@
-"""The rules of the relay, pure: conversations, sessions of devices, what waits for each, and who is connected."""
+"""The relay's pure logic: conversations, device sessions, outboxes, and the registry of connected peers."""

@@ -1,10 +1,10 @@
-"""How much somebody may do: a bucket that fills steadily up to a bound (token bucket, RFC 2697 by another name). Pure."""
+"""Rate limiter: a token bucket, similar to RFC 2697. Pure."""
 
 from __future__ import annotations
 
 
 class Allowance:
-    """`per_second` on the long run, and up to `burst` at once."""
+    """A token bucket: `per_second` on average, and up to `burst` at once."""
 
     def __init__(self, per_second: int, burst: int, now_us: int) -> None:
         self._per_second = per_second
@@ -13,7 +13,7 @@ class Allowance:
         self._filled_us = now_us
 
     def take(self, count: int, now_us: int) -> bool:
-        """Use up `count`; False, nothing used, where so much is not left."""
+        """Use `count` tokens; False, with none used, if fewer are left."""
         filled = self._left + (now_us - self._filled_us) * self._per_second / 1e6
         self._left, self._filled_us = min(filled, float(self._burst)), now_us
         if count > self._left:

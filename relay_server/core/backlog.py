@@ -1,4 +1,4 @@
-"""What a publisher has still to be told, and what it may have missed: bounded in messages and bytes. Pure."""
+"""Messages queued for a publisher, and events that it may have missed; bounded in messages and bytes. Pure."""
 
 from __future__ import annotations
 
@@ -9,14 +9,14 @@ from collections.abc import Iterable, Iterator
 from avatar_relay.messages import ConversationError, Held, Opened, PlayerEvent, PublisherWelcome, ToPublisher
 
 MAX_BACKLOG = 4_096
-"""Messages kept for a publisher that is away, or reads slowly."""
+"""Limit on messages queued for a publisher that is away or reads slowly."""
 MAX_BACKLOG_BYTES = 2 << 20
-"""… and their size in memory, about."""
+"""Limit on their approximate size in memory."""
 _MESSAGE_BYTES, _ENTRY_BYTES, _CHARACTER_BYTES = 256, 192, 4
 
 
 def size_of(message: ToPublisher) -> int:
-    """The memory that a message takes, about; rather too much."""
+    """The approximate size of a message in memory; overestimated."""
     match message:
         case ConversationError():
             return _MESSAGE_BYTES + _CHARACTER_BYTES * len(message.fault.text)
@@ -31,7 +31,7 @@ def size_of(message: ToPublisher) -> int:
 
 
 class Backlog:
-    """Messages in order; beyond the bounds the oldest goes, but none of those that it began with."""
+    """Messages in order. Beyond the bounds the oldest are dropped, except those given to `begin`."""
 
     def __init__(self) -> None:
         self._first: deque[ToPublisher] = deque()
@@ -46,7 +46,7 @@ class Backlog:
         yield from self._messages
 
     def append(self, message: ToPublisher) -> int:
-        """Keep a message; returns how many went for it."""
+        """Queue a message; returns how many were dropped for it."""
         self._messages.append(message)
         self._bytes += size_of(message)
         gone = 0
@@ -56,7 +56,7 @@ class Backlog:
         return gone
 
     def popleft(self) -> ToPublisher:
-        """Take the oldest."""
+        """Remove and return the oldest message."""
         if self._first:
             return self._first.popleft()
         message = self._messages.popleft()
@@ -64,22 +64,22 @@ class Backlog:
         return message
 
     def begin(self, first: Iterable[ToPublisher]) -> None:
-        """Forget all; `first` is told next, in any case."""
+        """Discard all messages and start with `first`, which are never dropped."""
         self._first = deque(first)
         self._messages.clear()
         self._bytes = 0
 
 
 class Unacknowledged:
-    """Players' events that a publisher may not have, by device. An acknowledgement costs what it removes."""
+    """Player events that a publisher may not have, by device. The cost of an acknowledgement is proportional to the events it removes."""
 
     def __init__(self) -> None:
         self._events: dict[tuple[str, int], PlayerEvent] = {}
         self._ids: dict[str, list[int]] = {}
-        """By device, sorted."""
+        """Sorted event ids by device."""
 
     def add(self, event: PlayerEvent) -> None:
-        """Keep an event; beyond the bound the oldest goes."""
+        """Add an event; beyond `MAX_BACKLOG` the oldest is dropped."""
         key = event.device_id, event.event_id
         if key not in self._events:
             insort(self._ids.setdefault(event.device_id, []), event.event_id)
@@ -99,7 +99,7 @@ class Unacknowledged:
             self._drop(device_id, 0, count)
 
     def all(self) -> tuple[PlayerEvent, ...]:
-        """All of them, in the order in which they came."""
+        """All events, in order of arrival."""
         return tuple(self._events.values())
 
     def __contains__(self, message: object) -> bool:

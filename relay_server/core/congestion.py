@@ -1,21 +1,21 @@
-"""How much media may be on its way to one device: no more than its link carries in half a second. Pure.
+"""Congestion window: limits media in flight to one device to what its link carries in half a second. Pure.
 
-Without this a narrow link would be filled with seconds of media by TCP and every queue behind it: nothing could be sent in time
-any more, and one message could take so long that the device takes the relay for dead.
+Without it, TCP and the queues behind it would buffer seconds of media on a narrow link: nothing urgent could be sent in time,
+and one message could take so long that the device considers the relay dead.
 
 Rules
-- A ping travels behind the media sent before it; its pong says that all of that came, and how long the way there was. What has
-  not come so is in flight.
-- Media leaves while less than the window is in flight. When half of the window is, and nobody asked yet, a ping asks.
-- How long the way is by itself tells a ping with nothing in flight before it; until one is answered, all that a pong takes is waiting.
-- A pong that took `LONG_US` longer than the fastest one of the stream: the window becomes what the link carried in `LONG_US`,
-  within the bounds. One that was back within half of that: the window doubles, where it was used, up to `CALM_WINDOW_BYTES`;
-  and up to `MAX_WINDOW_BYTES` where pongs are back within `QUICK_US`, so that a link which carries all asks less often.
-- Where the relay itself is late, a slow pong says nothing of the link.
-- A pong is quick where it waited less than half of `LONG_US`, and slow otherwise. The link is narrow after `NARROW_AFTER` slow ones
-  in a row (one alone is a network that stood still for a moment) between which it carried less than `NARROW_BYTES_PER_S`, until
-  `WIDE_AFTER` quick ones that carried more, or all there was.
-- A device that answers no ping for long, whatever else it says, reads nothing: its stream is to be ended.
+- A ping follows the media sent before it; its pong confirms that media, and gives the round-trip time. Unconfirmed media is
+  in flight.
+- Media is sent while less than the window is in flight. A ping is sent when half of the window is in flight after the last ping.
+- A ping with nothing in flight before it measures the base round-trip time; until one is answered, all of a pong's time counts as queueing.
+- If a pong took `LONG_US` longer than the fastest one of the stream, the window becomes the bytes that the link carried in `LONG_US`,
+  within the bounds. If it took less than half of that, and the window was used, the window doubles, up to `CALM_WINDOW_BYTES`;
+  up to `MAX_WINDOW_BYTES` if pongs return within `QUICK_US`, so that fast links are probed less often.
+- If the relay itself is late, a slow pong is not attributed to the link.
+- A pong is quick if it was queued for less than half of `LONG_US`, otherwise slow. The link is narrow after `NARROW_AFTER` slow ones
+  in a row (a single one may be a short interruption) with less than `NARROW_BYTES_PER_S` between them, until
+  `WIDE_AFTER` quick ones that carried more, or everything sent.
+- A device that answers no ping for a long time is not reading, whatever else it sends: its stream must be ended.
 """
 
 from __future__ import annotations
@@ -30,16 +30,16 @@ MIN_WINDOW_BYTES = 4 << 10
 CALM_WINDOW_BYTES = 256 << 10
 MAX_WINDOW_BYTES = 2 << 20
 QUICK_US = 50_000
-"""What is said next to a device comes about so much later for what is on its way before it."""
+"""Queueing delay below which the window may grow to `MAX_WINDOW_BYTES`. The next message is delayed by about this much."""
 LONG_US = 500_000
 LATE_US = 100_000
 NARROW_BYTES_PER_S = 32_000
 NARROW_AFTER = 2
 WIDE_AFTER = 4
 MESSAGES_IN_WINDOW = 4
-"""A message holds at most this part of the window, so that something comes all the time; and at most `MAX_JOINED_BYTES` …"""
+"""A message holds at most the window divided by this, for a steady flow, and at most `MAX_JOINED_BYTES` …"""
 MESSAGES_IN_WIDE_WINDOW = 16
-"""… or this part, where the window is so wide: two windows of motion travel together where that is a matter of milliseconds."""
+"""… or the window divided by this, if that is more: on a fast link, larger messages take only milliseconds."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,11 +48,11 @@ class _Asked:
     sent_bytes: int
     time_us: int
     alone: bool
-    """Nothing was in flight before it."""
+    """Whether nothing was in flight before it."""
 
 
 class CongestionWindow:
-    """Media on its way on one stream. Times are monotonic."""
+    """Media in flight on one stream. Times are monotonic, in µs."""
 
     def __init__(self, window: int = FIRST_WINDOW_BYTES) -> None:
         self.window = window
@@ -62,26 +62,26 @@ class CongestionWindow:
         self._fastest_us: int | None = None
         self._slow_ones = self._quick_ones = 0
         self.is_narrow = False
-        """Whether the link carries less than is to be sent."""
+        """Whether the link is too slow for the media; see the rules."""
         self.room = 0
-        """Bytes that the next message may hold; 0 if no media may leave now."""
+        """Bytes of media that the next message may hold; 0 if no media may be sent now."""
         self._make_room()
 
     @property
     def wants_ping(self) -> bool:
-        """Whether it is time to ask what came, as `sent` says with each message."""
+        """Whether a ping is due; see `sent`."""
         return self.sent(0)
 
     def next(self, now_us: int) -> CongestionWindow:
-        """For the stream that follows: what was learned of the link holds, the more so where it did not even answer."""
+        """The initial window of the next stream: the minimum if a ping was unanswered for `LONG_US`, else at most the first window."""
         return CongestionWindow(MIN_WINDOW_BYTES if self.unanswered_us(now_us) > LONG_US else min(self.window, FIRST_WINDOW_BYTES))
 
     def unanswered_us(self, now_us: int) -> int:
-        """How long the oldest ping waits for its pong."""
+        """How long the oldest ping has waited for its pong, in µs; 0 if there is none."""
         return now_us - self._asked[0].time_us if self._asked else 0
 
     def sent(self, size: int) -> bool:
-        """Media left; returns whether it is time to ask what came."""
+        """Record `size` bytes of sent media; returns whether a ping is due."""
         self._sent += size
         if self._sent - self._came >= self.window:
             self.room = 0
@@ -89,11 +89,11 @@ class CongestionWindow:
         return self._sent - asked >= self.window // 2
 
     def asked(self, ping_id: int, now_us: int) -> None:
-        """A ping left. Ids rise."""
+        """Record a sent ping. Ids must increase."""
         self._asked.append(_Asked(ping_id, self._sent, now_us, self._sent == self._came))
 
     def answered(self, ping_id: int, now_us: int, *, late_us: int = 0) -> None:
-        """A pong came; one that nobody asked for says nothing. `late_us`: how late the relay itself is."""
+        """Handle a pong; one without a matching ping is ignored. `late_us`: how late the relay itself is."""
         if all([asked.ping_id != ping_id for asked in self._asked]):
             return
         while (asked := self._asked.popleft()).ping_id != ping_id:

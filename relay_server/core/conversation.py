@@ -1,12 +1,12 @@
-"""One conversation as its publisher drives it. Pure.
+"""State of one conversation, as driven by its publisher. Pure.
 
 Rules
-- Media is taken while the conversation is OPEN; motion no longer once it is AUDIO_ONLY, nothing once it is ENDED or
-  CLOSED. What is not taken is dropped with a reason, never an error: the publisher may not know yet.
-- `audio_only` is final. `end` is said once, and needs audio. `close` comes from anywhere: interrupt, takeover, fault.
-- Sequences count from 1 per kind without gaps; 0 is minted here. A sequence seen before is a duplicate and dropped.
-- A payload larger than `MAX_FRAGMENT_BYTES` leaves in fragments, whether it came in one piece or not.
-- A step that is not in the table is a fault, and the state is unchanged.
+- Media is accepted while the conversation is OPEN; motion is rejected once it is AUDIO_ONLY, all media once it is ENDED or
+  CLOSED. Rejected media is dropped with a reason, without an error: the publisher may not know the state yet.
+- `audio_only` is final. `end` is sent once, and requires audio. `close` is possible in any state: interrupt, takeover, fault.
+- Sequence numbers start at 1 per kind and have no gaps; 0 is replaced by the next number. A repeated number is a duplicate and dropped.
+- A payload larger than `MAX_FRAGMENT_BYTES` is sent in fragments, even if it arrived in one piece.
+- A step that is not in the table is a fault and leaves the state unchanged.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ US = 1_000_000
 
 
 class State(enum.Enum):
-    """How far a conversation is, for its publisher."""
+    """State of a conversation on the publisher's side."""
 
     OPEN = "open"
     AUDIO_ONLY = "audio_only"
@@ -48,7 +48,7 @@ class State(enum.Enum):
 
 
 class Step(enum.Enum):
-    """What moves it on."""
+    """A step that changes the state; see `TRANSITIONS`."""
 
     AUDIO_ONLY = "audio_only"
     END = "end"
@@ -74,40 +74,40 @@ NOT_TAKEN: dict[tuple[State, Kind], DropReason] = {
 
 @dataclass(frozen=True, slots=True)
 class Accepted:
-    """A payload taken: the fragments that leave for the devices, and the PTS that they are due at, known or estimated."""
+    """An accepted payload: its fragments for the devices, and their PTS in µs, given or estimated."""
 
     fragments: tuple[Payload, ...]
     due_us: int
 
 
 class Track:
-    """Sequence, fragments and timing of one kind within a conversation."""
+    """Sequence numbers, fragments and timing of one kind of media in a conversation."""
 
     def __init__(self, kind: Kind, format_: AudioFormat | MotionFormat | None, last_seq: int = 0) -> None:
         self._kind = kind
         self._format = format_
         self.last_seq = last_seq
-        """The last payload that is complete."""
+        """Sequence number of the last complete payload."""
         self._partial: Payload | None = None
         self._partial_bytes = 0
         self._position_us = 0
 
     @property
     def partial_bytes(self) -> int:
-        """Bytes taken of the payload after the last complete one."""
+        """Bytes received of the incomplete payload; 0 if there is none."""
         return 0 if self._partial is None else self._partial_bytes
 
     @property
     def incomplete(self) -> str:
-        """Says which payload still lacks fragments; empty if none does."""
+        """Description of the payload that lacks fragments; empty if there is none."""
         if self._partial is None:
             return ""
         return f"{self._kind.value} payload {self._partial.seq} stopped at byte {self._partial_bytes} of {self._partial.total_bytes}"
 
     def take_columns(self, columns: PayloadColumns) -> bool:
-        """Take payloads or fragments that leave as they came: numbered, timed, none too large, each the next one.
+        """Accept payloads or fragments that need no change: numbered, timed, within the size limit, in sequence.
 
-        False, nothing changed, where any of them needs more than that; then `take` each.
+        Returns False, with the state unchanged, if any of them does not qualify; then `take` each one.
         """
         if min(columns.pts_us) < 0 or not 0 < min(columns.sizes) <= max(columns.sizes) <= MAX_FRAGMENT_BYTES:
             return False
@@ -140,7 +140,7 @@ class Track:
         return True
 
     def take(self, payload: Payload) -> Accepted | None:
-        """Check, number and time a payload or fragment; None for a duplicate. Raises `ConversationFault`, nothing changed then."""
+        """Check, number and time a payload or fragment; None for a duplicate. Raises `ConversationFault` with the state unchanged."""
         size = len(payload.data)
         total = max(payload.total_bytes, size)
         if size == 0:
@@ -180,7 +180,7 @@ class Track:
             raise _fault(Reason.FRAGMENT_INVALID, f"{self.incomplete}; the next fragment reaches past its end", "fragment_offset")
 
     def _timed(self, payload: Payload, total: int) -> Payload:
-        """Where a payload without PTS is typed by hand, count it from the format."""
+        """Set the PTS and duration of a payload without PTS, from the format and its size. Raises `ConversationFault` if impossible."""
         if payload.pts_us is not None:
             return payload
         match self._format:
@@ -208,7 +208,7 @@ class Track:
 
 
 class Conversation:
-    """A conversation, its publisher, and what became of it on each device."""
+    """A conversation, its publisher, and its outcome on each device."""
 
     def __init__(
         self,
@@ -221,7 +221,9 @@ class Conversation:
         held: Cursor | None = None,
         is_part: bool = False,
     ) -> None:
-        """`held`: it is opened again, and its devices hold the payloads up to there. `is_part`: other relays have devices of it, too."""
+        """`held`: the conversation is reopened, and its devices hold the payloads up to this cursor. `is_part`: some of its devices are on
+        other relays.
+        """
         self.is_part = is_part
         self.open = open_
         self.conversation_id = open_.conversation_id
@@ -229,9 +231,9 @@ class Conversation:
         self.device_ids = device_ids
         self.state = State.OPEN
         self.delivering = dict.fromkeys(device_ids)
-        """Devices that still get media, in the order of `device_ids`."""
+        """Devices that still receive media, in the order of `device_ids`."""
         self.playing = set(device_ids)
-        """Devices whose finished event is still to come."""
+        """Devices whose finished event is outstanding."""
         self.results: list[Finished] = []
         held = held or Cursor(open_.conversation_id)
         self._tracks = {
@@ -242,12 +244,12 @@ class Conversation:
         self._dropped = dict.fromkeys(Kind, 0)
         self._sent = dict.fromkeys(((device_id, kind) for device_id in device_ids for kind in Kind), 0)
         self._fastest = dict.fromkeys(Kind, 0)
-        """What the device that got most was sent."""
+        """Bytes of each kind sent to the device that received most."""
         self._credit_step = step
         self._unreturned = dict.fromkeys(Kind, 0)
-        """Of that, what was sent since credit was returned last."""
+        """The part of `_fastest` sent since credit was last returned."""
         self.owes_credit = False
-        """Whether enough was sent to return credit."""
+        """Whether enough media was sent to return credit."""
 
     @property
     def cursor(self) -> Cursor:
@@ -256,26 +258,26 @@ class Conversation:
 
     @property
     def taken(self) -> Taken:
-        """How far its publisher got, for one that comes back."""
+        """The media received so far, for a publisher that reconnects."""
         audio, motion = (self._tracks[kind].partial_bytes for kind in (Kind.AUDIO, Kind.MOTION))
         return Taken(self.cursor, audio, motion, self.state is State.AUDIO_ONLY, not self.media_open)
 
     @property
     def credit_left(self) -> Credit:
-        """What its publisher may still send."""
+        """Bytes that the publisher may still send."""
         return Credit(self._windows[Kind.AUDIO].left, self._windows[Kind.MOTION].left)
 
     @property
     def media_open(self) -> bool:
-        """Whether more media can still come."""
+        """Whether more media is accepted."""
         return self.state in (State.OPEN, State.AUDIO_ONLY)
 
     def waiting(self, kind: Kind) -> int:
-        """Bytes of a kind that no device was sent yet."""
+        """Bytes of a kind not yet sent to any device."""
         return self._windows[kind].waiting
 
     def receive_columns(self, columns: PayloadColumns, size_bytes: int, *, credited: bool) -> bool:
-        """Take payloads of one kind that leave as they came; False, nothing changed, where any of them is out of the ordinary."""
+        """Accept payloads of one kind that need no change; False, with the state unchanged, if any of them does not qualify."""
         kind = columns.kind
         if (self.state, kind) in NOT_TAKEN or (kind is Kind.MOTION and self.open.motion_format is None):
             return False
@@ -288,9 +290,9 @@ class Conversation:
         return True
 
     def receive(self, payload: Payload, *, credited: bool) -> Accepted | DropReason:
-        """Take a payload, or say why it is dropped. Raises `ConversationFault`, nothing changed then.
+        """Accept a payload, or return the reason why it is dropped. Raises `ConversationFault` with the state unchanged.
 
-        With `credited`, a payload beyond what was granted is a fault.
+        If `credited`, a payload that exceeds the granted credit is a fault.
         """
         kind, size = payload.kind, len(payload.data)
         window = self._windows[kind]
@@ -309,7 +311,7 @@ class Conversation:
         return accepted
 
     def released(self) -> Credit | None:
-        """Publisher credit to return now: what the fastest device was sent, and what was dropped; None while it is too little."""
+        """Publisher credit to return now, for bytes sent to the fastest device and bytes dropped; None if less than a step."""
         grants = {kind: window.release(self._fastest[kind] + self._dropped[kind]) for kind, window in self._windows.items()}
         self.owes_credit = False
         self._unreturned = {kind: 0 if grant else self._unreturned[kind] for kind, grant in grants.items()}
@@ -317,7 +319,7 @@ class Conversation:
         return Credit(audio, motion) if audio or motion else None
 
     def sent(self, device_id: str, kind: Kind, size: int) -> None:
-        """A device was sent `size` bytes of a kind."""
+        """Record that `size` bytes of a kind were sent to a device."""
         total = self._sent[device_id, kind] = self._sent[device_id, kind] + size
         if (more := total - self._fastest[kind]) > 0:
             self._fastest[kind] = total
@@ -325,11 +327,14 @@ class Conversation:
             self.owes_credit = self.owes_credit or self._unreturned[kind] >= self._credit_step
 
     def make_audio_only(self) -> None:
-        """From here on sound only."""
+        """Accept no more motion."""
         self.state = self._step(Step.AUDIO_ONLY)
 
     def end(self, last_audio_seq: int = 0, last_motion_seq: int = 0) -> ConversationEnd:
-        """No more media. Sequences of 0 are not checked. Raises `ConversationFault` if something is missing."""
+        """End the conversation: no more media follows. Sequence numbers of 0 are not checked.
+
+        Raises `ConversationFault` if media is missing, with the state unchanged.
+        """
         state = self._step(Step.END)
         last = self.cursor
         if last.audio_seq == 0:
@@ -346,26 +351,26 @@ class Conversation:
         return ConversationEnd(self.conversation_id, last.audio_seq, last.motion_seq)
 
     def break_off(self) -> ConversationEnd | None:
-        """End it as it stands, without checks; None if there is no audio to play out. The state is CLOSED then."""
+        """End the conversation early, without checks; None if there is no audio to play out. The state becomes CLOSED."""
         last = self.cursor
         self.state = self._step(Step.CLOSE)
         return ConversationEnd(self.conversation_id, last.audio_seq, last.motion_seq) if last.audio_seq else None
 
     def cut(self, device_id: str) -> None:
-        """A device gets no more of it; where that was the last one, it is closed."""
+        """Stop delivery to a device. The conversation is closed if it was the last one."""
         self.delivering.pop(device_id, None)
         if not self.delivering:
             self.state = self._step(Step.CLOSE)
 
     def finished(self, device_id: str, body: Finished) -> bool:
-        """A device is done with it; returns whether all are."""
+        """Record a device's finished event; returns whether all devices have finished."""
         self.cut(device_id)
         self.playing.discard(device_id)
         self.results.append(body)
         return not self.playing
 
     def summary(self) -> Finished:
-        """What all devices together made of it: the farthest position with its reason, interrupted where all were."""
+        """The combined result of all devices: the farthest position with its reason; interrupted if all were."""
         farthest = max(self.results, key=lambda body: body.position_us)
         return Finished(farthest.position_us, all(body.interrupted for body in self.results), farthest.reason)
 

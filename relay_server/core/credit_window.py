@@ -1,10 +1,10 @@
-"""What a publisher may still send of one conversation. Pure."""
+"""The publisher's credit for one conversation. Pure."""
 
 from __future__ import annotations
 
 
 class CreditWindow:
-    """Bytes of one kind that a publisher may still send: a window, returned in steps as what waited leaves."""
+    """Credit in bytes for one kind of media: a fixed window, returned in steps as media is sent on."""
 
     def __init__(self, size: int, step: int) -> None:
         self._size = size
@@ -20,7 +20,7 @@ class CreditWindow:
 
     @property
     def waiting(self) -> int:
-        """Bytes taken and not yet released."""
+        """Bytes received and not yet released."""
         return self._used - self._released
 
     def fits(self, size: int) -> bool:
@@ -28,7 +28,7 @@ class CreditWindow:
         return self._used + size <= self._granted
 
     def use(self, size: int, *, credited: bool = False) -> bool:
-        """The publisher sent `size` bytes; False, nothing changed, if `credited` and they are more than it was granted."""
+        """Use credit for `size` bytes; False, with the state unchanged, if `credited` and they exceed the granted credit."""
         used = self._used + size
         if credited and used > self._granted:
             return False
@@ -36,7 +36,7 @@ class CreditWindow:
         return True
 
     def release(self, total: int) -> int:
-        """All in all `total` bytes left, or were dropped; returns the bytes to grant now."""
+        """Release credit up to a cumulative `total` of bytes sent on or dropped; returns the bytes to grant now."""
         self._released = max(self._released, total)
         owed = self._released + self._size - self._granted
         if owed < self._step:

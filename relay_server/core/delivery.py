@@ -1,4 +1,4 @@
-"""A conversation on one device: how it stands there, and what was sent of it and is not held yet. Pure."""
+"""A conversation on one device: its state, and the media that was sent but is not held yet. Pure."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from relay_server.core.payload_batch import PayloadBatch
 
 @dataclass(frozen=True, slots=True)
 class Retention:
-    """How much of what was sent is kept per conversation until the device holds it."""
+    """Bounds on sent media kept for each conversation until the device holds it, in time and bytes."""
 
     us: int
     bytes: int
@@ -22,46 +22,46 @@ class Retention:
 
 @dataclass(slots=True)
 class Delivery:
-    """A conversation on this device."""
+    """The state of a conversation on one device."""
 
     open: ConversationOpen
     publisher: str
     held: Cursor
-    """What the device holds; when this is made, also what was sent."""
+    """What the device holds; initially also what was sent."""
     announced: bool = False
-    """The device was told of it."""
+    """`open` was sent to the device."""
     again: bool = False
-    """It was opened before, at another relay: the device may know it, and even be done with it."""
+    """It was opened at another relay before: the device may know it, or even have finished it."""
     cut: bool = False
     """Interrupted or replaced: nothing more is sent."""
     paused: bool = False
     steered: bool = False
-    """It was paused once, so that a device that comes back must be told how it stands."""
+    """It was paused at least once, so the pause state is resent on reconnect."""
     audio_only: bool = False
     end: ConversationEnd | None = None
     position_us: int = 0
-    """Last position that the player reported."""
+    """Last position in µs reported by the player."""
     playhead: Playhead = field(default_factory=Playhead)
     yielded: Counter[str] = field(default_factory=Counter)
-    """Motion that yielded to sound and is not told yet: `payloads` and `bytes`."""
+    """Motion dropped in favour of audio and not reported yet: `payloads` and `bytes`."""
     narrow_told: bool = False
     retained: deque[tuple[int, PayloadBatch]] = field(default_factory=deque)
-    """What was sent and is not held, each with the time of sending."""
+    """Media sent and not held, each with the time of sending."""
     retained_bytes: int = 0
     forgotten: dict[Kind, int] = field(default_factory=lambda: dict.fromkeys(Kind, 0))
-    """Last sequence of each kind that the bounds of retention threw away."""
+    """Last sequence number of each kind discarded by the retention bounds."""
     again_bytes: dict[Kind, int] = field(default_factory=lambda: dict.fromkeys(Kind, 0))
-    """What waits of each kind for a second time; it was accounted when it left first."""
+    """Bytes of each kind queued to be resent; they were counted when first sent."""
     opened_at: Cursor | None = None
-    """Opened again: what the device held by then."""
+    """If reopened: what the device held at that time."""
     telling: bool = False
-    """Opened again when the device was done with it: its finished event is on its way."""
+    """It was reopened after the device had finished it: its finished event is outstanding."""
     skip_to: dict[Kind, int] = field(init=False)
-    """The last sequence of each kind that the device held when this was opened."""
+    """The last sequence number of each kind that the device held when this was opened."""
     spared_kinds: frozenset[Kind] = field(init=False)
-    """Kinds of which the device need not get all."""
+    """Kinds of which some payloads need not be sent."""
     sent_seqs: dict[Kind, int] = field(init=False)
-    """The last sequence of each kind that was sent."""
+    """The last sequence number of each kind that was sent."""
 
     def __post_init__(self) -> None:
         at = self.opened_at or Cursor(self.open.conversation_id)
@@ -71,16 +71,16 @@ class Delivery:
 
     @property
     def sent(self) -> Cursor:
-        """How far the device was sent it."""
+        """The last payloads sent to the device."""
         return Cursor(self.open.conversation_id, self.sent_seqs[Kind.AUDIO], self.sent_seqs[Kind.MOTION])
 
     @property
     def sound_only(self) -> bool:
-        """Whether the device gets no motion of it: there is none, or none that it understands."""
+        """Whether the device receives no motion: the conversation has none, or in an unsupported encoding."""
         return self.open.motion_format is None
 
     def retain(self, batches: Iterable[PayloadBatch], now_us: int, retention: Retention) -> int:
-        """These left for the device: keep them, within bounds, until it holds them. Returns their bytes."""
+        """Keep sent batches, within bounds, until the device holds them. Returns their bytes."""
         size = 0
         for batch in batches:
             self.retained.append((now_us, batch))
@@ -92,18 +92,18 @@ class Delivery:
         return size
 
     def bound(self, now_us: int, retention: Retention) -> None:
-        """Forget what is too old, or too much."""
+        """Discard the oldest media until the rest is within the bounds."""
         while self.retained and (self.retained[0][0] < now_us - retention.us or self.retained_bytes > retention.bytes):
             _, batch = self.retained.popleft()
             self.retained_bytes -= batch.size_bytes
             self.forgotten[batch.kind] = batch.seqs[-1]
 
     def covers(self, cursor: Cursor) -> bool:
-        """Whether all that a device at `cursor` lacks is still here."""
+        """Whether all media that a device at `cursor` lacks is still retained."""
         return cursor.audio_seq >= self.forgotten[Kind.AUDIO] and cursor.motion_seq >= self.forgotten[Kind.MOTION]
 
     def hold(self, cursor: Cursor) -> None:
-        """The device holds so much of what was sent; motion that it does not get counts with its sound."""
+        """Record that the device holds the media up to `cursor`. If it receives no motion, all motion counts as held."""
         sent_audio, sent_motion = self.sent_seqs[Kind.AUDIO], self.sent_seqs[Kind.MOTION]
         motion_seq = sent_motion if self.sound_only else cursor.motion_seq
         self.held = Cursor(
@@ -123,7 +123,7 @@ class Delivery:
         self.retained, self.retained_bytes = kept, kept_bytes
 
     def take_retained(self) -> list[PayloadBatch]:
-        """What is to be sent for a second time; it is retained again when it leaves."""
+        """Remove and return the retained media, to be resent; it is retained again when sent."""
         again = [batch for _, batch in self.retained]
         for batch in again:
             self.again_bytes[batch.kind] += batch.size_bytes
@@ -131,6 +131,6 @@ class Delivery:
         return again
 
     def let_go(self) -> None:
-        """Retain nothing."""
+        """Discard all retained media."""
         self.retained.clear()
         self.retained_bytes = 0

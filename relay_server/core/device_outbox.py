@@ -1,14 +1,14 @@
-"""What waits for one device, and in which order it leaves. Pure.
+"""The queue of messages for one device, and their order. Pure.
 
 Rules
-- Control goes first, in its own order.
-- Media of one conversation at a time, in the order in which they play: the next one's begins when the `end` of the one
-  before is on its way. Otherwise a queued conversation could eat the credit of the one that plays.
-- Within a conversation the earliest PTS goes first, and audio wins ties.
-- On a narrow link sound goes ahead of motion: `sound_ahead_us`.
-- No more media of a kind leaves than the device's credit for it; a kind without credit does not hold up the other.
-- What waits is joined into one message, up to the room that `take` is given. A run is cut only if credit or an empty message ends
-  within it: order within a message is nothing that anybody could hear.
+- Control messages are sent first, in FIFO order.
+- Media is sent for one conversation at a time, in playing order: the next one starts when the `end` of the previous
+  one has been sent. Otherwise a queued conversation could use up the credit of the one that plays.
+- Within a conversation the earliest PTS is sent first, and audio before motion at the same PTS.
+- On a narrow link audio is sent ahead of motion: `sound_ahead_us`.
+- The device's credit limits the media of each kind; a kind without credit does not block the other.
+- Queued media is joined into one message, up to the `room` given to `take`. A batch is cut only if credit runs out within it, or it
+  alone exceeds the room: order within a message is not audible.
 - `audio_only` follows all motion before it, `end` follows all media.
 
 Bounds: media by the publishers' windows and the lag bound (`Session`), control by `MAX_CONTROL`.
@@ -27,11 +27,11 @@ from avatar_relay.messages import AudioOnly, ConversationEnd, ToDevice
 from relay_server.core.payload_batch import PayloadBatch
 
 MAX_CONTROL = 1_024
-"""Control messages that may wait; a device that reads so little is dropped."""
+"""Limit on queued control messages; a device that reads too slowly to stay below it is disconnected."""
 
 
 class MediaMessage(NamedTuple):
-    """Media of one conversation that leaves in one message."""
+    """Media of one conversation, sent in one message."""
 
     conversation_id: str
     batches: Sequence[PayloadBatch]
@@ -41,14 +41,14 @@ Outgoing = ToDevice | MediaMessage
 
 
 class JoinedMessages(NamedTuple):
-    """What leaves as one message for a device that takes that."""
+    """Several messages sent as one, to a device that supports it."""
 
     messages: Sequence[Outgoing]
 
 
 @dataclass(slots=True)
 class Lane:
-    """What waits of one conversation."""
+    """The queued media and marks of one conversation."""
 
     conversation_id: str
     waiting: dict[Kind, deque[PayloadBatch]] = field(default_factory=lambda: {Kind.AUDIO: deque(), Kind.MOTION: deque()})
@@ -59,37 +59,37 @@ class Lane:
 
 
 class DeviceOutbox:
-    """The queue towards one device."""
+    """The queue for one device."""
 
     def __init__(self) -> None:
         self._control: deque[ToDevice] = deque()
         self._lanes: dict[str, Lane] = {}
         self._credit = dict.fromkeys(Kind, 0)
         self.sound_ahead_us = 0
-        """Motion waits for sound that is due so much later."""
+        """Motion waits for audio due up to this much later, in µs."""
         self.overrun = False
-        """Whether the device reads so little that control piles up."""
+        """Whether more than `MAX_CONTROL` control messages wait."""
         self.changed = False
-        """Whether `take` may give something: not, once it has given all, until something is put or granted."""
+        """Whether `take` may return a message: False once it has returned all, until something is put or granted."""
 
     @property
     def control_waits(self) -> bool:
-        """Whether the next message is not media."""
+        """Whether control messages are queued."""
         return bool(self._control)
 
     @property
     def credit(self) -> Credit:
-        """Bytes that the device would take now."""
+        """The device's remaining credit, in bytes."""
         return Credit(self._credit[Kind.AUDIO], self._credit[Kind.MOTION])
 
     def grant(self, credit: Credit) -> None:
-        """The device takes more."""
+        """Add credit from the device."""
         self._credit[Kind.AUDIO] += credit.audio_bytes
         self._credit[Kind.MOTION] += credit.motion_bytes
         self.changed = self.changed or self.waiting_by_kind() != Credit()
 
     def reset(self, credit: Credit) -> None:
-        """A new stream: its own control and its own credit."""
+        """Begin a new stream: drop queued control messages and replace the credit."""
         self._control.clear()
         self.overrun = False
         self._credit = {Kind.AUDIO: credit.audio_bytes, Kind.MOTION: credit.motion_bytes}
@@ -102,21 +102,21 @@ class DeviceOutbox:
         self.changed = True
 
     def add_lane(self, conversation_id: str) -> None:
-        """Make room for a conversation behind all others."""
+        """Add a conversation after all others."""
         self._lanes[conversation_id] = Lane(conversation_id)
 
     def move_lane(self, conversation_id: str, source: DeviceOutbox) -> None:
-        """Take over what waits of a conversation in another outbox, behind all others."""
+        """Move a conversation's queue here from another outbox, after all others."""
         self._lanes[conversation_id] = source._lanes.pop(conversation_id)
         self.changed = True
 
     def remove_lane(self, conversation_id: str) -> None:
-        """Throw away what waits of a conversation."""
+        """Discard a conversation's queue."""
         self._lanes.pop(conversation_id, None)
         self.changed = True
 
     def put_media(self, conversation_id: str, batch: PayloadBatch) -> int:
-        """Queue media; returns the bytes of the conversation that wait now."""
+        """Queue media; returns the bytes now queued for the conversation."""
         lane = self._lanes[conversation_id]
         lane.waiting[batch.kind].append(batch)
         lane.waiting_bytes[batch.kind] += batch.size_bytes
@@ -124,17 +124,17 @@ class DeviceOutbox:
         return sum(lane.waiting_bytes.values())
 
     def put_audio_only(self, conversation_id: str) -> None:
-        """Queue the mark that no motion follows."""
+        """Queue `audio_only`, which follows all queued motion."""
         self._lanes[conversation_id].audio_only = True
         self.changed = True
 
     def put_end(self, end: ConversationEnd) -> None:
-        """Queue the mark that nothing follows."""
+        """Queue `end`, which follows all queued media."""
         self._lanes[end.conversation_id].end = end
         self.changed = True
 
     def rewind(self, conversation_id: str, batches: Iterable[PayloadBatch], *, audio_only: bool, end: ConversationEnd | None) -> None:
-        """Put what was sent before in front again, with its marks."""
+        """Queue media that was sent before, ahead of the queued media, and set the marks again."""
         lane = self._lanes[conversation_id]
         for batch in reversed(tuple(batches)):
             lane.waiting[batch.kind].appendleft(batch)
@@ -143,16 +143,16 @@ class DeviceOutbox:
         self.changed = True
 
     def waiting(self, conversation_id: str) -> int:
-        """Bytes that wait of a conversation."""
+        """Bytes queued for a conversation."""
         return sum(self._lanes[conversation_id].waiting_bytes.values())
 
     def waiting_by_kind(self) -> Credit:
-        """Bytes that wait of all conversations."""
+        """Bytes queued for all conversations."""
         totals = [lane.waiting_bytes for lane in self._lanes.values()]
         return Credit(sum(total[Kind.AUDIO] for total in totals), sum(total[Kind.MOTION] for total in totals))
 
     def take(self, room: int = MAX_JOINED_BYTES) -> Outgoing | None:
-        """The next message to send; None if nothing may be sent now. Media takes `room` bytes, or one payload; 0 bars it."""
+        """The next message to send; None if nothing may be sent now. Media is limited to `room` bytes, or one payload; 0: no media."""
         message: Outgoing | None
         if self._control:
             message = self._control.popleft()
@@ -178,7 +178,7 @@ class DeviceOutbox:
         return message
 
     def drop_motion(self, drop: Callable[[str, deque[PayloadBatch]], list[PayloadBatch]]) -> tuple[str, list[PayloadBatch]]:
-        """Let `drop` take motion out of the conversation whose turn it is; returns its id and what was taken out."""
+        """Call `drop` to remove motion from the current conversation; returns its id and the removed batches."""
         for lane in self._lanes.values():
             if not lane.done:
                 dropped = drop(lane.conversation_id, lane.waiting[Kind.MOTION])

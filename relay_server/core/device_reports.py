@@ -1,11 +1,11 @@
-"""What devices say, and what follows from it. Pure.
+"""Handling of devices' messages. Pure.
 
 Rules (numbers of the conversation rules in the design)
-- 9  The player's events go to the publisher of their conversation, and are acknowledged when it has them, or when there
-     is nobody to have them. A conversation finishes once; what comes later is ignored.
-- 11 A device that is away keeps its conversations for its lease. When that ends, or the device leaves for good, or comes
-     back as somebody new, the relay finishes them: `device_lost`, last reported position.
-A new stream of a device takes the place of the old one at once. One that comes from another relay goes on playing: see
+- 9  Player events go to the publisher of their conversation, and are acknowledged when it has acknowledged them, or if there
+     is no publisher. A conversation finishes once; later finished events are ignored.
+- 11 A device that is away keeps its conversations for its lease. When the lease ends, or the device sends goodbye or returns
+     with a new session, the relay finishes them: `device_lost`, last reported position.
+A new stream of a device replaces the old one at once. A device that comes from another relay continues playing: see
 `adoption`.
 """
 
@@ -39,7 +39,7 @@ Report = Credit | Held | PlayerEvent | UnknownEvent | Goodbye | ConversationErro
 
 
 class DeviceReports:
-    """Takes what devices say into their sessions, and from there to the publishers."""
+    """Applies devices' messages to their sessions, and passes them on to the publishers."""
 
     def __init__(self, registry: Registry, config: RelayConfig, limits: Limits, *, random_bytes: Callable[[int], bytes]) -> None:
         self._registry = registry
@@ -47,11 +47,11 @@ class DeviceReports:
         self._limits = limits
         self._random_bytes = random_bytes
         self.draining = False
-        """No new streams."""
+        """If True, no stream is accepted."""
         self._retention = Retention(config.retention_us, config.retention_bytes)
 
     def attach(self, hello: Hello, now_us: int, unix_time_us: int) -> list[Effect]:
-        """A device begins a stream. Raises `PeerError` if it cannot be taken, nothing changed then."""
+        """Attach a device's new stream. Raises `PeerError` with the state unchanged if it is refused."""
         if hello.protocol_version != PROTOCOL_VERSION:
             text = f"protocol version {hello.protocol_version}; this relay supports {PROTOCOL_VERSION}"
             raise PeerError(Fault(Reason.PROTOCOL_VERSION_UNSUPPORTED, text, "hello.protocol_version"))
@@ -96,7 +96,7 @@ class DeviceReports:
         if hello.session_token:
             gone = known.closed if known is not None else {}
             cursors = [cursor for cursor in hello.cursors if cursor.conversation_id not in gone]
-            notices_us = self._config.peer_timeout_us  # a publisher may take so long to notice that the other relay is gone
+            notices_us = self._config.peer_timeout_us  # the longest time for a publisher to notice the loss of the other relay
             session.adoption.begin(hello.session_token, cursors, now_us + notices_us + self._config.publisher_lease_us)
         if known is not None:
             session.inherit(known)
@@ -109,14 +109,14 @@ class DeviceReports:
         return session
 
     def detach(self, session: Session, reason: str, now_us: int) -> list[Effect]:
-        """A device's stream ended; its lease begins."""
+        """Detach a device whose stream ended; its lease begins."""
         if not session.attached:
             return []
         session.detach(now_us + self._config.device_lease_us)
         return [DeviceDetached(session.device_id, reason)]
 
     def handle(self, session: Session, message: Report, now_us: int) -> list[Effect]:
-        """Take a message. Never raises for what a device says."""
+        """Handle a message. Does not raise for invalid messages."""
         match message:
             case Credit():
                 session.outbox.grant(message)
@@ -145,7 +145,7 @@ class DeviceReports:
                 return effects + self._remove(session, "goodbye")
 
     def yield_motion(self, session: Session, now_us: int) -> str:
-        """The link to a device is narrow: motion yields to sound. The conversation of which something was dropped, or nothing."""
+        """Drop motion in favour of audio if the link is narrow. Returns the conversation that lost motion; empty if none did."""
         cid, dropped = session.yield_motion(now_us)
         if not dropped:
             return ""
@@ -157,7 +157,7 @@ class DeviceReports:
         return cid
 
     def tick(self, now_us: int) -> list[Effect]:
-        """End the sessions whose lease ran out, and what publishers did not come back for; tell what yielded."""
+        """End the sessions whose lease has expired and conversations not reclaimed by publishers; report dropped motion."""
         effects: list[Effect] = []
         for session in self._registry.sessions.values():
             for conversation_id, delivery in session.deliveries.items():
@@ -174,16 +174,17 @@ class DeviceReports:
         return effects
 
     def _remove(self, session: Session, reason: str) -> list[Effect]:
-        """Its session is over, and no other follows it."""
+        """Remove a session without a successor."""
         self._registry.sessions.pop(session.device_id, None)
         self._registry.pending_volumes.keep(session.device_id, session.volume)
         self._registry.pending_settings.keep(session.device_id, session.settings)
         return self._end(session, reason)
 
     def hand_over(self, session: Session) -> tuple[list[Effect], set[str]]:
-        """Its device has a session elsewhere: what it plays goes on there, and is not told as ended here.
+        """Remove the session of a device that is now at another relay. Its conversations continue there, without a finished event here.
 
-        Returns the publishers whose conversations went. A group's goes on here for the others, and is over for this device.
+        Also returns the publishers of those conversations. A group's conversation continues here on the other members, and is lost on
+        this device.
         """
         self._registry.sessions.pop(session.device_id, None)
         effects: list[Effect] = [DeviceLost(session.device_id, "moved")]
@@ -228,7 +229,7 @@ class DeviceReports:
             session.acknowledge()
             return woken
         if session.owner(event.conversation_id) is None and session.adoption.waits(now_us):
-            session.events.record(event.event_id, NOBODY)  # its publisher may still come back for it
+            session.events.record(event.event_id, NOBODY)  # its publisher may still reclaim it
             session.adoption.keep(event, now_us)
             return woken
         return pass_on(self._registry, session, event, now_us) + woken
@@ -243,5 +244,5 @@ class DeviceReports:
             session.cut_again()
             effects.append(WakeDevice(session.device_id))
         if error.fault.reason is Reason.CONVERSATION_UNKNOWN:
-            effects += self._lose(session, error.conversation_id)  # the device will never tell its end
+            effects += self._lose(session, error.conversation_id)  # the device will never report its end
         return effects

@@ -1,8 +1,8 @@
-"""Which player events of a device its publishers have not acknowledged yet. Pure.
+"""Player events of a device that its publishers have not acknowledged yet. Pure.
 
-A device repeats its events until they are acknowledged, all up to a number at once. Several publishers may own the
-conversations on one device, so the number that the device is told lies before the first event that anyone still lacks.
-An event without a number (0: a device typed by hand) is never repeated and needs no acknowledgement.
+A device repeats its events until they are acknowledged cumulatively. Several publishers may own the
+conversations on one device, so the number sent to the device is the last one before the first unacknowledged event.
+An event with number 0 (from a device simulated with grpcurl) is never repeated and needs no acknowledgement.
 """
 
 from __future__ import annotations
@@ -11,36 +11,36 @@ from bisect import bisect_left, bisect_right, insort
 from dataclasses import dataclass
 
 MAX_PENDING = 1_024
-"""Events that may be unacknowledged; beyond that the oldest counts as acknowledged."""
+"""Limit on unacknowledged events; beyond it the oldest counts as acknowledged."""
 
 
 @dataclass(frozen=True, slots=True)
 class Tombstone:
-    """A finished conversation: whose it was, and the event that finished it (0: the relay did)."""
+    """A finished conversation: its publisher, and the id of its finished event (0: made by the relay)."""
 
     publisher: str
     event_id: int
 
 
 class EventLedger:
-    """Events by id, with the publisher that has still to acknowledge each. An acknowledgement costs what it removes."""
+    """Unacknowledged events by id, each with its publisher. The cost of an acknowledgement is proportional to the events it removes."""
 
     def __init__(self) -> None:
         self._owners: dict[int, str] = {}
         self._ids: dict[str, list[int]] = {}
-        """By publisher, sorted."""
+        """Sorted event ids by publisher."""
         self._highest = 0
         self._told = 0
         self._asked = False
 
     def settled(self, event_id: int) -> bool:
-        """Whether the device was told already that this event arrived; it asks again then, as `due` remembers."""
+        """Whether this event was already acknowledged to the device. If so, `due` will return the number again."""
         repeated = 0 < event_id <= self._told
         self._asked |= repeated
         return repeated
 
     def record(self, event_id: int, publisher: str | None) -> None:
-        """An event arrived, for a publisher that will acknowledge it, or for none; the latest report counts."""
+        """Record an event and the publisher that will acknowledge it, None if there is none. A repetition replaces the earlier record."""
         self._highest = max(self._highest, event_id)
         self._forget(event_id)
         if publisher is not None and event_id:
@@ -50,7 +50,7 @@ class EventLedger:
             self._forget(min(ids[0] for ids in self._ids.values()))
 
     def acknowledge(self, publisher: str, event_id: int | None = None) -> None:
-        """A publisher has all its events up to this one; with None it is gone for good."""
+        """Record that a publisher has all its events up to this one; None: all events, as the publisher is gone."""
         ids = self._ids.get(publisher, [])
         count = len(ids) if event_id is None else bisect_right(ids, event_id)
         for gone in ids[:count]:
@@ -60,7 +60,7 @@ class EventLedger:
             self._ids.pop(publisher, None)
 
     def due(self) -> int:
-        """The number to tell the device now; 0 if it knows."""
+        """The number to acknowledge to the device now; 0 if it was sent already."""
         upto = min((ids[0] for ids in self._ids.values()), default=self._highest + 1) - 1
         if upto <= self._told and not self._asked:
             return 0

@@ -1,7 +1,7 @@
-"""What the cores answer: effects for the relay to perform, and notices of what happened.
+"""Results of the core: effects for the relay to perform, and notices of what happened.
 
-An effect addresses a publisher, or wakes a device's stream. A notice tells watchers and the observer; nothing depends on it.
-What is bound for a device goes into its session's outbox instead, because only its credit says when it may be sent.
+An effect addresses a publisher, or wakes a device's stream. A notice informs watchers and the observer; nothing else depends on it.
+Messages for a device go into its session's outbox instead, because its credit determines when they may be sent.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from avatar_relay.reasons import Fault
 
 @dataclass(frozen=True, slots=True)
 class TellPublisher:
-    """Send `message` to the publisher with this key, or keep it for its return."""
+    """Send `message` to the publisher with this key, or queue it until the publisher reconnects."""
 
     publisher: str
     message: ToPublisher
@@ -33,7 +33,7 @@ class WakeDevice:
 
 @dataclass(frozen=True, slots=True)
 class WakeForMedia:
-    """Media waits in the device's outbox, and nothing else: this may wait for the tick."""
+    """The device's outbox has new media only, which may wait for the media tick."""
 
     device_id: str
 
@@ -43,7 +43,7 @@ class WakeForMedia:
 
 @dataclass(frozen=True, slots=True)
 class DeviceAttached:
-    """A device's stream is up; `resumed` where its session goes on."""
+    """A device attached; `resumed` if its session continues."""
 
     device_id: str
     resumed: bool
@@ -51,7 +51,7 @@ class DeviceAttached:
 
 @dataclass(frozen=True, slots=True)
 class DeviceDetached:
-    """A device's stream ended; its lease runs."""
+    """A device's stream ended; its lease began."""
 
     device_id: str
     reason: str
@@ -59,7 +59,7 @@ class DeviceDetached:
 
 @dataclass(frozen=True, slots=True)
 class DeviceLost:
-    """A device's session ended: `lease_expired`, `goodbye` or `replaced`."""
+    """A device's session ended: `lease_expired`, `goodbye`, `replaced` or `moved`."""
 
     device_id: str
     reason: str
@@ -67,7 +67,7 @@ class DeviceLost:
 
 @dataclass(frozen=True, slots=True)
 class VolumeChanged:
-    """A device's volume is another, or is confirmed; `pending` if the device has not confirmed it."""
+    """A device's volume changed or was confirmed; `pending` if the device has not confirmed it."""
 
     device_id: str
     volume: Volume
@@ -76,7 +76,7 @@ class VolumeChanged:
 
 @dataclass(frozen=True, slots=True)
 class ConversationOpened:
-    """A conversation is open on these devices."""
+    """A conversation was opened on these devices."""
 
     open: ConversationOpen
     publisher_id: str
@@ -93,7 +93,7 @@ class ConversationEnded:
 
 @dataclass(frozen=True, slots=True)
 class ConversationFaulted:
-    """Something is wrong with a conversation; `device_id` is empty if it concerns no single device."""
+    """A conversation has a fault; `device_id` is empty if it concerns no single device."""
 
     conversation_id: str
     device_id: str
@@ -101,7 +101,7 @@ class ConversationFaulted:
 
 
 class PayloadsReceived(NamedTuple):
-    """Payloads of one kind, or fragments of them, were taken from a publisher. As cheap as can be: one comes with every message."""
+    """Payloads of one kind, or fragments of them, were accepted from a publisher. A `NamedTuple` for speed: one for every message."""
 
     conversation_id: str
     kind: Kind
@@ -111,14 +111,14 @@ class PayloadsReceived(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class PlayerTold:
-    """A player told something, or the relay in its place (`event_id` 0)."""
+    """A player event, from a device or made by the relay (`event_id` 0)."""
 
     event: PlayerEvent
 
 
 @dataclass(frozen=True, slots=True)
 class FinishedIgnored:
-    """A device told the end of a conversation that had finished already."""
+    """A device reported the end of a conversation that had finished already."""
 
     device_id: str
     conversation_id: str
@@ -126,7 +126,7 @@ class FinishedIgnored:
 
 @dataclass(frozen=True, slots=True)
 class MessageUnknown:
-    """A message that this version does not know came on leg `device` or `publisher`."""
+    """A message unknown to this version arrived on leg `device` or `publisher`."""
 
     leg: str
 
@@ -142,6 +142,6 @@ class StreamFailed:
 Shown = (
     DeviceAttached | DeviceDetached | DeviceLost | VolumeChanged | ConversationOpened | ConversationEnded | ConversationFaulted | PlayerTold
 )
-"""Notices that watchers see too."""
+"""Notices that are also sent to watchers."""
 Notice = Shown | FinishedIgnored | MessageUnknown | StreamFailed
 Effect = TellPublisher | WakeDevice | WakeForMedia | Shown | PayloadsReceived | FinishedIgnored

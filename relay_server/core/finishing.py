@@ -1,4 +1,4 @@
-"""How conversations end on devices, whoever caused it: one place for "exactly one finished event". Pure."""
+"""Ends conversations on devices, whatever the cause: the only place that ensures exactly one finished event. Pure."""
 
 from __future__ import annotations
 
@@ -10,22 +10,22 @@ from relay_server.core.registry import Registry
 from relay_server.core.session import Session
 
 MADE_BY_RELAY = 0
-"""`event_id` of an event that the relay made: told once, not to be acknowledged."""
+"""`event_id` of an event made by the relay: sent once and not acknowledged."""
 
 
 def tell_event(publisher: str, event: PlayerEvent) -> list[Effect]:
-    """Pass a player's event on."""
+    """Pass a player event to a publisher and to watchers."""
     return [TellPublisher(publisher, event), PlayerTold(event)]
 
 
 def report_fault(publisher: str, conversation_id: str, fault: Fault, device_id: str = "") -> list[Effect]:
-    """Tell a publisher, and whoever watches, that something is wrong with a conversation."""
+    """Report a fault of a conversation to a publisher and to watchers."""
     error = ConversationError(conversation_id, fault, device_id)
     return [TellPublisher(publisher, error), ConversationFaulted(conversation_id, device_id, fault)]
 
 
 def cut_on(registry: Registry, conversation_id: str, session: Session, finished: Finished) -> list[Effect]:
-    """Interrupt a conversation on a device; `finished` is told in its place where it never heard of the conversation."""
+    """Interrupt a conversation on a device. If the device does not know it, `finished` is reported on its behalf."""
     told = session.interrupt(conversation_id)
     registry.conversations[conversation_id].cut(session.device_id)
     effects: list[Effect] = [WakeDevice(session.device_id)]
@@ -33,7 +33,7 @@ def cut_on(registry: Registry, conversation_id: str, session: Session, finished:
 
 
 def finish(registry: Registry, session: Session, event: PlayerEvent) -> list[Effect]:
-    """A conversation is over on a device, as `event` tells; nothing if it was over before."""
+    """Finish a conversation on a device with `event`; no effects if it had finished before."""
     delivery = session.finish(event.conversation_id, event.event_id)
     if delivery is None or not isinstance(event.body, Finished):
         return []

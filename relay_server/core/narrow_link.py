@@ -1,10 +1,10 @@
-"""Motion yields to sound on a narrow link. Pure.
+"""Gives audio priority over motion on a narrow link. Pure.
 
 Rules, while the link to a device is narrow (`congestion`)
-- Sound goes ahead: it leaves until it is `SOUND_AHEAD_US` further than motion.
-- Motion that would come after its time is dropped; of what is due soon after that, every second payload.
-- A payload of which a part has left stays whole.
-Where the device is, is reckoned from its events: it began, it stalled, it was paused.
+- Audio is sent first, up to `SOUND_AHEAD_US` ahead of motion.
+- Motion that would arrive too late is dropped; of the motion due soon after that, every second payload.
+- A payload that was sent in part is not dropped.
+The playback position is estimated from the device's events: started, stalled, paused, resumed.
 """
 
 from __future__ import annotations
@@ -18,25 +18,25 @@ from relay_server.core.payload_batch import PayloadBatch
 
 SOUND_AHEAD_US = 2_000_000
 ON_ITS_WAY_US = 800_000
-"""`BURST`: motion that is due sooner than this would come too late."""
+"""With `BURST` pacing, motion due sooner than this would arrive too late."""
 SOON_US = 2_000_000
-"""Of motion that is due within this, one payload of two leaves."""
+"""Of the motion due within this time, every second payload is dropped."""
 
 
 @dataclass(slots=True)
 class Playhead:
-    """How far a device has played a conversation, as its events tell."""
+    """Playback position of a conversation on a device, estimated from its events."""
 
     position_us: int = 0
     since_us: int | None = None
-    """Since when it moves on from there; None while it stands."""
+    """When playback continued from `position_us`; None while it is stopped."""
 
     def at(self, now_us: int) -> int:
-        """The position, in µs."""
+        """The position at `now_us`, in µs."""
         return self.position_us + (now_us - self.since_us if self.since_us is not None else 0)
 
     def tell(self, body: PlayerEventBody, now_us: int) -> None:
-        """The device says something of it."""
+        """Update the position from a player event."""
         match body:
             case Started() if self.since_us is None:
                 self.position_us, self.since_us = 0, now_us
@@ -51,7 +51,7 @@ class Playhead:
 
 
 def drop_motion(waiting: deque[PayloadBatch], *, sent_seq: int, late_before_us: int, thin_before_us: int) -> list[PayloadBatch]:
-    """Take out what must yield; returns it. `sent_seq` is the last payload of which something has left."""
+    """Remove late motion from `waiting` and return it. `sent_seq` is the last payload sent, completely or in part."""
     dropped: list[PayloadBatch] = []
     kept: deque[PayloadBatch] = deque()
     while waiting and waiting[0].due_us[0] < thin_before_us:

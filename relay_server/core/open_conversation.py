@@ -1,8 +1,8 @@
-"""How a conversation is opened on devices, and what becomes of those that it replaces. Pure.
+"""Opens conversations on devices, and cuts those that they replace. Pure.
 
-Each target is refused or taken by itself: an unknown device, or one that cannot decode the sound, does not keep the
-others from playing. One that does not understand the motion gets the sound only, and the publisher is told so, once. A
-conversation that opens nowhere is closed at once, and its id used up.
+Each target is accepted or refused individually: an unknown device, or one that cannot decode the audio, does not prevent the
+others from playing. A device that does not support the motion encoding receives audio only, which is reported to the publisher once. A
+conversation that no device accepts is closed at once, and its id cannot be reused.
 """
 
 from __future__ import annotations
@@ -24,14 +24,14 @@ from relay_server.core.registry import PublisherRecord, Registry
 from relay_server.core.session import Session
 
 PART_CREDIT_BYTES = 1 << 30
-"""What a conversation that has devices at other relays, too, may take beyond its window: the largest `lag_bytes`, which bounds it instead.
-The relay of its publisher sees that the fastest device of all sets the pace."""
+"""Credit beyond the window for a conversation that also has devices at other relays: the largest `lag_bytes`, which bounds it instead.
+The publisher's relay paces it by the fastest of all devices."""
 AGAIN_AFTER_MS = 100
-"""When a publisher that came back before its device may ask for it again."""
+"""Retry delay for a publisher that reconnected before its device."""
 
 
 class ConversationOpener:
-    """Opens conversations. `begin` may put another trace context into what goes to the devices."""
+    """Opens conversations. `begin` may set another trace context in the `open` sent to the devices."""
 
     def __init__(
         self,
@@ -46,10 +46,10 @@ class ConversationOpener:
         self._random_bytes = random_bytes
         self._begin = begin
         self.draining = False
-        """No new conversations."""
+        """If True, no conversation is opened."""
 
     def open(self, publisher: PublisherRecord, message: PublishOpen) -> list[Effect]:
-        """Open a conversation where that can be; it is `publisher.last_opened` then, in any case."""
+        """Open a conversation on the targets that accept it. Sets `publisher.last_opened` even if there is none."""
         if message.held is not None:
             return self._again(publisher, message, message.held)
         conversation_id = message.open.conversation_id or mint_conversation_id(self._random_bytes)
@@ -67,7 +67,7 @@ class ConversationOpener:
         return effects + self._begin_on(sessions, publisher, self._begin(open_), is_part=message.is_part)
 
     def _again(self, publisher: PublisherRecord, message: PublishOpen, held: Cursor) -> list[Effect]:
-        """Open what another relay had opened, on all of the targets or not at all: a device that is away may still come."""
+        """Reopen another relay's conversation, on all of the targets or on none: a missing device may still reconnect."""
         open_, targets, is_part = message.open, message.targets, message.is_part
         conversation_id, effects = open_.conversation_id, list[Effect]()
         publisher.last_opened = conversation_id
@@ -113,7 +113,7 @@ class ConversationOpener:
         *,
         is_part: bool,
     ) -> list[Effect]:
-        """Note a conversation that is open on these sessions, and tell so."""
+        """Register a conversation that is open on these sessions, and report it."""
         conversation_id, device_ids, step = open_.conversation_id, tuple(sessions), GRANT_STEP_BYTES
         window = self._config.window_bytes + (PART_CREDIT_BYTES if is_part else 0)
         conversation = Conversation(open_, publisher.key, device_ids, window=window, step=step, held=held, is_part=is_part)
@@ -154,7 +154,7 @@ class ConversationOpener:
     def _takers(
         self, publisher: PublisherRecord, open_: ConversationOpen, targets: tuple[str, ...]
     ) -> tuple[dict[str, Session], list[Effect]]:
-        """The sessions that take it, and what is told of those that do not."""
+        """The sessions that accept it, and the faults of the targets that do not."""
         sessions: dict[str, Session] = {}
         effects: list[Effect] = []
         for target in targets:
@@ -180,7 +180,7 @@ class ConversationOpener:
         return effects
 
     def _replaced(self, session: Session, replaced: Delivery, by: PublisherRecord) -> list[Effect]:
-        """Another publisher is told; the device tells the end, unless it never can have heard of the conversation."""
+        """Report the takeover to another publisher. The relay finishes the conversation if the device cannot know it."""
         conversation_id = replaced.open.conversation_id
         self._registry.conversations[conversation_id].cut(session.device_id)
         effects: list[Effect] = []

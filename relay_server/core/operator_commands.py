@@ -1,4 +1,4 @@
-"""What a person does to devices, whoever publishes there. Pure."""
+"""Operators' commands to devices, independent of publishers. Pure."""
 
 from __future__ import annotations
 
@@ -19,14 +19,14 @@ from relay_server.errors import RequestError
 
 
 class OperatorCommands:
-    """Interrupts, holds and sets the loudness of devices. Raises `RequestError` if a device or conversation is unknown."""
+    """Interrupts, pauses and configures devices. Methods raise `RequestError` if the device or conversation is unknown."""
 
     def __init__(self, registry: Registry, perform: Callable[[list[Effect]], None]) -> None:
         self._registry = registry
         self._perform = perform
 
     def interrupt(self, device_id: str, conversation_id: str = "") -> str:
-        """Cut a conversation short on a device, with an empty id the one that plays; returns its id, empty if none played."""
+        """Interrupt a conversation on a device; an empty id means the one that plays. Returns its id, empty if none played."""
         session = self.session(device_id)
         if conversation_id and conversation_id not in session.deliveries:
             text = f"no conversation {conversation_id[:64]!r} plays or waits on device {device_id}"
@@ -40,7 +40,7 @@ class OperatorCommands:
         return found
 
     def pause(self, device_id: str) -> str:
-        """Hold what plays; returns its id, empty if none played."""
+        """Pause the conversation that plays; returns its id, empty if none played."""
         session = self.session(device_id)
         delivery = self._playing(session)
         if delivery is None:
@@ -50,7 +50,7 @@ class OperatorCommands:
         return delivery.open.conversation_id
 
     def resume(self, device_id: str) -> str:
-        """Let what is held go on; returns its id, empty if none was held."""
+        """Resume the paused conversation; returns its id, empty if none was paused."""
         session = self.session(device_id)
         delivery = self._playing(session)
         if delivery is None or not delivery.paused:
@@ -60,17 +60,20 @@ class OperatorCommands:
         return delivery.open.conversation_id
 
     def set_volume(self, device_id: str, volume: Volume) -> Volume:
-        """Set the volume of a device; returns it as it is now."""
+        """Set the volume of a device; returns the new volume."""
         session = self.session(device_id)
         self._perform(session.set_volume(volume))
         return session.volume.volume
 
     def set_muted(self, device_id: str, *, muted: bool) -> Volume:
-        """Mute a device, or let it be heard at the gain that it had; returns its volume as it is now."""
+        """Mute a device, or unmute it at its previous gain; returns the new volume."""
         return self.set_volume(device_id, replace(self.session(device_id).volume.volume, muted=muted))
 
     def change_settings(self, device_id: str, changes: dict[str, str]) -> SettingsRecord:
-        """Change settings of a device, an empty value takes one back; returns all as they will be."""
+        """Change settings of a device; an empty value resets one. Returns the record with the pending settings.
+
+        Raises `RequestError` if the device does not support settings, or one is invalid.
+        """
         session = self.session(device_id)
         if not session.settings.supported:
             text = f"device {device_id} does not support settings: its program is too old, or it has no state folder"
@@ -83,7 +86,7 @@ class OperatorCommands:
         return session.settings
 
     def act(self, device_id: str, action: Restart | Identify | Update) -> None:
-        """Let a device that is attached do something at once."""
+        """Send an action to an attached device. Raises `RequestError` if the device is away."""
         session = self.session(device_id)
         if not session.attached:
             raise RequestError(Fault(Reason.DEVICE_AWAY, f"device {device_id} is away", "device_id"))
@@ -91,7 +94,7 @@ class OperatorCommands:
         self._perform([WakeDevice(device_id)])
 
     def session(self, device_id: str) -> Session:
-        """A device that is here, or within its lease."""
+        """The session of a device that is attached or within its lease."""
         session = self._registry.sessions.get(device_id)
         if session is None:
             text = f"no device of the name {device_id[:64]!r} is known here; ListDevices lists all"

@@ -1,8 +1,8 @@
-"""Batches of payloads on their way through the relay, each payload encoded at most once for all devices. Pure.
+"""Batches of payloads passing through the relay; each payload is encoded at most once for all devices. Pure.
 
-A batch is consecutive payloads (or fragments of them) of one kind and one conversation, handled as one object: what the relay costs
-is the Python it runs for each payload. A batch is cut only at the end of credit or at the message size limit. Payloads that arrive in
-one message and leave in one message, which is nearly always so, keep the bytes they arrived in.
+A batch is consecutive payloads (or fragments of them) of one kind and one conversation, handled as one object: the relay's cost
+is mainly the Python code run for each payload. A batch is cut only if credit runs out or at the message size limit. Payloads received in
+one message and sent in one message, which is the usual case, keep their received bytes.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from avatar_relay.messages import Media, PublishedMedia
 
 
 class PayloadBatch(NamedTuple):
-    """One entry for each payload in `seqs`, `due_us` and `sizes`; never empty. `seqs` of fragments repeat."""
+    """One entry for each payload or fragment in `seqs`, `due_us` and `sizes`; never empty. Fragments of a payload share its `seq`."""
 
     kind: Kind
     seqs: Sequence[int]
@@ -25,9 +25,9 @@ class PayloadBatch(NamedTuple):
     sizes: Sequence[int]
     received_us: int
     size_bytes: int
-    """Sum of `sizes`: bytes of media, which is what credit counts."""
+    """Sum of `sizes`: bytes of media, as counted by credit."""
     encoded: Sequence[bytes] = ()
-    """Each payload as bytes, if there is no `source`."""
+    """Each payload encoded with tag and length, if there is no `source`."""
     source: EncodedMedia | None = None
     """The message that the batch arrived in."""
     start: int = 0
@@ -35,15 +35,15 @@ class PayloadBatch(NamedTuple):
 
     @property
     def entries(self) -> Sequence[bytes]:
-        """Each payload as bytes with tag and length."""
+        """Each payload encoded with tag and length."""
         return self.encoded if self.source is None else self.source.entries(self.kind)[self.start : self.start + len(self.seqs)]
 
     def cut(self, count: int) -> tuple[PayloadBatch, PayloadBatch]:
-        """The first `count` entries and the others; neither may be none."""
+        """Split into the first `count` entries and the rest; neither may be empty."""
         return self._part(0, count), self._part(count, len(self.seqs))
 
     def fitting(self, size: int) -> int:
-        """How many of the first entries take no more than `size` bytes."""
+        """How many leading entries fit into `size` bytes."""
         count = 0
         for entry in self.sizes:
             size -= entry
@@ -53,11 +53,11 @@ class PayloadBatch(NamedTuple):
         return count
 
     def upto(self, seq: int) -> int:
-        """How many of the first entries belong to payloads up to `seq`."""
+        """How many leading entries belong to payloads up to `seq`."""
         return bisect_right(self.seqs, seq)
 
     def only(self, wanted: Sequence[bool]) -> PayloadBatch | None:
-        """The entries that are wanted; None if there are none."""
+        """The selected entries; None if there are none."""
         if not any(wanted):
             return None
         sizes, encoded = list(compress(self.sizes, wanted)), list(compress(self.entries, wanted))
@@ -77,7 +77,7 @@ class PayloadBatch(NamedTuple):
 
 
 def whole_sources(batches: Sequence[PayloadBatch]) -> list[EncodedMedia] | None:
-    """The messages that these batches arrived in, if the batches cover them completely and in order; else None."""
+    """The messages in which these batches arrived, if the batches cover them completely and in order; otherwise None."""
     sources, at = [], 0
     while at < len(batches):
         source = batches[at].source
@@ -95,7 +95,7 @@ def whole_sources(batches: Sequence[PayloadBatch]) -> list[EncodedMedia] | None:
 
 
 def in_columns(media: Media) -> PublishedMedia:
-    """Media that did not come on a wire, or is out of the ordinary, in columns, one entry for each kind."""
+    """Convert media that did not arrive over the wire, or needs individual handling, to columns, one entry for each kind."""
     of_kinds = [[payload for payload in media.payloads if payload.kind is kind] for kind in Kind]
     return PublishedMedia(media.conversation_id, tuple([_columns_of(payloads) for payloads in of_kinds if payloads]), lambda: media)
 

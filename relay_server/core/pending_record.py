@@ -1,13 +1,13 @@
-"""A value of a device that operators set from here and the device stores, as the relay knows it. Pure.
+"""A value that operators set and a device stores, as known to the relay. Pure.
 
 Rules
-- The device stores it and tells it in `hello`, with a revision. The relay numbers what operators and publishers set: one more than
-  the last revision that it knows of the device.
-- What was set is pending until the device tells that it has stored the same, with a revision not below.
-- A `hello` tells what the device has, stored or not: it confirms nothing. What is pending then gets a revision above the device's, and
-  goes out in `welcome`.
-- Without anything pending, what the device tells holds.
-- A device that tells nothing confirms nothing: what was last set goes out in each `welcome`.
+- The device stores the value and sends it in `hello`, with a revision. A value set by operators or publishers gets the revision
+  after the last known one.
+- A set value is pending until the device reports that it has stored the same value, with at least that revision.
+- The value in `hello` may not be stored, so it confirms nothing. A pending value then gets a revision above the device's, and
+  is sent in `welcome`.
+- If nothing is pending, the device's value is adopted.
+- A device that reports no value confirms nothing: the last value set is sent in each `welcome`.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from dataclasses import replace
 from typing import Any, Generic, Protocol, TypeVar
 
 MAX_PENDING = 4_096
-"""Devices without a session whose pending value is remembered; beyond that the longest unchanged is forgotten."""
+"""Limit on devices without a session whose pending value is kept; beyond it the oldest is dropped."""
 
 
 class Revisioned(Protocol):
@@ -26,7 +26,7 @@ class Revisioned(Protocol):
 
     @property
     def revision(self) -> int:
-        """Numbers its changes."""
+        """Number of the last change."""
         ...
 
 
@@ -34,22 +34,22 @@ Value = TypeVar("Value", bound=Revisioned)
 
 
 class PendingRecord(Generic[Value]):
-    """One device's value as the relay knows it."""
+    """One device's value, as known to the relay."""
 
     def __init__(self, value: Value, same: Callable[[Value, Value], bool]) -> None:
-        """`same` says whether two values are the same but for their revisions."""
+        """`same` compares two values without their revisions."""
         self.value = value
         self._same = same
         self.pending = False
-        """It was set, and the device has not confirmed it."""
+        """Whether the value was set and the device has not confirmed it."""
 
     def set(self, value: Value) -> None:
-        """Somebody sets it; the revision that comes with it does not count."""
+        """Set the value; its own revision is ignored."""
         self.value = _numbered(value, self.value.revision + 1)
         self.pending = True
 
     def hello(self, told: Value | None) -> bool:
-        """A device's `hello` tells its value; returns whether what is known has changed. What `value` is then goes into `welcome`."""
+        """Handle the value in `hello`, None if there is none; returns whether the record changed. `value` is then sent in `welcome`."""
         if told is None:
             return False
         if self.pending:
@@ -58,7 +58,7 @@ class PendingRecord(Generic[Value]):
         return self._take(told)
 
     def told(self, told: Value) -> bool:
-        """A device tells what it has stored; returns whether what is known has changed."""
+        """Handle a value that the device has stored; returns whether the record changed."""
         return (not self.pending or self._confirms(told)) and self._take(told)
 
     def _confirms(self, told: Value) -> bool:
@@ -80,20 +80,20 @@ Record = TypeVar("Record", bound=PendingRecord[Any])
 
 
 class PendingRecords(Generic[Record]):
-    """What is pending for devices whose session ended."""
+    """Pending values of devices whose session ended."""
 
     def __init__(self, make: Callable[[str], Record]) -> None:
-        """`make` makes the record of a device of which nothing is known."""
+        """`make` creates the record of an unknown device."""
         self._make = make
         self._records: OrderedDict[str, Record] = OrderedDict()
 
     def keep(self, device_id: str, record: Record) -> None:
-        """A session ends."""
+        """Keep the record of a session that ends, if its value is pending."""
         if record.pending:
             self._records[device_id] = record
             if len(self._records) > MAX_PENDING:
                 self._records.popitem(last=False)
 
     def take(self, device_id: str) -> Record:
-        """A session begins: what was pending for the device, else a new record."""
+        """The record for a new session: the kept one of the device, or a new one."""
         return self._records.pop(device_id, None) or self._make(device_id)

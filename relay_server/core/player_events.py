@@ -1,7 +1,7 @@
-"""What a player tells goes to the publisher of its conversation. Pure.
+"""Passes player events to the publishers of their conversations. Pure.
 
-An event is acknowledged when the publisher has it, or when there is nobody to have it. A conversation finishes once; what comes later
-is ignored, unless it is the same event told again.
+An event is acknowledged when the publisher has acknowledged it, or if there is no publisher. A conversation finishes once; a later
+finished event is ignored, unless it is a repetition of the same event.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from relay_server.core.session import Session
 
 
 def pass_on(registry: Registry, session: Session, event: PlayerEvent, now_us: int) -> list[Effect]:
-    """Take an event that a device told at `now_us`."""
+    """Handle an event that a device sent at `now_us`."""
     owner = session.owner(event.conversation_id)
     publisher = registry.publishers.get(owner) if owner is not None else None
     session.note_position(event, now_us)
@@ -36,7 +36,7 @@ def pass_on(registry: Registry, session: Session, event: PlayerEvent, now_us: in
 
 
 def tell_yielded(session: Session, conversation_id: str) -> list[Effect]:
-    """What yielded since it was told last, and, once for a conversation, why."""
+    """Report motion dropped since the last report, and the reason once for each conversation."""
     delivery = session.deliveries.get(conversation_id)
     if delivery is None or not delivery.yielded:
         return []

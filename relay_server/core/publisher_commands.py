@@ -1,12 +1,12 @@
-"""What publishers say, and what follows from it. Pure.
+"""Handling of publishers' messages. Pure.
 
 Rules (numbers of the conversation rules in the design)
 - 1  `open` opens: see `open_conversation`.
-- 2  Media of a closed id is dropped and reported; of an id never seen it is held for its `open`, then dropped and reported.
-- 3, 4  `audio_only` is final; only its publisher touches a conversation.
-- 5  What a publisher cannot end any more, the relay ends: it plays out.
-- 11 A member of a group that cannot follow loses the conversation; the others play.
-A payload that breaks the rules fails its conversation: what was taken before plays out, nothing more is taken.
+- 2  Media of a closed id is dropped and reported; media of an unknown id is held for its `open`, then dropped and reported.
+- 3, 4  `audio_only` is final; only its own publisher can control a conversation.
+- 5  If a publisher is gone, the relay ends its conversations: they play out.
+- 11 A member of a group that cannot keep up loses the conversation; it continues on the others.
+A payload that breaks the rules fails its conversation: media accepted before plays out, and no more is accepted.
 """
 
 from __future__ import annotations
@@ -51,19 +51,19 @@ Command = PublishOpen | Media | AudioOnly | ConversationEnd | Interrupt | Pause 
 
 @dataclass(frozen=True, slots=True)
 class CommandRefused:
-    """A message that is not one of its conversation's: whose it seemed to be, and why not."""
+    """A message that matches no conversation of its publisher: the id that it names, and why it is refused."""
 
     conversation_id: str
     fault: Fault
 
 
 class PublisherCommands:
-    """Takes what publishers say into conversations, and from there into the devices' outboxes."""
+    """Applies publishers' messages to conversations and to the devices' outboxes."""
 
     def __init__(
         self, registry: Registry, opener: ConversationOpener, config: RelayConfig, *, encode: Callable[[Payload], bytes], observed: bool
     ) -> None:
-        """`observed`: somebody wants to know of payloads that come; that costs something for each message."""
+        """`encode` returns a payload's bytes on the wire. `observed`: emit `PayloadsReceived`, at some cost for each message."""
         self._registry = registry
         self._opener = opener
         self._config = config
@@ -71,7 +71,7 @@ class PublisherCommands:
         self._observed = observed
 
     def handle(self, publisher: PublisherRecord, message: Command, now_us: int) -> list[Effect]:
-        """Take a message; media in columns goes to `take_media`. Never raises for what a publisher says."""
+        """Handle a message; media in columns goes to `take_media`. Does not raise for invalid messages."""
         match message:
             case Media():
                 return self.take_media(publisher, in_columns(message), now_us)
@@ -85,7 +85,7 @@ class PublisherCommands:
                 return self._steer(publisher, message)
 
     def faulty(self, publisher: PublisherRecord, conversation_id: str, fault: Fault, *, opens: bool) -> list[Effect]:
-        """A message about a conversation could not even be read: it is not opened, or it fails where it is the publisher's."""
+        """Handle an unparsable message about a conversation: it is not opened, or fails if it is open and belongs to the publisher."""
         found = self._find(publisher, conversation_id)
         if opens:
             publisher.last_opened = conversation_id
@@ -95,7 +95,7 @@ class PublisherCommands:
         return self._fail(found, fault) if isinstance(found, Conversation) else report_fault(publisher.key, conversation_id, fault)
 
     def blocked(self, publisher: PublisherRecord, message: Media | PublishedMedia) -> bool:
-        """Whether a stream without credit must wait: too much of the conversation waits for its devices."""
+        """Whether a stream without credit must wait, because too much media of the conversation waits for its devices."""
         found = self._find(publisher, message.conversation_id)
         if not isinstance(found, Conversation) or not found.delivering:
             return False
@@ -103,7 +103,7 @@ class PublisherCommands:
         return any(found.waiting(kind) >= self._config.window_bytes for kind in {entry.kind for entry in entries})
 
     def tick(self, publisher: PublisherRecord, now_us: int) -> list[Effect]:
-        """Drop media whose `open` did not come in time."""
+        """Drop media whose `open` did not arrive in time."""
         effects: list[Effect] = []
         for conversation_id, unopened in list(publisher.unopened.items()):
             if unopened.expires_at_us <= now_us:
@@ -111,7 +111,7 @@ class PublisherCommands:
         return effects
 
     def restate(self, publisher: PublisherRecord) -> tuple[tuple[Taken, ...], list[ToPublisher]]:
-        """For a publisher that came back: how far each conversation got, and what it may have missed."""
+        """For a publisher that reconnected: the media received of each conversation, and the messages that it may have missed."""
         conversations = [self._registry.conversations[conversation_id] for conversation_id in sorted(publisher.conversations)]
         missed: list[ToPublisher] = []
         for conversation in conversations:
@@ -121,7 +121,7 @@ class PublisherCommands:
         return tuple(conversation.taken for conversation in conversations), missed
 
     def leave(self, publisher: PublisherRecord, *, lost: bool) -> list[Effect]:
-        """A publisher says nothing more: what it left open is ended for it, and plays out."""
+        """End the open conversations of a publisher that sends nothing more: they play out. If `lost`, the fault is reported."""
         effects: list[Effect] = []
         for conversation_id in list(publisher.unopened):
             effects += self._drop_unopened(publisher, conversation_id)
@@ -133,7 +133,7 @@ class PublisherCommands:
         return effects
 
     def forget(self, publisher: PublisherRecord, *, lost: bool) -> list[Effect]:
-        """A publisher will not come back: `leave`, and nobody waits for its acknowledgements any more."""
+        """Remove a publisher that will not reconnect: `leave`, then treat all its events as acknowledged."""
         effects = self.leave(publisher, lost=lost)
         for session in self._registry.sessions.values():
             session.events.acknowledge(publisher.key)
@@ -149,7 +149,7 @@ class PublisherCommands:
     # --- media -----------------------------------------------------------------------------------------------------
 
     def take_media(self, publisher: PublisherRecord, message: PublishedMedia, now_us: int) -> list[Effect]:
-        """Take what came: in columns where all is in order, which is nearly always, else one by one."""
+        """Accept media: by columns in the usual case, otherwise one payload at a time."""
         conversation = self._find(publisher, message.conversation_id)
         if not isinstance(conversation, Conversation):
             return self._not_taken(publisher, conversation, message, now_us)
@@ -189,7 +189,7 @@ class PublisherCommands:
         effects: list[Effect],
         now_us: int,
     ) -> bool:
-        """Take payloads of one kind at once; False, nothing changed, where any of them is out of the ordinary."""
+        """Accept payloads of one kind at once; False, with the state unchanged, if any of them needs individual handling."""
         cid, kind, size_bytes = conversation.conversation_id, columns.kind, sum(columns.sizes)
         largest = max(*columns.sizes, *columns.totals)
         for device_id in conversation.delivering:
@@ -207,7 +207,7 @@ class PublisherCommands:
     def _receive_one(
         self, publisher: PublisherRecord, conversation: Conversation, payload: Payload, effects: list[Effect], now_us: int
     ) -> None:
-        """Raises `ConversationFault`."""
+        """Accept one payload. Raises `ConversationFault`."""
         effects += self._check_size(conversation, payload)
         taken = conversation.receive(payload, credited=not publisher.by_hand)
         if isinstance(taken, DropReason):
@@ -223,7 +223,7 @@ class PublisherCommands:
         self._deliver(conversation, batch, effects)
 
     def _check_size(self, conversation: Conversation, payload: Payload) -> list[Effect]:
-        """Leave out members whose buffer is too small; a fault of the conversation where that is its only device."""
+        """Remove devices whose buffer is too small. Raises `ConversationFault` if it is the conversation's only device."""
         total = max(payload.total_bytes, len(payload.data))
         effects: list[Effect] = []
         for session in self._registry.on_devices(conversation):
@@ -252,13 +252,13 @@ class PublisherCommands:
                 effects += self._leave_out(conversation, session, Fault(Reason.LIMIT_REACHED, text))
 
     def _leave_out(self, conversation: Conversation, session: Session, fault: Fault) -> list[Effect]:
-        """A member of a group loses the conversation; the others go on."""
+        """Cut the conversation on one member of a group; it continues on the others."""
         finished = Finished(0, interrupted=True, reason=FinishReason.FAILED.value)
         effects = report_fault(conversation.publisher, conversation.conversation_id, fault, session.device_id)
         return effects + cut_on(self._registry, conversation.conversation_id, session, finished)
 
     def credit(self, conversation: Conversation) -> list[Effect]:
-        """Return publisher credit, where enough was sent or dropped."""
+        """Return publisher credit, if enough was sent or dropped."""
         grant = conversation.released()
         publisher = self._registry.publishers.get(conversation.publisher)
         if grant is None or publisher is None or publisher.by_hand or not conversation.media_open:
@@ -321,7 +321,7 @@ class PublisherCommands:
         return [WakeDevice(session.device_id) for session in playing]
 
     def _cut_everywhere(self, conversation: Conversation, reason: FinishReason) -> list[Effect]:
-        """Cut a conversation short on all its devices."""
+        """Interrupt a conversation on all its devices."""
         finished = Finished(0, interrupted=True, reason=reason.value)
         effects: list[Effect] = []
         for device_id in sorted(conversation.playing):
@@ -342,7 +342,7 @@ class PublisherCommands:
         return effects + self._break_off(conversation, FinishReason.FAILED)
 
     def _break_off(self, conversation: Conversation, reason: FinishReason) -> list[Effect]:
-        """Nothing more is taken; what came plays out, or if there is no sound yet, the devices clear."""
+        """Accept no more media: what was received plays out. Without any audio, the conversation is interrupted."""
         if not conversation.media_open:
             return []
         end = conversation.break_off()
@@ -367,7 +367,7 @@ class PublisherCommands:
         return [WakeDevice(session.device_id)]
 
     def _find(self, publisher: PublisherRecord, conversation_id: str) -> Conversation | CommandRefused:
-        """The publisher's own conversation of this id; an empty id is the one opened last."""
+        """The publisher's conversation with this id. An empty id means the one opened last."""
         conversation_id = conversation_id or publisher.last_opened
         conversation = self._registry.conversations.get(conversation_id)
         if conversation is None:

@@ -1,10 +1,10 @@
-"""The registry: devices, groups, publishers, and the conversations between them. Pure.
+"""Registry of devices, groups, publishers and conversations. Pure.
 
 Rules
-- A publisher is CONNECTED while its stream is up, and AWAY after that until its lease ends.
-- What is said to a publisher that is away is kept for it, within the bounds of `Backlog`, the oldest going first.
-- Media for a conversation that nobody opened yet is held, for a while and up to a size, then dropped and reported.
-- A group stands for those of its members that have a session; a member that joins later starts with the next conversation.
+- A publisher is CONNECTED while its stream is open, then AWAY until its lease ends.
+- Messages for a publisher that is away are queued, within the bounds of `Backlog`; the oldest are dropped first.
+- Media for a conversation that is not open yet is held, up to a time and a size, then dropped and reported.
+- A group resolves to its members that have a session; a member that joins later starts with the next conversation.
 """
 
 from __future__ import annotations
@@ -26,16 +26,16 @@ from relay_server.core.settings_record import SettingsRecord
 from relay_server.core.volume_record import VolumeRecord
 
 MAX_TOLD_ONCE = 256
-"""Events made by the relay that are kept for a publisher whose stream breaks."""
+"""Finished events made by the relay that are kept for a publisher whose stream breaks."""
 MAX_UNOPENED_BYTES = 32 << 20
-"""Media of conversations not opened yet, of all publishers together."""
+"""Limit on media of conversations not opened yet, for all publishers together."""
 PAYLOAD_OVERHEAD_BYTES = 256
-"""What a held payload costs beside its data: many tiny ones must not fill the memory either."""
+"""Memory counted for a held payload in addition to its data, so that many tiny ones are bounded too."""
 
 
 @dataclass(slots=True)
 class Unopened:
-    """Media that came before its `open`."""
+    """Media that arrived before its `open`."""
 
     expires_at_us: int
     payloads: list[Payload] = field(default_factory=list)
@@ -43,44 +43,44 @@ class Unopened:
 
 @dataclass(slots=True)
 class UnopenedBytes:
-    """What all publishers together hold of media that came before its `open`."""
+    """Bytes of media that arrived before its `open`, for all publishers together."""
 
     held: int = 0
 
 
 class PublisherRecord:
-    """A publisher and what it owns."""
+    """A publisher and its state."""
 
     def __init__(self, key: str, token: str, *, by_hand: bool, owner: str, allowance: Allowance, unopened_bytes: UnopenedBytes) -> None:
-        """`owner` is the identity that it belongs to, empty if there is none; `unopened_bytes` is shared by all."""
+        """`owner` is its identity, empty if there is none; `unopened_bytes` is shared by all publishers."""
         self.key = key
         self.owner = owner
         self.token = token
         self.by_hand = by_hand
-        """No hello: it gets no credit and acknowledges nothing."""
+        """It sent no hello, as with grpcurl: it gets no credit and acknowledges nothing."""
         self.allowance = allowance
-        """Payloads that it may still send."""
+        """Rate limit on its payloads."""
         self.connected = True
         self.expires_at_us = 0
         """End of the lease while it is away."""
         self.last_opened = ""
         self.conversations: set[str] = set()
         self.closed: dict[str, None] = {}
-        """The last conversations of it that were closed, or could not be opened."""
+        """Its last conversations that were closed or could not be opened."""
         self.unopened: dict[str, Unopened] = {}
         self._unopened_bytes = 0
         self._all_unopened = unopened_bytes
         self.backlog = Backlog()
-        """What it has still to be told."""
+        """Messages queued for it."""
         self.told_once: deque[PlayerEvent] = deque(maxlen=MAX_TOLD_ONCE)
-        """Ends of conversations that the relay made, which no device repeats: told again to a publisher that comes back."""
+        """Finished events made by the relay, which no device repeats: resent to a publisher that reconnects."""
         self._unacknowledged = Unacknowledged()
-        """Players' events that it may not have: an acknowledgement of a later one must not cover one that a dead stream swallowed."""
+        """Player events not acknowledged by it. They are resent: acknowledging a later one must not cover one lost on a broken stream."""
         self.missed = 0
-        """Messages that it was never told, because it was away or read too slowly."""
+        """Messages dropped because it was away or read too slowly."""
 
     def tell(self, message: ToPublisher) -> None:
-        """Keep a message until the publisher takes it; beyond the bounds the oldest goes, and is counted."""
+        """Queue a message; beyond the bounds, the oldest is dropped and counted."""
         self.missed += self.backlog.append(message)
         if isinstance(message, PlayerEvent) and not message.event_id and isinstance(message.body, Finished):
             self.told_once.append(message)
@@ -88,11 +88,11 @@ class PublisherRecord:
             self._unacknowledged.add(message)
 
     def acknowledge(self, device_id: str, event_id: int) -> None:
-        """It has all events of a device up to this one."""
+        """The publisher has all events of a device up to this one."""
         self._unacknowledged.acknowledge(device_id, event_id)
 
     def come_back(self, welcome: PublisherWelcome, missed: Iterable[ToPublisher]) -> None:
-        """A new stream of the same session: what was on its way is told again; credit is told anew, so old grants go."""
+        """Begin a new stream of the same session: unacknowledged messages are resent. Queued credit is dropped, as `missed` restates it."""
         told = self._unacknowledged
         waiting = [message for message in self.backlog if not isinstance(message, ConversationCredit) and message not in told]
         self.backlog.begin([welcome, *missed])
@@ -100,18 +100,18 @@ class PublisherRecord:
             self.missed += self.backlog.append(message)
 
     def proves(self, token: str) -> bool:
-        """Whether `token` is this publisher's."""
+        """Whether `token` is this publisher's. Compares in constant time."""
         return bool(token) and hmac.compare_digest(token.encode(), self.token.encode())
 
     def close(self, conversation_id: str) -> None:
-        """Remember that a conversation is over."""
+        """Record that a conversation is closed."""
         self.conversations.discard(conversation_id)
         self.closed[conversation_id] = None
         if len(self.closed) > MAX_CLOSED_CONVERSATIONS:
             del self.closed[next(iter(self.closed))]
 
     def hold(self, conversation_id: str, payload: Payload, now_us: int) -> bool:
-        """Keep media until its conversation is opened; returns whether there is room."""
+        """Hold media until its conversation is opened; returns False if there is no room."""
         cost = len(payload.data) + PAYLOAD_OVERHEAD_BYTES
         if self._unopened_bytes + cost > UNKNOWN_CONVERSATION_HOLD_BYTES or self._all_unopened.held + cost > MAX_UNOPENED_BYTES:
             return False
@@ -122,7 +122,7 @@ class PublisherRecord:
         return True
 
     def release(self, conversation_id: str) -> list[Payload]:
-        """Hand out what was kept for a conversation."""
+        """Return the media held for a conversation, and stop holding it."""
         unopened = self.unopened.pop(conversation_id, None)
         if unopened is None:
             return []
@@ -133,7 +133,7 @@ class PublisherRecord:
 
 
 class Registry:
-    """Sessions, publishers and conversations, each by its name."""
+    """Sessions, publishers and conversations, each by its id."""
 
     def __init__(self, groups: Mapping[str, tuple[str, ...]]) -> None:
         self.groups = groups
@@ -145,20 +145,20 @@ class Registry:
         self.unopened_bytes = UnopenedBytes()
 
     def conversations_of(self, owner: str) -> int:
-        """How many conversations the publishers of an identity have open."""
+        """The number of open conversations of an identity's publishers."""
         return sum([len(publisher.conversations) for publisher in self.publishers.values() if publisher.owner == owner])
 
     def resolve(self, target: str) -> tuple[Session, ...]:
-        """The sessions that a target stands for: a device, or a group's members that are known; none: nobody."""
+        """The sessions of a target, which is a device or a group; only those that exist."""
         names = self.groups.get(target, (target,))
         return tuple(self.sessions[name] for name in names if name in self.sessions)
 
     def on_devices(self, conversation: Conversation) -> list[Session]:
-        """The sessions that still get a conversation's media."""
+        """The sessions that still receive a conversation's media."""
         return [self.sessions[device_id] for device_id in conversation.delivering]
 
     def close(self, conversation: Conversation) -> None:
-        """A conversation is finished on all its devices."""
+        """Remove a conversation that has finished on all its devices."""
         self.conversations.pop(conversation.conversation_id, None)
         publisher = self.publishers.get(conversation.publisher)
         if publisher is not None:

@@ -1,15 +1,15 @@
-"""One device's session. Pure.
+"""The session of one device. Pure.
 
 Rules
-- A session is ATTACHED while the device's stream is up, and AWAY after that until its lease ends.
-- Conversations play in the order in which they were opened. One that replaces cuts all before it.
-- A conversation is delivered until its `end` was sent, or until it is cut; then its finished event is awaited.
-- Finished exactly once: by the device, or by the relay where the device cannot any more. A second one is ignored.
-- Finished conversations leave a tombstone; the last `MAX_CLOSED_CONVERSATIONS` are remembered.
-- What was sent and is not held by the device is retained, within bounds of time and bytes. When the device comes back
-  with its token, it is sent again from the device's cursor. Where that is no longer possible the conversation is lost.
-- A device that comes back without a valid token begins a new session, in which only what it never heard of goes on. Where the token
-  is another relay's, publishers may open its conversations again from where it is: see `adoption`.
+- A session is ATTACHED while the device's stream is open, then AWAY until its lease ends.
+- Conversations play in the order in which they were opened. One opened with REPLACE cuts all before it.
+- A conversation is delivered until its `end` is sent, or until it is cut; then its finished event is awaited.
+- Each conversation finishes exactly once: reported by the device, or by the relay if the device no longer can. A second event is ignored.
+- Finished conversations leave a tombstone; the last `MAX_CLOSED_CONVERSATIONS` are kept.
+- Media that was sent but is not held by the device is retained, within bounds of time and bytes. When the device reconnects
+  with its token, it is resent from the device's cursor. If that is no longer possible, the conversation is lost.
+- A device that reconnects without a valid token begins a new session, which keeps only conversations not yet announced to the device.
+  If the token is another relay's, publishers may reopen its conversations from the device's cursor: see `adoption`.
 """
 
 from __future__ import annotations
@@ -48,19 +48,19 @@ from relay_server.core.settings_record import SettingsRecord
 from relay_server.core.volume_record import VolumeRecord
 
 NOBODY = ""
-"""Owner of what has no publisher here; no publisher has this name."""
+"""Owner of conversations and events without a publisher here; no publisher has this name."""
 
 
 @dataclass(frozen=True, slots=True)
 class Reattached:
-    """What becomes of a session's conversations when its device comes back."""
+    """The conversations of a session that resume, and those that are lost, when its device reconnects."""
 
     resumed: tuple[str, ...]
     lost: tuple[str, ...]
 
 
 class Session:
-    """A device's conversations, and what waits for it."""
+    """A device's conversations and its outbox."""
 
     def __init__(self, hello: Hello, token: str, retention: Retention) -> None:
         self.device_id = hello.device_id
@@ -77,24 +77,27 @@ class Session:
         self._pings = 0
         self.events = EventLedger()
         self.deliveries: dict[str, Delivery] = {}
-        """In the order in which they play."""
+        """By conversation id, in playing order."""
         self.closed: dict[str, Tombstone] = {}
         self.adoption = Adoption()
         self.media_waits = WakeForMedia(self.device_id)
         self._retention = retention
         self._buffer = hello.buffer
         self.smallest_buffer = 0
-        """A payload of at most so many bytes can be taken for this device, whatever its kind."""
+        """A payload of any kind fits into the device's buffers if it has at most this many bytes."""
 
     # --- attaching -------------------------------------------------------------------------------------------------
 
     def proves(self, token: str) -> bool:
-        """Whether `token` is this session's, or the one that it was adopted with."""
+        """Whether `token` is this session's, or the one that it was adopted with. Compares in constant time."""
         known = [self.token] + ([self.adoption.token] if self.adoption.began else [])
         return bool(token) and any([hmac.compare_digest(token.encode(), mine.encode()) for mine in known])
 
     def inherit(self, before: Session) -> None:
-        """The device was started anew, as what it was: conversations that waited for it, and that it never heard of, go on here."""
+        """Take over the conversations of the session `before` that were not announced to the device.
+
+        Does nothing if the device restarted with other codecs, motion encodings or buffers.
+        """
         now, then = [(session.hello.codecs, session.hello.motion_encodings, session._buffer) for session in (self, before)]
         if now != then:
             return
@@ -103,7 +106,7 @@ class Session:
             self.outbox.move_lane(cid, before.outbox)
 
     def attach(self, hello: Hello, now_us: int) -> Reattached:
-        """The device's stream is up. The caller puts `welcome` first, then calls `replay`, and finishes what is lost."""
+        """Attach the device's new stream. The caller puts `welcome` first, then calls `replay`, and finishes the lost conversations."""
         self.hello = hello
         self.attached = True
         self.parts = ()
@@ -120,7 +123,7 @@ class Session:
             if delivery.cut or not delivery.announced:
                 continue
             if cid not in cursors and delivery.held != Cursor(cid):
-                self._cut(delivery)  # the device finished it: its event is on its way
+                self._cut(delivery)  # the device has finished it, and its event will follow
             elif delivery.covers(cursors.get(cid, Cursor(cid))):
                 self._rewind(delivery, cursors.get(cid, Cursor(cid)))
                 resumed.append(cid)
@@ -129,9 +132,9 @@ class Session:
         return Reattached(tuple(resumed), tuple(lost))
 
     def replay(self) -> None:
-        """Tell a device that came back how its conversations stand."""
+        """Resend the state of its conversations to a device that reconnected."""
         for cid, delivery in self.deliveries.items():
-            if delivery.cut and delivery.again and not delivery.announced:  # whether it knows it or not, it tells how it ended
+            if delivery.cut and delivery.again and not delivery.announced:  # known to the device or not, it will report its end
                 self.outbox.put(replace(delivery.open, on_playing=OnPlaying.QUEUE))
             if delivery.cut:
                 if not delivery.telling:
@@ -142,7 +145,7 @@ class Session:
                 self.outbox.put(Pause(cid) if delivery.paused else Resume(cid))
 
     def detach(self, expires_at_us: int) -> None:
-        """The device's stream ended; the session waits for it until then."""
+        """Detach the device, whose stream ended. The session lasts until `expires_at_us`."""
         self.attached = False
         self.expires_at_us = expires_at_us
         self.outbox.reset(Credit())
@@ -150,7 +153,7 @@ class Session:
     # --- what publishers do ----------------------------------------------------------------------------------------
 
     def refusal(self, open_: ConversationOpen, max_conversations: int) -> Fault | None:
-        """Why this device cannot take a conversation; None if it can."""
+        """Why this device cannot accept a conversation; None if it can."""
         audio = open_.audio_format.codec
         if audio not in self.hello.codecs:
             text = f"device {self.device_id} does not decode {audio.value}"
@@ -161,7 +164,7 @@ class Session:
         return None
 
     def motion_refusal(self, open_: ConversationOpen) -> Fault | None:
-        """Why this device gets a conversation's sound only; None if it gets all of it."""
+        """Why this device receives only the audio of a conversation; None if it receives everything."""
         motion = open_.motion_format
         if motion is None or motion.encoding in self.hello.motion_encodings:
             return None
@@ -169,13 +172,13 @@ class Session:
         return Fault(Reason.MOTION_FORMAT_UNSUPPORTED, text, "open.motion_format.encoding")
 
     def largest(self, conversation_id: str, kind: Kind) -> int:
-        """The largest payload of a kind that can be taken for this device, in bytes."""
+        """The largest payload of a kind that this device can buffer, in bytes."""
         if kind is Kind.MOTION and self.deliveries[conversation_id].sound_only:
             return MAX_PAYLOAD_BYTES
         return self._buffer.audio_bytes if kind is Kind.AUDIO else self._buffer.motion_bytes
 
     def open(self, open_: ConversationOpen, publisher: str, *, again: bool = False) -> tuple[Delivery, ...]:
-        """A conversation begins here; returns those that it cuts, with their publishers. `again`: it was opened at another relay before."""
+        """Open a conversation; returns the deliveries that it cuts. `again`: it was opened at another relay before."""
         replaced: tuple[Delivery, ...] = ()
         if open_.on_playing is OnPlaying.REPLACE:
             replaced = tuple(delivery for delivery in self.deliveries.values() if not delivery.cut)
@@ -190,11 +193,11 @@ class Session:
         return replaced
 
     def reopen(self, open_: ConversationOpen, publisher: str, held: Cursor) -> tuple[Delivery, ...] | None:
-        """A conversation goes on that another relay began here; None if the device cannot go on where `held` ends.
+        """Continue a conversation that another relay began; None if the device cannot continue from `held`.
 
-        Otherwise those that it cuts are returned: none, unless the device never heard of it and `open` is what it is.
+        Otherwise returns the deliveries that it cuts: none, unless the device does not know it and it is opened as a new one.
 
-        Where the device is done with it nothing is sent any more, and its finished event is awaited.
+        If the device has already finished it, nothing more is sent and its finished event is awaited.
         """
         cid = open_.conversation_id
         mine = self.adoption.claim(cid)
@@ -218,8 +221,8 @@ class Session:
         return ()
 
     def spares(self, conversation_id: str, batch: PayloadBatch) -> int:
-        """How many of the first entries the device need not get: it held them when the conversation was opened again, or they
-        are motion and it gets the sound only. None, unless their kind is one of `Delivery.spared_kinds`."""
+        """Count the leading entries that need not be sent: the device held them when the conversation was reopened, or they
+        are motion and it receives audio only. 0 unless their kind is in `Delivery.spared_kinds`."""
         delivery = self.deliveries[conversation_id]
         if batch.kind is Kind.AUDIO or not delivery.sound_only:
             return batch.upto(delivery.skip_to[batch.kind])
@@ -227,18 +230,18 @@ class Session:
         return len(batch.seqs)
 
     def audio_only(self, conversation_id: str) -> None:
-        """No motion follows."""
+        """Mark that no more motion follows."""
         self.deliveries[conversation_id].audio_only = True
         self.outbox.put_audio_only(conversation_id)
 
     def end(self, end: ConversationEnd) -> None:
-        """Nothing follows."""
+        """Mark that no more media follows."""
         delivery = self.deliveries[end.conversation_id]
         delivery.end = replace(end, last_motion_seq=0) if delivery.sound_only else end
         self.outbox.put_end(delivery.end)
 
     def interrupt(self, conversation_id: str) -> bool:
-        """Cut a conversation short; returns whether the device will tell its end: not where it never heard of it."""
+        """Interrupt a conversation; returns whether the device will report its end. It will not if it does not know the conversation."""
         delivery = self.deliveries[conversation_id]
         self._cut(delivery)
         if self.attached:
@@ -246,32 +249,32 @@ class Session:
         return delivery.announced or delivery.again or self.attached
 
     def cut_again(self) -> None:
-        """The device did not open what was to replace others there: they are interrupted one by one."""
+        """Interrupt all cut conversations individually, after the device failed to open the one that replaces them."""
         for cid, delivery in self.deliveries.items():
             if delivery.cut and not delivery.telling:
                 self.outbox.put(Interrupt(cid))
 
     def pause(self, conversation_id: str) -> None:
-        """Hold a conversation."""
+        """Pause a conversation."""
         self.deliveries[conversation_id].paused = self.deliveries[conversation_id].steered = True
         if self.attached:
             self.outbox.put(Pause(conversation_id))
 
     def resume(self, conversation_id: str) -> None:
-        """Let a conversation go on."""
+        """Resume a conversation."""
         self.deliveries[conversation_id].paused = False
         if self.attached:
             self.outbox.put(Resume(conversation_id))
 
     def set_volume(self, volume: Volume) -> list[Effect]:
-        """Set the volume, and keep it until the device has stored it."""
+        """Set the volume. It is pending until the device has stored it."""
         self.volume.set(volume)
         if self.attached:
             self.outbox.put(self.volume.volume)
         return [WakeDevice(self.device_id), self.volume.notice]
 
     def change_settings(self, changes: dict[str, str]) -> list[Effect]:
-        """Change settings, and keep them until the device has stored or refused them."""
+        """Change settings. They are pending until the device has stored or refused them."""
         self.settings.change(changes)
         if self.attached:
             self.outbox.put(self.settings.value)
@@ -294,12 +297,12 @@ class Session:
         return message
 
     def ping(self, now_us: int) -> None:
-        """Ask whether the device is there, and what of all before came."""
+        """Queue a ping: its pong proves that the device is alive and has received everything sent before."""
         self._pings += 1
         self.outbox.put(Ping(self._pings, now_us))
 
     def yield_motion(self, now_us: int) -> tuple[str, list[PayloadBatch]]:
-        """On a narrow link: drop motion in favour of sound. The conversation, and what was dropped of it."""
+        """Drop motion in favour of audio if the link is narrow. Returns the conversation id and the dropped batches; "" and [] if none."""
 
         def drop(conversation_id: str, waiting: deque[PayloadBatch]) -> list[PayloadBatch]:
             delivery = self.deliveries[conversation_id]
@@ -312,21 +315,21 @@ class Session:
         return self.outbox.drop_motion(drop) if self.flight.is_narrow else ("", [])
 
     def first_time(self, conversation_id: str, kind: Kind, size: int) -> int:
-        """Of `size` bytes that just left, those that had not left before; to be asked once for each run."""
+        """How many of `size` bytes just sent were sent for the first time. Call once for each batch: it updates `again_bytes`."""
         delivery = self.deliveries[conversation_id]
         again = min(size, delivery.again_bytes[kind])
         delivery.again_bytes[kind] -= again
         return size - again
 
     def hold(self, cursor: Cursor) -> Delivery | None:
-        """The device holds more of a conversation; None if it is not, or no longer, one of its."""
+        """Record what the device holds of a conversation; None if the conversation is not in this session, or no longer."""
         delivery = self.deliveries.get(cursor.conversation_id)
         if delivery is not None:
             delivery.hold(cursor)
         return delivery
 
     def note_position(self, event: PlayerEvent, now_us: int) -> None:
-        """Remember how far the player is."""
+        """Update the playback position from a player event."""
         delivery = self.deliveries.get(event.conversation_id)
         if delivery is None:
             return
@@ -335,37 +338,37 @@ class Session:
             delivery.position_us = event.body.position_us
 
     def owner(self, conversation_id: str) -> str | None:
-        """Publisher of a conversation that is, or was, on this device."""
+        """Publisher of a current or closed conversation on this device; None if unknown."""
         entry = self.deliveries.get(conversation_id) or self.closed.get(conversation_id)
         return entry.publisher if entry is not None else None
 
     def finish(self, conversation_id: str, event_id: int) -> Delivery | None:
-        """A conversation is over; None if it was before."""
+        """Remove a finished conversation, leaving a tombstone; None if it had finished before."""
         delivery = self.deliveries.pop(conversation_id, None)
         if delivery is None:
             return None
         self.outbox.remove_lane(conversation_id)
-        own_id = delivery.open.conversation_id  # not the caller's equal one: kept once, for all that remember it
+        own_id = delivery.open.conversation_id  # not the caller's equal string: one object is shared by all tables
         self.closed[own_id] = Tombstone(delivery.publisher, event_id)
         if len(self.closed) > MAX_CLOSED_CONVERSATIONS:
             del self.closed[next(iter(self.closed))]
         return delivery
 
     def repeats(self, event: PlayerEvent) -> bool:
-        """Whether a finished event is the one that finished its conversation, told again."""
+        """Whether a finished event is a repetition of the one that finished its conversation."""
         tombstone = self.closed.get(event.conversation_id)
         return tombstone is not None and tombstone.event_id == event.event_id != 0
 
     def acknowledge(self) -> None:
-        """Tell the device which of its events arrived, where that changed or it asked again."""
+        """Queue an acknowledgement of the device's events, if the number has changed or the device repeated an event."""
         upto = self.events.due()
         if upto and self.attached:
             self.outbox.put(EventAck(upto))
 
     def give_up_adoption(self, now_us: int) -> tuple[str, ...] | None:
-        """When nobody came back in time: the device plays out what it holds; returns what waited for an event that never came.
+        """End the adoption when its time is over: the device plays out the media it holds of unclaimed conversations.
 
-        None before that time, and after.
+        Returns the conversations whose finished event never arrived; None before that time, and on later calls.
         """
         left = self.adoption.expire(now_us)
         if left is None:
@@ -381,7 +384,7 @@ class Session:
 
     @staticmethod
     def lost(delivery: Delivery) -> Finished:
-        """The finished event that the relay makes when the device cannot."""
+        """The finished event that the relay makes if the device is lost."""
         return Finished(delivery.position_us, interrupted=True, reason=FinishReason.DEVICE_LOST.value)
 
     # --- within ----------------------------------------------------------------------------------------------------

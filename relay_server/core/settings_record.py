@@ -1,7 +1,7 @@
-"""The settings of a device that operators changed. Pure; the rules are those of `pending_record`, and
+"""The settings of a device changed by operators. Pure. The rules of `pending_record` apply, and
 
-- A device that cannot take a change says so, with the revision of that change and what it keeps: then nothing is pending, and what it
-  refused is remembered until the next change.
+- A device that refuses a change reports it, with the revision of that change and the settings it keeps. Then nothing is pending, and
+  the refused settings are kept until the next change.
 """
 
 from __future__ import annotations
@@ -13,18 +13,18 @@ from relay_server.core.pending_record import PendingRecord
 
 
 class SettingsRecord(PendingRecord[DeviceSettings]):
-    """One device's settings as the relay knows them."""
+    """One device's settings, as known to the relay."""
 
     def __init__(self, device_id: str) -> None:
         super().__init__(DeviceSettings(), lambda one, other: one.values == other.values)
         self.device_id = device_id
         self.supported = False
-        """The device takes settings."""
+        """Whether the device accepts settings."""
         self.refused: tuple[tuple[str, str], ...] = ()
-        """What the device did not take of the last change, and why."""
+        """Names of the settings that the device refused in the last change, each with the reason."""
 
     def change(self, changes: dict[str, str]) -> None:
-        """Somebody changes some of them; an empty value takes one back."""
+        """Change some settings; an empty value resets one."""
         merged = dict(self.value.values) | changes
         self.set(DeviceSettings(tuple(sorted((name, value) for name, value in merged.items() if value))))
         self.refused = ()

@@ -1,6 +1,6 @@
-"""What one identity may have of what all share. Pure.
+"""Limits the places that one identity may hold of a shared total. Pure.
 
-An open relay knows no identities: there everybody has all (`owner` is empty).
+Without access control there are no identities (`owner` is empty): then only the total limit applies.
 """
 
 from __future__ import annotations
@@ -16,17 +16,17 @@ RETRY_MS = 10_000
 
 
 class Shares:
-    """Places, of which one owner has at most a share."""
+    """At most `most` places in all, and `each` for one owner."""
 
     def __init__(self, what: str, most: int, each: int) -> None:
-        """`what` names them in errors, in the plural."""
+        """`what` names the places in error texts, in the plural."""
         self._what = what
         self._most = most
         self._each = each
         self._held: Counter[str] = Counter()
 
     def take(self, owner: str) -> None:
-        """Take a place. Raises `RequestError` if there is none; otherwise `give_back` follows."""
+        """Take a place; the caller must `give_back` it. Raises `RequestError` if none is free."""
         if self._held.total() >= self._most:
             raise RequestError(Fault(Reason.LIMIT_REACHED, f"{self._most} {self._what} are open already", retry_after_ms=RETRY_MS))
         if owner and self._held[owner] >= self._each:
@@ -35,14 +35,14 @@ class Shares:
         self._held[owner] += 1
 
     def give_back(self, owner: str) -> None:
-        """Give a place back."""
+        """Return a place."""
         self._held[owner] -= 1
         if not self._held[owner]:
             del self._held[owner]
 
     @contextmanager
     def place(self, owner: str) -> Iterator[None]:
-        """Hold a place for the block. Raises `RequestError` if there is none."""
+        """Hold a place during the block. Raises `RequestError` if none is free."""
         self.take(owner)
         try:
             yield

@@ -1,4 +1,4 @@
-"""How loud a device is set. Pure; the rules are those of `pending_record`."""
+"""The volume of a device. Pure. The rules of `pending_record` apply."""
 
 from __future__ import annotations
 
@@ -7,11 +7,11 @@ from relay_server.core.events import VolumeChanged
 from relay_server.core.pending_record import PendingRecord
 
 _SAME_GAIN = 1e-6
-"""The wire rounds a gain to 24 bits."""
+"""Tolerance for comparing gains: the wire rounds them to 24 bits."""
 
 
 class VolumeRecord(PendingRecord[Volume]):
-    """One device's volume as the relay knows it."""
+    """One device's volume, as known to the relay."""
 
     def __init__(self, device_id: str) -> None:
         super().__init__(Volume(), _same)
@@ -19,12 +19,12 @@ class VolumeRecord(PendingRecord[Volume]):
 
     @property
     def volume(self) -> Volume:
-        """As it is set."""
+        """The current volume."""
         return self.value
 
     @property
     def notice(self) -> VolumeChanged:
-        """What watchers are told of it."""
+        """The notice for watchers."""
         return VolumeChanged(self._device_id, self.value, self.pending)
 
 

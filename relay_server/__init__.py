@@ -1,1 +1,1 @@
-"""The relay: takes conversations from publishers and streams them to devices, and the publisher's library."""
+"""The relay: receives conversations from publishers and streams them to devices."""

@@ -1,4 +1,4 @@
-"""Announces a relay in the local network, so that devices find it without an address."""
+"""Announces a relay in the local network by multicast DNS, so that devices find it without an address."""
 
 from __future__ import annotations
 
@@ -17,21 +17,21 @@ from relay_server.access.own_thread import OwnThread
 logger = logging.getLogger(__name__)
 
 ADDRESSES_S = 30.0
-"""How often this machine's addresses are looked at: a lease of DHCP may bring another one."""
+"""Interval of checking this machine's addresses, which DHCP may change."""
 HEAR_S = 1.0
-"""How long names that are taken are listened for."""
+"""How long to listen for names in use."""
 _EVERYWHERE = frozenset({"0.0.0.0", "::"})
 
 
 def is_announced(choice: str, address: str) -> bool:
     """Whether a relay that listens on `address` is announced; `choice` is the setting `announce`.
 
-    Raises `ConfigError` if it is asked for and cannot be.
+    Raises `ConfigError` if it is set to on and zeroconf is not installed.
     """
     if choice == "off" or (choice == "auto" and is_loopback(split_address(address, "listen", port_zero=True)[0])):
         return False
     try:
-        import zeroconf  # noqa: F401  # late: it takes 0.2 s
+        import zeroconf  # noqa: F401  # late import: it takes 0.2 s
     except ImportError as error:
         if choice == "on":
             raise ConfigError(
@@ -43,10 +43,10 @@ def is_announced(choice: str, address: str) -> bool:
 
 
 class Announcer:
-    """Announces one relay until cancelled. Multicast DNS lives on threads of its own, away from the media."""
+    """Announces one relay until cancelled. Multicast DNS runs in threads of its own, so that it does not delay media."""
 
     def __init__(self, address: str, *, tls: bool, pairing: bool, service: str = SERVICE) -> None:
-        """`address` is the HOST:PORT that the relay listens on; `service` is the type of the announcement."""
+        """`address` is the HOST:PORT on which the relay listens; `service` is the mDNS service type."""
         host, self._port = split_address(address, "listen")
         self._host = host
         self._said = Announcement(_short(platform.node() or "relay"), (), tls, pairing)
@@ -54,7 +54,7 @@ class Announcer:
         self._thread = OwnThread("announcement")
 
     async def run(self) -> None:
-        """Announce it, and follow this machine's addresses. A network that takes no announcement is logged, and tried again."""
+        """Announce the relay, and again when this machine's addresses change. Failures are logged and retried."""
         zeroconf: Any = None
         told: tuple[str, ...] = ()
         try:
@@ -66,7 +66,7 @@ class Announcer:
                             await self._thread.do(zeroconf.close)
                         zeroconf = await self._thread.do(lambda hosts=hosts: self._announce(hosts))  # type: ignore[misc]
                         told = hosts
-                except Exception as error:  # zeroconf raises OSError and errors of its own, and none of them may end the relay
+                except Exception as error:  # OSError and zeroconf's own errors; none of them may end the relay
                     logger.warning("the relay cannot be announced now; trying again: %s", str(error) or type(error).__name__)
                 await asyncio.sleep(ADDRESSES_S)
         finally:
@@ -76,7 +76,7 @@ class Announcer:
     def _hosts(self) -> tuple[str, ...]:
         if self._host not in _EVERYWHERE:
             return (socket.getaddrinfo(self._host, self._port, type=socket.SOCK_STREAM)[0][4][0],)  # type: ignore[return-value]
-        import ifaddr  # zeroconf stands on it
+        import ifaddr  # a dependency of zeroconf
 
         found = {ip.ip if ip.is_IPv4 else ip.ip[0] for adapter in ifaddr.get_adapters() for ip in adapter.ips}
         return tuple(sorted(str(one) for one in found if not is_loopback(str(one)) and not str(one).startswith("fe80")))
@@ -105,9 +105,9 @@ class Announcer:
 
 
 def _hear_names(zeroconf: Any, service: str) -> None:
-    """Hear which names are taken, so that registering finds another one. Blocks for `HEAR_S`.
+    """Listen for names in use, so that registration chooses another one. Blocks for `HEAR_S`.
 
-    Registering asks, too, but for answers by unicast: of the programs of one machine, which share the port, any one gets those.
+    Registration queries too, but for unicast answers, and any one of the programs that share the port on this machine may receive those.
     """
     from zeroconf import DNSQuestionType, ServiceBrowser
 
@@ -117,5 +117,5 @@ def _hear_names(zeroconf: Any, service: str) -> None:
 
 
 def _short(name: str) -> str:
-    """A host's name as one label of DNS, with room for a number behind it."""
+    """A host name as a single DNS label, with room for a numeric suffix."""
     return name.partition(".")[0].encode()[: MAX_NAME_BYTES - 12].decode(errors="ignore") or "relay"

@@ -1,4 +1,4 @@
-"""The program's background tasks: they run until the program ends, so that one that ends by itself is a fault of the program."""
+"""Background tasks that run until the program ends: if one ends by itself, that is a fault and ends the program."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ class Background:
         """The name of the first task that ended by itself."""
 
     def start(self, name: str, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
-        """Run `work` until it is cancelled. Where it ends otherwise, that is logged with its name, and `until` returns."""
+        """Run `work` until it is cancelled. If it ends otherwise, that is logged with its name, and `until` returns."""
         task = asyncio.create_task(work, name=name)
         self._tasks.append(task)
         task.add_done_callback(self._on_done)
@@ -40,7 +40,7 @@ class Background:
             failing.cancel()
 
     async def stop(self) -> None:
-        """Cancel all tasks and wait for their ends."""
+        """Cancel all tasks and wait for them to end."""
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)

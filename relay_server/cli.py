@@ -1,4 +1,4 @@
-"""`relay-server`: its command line."""
+"""The command line of `relay-server`."""
 
 from __future__ import annotations
 
@@ -24,13 +24,13 @@ CONFIG_VARIABLE = "CONFIG"
 
 
 def relay_settings(plugins: Mapping[str, SourcePlugin]) -> ProgramSettings:
-    """The relay's settings, and those of the sources that can be set up."""
+    """The relay's settings, and those of the installed sources."""
     own = Section.of(RelayConfig, variables=(CONFIG_VARIABLE,))
     return ProgramSettings(PREFIX, [own, *(plugin.section(name) for name, plugin in plugins.items())])
 
 
 def build_parser() -> argparse.ArgumentParser:
-    """The command line. Raises `ConfigError` if an installed source cannot be loaded."""
+    """Create the argument parser. Raises `ConfigError` if an installed source cannot be loaded."""
     parser = CommandLine(
         prog="relay-server",
         description="Relays audio and motion payloads from publishers to devices.",
@@ -44,7 +44,7 @@ def build_parser() -> argparse.ArgumentParser:
 
 
 def load_config(arguments: argparse.Namespace, environment: Mapping[str, str]) -> RelayConfig:
-    """Settings from all places, checked. Raises `ConfigError`."""
+    """Load and check the settings from flags, environment and file. Raises `ConfigError`."""
     plugins = installed_plugins()
     settings = relay_settings(plugins)
     named = environment.get(PREFIX + CONFIG_VARIABLE)
@@ -74,10 +74,10 @@ def main(argv: Sequence[str] | None = None) -> None:
 
 
 def run_relay(config: RelayConfig) -> None:
-    """Run one relay until it is told to end. Exits with 1 if a background task ends by itself. Raises `ConfigError`."""
+    """Run one relay until it is asked to end. Exits with 1 if a background task ends by itself. Raises `ConfigError`."""
     import asyncio
 
-    from relay_server.server import serve  # late: --help and a wrong setting answer without loading grpc
+    from relay_server.server import serve  # late import: --help and invalid settings do not need grpc
 
     _begin_log(config)
     try:
@@ -88,7 +88,7 @@ def run_relay(config: RelayConfig) -> None:
 
 
 def _begin_log(config: RelayConfig) -> None:
-    from avatar_relay.log_output import begin_log  # late, too
+    from avatar_relay.log_output import begin_log  # late import, for the same reason
 
     begin_log("relay-server", config.log_level, config.log_format, BoundedLog(lambda: time.monotonic_ns() // 1_000), os.environ)
 

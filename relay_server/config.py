@@ -1,6 +1,6 @@
-"""Everything about a relay that can be set, declared and checked once."""
+"""The relay's settings: declared and checked in one place."""
 
-# ruff: noqa: RUF009 - `setting` makes a dataclass field
+# ruff: noqa: RUF009 - `setting` returns a dataclass field
 from __future__ import annotations
 
 from collections.abc import Mapping
@@ -28,14 +28,14 @@ from avatar_relay.settings import setting
 Wanted = Literal["auto", "on", "off"]
 
 LOCAL = "local"
-"""The source that every device has unless the configuration gives it another."""
+"""The source of every device without a configured one."""
 GRANT_STEP_BYTES = 512 << 10
 """Publisher credit is returned in steps of this size, so that a grant costs one message for many payloads."""
 SMALLEST_WINDOW_BYTES = MAX_PAYLOAD_BYTES + GRANT_STEP_BYTES
 """Room for the largest payload plus credit not yet returned."""
 MAX_MEDIA_TICK_US = 10_000
 ADMIN_OFF = "off"
-"""As `admin_listen`: AdminService is not served."""
+"""Value of `admin_listen`: AdminService is not served."""
 _MAX_BYTES = 1 << 30
 _LONGEST_MS = 24 * 3_600_000
 
@@ -61,7 +61,7 @@ def _read_devices(value: Any) -> dict[str, str]:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RelayConfig:
-    """Settings of a relay, times in µs. Made by hand it checks what concerns several settings, not each value's range.
+    """Settings of a relay; times are in µs. The constructor checks rules between settings, not the range of each value.
 
     Raises `ConfigError`.
     """
@@ -202,9 +202,9 @@ class RelayConfig:
         "how the log is written: lines of text, an object of JSON in each line, or entries of systemd's journal; auto: journal in a unit",
     )
     sources: Mapping[str, object] = field(default_factory=lambda: MappingProxyType({}))
-    """Settings of the sources that are set up, by name. Not a setting itself: each source has a table of its own."""
+    """Settings of the configured sources, by name. Not a setting itself: each source has a table of its own."""
     siblings: str = ""
-    """What the names of all workers of this relay's supervisor begin with; empty without one. Not a setting."""
+    """Common name prefix of all workers of this relay's supervisor; empty without one. Not a setting."""
 
     def __post_init__(self) -> None:
         self._check_access()

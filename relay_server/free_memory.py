@@ -1,7 +1,7 @@
-"""Gives freed memory back to the system.
+"""Returns freed memory to the system.
 
-glibc keeps memory that was freed between blocks still in use, separately for each of gRPC's threads. After many requests of some MB,
-the process would stay large. `malloc_trim(3)` returns those pages. With another C library nothing is done.
+glibc keeps freed memory between blocks in use, separately for each of gRPC's threads. After many requests of several MB,
+the process would stay large. `malloc_trim(3)` returns those pages. Does nothing with another C library.
 """
 
 from __future__ import annotations
@@ -14,11 +14,11 @@ from pathlib import Path
 
 EVERY_S = 10.0
 WORTH_BYTES = 16 << 20
-"""Growth since the last time after which it is worth some milliseconds of a thread."""
+"""Growth since the last trim that justifies another one, which takes a thread some milliseconds."""
 
 
 class TrimPolicy:
-    """When freed memory is given back. Pure."""
+    """Decides when freed memory is returned. Pure."""
 
     def __init__(self) -> None:
         self._least: int | None = None
@@ -30,18 +30,18 @@ class TrimPolicy:
         return resident_bytes >= self._least + WORTH_BYTES
 
     def trimmed(self, resident_bytes: int) -> None:
-        """Memory was given back, and `resident_bytes` are left."""
+        """Record a trim; `resident_bytes` is the resident memory after it."""
         self._least = resident_bytes
 
 
 def resident_bytes() -> int:
-    """This process's resident memory. Raises `OSError`."""
+    """This process's resident memory in bytes. Raises `OSError`."""
     pages = Path("/proc/self/statm").read_bytes().split()[1]
     return int(pages) * os.sysconf("SC_PAGE_SIZE")
 
 
 def find_trim() -> Callable[[], None] | None:
-    """What gives freed memory back; None if the C library cannot."""
+    """The function that returns freed memory; None if the C library has none."""
     try:
         trim = ctypes.CDLL(None).malloc_trim
     except (OSError, AttributeError):
@@ -51,13 +51,13 @@ def find_trim() -> Callable[[], None] | None:
 
 
 async def give_back_memory(trim: Callable[[], None]) -> None:
-    """Look every 10 s whether memory is to be given back, and do that in a thread. Runs until cancelled."""
+    """Every `EVERY_S`, call `trim` in a thread if it is due. Runs until cancelled."""
     policy = TrimPolicy()
     while True:
         await asyncio.sleep(EVERY_S)
         try:
             if policy.is_due(resident_bytes()):
-                await asyncio.to_thread(trim)  # without the interpreter's lock
+                await asyncio.to_thread(trim)  # releases the GIL
                 policy.trimmed(resident_bytes())
-        except OSError:  # /proc is not there, or no descriptor is free: later
+        except OSError:  # /proc is missing, or no descriptor is free: retry later
             continue

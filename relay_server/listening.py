@@ -1,4 +1,4 @@
-"""Why an address cannot be listened on, told before or after somebody tried."""
+"""Explains why an address cannot be listened on, before or after an attempt."""
 
 from __future__ import annotations
 
@@ -7,13 +7,13 @@ import socket
 
 
 def resolved(host: str, port: int) -> list[tuple[socket.AddressFamily, tuple[object, ...]]]:
-    """The addresses that a server listens on. Blocks while `host` is resolved. Raises `OSError` and `UnicodeError`."""
+    """Resolve the addresses to listen on. Blocks while `host` is resolved. Raises `OSError` and `UnicodeError`."""
     found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
     return [(socket.AddressFamily(family), address) for family, _, _, _, address in found]
 
 
 def why_not(host: str, port: int) -> str:
-    """Why nothing can listen on an address, and what to do; empty if it is free. Blocks while `host` is resolved."""
+    """Why an address cannot be listened on, with a remedy; empty if it is free. Blocks while `host` is resolved."""
     try:
         found = resolved(host, port)
     except (OSError, UnicodeError) as error:

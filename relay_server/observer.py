@@ -1,4 +1,4 @@
-"""Observes the relay: tracing and metrics implement this. Called where effects are performed."""
+"""Observer interface of the relay, for tracing and metrics. Called while effects are performed."""
 
 from __future__ import annotations
 
@@ -10,23 +10,23 @@ from relay_server.core.payload_batch import PayloadBatch
 
 
 class RelayObserver:
-    """Observes on the relay's event loop; this one does nothing. Methods must return at once and raise nothing."""
+    """Observer that does nothing. Methods run on the relay's event loop, and must not block or raise."""
 
     def begin(self, open_: ConversationOpen) -> ConversationOpen:
-        """A conversation is about to open; returns what goes to the devices, perhaps with a trace context below its own."""
+        """Called before a conversation opens; returns the `open` for the devices, which may have a child trace context."""
         return open_
 
     def certificate(self, expires_in_s: Callable[[], int]) -> None:
-        """The relay has a certificate; the function says how long it is still valid, from any thread."""
+        """Called if the relay has a certificate; `expires_in_s` returns its remaining validity, and may be called from any thread."""
 
     def tick(self) -> None:
-        """Time passes; a few times a second."""
+        """Called a few times a second."""
 
     def notice(self, notice: Notice) -> None:
-        """Something happened."""
+        """Called for each notice."""
 
     def payloads_received(self, notice: PayloadsReceived) -> None:
-        """Payloads of one kind, or fragments of them, were taken from a publisher in one message."""
+        """Called when payloads of one kind, or fragments of them, were accepted from a publisher in one message."""
 
     def payloads_sent(self, device_id: str, conversation_id: str, batches: Sequence[PayloadBatch], now_us: int) -> None:
-        """Batches left for a device in one message, now by the clock that they were received by."""
+        """Called when batches were sent to a device in one message; `now_us` and their `received_us` are of the same clock."""

@@ -1,4 +1,4 @@
-"""Faults on their way out: `google.rpc.Status` with its details in the trailing metadata."""
+"""Sends faults as the RPC's status: `google.rpc.Status` with its details in the trailing metadata."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Puts a relay together and serves it: the only place that reads clocks and randomness, and that builds a gRPC server."""
+"""Composition root of the relay: the only module that reads clocks and randomness, and that builds gRPC servers."""
 
 from __future__ import annotations
 
@@ -48,19 +48,19 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 MAX_STRANGERS = 1_024
-"""Connections without an admitted caller, in all; fewer where descriptors are few."""
+"""Limit on connections without an admitted caller; lower if the descriptor limit is low."""
 TURN_S = 0.0005
-"""How long a thread may hold the interpreter while others wait: exporters compute on threads of their own, and media must not wait for one
-whose collector is away. Python's own 5 ms would be seen in the p99."""
+"""The interpreter's thread switch interval while exporting: exporters use threads of their own, and must not delay media, even if the
+collector is unreachable. Python's default of 5 ms would show in the p99."""
 
 
 def boot_time_us() -> int:
-    """A monotonic clock in µs that counts on while the machine sleeps, so that leases end when they should."""
+    """A monotonic clock in µs that includes time in suspend, so that leases end on time."""
     return time.clock_gettime_ns(time.CLOCK_BOOTTIME) // 1_000
 
 
 def monotonic_us() -> int:
-    """A monotonic clock in µs, for what takes place while the machine is awake."""
+    """A monotonic clock in µs that excludes time in suspend."""
     return time.monotonic_ns() // 1_000
 
 
@@ -70,7 +70,7 @@ def unix_time_us() -> int:
 
 
 def build_relay(config: RelayConfig, observer: RelayObserver | None = None) -> Relay:
-    """A relay on the real clocks. Needs a running event loop."""
+    """Create a relay with the real clocks. Needs a running event loop."""
     clocks, token = Clocks(boot_time_us, unix_time_us), None
     if config.cluster_nats:
         from relay_server.cluster.joining import publisher_token
@@ -80,7 +80,7 @@ def build_relay(config: RelayConfig, observer: RelayObserver | None = None) -> R
 
 
 def cluster_of(relay: Relay) -> Cluster | None:
-    """The cluster that the relay's configuration names, not joined yet; None without one. Raises `ConfigError`."""
+    """The cluster in the relay's configuration, not joined yet; None if there is none. Raises `ConfigError`."""
     if not relay.config.cluster_nats:
         return None
     from relay_server.cluster.cluster import Cluster
@@ -94,7 +94,7 @@ class RelayServer:
     """A relay behind its gRPC servers."""
 
     def __init__(self, relay: Relay, speech: admin.Speech, background: Background, cluster: Cluster | None = None) -> None:
-        """`background` runs what looks after the relay; `cluster` is not joined yet.
+        """`background` runs the relay's own tasks; `cluster` is not joined yet.
 
         Raises `ConfigError` if the access file or the certificate cannot be used.
         """
@@ -106,7 +106,7 @@ class RelayServer:
         connections = max_connections(descriptors, servers=1 if config.admin_listen in ("", ADMIN_OFF) else 2)
         self._watch = ConnectionWatch(ConnectionRules(min(MAX_STRANGERS, connections // 4), config.proxies), boot_time_us)
         self.guard: Guard | None = None
-        """Admits callers; None if there is no access control."""
+        """Admits callers; None without access control."""
         if config.access_file is not None:
             file = AccessFile(config.access_file)
             self.guard = Guard(file, config.groups, now_us=boot_time_us, unix_time_us=unix_time_us, cut=self._watch.cut)
@@ -122,10 +122,10 @@ class RelayServer:
         )
         self._announced = is_announced(config.announce, config.listen)
         self.addresses: list[str] = []
-        """HOST:PORT of `listen`, and of `admin_listen` where operators have an address of their own."""
+        """HOST:PORT of `listen`, and of `admin_listen` if it is a separate address."""
 
     def _make_pairing(self) -> PairingService:
-        """Raises `ConfigError` if the file with the authorities cannot be used."""
+        """Create the pairing service. Raises `ConfigError` if `pairing_ca_file` cannot be used."""
         config, guard = self.relay.config, self.guard
         assert config.access_file is not None and guard is not None
         authorities = (
@@ -134,7 +134,7 @@ class RelayServer:
 
         async def read_again() -> None:
             await guard.read_again()
-            if config.is_worker:  # the device may come to another one next, which looks once in LOOK_AFTER_S
+            if config.is_worker:  # the device may connect to another worker next, which reads the file every LOOK_AFTER_S
                 await asyncio.sleep(2 * LOOK_AFTER_S)
 
         devices = NewDevices(
@@ -151,7 +151,7 @@ class RelayServer:
         )
 
     async def start(self) -> str:
-        """Join the cluster if there is one, and listen; returns HOST:PORT with the real port. Raises `ConfigError`."""
+        """Join the cluster if there is one, and listen; returns HOST:PORT with the actual port. Raises `ConfigError`."""
         if self._cluster is not None:
             await self._cluster.start()
             self._background.start("cluster", self._cluster.run())
@@ -171,7 +171,7 @@ class RelayServer:
         return self.addresses[0]
 
     async def drain(self, grace_us: int | None = None) -> None:
-        """Go out of service: NOT_SERVING at once, conversations finish within the grace, then all streams end."""
+        """Take the relay out of service: NOT_SERVING at once, conversations finish within the grace, then all streams end."""
         await self._listeners.tell_health(NOT_SERVING)
         left = await self.relay.drain(grace_us, hand_over=self._cluster is not None)
         if left:
@@ -184,7 +184,7 @@ class RelayServer:
 def _services(
     relay: Relay, speech: admin.Speech, cluster: Cluster | None, pair: admin.Pair | None
 ) -> tuple[publisher.PublisherService, admin.AdminService]:
-    """What serves publishers and operators."""
+    """The services for publishers and operators, with or without a cluster."""
     if cluster is None:
         return publisher.PublisherService(relay), admin.AdminService(relay, speech, pair)
     from relay_server.cluster.admin import ClusterAdmin
@@ -197,7 +197,7 @@ def _services(
 async def serving(
     relay: Relay, speech: admin.Speech, background: Background | None = None, cluster: Cluster | None = None
 ) -> AsyncIterator[tuple[RelayServer, str]]:
-    """A relay that runs and listens; gives it and its HOST:PORT. Leaving drains it without grace, and stops `background`."""
+    """Run a relay and listen; yields the server and its HOST:PORT. On exit, drains it without grace and stops `background`."""
     background = background or Background()
     server = RelayServer(relay, speech, background, cluster)
     try:
@@ -208,7 +208,7 @@ async def serving(
 
 
 def beat_watchdog(manager: ServiceManager, background: Background) -> None:
-    """Tell systemd's watchdog that the event loop runs; systemd restarts a relay whose loop hangs. Without a watchdog nothing is done."""
+    """Ping systemd's watchdog from the event loop; systemd restarts a relay whose loop hangs. Does nothing without a watchdog."""
     heart = Heart(manager, ("loop",), monotonic_us)
 
     async def beat() -> None:
@@ -221,11 +221,11 @@ def beat_watchdog(manager: ServiceManager, background: Background) -> None:
 
 
 async def serve(config: RelayConfig, environment: Mapping[str, str], ready: Callable[[str], None]) -> None:
-    """Serve until SIGTERM, SIGINT or a request to drain; `ready` is told HOST:PORT.
+    """Serve until SIGTERM, SIGINT or a request to drain; `ready` is called with HOST:PORT.
 
     Raises `ConfigError`, and `BackgroundError` if a background task ended by itself: then the relay is drained without grace.
 
-    `environment` says by OpenTelemetry's variables whether and where to export.
+    OpenTelemetry's variables in `environment` determine whether and where to export.
     """
     telemetry = start_telemetry("relay-server", os.urandom(8).hex(), version("avatar-relay"), environment)
     observer = RelayTelemetry(telemetry, unix_time_us) if telemetry.enabled else None
@@ -261,10 +261,10 @@ async def serve(config: RelayConfig, environment: Mapping[str, str], ready: Call
 
 @asynccontextmanager
 async def voice(relay: Relay, telemetry: Telemetry, environment: Mapping[str, str], start: Start) -> AsyncIterator[admin.Speech]:
-    """What `Speak` speaks with, published within this process, each conversation in a trace of its own,
-    or in its source's. `start` runs background tasks.
+    """The implementation of `Speak`, which publishes within this process. Each conversation has a trace of its own,
+    or its source's. `start` runs background tasks.
 
-    Our own sources, and for the devices that the configuration names those Server SDKs; `environment` has their keys.
+    It uses the built-in sources, and Server SDKs for the devices configured for them; `environment` has their keys.
     Raises `ConfigError`.
     """
 

@@ -1,14 +1,14 @@
-"""What the relay tells OpenTelemetry: the spans of each conversation's way through it, and its metrics.
+"""OpenTelemetry spans and metrics of the relay.
 
-Spans, each under the publisher's span (or under a root of our own where the publisher sent no context):
+Spans of each conversation, under the publisher's span (or a new root if the publisher sent no context):
 
-    relay.receive   CONSUMER  from `open` to `end`: payloads and bytes taken
+    relay.receive   CONSUMER  from `open` to `end`: payloads and bytes received
     relay.queue     INTERNAL  for each device: the first payload's wait for its turn and for credit
     relay.send      PRODUCER  for each device: from the first payload sent to the last
-    relay.drop      INTERNAL  whenever payloads were not used, by the relay or by a device
+    relay.drop      INTERNAL  payloads not used, by the relay or by a device
     relay.payload   INTERNAL  one payload in `Telemetry.trace_every`, its time in the queue (off by default)
 
-Ids are on spans, never on metrics: there they would be without bound.
+Ids are on spans only: on metrics their cardinality would be unbounded.
 """
 
 from __future__ import annotations
@@ -41,15 +41,15 @@ from relay_server.core.payload_batch import PayloadBatch
 from relay_server.observer import RelayObserver
 
 _OF_KIND = {kind: {KIND: kind.value} for kind in Kind}
-"""Attributes of what is counted for each message: made once."""
+"""Metric attributes by kind, created once."""
 TIMED_EVERY = 32
-"""Of so many messages one's wait goes into the histogram: each value costs the SDK a tenth of what a message costs the relay."""
+"""One message in this many is recorded in the histogram: a value costs the SDK a tenth of the relay's cost of a message."""
 MAX_CONVERSATIONS = 4_096
-"""Conversations whose spans are kept going; of more, the oldest are ended."""
+"""Limit on conversations with open spans; beyond it the spans of the oldest are ended."""
 
 
 def _told(counts: dict[Kind, int]) -> Callable[[CallbackOptions], list[Observation]]:
-    """Tells a count when it is asked for: adding to a counter of the SDK for each message costs as much as the message."""
+    """A callback that observes counts: adding to an SDK counter for each message would cost as much as the message."""
 
     def observe(_options: CallbackOptions) -> list[Observation]:
         return [Observation(count, _OF_KIND[kind]) for kind, count in counts.items() if count]
@@ -59,20 +59,20 @@ def _told(counts: dict[Kind, int]) -> Callable[[CallbackOptions], list[Observati
 
 @dataclass(slots=True)
 class _DeviceLeg:
-    """A conversation's way to one device."""
+    """A conversation's span and counts for one device."""
 
     send: Stage
     unix_offset_us: int
-    """From the relay's clock to the wall clock, when it began."""
+    """Wall clock minus the relay's clock, when it began."""
     last_sent_us: int
-    """By the relay's clock."""
+    """Time on the relay's clock."""
     payloads: dict[Kind, int] = field(default_factory=lambda: dict.fromkeys(Kind, 0))
     bytes: dict[Kind, int] = field(default_factory=lambda: dict.fromkeys(Kind, 0))
 
 
 @dataclass(slots=True)
 class _RelayTrail:
-    """A conversation's way through the relay."""
+    """A conversation's spans and counts."""
 
     receive: Stage
     context: Context
@@ -84,13 +84,13 @@ class _RelayTrail:
 
 
 def _counts(taken: _DeviceLeg | _RelayTrail) -> dict[str, int]:
-    """What a span tells of each kind."""
+    """Span attributes with the counts of each kind."""
     counted = {"payloads": taken.payloads, "bytes": taken.bytes}
     return {f"avatar.{kind.value}.{what}": counts[kind] for kind in Kind for what, counts in counted.items()}
 
 
 class RelayTelemetry(RelayObserver):
-    """The relay's observer that traces and measures. Lives on the relay's event loop."""
+    """Observer that records spans and metrics. Belongs to the relay's event loop."""
 
     def __init__(self, telemetry: Telemetry, unix_time_us: Callable[[], int]) -> None:
         """`unix_time_us` is the relay's wall clock."""
@@ -122,7 +122,7 @@ class RelayTelemetry(RelayObserver):
         self._meter.create_observable_gauge("avatar.relay.certificate.expires_in", [tell], "s", "Until the relay's certificate expires")
 
     def begin(self, open_: ConversationOpen) -> ConversationOpen:
-        """Begin a conversation's trail; gives back the `open` whose context puts the device's spans under ours."""
+        """Begin a conversation's spans; returns the `open` with a trace context that makes the device's spans children."""
         attributes = {CONVERSATION_ID: open_.conversation_id, "avatar.pacing": open_.pacing.value}
         parent = parent_from(open_.trace_context)
         receive = Stage(self._tracer, "relay.receive", parent, self._now(), kind=SpanKind.CONSUMER, attributes=attributes)
@@ -133,7 +133,7 @@ class RelayTelemetry(RelayObserver):
         return replace(open_, trace_context=context) if context.traceparent else open_
 
     def notice(self, notice: Notice) -> None:
-        """Count, and note it on the spans that it concerns."""
+        """Count the notice, and record it on its spans."""
         match notice:
             case ConversationOpened(open_, publisher_id, device_ids):
                 if trail := self._trails.get(open_.conversation_id):
@@ -158,7 +158,7 @@ class RelayTelemetry(RelayObserver):
                 self._faults.add(1, {REASON: fault.reason.value, "avatar.leg": leg})
 
     def payloads_received(self, notice: PayloadsReceived) -> None:
-        """Count."""
+        """Count received payloads."""
         conversation_id, kind, payloads, size_bytes = notice
         self._received[kind] += size_bytes
         if trail := self._trails.get(conversation_id):
@@ -166,7 +166,7 @@ class RelayTelemetry(RelayObserver):
             trail.bytes[kind] += size_bytes
 
     def payloads_sent(self, device_id: str, conversation_id: str, batches: Sequence[PayloadBatch], now_us: int) -> None:
-        """Count; the first of a device ends `relay.queue` and begins `relay.send`."""
+        """Count sent payloads; the first to a device ends `relay.queue` and begins `relay.send`."""
         first = batches[0]
         if self._messages % TIMED_EVERY == 0:
             self._queued.record((now_us - first.received_us) * 1e-6, _OF_KIND[first.kind])
@@ -185,7 +185,7 @@ class RelayTelemetry(RelayObserver):
             self._trace_payloads(trail, batches, now_us)
 
     def tick(self) -> None:
-        """Begin the next segments of spans that have lasted long."""
+        """Begin the next segments of long spans."""
         now = self._now()
         for trail in self._trails.values():
             if trail.receiving:
@@ -194,7 +194,7 @@ class RelayTelemetry(RelayObserver):
                 leg.send.tick(now)
 
     def close(self) -> None:
-        """End all spans that are still going, so that they are exported."""
+        """End all open spans, so that they are exported."""
         while self._trails:
             self._close(self._trails.popitem()[1], "SHUTDOWN")
 
@@ -210,7 +210,7 @@ class RelayTelemetry(RelayObserver):
                     leg.send.event(f"player.{type(body).__name__.lower()}", self._now(), {DEVICE_ID: event.device_id})
 
     def _drop(self, trail: _RelayTrail | None, event: PlayerEvent, body: Dropped) -> None:
-        """Count, and leave a span: what was dropped must be seen."""
+        """Count dropped payloads and record a span, so that they are visible in traces."""
         self._dropped.add(body.payloads, {KIND: body.kind.value, REASON: body.reason})
         what = {CONVERSATION_ID: event.conversation_id, DEVICE_ID: event.device_id, KIND: body.kind.value, REASON: body.reason}
         counts = {"avatar.payloads": body.payloads, "avatar.bytes": body.bytes}
@@ -219,7 +219,7 @@ class RelayTelemetry(RelayObserver):
         Stage(self._tracer, "relay.drop", parent, now, attributes={**what, **counts}).end(now)
 
     def _finish(self, trail: _RelayTrail | None, device_id: str, body: Finished) -> None:
-        """End the device's spans; the last device's end is the trail's. Without a device it is a group's summary."""
+        """End the device's spans, and the conversation's with the last device. Ignores a group's summary, which has no device."""
         if not device_id:
             return
         self._finished.add(1, {REASON: body.reason, "avatar.interrupted": body.interrupted})

@@ -1,4 +1,4 @@
-"""One worker: a relay that a supervisor started. `python -m relay_server.worker FLAGS`, with its assignment on standard input."""
+"""A worker: a relay started by a supervisor as `python -m relay_server.worker FLAGS`, with its assignment on standard input."""
 
 from __future__ import annotations
 
@@ -17,15 +17,15 @@ _PR_SET_PDEATHSIG = 1
 
 
 def main() -> None:
-    """Run it; it ends with its supervisor."""
+    """Run the worker; it is killed when its supervisor ends."""
     ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
     with errors_in_one_line("relay-server", ConfigError, OSError):
         prepare_process(os.environ)
         assignment = decode_assignment(sys.stdin.buffer.read())
-        if os.getppid() != assignment.supervisor:  # it ended before its end could be told
+        if os.getppid() != assignment.supervisor:  # the supervisor ended before prctl took effect
             return
         config = assignment.of(load_config(build_parser().parse_args(), os.environ))
-        threading.current_thread().name = f"worker-{assignment.number}"  # what the log calls it
+        threading.current_thread().name = f"worker-{assignment.number}"  # its name in the log
         run_relay(config)
 
 

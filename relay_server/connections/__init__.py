@@ -1,1 +1,1 @@
-"""Where devices, publishers and watchers are served: the cores' effects performed on their streams."""
+"""Streams of devices, publishers and watchers: passes their messages to the core and performs its effects."""

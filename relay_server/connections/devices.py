@@ -1,4 +1,4 @@
-"""The devices' ports: who is attached, who took over from whom, who fell silent. What they send goes to `DeviceReports`."""
+"""Ports of devices: attachment, takeover, heartbeats and silence. Their messages go to `DeviceReports`."""
 
 from __future__ import annotations
 
@@ -19,31 +19,31 @@ from relay_server.core.session import Session
 from relay_server.observer import RelayObserver
 
 PHASE_STEP = 0.618
-"""The golden ratio's: wherever a sequence of phases stops, they are spread evenly."""
+"""Golden ratio: spreads the phases of any number of devices evenly."""
 
 
 PING_WITH_MEDIA_US = 250_000
-"""A ping that is due so soon goes with media, if the device takes them as one message: a message of its own costs much more."""
+"""A ping due within this time is sent with media, if the device supports joined messages: a separate message costs much more."""
 
 
 class DevicePort(Port[Outgoing | JoinedMessages]):
-    """One device's stream. Made by `Relay.connect_device`."""
+    """One device's stream. Created by `Relay.connect_device`."""
 
     def __init__(self, devices: Devices) -> None:
         super().__init__()
         self._devices = devices
         self.session: Session | None = None
-        """Known after hello."""
+        """Set by hello."""
         self.heard_us = 0
-        """When the device said something last."""
+        """Time of the device's last message."""
         self.next_ping_us = 0
         self.due_us = 0
-        """When it is to be looked after next, unless a conversation begins or ends before."""
+        """Time of its next check, unless a conversation begins or ends before."""
         self.busy_us: int | None = None
-        """Since when it is pinged at the usual pace; None while it is idle, and pinged rarely."""
+        """When pings at the normal interval began; None while it is idle and pinged rarely."""
 
     async def send(self, message: ToRelayFromDevice, *, alone: bool = True) -> None:
-        """Say something; `alone`: it is not one of several that came as one. Raises `PeerError` if the message ends the stream."""
+        """Handle a message from the device; `alone`: it was not joined with others. Raises `PeerError` if it ends the stream."""
         if self.fault is not None:
             self.check_open()
         self._devices.take(self, message, alone=alone)
@@ -60,7 +60,7 @@ class DevicePort(Port[Outgoing | JoinedMessages]):
         return farewell
 
     def _joined(self, session: Session, first: Outgoing) -> Outgoing | JoinedMessages:
-        """A message with those that wait behind it, but with no second one of media: that is as large as one may be."""
+        """Join `first` with the messages queued after it, but at most one media message, which may have the maximum size."""
         messages = [first]
         has_media = isinstance(first, MediaMessage)
         while len(messages) < MAX_JOINED_WITH_DEVICE and (session.outbox.control_waits or not has_media):
@@ -71,12 +71,12 @@ class DevicePort(Port[Outgoing | JoinedMessages]):
         return JoinedMessages(messages) if len(messages) > 1 else messages[0]
 
     def close(self) -> None:
-        """The device's stream is gone: its lease begins. Harmless when repeated."""
+        """The device's stream is closed: its lease begins. Idempotent."""
         self._devices.leave(self)
 
 
 class Devices:
-    """Serves the ports of all devices. `credit_due` is called with a conversation of which enough left to return its publisher's credit."""
+    """Serves the ports of all devices. `credit_due` is called with the id of a conversation whose publisher is owed credit."""
 
     def __init__(
         self,
@@ -97,18 +97,18 @@ class Devices:
         self._perform = perform
         self._credit_due = credit_due
         self.ports: dict[str, DevicePort] = {}
-        """Of the devices that are attached, by their id."""
+        """Ports of attached devices, by device id."""
         self.stale: Callable[[str, str], None] | None = None
-        """Is told a device that comes back from another relay although its session is here, and why that is over."""
+        """Called with the id of a device that returns from another relay, and the reason why its session here is stale."""
         self._late_us = 0
-        """How late this program was in the last second."""
+        """How late this program was in about the last second, in µs."""
         self._phase = 0.0
-        """Of a heartbeat: where the last device's pings fall."""
+        """Phase of the last device's pings within a heartbeat, 0 to 1."""
 
     # --- what ports ask --------------------------------------------------------------------------------------------
 
     def take(self, port: DevicePort, message: ToRelayFromDevice, *, alone: bool) -> None:
-        """Take a message; `alone`: see `DevicePort.send`. Raises `PeerError` if it ends the stream."""
+        """Handle a message; `alone`: see `DevicePort.send`. Raises `PeerError` if it ends the stream."""
         port.heard_us = self._clocks.now_us()
         session = port.session
         match message:
@@ -120,9 +120,9 @@ class Devices:
                 session.outbox.put(self._clocks.pong(message))
                 if alone:
                     port.wake()
-            case Pong():  # the device reads the clocks; here it tells what came
+            case Pong():  # its clock readings are for the device; here it confirms received media
                 session.flight.answered(message.ping_id, port.heard_us, late_us=self._late_us)
-                if session.flight.wants_ping:  # the window became smaller than what left behind that ping
+                if session.flight.wants_ping:  # the window is now smaller than the media sent after that ping
                     session.ping(port.heard_us)
                 if session.outbox.changed:
                     port.wake()
@@ -132,7 +132,7 @@ class Devices:
                     port.end()  # goodbye
 
     def next_for(self, port: DevicePort, session: Session) -> Outgoing | None:
-        """What to send now; None if nothing may be."""
+        """The next message to send; None if nothing may be sent now."""
         now_us = self._clocks.now_us()
         if session.flight.is_narrow and (conversation_id := self._reports.yield_motion(session, now_us)):
             self._credit_due(conversation_id)
@@ -149,7 +149,7 @@ class Devices:
                     self._credit_due(cid)
                 if now_us >= port.next_ping_us - PING_WITH_MEDIA_US and session.hello.takes_joined:
                     port.next_ping_us = max(port.next_ping_us, now_us) + self._config.heartbeat_us
-                    if not session.outbox.control_waits:  # else this media itself made a ping due
+                    if not session.outbox.control_waits:  # otherwise this media has queued a ping already
                         session.ping(now_us)
             case Ping():
                 return Ping(message.ping_id, now_us)
@@ -158,7 +158,7 @@ class Devices:
         return message
 
     def leave(self, port: DevicePort) -> None:
-        """The stream is gone."""
+        """Handle a closed stream."""
         port.end()
         session, port.session = port.session, None
         if session is not None and self.ports.get(session.device_id) is port:
@@ -170,11 +170,14 @@ class Devices:
 
     @property
     def count(self) -> int:
-        """Devices that are attached."""
+        """Number of attached devices."""
         return len(self.ports)
 
     def look_after(self, step: int, steps: int, *, late_us: int) -> None:
-        """Ping, and drop who is silent or reads nothing: each device at one of so many steps. `late_us`: how late this comes."""
+        """Ping devices, and end streams that are silent or not read. Each step of `steps` covers a part of the devices.
+
+        `late_us`: how late this call is.
+        """
         self._late_us = max(late_us, self._late_us)
         now_us = self._clocks.now_us()
         for port in list(self.ports.values())[step::steps]:
@@ -184,24 +187,24 @@ class Devices:
                 self._look_after(port, session, now_us)
 
     def tick(self) -> None:
-        """End sessions whose lease ran out. Comes when each device was looked after."""
+        """End sessions whose lease has expired. Called after the last step of `look_after`."""
         self._late_us //= 2
         self._perform(self._reports.tick(self._clocks.now_us()))
 
     def heard_us(self, device_id: str, now_us: int) -> int:
-        """When an attached device said something last; `now_us` for one that is not."""
+        """Time of an attached device's last message; `now_us` if it is not attached."""
         port = self.ports.get(device_id)
         return now_us if port is None else port.heard_us
 
     def hand_over(self, device_id: str) -> None:
-        """The device has a stream at another relay: the one here ends."""
+        """End the stream of a device that now has one at another relay."""
         port = self.ports.pop(device_id, None)
         if port is not None:
             port.session = None
             port.give_way(f"device {device_id}")
 
     def go_away(self) -> None:
-        """Tell all that the relay is draining."""
+        """Notify all devices that the relay is draining."""
         for port in self.ports.values():
             if port.session is not None:
                 port.session.outbox.put(GoAway("drain", RETRY_AFTER_MS))
@@ -240,7 +243,7 @@ class Devices:
         silent_us = now_us - max(port.heard_us, port.busy_us or 0)
         if silent_us > timeout_us:
             text = f"device {session.device_id} said nothing for {silent_us // 1_000} ms"
-            port.end(Fault(Reason.PEER_SILENT, text))  # no hint: it may be back at once, and each has a wait of its own
+            port.end(Fault(Reason.PEER_SILENT, text))  # no retry hint: it may reconnect at once, with its own backoff
         elif session.outbox.overrun:
             text = f"device {session.device_id} reads too slowly: too many messages wait; it may attach again"
             port.end(Fault(Reason.LIMIT_REACHED, text, retry_after_ms=RETRY_AFTER_MS))
@@ -255,9 +258,9 @@ class Devices:
         port.due_us = min(port.next_ping_us, now_us + timeout_us - silent_us, now_us + self._config.peer_timeout_us - answer_us)
 
     def _pace(self, port: DevicePort, session: Session, now_us: int) -> tuple[int, int]:
-        """The heartbeat and the longest silence of a device, in µs: longer ones while it has no conversation, if it can do that.
+        """The heartbeat and timeout of a device, in µs: longer while it has no conversation, if it supports that.
 
-        When a conversation begins it is pinged at once, and its silence counts from then on.
+        When a conversation begins, the device is pinged at once, and its silence is measured from then.
         """
         config = self._config
         if session.deliveries or not session.hello.slow_when_idle or config.idle_heartbeat_us <= config.heartbeat_us:
@@ -269,6 +272,6 @@ class Devices:
         return config.idle_heartbeat_us, max(config.peer_timeout_us, IDLE_BEATS * config.idle_heartbeat_us)
 
     def _part_of(self, heartbeat_us: int) -> int:
-        """Where in a heartbeat a device's pings fall from its second one on; the first comes at once."""
+        """The delay in µs from a device's first ping, which is sent at once, to its second: spreads devices over the heartbeat."""
         self._phase = (self._phase + PHASE_STEP) % 1.0
         return round(self._phase * heartbeat_us)

@@ -1,6 +1,6 @@
-"""The tick: media may wait a little, so that what comes within it leaves in one message, and all devices are served in one go.
+"""The media tick: delays media briefly, so that media received within it is sent in one message, to all devices at once.
 
-One timer for all devices, on a grid, and only while media waits.
+One timer for all devices, at multiples of the tick, only while media waits.
 """
 
 from __future__ import annotations
@@ -12,14 +12,14 @@ from relay_server.connections.ports import Port
 
 
 class MediaTick:
-    """Belongs to the running event loop. Wakes each port that media waits for once a tick."""
+    """Wakes each port with waiting media once a tick. Belongs to the running event loop."""
 
     def __init__(self, tick_us: int) -> None:
         self._tick_s = tick_us / 1e6
         self._waiting: dict[Port[Any], None] = {}
 
     def wake(self, port: Port[Any]) -> None:
-        """Media waits for this port."""
+        """Wake this port at the next tick."""
         if not self._waiting:
             loop = asyncio.get_running_loop()
             loop.call_at((loop.time() // self._tick_s + 1) * self._tick_s, self._go)

@@ -1,6 +1,7 @@
-"""What the streams of publishers and devices have in common, whether they come over gRPC or from within the process.
+"""Base class for the streams of publishers and devices, over gRPC or within the process.
 
-A port belongs to one stream. One task may `send` while another `receive`s. Ports hold no rules: they ask `Publishers` or `Devices`.
+A port belongs to one stream. One task may `send` while another `receive`s. Ports contain no rules: they delegate to `Publishers` or
+`Devices`.
 """
 
 from __future__ import annotations
@@ -15,40 +16,40 @@ from avatar_relay.messages import GoAway
 from avatar_relay.reasons import Fault, Reason
 
 M = TypeVar("M")
-"""What the relay sends on a stream."""
+"""Type of the messages that the relay sends on a stream."""
 
 RETRY_AFTER_MS = 1_000
-"""How long a peer that is turned away should wait."""
+"""Retry delay for a refused peer."""
 
 
 def do_nothing() -> None:
-    """Nobody sends yet, or any more."""
+    """The `wake` of a port without a sender."""
 
 
 class Port(ABC, Generic[M]):
-    """A stream that the relay may end, and a signal that something is to be sent."""
+    """A stream that the relay can end, with a signal that messages are to be sent."""
 
     def __init__(self) -> None:
         self.fault: Fault | None = None
-        """Why the relay ended the stream; None if it ended well."""
+        """Why the relay ended the stream; None if without a fault."""
         self.ended = False
         self.farewell: GoAway | None = None
-        """Said last, in place of what still waits."""
+        """The last message, sent instead of the queued ones."""
         self.wake: Callable[[], None] = do_nothing
-        """Called when there may be something to send, or the stream was ended. Set by the one that sends."""
+        """Called when there may be a message to send, or the stream was ended. Set by the sender."""
 
     async def receive(self) -> M | GoAway | None:
-        """The next message for the peer; None when the relay ended the stream. Safe to cancel."""
+        """The next message for the peer; None after the relay ended the stream. Safe to cancel."""
         while (message := self.next()) is None and not self.ended:
             await self.changed()
         return message
 
     @abstractmethod
     def next(self) -> M | GoAway | None:
-        """The next message for the peer; None if there is none now, or if the relay ended the stream. Says the farewell, once."""
+        """The next message for the peer; None if there is none now, or the relay ended the stream. Returns the farewell once."""
 
     def changed(self) -> asyncio.Future[None]:
-        """Is done when there may be something to send, or the stream was ended. For one task, after `next` gave nothing."""
+        """A future that is done when there may be a message to send, or the stream was ended. For one task, after `next` returned None."""
         waiter = asyncio.get_running_loop().create_future()
 
         def resolve() -> None:
@@ -60,16 +61,16 @@ class Port(ABC, Generic[M]):
 
     @abstractmethod
     def close(self) -> None:
-        """The peer is gone: its lease begins. Harmless when repeated."""
+        """The peer is gone: its lease begins. Idempotent."""
 
     def end(self, fault: Fault | None = None) -> None:
-        """End the stream: `receive` gives what is still to be said, then None."""
+        """End the stream: `receive` returns the remaining messages, then None."""
         if not self.ended:
             self.ended, self.fault = True, fault
         self.wake()
 
     def give_way(self, peer: str) -> None:
-        """End the stream of `peer`: it has a new one."""
+        """End the stream because `peer` has a new one."""
         self.farewell = GoAway("replaced", RETRY_AFTER_MS)
         self.end(Fault(Reason.REPLACED, f"another stream of {peer} took over"))
 

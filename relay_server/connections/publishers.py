@@ -1,4 +1,4 @@
-"""The publishers' ports: who is connected, who took over from whom, who is gone. What they send goes to `PublisherCommands`."""
+"""Ports of publishers: connection, takeover and leases. Their messages go to `PublisherCommands`."""
 
 from __future__ import annotations
 
@@ -22,30 +22,30 @@ from relay_server.core.registry import PublisherRecord, Registry
 
 
 class PublisherPort(Port[ToPublisher]):
-    """One publisher's stream. Made by `Relay.connect_publisher`."""
+    """One publisher's stream. Created by `Relay.connect_publisher`."""
 
     def __init__(self, publishers: Publishers, owner: str) -> None:
         super().__init__()
         self._publishers = publishers
         self.owner = owner
-        """The identity that the stream belongs to; empty if there is none."""
+        """The stream's identity; empty if there is none."""
         self.publisher: PublisherRecord | None = None
-        """Known after the first message."""
+        """Set by the first message."""
         self.said_all = False
-        """Nothing more comes on the stream, but it is still told."""
+        """The publisher has half-closed the stream; messages are still sent to it."""
         self.heard_us = 0
-        """When the publisher said something last."""
+        """Time of the publisher's last message."""
         self.leaves_us: int | None = None
-        """When what it left open is to be ended; None if that is done, or not due."""
+        """When its open conversations will be ended; None if done or not scheduled."""
         self.lease_us = publishers.lease_us
-        """How long what it left open is kept when the stream is gone."""
+        """How long its conversations stay open after the stream closed, in µs."""
         self.room = asyncio.Event()
-        """Set when media left for a device."""
+        """Set when media was sent to a device."""
 
     async def send(self, message: AtRelay) -> None:
-        """Say something. Waits while the relay can take no more media of a stream without hello; safe to cancel then.
+        """Handle a message from the publisher. Blocks a stream without hello while too much media is queued; safe to cancel then.
 
-        Raises `PeerError` if the message ends the stream. Faults of a conversation come by `receive` instead.
+        Raises `PeerError` if the message ends the stream. Faults of a conversation are reported by `receive` instead.
         """
         if self.fault is not None:
             self.check_open()
@@ -64,15 +64,15 @@ class PublisherPort(Port[ToPublisher]):
         return farewell
 
     def finish_sending(self) -> None:
-        """Nothing more will be sent: open conversations are ended, and the stream ends when they are finished."""
+        """Half-close the stream: open conversations are ended, and the stream ends when they have finished."""
         self._publishers.leave(self, said_all=True)
 
     def close(self) -> None:
-        """The publisher went away: its lease begins. Harmless when repeated."""
+        """The publisher's stream is closed: its lease begins. Idempotent."""
         self._publishers.leave(self, said_all=False)
 
     def end(self, fault: Fault | None = None) -> None:
-        """End the stream, also for a `send` that waits."""
+        """End the stream, and unblock a waiting `send`."""
         super().end(fault)
         self.room.set()
 
@@ -104,12 +104,12 @@ class Publishers:
         self._perform = perform
         self._ports: dict[str, PublisherPort] = {}
         self.lease_us = config.publisher_lease_us
-        """Of a publisher whose stream is gone."""
+        """Lease of a publisher whose stream closed."""
 
     # --- what ports ask----------------------------------------------------------------------------------------------
 
     def take(self, port: PublisherPort, message: AtRelay) -> None:
-        """Take a message. Raises `PeerError` if it ends the stream."""
+        """Handle a message. Raises `PeerError` if it ends the stream."""
         port.heard_us = self._clocks.now_us()
         if isinstance(message, PublisherHello):
             self._welcome(port, message)
@@ -127,7 +127,7 @@ class Publishers:
         return self._commands.blocked(publisher, message)
 
     def leave(self, port: PublisherPort, *, said_all: bool) -> None:
-        """The stream is gone, or (`said_all`) nothing more comes on it."""
+        """Handle a closed stream, or if `said_all`, a half-closed one."""
         publisher = port.publisher
         if publisher is None or self._ports.get(publisher.key) is not port:
             port.end()
@@ -146,26 +146,26 @@ class Publishers:
     # --- what the relay does with them -----------------------------------------------------------------------------
 
     def faulty(self, port: PublisherPort, conversation_id: str, fault: Fault, *, opens: bool) -> None:
-        """A message about a conversation could not be read; `opens`: it was to open it."""
+        """Handle an unreadable message about a conversation; `opens`: it was an `open`."""
         publisher = port.publisher or self._take_by_hand(port)
         self._perform(self._commands.faulty(publisher, conversation_id, fault, opens=opens))
 
     def refuse(self, port: PublisherPort, fault: Fault, device_id: str) -> None:
-        """What was asked of a device is not done; the publisher is told, and the stream lives."""
+        """Report a refused request to a device; the stream stays open."""
         publisher = port.publisher or self._take_by_hand(port)
         self._perform(report_fault(publisher.key, "", fault, device_id))
 
     def known(self) -> tuple[PublisherRecord, ...]:
-        """All publishers, connected or within their lease. To look at, not to touch."""
+        """All publishers, connected or within their lease. Read-only."""
         return tuple(self._registry.publishers.values())
 
     def parts_of(self, port: PublisherPort) -> tuple[str, ...]:
-        """Conversations of a publisher of which other relays have devices, too."""
+        """Ids of a publisher's conversations that also have devices at other relays."""
         ids = () if port.publisher is None else sorted(port.publisher.conversations)
         return tuple(conversation_id for conversation_id in ids if self._registry.conversations[conversation_id].is_part)
 
     def tick(self) -> None:
-        """Drop what nobody opened, who is silent, and publishers whose lease ran out."""
+        """Drop unopened media, end silent streams, and remove publishers whose lease has expired."""
         now_us = self._clocks.now_us()
         for plugged in list(self._ports.values()):
             if plugged.publisher is not None and not plugged.ended:
@@ -178,7 +178,7 @@ class Publishers:
                 self._forget(publisher, lost=True)
 
     def tell(self, key: str, message: ToPublisher) -> None:
-        """Say something to a publisher, or keep it for its return."""
+        """Send a message to a publisher, or queue it until the publisher reconnects."""
         publisher = self._registry.publishers.get(key)
         if publisher is None:
             return
@@ -189,17 +189,17 @@ class Publishers:
             self._end_when_told_all(publisher)
 
     def make_room(self, key: str) -> None:
-        """Media of this publisher left for a device: a `send` that waits may try again."""
+        """Unblock a waiting `send`, after media of this publisher was sent to a device."""
         if (port := self._ports.get(key)) is not None:
             port.room.set()
 
     def cut(self, key: str, fault: Fault) -> None:
-        """End a publisher's stream; it may come back."""
+        """End a publisher's stream; it may reconnect."""
         if (port := self._ports.get(key)) is not None:
             port.end(fault)
 
     def go_away(self) -> None:
-        """Tell all that the relay is draining."""
+        """Notify all publishers that the relay is draining."""
         for key in self._ports:
             self.tell(key, GoAway("drain", RETRY_AFTER_MS))
 
@@ -260,7 +260,7 @@ class Publishers:
         return publisher
 
     def _look_after(self, port: PublisherPort, publisher: PublisherRecord, now_us: int) -> None:
-        """End the stream of a publisher that fell silent; its lease begins then. Streams by hand may pause, finished ones do."""
+        """End the stream of a silent publisher; its lease then begins. Streams without hello, and half-closed ones, may be silent."""
         silent_us = now_us - port.heard_us
         if silent_us > self._config.peer_timeout_us and not publisher.by_hand and not port.said_all:
             text = f"publisher {publisher.key} said nothing for {silent_us // 1_000} ms; one that said hello pings at each heartbeat"
@@ -272,8 +272,8 @@ class Publishers:
         port.wake()
 
     def _let_leave(self, port: PublisherPort, publisher: PublisherRecord) -> None:
-        """End what a publisher left open. A stream whose connection broke looks at first like one on which all was said, so
-        a publisher that can come back is given its lease."""
+        """End a publisher's open conversations if that is due. A broken connection first looks like a half-closed stream, so
+        a publisher that can reconnect is given its lease."""
         if port.leaves_us is None or self._clocks.now_us() < port.leaves_us:
             return
         port.leaves_us = None

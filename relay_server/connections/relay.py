@@ -1,10 +1,10 @@
-"""The relay: connects ports to the cores, performs effects, keeps time. One event loop; not thread-safe.
+"""The relay: connects ports to the core, performs its effects and runs its timers. One event loop; not thread-safe.
 
     publisher ── port ── Publishers ── ConversationOpener, PublisherCommands ─┐
     device ───── port ── Devices ───── DeviceReports ─────────────────────────┼─ Registry: Session (outbox), Conversation, PublisherRecord
     operator ─────────── Relay ─────── OperatorCommands ──────────────────────┘
 
-The left half waits and has clocks; the right half is pure and answers with effects, which come back here.
+The left half does I/O and reads clocks; the right half is pure and returns effects, which are performed here.
 """
 
 from __future__ import annotations
@@ -48,17 +48,17 @@ from relay_server.observer import RelayObserver
 logger = logging.getLogger(__name__)
 
 STREAMS_END_US = 1_000_000
-"""How long streams may take to end after the relay ended them."""
+"""Time for streams to close after the relay ended them."""
 TICK_S = 0.25
-"""How often leases, heartbeats and held media are looked after."""
+"""Interval of the checks of leases, heartbeats and held media."""
 MAX_STEPS = 5
-"""A tick looks after a part of the devices at a time: what is said to all at once holds up everybody's media."""
+"""Steps per tick, each for a part of the devices: pinging all at once would delay media."""
 
 
 class Relay:
-    """Publishers and devices connect here by ports. `run` must run beside them.
+    """Connects publishers and devices by ports. `run` must run at the same time.
 
-    `encode` makes a payload's bytes on the wire, once for all devices.
+    `encode` returns a payload's bytes on the wire; called once for all devices.
     """
 
     def __init__(
@@ -71,18 +71,18 @@ class Relay:
         observer: RelayObserver | None = None,
         publisher_token: Callable[[str], str] | None = None,
     ) -> None:
-        """`publisher_token`: a publisher's session token by its key, where other relays are to know it too; else each is drawn."""
+        """`publisher_token` returns a publisher's session token from its key, if other relays must know it; by default it is random."""
         self.config = config
         self.limits = limits_of(config)
         self.drain_asked = asyncio.Event()
-        """Set when someone asked to take the relay out of service."""
+        """Set when a drain was requested."""
         self._drain_grace_us = config.drain_grace_us
         self._moved = asyncio.Event()
-        """Set whenever something happened that watchers would see."""
+        """Set after each notice for watchers."""
         self._clocks = clocks
         self.observer = observer or RelayObserver()
         self.watchers: set[EventWatcher] = set()
-        """Who looks on; see `watch`."""
+        """The current watchers; see `watch`."""
         self._watches = Shares("watches", MAX_WATCHERS, MAX_WATCHERS_PER_IDENTITY)
         registry = self._registry = Registry(config.groups)
         self.operator = OperatorCommands(registry, self._perform)
@@ -106,28 +106,28 @@ class Relay:
     # --- ports -----------------------------------------------------------------------------------------------------
 
     def connect_publisher(self, owner: str = "") -> PublisherPort:
-        """A new publisher's stream, of the identity `owner`."""
+        """Create the port of a publisher's stream, for the identity `owner`."""
         return PublisherPort(self.publishers, owner)
 
     def connect_device(self) -> DevicePort:
-        """A new device's stream."""
+        """Create the port of a device's stream."""
         return DevicePort(self._devices)
 
     def report(self, conversation_id: str, fault: Fault) -> None:
-        """Whoever publishes within this process says what is wrong with a conversation; watchers and the observer are told."""
+        """Report a fault of a conversation from a publisher in this process, to watchers and the observer."""
         conversation = self._registry.conversations.get(conversation_id)
         devices = ("",) if conversation is None else conversation.device_ids
         self._perform([ConversationFaulted(conversation_id, device_id, fault) for device_id in devices])
 
     def stream_failed(self, leg: str, fault: Fault) -> None:
-        """A stream on `leg` ends with a fault."""
+        """Log and count a stream on `leg` that ended with a fault."""
         logger.info("%s stream ends: %s: %s", leg, fault.reason, fault.text)
         self.observer.notice(StreamFailed(leg, fault))
 
     # --- life ------------------------------------------------------------------------------------------------------
 
     async def run(self) -> None:
-        """Look after leases and heartbeats until cancelled."""
+        """Check leases and heartbeats until cancelled."""
         while True:
             steps = min(MAX_STEPS, self._devices.count) or 1
             for step in range(steps):
@@ -136,8 +136,8 @@ class Relay:
                 self.tick(step, steps, late_us=self._clocks.now_us() - due_us)
 
     def tick(self, step: int = 0, steps: int = 1, *, late_us: int = 0) -> None:
-        """What the time brings: pings and silent devices, a part of them at each of so many steps; with the last, leases that end, silent
-        publishers, media that nobody opened. `late_us`: how late it comes."""
+        """Run the timers: pings and silent devices, a part of them at each of `steps`; at the last step also expired leases, silent
+        publishers and unopened media. `late_us`: how late this call is."""
         self._devices.look_after(step, steps, late_us=late_us)
         if step < steps - 1:
             return
@@ -146,10 +146,10 @@ class Relay:
         self.observer.tick()
 
     async def drain(self, grace_us: int | None = None, *, hand_over: bool = False) -> int:
-        """Open nothing new, let conversations finish within the grace, then end all streams; returns how many were left.
+        """Accept no new conversations, let the others finish within the grace, then end all streams; returns how many were left.
 
-        Those are handed back: their publishers are told, and may open them again at another relay. What streams take to end
-        (`STREAMS_END_US`) is part of the grace. `hand_over`: other relays take the devices, each as soon as it has no conversation.
+        The publishers of those are notified, and may reopen them at another relay. The time for streams to close
+        (`STREAMS_END_US`) is part of the grace. `hand_over`: end each device's stream once it has no conversation, as other relays take it.
         """
         self._opener.draining = self._reports.draining = True
         self.publishers.go_away()
@@ -173,14 +173,14 @@ class Relay:
         return left
 
     def ask_to_drain(self, grace_us: int) -> int:
-        """Ask the program to drain, within `grace_us` or, where it is 0, the configured grace; returns the conversations left."""
+        """Request a drain within `grace_us`, or the configured grace if it is 0; returns the number of open conversations."""
         self._drain_grace_us = grace_us or self._drain_grace_us
         self.drain_asked.set()
         return len(self._registry.conversations)
 
     @contextmanager
     def watch(self, device_ids: frozenset[str], owner: str = "") -> Iterator[EventWatcher]:
-        """Look on as `owner`: what happens to these devices, or to all where empty. Raises `RequestError` if too many watch."""
+        """Watch these devices for `owner`; an empty set means all. Raises `RequestError` if there are too many watchers."""
         with self._watches.place(owner):
             watcher = EventWatcher(device_ids)
             self.watchers.add(watcher)
@@ -192,11 +192,11 @@ class Relay:
     # --- for a cluster ---------------------------------------------------------------------------------------------
 
     def has(self, device_id: str) -> bool:
-        """Whether a device has its session here."""
+        """Whether a device has a session at this relay."""
         return device_id in self._registry.sessions
 
     def silence_us(self, device_id: str) -> tuple[bool, int] | None:
-        """Whether a device that has its session here is attached, and how long ago it was heard; None for others."""
+        """Whether a device is attached, and the time in µs since its last message or its detachment; None without a session here."""
         session = self._registry.sessions.get(device_id)
         if session is None:
             return None
@@ -207,7 +207,7 @@ class Relay:
 
     @property
     def in_cluster(self) -> bool:
-        """Whether a device that comes with another relay's token may have gone on there: what is here of it is handed over then."""
+        """Whether the relay is in a cluster: a stale session is then handed over if its device returns with another relay's token."""
         return self._devices.stale is not None
 
     @in_cluster.setter
@@ -215,7 +215,7 @@ class Relay:
         self._devices.stale = self.hand_over if value else None
 
     def hand_over(self, device_id: str, why: str) -> None:
-        """Another relay has the device now. Publishers whose conversations it takes along are cut off, and find it there."""
+        """Release a device that is now at another relay. The streams of its conversations' publishers end; they reconnect to it there."""
         session = self._registry.sessions.get(device_id)
         if session is not None:
             self._devices.hand_over(device_id)
@@ -227,11 +227,11 @@ class Relay:
     # --- for operators ---------------------------------------------------------------------------------------------
 
     def sessions(self) -> tuple[Session, ...]:
-        """All sessions, sorted by device. To look at, not to touch."""
+        """All sessions, sorted by device id. Read-only."""
         return tuple(session for _, session in sorted(self._registry.sessions.items()))
 
     def lease_remaining_us(self, session: Session) -> int:
-        """How long a device that is away is still waited for; 0 while it is attached."""
+        """Remaining lease in µs of a device that is away; 0 while it is attached."""
         return 0 if session.attached else max(0, session.expires_at_us - self._clocks.now_us())
 
     # --- effects ---------------------------------------------------------------------------------------------------
@@ -269,7 +269,7 @@ def _drawn(random_bytes: Callable[[int], bytes]) -> Callable[[str], str]:
 
 
 def limits_of(config: RelayConfig) -> Limits:
-    """What peers are told that this relay keeps to."""
+    """The limits that this relay announces to peers."""
     return Limits(
         max_payload_bytes=MAX_PAYLOAD_BYTES,
         max_message_bytes=MAX_MESSAGE_BYTES,

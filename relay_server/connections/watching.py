@@ -1,4 +1,4 @@
-"""Shows watchers what happens: a bounded queue for each, that counts what a slow one misses."""
+"""Event watchers: a bounded queue for each, which counts the notices that a slow watcher misses."""
 
 from __future__ import annotations
 
@@ -9,15 +9,15 @@ from dataclasses import dataclass
 from relay_server.core.events import ConversationEnded, ConversationFaulted, ConversationOpened, PlayerTold, Shown
 
 MAX_WATCHED = 1_024
-"""Notices that may wait for one watcher; beyond that the newest are missed, and counted."""
+"""Limit on notices queued for one watcher; beyond it new ones are dropped and counted."""
 MAX_WATCHED_BYTES = 512 << 10
-"""… and what they take in memory, about."""
+"""Limit on their approximate size in memory."""
 MAX_WATCHERS, MAX_WATCHERS_PER_IDENTITY = 64, 8
 
 
 @dataclass(frozen=True, slots=True)
 class Watched:
-    """A notice, and when it was: wall clock, µs since the Unix epoch. `missed` notices are missing before it."""
+    """A notice with its time: wall clock, µs since the Unix epoch. If `notice` is None, `missed` notices were dropped here."""
 
     unix_time_us: int
     device_id: str
@@ -26,7 +26,7 @@ class Watched:
 
 
 class EventWatcher:
-    """One who looks on. `device_ids` is empty for all devices."""
+    """One watcher of device events. Empty `device_ids` means all devices."""
 
     def __init__(self, device_ids: frozenset[str]) -> None:
         self._device_ids = device_ids
@@ -37,7 +37,7 @@ class EventWatcher:
         self._ended = False
 
     def show(self, unix_time_us: int, notice: Shown) -> None:
-        """Offer a notice, once for each device that it concerns."""
+        """Queue a notice, once for each device that it concerns."""
         for device_id in _devices_of(notice):
             self._show(unix_time_us, device_id, notice)
 
@@ -56,12 +56,12 @@ class EventWatcher:
         self._ready.set()
 
     def end(self) -> None:
-        """No more will come."""
+        """End the watch after the queued notices."""
         self._ended = True
         self._ready.set()
 
     async def receive(self) -> Watched | None:
-        """The next notice; None when no more will come. Safe to cancel."""
+        """The next notice; None if no more follow. Safe to cancel."""
         while not self._queue:
             if self._ended:
                 return None
@@ -73,7 +73,7 @@ class EventWatcher:
 
 
 def _size_of(notice: Shown) -> int:
-    """The memory that a notice takes, about."""
+    """The approximate size of a notice in memory."""
     match notice:
         case ConversationOpened(open=open_) if open_.motion_format is not None:
             return 512 + 128 * len(open_.motion_format.blendshape_names)
@@ -84,7 +84,7 @@ def _size_of(notice: Shown) -> int:
 
 
 def _devices_of(notice: Shown) -> tuple[str, ...]:
-    """The devices that a notice concerns; one empty name if it is no single one's."""
+    """The devices that a notice concerns; one empty id if it concerns no single device."""
     match notice:
         case ConversationOpened() | ConversationEnded():
             return notice.device_ids

@@ -94,10 +94,7 @@ class Session:
         return bool(token) and any([hmac.compare_digest(token.encode(), mine.encode()) for mine in known])
 
     def inherit(self, before: Session) -> None:
-        """Take over the conversations of the session `before` that were not announced to the device.
-
-        Does nothing if the device restarted with other codecs, motion encodings or buffers.
-        """
+        """Take over conversations of `before` not announced to the device, unless its codecs, motion encodings or buffers changed."""
         now, then = [(session.hello.codecs, session.hello.motion_encodings, session._buffer) for session in (self, before)]
         if now != then:
             return

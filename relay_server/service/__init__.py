@@ -1,1 +1,1 @@
-"""The relay over gRPC: one module for each service. Protobuf and grpc end here."""
+"""The relay's gRPC services, one module each. `connections` and `core` use neither protobuf nor grpc."""

@@ -1,4 +1,4 @@
-"""AdminService: for a person with grpcurl, and for `relayctl`."""
+"""AdminService, for `relayctl` and grpcurl."""
 
 from __future__ import annotations
 
@@ -40,12 +40,12 @@ from relay_server.sources.source import NamedSpeech, TextSpeech, VoiceWish
 NAME = pb.DESCRIPTOR.services_by_name["AdminService"].full_name
 
 WATCH_HEARTBEAT_S = 2.0
-"""A watcher who asks for heartbeats gets one after so long without an event."""
+"""A watcher that requests heartbeats gets one after this time without an event."""
 Write = Callable[[Message], Awaitable[None]]
 
 
 class Speech(Protocol):
-    """Lets devices speak."""
+    """Makes devices speak."""
 
     async def speak(
         self,
@@ -56,22 +56,22 @@ class Speech(Protocol):
         expression: Expression = AS_MOTION_SAYS,
         owner: str = "",
     ) -> tuple[str, str]:
-        """Begin to speak for the identity `owner`.
+        """Start to speak on `target`, for the identity `owner`.
 
-        Returns conversation and trace id (empty while tracing is off). Raises `FaultError` if it cannot.
+        Returns the conversation id and trace id (empty if tracing is off). Raises `FaultError` if it fails.
         """
         ...
 
 
 Pair = Callable[[pb.PairDeviceRequest], Awaitable[pb.PairDeviceResponse]]
-"""Lets a device in that waits for it. Raises `RequestError` if it cannot."""
+"""Pairs a waiting device. Raises `RequestError` if it fails."""
 
 
 class AdminService:
-    """Looks at devices and steers them."""
+    """Lists, watches and controls devices."""
 
     def __init__(self, relay: Relay, speech: Speech, pair: Pair | None = None) -> None:
-        """Without `pair` no device can be paired here."""
+        """Without `pair`, `PairDevice` fails."""
         self._relay = relay
         self._speech = speech
         self._pair = pair
@@ -203,7 +203,7 @@ class AdminService:
         return pb.UpdateDeviceResponse()
 
     async def watch_events(self, request: pb.WatchEventsRequest, write: Write) -> None:
-        """`WatchEvents`: until the caller or the relay ends it."""
+        """`WatchEvents`: runs until the caller or the relay ends it."""
         if len(request.device_ids) > MAX_NAMES:
             text = f"{len(request.device_ids)} devices; at most {MAX_NAMES} are watched by name: name none to watch all"
             raise RequestError(Fault(Reason.MESSAGE_INVALID, text, "device_ids"))
@@ -267,7 +267,7 @@ def may_reach(device_id: str) -> bool:
 
 
 def check_reach(*targets: str, field: str = "device_id") -> None:
-    """Raise `RequestError` if the caller may not reach all of these."""
+    """Raise `RequestError` if the caller may not reach one of the targets."""
     if (refusal := current_caller().target_refusal(targets, field)) is not None:
         raise RequestError(refusal)
 

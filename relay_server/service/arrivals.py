@@ -1,4 +1,4 @@
-"""Bounds how many requests arrive at once. Belongs to one event loop; not thread-safe."""
+"""Limits how many requests are read at once. Belongs to one event loop; not thread-safe."""
 
 from __future__ import annotations
 
@@ -11,19 +11,19 @@ from avatar_relay.errors import PeerError
 from avatar_relay.reasons import Fault, Reason
 
 ARRIVING_AT_ONCE = 4
-"""gRPC keeps up to `GRPC_MAX_RECEIVE_BYTES` (8 MiB) of each request that is being read and has not fully arrived. An honest request is
-in one packet with its headers and is read within a millisecond, so that four at a time serve thousands in a second."""
+"""gRPC buffers up to `GRPC_MAX_RECEIVE_BYTES` (8 MiB) of each request that is being read and is incomplete. A normal request is
+in one packet with its headers and is read within a millisecond, so four at a time serve thousands a second."""
 ARRIVING_PER_CALLER = 2
-"""One caller leaves room for others."""
+"""Limit for one caller, so that others have room."""
 WAITING_PER_CALLER = 256
-"""Unread requests cost the transport's window each (64 KiB)."""
+"""Limit on unread requests of one caller; each occupies a transport window (64 KiB)."""
 RETRY_MS = 1_000
 
 
 class Arrivals:
-    """Places for requests that are being read. Callers that wait for one take turns; of one caller's requests the newest is first.
+    """Places for requests being read. Waiting callers take turns; of one caller's requests the newest is first.
 
-    So a request that is sent whole does not wait behind a crowd of half-sent ones from the same address.
+    So a complete request does not wait behind many incomplete ones from the same address.
     """
 
     def __init__(self, at_once: int = ARRIVING_AT_ONCE, per_caller: int = ARRIVING_PER_CALLER, waiting: int = WAITING_PER_CALLER) -> None:
@@ -35,7 +35,7 @@ class Arrivals:
 
     @asynccontextmanager
     async def place(self, caller: str) -> AsyncIterator[None]:
-        """Hold a place for the block, after waiting for it. Raises `PeerError` if too many of this caller wait. Cancellable."""
+        """Wait for a place and hold it during the block. Raises `PeerError` if too many requests of this caller wait. Cancellable."""
         if self._is_free(caller):
             self._held[caller] += 1
         else:
@@ -46,7 +46,7 @@ class Arrivals:
             self._release(caller)
 
     def wanted_from(self, caller: str) -> bool:
-        """Whether somebody waits for a place that `caller` holds."""
+        """Whether another request waits for a place that `caller` holds."""
         return caller in self._waiting or (self._held.total() >= self._at_once and bool(self._waiting))
 
     def _is_free(self, caller: str) -> bool:
@@ -63,7 +63,7 @@ class Arrivals:
             await turn
         except asyncio.CancelledError:
             if not turn.cancelled():
-                self._release(caller)  # the place was given at the same moment
+                self._release(caller)  # the place was granted at the same moment
             elif turn in queue:
                 queue.remove(turn)
                 if not queue:

@@ -1,9 +1,9 @@
-"""Handlers made by hand, because requests are parsed and media is encoded by us, not by grpc.
+"""Method handlers that parse requests and encode media themselves, instead of grpc.
 
-Parsed by us: grpc answers bytes that are no message with UNKNOWN or INTERNAL, although it is the caller's fault, and its
-own size limit comes without our reason. Encoded by us: media leaves in the bytes that it came in, and where it does not leave whole,
-a payload is serialized once and spliced into the message of each device that gets it.
-Errors of requests (`FaultError`) become the RPC's status in `RequestInterceptor`, which stands before all handlers.
+Parsing: grpc answers unparsable bytes with UNKNOWN or INTERNAL, although it is the caller's fault, and its
+own size limit carries no reason of ours. Encoding: media is sent in the bytes in which it arrived; if a message is not sent whole,
+each payload is serialized once and spliced into the message for each device.
+`RequestInterceptor`, which wraps all handlers, converts request errors (`FaultError`) to the RPC's status.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ def check_size(data: bytes, most: int) -> None:
 
 
 def parse(type_: type[Request], data: bytes, most: int = MAX_REQUEST_BYTES) -> Request:
-    """Read a message of at most so many bytes. Raises `PeerError` if it is too large, or none."""
+    """Parse a message of at most `most` bytes. Raises `PeerError` if it is too large or cannot be parsed."""
     if len(data) > most:
         check_size(data, most)
     try:
@@ -46,7 +46,7 @@ def parse(type_: type[Request], data: bytes, most: int = MAX_REQUEST_BYTES) -> R
 
 
 def bidirectional(behaviour: Callable[[Context], Awaitable[None]]) -> Any:
-    """A handler that reads and writes bytes by `context.read` and `context.write`."""
+    """A bidirectional handler that reads and writes bytes by `context.read` and `context.write`."""
 
     async def handle(_unused: object, context: Context) -> None:
         await behaviour(context)
@@ -55,7 +55,7 @@ def bidirectional(behaviour: Callable[[Context], Awaitable[None]]) -> Any:
 
 
 def unary(type_: type[Request], behaviour: Callable[[Request], Awaitable[Message]]) -> Any:
-    """A handler of one request and one response."""
+    """A handler with one request and one response."""
 
     async def handle(data: bytes, _context: Context) -> bytes:
         return (await behaviour(parse(type_, data))).SerializeToString()
@@ -64,7 +64,7 @@ def unary(type_: type[Request], behaviour: Callable[[Request], Awaitable[Message
 
 
 def server_stream(type_: type[Request], behaviour: Callable[[Request, Callable[[Message], Awaitable[None]]], Awaitable[None]]) -> Any:
-    """A handler of one request and many responses, which it hands to the function that it is given."""
+    """A handler with one request and many responses; `behaviour` is given a function that writes a response."""
 
     async def handle(data: bytes, context: Context) -> None:
         async def write(response: Message) -> None:
@@ -76,5 +76,5 @@ def server_stream(type_: type[Request], behaviour: Callable[[Request, Callable[[
 
 
 def service(name: str, handlers: dict[str, Any]) -> Any:
-    """The handlers of one service."""
+    """The generic handler of one service, from its method handlers by name."""
     return grpc.method_handlers_generic_handler(name, handlers)

@@ -1,8 +1,8 @@
-"""Ends connections of strangers that are too many, or begin too many RPCs.
+"""Ends connections without an admitted caller if there are too many, or if they begin too many RPCs.
 
-gRPC offers neither a list of a server's connections nor a way to end one. They are found among this process's descriptors, as sockets
-whose own port is one that the relay listens on, and are shut down; gRPC then sees that its peer is gone. Linux only: without `/proc`
-nothing is ended.
+gRPC has no API to list a server's connections or to end one. They are found among this process's descriptors, as sockets
+whose local port is one that the relay listens on, and are shut down; gRPC then detects that the peer is gone. Linux only: without `/proc`
+no connection is ended.
 """
 
 from __future__ import annotations
@@ -27,29 +27,29 @@ logger = logging.getLogger(__name__)
 
 SWEEP_S = 1.0
 BUSY_SWEEP_S = 0.1
-"""How soon the next sweep follows one that ended connections."""
+"""Interval after a sweep that ended connections."""
 FOLDER = "/proc/self/fd"
 FILES = 128
-"""Descriptors that connections leave to files, pipes and our own connections."""
+"""Descriptors reserved for files, pipes and outgoing connections."""
 
 
 def raise_descriptor_limit() -> int:
-    """Raise this process's soft limit of descriptors to its hard one; returns the limit that holds now."""
+    """Raise this process's soft descriptor limit to the hard limit; returns the resulting limit."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     try:
         resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
-    except (OSError, ValueError):  # macOS has a lower limit than it says
+    except (OSError, ValueError):  # macOS reports a higher limit than it allows
         return soft
     return hard
 
 
 def max_connections(descriptors: int, servers: int) -> int:
-    """Connections of each of so many servers, of which known callers always keep half: `max_strangers` is at most a quarter."""
+    """The connection limit of each server. Half is always left to admitted callers, as at most a quarter may be strangers."""
     return max(16, (min(descriptors, 1 << 20) - FILES) // servers)
 
 
 class ConnectionWatch:
-    """Watches the connections of a relay. Belongs to one event loop: a thread of its own would wait for the interpreter at each call."""
+    """Watches the connections of a relay. Belongs to one event loop: a separate thread would wait for the GIL at each call."""
 
     def __init__(self, rules: ConnectionRules, now_us: Callable[[], int]) -> None:
         self._rules = rules
@@ -57,18 +57,18 @@ class ConnectionWatch:
         self._log = RefusalLog(logger, now_us)
         self._ports: frozenset[int] = frozenset()
         self._seen: dict[int, tuple[int, Connection | None]] = {}
-        """By number: the socket's inode, and the connection where it is one of ours."""
+        """By descriptor number: the socket's inode, and its connection if it is one to the relay."""
         self._ended: set[tuple[int, int]] = set()
         self._count = 0
         self._null = self._spare = -1
-        """Held while this runs. A socket is put on the number `_spare` to be shut down, so that this works when none is left."""
+        """Open while this runs. A socket is duplicated to descriptor `_spare` for shutdown, which works even if no descriptor is free."""
 
     def listen_on(self, addresses: Iterable[str]) -> None:
-        """These are the relay's own HOST:PORT."""
+        """Set the relay's own addresses, each HOST:PORT."""
         self._ports = frozenset(int(address.rpartition(":")[2]) for address in addresses)
 
     async def run(self) -> None:
-        """Sweep until cancelled. Nothing is ended while this does not run."""
+        """Sweep until cancelled. No connection is ended while this is not running."""
         self._null, self._spare = os.open(os.devnull, os.O_RDONLY), os.open(os.devnull, os.O_RDONLY)
         try:
             while True:
@@ -80,7 +80,7 @@ class ConnectionWatch:
             self._null = self._spare = -1
 
     def sweep(self) -> int:
-        """End the connections that are too many; returns how many those were."""
+        """End excess connections; returns how many were ended."""
         self._look()
         connections = [connection for _, connection in self._seen.values() if connection is not None]
         ended = [connection for connection in self._rules.excess(connections, self._now_us()) if self._end(connection)]
@@ -90,7 +90,7 @@ class ConnectionWatch:
         return len(ended)
 
     def begin(self, peer: str) -> bool:
-        """An RPC of gRPC's `peer` begins; returns False if its connection was ended for beginning too many."""
+        """Count a new RPC of gRPC's `peer`; returns False if it has begun too many and its connection was ended."""
         endpoint = endpoint_of(peer)
         if self._rules.begin(endpoint, self._now_us()):
             return True
@@ -100,14 +100,14 @@ class ConnectionWatch:
         return False
 
     def cut(self, peer: str) -> None:
-        """End the connection of gRPC's `peer`, unless it is a proxy's, which carries others as well."""
+        """End the connection of gRPC's `peer`, unless it is a proxy's, which also carries other callers."""
         endpoint = endpoint_of(peer)
         if not self._rules.is_exempt(endpoint, self._now_us()):
             self._end_endpoint(endpoint)
 
     @contextmanager
     def known(self, peer: str) -> Iterator[None]:
-        """The caller of an RPC is admitted, and stays for the block."""
+        """Count the peer's connection as admitted during the block."""
         endpoint = endpoint_of(peer)
         self._rules.admit(endpoint, self._now_us())
         try:
@@ -118,7 +118,7 @@ class ConnectionWatch:
     # --- sockets ---------------------------------------------------------------------------------------------------
 
     def _look(self) -> None:
-        """Bring `_seen` up to date."""
+        """Update `_seen` from this process's descriptors."""
         seen: dict[int, tuple[int, Connection | None]] = {}
         for number in _numbers():
             try:
@@ -133,7 +133,7 @@ class ConnectionWatch:
         self._ended &= {(number, inode) for number, (inode, _) in seen.items()}
 
     def _connection(self, number: int, inode: int) -> Connection | None:
-        """The connection behind a descriptor; None if it is something else."""
+        """The connection of a descriptor; None if it is not one to the relay."""
         try:
             borrowed = socket.socket(fileno=number)
         except OSError:
@@ -150,7 +150,7 @@ class ConnectionWatch:
         return Connection(number, inode, endpoint_of(f"ip:[{host}]:{port}"), self._count)
 
     def _end_endpoint(self, endpoint: Endpoint) -> bool:
-        """End the connection of an endpoint; False if it is none, or was ended before."""
+        """End the connection of an endpoint; False if there is none, or it was ended before."""
         found = self._find(endpoint)
         if found is None:
             self._look()
@@ -164,7 +164,7 @@ class ConnectionWatch:
         return None
 
     def _end(self, connection: Connection, *, deaf: bool = False) -> bool:
-        """Shut a connection down. Its number may be another socket's by now, so it is held while it is compared."""
+        """Shut down a connection. Its descriptor may have been reused, so it is duplicated and its inode compared first."""
         mark = connection.number, connection.inode
         if mark in self._ended:
             return False
@@ -180,14 +180,14 @@ class ConnectionWatch:
                     held.detach()
             finally:
                 os.dup2(self._null, self._spare, inheritable=False)
-        except OSError:  # its peer was faster
+        except OSError:  # the peer closed it first
             return False
         self._ended.add(mark)
         return True
 
 
 def _shut_down(held: socket.socket, *, deaf: bool) -> None:
-    """End a connection. `deaf`: nothing more of it is taken, and what has come is thrown away: gRPC would still serve it."""
+    """Shut down a socket. `deaf`: also discard received and future data, which gRPC would otherwise still process."""
     if deaf:
         with suppress(OSError):
             held.setsockopt(socket.SOL_SOCKET, _SO_ATTACH_FILTER, struct.pack("HP", 1, ctypes.addressof(_DROP_ALL)))
@@ -198,16 +198,16 @@ def _shut_down(held: socket.socket, *, deaf: bool) -> None:
 
 
 _SO_ATTACH_FILTER = 26
-"""Linux's; the `socket` module has no name for it."""
+"""Linux constant without a name in the `socket` module."""
 _DROP_ALL = ctypes.create_string_buffer(struct.pack("HBBI", 0x06, 0, 0, 0), 8)
 """A BPF program of one instruction: return 0, which drops each packet."""
 
 
 def _numbers() -> Iterable[int]:
-    """The numbers of this process's descriptors."""
+    """This process's descriptor numbers."""
     try:
         return [int(name) for name in os.listdir(FOLDER)]
     except FileNotFoundError:
         return ()
-    except OSError:  # none is left for the listing, so that nearly all numbers are in use
+    except OSError:  # no descriptor is free for the listing, so nearly all numbers are in use
         return range(resource.getrlimit(resource.RLIMIT_NOFILE)[0])

@@ -1,4 +1,4 @@
-"""DeviceService: a device's stream."""
+"""DeviceService: the streams of devices."""
 
 from __future__ import annotations
 
@@ -25,11 +25,12 @@ from relay_server.service.write_watch import WriteWatch
 NAME = pb.DESCRIPTOR.services_by_name["DeviceService"].full_name
 LEG = "device"
 GREETED_AFTER_S = 0.002
-"""A stream that is cancelled as soon as it stands takes nothing over, and is sent nothing: grpc.aio never frees a write that fails."""
+"""Delay of `welcome`, so that a stream cancelled at once does not replace the current one, and nothing is written to it: grpc.aio
+never frees a failed write."""
 
 
 class DeviceService:
-    """Joins devices to the relay."""
+    """Connects devices to the relay."""
 
     def __init__(self, relay: Relay) -> None:
         self._relay = relay
@@ -61,7 +62,7 @@ class DeviceService:
 
 
 def encode(message: Outgoing | JoinedMessages) -> bytes:
-    """A message as bytes; payloads were encoded before."""
+    """Encode a message; its payloads are already encoded."""
     if isinstance(message, JoinedMessages):
         return wire.join_attach_responses(map(encode, message.messages))
     if isinstance(message, MediaMessage):

@@ -1,4 +1,4 @@
-"""The gRPC servers of a relay: one for all, or one for devices and publishers and one for operators; what both share."""
+"""The gRPC servers of a relay: one for everything, or one for devices and publishers and one for operators."""
 
 from __future__ import annotations
 
@@ -26,9 +26,9 @@ from relay_server.service.requests import RequestReader
 logger = logging.getLogger(__name__)
 
 MAX_CONCURRENT_STREAMS = 1_024
-"""Of one connection; gRPC's own default is no limit. Clients hold back what goes beyond it. Behind one connection of a proxy there may be
-hundreds of devices and publishers, each with one long stream, and people with `relayctl`: ten times 100. Streams that are not read
-hold the transport's window each, 64 KiB, so that one connection holds 64 MiB at most."""
+"""Limit for one connection; gRPC's default is unlimited. Clients delay further streams. One connection of a proxy may carry
+hundreds of devices and publishers, each with one long stream, and `relayctl`. Each unread stream
+occupies a transport window of 64 KiB, so one connection occupies at most 64 MiB."""
 OPTIONS: tuple[tuple[str, int], ...] = (
     ("grpc.max_receive_message_length", GRPC_MAX_RECEIVE_BYTES),
     ("grpc.max_send_message_length", GRPC_MAX_RECEIVE_BYTES),
@@ -36,27 +36,27 @@ OPTIONS: tuple[tuple[str, int], ...] = (
     ("grpc.keepalive_timeout_ms", 5_000),
     ("grpc.keepalive_permit_without_calls", 1),
     ("grpc.http2.min_ping_interval_without_data_ms", 5_000),
-    ("grpc.http2.max_ping_strikes", 0),  # a client that pings more often is not thrown out for it
+    ("grpc.http2.max_ping_strikes", 0),  # do not disconnect a client that pings more often
     ("grpc.max_concurrent_streams", MAX_CONCURRENT_STREAMS),
-    ("grpc.server_handshake_timeout_ms", 5_000),  # TLS and HTTP/2; gRPC's own default is two minutes
-    ("grpc.max_connection_idle_ms", 60_000),  # without a stream
+    ("grpc.server_handshake_timeout_ms", 5_000),  # TLS and HTTP/2; gRPC's default is two minutes
+    ("grpc.max_connection_idle_ms", 60_000),  # time without a stream
     ("grpc.max_metadata_size", 8 << 10),
     ("grpc.absolute_max_metadata_size", 16 << 10),
-    ("grpc.http2.bdp_probe", 0),  # it lets a fast caller send megabytes to streams that nobody reads yet: refused, or waiting
+    ("grpc.http2.bdp_probe", 0),  # it allows a fast caller to send megabytes to unread streams that are refused or waiting
 )
 SERVING = health_pb2.HealthCheckResponse.SERVING
 NOT_SERVING = health_pb2.HealthCheckResponse.NOT_SERVING
 
 
 class KnownHealth(health.aio.HealthServicer):  # type: ignore[misc]  # the library has no types
-    """Health of the services that are here: the library keeps each name that was ever watched."""
+    """Health service for known service names only: the library would keep every name that was ever watched."""
 
     def __init__(self, names: Collection[str]) -> None:
         super().__init__()
         self._names = names
 
     async def Watch(self, request: Any, context: Any) -> None:
-        """As the contract has it, but for an unknown name it ends with its one answer."""
+        """`Watch`, as specified, except that for an unknown name it ends after one response."""
         if request.service in self._names:
             await super().Watch(request, context)
         else:
@@ -64,7 +64,7 @@ class KnownHealth(health.aio.HealthServicer):  # type: ignore[misc]  # the libra
 
 
 class GrpcServers:
-    """Where a relay can be reached, and who is let in there.
+    """The gRPC servers of a relay, with admission.
 
     `services` are for devices and publishers, `admin` for operators: each a name and its handlers.
     """
@@ -80,7 +80,7 @@ class GrpcServers:
         connections: int,
         unix_s: Callable[[], int],
     ) -> None:
-        """`watch` is told of all RPCs and addresses; each server takes at most so many `connections`.
+        """`watch` is notified of all RPCs and addresses; each server accepts at most `connections` connections.
 
         Raises `ConfigError` if the certificate cannot be used. Needs a running event loop.
         """
@@ -111,9 +111,9 @@ class GrpcServers:
         return addresses
 
     async def run(self) -> None:
-        """Watch the servers until cancelled. Returns or raises where one ends before `stop`.
+        """Watch the servers until cancelled. Returns or raises if one ends before `stop`.
 
-        Cancel it after `stop`: grpc.aio's own wait must not be cancelled, it takes the server's end with it.
+        Cancel it only after `stop`: cancelling grpc.aio's own wait also cancels the server's shutdown.
         """
         waits = [asyncio.create_task(server.wait_for_termination()) for server, _, _ in self._servers]
         done, _ = await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
@@ -123,13 +123,13 @@ class GrpcServers:
             await asyncio.get_running_loop().create_future()
 
     async def stop(self, grace_s: float) -> None:
-        """End all streams, within the grace."""
+        """Stop the servers; streams end within the grace."""
         self._stopping = True
         for server, _, _ in self._servers:
             await server.stop(grace_s)
 
     async def tell_health(self, status: health_pb2.HealthCheckResponse.ServingStatus) -> None:
-        """One status for each service."""
+        """Set the health status of all services."""
         for name in self._names:
             await self._health.set(name, status)
 
@@ -164,7 +164,7 @@ class GrpcServers:
         return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
 
     def _say_who_may_enter(self, addresses: list[str]) -> None:
-        """One line: an open relay must not be one by oversight."""
+        """Log addresses and access control in one line, so that an open relay is not overlooked."""
         who = "everybody who reaches it" if self._guard is None else "identities of the access file"
         how = "in plaintext" if self.certificate is None else "over TLS"
         where = ", operators at ".join(addresses)

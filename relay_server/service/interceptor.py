@@ -1,7 +1,7 @@
-"""Stands before every RPC of every service: admits its caller, then reads and parses its requests.
+"""Server interceptor for all RPCs: admits the caller, then reads and parses its requests.
 
-gRPC itself reads a unary request before any interceptor's handler runs, so that a stranger's half-sent requests fill the memory, and
-answers undecodable bytes with UNKNOWN and a traceback. Here every handler is request-streaming for gRPC; on the wire that is the same.
+gRPC reads a unary request before any interceptor's handler runs, so that partial requests of unknown callers could fill the memory, and
+answers unparsable bytes with UNKNOWN and a traceback. Here every handler is request-streaming for gRPC; the wire format is the same.
 """
 
 from __future__ import annotations
@@ -25,20 +25,20 @@ from relay_server.service.requests import RequestReader, parse_request
 from relay_server.service.streams import FIRST_READ
 
 Admit = Callable[[str, Context], AbstractAsyncContextManager[AdmittedAs]]
-"""Admits the caller of a method for a block, or aborts the RPC; gives what the caller's requests are counted by."""
+"""Context manager that admits the caller of a method, or aborts the RPC; yields the name by which its requests are counted."""
 
 
 @asynccontextmanager
 async def admit_everybody(_method: str, context: Context) -> AsyncIterator[AdmittedAs]:
-    """For a relay without an access file."""
+    """Admit all callers, for a relay without an access file; they are counted by address."""
     yield AdmittedAs(host_of(context.peer()), known=True)
 
 
 class RequestInterceptor(grpc.aio.ServerInterceptor):
-    """Makes each handler a stream of bytes, entered after admission. Belongs to one event loop."""
+    """Wraps each handler as a stream of bytes, called after admission. Belongs to one event loop."""
 
     def __init__(self, admit: Admit, reader: RequestReader, watch: ConnectionWatch) -> None:
-        """`watch` counts each RPC for its connection, and ends the connection of a stranger that begins too many."""
+        """`watch` counts each RPC for its connection, and ends the connection of an unadmitted caller that begins too many."""
         self._admit = admit
         self._reader = reader
         self._watch = watch
@@ -46,7 +46,7 @@ class RequestInterceptor(grpc.aio.ServerInterceptor):
     async def intercept_service(
         self, continuation: Callable[[grpc.HandlerCallDetails], Awaitable[Any]], details: grpc.HandlerCallDetails
     ) -> Any:
-        """The handler of an RPC behind admission. One that calls a method which is not there is counted, too."""
+        """Return the handler of an RPC, wrapped in admission. Calls of unknown methods are counted too."""
         handler = await continuation(details)
 
         async def call(_requests: object, context: Context) -> None:
@@ -91,7 +91,7 @@ class RequestInterceptor(grpc.aio.ServerInterceptor):
 
 
 async def _respond(answer: Any, handler: Any, context: Context) -> None:
-    """Send what a behaviour gives: a generator's responses, or a coroutine's one; a streaming coroutine has written its own."""
+    """Send the responses: those of a generator, or the one of a coroutine. A streaming coroutine writes its responses itself."""
     if inspect.isasyncgen(answer):
         async with aclosing(answer):
             async for response in answer:

@@ -1,7 +1,7 @@
-"""PairingService: devices without credentials wait here until an operator lets one in by its code.
+"""PairingService: devices without credentials wait here until an operator pairs one by its code.
 
-What a stranger can do is wait, and answer when an operator has named it. The operator's call drives the exchange: the relay proves first
-that it knows the code, then the device, and only then a token is made. An exchange that fails ends the device's stream.
+An unknown device can only wait, and answer after an operator has named it. The operator's call drives the exchange: first the relay
+proves that it knows the code, then the device does, and only then a token is created. A failed exchange ends the device's stream.
 """
 
 from __future__ import annotations
@@ -34,12 +34,12 @@ logger = logging.getLogger(__name__)
 
 NAME = pb.DESCRIPTOR.services_by_name["PairingService"].full_name
 MAX_BYTES = 1_024
-"""Of a message of a stranger."""
+"""Maximum size of a message from an unpaired device."""
 _WRONG = "the code is wrong, or the device shows another one by now"
 
 
 class PairingPort(Port[pb.PairResponse]):
-    """One device's stream. What it says is taken only if it is waited for."""
+    """One device's stream. Its messages are accepted only when expected."""
 
     def __init__(self, desk: PairingDesk[PairingPort]) -> None:
         super().__init__()
@@ -49,7 +49,7 @@ class PairingPort(Port[pb.PairResponse]):
         self._answer: asyncio.Future[pb.PairRequest] | None = None
 
     def take(self, request: pb.PairRequest) -> None:
-        """The device says something. Raises `PeerError` if nothing was asked."""
+        """Handle a message from the device. Raises `PeerError` if none is expected."""
         said = request.WhichOneof("message")
         if said == "wait" and not self.joined:
             if not is_valid_id(request.wait.name):
@@ -63,12 +63,12 @@ class PairingPort(Port[pb.PairResponse]):
             raise PeerError(Fault(Reason.MESSAGE_INVALID, "nothing was asked", said or "message"))
 
     def say(self, response: pb.PairResponse) -> None:
-        """Say something to the device."""
+        """Send a message to the device."""
         self._said = response
         self.wake()
 
     async def ask(self, response: pb.PairResponse, field: str) -> Any:
-        """Say something and wait for the answer `field`. Raises `RequestError` if none comes, or another one."""
+        """Send a message and wait for the answer `field`. Raises `RequestError` if there is no answer within `STEP_S`, or another one."""
         self._answer = asyncio.get_running_loop().create_future()
         self.say(response)
         try:
@@ -91,11 +91,11 @@ class PairingPort(Port[pb.PairResponse]):
         self.end()
         if self._answer is not None and not self._answer.done():
             self._answer.set_exception(RequestError(Fault(Reason.PAIRING_FAILED, _WRONG)))
-            self._answer.exception()  # nobody may be waiting
+            self._answer.exception()  # mark as retrieved: there may be no waiter
 
 
 class PairingService:
-    """Lets devices in. Belongs to one event loop."""
+    """Pairs devices. Belongs to one event loop."""
 
     def __init__(
         self,
@@ -106,7 +106,7 @@ class PairingService:
         random_bytes: Callable[[int], bytes],
         authorities: bytes = b"",
     ) -> None:
-        """`certificate_sha256` gives that of the relay's own certificate (DER); `authorities` (PEM) are handed to devices."""
+        """`certificate_sha256` returns the hash of the relay's certificate (DER); `authorities` (PEM) are sent to devices."""
         self._devices = devices
         self._certificate_sha256 = certificate_sha256
         self._now_us = now_us
@@ -121,7 +121,7 @@ class PairingService:
         return service(NAME, {"Pair": bidirectional(self.wait)})
 
     async def wait(self, context: Context) -> None:
-        """`Pair`: one device waits."""
+        """`Pair`: carries the stream of one waiting device."""
         port = PairingPort(self._desk)
 
         def look() -> None:
@@ -142,7 +142,7 @@ class PairingService:
             looking.cancel()
 
     async def pair(self, request: admin_pb.PairDeviceRequest) -> admin_pb.PairDeviceResponse:
-        """`AdminService.PairDevice`, for the caller. Raises `RequestError`; the code is told to nobody."""
+        """`AdminService.PairDevice`, for the current caller. Raises `RequestError`. The code is never passed on or logged."""
         device_id = request.device_id or request.name
         if not is_code(request.code):
             raise RequestError(Fault(Reason.MESSAGE_INVALID, "a code has six digits", "code"))
@@ -187,7 +187,7 @@ class PairingService:
 
 
 def offers_pairing(config: RelayConfig) -> bool:
-    """Whether a relay of these settings lets devices pair. Raises `ConfigError` if it is asked for and cannot be."""
+    """Whether a relay with these settings supports pairing. Raises `ConfigError` if it is set to on and a requirement is missing."""
     if config.pairing == "off":
         return False
     missing = ""

@@ -1,4 +1,4 @@
-"""PublisherService: a backend's stream, spoken by our library or typed by hand."""
+"""PublisherService: the streams of backends, from the publisher library or grpcurl."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ LEG = "publisher"
 
 
 class PublisherService:
-    """Takes conversations from backends."""
+    """Connects publishers to the relay."""
 
     def __init__(self, relay: Relay) -> None:
         self._relay = relay
@@ -36,7 +36,7 @@ class PublisherService:
         return service(NAME, {"Publish": bidirectional(self.publish)})
 
     async def publish(self, context: Context) -> None:
-        """`Publish`: carries one publisher's stream. A fault of one conversation is answered in it."""
+        """`Publish`: carries one publisher's stream. Faults of a conversation are reported in-band."""
         relay, caller = self._relay, current_caller()
         port = relay.connect_publisher(caller.key)
 
@@ -62,7 +62,7 @@ class PublisherService:
 
 
 def allowed(relay: Relay, port: PublisherPort, caller: Caller, message: AtRelay | None) -> AtRelay | None:
-    """A message other than media, if its caller may say it; None for one that was refused in-band, or is not known."""
+    """Check a message other than media against the caller's permissions; None if it was refused in-band, or is unknown."""
     match message:
         case None:
             relay.observer.notice(MessageUnknown(LEG))
@@ -79,11 +79,11 @@ def allowed(relay: Relay, port: PublisherPort, caller: Caller, message: AtRelay 
 
 
 def encode(message: ToPublisher) -> bytes:
-    """A message as bytes."""
+    """Encode a message."""
     data: bytes = wire.publish_response_to_wire(message).SerializeToString()
     return data
 
 
 def without_trace(message: PublishOpen) -> PublishOpen:
-    """A conversation whose trace begins here: who is not trusted decides neither what is sampled nor where it is filed."""
+    """Drop the trace context, so that the trace begins here: an untrusted caller cannot control sampling or the trace id."""
     return replace(message, open=replace(message.open, trace_context=TraceContext()))

@@ -1,8 +1,8 @@
-"""Reads the requests of unary and server-streaming RPCs, and of foreign services' streams, within bounds of memory and time.
+"""Reads requests of unary and server-streaming RPCs, and of third-party services' streams, with bounded memory and time.
 
-gRPC keeps what has arrived of a request, up to 8 MiB, while a read of it is under way, and nothing but the end of the RPC stops that
-read. So few are read at once (`Arrivals`), each has a deadline, and one that takes long makes room for others.
-A read that is under way is never cancelled: grpc.aio loses its memory for good (grpc#43360). It ends with its RPC.
+gRPC buffers up to 8 MiB of a partly received request during a read, and only the end of the RPC stops that
+read. So few requests are read at once (`Arrivals`), each has a deadline, and a slow one gives way to others.
+A pending read is never cancelled, because grpc.aio would leak its memory (grpc#43360). It ends with its RPC.
 """
 
 from __future__ import annotations
@@ -23,15 +23,15 @@ from relay_server.service.calls import check_size
 from relay_server.service.streams import CANCELLATION_SHOWS_WITHIN_S
 
 REQUEST_WITHIN_S = 5.0
-"""How long a request may take to arrive, its wait for a place included."""
+"""How long a request may take to arrive, including its wait for a place."""
 FIRST_WAITING_PER_CALLER = 1_024
-"""Streams that wait with their first message: all devices of a site come back at once, and on an open relay they are one caller."""
+"""Limit on streams waiting for their first read: all devices of a site may reconnect at once, as one caller without access control."""
 HURRIED_AFTER_S = 0.25
-"""A request that takes longer than this gives its place to others that wait."""
+"""A request that takes longer than this gives way to others that wait."""
 
 
 class RequestReader:
-    """Reads requests; all RPCs of a relay share one. Belongs to one event loop."""
+    """Reads requests; shared by all RPCs of a relay. Belongs to one event loop."""
 
     def __init__(self, within_s: float = REQUEST_WITHIN_S, hurried_after_s: float = HURRIED_AFTER_S) -> None:
         self._within_s = within_s
@@ -39,9 +39,9 @@ class RequestReader:
         self._single, self._streamed, self._first = Arrivals(), Arrivals(), Arrivals(waiting=FIRST_WAITING_PER_CALLER)
 
     async def read_single(self, context: Context, caller: str) -> bytes:
-        """The one request of an RPC.
+        """Read the single request of an RPC.
 
-        Raises `FaultError` if it does not come in time, is too large, or is none or not the only one. Cancellable.
+        Raises `FaultError` if it is late or too large, or if there is not exactly one. Cancellable.
         """
         try:
             async with asyncio.timeout(self._within_s), self._single.place(caller):
@@ -52,15 +52,15 @@ class RequestReader:
             raise PeerError(Fault(Reason.PEER_SILENT, text, retry_after_ms=RETRY_MS)) from None
 
     async def read_first(self, context: Context, caller: str) -> Any:
-        """The first message of one of our own streams, or EOF. It may take long, unless others wait for its place.
+        """Read the first message of one of the relay's own streams, or EOF. There is no deadline unless others wait for its place.
 
-        Raises `FaultError` if it gives way, or too many wait. To be cancelled only with its RPC.
+        Raises `FaultError` if it gives way to others, or too many wait. Cancel it only with its RPC.
         """
         async with self._first.place(caller):
             return await self._while_unhurried(_read(context), self._first, caller)
 
     async def read_stream(self, context: Context, caller: str) -> AsyncGenerator[bytes, None]:
-        """The requests of a foreign service's stream. It ends with its caller's last request, or after an idle time.
+        """Read the requests of a third-party service's stream. Ends after its caller's last request, or when idle for too long.
 
         Raises `FaultError` if a request is too large, or too many streams are open. Cancellable.
         """
@@ -75,7 +75,7 @@ class RequestReader:
                 yield data
 
     async def _next(self, context: Context, caller: str) -> Any:
-        """A stream's next request; EOF where it is idle for too long."""
+        """A stream's next request; EOF if it is idle for too long."""
         try:
             async with asyncio.timeout(self._within_s):
                 return await self._while_unhurried(_read(context), self._streamed, caller)
@@ -83,7 +83,7 @@ class RequestReader:
             return grpc.aio.EOF
 
     async def _while_unhurried(self, reading: Coroutine[Any, Any, Any], arrivals: Arrivals, caller: str) -> Any:
-        """What a coroutine reads. It is never cancelled."""
+        """The result of a read, which is never cancelled. Raises `_HurriedError` if it is slow while others wait."""
         task = asyncio.create_task(reading)
         task.add_done_callback(_retrieve)
         while not task.done():
@@ -94,19 +94,19 @@ class RequestReader:
 
 
 class _HurriedError(PeerError):
-    """Others wait for the place of a request that takes long."""
+    """A slow request gave way to others that waited for its place."""
 
     def __init__(self) -> None:
         super().__init__(Fault(Reason.LIMIT_REACHED, "the request arrived too slowly while others waited", retry_after_ms=RETRY_MS))
 
 
 def parse_request(deserialize: Callable[[bytes], Any] | None, data: bytes, method: str) -> Any:
-    """A request as its service reads it. Raises `PeerError` if it cannot be parsed."""
+    """Parse a request with its service's function. Raises `PeerError` if it cannot be parsed."""
     if deserialize is None:
         return data
     try:
         return deserialize(data)
-    except Exception as error:  # a foreign service's own function: protobuf alone raises several kinds
+    except Exception as error:  # a third-party service's own function: protobuf alone raises several types
         raise PeerError(Fault(Reason.MESSAGE_INVALID, f"the request of {method} is not a valid message")) from error
 
 
@@ -126,6 +126,6 @@ async def _only_message(context: Context) -> bytes:
 
 
 def _retrieve(task: asyncio.Task[Any]) -> None:
-    """A read that outlives its RPC's handler fails with that RPC, unseen by anybody."""
+    """Retrieve the exception of a read that outlives its RPC's handler, so that asyncio does not log it."""
     if not task.cancelled():
         task.exception()

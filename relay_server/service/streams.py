@@ -1,4 +1,4 @@
-"""What both streaming services share: a task reads, a writer writes, the handler waits for the writer, and a fault ends all."""
+"""Carries bidirectional streams: a task reads, a writer writes, the handler waits for the writer, and a fault ends all."""
 
 from __future__ import annotations
 
@@ -20,8 +20,8 @@ from relay_server.service.write_watch import WRITES_WITHIN_S, StreamWrites, Writ
 logger = logging.getLogger(__name__)
 
 CANCELLATION_SHOWS_WITHIN_S = 0.1
-"""grpc.aio reads EOF also if the peer cancelled or vanished; the handler is cancelled right after that, and the reader
-with it. What is still running then was closed in order."""
+"""grpc.aio also returns EOF if the peer cancelled or vanished; the handler, and the reader with it, is then cancelled shortly after.
+A stream that still runs after this time was half-closed properly."""
 
 
 async def _read(context: Context) -> Any:
@@ -29,7 +29,7 @@ async def _read(context: Context) -> Any:
 
 
 FIRST_READ: ContextVar[Callable[[Context], Awaitable[Any]]] = ContextVar("first_read", default=_read)
-"""How the first message of a stream is read. Who stands before the streams bounds how many may arrive at once: see `RequestReader`."""
+"""How the first message of a stream is read. Set by the interceptor, which limits concurrent reads: see `RequestReader`."""
 
 
 async def carry(
@@ -44,11 +44,11 @@ async def carry(
 ) -> None:
     """Carry a stream until the peer or the relay ends it.
 
-    `take` gets each message and raises `PeerError` if it ends the stream; `encode` makes bytes of what the port gives;
-    `said_all` is called when the peer sends no more; `failed` is told the fault that the stream ended with;
+    `take` handles each message and raises `PeerError` if it ends the stream; `encode` encodes the port's messages;
+    `said_all` is called when the peer half-closes the stream; `failed` is called with the fault that ended the stream;
     `watch` is shared by streams.
-    Cancellation (the peer is gone) is passed on. A peer that takes no message for `WRITES_WITHIN_S`, or half as long again,
-    is given up: its port is closed at once; its RPC ends when the write does, because no operation of gRPC can follow one that hangs.
+    Cancellation (the peer is gone) is propagated. If the peer reads nothing for `WRITES_WITHIN_S` to 1.5 times that,
+    its port is closed at once; its RPC ends when the write ends, because no gRPC operation can follow a blocked one.
     """
 
     def give_up() -> None:
@@ -72,15 +72,15 @@ async def carry(
 
 
 class _Writer:
-    """Writes what a port has, one message at a time, until the port is ended and has no more.
+    """Writes the port's messages one at a time, until the port is ended and has no more.
 
-    A write begins within the call that wakes the port: a task between the two would cost one more turn of the event loop for each message.
-    So the coroutine of a write is run here, step by step: once until it waits for gRPC, and again when gRPC answers.
+    A write begins within the call that wakes the port: a task would cost another event loop iteration for each message.
+    So the write coroutine is stepped here: once until it waits for gRPC, and again when gRPC answers.
     """
 
     def __init__(self, context: Context, port: Port[Any], encode: Callable[[Any], bytes], writes: StreamWrites) -> None:
         self.ended: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        """Is done when nothing more is written; raises what a write raised."""
+        """Done when nothing more is written; raises the exception of a failed write."""
         self._context = context
         self._port = port
         self._encode = encode
@@ -90,12 +90,12 @@ class _Writer:
         self._go()
 
     def stop(self) -> None:
-        """Begin no more writes. One that is under way ends by itself."""
+        """Begin no more writes. A pending one ends by itself."""
         self._port.wake = do_nothing
         self.ended.cancel()
 
     def _go(self, answer: Any = None) -> None:
-        """Write what there is: when the port is woken, and when gRPC gives the `answer` that a write waits for. Raises nothing."""
+        """Write available messages. Called when the port is woken, and when `answer`, a pending write's future, is done. Never raises."""
         writes = self._writes
         if writes.under_way and answer is None:
             return
@@ -126,9 +126,9 @@ class _Writer:
 
 
 class _Reader:
-    """Reads until the peer says no more, or until it is stopped.
+    """Reads until the peer half-closes the stream, or until stopped.
 
-    It is never cancelled while a read is under way: grpc.aio loses that read's memory for good (grpc#43360). Such a read ends with
+    It is never cancelled during a read, because grpc.aio would leak its memory (grpc#43360). A pending read ends with
     its RPC, and the task with it.
     """
 
@@ -142,7 +142,7 @@ class _Reader:
         self._task = asyncio.create_task(self._run())
 
     def stop(self) -> None:
-        """Take nothing more."""
+        """Handle no more messages."""
         self._stopped = True
         if not self._reads:
             self._task.cancel()
@@ -166,7 +166,7 @@ class _Reader:
             self._port.end(error.fault)
             clear_frames(error.__traceback__)  # they hold the message
         except grpc.aio.BaseError:
-            self._port.end()  # the stream broke; the handler is cancelled beside this
+            self._port.end()  # the stream broke; gRPC also cancels the handler
         except Exception:
             logger.exception("a message could not be handled")
             self._port.end(Fault(Reason.MESSAGE_INVALID, "the relay could not handle a message; it is logged there"))

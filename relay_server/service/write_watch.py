@@ -1,4 +1,4 @@
-"""Finds streams whose peer takes nothing: one timer looks after the writes of all."""
+"""Detects streams whose peer reads nothing: one timer checks the writes of all streams."""
 
 from __future__ import annotations
 
@@ -6,37 +6,37 @@ import asyncio
 from collections.abc import Callable
 
 WRITES_WITHIN_S = 5.0
-"""How long a write may take. It is noticed at most half as long later."""
+"""How long a write may take. A longer one is detected at most half of this time later."""
 LOOKS = 2
-"""In that time."""
+"""Checks within `WRITES_WITHIN_S`."""
 
 
 class StreamWrites:
-    """The writes of one stream, counted by its writer."""
+    """Write progress of one stream, updated by its writer."""
 
     __slots__ = ("count", "seen", "stuck", "under_way", "unmoved")
 
     def __init__(self, stuck: Callable[[], None]) -> None:
         self.stuck = stuck
         self.count = 0
-        """Writes that ended."""
+        """Completed writes."""
         self.under_way = False
-        """Whether another one is being made."""
+        """Whether a write is pending."""
         self.seen = 0
-        """`count` at the last look."""
+        """`count` at the last check."""
         self.unmoved = 0
-        """Looks at which the same write was under way as before."""
+        """Consecutive checks that found the same write pending."""
 
 
 class WriteWatch:
-    """Belongs to one event loop."""
+    """Checks the writes of all streams. Belongs to one event loop."""
 
     def __init__(self) -> None:
         self._streams: set[StreamWrites] = set()
         self._timer: asyncio.TimerHandle | None = None
 
     def begin(self, stuck: Callable[[], None]) -> StreamWrites:
-        """Look after a stream; `stuck` is called once, if a write takes too long."""
+        """Start to check a stream; `stuck` is called once if a write takes too long."""
         writes = StreamWrites(stuck)
         self._streams.add(writes)
         if self._timer is None:
@@ -44,7 +44,7 @@ class WriteWatch:
         return writes
 
     def end(self, writes: StreamWrites) -> None:
-        """Leave a stream alone."""
+        """Stop checking a stream."""
         self._streams.discard(writes)
         if not self._streams and self._timer is not None:
             self._timer.cancel()

@@ -1,16 +1,17 @@
-"""Admission: which callers are admitted, the reasons for refusals, and which admitted callers have to leave. Pure.
+"""Admission: which callers are admitted, the reason for each refusal, and which admitted callers must be disconnected. Pure.
 
 Rules
-1. Credentials are a token, or the names in a certificate that the handshake has verified, or both. They lead to one
-   identity, which must not be revoked and must have been shown all that it has (see `Identity`).
-2. The role and the grants of the identity decide which RPC it may begin; a refused caller learns the reason, but
-   nothing of what exists here: an unknown token, a wrong one and a certificate without identity are the same to it. That a
-   token expired or was revoked is told only to the holder of its secret.
-3. Failures are counted for each peer and token id, or name in a certificate that the handshake has verified: past
-   `FAILURES_PER_MINUTE`, what that peer shows for that id is not looked at for a while. Others behind the same address, with tokens
-   or certificates of their own, do not feel it.
-4. An identity begins and holds open only so many RPCs; strangers at one address ask for health only so often. That
-   of a caller with credentials is counted for its identity: strangers behind the same address do not feel it, nor it them.
+
+1. Credentials are a token, the names in a client certificate verified by the TLS handshake, or both. They resolve to one identity, which
+   must not be revoked and must have been presented with all of its credentials (see `Identity`).
+2. The role and the grants of the identity decide which RPCs it may begin. A refused caller receives the reason, but learns nothing about
+   what exists: an unknown token, a wrong token and a certificate without identity get the same refusal. That a token expired or was revoked
+   is reported only to the holder of its secret.
+3. Failures are counted for each pair of peer and token id, or verified certificate name. Above `FAILURES_PER_MINUTE`, credentials that this
+   peer presents for that id are not checked for a while. Callers behind the same address with other tokens or certificates are not
+   affected.
+4. The number of RPCs that an identity may begin and hold open is limited; so are the health checks of strangers at one address. A health
+   check with valid credentials counts for its identity, so that it and strangers behind the same address do not affect each other.
 5. An admitted caller is disconnected when its identity, its token or its certificate's name is no longer valid.
 """
 
@@ -31,26 +32,26 @@ from relay_server.errors import RequestError
 
 FAILURES_PER_MINUTE = 20
 STRANGERS_CALLS_PER_MINUTE = 600
-"""What needs no credentials, for each address: ten supervisors that ask every second."""
+"""RPCs that need no credentials, per address: enough for ten supervisors that each ask every second."""
 MAX_PEERS = 16_384
 """Peers whose failures are remembered."""
 MAX_CALLERS = 65_536
-"""Identities, and addresses of strangers, whose calls are remembered."""
+"""Identities, and addresses of strangers, whose calls are counted."""
 MAX_NAME_CHARACTERS = 256
-"""Of a name in a certificate that is remembered."""
+"""Maximum length of a remembered certificate name."""
 FULL_RETRY_MS = 1_000
 
 
 @dataclass(frozen=True, slots=True)
 class PresentedCredentials:
-    """What a caller shows. `token` None: none; empty: something that is no token."""
+    """The credentials that a caller presents. `token`: None if there is none, empty if malformed."""
 
     token: str | None = None
     certificate_names: tuple[str, ...] = ()
 
 
 def _shown_name(shown: PresentedCredentials, token_id: str) -> str:
-    """What failures of an address are counted by: a known token's id, a certificate's name, or nothing."""
+    """The key for counting failures of an address: a known token's id, a certificate's name, or empty."""
     by_certificate = shown.token is None and shown.certificate_names
     return f"certificate {shown.certificate_names[0][:MAX_NAME_CHARACTERS]}" if by_certificate else token_id
 
@@ -67,7 +68,7 @@ class AdmittedCall:
 
 
 class Admission:
-    """Admits callers, and finds those that have to leave."""
+    """Admits callers, and finds those that must be disconnected."""
 
     def __init__(self, directory: Directory, groups: Mapping[str, tuple[str, ...]]) -> None:
         self._directory = directory
@@ -77,11 +78,11 @@ class Admission:
         self._open: Counter[str] = Counter()
 
     def replace(self, directory: Directory) -> None:
-        """From now on these are the identities."""
+        """Replace the identities."""
         self._directory = directory
 
     def enter(self, method: str, credentials: PresentedCredentials, peer: str, now_us: int, unix_s: int) -> AdmittedCall:
-        """Admit a caller, which must `leave` again. Raises `RequestError` if not; `peer` is gRPC's name of the other end."""
+        """Admit a caller; call `leave` when its RPC ends. `peer` is gRPC's peer string. Raises `RequestError` if the caller is refused."""
         if is_for_everybody(method) and credentials.token is None:
             known = self._directory.of_certificate(credentials.certificate_names)
             if known is None:
@@ -102,7 +103,7 @@ class Admission:
         return AdmittedCall(caller, method, identity.key, token_id, credentials.certificate_names)
 
     def leave(self, entrant: AdmittedCall) -> None:
-        """Its RPC is over."""
+        """The RPC of `entrant` has ended."""
         if entrant.key:
             self._open[entrant.key] -= 1
             if self._open[entrant.key] <= 0:
@@ -149,7 +150,7 @@ class Admission:
 
     @staticmethod
     def _faults_of(identity: Identity, token_id: str, certificate_names: tuple[str, ...], unix_s: int) -> Iterator[Fault]:
-        """Why a caller that proved to be `identity` is refused."""
+        """The reasons to refuse a caller authenticated as `identity`."""
         if identity.revoked:
             yield Fault(Reason.CREDENTIALS_REVOKED, f"the credentials of {identity.key} were revoked")
         if identity.tokens or token_id:

@@ -1,12 +1,13 @@
-"""Which connections are ended because nobody on them has shown credentials. Pure.
+"""Which connections are closed because no caller on them has presented credentials. Pure.
 
 Rules
+
 1. A connection is *known* while an RPC of an admitted caller is open on it, and for `KNOWN_US` after that.
-2. All others are strangers'. Of one network (see `network_of`) the newest `STRANGERS_PER_NETWORK` stay, of all together `max_strangers`;
-   an honest caller is admitted within milliseconds, so that the oldest strangers are the ones to end.
-3. A connection may begin `STREAMS_AT_ONCE` RPCs that are not admitted, and `STREAMS_PER_S` a second after that; a known one
-   `KNOWN_FACTOR` times as many, because an unlisted proxy may carry strangers beside callers.
-4. Connections of the configured proxies are exempt: behind one there are many callers.
+2. All other connections are strangers'. The newest `STRANGERS_PER_NETWORK` of each network (see `network_of`) are kept, and at most
+   `max_strangers` in total. An honest caller is admitted within milliseconds, so the oldest strangers are closed first.
+3. A connection may begin `STREAMS_AT_ONCE` RPCs that are not admitted, and `STREAMS_PER_S` a second after that. A known connection may
+   begin `KNOWN_FACTOR` times as many, because an unlisted proxy may carry strangers and callers.
+4. Connections of the configured proxies are exempt: one of them carries many callers.
 """
 
 from __future__ import annotations
@@ -20,31 +21,31 @@ from relay_server.access.peers import Endpoint, is_within, network_of
 STRANGERS_PER_NETWORK = 64
 STREAMS_AT_ONCE = 100
 STREAMS_PER_S = 10
-"""Ten supervisors behind one connection that ask for health each second."""
+"""Enough for ten supervisors behind one connection that check health each second."""
 KNOWN_FACTOR = 10
 KNOWN_US = 60_000_000
-"""Longer than a person with `relayctl`, or a poll of a dashboard, pauses on one connection."""
+"""Longer than the usual pause of an operator with `relayctl`, or of a polling dashboard, on one connection."""
 MAX_ENDPOINTS = 65_536
-"""Endpoints that are remembered between two sweeps."""
+"""Endpoints remembered between two sweeps."""
 
 
 @dataclass(frozen=True, slots=True)
 class Connection:
-    """An open connection: its descriptor's number, and what tells this socket from a later one of the same number."""
+    """An open connection: its file descriptor, and the inode that distinguishes this socket from a later one with the same descriptor."""
 
     number: int
     inode: int
     endpoint: Endpoint
     order: int
-    """Later connections have higher ones."""
+    """Increases with each new connection."""
 
 
 @dataclass(slots=True)
 class _Record:
-    """What is known of one endpoint."""
+    """The state of one endpoint."""
 
     left: float
-    """RPCs that it may begin without being admitted."""
+    """RPCs that it may still begin without being admitted."""
     at_us: int
     exempt: bool
     network: str
@@ -53,7 +54,7 @@ class _Record:
 
 
 class ConnectionRules:
-    """Counts what connections do, and says which are to be ended."""
+    """Counts RPCs and admissions per connection, and selects the connections to close."""
 
     def __init__(self, max_strangers: int, proxies: Sequence[str] = ()) -> None:
         self._max_strangers = max_strangers
@@ -61,7 +62,7 @@ class ConnectionRules:
         self._records: dict[Endpoint, _Record] = {}
 
     def begin(self, endpoint: Endpoint, now_us: int) -> bool:
-        """An RPC begins; returns False if its connection has begun too many that were not admitted, and is to be ended."""
+        """Count a new RPC; return False if its connection exceeds rule 3 and must be closed."""
         record = self._record(endpoint, now_us)
         if record.exempt:
             return True
@@ -74,23 +75,23 @@ class ConnectionRules:
         return True
 
     def is_exempt(self, endpoint: Endpoint, now_us: int) -> bool:
-        """Whether it is a proxy's."""
+        """Whether the endpoint is a configured proxy."""
         return self._record(endpoint, now_us).exempt
 
     def admit(self, endpoint: Endpoint, now_us: int) -> None:
-        """The caller of an RPC that has begun is admitted; `leave` follows."""
+        """Count an RPC whose caller was admitted; `leave` follows."""
         record = self._record(endpoint, now_us)
         record.left += 1
         record.admitted += 1
 
     def leave(self, endpoint: Endpoint, now_us: int) -> None:
-        """An admitted caller's RPC is over."""
+        """An admitted caller's RPC has ended."""
         record = self._record(endpoint, now_us)
         record.admitted -= 1
         record.known_until_us = now_us + KNOWN_US
 
     def excess(self, connections: Iterable[Connection], now_us: int) -> list[Connection]:
-        """Out of all open connections those that are to be ended by rule 2. Forgets endpoints that have none."""
+        """The open connections to close by rule 2. Forgets endpoints without an open connection."""
         networks: defaultdict[str, list[Connection]] = defaultdict(list)
         open_: dict[Endpoint, _Record] = {}
         for connection in connections:

@@ -1,4 +1,4 @@
-"""The access file's form: JSON, read strictly, because a field that is misspelt may have been meant to keep somebody out. Pure."""
+"""The access file's format: JSON, parsed strictly, because a misspelt field may have been a restriction. Pure."""
 
 from __future__ import annotations
 
@@ -19,13 +19,13 @@ Read = TypeVar("Read")
 
 
 def to_text(directory: Directory) -> str:
-    """The file's text."""
+    """The text of the file."""
     identities = [_identity_to_json(identity) for _, identity in sorted(directory.identities.items())]
     return json.dumps({"version": VERSION, "identities": identities}, indent=1) + "\n"
 
 
 def from_text(text: str) -> Directory:
-    """The file's content. Raises `ConfigError` that says where what is wrong, and quotes no digest."""
+    """Parse the text of the file. Raises `ConfigError` that names the position and the problem; it never quotes a digest."""
     try:
         content = json.loads(text)
     except (ValueError, RecursionError) as error:
@@ -94,7 +94,7 @@ def _token_from_json(item: object, where: str) -> TokenRecord:
 
 
 class _Fields:
-    """An object's fields, each taken once."""
+    """The fields of an object, each read once."""
 
     def __init__(self, item: object, where: str) -> None:
         if not isinstance(item, Mapping):
@@ -103,7 +103,7 @@ class _Fields:
         self._where = where
 
     def take(self, name: str, read: Callable[[object], Read], default: Read | None = None) -> Read:
-        """A field, read; `default` where it is not there, and an error if there is no default."""
+        """Read a field; `default` if it is missing. Raises `ConfigError` if it is missing without a default, or invalid."""
         if name not in self._left:
             if default is None:
                 raise ConfigError(f"{self._where} has no {name}")
@@ -114,7 +114,7 @@ class _Fields:
             raise ConfigError(f"{self._where}: {name} {error}") from None
 
     def end(self) -> None:
-        """Nothing else may be there."""
+        """Raise `ConfigError` if a field is left."""
         if self._left:
             raise ConfigError(f"{self._where} has a field {next(iter(self._left))[:64]!r}, which does not exist")
 

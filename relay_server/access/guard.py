@@ -1,4 +1,4 @@
-"""The guard: stands before every RPC of every service, admits its caller, and ends the RPCs of callers that lose their permission."""
+"""The guard: admits the caller of every RPC of every service, and ends the RPCs of callers that lose their permission."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ logger = logging.getLogger(__name__)
 LOOK_AFTER_S = 1.0
 """How often the access file and the open RPCs are checked."""
 FAILURES_LOGGED_PER_MINUTE = 2
-"""Of reading the access file, which is tried each second."""
+"""For failures to read the access file, which is tried each second."""
 
 
 class Guard:
@@ -42,7 +42,7 @@ class Guard:
         unix_time_us: Callable[[], int],
         cut: Callable[[str], object] = lambda peer: None,
     ) -> None:
-        """Reads `file`. `cut` ends the connection of gRPC's `peer`, for an RPC that does not end otherwise. Raises `ConfigError`."""
+        """Read `file`. `cut` closes the connection of a gRPC peer if its RPC does not end otherwise. Raises `ConfigError`."""
         self._file = file
         self._cut = cut
         self._thread = OwnThread("access file")
@@ -64,8 +64,8 @@ class Guard:
     async def look_after(self) -> None:
         """Read the file if it changed, and end the RPCs of callers that are no longer allowed.
 
-        A file that is wrong changes nothing. One that cannot be read now is read at the next look; where the disk hangs, what has expired
-        ends nevertheless.
+        An invalid file changes nothing. A file that cannot be read is tried again at the next check. If the disk hangs, expired RPCs still
+        end.
         """
         self._reading = self._reading or asyncio.create_task(self._changed_directory())
         await asyncio.wait({self._reading}, timeout=LOOK_AFTER_S)
@@ -93,7 +93,7 @@ class Guard:
             return await self._thread.do(self._file.load_if_changed)
         except ConfigError as error:
             logger.error("the access file is invalid, the previous one stays in effect: %s", error)
-        except Exception as error:  # no descriptor, memory or thread left, a failing disk: none of it says anything of the file
+        except Exception as error:  # no descriptor, memory or thread left, or a failing disk: says nothing about the file's content
             if not self._logged.take(self._file, FAILURES_LOGGED_PER_MINUTE, self._now_us()):
                 text = str(error) or type(error).__name__
                 logger.error("the access file cannot be read, the previous one stays in effect; retrying each second: %s", text)
@@ -101,9 +101,9 @@ class Guard:
 
     @asynccontextmanager
     async def admit(self, method: str, context: Context) -> AsyncIterator[AdmittedAs]:
-        """Admit the caller of an RPC for the block, or abort the RPC; gives what its requests are counted by.
+        """Admit the caller of an RPC for the block, or abort the RPC; yields how its requests are counted.
 
-        A caller that has to leave is cancelled within the block, and told why.
+        A caller that loses its permission is cancelled within the block, and its RPC is aborted with the reason.
         """
         entrant = await self._enter(method, context)
         with self._staying(entrant, context.peer()):
@@ -134,7 +134,7 @@ class Guard:
             self._admission.leave(entrant)
 
     async def _tell_expelled(self, context: Context) -> None:
-        """End the RPC with the reason for which it was cancelled; nothing if its caller cancelled it."""
+        """Abort the RPC with the reason for which it was cancelled; nothing if its caller cancelled it."""
         task = asyncio.current_task()
         fault = self._expelled.get(task) if task is not None else None
         if task is not None and fault is not None:
@@ -150,7 +150,7 @@ class Guard:
 
 
 def _shown(context: Context) -> PresentedCredentials:
-    """What a caller shows. Two tokens are none."""
+    """The credentials that a caller presents. Two tokens count as a malformed one."""
     said = [value for key, value in context.invocation_metadata() or () if key == METADATA_KEY]
     token = None if not said else ""
     if len(said) == 1 and isinstance(said[0], str):

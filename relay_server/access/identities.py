@@ -12,37 +12,38 @@ from relay_server.access.tokens import TokenRecord
 
 MAX_IDENTITIES = 100_000
 MAX_TOKENS = 8
-"""Of one identity: a rotation adds one, and the old ones expire."""
+"""Per identity: a rotation adds one, and the old ones expire."""
 STREAMS = {Role.DEVICE: 16, Role.PUBLISHER: 6, Role.OPERATOR: 32}
-"""RPCs that an identity may have open at once, unless it is given other limits. A device needs one, and some that died
-without a word until the relay notices. gRPC keeps up to 8 MiB of a message that has not fully arrived, for each of a publisher's."""
+"""RPCs that an identity may have open at once, by default. A device needs one, plus those that broke silently, until the relay notices. For
+each stream of a publisher, gRPC buffers up to 8 MiB of a message that has not fully arrived.
+"""
 CALLS_PER_MINUTE = {Role.DEVICE: 120, Role.PUBLISHER: 240, Role.OPERATOR: 1_200}
-"""RPCs that an identity may begin."""
+"""RPCs that an identity may begin per minute, by default."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Identity:
-    """An identity. Raises `ConfigError` if it cannot be.
+    """An identity. Raises `ConfigError` if its fields are invalid.
 
-    It has to show all that it has: a token where it has tokens, a certificate where it has the name of one.
+    A caller must present all of its credentials: a token if it has tokens, and a certificate if it has a certificate name.
     """
 
     role: Role
     name: str
     devices: tuple[str, ...] = ()
-    """Whom it may reach: devices and groups, `*` at the end for any ending. A device reaches itself."""
+    """The devices and groups that it may reach; a name may end with `*` as a wildcard. A device reaches itself."""
     rpcs: frozenset[str] = frozenset()
-    """What it may call, out of its role's."""
+    """The RPCs that it may call, a subset of its role's; empty: all of them."""
     certificate: str = ""
     """The name (subject alternative name, or common name) in its certificate; empty: it needs none."""
     tokens: tuple[TokenRecord, ...] = ()
     revoked: bool = False
     trusted_sampling: bool = False
-    """Its traces' sampled flag and context count; else its conversations begin traces of their own."""
+    """Whether the sampled flag and context of its traces are used; otherwise its conversations begin new traces."""
     streams: int = 0
-    """RPCs open at once; 0: the role's `STREAMS`."""
+    """Maximum RPCs open at once; 0: the role's `STREAMS`."""
     calls_per_minute: int = 0
-    """RPCs begun; 0: the role's `CALLS_PER_MINUTE`."""
+    """Maximum RPCs begun per minute; 0: the role's `CALLS_PER_MINUTE`."""
 
     def __post_init__(self) -> None:
         if not is_valid_id(self.name):
@@ -64,7 +65,7 @@ class Identity:
 
     @property
     def key(self) -> str:
-        """Role and name, in one."""
+        """Role and name, separated by a space."""
         return f"{self.role} {self.name}"
 
     @property
@@ -79,21 +80,21 @@ class Identity:
 
     @property
     def max_streams(self) -> int:
-        """RPCs open at once."""
+        """Maximum RPCs open at once."""
         return self.streams or STREAMS[self.role]
 
     @property
     def max_calls_per_minute(self) -> int:
-        """RPCs begun in a minute."""
+        """Maximum RPCs begun per minute."""
         return self.calls_per_minute or CALLS_PER_MINUTE[self.role]
 
     def token(self, token_id: str) -> TokenRecord | None:
-        """Its token of this id."""
+        """Its token with this id; None if it has none."""
         return next((token for token in self.tokens if token.token_id == token_id), None)
 
 
 class Directory:
-    """All identities, to be found by what they show. Raises `ConfigError` if two have the same."""
+    """All identities, with lookup by token and certificate. Raises `ConfigError` if two share a name or credentials."""
 
     def __init__(self, identities: Iterable[Identity] = ()) -> None:
         self.identities: dict[str, Identity] = {}
@@ -109,11 +110,11 @@ class Directory:
             raise ConfigError(f"{len(self.identities)} identities; at most {MAX_IDENTITIES} are kept")
 
     def of_token(self, token_id: str) -> Identity | None:
-        """Whose token this is."""
+        """The identity that has this token; None if unknown."""
         return self._by_token.get(token_id)
 
     def of_certificate(self, names: Iterable[str]) -> Identity | None:
-        """Whose certificate has one of these names."""
+        """The identity whose certificate has one of these names; None if unknown."""
         return next((self._by_certificate[name] for name in names if name in self._by_certificate), None)
 
     @staticmethod

@@ -1,4 +1,4 @@
-"""Changes of the directory: create, rotate, revoke. Pure; each returns a new directory."""
+"""Changes to the directory: create, rotate, revoke. Pure; each function returns a new directory."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from relay_server.access.tokens import TokenRecord
 
 
 def create(directory: Directory, identity: Identity) -> Directory:
-    """One more; one that was revoked may be created anew. Raises `ConfigError` if the name is taken."""
+    """Add an identity; a revoked one may be created again. Raises `ConfigError` if the name is taken."""
     known = directory.identities.get(identity.key)
     if known is not None and not known.revoked:
         raise ConfigError(f"{identity.key} exists already; give it a new token with rotate, or revoke it")
@@ -19,7 +19,7 @@ def create(directory: Directory, identity: Identity) -> Directory:
 
 
 def rotate(directory: Directory, key: str, record: TokenRecord, unix_s: int, keep_old_s: int) -> Directory:
-    """A new token; the old ones count for `keep_old_s` more, or as long as they would have. Raises `ConfigError`."""
+    """Add a new token; the old ones expire after `keep_old_s`, or earlier if they were due. Raises `ConfigError`."""
     identity = find(directory, key)
     if identity.revoked:
         raise ConfigError(f"{key} was revoked; create it again")
@@ -30,12 +30,12 @@ def rotate(directory: Directory, key: str, record: TokenRecord, unix_s: int, kee
 
 
 def revoke(directory: Directory, key: str) -> Directory:
-    """Revoke: its credentials are remembered, so that a caller with them learns why. Raises `ConfigError`."""
+    """Revoke an identity. Its credentials are kept, so that a caller with them receives the reason. Raises `ConfigError`."""
     return _with(directory, replace(find(directory, key), revoked=True))
 
 
 def find(directory: Directory, key: str) -> Identity:
-    """An identity by role and name. Raises `ConfigError` if there is none."""
+    """The identity with this role and name. Raises `ConfigError` if there is none."""
     identity = directory.identities.get(key)
     if identity is None:
         raise ConfigError(f"there is no {key}; `list` shows all")

@@ -1,4 +1,4 @@
-"""Enters devices that were paired into the access file."""
+"""Adds newly paired devices to the access file."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from relay_server.errors import RequestError
 
 
 class NewDevices:
-    """Works on the access file from a thread of its own; the token that it makes is given to its caller, and kept nowhere."""
+    """Changes the access file from its own thread. A new token is returned to the caller and stored nowhere."""
 
     def __init__(
         self,
@@ -25,7 +25,7 @@ class NewDevices:
         random_bytes: Callable[[int], bytes],
         unix_s: Callable[[], int],
     ) -> None:
-        """`read_again` lets the relay know what the file says now."""
+        """`read_again` makes the relay reload the file."""
         self._file = file
         self._read_again = read_again
         self._random_bytes = random_bytes
@@ -33,11 +33,11 @@ class NewDevices:
         self._thread = OwnThread("new devices")
 
     async def check(self, device_id: str, *, replace: bool) -> None:
-        """Raise `RequestError` if a device of this name is known and is not to be replaced. Raises `ConfigError`."""
+        """Raise `RequestError` if this device exists and must not be replaced. Raises `ConfigError` if the file is invalid."""
         _refuse_known(await self._thread.do(self._file.load), device_id, replace=replace)
 
     async def add(self, device_id: str, *, replace: bool) -> str:
-        """Let a device in; returns its token. With `replace` its old tokens end. Raises as `check` does."""
+        """Add a device; return its token. With `replace`, its old tokens are removed. Raises as `check` does."""
         token, record = make_token(self._random_bytes, self._unix_s())
 
         def write() -> None:

@@ -1,4 +1,4 @@
-"""A thread for one kind of work that may hang, so that it neither waits for others' work nor keeps the program from ending."""
+"""A thread for one kind of work that may hang, so that it neither waits for other work nor keeps the program from ending."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ T = TypeVar("T")
 
 
 class OwnThread:
-    """Does one piece of work at a time. It exists from the start, so that work is done even if no further thread can be started."""
+    """Runs one piece of work at a time. The thread starts at once, so that work runs even if no further thread can be started."""
 
     def __init__(self, name: str) -> None:
         self._work: queue.SimpleQueue[tuple[Callable[[], Any], asyncio.AbstractEventLoop, asyncio.Future[Any]]] = queue.SimpleQueue()
         threading.Thread(target=self._run, name=name, daemon=True).start()
 
     async def do(self, work: Callable[[], T]) -> T:
-        """What `work` returns or raises. Cancellable; the work itself goes on."""
+        """Run `work` in the thread; return its result or raise its exception. Cancellable; the work itself continues."""
         loop = asyncio.get_running_loop()
         done: asyncio.Future[T] = loop.create_future()
         self._work.put((work, loop, done))
@@ -34,7 +34,7 @@ class OwnThread:
                 outcome, error = None, raised
             try:
                 loop.call_soon_threadsafe(_settle, done, outcome, error)
-            except RuntimeError:  # the loop is closed: nobody waits any more
+            except RuntimeError:  # the loop is closed: no caller waits any more
                 return
 
 

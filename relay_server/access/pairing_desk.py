@@ -1,10 +1,11 @@
 """Which devices wait to be paired, and how often an operator may try. Pure.
 
 Rules
+
 1. At most `MAX_WAITING` devices wait at a time.
-2. Nothing begins until an operator names one. Two that wait under one name are both left alone: the code of one must not be tried on the
-   other.
-3. One exchange at a time for each device, and `EXCHANGES_PER_HOUR` for all of them together.
+2. An exchange begins only when an operator names a device. If two devices wait under one name, neither is paired: the code of one must not
+   be tried on the other.
+3. Each device has at most one exchange at a time, and all devices together have `EXCHANGES_PER_HOUR`.
 """
 
 from __future__ import annotations
@@ -23,7 +24,7 @@ Waiter = TypeVar("Waiter", bound=Hashable)
 
 
 class PairingDesk(Generic[Waiter]):
-    """Keeps the devices that wait."""
+    """Keeps the waiting devices."""
 
     def __init__(self) -> None:
         self._names: dict[Waiter, str] = {}
@@ -31,19 +32,19 @@ class PairingDesk(Generic[Waiter]):
         self._budget = ExchangeBudget()
 
     def join(self, waiter: Waiter, name: str) -> None:
-        """A device begins to wait. Raises `RequestError` if too many do."""
+        """Add a waiting device. Raises `RequestError` if too many wait."""
         if len(self._names) >= MAX_WAITING:
             text = f"{MAX_WAITING} devices are waiting to be paired already"
             raise RequestError(Fault(Reason.LIMIT_REACHED, text, retry_after_ms=FULL_RETRY_MS))
         self._names[waiter] = name
 
     def leave(self, waiter: Waiter) -> None:
-        """It waits no more. Harmless when repeated."""
+        """Remove a waiting device. Idempotent."""
         self._names.pop(waiter, None)
         self._busy.discard(waiter)
 
     def begin(self, name: str, now_us: int) -> Waiter:
-        """An operator names a device: gives it, for one exchange. Raises `RequestError`."""
+        """Begin an exchange with the device of this name, and return it. Raises `RequestError`."""
         found = [waiter for waiter, its in self._names.items() if its == name]
         if not found:
             text = f"no device of the name {name[:64]!r} is waiting to be paired; check the name on its screen"

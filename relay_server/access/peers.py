@@ -1,4 +1,4 @@
-"""Addresses of peers: as gRPC names them, and as a socket does. Pure."""
+"""Addresses of peers: as gRPC formats them, and as a socket does. Pure."""
 
 from __future__ import annotations
 
@@ -7,11 +7,11 @@ from ipaddress import IPv4Address, IPv6Address, ip_address, ip_network
 from urllib.parse import unquote
 
 Endpoint = tuple[str, int]
-"""Address and port of one end of a connection; port 0 for one that has none."""
+"""Address and port of one end of a connection; port 0 if it has none."""
 
 
 def endpoint_of(peer: str) -> Endpoint:
-    """The endpoint in gRPC's name of a peer, such as `ipv4:127.0.0.1:40000`; its kind where it is no IP address."""
+    """The endpoint in a gRPC peer string, such as `ipv4:127.0.0.1:40000`; the peer's kind and port 0 if it is not an IP address."""
     kind, _, rest = peer.partition(":")
     host, _, port = unquote(rest).rpartition(":")
     address = _address(host.removeprefix("[").removesuffix("]"))
@@ -19,18 +19,18 @@ def endpoint_of(peer: str) -> Endpoint:
 
 
 def network_of(host: str) -> str:
-    """What one customer has whole: an IPv4 address, or the /64 network of an IPv6 address. What is no address stays."""
+    """The network that belongs to one customer: an IPv4 address, or the /64 of an IPv6 address. Other text is returned unchanged."""
     address = _address(host)
     return str(IPv6Address(int(address) >> 64 << 64)) if isinstance(address, IPv6Address) else str(address or host)
 
 
 def host_of(peer: str) -> str:
-    """The network behind gRPC's name of a peer."""
+    """The network of a gRPC peer string."""
     return network_of(endpoint_of(peer)[0])
 
 
 def is_within(host: str, networks: Sequence[str]) -> bool:
-    """Whether an address is one of these addresses and networks (CIDR)."""
+    """Whether an address is in a list of addresses and networks (CIDR)."""
     address = _address(host)
     return address is not None and any(address in ip_network(network, strict=False) for network in networks)
 

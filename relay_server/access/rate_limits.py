@@ -1,7 +1,7 @@
-"""Rate limits: a bucket for each key, that fills by and by and is emptied by what happens. Pure.
+"""Rate limits: a token bucket for each key. Pure.
 
-At most `max_keys` are remembered, the least recently used is dropped first: a caller with that many addresses or names is not
-stopped by this, and costs no more memory than this.
+At most `max_keys` are remembered; the least recently used is dropped first. A caller with that many addresses or names is not limited, but
+costs no more memory.
 """
 
 from __future__ import annotations
@@ -13,20 +13,20 @@ _US_PER_MINUTE = 60_000_000
 
 
 class RateLimits:
-    """For each key: as many takes at once as were granted for a minute, and no more than that in a minute after it."""
+    """Token buckets by key: up to `per_minute` at once, refilled at `per_minute` per minute."""
 
     def __init__(self, max_keys: int) -> None:
         self._max_keys = max_keys
         self._levels: OrderedDict[Hashable, tuple[float, int]] = OrderedDict()
-        """What is left, and when that was."""
+        """The level of each bucket, and the time of that level, in µs."""
 
     def wait_ms(self, key: Hashable, per_minute: int, now_us: int) -> int:
-        """How long until something can be taken again; 0 if it can be now."""
+        """Time until something can be taken, in ms; 0 if it can be taken now."""
         left = self._left(key, per_minute, now_us)
         return 0 if left >= 1 else int((1 - left) * _US_PER_MINUTE / per_minute / 1_000) + 1
 
     def take(self, key: Hashable, per_minute: int, now_us: int) -> int:
-        """Take one if there is one; else returns how long to wait, in ms."""
+        """Take one, and return 0; if the bucket is empty, return how long to wait, in ms."""
         wait_ms = self.wait_ms(key, per_minute, now_us)
         if wait_ms == 0:
             self._levels[key] = (self._left(key, per_minute, now_us) - 1, now_us)

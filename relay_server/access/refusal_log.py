@@ -1,4 +1,4 @@
-"""Log lines about strangers, few of them: what they do must not fill a disk."""
+"""Log lines about strangers, rate-limited so that they cannot fill a disk."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from collections.abc import Callable
 from relay_server.access.rate_limits import RateLimits
 
 LINES_PER_MINUTE = 5
-"""About one network; twice as many in the first minute. A device with a wrong token tries for days."""
+"""Per network; twice as many in the first minute. A device with a wrong token retries for days."""
 LINES_PER_MINUTE_IN_ALL = 60
 MAX_NETWORKS = 1_024
 
@@ -16,7 +16,7 @@ _ALL = object()
 
 
 class RefusalLog:
-    """Writes warnings about networks, within bounds. Belongs to one event loop."""
+    """Writes rate-limited warnings about networks. Belongs to one event loop."""
 
     def __init__(self, logger: logging.Logger, now_us: Callable[[], int]) -> None:
         self._logger = logger
@@ -25,7 +25,7 @@ class RefusalLog:
         self._left_out = 0
 
     def write(self, network: str, text: str, *arguments: object) -> None:
-        """Write a warning about a network, or count it for the next one that is written."""
+        """Write a warning about a network, or count it as omitted for the next one that is written."""
         now_us = self._now_us()
         if self._limits.take(network, LINES_PER_MINUTE, now_us) or self._limits.take(_ALL, LINES_PER_MINUTE_IN_ALL, now_us):
             self._left_out += 1

@@ -1,13 +1,14 @@
-"""What may be asked for: the RPCs of each role, and which devices an identity may reach. Pure.
+"""The RPCs of each role, and the devices that an identity may reach. Pure.
 
 Rules
-1. What is not listed here is refused: an RPC that is new has to be put into a role first.
-2. A device attaches, under its own name only. A publisher publishes. An operator looks on and steers. An identity may be
-   given fewer RPCs than its role has, never more.
-3. A scope names devices and groups; `*` at the end of a name stands for any ending. A group's name covers its members,
-   and a group is covered where all its members are.
-4. Health's `Check` is answered to everybody: it tells a supervisor whether the relay serves, and nothing else. `Pair` is for everybody
-   as well, if it is offered: a device that waits there has no credentials yet. Reflection and health's `Watch` are for every identity.
+
+1. An RPC that is not listed here is refused: a new RPC must first be added to a role.
+2. A device attaches, under its own name only. A publisher publishes. An operator watches and controls. An identity may have fewer RPCs than
+   its role, never more.
+3. A scope names devices and groups; a trailing `*` matches any ending. A group's name covers its members, and a group is covered if all its
+   members are.
+4. Health's `Check` needs no credentials: it reports whether the relay serves, and nothing else. Nor does `Pair`, if it is offered: a device
+   that waits there has no credentials yet. Reflection and health's `Watch` need any identity.
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ EVERYWHERE = "*"
 
 
 class Role(enum.StrEnum):
-    """What an identity is here for."""
+    """The purpose of an identity."""
 
     DEVICE = "device"
     PUBLISHER = "publisher"
@@ -51,7 +52,7 @@ RPCS: Mapping[Role, frozenset[str]] = {
     Role.PUBLISHER: frozenset({"Publish"}),
     Role.OPERATOR: frozenset({*_OPERATIONS, "Channelz"}),
 }
-"""Names by which RPCs are granted."""
+"""RPCs that each role may be granted, by name."""
 
 _NAMES = {_DEVICE + "Attach": "Attach", _PUBLISHER + "Publish": "Publish"} | {_ADMIN + rpc: rpc for rpc in _OPERATIONS}
 _NAMES[_ADMIN + "SetMuted"] = "SetVolume"
@@ -65,7 +66,7 @@ def is_for_everybody(method: str) -> bool:
 
 
 def is_granted(method: str, rpcs: frozenset[str]) -> bool:
-    """Whether an identity that was given `rpcs` may call `method`."""
+    """Whether an identity with these granted `rpcs` may call `method`."""
     if method in _FOR_EVERY_IDENTITY or method in _FOR_EVERYBODY:
         return True
     name = "Channelz" if method.startswith(_CHANNELZ) else _NAMES.get(method)
@@ -74,20 +75,20 @@ def is_granted(method: str, rpcs: frozenset[str]) -> bool:
 
 @dataclass(frozen=True, slots=True)
 class Scope:
-    """Which devices may be reached."""
+    """The devices that may be reached."""
 
     names: tuple[str, ...]
-    """Devices and groups, `*` at the end for any ending."""
+    """Devices and groups; a trailing `*` matches any ending."""
     groups: Mapping[str, tuple[str, ...]]
-    """The relay's groups."""
+    """The relay's groups: their members, by name."""
 
     @property
     def everywhere(self) -> bool:
-        """Whether it covers all devices, also those to come."""
+        """Whether it covers all devices, including future ones."""
         return EVERYWHERE in self.names
 
     def covers(self, target: str) -> bool:
-        """Whether a device, or a whole group, is within."""
+        """Whether a device, or a whole group, is in the scope."""
         if self._names(target):
             return True
         if target in self.groups:

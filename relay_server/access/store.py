@@ -1,4 +1,4 @@
-"""The access file on disk: read when it changed, written whole or not at all."""
+"""The access file on disk: read when it changes, written atomically."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ Version = tuple[int, int, int]
 
 
 def version_of(path: Path) -> Version:
-    """What tells one version of a file from the next. Raises `OSError`."""
+    """What distinguishes one version of a file from the next. Raises `OSError`."""
     return _version(os.stat(path))
 
 
@@ -28,25 +28,25 @@ def _version(found: os.stat_result) -> Version:
 
 
 class AccessFile:
-    """One access file; reading blocks, for as long as a disk does."""
+    """One access file. Its methods block, for as long as the disk does."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
         self._read_version: Version | None = None
-        """The version that was read whole; one that could not be read for a passing reason is not it."""
+        """The last version that was fully read. A version that could not be read for a transient reason does not count."""
 
     def load(self) -> Directory:
-        """What it says now. Raises `ConfigError`, also if it cannot be read."""
+        """Read the file. Raises `ConfigError` if it is invalid or cannot be read."""
         try:
             return self._read()
         except OSError as error:
             raise ConfigError(f"access_file: {self.path} cannot be read: {error.strerror}") from error
 
     def load_if_changed(self) -> Directory | None:
-        """What it says, where this version was not read yet.
+        """Read the file if its version changed; None if not.
 
-        Raises `ConfigError` if it is wrong, once for each version. Whatever else it raises (`OSError`, `MemoryError`) says nothing of
-        the file: this version counts as unread, and the next call tries again.
+        Raises `ConfigError` if the content is invalid, once for each version. Other exceptions (`OSError`, `MemoryError`) do not concern
+        the content: the version counts as unread, and the next call tries again.
         """
         return None if version_of(self.path) == self._read_version else self._read()
 
@@ -72,10 +72,10 @@ class AccessFile:
 
     @contextmanager
     def changing(self) -> Iterator[list[Directory]]:
-        """Change it: gives a list of one directory, whose replacement is written at the end; nobody else writes meanwhile.
+        """Change the file, under a lock: yields a list of one directory, whose replacement is written at the end of the block.
 
-        A file that is not there yet is empty. Where the path is a symbolic link, what it points to is changed. Raises `ConfigError`;
-        the file then says what it said before, or, if only its folder could not be written to the disk, already the new.
+        A missing file counts as empty. If the path is a symbolic link, its target is changed. Raises `ConfigError`; the file then has its
+        previous content, or the new content if only the folder could not be synced to disk.
         """
         try:
             real = Path(os.path.realpath(self.path))
@@ -93,7 +93,7 @@ class AccessFile:
 
 
 def _exists(path: Path) -> bool:
-    """Whether a file is there. What could not be found out is an error: an empty file in place of a full one shuts everybody out."""
+    """Whether a file exists. Raises `OSError` if that cannot be determined: treating a full file as empty would lock every caller out."""
     try:
         os.stat(path)
     except FileNotFoundError:
@@ -102,7 +102,7 @@ def _exists(path: Path) -> bool:
 
 
 def _read_whole(path: Path) -> tuple[os.stat_result, bytes]:
-    """A file and its content, a byte more than is allowed where it is too large. Raises `OSError`."""
+    """A file's status and content; one byte more than the limit if it is too large. Raises `OSError`."""
     descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
     try:
         found = os.fstat(descriptor)
@@ -115,9 +115,9 @@ def _read_whole(path: Path) -> tuple[os.stat_result, bytes]:
 
 
 def _write_whole(path: Path, data: bytes) -> None:
-    """Beside it, to the disk, then in its place; owner and mode stay, so that the relay can read what root wrote.
+    """Write a temporary file, sync it, and rename it into place. Keeps owner and mode, so that the relay can read what root wrote.
 
-    What is beside it has always the same name: one that a killed program left behind goes with the next change.
+    The temporary file always has the same name, so that one left by a killed program is removed by the next change.
     """
     new = path.with_name(f".{path.name}.new")
     with suppress(FileNotFoundError):

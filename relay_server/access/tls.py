@@ -1,4 +1,4 @@
-"""The relay's certificate, read again when its files change: each new connection gets the present one, running ones stay."""
+"""The relay's certificate, reloaded when its files change: each new connection gets the current one, open connections keep theirs."""
 
 from __future__ import annotations
 
@@ -20,12 +20,12 @@ from relay_server.access.store import Version, version_of
 logger = logging.getLogger(__name__)
 
 WARN_EVERY_S = 3_600.0
-"""How often its expiry is looked at."""
+"""How often the expiry is checked."""
 
 
 @dataclass(frozen=True, slots=True)
 class TlsFiles:
-    """PEM files: the relay's certificate (with what it hangs on) and key; and the CA for clients, None: clients need no certificate."""
+    """PEM files: the relay's certificate (with its chain) and key, and the CA for clients; None: clients need no certificate."""
 
     certificate: Path
     key: Path
@@ -33,47 +33,47 @@ class TlsFiles:
 
     @property
     def by_setting(self) -> dict[str, Path]:
-        """All of them."""
+        """All files, by setting."""
         files = {"tls_cert_file": self.certificate, "tls_key_file": self.key, "tls_client_ca_file": self.client_ca}
         return {setting: path for setting, path in files.items() if path is not None}
 
 
 class HotCertificate:
-    """A certificate that is looked at for each connection. gRPC asks on threads of its own."""
+    """A certificate whose files are checked at each connection. gRPC calls it from its own threads."""
 
     def __init__(self, files: TlsFiles, unix_s: Callable[[], int]) -> None:
-        """`unix_s` is the wall clock. Raises `ConfigError` if the files are no certificate with its key, or it is not valid now."""
+        """`unix_s` is the wall clock. Raises `ConfigError` if the files are not a certificate with its key, or it is not valid now."""
         self._files = files
         self._unix_s = unix_s
         self._validity = Validity(0, 0)
         self.sha256 = b""
-        """Of the certificate itself (DER), as new connections get it."""
+        """SHA-256 of the certificate (DER) that new connections get."""
         self._warned = 0
-        """How many of the warnings that it expires were given."""
+        """How many of the expiry warnings were logged."""
         self._lock = threading.Lock()
         self._read_versions: tuple[Version, ...] = ()
-        """Those that were read whole; files that could not be read for a passing reason are read again."""
+        """The versions that were fully read; files that could not be read for a transient reason are read again."""
         self._failing = False
         self._configuration = self._read()
 
     def credentials(self) -> grpc.ServerCredentials:
-        """For `add_secure_port`: TLS 1.2 or later, which is gRPC's own floor."""
+        """Credentials for `add_secure_port`: TLS 1.2 or later, gRPC's own minimum."""
         fetch: Any = self._latest  # its None, "no change", is missing in the stubs
         return grpc.dynamic_ssl_server_credentials(self._configuration, fetch, self._files.client_ca is not None)
 
     @property
     def expires_in_s(self) -> int:
-        """How long it is still valid; negative once it has expired."""
+        """Time until it expires, in s; negative once it has expired."""
         return self._validity.not_after_s - self._unix_s()
 
     async def watch(self) -> None:
-        """Warn 30 and 7 days before it expires, and when it has, until cancelled."""
+        """Warn 30 and 7 days before it expires, and after it has expired, until cancelled."""
         while True:
             self.warn()
             await asyncio.sleep(WARN_EVERY_S)
 
     def warn(self) -> None:
-        """Warn if it is time to, once for each reason."""
+        """Log a warning if one is due, once for each reason."""
         now_s = self._unix_s()
         due = self._validity.stage(now_s) + (self.expires_in_s < 0)
         text = clock_fault(now_s) or self._validity.fault(now_s) or self._validity.warning(now_s)
@@ -82,10 +82,10 @@ class HotCertificate:
             self._warned = max(due, 1)
 
     def _latest(self) -> grpc.ServerCertificateConfiguration | None:
-        """What changed; None if nothing did, or where the new files cannot be used: what was good stays.
+        """The new configuration; None if nothing changed, or if the new files cannot be used: the last good one stays.
 
-        Files that do not fit each other (yet) are told once. Files that cannot be read now are tried again at each connection, and told
-        once until that succeeds.
+        Files that do not match (yet) are logged once. Files that cannot be read are retried at each connection, and logged once until that
+        succeeds.
         """
         with self._lock:
             try:
@@ -95,7 +95,7 @@ class HotCertificate:
             except PemError as error:
                 logger.error("the certificate cannot be used, the old one stays: %s", error)
                 return None
-            except Exception as error:  # no descriptor or memory left, a failing disk: none of it says anything of the files
+            except Exception as error:  # no descriptor or memory left, or a failing disk: says nothing about the files' content
                 if not self._failing:
                     text = str(error) or type(error).__name__
                     logger.error("the certificate cannot be read now, the old one stays; each new connection tries again: %s", text)
@@ -115,9 +115,9 @@ class HotCertificate:
         return tuple(versions)
 
     def _read(self) -> grpc.ServerCertificateConfiguration:
-        """Read and check all files; a change while they are read is found by the next connection.
+        """Read and check all files; a change during the read is found by the next connection.
 
-        Raises `PemError`, and `UnreadableError` for what may pass.
+        Raises `PemError`, and `UnreadableError` for transient failures.
         """
         versions = self._versions()
         try:

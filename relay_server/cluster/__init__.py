@@ -1,1 +1,1 @@
-"""Several relays as one: doors, homes and tunnels over a backplane. Imported only by a relay of a cluster."""
+"""Several relays as one cluster: doors, homes and tunnels over a backplane. Imported only by a relay in a cluster."""

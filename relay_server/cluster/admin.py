@@ -1,7 +1,7 @@
-"""AdminService of a relay in a cluster: operators see and steer the devices of all relays from any one.
+"""AdminService of a relay in a cluster: operators see and control the devices of all relays from any relay.
 
-The caller is checked here; the other relay trusts that. `Drain` and `PairDevice` concern this relay and, if it is a worker, the
-others of its supervisor: an operator cannot choose among them.
+The caller is checked here, and the other relay trusts that. `Drain` and `PairDevice` concern this relay and, if it is a worker, the other
+workers of its supervisor: an operator cannot choose among them.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ from relay_server.service.admin import AdminService, Pair, Speech, Write, check_
 logger = logging.getLogger(__name__)
 
 ANSWER_S = 2.0
-"""How long another relay may take; for what starts a voice or asks a device, `SLOW_ANSWER_S`."""
+"""How long another relay may take to answer; `SLOW_ANSWER_S` for requests that start speech or wait for a device."""
 SLOW_ANSWER_S = 25.0
 _DONE, _FAULT = b"\x00", b"\x01"
 Request = TypeVar("Request", bound=Message)
@@ -38,7 +38,7 @@ Response = TypeVar("Response", bound=Message)
 
 
 class ClusterAdmin(AdminService):
-    """Looks at devices and steers them, wherever they are."""
+    """AdminService for the devices of all relays."""
 
     def __init__(self, relay: Relay, speech: Speech, pair: Pair | None, cluster: Cluster) -> None:
         super().__init__(relay, speech, pair)
@@ -63,7 +63,7 @@ class ClusterAdmin(AdminService):
         }
 
     async def list_devices(self, request: pb.ListDevicesRequest) -> pb.ListDevicesResponse:
-        """The devices of all relays that answer; one that two relays name counts where it is attached."""
+        """List the devices of all relays that answer; a device listed by two relays counts at the one it is attached to."""
         answers = await self._cluster.ask_all(self._cluster.names.admin, b"ListDevices\n", ANSWER_S)
         devices = list((await self._own.list_devices(request)).devices)
         for answer in answers.values():
@@ -73,7 +73,7 @@ class ClusterAdmin(AdminService):
         return pb.ListDevicesResponse(devices=[by_name[name] for name in sorted(by_name) if may_reach(name)])
 
     async def watch_events(self, request: pb.WatchEventsRequest, write: Write) -> None:
-        """See `AdminService`. What happens at other relays is told as it comes; each relay's events are in order."""
+        """See `AdminService`. Events of other relays are passed on as they arrive; the events of each relay are in order."""
         writing = asyncio.Lock()
 
         async def tell(event: Message) -> None:
@@ -94,7 +94,7 @@ class ClusterAdmin(AdminService):
         return pb.DrainResponse(conversations=conversations + sum(answer.conversations for answer in answers if answer is not None))
 
     async def pair_device(self, request: pb.PairDeviceRequest) -> pb.PairDeviceResponse:
-        """See `AdminService`. The device waits at one of the workers."""
+        """See `AdminService`. The device may wait at any of the workers."""
         try:
             return await self._own.pair_device(request)
         except RequestError as error:
@@ -115,7 +115,7 @@ class ClusterAdmin(AdminService):
         return tuple(name for name in self._cluster.members() if siblings and name.startswith(siblings))
 
     async def _ask_sibling(self, name: str, method: str, request: Message, kind: type[Response]) -> Response | None:
-        """What another worker answers; None if it does not. Raises `RequestError` if it refuses."""
+        """The answer of another worker; None if it does not answer. Raises `RequestError` if it refuses."""
         try:
             data = f"{method}\n".encode() + request.SerializeToString()
             return _response(await self._cluster.backplane.request(self._cluster.names.admin(name), data, SLOW_ANSWER_S), kind)
@@ -128,7 +128,7 @@ class ClusterAdmin(AdminService):
         return await self._at_home("GetDevice", request, request.device_id, self._own.get_device, pb.GetDeviceResponse)
 
     async def speak(self, request: pb.SpeakRequest) -> pb.SpeakResponse:
-        """See `AdminService`. Groups are spoken to here, with those of their members that are here."""
+        """See `AdminService`. For a group, only its members at this relay speak."""
         check_reach(request.target, field="target")
         return await self._at_home("Speak", request, request.target, self._own.speak, pb.SpeakResponse, SLOW_ANSWER_S)
 
@@ -177,7 +177,7 @@ class ClusterAdmin(AdminService):
         kind: type[Response],
         within_s: float = ANSWER_S,
     ) -> Response:
-        """Have a request done by the relay that has the device; here, if that is this one, or nobody has it."""
+        """Have the request performed by the relay that has the device; by this one if it has the device, or if no relay has."""
         check_reach(device_id)
         if device_id in self._relay.config.groups:
             return await here(request)
@@ -193,7 +193,7 @@ class ClusterAdmin(AdminService):
         return _response(answer, kind)
 
     async def _on_request(self, message: BackplaneMessage) -> None:
-        """An operator at another relay asks something; it may take a while, and others are not kept waiting."""
+        """Answer a request from an operator at another relay, in its own task, so that a slow one does not delay others."""
         task = asyncio.create_task(self._answer(message))
         self._cluster.tasks.add(task)
         task.add_done_callback(self._cluster.tasks.discard)
@@ -216,7 +216,7 @@ class ClusterAdmin(AdminService):
 
 
 def _response(answer: bytes, kind: type[Response]) -> Response:
-    """What another relay answered. Raises `RequestError`."""
+    """Parse another relay's answer. Raises `RequestError`."""
     try:
         if answer[:1] == _DONE:
             return kind.FromString(answer[1:])

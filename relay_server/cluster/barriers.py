@@ -1,6 +1,7 @@
 """A publisher's pings over several relays: a pong is passed on when all of them have answered. Pure.
 
-"All that was said before this ping is taken", and "what there is to say of an `open` was said before this pong", hold so for all.
+So the guarantees of a pong hold for all relays: everything sent before the ping was processed, and every response to an earlier `open` was
+sent before the pong.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ from avatar_relay.messages import Pong
 
 
 class Barriers:
-    """One publisher's stream. Each relay answers its pings in order."""
+    """The pings of one publisher's stream. Each relay answers its pings in order."""
 
     def __init__(self) -> None:
         self._asked: dict[str, deque[int]] = {}
@@ -22,7 +23,7 @@ class Barriers:
         self._number = 0
 
     def ping(self, relays: Iterable[str], own: str = "") -> None:
-        """These are pinged now; `own`: by the door itself, which is told this when all have answered."""
+        """Note a ping to these relays. `own`: a ping by the door itself; `pong` returns this text when all have answered."""
         self._number += 1
         if own:
             self._own[self._number] = own
@@ -31,9 +32,9 @@ class Barriers:
             self._asked.setdefault(relay, deque()).append(self._number)
 
     def pong(self, relay: str, pong: Pong, *, tells_time: bool) -> Pong | str | None:
-        """A relay answers; the pong to pass on, or the door's own word, if it was the last one.
+        """Note a relay's pong. If it was the last one: the pong to pass on, or the `own` text of the ping; else None.
 
-        `tells_time`: its clock is the one that is passed on.
+        `tells_time`: pass on this relay's pong, for its clock.
         """
         asked = self._asked.get(relay)
         if not asked:

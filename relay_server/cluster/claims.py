@@ -1,11 +1,13 @@
-"""Whose device it is. Pure.
+"""Which relay has a device. Pure.
 
 Rules
-- The device is the arbiter: the relay that it attached to last has it, and tells all others so. They hand it over.
-- A relay that has it away asks; one that has it attached answers.
-- After a cut all relays claim again what they have. Attached goes before away, then who heard of it less long ago, then the smaller name.
-  Ages are durations, so no clocks need to agree.
-- Two that had it attached at nearly the same time both keep it until one of the streams ends, which it does soon: there is one device.
+
+- The device is the arbiter: the relay that it attached to last has it, and sends a claim to all others. They hand it over.
+- A relay that has it without a stream asks by a claim; a relay that has it attached answers.
+- After a partition all relays claim their devices again. Attached wins over detached, then the relay that heard from the device more
+  recently, then the smaller name. Ages are durations, so clocks need not agree.
+- Two relays to which it attached at nearly the same time both keep it until one of the streams ends. That is soon: there is only one
+  device.
 """
 
 from __future__ import annotations
@@ -21,25 +23,25 @@ class ClaimKind(enum.StrEnum):
     """Why a relay claims a device."""
 
     ATTACHED = "attached"
-    """It attached just now."""
+    """The device has just attached to this relay."""
     AGAIN = "again"
-    """It has it, attached or away."""
+    """A repeated claim: the relay has the device, attached or not."""
     GONE = "gone"
-    """Its session is over, and no other relay has it."""
+    """The session of the device is over, and no other relay has it."""
 
 
 class Verdict(enum.Enum):
-    """What a relay does about another one's claim."""
+    """The reaction to another relay's claim."""
 
     HAND_OVER = "hand_over"
     KEEP = "keep"
     ANSWER = "answer"
-    """Keep it, and say so."""
+    """Keep the device, and answer with a claim."""
 
 
 @dataclass(frozen=True, slots=True)
 class Claim:
-    """What a relay says of a device. `age_us`: how long ago it heard of it."""
+    """A relay's claim to a device. `age_us`: time since the relay last heard from it."""
 
     relay: str
     device_id: str
@@ -48,12 +50,12 @@ class Claim:
     age_us: int
 
     def encode(self) -> bytes:
-        """As bytes."""
+        """Serialise as JSON."""
         return json.dumps([self.relay, self.device_id, self.kind, self.attached, self.age_us]).encode()
 
 
 def decode_claim(data: bytes) -> Claim | None:
-    """A claim that came; None for what is none. A later version may say more."""
+    """Parse a received claim; None if malformed. A later version may append fields."""
     try:
         relay, device_id, kind, attached, age_us, *_ = json.loads(data)
         claim = Claim(str(relay), str(device_id), ClaimKind(kind), bool(attached), int(age_us))
@@ -63,7 +65,7 @@ def decode_claim(data: bytes) -> Claim | None:
 
 
 def judge(mine: Claim, theirs: Claim, attached_for_us: int) -> Verdict:
-    """What to do about `theirs`; `mine` is what this relay would say now, `attached_for_us` how long it has been attached here."""
+    """Decide about claim `theirs`. `mine` is this relay's current claim, `attached_for_us` how long the device has been attached here."""
     if theirs.kind is ClaimKind.GONE:
         return Verdict.ANSWER
     if theirs.kind is ClaimKind.ATTACHED:

@@ -1,4 +1,4 @@
-"""One relay's part in a cluster: puts directory, door and homes together."""
+"""The part of one relay in a cluster: connects directory, door and homes."""
 
 from __future__ import annotations
 
@@ -20,18 +20,18 @@ logger = logging.getLogger(__name__)
 
 TICK_S = 0.25
 ASK_S = 0.3
-"""How long other relays may take to say whether they know a publisher."""
+"""How long other relays may take to answer whether they know a publisher."""
 SETTLE_S = 0.6
-"""How long a relay listens for the others before it serves."""
+"""How long a relay listens for other relays before it serves."""
 
 
 class Cluster:
-    """Belongs to one relay and its event loop. `run` must run beside it after `start`."""
+    """A relay's membership in a cluster. Belongs to one event loop. After `start`, `run` must run in a task."""
 
     def __init__(
         self, relay: Relay, backplane: Backplane, names: ClusterNames, *, now_us: Callable[[], int], random_bytes: Callable[[int], bytes]
     ) -> None:
-        """`names.relay` must be this relay's alone."""
+        """`names.relay` must be unique in the cluster."""
         self._relay = relay
         self.backplane = backplane
         self.names = names
@@ -42,10 +42,10 @@ class Cluster:
         self._passages: set[DoorPassage] = set()
         self._operators: Take | None = None
         self.tasks: set[asyncio.Task[None]] = set()
-        """What is being done for other relays."""
+        """Work in progress for other relays."""
 
     async def start(self) -> None:
-        """Join the cluster. Raises `ConfigError` without a backplane."""
+        """Join the cluster. Raises `ConfigError` if no backplane is available."""
         self._relay.in_cluster = True
         await self.backplane.start(self._lost, self._regained)
         self._relay.watchers.add(DirectoryWatcher(self.directory))
@@ -56,35 +56,35 @@ class Cluster:
             await self.backplane.subscribe(self.names.admin(self.names.relay), self._operators)
 
     def serve_operators(self, take: Take) -> None:
-        """`take` gets the requests of operators at other relays; to be said before `start`."""
+        """`take` receives the requests of operators at other relays. Call it before `start`."""
         self._operators = take
 
     async def settle(self) -> None:
-        """Wait until the others were heard, so that a publisher that comes first is asked for everywhere."""
+        """Wait until other relays have been heard, so that the first publisher is looked up at all of them."""
         await asyncio.sleep(SETTLE_S)
 
     async def run(self) -> None:
-        """Keep it up, until cancelled."""
+        """Maintain directory and tunnels, until cancelled."""
         async with asyncio.TaskGroup() as tasks:
             tasks.create_task(self.directory.run())
             tasks.create_task(self._tick())
 
     async def leave(self) -> None:
-        """Tell the others, and disconnect."""
+        """Notify the other relays, and disconnect."""
         with suppress(BackplaneError):
             await self.directory.leave()
         await self.backplane.stop()
 
     def connect_door(self, owner: str) -> DoorPort:
-        """A publisher's stream, of the identity `owner`."""
+        """A port for a stream of a publisher with the identity `owner`."""
         return DoorPort(self._relay.publishers, owner, self)
 
     def members(self) -> tuple[str, ...]:
-        """The other relays, as far as they were heard lately."""
+        """The other relays that were heard recently."""
         return self.directory.members.alive(self._now_us())
 
     async def ask_all(self, subject: Callable[[str], str], data: bytes, within_s: float) -> dict[str, bytes]:
-        """What the other relays answer, by name. One that does not is left out."""
+        """The answers of the other relays, by name. A relay that does not answer is omitted."""
         members = self.members()
 
         async def ask(member: str) -> bytes | None:
@@ -131,13 +131,13 @@ class Cluster:
     # --- within ----------------------------------------------------------------------------------------------------
 
     async def _attached_at(self, device_id: str, relay: str) -> None:
-        """A device has a stream elsewhere: passages to where it was lead nowhere any more, although that relay may not know it yet."""
+        """A device attached to another relay: cut the passages to its previous relay, which may not know it yet."""
         for passage in tuple(self._passages):
             if device_id in passage.devices and passage.home != relay:
                 await passage.tunnel.cut(f"device {device_id} is at relay {relay} now")
 
     async def _on_publisher(self, message: BackplaneMessage) -> None:
-        """Another door asks for a publisher that came to it."""
+        """Answer another relay's door, which asks whether this relay knows a publisher."""
         key = message.data.decode(errors="replace")
         known = any([publisher.key == key for publisher in self._relay.publishers.known()])
         with suppress(BackplaneError):
@@ -146,14 +146,14 @@ class Cluster:
     async def _tick(self) -> None:
         while True:
             self._passages = {passage for passage in self._passages if not passage.tunnel.is_over}
-            with suppress(BackplaneError):  # it was told when the connection was lost
+            with suppress(BackplaneError):  # the lost connection was reported already
                 await self.directory.tick()
             for tunnel in [passage.tunnel for passage in self._passages] + self._homes.tunnels():
                 await tunnel.tick()
             await asyncio.sleep(TICK_S)
 
     def _lost(self) -> None:
-        """Tunnels end by silence, or with the next message that cannot be sent."""
+        """Do nothing: tunnels end by silence, or at the next message that cannot be sent."""
 
     def _regained(self) -> None:
         self.directory.claim_all()

@@ -1,4 +1,4 @@
-"""Which devices this relay has, and which relay has another one: claims, look-ups, beats."""
+"""Which devices this relay has, and which relay has another device: claims, look-ups, heartbeats."""
 
 from __future__ import annotations
 
@@ -17,15 +17,15 @@ from relay_server.core.events import DeviceAttached, DeviceDetached, DeviceLost,
 logger = logging.getLogger(__name__)
 
 ASK_AGAIN_US = 2_000_000
-"""A claim may be lost; a relay whose device is away asks again after so long."""
+"""A claim may be lost: a relay whose device is detached claims it again at this interval."""
 FRESH_US = 8_000_000
-"""A device whose relay was killed is back at another one after so long, also where the machine is busy."""
+"""Time in which a device whose relay was killed reconnects to another one, even if the machine is busy."""
 LOOK_UP_S = 0.5
-"""How long a relay may take to say that it has a device."""
+"""How long a relay may take to answer that it has a device."""
 
 
 class DeviceDirectory:
-    """One relay's view. `run` must run beside it. Devices that come and go are noted, and told one after the other."""
+    """One relay's view of the cluster's devices. `run` must run in a task. Changes are queued and published one after the other."""
 
     def __init__(
         self,
@@ -35,7 +35,7 @@ class DeviceDirectory:
         now_us: Callable[[], int],
         attached_at: Callable[[str, str], Awaitable[None]],
     ) -> None:
-        """`attached_at` is told a device that attached to another relay, and that relay."""
+        """`attached_at` is called with a device that attached to another relay, and that relay."""
         self._relay = relay
         self._backplane = backplane
         self._names = names
@@ -44,16 +44,16 @@ class DeviceDirectory:
         self._mine: dict[str, Subscription] = {}
         self._attached_us: dict[str, int] = {}
         self._elsewhere: dict[str, str] = {}
-        """The relay that claimed a device last; a device that is on its way from one to another is in here, too."""
+        """The relay that last claimed a device; also contains devices that are moving between relays."""
         self._to_tell: dict[str, ClaimKind] = {}
-        """Devices of which the others are to be told something."""
+        """Devices for which a claim must be published."""
         self._wake = asyncio.Event()
         self._beaten_us: int | None = None
         self._asked_us = self._began_us = now_us()
         self.members = Members()
 
     async def run(self) -> None:
-        """Tell the others what changed here, until cancelled. What cannot be told is told when the backplane is there again."""
+        """Publish changes until cancelled. What cannot be published now follows when the backplane is available again."""
         while True:
             self._wake.clear()
             while self._to_tell:
@@ -66,12 +66,12 @@ class DeviceDirectory:
             await self._wake.wait()
 
     async def open(self) -> None:
-        """Listen to the others. Raises `BackplaneError`."""
+        """Subscribe to claims and heartbeats. Raises `BackplaneError`."""
         await self._backplane.subscribe(self._names.claims, self._on_claim)
         await self._backplane.subscribe(self._names.beats, self._on_beat)
 
     async def home_of(self, device_id: str) -> str | None:
-        """The relay that has a device; None if none says so. Raises `BackplaneError` if it cannot be asked."""
+        """The relay that has a device; None if no relay answers. Raises `BackplaneError` if the backplane fails."""
         if self._relay.has(device_id):
             return self._names.relay
         try:
@@ -80,18 +80,18 @@ class DeviceDirectory:
             return None
 
     def expects(self, device_id: str) -> bool:
-        """Whether a device that no relay has now may be on its way from one to another.
+        """Whether a device that no relay has now may be moving between relays.
 
-        A relay that has just started does not know which were claimed before.
+        A relay that has just started does not know earlier claims, and returns True.
         """
         return device_id in self._elsewhere or self._now_us() - self._began_us < FRESH_US
 
     def give_up(self, device_id: str) -> None:
-        """It did not come."""
+        """Stop expecting a device: it did not appear."""
         self._elsewhere.pop(device_id, None)
 
     async def tick(self) -> None:
-        """A few times a second: say that this relay is there, and ask now and then for devices that are away. Raises `BackplaneError`."""
+        """Publish a heartbeat, and from time to time claim detached devices again; call a few times a second. Raises `BackplaneError`."""
         now_us = self._now_us()
         if now_us - self._asked_us >= ASK_AGAIN_US:
             self._asked_us = now_us
@@ -104,11 +104,11 @@ class DeviceDirectory:
             await self._backplane.publish(self._names.beats, self._names.relay.encode())
 
     async def leave(self) -> None:
-        """Say that this relay goes. Raises `BackplaneError`."""
+        """Announce that this relay leaves. Raises `BackplaneError`."""
         await self._backplane.publish(self._names.beats, b"-" + self._names.relay.encode())
 
     def claim_all(self) -> None:
-        """After a cut: say what this relay has."""
+        """After a partition: claim all devices of this relay."""
         for session in self._relay.sessions():
             self._to_tell.setdefault(session.device_id, ClaimKind.AGAIN)
         self._wake.set()
@@ -116,7 +116,7 @@ class DeviceDirectory:
     # --- this relay's devices --------------------------------------------------------------------------------------
 
     def note(self, device_id: str, kind: ClaimKind) -> None:
-        """A device attached here, or its stream or session ended."""
+        """Note that a device attached here, or that its stream or session ended."""
         if kind is ClaimKind.ATTACHED:
             self._attached_us[device_id] = self._now_us()
             self._elsewhere.pop(device_id, None)
@@ -124,7 +124,7 @@ class DeviceDirectory:
         self._wake.set()
 
     async def _settle(self, device_id: str, kind: ClaimKind) -> None:
-        """Claim a device that is here, and answer for it; forget one that is not."""
+        """Claim a device of this relay, and answer look-ups for it; forget a device that is gone."""
         mine = self._my_claim(device_id, kind)
         if mine is None:
             self._attached_us.pop(device_id, None)
@@ -145,7 +145,7 @@ class DeviceDirectory:
         attached, age_us = heard_us_ago
         return Claim(self._names.relay, device_id, kind, attached, age_us)
 
-    # --- what comes ------------------------------------------------------------------------------------------------
+    # --- received messages -----------------------------------------------------------------------------------------
 
     async def _on_look_up(self, message: BackplaneMessage) -> None:
         if message.reply:
@@ -191,14 +191,14 @@ class DeviceDirectory:
 
 
 class DirectoryWatcher(EventWatcher):
-    """Sees which devices come and go."""
+    """Reports to the directory which devices attach and detach."""
 
     def __init__(self, directory: DeviceDirectory) -> None:
         super().__init__(frozenset())
         self._directory = directory
 
     def show(self, unix_time_us: int, notice: Shown) -> None:
-        """See `EventWatcher`. Keeps nothing."""
+        """See `EventWatcher`. Stores nothing."""
         match notice:
             case DeviceAttached():
                 self._directory.note(notice.device_id, ClaimKind.ATTACHED)

@@ -1,9 +1,9 @@
 """The door: a publisher's stream whose conversations may be at any relay of the cluster.
 
-What concerns a device that is here goes to a port of this relay, as without a cluster. The rest goes through tunnels, one for each home,
-in the bytes that it came in; a conversation with devices at several homes goes to all of these (`parts`). The door keeps no conversation:
-what a publisher needs when it comes back is at the homes, and any door asks them. When a tunnel breaks, or a device moves, the
-publisher's stream ends as MOVED. It comes back at once, and goes on where the devices are.
+Messages for a device of this relay go to a port of this relay, as without a cluster. Others go through tunnels, one for each home, in their
+original bytes; a conversation with devices at several homes goes to all of these (`parts`). The door stores no conversation: what a
+publisher needs when it reconnects is stored at the homes, and any door can ask them. If a tunnel breaks, or a device moves, the publisher's
+stream ends as MOVED. The publisher reconnects at once, and continues where the devices are.
 """
 
 from __future__ import annotations
@@ -45,7 +45,8 @@ from relay_server.connections.publishers import PublisherPort, Publishers
 logger = logging.getLogger(__name__)
 
 MAX_WAITING = 4_096
-"""Messages that may wait for a publisher which does not read; then its stream ends, and the homes keep what it has to be told."""
+"""Messages that may wait for a publisher that does not read. Then its stream ends; the homes keep the events that it has not acknowledged.
+"""
 AGAIN_MS = 200
 RETRY_MS = 1_000
 
@@ -69,7 +70,7 @@ class LocalSide(PublisherPort):
 
 
 class DoorPort(Port[ToPublisher]):
-    """One publisher's stream."""
+    """The port of one publisher's stream."""
 
     def __init__(self, publishers: Publishers, owner: str, ways: Ways) -> None:
         super().__init__()
@@ -79,9 +80,9 @@ class DoorPort(Port[ToPublisher]):
         self._routes: dict[str, tuple[str, ...]] = {}
         self._parts = ConversationParts()
         self._by_hand_at: tuple[str, ...] = (HERE,)
-        """Where the conversation is that a publisher opened last who types by hand."""
+        """Where the last opened conversation of a publisher without hello (typed by hand) is."""
         self._places: dict[str, str] = {}
-        """Of devices that are elsewhere, as events showed them."""
+        """The relay of each device that is elsewhere, as seen in events."""
         self._finished: deque[str] = deque()
         self._barriers = Barriers()
         self._down: deque[ToPublisher] = deque()
@@ -95,7 +96,7 @@ class DoorPort(Port[ToPublisher]):
     # --- from the publisher ----------------------------------------------------------------------------------------
 
     async def send(self, message: AtRelay, data: bytes = b"") -> None:
-        """Say something; `data` are its bytes. Raises `PeerError` if it ends the stream."""
+        """Forward a publisher's message; `data` are its bytes. Raises `PeerError` if it ends the stream."""
         self.check_open()
         match message:
             case PublisherHello():
@@ -136,7 +137,7 @@ class DoorPort(Port[ToPublisher]):
                 await self.local.send(message)
 
     async def _greet(self, hello: PublisherHello) -> None:
-        """Welcome a publisher with what all homes took of its conversations."""
+        """Welcome a publisher with the cursors of its conversations at all homes."""
         if self._hello is None and hello.session_token:
             key = f"{self.owner}/{hello.publisher_id}" if self.owner else hello.publisher_id
             self._hello = hello
@@ -151,12 +152,12 @@ class DoorPort(Port[ToPublisher]):
         await self.local.send(hello)
         self._parts.known(self.local.parts())
         if (answer := self.local.next()) is not None:
-            self.hear(HERE, answer)  # the welcome, before all else
+            self.hear(HERE, answer)  # # the welcome, before all else
         self._is_greeted = True
         self.wake()
 
     async def _open(self, message: PublishOpen) -> None:
-        """Open it where its devices are, or when those that are on their way have come."""
+        """Open a conversation where its devices are, or later if all its devices are moving between relays."""
         try:
             places = await self._places_of(message)
             if self._may_wait(message) and self._are_on_their_way(places):
@@ -170,14 +171,14 @@ class DoorPort(Port[ToPublisher]):
         return set(places.values()) == {None} and any([self._ways.expects(device_id) for device_id in places])
 
     async def _open_at(self, message: PublishOpen, places: Mapping[str, str | None]) -> None:
-        """Raises `BackplaneError` if a home cannot be reached; nothing is open then."""
+        """Open a conversation at these places. Raises `BackplaneError` if a home cannot be reached; nothing is open then."""
         conversation_id = message.open.conversation_id
         known = {device_id: place for device_id, place in places.items() if place is not None}
         homes = tuple(dict.fromkeys(known.values()))
         in_parts = len(homes) > 1 or self._parts.has(conversation_id)
         if (homes in ((), (HERE,)) and not in_parts) or (message.held is not None and len(known) < len(places)):
             self._note_route(conversation_id, (HERE,))
-            await self.local.send(message)  # which also says what is wrong with unknown ones
+            await self.local.send(message)  # which also reports unknown devices
             return
         if not all([await self._has_way_to(home) for home in homes]):
             return
@@ -195,7 +196,7 @@ class DoorPort(Port[ToPublisher]):
             await self._say(homes, replace(message, targets=tuple(known)), b"")
 
     async def _open_parts(self, message: PublishOpen, known: dict[str, str], homes: tuple[str, ...]) -> None:
-        """Open it at each of its homes, but for those that have their part already."""
+        """Open a conversation at each of its homes, except those that have their part already."""
         conversation_id = message.open.conversation_id
         new = tuple(home for home in homes if not self._parts.has(conversation_id, home))
         self._parts.begin(conversation_id)
@@ -213,9 +214,10 @@ class DoorPort(Port[ToPublisher]):
             self._by_hand_at = homes
 
     async def _has_way_to(self, home: str) -> bool:
-        """Whether there is one now; where the home has conversations of this publisher, it comes back instead, and goes on with them.
+        """Whether a passage to `home` exists or was opened now.
 
-        Raises `BackplaneError`.
+        If the home already has conversations of this publisher, the stream ends instead, so that the publisher reconnects and continues
+        with them. Raises `BackplaneError`.
         """
         if home == HERE or home in self._passages or not await self._open_passage(home):
             return True
@@ -223,7 +225,7 @@ class DoorPort(Port[ToPublisher]):
         return False
 
     async def _unreachable(self, message: PublishOpen, error: BackplaneError) -> None:
-        """New conversations wait; those that were open before are asked for again by the library."""
+        """Let a new conversation wait, or report the error. The library opens previously open conversations again."""
         if self._may_wait(message) and not self._waiting.has(message.open.conversation_id):
             self._waiting.begin(message)
             return
@@ -240,7 +242,7 @@ class DoorPort(Port[ToPublisher]):
         return {device_id: await self._ways.home_of(device_id) for device_id in devices}
 
     async def open_waiting(self, message: PublishOpen, *, last: bool) -> bool:
-        """Try to open one that waits; `last`: say what is wrong if that cannot be. Returns whether it waits no more."""
+        """Try to open a waiting conversation; `last`: report the error if that fails. Returns whether it no longer waits."""
         try:
             places = await self._places_of(message)
             if self._are_on_their_way(places):
@@ -256,11 +258,11 @@ class DoorPort(Port[ToPublisher]):
         return True
 
     async def pass_on(self, message: AtRelay, data: bytes) -> None:
-        """What came behind an opening that waited."""
+        """Forward a message that followed an opening that waited."""
         await self._say(self._routes.get(getattr(message, "conversation_id", ""), (HERE,)), message, data)
 
     async def flush(self) -> None:
-        """Send on what waits for homes. To be called when a message of the publisher was handled."""
+        """Send the messages queued for homes. Call it after each handled message of the publisher."""
         for passage in tuple(self._passages.values()):
             await passage.flush()
 
@@ -273,7 +275,7 @@ class DoorPort(Port[ToPublisher]):
         return taken
 
     def has_parts(self, conversation_ids: Sequence[str]) -> None:
-        """A home has parts of these conversations of a publisher that comes back: the publisher opens them again, at all their homes."""
+        """Note parts that a home has of these conversations; the reconnected publisher opens them again at all their homes."""
         self._parts.known(conversation_ids)
 
     # --- to the publisher ------------------------------------------------------------------------------------------
@@ -290,7 +292,7 @@ class DoorPort(Port[ToPublisher]):
         return self._down.popleft()
 
     def hear(self, place: str, message: ToPublisher) -> None:
-        """A relay says something."""
+        """Handle a relay's message to the publisher."""
         match message:
             case PublisherWelcome() if place == HERE:
                 taken, self._taken = [*message.taken, *self._taken], []
@@ -305,9 +307,9 @@ class DoorPort(Port[ToPublisher]):
             case Opened() if self._hello is None:
                 self._note_route(message.conversation_id, (place,))
             case GoAway() if place != HERE:
-                return  # its tunnel ends soon; this stream is not asked to wait
+                return  # its tunnel ends soon; this stream need not wait
             case PlayerEvent(event_id=0, conversation_id=cid, body=Finished()) if place not in self._routes.get(cid, (HERE,)):
-                return  # it had the device before, does not know where that went, and guesses
+                return  # that relay had the device before, does not know where it went, and guesses
             case PlayerEvent() | UnknownEvent():
                 self._note_event(message, place)
         parted = self._parts.hear(place, message)
@@ -315,7 +317,7 @@ class DoorPort(Port[ToPublisher]):
             self._tell(told)
 
     def _note_event(self, event: PlayerEvent | UnknownEvent, place: str) -> None:
-        """Its acknowledgement goes where it came from; a conversation that is finished needs its route for a while only."""
+        """Note where the event's acknowledgement must go. A finished conversation needs its route for a limited time only."""
         if place == HERE:
             self._places.pop(event.device_id, None)
             return
@@ -335,7 +337,7 @@ class DoorPort(Port[ToPublisher]):
     # --- its end ---------------------------------------------------------------------------------------------------
 
     def passage_ended(self, home: str, fault: Fault | None) -> None:
-        """A home, or the way to it, is gone: the publisher comes back, and finds its devices."""
+        """A home, or the tunnel to it, is gone: make the publisher reconnect and find its devices."""
         if (fault is not None and fault.reason is Reason.REPLACED) or self._hello is None:
             self.end(fault)
         elif not self.ended:
@@ -345,7 +347,7 @@ class DoorPort(Port[ToPublisher]):
         self.end(Fault(Reason.MOVED, why))
 
     def finish_sending(self) -> None:
-        """Nothing more will be sent. Homes end conversations when the lease is over, those typed by hand at once."""
+        """The publisher half-closed its stream. Homes end its conversations when the lease is over, those typed by hand at once."""
         if self._hello is None and self._passages:
             for passage in self._passages.values():
                 passage.say_all()
@@ -354,7 +356,7 @@ class DoorPort(Port[ToPublisher]):
             self.local.finish_sending()
 
     async def close_passages(self) -> None:
-        """The publisher is gone, and the homes begin its lease."""
+        """The publisher is gone: close the passages; the homes begin its lease."""
         self._waiting.close()
         passages, self._passages = self._passages, {}
         for passage in passages.values():

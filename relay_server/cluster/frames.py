@@ -1,7 +1,7 @@
-"""What travels in a tunnel: records cut into numbered messages. Pure.
+"""The framing of a tunnel: records cut into numbered messages. Pure.
 
-A tunnel is two streams of bytes, one each way. A message is a number (u64, from 0 without a gap) and a piece of the stream; a piece that is
-empty is a beat. A record is its size (u32), its kind (u8) and its bytes. All numbers are little-endian.
+A tunnel is two byte streams, one in each direction. A message is a number (u64, from 0 without a gap) and a piece of the stream; an empty
+piece is a heartbeat. A record is its size (u32), its kind (u8) and its bytes. All numbers are little-endian.
 """
 
 from __future__ import annotations
@@ -14,9 +14,9 @@ from dataclasses import dataclass
 from avatar_relay.limits import MAX_MESSAGE_BYTES
 
 MAX_PUBLISHED_BYTES = 256 << 10
-"""Of one message; NATS takes 1 MiB unless it is told otherwise."""
+"""Maximum size of one message; the default limit of NATS is 1 MiB."""
 TUNNEL_VERSION = OLDEST_VERSION = 1
-"""The door says which versions it speaks, from the oldest on; the home answers with the newest that both know, or refuses."""
+"""The door offers a range of versions; the home answers with the newest that both support, or refuses."""
 _NUMBER = struct.Struct("<Q")
 _HEAD = struct.Struct("<IB")
 PIECE_BYTES = MAX_PUBLISHED_BYTES - _NUMBER.size
@@ -24,27 +24,27 @@ MAX_RECORD_BYTES = MAX_MESSAGE_BYTES + (64 << 10)
 
 
 class RecordKind(enum.IntEnum):
-    """What a record holds."""
+    """The content of a record."""
 
     REQUEST = 1
-    """A `PublishRequest`, up."""
+    """Up: a `PublishRequest`."""
     PART_OPEN = 2
-    """The same, an `open` whose conversation other homes have as well: it is bounded by the lag, not by credit."""
+    """Up: a `PublishRequest` with an `open` whose conversation has other homes too; bounded by the lag, not by credit."""
     RESPONSE = 3
-    """A `PublishResponse`, down."""
+    """Down: a `PublishResponse`."""
     END = 4
-    """The last record; a `google.rpc.Status`, or nothing if the tunnel ended well."""
+    """The last record: a `google.rpc.Status`, or empty if the tunnel ended without a fault."""
     PARTS = 5
-    """Down, before the welcome: the ids of the conversations of which this home has a part, divided by spaces."""
+    """Down, before the welcome: the ids of the conversations of which this home has a part, separated by spaces."""
     SAID_ALL = 6
-    """Up: a publisher that types by hand says nothing more."""
+    """Up: a publisher without hello (typed by hand) has half-closed its stream."""
 
 
 _KINDS = frozenset(RecordKind)
 
 
 class TunnelBrokenError(Exception):
-    """A message was lost, or is none."""
+    """A message was lost or is malformed."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,13 +56,13 @@ class TunnelRecord:
 
 
 class FrameWriter:
-    """Numbers what one end sends."""
+    """Numbers the messages of one end."""
 
     def __init__(self) -> None:
         self._number = 0
 
     def messages(self, records: Iterable[TunnelRecord]) -> Iterator[bytes]:
-        """The messages that carry these records; without records, a beat."""
+        """The messages that carry these records; without records, a heartbeat."""
         stream = b"".join([_HEAD.pack(len(record.data), record.kind) + record.data for record in records])
         for at in range(0, len(stream) or 1, PIECE_BYTES):
             yield _NUMBER.pack(self._number) + stream[at : at + PIECE_BYTES]
@@ -70,14 +70,14 @@ class FrameWriter:
 
 
 class FrameReader:
-    """Puts together what the other end sent."""
+    """Reassembles the records of the other end."""
 
     def __init__(self) -> None:
         self._number = 0
         self._rest = b""
 
     def records(self, message: bytes) -> list[TunnelRecord]:
-        """The records that are complete with this message. Raises `TunnelBrokenError`."""
+        """The records completed by this message. Raises `TunnelBrokenError`."""
         if len(message) < _NUMBER.size:
             raise TunnelBrokenError(f"a message of {len(message)} bytes")
         (number,) = _NUMBER.unpack_from(message)
@@ -92,7 +92,7 @@ class FrameReader:
             if len(stream) - at - _HEAD.size < size:
                 break
             at += _HEAD.size
-            if kind in _KINDS:  # a later version may have more
+            if kind in _KINDS:  # a later version may have more kinds
                 found.append(TunnelRecord(RecordKind(kind), stream[at : at + size]))
             at += size
         self._rest = stream[at:]

@@ -1,4 +1,4 @@
-"""Makes a relay one of a cluster, as its configuration says."""
+"""Cluster names, secret and backplane from a relay's configuration."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ MIN_SECRET_BYTES = 32
 
 
 def names_of(config: RelayConfig, host: str, drawn: bytes) -> ClusterNames:
-    """The cluster's subjects, and this relay's name: as configured, else the machine's name and what was drawn."""
+    """The cluster's subjects and this relay's name: the configured one, or the machine's name and the `drawn` random bytes."""
     own = re.sub(r"[^A-Za-z0-9_-]", "-", host)[:56] + f"-{drawn.hex()}"
     return ClusterNames(config.cluster_name, config.cluster_relay or own)
 
 
 def publisher_token(config: RelayConfig) -> Callable[[str], str]:
-    """A publisher's session token by its key: the same at all relays, which have the same secret. Raises `ConfigError`."""
+    """A function from a publisher's key to its session token: the same at all relays with the same secret. Raises `ConfigError`."""
     secret = _read_secret(config)
     return lambda key: hmac.new(secret, b"publisher\0" + key.encode(), hashlib.sha256).hexdigest()
 
@@ -41,7 +41,7 @@ def _read_secret(config: RelayConfig) -> bytes:
 
 
 def nats_backplane(config: RelayConfig, relay: str) -> Backplane:
-    """The backplane that the configuration names, not connected. Raises `ConfigError`."""
+    """The configured backplane, not yet connected. Raises `ConfigError`."""
     try:
         from relay_server.backplane.nats_core import NatsBackplane
     except ModuleNotFoundError as error:

@@ -1,6 +1,6 @@
-"""The subjects of a cluster. Pure.
+"""The NATS subjects of a cluster. Pure.
 
-A dot divides a subject, so that one in a device's name is written as `~`, which no name has.
+A dot separates tokens of a subject, so a dot in a device id is written as `~`, which no id contains.
 """
 
 from __future__ import annotations
@@ -10,49 +10,49 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True)
 class ClusterNames:
-    """`prefix` is the cluster's name, `relay` this relay's."""
+    """The subjects of a cluster. `prefix` is the cluster's name, `relay` this relay's name."""
 
     prefix: str
     relay: str
 
     @property
     def claims(self) -> str:
-        """All claims."""
+        """Wildcard for all claims."""
         return f"{self.prefix}.claim.*"
 
     @property
     def beats(self) -> str:
-        """Where relays say that they are there."""
+        """Heartbeats of relays."""
         return f"{self.prefix}.here"
 
     def claim(self, device_id: str) -> str:
-        """Where a device is claimed."""
+        """Claims of one device."""
         return f"{self.prefix}.claim.{device_id.replace('.', '~')}"
 
     def device(self, device_id: str) -> str:
-        """Where the relay that has a device answers."""
+        """Look-ups of a device; the relay that has it answers."""
         return f"{self.prefix}.device.{device_id.replace('.', '~')}"
 
     def opening(self, relay: str) -> str:
-        """Where a relay takes tunnels."""
+        """Requests to a relay to open a tunnel."""
         return f"{self.prefix}.tunnel.{relay.replace('.', '~')}"
 
     def publishers(self, relay: str) -> str:
-        """Where a relay says whether it knows a publisher."""
+        """Questions to a relay whether it knows a publisher."""
         return f"{self.prefix}.publisher.{relay.replace('.', '~')}"
 
     def admin(self, relay: str) -> str:
-        """Where a relay takes requests of operators."""
+        """Requests of operators to a relay."""
         return f"{self.prefix}.admin.{relay.replace('.', '~')}"
 
     def watch(self, number: str) -> str:
-        """Where a relay whose caller watches is told of events."""
+        """Events for a relay whose caller watches."""
         return f"{self.prefix}.watch.{number}"
 
     def up(self, tunnel: str) -> str:
-        """From the door of a tunnel to its home."""
+        """From a tunnel's door to its home."""
         return f"{self.prefix}.up.{tunnel}"
 
     def down(self, tunnel: str) -> str:
-        """From the home of a tunnel to its door."""
+        """From a tunnel's home to its door."""
         return f"{self.prefix}.down.{tunnel}"

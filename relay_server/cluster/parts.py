@@ -1,12 +1,13 @@
 """A publisher's conversations whose devices are at several relays: each relay has a part, and the publisher sees one. Pure.
 
 Rules
-- What is said of it goes to all its relays.
-- `opened` is told when all of them have answered, with the devices of all. What else they say of it waits until then.
-- The publisher's credit follows the fastest device of all. A part takes `PART_CREDIT_BYTES` more than its own devices allow, so that a
+
+- Messages of such a conversation go to all its relays.
+- `opened` is sent when all of them have answered, with the devices of all. Their other messages about it wait until then.
+- The publisher's credit follows the fastest device of all. A part accepts `PART_CREDIT_BYTES` more than its own devices allow, so that a
   slower one is bounded by the lag of its devices (`lag_bytes`), as a member of a group is.
-- A fault at one of them concerns its devices. The summary of a group is made here.
-- A part that is there already when the conversation is opened again (its publisher came back) goes on as it is.
+- A fault at one relay concerns that relay's devices. The summary of a group is made here.
+- A part that exists when the conversation is opened again (its publisher reconnected) continues unchanged.
 """
 
 from __future__ import annotations
@@ -21,12 +22,12 @@ from relay_server.core.open_conversation import PART_CREDIT_BYTES
 
 @dataclass(slots=True)
 class _Parted:
-    """One conversation."""
+    """The state of one conversation."""
 
     opened: dict[str, tuple[str, ...]] = field(default_factory=dict)
     """The devices of each relay that opened it."""
     granted: dict[str, Credit] = field(default_factory=dict)
-    """What each relay granted so far, without `PART_CREDIT_BYTES`."""
+    """The total credit granted by each relay, without `PART_CREDIT_BYTES`."""
     told: Credit = field(default_factory=Credit)
     finished: dict[str, Finished] = field(default_factory=dict)
     waits: bool = True
@@ -39,30 +40,30 @@ class _Parted:
 
 
 class ConversationParts:
-    """Of one publisher's stream."""
+    """The conversations in parts of one publisher's stream."""
 
     def __init__(self) -> None:
         self._parted: dict[str, _Parted] = {}
 
     def has(self, conversation_id: str, place: str = "*") -> bool:
-        """Whether a conversation is in parts, and, if a relay is named, whether it has one."""
+        """Whether a conversation is in parts; if `place` is given, whether that relay opened a part of it."""
         parted = self._parted.get(conversation_id)
         return parted is not None and (place == "*" or place in parted.opened)
 
     def known(self, conversation_ids: Iterable[str]) -> None:
-        """A relay has parts of these: the publisher came back."""
+        """Note conversations of which a relay has parts, after the publisher reconnected."""
         for conversation_id in conversation_ids:
             self._parted.setdefault(conversation_id, _Parted())
 
     def begin(self, conversation_id: str) -> None:
-        """It is opened, and all its relays are asked."""
+        """Note that a conversation is being opened at all its relays."""
         self.known([conversation_id])
         self._parted[conversation_id].waits = True
 
     def answered(self, conversation_id: str) -> list[ToPublisher]:
-        """All its relays have answered; returns what to tell the publisher."""
+        """All relays of a conversation have answered; returns the messages to the publisher."""
         parted = self._parted[conversation_id]
-        if not parted.opened:  # why not was told
+        if not parted.opened:  # the reason was sent already
             del self._parted[conversation_id]
             return []
         parted.waits = False
@@ -72,7 +73,7 @@ class ConversationParts:
         return [Opened(conversation_id, parted.device_ids), *self._credit(conversation_id, parted), *kept]
 
     def hear(self, place: str, message: ToPublisher) -> list[ToPublisher] | None:
-        """What a relay says; returns what to tell the publisher instead, None if it is of no conversation that is in parts."""
+        """Handle a relay's message; returns the messages to the publisher instead, or None if its conversation is not in parts."""
         conversation_id = getattr(message, "conversation_id", "")
         parted = self._parted.get(conversation_id)
         if parted is None:

@@ -29,14 +29,14 @@ from relay_server.service.publisher import allowed, encode
 logger = logging.getLogger(__name__)
 
 OPEN_S = 0.5
-"""How long a home may take to take a tunnel, and again to answer hello."""
+"""How long a home may take to accept a tunnel, and again to answer hello."""
 MAX_JOINED_RECORDS = 64
 TAKEN = b"="
-"""How the answer to an opening begins where the tunnel is taken; else it is the reason why not."""
+"""Prefix of the answer if the tunnel is accepted; otherwise the answer is the reason for the refusal."""
 
 
 class DoorPassage:
-    """The door's end, for one publisher's stream."""
+    """The door's end of a tunnel, for one publisher's stream."""
 
     def __init__(
         self, backplane: Backplane, names: ClusterNames, home: str, port: PassageUser, tunnel_id: str, now_us: Callable[[], int]
@@ -45,7 +45,7 @@ class DoorPassage:
         self._names = names
         self.home = home
         self.devices: set[str] = set()
-        """Where conversations were opened through it."""
+        """Devices whose conversations were opened through this tunnel."""
         self._port = port
         self._tunnel_id = tunnel_id
         self._waiting: list[TunnelRecord] = []
@@ -54,7 +54,7 @@ class DoorPassage:
         self.tunnel = Tunnel(backplane, listen=down, speak=up, take=self._take, ended=self._ended, now_us=now_us)
 
     async def open(self, hello: PublisherHello | None) -> tuple[Taken, ...]:
-        """Open it; returns what the home has of the publisher's conversations. Raises `BackplaneError`."""
+        """Open the tunnel; return the cursors of the publisher's conversations at the home. Raises `BackplaneError`."""
         versions = {"version": TUNNEL_VERSION, "oldest": OLDEST_VERSION}
         asked = {**versions, "tunnel": self._tunnel_id, "door": self._names.relay, "owner": self._port.owner}
         try:
@@ -79,7 +79,7 @@ class DoorPassage:
     def say(self, message: AtRelay, data: bytes) -> None:
         """See `Passage`."""
         if not data:
-            assert not isinstance(message, PublishedMedia)  # it has bytes
+            assert not isinstance(message, PublishedMedia)  # media always comes with its bytes
             data = wire.publish_request_to_wire(message).SerializeToString()
         is_part = isinstance(message, PublishOpen) and message.is_part
         self._waiting.append(TunnelRecord(RecordKind.PART_OPEN if is_part else RecordKind.REQUEST, data))
@@ -116,13 +116,13 @@ class DoorPassage:
     def _ended(self, fault: Fault | None) -> None:
         if not self._welcome.done():
             self._welcome.set_exception(BackplaneError("it ended the tunnel" if fault is None else fault.text))
-            self._welcome.exception()  # seen, also if nobody waits any more
+            self._welcome.exception()  # retrieved, even if no task waits any more
         else:
             self._port.passage_ended(self.home, fault)
 
 
 class HomeEnd:
-    """The home's end: a publisher's port, fed from a tunnel."""
+    """The home's end of a tunnel: a publisher's port, fed from the tunnel."""
 
     def __init__(
         self, relay: Relay, backplane: Backplane, names: ClusterNames, tunnel_id: str, owner: str, now_us: Callable[[], int]
@@ -134,12 +134,12 @@ class HomeEnd:
         self._writer: asyncio.Task[None] | None = None
 
     async def open(self) -> None:
-        """Listen, and answer what comes. Raises `BackplaneError`."""
+        """Listen, and start to write responses. Raises `BackplaneError`."""
         await self.tunnel.open()
         self._writer = asyncio.create_task(self._write())
 
     async def _take(self, record: TunnelRecord) -> None:
-        """The door checked who says it, and what they may reach."""
+        """Handle a record. The door has authenticated its caller and checked the permissions."""
         if self._port.ended:
             return
         if record.kind is RecordKind.SAID_ALL:
@@ -171,7 +171,7 @@ class HomeEnd:
         await self.tunnel.end(port.fault)
 
     def _ended(self, _fault: Fault | None) -> None:
-        """Where the way broke, the publisher may be well: what it has here is kept for as long as its devices would be."""
+        """The tunnel ended. If it broke, the publisher may still live: its state is kept for at least the lease of a device."""
         if self.tunnel.broke:
             self._port.lease_us = max(self._port.lease_us, self._relay.config.device_lease_us)
         self._port.close()
@@ -180,7 +180,7 @@ class HomeEnd:
 
 
 class Homes:
-    """Takes the tunnels of other relays' doors."""
+    """Accepts the tunnels of other relays' doors."""
 
     def __init__(self, relay: Relay, backplane: Backplane, names: ClusterNames, now_us: Callable[[], int]) -> None:
         self._relay = relay
@@ -190,11 +190,11 @@ class Homes:
         self._ends: set[HomeEnd] = set()
 
     async def open(self) -> None:
-        """Listen. Raises `BackplaneError`."""
+        """Listen for requests to open a tunnel. Raises `BackplaneError`."""
         await self._backplane.subscribe(self._names.opening(self._names.relay), self._on_opening)
 
     def tunnels(self) -> list[Tunnel]:
-        """Those that are open."""
+        """The open tunnels."""
         self._ends = {end for end in self._ends if not end.tunnel.is_over}
         return [end.tunnel for end in self._ends]
 
@@ -206,7 +206,7 @@ class Homes:
             logger.info("a tunnel could not be taken: %s", error)
 
     async def _take(self, data: bytes) -> str:
-        """Take a tunnel; returns `TAKEN` and the version that it speaks, or why it is refused."""
+        """Accept a tunnel. Returns `TAKEN` with the protocol version, or the reason for a refusal."""
         asked = _read(data)
         if asked is None:
             return f"relay {self._names.relay} cannot read the opening of a tunnel"
@@ -221,7 +221,7 @@ class Homes:
 
 
 def spoken_version(newest: object, oldest: object) -> int | None:
-    """The version of a tunnel whose door speaks these, by default its newest one alone; None if none is known here."""
+    """The tunnel version for a door that supports `oldest` to `newest`; `oldest` None: only `newest`. None if none is supported here."""
     oldest = newest if oldest is None else oldest
     if not isinstance(newest, int) or not isinstance(oldest, int) or oldest > TUNNEL_VERSION or newest < OLDEST_VERSION:
         return None
@@ -229,14 +229,14 @@ def spoken_version(newest: object, oldest: object) -> int | None:
 
 
 def requests_of(data: bytes) -> Sequence[tuple[pb.PublishRequest, bytes]]:
-    """The requests in a message of a publisher, each with its own bytes. Raises `FaultError` if it ends the stream."""
+    """The requests in a publisher's message, each with its own bytes. Raises `FaultError` if it ends the stream."""
     if len(data) > wire.UNCOUNTED_BYTES:
         wire.check_entries(data)
     return wire.requests_in(parse(pb.PublishRequest, data, MAX_MESSAGE_BYTES), data)
 
 
 def admitted(relay: Relay, port: PublisherPort, caller: Caller, request: pb.PublishRequest, data: bytes) -> AtRelay | None:
-    """What a request says, if its caller may say it; None for one that was refused in-band, or is not known.
+    """The message in a request, if its caller is permitted to send it; None if it was refused in-band, or is unknown.
 
     Raises `FaultError` if it ends the stream.
     """

@@ -14,7 +14,7 @@ from relay_server.service.streams import carry
 
 
 class DoorService(PublisherService):
-    """Takes conversations from backends, for devices of any relay of the cluster."""
+    """Accepts conversations from backends, for devices of any relay of the cluster."""
 
     def __init__(self, relay: Relay, cluster: Cluster) -> None:
         super().__init__(relay)

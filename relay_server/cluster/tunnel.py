@@ -1,4 +1,4 @@
-"""One end of a tunnel between a door and a home: records both ways over the backplane, until one end, a gap or a silence ends it."""
+"""One end of a tunnel between a door and a home: records in both directions over the backplane, until an end, a gap or a silence."""
 
 from __future__ import annotations
 
@@ -20,9 +20,9 @@ TakeRecord = Callable[[TunnelRecord], Awaitable[None]]
 
 
 class Tunnel:
-    """One end. `take` gets each record that comes; `ended` is called once, with the other end's fault if it gave one.
+    """One end of a tunnel. `take` is called with each received record; `ended` once, with the other end's fault if there is one.
 
-    An end without a fault of the other end's is told as MOVED: the peer may come back at once, and finds where things are now.
+    If the tunnel breaks, the fault is MOVED: the peer may reconnect at once, and finds its devices again.
     """
 
     def __init__(
@@ -46,14 +46,14 @@ class Tunnel:
         self._heard_us = self._said_us = now_us()
         self.is_over = False
         self.broke = False
-        """It is over, and the other end did not say so."""
+        """The tunnel is over without an end record from the other end."""
 
     async def open(self) -> None:
-        """Listen. Raises `BackplaneError`."""
+        """Subscribe. Raises `BackplaneError`."""
         self._subscription = await self._backplane.subscribe(self._listen, self._on_message)
 
     async def send(self, records: Sequence[TunnelRecord]) -> None:
-        """Send records, in one message where they fit; none: a beat. A tunnel that is over takes and drops them."""
+        """Send records, in one message if they fit; a heartbeat if there are none. Ignored after the end."""
         if self.is_over:
             return
         self._said_us = self._now_us()
@@ -64,7 +64,7 @@ class Tunnel:
             await self.cut(f"the backplane failed: {error}")
 
     async def tick(self) -> None:
-        """A few times a second: beat, and end a tunnel whose other end is silent."""
+        """Send heartbeats, and end a tunnel whose other end is silent. Call it a few times a second."""
         now_us = self._now_us()
         if now_us - self._heard_us > SILENCE_US:
             await self.cut(f"the other relay said nothing for {(now_us - self._heard_us) // 1_000} ms")
@@ -72,14 +72,14 @@ class Tunnel:
             await self.send(())
 
     async def cut(self, why: str) -> None:
-        """It broke: both ends come to know, the other one by silence if not by a word."""
+        """The tunnel broke: end it with MOVED. The other end learns it from the end record, or from the silence."""
         if not self.is_over:
             logger.info("a tunnel broke: %s", why)
             self.broke = True
             await self.end(moved(why))
 
     async def end(self, fault: Fault | None = None) -> None:
-        """End it from here. Harmless when repeated."""
+        """End the tunnel from this side. Idempotent."""
         if self.is_over:
             return
         data = b"" if fault is None else wire.fault_to_status(fault).SerializeToString()
@@ -115,7 +115,7 @@ class Tunnel:
 
 
 def moved(why: str) -> Fault:
-    """A conversation's device is to be looked for again."""
+    """The fault MOVED: a conversation's device must be looked up again."""
     return Fault(Reason.MOVED, f"the way to the device's relay is gone: {why}")
 
 

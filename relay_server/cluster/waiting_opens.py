@@ -1,4 +1,4 @@
-"""Conversations of one publisher whose device is on its way from one relay to another: opened when it has come."""
+"""Conversations of one publisher whose device is moving between relays: opened when it has attached."""
 
 from __future__ import annotations
 
@@ -15,25 +15,25 @@ logger = logging.getLogger(__name__)
 
 LOOK_AGAIN_S = 0.1
 WAIT_S = DEVICE_LEASE_US / 1e6
-"""As long as one relay alone would keep a session for a device that is away."""
+"""As long as a single relay keeps the session of a detached device."""
 MAX_KEPT = 4_096
 MAX_KEPT_BYTES = 4 << 20
-"""What may be said of conversations that wait. Publishers have no credit for them yet, so that is little."""
+"""Limits for messages of waiting conversations. Publishers have no credit for them yet, so that is little."""
 
 
 class Opens(Protocol):
-    """The door, as what waits sees it."""
+    """The door, as waiting conversations see it."""
 
     async def open_waiting(self, message: PublishOpen, *, last: bool) -> bool:
-        """Try to open one; `last`: say what is wrong if that cannot be. Returns whether it waits no more. Raises `PeerError`."""
+        """Try to open a conversation; `last`: report the error if that fails. Returns whether it no longer waits. Raises `PeerError`."""
         ...
 
     async def pass_on(self, message: AtRelay, data: bytes) -> None:
-        """Send on what was said behind it. Raises `PeerError`."""
+        """Forward a message that followed the opening. Raises `PeerError`."""
         ...
 
     async def flush(self) -> None:
-        """Send what waits for homes."""
+        """Send the messages queued for homes."""
         ...
 
     def end(self, fault: Fault | None = None) -> None:
@@ -42,7 +42,7 @@ class Opens(Protocol):
 
 
 class WaitingOpens:
-    """Each waits in a task of its own; what is said of it meanwhile is kept in order."""
+    """Conversations that wait, each in its own task; their later messages are kept in order."""
 
     def __init__(self, door: Opens) -> None:
         self._door = door
@@ -55,14 +55,14 @@ class WaitingOpens:
         return conversation_id in self._kept
 
     def begin(self, message: PublishOpen) -> None:
-        """It waits from now on."""
+        """Let a conversation wait."""
         self._kept[message.open.conversation_id] = []
         task = asyncio.create_task(self._wait(message))
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
 
     def keeps(self, message: AtRelay, data: bytes) -> bool:
-        """Whether a message belongs to a conversation that waits, and was kept. Raises `PeerError` if that is too much."""
+        """Keep a message of a waiting conversation; returns whether it was one. Raises `PeerError` if a limit is exceeded."""
         kept = self._kept.get(getattr(message, "conversation_id", ""))
         if kept is None:
             return False
@@ -73,7 +73,7 @@ class WaitingOpens:
         return True
 
     def close(self) -> None:
-        """The publisher is gone."""
+        """The publisher is gone: cancel all."""
         for task in self._tasks:
             task.cancel()
 

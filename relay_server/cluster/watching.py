@@ -1,7 +1,7 @@
-"""`WatchEvents` of a cluster: a relay whose caller watches has the other relays tell it what happens there.
+"""`WatchEvents` in a cluster: the relay whose caller watches has the other relays send it their events.
 
-Each event is a request that the watching relay answers when it has passed it on: one that is slow, or gone, holds up nobody but its own
-watch at the other relay, which is bounded as any watch is, and ends where nobody answers.
+Each event is a request that the watching relay answers once it has passed the event on. A slow or lost relay delays only its own watch at
+the other relay; that watch is bounded like any other, and ends if there is no answer.
 """
 
 from __future__ import annotations
@@ -25,14 +25,14 @@ logger = logging.getLogger(__name__)
 
 METHOD = b"WatchEvents"
 SILENT_S = 3 * WATCH_HEARTBEAT_S
-"""A relay that told nothing for so long, not even a heartbeat, is asked anew."""
+"""A relay that sent nothing for so long, not even a heartbeat, is asked again."""
 LOOK_S = 0.5
 ANSWER_S = 2.0
 Tell = Callable[[Message], Awaitable[None]]
 
 
 class OtherRelays:
-    """One watch, at the relay that its caller came to. `run` must run beside its own watch."""
+    """The remote part of one watch, at the relay of its caller. `run` must run beside the local watch."""
 
     def __init__(self, cluster: Cluster, request: pb.WatchEventsRequest, tell: Tell) -> None:
         self._cluster = cluster
@@ -43,14 +43,14 @@ class OtherRelays:
         self._inboxes: dict[str, Subscription] = {}
 
     async def run(self) -> None:
-        """Ask those that are there, and those that appear, until cancelled."""
+        """Ask the present relays, and those that appear, until cancelled."""
         now_s = asyncio.get_running_loop().time
         try:
             while True:
                 for relay in self._cluster.members():
                     if now_s() - self._heard_s.get(relay, -SILENT_S) >= SILENT_S:
                         self._heard_s[relay] = now_s()
-                        with suppress(BackplaneError):  # it is asked again
+                        with suppress(BackplaneError):  # it is asked again later
                             await self._ask(relay)
                 await asyncio.sleep(LOOK_S)
         finally:
@@ -79,7 +79,7 @@ class OtherRelays:
 
 
 async def serve_watch(cluster: Cluster, own: AdminService, data: bytes) -> None:
-    """Tell another relay what happens here; `data` is what it asked, behind `METHOD`. Ends where nobody listens. Raises nothing."""
+    """Send this relay's events to another relay; `data` is its request, after `METHOD`. Ends if no relay answers. Raises nothing."""
     try:
         subject, key, asked = data.split(b"\n", 2)
         request = pb.WatchEventsRequest.FromString(asked)

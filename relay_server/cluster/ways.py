@@ -1,4 +1,4 @@
-"""What a door needs of the cluster: where devices are, and ways there."""
+"""The cluster as a door needs it: where devices are, and passages to them."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from avatar_relay.messages import AtRelay, PublisherHello, Taken, ToPublisher
 from avatar_relay.reasons import Fault
 
 HERE = ""
-"""This relay, among the places where a conversation may be."""
+"""This relay, among the places of a conversation."""
 
 
 class PassageUser(Protocol):
@@ -18,35 +18,35 @@ class PassageUser(Protocol):
     owner: str
 
     def hear(self, place: str, message: ToPublisher) -> None:
-        """A relay says something."""
+        """Handle a relay's message to the publisher."""
         ...
 
     def has_parts(self, conversation_ids: Sequence[str]) -> None:
-        """A home has parts of these conversations."""
+        """Note that a home has parts of these conversations."""
         ...
 
     def passage_ended(self, home: str, fault: Fault | None) -> None:
-        """A home, or the way to it, is gone."""
+        """A home, or the tunnel to it, is gone."""
         ...
 
 
 class Passage(Protocol):
-    """A way to a home, for one publisher's stream."""
+    """A passage to a home, for one publisher's stream."""
 
     def say(self, message: AtRelay, data: bytes) -> None:
-        """Have a message sent with the next `flush`; `data` are its bytes, empty if it was made or changed here."""
+        """Queue a message for the next `flush`; `data` are its bytes, empty if it was created or changed here."""
         ...
 
     async def flush(self) -> None:
-        """Send what waits, in one message where it fits."""
+        """Send the queued messages, in one message if they fit."""
         ...
 
     def say_all(self) -> None:
-        """A publisher that types by hand says nothing more."""
+        """Queue the end of a publisher without hello (typed by hand), which has half-closed its stream."""
         ...
 
     async def close(self) -> None:
-        """The publisher is gone."""
+        """Send what is queued, and end the tunnel: the publisher is gone."""
         ...
 
 
@@ -54,25 +54,25 @@ class Ways(Protocol):
     """The cluster, as a door sees it."""
 
     async def home_of(self, device_id: str) -> str | None:
-        """The name of a device's home, `HERE` for this relay, None for nobody. Raises `BackplaneError`."""
+        """The name of a device's home; `HERE` for this relay, None if no relay has it. Raises `BackplaneError`."""
         ...
 
     def expects(self, device_id: str) -> bool:
-        """Whether a device that nobody has now may be on its way from one relay to another."""
+        """Whether a device that no relay has now may be moving between relays."""
         ...
 
     def give_up(self, device_id: str) -> None:
-        """It did not come."""
+        """Stop expecting a device: it did not appear."""
         ...
 
     async def homes_of_publisher(self, key: str) -> tuple[str, ...]:
-        """The other relays that know a publisher, as far as they answer."""
+        """The other relays that know a publisher, among those that answer."""
         ...
 
     async def open_passage(self, home: str, port: PassageUser, hello: PublisherHello | None) -> tuple[Passage, tuple[Taken, ...]]:
-        """A way there, and what the home has of the publisher's conversations. Raises `BackplaneError`."""
+        """Open a passage; returns it with the cursors of the publisher's conversations at the home. Raises `BackplaneError`."""
         ...
 
     def members_of(self, target: str) -> tuple[str, ...]:
-        """The devices that a target stands for."""
+        """The devices of a target: a group's members, or the device itself."""
         ...

@@ -1,1 +1,1 @@
-"""What relays tell each other through: messages by subject. One relay alone has none, and imports nothing of this."""
+"""Messaging between relays, by subject. Used only in a cluster; a single relay imports nothing of this."""

@@ -1,4 +1,4 @@
-"""The backplane as a cluster sees it: publish, subscribe, request. At most once, in order between two relays while a connection lasts."""
+"""The backplane as a cluster sees it: publish, subscribe, request. At most once; in order between two relays while a connection lasts."""
 
 from __future__ import annotations
 
@@ -8,11 +8,11 @@ from typing import Protocol
 
 
 class BackplaneError(Exception):
-    """What was asked of the backplane cannot be done now: there is no connection, or no answer in time."""
+    """An operation of the backplane failed: there is no connection, or no answer in time."""
 
 
 class NobodyError(BackplaneError):
-    """Nobody listens to the subject of a request."""
+    """A request's subject has no subscriber."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,42 +25,43 @@ class BackplaneMessage:
 
 
 Take = Callable[[BackplaneMessage], Awaitable[None]]
-"""Takes the messages of one subscription, one after the other. It raises nothing."""
+"""Handles the messages of one subscription, one after the other. Raises nothing."""
 
 
 class Subscription(Protocol):
-    """What `subscribe` returns."""
+    """A subscription, as returned by `subscribe`."""
 
     async def end(self) -> None:
-        """No message is taken after this. Raises nothing."""
+        """Unsubscribe: no message is delivered after this. Raises nothing."""
         ...
 
 
 class Backplane(Protocol):
-    """One relay's connection. Belongs to one event loop."""
+    """One relay's connection to the backplane. Belongs to one event loop."""
 
     @property
     def connected(self) -> bool:
-        """Whether messages get through now, as far as is known."""
+        """Whether the connection is up, as far as is known."""
         ...
 
     async def start(self, lost: Callable[[], None], regained: Callable[[], None]) -> None:
-        """Connect. `lost` and `regained` are called when the connection is lost later, and is there again with all subscriptions.
+        """Connect. Later, `lost` is called when the connection is lost, `regained` when it is up again with all subscriptions.
 
         Raises `ConfigError` if there is no connection within a few seconds.
         """
         ...
 
     async def publish(self, subject: str, data: bytes, reply: str = "") -> None:
-        """Send a message of less than 1 MiB. Raises `BackplaneError` without a connection."""
+        """Send a message of less than 1 MiB. Raises `BackplaneError` if there is no connection."""
         ...
 
     async def subscribe(self, subject: str, take: Take) -> Subscription:
-        """Take what is published there; `*` in a subject stands for one of its parts. Raises `BackplaneError`."""
+        """Subscribe to a subject, in which `*` matches one token. Raises `BackplaneError`."""
         ...
 
     async def request(self, subject: str, data: bytes, within_s: float) -> bytes:
-        """Ask one that listens. Raises `NobodyError` at once if nobody does, `BackplaneError` without an answer in time."""
+        """Send a request to one subscriber; return its answer. Raises `NobodyError` at once if there is none, `BackplaneError` on a
+        timeout."""
         ...
 
     async def stop(self) -> None:

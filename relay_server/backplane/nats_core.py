@@ -1,4 +1,4 @@
-"""The backplane over NATS core, by `nats-py`. The only module that knows it, imported only by a relay of a cluster."""
+"""The backplane over NATS core, by `nats-py`. The only module that imports it; imported only by a relay in a cluster."""
 
 from __future__ import annotations
 
@@ -21,11 +21,11 @@ logger = logging.getLogger(__name__)
 CONNECT_S = 5.0
 RETRY_S = 0.1
 PENDING_BYTES = 64 << 20
-"""What may wait for the connection, and for a subscription; beyond that messages are lost, which a tunnel notices by their numbers."""
+"""Limit of outgoing data during a reconnect, and of each subscription. Beyond that messages are lost, which a tunnel detects by numbers."""
 
 
 class NatsSubscription:
-    """One subject."""
+    """A subscription to one subject."""
 
     def __init__(self, handle: NatsSubscriptionHandle) -> None:
         self._handle = handle
@@ -37,10 +37,10 @@ class NatsSubscription:
 
 
 class NatsBackplane:
-    """A connection to one of several NATS servers. It connects again by itself."""
+    """A connection to one of several NATS servers. Reconnects automatically."""
 
     def __init__(self, servers: Sequence[str], name: str, tls: ssl.SSLContext | None) -> None:
-        """`servers`: URLs, `nats://` or `tls://`, with user and password where these are needed; `name` is shown by the servers."""
+        """`servers`: URLs, `nats://` or `tls://`, with user and password if needed. `name` is shown by the servers."""
         self._servers = list(servers)
         self._name = name
         self._tls = tls
@@ -73,7 +73,7 @@ class NatsBackplane:
         async def on_error(error: Exception) -> None:
             logger.info("NATS: %s", error or type(error).__name__)
             if starts and now_s() >= until_s:
-                raise error  # `connect` tries forever, and swallows a cancellation
+                raise error  # otherwise `connect` retries forever, and swallows a cancellation
 
         try:
             await self._client.connect(
@@ -83,7 +83,7 @@ class NatsBackplane:
                 disconnected_cb=on_lost,
                 reconnected_cb=on_regained,
                 connect_timeout=1,
-                reconnect_time_wait=RETRY_S,  # type: ignore[arg-type]  # it is slept for
+                reconnect_time_wait=RETRY_S,  # type: ignore[arg-type]  # passed to `asyncio.sleep`
                 max_reconnect_attempts=-1,
                 ping_interval=1,
                 max_outstanding_pings=2,

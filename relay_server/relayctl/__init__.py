@@ -1,1 +1,1 @@
-"""`relayctl`: the operator's terminal."""
+"""`relayctl`: the operator's command."""

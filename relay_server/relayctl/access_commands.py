@@ -1,7 +1,7 @@
-"""`relayctl device|publisher|operator create|list|rotate|revoke`: works on the access file, on this machine.
+"""`relayctl device|publisher|operator create|list|rotate|revoke`: changes the access file, on this machine.
 
-The relay reads the file again by itself, within seconds. A token is shown once, by `create` and `rotate`; nothing can show it
-again, because only its salted hash is kept.
+The relay reloads the file within seconds. A token is shown once, by `create` and `rotate`; it cannot be shown again, because only its
+salted hash is stored.
 """
 
 from __future__ import annotations
@@ -23,20 +23,20 @@ from relay_server.access.tokens import TokenRecord, make_token
 from relay_server.relayctl.values import number
 
 ACCESS_FILE_VARIABLE = "AVATAR_RELAY_ACCESS_FILE"
-"""As the relay itself reads it."""
+"""The variable that the relay itself reads."""
 KEEP_OLD_H = 24.0
 _S_PER_DAY = 86_400
 _DAYS = number(0, 36_500)
 _HOURS = number(0, 24 * 36_500)
-"""A hundred years, either."""
+"""Both limits are a hundred years."""
 
 Answer = tuple[dict[str, Any], list[str]]
-"""An answer as JSON, and in words."""
+"""An answer as JSON, and as lines of text."""
 Run = Callable[[AccessFile, Role, argparse.Namespace], Iterator[Answer]]
 
 
 def add_commands(commands: Any) -> None:
-    """Add the three roles with their verbs to `relayctl`'s commands; what they parse to goes to `run`."""
+    """Add the three roles with their verbs to the commands of `relayctl`; pass the parsed options to `run`."""
     for role in Role:
         text = f"Manage {role} credentials: create, list, rotate, revoke (in the access file, on this machine)."
         verbs = commands.add_parser(role.value, help=text, description=text).add_subparsers(metavar="VERB", required=True)
@@ -63,7 +63,7 @@ def add_commands(commands: Any) -> None:
 
 
 def run(options: argparse.Namespace) -> Iterator[Answer]:
-    """Do what was asked. Raises `ConfigError`."""
+    """Run the parsed command. Raises `ConfigError`."""
     named = options.access_file or os.environ.get(ACCESS_FILE_VARIABLE)
     if not named:
         raise ConfigError(f"say which access file: --access-file FILE, or {ACCESS_FILE_VARIABLE}")
@@ -136,7 +136,7 @@ def _issue(options: argparse.Namespace) -> tuple[str, TokenRecord]:
 
 
 def _hand_out(token: str, path: Path | None) -> None:
-    """Into a file of its own, for its owner only; it must not be there yet."""
+    """Write the token to a new file that only its owner can read. Raises `ConfigError` if the file exists."""
     if path is not None and token:
         try:
             with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:

@@ -1,7 +1,7 @@
 """`relayctl`: inspect and control a relay's devices, and manage credentials, from a terminal.
 
-Exit codes: 0 done; 1 the relay refused (its reason is on standard error); 2 the command line cannot be understood, or a file
-that it names cannot be used; 3 no relay answers; 130 interrupted from the keyboard.
+Exit codes: 0 done; 1 refused by the relay (the reason is on standard error); 2 wrong usage, or a file on the command line cannot be used; 3
+no relay answers; 130 interrupted from the keyboard.
 """
 
 from __future__ import annotations
@@ -15,10 +15,10 @@ from avatar_relay.errors import ConfigError
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run one command; returns the exit code, or exits with 2 or 130."""
+    """Run one command; return the exit code, or exit with 2 or 130."""
     prepare_process(os.environ)
     with errors_in_one_line("relayctl", ConfigError, OSError):
-        from relay_server.relayctl.commands import run  # late: gRPC takes its time, and an interrupt within it is no traceback
+        from relay_server.relayctl.commands import run  # late: importing gRPC takes time; an interrupt must not print a traceback
 
         return run(arguments)
 

@@ -1,4 +1,4 @@
-"""The commands of `relayctl`: what each asks of a relay, and how the answer reads."""
+"""The commands of `relayctl`: their requests to a relay, and the text of the answers."""
 
 from __future__ import annotations
 
@@ -44,11 +44,11 @@ _ON_PLAYING = {True: media_pb2.ON_PLAYING_QUEUE, False: media_pb2.ON_PLAYING_REP
 
 Lines = Iterable[str]
 Run = Callable[[services.AdminServiceStub, argparse.Namespace], Iterator[tuple[Message, Lines]]]
-"""A command: asks the relay, and gives each answer with the same in words."""
+"""A command: asks the relay, and yields each answer with its text."""
 
 
 def run(arguments: Sequence[str] | None) -> int:
-    """Run one command; returns the exit code. Raises `ConfigError`."""
+    """Run one command; return the exit code. Raises `ConfigError`."""
     parser = build_parser()
     arguments = sys.argv[1:] if arguments is None else arguments
     for argument in arguments:
@@ -71,12 +71,12 @@ def run(arguments: Sequence[str] | None) -> int:
     except grpc.RpcError as error:
         return _complain(error, settings, as_json=options.json)
     except BrokenPipeError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # the reader left, as `head` does; exiting must not fail
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # the reader left, as `head` does; the exit must not fail
     return 0
 
 
 def build_parser() -> argparse.ArgumentParser:
-    """The command line."""
+    """The parser of the command line."""
     parser = CommandLine(
         prog="relayctl",
         description="Inspects and controls a relay's devices; manages credentials.",
@@ -236,7 +236,7 @@ def _watch(relay: services.AdminServiceStub, options: argparse.Namespace) -> Ite
 
 
 class _NotServing(Exception):
-    """The relay answers, and is not in service."""
+    """The relay answers, but is not serving."""
 
 
 def _health(relay: Any, _: argparse.Namespace) -> Iterator[tuple[Message, Lines]]:
@@ -247,7 +247,7 @@ def _health(relay: Any, _: argparse.Namespace) -> Iterator[tuple[Message, Lines]
     yield answer, [status]
 
 
-# --- in words ------------------------------------------------------------------------------------------------------
+# --- text -------------------------------------------------------------------------------------------------------
 
 
 def _state(device: pb.Device) -> str:
@@ -355,7 +355,7 @@ def _print(said: dict[str, Any], lines: Lines, *, as_json: bool) -> None:
 
 
 def _is_utf8(text: str) -> bool:
-    """Bytes that the locale cannot decode arrive as lone surrogates."""
+    """Whether an argument is valid UTF-8: bytes that the locale cannot decode arrive as lone surrogates."""
     try:
         text.encode()
     except UnicodeEncodeError:
@@ -364,12 +364,12 @@ def _is_utf8(text: str) -> bool:
 
 
 def _printable(text: str) -> str:
-    """Devices and publishers name themselves: nothing of it may steer the terminal."""
+    """Replace control characters: names chosen by devices and publishers must not control the terminal."""
     return "".join(character if character.isprintable() else "?" for character in text)
 
 
 def _complain(error: Any, settings: OperatorSettings, *, as_json: bool) -> int:
-    """One clear line on standard error; returns the exit code."""
+    """Print one line on standard error; return the exit code."""
     code = error.code()
     fault = fault_of(code.name, error.details(), error.trailing_metadata())
     if fault is None and code in _UNREACHABLE:

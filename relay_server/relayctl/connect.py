@@ -1,4 +1,4 @@
-"""How `relayctl` reaches a relay: its settings, and a channel with its credentials."""
+"""The connection of `relayctl` to a relay: settings, and a channel with credentials."""
 
 from __future__ import annotations
 
@@ -24,12 +24,12 @@ from avatar_relay.spoken import speaks
 PREFIX = "RELAYCTL_"
 TOKEN = "TOKEN"
 _KEEPALIVE = (("grpc.keepalive_time_ms", 10_000), ("grpc.keepalive_timeout_ms", 5_000))
-"""A watcher finds a relay that is gone without a word."""
+"""So that a watcher notices a relay that vanished silently."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class OperatorSettings(ClientSettings):
-    """Settings of `relayctl`; no flag takes a token itself, because all users of a machine see command lines."""
+    """Settings of `relayctl`. No flag accepts a token itself, because command lines are visible to all users of a machine."""
 
     relay: str = setting("127.0.0.1:52000", takes.text("HOST:PORT"), "the relay")
 
@@ -52,7 +52,7 @@ def load_settings(options: argparse.Namespace, environment: Mapping[str, str]) -
 
 
 def open_channel(settings: OperatorSettings, environment: Mapping[str, str]) -> grpc.Channel:
-    """A channel that shows the credentials. Raises `ConfigError` if they cannot be used."""
+    """A channel with the credentials. Raises `ConfigError` if they cannot be used."""
     shown = read_credentials(settings, int(time.time()))
     token = shown.token or _token_in(environment)
     if token is not None and not settings.tls and not is_local(settings.relay):
@@ -67,7 +67,7 @@ def open_channel(settings: OperatorSettings, environment: Mapping[str, str]) -> 
 
 
 def why_unreachable(settings: OperatorSettings) -> str:
-    """Why no relay answers, as far as can be found out. Takes four seconds at most."""
+    """Why no relay answers, as far as can be determined. Blocks for four seconds at most."""
     if not settings.tls and speaks(settings.relay) == "tls":
         return f"{settings.relay} uses TLS, and this was plaintext: pass --tls-ca-file with the CA certificate of its authority"
     if settings.tls and (text := clock_fault(int(time.time()))):
@@ -94,7 +94,7 @@ class _CallDetails(NamedTuple):
 
 
 class _ShowToken(grpc.UnaryUnaryClientInterceptor, grpc.UnaryStreamClientInterceptor):
-    """Puts the token into the metadata of each call."""
+    """Adds the token to the metadata of each call."""
 
     def __init__(self, token: str) -> None:
         self._metadata = metadata_of(token)

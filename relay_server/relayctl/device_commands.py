@@ -1,4 +1,4 @@
-"""`relayctl pair`, `settings`, `restart`, `identify`, `update`: what an operator does with devices as machines, whatever they play."""
+"""`relayctl pair`, `settings`, `restart`, `identify`, `update`: management of devices, independent of what they play."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ from avatar_relay.v1 import media_pb2
 
 TIMEOUT_S = 10.0
 STORED_WITHIN_S, LOOK_S = 6.0, 0.2
-"""A device writes two seconds after a change."""
+"""A device stores a change after two seconds."""
 PAIR_TIMEOUT_S = 60.0
-"""The device answers three times, within 10 s each, and may be slow at computing."""
+"""The device answers three times, within 10 s each, and may compute slowly."""
 
 
 def add_commands(command: Callable[..., argparse.ArgumentParser]) -> None:

@@ -1,4 +1,4 @@
-"""Numbers on the command line: within bounds, and finite, before anything is done with them."""
+"""Numbers on the command line, checked to be finite and within bounds."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ def gain(text: str) -> float:
     if text.endswith("%"):
         return gain_at(number(0, 100)(text[:-1]) / 100)
     try:
-        return float(text)  # the relay says what is allowed
+        return float(text)  # the relay checks the range
     except ValueError:
         raise argparse.ArgumentTypeError(f"{text[:40]!r} is no number from 0 to 1, nor a percentage") from None
 

@@ -1,4 +1,4 @@
-"""Watching a relay for as long as one likes: the stream is opened again when it ends, and every gap is told."""
+"""Watches a relay without end: the stream is opened again when it ends, and every gap is reported."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ from avatar_relay.v1 import admin_service_pb2_grpc as services
 def watch(
     relay: services.AdminServiceStub, device_ids: list[str], say: Callable[[str], None], pause: Callable[[float], None] = time.sleep
 ) -> Iterator[pb.WatchEventsResponse]:
-    """What happens, without end. `say` is told when the stream ended and why, and when there is one again.
+    """Yield events without end. `say` is called when the stream has ended, with the reason, and when it is open again.
 
-    Raises `grpc.RpcError` if there never was a stream, and for a refusal that trying again does not change. Interrupt it to end it.
+    Raises `grpc.RpcError` if the first attempt fails, and for a refusal that a retry cannot change.
     """
     has_watched = False
     while True:

@@ -1,1 +1,1 @@
-"""`relay-server --workers N`: one address, N relays behind it that are a cluster, and the supervisor that keeps them going."""
+"""`relay-server --workers N`: N relays behind one address that form a cluster, and the supervisor that restarts them."""

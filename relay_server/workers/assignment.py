@@ -1,4 +1,4 @@
-"""What the supervisor tells a worker at its start, on its standard input: neither `ps` nor a child of the worker's sees it."""
+"""The worker's parameters from the supervisor, passed on standard input: not visible in `ps` or to a worker's child processes."""
 
 from __future__ import annotations
 
@@ -12,28 +12,28 @@ from relay_server.config import RelayConfig
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Assignment:
-    """What one worker does differently from what the settings say."""
+    """The parameters of one worker that differ from the settings."""
 
     number: int
-    """From 1."""
+    """Counted from 1."""
     supervisor: int
-    """The process id of the supervisor: the worker ends with it."""
+    """The process id of the supervisor; the worker ends with it."""
     listen: str
-    """With the real port."""
+    """HOST:PORT, with the actual port."""
     admin_listen: str
     cluster_nats: Sequence[str]
     cluster_relay: str
-    """The worker's name in the cluster, at each start another one."""
+    """The worker's name in the cluster, a new one at each start."""
     siblings: str
-    """What the names of all workers of this supervisor, and only they, begin with."""
+    """The common prefix of the names of this supervisor's workers, and of no others."""
     cluster_secret_file: str
 
     def encode(self) -> bytes:
-        """As bytes."""
+        """Serialise as JSON."""
         return json.dumps(asdict(self)).encode()
 
     def of(self, config: RelayConfig) -> RelayConfig:
-        """The worker's configuration. The first one announces the relay, and the supervisor writes the port. Raises `ConfigError`."""
+        """The worker's configuration. Only worker 1 announces the relay; the supervisor writes the port file. Raises `ConfigError`."""
         return replace(
             config,
             workers=1,
@@ -49,5 +49,5 @@ class Assignment:
 
 
 def decode_assignment(data: bytes) -> Assignment:
-    """What `encode` made. Raises `ValueError` and `TypeError` for anything else."""
+    """Parse the output of `encode`. Raises `ValueError` or `TypeError` for anything else."""
     return Assignment(**json.loads(data))

@@ -1,4 +1,4 @@
-"""A process of the supervisor's."""
+"""A child process of the supervisor."""
 
 from __future__ import annotations
 
@@ -11,32 +11,32 @@ from contextlib import suppress
 
 
 class ChildProcess:
-    """One run of a program. Belongs to the event loop that it was made in."""
+    """One run of a program. Belongs to the event loop in which it was created."""
 
     def __init__(self, command: Sequence[str], environment: Mapping[str, str], told: bytes = b"") -> None:
-        """Start it; `told` is its standard input, up to some kilobytes. Signals of a terminal do not reach it. Raises `OSError`."""
+        """Start the program; `told` is its standard input, up to some kilobytes. Terminal signals do not reach it. Raises `OSError`."""
         self._process = subprocess.Popen(
             command, stdin=subprocess.PIPE, stdout=subprocess.DEVNULL, env=dict(environment), process_group=0, bufsize=0
         )
         assert self._process.stdin is not None
-        with self._process.stdin as pipe, suppress(BrokenPipeError):  # it ended at once, which `ended` tells
+        with self._process.stdin as pipe, suppress(BrokenPipeError):  # it ended at once, which `ended` reports
             pipe.write(told)
         self.pid = self._process.pid
         self.ended: asyncio.Future[int] = asyncio.get_running_loop().create_future()
-        """Its exit status when it has ended; below 0 the signal that killed it."""
+        """Set to its exit status when it has ended; a negative one is the signal that killed it."""
         self._handle = os.pidfd_open(self.pid)
         asyncio.get_running_loop().add_reader(self._handle, self._on_end)
 
     def terminate(self) -> None:
-        """SIGTERM."""
+        """Send SIGTERM."""
         self._send(signal.SIGTERM)
 
     def kill(self) -> None:
-        """SIGKILL."""
+        """Send SIGKILL."""
         self._send(signal.SIGKILL)
 
     async def stop(self, within_s: float) -> None:
-        """SIGTERM, and SIGKILL if it takes longer. A cancellation kills it as well."""
+        """Send SIGTERM, and SIGKILL after `within_s` or if cancelled; wait for the end."""
         self.terminate()
         try:
             await asyncio.wait([self.ended], timeout=within_s)
@@ -55,5 +55,5 @@ class ChildProcess:
 
 
 def ended_how(status: int) -> str:
-    """An exit status in words."""
+    """Describe an exit status."""
     return f"was killed by signal {-status}" if status < 0 else f"ended with status {status}"

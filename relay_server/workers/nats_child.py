@@ -1,4 +1,4 @@
-"""The nats-server that connects the workers of one supervisor: on loopback, on a port of its own, and for nobody else."""
+"""The nats-server that connects the workers of one supervisor: on loopback, on its own port, with a random password."""
 
 from __future__ import annotations
 
@@ -19,10 +19,10 @@ _USER = "worker"
 
 
 class NatsChild:
-    """Can be started again, on the same port. Belongs to one event loop."""
+    """A nats-server that can be restarted on the same port. Belongs to one event loop."""
 
     def __init__(self, folder: Path, random_bytes: Callable[[int], bytes]) -> None:
-        """`folder` is this user's alone. Raises `ConfigError` if there is no nats-server on this machine."""
+        """`folder` must be private to this user. Raises `ConfigError` if nats-server is not installed."""
         program, setpriv = (shutil.which(name, path=f"{os.environ.get('PATH', '')}:/usr/sbin:/sbin") for name in ("nats-server", "setpriv"))
         if program is None or setpriv is None:
             text = "not installed (`apt install nats-server util-linux`); or set cluster_nats to a NATS server that is there"
@@ -32,10 +32,10 @@ class NatsChild:
         self._password = random_bytes(24).hex()
         self._port = -1
         self.url = ""
-        """Where workers connect, with user and password; empty before the first start."""
+        """The URL for workers, with user and password; empty before the first start."""
 
     async def start(self) -> ChildProcess:
-        """Start it; returns when it can be connected to. Raises `ConfigError`."""
+        """Start it; return when it accepts connections. Raises `ConfigError`."""
         settings, log = self._folder / "nats.json", self._folder / "nats.log"
         settings.write_text(
             json.dumps(
@@ -63,7 +63,7 @@ class NatsChild:
         return child
 
     def _answers(self, pid: int) -> bool:
-        """Whether it listens; the port that it took is in a file then."""
+        """Whether it accepts connections. Reads the port that it chose from its ports file."""
         if self._port < 0:
             try:
                 url = json.loads((self._folder / f"nats-server_{pid}.ports").read_text())["nats"][0]

@@ -1,9 +1,10 @@
-"""Keeps an address for the workers of one supervisor: they share it, nobody else gets in.
+"""Reserves an address for the workers of one supervisor: they share it, and no other process can use it.
 
-1. A lock named by the address keeps other supervisors away, from before the first worker listens. It is an abstract Unix socket, which
+1. A lock named after the address keeps other supervisors away, from before the first worker listens. It is an abstract Unix socket, which
    the kernel releases with the process.
-2. A socket without SO_REUSEPORT proves that nobody listens there: with it, a second cluster of the same user would simply get in.
-3. A socket with SO_REUSEPORT is bound and does not listen. Workers may bind beside it, with SO_REUSEPORT; a relay alone may not.
+2. A socket without SO_REUSEPORT proves that no process listens on the address: with SO_REUSEPORT, a second cluster of the same user could
+   bind too.
+3. A socket with SO_REUSEPORT is bound but does not listen. Workers may bind beside it, with SO_REUSEPORT; a single relay may not.
 """
 
 from __future__ import annotations
@@ -17,10 +18,10 @@ from relay_server.listening import resolved, why_not
 
 
 class PortGuard:
-    """Holds an address from its creation to `close`, or to the end of the process. `address` has the real port."""
+    """Reserves an address until `close`, or the end of the process. `address` has the actual port."""
 
     def __init__(self, name: str, address: str) -> None:
-        """`name` is the setting that `address` comes from; port 0 takes a free one. Blocks while a name is resolved.
+        """`name` is the setting of `address`; port 0 selects a free one. Blocks while a host name is resolved.
 
         Raises `ConfigError` if the address cannot be used.
         """
@@ -43,7 +44,7 @@ class PortGuard:
         self.address = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
 
     def close(self) -> None:
-        """Release it."""
+        """Release the address. Idempotent."""
         for held in self._sockets:
             held.close()
 
@@ -63,7 +64,7 @@ class PortGuard:
             except OSError as error:
                 if error.errno != errno.EADDRINUSE:
                     raise
-                guard.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)  # connections of an earlier relay still close
+                guard.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)  # closing connections of an earlier relay remain
                 guard.bind(where)
             port = port or guard.getsockname()[1]
         return port

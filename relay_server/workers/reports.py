@@ -1,4 +1,4 @@
-"""What a worker tells its supervisor: the same as a relay tells systemd."""
+"""What a worker reports to its supervisor, by systemd's notification protocol."""
 
 from __future__ import annotations
 
@@ -8,16 +8,16 @@ from pathlib import Path
 
 MAX_TEXT = 4_096
 BEATS_WITHIN_S = 10
-"""A worker that says nothing for so long hangs."""
+"""A worker that reports nothing for this long hangs."""
 START_WITHIN_S = 60
-"""The same before it listens."""
+"""The same limit before it listens."""
 
 
 class WorkerReports:
-    """Takes what one run of a worker tells. Belongs to one event loop."""
+    """Receives the reports of one run of a worker. Belongs to one event loop."""
 
     def __init__(self, path: Path) -> None:
-        """`path` is where the socket will be. Raises `OSError`."""
+        """`path` is where the socket is created. Raises `OSError`."""
         self._path = path
         self.ready, self.draining = asyncio.Event(), asyncio.Event()
         self._patience = START_WITHIN_S
@@ -26,16 +26,16 @@ class WorkerReports:
         asyncio.get_running_loop().add_reader(self._socket, self._on_told)
 
     def environment(self) -> dict[str, str]:
-        """What the worker finds in its environment."""
+        """The environment variables for the worker."""
         return {"NOTIFY_SOCKET": str(self._path), "WATCHDOG_USEC": str(BEATS_WITHIN_S * 1_000_000)}
 
     def second_passed(self) -> bool:
-        """To be called once a second; returns whether the worker hangs. A machine that was asleep, or stopped, counts no seconds."""
+        """Count a second, and return whether the worker hangs. Call it once a second; time in which the machine sleeps does not count."""
         self._patience -= 1
         return self._patience < 0
 
     def close(self) -> None:
-        """Take no more."""
+        """Close and remove the socket."""
         asyncio.get_running_loop().remove_reader(self._socket)
         self._socket.close()
         self._path.unlink(missing_ok=True)

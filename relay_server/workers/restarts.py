@@ -1,6 +1,6 @@
-"""When a process that ended is started again. Pure.
+"""When to restart a process that ended. Pure.
 
-At once if it ran for a while; one that ends soon after its start, again and again, waits for longer each time.
+At once if it ran for a while. After repeated early ends the delay increases.
 """
 
 from __future__ import annotations
@@ -11,13 +11,13 @@ LARGEST_WAIT_US = 10_000_000
 
 
 class RestartPolicy:
-    """Of one process."""
+    """The restarts of one process."""
 
     def __init__(self) -> None:
         self._failures = 0
 
     def wait_us(self, lived_us: int) -> int:
-        """How long to wait before the next start of a process that lived so long."""
+        """The delay before the next start of a process that ran for `lived_us`."""
         if lived_us >= STABLE_US:
             self._failures = 0
             return 0

@@ -1,7 +1,7 @@
-"""The supervisor: starts the workers and what connects them, starts again what dies, and ends all of them together.
+"""The supervisor: starts the workers and what connects them, restarts those that die, and ends all of them together.
 
-Each worker is a relay of its own, and all are a cluster over loopback. One that dies loses its streams; clients come back through the same
-address, to any worker. A worker that drains because an operator asked it to takes the others along.
+Each worker is a relay, and all form a cluster over loopback. A worker that dies loses its streams; clients reconnect through the same
+address, to any worker. If an operator drains one worker, all drain.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ from relay_server.workers.restarts import RestartPolicy
 logger = logging.getLogger(__name__)
 
 STOP_MARGIN_S = 10.0
-"""How much longer than the grace of a drain a worker may take to end."""
+"""How much longer than the grace period of a drain a worker may take to end."""
 _METRICS_PORT = "OTEL_EXPORTER_PROMETHEUS_PORT"
 
 
@@ -44,14 +44,14 @@ def monotonic_us() -> int:
 
 
 class ToldError(Exception):
-    """A worker did not start, and has said why itself."""
+    """A worker did not start, and has reported the reason itself."""
 
 
 class WorkersSupervisor:
-    """Keeps the workers of one relay going. Belongs to one event loop; `run` is called once."""
+    """Supervises the workers of one relay. Belongs to one event loop; `run` is called once."""
 
     def __init__(self, config: RelayConfig, flags: Sequence[str], folder: Path) -> None:
-        """`flags` are the relay's own; workers get them as well. `folder` is this user's alone. Raises `ConfigError`."""
+        """`flags` are the relay's, and are passed to workers. `folder` must be private to this user. Raises `ConfigError`."""
         self._config = config
         self._flags = list(flags)
         self._folder = folder
@@ -74,7 +74,7 @@ class WorkersSupervisor:
         self._manager = ServiceManager(os.environ)
 
     async def run(self, ready: Callable[[str], None]) -> None:
-        """Run until SIGTERM, SIGINT or a drain; `ready` is told HOST:PORT when all workers listen. Raises `ConfigError`, `ToldError`."""
+        """Run until SIGTERM, SIGINT or a drain; `ready` gets HOST:PORT when all workers listen. Raises `ConfigError`, `ToldError`."""
         loop = asyncio.get_running_loop()
         for asks in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(asks, self._asked.set)
@@ -89,7 +89,7 @@ class WorkersSupervisor:
                 for number, event in enumerate(listening, 1):
                     keeping.append(tasks.create_task(self._keep(f"worker {number}", partial(self._run_worker, number), event)))
                     if number == 1:
-                        await self._or_asked(event)  # what is wrong with the settings is told by one
+                        await self._or_asked(event)  # one worker alone reports what is wrong with the settings
                 for event in listening:
                     await self._or_asked(event)
                 if not self._asked.is_set():
@@ -104,10 +104,10 @@ class WorkersSupervisor:
             for guard in self._guards:
                 guard.close()
 
-    # --- what runs -------------------------------------------------------------------------------------------------
+    # --- running processes ----------------------------------------------------------------------------------------
 
     async def _keep(self, name: str, run_once: Callable[[asyncio.Event], Awaitable[int]], started: asyncio.Event) -> None:
-        """Run something again and again; `started` is set when it serves for the first time."""
+        """Run something repeatedly, with the delays of `RestartPolicy`; `started` is set when it serves for the first time."""
         restarts = RestartPolicy()
         while not self._asked.is_set():
             began_us = monotonic_us()
@@ -161,7 +161,7 @@ class WorkersSupervisor:
         return status
 
     async def _watch(self, name: str, child: ChildProcess, reports: WorkerReports, started: asyncio.Event) -> None:
-        """Kill a worker that hangs; see one that begins to serve, or to drain."""
+        """Kill a worker that hangs; note when it begins to serve or to drain."""
 
         async def see(event: asyncio.Event, then: asyncio.Event) -> None:
             await event.wait()
@@ -188,17 +188,17 @@ class WorkersSupervisor:
         )
 
     def _environment(self, number: int) -> dict[str, str]:
-        """Ours, with a port of its own for each worker's metrics, where these are served for scraping."""
+        """The supervisor's environment, with a separate port for each worker's metrics if Prometheus scrapes them."""
         environment = {name: value for name, value in os.environ.items() if name not in ("WATCHDOG_PID", "PYTHONSAFEPATH")}
         if "prometheus" in environment.get("OTEL_METRICS_EXPORTER", ""):
             first = environment.get(_METRICS_PORT, "9464")
             environment[_METRICS_PORT] = str(int(first) + number - 1) if first.isdecimal() else first
         return environment
 
-    # --- its end ---------------------------------------------------------------------------------------------------
+    # --- shutdown -------------------------------------------------------------------------------------------------
 
     async def _stop(self) -> None:
-        """Drain all workers together; what connects them goes last."""
+        """Drain all workers together, then stop nats-server."""
         self._manager.tell("STOPPING=1")
         logger.info("draining")
         nats = self._running.get("nats-server")
@@ -208,7 +208,7 @@ class WorkersSupervisor:
             await nats.stop(STOP_MARGIN_S)
 
     async def _or_asked(self, event: asyncio.Event) -> None:
-        """Wait for an event, or until the end is asked for."""
+        """Wait for an event, or until the stop request."""
         waits = [asyncio.create_task(one.wait()) for one in (event, self._asked)]
         try:
             await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
@@ -216,7 +216,7 @@ class WorkersSupervisor:
             for wait in waits:
                 wait.cancel()
 
-    # --- what is told ----------------------------------------------------------------------------------------------
+    # --- notifications --------------------------------------------------------------------------------------------
 
     def _tell_ready(self, ready: Callable[[str], None]) -> None:
         ready(self._guards[0].address)
@@ -234,9 +234,9 @@ class WorkersSupervisor:
 
 
 def supervise(config: RelayConfig, flags: Sequence[str], ready: Callable[[str], None]) -> None:
-    """Run a relay of several workers until it is told to end; `flags` are those of the command line. Raises `ConfigError`.
+    """Run a relay of several workers until it is stopped; `flags` are those of the command line. Raises `ConfigError`.
 
-    Exits with 2 if a worker did not start and has said why.
+    Exits with status 2 if a worker did not start and has reported the reason.
     """
 
     async def run(folder: Path) -> None:

@@ -1,1 +1,1 @@
-"""Sources: each drives one maker of motion. Speech goes in; audio and motion payloads come out."""
+"""Sources: each drives one generator of motion. Speech goes in; audio and motion payloads come out."""

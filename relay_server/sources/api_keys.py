@@ -1,4 +1,4 @@
-"""API keys of Server SDKs: out of the environment or a file, and nowhere else. No error text holds any of one."""
+"""API keys of Server SDKs: read from the environment or a file, and from nowhere else. Error texts never contain any part of a key."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ MAX_KEY_BYTES = 4_096
 
 
 def read_api_key(source: str, variable: str, file: Path | None, environment: Mapping[str, str]) -> str:
-    """The key of `source`: from the environment's `variable`, or else the file's first line; empty if there is none.
+    """The key of `source`: the environment's `variable`, or else the file's first line; empty if there is none.
 
-    Raises `ConfigError` if the file cannot be read, or the key cannot be sent.
+    Raises `ConfigError` if the file cannot be read, or the key cannot be sent in a header.
     """
     key = environment.get(variable, "").strip()
     if not key and file is not None:

@@ -1,9 +1,9 @@
 """From timed visemes to keyframes: neighbours blend, closures are kept.
 
-Each viseme rules the mouth while it lasts and fades before and after (dominance functions, after Cohen and Massaro
-1993): at any time the mouth is the mean of all, weighted by how strongly each rules there. What closes the lips is
-not left to the mean: around its middle the mouth goes to the closed shape whatever the neighbours ask for, and a
-closure that is shorter than the distance of two keyframes is moved onto the nearest one, so that it is seen.
+Each viseme dominates the mouth while it lasts and fades before and after (dominance functions, after Cohen and Massaro 1993): at any time
+the mouth is the mean of all visemes, weighted by their dominance at that time. Lip closures are exempt from the mean: around its middle a
+closure moves the mouth to the closed shape, whatever its neighbours are, and a closure shorter than the keyframe interval is moved onto the
+nearest keyframe, so that it is seen.
 """
 
 from __future__ import annotations
@@ -18,15 +18,15 @@ from avatar_relay.mouth.shapes import MOUTH_SIZE, Mouths
 from avatar_relay.mouth.visemes import CLOSING_S, Viseme, visemes_of
 
 SPREAD_S = 0.055
-"""Time in which a viseme's rule fades to 1/e before and after it: about half a phoneme."""
+"""Time in which the dominance of a viseme fades to 1/e, before and after it: about half a phoneme."""
 
 VOWEL_SHARE = 0.35
-"""Of a short vowel, what a closure beside it may take."""
+"""Share of a short vowel's duration that a neighbouring closure may use."""
 
 
 @dataclass(frozen=True, slots=True)
 class Phoneme:
-    """A phoneme with its place on the media line, in seconds; `ipa` is empty for a pause."""
+    """A phoneme with its start and end on the media line, in seconds; `ipa` is empty for a pause."""
 
     ipa: str
     start_s: float
@@ -41,7 +41,7 @@ class _Segment:
 
 
 def keyframes(phonemes: Sequence[Phoneme], times_s: NDArray[np.float64]) -> Mouths:
-    """Mouths at `times_s` (rising), shape (times, MOUTH_SIZE). At rest if there is no phoneme at all."""
+    """Mouths at `times_s` (ascending), shape (times, MOUTH_SIZE). At rest if there are no phonemes."""
     segments = _segments(phonemes)
     if not segments or not times_s.size:
         return np.zeros((times_s.size, MOUTH_SIZE))
@@ -66,23 +66,23 @@ def _segments(phonemes: Sequence[Phoneme]) -> list[_Segment]:
 
 
 def _rule(segments: Sequence[_Segment], times_s: NDArray[np.float64]) -> NDArray[np.float64]:
-    """How strongly each segment rules at each time, shape (times, segments)."""
+    """The dominance of each segment at each time, shape (times, segments)."""
     starts = np.array([segment.start_s for segment in segments])
     ends = np.array([segment.end_s for segment in segments])
     strengths = np.array([segment.viseme.strength for segment in segments])
     times = times_s[:, np.newaxis]
     distance = np.maximum(np.maximum(starts - times, times - ends), 0.0)
-    # The floor keeps the mean defined far from every segment: there the nearest one wins.
+    # The floor keeps the mean defined far from all segments: the nearest one dominates there.
     return np.asarray(strengths * (np.exp(-((distance / SPREAD_S) ** 2)) + 1e-9 / (1.0 + distance)))
 
 
 def _closing_s(neighbour: _Segment) -> float:
-    """Time in which lips close or open within a neighbour: less within a short vowel, which would not be seen between two closures."""
+    """Time to close or open the lips within a neighbour, in s; reduced in a short vowel, which two closures would hide."""
     return min(CLOSING_S, VOWEL_SHARE * (neighbour.end_s - neighbour.start_s)) if neighbour.viseme.vowel else CLOSING_S
 
 
 def _closed(segment: _Segment, times_s: NDArray[np.float64], before_s: float, after_s: float) -> NDArray[np.float64]:
-    """How far a closure has the mouth at each time, 0 to 1; it is 1 at one keyframe at least. Lips take so long before and after it."""
+    """How far a closure closes the mouth at each time, 0 to 1; 1 at one keyframe at least. Closes in `before_s`, opens in `after_s`."""
     distance = np.maximum(np.maximum((segment.start_s - times_s) / before_s, (times_s - segment.end_s) / after_s), 0.0)
     nearest = np.argmin(np.abs(times_s - (segment.start_s + segment.end_s) / 2))
     if abs(times_s[nearest] - (segment.start_s + segment.end_s) / 2) <= CLOSING_S:

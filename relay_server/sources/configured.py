@@ -1,4 +1,4 @@
-"""Sets up the sources that the configuration gives to devices."""
+"""Sets up the sources that the configuration assigns to devices."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from relay_server.sources.source import Source
 
 @asynccontextmanager
 async def configured_sources(config: RelayConfig, context: SourceContext) -> AsyncIterator[Mapping[str, Source]]:
-    """The sources by device or group. Only those that a device uses are set up; leaving takes them down. Raises `ConfigError`."""
+    """The sources by device or group. Sets up only sources that a device uses, and closes them on exit. Raises `ConfigError`."""
     async with AsyncExitStack() as stack:
         used = sorted({name for name in config.devices.values() if name != LOCAL})
         plugins = installed_plugins() if used else {}

@@ -1,9 +1,9 @@
-"""libespeak-ng by ctypes: text to samples, with the phonemes and their places.
+"""libespeak-ng by ctypes: text to samples, with timed phonemes.
 
-The library keeps its state in globals and is not re-entrant: one lock serves the whole process, and one call speaks
-one short piece, so that nobody waits long. Facts are those of `speak_lib.h` (API revision 12): synchronous mode calls
-back on the caller's thread; a phoneme event names the sample at which the phoneme begins; with `PHONEME_IPA` its name
-is UTF-8 in 8 bytes, not terminated when it fills them, and empty for a pause.
+The library keeps its state in globals and is not re-entrant: one lock serves the whole process, and one call speaks one short piece, so
+that other callers do not wait long. Its behaviour is that of `speak_lib.h` (API revision 12): synchronous mode calls back on the caller's
+thread; a phoneme event names the sample at which the phoneme begins; with `PHONEME_IPA` its name is UTF-8 in 8 bytes, not terminated if it
+fills them, and empty for a pause.
 """
 
 from __future__ import annotations
@@ -23,9 +23,9 @@ from relay_server.sources.coarticulation import Phoneme
 
 LIBRARY = "libespeak-ng.so.1"
 RATES, PITCHES = (80, 450), (0, 100)
-"""Words a minute, and pitches, that the library takes."""
+"""Ranges that the library accepts: words per minute, and pitch."""
 MAX_PIECE_SECONDS = 120
-"""A piece that speaks longer than this is cut off: no text of `MAX_PIECE_CHARACTERS` should."""
+"""A piece of speech longer than this is cut off. No text of `MAX_PIECE_CHARACTERS` should reach it."""
 
 _AUDIO_OUTPUT_SYNCHRONOUS = 2
 _INITIALIZE_PHONEME_EVENTS = 0x0001
@@ -41,23 +41,23 @@ _EVENT_LIST_TERMINATED = 0
 _EVENT_PHONEME = 7
 _ABORT = 1
 _MARKS = re.compile(r"[ˈˌ]|\([^)]*\)?")
-"""What phoneme events hold beside phonemes: stress marks (since espeak-ng 1.52), and switches of language such as `(en)`."""
+"""Non-phonemes in phoneme events: stress marks (since espeak-ng 1.52), and language switches such as `(en)`."""
 
 _NO_SOUNDS = "ː0123456789"
-"""What some languages have as phoneme events of their own: the length of the sound before it, and its tone."""
+"""Characters that some languages have as separate phoneme events: the length of the preceding sound, and its tone."""
 
 
 class EspeakError(Exception):
-    """The library is missing or refuses; the text says what to do."""
+    """The library is missing or reports an error; the text names the remedy."""
 
 
 class VoiceError(EspeakError):
-    """There is no such voice."""
+    """The voice does not exist."""
 
 
 @dataclass(frozen=True, slots=True)
 class Voice:
-    """A voice by its name, such as `de` or `en-us+f3`; `rate` in words a minute (80 to 450), `pitch` from 0 to 100."""
+    """A voice: `name`, such as `de` or `en-us+f3`; `rate` in words per minute (80 to 450); `pitch` from 0 to 100."""
 
     name: str = "en-us"
     rate: int = 175
@@ -66,7 +66,7 @@ class Voice:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Spoken:
-    """A spoken piece: mono samples, and its phonemes without gaps; times count from its first sample."""
+    """A spoken piece: mono samples, and its phonemes without gaps; times are relative to its first sample."""
 
     rate_hz: int
     samples: NDArray[np.int16]
@@ -111,7 +111,7 @@ _library: Espeak | None = None
 
 
 def load() -> Espeak:
-    """The process's one library, initialised at the first call. Blocks for ~50 ms then. Raises `EspeakError`."""
+    """The single library instance of the process, initialised at the first call, which blocks for ~50 ms. Raises `EspeakError`."""
     global _library  # the library itself is global to the process: a second initialisation would disturb the first
     with _lock:
         if _library is None:
@@ -120,7 +120,7 @@ def load() -> Espeak:
 
 
 class Espeak:
-    """The initialised library; `load` makes the only one."""
+    """The initialised library; use `load` to get the only instance."""
 
     def __init__(self) -> None:
         try:
@@ -132,7 +132,7 @@ class Espeak:
         self.rate_hz = int(self._lib.espeak_Initialize(_AUDIO_OUTPUT_SYNCHRONOUS, _BUFFER_MS, None, options))
         if self.rate_hz <= 0:
             raise EspeakError("espeak-ng finds no voice data: install Debian's espeak-ng-data")
-        # Kept for as long as the library: it calls back through this.
+        # Referenced for as long as the library, which calls it.
         self._callback = _Callback(self._on_samples)
         self._lib.espeak_SetSynthCallback(self._callback)
         self._samples: list[NDArray[np.int16]] = []
@@ -140,7 +140,7 @@ class Espeak:
         self._starts: list[tuple[int, str]] = []
 
     def speak(self, text: str, voice: Voice, *, is_ssml: bool = False) -> Spoken:
-        """Speak one piece. Blocks its thread; others wait. Raises `VoiceError` for an unknown voice, `EspeakError` for a refusal."""
+        """Speak one piece. Blocks its thread; other callers wait. Raises `VoiceError` for an unknown voice, else `EspeakError`."""
         encoded = text.encode("utf-8", "replace").replace(b"\0", b" ") + b"\0"
         with _lock:
             self._samples, self._frames, self._starts = [], 0, []
@@ -156,12 +156,12 @@ class Espeak:
             return Spoken(self.rate_hz, samples, phonemes_of(self._starts, samples.size, self.rate_hz))
 
     def _has_variant(self, name: str) -> bool:
-        """The library speaks without a variant that it does not find."""
+        """Whether the variant in a voice's name exists: the library would silently speak without an unknown one."""
         base, plus, variant = name.partition("+")
         return bool(base) and (not plus or (bool(variant) and variant in self._variants()))
 
     def _near(self, name: str) -> str:
-        """What was probably meant, and where all names are found."""
+        """A hint with similar voice names, and how to list all."""
         base, plus, variant = name.partition("+")
         voices = self._voices(None)
         if plus and base.lower() in voices:
@@ -177,14 +177,14 @@ class Espeak:
         return [identifier.removeprefix("!v/") for identifier in self._voices(_VoiceRecord(languages=b"variant"))]
 
     def _voices(self, wanted: _VoiceRecord | None) -> dict[str, str]:
-        """Full names by language; variants by their files."""
+        """Full names by language; for variants, by file."""
         listed = self._lib.espeak_ListVoices(None if wanted is None else ctypes.byref(wanted))
         found: dict[str, str] = {}
         for index in count():
             if not listed[index]:
                 return found
             record = listed[index].contents
-            key = record.identifier if wanted is not None else record.languages[1:]  # before the language stands its priority
+            key = record.identifier if wanted is not None else record.languages[1:]  # the language is preceded by its priority
             found[key.decode()] = record.name.decode()
         return found
 
@@ -204,8 +204,8 @@ class Espeak:
 def phonemes_of(starts: list[tuple[int, str]], frames: int, rate_hz: int) -> tuple[Phoneme, ...]:
     """The phonemes of `frames` samples, from events of (first sample, text).
 
-    Each phoneme lasts until the next begins. Before the first there is a pause. Stress marks are removed, and an event that
-    is nothing but a mark is no phoneme: the one before it goes on.
+    Each phoneme lasts until the next begins; a pause precedes the first. Stress marks are removed. An event that consists of marks only is
+    not a phoneme: the previous one continues.
     """
     sounds = [(start, _MARKS.sub("", text)) for start, text in starts]
     sounds = [sound for sound, (_, text) in zip(sounds, starts, strict=True) if sound[1].strip(_NO_SOUNDS) or not text]

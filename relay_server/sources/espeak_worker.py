@@ -1,11 +1,11 @@
-"""The process that espeak-ng runs in: python -m relay_server.sources.espeak_worker
+"""The process in which espeak-ng runs: python -m relay_server.sources.espeak_worker
 
-The library can crash on strange text (seen: a segmentation fault on random Unicode), and it is not re-entrant: so it
-has a process of its own, which answers one request after the other and ends when its standard input does.
+The library can crash on unusual text (seen: a segmentation fault on random Unicode), and it is not re-entrant. So it runs in its own
+process, which answers one request after the other and ends at the end of its standard input.
 
-A request is a line of JSON: `text`, `is_ssml`, `voice` (`name`, `rate`, `pitch`). An answer is two lengths (32-bit little-endian), JSON
-and samples (16-bit little-endian): `rate_hz` and `phonemes` ([ipa, start, end] in seconds), or `error`, with `is_voice` if there is no such
-voice. The first answer comes unasked and says the rate.
+A request is a line of JSON: `text`, `is_ssml`, `voice` (`name`, `rate`, `pitch`). An answer is two lengths (32-bit little-endian), JSON and
+samples (16-bit little-endian): `rate_hz` and `phonemes` ([ipa, start, end] in seconds), or `error`, with `is_voice` for an unknown voice.
+The first answer is sent without a request and contains the rate.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ LENGTHS = struct.Struct("<II")
 
 
 def serve(requests: BinaryIO, answers: BinaryIO) -> None:
-    """Answer until there are no more requests."""
+    """Answer requests until the end of `requests`."""
     try:
         library = espeak.load()
     except EspeakError as error:

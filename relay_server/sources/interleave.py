@@ -1,6 +1,6 @@
-"""Audio and motion in the order in which they should be published: the motion of a moment before its sound.
+"""Audio and motion in publishing order: the motion of a moment before its sound.
 
-The queue is bounded by its user, which takes after each push; what stays inside is sound whose motion is not known yet.
+The caller bounds the queue by calling `take` after each push; what remains is sound whose motion is not known yet.
 """
 
 from __future__ import annotations
@@ -13,11 +13,11 @@ from relay_server.sources.source import AudioChunk, MotionChunk
 
 AUDIO_CHUNK_S = 0.1
 MOTION_WINDOW_S = 0.5
-"""Longest motion payload: 15 keyframes of a mouth are under 1 KB, so half a second loses nothing by joining."""
+"""Longest motion payload, in s: 15 keyframes of a mouth are under 1 KB, so that joining half a second is harmless."""
 
 
 class Interleaver:
-    """Puts samples and rows of weights of one performance in order. One task; call order does not matter."""
+    """Orders the samples and the rows of weights of one performance. For one task; `push_audio` and `push_motion` may come in any order."""
 
     def __init__(self, rate_hz: int, keyframes_per_second: float) -> None:
         self._rate_hz = rate_hz
@@ -30,22 +30,22 @@ class Interleaver:
         self._rows_out = 0
 
     def push_audio(self, samples: NDArray[np.int16]) -> None:
-        """The next samples."""
+        """Append samples."""
         self._samples = np.concatenate((self._samples, samples))
 
     def push_motion(self, rows: NDArray[np.float32]) -> None:
-        """The next rows of weights."""
+        """Append rows of weights."""
         self._rows.extend(rows)
 
     @property
     def frames_out(self) -> int:
-        """Sound that was taken."""
+        """Audio frames returned by `take` so far."""
         return self._frames_out
 
     def take(self, *, ended: bool = False, due_frames: int = 0) -> list[AudioChunk | MotionChunk]:
-        """What can be published now; everything that is left when nothing follows (`ended`).
+        """The items that can be published now; all that is left if nothing follows (`ended`).
 
-        Sound that begins before `due_frames` does not wait for its motion; motion whose sound is out waits for nothing.
+        Sound that begins before `due_frames` does not wait for its motion. Motion whose sound was returned does not wait.
         """
         items: list[AudioChunk | MotionChunk] = []
         while self._samples.size >= self._chunk_frames or (self._samples.size and (ended or self._frames_out < due_frames)):
@@ -60,12 +60,12 @@ class Interleaver:
         return items
 
     def _is_covered(self, frames: int) -> bool:
-        """Whether the motion of the next `frames` is out, up to the keyframe after them."""
+        """Whether motion has been returned for the next `frames`, up to the keyframe after them."""
         return self._rows_out / self._keyframes_per_second >= (self._frames_out + frames) / self._rate_hz
 
     @property
     def _is_behind(self) -> bool:
-        """Whether motion is late: its sound is out."""
+        """Whether motion is late: its sound has been returned."""
         return self._rows_out / self._keyframes_per_second < self._frames_out / self._rate_hz
 
     def _take_motion(self) -> MotionChunk:

@@ -1,4 +1,4 @@
-"""A source that is made when it is needed first: numpy, codecs and voices are no part of a relay that only relays."""
+"""A source created at its first use: a relay that only relays loads no numpy, codecs or voices."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from relay_server.sources.source import Performance, Source, Speech
 
 
 class LazySource:
-    """See `Source`. `make` imports and makes the real one; it runs in a thread, because that takes a while."""
+    """See `Source`. `make` imports and creates the real source; it runs in a thread, because it is slow."""
 
     def __init__(self, name: str, make: Callable[[], Source]) -> None:
         self.name = name
@@ -26,21 +26,21 @@ class LazySource:
 
 
 def local() -> Source:
-    """Motion from recorded sound."""
+    """Creates the source `local`: motion from recorded sound."""
     from relay_server.sources.local.source import LocalSource
 
     return LocalSource()
 
 
 def recording() -> Source:
-    """Recorded conversations."""
+    """Creates the source `recording`: recorded conversations."""
     from relay_server.sources.recording import RecordingSource
 
     return RecordingSource()
 
 
 def speech(voice: str, rate: int, pitch: int) -> Source:
-    """Sound and motion from text."""
+    """Creates the source `speech`: sound and motion from text."""
     from relay_server.sources.espeak import Voice
     from relay_server.sources.speech import SpeechSource
 

@@ -1,7 +1,7 @@
-"""Sources that a configuration can set up: the built-in ones, and those that other installed packages bring.
+"""Sources that a configuration can set up: the built-in ones, and those of other installed packages.
 
-A package brings a source by an entry point in the group `avatar_relay.sources`. Its name is the source's name and the name of its
-table in the configuration; it refers to a `SourcePlugin`. `docs/extending.md` shows one.
+A package provides a source by an entry point in the group `avatar_relay.sources`. Its name is the source's name and the name of its table
+in the configuration; it refers to a `SourcePlugin`. `docs/extending.md` shows an example.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from avatar_relay.ids import ID_RULE, is_valid_id
 from avatar_relay.settings import Given, Section
 from relay_server.sources.source import Source
 
-if TYPE_CHECKING:  # they bring OpenTelemetry and asyncio, which `relay-server --help` does without
+if TYPE_CHECKING:  # they import OpenTelemetry and asyncio, which `relay-server --help` does without
     from avatar_relay.tracing import Telemetry
     from relay_server.background import Start
 
@@ -35,45 +35,45 @@ class SourceContext:
     """What a source may use. All of it belongs to the relay's event loop."""
 
     text: Source
-    """Speaks text, with motion of its own; for a source whose SDK needs sound."""
+    """Speaks text, with its own motion; for a source whose SDK needs sound."""
     audio: Source
-    """Plays files of speech, with motion of its own."""
+    """Plays files of speech, with its own motion."""
     environment: Mapping[str, str]
-    """The environment, for keys."""
+    """The environment variables, for keys."""
     now_us: Callable[[], int]
-    """A monotonic clock."""
+    """A monotonic clock, in µs."""
     telemetry: Telemetry
     unix_time_us: Callable[[], int]
-    """The wall clock, for spans."""
+    """The wall clock, in µs, for spans."""
     start: Start
-    """Starts a background task of the source, by a name and a coroutine that runs until it is cancelled."""
+    """Starts a background task of the source: its name, and a coroutine that runs until it is cancelled."""
 
 
 @dataclass(frozen=True, slots=True)
 class SourcePlugin:
-    """How a source is set up. Importing the module that holds it must be cheap: `open` imports what the source needs."""
+    """How a source is set up. Its module must be cheap to import: `open` imports what the source needs."""
 
     settings: type[Any]
-    """A dataclass whose fields are made by `avatar_relay.settings.setting`: the source's table in the configuration."""
+    """A dataclass with fields from `avatar_relay.settings.setting`: the source's table in the configuration."""
     open: Callable[[Any, SourceContext], AbstractAsyncContextManager[Callable[[str], Source]]]
-    """Sets the source up with its settings, once for the relay; gives a function that makes the source of a device, by the device's
-    name. Raises `ConfigError` if a package or a key is missing. Leaving it takes the source down."""
+    """Sets up the source with its settings, once for the relay; yields a function from a device's name to the source of that device. Closes
+    the source on exit. Raises `ConfigError` if a package or a key is missing."""
     fixed: Mapping[str, Any] | None = None
-    """Values of fields of `settings` that are not settings."""
+    """Fixed values for fields of `settings` that are not configurable."""
     variables: tuple[str, ...] = ()
-    """Names of environment variables of its own, without prefix and the source's name, such as `API_KEY`. `open` reads them."""
+    """Environment variables read by `open`, without the prefix and the source's name, such as `API_KEY`."""
 
     def section(self, name: str) -> Section:
         """The source's settings as a section of the relay's."""
         return Section.of(self.settings, name, variables=tuple(f"{name.upper()}_{variable}" for variable in self.variables))
 
     def make_settings(self, given: Given) -> Any:
-        """The settings from what was given. Raises `ConfigError`."""
+        """The settings from the given values. Raises `ConfigError`."""
         return given.make(self.settings, **(self.fixed or {}))
 
 
 def installed_plugins() -> dict[str, SourcePlugin]:
-    """All sources that can be set up, by name. Raises `ConfigError` if a package's entry point cannot be used."""
+    """All sources that can be set up, by name. Raises `ConfigError` if a package's entry point is invalid."""
     plugins = {}
     for name, place in BUILT_IN.items():
         module, _, attribute = place.partition(":")
@@ -84,7 +84,7 @@ def installed_plugins() -> dict[str, SourcePlugin]:
             raise ConfigError(f"{origin}: the name is taken, or is not a name; a source's name is {ID_RULE}, and an identifier")
         try:
             plugin = entry.load()
-        except Exception as error:  # code of another package
+        except Exception as error:  # the code is another package's
             raise ConfigError(f"{origin}: cannot be loaded: {type(error).__name__}: {error}") from error
         if not isinstance(plugin, SourcePlugin):
             raise ConfigError(f"{origin}: {entry.value} is not a relay_server.sources.plugins.SourcePlugin")

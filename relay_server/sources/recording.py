@@ -1,7 +1,7 @@
-"""Source `recording`: a recorded conversation. One of AvatarKit, as JSON, passes bit for bit; all else goes to `motion_files`.
+"""Source `recording`: a recorded conversation. AvatarKit JSON is passed on bit for bit; other files go to `motion_files`.
 
-Keys: `sample_rate`, `audio_format` ("pcm_s16le_mono"), `audio_base64`, `animation_messages_base64` (the motion
-messages in their order), and `connection_id`, `req_id`, which are not needed.
+Keys: `sample_rate`, `audio_format` ("pcm_s16le_mono"), `audio_base64`, `animation_messages_base64` (the motion messages in order);
+`connection_id` and `req_id` are ignored.
 """
 
 from __future__ import annotations
@@ -25,18 +25,18 @@ from relay_server.sources.motion_files.source import MotionFileSource
 from relay_server.sources.source import AudioChunk, FileSpeech, MotionChunk, Performance, SourceError, Speech
 
 MAX_FILE_BYTES = 64 << 20
-"""Some five minutes at 48 kHz in base64."""
+"""About five minutes at 48 kHz in base64."""
 MAX_MESSAGES = 10_000
 AUDIO_FORMAT = "pcm_s16le_mono"
 
 
 class RecordingError(ValueError):
-    """Not a recording that can be played; the text says what was wrong, and where."""
+    """The file is not a valid recording; the text names the problem and its position."""
 
 
 @dataclass(frozen=True, slots=True)
 class Recording:
-    """A recorded conversation. `keyframes` counts those of each of the `messages`."""
+    """A recorded conversation. `keyframes` has the keyframe count of each of the `messages`."""
 
     sample_rate_hz: int
     audio: bytes
@@ -53,7 +53,7 @@ class RecordingSource:
         self._motion_files = MotionFileSource()
 
     async def perform(self, speech: Speech) -> Performance:
-        """Read and check the whole file, then hand it over. Raises `SourceError`."""
+        """Read and check the whole file, and return its performance. Raises `SourceError`."""
         if not isinstance(speech, FileSpeech):
             raise SourceError(Fault(Reason.SPEECH_MISSING, "the source recording takes a file, not text", "file"))
         if not await asyncio.to_thread(_is_avatarkits, speech.path):
@@ -74,7 +74,7 @@ class RecordingSource:
 
 
 def _is_avatarkits(path: Path) -> bool:
-    """Whether a file is AvatarKit's, by the key of its motion. An unreadable file is left to its reader."""
+    """Whether a file is in AvatarKit's format, by the key of its motion. False for an unreadable file, which its reader reports."""
     try:
         with path.open("rb") as file:
             return path.suffix.lower() == ".json" and b'"animation_messages_base64"' in file.read(MAX_FILE_BYTES)
@@ -83,14 +83,14 @@ def _is_avatarkits(path: Path) -> bool:
 
 
 def load_recording(path: Path) -> Recording:
-    """Read and check a file. Raises `RecordingError`, and `OSError` if it cannot be read."""
+    """Read and check a file. Raises `RecordingError`, or `OSError` if it cannot be read."""
     with path.open("rb") as file:
         data = file.read(MAX_FILE_BYTES + 1)
     return parse_recording(data)
 
 
 def parse_recording(data: bytes) -> Recording:
-    """Check a recording's bytes. Raises `RecordingError`."""
+    """Parse and check a recording. Raises `RecordingError`."""
     if len(data) > MAX_FILE_BYTES:
         raise RecordingError(f"it is larger than {MAX_FILE_BYTES} bytes")
     try:
@@ -136,7 +136,7 @@ def _count(message: bytes, index: int) -> int:
 
 
 async def _items(recording: Recording) -> AsyncIterator[AudioChunk | MotionChunk]:
-    """Motion before the sound of the same moment; sound in short chunks, without a sample changed."""
+    """The items in order: motion before the sound of the same moment; sound in short chunks, samples unchanged."""
     chunk_bytes = 2 * round(recording.sample_rate_hz * AUDIO_CHUNK_S)
     windows = list(zip(recording.messages, recording.keyframes, strict=True))
     covered_s = 0.0

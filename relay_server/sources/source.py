@@ -1,7 +1,7 @@
-"""What a source is: speech in, a performance of audio and motion payloads out.
+"""The interface of a source: speech in, a performance of audio and motion payloads out.
 
-One Protocol for all of them, whatever makes the motion. A source hands over encoded bytes in the order in which they
-should be published; it knows nothing of devices, ids, sequences or credit.
+All sources implement one Protocol, independent of how the motion is generated. A source yields encoded bytes in publishing order; it has no
+access to devices, ids, sequence numbers or credit.
 """
 
 from __future__ import annotations
@@ -18,12 +18,12 @@ from avatar_relay.reasons import Fault
 
 @dataclass(frozen=True, slots=True)
 class VoiceWish:
-    """How a caller wants words to be spoken; what is None is left to the settings."""
+    """A caller's choice of voice; fields that are None are taken from the settings."""
 
     name: str | None = None
     """A voice of espeak-ng."""
     rate: int | None = None
-    """Words a minute."""
+    """Words per minute."""
     pitch: int | None = None
     """0 to 100."""
 
@@ -33,7 +33,7 @@ NO_WISH = VoiceWish()
 
 @dataclass(frozen=True, slots=True)
 class TextSpeech:
-    """Words to be spoken; in SSML if `is_ssml`."""
+    """Text to be spoken; SSML if `is_ssml`."""
 
     text: str
     voice: VoiceWish = NO_WISH
@@ -46,21 +46,21 @@ class FileSpeech:
 
     path: Path
     angle_unit: AngleUnit = AngleUnit.RADIANS
-    """Of a recorded motion's angles."""
+    """The unit of angles in recorded motion."""
 
 
 @dataclass(frozen=True, slots=True)
 class NamedSpeech:
-    """A file of the relay's speech folder, by a name that is not checked yet."""
+    """A file of the relay's speech folder, by a name that has not been checked."""
 
     name: str
     angle_unit: AngleUnit = AngleUnit.RADIANS
-    """Of a recorded motion's angles."""
+    """The unit of angles in recorded motion."""
 
 
 @dataclass(frozen=True, slots=True)
 class AudioSpeech:
-    """Speech that a backend makes, as it comes: encoded sound, cut anywhere. Read once."""
+    """Speech from a backend, streamed: encoded sound, cut anywhere. Read once."""
 
     audio_format: AudioFormat
     chunks: AsyncIterator[bytes]
@@ -78,28 +78,28 @@ class AudioChunk:
 
 @dataclass(frozen=True, slots=True)
 class MotionChunk:
-    """The next motion payload, whole, as its maker made it. Payloads join on the motion timeline without gaps."""
+    """The next motion payload, complete and as generated. Payloads join on the motion timeline without gaps."""
 
     data: bytes
 
 
 @dataclass(frozen=True, slots=True)
 class MotionLost:
-    """No more motion comes, for the reason `fault`; the sound goes on. At most once, and no `MotionChunk` follows it."""
+    """No more motion follows, for the reason `fault`; the sound continues. At most once; no `MotionChunk` follows it."""
 
     fault: Fault
 
 
 @dataclass(frozen=True, slots=True)
 class Irregularity:
-    """Something about the sound or the motion is not as it should be, for the reason `fault`; it is used, and operators are told."""
+    """The sound or the motion is irregular, for the reason `fault`; it is used, and reported to operators."""
 
     fault: Fault
 
 
 @dataclass(frozen=True, slots=True)
 class AudioEnded:
-    """No more sound comes; motion may. Said so that the end of the sound does not wait for it. Optional, at most once."""
+    """No more sound follows; motion may. Lets the sound end without waiting for motion. Optional, at most once."""
 
 
 Item = AudioChunk | MotionChunk | MotionLost | Irregularity | AudioEnded
@@ -109,8 +109,7 @@ Item = AudioChunk | MotionChunk | MotionLost | Irregularity | AudioEnded
 class Performance:
     """One conversation's media. `items` ends with the conversation; it is read once, by one task.
 
-    `motion_format` is None if there is sound only. Reading `items` may raise `SourceError` midway. It may be given
-    up early.
+    `motion_format` is None if there is only sound. Reading `items` may raise `SourceError` midway. Reading may stop early.
     """
 
     audio_format: AudioFormat
@@ -118,30 +117,30 @@ class Performance:
     pacing: Pacing
     items: AsyncIterator[Item]
     trace_context: TraceContext = field(default_factory=TraceContext)
-    """What the source did has spans under it, and so will the conversation; empty for a source that has none."""
+    """Parent of the source's spans and of the conversation's; empty if the source has none."""
     expression: Expression = AS_MOTION_SAYS
-    """The mood of the face, unless the caller of the source sets one."""
+    """The mood of the face, unless the source's caller sets one."""
 
 
 class SourceError(FaultError):
-    """A source cannot perform this speech, or not to its end; `fault` is what a caller is told."""
+    """A source cannot perform this speech, or not to its end; `fault` is reported to the caller."""
 
 
 async def close_early(items: AsyncIterator[object]) -> None:
-    """Close what is not read to its end, where it can be closed; raises nothing of its own."""
+    """Close an iterator that is not read to its end, if it has `aclose`."""
     close = getattr(items, "aclose", None)
     if close is not None:
         await close()
 
 
 class Source(Protocol):
-    """Turns speech into performances. One source serves many conversations at once."""
+    """Turns speech into performances. One source serves many conversations concurrently."""
 
     @property
     def name(self) -> str:
-        """As it is chosen by configuration."""
+        """The name used in the configuration."""
         ...
 
     async def perform(self, speech: Speech) -> Performance:
-        """Begin a performance. Raises `SourceError` for speech that it cannot take. Safe to cancel."""
+        """Begin a performance. Raises `SourceError` if the source does not support this speech. Safe to cancel."""
         ...

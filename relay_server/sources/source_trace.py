@@ -1,10 +1,10 @@
-"""What a source does for one conversation, as spans. The conversation's trace begins with them.
+"""The spans of a source's work for one conversation. The conversation's trace begins with them.
 
     source.perform  INTERNAL  from the request for a performance to the end of its items
-    source.session  CLIENT    what it takes until the service takes sound: a session that is opened or waited for, a call until its header
-    source.request  CLIENT    from then until all motion came, or the service failed
+    source.session  CLIENT    until the service accepts sound: opening or waiting for a session, or a call until its header
+    source.request  CLIENT    from then until all motion has arrived, or the service failed
 
-A span that failed holds the reason (`Fault`). Spans that are still open when the performance ends are ended with it.
+A failed span holds the reason (`Fault`). Spans still open at the end of the performance are ended with it.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ class SourceTrace:
     """The spans of one performance. Not thread-safe."""
 
     def __init__(self, tracer: trace.Tracer, source: str, unix_time_us: Callable[[], int]) -> None:
-        """Begin `source.perform`, under the span that is active here if there is one."""
+        """Begin `source.perform`, as a child of the current span if there is one."""
         self._tracer = tracer
         self._now = unix_time_us
         self._attributes: dict[str, AttributeValue] = {"avatar.source": source}
@@ -39,11 +39,11 @@ class SourceTrace:
 
     @property
     def context(self) -> TraceContext:
-        """What belongs to this performance comes under it; empty while tracing is off."""
+        """Parent context for the performance's other spans; empty while tracing is off."""
         return context_of(self._root.span)
 
     def begin(self, name: str, attributes: Mapping[str, AttributeValue] | None = None) -> Stage:
-        """Begin a span of `source.perform`; give it to `end`."""
+        """Begin a child span of `source.perform`; end it with `end`."""
         context = trace.set_span_in_context(self._root.span, Context())
         attributes = {**self._attributes, **(attributes or {})}
         stage = Stage(self._tracer, name, context, self._now(), kind=SpanKind.CLIENT, attributes=attributes)
@@ -51,13 +51,13 @@ class SourceTrace:
         return stage
 
     def end(self, stage: Stage, attributes: Mapping[str, AttributeValue] | None = None, *, fault: str | None = None) -> None:
-        """End a span, well or with a fault's reason. Only the first time counts."""
+        """End a span, with a fault's reason if it failed. Only the first call counts."""
         if stage in self._children:
             del self._children[stage]
             stage.end(self._now(), attributes, fault=fault)
 
     def close(self, *, fault: str | None = None) -> None:
-        """The performance is over. Only the first time counts."""
+        """End the performance's spans. Only the first call counts."""
         for stage in list(self._children):
             self.end(stage)
         if not self._over:
@@ -66,13 +66,13 @@ class SourceTrace:
 
 
 class SourceTracing:
-    """Makes the traces of a source's performances."""
+    """Creates the traces of a source's performances."""
 
     def __init__(self, tracer: trace.Tracer | None = None, unix_time_us: Callable[[], int] = lambda: 0) -> None:
-        """Off without a tracer."""
+        """Tracing is off without a tracer."""
         self._tracer = tracer or trace.NoOpTracer()
         self._unix_time_us = unix_time_us
 
     def begin(self, source: str) -> SourceTrace:
-        """A performance of this source begins."""
+        """Begin the trace of a performance of `source`."""
         return SourceTrace(self._tracer, source, self._unix_time_us)

@@ -1,7 +1,7 @@
-"""Source `speech`: text, spoken by espeak-ng, whose own phoneme times drive the mouth.
+"""Source `speech`: text spoken by espeak-ng, whose phoneme times drive the mouth.
 
-The text is spoken piece by piece (a sentence, or as much of it as fits), so that the first sound comes at once and
-nobody else waits for the library long.
+The text is spoken piece by piece (a sentence, or as much of it as fits), so that the first sound comes at once and other conversations do
+not wait long for the library.
 """
 
 from __future__ import annotations
@@ -24,11 +24,11 @@ from relay_server.sources.source import AudioChunk, MotionChunk, Performance, So
 from relay_server.sources.synthesiser import Synthesiser, shared
 
 MAX_TEXT_CHARACTERS = 5_000
-"""About six minutes."""
+"""About six minutes of speech."""
 MAX_SSML_CHARACTERS = 2_000
-"""SSML cannot be cut: it is one piece, of at most two minutes."""
+"""SSML cannot be split: it is one piece, of at most two minutes."""
 MAX_PIECE_CHARACTERS = 300
-"""About twenty seconds, spoken in some 50 ms."""
+"""About twenty seconds of speech, synthesised in about 50 ms."""
 
 _SENTENCE_END = re.compile(r"(?<=[.!?;:…؟।])\s+|(?<=[。！？；])|\n+")
 _CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f]")
@@ -37,7 +37,7 @@ logger = logging.getLogger(__name__)
 
 
 class SpeechSource:
-    """Speaks text with a voice of espeak-ng (`en-us`, `de`, `cmn`, …): `voice`, unless the speech asks for another."""
+    """Speaks text with a voice of espeak-ng (`en-us`, `de`, `cmn`, …): `voice`, unless the speech names another."""
 
     name = "speech"
 
@@ -45,10 +45,10 @@ class SpeechSource:
         self._voice = voice or Voice()
         self._synthesiser = synthesiser or shared()
         self._told: set[str] = set()
-        """Letters of phonemes without a shape that the log has named."""
+        """Letters of phonemes without a mouth shape that were logged."""
 
     async def perform(self, speech: Speech) -> Performance:
-        """Begin to speak; the pieces are made as they are read. Raises `SourceError`."""
+        """Begin to speak; pieces are synthesised as they are read. Raises `SourceError`."""
         if not isinstance(speech, TextSpeech):
             raise SourceError(Fault(Reason.SPEECH_MISSING, "the source speech takes text, not a file", "text"))
         longest = MAX_SSML_CHARACTERS if speech.is_ssml else MAX_TEXT_CHARACTERS
@@ -104,7 +104,7 @@ class SpeechSource:
 
 
 def _voice_of(wish: VoiceWish, default: Voice) -> Voice:
-    """Raises `SourceError` for a rate or a pitch that espeak-ng does not take."""
+    """The voice for `wish`, with defaults. Raises `SourceError` for a rate or a pitch outside espeak-ng's range."""
     voice = Voice(
         default.name if wish.name is None else wish.name,
         default.rate if wish.rate is None else wish.rate,
@@ -117,7 +117,7 @@ def _voice_of(wish: VoiceWish, default: Voice) -> Voice:
 
 
 def split_text(text: str) -> Iterator[str]:
-    """Pieces of at most `MAX_PIECE_CHARACTERS`, cut after sentences where possible, else between words."""
+    """Split text into pieces of at most `MAX_PIECE_CHARACTERS`, after sentences if possible, else between words."""
     for sentence in _SENTENCE_END.split(_CONTROL.sub(" ", text)):
         rest = sentence.strip()
         while len(rest) > MAX_PIECE_CHARACTERS:

@@ -1,12 +1,13 @@
-"""Performances on their way to devices: a source's items become an avatar's verbs; and `Speak` on top of that.
+"""Publishes performances to devices: a source's items become calls of an `Avatar`. Also implements `Speak`.
 
 Rules:
-1. The first sound opens the conversation; motion that comes before it is kept, up to `MAX_EARLY_MOTION_BYTES`.
-2. Motion that cannot be used, or that its source lost, makes the conversation audio-only, and the sound goes on. So it does where
-   something about the sound is irregular, which is reported.
-3. A source that fails midway, or is through, ends its conversation explicitly: a face never hangs.
-4. A conversation that others interrupt, replace or lose stops its source, and so does one whose sound was heard to its end
-   while its motion was still to come; that is reported.
+
+1. The first sound opens the conversation; motion before it is kept, up to `MAX_EARLY_MOTION_BYTES`.
+2. If motion cannot be used, or its source lost it, the conversation becomes audio-only, and the sound continues. The sound also continues
+   if something about it is irregular. Both are reported.
+3. When a source fails midway or is finished, its conversation is ended explicitly, so that a face never hangs.
+4. A conversation that is interrupted, replaced or lost stops its source. So does one whose sound was played to its end while its motion was
+   still to come; that is reported.
 """
 
 from __future__ import annotations
@@ -56,9 +57,9 @@ from relay_server.sources.source import (
 
 MAX_EARLY_MOTION_BYTES = UNKNOWN_CONVERSATION_HOLD_BYTES
 Report = Callable[[str, Fault], None]
-"""Told what is wrong with a conversation while its sound goes on: its id, and why."""
+"""Receives a conversation's id and what is wrong with it while its sound continues."""
 MAX_PERFORMANCES, MAX_PERFORMANCES_PER_IDENTITY = 32, 8
-"""`Speak`s that are being published at once."""
+"""Maximum `Speak` performances published at the same time."""
 AUDIO_SUFFIXES = frozenset({".wav", ".flac", ".ogg", ".oga", ".opus", ".mp3"})
 RECORDING_SUFFIXES = frozenset({".json", ".csv"})
 
@@ -66,7 +67,7 @@ logger = logging.getLogger(__name__)
 
 
 def _nobody(conversation_id: str, fault: Fault) -> None:
-    """Reported to nobody but the log."""
+    """Do nothing: the fault is only logged."""
 
 
 class PublishedSpeech:
@@ -99,9 +100,9 @@ class PublishedSpeech:
         self._interrupted = False
 
     async def begin(self) -> str:
-        """Publish up to the first sound; returns the conversation's id. Where it raises, or is cancelled, nothing stays open.
+        """Publish up to the first sound; return the conversation's id. If it raises or is cancelled, nothing stays open.
 
-        Raises `SourceError` if there is no sound, and what `Avatar.yield_audio_data` raises.
+        Raises `SourceError` if there is no sound, and the errors of `Avatar.yield_audio_data`.
         """
         early: list[Item] = []
         early_bytes = 0
@@ -128,9 +129,9 @@ class PublishedSpeech:
         return self.conversation_id
 
     async def finish(self) -> None:
-        """Publish the rest and say the end. Raises nothing for what goes wrong with the source or on the way: it is logged.
+        """Publish the rest, and end the conversation. Failures of the source or of publishing are logged, not raised.
 
-        Cancelling leaves the conversation open: its publisher ends it.
+        If cancelled, the conversation stays open: its publisher ends it.
         """
         if self._interrupted:
             return await self._close()
@@ -150,14 +151,15 @@ class PublishedSpeech:
             await self._close()
 
     def interrupt(self) -> None:
-        """Cut it short on all devices, and stop its source. The avatar's own `interrupt` would let the next sound open another one."""
+        """Interrupt it on all devices, and stop its source. After the avatar's own `interrupt` the next sound would open a new
+        conversation."""
         self._interrupted = True
         if self._publishing is not None:
             self._publishing.cancel()
         self.avatar.interrupt()
 
     async def _until_over(self) -> None:
-        """Rule 4: also while the source makes nothing, and so nothing is said that could be refused."""
+        """Rule 4: applies also while the source yields nothing, so that no publishing can fail."""
         with suppress(PublisherError):
             await self.avatar.finished(self.conversation_id)
 
@@ -193,14 +195,14 @@ class PublishedSpeech:
                 assert_never(item)
 
     async def _motion(self, data: bytes) -> None:
-        """Rule 2. Motion that is stale already is the avatar's to count."""
+        """Publish motion by rule 2. The avatar counts stale motion."""
         try:
             await self.avatar.yield_frames_data([data], self.conversation_id)
         except InvalidMediaError as error:
             await self._go_on_with_sound_only(error.fault)
 
     def _report_missing_motion(self) -> None:
-        """Rule 4."""
+        """Report missing motion by rule 4."""
         if self.avatar.lacks_motion(self.conversation_id):
             fault = Fault(Reason.SOURCE_SILENT, "its motion had not arrived by the end of the sound")
             logger.warning("motion is missing: conversation=%s %s: %s", self.conversation_id, fault.reason, fault.text)
@@ -224,10 +226,9 @@ class PublishedSpeech:
 
 
 class SpeechPublisher:
-    """`AdminService.Speak`: text by one source, files by their kind by others; `by_target` has the targets with one of their own, `voices`
-    those with a voice of their own.
+    """`AdminService.Speak`: one source for text, others for files by suffix. Created by `serving_speech`.
 
-    Made by `serving_speech`.
+    `by_target`: targets with their own source; `voices`: targets with their own voice.
     """
 
     def __init__(
@@ -265,8 +266,8 @@ class SpeechPublisher:
     ) -> tuple[str, str]:
         """Begin to speak for `owner`; the rest is published in the background.
 
-        Returns once the conversation is open: its id and its trace's id, empty while tracing is off. Raises `RequestError`
-        if it cannot be opened on any device, or the source cannot take the speech.
+        Returns once the conversation is open: its id and its trace's id, empty while tracing is off. Raises `RequestError` if it cannot be
+        opened on any device, or the source cannot perform the speech.
         """
         with ExitStack() as place:
             place.enter_context(self._places.place(owner))
@@ -281,12 +282,12 @@ class SpeechPublisher:
                 raise RequestError(Fault(Reason.LIMIT_REACHED, str(error), retry_after_ms=1_000)) from error
 
     def stop(self) -> None:
-        """Stop all sources; what they said so far is ended by the publisher."""
+        """Stop all sources; the publisher ends their conversations."""
         for task in self._running:
             task.cancel()
 
     async def _choose(self, target: str, speech: TextSpeech | NamedSpeech) -> tuple[Source, Speech]:
-        """The source for this speech there. A recording brings its own motion, whatever the target's source is."""
+        """The source for this speech and target. A recording has its own motion, whatever the target's source is."""
         own = self._by_target.get(target)
         if isinstance(speech, TextSpeech) and speech.text:
             voice = speech.voice if speech.voice.name is not None else replace(speech.voice, name=self._voices.get(target))
@@ -305,7 +306,7 @@ class SpeechPublisher:
     async def _begin(
         self, performance: Performance, target: str, on_playing: OnPlaying, expression: Expression, place: ExitStack
     ) -> tuple[str, str]:
-        """As `speak`; from when the performance runs, it holds `place`."""
+        """As `speak`; once the performance runs, it holds `place` until it ends."""
         rendition = PublishedSpeech(self._publisher, performance, (target,), on_playing, expression=expression, report=self._report)
         conversation_id = await rendition.begin()
         task = self._tasks.create_task(self._run(rendition), name=f"performance {conversation_id}")
@@ -317,7 +318,7 @@ class SpeechPublisher:
         return conversation_id, trace_id_of(rendition.avatar.opening(conversation_id).trace_context)
 
     async def _run(self, rendition: PublishedSpeech) -> None:
-        """Task boundary: one performance's bug is not another's end."""
+        """Finish a performance. A task boundary: an unexpected error in one performance does not end others."""
         try:
             await rendition.finish()
         except Exception:
@@ -339,8 +340,8 @@ async def serving_speech(
     report: Report = _nobody,
     trace: Callable[[str], TraceContext] | None = None,
 ) -> AsyncIterator[SpeechPublisher]:
-    """A publisher of `Speak` requests on a relay in this process, with a publisher of its own; stops all sources when it is left."""
-    publisher_id = f"relay-speech-{os.urandom(6).hex()}"  # nobody else can guess it, and take its place
+    """A publisher of `Speak` requests on a relay in this process, with its own publisher; stops all sources on exit."""
+    publisher_id = f"relay-speech-{os.urandom(6).hex()}"  # unguessable, so that no other publisher can replace it
     async with Publisher.in_process(relay, publisher_id=publisher_id, trace=trace) as publisher, asyncio.TaskGroup() as tasks:
         speech = SpeechPublisher(
             publisher, tasks, text=text, audio=audio, recording=recording, folder=folder, by_target=by_target, voices=voices, report=report
@@ -352,7 +353,7 @@ async def serving_speech(
 
 
 def find_speech_file(folder: Path, name: str) -> Path:
-    """The file of this name in the speech folder. Raises `RequestError` on a path, a hidden file, and what leads outside."""
+    """The path of a file in the speech folder. Raises `RequestError` for a path, a hidden file, or a target outside the folder."""
     if not name or name.startswith(".") or any(character in name for character in "/\\\0"):
         raise RequestError(Fault(Reason.SPEECH_FILE_INVALID, "name a file in the relay's speech folder, not a path", "file"))
     try:

@@ -1,7 +1,7 @@
-"""espeak-ng in a process of its own, as the source `speech` uses it.
+"""espeak-ng in its own process, as the source `speech` uses it.
 
-Rules: one process for all conversations, started with the first piece; pieces are spoken one at a time, each within
-`PIECE_LIMIT_S`; a process that dies or takes longer fails that piece and is replaced for the next one.
+Rules: one process for all conversations, started with the first piece. Pieces are spoken one at a time, each within `PIECE_LIMIT_S`. If the
+process dies or takes longer, that piece fails, and the process is replaced for the next one.
 """
 
 from __future__ import annotations
@@ -22,24 +22,24 @@ from relay_server.sources.espeak import MAX_PIECE_SECONDS, EspeakError, Spoken, 
 from relay_server.sources.espeak_worker import LENGTHS
 
 PIECE_LIMIT_S = 10.0
-"""A piece takes some 50 ms; what takes this long hangs."""
+"""A piece takes about 50 ms; a process that takes this long hangs."""
 MAX_ANSWER_BYTES = MAX_PIECE_SECONDS * 48_000 * 2 + (4 << 20)
 
 
 class Synthesiser(Protocol):
-    """Speaks pieces of text. Its methods block; any thread may call them."""
+    """Speaks pieces of text. Its methods block; they may be called from any thread."""
 
     def rate(self) -> int:
-        """Rate of all samples in Hz. Raises `EspeakError`."""
+        """The rate of all samples, in Hz. Raises `EspeakError`."""
         ...
 
     def speak(self, text: str, voice: Voice, *, is_ssml: bool = False) -> Spoken:
-        """Speak one piece. Raises `EspeakError`, and `VoiceError` if there is no such voice."""
+        """Speak one piece. Raises `EspeakError`, or `VoiceError` for an unknown voice."""
         ...
 
 
 class EspeakProcess:
-    """A `Synthesiser`: the library in a child process."""
+    """A `Synthesiser` with the library in a child process."""
 
     def __init__(self, command: tuple[str, ...] = (sys.executable, "-m", "relay_server.sources.espeak_worker")) -> None:
         self._command = command
@@ -54,7 +54,7 @@ class EspeakProcess:
             return self._rate_hz
 
     def speak(self, text: str, voice: Voice, *, is_ssml: bool = False) -> Spoken:
-        """See `Synthesiser`. Others wait."""
+        """See `Synthesiser`. Concurrent callers wait."""
         request = json.dumps({"text": text, "voice": asdict(voice), "is_ssml": is_ssml}).encode() + b"\n"
         with self._lock:
             process = self._running()
@@ -63,7 +63,7 @@ class EspeakProcess:
         return Spoken(document["rate_hz"], np.frombuffer(samples, "<i2").astype(np.int16), phonemes)
 
     def close(self) -> None:
-        """End the process. It starts again when it is needed."""
+        """End the process. It is started again when needed."""
         with self._lock:
             self._end()
 
@@ -71,7 +71,7 @@ class EspeakProcess:
         if self._process is not None and self._process.poll() is None:
             return self._process
         self._end()
-        # A session of its own: a Ctrl-C at the terminal is the relay's to handle, which may still have to speak.
+        # Its own session: Ctrl-C at the terminal is for the relay to handle, which may still have to speak.
         self._process = subprocess.Popen(
             self._command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, start_new_session=True
         )
@@ -80,7 +80,7 @@ class EspeakProcess:
         return self._process
 
     def _exchange(self, process: subprocess.Popen[bytes], request: bytes) -> tuple[Any, bytes]:
-        """Send a request and read its answer; a process that does not answer well is ended."""
+        """Send a request and read its answer. Ends the process and raises `EspeakError` if the answer is invalid."""
         assert process.stdin is not None and process.stdout is not None
         limit = threading.Timer(PIECE_LIMIT_S, process.kill)
         limit.start()
@@ -114,7 +114,7 @@ class EspeakProcess:
 
 @cache
 def shared() -> EspeakProcess:
-    """The one of this program; ended with it."""
+    """The shared process of this program; ended at exit."""
     process = EspeakProcess()
     atexit.register(process.close)
     return process

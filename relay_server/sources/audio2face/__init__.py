@@ -1,1 +1,1 @@
-"""Source `audio2face`: an NVIDIA Audio2Face-3D service makes the motion for speech that our own sources make or read."""
+"""Source `audio2face`: an NVIDIA Audio2Face-3D service generates the motion for speech from other sources."""

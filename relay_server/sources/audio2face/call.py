@@ -1,10 +1,12 @@
-"""One call of `ProcessAudioStream`: a clip's sound goes out as it is made, and the answers are kept for their reader.
+"""One call of `ProcessAudioStream`: sends a clip's sound as it becomes available, and keeps the answers for their reader.
 
 Rules:
-1. Sound goes out as fast as it is made and answers are taken in as fast as they come, whatever the device does: a service
-   drops clients that are slower than real time. What is kept is bounded by the clip (`_answer_limit_bytes`).
-2. The answers are one header, then animation, then a status; words in between are counted. Any other order is a fault.
-3. A service that was given sound and says nothing for `timeout_s` has failed. While we wait for our own sound it may wait too.
+
+1. Sound is sent as fast as it is generated, and answers are received as fast as they arrive, whatever the device does: a service drops
+   clients that are slower than real time. The answers kept are bounded by the clip (`_answer_limit_bytes`).
+2. The answers are one header, then animation, then a status; events in between are counted. Any other order is a fault.
+3. A service that has received sound and sends nothing for `timeout_s` has failed. While the call waits for its own sound, the service may
+   be silent too.
 """
 
 from __future__ import annotations
@@ -26,17 +28,17 @@ from relay_server.sources.audio2face.settings import Audio2FaceSettings, Emotion
 from relay_server.sources.audio2face.sound import SAMPLE_BYTES, ClipSound
 
 CHUNK_S = 0.5
-"""Longest piece of sound in one message; what is there goes at once."""
+"""Longest piece of sound in one message, in s; available sound is sent at once."""
 MAX_ANSWER_BYTES = 4 << 20
-"""Largest message of the service."""
+"""Maximum size of one message from the service."""
 _SLACK_S = 2.0
-"""How much longer than the clip its answers may be."""
+"""How much longer than the clip its answers may be, in s."""
 
 logger = logging.getLogger(__name__)
 
 
 class ServiceCall:
-    """One clip at the service. `header` first, then `animation` until it is through; `close` in any case."""
+    """The call for one clip. Await `header` first, then `animation` until it returns None; `close` in any case."""
 
     def __init__(
         self,
@@ -46,7 +48,7 @@ class ServiceCall:
         emotions: tuple[Emotion, ...],
         counters: Counter[str],
     ) -> None:
-        """`counters` gets what is unusual. Needs a running event loop: the call begins at once."""
+        """`counters` counts irregular events. Needs a running event loop: the call begins at once."""
         self._settings = settings
         self._sound = sound
         self._emotions = emotions
@@ -66,13 +68,13 @@ class ServiceCall:
         self._tasks = (asyncio.create_task(self._send()), asyncio.create_task(self._receive()))
 
     async def header(self) -> wire.Header:
-        """The names, once they are known. Raises `ServiceError`. Safe to cancel."""
+        """Wait for the header. Raises `ServiceError`. Safe to cancel."""
         while self._header is None:
             await self._more()
         return self._header
 
     async def first_time_codes(self, count: int) -> list[float]:
-        """The time codes of the first keyframes: so many, fewer once the service is through. Before any `animation`. Safe to cancel."""
+        """The time codes of the first `count` keyframes; fewer if the service ends earlier. Call it before `animation`. Safe to cancel."""
         while True:
             times = [keyframe.time_s for answer in self._answers for keyframe in answer.keyframes]
             if len(times) >= count or self._over:
@@ -80,7 +82,7 @@ class ServiceCall:
             await self._more()
 
     async def animation(self) -> wire.Animation | None:
-        """The next keyframes; None once the service is through. Raises `ServiceError` after what came before. Safe to cancel."""
+        """The next keyframes; None after the last. Raises `ServiceError` after all received keyframes. Safe to cancel."""
         while not self._answers:
             if self._over and self._error is None:
                 return None
@@ -88,7 +90,7 @@ class ServiceCall:
         return self._answers.popleft()
 
     async def close(self) -> None:
-        """End the call; the service is told to stop. May be called again."""
+        """Cancel the call. Idempotent."""
         self._call.cancel()
         for task in self._tasks:
             task.cancel()
@@ -100,7 +102,7 @@ class ServiceCall:
         self._moved.clear()
         await self._moved.wait()
 
-    # --- out -------------------------------------------------------------------------------------------------------
+    # --- sending ---------------------------------------------------------------------------------------------------
 
     async def _send(self) -> None:
         try:
@@ -130,7 +132,7 @@ class ServiceCall:
         finally:
             self._waits_for_sound = False
 
-    # --- in --------------------------------------------------------------------------------------------------------
+    # --- receiving -------------------------------------------------------------------------------------------------
 
     async def _receive(self) -> None:
         try:
@@ -154,7 +156,7 @@ class ServiceCall:
             self._moved.set()
 
     def _on_done(self, call: Any) -> None:
-        """Keep the status as it comes: a write that fails after it would put INTERNAL in its place (grpc/grpc#36066)."""
+        """Keep the status as received: a later failed write would replace it by INTERNAL (grpc/grpc#36066)."""
         self._ending = self._ending or (_at_once(call.code()), _at_once(call.details()))
 
     async def _read(self) -> Any:
@@ -202,7 +204,7 @@ class ServiceCall:
         self._answers.append(animation)
 
     def _answer_limit_bytes(self) -> int:
-        """For the sound, and for a row at each keyframe."""
+        """Maximum bytes of answers: for the sound, and for one row at each keyframe."""
         seconds = self._sound.limit_bytes / SAMPLE_BYTES / self._sound.rate_hz + _SLACK_S
         names = MAX_BLENDSHAPE_NAMES if self._header is None else len(self._header.blendshape_names)
         motion_bytes_per_s = 4 * names * (self._settings.keyframes_per_second or MAX_KEYFRAMES_PER_SECOND)
@@ -223,7 +225,7 @@ class ServiceCall:
 
 
 def _at_once(known: Coroutine[Any, Any, Any]) -> Any:
-    """What a coroutine gives that has nothing to wait for."""
+    """The result of a coroutine that does not suspend."""
     try:
         known.send(None)
     except StopIteration as done:

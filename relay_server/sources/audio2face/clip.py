@@ -1,11 +1,12 @@
-"""One clip of speech with its face: the service's keyframes on our grid, and its sound, or ours, in step with them.
+"""One clip of speech with its face: the service's keyframes on an even grid, in step with the service's sound, or our own.
 
 Rules:
-1. The sound is the service's own where it comes in the format that we sent; where it lags or is missing, ours goes on
-   at the same sample. What is heard is as long as what was spoken.
-2. When motion is lost, what came before stays, `MotionLost` says so, and our sound goes on to the clip's end.
-3. Sound waits for its motion only as long as `SoundPace` says; then ours goes out without.
-4. A clip that others follow has exactly the rows of its time: beyond it they are cut, up to it the last one is held.
+
+1. The sound is the service's if it has the format that we sent; if it lags or is missing, our own continues at the same sample. The sound
+   played is as long as the speech.
+2. If motion is lost, earlier motion stays, `MotionLost` reports it, and our own sound continues to the clip's end.
+3. Sound waits for its motion only as long as `SoundPace` allows; then our own sound is sent without motion.
+4. A clip that is followed by another has exactly the rows of its duration: further rows are cut, missing ones repeat the last row.
 """
 
 from __future__ import annotations
@@ -30,21 +31,21 @@ from relay_server.sources.interleave import AUDIO_CHUNK_S, Interleaver
 from relay_server.sources.source import AudioChunk, AudioEnded, Irregularity, Item, MotionLost
 
 DEFAULT_RATE = 30.0
-"""Of a service whose time codes show none."""
+"""Keyframes per second of a service whose time codes show no rate."""
 HEADER_WAIT_S = 2.0
 RATE_WAIT_S = 0.5
-"""A service that was given sound, and the sound that waits for it, are patient for so long."""
+"""Limits for a service that has received sound: time to its header, and to enough time codes while the sound waits."""
 MIN_STEP_S, MAX_STEP_S = 0.005, 0.1
 TRIES = 2
-"""Calls for one clip, where the service is away before its first answer."""
+"""Calls for one clip if the service is unavailable before its first answer."""
 MAX_SOUND_LAG_S = 0.5
-"""The service's sound may be so far behind its keyframes; then ours takes over."""
+"""How far the service's sound may be behind its keyframes; beyond that our own sound is used."""
 MAX_SHORT_S = 0.5
-"""Motion that ends so long before the sound broke off."""
+"""Motion that ends more than this before the sound is incomplete."""
 
 
 class Clip:
-    """`begin` once, then read `items` once; `close` in any case."""
+    """One clip. Call `begin` once, then read `items` once; `close` in any case."""
 
     def __init__(
         self,
@@ -58,7 +59,7 @@ class Clip:
         rate: float | None,
         pace: SoundPace,
     ) -> None:
-        """The clip begins `start_frames` into the conversation, whose motion has `rows_before` by then, at `rate` if that is known."""
+        """The clip begins `start_frames` into the conversation, after `rows_before` rows. `rate`: keyframes per second, if known."""
         self._channel = channel
         self._settings = settings
         self._counters = counters
@@ -68,10 +69,10 @@ class Clip:
         self._rows_before = rows_before
         self._pace = pace
         self.rate = rate or DEFAULT_RATE
-        """Keyframes per second; final once the clip has begun."""
+        """Keyframes per second; final after `begin`."""
         self._knows_rate = rate is not None
         self._times: list[float] = []
-        """The first time codes."""
+        """The first time codes, in s."""
         self._said_end = False
         self.sound = ClipSound(feed.rate_hz, SAMPLE_BYTES * frames)
         self._filling = asyncio.create_task(self.sound.fill(feed))
@@ -82,10 +83,10 @@ class Clip:
         self._carried = b""
         self._loop = asyncio.get_running_loop()
         self._place = 0
-        """Bytes of sound that went to `_out`."""
+        """Bytes of sound passed to `_out`."""
 
     async def begin(self) -> Header:
-        """Call the service and wait for its header, and for its rate. Raises `ServiceError`. Safe to cancel."""
+        """Call the service, and wait for its header and its rate. Raises `ServiceError`. Safe to cancel."""
         header = await self._header()
         if not self._knows_rate:
             await self._see_rate()
@@ -97,12 +98,12 @@ class Clip:
         return header
 
     async def _see_rate(self) -> None:
-        """The rate of the time codes is the motion's, unless another one is declared."""
+        """Determine the rate: the configured one, else that of the time codes, else `DEFAULT_RATE`."""
         assert self._call is not None
         try:
             async with asyncio.timeout(RATE_WAIT_S):
                 times = await self._call.first_time_codes(TIME_CODES)
-        except (TimeoutError, ServiceError):  # the latter is told by `items`, behind what came before it
+        except (TimeoutError, ServiceError):  # `items` raises the latter again, after the earlier answers
             times = []
         self.rate = self._settings.keyframes_per_second or rate_of(times) or DEFAULT_RATE
 
@@ -123,7 +124,7 @@ class Clip:
         raise AssertionError("the last try returns or raises")
 
     async def _header_of(self, call: ServiceCall) -> Header:
-        """Raises `TimeoutError` if it does not come within `HEADER_WAIT_S` of the first sound."""
+        """The header of a call. Raises `TimeoutError` if it does not arrive within `HEADER_WAIT_S` of the first sound."""
 
         async def arm(limit: asyncio.Timeout) -> None:
             if await self.sound.beyond(0):
@@ -137,7 +138,7 @@ class Clip:
                 arming.cancel()
 
     async def items(self) -> AsyncIterator[Item]:
-        """All of the clip. Where the speech itself broke off, `sound.error` tells afterwards."""
+        """The items of the clip. If the speech itself failed, `sound.error` is set afterwards."""
         assert self._call is not None
         lost: ServiceError | None = None
         try:
@@ -166,7 +167,7 @@ class Clip:
                 yield chunk
 
     def _ready(self) -> list[Item]:
-        """What goes out now."""
+        """The items that can be published now."""
         now_s = self._loop.time()
         due_frames = self._due_frames(now_s)
         ahead_s = self._covered_s - self._out_s
@@ -185,7 +186,7 @@ class Clip:
         return items
 
     def _doubt(self) -> Irregularity | None:
-        """Whether the time codes show another rate than the one that the motion was announced with."""
+        """An `Irregularity` if the time codes show another rate than the announced one; else None."""
         seen = rate_of(self._times)
         self._times.append(0.0)  # once
         if seen is None or not disagree(self.rate, seen):
@@ -195,7 +196,7 @@ class Clip:
         return Irregularity(Fault(Reason.MOTION_RATE_MISMATCH, text, "audio2face.keyframes_per_second"))
 
     def _wake_at_s(self) -> float:
-        """When there is something to do without an answer. Raises `ServiceError` once the service was waited for too long."""
+        """Loop time of the next action without an answer. Raises `ServiceError` if the service was waited for too long."""
         now_s = self._loop.time()
         due_s = self._pace.due_at_s(self._start_s + self._out_s)
         if self._is_all_out:
@@ -213,15 +214,15 @@ class Clip:
 
     @property
     def _out_s(self) -> float:
-        """Sound that went out."""
+        """Sound that was published, in s."""
         return self._out.frames_out / self.sound.rate_hz
 
     def _due_frames(self, now_s: float) -> int:
-        """Sound that must be out by now, of this clip."""
+        """Frames of this clip's sound that must be published by now."""
         return round((self._pace.due_to_s(now_s) - self._start_s) * self.sound.rate_hz)
 
     def _push_due(self) -> None:
-        """Our sound goes on where the service's is late."""
+        """Continue with our own sound if the service's is late."""
         due_frames = self._due_frames(self._loop.time())
         end = min(SAMPLE_BYTES * (due_frames + round(AUDIO_CHUNK_S * self.sound.rate_hz)), self.sound.size_bytes)
         if due_frames <= self._out.frames_out or self._place >= end:
@@ -232,7 +233,7 @@ class Clip:
         self._push_ours(end)
 
     async def rest(self) -> AsyncIterator[AudioChunk]:
-        """The sound that is left, without motion; the service is told to stop."""
+        """The remaining sound, without motion; cancels the service's call."""
         if self._call is not None:
             await self._call.close()
         step = SAMPLE_BYTES * round(AUDIO_CHUNK_S * self.sound.rate_hz)
@@ -248,7 +249,7 @@ class Clip:
 
     @property
     def _row_limit(self) -> int:
-        """Rows of a clip that others follow."""
+        """Rows of a clip that is followed by another."""
         return round(self._end_s * self.rate) - self._rows_before
 
     @property
@@ -257,11 +258,11 @@ class Clip:
 
     @property
     def is_full(self) -> bool:
-        """Whether more speech may follow in another clip."""
+        """Whether the clip is full, so that more speech may follow in another one."""
         return self.sound.error is None and self.sound.size_bytes >= self.sound.limit_bytes
 
     async def close(self) -> None:
-        """Stop the service and the speech. May be called again."""
+        """Cancel the call and stop reading the speech. Idempotent."""
         self._filling.cancel()
         await asyncio.gather(self._filling, return_exceptions=True)
         if self._call is not None:
@@ -289,7 +290,7 @@ class Clip:
         self._out.push_motion(rows[: max(0, self._row_limit - before)])
 
     def _push_theirs(self, audio: bytes) -> None:
-        """Whole samples, and not more than we said."""
+        """Use the service's sound: whole samples, and not more than was sent to it."""
         data = self._carried + audio
         whole = len(data) // SAMPLE_BYTES * SAMPLE_BYTES
         self._carried = data[whole:]
@@ -303,7 +304,7 @@ class Clip:
         self._out.push_audio(np.frombuffer(data, "<i2").astype(np.int16))
 
     def _end(self) -> None:
-        """The service is through. Raises `ServiceError` if it should not be."""
+        """Handle the end of the service's answers. Raises `ServiceError` if it is premature."""
         if not self._line.rows or not self.sound.complete or self.sound.seconds - self._covered_s > MAX_SHORT_S:
             raise invalid_error(f"its motion ends at {self._covered_s:.3f} s, in speech of {self.sound.seconds:.3f} s")
         self._push_ours(self.sound.size_bytes)

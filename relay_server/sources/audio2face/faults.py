@@ -1,6 +1,6 @@
-"""What goes wrong with an Audio2Face-3D service, as our faults: which pass by themselves, and which need a person.
+"""Maps failures of an Audio2Face-3D service to faults.
 
-A fault with `retry_after_ms` may pass; one without is final until somebody changes something.
+A fault with `retry_after_ms` may be transient; one without needs a person to change something.
 """
 
 from __future__ import annotations
@@ -15,9 +15,9 @@ RETRY_AFTER_MS = 1_000
 
 _RETRYABLE = {
     grpc.StatusCode.UNAVAILABLE: Reason.SOURCE_UNAVAILABLE,
-    grpc.StatusCode.RESOURCE_EXHAUSTED: Reason.SOURCE_UNAVAILABLE,  # all of its streams are taken
+    grpc.StatusCode.RESOURCE_EXHAUSTED: Reason.SOURCE_UNAVAILABLE,  # all of its streams are in use
     grpc.StatusCode.ABORTED: Reason.SOURCE_UNAVAILABLE,
-    grpc.StatusCode.CANCELLED: Reason.SOURCE_UNAVAILABLE,  # it, or what is between, let go of the call
+    grpc.StatusCode.CANCELLED: Reason.SOURCE_UNAVAILABLE,  # the service, or a proxy, cancelled the call
     grpc.StatusCode.DEADLINE_EXCEEDED: Reason.SOURCE_SILENT,
 }
 _FINAL = {
@@ -30,15 +30,15 @@ _FINAL = {
     grpc.StatusCode.OUT_OF_RANGE: Reason.SOURCE_REFUSED,
 }
 _TOO_LARGE = "larger than max"
-"""In the details where it is our own gRPC that refuses a message for its size (grpcio 1.76, `MessageSizeFilter`)."""
+"""Part of the details if our own gRPC refuses a message for its size (grpcio 1.76, `MessageSizeFilter`)."""
 
 
 class ServiceError(FaultError):
-    """The service will make no (more) motion for this clip."""
+    """The service generates no (more) motion for this clip."""
 
 
 def rpc_error(code: grpc.StatusCode, details: str | None, settings: Audio2FaceSettings) -> ServiceError:
-    """The call ended with this status."""
+    """The error for a call that ended with this status."""
     said = settings.without_secrets(details or "")
     text = f"Audio2Face-3D ended the call: {code.name}{f' ({said})' if said else ''}"
     if code is grpc.StatusCode.RESOURCE_EXHAUSTED and _TOO_LARGE in said:
@@ -49,16 +49,16 @@ def rpc_error(code: grpc.StatusCode, details: str | None, settings: Audio2FaceSe
 
 
 def status_error(message: str, settings: Audio2FaceSettings) -> ServiceError:
-    """The service says ERROR, in its own words."""
+    """The error for a status ERROR of the service, with its message."""
     return ServiceError(Fault(Reason.SOURCE_FAILED, f"Audio2Face-3D says: {settings.without_secrets(message) or 'ERROR'}"))
 
 
 def silent_error(timeout_s: float) -> ServiceError:
-    """Nothing came for too long."""
+    """The error for a service that was silent for too long."""
     text = f"Audio2Face-3D received sound and has been silent for {timeout_s:g} s"
     return ServiceError(Fault(Reason.SOURCE_SILENT, text, retry_after_ms=RETRY_AFTER_MS))
 
 
 def invalid_error(text: str) -> ServiceError:
-    """What the service says cannot be used."""
+    """The error for an invalid answer."""
     return ServiceError(Fault(Reason.SOURCE_INVALID, f"Audio2Face-3D breaks its protocol: {text}"))

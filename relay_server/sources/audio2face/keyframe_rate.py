@@ -1,4 +1,4 @@
-"""The keyframe rate that a service's time codes show."""
+"""The keyframe rate shown by a service's time codes."""
 
 from __future__ import annotations
 
@@ -9,19 +9,19 @@ from statistics import median
 from avatar_relay.limits import MAX_KEYFRAMES_PER_SECOND
 
 TIME_CODES = 4
-"""How many of them are looked at."""
+"""How many time codes are examined."""
 USUAL_RATES = (23.976, 24.0, 25.0, 29.97, 30.0, 48.0, 50.0, 59.94, 60.0, 90.0, 120.0)
 ROUNDING = 0.015
-"""Time codes may be rounded: to milliseconds, or to float32."""
+"""Relative tolerance for time codes that are rounded to milliseconds, or to float32."""
 UNEVEN_S = 0.0015
-"""What rounding can make of an interval."""
+"""How far rounding can change an interval, in s."""
 DISAGREEMENT = 0.05
 
 
 def rate_of(time_codes: Sequence[float]) -> float | None:
-    """Keyframes per second, snapped to a usual rate; None if the time codes show none that can travel.
+    """Keyframes per second, snapped to a usual rate; None if the time codes show no supported rate.
 
-    A keyframe that is missing or that jumps does not count.
+    Irregular intervals, from missing or displaced keyframes, do not count.
     """
     intervals = [after - before for before, after in pairwise(time_codes) if after > before]
     if not intervals:
@@ -31,7 +31,7 @@ def rate_of(time_codes: Sequence[float]) -> float | None:
     rate = len(even) / sum(even)
     usual = min(USUAL_RATES, key=lambda known: abs(known - rate))
     if abs(usual - rate) <= ROUNDING * usual:
-        # of two rates that are closer than rounding can tell, the whole one is meant
+        # if two usual rates cannot be told apart because of rounding, the integer one is chosen
         rate = float(round(usual)) if abs(round(usual) - rate) <= ROUNDING * usual and not _is_exact(usual, rate) else usual
     return rate if 1.0 <= rate <= MAX_KEYFRAMES_PER_SECOND else None
 
@@ -41,5 +41,5 @@ def _is_exact(usual: float, rate: float) -> bool:
 
 
 def disagree(declared: float, seen: float) -> bool:
-    """Whether they are different rates."""
+    """Whether two rates differ by more than `DISAGREEMENT`."""
     return abs(declared - seen) > DISAGREEMENT * declared

@@ -1,12 +1,12 @@
-"""Keyframes with time codes, put on the even grid on which motion travels.
+"""Places keyframes with time codes on the even grid of motion payloads.
 
 Rules:
-1. Row n is shown n / rate seconds after the clip's first sample; a keyframe is the row nearest to its time code.
-2. Time codes go forward. A keyframe whose row is taken is passed over, and counted.
-3. Rows that the service left out, also before its first keyframe, are filled on a straight line, and counted, up to
-   `MAX_GAP_S`.
-4. What cannot be used (a time or weight that is not finite, time that goes back, a longer gap, a row of another width,
-   motion that goes on beyond the sound) ends the motion: `KeyframeError`.
+
+1. Row n is shown n / rate seconds after the clip's first sample; a keyframe becomes the row nearest to its time code.
+2. Time codes increase. A keyframe whose row is taken is skipped, and counted.
+3. Missing rows, also before the first keyframe, are interpolated linearly, and counted, up to `MAX_GAP_S`.
+4. Invalid motion (a time or weight that is not finite, decreasing time, a longer gap, a row of another width, motion that continues beyond
+   the sound) ends the motion: `KeyframeError`.
 """
 
 from __future__ import annotations
@@ -17,35 +17,35 @@ import numpy as np
 from numpy.typing import NDArray
 
 Rows = NDArray[np.float32]
-"""Shape (rows, names)."""
+"""Weights, shape (rows, names)."""
 
 MAX_GAP_S = 1.0
 MAX_BEYOND_S = 1.0
-"""How far motion may go on after the sound; a device cuts it there."""
+"""How far motion may continue after the sound, in s; a device cuts it there."""
 
 
 class KeyframeError(ValueError):
-    """Motion that cannot be used; the text says what was wrong, and where."""
+    """Invalid motion; the text names the problem and its position."""
 
 
 class KeyframeLine:
-    """The rows of one clip, in their order."""
+    """The rows of one clip, in order."""
 
     def __init__(self, rate: float, names: int) -> None:
-        """`rate` is in keyframes per second, `names` the width of a row."""
+        """`rate`: keyframes per second; `names`: the width of a row."""
         self._rate = rate
         self._names = names
         self._last: NDArray[np.float32] | None = None
         self._last_time_s = -math.inf
         self.rows = 0
-        """Given so far."""
+        """Rows returned so far."""
         self.filled = 0
         self.passed_over = 0
 
     def push(self, time_s: float, weights: NDArray[np.float32], sound_s: float) -> Rows:
-        """The rows that this keyframe completes: none, itself, or filled ones before it. Raises `KeyframeError`.
+        """The rows that this keyframe completes: none, itself, or interpolated rows and itself. Raises `KeyframeError`.
 
-        `sound_s` is the length of the sound that the service was given so far.
+        `sound_s` is the length of the sound that the service has received so far.
         """
         self._check(time_s, weights, sound_s)
         self._last_time_s = time_s
@@ -64,7 +64,7 @@ class KeyframeLine:
         return rows
 
     def hold(self, rows: int) -> Rows:
-        """The last row again, until there are `rows`; nothing if there was none."""
+        """Repeat the last row until there are `rows` rows; empty if there was none."""
         missing = max(0, rows - self.rows) if self._last is not None else 0
         self.rows += missing
         self.filled += missing

@@ -1,7 +1,7 @@
 """Emotions of Audio2Face-3D as the mood of a whole conversation. Pure.
 
-The service puts emotions into its weights, as far as they show in 52 shapes; the mood is for gaze and lids too, for a device that does
-not understand those weights, and for speech whose motion is lost.
+The service includes emotions in its weights, as far as 52 shapes can show them. The mood also sets gaze and lids; it serves devices that do
+not understand the weights, and speech whose motion is lost.
 """
 
 from __future__ import annotations
@@ -22,13 +22,13 @@ _PRESETS: Mapping[str, tuple[ExpressionPreset, float]] = {
     "pain": (ExpressionPreset.SAD, 0.7),
     "outofbreath": (ExpressionPreset.NEUTRAL, 1.0),
 }
-"""What each emotion is nearest to, and how near."""
+"""The nearest preset of each emotion, and how near it is (0 to 1)."""
 
 
 def mood_of(strengths: Mapping[str, float], overall: float | None = None) -> Expression:
-    """The preset that most of the strengths (0 to 1, by the service's names) speak for, as strong as they and `overall` (0 to 1) make it.
+    """The preset with the strongest emotion in `strengths` (0 to 1, by the service's names), scaled by `overall` (0 to 1).
 
-    Emotions of one preset do not add up: the strongest counts. Of presets that are equally strong the first of the table is taken.
+    Emotions of one preset do not add up: the strongest counts. If presets are equally strong, the first of the table is chosen.
     """
     found = AS_MOTION_SAYS
     strongest = 0.0

@@ -1,10 +1,11 @@
-"""How long sound may wait for its motion, so that it is heard without a break whatever the service does.
+"""How long sound may wait for its motion, so that it plays without a gap whatever the service does.
 
 Rules:
-1. The first sound waits until `PREROLL_S` of motion is there, at most `FIRST_WAIT_S`.
-2. From then on it is heard in real time; what is heard next goes out `LEAD_S` before, with its motion or without.
-3. Sound that comes late itself begins anew (`ask`).
-4. Once all sound is out, motion is waited for until `LAST_WAIT_S` after the last of it was heard.
+
+1. The first sound waits until `PREROLL_S` of motion is available, at most `FIRST_WAIT_S`.
+2. From then on it plays in real time; the next sound is published `LEAD_S` ahead, with or without its motion.
+3. If sound itself is late, the next one is treated as a first sound (`ask`).
+4. Once all sound is published, motion is waited for until `LAST_WAIT_S` after the end of its playout.
 """
 
 from __future__ import annotations
@@ -16,7 +17,8 @@ LAST_WAIT_S = 1.5
 
 
 class SoundPace:
-    """Of one conversation, over all its clips. Pure: times are seconds of the caller's clock, positions seconds of the conversation."""
+    """The pace of one conversation, over all its clips. Pure: times are seconds of the caller's clock, positions seconds of the
+    conversation."""
 
     def __init__(self, now_s: float) -> None:
         self._asked_s = now_s
@@ -24,26 +26,26 @@ class SoundPace:
 
     @property
     def has_begun(self) -> bool:
-        """Whether any sound went out."""
+        """Whether any sound was published."""
         return self._heard_from_s is not None
 
     def ask(self, now_s: float) -> None:
-        """There is no sound, and none left to be heard: what comes next is a first sound."""
+        """No sound is available, and none is left to play: the next one is a first sound."""
         self._asked_s, self._heard_from_s = now_s, None
 
     def released(self, position_s: float, now_s: float) -> None:
-        """The sound at this position goes out now."""
+        """Note that the sound at this position is published now."""
         began_s = now_s - position_s
         self._heard_from_s = began_s if self._heard_from_s is None else max(self._heard_from_s, began_s)
 
     def due_at_s(self, position_s: float) -> float:
-        """When the sound at this position must go out."""
+        """When the sound at this position must be published."""
         if self._heard_from_s is None:
             return self._asked_s + FIRST_WAIT_S
         return self._heard_from_s + position_s - LEAD_S
 
     def due_to_s(self, now_s: float) -> float:
-        """Up to which position sound must be out by now."""
+        """The position up to which sound must be published by now."""
         if self._heard_from_s is None:
             return LEAD_S if now_s >= self._asked_s + FIRST_WAIT_S else 0.0
         return now_s - self._heard_from_s + LEAD_S

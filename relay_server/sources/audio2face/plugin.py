@@ -1,4 +1,4 @@
-"""Audio2Face-3D as a source that a configuration can set up."""
+"""Audio2Face-3D as a configurable source."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ from relay_server.sources.source import Source
 
 
 def with_api_key(settings: Audio2FaceSettings, environment: Mapping[str, str]) -> Audio2FaceSettings:
-    """The same with the API key of a hosted service, from the environment or else its file; your own service needs none.
+    """The settings with the API key of a hosted service, from the environment or else the key file; a self-hosted service needs none.
 
-    Raises `ConfigError`, which holds nothing of the key.
+    Raises `ConfigError`, whose text contains no part of the key.
     """
     return replace(settings, api_key=read_api_key("audio2face", API_KEY_VARIABLE, settings.api_key_file, environment))
 
@@ -23,7 +23,7 @@ def with_api_key(settings: Audio2FaceSettings, environment: Mapping[str, str]) -
 @asynccontextmanager
 async def _open(settings: Audio2FaceSettings, context: SourceContext) -> AsyncIterator[Callable[[str], Source]]:
     """One source serves all devices."""
-    from relay_server.sources.audio2face.source import Audio2FaceSource  # brings numpy
+    from relay_server.sources.audio2face.source import Audio2FaceSource  # imports numpy
     from relay_server.sources.source_trace import SourceTracing
 
     tracing = SourceTracing(context.telemetry.tracer, context.unix_time_us)

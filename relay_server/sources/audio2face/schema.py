@@ -1,8 +1,8 @@
-"""The messages of Audio2Face-3D's `ProcessAudioStream` that we need, in a pool of their own.
+"""The messages of Audio2Face-3D's `ProcessAudioStream` that we use, in a separate descriptor pool.
 
-Field numbers and types are those of the PyPI packages `nvidia-audio2face-3d` 1.3.0 and `nvidia-ace` 1.0.0, whose
-generated code holds grpcio at an old version; `scripts/a2f_check` compares the bytes of both. Only what we write or read
-is declared: the rest (joints, cameras, metadata of emotions) are unknown fields, which parsing passes over.
+Field numbers and types are those of the PyPI packages `nvidia-audio2face-3d` 1.3.0 and `nvidia-ace` 1.0.0, whose generated code requires an
+old grpcio; `scripts/a2f_check` compares the bytes of both. Only the fields that we write or read are declared: the rest (joints, cameras,
+metadata of emotions) are unknown fields, which the parser skips.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ _TYPES = {
     "bool": _Proto.TYPE_BOOL,
     "bytes": _Proto.TYPE_BYTES,
     "double": _Proto.TYPE_DOUBLE,
-    "enum": _Proto.TYPE_INT32,  # the same bytes, and a value that is new to us stays what it is
+    "enum": _Proto.TYPE_INT32,  # the same bytes, and unknown values are preserved
     "float": _Proto.TYPE_FLOAT,
     "int32": _Proto.TYPE_INT32,
     "string": _Proto.TYPE_STRING,
@@ -26,13 +26,13 @@ _PACKAGE = "audio2face"
 
 
 class _Field(NamedTuple):
-    """`kind` is a key of `_TYPES`, another message, or `map` (of text to float)."""
+    """One field. `kind` is a key of `_TYPES`, another message, or `map` (of text to float)."""
 
     number: int
     name: str
     kind: str
     label: str = ""
-    """`repeated`, `optional`, or the oneof that it is part of."""
+    """`repeated`, `optional`, or the name of its oneof."""
 
 
 _MESSAGES: dict[str, tuple[_Field, ...]] = {
@@ -84,7 +84,7 @@ def _build() -> descriptor_pool.DescriptorPool:
     file = descriptor_pb2.FileDescriptorProto(name="audio2face.proto", package=_PACKAGE, syntax="proto3")
     for name, fields in _MESSAGES.items():
         message = file.message_type.add(name=name)
-        for field in sorted(fields, key=lambda field: field.label == "optional"):  # their oneofs come last
+        for field in sorted(fields, key=lambda field: field.label == "optional"):  # synthetic oneofs must come last
             _add(message, field)
     pool = descriptor_pool.DescriptorPool()
     pool.AddSerializedFile(file.SerializeToString())
@@ -127,6 +127,6 @@ def message_class(name: str) -> Any:
 
 METHOD = "/nvidia_ace.services.a2f_controller.v1.A2FControllerService/ProcessAudioStream"
 AudioStream = message_class("AudioWithEmotionStream")
-"""What a client streams."""
+"""The client's stream."""
 AnimationStream = message_class("AnimationDataStream")
-"""What the service streams back."""
+"""The service's stream."""

@@ -1,7 +1,7 @@
-"""Everything about an Audio2Face-3D service that can be set, checked once.
+"""The settings of an Audio2Face-3D service, validated once.
 
-Limits are those that a service has by itself (`input_sanitization` in the advanced configuration of NVIDIA's samples);
-they are kept to before anything is sent, because a service only says afterwards that one was passed.
+Limits are the service's defaults (`input_sanitization` in the advanced configuration of NVIDIA's samples). They are checked before anything
+is sent, because a service reports an exceeded limit only afterwards.
 """
 
 # ruff: noqa: RUF009 - `setting` makes a dataclass field
@@ -26,13 +26,13 @@ MAX_CHUNK_S = 10.0
 MAX_EMOTIONS = 1_000
 EMOTIONS = frozenset({"amazement", "anger", "cheekiness", "disgust", "fear", "grief", "joy", "outofbreath", "pain", "sadness"})
 NVCF = "grpc.nvcf.nvidia.com:443"
-"""NVIDIA's own hosting: wants TLS, an API key and a function id."""
+"""NVIDIA's hosted service: needs TLS, an API key and a function id."""
 API_KEY_VARIABLE = "AVATAR_RELAY_AUDIO2FACE_API_KEY"
 
 
 @dataclass(frozen=True, slots=True)
 class Emotion:
-    """Strengths from 0 to 1 by name, from `time_s` in the clip on."""
+    """Strengths from 0 to 1 by name, effective from `time_s` in the clip."""
 
     time_s: float
     strengths: Mapping[str, float]
@@ -40,14 +40,14 @@ class Emotion:
 
 @dataclass(frozen=True, slots=True)
 class EmotionStrengths:
-    """How much emotions show; None leaves it to the service. `preferred` counts for those that we send."""
+    """How strongly emotions show; None: the service's default. `preferred` applies to the emotions that we send."""
 
     overall: float | None = None
     preferred: float | None = None
 
 
 def _read_emotions(value: Any) -> tuple[Emotion, ...]:
-    """Raises `ValueError`."""
+    """Parse a list of emotions. Raises `ValueError`."""
     if not isinstance(value, list) or not all(isinstance(entry, Mapping) for entry in value):
         raise ValueError("takes a list of tables such as [{at_s = 0, joy = 0.8}]")
     emotions = []
@@ -62,7 +62,7 @@ def _read_emotions(value: Any) -> tuple[Emotion, ...]:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Audio2FaceSettings:
-    """Settings of a service. Raises `ConfigError` if a value cannot be."""
+    """Settings of a service. Raises `ConfigError` if a value is invalid."""
 
     target: str = setting(MISSING, takes.text("HOST:PORT"), f"the service, such as 127.0.0.1:52000 or {NVCF}")
     tls: bool = setting(False, takes.switch(), "use TLS")
@@ -71,7 +71,7 @@ class Audio2FaceSettings:
         None, takes.path(), "file with the API key on its first line; else the environment has it, or none is sent"
     )
     api_key: str = field(default="", repr=False)
-    """Sent as bearer token, and never logged. Not a setting: from a file or the environment."""
+    """Sent as bearer token, never logged. Not a setting: read from a file or the environment."""
     function_id: str = setting("", takes.text("ID"), "which function of NVIDIA's hosting to call")
     keyframes_per_second: float | None = setting(
         None, takes.number(1, MAX_KEYFRAMES_PER_SECOND), "the service's keyframe rate; without it, as its time codes show"
@@ -119,29 +119,29 @@ class Audio2FaceSettings:
 
     @property
     def strengths(self) -> EmotionStrengths:
-        """As they are sent."""
+        """The emotion strengths to send."""
         return EmotionStrengths(self.emotion_strength, self.preferred_emotion_strength)
 
     @property
     def metadata(self) -> tuple[tuple[str, str], ...]:
-        """Credentials, as they go with a call."""
+        """Credentials, as metadata of a call."""
         pairs = (("function-id", self.function_id), ("authorization", f"Bearer {self.api_key}" if self.api_key else ""))
         return tuple((name, value) for name, value in pairs if value)
 
     @property
     def mood(self) -> Expression:
-        """That of the emotions with which a conversation begins."""
+        """The mood of the emotions at the start of a conversation."""
         begins = self.emotions_of_clip(0.0)
         return mood_of(begins[0].strengths, self.emotion_strength) if begins and begins[0].time_s == 0 else AS_MOTION_SAYS
 
     def emotions_of_clip(self, start_s: float) -> tuple[Emotion, ...]:
-        """Emotions by their time in the clip that begins `start_s` after the conversation, with the one that lasts till then."""
+        """Emotions relative to the start of the clip at `start_s` of the conversation, including the one in effect there."""
         before = [emotion for emotion in self.emotions if emotion.time_s <= start_s]
         lasting = (Emotion(0.0, before[-1].strengths),) if before else ()
         return lasting + tuple(Emotion(known.time_s - start_s, known.strengths) for known in self.emotions if known.time_s > start_s)
 
     def without_secrets(self, text: str) -> str:
-        """A text of the service's, fit for a log: one line, short, no credentials."""
+        """The service's text for a log: one line, truncated, without credentials."""
         for secret in (self.api_key, self.function_id):
             text = text.replace(secret, "…") if secret else text
         return "".join(character if character.isprintable() else " " for character in text[:200])

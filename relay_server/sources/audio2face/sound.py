@@ -1,4 +1,4 @@
-"""The sound that a face is made for: pulled from the speech source, kept per clip for its readers."""
+"""The sound for which a face is generated: read from the speech source, kept per clip for its readers."""
 
 from __future__ import annotations
 
@@ -23,16 +23,16 @@ logger = logging.getLogger(__name__)
 
 
 class SpeechFeed:
-    """Speech as mono PCM at a rate that the service takes. Motion that comes with it is passed over. One reader."""
+    """Speech as mono PCM at a rate that the service supports. Motion in it is skipped. One reader."""
 
     def __init__(self, audio_format: AudioFormat, pieces: AsyncIterator[bytes | Item]) -> None:
-        """Pieces may be cut anywhere. Raises `SourceError` for sound that is not PCM of a known rate."""
+        """Pieces may be cut anywhere. Raises `SourceError` for sound that is not mono PCM of a supported rate."""
         if audio_format.codec is not Codec.PCM_S16LE or audio_format.channels != 1 or audio_format.sample_rate_hz not in PCM_RATES_HZ:
             text = "Audio2Face-3D takes mono PCM at one of the rates that travel; this speech comes otherwise"
             raise SourceError(Fault(Reason.AUDIO_FORMAT_UNSUPPORTED, text, "audio_format"))
         self._pieces = pieces
         self.irregularities: deque[Irregularity] = deque(maxlen=MAX_IRREGULARITIES)
-        """What was irregular in the speech so far; whoever tells it takes it out."""
+        """Irregularities of the speech so far; removed by their reader."""
         self.rate_hz = max(audio_format.sample_rate_hz, MIN_RATE_HZ)
         self._resampler = None
         if self.rate_hz != audio_format.sample_rate_hz:
@@ -43,24 +43,24 @@ class SpeechFeed:
 
     @property
     def audio_format(self) -> AudioFormat:
-        """Of what is read."""
+        """The format of `read`."""
         return AudioFormat(Codec.PCM_S16LE, self.rate_hz)
 
     async def read(self, limit_bytes: int) -> bytes:
-        """The next whole samples, up to so many bytes, which is even; none once the speech is over. Raises `SourceError`."""
+        """The next whole samples, at most `limit_bytes` (even); empty at the end of the speech. Raises `SourceError`."""
         while not self._left and not self._ended:
             self._left = await self._next()
         data, self._left = self._left[:limit_bytes], self._left[limit_bytes:]
         return data
 
     async def is_over(self) -> bool:
-        """Whether nothing is left. Waits for the next sound to know. Raises `SourceError`."""
+        """Whether nothing is left. Waits for the next sound to determine it. Raises `SourceError`."""
         while not self._left and not self._ended:
             self._left = await self._next()
         return not self._left
 
     async def close(self) -> None:
-        """Give the speech up."""
+        """Stop reading the speech."""
         await close_early(self._pieces)
 
     async def _next(self) -> bytes:
@@ -88,7 +88,7 @@ class SpeechFeed:
 
 
 class ClipSound:
-    """The sound of one clip, growing while it is made. Any number of tasks read it, each from its own place."""
+    """The sound of one clip, which grows as it is generated. Any number of tasks read it, each from its own position."""
 
     def __init__(self, rate_hz: int, limit_bytes: int) -> None:
         self.rate_hz = rate_hz
@@ -96,12 +96,12 @@ class ClipSound:
         self.complete = False
         """Nothing follows in this clip."""
         self.error: SourceError | None = None
-        """Why the speech broke off."""
+        """Why the speech failed."""
         self._data = bytearray()
         self._moved = asyncio.Event()
 
     async def fill(self, feed: SpeechFeed) -> None:
-        """Take the clip's share of a feed. Ends with `complete`; what the feed raises becomes `error`."""
+        """Read the clip's share of a feed. Ends with `complete` set; an exception of the feed becomes `error`."""
         try:
             while len(self._data) < self.limit_bytes and (data := await feed.read(self.limit_bytes - len(self._data))):
                 self._data += data
@@ -117,20 +117,20 @@ class ClipSound:
 
     @property
     def size_bytes(self) -> int:
-        """What is there by now."""
+        """Bytes available by now."""
         return len(self._data)
 
     @property
     def seconds(self) -> float:
-        """The same as time."""
+        """Duration available by now, in s."""
         return len(self._data) / SAMPLE_BYTES / self.rate_hz
 
     def part(self, start: int, end: int) -> bytes:
-        """Bytes that are there."""
+        """The available bytes from `start` to `end`."""
         return bytes(self._data[start:end])
 
     async def beyond(self, place: int) -> bool:
-        """Wait for more than `place` bytes; False if the clip is complete without. Safe to cancel."""
+        """Wait for more than `place` bytes; False if the clip is complete without them. Safe to cancel."""
         while len(self._data) <= place and not self.complete:
             await self._moved.wait()
         return len(self._data) > place

@@ -1,11 +1,12 @@
-"""Source `audio2face`: spoken text, files of speech and a backend's own speech, with the face of an Audio2Face-3D service.
+"""Source `audio2face`: text, files of speech and a backend's own speech, with the face of an Audio2Face-3D service.
 
 Rules:
-1. Text and files are spoken by other sources, whose mouths are not used.
-2. Names and rate of the motion are the service's, and are known before the performance is: `perform` waits for its header and its
-   first time codes, but not longer than a listener would.
+
+1. Text and files are spoken by other sources, whose motion is not used.
+2. Names and rate of the motion are the service's, and must be known before the performance starts: `perform` waits for the header and the
+   first time codes, but only as long as a listener would.
 3. A service that fails, at any point, costs the motion and never the sound.
-4. Speech that is longer than a clip goes to the service in several, one after the other, on one line of motion.
+4. Speech that is longer than a clip is sent to the service in several clips, one after the other, on one motion timeline.
 """
 
 from __future__ import annotations
@@ -49,12 +50,12 @@ _OPTIONS: tuple[tuple[str, int], ...] = (
 
 
 class Audio2FaceSource:
-    """One service, many conversations at once. `close` when it is not needed any more."""
+    """A client of one service, for many concurrent conversations. `close` it when it is no longer needed."""
 
     name = "audio2face"
 
     def __init__(self, settings: Audio2FaceSettings, *, text: Source, audio: Source, tracing: SourceTracing | None = None) -> None:
-        """`text` speaks text, `audio` reads files; both make PCM. Raises `ConfigError` if the certificates cannot be read."""
+        """`text` speaks text, `audio` reads files; both yield PCM. Raises `ConfigError` if the certificates cannot be read."""
         self._settings = settings
         self._text = text
         self._audio = audio
@@ -65,7 +66,7 @@ class Audio2FaceSource:
 
     @property
     def counters(self) -> Mapping[str, int]:
-        """What happened so far, by name: `calls`, `own_sound`, `unknown_messages`, `motion_lost.REASON` …."""
+        """Event counts by name: `calls`, `own_sound`, `unknown_messages`, `motion_lost.REASON` …."""
         return self._counters
 
     async def perform(self, speech: Speech) -> Performance:
@@ -86,13 +87,13 @@ class Audio2FaceSource:
         return Performance(feed.audio_format, motion_format, Pacing.BURST, performing, trace.context, self._settings.mood)
 
     async def close(self) -> None:
-        """End the connection; performances that go on lose their motion."""
+        """Close the connection; running performances lose their motion."""
         if self._channel is not None:
             await self._channel.close()
             self._channel = None
 
     def _connected(self) -> grpc.aio.Channel:
-        """One channel for all; it connects by itself, again and again."""
+        """The channel shared by all conversations; it reconnects automatically."""
         if self._channel is None:
             settings = self._settings
             if settings.tls:
@@ -124,7 +125,7 @@ class Performing:
         self._items = self._run(None)
 
     async def begin(self) -> MotionFormat | None:
-        """Wait for the names; None if there will be no motion. Safe to cancel."""
+        """Wait for the header; None if there will be no motion. Safe to cancel."""
         try:
             self._names = await self._begin_clip()
         except ServiceError as error:
@@ -150,14 +151,14 @@ class Performing:
             raise
 
     async def aclose(self) -> None:
-        """Stop the service and the speech, also if nothing was read."""
+        """Stop the service's call and the speech, also if nothing was read."""
         await self._items.aclose()
         await self._clip.close()
         await self._feed.close()
         self._trace.close()
 
     async def _begin_clip(self) -> tuple[str, ...]:
-        """The names, once the service takes sound. Raises `ServiceError`."""
+        """The blendshape names, once the service accepts sound. Raises `ServiceError`."""
         session = self._trace.begin("source.session")
         try:
             header = await self._clip.begin()
@@ -207,7 +208,7 @@ class Performing:
             yield AudioChunk(data)
 
     async def _go_on(self) -> ServiceError | None:
-        """The next clip; what is wrong with it."""
+        """Start the next clip; returns its error, if any."""
         self._frames += self._clip.sound.size_bytes // SAMPLE_BYTES
         self._rows += self._clip.rows
         await self._clip.close()

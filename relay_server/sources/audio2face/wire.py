@@ -1,7 +1,7 @@
-"""What is said to an Audio2Face-3D service and what it answers, as plain values; protobuf stops here.
+"""Requests and answers of an Audio2Face-3D service as plain values; the only module with its protobuf messages.
 
-Order on the stream: header, audio (emotions in time with it), end of audio; back come one header, then animation with
-its sound, events in between, and a status last.
+Order of the stream: header, audio (with timed emotions), end of audio. Answers: one header, then animation with its sound, events in
+between, and a status last.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ _END_OF_PROCESSING = 0
 
 
 class ServiceWireError(ValueError):
-    """Bytes that are no message of the service."""
+    """The bytes are not a valid message of the service."""
 
 
 class StatusCode(enum.IntEnum):
@@ -38,7 +38,7 @@ class StatusCode(enum.IntEnum):
 
 @dataclass(frozen=True, slots=True)
 class Header:
-    """Comes first. `pcm_rate_hz` is that of the sound beside the animation; None if that is not mono PCM of 16 bits."""
+    """The first answer. `pcm_rate_hz` is the rate of the sound beside the animation; None if that is not 16-bit mono PCM."""
 
     blendshape_names: tuple[str, ...]
     pcm_rate_hz: int | None
@@ -46,7 +46,7 @@ class Header:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Keyframe:
-    """A weight for each name, `time_s` after the clip's beginning."""
+    """One weight per name, at `time_s` after the clip's start."""
 
     time_s: float
     weights: NDArray[np.float32]
@@ -54,7 +54,7 @@ class Keyframe:
 
 @dataclass(frozen=True, slots=True)
 class Animation:
-    """Keyframes, and the sound that belongs to them."""
+    """Keyframes, and their sound."""
 
     keyframes: tuple[Keyframe, ...]
     audio: bytes
@@ -62,12 +62,12 @@ class Animation:
 
 @dataclass(frozen=True, slots=True)
 class Processed:
-    """All audio was looked at."""
+    """The service has processed all audio."""
 
 
 @dataclass(frozen=True, slots=True)
 class ServiceStatus:
-    """Comes last. `code` is an int where the service knows more codes than we do."""
+    """The last answer. `code` is an int if it is unknown to this version."""
 
     code: StatusCode | int
     message: str
@@ -75,14 +75,14 @@ class ServiceStatus:
 
 @dataclass(frozen=True, slots=True)
 class Unknown:
-    """Something that this version does not know."""
+    """An answer that is unknown to this version."""
 
 
 Answer = Header | Animation | Processed | ServiceStatus | Unknown
 
 
 def write_header(rate_hz: int, strengths: EmotionStrengths, *, has_emotions: bool) -> bytes:
-    """Mono PCM of 16 bits follows, at this rate; `has_emotions`: some come with it, and the service is to mind them."""
+    """The header of a stream of 16-bit mono PCM at this rate; `has_emotions`: emotions follow, and the service must use them."""
     message = AudioStream()
     header = message.audio_stream_header
     header.audio_header.audio_format = _PCM
@@ -99,7 +99,7 @@ def write_header(rate_hz: int, strengths: EmotionStrengths, *, has_emotions: boo
 
 
 def write_audio(pcm: bytes, emotions: tuple[Emotion, ...] = ()) -> bytes:
-    """The next samples."""
+    """A message with the next samples."""
     message = AudioStream()
     message.audio_with_emotion.audio_buffer = pcm
     for emotion in emotions:
@@ -109,14 +109,14 @@ def write_audio(pcm: bytes, emotions: tuple[Emotion, ...] = ()) -> bytes:
 
 
 def write_end() -> bytes:
-    """No more audio."""
+    """The end-of-audio message."""
     message = AudioStream()
     message.end_of_audio.SetInParent()
     return _bytes(message)
 
 
 def read_answer(data: bytes) -> Answer:
-    """One message of the service. Values are as sent: nothing is checked but the encoding. Raises `ServiceWireError`."""
+    """Parse one answer. Only the encoding is checked, not the values. Raises `ServiceWireError`."""
     try:
         message = AnimationStream.FromString(data)
     except DecodeError as error:
@@ -151,5 +151,5 @@ def _status_code(code: int) -> StatusCode | int:
 
 
 def _bytes(message: Any) -> bytes:
-    data: bytes = message.SerializeToString(deterministic=True)  # maps by key, as the order of a dict is nobody's promise
+    data: bytes = message.SerializeToString(deterministic=True)  # sorts map keys, because the order of a dict is not guaranteed
     return data

@@ -1,1 +1,1 @@
-"""Source `local`: any file of speech; the mouth comes from the sound alone."""
+"""Source `local`: any file of speech; the mouth is derived from the sound alone."""

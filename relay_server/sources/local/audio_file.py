@@ -1,7 +1,7 @@
-"""A file of speech as mono 16-bit samples at a rate that can travel.
+"""A file of speech as mono 16-bit samples at a supported rate.
 
-WAV, FLAC, Ogg (Vorbis, Opus), MP3 and what else libsndfile reads. Channels are mixed down by their layout. A rate that is one of the
-wire's stays, and 16-bit mono then passes sample for sample; any other is resampled to 48 kHz.
+WAV, FLAC, Ogg (Vorbis, Opus), MP3 and other formats that libsndfile reads. Channels are mixed down by their layout. A rate supported by the
+protocol is kept, and 16-bit mono is then passed sample for sample; other rates are resampled to 48 kHz.
 """
 
 from __future__ import annotations
@@ -25,10 +25,10 @@ _LEVEL_WINDOW_S = 0.025
 
 
 class AudioFile:
-    """An open file. Reading blocks, one reader at a time; closing is safe from any thread, also while it is read."""
+    """An open file. Reading blocks, one reader at a time; `close` may be called from any thread, also during a read."""
 
     def __init__(self, path: Path) -> None:
-        """Open and check. Raises `AudioFileError`, and `OSError` if the file cannot be read."""
+        """Open and check the file. Raises `AudioFileError`, or `OSError` if it cannot be read."""
         if not path.is_file():
             raise FileNotFoundError(2, "no such file", str(path))
         size = path.stat().st_size
@@ -43,7 +43,7 @@ class AudioFile:
         self.rate_hz = self._file_rate_hz if self._file_rate_hz in PCM_RATES_HZ else RESAMPLED_RATE_HZ
 
     def peak_db(self, block_seconds: float = 1.0) -> float:
-        """Level of the loudest 25 ms, full scale 0; goes through the whole file. Raises `AudioFileError`."""
+        """Level of the loudest 25 ms, in dB relative to full scale; reads the whole file. Raises `AudioFileError`."""
         window = max(1, round(_LEVEL_WINDOW_S * self._file_rate_hz))
         loudest, rest = 0.0, np.zeros(0)
         for block in self._blocks(max(window, round(block_seconds * self._file_rate_hz))):
@@ -54,11 +54,11 @@ class AudioFile:
         return 10 * math.log10(loudest + 1e-10)
 
     def irregularities(self) -> list[str]:
-        """What was found irregular in what was read so far, and is played nevertheless."""
+        """Irregularities found so far that do not prevent playing."""
         return self._reader.irregularities.take()
 
     def blocks(self, seconds: float) -> Iterator[NDArray[np.int16]]:
-        """All samples at `rate_hz`, in blocks of about this length. Raises `AudioFileError`."""
+        """All samples at `rate_hz`, in blocks of about `seconds`. Raises `AudioFileError`."""
         frames = max(1, round(seconds * self._file_rate_hz))
         if self._file_rate_hz == self.rate_hz:
             for block in self._blocks(frames):
@@ -70,7 +70,7 @@ class AudioFile:
         yield _to_int16(stream.resample_chunk(np.zeros(0), last=True))
 
     def close(self) -> None:
-        """Give the file back; a reader gets `AudioFileError`. May be called again."""
+        """Close the file; a concurrent reader gets `AudioFileError`. Idempotent."""
         self._reader.close()
 
     def _blocks(self, frames: int) -> Iterator[NDArray[np.float64]]:

@@ -1,6 +1,6 @@
-"""Readers of sound files, one for each container, which give mono samples: libsndfile's, and ours for Ogg Opus.
+"""Readers of sound files, one for each container, which return mono samples: libsndfile's, and our own for Ogg Opus.
 
-A file that breaks off is read as far as it goes, and that is told as an irregularity.
+A truncated file is read as far as possible, and reported as an irregularity.
 """
 
 from __future__ import annotations
@@ -26,15 +26,15 @@ FILE_RATES_HZ = (4_000, 192_000)
 
 _READ_BYTES = 16 << 10
 _WAV_HEAD_BYTES = 1 << 20
-"""Chunks before the samples are looked through up to here."""
+"""The chunks before the samples are examined up to this size."""
 
 
 class AudioFileError(ValueError):
-    """Not a file of speech that can be played; the text says what was wrong."""
+    """The file cannot be played as speech; the text names the problem."""
 
 
 class AudioReader(Protocol):
-    """Reads one file, as often as is wanted. One reading thread at a time; `close` may be called from any other."""
+    """Reads one file, any number of times. One reading thread at a time; `close` may be called from any other."""
 
     @property
     def rate_hz(self) -> int:
@@ -43,26 +43,26 @@ class AudioReader(Protocol):
 
     @property
     def frames(self) -> int | None:
-        """Length of the file, if it is known before it was read."""
+        """Length of the file in frames, if it is known before reading."""
         ...
 
     @property
     def irregularities(self) -> Irregularities:
-        """What was irregular and can be heard nevertheless."""
+        """Irregularities that do not prevent playing."""
         ...
 
     def blocks(self, frames: int) -> Iterator[NDArray[np.float64]]:
-        """All samples from the start, in blocks of about so many; full scale is 1. Raises `AudioFileError`."""
+        """All samples from the start, in blocks of about `frames`; full scale is 1. Raises `AudioFileError`."""
         ...
 
     def close(self) -> None:
-        """Give the file back; a reader gets `AudioFileError`. May be called again."""
+        """Close the file; a concurrent reader gets `AudioFileError`. Idempotent."""
         ...
 
 
 def open_reader(path: Path) -> AudioReader:
-    """The reader for a file, by its content. Raises `AudioFileError`, and `OSError` if it cannot be read."""
-    # libsndfile does not say why a file cannot be opened; the system does.
+    """The reader for a file, by its content. Raises `AudioFileError`, or `OSError` if it cannot be read."""
+    # libsndfile does not report why a file cannot be opened; the system does.
     with path.open("rb") as file:
         head = file.read(HEAD_BYTES)
         if sniff(head) is Container.ID3:
@@ -82,7 +82,7 @@ def open_reader(path: Path) -> AudioReader:
 
 
 class OggOpusFile:
-    """Ogg Opus, by the reader that devices use too."""
+    """Ogg Opus, by the reader that devices also use."""
 
     frames: int | None = None
     rate_hz = OggOpusReader.rate_hz
@@ -93,7 +93,7 @@ class OggOpusFile:
         self.irregularities = Irregularities()
 
     def blocks(self, frames: int) -> Iterator[NDArray[np.float64]]:
-        """See `AudioReader`. Blocks are what a stretch of the file holds, whatever was asked for."""
+        """See `AudioReader`. The block size depends on the file, not on `frames`."""
         reader = OggOpusReader()
         with self._path.open("rb") as file:
             while data := file.read(_READ_BYTES):
@@ -118,13 +118,13 @@ class OggOpusFile:
 
 
 class SndFile:
-    """WAV, FLAC, Ogg Vorbis, MP3 and what else libsndfile reads."""
+    """WAV, FLAC, Ogg Vorbis, MP3 and other formats that libsndfile reads."""
 
     def __init__(self, path: Path) -> None:
-        """Raises `AudioFileError`, and `soundfile.LibsndfileError` for what libsndfile does not know."""
+        """Raises `AudioFileError`, and `soundfile.LibsndfileError` for a format unknown to libsndfile."""
         self._path = path
         self._lock = threading.Lock()
-        """libsndfile frees what a reader on another thread still uses."""
+        """Prevents libsndfile from freeing what a reader on another thread still uses."""
         self._closed = False
         self.irregularities = Irregularities()
         self._wav = _wav_header(path)
@@ -161,7 +161,7 @@ class SndFile:
             yield block[:, 0] if len(self._gains) == 1 else block @ self._gains
 
     def _read(self, frames: int) -> tuple[NDArray[np.float64], bool]:
-        """The next samples, and whether the file breaks off behind them: libsndfile gives what it can before it fails."""
+        """The next samples, and whether the file is broken after them: libsndfile returns what it can before it fails."""
         block = np.full((frames, self._file.channels), np.nan)
         try:
             with self._lock:
@@ -183,7 +183,7 @@ class SndFile:
         return _StraightSoundFile(str(self._path))
 
     def _begin(self) -> None:
-        """From the start: opened anew, because some encodings cannot be sought in."""
+        """Reopen the file at its start, because some encodings do not support seeking."""
         with self._lock:
             if not self._closed:
                 self._file.close()
@@ -207,15 +207,15 @@ class SndFile:
 
 
 class _StraightSoundFile(soundfile.SoundFile):  # type: ignore[misc]
-    """Read from start to end. The package seeks after each read to where it is, and clicks come of that in MP3 of variable bit rate."""
+    """Reads from start to end. The package would seek to the current position after each read, which causes clicks in VBR MP3."""
 
     def seekable(self) -> bool:
-        """Not to be sought in."""
+        """False: do not seek."""
         return False
 
 
 class _SizedWav(io.RawIOBase):
-    """A WAV file whose header says how many samples there are: what is behind it, where it said none."""
+    """A WAV file whose header is patched with the actual size of the samples, for a header without one."""
 
     def __init__(self, file: BinaryIO, data_begins: int) -> None:
         self._file = file
@@ -225,7 +225,7 @@ class _SizedWav(io.RawIOBase):
         self._size = size.to_bytes(4, "little")
 
     def readinto(self, buffer: Any) -> int:
-        """The file's bytes, with the size in its place."""
+        """Read the file's bytes, with the size patched in."""
         begin = self._file.tell()
         data = bytearray(self._file.read(len(buffer)))
         for index, byte in enumerate(self._size, self._field - begin):
@@ -249,7 +249,7 @@ class _SizedWav(io.RawIOBase):
 
 
 def _wav_header(path: Path) -> tuple[WavFormat, int] | None:
-    """A WAV's format, and where its samples begin; None for what is no WAV, or none that our reader understands."""
+    """A WAV's format, and the offset of its samples; None if it is not WAV, or our reader does not understand it."""
     wav = WavReader(lambda format: None)
     with path.open("rb") as file:
         try:

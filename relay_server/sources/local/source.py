@@ -1,4 +1,4 @@
-"""Source `local`: plays a file of speech and moves the mouth to its sound."""
+"""Source `local`: plays a file of speech, with mouth motion derived from its sound."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from relay_server.sources.local.audio_readers import AudioFileError
 from relay_server.sources.source import AudioChunk, FileSpeech, Irregularity, Item, MotionChunk, Performance, SourceError, Speech
 
 BLOCK_S = 0.5
-"""Sound that is read and analysed at a time: some 2 ms of work on another thread."""
+"""Sound that is read and analysed at a time, in s: about 2 ms of work on another thread."""
 
 
 class LocalSource:
@@ -52,7 +52,7 @@ def _fault(path: Path, error: Exception) -> Fault:
 
 
 def irregularities_of(file: AudioFile) -> list[Irregularity]:
-    """What was found irregular in what was read of a file so far."""
+    """The irregularities found so far in a file."""
     return [Irregularity(Fault(Reason.AUDIO_IRREGULAR, text, "file")) for text in file.irregularities()]
 
 
@@ -71,7 +71,7 @@ async def _items(file: AudioFile, peak_db: float, path: Path) -> AsyncIterator[I
 
 
 def _steps(file: AudioFile, peak_db: float) -> Iterator[list[AudioChunk | MotionChunk]]:
-    """The work, block by block; each step runs on some other thread, one at a time."""
+    """The work, block by block; each step runs on any thread, one at a time."""
     analyser = MouthAnalyser(file.rate_hz, peak_db)
     out = Interleaver(file.rate_hz, KEYFRAMES_PER_SECOND)
     for samples in file.blocks(BLOCK_S):

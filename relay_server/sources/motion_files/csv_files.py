@@ -1,4 +1,4 @@
-"""Motion as comma-separated values: takes of Live Link Face, and what the clients of Audio2Face-3D write."""
+"""Motion as comma-separated values: takes of Live Link Face, and output of Audio2Face-3D's clients."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ COUNT_COLUMN = "blendshapecount"
 
 
 def read_csv(data: bytes, sound_s: float, angle_unit: AngleUnit) -> MotionClip:
-    """A clip of either kind: `Timecode` holds time codes, or seconds. Raises `MotionFileError`."""
+    """A clip of either format: `Timecode` contains time codes, or seconds. Raises `MotionFileError`."""
     header, rows = read_table(data)
     if header[0].lower() != "timecode":
         raise MotionFileError(f"line 1: its first column is {header[0][:32]!r}, not Timecode: nothing tells where its rows lie")
@@ -30,7 +30,7 @@ def read_csv(data: bytes, sound_s: float, angle_unit: AngleUnit) -> MotionClip:
 
 
 def _live_link(header: list[str], table: Iterable[Row], sound_s: float, angle_unit: AngleUnit) -> MotionClip:
-    """Rows without weights were not tracked: a gap. A row may lack its last columns if its count says so: they stay as they were."""
+    """Parse a Live Link take. Rows without weights were not tracked: a gap. Columns that a row omits, by its count, keep their values."""
     counted = header[1].lower() == COUNT_COLUMN
     names = header[2 if counted else 1 :]
     codes: list[Timecode] = []

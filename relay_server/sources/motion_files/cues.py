@@ -14,14 +14,14 @@ from relay_server.sources.motion_files.motion_clip import MAX_SECONDS, MotionCli
 
 
 class Cue(NamedTuple):
-    """A viseme, told by a phoneme that it says ("" for none), that lasts until the next one begins."""
+    """A viseme, given by one of its phonemes ("" for none), that lasts until the next cue begins."""
 
     start_s: float
     phoneme: str
 
 
 def clip_of_cues(cues: Sequence[Cue], sound_s: float) -> MotionClip:
-    """The mouth of `sound_s` seconds of sound; the last viseme lasts to the end. Raises `MotionFileError` for no visemes."""
+    """The mouth for `sound_s` seconds of sound; the last viseme lasts to the end. Raises `MotionFileError` if there are no visemes."""
     if not cues:
         raise MotionFileError("it has no visemes")
     if cues[-1].start_s > MAX_SECONDS:

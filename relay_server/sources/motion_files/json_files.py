@@ -1,11 +1,12 @@
 """Motion as JSON: exports of Audio2Face, blendshapes and viseme ids of Azure, mouth cues of Rhubarb, speech marks of Polly.
 
-Kinds, by what they hold:
+Formats, by content:
+
 - `{"exportFps", "facsNames", "weightMat"}`: Audio2Face.
 - `{"mouthCues": [{"start", "end", "value"}]}`: Rhubarb; seconds.
 - a list of `{"audioOffset", "visemeId"}` (also `audio_offset`, `viseme_id`), or such a list as `visemes`: Azure; 100 ns.
 - a list of `{"FrameIndex", "BlendShapes"}`: Azure's blendshapes, 55 numbers 60 times a second.
-- lines of `{"time", "type": "viseme", "value"}`: Polly; ms. Lines of other types are passed over.
+- lines of `{"time", "type": "viseme", "value"}`: Polly; ms. Lines of other types are skipped.
 """
 
 from __future__ import annotations
@@ -39,7 +40,7 @@ _TICK_S = 1e-7
 
 
 def read_json(document: Any, sound_s: float, angle_unit: AngleUnit) -> MotionClip:
-    """The clip of a document of one of the kinds above. Raises `MotionFileError`."""
+    """The clip of a document in one of these formats. Raises `MotionFileError`."""
     match document:
         case {"weightMat": _, "facsNames": _}:
             return _audio2face(document, angle_unit)
@@ -57,7 +58,7 @@ def read_json(document: Any, sound_s: float, angle_unit: AngleUnit) -> MotionCli
 
 
 def parse_json(data: bytes) -> Any:
-    """A JSON document, or the list of a document on each line. Raises `MotionFileError`, naming line and column."""
+    """A JSON document, or the list of one document per line. Raises `MotionFileError` with line and column."""
     try:
         text = data.decode("utf-8-sig")
     except UnicodeDecodeError as error:
@@ -121,7 +122,7 @@ def _polly(entries: list[Any], sound_s: float) -> MotionClip:
 def _cues(
     entries: Sequence[Any], at: str, time_keys: Sequence[str], value_keys: Sequence[str], unit_s: float, name_set: NameSet
 ) -> list[Cue]:
-    """Entries with a time and a viseme's name each; None is passed over."""
+    """The cues of entries with a time and a viseme's name; None entries are skipped."""
     if len(entries) > MAX_ROWS:
         raise MotionFileError(f"{at or 'it'} has {len(entries)} entries; at most {MAX_ROWS} are read")
     cues: list[Cue] = []

@@ -1,4 +1,4 @@
-"""What a reader makes of a file: rows of named weights with a time each, put on an even grid."""
+"""The result of a motion file reader: timed rows of named weights, placed on an even grid."""
 
 from __future__ import annotations
 
@@ -12,17 +12,17 @@ from avatar_relay.media import AngleUnit, MotionEncoding, MotionFormat, NameSet
 
 MAX_CSV_BYTES = 64 << 20
 MAX_JSON_BYTES = 32 << 20
-"""Each some 15 minutes at 60 rows a second."""
+"""Both limits allow about 15 minutes at 60 rows per second."""
 MAX_SECONDS = 15 * 60
 MAX_ROWS = 120_000
 MAX_GAP_S = 0.2
-"""Longest gap between rows that is interpolated, as on a device."""
+"""Longest gap between rows that is interpolated, in s; the same as on a device."""
 COMMON_RATES = (15.0, 24.0, 25.0, 29.97, 30.0, 48.0, 50.0, 59.94, 60.0, 90.0, 100.0, 120.0)
 RATE_TOLERANCE = 0.005
 
 
 class MotionFileError(ValueError):
-    """Not a file of motion that can be played; the text says what was wrong, and where."""
+    """The file cannot be played as motion; the text names the problem and its position."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -42,7 +42,7 @@ def clip_of(
     name_set: NameSet = NameSet.ARKIT,
     angle_unit: AngleUnit = AngleUnit.RADIANS,
 ) -> MotionClip:
-    """A clip of rows at rising times; without a `rate` it is that of the rows. Raises `MotionFileError`."""
+    """A clip of rows at ascending times; `rate` None: derived from the times. Raises `MotionFileError`."""
     if not len(rows):
         raise MotionFileError("it has no rows")
     if len(set(names)) != len(names) or not 1 <= len(names) <= MAX_BLENDSHAPE_NAMES:
@@ -55,7 +55,7 @@ def clip_of(
 
 
 def rate_of(times_s: NDArray[np.float64]) -> float:
-    """How many rows a second there are if none is missing: a common rate if one is near."""
+    """Rows per second if none is missing, snapped to a common rate."""
     if len(times_s) < 2:
         return 30.0
     found = 1 / float(np.median(np.diff(times_s)))

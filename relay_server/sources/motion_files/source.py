@@ -1,4 +1,4 @@
-"""Plays a file of motion with the sound that lies beside it under the same name."""
+"""Plays a motion file with the sound file of the same name in its folder."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ BLOCK_S = 0.5
 
 
 class MotionFileSource:
-    """Plays CSV, and JSON that is no recording of AvatarKit."""
+    """Plays CSV, and JSON other than AvatarKit recordings."""
 
     name = "motion file"
 
@@ -43,7 +43,7 @@ class MotionFileSource:
 
 
 def sound_beside(path: Path) -> Path | None:
-    """The sound of a file of motion: the same name and folder."""
+    """The sound file of a motion file: the same name and folder; None if there is none."""
     for suffix in SOUND_SUFFIXES:
         beside = path.with_suffix(suffix)
         if beside.is_file() and beside.resolve().is_relative_to(path.parent.resolve()):
@@ -52,7 +52,7 @@ def sound_beside(path: Path) -> Path | None:
 
 
 def read_motion(path: Path, sound_s: float, angle_unit: AngleUnit) -> MotionClip:
-    """Read and check a file. Raises `MotionFileError`, and `OSError` if it cannot be read."""
+    """Read and check a file. Raises `MotionFileError`, or `OSError` if it cannot be read."""
     is_csv = path.suffix.lower() == ".csv"
     most = MAX_CSV_BYTES if is_csv else MAX_JSON_BYTES
     with path.open("rb") as file:
@@ -68,7 +68,7 @@ def read_motion(path: Path, sound_s: float, angle_unit: AngleUnit) -> MotionClip
 def _open(speech: FileSpeech) -> tuple[MotionClip, AudioFile, list[Irregularity]]:
     path = sound_beside(speech.path)
     if path is None:
-        read_motion(speech.path, 0.0, speech.angle_unit)  # what is wrong with the file itself comes first
+        read_motion(speech.path, 0.0, speech.angle_unit)  # errors of the file itself come first
         kinds = ", ".join(SOUND_SUFFIXES)
         raise MotionFileError(f"there is no sound beside it: a file {speech.path.stem} with one of {kinds}")
     try:

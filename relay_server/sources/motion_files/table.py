@@ -1,4 +1,4 @@
-"""Comma-separated values: a header, and rows of numbers behind it. Every error names its line, counted from 1, and its column."""
+"""Comma-separated values: a header, followed by rows of numbers. Every error names its line, counted from 1, and its column."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ from relay_server.sources.motion_files.motion_clip import MAX_ROWS, MotionFileEr
 
 MAX_COLUMNS = 300
 MAX_CELL = 64
-"""Characters of a cell that are shown."""
+"""Characters of a cell shown in errors."""
 
 Row = tuple[int, list[str]]
-"""Line, and cells."""
+"""The line number, and the cells."""
 
 
 def read_table(data: bytes) -> tuple[list[str], Iterator[Row]]:
-    """The header, and the rows that are not empty; a byte order mark and CRLF are fine. Raises `MotionFileError`, also midway."""
+    """The header, and the non-empty rows; accepts a byte order mark and CRLF. Raises `MotionFileError`, also midway."""
     try:
         text = data.decode("utf-8-sig")
     except UnicodeDecodeError as error:
@@ -35,7 +35,7 @@ def read_table(data: bytes) -> tuple[list[str], Iterator[Row]]:
 
 
 def number(cell: str, line: int, column: str) -> float:
-    """A finite number. Raises `MotionFileError`."""
+    """Parse a finite number. Raises `MotionFileError`."""
     try:
         value = float(cell)
     except ValueError:
@@ -46,7 +46,7 @@ def number(cell: str, line: int, column: str) -> float:
 
 
 def numbers(cells: list[str], names: list[str], line: int) -> list[float]:
-    """The numbers of a row, one for each name. Raises `MotionFileError`."""
+    """Parse the numbers of a row, one for each name. Raises `MotionFileError`."""
     if len(cells) != len(names):
         raise MotionFileError(f"line {line}: it has {len(cells)} numbers for the header's {len(names)} names")
     return [number(cell, line, name) for cell, name in zip(cells, names, strict=True)]

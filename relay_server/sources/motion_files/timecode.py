@@ -1,13 +1,14 @@
-"""SMPTE time codes to seconds. A time code counts frames; what a frame lasts has to be found out.
+"""SMPTE time codes to seconds. A time code counts frames; the duration of a frame must be inferred.
 
 Rules
-1. `HH:MM:SS:FF`, with `;` or `.` before the frames too, and a fraction of a frame behind them (`FF.sss`).
-2. Frames are counted by the smallest common rate that the largest `FF` fits into. A take of under a second has 30 or 60 of them.
-3. Drop-frame counting, which leaves out the first labels of each minute but the tenth, is `;`, or is seen in every minute that begins. It
-   means a rate over 1.001 (29.97, 59.94).
-4. Counted without drops, 29.97 and 30 look alike. If the sound is as long as the take is at the rate over 1.001, to within a row, and not
-   as it is at the plain one, it is that rate.
-5. A time code that falls by more than half a day has passed midnight.
+
+1. The format is `HH:MM:SS:FF`, also with `;` or `.` before the frames, and optionally with a fraction of a frame (`FF.sss`).
+2. The frame count per second is the smallest common rate that the largest `FF` fits into. For a take of less than a second it is 30 or 60.
+3. Drop-frame counting omits the first labels of each minute except every tenth. It is indicated by `;`, or detected if every start of a
+   minute in the take shows it. It implies a rate divided by 1.001 (29.97, 59.94).
+4. Without drop-frame counting, 29.97 and 30 look alike. If the length of the sound matches the take at the rate divided by 1.001, to within
+   a row, and does not at the plain rate, the former is used.
+5. A time code that decreases by more than half a day has passed midnight.
 """
 
 from __future__ import annotations
@@ -24,24 +25,24 @@ from relay_server.sources.motion_files.motion_clip import MotionFileError
 
 COUNTS = (24, 25, 30, 48, 50, 60, 100, 120, 240)
 DROPPED = {30: 2, 60: 4, 120: 8}
-"""Labels that drop-frame counting leaves out."""
+"""Labels that drop-frame counting omits, by frame count."""
 NTSC = 1.001
 _PATTERN = re.compile(r"(\d{1,2}):(\d{2}):(\d{2})([:;.])(\d{2,3})(\.\d{1,9})?")
 
 
 class Timecode(NamedTuple):
-    """A time code, and the line that it stands on."""
+    """A time code, and its line in the file."""
 
     line: int
     minutes: int
-    """From midnight."""
+    """Minutes since midnight."""
     seconds: int
     frames: float
     drop_sign: bool
 
 
 def parse(text: str, line: int) -> Timecode:
-    """Read a time code. Raises `MotionFileError`."""
+    """Parse a time code. Raises `MotionFileError`."""
     match = _PATTERN.fullmatch(text.strip())
     if match is None:
         raise MotionFileError(f"line {line}, column Timecode: {text[:32]!r} is not a time code such as 10:22:31:05.123")
@@ -52,7 +53,7 @@ def parse(text: str, line: int) -> Timecode:
 
 
 def seconds_of(codes: Sequence[Timecode], sound_s: float) -> NDArray[np.float64]:
-    """The time of each code from the first one on, rising. Raises `MotionFileError`. `sound_s` is the length of the sound (rule 4)."""
+    """The time of each code relative to the first, ascending. Raises `MotionFileError`. `sound_s` is the length of the sound (rule 4)."""
     codes = _over_midnight(codes)
     count = _count(codes)
     drops = _has_drops(codes, count)
@@ -91,7 +92,7 @@ def _has_drops(codes: Sequence[Timecode], count: int) -> bool:
     ]
     if not begins:
         return False
-    # What is left out lies between the last row of a minute and the first of the next: they are neighbours for all that.
+    # The omitted labels are between the last row of a minute and the first of the next, which are neighbours nevertheless.
     step = float(np.median([_frames(b, count, False) - _frames(a, count, False) for a, b in pairwise(codes)]))
     across = [_frames(code, count, False) - _frames(before, count, False) for before, code in begins]
     return all(

@@ -1,1 +1,1 @@
-"""Sources `spatius` and `spatialreal`: the unmodified Server SDKs of AvatarKit make the motion to our sound."""
+"""Sources `spatius` and `spatialreal`: AvatarKit's unmodified Server SDKs generate the motion for our sound."""

@@ -1,8 +1,8 @@
-"""What a failure that a Server SDK tells means: our reason for it, and what is tried next.
+"""What a failure reported by a Server SDK means: our reason for it, and what is tried next.
 
-The SDKs' own names mislead (a bad API key is `invalidEgressConfig`, every abnormal close is `connectionClosed`), so the
-numbers go first: the close code, the code of a ServerError, the HTTP status; the name only if there is no number.
-40xx is final and 45xx passes, by the published protocol; what is not in a table follows that rule.
+The SDKs' own names mislead (a bad API key is `invalidEgressConfig`, every abnormal close is `connectionClosed`), so numbers have priority:
+the close code, the code of a ServerError, the HTTP status. The name is used only if there is no number. By the published protocol, 40xx is
+final and 45xx is transient; codes that are in no table follow that rule.
 """
 
 from __future__ import annotations
@@ -14,9 +14,9 @@ from dataclasses import dataclass
 from avatar_relay.reasons import Fault, Reason
 
 HOLD_US = 60_000_000
-"""After a refusal that stays: nobody asks again for this long, because each attempt may cost and none can succeed."""
+"""Hold after a permanent refusal: no further attempts for this long, because each may cost and none can succeed."""
 CROWDED_HOLD_US = 15_000_000
-"""After "too many sessions": not at once."""
+"""Hold after "too many sessions"."""
 MAX_DETAIL_CHARACTERS = 200
 
 
@@ -31,7 +31,7 @@ class Recovery(enum.Enum):
 
 @dataclass(frozen=True, slots=True)
 class SdkFailure:
-    """A failure as an SDK tells it. `code` is the SDK's name for it; a field that it does not tell is None or empty."""
+    """A failure as reported by an SDK. `code` is the SDK's name for it; fields that it does not report are None or empty."""
 
     code: str
     phase: str = ""
@@ -43,7 +43,7 @@ class SdkFailure:
 
 
 class SdkError(Exception):
-    """A Server SDK could not do what was asked; `failure` tells why."""
+    """An operation of a Server SDK failed; `failure` has the reason."""
 
     def __init__(self, failure: SdkFailure) -> None:
         super().__init__(failure.code)
@@ -52,7 +52,7 @@ class SdkError(Exception):
 
 @dataclass(frozen=True, slots=True)
 class FailureVerdict:
-    """What a failure means. `hold_us` is how long nobody tries again, where `recovery` is HOLD."""
+    """What a failure means. `hold_us`: how long no new attempt is made, if `recovery` is HOLD."""
 
     reason: Reason
     recovery: Recovery
@@ -95,10 +95,10 @@ BY_SERVICE_CODE: dict[int, FailureVerdict] = {
     14: _AWAY,
     16: _KEY,
 }
-"""Close codes, and codes of a ServerError: those below 1000 are gRPC's."""
+"""By close code, or code of a ServerError; those below 1000 are gRPC's."""
 
 BY_HTTP_STATUS: dict[int, FailureVerdict] = {400: _KEY, 401: _KEY, 402: _CREDITS, 403: _KEY, 404: _AVATAR, 429: _CROWDED}
-"""Refused tokens and upgrades."""
+"""By HTTP status of refused tokens and upgrades."""
 
 OWN_CODES: dict[str, FailureVerdict] = {
     "startTimedOut": _SILENT_START,
@@ -108,7 +108,7 @@ OWN_CODES: dict[str, FailureVerdict] = {
     "motionDisagrees": _UNEQUAL,
     "motionUndecodable": FailureVerdict(Reason.MOTION_UNDECODABLE, Recovery.GIVE_UP, "a motion message cannot be read"),
 }
-"""Failures that we find ourselves."""
+"""Failures that we detect ourselves."""
 
 BY_SDK_CODE: dict[str, FailureVerdict] = {
     "sessionTokenExpired": _TOKEN,
@@ -139,7 +139,7 @@ _CONTROL = re.compile(r"[\x00-\x1f\x7f]+")
 
 
 def judge(failure: SdkFailure) -> FailureVerdict:
-    """What a failure means."""
+    """Determine what a failure means."""
     if failure.code in OWN_CODES:
         return OWN_CODES[failure.code]
     numbers = (failure.close_code, int(failure.server_code) if failure.server_code.isascii() and failure.server_code.isdigit() else None)
@@ -156,7 +156,7 @@ def judge(failure: SdkFailure) -> FailureVerdict:
 
 
 def fault_of(source: str, failure: SdkFailure) -> Fault:
-    """The fault that people and publishers are told. Holds the raw numbers, because the SDKs' names mislead; no secrets."""
+    """The fault reported to people and publishers. Contains the raw numbers, because the SDKs' names mislead; no secrets."""
     verdict = judge(failure)
     numbers = {
         "sdk": failure.code,
@@ -172,5 +172,5 @@ def fault_of(source: str, failure: SdkFailure) -> Fault:
 
 
 def clean(text: str) -> str:
-    """What a stranger wrote, on one line, short, and without anything that looks like a key or a token."""
+    """A third party's text on one line, truncated, without anything that looks like a key or a token."""
     return _SECRET_LIKE.sub("[redacted]", _CONTROL.sub(" ", text)).strip()[:MAX_DETAIL_CHARACTERS]

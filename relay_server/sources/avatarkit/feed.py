@@ -1,14 +1,14 @@
-"""The sound of one conversation on its way to the Motion Server, and how much of it motion came back for.
+"""The sound of one conversation for the Motion Server, and how much of it motion covers.
 
 Rules:
-1. Sound goes out as fast as it comes, never paced. What motion does not cover yet is kept, up to `MAX_UNCOVERED_BYTES`.
-2. `rewind` begins again, on another session, behind the last keyframe that came: the motion goes on where it broke off.
-   That needs PCM, where a keyframe's sample is known; encoded sound cannot be cut there.
-3. Motion is complete with its end mark, or where it covers the sound to within a keyframe and no mark came for
-   `END_GRACE_US`.
-4. Motion never runs ahead of the sound by more than `MAX_SURPLUS_US`.
-5. Motion is overdue where it was waited for during `STALL_US` without any coming: after the last sound, or once the sound
-   sent is `MAX_AHEAD_US` ahead of it (the server infers in windows of up to four seconds).
+
+1. Sound is sent as fast as it arrives, never paced. Sound that motion does not cover yet is kept, up to `MAX_UNCOVERED_BYTES`.
+2. `rewind` starts again, on another session, after the last received keyframe: the motion continues where it stopped. That needs PCM, for
+   which a keyframe's sample is known; encoded sound cannot be cut there.
+3. Motion is complete at its end mark, or if it covers the sound to within a keyframe and no mark arrived for `END_GRACE_US`.
+4. Motion is never ahead of the sound by more than `MAX_SURPLUS_US`.
+5. Motion is overdue if none arrived for `STALL_US` while it was waited for: after the last sound, or while the sent sound is `MAX_AHEAD_US`
+   ahead of it (the server infers in windows of up to four seconds).
 """
 
 from __future__ import annotations
@@ -24,9 +24,9 @@ SEND_BYTES = 32 << 10
 """Largest piece in one message: 1 s at 16 kHz."""
 MAX_SURPLUS_US = 2_000_000
 LEAST_OPUS_BYTES_PER_S = 500
-"""Opus speaks with 6 kbit/s or more; silence may be less."""
+"""Opus speech has 6 kbit/s or more; silence may have less."""
 MAX_DISAGREEMENT = 2.0
-"""Keyframes that complete motion may be off: the server rounds down."""
+"""How many keyframes complete motion may differ from the sound: the server rounds down."""
 END_GRACE_US = 1_000_000
 STALL_US = 5_000_000
 MAX_AHEAD_US = 6_000_000
@@ -36,14 +36,14 @@ _KEYFRAME_US = round(1_000_000 / AVATARKIT_KEYFRAMES_PER_SECOND)
 
 @dataclass(frozen=True, slots=True)
 class Sending:
-    """The next piece for the SDK; with `end` it is the request's last one, and may be empty."""
+    """The next piece for the SDK. With `end` it is the last of the request, and may be empty."""
 
     data: bytes
     end: bool
 
 
 class Feed:
-    """Sound out, keyframes in. Pure; positions in bytes count from the conversation's first."""
+    """Sends sound, and counts keyframes. Pure; positions in bytes are relative to the conversation's first byte."""
 
     def __init__(self, audio_format: AudioFormat) -> None:
         self._pcm_rate_hz = audio_format.sample_rate_hz if audio_format.codec is Codec.PCM_S16LE else 0
@@ -68,26 +68,26 @@ class Feed:
 
     @property
     def sound_us(self) -> int:
-        """Length of the sound so far; 0 if its encoding does not tell."""
+        """Length of the sound so far; 0 if it is unknown because of the encoding."""
         return self._us(self._kept_from + len(self._kept))
 
     def is_plausible(self, keyframes: int) -> bool:
-        """Whether so many more may come: motion far beyond its sound would fill every buffer on its way, and keep sound out."""
+        """Whether this many more keyframes are plausible (rule 4): excess motion would fill all buffers, and block sound."""
         pushed = self._kept_from + len(self._kept)
         longest_us = self.sound_us if self._pcm_rate_hz else pushed * 1_000_000 // LEAST_OPUS_BYTES_PER_S
         return (self._keyframes + keyframes) * _KEYFRAME_US <= longest_us + MAX_SURPLUS_US
 
     def push(self, data: bytes) -> None:
-        """More sound."""
+        """Append sound."""
         assert not self._ended
         self._kept += data
 
     def finish(self) -> None:
-        """No more sound."""
+        """Mark the end of the sound."""
         self._ended = True
 
     def take(self, now_us: int) -> Sending | None:
-        """What is sent next; None if nothing waits. What was taken counts as sent."""
+        """The next piece to send; None if nothing waits. A returned piece counts as sent."""
         if self._end_sent:
             return None
         start = self._sent_to - self._kept_from
@@ -104,7 +104,7 @@ class Feed:
         return Sending(data, end)
 
     def on_motion(self, keyframes: int, end: bool, now_us: int) -> None:
-        """Motion came."""
+        """Note received motion; `end`: with the end mark."""
         self._keyframes += keyframes
         self._end_seen = self._end_seen or end
         self._progress_us = now_us
@@ -112,7 +112,7 @@ class Feed:
             self._drop(min(self._byte_of(self._keyframes), self._sent_to))
 
     def rewind(self) -> bool:
-        """Begin again behind the motion that came, as a new request; False if that cannot be done."""
+        """Start a new request after the received motion; returns False if that is impossible."""
         self._end_seen = self._end_sent = False
         if not self._pcm_rate_hz:
             return self._sent_to == 0
@@ -120,27 +120,27 @@ class Feed:
         return True
 
     def is_complete(self, now_us: int) -> bool:
-        """Whether all motion came (rule 3)."""
+        """Whether all motion has arrived (rule 3)."""
         if not self._end_sent:
             return False
         return self._end_seen or (self._covers_all and now_us >= self._progress_us + END_GRACE_US)
 
     @property
     def is_covered(self) -> bool:
-        """Whether nothing is left that another session could make motion for."""
+        """Whether no sound is left without motion, so that another session is not needed."""
         return self._ended and self._covers_all
 
     @property
     def disagrees(self) -> bool:
-        """Whether complete motion is longer or shorter than the sound: part of it got lost, or the rates differ."""
+        """Whether complete motion is longer or shorter than the sound: a part was lost, or the rates differ."""
         return self._is_off_with(self._keyframes)
 
     def ends_wrong(self, keyframes: int) -> bool:
-        """Whether motion that ends with so many more would disagree."""
+        """Whether motion that ends after this many more keyframes would disagree with the sound."""
         return self._end_sent and self._is_off_with(self._keyframes + keyframes)
 
     def deadline_us(self) -> int | None:
-        """When `is_complete` or `is_overdue` may change by time alone; None while nothing is waited for."""
+        """When `is_complete` or `is_overdue` may change by time alone; None if nothing is waited for."""
         if self._end_sent and self._covers_all:
             return self._progress_us + END_GRACE_US
         return self._progress_us + STALL_US if self._is_waiting else None

@@ -1,6 +1,6 @@
-"""One vendor session that is connected: its requests, and what comes back for the current one.
+"""One connected vendor session: its requests, and the motion for the current one.
 
-Callbacks of the SDK only route and enqueue, into the bound of the conversation whose request is current.
+Callbacks of the SDK only route and enqueue, within the limits of the conversation whose request is current.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from relay_server.sources.avatarkit.requests import Arrival, Requests
 from relay_server.sources.avatarkit.sdk import Sdk
 
 SEND_TIMEOUT_S = 10.0
-"""A server that reads nothing for so long is as good as gone."""
+"""A server that reads nothing for this long is considered gone."""
 CLOSE_TIMEOUT_S = 5.0
 _CONNECTION_LOST = frozenset({"connectionClosed", "connectionFailed"})
 
@@ -27,14 +27,14 @@ logger = logging.getLogger(__name__)
 
 
 class Listener(Protocol):
-    """The conversation whose request is current. Both return at once."""
+    """The conversation whose request is current. Both methods return at once."""
 
     def on_motion(self, arrival: Arrival) -> None:
-        """The next motion message."""
+        """Handle the next motion message."""
         ...
 
     def on_failure(self, failure: SdkFailure) -> None:
-        """No more motion comes for this request."""
+        """Handle a failure: no more motion follows for this request."""
         ...
 
 
@@ -42,11 +42,11 @@ class LiveSession:
     """A vendor session. Belongs to one event loop, and to one conversation at a time."""
 
     def __init__(self, number: int, sdk: Sdk, audio_format: AudioFormat, observer: SdkObserver, on_gone: Callable[[], None]) -> None:
-        """`on_gone` is called when it is found to be of no more use."""
+        """`on_gone` is called when the session turns out to be unusable."""
         self.number = number
         self.audio_format = audio_format
         self.failure: SdkFailure | None = None
-        """Why it is of no more use."""
+        """Why the session is unusable."""
         self._sdk = sdk
         self._observer = observer
         self._on_gone = on_gone
@@ -54,10 +54,10 @@ class LiveSession:
         self._requests = Requests()
         self._listener: Listener | None = None
         self._asked = False
-        """Whether the SDK has a request open: it knows of it from the first attempt to send."""
+        """Whether the SDK has a request open, which begins with the first attempt to send."""
 
     async def open(self, timeout_s: float) -> None:
-        """Connect. Raises `SdkError`; if it raises or is cancelled, `close` gives back what was had by then."""
+        """Connect. Raises `SdkError`; if it raises or is cancelled, call `close` to release partial state."""
         try:
             async with asyncio.timeout(timeout_s):
                 connection_id = await self._vendor.start()
@@ -68,7 +68,7 @@ class LiveSession:
         logger.info("%s session=%d open: connection=%s", self._sdk.name, self.number, connection_id[:64])
 
     def begin(self, listener: Listener) -> None:
-        """A new request, for a conversation that hears what comes back."""
+        """Begin a request for a conversation; `listener` receives its motion."""
         self._requests.begin()
         self._listener = listener
 
@@ -89,13 +89,13 @@ class LiveSession:
                 self._hand_on(routed)
 
     def finish(self) -> None:
-        """The current request is through."""
+        """End the current request after all its motion."""
         self._asked = False
         self._listener = None
         self._drop_parked(self._requests.close())
 
     async def give_up(self) -> None:
-        """The current request is not wanted any more; its late motion is dropped. Raises nothing."""
+        """Abandon the current request; its late motion is dropped. Raises nothing."""
         asked = self._asked
         self.finish()
         if not asked or self.failure is not None:
@@ -109,7 +109,7 @@ class LiveSession:
             self._gone(error.failure)
 
     async def close(self) -> None:
-        """Give the session back. Raises nothing; may be called again."""
+        """Close the session. Raises nothing. Idempotent."""
         self._gone(SdkFailure("connectionClosed"))
         try:
             async with asyncio.timeout(CLOSE_TIMEOUT_S):
@@ -130,7 +130,7 @@ class LiveSession:
         self._hand_on(self._requests.route(Arrival(head, data)))
 
     def on_failure(self, failure: SdkFailure) -> None:
-        """See `SdkListener`. A ServerError leaves the session alive, unless its code says that it is over."""
+        """See `SdkListener`. After a ServerError the session remains usable, unless the code means that it is over."""
         lives = failure.phase == "websocket_runtime" and failure.close_code is None and failure.code not in _CONNECTION_LOST
         if not lives or judge(failure).recovery in (Recovery.HOLD, Recovery.AT_ONCE):
             self._gone(failure)
@@ -142,7 +142,7 @@ class LiveSession:
         self._gone(SdkFailure("connectionClosed", detail="closed without a reason"))
 
     def _gone(self, failure: SdkFailure) -> None:
-        """Of no more use; the first failure is the one that counts."""
+        """Mark the session as unusable; only the first failure counts."""
         if self.failure is None:
             self.failure = failure
             self._tell(failure)

@@ -1,4 +1,4 @@
-"""Observes the use of vendor sessions: metrics implement this."""
+"""Interface for observing the use of vendor sessions; implemented by the metrics."""
 
 from __future__ import annotations
 
@@ -6,19 +6,19 @@ from avatar_relay.reasons import DropReason, Reason
 
 
 class SdkObserver:
-    """Observes on the event loop; this one does nothing. Methods must return at once and raise nothing."""
+    """Called on the event loop; this one does nothing. Methods must return at once and raise nothing."""
 
     def session_opened(self, source: str, start_us: int) -> None:
-        """A session is connected, and paid for from now on; it took `start_us`."""
+        """A session is connected, and billed from now on; connecting took `start_us`."""
 
     def session_closed(self, source: str, open_us: int) -> None:
         """A session that was connected for `open_us` is closed."""
 
     def session_used(self, source: str, *, warm: bool) -> None:
-        """A conversation got a session: one that was there already, or a new one."""
+        """A conversation got a session: an existing one (`warm`), or a new one."""
 
     def failed(self, source: str, reason: Reason) -> None:
         """A session or a request failed."""
 
     def dropped(self, source: str, payloads: int, reason: DropReason) -> None:
-        """Motion messages were not used."""
+        """Motion messages were dropped."""

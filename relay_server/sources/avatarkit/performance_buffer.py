@@ -1,6 +1,6 @@
-"""What one conversation has made and its reader has not taken yet. Bounded: sound waits for room, motion is refused.
+"""The items of one conversation that its reader has not taken yet. Bounded: sound waits for room, motion is refused.
 
-Motion goes first, because it belongs to sound that was handed over before.
+Motion has priority, because it belongs to sound that was passed on earlier.
 """
 
 from __future__ import annotations
@@ -12,11 +12,11 @@ from relay_server.sources.source import AudioChunk, AudioEnded, Irregularity, It
 
 MAX_AUDIO_BYTES = 64 << 10
 MAX_MOTION_BYTES = 4 << 20
-"""Over five minutes of it."""
+"""Over five minutes of motion."""
 
 
 class PerformanceBuffer:
-    """One writer each of sound and of motion, one reader. Not thread-safe."""
+    """One writer of sound, one writer of motion, one reader. Not thread-safe."""
 
     def __init__(self) -> None:
         self._motion: deque[MotionChunk | MotionLost] = deque()
@@ -27,7 +27,7 @@ class PerformanceBuffer:
         self._ended = False
 
     async def put_audio(self, item: AudioChunk | Irregularity) -> None:
-        """Add sound, or what is irregular about it; waits for room. Safe to cancel."""
+        """Add sound, or an irregularity of it; waits for room. Safe to cancel."""
         while self._audio_bytes and self._audio_bytes + _size(item) > MAX_AUDIO_BYTES:
             await self._wait()
         self._audio.append(item)
@@ -35,12 +35,12 @@ class PerformanceBuffer:
         self._moved.set()
 
     def end_audio(self) -> None:
-        """No more sound comes."""
+        """Mark the end of the sound."""
         self._audio.append(AudioEnded())
         self._moved.set()
 
     def put_motion(self, data: bytes) -> bool:
-        """Add motion; False if there is no room."""
+        """Add motion; returns False if there is no room."""
         if self._motion_bytes + len(data) > MAX_MOTION_BYTES:
             return False
         self._motion.append(MotionChunk(data))
@@ -49,17 +49,17 @@ class PerformanceBuffer:
         return True
 
     def lose_motion(self, lost: MotionLost) -> None:
-        """No more motion comes; what waits of it is still read."""
+        """Mark the loss of further motion; queued motion is still read."""
         self._motion.append(lost)
         self._moved.set()
 
     def end(self, error: Exception | None = None) -> None:
-        """Nothing more comes; the reader gets `error` behind all that waits."""
+        """Mark the end of all items; after them the reader gets `error`."""
         self._ended, self._error = True, error
         self._moved.set()
 
     async def get(self) -> Item:
-        """The next item. Raises `StopAsyncIteration` at the end, or the error told there. Safe to cancel."""
+        """The next item. Raises `StopAsyncIteration` at the end, or the error passed to `end`. Safe to cancel."""
         while True:
             if self._motion:
                 item = self._motion.popleft()

@@ -1,4 +1,4 @@
-"""AvatarKit's Server SDKs as sources that a configuration can set up."""
+"""AvatarKit's Server SDKs as configurable sources."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _US_PER_S = 1_000_000
 
 
 def api_key_of(settings: AvatarKitSettings, environment: Mapping[str, str]) -> str:
-    """The account's API key, from the environment or else its file. Raises `ConfigError`, which holds nothing of the key."""
+    """The account's API key, from the environment or else its file. Raises `ConfigError`, whose text contains no part of the key."""
     variable = API_KEY_VARIABLES[settings.sdk]
     key = read_api_key(settings.sdk, variable, settings.api_key_file, environment)
     if not key:
@@ -27,8 +27,8 @@ def api_key_of(settings: AvatarKitSettings, environment: Mapping[str, str]) -> s
 
 @asynccontextmanager
 async def _open(settings: AvatarKitSettings, context: SourceContext) -> AsyncIterator[Callable[[str], Source]]:
-    """Leaving closes all vendor sessions."""
-    from relay_server.sources.avatarkit.pool import Pool, running  # these bring numpy
+    """Set up a pool of sessions; all vendor sessions are closed on exit."""
+    from relay_server.sources.avatarkit.pool import Pool, running  # these import numpy
     from relay_server.sources.avatarkit.session_stock import StockRules
     from relay_server.sources.avatarkit.source import AvatarKitSource
     from relay_server.sources.avatarkit.telemetry import SdkTelemetry

@@ -1,6 +1,6 @@
-"""The vendor sessions of one account: opened before the first word where that is wanted, shared by all devices.
+"""The vendor sessions of one account: optionally opened in advance, shared by all devices.
 
-What is done and when is the stock's to say; here it is done, each opening and closing in a task of its own.
+`SessionStock` decides what is done and when; the pool does it, each opening and closing in its own task.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ logger = logging.getLogger(__name__)
 
 
 class Pool:
-    """Sessions of one account. Made by `pool`; belongs to one event loop."""
+    """The sessions of one account; run by `running`. Belongs to one event loop."""
 
     def __init__(
         self,
@@ -52,13 +52,13 @@ class Pool:
         self._closed = False
 
     def count(self, standing: SessionState | None = None) -> int:
-        """How many sessions there are, of one standing or of all."""
+        """The number of sessions, in one state or in all."""
         return self._stock.count(standing)
 
     async def lease(self, device: str, audio_format: AudioFormat) -> LiveSession:
-        """A session for a conversation on a device; waits for one, at most as long as a start may take. Safe to cancel.
+        """Get a session for a conversation on a device; waits for one, at most as long as a start may take. Safe to cancel.
 
-        Raises `SdkError` if one was tried and failed, and `SourceError` if none is available.
+        Raises `SdkError` if a session was tried and failed, and `SourceError` if none is available.
         """
         try:
             async with asyncio.timeout(self._start_timeout_s):
@@ -74,18 +74,18 @@ class Pool:
         return live
 
     def give_back(self, live: LiveSession) -> None:
-        """A conversation is done with a session, or gives it up midway; it serves others, unless it failed."""
+        """Return a session after a conversation, also midway; it serves others, unless it failed."""
         self._spawn(self._take_back(live))
 
     def succeeded(self) -> None:
-        """All motion of a conversation came: whatever failed before is over."""
+        """All motion of a conversation arrived: reset the backoff."""
         self._stock.worked()
 
     def note(self, failure: SdkFailure, *, unasked: bool = False) -> Fault:
-        """A request or a session failed: count it, and where it would come again hold off. Returns the fault to tell.
+        """Count the failure of a request or session, and hold off if it would recur. Returns the fault to report.
 
-        `unasked`: the session was for nobody yet. Then there is always a wait before the next, or one that is refused
-        or closed at once would be asked for again and again.
+        `unasked`: the session was not opened for a conversation. Then the next one is always delayed; otherwise a session that is refused
+        or closed at once would be requested repeatedly.
         """
         verdict, fault = judge(failure), fault_of(self.name, failure)
         self._observer.failed(self.name, fault.reason)
@@ -95,7 +95,7 @@ class Pool:
         return fault
 
     async def run(self) -> None:
-        """Keep the warm sessions, and close idle ones, until cancelled or closed."""
+        """Maintain the warm sessions, and close idle ones, until cancelled or closed."""
         while not self._closed:
             self._changed.clear()
             for effect in self._stock.tick(self.now_us()):
@@ -109,7 +109,7 @@ class Pool:
             await self._wait(self._changed, self._stock.next_deadline_us())
 
     async def close(self) -> None:
-        """Close all sessions, for good."""
+        """Close all sessions permanently."""
         self._closed = True
         self._wake()
         for number in list(self._live):
@@ -150,7 +150,7 @@ class Pool:
     async def _wait(self, changed: asyncio.Event, until_us: int | None) -> None:
         wait_s = None if until_us is None else max(until_us - self.now_us(), 1_000) / 1e6
         with suppress(TimeoutError):
-            async with asyncio.timeout(wait_s):  # not wait_for: that one may swallow a cancellation, and a session with it
+            async with asyncio.timeout(wait_s):  # not wait_for: that one may swallow a cancellation, and leak a session
                 await changed.wait()
 
     async def _open(self, opening: Open) -> LiveSession:
@@ -180,7 +180,7 @@ class Pool:
             self._wake()
 
     def _on_gone(self, number: int) -> None:
-        """A session failed: while it is idle nobody else would notice, so the failure is noted here."""
+        """A session failed: if it is idle, no conversation would notice, so the failure is noted here."""
         live = self._live.get(number)
         if live is not None and live.failure is not None and number in self._opened_us:
             if self._stock.standing(number) is SessionState.IDLE:
@@ -211,7 +211,7 @@ class Pool:
         task.add_done_callback(self._on_spawned_end)
 
     def _on_spawned_end(self, task: asyncio.Task[None]) -> None:
-        """Task boundary: one session's bug is not another's end."""
+        """Task boundary: an unexpected error of one session does not affect others."""
         self._tasks.discard(task)
         if not task.cancelled() and (bug := task.exception()) is not None:
             logger.error("%s: a session could not be opened or closed", self.name, exc_info=bug)
@@ -224,7 +224,7 @@ class Pool:
 
 @asynccontextmanager
 async def running(pool: Pool, start: Start) -> AsyncIterator[Pool]:
-    """A pool at work, its upkeep run by `start`; leaving closes all its sessions."""
+    """A running pool, maintained in a task from `start`; all its sessions are closed on exit."""
     upkeep = start(f"{pool.name} session pool", pool.run())
     try:
         yield pool

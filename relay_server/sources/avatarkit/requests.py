@@ -1,12 +1,13 @@
-"""Whose motion it is: the requests of one vendor session, one after the other, told apart by their `req_id`.
+"""Assigns motion to requests: the successive requests of one vendor session, distinguished by their `req_id`.
 
 Rules:
-1. One request is current from `begin` to `close`. Its id is known once the SDK has returned it (`named`); motion that is
-   faster than that is parked, and judged then.
-2. Motion of the current id is its own. After `close` the id is closed forever: late motion of a cancelled or finished
-   request is dropped as closed, and never booked to the next one. Any other id is unknown.
-3. A message that repeats the one before it, byte for byte, is a duplicate: motion messages carry no sequence, and twice
-   the same would shift all that follows. What comes after the end mark is dropped, too.
+
+1. One request is current from `begin` to `close`. Its id is known once the SDK has returned it (`named`); motion that arrives earlier is
+   parked, and routed then.
+2. Motion with the current id belongs to the current request. After `close` the id is closed permanently: late motion of a cancelled or
+   finished request is dropped as closed, and never assigned to the next one. Any other id is unknown.
+3. A message that repeats the previous one, byte for byte, is a duplicate: motion messages have no sequence number, and a repetition would
+   shift all that follows. Motion after the end mark is dropped, too.
 """
 
 from __future__ import annotations
@@ -28,7 +29,7 @@ class Arrival:
 
 
 Routed = Arrival | DropReason | None
-"""For the current request, dropped for a reason, or parked."""
+"""A message for the current request, the reason if it was dropped, or None if it was parked."""
 
 
 class Requests:
@@ -45,16 +46,16 @@ class Requests:
 
     @property
     def req_id(self) -> str:
-        """Of the current request; empty while it is not known, or there is none."""
+        """The id of the current request; empty if it is unknown, or there is no request."""
         return self._req_id
 
     def begin(self) -> None:
-        """A new request; its first sound is about to be sent."""
+        """Begin a request, before its first sound is sent."""
         assert not self._open
         self._open = True
 
     def named(self, req_id: str) -> list[Routed]:
-        """The SDK told the current request's id; returns what becomes of that which was parked."""
+        """Set the current request's id, as returned by the SDK; returns the routing of the parked messages."""
         if not self._open or self._req_id:
             return []
         self._req_id = req_id
@@ -62,7 +63,7 @@ class Requests:
         return [self.route(arrival) for arrival in parked]
 
     def close(self) -> int:
-        """The current request is over or given up; returns how many parked messages are dropped with it."""
+        """End the current request; returns how many parked messages are dropped with it."""
         if self._req_id:
             self.forget(self._req_id)
         parked = len(self._parked)
@@ -71,13 +72,13 @@ class Requests:
         return parked
 
     def forget(self, req_id: str) -> None:
-        """An id whose motion nobody wants any more."""
+        """Drop all further motion with this id."""
         self._closed[req_id] = None
         if len(self._closed) > MAX_CLOSED_CONVERSATIONS:
             self._closed.popitem(last=False)
 
     def route(self, arrival: Arrival) -> Routed:
-        """Whose a message is."""
+        """Route a message."""
         req_id = arrival.head.req_id
         if self._req_id and req_id == self._req_id:
             return self._accept(arrival)

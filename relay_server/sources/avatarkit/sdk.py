@@ -1,6 +1,6 @@
-"""What we need of a Server SDK: sessions that take sound, and three callbacks. `vendor` has the real ones.
+"""The part of a Server SDK that we need: sessions that accept sound, and three callbacks. Implemented by `vendor`.
 
-The callbacks run on the event loop, within the SDK's reader, which swallows what they raise: they enqueue and return.
+The callbacks run on the event loop, within the SDK's reader, which swallows their exceptions: they enqueue and return.
 """
 
 from __future__ import annotations
@@ -15,23 +15,23 @@ class SdkListener(Protocol):
     """The owner of a vendor session."""
 
     def on_frames(self, data: bytes) -> None:
-        """A motion message, byte for byte as it came on the WebSocket."""
+        """Handle a motion message, byte for byte as received on the WebSocket."""
         ...
 
     def on_failure(self, failure: SdkFailure) -> None:
-        """Something went wrong; the session may live on."""
+        """Handle a failure; the session may remain usable."""
         ...
 
     def on_closed(self) -> None:
-        """The session is gone. Some SDKs say so twice."""
+        """The session is closed. Some SDKs call it twice."""
         ...
 
 
 class SdkSession(Protocol):
-    """A vendor session; it lives once. All verbs raise `SdkError`."""
+    """A vendor session, used for one connection. All methods except `close` raise `SdkError`."""
 
     async def start(self) -> str:
-        """Token, WebSocket and handshake; returns the vendor's connection id. Paid for from here on. Cancelled, it needs `close`."""
+        """Token, WebSocket and handshake; returns the vendor's connection id. Billed from here on. If cancelled, call `close`."""
         ...
 
     async def send_audio(self, data: bytes, *, end: bool) -> str:
@@ -39,11 +39,11 @@ class SdkSession(Protocol):
         ...
 
     async def interrupt(self) -> str:
-        """Tell the server that the latest request is not wanted any more; returns its id."""
+        """Cancel the latest request at the server; returns its id."""
         ...
 
     async def close(self) -> None:
-        """Give it back, in whatever state; raises nothing."""
+        """Close the session, in any state. Raises nothing."""
         ...
 
 
@@ -52,9 +52,9 @@ class Sdk(Protocol):
 
     @property
     def name(self) -> str:
-        """As it is chosen by configuration."""
+        """The name used in the configuration."""
         ...
 
     def session(self, audio_format: AudioFormat, listener: SdkListener) -> SdkSession:
-        """A session for sound of this format; nothing is connected yet."""
+        """Create a session for sound of this format, not yet connected."""
         ...

@@ -1,12 +1,13 @@
-"""One conversation with the Motion Server: the sound goes to the listener and to the SDK, the motion comes back beside it.
+"""One conversation with the Motion Server: sound goes to the listener and to the SDK, which returns the motion.
 
 Rules:
-1. Sound never waits for a session. The first of it goes out at once; motion joins when it comes.
-2. A failure that may pass is answered by a new request on a session that is ready or new, behind the last keyframe that
-   came; at most `MAX_ATTEMPTS` without any motion between them. Everything else makes the conversation sound only, with
-   the reason (`MotionLost`), and the sound goes on to its end.
-3. Motion is waited for until `PATIENCE_US` after the sound is over, as far as that is known here; then the rest of it is lost.
-4. Giving up midway interrupts the request and gives the session back, warm.
+
+1. Sound never waits for a session. The first sound is published at once; motion joins when it arrives.
+2. After a transient failure there is a new request on a ready or new session, after the last received keyframe; at most `MAX_ATTEMPTS` in a
+   row without any motion. After other failures the conversation is sound only, with the reason (`MotionLost`), and the sound continues to
+   its end.
+3. Motion is waited for until `PATIENCE_US` after the sound has been played, if its length is known here; then the rest of it is lost.
+4. Stopping midway interrupts the request and returns the session, warm, to the pool.
 """
 
 from __future__ import annotations
@@ -30,14 +31,14 @@ from relay_server.sources.source_trace import KEYFRAMES, SESSION, SourceTrace
 MAX_ATTEMPTS = 3
 PATIENCE_US = 1_500_000
 STEP_US = 100_000
-"""Sound is handed on in pieces of at most this length, so that a long one does not keep motion waiting."""
+"""Sound is passed on in pieces of at most this length, so that a long one does not delay motion."""
 ENCODED_STEP_BYTES = 16 << 10
 
 logger = logging.getLogger(__name__)
 
 
 class Conversing:
-    """A performance's items. Nothing happens before the first is read; `aclose` ends it early."""
+    """The items of a performance. Work starts when the first item is read; `aclose` ends it early."""
 
     def __init__(
         self, chunks: AsyncIterator[bytes | Irregularity], audio_format: AudioFormat, pool: Pool, device: str, trace: SourceTrace
@@ -54,7 +55,7 @@ class Conversing:
         self._lost = False
         self._attempts = 0
         self._last_fault: Fault | None = None
-        """Of the last attempt, where no motion came since."""
+        """The fault of the last attempt, if no motion has arrived since."""
         self._task: asyncio.Task[None] | None = None
 
     def __aiter__(self) -> AsyncIterator[Item]:
@@ -66,7 +67,7 @@ class Conversing:
         return await self._out.get()
 
     async def aclose(self) -> None:
-        """Stop at once: rule 4."""
+        """Stop at once, by rule 4."""
         if self._task is None:
             self._trace.close()
             await close_early(self._chunks)
@@ -74,7 +75,7 @@ class Conversing:
         self._task.cancel()
         await asyncio.gather(self._task, return_exceptions=True)
 
-    # --- the session's callbacks -----------------------------------------------------------------------------------
+    # --- callbacks of the session ----------------------------------------------------------------------------------
 
     def on_motion(self, arrival: Arrival) -> None:
         """See `live.Listener`."""
@@ -97,10 +98,10 @@ class Conversing:
             self._failure = failure
             self._moved.set()
 
-    # --- the work --------------------------------------------------------------------------------------------------
+    # --- tasks -----------------------------------------------------------------------------------------------------
 
     async def _run(self) -> None:
-        """Task boundary: whatever goes wrong ends the items, with an error where it was the voice's."""
+        """Task boundary: any failure ends the items, with an error if the voice failed."""
         error: Exception | None = None
         began_us = self._pool.now_us()
         moving = asyncio.create_task(self._move())
@@ -124,7 +125,7 @@ class Conversing:
             self._out.end(error)
 
     async def _await_motion(self, moving: asyncio.Task[None], began_us: int) -> None:
-        """Rule 3. How long encoded sound lasts is not known: there `Feed` alone decides."""
+        """Wait for motion by rule 3. The length of encoded sound is unknown: there `Feed` alone decides."""
         now_us = self._pool.now_us()
         patience_us = max(began_us + self._feed.sound_us - now_us, 0) + PATIENCE_US
         try:
@@ -136,7 +137,7 @@ class Conversing:
             self._lose(self._last_fault or self._pool.note(self._found("motionStalled")))
 
     async def _speak(self) -> Exception | None:
-        """The voice's sound to the listener and into the feed; returns the voice's error."""
+        """Pass the voice's sound to the listener and into the feed; returns the voice's error."""
         pcm = self._format.codec is Codec.PCM_S16LE
         step = 2 * self._format.sample_rate_hz * STEP_US // 1_000_000 if pcm else ENCODED_STEP_BYTES
         try:
@@ -163,7 +164,7 @@ class Conversing:
             self._moved.set()
 
     async def _move(self) -> None:
-        """Motion for the sound. A bug in here must not leave the voice waiting for it; `_run` tells it."""
+        """Generate motion for the sound. An unexpected error must not leave the voice waiting; `_run` reports it."""
         try:
             await self._move_over_sessions()
         except Exception:
@@ -172,7 +173,7 @@ class Conversing:
             raise
 
     async def _move_over_sessions(self) -> None:
-        """Over as many as it takes (rule 2)."""
+        """Use as many sessions as necessary (rule 2)."""
         while not self._lost:
             session = self._trace.begin("source.session")
             try:
@@ -197,7 +198,7 @@ class Conversing:
                 return
 
     async def _use(self, live: LiveSession) -> SdkFailure | None:
-        """One request on one session; None if all motion came."""
+        """One request on one session; None if all motion arrived."""
         self._failure = None
         live.begin(self)
         while self._failure is None:
@@ -221,12 +222,12 @@ class Conversing:
         return SdkFailure(code, detail=f"{self._feed.keyframes} keyframes for {self._feed.sound_us / 1e6:.2f} s")
 
     def _after(self, failure: SdkFailure) -> Fault:
-        """What follows from a failure: another attempt, or sound only. Returns the fault to tell."""
+        """Decide what follows a failure: another attempt, or sound only. Returns the fault to report."""
         fault = self._last_fault = self._pool.note(failure)
         self._attempts += 1
         again = judge(failure).recovery in (Recovery.AT_ONCE, Recovery.BACK_OFF) and self._attempts < MAX_ATTEMPTS
         if again and self._feed.is_covered:
-            self._lost = True  # nothing is missing but the end mark
+            self._lost = True  # only the end mark is missing
         elif not again or not self._feed.rewind():
             self._lose(fault)
         return fault

@@ -1,17 +1,17 @@
-"""Which vendor sessions exist, which conversation gets one, and when one is opened or closed. Each that is open costs money.
+"""Which vendor sessions exist, which conversation gets one, and when one is opened or closed. Open sessions cost money.
 
 Rules:
-1. A device has at most one session at a time, all together at most `max_sessions`; closing ones count until they are gone,
-   so that two are never paid for where one would do.
-2. A conversation takes an idle session of its format, else one is opened for it, else an idle one of another format is
-   closed to make room, else it waits.
-3. `warm_sessions` idle or opening ones of the usual format are kept ready. An idle one beyond those is closed after
-   `idle_close_us`, and any idle one `RENEW_MARGIN_US` before the plan's cap, so that no conversation runs into it.
-4. After a failure nobody gets a session before a wait: full jitter below a limit that doubles with each failure in a row.
-   A row ends when motion came, or with `CALM_US` without a failure; that a session could be opened does not end it, because
-   one that is closed again at once is paid for, too.
-   A refusal holds for longer: open sessions continue, new ones are not tried, and a conversation that needs one fails at
-   once with the reason.
+
+1. A device has at most one session at a time, and all devices at most `max_sessions`. Closing sessions count until they are gone, so that
+   two are never paid for if one is enough.
+2. A conversation gets an idle session of its format; else one is opened for it; else an idle one of another format is closed to make room;
+   else it waits.
+3. `warm_sessions` idle or opening sessions of the usual format are kept ready. Further idle ones are closed after `idle_close_us`, and any
+   idle one `RENEW_MARGIN_US` before the plan's cap, so that no conversation reaches it.
+4. After a failure there is a delay before the next session: full jitter below a limit that doubles with each consecutive failure. The
+   series ends when motion arrives, or after `CALM_US` without a failure. Opening a session does not end it, because a session that is
+   closed at once is paid for, too. A refusal holds for longer: open sessions continue, new ones are not tried, and a conversation that
+   needs one fails at once with the reason.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ RENEW_MARGIN_US = 20_000_000
 
 @dataclass(frozen=True, slots=True)
 class StockRules:
-    """Limits; times in µs. `session_max_us` is 0 if sessions may last."""
+    """Limits; times in µs. `session_max_us`: 0 if there is no limit."""
 
     warm_format: AudioFormat
     warm_sessions: int
@@ -41,7 +41,7 @@ class StockRules:
 
 
 class SessionState(enum.Enum):
-    """A session's part in the stock."""
+    """The state of a session in the stock."""
 
     OPENING = "opening"
     IDLE = "idle"
@@ -60,14 +60,14 @@ class _Entry:
 
 @dataclass(frozen=True, slots=True)
 class Leased:
-    """A session that is ready."""
+    """A session that is ready for the conversation."""
 
     number: int
 
 
 @dataclass(frozen=True, slots=True)
 class Open:
-    """Open a session of this number, for whoever asked."""
+    """Open a session with this number, for the caller or as a warm one."""
 
     number: int
     audio_format: AudioFormat
@@ -82,7 +82,7 @@ class Close:
 
 @dataclass(frozen=True, slots=True)
 class Wait:
-    """Nothing for now; ask again when something changed. `close` makes room meanwhile, `until_us` is when time alone changes it."""
+    """No session now; ask again after a change. `close` makes room meanwhile; `until_us` is when time alone changes the answer."""
 
     close: Close | None = None
     until_us: int | None = None
@@ -90,13 +90,13 @@ class Wait:
 
 @dataclass(frozen=True, slots=True)
 class SessionRefused:
-    """Not before the hold is over."""
+    """No session before the hold is over, for the reason `fault`."""
 
     fault: Fault
 
 
 class SessionStock:
-    """The sessions of one account, by number. Pure; `jitter` gives 0 to 1."""
+    """The sessions of one account, by number. Pure; `jitter` returns 0 to 1."""
 
     def __init__(self, rules: StockRules, jitter: Callable[[], float]) -> None:
         self._rules = rules
@@ -110,16 +110,16 @@ class SessionStock:
         self._held_for: Fault | None = None
 
     def count(self, standing: SessionState | None = None) -> int:
-        """How many there are, of one standing or of all."""
+        """The number of sessions, in one state or in all."""
         return sum(1 for entry in self._entries.values() if standing in (None, entry.standing))
 
     def standing(self, number: int) -> SessionState | None:
-        """A session's part; None if it is gone."""
+        """The state of a session; None if it is gone."""
         entry = self._entries.get(number)
         return None if entry is None else entry.standing
 
     def take(self, device: str, audio_format: AudioFormat, now_us: int) -> Leased | Open | Wait | SessionRefused:
-        """A conversation on a device wants a session (rule 2)."""
+        """Request a session for a conversation on a device (rule 2)."""
         if any(entry.device == device and entry.standing is not SessionState.CLOSING for entry in self._entries.values()):
             return Wait()
         idle = self._idle
@@ -138,18 +138,18 @@ class SessionStock:
         return self._open(audio_format, device, now_us)
 
     def opened(self, number: int, now_us: int) -> None:
-        """A session is connected: busy where it was opened for a device, else idle."""
+        """A session is connected: busy if it was opened for a device, else idle."""
         entry = self._entries[number]
         entry.standing = SessionState.BUSY if entry.device else SessionState.IDLE
         entry.since_us = entry.opened_us = now_us
         self._held_for, self._backoff_until_us = None, 0
 
     def worked(self) -> None:
-        """What failed before works again."""
+        """Reset the backoff after success."""
         self._failures = self._backoff_until_us = 0
 
     def failed(self, now_us: int, hold_us: int, fault: Fault) -> None:
-        """A session could not be opened, or ended for a reason that will come again (rule 4)."""
+        """A session could not be opened, or ended for a reason that would recur (rule 4)."""
         if now_us >= self._failed_us + CALM_US:
             self._failures = 0
         self._failed_us = now_us
@@ -160,13 +160,13 @@ class SessionStock:
             self._held_until_us, self._held_for = now_us + hold_us, fault
 
     def released(self, number: int, now_us: int) -> None:
-        """A conversation is done with a session that can serve another one."""
+        """A conversation has returned a session that can serve another one."""
         entry = self._entries[number]
         if entry.standing is SessionState.BUSY:
             entry.standing, entry.device, entry.since_us = SessionState.IDLE, "", now_us
 
     def closing(self, number: int) -> None:
-        """A session is being closed, for whatever reason."""
+        """A session is being closed."""
         if number in self._entries:
             self._entries[number].standing, self._entries[number].device = SessionState.CLOSING, ""
 
@@ -175,7 +175,7 @@ class SessionStock:
         self._entries.pop(number, None)
 
     def tick(self, now_us: int) -> list[Open | Close]:
-        """What the time and the warm sessions ask for (rule 3)."""
+        """The effects due by time and for the warm sessions (rule 3)."""
         due = [number for number in self._spare if now_us >= self._entries[number].since_us + self._rules.idle_close_us]
         old = [number for number in self._idle if self._is_old(number, now_us)]
         effects: list[Open | Close] = [self._close(number) for number in dict.fromkeys(due + old)]
@@ -184,7 +184,7 @@ class SessionStock:
         return effects
 
     def next_deadline_us(self) -> int | None:
-        """When `tick` may have something to do by time alone."""
+        """When `tick` may have effects by time alone; None if never."""
         deadlines = [self._entries[number].since_us + self._rules.idle_close_us for number in self._spare]
         if self._rules.session_max_us:
             deadlines += [self._entries[number].opened_us + self._rules.session_max_us - RENEW_MARGIN_US for number in self._idle]
@@ -198,7 +198,7 @@ class SessionStock:
 
     @property
     def _spare(self) -> list[int]:
-        """Idle ones beyond those that are kept warm."""
+        """Idle sessions in excess of the warm ones."""
         idle = self._idle
         warm = [number for number in idle if self._entries[number].audio_format == self._rules.warm_format]
         return [number for number in idle if number not in warm] + warm[: max(len(warm) - self._rules.warm_sessions, 0)]

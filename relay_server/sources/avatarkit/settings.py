@@ -1,4 +1,4 @@
-"""What can be set about a Server SDK of AvatarKit, checked once. Credentials are not among it: see `plugin`."""
+"""The settings of an AvatarKit Server SDK, validated once. Credentials are not included: see `plugin`."""
 
 # ruff: noqa: RUF009 - `setting` makes a dataclass field
 from __future__ import annotations
@@ -19,7 +19,7 @@ API_KEY_VARIABLES = {name: f"AVATAR_RELAY_{name.upper()}_API_KEY" for name in SD
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AvatarKitSettings:
-    """One account. Raises `ConfigError` if a value cannot be."""
+    """Settings of one account. Raises `ConfigError` if a value is invalid."""
 
     sdk: str
     """`spatius` or `spatialreal`."""

@@ -1,4 +1,4 @@
-"""The source: a voice's sound, or a backend's own, and the motion that a Server SDK makes to it."""
+"""The source: sound of a voice, or a backend's own, and the motion that a Server SDK generates for it."""
 
 from __future__ import annotations
 
@@ -25,11 +25,11 @@ from relay_server.sources.source_trace import SourceTracing
 
 MOTION_FORMAT = MotionFormat(MotionEncoding.AVATARKIT_V2, AVATARKIT_KEYFRAMES_PER_SECOND)
 CODECS = (Codec.PCM_S16LE, Codec.OGG_OPUS)
-"""Sound that the Motion Server takes."""
+"""Codecs that the Motion Server accepts."""
 
 
 class AvatarKitSource:
-    """Speech with AvatarKit's motion, for one device or group; `text` and `audio` are the voices for words and for files."""
+    """Speech with AvatarKit's motion, for one device or group; `text` and `audio` are the voices for text and for files."""
 
     def __init__(self, pool: Pool, device: str, *, text: Source, audio: Source, tracing: SourceTracing | None = None) -> None:
         self._pool = pool
@@ -40,11 +40,11 @@ class AvatarKitSource:
 
     @property
     def name(self) -> str:
-        """As it is chosen by configuration."""
+        """The name used in the configuration."""
         return self._pool.name
 
     async def perform(self, speech: Speech) -> Performance:
-        """Begin: the voice is asked now, the Motion Server with the first item. Raises `SourceError`."""
+        """Begin: starts the voice now, and the Motion Server with the first item. Raises `SourceError`."""
         chunks: AsyncIterator[bytes | Irregularity]
         match speech:
             case AudioSpeech(audio_format, chunks):
@@ -62,7 +62,7 @@ class AvatarKitSource:
 
 
 async def _sound_of(voiced: Performance) -> AsyncIterator[bytes | Irregularity]:
-    """A performance's sound without its motion, and what is irregular about it."""
+    """A performance's sound without its motion, and the irregularities."""
     try:
         async for item in voiced.items:
             if isinstance(item, AudioChunk):

@@ -1,4 +1,4 @@
-"""What vendor sessions cost and how they fare, as metrics. Names of sources and reasons are labels; ids and texts never are."""
+"""Metrics of vendor sessions: cost and failures. Names of sources and reasons are labels; ids and texts never are."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ _SOURCE = "avatar.source"
 
 
 class SdkTelemetry(SdkObserver):
-    """Measures."""
+    """Records the events as metrics."""
 
     def __init__(self, telemetry: Telemetry) -> None:
         meter = telemetry.meter

@@ -1,6 +1,6 @@
-"""The two Server SDKs behind our Protocol. Their packages are imported here and nowhere else, when the first is made.
+"""The two Server SDKs behind our Protocol. Their packages are imported only here, when the first SDK is created.
 
-Both have the same verbs; they differ in how a session is configured. Neither is touched beyond its published surface.
+Both have the same methods; they differ in how a session is configured. Only their published API is used.
 """
 
 from __future__ import annotations
@@ -19,13 +19,13 @@ from relay_server.sources.avatarkit.sdk import Sdk, SdkListener, SdkSession
 from relay_server.sources.avatarkit.settings import AvatarKitSettings
 
 TOKEN_LIFE = timedelta(hours=1)
-"""Only a session's beginning needs it; the vendor takes up to a day."""
+"""Needed only to start a session; the vendor allows up to a day."""
 _LOUD_LIBRARIES = ("websockets", "aiohttp")
-"""Log the headers they send, with credentials, at DEBUG."""
+"""These log the headers that they send, with credentials, at DEBUG."""
 
 
 def make_sdk(settings: AvatarKitSettings, api_key: str) -> Sdk:
-    """The SDK that the settings name. Raises `ConfigError` if its package is not installed."""
+    """The configured SDK. Raises `ConfigError` if its package is not installed."""
     try:
         package = importlib.import_module(settings.sdk)
     except ImportError as error:
@@ -41,7 +41,7 @@ def make_sdk(settings: AvatarKitSettings, api_key: str) -> Sdk:
 
 
 class VendorSdk:
-    """One of the packages with an account."""
+    """One of the packages, with an account."""
 
     def __init__(self, package: ModuleType, settings: AvatarKitSettings, api_key: str, place: dict[str, str]) -> None:
         self._package = package
@@ -51,7 +51,7 @@ class VendorSdk:
 
     @property
     def name(self) -> str:
-        """As it is chosen by configuration."""
+        """The name used in the configuration."""
         return self._settings.sdk
 
     def session(self, audio_format: AudioFormat, listener: SdkListener) -> SdkSession:
@@ -74,7 +74,7 @@ class VendorSdk:
         return VendorSession(vendor, self._failure)
 
     def _failure(self, error: BaseException) -> SdkFailure:
-        """Facts out of an SDK's error; the account's key is cut out of what the server wrote."""
+        """Convert an SDK's error; removes the account's key from the server's text."""
         failure = failure_of(error)
         if self._api_key not in failure.detail + failure.server_code:
             return failure
@@ -116,9 +116,9 @@ class VendorSession:
 
 
 def failure_of(error: BaseException) -> SdkFailure:
-    """Facts out of an error that an SDK raised or reported: both packages name them alike.
+    """Convert an error that an SDK raised or reported; both packages use the same attributes.
 
-    A plain `ValueError` is how they say that the connection is gone.
+    A plain `ValueError` means that the connection is gone.
     """
     code = getattr(error, "code", None)
     if code is None:

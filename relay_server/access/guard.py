@@ -64,8 +64,8 @@ class Guard:
     async def look_after(self) -> None:
         """Read the file if it changed, and end the RPCs of callers that are no longer allowed.
 
-        An invalid file changes nothing. A file that cannot be read is tried again at the next check. If the disk hangs, expired RPCs still
-        end.
+        An invalid file changes nothing. A file that cannot be read is tried again at the next check. If the disk hangs, RPCs
+        with expired credentials still end.
         """
         self._reading = self._reading or asyncio.create_task(self._changed_directory())
         await asyncio.wait({self._reading}, timeout=LOOK_AFTER_S)
@@ -101,7 +101,7 @@ class Guard:
 
     @asynccontextmanager
     async def admit(self, method: str, context: Context) -> AsyncIterator[AdmittedAs]:
-        """Admit the caller of an RPC for the block, or abort the RPC; yields how its requests are counted.
+        """Admit the caller of an RPC for the block, or abort the RPC; yields what its requests are counted by.
 
         A caller that loses its permission is cancelled within the block, and its RPC is aborted with the reason.
         """

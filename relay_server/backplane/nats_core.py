@@ -21,7 +21,7 @@ logger = logging.getLogger(__name__)
 CONNECT_S = 5.0
 RETRY_S = 0.1
 PENDING_BYTES = 64 << 20
-"""Limit of outgoing data during a reconnect, and of each subscription. Beyond that messages are lost, which a tunnel detects by numbers."""
+"""Limit of outgoing data during a reconnect, and of each subscription. Beyond it messages are lost; tunnels detect it by their numbers."""
 
 
 class NatsSubscription:

@@ -3,7 +3,7 @@
 Rules
 
 - The device is the arbiter: the relay that it attached to last has it, and sends a claim to all others. They hand it over.
-- A relay that has it without a stream asks by a claim; a relay that has it attached answers.
+- A relay whose device is detached asks with a claim; a relay that has it attached answers.
 - After a partition all relays claim their devices again. Attached wins over detached, then the relay that heard from the device more
   recently, then the smaller name. Ages are durations, so clocks need not agree.
 - Two relays to which it attached at nearly the same time both keep it until one of the streams ends. That is soon: there is only one

@@ -128,7 +128,7 @@ class Cluster:
         """See `Ways`."""
         return tuple(self._relay.config.groups.get(target, (target,)))
 
-    # --- within ----------------------------------------------------------------------------------------------------
+    # --- internals -------------------------------------------------------------------------------------------------
 
     async def _attached_at(self, device_id: str, relay: str) -> None:
         """A device attached to another relay: cut the passages to its previous relay, which may not know it yet."""

@@ -45,8 +45,7 @@ from relay_server.connections.publishers import PublisherPort, Publishers
 logger = logging.getLogger(__name__)
 
 MAX_WAITING = 4_096
-"""Messages that may wait for a publisher that does not read. Then its stream ends; the homes keep the events that it has not acknowledged.
-"""
+"""Maximum messages queued for a publisher that does not read. Beyond it the stream ends; the homes keep unacknowledged events."""
 AGAIN_MS = 200
 RETRY_MS = 1_000
 
@@ -334,7 +333,7 @@ class DoorPort(Port[ToPublisher]):
             self.end(Fault(Reason.LIMIT_REACHED, text, retry_after_ms=RETRY_MS))
         self.wake()
 
-    # --- its end ---------------------------------------------------------------------------------------------------
+    # --- shutdown --------------------------------------------------------------------------------------------------
 
     def passage_ended(self, home: str, fault: Fault | None) -> None:
         """A home, or the tunnel to it, is gone: make the publisher reconnect and find its devices."""

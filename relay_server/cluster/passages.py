@@ -171,7 +171,7 @@ class HomeEnd:
         await self.tunnel.end(port.fault)
 
     def _ended(self, _fault: Fault | None) -> None:
-        """The tunnel ended. If it broke, the publisher may still live: its state is kept for at least the lease of a device."""
+        """The tunnel ended. If it broke, the publisher may still be connected: its state is kept for at least the lease of a device."""
         if self.tunnel.broke:
             self._port.lease_us = max(self._port.lease_us, self._relay.config.device_lease_us)
         self._port.close()

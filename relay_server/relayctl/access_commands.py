@@ -136,7 +136,7 @@ def _issue(options: argparse.Namespace) -> tuple[str, TokenRecord]:
 
 
 def _hand_out(token: str, path: Path | None) -> None:
-    """Write the token to a new file that only its owner can read. Raises `ConfigError` if the file exists."""
+    """Write the token to a new file that only its owner can read. Raises `ConfigError` if it exists or cannot be written."""
     if path is not None and token:
         try:
             with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:

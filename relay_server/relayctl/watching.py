@@ -17,7 +17,7 @@ from avatar_relay.v1 import admin_service_pb2_grpc as services
 def watch(
     relay: services.AdminServiceStub, device_ids: list[str], say: Callable[[str], None], pause: Callable[[float], None] = time.sleep
 ) -> Iterator[pb.WatchEventsResponse]:
-    """Yield events without end. `say` is called when the stream has ended, with the reason, and when it is open again.
+    """Yield events until interrupted. `say` is called when the stream has ended, with the reason, and when it is open again.
 
     Raises `grpc.RpcError` if the first attempt fails, and for a refusal that a retry cannot change.
     """

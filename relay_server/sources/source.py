@@ -127,7 +127,7 @@ class SourceError(FaultError):
 
 
 async def close_early(items: AsyncIterator[object]) -> None:
-    """Close an iterator that is not read to its end, if it has `aclose`."""
+    """Close an iterator that is not read to its end, if it has `aclose`. Raises nothing of its own."""
     close = getattr(items, "aclose", None)
     if close is not None:
         await close()

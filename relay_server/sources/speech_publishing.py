@@ -159,7 +159,7 @@ class PublishedSpeech:
         self.avatar.interrupt()
 
     async def _until_over(self) -> None:
-        """Rule 4: applies also while the source yields nothing, so that no publishing can fail."""
+        """Wait until the conversation is over (rule 4): also detects it while the source yields nothing, and no call can fail."""
         with suppress(PublisherError):
             await self.avatar.finished(self.conversation_id)
 

@@ -63,7 +63,7 @@ class Feed:
 
     @property
     def keyframes(self) -> int:
-        """That came so far, over all sessions."""
+        """Keyframes received so far, over all sessions."""
         return self._keyframes
 
     @property

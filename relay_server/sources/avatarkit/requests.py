@@ -22,7 +22,7 @@ from avatar_relay.reasons import DropReason
 
 @dataclass(frozen=True, slots=True)
 class Arrival:
-    """A motion message with its head."""
+    """A motion message with its parsed head."""
 
     head: MotionHead
     data: bytes

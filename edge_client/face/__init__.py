@@ -1,1 +1,1 @@
-"""The face: poses become pictures."""
+"""The face: draws poses as pictures."""

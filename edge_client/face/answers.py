@@ -1,6 +1,6 @@
-"""The core's side of the face: answers what to show, works out the skew that there was, and tells all that look at the pictures.
+"""The core's side of the face: answers what to show, measures the skew of each picture shown, and notifies the observers of pictures.
 
-It needs no window, no GL and no SDL, and is the same for a face that draws in a process of its own and one that draws in this.
+Needs no window, GL or SDL. It is the same whether the face is drawn in its own process or in this one.
 """
 
 from __future__ import annotations
@@ -16,57 +16,57 @@ from edge_client.face.pictures import PictureObserver, RenderSummary, ShownPictu
 from edge_client.playback.events import PlayerState, View
 
 _KEPT = 8
-"""Answers that are remembered until the face says that it has shown them."""
+"""Number of answers kept until the face reports that it has shown them."""
 
 
 class ViewSource(Protocol):
     """Playback, as the face sees it. Called on the thread that answers."""
 
     def view(self, now_us: int) -> View:
-        """What the face is to show at `now_us`, a time in the near future. It may be earlier than that of the last question."""
+        """Return what the face should show at `now_us`, a time in the near future. It may be earlier than in the previous call."""
         ...
 
     def audible(self, now_us: int) -> Position | None:
-        """What was heard at `now_us`, which is past; None for nothing of a live conversation."""
+        """Return the position heard at `now_us`, a time in the past; None if no sound of a live conversation was heard."""
         ...
 
     def analyse_sound(self) -> None:
-        """Analyse some of the sound that is to move the mouth; called between pictures."""
+        """Analyse some of the sound that will move the mouth; called between pictures."""
         ...
 
     @property
     def state(self) -> PlayerState:
-        """What the player does now."""
+        """Current state of the player."""
         ...
 
 
 class OverlaySource(Protocol):
-    """What is written over the face."""
+    """Source of the overlays on the face."""
 
     def overlay(self, view: View, now_us: int) -> Overlay:
-        """What is to be written over the picture of `view`."""
+        """Return the overlay for the picture of `view`."""
         ...
 
     def toggle_figures(self) -> None:
-        """A person asked for the figures, or has seen enough of them."""
+        """Show the figures, or hide them, at a person's request."""
         ...
 
 
 class NoOverlays:
-    """Nothing is written over the face."""
+    """An `OverlaySource` without overlays."""
 
     def overlay(self, view: View, now_us: int) -> Overlay:
-        """Nothing."""
+        """Return the empty overlay."""
         return NOTHING
 
     def toggle_figures(self) -> None:
-        """Nothing."""
+        """Do nothing."""
 
 
 class FaceAnswers:
-    """A `PictureSource`. One thread; `summary` may be asked by others.
+    """A `PictureSource`. Used by one thread, except `summary`, which any thread may call.
 
-    Observers are told of a picture with the question that follows it; they get no pixels.
+    Observers are notified of a picture after the question that follows it; they get no pixels.
     """
 
     def __init__(self, playback: ViewSource, *, overlays: OverlaySource | None = None, observers: Sequence[PictureObserver] = ()) -> None:
@@ -83,12 +83,12 @@ class FaceAnswers:
         """Pictures that were drawn without an answer."""
 
     def begin(self) -> None:
-        """A new face asks: its numbers begin at 1."""
+        """Start serving a new face, whose question numbers begin at 1."""
         self._answered.clear()
         self._last = Question(0, 0, 0)
 
     def ask(self, question: Question) -> Answer:
-        """See `PictureSource`. Observers are told in `between_pictures`, so that no picture waits for them."""
+        """See `PictureSource`. Observers are notified in `between_pictures`, so that no picture waits for them."""
         heard_pts_us = self._settle(question)
         if question.figures_wanted:
             self._overlays.toggle_figures()
@@ -107,12 +107,12 @@ class FaceAnswers:
         self._playback.analyse_sound()
 
     def summary(self) -> RenderSummary:
-        """All pictures so far, of all faces that asked."""
+        """Summarise all pictures so far, of all faces served."""
         seconds = 0.0 if self._first_us is None else (self._last_us - self._first_us) / 1e6
         return RenderSummary(self._shown, self._skipped, seconds)
 
     def _settle(self, question: Question) -> int | None:
-        """Note what became of the pictures before this question; what was heard with the last one."""
+        """Count the pictures before this question; return the PTS heard with the last one, if known."""
         unanswered = max(0, question.unanswered - self._last.unanswered)
         self.unanswered += unanswered
         self._shown += unanswered
@@ -133,7 +133,7 @@ class FaceAnswers:
         return picture.heard_pts_us
 
     def _heard_pts_us(self, view: View, shown_us: int) -> int | None:
-        """The PTS heard when the picture was on the glass; None unless its conversation plays."""
+        """Return the PTS heard when the picture was on the screen; None unless its conversation is playing."""
         heard = self._playback.audible(shown_us)
         if heard is None or heard.conversation_id != view.conversation_id or self._playback.state is not PlayerState.PLAYING:
             return None

@@ -1,7 +1,7 @@
-"""Attention: when a conversation is about to begin the face looks up at the person before it, brows a little raised. Pure.
+"""Attention: when a conversation is about to begin, the face looks up at the viewer with slightly raised brows. Pure.
 
-It rises in `RISE_US` as soon as a conversation is there, stays while it is buffered and for `HOLD_US` of its being heard, then falls
-slowly, and gaze wanders again: a speaker who never looks away stares.
+The level rises within `RISE_US` as soon as a conversation exists. It stays while the conversation is buffered and for the first `HOLD_US`
+of sound. Then it falls slowly and gaze wanders again: a speaker who never looks away appears to stare.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ _INNER_BROWS = ARKIT_INDEX["browInnerUp"]
 
 
 class Attention:
-    """Follows what the player does. Not thread-safe."""
+    """Computes the level of attention from the player's state. Not thread-safe."""
 
     def __init__(self) -> None:
         self._level = 0.0
@@ -27,7 +27,7 @@ class Attention:
         self._idle = True
 
     def level(self, state: PlayerState, now_us: int) -> float:
-        """How attentive the face is, 0 to 1; ask with rising times."""
+        """Return the level of attention, 0 to 1. Times must not decrease between calls."""
         waits = state is PlayerState.BUFFERING
         if waits or (self._idle and state is not PlayerState.IDLE):
             self._until_us = now_us + HOLD_US
@@ -41,7 +41,7 @@ class Attention:
 
 
 def attentive(idle: Pose, level: float) -> Pose:
-    """An idle pose that attends: the eyes come home to the camera, the brows rise. A new pose."""
+    """Return a new pose: the idle pose with the eyes turned to the camera and the brows raised, by `level`."""
     if level <= 0:
         return idle
     pose = idle.copy()

@@ -1,4 +1,4 @@
-"""The camera before the head: matrices as on paper (column vectors), and places of the head as pixels. Pure."""
+"""The camera in front of the head: matrices (for column vectors), and projection of points to pixels. Pure."""
 
 from __future__ import annotations
 
@@ -12,46 +12,46 @@ Matrix = NDArray[np.float32]
 
 _FIELD_RAD = 0.40
 _ROOM_HIGH, _ROOM_WIDE = 2.50, 2.45
-"""What the picture shows at the head's depth, at least, in head units."""
+"""Minimum height and width shown at the head's depth, in head units."""
 _BOTTOM_Y = -1.30
-"""Where the picture ends at the bottom, at the head's depth, unless it is tall."""
+"""Bottom edge of the picture at the head's depth, unless the picture is tall."""
 _ABOVE_END = 0.55
-"""The picture's bottom stays so far above the end of the body, some of which is nearer than the head."""
+"""Minimum distance from the picture's bottom edge to the end of the body, parts of which are nearer than the head."""
 _LOWER = 0.55
-"""Of the room that a tall picture has more, this part goes below."""
+"""Share of a tall picture's extra height that is added below."""
 _ROUND = 1.12
-"""So much more room for a head that is to be seen in a circle."""
+"""Factor of extra room for a head that is shown in a circle."""
 _NEAR, _FAR = 1.0, 40.0
 
 
 @dataclass(frozen=True, slots=True)
 class Camera:
-    """Looks straight at the face, from far enough to see the head and the shoulders in a picture of this size."""
+    """Looks straight at the face, from far enough to show head and shoulders in a picture of this size."""
 
     width: int
     height: int
     end_y: float = -5.6
-    """Where the body ends."""
+    """Height at which the body ends."""
     is_round: bool = False
-    """The corners are not seen: more room about the head."""
+    """The corners are not visible: leave more room around the head."""
     shift: tuple[int, int] = (0, 0)
-    """All stands so many pixels to the right and down."""
+    """Offset of the whole picture in pixels, to the right and down."""
 
     @property
     def room(self) -> float:
-        """The height of what the picture shows at the head's depth, in head units."""
+        """Height of the visible area at the head's depth, in head units."""
         return max(_ROOM_HIGH, _ROOM_WIDE * self.height / self.width) * (_ROUND if self.is_round else 1.0)
 
     @property
     def viewer(self) -> NDArray[np.float32]:
-        """Where it stands, shape (3,)."""
+        """Position of the camera, shape (3,)."""
         lowest = min(_BOTTOM_Y, self.end_y + _ABOVE_END)
         bottom = max(lowest, _BOTTOM_Y - _LOWER * (self.room - _ROOM_HIGH))
         return np.array((0.0, bottom + self.room / 2, self.room / 2 / math.tan(_FIELD_RAD / 2)), np.float32)
 
     @property
     def matrix(self) -> Matrix:
-        """From head units to clip space, (4, 4)."""
+        """Matrix from head units to clip space, (4, 4)."""
         focal = 1 / math.tan(_FIELD_RAD / 2)
         project = np.zeros((4, 4), np.float32)
         project[0, 0], project[1, 1] = focal * self.height / self.width, focal
@@ -63,7 +63,7 @@ class Camera:
         return np.asarray(project @ view)
 
     def pixels(self, places: NDArray[np.float32]) -> NDArray[np.float32]:
-        """Places (n, 3) in head units as pixels (n, 2), x to the right, y down, whole numbers at pixel corners."""
+        """Project points (n, 3) in head units to pixels (n, 2): x to the right, y down, integers at pixel corners."""
         clip = np.concatenate([places, np.ones((len(places), 1), np.float32)], axis=1) @ self.matrix.T
         plane = clip[:, :2] / clip[:, 3:]
         return np.asarray((plane * (0.5, -0.5) + 0.5) * (self.width, self.height), np.float32)

@@ -28,12 +28,12 @@ def step(x: float, y: float) -> Points:
 
 
 def ellipse(x: float, y: float, rx: float, ry: float) -> Points:
-    """A closed outline."""
+    """The outline of an ellipse."""
     return _CIRCLE * (rx, ry) + (x, y)
 
 
 def stroke(line: Points, thickness: Points | float) -> Points:
-    """The outline of a brush drawn along a line; `thickness` is one number or one for each point."""
+    """The outline of a brush stroke along a line; `thickness` is one number, or one for each point."""
     along = np.gradient(line, axis=0)
     length = np.maximum(np.hypot(along[:, 0], along[:, 1]), 1e-9)
     half = np.asarray(thickness, float) / 2
@@ -42,14 +42,14 @@ def stroke(line: Points, thickness: Points | float) -> Points:
 
 
 def taper(count: int, thick: float, start: float = 0.15, end: float = 0.15) -> Points:
-    """Brush thickness along `count` points: `thick` in the middle, that times `start` and `end` at the ends."""
+    """Brush thickness at `count` points: `thick` in the middle, `thick` times `start` and `end` at the ends."""
     t = np.linspace(0, 1, count)
     ends = start * (1 - t) + end * t
     return thick * (ends + (1 - ends) * np.sin(np.pi * t) ** 0.7)
 
 
 def between(shape: Points, upper: Points, lower: Points) -> Points:
-    """A shape pressed into the room below `upper` and above `lower`, two lines that run from left to right over the same width."""
+    """A shape clamped between the lines `upper` and `lower`, which run from left to right over the same width."""
     x = np.clip(shape[:, 0], upper[0, 0], upper[-1, 0])
     roof = np.interp(x, upper[:, 0], upper[:, 1])
     floor = np.maximum(roof, np.interp(x, lower[:, 0], lower[:, 1]))
@@ -57,7 +57,7 @@ def between(shape: Points, upper: Points, lower: Points) -> Points:
 
 
 def mix(one: Colour, other: Colour, part: float) -> Colour:
-    """`one` at part 0, `other` at part 1."""
+    """Mix two colours: `one` at part 0, `other` at part 1."""
     return (
         round(one[0] + (other[0] - one[0]) * part),
         round(one[1] + (other[1] - one[1]) * part),

@@ -1,4 +1,4 @@
-"""How finely the head is drawn: chosen, or by the time that pictures take. Pure."""
+"""The level of detail of the head: configured, or chosen by the time that pictures take. Pure."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ Detail = Literal["low", "high"]
 
 @dataclass(frozen=True, slots=True)
 class HeadLook:
-    """What is chosen of how GLES draws the head."""
+    """Settings of how GLES draws the head."""
 
     detail: DetailChoice = "auto"
     hair: HairChoice = "bob"
-    """Of heads that take it (`Head.takes_hair`)."""
+    """Only for heads that accept it (`Head.takes_hair`)."""
 
 
 USUAL_LOOK = HeadLook()
@@ -29,7 +29,7 @@ MOST_S = 0.024
 
 
 class DetailLevel:
-    """The level in use. `auto` begins with `high` on a GPU and falls to `low`, for good, if pictures take too long; a CPU draws `low`."""
+    """The level in use. `auto` starts at `high` on a GPU and drops to `low` permanently if pictures take too long; a CPU draws `low`."""
 
     def __init__(self, choice: DetailChoice, *, software: bool) -> None:
         """`software`: the CPU draws."""
@@ -39,7 +39,7 @@ class DetailLevel:
         self._took_s: deque[float] = deque(maxlen=TIMED_PICTURES)
 
     def falls(self, took_s: float) -> bool:
-        """Tell what a picture took, drawn and shown, without waiting for the refresh; whether the level is `low` from now on."""
+        """Report the time to draw and show a picture, without the wait for the refresh; returns True if the level drops to `low`."""
         if not self.is_watched:
             return False
         self._took_s.append(took_s)

@@ -1,7 +1,7 @@
-"""The desktops that a face could be shown on: those that variables name, else those whose sockets are there.
+"""The desktops that could show the face: those named by environment variables, else those whose sockets exist.
 
-A program that is started at boot knows no display, and finds one by its socket as soon as it is there. A display that a variable names is
-what a person wants, and no other takes its place.
+A program started at boot has no such variables, and finds a display by its socket as soon as that exists. A display that a variable names
+is what the user chose, and no other replaces it.
 """
 
 from __future__ import annotations
@@ -22,25 +22,25 @@ _X_PORT = 6_000
 
 @dataclass(frozen=True, slots=True)
 class DesktopDisplay:
-    """One X or Wayland display."""
+    """An X or Wayland display."""
 
     driver: str
-    """SDL's name for its kind."""
+    """SDL's name for this kind of display."""
     name: str
     variables: tuple[tuple[str, str], ...] = ()
-    """What SDL's driver reads from the environment to find it."""
+    """Environment variables from which SDL's driver finds it."""
     addresses: tuple[str | tuple[str, int], ...] = ()
-    """Where it can be asked whether it is there: paths of sockets (abstract ones begin with NUL), or host and port; none if unknown."""
+    """Addresses to probe: paths of sockets (abstract ones begin with NUL), or host and port; empty if unknown."""
 
     def answers(self) -> bool:
-        """Whether something listens there, which costs next to nothing; True if that cannot be known."""
+        """Whether something listens on an address, a cheap check; True if unknown."""
         return not self.addresses or any(_connects(address) for address in self.addresses)
 
 
 def desktop_displays(
     environment: Mapping[str, str], *, x11_folder: Path = X11_FOLDER, run_folder: Path = RUN_FOLDER
 ) -> list[DesktopDisplay]:
-    """All displays to try, best first. Sockets of other users are left alone."""
+    """List all displays to try, best first. Sockets of other users are ignored."""
     runtime = Path(environment.get("XDG_RUNTIME_DIR") or run_folder / str(os.getuid()))
     found: list[DesktopDisplay] = []
     if name := environment.get("DISPLAY"):
@@ -54,7 +54,7 @@ def desktop_displays(
 
 
 def _sockets(folder: Path, name: str) -> list[Path]:
-    """Sockets of this user or of root, in order."""
+    """Sockets owned by this user or by root, sorted."""
     found = []
     try:
         for path in sorted(folder.iterdir()):
@@ -62,7 +62,7 @@ def _sockets(folder: Path, name: str) -> list[Path]:
             if re.fullmatch(name, path.name) and stat.S_ISSOCK(state.st_mode) and state.st_uid in (0, os.getuid()):
                 found.append(path)
     except OSError:
-        pass  # no such folder, or a socket that has just gone
+        pass  # no such folder, or the socket has just disappeared
     return found
 
 

@@ -1,4 +1,4 @@
-"""What the face asks before each picture, what it is answered, and how both travel: one packet each way."""
+"""The question that the face asks before each picture, its answer, and their encoding: one packet each way."""
 
 from __future__ import annotations
 
@@ -27,51 +27,51 @@ _POSE_BYTES = POSE_SIZE * 4
 
 @dataclass(frozen=True, slots=True)
 class Question:
-    """What is to be shown at `glass_time_us`? Times are readings of CLOCK_MONOTONIC in µs, which is one clock for all processes."""
+    """Asks what to show at `glass_time_us`. Times are CLOCK_MONOTONIC in µs, one clock for all processes."""
 
     number: int
-    """From 1 on."""
+    """Counts from 1."""
     start_time_us: int
     """When this picture was begun."""
     glass_time_us: int
-    """When it is expected to be on the glass."""
+    """When it is expected to be on the screen."""
     shown_number: int | None = None
-    """The question whose answer was shown before this; None for none, or where that one had no answer."""
+    """Number of the question whose answer was shown before this; None if there was none, or it had no answer."""
     shown_time_us: int = 0
     """When showing that picture returned."""
     skipped: int = 0
-    """Pictures left out so far because others took too long."""
+    """Pictures skipped so far because others took too long."""
     unanswered: int = 0
-    """Pictures so far that were drawn without an answer."""
+    """Pictures drawn so far without an answer."""
     figures_wanted: bool = False
-    """A person asked for the figures, or has seen enough of them."""
+    """A person asked to show or hide the figures."""
 
     def pack(self) -> bytes:
-        """As a packet that does not begin with a brace, as those with JSON do."""
+        """Encode as a packet. It never begins with a brace, unlike packets of JSON."""
         shown = _NONE if self.shown_number is None else self.shown_number
         times = (self.number, self.start_time_us, self.glass_time_us, shown, self.shown_time_us)
         return _QUESTION.pack(_QUESTION_TAG, *times, self.skipped, self.unanswered, self.figures_wanted)
 
     @classmethod
     def unpack(cls, packet: bytes) -> Question:
-        """From `pack`. Raises `struct.error`."""
+        """Decode a packet of `pack`. Raises `struct.error`."""
         _, number, start_us, glass_us, shown, shown_us, skipped, unanswered, figures = _QUESTION.unpack(packet)
         return cls(number, start_us, glass_us, _number(shown), shown_us, skipped, unanswered, bool(figures))
 
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """What to show, and what was heard when the picture before came onto the glass."""
+    """What to show, and the PTS heard when the previous picture was on the screen."""
 
     number: int
-    """The question's."""
+    """Number of the question."""
     view: View
     overlay: Overlay = NOTHING
     heard_pts_us: int | None = None
     """The PTS heard at the question's `shown_time_us`; None unless the conversation of that picture was playing."""
 
     def pack(self) -> bytes:
-        """As a packet of less than `MAX_PACKET_BYTES`."""
+        """Encode as a packet of less than `MAX_PACKET_BYTES`."""
         view = self.view
         name = (view.conversation_id or "").encode()
         flags = (view.motion is not None) | (view.conversation_id is not None) << 1
@@ -82,7 +82,7 @@ class Answer:
 
     @classmethod
     def unpack(cls, packet: bytes) -> Answer:
-        """From `pack`. Raises `struct.error`."""
+        """Decode a packet of `pack`. Raises `struct.error`."""
         number, state, flags, audible, shown, buffered_us, heard, weight, name_bytes = _ANSWER.unpack_from(packet)
         at = _ANSWER.size + name_bytes
         name = packet[_ANSWER.size : at].decode() if flags & 2 else None
@@ -98,11 +98,11 @@ class PictureSource(Protocol):
     """Answers the face's questions. Called on the thread that draws."""
 
     def ask(self, question: Question) -> Answer | None:
-        """The answer; None if there is none in time."""
+        """Return the answer; None if there is none in time."""
         ...
 
     def between_pictures(self) -> None:
-        """The picture is shown: there is time for other work."""
+        """Called after a picture is shown, when there is time for other work."""
         ...
 
 

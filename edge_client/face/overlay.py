@@ -1,4 +1,4 @@
-"""What is written over the face: a page for people, a sign in a corner, figures for the one who sets it up. Plain values."""
+"""The overlay on the face: a page for people, a sign in a corner, figures for the installer. Plain values."""
 
 from __future__ import annotations
 
@@ -7,25 +7,25 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True)
 class Page:
-    """A few words over the whole picture, to be read from two metres; the face goes on behind them."""
+    """A few words over the whole picture, readable from two metres; the face stays visible behind them."""
 
     title: str
     text: str = ""
     qr: str = ""
-    """Drawn as a QR code beside the words, where the package segno is installed."""
+    """Text drawn as a QR code beside the words, if the package segno is installed."""
 
 
 @dataclass(frozen=True, slots=True)
 class Overlay:
-    """All that is written over one picture. Equal overlays look the same, so a renderer paints a new one only if it changed."""
+    """Everything written over one picture. Equal overlays look the same, so a renderer repaints only on a change."""
 
     page: Page | None = None
     sign: str = ""
-    """In the upper right corner; empty for none."""
+    """Sign in the upper right corner; empty for none."""
     figures: tuple[str, ...] = ()
     """Lines in the upper left corner."""
     is_dark: bool = False
-    """Nothing is shown: the screen sleeps."""
+    """Show nothing: the screen sleeps."""
 
 
 NOTHING, DARK = Overlay(), Overlay(is_dark=True)

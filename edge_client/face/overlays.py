@@ -1,15 +1,14 @@
-"""What is written over the face, and when. Pure: it is told what there is, and asked before each picture.
+"""Decides what is written over the face, and when. Pure: it reads the device's status and is queried before each picture.
 
 Rules
 1. The face itself never stops, whatever is written over it.
-2. Until the relay has taken this device once: the code by which it is paired, if it is not. Else the page "Starting", and from
+2. Until the relay has accepted this device once: the pairing code, if the device is not paired. Otherwise the page "Starting", and from
    `STARTING_US` on the page "No connection" with the reason.
-3. Afterwards, without a link: a sign in the corner as long as something is played. The page comes when nothing is played any more,
-   be it over or waiting for the rest, and the link has been away for `PAGE_AFTER_US`: a link that is back soon is no news.
-4. A device that has no sound, though it should, says so: by a page for the first `SOUNDLESS_US` in which it has nothing else to do,
-   then by a sign.
-5. Nothing of this wakes a screen that sleeps.
-6. Figures are shown on demand, and change `FIGURES_US` apart, so that they can be read.
+3. Afterwards, without a link: a sign in the corner as long as something is played. The page appears when nothing is played any more
+   (playback is over or waits for the rest) and the link has been down for `PAGE_AFTER_US`: a short interruption is not reported.
+4. A device that should have sound but has none shows this: a page for the first `SOUNDLESS_US` of idle time, then a sign.
+5. None of this wakes a sleeping screen.
+6. Figures are shown on demand, and change at intervals of `FIGURES_US`, so that they can be read.
 """
 
 from __future__ import annotations
@@ -28,7 +27,7 @@ PAGE_AFTER_US = 1_500_000
 SOUNDLESS_US = 8_000_000
 FIGURES_US = 500_000
 SKEW_WINDOW = 900
-"""Pictures that the p99 of the skew is taken over: half a minute."""
+"""Number of pictures over which the p99 of the skew is computed: half a minute."""
 
 _NO_ANSWER = ("UNAVAILABLE", "DEADLINE_EXCEEDED")
 _LONGEST_REASON = 160
@@ -38,35 +37,35 @@ _SILENT = (PlayerState.IDLE, PlayerState.STALLED, PlayerState.BUFFERING)
 
 @dataclass(frozen=True, slots=True)
 class DeviceStatus:
-    """How the device stands, beside what it plays."""
+    """State of the device apart from playback."""
 
     attached: bool = False
     relay: str = ""
-    """Its address."""
+    """Address of the relay."""
     link: str = "not connected yet"
-    """The link in words: why there is none."""
+    """State of the link in words: why there is none."""
     was_attached: bool = False
     pairing: str = ""
-    """NAME-CODE, by which an operator lets the device in; empty unless it waits for that."""
+    """NAME-CODE, with which an operator admits the device; empty unless it waits for pairing."""
     identify: str = ""
-    """Its name, as long as an operator wants to see which device it is."""
+    """Its name, while an operator identifies the device; else empty."""
     soundless: str = ""
-    """Why nothing is heard; empty if it is, or where nothing should be."""
+    """Why there is no sound; empty if there is, or if there should be none."""
     sound: str = ""
-    """What plays; empty if an application does not say."""
+    """What plays the sound; empty if an application does not report it."""
     underruns: int = 0
     face: str = ""
-    """What draws, and why it is not better; empty if a test or an application draws."""
+    """What draws, and why nothing better does; empty if a test or an application draws."""
     version: str = ""
 
 
 class FaceOverlays(PictureObserver):
-    """Writes over one face, and takes the figures from its pictures. Lives on the render loop's thread."""
+    """Writes over one face, with figures computed from its pictures. Belongs to the render loop's thread."""
 
     def __init__(
         self, status: Callable[[], DeviceStatus], *, figures: bool = False, sleeps: Callable[[bool, int], bool] = lambda busy, now_us: False
     ) -> None:
-        """`status`, and whether the screen `sleeps`, are asked for each picture, and must be quick; `figures` are shown from the start."""
+        """`status` and `sleeps` (whether the screen sleeps) are called for each picture and must be quick. `figures`: initially shown."""
         self._status = status
         self._sleeps = sleeps
         self._shows_figures = figures
@@ -158,7 +157,7 @@ class FaceOverlays(PictureObserver):
 
 
 def _reason(status: DeviceStatus) -> str:
-    """For people who stand before it: most often the relay just does not answer, and a driver's words help nobody."""
+    """Reason for people in front of the device: usually the relay does not answer, and the error text of gRPC would not help."""
     if status.link.startswith(_NO_ANSWER):
         return f"The relay at {status.relay} does not answer. Trying again."
     return status.link[:_LONGEST_REASON]

@@ -1,21 +1,21 @@
-"""The render loop: which pose, when, and how far from the sound it really was.
+"""The render loop: which pose to draw, when, and the skew that it really had.
 
 Rules of the loop
-1. Pictures are due on a fixed grid. Each one is begun when it is due, and shown just before the next one is due, so that all the time
-   between may pass before it is late. The source is asked what will be heard when it is on the glass. If pictures take nearly as long
-   as the grid allows, each is shown as soon as it is drawn, and the lead is what they take.
-   What drawing and showing take is the median of the last `TIMED_PICTURES`. One slow picture does not change it, also
-   not at the start: fewer than `LEAST_PICTURES` say nothing yet. A machine that became slower or faster is followed within
+1. Pictures are due on a fixed grid. Each one is begun when it is due and shown just before the next one is due, so that it may take the
+   whole interval without being late. The source is asked what will be heard when it is on the screen. If pictures take nearly as long
+   as the interval, each is shown as soon as it is drawn, and the lead is the time they take.
+   The time of drawing and showing is the median of the last `TIMED_PICTURES`. One slow picture does not change it, even
+   at the start: fewer than `LEAST_PICTURES` are not used. A machine that becomes slower or faster is followed within
    a few pictures. Pictures that are read back take longer, so they have a median of their own. The lead is never more than
    `LONGEST_LEAD_US`, and warm-up pictures do not count.
-2. With the next question the source is told when the picture was shown, and says what was heard then: a second question, which
-   does not depend on the first. That minus the PTS of the pose shown is the skew.
-3. A picture that is late is not made up for: the loop goes on with the next one on the grid, and counts what it skipped.
+2. The next question reports to the source when the picture was shown, and the answer has the PTS heard then: a second query,
+   independent of the first. That PTS minus the PTS of the pose shown is the skew.
+3. A late picture is not made up for: the loop continues with the next one on the grid, and counts the pictures skipped.
 4. Between pictures the loop sleeps. It never waits for sound and sound never waits for it.
-5. A source that does not answer in time stops no picture: the last pose eases to rest within `EASE_US`, and life goes on.
-6. While the player is idle and nothing moves but breath and a drifting head, a picture is drawn every `RESTING_US` only. The source is
+5. A source that does not answer in time stops no picture: the last pose eases to rest within `EASE_US`, and idle motion continues.
+6. While the player is idle and nothing moves but breath and a drifting head, a picture is drawn only every `RESTING_US`. The source is
    asked at the full rate, so that the first picture of a conversation is not late. Blinks and glances have the full rate. Pictures that
-   somebody looks at here (`observers`) or that are stamped always have it.
+   have `observers` here or are stamped always have it.
 """
 
 from __future__ import annotations
@@ -37,39 +37,39 @@ from edge_client.motion.pose import Pose
 from edge_client.playback.events import PlayerState, View
 
 FIRST_LEAD_US = 15_000
-"""The lead until enough pictures were timed."""
+"""The lead until enough pictures have been timed."""
 TIMED_PICTURES = 7
 LEAST_PICTURES = 3
-"""The median of fewer could be a single slow one."""
+"""The median of fewer could be a single slow picture."""
 LONGEST_LEAD_US = 120_000
-"""A lead that turns out wrong puts pictures ahead of the sound by at most this: less than the 125 ms that people notice."""
+"""Bounds how far a wrong lead puts pictures ahead of the sound: less than the 125 ms that people notice."""
 SHOWN_BEFORE_US = 2_000
-"""Showing begins so long before the next picture is due."""
+"""Showing begins this long before the next picture is due."""
 LONGEST_HOLD_US = 50_000
-"""At fewer pictures a second each is shown as soon as it is drawn: the face should not be slow to begin."""
+"""At lower frame rates each picture is shown as soon as it is drawn, so that the face does not start late."""
 LONGEST_SLEEP_S = 0.1
-"""So that being told to stop is noticed."""
+"""Bounds the time until a request to stop is noticed."""
 EASE_US = 300_000
 RESTING_US = 100_000
 STILL = 0.02
-"""What moves less than this in `RESTING_US`, in weights and radians, is breath and drift."""
+"""Movement below this within `RESTING_US`, in weights and radians, is breath and drift."""
 DARK_US = 200_000
-"""Pictures of a screen that sleeps are so far apart: it wakes no later."""
+"""Interval between pictures while the screen sleeps; waking takes no longer."""
 
 _MOUTH = list(MOUTH_INDEXES)
 _NOBODY = Answer(0, View(PlayerState.IDLE))
 
 
 class Life(Protocol):
-    """What the face does by itself."""
+    """The face's idle motion."""
 
     def pose(self, time_s: float) -> Pose:
-        """The pose at a time in seconds."""
+        """Return the pose at a time in seconds."""
         ...
 
 
 class RenderLoop:
-    """Draws until told to stop. Lives on the renderer's thread."""
+    """Draws until asked to stop. Belongs to the renderer's thread."""
 
     def __init__(
         self,
@@ -101,12 +101,12 @@ class RenderLoop:
         self._figures_wanted = False
         self._attended = 0.0
         self._rests_until_us = 0
-        """Until then nothing need be drawn, as far as the face itself goes."""
+        """Time until which nothing needs to be drawn, as far as the face itself is concerned."""
         self._pending: tuple[int | None, ShownPicture, Picture | None] | None = None
         self._answer, self._answered_us = _NOBODY, 0
 
     def run(self, should_stop: Callable[[], bool]) -> Wish:
-        """Draw until `should_stop`, or until the window asks for the end, which is returned. Errors of the renderer come through."""
+        """Draw until `should_stop` returns True or the window requests the end; returns the request. Errors of the renderer propagate."""
         wish = Wish.NONE
         while not should_stop() and (wish := self._renderer.poll()) not in (Wish.LEAVE, Wish.LOST):
             self._figures_wanted = self._figures_wanted != (wish is Wish.FIGURES)
@@ -122,7 +122,7 @@ class RenderLoop:
         return wish
 
     def warm_up(self, *, is_read: bool) -> None:
-        """Draw and show one picture at rest before the loop, also read it back if `is_read`; its time is forgotten and nobody is told.
+        """Draw and show one picture at rest before the loop, and read it back if `is_read`. It is neither timed nor reported to observers.
 
         The first pictures are the slow ones: shaders are compiled, fonts are loaded.
         """
@@ -130,7 +130,7 @@ class RenderLoop:
         self._renderer.show()
 
     def picture(self) -> None:
-        """Draw and show one picture now if there is a need, tell the observers of the one before, and put the next one on the grid."""
+        """Draw and show one picture now if needed, notify the observers of the previous one, and schedule the next one on the grid."""
         start_us = self._clock_us()
         is_read = any([observer.wants(start_us) for observer in self._observers])
         glass_us, hold_until_us = self._expected_us(start_us, is_read=is_read)
@@ -159,7 +159,7 @@ class RenderLoop:
         self._put_on_grid(start_us, max(DARK_US, self._interval_us) if self._answer.overlay.is_dark else self._interval_us)
 
     def _rests(self, glass_us: int) -> bool:
-        """Whether nothing moves much within `RESTING_US` after a picture that was on the glass at `glass_us`."""
+        """Whether nothing moves much within `RESTING_US` after a picture that was on the screen at `glass_us`."""
         if self._observers or self._stamped or self._attended:
             return False
         now, then = (self._life.pose(at_us * 1e-6) for at_us in (glass_us, glass_us + RESTING_US))
@@ -178,7 +178,7 @@ class RenderLoop:
         return answer
 
     def _eased(self, now_us: int) -> tuple[View, Overlay]:
-        """What is shown without an answer: the last one's pose, less and less of it."""
+        """Return what to show without an answer: the last answer's pose, fading to rest."""
         last = self._answer.view
         rest = max(0.0, 1 - (now_us - self._answered_us) / EASE_US)
         if last.motion is None or rest == 0:
@@ -195,7 +195,7 @@ class RenderLoop:
         return self._renderer.read() if is_read else None  # before showing: afterwards a renderer may have to draw it again
 
     def _tell(self, answer: Answer | None) -> None:
-        """Tell the observers of the picture before, now that it is known what was heard with it."""
+        """Notify the observers of the previous picture, now that the PTS heard with it is known."""
         if self._pending is None:
             return
         _, picture, pixels = self._pending
@@ -205,7 +205,7 @@ class RenderLoop:
             observer.shown(picture, pixels)
 
     def _expected_us(self, start_us: int, *, is_read: bool) -> tuple[int, int]:
-        """When a picture begun now will be on the glass, and until when it is held back before it is shown."""
+        """Return when a picture begun now will be on the screen, and until when to hold it back before showing."""
         drawing_us = self._drawing_time_us(is_read=is_read)
         if drawing_us is None:
             return start_us + FIRST_LEAD_US, start_us
@@ -217,7 +217,7 @@ class RenderLoop:
         return max(show_us, start_us + drawing_us) + showing_us, show_us
 
     def _drawing_time_us(self, *, is_read: bool) -> int | None:
-        """What drawing a picture takes: what those of its kind took, else those of the other; None if too few were timed."""
+        """Time to draw a picture: the median of its kind, else of the other kind; None if too few were timed."""
         return next(
             (median_low(timed) for timed in (self._drawing_us[is_read], self._drawing_us[not is_read]) if len(timed) >= LEAST_PICTURES),
             None,
@@ -234,10 +234,10 @@ class RenderLoop:
 
 
 def face_pose(idle: Pose, view: View) -> Pose:
-    """Idle life with as much of the motion's pose as the player says. A new pose.
+    """Return a new pose: idle motion mixed with the motion's pose, as the view specifies.
 
-    The motion's pose is faded already, so the mouth takes it as it is; the rest (head and gaze, which motion takes over
-    whole) moves from the one to the other by the weight, so that nothing jumps when a conversation begins or ends.
+    The motion's pose is already faded, so the mouth uses it unchanged. Head and gaze, which motion controls entirely, are blended
+    by the weight, so that nothing jumps when a conversation begins or ends.
     """
     if view.motion is None:
         return idle

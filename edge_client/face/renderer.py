@@ -1,4 +1,4 @@
-"""What draws a pose. Lives on one thread: the one that made it (SDL and GL own the main thread)."""
+"""The interface of renderers. A renderer belongs to the thread that made it (SDL and GL require the main thread)."""
 
 from __future__ import annotations
 
@@ -16,23 +16,23 @@ Picture = NDArray[np.uint8]
 
 
 class Wish(enum.Enum):
-    """What a person asks of the face, at its window."""
+    """A person's request at the window."""
 
     NONE = "none"
     LEAVE = "leave"
     """The window was closed, or Escape was pressed."""
     LOST = "lost"
-    """Nobody wishes anything: the display is gone."""
+    """Not a request: the display has disappeared."""
     FIGURES = "figures"
-    """The key h: show the figures, or hide them."""
+    """The key h: show or hide the figures."""
 
 
 class Renderer(Protocol):
-    """Draws the face into a window, onto the console, or off-screen."""
+    """Draws the face into a window, on the console, or off-screen."""
 
     @property
     def name(self) -> str:
-        """For people: what draws and where."""
+        """Human-readable: what draws, and where."""
         ...
 
     @property
@@ -41,24 +41,24 @@ class Renderer(Protocol):
         ...
 
     def draw(self, pose: Pose, *, overlay: Overlay = NOTHING, stamp: int | None = None) -> None:
-        """Draw a pose and what is written over it. `stamp` (0 to 2³²−1) is drawn as a strip of black and white blocks, for screen tests.
+        """Start drawing a pose and its overlay; `show` follows at once or some milliseconds later.
 
-        Begins the work; `show` follows at once or some milliseconds later.
+        `stamp` (0 to 2³²−1) is drawn as a strip of black and white blocks, for screen tests.
         """
         ...
 
     def show(self) -> None:
-        """Bring what was drawn onto the glass; returns when it is there, as far as the system tells."""
+        """Bring the drawn picture onto the screen; returns when it is there, as far as the system reports it."""
         ...
 
     def read(self) -> Picture:
-        """The picture drawn last, as it was shown."""
+        """Return the last picture drawn, as it was shown."""
         ...
 
     def poll(self) -> Wish:
-        """Take the window's events; what a person wants."""
+        """Process the window's events; returns the person's request."""
         ...
 
     def close(self) -> None:
-        """Give the window back."""
+        """Close the window and release its resources."""
         ...

@@ -1,8 +1,8 @@
-"""Where and how the face is drawn: the first way that works, and why the better ones did not.
+"""Chooses where and how the face is drawn: the first way that works, and why the better ones failed.
 
-Order: on the desktop (X or Wayland): the displays that variables name, else those whose sockets are there; on the console (KMS) of each
-graphics card with a screen attached; off-screen. In each place GLES comes first, then the vector face. With `headless` only off-screen.
-The variable SDL_VIDEODRIVER, if it is set, leaves only the places of its drivers.
+Order: on the desktop (X or Wayland): the displays that environment variables name, else those whose sockets exist; on the console (KMS)
+of each graphics card with a screen attached; off-screen. In each place GLES is tried first, then the vector face. `headless`: only
+off-screen. If the variable SDL_VIDEODRIVER is set, only the places of its drivers are tried.
 """
 
 from __future__ import annotations
@@ -69,26 +69,26 @@ class Place:
 
     @property
     def variables(self) -> dict[str, str]:
-        """What the driver reads from the environment."""
+        """Environment variables that the driver reads."""
         card = {} if self.card is None else {"SDL_KMSDRM_DEVICE_INDEX": str(self.card)}
         return card | dict(self.display.variables if self.display is not None else ())
 
 
 @dataclass(frozen=True, slots=True)
 class OpenedFace:
-    """A renderer, the place where it draws, and why no better one was taken."""
+    """A renderer, the place where it draws, and why no better one was chosen."""
 
     renderer: Renderer
     place: Place
     reasons: tuple[str, ...]
     driver: GlDriver | None = None
-    """What its trial found, for the next start at this place."""
+    """The result of its trial, reused for the next start at this place."""
 
 
 def places(
     choice: RendererChoice, *, headless: bool, displays: Sequence[DesktopDisplay], cards: Sequence[int], drivers: str = ""
 ) -> list[Place]:
-    """The ways to try, best first. Pure. `drivers` are those of the user's SDL_VIDEODRIVER, separated by commas; empty for all."""
+    """List the ways to try, best first. Pure. `drivers` is the user's SDL_VIDEODRIVER, separated by commas; empty for all."""
     kinds: tuple[RendererKind, ...]
     match choice:
         case "auto":
@@ -107,18 +107,18 @@ def places(
 
 
 def places_here(choice: RendererChoice, *, headless: bool, environment: Mapping[str, str]) -> list[Place]:
-    """The ways to try on this machine, as it is now."""
+    """List the ways to try on this machine in its current state."""
     drivers = environment.get(DRIVER_VARIABLE, "")
     displays = desktop_displays(environment)
     unknown = [name for name in drivers.split(",") if name not in ("", "x11", "wayland", "kmsdrm", *_OFF_SCREEN)]
-    displays += [DesktopDisplay(name, name) for name in unknown]  # SDL may know it
+    displays += [DesktopDisplay(name, name) for name in unknown]  # SDL may support it
     return places(choice, headless=headless, displays=displays, cards=connected_cards(), drivers=drivers)
 
 
 def open_renderer(
     *, choice: RendererChoice, size: tuple[int, int], fullscreen: bool, headless: bool, colours: FaceColours = AS_PAINTED
 ) -> Renderer:
-    """The best renderer that works here. See `open_face`."""
+    """Open the best renderer that works here. See `open_face`."""
     return open_face(choice=choice, size=size, fullscreen=fullscreen, headless=headless, colours=colours).renderer
 
 
@@ -143,15 +143,16 @@ def open_face(
     known: Mapping[str, GlDriver] = NONE_KNOWN,
     on_try: Callable[[Place], None] = _ignore,
 ) -> OpenedFace:
-    """The best way that works here; logs why better ones did not, and a warning if nobody will see it though a window was asked for.
+    """Open the best way that works here. Logs why better ones failed, and a warning if a window was requested but nobody will see the face.
 
-    `size` is width and height in pixels, 64 to 8,192 each; a full screen and a console take the screen's own size instead. The CPU draws
-    no more pixels than `largest` has. `monitor`: see `choose`; a place without it is passed over. `rotation` turns the picture in its
-    window, in degrees clockwise, a multiple of 90. `head_file` is the head that GLES draws, as `head_look` says; the
-    vector face stays as it is. The
-    kinds in `avoid` come last; the GL driver of a place that is `known` by its text is not tried again. `on_try` is told of each way before
-    it is tried, which may end the process. Call it on the main thread, once at a time in a process: SDL has one display. Raises
-    `ScreenError` when nothing works.
+    `size` is width and height in pixels, 64 to 8,192 each; a full screen and a console use the screen's own size instead. The CPU draws
+    no more pixels than `largest` has. `monitor`: see `choose`; a place without that monitor is skipped. `rotation` turns the picture in its
+    window, in degrees clockwise, a multiple of 90. `head_file` is the head that GLES draws, with the look `head_look`; it does not affect
+    the
+    vector face. The kinds in `avoid` are tried last. The GL driver of a place that is in `known` is not tried again. `on_try` is called
+    with
+    each way before it is tried, which may end the process. Call it on the main thread, once at a time in a process: SDL has one display.
+    Raises `ScreenError` if nothing works.
     """
     if not all(64 <= side <= 8192 for side in size):
         raise ScreenError(f"a picture of {size[0]}x{size[1]} pixels is impossible: each side must be 64 to 8192")
@@ -178,7 +179,7 @@ def open_face(
 
 
 def is_better_there(opened: Place, choice: RendererChoice, environment: Mapping[str, str], cards: Sequence[int]) -> bool:
-    """Whether there is a display now for a face that is drawn off-screen: one that answers, or a screen on a card not in `cards`."""
+    """Whether a display is now available for a face drawn off-screen: one that answers, or a screen on a card not in `cards`."""
     if opened.where != "off-screen":
         return False
     ways = places_here(choice, headless=False, environment=environment)
@@ -192,7 +193,7 @@ def _is_there(way: Place, cards: Sequence[int]) -> bool:
 
 
 class _Drawing(TypedDict):
-    """What a renderer takes by these names."""
+    """Keyword arguments of a renderer."""
 
     colours: FaceColours
     largest: tuple[int, int]
@@ -202,7 +203,7 @@ class _Drawing(TypedDict):
 
 @dataclass(frozen=True, slots=True)
 class _Look:
-    """What is wanted of any renderer."""
+    """Settings common to all renderers."""
 
     size: tuple[int, int]
     fullscreen: bool
@@ -246,9 +247,9 @@ def _open_once(way: Place, driver: GlDriver | None, look: _Look) -> Renderer:
 
 
 def _tried(way: Place, *, patient: bool) -> GlDriver | None:
-    """What the GL driver of a place is. Raises `ScreenError` if it fails, or is too slow for someone who is not patient.
+    """Return the GL driver of a place. Raises `ScreenError` if it fails, or is too slow and the caller is not `patient`.
 
-    A console is not opened for it, which would switch the screen's mode twice.
+    A console is not opened for the trial: that would switch the screen's mode twice.
     """
     if way.kind != "gles":
         return None
@@ -259,7 +260,7 @@ def _tried(way: Place, *, patient: bool) -> GlDriver | None:
 
 
 def _hint(way: Place) -> str:
-    """What SDL does not say: it has one text for a missing driver, a missing device and missing rights."""
+    """Add what SDL leaves out: it has one error text for a missing driver, a missing device and missing permissions."""
     if way.where == "console" and way.card is not None:
         return f"; /dev/dri/card{way.card} must be there, free (no desktop runs), and open to this user (groups video and render)"
     return ""
@@ -269,9 +270,9 @@ def _make(way: Place, driver: GlDriver | None, look: _Look, flags: int, monitor:
     import pygame
 
     if driver is not None:
-        from edge_client.face.gles import GlesRenderer  # costs 0.2 s of imports that the vector face does not need
+        from edge_client.face.gles import GlesRenderer  # its imports take 0.2 s, and the vector face does not need them
 
-        vsync = driver.vsync or way.where == "console"  # the trial was not on the console, which always can
+        vsync = driver.vsync or way.where == "console"  # the trial was not on the console, which always supports it
         return GlesRenderer(
             look.size,
             flags,

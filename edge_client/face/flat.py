@@ -1,9 +1,9 @@
-"""The vector face: a renderer without GL, for machines where GL is missing and for tests that want none.
+"""The vector face: a renderer without GL, for machines without GL and for tests that do not need it.
 
-The picture has three layers: background and body (painted once), the head (painted again when it has moved by half a pixel or the
+The picture has three layers: background and body (painted once), the head (repainted when it has moved by half a pixel or the
 jaw by a unit), and the features (painted each time). Each layer is painted at twice the size and scaled down, which smooths its
-edges; only the box that holds what changed goes to the screen. What is written over the face lies on the screen alone, so that it can
-be taken away again.
+edges; only the box that holds the changes goes to the screen. The overlay is drawn on the screen alone, so that it can be
+removed again.
 """
 
 from __future__ import annotations
@@ -34,21 +34,21 @@ from edge_client.motion.pose import HEAD_ROTATION, NECK_ROTATION, Pose
 
 UNITS_HIGH, UNITS_WIDE = 480.0, 400.0
 _UPPER = 0.45
-"""Of the room that a tall picture has more, this part goes above the head."""
+"""Share of a tall picture's extra height that is added above the head."""
 _ROUND = 0.9
-"""A head that is to be seen in a circle is so much smaller."""
+"""Scale of a head that is shown in a circle."""
 _SMOOTHING = 2
 _HEAD_BOX = (-230.0, -240.0, 230.0, 226.0)  # left, top, right, bottom of everything that turns, in face units
 _FEATURE_BOX = (-112.0, -92.0, 112.0, 176.0)
 _NECK_Y = 150.0  # the head rolls about this point
-_SKULL_SHIFT, _FEATURE_SHIFT = 26.0, 74.0  # units for each radian of turning: the nearer, the further
+_SKULL_SHIFT, _FEATURE_SHIFT = 26.0, 74.0  # units per radian of turning: nearer parts move further
 _TURN_LIMIT_RAD = 0.6
 _JAW_DROP = 16.0
 
 
 @dataclass(frozen=True, slots=True)
 class _Turn:
-    """How the head is held, in radians, rounded so that rest compares equal to rest."""
+    """Rotation of the head in radians, rounded so that rest compares equal to rest."""
 
     yaw: float
     pitch: float
@@ -84,7 +84,7 @@ class FlatRenderer:
         self._fit(screen)
 
     def _fit(self, display: pygame.Surface) -> None:
-        """Lay the picture out for a display surface, and paint what does not move."""
+        """Adapt the layout to a display surface, and paint the static parts."""
         size = bounded(display.get_size(), self._largest, self._rotation)
         self._display = display
         is_direct = size == display.get_size() and not self._rotation
@@ -131,7 +131,7 @@ class FlatRenderer:
             self._paint_stamp(stamp)
 
     def show(self) -> None:
-        """See `Renderer`; only what changed is sent, unless the picture is scaled up or turned."""
+        """See `Renderer`; only changes are sent, unless the picture is scaled up or turned."""
         if self._screen is self._display:
             pygame.display.update(self._dirty)
         else:
@@ -153,13 +153,13 @@ class FlatRenderer:
         pygame.display.quit()
 
     def _follow_window(self) -> None:
-        """SDL has a new surface for each size, and nothing is in it yet."""
+        """Switch to SDL's new surface after a change of size; it is still empty."""
         screen = pygame.display.get_surface()
         if screen is not None:
             self._fit(screen)
 
     def _lay(self, box: pygame.Rect) -> None:
-        """Face and overlay onto a part of the screen."""
+        """Copy the face and the overlay to a part of the screen."""
         self._screen.blit(self._face, box, box)
         self._screen.set_clip(box)
         for piece in self._pieces:
@@ -195,7 +195,7 @@ class FlatRenderer:
         pygame.transform.smoothscale(self._fine.subsurface(area), box.size, self._face.subsurface(box))
 
     def _fill(self, target: pygame.Surface, shapes: list[Shape], shift: Points, roll: float, origin: tuple[int, int]) -> None:
-        """Fill outlines given in face units. A positive roll lowers the face's right, as in the pose."""
+        """Fill outlines given in face units. A positive roll lowers the face's right side, as in the pose."""
         turned = np.array([[math.cos(roll), -math.sin(roll)], [math.sin(roll), math.cos(roll)]])
         pivot = np.array([0.0, _NECK_Y])
         for shape in shapes:

@@ -25,13 +25,13 @@ NOSE: Colour = (204, 148, 122)
 BLUSH: Colour = (240, 176, 154)
 
 _X = np.linspace(-1, 1, 25)
-_ROOF = (1 - _X**2) ** 0.72  # an eye's upper edge is rounder than its lower
+_ROOF = (1 - _X**2) ** 0.72  # an eye's upper edge is rounder than its lower edge
 _FLOOR = 1 - _X**2
-_LOOK_PX = 21.0  # iris shift for each radian of gaze; a circle's edge moves less than the sine of a sphere would
+_LOOK_PX = 21.0  # iris shift per radian of gaze; a circle's edge moves less than the sine of a sphere would
 
 
 def eye_shapes(weight: Weights, gaze: Gaze, side: str) -> list[Shape]:
-    """One eye with its lids; `side` is the face's: "Left" is on the picture's right."""
+    """Shapes of one eye with its lids; `side` is the face's: "Left" is on the picture's right."""
     sign = 1 if side == "Left" else -1
     x = sign * EYE_X
     wide, squint = weight[f"eyeWide{side}"], weight[f"eyeSquint{side}"]
@@ -39,7 +39,7 @@ def eye_shapes(weight: Weights, gaze: Gaze, side: str) -> list[Shape]:
     roof_h = 17.5 * (1 + 0.28 * wide - 0.25 * squint) - 5.0 * max(0.0, gaze.pitch)
     floor_h = 10.5 * (1 + 0.15 * wide) - 6.5 * min(1.2, squint + 0.55 * weight[f"cheekSquint{side}"])
     along = x + _X * EYE_HALF_WIDTH
-    tilt = -1.8 * sign * _X  # outer corner a little higher
+    tilt = -1.8 * sign * _X  # the outer corner is a little higher
     lower = np.stack([along, EYE_Y + tilt + floor_h * _FLOOR], axis=1)
     open_upper = np.stack([along, EYE_Y + tilt - roof_h * _ROOF], axis=1)
     upper = open_upper * (1 - shut) + lower * shut
@@ -82,7 +82,7 @@ def _lids(upper: Points, lower: Points, open_upper: Points, sign: int, shut: flo
 
 
 def brow_shape(weight: Weights, side: str) -> Shape:
-    """One brow."""
+    """Shape of one brow."""
     sign = 1 if side == "Left" else -1
     x, y = sign * EYE_X, EYE_Y - 40
     inner = 15 * weight["browInnerUp"] - 12 * weight[f"browDown{side}"] - 4 * weight[f"noseSneer{side}"]
@@ -95,7 +95,7 @@ def brow_shape(weight: Weights, side: str) -> Shape:
 
 
 def nose_shapes(weight: Weights) -> list[Shape]:
-    """Tip, wings and a hint of the bridge."""
+    """Tip and wings of the nose, and a hint of the bridge."""
     tip = bezier((-11, 42), (-6, 48), (6, 48), (11, 42), 14)
     shapes = [Shape(NOSE, stroke(tip, taper(14, 3.0, 0.3, 0.3)))]
     for side, sign in (("Right", -1), ("Left", 1)):
@@ -111,7 +111,7 @@ def nose_shapes(weight: Weights) -> list[Shape]:
 
 
 def cheek_shapes(weight: Weights) -> list[Shape]:
-    """The folds that a raised or puffed cheek makes."""
+    """Folds that a raised or puffed cheek makes."""
     shapes = []
     for side, sign in (("Right", -1), ("Left", 1)):
         raised = min(1.0, weight[f"cheekSquint{side}"] + 0.45 * weight[f"mouthSmile{side}"])

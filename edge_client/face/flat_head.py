@@ -24,7 +24,7 @@ SHIRT_SHADE: Colour = (46, 74, 90)
 
 
 def background(width: int, height: int, chosen: Colour | None = None) -> np.ndarray[tuple[int, ...], np.dtype[np.uint8]]:
-    """A soft vertical gradient, shape (width, height, 3) as pygame's surface arrays are."""
+    """A soft vertical gradient, shape (width, height, 3) like pygame's surface arrays."""
     part = np.linspace(0, 1, height)[None, :, None]
     top = BACKGROUND_TOP if chosen is None else chosen
     bottom = BACKGROUND_BOTTOM if chosen is None else mix(chosen, (0, 0, 0), 0.55)
@@ -33,7 +33,7 @@ def background(width: int, height: int, chosen: Colour | None = None) -> np.ndar
 
 
 def body_shapes() -> list[Shape]:
-    """Shoulders and neck: they do not move. In a tall picture the body goes on below."""
+    """Shoulders and neck, which do not move. In a tall picture the body extends further down."""
     shoulders = np.concatenate(
         [
             np.array([(-250.0, _FAR_BELOW)]),
@@ -66,7 +66,7 @@ def back_hair_shapes() -> list[Shape]:
 
 
 def skin_shapes(chin_drop: float) -> list[Shape]:
-    """Ears, the shadow below the chin, the face and its blush. `chin_drop` in face units: how far the jaw hangs."""
+    """Ears, the shadow below the chin, the face and its blush. `chin_drop`: how far the jaw hangs, in face units."""
     shapes = [Shape(SKIN_DEEP, _face(chin_drop) * (0.90, 1.0) + (0, 13))]
     for sign in (-1, 1):
         shapes.append(Shape(SKIN_SHADE, ellipse(sign * 139, 4, 20, 34)))
@@ -78,7 +78,7 @@ def skin_shapes(chin_drop: float) -> list[Shape]:
 
 
 def fringe_shapes() -> list[Shape]:
-    """The hair in front: swept from a parting, with two strands of light."""
+    """The hair in front: swept from a parting, with two highlights."""
     sweep = np.concatenate(
         [
             bezier((-147, 6), (-150, -60), (-120, -96), (-62, -112), 20),
@@ -100,7 +100,7 @@ def fringe_shapes() -> list[Shape]:
 
 
 def _face(chin_drop: float) -> Points:
-    """The outline of the face: an egg whose lower half hangs with the jaw."""
+    """The outline of the face: an egg whose lower half moves with the jaw."""
     turn = np.linspace(0, 2 * np.pi, 72, endpoint=False)
     x, y = np.cos(turn), np.sin(turn)
     down = np.maximum(0.0, y)

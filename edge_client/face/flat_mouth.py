@@ -25,7 +25,7 @@ FOLD: Colour = (206, 150, 124)
 
 @dataclass(frozen=True, slots=True)
 class Shape:
-    """One filled outline."""
+    """A filled outline."""
 
     colour: Colour
     outline: Points
@@ -35,7 +35,7 @@ Weights = dict[str, float]
 
 
 def weights_of(pose: Pose) -> Weights:
-    """The 52 weights by name, held within 0 to 1.2: further out the drawing would turn inside out."""
+    """The 52 weights by name, clamped to 0 to 1.2: beyond this the drawing would turn inside out."""
     return dict(zip(ARKIT_NAMES, np.clip(pose[: len(ARKIT_NAMES)], 0.0, 1.2).tolist(), strict=True))
 
 
@@ -50,13 +50,13 @@ class Lips:
 
     @property
     def opening(self) -> float:
-        """The gap between the inner lines in the middle, in face units; 0 when the lips are shut."""
+        """The gap between the inner lines in the middle, in face units; 0 if the lips are shut."""
         middle = len(self.upper_inner) // 2
         return float(self.lower_inner[middle, 1] - self.upper_inner[middle, 1])
 
 
 def lips_of(weight: Weights) -> Lips:
-    """Where the lips are."""
+    """The lip lines for the given weights."""
     w = weight
     shift = 15 * (w["mouthLeft"] - w["mouthRight"]) + 9 * (w["jawLeft"] - w["jawRight"])
     rounding = min(1.0, w["mouthPucker"] + 0.6 * w["mouthFunnel"])
@@ -72,7 +72,7 @@ def lips_of(weight: Weights) -> Lips:
     reach = 0.42 * (left[0] - right[0]) / 2
 
     def line(rise_right: float, rise_left: float) -> Points:
-        # 4/3: a Bézier's middle lies three quarters of the way to its handles
+        # 4/3: the middle of a Bézier curve is three quarters of the way to its handles
         return bezier(right, (shift - reach, middle + 4 / 3 * rise_right), (shift + reach, middle + 4 / 3 * rise_left), left, 25)
 
     upper_inner = line(-raised["Right"], -raised["Left"])
@@ -93,7 +93,7 @@ def _corner(w: Weights, side: str, sign: int, shift: float, rounding: float, gap
 
 
 def mouth_shapes(weight: Weights) -> list[Shape]:
-    """Back to front: cavity, tongue, teeth, lips, and the folds around them."""
+    """Shapes from back to front: cavity, tongue, teeth, lips, and the folds around them."""
     lips = lips_of(weight)
     shapes = [Shape(CAVITY, np.concatenate([lips.upper_inner, lips.lower_inner[::-1]]))]
     if lips.opening > 1.0:

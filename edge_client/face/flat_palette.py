@@ -1,6 +1,6 @@
-"""The vector face's colours with those that a person chose. Pure.
+"""The colours of the vector face, with those that the user chose. Pure.
 
-A painted colour that belongs to skin, hair or iris takes the factor of its group's main colour; all others stay.
+A painted colour that belongs to skin, hair or iris is scaled like its group's main colour; all others stay.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ _LIPS = (flat_mouth.LIP_UPPER, flat_mouth.LIP_LOWER, flat_mouth.LIP_SHINE, flat_
 
 
 class Palette:
-    """Painted colours to those that are shown."""
+    """Maps painted colours to the colours shown."""
 
     def __init__(self, colours: FaceColours) -> None:
         self.background = colours.background
@@ -38,5 +38,5 @@ class Palette:
         self._shown = {colour: tinted(colour, by) for painted, by in groups for colour in painted}
 
     def of(self, painted: Colour) -> Colour:
-        """What is shown for a painted colour."""
+        """Return the colour shown for a painted colour."""
         return self._shown.get(painted, painted)

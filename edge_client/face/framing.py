@@ -1,4 +1,4 @@
-"""How a picture is laid out on its screen: what of it can be seen, and where it stands now. Pure."""
+"""How a picture is laid out on its screen: which part is visible, and its current offset. Pure."""
 
 from __future__ import annotations
 
@@ -12,22 +12,22 @@ from edge_client.face.idle import MOUTH_INDEXES
 from edge_client.motion.pose import Pose
 
 SHIFT_EVERY_S = 60.0
-"""A picture that wanders stands still for so long."""
+"""Interval between two moves of a picture that wanders."""
 _MOUTH, _MOUTH_AT_REST = list(MOUTH_INDEXES), 0.05
 _ANGLE_STEP, _AREA_STEP = 2 * math.pi * 0.5698403, 0.7548777
-"""Of the plastic number: together they spread places evenly over the circle, however many there are."""
+"""Derived from the plastic number: together they spread positions evenly over the circle, however many there are."""
 
 
 @dataclass(frozen=True, slots=True)
 class Framing:
-    """What is laid out for. `is_round`: only the circle in the picture's middle is seen."""
+    """Properties of the screen that the layout depends on. `is_round`: only the circle in the picture's middle is visible."""
 
     is_round: bool = False
     wander_px: int = 0
-    """How far the picture wanders from its place, so that nothing burns in."""
+    """How far the picture may move from its normal position, to prevent burn-in."""
 
     def margins(self, size: tuple[int, int]) -> tuple[int, int]:
-        """What is not for words on the left and right, and above and below, in pixels: outside the square in the circle."""
+        """Margins without text at the sides, and above and below, in pixels: outside the square in the circle."""
         if not self.is_round:
             return 0, 0
         square = min(size) * math.sqrt(0.5)
@@ -35,7 +35,7 @@ class Framing:
 
 
 WHOLE = Framing()
-"""All of a picture is seen, and it stands still."""
+"""The whole picture is visible and does not move."""
 
 
 class Wander:
@@ -45,10 +45,10 @@ class Wander:
         self._most_px = framing.wander_px
         self._clock_s = clock_s
         self.shift = (0, 0)
-        """Where the face stands now, in pixels to the right and down from its place."""
+        """Current offset of the face from its normal position, in pixels to the right and down."""
 
     def moves(self, pose: Pose) -> bool:
-        """Whether it is to be drawn in another place from now on."""
+        """Whether the face must be drawn at a new offset from now on."""
         if not self._most_px or np.abs(pose[_MOUTH]).max() > _MOUTH_AT_REST:
             return False
         step = self._clock_s() // SHIFT_EVERY_S

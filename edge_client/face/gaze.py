@@ -1,4 +1,4 @@
-"""Where the eyes look: the `eyeLook` weights and the eyeballs' own rotations as one angle pair for each eye. Pure."""
+"""Where the eyes look: combines the `eyeLook` weights and the eyeballs' own rotations into one pair of angles for each eye. Pure."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ SIDEWAYS_RAD = 0.60
 UP_RAD = 0.42
 DOWN_RAD = 0.50
 
-# Further than this an eyeball does not turn, whatever the motion says.
+# An eyeball does not turn further than this, whatever the motion says.
 _YAW_LIMIT_RAD, _PITCH_LIMIT_RAD = 0.80, 0.65
 
 
 @dataclass(frozen=True, slots=True)
 class Gaze:
-    """One eyeball against the head, in radians."""
+    """Rotation of an eyeball relative to the head, in radians."""
 
     yaw: float
     """Positive: towards the face's left."""
@@ -27,21 +27,21 @@ class Gaze:
 
 
 def left_gaze(pose: Pose) -> Gaze:
-    """Of the face's left eye."""
+    """Gaze of the face's left eye."""
     weight = _weights(pose, "Left")
     turn = pose[LEFT_EYE_ROTATION]
     return _gaze(weight["Out"] - weight["In"], weight, turn)
 
 
 def right_gaze(pose: Pose) -> Gaze:
-    """Of the face's right eye."""
+    """Gaze of the face's right eye."""
     weight = _weights(pose, "Right")
     turn = pose[RIGHT_EYE_ROTATION]
     return _gaze(weight["In"] - weight["Out"], weight, turn)
 
 
 def converged(left: Gaze, right: Gaze, inward_rad: float) -> tuple[Gaze, Gaze]:
-    """Both eyes turned inward by up to `inward_rad` each, so that they meet at a person instead of far behind; less if they do already."""
+    """Turn both eyes inward by up to `inward_rad` each, to meet at a person instead of far behind; less if they already converge."""
     missing = min(max(2 * inward_rad - (right.yaw - left.yaw), 0.0), 2 * inward_rad) / 2
     return replace(left, yaw=left.yaw - missing), replace(right, yaw=right.yaw + missing)
 

@@ -1,7 +1,7 @@
-"""The head drawn by GLES 3.0: in a window, on the console, or off-screen; by a GPU or by Mesa's software.
+"""The head drawn by GLES 3.0: in a window, on the console, or off-screen; by a GPU or by Mesa's software renderer.
 
-Blending is done by the CPU (`rig`): cheaper than in a vertex shader on software GL and on small GPUs that run it twice, and it lets
-tests predict pixels from the same mesh.
+Blendshapes are computed by the CPU (`rig`): cheaper than in a vertex shader on software GL and on small GPUs that run it twice, and it
+lets tests predict pixels from the same mesh.
 """
 
 from __future__ import annotations
@@ -61,13 +61,13 @@ class GlesRenderer:
         head_file: Path | None = None,
         look: HeadLook = USUAL_LOOK,
     ) -> None:
-        """Open the display and upload the head. SDL's video is started. Raises `pygame.error`, `ScreenError`, `AssetError`.
+        """Open the display and upload the head. SDL's video must be started. Raises `pygame.error`, `ScreenError`, `AssetError`.
 
-        `samples`, `vsync`, `monitor`: see `open_window`. `largest`: see `bounded`, if the CPU draws. `rotation`: see `Canvas`. `head_file`:
-        a head that is not the default one; of `colours` an imported one takes the background's only.
+        `samples`, `vsync`, `monitor`: see `open_window`. `largest`: see `bounded`; only if the CPU draws. `rotation`: see `Canvas`.
+        `head_file`: the head to draw instead of the default one; an imported head uses only the background of `colours`.
         """
         head = load_head(head_file)
-        head = lengthened(head) if head.is_built_in else head  # another one may end in hair, or in anything
+        head = lengthened(head) if head.is_built_in else head  # an imported head may end in hair, or anything else
         window = open_window(size, flags, samples=samples, vsync=vsync, monitor=monitor)
         if not is_gles3():
             raise ScreenError(f"asked for GLES 3.0, the driver gives {driver_name()}")
@@ -91,7 +91,7 @@ class GlesRenderer:
         self._cut = CUTS[look.hair] if head.takes_hair and look.hair != "painted" else None
         self._hair_colour, self._head = colours.hair, head
         self._hair = self._grown()
-        self._inside = 1.0 if head.is_built_in else 0.0  # only its paint has rows for the mouth, and places for creases
+        self._inside = 1.0 if head.is_built_in else 0.0  # only built-in paint has rows for the mouth, and places for creases
         GL.glActiveTexture(GL.GL_TEXTURE1)
         upload_texture(pores_picture(), levels=True, tiled=True)
         GL.glActiveTexture(GL.GL_TEXTURE0)
@@ -129,7 +129,7 @@ class GlesRenderer:
             GL.glDisable(GL.GL_CULL_FACE)
         self._head_buffers.draw_skin()
         GL.glEnable(GL.GL_CULL_FACE)
-        if self._eyes is not None:  # behind the skin, so that only what the lids leave open is worked out
+        if self._eyes is not None:  # before the skin, so that only the part between the lids is shaded
             self._eyes.draw(turn, self._rig.eyes(pose), moved)
         if self._hair is not None:
             self._hair.draw(turn)
@@ -143,11 +143,11 @@ class GlesRenderer:
         self._drew_s = time.monotonic() - began_s
 
     def show(self) -> None:
-        """See `Renderer`. Waits until the GPU is done, so that a time taken after it is the time on the glass, but for one refresh."""
+        """See `Renderer`. Waits until the GPU is done, so that a time taken after it is the time on the screen, except for one refresh."""
         began_s = time.monotonic()
         self._canvas.show()
         if self._detail.is_watched:
-            GL.glFinish()  # so that the refresh, which comes next, is not timed
+            GL.glFinish()  # so that the following refresh is not timed
             if self._detail.falls(self._drew_s + time.monotonic() - began_s):
                 self._fall()
         pygame.display.flip()
@@ -155,7 +155,7 @@ class GlesRenderer:
         self._shown = True
 
     def read(self) -> Picture:
-        """See `Renderer`. What was shown has left the drawing buffer and is drawn again."""
+        """See `Renderer`. A picture that was already shown is no longer in the draw buffer and is drawn again."""
         if self._shown:
             pose, overlay, stamp = self._last
             self.draw(pose, overlay=overlay, stamp=stamp)
@@ -202,7 +202,7 @@ class GlesRenderer:
         return HairLocks(grow(self._head, self._cut if is_high else self._cut.coarse), self._hair_colour, is_high=is_high)
 
     def _fall(self) -> None:
-        """Draw coarsely from now on."""
+        """Switch to the coarse level of detail."""
         self._skin.free()
         self._skin = self._lit[0] = self._make_skin()
         if self._hair is not None:
@@ -211,7 +211,7 @@ class GlesRenderer:
         self._fit_view()
 
     def _fit_view(self) -> None:
-        """Bring the camera and the head's paint in line with the window's size."""
+        """Adapt the camera and the head's texture to the window's size."""
         camera = Camera(*self.size, end_y=self._end_y, is_round=self._framing.is_round, shift=self._wander.shift)
         parts = [part.program for part in (self._eyes, self._hair) if part is not None]
         shaded = [*self._lit, *parts]
@@ -224,7 +224,7 @@ class GlesRenderer:
         self._fit_paint(self._paint_high * self.size[1] / camera.room)
 
     def _fit_paint(self, texels: float) -> None:
-        """In software in the one size that suits the picture, else in all of them, once."""
+        """Upload the texture: in software at the one size that suits the picture, else once with mipmaps."""
         software = is_software()
         times = halvings(len(self._paint_pixels), texels) if software else 0
         if times == self._halvings:
@@ -246,7 +246,7 @@ class GlesRenderer:
         GL.glDisable(GL.GL_BLEND)
 
     def _draw_sheer(self, program: Program, turn: np.ndarray[tuple[int, ...], np.dtype[np.float32]]) -> None:
-        """First what hides what is behind it, then, without a mark in the depth buffer, the rest."""
+        """Draw the opaque parts, then the translucent ones without writing depth."""
         GL.glBindTexture(GL.GL_TEXTURE_2D, self._paint)
         GL.glDisable(GL.GL_CULL_FACE)
         program.use()

@@ -1,7 +1,7 @@
-"""Hair as locks: ribbons that grow from a scalp of simple shape, fall by a flow over it, and end in tips. Pure numpy, made once.
+"""Hair as locks: ribbons that grow from a scalp of simple shape, follow a flow over it, and end in tips. Pure numpy, made once.
 
-The scalp is a superellipsoid fitted to the head's cap, upright below its middle. A lock marches from its root along the flow: away from
-the parting, back from the face, down by its weight; the scalp pushes it out to its layer, and nothing falls into the face.
+The scalp is a superellipsoid fitted to the head's cap, upright below its middle. A lock advances from its root along the flow: away from
+the parting, back from the face, and down by its weight; the scalp pushes it out to its layer, and no lock falls into the face.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from edge_client.face.head import Floats, Head
 _Points = NDArray[np.float64]
 
 STRIPS = 5
-"""Each lock shows one of so many parts of the strands' picture."""
+"""Number of parts of the strands' picture; each lock shows one of them."""
 _POWER = 2.4
 _STEP, _MOST_STEPS = 0.075, 46
 _LINE_TURN = np.radians((0, 18, 34, 46, 56, 70, 88, 105, 180))
@@ -26,16 +26,16 @@ _LINE_Y = np.array((0.70, 0.66, 0.58, 0.45, 0.22, -0.12, -0.22, -0.55, -0.74))
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Cut:
-    """How hair is cut and worn, in head units."""
+    """A style of hair, in head units."""
 
     locks: int
     ends_y: float
-    """Where the tips are."""
+    """Height of the tips."""
     parting_x: float
     volume: float
-    """How far the outermost layer stands off the scalp."""
+    """Distance of the outermost layer from the scalp."""
     wide: float
-    """The width of a lock."""
+    """Width of a lock."""
     back: float
     """How strongly hair at the front is combed back."""
     frames: float
@@ -43,13 +43,13 @@ class Cut:
     curl: float
     """How far tips turn in towards the neck."""
     longest: float
-    """Of a lock."""
+    """Length of the longest lock."""
     rows: int = 8
-    """Places along a lock, from root to tip."""
+    """Number of points along a lock, from root to tip."""
 
     @property
     def coarse(self) -> Cut:
-        """The same with fewer, wider locks, for a CPU that draws."""
+        """The same cut with fewer, wider locks, for drawing by the CPU."""
         return replace(self, locks=self.locks // 3, wide=self.wide * 1.55, rows=6)
 
 
@@ -62,29 +62,29 @@ CUTS = {
 
 @dataclass(frozen=True, slots=True)
 class Hair:
-    """Ribbons ready to draw; none of it is moved by blendshapes."""
+    """Ribbons ready to draw; blendshapes do not move them."""
 
     points: Floats
     """(vertices, 3)"""
     normals: Floats
     """(vertices, 3): outwards, leaning to the sides at a ribbon's edges, as if it were round."""
     along: Floats
-    """(vertices, 3): towards the tip, of unit length."""
+    """(vertices, 3): unit vectors towards the tip."""
     chart: Floats
     """(vertices, 2): across all strands, and from root (0) to tip (1)."""
     shade: Floats
-    """(vertices,): how much light comes through the layers above."""
+    """(vertices,): fraction of light that passes through the layers above."""
     triangles: NDArray[np.uint16]
 
 
 def grow(head: Head, cut: Cut, *, seed: int = 1) -> Hair:
-    """Hair for a head whose face is where the built-in one's is. The same for the same seed."""
+    """Grow hair for a head whose face is where the built-in one's is. Deterministic for a seed."""
     chance = np.random.default_rng(seed)
     scalp = _Scalp.of(head)
     turn, height = _roots(cut, chance)
     count = len(turn)
     roots = scalp.place(turn, height, 0.01)
-    rank = np.clip((height + 0.8) / 2.0, 0, 1) ** 1.3  # higher roots lie over lower ones
+    rank = np.clip((height + 0.8) / 2.0, 0, 1) ** 1.3  # higher roots are over lower ones
     layer = cut.volume * (0.20 + 0.80 * rank) * (1 - 0.5 * np.clip((height - 0.85) / 0.25, 0, 1)) * chance.uniform(0.92, 1.08, count)
     paths = _fall(scalp, cut, roots, layer, chance)
     return _ribbons(scalp, cut, paths, rank, chance)
@@ -97,7 +97,7 @@ class _Scalp:
 
     @classmethod
     def of(cls, head: Head) -> _Scalp:
-        """Fitted to the top, the sides above the ears and the back of the head."""
+        """Fit a scalp to the top, the sides above the ears and the back of the head."""
         points = head.points.astype(float)
         top = points[:, 1].max()
         band = points[(np.abs(points[:, 1] - 0.22) < 0.12) & (points[:, 2] > -1.9)]
@@ -106,7 +106,7 @@ class _Scalp:
         return cls(np.array((0.0, 0.15, middle)), np.array((wide + 0.03, top - 0.15, middle - back + 0.02)))
 
     def place(self, turn: _Points, height: _Points, off: float) -> _Points:
-        """On the scalp at turns from the front and heights, `off` outside."""
+        """Points at turns from the front and heights, `off` outside the scalp."""
         up = np.clip((height - self.centre[1]) / self.radii[1], 0, 0.995)
         ring = (1 - up**_POWER) ** (1 / _POWER)
         flat = np.stack([np.sin(turn), np.cos(turn)], axis=1)
@@ -114,7 +114,7 @@ class _Scalp:
         return np.stack([flat[:, 0] * grown[:, 0], height, self.centre[2] + flat[:, 1] * grown[:, 1]], axis=1)
 
     def outward(self, points: _Points) -> _Points:
-        """The surface's normal near points."""
+        """Surface normals near points."""
         part = (points - self.centre) / self.radii
         part[:, 1] = np.maximum(part[:, 1], 0.0)
         flat = np.hypot(part[:, 0], part[:, 2])[:, None] ** (_POWER - 2)
@@ -122,7 +122,7 @@ class _Scalp:
         return np.asarray(slope / np.maximum(np.linalg.norm(slope, axis=1), 1e-9)[:, None])
 
     def depth(self, points: _Points) -> _Points:
-        """How far inside it points are; negative outside. About true near the surface."""
+        """How far inside the scalp points are; negative outside. Approximate, accurate near the surface."""
         part = np.abs((points - self.centre) / self.radii)
         up = np.where(points[:, 1] > self.centre[1], part[:, 1], 0.0)
         size = (np.hypot(part[:, 0], part[:, 2]) ** _POWER + up**_POWER) ** (1 / _POWER)
@@ -130,7 +130,7 @@ class _Scalp:
 
 
 def _roots(cut: Cut, chance: np.random.Generator) -> tuple[_Points, _Points]:
-    """Turns and heights: evenly over the scalp, and one row along the hairline and one along the parting, which are looked at."""
+    """Turns and heights of the roots: evenly over the scalp, and one conspicuous row each along the hairline and the parting."""
     spread = np.arange(cut.locks) + 0.5
     turn = (spread * 2.39996) % (2 * np.pi) - np.pi
     line = np.interp(np.abs(turn), _LINE_TURN, _LINE_Y)
@@ -140,12 +140,12 @@ def _roots(cut: Cut, chance: np.random.Generator) -> tuple[_Points, _Points]:
     turn, height = np.concatenate([turn, rim]), np.concatenate([height, rim_height])
     high = height > cut.ends_y + 0.15
     turn, height = turn[high], height[high]
-    order = np.argsort(-height)  # the outermost are drawn first and hide what is beneath before it is worked out
+    order = np.argsort(-height)  # the outermost are drawn first, so that hidden fragments are not shaded
     return turn[order] + chance.normal(0, 0.02, len(order)), height[order]
 
 
 def _fall(scalp: _Scalp, cut: Cut, roots: _Points, layer: _Points, chance: np.random.Generator) -> list[_Points]:
-    """The way of each lock, as many steps as it has."""
+    """Trace the path of each lock; lengths vary."""
     place, way = roots.copy(), scalp.outward(roots) * 0.1
     steps, ends = [place.copy()], cut.ends_y + chance.normal(0, 0.035, len(roots))
     length = cut.longest * chance.uniform(0.85, 1.08, len(roots))
@@ -183,7 +183,7 @@ def _flow(cut: Cut, place: _Points) -> _Points:
 
 
 def _out_of_the_face(scalp: _Scalp, place: _Points) -> _Points:
-    """Turned back about the head's axis as far as the face reaches at their height."""
+    """Move points that are in front of the face back around the head's axis, by the face's width at their height."""
     x, z = place[:, 0], place[:, 2] - scalp.centre[2]
     turn, far = np.arctan2(x, z), np.hypot(x, z)
     least = np.interp(place[:, 1], (-0.9, -0.1, 0.35, 0.62, 0.80), np.radians((58, 60, 56, 34, 0)))
@@ -227,6 +227,6 @@ def _flat(array: _Points) -> Floats:
 
 
 def _resampled(path: _Points, part: _Points) -> _Points:
-    """Places evenly along a path."""
+    """Resample a path at evenly spaced positions."""
     far = np.concatenate([[0.0], np.cumsum(np.linalg.norm(np.diff(path, axis=0), axis=1))])
     return np.stack([np.interp(part * far[-1], far, path[:, axis]) for axis in range(3)], axis=1)

@@ -1,6 +1,6 @@
 """A head: the arrays of a file, read and checked.
 
-Those in `assets` are built in (`edge_client.cast`); `assets/heads-LICENSE.md` says where they come from.
+Those in `assets` are built in (`edge_client.cast`); their origin is in `assets/heads-LICENSE.md`.
 """
 
 from __future__ import annotations
@@ -20,9 +20,9 @@ from edge_client.colours import Painted
 from edge_client.errors import AssetError
 
 _PAINT_HIGH = 3.67
-"""Of the built-in heads."""
+"""Value for the built-in heads."""
 MAX_BYTES = 256 << 20
-"""Of a head's arrays, unpacked."""
+"""Limit for the unpacked arrays of a head."""
 
 Floats = NDArray[np.float32]
 Triangles = NDArray[np.uint16] | NDArray[np.uint32]
@@ -30,65 +30,65 @@ Triangles = NDArray[np.uint16] | NDArray[np.uint32]
 _CUT_Y = -2.2
 """The body was cut off below this height …"""
 _END_Y, _END_SHADE = -5.6, 0.75
-"""… and goes on to this one, where so much light is left."""
+"""… and is extended down to this one, where it has this fraction of the light."""
 
 
 @dataclass(frozen=True, slots=True)
 class Head:
-    """A head at rest and how the 52 blendshapes move it. One unit is about 8 cm; the origin lies between the eyes; axes as in a pose.
+    """A head at rest and how the 52 blendshapes move it. One unit is about 8 cm; the origin is between the eyes; axes as in a pose.
 
-    Vertices are sorted: the first `moving` of them are moved by at least one blendshape, or lie on an eyeball; the others never move.
+    Vertices are sorted: at least one blendshape moves each of the first `moving`, or they are on an eyeball; the others never move.
     """
 
     points: Floats
     """(vertices, 3)"""
     normals: Floats
-    """(vertices, 3), about unit length."""
+    """(vertices, 3), approximately unit length."""
     chart: Floats
-    """(vertices, 2): texture coordinates, row 0 at the bottom; of lashes the place along the lid and the way from root to tip."""
+    """(vertices, 2): texture coordinates, row 0 at the bottom; for lashes the position along the lid and from root to tip."""
     shade: Floats
-    """(vertices,): how much of the surrounding light reaches a place, 0 to 1."""
+    """(vertices,): fraction of the surrounding light that reaches a vertex, 0 to 1."""
     gloss: Floats
     """(vertices,): strength of the highlight."""
     triangles: Triangles
-    """(triangles, 3), counter-clockwise in front; all that hides what is behind it."""
+    """(triangles, 3), counter-clockwise in front; all opaque triangles."""
     lash_triangles: Triangles
-    """(triangles, 3) of lashes that a formula paints."""
+    """(triangles, 3) of lashes that are painted by a formula."""
     sheer_triangles: Triangles
-    """(triangles, 3) whose paint is seen through."""
+    """(triangles, 3) with translucent paint."""
     is_double_sided: bool
-    """Triangles are seen from behind, too."""
+    """Triangles are visible from behind, too."""
     deltas: Floats
-    """(52, moving × 6): for each blendshape and moving vertex the offset of its place and of its normal."""
+    """(52, moving × 6): for each blendshape and moving vertex the offset of its position and of its normal."""
     moving: int
     eyeballs: tuple[slice, slice] | None
-    """The vertices of the left and the right eyeball; None for eyes that are drawn as spheres."""
+    """The vertices of the left and the right eyeball; None if eyes are drawn as spheres."""
     eye_centres: Floats
     """(2, 3): left, right."""
     eye_radius: float
     gaze_scale: float
-    """How far eyes turn, as a part of what the pose says: below 1 for those that turn about a point far behind them."""
+    """Scale of the pose's eye rotation: below 1 for eyes that turn about a point far behind them."""
     head_pivot: Floats
-    """(3,): what the head turns about."""
+    """(3,): the point about which the head turns."""
     neck_pivot: Floats
-    """(3,): what the neck turns about."""
+    """(3,): the point about which the neck turns."""
     lips: tuple[int, int]
     """The vertices in the middle of the upper and the lower lip's edge: their distance is the opening of the mouth."""
     paint: bytes
     """The texture as a JPEG or PNG file, its top row at v = 1."""
     paint_high: float
-    """How high the whole texture is as it lies on the face, in head units."""
+    """Height of the whole texture at the size it has on the face, in head units."""
     painted: Painted | None
-    """What its paint is like, if colours can be chosen for it."""
+    """Description of its paint, if its colours can be changed."""
     is_built_in: bool
     takes_hair: bool
-    """Whether the cuts of `edge_client.face.hair` are made for it."""
+    """Whether the cuts of `edge_client.face.hair` fit it."""
 
 
 def load_head(path: Path | None = None) -> Head:
     """Read a head; without a path the default one.
 
-    Raises `AssetError` when the file is missing, damaged, or made for other blendshapes.
+    Raises `AssetError` if the file is missing, damaged, or made for other blendshapes.
     """
     file = path or head_file(DEFAULT_HEAD)
     is_built_in = file.parent == ASSETS
@@ -107,7 +107,7 @@ def load_head(path: Path | None = None) -> Head:
 
 
 def lengthened(head: Head) -> Head:
-    """The same with a body that goes on below where it was cut off, and falls into shadow, for pictures that are tall."""
+    """The same head with a body that extends below the cut and fades into shadow, for tall pictures."""
     tris = head.triangles.astype(np.int64)
     edges = np.concatenate([tris[:, [0, 1]], tris[:, [1, 2]], tris[:, [2, 0]]])
     _, which, count = np.unique(np.sort(edges, axis=1), axis=0, return_inverse=True, return_counts=True)
@@ -140,7 +140,7 @@ def _head_from(arrays: dict[str, NDArray[np.generic]], *, is_built_in: bool, tak
     bends = arrays["bends"].astype(np.float32) * arrays["bend_scale"].astype(np.float32)[:, None, None]
     eye = arrays["eyes"].astype(np.int8) if "eyes" in arrays else np.zeros(count, np.int8)
     touched = (np.abs(moves).max((0, 2)) > 0) | (eye > 0)
-    order = np.lexsort((eye, ~touched))  # moved by shapes, the left eyeball, the right one, the rest
+    order = np.lexsort((eye, ~touched))  # order: moved by shapes, the left eyeball, the right one, the rest
     place = np.empty_like(order)
     place[order] = np.arange(count)
     moving, balls = int(touched.sum()), [int((eye == side).sum()) for side in (1, 2)]
@@ -192,7 +192,7 @@ def _as_corners(indexes: NDArray[np.int64], vertices: int) -> Triangles:
 
 
 def _check(arrays: dict[str, NDArray[np.generic]], count: int) -> None:
-    """Raise ValueError for arrays that do not fit together, indexes out of range, and numbers that are not finite."""
+    """Raise ValueError for inconsistent arrays, indexes out of range, and numbers that are not finite."""
     shapes = len(ARKIT_NAMES)
     wanted: dict[str, tuple[int, ...]] = {
         **{name: (count, 3) for name in ("points", "normals")},

@@ -1,9 +1,9 @@
-"""Life between the words: blinks, saccades, breathing and small head motion, as a pure function of a seed and a time.
+"""Idle motion: blinks, saccades, breathing and small head motion, as a pure function of a seed and a time.
 
-Rates and sizes are those that were published of people:
-- 17 to 26 blinks a minute, at rest and in talk (Bentivoglio et al. 1997), that shut in about 80 ms and open in about 160 ms.
+Rates and sizes are from published studies of people:
+- 17 to 26 blinks a minute, at rest and in conversation (Bentivoglio et al. 1997), that shut in about 80 ms and open in about 160 ms.
 - Gaze that meets the other's for about three seconds (Binetti et al. 2016), then turns away for about one (Lee, Badler and Badler 2002,
-  in talk). While it meets, it moves between the other's eyes and mouth, resting 0.4 to 1.6 s on each.
+  in conversation). While it meets, it moves between the other's eyes and mouth, resting 0.4 to 1.6 s on each.
 - A turn away has that study's sizes, exponential with a mean near 7°, and directions, of which level and straight ones are commonest.
 - A saccade of A degrees takes 25 ms + 2.4 ms × A (the same study). With large ones the lids often blink (Evinger et al. 1994).
 - About 14 breaths a minute; a head that drifts by about two degrees.
@@ -22,35 +22,35 @@ from avatar_relay.arkit import ARKIT_INDEX, ARKIT_NAMES
 from edge_client.motion.pose import HEAD_ROTATION, LEFT_EYE_ROTATION, NECK_ROTATION, POSE_SIZE, RIGHT_EYE_ROTATION, Pose, neutral_pose
 
 CYCLE_S = 600.0
-"""The script of blinks and glances repeats after this long."""
+"""The script of blinks and glances repeats after this time."""
 
 _SHUT_S, _OPEN_S = 0.08, 0.16
 _SACCADE_S, _SACCADE_S_PER_RAD = 0.025, 0.0024 * 57.3
 _MEET_S, _AWAY_S = 3.1, 0.93
-"""Means of how long gaze meets the other's and is turned away."""
+"""Mean times for which gaze meets the other's, and is turned away."""
 _MEET_LEAST_S, _MEET_MOST_S, _AWAY_LEAST_S, _AWAY_MOST_S = 1.0, 6.5, 0.35, 2.4
 _FIXATION_S = (0.40, 1.60)
-"""How long a place of the other's face is looked at."""
+"""Range of the time for which one point of the other's face is looked at."""
 _OTHER = ((-0.032, 0.0), (0.032, 0.0), (0.0, 0.050))
-"""The other's eyes and mouth from a metre away, as yaw and pitch; the mouth is looked at less."""
+"""The other's eyes and mouth at a distance of one metre, as yaw and pitch; the mouth is looked at less."""
 _OTHER_CHANCES = (0.42, 0.42, 0.16)
 _AWAY_RAD, _AWAY_LEAST_RAD, _AWAY_MOST_RAD = 0.12, 0.105, 0.38
 _DIRECTION_CHANCES = (15.54, 6.46, 17.69, 7.44, 16.80, 7.89, 20.38, 7.79)
-"""Of turns by 0°, 45°, 90° …, against the clock from the face's left."""
+"""Weights of turns by 0°, 45°, 90° …, counter-clockwise from the face's left."""
 _BLINKS_WITH, _BLINK_CHANCE = 0.17, 0.6
-"""Turns larger than this bring a blink that often."""
+"""Size of a turn, in radians, above which a blink comes with it, and the probability of that."""
 _BREATHS_PER_S = 14 / 60
 _HEAD_RAD = 0.018
-_LID_FOLLOWS = 0.55  # an upper lid follows the eyeball down by this part
+_LID_FOLLOWS = 0.55  # fraction by which an upper lid follows the eyeball down
 
 _MOUTH_PREFIXES = ("jaw", "mouth", "tongue", "cheekPuff")
 MOUTH_INDEXES = tuple(index for index, name in enumerate(ARKIT_NAMES) if name.startswith(_MOUTH_PREFIXES))
-"""The weights that speech owns."""
+"""The weights controlled by speech."""
 _MOUTH = set(MOUTH_INDEXES)
 _NOT_MOUTH = tuple(index for index in range(POSE_SIZE) if index not in _MOUTH)
 _EYES = tuple(index for index in _NOT_MOUTH if index < len(ARKIT_NAMES) and ARKIT_NAMES[index].startswith("eye"))
 _BLINKS = (ARKIT_INDEX["eyeBlinkLeft"], ARKIT_INDEX["eyeBlinkRight"])
-_USED = 1e-3  # less than this in a whole group of values: the motion does not have that group
+_USED = 1e-3  # below this in a whole group of values, the motion does not use that group
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,11 +59,11 @@ class _Glance:
     yaw: float
     pitch: float
     turn_s: float
-    """How long the turn to it takes."""
+    """Duration of the turn to it."""
 
 
 class IdleLife:
-    """The same seed lives the same life; different seeds do not blink together. Immutable once made."""
+    """Idle motion determined by a seed; different seeds do not blink together. Immutable once made."""
 
     def __init__(self, seed: int) -> None:
         """Script `CYCLE_S` seconds of blinks and glances; any integer is a seed."""
@@ -74,7 +74,7 @@ class IdleLife:
         self._phases = [chance.uniform(0, 2 * math.pi) for _ in range(7)]
 
     def pose(self, time_s: float) -> Pose:
-        """The pose at a time in seconds (any origin, finite). The mouth stays at rest."""
+        """Return the pose at a time in seconds (any origin, finite). The mouth stays at rest."""
         pose = neutral_pose()
         self._look(pose, time_s % CYCLE_S)
         blink = self._blink(time_s % CYCLE_S)
@@ -90,7 +90,7 @@ class IdleLife:
         return pose
 
     def _drift(self, time_s: float, voice: int) -> float:
-        """Slow wandering within ±1: two sines whose periods never meet."""
+        """Slow wandering within ±1: two sines with incommensurable periods."""
         slow = math.sin(2 * math.pi * time_s / (7.3 + voice) + self._phases[voice])
         slower = math.sin(2 * math.pi * time_s / (17.9 - voice) + self._phases[(voice + 1) % 7])
         return 0.5 * (slow + slower)
@@ -117,22 +117,23 @@ class IdleLife:
 
 
 class StillLife:
-    """No life between the words: a face that rests."""
+    """No idle motion: a face at rest."""
 
     def pose(self, time_s: float) -> Pose:
-        """At rest at all times."""
+        """Return the pose at rest, at all times."""
         return neutral_pose()
 
 
 def make_life(name: str, *, idle_life: bool) -> IdleLife | StillLife:
-    """Life that is the same for the same name, or none."""
+    """Make idle motion seeded by the name, or none."""
     return IdleLife(zlib.crc32(name.encode())) if idle_life else StillLife()
 
 
 def combine(idle: Pose, speech: Pose) -> Pose:
-    """A new pose: mouth and neck of `speech`; of brows and cheeks the stronger; gaze and head of `speech` where it has any, else of `idle`.
+    """Return a new pose: mouth and neck of `speech`, the stronger brows and cheeks, and gaze and head of `speech` if it has any, else of
+    `idle`.
 
-    A blink of either shuts the eyes, so that a speech motion without blinks does not stare.
+    A blink of either shuts the eyes, so that the face does not stare during motion without blinks.
     """
     both = idle.copy()
     both[list(MOUTH_INDEXES)] = speech[list(MOUTH_INDEXES)]
@@ -153,7 +154,7 @@ def combine(idle: Pose, speech: Pose) -> Pose:
 
 
 def _script_blinks(chance: random.Random, glances: list[_Glance]) -> list[float]:
-    """By chance, and with large turns of the eyes; never two within the time of one."""
+    """Times of blinks: random ones, and some with large turns of the eyes; never two within the duration of one."""
     starts: list[float] = []
     time_s = chance.uniform(0.5, 3.0)
     while time_s < CYCLE_S - 1:
@@ -171,7 +172,7 @@ def _script_blinks(chance: random.Random, glances: list[_Glance]) -> list[float]
 
 
 def _script_glances(chance: random.Random) -> list[_Glance]:
-    """Gaze meets the other's, from one place of the face to the next, and turns away, in turns; it begins met."""
+    """Alternate between gaze that meets the other's, moving between points of the face, and gaze turned away; begin with the former."""
     glances: list[_Glance] = []
     time_s = 0.0
     while time_s < CYCLE_S - 1:
@@ -184,7 +185,7 @@ def _script_glances(chance: random.Random) -> list[_Glance]:
         way = chance.choices(range(8), _DIRECTION_CHANCES)[0] * math.pi / 4 + chance.gauss(0, 0.2)
         glances.append(_glance(glances, time_s, far * math.cos(way), -0.75 * far * math.sin(way)))
         time_s += min(max(chance.expovariate(1 / _AWAY_S), _AWAY_LEAST_S), _AWAY_MOST_S)
-    return [_glance(glances[-1:], 0.0, glances[0].yaw, glances[0].pitch), *glances[1:]]  # the script is a ring
+    return [_glance(glances[-1:], 0.0, glances[0].yaw, glances[0].pitch), *glances[1:]]  # the script is a loop
 
 
 def _glance(before: list[_Glance], start_s: float, yaw: float, pitch: float) -> _Glance:

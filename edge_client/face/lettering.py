@@ -1,4 +1,4 @@
-"""Paints an overlay: pieces of picture with the places where they belong. SDL's own letters, so that no font need be installed."""
+"""Paints an overlay: pieces of picture with their positions. Uses SDL's own font, so that no font needs to be installed."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ _VEIL = (8, 10, 16, 196)
 _PLATE = (8, 10, 16, 150)
 _WHITE, _GREY, _AMBER = (255, 255, 255), (206, 212, 222), (255, 190, 92)
 _TITLE_PART, _TEXT_PART, _SIGN_PART, _FIGURES_PART = 0.125, 0.075, 0.052, 0.036
-"""Sizes of the letters, of the picture's shorter side. A 7" screen (86 mm high) thus has capitals of 7.5 mm and 4.5 mm:
-sight of 6/12 tells 6 mm apart at two metres, and normal sight 3 mm."""
+"""Sizes of the letters as fractions of the picture's shorter side. On a 7" screen (86 mm high) capitals are 7.5 mm and 4.5 mm high:
+at two metres, sight of 6/12 resolves letters of 6 mm, and normal sight 3 mm."""
 _MAX_TEXT = 300
 
 
 @dataclass(frozen=True, slots=True)
 class Piece:
-    """A picture with alpha, and the place of its upper left corner."""
+    """A picture with alpha, and the position of its upper left corner."""
 
     surface: pygame.Surface
     x: int
@@ -28,10 +28,10 @@ class Piece:
 
 
 class Lettering:
-    """Paints for one size of picture. Keeps its letters."""
+    """Paints overlays for one size of picture. Caches its fonts."""
 
     def __init__(self, size: tuple[int, int], framing: Framing = WHOLE) -> None:
-        """Load the letters. Raises `pygame.error`."""
+        """Load the fonts. Raises `pygame.error`."""
         pygame.font.init()
         self._size = size
         self._margins = framing.margins(size)
@@ -42,11 +42,11 @@ class Lettering:
 
     @property
     def _room(self) -> tuple[int, int]:
-        """Width and height of what words may take."""
+        """Width and height available for text."""
         return self._size[0] - 2 * self._margins[0], self._size[1] - 2 * self._margins[1]
 
     def pieces(self, overlay: Overlay) -> list[Piece]:
-        """What is to be laid over the picture, in order."""
+        """Return the pieces to draw over the picture, in order."""
         if overlay.is_dark:
             sheet = pygame.Surface(self._size, pygame.SRCALPHA)
             sheet.fill((0, 0, 0, 255))
@@ -85,7 +85,7 @@ class Lettering:
         return Piece(sheet, 0, 0)
 
     def _fitting(self, title: str, room: int) -> pygame.font.Font:
-        """The letters of titles, smaller where a word would be cut: every letter of a code counts."""
+        """The font of a title, smaller if a word would be cut: every letter of a code matters."""
         widest = max((self._title.size(word)[0] for word in title.split()), default=0)
         if widest <= room:
             return self._title
@@ -103,9 +103,9 @@ class Lettering:
 
 
 def qr_code(text: str, side: int) -> pygame.Surface | None:
-    """A QR code of at most `side` pixels; None without the package that makes it, or where it would be too small."""
+    """A QR code of at most `side` pixels; None if the package segno is not installed, or if it would be too small."""
     try:
-        import segno  # late: only a device that pairs shows one
+        import segno  # imported late: only a device that pairs shows one
     except ImportError:
         return None
     border = 2
@@ -123,7 +123,7 @@ def qr_code(text: str, side: int) -> pygame.Surface | None:
 
 
 def wrapped(text: str, font: pygame.font.Font, room: int) -> list[str]:
-    """Lines no wider than `room` pixels; a word that is wider by itself is cut."""
+    """Wrap text to lines no wider than `room` pixels; a single word that is wider is cut."""
     lines: list[str] = []
     for word in text.split():
         joined = f"{lines[-1]} {word}" if lines else word

@@ -1,4 +1,4 @@
-"""Which of a desktop's or console's monitors a setting means. Pure."""
+"""Which monitor of a desktop or console a setting selects. Pure."""
 
 from __future__ import annotations
 
@@ -10,16 +10,16 @@ from edge_client.errors import ScreenError
 
 @dataclass(frozen=True, slots=True)
 class Monitor:
-    """One, as SDL tells of it."""
+    """A monitor, as SDL reports it."""
 
     name: str
     size: tuple[int, int]
 
 
 def choose(wanted: str, monitors: Sequence[Monitor]) -> int:
-    """The number of the monitor: `wanted` is a number from 0, or the beginning of exactly one name in any case; empty for the first.
+    """Return the number of the monitor `wanted`: a number from 0, or a unique prefix of a name in any case; empty for the first.
 
-    Raises `ScreenError` that lists what there is.
+    Raises `ScreenError` that lists the monitors available.
     """
     if not wanted:
         return 0

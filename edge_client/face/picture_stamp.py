@@ -1,6 +1,6 @@
-"""The stamp: a number written into the picture, for those who read the screen from outside to measure what is shown.
+"""The stamp: a number written into the picture, for tools that read the screen from outside to measure what is shown.
 
-A row of `STAMP_BLOCKS` square blocks, 8 by 8 pixels each, in the lower left corner: one white, one black (they tell a stamp from
+A row of `STAMP_BLOCKS` square blocks, 8 by 8 pixels each, in the lower left corner: one white, one black (they distinguish a stamp from
 a picture without one), 32 bits with the lowest first (white = 1), an even-parity bit, one white.
 """
 
@@ -11,11 +11,11 @@ STAMP_BITS = 32
 STAMP_BLOCKS = 2 + STAMP_BITS + 2
 
 STAMP_UNIT_US = 100
-"""A stamped PTS is told in this unit."""
+"""Unit of a stamped PTS."""
 
 
 def stamp_of(pts_us: int | None) -> int:
-    """The number for a picture that shows the pose of a PTS; 0 for one that shows none."""
+    """The number for a picture that shows the pose of a PTS; 0 if it shows none."""
     return 0 if pts_us is None else max(0, pts_us) // STAMP_UNIT_US % ((1 << STAMP_BITS) - 1) + 1
 
 

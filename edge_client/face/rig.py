@@ -1,7 +1,7 @@
-"""The rig: a pose as a mesh. Pure numpy, constant time whatever the pose: one dense matrix-vector product over all 52 blendshapes.
+"""The rig: computes the mesh of a pose. Pure numpy, in constant time for any pose: one dense matrix-vector product over all 52 blendshapes.
 
-Some blendshapes hide each other and do not add: a shut lid cannot sink further, lips cannot close further than the jaw has
-opened them, a puckered mouth smiles less. `corrected` settles that on the weights, before the product.
+Some blendshapes conflict and must not add: a shut lid cannot sink further, lips cannot close further than the jaw has
+opened them, a puckered mouth smiles less. `corrected` resolves this in the weights, before the product.
 """
 
 from __future__ import annotations
@@ -19,29 +19,29 @@ from edge_client.motion.pose import BLENDSHAPES, HEAD_ROTATION, NECK_ROTATION, P
 Matrix = NDArray[np.float32]
 
 WEIGHT_LIMIT = 1.3
-"""Weights are held within 0 and this: further out the mesh folds over itself."""
+"""Weights are clamped to 0 to this: beyond it the mesh folds over itself."""
 TURN_LIMIT_RAD = 0.8
-"""The head and the neck each turn no further: a face is to be seen, whatever the motion says."""
+"""Limit of the rotations of head and neck: the face must stay visible, whatever the motion says."""
 
 PERSON_AWAY = 6.2
-"""Where the eyes meet when they look ahead, in head units: about half a metre before the face, where the camera is."""
+"""Distance at which the eyes converge when they look ahead, in head units: about half a metre before the face, where the camera is."""
 
-_PUCKER_TAKES = 0.6  # of the smile
+_PUCKER_TAKES = 0.6  # fraction of the smile
 _INDEX = ARKIT_INDEX
 
 
 class Rig:
-    """One head's rig. Not thread-safe: the result of `vertices` is one buffer, overwritten by the next call."""
+    """The rig of a head. Not thread-safe: the result of `vertices` is one buffer, overwritten by the next call."""
 
     def __init__(self, head: Head) -> None:
-        """Rig a head; `head` is not changed."""
+        """Build the rig; `head` is not changed."""
         self._head = head
         self._rest = np.concatenate([head.points, head.normals], axis=1)[: head.moving].astype(np.float32).ravel()
         self._flow = np.empty_like(self._rest)
         self._inward_rad = math.atan2(float(np.ptp(head.eye_centres[:, 0])) / 2, PERSON_AWAY)
 
     def vertices(self, pose: Pose) -> Matrix:
-        """Places and normals of the moving vertices, shape (moving, 6). Not turned by head or neck; normals not of unit length."""
+        """Positions and normals of the moving vertices, shape (moving, 6). Not turned by head or neck; normals are not of unit length."""
         np.dot(corrected(pose), self._head.deltas, out=self._flow)
         self._flow += self._rest
         moved = self._flow.reshape(-1, 6)
@@ -51,13 +51,13 @@ class Rig:
         return moved
 
     def lip_gap(self, pose: Pose) -> float:
-        """The height of the mouth's opening in head units, of this pose; about 0 when shut, below when the lips press."""
+        """Height of the mouth's opening for a pose, in head units; about 0 if shut, negative if the lips press."""
         moved = self.vertices(pose)
         upper, lower = self._head.lips
         return float(moved[upper, 1] - moved[lower, 1])
 
     def turn(self, pose: Pose) -> Matrix:
-        """Head and neck rotation as one (4, 4) matrix, in head units; the shoulders do not follow it."""
+        """Rotation of head and neck as one (4, 4) matrix, in head units; the shoulders do not follow it."""
         head = about(rotation(held(pose[HEAD_ROTATION])), self._head.head_pivot)
         neck = about(rotation(held(pose[NECK_ROTATION])), self._head.neck_pivot)
         return np.asarray(neck @ head, np.float32)
@@ -69,7 +69,7 @@ class Rig:
 
 
 def corrected(pose: Pose) -> NDArray[np.float32]:
-    """A pose's 52 weights, within limits, with the colliding ones settled."""
+    """A pose's 52 weights, clamped, with conflicts resolved."""
     weight = np.clip(pose[BLENDSHAPES], 0.0, WEIGHT_LIMIT).astype(np.float32)
     weight[_INDEX["mouthClose"]] = min(weight[_INDEX["mouthClose"]], weight[_INDEX["jawOpen"]])
     rounding = min(1.0, float(weight[_INDEX["mouthPucker"]] + 0.5 * weight[_INDEX["mouthFunnel"]]))
@@ -84,12 +84,12 @@ def corrected(pose: Pose) -> NDArray[np.float32]:
 
 
 def held(axis_angle: NDArray[np.float32]) -> NDArray[np.float32]:
-    """A rotation of at most `TURN_LIMIT_RAD` about the same axis."""
+    """Limit a rotation to `TURN_LIMIT_RAD` about the same axis."""
     return np.asarray(axis_angle * min(1.0, TURN_LIMIT_RAD / max(float(np.linalg.norm(axis_angle)), 1e-9)), np.float32)
 
 
 def rotation(axis_angle: NDArray[np.float32]) -> Matrix:
-    """Rodrigues' formula: axis times angle in radians as a (3, 3) matrix."""
+    """Convert axis times angle in radians to a (3, 3) matrix (Rodrigues' formula)."""
     angle = float(np.linalg.norm(axis_angle))
     if angle < 1e-8:
         return np.eye(3, dtype=np.float32)
@@ -99,7 +99,7 @@ def rotation(axis_angle: NDArray[np.float32]) -> Matrix:
 
 
 def about(turn: Matrix, pivot: NDArray[np.float32]) -> Matrix:
-    """A (3, 3) rotation about a point as a (4, 4) matrix."""
+    """Convert a (3, 3) rotation about a point to a (4, 4) matrix."""
     whole = np.eye(4, dtype=np.float32)
     whole[:3, :3] = turn
     whole[:3, 3] = pivot - turn @ pivot

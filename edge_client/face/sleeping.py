@@ -1,9 +1,9 @@
-"""When the screen sleeps. Pure.
+"""Decides when the screen sleeps. Pure.
 
 The rules:
 1. It is awake while there is a conversation: the first one wakes it.
-2. It sleeps when there was none for the time of the settings.
-3. Within the hours of the settings, it sleeps when there was none for `NIGHT_US`. They hold only while the clock is known to be right.
+2. It sleeps after the configured time without a conversation.
+3. Within the configured hours, it sleeps after `NIGHT_US` without one. The hours apply only while the clock is known to be right.
 """
 
 from __future__ import annotations
@@ -13,16 +13,16 @@ MINUTES = 24 * 60
 
 
 class ScreenSleep:
-    """Not thread-safe. Times are readings of the monotonic clock in µs, and may stand still."""
+    """Not thread-safe. Times are readings of the monotonic clock in µs, and may repeat."""
 
     def __init__(self, after_us: int, hours: tuple[int, int] | None) -> None:
-        """`after_us` 0: not by time. `hours`: from one minute of the day up to another one."""
+        """`after_us` 0: no sleep by time. `hours`: from one minute of the day up to another one."""
         self._after_us = after_us
         self._hours = hours
         self._since_us: int | None = None
 
     def sleeps(self, *, is_busy: bool, now_us: int, minute: int | None) -> bool:
-        """Whether it sleeps now. `is_busy`: there is a conversation. `minute` of the local day; None while the clock may be wrong."""
+        """Whether the screen sleeps now. `is_busy`: there is a conversation. `minute`: of the local day; None if the clock may be wrong."""
         if is_busy or self._since_us is None:
             self._since_us = now_us
         quiet_us = now_us - self._since_us

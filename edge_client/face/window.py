@@ -1,4 +1,4 @@
-"""SDL's side of a face: environment before it starts, driver and card choice, and the window's events."""
+"""SDL's side of a face: the environment before it starts, the choice of driver and card, and the window's events."""
 
 from __future__ import annotations
 
@@ -19,14 +19,14 @@ DRIVER_VARIABLE = "SDL_VIDEODRIVER"
 
 _SETTINGS = {
     "SDL_NO_SIGNAL_HANDLERS": "1",  # the program's own handlers stop it
-    "SDL_VIDEO_X11_FORCE_EGL": "1",  # the GL binding asks EGL for the context; SDL would use GLX on X
+    "SDL_VIDEO_X11_FORCE_EGL": "1",  # the GL binding gets the context from EGL; SDL would use GLX on X
 }
 
 
 def connected_cards(root: Path = DRM_ROOT) -> list[int]:
-    """The numbers of the DRM cards that have a screen attached, lowest first.
+    """List the numbers of the DRM cards with a connected screen, lowest first.
 
-    On a Raspberry Pi 5 the GPU and the display controllers are cards of their own, and their order changes from boot to boot.
+    On a Raspberry Pi 5 the GPU and the display controllers are separate cards, and their order changes from boot to boot.
     """
     cards = set()
     for status in root.glob("card*-*/status"):
@@ -41,9 +41,9 @@ def connected_cards(root: Path = DRM_ROOT) -> list[int]:
 
 
 def sdl_environment(driver: str, variables: Mapping[str, str]) -> dict[str, str]:
-    """What SDL reads from the environment when it starts with a driver, and what that reads.
+    """Environment variables that SDL reads when it starts with a driver, and those that the driver reads.
 
-    The driver is named, because SDL by its own choice draws off-screen, silently, when a display does not answer.
+    The driver is named, because SDL on its own falls back silently to drawing off-screen if a display does not answer.
     """
     return {**{name: os.environ.get(name, value) for name, value in _SETTINGS.items()}, **variables, DRIVER_VARIABLE: driver}
 
@@ -55,19 +55,19 @@ def start_sdl(driver: str, variables: Mapping[str, str]) -> None:
     os.environ.update(sdl_environment(driver, variables))
     try:
         pygame.display.init()
-    finally:  # what a person set there is read again at the next start
+    finally:  # the user's own values are needed again at the next start
         del os.environ[DRIVER_VARIABLE]
         os.environ.update({} if users is None else {DRIVER_VARIABLE: users})
 
 
 def monitors() -> list[Monitor]:
-    """Those of the display or console that SDL's video was started on."""
+    """List the monitors of the display or console on which SDL's video was started."""
     sizes = pygame.display.get_desktop_sizes()
     return [Monitor(_monitor_name(number), size) for number, size in enumerate(sizes)]
 
 
 def _monitor_name(number: int) -> str:
-    """As SDL has it, which pygame does not hand on; empty if it has none."""
+    """A monitor's name in SDL, which pygame does not expose; empty if it has none."""
     with Path("/proc/self/maps").open() as maps:
         library = next((line.split(maxsplit=5)[5].strip() for line in maps if "/libSDL2-2" in line), None)
     if library is None:
@@ -78,9 +78,9 @@ def _monitor_name(number: int) -> str:
 
 
 def poll_window(on_resized: Callable[[], None]) -> Wish:
-    """Take all waiting events; leaving comes first. `on_resized` is called once if the window got another size.
+    """Process all waiting events; a request to leave has priority. `on_resized` is called once if the window's size changed.
 
-    A person who closes the window causes WINDOWCLOSE, and then QUIT; SDL sends QUIT alone when the display itself is gone.
+    A person who closes the window causes WINDOWCLOSE, then QUIT; SDL sends QUIT alone if the display itself has disappeared.
     """
     wish, resized = Wish.NONE, False
     for event in pygame.event.get():

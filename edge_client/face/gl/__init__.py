@@ -1,1 +1,1 @@
-"""Small helpers around GLES 3.0, and the shaders."""
+"""Small helpers for GLES 3.0, and the shaders."""

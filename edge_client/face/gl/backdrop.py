@@ -1,4 +1,4 @@
-"""What is behind the head. Where software draws, it is drawn once and copied from then on: a tenth of the cost of drawing it."""
+"""The background behind the head. In software it is drawn once and then copied, at a tenth of the cost of drawing it."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ from edge_client.face.gl.frame import colour_frame
 from edge_client.face.gl.program import Program
 
 _MIDDLE = (69, 84, 105)
-_RIM = 0.29  # of the middle's light
+_RIM = 0.29  # fraction of the brightness in the middle
 
 
 class Backdrop:
-    """Fills the drawing buffer's colours. Needs a current context."""
+    """Fills the colours of the draw buffer. Needs a current context."""
 
     def __init__(self, size: tuple[int, int], chosen: Colour | None, *, copied: bool) -> None:
-        """`copied`: draw it now and copy later; else draw it each time, which a GPU that works in tiles likes better."""
+        """`copied`: draw it now and copy it later; else draw it each time, which is faster on a tile-based GPU."""
         self._copied = copied
         self._frame: int | None = None
         self._program = Program("back")
@@ -28,7 +28,7 @@ class Backdrop:
         self.fit(size)
 
     def fit(self, size: tuple[int, int]) -> None:
-        """Follow the window's size; leaves the viewport that covers it."""
+        """Adapt to the window's size; sets the viewport to cover it."""
         self._size = size
         self._program.use()
         self._program.set_vector("aspect", np.array((size[0] / size[1], 0, 0), np.float32))
@@ -38,7 +38,7 @@ class Backdrop:
         self._frame = self._drawn() if self._copied else None
 
     def draw(self) -> None:
-        """Whatever was there is covered; depth is not touched."""
+        """Cover the colours of the draw buffer; depth is not changed."""
         if self._frame is None:
             self._fill()
             return

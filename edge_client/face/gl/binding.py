@@ -1,4 +1,4 @@
-"""PyOpenGL, set up for GLES before its first import: EGL for looking functions up, no error call after each call.
+"""PyOpenGL, configured for GLES before its first import: functions are looked up through EGL, without an error check after each call.
 
 Only functions that exist in GLES 3.0 are used through it.
 """
@@ -14,7 +14,7 @@ import OpenGL
 
 OpenGL.ERROR_CHECKING = False
 OpenGL.ERROR_LOGGING = False
-OpenGL.USE_ACCELERATE = False  # an optional package that is not wanted; its absence would be logged
+OpenGL.USE_ACCELERATE = False  # an optional package that is not used; its absence would be logged
 
 from OpenGL import GL as _GL  # noqa: E402 - after the settings
 

@@ -1,4 +1,4 @@
-"""Lays an overlay over the picture. Its pieces are painted and uploaded when the overlay changes, and only drawn otherwise."""
+"""Draws an overlay over the picture. Its pieces are painted and uploaded only when the overlay changes."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ class _Uploaded:
 
 
 class Board:
-    """Needs a current context."""
+    """Draws overlays. Needs a current context."""
 
     def __init__(self, size: tuple[int, int], framing: Framing) -> None:
         self._framing = framing
@@ -35,13 +35,13 @@ class Board:
         self.fit(size)
 
     def fit(self, size: tuple[int, int]) -> None:
-        """Follow the window's size: the overlay is painted anew."""
+        """Adapt to the window's size; the overlay is painted again."""
         self._size = size
         self._lettering = Lettering(size, self._framing)
         self._take([], NOTHING)
 
     def draw(self, overlay: Overlay) -> None:
-        """Draw over what is there; depth is not touched."""
+        """Draw over the picture; depth is not changed."""
         if overlay != self._overlay:
             self._take(self._lettering.pieces(overlay), overlay)
         if not self._uploaded:

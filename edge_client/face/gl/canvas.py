@@ -1,4 +1,4 @@
-"""What is drawn on: the window's own buffer, or one beside it that is turned or scaled up to the window when it is shown."""
+"""The buffer drawn to: the window's own, or a separate one that is turned or scaled up to the window when it is shown."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ from edge_client.face.gl.program import Program
 
 
 class Canvas:
-    """Needs a current context."""
+    """The target of drawing. Needs a current context."""
 
     def __init__(self, rotation: int) -> None:
-        """Pictures are shown turned by `rotation` degrees clockwise, a multiple of 90."""
+        """`rotation`: pictures are shown turned by this many degrees clockwise, a multiple of 90."""
         self._program: Program | None = None
         if rotation:
             angle = -math.radians(rotation)
@@ -27,7 +27,7 @@ class Canvas:
         self._size = self._window = (0, 0)
 
     def fit(self, size: tuple[int, int], window: tuple[int, int]) -> None:
-        """Pictures have `size` from now on, and are shown in a window of its own size."""
+        """Set the `size` of pictures, and the size of the window in which they are shown."""
         if self._frame:
             GL.glDeleteFramebuffers(1, [self._frame])
             GL.glDeleteRenderbuffers(1, [self._depth])
@@ -38,11 +38,11 @@ class Canvas:
             self._make_frame()
 
     def bind(self) -> None:
-        """Draw on it, and read from it."""
+        """Make it the target of drawing and reading."""
         GL.glBindFramebuffer(GL.GL_FRAMEBUFFER, self._frame)
 
     def show(self) -> None:
-        """Bring the picture into the window's buffer."""
+        """Copy the picture to the window's buffer."""
         if not self._frame:
             return
         if self._program is None:
@@ -65,7 +65,7 @@ class Canvas:
         GL.glViewport(0, 0, *self._size)
 
     def _make_frame(self) -> None:
-        pixels = GL.GL_RGBA if int(GL.glGetIntegerv(GL.GL_ALPHA_BITS)) > 0 else GL.GL_RGB  # as in the window
+        pixels = GL.GL_RGBA if int(GL.glGetIntegerv(GL.GL_ALPHA_BITS)) > 0 else GL.GL_RGB  # the window's own format
         self._texture = GL.glGenTextures(1)
         GL.glBindTexture(GL.GL_TEXTURE_2D, self._texture)
         GL.glTexImage2D(GL.GL_TEXTURE_2D, 0, pixels, *self._size, 0, pixels, GL.GL_UNSIGNED_BYTE, None)

@@ -1,4 +1,4 @@
-"""What the current GLES context says of itself."""
+"""Properties of the current GLES context."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from edge_client.face.gl.opening import is_software_device
 
 
 def driver_name() -> str:
-    """The GL version and the device that draws, for people."""
+    """The GL version and the device that draws, human-readable."""
     version, device = (GL.glGetString(what) for what in (GL.GL_VERSION, GL.GL_RENDERER))
     return f"{_text(version)}, {_text(device)}"
 
@@ -18,7 +18,7 @@ def is_software() -> bool:
 
 
 def is_gles3() -> bool:
-    """Whether the context is what was asked for; some drivers give something else without a word."""
+    """Whether the context has the requested version; some drivers silently provide another one."""
     return _text(GL.glGetString(GL.GL_VERSION)).startswith("OpenGL ES 3")
 
 

@@ -1,4 +1,4 @@
-"""An eye as a picture: white with veins, iris with fibres, pupil. Made once, so that a fragment only looks its colour up. Pure numpy."""
+"""An eye as a picture: white with veins, iris with fibres, pupil. Made once, so that a fragment only looks up its colour. Pure numpy."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ from edge_client.colours import Colour, factor
 
 SIZE = 512
 PAINTED_IRIS: Colour = (88, 121, 125)
-"""About the middle of the iris."""
+"""Approximate colour at the middle of the iris."""
 
-_IRIS, _PUPIL = 0.435, 0.160  # of the eyeball's radius
+_IRIS, _PUPIL = 0.435, 0.160  # fractions of the eyeball's radius
 _COLLAR = 0.245
-"""Where the inner part of the iris ends, in a ragged line."""
+"""Mean radius of the ragged line at which the inner part of the iris ends."""
 _WHITE, _AT_CORNERS, _VEIN = np.array((0.905, 0.885, 0.875)), np.array((0.80, 0.675, 0.640)), np.array((0.72, 0.36, 0.33))
 _OUTER, _INNER, _FIBRE, _AMBER = (
     np.array(colour) for colour in ((0.185, 0.315, 0.365), (0.330, 0.470, 0.485), (0.600, 0.715, 0.690), (0.560, 0.455, 0.275))
@@ -24,11 +24,11 @@ _Picture = NDArray[np.float64]
 
 
 def eye_picture(chosen: Colour | None) -> NDArray[np.uint8]:
-    """The front of an eyeball as seen from straight ahead, RGB, (SIZE, SIZE, 3), row 0 at the bottom; `chosen` is the iris."""
+    """The front of an eyeball seen from straight ahead, RGB, (SIZE, SIZE, 3), row 0 at the bottom. `chosen`: the colour of the iris."""
     axis = (np.arange(SIZE) + 0.5) / SIZE * 2 - 1
     x, y = np.meshgrid(axis, axis)
     r, turn = np.hypot(x, y), np.arctan2(y, x) / (2 * np.pi)
-    part = np.clip((r - _PUPIL) / (_IRIS - _PUPIL), 0, 1)  # of the way over the iris
+    part = np.clip((r - _PUPIL) / (_IRIS - _PUPIL), 0, 1)  # fraction of the way across the iris
     bend = turn + 0.012 * (_cloud(turn, part, 14, 3, 1) - 0.5)
     fibres = 0.55 * _cloud(bend, part, 90, 2, 2) + 0.45 * _cloud(bend, part, 170, 3, 3)
     strands = _step(0.52, 0.86, fibres)
@@ -48,7 +48,7 @@ def eye_picture(chosen: Colour | None) -> NDArray[np.uint8]:
 
 
 def _white(x: _Picture, y: _Picture, r: _Picture) -> _Picture:
-    """Redder towards the corners, with veins that run from there."""
+    """The white of the eye: redder towards the corners, with veins that start there."""
     white = _mix(_WHITE, _AT_CORNERS, _step(0.52, 0.98, r))
     wave = 0.10 * _cloud(x * 0.5 + 0.5, y * 0.5 + 0.5, 9, 9, 6) + 0.05 * _cloud(x * 0.5 + 0.5, y * 0.5 + 0.5, 23, 23, 7)
     ridge = np.abs(_cloud(x * 0.5 + 0.5, y * 0.5 + 0.5 + wave, 5, 15, 8) - 0.5)
@@ -57,7 +57,7 @@ def _white(x: _Picture, y: _Picture, r: _Picture) -> _Picture:
 
 
 def _cloud(around: _Picture, out: _Picture, cells: int, rings: int, voice: int) -> _Picture:
-    """Soft noise 0 to 1: `cells` bumps over one unit of `around`, where it closes without a seam, and `rings` over one of `out`."""
+    """Soft noise, 0 to 1: `cells` bumps per unit of `around`, which closes without a seam, and `rings` per unit of `out`."""
     chance = np.random.default_rng(voice).random((rings + 2, cells))
     across, up = (around % 1.0) * cells, np.clip(out, 0, 1) * rings
     column, row = across.astype(int), up.astype(int)

@@ -1,4 +1,4 @@
-"""The eyeballs of a head that has none of its own: spheres whose shader knows of cornea, tears, lids and a window."""
+"""The eyeballs of a head without its own: spheres whose shader draws cornea, tears, the shadow of the lids and a reflected window."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ from edge_client.face.head import Head
 Floats = NDArray[np.float32]
 
 _OPEN = (0.33, -0.33)
-"""Heights of lids that are not found, on the unit sphere."""
+"""Default heights of the lids if none are found, on the unit sphere."""
 _RIM_NEAR, _RIM_FAR, _RIM_ACROSS, _RIM_AHEAD = 0.98, 1.09, 0.35, 0.85
-"""Where the edges of lids are at rest, in eyeball radii about its centre."""
+"""Where the lids' edges are at rest, in eyeball radii from its centre."""
 
 
 @dataclass(frozen=True, slots=True)
 class Rims:
-    """The moving vertices at the middle of one eye's lid edges; pure."""
+    """The moving vertices in the middle of one eye's lid edges. Pure."""
 
     upper: NDArray[np.int64]
     lower: NDArray[np.int64]
@@ -32,7 +32,7 @@ class Rims:
     radius: float
 
     def heights(self, moved: Floats) -> tuple[float, float]:
-        """Of the upper and the lower lid's edge above the eyeball's centre, in its radii. `moved`: as the rig gives them."""
+        """Heights of the upper and lower lid's edge above the eyeball's centre, in its radii. `moved`: the vertices from the rig."""
         up, down = _OPEN
         if self.upper.size:
             up = float((moved[self.upper, 1].min() - self.centre[1]) / self.radius)
@@ -42,7 +42,7 @@ class Rims:
 
 
 def lid_rims(head: Head) -> tuple[Rims, Rims]:
-    """Of the left and the right eye."""
+    """Find the lid edges of the left and the right eye."""
     found = []
     for centre in head.eye_centres:
         off = (head.points[: head.moving] - centre) / head.eye_radius
@@ -54,10 +54,10 @@ def lid_rims(head: Head) -> tuple[Rims, Rims]:
 
 
 class Eyes:
-    """Needs a current context."""
+    """Draws both eyeballs. Needs a current context."""
 
     def __init__(self, head: Head, chosen: Colour | None) -> None:
-        """Paint and upload; `chosen` is the iris's colour."""
+        """Paint and upload them. `chosen`: the colour of the iris."""
         self.program = Program("eye")
         self._buffers = EyeBuffers()
         self._rims = lid_rims(head)
@@ -67,7 +67,7 @@ class Eyes:
         self.program.set_integer("paint", 0)
 
     def draw(self, turn: Floats, gazes: Floats, moved: Floats) -> None:
-        """Both, turned by `gazes` (2, 3, 3), between the lids of `moved`."""
+        """Draw both, turned by `gazes` (2, 3, 3), between the lids of `moved`."""
         GL.glBindTexture(GL.GL_TEXTURE_2D, self._paint)
         self.program.use()
         self.program.set_matrix("turn", turn)

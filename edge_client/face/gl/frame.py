@@ -1,4 +1,4 @@
-"""A colour buffer beside the window's, in the window's own format: drivers copy between the two at full speed, or at all."""
+"""A separate colour buffer in the window's own format: drivers copy between the two at full speed, or do not support other formats."""
 
 from __future__ import annotations
 
@@ -6,9 +6,9 @@ from edge_client.face.gl.binding import GL
 
 
 def colour_frame(size: tuple[int, int]) -> int:
-    """A new framebuffer without depth; needs a current context, and leaves the window's own buffer bound.
+    """Make a framebuffer without depth. Needs a current context; leaves the window's own buffer bound.
 
-    Deleting the framebuffer gives all of it back.
+    Deleting the framebuffer releases all its memory.
     """
     frame: int = GL.glGenFramebuffers(1)
     store = GL.glGenRenderbuffers(1)
@@ -18,5 +18,5 @@ def colour_frame(size: tuple[int, int]) -> int:
     GL.glBindFramebuffer(GL.GL_FRAMEBUFFER, frame)
     GL.glFramebufferRenderbuffer(GL.GL_FRAMEBUFFER, GL.GL_COLOR_ATTACHMENT0, GL.GL_RENDERBUFFER, store)
     GL.glBindFramebuffer(GL.GL_FRAMEBUFFER, 0)
-    GL.glDeleteRenderbuffers(1, [store])  # only its name: the framebuffer holds it
+    GL.glDeleteRenderbuffers(1, [store])  # only its name is deleted: the framebuffer still holds it
     return frame

@@ -16,10 +16,10 @@ _DARK, _LIGHT = np.array((0.175, 0.105, 0.076)), np.array((0.375, 0.235, 0.160))
 
 
 class HairLocks:
-    """Needs a current context."""
+    """Draws the locks of a head. Needs a current context."""
 
     def __init__(self, hair: Hair, chosen: Colour | None, *, is_high: bool) -> None:
-        """Upload; `chosen` is the hair's colour. `is_high`: locks have soft edges, if there are several samples for each pixel."""
+        """Upload the hair. `chosen`: its colour. `is_high`: locks have soft edges, if there are several samples for each pixel."""
         self.program = Program("hair", is_high=is_high)
         self.program.use()
         self.program.set_integer("paint", 0)
@@ -34,17 +34,17 @@ class HairLocks:
         self._count = hair.triangles.size
 
     def free(self) -> None:
-        """Give all of it back; it is not drawn again."""
+        """Release all resources; it cannot be drawn afterwards."""
         self.program.free()
         GL.glDeleteTextures([self._paint])
         GL.glDeleteVertexArrays(1, [self._array])
         GL.glDeleteBuffers(2, self._buffers)
 
     def draw(self, turn: NDArray[np.float32]) -> None:
-        """Over the head that was drawn before; seen from both sides."""
+        """Draw over the head drawn before; both sides are visible."""
         GL.glDisable(GL.GL_CULL_FACE)
         GL.glColorMask(True, True, True, False)
-        GL.glEnable(GL.GL_SAMPLE_ALPHA_TO_COVERAGE)  # does nothing with one sample for each pixel
+        GL.glEnable(GL.GL_SAMPLE_ALPHA_TO_COVERAGE)  # has no effect with one sample for each pixel
         GL.glBindTexture(GL.GL_TEXTURE_2D, self._paint)
         self.program.use()
         self.program.set_matrix("turn", turn)
@@ -56,7 +56,7 @@ class HairLocks:
 
 
 def strands_picture(chosen: Colour | None) -> NDArray[np.uint8]:
-    """Strands side by side, RGBA, (64, 256, 4), row 0 at the roots: their colour, and how much of the highlight each takes. Pure."""
+    """Strands side by side, RGBA, (64, 256, 4), row 0 at the roots: their colour, and the strength of the highlight. Pure."""
     chance = np.random.default_rng(3)
     fine, wide = chance.random(_STRANDS), chance.random(_STRANDS // 8)
     at = np.arange(_STRANDS) / 8

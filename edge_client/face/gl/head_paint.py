@@ -1,4 +1,4 @@
-"""The head's texture, from the file's bytes to the pixels that are uploaded."""
+"""The head's texture: from the bytes of the file to the pixels uploaded."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from edge_client.face.head import Head
 
 
 def head_paint(head: Head, colours: FaceColours) -> NDArray[np.uint8]:
-    """The texture, RGB or RGBA, row 0 at the top, in the colours that were chosen. Raises `AssetError`."""
+    """Return the texture in the colours chosen: RGB or RGBA, row 0 at the top. Raises `AssetError`."""
     paint = read_picture(head.paint)
     if head.painted is None:
         return paint
@@ -22,7 +22,7 @@ def head_paint(head: Head, colours: FaceColours) -> NDArray[np.uint8]:
 
 
 def read_picture(file: bytes) -> NDArray[np.uint8]:
-    """A picture as RGB, or RGBA if it is seen through: (height, width, 3 or 4), row 0 at the top. Raises `AssetError`."""
+    """Decode a picture as RGB, or as RGBA if it has transparency: (height, width, 3 or 4), row 0 at the top. Raises `AssetError`."""
     try:
         picture = pygame.image.load(io.BytesIO(file), "head.png" if file.startswith(b"\x89PNG") else "head.jpg")
     except pygame.error as error:

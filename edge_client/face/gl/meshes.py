@@ -13,15 +13,15 @@ from edge_client.face.head import Head
 Floats = NDArray[np.float32]
 
 _FLOAT = 4
-_EYE_RINGS, _EYE_SPOKES = 5, 12  # small triangles are what costs where software draws
+_EYE_RINGS, _EYE_SPOKES = 5, 12  # small triangles are the main cost in software
 _EYE_OPENING_RAD = 1.75
 
 
 class HeadBuffers:
-    """The head on the GPU: one buffer written each picture, one written once, one list of triangles."""
+    """The head on the GPU: a buffer written for each picture, one written once, and the lists of triangles."""
 
     def __init__(self, head: Head) -> None:
-        """Upload; needs a current context."""
+        """Upload the head; needs a current context."""
         self._flow = np.concatenate([head.points, head.normals], axis=1).astype(np.float32)
         self._moving = head.moving
         self._array = GL.glGenVertexArrays(1)
@@ -43,21 +43,21 @@ class HeadBuffers:
         )
 
     def write(self, vertices: Floats) -> None:
-        """Take the moving vertices, shape (moving, 6). The whole buffer is replaced, so that the GPU need not be waited for."""
+        """Upload the moving vertices, shape (moving, 6). The whole buffer is replaced, to avoid waiting for the GPU."""
         self._flow[: self._moving] = vertices
         GL.glBindBuffer(GL.GL_ARRAY_BUFFER, self._flow_buffer)
         GL.glBufferData(GL.GL_ARRAY_BUFFER, self._flow.nbytes, self._flow, GL.GL_STREAM_DRAW)
 
     def draw_skin(self) -> None:
-        """All that is not seen through."""
+        """Draw all opaque triangles."""
         self._draw(self._skin_count, 0)
 
     def draw_lashes(self) -> None:
-        """The lashes; they are seen through and want blending."""
+        """Draw the lashes; they are translucent and need blending."""
         self._draw(self._lash_count, self._skin_count)
 
     def draw_sheer(self) -> None:
-        """What is painted to be seen through."""
+        """Draw the triangles with translucent paint."""
         self._draw(self._sheer_count, self._skin_count + self._lash_count)
 
     def _draw(self, count: int, first: int) -> None:
@@ -69,7 +69,7 @@ class EyeBuffers:
     """The front of a unit sphere around +z."""
 
     def __init__(self) -> None:
-        """Upload; needs a current context."""
+        """Upload the sphere; needs a current context."""
         directions, tris = eye_sphere()
         self._array = GL.glGenVertexArrays(1)
         GL.glBindVertexArray(self._array)
@@ -79,13 +79,13 @@ class EyeBuffers:
         self._count = tris.size
 
     def draw(self) -> None:
-        """One eyeball."""
+        """Draw one eyeball."""
         GL.glBindVertexArray(self._array)
         GL.glDrawElements(GL.GL_TRIANGLES, self._count, GL.GL_UNSIGNED_SHORT, None)
 
 
 def eye_sphere() -> tuple[Floats, NDArray[np.uint16]]:
-    """Directions (n, 3) on the unit sphere and triangles (m, 3), counter-clockwise from outside. Pure."""
+    """Return directions (n, 3) on the unit sphere and triangles (m, 3), counter-clockwise from outside. Pure."""
     lean = np.linspace(0, _EYE_OPENING_RAD, _EYE_RINGS + 1)[1:, None]
     turn = np.linspace(0, 2 * np.pi, _EYE_SPOKES, endpoint=False)[None, :]
     rings = np.stack(np.broadcast_arrays(np.sin(lean) * np.cos(turn), np.sin(lean) * np.sin(turn), np.cos(lean)), axis=-1)
@@ -101,7 +101,7 @@ def eye_sphere() -> tuple[Floats, NDArray[np.uint16]]:
 
 
 def halvings(rows: int, texels: float) -> int:
-    """How often a picture of so many rows is to be halved until its rows are nearest to `texels`, by ratio. Pure."""
+    """How often to halve a picture of `rows` rows until it is nearest to `texels` rows, by ratio. Pure."""
     times = 0
     while rows > 2**0.5 * texels and rows % 2 == 0:
         rows, times = rows // 2, times + 1
@@ -109,7 +109,7 @@ def halvings(rows: int, texels: float) -> int:
 
 
 def halved(pixels: NDArray[np.uint8], times: int) -> NDArray[np.uint8]:
-    """A picture at half its size, so many times over. Pure."""
+    """Halve a picture's size the given number of times. Pure."""
     for _ in range(times):
         rows, columns = len(pixels) // 2, pixels.shape[1] // 2
         pixels = np.rint(pixels.reshape(rows, 2, columns, 2, -1).mean((1, 3))).astype(np.uint8)
@@ -117,10 +117,10 @@ def halved(pixels: NDArray[np.uint8], times: int) -> NDArray[np.uint8]:
 
 
 def upload_texture(pixels: NDArray[np.uint8], *, levels: bool, tiled: bool = False) -> int:
-    """A texture of RGB or RGBA pixels whose row 0 is at the bottom; it repeats sideways, and upwards if it is `tiled`.
+    """Upload RGB or RGBA pixels, row 0 at the bottom; returns the texture. It repeats sideways, and also upwards if it is `tiled`.
     Needs a current context.
 
-    With `levels` it is also kept at smaller sizes for places that are seen small; choosing among them costs where software draws.
+    `levels` adds mipmaps, for parts that appear small; choosing among them is expensive in software.
     """
     texture: int = GL.glGenTextures(1)
     GL.glBindTexture(GL.GL_TEXTURE_2D, texture)
@@ -141,13 +141,13 @@ def upload_texture(pixels: NDArray[np.uint8], *, levels: bool, tiled: bool = Fal
 
 
 def attribute(place: int, count: int, stride: int, offset: int) -> None:
-    """Floats of the bound buffer as the bound array's attribute `place`; `stride` and `offset` count floats."""
+    """Use floats of the bound buffer as attribute `place` of the bound array; `stride` and `offset` count floats."""
     GL.glEnableVertexAttribArray(place)
     GL.glVertexAttribPointer(place, count, GL.GL_FLOAT, False, stride * _FLOAT, ctypes.c_void_p(offset * _FLOAT))
 
 
 def upload(target: int, array: NDArray[np.generic]) -> int:
-    """A new buffer that stays as it is, bound to `target`."""
+    """Make a buffer with static content, bound to `target`; returns its name."""
     whole = np.ascontiguousarray(array)
     buffer: int = GL.glGenBuffers(1)
     GL.glBindBuffer(target, buffer)

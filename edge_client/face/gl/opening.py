@@ -1,4 +1,4 @@
-"""Opens SDL's window with a GLES 3.0 context. Imports nothing but pygame: the probe's child does this and little else."""
+"""Opens SDL's window with a GLES 3.0 context. Imports only pygame: the probe's child does little else."""
 
 from __future__ import annotations
 
@@ -9,15 +9,15 @@ os.environ.setdefault("PYGAME_HIDE_SUPPORT_PROMPT", "1")
 import pygame
 
 SMOOTH_SAMPLES = 4
-"""Samples for each pixel where edges are smoothed."""
+"""Samples for each pixel if edges are smoothed."""
 _SOFTWARE = ("llvmpipe", "softpipe", "swrast", "SWR")
 
 
 def open_window(size: tuple[int, int], flags: int, *, samples: int, vsync: bool, monitor: int = 0) -> tuple[int, int]:
     """Open the window and make its context current; returns its size in pixels. SDL's video must be started. Raises `pygame.error`.
 
-    `samples` is 0 or a number of samples for each pixel; `monitor` is that one's number. Call it once for each start of SDL's video: Mesa's
-    software drivers crash in a window that was opened again with other attributes, some at once, some when it is resized.
+    `samples` is 0 or a number of samples for each pixel; `monitor` is the number of the monitor. Call it once for each start of SDL's
+    video: Mesa's software drivers crash in a window that was reopened with other attributes, some at once, some when it is resized.
     """
     for attribute, value in (
         (pygame.GL_CONTEXT_PROFILE_MASK, pygame.GL_CONTEXT_PROFILE_ES),

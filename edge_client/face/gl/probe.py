@@ -1,4 +1,4 @@
-"""Learns what the GL driver is and can do before the window is opened, in a child process: drivers crash when they are asked."""
+"""Finds the GL driver and its features in a child process, before the window is opened: drivers may crash when probed."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from edge_client.face.window import sdl_environment
 
 TRIAL_MODULE = "edge_client.face.gl.trial"
 LIMIT_S = 20
-"""How long a trial may take. Half a second is usual, and some seconds from a cold SD card."""
+"""Limit on the time of a trial. It usually takes half a second, and some seconds from a cold SD card."""
 _SLOW = "softpipe"
 NO_VARIABLES: Mapping[str, str] = MappingProxyType({})
 
@@ -31,21 +31,21 @@ class GlDriver:
     vsync: bool
     """Whether showing can wait for the screen's refresh."""
     samples: int
-    """Samples for each pixel that a window should take: 0 if the CPU draws, for which they double the cost, or where they fail."""
+    """Samples for each pixel of the window: 0 if the CPU draws, at twice the cost with samples, or if they fail."""
 
     @property
     def is_slow(self) -> bool:
-        """Whether it draws a few pictures a second only: Mesa without LLVM."""
+        """Whether it draws only a few pictures a second: Mesa without LLVM."""
         return _SLOW in self.device
 
 
 class Probe:
-    """One trial in a child process. `driver` may be called again and again."""
+    """One trial in a child process. `driver` may be called repeatedly."""
 
     def __init__(
         self, driver: str, variables: Mapping[str, str] = NO_VARIABLES, *, module: str = TRIAL_MODULE, limit_s: int = LIMIT_S
     ) -> None:
-        """Start the child with SDL's `driver`, see `start_sdl`. Raises `ScreenError` if the system gives no process."""
+        """Start the child with SDL's `driver`, see `start_sdl`. Raises `ScreenError` if the system cannot start a process."""
         environment = {**os.environ, **sdl_environment(driver, variables)}
         command = [sys.executable, "-m", module, str(limit_s)]
         try:
@@ -58,7 +58,7 @@ class Probe:
         self._said: dict[str, Any] | None = None
 
     def driver(self) -> GlDriver:
-        """Wait for the answer, at most `limit_s` seconds. Raises `ScreenError` if no window could be opened and drawn into."""
+        """Wait for the result, at most `limit_s` seconds. Raises `ScreenError` if no window could be opened and drawn into."""
         if self._said is None:
             self._said = self._listen()
         said = self._said
@@ -75,7 +75,7 @@ class Probe:
             output, _ = self._child.communicate()
         said: dict[str, Any] = {}
         for line in output.splitlines():
-            if line.startswith("{"):  # a driver may print, too
+            if line.startswith("{"):  # a driver may print as well
                 said.update(json.loads(line))
         return said
 

@@ -1,4 +1,4 @@
-"""Compiling shaders."""
+"""Shader programs."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ _SHADERS = Path(__file__).parent / "shaders"
 
 
 class Program:
-    """A vertex and a fragment shader, linked. Needs a current context."""
+    """A linked vertex and fragment shader. Needs a current context."""
 
     def __init__(self, name: str, *, vertices: str = "", is_high: bool = False) -> None:
-        """Compile `shaders/NAME.vert`, or that of `vertices`, and `shaders/NAME.frag`. Raises `ScreenError` with the driver's words.
+        """Compile `shaders/NAME.vert`, or that of `vertices`, and `shaders/NAME.frag`. Raises `ScreenError` with the driver's error text.
 
-        `is_high`: the shaders' parts within `#ifdef HIGH` count.
+        `is_high`: compile with `HIGH` defined, which enables the parts within `#ifdef HIGH`.
         """
         self._id = GL.glCreateProgram()
         for kind, file in ((GL.GL_VERTEX_SHADER, f"{vertices or name}.vert"), (GL.GL_FRAGMENT_SHADER, f"{name}.frag")):
@@ -30,15 +30,15 @@ class Program:
         self._places: dict[str, int] = {}
 
     def free(self) -> None:
-        """Give it back; it is not used again."""
+        """Release the program; it cannot be used afterwards."""
         GL.glDeleteProgram(self._id)
 
     def use(self) -> None:
-        """Draw with it from now on."""
+        """Make it the current program."""
         GL.glUseProgram(self._id)
 
     def set_matrix(self, name: str, matrix: NDArray[np.float32]) -> None:
-        """Set a mat3 or mat4; `matrix` has its rows as they are written on paper."""
+        """Set a mat3 or mat4 from `matrix`, in row-major order as on paper."""
         setter = GL.glUniformMatrix4fv if matrix.shape[0] == 4 else GL.glUniformMatrix3fv
         setter(self._place(name), 1, False, np.ascontiguousarray(matrix.T, np.float32))
 
@@ -47,7 +47,7 @@ class Program:
         GL.glUniform3f(self._place(name), *vector.tolist())
 
     def set_integer(self, name: str, value: int) -> None:
-        """Set an int or a sampler's unit."""
+        """Set an int, or a sampler's unit."""
         GL.glUniform1i(self._place(name), value)
 
     def _place(self, name: str) -> int:

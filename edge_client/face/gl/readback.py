@@ -1,4 +1,4 @@
-"""Reading the drawn picture back, smoothed edges included."""
+"""Reads back the drawn picture, including smoothed edges."""
 
 from __future__ import annotations
 
@@ -10,22 +10,22 @@ from edge_client.face.renderer import Picture
 
 
 class Readback:
-    """A plain buffer that the many samples of each pixel are averaged into: drivers do not do that when the window itself is read."""
+    """A plain buffer into which the samples of each pixel are averaged: drivers do not do that when the window itself is read."""
 
     def __init__(self, size: tuple[int, int]) -> None:
-        """Make the buffer, in the window's own format, which such a copy asks for; needs a current context."""
+        """Make the buffer in the window's own format, which such a copy requires. Needs a current context."""
         self._frame: int | None = None
         self.fit(size)
 
     def fit(self, size: tuple[int, int]) -> None:
-        """Follow the window's size."""
+        """Adapt to the window's size."""
         if self._frame is not None:
             GL.glDeleteFramebuffers(1, [self._frame])
         self._size = size
         self._frame = colour_frame(size)
 
     def read(self) -> Picture:
-        """What is in the window's drawing buffer."""
+        """Return the picture in the window's draw buffer."""
         width, height = self._size
         GL.glBindFramebuffer(GL.GL_DRAW_FRAMEBUFFER, self._frame)
         GL.glBlitFramebuffer(0, 0, width, height, 0, 0, width, height, GL.GL_COLOR_BUFFER_BIT, GL.GL_NEAREST)

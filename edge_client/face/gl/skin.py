@@ -1,4 +1,4 @@
-"""What the skin's shaders are told besides the mesh: pores as a picture, creases and the open mouth by a pose's weights."""
+"""Inputs of the skin's shaders besides the mesh: a picture of pores, and creases and mouth opening from a pose's weights."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ SIZE = 256
 
 
 def pores_picture() -> NDArray[np.uint8]:
-    """Slopes of soft bumps, RGB with those across and upwards in the first two, (SIZE, SIZE, 3); it repeats both ways. Pure."""
+    """Slopes of soft bumps, RGB with the slopes across and upwards in the first two, (SIZE, SIZE, 3); it repeats both ways. Pure."""
     chance = np.random.default_rng(11).normal(0, 1, (SIZE, SIZE))
     waves = np.fft.fftfreq(SIZE)
     far = np.hypot(waves[:, None], waves[None, :])
@@ -25,7 +25,7 @@ def pores_picture() -> NDArray[np.uint8]:
 
 
 def creases(pose: Pose) -> NDArray[np.float32]:
-    """How deep the creases of raised brows, of a frown and of a smile are, each 0 to 1. Pure."""
+    """Depth of the creases of raised brows, of a frown and of a smile, each 0 to 1. Pure."""
 
     def mean(*names: str) -> float:
         return float(np.clip(np.mean([pose[ARKIT_INDEX[name]] for name in names]), 0, 1))

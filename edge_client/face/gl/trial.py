@@ -1,7 +1,7 @@
 """The probe's child: opens hidden GLES windows, draws into them, and prints one line of JSON for each that worked.
 
-A driver may crash or hang here without harm. The environment names SDL's driver. Line 1 tells of a plain window: `version`, `device`,
-`vsync`. Line 2, only if a GPU draws, tells of smoothed edges: `samples`. A refusal is one line with `error`.
+A driver may crash or hang here without harm. The environment names SDL's driver. Line 1 describes a plain window: `version`, `device`,
+`vsync`. Line 2, printed only if a GPU draws, describes smoothed edges: `samples`. A failure is one line with `error`.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ _VERSION, _RENDERER, _COLOR_BUFFER_BIT = 0x1F02, 0x1F01, 0x4000
 
 
 def main(limit_s: int) -> int:
-    """Try, and print; the process ends itself after `limit_s` seconds, also if the driver hangs. Returns the exit status."""
+    """Run the trial and print its result; returns the exit status. The process ends itself after `limit_s` s, even if the driver hangs."""
     signal.alarm(limit_s)
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     try:
@@ -40,7 +40,7 @@ def main(limit_s: int) -> int:
 
 
 def _open_plain() -> bool:
-    """Whether it waits for the screen's refresh."""
+    """Open a plain window; returns whether showing waits for the screen's refresh."""
     for vsync in (True, False):
         try:
             open_window(_SIZE, pygame.HIDDEN, samples=0, vsync=vsync)

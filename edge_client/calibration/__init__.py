@@ -1,1 +1,1 @@
-"""`edge-client calibrate`: how much later than its driver says a sound card is heard, by a person who compares clicks with the mouth."""
+"""`edge-client calibrate`: measures a sound card's delay beyond what its driver reports; a person compares clicks with the mouth."""

@@ -1,8 +1,9 @@
-"""`edge-client calibrate`: finds how much later than its driver says a sound card is heard, by a person who compares clicks with the mouth.
+"""`edge-client calibrate`: measures a sound card's delay beyond what its driver reports; a person compares clicks with the mouth.
 
-A television or a wireless loudspeaker delays the sound, and no driver tells by how much. The mouth of the face snaps open with each click,
-shifted against it until both come together. The result is kept for the card, beside the buffer that it needs (`sound.json` of the state
-folder), and counts for that card unless the setting `output_offset_ms` says something else than 0.
+A television or a wireless loudspeaker delays the sound, and no driver reports by how much. The mouth of the face snaps open with each
+click,
+shifted until both coincide. The result is stored for the card, beside its required buffer (`sound.json` in the state folder), and is
+used for that card unless the setting `output_offset_ms` is not 0.
 """
 
 from __future__ import annotations
@@ -34,9 +35,9 @@ from edge_client.motion.mouth_source import MouthSource
 from edge_client.player import Player, PlayerCallbacks
 
 LONGEST_S = 900.0
-"""A command that nobody answers any more ends."""
+"""Time after which an unanswered command ends."""
 _OPEN_S = 15.0
-"""How long a card may take to open."""
+"""Time limit for opening a card."""
 _HELP = """\
 Watch the mouth: it snaps open with each click. Type, with Enter behind it:
   +20  or  -20   the mouth comes so many ms later, or earlier
@@ -47,7 +48,7 @@ Watch the mouth: it snaps open with each click. Type, with Enter behind it:
 
 @dataclass(frozen=True, slots=True)
 class CalibratedCard:
-    """The card that plays: by what it is remembered, its name, and the offset that counts for it now."""
+    """The card that plays: the key under which it is stored, its name, and its current offset."""
 
     key: str
     name: str
@@ -55,9 +56,9 @@ class CalibratedCard:
 
 
 def calibrate(config: EdgeConfig, folder: Path | None, *, given_ms: float | None) -> str:
-    """Have a person find the offset, or take the one that is given, and keep it for the card that plays; what was done, in words.
+    """Have a person find the offset, or use the one given, and store it for the card that plays; returns what was done, in words.
 
-    Blocks; belongs to the main thread. Raises `ConfigError` and `SinkError`.
+    Blocks; call it on the main thread. Raises `ConfigError` and `SinkError`.
     """
     if folder is None:
         raise ConfigError("XDG_STATE_HOME: there is no folder for state; name one")
@@ -94,7 +95,7 @@ class _Silence:
 
 
 def _card(config: EdgeConfig, folder: Path) -> CalibratedCard:
-    """Open the card of the settings, to know which one it is."""
+    """Open the card of the settings to identify it."""
     sink, _ = start_sound(config, lambda _: _Silence(), None)
     try:
         if not isinstance(sink, PyAudioSink):
@@ -112,7 +113,7 @@ def _card(config: EdgeConfig, folder: Path) -> CalibratedCard:
 
 
 def _ask(config: EdgeConfig, card: CalibratedCard) -> float | None:
-    """The offset that a person finds; None if none is to be kept."""
+    """The offset that a person finds; None if none is to be stored."""
     finished: asyncio.Queue[str] = asyncio.Queue()
 
     async def application(player: Player) -> float | None:
@@ -151,7 +152,7 @@ def _ask(config: EdgeConfig, card: CalibratedCard) -> float | None:
 
 
 async def _play(player: Player, shift_ms: float, finished: asyncio.Queue[str]) -> None:
-    """Clicks and mouth, again and again."""
+    """Play clicks and mouth motion repeatedly."""
     while True:
         conversation_id = await player.yield_audio_data(clicks())
         await player.yield_frames_data([mouth(shift_ms)], conversation_id)
@@ -161,7 +162,7 @@ async def _play(player: Player, shift_ms: float, finished: asyncio.Queue[str]) -
 
 
 def _begin_reading(loop: asyncio.AbstractEventLoop, lines: asyncio.Queue[str | None]) -> None:
-    """Read what is typed on a thread: a terminal may be silent forever, and the program ends nevertheless."""
+    """Read lines in a thread: a terminal may be silent forever, and the program must end nevertheless."""
 
     def read(source: Iterable[str]) -> None:
         with contextlib.suppress(RuntimeError):  # the loop has ended

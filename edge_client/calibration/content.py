@@ -1,4 +1,4 @@
-"""What is heard and seen while a card is calibrated, and what a person types. Pure."""
+"""The sound and motion of a calibration, and the meaning of a person's input. Pure."""
 
 from __future__ import annotations
 
@@ -12,18 +12,18 @@ from avatar_relay.desk_settings import OUTPUT_OFFSET_MS
 RATE_HZ = 16_000
 KEYFRAMES_PER_SECOND = 100.0
 CLICKS = 4
-"""Of one conversation; the next one follows."""
+"""Number of clicks in one conversation; the next conversation follows."""
 PERIOD_S = 2.5
-"""From click to click: as long as all offsets that may be, so that a click belongs to one opening of the mouth only."""
+"""Time from click to click: the range of all possible offsets, so that a click matches only one opening of the mouth."""
 LEAD_S = 0.75
-"""Before the first click, longer than the mouth may come first."""
+"""Time before the first click: more than the largest lead of the mouth."""
 CLICK_S, OPEN_S = 0.005, 0.12
 _PEAK, _CLICK_HZ = 24_000, 2_000
 
 
 @dataclass(frozen=True, slots=True)
 class Typed:
-    """What a person wants: another offset, to keep this one, or to leave. None of them: it was not understood."""
+    """A person's request: another offset, to keep this one, or to leave. None of them: the input was not understood."""
 
     offset_ms: float | None = None
     keep: bool = False
@@ -31,7 +31,7 @@ class Typed:
 
 
 def read_typed(line: str | None, offset_ms: float) -> Typed:
-    """What a line means while `offset_ms` is tried; None: the end of the input."""
+    """Parse a line entered while `offset_ms` is tried; None is the end of the input."""
     text = line.strip().lower() if line is not None else "q"
     if text in ("", "q"):
         return Typed(keep=not text, leave=bool(text))
@@ -54,9 +54,9 @@ def clicks() -> bytes:
 
 
 def mouth(shift_ms: float) -> bytes:
-    """The motion of one conversation: the mouth snaps open `shift_ms` after each click, which is before it if that is negative.
+    """The motion of one conversation: the mouth snaps open `shift_ms` after each click, or before it if negative.
 
-    Openings that would come before the sound begins, or after its end, are left out.
+    Openings before the beginning of the sound, or after its end, are left out.
     """
     weights = np.zeros((round((LEAD_S + CLICKS * PERIOD_S) * KEYFRAMES_PER_SECOND), len(ARKIT_NAMES)), "<f4")
     for number in range(CLICKS):

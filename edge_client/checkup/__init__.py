@@ -1,4 +1,4 @@
-"""What a machine and an installed release are found to be: `edge-client self-test` and `edge-client doctor`.
+"""Checks of a machine and an installed release: `edge-client self-test` and `edge-client doctor`.
 
-`findings` is what both tell, `kernel_files` reads what the kernel says in files, `trials` are tried in processes of their own.
+`findings` has the results of both, `kernel_files` reads the kernel's files, `trials` run in their own processes.
 """

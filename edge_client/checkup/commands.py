@@ -1,4 +1,4 @@
-"""The commands of a checkup: what they print, and their exit status."""
+"""The commands of a checkup: their output and exit status."""
 
 from __future__ import annotations
 
@@ -13,17 +13,17 @@ from edge_client.checkup.kernel_files import board_of
 from edge_client.config import EdgeConfig
 
 SERVICE_STATE = Path("/var/lib/edge-client")
-"""By `system/edge-client.service`."""
+"""Set by `system/edge-client.service`."""
 
 
 def use_state_of_service() -> None:
-    """What the service keeps counts for commands, too, though systemd names its folder only to the service."""
+    """Use the service's state folder for commands, too: systemd passes its name only to the service."""
     if SERVICE_STATE.is_dir():
         os.environ.setdefault("STATE_DIRECTORY", str(SERVICE_STATE))
 
 
 def run_self_test(*, as_object: bool) -> int:
-    """Print a line for each part, or one object of JSON; 1 if a part failed, else 0."""
+    """Print a line for each part, or one JSON object; returns 1 if a part failed, else 0."""
     from edge_client.checkup.self_test import self_test
 
     return _tell(self_test(), as_object=as_object)
@@ -50,7 +50,7 @@ def _tell(findings: Iterable[Finding], *, as_object: bool) -> int:
 
 
 def _about() -> dict[str, str]:
-    """The machine; neither its name nor its users."""
+    """Description of the machine, without its name or its users."""
     release = platform.freedesktop_os_release().get("PRETTY_NAME", "")
     return {
         "program": f"edge-client {importlib.metadata.version('avatar-relay')}",

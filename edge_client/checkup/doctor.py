@@ -1,6 +1,6 @@
-"""`edge-client doctor`: what a device has and lacks, by its settings, and what to do. Nothing is played, and nothing running is disturbed.
+"""`edge-client doctor`: what a device has and lacks for its settings, and what to do. It plays nothing and disturbs nothing that runs.
 
-Run it as the user of the service, else groups and files are those of another one: `sudo -u avatar edge-client doctor`.
+Run it as the user of the service; otherwise groups and files are those of another user: `sudo -u avatar edge-client doctor`.
 """
 
 from __future__ import annotations
@@ -29,11 +29,11 @@ ROOT = Path("/")
 _GROUPS = ("audio", "video", "render", "input")
 _HOT_C = 80.0
 _SEARCH_S = 6.0
-"""How long a relay that announces itself is looked for."""
+"""How long to look for a relay that announces itself."""
 
 
 def examine(config: EdgeConfig, root: Path = ROOT) -> Iterator[Finding]:
-    """Each part as soon as it is known; takes up to half a minute. `root` holds the kernel's files."""
+    """Yield each finding as soon as it is known; takes up to half a minute. `root` holds the kernel's files."""
     checks: tuple[tuple[str, Callable[[], list[Finding]]], ...] = (
         ("card", lambda: check_card(config, root)),
         ("screen", lambda: check_screen(config)),
@@ -47,12 +47,12 @@ def examine(config: EdgeConfig, root: Path = ROOT) -> Iterator[Finding]:
     for part, check in checks:
         try:
             yield from check()
-        except Exception as error:  # a check that fails is a finding, and the others go on
+        except Exception as error:  # a check that fails is a finding, and the others continue
             yield finding(part, Health.WARNING, f"cannot be examined: {type(error).__name__}: {error}", "report this line")
 
 
 def check_card(config: EdgeConfig, root: Path, listed: list[OutputDevice] | None = None) -> list[Finding]:
-    """The output of the settings, and the program that plays on it. `listed` stands in for what ALSA lists, in tests."""
+    """Check the configured output, and which program plays on it. `listed` replaces the list from ALSA in tests."""
     from edge_client.audio.devices import list_outputs
 
     if config.audio_sink in ("virtual", "wav") or (config.headless and not config.audio_device):
@@ -79,7 +79,7 @@ def check_card(config: EdgeConfig, root: Path, listed: list[OutputDevice] | None
 
 
 def check_screen(config: EdgeConfig) -> list[Finding]:
-    """The best place for the face that is there, and its GL driver."""
+    """Find the best available place for the face, and its GL driver."""
     from edge_client.face.gl.probe import Probe
     from edge_client.face.screens import places_here
 
@@ -110,7 +110,7 @@ def check_screen(config: EdgeConfig) -> list[Finding]:
 
 
 def check_groups() -> list[Finding]:
-    """Groups that this user lacks; root lacks none."""
+    """Find groups that this user lacks; root needs none."""
     mine = set(os.getgroups()) | {os.getegid()}
     known = {group.gr_name: group.gr_gid for group in grp.getgrall()}
     lacking = [name for name in _GROUPS if name in known and known[name] not in mine]
@@ -121,7 +121,7 @@ def check_groups() -> list[Finding]:
 
 
 def check_clock(synchronised: bool | None, now_s: int, *, tls: bool) -> Finding:
-    """Lip-sync does not need the wall clock; certificates do, and so does reading two logs side by side."""
+    """Check the clock. Lip-sync does not need the wall clock; certificates do, and so does comparing two logs."""
     if fault := clock_fault(now_s):
         return finding("clock", Health.FAILED if tls else Health.WARNING, fault, "sudo timedatectl set-ntp true")
     if synchronised is None:
@@ -135,7 +135,7 @@ def check_clock(synchronised: bool | None, now_s: int, *, tls: bool) -> Finding:
 
 
 def check_network(config: EdgeConfig, root: Path) -> Finding:
-    """A way out of this machine."""
+    """Check for a default route."""
     ways = kernel_files.ways_out(root)
     if ways:
         return finding("network", Health.OK, f"default route by {', '.join(ways)}")
@@ -145,8 +145,8 @@ def check_network(config: EdgeConfig, root: Path) -> Finding:
 
 
 def check_link(config: EdgeConfig) -> list[Finding]:
-    """Relay, token, and the token's file. A relay that the settings do not name, and no pairing does, is searched."""
-    from edge_client.checkup.relay_checks import check_relay  # gRPC takes its time
+    """Check relay, token, and the token's file. If neither the settings nor a pairing name a relay, it is searched for."""
+    from edge_client.checkup.relay_checks import check_relay  # importing gRPC takes time
     from edge_client.inputs import endpoint_of, find_relay
     from edge_client.link.relay_choice import paired_of
     from edge_client.state import state_folder
@@ -173,7 +173,7 @@ def check_link(config: EdgeConfig) -> list[Finding]:
 
 
 def throttling(root: Path) -> kernel_files.Throttling | None:
-    """By the kernel's files, else by the firmware's own command; None if neither is there."""
+    """Read throttling from the kernel's files, else from the firmware's command; None if neither is available."""
     if (found := kernel_files.throttling_in(root)) is not None:
         return found
     try:
@@ -184,7 +184,7 @@ def throttling(root: Path) -> kernel_files.Throttling | None:
 
 
 def check_throttling(found: kernel_files.Throttling | None, temperature_c: float | None) -> Finding:
-    """What slows the board down."""
+    """Report what slows the board down."""
     warm = "" if temperature_c is None else f", {temperature_c:.0f} °C"
     hot = temperature_c is not None and temperature_c >= _HOT_C
     if found is None:
@@ -200,7 +200,7 @@ def check_throttling(found: kernel_files.Throttling | None, temperature_c: float
 
 
 def check_lip_sync() -> list[Finding]:
-    """A conversation into a virtual sink, the face off-screen."""
+    """Play a conversation into a virtual sink, with the face off-screen."""
     works, text = run_trial("lip-sync")
     advice = "" if works else 'end what else needs the processor, look at throttling, or set renderer = "flat"'
     return [finding("lip-sync", Health.OK if works else Health.FAILED, text, advice)]

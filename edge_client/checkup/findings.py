@@ -1,6 +1,6 @@
-"""What a checkup found: one finding for each part, as text and as JSON. Pure.
+"""The results of a checkup: one finding for each part, as text and as JSON. Pure.
 
-No finding holds a token, a key, or what a file of settings contains, so a report can be shown to anybody.
+No finding contains a token, a key, or the contents of a settings file, so a report can be shown to anybody.
 """
 
 from __future__ import annotations
@@ -11,25 +11,25 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 
 MAX_TEXT = 400
-"""Characters of a text or an advice."""
+"""Maximum length of a text or an advice, in characters."""
 
 
 _WIDTH = 10
-"""Of the longest name of a part."""
+"""Length of the longest name of a part."""
 
 
 class Health(enum.StrEnum):
-    """How a part is."""
+    """Health of a part."""
 
     OK = "ok"
     WARNING = "warning"
-    """It works, and not as well as it could; or it cannot be known here."""
+    """It works, but not as well as it could; or it cannot be determined here."""
     FAILED = "failed"
 
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """One part, how it is, and what to do about it; `advice` is empty if nothing is to be done."""
+    """A part, its health, and what to do about it; `advice` is empty if nothing is to be done."""
 
     part: str
     health: Health
@@ -38,7 +38,7 @@ class Finding:
 
 
 def finding(part: str, health: Health, text: str, advice: str = "") -> Finding:
-    """A finding whose texts are one line each and not too long."""
+    """Make a finding; its texts are reduced to one line each, and truncated."""
     return Finding(part, health, _one_line(text), _one_line(advice))
 
 
@@ -48,12 +48,12 @@ def _one_line(text: str) -> str:
 
 
 def exit_status(findings: Iterable[Finding]) -> int:
-    """1 if a part failed, else 0."""
+    """Return 1 if a part failed, else 0."""
     return int(any(found.health is Health.FAILED for found in findings))
 
 
 def as_text(findings: Sequence[Finding]) -> str:
-    """A line for each part, and a second one that begins with an arrow if something is to be done."""
+    """A line for each part, and a second one that begins with an arrow if there is advice."""
     lines = []
     for found in findings:
         lines.append(f"{found.health:7}  {found.part:{_WIDTH}}  {found.text}")
@@ -63,6 +63,6 @@ def as_text(findings: Sequence[Finding]) -> str:
 
 
 def as_json(findings: Sequence[Finding], about: Mapping[str, str]) -> str:
-    """An object: what it is `about`, `exit_status`, and `findings`, a list of objects with `part`, `health`, `text` and `advice`."""
+    """A JSON object: the fields of `about`, `exit_status`, and `findings`, a list of objects with `part`, `health`, `text` and `advice`."""
     report = {**about, "exit_status": exit_status(findings), "findings": [asdict(found) for found in findings]}
     return json.dumps(report, indent=2, ensure_ascii=False)

@@ -1,4 +1,4 @@
-"""What the kernel tells in files: which process uses a card, the default route, and throttling.
+"""Information in the kernel's files: which process uses a card, the default route, and throttling.
 
 `root` stands for `/`. A file that is missing or cannot be read counts as empty.
 """
@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 THROTTLED_FILES = ("sys/devices/platform/soc/soc:firmware/get_throttled", "sys/class/hwmon/hwmon*/in0_lcrit_alarm")
-"""Of a Raspberry Pi's firmware driver, and of its driver for the voltage alone (`rpi_volt`)."""
+"""Files of a Raspberry Pi's firmware driver, and of its driver for the voltage alone (`rpi_volt`)."""
 _THROTTLED_BITS = {
     0: "the supply voltage is too low",
     1: "the frequency is capped",
@@ -18,13 +18,13 @@ _THROTTLED_BITS = {
     3: "the soft temperature limit holds",
 }
 _SINCE_BOOT = 16
-"""The same bits, shifted by this, tell what happened since boot."""
+"""Shift of the bits that report what has happened since boot."""
 _DEFAULT_V4, _DEFAULT_V6 = "00000000", "0" * 32
 
 
 @dataclass(frozen=True, slots=True)
 class Throttling:
-    """What holds now, and what held since boot, in words."""
+    """Current problems, and those since boot, in words."""
 
     now: tuple[str, ...] = ()
     since_boot: tuple[str, ...] = ()
@@ -42,7 +42,7 @@ class Holder:
 
 
 def read_text(root: Path, path: str) -> str:
-    """A small file's text without what surrounds it; a NUL ends it."""
+    """Read a small file's text, without surrounding white space; a NUL ends it."""
     try:
         return (root / path).read_text(encoding="utf-8", errors="replace").partition("\0")[0].strip()
     except OSError:
@@ -50,7 +50,7 @@ def read_text(root: Path, path: str) -> str:
 
 
 def throttling_of(flags: str) -> Throttling | None:
-    """From the hexadecimal number that the firmware gives, with or without `throttled=`; None if it is none."""
+    """Parse the firmware's hexadecimal number, with or without `throttled=`; None if it is invalid."""
     found = re.fullmatch(r"(?:throttled=)?(?:0x)?([0-9a-fA-F]{1,8})", flags.strip())
     if found is None:
         return None
@@ -61,7 +61,7 @@ def throttling_of(flags: str) -> Throttling | None:
 
 
 def throttling_in(root: Path) -> Throttling | None:
-    """What the kernel's files say; None if this board tells nothing there."""
+    """Read throttling from the kernel's files; None if the board does not report it."""
     if (found := throttling_of(read_text(root, THROTTLED_FILES[0]))) is not None:
         return found
     alarms = [read_text(root, str(path.relative_to(root))) for path in sorted(root.glob(THROTTLED_FILES[1]))]
@@ -71,13 +71,13 @@ def throttling_in(root: Path) -> Throttling | None:
 
 
 def temperature_of(root: Path) -> float | None:
-    """Of the first thermal zone, in °C."""
+    """Temperature of the first thermal zone, in °C."""
     text = read_text(root, "sys/class/thermal/thermal_zone0/temp")
     return int(text) / 1_000 if re.fullmatch(r"-?\d{1,7}", text) else None
 
 
 def holder_of(root: Path, card: int, device: int) -> Holder | None:
-    """The process that plays on a device of a card; None if none does."""
+    """Return the process that plays on a device of a card; None if none does."""
     for status in sorted(root.glob(f"proc/asound/card{card}/pcm{device}p/sub*/status")):
         if owner := re.search(r"^owner_pid\s*:\s*(\d+)", read_text(root, str(status.relative_to(root))), re.MULTILINE):
             return Holder(int(owner[1]), _program_of(root, int(owner[1])))
@@ -85,13 +85,13 @@ def holder_of(root: Path, card: int, device: int) -> Holder | None:
 
 
 def _program_of(root: Path, thread: int) -> str:
-    """The kernel names the thread that opened the device; its process is what a person knows."""
+    """Name of a thread's process: the kernel names the thread that opened the device, but people know the process."""
     leader = re.search(r"^Tgid:\s*(\d+)", read_text(root, f"proc/{thread}/status"), re.MULTILINE)
     return read_text(root, f"proc/{leader[1] if leader else thread}/comm")
 
 
 def ways_out(root: Path) -> list[str]:
-    """The interfaces of the default routes, of IPv4 and IPv6; each once."""
+    """List the interfaces of the default routes, of IPv4 and IPv6, each once."""
     found = []
     for line in read_text(root, "proc/net/route").splitlines()[1:]:
         fields = line.split()
@@ -105,5 +105,5 @@ def ways_out(root: Path) -> list[str]:
 
 
 def board_of(root: Path) -> str:
-    """What the machine is called by its firmware; empty if it does not say."""
+    """Name of the machine in its firmware; empty if it has none."""
     return read_text(root, "proc/device-tree/model") or read_text(root, "sys/class/dmi/id/product_name")

@@ -1,6 +1,6 @@
-"""Whether the relay of the settings can be reached and takes this device's token.
+"""Checks whether the configured relay is reachable and accepts this device's token.
 
-Nothing is attached for it: that would replace the client that runs.
+Nothing attaches: that would replace the client that is running.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ _REFUSED = {grpc.StatusCode.UNAUTHENTICATED, grpc.StatusCode.PERMISSION_DENIED}
 
 
 def check_relay(endpoint: Endpoint) -> list[Finding]:
-    """The parts `relay` and `token`."""
+    """Check the parts `relay` and `token`."""
     host, port = split_address(endpoint.address, "relay")
     start_s = time.monotonic()
     try:
@@ -68,7 +68,7 @@ def _ask(endpoint: Endpoint, reached: str) -> list[Finding]:
 
 
 def _token(channel: Any, token: str | None) -> Finding:
-    """Any identity may watch the health of a relay; nobody else may."""
+    """Check the token by watching the relay's health, which any identity may do, and nobody else."""
     call = channel.unary_stream(_WATCH)(b"", timeout=ANSWER_S, metadata=metadata_of(token))
     try:
         next(call)

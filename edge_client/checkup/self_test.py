@@ -1,6 +1,6 @@
 """`edge-client self-test`: whether this release works on this machine, without its card, its screen or a relay.
 
-The installer runs it before a new release takes the place of an old one.
+The installer runs it before a new release replaces an old one.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ _ADVICE = {
 
 
 def self_test() -> Iterator[Finding]:
-    """Each part as soon as it was tried; takes some seconds."""
+    """Yield each finding as soon as it is known; takes some seconds."""
     for name in SELF_TEST:
         works, text = run_trial(name)
         yield finding(name, Health.OK if works else Health.FAILED, text, "" if works else _ADVICE[name])

@@ -1,6 +1,6 @@
-"""What is tried out, each in a process of its own: `python -m edge_client.checkup.trials NAME` tells what it found in a line of JSON.
+"""Trials, each in its own process: `python -m edge_client.checkup.trials NAME` prints its result as a line of JSON.
 
-Libraries of sound and pictures may hang, abort or be missing; then a trial fails, and nothing else does.
+Libraries for sound and pictures may hang, abort or be missing; then only that trial fails.
 """
 
 from __future__ import annotations
@@ -27,21 +27,21 @@ from edge_client.motion.pose import BLENDSHAPES, neutral_pose
 from edge_client.player import Player, PlayerCallbacks
 
 LIMIT_S = 60.0
-"""How long a trial may take. A few seconds are usual, and more from a cold SD card."""
+"""Time limit of a trial. It usually takes a few seconds, and more from a cold SD card."""
 SIZE = (320, 240)
 RATE_HZ, PACKET_FRAMES = 48_000, 960
 CLIP_S, LIP_SYNC_S = 0.6, 2.0
 KEYFRAMES_PER_SECOND = 25.0
 _LEAST_CONTRAST = 5.0
-"""Standard deviation of the levels of a picture, 0 to 255: one colour has 0, a face more than 40."""
+"""Least standard deviation of a picture's levels, 0 to 255: a single colour has 0, a face more than 40."""
 _LEAST_CHANGE = 0.05
-"""Mean change of the levels when the mouth opens wide."""
+"""Least mean change of the levels when the mouth opens wide."""
 _ENOUGH_PICTURES = 10
 _WIDE_OPEN = BLENDSHAPES.start + ARKIT_NAMES.index("jawOpen")
 
 
 def try_network() -> str:
-    """What the client's own process loads."""
+    """Import what the client's own process imports."""
     import edge_client.app  # noqa: F401
     from edge_client.audio.decoders import load_decoders
 
@@ -50,7 +50,7 @@ def try_network() -> str:
 
 
 def try_speaker() -> str:
-    """What the process that plays loads."""
+    """Import what the process that plays imports."""
     import pyaudio
 
     from edge_client.audio.speaker.alsa import Alsa
@@ -60,23 +60,23 @@ def try_speaker() -> str:
 
 
 def try_clip() -> str:
-    """A clip of Opus through decoder, playback and a virtual sink."""
+    """Play an Opus clip through decoder, playback and a virtual sink."""
     heard = _play(CLIP_S, moves=False, observers=())
     return f"{heard.position_us / 1e6:.2f} s of sound were decoded and played into a virtual sink"
 
 
 def try_gles() -> str:
-    """A picture of the GLES renderer."""
+    """Draw a picture with the GLES renderer."""
     return _try_renderer("gles")
 
 
 def try_flat() -> str:
-    """A picture of the vector face."""
+    """Draw a picture with the vector face."""
     return _try_renderer("flat")
 
 
 def try_lip_sync() -> str:
-    """A conversation with motion, face off-screen: how far sound and mouth are apart, by the client's own meter."""
+    """Play a conversation with motion, face off-screen, and measure the skew with the client's own meter."""
     watch = SkewWatch()
     _play(LIP_SYNC_S, moves=True, observers=(watch,))
     stats = watch.meter.at_heard.stats()
@@ -101,7 +101,7 @@ SELF_TEST = ("network", "speaker", "clip", "gles", "flat")
 
 
 def run_trial(name: str, *, command: Sequence[str] = (), limit_s: float = LIMIT_S) -> tuple[bool, str]:
-    """Try it in a child process: whether it works, and what was found, or why not. `command` stands in for the child's, in tests."""
+    """Run a trial in a child process: whether it works, and its result, or why it failed. `command` replaces the child's in tests."""
     argv = list(command) or [sys.executable, "-P", "-m", "edge_client.checkup.trials", name]
     try:
         done = subprocess.run(
@@ -122,7 +122,7 @@ def run_trial(name: str, *, command: Sequence[str] = (), limit_s: float = LIMIT_
 
 
 def _play(seconds: float, *, moves: bool, observers: Sequence[PictureObserver]) -> Finished:
-    """Play a tone as Opus, with a mouth that opens and closes if it `moves`; how it ended. Raises `EdgeError` if not all was heard."""
+    """Play a tone as Opus, with a mouth that opens and closes if `moves`; returns how it ended. Raises `EdgeError` if not all was heard."""
     from edge_client.embedded import run_player
 
     over = asyncio.Event()
@@ -157,7 +157,7 @@ def _play(seconds: float, *, moves: bool, observers: Sequence[PictureObserver]) 
 
 
 def _opus_tone(seconds: float) -> list[bytes]:
-    """A tone of 440 Hz."""
+    """A tone of 440 Hz, in Opus packets."""
     from opuslib_next import APPLICATION_AUDIO, Encoder
 
     frames = round(seconds * RATE_HZ / PACKET_FRAMES) * PACKET_FRAMES
@@ -191,7 +191,7 @@ def _try_renderer(choice: str) -> str:
 
 
 def main(name: str) -> None:
-    """Tell what was found; ends the process without closing what a driver could hang in."""
+    """Print the result; ends the process without closing anything in which a driver could hang."""
     try:
         answer = {"works": True, "text": TRIALS[name]()}
     except Exception as error:

@@ -1,6 +1,6 @@
 """The child: `python -m edge_client.face_process CHANNEL PULSE [FILM]` draws until its channel ends.
 
-Whatever ends it is told first, and then nothing is closed that a driver could hang in: the process just ends.
+It first reports the reason for its end, and then exits without closing anything in which a driver could hang.
 """
 
 from __future__ import annotations
@@ -38,11 +38,11 @@ from edge_client.face_process.screen_power import ScreenPower
 from edge_client.renderers import BUILT_IN
 
 UNSEEN_S = 1.0
-"""How often a face that nobody sees looks whether that has changed."""
+"""How often a face that nobody sees checks whether that has changed."""
 
 
 def main(arguments: list[str]) -> None:
-    """Run; ends the process."""
+    """Run the child; does not return, but ends the process."""
     parent = begin(arguments)
     logging.basicConfig(level="WARNING", format="%(name)s: %(message)s")
     start: FaceStart = pickle.loads(parent.channel.recv(MAX_START_BYTES))
@@ -66,7 +66,7 @@ def main(arguments: list[str]) -> None:
 
 
 def _draw(channel: socket.socket, pulse: Pulse, start: FaceStart, observers: list[PictureObserver]) -> Leaving | None:
-    """Draw until the end; why it came, None if the parent wanted it. Errors of the renderer come through."""
+    """Draw until the end; returns its reason, None if the parent requested it. Errors of the renderer propagate."""
 
     def say(message: Message) -> None:
         channel.send(pack_message(message))
@@ -114,7 +114,7 @@ def _draw(channel: socket.socket, pulse: Pulse, start: FaceStart, observers: lis
 
 
 def _draw_for_nobody(loop: RenderLoop, source: AskedSource, is_over: Callable[[], bool]) -> Wish:
-    """Show that it could draw, and draw nothing more. The second picture tells that the first one was shown."""
+    """Prove that drawing works, then draw nothing more. The second picture's question reports that the first one was shown."""
     loop.picture()
     loop.picture()
     while not is_over():
@@ -131,7 +131,7 @@ class _Search:
         self._due_s = time.monotonic() + every_s
 
     def found(self) -> bool:
-        """Whether there is one, as far as it is time to look."""
+        """Whether a better place exists; checks only if a check is due."""
         if time.monotonic() < self._due_s:
             return False
         self._due_s = time.monotonic() + self._every_s
@@ -139,9 +139,9 @@ class _Search:
 
 
 def _open(start: FaceStart, say: Callable[[Message], None]) -> tuple[Renderer, str, Callable[[], bool]]:
-    """The renderer, where it draws, and whether there is a better place for it by now.
+    """Return the renderer, the place where it draws, and a function that checks for a better place.
 
-    Raises `EdgeError`, and what renderers of other packages raise.
+    Raises `EdgeError`, and the errors of renderers of other packages.
     """
     config = start.config
     if config.renderer not in BUILT_IN:
@@ -153,7 +153,7 @@ def _open(start: FaceStart, say: Callable[[Message], None]) -> tuple[Renderer, s
 
 
 def _open_built_in(start: FaceStart, config: EdgeConfig, say: Callable[[Message], None]) -> tuple[Renderer, str, Callable[[], bool]]:
-    from edge_client.face import screens  # pygame: an installed renderer does without
+    from edge_client.face import screens  # imports pygame, which an installed renderer does not need
     from edge_client.face.gl.probe import GlDriver
     from edge_client.face.window import connected_cards
 
@@ -186,10 +186,10 @@ def _open_built_in(start: FaceStart, config: EdgeConfig, say: Callable[[Message]
 
 
 def _observers(start: FaceStart, film: int | None) -> list[PictureObserver]:
-    """All that look at the pictures here."""
+    """The observers of pictures in this process."""
     observers = [_made(watcher) for watcher in start.watchers]
     if film is not None:
-        from edge_client.recording.film_keeper import FilmKeeper  # Pillow: only if something is recorded
+        from edge_client.recording.film_keeper import FilmKeeper  # imports Pillow, needed only for a recording
 
         observers.append(FilmKeeper(film))
     return observers

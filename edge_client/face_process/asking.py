@@ -1,4 +1,4 @@
-"""The child's side of the questions: sends one before each picture, and waits a little for its answer."""
+"""The child's side of the exchange: sends a question before each picture, and waits a short time for its answer."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from edge_client.face.exchange import MAX_PACKET_BYTES, NO_ANSWER_S, Answer, Que
 
 
 class AskedSource:
-    """A `PictureSource` whose answers come from the parent. Each picture is told to the supervisor, and each answer to `on_answer`."""
+    """A `PictureSource` whose answers come from the parent. Each picture is reported to the supervisor, and each answer to `on_answer`."""
 
     def __init__(
         self,
@@ -30,7 +30,7 @@ class AskedSource:
         self._poll = select.poll()
         self._poll.register(channel, select.POLLIN)
         self.has_ended = False
-        """The parent wants no more pictures, or is gone."""
+        """The parent wants no more pictures, or has ended."""
 
     def ask(self, question: Question) -> Answer | None:
         """See `PictureSource`. Answers to earlier questions are dropped."""
@@ -53,7 +53,7 @@ class AskedSource:
         return None
 
     def rest(self, seconds: float) -> None:
-        """Ask nothing for so long, or until the parent says something, which is dropped."""
+        """Ask nothing for so long, or until the parent sends a packet, which is dropped."""
         if self._poll.poll(math.ceil(seconds * 1e3)):
             try:
                 self.has_ended = not self._channel.recv(MAX_PACKET_BYTES)

@@ -1,4 +1,4 @@
-"""Which renderers have crashed so often that another is to draw. Pure: time is an argument."""
+"""Which renderers have crashed so often that another one should draw. Pure: time is an argument."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ class Crashes:
         self._times_us: dict[str, list[int]] = {}
 
     def crashed(self, kind: str, now_us: int) -> None:
-        """A renderer of this kind ended its process, or hung."""
+        """Count a crash: a renderer of this kind ended its process, or hung."""
         self._times_us[kind] = [*self._times_us.get(kind, [])[1 - CRASHES :], now_us]
 
     def avoided(self, now_us: int) -> frozenset[str]:
-        """Kinds that crashed `CRASHES` times within `FORGOTTEN_US`."""
+        """Return the kinds that crashed `CRASHES` times within `FORGOTTEN_US`."""
         return frozenset(kind for kind, times in self._times_us.items() if len(times) >= CRASHES and now_us - times[0] < FORGOTTEN_US)

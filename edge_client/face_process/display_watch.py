@@ -13,24 +13,24 @@ import threading
 import time
 
 DISPLAYS = ("/.X11-unix/", "/wayland-")
-"""What the names of displays' sockets have in them."""
+"""Parts of the names of displays' sockets."""
 GRACE_S = 0.3
-"""A child that notices by itself leaves in its own words meanwhile."""
+"""Time for a child that notices the break itself to report its own reason and end."""
 
 
 def watch_display() -> None:
-    """Begin to watch this process's connections to displays, in a thread. Call it when the renderer is open."""
+    """Start a thread that watches this process's connections to displays. Call it when the renderer is open."""
     if descriptors := connections():
         threading.Thread(target=_watch, args=(descriptors,), name="display", daemon=True).start()
 
 
 def connections() -> list[int]:
-    """Descriptors of this process that are connected to the socket of a display on this machine."""
+    """List this process's descriptors that are connected to the socket of a display on this machine."""
     return [descriptor for descriptor in map(int, os.listdir("/proc/self/fd")) if any(name in _peer(descriptor) for name in DISPLAYS)]
 
 
 def _peer(descriptor: int) -> str:
-    """The name of the local socket that it is connected to; empty for anything else."""
+    """Name of the local socket to which a descriptor is connected; empty for anything else."""
     try:
         if not stat.S_ISSOCK(os.fstat(descriptor).st_mode):
             return ""
@@ -44,7 +44,7 @@ def _peer(descriptor: int) -> str:
 def _watch(descriptors: list[int]) -> None:
     poll = select.poll()
     for descriptor in descriptors:
-        poll.register(descriptor, 0)  # only hang-ups and errors: what is received is the display library's
+        poll.register(descriptor, 0)  # only hang-ups and errors: received data belongs to the display library
     poll.poll()
     time.sleep(GRACE_S)
     os._exit(1)

@@ -1,4 +1,4 @@
-"""Renderers of other packages, and of applications."""
+"""Renderers provided by other packages and by applications."""
 
 from __future__ import annotations
 
@@ -13,6 +13,6 @@ RendererFactory = Callable[[EdgeConfig], Renderer]
 
 
 def open_installed(config: EdgeConfig) -> Renderer:
-    """The renderer of another package that `config.renderer` names. Raises `ConfigError` if it cannot be loaded, else what it raises."""
+    """Open the renderer of the package that `config.renderer` names. Raises `ConfigError` if it cannot be loaded, and its own errors."""
     factory: RendererFactory = renderers.load(config.renderer)
     return factory(config)

@@ -1,6 +1,6 @@
-"""The core's side of the face's process: keeps it going, and answers what it asks.
+"""The core's side of the face process: keeps it running, and answers its questions.
 
-Threads. `face-supervisor` starts, watches and ends the child. `face` answers its questions; observers of pictures are told on it.
+Threads. `face-supervisor` starts, watches and ends the child. `face` answers its questions, and calls the observers of pictures.
 """
 
 from __future__ import annotations
@@ -40,11 +40,11 @@ LIMITS = ChildLimits(
     healthy_us=1_000_000,
 )
 SEARCH_S = (3.0, 5.0, 10.0, 30.0, 60.0)
-"""How often a face that is drawn off-screen looks for a display: less often after each time that one was there and could not be used."""
+"""Intervals at which a face drawn off-screen looks for a display: longer each time a display was found but could not be used."""
 
 
 class FaceChild(Child):
-    """One process, and what it told of itself. Its own words are its reason to end."""
+    """One process, and its reports about itself. A reported reason becomes its reason to end."""
 
     trying = Trying("")
     drawing: Drawing | None = None
@@ -57,13 +57,13 @@ class FaceChild(Child):
         return how if how is None or self.leaving is None else self.leaving.reason
 
     def kill(self) -> None:
-        """See `Child`. One that somebody stopped (SIGSTOP) did not hang."""
+        """See `Child`. A child that was stopped from outside (SIGSTOP) does not count as hung."""
         self._hung = not self.signs().is_stopped
         super().kill()
 
     @property
     def has_crashed(self) -> bool:
-        """Whether the renderer ended or hung the process; not that it was killed by others, or ended with a reason."""
+        """Whether the renderer ended or hung the process; False if others killed it, or it ended with a reason."""
         status = self.exit_status or 0
         return self.leaving is None and (self._hung or status > 0 or -status in _CRASHES)
 
@@ -78,15 +78,15 @@ class FaceStatus:
     kind: str = "none"
     where: str = "none"
     reason: str = ""
-    """Why it is not better."""
+    """Why nothing better draws."""
     restarts: int = 0
-    """Times that the process failed and was started again."""
+    """How often the process failed and was started again."""
     restart_reason: str = ""
     unanswered: int = 0
-    """Pictures that were drawn without an answer."""
+    """Pictures drawn without an answer."""
 
     def part(self) -> Part:
-        """The same, to be sent."""
+        """The same as a message."""
         return part("face", PartState[self.state.name], self.name, self.reason, self.restarts, self.restart_reason)
 
     def __str__(self) -> str:
@@ -95,7 +95,7 @@ class FaceStatus:
 
 
 class FaceProcess:
-    """The face, wherever it can be drawn. `close` belongs to the thread that made it; all else may be asked from any."""
+    """The face, wherever it can be drawn. `close` must be called on the thread that made it; all else on any thread."""
 
     def __init__(
         self,
@@ -110,7 +110,7 @@ class FaceProcess:
     ) -> None:
         """`film` is the descriptor of a film's memory. `on_closed` is called when a person closed the window.
 
-        Off-screen nothing is drawn unless there is a film or a watcher, or `answers` has observers that want to know of it (`is_watched`).
+        Off-screen nothing is drawn unless there is a film or a watcher, or `answers` has observers that need the pictures (`is_watched`).
         """
         self._config = config
         self._answers = answers
@@ -128,12 +128,12 @@ class FaceProcess:
         self._answering: threading.Thread | None = None
         self._supervisor = Supervisor("face", LIMITS, self._start_child, self._ended)
         self.child: FaceChild | None = None
-        """The process that was started last."""
+        """The process started last."""
         self.was_tried = threading.Event()
-        """The first picture was shown, or could not be."""
+        """Set when the first picture was shown, or could not be."""
 
     def start(self) -> None:
-        """Start the child. Returns when that was done once, or failed."""
+        """Start the child. Returns when it has started once, or failed to."""
         if self._config.may_sleep and not self._config.sleep_command and (locked := locked_backlights()):
             logger.warning("the screen turns black when it sleeps, but its backlight stays on: this user may not write %s", locked[0])
         self._supervisor.start()
@@ -147,11 +147,11 @@ class FaceProcess:
 
     @property
     def renderer_name(self) -> str:
-        """What drew last; `none` before the first."""
+        """Name of the last renderer; `none` before the first."""
         return self._drawing.name if self._drawing is not None else "none"
 
     def status(self) -> FaceStatus:
-        """What draws, and why not better."""
+        """What draws, and why nothing better does."""
         standing, drawing = self._supervisor.standing, self._drawing or Drawing("", "none", "none")
         reason = standing.reason or "; ".join(drawing.reasons)
         restarts = self._supervisor.restarts
@@ -180,21 +180,21 @@ class FaceProcess:
         child.channel.send(start.pack())
         self.child = child
         if self._answering is not None:
-            self._answering.join()  # the last child has ended, and its channel with it
+            self._answering.join()  # the last child has ended, and so has its channel
         self._answering = threading.Thread(target=self._answer, args=(child, child.channel), name="face", daemon=True)
         self._answering.start()
         return child
 
     def _ended(self, child: FaceChild, how: str) -> bool:
         if self._answering is not None:
-            self._answering.join()  # it has read what was said last
+            self._answering.join()  # it has read the last messages
         self.was_tried.set()
         leaving = child.leaving
         self._searched = leaving is not None and leaving.why == "screen"
         if leaving is not None and leaving.why == "closed":
             self._supervisor.stop()
             self._on_closed()
-        if child.has_crashed and DesktopDisplay("", "", (), child.trying.addresses).answers():  # else the display went away
+        if child.has_crashed and DesktopDisplay("", "", (), child.trying.addresses).answers():  # else the display disappeared
             self._crashes.crashed(child.trying.kind, time.monotonic_ns() // 1_000)
             self._known = {}
         return self._searched
@@ -202,7 +202,7 @@ class FaceProcess:
     # On the thread that answers.
 
     def _answer(self, child: FaceChild, channel: socket.socket) -> None:
-        """Until the child ends. Of questions that waited only the newest is answered: nobody waits for the others any more."""
+        """Answer questions until the child ends. Of several waiting questions only the newest is answered: the others have timed out."""
         self._answers.begin()
         while packet := _received(channel, 0):
             question: Question | None = None
@@ -243,7 +243,7 @@ class FaceProcess:
 
 
 def _received(channel: socket.socket, flags: int) -> bytes:
-    """The next packet; empty if there is none, or will be none."""
+    """The next packet; empty if there is none now, or the channel has ended."""
     try:
         return channel.recv(MAX_PACKET_BYTES, flags)
     except OSError:

@@ -1,4 +1,4 @@
-"""What parent and child say beside questions and answers: `FaceStart` first, then what the child tells of itself, as JSON."""
+"""Messages between parent and child besides questions and answers: `FaceStart` first, then the child's reports, as JSON."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ MAX_START_BYTES = 128 << 10
 
 @dataclass(frozen=True, slots=True)
 class Watcher:
-    """A `PictureObserver` that lives in the face's process and sees pixels: `MODULE:NAME`, called with `argument`."""
+    """A `PictureObserver` that runs in the face's process and gets pixels: `MODULE:NAME`, called with `argument`."""
 
     path: str
     argument: str = ""
@@ -22,33 +22,33 @@ class Watcher:
 
 @dataclass(frozen=True, slots=True)
 class FaceStart:
-    """All that the child needs to begin."""
+    """All that the child needs to start."""
 
     config: EdgeConfig
     name: str
-    """Seeds the idle life."""
+    """Seeds the idle motion."""
     watchers: tuple[Watcher, ...] = ()
     is_filmed: bool = False
     """Whether a descriptor for the film was inherited."""
     avoid: frozenset[str] = frozenset()
     """Kinds of renderer that crashed."""
     known: dict[str, Any] = field(default_factory=dict)
-    """What earlier children told of GL drivers, see `Drawing`."""
+    """GL drivers found by earlier children, see `Drawing`."""
     is_dark: bool | None = None
-    """Whether the screen was told to sleep last; None if nothing was told in this run."""
+    """Last state set for the screen: whether it sleeps; None if none was set in this run."""
     search_s: float = 3.0
-    """A face that is drawn off-screen, though a window is wanted, looks for a display this often."""
+    """Interval at which a face drawn off-screen looks for a display, if a window is wanted."""
     is_watched: bool = True
-    """Whether the parent wants to know of pictures that are drawn off-screen."""
+    """Whether the parent needs reports of pictures that are drawn off-screen."""
 
     def pack(self) -> bytes:
-        """As a packet. It is a pickle: only a parent may send it."""
+        """Encode as a packet. It is a pickle: only a parent may send it."""
         return pickle.dumps(self)
 
 
 @dataclass(frozen=True, slots=True)
 class Trying:
-    """A way to draw is tried now, and may end the process."""
+    """A way to draw is about to be tried, which may end the process."""
 
     kind: str
     addresses: tuple[str | tuple[str, int], ...] = ()
@@ -63,17 +63,17 @@ class Drawing:
     kind: str
     where: str
     reasons: tuple[str, ...] = ()
-    """Why no better way was taken."""
+    """Why no better way was chosen."""
     known: dict[str, Any] = field(default_factory=dict)
-    """The GL driver, by the place that it was tried at."""
+    """The GL driver, keyed by the place where it was tried."""
 
 
 @dataclass(frozen=True, slots=True)
 class Leaving:
-    """The child ends by itself."""
+    """The child ends on its own."""
 
     why: str
-    """`closed` by a person, the display was `lost`, a `screen` is there now, or it `failed`."""
+    """`closed` by a person, the display was `lost`, a `screen` is available now, or it `failed`."""
     reason: str
 
 
@@ -82,12 +82,12 @@ _TYPES: dict[str, type[Trying] | type[Drawing] | type[Leaving]] = {kind.__name__
 
 
 def pack_message(message: Message) -> bytes:
-    """As a packet that begins with a brace."""
+    """Encode as a packet that begins with a brace."""
     return json.dumps({type(message).__name__: asdict(message)}).encode()
 
 
 def unpack_message(packet: bytes) -> Message:
-    """From `pack_message`. Raises ValueError, KeyError and TypeError."""
+    """Decode a packet of `pack_message`. Raises ValueError, KeyError and TypeError."""
     ((kind, fields),) = json.loads(packet).items()
     lists = {name: tuple(map(_hashable, value)) for name, value in fields.items() if isinstance(value, list)}
     return _TYPES[kind](**fields | lists)

@@ -1,4 +1,4 @@
-"""Switches the light of the screen: by the kernel's backlight files, else by a command of the device's owner."""
+"""Switches the backlight of the screen: by the kernel's backlight files, else by the configured command."""
 
 from __future__ import annotations
 
@@ -18,15 +18,15 @@ COMMAND_S = 10.0
 
 
 def locked_backlights(root: Path = BACKLIGHTS) -> list[Path]:
-    """The files that this user may not write."""
+    """List the backlight files that this user may not write."""
     return [path for path in _files(root) if not os.access(path, os.W_OK)]
 
 
 class ScreenPower:
-    """Lives on the thread that draws: a driver that hangs costs pictures only."""
+    """Belongs to the thread that draws: a driver that hangs affects only pictures."""
 
     def __init__(self, command: Sequence[str], *, is_dark: bool | None = None, root: Path = BACKLIGHTS) -> None:
-        """`command` is called with `sleep` or `wake` behind it; empty for none. `is_dark`: what was set before; None if that is unknown."""
+        """`command` is called with the argument `sleep` or `wake`; empty for none. `is_dark`: the previous state; None if unknown."""
         self._command = tuple(command)
         self._is_dark = is_dark
         self._root = root
@@ -34,7 +34,7 @@ class ScreenPower:
         self._began_s = 0.0
 
     def set(self, *, dark: bool) -> None:
-        """Switch, if that is news. Call it with each picture: what a command that still runs held up is done then."""
+        """Switch on a change. Call it with each picture: a switch delayed by a command that still runs is then made."""
         if dark == self._is_dark or self._is_running():
             return
         self._is_dark = dark
@@ -42,13 +42,13 @@ class ScreenPower:
             self._run("sleep" if dark else "wake")
 
     def close(self) -> None:
-        """Give the screen back with its light on; a command that does so goes on by itself."""
+        """Restore the light; a command for it continues in the background."""
         if self._is_dark:
             self._began_s = 0.0  # one that still runs is killed
             self.set(dark=False)
 
     def _write(self, value: str) -> bool:
-        """Whether any light was switched. What cannot be written leaves the screen to the black picture."""
+        """Write to all files; returns whether any was written. If none was, the screen just shows a black picture."""
         written = False
         for path in _files(self._root):
             try:

@@ -1,4 +1,4 @@
-"""Accessors: typed arrays in a model's bytes; interleaved, normalised and sparse ones too. Pure."""
+"""Accessors: typed arrays in a model's bytes, including interleaved, normalised and sparse ones. Pure."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from edge_client.errors import ModelError
 from edge_client.head_import.document import Document, Entry, inner, whole
 
 MAX_ELEMENTS = 3_000_000
-"""Of one accessor: vertices, or corners of triangles."""
+"""Limit for one accessor: vertices, or corners of triangles."""
 
 _WIDTHS = {"SCALAR": 1, "VEC2": 2, "VEC3": 3, "VEC4": 4, "MAT4": 16}
 _TYPES: dict[int, np.dtype[Any]] = {
@@ -25,9 +25,9 @@ _TYPES: dict[int, np.dtype[Any]] = {
 
 
 def read_floats(document: Document, index: int, kind: str, user: str) -> NDArray[np.float32]:
-    """An accessor of this type as float32, (count, width); whole numbers that are normalised become parts of one.
+    """Read an accessor of type `kind` as float32, (count, width); normalised integers are converted to fractions.
 
-    Raises `ModelError`: also for what is not finite.
+    Raises `ModelError`, also if a value is not finite.
     """
     raw, accessor = _read(document, index, kind, user)
     found = raw.astype(np.float32)
@@ -42,7 +42,7 @@ def read_floats(document: Document, index: int, kind: str, user: str) -> NDArray
 
 
 def read_whole(document: Document, index: int, kind: str, user: str, below: int) -> NDArray[np.int64]:
-    """An accessor of whole numbers from 0 to less than `below`, (count, width). Raises `ModelError`."""
+    """Read an accessor of integers from 0 to less than `below`, (count, width). Raises `ModelError`."""
     raw, _ = _read(document, index, kind, user)
     if raw.dtype.kind != "u":
         raise ModelError(f"{user} (accessors[{index}]) has to be of unsigned whole numbers")
@@ -52,12 +52,12 @@ def read_whole(document: Document, index: int, kind: str, user: str, below: int)
 
 
 def accessor_count(document: Document, index: int, user: str) -> int:
-    """How many elements an accessor has, without reading them. Raises `ModelError`."""
+    """Return the number of elements of an accessor, without reading them. Raises `ModelError`."""
     return whole(document.entry("accessors", index, user).get("count"), f"accessors[{index}].count", MAX_ELEMENTS)
 
 
 def view_bytes(document: Document, index: int, user: str) -> tuple[memoryview, int]:
-    """A buffer view's bytes, and its stride, 0 if its elements are packed. Raises `ModelError`."""
+    """Return a buffer view's bytes and its stride, 0 if its elements are packed. Raises `ModelError`."""
     view, where = document.entry("bufferViews", index, user), f"bufferViews[{index}]"
     for name in ("EXT_meshopt_compression", "KHR_meshopt_compression"):
         if name in inner(view, "extensions", where):
@@ -90,7 +90,7 @@ def _read(document: Document, index: int, kind: str, user: str) -> tuple[NDArray
 
 
 def _strided(document: Document, accessor: Entry, where: str, dtype: np.dtype[Any], shape: tuple[int, int]) -> NDArray[np.generic]:
-    """Elements from a view, each `byteStride` after the other."""
+    """Elements of a view, `byteStride` apart."""
     data, stride = view_bytes(document, whole(accessor.get("bufferView"), f"{where}.bufferView"), where)
     start, element = whole(accessor.get("byteOffset", 0), f"{where}.byteOffset"), dtype.itemsize * shape[1]
     step = stride or element
@@ -100,7 +100,7 @@ def _strided(document: Document, accessor: Entry, where: str, dtype: np.dtype[An
 
 
 def _with_sparse(document: Document, sparse: Entry, where: str, found: NDArray[np.generic]) -> NDArray[np.generic]:
-    """The elements with those replaced that a sparse accessor names."""
+    """Return the elements, with those that a sparse accessor names replaced."""
     count = whole(sparse.get("count"), f"{where}.count", len(found))
     places, values = inner(sparse, "indices", where), inner(sparse, "values", where)
     code = places.get("componentType")

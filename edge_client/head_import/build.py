@@ -1,4 +1,4 @@
-"""A model's bytes as the arrays of a head, with a report of what was found. Pure."""
+"""Converts a model's bytes to the arrays of a head, with a report. Pure."""
 
 from __future__ import annotations
 
@@ -26,24 +26,24 @@ Floats = NDArray[np.float64]
 Arrays = dict[str, NDArray[np.generic]]
 
 _HEAD_PIVOT, _NECK_PIVOT = np.array((0.0, -0.332, -0.695)), np.array((0.0, -1.403, -1.117))
-"""Of the built-in head, where a model has no bones."""
+"""Pivots of the built-in head, used if a model has no bones."""
 _PIVOT_OFF = 0.8
-"""A bone that lies further than this from the built-in head's pivot is not what its name says."""
+"""A bone further than this from the built-in head's pivot is not what its name says."""
 _EYE_DEPTH = 0.07
-"""How far behind the lids the middle of an eye is, if the model does not say."""
+"""Distance of an eye's centre behind the lids, if the model does not define it."""
 
 
 @dataclass(frozen=True, slots=True)
 class Imported:
-    """A head, and what is to be said of it."""
+    """An imported head, and its report."""
 
     arrays: Arrays
-    """What `load_head` reads."""
+    """The arrays that `load_head` reads."""
     report: Report
 
 
 def import_model(data: bytes) -> Imported:
-    """Make a head of a glTF 2.0 binary or a VRM. Raises `ModelError`."""
+    """Convert a glTF 2.0 binary or a VRM to a head. Raises `ModelError`."""
     document = Document(read_model_file(data))
     check_extensions(document)
     nodes = Nodes(document)
@@ -86,7 +86,7 @@ def _face_of(mesh: HeadMesh, which: NDArray[np.int64]) -> int:
 
 
 def _moving(mesh: HeadMesh) -> NDArray[np.bool_]:
-    """Which vertices move; shape by shape, for all at once take much memory."""
+    """Which vertices move; computed shape by shape, as all at once would need much memory."""
     moved = mesh.eye > 0
     for moves in mesh.moves:
         moved = moved | (np.abs(moves).max(1) > 1e-5)
@@ -142,12 +142,12 @@ def _encoded(pixels: NDArray[np.uint8], *, has_alpha: bool) -> bytes:
 
 
 def _bends(mesh: HeadMesh, moving: NDArray[np.bool_]) -> NDArray[np.float32]:
-    """How each shape turns the normals. Vertices of one part at one place are one, so that seams of the texture do not show."""
+    """How each shape turns the normals. Vertices of one part at the same position count as one, so that texture seams do not show."""
     keys = np.concatenate([np.rint(mesh.points * 1e4), mesh.part_of[:, None]], axis=1).astype(np.int64)
     _, first, one = np.unique(keys, axis=0, return_index=True, return_inverse=True)
     one = one.reshape(-1)
     used, local = np.unique(one[mesh.tris[moving[mesh.tris].any(1)]], return_inverse=True)
-    tris, corners = local.reshape(-1, 3), first[used]  # nothing of what stays where it is
+    tris, corners = local.reshape(-1, 3), first[used]  # skips triangles that do not move
     points, turning = mesh.points[corners], np.flatnonzero(moving)
     rest, which = vertex_normals(points, tris), np.searchsorted(used, one[turning])
     bends = np.zeros(mesh.moves.shape, np.float32)
@@ -158,7 +158,7 @@ def _bends(mesh: HeadMesh, moving: NDArray[np.bool_]) -> NDArray[np.float32]:
 
 
 def _lips(mesh: HeadMesh) -> tuple[int, int]:
-    """Vertices in the middle of both lips' edges: near each other at rest, one of them carried off by the jaw."""
+    """Vertices in the middle of both lips' edges: close together at rest, and separated by the jaw."""
     fall = np.linalg.norm(mesh.moves[ARKIT_INDEX["jawOpen"]], axis=1)
     middle = (np.abs(mesh.points[:, 0]) < 0.06) & (mesh.eye == 0) & (mesh.points[:, 1] < 0)
     lower, upper = (np.flatnonzero(middle & near) for near in (fall > 0.45 * fall.max(), fall < 0.25 * fall.max()))
@@ -172,7 +172,7 @@ def _lips(mesh: HeadMesh) -> tuple[int, int]:
 
 
 def _paint_high(mesh: HeadMesh, moving: NDArray[np.bool_], which: NDArray[np.int64], chart: Floats, aspect: float) -> float:
-    """How high the whole texture would be, in head units, as it lies on the face."""
+    """Height of the whole texture at the size it has on the face, in head units."""
     of_face = (which == _face_of(mesh, which)) & moving
     tris = mesh.tris[of_face[mesh.tris].all(1)]
     sides = [points[tris[:, 1:]] - points[tris[:, :1]] for points in (mesh.points, chart)]

@@ -17,11 +17,11 @@ from edge_client.head_import.build import import_model
 from edge_client.head_import.glb import check_size
 
 PATIENCE_S = 120
-"""For a driver that hangs; the pictures themselves are bounded in CPU time."""
+"""Time limit for a driver that hangs; drawing itself is limited in CPU time."""
 
 
 def import_head(arguments: Sequence[str]) -> int:
-    """Make a head, its report and its pictures; returns the exit status. Raises `ModelError`, `OSError`."""
+    """Write a head, its report and its pictures; returns the exit status. Raises `ModelError`, `OSError`."""
     parser = CommandLine(
         prog="edge-client import-head",
         description="Makes a head of a model in glTF 2.0 binary (.glb) or VRM (.vrm). Its report (.txt) and pictures (.jpg) lie beside it.",
@@ -52,7 +52,7 @@ def _imported(model: Path) -> tuple[dict[str, np.typing.NDArray[np.generic]], st
 
 
 def check_path(model: Path) -> None:
-    """Raise `ModelError` for what is no file, or one that is too large, before a byte is read."""
+    """Raise `ModelError` if the path is not a file, or is too large, before any of it is read."""
     if not model.is_file():
         raise ModelError(f"{model}: there is no such file")
     try:
@@ -62,7 +62,7 @@ def check_path(model: Path) -> None:
 
 
 def _write(out: Path, arrays: dict[str, np.typing.NDArray[np.generic]]) -> None:
-    """The whole head or nothing: an edge client may be reading the file."""
+    """Write the head atomically: an edge client may be reading the file."""
     part = out.with_name(f"{out.name}.part")
     try:
         with part.open("wb") as file:
@@ -73,7 +73,7 @@ def _write(out: Path, arrays: dict[str, np.typing.NDArray[np.generic]]) -> None:
 
 
 def _pictures(out: Path) -> str:
-    """Draw them, in a process of their own that may crash or hang; the line of the report that says so, or why there are none."""
+    """Draw the pictures in a process that may crash or hang; returns the line of the report about them, or why there are none."""
     sheet = out.with_suffix(".jpg")
     command = [sys.executable, "-m", "edge_client.head_import.pictures", str(out), str(sheet)]
     try:

@@ -1,4 +1,4 @@
-"""Extensions of glTF that a model says it cannot be read without. Pure."""
+"""The glTF extensions that a model requires. Pure."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ _UNDERSTOOD = frozenset(
         *("KHR_lights_punctual", "KHR_animation_pointer"),
     }
 )
-"""Read, or without effect on the shape of a head."""
+"""Supported, or without effect on the shape of a head."""
 _ADVICE = {
     "KHR_draco_mesh_compression": "its mesh is compressed with Draco; decompress it: gltf-transform copy model.glb plain.glb",
     "EXT_meshopt_compression": "its mesh is compressed with meshopt; decompress it: gltf-transform copy model.glb plain.glb",
@@ -23,7 +23,7 @@ _ADVICE = {
 
 
 def check_extensions(document: Document) -> None:
-    """Raise `ModelError` for a model that needs what is not read."""
+    """Raise `ModelError` if the model requires an unsupported extension."""
     for name in listed(document.root, "extensionsRequired", "extensionsRequired"):
         if name in _UNDERSTOOD:
             continue

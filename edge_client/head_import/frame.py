@@ -1,6 +1,6 @@
-"""Which way the face looks, and how large it is. Pure.
+"""The orientation and size of the face. Pure.
 
-Both are found from what the shapes move, so that units, axes and names of sides may be any.
+Both are derived from the vertices that the shapes move, so units, axes and names of sides are arbitrary.
 """
 
 from __future__ import annotations
@@ -13,14 +13,14 @@ from numpy.typing import NDArray
 Floats = NDArray[np.float64]
 
 CHIN_Y, CROWN_Y, FACE_Z = -1.006, 1.198, 0.072
-"""Where the built-in head has its chin, the top of its hair, and its lids, in head units: a model is fitted to the same picture."""
+"""The built-in head's chin, top of the hair, and lids, in head units: a model is fitted to the same picture."""
 _SNAPS = 0.8
-"""A cosine: axes nearer to a main axis than this are along it."""
+"""A cosine: axes closer than this to a main axis are aligned with it."""
 
 
 @dataclass(frozen=True, slots=True)
 class Landmarks:
-    """Middles of what shapes move, in the world of the model."""
+    """Centres of the vertices that shapes move, in the model's world."""
 
     left_lid: Floats | None
     right_lid: Floats | None
@@ -29,18 +29,18 @@ class Landmarks:
 
 @dataclass(frozen=True, slots=True)
 class Facing:
-    """How the model is turned."""
+    """Orientation of the model."""
 
     turn: Floats
-    """(3, 3): rows are the face's left, up, and front in the world."""
+    """(3, 3): rows are the face's left, up, and front in the model's world."""
     sides_swapped: bool
-    """What the file calls left is the face's right."""
+    """The file's left is the face's right."""
     is_guessed: bool
-    """There were no lids to find it from: it is as glTF or VRM want it."""
+    """There were no lids to derive it from: the orientation of the glTF or VRM specification is assumed."""
 
 
 def facing(marks: Landmarks, points: Floats, *, faces_back: bool) -> Facing:
-    """Find it. `points` are all vertices; `faces_back`: without lids, the model looks along −z, as VRM 0 does."""
+    """Derive the orientation. `points` are all vertices; `faces_back`: without lids, the model looks along −z, as in VRM 0."""
     guessed = np.diag([-1.0, 1.0, -1.0]) if faces_back else np.eye(3)
     if marks.left_lid is None or marks.right_lid is None:
         return Facing(guessed, False, True)
@@ -55,7 +55,7 @@ def facing(marks: Landmarks, points: Floats, *, faces_back: bool) -> Facing:
     z = np.cross(x, y)
     levels = (points - middle) @ y
     head = points[(levels > -high) & (levels < high) & (np.linalg.norm(points - middle, axis=1) < 4 * high)]
-    swapped = len(head) > 0 and float((middle - head.mean(0)) @ z) < 0  # the head lies behind the eyes
+    swapped = len(head) > 0 and float((middle - head.mean(0)) @ z) < 0  # the head is behind the eyes
     turn = np.stack([-x, y, -z] if swapped else [x, y, z])
     return Facing(_snapped(turn), swapped, False)
 
@@ -71,16 +71,16 @@ def _snapped(turn: Floats) -> Floats:
 
 @dataclass(frozen=True, slots=True)
 class Fit:
-    """From the turned model to head units: times `scale`, plus `shift`."""
+    """Conversion of the turned model to head units: times `scale`, plus `shift`."""
 
     scale: float
     shift: Floats
 
 
 def fit(points: Floats, fall: Floats, lids: Floats | None) -> Fit:
-    """Bring chin, crown and lids to the built-in head's places.
+    """Fit chin, crown and lids to the built-in head.
 
-    `points` are the turned vertices, `fall` how far each is moved by `jawOpen`, `lids` the middle between the lids.
+    `points` are the turned vertices, `fall` is how far `jawOpen` moves each, `lids` the centre of the lids.
     """
     jaw = points[fall >= 0.5 * fall.max()]
     chin, crown = float(jaw[:, 1].min()), float(points[:, 1].max())

@@ -1,4 +1,4 @@
-"""The container of a binary glTF file: a header, one chunk of JSON, one chunk of bytes. Pure."""
+"""The container of a binary glTF file: a header, a JSON chunk, a binary chunk. Pure."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from edge_client.errors import ModelError
 
 MAX_FILE_BYTES = 128 << 20
 MAX_JSON_BYTES = 8 << 20
-"""Parsed, JSON takes up to twenty times its size."""
+"""Parsed JSON takes up to twenty times its size in memory."""
 
 _HEADER, _CHUNK = struct.Struct("<4sII"), struct.Struct("<I4s")
 _EXPORT = "export the model as glTF binary (.glb) or VRM"
@@ -19,14 +19,14 @@ _EXPORT = "export the model as glTF binary (.glb) or VRM"
 
 @dataclass(frozen=True, slots=True)
 class ModelFile:
-    """What a file holds."""
+    """The contents of a file."""
 
     json: dict[str, Any]
     binary: memoryview
 
 
 def check_size(size: int) -> None:
-    """Raise `ModelError` for a file of more bytes than are read."""
+    """Raise `ModelError` if a file is too large."""
     if size > MAX_FILE_BYTES:
         raise ModelError(
             f"it has {size / 2**20:.0f} MiB, at most {MAX_FILE_BYTES >> 20} are read; remove animations, or shrink its textures"
@@ -34,7 +34,7 @@ def check_size(size: int) -> None:
 
 
 def read_model_file(data: bytes) -> ModelFile:
-    """Take a file apart. Raises `ModelError`."""
+    """Parse the container. Raises `ModelError`."""
     check_size(len(data))
     if len(data) < _HEADER.size:
         raise ModelError(f"it has {len(data)} bytes and is no model; {_EXPORT}")
@@ -54,7 +54,7 @@ def read_model_file(data: bytes) -> ModelFile:
 
 
 def _chunk(data: bytes, at: int, end: int, wanted: bytes) -> tuple[memoryview, int]:
-    """A chunk's content, and where the next begins."""
+    """Return a chunk's content, and the offset of the next."""
     name = wanted.strip(b"\0").decode()
     if at + _CHUNK.size > end:
         raise ModelError(f"its {name} chunk is missing; export it again")

@@ -1,4 +1,4 @@
-"""Materials: their colours, their pictures, and one texture that holds what the head needs of all of them. Pure."""
+"""Materials: their colours and pictures, combined into one texture for the head. Pure."""
 
 from __future__ import annotations
 
@@ -17,29 +17,29 @@ from edge_client.head_import.document import Document, extension, inner, name_of
 Floats = NDArray[np.float64]
 
 MAX_SIDE = 4096
-"""Of a texture in the file."""
+"""Limit for the sides of a texture in the file."""
 MAX_MATERIALS = 60
 _MARGIN = 8
 _TILE, _SMALL_TILE, _SMALLEST_TILE = (side - 2 * _MARGIN for side in (1024, 512, 256))
 _PLAIN_SIDE = 16
 _STEP = 64
-"""The height of the texture is a multiple of it, so that it can be halved."""
+"""The height of the texture is a multiple of this, so that it can be halved."""
 _REPEATS = 4.0
-"""How often a texture may repeat across what is kept of it."""
+"""Limit on how often a texture may repeat across the region used."""
 
 
 @dataclass(frozen=True, slots=True)
 class Material:
-    """What is used of one."""
+    """The properties of a material that are used."""
 
     name: str
     colour: tuple[float, float, float, float]
-    """Times the texture, as sRGB."""
+    """Multiplied with the texture, as sRGB."""
     image: int | None
     wraps: tuple[int, int]
-    """How the texture goes on beyond its edges, across and down: glTF's numbers."""
+    """How the texture continues beyond its edges, across and down: glTF's constants."""
     is_sheer: bool
-    """Its alpha counts."""
+    """Whether its alpha is used."""
     is_double_sided: bool
     gloss: float
 
@@ -49,7 +49,7 @@ PLAIN = Material("no material", (0.8, 0.8, 0.8, 1.0), None, (_REPEATED, _REPEATE
 
 
 def read_material(document: Document, index: int | None) -> Material:
-    """A material of the file. Raises `ModelError`."""
+    """Read a material of the file. Raises `ModelError`."""
     if index is None:
         return PLAIN
     entry, where = document.entry("materials", index, "a primitive"), f"materials[{index}]"
@@ -71,7 +71,7 @@ def read_material(document: Document, index: int | None) -> Material:
 
 
 def _image_of(document: Document, index: int) -> tuple[int, tuple[int, int]]:
-    """A texture's image, and how it goes on beyond its edges."""
+    """A texture's image, and how it continues beyond its edges."""
     texture, where = document.entry("textures", index, "a material"), f"textures[{index}]"
     source = extension(texture, "EXT_texture_webp", where).get("source", texture.get("source"))
     if source is None:
@@ -82,7 +82,7 @@ def _image_of(document: Document, index: int) -> tuple[int, tuple[int, int]]:
 
 
 def read_picture(document: Document, index: int) -> Image.Image:
-    """An image of the file as RGBA. Raises `ModelError`."""
+    """Decode an image of the file as RGBA. Raises `ModelError`."""
     entry = document.entry("images", index, "a texture")
     where = f"images[{index}] ({name_of(entry, 'no name')})"
     if "bufferView" not in entry:
@@ -104,7 +104,7 @@ def read_picture(document: Document, index: int) -> Image.Image:
 
 @dataclass(frozen=True, slots=True)
 class Region:
-    """What is used of a material's texture: from `low` to `high`, in texture coordinates, v down; beyond 0 to 1 it repeats."""
+    """The region of a material's texture in use: from `low` to `high`, in texture coordinates, v down; beyond 0 to 1 it repeats."""
 
     low: tuple[float, float]
     high: tuple[float, float]
@@ -112,16 +112,16 @@ class Region:
 
 @dataclass(frozen=True, slots=True)
 class Paint:
-    """The one texture, and where each material lies in it."""
+    """The combined texture, and the place of each material in it."""
 
     pixels: NDArray[np.uint8]
     """RGBA, row 0 at the top."""
     places: tuple[tuple[Floats, Floats], ...]
-    """For each material scale and shift of its texture coordinates, v down, to parts of the whole."""
+    """For each material, scale and shift of its texture coordinates, v down, to fractions of the whole."""
 
 
 def region_of(uvs: Floats) -> Region:
-    """What texture coordinates (n, 2) use."""
+    """Return the region that texture coordinates (n, 2) use."""
     if not len(uvs):
         return Region((0.0, 0.0), (1.0, 1.0))
     low, high = uvs.min(0), uvs.max(0)
@@ -130,7 +130,7 @@ def region_of(uvs: Floats) -> Region:
 
 
 def paint(document: Document, materials: list[Material], regions: list[Region], face: int) -> Paint:
-    """Draw all materials into one texture; that of the face keeps the most of its pixels. Raises `ModelError`."""
+    """Draw all materials into one texture; that of the face keeps the largest share of its pixels. Raises `ModelError`."""
     if len(materials) > MAX_MATERIALS:
         raise ModelError(f"its head has {len(materials)} materials, at most {MAX_MATERIALS} are read; join them")
     textured = sum(material.image is not None for material in materials)
@@ -185,7 +185,7 @@ def _texels(spots: Floats, count: int, wrap: int) -> NDArray[np.int64]:
 
 
 def _packed(sizes: list[tuple[int, int]]) -> tuple[int, list[tuple[int, int]]]:
-    """The side of a square for tiles of these sizes, and where each lies: on shelves, high ones first."""
+    """Pack tiles of these sizes into a square, on shelves, tallest first; returns its side and the position of each tile."""
     side = 1 << math.ceil(math.log2(max(256, math.sqrt(sum(wide * high for wide, high in sizes)), *(max(size) for size in sizes))))
     while (spots := _shelved(sizes, side)) is None:
         side *= 2

@@ -1,4 +1,4 @@
-"""The parts of a model as one mesh in head units: turned, scaled, without what is below the shoulders. Pure."""
+"""Combines the parts of a model into one mesh in head units: turned, scaled, and cut below the shoulders. Pure."""
 
 from __future__ import annotations
 
@@ -18,9 +18,9 @@ Ints = NDArray[np.int64]
 
 MAX_VERTICES = 100_000
 MAX_MOVING = 30_000
-"""Of the head: what a small device blends for each picture."""
+"""Limit of the head's moving vertices, which a small device blends for each picture."""
 _LOWEST_Y, _WIDEST_X = -2.80, 2.45
-"""What is drawn of the built-in head, in head units."""
+"""Limits of the region that is drawn of the built-in head, in head units."""
 _EYE_SHARE = 0.5
 
 
@@ -33,7 +33,7 @@ class HeadMesh:
     uvs: Floats
     tris: Ints
     materials: NDArray[np.int64]
-    """(vertices,): the material of the file, −1 for none."""
+    """(vertices,): index of the material in the file, −1 for none."""
     part_of: Ints
     """(vertices,)"""
     moves: NDArray[np.float32]
@@ -43,15 +43,15 @@ class HeadMesh:
     facing: Facing
     fit: Fit
     left_out: int
-    """Triangles that lay too far down or out."""
+    """Triangles removed because they were too far down or out."""
 
     def placed(self, spot: Floats) -> Floats:
-        """A place in the model's world in head units."""
+        """Convert a position in the model's world to head units."""
         return self.fit.scale * (self.facing.turn @ spot) + self.fit.shift
 
 
 def head_mesh(reader: PartReader, parts: list[ModelPart], table: ShapeTable, *, faces_back: bool) -> HeadMesh:
-    """Put it together. Changes the sides in `table` if the file swaps them. Raises `ModelError`."""
+    """Build the mesh. Swaps the sides in `table` if the file has them swapped. Raises `ModelError`."""
     everything = np.concatenate([part.points for part in parts])
     lids = [_moved(reader, parts, table, f"eyeBlink{side}") if _is_own(table, f"eyeBlink{side}") else None for side in ("Left", "Right")]
     jaw = _moved(reader, parts, table, "jawOpen")
@@ -71,7 +71,7 @@ def _is_own(table: ShapeTable, name: str) -> bool:
 
 
 def _moved(reader: PartReader, parts: list[ModelPart], table: ShapeTable, name: str) -> Floats | None:
-    """How far a shape moves each vertex, (all vertices,); None if none."""
+    """How far a shape moves each vertex, (all vertices,); None if it moves none."""
     shape, found = ARKIT_INDEX[name], []
     for part in parts:
         moves = np.zeros_like(part.points)
@@ -146,7 +146,7 @@ def _eyes(kept: list[tuple[ModelPart, Ints, Ints]], *, swap: bool) -> NDArray[np
 def _moves(
     reader: PartReader, kept: list[tuple[ModelPart, Ints, Ints]], table: ShapeTable, turn: Floats, count: int
 ) -> NDArray[np.float32]:
-    """All 52 shapes, one morph target after the other."""
+    """Compute all 52 shapes, one morph target after the other."""
     moves = np.zeros((len(ARKIT_NAMES), count, 3), np.float32)
     start = 0
     for part, used, _ in kept:

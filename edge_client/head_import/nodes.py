@@ -1,4 +1,4 @@
-"""The tree of nodes: where each stands in the model at rest. Pure."""
+"""The tree of nodes: the transform of each node at rest. Pure."""
 
 from __future__ import annotations
 
@@ -9,14 +9,14 @@ from edge_client.errors import ModelError
 from edge_client.head_import.document import Document, Entry, as_entry, listed, name_of, numbers, whole
 
 Matrices = NDArray[np.float64]
-"""(n, 4, 4)."""
+"""Shape (n, 4, 4)."""
 
 
 class Nodes:
-    """All nodes of a model, with their place in the world. Each node has one parent at most, and there are no loops."""
+    """All nodes of a model, with their world transforms. Each node has at most one parent, and there are no loops."""
 
     def __init__(self, document: Document) -> None:
-        """Raises `ModelError`."""
+        """Read the nodes. Raises `ModelError`."""
         entries = [as_entry(entry, f"nodes[{at}]") for at, entry in enumerate(listed(document.root, "nodes", "nodes"))]
         self.entries = entries
         self.parents = _parents(entries)
@@ -24,7 +24,7 @@ class Nodes:
         self.world = self._placed([_local(entry, f"nodes[{at}]") for at, entry in enumerate(entries)])
 
     def is_under(self, node: int, ancestor: int) -> bool:
-        """Whether a node is another or lies below it."""
+        """Whether a node is `ancestor` or a descendant of it."""
         while node >= 0:
             if node == ancestor:
                 return True
@@ -42,7 +42,7 @@ class Nodes:
 
 
 def _parents(entries: list[Entry]) -> list[int]:
-    """The parent of each node, −1 for a root."""
+    """Index of each node's parent, −1 for a root."""
     parents = [-1] * len(entries)
     for at, entry in enumerate(entries):
         for child in listed(entry, "children", f"nodes[{at}].children"):
@@ -60,7 +60,7 @@ def _from_the_roots(parents: list[int]) -> list[int]:
         if parent >= 0:
             children[parent].append(node)
     order = [node for node, parent in enumerate(parents) if parent < 0]
-    for node in order:  # grows while it is read
+    for node in order:  # grows during the iteration
         order += children[node]
     if len(order) < len(parents):
         looped = min(set(range(len(parents))) - set(order))

@@ -1,4 +1,4 @@
-"""The parts of a model: each primitive of each mesh that a node shows, in the world at rest. Pure."""
+"""The parts of a model: each primitive of each mesh that a node references, in world coordinates at rest. Pure."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ Ints = NDArray[np.int64]
 
 MAX_VERTICES = 400_000
 MAX_TRIANGLES = 800_000
-"""Of the whole model, before what is below the shoulders is left out."""
+"""Limit for the whole model, before the part below the shoulders is removed."""
 MAX_TARGETS = 1024
 MAX_JOINTS = 4096
 _FAN, _STRIP, _TRIANGLES = 6, 5, 4
@@ -35,27 +35,27 @@ class ModelPart:
     normals: Floats
     """(n, 3), of unit length."""
     uvs: Floats
-    """(n, 2), v down, as the material transforms them."""
+    """(n, 2), v down, with the material's transform applied."""
     tris: Ints
     """(m, 3), counter-clockwise in front."""
     linear: Floats
-    """(n, 3, 3) or (1, 3, 3): how offsets of the morph targets turn in the world."""
+    """(n, 3, 3) or (1, 3, 3): transforms offsets of the morph targets to the world."""
     targets: tuple[int, ...]
-    """Accessors of the offsets, −1 for a target without."""
+    """Accessors of the offsets, −1 for a target without one."""
     target_names: tuple[str, ...]
     share: dict[str, Floats]
-    """By bone: how much each vertex follows it, (n,)."""
+    """By bone: its weight for each vertex, (n,)."""
 
 
 class PartReader:
-    """Reads parts, and later their morph targets one by one, so that a model of many fits into memory."""
+    """Reads parts, and later their morph targets one by one, so that a model with many fits into memory."""
 
     def __init__(self, document: Document, nodes: Nodes, bones: dict[str, int]) -> None:
         self._document, self._nodes, self._bones = document, nodes, bones
         self._vertices = self._triangles = 0
 
     def read(self) -> list[ModelPart]:
-        """All parts that are triangles. Raises `ModelError`."""
+        """Read all parts that consist of triangles. Raises `ModelError`."""
         found: list[ModelPart] = []
         for node, entry in enumerate(self._nodes.entries):
             if "mesh" in entry:
@@ -70,7 +70,7 @@ class PartReader:
         return found
 
     def offsets(self, part: ModelPart, target: int) -> Floats:
-        """How a morph target moves the vertices of a part in the world, (n, 3). Raises `ModelError`."""
+        """Return how a morph target moves the vertices of a part, in world coordinates, (n, 3). Raises `ModelError`."""
         moves = self._local_offsets(part, target)
         return np.asarray(np.einsum("nij,nj->ni", np.broadcast_to(part.linear, (len(moves), 3, 3)), moves))
 
@@ -121,7 +121,7 @@ class PartReader:
         )
 
     def _follows(self, node: int, attributes: Entry, count: int, where: str) -> tuple[Floats, dict[str, Floats]]:
-        """A matrix for each vertex, or one for all; and how much each follows the bones."""
+        """Return a matrix for each vertex, or one for all, and the weights of the bones."""
         under = {bone: np.full(count, float(self._nodes.is_under(node, at))) for bone, at in self._bones.items()}
         if "skin" not in self._nodes.entries[node] or "JOINTS_0" not in attributes:
             return self._nodes.world[node][None], under
@@ -172,7 +172,7 @@ class PartReader:
         found = read_floats(self._document, whole(attributes["NORMAL"], f"{where}.NORMAL"), "VEC3", f"{where}.NORMAL").astype(np.float64)
         if len(found) != len(points):
             raise ModelError(f"{where} has {len(found)} normals for {len(points)} vertices")
-        turned = np.einsum("nij,nj->ni", np.broadcast_to(linear, (len(found), 3, 3)), found)  # scales are taken as even
+        turned = np.einsum("nij,nj->ni", np.broadcast_to(linear, (len(found), 3, 3)), found)  # assumes uniform scales
         return np.asarray(turned / np.maximum(np.linalg.norm(turned, axis=1, keepdims=True), 1e-12))
 
     def _uvs(self, attributes: Entry, material: object, count: int, where: str) -> Floats:
@@ -203,7 +203,7 @@ class PartReader:
             accessor = as_entry(target, f"{where}.targets[{at}]").get("POSITION")
             places.append(-1 if accessor is None else whole(accessor, f"{where}.targets[{at}].POSITION"))
         names: list[str] = []
-        for holder in (mesh, primitive):  # the older exporter of UniVRM names them in the primitive
+        for holder in (mesh, primitive):  # the older exporter of UniVRM stores the names in the primitive
             extras = holder.get("extras")
             told = extras.get("targetNames") if isinstance(extras, dict) else None
             if isinstance(told, list) and len(told) == len(places):
@@ -213,7 +213,7 @@ class PartReader:
 
 
 def vertex_normals(points: Floats, tris: Ints) -> Floats:
-    """Unit normals of vertices, weighted by area."""
+    """Compute unit normals of vertices, weighted by area."""
     if not len(tris):
         return np.tile((0.0, 0.0, 1.0), (len(points), 1))
     face = np.cross(points[tris[:, 1]] - points[tris[:, 0]], points[tris[:, 2]] - points[tris[:, 0]])

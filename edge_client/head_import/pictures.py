@@ -17,13 +17,13 @@ from edge_client.face.window import start_sdl
 from edge_client.motion.pose import HEAD_ROTATION, Pose, neutral_pose
 
 CPU_S = 20
-"""The built-in head's pictures take one or two, if the CPU draws."""
+"""Limit of CPU time; the built-in head's pictures take one or two seconds if the CPU draws."""
 _SIZE, _CUT, _TILE = (960, 720), (150, 810), (330, 360)
 _MOUTHS = "paiu"
 
 
 def draw_sheet(head_file: Path, picture: Path) -> None:
-    """Twelve poses as one JPEG: rest, lids, gaze, four mouths, brows, turned. Raises `pygame.error`, `ScreenError`, `AssetError`."""
+    """Draw twelve poses as one JPEG: rest, lids, gaze, four mouths, brows, turned. Raises `pygame.error`, `ScreenError`, `AssetError`."""
     start_sdl("offscreen", {})
     renderer = GlesRenderer(_SIZE, 0, "off-screen", head_file=head_file)
     tiles = []
@@ -51,7 +51,7 @@ def _poses() -> list[Pose]:
 
 
 def _pose(**weights: float) -> Pose:
-    """A name without its side stands for both."""
+    """Make a pose; a name without a side sets both sides."""
     pose = neutral_pose()
     for name, weight in weights.items():
         for full in (name,) if name in ARKIT_INDEX else (f"{name}Left", f"{name}Right"):

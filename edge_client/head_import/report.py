@@ -1,4 +1,4 @@
-"""What an import says of a head: which shapes were found, what stands in, what is missing. Pure."""
+"""The report of an import: shapes found, shapes substituted, shapes missing. Pure."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ _WIDE = 110
 
 @dataclass(frozen=True, slots=True)
 class Report:
-    """What was found in a model."""
+    """The contents of a model."""
 
     kind: str
     table: ShapeTable
@@ -30,7 +30,7 @@ class Report:
     has_eyeballs: bool
 
     def text(self) -> str:
-        """For people."""
+        """Format for people."""
         table = self.table
         lines = [
             f"{self.kind}: {self.vertices} vertices ({self.moving} move), {self.triangles} triangles, {len(self.materials)} materials "
@@ -50,7 +50,7 @@ class Report:
         return "\n".join(lines) + "\n"
 
     def notes(self) -> list[str]:
-        """What a person should look at."""
+        """Points that a person should check."""
         missing = set(self.table.missing)
         found = []
         if {"eyeBlinkLeft", "eyeBlinkRight"} & missing:

@@ -1,4 +1,4 @@
-"""How much of the surrounding light reaches each vertex: depth maps of points, from directions spread evenly over a sphere. Pure."""
+"""Fraction of the surrounding light that reaches each vertex: depth maps of points, from directions spread evenly over a sphere. Pure."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ _MOST_SAMPLES = 400_000
 
 
 def shade(points: Floats, normals: Floats, tris: Ints) -> Floats:
-    """Of vertices (n, 3) with unit normals the part of the light, (n,), 0 to 1."""
+    """Return the fraction of light at vertices (n, 3) with unit normals: (n,), 0 to 1."""
     middle = (points.min(0) + points.max(0)) / 2
     points = points - middle
     half = max(float(np.linalg.norm(points, axis=1).max()), 1e-9) * 1.001

@@ -1,6 +1,6 @@
-"""Which of a model's morph targets and expressions move which of ARKit's 52 shapes, and what stands in for those that are missing. Pure.
+"""Maps a model's morph targets and expressions to ARKit's 52 shapes, and substitutes those that are missing. Pure.
 
-All of it is linear, so it ends in one table: each shape as a weighted sum of morph targets.
+Everything is linear, so the result is one table: each shape as a weighted sum of morph targets.
 """
 
 from __future__ import annotations
@@ -22,43 +22,43 @@ from edge_client.head_import.vrm import Bind, Expressions
 
 Floats = NDArray[np.float64]
 Targets = dict[tuple[int, int], Floats]
-"""For each (mesh, morph target) that is used its weight in each of the 52 shapes, (52,)."""
+"""For each (mesh, morph target) in use, its weight in each of the 52 shapes, (52,)."""
 
 _SIDES = ("Left", "Right")
 PAIRS = tuple((ARKIT_INDEX[f"{stem}Left"], ARKIT_INDEX[f"{stem}Right"]) for stem in sorted({
     name.removesuffix("Left") for name in ARKIT_NAMES if name.endswith("Left")
 }))  # fmt: skip
-"""Indexes of shapes that are each other's mirror image."""
+"""Indexes of shapes that mirror each other."""
 _MOVES_A_SIDE_ONLY = tuple(pair for pair in PAIRS if not ARKIT_NAMES[pair[0]].startswith(("jaw", "mouthLeft")))
 _STAND_INS = {"mouthClose": ("jawOpen", -1.0), "mouthFunnel": ("mouthPucker", 0.8), "mouthPucker": ("mouthFunnel", 0.8)} | {
     f"{name}{side}": (f"{other}{side}", part)
     for side in _SIDES
     for name, other, part in (("mouthStretch", "mouthSmile", 0.5), ("mouthSmile", "mouthStretch", 0.7), ("cheekSquint", "eyeSquint", 0.5))
 }
-"""What may take the place of a shape, and how much of it. `mouthClose` shuts what `jawOpen` opened."""
+"""Substitutes of a shape, and their weights. `mouthClose` shuts what `jawOpen` opened."""
 _CAUTION = 0.05
-"""How little a shape must matter to an expression before it is left at rest: keeps the solution small."""
+"""A shape that contributes less than about this to the expressions stays at rest: regularises the solution."""
 
 
 @dataclass(slots=True)
 class ShapeTable:
-    """Where each shape comes from."""
+    """Composition of each shape."""
 
     targets: Targets = field(default_factory=dict)
     found: list[str] = field(default_factory=list)
     stand_ins: dict[str, str] = field(default_factory=dict)
-    """Shape to what stands in for it."""
+    """Maps a shape to its substitute."""
     missing: list[str] = field(default_factory=list)
     unused: list[str] = field(default_factory=list)
-    """Names in the file that mean nothing here."""
+    """Names in the file without a meaning here."""
     empty: list[str] = field(default_factory=list)
     """Names in the file that move nothing."""
     split: list[tuple[int, int]] = field(default_factory=list)
-    """Pairs whose sum is known and is to be divided into the sides of the face."""
+    """Pairs whose sum is known, to be divided into the sides of the face."""
 
 
 def shape_table(reader: PartReader, parts: list[ModelPart], expressions: Expressions) -> ShapeTable:
-    """Name all shapes. Raises `ModelError` if none opens the mouth."""
+    """Find all shapes. Raises `ModelError` if none opens the mouth."""
     moving = {(part.mesh, target) for part in parts for target in range(len(part.targets)) if not reader.is_empty(part, target)}
     pool, empty = _pool(parts, expressions, moving)
     names = list(pool)
@@ -66,7 +66,7 @@ def shape_table(reader: PartReader, parts: list[ModelPart], expressions: Express
     weights = np.zeros((len(ARKIT_NAMES), len(names)))
     named = map_columns(names)
     for shape, columns in named.shapes.items():
-        weights[shape, list(columns)] = 1.0  # of two halves both
+        weights[shape, list(columns)] = 1.0  # both, if there are two halves
         table.found.append(ARKIT_NAMES[shape])
     for left, right in _MOVES_A_SIDE_ONLY:
         if left in named.shapes and named.shapes[left] == named.shapes.get(right):
@@ -92,7 +92,7 @@ def shape_table(reader: PartReader, parts: list[ModelPart], expressions: Express
 
 
 def swapped(table: ShapeTable) -> None:
-    """Change the sides of all shapes: what the file calls left is the face's right."""
+    """Swap the sides of all shapes: the file's left is the face's right."""
     order = np.arange(len(ARKIT_NAMES))
     for left, right in PAIRS:
         order[[left, right]] = right, left
@@ -100,7 +100,7 @@ def swapped(table: ShapeTable) -> None:
 
 
 def divided(moves: NDArray[np.float32], table: ShapeTable, across: Floats) -> None:
-    """Divide the shapes that came for both sides at once; `across` is x, positive to the face's left. In place."""
+    """Divide the shapes that cover both sides at once; `across` is x, positive to the face's left. In place."""
     left_part = np.clip(0.5 + across / 0.2, 0, 1).astype(np.float32)[:, None]
     for left, right in table.split:
         both = moves[left] + moves[right]
@@ -108,7 +108,7 @@ def divided(moves: NDArray[np.float32], table: ShapeTable, across: Floats) -> No
 
 
 def _pool(parts: list[ModelPart], expressions: Expressions, moving: set[tuple[int, int]]) -> tuple[Expressions, list[str]]:
-    """All names of the file with what they move, and those that move nothing. A name that several meshes have moves all of them."""
+    """All names of the file with what they move, and the names that move nothing. A name in several meshes moves all of them."""
     pool: Expressions = {}
     seen: set[tuple[int, int]] = set()
     for part in parts:
@@ -142,7 +142,7 @@ def _spoken(name: str) -> Floats | None:
 
 
 def _solve(table: ShapeTable, weights: Floats, spoken: dict[int, Floats], names: list[str]) -> None:
-    """The missing shapes that, mixed as an expression says, come nearest to it: least squares, kept small."""
+    """Solve for the missing shapes whose mixtures best approximate the expressions: regularised least squares."""
     missing = np.array([shape for shape in range(len(ARKIT_NAMES)) if not weights[shape].any()], int)
     if not spoken or not len(missing):
         return

@@ -1,4 +1,4 @@
-"""What VRM 0 and 1 say beside glTF: which node is which bone, and what its expressions move. Pure."""
+"""What VRM 0 and 1 define beyond glTF: the bones of nodes, and the morph targets of expressions. Pure."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ _SPELT = {"head": "head", "neck": "neck", "neck1": "neck"} | {
     for side in ("left", "right")
     for spelling in ("{side}eye", "eye{side}", "eye{letter}", "{letter}eye", "facial{side}eye", "facial{letter}eye")
 }
-"""How programs name the bones, in lower case without signs."""
+"""Names of bones in common programs, in lower case without punctuation."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,14 +30,14 @@ Expressions = dict[str, list[Bind]]
 
 
 def version_of(document: Document) -> int | None:
-    """0 or 1 for VRM, None for plain glTF."""
+    """Return 0 or 1 for VRM, None for plain glTF."""
     if "VRMC_vrm" in inner(document.root, "extensions", "extensions"):
         return 1
     return 0 if "VRM" in inner(document.root, "extensions", "extensions") else None
 
 
 def bones_of(document: Document, nodes: Nodes) -> dict[str, int]:
-    """The nodes of head, neck and eyes: as VRM says, else by their names. Raises `ModelError`."""
+    """Find the nodes of head, neck and eyes: as VRM defines them, else by name. Raises `ModelError`."""
     most = len(nodes.entries) - 1
     found: dict[str, int] = {}
     human = extension(document.root, "VRMC_vrm", "the model").get("humanoid")
@@ -54,7 +54,7 @@ def bones_of(document: Document, nodes: Nodes) -> dict[str, int]:
         plain = re.sub("[^a-z0-9]", "", name.rpartition(":")[2].lower())
         if plain in _SPELT and "mesh" not in nodes.entries[node]:
             found.setdefault(_SPELT[plain], node)
-    for node, name in enumerate(nodes.names):  # an eye may be a mesh of its own, without a bone
+    for node, name in enumerate(nodes.names):  # an eye may be a separate mesh, without a bone
         plain = re.sub("[^a-z0-9]", "", name.lower())
         if _SPELT.get(plain, "").endswith("Eye"):
             found.setdefault(_SPELT[plain], node)
@@ -62,7 +62,7 @@ def bones_of(document: Document, nodes: Nodes) -> dict[str, int]:
 
 
 def expressions_of(document: Document, nodes: Nodes) -> Expressions:
-    """What each expression of a VRM moves, by its name. Raises `ModelError`."""
+    """Return what each expression of a VRM moves, by name. Raises `ModelError`."""
     return _expressions_1(document, nodes) | _expressions_0(document)
 
 

@@ -1,1 +1,1 @@
-"""Motion: payloads are decoded to poses and laid on the conversation's media line."""
+"""Motion: payloads are decoded to poses and placed on the conversation's media line."""

@@ -1,4 +1,4 @@
-"""Angles of head and eyes to the rotations of a pose."""
+"""Converts angles of head and eyes to the rotations of a pose."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from numpy.typing import NDArray
 
 
 def rotation_vectors(yaw: NDArray[np.float64], pitch: NDArray[np.float64], roll: NDArray[np.float64]) -> NDArray[np.float32]:
-    """Axis-angle, shape (rows, 3), of turns about y (yaw), then x (pitch), then z (roll), each in the frame that was turned; in radians.
+    """Axis-angle, shape (rows, 3), of turns about y (yaw), then x (pitch), then z (roll), each in the already turned frame; in radians.
 
     Positive: to the face's own left, down, the face's left side up, as in ARKit's own frame.
     """

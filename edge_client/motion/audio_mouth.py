@@ -1,14 +1,14 @@
-"""The mouth from the sound that is about to be heard, on the device itself: the same analyser that the relay's source uses.
+"""Mouth motion from the sound that is about to be heard, computed on the device with the analyser that the relay's source uses.
 
 Rules
-1. It is given sound as that is released, ahead of its time, and gives mouths on the same media line. It needs some 0.5 s more of sound
-   than the moment a mouth is for. `LIVE` does not have that: there an analyser is used that needs `LOOK_AHEAD_S`, all sound that waits is
-   analysed at once, and the last mouth is held for `LIVE_HOLD_US` if the next one is late.
-2. The sound only waits here, so that its release costs nothing. It is analysed by the thread that draws, between pictures. If nothing
+1. It receives sound when that is released, ahead of its time, and produces mouths on the same media line. It needs some 0.5 s more sound
+   than the position of a mouth. `LIVE` does not have that: there it uses an analyser that needs `LOOK_AHEAD_S`, analyses all waiting
+   sound at once, and holds the last mouth for `LIVE_HOLD_US` if the next one is late.
+2. Receiving only queues the sound, so that its release costs nothing. The thread that draws analyses it, between pictures. If nothing
    draws, nothing is analysed: beyond `MAX_WAITING` pieces the oldest sound is dropped.
-3. Where the line jumps, it starts afresh; filler that stands for nothing of the line is not heard.
-4. Its share is how much of the mouth it moves if there is motion: 0 none, 1 all. Where it hears lips that touch, they touch at any
-   share over `CLOSES_FROM`. Where motion is missing it moves the whole mouth, whatever its share.
+3. If the media line jumps, analysis restarts; filler that is not part of the line is ignored.
+4. Its share is how much of the mouth it moves if there is motion: 0 none, 1 all. If it detects lips that touch, they touch at any
+   share over `CLOSES_FROM`. If motion is missing it moves the whole mouth, whatever its share.
 """
 
 from __future__ import annotations
@@ -27,25 +27,25 @@ from edge_client.motion.pose import POSE_SIZE, Pose
 from edge_client.motion.track import MotionTrack, Sample
 
 STEP_S = 0.1
-"""What is analysed at once: the analyser takes about as long for one frame of 10 ms as for ten."""
+"""Sound analysed at once: the analyser takes about as long for one frame of 10 ms as for ten."""
 CALL_S = 0.5
-"""What one call analyses at most: 1 to 3 ms of work."""
+"""Most sound analysed by one call: 1 to 3 ms of work."""
 MAX_WAITING = 1_000
 """Pieces of at most `STEP_S`: more than playback holds decoded, even in packets of 2.5 ms."""
 JUMP_S = 0.02
-"""The line may run this far from the sound (drift is steered) until the analysis starts afresh."""
+"""Largest deviation of the line from the sound (drift is corrected) before the analysis restarts."""
 LIVE_HOLD_US = 120_000
 CLOSES_FROM = 0.25
 
 _MOUTH = np.array([index for index, name in enumerate(ARKIT_NAMES) if name.startswith(("jaw", "mouth", "tongue"))])
 _COLUMNS = np.array([ARKIT_INDEX[name] for name in BLENDSHAPE_NAMES])
 _CLOSED = [ARKIT_INDEX["mouthPressLeft"], ARKIT_INDEX["mouthPressRight"]]
-_FULLY_CLOSED = 0.3  # what the analyser's closed lips press
+_FULLY_CLOSED = 0.3  # press weight of the analyser's closed lips
 
 
 @dataclass(slots=True)
 class _Passage:
-    """Sound without a jump: where it began, and how much of it was heard."""
+    """Sound without a jump: where it began, and how much of it has been received."""
 
     analyser: MouthAnalyser | LiveMouthAnalyser
     start_us: float
@@ -55,7 +55,7 @@ class _Passage:
     waiting_frames: int = 0
 
     def analyse(self) -> Mouths:
-        """The mouths that are known with what waited."""
+        """Analyse the waiting sound; returns the mouths known so far."""
         sound = np.concatenate(self.waiting)
         self.waiting, self.waiting_frames = [], 0
         return self.analyser.push(sound / 32_768.0)
@@ -64,7 +64,7 @@ class _Passage:
 class AudioMouth:
     """The mouth of one conversation.
 
-    `hear` and `end` belong to the thread that releases sound, `analyse` and `sample` to the one that draws; what passes is a deque.
+    `hear` and `end` belong to the thread that releases sound, `analyse` and `sample` to the one that draws; a deque connects them.
     """
 
     def __init__(self, rate_hz: int, share: float, *, live: bool = False) -> None:
@@ -79,20 +79,20 @@ class AudioMouth:
         self._track = MotionTrack(self._keyframes_per_second)
 
     def hear(self, pts_us: float, pcm: NDArray[np.int16]) -> None:
-        """Take sound of the media line from `pts_us` on, to be analysed later."""
+        """Queue sound of the media line, starting at `pts_us`, to be analysed later."""
         step = round(STEP_S * self._rate_hz)
         for start in range(0, len(pcm), step):
             self._waiting.append((pts_us + start * 1e6 / self._rate_hz, pcm[start : start + step]))
         self._ended = False
 
     def end(self) -> None:
-        """Analyse to its end what was given. More may follow, as a new beginning. Called again it does nothing."""
+        """Mark the end of the sound, so that all of it is analysed. Sound may follow, as a new beginning. A repeated call does nothing."""
         if not self._ended:
             self._waiting.append(None)
             self._ended = True
 
     def analyse(self) -> bool:
-        """Analyse up to `CALL_S` of the sound that waits; returns whether there was any."""
+        """Analyse up to `CALL_S` of the waiting sound; returns whether there was any."""
         found, frames = False, 0
         while self._waiting and frames < CALL_S * self._rate_hz:
             found, sound = True, self._waiting.popleft()
@@ -106,7 +106,7 @@ class AudioMouth:
         return found
 
     def sample(self, pts_us: int) -> Sample | None:
-        """The mouth at a position, all else at rest. What lies before it is forgotten."""
+        """Return the mouth at a position, all else at rest. Discards earlier mouths."""
         self._track.prune(pts_us)
         found = self._track.sample(pts_us)
         if found is None or found.covered or not self._live:
@@ -142,7 +142,7 @@ class AudioMouth:
 
 
 def with_mouth(pose: Pose, heard: Pose, share: float) -> Pose:
-    """A pose with a share of the mouth that was heard; lips that are heard to touch do. A new pose."""
+    """Return a new pose with a share of the mouth from sound; lips that touch in the sound touch in the result."""
     mixed = pose.copy()
     mixed[_MOUTH] = pose[_MOUTH] + (heard[_MOUTH] - pose[_MOUTH]) * np.float32(share)
     if share >= CLOSES_FROM:

@@ -1,9 +1,9 @@
-"""AvatarKit's FLAME keyframes to poses.
+"""Converts AvatarKit's FLAME keyframes to poses.
 
-Rotations are taken exactly: FLAME's axes are the pose's (x to the face's left, y up, z out of the face), and its
-joints are ours. The jaw's rotation becomes the weight that turns the head's own jaw by the same angle. What each
-expression coefficient means in AvatarKit's basis is not public: a linear map, fitted on recorded conversations, turns
-them into mouth weights (`scripts/assets/fit_flame_map.py`; how good it is stands beside it).
+Rotations are converted exactly: FLAME's axes are the pose's (x to the face's left, y up, z out of the face), and its
+joints are ours. The jaw's rotation becomes the weight that turns the head's own jaw by the same angle. The meaning of each
+expression coefficient in AvatarKit's basis is not public: a linear map, fitted to recorded conversations, converts
+them to mouth weights (`scripts/assets/fit_flame_map.py`; its accuracy is in `assets/flame_map.md`).
 """
 
 from __future__ import annotations
@@ -29,10 +29,10 @@ from edge_client.motion.pose import BLENDSHAPES, HEAD_ROTATION, LEFT_EYE_ROTATIO
 JAW_OPEN_RAD = 0.443
 """Rotation of the jaw at `jawOpen` 1: 25.4°, measured on the ARKit "Face Units" of the head that is drawn."""
 JAW_SIDE_RAD = 0.2
-"""Rotation of the jaw to a side at `jawLeft` or `jawRight` 1: about the 11° that people can do."""
+"""Sideways rotation of the jaw at `jawLeft` or `jawRight` 1: about 11°, the human range."""
 
 MAX_NUMBER = 20.0
-"""Numbers of a keyframe are held within ±20: coefficients reach 3, rotations 2π; beyond, sums could overflow."""
+"""Numbers of a keyframe are clamped to ±20: coefficients reach 3, rotations 2π; beyond, sums could overflow."""
 
 EXPRESSION_SIZE = EXPRESSION.stop - EXPRESSION.start
 DEFAULT_MAP = "flame_map.npz"
@@ -41,9 +41,9 @@ MAX_MAP_BYTES = 1 << 20
 
 @dataclass(frozen=True, slots=True, eq=False)
 class FlameMap:
-    """Expression coefficients to ARKit weights: expression @ `matrix` + `offset` on the columns `targets` of a pose.
+    """Maps expression coefficients to ARKit weights: expression @ `matrix` + `offset` on the columns `targets` of a pose.
 
-    They may be negative: `jawOpen` makes up for a jaw that hangs at rest. `matrix` has the shape
+    Weights may be negative: `jawOpen` compensates for a jaw that hangs at rest. `matrix` has the shape
     (EXPRESSION_SIZE, targets).
     """
 
@@ -52,7 +52,7 @@ class FlameMap:
     targets: NDArray[np.intp]
 
     def weights(self, expression: NDArray[np.float32]) -> NDArray[np.float32]:
-        """Weights of rows of coefficients, not yet held between 0 and 1."""
+        """Weights of rows of coefficients, not yet clamped to 0 to 1."""
         weights: NDArray[np.float32] = expression @ self.matrix + self.offset
         return weights
 
@@ -99,11 +99,11 @@ class AvatarKitDecoder:
         return self._poses(keyframes)
 
     def make_track(self, keyframes_per_second: float) -> WindowedTrack:
-        """See `MotionDecoder`: the Motion Server makes windows."""
+        """See `MotionDecoder`: the track expects the windows of the Motion Server."""
         return WindowedTrack(keyframes_per_second)
 
     def complaint(self) -> Fault | None:
-        """See `MotionDecoder`: nothing."""
+        """See `MotionDecoder`: always None."""
         return None
 
     def _poses(self, keyframes: Keyframes) -> Poses:

@@ -1,10 +1,10 @@
 """Smooths the jump between two windows of AvatarKit's motion. Pure.
 
-AvatarKit's Motion Server makes motion window by window, and where two of them meet the coefficients jump: in a real conversation by up
-to 1.3, where 0.35 between two keyframes is usual. What of that step is not the motion's own (its mean speed on both sides) is spread
-over `REACH` keyframes before and after the border: half of it is added before, growing towards the border, and half is taken away
-behind it. Everywhere else, and where nothing jumps, motion stays as it came: no filter, no lag. Motion of other encodings is never
-smoothed: a step in it is what its maker meant, and how it is cut into payloads means nothing.
+AvatarKit's Motion Server makes motion window by window, and coefficients jump at the border of two windows: in a real conversation by up
+to 1.3, although 0.35 between two keyframes is usual. The part of that step that exceeds the motion's mean speed on both sides is spread
+over `REACH` keyframes before and after the border: half of it is added before, growing towards the border, and half is subtracted
+after it. Elsewhere, and if nothing jumps, motion is unchanged: no filter, no lag. Motion of other encodings is never
+smoothed: a step in it is intended, and how it is cut into payloads has no meaning.
 """
 
 from __future__ import annotations
@@ -21,15 +21,15 @@ from edge_client.motion.track import MotionTrack, Sample
 REACH = 4
 """Keyframes on each side: 160 ms at 25 a second."""
 LONG_WINDOW = 8
-"""Shorter payloads are no windows: a live source sends single keyframes, which follow each other as they should."""
+"""Shorter payloads are not windows: a live source sends single keyframes, which are already continuous."""
 JUMP_FACTOR = 2.0
-"""A jump is this much more than the mean step around it."""
+"""A step counts as a jump if it exceeds the mean step around it by this factor."""
 LEAST_JUMP = 0.04
-"""Of a weight, or in radians: what nobody sees stays."""
+"""Smallest jump that is smoothed, in weight or radians: smaller ones are invisible."""
 
 
 def jump(before: Sequence[Pose], after: Sequence[Pose]) -> Pose | None:
-    """What the border between two runs of neighbouring keyframes has too much of, each `REACH` long; None if nothing jumps."""
+    """Return the excess step between two runs of neighbouring keyframes, each `REACH` long; None if nothing jumps."""
     if len(before) < REACH or len(after) < REACH:
         return None
     steps = np.array([b - a for run in (before, after) for a, b in pairwise(run)])
@@ -41,9 +41,9 @@ def jump(before: Sequence[Pose], after: Sequence[Pose]) -> Pose | None:
 
 
 def spread(excess: Pose, from_border: float) -> Pose:
-    """What is added to the pose `from_border` keyframes behind the border's first keyframe (negative: before it).
+    """Return the correction of the pose `from_border` keyframes after the border's first keyframe (negative: before it).
 
-    The keyframe before the border is at −1. Between −1 and 0 the two halves meet in a straight line, as the keyframes do.
+    The keyframe before the border is at −1. Between −1 and 0 the two halves are joined by a straight line, as the keyframes are.
     """
     before, behind = np.clip(1 + (from_border + 1) / REACH, 0, 1), np.clip(1 - from_border / REACH, 0, 1)
     if from_border <= -1:
@@ -56,7 +56,7 @@ def spread(excess: Pose, from_border: float) -> Pose:
 
 
 class WindowedTrack(MotionTrack):
-    """A track of windows whose jumps are smoothed. Not thread-safe."""
+    """A track that smooths the jumps between windows. Not thread-safe."""
 
     def __init__(self, keyframes_per_second: float) -> None:
         super().__init__(keyframes_per_second)
@@ -90,7 +90,7 @@ class WindowedTrack(MotionTrack):
             del self._jumps[border_us]
 
     def _look_for_jump(self, border_us: int) -> None:
-        """At a border whose keyframes are there on both sides; those before it may have been pruned, then nothing is done."""
+        """Find a jump at a border with keyframes on both sides; does nothing if those before it have been pruned."""
         index = bisect_left(self._times, border_us - round(self.step_us / 2))
         first, last = index - REACH, index + REACH - 1
         if first < 0 or last >= len(self._times) or self._times[last] - self._times[first] > (2 * REACH - 0.5) * self.step_us:

@@ -1,4 +1,4 @@
-"""What turns motion payloads into poses. One decoder for each conversation; not thread-safe."""
+"""The interface of motion decoders, which turn payloads into poses. One decoder for each conversation; not thread-safe."""
 
 from __future__ import annotations
 
@@ -10,16 +10,16 @@ from edge_client.motion.track import MotionTrack
 
 
 class MotionDecoder(Protocol):
-    """Decodes whole payloads, each by itself."""
+    """Decodes whole payloads, each independently."""
 
     def decode(self, data: bytes) -> Poses:
-        """The payload's keyframes for the track, perhaps none; all values finite. Raises `UndecodableError`."""
+        """Return the payload's keyframes for the track, perhaps none; all values are finite. Raises `UndecodableError`."""
         ...
 
     def make_track(self, keyframes_per_second: float) -> MotionTrack:
-        """An empty track for what `decode` returns."""
+        """Make an empty track for the keyframes that `decode` returns."""
         ...
 
     def complaint(self) -> Fault | None:
-        """What is wrong with motion that is used nevertheless; each fault is returned once."""
+        """Return a fault of motion that is used nevertheless, each fault once; None if there is none."""
         ...

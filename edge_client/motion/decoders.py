@@ -1,4 +1,4 @@
-"""Which decoder reads which motion format."""
+"""Selects the decoder of a motion format."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ from edge_client.motion.weights import WeightsDecoder
 
 
 def make_motion_decoder(motion_format: MotionFormat, flame_map: FlameMap | None = None) -> MotionDecoder:
-    """A decoder for one conversation; without a `flame_map` AvatarKit's goes by the one that ships.
+    """Make a decoder for one conversation; without a `flame_map` AvatarKit's decoder uses the one that ships.
 
-    Raises `AssetError` if a file that it needs is damaged, and `NotUnderstoodError` if the meaning of the columns is unknown.
+    Raises `AssetError` if a required file is damaged, and `NotUnderstoodError` if the meaning of the columns is unknown.
     """
     match motion_format.encoding:
         case MotionEncoding.AVATARKIT_V2:

@@ -1,9 +1,9 @@
-"""Moods of the face, blended with what motion says. Pure: time is an argument.
+"""Moods of the face, blended with motion. Pure: time is an argument.
 
 Rules
-1. A mood moves brows, lids, cheeks, nose, gaze and the corners of the mouth; never the jaw, nor what parts the lips.
-2. It is added to what motion says and never takes from it: the sum of two weights goes to 1, not beyond.
-3. Corners give way to lips that close or round: they have no say in a `p` or a `u`.
+1. A mood moves brows, lids, cheeks, nose, gaze and the corners of the mouth; never the jaw, nor the weights that part the lips.
+2. It is added to motion and never reduces it: the sum of two weights is limited to 1.
+3. The mood's effect on the corners fades while lips close or round: a `p` or a `u` is not affected.
 4. It eases in and out, also from one mood to the next.
 """
 
@@ -21,11 +21,11 @@ from avatar_relay.mouth.viseme_sets import EXPRESSIONS
 from edge_client.motion.pose import BLENDSHAPES, Pose
 
 Weights = NDArray[np.float32]
-"""Of the 52 blendshapes."""
+"""Weights of the 52 blendshapes."""
 
 NO_MOOD: Weights = np.zeros(len(ARKIT_NAMES), np.float32)
 EASE_US = 180_000
-"""After so long about two thirds of a change are done."""
+"""Time constant: after this time about two thirds of a change are done."""
 
 _THINKING = {
     "browDownLeft": 0.30, "browInnerUp": 0.15, "browOuterUpRight": 0.60, "eyeLookUpLeft": 0.35, "eyeLookUpRight": 0.35,
@@ -44,7 +44,7 @@ _HOLDS = {
     "mouthPucker": 1.0, "mouthFunnel": 0.8, "mouthClose": 1.5, "mouthPressLeft": 1.7, "mouthPressRight": 1.7, "mouthRollLower": 1.0,
     "mouthRollUpper": 1.0,
 }  # fmt: skip
-"""How much of the corners' say each takes."""
+"""How far each of these weights reduces the mood's effect on the corners."""
 _HELD = np.array([_HOLDS.get(name, 0.0) for name in ARKIT_NAMES], np.float32)
 
 
@@ -57,7 +57,7 @@ def mood_weights(expression: Expression) -> Weights:
 
 
 def with_mood(pose: Pose, mood: Weights) -> Pose:
-    """A pose with a mood added; `pose` is not changed."""
+    """Return the pose with a mood added; `pose` is not changed."""
     if not mood.any():
         return pose
     said = np.clip(pose[BLENDSHAPES], 0.0, 1.0)
@@ -76,7 +76,7 @@ class MoodFade:
         self._last_us: int | None = None
 
     def step(self, wanted: Weights, now_us: int) -> Weights:
-        """The mood at `now_us`; a time before that of the last call counts as that."""
+        """Return the mood at `now_us`; a time before that of the last call counts as that time."""
         passed_us = 0 if self._last_us is None else max(0, now_us - self._last_us)
         self._last_us = now_us if self._last_us is None else max(now_us, self._last_us)
         self._shown = wanted + (self._shown - wanted) * np.float32(math.exp(-passed_us / EASE_US))

@@ -1,13 +1,13 @@
-"""Small nods and brow beats with stressed syllables, for speech whose motion brings none. Pure: times are arguments.
+"""Small nods and brow beats on stressed syllables, for speech whose motion has none. Pure: times are arguments.
 
 Rules
 1. A beat is a peak of loudness: the loudest within `REACH_S` on both sides by `FALL_DB`, near the loudest of the last seconds, at
-   least `APART_S` behind the beat before it, and louder than what came before it by `RISE_DB`. Steady tones and noise have none.
-2. Each beat is a nod; the brows rise with the first one of a phrase and with the strongest. How far, the stress says.
-3. A gesture is a matter of the media line: the same sound gives the same gestures, whenever it is asked for. It is at its height
-   with the peak if the sound is known so far ahead; `LIVE` is not, and begins when the peak is known.
-4. Motion that moves the head has no nods added, motion that moves the brows no beats: from the moment on at which that is known.
-5. Whatever comes late or ends early, a gesture goes no faster than `NOD_RAD_PER_S` and `BROW_PER_S`.
+   least `APART_S` after the previous beat, and louder than the sound before it by `RISE_DB`. Steady tones and noise have none.
+2. Each beat is a nod; the brows rise with the first beat of a phrase and with the strongest. The stress determines how far.
+3. Gestures depend only on the media line: the same sound produces the same gestures, whenever they are queried. A gesture peaks
+   with the beat if the sound is known far enough ahead; for `LIVE` it is not, and the gesture begins when the beat is known.
+4. Nods are not added to motion that moves the head, nor brow beats to motion that moves the brows: from the moment this is known.
+5. Even if data is late or ends early, a gesture moves no faster than `NOD_RAD_PER_S` and `BROW_PER_S`.
 """
 
 from __future__ import annotations
@@ -26,21 +26,21 @@ FRAME_S = 0.02
 REACH_S = 0.12
 APART_S = 0.55
 PHRASE_S = 0.25
-"""Quiet for so long ends a phrase."""
+"""Quiet of this length ends a phrase."""
 RISE_DB, FALL_DB = 9.0, 3.0
 KEPT_BEATS = 128
 
 NOD_RAD, BROW = 0.042, 0.32
-"""The largest."""
+"""The largest nod, in radians, and the largest brow weight."""
 NOD_RAD_PER_S, BROW_PER_S = 0.5, 4.0
 RISE_S, FALL_S = 0.18, 0.34
-"""From rest to the height of a gesture, and back."""
+"""Times from rest to the peak of a gesture, and back."""
 
 _REACH = round(REACH_S / FRAME_S)
 _BEFORE = round(0.3 / FRAME_S)
-_LOUDEST_FALLS_DB = 4.0 * FRAME_S  # of the loudest that is remembered
+_LOUDEST_FALLS_DB = 4.0 * FRAME_S  # decay per frame of the remembered loudest level
 _NEAR_LOUDEST_DB = 8.0
-_QUIET_DB = 24.0  # below the loudest
+_QUIET_DB = 24.0  # below the loudest level
 _SILENT_DB = -50.0
 _STRONG = 0.75
 _FULL_RISE_DB = 24.0
@@ -53,11 +53,11 @@ class Beat:
     """A stressed syllable."""
 
     pts_us: float
-    """Its peak."""
+    """PTS of its peak."""
     stress: float
     """0 to 1."""
     opens: bool
-    """It is the first of its phrase."""
+    """Whether it is the first of its phrase."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,7 +85,7 @@ class Beats:
         self._next_us = -math.inf
 
     def hear(self, pts_us: float, pcm: NDArray[np.int16]) -> None:
-        """Take sound of the media line from `pts_us` on; where the line jumps, the search begins afresh."""
+        """Analyse sound of the media line, starting at `pts_us`; if the line jumps, the search restarts."""
         if abs(pts_us - self._next_us) > FRAME_S * 1e6:
             self._begin(pts_us)
         self._next_us = pts_us + len(pcm) * 1e6 / self._rate_hz
@@ -97,7 +97,7 @@ class Beats:
             self._take(level_db)
 
     def at(self, pts_us: float) -> Gesture:
-        """The gesture at a position."""
+        """Return the gesture at a position."""
         nod = brow = 0.0
         for beat in self._found:
             shape = _rise_and_fall((pts_us - beat.pts_us - self._late_us) / 1e6)
@@ -111,11 +111,11 @@ class Beats:
         self._rest = np.zeros(0, np.int16)
         self._levels: deque[float] = deque(maxlen=_BEFORE + 2 * _REACH + 1)
         self._loudest_db = _SILENT_DB
-        self._quiet = round(PHRASE_S / FRAME_S)  # frames in a row
+        self._quiet = round(PHRASE_S / FRAME_S)  # consecutive frames
         self._opens = True
 
     def _take(self, level_db: float) -> None:
-        """One more frame: is the one `_REACH` before it a peak?"""
+        """Add a frame, and check whether the one `_REACH` before it is a peak."""
         self._heard += 1
         self._levels.append(level_db)
         self._loudest_db = max(level_db, self._loudest_db - _LOUDEST_FALLS_DB, _SILENT_DB)
@@ -141,14 +141,14 @@ class Beats:
 
 
 class GestureFade:
-    """Holds gestures to the speed of rule 5. Not thread-safe."""
+    """Limits gestures to the speed of rule 5. Not thread-safe."""
 
     def __init__(self) -> None:
         self._shown = AT_REST
         self._last_us: int | None = None
 
     def step(self, wanted: Gesture, now_us: int) -> Gesture:
-        """The gesture at `now_us`; a time before that of the last call counts as that."""
+        """Return the gesture at `now_us`; a time before that of the last call counts as that time."""
         passed_s = 0.0 if self._last_us is None else max(0, now_us - self._last_us) / 1e6
         self._last_us = now_us if self._last_us is None else max(now_us, self._last_us)
         self._shown = Gesture(
@@ -159,7 +159,7 @@ class GestureFade:
 
 
 def with_gesture(pose: Pose, gesture: Gesture) -> Pose:
-    """A pose with a gesture added; `pose` is not changed. The head nods by the neck: it does not stop what the head does by itself."""
+    """Return the pose with a gesture added; `pose` is not changed. The neck nods, so the head's own motion continues."""
     if gesture == AT_REST:
         return pose
     mixed = pose.copy()
@@ -170,7 +170,7 @@ def with_gesture(pose: Pose, gesture: Gesture) -> Pose:
 
 
 def _rise_and_fall(after_s: float) -> float:
-    """A gesture whose height is at 0: 0 to 1, without a corner."""
+    """Smooth curve of a gesture, 0 to 1, with its peak at 0."""
     part = 1 + after_s / RISE_S if after_s < 0 else 1 - after_s / FALL_S
     return 0.5 - 0.5 * math.cos(math.pi * part) if part > 0 else 0.0
 

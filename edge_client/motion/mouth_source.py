@@ -1,4 +1,4 @@
-"""What moves the mouth: the motion payload, the sound, or both. Their accuracy was measured (`docs/notebook/face.md`)."""
+"""What drives the mouth: motion payloads, sound, or both. Their measured accuracy is in `docs/notebook/face.md`."""
 
 from __future__ import annotations
 
@@ -9,26 +9,26 @@ from avatar_relay.media import MotionEncoding, MotionFormat
 
 
 class MouthSource(enum.StrEnum):
-    """What a device may be told."""
+    """The values of the setting."""
 
     AUTO = "auto"
-    """What does best with the motion format; if there is sound and no motion, the sound."""
+    """The most accurate one for the motion format; sound if there is no motion."""
     PAYLOAD = "payload"
-    """Motion alone; the sound is not analysed, and without motion the mouth rests."""
+    """Motion only; the sound is not analysed, and without motion the mouth rests."""
     AUDIO = "audio"
-    """The sound alone, also if there is no motion."""
+    """Sound only, also if there is no motion."""
     BLEND = "blend"
-    """Both, also for formats whose payloads say all that there is to say."""
+    """Both, also for formats whose payloads describe the mouth completely."""
 
 
 BLEND_SHARE = 0.6
-"""The sound's share where payloads of AvatarKit are blended with it."""
+"""Share of sound if it is blended with payloads of AvatarKit."""
 
 
 def heard_share(source: MouthSource, motion: MotionFormat | None, *, live: bool = False) -> float | None:
-    """How much of the mouth the sound moves if there is motion, 0 to 1; None if it moves nothing, also without motion.
+    """How much of the mouth the sound moves if there is motion, 0 to 1; None if it moves nothing, even without motion.
 
-    In `LIVE` the sound tells less: there AUTO leaves a mouth that has motion to the motion.
+    In `LIVE`, sound is less accurate: there AUTO uses only motion if the mouth has any.
     """
     match source:
         case MouthSource.PAYLOAD:

@@ -1,4 +1,4 @@
-"""A pose: the one vector that motion decoders give and the face takes.
+"""A pose: the vector that motion decoders produce and the face draws.
 
 A plain float32 vector of `POSE_SIZE` numbers, so that a window of poses is one matrix and interpolation is one line.
 Rotations are axis-angle in radians in the head's frame: x to the face's left, y up, z out of the face.
@@ -19,16 +19,16 @@ Poses = NDArray[np.float32]
 BLENDSHAPES = slice(0, len(ARKIT_NAMES))
 """ARKit-52 weights in the order of `ARKIT_NAMES`, 0 to 1."""
 HEAD_ROTATION = slice(52, 55)
-"""The whole head against the world."""
+"""Rotation of the whole head relative to the world."""
 NECK_ROTATION = slice(55, 58)
-"""The head against the neck."""
+"""Rotation of the head relative to the neck."""
 LEFT_EYE_ROTATION = slice(58, 61)
-"""The left eyeball against the head, on top of the `eyeLook` weights."""
+"""Rotation of the left eyeball relative to the head, in addition to the `eyeLook` weights."""
 RIGHT_EYE_ROTATION = slice(61, 64)
-"""The right eyeball."""
+"""The same for the right eyeball."""
 POSE_SIZE = 64
 
 
 def neutral_pose() -> Pose:
-    """At rest, looking ahead."""
+    """The pose at rest, looking ahead."""
     return np.zeros(POSE_SIZE, np.float32)

@@ -1,5 +1,6 @@
-"""The motion of one conversation, from payloads to its track. Decoded as it comes; its bytes are held against credit until
-their time has passed."""
+"""The motion of one conversation, from payloads to its track. Payloads are decoded on arrival; their bytes are held against credit until
+their time has passed.
+"""
 
 from __future__ import annotations
 
@@ -12,29 +13,29 @@ from edge_client.motion.decoder import MotionDecoder
 from edge_client.motion.pose import Poses
 
 MAX_AHEAD = 32
-"""Sequences remembered beyond a missing one; then the missing one is given up, as the cursor shows. A relay drops motion where the
-link is too narrow for it."""
+"""Sequences remembered beyond a missing one; after that the missing one is given up, and the cursor advances. A relay drops motion if
+the link is too narrow."""
 
 
 class MotionStream:
-    """Not thread-safe."""
+    """The motion of one conversation. Not thread-safe."""
 
     def __init__(self, decoder: MotionDecoder, format: MotionFormat) -> None:
         self._decoder = decoder
         self.track = decoder.make_track(format.keyframes_per_second)
         self._ahead: set[int] = set()
         self.cursor = 0
-        """All payloads up to this sequence came."""
+        """All payloads up to this sequence have been received."""
         self._in_use: list[tuple[int, int]] = []
         self._length_us = 0
 
     @property
     def length_us(self) -> int:
-        """Where the motion that came ends, decodable or not."""
+        """End of the motion received, decodable or not."""
         return max(self._length_us, self.track.length_us)
 
     def decode(self, payload: Payload) -> Poses | DropReason | Fault:
-        """A payload's keyframes, to be placed; or why it is not used."""
+        """Return a payload's keyframes, to be passed to `place`; or the reason why it is not used."""
         if payload.seq <= self.cursor or payload.seq in self._ahead:
             return DropReason.DUPLICATE
         if payload.pts_us is None:
@@ -47,11 +48,11 @@ class MotionStream:
             return Fault(Reason.MOTION_UNDECODABLE, f"motion payload {payload.seq}: {error}", "media.payloads.data")
 
     def complaint(self) -> Fault | None:
-        """What is wrong with motion that is used nevertheless; each fault is returned once."""
+        """Return a fault of motion that is used nevertheless, each fault once; None if there is none."""
         return self._decoder.complaint()
 
     def place(self, payload: Payload, poses: Poses, audible_pts_us: int) -> DropReason | None:
-        """Put decoded keyframes on the track; returns why they were not, None if they were. The bytes are then in use."""
+        """Put decoded keyframes on the track, and hold their bytes; returns None, or the reason why they were not placed."""
         assert payload.pts_us is not None
         end_us = payload.pts_us + round(len(poses) * self.track.step_us)
         if len(poses) and end_us <= audible_pts_us:
@@ -62,7 +63,7 @@ class MotionStream:
         return None
 
     def pass_by(self, pts_us: int) -> int:
-        """Let go of what lies before a position; returns the bytes that are freed."""
+        """Discard motion before a position; returns the number of bytes freed."""
         self.track.prune(pts_us)
         freed = 0
         while self._in_use and self._in_use[0][0] <= pts_us:
@@ -70,7 +71,7 @@ class MotionStream:
         return freed
 
     def close(self) -> int:
-        """Nothing more will be shown; returns the bytes that are freed."""
+        """Release the bytes of all motion, as nothing more will be shown; returns their number."""
         freed = sum(count for _, count in self._in_use)
         self._in_use.clear()
         return freed

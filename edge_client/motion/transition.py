@@ -1,6 +1,6 @@
 """Moves the face from one driver to another without a jump: idle to speech, speech to idle, a held pose to live motion.
 
-When the driver changes, the pose shown last is the start of a straight blend into the new driver's poses. Lengths are
+When the driver changes, a linear blend starts from the last pose shown to the new driver's poses. Lengths are
 AvatarKit's: 8 keyframes in, 20 out, at 25 a second.
 """
 
@@ -25,13 +25,13 @@ class Driver(enum.Enum):
     IDLE = "idle"
     MOTION = "motion"
     SOUND = "sound"
-    """The mouth moves by the sound alone."""
+    """Sound alone moves the mouth."""
     HELD = "held"
 
 
 @dataclass(frozen=True, slots=True)
 class Blend:
-    """What to show: `pose` is faded towards neutral, and `weight` (0 to 1) is how much of it motion drives."""
+    """What to show: `pose` is faded towards neutral by `weight` (0 to 1), the share that motion drives."""
 
     pose: Pose
     weight: float
@@ -48,9 +48,9 @@ class Transition:
         self._length_us = 0
 
     def step(self, driver: Driver, pose: Pose | None, now_us: int) -> Blend:
-        """What to show at `now_us`. `pose` is the driver's; for HELD and IDLE it is not needed.
+        """Return what to show at `now_us`. `pose` is the driver's; not needed for HELD and IDLE.
 
-        Times may go back by a picture's time: at a time before a blend began it shows the blend's start.
+        Times may go back by the duration of a picture: before the start of a blend the result is its start.
         """
         if driver is not self._driver:
             self._begin(driver, now_us)

@@ -1,12 +1,13 @@
-"""Rows of visemes to poses, with coarticulation.
+"""Converts rows of visemes to poses, with coarticulation.
 
-A viseme is a mouth; a row says how much of each there is at a keyframe. What is shown at a position is made of the keyframes around it:
-1. Each viseme rules by its weight, its own strength and its distance in time (dominance functions, after Cohen and Massaro 1993), and
-   what a row leaves of 1 is a mouth at rest. The mouth is the mean by rule.
-2. Lips that touch, or touch the teeth, do so at their keyframe whatever is around it; they close before and open behind in `CLOSING_S`.
-3. What of a row is no viseme (blinks, brows, angles) is interpolated as all weights are.
+A viseme is a mouth; a row has the amount of each viseme at a keyframe. The pose at a position is computed from the keyframes around it:
+1. The influence of each viseme depends on its weight, its own strength and its distance in time (dominance functions, after Cohen and
+   Massaro 1993); the remainder of a row to 1 is a mouth at rest. The mouth is the mean weighted by influence.
+2. Lips that touch, or touch the teeth, do so at their keyframe regardless of its neighbours; they close before and open after it in
+   `CLOSING_S`.
+3. Columns that are not visemes (blinks, brows, angles) are interpolated like all weights.
 
-All of it is looked up on the track when a picture is drawn, so that it does not matter how rows were cut into payloads.
+All of this is computed from the track when a picture is drawn, so that it does not depend on how rows were cut into payloads.
 """
 
 from __future__ import annotations
@@ -26,9 +27,9 @@ from edge_client.motion.track import MotionTrack, Sample
 from edge_client.motion.weights import WeightsDecoder
 
 SPREAD_US = 40_000
-"""A viseme's rule fades to 1/e in this time before and after its keyframe."""
+"""A viseme's influence fades to 1/e in this time before and after its keyframe."""
 REACH_US = 120_000
-"""Keyframes further away rule by less than a thousandth."""
+"""Keyframes further away have an influence of less than a thousandth."""
 FULLY_CLOSED = 0.7
 """Weight of a closing viseme from which the lips touch."""
 
@@ -36,7 +37,7 @@ _COLUMNS = np.array([ARKIT_INDEX[name] for name in BLENDSHAPE_NAMES])
 
 
 class VisemeDecoder(WeightsDecoder):
-    """Decodes rows of which some columns are visemes: a row of the track is a pose, and the weights of the visemes behind it."""
+    """Decodes rows with visemes among the columns: a row of the track is a pose, followed by the weights of the visemes."""
 
     def __init__(self, motion_format: MotionFormat, columns: Columns) -> None:
         super().__init__(motion_format, columns)
@@ -66,7 +67,7 @@ class VisemeTrack(MotionTrack):
         self._closing = [column for column, viseme in enumerate(visemes) if viseme.closes]
 
     def sample(self, pts_us: int) -> Sample | None:
-        """See `MotionTrack`; the pose is that of all keyframes around."""
+        """See `MotionTrack`; the pose depends on all keyframes around the position."""
         found = super().sample(pts_us)
         if found is None:
             return None
@@ -76,7 +77,7 @@ class VisemeTrack(MotionTrack):
         return Sample(pose, found.pts_us, found.covered)
 
     def prune(self, pts_us: int) -> None:
-        """See `MotionTrack`: what still rules is kept."""
+        """See `MotionTrack`: keyframes that still have influence are kept."""
         super().prune(pts_us - REACH_US)
 
     def _mouth_at(self, pts_us: int) -> Pose:

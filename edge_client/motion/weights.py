@@ -1,4 +1,4 @@
-"""Rows of blendshape weights to poses."""
+"""Converts rows of blendshape weights to poses."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from edge_client.motion.pose import HEAD_ROTATION, LEFT_EYE_ROTATION, POSE_SIZE,
 from edge_client.motion.track import MotionTrack
 
 LARGEST_WEIGHT = 2.0
-"""A solver may overshoot 1; more than this is another scale, if it is so in `ROWS_TO_BE_SURE` rows."""
+"""A solver may exceed 1; larger weights indicate another scale, if they occur in `ROWS_TO_BE_SURE` rows."""
 LARGEST_ANGLE_RAD = 2 * np.pi
 ROWS_TO_BE_SURE = 5
 
@@ -28,9 +28,9 @@ assert len(ANGLE_NAMES) == 3 * len(_JOINTS)
 
 
 class WeightsDecoder:
-    """Decodes rows whose columns are named once, in any order; a blendshape that is not named stays 0.
+    """Decodes rows whose columns are named once, in any order; a blendshape without a column stays 0.
 
-    Weights are divided by the declared scale and held between 0 and 1. What the names mean was found out once, in `columns`.
+    Weights are divided by the declared scale and clamped to 0 to 1. `columns` has the meanings of the names, resolved once.
     """
 
     def __init__(self, motion_format: MotionFormat, columns: Columns) -> None:
@@ -61,7 +61,7 @@ class WeightsDecoder:
         return MotionTrack(keyframes_per_second)
 
     def complaint(self) -> Fault | None:
-        """See `MotionDecoder`: columns that are left out, and weights or angles of another scale."""
+        """See `MotionDecoder`: reports columns that are ignored, and weights or angles of another scale."""
         return self._faults.pop() if self._faults else None
 
     def _read(self, data: bytes) -> Rows:
@@ -110,14 +110,14 @@ class WeightsDecoder:
 
 
 def _together(indexes: Sequence[int]) -> slice | list[int]:
-    """Indexes as a slice where they follow each other: numpy takes less time for it."""
+    """Indexes as a slice if they are consecutive: numpy is faster with it."""
     if indexes and list(indexes) == list(range(indexes[0], indexes[0] + len(indexes))):
         return slice(indexes[0], indexes[0] + len(indexes))
     return list(indexes)
 
 
 def _matrix(columns: Columns, width: int) -> Rows | None:
-    """Rows to ARKit's weights, where a weight is not just one column."""
+    """The matrix from rows to ARKit's weights; None if each weight is just one column."""
     if not columns.expressions and all(len(sources) == 1 for sources in columns.arkit.shapes.values()):
         return None
     matrix = np.zeros((width, len(ARKIT_INDEX)), np.float32)

@@ -1,9 +1,9 @@
-"""A film of the face in bounded memory: small raw pictures while it plays, GIF and contact sheet when it is over.
+"""A film of the face in bounded memory: small raw pictures during playback, GIF and contact sheet after it.
 
-Pictures are kept while the sound plays, so keeping one must be cheap: it is scaled down and nothing else. Encoding costs
+Pictures are kept while the sound plays, so keeping one must be cheap: it is only scaled down. Encoding takes
 seconds and is done after playout. The memory belongs to the core and is filled by the face's process, which may be killed at
-any time; the next one goes on with it. When the memory is full every second picture goes and pictures are kept half as often:
-a long run gets a coarser film, never half of one.
+any time; the next one continues with it. When the memory is full every second picture is removed and the rate is halved:
+a long run gets a coarser film, never a truncated one.
 """
 
 from __future__ import annotations
@@ -22,13 +22,13 @@ from edge_client.face.renderer import Picture
 
 WIDTH_PX = 320
 INTERVAL_US = 80_000
-"""12.5 pictures a second: the GIF's own step is 10 ms, and browsers slow down what is below 20 ms."""
+"""12.5 pictures a second: the GIF's own step is 10 ms, and browsers slow down steps below 20 ms."""
 EARLY_US = 5_000
-"""A picture this much before its time is taken: the next one may be a whole picture later."""
+"""A picture may be this much too early: the next one may be a whole picture later."""
 MAX_BYTES = 96 << 20
 """25 s at 320×320, or 42 s at 320×192, before the film gets coarser."""
 MAX_GAP_MS = 2_000
-"""A gap between two pictures (the face rested, nothing was kept) is shown this long at most."""
+"""Longest time for which a picture before a gap (the face rested, nothing was kept) is shown."""
 SHEET_COLUMNS = 6
 SHEET_PICTURES = 48
 SHEET_PICTURE_PX = 200
@@ -43,7 +43,7 @@ _FREE = struct.pack("<q", -1)
 
 @dataclass(frozen=True, slots=True)
 class Still:
-    """One picture of the film: RGB, `WIDTH_PX` wide; the PTS shown, None if no motion was."""
+    """A picture of the film: RGB, `WIDTH_PX` wide; the PTS shown, None if no motion was shown."""
 
     picture: Picture
     time_us: int
@@ -51,13 +51,13 @@ class Still:
 
 
 def create_film_memory() -> int:
-    """The descriptor of memory for a film, which outlives a process that fills it. Raises OSError."""
+    """Allocate memory for a film, which outlives the process that fills it; returns its descriptor. Raises OSError."""
     return os.memfd_create("avatar-relay-film", os.MFD_CLOEXEC)
 
 
 @dataclass(frozen=True, slots=True)
 class _Slot:
-    """A place in the memory: a head and a picture."""
+    """A slot in the memory: a header and a picture."""
 
     offset: int
     bytes: int
@@ -65,10 +65,10 @@ class _Slot:
 
 
 class Film:
-    """A film in the memory behind a descriptor. Not thread-safe; one process at a time. What was kept is there at once for the others."""
+    """A film in the memory of a descriptor. Not thread-safe; one process writes at a time. Kept pictures are visible at once to others."""
 
     def __init__(self, descriptor: int, *, max_bytes: int = MAX_BYTES) -> None:
-        """Go on with what is there."""
+        """Continue with the existing content."""
         self._descriptor = descriptor
         self._max_bytes = max_bytes
         self._interval_us = INTERVAL_US
@@ -80,19 +80,19 @@ class Film:
 
     @property
     def stills(self) -> tuple[Still, ...]:
-        """All that is kept, in order."""
+        """All pictures kept, in order."""
         return tuple(self._still(slot) for slot in self._slots)
 
     def __len__(self) -> int:
-        """How many pictures it has."""
+        """Number of pictures kept."""
         return len(self._slots)
 
     def wants(self, time_us: int) -> bool:
-        """Whether a picture of this time would be kept: only then is it worth reading it back."""
+        """Whether a picture at this time would be kept: only then is it worth reading it back."""
         return self._due_us is None or time_us >= self._due_us - EARLY_US
 
     def keep(self, picture: Picture, time_us: int, pts_us: int | None) -> None:
-        """Keep a picture, scaled down. `wants` was asked before."""
+        """Keep a picture, scaled down. Call it only if `wants` returned True."""
         small = _scaled(picture)
         if self._slots and self._bytes + _HEAD.size + small.nbytes > self._max_bytes:
             self._thin()
@@ -109,7 +109,7 @@ class Film:
         return sum(slot.bytes for slot in self._slots)
 
     def _room(self, size: int, time_us: int) -> _Slot | None:
-        """A slot for so many bytes: one that is free, else one at the end; None if there is no memory for it."""
+        """Return a slot for `size` bytes: a free one, else a new one at the end; None if there is no memory for it."""
         for place, slot in enumerate(self._free):
             if slot.bytes == size:
                 del self._free[place]
@@ -134,7 +134,7 @@ class Film:
         return Still(picture, time_us, None if pts_us < 0 else pts_us)
 
     def write_gif(self, path: Path) -> None:
-        """Write the film in the time in which it was shown. Nothing is written where nothing was kept."""
+        """Write the film with its real timing. Nothing is written if no pictures were kept."""
         if not self._slots:
             return
         palette = self._sheet_of(self._spread(16), WIDTH_PX // 2).quantize(256)
@@ -142,12 +142,12 @@ class Film:
         frames[0].save(path, save_all=True, append_images=frames[1:], duration=self._durations_ms(), loop=0, optimize=False)
 
     def write_sheet(self, path: Path) -> None:
-        """Write pictures spread over the whole film, each with its PTS. Nothing is written where nothing was kept."""
+        """Write pictures spread over the whole film, each with its PTS. Nothing is written if no pictures were kept."""
         if self._slots:
             self._sheet_of(self._spread(SHEET_PICTURES), SHEET_PICTURE_PX).save(path)
 
     def _durations_ms(self) -> list[int]:
-        """How long each picture stands, in steps of 10 ms whose rounding does not add up."""
+        """Duration of each picture, in steps of 10 ms whose rounding errors do not accumulate."""
         times = [slot.time_us for slot in self._slots]
         times.append(times[-1] + self._interval_us)
         marks = [0]
@@ -175,7 +175,7 @@ class Film:
 
 
 def _read_slots(descriptor: int) -> Iterator[_Slot]:
-    """All slots of a film's memory, in its order; free ones have a time below 0. What was half written at the end is left out."""
+    """All slots of a film's memory, in its order; free ones have a time below 0. An incomplete slot at the end is skipped."""
     offset, end = 0, os.fstat(descriptor).st_size
     while offset + _HEAD.size <= end:
         time_us, _, height, width = _HEAD.unpack(os.pread(descriptor, _HEAD.size, offset))

@@ -1,4 +1,4 @@
-"""Keeps the pictures shown for a film, in the process that draws them."""
+"""Keeps shown pictures for a film, in the process that draws them."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from edge_client.playback.events import PlayerState
 from edge_client.recording.film import Film
 
 TAIL_US = 1_500_000
-"""The film goes on this long after a conversation, so that the face is seen coming to rest."""
+"""The film continues for this time after a conversation, to show the face coming to rest."""
 
 
 class FilmKeeper(PictureObserver):
@@ -19,11 +19,11 @@ class FilmKeeper(PictureObserver):
         self._active_until_us = 0
 
     def wants(self, now_us: int) -> bool:
-        """Whether a picture of this time goes into the film: in a conversation and a little after, at the film's rate."""
+        """Whether a picture at this time goes into the film: during a conversation and shortly after, at the film's rate."""
         return now_us < self._active_until_us and self.film.wants(now_us)
 
     def shown(self, picture: ShownPicture, pixels: Picture | None) -> None:
-        """Keep the pixels where they were wanted."""
+        """Keep the pixels if they were wanted."""
         if picture.view.state is not PlayerState.IDLE:
             self._active_until_us = picture.shown_time_us + TAIL_US
         if pixels is not None:

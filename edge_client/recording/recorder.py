@@ -1,4 +1,4 @@
-"""Turns what a run leaves in memory into files: the film, and the figures."""
+"""Writes the results of a run from memory to files: the film, and the figures."""
 
 from __future__ import annotations
 
@@ -16,16 +16,16 @@ FILES = ("face.gif", "contact-sheet.png", "skew.png")
 
 
 class Recorder:
-    """Owns the film's memory, which the face fills; `write` leaves the files once playout is over."""
+    """Owns the film's memory, which the face fills; `write` saves the files once playout is over."""
 
     def __init__(self, skew: SkewMeter) -> None:
         """`skew` is measured by others. Raises OSError."""
         self.skew = skew
         self.film_memory = create_film_memory()
-        """Its descriptor."""
+        """Descriptor of the film's memory."""
 
     def write(self, folder: Path, run: RunFigures) -> None:
-        """Encode film, contact sheet and plot, then tell the figures. Takes seconds. Raises `OSError`."""
+        """Encode film, contact sheet and plot, then write the figures. Takes seconds. Raises `OSError`."""
         film = Film(self.film_memory)
         logger.info("encoding %s pictures of the face into %s", len(film), folder)
         gif, sheet, plot = (folder / name for name in FILES)

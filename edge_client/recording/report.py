@@ -17,7 +17,7 @@ FILE_NAME = "edge-summary.json"
 
 @dataclass(frozen=True, slots=True)
 class RunFigures:
-    """All that is known at the end of a run. `unix_offset_us` turns readings of the monotonic clock into wall time."""
+    """The data known at the end of a run. `unix_offset_us` converts readings of the monotonic clock to wall time."""
 
     playback: PlaybackSummary
     sink: SinkCounters
@@ -29,7 +29,7 @@ class RunFigures:
 
 
 def summary_of(run: RunFigures) -> dict[str, Any]:
-    """The file's content. Figures of one conversation are those of the last one; times are None if it never came to that."""
+    """The content of the file. Figures of one conversation are those of the last one; times are None for events that did not occur."""
     playback = run.playback
     last = playback.conversations[-1] if playback.conversations else None
     return {
@@ -62,14 +62,14 @@ def summary_of(run: RunFigures) -> dict[str, Any]:
 
 
 def write_summary(run: RunFigures, folder: Path) -> None:
-    """Write the file whole or not at all. Raises `OSError`."""
+    """Write the file atomically. Raises `OSError`."""
     draft = folder / (FILE_NAME + ".part")
     draft.write_text(json.dumps(summary_of(run), indent=2) + "\n", encoding="utf-8")
     draft.replace(folder / FILE_NAME)
 
 
 def _skew(stats: SkewStats) -> dict[str, float] | None:
-    """None if no picture with motion was shown while sound was heard."""
+    """Summary of the skew; None if no picture with motion was shown while sound was heard."""
     if not stats.count:
         return None
     return {

@@ -1,6 +1,6 @@
-"""A picture of the skew over time: how far sound and face were apart, and where people would begin to notice.
+"""A plot of the skew over time: how far sound and face were apart, and where people would begin to notice.
 
-Two panels with one time line: above, the scale that the data need; below, the scale of the limits of ITU-R BT.1359
+Two panels with one time axis: above, scaled to the data; below, scaled to the limits of ITU-R BT.1359
 (+45 ms sound early, -125 ms sound late).
 """
 
@@ -49,7 +49,7 @@ class _Panel:
 
 
 def draw_skew(record: SkewRecord, path: Path) -> None:
-    """Write the plot; with a line of text instead of points where nothing was measured."""
+    """Write the plot; with a line of text instead of points if nothing was measured."""
     figures, series = record.stats(), record.series
     points = [((point.time_us - series[0].time_us) / 1e6, point.skew_us / 1e3) for point in series]
     picture = Image.new("RGB", SIZE_PX, _PAPER)
@@ -99,7 +99,7 @@ def _draw_panel(draw: ImageDraw.ImageDraw, panel: _Panel, points: Sequence[Point
 
 
 def _draw_lines(draw: ImageDraw.ImageDraw, panel: _Panel, lines: Sequence[tuple[float, tuple[int, int, int], str]]) -> None:
-    """Lines across the panel with labels at the right, moved apart where they would overlap."""
+    """Lines across the panel with labels at the right, which are moved apart if they would overlap."""
     left, _, right, _ = panel.box
     last_y = float("-inf")
     for value, colour, label in sorted(lines, key=lambda line: -line[0]):
@@ -111,7 +111,7 @@ def _draw_lines(draw: ImageDraw.ImageDraw, panel: _Panel, lines: Sequence[tuple[
 
 
 def _ticks(low: float, high: float, at_most: int) -> list[float]:
-    """Round values within the range, at most so many."""
+    """Round values within the range, at most `at_most`."""
     rough = (high - low) / at_most
     power = 10.0 ** math.floor(math.log10(rough))
     step = next(factor * power for factor in (1, 2, 5, 10) if factor * power >= rough * (1 - 1e-9))

@@ -1,5 +1,5 @@
-"""Puts avatar-relay onto a machine and keeps it there: `scripts/install`, `edge-client install`, `relay-server install`.
+"""Installs avatar-relay on a machine and maintains it: `scripts/install`, `edge-client install`, `relay-server install`.
 
-Standard library only: it also runs where nothing of the project is installed yet. `plan` and `trial` decide and are pure, `release` says
-what is to be installed, `machine` does what is decided, `changes` goes to another version and back, `commands` is the command line.
+Standard library only: it also runs before anything of the project is installed. `plan` and `trial` decide and are pure, `release` finds
+what to install, `machine` carries out decisions, `changes` switches between versions, `commands` is the command line.
 """

@@ -1,4 +1,4 @@
-"""`scripts/install`: the installer without an environment."""
+"""`scripts/install`: the installer without a virtual environment."""
 
 from __future__ import annotations
 

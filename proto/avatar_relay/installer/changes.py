@@ -1,4 +1,4 @@
-"""The changes: to another version and back, and what is said meanwhile."""
+"""Changes to another version and back, and progress messages."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ LOOK_S = 0.25
 
 @dataclass(frozen=True)
 class TrialLimits:
-    """How long a new release may take to be ready, and is looked at then."""
+    """Time limits for a new release: to become ready, and to be observed afterwards."""
 
     ready_s: float = 30.0
     settle_s: float = 60.0
 
 
 class Changes:
-    """Changes one machine for its roles. `say` is told each step in a line."""
+    """Changes a machine for its roles. `say` is called with a line for each step."""
 
     def __init__(self, machine: Machine, roles: Sequence[MachineRole], limits: TrialLimits, say: Callable[[str], None]) -> None:
         self._machine = machine
@@ -31,7 +31,7 @@ class Changes:
         self._say = say
 
     def to_version(self, name: str) -> None:
-        """Run a complete version; go back to the one before if it does not run as well. Raises `InstallError` then."""
+        """Run a complete version. Returns to the previous one and raises `InstallError` if it does not run as well."""
         machine, before = self._machine, self._machine.linked("current")
         parts = {role: machine.service(role).running_parts for role in self._roles if machine.runs(role)}
         started = self._flip(name)
@@ -49,12 +49,12 @@ class Changes:
         raise InstallError(f"{name} was taken back: {reason}. {again or f'{before} runs again'}")
 
     def restart(self, name: str) -> None:
-        """Run the same version anew, for other settings or units. Raises `InstallError` if it is not ready in time."""
+        """Restart the same version, for other settings or units. Raises `InstallError` if it is not ready in time."""
         if reason := self._watch({role: self._trial() for role in self._flip(name)}):
             raise InstallError(f"{reason}; journalctl and `edge-client doctor` say more")
 
     def roll_back(self) -> str:
-        """Run the version before, and return it. Raises `InstallError` if there is none, or it is not ready in time."""
+        """Run the previous version, and return its name. Raises `InstallError` if there is none, or it is not ready in time."""
         machine = self._machine
         previous, current = machine.linked("previous"), machine.linked("current")
         if previous is None or not machine.is_complete(previous):
@@ -67,7 +67,7 @@ class Changes:
         return Trial(running_before, ready_s=self._limits.ready_s, settle_s=settle_s)
 
     def _flip(self, name: str) -> list[MachineRole]:
-        """The link, the units, and the services anew, but those that somebody has disabled; the services that were started."""
+        """Switch the link and the units, and restart the services, except disabled ones; returns the roles whose services were started."""
         machine = self._machine
         wanted = [role for role in self._roles if machine.has_manager and machine.is_wanted(role)]
         machine.link("current", name)
@@ -83,7 +83,7 @@ class Changes:
         return started
 
     def _watch(self, trials: dict[MachineRole, Trial]) -> str:
-        """Look until each service is decided; why one does not stay, or empty."""
+        """Watch until each service is decided; returns why one fails, or an empty string."""
         start_s, waiting = time.monotonic(), dict(trials)
         while waiting:
             now_s = time.monotonic() - start_s
@@ -98,7 +98,7 @@ class Changes:
         return ""
 
     def _settle(self, name: str, before: str | None) -> None:
-        """Keep the version before, and no older one."""
+        """Keep the previous version, and no older one."""
         if before not in (None, name):
             self._machine.link("previous", before)
         for old in to_remove(self._machine.versions(), (name, self._machine.linked("previous"))):

@@ -24,7 +24,7 @@ from avatar_relay.installer.update import newest_release
 
 
 def parser(program: str, role: str) -> argparse.ArgumentParser:
-    """The command line of a program that installs a role unless it is told another one."""
+    """Make the command line of a program that installs `role` unless the options name another one."""
     line = argparse.ArgumentParser(prog=program, description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     verbs = ("install", "upgrade", "update", "rollback", "uninstall")
     line.add_argument("verb", nargs="?", choices=verbs, default="install", help="default: install")
@@ -46,7 +46,7 @@ def parser(program: str, role: str) -> argparse.ArgumentParser:
 
 
 def main(arguments: Sequence[str], *, program: str, role: str) -> int:
-    """Do what was asked; the exit status: 0 done, 1 not done, with the reason on standard error."""
+    """Run the command; returns the exit status: 0 done, 1 not done, with the reason on standard error."""
     options = parser(program, role).parse_args(arguments)
     machine = Machine(options.root.resolve(), options.systemctl)
     try:
@@ -60,7 +60,7 @@ def main(arguments: Sequence[str], *, program: str, role: str) -> int:
 
 
 def say(text: str) -> None:
-    """A step, for the person."""
+    """Print a step for the person."""
     print(f"==> {text}", flush=True)
 
 
@@ -85,7 +85,7 @@ def _do(options: argparse.Namespace, machine: Machine, role: str) -> None:
         case "rollback":
             say(f"{changes.roll_back()} runs")
         case "uninstall":
-            everything = (RELAY, DEVICE, *([desktop] if desktop.user else []))  # also of an installation that ended halfway
+            everything = (RELAY, DEVICE, *([desktop] if desktop.user else []))  # also for an installation that was interrupted
             machine.remove(everything, purge=options.purge)
             say("removed" if options.purge else f"removed; settings and state are left in /{SETTINGS} and /var/lib (--purge removes them)")
 
@@ -124,7 +124,7 @@ def _install(options: argparse.Namespace, machine: Machine, roles: Sequence[Mach
 
 
 def _settings(role: MachineRole, options: argparse.Namespace, machine: Machine) -> str:
-    """The file as it is to be."""
+    """The new content of the settings file."""
     text = machine.read_settings(role)
     if role is RELAY:
         return with_settings(
@@ -149,7 +149,7 @@ def _given(**values: object) -> dict[str, object]:
 
 
 def _asked() -> dict[str, object]:
-    """What a person answers at the first installation; an empty answer leaves the default."""
+    """Ask for settings at the first installation; an empty answer leaves the default."""
     cards = Path("/proc/asound/cards")
     print(cards.read_text(encoding="utf-8", errors="replace") if cards.is_file() else "This machine has no sound card.")
     questions = {
@@ -162,7 +162,7 @@ def _asked() -> dict[str, object]:
 
 
 def _check(machine: Machine, name: str, role: MachineRole, text: str) -> None:
-    """Have the new version read the settings before they are put in place. Raises `InstallError`."""
+    """Check the settings with the new version before they are put in place. Raises `InstallError`."""
     if role is RELAY:
         return
     with tempfile.NamedTemporaryFile("w", suffix=".toml", encoding="utf-8") as file:

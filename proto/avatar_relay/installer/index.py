@@ -1,7 +1,7 @@
-"""What an index of releases holds, and what is taken from it. Pure.
+"""The contents of an index of releases, and checks on them. Pure.
 
 INDEX/locks/cp311-aarch64.txt    the newest release for a Python and a machine: each package with its version and its hash
-INDEX/simple/                    the wheels, as pip looks for them
+INDEX/simple/                    the wheels, in pip's layout
 """
 
 from __future__ import annotations
@@ -15,9 +15,9 @@ _LOOPBACK = ("127.0.0.1", "::1", "localhost")
 
 
 def check_index(text: str) -> str:
-    """The address of an index without a slash at its end, or nothing.
+    """Check an index address; returns it without a trailing slash, or an empty text unchanged.
 
-    What comes from it is run as root, so only HTTPS will do, or this machine. Raises `ValueError` that says what is taken.
+    Its contents are run as root, so only HTTPS, or an address of this machine, is accepted. Raises `ValueError` that says what is accepted.
     """
     parts = urlsplit(text)
     plain = parts.scheme == "http" and parts.hostname in _LOOPBACK
@@ -28,12 +28,12 @@ def check_index(text: str) -> str:
 
 
 def lock_place(python_tag: str, machine: str) -> str:
-    """Where an index has the lock for a Python (`cp311`) and a machine (`aarch64`)."""
+    """Path in an index of the lock for a Python (`cp311`) and a machine (`aarch64`)."""
     return f"locks/{python_tag}-{machine}.txt"
 
 
 def locked_version(lock: str, project: str) -> str:
-    """The version of a project in a lock, in which each line pins one package by its hash. Raises `ValueError` for any other line."""
+    """Return a project's version in a lock, where each line pins one package by its hash. Raises `ValueError` for any other line."""
     versions: dict[str, str] = {}
     for line in lock.splitlines():
         found = _LINE.fullmatch(line)

@@ -1,4 +1,4 @@
-"""The machine that is changed: files below a root folder, users, the service manager. Everything here may be done twice."""
+"""Operations on the machine: files below a root folder, users, the service manager. All are idempotent."""
 
 from __future__ import annotations
 
@@ -19,18 +19,18 @@ COMMAND_S, BUILD_S, SELF_TEST_S = 120, 1_800, 400
 APT_LOCK_S, APT_WAIT_S = 300, 5
 COMPLETE = "installed"
 PYTHON = Path("/usr/bin/python3")
-"""Debian's own: each user may run it, and it is there as long as Debian is."""
+"""Debian's own Python: every user may run it, and it remains as long as Debian does."""
 PACKAGES = Path(__file__).with_name("debian_packages.txt")
 UNITS_OF_WHEEL = "lib/python3*/site-packages/avatar_relay/installer/units"
 PYAUDIO = "pyaudio>=0.2.14,<0.3"
 
 
 class InstallError(Exception):
-    """What could not be done; the text says what to do."""
+    """An operation failed; the text says what to do."""
 
 
 def run(*command: str | Path, limit_s: float = COMMAND_S, what: str) -> str:
-    """Run a command to its end; its standard output. Raises `InstallError` with the end of what it said."""
+    """Run a command; returns its standard output. Raises `InstallError` with the end of its output."""
     try:
         done = subprocess.run(
             command, stdin=subprocess.DEVNULL, capture_output=True, text=True, errors="replace", timeout=limit_s, check=False
@@ -44,41 +44,41 @@ def run(*command: str | Path, limit_s: float = COMMAND_S, what: str) -> str:
 
 
 class Machine:
-    """`root` is `/`, or a folder that stands for it: then no user is made, and programs run as the caller."""
+    """The machine. `root` is `/`, or a folder in its place: then no user is made, and programs run as the caller."""
 
     def __init__(self, root: Path, systemctl: str = "systemctl") -> None:
         self.root = root
         self._systemctl = systemctl
         self.is_real = root == Path("/")
         self.has_manager = (root / "run/systemd/system").is_dir()
-        """Whether a service manager runs: not in a chroot, nor while an image is made."""
+        """Whether a service manager runs: not in a chroot, nor while an image is built."""
 
     def path(self, place: PurePosixPath | str) -> Path:
-        """A place below the root."""
+        """Path of a place below the root."""
         return self.root / place
 
     # --- versions ---------------------------------------------------------------------------------------------------
 
     def version(self, name: str) -> Path:
-        """Its folder."""
+        """Folder of a version."""
         return self.path(OPT / "versions" / name)
 
     def versions(self) -> list[str]:
-        """All that are there, complete or not."""
+        """Names of all existing versions, complete or not."""
         folder = self.path(OPT / "versions")
         return sorted(path.name for path in folder.iterdir()) if folder.is_dir() else []
 
     def is_complete(self, name: str) -> bool:
-        """Whether its environment was built to the end."""
+        """Whether its environment was built completely."""
         return (self.version(name) / COMPLETE).is_file()
 
     def linked(self, link: str) -> str | None:
-        """The version that `current` or `previous` leads to."""
+        """Version to which the link `current` or `previous` points; None if there is none."""
         path = self.path(OPT / link)
         return path.readlink().name if path.is_symlink() else None
 
     def link(self, link: str, name: str | None) -> None:
-        """Lead `current` or `previous` to a version, at once; None removes the link."""
+        """Point the link `current` or `previous` to a version, atomically; None removes the link."""
         path = self.path(OPT / link)
         if name is None:
             path.unlink(missing_ok=True)
@@ -89,7 +89,7 @@ class Machine:
         os.replace(new, path)
 
     def build(self, release: SoftwareRelease) -> None:
-        """A virtual environment with the release, and the units that belong to it. Raises `InstallError`."""
+        """Build a virtual environment with the release, and its units. Raises `InstallError`."""
         folder, wheels = self.version(release.name), self.path(OPT / "wheels")
         if not release.requirement:
             raise InstallError(f"{release.name} is not complete; install it anew from a clone or a wheel")
@@ -106,11 +106,11 @@ class Machine:
         (folder / COMPLETE).write_text(f"{release.name}\n", encoding="ascii")
 
     def remove_version(self, name: str) -> None:
-        """Delete it."""
+        """Delete a version."""
         shutil.rmtree(self.version(name), ignore_errors=True)
 
     def self_test(self, name: str, role: MachineRole) -> None:
-        """Try the release as the user that will run it. Raises `InstallError` with the parts that failed."""
+        """Run the release's self-test as the user that will run it. Raises `InstallError` with the parts that failed."""
         as_user = _as_user(role.user) if self.is_real else ()
         failure = "the new release failed its self-test, and nothing was changed"
         run(*as_user, self.version(name) / "bin/edge-client", "self-test", limit_s=SELF_TEST_S, what=failure)
@@ -118,7 +118,7 @@ class Machine:
     # --- packages, users, settings, commands ------------------------------------------------------------------------
 
     def need_packages(self) -> None:
-        """Install those of Debian's packages that are missing. Waits for the locks of apt. Raises `InstallError`."""
+        """Install missing Debian packages. Waits for apt's locks. Raises `InstallError`."""
         if not self.is_real:
             return
         known = subprocess.run(
@@ -132,7 +132,7 @@ class Machine:
 
     @staticmethod
     def _apt_get(*arguments: str) -> None:
-        """It waits for dpkg's lock by itself, and not for that of its lists."""
+        """Run apt-get. It waits for dpkg's lock itself; this waits for the lock of the package lists."""
         apt = ("env", "DEBIAN_FRONTEND=noninteractive", "LC_ALL=C.UTF-8", "apt-get", "-q", "-o", f"DPkg::Lock::Timeout={APT_LOCK_S}")
         end_s = time.monotonic() + APT_LOCK_S
         while True:
@@ -145,7 +145,7 @@ class Machine:
             time.sleep(APT_WAIT_S)
 
     def need_user(self, role: MachineRole) -> None:
-        """A system user without home or shell, in those of its groups that this machine has; a desktop's has to be there."""
+        """Make a system user without home or shell, with its groups that exist here. A desktop's user must exist. Raises `InstallError`."""
         if not self.is_real:
             return
         try:
@@ -160,12 +160,12 @@ class Machine:
             run("usermod", "--append", "--groups", ",".join(groups), role.user, what="putting the user into its groups")
 
     def read_settings(self, role: MachineRole) -> str | None:
-        """The file's text; None if there is none."""
+        """Text of the settings file; None if it is missing."""
         path = self.path(SETTINGS / role.settings)
         return path.read_text(encoding="utf-8") if path.is_file() else None
 
     def write_settings(self, role: MachineRole, text: str) -> None:
-        """Replace the file as a whole. Everybody may read it: it names files with secrets, and holds none."""
+        """Replace the file atomically. It is world-readable: it names files with secrets, but contains none."""
         path = self.path(SETTINGS / role.settings)
         path.parent.mkdir(parents=True, exist_ok=True)
         new = path.with_suffix(".new")
@@ -174,7 +174,7 @@ class Machine:
         os.replace(new, path)
 
     def link_commands(self, role: MachineRole) -> None:
-        """The programs of the running version in /usr/local/bin."""
+        """Link the running version's programs in /usr/local/bin."""
         for name in role.commands:
             path = self.path(BIN / name)
             target = Path("/") / OPT / "current/bin" / name
@@ -186,12 +186,12 @@ class Machine:
     # --- services ---------------------------------------------------------------------------------------------------
 
     def installed_desktop(self) -> str:
-        """The user whose session shows the face; empty if none does."""
+        """User whose session shows the face; empty if none does."""
         path = self.path(USER_DROP_IN)
         return path.read_text(encoding="utf-8").strip().rpartition("=")[2] if path.is_file() else ""
 
     def is_installed(self, role: MachineRole) -> bool:
-        """Whether its unit is in place."""
+        """Whether its units are in place."""
         return all(self.path(place).is_file() for place in role.places.values())
 
     def runs(self, role: MachineRole) -> bool:
@@ -203,7 +203,7 @@ class Machine:
         return Path(f"/run/user/{pwd.getpwnam(role.user).pw_uid}")
 
     def is_wanted(self, role: MachineRole) -> bool:
-        """Whether the service is to run: it is new, or nobody has disabled it."""
+        """Whether the service should run: it is new, or has not been disabled."""
         if not self.is_installed(role):
             return True
         try:
@@ -212,7 +212,7 @@ class Machine:
             return False
 
     def put_units(self, name: str, role: MachineRole) -> bool:
-        """The units that belong to a version, in place; whether one is another than before."""
+        """Write the units of a version; returns whether any has changed."""
         wanted = {place: (self.version(name) / "units" / file).read_text(encoding="utf-8") for file, place in role.places.items()}
         if role.is_desktop:
             wanted[USER_DROP_IN] = f"[Unit]\nConditionUser={role.user}\n"
@@ -226,7 +226,7 @@ class Machine:
         return changed
 
     def reload(self, roles: Iterable[MachineRole]) -> None:
-        """Have the managers read the units."""
+        """Make the managers reload their units."""
         if self.has_manager:
             self.systemctl("daemon-reload")
         for role in roles:
@@ -234,7 +234,7 @@ class Machine:
                 self.ask(role, "daemon-reload")
 
     def enable(self, role: MachineRole) -> None:
-        """Have it start with the machine, or the session."""
+        """Make the service start with the machine, or the session."""
         if self.has_manager:
             self.systemctl(*_of_all(role), "enable", role.unit)
             if role.trigger:
@@ -242,18 +242,18 @@ class Machine:
                 self.systemctl("restart", role.trigger)
 
     def ask(self, role: MachineRole, *arguments: str) -> str:
-        """Ask the manager that runs a role's service. Raises `InstallError`."""
+        """Run systemctl with the manager of a role's service. Raises `InstallError`."""
         if not role.is_desktop:
             return self.systemctl(*arguments)
         user = _as_user(role.user, f"XDG_RUNTIME_DIR={self._runtime(role)}") if self.is_real else ()
         return self.systemctl("--user", *arguments, before=user)
 
     def systemctl(self, *arguments: str, before: Sequence[str] = ()) -> str:
-        """Ask the service manager. Raises `InstallError`."""
+        """Run systemctl. Raises `InstallError`."""
         return run(*before, self._systemctl, *arguments, what=f"systemctl {' '.join(arguments)}")
 
     def service(self, role: MachineRole) -> ServiceState:
-        """How a service stands."""
+        """Current state of a service."""
         said = self.ask(role, "show", "-p", "ActiveState", "-p", "SubState", "-p", "NRestarts", "-p", "StatusText", role.unit)
         found = dict(line.partition("=")[::2] for line in said.splitlines())
         restarts = found.get("NRestarts", "0")
@@ -262,7 +262,7 @@ class Machine:
         )
 
     def remove_units(self, role: MachineRole) -> None:
-        """Stop its service, and delete its units."""
+        """Stop the service, and delete its units."""
         if self.has_manager and self.is_installed(role):
             if role.trigger:
                 self.systemctl("disable", "--now", role.trigger)
@@ -276,7 +276,7 @@ class Machine:
         self.reload([role])
 
     def remove(self, roles: Sequence[MachineRole], *, purge: bool) -> None:
-        """Stop and delete everything but settings and state; with `purge` these and the users too."""
+        """Stop the services and delete everything except settings and state; with `purge` these and the users too."""
         for role in roles:
             self.remove_units(role)
             for name in role.commands:
@@ -295,16 +295,16 @@ class Machine:
 
 
 def _of_all(role: MachineRole) -> tuple[str, ...]:
-    """What asks for the units of all users' managers, which are enabled whether such a manager runs or not."""
+    """Option for units of all users' managers, which can be enabled whether such a manager runs or not."""
     return ("--global",) if role.is_desktop else ()
 
 
 def _as_user(user: str, *environment: str) -> tuple[str, ...]:
-    """What goes before a command, so that a user runs it, with nothing of our environment."""
+    """Command prefix to run a command as a user, without our environment."""
     clean = ("env", "-i", f"PATH={os.environ.get('PATH', os.defpath)}", "LC_ALL=C.UTF-8", *environment)
     return ("setpriv", f"--reuid={user}", f"--regid={user}", "--init-groups", *clean)
 
 
 def python_tag() -> str:
-    """Of Debian's Python, as wheels name it: `cp311`."""
+    """Tag of Debian's Python in the names of wheels: `cp311`."""
     return run(PYTHON, "-c", "import sys; print('cp%d%d' % sys.version_info[:2])", what="asking Python").strip()

@@ -1,10 +1,10 @@
-"""What an installation consists of: names, folders, files, and which of them a change needs. Pure.
+"""The contents of an installation: names, folders, files, and which of them a change needs. Pure.
 
 /opt/avatar-relay/versions/V/    a virtual environment, complete if it holds the file `installed`; its units in `units/`
 /opt/avatar-relay/current        a symbolic link to the version that runs
-/opt/avatar-relay/previous       a symbolic link to the one before, which `rollback` takes
-/opt/avatar-relay/wheels         what was compiled on this machine, for the next version
-/opt/avatar-relay/cache          what pip fetched
+/opt/avatar-relay/previous       a symbolic link to the previous version, which `rollback` runs
+/opt/avatar-relay/wheels         wheels built on this machine, for the next version
+/opt/avatar-relay/cache          pip's downloads
 """
 
 from __future__ import annotations
@@ -20,40 +20,40 @@ SETTINGS = PurePosixPath("etc/avatar-relay")
 UNITS = PurePosixPath("etc/systemd/system")
 BIN = PurePosixPath("usr/local/bin")
 USER_UNITS = PurePosixPath("etc/systemd/user")
-"""Of the managers of users, for their desktops."""
+"""Units of users' managers, for desktops."""
 UPDATE_TRIGGER = "update-requested"
-"""In the state folder of a device: touched, it has the machine updated."""
+"""File in a device's state folder: touching it starts an update of the machine."""
 COMMON_EXTRAS = ("discovery", "pairing")
-"""A device finds its relay, and is let in, by these."""
+"""Extras with which a device finds its relay and is admitted."""
 _KEY = re.compile(r"[a-z][a-z0-9_]*")
 _TABLE = re.compile(r"\s*\[")
 
 
 @dataclass(frozen=True, eq=False)
 class MachineRole:
-    """A program that a machine runs: its unit, its user, the groups that the user needs, and the file of its settings."""
+    """A program on a machine: its unit, its user, the groups that the user needs, and its settings file."""
 
     extras: tuple[str, ...]
-    """Of pyproject.toml; the first one names the role."""
+    """Extras in pyproject.toml; the first one names the role."""
     unit: str
     user: str
     groups: tuple[str, ...]
     settings: str
     folders: tuple[str, ...]
-    """Below the root, or the desktop's user's home; made by systemd."""
+    """Folders below the root, or the desktop user's home; made by systemd."""
     commands: tuple[str, ...]
     begin: Mapping[str, str]
-    """Settings of a new file."""
+    """Initial settings of a new file."""
     shipped: str = ""
-    """Name of the unit's file in a version, if it is another one than where it is put."""
+    """Name of the unit's file in a version, if it differs from the installed name."""
     is_desktop: bool = False
-    """The manager of the user runs it, in the graphical session."""
+    """The user's manager runs it, in the graphical session."""
     trigger: str = ""
-    """A path unit that belongs to root, whose service installs updates."""
+    """A path unit owned by root, whose service installs updates."""
 
     @property
     def places(self) -> Mapping[str, PurePosixPath]:
-        """Where its unit is put, by the name of its file in a version."""
+        """Installed path of each unit, by the name of its file in a version."""
         places = {self.shipped or self.unit: (USER_UNITS if self.is_desktop else UNITS) / self.unit}
         helpers = (self.trigger, self.trigger.replace(".path", ".service")) if self.trigger else ()
         return places | {helper: UNITS / helper for helper in helpers}
@@ -81,11 +81,11 @@ RELAY = MachineRole(
     {"listen": "127.0.0.1:52000"},
 )
 USER_DROP_IN = USER_UNITS / f"{DEVICE.unit}.d/user.conf"
-"""Says which user's session shows the face."""
+"""Names the user whose session shows the face."""
 
 
 def desktop_of(user: str) -> MachineRole:
-    """A device in a user's graphical session."""
+    """The role of a device in a user's graphical session."""
     folders = (".local/state/edge-client", ".config/edge-client", ".cache/edge-client")
     return replace(DEVICE, user=user, groups=(), folders=folders, shipped="edge-client-desktop.service", is_desktop=True, trigger="")
 
@@ -94,12 +94,12 @@ ROLES: Mapping[str, tuple[MachineRole, ...]] = {"device": (DEVICE,), "relay": (R
 
 
 def extras_of(roles: Iterable[MachineRole]) -> list[str]:
-    """What is installed for some roles."""
+    """Extras to install for the roles."""
     return sorted({extra for role in roles for extra in role.extras})
 
 
 def version_name(declared: str, files: Mapping[str, bytes], extras: Iterable[str]) -> str:
-    """A version by its content, so that a clone and an unpacked release of the same sources have the same: `0.1.0-edge-1a2b3c4d`."""
+    """Name a version by its content, so that a clone and an unpacked release of the same sources match: `0.1.0-edge-1a2b3c4d`."""
     digest = hashlib.sha256()
     for path in sorted(files):
         digest.update(f"{path}\0{len(files[path])}\0".encode() + files[path])
@@ -107,14 +107,14 @@ def version_name(declared: str, files: Mapping[str, bytes], extras: Iterable[str
 
 
 def typed(text: str) -> object:
-    """A value as a person writes it on a command line: true and false, whole numbers, else text."""
+    """Parse a value from a command line: true and false, integers, else text."""
     if text in ("true", "false"):
         return text == "true"
     return int(text) if re.fullmatch(r"-?[0-9]{1,9}", text) else text
 
 
 def with_settings(text: str, values: Mapping[str, object]) -> str:
-    """The text of a TOML file with these settings of the program's own table; all other lines stay. A value of None is left alone."""
+    """Return the text of a TOML file with these settings in the program's own table; other lines and settings with None are unchanged."""
     lines = text.split("\n")[:-1] if text.endswith("\n") else text.split("\n") if text else []
     own = next((number for number, line in enumerate(lines) if _TABLE.match(line)), len(lines))
     for key, value in values.items():
@@ -142,12 +142,12 @@ def _toml(value: object) -> str:
 
 
 def _escaped(character: str) -> str:
-    """As a basic string of TOML takes it."""
+    """Escape a character for a basic string of TOML."""
     if character in '"\\':
         return f"\\{character}"
     return character if character.isprintable() else f"\\U{ord(character):08x}"
 
 
 def to_remove(versions: Sequence[str], kept: Iterable[str | None]) -> list[str]:
-    """The versions that neither run nor are gone back to."""
+    """Versions that neither run nor are needed for a rollback."""
     return sorted(set(versions) - set(kept))

@@ -1,4 +1,4 @@
-"""What is to be installed: the sources that this code lies in, the wheel that it came from, or the version that it belongs to."""
+"""What to install: the sources that contain this code, the wheel it came from, or the version it belongs to."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ PROJECT = "avatar-relay"
 SOURCES = Path(__file__).resolve().parents[3]
 """A clone or an unpacked release, if it holds a pyproject.toml."""
 FOLDERS = ("proto", "edge_client", "relay_server", "system")
-"""What makes a version, beside pyproject.toml and the build hook."""
+"""Folders that determine a version, besides pyproject.toml and the build hook."""
 
 
 @dataclass(frozen=True)
 class SoftwareRelease:
-    """`name` of the version, and what `pip install` is told so that it installs it; nothing if it can only be there already."""
+    """A version's `name`, and the arguments with which `pip install` installs it; empty if it must already be installed."""
 
     name: str
     requirement: tuple[str, ...]
@@ -31,7 +31,7 @@ class SoftwareRelease:
 
 
 def own_release(roles: Sequence[MachineRole]) -> SoftwareRelease:
-    """The release that this code belongs to. Raises `ValueError` if its sources or its wheel cannot be found."""
+    """Return the release of this code. Raises `ValueError` if its sources or its wheel cannot be found."""
     if (SOURCES / "pyproject.toml").is_file():
         return of_sources(SOURCES, roles)
     here = Path(sys.prefix)
@@ -53,7 +53,7 @@ def own_release(roles: Sequence[MachineRole]) -> SoftwareRelease:
 
 
 def of_sources(root: Path, roles: Sequence[MachineRole]) -> SoftwareRelease:
-    """What a folder with the sources is."""
+    """Return the release of a folder with sources."""
     declared = tomllib.loads((root / "pyproject.toml").read_text(encoding="utf-8"))["project"]["version"]
     return _named(declared, read_sources(root), roles, str(root))
 
@@ -66,7 +66,7 @@ def _named(declared: str, files: dict[str, bytes], roles: Sequence[MachineRole],
 
 
 def read_sources(root: Path) -> dict[str, bytes]:
-    """The files that make a version, by their paths, without what a build or a run left there."""
+    """Read the files that determine a version, by path, without the products of builds and runs."""
     paths = [root / "pyproject.toml", root / "scripts" / "compile_protos.py"]
     for folder in FOLDERS:
         paths += [path for path in (root / folder).rglob("*") if path.is_file() and not {"__pycache__", "v1"} & set(path.parts)]

@@ -1,10 +1,10 @@
-"""Whether a new release stays: it has to be ready in time, and to keep going what the release before kept going. Pure.
+"""Decides whether a new release stays: it must be ready in time, and keep running what the previous release kept running. Pure.
 
 1. It is ready within `ready_s`, and does not end before or after that.
 2. `settle_s` after it was ready, each part runs that was running before the change or at any time since. A part that has never run does not
    count: a machine without a screen has no face to lose.
-3. Within `settle_s` no such part was started again more than `MAX_RESTARTS` times, once it ran: one that dies again and again may well be
-   running each time that one looks.
+3. Within `settle_s` no such part was restarted more than `MAX_RESTARTS` times after it first ran: one that crashes repeatedly may
+   happen to be running at each check.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 MAX_RESTARTS = 1
-"""A display that is switched off and on costs one."""
+"""A display that is switched off and on costs one restart."""
 _PART = re.compile(r"(\w+) (\w+)(?: \(started again ([0-9]{1,9}) times\))?")
 
 
@@ -29,7 +29,7 @@ class TrialVerdict(enum.Enum):
 
 @dataclass(frozen=True)
 class ServiceState:
-    """What the service manager says: `systemctl show` with ActiveState, SubState, NRestarts and StatusText."""
+    """State reported by the service manager: `systemctl show` with ActiveState, SubState, NRestarts and StatusText."""
 
     active: str
     sub: str = ""
@@ -38,12 +38,12 @@ class ServiceState:
 
     @property
     def running_parts(self) -> frozenset[str]:
-        """The parts that the program says are running: `sound running, face running (started again 3 times)`."""
+        """The parts that the program reports as running: `sound running, face running (started again 3 times)`."""
         return frozenset(part for part, state, _ in self._parts() if state == "running")
 
     @property
     def part_restarts(self) -> dict[str, int]:
-        """How often each part was started again since the program began."""
+        """Number of restarts of each part since the program began."""
         return {part: int(restarts or 0) for part, _, restarts in self._parts()}
 
     def _parts(self) -> list[tuple[str, str, str]]:
@@ -52,7 +52,7 @@ class ServiceState:
 
 
 class Trial:
-    """Looks at one service. `running_before`: the parts that ran before the change."""
+    """Observes one service. `running_before`: the parts that ran before the change."""
 
     def __init__(self, running_before: Iterable[str] = (), *, ready_s: float = 30.0, settle_s: float = 60.0) -> None:
         self._ever_ran = set(running_before)
@@ -61,11 +61,11 @@ class Trial:
         self._ready_at_s: float | None = None
         self._restarts: int | None = None
         self._part_restarts: dict[str, int] = {}
-        """Of each part when it was first seen running."""
+        """Restart count of each part when it was first seen running."""
         self.reason = ""
 
     def look(self, now_s: float, state: ServiceState) -> TrialVerdict:
-        """`now_s` counts from the change. Call it a few times a second, until it no longer says WAIT; then `reason` says why."""
+        """Evaluate a state `now_s` after the change. Call it a few times a second until the result is not WAIT; then `reason` says why."""
         self._restarts = state.restarts if self._restarts is None else self._restarts
         if state.active == "failed" or state.sub == "auto-restart" or state.restarts > self._restarts:
             return self._back("it ended by itself")

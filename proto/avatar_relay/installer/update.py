@@ -1,4 +1,4 @@
-"""The newest release of the index that the device's own settings name."""
+"""The newest release in the index that the device's settings name."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ FETCH_S = 60
 
 
 def newest_release(machine: Machine, roles: Sequence[MachineRole]) -> SoftwareRelease:
-    """What the index has for this machine; pip takes each package by its hash only. Raises `InstallError`."""
+    """Return the newest release in the index for this machine; pip verifies each package by its hash. Raises `InstallError`."""
     index = _index_of(machine)
     address = f"{index}/{lock_place(python_tag(), platform.machine())}"
     try:
@@ -37,7 +37,7 @@ def newest_release(machine: Machine, roles: Sequence[MachineRole]) -> SoftwareRe
 
 
 def _index_of(machine: Machine) -> str:
-    """Only root can write the settings that are read here; what an operator sets from the desk is in another file."""
+    """Return the index address. Only root can write the settings read here; settings changed remotely are in another file."""
     place = f"/{SETTINGS / DEVICE.settings}"
     try:
         index = check_index(str(tomllib.loads(machine.read_settings(DEVICE) or "").get("update_index", "")))

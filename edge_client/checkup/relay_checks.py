@@ -68,7 +68,7 @@ def _ask(endpoint: Endpoint, reached: str) -> list[Finding]:
 
 
 def _token(channel: Any, token: str | None) -> Finding:
-    """Check the token by watching the relay's health, which any identity may do, and nobody else."""
+    """Check the token by watching the relay's health, which only known identities may do."""
     call = channel.unary_stream(_WATCH)(b"", timeout=ANSWER_S, metadata=metadata_of(token))
     try:
         next(call)

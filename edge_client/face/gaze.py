@@ -12,7 +12,7 @@ SIDEWAYS_RAD = 0.60
 UP_RAD = 0.42
 DOWN_RAD = 0.50
 
-# An eyeball does not turn further than this, whatever the motion says.
+# An eyeball does not turn further than this, even if the motion asks for more.
 _YAW_LIMIT_RAD, _PITCH_LIMIT_RAD = 0.80, 0.65
 
 

@@ -21,7 +21,7 @@ Matrix = NDArray[np.float32]
 WEIGHT_LIMIT = 1.3
 """Weights are clamped to 0 to this: beyond it the mesh folds over itself."""
 TURN_LIMIT_RAD = 0.8
-"""Limit of the rotations of head and neck: the face must stay visible, whatever the motion says."""
+"""Limit of the rotations of head and neck: the face must stay visible, whatever the motion."""
 
 PERSON_AWAY = 6.2
 """Distance at which the eyes converge when they look ahead, in head units: about half a metre before the face, where the camera is."""

@@ -28,7 +28,7 @@ Arrays = dict[str, NDArray[np.generic]]
 _HEAD_PIVOT, _NECK_PIVOT = np.array((0.0, -0.332, -0.695)), np.array((0.0, -1.403, -1.117))
 """Pivots of the built-in head, used if a model has no bones."""
 _PIVOT_OFF = 0.8
-"""A bone further than this from the built-in head's pivot is not what its name says."""
+"""A bone further than this from the built-in head's pivot is not trusted to be what its name suggests."""
 _EYE_DEPTH = 0.07
 """Distance of an eye's centre behind the lids, if the model does not define it."""
 

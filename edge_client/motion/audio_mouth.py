@@ -1,7 +1,7 @@
 """Mouth motion from the sound that is about to be heard, computed on the device with the analyser that the relay's source uses.
 
 Rules
-1. It receives sound when that is released, ahead of its time, and produces mouths on the same media line. It needs some 0.5 s more sound
+1. It receives sound when it is released, ahead of its time, and produces mouths on the same media line. It needs some 0.5 s more sound
    than the position of a mouth. `LIVE` does not have that: there it uses an analyser that needs `LOOK_AHEAD_S`, analyses all waiting
    sound at once, and holds the last mouth for `LIVE_HOLD_US` if the next one is late.
 2. Receiving only queues the sound, so that its release costs nothing. The thread that draws analyses it, between pictures. If nothing

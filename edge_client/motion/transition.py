@@ -31,7 +31,7 @@ class Driver(enum.Enum):
 
 @dataclass(frozen=True, slots=True)
 class Blend:
-    """What to show: `pose` is faded towards neutral by `weight` (0 to 1), the share that motion drives."""
+    """What to show: `pose` is already faded towards neutral; `weight` (0 to 1) is the share that motion drives."""
 
     pose: Pose
     weight: float

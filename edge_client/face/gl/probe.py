@@ -31,7 +31,7 @@ class GlDriver:
     vsync: bool
     """Whether showing can wait for the screen's refresh."""
     samples: int
-    """Samples for each pixel of the window: 0 if the CPU draws, at twice the cost with samples, or if they fail."""
+    """Samples for each pixel of the window: 0 if they fail, or if the CPU draws, for which they double the cost."""
 
     @property
     def is_slow(self) -> bool:

@@ -33,7 +33,7 @@ def lock_place(python_tag: str, machine: str) -> str:
 
 
 def locked_version(lock: str, project: str) -> str:
-    """Return a project's version in a lock, where each line pins one package by its hash. Raises `ValueError` for any other line."""
+    """Return the project's version in a lock. Each line must pin one package by its hash. Raises `ValueError` for other lines."""
     versions: dict[str, str] = {}
     for line in lock.splitlines():
         found = _LINE.fullmatch(line)

@@ -1,9 +1,8 @@
 """`edge-client calibrate`: measures a sound card's delay beyond what its driver reports; a person compares clicks with the mouth.
 
 A television or a wireless loudspeaker delays the sound, and no driver reports by how much. The mouth of the face snaps open with each
-click,
-shifted until both coincide. The result is stored for the card, beside its required buffer (`sound.json` in the state folder), and is
-used for that card unless the setting `output_offset_ms` is not 0.
+click, shifted until both coincide. The result is stored for the card, beside its required buffer (`sound.json` in the state folder), and
+is used for that card unless the setting `output_offset_ms` is not 0.
 """
 
 from __future__ import annotations

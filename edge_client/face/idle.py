@@ -130,9 +130,9 @@ def make_life(name: str, *, idle_life: bool) -> IdleLife | StillLife:
 
 
 def combine(idle: Pose, speech: Pose) -> Pose:
-    """Return a new pose: mouth and neck of `speech`, the stronger brows and cheeks, and gaze and head of `speech` if it has any, else of
-    `idle`.
+    """Return a new pose that combines idle motion and speech.
 
+    Mouth and neck are those of `speech`, brows and cheeks the stronger ones, gaze and head those of `speech` if it has any, else of `idle`.
     A blink of either shuts the eyes, so that the face does not stare during motion without blinks.
     """
     both = idle.copy()

@@ -146,13 +146,11 @@ def open_face(
     """Open the best way that works here. Logs why better ones failed, and a warning if a window was requested but nobody will see the face.
 
     `size` is width and height in pixels, 64 to 8,192 each; a full screen and a console use the screen's own size instead. The CPU draws
-    no more pixels than `largest` has. `monitor`: see `choose`; a place without that monitor is skipped. `rotation` turns the picture in its
-    window, in degrees clockwise, a multiple of 90. `head_file` is the head that GLES draws, with the look `head_look`; it does not affect
-    the
-    vector face. The kinds in `avoid` are tried last. The GL driver of a place that is in `known` is not tried again. `on_try` is called
-    with
-    each way before it is tried, which may end the process. Call it on the main thread, once at a time in a process: SDL has one display.
-    Raises `ScreenError` if nothing works.
+    no more pixels than `largest` has. `monitor`: see `choose`; a place without that monitor is skipped. `rotation` turns the picture in
+    its window, in degrees clockwise, a multiple of 90. `head_file` is the head that GLES draws, with the look `head_look`; it does not
+    affect the vector face. The kinds in `avoid` are tried last. The GL driver of a place that is in `known` is not tried again. `on_try`
+    is called with each way before it is tried, which may end the process. Call it on the main thread, once at a time in a process: SDL
+    has one display. Raises `ScreenError` if nothing works.
     """
     if not all(64 <= side <= 8192 for side in size):
         raise ScreenError(f"a picture of {size[0]}x{size[1]} pixels is impossible: each side must be 64 to 8192")

@@ -1,10 +1,10 @@
-"""The edge client put together: the only place that reads clocks and the environment, and that starts threads.
+"""Composition root of the edge client: the only place that reads clocks and the environment, and that starts threads.
 
-Threads. The main one waits for the end. `link` runs the event loop: gRPC, decoding, the player's ticks. `face` answers the process that
-draws. The sink has its own. Between them are immutable snapshots, and the player, which guards itself.
+Threads. The main thread waits for the end. `link` runs the event loop: gRPC, decoding, the player's ticks. `face` answers the process that
+draws. The sink has its own thread. They share immutable snapshots, and the player, which does its own locking.
 
-The end, in this order: the link says goodbye, the face's process ends, the sink plays out, then the recording is written (encoding
-takes seconds, and nobody waits for it while something plays), then the last spans are exported.
+Shutdown, in this order: the link says goodbye, the face process ends, the sink plays out, the recording is written (encoding takes seconds,
+and nothing plays then that it could delay), and the last spans are exported.
 """
 
 from __future__ import annotations
@@ -66,12 +66,12 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 LINGER_S = 1.5
-"""After the last conversation asked for: acknowledgements arrive, and the face comes to rest on the film."""
+"""Delay after the last requested conversation: acknowledgements arrive, and the face comes to rest in the film."""
 BEAT_S = 0.5
 IDENTIFY_US = 10_000_000
-"""How long a device shows which one it is."""
+"""How long a device identifies itself."""
 MAIN_PART, LINK_PART = "main", "link"
-"""The threads that systemd's watchdog is told of."""
+"""The threads that feed systemd's watchdog."""
 UNKNOWN_ERROR_US = 86_400_000_000
 """The error bound of the relay's time before its first pong: a day."""
 
@@ -86,13 +86,13 @@ CLOCKS = LinkClocks(monotonic_us, unix_us)
 
 @dataclass(slots=True)
 class _Countdown:
-    """Asks to stop a little after so many conversations are over; never where `left` begins at 0."""
+    """Requests a stop shortly after a number of conversations are over; never if `left` starts at 0."""
 
     left: int
     stop: threading.Event
 
     def finished(self) -> None:
-        """One more is over."""
+        """Count one finished conversation."""
         self.left -= 1
         if self.left == 0:
             timer = threading.Timer(LINGER_S, self.stop.set)
@@ -101,7 +101,7 @@ class _Countdown:
 
 
 class App:
-    """One run of the client, on the main thread. `observers` are told of the pictures; `watchers` in the face's process see them, too."""
+    """One run of the client, on the main thread. `observers` are notified of the pictures, as are `watchers` in the face process."""
 
     def __init__(self, config: EdgeConfig, observers: Sequence[PictureObserver] = (), watchers: Sequence[Watcher] = ()) -> None:
         self._config = config
@@ -118,12 +118,12 @@ class App:
             self._config = self._settings.config
         self._identify_until_us = 0
         self.begins_anew = False
-        """It was stopped to be started again."""
+        """True if it was stopped in order to be restarted."""
         self._version = importlib.metadata.version("avatar-relay")
         self._watch = ThreadWatch(self._stop.set)
         self._countdown = _Countdown(config.exit_after_finished, self._stop)
         self._endpoint = Endpoint("")
-        """The relay; no address until one was found."""
+        """The relay; an empty address until one is found."""
         self._thread: LinkThread | None = None
         self._face: FaceProcess | None = None
         self._manager = ServiceManager(os.environ)
@@ -132,7 +132,7 @@ class App:
         self._skew = SkewWatch(on_heard=self._on_skew, on_alarm=self._on_skew_alarm)
 
     def run(self) -> int:
-        """Attach, play and draw until told to stop; returns the program's exit status. Raises `EdgeError` and `OSError`."""
+        """Attach, play and draw until stopped; returns the program's exit status. Raises `EdgeError` and `OSError`."""
         handlers = {number: signal.signal(number, self._on_signal) for number in (signal.SIGTERM, signal.SIGINT)}
         self._watch.begin()
         telemetry = start_telemetry("edge-client", self._device_id, self._version, os.environ)
@@ -147,7 +147,7 @@ class App:
                 signal.signal(number, handler or signal.SIG_DFL)
 
     def _play(self, tracer: EdgeTelemetry | None, tap: WavTap | None) -> int:
-        """What the stack closes, it closes in the order of the end: link, face, sink, recording of the sound."""
+        """Run the client. The exit stack closes in the order of shutdown: link, face, sink, recording of the sound."""
         with ExitStack() as stack:
             if tap is not None:
                 stack.callback(tap.close)
@@ -200,19 +200,19 @@ class App:
         return make_playback(self._config, sink, flame_map, tracer or NULL)
 
     def _parts(self, sink: AudioSink) -> tuple[Part, ...]:
-        """How they stand; asked on the link's thread and on the main one."""
+        """The state of each part. Called on the link's thread and on the main one."""
         face = () if self._face is None else (self._face.status().part(),)
         return (sound_part(sink.name, sink.counters()), *face)
 
     def _stored_volume(self) -> StoredVolume:
-        """The volume as it was set in an earlier run."""
+        """The volume set in an earlier run."""
         if self._folder is None:
             logger.warning("no state folder: set XDG_STATE_HOME; the volume is lost at the next start")
             return StoredVolume()
         return StoredVolume(settings_file(self._folder, self._device_id))
 
     def _act(self, action: Restart | Identify | Update) -> None:
-        """What an operator asks for; called on the link's thread."""
+        """Perform an operator's request; called on the link's thread."""
         if isinstance(action, Restart):
             self._begin_anew("as an operator asks")
         elif isinstance(action, Update):
@@ -227,7 +227,7 @@ class App:
         self._stop.set()
 
     def _start_link(self, thread: LinkThread, credentials: CredentialFiles) -> None:
-        """Attach to the relay of the settings, or to the one that is found, as soon as it is."""
+        """Attach to the configured relay, or to a discovered one as soon as it is found."""
 
         def find() -> None:
             if (found := self._relay.endpoint(credentials)) is not None:
@@ -252,14 +252,14 @@ class App:
     def _make_recorder(self) -> Recorder | None:
         if self._config.record is None:
             return None
-        from edge_client.recording.recorder import Recorder  # Pillow: only if something is recorded
+        from edge_client.recording.recorder import Recorder  # imports Pillow, which is needed only for recording
 
         return Recorder(self._skew.meter)
 
     # --- the face --------------------------------------------------------------------------------------------------
 
     def _make_answers(self, playback: PlaybackEngine, sink: AudioSink, tracer: EdgeTelemetry | None) -> FaceAnswers:
-        """What answers the face, with all that looks at its pictures."""
+        """Create the `FaceAnswers`, with all observers of its pictures."""
         observers = [*self._observers, self._skew, *([tracer] if tracer is not None else [])]
         return make_answers(self._config, playback, status=lambda: self._device_status(sink), observers=observers)
 
@@ -278,13 +278,13 @@ class App:
         )
 
     def _is_stopped(self) -> bool:
-        """Asked while the parts begin."""
+        """Checked while the parts start."""
         self._heart.beat(MAIN_PART)
         self._heart.beat(LINK_PART)
         return self._stop.is_set()
 
     def _device_status(self, sink: AudioSink) -> DeviceStatus:
-        """For the overlays; asked on the thread that answers the face."""
+        """The status for the overlays; called on the thread that answers the face."""
         from edge_client.face.overlays import DeviceStatus
 
         link = self._thread.status if self._thread is not None and self._thread.started else LinkStatus(text=SEARCHING)
@@ -312,10 +312,10 @@ class App:
         if self._tracer is not None:
             self._tracer.skew_alarm(conversation_id, time_us, skew_us)
 
-    # --- around it -------------------------------------------------------------------------------------------------
+    # --- surroundings -----------------------------------------------------------------------------------------------
 
     def _on_signal(self, number: int, frame: FrameType | None) -> None:
-        """The first one ends the program in order, the second one at once."""
+        """Stop in order at the first signal, at once at the second."""
         if self._stop.is_set():
             signal.signal(number, signal.SIG_DFL)
             signal.raise_signal(number)
@@ -323,7 +323,7 @@ class App:
         self._stop.set()
 
     def _relay_clock(self, time_us: int) -> RelayClock:
-        """The relay's time as learned from its pongs; before the first one our own, with a bound that says so."""
+        """The relay's time as estimated from its pongs; before the first one the local time, with a correspondingly wide error bound."""
         known = self._thread.relay_time if self._thread is not None else None
         if known is None:
             return RelayClock(unix_us() - monotonic_us(), UNKNOWN_ERROR_US)

@@ -1,4 +1,4 @@
-"""The parts of a device by its settings: what `app`, which plays for a relay, and `embedded`, which plays for an application, share."""
+"""Builds the parts of a device from its settings; shared by `app` (plays for a relay) and `embedded` (plays for an application)."""
 
 from __future__ import annotations
 
@@ -36,19 +36,19 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 FIRST_WORD_S = 5.0
-"""A card or a screen that hangs does not keep a device from its relay, or an application from its player, for longer."""
+"""A card or a screen that hangs delays the link to the relay, or the start of the application, by at most this long."""
 LOOK_S = 0.02
 TURN_S = 0.0005
-"""How long a thread may hold the interpreter while others wait; with Python's 5 ms one that computes keeps sound and network waiting."""
+"""How long a thread may hold the interpreter while others wait. With Python's default of 5 ms, a busy thread delays sound and network."""
 
 
 def monotonic_us() -> int:
-    """The clock of all of this program's times."""
+    """The clock of all times in this program."""
     return time.monotonic_ns() // 1_000
 
 
 def make_playback(config: EdgeConfig, sink: AudioSink, flame_map: FlameMap | None, observer: PlaybackObserver = NULL) -> PlaybackEngine:
-    """A playback engine for `sink`. Without a `flame_map`, AvatarKit's motion is read by the one that ships."""
+    """A playback engine for `sink`. Without a `flame_map`, AvatarKit's motion is read with the built-in one."""
     playback_config = PlaybackConfig(
         frame_starvation=config.frame_starvation,
         mouth_source=config.mouth_source,
@@ -60,9 +60,10 @@ def make_playback(config: EdgeConfig, sink: AudioSink, flame_map: FlameMap | Non
 
 
 def wait_for_parts(sink: AudioSink, face: FaceProcess | None, should_stop: Callable[[], bool]) -> None:
-    """Wait, at most `FIRST_WORD_S`, until the sink plays and the face draws, or cannot for now: else a first word would come late.
+    """Wait, at most `FIRST_WORD_S`, until the sink plays and the face draws, or both report a failure; otherwise the first word would be
+    late.
 
-    `should_stop` is asked every `LOOK_S`. Decoders are loaded meanwhile.
+    `should_stop` is polled every `LOOK_S`. Decoders are loaded meanwhile.
     """
     load_decoders()
     until_us = monotonic_us() + round(FIRST_WORD_S * 1e6)
@@ -75,7 +76,7 @@ def wait_for_parts(sink: AudioSink, face: FaceProcess | None, should_stop: Calla
 
 
 def why_soundless(sink: AudioSink) -> str:
-    """Why nothing is heard, for people; empty while sound is heard, or none is wanted."""
+    """Why there is no sound, in words for the user; empty while sound is heard, or if none is wanted."""
     counters = sink.counters()
     if counters.unheard:
         return f"No sound device was found: the face speaks without sound. {counters.unheard}"
@@ -85,7 +86,7 @@ def why_soundless(sink: AudioSink) -> str:
 def make_answers(
     config: EdgeConfig, playback: PlaybackEngine, *, status: Callable[[], DeviceStatus], observers: Sequence[PictureObserver] = ()
 ) -> FaceAnswers:
-    """What answers the questions of a face for `playback`."""
+    """The object that answers the questions of a face for `playback`."""
     hours = read_hours(config.sleep_hours)
     sleep = ScreenSleep(round(config.sleep_after_s * 1e6), hours)
 
@@ -97,7 +98,7 @@ def make_answers(
 
 
 def make_render_loop(config: EdgeConfig, answers: FaceAnswers, renderer: Renderer, *, name: str) -> RenderLoop:
-    """A loop that draws in this process, warmed up. `name` seeds the idle life."""
+    """A loop that draws in this process, warmed up. `name` seeds the idle motion."""
     from edge_client.face.attention import Attention
     from edge_client.face.idle import make_life
     from edge_client.face.render_loop import RenderLoop
@@ -118,7 +119,7 @@ def make_render_loop(config: EdgeConfig, answers: FaceAnswers, renderer: Rendere
 
 @contextmanager
 def smooth_running() -> Iterator[None]:
-    """While something plays: threads take short turns, and the garbage collector does not walk what start-up made."""
+    """While entered, threads switch quickly, and the garbage collector skips objects created during start-up."""
     interval_s = sys.getswitchinterval()
     gc.collect()
     sys.setswitchinterval(TURN_S)
@@ -126,5 +127,5 @@ def smooth_running() -> Iterator[None]:
     try:
         yield
     finally:
-        gc.unfreeze()  # else soxr complains at exit of resamplers that are never freed
+        gc.unfreeze()  # otherwise soxr complains at exit about resamplers that are never freed
         sys.setswitchinterval(interval_s)

@@ -1,4 +1,4 @@
-"""What the owner of a device chooses about playback, for the settings and for `PlaybackConfig`."""
+"""Choices of a device's owner about playback, for the settings and for `PlaybackConfig`."""
 
 from __future__ import annotations
 
@@ -13,22 +13,22 @@ class FrameStarvation(enum.StrEnum):
     """What the sound does while motion is missing."""
 
     AUDIO_INDEPENDENT = "audio_independent"
-    """It continues; the face holds, then catches up."""
+    """Sound continues; the face holds, then catches up."""
     STRICT_SYNC = "strict_sync"
-    """It waits, at most `STRICT_SYNC_WAIT_US`."""
+    """Sound waits, at most `STRICT_SYNC_WAIT_US`."""
 
 
 LARGEST_SOFT = (1280, 720)
 """The largest picture that the CPU draws."""
 
 DetailChoice = Literal["auto", "low", "high"]
-"""How finely the head is drawn."""
+"""Level of detail of the head."""
 
 HairChoice = Literal["bob", "short", "swept", "painted"]
-"""How the head wears its hair."""
+"""Hair style of the head."""
 
 Latency = Literal["low", "safe"]
-"""How far the buffer of a sound device that runs dry may grow."""
+"""How far the buffer of a sound device may grow after underruns."""
 
 Side = Literal["both", "left", "right"]
 """Which loudspeakers of a pair play."""
@@ -37,7 +37,7 @@ _HOURS = re.compile(r"([01]\d|2[0-3]):([0-5]\d)-([01]\d|2[0-3]):([0-5]\d)", re.A
 
 
 def read_hours(text: str) -> tuple[int, int] | None:
-    """`22:00-07:00` as minutes of the day; None for no text. Raises ValueError that says what it takes."""
+    """Parse `22:00-07:00` as minutes of the day; None if the text is empty. Raises `ValueError` with the accepted form."""
     if not text:
         return None
     if (found := _HOURS.fullmatch(text)) is None or found[1] + found[2] == found[3] + found[4]:
@@ -47,14 +47,14 @@ def read_hours(text: str) -> tuple[int, int] | None:
 
 
 BY_PATH = "path:"
-"""What begins the name of an output by the place where its card is attached."""
+"""Prefix of an output name that identifies the port its card is attached to."""
 _MAX_NAME_CHARACTERS = 255
 _NAME = re.compile(r"[\w.:,=+@()\- ]*")
-"""No quotes, braces, pipes, slashes or control characters: within them ALSA would read configuration, files and commands."""
+"""No quotes, braces, pipes, slashes or control characters: ALSA would read configuration, files and commands from them."""
 
 
 def check_output_name(text: str) -> str:
-    """The text, if it can name an output. Raises ValueError that says why not."""
+    """Return the text if it can name an output. Raises `ValueError` with the reason if not."""
     if len(text) > _MAX_NAME_CHARACTERS:
         raise ValueError(f"the name of an output has at most {_MAX_NAME_CHARACTERS} characters")
     if _NAME.fullmatch(text.removeprefix(BY_PATH)) is None or (text and not text.strip()):

@@ -35,11 +35,11 @@ COMMANDS = {
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """The program; returns its exit status: 0 well, 1 it failed. Exits with 2 and one line on stderr if it cannot start."""
+    """Run the program. Returns its exit status: 0 success, 1 failure. Exits with 2 and one line on stderr if it cannot start."""
     with errors_in_one_line("edge-client", ConfigError, ModelError, OSError):
         prepare_process(os.environ)
         for variable, value in ONE_THREAD.items():
-            os.environ.setdefault(variable, value)  # before numpy, which comes with the settings
+            os.environ.setdefault(variable, value)  # before numpy, which the settings import
         given = sys.argv[1:] if arguments is None else arguments
         if given[:1] == ["import-head"]:
             from edge_client.head_import.command import import_head

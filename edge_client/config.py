@@ -1,4 +1,4 @@
-"""Everything about an edge client that can be set, declared and checked once."""
+"""All settings of an edge client, declared and checked in one place."""
 
 # ruff: noqa: RUF009 - `setting` makes a dataclass field
 from __future__ import annotations
@@ -28,9 +28,9 @@ from edge_client.renderers import renderer_name
 DEFAULT_FILE = Path("/etc/avatar-relay/edge.toml")
 
 AUTO = ("auto",)
-"""As `relay`: it is looked for."""
+"""As `relay`: discover one."""
 LOCAL_RELAY = "127.0.0.1:52000"
-"""Where a relay on this machine listens unless it is told otherwise."""
+"""Default address of a relay on this machine."""
 
 SinkChoice = Literal["auto", "pyaudio", "virtual", "wav"]
 
@@ -39,7 +39,7 @@ _COLOUR = takes.parsed(read_colour, "#RRGGBB", "a colour as #rrggbb")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EdgeConfig(ClientSettings):
-    """Settings of an edge client; the text of each is its documentation. Raises `ConfigError` if a value cannot be."""
+    """Settings of an edge client; the text of each is its documentation. Raises `ConfigError` if a value is invalid."""
 
     relay: tuple[str, ...] = setting(
         AUTO,
@@ -177,14 +177,14 @@ class EdgeConfig(ClientSettings):
 
     @property
     def colours(self) -> FaceColours:
-        """What was chosen of the face's colours; else those of a head that ships."""
+        """The chosen colours of the face; otherwise those of a built-in head."""
         own = CAST.get(self.head, AS_PAINTED)
         chosen = (read_colour(text) for text in (self.skin_colour, self.hair_colour, self.eye_colour, self.background_colour))
         return FaceColours(*(one or painted for one, painted in zip(chosen, astuple(own), strict=True)))
 
     @property
     def head_file(self) -> Path:
-        """Where the head is read from."""
+        """The file of the head."""
         return head_file(self.head)
 
     @property
@@ -194,7 +194,7 @@ class EdgeConfig(ClientSettings):
 
     @property
     def tls(self) -> bool:
-        """Whether the link to the relays of the settings is encrypted: to all of them, or to none."""
+        """Whether the link to the configured relays is encrypted: to all of them, or to none."""
         return self.tls_to(LOCAL_RELAY) if self.relay == AUTO else any(self.tls_to(address) for address in self.relay)
 
 
@@ -204,9 +204,9 @@ SETTINGS = ProgramSettings("EDGE_CLIENT_", [Section.of(EdgeConfig, variables=("C
 def load_config(
     flags: Mapping[str, object], environment: Mapping[str, str], *, file: Path | None, default_file: Path = DEFAULT_FILE
 ) -> EdgeConfig:
-    """The settings from all places, checked. `flags` are those given on the command line, by name. Raises `ConfigError`.
+    """Load the settings from all sources and check them. `flags` are the command-line flags, by name. Raises `ConfigError`.
 
-    `file` must exist if it is given; `default_file` is read if it exists.
+    `file` must exist if given; `default_file` is read if it exists.
     """
     found = file if file is not None else (default_file if default_file.is_file() else None)
     config: EdgeConfig = SETTINGS.load(flags, environment, found)[""].make(EdgeConfig)
@@ -214,5 +214,5 @@ def load_config(
 
 
 def device_name(configured: str, host: str) -> str:
-    """The device's name: as configured, else the machine's with what a name may not have replaced."""
+    """The device's name: as configured, else the host name with invalid characters replaced."""
     return configured or re.sub(r"[^A-Za-z0-9._-]", "-", host)[:64] or "edge-client"

@@ -1,4 +1,4 @@
-"""A device within an application that has a transport of its own: sound and face by the settings, without a relay.
+"""A device embedded in an application that has its own transport: configured sound and face, without a relay.
 
 def main() -> None:
     run_player(application, EdgeConfig(), audio_format=AudioFormat(Codec.PCM_S16LE, 16_000), motion_format=...)
@@ -8,14 +8,13 @@ async def application(player: Player) -> None:
     await player.yield_frames_data(motion_payloads, conversation_id)
     await player.yield_audio_data(b"", end=True)
 
-Threads. `run_player` blocks the main thread. The face is drawn in a process of its own; a renderer given to `run_player` draws on the main
-thread, on which SDL and GL insist. The application's coroutine, the player and the player's
-callbacks share an asyncio event loop on a second thread, named `player`; the verbs belong to that loop. The sound has a thread or a process
-of its own.
+Threads. `run_player` blocks the main thread. The face is drawn in a separate process; a renderer passed to `run_player` draws on the main
+thread, as SDL and GL require. The application's coroutine, the player and the player's callbacks share an asyncio event loop on a second
+thread, named `player`; the player's methods must be called on that loop. Sound has its own thread or process.
 
-The end. The run is over when the coroutine returns or raises, when a person closes the window, or at Ctrl-C (SIGINT, unless the application
-handles it itself). In the last two cases the coroutine is cancelled and has `LEAVE_S` for its clean-up. What was handed over and not heard
-yet is dropped; an application that wants it heard waits for `on_finished` of `PlayerCallbacks`.
+Shutdown. The run ends when the coroutine returns or raises, when the window is closed, or at Ctrl-C (SIGINT, unless the application handles
+it itself). In the last two cases the coroutine is cancelled and has `LEAVE_S` to clean up. Media not yet heard is dropped; to have it
+heard, wait for `on_finished` of `PlayerCallbacks`.
 """
 
 from __future__ import annotations
@@ -60,9 +59,9 @@ T = TypeVar("T")
 
 NAME = "embedded"
 LEAVE_S = 4.0
-"""How long an application that was cancelled may take to end."""
+"""Grace period for a cancelled application to end."""
 INTERRUPT_S = 0.1
-"""How often Ctrl-C is looked for where no face is drawn."""
+"""Interval at which Ctrl-C is checked when no face is drawn."""
 
 
 def run_player(
@@ -79,14 +78,14 @@ def run_player(
 ) -> T | None:
     """Open sound and face, run `application` with a player for them, and return its result; None if the window was closed.
 
-    Call it on the main thread. Of the settings, those of sound, face and mouth count; `volume` is the player's gain to begin with.
-    With a `volume_file` the volume that the application sets is stored there, and is the one to begin with in the next run.
-    The configured face is drawn by a process of its own, and tried again and again if it cannot be drawn. `open_renderer` makes a renderer
-    of your own in place of it, which draws here, on the main thread. `observers` are told of each picture, without its pixels.
+    Call it on the main thread. Only the settings of sound, face and mouth are used; `volume` is the player's initial gain. With a
+    `volume_file`, the volume set by the application is stored there and is the initial gain of the next run. The configured face is drawn
+    by a separate process, which is retried if it cannot draw. `open_renderer` replaces it with a custom renderer that draws here, on the
+    main thread. `observers` are notified of each picture, without its pixels.
 
     Raises what `application` raises; `SinkError` if the sound cannot be opened; what `open_renderer` raises; `EdgeError` if a thread of the
-    program ended with an error; `ConfigError` for the setting `record`, which takes a relay; `KeyboardInterrupt`; `RuntimeError` on
-    another thread than the main one.
+    program ended with an error; `ConfigError` for the setting `record`, which needs a relay; `KeyboardInterrupt`; `RuntimeError` if not
+    called on the main thread.
     """
     if threading.current_thread() is not threading.main_thread():
         raise RuntimeError("run_player draws: call it on the main thread")
@@ -135,9 +134,9 @@ def run_player(
 
 
 class _Interrupt:
-    """While this is entered, the first SIGINT is only noted: an exception out of SDL, GL or a finalizer could get lost.
+    """While entered, only records the first SIGINT: an exception raised inside SDL, GL or a finalizer could get lost.
 
-    The second one raises `KeyboardInterrupt` at once. A handler that the application has set is left alone.
+    The second SIGINT raises `KeyboardInterrupt` at once. A handler set by the application is left in place.
     """
 
     def __init__(self) -> None:
@@ -156,11 +155,13 @@ class _Interrupt:
     def _note(self, number: int, frame: FrameType | None) -> None:
         if self.came:
             raise KeyboardInterrupt
-        self.came = True  # and no more: what is locked here may be held by the code that was interrupted
+        self.came = True  # nothing more: the interrupted code may hold any lock needed here
 
 
 def _draw(loop: RenderLoop | None, is_stopped: Callable[[], bool]) -> bool:
-    """Draw until the end; False if there is nothing to draw, or the renderer fails, which is logged: the application goes on."""
+    """Draw until the end. Returns False if there is nothing to draw or the renderer fails; a failure is logged and the application
+    continues.
+    """
     if loop is None:
         return False
     try:
@@ -171,13 +172,13 @@ def _draw(loop: RenderLoop | None, is_stopped: Callable[[], bool]) -> bool:
 
 
 async def _live(application: Callable[[Player], Coroutine[Any, Any, T]], player: Player) -> T:
-    """Run the application while the player plays; the first of them that fails ends both."""
+    """Run the application while the player plays; the first of the two to fail ends both."""
     playing = asyncio.create_task(player.run(), name="player")
     running = asyncio.create_task(application(player), name="application")
     try:
         await asyncio.wait((playing, running), return_when=asyncio.FIRST_COMPLETED)
         if not running.done():
-            await playing  # it never returns: it has failed
+            await playing  # never returns: it has failed
         return await running
     finally:
         for task in (running, playing):
@@ -186,7 +187,7 @@ async def _live(application: Callable[[Player], Coroutine[Any, Any, T]], player:
 
 
 def _status(config: EdgeConfig, sink: AudioSink) -> DeviceStatus:
-    """For the signs over the face: there is no link that could be missing."""
+    """The status for the overlays: without a relay, no link can be down."""
     from edge_client.face.overlays import DeviceStatus
 
     return DeviceStatus(

@@ -1,13 +1,13 @@
 """Errors of the edge client, beside those in `avatar_relay.errors`.
 
 EdgeError
-├── NotUnderstoodError   nobody can tell what the columns of a conversation's motion are (the peer's fault)
-├── UndecodableError     a payload is not what its conversation's format says (the peer's fault)
+├── NotUnderstoodError   the columns of a conversation's motion cannot be identified (the peer's fault)
+├── UndecodableError     a payload does not match the format of its conversation (the peer's fault)
 ├── SinkError            the audio device failed (the device's fault)
 ├── ScreenError          no window, or no picture (the device's fault)
 ├── AssetError           a file of the face is missing or damaged
- ├── DiscoveryError       no relay can be looked for in the network
- └── ModelError           a model cannot be made into a head (the file's fault)
+├── DiscoveryError       the network cannot be searched for relays
+└── ModelError           a model cannot be made into a head (the file's fault)
 """
 
 
@@ -16,19 +16,19 @@ class EdgeError(Exception):
 
 
 class UndecodableError(EdgeError):
-    """A payload is not what its conversation's format says; the text says what was wrong, and where."""
+    """A payload does not match the format of its conversation; the text describes the mismatch and its position."""
 
 
 class NotUnderstoodError(EdgeError):
-    """What the columns of a conversation's motion are cannot be told; the text names them, and what they may be."""
+    """The columns of a conversation's motion cannot be identified; the text names them, and the accepted ones."""
 
 
 class SinkError(EdgeError):
-    """The audio device failed; the text says which, and why."""
+    """The audio device failed; the text names the device and the cause."""
 
 
 class ScreenError(EdgeError):
-    """No window, or no picture; the text says why, and what to install or set."""
+    """No window, or no picture; the text gives the cause, and what to install or set."""
 
 
 class AssetError(EdgeError):
@@ -36,8 +36,8 @@ class AssetError(EdgeError):
 
 
 class DiscoveryError(EdgeError):
-    """No relay can be looked for; the text says why, and what to install."""
+    """The network cannot be searched for relays; the text gives the cause, and what to install."""
 
 
 class ModelError(EdgeError):
-    """A model cannot be made into a head; the text says what is wrong with it, where, and what to do."""
+    """A model cannot be made into a head; the text describes the fault, its position and the remedy."""

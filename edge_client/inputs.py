@@ -1,4 +1,4 @@
-"""Files that the settings name, opened at the start: what is wrong with one is a `ConfigError` that names its setting."""
+"""Opens the files named by the settings at start-up: a fault in one is a `ConfigError` that names its setting."""
 
 from __future__ import annotations
 
@@ -21,12 +21,12 @@ from edge_client.stored_settings import StoredSettings, desk_settings_file
 
 
 def credentials_of(config: EdgeConfig) -> CredentialFiles:
-    """What the device shows a relay. Raises `ConfigError` if certificates, key or token cannot be used."""
+    """The credentials presented to a relay. Raises `ConfigError` if certificates, key or token cannot be used."""
     return CredentialFiles(config, lambda: int(time.time()))
 
 
 def endpoint_of(config: EdgeConfig) -> Endpoint:
-    """The relay as far as it is known without a search: that of the settings, or the one that the device is paired with.
+    """The relay's endpoint as known without discovery: the configured relay, or the one the device is paired with.
 
     Raises as `credentials_of`.
     """
@@ -38,7 +38,7 @@ def endpoint_of(config: EdgeConfig) -> Endpoint:
 
 
 def as_operators_set(config: EdgeConfig) -> EdgeConfig:
-    """The settings with those that operators set from a relay: what counts for this device at its next start."""
+    """The settings merged with those that operators have set from a relay, as they apply at the device's next start."""
     folder = state_folder(os.environ, Path.home)
     if folder is None:
         return config
@@ -48,7 +48,7 @@ def as_operators_set(config: EdgeConfig) -> EdgeConfig:
 
 
 def find_relay(config: EdgeConfig, within_s: float) -> FoundRelay | None:
-    """The relay that an unpaired device without an address would take; None if none is found in time. Blocks."""
+    """The relay that an unpaired device without an address would use; None if none is found in time. Blocks."""
     until_s = time.monotonic() + within_s
 
     def wait(seconds: float) -> bool:
@@ -59,7 +59,7 @@ def find_relay(config: EdgeConfig, within_s: float) -> FoundRelay | None:
 
 
 def flame_map_of(config: EdgeConfig) -> FlameMap | None:
-    """The map of the settings; None if the one that ships is used. Raises `ConfigError`."""
+    """The configured map; None if the built-in one is used. Raises `ConfigError`."""
     if config.flame_map is None:
         return None
     try:
@@ -69,7 +69,7 @@ def flame_map_of(config: EdgeConfig) -> FlameMap | None:
 
 
 def open_tap(config: EdgeConfig) -> WavTap | None:
-    """Begin the recording of the sound in the record folder, which is made where it is missing. Raises `ConfigError`."""
+    """Start recording the sound in the record folder, which is created if missing. Raises `ConfigError`."""
     if config.record is None:
         return None
     try:

@@ -1,4 +1,4 @@
-"""How the device's parts stand, for operators: what plays, what draws, and why it is not better."""
+"""The state of the device's parts, for operators: which sink and renderer are in use, and why no better one is."""
 
 from __future__ import annotations
 
@@ -9,11 +9,13 @@ from avatar_relay.limits import MAX_SOFTWARE_CHARACTERS, MAX_TEXT_CHARACTERS
 from edge_client.audio.sink import SinkCounters
 
 LOOK_US = 1_000_000
-"""How often changes are looked for."""
+"""Minimum interval between checks for changes."""
 
 
 def part(name: str, state: PartState, what: str, reason: str, restarts: int, restart_reason: str = "") -> Part:
-    """A part that can be sent: texts are cut to what a relay keeps, and hold no lone surrogates, as names of files and devices may."""
+    """A part ready to be sent. Texts are cut to the relay's limit and contain no lone surrogates, which names of files and devices may
+    have.
+    """
     what, reason, last = (text.encode("utf-8", "replace").decode() for text in (what, reason, restart_reason))
     return Part(name, state, what[:MAX_SOFTWARE_CHARACTERS], reason[:MAX_TEXT_CHARACTERS], restarts, last[:MAX_TEXT_CHARACTERS])
 
@@ -25,7 +27,7 @@ def in_words(parts: Iterable[Part]) -> str:
 
 
 def sound_part(name: str, counters: SinkCounters) -> Part:
-    """How a sink of this name stands."""
+    """The state of a sink of this name."""
     if counters.lost:
         state = PartState.FAILING
     elif counters.unheard:
@@ -36,7 +38,7 @@ def sound_part(name: str, counters: SinkCounters) -> Part:
 
 
 class PartsReporter:
-    """Tells how the parts stand: after each attach, and when that has changed, at most every `LOOK_US`. Belongs to one thread."""
+    """Reports the state of the parts after each attach and when it has changed, at most every `LOOK_US`. Belongs to one thread."""
 
     def __init__(self, parts: Callable[[], tuple[Part, ...]]) -> None:
         self._parts = parts
@@ -44,11 +46,11 @@ class PartsReporter:
         self._look_us = 0
 
     def attached(self) -> None:
-        """The relay takes the device: it knows nothing of the parts."""
+        """Note that the relay has accepted the device: it does not have the state of the parts yet."""
         self._told, self._look_us = None, 0
 
     def news(self, now_us: int) -> Parts | None:
-        """What is to be told now."""
+        """The report that is due now, if any."""
         if now_us < self._look_us:
             return None
         self._look_us = now_us + LOOK_US

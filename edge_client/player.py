@@ -1,16 +1,16 @@
-"""AvatarKit's verbs on the device itself: a player that is used without a relay.
+"""AvatarKit's methods on the device itself: a player for use without a relay.
 
 Rules of the player:
-1. The first audio opens a conversation and mints its id, and so does the first audio after an `end`, an interrupt or a
-   failure. A new conversation interrupts the one that plays.
-2. Frames carry the id that audio returned; those of any other id are refused, with False. Empty frames make the
-   conversation audio only, for good.
-3. After `end` frames are still taken. The conversation is over when it has no motion, when motion covers the sound to within
-   a keyframe, when a message was marked as the last, or when no frames came for `MOTION_GRACE_US`
-   (the rules of `avatar_relay.publisher.published_conversation`, which counts and cuts here too).
-4. The verbs wait until playback has room; their `_nowait` twins raise `BufferFullError`, and have then taken nothing.
-5. Sound and motion are `bytes`; a `bytearray` or `memoryview` is copied at the call. An argument of a wrong type is a `TypeError` at the
-   call, and nothing is taken then.
+1. The first audio opens a conversation and creates its id; so does the first audio after an `end`, an interrupt or a failure. A new
+   conversation interrupts the current one.
+2. Frames carry the id that audio returned; frames with any other id are refused by returning False. Empty frames make the conversation
+   audio only, permanently.
+3. After `end` frames are still accepted. The conversation is over when it has no motion, when motion covers the sound to within a keyframe,
+   when a message was marked as the last, or when no frames arrived for `MOTION_GRACE_US` (the rules of
+   `avatar_relay.publisher.published_conversation`, which counts and cuts here too).
+4. The methods wait until playback has room; their `_nowait` variants raise `BufferFullError` and then have accepted nothing.
+5. Sound and motion are `bytes`; a `bytearray` or `memoryview` is copied at the call. An argument of a wrong type raises `TypeError` at the
+   call, and nothing is accepted.
 """
 
 from __future__ import annotations
@@ -53,7 +53,7 @@ logger = logging.getLogger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class PlayerCallbacks:
-    """What a player tells; called from `tick` and from the verbs. Plain functions; what they raise is logged, and stops nothing."""
+    """Callbacks of a player, called from `tick` and from the player's methods. Plain functions; exceptions are logged and stop nothing."""
 
     on_state: Callable[[PlayerState], None] = lambda state: None
     on_finished: Callable[[str, Finished], None] = lambda conversation_id, finished: None
@@ -65,7 +65,7 @@ class PlayerCallbacks:
 
 
 class Player:
-    """AvatarKit's verbs over a `PlaybackEngine`. Belongs to one asyncio loop; `run` (or `tick`, every 10 ms) keeps it going."""
+    """AvatarKit's methods over a `PlaybackEngine`. Belongs to one asyncio loop; run `run`, or call `tick` every 10 ms, to drive it."""
 
     def __init__(
         self,
@@ -105,10 +105,10 @@ class Player:
     # --- media ------------------------------------------------------------------------------------------------------
 
     async def yield_audio_data(self, data: BytesLike, *, end: bool = False) -> str:
-        """Play audio; returns the id of its conversation. `end` says that no more follows; data may then be empty.
+        """Play audio; returns the id of its conversation. `end` marks the last audio; data may then be empty.
 
-        Waits for room. When it is cancelled, a part of the data may have been taken. Raises `ValueError` for no data at all, for a
-        bare Opus packet that cannot be one, and for what is of another format by its first bytes. A WAV of the declared PCM is stripped.
+        Waits for room. If cancelled, part of the data may have been accepted. Raises `ValueError` for no data at all, for bytes that cannot
+        be a bare Opus packet, and for data whose first bytes show another format. A WAV header of the declared PCM is stripped.
         """
         check_bool(end, "end")
         sound = as_bytes(data, "data")
@@ -120,7 +120,7 @@ class Player:
             return self._finish_audio(current, end=end)
 
     def yield_audio_data_nowait(self, data: BytesLike, *, end: bool = False) -> str:
-        """The same at once. Raises `BufferFullError` if there is no room for all of it."""
+        """Play audio without waiting. Raises `BufferFullError` if there is no room for all of it."""
         check_bool(end, "end")
         sound = as_bytes(data, "data")
         self._check_room(Kind.AUDIO, len(sound))
@@ -132,7 +132,7 @@ class Player:
     async def yield_frames_data(self, frames: Sequence[BytesLike], conversation_id: str) -> bool:
         """Show motion payloads; False if the conversation is not the latest. No frames: audio only from here on.
 
-        Waits for room. Raises `ValueError` for a payload over 2 MiB, and for motion if the player was made without a motion format.
+        Waits for room. Raises `ValueError` for a payload over 2 MiB, and for motion if the player was created without a motion format.
         """
         payloads = self._checked(frames, conversation_id)
         async with self._turn:
@@ -145,7 +145,7 @@ class Player:
             return self._finish_frames(current, payloads)
 
     def yield_frames_data_nowait(self, frames: Sequence[BytesLike], conversation_id: str) -> bool:
-        """The same at once. Raises `BufferFullError` if there is no room for all of it."""
+        """Show motion payloads without waiting. Raises `BufferFullError` if there is no room for all of them."""
         payloads = self._checked(frames, conversation_id)
         self._check_room(Kind.MOTION, sum(map(len, payloads)))
         current = self._taking_frames(conversation_id)
@@ -158,20 +158,20 @@ class Player:
     # --- control ----------------------------------------------------------------------------------------------------
 
     def interrupt(self) -> None:
-        """Fade out, and forget what plays."""
+        """Fade out and discard what is playing."""
         self._handle_latest(Interrupt)
         self._close_current()
 
     def pause(self) -> None:
-        """Hold; keep everything."""
+        """Pause playback; keep everything."""
         self._handle_latest(Pause)
 
     def resume(self) -> None:
-        """Go on after a pause."""
+        """Resume after a pause."""
         self._handle_latest(Resume)
 
     def set_volume(self, gain: float, *, muted: bool = False) -> None:
-        """Linear gain, 0 to 1. Raises `ValueError` beyond."""
+        """Set the linear gain, 0 to 1. Raises `ValueError` if out of range."""
         gain = check_number(gain, "gain")
         check_bool(muted, "muted")
         if not 0.0 <= gain <= 1.0:
@@ -187,7 +187,7 @@ class Player:
 
     @property
     def state(self) -> PlayerState:
-        """What the player does."""
+        """The current state of the player."""
         return self._playback.state
 
     def audio_time(self) -> float:
@@ -195,7 +195,7 @@ class Player:
         position = self._playback.audible(self._clock_us())
         return position.pts_us / 1e6 if position is not None and position.conversation_id == self._latest_id else 0.0
 
-    # --- keeping it going -------------------------------------------------------------------------------------------
+    # --- driving it -------------------------------------------------------------------------------------------------
 
     async def run(self) -> None:
         """Keep playing until cancelled."""
@@ -204,7 +204,7 @@ class Player:
             await asyncio.sleep(TICK_S)
 
     def tick(self) -> None:
-        """Go on to now, and call back."""
+        """Advance to the current time and run the callbacks."""
         now_us = self._clock_us()
         if self._current is not None:
             self._current.tick(now_us)
@@ -231,10 +231,10 @@ class Player:
             self._state = state
             _call(self._callbacks.on_state, state)
 
-    # --- inside -----------------------------------------------------------------------------------------------------
+    # --- internals --------------------------------------------------------------------------------------------------
 
     def _begin(self, sound: bytes, *, end: bool) -> tuple[PublishedConversation, list[bytes]]:
-        """The conversation for `sound`, opened with its first step if none takes sound; and the steps that are left."""
+        """The conversation for `sound`, opened with its first step if none accepts sound; and the remaining steps."""
         current = self._current
         if current is not None and current.takes_audio and (sound or end):
             return current, current.audio_steps(sound)
@@ -253,7 +253,7 @@ class Player:
         return current, steps
 
     def _checked(self, frames: Sequence[BytesLike], conversation_id: str) -> list[bytes]:
-        """Motion that may be handed over."""
+        """Check motion that is about to be accepted."""
         payloads = as_payloads(frames, "frames")
         check_text(conversation_id, "conversation_id")
         for index, payload in enumerate(payloads):
@@ -264,7 +264,7 @@ class Player:
         return payloads
 
     def _taking_frames(self, conversation_id: str) -> PublishedConversation | None:
-        """The current conversation, if it has this id and its motion may still come."""
+        """The current conversation, if it has this id and still accepts motion."""
         current = self._current
         takes = current is not None and current.conversation_id == conversation_id and current.phase in (Phase.OPEN, Phase.AUDIO_ENDED)
         return current if takes else None
@@ -303,7 +303,7 @@ class Player:
         return True
 
     def _send(self, current: PublishedConversation) -> None:
-        """Hand over what playback has room for. Nothing is kept: it cannot be lost on the way."""
+        """Hand over as much as playback has room for. Nothing is kept for resending: it cannot be lost on the way."""
         while (message := current.next_message()) is not None:
             if isinstance(message, Media):
                 for payload in message.payloads:
@@ -332,14 +332,14 @@ class Player:
             raise BufferFullError(f"{count} bytes of {kind.value}, and room for {self._room[kind]}")
 
     async def _wait_for_room(self, current: PublishedConversation, kind: Kind, count: int) -> None:
-        """Until all that was taken has gone to playback and it has room for `count` bytes more, or `current` is closed."""
+        """Wait until playback has received everything accepted so far and has room for `count` more bytes, or `current` is closed."""
         while current is self._current and (current.is_waiting or count > self._room[kind]):
             self._more_room.clear()
             await self._more_room.wait()
 
 
 def _call(callback: Callable[P, None], *arguments: P.args, **named: P.kwargs) -> None:
-    """Tell the owner; what that raises must not keep the player from going on."""
+    """Run a callback of the owner; its exceptions must not stop the player."""
     try:
         callback(*arguments, **named)
     except Exception:

@@ -1,7 +1,7 @@
-"""What a device keeps over restarts: small JSON files in its state folder.
+"""State that a device keeps across restarts: small JSON files in its state folder.
 
-A file is replaced as a whole: written beside it, synchronised to the disk, renamed, and the folder synchronised. After a power cut it
-holds what was last written, or what was there before. A file that cannot be used counts as missing, and the log says so in one line.
+A file is replaced as a whole: written to a temporary file, synchronised to the disk, renamed, and the folder synchronised. After a power
+cut it holds either the last or the previous content. An unusable file counts as missing, and is logged in one line.
 """
 
 from __future__ import annotations
@@ -17,22 +17,22 @@ from typing import Any, Protocol
 logger = logging.getLogger(__name__)
 
 MAX_STATE_BYTES = 65_536
-"""A larger file is not one of ours."""
+"""Size limit: a larger file was not written by this program."""
 WRITE_AFTER_S = 2.0
-"""From a change to the write: all changes within that time are one write."""
+"""Delay from a change to the write: all changes within it are written at once."""
 PROGRAM = "edge-client"
 
 
 def state_folder(environment: Mapping[str, str], home: Callable[[], Path]) -> Path | None:
     """The folder for state: systemd's `STATE_DIRECTORY`, else `edge-client` in `XDG_STATE_HOME` or in `~/.local/state`.
 
-    None if there is no home folder either. The folder need not exist: `StateFile.write` creates it. `home` raises `RuntimeError`.
+    None if there is no home folder either. The folder need not exist: `StateFile.write` creates it. `home` may raise `RuntimeError`.
     """
     by_systemd = environment.get("STATE_DIRECTORY", "").partition(":")[0]
     if by_systemd:
         return Path(by_systemd)
     by_user = Path(environment.get("XDG_STATE_HOME", ""))
-    if by_user.is_absolute():  # the specification ignores any other
+    if by_user.is_absolute():  # the XDG specification ignores relative paths
         return by_user / PROGRAM
     try:
         return home() / ".local" / "state" / PROGRAM
@@ -41,14 +41,14 @@ def state_folder(environment: Mapping[str, str], home: Callable[[], Path]) -> Pa
 
 
 class Disk(Protocol):
-    """The steps of reading and writing a file. Each blocks, and raises `OSError`."""
+    """File system operations for state files. Each blocks, and raises `OSError`."""
 
     def read(self, path: Path, limit: int) -> bytes:
-        """At most `limit` bytes of a file."""
+        """Read at most `limit` bytes of a file."""
         ...
 
     def make_folder(self, path: Path) -> None:
-        """Create a folder and those above it, for the owner only; nothing if it exists."""
+        """Create a folder and its parents, accessible by the owner only. Does nothing if it exists."""
         ...
 
     def write(self, path: Path, data: bytes) -> None:
@@ -60,12 +60,12 @@ class Disk(Protocol):
         ...
 
     def sync(self, path: Path) -> None:
-        """Wait until a file's content, or a folder's names, are on the disk."""
+        """Wait until a file's content, or a folder's entries, are on the disk."""
         ...
 
 
 class LocalDisk:
-    """This machine's file system."""
+    """The local file system."""
 
     def read(self, path: Path, limit: int) -> bytes:
         """See `Disk`."""
@@ -81,7 +81,7 @@ class LocalDisk:
         self.sync(path.parent)
 
     def write(self, path: Path, data: bytes) -> None:
-        """See `Disk`. What a device keeps is its own user's alone."""
+        """See `Disk`. Only the owner may read the file."""
         handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
         with os.fdopen(handle, "wb") as file:
             os.fchmod(handle, 0o600)
@@ -101,16 +101,16 @@ class LocalDisk:
 
 
 class StateFile:
-    """One JSON object in a file. Only one thread at a time may use it."""
+    """One JSON object in a file. Not thread-safe."""
 
     def __init__(self, path: Path, disk: Disk | None = None) -> None:
         self.path = path
         self._disk = disk or LocalDisk()
         self._failed = False
-        """The last write failed, which the log has said."""
+        """True if the last write failed, which has been logged."""
 
     def read(self) -> dict[str, Any]:
-        """The object; empty if there is no file, or none that can be used. The caller checks the values."""
+        """The object; empty if the file is missing or unusable. The caller checks the values."""
         try:
             data = self._disk.read(self.path, MAX_STATE_BYTES + 1)
         except FileNotFoundError:
@@ -128,9 +128,9 @@ class StateFile:
         return content
 
     def write(self, content: Mapping[str, Any]) -> bool:
-        """Replace the object; whether it is on the disk now. Blocks for as long as the disk does.
+        """Replace the object; returns whether it is on the disk now. Blocks for as long as the disk does.
 
-        Of failures that follow one another the first one is logged; the content of the file is then what it was before.
+        Of consecutive failures only the first is logged; after one the file keeps its previous content.
         """
         beside = self.path.with_name(self.path.name + ".new")
         try:
@@ -149,7 +149,7 @@ class StateFile:
 
 
 class StateWriter:
-    """Writes a file a little after it was asked to, on a thread of its own, so that no caller waits for the disk. Thread-safe."""
+    """Writes a file shortly after a change, on its own thread, so that no caller waits for the disk. Thread-safe."""
 
     def __init__(self, file: StateFile, wait_s: float = WRITE_AFTER_S) -> None:
         self._file = file
@@ -159,10 +159,10 @@ class StateWriter:
         self._waiting: Mapping[str, Any] | None = None
         self._timer: threading.Timer | None = None
         self.written: Mapping[str, Any] | None = None
-        """What was last written, and is on the disk; None: nothing yet."""
+        """The content last written, and on the disk; None: nothing yet."""
 
     def put(self, content: Mapping[str, Any]) -> None:
-        """Let `content`, which must not change any more, be written `wait_s` after the first change that is not written yet."""
+        """Schedule a write of `content`, which must not change any more, `wait_s` after the first unwritten change."""
         with self._lock:
             self._waiting = content
             if self._timer is None:
@@ -171,7 +171,7 @@ class StateWriter:
                 self._timer.start()
 
     def close(self) -> None:
-        """Write now what waits. Blocks for as long as the disk does; `put` may be called again."""
+        """Write pending content now. Blocks for as long as the disk does; `put` may be called again."""
         with self._lock:
             if self._timer is not None:
                 self._timer.cancel()

@@ -1,1 +1,1 @@
-"""From media to what is heard and seen: the playback engine and its parts, pure but for their locks."""
+"""From media to sound and poses: the playback engine and its parts, pure except for their locks."""

@@ -1,4 +1,4 @@
-"""Decodes ahead: the head of the queue, and its followers once all before them are decoded. At most `decode_ahead_us` wait."""
+"""Decodes ahead: the head of the queue, then each follower once all before it are decoded. At most `decode_ahead_us` is decoded ahead."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ from edge_client.playback.release import prefill_frames
 from edge_client.playback.reports import Reports
 
 DECODE_STEP_US = 200_000
-"""Sound decoded in one tick: twenty times real time, and no long tick."""
+"""Sound decoded in one tick: twenty times real time, while a tick stays short."""
 
 
 class Decoding:
-    """Not thread-safe."""
+    """Decodes conversations in order of playback. Not thread-safe."""
 
     def __init__(
         self,
@@ -37,7 +37,7 @@ class Decoding:
         self._observer = observer
 
     def step(self, in_order: list[Playing], now_us: int) -> None:
-        """Decode what the next moments need."""
+        """Decode what is needed soon."""
         ahead = self._playout.queued_frames + sum(playing.audio.ready_frames for playing in in_order)
         step = DECODE_STEP_US * self._playout.rate_hz // 1_000_000
         limit = self._config.decode_ahead_us * self._playout.rate_hz // 1_000_000
@@ -54,7 +54,7 @@ class Decoding:
             self._check_lengths(playing)
 
     def _can_wait(self, playing: Playing) -> bool:
-        """Whether there is sound for the moments in which a missing payload may still come."""
+        """Whether enough sound is decoded to wait for a missing payload."""
         ahead, rate_hz = self._playout.ahead, self._playout.rate_hz
         needed = ahead.latency_us * rate_hz // 1_000_000 + prefill_frames(self._config, playing, rate_hz)
         return ahead.unheard_frames + playing.audio.ready_frames >= needed

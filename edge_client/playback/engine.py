@@ -1,10 +1,10 @@
-"""The playback engine: wire messages and time in; sound for the sink, poses for the face and events for the relay out.
+"""The playback engine: takes wire messages and time; returns sound for the sink, poses for the face and events for the relay.
 
-Threads. `handle`, `tick`, `summary` and the rest of the feeding side may be called from any thread and exclude each
-other. `pull` is called from the sink's thread and `view` from the renderer's; what they read is guarded by one lock that
-is held for copies only, never while something is decoded.
+Threads. `handle`, `tick`, `summary` and the rest of the feeding side may be called from any thread and exclude each other. `pull` is called
+from the sink's thread and `view` from the renderer's; the data they read is guarded by one lock, which is held only for copies, never
+during decoding.
 
-The order of a tick: listen to the sink, tell what was heard, decode, release, tell what stalls, let go of what passed.
+Order of a tick: query the sink, report what was heard, decode, release, report stalls, discard what has passed.
 """
 
 from __future__ import annotations
@@ -47,15 +47,15 @@ from edge_client.playback.reports import Reports
 from edge_client.playback.stalls import Stalls
 
 MAX_LIVE_CONVERSATIONS = 64
-"""The one that plays, and those queued behind it."""
+"""The current conversation, and those queued behind it."""
 _REMEMBERED_SUMMARIES = 256
 
 Message = ConversationOpen | Media | AudioOnly | ConversationEnd | Interrupt | Pause | Resume | Volume
-"""What the engine is fed with."""
+"""Messages the engine accepts."""
 
 
 class PlaybackEngine:
-    """Plays conversations, by the rules in `conversation`, `release`, `audio.stream` and `motion.track`."""
+    """Plays conversations by the rules in `conversation`, `release`, `audio.stream` and `motion.track`."""
 
     def __init__(
         self, *, sink: AudioSink, decoders: DecoderFactories, config: PlaybackConfig | None = None, observer: PlaybackObserver = NULL
@@ -82,14 +82,14 @@ class PlaybackEngine:
         self._state = PlayerState.IDLE
         self._head_id: str | None = None
 
-    # --- what threads other than the feeding one call ---------------------------------------------------------------
+    # --- called by threads other than the feeding one ---------------------------------------------------------------
 
     def pull(self, frames: int) -> Pcm:
         """At most `frames` frames that are due (`AudioFeed`)."""
         return self._playout.pull(frames)
 
     def view(self, now_us: int) -> View:
-        """What is heard, and what the face shows, at `now_us`: the predicted time of the picture on the glass."""
+        """What is heard and what the face shows at `now_us`, the predicted display time of the picture."""
         anchor = self._playout.sink.anchor()
         with self._lock:
             self._playout.clock.on_anchor(anchor)
@@ -97,13 +97,15 @@ class PlaybackEngine:
             return replace(view, buffered_us=self._playout.queue.queued_frames * 1_000_000 // self._playout.rate_hz)
 
     def analyse_sound(self) -> None:
-        """Analyse some of the sound that is to move the mouth: 1 to 3 ms of work. For the thread that calls `view`, after each picture."""
+        """Analyse some of the sound that will move the mouth: 1 to 3 ms of work. Call it after each picture, on the thread that calls
+        `view`.
+        """
         with self._lock:
             mouths = [playing.audio_mouth for playing in self._playing.values() if playing.audio_mouth is not None]
-        any(mouth.analyse() for mouth in mouths)  # the head's comes first; the next one's only if that has nothing left
+        any(mouth.analyse() for mouth in mouths)  # the head's first; the next one's only if the head has nothing left
 
     def audible(self, now_us: int) -> Position | None:
-        """What is heard at `now_us`, None for nothing of a live conversation. For measuring: `now_us` is past, not predicted."""
+        """What is heard at `now_us`; None if it is not part of a live conversation. For measurements: `now_us` is past, not predicted."""
         anchor = self._playout.sink.anchor()
         with self._lock:
             self._playout.clock.on_anchor(anchor)
@@ -111,14 +113,14 @@ class PlaybackEngine:
 
     @property
     def state(self) -> PlayerState:
-        """What the player does."""
+        """The current state of the player."""
         with self._lock:
             return self._state
 
     # --- the feeding side -------------------------------------------------------------------------------------------
 
     def buffer_credit(self) -> Credit:
-        """All that may be sent from here on: the grant of a `Hello`. Payloads that are half received are forgotten."""
+        """The bytes that may be sent from here on: the grant of a `Hello`. Discards payloads that are partly received."""
         with self._entry:
             for playing in self._playing.values():
                 self._intake.reset(playing)
@@ -130,9 +132,9 @@ class PlaybackEngine:
             return tuple(playing.cursor for playing in self._playing.values())
 
     def handle(self, message: Message, now_us: int) -> None:
-        """Take a message of the relay; what follows from it comes out of `tick`."""
+        """Accept a message of the relay; its effects are returned by `tick`."""
         with self._entry:
-            if not isinstance(message, Media):  # media, of which there is much, changes nothing that is heard now
+            if not isinstance(message, Media):  # media messages are frequent and do not change what is heard now
                 self._playout.listen(now_us)
                 self._tell_heard(now_us)
             match message:
@@ -151,7 +153,7 @@ class PlaybackEngine:
             self._settle()
 
     def tick(self, now_us: int) -> list[Output]:
-        """Go on to `now_us`; call it soon after `handle`, and every 20 ms. Returns what is to be sent, in order."""
+        """Advance to `now_us`; call it soon after `handle`, and every 20 ms. Returns what to send, in order."""
         with self._entry:
             self._playout.listen(now_us)
             self._tell_heard(now_us)
@@ -325,7 +327,7 @@ class PlaybackEngine:
             self._intake.drop_held(messages, DropReason.CONVERSATION_UNKNOWN)
 
     def _feed(self, now_us: int) -> None:
-        """Release sound: the head's, and without a gap that of the conversation after one that is released to its end."""
+        """Release sound of the head and, without a gap, of the conversation after one that is fully released."""
         for index, playing in enumerate(self._in_order()):
             if index and playing.conversation.paused:
                 break
@@ -343,7 +345,7 @@ class PlaybackEngine:
         self._playout.expect(self._is_sound_due())
 
     def _is_sound_due(self) -> bool:
-        """Whether silence would be a fault: a conversation is heard, has more to come, and does not wait for motion."""
+        """Whether silence would be a fault: a conversation is heard, has more sound to come, and does not wait for motion."""
         return any(
             (playing.primed or playing.stalled_since_us is not None) and not playing.drained and playing.waits_since_us is None
             for playing in self._in_order()
@@ -357,7 +359,7 @@ class PlaybackEngine:
                 self._credit.free(Kind.MOTION, freed)
         self._playout.forget_heard()
 
-    # --- the end of a conversation, and what is told ----------------------------------------------------------------
+    # --- the end of a conversation, and reports ---------------------------------------------------------------------
 
     def _finish(self, playing: Playing, body: Finished, now_us: int) -> None:
         conversation_id = playing.conversation_id
@@ -389,7 +391,7 @@ class PlaybackEngine:
         return self._playing[live[0].conversation_id] if live else None
 
     def _settle(self) -> None:
-        """Bring sink and state in line with the head."""
+        """Bring sink and state in line with the head of the queue."""
         head = self._head()
         self._playout.set_paused(head is not None and head.conversation.paused)
         if head is None:

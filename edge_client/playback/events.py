@@ -1,4 +1,4 @@
-"""What the playback engine says: to the relay, to the face, and at the end."""
+"""Outputs of the playback engine: to the relay, to the face, and the final summary."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from edge_client.motion.pose import Pose
 
 
 class PlayerState(enum.Enum):
-    """What the player does."""
+    """State of the player."""
 
     IDLE = "idle"
     """No conversation."""
@@ -25,12 +25,12 @@ class PlayerState(enum.Enum):
     PLAYING = "playing"
     PAUSED = "paused"
     STALLED = "stalled"
-    """It was heard, and waits for data."""
+    """A conversation was heard, and waits for data."""
 
 
 @dataclass(frozen=True, slots=True)
 class ConversationEvent:
-    """Something happened to a conversation; the transport gives it an id and repeats it until acknowledged."""
+    """An event of a conversation; the transport assigns an id and repeats it until acknowledged."""
 
     conversation_id: str
     body: PlayerEventBody
@@ -42,42 +42,42 @@ Output = ConversationEvent | Credit | Held | ConversationError
 
 @dataclass(frozen=True, slots=True)
 class View:
-    """What is heard, and what the face is to show, at one instant."""
+    """What is heard, and what the face shows, at one instant."""
 
     state: PlayerState
     conversation_id: str | None = None
-    """The conversation heard, else the one that is next."""
+    """The conversation that is heard, else the next one."""
     audible_pts_us: int | None = None
-    """The PTS heard; None while nothing of a live conversation was heard yet."""
+    """The PTS that is heard; None until something of a live conversation has been heard."""
     motion: Pose | None = None
-    """The pose that motion asks for, faded in and out; None if motion has no say at all."""
+    """The pose from motion, faded in and out; None if motion does not apply."""
     motion_weight: float = 0.0
-    """How much of the face motion drives, 0 to 1; the rest is idle life's."""
+    """Share of the face that motion drives, 0 to 1; idle motion drives the rest."""
     shown_pts_us: int | None = None
-    """The PTS whose pose `motion` is: behind `audible_pts_us` while a pose is held; None if there is no motion."""
+    """The PTS of the pose in `motion`: behind `audible_pts_us` while a pose is held; None if there is no motion."""
     buffered_us: int = 0
-    """Sound that waits to be heard, decoded and in its turn."""
+    """Sound not heard yet, decoded and in its turn."""
 
 
 @dataclass(frozen=True, slots=True)
 class PlaybackConfig:
-    """How the engine buffers. Sizes in bytes are what the relay is granted at first."""
+    """Buffer settings of the engine. Sizes in bytes are the initial credit of the relay."""
 
     audio_buffer_bytes: int = MAX_PAYLOAD_BYTES
     motion_buffer_bytes: int = 2 * MAX_PAYLOAD_BYTES
     burst_prefill_us: int = 20_000
-    """Sound that must be there before the first is heard, `BURST`."""
+    """Sound buffered before a `BURST` conversation starts."""
     live_prefill_us: int = 40_000
-    """The same for `LIVE`."""
+    """Sound buffered before a `LIVE` conversation starts."""
     decode_ahead_us: int = 2_000_000
-    """Decoded sound that is held at most."""
+    """Maximum of decoded sound."""
     frame_starvation: FrameStarvation = FrameStarvation.AUDIO_INDEPENDENT
     mouth_source: MouthSource = MouthSource.AUTO
-    """What moves the mouth."""
+    """The source of mouth motion."""
     gestures: bool = True
-    """Nods and brow beats with the stress of speech whose motion brings none."""
+    """Nods and brow beats on stressed speech if its motion contains none."""
     output_offset_us: int = 0
-    """How much later than the device says its sound is heard (HDMI, a TV, Bluetooth)."""
+    """Delay of the sound beyond what the device reports (HDMI, a TV, Bluetooth)."""
 
     def __post_init__(self) -> None:
         for name in ("audio_buffer_bytes", "motion_buffer_bytes"):
@@ -92,7 +92,7 @@ class PlaybackConfig:
 
 @dataclass(frozen=True, slots=True)
 class ConversationSummary:
-    """One conversation, as told at the end. Times are readings of the monotonic clock; None if it never came to that."""
+    """Summary of one conversation. Times are monotonic; None if the event did not occur."""
 
     conversation_id: str
     opened_time_us: int
@@ -115,9 +115,9 @@ class PlaybackSummary:
     """Sound heard."""
     underruns: int = 0
     silence_seconds: float = 0.0
-    """Silence where sound was due."""
+    """Silence while sound was due."""
     filled_gaps: int = 0
-    """Times that sound ran dry, and filler took its place."""
+    """Underruns that were concealed with filler."""
     filled_seconds: float = 0.0
     payloads_received: int = 0
     late_payloads: int = 0

@@ -1,8 +1,7 @@
-"""What the face shows at the time a picture will be on the glass: the pose of the PTS that will be heard then.
+"""What the face shows when a picture is displayed: the pose of the PTS that will be heard then.
 
-Where motion is missing the sound moves the mouth (`motion.audio_mouth`); all else is held as long as more motion may come, and rests
-if none can (the conversation's end was said, or it is audio only). A device that does not analyse the sound holds or rests the whole
-pose.
+If motion is missing, sound moves the mouth (`motion.audio_mouth`). The rest of the pose is held while more motion may come, and returns to
+rest if none can (the conversation was ended, or is audio only). A device that does not analyse sound holds or rests the whole pose.
 """
 
 from __future__ import annotations
@@ -19,7 +18,7 @@ from edge_client.playback.playing import Playing
 
 
 class FaceView:
-    """Not thread-safe: the engine guards it."""
+    """Computes views of the face. Not thread-safe: the engine guards it."""
 
     def __init__(self, timeline: Timeline, clock: PlayoutClock) -> None:
         self._timeline = timeline
@@ -29,14 +28,14 @@ class FaceView:
         self._gesture = GestureFade()
 
     def heard(self, now_us: int, playing: dict[str, Playing]) -> Position | None:
-        """What of a live conversation is heard at `now_us`, which has come."""
+        """What is heard of a live conversation at `now_us`, which must not be in the future."""
         frame = self._reader.frame_at(now_us)
         position = self._timeline.at(frame) if frame is not None else None
         heard = playing.get(position.conversation_id) if position is not None else None
         return position if heard is not None and heard.started else None
 
     def at(self, now_us: int, playing: dict[str, Playing], *, head_id: str | None, state: PlayerState) -> View:
-        """The view at `now_us`, which may be in the near future, and before the time of the last question."""
+        """The view at `now_us`, which may be in the near future, or before the time of the last call."""
         frame = self._reader.predicted_at(now_us)
         position = self._timeline.at(frame) if frame is not None else None
         heard = playing.get(position.conversation_id) if position is not None else None
@@ -55,7 +54,7 @@ class FaceView:
 
 
 def _drive(playing: Playing, pts_us: int) -> tuple[Driver, Pose | None, int | None]:
-    """Motion leads; the sound moves its share of the mouth, and all of it while motion is missing."""
+    """Motion has priority; sound moves its share of the mouth, or all of it while motion is missing."""
     heard = playing.audio_mouth.sample(pts_us) if playing.audio_mouth is not None else None
     said = playing.motion.track.sample(pts_us) if playing.motion is not None else None
     if said is not None and not (said.covered or playing.expects_motion):

@@ -1,7 +1,7 @@
-"""Takes media in: puts fragments together, refuses what is not wanted, keeps the ledgers.
+"""Accepts media: reassembles fragments, refuses what is not wanted, keeps the ledgers.
 
-Every byte that comes is entered in the credit ledger once, and freed here if its payload is not used. Faults are
-returned, for the engine to report.
+Every received byte is entered in the credit ledger once, and freed here if its payload is not used. Faults are returned, for the engine to
+report.
 """
 
 from __future__ import annotations
@@ -38,29 +38,29 @@ class Intake:
         self.keyframes = 0
 
     def enter(self, media: Media) -> bool:
-        """Enter a message's bytes as received; False if they are more than was granted."""
+        """Enter a message's bytes as received; False if they exceed the credit."""
         return all([self._credit.receive(payload.kind, len(payload.data)) for payload in media.payloads])
 
     def shed(self, media: Media) -> bool:
-        """Use nothing of a message that comes while far more is outstanding than was granted; returns whether that is so."""
+        """Discard a message that arrives while far more is outstanding than was granted; returns whether it was discarded."""
         flooded = self._credit.is_flooded
         if flooded:
             self.drop(media, DropReason.BUFFER_FULL)
         return flooded
 
     def drop(self, media: Media, reason: DropReason) -> None:
-        """Use nothing of a message."""
+        """Discard a message."""
         for payload in media.payloads:
             self._drop(media.conversation_id, payload, reason, len(payload.data))
 
     def drop_held(self, messages: tuple[Holdable, ...], reason: DropReason) -> None:
-        """Use nothing of what was held for a conversation."""
+        """Discard all that was held for a conversation."""
         for message in messages:
             if isinstance(message, Media):
                 self.drop(message, reason)
 
     def take(self, playing: Playing, payload: Payload, now_us: int) -> Fault | None:
-        """Take a payload or a fragment of one that is entered already."""
+        """Accept a payload, or a fragment of one, whose bytes are already entered."""
         size = len(payload.data)
         if payload.kind is Kind.MOTION and payload.seq > playing.motion_seq:
             self._drops.miss(payload.seq - playing.motion_seq - 1)
@@ -82,8 +82,11 @@ class Intake:
         return None if whole is None else self._take_whole(playing, whole, now_us)
 
     def end(self, playing: Playing, end: ConversationEnd) -> Fault | None:
-        """Nothing more comes. The fault says what of it lacks its rest; a payload that `end` does not count was given up by
-        the device that ended it, if it was reported."""
+        """Mark the end of the conversation's media.
+
+        The fault describes an incomplete payload. A payload that `end` does not count was given up by the device that ended it, if it was
+        reported.
+        """
         fault = None
         self._drops.miss(max(0, end.last_motion_seq - playing.motion_seq))
         for kind, last_seq in ((Kind.AUDIO, end.last_audio_seq), (Kind.MOTION, end.last_motion_seq)):
@@ -95,7 +98,7 @@ class Intake:
         return fault
 
     def reset(self, playing: Playing) -> None:
-        """Forget what is half put together."""
+        """Discard partly reassembled payloads."""
         for kind, reassembler in playing.reassemblers.items():
             self._credit.free(kind, reassembler.pending_bytes)
             reassembler.reset()

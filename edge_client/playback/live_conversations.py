@@ -1,12 +1,12 @@
-"""Which conversations live on this device, and what becomes of the media and commands that name one.
+"""Registry of the live conversations on this device, and how media and commands that name one are handled.
 
 Rules of the registry:
 1. An id is never seen, live or closed, in this order and never back. Only `open` makes one live.
-2. `REPLACE` closes all that live; `QUEUE` follows the last of them. The first is the head: the one that plays.
-3. What names a never-seen id is held for `UNKNOWN_CONVERSATION_HOLD_US` and up to `UNKNOWN_CONVERSATION_HOLD_BYTES` over
-   all ids, and handed out when the id is opened. Opening an id again while it lives changes nothing.
-4. What names a closed id is dropped; the last `MAX_CLOSED_CONVERSATIONS` are remembered.
-5. Audio-only is final: motion behind it is dropped. So is media behind `end`.
+2. `REPLACE` closes all live conversations; `QUEUE` appends to them. The first is the head: the one that plays.
+3. Messages that name a never-seen id are held for `UNKNOWN_CONVERSATION_HOLD_US` and up to `UNKNOWN_CONVERSATION_HOLD_BYTES` over all ids,
+   and returned when the id is opened. Opening a live id again changes nothing.
+4. Messages that name a closed id are dropped; the last `MAX_CLOSED_CONVERSATIONS` ids are remembered.
+5. Audio-only is final: motion after it is dropped. So is media after `end`.
 6. Closing succeeds once: that is the one `finished` of a conversation.
 """
 
@@ -22,14 +22,14 @@ from avatar_relay.messages import AudioOnly, ConversationEnd, Media, Pause, Resu
 from avatar_relay.reasons import DropReason
 
 Holdable = Media | AudioOnly | ConversationEnd | Pause | Resume
-"""What may come before its `open`."""
+"""Messages that may arrive before their `open`."""
 
 _MESSAGE_COST_BYTES = 64
-"""What a held message counts beyond its data, so that empty ones are bounded too."""
+"""Size of a held message beyond its data, so that empty ones are bounded too."""
 
 
 class ConversationState(enum.Enum):
-    """What is known of an id."""
+    """State of a conversation id."""
 
     NEVER_SEEN = "never seen"
     LIVE = "live"
@@ -52,11 +52,11 @@ class LiveConversation:
 
     @property
     def expects_motion(self) -> bool:
-        """Whether motion belongs to it."""
+        """Whether it has motion."""
         return self.opened.motion_format is not None and not self.audio_only
 
     def refusal(self, payload: Payload) -> DropReason | None:
-        """Why a payload is not taken, None if it is."""
+        """Why a payload is refused; None if it is accepted."""
         if self.end is not None:
             last = self.end.last_audio_seq if payload.kind is Kind.AUDIO else self.end.last_motion_seq
             if payload.seq > last:
@@ -70,7 +70,7 @@ class LiveConversation:
 
 @dataclass(frozen=True, slots=True)
 class OpenedConversation:
-    """What `open` did: a new conversation, those that it replaces, and what was held for it."""
+    """Result of `open`: a new conversation, the replaced ones, and the messages held for it."""
 
     conversation: LiveConversation
     replaced: tuple[str, ...]
@@ -95,17 +95,17 @@ class LiveConversations:
 
     @property
     def live(self) -> tuple[LiveConversation, ...]:
-        """Those that live, in the order of playing."""
+        """The live conversations, in order of playback."""
         return tuple(self._live.values())
 
     def standing(self, conversation_id: str) -> ConversationState:
-        """What is known of an id."""
+        """The state of an id."""
         if conversation_id in self._live:
             return ConversationState.LIVE
         return ConversationState.CLOSED if conversation_id in self._closed else ConversationState.NEVER_SEEN
 
     def open(self, message: ConversationOpen) -> OpenedConversation | None:
-        """Make a never-seen id live; None, and nothing changed, for any other."""
+        """Make a never-seen id live. Any other id returns None and changes nothing."""
         conversation_id = message.conversation_id
         if self.standing(conversation_id) is not ConversationState.NEVER_SEEN:
             return None
@@ -115,7 +115,7 @@ class LiveConversations:
         return OpenedConversation(conversation, replaced, self._release(conversation_id))
 
     def close(self, conversation_id: str) -> bool:
-        """End an id for good, also one that was never seen; False if it is closed already."""
+        """Close an id permanently, even if never seen; False if it is already closed."""
         if conversation_id in self._closed:
             return False
         self._live.pop(conversation_id, None)
@@ -125,7 +125,7 @@ class LiveConversations:
         return True
 
     def hold(self, message: Holdable, now_us: int) -> bool:
-        """Keep what names a never-seen id; False if it does not fit."""
+        """Hold a message that names a never-seen id; False if it does not fit."""
         cost = _MESSAGE_COST_BYTES + (data_bytes(message) if isinstance(message, Media) else 0)
         if self._held_cost + cost > UNKNOWN_CONVERSATION_HOLD_BYTES:
             return False
@@ -136,12 +136,12 @@ class LiveConversations:
         return True
 
     def expire(self, now_us: int) -> list[tuple[str, tuple[Holdable, ...]]]:
-        """What was held too long, by id; it is forgotten here."""
+        """Remove and return messages held too long, by id."""
         late = [key for key, held in self._held.items() if now_us - held.since_us >= UNKNOWN_CONVERSATION_HOLD_US]
         return [(key, self._release(key)) for key in late]
 
     def forget(self, conversation_id: str) -> tuple[Holdable, ...]:
-        """Give up what is held for an id."""
+        """Remove and return the messages held for an id."""
         return self._release(conversation_id)
 
     def _release(self, conversation_id: str) -> tuple[Holdable, ...]:

@@ -1,4 +1,4 @@
-"""All that the engine keeps of one live conversation: its streams, and how far it got."""
+"""State of one live conversation in the engine: its streams, and its progress."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ from edge_client.playback.live_delay import LiveDelay
 
 @dataclass(frozen=True, slots=True)
 class DecoderFactories:
-    """Makes the decoders of a conversation. For what this device cannot decode they raise `SoundError` and an `EdgeError`."""
+    """Creates the decoders of a conversation. For formats that this device cannot decode they raise `SoundError` or an `EdgeError`."""
 
     audio: Callable[[AudioFormat, int], AudioDecoder]
     """`audio(format, sink_rate_hz)`: a decoder whose samples have the sink's rate."""
@@ -41,7 +41,7 @@ def make_audio(conversation: LiveConversation, decoders: DecoderFactories, rate_
 
 
 def make_motion(conversation: LiveConversation, decoders: DecoderFactories) -> MotionStream | Fault | None:
-    """Its motion stream, None if it is audio only from the start, or why this device cannot use its motion."""
+    """Its motion stream; None if it is audio only from the start; or the fault that keeps this device from using its motion."""
     format = conversation.opened.motion_format
     try:
         return None if format is None else MotionStream(decoders.motion(format), format)
@@ -53,7 +53,7 @@ def make_motion(conversation: LiveConversation, decoders: DecoderFactories) -> M
 
 
 def make_audio_mouth(conversation: LiveConversation, source: MouthSource, rate_hz: int) -> AudioMouth | None:
-    """What moves its mouth by its sound; None if only motion may."""
+    """The analyser that moves the mouth from sound; None if only motion may."""
     opened = conversation.opened
     live = opened.pacing is Pacing.LIVE
     share = heard_share(source, opened.motion_format, live=live)
@@ -61,7 +61,7 @@ def make_audio_mouth(conversation: LiveConversation, source: MouthSource, rate_h
 
 
 def make_beats(conversation: LiveConversation, config: PlaybackConfig, rate_hz: int) -> Beats | None:
-    """What nods with its sound; None if nothing is to."""
+    """The generator of nods from sound; None if there are none."""
     return Beats(rate_hz, live=conversation.opened.pacing is Pacing.LIVE) if config.gestures else None
 
 
@@ -84,29 +84,29 @@ class Playing:
     """What its expression adds to its poses."""
     joiner: Joiner = field(init=False)
     live: LiveDelay | None = field(init=False, default=None)
-    """`LIVE`: how its delay is kept."""
+    """Controls the delay of a `LIVE` conversation."""
     reassemblers: dict[Kind, Reassembler] = field(default_factory=_reassemblers)
     told: set[Reason] = field(default_factory=set)
-    """Faults that were reported; each is once."""
+    """Faults that were reported; each is reported once."""
     motion_seq: int = 0
-    """The highest `seq` of motion that came."""
+    """The highest `seq` of motion received."""
     first_payload_us: int | None = None
     first_heard_us: int | None = None
     started: bool = False
     """Its first sample was heard."""
     primed: bool = False
-    """Enough sound was there to begin, and playout did not run dry since."""
+    """Enough sound was buffered to begin, and playout has not run dry since."""
     released_frames: int = 0
     heard_pts_us: int = 0
     stalled_since_us: int | None = None
-    """Sound was heard and is missing since then."""
+    """When sound stalled after it had been heard."""
     times_dry: int = 0
-    """How often that was."""
+    """Number of such stalls."""
     motion_stalled: bool = False
     waits_since_us: int | None = None
-    """`strict_sync`: sound waits for motion since then."""
+    """`strict_sync`: since when sound has waited for motion."""
     wait_over: bool = False
-    """`strict_sync`: it waited long enough, and goes on until motion is back."""
+    """`strict_sync`: the wait has timed out, and sound continues until motion is back."""
     length_checked: bool = False
 
     def __post_init__(self) -> None:
@@ -118,7 +118,7 @@ class Playing:
 
     @property
     def is_live_paced(self) -> bool:
-        """Whether its media is made in real time."""
+        """Whether its media is produced in real time."""
         return self.conversation.opened.pacing is Pacing.LIVE
 
     @property
@@ -128,11 +128,11 @@ class Playing:
 
     @property
     def expects_motion(self) -> bool:
-        """Whether motion is still to come for it."""
+        """Whether more motion is expected."""
         return self.motion is not None and self.conversation.expects_motion and self.conversation.end is None
 
     def release(self, chunks: Sequence[Chunk], rate_hz: int) -> None:
-        """This goes to the sink now: counted, and kept to be analysed for the mouth unless motion alone moves that."""
+        """Note chunks released to the sink: they are counted, and kept for mouth analysis unless motion alone moves the mouth."""
         self.released_frames += sum(len(chunk.pcm) for chunk in chunks)
         if self.beats is not None and self._wants_gestures:
             for chunk in chunks:
@@ -151,7 +151,7 @@ class Playing:
             self.audio_mouth.end()
 
     def gesture(self, pts_us: float) -> Gesture:
-        """What head and brows do with its sound at a position, as far as its motion leaves that to it."""
+        """The gesture of head and brows from sound at a position, as far as its motion leaves them free."""
         if self.beats is None or not self._wants_gestures:
             return AT_REST
         found = self.beats.at(pts_us)
@@ -165,7 +165,7 @@ class Playing:
         return self.motion is None or not (self.motion.track.moves_head and self.motion.track.moves_brows)
 
     def _is_covered(self, chunk: Chunk, rate_hz: int) -> bool:
-        """Whether motion is there for all of it."""
+        """Whether motion covers the whole chunk."""
         if self.motion is None:
             return False
         begin_us = int(chunk.pts_frame * 1e6 / rate_hz)
@@ -177,7 +177,7 @@ class Playing:
         return Cursor(self.conversation_id, self.audio.cursor, self.motion.cursor if self.motion is not None else 0)
 
     def push(self, payload: Payload, now_us: int) -> PushResult:
-        """Take audio. `LIVE` notes how late it is; without a PTS its place is behind all that is decoded, if nothing waits to be."""
+        """Accept audio. `LIVE` records its lateness. Without a PTS it follows all that is decoded, provided nothing waits to be decoded."""
         pts_us = payload.pts_us
         if pts_us is None and not self.audio.held_bytes:
             pts_us = self.audio.length_us
@@ -188,7 +188,7 @@ class Playing:
 
     @property
     def state(self) -> PlayerState:
-        """What the player does while this is the head."""
+        """The state of the player while this is the head."""
         if self.conversation.paused:
             return PlayerState.PAUSED
         if not self.started:
@@ -197,7 +197,7 @@ class Playing:
         return PlayerState.STALLED if waits else PlayerState.PLAYING
 
     def summary(self) -> ConversationSummary:
-        """What is told of it at the end."""
+        """Its summary for the final report."""
         return ConversationSummary(
             conversation_id=self.conversation_id,
             opened_time_us=self.opened_us,

@@ -1,11 +1,10 @@
-"""The engine's side of the sink: what is released, what was heard, and how a conversation is taken out of it.
+"""The engine's side of the sink: releases samples, tracks what was heard, and removes a conversation from the sink.
 
-Threads. `pull` is called from the sink's thread and guarded by `lock`, which is held for copies only. The sink is never
-called with `lock` held: a sink pulls under its own lock. All other methods belong to the engine.
+Threads. `pull` is called from the sink's thread and guarded by `lock`, which is held only for copies. The sink is never called with `lock`
+held: a sink pulls under its own lock. All other methods belong to the engine.
 
-Cutting takes three steps: samples are withdrawn and `pull` is held empty; the sink is cleared and says what was heard;
-what belongs to others is put back in front, and `pull` goes on. Nothing stale is heard, and nothing of another
-conversation is lost.
+Cutting takes three steps: samples are withdrawn and `pull` returns nothing; the sink is cleared and reports what was heard; samples of
+other conversations are put back in front, and `pull` resumes. Nothing stale is heard, and nothing of another conversation is lost.
 """
 
 from __future__ import annotations
@@ -23,20 +22,20 @@ from edge_client.audio.timeline import Position
 
 _USUAL_LATENCY_US = 20_000
 _MAX_LATENCY_US = 150_000
-"""More than this is a device that was being opened."""
+"""A larger latency is that of a device being opened."""
 _REMEMBERED_LATENCIES = 8
 
 
 @dataclass(frozen=True, slots=True)
 class Ahead:
-    """What is on its way to the ear."""
+    """Samples released and not heard yet."""
 
     queued_frames: int
     """Released, and not pulled yet."""
     unheard_frames: int
     """Released, and not heard yet."""
     latency_us: int
-    """How long what is released takes to be heard where nothing is before it."""
+    """Time from release until heard, with nothing queued before it."""
 
 
 class Playout:
@@ -67,7 +66,7 @@ class Playout:
             return np.zeros(0, np.int16) if self._held_empty else self.queue.pull(frames)
 
     def listen(self, now_us: int) -> None:
-        """Ask the sink where it is."""
+        """Query the sink's position."""
         anchor = self.sink.anchor()
         with self._lock:
             self.clock.on_anchor(anchor)
@@ -78,23 +77,23 @@ class Playout:
             self._measure_latency()
 
     def forget_heard(self) -> None:
-        """Let go of samples that were heard."""
+        """Discard samples that were heard."""
         with self._lock:
             self.queue.heard_to(self.heard)
 
     def time_of(self, frame: float, now_us: int) -> int:
-        """When a content frame was heard; `now_us` where the clock stands."""
+        """When a content frame was heard; `now_us` while the clock is stopped."""
         with self._lock:
             time_us = self.clock.time_of(frame)
         return now_us if time_us is None else time_us
 
     def position(self) -> Position | None:
-        """What is heard."""
+        """The position that is heard."""
         with self._lock:
             return self.queue.timeline.at(self.heard)
 
     def span(self, conversation_id: str) -> tuple[int, int] | None:
-        """Content frames that were pulled of a conversation, as far as they are known still."""
+        """The content frames pulled of a conversation, as far as they are still known."""
         with self._lock:
             return self.queue.timeline.span(conversation_id)
 
@@ -111,19 +110,19 @@ class Playout:
 
     @property
     def ahead(self) -> Ahead:
-        """What is on its way."""
+        """Samples released and not heard yet."""
         with self._lock:
             queued = self.queue.queued_frames
             return Ahead(queued, max(0, queued + self.queue.pulled_to - int(self.heard)), self._latency_us())
 
     @property
     def is_dry(self) -> bool:
-        """Whether all that was released was heard."""
+        """Whether all released samples were heard."""
         with self._lock:
             return self.queue.queued_frames == 0 and self.heard >= self.queue.pulled_to - 0.5
 
     def release(self, chunks: list[Chunk]) -> None:
-        """Give samples to the sink. It expects them, which also wakes it; say behind that whether more is due."""
+        """Release samples to the sink. It then expects content, which also wakes it; call `expect` afterwards if no more is due."""
         if self.is_dry:
             self._probe = (self.queue.pulled_to, self._now_us)
         with self._lock:
@@ -133,13 +132,13 @@ class Playout:
         self.sink.expect(True)
 
     def expect(self, expected: bool) -> None:
-        """Say to the sink whether content is due."""
+        """Notify the sink whether content is due."""
         if expected != self._expecting:
             self._expecting = expected
             self.sink.expect(expected)
 
     def set_paused(self, paused: bool) -> None:
-        """Hold the sink, or let it go on."""
+        """Pause or resume the sink."""
         if paused != self._paused:
             self._paused = paused
             self._probe = None
@@ -149,7 +148,7 @@ class Playout:
                 self.sink.resume()
 
     def cut(self, conversation_ids: frozenset[str]) -> dict[str, int]:
-        """Take conversations out; returns the PTS up to which each was heard, in µs, for those whose sound was reached."""
+        """Remove conversations; returns the PTS up to which each was heard, in µs, for those whose sound was reached."""
         with self._lock:
             self._held_empty = self.queue.withdraw(conversation_ids)
             reaches_sink = self._held_empty
@@ -165,14 +164,14 @@ class Playout:
         return positions
 
     def played_frames(self) -> int:
-        """Content frames heard since the start; what was cleared unheard does not count."""
+        """Content frames heard since the start; frames cleared before they were heard do not count."""
         before, resumed_at = self._last_clear
         if self.heard < resumed_at:
             return int(min(self.heard, before)) - self._cleared_frames + (resumed_at - before)
         return int(self.heard) - self._cleared_frames
 
     def _measure_latency(self) -> None:
-        """Sound that was released into silence tells how long the device takes, when it is heard."""
+        """Measure the device's latency from sound released into silence, when it is heard."""
         if self._probe is None or self.heard <= self._probe[0]:
             return
         frame, released_us = self._probe
@@ -180,7 +179,7 @@ class Playout:
         self._latencies.append(self.time_of(frame, self._now_us) - released_us)
 
     def _latency_us(self) -> int:
-        """The least of the last measurements: the others waited for a block, or for a device that was opened again."""
+        """The smallest of the last measurements: the others include waiting for a block, or for a device that was reopened."""
         offset_us = self.clock.offset_us
         least_us = min(self._latencies, default=_USUAL_LATENCY_US + offset_us)
         return min(max(least_us, 0), _MAX_LATENCY_US + max(0, offset_us))

@@ -1,14 +1,14 @@
-"""When decoded sound may go to the sink, and how much of it.
+"""Decides when decoded sound is released to the sink, and how much of it.
 
 Rules of release:
-1. A conversation begins, and goes on after it ran dry, when its prefill is there or no more will come. `LIVE` goes on when
-   its target (`live_delay`) is reached. `BURST`: each further time that it runs dry doubles the prefill, up to `MAX_PREFILL_US`: a link
-   that is too narrow makes pauses between stretches of speech, not holes in words.
-2. `LIVE`: what is owed (`live_delay`) is skipped, so that the delay does not grow, but never below the target.
+1. A conversation begins, and resumes after it ran dry, when its prefill is buffered or no more will come. `LIVE` resumes when its target
+   (`live_delay`) is reached. `BURST`: each further underrun doubles the prefill, up to `MAX_PREFILL_US`: a link that is too narrow causes
+   pauses between stretches of speech, not holes in words.
+2. `LIVE`: sound that is owed (`live_delay`) is skipped, so that the delay does not grow, but never below the target.
 3. `LIVE`: the delay is steered to its target.
-4. `strict_sync`: sound goes no further than motion covers. Where that leaves nothing to play it waits, at most
-   `STRICT_SYNC_WAIT_US`, then goes on until motion is back.
-5. Where sound is about to run dry and more is to come, filler takes its place (`audio.joiner`) until its time is over.
+4. `strict_sync`: sound never passes the end of the motion. If that leaves nothing to play it waits, at most `STRICT_SYNC_WAIT_US`, then
+   continues until motion is back.
+5. If sound is about to run dry and more is to come, filler replaces it (`audio.joiner`) for a limited time.
 """
 
 from __future__ import annotations
@@ -25,16 +25,16 @@ from edge_client.playback.playout import Ahead
 
 MAX_PREFILL_US = 1_000_000
 HEAD_START_US = 40_000
-"""`LIVE`: the delay with which a conversation begins, however large its payloads are."""
+"""`LIVE`: the initial delay of a conversation, however large its payloads are."""
 SKIP_FROM_US = 40_000
-"""`LIVE`: less than this is steered away, not skipped: each skip is a joint."""
+"""`LIVE`: smaller debts are steered away, not skipped: each skip is an audible joint."""
 FILL_AHEAD_US = 22_000
-"""Filler is made when less than this is left beyond what the device takes: a tick, and a block that it takes at once."""
+"""Filler is generated when less than this is left beyond the device's latency: one tick, and one block that the device pulls at once."""
 
 
 @dataclass(slots=True)
 class Released:
-    """What goes to the sink now, and what was skipped for being late."""
+    """Chunks for the sink, and the amount skipped as late."""
 
     chunks: list[Chunk] = field(default_factory=list)
     late_payloads: int = 0
@@ -43,7 +43,7 @@ class Released:
 
 
 def prefill_frames(config: PlaybackConfig, playing: Playing, rate_hz: int) -> int:
-    """Sound that must be there before a conversation is heard."""
+    """Sound that must be buffered before a conversation is heard."""
     us = config.live_prefill_us
     if not playing.is_live_paced:
         us = min(config.burst_prefill_us << min(max(playing.times_dry - 1, 0), 16), max(MAX_PREFILL_US, config.burst_prefill_us))
@@ -60,7 +60,7 @@ class Release:
         self.filled_frames = 0
 
     def step(self, playing: Playing, ahead: Ahead, now_us: int) -> Released:
-        """Take what may be played now out of a conversation's stream. `ahead` is what waits in front of it already."""
+        """Take the sound that may be played now from a conversation's stream. `ahead` is what is queued before it."""
         released = Released()
         self._steer(playing, ahead, now_us)
         if playing.live is not None:

@@ -1,7 +1,7 @@
-"""What the engine has to say, gathered until the next tick takes it.
+"""Collects the engine's reports until the next tick takes them.
 
-Events and faults go out at once and in order. A fault of a conversation is told once. Drops, cursors and credit are
-gathered, so that many payloads are few messages; a conversation's drops are told before its `finished`.
+Events and faults are sent at once and in order. A fault of a conversation is reported once. Drops, cursors and credit are accumulated, so
+that many payloads need few messages; a conversation's drops are reported before its `finished`.
 """
 
 from __future__ import annotations
@@ -15,13 +15,13 @@ from edge_client.playback.ledgers import CreditLedger, DropLedger
 from edge_client.playback.playing import Playing
 
 HELD_PERIOD_US = 3_000_000
-"""Cursors are told at most this often: they say what need not be kept any longer, and `hello` tells them anew."""
+"""Minimum interval between cursors: they only tell the relay what it may discard, and `hello` repeats them."""
 HELD_AT_ONCE_BYTES = 512 << 10
-"""… unless so much came since: the relay keeps 4 MiB of a conversation."""
+"""Unless this much was received since: the relay keeps 4 MiB of a conversation."""
 
 
 class Reports:
-    """Not thread-safe."""
+    """Collects reports. Not thread-safe."""
 
     def __init__(self, credit: CreditLedger, drops: DropLedger, observer: PlaybackObserver) -> None:
         self._credit = credit
@@ -35,22 +35,24 @@ class Reports:
         self._held_told_bytes = 0
 
     def event(self, conversation_id: str, body: PlayerEventBody) -> None:
-        """Something happened."""
+        """Report an event."""
         self._outputs.append(ConversationEvent(conversation_id, body))
 
     def fault(self, conversation_id: str, fault: Fault) -> None:
-        """Something is wrong."""
+        """Report a fault."""
         self._outputs.append(ConversationError(conversation_id, fault))
 
     def fault_of(self, playing: Playing, fault: Fault | None) -> None:
-        """Something is wrong with a live conversation; only the first fault of a reason is told, but for irregularities, each of which
-        comes once."""
+        """Report a fault of a live conversation.
+
+        Only the first fault of each reason is reported, except for irregularities, which occur once each.
+        """
         if fault is not None and (fault.reason is Reason.AUDIO_IRREGULAR or fault.reason not in playing.told):
             playing.told.add(fault.reason)
             self.fault(playing.conversation_id, fault)
 
     def cursor(self, playing: Playing) -> None:
-        """Perhaps more of a conversation is held than before: looked up when cursors are due."""
+        """Mark a conversation whose cursor may have advanced; it is looked up when cursors are due."""
         self._touched[playing.conversation_id] = playing
 
     def _look_up(self, playing: Playing) -> None:
@@ -59,7 +61,7 @@ class Reports:
             self._cursors[playing.conversation_id] = self._changed[playing.conversation_id] = cursor
 
     def finished(self, conversation_id: str, body: Finished, now_us: int) -> None:
-        """A conversation is over."""
+        """Report that a conversation is over."""
         if (playing := self._touched.pop(conversation_id, None)) is not None:
             self._look_up(playing)
         self._cursors.pop(conversation_id, None)
@@ -71,7 +73,7 @@ class Reports:
         self._observer.finished(conversation_id, body, now_us)
 
     def take(self, now_us: int) -> list[Output]:
-        """All that is to be sent now, in order."""
+        """All reports to send now, in order."""
         for conversation_id, dropped in self._drops.tell_due(now_us):
             self.event(conversation_id, dropped)
             self._observer.dropped(conversation_id, dropped, now_us)

@@ -1,9 +1,9 @@
-"""Tells of a sound device that is lost while a conversation is heard, and when it plays again.
+"""Reports that a sound device is lost while a conversation is heard, and when it plays again.
 
 Rules:
-1. A device that is lost is a fault of the conversation that is at its head, each time, and the conversation lives: it goes on
-   where it was as soon as there is a device again. One that comes to the head while there is none is told, too.
-2. Where something of it was heard before, its sound is stalled meanwhile, and told so at both ends.
+1. Each loss of the device is reported as a fault of the head conversation, which stays live: it continues from the same position once there
+   is a device again. A conversation that becomes the head while there is none is reported, too.
+2. If something of it was heard before, its sound is stalled meanwhile; both start and end of the stall are reported.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ class SoundFaults:
         self._stalled: Playing | None = None
 
     def tell(self, head: Playing | None, counters: SinkCounters) -> None:
-        """Look at the counters, and say what they mean for the head of the queue."""
+        """Check the counters, and report their consequences for the head of the queue."""
         if counters.restarts > self._restarts or (counters.lost and head is not self._told):
             self._restarts = counters.restarts
             self._lost(head, counters)

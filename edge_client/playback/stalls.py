@@ -1,4 +1,4 @@
-"""Tells when the head of the queue runs out of sound or of motion, or of a sound device, and when that is over."""
+"""Reports when the head of the queue runs out of sound, motion or a sound device, and when that is over."""
 
 from __future__ import annotations
 
@@ -13,8 +13,11 @@ from edge_client.playback.sound_faults import SoundFaults
 
 
 class Stalls:
-    """Sound stalls when all that was released was heard and more is to come, or when it comes drop by drop; motion, when the pose
-    that is heard has been missing for a keyframe. Not thread-safe; keeps its state in `Playing`."""
+    """Detects stalls. Not thread-safe; keeps its state in `Playing`.
+
+    Sound stalls when all released sound was heard and more is to come, or when it arrives in tiny amounts; motion stalls when the pose that
+    is heard has been missing for a keyframe.
+    """
 
     def __init__(self, playout: Playout, reports: Reports, observer: PlaybackObserver) -> None:
         self._playout = playout
@@ -24,7 +27,7 @@ class Stalls:
         self._counters = SinkCounters()
 
     def tell(self, head: Playing | None, now_us: int) -> None:
-        """Look at the head."""
+        """Check the head."""
         counters = self._playout.sink.counters()
         self._sound_faults.tell(head, counters)
         starved, dry = counters.starved - self._counters.starved, counters.device_dry - self._counters.device_dry
@@ -43,7 +46,7 @@ class Stalls:
             self._reports.event(head.conversation_id, Stalled(stalled, Kind.MOTION))
 
     def over(self, playing: Playing) -> None:
-        """There is enough sound to go on."""
+        """End the stall: there is enough sound to continue."""
         if playing.stalled_since_us is not None:
             playing.stalled_since_us = None
             self._reports.event(playing.conversation_id, Stalled(False, Kind.AUDIO))

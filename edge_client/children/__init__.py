@@ -1,4 +1,4 @@
-"""Supervised child processes: what a driver can hang, abort or end runs in one, so that it costs its own part only.
+"""Supervised child processes: code in which a driver can hang, abort or exit runs in one, so that only its own part fails.
 
 `supervision` is the policy, `supervisor` the thread that carries it out, `child` one process, and `inside` the child's own side.
 """

@@ -1,4 +1,4 @@
-"""One child process: `python -m MODULE CHANNEL PULSE …`, with a channel, counters of its life, and a bounded standard error."""
+"""One child process: `python -m MODULE CHANNEL PULSE …`, with a channel, counters for its liveness, and a bounded standard error."""
 
 from __future__ import annotations
 
@@ -18,13 +18,13 @@ from edge_client.children.pulse import Pulse, create_pulse
 from edge_client.children.supervision import Signs
 
 _MANAGER_VARIABLES = ("NOTIFY_SOCKET", "WATCHDOG_USEC", "WATCHDOG_PID")
-"""The service manager hears of the program from the parent alone."""
+"""Only the parent reports the program's state to the service manager."""
 
 
 class Child:
-    """Starts the process. It ends with the thread that made this object, and when `channel` is closed.
+    """Starts the process. It ends with the thread that created this object, and when `channel` is closed.
 
-    Start it from a thread that lives as long as the child: the kernel kills a child at the end of the thread that started it. `signs`,
+    Create it on a thread that lives as long as the child: the kernel kills a child at the end of the thread that started it. `signs`,
     `exit_text` and `make_room` belong to one thread; `ask_to_end` and `kill` may be called from any.
     """
 
@@ -37,9 +37,9 @@ class Child:
         environment: Mapping[str, str] | None = None,
         keeps_stdout: bool = False,
     ) -> None:
-        """`descriptors` are inherited, and follow as arguments; they stay the caller's to close. `environment` replaces our own.
+        """`descriptors` are inherited, and passed as arguments; the caller still closes them. `environment` replaces the parent's own.
 
-        What the child writes to standard output is lost unless it `keeps_stdout`. Raises OSError.
+        The child's standard output is discarded unless it `keeps_stdout`. Raises `OSError`.
         """
         with contextlib.ExitStack() as on_error:
             self.channel, ours = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
@@ -64,20 +64,20 @@ class Child:
 
     @property
     def pid(self) -> int:
-        """The process."""
+        """The process id."""
         return self._process.pid
 
     @property
     def exit_status(self) -> int | None:
-        """How the process ended: an exit code, or a signal's number below 0; None as long as it runs. See `exit_text`."""
+        """How the process ended: an exit code, or a signal's number below 0; None while it runs. See `exit_text`."""
         return self._process.returncode
 
     def signs(self) -> Signs:
-        """What the child counted, and whether somebody stopped it."""
+        """The child's counters, and whether somebody stopped it."""
         return replace(self._pulse.signs(), is_stopped=_is_stopped(self.pid))
 
     def exit_text(self) -> str | None:
-        """How the process ended, in words, with the end of what it wrote to standard error; None as long as it runs."""
+        """How the process ended, in words, with the end of its standard error; None while it runs."""
         status = self._process.poll()
         if status is None:
             return None
@@ -86,20 +86,20 @@ class Child:
         return f"{how}; it wrote: {words}" if words else how
 
     def make_room(self) -> None:
-        """Keep room for the newest of what the child writes to standard error. Call it a few times a second."""
+        """Discard old standard error to keep room for the newest. Call it a few times a second."""
         self._stderr.make_room()
 
     def ask_to_end(self) -> None:
-        """End the channel, upon which the child ends by itself, if it can."""
+        """Close the channel, upon which the child exits by itself, if it can."""
         with contextlib.suppress(OSError):
             self.channel.shutdown(socket.SHUT_RDWR)
 
     def kill(self) -> None:
-        """End the process at once; it may take its time where a driver holds it in the kernel."""
+        """Kill the process at once; it may take a while to end if a driver holds it in the kernel."""
         self._process.kill()
 
     def close(self) -> None:
-        """Free all resources. The process has ended, or is left to itself. No other call may run or follow."""
+        """Free all resources. The process has ended, or is abandoned. No other call may run or follow."""
         self.channel.close()
         self._pulse.close()
         self._stderr.close()
@@ -114,7 +114,7 @@ def _is_stopped(pid: int) -> bool:
 
 
 def child_environment(environment: Mapping[str, str]) -> dict[str, str]:
-    """What a child inherits: nothing of the service manager, and numpy keeps to one thread."""
+    """The child's environment: without the service manager's variables, and with numpy limited to one thread."""
     return {name: value for name, value in environment.items() if name not in _MANAGER_VARIABLES} | ONE_THREAD
 
 

@@ -1,4 +1,4 @@
-"""The child's own side: what it does first."""
+"""The child's own side: its first steps."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _PR_SET_PDEATHSIG = 1
 
 @dataclass(frozen=True, slots=True)
 class Parent:
-    """What connects the child with its parent, and the arguments that follow."""
+    """The child's connection to its parent, and the remaining arguments."""
 
     channel: socket.socket
     pulse: Pulse
@@ -26,10 +26,10 @@ class Parent:
 
 
 def begin(arguments: list[str]) -> Parent:
-    """Take up the descriptors of the command line; from now on the process ignores SIGINT, dies with its parent, and beats.
+    """Open the descriptors of the command line; from now on the process ignores SIGINT, dies with its parent, and beats.
 
-    Call it once, first, on the main thread. The beats come from a thread of their own, so they stop with the process, or when a call
-    holds the interpreter. Raises ValueError and OSError for descriptors that were not inherited.
+    Call it once, first, on the main thread. The beats come from a separate thread, so they stop with the process, or when a call holds the
+    interpreter. Raises `ValueError` and `OSError` for descriptors that were not inherited.
     """
     channel = socket.socket(fileno=int(arguments[0]))
     pulse = Pulse(int(arguments[1]))
@@ -44,7 +44,7 @@ def begin(arguments: list[str]) -> Parent:
 
 
 def _is_orphan(channel: socket.socket) -> bool:
-    """Whether the parent ended before its end could be told."""
+    """Whether the parent ended before the process could be set to die with it."""
     try:
         return channel.recv(1, socket.MSG_PEEK | socket.MSG_DONTWAIT) == b""
     except BlockingIOError:

@@ -1,4 +1,4 @@
-"""Two counters that a child writes and its parent reads at any time, also when the child hangs or is gone."""
+"""Two counters that a child writes and its parent reads at any time, even when the child hangs or has ended."""
 
 from __future__ import annotations
 
@@ -13,33 +13,33 @@ _COUNTERS = struct.Struct("<QQ")
 
 
 class Pulse:
-    """A view of the counters; both sides open one. The child alone writes, each counter from one thread."""
+    """A view of the counters; both sides open one. Only the child writes, each counter from one thread."""
 
     def __init__(self, descriptor: int) -> None:
-        """Map the memory behind a descriptor, which stays the caller's to close."""
+        """Map the memory of a descriptor, which the caller still closes."""
         self._memory = mmap.mmap(descriptor, _COUNTERS.size)
         self._words = memoryview(self._memory).cast("Q")
 
     def beat(self) -> None:
-        """The child lives."""
+        """Count a sign of life."""
         self._words[0] += 1
 
     def progress(self) -> None:
-        """The child did what it is for: a picture, a callback."""
+        """Count a unit of the child's actual work: a picture, a callback."""
         self._words[1] += 1
 
     def signs(self) -> Signs:
-        """What was counted."""
+        """The counters."""
         return Signs(self._words[0], self._words[1])
 
     def close(self) -> None:
-        """Unmap."""
+        """Unmap the memory."""
         self._words.release()
         self._memory.close()
 
 
 def create_pulse() -> int:
-    """The descriptor of new counters. Raises OSError."""
+    """The descriptor of new counters. Raises `OSError`."""
     descriptor = os.memfd_create("avatar-relay-pulse", os.MFD_CLOEXEC | os.MFD_ALLOW_SEALING)
     os.ftruncate(descriptor, _COUNTERS.size)
     fcntl.fcntl(descriptor, fcntl.F_ADD_SEALS, fcntl.F_SEAL_GROW | fcntl.F_SEAL_SHRINK | fcntl.F_SEAL_SEAL)

@@ -1,15 +1,15 @@
-"""When a child process is started, killed, and started again. Pure: time is an argument.
+"""When a child process is started, killed, and restarted. Pure: time is an argument.
 
 The rules:
-1. A child is killed when it shows no sign of life: a thread in it beats every `beat_us`, and `misses` beats in a row are missing.
-   Until its first progress it may miss `opening_misses`, unless it is stopped: drivers hold the interpreter while they open a device.
-   Before its first beat only rule 2 holds: from a slow or busy disk, a process takes long to start.
+1. A child is killed when it shows no sign of life: a thread in it beats every `beat_us`, and `misses` beats in a row are missing. Until its
+   first progress it may miss `opening_misses`, unless it is stopped: drivers hold the interpreter while they open a device. Before its
+   first beat only rule 2 applies: on a slow or busy disk, a process takes long to start.
 2. It is killed when it makes no progress for `progress_us`, or none at all for `first_progress_us`.
-3. One check adds at most `LONGEST_STEP_US` to these times. After a gap in the checks the watching process was stopped itself, or the
-   machine was suspended, and the child is given the time to show itself.
-4. A child that ended is started again after a pause: the next of `pauses_us` for each failure in a row, the last one again and again.
-   A child that made progress for `healthy_us` was no failure in a row.
-5. A child that does not end within `KILL_US` after it was killed is left to itself, and none is started beside it until it has ended.
+3. One check adds at most `LONGEST_STEP_US` to these times. A gap in the checks means that the watching process was stopped itself, or the
+   machine was suspended; the child then gets time to respond.
+4. A child that ended is restarted after a pause: the next of `pauses_us` for each failure in a row, the last one repeatedly. Progress for
+   `healthy_us` ends the row of failures.
+5. A child that does not end within `KILL_US` after it was killed is abandoned, and none is started beside it until it has ended.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ KILL_US = 2_000_000
 
 
 class ChildState(enum.Enum):
-    """How a child stands."""
+    """State of a child."""
 
     STARTING = "starting"
     """It runs, or is about to, and has made no progress yet."""
@@ -34,7 +34,7 @@ class ChildState(enum.Enum):
 
 @dataclass(frozen=True, slots=True)
 class Standing:
-    """A child's state, and why; `reason` is empty unless it failed."""
+    """A child's state, and the reason, which is empty unless it failed."""
 
     state: ChildState = ChildState.STARTING
     reason: str = ""
@@ -45,7 +45,7 @@ class Standing:
 
 @dataclass(frozen=True, slots=True)
 class Restarts:
-    """How often a child failed and had to be started again, and why the last time."""
+    """How often a child failed and had to be restarted, and the last reason."""
 
     count: int = 0
     reason: str = ""
@@ -53,7 +53,7 @@ class Restarts:
 
 @dataclass(frozen=True, slots=True)
 class ChildLimits:
-    """How long a child may show nothing, and the pauses before it is started again, in µs."""
+    """How long a child may be silent, and the pauses before it is restarted, in µs."""
 
     progress_us: int
     first_progress_us: int
@@ -66,16 +66,16 @@ class ChildLimits:
 
 @dataclass(frozen=True, slots=True)
 class Signs:
-    """Counters of a child that runs, as it wrote them last. Only their changes count."""
+    """Counters of a running child, as it last wrote them. Only their changes count."""
 
     beats: int
     progress: int
     is_stopped: bool = False
-    """Somebody stopped the process (SIGSTOP): it is no driver that keeps it silent."""
+    """Somebody stopped the process (SIGSTOP): its silence is not caused by a driver."""
 
 
 class Action(enum.Enum):
-    """What is to be done now."""
+    """What to do now."""
 
     NOTHING = "nothing"
     START = "start"
@@ -89,7 +89,7 @@ class Supervision:
         self._limits = limits
         self._standing = Standing()
         self.restarts = Restarts()
-        """Ends that were wanted do not count."""
+        """Requested ends do not count."""
         self._failures = 0
         self._start_us: int | None = None
         self._last_us: int | None = None
@@ -102,7 +102,7 @@ class Supervision:
 
     @property
     def standing(self) -> Standing:
-        """How the child stands."""
+        """The state of the child."""
         return self._standing
 
     def act(self, now_us: int, signs: Signs | None) -> Action:
@@ -125,13 +125,13 @@ class Supervision:
         return Action.KILL
 
     def started(self) -> None:
-        """A process was started: its counters begin at 0."""
+        """Note that a process was started: its counters begin at 0."""
         self._signs, self._progressed = Signs(0, 0), False
         self._silent_us = self._still_us = self._healthy_us = self._dying_us = 0
         self._killed_for = self._to_kill = ""
 
     def ended(self, now_us: int, reason: str, *, wanted: bool = False) -> None:
-        """The process has ended, or could not be started. If that was `wanted`, it is started again at once, and it is no failure."""
+        """Note that the process has ended, or could not be started. If the end was `wanted`, restart it at once; it is no failure."""
         reason = self._killed_for or reason
         self._killed_for = self._to_kill = ""
         if wanted:
@@ -148,12 +148,12 @@ class Supervision:
         self._standing = Standing(ChildState.FAILING, reason)
 
     def hurry(self, now_us: int) -> None:
-        """Start at once what waits to be started again: what it lacked may be there now."""
+        """Skip the pause before a restart: the missing resource may be available now."""
         if self._start_us is not None:
             self._start_us = min(self._start_us, now_us)
 
     def replace(self, reason: str) -> None:
-        """Kill the process at the next check, and start it again by the usual rules."""
+        """Kill the process at the next check, and restart it by the usual rules."""
         self._to_kill = reason
 
     def _look(self, signs: Signs, step_us: int) -> None:
@@ -167,7 +167,7 @@ class Supervision:
         self._signs = signs
 
     def _overdue(self) -> str:
-        """What the child is killed for; empty as long as it keeps its times."""
+        """Why the child is to be killed; empty while it meets its deadlines."""
         limits = self._limits
         silent_limit_us = limits.beat_us * (limits.misses if self._progressed or self._signs.is_stopped else limits.opening_misses)
         still_limit_us = limits.progress_us if self._progressed else limits.first_progress_us

@@ -1,4 +1,4 @@
-"""The thread that keeps one child process going, by the policy of `supervision`."""
+"""The thread that runs one child process by the policy of `supervision`."""
 
 from __future__ import annotations
 
@@ -26,11 +26,11 @@ def _unwanted(child: Child, how: str) -> bool:
 
 
 class Supervisor(Generic[C]):
-    """Starts a child, watches it, kills it, and starts it again, until `close`.
+    """Starts, watches, kills and restarts a child, until `close`.
 
-    `start_child` makes the child, and `on_end(child, how)` is told of each one's end, before it is closed; if it returns True the end was
-    wanted, and the next is started at once. Both run on the supervisor's thread, named `NAME-supervisor`, and must be quick. An OSError of
-    `start_child` is a failure like any other.
+    `start_child` creates the child. `on_end(child, how)` is called at each one's end, before it is closed; if it returns True the end was
+    wanted, and the next child is started at once. Both run on the supervisor's thread, named `NAME-supervisor`, and must be quick. An
+    `OSError` of `start_child` is an ordinary failure.
     """
 
     def __init__(self, name: str, limits: ChildLimits, start_child: Callable[[], C], on_end: Callable[[C, str], bool] = _unwanted) -> None:
@@ -51,40 +51,40 @@ class Supervisor(Generic[C]):
 
     @property
     def standing(self) -> Standing:
-        """How the child stands; from any thread."""
+        """The state of the child; from any thread."""
         return self._standing
 
     @property
     def restarts(self) -> Restarts:
-        """How often it failed and was started again; from any thread."""
+        """Number of failures with a restart; from any thread."""
         return self._policy.restarts
 
     def start(self) -> None:
-        """Begin. The first child is started at once, on the supervisor's thread."""
+        """Start the thread. It starts the first child at once."""
         self._thread.start()
 
     def replace(self, reason: str) -> None:
-        """Kill the child, and start it again, for a reason that others found; from any thread."""
+        """Kill and restart the child, for a reason found by the caller; from any thread."""
         self._replace = reason
         os.eventfd_write(self._wake, 1)
 
     def hurry(self) -> None:
-        """Start the child at once if it waits to be started again; from any thread."""
+        """Start the child at once if it waits to be restarted; from any thread."""
         self._hurry = True
         os.eventfd_write(self._wake, 1)
 
     def rest(self, resting: bool) -> None:
-        """Start no child that has ended as long as this holds; from any thread, also in `on_end`."""
+        """While `resting`, start no child again after it has ended; from any thread, also in `on_end`."""
         self._resting = resting
         os.eventfd_write(self._wake, 1)
 
     def stop(self) -> None:
-        """Start no other child; from any thread, also in `on_end`. `close` is still to be called."""
+        """Start no further child; from any thread, also in `on_end`. `close` must still be called."""
         self._closing = True
         os.eventfd_write(self._wake, 1)
 
     def close(self, grace_s: float = 2.0) -> None:
-        """Ask the child to end, kill it after `grace_s`, and end the thread. Takes at most `grace_s` and a second more."""
+        """Ask the child to end, kill it after `grace_s`, and end the thread. Takes at most `grace_s` plus one second."""
         self._grace_s = grace_s
         self.stop()
         self._thread.join()
@@ -147,7 +147,7 @@ class Supervisor(Generic[C]):
         log("the %s process is %s", self._name, standing)
 
     def _wait(self, child: C | None, timeout_s: float) -> None:
-        """Until the child ends, this is woken, or the time is over."""
+        """Wait until the child ends, this is woken, or the time is over."""
         poll = select.poll()
         poll.register(self._wake, select.POLLIN)
         if child is not None:
@@ -156,7 +156,7 @@ class Supervisor(Generic[C]):
             os.eventfd_read(self._wake)
 
     def _finish(self, child: C) -> None:
-        """End the child; one that does not end although it is killed is left to itself."""
+        """End the child; one that does not end although killed is abandoned."""
         child.ask_to_end()
         for limit_s in (self._grace_s, _KILL_S):
             until = time.monotonic() + limit_s

@@ -1,1 +1,1 @@
-"""The way to the relay and back: one gRPC stream, and another one when it ends."""
+"""The connection to the relay: one gRPC stream, reopened whenever it ends."""

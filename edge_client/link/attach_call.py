@@ -1,8 +1,8 @@
-"""One `Attach` call over gRPC, in plain messages: the only place of the client that knows gRPC.
+"""One `Attach` call over gRPC, in plain messages: the only module of the client that uses gRPC for the link.
 
-Faults come out as values: how a stream ended (`StreamEnd`), a message that cannot be read (`AttachRefused`). A channel is made
-for each call, with a connection pool of its own: gRPC's hidden reconnect timer would otherwise stretch our waits. HTTP/2
-keepalive stays off: our own heartbeat finds a dead peer sooner, and a server may answer eager pings with `too_many_pings`.
+Faults are returned as values: how a stream ended (`StreamEnd`), a message that cannot be read (`AttachRefused`). Each call creates its own
+channel and connection pool: otherwise gRPC's internal reconnect timer would extend the client's waits. HTTP/2 keepalive stays off: the
+client's heartbeat detects a dead peer sooner, and a server may answer frequent pings with `too_many_pings`.
 """
 
 from __future__ import annotations
@@ -44,30 +44,30 @@ _OPTIONS = (*CHANNEL_OPTIONS, ("grpc.keepalive_time_ms", 2**31 - 1), ("grpc.enab
 _ATTACH = f"/{pb.DESCRIPTOR.services_by_name['DeviceService'].full_name}/Attach"
 _COUNTED = (m.Pong, m.Welcome)
 MAX_RELAY_TEXT = 300
-"""Characters of what a relay says that are shown and logged."""
+"""Maximum length, in characters, of relay texts that are shown and logged."""
 
 
 @dataclass(frozen=True, slots=True)
 class Endpoint:
-    """Where the relay is, plaintext where `tls` is False; `credentials` is asked for each stream."""
+    """Address of the relay, plaintext if `tls` is False; `credentials` is called for each stream."""
 
     address: str
     tls: bool = False
     credentials: Callable[[], Credentials] = Credentials
     others: tuple[str, ...] = ()
-    """Relays that serve as well."""
+    """Alternative relays."""
     certificate_name: str = ""
-    """The name that the relay's certificate has, where it is not the address's host."""
+    """The name in the relay's certificate, if it is not the host of the address."""
 
     @property
     def name_option(self) -> tuple[tuple[str, str], ...]:
-        """The channel option that asks for that name."""
+        """The channel option that expects that name."""
         return (("grpc.ssl_target_name_override", self.certificate_name),) if self.certificate_name else ()
 
 
 @dataclass(frozen=True, slots=True)
 class AttachRefused:
-    """A message that breaks the contract, and the credit that its payloads cost."""
+    """A message that violates the contract, and the credit that its payloads consumed."""
 
     error: WireError
     credit: Credit
@@ -77,7 +77,7 @@ class AttachCall:
     """An open call; leaving the `async with` cancels it and closes its channel. One reader, one writer."""
 
     def __init__(self, endpoint: Endpoint, limit: RequestLimit | None = None) -> None:
-        """`limit` is what earlier calls learned."""
+        """`limit` is what earlier calls have learned."""
         self._endpoint = endpoint
         self._limit = limit or RequestLimit()
 
@@ -94,19 +94,19 @@ class AttachCall:
         await self._channel.close()
 
     async def write(self, *messages: m.ToRelayFromDevice) -> bool:
-        """Send a message, or several as one; False if the stream is over, which the reader learns with its reason."""
+        """Send a message, or several as one. Returns False if the stream is over; the reader gets the reason."""
         data = attach_request_to_wire(*messages).SerializeToString()
         if self._limit.counts:
             self._limit.sent(len(data), ping_id=messages[-1].ping_id if isinstance(messages[-1], m.Ping) else None)
         return await send_serialized(self._call, data)
 
     async def done_writing(self) -> None:
-        """Close our half; nothing happens where the stream is over."""
+        """Close the sending side; does nothing if the stream is over."""
         with contextlib.suppress(grpc.aio.InternalError):
             await self._call.done_writing()
 
     async def read(self) -> m.ToDevice | AttachRefused | StreamEnd | None:
-        """The next message; None for one that this version does not know. Cancelling ends the stream."""
+        """The next message; None for a message that this version does not know. Cancellation ends the stream."""
         while True:
             try:
                 while not self._came:
@@ -145,7 +145,7 @@ def _open_channel(endpoint: Endpoint, shown: Credentials) -> grpc.aio.Channel:
 
 
 def _messages_in(data: bytes) -> list[m.ToDevice | AttachRefused | StreamEnd | None]:
-    """Read what came as one message. One that would fill the memory ends the stream before it is parsed."""
+    """Parse received data as one or several messages. Data that would exhaust the memory ends the stream before it is parsed."""
     try:
         if len(data) > UNCOUNTED_BYTES:
             check_entries(data, MAX_DEVICE_MESSAGE_PAYLOADS)

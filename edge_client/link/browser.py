@@ -1,4 +1,4 @@
-"""Looks for relays that announce themselves in the local network."""
+"""Discovers relays that announce themselves in the local network."""
 
 from __future__ import annotations
 
@@ -9,17 +9,17 @@ from avatar_relay.announcement import SERVICE, Announcement, read_announcement
 from edge_client.errors import DiscoveryError
 
 MAX_RELAYS = 64
-"""Names in the network that are looked at."""
+"""Maximum number of announced names that are examined."""
 ASK_MS = 300
 
 
 class Browser:
-    """Looks on from its making until `close`. zeroconf has a thread of its own; `found` blocks for a moment."""
+    """Browses from its creation until `close`. zeroconf has its own thread; `found` blocks briefly."""
 
     def __init__(self, *, service: str = SERVICE, interfaces: list[str] | None = None) -> None:
         """`interfaces` are addresses of this machine; None: all of its interfaces. Raises `DiscoveryError`."""
         try:
-            import zeroconf  # late: it takes 0.2 s, and most devices have an address
+            import zeroconf  # imported late: it takes 0.2 s, and most devices have an address
         except ImportError as error:
             raise DiscoveryError("the package zeroconf is not installed: pip install 'avatar-relay[discovery]'") from error
         self._names: dict[str, None] = {}
@@ -34,7 +34,7 @@ class Browser:
         self._removed = zeroconf.ServiceStateChange.Removed
 
     def found(self) -> list[Announcement]:
-        """The relays that announce themselves now."""
+        """The relays that currently announce themselves."""
         with self._lock:
             names = list(self._names)
         read = []
@@ -46,7 +46,7 @@ class Browser:
         return [one for one in read if one is not None]
 
     def close(self) -> None:
-        """Look no more."""
+        """Stop browsing."""
         self._zeroconf.close()
 
     def _changed(self, zeroconf: Any, service_type: str, name: str, state_change: Any) -> None:

@@ -1,19 +1,18 @@
-"""Where the relay's clock stands against ours, from pings and pongs.
+"""The offset of the relay's clock from the local clock, from pings and pongs.
 
-Each pong carries four readings, as in NTP (RFC 5905, section 8): t1 ping sent (ours), t2 ping received (relay's), t3
-pong sent (relay's), t4 pong received (ours). Then
+Each pong carries four readings, as in NTP (RFC 5905, section 8): t1 ping sent (local), t2 ping received (relay), t3 pong sent (relay), t4
+pong received (local). Then
 
-    offset     = ((t2 - t1) + (t3 - t4)) / 2      relay's clock minus ours
+    offset     = ((t2 - t1) + (t3 - t4)) / 2      relay's clock minus the local clock
     round trip = (t4 - t1) - (t3 - t2)
 
-and whatever the way there and back were, the true offset lies within half the round trip of it. So the best reading is
-the one with the smallest round trip; of each `BUCKET_US` only that one is kept. Oscillators differ by up to
-`MAX_DRIFT_PPM`: a reading becomes that much less certain with its age. Drift itself is the slope through the kept
-readings (least squares, weighted by round trip), trusted once they span `DRIFT_SPAN_US` and never beyond the maximum.
-The error bound holds whatever the drift really is, as long as it stays below the maximum.
+and however the delay is split between the two directions, the true offset is within half the round trip of it. So the best reading is the
+one with the smallest round trip; of each `BUCKET_US` only that one is kept. Oscillators differ by up to `MAX_DRIFT_PPM`: the uncertainty of
+a reading grows by that much with its age. Drift itself is the slope through the kept readings (least squares, weighted by round trip), used
+once they span `DRIFT_SPAN_US`, and limited to the maximum. The error bound holds for any drift below the maximum.
 
-A reading that contradicts all that is known (the relay moved to another machine, or that one was restarted) begins
-anew: offsets of two machines are never mixed.
+A reading that contradicts all known ones (the relay moved to another machine, or that machine was restarted) restarts the estimate: offsets
+of two machines are never mixed.
 """
 
 from __future__ import annotations
@@ -26,7 +25,7 @@ BUCKET_US = 10_000_000
 MAX_BUCKETS = 60
 """Ten minutes of readings."""
 MAX_DRIFT_PPM = 200.0
-"""Two clocks against each other: crystals of small boards stay within ± 100 ppm each."""
+"""Drift of two clocks against each other: crystals of small boards stay within ± 100 ppm each."""
 DRIFT_SPAN_US = 60_000_000
 RESOLUTION_US = 1
 """What the arithmetic in whole µs adds to each error bound."""
@@ -34,7 +33,7 @@ RESOLUTION_US = 1
 
 @dataclass(frozen=True, slots=True)
 class Reading:
-    """One pong. `device_time_us` is the middle of the round trip on our clock."""
+    """One pong. `device_time_us` is the middle of the round trip on the local clock."""
 
     device_time_us: int
     offset_us: float
@@ -43,7 +42,7 @@ class Reading:
 
 @dataclass(frozen=True, slots=True)
 class ClockEstimate:
-    """The relay's clock minus ours at one instant: `offset_us` ± `error_us`, changing by `drift_ppm` µs per second."""
+    """The relay's clock minus the local clock at one instant: `offset_us` ± `error_us`, changing by `drift_ppm` µs per second."""
 
     offset_us: float
     drift_ppm: float
@@ -52,7 +51,7 @@ class ClockEstimate:
 
 
 def reading_from(pong: Pong, received_time_us: int) -> Reading | None:
-    """A pong's reading; None for one whose times cannot be (a round trip below 0)."""
+    """A pong's reading; None if its times are impossible (a round trip below 0)."""
     t1, t2, t3, t4 = pong.ping_sent_time_us, pong.received_time_us, pong.sent_time_us, received_time_us
     round_trip_us = (t4 - t1) - (t3 - t2)
     if t4 < t1 or t3 < t2 or round_trip_us < 0:
@@ -62,7 +61,7 @@ def reading_from(pong: Pong, received_time_us: int) -> Reading | None:
 
 @dataclass(frozen=True, slots=True)
 class RelayTime:
-    """How the relay's clocks stood against ours when a pong came at `time_us`."""
+    """The offsets of the relay's clocks when a pong arrived at `time_us`."""
 
     time_us: int
     estimate: ClockEstimate
@@ -70,23 +69,23 @@ class RelayTime:
     """The relay's wall clock minus its monotonic clock."""
 
     def unix_offset_us(self, time_us: int) -> int:
-        """The relay's wall clock minus our monotonic clock, at `time_us` on the latter."""
+        """The relay's wall clock minus the local monotonic clock, at `time_us` on the latter."""
         drifted = self.estimate.drift_ppm * 1e-6 * (time_us - self.time_us)
         return round(self.estimate.offset_us + drifted) + self.unix_minus_monotonic_us
 
 
 class ClockProbe:
-    """Takes pongs, answers with offset and drift. Not thread-safe."""
+    """Estimates offset and drift from pongs. Not thread-safe."""
 
     def __init__(self) -> None:
         self._best: list[Reading] = []
         self.rejected = 0
-        """Pongs whose times cannot be."""
+        """Pongs with impossible times."""
         self.restarts = 0
-        """Times that a reading contradicted all before it."""
+        """Number of readings that contradicted all before them."""
 
     def add(self, pong: Pong, received_time_us: int) -> None:
-        """Take a pong that came at `received_time_us` (CLOCK_MONOTONIC, µs)."""
+        """Enter a pong that arrived at `received_time_us` (CLOCK_MONOTONIC, µs)."""
         reading = reading_from(pong, received_time_us)
         if reading is None:
             self.rejected += 1
@@ -102,7 +101,7 @@ class ClockProbe:
             del self._best[:-MAX_BUCKETS]
 
     def estimate(self, device_time_us: int) -> ClockEstimate | None:
-        """What is known about `device_time_us` on our clock; None before the first pong."""
+        """The estimate at `device_time_us` on the local clock; None before the first pong."""
         if not self._best:
             return None
         drift_ppm = self._drift_ppm()

@@ -1,5 +1,7 @@
-"""What the device shows the relay, and what the relay has to show: read from files for each stream, so that a rotated token or
-certificate counts from the next stream on, without a restart."""
+"""The device's credentials, and the certificate authority for the relay's: read from files for each stream.
+
+A rotated token or certificate takes effect at the next stream, without a restart.
+"""
 
 from __future__ import annotations
 
@@ -15,24 +17,24 @@ logger = logging.getLogger(__name__)
 
 
 class CredentialFiles:
-    """Reads them; where that fails later on, what was read last still counts."""
+    """Reads the credential files; if a later read fails, the last credentials remain in use."""
 
     def __init__(self, settings: ClientSettings, unix_s: Callable[[], int]) -> None:
-        """`unix_s` is the wall clock. Raises `ConfigError` if a file cannot be read, or is not what it should be."""
+        """`unix_s` is the wall clock. Raises `ConfigError` if a file cannot be read or parsed."""
         self._settings = settings
         self._unix_s = unix_s
         self._warned = 0
-        """How many of the warnings that the certificate expires were given."""
+        """Number of certificate expiry warnings logged so far."""
         self._failure = ""
         self._last = self._read()
 
     def __call__(self) -> Credentials:
-        """What the files hold now. Never raises."""
+        """The current content of the files. Never raises."""
         try:
             self._last = self._read()
             self._failure = ""
         except ConfigError as error:
-            if str(error) != self._failure:  # once, not at each try
+            if str(error) != self._failure:  # logged once, not at each attempt
                 logger.warning("the previous one stays in effect: %s", error)
             self._failure = str(error)
         return self._last

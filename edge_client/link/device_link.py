@@ -1,13 +1,13 @@
-"""The device's leg of the wire: one gRPC stream, and another one when it ends.
+"""The device's side of the protocol: one gRPC stream, reopened whenever it ends.
 
 Life of a stream
-1. `hello` goes out (with session token, cursors and all the room there is). `avatar_relay.backoff` says how long connection and
-   `welcome` together may take.
-2. One task writes: what the outbox gives, several messages as one if the relay takes that. One task reads: pings are answered, pongs
-   feed the clock probe, acknowledgements the outbox; all else goes to the player, in order.
-3. `edge_client.link.heartbeat` says when it pings, and when a silent relay is dead.
-4. When the stream ends, `edge_client.link.retry` says what follows, and `avatar_relay.backoff` how long it waits.
-5. To leave: events are given `FLUSH_S` to be acknowledged, then `goodbye`, then the stream is closed from our side.
+1. `hello` is sent (with session token, cursors and the total credit). `avatar_relay.backoff` limits the time for connection and `welcome`
+   together.
+2. One task writes: messages of the outbox, several as one if the relay accepts that. One task reads: pings are answered, pongs go to the
+   clock probe, acknowledgements to the outbox; everything else goes to the player, in order.
+3. `edge_client.link.heartbeat` decides when to ping, and when a silent relay is dead.
+4. When the stream ends, `edge_client.link.retry` decides what follows, and `avatar_relay.backoff` how long to wait.
+5. To leave: wait up to `FLUSH_S` for events to be acknowledged, send `goodbye`, then close the stream from this side.
 
 gRPC itself is behind `edge_client.link.attach_call`. All of it runs on one event loop; `DeviceLink.status` and `DeviceLink.relay_time` may
 be read from any thread.
@@ -38,21 +38,21 @@ from edge_client.link.retry import RetryDecision, StreamEnd
 logger = logging.getLogger(__name__)
 
 SILENCE_STEP_S = 0.25
-"""The relay's silence is noticed at most so much later."""
+"""The relay's silence is detected at most this much later."""
 FLUSH_S = 1.0
 """How long the relay may take to acknowledge the last events, and again to end the stream after `goodbye`."""
 STOPPED = StreamEnd("CANCELLED", "the device was stopped", stopped=True)
 
 
 class MessageHandler(Protocol):
-    """Whom the stream feeds. Called on the link's event loop."""
+    """Receiver of the stream's messages. Called on the link's event loop."""
 
     def handle(self, message: m.ToDevice, now_us: int) -> object:
-        """Take what the relay says: welcome, conversations, media, commands."""
+        """Handle a message of the relay: welcome, conversations, media, commands."""
         ...
 
     def buffer_credit(self) -> Credit:
-        """All the room there is now; credit given from here on comes on top."""
+        """The total credit now; credit granted later is in addition to it."""
         ...
 
     def cursors(self) -> tuple[Cursor, ...]:
@@ -61,12 +61,12 @@ class MessageHandler(Protocol):
 
     @property
     def volume(self) -> m.Volume:
-        """How loud the device is set."""
+        """The volume of the device."""
         ...
 
     @property
     def settings(self) -> DeviceSettings | None:
-        """What operators have set; None from a device that takes no settings."""
+        """The settings set by operators; None if the device accepts none."""
         ...
 
 
@@ -80,7 +80,7 @@ class LinkClocks:
 
 @dataclass(frozen=True, slots=True)
 class DeviceProfile:
-    """What `hello` says that never changes."""
+    """The constant parts of `hello`."""
 
     device_id: str
     software_version: str
@@ -91,22 +91,22 @@ class DeviceProfile:
 
 @dataclass(frozen=True, slots=True)
 class LinkStatus:
-    """The link at one instant, for people and pictures."""
+    """State of the link at one instant, for people and overlays."""
 
     attached: bool = False
     text: str = "not connected yet"
     streams: int = 0
     """Streams that were welcomed so far."""
     tries: int = 0
-    """Tries since the last stream."""
+    """Attempts since the last stream."""
     unknown_messages: int = 0
     """Messages of a kind that this version does not know."""
     refused_messages: int = 0
-    """Messages that broke the contract."""
+    """Messages that violated the contract."""
 
 
 class DeviceLink:
-    """Keeps the device attached until told to stop."""
+    """Keeps the device attached until stopped."""
 
     def __init__(
         self,
@@ -140,7 +140,7 @@ class DeviceLink:
         self.relay_time: RelayTime | None = None
 
     def post(self, message: Posted) -> None:
-        """Say something to the relay: now, or (events, errors) when there is a stream again."""
+        """Queue a message for the relay; it is sent now or (events, errors) when there is a stream again."""
         self._outbox.put(message)
         self._wake.set()
 
@@ -168,7 +168,7 @@ class DeviceLink:
                 return STOPPED
 
     def _next_relay(self, end: StreamEnd) -> float:
-        """Choose the relay of the next attempt; returns how long it is to be waited for at least, in seconds."""
+        """Choose the relay of the next attempt; returns the minimum wait before it, in seconds."""
         stay = (end.welcomed and not end.drains) or end.verdict in (RetryDecision.STAND_BACK, RetryDecision.STOPPED)
         asked_s = max(end.wait_at_least_s, end.foreign_wait_s(eager=self._attempts.is_eager))
         return self._relays.ended(self._clocks.monotonic_us(), asked_s, stay=stay, refused=end.verdict is RetryDecision.FINAL)
@@ -186,7 +186,7 @@ class DeviceLink:
         return replace(end, welcomed=welcomed, retry_after_ms=self._goaway.retry_after_ms, goaway_reason=self._goaway.reason)
 
     async def _shake_hands(self, call: AttachCall, stop: asyncio.Event) -> StreamEnd | None:
-        """Say hello, wait for welcome; returns how the stream ended where it did instead."""
+        """Send hello and wait for welcome; returns how the stream ended, or None on success."""
         welcome = asyncio.create_task(self._ask_for_welcome(call))
         stopped = asyncio.create_task(stop.wait())
         try:
@@ -211,7 +211,7 @@ class DeviceLink:
                 return StreamEnd("INTERNAL", "the relay's first message is not a welcome")
 
     async def _first_answer(self, call: AttachCall) -> m.ToDevice | AttachRefused | StreamEnd | None:
-        """Waiting for the connection counts: in a hole gRPC itself would try for 20 s."""
+        """The first answer, with a time limit that includes connecting: if packets are lost, gRPC itself would try for 20 s."""
         within_s = self._attempts.within_s
         try:
             async with asyncio.timeout(within_s):
@@ -222,7 +222,7 @@ class DeviceLink:
             return StreamEnd("DEADLINE_EXCEEDED", f"the relay did not answer for {within_s:.1f} s")
 
     def _hello(self) -> m.Hello:
-        """Everything merged so far is in it, so nothing is awaited between the two."""
+        """Create `hello`. It includes everything merged so far, so nothing is awaited between the two."""
         self._outbox.begin_stream()
         return m.Hello(
             device_id=self._profile.device_id,
@@ -241,7 +241,7 @@ class DeviceLink:
         )
 
     def _welcome(self, welcome: m.Welcome, asked_us: int) -> None:
-        """A welcome is a pong to hello as well: the relay's time is known before the first conversation."""
+        """Handle a welcome. It is also a pong to hello: the relay's time is known before the first conversation."""
         now_us = self._clocks.monotonic_us()
         self._learn_time(m.Pong(0, asked_us, welcome.server_time_us, welcome.server_time_us, welcome.server_unix_time_us), now_us)
         self._welcomed_time_us = now_us
@@ -257,7 +257,7 @@ class DeviceLink:
         self._on_handled()
 
     async def _stay(self, call: AttachCall, stop: asyncio.Event) -> StreamEnd:
-        """Write and read until the relay ends the stream, or we have left. A bug in a task ends the program, loudly."""
+        """Write and read until the relay ends the stream or the device has left. A bug in a task ends the program with its error."""
         async with asyncio.TaskGroup() as group:
             writer = group.create_task(self._write(call))
             reader = group.create_task(self._read(call))
@@ -269,7 +269,7 @@ class DeviceLink:
         return replace(reader.result(), stopped=stop.is_set()) if ended else STOPPED
 
     async def _read(self, call: AttachCall) -> StreamEnd:
-        """Take what comes. The time limit is moved on once in a while only: with each message it would cost as much as reading."""
+        """Read and handle messages. The deadline is moved only occasionally: moving it for each message would cost as much as reading."""
         now_s, silence_s = asyncio.get_running_loop().time, self._heartbeat.silence_us / 1e6
         try:
             async with asyncio.timeout(silence_s) as limit:
@@ -289,7 +289,7 @@ class DeviceLink:
             return StreamEnd("DEADLINE_EXCEEDED", f"the relay was silent for {silence_s:g} s")
 
     async def _write(self, call: AttachCall) -> None:
-        """The one writer. Ends with goodbye, or with the stream (the reader learns why)."""
+        """The only writer. Ends with goodbye, or with the stream (the reader gets the reason)."""
         while True:
             self._wake.clear()
             self._heartbeat.busy = bool(self._player.cursors())
@@ -301,7 +301,7 @@ class DeviceLink:
             await _is_set_within(self._wake, self._heartbeat.wait_us(self._clocks.monotonic_us()) / 1e6)
 
     def _next_messages(self, now_us: int) -> list[m.ToRelayFromDevice]:
-        """What travels as one message now; none if nothing waits. A ping is the last of them."""
+        """The messages to send as one now; none if nothing waits. A ping is the last of them."""
         messages: list[m.ToRelayFromDevice] = []
         most = MAX_JOINED_WITH_DEVICE - 1 if self._heartbeat.joins else 1
         while len(messages) < most and (message := self._outbox.take(now_us)) is not None:
@@ -312,7 +312,7 @@ class DeviceLink:
         return messages
 
     async def _leave(self, stop: asyncio.Event) -> None:
-        """When told to stop: let events arrive, say goodbye, and wait for the relay to end the stream, but not forever."""
+        """Leave after `stop`: flush events, send goodbye, and wait for the relay to end the stream, each with a time limit."""
         await stop.wait()
         try:
             async with asyncio.timeout(FLUSH_S):
@@ -324,7 +324,7 @@ class DeviceLink:
         self.post(m.Goodbye("shutdown"))
         await asyncio.sleep(FLUSH_S)
 
-    # --- what comes in ---------------------------------------------------------------------------------------------
+    # --- received messages -----------------------------------------------------------------------------------------
 
     def _receive(self, message: m.ToDevice | AttachRefused | None) -> None:
         now_us = self._clocks.monotonic_us()
@@ -350,7 +350,7 @@ class DeviceLink:
                 self._player.handle(message, now_us)
                 self._on_handled()
                 if isinstance(message, ConversationOpen):
-                    self._heartbeat.busy = True  # heartbeats are no longer rare
+                    self._heartbeat.busy = True  # heartbeats are frequent again
                     self._wake.set()
 
     def _learn_time(self, pong: m.Pong, now_us: int) -> None:
@@ -359,7 +359,7 @@ class DeviceLink:
             self.relay_time = RelayTime(now_us, estimate, pong.sent_unix_time_us - pong.sent_time_us)
 
     def _refuse(self, refused: AttachRefused) -> None:
-        """Report what cannot be read, and give back the credit that it cost."""
+        """Report what cannot be read, and return the credit that it consumed."""
         fault, conversation_id = refused.error.fault, refused.error.conversation_id
         self._tell(refused_messages=self.status.refused_messages + 1)
         logger.warning("refused a message of the relay: %s: %s", fault.reason, fault.text)

@@ -1,7 +1,7 @@
-"""The thread of the network: an event loop with the link, and the ticks of playback.
+"""The network thread: an event loop with the link, and the ticks of playback.
 
-Asyncio and gRPC live here, and the player is fed and ticked on this thread only. Other threads read snapshots (`status`, `relay_time`),
-and the main one may ask to stop. The player goes on while no relay is there.
+Asyncio and gRPC run here, and the player is fed and ticked only on this thread. Other threads read snapshots (`status`, `relay_time`), and
+the main thread may request a stop. The player continues while no relay is connected.
 """
 
 from __future__ import annotations
@@ -22,33 +22,33 @@ from edge_client.playback.events import ConversationEvent, Output, PlayerState
 logger = logging.getLogger(__name__)
 
 TICK_S = 0.02
-"""How often the player is ticked where nothing comes; each message that comes ticks it too."""
+"""Tick interval of the player while no messages arrive; each received message causes a tick too."""
 IDLE_TICK_S = 0.25
-"""The same while there is no conversation."""
+"""Tick interval while there is no conversation."""
 JOIN_S = 0.002
-"""A tick for a message waits this long for others …"""
+"""A tick for a message waits this long for further messages."""
 PLAYING_JOIN_S = 0.01
-"""… and this long while something is played: a player that plays has some sound in hand."""
+"""The same while something is played: some sound is buffered then."""
 _SHORTEST_SLEEP_S = 0.001
 LEAVE_S = 4.0
-"""How long leaving may take: acknowledgements, goodbye, and the thread's end."""
+"""Time limit for leaving: acknowledgements, goodbye, and the thread's end."""
 
 
 class Ticking(Protocol):
-    """Playback, as seen from its clock."""
+    """Interface of playback that the ticks use."""
 
     @property
     def state(self) -> PlayerState:
-        """What it does."""
+        """The state of the player."""
         ...
 
     def tick(self, now_us: int) -> Sequence[Output | Volume | DeviceSettings | Parts]:
-        """Go on to `now_us`; returns what is to be sent."""
+        """Advance to `now_us`; returns what to send."""
         ...
 
 
 class LinkThread:
-    """Runs until `stop`, or until the relay refuses for good; calls `on_end` when it is over, on its own thread."""
+    """Runs until `stop`, or until the relay's refusal is final; then calls `on_end` on its own thread."""
 
     def __init__(
         self,
@@ -60,8 +60,10 @@ class LinkThread:
         on_end: Callable[[], None],
         on_tick: Callable[[], None] = lambda: None,
     ) -> None:
-        """`make_link(on_handled)` is called on the thread's own loop; `on_finished` after each conversation that is over,
-        `on_tick` with each tick."""
+        """`make_link(on_handled)` is called on the thread's own loop.
+
+        `on_finished` is called after each conversation that is over, `on_tick` with each tick.
+        """
         self._make_link = make_link
         self._playback = playback
         self._on_tick = on_tick
@@ -72,23 +74,25 @@ class LinkThread:
         self._ticked_s = float("-inf")
         self._coming: asyncio.TimerHandle | None = None
         self._resting: asyncio.Future[None] | None = None
-        """Until the next tick of an idle player."""
+        """Pending until the next tick of an idle player."""
         self._broken: Exception | None = None
-        """What a tick failed with that no task awaited."""
+        """The error of a tick that no task awaited."""
         self._stop: asyncio.Event | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
         self._stopped = threading.Event()
         self._thread = threading.Thread(target=self._run, name="link", daemon=True)
         self.end: StreamEnd | None = None
-        """How it ended; None while it runs, and where it crashed."""
+        """How it ended; None while it runs, and if it crashed."""
         self.crashed = False
 
     def start(self) -> None:
-        """Begin to attach."""
+        """Start to attach."""
         self._thread.start()
 
     def stop(self) -> None:
-        """Say goodbye and end; returns when that is done, after `LEAVE_S` at the latest. For another thread; also if it never began."""
+        """Say goodbye and end; returns when that is done, after `LEAVE_S` at the latest. Call it from another thread, also if it never
+        started.
+        """
         self._stopped.set()
         if self._thread.ident is None:
             return
@@ -101,17 +105,17 @@ class LinkThread:
 
     @property
     def started(self) -> bool:
-        """Whether it has begun to attach."""
+        """Whether it has started to attach."""
         return self._thread.ident is not None
 
     @property
     def status(self) -> LinkStatus:
-        """The link now."""
+        """The current state of the link."""
         return LinkStatus() if self._link is None else self._link.status
 
     @property
     def relay_time(self) -> RelayTime | None:
-        """The relay's clocks as last learned; None before the first pong."""
+        """The relay's clocks as last estimated; None before the first pong."""
         return None if self._link is None else self._link.relay_time
 
     def _run(self) -> None:
@@ -136,7 +140,7 @@ class LinkThread:
         return end
 
     async def _tick_on(self) -> None:
-        """Tick where nothing that was handled has ticked for `TICK_S`, or for `IDLE_TICK_S`."""
+        """Tick if no handled message has caused a tick for `TICK_S`, or for `IDLE_TICK_S`."""
         loop = asyncio.get_running_loop()
         while self._broken is None:
             if loop.time() - self._ticked_s >= TICK_S:
@@ -148,7 +152,7 @@ class LinkThread:
         raise self._broken
 
     async def _rest(self, loop: asyncio.AbstractEventLoop) -> None:
-        """Wait for `IDLE_TICK_S`, or until something was handled."""
+        """Wait for `IDLE_TICK_S`, or until a message was handled."""
         resting = self._resting = loop.create_future()
         timer = loop.call_later(IDLE_TICK_S, self._wake)
         try:
@@ -161,13 +165,13 @@ class LinkThread:
             self._resting.set_result(None)
 
     def _handled(self) -> None:
-        """Tick once for all that comes together: sound and motion of a moment often come one behind the other."""
+        """Tick once for messages that arrive together: sound and motion of the same moment often follow each other closely."""
         if self._coming is None:
             join_s = PLAYING_JOIN_S if self._playback.state is PlayerState.PLAYING else JOIN_S
             self._coming = asyncio.get_running_loop().call_later(join_s, self._tick_by_timer)
 
     def _tick_by_timer(self) -> None:
-        """A timer's error would be logged by the loop and change nothing: it is handed to the task that ends the thread."""
+        """Tick from a timer. The loop would only log a timer's error: it is passed to the task that ends the thread."""
         try:
             self._tick()
         except Exception as error:

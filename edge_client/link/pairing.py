@@ -1,7 +1,7 @@
-"""Pairs a device with a relay: waits there under its name until an operator enters the code that it shows.
+"""Pairs a device with a relay: the device waits there under its name until an operator enters the code that it shows.
 
-On one thread, which may wait; gRPC's own threads carry the stream. The relay's certificate is fetched and pinned first. Each stream takes
-one exchange at most, in which the relay has to prove first that it knows the code. What fails is tried again, with the code that is shown
+Runs on one thread, which may block; gRPC's own threads carry the stream. The relay's certificate is fetched and pinned first. Each stream
+carries one exchange at most, in which the relay must first prove that it knows the code. Failures are retried, with the code that is shown
 then.
 """
 
@@ -38,24 +38,24 @@ _OPTIONS = (*CHANNEL_OPTIONS, ("grpc.keepalive_time_ms", 20_000), ("grpc.keepali
 
 
 class _StreamError(Exception):
-    """The stream to the relay ended, or an exchange failed; the text says why."""
+    """The stream to the relay ended, or an exchange failed; the text gives the reason."""
 
 
 class Pairing:
-    """One device's wait. `shown` may be read by any thread."""
+    """Pairing of one device. `shown` may be read by any thread."""
 
     def __init__(self, name: str, clock: SearchClock, random_bytes: RandomBytes, store: Callable[[Paired], bool]) -> None:
-        """`store` puts what is agreed on the disk, and says whether it is there."""
+        """`store` writes the pairing to the disk, and returns whether it is there."""
         self._name = name
         self._clock = clock
         self._random_bytes = random_bytes
         self._store = store
         self._code = PairingCode(random_bytes, clock.now_us())
         self.shown = ""
-        """NAME-CODE as long as a relay waits for it; else empty."""
+        """NAME-CODE while a relay waits for it; else empty."""
 
     def pair(self, relay: FoundRelay) -> Paired:
-        """Wait until an operator lets the device in. Raises `NotOfferedError` and `SearchStoppedError`."""
+        """Wait until an operator admits the device. Raises `NotOfferedError` and `SearchStoppedError`."""
         told = ""
         while True:
             try:
@@ -94,7 +94,7 @@ class Pairing:
         return paired
 
     def _show(self, *, renewed: bool = False) -> None:
-        """Show the code that counts now; the log says it when it is another."""
+        """Show the current code; a new one is logged."""
         if self._code.look(self._clock.now_us()) or renewed:
             self.shown = f"{self._name}-{self._code.code}"
             logger.warning("not paired: let this device in by `relayctl pair %s`", self.shown)
@@ -112,7 +112,7 @@ def _paired_by(credentials: pb.PairingCredentials, relay: FoundRelay, pinned: Pi
 
 
 class _Stream:
-    """One `Pair` stream, as plain calls. Leaving the `with` ends it."""
+    """One `Pair` stream, as blocking calls. Leaving the `with` ends it."""
 
     def __init__(self, address: str, pinned: PinnedCertificate, clock: SearchClock, on_look: Callable[[], None]) -> None:
         self._clock = clock
@@ -134,7 +134,7 @@ class _Stream:
         self._out.put(None)
         self._call.cancel()
         self._channel.close()
-        while self._reader.is_alive():  # it may wait for room
+        while self._reader.is_alive():  # it may be waiting for room
             try:
                 self._in.get(timeout=0.05)
             except queue.Empty:
@@ -142,11 +142,11 @@ class _Stream:
         self._reader.join()
 
     def say(self, request: pb.PairRequest) -> None:
-        """Say something."""
+        """Send a request."""
         self._out.put(request)
 
     def finish(self) -> None:
-        """Say no more, and wait for the relay to end the stream."""
+        """Close the sending side, and wait for the relay to end the stream."""
         self._out.put(None)
         try:
             self._next(STEP_S)
@@ -154,7 +154,7 @@ class _Stream:
             return
 
     def hear(self, field: str, within_s: float | None) -> Any:
-        """What the relay says next, which has to be `field`; None: it may take any time."""
+        """The relay's next message, which must be `field`. `within_s`: None means no time limit."""
         response = self._next(within_s)
         if response.WhichOneof("message") != field:
             raise _StreamError("the relay says something else than is its turn")

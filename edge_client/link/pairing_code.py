@@ -1,9 +1,9 @@
 """The code that an unpaired device shows. Pure.
 
 Rules
-1. A code lives for `CODE_LIFE_US`, and for `TRIES` exchanges: whatever became of the last of them, the next code follows.
-2. An exchange that has begun goes on with the code that it began with.
-3. At most `EXCHANGES_PER_HOUR` exchanges within an hour; beyond that the device lets none begin, whatever code it shows.
+1. A code is valid for `CODE_LIFE_US`, and for `TRIES` exchanges: whatever the result of the last one, the next code follows.
+2. An exchange keeps the code that it began with.
+3. At most `EXCHANGES_PER_HOUR` exchanges within an hour; beyond that the device admits none, whatever code it shows.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ TRIES = 3
 
 
 class PairingCode:
-    """One device's code."""
+    """The code of one device."""
 
     def __init__(self, random_bytes: RandomBytes, now_us: int) -> None:
         """`random_bytes` must be a cryptographic source."""
@@ -25,14 +25,14 @@ class PairingCode:
         self._renew(now_us)
 
     def look(self, now_us: int) -> bool:
-        """What the time brings; returns whether the code is another now."""
+        """Replace an expired code; returns whether the code changed."""
         if now_us - self._since_us < CODE_LIFE_US and self._tries < TRIES:
             return False
         self._renew(now_us)
         return True
 
     def begin(self, now_us: int) -> str | None:
-        """An exchange begins: gives its code, which counts as tried from now on; None if none may begin now."""
+        """Begin an exchange: returns its code, which counts as tried from now on; None if none may begin now."""
         self.look(now_us)
         if not self._budget.take(now_us):
             return None
@@ -40,7 +40,7 @@ class PairingCode:
         return self.code
 
     def rests_us(self, now_us: int) -> int:
-        """How long no exchange may begin; 0: one may now."""
+        """Time until an exchange may begin; 0: one may now."""
         return self._budget.wait_us(now_us)
 
     def _renew(self, now_us: int) -> None:

@@ -1,4 +1,4 @@
-"""The certificate that a relay shows, to be the only one that a device takes from then on."""
+"""The certificate that a relay presents, to be pinned by the device."""
 
 from __future__ import annotations
 
@@ -14,24 +14,24 @@ CONNECT_S = 5.0
 
 
 class PinError(Exception):
-    """No usable certificate is available; the text says why."""
+    """No usable certificate is available; the text gives the reason."""
 
 
 @dataclass(frozen=True, slots=True)
 class PinnedCertificate:
-    """A certificate, and a name in it by which gRPC knows it."""
+    """A certificate, and a name in it for gRPC's name check."""
 
     pem: bytes
     name: str
 
     @property
     def sha256(self) -> bytes:
-        """Of the certificate itself (DER)."""
+        """SHA-256 of the certificate itself (DER)."""
         return hashlib.sha256(first_certificate(self.pem)).digest()
 
 
 def fetch_certificate(address: str) -> PinnedCertificate:
-    """What is shown at HOST:PORT. Blocks for some seconds at most. Raises `PinError`.
+    """Fetch the certificate presented at HOST:PORT. Blocks for some seconds at most. Raises `PinError`.
 
     It is not verified yet: a man in the middle presents another one, and the pairing exchange detects that.
     """
@@ -54,7 +54,7 @@ def fetch_certificate(address: str) -> PinnedCertificate:
 
 
 def _name_in(found: object) -> str:
-    """The first name in what `getpeercert` gives: a DNS name or an address, else the common name."""
+    """The first name in the result of `getpeercert`: a DNS name or an address, else the common name."""
     read = found if isinstance(found, dict) else {}
     names = [str(name) for kind, name in read.get("subjectAltName", ()) if kind in ("DNS", "IP Address")]
     names += [str(value) for part in read.get("subject", ()) for key, value in part if key == "commonName"]

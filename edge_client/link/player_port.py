@@ -1,8 +1,8 @@
-"""Between link and playback: what the relay says to the device becomes what the player understands.
+"""Adapter between link and playback: translates the relay's messages for the player.
 
-`welcome` carries the volume, and names conversations that cannot go on: those play out what is held of them, so that
-their finished event comes. Volume is relative to what the device's owner allows. An error that the relay tells is for
-people; what follows from it (an end, an interrupt) is said by the relay itself.
+`welcome` carries the volume, and names conversations that cannot continue: what is held of them is played out, so that their finished event
+is sent. Volume is relative to the maximum set by the device's owner. An error from the relay is for people; the relay sends any consequence
+(an end, an interrupt) itself.
 """
 
 from __future__ import annotations
@@ -23,18 +23,18 @@ from edge_client.volume import StoredVolume
 logger = logging.getLogger(__name__)
 
 Told = m.Volume | DeviceSettings | Parts
-"""What the device tells beside what it plays."""
+"""What the device reports besides playback."""
 
 
 class Engine(Protocol):
-    """The playback, as seen from here."""
+    """Interface of playback that the port uses."""
 
     def handle(self, message: Message, now_us: int) -> None:
-        """Take a message."""
+        """Accept a message."""
         ...
 
     def buffer_credit(self) -> Credit:
-        """All the room there is."""
+        """The total credit."""
         ...
 
     def cursors(self) -> tuple[Cursor, ...]:
@@ -43,16 +43,16 @@ class Engine(Protocol):
 
     @property
     def state(self) -> PlayerState:
-        """What it does."""
+        """The state of the player."""
         ...
 
     def tick(self, now_us: int) -> list[Output]:
-        """Go on to `now_us`; returns what is to be told."""
+        """Advance to `now_us`; returns the reports to send."""
         ...
 
 
 class PlayerPort:
-    """The link's `Player`."""
+    """The player as seen by the link."""
 
     def __init__(
         self,
@@ -64,8 +64,11 @@ class PlayerPort:
         parts: PartsReporter | None = None,
         act: Callable[[Restart | Identify | Update], object] = lambda action: None,
     ) -> None:
-        """`loudest` is the gain that a volume of 1 stands for. Without a `volume` none is stored, without `settings` none are taken,
-        without `parts` none are told. `act` does what an operator asks the device for."""
+        """`loudest` is the gain for a volume of 1.
+
+        Without a `volume` none is stored, without `settings` none are accepted, without `parts` none are reported. `act` performs an
+        operator's request.
+        """
         self._engine = engine
         self._loudest = loudest
         self._stored_volume = volume or StoredVolume()
@@ -75,21 +78,21 @@ class PlayerPort:
 
     @property
     def state(self) -> PlayerState:
-        """What the player does."""
+        """The state of the player."""
         return self._engine.state
 
     @property
     def volume(self) -> m.Volume:
-        """How loud the device is set."""
+        """The volume of the device."""
         return self._stored_volume.volume
 
     @property
     def settings(self) -> DeviceSettings | None:
-        """What operators have set; None from a device that takes no settings."""
+        """The settings set by operators; None if the device accepts none."""
         return None if self._stored_settings is None else self._stored_settings.settings
 
     def tick(self, now_us: int) -> list[Output | Told]:
-        """Let playback go on to `now_us`; returns what is to be sent."""
+        """Advance playback to `now_us`; returns what to send."""
         outputs: list[Output | Told] = [*self._engine.tick(now_us)]
         if (stored := self._stored_volume.news()) is not None:
             outputs.append(stored)
@@ -100,7 +103,7 @@ class PlayerPort:
         return outputs
 
     def buffer_credit(self) -> Credit:
-        """All the room there is."""
+        """The total credit."""
         return self._engine.buffer_credit()
 
     def cursors(self) -> tuple[Cursor, ...]:
@@ -108,7 +111,7 @@ class PlayerPort:
         return self._engine.cursors()
 
     def handle(self, message: m.ToDevice, now_us: int) -> None:
-        """Hand a message on, as far as it concerns the player."""
+        """Pass a message on if it concerns the player."""
         match message:
             case m.Welcome():
                 self._stored_volume.welcome(message.volume)

@@ -1,6 +1,6 @@
-"""Which relay a device attaches to, and by what the two know each other: as the settings say, as it was paired, or as it is found now.
+"""Selects the relay that a device attaches to, and the credentials for it: configured, from a pairing, or discovered.
 
-A pairing counts where the settings give no credentials and no other address. It gives the device its name, too.
+A pairing applies if the settings contain no credentials and no other address. It also defines the device's name.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ logger = logging.getLogger(__name__)
 
 
 class RelayChoice:
-    """Made at the start; `endpoint` may wait for days. Other threads may read the rest."""
+    """Created at start-up; `endpoint` may block for days. Other threads may read the rest."""
 
     def __init__(
         self,
@@ -36,7 +36,7 @@ class RelayChoice:
         clock: SearchClock,
         random_bytes: Callable[[int], bytes],
     ) -> None:
-        """`host_name` is the device's if neither settings nor pairing give it one; `folder` is where it keeps its state, if it can."""
+        """`host_name` names the device if neither settings nor pairing do; `folder` holds its state, if there is one."""
         self._config = config
         self._clock = clock
         self._random_bytes = random_bytes
@@ -51,7 +51,7 @@ class RelayChoice:
         return self._pairing.shown if self._pairing is not None else ""
 
     def endpoint(self, files: CredentialFiles) -> Endpoint | None:
-        """The relay, found and paired with; None if the search was ended. `files` are the credentials of the settings."""
+        """The relay, discovered and paired with; None if the search was stopped. `files` are the configured credentials."""
         finder = RelayFinder(self._config, self._clock.wait)
         if self._paired is not None:
             known = self._paired
@@ -60,7 +60,7 @@ class RelayChoice:
         relays = self._config.relay
         if relays == AUTO:
             found = finder.find()
-        else:  # whether it pairs is to be tried, unless it is on this machine
+        else:  # it may offer pairing: to be tried, unless it is on this machine
             remote = len(relays) == 1 and not is_loopback(split_address(relays[0], "relay")[0])
             found = FoundRelay(relays[0], self._config.tls, pairing=remote)
         if found is None:
@@ -75,7 +75,7 @@ class RelayChoice:
         return Endpoint(found.address, found.tls, files, () if relays == AUTO else relays[1:])
 
     def _pair(self, found: FoundRelay, file: PairingFile) -> Endpoint:
-        from edge_client.link.pairing import Pairing  # late: few devices of few days pair
+        from edge_client.link.pairing import Pairing  # imported late: pairing is rare
 
         name = self._config.device_id or f"{self.device_id[:59]}-{self._random_bytes(2).hex()}"  # host names are often the same
         self._pairing = Pairing(name, self._clock, self._random_bytes, file.write)
@@ -85,7 +85,7 @@ class RelayChoice:
 
 
 def _is_able() -> bool:
-    """Whether pairing is possible with what is installed; the log says what is missing."""
+    """Whether the packages for pairing are installed; a missing one is logged."""
     able = importlib.util.find_spec("spake2") is not None
     if not able:
         logger.warning("not paired, and the package spake2 is not installed: pip install 'avatar-relay[pairing]'")
@@ -97,7 +97,7 @@ def _pairs(config: EdgeConfig) -> bool:
 
 
 def paired_of(config: EdgeConfig, folder: Path | None) -> Paired | None:
-    """The pairing in the state folder, if it counts by the settings."""
+    """The pairing in the state folder, if it applies under the settings."""
     paired = PairingFile(folder).read() if _pairs(config) and folder is not None else None
     return paired if paired is not None and config.relay in (AUTO, (paired.address,)) else None
 

@@ -1,10 +1,10 @@
-"""Finds the relay of a device that was given no address. On one thread, which may wait.
+"""Discovers the relay of a device that has no configured address. Runs on one thread, which may block.
 
 Rules
-1. Without credentials of its own, a relay on this machine comes first; with TLS by the settings, one there that speaks TLS.
-2. Else the relays that announce themselves are tried in the order of `in_order`, each at the first of its addresses that answers. Those
-   that come within `GATHER_S` of the first one are seen together. The log says which was taken, and how to take another.
-3. One that speaks plaintext is left out, unless it is on this machine or the settings allow it: announcements prove nothing.
+1. Without the device's own credentials, a relay on this machine comes first; if TLS is configured, only one that speaks TLS.
+2. Otherwise the announced relays are tried in the order of `in_order`, each at the first of its addresses that answers. Those announced
+   within `GATHER_S` of the first one are considered together. The log names the chosen one, and how to choose another.
+3. A plaintext relay is skipped, unless it is on this machine or the settings allow it: announcements prove nothing.
 """
 
 from __future__ import annotations
@@ -34,20 +34,20 @@ class FoundRelay:
     address: str
     tls: bool
     name: str = ""
-    """As it announces itself; empty for one that does not."""
+    """Its announced name; empty if it was not announced."""
     pairing: bool = False
 
 
 @dataclass(frozen=True, slots=True)
 class SearchClock:
-    """How a search goes on: the time, and a wait for so many seconds that returns True if it is to end."""
+    """Clock of a search: the time, and a wait for a number of seconds that returns True if the search should stop."""
 
     now_us: Callable[[], int]
     wait: Callable[[float], bool]
 
 
 class SearchStoppedError(Exception):
-    """The search was ended from outside."""
+    """The search was stopped from outside."""
 
 
 class NotOfferedError(Exception):
@@ -55,7 +55,7 @@ class NotOfferedError(Exception):
 
 
 class RelayFinder:
-    """Looks until one is found. `wait` waits for so many seconds, and returns True if the search is to end."""
+    """Searches until a relay is found. `wait` waits for a number of seconds, and returns True if the search should stop."""
 
     def __init__(self, config: EdgeConfig, wait: Callable[[float], bool], browse: Callable[[], Browser] = Browser) -> None:
         self._config = config
@@ -63,7 +63,7 @@ class RelayFinder:
         self._browse = browse
 
     def find(self) -> FoundRelay | None:
-        """A relay; None if the search was ended."""
+        """A relay; None if the search was stopped."""
         local = "tls" if self._config.tls_to(LOCAL_RELAY) else "plaintext"
         if speaks(LOCAL_RELAY) == local:
             logger.info("found a relay on this machine, at %s", LOCAL_RELAY)
@@ -79,8 +79,10 @@ class RelayFinder:
             browser.close()
 
     def find_again(self, address: str, name: str) -> str:
-        """Where a relay that is known answers: at the address that it had, else where one of its name announces itself; empty if the
-        search was ended. Its certificate proves that it is the same."""
+        """Find a known relay: at its previous address, else where its name is announced; empty if the search was stopped.
+
+        Its certificate proves that it is the same relay.
+        """
         if not name or speaks(address):
             return address
         try:
@@ -114,7 +116,7 @@ class RelayFinder:
                 return None
 
     def _address_of(self, relay: Announcement, refused: set[Announcement]) -> str:
-        """The first of a relay's addresses that may be taken and answers; empty if there is none."""
+        """The first of a relay's addresses that is allowed and answers; empty if there is none."""
         usable = [one for one in relay.addresses if relay.tls or self._config.insecure or is_loopback(split_address(one, "relay")[0])]
         if not usable and relay not in refused:
             refused.add(relay)

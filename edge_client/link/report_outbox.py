@@ -1,15 +1,15 @@
-"""What the device still has to say to the relay. Bounded, and never older than it needs to be.
+"""Outgoing messages to the relay. Bounded, and never staler than necessary.
 
 Rules
-1. Credit and held cursors are states: what was not sent yet is merged with what comes (sums, latest cursor).
-2. A stream begins with `hello`, which tells the whole room and all cursors: what was merged before it is forgotten.
-3. Player events get ids from 1 for each session, are sent in order, and are kept until acknowledged; they are sent again on
-   a new stream and after `REPEAT_US` without acknowledgement. A new session numbers what is left from 1.
-4. At most `MAX_EVENTS` events are kept. When one more comes the oldest goes that is not `Finished` (the one event that
-   others wait for); only if there is none the oldest `Finished`. Both are counted.
-5. Conversation errors and pongs are kept in short queues; the oldest goes first, and is counted.
-6. Volume, settings, and how the parts stand, are states: the last one is told. `hello` tells volume and settings too.
-7. `goodbye` is the last message: nothing is given after it.
+1. Credit and held cursors are states: unsent ones are merged with new ones (sums, latest cursor).
+2. A stream begins with `hello`, which carries the total credit and all cursors: what was merged before it is discarded.
+3. Player events get ids from 1 for each session, are sent in order, and are kept until acknowledged; they are sent again on a new stream
+   and after `REPEAT_US` without acknowledgement. A new session renumbers the remaining ones from 1.
+4. At most `MAX_EVENTS` events are kept. When one more arrives, the oldest event other than `Finished` is dropped (others wait for
+   `Finished`); only if there is none, the oldest `Finished`. Both are counted.
+5. Conversation errors and pongs are kept in short queues; the oldest is dropped first, and counted.
+6. Volume, settings, and the state of the parts are states: the last one is sent. `hello` carries volume and settings too.
+7. `goodbye` is the last message: nothing is returned after it.
 """
 
 from __future__ import annotations
@@ -28,13 +28,13 @@ MAX_EVENTS = 512
 MAX_ERRORS = 64
 MAX_PONGS = 16
 MAX_CURSORS = 256
-"""Conversations whose cursors are told in one message; the longest unchanged are left out."""
+"""Maximum number of cursors in one message; those unchanged the longest are left out."""
 
 T = TypeVar("T")
 Posted = Credit | Held | ConversationEvent | ConversationError | Pong | Volume | DeviceSettings | Parts | Goodbye
-"""What is put in."""
+"""Messages that are put in."""
 Outgoing = Credit | Held | PlayerEvent | ConversationError | Pong | Volume | DeviceSettings | Parts | Goodbye
-"""What is taken out."""
+"""Messages that are taken out."""
 
 
 @dataclass(slots=True)
@@ -44,7 +44,7 @@ class _Kept:
 
 
 class ReportOutbox:
-    """Takes what the player and the link say, gives it one message at a time. Not thread-safe."""
+    """Queues messages of player and link, and returns them one at a time. Not thread-safe."""
 
     def __init__(self) -> None:
         self._credit = Credit()
@@ -59,7 +59,7 @@ class ReportOutbox:
         self._over = False
         self._last_event_id = 0
         self.dropped = 0
-        """Messages that went for want of room (rules 4 and 5)."""
+        """Messages dropped because a queue was full (rules 4 and 5)."""
 
     @property
     def unacknowledged(self) -> int:
@@ -67,7 +67,7 @@ class ReportOutbox:
         return len(self._events)
 
     def put(self, message: Posted) -> None:
-        """Take a message. An event's id is minted here."""
+        """Queue a message. An event's id is assigned here."""
         match message:
             case Credit():
                 total = self._credit
@@ -90,12 +90,12 @@ class ReportOutbox:
                 self._goodbye = message
 
     def acknowledge(self, event_id: int) -> None:
-        """Forget all events up to and including `event_id`."""
+        """Discard all events up to and including `event_id`."""
         while self._events and self._events[0].event.event_id <= event_id:
             self._events.popleft()
 
     def begin_stream(self) -> None:
-        """`hello` is made now: it says what credit, cursors and volume would have said. Parts and events will be sent again."""
+        """Prepare for a `hello` created now: it replaces pending credit, cursors and volume. Parts and events will be sent again."""
         self._credit = Credit()
         self._cursors.clear()
         self._pongs.clear()
@@ -106,7 +106,7 @@ class ReportOutbox:
             kept.sent_time_us = None
 
     def begin_session(self) -> None:
-        """The relay knows nothing of us: number from 1 what is left."""
+        """Begin a session without shared state: number the remaining events from 1."""
         for number, kept in enumerate(self._events, start=1):
             kept.event = replace(kept.event, event_id=number)
         self._last_event_id = len(self._events)

@@ -1,13 +1,13 @@
 """How a stream ended, and what follows from it.
 
 Rules
-1. A refusal before `welcome` that no repetition can change is FINAL if the relay's own fault comes with it: the program says why and
-   exits. Without it the refusal is a proxy's on the way, whose route may not be there yet: it is tried again, at long intervals.
-2. Once the relay has taken this device, nothing is final: what ended the stream may pass.
-3. A device that was replaced by another stream of its own name stands back: it comes again, but late, and later each time
-   that it is replaced again, so that two devices with one name do not take turns.
-4. A proxy that limits the size of a request, and so lets nothing pass, is FINAL: see `avatar_relay.request_limit`.
-5. All else is tried again with backoff, and never before the relay's own hint. Where a proxy answers that it reaches no relay, the
+1. A refusal before `welcome` that no retry can change is FINAL if it carries the relay's own fault: the program logs the reason and exits.
+   Without a fault the refusal is that of a proxy, whose route may not exist yet: it is retried at long intervals.
+2. Once the relay has accepted this device, nothing is final: the cause may pass.
+3. A device that was replaced by another stream of its own name stands back: it reconnects late, and later each time that it is replaced
+   again, so that two devices with one name do not alternate.
+4. A proxy that limits the size of a request, and so passes nothing, is FINAL: see `avatar_relay.request_limit`.
+5. Everything else is retried with backoff, and never before the relay's own hint. If a proxy answers that it reaches no relay, the
    intervals become long once the relay has been away for some time.
 """
 
@@ -20,10 +20,10 @@ from avatar_relay.backoff import FINAL_CODES, FOREIGN_REFUSAL_S, asked_to_wait_s
 from avatar_relay.reasons import Fault, Reason
 
 STAND_BACK_S = 30.0
-"""How long a replaced device waits at least."""
+"""Minimum wait of a replaced device."""
 
 LONGEST_STAND_BACK_S = 3_600.0
-"""… and at most."""
+"""Maximum wait of a replaced device."""
 
 _ADVICE = {
     "INTERNAL": "does a proxy answer in the relay's place?",
@@ -45,7 +45,7 @@ class RetryDecision(enum.Enum):
 
 @dataclass(frozen=True, slots=True)
 class StreamEnd:
-    """How a stream ended: the gRPC status by name, its text, our fault where the relay told one, and its retry hint."""
+    """How a stream ended: the name of the gRPC status, its text, the relay's fault if there is one, and its retry hint."""
 
     code: str
     text: str
@@ -57,7 +57,7 @@ class StreamEnd:
     hopeless: bool = False
     """Rule 4."""
     advice: str = ""
-    """What to look at, where more is known than the code tells."""
+    """Advice on what to check, if more is known than the status code shows."""
 
     @property
     def verdict(self) -> RetryDecision:
@@ -76,29 +76,29 @@ class StreamEnd:
 
     @property
     def wait_at_least_s(self) -> float:
-        """The relay's hint, and what standing back or a proxy's refusal asks for, in seconds."""
+        """Minimum wait in seconds, from the relay's hint, standing back, or a proxy's refusal."""
         hint_s = asked_to_wait_s(self.retry_after_ms, 0 if self.fault is None else self.fault.retry_after_ms)
         if self._is_refusal and self.fault is None:
             return FOREIGN_REFUSAL_S
         return max(hint_s, STAND_BACK_S if self.verdict is RetryDecision.STAND_BACK else 0.0)
 
     def foreign_wait_s(self, *, eager: bool) -> float:
-        """How long to wait at least if a proxy answered in the relay's place (rule 5). Not `eager`: it has been so for some time."""
+        """Minimum wait if a proxy answered instead of the relay (rule 5). `eager` is False if it has done so for some time."""
         is_proxys = not (eager or self.welcomed) and self.fault is None and is_foreign(self.code, self.text)
         return FOREIGN_REFUSAL_S if is_proxys else 0.0
 
     @property
     def drains(self) -> bool:
-        """Whether the relay goes out of service."""
+        """Whether the relay is shutting down."""
         return self.goaway_reason == "drain" or (self.fault is not None and self.fault.reason is Reason.DRAINING)
 
     @staticmethod
     def stand_back_s(replaced: int) -> float:
-        """The wait of a device that was replaced so often in a row, this time included: twice as long with each, up to a bound."""
+        """The wait of a device replaced this many times in a row, this time included: doubles with each, up to a bound."""
         return min(STAND_BACK_S * 2.0 ** min(replaced - 1, 16), LONGEST_STAND_BACK_S) if replaced else 0.0
 
     def describe(self) -> str:
-        """One line for people: what happened, and what to look at."""
+        """One line for people: what happened, and what to check."""
         if self.hopeless:
             return self.text
         reason = f" [{self.fault.reason}]" if self.fault is not None else ""

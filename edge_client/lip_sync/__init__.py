@@ -1,1 +1,1 @@
-"""How far sound and face are apart, measured all the time."""
+"""Continuous measurement of the skew between sound and face."""

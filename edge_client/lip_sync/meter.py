@@ -1,9 +1,9 @@
-"""How far sound and face are apart, measured all the time, two ways.
+"""Continuous measurement of the skew between sound and face, in two ways.
 
 Skew is PTS heard minus PTS shown, in µs: positive when sound is early, the sign of ITU-R BT.1359.
-1. At each picture, at the time it came onto the glass: what the renderer is responsible for.
-2. Every `HEARD_STEP_US` of heard time, against the picture that is on the glass then: what a person sees, so that a slow
-   or frozen face shows.
+1. At each picture, at its display time: the renderer's part of the skew.
+2. Every `HEARD_STEP_US` of heard time, against the picture displayed then: the skew that a viewer perceives, which includes a slow or
+   frozen face.
 """
 
 from __future__ import annotations
@@ -15,15 +15,15 @@ import numpy as np
 from edge_client.audio.timeline import Position
 
 HEARD_STEP_US = 10_000
-"""How often the second way is to be asked."""
+"""Interval of the second measurement."""
 ALARM_EARLY_US = 45_000
 ALARM_LATE_US = -125_000
-"""Beyond these, people notice (ITU-R BT.1359)."""
+"""Limits beyond which people notice (ITU-R BT.1359)."""
 
 LASTING_US = 100_000
-"""Beyond them for this long is an excursion: one late picture is none, nor is a screen of few pictures a second."""
+"""Time beyond the limits that counts as an excursion: neither one late picture does, nor a display of few pictures a second."""
 CALM_US = 1_000_000
-"""Within them for this long, and it is over."""
+"""Time within the limits that ends an excursion."""
 
 _BIN_US = 100
 _BINS = 10_001
@@ -32,7 +32,7 @@ _MAX_SERIES = 8_192
 
 @dataclass(frozen=True, slots=True)
 class SkewStats:
-    """A distribution in milliseconds. `p50_ms` and `mean_ms` are signed; `p95_ms`, `p99_ms` and `max_abs_ms` are sizes."""
+    """A distribution in milliseconds. `p50_ms` and `mean_ms` are signed; `p95_ms`, `p99_ms` and `max_abs_ms` are absolute values."""
 
     count: int = 0
     p50_ms: float = 0.0
@@ -41,12 +41,12 @@ class SkewStats:
     max_abs_ms: float = 0.0
     mean_ms: float = 0.0
     alarms: int = 0
-    """How many are beyond what people notice."""
+    """Number of measurements beyond what people notice."""
 
 
 @dataclass(frozen=True, slots=True)
 class SkewPoint:
-    """One measurement: a reading of the clock, and the skew then."""
+    """One measurement: its time, and the skew."""
 
     time_us: int
     skew_us: int
@@ -111,12 +111,12 @@ class SkewMeter:
         self._on_glass: Position | None = None
         self._held_from: Position | None = None
         self.longest_hold_us = 0
-        """The most sound that was heard while the face stood still on one PTS."""
+        """The longest duration of sound that was heard while the face stayed at one PTS."""
 
     def picture(self, time_us: int, shown: Position | None, heard: Position | None) -> None:
-        """A picture came onto the glass at `time_us`; `shown` is what its pose belongs to, `heard` what was heard then.
+        """Record a picture displayed at `time_us`; `shown` is the position of its pose, `heard` the one heard then.
 
-        None stands for a face that motion does not drive, or for silence.
+        None means a face that motion does not drive, or silence.
         """
         self._note_hold(heard)
         if shown != self._on_glass:
@@ -127,7 +127,7 @@ class SkewMeter:
             self.at_pictures.add(time_us, skew_us)
 
     def heard(self, time_us: int, heard: Position | None) -> int | None:
-        """This was heard at `time_us`; to be called for every `HEARD_STEP_US`, in order with the pictures. Returns the skew."""
+        """Record what was heard at `time_us`; call it for every `HEARD_STEP_US`, in order with the pictures. Returns the skew."""
         skew_us = _skew(heard, self._on_glass)
         if skew_us is not None:
             self.at_heard.add(time_us, skew_us)
@@ -141,10 +141,10 @@ class SkewMeter:
 
 
 class SkewAlarm:
-    """Says once of each excursion that people will notice it. Not thread-safe.
+    """Reports each excursion that people will notice, once. Not thread-safe.
 
-    An excursion begins where the skew stays beyond what people notice for `LASTING_US`, and is over where it stayed within for
-    `CALM_US`, or another conversation is heard.
+    An excursion begins when the skew stays beyond what people notice for `LASTING_US`, and ends when it stayed within for `CALM_US`, or
+    another conversation is heard.
     """
 
     def __init__(self) -> None:
@@ -154,7 +154,7 @@ class SkewAlarm:
         self._alarmed = False
 
     def heard(self, time_us: int, conversation_id: str, skew_us: int) -> bool:
-        """Whether an excursion begins with this measurement; to be called for every `HEARD_STEP_US`, in order."""
+        """Whether an excursion begins with this measurement; call it for every `HEARD_STEP_US`, in order."""
         if conversation_id != self._conversation_id:
             self._conversation_id = conversation_id
             self._alarmed = False
@@ -178,5 +178,5 @@ def _skew(heard: Position | None, shown: Position | None) -> int | None:
 
 
 def _quantile(bins: np.ndarray[tuple[int], np.dtype[np.int64]], share: float) -> int:
-    """The first bin up to and with which `share` of all lies."""
+    """The first bin at which the cumulative count reaches `share` of the total."""
     return int(np.searchsorted(np.cumsum(bins), share * bins.sum()))

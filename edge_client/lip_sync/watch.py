@@ -1,4 +1,4 @@
-"""Measures lip-sync at each picture, and reports what it finds."""
+"""Measures lip-sync at each picture, and reports the results."""
 
 from __future__ import annotations
 
@@ -11,19 +11,21 @@ from edge_client.lip_sync.meter import HEARD_STEP_US, SkewAlarm, SkewMeter
 
 
 def _nobody(*_: object) -> None:
-    """Ignores the measurement."""
+    """Ignore the measurement."""
 
 
 class SkewWatch(PictureObserver):
     """Feeds a `SkewMeter` with the pictures shown.
 
-    What was heard between two pictures lies on a line between what was heard at each of them, so the meter's second way
-    (every 10 ms of heard time, against what was on the glass then) needs no thread of its own.
+    What was heard between two pictures is interpolated from what was heard at each of them, so the meter's second measurement (every 10 ms
+    of heard time, against the picture displayed then) needs no thread of its own.
     """
 
     def __init__(self, *, on_heard: Callable[[int], None] = _nobody, on_alarm: Callable[[str, int, int], None] = _nobody) -> None:
-        """`on_heard(skew_us)` is told each measurement of the second way; `on_alarm(conversation_id, time_us, skew_us)` each
-        excursion that people will notice, once."""
+        """`on_heard(skew_us)` is called with each result of the second measurement.
+
+        `on_alarm(conversation_id, time_us, skew_us)` is called once for each excursion that people will notice.
+        """
         self.meter = SkewMeter()
         self._alarm = SkewAlarm()
         self._on_heard = on_heard
@@ -31,7 +33,7 @@ class SkewWatch(PictureObserver):
         self._last: tuple[int, Position] | None = None
 
     def shown(self, picture: ShownPicture, pixels: Picture | None) -> None:
-        """Take a picture."""
+        """Measure a picture."""
         view, now_us = picture.view, picture.shown_time_us
         heard = shown = None
         if view.conversation_id is not None and picture.heard_pts_us is not None:

@@ -1,1 +1,1 @@
-"""Sound: encoded payloads are decoded, ordered, timed and handed to a sink that pulls."""
+"""Sound: encoded payloads are decoded, ordered, timed and passed to a sink that pulls."""

@@ -1,9 +1,9 @@
-"""When a card's buffer has to grow. Pure: time is an argument.
+"""Decides when a card's buffer has to grow. Pure: time is an argument.
 
 The rules:
-1. A buffer that ran dry is too small. It grows by one step in the next silence, when nobody hears the card being opened again.
+1. A buffer that ran dry is too small. It grows by one step in the next silence, when reopening the card is not heard.
 2. Three dry runs within 10 s: it grows at once.
-3. It stays at 20 ms at most where interrupts must be quick; it grows to 50 ms if 20 are too few. More takes the setting `latency = "safe"`.
+3. It stays at 20 ms or less for quick interrupts, and grows to 50 ms if 20 are too few. Larger buffers need the setting `latency = "safe"`.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ class BufferGrowth:
         self._last: deque[int] = deque(maxlen=_DRY_RUNS)
 
     def look(self, now_us: int, dry_runs: int, *, sounding: bool) -> int | None:
-        """The buffer that the card should be opened with now, in µs; None to leave it. `dry_runs` counts since it was opened."""
+        """The buffer size, in µs, with which to reopen the card now; None to keep it. `dry_runs` counts since the card was opened."""
         self._last.extend([now_us] * min(dry_runs - self._dry_runs, _DRY_RUNS))
         self._dry_runs = dry_runs
         if self._next_us is None or not dry_runs:

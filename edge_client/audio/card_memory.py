@@ -1,4 +1,4 @@
-"""What is known of each card, over restarts: the buffer that it needs, and how much later than it says it is heard."""
+"""Data stored for each card across restarts: the buffer size that it needs, and its delay beyond the reported one."""
 
 from __future__ import annotations
 
@@ -13,16 +13,16 @@ logger = logging.getLogger(__name__)
 
 FILE_NAME = "sound.json"
 MAX_CARDS = 32
-"""Of more, those that were learned first are forgotten."""
+"""Maximum number of cards; the oldest entries are dropped first."""
 _BUFFERS_US = (1, 500_000)
 _OFFSETS_US = (OUTPUT_OFFSET_MS[0] * 1_000, OUTPUT_OFFSET_MS[1] * 1_000)
 
 
 class CardMemory:
-    """What is known by card, in a file of the state folder; without a folder, for this run. Not thread-safe."""
+    """Entries by card, in a file of the state folder; without a folder, for this run only. Not thread-safe."""
 
     def __init__(self, folder: Path | None) -> None:
-        """Read the file. Blocks for as long as the disk does; entries that cannot be are ignored."""
+        """Read the file. Blocks for as long as the disk does; invalid entries are ignored."""
         file = StateFile(folder / FILE_NAME) if folder is not None else None
         content = file.read() if file is not None else {}
         self._writer = StateWriter(file) if file is not None else None
@@ -30,15 +30,15 @@ class CardMemory:
         self.offsets_us: dict[str, int] = _entries(content, "offsets_us", _OFFSETS_US)
 
     def learn(self, key: str, buffer_us: int) -> None:
-        """Keep the buffer that a card needs."""
+        """Store the buffer size that a card needs."""
         self._put(self.buffers_us, key, buffer_us)
 
     def calibrate(self, key: str, offset_us: int) -> None:
-        """Keep how much later than it says a card is heard."""
+        """Store a card's delay beyond the reported one."""
         self._put(self.offsets_us, key, offset_us)
 
     def close(self) -> bool:
-        """Write what waits; whether what was kept last is on the disk."""
+        """Write pending changes; returns whether the last entries are on the disk."""
         if self._writer is None:
             return False
         self._writer.close()

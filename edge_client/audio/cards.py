@@ -1,4 +1,4 @@
-"""The cards that the kernel has, from its files. No library is asked, and nothing is opened."""
+"""The kernel's sound cards, read from its files. No library is called, and no device is opened."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ _DEVICE = re.compile(r"(\d+)-(\d+): .*\bplayback\b")
 
 
 class CardFiles:
-    """Reads /proc/asound and /sys/class/sound, or files like these elsewhere."""
+    """Reads /proc/asound and /sys/class/sound, or similar files elsewhere."""
 
     def __init__(self, proc: Path = Path("/proc/asound"), sysfs: Path = Path("/sys/class/sound")) -> None:
         self._proc = proc
         self._sysfs = sysfs
 
     def cards(self) -> list[Card]:
-        """The cards that have a device to play on, in the kernel's order; none if the kernel has no sound."""
+        """The cards with a playback device, in the kernel's order; none if the kernel has no sound support."""
         devices: dict[int, int] = {}
         for line in _text(self._proc / "pcm").splitlines():
             if found := _DEVICE.match(line):
@@ -32,7 +32,7 @@ class CardFiles:
         ]
 
     def fingerprint(self) -> str:
-        """Changes whenever a card comes or goes."""
+        """A value that changes whenever a card is added or removed."""
         return _text(self._proc / "cards") + _text(self._proc / "pcm")
 
     def _path(self, number: int) -> str:

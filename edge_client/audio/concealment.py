@@ -1,10 +1,10 @@
-"""Sound in place of sound that is missing, made of what was heard last, and the ways into it and out of it.
+"""Conceals missing sound with a continuation of the last samples, and joins it at both ends.
 
 Rules:
-1. What is missing is continued by repeating the last pitch period (the idea of ITU-T G.711, Appendix I): in full up to
-   `FADE_BEGINS_US`, then fading, silent from `FADE_ENDS_US` on. It joins the last sample without a step.
-2. The way out is a lead-in of `LEAD_IN_US`: the continuation fades out while what follows, continued backwards in the
-   same way, fades in, so that its first sample has a neighbour. What follows is left as it is, bit for bit.
+1. Missing sound is continued by repeating the last pitch period (the idea of ITU-T G.711, Appendix I): in full up to `FADE_BEGINS_US`, then
+   fading, silent from `FADE_ENDS_US` on. It joins the last sample without a step.
+2. It ends with a lead-in of `LEAD_IN_US`: the continuation fades out while the following sound, continued backwards in the same way, fades
+   in, so that its first sample has a neighbour. The following sound itself is not changed.
 """
 
 from __future__ import annotations
@@ -19,9 +19,9 @@ FADE_ENDS_US = 60_000
 LEAD_IN_US = 5_000
 
 _SHORTEST_PERIOD_US, _LONGEST_PERIOD_US = 2_500, 15_000
-"""Pitch of 67 to 400 Hz; of a higher one, a multiple of the period is found."""
+"""Pitch of 67 to 400 Hz; for a higher pitch, a multiple of the period is found."""
 _WINDOW_US = 10_000
-"""What is compared to find the pitch."""
+"""Length of the samples compared to find the pitch."""
 
 Samples = NDArray[np.float64]
 
@@ -35,10 +35,10 @@ class Concealment:
         self._history: Pcm = np.zeros(0, np.int16)
         self._continuation: Samples | None = None
         self.filled_frames = 0
-        """Frames that were filled since the last sample that was heard."""
+        """Frames filled since the last real sample."""
 
     def heard(self, pcm: Pcm) -> None:
-        """These samples were given on; what is missing begins behind them."""
+        """Note samples that were passed on; a gap begins after them."""
         if not len(pcm):
             return
         kept = pcm if len(pcm) >= self._capacity else np.concatenate((self._history, pcm))
@@ -57,11 +57,11 @@ class Concealment:
 
     @property
     def is_audible(self) -> bool:
-        """Whether more of the continuation would be sound."""
+        """Whether more of the continuation would be audible."""
         return len(self._history) > 0 and self.filled_frames < self._frames(FADE_ENDS_US)
 
     def lead_in(self, following: Pcm) -> Pcm:
-        """Samples that go between the continuation and `following`; none if nothing was heard before."""
+        """Samples to insert between the continuation and `following`; none if nothing was heard before."""
         if not len(self._history) or not len(following):
             return np.zeros(0, np.int16)
         return into(self.fill(self._frames(LEAD_IN_US)), following, self._rate_hz)
@@ -80,7 +80,7 @@ class Concealment:
         return repeated * fade
 
     def _period(self, history: Samples) -> int:
-        """Where the last stretch is found again before itself, in frames; 0 if there is too little to look at."""
+        """Distance in frames from the last stretch back to its previous occurrence; 0 if there is too little history."""
         shortest, window = self._frames(_SHORTEST_PERIOD_US), self._frames(_WINDOW_US)
         longest = min(self._frames(_LONGEST_PERIOD_US), len(history) - window, len(history) // 2)
         if longest < shortest:
@@ -95,7 +95,7 @@ class Concealment:
 
 
 def into(before: Pcm, following: Pcm, rate_hz: int) -> Pcm:
-    """`before`, fading out at its end, with what leads to `following` fading in: it ends beside the first sample of that."""
+    """`before` with its end faded out, while a lead-in to `following` fades in: it ends next to the first sample of `following`."""
     frames = min(len(before), LEAD_IN_US * rate_hz // 1_000_000)
     if not frames or not len(following):
         return before
@@ -107,7 +107,7 @@ def into(before: Pcm, following: Pcm, rate_hz: int) -> Pcm:
 
 
 def _loop(history: Samples, period: int) -> Samples:
-    """The last period, its last quarter turned into what was before its first sample, so that it can follow itself."""
+    """The last period, with its last quarter blended into the samples before its first one, so that it can be looped."""
     last, before = history[-period:].copy(), history[-2 * period : -period]
     quarter = max(1, period // 4)
     share = np.arange(1, quarter + 1) / quarter

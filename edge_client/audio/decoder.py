@@ -1,4 +1,4 @@
-"""What turns audio payloads into samples. One decoder for each conversation; not thread-safe."""
+"""Interface of audio decoders. One decoder for each conversation; not thread-safe."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ class AudioDecoder(Protocol):
 
     @property
     def rate_hz(self) -> int:
-        """Rate of the samples it gives."""
+        """Sample rate of the output."""
         ...
 
     def decode(self, data: bytes) -> Pcm:
@@ -20,13 +20,13 @@ class AudioDecoder(Protocol):
         ...
 
     def conceal(self, frames: int) -> Pcm:
-        """Exactly `frames` samples in place of a payload that is missing (packet loss concealment, or silence)."""
+        """Exactly `frames` samples for a missing payload (packet loss concealment, or silence)."""
         ...
 
     def finish(self) -> Pcm:
-        """What is still inside when no payload follows. Raises `SoundError` if sound is lost with it."""
+        """The remaining samples when no payload follows. Raises `SoundError` if sound is lost with them."""
         ...
 
     def irregularities(self) -> list[str]:
-        """What was not as it should be and is heard nevertheless, in words: what is new since the last call, each kind once."""
+        """Descriptions of irregularities in sound that is played nevertheless: those new since the last call, each kind once."""
         ...

@@ -1,4 +1,4 @@
-"""The outputs that this machine has, asked for in a process of its own, for libraries of sound may hang or abort."""
+"""Lists the outputs of this machine, in a separate process, because sound libraries may hang or abort."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def list_outputs() -> list[OutputDevice]:
 
 
 def parse_outputs(listed: bytes) -> list[OutputDevice]:
-    """From `format_outputs`."""
+    """Parse the result of `format_outputs`."""
     return [OutputDevice(**device | {"card": Card(**device["card"]) if device["card"] else None}) for device in json.loads(listed)]
 
 

@@ -1,11 +1,11 @@
-"""Keeps the delay of `LIVE` playout at its target, although the clocks of the sender and of the sound card differ.
+"""Keeps the delay of `LIVE` playout at its target although the clocks of sender and sound card differ.
 
 Rules:
-1. `DriftControl` turns the error of the delay into a rate in ppm: proportional, at most `MAX_PPM` either way, slewed. It does
-   nothing until the error has been beyond `DEAD_BAND_US` for `PATIENCE_US`; what is never steered stays bit for bit.
-2. `Steered` is sound at that rate, through soxr's variable-rate resampler. It is put in where it is first needed, by a
-   crossfade with what it takes over from, and stays. It holds back 5 ms, which `flush` gives.
-3. What comes out stands for what went in: the samples of the line that a chunk stands for are counted in, and handed on.
+1. `DriftControl` turns the error of the delay into a rate in ppm: proportional, at most `MAX_PPM` either way, slewed. It does nothing until
+   the error has been beyond `DEAD_BAND_US` for `PATIENCE_US`; sound that is never steered is passed unchanged.
+2. `Steered` is sound at that rate, through soxr's variable-rate resampler. The resampler is inserted when first needed, by a crossfade, and
+   stays. It holds back 5 ms, which `flush` returns.
+3. Output represents input: the samples of the media line that a chunk represents are counted on input, and passed on.
 """
 
 from __future__ import annotations
@@ -24,20 +24,20 @@ MAX_PPM = 500.0
 DEAD_BAND_US = 10_000
 PATIENCE_US = 2_000_000
 PPM_PER_US = 0.05
-"""With this gain an error dies away within 20 s, and 500 ppm of drift are held at an error of 10 ms."""
+"""With this gain an error decays within 20 s, and 500 ppm of drift are compensated at an error of 10 ms."""
 SLEW_PPM_PER_S = 50.0
 
 _HELD_FRAMES = 240
-"""What soxr holds back at a ratio near 1, whatever the size of chunks (measured)."""
+"""Frames that soxr holds back at a ratio near 1, whatever the size of chunks (measured)."""
 _CROSSFADE_FRAMES = 240
 _HISTORY_FRAMES = 1_440
-"""What the resampler is run in with: several times the length of its filter."""
+"""Frames to prime the resampler with: several times the length of its filter."""
 _SLEW_FRAMES = 480
 _FULL_SCALE = 32_768.0
 
 
 class DriftControl:
-    """From the error of the delay to a rate. Not thread-safe."""
+    """Controls the rate from the error of the delay. Not thread-safe."""
 
     def __init__(self) -> None:
         self.ppm = 0.0
@@ -46,7 +46,7 @@ class DriftControl:
         self._last_us: int | None = None
 
     def step(self, error_us: int, now_us: int) -> float:
-        """How much faster than its clock sound is to be played; `error_us` is the delay less its target."""
+        """How much faster than its clock sound should be played, in ppm; `error_us` is the delay minus its target."""
         elapsed_us = 0 if self._last_us is None else now_us - self._last_us
         self._last_us = now_us
         self._beyond_us = self._beyond_us + elapsed_us if abs(error_us) > DEAD_BAND_US else 0
@@ -58,12 +58,12 @@ class DriftControl:
         return self.ppm
 
     def rest(self) -> None:
-        """Nothing is heard: the time until it is again does not count."""
+        """Note that nothing is heard: the time until sound resumes does not count."""
         self._last_us = None
 
 
 class Steered:
-    """One conversation's sound on its way to the sink. Not thread-safe."""
+    """Steers the sound of one conversation on its way to the sink. Not thread-safe."""
 
     def __init__(self, rate_hz: int) -> None:
         self._rate_hz = rate_hz
@@ -74,10 +74,10 @@ class Steered:
         self._raw: Pcm = np.zeros(0, np.int16)
         self._inside: deque[Chunk] = deque()
         self.held_frames = 0
-        """Frames that went in and did not come out."""
+        """Frames received and not returned yet."""
 
     def process(self, chunks: list[Chunk], ppm: float) -> list[Chunk]:
-        """What comes out when these go in, `ppm` faster."""
+        """Resample chunks to play `ppm` faster."""
         steered: list[Chunk] = []
         for chunk in chunks:
             if self._stream is None and ppm and len(chunk.pcm) >= _HELD_FRAMES + _CROSSFADE_FRAMES:
@@ -90,7 +90,7 @@ class Steered:
         return steered
 
     def flush(self) -> list[Chunk]:
-        """All that is held back; what is processed next begins anew."""
+        """All frames held back; the next `process` starts from the beginning."""
         if self._stream is None:
             return []
         rest = self._stream.resample_chunk(np.zeros(0, np.float32), last=True)
@@ -121,7 +121,7 @@ class Steered:
         return self._assign(pcm, max(1, self.held_frames - _HELD_FRAMES))
 
     def _assign(self, pcm: Pcm, frames_in: int) -> list[Chunk]:
-        """Output, cut into what stands for `frames_in` frames of input."""
+        """Output, cut into chunks that represent `frames_in` frames of input."""
         chunks: list[Chunk] = []
         while self._inside and frames_in > 0 and len(pcm):
             head = self._inside.popleft()

@@ -1,7 +1,7 @@
-"""Gain that moves in ramps, so that a change of loudness is never a step in the sound.
+"""Gain that changes in ramps, so that a change of loudness is never a step in the sound.
 
-Imports numpy and nothing else: the speaker process runs it inside its callback. A gain of exactly 1 leaves the samples
-untouched, bit for bit; a gain of exactly 0 gives zeros.
+Imports only numpy: the speaker process runs it inside its callback. A gain of exactly 1 leaves the samples unchanged; a gain of exactly 0
+returns zeros.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 RAMP_US = 10_000
-"""Length of a full ramp. Interrupt, pause, mute and volume all move within it."""
+"""Length of a full ramp. Interrupt, pause, mute and volume all use it."""
 
 
 def ramp_frames(rate_hz: int) -> int:
@@ -24,7 +24,7 @@ class GainRamp:
     def __init__(self, rate_hz: int, gain: float = 1.0) -> None:
         self._frames = ramp_frames(rate_hz)
         self.gain = gain
-        """The gain that the last frame had."""
+        """The gain of the last frame."""
         self.target = gain
         """The gain that it moves to."""
         self._left = 0
@@ -40,12 +40,12 @@ class GainRamp:
         self._left = 0 if target == self.gain else (self._frames if frames is None else max(1, frames))
 
     def jump(self, gain: float) -> None:
-        """Take a gain at once; for use if there is no sound."""
+        """Set a gain at once; only while there is no sound."""
         self.gain = self.target = gain
         self._left = 0
 
     def apply(self, pcm: NDArray[np.int16]) -> tuple[NDArray[np.int16], int]:
-        """The frames at their gain, and how many there are up to and including the last one with gain above 0."""
+        """The frames at their gain, and the number of frames up to and including the last one with gain above 0."""
         count = len(pcm)
         if self._left == 0:
             return self._constant(pcm)

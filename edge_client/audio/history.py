@@ -1,4 +1,4 @@
-"""The last stretch of content, by frame index, so that it can be given again."""
+"""The most recent content, by frame index, so that it can be played again."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ class History:
         """Frames added so far: the index of the next one."""
 
     def add(self, samples: Pcm) -> None:
-        """Append a copy of content; what is older than the capacity is forgotten block by block."""
+        """Append a copy of content; blocks older than the capacity are discarded."""
         if not len(samples):
             return
         self._blocks.append(np.array(samples, np.int16))
@@ -30,7 +30,7 @@ class History:
             self.begin += len(self._blocks.popleft())
 
     def read(self, frame: int, frames: int) -> Pcm:
-        """At most `frames` frames from index `frame` on, which has to lie between `begin` and `end`."""
+        """At most `frames` frames from index `frame` on, which must be between `begin` and `end`."""
         pieces: list[Pcm] = [np.zeros(0, np.int16)]
         start = self.begin
         for block in self._blocks:

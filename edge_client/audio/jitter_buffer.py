@@ -1,10 +1,10 @@
-"""Encoded audio of one conversation, put into order by sequence.
+"""Encoded audio of one conversation, reordered by sequence number.
 
 Rules of the buffer:
-1. Payloads come out in the order of `seq`, each once. `push` says what became of a payload; only an accepted one is held.
-2. A payload that came out or is held already is a DUPLICATE; one whose gap was given up is LATE; one that comes after
-   `close` is STALE; one that would pass the bound in bytes is FULL.
-3. A gap holds back all that follows until it is filled or given up by `skip_gap`. When to give up is the caller's to say.
+1. Payloads are returned in the order of `seq`, each once. `push` returns what happened to a payload; only an accepted one is held.
+2. A payload that was returned or is held already is a DUPLICATE; one whose gap was given up is LATE; one after `close` is STALE; one that
+   would exceed the bound in bytes is FULL.
+3. A gap holds back all that follows until it is filled or given up by `skip_gap`. The caller decides when to give up.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ _REMEMBERED_GAPS = 64
 
 
 class PushResult(enum.Enum):
-    """What became of a payload."""
+    """What happened to a payload."""
 
     ACCEPTED = "accepted"
     DUPLICATE = "duplicate"
@@ -36,9 +36,9 @@ class JitterBuffer:
         self.held_bytes = 0
         """Bytes that are held."""
         self.next_seq = 1
-        """The sequence that comes out next."""
+        """The next sequence number to return."""
         self.cursor = 0
-        """All payloads up to this sequence came, or were given up; 0 for none."""
+        """All payloads up to this sequence number were received or given up; 0 for none."""
         self._gaps: deque[range] = deque(maxlen=_REMEMBERED_GAPS)
         self._closed = False
 
@@ -48,7 +48,7 @@ class JitterBuffer:
         return bool(self._held) and self.next_seq not in self._held
 
     def push(self, payload: Payload) -> PushResult:
-        """Take a payload."""
+        """Accept or refuse a payload."""
         seq = payload.seq
         if self._closed:
             return PushResult.STALE
@@ -74,11 +74,11 @@ class JitterBuffer:
         return payload
 
     def peek(self) -> Payload | None:
-        """What `take` would give."""
+        """The payload that `take` would return."""
         return self._held.get(self.next_seq)
 
     def skip_gap(self) -> int:
-        """Give up what is missing before the first held payload; returns how many payloads that are."""
+        """Give up the payloads missing before the first held one; returns their number."""
         if not self.has_gap:
             return 0
         first = min(self._held)

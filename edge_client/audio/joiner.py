@@ -1,8 +1,7 @@
-"""Puts a conversation's sound together so that no joint is heard: between samples that do not follow each other, and
-before and behind a silence.
+"""Joins a conversation's sound inaudibly: between samples that are not contiguous, and before and after a silence.
 
-What is put between stands for no samples of the conversation: concealment fills time and consumes no media. The samples
-themselves are never changed.
+Inserted samples represent no samples of the conversation: concealment fills time and consumes no media. The samples themselves are never
+changed.
 """
 
 from __future__ import annotations
@@ -14,7 +13,7 @@ from edge_client.audio.stream import Ready
 
 
 class Joiner:
-    """One conversation's. Not thread-safe."""
+    """The joiner of one conversation. Not thread-safe."""
 
     def __init__(self, conversation_id: str, rate_hz: int) -> None:
         self._conversation_id = conversation_id
@@ -23,11 +22,11 @@ class Joiner:
 
     @property
     def filled_frames(self) -> int:
-        """Filler since the last sample."""
+        """Filler frames since the last sample."""
         return self._concealment.filled_frames
 
     def join(self, ready: Ready) -> list[Chunk]:
-        """The chunk of samples that come next, with a lead-in where they do not follow what was given before."""
+        """The chunk of the next samples, with a lead-in if they do not follow the previous ones."""
         chunks = []
         follows = ready.pts_frame == self._next_pts_frame and not self._concealment.filled_frames
         if not follows:
@@ -38,7 +37,7 @@ class Joiner:
         return chunks
 
     def fill(self, frames: int) -> list[Chunk]:
-        """Sound in place of what is late: at most `frames`, none if its time is over."""
+        """Filler for sound that is late: at most `frames`, none once its time limit has passed."""
         if not self._concealment.is_audible or frames <= 0:
             return []
         return [self._filler(self._concealment.fill(frames), self._next_pts_frame)]

@@ -1,8 +1,8 @@
-"""How late payloads of a `LIVE` conversation come, and how much of that playout has to bear.
+"""How late payloads of a `LIVE` conversation arrive, and how much of that playout must absorb.
 
-A payload's offset is its time of arrival less its PTS. The smallest offset of the last `WINDOW_US` is the line of the
-fastest way; lateness is what an offset is above it. The largest lateness of the window is kept, for a percentile is too
-small: what it leaves out is heard as gaps. It decays by forgetting what is older than the window.
+A payload's offset is its time of arrival minus its PTS. The smallest offset of the last `WINDOW_US` is the baseline, that of the fastest
+path; lateness is the excess of an offset over it. The largest lateness of the window is used, because the payloads above a percentile would
+be heard as gaps. It decays as values older than the window are discarded.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ class Lateness:
         """The largest lateness."""
 
     def note(self, arrival_us: int, pts_us: int) -> None:
-        """A payload came. Calls in the order of `arrival_us`."""
+        """Note the arrival of a payload. Call in the order of `arrival_us`."""
         offset, begin = arrival_us - pts_us, arrival_us - arrival_us % _BUCKET_US
         if self._buckets and self._buckets[-1][0] == begin:
             _, low, high = self._buckets[-1]

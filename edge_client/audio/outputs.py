@@ -1,11 +1,11 @@
-"""Which output of ALSA a setting means, and how it is opened. Pure.
+"""Which ALSA output a setting selects, and how it is opened. Pure.
 
 The rules:
 1. Empty: ALSA's default output, then each card in turn.
-2. `path:` and the end of a card's place in the machine, such as `path:1-1.2:1.0`: that card. Two equal cards differ by it alone.
-3. A number: so many in the list of outputs. An output's name, a card's id: that one.
-4. A name with a colon is ALSA's own, such as `plughw:CARD=Device` or `hw:1,0`, and is left to ALSA.
-5. Else the beginning of exactly one output's name or card's id or name, in any case.
+2. `path:` and the end of a card's device path, such as `path:1-1.2:1.0`: that card. Only the path distinguishes two equal cards.
+3. A number: the output with this index in the list. An output's name, a card's id: that one.
+4. A name with a colon is ALSA's own, such as `plughw:CARD=Device` or `hw:1,0`, and is passed to ALSA.
+5. Otherwise a prefix of exactly one output's name or card's id or name, ignoring case.
 """
 
 from __future__ import annotations
@@ -20,28 +20,28 @@ from edge_client.errors import SinkError
 
 DEFAULT = "default"
 AVATAR_OUT = "avatar_out"
-"""The name by which the speaker process opens whatever was chosen."""
+"""The ALSA name through which the speaker process opens the chosen output."""
 _NAMED_BY_PORTAUDIO = re.compile(r".*\((hw:\d+,\d+)\)")
 _NOTHING = "no sound card: ALSA offers no output; attach one, or check `aplay -L` and the user's membership in the group 'audio'"
 
 
 @dataclass(frozen=True, slots=True)
 class Card:
-    """A card that can play."""
+    """A card with a playback device."""
 
     number: int
     """Depends on the order in which cards were found."""
     id: str
     name: str
     device: int = 0
-    """The first of its devices that plays."""
+    """Its first playback device."""
     path: str = ""
-    """Where it is attached, such as `…/usb1/1-1/1-1.2/1-1.2:1.0`; empty if that is unknown."""
+    """Its device path, such as `…/usb1/1-1/1-1.2/1-1.2:1.0`; empty if unknown."""
 
 
 @dataclass(frozen=True, slots=True)
 class OutputDevice:
-    """An output as a person chooses it. `index` holds until cards come or go."""
+    """An output as a user selects it. `index` is valid until cards are added or removed."""
 
     index: int
     name: str
@@ -53,7 +53,7 @@ class OutputDevice:
 
 
 class Conversion(enum.Enum):
-    """What ALSA does to samples, not to their rate. The less the better: below a converting plug-in, PulseAudio's asks for no sound."""
+    """ALSA's conversion of samples, not of their rate. Less is better: below a converting plug-in, PulseAudio's asks for no sound."""
 
     NONE = "as they are"
     SAMPLES = "format and channels"
@@ -65,13 +65,13 @@ class Candidate:
     """One way to open an output."""
 
     pcm: str
-    """ALSA's name."""
+    """The ALSA name."""
     key: str
-    """What is remembered of the card is remembered under this."""
+    """The key under which data of the card is stored."""
 
 
 def outputs(cards: Sequence[Card], names: Sequence[tuple[str, str]]) -> list[OutputDevice]:
-    """All outputs: the default one, each card, and what ALSA's configuration names beside these, as (name, description)."""
+    """All outputs: the default one, each card, and further names of ALSA's configuration, given as (name, description)."""
     found: list[tuple[str, str, Card | None]] = [(DEFAULT, dict(names).get(DEFAULT, ""), None)]
     found += [(f"hw:CARD={card.id},DEV={card.device}", _described(card), card) for card in cards]
     known = {name for name, _, _ in found}
@@ -80,7 +80,7 @@ def outputs(cards: Sequence[Card], names: Sequence[tuple[str, str]]) -> list[Out
 
 
 def candidates(wanted: str, devices: Sequence[OutputDevice]) -> list[Candidate]:
-    """The ways to open what `wanted` means, the best first. Raises `SinkError` that lists what there is."""
+    """The ways to open the output selected by `wanted`, the best first. Raises `SinkError` that lists the available outputs."""
     if not wanted:
         ways = [Candidate(DEFAULT, DEFAULT)]
         return ways + [way for device in devices if device.card for way in _ways(device)]
@@ -88,7 +88,7 @@ def candidates(wanted: str, devices: Sequence[OutputDevice]) -> list[Candidate]:
 
 
 def choose(wanted: str, devices: Sequence[OutputDevice]) -> OutputDevice:
-    """The output that `wanted` means, by the rules above. Raises `SinkError` that lists what there is."""
+    """The output selected by `wanted`, by the rules above. Raises `SinkError` that lists the available outputs."""
     found = _found(wanted.strip(), devices)
     if len(found) == 1:
         return found[0]
@@ -124,7 +124,7 @@ def _card_name(device: OutputDevice) -> str:
 
 
 def _ways(device: OutputDevice) -> list[Candidate]:
-    """A card is tried by itself, for the best timing, and then as ALSA's configuration shares it, in case that another program plays."""
+    """A card is tried directly, for the best timing, then as ALSA's configuration shares it, in case another program is playing."""
     card = device.card
     if card is None:
         return [Candidate(device.name, device.name)]
@@ -138,7 +138,7 @@ def _described(card: Card) -> str:
 
 
 def alsa_configuration(pcm: str, conversion: Conversion) -> str:
-    """Configuration that makes `AVATAR_OUT` play through an output that `check_output_name` passed, with a conversion."""
+    """ALSA configuration that makes `AVATAR_OUT` play through an output accepted by `check_output_name`, with a conversion."""
     name = f'"{check_output_name(pcm)}"'
     match conversion:
         case Conversion.NONE:

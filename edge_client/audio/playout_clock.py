@@ -1,12 +1,12 @@
-"""Which content frame is heard at a given time, out of the sink's anchors.
+"""Which content frame is heard at a given time, from the sink's anchors.
 
 Rules of the clock:
-1. It runs at the rate of the last anchor, never beyond the anchor's limit: in an underrun or a pause it stands.
-2. An anchor that disagrees by less than `STEP_US` moves it by `SLEW_SHARE` of the difference, so that the jitter of a
-   device's time stamps is not seen; a larger difference, or a clock that stood, is taken over at once.
-3. A reader never sees it go back. A prediction is not remembered: one that reached too far does not hold up those after it.
+1. It runs at the rate of the last anchor, never beyond the anchor's limit: it stops in an underrun or a pause.
+2. An anchor that differs by less than `STEP_US` moves it by `SLEW_SHARE` of the difference, which hides the jitter of a device's time
+   stamps; a larger difference, or any after the clock has stopped, is applied at once.
+3. For a reader it never goes back. Predictions are not remembered: one that was too far ahead does not delay later ones.
 4. It is valid only after `SETTLE_ANCHORS` anchors: the first time stamps of some devices report no latency.
-5. Sound that leaves the device is heard `offset_us` later (HDMI, a TV, Bluetooth): that of the settings and that of the anchor together.
+5. Sound that leaves the device is heard `offset_us` later (HDMI, a TV, Bluetooth): the sum of the setting's offset and the anchor's.
 """
 
 from __future__ import annotations
@@ -29,16 +29,16 @@ class PlayoutClock:
 
     @property
     def offset_us(self) -> int:
-        """How much later than the device says sound is heard."""
+        """Delay of the sound beyond the reported one."""
         return self._own_offset_us + (self._seen.offset_us if self._seen is not None else 0)
 
     @property
     def settled(self) -> bool:
-        """Whether it can be asked."""
+        """Whether the clock is valid."""
         return self._anchors >= SETTLE_ANCHORS
 
     def on_anchor(self, anchor: Anchor | None) -> None:
-        """Take what the sink says; None, and an anchor that was seen or overtaken, change nothing."""
+        """Apply an anchor of the sink; None, and a repeated or outdated anchor, change nothing."""
         if anchor is None or anchor == self._seen or (self._seen is not None and anchor.time_us < self._seen.time_us):
             return
         self._seen = anchor
@@ -61,7 +61,7 @@ class PlayoutClock:
         return self._base.frame_at(now_us - self.offset_us)
 
     def time_of(self, frame: float) -> int | None:
-        """When a content frame is or was heard, by the last anchor; None if the clock stands or is not settled."""
+        """When a content frame is or was heard, by the last anchor; None if the clock is stopped or not settled."""
         base = self._base
         if base is None or not self.settled or base.rate_hz <= 0:
             return None
@@ -69,14 +69,14 @@ class PlayoutClock:
 
 
 class ClockReader:
-    """Reads a clock at times that have come, and never sees it go back. Not thread-safe."""
+    """Reads a clock at times that are not in the future, and never sees it go back. Not thread-safe."""
 
     def __init__(self, clock: PlayoutClock) -> None:
         self._clock = clock
         self._last = 0.0
 
     def frame_at(self, now_us: int) -> float | None:
-        """The content frame heard at `now_us`, never less than said before; None until the clock is settled."""
+        """The content frame heard at `now_us`, never less than returned before; None until the clock is settled."""
         frame = self._clock.frame_at(now_us)
         if frame is None:
             return None
@@ -84,6 +84,6 @@ class ClockReader:
         return self._last
 
     def predicted_at(self, time_us: int) -> float | None:
-        """The content frame that will be heard at `time_us`, never less than `frame_at` said; None until the clock is settled."""
+        """The content frame that will be heard at `time_us`, never less than the last `frame_at`; None until the clock is settled."""
         frame = self._clock.frame_at(time_us)
         return None if frame is None else max(self._last, frame)

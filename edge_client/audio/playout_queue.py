@@ -1,9 +1,9 @@
 """Samples on their way to the sink: released and not yet pulled, then pulled and not yet heard.
 
 Rules of the queue:
-1. What is pushed is pulled in order, each sample once. `pull` only copies: it is called from the sink's thread.
-2. What was pulled is kept until it was heard, so that a clear for one conversation gives back the others' samples.
-3. `withdraw` takes a conversation's samples out; `rewind` puts back, in front, what a clear threw away.
+1. Pushed samples are pulled in order, each once. `pull` only copies: it is called from the sink's thread.
+2. Pulled samples are kept until they are heard, so that a clear for one conversation can restore the samples of others.
+3. `withdraw` removes a conversation's samples; `rewind` puts samples discarded by a clear back in front.
 """
 
 from __future__ import annotations
@@ -19,9 +19,9 @@ from edge_client.audio.timeline import Timeline
 
 @dataclass(frozen=True, slots=True)
 class Chunk:
-    """What is heard of a conversation from `pts_frame` on, at the sink's rate.
+    """Sound of a conversation from `pts_frame` on, at the sink's rate.
 
-    It stands for `pts_frames` samples of the line: as many as it has where nothing is steered, none if it is filler.
+    It represents `pts_frames` samples of the media line: as many as it has if nothing is steered, none if it is filler.
     """
 
     conversation_id: str
@@ -37,7 +37,7 @@ class Chunk:
 
 
 class PlayoutQueue:
-    """Not thread-safe; bounded by those who push."""
+    """The queue of one sink. Not thread-safe; bounded by its callers."""
 
     def __init__(self, rate_hz: int) -> None:
         self.timeline = Timeline(rate_hz)
@@ -73,19 +73,19 @@ class PlayoutQueue:
         return any(chunk.conversation_id == conversation_id for chunk in self._queued)
 
     def heard_to(self, frame: float) -> None:
-        """Forget what was heard before `frame`."""
+        """Discard samples that were heard before `frame`."""
         while self._pulled and self._pulled[0][0] + len(self._pulled[0][1].pcm) <= frame:
             self._pulled.popleft()
         self.timeline.prune(frame)
 
     def withdraw(self, conversation_ids: frozenset[str]) -> bool:
-        """Take out what is not pulled yet; returns whether something that is pulled and perhaps not heard is left."""
+        """Remove samples not pulled yet; returns whether some remain that are pulled and perhaps not heard."""
         self._queued = deque(chunk for chunk in self._queued if chunk.conversation_id not in conversation_ids)
         self.queued_frames = sum(len(chunk.pcm) for chunk in self._queued)
         return any(chunk.conversation_id in conversation_ids for _, chunk in self._pulled)
 
     def rewind(self, frame: int, without: frozenset[str]) -> None:
-        """After a clear: nothing from content frame `frame` on was heard. Others' samples go back to the front."""
+        """Rewind after a clear: nothing from content frame `frame` on was heard. Samples of other conversations return to the front."""
         back: list[Chunk] = []
         for start, chunk in self._pulled:
             unheard = chunk if start >= frame else chunk.split(min(frame - start, len(chunk.pcm)))[1]

@@ -1,4 +1,4 @@
-"""From one sample rate to another as a stream, with nothing lost at its ends."""
+"""Streaming sample rate conversion without loss at the ends."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ _FULL_SCALE = 32768.0
 
 
 class Resampler:
-    """Turns 16-bit mono samples at `input_rate_hz` into such at `output_rate_hz`; not thread-safe.
+    """Resamples 16-bit mono samples from `input_rate_hz` to `output_rate_hz`; not thread-safe.
 
-    Computes in float32 at soxr's quality HQ, which adds no noise above that of 16 bits. Holds back up to 40 ms, which
-    `flush` gives. The output is in line with the input: output frame k stands for input position k·in/out.
+    Computes in float32 at soxr's quality HQ, which adds no noise above that of 16 bits. Holds back up to 40 ms, which `flush` returns. The
+    output is aligned with the input: output frame k is input position k·in/out.
     """
 
     def __init__(self, input_rate_hz: int, output_rate_hz: int) -> None:
@@ -31,22 +31,22 @@ class Resampler:
 
     @property
     def owed_frames(self) -> int:
-        """Frames of output that stand for input given so far and are still held back."""
+        """Frames of output that represent input received so far and are still held back."""
         return self._due_frames() - self._frames_out
 
     def _due_frames(self) -> int:
         return (2 * self._frames_in * self._output_rate_hz + self._input_rate_hz) // (2 * self._input_rate_hz)
 
     def run_in(self, samples: Pcm) -> None:
-        """Take these as what came before the first sample, so that it begins no step; no output stands for them.
+        """Prime the resampler with these samples as preceding the first one, to avoid a step; they produce no output.
 
-        For use before the first `process` only; as many as are a whole number of frames at either rate.
+        Only before the first `process`; as many as are a whole number of frames at either rate.
         """
         self._skip = len(samples) * self._output_rate_hz // self._input_rate_hz
         self._run(samples)
 
     def process(self, samples: Pcm) -> Pcm:
-        """What is ready with these samples, perhaps none."""
+        """The output that is ready with these samples, perhaps none."""
         if not len(samples):
             return np.zeros(0, np.int16)
         self._frames_in += len(samples)
@@ -55,7 +55,7 @@ class Resampler:
         return resampled
 
     def flush(self) -> Pcm:
-        """All that is owed, exactly; the next `process` begins a new stream."""
+        """All output held back, exactly; the next `process` begins a new stream."""
         owed = self.owed_frames
         if self._frames_in == 0:
             return np.zeros(0, np.int16)

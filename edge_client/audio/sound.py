@@ -1,4 +1,4 @@
-"""Which sink plays."""
+"""Selects and starts the sink."""
 
 from __future__ import annotations
 
@@ -19,17 +19,17 @@ Feed = TypeVar("Feed", bound=AudioFeed)
 
 
 def sink_choice(config: EdgeConfig) -> SinkChoice:
-    """What plays, by the settings."""
+    """The sink selected by the settings."""
     if config.audio_sink != "auto":
         return config.audio_sink
     return "virtual" if config.headless and not config.audio_device else "pyaudio"
 
 
 def start_sound(config: EdgeConfig, make_feed: Callable[[AudioSink], Feed], tap: Tap | None) -> tuple[AudioSink, Feed]:
-    """Let the sink of the settings pull; `make_feed` makes what it pulls from. `tap` hears what is played.
+    """Start the configured sink; `make_feed` creates what it pulls from. `tap` is called with what is played.
 
-    A sound device that is missing is no error: it is taken when it comes. Until then nothing is heard; if no device was asked for by
-    name, a virtual one plays meanwhile. Raises `SinkError`.
+    A missing sound device is no error: it is used as soon as it appears. Until then nothing is heard; if no device was named, a virtual one
+    plays meanwhile. Raises `SinkError`.
     """
     choice = sink_choice(config)
     sink = _make(choice, config, tap)
@@ -43,7 +43,7 @@ def start_sound(config: EdgeConfig, make_feed: Callable[[AudioSink], Feed], tap:
 def _make(choice: SinkChoice, config: EdgeConfig, tap: Tap | None) -> AudioSink:
     if choice == "pyaudio":
         from edge_client.audio.card_memory import CardMemory
-        from edge_client.audio.sinks.pyaudio import PyAudioSink  # starts a process: only if it is wanted
+        from edge_client.audio.sinks.pyaudio import PyAudioSink  # starts a process: only if needed
 
         return PyAudioSink(
             rate_hz=config.rate_hz,
@@ -62,7 +62,7 @@ def _make(choice: SinkChoice, config: EdgeConfig, tap: Tap | None) -> AudioSink:
 
 
 class TappedFeed:
-    """A feed whose content a tap hears too, for a sink that plays in another process. Without the sink's own silence."""
+    """A feed that copies its content to a tap, for a sink that plays in another process. The sink's own silence is not included."""
 
     def __init__(self, feed: AudioFeed, tap: Tap) -> None:
         self._feed = feed

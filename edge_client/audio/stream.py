@@ -1,16 +1,15 @@
 """The sound of one conversation, from payloads to samples that are ready to be released.
 
 Rules of the stream:
-1. Payloads stay encoded in the jitter buffer and are decoded ahead only as far as the caller asks; a payload of a byte
-   stream is decoded slice by slice, because Opus expands tenfold and more.
-2. PTS is counted in samples out of the decoder, from 0. A gap that is given up, and a payload that cannot be decoded, are
-   concealed for as long as they are known to have been, so that the PTS of all that follows stays right. Concealed
-   sound is held back until what follows is decoded, for it ends in a lead-in to that.
-3. A gap is given up after `GAP_WAIT_US`, or at once where the caller says that it cannot wait.
-4. The stream is complete when `end` was said and all up to the last payload is decoded or given up; `finish` of the decoder
-   gives the last samples; where it raises, the stream was cut short, and asked again it gives what can be saved.
-   An undecodable payload makes it `failed`, and what can be decoded is played nevertheless. What is irregular and heard nevertheless
-   is told, and fails nothing.
+1. Payloads stay encoded in the jitter buffer and are decoded ahead only as far as the caller asks; a payload of a byte stream is decoded in
+   slices, because Opus expands tenfold and more.
+2. PTS is counted in decoded samples, from 0. A gap that is given up, and a payload that cannot be decoded, are concealed for their
+   duration, if known, so that the PTS of all that follows stays right. Concealed sound is held back until what follows is decoded, because
+   it ends in a lead-in to that.
+3. A gap is given up after `GAP_WAIT_US`, or at once if the caller cannot wait.
+4. The stream is complete when `end` was called and all up to the last payload is decoded or given up; `finish` of the decoder returns the
+   last samples; if it raises, the stream was cut short, and a second call returns what can be recovered. An undecodable payload makes it
+   `failed`, and what can be decoded is still played. Irregularities that are still heard are reported, and fail nothing.
 """
 
 from __future__ import annotations
@@ -29,16 +28,16 @@ from edge_client.audio.jitter_buffer import JitterBuffer, PushResult
 from edge_client.audio.sink import Pcm
 
 GAP_WAIT_US = 5_000_000
-"""`BURST`: a payload that others overtook is waited for this long."""
+"""`BURST`: how long to wait for a payload that others have overtaken."""
 SLICE_BYTES = 4_096
 """Payloads of a byte stream are decoded in slices of this size: 85 ms of PCM at 24 kHz, about a second of Opus."""
 MAX_CONCEALED_US = 1_000_000
-"""A gap that is said to be longer is not filled: what follows moves up, and its PTS with it."""
+"""A gap that claims to be longer is not filled: what follows moves up, and its PTS with it."""
 
 
 @dataclass(slots=True)
 class Decoded:
-    """What one call of `decode` did."""
+    """Result of one call of `decode`."""
 
     freed_bytes: int = 0
     seqs: list[int] = field(default_factory=list)
@@ -49,7 +48,7 @@ class Decoded:
 
 @dataclass(frozen=True, slots=True)
 class Ready:
-    """Samples from `pts_frame` on, out of `bytes` encoded ones; `payloads` is how many payloads end with them."""
+    """Samples from `pts_frame` on, decoded from `bytes` encoded ones; `payloads` is the number of payloads that end with them."""
 
     pts_frame: int
     pcm: Pcm
@@ -64,7 +63,7 @@ class Ready:
 
 
 class AudioStream:
-    """Not thread-safe."""
+    """The audio stream of one conversation. Not thread-safe."""
 
     def __init__(self, decoder: AudioDecoder, format: AudioFormat, *, max_bytes: int) -> None:
         self._decoder = decoder
@@ -85,12 +84,12 @@ class AudioStream:
 
     @property
     def rate_hz(self) -> int:
-        """Frames per second of what is ready."""
+        """Frames per second of the decoded sound."""
         return self._decoder.rate_hz
 
     @property
     def cursor(self) -> int:
-        """All payloads up to this sequence are held, or were."""
+        """All payloads up to this sequence number are held, or were."""
         return self._jitter.cursor
 
     @property
@@ -100,7 +99,7 @@ class AudioStream:
 
     @property
     def has_more(self) -> bool:
-        """Whether something is here that can be decoded now."""
+        """Whether something can be decoded now."""
         return self._current is not None or self._jitter.peek() is not None
 
     @property
@@ -120,15 +119,15 @@ class AudioStream:
         return round(self._next_pts_frame * 1e6 / self._decoder.rate_hz)
 
     def push(self, payload: Payload) -> PushResult:
-        """Take a whole payload."""
+        """Accept or refuse a whole payload."""
         return self._jitter.push(payload)
 
     def end(self, last_seq: int) -> None:
-        """No payload follows `last_seq`; 0 if only the order of arrival says so."""
+        """Note that no payload follows `last_seq`; 0 if only the order of arrival shows the end."""
         self._last_seq = last_seq
 
     def decode(self, frames: int, now_us: int, *, can_wait: bool = True) -> Decoded:
-        """Decode until `frames` frames more are ready, or all that is here is decoded."""
+        """Decode until `frames` more frames are ready, or all available data is decoded."""
         done = Decoded()
         goal = self.ready_frames + frames
         while not self.complete and self.ready_frames < goal:
@@ -156,7 +155,7 @@ class AudioStream:
         return taken
 
     def close(self) -> None:
-        """Nothing more will be played; ask for `held_bytes` before."""
+        """Close the stream: nothing more will be played. Read `held_bytes` before."""
         self._jitter.close()
         self._ready.clear()
         self._current, self.ready_frames = None, 0

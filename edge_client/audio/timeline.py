@@ -1,8 +1,8 @@
-"""Which sample of which conversation a content frame is.
+"""Maps content frames to the samples of conversations.
 
-The sink counts content frames; people count microseconds of a conversation. This is the one place where the two meet.
-Segments are kept in the order of their frames; a seam between two conversations is a segment's end. A segment stands for
-as many samples of the line as it has frames, or for a few more or fewer (steered against drift), or for none (filler).
+The sink counts content frames; conversations are measured in microseconds. Only this module converts between the two. Segments are kept in
+the order of their frames; a boundary between two conversations is a segment's end. A segment represents as many samples of the media line
+as it has frames, or a few more or fewer (steered against drift), or none (filler).
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 
 @dataclass(frozen=True, slots=True)
 class Position:
-    """A place on a conversation's media line."""
+    """A position on a conversation's media line."""
 
     conversation_id: str
     pts_us: int
@@ -35,30 +35,30 @@ class Segment:
         return self.pts_end - self.pts_frame == self.end - self.start
 
     def pts_at(self, frame: float) -> float:
-        """The sample at a frame; behind the end, the end."""
+        """The sample at a frame; after the end, the end."""
         share = (min(frame, self.end) - self.start) / (self.end - self.start)
         return self.pts_frame + share * (self.pts_end - self.pts_frame)
 
     def until(self, frame: int) -> Segment:
-        """What of it is before `frame`."""
+        """The part of it before `frame`."""
         if frame >= self.end:
             return self
         return replace(self, end=frame, pts_end=round(self.pts_at(frame)))
 
 
 class Timeline:
-    """A map of content frames. Pruned by its user as playout goes on. Not thread-safe."""
+    """A map of content frames. Pruned by its user as playout advances. Not thread-safe."""
 
     def __init__(self, rate_hz: int) -> None:
         self._rate_hz = rate_hz
         self._segments: list[Segment] = []
 
     def __len__(self) -> int:
-        """How many segments are kept."""
+        """The number of segments that are kept."""
         return len(self._segments)
 
     def append(self, start: int, frames: int, conversation_id: str, pts_frame: int, pts_frames: int | None = None) -> None:
-        """Content frames from `start` on are `pts_frames` samples of a conversation, one for each frame unless said otherwise.
+        """Map content frames from `start` on to `pts_frames` samples of a conversation, by default one for each frame.
 
         Only forward.
         """
@@ -75,9 +75,9 @@ class Timeline:
             self._segments.append(segment)
 
     def at(self, frame: float) -> Position | None:
-        """What is at a content frame.
+        """The position at a content frame.
 
-        Behind a segment's last frame, where no other begins, its end holds: playout stands there. None before the first.
+        After a segment's last frame, if no other begins, its end remains the position: playout is stopped there. None before the first.
         """
         index = bisect_right(self._segments, frame, key=lambda segment: segment.start) - 1
         if index < 0:
@@ -91,11 +91,11 @@ class Timeline:
         return (own[0].start, own[-1].end) if own else None
 
     def truncate(self, frame: int) -> None:
-        """Forget all from `frame` on: it will not be heard."""
+        """Discard all from `frame` on: it will not be heard."""
         self._segments = [segment.until(frame) for segment in self._segments if segment.start < frame]
 
     def prune(self, frame: float) -> None:
-        """Forget the segments that end before `frame`, but keep the last one."""
+        """Discard the segments that end before `frame`, except the last one."""
         keep = [segment for segment in self._segments[:-1] if segment.end >= frame]
         self._segments = keep + self._segments[-1:]
 

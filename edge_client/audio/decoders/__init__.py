@@ -1,6 +1,6 @@
-"""Decoders of audio payloads, one for each conversation. `make_decoder` chooses.
+"""Decoders of audio payloads, one for each conversation. `make_decoder` selects one.
 
-Each codec has a module here that is named by `Codec.value`, whose function `make` gives a decoder of an `AudioFormat`.
+Each codec has a module here named by `Codec.value`, whose function `make` returns a decoder of an `AudioFormat`.
 """
 
 from __future__ import annotations
@@ -16,10 +16,10 @@ __all__ = ["load_decoders", "make_decoder"]
 
 
 def make_decoder(format: AudioFormat, output_rate_hz: int) -> AudioDecoder:
-    """A decoder of `format` that gives mono samples at `output_rate_hz`.
+    """A decoder of `format` that returns mono samples at `output_rate_hz`.
 
-    Where the rates match nothing is resampled: PCM comes out sample for sample, Opus as libopus decodes it. Raises
-    `SoundError` where this device cannot decode it: libopus is missing.
+    If the rates match, nothing is resampled: PCM is passed sample for sample, Opus as libopus decodes it. Raises `SoundError` if this
+    device cannot decode it: libopus is missing.
     """
     decoder = _native_decoder(format)
     if decoder.rate_hz == output_rate_hz:
@@ -28,7 +28,7 @@ def make_decoder(format: AudioFormat, output_rate_hz: int) -> AudioDecoder:
 
 
 def load_decoders() -> None:
-    """Import all decoders, which takes some 50 ms: else the first word of each codec would come so much later."""
+    """Import all decoders, which takes some 50 ms: otherwise this would delay the first word of each codec."""
     for codec in Codec:
         _module_of(codec)
 

@@ -20,7 +20,7 @@ class OpusPacketDecoder:
 
     @property
     def rate_hz(self) -> int:
-        """48 kHz, always."""
+        """Always 48 kHz."""
         return OPUS_RATE_HZ
 
     def decode(self, data: bytes) -> Pcm:

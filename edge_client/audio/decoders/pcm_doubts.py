@@ -1,7 +1,7 @@
-"""Whether samples look like those of another encoding than 16-bit PCM. A guess: it is told, and nothing is refused for it.
+"""Detects samples that look like another encoding than 16-bit PCM. This is a guess: it is reported, and nothing is refused for it.
 
-Measured over speech in windows of 4,096 bytes: the bytes of µ-law at even and at odd places differ in distribution by less than 0.07, and
-from noise by more than 0.25. Those of PCM differ by more than 0.12, or are noise to within 0.14.
+Measured over speech in windows of 4,096 bytes: the bytes of µ-law at even and at odd positions differ in distribution by less than 0.07,
+and from noise by more than 0.25. Those of PCM differ by more than 0.12, or are noise to within 0.14.
 """
 
 from __future__ import annotations
@@ -10,18 +10,18 @@ import numpy as np
 from numpy.typing import NDArray
 
 DOUBT_BYTES = 4_096
-"""So many are looked at: half a second of µ-law, 64 ms of float at 16 kHz."""
+"""Number of bytes examined: half a second of µ-law, 64 ms of float at 16 kHz."""
 
 _LEAST_BYTES = 1_024
 _NOISE_RMS = 4_000.0
-"""Sound of another encoding is loud noise as PCM; what is quieter is not judged."""
+"""Another encoding sounds like loud noise when played as PCM; quieter sound is not judged."""
 _FLOAT_EXPONENTS = (107, 127)
 """Of numbers from 1e-6 to 2."""
 _BINS = 32
 
 
 def doubt(data: bytes) -> str:
-    """What these first bytes of PCM look like instead, in words; empty if they may well be PCM."""
+    """What these first bytes of PCM look like instead, in words; empty if they are plausible PCM."""
     if len(data) < _LEAST_BYTES:
         return ""
     samples = np.frombuffer(data, "<i2", len(data) // 2).astype(np.float64)
@@ -37,7 +37,7 @@ def doubt(data: bytes) -> str:
 
 
 def _is_float(words: NDArray[np.uint32]) -> bool:
-    """Whether nearly all words that are not 0 have exponents of sound, and mantissas of all kinds."""
+    """Whether nearly all non-zero words have exponents of sound, and mantissas of all kinds."""
     words = words[words != 0]
     exponents = words >> 23 & 255
     low, high = _FLOAT_EXPONENTS
@@ -47,7 +47,7 @@ def _is_float(words: NDArray[np.uint32]) -> bool:
 
 
 def _is_8_bit(data: NDArray[np.uint8]) -> bool:
-    """Whether bytes at even and odd places are distributed alike, and not like noise."""
+    """Whether bytes at even and odd positions have the same distribution, and not that of noise."""
     even, odd = _distribution(data[::2]), _distribution(data[1::2])
     return bool(np.abs(even - odd).sum() / 2 < 0.1 and np.abs((even + odd) / 2 - 1 / _BINS).sum() / 2 > 0.2)
 

@@ -15,14 +15,14 @@ _WIRE = np.dtype("<i2")
 
 
 class PcmDecoder:
-    """Gives the samples back bit for bit. A gap is filled with what was heard last, faded out within 60 ms.
+    """Returns the samples unchanged. A gap is filled with the last sound, faded out within 60 ms.
 
-    What begins like another format is refused; a WAV of this format is stripped (`avatar_relay.sound.border`).
+    Data that begins like another format is refused; a WAV header of this format is stripped (`avatar_relay.sound.border`).
     """
 
     def __init__(self, format: AudioFormat) -> None:
         self.rate_hz = format.sample_rate_hz
-        """Rate of the samples, the same in and out."""
+        """Sample rate of input and output."""
         self._border = SampleBorder(format)
         self._half_sample = b""
         self._first: bytes | None = b""
@@ -31,7 +31,7 @@ class PcmDecoder:
         self._irregularities = Irregularities()
 
     def decode(self, data: bytes) -> Pcm:
-        """All whole samples so far; an odd byte waits for the next payload. Raises `SoundError` on what is refused."""
+        """All complete samples so far; an odd byte waits for the next payload. Raises `SoundError` if the data is refused."""
         return self._samples(self._border.take(data))
 
     def _samples(self, data: bytes) -> Pcm:
@@ -46,7 +46,7 @@ class PcmDecoder:
         return samples
 
     def _look(self, first: bytes, *, ended: bool = False) -> None:
-        """Say what the first samples look like, once there are enough of them."""
+        """Report what the first samples look like, once there are enough of them."""
         if self._border.has_header:
             self._first = None
         elif len(first) < DOUBT_BYTES and not ended:
@@ -57,13 +57,13 @@ class PcmDecoder:
                 self._irregularities.tell("doubt", text)
 
     def conceal(self, frames: int) -> Pcm:
-        """The last sounds go on for up to 60 ms, then silence. Half a sample before the gap is dropped with it."""
+        """The last sound continued for up to 60 ms, then silence. Half a sample before the gap is dropped with it."""
         self._half_sample = b""
         self._border.lose()
         return self._concealment.fill(frames)
 
     def finish(self) -> Pcm:
-        """What could have been the beginning of a container, and was none."""
+        """Data that could have been the beginning of a container, but was not."""
         samples = self._samples(self._border.finish())
         if self._first is not None:
             self._look(self._first, ended=True)

@@ -1,4 +1,4 @@
-"""A decoder whose samples come out at another rate than its stream has."""
+"""A decoder whose output has another sample rate than its stream."""
 
 from __future__ import annotations
 
@@ -10,22 +10,22 @@ from edge_client.audio.resampler import Resampler
 from edge_client.audio.sink import Pcm
 
 _RUN_SHARE = 50
-"""What a resampler is run in and out with: a fiftieth of a second, which is a whole number of frames at all rates."""
+"""Length of sound that a resampler is primed and flushed with: a fiftieth of a second, a whole number of frames at all rates."""
 
 
 class ResamplingDecoder:
-    """Wraps a decoder and resamples what it gives."""
+    """Wraps a decoder and resamples its output."""
 
     def __init__(self, decoder: AudioDecoder, output_rate_hz: int) -> None:
         self._decoder = decoder
         self.rate_hz = output_rate_hz
-        """Rate of the samples it gives."""
+        """Sample rate of the output."""
         self._resampler = Resampler(decoder.rate_hz, output_rate_hz)
         self._carried: Pcm = np.zeros(0, np.int16)
         self._after_gap = False
 
     def decode(self, data: bytes) -> Pcm:
-        """What is complete; the resampler holds back up to 40 ms. Raises `SoundError`."""
+        """The samples that are complete; the resampler holds back up to 40 ms. Raises `SoundError`."""
         samples = self._decoder.decode(data)
         if self._after_gap and len(samples):
             self._after_gap = False
@@ -33,8 +33,11 @@ class ResamplingDecoder:
         return self._after_carried(self._resampler.process(samples))
 
     def conceal(self, frames: int) -> Pcm:
-        """Exactly `frames` samples. First come those that the resampler held back, so that the order stays;
-        as many of the concealment then come with the next samples, and lead into them."""
+        """Exactly `frames` samples for a missing payload.
+
+        They begin with those that the resampler held back, to preserve the order; the displaced part of the concealment precedes the next
+        samples, and leads into them.
+        """
         wanted = len(self._carried) + self._resampler.owed_frames + frames
         input_frames = -(-frames * self._decoder.rate_hz // self.rate_hz) + 1
         missing = self._decoder.conceal(input_frames)
@@ -45,17 +48,16 @@ class ResamplingDecoder:
         return available[:frames]
 
     def finish(self) -> Pcm:
-        """What was held back. Raises `SoundError` as the decoder does; called again, it then gives
-        what could be saved."""
+        """The samples held back. Raises `SoundError` as the decoder does; a second call then returns what can be recovered."""
         rest = self._resampler.process(self._decoder.finish())
         return self._after_carried(np.concatenate([rest, self._resampler.flush()]))
 
     def irregularities(self) -> list[str]:
-        """Those of the decoder."""
+        """The irregularities of the decoder."""
         return self._decoder.irregularities()
 
     def _continued(self, samples: Pcm) -> Pcm:
-        """What could follow, for the resampler to run out with: an edge would ring."""
+        """A plausible continuation, to flush the resampler with: an edge would ring."""
         concealment = Concealment(self._decoder.rate_hz)
         concealment.heard(samples)
         return concealment.fill(self._decoder.rate_hz // _RUN_SHARE)

@@ -1,1 +1,1 @@
-"""What sound can be played into, each behind `AudioSink`."""
+"""Outputs for sound, each behind `AudioSink`."""

@@ -1,13 +1,13 @@
-"""The loudspeaker: PyAudio on ALSA, in a process of its own.
+"""The loudspeaker: PyAudio on ALSA, in a separate process.
 
 The rules:
 1. A feeder thread pulls content and keeps the ring that the process plays from filled to `_TARGET_US`, or to two periods of the card.
-2. All that is pulled is kept for three seconds. When the process or its card is lost, or there was none, a process is started again
-   and again. Each one chooses and opens the card anew, and goes on at the last frame that was heard; meanwhile nothing is pulled.
+2. All pulled content is kept for three seconds. When the process or its card is lost, or there was none, a process is started repeatedly.
+   Each one chooses and opens the card from the beginning, and continues at the last frame that was heard; meanwhile nothing is pulled.
 3. Content frames keep their index over clears and restarts, and their rate over all cards.
-4. A card is released when nothing was to be played for `release_after_s` (0: never), and opened again for the next sound, which is
-   held meanwhile.
-5. With `fallback`, a run that finds no card begins with a virtual one, and goes over to the first card that comes.
+4. A card is released when nothing was to be played for `release_after_s` (0: never), and reopened for the next sound, which is held
+   meanwhile.
+5. With `fallback`, a run that finds no card begins with a virtual one, and switches to the first card that appears.
 """
 
 from __future__ import annotations
@@ -30,33 +30,33 @@ from edge_client.choices import Latency, Side
 logger = logging.getLogger(__name__)
 
 DEFAULT_BUFFER_FRAMES = 480
-"""10 ms at 48 kHz; ALSA then holds two of them. The smallest that runs without underruns in a process with nothing else to do."""
+"""10 ms at 48 kHz; ALSA then holds two of them. The smallest that runs without underruns in a process that does nothing else."""
 
 _TARGET_US = 200_000
 _LOW_SHARE = 0.75
-"""The ring is filled to the target when it falls to this share of it."""
+"""The ring is filled to the target when it falls to this fraction of it."""
 _MARGIN_US = 50_000
 _HISTORY_US = 3_000_000
 _SHORT_PULL_SECONDS = 0.020
-"""How long to wait after a pull that gave less than was asked for; `expect(True)` ends the wait."""
+"""Wait after a pull that returned less than requested; `expect(True)` ends the wait."""
 _ROOM_SECONDS = 0.005
-"""How long to wait beyond the time at which there is room again …"""
+"""Additional wait after the time at which there should be room again."""
 _LONGEST_PAUSE_SECONDS = 0.025
-"""… and at most: devices take content in bursts of up to their whole buffer, not at an even pace."""
+"""Maximum of that wait: devices take content in bursts of up to their whole buffer, not at an even pace."""
 _PULL_END_SECONDS = 0.05
 _CLEAR_SECONDS = 0.5
 _CLEAR_CHECK_SECONDS = 0.002
 _DRAIN_SECONDS = 0.5
 _DRAIN_CHECK_SECONDS = 0.01
 _IDLE_SECONDS = 0.5
-"""How long to wait at a time where nothing plays."""
+"""Length of a wait while nothing plays."""
 
 
 class PyAudioSink:
-    """An `AudioSink` that plays through ALSA. `device` is as `outputs.choose` takes it.
+    """An `AudioSink` that plays through ALSA. `device` is a name that `outputs.choose` accepts.
 
-    While `clear` runs, its caller should not hold a lock that the feed's `pull` takes: a pull that began before is
-    waited for, but for 50 ms at most.
+    The caller of `clear` should not hold a lock that the feed's `pull` takes: `clear` waits for a pull that began before, for 50 ms at
+    most.
     """
 
     def __init__(
@@ -75,11 +75,11 @@ class PyAudioSink:
         calibrated: bool = False,
         files: CardFiles | None = None,
     ) -> None:
-        """`calibrated`: the offset that `cards` have for the card that plays counts."""
+        """`calibrated`: apply the offset that `cards` have for the card in use."""
         self._rate_hz = rate_hz
         self._buffer_frames = buffer_frames
         self.changed = threading.Condition()
-        """Guards all but what is set once."""
+        """Guards all mutable state."""
         self._cards = cards or CardMemory(None)
         self._calibrated = calibrated
         self._keeper = SpeakerKeeper(
@@ -110,7 +110,7 @@ class PyAudioSink:
 
     @property
     def name(self) -> str:
-        """What plays now, or played last."""
+        """The output in use, or the last one."""
         return self._keeper.name
 
     @property
@@ -119,13 +119,13 @@ class PyAudioSink:
         return self._rate_hz
 
     def start(self, feed: AudioFeed) -> None:
-        """Begin: a card is opened in the background, now or whenever there is one."""
+        """Start: a card is opened in the background, now or whenever one appears."""
         self._feeder = threading.Thread(target=self._feed_loop, args=(feed,), name="speaker-feeder", daemon=True)
         self._keeper.start()
         self._feeder.start()
 
     def close(self) -> None:
-        """Play out what was pulled, within 0.5 s, and end the process. Takes at most 4 s, also if the device hangs."""
+        """Play out pulled content, within 0.5 s, and end the process. Takes at most 4 s, even if the device hangs."""
         with self.changed:
             self._closing = True
             self.changed.notify_all()
@@ -135,7 +135,7 @@ class PyAudioSink:
             self._keeper.close()
 
     def anchor(self) -> Anchor | None:
-        """Where playout is now, by the device's own clock. Stands while there is no card."""
+        """The current playout position, by the device's own clock. It is stopped while there is no card."""
         with self.changed:
             anchor = self._anchor()
             offset_us = self._cards.offsets_us.get(self._keeper.card_key, 0) if self._calibrated else 0
@@ -143,18 +143,18 @@ class PyAudioSink:
 
     @property
     def card_key(self) -> str:
-        """By what the card that plays, or played last, is remembered; empty before the first."""
+        """The key under which data of the card in use, or the last one, is stored; empty before the first."""
         return self._keeper.card_key
 
     def expect(self, expected: bool) -> None:
-        """Say whether content is due."""
+        """Set whether content is due."""
         with self.changed:
             self._expected = expected
             self._has_news = self._has_news or expected
             self._tell(SpeakerControl.EXPECTED, int(expected))
 
     def clear(self) -> int:
-        """Fade out and throw away; takes one or two device buffers. See `AudioSink.clear`."""
+        """Fade out and discard; takes one or two device buffers. See `AudioSink.clear`."""
         with self.changed:
             self.changed.wait_for(lambda: not self._clearing)
             self.changed.wait_for(lambda: not self._pulling, timeout=_PULL_END_SECONDS)
@@ -168,13 +168,13 @@ class PyAudioSink:
                 self.changed.notify_all()
 
     def pause(self) -> None:
-        """Fade out, hold everything."""
+        """Fade out and hold everything."""
         with self.changed:
             self._paused = True
             self._tell(SpeakerControl.PAUSED, 1)
 
     def resume(self) -> None:
-        """Go on where it was held."""
+        """Continue from the held position."""
         with self.changed:
             self._paused = False
             self._tell(SpeakerControl.PAUSED, 0)
@@ -186,11 +186,11 @@ class PyAudioSink:
             self._tell(SpeakerControl.GAIN, self._gain)
 
     def counters(self) -> SinkCounters:
-        """What went wrong so far, over all restarts."""
+        """Faults so far, over all restarts."""
         with self.changed:
             return self._counters()
 
-    # What follows up to `_feed_loop` is called with `changed` held, by the keeper too.
+    # The methods up to `_feed_loop` are called with `changed` held, also by the keeper.
 
     def _set_target(self, period_us: int) -> None:
         self._target_frames = self._rate_hz * max(_TARGET_US, 2 * period_us + _MARGIN_US) // 1_000_000
@@ -212,8 +212,11 @@ class PyAudioSink:
         return anchor
 
     def _goes_on(self, anchor: Anchor, snapshot: Snapshot) -> bool:
-        """Whether all that was pulled follows without a gap, as far as is known now. What the device itself holds is less than
-        the time that a picture takes: a face that asks for the moment of its picture must not be held up by that."""
+        """Whether all pulled content follows without a gap, as far as is known now.
+
+        The device itself holds less than the time that a picture takes: a face that asks for the position at its display time must not be
+        limited by that.
+        """
         is_last = anchor.limit_frame == snapshot.end_frame
         return anchor.rate_hz > 0 and is_last and self._cleared_to < anchor.limit_frame and not (self._paused or self._clearing)
 
@@ -240,7 +243,7 @@ class PyAudioSink:
         )
 
     def _clear_speaker(self, speaker: Speaker, limit: int) -> int:
-        """Have the speaker throw away all up to frame `limit`; gives the frame after the last audible one."""
+        """Have the speaker discard all up to frame `limit`; returns the frame after the last audible one."""
         memory = speaker.memory
         generation = memory[SpeakerControl.GENERATION] + 1
         memory[SpeakerControl.CLEAR_LIMIT] = limit
@@ -250,14 +253,14 @@ class PyAudioSink:
             if time.monotonic() > deadline:
                 speaker.kill()  # the supervisor starts a new one, at `_cleared_to`
                 break
-            self.changed.wait(_CLEAR_CHECK_SECONDS)  # others may ask for the anchor meanwhile
+            self.changed.wait(_CLEAR_CHECK_SECONDS)  # others may read the anchor meanwhile
             if self._speaker is not speaker:
                 return self._resume_frame
         memory[SpeakerControl.WRITTEN] = limit
         return memory[SpeakerStatus.AUDIBLE_END]
 
     def _send(self) -> None:
-        """Move what was pulled into the ring, as far as it has room."""
+        """Move pulled content into the ring, as far as it has room."""
         if self._speaker is None or self._clearing:
             return
         memory = self._speaker.memory
@@ -272,7 +275,7 @@ class PyAudioSink:
         return waiting + (self._speaker.memory.depth_frames if self._speaker is not None else 0)
 
     def retire(self, fault: str) -> None:
-        """Let the speaker go, keeping its counts and the frame that the next one begins with. See `SpeakerOwner`."""
+        """Drop the speaker, keeping its counts and the frame at which the next one begins. See `SpeakerOwner`."""
         counters = self._counters()
         self._resume_frame = self._next_frame()
         self._sent = max(self._resume_frame, self._cleared_to)
@@ -283,18 +286,18 @@ class PyAudioSink:
         self.changed.notify_all()
 
     def _next_frame(self) -> int:
-        """The frame that was heard at the device's last word. What it may have played since is played again: none is lost."""
+        """The frame heard at the device's last report. What it may have played since is played again: none is lost."""
         snapshot = self._speaker.memory.snapshot() if self._speaker is not None else None
         anchor = snapshot.anchor_at(snapshot.time_us, self.rate_hz) if snapshot is not None else None
         frame = self._resume_frame if anchor is None else int(anchor.frame)
         return min(max(frame, self._history.begin), self._history.end)
 
     def begin(self, memory: SpeakerMemory) -> None:
-        """Tell a new speaker where to begin: at the frame that is heard now, as far as it is known. See `SpeakerOwner`."""
+        """Set where a new speaker begins: at the frame that is heard now, as far as known. See `SpeakerOwner`."""
         memory.begin(max(self._next_frame(), self._cleared_to), gain=self._gain, paused=self._paused)
 
     def adopt(self, speaker: Speaker, period_us: int) -> None:
-        """Take up a speaker that was begun with what held then; what changed since is told now. See `SpeakerOwner`."""
+        """Use a speaker that was started with an earlier state; changes since then are applied now. See `SpeakerOwner`."""
         self.changed.wait_for(lambda: not self._clearing, timeout=_CLEAR_SECONDS)
         self._speaker = speaker
         self._set_target(period_us)
@@ -303,7 +306,7 @@ class PyAudioSink:
         self._tell(SpeakerControl.PAUSED, int(self._paused))
         self._tell(SpeakerControl.EXPECTED, int(self._expected))
         if self._sent != speaker.memory[SpeakerControl.WRITTEN]:
-            self._clearing = True  # the feeder writes nothing until it is known where
+            self._clearing = True  # the feeder writes nothing until the position is known
             self._clear_speaker(speaker, self._sent)
             self._clearing = False
             self.changed.notify_all()
@@ -338,7 +341,7 @@ class PyAudioSink:
                     self.changed.wait_for(lambda: self._has_news or self._closing, timeout=_SHORT_PULL_SECONDS)
 
     def _wait_for_room(self) -> int:
-        """Frames to pull; 0 after a wait if there is no room, or nothing that plays."""
+        """Frames to pull; 0 after a wait if there is no room, or no speaker."""
         if self._speaker is None or self._clearing:
             self.changed.wait(_IDLE_SECONDS)
             return 0
@@ -350,7 +353,7 @@ class PyAudioSink:
         return 0
 
     def _drain(self) -> None:
-        """Wait until all that was pulled was heard, at most 0.5 s."""
+        """Wait until all pulled content was heard, at most 0.5 s."""
         deadline = time.monotonic() + _DRAIN_SECONDS
         while time.monotonic() < deadline:
             with self.changed:

@@ -1,13 +1,13 @@
-"""A virtual sound device: it runs in real time, pulls, fades, pauses and counts like a real one, and can be listened to.
+"""A virtual sound device: it runs in real time, pulls, fades, pauses and counts like a real one, and has a tap for its output.
 
 Rules of the device:
-1. It plays one block each period, on a fixed grid of times; a late thread plays what it owes, at the times it was due.
-2. Before a block it pulls until `AHEAD_PERIODS` periods are held; pulling and clearing exclude each other, so that
-   nothing that is pulled after a clear is lost, and nothing pulled before it is heard.
-3. A block without enough content is filled with silence. While content is expected that is an underrun, counted once
-   until content comes again.
+1. It plays one block each period, on a fixed grid of times; a late thread plays the overdue blocks, with the times at which they were due.
+2. Before a block it pulls until `AHEAD_PERIODS` periods are held; pulling and clearing exclude each other, so that nothing pulled after a
+   clear is lost, and nothing pulled before it is heard.
+3. A block without enough content is filled with silence. While content is expected that is an underrun, counted once until content arrives
+   again.
 4. Clear and pause take effect with the next block and fade within it.
-5. While no content is expected, and nobody listens to the silence, only every `RESTING_PERIODS`th block is played.
+5. While no content is expected, and no tap needs the silence, only every `RESTING_PERIODS`th block is played.
 """
 
 from __future__ import annotations
@@ -24,13 +24,13 @@ from edge_client.audio.sink import Anchor, AudioFeed, Pcm, SinkCounters
 PERIOD_US = 10_000
 """Length of a block."""
 AHEAD_PERIODS = 4
-"""Blocks held ahead, so that a thread that is up to 30 ms late makes no gap."""
+"""Blocks held ahead, so that a thread that is up to 30 ms late causes no gap."""
 RESTING_PERIODS = 5
 MAX_OWED_US = 1_000_000
 """A thread that is later than this (a suspended machine) begins a new grid."""
 
 Tap = Callable[[Pcm], None]
-"""Hears each block as played, silence included. Called on the device's thread."""
+"""Receives each block as played, silence included. Called on the device's thread."""
 
 
 class VirtualDevice:
@@ -64,19 +64,19 @@ class VirtualDevice:
             self._tap(block)
 
     def anchor(self) -> Anchor | None:
-        """Where playout is; None before the first block."""
+        """The playout position; None before the first block."""
         with self._lock:
             return self._anchor
 
     def expect(self, expected: bool) -> None:
-        """Say whether content is due."""
+        """Set whether content is due."""
         with self._lock:
             self._expected = expected
             if not expected:
                 self._dry = True
 
     def clear(self) -> int:
-        """Fade what is next within a ramp, forget the rest; see `AudioSink.clear`."""
+        """Fade out within a ramp and discard the rest; see `AudioSink.clear`."""
         with self._lock:
             if self._ramp.gain > 0 and self._held_frames:
                 first = self._pulled - self._held_frames
@@ -90,13 +90,13 @@ class VirtualDevice:
             return self._heard_to
 
     def pause(self) -> None:
-        """Fade out, hold everything."""
+        """Fade out and hold everything."""
         with self._lock:
             self._paused = True
             self._ramp.move(0.0)
 
     def resume(self) -> None:
-        """Go on where it was held."""
+        """Continue from the held position."""
         with self._lock:
             self._paused = False
             self._move(self._volume)
@@ -109,13 +109,13 @@ class VirtualDevice:
                 self._move(self._volume)
 
     def counters(self) -> SinkCounters:
-        """What went wrong so far."""
+        """Faults so far."""
         with self._lock:
             return SinkCounters(underruns=self._underruns, silence_frames=self._silence_frames, starved=self._underruns)
 
     @property
     def rests(self) -> bool:
-        """Whether there is nothing to play, and nobody would hear that."""
+        """Whether there is nothing to play, and no tap that needs the silence."""
         with self._lock:
             return self._tap is None and not self._expected and not self._held_frames and self._fading is None
 
@@ -199,7 +199,7 @@ class VirtualDevice:
 
 
 class VirtualSink(VirtualDevice):
-    """`AudioSink` in process: the device on a thread that keeps time. `speed` 2 plays an hour in half an hour."""
+    """An in-process `AudioSink`: the device on a thread that keeps time. `speed` 2 plays an hour in half an hour."""
 
     def __init__(
         self,
@@ -220,12 +220,12 @@ class VirtualSink(VirtualDevice):
         self._thread: threading.Thread | None = None
 
     def start(self, feed: AudioFeed) -> None:
-        """Begin to pull, on a thread of its own."""
+        """Start to pull, on a separate thread."""
         self._thread = threading.Thread(target=self._run, args=(feed,), name="virtual-sink", daemon=True)
         self._thread.start()
 
     def close(self) -> None:
-        """Stop after what is held has been played."""
+        """Stop after held content has been played."""
         self._stopping.set()
         if self._thread is not None:
             self._thread.join()

@@ -1,6 +1,6 @@
 """Writes what a sink played into a WAV file, silence included.
 
-The sizes in the header are brought up to date each second, so that the file can be read after a crash.
+The sizes in the header are updated each second, so that the file can be read after a crash.
 """
 
 from __future__ import annotations
@@ -21,14 +21,14 @@ logger = logging.getLogger(__name__)
 class WavTap:
     """A tap for a sink: call it with each block as played. Mono, 16 bit. Thread-safe.
 
-    A disk that is full or gone ends the recording, with one warning, and never the sound.
-    Raises `OSError` if the file cannot be made.
+    A disk that is full or missing ends the recording, with one warning, and never the sound. Raises `OSError` if the file cannot be
+    created.
     """
 
     def __init__(self, path: Path, rate_hz: int) -> None:
         self._path = path
         self.rate_hz = rate_hz
-        """May be corrected as long as the file is open."""
+        """May be corrected while the file is open."""
         self._lock = threading.Lock()
         self._file = path.open("wb", buffering=0)
         self._data_bytes = 0

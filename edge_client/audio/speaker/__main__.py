@@ -1,10 +1,11 @@
-"""The child: `python -m edge_client.audio.speaker CHANNEL PULSE MEMORY` plays what comes through inherited descriptors; `--list` prints
-the outputs as JSON.
+"""The child process, started as `python -m edge_client.audio.speaker CHANNEL PULSE MEMORY`.
+
+It plays data received through inherited descriptors; `--list` prints the outputs as JSON.
 
 PortAudio and drivers may hang in any call, and then no code of this process runs. So:
-1. A failure is told first, and nothing is closed after it: the process just ends.
-2. Before calls that may hang, the kernel's alarm is set, which ends the process also when the parent is dead.
-3. That no samples are asked for is noticed by the parent, not here.
+1. A failure is reported first, and nothing is closed after it: the process just ends.
+2. Before calls that may hang, the kernel's alarm is set, which ends the process even if the parent is dead.
+3. That no samples are requested is detected by the parent, not here.
 """
 
 from __future__ import annotations
@@ -36,14 +37,14 @@ if TYPE_CHECKING:
 
 _CHECK_SECONDS = 0.25
 _LIST_SECONDS = 30
-"""Longer than a parent waits: ends the process if there is no parent any more."""
+"""Longer than a parent waits: ends the process if the parent is gone."""
 _OPEN_SECONDS = 6
 _CLOSE_SECONDS = 2
 _MOST_CHARACTERS = 1_000
 
 
 def main(arguments: list[str]) -> int:
-    """Run; gives the exit code."""
+    """Run; returns the exit code."""
     if arguments == ["--list"]:
         return _list_outputs()
     parent = begin(arguments)
@@ -56,7 +57,7 @@ def main(arguments: list[str]) -> int:
     except SinkError as error:
         with contextlib.suppress(OSError):
             send(channel, Failed(str(error)[:_MOST_CHARACTERS]))
-        os._exit(1)  # the interpreter's own end would close the stream, which may hang
+        os._exit(1)  # the interpreter's own exit would close the stream, which may hang
     except BrokenPipeError:
         pass
     os._exit(0)
@@ -90,7 +91,7 @@ class _Speaker:
             raise SinkError(f"no sound: ALSA's library cannot be loaded: {error}") from error
         found = find_output(alsa, self._settings)
         mixer, why = self._open_mixer(found)
-        gc.disable()  # no pause in the callback; nothing below makes cycles
+        gc.disable()  # no pause in the callback; nothing below creates cycles
         library, stream, opened = open_output(self._settings, found, self._make_render)
         signal.alarm(0)
         try:
@@ -102,10 +103,10 @@ class _Speaker:
         library.terminate()
 
     def _open_mixer(self, found: Found) -> tuple[Mixer | None, str]:
-        """The card's volume control, set as the volume is now; else why samples are scaled although it was asked for."""
+        """The card's volume control, set to the current volume; otherwise why samples are scaled although it was requested."""
         if not self._settings.mixer:
             return None, ""
-        from edge_client.audio.speaker.mixer import Mixer  # only if it is wanted
+        from edge_client.audio.speaker.mixer import Mixer  # only if requested
 
         try:
             mixer = Mixer(self._settings.mixer, found.abilities.card)
@@ -116,14 +117,14 @@ class _Speaker:
         return mixer, ""
 
     def _follow(self, mixer: Mixer, before: int) -> int:
-        """Set the card's volume if it is another one; gives what it is now. Silence is the engine's."""
+        """Set the card's volume if it differs; returns the current one. The engine handles silence."""
         gain = self._memory[SpeakerControl.GAIN]
         if gain not in (0, before):
             mixer.set(gain / GAIN_ONE)
         return gain or before
 
     def _make_render(self, rate_hz: int) -> Render:
-        """What the callback calls. Conversion is loaded only if the card's rate asks for it."""
+        """The function that the callback calls. Conversion is imported only if the card's rate needs it."""
         if rate_hz == self._settings.rate_hz:
             render = self._engine.render
         else:

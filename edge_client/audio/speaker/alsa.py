@@ -1,4 +1,4 @@
-"""What libasound itself tells, by ctypes: names, and what an output takes. Imported in the child only; calls may hang."""
+"""Queries libasound by ctypes: names of outputs, and their abilities. Imported in the child only; calls may hang."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _ignore_error = _ERROR_HANDLER(lambda *_: None)
 """Kept for the life of the process, as ALSA keeps a pointer to it."""
 _DEFAULT_CONFIG = "/usr/share/alsa/alsa.conf"
 _FORMATS = 64
-"""Numbers of formats to try: more than there are."""
+"""Number of format codes to try: more than there are."""
 _PLAYBACK, _NONBLOCK, _S16_LE, _INTERLEAVED = 0, 1, 2, 3
 _NOT_OUTPUTS = frozenset(
     name
@@ -26,26 +26,26 @@ _NOT_OUTPUTS = frozenset(
     )
     for name in names
 )
-"""Plug-ins that need a card or a slave, and what does not keep real time."""
+"""Plug-ins that need a card or a slave, and those that do not run in real time."""
 
 
 @dataclass(frozen=True, slots=True)
 class Abilities:
-    """What an output takes, of 16-bit samples. `rate_hz` is the nearest to the one that was asked for; `period_frames` the least."""
+    """Abilities of an output with 16-bit samples. `rate_hz` is the nearest to the requested one; `period_frames` the minimum."""
 
     channels: int
     rate_hz: int
     period_frames: int
     card: int
-    """The number of the kernel's card behind it; -1 if none is known."""
+    """The kernel's number of the card behind it; -1 if unknown."""
 
 
 class FormatError(SinkError):
-    """The output does not take 16-bit samples in one or two channels."""
+    """The output does not accept 16-bit samples in one or two channels."""
 
 
 class Alsa:
-    """libasound. Raises OSError if it is missing."""
+    """libasound. Raises `OSError` if it is missing."""
 
     def __init__(self) -> None:
         self._library = ctypes.CDLL("libasound.so.2")
@@ -61,13 +61,13 @@ class Alsa:
         self._library.snd_lib_error_set_handler(_ignore_error)
 
     def add_configuration(self, text: str) -> None:
-        """Configuration beside the user's own, in place of what was added before. The text stays readable for this process only."""
+        """Add configuration to the user's own, replacing earlier additions. The text remains readable for this process only."""
         descriptor = os.memfd_create("avatar-relay-alsa", os.MFD_CLOEXEC)
         os.write(descriptor, text.encode())
         os.environ["ALSA_CONFIG_PATH"] = f"{self._user_config}:/proc/self/fd/{descriptor}"
 
     def names(self) -> list[tuple[str, str]]:
-        """What the configuration names that can play, each with a description or nothing. Raises `SinkError`; opens nothing."""
+        """The configured names that can play, each with a description or an empty text. Raises `SinkError`; opens nothing."""
         self._check(self._library.snd_config_update(), "ALSA's configuration cannot be read")
         found = dict(self._hints())
         for name in self._configured():
@@ -75,7 +75,7 @@ class Alsa:
         return [(name, text) for name, text in found.items() if name not in _NOT_OUTPUTS]
 
     def ask(self, pcm: str, rate_hz: int, channel_counts: Sequence[int] = (1, 2)) -> Abilities:
-        """What an output takes, with the first of these channel counts that it does. Opens it for a moment.
+        """The abilities of an output, with the first of these channel counts that it accepts. Opens it briefly.
 
         Raises `SinkError` with the reason: name, use by others, format, channels, rate.
         """
@@ -91,7 +91,7 @@ class Alsa:
             self._library.snd_pcm_close(handle)
 
     def formats(self, pcm: str) -> list[str]:
-        """The sample formats that an output takes as it is; none if it cannot be opened."""
+        """The sample formats that an output accepts without conversion; none if it cannot be opened."""
         library, handle, parameters = self._library, ctypes.c_void_p(), ctypes.c_void_p()
         library.snd_pcm_format_name.restype = ctypes.c_char_p
         if library.snd_pcm_open(ctypes.byref(handle), pcm.encode(), _PLAYBACK, _NONBLOCK) < 0:
@@ -153,7 +153,7 @@ class Alsa:
         return text
 
     def _configured(self) -> Iterator[str]:
-        """Names that the configuration defines and that take no arguments; ALSA gives no hint of most of them."""
+        """Names that the configuration defines and that have no arguments; ALSA provides no hint for most of them."""
         library, tree = self._library, ctypes.c_void_p.in_dll(self._library, "snd_config")
         pcms, ignored, name = ctypes.c_void_p(), ctypes.c_void_p(), ctypes.c_char_p()
         if library.snd_config_search(tree, b"pcm", ctypes.byref(pcms)) < 0:
@@ -174,7 +174,7 @@ class Alsa:
 
 @contextlib.contextmanager
 def quiet_standard_error() -> Iterator[None]:
-    """Drop what C libraries write to standard error: JACK's client says tens of lines where no server runs."""
+    """Discard output of C libraries to standard error: JACK's client writes tens of lines if no server runs."""
     kept = os.dup(2)
     null = os.open(os.devnull, os.O_WRONLY)
     try:

@@ -1,7 +1,7 @@
 """Messages between parent and child: small JSON objects, one a packet, over a SOCK_SEQPACKET pair.
 
-The parent sends `Settings` once, then nothing; closing its end ends the child. The child answers `DeviceOpened` or `Failed`,
-and `Failed` again when the device is lost, before it ends.
+The parent sends `Settings` once, then nothing; closing its end ends the child. The child answers `DeviceOpened` or `Failed`, and `Failed`
+again when the device is lost, before it ends.
 """
 
 from __future__ import annotations
@@ -17,15 +17,15 @@ _MAX_MESSAGE_BYTES = 64 << 10
 
 @dataclass(frozen=True, slots=True)
 class Settings:
-    """What the child opens. `device` is as `outputs.choose` takes it; empty for the default. Frames are at `rate_hz`."""
+    """What the child opens. `device` is a name that `outputs.choose` accepts; empty for the default. Frames are at `rate_hz`."""
 
     device: str
     rate_hz: int
     buffer_frames: int
     side: Side = "both"
-    """Where the sound goes on a device with two channels; `left` and `right` take one that has two."""
+    """Which channels of a two-channel device play; `left` and `right` need two channels."""
     keep_alive: bool = False
-    """Never digital silence."""
+    """Never output digital silence."""
     mixer: str = ""
     """The volume control of the card to use; empty: samples are scaled."""
     learned: dict[str, int] = field(default_factory=dict)
@@ -39,7 +39,7 @@ class DeviceOpened:
     device: str
     """The name by which ALSA opened it."""
     key: str
-    """What is remembered of the card is remembered under this."""
+    """The key under which data of the card is stored."""
     rate_hz: int
     """The card's own rate."""
     channels: int
@@ -48,7 +48,7 @@ class DeviceOpened:
     period_us: int
     """Sound that the card takes at once."""
     why: str = ""
-    """Why nothing better plays; empty if nothing is."""
+    """Why no better output is used; empty if none is better."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,12 +63,12 @@ _TYPES: dict[str, type[Settings] | type[DeviceOpened] | type[Failed]] = {kind.__
 
 
 def send(channel: socket.socket, message: Message) -> None:
-    """Send one message. Raises OSError if the other end is gone."""
+    """Send one message. Raises `OSError` if the other end is gone."""
     channel.send(json.dumps({type(message).__name__: asdict(message)}).encode())
 
 
 def receive(channel: socket.socket) -> Message | None:
-    """The next message; None if the other end is closed. Raises TimeoutError by the socket's time-out."""
+    """The next message; None if the other end is closed. Raises `TimeoutError` after the socket's time-out."""
     try:
         packet = channel.recv(_MAX_MESSAGE_BYTES)
     except ConnectionResetError:

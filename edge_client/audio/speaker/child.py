@@ -1,4 +1,4 @@
-"""The parent's hold on one speaker process: what it says, and why it ended."""
+"""The parent's handle of one speaker process: its messages, and why it ended."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ class SpeakerChild(Child):
     def __init__(
         self, settings: Settings, begin: Callable[[SpeakerMemory], None], on_opened: Callable[[SpeakerChild, DeviceOpened], None]
     ) -> None:
-        """`begin(memory)` writes what holds at the start; `on_opened` is called on a thread of this child. Raises OSError."""
+        """`begin(memory)` writes the initial state; `on_opened` is called on a thread of this child. Raises `OSError`."""
         descriptor = create_memory(settings.rate_hz)
         try:
             self.memory = SpeakerMemory(descriptor, settings.rate_hz)
@@ -31,7 +31,7 @@ class SpeakerChild(Child):
             os.close(descriptor)
         self.was_killed = False
         self.is_over = False
-        """The process has ended, and what it says late does not count any more."""
+        """The process has ended; late messages from it are ignored."""
         self._on_opened = on_opened
         self._failure = ""
         send(self.channel, settings)
@@ -39,7 +39,7 @@ class SpeakerChild(Child):
         self._listener.start()
 
     def exit_text(self) -> str | None:
-        """Why the process ended, in its own words if it had any."""
+        """Why the process ended, in its own words if it sent any."""
         how = super().exit_text()
         if how is None:
             return None

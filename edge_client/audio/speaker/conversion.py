@@ -1,4 +1,4 @@
-"""From the rate of the whole run to that of the card that happens to play, in the callback."""
+"""Converts from the sample rate of the run to that of the current card, in the callback."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ _CHUNK_SHARE = 200
 
 
 class ConvertedEngine:
-    """Renders like `SpeakerEngine`, at another rate. One thread; holds back up to 40 ms of sound, which the clock knows of."""
+    """Renders like `SpeakerEngine`, at another rate. One thread; holds back up to 40 ms of sound, which the clock accounts for."""
 
     def __init__(self, engine: SpeakerEngine, engine_rate_hz: int, card_rate_hz: int) -> None:
         self._engine = engine
@@ -23,7 +23,7 @@ class ConvertedEngine:
         self._ready: Pcm = np.zeros(0, np.int16)
         self._device_dry = False
         self._given = 0
-        """Frames given to the card."""
+        """Frames returned to the card."""
 
     def render(self, frames: int, *, time_us: int, delay_frames: float, device_dry: bool) -> Pcm:
         """See `SpeakerEngine.render`; frames and delay are the card's."""

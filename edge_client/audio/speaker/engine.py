@@ -1,14 +1,14 @@
-"""What the callback does: take content from the ring, scale it, count. No clock, no I/O, no logger.
+"""The work of the callback: take content from the ring, scale it, count. No clock, no I/O, no logger.
 
 The rules:
-1. Content that is in the ring goes out at once. Where there is none, silence goes out.
-2. Content was going out, is expected, and the ring is empty: one underrun (*starved*) until content goes out again.
-   The device says that it ran dry while content was going out or is expected: one underrun (*device dry*).
+1. Content in the ring is output at once. If there is none, silence is output.
+2. Content was being output, is expected, and the ring is empty: one underrun (*starved*) until content is output again. The device reports
+   that it ran dry while content was being output or is expected: one underrun (*device dry*).
 3. Pause fades out within 10 ms and holds; resume fades in from the next frame.
-4. Clear fades out within 10 ms, throws the rest away up to the clear's limit, and answers. Content after the limit
-   goes out at once, at full gain.
-5. The volume moves in ramps while there is sound, else at once. With a gain of 1 samples go out bit for bit. Where the card has a volume
-   control of its own that is used, only silence is ours.
+4. Clear fades out within 10 ms, discards the rest up to the clear's limit, and answers. Content after the limit is output at once, at full
+   gain.
+5. The volume moves in ramps while there is sound, else at once. With a gain of 1 samples are output unchanged. If the card's own volume
+   control is used, only silence is applied here.
 """
 
 from __future__ import annotations
@@ -25,12 +25,12 @@ SETTLING_CALLBACKS = 2
 
 
 class SpeakerEngine:
-    """Renders buffers. One thread."""
+    """Renders buffers. Use it on one thread only."""
 
     def __init__(self, memory: SpeakerMemory, rate_hz: int) -> None:
         self._memory = memory
         self.scales = True
-        """Whether the volume is ours: else the card sets any but 0. Not changed once it renders, but to True."""
+        """Whether samples are scaled here: else the card sets any volume but 0. Once rendering, it may only change to True."""
         self._timeline = PlayedTimeline()
         self._volume = GainRamp(rate_hz, memory[SpeakerControl.GAIN] / GAIN_ONE)
         self._transport = GainRamp(rate_hz, 0.0 if memory[SpeakerControl.PAUSED] else 1.0)
@@ -95,7 +95,7 @@ class SpeakerEngine:
                 self._end_pause()
 
     def _begin_pause(self) -> None:
-        """Fade out if there is sound; content that comes later is held whole."""
+        """Fade out if there is sound; content that arrives later is held completely."""
         self._faded = self._sounding
         if self._sounding:
             self._transport.move(0.0)
@@ -128,7 +128,7 @@ class SpeakerEngine:
         memory[SpeakerStatus.GENERATION_DONE] = self._generation
 
     def _play(self, output: Pcm, start: int) -> int:
-        """Fill from `start` with what may go out; gives how many frames that was."""
+        """Fill from `start` with content that may be output; returns the number of frames."""
         wanted = len(output) - start
         if self._paused:
             filled = self._fill(output, start, min(wanted, self._fading_left))

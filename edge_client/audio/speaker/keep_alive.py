@@ -1,4 +1,4 @@
-"""Keeps sinks awake that mute at silence, and then swallow the first syllable. Pure."""
+"""Keeps outputs awake that mute at silence and then lose the first syllable. Pure."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from edge_client.audio.sink import Pcm
 
 
 class KeepAlive:
-    """Puts noise of the least step, which nobody hears (-90 dB), in the place of digital silence. Sound is left bit for bit."""
+    """Replaces digital silence by inaudible noise of the smallest step (-90 dB). Sound is left unchanged."""
 
     def __init__(self, rate_hz: int) -> None:
         self._noise = np.random.default_rng(0).integers(-1, 2, rate_hz).astype(np.int16)

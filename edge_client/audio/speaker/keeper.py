@@ -1,6 +1,6 @@
-"""Keeps a speaker going for a sink: starts, replaces, and chooses between the card and a virtual one.
+"""Manages a sink's speaker: starts and replaces it, and chooses between the card and a virtual one.
 
-All that is of the sink happens under its lock; what is marked so is called with it held.
+All state of the sink is accessed under its lock; methods marked so are called with it held.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ logger = logging.getLogger(__name__)
 Speaker = SpeakerChild | VirtualSpeaker
 
 _LOOK_S = 0.5
-"""How often the kernel's list of cards is looked at while none plays."""
+"""Interval at which the kernel's list of cards is checked while none plays."""
 _VIRTUAL = "a virtual device in real time (silent)"
 LIMITS = ChildLimits(
     progress_us=3_000_000,  # PulseAudio may take 2.5 s before it asks for the first samples, or after an underrun
@@ -35,16 +35,16 @@ LIMITS = ChildLimits(
     pauses_us=[*[50_000] * 4, 200_000, 500_000, *[1_000_000] * 10, *[1_500_000] * 100, 5_000_000],
     healthy_us=1_000_000,
 )
-"""An attempt takes half a second, on a Raspberry Pi more than one: for some minutes, sound is there 3 s after the card; then, 10 s."""
+"""An attempt takes 0.5 s, on a Raspberry Pi over 1 s. For some minutes, sound starts within 3 s of the card; then, within 10 s."""
 
 
 class SpeakerOwner(Protocol):
-    """What a sink offers. All methods are called with `changed` held."""
+    """What a sink provides to the keeper. All methods are called with `changed` held."""
 
     changed: threading.Condition
 
     def begin(self, memory: SpeakerMemory) -> None:
-        """Tell a new speaker where to begin."""
+        """Set where a new speaker begins."""
         ...
 
     def adopt(self, speaker: Speaker, period_us: int) -> None:
@@ -52,12 +52,12 @@ class SpeakerOwner(Protocol):
         ...
 
     def retire(self, fault: str) -> None:
-        """Let the speaker go; for a fault, unless that is empty. It stays the keeper's to close."""
+        """Drop the speaker; because of a fault, unless that is empty. The keeper still closes it."""
         ...
 
 
 class SpeakerKeeper:
-    """One sink's. `fallback`: a run that finds no card plays into a virtual one until the first card comes."""
+    """Keeper of one sink. `fallback`: a run that finds no card plays into a virtual one until the first card appears."""
 
     def __init__(
         self,
@@ -81,20 +81,20 @@ class SpeakerKeeper:
         self._looked_s = 0.0
         self._fingerprint = ""
         self._speaker: Speaker | None = None
-        """What plays; guarded by the owner's lock, as all below."""
+        """The speaker in use; guarded by the owner's lock, as is all below."""
         self._replaced: SpeakerChild | None = None
-        """It ends because that is wanted."""
+        """Its end is intended."""
         self.is_released = False
-        """Nothing was to be played for a while, and others may have the card."""
+        """Nothing was to be played for a while, and others may use the card."""
         self._had_card = False
         self._no_card = ""
         self._closing = False
         self.name = f"PyAudio on ALSA, {settings.device or 'the default output'}"
-        """What plays now, or played last …"""
+        """The output in use, or the last one."""
         self.card_key = ""
-        """… by what that card is remembered; empty before the first one …"""
+        """The key under which data of that card is stored; empty before the first one."""
         self.why = ""
-        """… and why nothing better."""
+        """Why no better output is used."""
 
     @property
     def failing(self) -> str:
@@ -104,16 +104,16 @@ class SpeakerKeeper:
 
     @property
     def unheard(self) -> str:
-        """Why nothing is heard while sound goes on; else empty."""
+        """Why nothing is heard while sound continues; else empty."""
         return self.failing or self._no_card if isinstance(self._speaker, VirtualSpeaker) else ""
 
     def start(self) -> None:
-        """Begin to open a card, in the background."""
+        """Start to open a card, in the background."""
         self._fingerprint = self._files.fingerprint()
         self._supervisor.start()
 
     def close(self) -> None:
-        """End all. Takes at most 3 s. Without the owner's lock."""
+        """Stop everything. Takes at most 3 s. Call it without the owner's lock."""
         with self._owner.changed:
             self._closing = True
         self._supervisor.close()
@@ -125,8 +125,11 @@ class SpeakerKeeper:
         self._tuning.close()
 
     def look(self, *, sounding: bool) -> None:
-        """Call this several times a second, with the owner's lock held: a process that was killed is let go, one whose card ran dry is
-        started again, and a card that the kernel has found is tried at once. A card that rests is released, and opened for sound."""
+        """Check the speaker. Call this several times a second, with the owner's lock held.
+
+        A killed process is dropped, one whose card ran dry is restarted, and a card that the kernel has found is tried at once. An idle
+        card is released, and reopened for sound.
+        """
         speaker = self._speaker
         if sounding:
             self._sounded_s = time.monotonic()
@@ -135,7 +138,7 @@ class SpeakerKeeper:
                 self._supervisor.rest(False)
         if not isinstance(speaker, SpeakerChild):
             self._look_for_cards()
-        elif reason := self._killed_for(speaker):  # it plays nothing, also if a driver holds it in the kernel and it does not end
+        elif reason := self._killed_for(speaker):  # it plays nothing, even if a driver holds it in the kernel and it does not end
             self._speaker = None
             self._owner.retire(reason)
         elif speaker is not self._replaced and self._tuning.has_grown(speaker.memory[SpeakerStatus.DEVICE_DRY], sounding=sounding):

@@ -1,14 +1,13 @@
-"""The memory that parent and child share: a ring of samples, words of control and status, and the clock's anchor.
+"""The memory shared by parent and child: a ring of samples, words of control and status, and the clock's anchor.
 
 The rules:
-1. Each word has one writer: control words the parent, status words the child. A word is 8 bytes, aligned, so it is
-   never seen half written.
-2. The ring is indexed by content frame. The parent writes samples, then the word `WRITTEN`; the child reads up to
-   `WRITTEN`, then moves `CONSUMED`. At most `capacity_frames` lie between the two.
-3. To clear, the parent writes `CLEAR_LIMIT`, then the next `GENERATION`. The child throws away what lies before the
-   limit and answers in `GENERATION_DONE`, after `CONSUMED` and `AUDIBLE_END`.
-4. The anchor has two slots that are written in turn, each with a counter and a checksum. A reader takes the intact
-   slot with the higher counter, so that it neither waits nor sees half an anchor, whatever order memory is seen in.
+1. Each word has one writer: control words the parent, status words the child. A word is 8 bytes, aligned, so it is never seen half written.
+2. The ring is indexed by content frame. The parent writes samples, then the word `WRITTEN`; the child reads up to `WRITTEN`, then moves
+   `CONSUMED`. At most `capacity_frames` are between the two.
+3. To clear, the parent writes `CLEAR_LIMIT`, then the next `GENERATION`. The child discards what is before the limit and answers in
+   `GENERATION_DONE`, after `CONSUMED` and `AUDIBLE_END`.
+4. The anchor has two slots that are written in turn, each with a counter and a checksum. A reader takes the intact slot with the higher
+   counter, so that it neither waits nor sees half an anchor, in whatever order memory writes become visible.
 """
 
 from __future__ import annotations
@@ -29,7 +28,7 @@ from edge_client.audio.speaker.played_timeline import SNAPSHOT_BYTES, Snapshot
 MAX_PERIOD_US = 500_000
 """A card that takes more sound than this at once is refused."""
 RING_US = 2 * MAX_PERIOD_US + 250_000
-"""Room for two of them. It is filled as far as the card that plays needs."""
+"""Room for two of them. It is filled as far as the current card needs."""
 
 GAIN_ONE = 1 << 30
 """The control word `GAIN` is a linear gain in units of 1 / 2^30."""
@@ -66,7 +65,7 @@ _READ_ATTEMPTS = 4
 
 
 def ring_frames(rate_hz: int) -> int:
-    """Frames that the ring holds."""
+    """Capacity of the ring in frames."""
     return rate_hz * RING_US // 1_000_000
 
 
@@ -74,7 +73,7 @@ class SpeakerMemory:
     """A view of the shared memory; both sides open one. Methods that write are for the side that owns the word."""
 
     def __init__(self, descriptor: int, rate_hz: int) -> None:
-        """Map the memory behind a descriptor, which stays the caller's to close."""
+        """Map the memory of a descriptor, which the caller still closes."""
         self.capacity_frames = ring_frames(rate_hz)
         self._map = mmap.mmap(descriptor, size_bytes(rate_hz))
         self._words = memoryview(self._map)[: _WORDS * 8].cast("q")
@@ -90,14 +89,14 @@ class SpeakerMemory:
         self._words[word] = value
 
     def begin(self, frame: int, *, gain: int, paused: bool) -> None:
-        """Say where content begins, before the child is started; the only time that the parent writes status words."""
+        """Set where content begins, before the child is started; the only time that the parent writes status words."""
         for word in (SpeakerControl.WRITTEN, SpeakerStatus.CONSUMED, SpeakerStatus.AUDIBLE_END):
             self[word] = frame
         self[SpeakerControl.GAIN] = gain
         self[SpeakerControl.PAUSED] = int(paused)
 
     def write(self, samples: Pcm) -> None:
-        """Append content. The caller keeps to `free_frames`."""
+        """Append content, at most `free_frames`."""
         written = self[SpeakerControl.WRITTEN]
         start = written % self.capacity_frames
         head = min(len(samples), self.capacity_frames - start)
@@ -140,14 +139,16 @@ class SpeakerMemory:
         return None
 
     def close(self) -> None:
-        """Unmap. No other method may run at the same time or later."""
+        """Unmap the memory. No other method may run at the same time or later."""
         self._words.release()
         del self._ring
         self._map.close()
 
     def _fence(self) -> None:
-        """Order what was written before against what is written next: taking and leaving a lock is a barrier, which
-        processors with weakly ordered memory (ARM) need between samples and their index."""
+        """Order earlier writes before later ones.
+
+        Acquiring and releasing a lock is a barrier, which processors with weakly ordered memory (ARM) need between samples and their index.
+        """
         with self._order:
             pass
 
@@ -158,7 +159,7 @@ def size_bytes(rate_hz: int) -> int:
 
 
 def create_memory(rate_hz: int) -> int:
-    """Make anonymous memory of the right size, zeroed; gives its descriptor."""
+    """Create anonymous memory of the right size, zeroed; returns its descriptor."""
     descriptor = os.memfd_create("avatar-relay-speaker", os.MFD_CLOEXEC)
     os.ftruncate(descriptor, size_bytes(rate_hz))
     return descriptor

@@ -9,7 +9,7 @@ from avatar_relay.volume_curve import position_of
 from edge_client.errors import SinkError
 
 _HUNDREDTHS_OF_DB = 2_000
-"""For each factor of ten."""
+"""Hundredths of a dB for each factor of ten in gain."""
 _NOT_LOUDER = -1
 
 
@@ -17,7 +17,7 @@ class Mixer:
     """One control of one card."""
 
     def __init__(self, control: str, card: int) -> None:
-        """`card` is the kernel's number; -1 for ALSA's default mixer. Raises `SinkError` that lists the controls there are, and OSError."""
+        """`card` is the kernel's number; -1 for ALSA's default mixer. Raises `SinkError` that lists the controls, and `OSError`."""
         self._library = ctypes.CDLL("libasound.so.2")
         self._library.snd_strerror.restype = self._library.snd_mixer_selem_get_name.restype = ctypes.c_char_p
         for name in ("snd_mixer_first_elem", "snd_mixer_elem_next"):
@@ -34,7 +34,7 @@ class Mixer:
         self._element = ctypes.c_void_p(elements[control])
 
     def set(self, gain: float) -> None:
-        """Set a linear gain above 0 up to 1, which is 0 dB, or the control's end if that is below. Raises `SinkError`."""
+        """Set a linear gain above 0 up to 1, which is 0 dB, or the control's maximum if that is lower. Raises `SinkError`."""
         library, element = self._library, self._element
         self._check(library.snd_mixer_handle_events(self._handle), "mixer")
         low, high = ctypes.c_long(), ctypes.c_long()

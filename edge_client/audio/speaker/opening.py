@@ -1,4 +1,4 @@
-"""How the child chooses an output, settles how to open it, and opens it: each time from the beginning."""
+"""How the child chooses an output, determines how to open it, and opens it: each time from the beginning."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ class Found:
     abilities: Abilities
     conversion: Conversion
     why: str
-    """Why nothing better was taken; empty if this is the best."""
+    """Why no better one was chosen; empty if this is the best."""
 
 
 def list_outputs(alsa: Alsa) -> list[OutputDevice]:
@@ -33,7 +33,7 @@ def list_outputs(alsa: Alsa) -> list[OutputDevice]:
 
 
 def find_output(alsa: Alsa, settings: Settings) -> Found:
-    """The first way to play what is wanted. Raises `SinkError` with the reasons of all."""
+    """The first way that works to play through the selected output. Raises `SinkError` with the reasons of all."""
     wanted, reasons = settings.device, list[str]()
     ways = candidates("", []) if not wanted else candidates(wanted, list_outputs(alsa))
     while ways:
@@ -59,7 +59,7 @@ def _settle(alsa: Alsa, pcm: str, settings: Settings) -> tuple[Conversion, Abili
 
 
 def _known(way: Candidate, abilities: Abilities) -> Candidate:
-    """The default output is remembered as the card behind it, if there is one."""
+    """The candidate with the key of its card: the default output is identified by the card behind it, if there is one."""
     if way.pcm != DEFAULT or abilities.card < 0:
         return way
     card = next((card for card in CardFiles().cards() if card.number == abilities.card), None)
@@ -67,7 +67,7 @@ def _known(way: Candidate, abilities: Abilities) -> Candidate:
 
 
 def open_output(settings: Settings, found: Found, make_render: Callable[[int], portaudio.Render]) -> tuple[Any, Any, DeviceOpened]:
-    """PortAudio, its running stream, and what to tell. `make_render(rate_hz)` gives what renders at the output's rate.
+    """PortAudio, its running stream, and the report to send. `make_render(rate_hz)` returns the renderer at the output's rate.
 
     Raises `SinkError`. May hang, or abort the process.
     """

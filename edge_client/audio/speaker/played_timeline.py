@@ -1,10 +1,9 @@
-"""Which content frame is heard at a moment, from what the callback knows.
+"""Which content frame is heard at a moment, from the callback's data.
 
-Device frames are all frames handed to PortAudio, silence included; content frames are those of the feed. A *segment* is
-a run of content that went out without a gap. The callback tells at which moment which device frame is heard
-(PortAudio's `output_buffer_dac_time` less `current_time` is the delay of the buffer it asks for); from there device
-frames run at the rate, and the segments turn them into content frames. Measured against a test device's own frame
-clock, the error of this is below 0.1 ms.
+Device frames are all frames passed to PortAudio, silence included; content frames are those of the feed. A *segment* is a run of content
+that was output without a gap. The callback reports at which moment which device frame is heard (PortAudio's `output_buffer_dac_time` minus
+`current_time` is the delay of the requested buffer); from there device frames advance at the rate, and the segments convert them to content
+frames. Measured against a test device's own frame clock, the error of this is below 0.1 ms.
 """
 
 from __future__ import annotations
@@ -24,7 +23,7 @@ SNAPSHOT_BYTES = _HEAD.size + MAX_SEGMENTS * _SEGMENT.size
 
 @dataclass(frozen=True, slots=True)
 class PlayedSegment:
-    """Content frames from `content_frame` go out in a row from `device_frame` on."""
+    """Content frames from `content_frame` on are output contiguously from `device_frame` on."""
 
     device_frame: int
     content_frame: int
@@ -40,27 +39,27 @@ class Snapshot:
     segments: tuple[PlayedSegment, ...]
 
     def pack(self) -> bytes:
-        """As `SNAPSHOT_BYTES` bytes."""
+        """The snapshot as `SNAPSHOT_BYTES` bytes."""
         packed = [_HEAD.pack(self.time_us, self.device_frame, len(self.segments))]
         packed += [_SEGMENT.pack(s.device_frame, s.content_frame, s.frames) for s in self.segments]
         return b"".join(packed).ljust(SNAPSHOT_BYTES, b"\0")
 
     @classmethod
     def unpack(cls, packed: bytes) -> Snapshot:
-        """From `pack`."""
+        """Parse the result of `pack`."""
         time_us, device_frame, count = _HEAD.unpack_from(packed)
         segments = tuple(PlayedSegment(*_SEGMENT.unpack_from(packed, _HEAD.size + index * _SEGMENT.size)) for index in range(count))
         return cls(time_us, device_frame, segments)
 
     @property
     def end_frame(self) -> int:
-        """The content frame after the last one that went out; 0 if none did."""
+        """The content frame after the last one that was output; 0 if none was."""
         return self.segments[-1].content_frame + self.segments[-1].frames if self.segments else 0
 
     def anchor_at(self, now_us: int, rate_hz: int) -> Anchor | None:
-        """Where playout is at `now_us`; None if no content went out yet.
+        """The playout position at `now_us`; None if no content was output yet.
 
-        Between segments it stands at the end of the one before, until the first frame of the next is heard.
+        Between segments it stays at the end of the previous one until the first frame of the next is heard.
         """
         if not self.segments:
             return None
@@ -86,7 +85,7 @@ class PlayedTimeline:
         self._segments: list[PlayedSegment] = []
 
     def add_content(self, content_frame: int, frames: int) -> None:
-        """The next `frames` device frames hold content."""
+        """Note that the next `frames` device frames hold content."""
         if frames <= 0:
             return
         last = self._segments[-1] if self._segments else None
@@ -97,9 +96,9 @@ class PlayedTimeline:
         self.device_frame += frames
 
     def add_silence(self, frames: int) -> None:
-        """The next `frames` device frames hold none."""
+        """Note that the next `frames` device frames hold none."""
         self.device_frame += frames
 
     def snapshot(self, time_us: int, device_frame: float) -> Snapshot:
-        """All so far, with `device_frame` heard at `time_us`."""
+        """A snapshot of the segments so far, with `device_frame` heard at `time_us`."""
         return Snapshot(time_us, device_frame, tuple(self._segments))

@@ -1,4 +1,4 @@
-"""PortAudio through PyAudio, with its traps closed. Imported in the child only."""
+"""PortAudio through PyAudio, with workarounds for its pitfalls. Imported in the child only."""
 
 from __future__ import annotations
 
@@ -62,7 +62,7 @@ def open_output(portaudio: Any, name: str, *, rate_hz: int, channels: int, side:
 
 
 class _Callback:
-    """What PortAudio calls. It never raises (PyAudio would end the stream) and never gives less than was asked for."""
+    """The callback of PortAudio. It never raises (PyAudio would end the stream) and never returns less than requested."""
 
     def __init__(self, render: Render, *, channels: int, side: Side, buffer_seconds: float) -> None:
         self._render = render
@@ -96,7 +96,7 @@ class _Callback:
         return spread
 
     def _is_newly_dry(self, now: float, status: int) -> bool:
-        """One underflow shows in every callback of the burst that follows it: the same time stamp, the same underflow."""
+        """Whether a new underflow occurred. One underflow appears in every callback of the following burst, with the same time stamp."""
         if not status & pyaudio.paOutputUnderflow or now - self._dry_at < self._buffer_seconds / 2:
             return False
         self._dry_at = now
@@ -104,8 +104,11 @@ class _Callback:
 
 
 def _raise_priority() -> None:
-    """Let this thread run before others, as far as this user may: PyAudio's thread has no priority of its own, and a
-    busy machine would keep it from its 20 ms. Needs CAP_SYS_NICE, or a limit for rtprio as Debian's group 'audio' may have."""
+    """Raise the priority of this thread as far as this user may.
+
+    PyAudio's thread has no priority of its own, and would miss its 20 ms on a busy machine. Needs CAP_SYS_NICE, or a limit for rtprio as
+    Debian's group 'audio' may have.
+    """
     try:
         os.sched_setscheduler(0, os.SCHED_RR | os.SCHED_RESET_ON_FORK, os.sched_param(_REAL_TIME_PRIORITY))
     except OSError:
@@ -116,8 +119,8 @@ def _raise_priority() -> None:
 def to_monotonic(current: float, *, monotonic: float, realtime: float) -> float:
     """PortAudio's time stamp of a callback as CLOCK_MONOTONIC, whatever its base.
 
-    ALSA's hardware devices use CLOCK_MONOTONIC, PulseAudio's plug-in CLOCK_REALTIME, JACK a base of its own; for the
-    last the time of entry is taken, which is later by what the interpreter needed.
+    ALSA's hardware devices use CLOCK_MONOTONIC, PulseAudio's plug-in CLOCK_REALTIME, JACK its own base; for the last the time of entry is
+    used, which is later by the interpreter's overhead.
     """
     for clock in (monotonic, realtime):
         age = clock - current

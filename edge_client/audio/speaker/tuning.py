@@ -1,4 +1,4 @@
-"""The buffer of the card that plays: what it should be, what is known of it, and what the log says."""
+"""The buffer of the current card: its size, its stored size, and the log messages about it."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ logger = logging.getLogger(__name__)
 
 
 class BufferTuning:
-    """One sink's. The caller guards it."""
+    """Buffer tuning of one sink. The caller guards it."""
 
     def __init__(self, rate_hz: int, latency: Latency, cards: CardMemory) -> None:
         self._rate_hz = rate_hz
@@ -25,16 +25,16 @@ class BufferTuning:
         self._told: set[str] = set()
 
     def learned(self) -> dict[str, int]:
-        """Frames of a callback that cards need, by card."""
+        """The callback size that cards need, in frames, by card."""
         return {key: buffer_us * self._rate_hz // 1_000_000 for key, buffer_us in self._cards.buffers_us.items()}
 
     def opened(self, card: DeviceOpened) -> None:
-        """This card plays now."""
+        """Note that this card plays now."""
         self._card = card
         self._growth = BufferGrowth(card.buffer_frames * 1_000_000 // self._rate_hz, self._latency)
 
     def has_grown(self, dry_runs: int, *, sounding: bool) -> bool:
-        """Whether the card has to be opened again, with a larger buffer, which is known from now on."""
+        """Whether the card must be reopened with a larger buffer, which is stored."""
         if self._growth is None or self._card is None:
             return False
         buffer_us = self._growth.look(time.monotonic_ns() // 1_000, dry_runs, sounding=sounding)

@@ -1,4 +1,4 @@
-"""A speaker that is not there: it takes sound from the memory in real time, so that a device without a card goes on."""
+"""A virtual speaker: it consumes sound from the memory in real time, so that a device without a card continues."""
 
 from __future__ import annotations
 
@@ -26,11 +26,11 @@ class VirtualSpeaker:
         self._thread = threading.Thread(target=self._run, name="virtual-speaker", daemon=True)
 
     def start(self) -> None:
-        """Begin to play."""
+        """Start to play."""
         self._thread.start()
 
     def kill(self) -> None:
-        """Nothing: this thread hangs in no driver."""
+        """Does nothing: this thread cannot hang in a driver."""
 
     def close(self) -> None:
         """Stop, and free the memory."""

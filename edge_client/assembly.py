@@ -60,8 +60,7 @@ def make_playback(config: EdgeConfig, sink: AudioSink, flame_map: FlameMap | Non
 
 
 def wait_for_parts(sink: AudioSink, face: FaceProcess | None, should_stop: Callable[[], bool]) -> None:
-    """Wait, at most `FIRST_WORD_S`, until the sink plays and the face draws, or both report a failure; otherwise the first word would be
-    late.
+    """Wait, at most `FIRST_WORD_S`, until sink and face are ready or have failed; otherwise the first word would be late.
 
     `should_stop` is polled every `LOOK_S`. Decoders are loaded meanwhile.
     """

@@ -1,11 +1,10 @@
 """Standard error of a child process, kept in a fixed amount of memory.
 
-A library in a child may write without end: PortAudio wrote 200 MB in 8 s after its card was unplugged. Such a child must
-neither fill the journal nor block or fail because nobody reads.
+A library in a child may write without limit: PortAudio wrote 200 MB in 8 s after its card was unplugged. Such a child must neither fill the
+journal nor block or fail because nobody reads.
 
-The text goes to a memfd of `STDERR_BYTES` that is sealed against growth: a write beyond its end fails with EPERM, and the
-writer loses that text and nothing else. Parent and child share one file offset, so the parent can send the writer back to
-the beginning and thereby keep the newest text.
+The text goes to a memfd of `STDERR_BYTES` that is sealed against growth: a write beyond its end fails with EPERM, and the writer loses only
+that text. Parent and child share one file offset, so the parent can move the writer back to the beginning and thereby keep the newest text.
 """
 
 from __future__ import annotations
@@ -18,10 +17,10 @@ EXCERPT_CHARACTERS = 500
 
 
 class BoundedStderr:
-    """Give `fileno()` to a child as its standard error. One thread; the child may write at any time."""
+    """Pass `fileno()` to a child as its standard error. One thread; the child may write at any time."""
 
     def __init__(self) -> None:
-        """Reserve the memory. Raises OSError."""
+        """Reserve the memory. Raises `OSError`."""
         self._descriptor = os.memfd_create("avatar-relay-stderr", os.MFD_CLOEXEC | os.MFD_ALLOW_SEALING)
         os.ftruncate(self._descriptor, STDERR_BYTES)
         fcntl.fcntl(self._descriptor, fcntl.F_ADD_SEALS, fcntl.F_SEAL_GROW | fcntl.F_SEAL_SHRINK | fcntl.F_SEAL_SEAL)

@@ -1,6 +1,6 @@
-"""The heads that ship, by name, and which file a head is read from. Pure.
+"""The built-in heads, by name, and the file from which a head is read. Pure.
 
-Where their faces come from stands in `scripts/assets/people.py`, which bakes them.
+The sources of their faces are listed in `scripts/assets/people.py`, which bakes them.
 """
 
 from __future__ import annotations
@@ -17,15 +17,15 @@ CAST: Mapping[str, FaceColours] = {
     "hana": FaceColours(skin=(217, 172, 138), hair=(96, 94, 94), eyes=(66, 45, 32)),
     "henrik": FaceColours(skin=(211, 163, 141), hair=(154, 150, 146), eyes=(92, 124, 146)),
 }
-"""Each with its colours, for the eyes and for the vector face; the default one's are those that both faces are painted in."""
+"""Each with its colours, for the eyes and for the vector face; the default one's are those in which both faces are painted."""
 
 ASSETS = Path(__file__).parent / "face" / "assets"
 
 
 def head_file(head: str) -> Path:
-    """The file of a head that ships, by its name; any other text is the path of an imported one, in which `~` is the user's home.
+    """The file of a built-in head, by its name; any other text is the path of an imported one, in which `~` is the user's home.
 
-    A file with the name of a head that ships is told by a folder: `./maya`. Raises `ValueError` for what is neither.
+    A folder distinguishes a file with the name of a built-in head: `./maya`. Raises `ValueError` if it is neither.
     """
     if head in CAST:
         return ASSETS / f"{head}.npz"

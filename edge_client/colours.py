@@ -1,6 +1,6 @@
-"""The colours that a person may choose: skin, hair, eyes and background of both faces. Pure.
+"""The configurable colours: skin, hair, eyes and background of both faces. Pure.
 
-A chosen colour takes the place of the one that was painted: what is painted lighter or darker stays so by the same factor.
+A chosen colour replaces the painted one: lighter and darker shades keep their factor to it.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ PAINTED_HAIR: Colour = (66, 41, 29)
 
 @dataclass(frozen=True, slots=True)
 class FaceColours:
-    """What is chosen; None stays as it was painted."""
+    """The chosen colours; None keeps the painted one."""
 
     skin: Colour | None = None
     hair: Colour | None = None
@@ -34,7 +34,7 @@ AS_PAINTED = FaceColours()
 
 
 def read_colour(text: str) -> Colour | None:
-    """A colour written #rrggbb, None for an empty text. Raises `ValueError`."""
+    """Parse a colour written #rrggbb; None for an empty text. Raises `ValueError`."""
     if not text:
         return None
     match = re.fullmatch(r"#([0-9a-fA-F]{2})([0-9a-fA-F]{2})([0-9a-fA-F]{2})", text)
@@ -45,27 +45,27 @@ def read_colour(text: str) -> Colour | None:
 
 
 def factor(chosen: Colour | None, painted: Colour) -> NDArray[np.float32]:
-    """What the painted colour is multiplied by to be the chosen one, shape (3,)."""
+    """The factor from the painted colour to the chosen one, shape (3,)."""
     if chosen is None:
         return np.ones(3, np.float32)
     return np.asarray(np.array(chosen) / np.maximum(painted, 1), np.float32)
 
 
 def tinted(colour: Colour, by: NDArray[np.float32]) -> Colour:
-    """A painted colour times a factor, held within what can be shown."""
+    """A painted colour times a factor, limited to the valid range."""
     red, green, blue = np.clip(np.rint(np.array(colour) * by), 0, 255).astype(int).tolist()
     return red, green, blue
 
 
 @dataclass(frozen=True, slots=True)
 class Painted:
-    """What a head's texture is painted in."""
+    """The colours in which a head's texture is painted."""
 
     skin: Colour
     hair: Colour
     """The mean of each."""
     regions: bytes
-    """A picture of the texture, as a JPEG file: what is skin is red (lips half of it), what is hair, brows and lids too, is green."""
+    """A map of the texture, as a JPEG file: skin is red (lips half of it); hair, including brows and lids, is green."""
 
 
 def recoloured(paint: Picture, colours: FaceColours, painted: Painted, regions: Picture) -> Picture:
@@ -78,7 +78,7 @@ def recoloured(paint: Picture, colours: FaceColours, painted: Painted, regions: 
     skin, hair = (np.repeat(np.repeat(regions[..., channel], 2, 0), 2, 1)[..., None] / np.float32(255) for channel in (0, 1))
     skin_light, hair_light = (part * np.array(light, np.float32) for part, light in ((skin, painted.skin), (hair, painted.hair)))
     wanted = skin_light * factor(colours.skin, painted.skin) + hair_light * factor(colours.hair, painted.hair)
-    light = skin_light + hair_light  # a texel in which both meet is between the two colours
+    light = skin_light + hair_light  # a texel that has both is between the two colours
     changed = np.clip(skin + hair, 0, 1)
     gain = 1 - changed + changed * wanted / np.maximum(light, 1)
     return np.clip(np.rint(paint * gain), 0, 255).astype(np.uint8)

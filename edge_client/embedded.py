@@ -159,8 +159,9 @@ class _Interrupt:
 
 
 def _draw(loop: RenderLoop | None, is_stopped: Callable[[], bool]) -> bool:
-    """Draw until the end. Returns False if there is nothing to draw or the renderer fails; a failure is logged and the application
-    continues.
+    """Draw until the end. Returns False if there is nothing to draw or the renderer fails.
+
+    A failure is logged, and the application continues.
     """
     if loop is None:
         return False

@@ -1,4 +1,4 @@
-"""The time of day, if it can be believed: many boards have no clock of their own, and begin in the past."""
+"""The time of day, if it is reliable: many boards have no real-time clock, and start with a date in the past."""
 
 from __future__ import annotations
 
@@ -6,12 +6,12 @@ import ctypes
 import time
 
 _TIMEX_BYTES = 512
-"""More than any `struct timex` has; all zero, it asks and changes nothing."""
+"""Larger than any `struct timex`; all zero, it queries and changes nothing."""
 _TIME_ERROR = 5
 
 
 def clock_is_synchronised() -> bool | None:
-    """Whether NTP or the like has set the clock since the start; None if the kernel does not tell."""
+    """Whether NTP or a similar service has set the clock since boot; None if the kernel does not report it."""
     state = ctypes.CDLL(None).adjtimex(ctypes.create_string_buffer(_TIMEX_BYTES))
     return None if state < 0 else state != _TIME_ERROR
 

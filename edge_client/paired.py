@@ -1,4 +1,4 @@
-"""What a device keeps of its pairing: `pairing.json` in its state folder, which only its user may read."""
+"""The stored pairing of a device: `pairing.json` in its state folder, readable only by its user."""
 
 from __future__ import annotations
 
@@ -18,32 +18,32 @@ MAX_CERTIFICATE_CHARACTERS = 32_768
 
 @dataclass(frozen=True, slots=True)
 class Paired:
-    """The relay that let the device in, and by what each knows the other."""
+    """The relay that admitted the device, and the credentials of both."""
 
     address: str
     relay_name: str
-    """As it announces itself; empty if it was not found that way."""
+    """Its announced name; empty if it was not found by discovery."""
     device_id: str
     certificates: str = field(repr=False)
-    """PEM: what vouches for the relay."""
+    """PEM certificates by which the relay is verified."""
     certificate_name: str
-    """The name that its certificate has."""
+    """The name in its certificate."""
     token: str = field(repr=False)
 
 
 class PairingFile:
-    """Reads and writes it. Blocks for as long as the disk does."""
+    """Reads and writes the pairing. Blocks for as long as the disk does."""
 
     def __init__(self, folder: Path, disk: Disk | None = None) -> None:
         self._file = StateFile(folder / "pairing.json", disk)
 
     @property
     def path(self) -> Path:
-        """Where it is: to be removed to pair anew."""
+        """The path of the file: remove it to pair again."""
         return self._file.path
 
     def read(self) -> Paired | None:
-        """The pairing; None if there is none, or none that can be used, which the log says."""
+        """The pairing; None if there is none, or if it is unusable, which is logged."""
         content = self._file.read()
         if not content:
             return None
@@ -54,7 +54,7 @@ class PairingFile:
             return None
 
     def write(self, paired: Paired) -> bool:
-        """Keep it; whether it is on the disk now."""
+        """Store the pairing; returns whether it is on the disk."""
         return self._file.write(asdict(paired))
 
 

@@ -13,8 +13,9 @@ LOOK_US = 1_000_000
 
 
 def part(name: str, state: PartState, what: str, reason: str, restarts: int, restart_reason: str = "") -> Part:
-    """A part ready to be sent. Texts are cut to the relay's limit and contain no lone surrogates, which names of files and devices may
-    have.
+    """A part ready to be sent.
+
+    Texts are cut to the relay's limit and contain no lone surrogates, which names of files and devices may have.
     """
     what, reason, last = (text.encode("utf-8", "replace").decode() for text in (what, reason, restart_reason))
     return Part(name, state, what[:MAX_SOFTWARE_CHARACTERS], reason[:MAX_TEXT_CHARACTERS], restarts, last[:MAX_TEXT_CHARACTERS])

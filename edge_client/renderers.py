@@ -1,6 +1,6 @@
-"""Names of renderers: the built-in ones, and those that other installed packages bring.
+"""Names of renderers: the built-in ones, and those of other installed packages.
 
-A package brings a renderer by an entry point in the group `edge_client.renderers`. Its name is what the setting `renderer` takes; it refers
+A package adds a renderer by an entry point in the group `edge_client.renderers`. Its name is a value of the setting `renderer`; it refers
 to a `RendererFactory` of `edge_client.face_process.factory`. `docs/extending.md` shows one.
 """
 
@@ -17,7 +17,7 @@ BUILT_IN = ("auto", "gles", "flat", "none")
 
 
 def renderer_name() -> SettingType:
-    """A setting that takes the name of a renderer."""
+    """A setting that accepts the name of a renderer."""
 
     def read(value: object) -> str:
         if value not in BUILT_IN and value not in installed():
@@ -33,7 +33,7 @@ def installed() -> frozenset[str]:
 
 
 def load(name: str) -> Any:
-    """What the entry point of an installed renderer refers to. Raises `ConfigError`."""
+    """The object that the entry point of an installed renderer refers to. Raises `ConfigError`."""
     (entry, *_) = entry_points(group=GROUP, name=name)
     try:
         found = entry.load()

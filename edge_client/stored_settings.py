@@ -1,10 +1,10 @@
-"""Settings that operators changed from a relay. The device stores them: they count from its next start on, over its own.
+"""Settings that operators changed from a relay. The device stores them: from its next start on they override its own.
 
 Rules
-- What comes is all of them, and takes the place of what is stored. If one cannot be taken, nothing changes, and the relay is told why.
+- Received settings are complete, and replace the stored ones. If one is invalid, nothing changes, and the reason is reported to the relay.
 - Each change gets a revision, refused or not: that of the relay, or one more than the last if that is greater.
-- A change is written a little later (see `edge_client.state`), and told to the relay when it is on the disk.
-- What `welcome` says is a change if its revision is above the device's own.
+- A change is written a little later (see `edge_client.state`), and reported to the relay when it is on the disk.
+- The settings in `welcome` are a change if their revision is above the device's own.
 """
 
 from __future__ import annotations
@@ -27,15 +27,15 @@ MAX_REVISION = 1 << 53
 
 
 class StoredSettings:
-    """The settings, and their file. Belongs to one thread, but for `close`."""
+    """The settings, and their file. Belongs to one thread, except for `close`."""
 
     def __init__(self, file: StateFile, config: EdgeConfig) -> None:
-        """Read `file`. `config` are the device's own settings, without what is stored."""
+        """Read `file`. `config` are the device's own settings, without the stored ones."""
         self._own = config
         self._writer = StateWriter(file)
         self.settings = DeviceSettings()
         self.config = config
-        """The device's own settings with those that were stored when this was made."""
+        """The device's own settings merged with those stored at creation."""
         try:
             self.settings = _read(file.read())
             self.config = with_settings(config, dict(self.settings.values))
@@ -44,7 +44,7 @@ class StoredSettings:
         self._told = self.settings
 
     def set(self, settings: DeviceSettings) -> None:
-        """A change from the relay."""
+        """Apply a change from the relay."""
         revision = max(self.settings.revision + 1, settings.revision)
         refused = self._refused(dict(settings.values))
         if refused:
@@ -56,19 +56,19 @@ class StoredSettings:
         self._writer.put(_written(self.settings))
 
     def welcome(self, settings: DeviceSettings | None) -> None:
-        """What a relay says when the device attaches."""
+        """Apply the settings that a relay sends when the device attaches."""
         if settings is not None and settings.revision > self.settings.revision:
             self.set(settings)
 
     def news(self) -> DeviceSettings | None:
-        """The settings that are on the disk, if they have not been told."""
+        """The settings that are on the disk, if they have not been reported."""
         if self.settings == self._told or self._writer.written != _written(self.settings):
             return None
         self._told = self.settings
         return self._told
 
     def close(self) -> None:
-        """Write now what is not written yet. Blocks for as long as the disk does."""
+        """Write pending changes now. Blocks for as long as the disk does."""
         self._writer.close()
 
     def _refused(self, values: dict[str, str]) -> dict[str, str]:
@@ -84,12 +84,12 @@ class StoredSettings:
 
 
 def desk_settings_file(folder: Path, device_id: str) -> StateFile:
-    """Where a device stores what operators set."""
+    """The file for settings set by operators."""
     return StateFile(folder / f"settings-{device_id}.json")
 
 
 def with_settings(config: EdgeConfig, values: Mapping[str, str]) -> EdgeConfig:
-    """Settings with some of them changed. Raises `ValueError` that says which cannot be so."""
+    """Settings with some of them changed. Raises `ValueError` that names the invalid ones."""
     for name, reason in refusals(values).items():
         raise ValueError(f"{name}: {reason}")
     changes: dict[str, Any] = {name: DESK_SETTINGS[name].read(value) for name, value in values.items()}

@@ -1,16 +1,16 @@
-"""What the device tells OpenTelemetry: the spans of each conversation from the wire to loudspeaker and screen, and its metrics.
+"""The device's OpenTelemetry data: spans of each conversation from the wire to loudspeaker and screen, and metrics.
 
-Spans, each directly under the relay's (the context on `open`): a device that is switched off never ends its own, and what it told by then
-must not be left without a parent. In the *relay's* time: a device may boot in 1970, so each reading of
-our monotonic clock goes through the clock probe, and the span says with what offset and error.
+Each span is a direct child of the relay's (the context on `open`): a device that is switched off never ends an open span, and spans that it
+exported before must not be left without a parent. Times are in the *relay's* time: a device may boot in 1970, so each reading of the local
+monotonic clock is converted by the clock probe, and the span records offset and error.
 
     device.receive        CONSUMER  from `open` to the last payload
     device.decode         INTERNAL  from the first payload decoded to the last
     device.buffer         INTERNAL  from the first payload to enough of them to begin
     device.first_sound    INTERNAL  from the first payload to the first sample heard
-    device.first_picture  INTERNAL  from the first payload to the first picture of this conversation on the glass
+    device.first_picture  INTERNAL  from the first payload to the first picture of this conversation on the screen
     device.play           INTERNAL  from the first sample heard to finished
-    device.payload        INTERNAL  one payload in `Telemetry.trace_every`, from its coming to its decoding (off by default)
+    device.payload        INTERNAL  one payload in `Telemetry.trace_every`, from its arrival to its decoding (off by default)
 """
 
 from __future__ import annotations
@@ -37,14 +37,14 @@ from edge_client.observer import PlaybackObserver
 from edge_client.parts import sound_part
 
 MAX_CONVERSATIONS = 256
-"""Conversations whose spans are kept going; of more, the oldest are ended."""
+"""Maximum number of conversations with open spans; beyond it, the oldest are ended."""
 ABANDONED = "ABANDONED"
 """The device left, or had too many others, before the conversation was over."""
 
 
 @dataclass(frozen=True, slots=True)
 class RelayClock:
-    """What turns our monotonic clock (µs) into the relay's wall clock: add `offset_us`, which is right within `error_us`."""
+    """Converts the local monotonic clock (µs) to the relay's wall clock: add `offset_us`, which is right within `error_us`."""
 
     offset_us: int
     error_us: int
@@ -52,7 +52,7 @@ class RelayClock:
 
 @dataclass(slots=True)
 class _PlaybackTrail:
-    """A conversation's way through the device. Times are monotonic µs."""
+    """Trace state of one conversation. Times are monotonic µs."""
 
     receive: Stage
     context: Context
@@ -74,7 +74,7 @@ class EdgeTelemetry(PlaybackObserver, PictureObserver):
     """Traces and measures playback and pictures. Thread-safe."""
 
     def __init__(self, telemetry: Telemetry, device_id: str, relay_clock: Callable[[int], RelayClock]) -> None:
-        """`relay_clock(time_us)` tells how the relay's wall clock stands at a reading of ours."""
+        """`relay_clock(time_us)` returns the relay's wall clock at a local monotonic time."""
         self._tracer = telemetry.tracer
         self._device_id = device_id
         self._relay_clock = relay_clock
@@ -100,7 +100,7 @@ class EdgeTelemetry(PlaybackObserver, PictureObserver):
         self._underruns = meter.create_counter("avatar.underruns", "{underrun}", "Times the sound ran dry")
 
     def watch_sound(self, sink: AudioSink) -> None:
-        """Tell from now on what plays, and how often it was lost."""
+        """Start to report which sink plays, and how often it was lost."""
 
         def playing(_: CallbackOptions) -> Iterable[Observation]:
             part = sound_part(sink.name, sink.counters())
@@ -113,7 +113,7 @@ class EdgeTelemetry(PlaybackObserver, PictureObserver):
         self._meter.create_observable_counter("avatar.sound.restarts", [restarts], "{restart}", "Times the sound device was lost")
 
     def watch_certificate(self, credentials: Callable[[], Credentials], unix_s: Callable[[], float]) -> None:
-        """Tell from now on how long the device's certificate is still valid; nothing without one."""
+        """Start to report how long the device's certificate is still valid; nothing without one."""
 
         def left(_: CallbackOptions) -> Iterable[Observation]:
             if (validity := credentials().validity) is not None:
@@ -124,7 +124,7 @@ class EdgeTelemetry(PlaybackObserver, PictureObserver):
         )
 
     def watch_face(self, face: FaceProcess) -> None:
-        """Tell from now on what draws, and how often that was started again."""
+        """Start to report which renderer draws, and how often it was restarted."""
 
         def drawing(_: CallbackOptions) -> Iterable[Observation]:
             status = face.status()
@@ -160,7 +160,7 @@ class EdgeTelemetry(PlaybackObserver, PictureObserver):
                 self._abandon(self._trails.popitem(last=False)[1], now_us)
 
     def received(self, conversation_id: str, payload: Payload, now_us: int) -> None:
-        """Count."""
+        """Count a payload."""
         size = len(payload.data)
         self._received.add(size, {KIND: payload.kind.value})
         with self._lock:
@@ -177,7 +177,7 @@ class EdgeTelemetry(PlaybackObserver, PictureObserver):
                     self._sampled[conversation_id, payload.kind, payload.seq] = now_us
 
     def decoded(self, conversation_id: str, kind: Kind, seq: int, now_us: int) -> None:
-        """Note when decoding began and went on."""
+        """Note the first and the last decoding."""
         with self._lock:
             if trail := self._trails.get(conversation_id):
                 trail.first_decoded_us = now_us if trail.first_decoded_us is None else trail.first_decoded_us
@@ -187,7 +187,7 @@ class EdgeTelemetry(PlaybackObserver, PictureObserver):
                     self._span(trail, "device.payload", since_us, now_us, {KIND: kind.value, "avatar.payload.seq": seq})
 
     def buffered(self, conversation_id: str, now_us: int) -> None:
-        """Leave `device.buffer`, the first time."""
+        """End `device.buffer`, the first time."""
         with self._lock:
             trail = self._trails.get(conversation_id)
             if trail is not None and not trail.buffered and trail.first_received_us is not None:
@@ -195,7 +195,7 @@ class EdgeTelemetry(PlaybackObserver, PictureObserver):
                 self._span(trail, "device.buffer", trail.first_received_us, now_us)
 
     def first_sample_heard(self, conversation_id: str, time_us: int) -> None:
-        """Leave `device.first_sound`, begin `device.play`."""
+        """End `device.first_sound`, begin `device.play`."""
         with self._lock:
             trail = self._trails.get(conversation_id)
             if trail is None or trail.first_received_us is None:
@@ -207,7 +207,7 @@ class EdgeTelemetry(PlaybackObserver, PictureObserver):
             )
 
     def shown(self, picture: ShownPicture, pixels: Picture | None) -> None:
-        """A picture is on the glass; the first of a conversation leaves `device.first_picture`."""
+        """Note a displayed picture; the first of a conversation ends `device.first_picture`."""
         conversation_id, time_us, skew_us = picture.view.conversation_id, picture.shown_time_us, picture.skew_us
         self._pictures.add(1)
         if skew_us is not None:
@@ -223,11 +223,11 @@ class EdgeTelemetry(PlaybackObserver, PictureObserver):
                 trail.play.tick(self._unix(time_us))
 
     def skew_heard(self, skew_us: int) -> None:
-        """The skew of 10 ms of sound against the picture on the glass."""
+        """Record the skew of 10 ms of sound against the displayed picture."""
         _record_skew(self._skew_heard, skew_us)
 
     def skew_alarm(self, conversation_id: str, time_us: int, skew_us: int) -> None:
-        """People will notice the skew, from `time_us` on: count, and note it on the conversation's span."""
+        """Count a skew that people will notice, from `time_us` on, and add it to the conversation's span."""
         self._skew_alarms.add(1)
         with self._lock:
             trail = self._trails.get(conversation_id)
@@ -235,11 +235,11 @@ class EdgeTelemetry(PlaybackObserver, PictureObserver):
                 trail.play.event("skew alarm", self._unix(time_us), {"avatar.skew_us": skew_us})
 
     def underrun(self, count: int, cause: str) -> None:
-        """The sound ran dry this many more times, for this cause: `starved` or `device_dry`."""
+        """Count `count` more underruns with this cause: `starved` or `device_dry`."""
         self._underruns.add(count, {"avatar.cause": cause})
 
     def dropped(self, conversation_id: str, body: Dropped, now_us: int) -> None:
-        """Count, and note it on the conversation's span."""
+        """Count drops, and add them to the conversation's span."""
         self._dropped.add(body.payloads, {KIND: body.kind.value, REASON: body.reason})
         with self._lock:
             if trail := self._trails.get(conversation_id):
@@ -247,7 +247,7 @@ class EdgeTelemetry(PlaybackObserver, PictureObserver):
                 trail.receive.event("dropped", self._unix(now_us), attributes)
 
     def finished(self, conversation_id: str, body: Finished, now_us: int) -> None:
-        """End all that is still going."""
+        """End all open spans of the conversation."""
         self._finished.add(1, {REASON: body.reason, "avatar.interrupted": body.interrupted})
         self._played.add(body.position_us * 1e-6)
         with self._lock:
@@ -257,7 +257,7 @@ class EdgeTelemetry(PlaybackObserver, PictureObserver):
                 self._end(trail, body, now_us)
 
     def end_all(self, now_us: int) -> None:
-        """End all spans that are still going, so that they are exported: what has come under them would have no parent."""
+        """End all open spans, so that they are exported: otherwise their exported children would have no parent."""
         with self._lock:
             while self._trails:
                 self._abandon(self._trails.popitem()[1], now_us)
@@ -290,5 +290,5 @@ class EdgeTelemetry(PlaybackObserver, PictureObserver):
 
 
 def _record_skew(histogram: Histogram, skew_us: int) -> None:
-    """Histograms take no negatives."""
+    """Record an absolute value: histograms accept no negative ones."""
     histogram.record(abs(skew_us) * 1e-6, {"avatar.sound": "early" if skew_us > 0 else "late"})

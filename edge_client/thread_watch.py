@@ -1,4 +1,4 @@
-"""Watches the program's threads: one that dies of an error is logged with its name and ends the program."""
+"""Watches the program's threads: if an exception ends one, its name is logged and the program ends."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ from collections.abc import Callable
 logger = logging.getLogger(__name__)
 
 HARMLESS = ("Otel", "telemetry")
-"""How the names of threads begin that only export telemetry: a face does not end for that."""
+"""Name prefixes of threads that only export telemetry: their failure does not end the program."""
 
 
 class ThreadWatch:
-    """Calls `end` on the thread that dies. `died` then tells that the program has failed."""
+    """Calls `end` on the thread that dies. `died` is then True: the program has failed."""
 
     def __init__(self, end: Callable[[], None]) -> None:
         self._end = end
@@ -21,11 +21,11 @@ class ThreadWatch:
         self.died = False
 
     def begin(self) -> None:
-        """Watch all threads from now on, in place of Python's own report."""
+        """Watch all threads from now on, replacing Python's own report."""
         threading.excepthook = self._on_error
 
     def end(self) -> None:
-        """Watch no more."""
+        """Stop watching."""
         threading.excepthook = self._report
 
     def _on_error(self, error: threading.ExceptHookArgs) -> None:

@@ -1,4 +1,4 @@
-"""`edge-client tone`: a test tone by the settings of the sound, for people who look for their loudspeakers."""
+"""`edge-client tone`: plays a test tone with the sound settings, to find out which loudspeaker is used."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _PATIENCE_SECONDS = 15.0
 
 
 class ToneFeed:
-    """Gives a tone that fades in and out, once."""
+    """Returns a tone that fades in and out, once."""
 
     def __init__(self, rate_hz: int, gain: float = 1.0) -> None:
         times = np.arange(round(SECONDS * rate_hz)) / rate_hz
@@ -35,7 +35,7 @@ class ToneFeed:
 
 
 def play_tone(config: EdgeConfig) -> str:
-    """Play, and return the name of what played. Takes 3 to 15 s. Raises `SinkError` with the reason if nothing was heard."""
+    """Play the tone, and return the name of the output. Takes 3 to 15 s. Raises `SinkError` with the reason if nothing was heard."""
     sink, feed = start_sound(config, lambda sink: ToneFeed(sink.rate_hz, config.volume), None)
     reason = f"the tone was not heard within {_PATIENCE_SECONDS:g} s"
     try:

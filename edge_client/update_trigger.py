@@ -1,6 +1,7 @@
-"""How this device asks its machine for a new release: it touches a file, and systemd's path unit, which belongs to root, does the rest.
+"""Requests a new release from the machine: touches a file, and systemd's path unit, which belongs to root, does the rest.
 
-Nothing of an operator's request goes into the file: which release is installed, and from where, is in settings that only root can write.
+Nothing of an operator's request is written to the file: which release is installed, and from where, is in settings that only root can
+write.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ logger = logging.getLogger(__name__)
 
 
 def ask_for_update(folder: Path | None, index: str) -> None:
-    """Touch the file in the state folder. Without an index, or a folder, a line of the log says why nothing is done."""
+    """Touch the file in the state folder. Without an index, or a folder, the reason for doing nothing is logged."""
     if folder is None or not index:
         logger.warning("an operator asks for an update: %s", "there is no state folder" if index else "update_index is not set")
         return

@@ -1,11 +1,11 @@
-"""How loud the device is set. The device stores it: it outlives restarts of device and relay.
+"""The volume of the device. The device stores it across restarts of device and relay.
 
 Rules
-- Each change gets a revision: one more than the last, or the one that came with it if that is greater.
-- A change is written with the device's other settings a little later (see `edge_client.state`), and told to the relay when it is on the
-  disk. Without a file, or with a disk that fails, nothing is told: the relay then keeps the change, and says it again.
-- What `welcome` says is a change if its revision is above the device's own. A relay that does not number its changes says 1.0 for a device
-  that nobody has set there, which changes nothing.
+- Each change gets a revision: one more than the last, or the received one if that is greater.
+- A change is written with the device's other settings a little later (see `edge_client.state`), and reported to the relay when it is on the
+  disk. Without a file, or with a disk that fails, nothing is reported: the relay then keeps the change, and sends it again.
+- The volume in `welcome` is a change if its revision is above the device's own. A relay that does not number its changes sends 1.0 for a
+  device that nobody has set there, which changes nothing.
 """
 
 from __future__ import annotations
@@ -27,10 +27,10 @@ NEVER_SET = Volume()
 
 
 class StoredVolume:
-    """The volume, and its place in a settings file. Belongs to one thread."""
+    """The volume, and its entry in a settings file. Belongs to one thread."""
 
     def __init__(self, file: StateFile | None = None) -> None:
-        """Read `file`; None: nothing is stored. What else is in the file stays there."""
+        """Read `file`; None: nothing is stored. Other entries in the file are preserved."""
         self.volume = NEVER_SET
         self._others: dict[str, Any] = {}
         self._writer: StateWriter | None = None
@@ -45,17 +45,17 @@ class StoredVolume:
 
     @property
     def is_set(self) -> bool:
-        """Whether somebody has ever set it."""
+        """Whether it was ever set."""
         return self.volume.revision > 0
 
     def set(self, volume: Volume) -> None:
-        """A change, by whomever."""
+        """Apply a change from any source."""
         self.volume = replace(volume, revision=max(self.volume.revision + 1, volume.revision))
         if self._writer is not None:
             self._writer.put(self._others | {FIELD: _written(self.volume)})
 
     def welcome(self, volume: Volume) -> None:
-        """What a relay says when the device attaches."""
+        """Apply the volume that a relay sends when the device attaches."""
         is_news = volume.revision > self.volume.revision
         if volume.revision == 0:
             is_news = _pair(volume) not in (_pair(NEVER_SET), _pair(self.volume))
@@ -63,7 +63,7 @@ class StoredVolume:
             self.set(volume)
 
     def news(self) -> Volume | None:
-        """The volume that is on the disk, if it has not been told."""
+        """The volume that is on the disk, if it has not been reported."""
         written = self._writer.written if self._writer is not None else None
         if self.volume == self._told or written is None or written[FIELD] != _written(self.volume):
             return None
@@ -71,13 +71,13 @@ class StoredVolume:
         return self._told
 
     def close(self) -> None:
-        """Write now what is not written yet. Blocks for as long as the disk does."""
+        """Write pending changes now. Blocks for as long as the disk does."""
         if self._writer is not None:
             self._writer.close()
 
 
 def settings_file(folder: Path, device_id: str, disk: Disk | None = None) -> StateFile:
-    """Where the settings of one device are kept: several on one machine have one file each."""
+    """The settings file of one device: several on one machine have one file each."""
     return StateFile(folder / f"device-{device_id}.json", disk)
 
 

@@ -90,8 +90,9 @@ class LinkThread:
         self._thread.start()
 
     def stop(self) -> None:
-        """Say goodbye and end; returns when that is done, after `LEAVE_S` at the latest. Call it from another thread, also if it never
-        started.
+        """Say goodbye and end; returns when that is done, after `LEAVE_S` at the latest.
+
+        Call it from another thread, also if it never started.
         """
         self._stopped.set()
         if self._thread.ident is None:

@@ -6,8 +6,6 @@ import enum
 import re
 from typing import Literal
 
-"""Range of the output offset: how much later than the device says its sound is heard."""
-
 
 class FrameStarvation(enum.StrEnum):
     """What the sound does while motion is missing."""

@@ -12,7 +12,7 @@ _DEVICE = re.compile(r"(\d+)-(\d+): .*\bplayback\b")
 
 
 class CardFiles:
-    """Reads /proc/asound and /sys/class/sound, or similar files elsewhere."""
+    """Reads /proc/asound and /sys/class/sound, or equivalent files elsewhere."""
 
     def __init__(self, proc: Path = Path("/proc/asound"), sysfs: Path = Path("/sys/class/sound")) -> None:
         self._proc = proc

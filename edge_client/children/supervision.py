@@ -167,7 +167,7 @@ class Supervision:
         self._signs = signs
 
     def _overdue(self) -> str:
-        """Why the child is to be killed; empty while it meets its deadlines."""
+        """Why the child must be killed; empty while it meets its deadlines."""
         limits = self._limits
         silent_limit_us = limits.beat_us * (limits.misses if self._progressed or self._signs.is_stopped else limits.opening_misses)
         still_limit_us = limits.progress_us if self._progressed else limits.first_progress_us

@@ -154,7 +154,7 @@ class _Stream:
             return
 
     def hear(self, field: str, within_s: float | None) -> Any:
-        """The relay's next message, which must be `field`. `within_s`: None means no time limit."""
+        """The relay's next message, which must be `field`. A `within_s` of None sets no time limit."""
         response = self._next(within_s)
         if response.WhichOneof("message") != field:
             raise _StreamError("the relay says something else than is its turn")

@@ -37,7 +37,7 @@ class Decoding:
         self._observer = observer
 
     def step(self, in_order: list[Playing], now_us: int) -> None:
-        """Decode what is needed soon."""
+        """Decode the sound and motion needed soon."""
         ahead = self._playout.queued_frames + sum(playing.audio.ready_frames for playing in in_order)
         step = DECODE_STEP_US * self._playout.rate_hz // 1_000_000
         limit = self._config.decode_ahead_us * self._playout.rate_hz // 1_000_000

@@ -15,7 +15,7 @@ from edge_client.playback.ledgers import CreditLedger, DropLedger
 from edge_client.playback.playing import Playing
 
 HELD_PERIOD_US = 3_000_000
-"""Minimum interval between cursors: they only tell the relay what it may discard, and `hello` repeats them."""
+"""Minimum interval between cursors: they only show the relay what it may discard, and `hello` repeats them."""
 HELD_AT_ONCE_BYTES = 512 << 10
 """Unless this much was received since: the relay keeps 4 MiB of a conversation."""
 

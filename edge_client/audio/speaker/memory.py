@@ -28,7 +28,7 @@ from edge_client.audio.speaker.played_timeline import SNAPSHOT_BYTES, Snapshot
 MAX_PERIOD_US = 500_000
 """A card that takes more sound than this at once is refused."""
 RING_US = 2 * MAX_PERIOD_US + 250_000
-"""Room for two of them. It is filled as far as the current card needs."""
+"""Size of the ring: two such periods and a margin. It is filled as far as the current card needs."""
 
 GAIN_ONE = 1 << 30
 """The control word `GAIN` is a linear gain in units of 1 / 2^30."""

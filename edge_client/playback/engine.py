@@ -97,10 +97,7 @@ class PlaybackEngine:
             return replace(view, buffered_us=self._playout.queue.queued_frames * 1_000_000 // self._playout.rate_hz)
 
     def analyse_sound(self) -> None:
-        """Analyse some of the sound that will move the mouth: 1 to 3 ms of work.
-
-        Call it after each picture, on the thread that calls `view`.
-        """
+        """Analyse sound for the mouth: 1 to 3 ms of work. Call it after each picture, on the thread that calls `view`."""
         with self._lock:
             mouths = [playing.audio_mouth for playing in self._playing.values() if playing.audio_mouth is not None]
         any(mouth.analyse() for mouth in mouths)  # the head's first; the next one's only if the head has nothing left

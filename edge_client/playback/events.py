@@ -37,7 +37,7 @@ class ConversationEvent:
 
 
 Output = ConversationEvent | Credit | Held | ConversationError
-"""What `Playback.tick` returns, in order."""
+"""What `PlaybackEngine.tick` returns, in order."""
 
 
 @dataclass(frozen=True, slots=True)

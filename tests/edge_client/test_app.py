@@ -1,4 +1,4 @@
-"""The whole program as a process of its own, against a relay that follows a script."""
+"""The whole program as a separate process, against a relay that follows a script."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ PROBE = (
     "print('loaded', *sorted({'pygame', 'OpenGL', 'PIL', 'pyaudio'} & set(sys.modules))); sys.exit(status)"
 )
 START_S = 30.0
-"""What the program may take to attach on a busy machine."""
+"""The time the program may need to attach on a busy machine."""
 
 
 DYING_SINK = (
@@ -45,7 +45,7 @@ DYING_SINK = (
 
 
 def speech(conversation_id: str) -> list[m.ToDevice]:
-    """0.6 s of tone and a mouth that opens: all that the relay says about a conversation."""
+    """0.6 s of tone and an opening mouth: all the relay's messages of a conversation."""
     weights = np.zeros((KEYFRAMES, len(ARKIT_NAMES)), "<f4")
     weights[:, ARKIT_NAMES.index("jawOpen")] = np.linspace(0, 1, KEYFRAMES)
     motion = MotionFormat(MotionEncoding.BLENDSHAPE_WEIGHTS, 25.0, ARKIT_NAMES)
@@ -61,7 +61,7 @@ def speech(conversation_id: str) -> list[m.ToDevice]:
 
 
 async def speak(stream: Stream) -> None:
-    """One conversation; events are acknowledged; goes on until the device leaves."""
+    """Send one conversation and acknowledge events until the device disconnects."""
     await stream.welcome()
     for message in speech("c-1"):
         await stream.say(message)
@@ -71,7 +71,7 @@ async def speak(stream: Stream) -> None:
 
 
 async def speak_without_end(stream: Stream) -> None:
-    """A conversation that is still open when the device leaves."""
+    """A conversation that is still open when the device disconnects."""
     await stream.welcome()
     for message in speech("c-1")[:-1]:
         await stream.say(message)
@@ -80,13 +80,13 @@ async def speak_without_end(stream: Stream) -> None:
 
 
 class Client:
-    """The program, running."""
+    """The running program."""
 
     def __init__(self, process: asyncio.subprocess.Process) -> None:
         self.process = process
 
     async def ended(self) -> tuple[int, str, str]:
-        """Wait for its end; status, output and log."""
+        """Wait for its end; returns exit status, output and log."""
         async with asyncio.timeout(20):
             out, err = await self.process.communicate()
         assert self.process.returncode is not None
@@ -95,7 +95,7 @@ class Client:
 
 @contextlib.asynccontextmanager
 async def running(script: Script, *arguments: str, fault: str = "") -> AsyncIterator[tuple[Relay, Client]]:
-    """A relay and a client that is told to attach to it; `fault` is run in the client first."""
+    """A relay and a client configured to attach to it; `fault` is run in the client first."""
     relay = Relay(script)
     async with serving(relay) as (_, port):
         environment = {name: value for name, value in os.environ.items() if not name.startswith(("EDGE_CLIENT_", "OTEL_"))}
@@ -116,7 +116,7 @@ async def running(script: Script, *arguments: str, fault: str = "") -> AsyncIter
 
 
 async def test_a_conversation_is_played_shown_recorded_and_told(tmp_path: Path) -> None:
-    """From open to finished, with sound, pictures and figures left behind, and goodbye at the end."""
+    """From open to finished: sound, pictures and figures are recorded, and `goodbye` is sent at the end."""
     arguments = ("--renderer", "flat", "--size", "320x240", "--record", str(tmp_path), "--exit-after-finished", "1")
     async with running(speak, *arguments) as (relay, client):
         status, _, log = await client.ended()
@@ -134,7 +134,7 @@ async def test_a_conversation_is_played_shown_recorded_and_told(tmp_path: Path) 
 
 
 def check_recording(folder: Path) -> None:
-    """The files of the conversation above."""
+    """The recorded files of the conversation above."""
     assert {path.name for path in folder.iterdir()} == {"played.wav", "face.gif", "contact-sheet.png", "skew.png", "edge-summary.json"}
     with wave.open(str(folder / "played.wav")) as sound:
         played = np.frombuffer(sound.readframes(sound.getnframes()), "<i2")
@@ -150,7 +150,7 @@ def check_recording(folder: Path) -> None:
 
 
 async def test_the_same_is_heard_behind_alsa(deep_paced_device: PacedDevice) -> None:
-    """Real PyAudio, real ALSA, and what the device's converter emitted: the tone, sample for sample."""
+    """Real PyAudio, real ALSA, and the output of the device's converter: the tone, sample for sample."""
     tone = np.round(8_000 * np.sin(2 * np.pi * 440 * (np.arange(24_000) + 0.5) / 48_000)).astype("<i2")
 
     async def speak_at_device_rate(stream: Stream) -> None:
@@ -168,7 +168,7 @@ async def test_the_same_is_heard_behind_alsa(deep_paced_device: PacedDevice) -> 
 
 
 async def test_without_a_face_nothing_of_it_is_loaded() -> None:
-    """`--renderer none`: the same conversation with neither pygame nor Pillow in memory."""
+    """`--renderer none`: the same conversation with neither pygame nor Pillow imported."""
     async with running(speak, "--renderer", "none", "--exit-after-finished", "1") as (relay, client):
         status, out, log = await client.ended()
         assert status == 0, log
@@ -179,7 +179,7 @@ async def test_without_a_face_nothing_of_it_is_loaded() -> None:
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 async def test_a_signal_ends_it_cleanly(number: signal.Signals) -> None:
-    """In the middle of a conversation that is resampled: status 0, goodbye said, no traceback, no complaint of a library."""
+    """During a conversation that is resampled: status 0, `goodbye` sent, no traceback, no complaint of a library."""
     async with running(speak_without_end, "--renderer", "none") as (relay, client):
         await until(lambda: bool(relay.streams) and any(isinstance(x, m.PlayerEvent) for x in relay.streams[0].heard))
         await until(lambda: len(relay.streams[0].heard) > 1)
@@ -190,7 +190,7 @@ async def test_a_signal_ends_it_cleanly(number: signal.Signals) -> None:
 
 
 async def test_thread_that_dies_ends_the_program() -> None:
-    """The sink's, of an error that nobody expected: logged with its name, goodbye said, status 1."""
+    """An unexpected error in the sink's thread: logged with the thread's name, `goodbye` sent, status 1."""
     async with running(stay, "--renderer", "none", fault=DYING_SINK) as (_, client):
         status, _, log = await client.ended()
         assert status == 1, log
@@ -199,7 +199,7 @@ async def test_thread_that_dies_ends_the_program() -> None:
 
 
 async def test_a_final_refusal_is_told_and_fails() -> None:
-    """Status 1 and the relay's own words."""
+    """Status 1 and the relay's error text."""
 
     async def refuse(stream: Stream) -> None:
         await stream.hear()
@@ -214,7 +214,7 @@ async def test_a_final_refusal_is_told_and_fails() -> None:
 
 
 async def test_a_sound_device_that_is_not_there_is_waited_for() -> None:
-    """Asked for by name and missing: the log says so in one line, a conversation is told, and the program goes on."""
+    """A missing card chosen by name: one log line, a fault reported for the conversation, and the program continues."""
     async with running(speak, "--renderer", "none", "--audio-device", "no such thing") as (relay, client):
         await until(lambda: bool(relay.streams), START_S)
         await until(lambda: any(isinstance(x, m.ConversationError) for x in relay.streams[0].heard))
@@ -227,7 +227,7 @@ async def test_a_sound_device_that_is_not_there_is_waited_for() -> None:
 
 
 async def test_a_second_signal_ends_it_at_once() -> None:
-    """A relay that never acknowledges delays the end by a second; a second signal does not wait for it."""
+    """A relay that never acknowledges delays the end by a second; a second signal ends the program at once."""
 
     async def deaf(stream: Stream) -> None:
         await stream.welcome()
@@ -245,7 +245,7 @@ async def test_a_second_signal_ends_it_at_once() -> None:
 
 
 def test_device_name_from_the_machine() -> None:
-    """What a name may not have is replaced; the configured one goes first."""
+    """Characters not allowed in a name are replaced; the configured name has precedence."""
     assert device_name("kitchen", "host") == "kitchen"
     assert device_name("", "pi 4/öl") == "pi-4--l"
     assert device_name("", "x" * 99) == "x" * 64

@@ -12,7 +12,7 @@ from edge_client.bounded_stderr import EXCERPT_CHARACTERS, STDERR_BYTES, Bounded
 
 @pytest.fixture
 def stderr() -> Iterator[BoundedStderr]:
-    """With nothing written yet."""
+    """Nothing written yet."""
     before = sorted(os.listdir("/proc/self/fd"))
     stderr = BoundedStderr()
     yield stderr
@@ -31,7 +31,7 @@ print("unharmed")
 
 
 def test_child_that_writes_200_mb_runs_on(stderr: BoundedStderr) -> None:
-    """It takes neither memory nor an error that it does not look at."""
+    """It uses no memory, and the child gets no error."""
     done = subprocess.run([sys.executable, "-c", _FLOOD], stdout=subprocess.PIPE, stderr=stderr.fileno(), check=True)
     assert done.stdout == b"unharmed\n"
     assert os.fstat(stderr.fileno()).st_size == STDERR_BYTES
@@ -40,14 +40,14 @@ def test_child_that_writes_200_mb_runs_on(stderr: BoundedStderr) -> None:
 
 
 def test_excerpt_is_one_printable_line(stderr: BoundedStderr) -> None:
-    """Whatever the child wrote: the log stays a log."""
+    """The excerpt is safe to log, whatever the child wrote."""
     assert stderr.excerpt() == ""
     os.write(stderr.fileno(), b"first\n\x1b[2Jsecond \xff\xc3\xa4\n\n")
     assert stderr.excerpt() == "first\\n\\x1b[2Jsecond \\xffä"
 
 
 def test_newest_text_is_kept(stderr: BoundedStderr) -> None:
-    """A child that talks for days has its last words told; what was written before the turn comes before them."""
+    """The last output of a child that writes for days is reported, including what precedes the wrap."""
     os.write(stderr.fileno(), b"early ")
     os.write(stderr.fileno(), b"." * (STDERR_BYTES // 2))
     stderr.make_room()
@@ -59,6 +59,6 @@ def test_newest_text_is_kept(stderr: BoundedStderr) -> None:
 
 
 def test_memory_cannot_grow(stderr: BoundedStderr) -> None:
-    """Not by the child either, which holds the same descriptor."""
+    """Not even by the child, which holds the same descriptor."""
     with pytest.raises(PermissionError):
         os.ftruncate(stderr.fileno(), STDERR_BYTES + 1)

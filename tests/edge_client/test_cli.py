@@ -32,14 +32,14 @@ def ran(monkeypatch: pytest.MonkeyPatch) -> list[EdgeConfig]:
 
 
 def test_running_is_the_default(ran: list[EdgeConfig]) -> None:
-    """With and without the word; the program's status is the command's."""
+    """With and without the word `run`; the program's exit status is the command's."""
     assert cli.main(["--device-id", "kitchen", "--fullscreen", "--size", "640x480"]) == 7
     assert cli.main(["run", "--no-fullscreen", "--rate-hz", "44100"]) == 7
     assert ran == [EdgeConfig(device_id="kitchen", fullscreen=True, size=(640, 480)), EdgeConfig(rate_hz=44_100)]
 
 
 def test_flags_overrule_the_environment(ran: list[EdgeConfig], monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    """And both the file."""
+    """Flags also overrule the file."""
     file = tmp_path / "edge.toml"
     file.write_text('relay = "127.0.0.1:1"\nrate_hz = 8000\nvolume = 0.5\n')
     monkeypatch.setenv("EDGE_CLIENT_RELAY", "127.0.0.1:2")
@@ -49,7 +49,7 @@ def test_flags_overrule_the_environment(ran: list[EdgeConfig], monkeypatch: pyte
 
 
 def test_wrong_settings_are_told_in_one_line(ran: list[EdgeConfig], capsys: pytest.CaptureFixture[str]) -> None:
-    """Status 2, the setting and what it takes, no traceback, and nothing is started."""
+    """Status 2, the setting and its accepted values, no traceback, and nothing is started."""
     with pytest.raises(SystemExit) as caught:
         cli.main(["--rate-hz", "fast"])
     assert caught.value.code == 2
@@ -60,7 +60,7 @@ def test_wrong_settings_are_told_in_one_line(ran: list[EdgeConfig], capsys: pyte
 
 
 def test_devices_are_listed_with_the_chosen_one_marked(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
-    """The default one, or the one that the settings name."""
+    """The default device, or the one named in the settings."""
     monkeypatch.setattr(devices, "list_outputs", lambda: DEVICES)
     assert cli.main(["devices"]) == 0
     assert [line[0] for line in capsys.readouterr().out.splitlines()] == [" ", "*"]
@@ -70,7 +70,7 @@ def test_devices_are_listed_with_the_chosen_one_marked(monkeypatch: pytest.Monke
 
 @pytest.mark.parametrize("found", [[], SinkError("PortAudio cannot list its outputs")])
 def test_no_devices_is_a_failure_with_a_reason(found: Any, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
-    """Status 1 and a text that says what to do."""
+    """Status 1 and a text with the remedy."""
 
     def listed() -> list[OutputDevice]:
         if isinstance(found, SinkError):
@@ -89,7 +89,7 @@ def test_version(capsys: pytest.CaptureFixture[str]) -> None:
 
 
 def test_help_names_every_setting(capsys: pytest.CaptureFixture[str]) -> None:
-    """One flag for each."""
+    """One flag for each setting."""
     with pytest.raises(SystemExit):
         cli.main(["--help"])
     text = capsys.readouterr().out

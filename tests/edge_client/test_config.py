@@ -1,4 +1,4 @@
-"""Settings: where they come from, and how wrong ones are told."""
+"""Settings: their origins and precedence, and the reports of wrong ones."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ from edge_client.config import AUTO, SETTINGS, EdgeConfig, load_config
 def load(
     tmp_path: Path, flags: Mapping[str, object] | None = None, environment: Mapping[str, str] | None = None, toml: str = ""
 ) -> EdgeConfig:
-    """A configuration out of flags, environment and file text."""
+    """A configuration from flags, environment and file text."""
     file = tmp_path / "edge.toml"
     file.write_text(toml)
     return load_config(flags or {}, environment or {}, file=file)
 
 
 def test_defaults_are_safe(tmp_path: Path) -> None:
-    """With nothing said: this machine's relay, plaintext within it, and the environment's other variables do not matter."""
+    """Defaults: the relay on this machine, in plaintext; unrelated environment variables are ignored."""
     config = load(tmp_path, environment={"HOME": "/root"})
     assert config == EdgeConfig()
     assert config.relay == AUTO
@@ -29,7 +29,7 @@ def test_defaults_are_safe(tmp_path: Path) -> None:
 
 
 def test_flag_over_environment_over_file_over_default(tmp_path: Path) -> None:
-    """Each place overrules the next."""
+    """Each origin overrules the next."""
     toml = 'device_id = "file"\nrate_hz = 44100\nsize = "640x480"\n'
     environment = {"EDGE_CLIENT_DEVICE_ID": "environment", "EDGE_CLIENT_RATE_HZ": "32000"}
     config = load(tmp_path, {"device_id": "flag"}, environment, toml)
@@ -37,7 +37,7 @@ def test_flag_over_environment_over_file_over_default(tmp_path: Path) -> None:
 
 
 def test_every_setting_can_be_said_everywhere(tmp_path: Path) -> None:
-    """Each has a reader and a text, and the values of a whole file arrive in their types."""
+    """Each setting has a parser and a text, and all values of a file arrive with their types."""
     ca_file = tmp_path / "ca.pem"
     ca_file.write_text("x")
     toml = f"""
@@ -104,7 +104,7 @@ update_index = "https://updates.example/index"
 
 
 def test_default_file_may_be_missing_a_named_one_may_not(tmp_path: Path) -> None:
-    """Nobody has to write a file; who names one means it."""
+    """The default file is optional; a file that is named must exist."""
     assert load_config({}, {}, file=None, default_file=tmp_path / "none.toml") == EdgeConfig()
     with pytest.raises(ConfigError, match=r"none\.toml cannot be read"):
         load_config({}, {}, file=tmp_path / "none.toml")
@@ -123,7 +123,7 @@ def test_default_file_may_be_missing_a_named_one_may_not(tmp_path: Path) -> None
     ],
 )
 def test_plaintext_only_within_this_machine(relay: str, insecure: bool, tls: bool) -> None:
-    """Anything that others could listen to is encrypted unless the operator says otherwise."""
+    """Any connection that leaves this machine is encrypted unless the operator says otherwise."""
     assert EdgeConfig(relay=(relay,), insecure=insecure).tls is tls
 
 
@@ -158,14 +158,14 @@ def test_plaintext_only_within_this_machine(relay: str, insecure: bool, tls: boo
     ],
 )
 def test_wrong_values_are_told(tmp_path: Path, toml: str, text: str) -> None:
-    """The text names the setting, the place and what it takes."""
+    """The text names the setting, its origin and the accepted values."""
     with pytest.raises(ConfigError) as raised:
         load(tmp_path, toml=toml)
     assert text in str(raised.value)
 
 
 def test_the_place_of_a_wrong_value_is_named(tmp_path: Path) -> None:
-    """Flag, environment and file are told apart."""
+    """Flag, environment and file are distinguished."""
     for flags, environment, toml, place in (
         ({"rate_hz": "x"}, {}, "", "--rate-hz: 'x'"),
         ({}, {"EDGE_CLIENT_RATE_HZ": "x"}, "", "EDGE_CLIENT_RATE_HZ: 'x'"),
@@ -177,7 +177,7 @@ def test_the_place_of_a_wrong_value_is_named(tmp_path: Path) -> None:
 
 
 def test_contradictions_are_told(tmp_path: Path) -> None:
-    """Settings that cannot be together are named together; a record folder that is a file is refused."""
+    """Settings that exclude each other are named together; a record folder that is a file is refused."""
     file = tmp_path / "x"
     file.write_text("x")
     with pytest.raises(ConfigError, match="insecure and tls_ca_file contradict"):
@@ -187,7 +187,7 @@ def test_contradictions_are_told(tmp_path: Path) -> None:
 
 
 def test_a_token_does_not_travel_in_plaintext(tmp_path: Path) -> None:
-    """To this machine it may, elsewhere only over TLS; certificate and key come together."""
+    """A token is sent to this machine in plaintext, elsewhere only over TLS; certificate and key are set together."""
     file = tmp_path / "some"
     file.write_text("x")
     assert not EdgeConfig(token_file=file).tls
@@ -199,7 +199,7 @@ def test_a_token_does_not_travel_in_plaintext(tmp_path: Path) -> None:
 
 
 def test_empty_variables_are_unset_and_files_come_from_any_editor(tmp_path: Path) -> None:
-    """A byte order mark and CRLF are no part of the settings; an empty variable names no folder."""
+    """A byte order mark and CRLF are not part of the settings; an empty variable names no folder."""
     file = tmp_path / "edge.toml"
     file.write_bytes('\ufeffdevice_id = "bom"\r\nfullscreen = true\r\n'.encode())
     config = load_config({}, {"EDGE_CLIENT_RECORD": "", "EDGE_CLIENT_DEVICE_ID": ""}, file=file)

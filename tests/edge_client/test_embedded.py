@@ -36,7 +36,7 @@ FACELESS = EdgeConfig(headless=True, renderer="none")
 
 
 class DrawnPoses:
-    """A renderer that keeps what it is to draw; `wish` is what a person asks of its window."""
+    """A renderer that records what it should draw; `wish` is the user's request in its window."""
 
     name = "the test"
     size = (64, 64)
@@ -66,12 +66,12 @@ class DrawnPoses:
 
 
 def live_threads() -> set[str]:
-    """Names of the threads that are not the main one's."""
+    """Names of all threads except the main one."""
     return {thread.name for thread in threading.enumerate()} & {"player"}
 
 
 def test_application_plays_sound_and_moves_the_face() -> None:
-    """Verbs on the loop's thread, pictures on the main one, the outcome by callback, the result to the caller."""
+    """Methods are called on the loop's thread, pictures drawn on the main one, outcomes reported by callback, the result returned."""
     heard: list[tuple[str, Finished]] = []
     over = asyncio.Event()
     face = DrawnPoses()
@@ -107,7 +107,7 @@ def test_application_plays_sound_and_moves_the_face() -> None:
 
 
 def test_a_volume_is_stored_where_the_application_asks_for_it(tmp_path: Path) -> None:
-    """The setting is what the first run begins with; without a file each run does."""
+    """The setting is the initial volume of the first run; without a file, of each run."""
 
     async def set_volume(player: Player) -> float:
         before = player.volume
@@ -121,7 +121,7 @@ def test_a_volume_is_stored_where_the_application_asks_for_it(tmp_path: Path) ->
 
 
 def test_closing_the_window_cancels_the_application() -> None:
-    """It has time to clean up; the result is None."""
+    """The application can clean up; the result is None."""
     runs = threading.Event()
     cleaned_up: list[bool] = []
     face = DrawnPoses(lambda: Wish.LEAVE if runs.is_set() else Wish.NONE)
@@ -141,7 +141,7 @@ def test_closing_the_window_cancels_the_application() -> None:
 
 
 def test_error_of_the_application_reaches_the_caller() -> None:
-    """Sound and threads are gone by then."""
+    """Sound and threads have ended by then."""
 
     async def application(player: Player) -> None:
         raise LookupError("the transport is gone")
@@ -152,7 +152,7 @@ def test_error_of_the_application_reaches_the_caller() -> None:
 
 
 def test_error_of_the_playback_ends_the_application(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A player that cannot go on is not waited for."""
+    """The program does not wait for a player that failed."""
 
     async def broken(self: Player) -> None:
         raise ZeroDivisionError("injected")
@@ -166,7 +166,7 @@ def test_error_of_the_playback_ends_the_application(monkeypatch: pytest.MonkeyPa
 
 
 def test_dead_sound_thread_ends_the_run(monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> None:
-    """An application does not wait for sound that nobody plays; Python's own report of threads is back afterwards."""
+    """The application is not left waiting for sound that is never played; `threading.excepthook` is restored afterwards."""
 
     def step(*_: object) -> None:
         raise ZeroDivisionError("injected")
@@ -204,7 +204,7 @@ def test_keyboard_interrupt_cancels_the_application() -> None:
 
 
 def test_only_the_main_thread_draws() -> None:
-    """SDL and GL insist on it."""
+    """SDL and GL require the main thread."""
 
     async def application(player: Player) -> None:
         raise AssertionError
@@ -214,7 +214,7 @@ def test_only_the_main_thread_draws() -> None:
 
 
 def test_renderer_that_cannot_draw_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The application does not begin."""
+    """The application does not start."""
 
     async def application(player: Player) -> None:
         raise AssertionError
@@ -246,19 +246,19 @@ class Entry:
         self._found = found
 
     def load(self) -> object:
-        """What it refers to."""
+        """The object it refers to."""
         if isinstance(self._found, Exception):
             raise self._found
         return self._found
 
 
 def install(monkeypatch: pytest.MonkeyPatch, found: object) -> None:
-    """Have a package bring the renderer `leds`."""
+    """Install a package that provides the renderer `leds`."""
     monkeypatch.setattr(renderers, "entry_points", lambda **_: [Entry(found)])
 
 
 def test_installed_renderer_is_chosen_by_name(monkeypatch: pytest.MonkeyPatch) -> None:
-    """By its entry point's name, which the settings take then."""
+    """By its entry point's name, which the settings then accept."""
     face = DrawnPoses()
     install(monkeypatch, lambda config: face)
     assert renderers.renderer_name().read("leds") == "leds"
@@ -271,7 +271,7 @@ def test_installed_renderer_is_chosen_by_name(monkeypatch: pytest.MonkeyPatch) -
     ("found", "text"), [(ImportError("no module"), "leds cannot be loaded: ImportError: no module"), ("text", "is not a function")]
 )
 def test_renderer_that_cannot_be_loaded_is_told(monkeypatch: pytest.MonkeyPatch, found: object, text: str) -> None:
-    """With its name, and why."""
+    """The error has its name and the cause."""
     install(monkeypatch, found)
     with pytest.raises(ConfigError, match=text):
         open_installed(EdgeConfig(renderer="leds"))

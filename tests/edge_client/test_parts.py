@@ -1,4 +1,4 @@
-"""What operators are told of sound and face."""
+"""The state of sound and face as reported to operators."""
 
 from __future__ import annotations
 
@@ -37,14 +37,14 @@ def test_sound(counters: SinkCounters, state: PartState, reason: str) -> None:
 
 @pytest.mark.parametrize("state", ChildState)
 def test_face(state: ChildState) -> None:
-    """Each state of a child has its word on the wire."""
+    """Each state of a child process has a value on the wire."""
     assert FaceStatus(state, "the head", reason="it crashed", restarts=3, restart_reason="signal 11").part() == Part(
         "face", PartState[state.name], "the head", "it crashed", 3, "signal 11"
     )
 
 
 def test_texts_can_be_sent_whatever_they_are() -> None:
-    """A name that is no text in the locale's encoding would end the link; a long one is cut."""
+    """A name that is invalid in the locale's encoding would end the link, so it is cleaned; a long one is cut."""
     sent = part("sound", PartState.FAILING, "card \udcff" + "x" * 999, "é" * 9_999, 0)
     assert (sent.what[:6], len(sent.what), len(sent.reason)) == ("card ?", MAX_SOFTWARE_CHARACTERS, MAX_TEXT_CHARACTERS)
     assert wire.attach_request_from_wire(wire.attach_request_to_wire(Parts((sent,)))) == Parts((sent,))
@@ -59,7 +59,7 @@ def test_a_line_for_systemd_counts_failures() -> None:
 
 
 def test_changes_are_told_at_most_once_in_a_while() -> None:
-    """Also those that a driver in trouble makes by the hundred; and nothing while there are none."""
+    """Includes the hundreds of names created by a failing driver; nothing while there are none."""
     restarts = 0
     asked = list[int]()
 
@@ -79,7 +79,7 @@ def test_changes_are_told_at_most_once_in_a_while() -> None:
 @pytest.mark.slow
 @pytest.mark.timeout(120)
 async def test_an_operator_sees_why_nothing_is_heard(tmp_path: Path) -> None:
-    """Real programs: a card that is not there, and a face that is drawn where nobody sees it."""
+    """Real programs: a missing card, and a face that is drawn off-screen."""
     server = [*python("relay_server"), "--listen", "127.0.0.1:0"]
     async with running("relay", server, tmp_path / "relay.log", {}) as relay:
         address = (await relay.wait_for(r"listening on (\S+)", PATIENCE_S))[1]

@@ -1,4 +1,4 @@
-"""AvatarKit's verbs on the device, over the real engine on virtual time."""
+"""AvatarKit's methods on the device, over the real engine on virtual time."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from tests.edge_client.playback_bench import JAW, PCM, RATE_HZ, Bench, tone, wit
 
 
 class Rig:
-    """A player on a bench, and what it called back."""
+    """A player on a bench, and its callbacks as received."""
 
     def __init__(self, motion: MotionFormat | None = JAW) -> None:
         self.bench = Bench()
@@ -45,7 +45,7 @@ class Rig:
         )
 
     def run(self, duration_us: int) -> None:
-        """Let time pass."""
+        """Advance the time."""
         for _ in range(duration_us // 10_000):
             self.bench.sink.step(self.bench.now_us)
             self.player.tick()
@@ -65,7 +65,7 @@ def _weights(count: int, value: float = 0.5) -> bytes:
 
 
 def test_audio_opens_a_conversation_and_end_finishes_it() -> None:
-    """The id comes back with every call; what was given is heard, once."""
+    """Each callback carries the id; the audio is played once."""
     rig = Rig()
     samples = tone(RATE_HZ)
     first = rig.player.yield_audio_data_nowait(_pcm(samples[:30_000]))
@@ -78,7 +78,7 @@ def test_audio_opens_a_conversation_and_end_finishes_it() -> None:
 
 
 def test_audio_after_end_is_a_new_conversation_that_interrupts() -> None:
-    """A new round, a new id."""
+    """Audio after the end starts a new conversation with a new id."""
     rig = Rig(motion=None)
     first = rig.player.yield_audio_data_nowait(_pcm(tone(RATE_HZ)), end=True)
     rig.run(200_000)
@@ -89,7 +89,7 @@ def test_audio_after_end_is_a_new_conversation_that_interrupts() -> None:
 
 
 def test_frames_after_the_end_of_audio_are_taken_until_they_cover_it() -> None:
-    """Motion is made from the sound, so it comes later; then the conversation is over."""
+    """Motion is generated from the sound, so it arrives later; then the conversation is finished."""
     rig = Rig()
     conversation_id = rig.player.yield_audio_data_nowait(_pcm(tone(RATE_HZ)), end=True)
     assert rig.player.yield_frames_data_nowait([_weights(10), _weights(14)], conversation_id)
@@ -100,7 +100,7 @@ def test_frames_after_the_end_of_audio_are_taken_until_they_cover_it() -> None:
 
 
 def test_last_motion_message_ends_the_conversation() -> None:
-    """AvatarKit marks it."""
+    """AvatarKit marks the last motion message."""
     rig = Rig(MotionFormat(MotionEncoding.AVATARKIT_V2))
     conversation_id = rig.player.yield_audio_data_nowait(_pcm(tone(RATE_HZ)), end=True)
     keyframes = np.zeros((3, KEYFRAME_SIZE), np.float32)
@@ -111,7 +111,7 @@ def test_last_motion_message_ends_the_conversation() -> None:
 
 @pytest.mark.parametrize("seconds", [0.1, 1, 2.34])
 def test_motion_that_never_comes_does_not_delay_the_end(seconds: float) -> None:
-    """It ends with its last sample."""
+    """The conversation ends with its last sample."""
     rig = Rig()
     frames = round(seconds * RATE_HZ)
     rig.player.yield_audio_data_nowait(_pcm(tone(frames)), end=True)
@@ -121,7 +121,7 @@ def test_motion_that_never_comes_does_not_delay_the_end(seconds: float) -> None:
 
 
 def test_frames_of_another_conversation_are_refused() -> None:
-    """The id is the tie."""
+    """Frames are matched to their conversation by id."""
     rig = Rig()
     assert not rig.player.yield_frames_data_nowait([_weights(1)], "someone")
     first = rig.player.yield_audio_data_nowait(_pcm(tone(4_800)))
@@ -130,7 +130,7 @@ def test_frames_of_another_conversation_are_refused() -> None:
 
 
 def test_empty_frames_make_it_audio_only() -> None:
-    """For good; the face does not move."""
+    """Audio only from then on; the face does not move."""
     rig = Rig()
     conversation_id = rig.player.yield_audio_data_nowait(_pcm(tone(RATE_HZ)))
     assert rig.player.yield_frames_data_nowait([], conversation_id)
@@ -142,7 +142,7 @@ def test_empty_frames_make_it_audio_only() -> None:
 
 
 def test_pause_resume_interrupt_and_audio_time() -> None:
-    """The controls act on the latest conversation; time stands while it is paused, and starts at 0."""
+    """The controls act on the latest conversation; the position starts at 0, and does not advance during a pause."""
     rig = Rig(motion=None)
     assert rig.player.audio_time() == 0.0
     conversation_id = rig.player.yield_audio_data_nowait(_pcm(tone(RATE_HZ)), end=True)
@@ -164,7 +164,7 @@ def test_pause_resume_interrupt_and_audio_time() -> None:
 
 
 def test_volume_is_checked() -> None:
-    """0 to 1."""
+    """The range is 0 to 1."""
     rig = Rig()
     rig.player.set_volume(0.25)
     assert rig.player.volume == 0.25
@@ -181,7 +181,7 @@ def test_no_audio_at_all_is_refused() -> None:
 
 
 def test_damaged_frames_are_told() -> None:
-    """The sound goes on."""
+    """The sound continues."""
     rig = Rig()
     conversation_id = rig.player.yield_audio_data_nowait(_pcm(tone(RATE_HZ)))
     assert rig.player.yield_frames_data_nowait([b"123"], conversation_id)
@@ -191,7 +191,7 @@ def test_damaged_frames_are_told() -> None:
 
 
 def test_nowait_refuses_what_does_not_fit_and_takes_nothing() -> None:
-    """Room comes back as sound is decoded."""
+    """Space is freed as sound is decoded."""
     rig = Rig(motion=None)
     minute = bytes(2 * RATE_HZ * 60)
     with pytest.raises(BufferFullError):
@@ -202,7 +202,7 @@ def test_nowait_refuses_what_does_not_fit_and_takes_nothing() -> None:
 
 
 async def test_verbs_wait_for_room_and_nothing_is_lost() -> None:
-    """Far more than the buffer holds goes in as it is played."""
+    """Far more than the buffer holds is accepted as it is played."""
     rig = Rig(motion=None)
     samples = tone(RATE_HZ * 30)
     feeding = asyncio.create_task(rig.player.yield_audio_data(_pcm(samples), end=True))
@@ -218,7 +218,7 @@ async def test_verbs_wait_for_room_and_nothing_is_lost() -> None:
 
 
 async def test_interrupt_ends_the_wait_for_room() -> None:
-    """The rest of the sound is dropped, and the next sound has all the room."""
+    """The rest of the sound is dropped, and the next sound has the whole buffer."""
     rig = Rig(motion=None)
     feeding = asyncio.create_task(rig.player.yield_audio_data(_pcm(tone(RATE_HZ * 60)), end=True))
     await asyncio.sleep(0)
@@ -232,7 +232,7 @@ async def test_interrupt_ends_the_wait_for_room() -> None:
 
 
 def test_half_a_sample_at_the_end_is_reported() -> None:
-    """It cannot be heard; the sound before it is."""
+    """Half a sample cannot be played; the sound before it is."""
     rig = Rig(motion=None)
     conversation_id = rig.player.yield_audio_data_nowait(_pcm(tone(4_800)) + b"x", end=True)
     assert [(one, fault.reason) for one, fault in rig.faults] == [(conversation_id, Reason.AUDIO_IRREGULAR)]
@@ -241,7 +241,7 @@ def test_half_a_sample_at_the_end_is_reported() -> None:
 
 
 def test_sound_that_is_not_what_was_declared() -> None:
-    """A container is refused at the call, a WAV is stripped; what comes after is not disturbed."""
+    """A container is refused by the call, a WAV header is stripped; later audio is not affected."""
     rig = Rig(motion=None)
     with pytest.raises(ValueError, match="FLAC"):
         rig.player.yield_audio_data_nowait(flac())
@@ -253,7 +253,7 @@ def test_sound_that_is_not_what_was_declared() -> None:
 
 
 async def test_run_keeps_it_going_until_cancelled() -> None:
-    """On its own, in real time."""
+    """`run` advances playback by itself, in real time."""
     rig = Rig(motion=None)
     running = asyncio.create_task(rig.player.run())
     conversation_id = await rig.player.yield_audio_data(_pcm(tone(4_800)), end=True)
@@ -286,7 +286,7 @@ WRONG: list[tuple[Callable[[Player], object], str]] = [
 
 @pytest.mark.parametrize(("call", "text"), WRONG)
 async def test_wrong_calls_raise_and_take_nothing(call: Callable[[Player], object], text: str) -> None:
-    """The conversation that plays is whole, and so is the player."""
+    """The playing conversation and the player are not affected."""
     rig = Rig(motion=None)
     samples = tone(4_800)
     conversation_id = rig.player.yield_audio_data_nowait(bytearray(_pcm(samples[:2_400])))
@@ -303,7 +303,7 @@ async def test_wrong_calls_raise_and_take_nothing(call: Callable[[Player], objec
 
 
 def test_callbacks_that_raise_stop_nothing() -> None:
-    """Far more than the buffer holds: credit that comes with a failing callback is not lost."""
+    """Far more than the buffer holds: credit returned during a failing callback is not lost."""
     rig = Rig(motion=None)
 
     def fail(*_: object) -> None:

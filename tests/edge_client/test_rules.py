@@ -1,6 +1,6 @@
 """The twelve rules of a conversation, on the device's side. Each case names its rule.
 
-A case feeds the engine on virtual time and says what must come out; the sound is compared sample for sample.
+A case feeds the engine on virtual time and states the expected output; the sound is compared sample for sample.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ SECOND = tone(RATE_HZ)
 
 
 def rule_1_replace_interrupts_what_plays() -> None:
-    """Opening while one plays, REPLACE: the one that plays is interrupted, the new one is heard from its first sample."""
+    """`open` with REPLACE during playback: the playing conversation is interrupted, the new one is played from its first sample."""
     bench = Bench()
     bench.handle(open_("a"), *spoken("a", SECOND))
     bench.run(300_000)
@@ -55,7 +55,7 @@ def rule_1_replace_interrupts_what_plays() -> None:
 
 
 def rule_1_queue_follows_gaplessly() -> None:
-    """Opening while one plays, QUEUE: sample follows sample, without silence between."""
+    """`open` with QUEUE during playback: the samples follow each other without silence in between."""
     bench = Bench()
     second = tone(24_000, start=100_000)
     bench.handle(open_("a"), *spoken("a", SECOND), open_("b", on_playing=OnPlaying.QUEUE), *spoken("b", second))
@@ -68,7 +68,7 @@ def rule_1_queue_follows_gaplessly() -> None:
 
 
 def rule_1_opening_again_changes_nothing() -> None:
-    """`open` is replayed when a session resumes: the conversation goes on."""
+    """`open` is replayed when a session resumes: the conversation continues."""
     bench = Bench()
     bench.handle(open_("a"), *spoken("a", SECOND))
     bench.run(300_000)
@@ -79,7 +79,7 @@ def rule_1_opening_again_changes_nothing() -> None:
 
 
 def rule_1_opening_a_closed_id_is_refused() -> None:
-    """An id lives once."""
+    """An id is used for one conversation only."""
     bench = Bench()
     bench.handle(open_("a"), Interrupt("a"), open_("a"))
     bench.run(100_000)
@@ -88,7 +88,7 @@ def rule_1_opening_a_closed_id_is_refused() -> None:
 
 
 def rule_2_media_of_a_closed_id_is_dropped_counted_and_told() -> None:
-    """What comes for an interrupted conversation makes no sound, moves nothing, and is told as one event."""
+    """Media received for an interrupted conversation is not played or shown, and is reported in one event."""
     bench = Bench()
     bench.handle(open_("a"), *spoken("a", SECOND, end=False))
     bench.run(100_000)
@@ -103,7 +103,7 @@ def rule_2_media_of_a_closed_id_is_dropped_counted_and_told() -> None:
 
 
 def rule_2_the_last_1024_closed_ids_are_remembered() -> None:
-    """No more, no fewer."""
+    """Exactly one finished event per conversation."""
     bench = Bench()
     for number in range(MAX_CLOSED_CONVERSATIONS + 1):
         bench.handle(open_(f"c{number}"))
@@ -114,7 +114,7 @@ def rule_2_the_last_1024_closed_ids_are_remembered() -> None:
 
 
 def rule_2_a_never_seen_id_is_held_until_it_is_opened() -> None:
-    """Media, its end too, may overtake its `open`."""
+    """Media, including `end`, may arrive before its `open`."""
     bench = Bench()
     bench.handle(*spoken("a", SECOND))
     bench.run(1_000_000)
@@ -125,7 +125,7 @@ def rule_2_a_never_seen_id_is_held_until_it_is_opened() -> None:
 
 
 def rule_2_a_never_seen_id_is_dropped_after_five_seconds() -> None:
-    """And told; opened later, the conversation begins without what was dropped."""
+    """The drop is reported; if opened later, the conversation begins without the dropped media."""
     bench = Bench()
     bench.handle(Media("a", audio_payloads(SECOND)))
     bench.run(4_980_000)
@@ -135,7 +135,7 @@ def rule_2_a_never_seen_id_is_dropped_after_five_seconds() -> None:
 
 
 def rule_2_a_never_seen_id_is_held_up_to_two_mebibytes() -> None:
-    """What is beyond is dropped and told."""
+    """Media beyond the bound is dropped and reported."""
     bench = Bench()
     megabyte = replace(audio_payloads(tone(2))[0], data=bytes(1 << 20))
     bench.handle(Media("a", (megabyte,)), Media("a", (replace(megabyte, seq=2),)))
@@ -144,7 +144,7 @@ def rule_2_a_never_seen_id_is_held_up_to_two_mebibytes() -> None:
 
 
 def rule_3_audio_only_is_final() -> None:
-    """Later motion is ignored and counted; the sound is whole. On a device that does not analyse it, so that motion alone would show."""
+    """Later motion is ignored and counted; all sound is played. Sound analysis is off, so that only motion moves the face."""
     bench = Bench(config=PlaybackConfig(mouth_source=MouthSource.PAYLOAD))
     bench.handle(open_("a"), AudioOnly("a"), *spoken("a", SECOND))
     bench.run(1_300_000)
@@ -154,7 +154,7 @@ def rule_3_audio_only_is_final() -> None:
 
 
 def rule_3_motion_of_a_conversation_without_a_format_is_dropped() -> None:
-    """Audio only from the start."""
+    """Audio only from the beginning."""
     bench = Bench()
     bench.handle(open_("a", motion=None), *spoken("a", SECOND))
     bench.run(1_300_000)
@@ -163,7 +163,7 @@ def rule_3_motion_of_a_conversation_without_a_format_is_dropped() -> None:
 
 
 def rule_4_an_interrupt_names_an_id() -> None:
-    """An interrupt of a conversation that waits in the queue leaves the one that plays alone, but for a short fade."""
+    """Interrupting a queued conversation does not affect the playing one, except for a short fade."""
     bench = Bench()
     bench.handle(open_("a"), *spoken("a", SECOND))
     bench.handle(open_("b", on_playing=OnPlaying.QUEUE), *spoken("b", tone(24_000, start=100_000)))
@@ -176,7 +176,7 @@ def rule_4_an_interrupt_names_an_id() -> None:
 
 
 def rule_5_finished_when_all_audio_was_heard() -> None:
-    """Not when it was sent: the event comes with the last sample."""
+    """The finished event is sent with the last sample, not when `end` is sent."""
     bench = Bench()
     bench.handle(open_("a"), *spoken("a", SECOND))
     bench.run(2_000_000)
@@ -186,7 +186,7 @@ def rule_5_finished_when_all_audio_was_heard() -> None:
 
 
 def rule_5_motion_beyond_the_audio_is_cut_with_the_transition() -> None:
-    """The face is back at rest within the transition of 0.8 s."""
+    """The face is at rest again within the transition time of 0.8 s."""
     bench = Bench()
     bench.handle(open_("a"), *spoken("a", tone(24_000), weights=[1.0] * 100))
     bench.run(2_000_000)
@@ -197,7 +197,7 @@ def rule_5_motion_beyond_the_audio_is_cut_with_the_transition() -> None:
 
 
 def rule_5_an_end_without_audio_is_an_error() -> None:
-    """The conversation is finished, as failed, and does not hang."""
+    """The conversation finishes as failed, and does not hang."""
     bench = Bench()
     bench.handle(open_("a"), Media("a", (motion_payload([1.0]),)), ConversationEnd("a", 0, 1))
     bench.run(100_000)
@@ -206,7 +206,7 @@ def rule_5_an_end_without_audio_is_an_error() -> None:
 
 
 def rule_5_what_never_arrives_does_not_hang_the_face() -> None:
-    """The last payloads are missing though `end` counts them: after 5 s it goes on without them."""
+    """The last payloads counted by `end` are missing: after 5 s playout continues without them."""
     bench = Bench()
     bench.handle(open_("a", motion=None), Media("a", audio_payloads(SECOND)), ConversationEnd("a", 60, 0))
     bench.run(7_000_000)
@@ -215,7 +215,7 @@ def rule_5_what_never_arrives_does_not_hang_the_face() -> None:
 
 
 def rule_6_interrupt_clears_fades_and_closes() -> None:
-    """Silent within 20 ms, without a step, and for good."""
+    """Silent within 20 ms, without a step, and permanently."""
     bench = Bench()
     bench.handle(open_("a"), *spoken("a", np.full(RATE_HZ, 10_000, np.int16)))
     bench.run(300_000)
@@ -228,7 +228,7 @@ def rule_6_interrupt_clears_fades_and_closes() -> None:
 
 
 def rule_6_pause_keeps_everything() -> None:
-    """After resume sound goes on with the next sample, and motion with the same PTS."""
+    """After resume, sound continues with the next sample, and motion with the same PTS."""
     bench = Bench()
     bench.handle(open_("a"), *spoken("a", SECOND))
     bench.run(300_000)
@@ -248,7 +248,7 @@ def rule_6_pause_keeps_everything() -> None:
 
 
 def rule_6_interrupt_while_paused_gives_the_device_back() -> None:
-    """The next conversation is heard from its first sample, at full gain."""
+    """The next conversation is played from its first sample, at full gain."""
     bench = Bench()
     bench.handle(open_("a"), *spoken("a", SECOND))
     bench.run(300_000)
@@ -260,7 +260,7 @@ def rule_6_interrupt_while_paused_gives_the_device_back() -> None:
 
 
 def rule_7_audio_independent_goes_on_and_the_face_holds_then_catches_up() -> None:
-    """Motion is late: no sample is lost; the pose is held, told, and live again. Where sound is analysed, the mouth goes on by it."""
+    """Motion is late: no sample is lost; the pose is held, reported, then live again. If sound is analysed, the mouth follows it."""
     bench = Bench(config=PlaybackConfig(mouth_source=MouthSource.PAYLOAD))
     rising = [index / 25 for index in range(25)]
     bench.handle(open_("a"), Media("a", (motion_payload(rising[:5]),)), Media("a", audio_payloads(SECOND)))
@@ -283,7 +283,7 @@ def rule_7_audio_independent_goes_on_and_the_face_holds_then_catches_up() -> Non
 
 
 def rule_7_strict_sync_waits_for_motion_and_goes_on_with_it() -> None:
-    """Sound goes no further than motion covers, and loses nothing."""
+    """Sound does not advance beyond the motion received, and no sample is lost."""
     bench = Bench(config=PlaybackConfig(frame_starvation=FrameStarvation.STRICT_SYNC))
     bench.handle(open_("a"), Media("a", (motion_payload([0.5] * 10),)), Media("a", audio_payloads(SECOND)))
     bench.run(1_500_000)
@@ -298,7 +298,7 @@ def rule_7_strict_sync_waits_for_motion_and_goes_on_with_it() -> None:
 
 
 def rule_7_strict_sync_waits_five_seconds_at_most() -> None:
-    """Motion that never comes does not silence a conversation for good."""
+    """Motion that never arrives does not silence a conversation permanently."""
     bench = Bench(config=PlaybackConfig(frame_starvation=FrameStarvation.STRICT_SYNC))
     bench.handle(open_("a"), Media("a", audio_payloads(SECOND)))
     bench.run(4_900_000)
@@ -308,7 +308,7 @@ def rule_7_strict_sync_waits_five_seconds_at_most() -> None:
 
 
 def rule_8_burst_loses_nothing_when_audio_is_late() -> None:
-    """Playout waits and shifts: one stall, told, and every sample once, with at most 65 ms of filler between."""
+    """Playout waits and shifts: one reported stall, and every sample once, with at most 65 ms of filler in between."""
     bench = Bench()
     payloads = audio_payloads(SECOND)
     bench.handle(open_("a", motion=None), Media("a", payloads[:20]))
@@ -325,7 +325,7 @@ def rule_8_burst_loses_nothing_when_audio_is_late() -> None:
 
 
 def rule_8_burst_puts_payloads_into_order() -> None:
-    """Reordered and doubled payloads make the same sound; a double is counted."""
+    """Reordered and duplicate payloads produce the same sound; duplicates are counted."""
     bench = Bench()
     payloads = audio_payloads(SECOND)
     bench.handle(open_("a", motion=None), Media("a", payloads[:1] + payloads[1:][::-1] + payloads[5:6]), ConversationEnd("a", 50, 0))
@@ -335,7 +335,7 @@ def rule_8_burst_puts_payloads_into_order() -> None:
 
 
 def rule_8_live_skips_what_is_late() -> None:
-    """The silence of a stall is not added to the delay beyond what the target allows: as much sound is skipped, and counted."""
+    """A stall adds no delay beyond the target: the excess sound is skipped, and counted."""
     bench = Bench()
     payloads = audio_payloads(tone(3 * RATE_HZ))
     bench.handle(open_("a", motion=None, pacing=Pacing.LIVE), Media("a", payloads[:3]))
@@ -354,7 +354,7 @@ def rule_8_live_skips_what_is_late() -> None:
 
 
 def rule_8_live_gives_up_what_is_missing() -> None:
-    """A payload that does not come in time is filled, not waited for; when it comes it is late."""
+    """A payload that does not arrive in time is concealed, not waited for; when it arrives it counts as late."""
     bench = Bench()
     payloads = audio_payloads(SECOND)
     bench.handle(open_("a", motion=None, pacing=Pacing.LIVE))
@@ -376,7 +376,7 @@ def rule_8_live_gives_up_what_is_missing() -> None:
 
 
 def rule_8_live_owes_nothing_for_a_pause() -> None:
-    """What comes while it is paused is kept, also if sound was missing when the pause began: none of it is skipped."""
+    """Media received during a pause is kept, even if sound was missing when the pause began: none of it is skipped."""
     bench = Bench()
     payloads = audio_payloads(tone(2 * RATE_HZ))
     bench.handle(open_("a", motion=None, pacing=Pacing.LIVE))
@@ -394,7 +394,7 @@ def rule_8_live_owes_nothing_for_a_pause() -> None:
 
 
 def rule_9_finished_tells_the_last_sample_heard() -> None:
-    """An interrupt's position is the PTS of the last sample that the device emitted above gain 0."""
+    """The position of an interrupt is the PTS of the last sample that the device emitted above gain 0."""
     bench = Bench()
     bench.handle(open_("a"), *spoken("a", np.full(RATE_HZ, 10_000, np.int16)))
     bench.run(370_000)
@@ -407,7 +407,7 @@ def rule_9_finished_tells_the_last_sample_heard() -> None:
 
 
 def rule_9_there_is_one_finished_however_often_it_is_interrupted() -> None:
-    """Interrupts after the end change nothing."""
+    """An interrupt after the end changes nothing."""
     bench = Bench()
     bench.handle(open_("a"), *spoken("a", tone(4_800)))
     bench.run(400_000)
@@ -417,7 +417,7 @@ def rule_9_there_is_one_finished_however_often_it_is_interrupted() -> None:
 
 
 def rule_10_lengths_that_disagree_are_told() -> None:
-    """A wrong sample rate shows itself as motion of another length."""
+    """A wrong sample rate shows as motion of a different length."""
     bench = Bench()
     bench.handle(open_("a"), *spoken("a", SECOND, weights=[0.0] * 50))
     bench.run(1_300_000)
@@ -433,7 +433,7 @@ def rule_10_a_keyframe_more_or_less_is_no_mismatch() -> None:
 
 
 def rule_11_a_joiner_hears_the_next_conversation() -> None:
-    """Media of conversations that were opened before this device came makes no sound and no trouble for the next."""
+    """Media of conversations opened before this device connected is not played, and does not disturb the next conversation."""
     bench = Bench()
     bench.handle(Media("before", audio_payloads(SECOND, first_seq=51)), ConversationEnd("before", 100, 0))
     bench.handle(open_("a"), *spoken("a", SECOND))
@@ -443,7 +443,7 @@ def rule_11_a_joiner_hears_the_next_conversation() -> None:
 
 
 def rule_12_motion_that_can_not_be_decoded_costs_only_itself() -> None:
-    """It is dropped and told; the sound is whole, and the rest of the motion moves the face."""
+    """The damaged payload is dropped and reported; all sound is played, and the remaining motion moves the face."""
     bench = Bench()
     damaged = replace(motion_payload([0.0] * 5), data=b"\x00\x00\xc0\x7f" * 5)
     rest = motion_payload([0.5] * 20, seq=2, first_keyframe=5)
@@ -469,6 +469,6 @@ def test_rule(case: Case) -> None:
 
 
 def test_every_rule_has_a_case() -> None:
-    """1 to 12, none left out."""
+    """Rules 1 to 12 each have a case."""
     assert {int(case.__name__.split("_")[1]) for case in RULES} == set(range(1, 13))
     assert JAW.keyframes_per_second == 25.0

@@ -1,4 +1,4 @@
-"""What a device keeps over restarts, and over power cuts."""
+"""State that a device keeps over restarts and power cuts."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from tests.lab.power_cut import DiskStandIn, PowerCutError
 HOME = Path("/home/avatar")
 FILE = Path("/state/volume.json")
 STEPS = 6
-"""Of one write: folder, emptied file, content, its synchronisation, name, its synchronisation."""
+"""The steps of one write: folder, emptied file, content, its synchronisation, name, its synchronisation."""
 
 
 def nobody() -> Path:
@@ -73,12 +73,12 @@ def test_a_power_cut_loses_at_most_the_last_change(step: int, caplog: pytest.Log
     found = [StateFile(FILE, after).read() for after in disk.after_power_cut()]
     assert found
     assert all(one in ({"gain": 0.25}, {"gain": 0.5}) for one in found)
-    if step < STEPS - 1:  # before the new name
+    if step < STEPS - 1:  # before the rename
         assert {"gain": 0.5} not in found
     if step == STEPS:
         assert {"gain": 0.25} not in found
     assert not caplog.records
-    for after in disk.after_power_cut():  # what is left lying about does not harm the next write
+    for after in disk.after_power_cut():  # leftovers do not affect the next write
         assert StateFile(FILE, after).write({"gain": 0.75})
         assert all(StateFile(FILE, last).read() == {"gain": 0.75} for last in after.after_power_cut())
 
@@ -129,7 +129,7 @@ def test_a_folder_in_place_of_the_file_is_told(tmp_path: Path, caplog: pytest.Lo
 
 
 class CountedFile(StateFile):
-    """Tells when it was written."""
+    """Reports when it was written."""
 
     def __init__(self) -> None:
         super().__init__(FILE, DiskStandIn())

@@ -79,7 +79,7 @@ def test_a_power_cut_loses_at_most_the_last_change(step: int) -> None:
     if step < 6:
         with pytest.raises(PowerCutError):
             settings.close()
-        assert settings.news() in (None, OLD)  # never what is not on the disk
+        assert settings.news() in (None, OLD)  # only what is on the disk
     else:
         settings.close()
     found = [stored(after).settings for after in disk.after_power_cut()]

@@ -1,4 +1,4 @@
-"""What the device tells of a conversation, in the relay's time."""
+"""The device's telemetry of a conversation, in the relay's time."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ RELAY_CLOCK = RelayClock(offset_us=50_000_000, error_us=300)
 
 
 def picture(conversation_id: str, time_us: int, skew_us: int) -> ShownPicture:
-    """A picture whose pose belongs to `skew_us` before what is heard."""
+    """A picture whose pose is `skew_us` behind the PTS heard."""
     return ShownPicture(time_us, time_us, View(PlayerState.PLAYING, conversation_id, shown_pts_us=0), heard_pts_us=skew_us)
 
 
@@ -50,7 +50,7 @@ def play(*, trace_every: int = 0, seconds: float = 1.0) -> Told:
 
 
 def test_stages_in_the_relays_time() -> None:
-    """Each stage once, under the relay's span, its times shifted by the offset that it states."""
+    """One span per stage, a child of the relay's span, with times shifted by the clock offset that it carries."""
     spans = {span.name: span for span in play().spans()}
     names = {"device.receive", "device.buffer", "device.first_sound", "device.first_picture", "device.decode", "device.play"}
     assert set(spans) == names
@@ -97,17 +97,17 @@ def test_skew_that_people_notice_is_on_the_span() -> None:
 
 
 def test_a_long_conversation_plays_in_segments() -> None:
-    """What plays for minutes is seen while it plays."""
+    """A conversation of several minutes is visible while it plays."""
     assert len(play(seconds=130.0).spans("device.play")) == 3
 
 
 def test_payload_spans_are_sampled() -> None:
-    """One in `trace_every`, none by default."""
+    """One in `trace_every`; none by default."""
     assert [len(play(trace_every=every).spans("device.payload")) for every in (0, 2)] == [0, 1]
 
 
 def test_device_that_leaves_ends_what_is_going_on() -> None:
-    """Also what had too many others after it; and no span needs another one of the device for its parent."""
+    """Includes a conversation evicted by `MAX_CONVERSATIONS`; the parent of each span is the relay's, never one of the device."""
     told = listen()
     edge = EdgeTelemetry(told.telemetry, "lobby", lambda time_us: RELAY_CLOCK)
     for number in range(MAX_CONVERSATIONS + 1):
@@ -122,7 +122,7 @@ def test_device_that_leaves_ends_what_is_going_on() -> None:
 
 
 def test_what_plays_is_a_metric() -> None:
-    """With its name and how it stands, and how often it was lost."""
+    """The part's name, its state, and how often it was lost."""
 
     class Lost(VirtualSink):
         def counters(self) -> SinkCounters:
@@ -135,7 +135,7 @@ def test_what_plays_is_a_metric() -> None:
 
 
 def test_a_card_that_is_being_opened_does_not_count_as_running() -> None:
-    """Nothing has been heard of it yet."""
+    """Its state is not known yet."""
 
     class Opening(VirtualSink):
         def counters(self) -> SinkCounters:
@@ -147,7 +147,7 @@ def test_a_card_that_is_being_opened_does_not_count_as_running() -> None:
 
 
 def test_the_time_that_the_certificate_is_valid_for_is_a_metric() -> None:
-    """Negative once it has expired; of a new one from then on; none without a certificate."""
+    """Negative once expired; of a new certificate as soon as it is in use; none without one."""
     told, shown = listen(), [Credentials()]
     EdgeTelemetry(told.telemetry, "lobby", lambda time_us: RELAY_CLOCK).watch_certificate(lambda: shown[-1], lambda: 1_000.9)
     assert told.count("avatar.device.certificate.expires_in") == 0

@@ -16,7 +16,7 @@ __all__ = ["deep_paced_device", "paced_library"]
 
 
 def test_it_is_heard(deep_paced_device: PacedDevice, capsys: pytest.CaptureFixture[str]) -> None:
-    """The command plays it whole, and says where."""
+    """The command plays it whole, and prints the output used."""
     assert cli.main(["tone", "--audio-device", "paced"]) == 0
     assert capsys.readouterr().out == "played 2 s of 440 Hz: PyAudio on ALSA, paced\n"
     tone = ToneFeed(48_000).samples

@@ -36,12 +36,12 @@ def test_revisions_only_grow() -> None:
 @pytest.mark.parametrize(
     ("said", "then"),
     [
-        (Volume(0.25, False, 7), Volume(0.25, False, 7)),  # as it is
-        (Volume(0.9, False, 6), Volume(0.25, False, 7)),  # an old one
+        (Volume(0.25, False, 7), Volume(0.25, False, 7)),  # unchanged
+        (Volume(0.9, False, 6), Volume(0.25, False, 7)),  # an old command
         (Volume(0.9, True, 8), Volume(0.9, True, 8)),  # a command
-        (Volume(1.0), Volume(0.25, False, 7)),  # an older relay, where nobody has set anything
+        (Volume(1.0), Volume(0.25, False, 7)),  # an older relay, volume never set
         (Volume(0.25), Volume(0.25, False, 7)),
-        (Volume(1.0, muted=True), Volume(1.0, True, 8)),  # an older relay, where somebody has
+        (Volume(1.0, muted=True), Volume(1.0, True, 8)),  # an older relay, volume set
         (Volume(0.5), Volume(0.5, False, 8)),
     ],
 )

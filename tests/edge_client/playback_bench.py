@@ -1,4 +1,4 @@
-"""Fakes for the edge client: a sound device that is stepped by hand, and a bench that plays on virtual time."""
+"""Fakes for the edge client: a sound device stepped by hand, and a bench that plays on virtual time."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ class SteppedSink:
 
     @property
     def name(self) -> str:
-        """For people."""
+        """A name for people."""
         return "stepped by hand"
 
     @property
@@ -60,7 +60,7 @@ class SteppedSink:
         self._feed = feed
 
     def close(self) -> None:
-        """Nothing to give back."""
+        """No effect: nothing to release."""
 
     def step(self, time_us: int) -> None:
         """Play a block."""
@@ -110,7 +110,7 @@ class PlainSink:
 
     @property
     def name(self) -> str:
-        """For people."""
+        """A name for people."""
         return "plain"
 
     @property
@@ -123,7 +123,7 @@ class PlainSink:
         self._feed = feed
 
     def close(self) -> None:
-        """Nothing to give back."""
+        """No effect: nothing to release."""
 
     def step(self, time_us: int) -> None:
         """Play 10 ms."""
@@ -144,33 +144,33 @@ class PlainSink:
         return self._anchor
 
     def expect(self, expected: bool) -> None:
-        """Counts nothing."""
+        """Ignored: no underruns are counted."""
 
     def clear(self) -> int:
-        """Silence with the next block."""
+        """Discard what is held: the next block is silence."""
         heard = self._pulled - len(self._held)
         self._held = self._held[:0]
         return heard
 
     def pause(self) -> None:
-        """Hold."""
+        """Pause."""
         self._paused = True
 
     def resume(self) -> None:
-        """Go on."""
+        """Resume."""
         self._paused = False
 
     def set_volume(self, gain: float, *, muted: bool) -> None:
-        """Always loud."""
+        """Ignored: the gain is always 1."""
 
     def counters(self) -> SinkCounters:
-        """Nothing goes wrong."""
+        """No faults."""
         return SinkCounters()
 
 
 @dataclass
 class Bench:
-    """A playback engine on virtual time over real decoders: feed it, let time pass, look at what came out."""
+    """A playback engine on virtual time over real decoders: feed it, advance the time, examine the output."""
 
     config: PlaybackConfig = field(default_factory=PlaybackConfig)
     observer: PlaybackObserver = NULL
@@ -194,7 +194,7 @@ class Bench:
             self.playback.handle(message, self.now_us)
 
     def run(self, duration_us: int) -> None:
-        """Let time pass: each 10 ms the device plays a block, the engine ticks and the face looks."""
+        """Advance the time: each 10 ms the device plays a block, the engine ticks and the face requests a view."""
         for _ in range(duration_us // PERIOD_US):
             self.sink.step(self.now_us)
             self.tick()
@@ -203,18 +203,18 @@ class Bench:
             self.now_us += PERIOD_US
 
     def tick(self) -> None:
-        """Tick once, without time passing."""
+        """Tick once, without advancing the time."""
         self.outputs.extend((self.now_us, output) for output in self.playback.tick(self.now_us))
 
     @property
     def played(self) -> Pcm:
-        """All that the device played."""
+        """All samples that the device played."""
         blocks = self.sink.blocks if isinstance(self.sink, SteppedSink) else self.sink.heard
         return np.concatenate(blocks) if blocks else np.zeros(0, np.int16)
 
     @property
     def sound(self) -> Pcm:
-        """The samples that are not silence. Test signals hold no zero."""
+        """The samples that are not silence. Test signals contain no zero."""
         played = self.played
         sound: Pcm = played[played != 0]
         return sound
@@ -232,7 +232,7 @@ class Bench:
         return [body for body in self.events(conversation_id) if isinstance(body, Finished)]
 
     def dropped(self, conversation_id: str) -> dict[tuple[Kind, str], int]:
-        """Payloads told as dropped, by kind and reason."""
+        """Payloads reported as dropped, by kind and reason."""
         counts: dict[tuple[Kind, str], int] = {}
         for body in self.events(conversation_id):
             if isinstance(body, Dropped):
@@ -240,12 +240,12 @@ class Bench:
         return counts
 
     def reasons(self, conversation_id: str) -> list[Reason]:
-        """Reasons of the faults told of a conversation, in order."""
+        """Reasons of the reported faults of a conversation, in order."""
         errors = [output for _, output in self.outputs if isinstance(output, ConversationError)]
         return [error.fault.reason for error in errors if error.conversation_id == conversation_id]
 
     def held(self) -> list[Held]:
-        """What was told to be held."""
+        """The reported `held`."""
         return [output for _, output in self.outputs if isinstance(output, Held)]
 
     def granted(self) -> dict[Kind, int]:
@@ -262,12 +262,12 @@ def open_(
     motion: MotionFormat | None = JAW,
     audio: AudioFormat = PCM,
 ) -> ConversationOpen:
-    """Opens a conversation of PCM and one blendshape."""
+    """An `open` of a conversation of PCM and one blendshape."""
     return ConversationOpen(conversation_id, audio, motion, pacing, on_playing)
 
 
 def tone(frames: int, *, start: int = 0) -> Pcm:
-    """A signal whose every sample differs from its neighbours and none is 0: what is lost or doubled shows."""
+    """A signal whose neighbouring samples differ and are never 0, so that lost or duplicate samples show."""
     index = np.arange(start, start + frames, dtype=np.int64)
     values: NDArray[np.int64] = (index * 7_919) % 30_000 + 1
     return values.astype(np.int16)
@@ -278,22 +278,22 @@ _NOISE_INDEX = np.argsort(_NOISE)
 
 
 def noise(frames: int, *, start: int = 0) -> Pcm:
-    """A signal like `tone` that no stretch of predicts another: filler made of it is never taken for it."""
+    """A signal like `tone` in which no stretch predicts another: concealment made from it never equals it."""
     signal: Pcm = _NOISE[np.arange(start, start + frames) % len(_NOISE)]
     return signal
 
 
 def noise_index(heard: Pcm) -> NDArray[np.int64]:
-    """Which sample of `noise` each is, modulo 30,000; of what is not from it, any."""
+    """The index in `noise` of each sample, modulo 30,000; arbitrary for samples that are not from it."""
     return _NOISE_INDEX[(heard.astype(np.int64) - 1) % len(_NOISE)]
 
 
 RUN_FRAMES = 24
-"""Media shows by so many samples in a row as they were sent."""
+"""The number of equal samples in a row by which media is recognised."""
 
 
 def find_media(heard: Pcm, sent: Pcm, begin: int = 0) -> tuple[int, int]:
-    """Looks for all of `sent` in `heard` from `begin` on, in order, with silence and filler between.
+    """Search for all of `sent` in `heard` from `begin` on, in order, with silence and filler in between.
 
     Returns how many samples of it were found, and where the last of them ends.
     """
@@ -313,7 +313,7 @@ def find_media(heard: Pcm, sent: Pcm, begin: int = 0) -> tuple[int, int]:
 
 
 def without_filler(heard: Pcm, sent: Pcm) -> Pcm:
-    """What of `sent` was heard, in order."""
+    """The samples of `sent` that were heard, in order."""
     return sent[: find_media(heard, sent)[0]]
 
 
@@ -339,7 +339,7 @@ def motion_payload(weights: list[float], *, seq: int = 1, first_keyframe: int = 
 
 
 def spoken(conversation_id: str, pcm: Pcm, *, weights: list[float] | None = None, end: bool = True) -> list[Message]:
-    """Everything of a conversation behind its `open`; without `weights` the mouth stays shut, for as long as the sound."""
+    """All messages of a conversation after its `open`; without `weights` the mouth stays shut for the length of the sound."""
     keyframes = [0.0] * (len(pcm) * 25 // RATE_HZ) if weights is None else weights
     audio = audio_payloads(pcm)
     messages: list[Message] = [Media(conversation_id, (motion_payload(keyframes),))] if keyframes else []

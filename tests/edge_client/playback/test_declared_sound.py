@@ -1,4 +1,4 @@
-"""Verdicts: what is refused, what is told and heard nevertheless. The engine over the real decoders, on virtual time."""
+"""Sound that differs from its declaration: refused, or reported and played. The engine over real decoders, on virtual time."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from tests.edge_client.playback_bench import PCM, RATE_HZ, Bench, open_, tone
 
 
 def play(audio: AudioFormat, payloads: list[bytes]) -> Bench:
-    """A conversation of these payloads, to its end."""
+    """Play a conversation of these payloads to its end."""
     bench = Bench()
     bench.handle(open_("a", motion=None, audio=audio))
     for seq, data in enumerate(payloads, 1):
@@ -40,7 +40,7 @@ def told(bench: Bench) -> list[str]:
 
 @pytest.mark.parametrize("size", [320, 20_000])
 def test_an_mp3_declared_as_pcm_is_silent_and_failed(size: int) -> None:
-    """Not a sample of it is heard; told once, with what it is."""
+    """Not a sample of it is played; reported once, with its actual format."""
     mp3 = mpeg(40)
     bench = play(PCM, [mp3[at : at + size] for at in range(0, len(mp3), size)])
     assert verdict(bench) == ("failed", 0)
@@ -51,7 +51,7 @@ def test_an_mp3_declared_as_pcm_is_silent_and_failed(size: int) -> None:
 
 
 def test_each_payload_a_wav() -> None:
-    """Exactly the samples within."""
+    """Exactly the samples within the WAV."""
     samples = tone(48_000)
     chunks = [samples[at : at + 4_800].astype("<i2").tobytes() for at in range(0, len(samples), 4_800)]
     bench = play(PCM, [wav(chunk, rate_hz=RATE_HZ, after=TAG) for chunk in chunks])
@@ -61,7 +61,7 @@ def test_each_payload_a_wav() -> None:
 
 
 def test_half_a_sample_fails_nothing() -> None:
-    """It does not sound."""
+    """Half a sample is not played."""
     bench = play(PCM, [tone(4_800).astype("<i2").tobytes() + b"x"])
     assert verdict(bench) == ("completed", 4_800)
     (fault,) = told(bench)
@@ -69,7 +69,7 @@ def test_half_a_sample_fails_nothing() -> None:
 
 
 def test_irregular_ogg_is_completed_and_each_irregularity_is_told(tmp_path: Path) -> None:
-    """A lost page, a packet that cannot be, an end that would cut off speech; zeros behind are none."""
+    """A lost page, an invalid packet and an end that would cut off speech fail it; zeros after the end do not."""
     need_opus_tools()
     clip = TakenApart(encode(tmp_path, tones(1.5)))
     pages = split_pages(clip.mux(per_page=5, granule=lambda frames, _, last: 0 if last else frames, behind=[b"\x03"]))

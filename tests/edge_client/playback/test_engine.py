@@ -66,18 +66,18 @@ Step = tuple[str, int, int]
 
 @dataclass
 class Schedule:
-    """Plays a random schedule, and keeps what a model needs to know."""
+    """Plays a random schedule, and records what the model needs."""
 
     bench: Bench = field(default_factory=lambda: Bench(PlaybackConfig(decode_ahead_us=200_000), sink=PlainSink(ahead_frames=12_000)))
     sent: dict[str, int] = field(default_factory=dict)
     ended: set[str] = field(default_factory=set)
 
     def signal(self, conversation_id: str) -> Pcm:
-        """What a conversation sounds like; no two sound alike."""
+        """The sound of a conversation; no two are alike."""
         return noise(RATE_HZ * 2, start=int(conversation_id) * 1_000_003)
 
     def do(self, step: Step) -> None:
-        """Do a step; numbers choose among what there is."""
+        """Perform a step; the numbers choose among the possible ones."""
         what, which, size = step
         ids = list(self.sent)[-4:]
         chosen = ids[which % len(ids)] if ids else "0"
@@ -106,7 +106,7 @@ class Schedule:
         self.bench.run(size % 16 * 10_000)
 
     def finish(self) -> None:
-        """Let all that lives go on, end, and play out."""
+        """Let all live conversations resume, end, and play out."""
         for conversation_id in sorted(self.sent):
             if not self.sent[conversation_id]:
                 self._media(conversation_id, 1, backwards=False)
@@ -147,8 +147,8 @@ STEPS = st.lists(
 @given(STEPS)
 @settings(max_examples=80, deadline=None)
 def test_random_schedules_play_every_sample_once_and_finish_once(steps: list[Step]) -> None:
-    """Whatever is opened, ended, interrupted, paused and queued: what is heard is each conversation's beginning, as long as its
-    `finished` says, in the order of finishing, without a sample lost, doubled or stale; and each finishes exactly once."""
+    """For any order of open, end, interrupt, pause and queue: the beginning of each conversation is heard, as long as its
+    `finished` states, in the order of finishing, no sample lost, duplicate or stale; and each finishes exactly once."""
     schedule = Schedule()
     schedule.do(("replace", 0, 0))
     for step in steps:
@@ -179,7 +179,7 @@ def test_random_schedules_play_every_sample_once_and_finish_once(steps: list[Ste
 @given(STEPS)
 @settings(max_examples=40, deadline=None)
 def test_random_schedules_give_every_byte_back_once(steps: list[Step]) -> None:
-    """When all is over, credit granted equals bytes received, of each kind; on the way it is never more."""
+    """At the end, credit granted equals bytes received, for each kind; before that it is never more."""
     schedule = Schedule()
     schedule.do(("replace", 0, 0))
     for step in steps:
@@ -193,7 +193,7 @@ def test_random_schedules_give_every_byte_back_once(steps: list[Step]) -> None:
 @given(STEPS)
 @settings(max_examples=40, deadline=None)
 def test_random_schedules_never_go_back_in_time(steps: list[Step]) -> None:
-    """The audible PTS of a conversation only grows, and no conversation comes back after another was heard."""
+    """The audible PTS of a conversation only increases, and no conversation is heard again after another one."""
     schedule = Schedule()
     schedule.do(("replace", 0, 0))
     for step in steps:
@@ -213,7 +213,7 @@ def test_random_schedules_never_go_back_in_time(steps: list[Step]) -> None:
 
 
 def _arrivals(delays: list[int], *, in_order: bool) -> list[int]:
-    """When each payload of 20 ms comes, in steps of 10 ms; `in_order` as over TCP, where one that is late holds back the rest."""
+    """The arrival time of each payload of 20 ms, in steps of 10 ms; `in_order` as over TCP, where a late one holds back the rest."""
     times = [2 * index + max(0, delay - 15) for index, delay in enumerate(delays)]
     return list(itertools.accumulate(times, max)) if in_order else times
 
@@ -231,7 +231,7 @@ def _feed_live(bench: Bench, samples: Pcm, arrivals: list[int], *, lost: int = 0
 
 
 def _found_forward(heard: Pcm) -> tuple[int, int]:
-    """How many of the samples of `noise` were heard, each behind the one before it, and how many gaps there were."""
+    """How many of the samples of `noise` were heard, each after the one before it, and the number of gaps."""
     indexes = noise_index(heard)
     edges = [0, *(np.flatnonzero(np.diff(indexes) != 1) + 1).tolist(), len(indexes)]
     found, gaps, last = 0, 1, -1
@@ -249,7 +249,7 @@ DELAYS = st.lists(st.integers(0, 30), min_size=10, max_size=30)
 @given(DELAYS)
 @settings(max_examples=40, deadline=None)
 def test_live_skips_and_never_doubles(delays: list[int]) -> None:
-    """However late payloads come: what is heard are the conversation's samples in order, some left out, none twice."""
+    """However late payloads are: the conversation's samples are heard in order, some left out, none twice."""
     bench = Bench(sink=PlainSink())
     samples = noise(960 * len(delays))
     _feed_live(bench, samples, _arrivals(delays, in_order=True))
@@ -263,7 +263,7 @@ def test_live_skips_and_never_doubles(delays: list[int]) -> None:
 @given(DELAYS, st.integers(0, 30))
 @settings(max_examples=40, deadline=None)
 def test_live_under_reordering_and_loss_goes_on_and_finishes_once(delays: list[int], lost: int) -> None:
-    """Time only goes forward, and every byte is given back."""
+    """The PTS only increases, and every byte is returned as credit."""
     bench = Bench(sink=PlainSink())
     _feed_live(bench, tone(960 * len(delays)), _arrivals(delays, in_order=False), lost=lost)
     (finished,) = bench.finished("a")
@@ -277,7 +277,7 @@ def test_live_under_reordering_and_loss_goes_on_and_finishes_once(delays: list[i
 
 
 def test_cutting_one_conversation_gives_back_the_samples_of_the_next() -> None:
-    """The one that is queued behind it was pulled in part already; it is heard whole, from its first sample."""
+    """The conversation queued behind it was partly pulled already; it is heard whole, from its first sample."""
     for moment_us in range(300_000, 400_000, 10_000):
         bench = Bench(sink=PlainSink(ahead_frames=12_000))
         first, second = tone(19_200), tone(19_200, start=777)
@@ -310,7 +310,7 @@ def test_first_sample_is_heard_within_two_blocks_of_the_prefill() -> None:
 
 
 def test_decoded_sound_is_bounded_however_much_arrives() -> None:
-    """Two seconds are decoded ahead; the rest stays encoded, and its credit is kept back."""
+    """Two seconds are decoded ahead; the rest stays encoded, and its credit is withheld."""
     bench = Bench()
     pcm = tone(RATE_HZ * 10)
     bench.handle(open_("a", motion=None), Media("a", audio_payloads(pcm)))
@@ -322,7 +322,7 @@ def test_decoded_sound_is_bounded_however_much_arrives() -> None:
 
 
 def test_volume_reaches_the_sink() -> None:
-    """Gain and mute are the sink's to apply."""
+    """The sink applies gain and mute."""
     bench = Bench()
     bench.handle(Volume(0.5), open_("a", motion=None), *spoken("a", np.full(4_800, 10_000, np.int16), weights=[]))
     bench.run(400_000)
@@ -330,7 +330,7 @@ def test_volume_reaches_the_sink() -> None:
 
 
 def test_fragments_are_put_together() -> None:
-    """A motion window that travels in pieces moves the face like a whole one."""
+    """A motion window in fragments moves the face like a whole one."""
     bench = Bench()
     names = tuple(f"extra{index}" for index in range(200))
     opened = open_("a", motion=MotionFormat(MotionEncoding.BLENDSHAPE_WEIGHTS, 25.0, ("jawOpen", *names), NameSet.ARKIT))
@@ -346,7 +346,7 @@ def test_fragments_are_put_together() -> None:
 
 
 def test_what_is_interrupted_unheard_of_ends_once_and_can_not_be_opened() -> None:
-    """Its `open` was lost with a stream; the relay waits for its end."""
+    """Its `open` was lost with a stream; the relay waits for its finished event."""
     bench = Bench()
     bench.handle(Interrupt("a"), Interrupt("a"), open_("a"), *spoken("a", tone(4_800)))
     bench.run(300_000)
@@ -356,7 +356,7 @@ def test_what_is_interrupted_unheard_of_ends_once_and_can_not_be_opened() -> Non
 
 @pytest.mark.parametrize(("last_motion_seq", "told"), [(1, [Reason.PAYLOAD_TRUNCATED]), (0, [])])
 def test_truncated_payload_is_given_back_and_told_where_the_end_counts_it(last_motion_seq: int, told: list[Reason]) -> None:
-    """The end of a conversation finds half a payload. One that the end does not count was given up by the sender of the end."""
+    """Half a payload is dropped at the end of its conversation. One beyond the count of `end` was abandoned by the sender."""
     bench = Bench()
     window = Payload(Kind.MOTION, 1, bytes(40_000), 0, 2_000_000)
     sound = audio_payloads(tone(RATE_HZ))
@@ -368,7 +368,7 @@ def test_truncated_payload_is_given_back_and_told_where_the_end_counts_it(last_m
 
 
 def test_misfragmented_payload_is_told_and_dropped() -> None:
-    """A piece that does not fit costs its payload and nothing else."""
+    """An inconsistent fragment costs its payload and nothing else."""
     bench = Bench()
     pieces = split(Payload(Kind.MOTION, 1, bytes(40_000), 0, 2_000_000))
     bench.handle(open_("a"), Media("a", (pieces[0], pieces[2])), *spoken("a", tone(RATE_HZ), weights=[]))
@@ -380,7 +380,7 @@ def test_misfragmented_payload_is_told_and_dropped() -> None:
 
 
 def test_undecodable_audio_plays_what_it_can_and_finishes_as_failed() -> None:
-    """A stream that is not what its format says; the next conversation is fine."""
+    """A stream that does not match its format; the next conversation is not affected."""
     bench = Bench()
     opened = open_("a", motion=None, audio=AudioFormat(Codec.OGG_OPUS))
     bench.handle(opened, Media("a", (Payload(Kind.AUDIO, 1, b"RIFF" * 2_000),)), ConversationEnd("a", 1, 0))
@@ -410,7 +410,7 @@ def test_unknown_audio_format_is_told_and_finished() -> None:
 
 
 def test_queue_of_conversations_is_bounded() -> None:
-    """One too many is told and finished; the others are not disturbed."""
+    """The one beyond the bound is reported and finished; the others are not affected."""
     bench = Bench()
     for number in range(MAX_LIVE_CONVERSATIONS + 1):
         bench.handle(open_(f"c{number}", on_playing=OnPlaying.QUEUE))
@@ -434,7 +434,7 @@ def test_face_goes_to_rest_where_no_more_motion_can_come() -> None:
 
 
 def test_bytes_beyond_the_credit_are_told_and_bounded() -> None:
-    """A relay that sends more than was granted: told once, what does not fit is dropped."""
+    """A relay that sends more than was granted: reported once, and the excess is dropped."""
     bench = Bench()
     pcm = bytes(1 << 20)
     media = [Media("a", (Payload(Kind.AUDIO, seq, pcm),)) for seq in range(1, 5)]
@@ -445,7 +445,7 @@ def test_bytes_beyond_the_credit_are_told_and_bounded() -> None:
 
 
 def test_cursors_tell_what_is_held() -> None:
-    """Cursors are contiguous, change with what arrives, and come at most every three seconds."""
+    """Cursors are contiguous, change with received data, and are sent at most every three seconds."""
     bench = Bench()
     payloads = audio_payloads(tone(RATE_HZ))
     bench.handle(open_("a"), Media("a", (*payloads[:5], payloads[6], motion_payload([0.0]))))
@@ -470,7 +470,7 @@ def test_cursors_are_told_at_once_if_much_came() -> None:
 
 
 def test_credit_of_a_new_stream_leaves_out_what_is_still_held() -> None:
-    """After a reconnect the grant is the buffer less what lies in it; half a payload does not count."""
+    """After a reconnect the grant is the buffer size less its content; half a payload does not count."""
     bench = Bench()
     config = PlaybackConfig()
     assert bench.playback.buffer_credit() == Credit(config.audio_buffer_bytes, config.motion_buffer_bytes)
@@ -481,7 +481,7 @@ def test_credit_of_a_new_stream_leaves_out_what_is_still_held() -> None:
 
 
 def test_state_and_view_follow_a_conversation() -> None:
-    """Idle, buffering, playing, idle; the face is driven by the PTS that is heard, faded in and out."""
+    """Idle, buffering, playing, idle; the audible PTS drives the face, faded in and out."""
     bench = Bench()
     states = [bench.playback.state]
     bench.handle(open_("a"))
@@ -501,7 +501,7 @@ def test_state_and_view_follow_a_conversation() -> None:
 
 
 def test_a_question_far_ahead_does_not_hold_up_those_after_it() -> None:
-    """One picture expected a quarter of a second late; the next ones show what is heard when they are asked for."""
+    """One picture is expected a quarter of a second late; the next ones show what is audible when they are requested."""
     bench = Bench(sink=PlainSink(ahead_frames=RATE_HZ // 2))
     bench.handle(open_("a"), *spoken("a", tone(2 * RATE_HZ), weights=[index / 50 for index in range(51)]))
     bench.run(500_000)
@@ -516,7 +516,7 @@ def test_a_question_far_ahead_does_not_hold_up_those_after_it() -> None:
 
 
 def test_output_offset_moves_face_and_finish() -> None:
-    """A television that is 200 ms late: picture and `finished` wait for it."""
+    """A television with 200 ms of delay: picture and `finished` are delayed as well."""
     plain, late = Bench(), Bench(config=PlaybackConfig(output_offset_us=200_000))
     for bench in (plain, late):
         bench.handle(open_("a"), *spoken("a", tone(RATE_HZ)))
@@ -526,7 +526,7 @@ def test_output_offset_moves_face_and_finish() -> None:
 
 
 def test_config_says_what_can_not_be() -> None:
-    """Bounds are checked once."""
+    """Bounds are checked at construction."""
     with pytest.raises(ConfigError, match="audio_buffer_bytes"):
         PlaybackConfig(audio_buffer_bytes=1)
     with pytest.raises(ConfigError, match="decode_ahead_us"):
@@ -536,41 +536,41 @@ def test_config_says_what_can_not_be() -> None:
 
 
 class Watcher(PlaybackObserver):
-    """An observer that writes down what it sees."""
+    """An observer that records its calls."""
 
     def __init__(self) -> None:
         self.seen: list[str] = []
 
     def opened(self, message: ConversationOpen, now_us: int) -> None:
-        """Write it down."""
+        """Record the call."""
         self.seen.append(f"opened {message.conversation_id}")
 
     def received(self, conversation_id: str, payload: Payload, now_us: int) -> None:
-        """Write it down."""
+        """Record the call."""
         self.seen.append(f"received {payload.kind.value} {payload.seq}")
 
     def decoded(self, conversation_id: str, kind: Kind, seq: int, now_us: int) -> None:
-        """Write it down."""
+        """Record the call."""
         self.seen.append(f"decoded {kind.value} {seq}")
 
     def buffered(self, conversation_id: str, now_us: int) -> None:
-        """Write it down."""
+        """Record the call."""
         self.seen.append("buffered")
 
     def first_sample_heard(self, conversation_id: str, time_us: int) -> None:
-        """Write it down."""
+        """Record the call."""
         self.seen.append(f"heard at {time_us}")
 
     def finished(self, conversation_id: str, body: Finished, now_us: int) -> None:
-        """Write it down."""
+        """Record the call."""
         self.seen.append(f"finished {body.reason}")
 
     def dropped(self, conversation_id: str, body: Dropped, now_us: int) -> None:
-        """Write it down."""
+        """Record the call."""
         self.seen.append(f"dropped {body.payloads} {body.reason}")
 
     def underrun(self, count: int, cause: str) -> None:
-        """Write it down."""
+        """Record the call."""
         self.seen.append(f"underrun {count} {cause}")
 
 
@@ -607,7 +607,7 @@ def test_observer_is_told_of_each_underrun_once() -> None:
 
 
 def test_summary_adds_up() -> None:
-    """Seconds received, and heard, over conversations whole and cut short."""
+    """Seconds received and heard, over whole and interrupted conversations."""
     bench = Bench()
     bench.handle(open_("a"), *spoken("a", tone(RATE_HZ)))
     bench.run(1_300_000)
@@ -625,7 +625,7 @@ def test_summary_adds_up() -> None:
 
 
 def test_real_virtual_sink_is_sample_exact_over_a_queue_and_an_interrupt() -> None:
-    """The thread of the sink, the clock of this machine, ten times as fast: every sample, once, in order."""
+    """The sink's thread, on this machine's clock at ten times the speed: every sample once, in order."""
     blocks: list[Pcm] = []
     sink = VirtualSink(tap=blocks.append, speed=10)
     playback = PlaybackEngine(sink=sink, decoders=REAL_DECODERS)

@@ -1,4 +1,4 @@
-"""Nods and brow beats in the engine, on virtual time: only what the motion of a conversation leaves to its sound."""
+"""Nods and brow beats in the engine, on virtual time: only for what the motion of a conversation does not move."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ def test_speech_without_head_and_brows_gets_both(columns: tuple[str, ...] | None
 
 
 def test_motion_with_a_head_keeps_its_head_and_motion_with_brows_its_brows() -> None:
-    """To the last bit, from the first picture on: motion is known ahead of its sound."""
+    """Bit for bit, from the first picture on: motion is known ahead of its sound."""
     nod, brow = moved(("jawOpen", "headPitch"), 0.2)
     assert nod == 0
     assert brow > 0.1
@@ -57,6 +57,6 @@ def test_motion_with_a_head_keeps_its_head_and_motion_with_brows_its_brows() -> 
 
 
 def test_live_speech_has_them_and_they_can_be_switched_off() -> None:
-    """As `idle_life` does."""
+    """In `LIVE` too; the setting is like `idle_life`."""
     assert moved(None, 0.0, pacing=Pacing.LIVE)[0] > 0.4 * NOD_RAD
     assert moved(None, 0.0, gestures=False) == (0.0, 0.0)

@@ -9,7 +9,7 @@ from edge_client.playback.ledgers import CREDIT_PERIOD_US, DROP_PERIOD_US, Credi
 
 
 def test_credit_is_granted_as_bytes_are_freed_and_not_for_each_payload() -> None:
-    """Little waits for the period, much goes at once."""
+    """A small amount waits for the period, a large one is granted at once."""
     ledger = CreditLedger(Credit(400, 400))
     assert ledger.receive(Kind.AUDIO, 300)
     ledger.free(Kind.AUDIO, 50)
@@ -23,7 +23,7 @@ def test_credit_is_granted_as_bytes_are_freed_and_not_for_each_payload() -> None
 
 
 def test_more_than_was_granted_is_noticed() -> None:
-    """What is freed counts only once it is granted."""
+    """Freed bytes count only once they are granted."""
     ledger = CreditLedger(Credit(100, 100))
     assert ledger.receive(Kind.MOTION, 100)
     ledger.free(Kind.MOTION, 100)
@@ -31,7 +31,7 @@ def test_more_than_was_granted_is_noticed() -> None:
 
 
 def test_nothing_is_freed_twice() -> None:
-    """That would be our own fault."""
+    """Freeing twice would be our own fault."""
     ledger = CreditLedger(Credit(100, 100))
     ledger.receive(Kind.AUDIO, 10)
     ledger.free(Kind.AUDIO, 10)
@@ -40,7 +40,7 @@ def test_nothing_is_freed_twice() -> None:
 
 
 def test_a_new_stream_is_granted_what_is_not_outstanding() -> None:
-    """What was freed and not told yet is in it, and not told again."""
+    """Bytes freed but not granted yet are included, and not granted again."""
     ledger = CreditLedger(Credit(100, 200))
     ledger.receive(Kind.AUDIO, 60)
     ledger.free(Kind.AUDIO, 20)
@@ -49,7 +49,7 @@ def test_a_new_stream_is_granted_what_is_not_outstanding() -> None:
 
 
 def test_drops_are_gathered_by_conversation_kind_and_reason() -> None:
-    """One event each, at most every period; those of a conversation that finishes at once."""
+    """One event each, at most once per period; those of a finishing conversation at once."""
     ledger = DropLedger()
     for _ in range(3):
         ledger.add("a", Kind.AUDIO, DropReason.LATE, 1, 10)
@@ -66,7 +66,7 @@ def test_drops_are_gathered_by_conversation_kind_and_reason() -> None:
 
 
 def test_twice_the_room_is_a_flood() -> None:
-    """Up to there a fault is told, and what came is played; beyond it nothing more is kept."""
+    """Up to the limit a fault is reported and the payload is played; beyond it no more is kept."""
     ledger = CreditLedger(Credit(100, 100))
     ledger.receive(Kind.AUDIO, 200)
     assert not ledger.is_flooded

@@ -20,7 +20,7 @@ def _media(conversation_id: str, size: int = 2) -> Media:
 
 
 def test_replace_names_all_that_live_and_queue_none() -> None:
-    """The caller cuts them; the new one is last until then."""
+    """The caller interrupts them; the new one is last until then."""
     conversations = LiveConversations()
     conversations.open(open_("a"))
     queued = conversations.open(open_("b", on_playing=OnPlaying.QUEUE))
@@ -33,7 +33,7 @@ def test_replace_names_all_that_live_and_queue_none() -> None:
 
 
 def test_only_open_opens() -> None:
-    """Media that is held does not make an id live."""
+    """Held media does not make an id live."""
     conversations = LiveConversations()
     conversations.hold(_media("a"), 0)
     assert conversations.standing("a") is ConversationState.NEVER_SEEN
@@ -53,7 +53,7 @@ def test_what_was_held_comes_out_with_open_in_order() -> None:
 
 
 def test_what_is_held_expires_by_the_age_of_its_first() -> None:
-    """Five seconds, then it is handed over to be counted."""
+    """After five seconds it is handed over to be counted."""
     conversations = LiveConversations()
     conversations.hold(_media("a"), 0)
     conversations.hold(_media("a"), 4_000_000)
@@ -64,7 +64,7 @@ def test_what_is_held_expires_by_the_age_of_its_first() -> None:
 
 
 def test_hold_is_bounded_over_all_ids_also_for_empty_messages() -> None:
-    """2 MiB, and every message costs something."""
+    """2 MiB, and every message has a minimum cost."""
     conversations = LiveConversations()
     half = UNKNOWN_CONVERSATION_HOLD_BYTES // 2
     assert conversations.hold(_media("a", half), 0)
@@ -89,7 +89,7 @@ def test_hold_is_bounded_over_all_ids_also_for_empty_messages() -> None:
     ],
 )
 def test_refusals(payload: Payload, motion: bool, audio_only: bool, end: ConversationEnd | None, refusal: DropReason | None) -> None:
-    """What a live conversation takes."""
+    """What a live conversation accepts."""
     opening = LiveConversations().open(open_("a") if motion else open_("a", motion=None))
     assert opening is not None
     opening.conversation.audio_only = audio_only

@@ -1,4 +1,4 @@
-"""The target of a `LIVE` conversation's delay."""
+"""The target delay of a `LIVE` conversation."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ LATENCY_US = 20_000
     [(0, MIN_BUFFER_US), (5_000, MIN_BUFFER_US), (200_000, 200_000 + MARGIN_US), (1_000_000, MAX_BUFFER_US)],
 )
 def test_target_is_what_the_latest_needs_within_bounds(lateness_us: int, buffer_us: int) -> None:
-    """On top of what the device takes, whatever that is."""
+    """In addition to the device's own delay, whatever that is."""
     live = LiveDelay(48_000)
     live.arrived(1_000_000, 0)
     live.arrived(1_020_000 + lateness_us, 20_000)
@@ -23,7 +23,7 @@ def test_target_is_what_the_latest_needs_within_bounds(lateness_us: int, buffer_
 
 
 def test_delay_is_above_the_fastest_way() -> None:
-    """Clocks of sender and device have nothing in common; a faster payload moves the line."""
+    """Clocks of sender and device are unrelated; a faster payload moves the baseline."""
     live = LiveDelay(48_000)
     assert live.delay_us(5_000_000, 0) is None
     live.arrived(5_000_000, 0)
@@ -43,7 +43,7 @@ def test_steers_towards_the_target() -> None:
 
 
 def test_what_was_silent_is_owed_until_it_is_forgiven() -> None:
-    """A second without sound is owed, and no longer when sound has been back for half a second; what a pause takes never is."""
+    """A second without sound is owed, but no longer once sound has been back for half a second; the time of a pause is never owed."""
     live = LiveDelay(48_000)
     live.arrived(0, 0)
     for now_us in range(60_000, 1_000_000, 10_000):

@@ -1,4 +1,4 @@
-"""Motion that the relay dropped on a narrow link is in the device's own figures, too."""
+"""Motion that the relay dropped on a narrow link is also counted in the device's own figures."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from tests.edge_client.playback_bench import RATE_HZ, Bench, audio_payloads, mot
 
 
 def test_motion_that_never_came_is_counted_and_not_told() -> None:
-    """Its publisher heard of it from the relay."""
+    """The relay has already reported it to the publisher."""
     bench = Bench()
     bench.handle(open_("a"))
     sound = audio_payloads(noise(RATE_HZ))

@@ -16,7 +16,7 @@ BROW, SMILE = ARKIT_INDEX["browInnerUp"], ARKIT_INDEX["mouthSmileLeft"]
 
 
 def _played(first: Expression, second: Expression) -> Bench:
-    """Two conversations, one behind the other, whose sound moves the mouth."""
+    """Two conversations in sequence, whose sound moves the mouth."""
     bench = Bench()
     for name, expression in (("a", first), ("b", second)):
         opening = replace(open_(name, motion=None, audio=PCM_16K, on_playing=OnPlaying.QUEUE), expression=expression)
@@ -40,6 +40,6 @@ def test_each_conversation_has_its_mood_and_the_next_one_takes_over_without_a_ju
 
 
 def test_a_mood_leaves_the_jaw_to_speech() -> None:
-    """To the last bit."""
+    """Bit for bit."""
     plain, moody = (_played(expression, expression) for expression in (Expression(), Expression(ExpressionPreset.SURPRISED)))
     assert jaws(plain) == jaws(moody)

@@ -24,12 +24,12 @@ SECONDS = 3.0
 
 
 def sound() -> Media:
-    """Half a second of an open vowel, half a second of silence, and so on."""
+    """Alternating half a second of an open vowel and half a second of silence."""
     return Media("a", audio_payloads(speech(SECONDS), rate_hz=RATE_HZ))
 
 
 def jaws(bench: Bench) -> dict[int, float]:
-    """The jaw on each picture by what was heard with it, in ms; 0 at rest."""
+    """The jaw on each picture by the audible PTS shown with it, in ms; 0 at rest."""
     return {
         view.audible_pts_us // 1_000: 0.0 if view.motion is None else float(view.motion[JAW_INDEX])
         for _, view in bench.views
@@ -38,7 +38,7 @@ def jaws(bench: Bench) -> dict[int, float]:
 
 
 def fault_text(bench: Bench) -> str:
-    """What the first fault says."""
+    """The text of the first fault."""
     return next(output.fault.text for _, output in bench.outputs if isinstance(output, ConversationError))
 
 
@@ -53,7 +53,7 @@ def assert_speaks(jaw_by_ms: dict[int, float], begin_ms: int = 500, end_ms: int 
 
 @pytest.mark.parametrize("motion", [None, WEIGHTS, AVATARKIT])
 def test_sound_alone_moves_the_mouth(motion: MotionFormat | None) -> None:
-    """No motion declared, or declared and none came: the jaw opens with the vowels from the first one on."""
+    """No motion declared, or declared and none received: the jaw opens with the vowels from the first one on."""
     bench = Bench()
     bench.handle(open_("a", motion=motion, audio=PCM_16K), sound(), ConversationEnd("a", 0, 0))
     bench.run(3_500_000)
@@ -64,7 +64,7 @@ def test_sound_alone_moves_the_mouth(motion: MotionFormat | None) -> None:
 
 @pytest.mark.parametrize("motion", [None, WEIGHTS])
 def test_it_does_not_wait_for_the_end_of_the_sound(motion: MotionFormat | None) -> None:
-    """More sound and motion may still come."""
+    """More sound and motion may still arrive."""
     bench = Bench()
     bench.handle(open_("a", motion=motion, audio=PCM_16K), sound())
     bench.run(2_400_000)
@@ -80,7 +80,7 @@ def test_a_device_told_to_use_payloads_only_stays_at_rest() -> None:
 
 
 def live(bench: Bench, seconds: float, motion_seconds: float = 0.0, motion: MotionFormat | None = None) -> None:
-    """Sound in real time, 20 ms at once, and a motion of 0.9 beside it for a while."""
+    """Sound in real time, in payloads of 20 ms, and motion with a weight of 0.9 beside it for a while."""
     payloads = audio_payloads(speech(seconds), rate_hz=RATE_HZ, payload_us=20_000)
     bench.handle(open_("a", motion=motion, audio=PCM_16K, pacing=Pacing.LIVE))
     for index, payload in enumerate(payloads):
@@ -93,7 +93,7 @@ def live(bench: Bench, seconds: float, motion_seconds: float = 0.0, motion: Moti
 
 
 def test_live_sound_moves_the_mouth_at_its_time() -> None:
-    """The jaw opens with each vowel and shuts behind it: at most 45 ms late, none early by more than it takes to open."""
+    """The jaw opens with each vowel and shuts after it: at most 45 ms late, none early by more than it takes to open."""
     bench = Bench()
     live(bench, 4.0)
     found = jaws(bench)
@@ -102,24 +102,24 @@ def test_live_sound_moves_the_mouth_at_its_time() -> None:
         opens = min(ms for ms, jaw in found.items() if ms > vowel_ms - 200 and jaw > 0.1)
         shuts = min(ms for ms, jaw in found.items() if ms > vowel_ms + 400 and jaw < 0.1)
         assert -30 <= opens - vowel_ms <= 45
-        assert -30 <= shuts - (vowel_ms + 500) <= 75  # a pause is one from 30 ms on
+        assert -30 <= shuts - (vowel_ms + 500) <= 75  # a pause lasts at least 30 ms
 
 
 def test_live_motion_that_stops_is_taken_over_without_a_jump() -> None:
-    """Motion for a second and a half, then the sound, which is silent there: the mouth goes to rest in a blend."""
+    """Motion for a second and a half, then the sound alone, which is silent there: the mouth blends to rest."""
     bench = Bench()
     live(bench, 4.0, motion_seconds=1.5, motion=JAW)
     found = jaws(bench)
     assert [jaw for ms, jaw in found.items() if 800 < ms < 1_400] == pytest.approx([0.9] * 59, abs=0.01)
     assert_speaks(found, begin_ms=2_500, end_ms=4_000)
-    taken_over = [jaw for ms, jaw in found.items() if 1_400 < ms < 1_950]  # silence: what moves is the change alone
+    taken_over = [jaw for ms, jaw in found.items() if 1_400 < ms < 1_950]  # silence: only the blend moves
     assert max(abs(after - before) for before, after in itertools.pairwise(taken_over)) < 0.05
     assert taken_over[0] == pytest.approx(0.9, abs=0.01)
     assert taken_over[-1] == pytest.approx(0.0, abs=0.05)
 
 
 def test_weights_that_came_are_shown_as_they_are() -> None:
-    """The sound has no share in a mouth whose payloads are there; behind their end it moves the mouth alone."""
+    """The sound has no share in a mouth with payloads present; after their end it moves the mouth alone."""
     rows = [0.5] * 25
     bench = Bench()
     bench.handle(open_("a", motion=JAW, audio=PCM_16K), Media("a", (motion_payload(rows),)), sound(), ConversationEnd("a", 0, 1))
@@ -156,7 +156,7 @@ def test_motion_that_arrives_late_takes_over_without_a_jump(source: MouthSource)
 
 
 def test_sound_with_motion_is_not_analysed() -> None:
-    """It would cost a device a fiftieth of a core for nothing."""
+    """It would waste a fiftieth of a core."""
     bench = Bench()
     bench.handle(open_("a", motion=JAW, audio=PCM_16K), Media("a", (motion_payload([0.5] * 75),)), sound(), ConversationEnd("a", 0, 1))
     bench.run(1_000_000)
@@ -174,7 +174,7 @@ def test_sound_with_motion_is_not_analysed() -> None:
     ],
 )
 def test_motion_that_is_not_understood_leaves_the_mouth_to_the_sound(names: tuple[str, ...], name_set: NameSet | None, said: str) -> None:
-    """Told once, by name, with the sets that the names may be of; the face speaks nevertheless, and to the end."""
+    """Reported once, by name, with the sets that may be meant; the face speaks nevertheless, to the end."""
     bench = Bench()
     format = MotionFormat(MotionEncoding.BLENDSHAPE_WEIGHTS, 25.0, names, name_set)
     bench.handle(open_("a", motion=format, audio=PCM_16K), sound())

@@ -1,4 +1,4 @@
-"""Sound that comes slower than it is heard."""
+"""Sound that arrives slower than real time."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ SECONDS = 4
 
 
 def test_it_is_heard_in_ever_longer_stretches() -> None:
-    """20 ms come every 100 ms: there are pauses, but not one in each word; all of it is heard, and each pause is told."""
+    """20 ms arrive every 100 ms: there are pauses, but not one in each word; all of it is played, and each pause is reported."""
     bench = Bench()
     bench.handle(open_("a"))
     payloads = audio_payloads(noise(SECONDS * RATE_HZ))

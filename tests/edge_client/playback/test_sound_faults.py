@@ -1,4 +1,4 @@
-"""What a conversation's publisher is told of a sound device that comes and goes."""
+"""Reports to a conversation's publisher about a sound device that is lost and returns."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _STEP_US = 10_000
 
 
 class UnpluggedSink(SteppedSink):
-    """A sink whose device may be lost; it stands then."""
+    """A sink whose device may be lost; playout then stops."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -31,7 +31,7 @@ class UnpluggedSink(SteppedSink):
             super().step(time_us)
 
     def lose(self, reason: str) -> None:
-        """The device is gone."""
+        """Lose the device."""
         self.lost = reason
         self.restarts += 1
 
@@ -53,7 +53,7 @@ class Bench:
         self.sink.start(self.player)
 
     def run(self, seconds: float) -> None:
-        """Go on."""
+        """Advance the time."""
         for _ in range(round(seconds * 1e6 / _STEP_US)):
             self.sink.step(self.now_us)
             self.told += self.player.tick(self.now_us)
@@ -65,11 +65,11 @@ class Bench:
             self.player.handle(message, self.now_us)
 
     def errors(self) -> list[ConversationError]:
-        """Faults told."""
+        """Reported faults."""
         return [output for output in self.told if isinstance(output, ConversationError)]
 
     def stalls(self) -> list[PlayerEventBody]:
-        """Stalls told."""
+        """Reported stalls."""
         return [output.body for output in self.told if isinstance(output, ConversationEvent) and isinstance(output.body, Stalled)]
 
 
@@ -91,7 +91,7 @@ def test_lost_device_is_told_and_the_conversation_goes_on() -> None:
 
 
 def test_each_loss_is_told() -> None:
-    """A plug with a bad contact: three times."""
+    """A plug with a bad contact: three faults."""
     bench = Bench()
     bench.speak(200)
     for _ in range(3):
@@ -105,7 +105,7 @@ def test_each_loss_is_told() -> None:
 
 
 def test_loss_between_conversations_is_nobodys() -> None:
-    """There is nobody to tell; the next conversation is not blamed."""
+    """There is no publisher to notify; the fault is not reported to the next conversation."""
     bench = Bench()
     bench.sink.lose("gone")
     bench.run(0.1)
@@ -117,7 +117,7 @@ def test_loss_between_conversations_is_nobodys() -> None:
 
 
 def test_a_conversation_without_a_device_is_told() -> None:
-    """It is held until there is one, and then heard whole; the fault is told once."""
+    """The conversation is held until there is a device, and then heard whole; the fault is reported once."""
     bench = Bench()
     bench.sink.lose("no such card")
     bench.run(0.1)

@@ -1,4 +1,4 @@
-"""A child that behaves as its argument says. It tells its pid first, and then what it was asked to tell."""
+"""A child process that behaves as its argument says. It first sends its pid, then performs the action."""
 
 from __future__ import annotations
 
@@ -24,19 +24,19 @@ def work(parent: Parent) -> None:
 
 
 def idle(parent: Parent) -> None:
-    """Live, and do nothing; also when asked to end."""
+    """Run without progress, and ignore the request to end."""
     time.sleep(60)
 
 
 def stop(parent: Parent) -> None:
-    """Make progress, then stand still as a whole."""
+    """Make progress, then stop with SIGSTOP."""
     parent.pulse.progress()
     time.sleep(0.3)
     os.kill(os.getpid(), signal.SIGSTOP)
 
 
 def crash(parent: Parent) -> None:
-    """End as a driver's fault does, with words."""
+    """Abort like a faulty driver, with output."""
     sys.stderr.write("assertion failed in the driver\n")
     sys.stderr.flush()
     os.abort()
@@ -53,7 +53,7 @@ def flood(parent: Parent) -> None:
 
 
 def tell(parent: Parent) -> None:
-    """Tell what it inherited."""
+    """Report inherited state."""
     told = {
         "environment": dict(os.environ),
         "ignores": signal.getsignal(signal.SIGINT) is signal.SIG_IGN,

@@ -1,4 +1,4 @@
-"""The policy by itself: exact times, and its rules on any course of events."""
+"""The policy by itself: exact times, and its rules for any sequence of events."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ LIMITS = ChildLimits(progress_us=3_000_000, first_progress_us=30_000_000, pauses
 
 
 class Course:
-    """A supervision, its clock, and the child as the policy believes it to be."""
+    """A supervision, its clock, and the child as the policy sees it."""
 
     def __init__(self, limits: ChildLimits = LIMITS) -> None:
         self.policy = Supervision(limits)
@@ -22,7 +22,7 @@ class Course:
         self.silent_us = 0
 
     def step(self, passed_us: int = STEP_US, *, beats: bool = True, progress: bool = True) -> Action:
-        """Some time passes, in which a child that exists shows what it is said to."""
+        """Advance the time; a child that exists shows the given signs of life."""
         self.now_us += passed_us
         if self.exists:
             self.beats += beats
@@ -35,12 +35,12 @@ class Course:
         return action
 
     def end(self, reason: str = "it ended", *, wanted: bool = False) -> None:
-        """The child ends."""
+        """End the child."""
         self.exists = False
         self.policy.ended(self.now_us, reason, wanted=wanted)
 
     def until(self, wanted: Action, limit_us: int = 60_000_000, *, beats: bool = True, progress: bool = True) -> int:
-        """How long it takes to come to an action."""
+        """Time until the next action."""
         begin_us = self.now_us
         while self.step(beats=beats, progress=progress) is not wanted:
             assert self.now_us - begin_us < limit_us
@@ -58,7 +58,7 @@ def running() -> Course:
 
 
 def test_silence_is_two_missed_beats() -> None:
-    """Of a child that has made progress; the reason is kept through its end."""
+    """For a child that has made progress; the reason is kept until it has ended."""
     course = running()
     assert 2_000_000 < course.until(Action.KILL, beats=False) <= 2_000_000 + STEP_US
     assert str(course.policy.standing) == "failing (no sign of life for 2 s)"
@@ -75,14 +75,14 @@ def test_a_driver_that_opens_may_hold_the_interpreter() -> None:
 
 
 def test_a_process_may_take_long_to_start() -> None:
-    """Before its first beat nothing is known of it but the time of its first progress."""
+    """Before its first beat only the time limit for its first progress applies."""
     course = Course()
     course.step()
     assert 30_000_000 < course.until(Action.KILL, beats=False, progress=False) <= 30_000_000 + STEP_US
 
 
 def test_a_child_that_was_stopped_opens_nothing() -> None:
-    """It is given no more time than one that runs."""
+    """It gets no more time than one that runs."""
     course = Course()
     course.step()
     while course.policy.act(course.now_us, Signs(1, 0, is_stopped=True)) is Action.NOTHING:
@@ -111,7 +111,7 @@ def test_a_watcher_that_was_stopped_kills_nobody() -> None:
 
 
 def test_an_unkillable_child_has_none_beside_it() -> None:
-    """Not even after hours; once it has ended the next one is started."""
+    """Not even after hours; once it has ended, the next one is started."""
     course = running()
     course.until(Action.KILL, beats=False)
     for _ in range(KILL_US // STEP_US + 1):
@@ -123,7 +123,7 @@ def test_an_unkillable_child_has_none_beside_it() -> None:
 
 
 def test_pauses_grow_and_are_forgotten_after_good_times() -> None:
-    """The last one repeats."""
+    """The last pause repeats."""
     course = Course()
     pauses = []
     for _ in range(4):
@@ -139,7 +139,7 @@ def test_pauses_grow_and_are_forgotten_after_good_times() -> None:
 
 
 def test_a_wanted_end_is_no_failure() -> None:
-    """It is started again at once, and nothing is said against it."""
+    """It is started again at once, without a reason against it."""
     course = running()
     course.end(wanted=True)
     assert str(course.policy.standing) == "starting"
@@ -147,7 +147,7 @@ def test_a_wanted_end_is_no_failure() -> None:
 
 
 def test_what_others_found_counts() -> None:
-    """The child is killed with their reason; one that was started meanwhile is not."""
+    """The child is killed with the given reason; one started meanwhile is not."""
     course = running()
     course.policy.replace("the display died")
     assert course.step() is Action.KILL
@@ -164,7 +164,7 @@ STEPS = st.lists(st.tuples(st.integers(0, 2 * LONGEST_STEP_US), st.booleans(), s
 
 @given(STEPS)
 def test_on_any_course(steps: list[tuple[int, bool, bool, str]]) -> None:
-    """None is started beside another, none is killed twice or without cause, and a child that shows nothing is always killed."""
+    """None is started beside another, none is killed twice or without cause, and a child without a sign of life is always killed."""
     course = Course()
     silent_us = still_us = 0
     progressed = dying = beaten = False

@@ -1,4 +1,4 @@
-"""Real child processes that work, hang, stop, crash and flood."""
+"""Real child processes that work, hang, stop, crash and flood standard error."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ LIMITS = ChildLimits(progress_us=1_000_000, first_progress_us=1_500_000, pauses_
 
 
 class Family:
-    """A supervisor, with the children that it had; each behaves as the next of `acts`, the last one again and again."""
+    """A supervisor and its children; each behaves as the next of `acts`, the last one repeatedly."""
 
     def __init__(self, *acts: str, limits: ChildLimits = LIMITS) -> None:
         self.acts = list(acts)
@@ -48,7 +48,7 @@ class Family:
         return False
 
     def wait_for(self, what: Callable[[], bool]) -> float:
-        """Until it is so; how many seconds that took."""
+        """Wait until a condition is true; returns the seconds it took."""
         begin = time.monotonic()
         while not what():
             assert time.monotonic() < begin + PATIENCE_S
@@ -62,7 +62,7 @@ class Family:
 
 @contextmanager
 def family(*acts: str, limits: ChildLimits = LIMITS) -> Iterator[Family]:
-    """One that is at work."""
+    """Wait for a working child."""
     found = Family(*acts, limits=limits)
     found.supervisor.start()
     try:
@@ -72,12 +72,12 @@ def family(*acts: str, limits: ChildLimits = LIMITS) -> Iterator[Family]:
 
 
 def lives(pid: int) -> bool:
-    """Whether there is such a process."""
+    """Whether the process exists."""
     return Path(f"/proc/{pid}/cmdline").exists()
 
 
 def test_a_killed_child_is_replaced_at_once() -> None:
-    """And the last one ends in order when the supervisor closes."""
+    """The last one ends in order when the supervisor closes."""
     with family("work") as found:
         assert found.supervisor.started_once.wait(PATIENCE_S)
         found.wait_for(lambda: found.is_running(1))
@@ -87,7 +87,7 @@ def test_a_killed_child_is_replaced_at_once() -> None:
 
 
 def test_a_stopped_child_is_noticed_by_its_beats() -> None:
-    """SIGSTOP: no more than two beats are waited for."""
+    """SIGSTOP: it is killed after two missed beats."""
     with family("stop", "work", limits=ChildLimits(progress_us=60_000_000, first_progress_us=60_000_000, pauses_us=(0,))) as found:
         found.wait_for(lambda: found.is_running(1))
         assert found.wait_for(lambda: found.is_running(2)) < 4.5
@@ -95,7 +95,7 @@ def test_a_stopped_child_is_noticed_by_its_beats() -> None:
 
 
 def test_a_child_that_hangs_is_killed_with_the_reason() -> None:
-    """It beats, and makes no progress; it does not end when it is asked to either."""
+    """It beats, and makes no progress; it also ignores the request to end."""
     with family("idle") as found:
         found.wait_for(lambda: bool(found.ends))
         assert found.supervisor.standing.reason == "no progress for 1.5 s"
@@ -111,7 +111,7 @@ def test_a_crash_is_told_with_its_last_words() -> None:
 
 
 def test_a_flood_to_standard_error_stays_small() -> None:
-    """The child goes on."""
+    """The child continues."""
     with family("flood") as found:
         found.wait_for(lambda: found.is_running(1))
         links = Path(f"/proc/{found.children[0].pid}/fd/2")
@@ -120,7 +120,7 @@ def test_a_flood_to_standard_error_stays_small() -> None:
 
 
 def test_what_a_child_inherits(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Nothing of systemd's; SIGINT is ignored and no signal is blocked; our own SIGINT is as it was."""
+    """Nothing of systemd's; SIGINT is ignored and no signal is blocked; SIGINT of this process is unchanged."""
     monkeypatch.setenv("NOTIFY_SOCKET", "/nowhere")
     monkeypatch.setenv("WATCHDOG_USEC", "1")
     monkeypatch.setenv("ANOTHER", "kept")
@@ -148,7 +148,7 @@ time.sleep(60)
 
 
 def test_a_child_dies_with_its_parent() -> None:
-    """Also if the parent has no time for anything, and the child looks at nothing."""
+    """Even if the parent is too busy, and the child checks nothing."""
     with subprocess.Popen([sys.executable, "-c", PARENT], cwd=PROJECT_ROOT, stdout=subprocess.PIPE, text=True) as parent:
         assert parent.stdout is not None
         pid = int(parent.stdout.readline())
@@ -161,7 +161,7 @@ def test_a_child_dies_with_its_parent() -> None:
 
 
 def test_a_child_that_cannot_be_started_is_tried_again() -> None:
-    """A system without descriptors is a failure like any other."""
+    """Running out of descriptors is a failure like any other."""
 
     def refuse() -> Child:
         attempts.append(time.monotonic())

@@ -1,4 +1,4 @@
-"""Offset and drift between relay and device, against clocks whose truth is known."""
+"""Offset and drift between relay and device, against clocks whose offset and drift are known."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ class Relay:
         return self.offset_us + device_us * self.drift_ppm * 1e-6
 
     def pong(self, sent_us: int, there_us: int, back_us: int, work_us: int = 20) -> tuple[Pong, int]:
-        """A pong to a ping sent at `sent_us`, and when it comes."""
+        """A pong to a ping sent at `sent_us`, and its time of arrival."""
         came = sent_us + there_us
         left = came + work_us
         pong = Pong(1, sent_us, round(came + self.offset_at(came)), round(left + self.offset_at(left)), 0)
@@ -31,7 +31,7 @@ class Relay:
 
 
 def test_symmetric_way_gives_the_offset() -> None:
-    """With the same delay both ways the offset is exact, whatever the relay took to answer."""
+    """With equal delays both ways the offset is exact, however long the relay takes to answer."""
     probe = ClockProbe()
     probe.add(*Relay(-5_000_000).pong(1_000_000, 400, 400, work_us=50_000))
     estimate = probe.estimate(1_000_000)
@@ -46,7 +46,7 @@ def test_nothing_is_known_before_the_first_pong() -> None:
 
 
 def test_smallest_round_trip_wins() -> None:
-    """A slow and lopsided pong does not disturb what a quick one said."""
+    """A slow and asymmetric pong does not disturb the estimate of a fast one."""
     probe, relay = ClockProbe(), Relay(1_234_567)
     probe.add(*relay.pong(1_000_000, 200, 200))
     for second in range(2, 8):
@@ -69,7 +69,7 @@ def test_drift_is_found() -> None:
 
 
 def test_another_machine_begins_anew() -> None:
-    """A reading that contradicts all before it replaces it: offsets of two machines are never mixed."""
+    """A reading that contradicts all earlier ones replaces them: offsets of two machines are never mixed."""
     probe = ClockProbe()
     for second in range(30):
         probe.add(*Relay(1e9).pong(second * 1_000_000, 300, 300))
@@ -81,7 +81,7 @@ def test_another_machine_begins_anew() -> None:
 
 
 def test_times_that_can_not_be_are_counted() -> None:
-    """A pong from the future, or one that took less than no time, is not used."""
+    """A pong from the future, or one with a negative round trip, is not used."""
     assert reading_from(Pong(1, 100, 0, 0, 0), 50) is None
     assert reading_from(Pong(1, 100, 10, 5, 0), 200) is None
     probe = ClockProbe()
@@ -99,8 +99,8 @@ def test_times_that_can_not_be_are_counted() -> None:
 )
 @settings(max_examples=60, deadline=None)
 def test_truth_lies_within_the_error(offset: int, drift: float, ways: list[tuple[int, int]], later: int) -> None:
-    """Whatever the delays and the drift (up to its maximum), the true offset lies within the error bound, and what a pong's four times
-    in whole microseconds may add."""
+    """For any delays, and drift up to its maximum, the true offset is within the error bound, plus the rounding of a pong's four
+    times to whole microseconds."""
     probe, relay = ClockProbe(), Relay(offset, drift)
     for number, (there, back) in enumerate(ways):
         probe.add(*relay.pong(number * 1_000_000, there, back))
@@ -112,7 +112,7 @@ def test_truth_lies_within_the_error(offset: int, drift: float, ways: list[tuple
 
 
 def test_memory_is_bounded() -> None:
-    """Hours of pings keep the latest ten minutes: readings older than that no longer count."""
+    """Over hours of pings the latest ten minutes are kept: older readings no longer count."""
     probe, relay = ClockProbe(), Relay(0)
     probe.add(*relay.pong(0, 1, 1))
     for bucket in range(1, MAX_BUCKETS + 1):

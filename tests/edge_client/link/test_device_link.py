@@ -1,4 +1,4 @@
-"""The device's leg of the wire against a real grpc.aio server that follows a script."""
+"""The device's side of the stream, against a real grpc.aio server that follows a script."""
 
 from __future__ import annotations
 
@@ -50,18 +50,18 @@ CLOCKS = LinkClocks(lambda: time.monotonic_ns() // 1_000, lambda: time.time_ns()
 
 
 AHEAD_US, UNIX_US = 7_000_000, 1_000_000_000
-"""The relay's monotonic and wall clock, against ours."""
+"""The relay's monotonic and wall clock, relative to ours."""
 
 
 class Stream:
-    """The relay's side of one attach."""
+    """The relay's side of one attach stream."""
 
     def __init__(self, context: Any) -> None:
         self.context = context
         self.heard: list[m.ToRelayFromDevice] = []
 
     async def hear(self) -> m.ToRelayFromDevice | None:
-        """The next message that is not a ping (those are answered); None at the end."""
+        """The next message other than a ping (pings are answered); None at the end of the stream."""
         while (request := await self.context.read()) is not grpc.aio.EOF:
             message = attach_request_from_wire(request)
             assert message is not None
@@ -90,7 +90,7 @@ Script = Callable[[Stream], Awaitable[None]]
 
 
 class Relay(stubs.DeviceServiceServicer):
-    """Follows one script for each stream, the last one for all that come after."""
+    """Follows one script for each stream, the last one for all later streams."""
 
     def __init__(self, *scripts: Script) -> None:
         self.scripts = scripts
@@ -103,7 +103,7 @@ class Relay(stubs.DeviceServiceServicer):
 
 
 class Player:
-    """Takes what comes, and has some room."""
+    """Accepts everything, and has a fixed capacity."""
 
     settings: DeviceSettings | None = None
 
@@ -139,7 +139,7 @@ async def serving(relay: Relay, port: int = 0) -> AsyncIterator[tuple[grpc.aio.S
 
 
 class Running:
-    """A link that runs, and its player."""
+    """A running link and its player."""
 
     def __init__(self, port: int) -> None:
         self.player = Player()
@@ -161,7 +161,7 @@ class Running:
 
 @contextlib.asynccontextmanager
 async def attached(*scripts: Script) -> AsyncIterator[tuple[Relay, Running]]:
-    """A relay with its scripts and a link towards it, which is stopped at the end."""
+    """A relay with its scripts and a link to it, which is stopped at the end."""
     relay = Relay(*scripts)
     async with serving(relay) as (_, port):
         running = Running(port)
@@ -173,14 +173,14 @@ async def attached(*scripts: Script) -> AsyncIterator[tuple[Relay, Running]]:
 
 
 async def until(condition: Callable[[], bool], seconds: float = 10) -> None:
-    """Wait until something is so."""
+    """Wait until a condition is true."""
     async with asyncio.timeout(seconds):
         while not condition():  # noqa: ASYNC110 - what is waited for is in another object's hands
             await asyncio.sleep(0.005)
 
 
 async def stay(stream: Stream) -> None:
-    """Welcome, acknowledge events, stay to the end."""
+    """Send `welcome`, acknowledge events, and stay to the end."""
     await stream.welcome()
     while (message := await stream.hear()) is not None:
         if isinstance(message, m.PlayerEvent):
@@ -188,7 +188,7 @@ async def stay(stream: Stream) -> None:
 
 
 async def test_hello_says_who_and_how_much() -> None:
-    """The first message names the device, its formats, all the room there is and what it holds."""
+    """The first message contains the device's name, its formats, its whole credit and what it holds."""
     async with attached(stay) as (relay, running):
         await until(lambda: running.link.status.attached)
         (hello,) = (message for message in relay.streams[0].heard if isinstance(message, m.Hello))
@@ -202,7 +202,7 @@ async def test_hello_says_who_and_how_much() -> None:
 
 
 async def test_media_and_commands_reach_the_player_in_order() -> None:
-    """All that concerns conversations is handed on as it came; heartbeats are not."""
+    """All messages about conversations are passed on unchanged; heartbeats are not."""
     said: list[m.ToDevice] = [
         OPEN,
         m.Media("c-1", (Payload(Kind.AUDIO, 1, b"\x01\x02"), Payload(Kind.MOTION, 1, b"m", pts_us=0, duration_us=40_000))),
@@ -235,7 +235,7 @@ async def stay_on(stream: Stream) -> None:
 
 
 async def test_credit_held_and_errors_are_forwarded() -> None:
-    """What the player gives to say arrives as it is."""
+    """The player's reports arrive unchanged."""
     async with attached(stay) as (relay, running):
         await until(lambda: running.link.status.attached)
         error = m.ConversationError("c-1", Fault(Reason.AUDIO_UNDECODABLE, "not Opus", "media.payloads.data"))
@@ -249,7 +249,7 @@ async def test_credit_held_and_errors_are_forwarded() -> None:
 
 
 async def test_the_relays_time_is_known_from_welcome_on() -> None:
-    """A relay whose clock is seven seconds ahead is seen so at once, and again with each pong."""
+    """A relay whose clock is seven seconds ahead is detected at once, and again with each pong."""
 
     def check(relay_time: RelayTime | None) -> None:
         assert relay_time is not None
@@ -266,7 +266,7 @@ async def test_the_relays_time_is_known_from_welcome_on() -> None:
 
 
 async def test_comes_back_after_the_relay_died() -> None:
-    """A relay that dies and one that comes up on the same port: token and unacknowledged events come along."""
+    """A relay dies and another starts on the same port: session token and unacknowledged events are sent to it."""
 
     async def deaf_to_events(stream: Stream) -> None:
         await stream.welcome("token-7")
@@ -298,7 +298,7 @@ async def test_comes_back_after_the_relay_died() -> None:
 
 
 async def test_a_new_session_numbers_events_from_one() -> None:
-    """A relay that knows nothing of the old session gets the events that are left as 1, 2, …"""
+    """A relay that does not know the old session receives the remaining events as 1, 2, …"""
 
     async def forgetful(stream: Stream) -> None:
         await stream.welcome("token-a")
@@ -322,7 +322,7 @@ async def test_a_new_session_numbers_events_from_one() -> None:
 
 
 async def test_leaves_with_goodbye_after_events_arrived() -> None:
-    """Told to stop, the device waits for its events to be acknowledged, says goodbye and closes its half."""
+    """When stopped, the device waits for its events to be acknowledged, sends `goodbye` and closes its half."""
     ended = asyncio.Event()
 
     async def slow_ack(stream: Stream) -> None:
@@ -344,7 +344,7 @@ async def test_leaves_with_goodbye_after_events_arrived() -> None:
 
 
 async def test_stop_without_a_relay_ends_at_once() -> None:
-    """Nobody listens and the device is told to stop: it does not wait for the next try."""
+    """The device is stopped while no relay listens: it does not wait for the next attempt."""
     running = Running(1)
     await until(lambda: running.link.status.tries > 0)
     end = await asyncio.wait_for(running.leave(), 2)
@@ -352,7 +352,7 @@ async def test_stop_without_a_relay_ends_at_once() -> None:
 
 
 async def test_a_final_refusal_is_told_and_ends_the_link() -> None:
-    """A hello that cannot be taken is not repeated; reason and text come out as values."""
+    """A rejected `hello` is not repeated; reason and text are returned as values."""
     fault = Fault(Reason.PROTOCOL_VERSION_UNSUPPORTED, "version 1 is no longer spoken here", "hello.protocol_version")
 
     async def refuse(stream: Stream) -> None:
@@ -367,7 +367,7 @@ async def test_a_final_refusal_is_told_and_ends_the_link() -> None:
 
 
 async def test_retry_info_holds_the_device_back() -> None:
-    """A draining relay's hint is waited for, and then the device comes."""
+    """The device waits for the time in a draining relay's hint, and then attaches."""
 
     async def draining(stream: Stream) -> None:
         await stream.hear()
@@ -382,7 +382,7 @@ async def test_retry_info_holds_the_device_back() -> None:
 
 
 async def test_the_relays_status_survives_a_write_that_races_it() -> None:
-    """The device writes at the very moment the relay ends the stream: the relay's words and reason are not lost."""
+    """The device writes at the moment when the relay ends the stream: the relay's text and reason are not lost."""
 
     async def take_over(stream: Stream) -> None:
         await stream.welcome()
@@ -403,7 +403,7 @@ async def test_the_relays_status_survives_a_write_that_races_it() -> None:
 
 
 async def test_goaway_is_told_and_its_hint_kept() -> None:
-    """The stream lives on after goaway; when the relay ends it the device waits as it was told."""
+    """The stream continues after `goaway`; when the relay ends it, the device waits for the given time."""
 
     async def go_away(stream: Stream) -> None:
         await stream.welcome()
@@ -419,7 +419,7 @@ async def test_goaway_is_told_and_its_hint_kept() -> None:
 
 
 async def test_a_silent_relay_is_left(monkeypatch: pytest.MonkeyPatch) -> None:
-    """No word for the peer time-out: the stream is dropped and another one opened."""
+    """Nothing received within the peer timeout: the stream is dropped and another one opened."""
     monkeypatch.setattr("edge_client.link.heartbeat.PEER_TIMEOUT_US", 200_000)
     left = asyncio.Event()
 
@@ -436,7 +436,7 @@ async def test_a_silent_relay_is_left(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 async def test_without_a_conversation_heartbeats_are_rare(monkeypatch: pytest.MonkeyPatch) -> None:
-    """As rare as the relay says; from the open of one on they are frequent, at once. A relay that says nothing of it hears them always."""
+    """As rare as the relay asks; frequent from an `open` on, at once. A relay that does not ask always receives them frequently."""
     monkeypatch.setattr("edge_client.link.heartbeat.HEARTBEAT_US", 20_000)
     pings: dict[str, int] = {}
 
@@ -468,7 +468,7 @@ async def test_without_a_conversation_heartbeats_are_rare(monkeypatch: pytest.Mo
 
 
 async def test_a_relay_that_takes_joined_messages_gets_few() -> None:
-    """What waits comes as one message, and a ping with each answer to the relay's own; what the relay joined is taken in order."""
+    """Waiting messages are joined into one, and a ping with each answer to the relay's own; joined messages are handled in order."""
     requests: list[list[str]] = []
 
     async def joining(stream: Stream) -> None:
@@ -488,7 +488,7 @@ async def test_a_relay_that_takes_joined_messages_gets_few() -> None:
 
 
 async def test_a_message_of_too_many_ends_the_stream() -> None:
-    """A relay that joins more than it may is not read any further."""
+    """A relay that joins more than the limit is not read any further."""
 
     async def joining(stream: Stream) -> None:
         await stream.welcome()
@@ -501,7 +501,7 @@ async def test_a_message_of_too_many_ends_the_stream() -> None:
 
 
 async def test_a_relay_that_takes_no_hello_is_left(monkeypatch: pytest.MonkeyPatch) -> None:
-    """No welcome in time ends the try."""
+    """The attempt ends if no `welcome` arrives in time."""
     monkeypatch.setattr("avatar_relay.backoff.WELCOME_S", 0.2)
 
     async def deaf(stream: Stream) -> None:
@@ -513,7 +513,7 @@ async def test_a_relay_that_takes_no_hello_is_left(monkeypatch: pytest.MonkeyPat
 
 
 def test_a_half_open_link_is_found_and_left_in_time() -> None:
-    """Found within 5 s and back within 7, each with most of a second to spare; also if the first try falls into the hole."""
+    """Found within 5 s and attached within 7, each with most of a second to spare; even if the first attempt hits the outage."""
     attempts = Attempts(DEVICE_BACKOFF, lambda: 1.0)
     found_s = Heartbeat().silence_us / 1e6 + transport.SILENCE_STEP_S
     assert found_s <= 5 - 0.75
@@ -521,7 +521,7 @@ def test_a_half_open_link_is_found_and_left_in_time() -> None:
 
 
 async def test_a_hole_in_place_of_a_relay_is_tried_again_and_given_longer(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Something takes the connection and says nothing, so that gRPC itself would wait for 20 s; the next tries get more time."""
+    """A server accepts the connection and sends nothing, so that gRPC itself would wait for 20 s; later attempts get more time."""
     monkeypatch.setattr("avatar_relay.backoff.WELCOME_S", 0.1)
     began: list[float] = []
     writers: list[asyncio.StreamWriter] = []
@@ -545,7 +545,7 @@ async def test_a_hole_in_place_of_a_relay_is_tried_again_and_given_longer(monkey
 
 
 async def test_a_relay_that_falls_over_after_each_welcome_is_not_left_for_long() -> None:
-    """However often: the waits begin anew with each welcome, else a relay that is killed again and again is lost for minutes."""
+    """However often: the backoff restarts with each `welcome`, or a relay that is killed repeatedly would be lost for minutes."""
 
     async def fall_over(stream: Stream) -> None:
         await stream.welcome()
@@ -557,7 +557,7 @@ async def test_a_relay_that_falls_over_after_each_welcome_is_not_left_for_long()
 
 @pytest.mark.skipif(shutil.which("openssl") is None, reason="no openssl to make a certificate with")
 async def test_tls_trusts_only_what_the_file_vouches_for(tmp_path: Path) -> None:
-    """With the relay's certificate the device attaches; without it, or in plaintext, it does not and says where to look."""
+    """With the relay's certificate the device attaches; without it, or in plaintext, it fails and names the remedy."""
     key, certificate = tmp_path / "key.pem", tmp_path / "certificate.pem"
     command = ["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2", "-subj", "/CN=localhost"]
     command += ["-addext", "subjectAltName=DNS:localhost", "-keyout", str(key), "-out", str(certificate)]
@@ -585,7 +585,7 @@ async def test_tls_trusts_only_what_the_file_vouches_for(tmp_path: Path) -> None
 
 
 async def test_a_message_that_breaks_the_contract_is_refused_in_band() -> None:
-    """A payload outside its bounds: reported for its conversation, its credit given back, the stream lives."""
+    """A payload that exceeds its bounds: reported for its conversation, its credit returned; the stream continues."""
 
     async def careless(stream: Stream) -> None:
         await stream.welcome()
@@ -606,7 +606,7 @@ async def test_a_message_that_breaks_the_contract_is_refused_in_band() -> None:
 
 
 async def test_cancellation_ends_the_stream() -> None:
-    """A cancelled link raises CancelledError and the relay sees the stream end."""
+    """A cancelled link raises `CancelledError`, and the relay sees the stream end."""
     gone = asyncio.Event()
 
     async def watch(stream: Stream) -> None:

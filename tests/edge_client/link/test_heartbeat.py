@@ -1,4 +1,4 @@
-"""When the device pings, and when a silent relay is dead."""
+"""When the device pings, and when a silent relay counts as dead."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ IDLE_US = 4_000_000
 
 
 def welcomed(*, takes_joined: bool = False, idle_heartbeat_ms: int = IDLE_US // 1_000) -> Heartbeat:
-    """At the begin of a stream."""
+    """At the beginning of a stream."""
     heartbeat = Heartbeat()
     limits = Limits(1 << 21, 1 << 22, 1 << 14, 30_000, 1_000, idle_heartbeat_ms=idle_heartbeat_ms)
     heartbeat.welcome(Welcome("token", limits, 0, 0, takes_joined=takes_joined))
@@ -43,7 +43,7 @@ def test_a_relay_that_does_not_know_of_rare_heartbeats_gets_the_usual_ones() -> 
 
 
 def test_a_relay_that_takes_joined_messages_is_pinged_if_its_own_pings_are_late() -> None:
-    """Half a heartbeat late; each of them brings a ping of ours with its answer."""
+    """Half a heartbeat late; each of the relay's pings triggers one of ours, joined with its answer."""
     heartbeat = welcomed(takes_joined=True)
     for now_us in range(0, 10 * HEARTBEAT_US, HEARTBEAT_US):
         heartbeat.ping(now_us)

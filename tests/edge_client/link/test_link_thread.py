@@ -21,7 +21,7 @@ NOBODY = Endpoint("127.0.0.1:1")
 
 
 class Player:
-    """Says one conversation's beginning and end on its third tick."""
+    """Reports one conversation's beginning and end on its third tick."""
 
     settings: DeviceSettings | None = None
 
@@ -52,7 +52,7 @@ class Player:
 
 
 class Running:
-    """A thread without a relay, and what it told."""
+    """A thread without a relay, and its callbacks as received."""
 
     def __init__(self, player: Player | None = None) -> None:
         self.player = Player() if player is None else player
@@ -72,7 +72,7 @@ class Running:
 
 
 def test_the_player_goes_on_without_a_relay() -> None:
-    """Ticks come while nobody answers, finished conversations are told, and stopping is quick."""
+    """Ticks run while no relay answers, finished conversations are reported, and stopping is quick."""
     running = Running()
     running.thread.start()
     assert running.player.ticked.wait(5)
@@ -87,7 +87,7 @@ def test_the_player_goes_on_without_a_relay() -> None:
 
 
 def test_an_idle_player_is_ticked_rarely() -> None:
-    """Its third tick comes after two long pauses; what is handled meanwhile ends a pause."""
+    """Its third tick is due after two long pauses; a message handled meanwhile ends a pause."""
     running = Running()
     began_s = time.monotonic()
     running.thread.start()
@@ -97,7 +97,7 @@ def test_an_idle_player_is_ticked_rarely() -> None:
 
 
 async def test_a_pause_ends_with_what_is_handled() -> None:
-    """The first word of a conversation is not heard a quarter of a second late."""
+    """The first word of a conversation is not delayed by a quarter of a second."""
     thread = LinkThread(make_link=Mock(), playback=Player(), clocks=CLOCKS, on_finished=Mock(), on_end=Mock())
     resting = asyncio.create_task(thread._rest(asyncio.get_running_loop()))
     await asyncio.sleep(0)
@@ -106,7 +106,7 @@ async def test_a_pause_ends_with_what_is_handled() -> None:
 
 
 def test_stopping_before_it_began_is_not_lost() -> None:
-    """A signal that comes at start-up ends the thread at once."""
+    """A signal during start-up ends the thread at once."""
     running = Running()
     running.thread.start()
     running.thread.stop()
@@ -116,14 +116,14 @@ def test_stopping_before_it_began_is_not_lost() -> None:
 
 
 def test_stopping_what_never_began_is_nothing() -> None:
-    """Where the face cannot be opened the link is never started, and is stopped nevertheless."""
+    """If the face cannot be opened, the link is never started, but is stopped nevertheless."""
     running = Running()
     running.thread.stop()
     assert not running.ended.is_set()
 
 
 def test_a_crash_is_told() -> None:
-    """A bug of the player ends the thread, and whoever waits for its end learns of it."""
+    """A bug of the player ends the thread, and is reported to the code that waits for its end."""
 
     class Buggy(Player):
         def tick(self, now_us: int) -> list[Output]:
@@ -138,7 +138,7 @@ def test_a_crash_is_told() -> None:
 
 
 def test_tick_that_fails_for_a_message_ends_the_thread() -> None:
-    """It runs by a timer, where an error would end nothing."""
+    """The tick is run by a timer, in which an exception would end nothing."""
 
     class Buggy(Player):
         def tick(self, now_us: int) -> list[Output]:

@@ -1,4 +1,4 @@
-"""The code on a device's screen: how long it lives, and how many guesses of it there are."""
+"""The code on a device's screen: its lifetime, and the number of guesses allowed."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What of the relay's words reaches the player, and as what."""
+"""Which of the relay's messages reach the player, and as which calls."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ LIMITS = m.Limits(1, 1, 1, 1, 1)
 
 
 class Engine:
-    """Gathers what it is given."""
+    """Records its calls."""
 
     def __init__(self) -> None:
         self.handled: list[Message] = []
@@ -42,7 +42,7 @@ class Engine:
 
 
 def test_conversations_are_handed_on() -> None:
-    """Open, media and commands go to the player as they are."""
+    """`open`, media and commands are passed to the player unchanged."""
     engine = Engine()
     port = PlayerPort(engine, loudest=1.0)
     said: list[Message] = [
@@ -60,7 +60,7 @@ def test_conversations_are_handed_on() -> None:
 
 
 def test_the_volume_is_relative_to_the_loudest() -> None:
-    """The relay's full volume is what the owner allows; mute stays."""
+    """The relay's full volume is the owner's maximum; mute is unchanged."""
     engine = Engine()
     port = PlayerPort(engine, loudest=0.5)
     port.handle(m.Volume(0.8, True), 0)
@@ -70,7 +70,7 @@ def test_the_volume_is_relative_to_the_loudest() -> None:
 
 
 def test_a_stored_volume_is_told_when_it_is_on_the_disk() -> None:
-    """Once, with what playback has to tell; after a restart it is applied when the relay takes the device."""
+    """Once, with the reports of playback; after a restart it is applied at `welcome`."""
     engine = Engine()
     disk = DiskStandIn()
     stored = StoredVolume(settings_file(Path("/state"), "lobby", disk))
@@ -89,7 +89,7 @@ def test_a_stored_volume_is_told_when_it_is_on_the_disk() -> None:
 
 
 def test_the_parts_are_told_after_each_welcome() -> None:
-    """Before what playback does next has changed anything."""
+    """Before the next effect of playback changes anything."""
     parts = (Part("face", PartState.RUNNING, "the head"),)
     port = PlayerPort(Engine(), loudest=1.0, parts=PartsReporter(lambda: parts))
     for now_us in (1, 2):
@@ -99,7 +99,7 @@ def test_the_parts_are_told_after_each_welcome() -> None:
 
 
 def test_lost_conversations_play_out_what_is_held() -> None:
-    """What cannot go on ends at what the device has, so that its finished event comes; what goes on is left alone."""
+    """A conversation that cannot resume ends at what the device has, so that its finished event is sent; one that resumes is unaffected."""
     engine = Engine()
     PlayerPort(engine, loudest=1.0).handle(m.Welcome("t", LIMITS, 0, 0, ("a",), ("b", "unheard-of")), 0)
     assert engine.handled[1:] == [m.ConversationEnd("b", 9, 4)]

@@ -1,4 +1,4 @@
-"""Relays that announce themselves by real multicast DNS on the loopback interface, and a device that takes one of them."""
+"""Relays announced by real multicast DNS on the loopback interface, and a device that chooses one of them."""
 
 from __future__ import annotations
 
@@ -34,13 +34,13 @@ SERVICE = "_avr-test-finder._tcp.local."
 
 @pytest.fixture(autouse=True)
 def nothing_on_this_machine(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The port where a relay listens by default may be taken by anybody."""
+    """A relay's default port may be used by another program."""
     monkeypatch.setattr(relay_finder, "LOCAL_RELAY", "127.0.0.1:1")
 
 
 @contextmanager
 def listener(authority: Authority | None) -> Iterator[int]:
-    """What a relay is to a probe: with a certificate it speaks TLS, else it hangs up on what it cannot read."""
+    """A relay as a probe sees it: with a certificate it speaks TLS, otherwise it closes connections that it cannot parse."""
     context = None
     if authority is not None:
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)

@@ -1,4 +1,4 @@
-"""What waits to be said to the relay."""
+"""The queue of reports to the relay."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def drain(outbox: ReportOutbox, now_us: int = 0) -> list[Outgoing]:
 
 
 def test_credit_is_summed_and_cursors_are_the_latest() -> None:
-    """States that wait together become one message each."""
+    """Queued states are merged into one message each."""
     outbox = ReportOutbox()
     outbox.put(Credit(10, 1))
     outbox.put(Held((Cursor("a", 1, 1), Cursor("b", 5, 0))))
@@ -34,7 +34,7 @@ def test_credit_is_summed_and_cursors_are_the_latest() -> None:
 
 
 def test_hello_makes_credit_and_cursors_void() -> None:
-    """What hello says is not said again: else credit would count twice."""
+    """What `hello` contains is not sent again: credit would count twice."""
     outbox = ReportOutbox()
     outbox.put(Credit(10, 1))
     outbox.put(Held((Cursor("a", 1, 1),)))
@@ -55,7 +55,7 @@ def test_events_are_numbered_and_kept_until_acknowledged() -> None:
 
 
 def test_an_unacknowledged_event_is_repeated_under_its_id() -> None:
-    """Not before the time is up, and with the same id."""
+    """Not before the timeout, and with the same id."""
     outbox = ReportOutbox()
     outbox.put(ConversationEvent("a", FINISHED))
     assert drain(outbox, 0) == [PlayerEvent(1, "a", FINISHED)]
@@ -64,7 +64,7 @@ def test_an_unacknowledged_event_is_repeated_under_its_id() -> None:
 
 
 def test_a_new_stream_repeats_at_once_a_new_session_renumbers() -> None:
-    """On the same session ids stay; a session that knows nothing gets 1, 2, …"""
+    """On the same session ids are kept; with a new session they become 1, 2, …"""
     outbox = ReportOutbox()
     outbox.put(ConversationEvent("a", Started()))
     outbox.put(ConversationEvent("a", FINISHED))
@@ -79,7 +79,7 @@ def test_a_new_stream_repeats_at_once_a_new_session_renumbers() -> None:
 
 
 def test_finished_outlives_all_other_events() -> None:
-    """A full log gives up its oldest lesser event first, and counts it."""
+    """A full log discards its oldest lesser event first, and counts it."""
     outbox = ReportOutbox()
     outbox.put(ConversationEvent("first", FINISHED))
     for number in range(MAX_EVENTS + 10):
@@ -95,7 +95,7 @@ def test_finished_outlives_all_other_events() -> None:
 @given(st.lists(st.sampled_from(["put", "take", "acknowledge", "cut"]), max_size=60))
 @settings(max_examples=100, deadline=None)
 def test_every_event_arrives_once_and_in_order(steps: list[str]) -> None:
-    """Whatever is cut and repeated: a relay that drops what it has seen gets all events, in order, without a gap."""
+    """Whatever is cut and repeated: a relay that ignores duplicates gets all events, in order, without a gap."""
     outbox, put, arrived = ReportOutbox(), 0, list[PlayerEvent]()
 
     def take() -> None:
@@ -121,7 +121,7 @@ def test_every_event_arrives_once_and_in_order(steps: list[str]) -> None:
 
 
 def test_cursors_are_bounded() -> None:
-    """The ones that did not change the longest are left out."""
+    """The cursors that have not changed for the longest time are left out."""
     outbox = ReportOutbox()
     for number in range(MAX_CURSORS + 5):
         outbox.put(Held((Cursor(f"c{number}", 1, 1),)))
@@ -132,7 +132,7 @@ def test_cursors_are_bounded() -> None:
 
 
 def test_how_the_parts_stand_is_a_state() -> None:
-    """The last word is told; a stream that begins is told anew."""
+    """The latest state is sent; it is sent again on a new stream."""
     outbox = ReportOutbox()
     first, second = (Parts((Part("face", state, "the head"),)) for state in (PartState.STARTING, PartState.RUNNING))
     outbox.put(first)
@@ -144,7 +144,7 @@ def test_how_the_parts_stand_is_a_state() -> None:
 
 
 def test_goodbye_is_last() -> None:
-    """What waits goes first; nothing is given after it."""
+    """Queued reports are sent first; nothing is returned after it."""
     outbox = ReportOutbox()
     outbox.put(Goodbye("shutdown"))
     outbox.put(Credit(1, 0))

@@ -1,4 +1,4 @@
-"""What follows from how a stream ended."""
+"""How the device retries, depending on how a stream ended."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ from edge_client.link.retry import STAND_BACK_S, RetryDecision, StreamEnd
     ],
 )
 def test_final_or_not(code: str, before: RetryDecision, after: RetryDecision) -> None:
-    """Before welcome a refusal may be final; after it nothing is. Without the relay's fault it is a proxy's, and passes."""
+    """Before `welcome` a refusal may be final; after it none is. Without the relay's own reason it is a proxy's, and temporary."""
     fault = Fault(Reason.HELLO_INVALID, "no")
     assert StreamEnd(code, "", fault=fault).verdict is before
     assert StreamEnd(code, "").verdict is RetryDecision.RETRY
@@ -37,7 +37,7 @@ def test_final_or_not(code: str, before: RetryDecision, after: RetryDecision) ->
 
 
 def test_replaced_stands_back() -> None:
-    """Told by status or by goaway, the replaced one waits long enough not to take turns."""
+    """Replacement is reported by status or by `goaway`; the replaced device waits long enough not to alternate with the other one."""
     by_status = StreamEnd("ABORTED", "", True, Fault(Reason.REPLACED, "another stream took over"))
     by_goaway = StreamEnd("OK", "", True, goaway_reason="replaced")
     for end in (by_status, by_goaway):
@@ -46,14 +46,14 @@ def test_replaced_stands_back() -> None:
 
 
 def test_hints_of_the_relay_count_up_to_a_bound() -> None:
-    """RetryInfo and goaway: the longer one holds, but no hint silences a device for days."""
+    """RetryInfo and `goaway`: the longer delay is used, but no hint silences a device for days."""
     assert StreamEnd("UNAVAILABLE", "", fault=Fault(Reason.DRAINING, "", retry_after_ms=2_000)).wait_at_least_s == 2.0
     assert StreamEnd("OK", "", True, retry_after_ms=3_000).wait_at_least_s == 3.0
     assert StreamEnd("OK", "", True, retry_after_ms=10**9).wait_at_least_s == MAX_HINT_S
 
 
 def test_text_says_what_to_look_at() -> None:
-    """People read what happened, why, and what to do."""
+    """The text states what happened, why, and what to do."""
     assert "is the relay running" in StreamEnd("UNAVAILABLE", "connection refused").describe()
     fault = Fault(Reason.PROTOCOL_VERSION_UNSUPPORTED, "version 9; 1 is spoken here")
     assert StreamEnd("FAILED_PRECONDITION", fault.text, fault=fault).describe() == (
@@ -62,7 +62,7 @@ def test_text_says_what_to_look_at() -> None:
 
 
 def test_a_proxy_that_reaches_no_relay_is_asked_rarely_after_some_time() -> None:
-    """A restart of the relay is over within the first half minute: until then its proxy is asked as often as the relay would be."""
+    """A relay restarts within half a minute: until then its proxy is retried as often as the relay would be."""
     away = StreamEnd("UNAVAILABLE", "Received http2 header with status: 502")
     page = StreamEnd("INTERNAL", "Stream removed (Data frame with END_STREAM flag received)")
     assert page.foreign_wait_s(eager=False) == FOREIGN_REFUSAL_S
@@ -73,7 +73,7 @@ def test_a_proxy_that_reaches_no_relay_is_asked_rarely_after_some_time() -> None
 
 
 def test_a_limit_of_the_size_is_final_and_says_only_what_to_change() -> None:
-    """The code of such an end says nothing."""
+    """The status code of such an end is not informative."""
     end = StreamEnd("INTERNAL", "a proxy limits it", welcomed=True, hopeless=True)
     assert end.verdict is RetryDecision.FINAL
     assert end.describe() == "a proxy limits it"

@@ -1,4 +1,4 @@
-"""How far sound and face are apart."""
+"""The skew between sound and face."""
 
 import numpy as np
 import pytest
@@ -34,7 +34,7 @@ def test_frozen_face_shows_in_heard_time_and_as_the_longest_hold() -> None:
 
 
 def test_picture_that_shows_the_same_pts_again_goes_on_holding() -> None:
-    """Drawing a held pose thirty times a second is still a hold."""
+    """Drawing the same pose thirty times a second is still a hold."""
     meter = SkewMeter()
     for step in range(10):
         meter.picture(step * 33_000, _at(40_000), _at(40_000 + step * 33_000))
@@ -51,7 +51,7 @@ def test_hold_ends_with_the_picture_that_shows_another_pts() -> None:
 
 
 def test_silence_and_another_conversation_are_not_measured() -> None:
-    """Skew is between the sound and the face of the same conversation."""
+    """Skew is defined between the sound and the face of one conversation."""
     meter = SkewMeter()
     meter.picture(0, _at(100_000), None)
     meter.picture(1, None, _at(100_000))

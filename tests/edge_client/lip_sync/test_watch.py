@@ -1,4 +1,4 @@
-"""Lip-sync as it is measured from a stage's pictures, and its alarm."""
+"""Lip-sync as measured from a stage's pictures, and its alarm."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ PICTURE_US = 33_000
 
 @dataclass
 class Bench:
-    """A watch that is shown pictures, and whom it told."""
+    """A watch, the pictures passed to it, and its alarms."""
 
     heard: list[int] = field(default_factory=list)
     alarms: list[tuple[str, int, int]] = field(default_factory=list)
@@ -34,7 +34,7 @@ class Bench:
 
 
 def test_a_face_that_stands_is_seen_between_pictures_too() -> None:
-    """One picture stands for half a second of sound: the hold is that long, and skew as people see it grows in between."""
+    """One picture is shown for half a second of sound: the hold is that long, and the visible skew grows meanwhile."""
     bench = Bench()
     for time_us in (0, 33_000, 533_000):
         bench.show(time_us)
@@ -55,7 +55,7 @@ def test_conversations_are_not_compared_with_each_other() -> None:
 
 
 def test_each_excursion_is_told_once() -> None:
-    """Sound early by 80 ms for a second, then well for two, then late by 150 ms: two alarms, with conversation, time and size."""
+    """Sound early by 80 ms for a second, then in sync for two, then late by 150 ms: two alarms, with conversation, time and size."""
     bench = Bench()
     for number in range(120):
         second = number * PICTURE_US / 1e6
@@ -69,7 +69,7 @@ def test_each_excursion_is_told_once() -> None:
 
 
 def test_few_pictures_a_second_are_no_alarm() -> None:
-    """At 15 a second each picture is old by 66 ms before the next one comes: that is no fault of the sync."""
+    """At 15 pictures a second each one is 66 ms old before the next: that is not a sync error."""
     bench = Bench()
     for number in range(60):
         bench.show(number * 66_000)
@@ -79,7 +79,7 @@ def test_few_pictures_a_second_are_no_alarm() -> None:
 
 @given(st.lists(st.integers(-300_000, 300_000), max_size=300))
 def test_alarms_need_lasting_skew_and_calm_in_between(skews: list[int]) -> None:
-    """Before each alarm all measurements of `LASTING_US` are beyond; between two alarms there is `CALM_US` of sync."""
+    """Before each alarm all measurements of `LASTING_US` are out of bounds; between two alarms there is `CALM_US` in sync."""
     alarm = SkewAlarm()
     steps = LASTING_US // HEARD_STEP_US
     beyond = [not ALARM_LATE_US <= skew <= ALARM_EARLY_US for skew in skews]

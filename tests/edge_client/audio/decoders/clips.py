@@ -1,4 +1,4 @@
-"""Sound for the decoders' tests: made here, encoded and decoded by opus-tools."""
+"""Sound for the decoders' tests: synthetic, encoded and decoded by opus-tools."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from edge_client.audio.sink import Pcm
 
 
 def tones(seconds: float, *, rate_hz: int = 48_000, amplitude: float = 9_000.0) -> Pcm:
-    """A gliding voice-like tone with overtones."""
+    """A gliding, voice-like tone with overtones."""
     time = np.arange(round(seconds * rate_hz)) / rate_hz
     phase = 2 * np.pi * (180 * time + 40 * np.sin(2 * np.pi * 1.5 * time))
     signal = np.sin(phase) + 0.5 * np.sin(3 * phase) + 0.25 * np.sin(7 * phase)
@@ -23,7 +23,7 @@ def tones(seconds: float, *, rate_hz: int = 48_000, amplitude: float = 9_000.0) 
 
 
 def need_opus_tools() -> None:
-    """Skip where opusenc and opusdec are not installed."""
+    """Skip if opusenc and opusdec are not installed."""
     for tool in ("opusenc", "opusdec"):
         if shutil.which(tool) is None:
             pytest.skip(f"{tool} is not installed: apt-get install opus-tools")
@@ -47,7 +47,7 @@ def encode(folder: Path, samples: Pcm, *options: str, channels: int = 1) -> byte
 
 
 def reference(folder: Path, stream: bytes) -> Pcm:
-    """What opusdec makes of a stream at 48 kHz."""
+    """A stream as decoded by opusdec at 48 kHz."""
     (folder / "ref.opus").write_bytes(stream)
     command = ["opusdec", "--quiet", "--no-dither", "--rate", "48000", str(folder / "ref.opus"), str(folder / "ref.wav")]
     subprocess.run(command, check=True, stdin=subprocess.DEVNULL, capture_output=True)

@@ -30,7 +30,7 @@ def _packets(stream: bytes) -> list[bytes]:
 
 @pytest.fixture(scope="module")
 def clip(tmp_path_factory: pytest.TempPathFactory) -> tuple[list[bytes], np.ndarray]:
-    """Packets of less than 255 bytes, and what opusdec makes of them."""
+    """Packets of less than 255 bytes, and the same decoded by opusdec."""
     need_opus_tools()
     folder: Path = tmp_path_factory.mktemp("opus")
     stream = encode(folder, tones(1.0), "--hard-cbr", "--bitrate", "64")
@@ -38,7 +38,7 @@ def clip(tmp_path_factory: pytest.TempPathFactory) -> tuple[list[bytes], np.ndar
 
 
 def test_equals_opusdec(clip: tuple[list[bytes], np.ndarray]) -> None:
-    """Bare packets decode to what opusdec gives, after the pre-skip that bare packets do not carry."""
+    """Bare packets decode to the output of opusdec, after the pre-skip that bare packets do not carry."""
     packets, wanted = clip
     decoder = make_decoder(AudioFormat(Codec.OPUS), 48_000)
     heard = np.concatenate([decoder.decode(packet) for packet in packets])[312:]
@@ -46,7 +46,7 @@ def test_equals_opusdec(clip: tuple[list[bytes], np.ndarray]) -> None:
 
 
 def test_at_another_rate(clip: tuple[list[bytes], np.ndarray]) -> None:
-    """For a sink at 16 kHz the samples are a third as many."""
+    """For a sink at 16 kHz there are a third as many samples."""
     packets, _ = clip
     decoder = make_decoder(AudioFormat(Codec.OPUS), 16_000)
     heard = np.concatenate([*(decoder.decode(packet) for packet in packets), decoder.finish()])
@@ -54,7 +54,7 @@ def test_at_another_rate(clip: tuple[list[bytes], np.ndarray]) -> None:
 
 
 def test_concealment_sounds_on_and_fades(clip: tuple[list[bytes], np.ndarray]) -> None:
-    """A gap is filled from what was heard, is silent from 60 ms on, and is as long as asked for."""
+    """Concealment of a gap continues the last sound, is silent from 60 ms on, and has the requested length."""
     packets, _ = clip
     decoder = OpusPacketDecoder()
     before = np.concatenate([decoder.decode(packet) for packet in packets[:20]])[-960:].astype(float)
@@ -77,7 +77,7 @@ def test_concealment_sounds_on_and_fades(clip: tuple[list[bytes], np.ndarray]) -
     ],
 )
 def test_length_of_a_packet(packet: bytes, frames: int) -> None:
-    """The first bytes tell the length: SILK 10 ms, 2 x 60 ms, hybrid 2 x 20 ms, CELT 2.5 ms, 6 x 20 ms."""
+    """The length follows from the first bytes: SILK 10 ms, 2 x 60 ms, hybrid 2 x 20 ms, CELT 2.5 ms, 6 x 20 ms."""
     assert packet_frames(packet) == frames
 
 
@@ -93,7 +93,7 @@ def test_length_of_a_packet(packet: bytes, frames: int) -> None:
     ],
 )
 def test_damaged_packet(packet: bytes, complaint: str, clip: tuple[list[bytes], np.ndarray]) -> None:
-    """A packet that cannot be is an error that says which and why; the next one decodes."""
+    """An invalid packet raises an error that names it and the reason; the next one decodes."""
     decoder = OpusPacketDecoder()
     with pytest.raises(SoundError, match=complaint):
         decoder.decode(packet)
@@ -103,7 +103,7 @@ def test_damaged_packet(packet: bytes, complaint: str, clip: tuple[list[bytes], 
 @settings(max_examples=100, deadline=None)
 @given(packet=st.binary(max_size=300))
 def test_any_bytes_give_samples_or_an_error(packet: bytes) -> None:
-    """Nothing that a peer sends does more than fail: at most 120 ms of samples, or SoundError."""
+    """Arbitrary bytes from a peer yield at most 120 ms of samples, or raise `SoundError`."""
     decoder = OpusPacketDecoder()
     with contextlib.suppress(SoundError):
         assert len(decoder.decode(packet)) == packet_frames(packet)

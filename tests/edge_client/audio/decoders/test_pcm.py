@@ -26,7 +26,7 @@ SAMPLES = pcm()
 @settings(max_examples=100, deadline=None)
 @given(data=st.binary(max_size=400).filter(lambda data: len(data) % 2 == 0), cuts=st.lists(st.integers(0, 400), max_size=12))
 def test_cut_anywhere(data: bytes, cuts: list[int]) -> None:
-    """However PCM is cut, also within a sample, the samples come out bit for bit."""
+    """However PCM is split, even within a sample, the samples are decoded bit for bit."""
     decoder = PcmDecoder(AudioFormat(Codec.PCM_S16LE, 16_000))
     edges = [0, *sorted(min(cut, len(data)) for cut in cuts), len(data)]
     pieces = [decoder.decode(data[start:end]) for start, end in itertools.pairwise(edges)]
@@ -35,7 +35,7 @@ def test_cut_anywhere(data: bytes, cuts: list[int]) -> None:
 
 @pytest.mark.parametrize("rate_hz", PCM_RATES_HZ)
 def test_rate_of_the_sink_is_sample_exact(rate_hz: int) -> None:
-    """Where the rates match, nothing is computed on the samples."""
+    """If the rates match, samples are not resampled."""
     samples = np.random.default_rng(rate_hz).integers(-32768, 32768, 5_000).astype(np.int16)
     decoder = make_decoder(AudioFormat(Codec.PCM_S16LE, rate_hz), rate_hz)
     assert np.array_equal(decoder.decode(samples.tobytes()), samples)
@@ -43,7 +43,7 @@ def test_rate_of_the_sink_is_sample_exact(rate_hz: int) -> None:
 
 
 def test_half_a_sample_is_left() -> None:
-    """An odd number of bytes in all is told once, and is no error; the whole samples were given."""
+    """An odd total number of bytes is reported once, not as an error; all whole samples are returned."""
     decoder = PcmDecoder(AudioFormat(Codec.PCM_S16LE, 8_000))
     assert decoder.decode(b"\x01\x00\x02").tolist() == [1]
     assert not len(decoder.finish())
@@ -53,7 +53,7 @@ def test_half_a_sample_is_left() -> None:
 
 
 def test_concealment_sounds_on_and_fades() -> None:
-    """A gap begins beside the last sample, is filled for 20 ms, and ends in zeros at 60 ms; what follows is exact again."""
+    """Concealment begins at the last sample's level, lasts 20 ms, and is zero by 60 ms; what follows is exact again."""
     decoder = PcmDecoder(AudioFormat(Codec.PCM_S16LE, 48_000))
     decoder.decode(tones(0.1).tobytes())
     last = int(tones(0.1)[-1])
@@ -67,12 +67,12 @@ def test_concealment_sounds_on_and_fades() -> None:
 
 
 def test_concealment_of_nothing() -> None:
-    """An empty gap is no samples."""
+    """An empty gap has no samples."""
     assert len(PcmDecoder(AudioFormat(Codec.PCM_S16LE, 8_000)).conceal(0)) == 0
 
 
 def test_what_begins_like_a_container_is_refused_to_its_end() -> None:
-    """Not only its first payload: the middle of an MP3 would be noise."""
+    """Not only the first payload: the middle of an MP3 would be noise."""
     decoder = PcmDecoder(PCM_16K)
     for _ in range(3):
         with pytest.raises(SoundError, match="MPEG audio"):
@@ -81,7 +81,7 @@ def test_what_begins_like_a_container_is_refused_to_its_end() -> None:
 
 
 def test_each_payload_a_wav() -> None:
-    """Exactly the samples within, at a rate that is not the device's too."""
+    """Exactly the samples within, also at a rate other than the device's."""
     decoder = PcmDecoder(PCM_16K)
     heard = [decoder.decode(wav(SAMPLES[at : at + 3_200], after=TAG)) for at in range(0, len(SAMPLES), 3_200)]
     assert np.concatenate([*heard, decoder.finish()]).tobytes() == SAMPLES
@@ -89,7 +89,7 @@ def test_each_payload_a_wav() -> None:
 
 
 def test_a_lost_payload_within_a_wav() -> None:
-    """Its size does not count any more: nothing behind is taken for a chunk."""
+    """Its size field is ignored from then on: later samples are not parsed as a chunk."""
     decoder = PcmDecoder(PCM_16K)
     decoder.decode(wav(b"", data_size=len(SAMPLES)) + SAMPLES[:3_200])
     decoder.conceal(1_600)
@@ -98,12 +98,12 @@ def test_a_lost_payload_within_a_wav() -> None:
 
 
 def float32(samples: np.ndarray) -> bytes:
-    """32-bit float of full scale 1."""
+    """32-bit float with full scale 1."""
     return (samples / 32_768).astype("<f4").tobytes()
 
 
 def mulaw(samples: np.ndarray) -> bytes:
-    """G.711, by its definition: the sign, the segment, and four bits within."""
+    """G.711, by its definition: the sign, the segment, and four bits within it."""
     sizes = np.minimum(np.abs(samples.astype(int)), 32_635) + 132
     segments = np.floor(np.log2(sizes)).astype(int) - 7
     codes = (samples < 0) * 128 | segments << 4 | sizes >> segments + 3 & 15
@@ -113,7 +113,7 @@ def mulaw(samples: np.ndarray) -> bytes:
 @pytest.mark.parametrize(("encode", "name"), [(float32, "32-bit float"), (mulaw, "µ-law")])
 @pytest.mark.parametrize("piece", [100, 1 << 20])
 def test_samples_of_another_encoding_are_told_and_played(encode: Callable[[np.ndarray], bytes], name: str, piece: int) -> None:
-    """Once; nothing is refused for a guess."""
+    """Reported once; nothing is refused because of a guess."""
     data = encode(tones(0.6, rate_hz=8_000))
     decoder = PcmDecoder(PCM_16K)
     told: list[str] = []
@@ -126,7 +126,7 @@ def test_samples_of_another_encoding_are_told_and_played(encode: Callable[[np.nd
 
 
 def test_pcm_is_not_doubted() -> None:
-    """Voices, noise, clipped tones, silence, and the recordings that are installed; in every window."""
+    """Voices, noise, clipped tones, silence, and the installed recordings; in every window."""
     chance = np.random.default_rng(2)
     kinds: list[np.ndarray] = [
         tones(2.0, rate_hz=16_000),

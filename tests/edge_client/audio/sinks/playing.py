@@ -1,4 +1,4 @@
-"""A real `PyAudioSink` that plays an array, and how to look at it."""
+"""A real `PyAudioSink` that plays an array, and functions that inspect it."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from tests.lab.sound_card.paced_card import RATE_HZ
 
 
 def make_noise(seconds: float, seed: int = 1) -> Pcm:
-    """Noise that no fade of 480 steps rounds to zero, so that silence in between can be told from it."""
+    """Noise that no fade of 480 steps rounds to zero, so that inserted silence can be told apart from it."""
     chance = np.random.default_rng(seed)
     count = round(seconds * RATE_HZ)
     samples: Pcm = (chance.integers(2_000, 30_000, count) * chance.choice([-1, 1], count)).astype(np.int16)
@@ -25,7 +25,7 @@ def make_noise(seconds: float, seed: int = 1) -> Pcm:
 
 
 class ArrayFeed:
-    """Gives an array, as much as is asked for; more can be added at any time."""
+    """A feed of an array, as fast as it is pulled; more can be added at any time."""
 
     def __init__(self, samples: Pcm) -> None:
         self._lock = threading.Lock()
@@ -44,7 +44,7 @@ class ArrayFeed:
             return self._given
 
     def wait_until_given(self) -> None:
-        """Wait until all was pulled."""
+        """Wait until all has been pulled."""
         deadline = time.monotonic() + 10
         while self.given < len(self._samples):
             assert time.monotonic() < deadline
@@ -55,7 +55,7 @@ class ArrayFeed:
             self._samples = np.concatenate([self._samples, samples])
 
     def end(self) -> None:
-        """Forget what was not pulled."""
+        """Discard what has not been pulled."""
         with self._lock:
             self._samples = self._samples[: self._given]
 
@@ -81,7 +81,7 @@ def wait_until_heard(sink: PyAudioSink, frame: int) -> Anchor:
 
 
 def speaker_pid() -> int:
-    """The process id of this test's one speaker process."""
+    """The process id of this test's only speaker process."""
     for entry in Path("/proc").iterdir():
         if not entry.name.isdigit():
             continue

@@ -1,4 +1,4 @@
-"""Real PyAudio on real ALSA, in the real speaker process; behind ALSA the paced device keeps what was heard."""
+"""Real PyAudio on real ALSA, in the real speaker process; a paced ALSA device captures its output."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ _FADE = 480
 
 
 def test_heard_is_what_was_given(deep_paced_device: PacedDevice) -> None:
-    """Three seconds of noise come out behind ALSA sample for sample, the first and the last included."""
+    """Three seconds of noise are captured behind ALSA sample for sample, including the first and the last."""
     noise = make_noise(3.0)
     feed = ArrayFeed(noise)
     with playing(feed) as sink:
@@ -40,7 +40,7 @@ def test_heard_is_what_was_given(deep_paced_device: PacedDevice) -> None:
 
 
 def test_a_sink_that_mutes_at_silence_is_kept_awake(deep_paced_device: PacedDevice) -> None:
-    """Before and after the sound there is noise of the least step, never a period of digital silence; the sound is bit for bit."""
+    """Dither of one step precedes and follows the sound, never a period of digital silence; the sound is bit for bit."""
     noise = make_noise(0.5)
     sink = PyAudioSink(device="paced", keep_alive=True)
     sink.start(ArrayFeed(noise))
@@ -93,7 +93,7 @@ def test_a_card_that_rests_is_released_and_taken_again(deep_paced_device: PacedD
 
 
 def test_content_after_idle_starts_at_once(deep_paced_device: PacedDevice) -> None:
-    """Two pieces with silence between them: each is whole, and the second waits for no buffer to fill."""
+    """Two pieces with silence between them: each is whole, and the second does not wait for a buffer to fill."""
     first, second = make_noise(0.3), make_noise(0.3, seed=2)
     feed = ArrayFeed(first)
     with playing(feed) as sink:
@@ -115,7 +115,7 @@ def test_content_after_idle_starts_at_once(deep_paced_device: PacedDevice) -> No
 
 
 def test_clear_tells_the_last_frame_that_was_heard(deep_paced_device: PacedDevice) -> None:
-    """What `clear` returns is what the capture ends with; what is given afterwards is heard whole, under the next index."""
+    """The capture ends with the frame returned by `clear`; what is fed afterwards is heard whole, from the next index."""
     first, second = make_noise(5.0), make_noise(0.3, seed=3)
     feed = ArrayFeed(first)
     with playing(feed) as sink:
@@ -138,7 +138,7 @@ def test_clear_tells_the_last_frame_that_was_heard(deep_paced_device: PacedDevic
 
 
 def test_clear_does_not_wait_for_a_pull_that_waits_for_its_caller(deep_paced_device: PacedDevice) -> None:
-    """A caller that holds the lock that `pull` wants gets its answer nevertheless."""
+    """A caller that holds a lock needed by `pull` is answered nevertheless."""
     lock = threading.Lock()
 
     class LockedFeed(ArrayFeed):
@@ -156,7 +156,7 @@ def test_clear_does_not_wait_for_a_pull_that_waits_for_its_caller(deep_paced_dev
 
 
 def test_pause_loses_nothing(deep_paced_device: PacedDevice) -> None:
-    """Around a pause each frame is heard once: 480 fading out, 480 fading in, all others untouched."""
+    """Around a pause each frame is heard once: 480 fade out, 480 fade in, all others are unchanged."""
     noise = make_noise(1.5)
     feed = ArrayFeed(noise)
     with playing(feed) as sink:
@@ -182,7 +182,7 @@ def test_pause_loses_nothing(deep_paced_device: PacedDevice) -> None:
 
 
 def test_volume(deep_paced_device: PacedDevice) -> None:
-    """Half the gain from the start is half the samples, rounded."""
+    """At gain 0.5 from the start, each sample is half its value, rounded."""
     noise = make_noise(0.3)
     sink = PyAudioSink(device="paced")
     sink.set_volume(0.5, muted=False)
@@ -193,7 +193,7 @@ def test_volume(deep_paced_device: PacedDevice) -> None:
 
 
 def test_stereo_device_plays_both_sides(paced_library: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A card that plays no mono gets the same on both sides."""
+    """A card without mono plays the same on both channels."""
     device = PacedDevice(paced_library, tmp_path, fields="buffer_min 8192", channels=2)
     monkeypatch.setenv("ALSA_CONFIG_PATH", str(device.config))
     noise = make_noise(0.4)
@@ -222,7 +222,7 @@ def test_one_side(paced_library: Path, tmp_path: Path, monkeypatch: pytest.Monke
 
 
 def test_killed_speaker_is_started_again(deep_paced_device: PacedDevice) -> None:
-    """After kill -9 a new process goes on at the last frame that was heard, and says why."""
+    """After kill -9 a new process continues at the last frame that was heard, and the reason is reported."""
     noise = make_noise(2.0)
     with playing(ArrayFeed(noise)) as sink:
         wait_until_heard(sink, RATE_HZ // 2)
@@ -246,7 +246,7 @@ def test_killed_speaker_is_started_again(deep_paced_device: PacedDevice) -> None
 
 
 def test_closes_while_the_device_is_lost(paced_device: PacedDevice, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A device that does not come back is tried again and again; the position stands, and closing does not wait."""
+    """Opening a lost device is retried repeatedly; the position does not change, and closing does not wait."""
     sink = PyAudioSink(device="paced")
     sink.start(ArrayFeed(make_noise(5.0)))
     wait_until_heard(sink, RATE_HZ // 10)
@@ -271,7 +271,7 @@ def test_closes_while_the_device_is_lost(paced_device: PacedDevice, tmp_path: Pa
 def test_aborted_speaker_whose_device_is_away_for_a_while(
     deep_paced_device: PacedDevice, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """PortAudio aborts, and the device cannot be opened for a while: the reasons are told, and then the sound goes on."""
+    """PortAudio aborts, and the device cannot be opened for a while: the reasons are reported, and then the sound continues."""
     noise = make_noise(1.0)
     (tmp_path / "empty.conf").write_text("", encoding="ascii")
     with playing(ArrayFeed(noise)) as sink:
@@ -300,7 +300,7 @@ def test_aborted_speaker_whose_device_is_away_for_a_while(
 
 @pytest.mark.parametrize("ppm", [0, 300])
 def test_anchor_follows_the_device(paced_library: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, ppm: int) -> None:
-    """The position that the sink tells is the device's own, also if its clock runs fast; and it never goes back."""
+    """The sink's position is the device's own, even if its clock runs fast; it never decreases."""
     device = PacedDevice(paced_library, tmp_path, fields=f"ppm {ppm} buffer_min 4096")
     monkeypatch.setenv("ALSA_CONFIG_PATH", str(device.config))
     told: list[tuple[int, float]] = []
@@ -325,7 +325,7 @@ def test_anchor_follows_the_device(paced_library: Path, tmp_path: Path, monkeypa
 
 
 def test_starving_is_counted_once_each(deep_paced_device: PacedDevice) -> None:
-    """Content that is due and missing is one underrun however long it lasts, with the silence it made."""
+    """Content that is due and missing counts as one underrun however long it lasts, with the silence it caused."""
     first, second = make_noise(0.3), make_noise(0.3, seed=2)
     feed = ArrayFeed(first)
     with playing(feed) as sink:
@@ -344,7 +344,7 @@ def test_starving_is_counted_once_each(deep_paced_device: PacedDevice) -> None:
 
 
 def test_device_that_runs_dry_is_counted_once(paced_device: PacedDevice) -> None:
-    """A process that is held up longer than the device's buffer: the device's underflow is one underrun."""
+    """A process that is held up longer than the device's buffer: the device's underflow counts as one underrun."""
     with playing(ArrayFeed(make_noise(3.0))) as sink:
         wait_until_heard(sink, RATE_HZ // 4)
         before = sink.counters().underruns

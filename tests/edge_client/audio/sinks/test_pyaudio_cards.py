@@ -1,4 +1,4 @@
-"""Cards that come late, or come back as another one: each start of the speaker chooses and negotiates from the beginning."""
+"""Cards that appear late or return as another one: each start of the speaker selects and negotiates from the beginning."""
 
 from __future__ import annotations
 
@@ -39,12 +39,12 @@ def sounding(samples: Pcm) -> Pcm:
 
 
 def ends_alike(heard: Pcm, sent: Pcm, tolerance: int) -> bool:
-    """Whether what was heard is the end of what was sent, up to a rounding error."""
+    """Whether the capture is the end of what was sent, up to a rounding error."""
     return len(heard) > 0 and bool(np.all(np.abs(heard.astype(int) - sent[-len(heard) :].astype(int)) <= tolerance))
 
 
 def test_a_named_card_that_comes_late(deep_paced_device: PacedDevice) -> None:
-    """Until it is there, nothing is pulled and the reason is told; then all is heard."""
+    """Until the card exists, nothing is pulled and the reason is reported; then all is heard."""
     deep_paced_device.unplug()
     noise = make_noise(0.5)
     feed = ArrayFeed(noise)
@@ -59,7 +59,7 @@ def test_a_named_card_that_comes_late(deep_paced_device: PacedDevice) -> None:
 
 
 def test_a_virtual_card_plays_until_there_is_one(deep_paced_device: PacedDevice) -> None:
-    """Without a name, the sound goes on unheard in real time, and goes over to the card at the sample where it is."""
+    """Without a name, the sound continues on a virtual card in real time, and moves to the card at the current sample."""
     deep_paced_device.configure(DEEP, more=AS_DEFAULT)
     deep_paced_device.unplug()
     noise = make_noise(6.0)
@@ -81,8 +81,8 @@ def test_a_virtual_card_plays_until_there_is_one(deep_paced_device: PacedDevice)
 
 
 def test_a_card_that_comes_back_with_another_rate(deep_paced_device: PacedDevice) -> None:
-    """The sink keeps its rate; the rest is heard at the card's, from where it was."""
-    noise = np.convolve(make_noise(2.0), np.ones(48) / 48, "same").astype(np.int16)  # low tones: a part of a frame makes no difference
+    """The sink keeps its rate; the rest is played at the card's, from the position of the loss."""
+    noise = np.convolve(make_noise(2.0), np.ones(48) / 48, "same").astype(np.int16)  # low tones: a fraction of a frame makes no difference
     with playing(ArrayFeed(noise)) as sink:
         wait_until_heard(sink, RATE_HZ // 2)
         deep_paced_device.unplug()
@@ -102,7 +102,7 @@ def test_a_card_that_comes_back_with_another_rate(deep_paced_device: PacedDevice
 
 
 def test_a_renamed_default(deep_paced_device: PacedDevice) -> None:
-    """The default output is another card after a loss: it is taken, and the sound goes on there."""
+    """After a loss the default output is another card: it is used, and the sound continues there."""
     deep_paced_device.configure(DEEP, more=AS_DEFAULT)
     noise = make_noise(1.0)
     sink = PyAudioSink()
@@ -121,7 +121,7 @@ def test_a_renamed_default(deep_paced_device: PacedDevice) -> None:
 
 @pytest.mark.parametrize(("form", "channels"), [("S24_LE", 2), ("S32_LE", 1), ("IEC958_SUBFRAME_LE", 2)])
 def test_formats(deep_paced_device: PacedDevice, form: str, channels: int) -> None:
-    """A card that takes no 16 bits gets what it takes, with the very same samples in it."""
+    """A card without 16-bit samples gets a format it supports, with the very same samples in it."""
     deep_paced_device.configure(f"{DEEP} format {form}", channels=channels)
     noise = make_noise(0.3)
     with playing(ArrayFeed(noise)) as sink:
@@ -133,7 +133,7 @@ def test_formats(deep_paced_device: PacedDevice, form: str, channels: int) -> No
 
 @pytest.mark.parametrize("rate_hz", [16_000, 44_100])
 def test_a_card_with_one_other_rate(deep_paced_device: PacedDevice, rate_hz: int) -> None:
-    """A tone is heard at its own pitch, and the position is the card's."""
+    """A tone has the right pitch, and the position is the card's."""
     deep_paced_device.configure(DEEP, rate_hz=rate_hz)
     tone = np.rint(8_000 * np.sin(2 * np.pi * 1_000 * np.arange(RATE_HZ) / RATE_HZ)).astype(np.int16)
     with playing(ArrayFeed(tone)) as sink:
@@ -150,7 +150,7 @@ def test_a_card_with_one_other_rate(deep_paced_device: PacedDevice, rate_hz: int
 
 
 def test_a_period_longer_than_usual(deep_paced_device: PacedDevice) -> None:
-    """A card that takes a quarter of a second at once does not starve."""
+    """A card with a period of a quarter of a second does not underrun."""
     deep_paced_device.configure("period_min 12000")
     noise = make_noise(2.0)
     with playing(ArrayFeed(noise)) as sink:
@@ -163,7 +163,7 @@ def test_a_period_longer_than_usual(deep_paced_device: PacedDevice) -> None:
 
 
 def test_a_period_that_is_too_long(deep_paced_device: PacedDevice) -> None:
-    """It is refused, and the reason says so."""
+    """It is refused, and the reason is reported."""
     deep_paced_device.configure(f"period_min {RATE_HZ * MAX_PERIOD_US // 1_000_000 + 100}")
     with playing(ArrayFeed(make_noise(0.1))) as sink:
         wait_for(lambda: "s of sound at once" in sink.counters().lost)
@@ -174,7 +174,7 @@ def test_a_period_that_is_too_long(deep_paced_device: PacedDevice) -> None:
     [("format DSD_U8", "paced: it takes no samples that 16 bits in 1 or 2 channels convert to, but DSD_U8"), ("channels 9", "")],
 )
 def test_errors_name_what_is_wrong(deep_paced_device: PacedDevice, fields: str, complaint: str) -> None:
-    """Format if it is the format; nine channels are played."""
+    """The format is named if it is the cause; nine channels are played."""
     deep_paced_device.configure(fields.partition("channels 9")[0], channels=9 if "channels 9" in fields else 1)
     noise = make_noise(0.2)
     with playing(ArrayFeed(noise)) as sink:
@@ -186,7 +186,7 @@ def test_errors_name_what_is_wrong(deep_paced_device: PacedDevice, fields: str, 
 
 @pytest.mark.parametrize("name", ["plughw:CARD=Device", "hw:1,0", "sysdefault:CARD=vc4hdmi0"])
 def test_names_of_alsa(paced_library: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str) -> None:
-    """What `aplay -L` lists is taken as it stands. (A configuration stands in for the kernel's cards.)"""
+    """A name listed by `aplay -L` is used as it is. (A configuration replaces the kernel's cards.)"""
     device = PacedDevice(paced_library, tmp_path)
     cards = "".join(
         f"pcm.!{kind} {{ @args [ CARD DEV ] @args.CARD {{ type string }} @args.DEV {{ type integer default 0 }} PACED }}\n"
@@ -206,7 +206,7 @@ def test_names_of_alsa(paced_library: Path, tmp_path: Path, monkeypatch: pytest.
 
 
 def test_a_buffer_that_ran_dry_grows_in_silence(paced_device: PacedDevice, tmp_path: Path) -> None:
-    """Not while it sounds; what comes then is heard whole, and the card is remembered."""
+    """Not during sound; sound that follows is heard whole, and the buffer size is stored for the card."""
     first, second = make_noise(0.8), make_noise(0.3, seed=2)
     feed, cards = ArrayFeed(first), CardMemory(tmp_path)
     sink = PyAudioSink(device="paced", cards=cards)

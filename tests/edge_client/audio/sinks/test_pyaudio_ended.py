@@ -1,4 +1,4 @@
-"""The speaker process is stopped and killed at random moments: how soon sound is back, and that nothing is lost."""
+"""The speaker process is stopped and killed at random moments: recovery time of the sound, and no loss."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ GAP_FRAMES = RATE_HZ // 20
 @pytest.mark.timeout(1_200)
 @pytest.mark.parametrize(("number", "back_s"), [(signal.SIGKILL, 2.0), (signal.SIGSTOP, 3.5)], ids=["killed", "stopped"])
 def test_nothing_is_lost(deep_paced_device: PacedDevice, number: signal.Signals, back_s: float, pytestconfig: pytest.Config) -> None:
-    """Each time, sound is back in time, and goes on at most where it was: what the card had taken may be heard twice."""
+    """Each time, sound is back in time, and continues at the last position or before: what the card had taken may be heard twice."""
     count = pytestconfig.getoption("cases") or 100
     chance = random.Random(pytestconfig.getoption("seed"))
     noise = make_noise(count * 1.5 + 5)

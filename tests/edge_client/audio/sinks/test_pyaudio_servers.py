@@ -1,4 +1,4 @@
-"""PulseAudio and PipeWire behind ALSA's default output, with default settings."""
+"""PulseAudio and PipeWire as ALSA's default output, with default settings."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ _log = logging.getLogger(__name__)
 @pytest.mark.slow
 @pytest.mark.parametrize("kind", [PulseServer, PipeWireServer])
 def test_a_server_that_is_restarted(kind: Callable[[Path], SoundServer], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """It dies in mid-speech and comes back: sound is back within 10 s, where it was."""
+    """The server dies during speech and restarts: sound is back within 10 s, at the same position."""
     sink = PyAudioSink()
     with as_default_output(kind(tmp_path), monkeypatch) as server:
         sink.start(ArrayFeed(make_noise(20.0)))
@@ -55,7 +55,7 @@ def test_a_server_that_is_restarted(kind: Callable[[Path], SoundServer], tmp_pat
 @pytest.mark.parametrize("busy", [False, True], ids=["quiet", "one_busy_core"])
 @pytest.mark.parametrize("on_card", [False, True], ids=["null_sink", "alsa_sink"])
 def test_buffers_learn(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, on_card: bool, busy: bool, pytestconfig: pytest.Config) -> None:
-    """After the first minute no dry run, and all is heard that was sent. `--cases N`: N times 10 s, by default 10 minutes."""
+    """After the first minute no underrun, and all that was sent is heard. `--cases N`: N times 10 s, by default 10 minutes."""
     seconds = 10 * (pytestconfig.getoption("cases") or 60)
     noise = make_noise(seconds)
     card = PacedDevice(build_library(), tmp_path) if on_card else None

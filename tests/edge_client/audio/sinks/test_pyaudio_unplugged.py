@@ -1,5 +1,5 @@
-"""A card that is pulled out while real PyAudio plays into it. The handle that was open stays dead, as with a real card: PortAudio
-then spins in its handler of underruns, writes to standard error without end, and hangs when the stream is closed."""
+"""A card that is unplugged while real PyAudio plays. The open handle stays dead, as with a real card: PortAudio
+then spins in its handler of underruns, writes endlessly to standard error, and hangs when the stream is closed."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ __all__ = ["deep_paced_device", "paced_device", "paced_library"]
 
 @pytest.fixture
 def short_stall(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Notice a stall sooner, to save time: no device of these tests needs as long as PulseAudio."""
+    """Detect a stall sooner, to save time: no device of these tests needs as long as PulseAudio."""
     monkeypatch.setattr(keeper, "LIMITS", replace(keeper.LIMITS, progress_us=1_000_000))
 
 
@@ -52,7 +52,7 @@ def _assert_one_gap(heard: Pcm, noise: Pcm) -> None:
 
 @pytest.mark.parametrize("in_xrun", [False, True], ids=["while_playing", "in_an_xrun"])
 def test_sound_goes_on_after_the_card_is_back(deep_paced_device: PacedDevice, short_stall: None, in_xrun: bool) -> None:
-    """The loss is told while PortAudio still spins; the old process is gone; the sound goes on where it was."""
+    """The loss is reported while PortAudio still spins; the old process is gone; the sound continues at the same position."""
     noise = make_noise(1.0)
     with playing(ArrayFeed(noise)) as sink:
         wait_until_heard(sink, RATE_HZ // 4)
@@ -79,7 +79,7 @@ def test_sound_goes_on_after_the_card_is_back(deep_paced_device: PacedDevice, sh
 
 @pytest.mark.slow
 def test_pulled_while_it_is_opened(paced_device: PacedDevice) -> None:
-    """PortAudio hangs in the call that opens: the child's timer ends it, and the next attempt finds the card."""
+    """PortAudio hangs while opening: the child's timer ends the process, and the next attempt finds the card."""
     noise = make_noise(1.0)
     with playing(ArrayFeed(noise)) as sink:
         wait_until_heard(sink, RATE_HZ // 4)
@@ -94,7 +94,7 @@ def test_pulled_while_it_is_opened(paced_device: PacedDevice) -> None:
 
 @pytest.mark.slow
 def test_process_that_is_stopped_is_replaced(deep_paced_device: PacedDevice) -> None:
-    """A child that runs no code at all does not keep the sound from going on."""
+    """A child that runs no code at all does not prevent the sound from continuing."""
     noise = make_noise(1.0)
     with playing(ArrayFeed(noise)) as sink:
         wait_until_heard(sink, RATE_HZ // 4)
@@ -107,7 +107,7 @@ def test_process_that_is_stopped_is_replaced(deep_paced_device: PacedDevice) -> 
 
 @pytest.mark.slow
 def test_closing_does_not_wait_for_a_device_that_hangs(paced_device: PacedDevice) -> None:
-    """The process is killed when it does not end in its time."""
+    """The process is killed if it does not end within its time."""
     with playing(ArrayFeed(make_noise(5.0))) as sink:
         wait_until_heard(sink, RATE_HZ // 10)
         pid = speaker_pid()
@@ -117,13 +117,13 @@ def test_closing_does_not_wait_for_a_device_that_hangs(paced_device: PacedDevice
 
 @pytest.mark.slow
 def test_closing_does_not_wait_for_an_opening_that_hangs(paced_device: PacedDevice) -> None:
-    """An attempt to open the lost device again is broken off."""
+    """An attempt to reopen the lost device is aborted."""
     with playing(ArrayFeed(make_noise(5.0))) as sink:
         wait_until_heard(sink, RATE_HZ // 10)
         pid = speaker_pid()
         paced_device.hang()
         os.kill(pid, signal.SIGKILL)
         _wait_until_lost(sink)
-        time.sleep(1.0)  # the next process is in its call now, or soon
+        time.sleep(1.0)  # the next process is in that call now, or soon
         began = time.monotonic()
     assert time.monotonic() - began < 3

@@ -20,13 +20,13 @@ class Queue:
         self.pcm = np.zeros(0, np.int16) if pcm is None else pcm
 
     def pull(self, frames: int) -> Pcm:
-        """What there is."""
+        """Return what is available."""
         taken, self.pcm = self.pcm[:frames], self.pcm[frames:]
         return taken
 
 
 class Rig:
-    """A device, what it pulls from, and all it played."""
+    """A device, its feed, and all that it played."""
 
     def __init__(self, frames: int = 0, value: int | None = None) -> None:
         ramp = np.arange(1, frames + 1, dtype=np.int16)
@@ -45,7 +45,7 @@ class Rig:
 
 
 def test_plays_every_sample_once_and_then_silence() -> None:
-    """What is pulled is played bit for bit, in order, padded with silence."""
+    """Pulled samples are played bit for bit, in order, padded with silence."""
     rig = Rig(1_000)
     played = rig.step(4)
     assert played[:1_000].tolist() == list(range(1, 1_001))
@@ -53,7 +53,7 @@ def test_plays_every_sample_once_and_then_silence() -> None:
 
 
 def test_anchor_is_the_block_and_freezes_where_content_ends() -> None:
-    """The anchor names the first frame of the block that begins now; the position never passes what was handed over."""
+    """The anchor names the first frame of the block that begins now; the position never exceeds what was handed over."""
     rig = Rig(1_000)
     assert rig.device.anchor() is None
     rig.step(2)
@@ -77,7 +77,7 @@ def test_underrun_is_counted_once_until_content_comes_again() -> None:
 
 
 def test_silence_that_is_not_content_missing_is_no_underrun() -> None:
-    """Where nothing is expected nothing is missing."""
+    """If no content is expected, none is missing."""
     rig = Rig(700)
     rig.step(5)
     assert rig.device.counters().underruns == 0
@@ -97,7 +97,7 @@ def test_clear_fades_within_ten_milliseconds_and_says_what_was_heard() -> None:
 
 
 def test_content_after_a_clear_is_whole_and_counts_on() -> None:
-    """What is pulled after a clear plays from its first sample, untouched; its indexes follow all that was pulled."""
+    """Samples pulled after a clear are played from the first one, unchanged; their indexes continue those of all that was pulled."""
     rig = Rig(4_800, value=10_000)
     rig.step(1)
     rig.device.clear()
@@ -109,7 +109,7 @@ def test_content_after_a_clear_is_whole_and_counts_on() -> None:
 
 
 def test_clear_of_nothing_hears_nothing_more() -> None:
-    """A clear on an empty device returns what was heard before."""
+    """A clear on an empty device returns the end of what was heard before."""
     rig = Rig(480)
     assert rig.device.clear() == 0
     rig.step(2)
@@ -164,7 +164,7 @@ def test_volume_scales_exactly_in_the_middle_of_sound() -> None:
 
 
 def test_thread_plays_out_what_it_pulled() -> None:
-    """The sink's own thread, on a clock that jumps with each sleep: all content comes out, also at close."""
+    """The sink's own thread, on a clock that jumps with each sleep: all content is played, also at close."""
     now_us = [0]
     done = threading.Event()
     played: list[Pcm] = []

@@ -1,4 +1,4 @@
-"""The recording of what a sink played."""
+"""The recording of the output of a sink."""
 
 import resource
 import wave
@@ -25,7 +25,7 @@ def test_file_holds_what_was_played(tmp_path: Path) -> None:
 
 
 def test_file_can_be_read_without_close(tmp_path: Path) -> None:
-    """After a crash all but the last second is there."""
+    """After a crash all but the last second is in the file."""
     tap = WavTap(tmp_path / "played.wav", 8_000)
     for _ in range(25):
         tap(np.ones(800, np.int16))
@@ -35,7 +35,7 @@ def test_file_can_be_read_without_close(tmp_path: Path) -> None:
 
 
 def test_blocks_after_close_are_ignored(tmp_path: Path) -> None:
-    """A sink that plays on does no harm; closing twice neither."""
+    """A sink that continues to play does no harm; nor does closing twice."""
     tap = WavTap(tmp_path / "played.wav", 8_000)
     tap.close()
     tap(np.ones(8, np.int16))
@@ -53,7 +53,7 @@ def test_file_that_can_not_be_written_is_told_at_once() -> None:
 
 
 def test_full_disk_ends_the_recording_with_one_warning(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
-    """The sound goes on whatever the disk does; what was written can be read."""
+    """The sound continues whatever the disk does; what was written can be read."""
     tap = WavTap(tmp_path / "played.wav", 8_000)
     soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (1_044, hard))

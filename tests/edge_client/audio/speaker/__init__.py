@@ -1,1 +1,1 @@
-"""Tests of the speaker process and what it shares with its parent."""
+"""Tests of the speaker process and the memory it shares with its parent."""

@@ -38,7 +38,7 @@ time.sleep(60)
 
 
 def test_child_ends_with_its_parent(paced_device: PacedDevice) -> None:
-    """A parent that is killed leaves no child behind that holds the device."""
+    """A child whose parent is killed does not stay alive and hold the device."""
     with subprocess.Popen([sys.executable, "-c", _START_AND_WAIT], stdout=subprocess.PIPE, stdin=subprocess.DEVNULL) as parent:
         assert parent.stdout is not None
         assert parent.stdout.readline() == b"open\n"
@@ -50,7 +50,7 @@ def test_child_ends_with_its_parent(paced_device: PacedDevice) -> None:
 @pytest.mark.slow
 @pytest.mark.parametrize("hangs_in", ["spinning", "closing", "opening"])
 def test_child_that_hangs_ends_without_its_parent(paced_device: PacedDevice, hangs_in: str) -> None:
-    """A parent that is killed leaves no child behind whose PortAudio never comes back from a call."""
+    """A child whose parent is killed does not stay alive, even if a PortAudio call never returns."""
     if hangs_in == "opening":
         paced_device.hang()
     with subprocess.Popen([sys.executable, "-c", _START_AND_WAIT], stdout=subprocess.PIPE, stdin=subprocess.DEVNULL) as parent:
@@ -82,7 +82,7 @@ def _children(pid: int) -> list[int]:
 
 
 def _opened_or_ended(device: str = "paced", rate_hz: int = 48_000) -> tuple[SpeakerChild, list[DeviceOpened]]:
-    """A child that plays, or has ended."""
+    """Wait for a child that plays, or has ended."""
     opened: list[DeviceOpened] = []
     child = SpeakerChild(Settings(device, rate_hz, 1_024), lambda memory: None, lambda _, told: opened.append(told))
     deadline = time.monotonic() + 10
@@ -101,7 +101,7 @@ def _exit_text(child: SpeakerChild) -> str:
 
 
 def test_open_and_end_leave_nothing_behind(paced_device: PacedDevice) -> None:
-    """A child ends when it is told, by itself, and gives its descriptors back."""
+    """A child ends by itself on request, and its descriptors are closed."""
     before = sorted(os.listdir("/proc/self/fd"))
     child, (opened,) = _opened_or_ended()
     assert (opened.device, opened.key, opened.rate_hz, opened.channels, opened.why) == ("paced", "paced", 48_000, 1, "")
@@ -112,7 +112,7 @@ def test_open_and_end_leave_nothing_behind(paced_device: PacedDevice) -> None:
 
 
 def test_device_that_cannot_be_opened(paced_device: PacedDevice) -> None:
-    """The reason comes from the child in words, with what there is instead."""
+    """The child sends the reason as text, with the devices that exist."""
     child, opened = _opened_or_ended("nothing")
     assert not opened
     assert re.match(r"'nothing' is not an output: \[0\] default.*paced", _exit_text(child))
@@ -120,7 +120,7 @@ def test_device_that_cannot_be_opened(paced_device: PacedDevice) -> None:
 
 
 def test_child_that_is_aborted_while_it_opens(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """PortAudio aborts the process where a configuration has no default device: the parent lives and says so."""
+    """PortAudio aborts the process if a configuration has no default device: the parent survives and reports it."""
     config = tmp_path / "asound.conf"
     config.write_text("pcm.only { type null }\npcm.other { type empty slave.pcm only }\n", encoding="ascii")
     monkeypatch.setenv("ALSA_CONFIG_PATH", str(config))

@@ -1,4 +1,4 @@
-"""The card's rate."""
+"""Conversion to the card's rate."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ RATE_HZ = 48_000
 
 @pytest.mark.parametrize("card_rate_hz", [8_000, 16_000, 44_100, 96_000])
 def test_converted_and_in_time(card_rate_hz: int) -> None:
-    """What a card gets is what a resampler makes of the ring, at once and whole; the clock counts what is held back."""
+    """The card gets the ring's content as resampled in one piece, at once and whole; the clock accounts for the resampler's delay."""
     descriptor = create_memory(RATE_HZ)
     memory = SpeakerMemory(descriptor, RATE_HZ)
     os.close(descriptor)

@@ -18,7 +18,7 @@ _FADE = 480
 
 
 class Bench:
-    """An engine whose device asks for buffers when told to."""
+    """An engine whose device requests buffers on command."""
 
     def __init__(self, *, begin: int = 0, paused: bool = False) -> None:
         self._descriptor = create_memory(_RATE_HZ)
@@ -58,7 +58,7 @@ def bench() -> Iterator[Bench]:
 
 
 def test_content_goes_out_bit_for_bit(bench: Bench) -> None:
-    """At gain 1 nothing is changed; what is missing of a buffer is silence."""
+    """At gain 1 samples are unchanged; missing samples of a buffer are silence."""
     samples = np.random.default_rng(2).integers(-32768, 32768, 1_500).astype(np.int16)
     bench.memory.write(samples)
     heard = np.concatenate([bench.render(), bench.render()])
@@ -73,7 +73,7 @@ def test_content_goes_out_bit_for_bit(bench: Bench) -> None:
     begin=st.integers(0, 10**12),
 )
 def test_no_sample_is_lost_or_doubled(steps: list[tuple[int, int]], begin: int) -> None:
-    """However content arrives and buffers are asked for, all of it goes out in order."""
+    """However content arrives and buffers are requested, all of it is output in order."""
     bench = Bench(begin=begin)
     sent = heard = np.zeros(0, np.int16)
     for arriving, frames in steps:
@@ -88,7 +88,7 @@ def test_no_sample_is_lost_or_doubled(steps: list[tuple[int, int]], begin: int) 
 
 
 def test_clear_fades_within_10_ms_and_tells_where(bench: Bench) -> None:
-    """After a clear 480 frames fade out, the rest is gone, and the last audible frame is told exactly."""
+    """After a clear 480 frames fade out, the rest is discarded, and the last audible frame is reported exactly."""
     bench.write(4_000)
     bench.render()
     bench.clear()
@@ -104,7 +104,7 @@ def test_clear_fades_within_10_ms_and_tells_where(bench: Bench) -> None:
 
 
 def test_content_after_a_clear_starts_at_once_at_full_gain(bench: Bench) -> None:
-    """The next conversation is in the same buffer right behind the fade, whole."""
+    """The next conversation is in the same buffer right after the fade, whole."""
     bench.write(4_000)
     bench.render()
     bench.clear()
@@ -114,7 +114,7 @@ def test_content_after_a_clear_starts_at_once_at_full_gain(bench: Bench) -> None
 
 
 def test_clear_with_less_than_a_fade_left(bench: Bench) -> None:
-    """What is left is the fade."""
+    """The fade is as long as what is left."""
     bench.write(_BUFFER + 100)
     bench.render()
     bench.clear()
@@ -124,7 +124,7 @@ def test_clear_with_less_than_a_fade_left(bench: Bench) -> None:
 
 
 def test_clear_of_nothing(bench: Bench) -> None:
-    """An empty ring answers too, and the audible end stays."""
+    """An empty ring answers too, and the audible end does not change."""
     bench.write(100)
     bench.render()
     bench.clear()
@@ -134,7 +134,7 @@ def test_clear_of_nothing(bench: Bench) -> None:
 
 
 def test_clear_beyond_what_was_written() -> None:
-    """The limit may lie beyond the ring's content, which a restart left unsent: none of it is waited for."""
+    """The limit may be beyond the ring's content, which a restart left unsent: none of it is waited for."""
     bench = Bench(begin=5_000)
     bench.memory[SpeakerControl.CLEAR_LIMIT] = 9_000
     bench.memory[SpeakerControl.GENERATION] = 1
@@ -148,7 +148,7 @@ def test_clear_beyond_what_was_written() -> None:
 
 
 def test_pause_holds_and_resume_goes_on(bench: Bench) -> None:
-    """Pause fades 480 frames out and holds the rest; resume fades in; each frame goes out once."""
+    """Pause fades 480 frames out and holds the rest; resume fades in; each frame is output once."""
     bench.write(6_000)
     bench.render()
     bench.memory[SpeakerControl.PAUSED] = 1
@@ -164,7 +164,7 @@ def test_pause_holds_and_resume_goes_on(bench: Bench) -> None:
 
 
 def test_clear_while_paused_is_silent(bench: Bench) -> None:
-    """Nothing is heard of what is thrown away, and what follows waits for resume, whole."""
+    """Discarded content is not heard, and what follows waits for resume, whole."""
     bench.write(6_000)
     bench.render()
     bench.memory[SpeakerControl.PAUSED] = 1
@@ -191,7 +191,7 @@ def test_content_that_comes_in_a_pause_is_held_whole(bench: Bench) -> None:
 
 
 def test_volume_ramps_and_muted_frames_are_not_audible(bench: Bench) -> None:
-    """The gain moves in a line; frames at gain 0 do not move the audible end."""
+    """The gain changes linearly; frames at gain 0 do not move the audible end."""
     bench.write(8_000)
     bench.render()
     bench.memory[SpeakerControl.GAIN] = 0
@@ -208,7 +208,7 @@ def test_volume_ramps_and_muted_frames_are_not_audible(bench: Bench) -> None:
 
 
 def test_volume_set_in_silence_holds_from_the_first_frame(bench: Bench) -> None:
-    """Muted before it begins, nothing of it is heard."""
+    """Muted before it begins, none of it is heard."""
     bench.render()
     bench.memory[SpeakerControl.GAIN] = 0
     bench.write(_BUFFER)
@@ -216,7 +216,7 @@ def test_volume_set_in_silence_holds_from_the_first_frame(bench: Bench) -> None:
 
 
 def test_running_out_is_an_underrun_only_while_content_is_due(bench: Bench) -> None:
-    """One count for each time, however long; none when nothing is expected, nor before the first content."""
+    """One count for each underrun, however long; none if nothing is expected, nor before the first content."""
     memory = bench.memory
     memory[SpeakerControl.EXPECTED] = 1
     bench.render()
@@ -241,7 +241,7 @@ def test_running_out_is_an_underrun_only_while_content_is_due(bench: Bench) -> N
 
 
 def test_clear_is_no_underrun(bench: Bench) -> None:
-    """Silence after a clear was asked for."""
+    """Silence after a clear is intended."""
     bench.memory[SpeakerControl.EXPECTED] = 1
     bench.write(4_000)
     bench.render()
@@ -252,7 +252,7 @@ def test_clear_is_no_underrun(bench: Bench) -> None:
 
 
 def test_device_that_ran_dry_counts_while_it_matters(bench: Bench) -> None:
-    """The device's own underflow counts while content goes out, not in idle silence."""
+    """The device's own underflow counts during content, not in idle silence."""
     bench.render(dry=True)
     assert bench.memory[SpeakerStatus.DEVICE_DRY] == 0
     bench.write(4_000)
@@ -262,7 +262,7 @@ def test_device_that_ran_dry_counts_while_it_matters(bench: Bench) -> None:
 
 
 def test_clock_counts_after_the_first_callbacks(bench: Bench) -> None:
-    """The anchor comes when the device's delay can be believed, and counts from the buffer before it."""
+    """The anchor appears once the device's delay is plausible, and counts from the buffer before it."""
     bench.write(12_000)
     for _ in range(SETTLING_CALLBACKS):
         bench.render()

@@ -25,13 +25,13 @@ def sides() -> Iterator[tuple[SpeakerMemory, SpeakerMemory]]:
 
 
 def test_ring_holds_two_of_the_longest_periods() -> None:
-    """The ring's length is a time, at any rate."""
+    """The ring's length is a fixed time, at any rate."""
     assert ring_frames(48_000) == 60_000
     assert ring_frames(16_000) == 20_000
 
 
 def test_samples_cross_and_wrap(sides: tuple[SpeakerMemory, SpeakerMemory]) -> None:
-    """What one side writes the other reads, many times around the ring."""
+    """The reader gets what the writer wrote, over many turns of the ring."""
     parent, child = sides
     chance = np.random.default_rng(5)
     sent = chance.integers(-32768, 32768, 100_000).astype(np.int16)
@@ -47,7 +47,7 @@ def test_samples_cross_and_wrap(sides: tuple[SpeakerMemory, SpeakerMemory]) -> N
 
 
 def test_begins_at_a_frame(sides: tuple[SpeakerMemory, SpeakerMemory]) -> None:
-    """A new child goes on where the last one was."""
+    """A new child continues at the last one's frame."""
     parent, child = sides
     parent.begin(777_777, gain=3, paused=True)
     parent.write(np.array([1, 2, 3], np.int16))
@@ -56,7 +56,7 @@ def test_begins_at_a_frame(sides: tuple[SpeakerMemory, SpeakerMemory]) -> None:
 
 
 def test_no_anchor_at_first(sides: tuple[SpeakerMemory, SpeakerMemory]) -> None:
-    """Before the first callback there is none."""
+    """There is none before the first callback."""
     assert sides[0].snapshot() is None
 
 

@@ -25,7 +25,7 @@ PEAK = 20_000
 
 
 class Function:
-    """A function of a C library, whose result type can be set."""
+    """A function of a C library with a settable result type."""
 
     restype: Any = None
 
@@ -37,7 +37,7 @@ class Function:
 
 
 class Library:
-    """A card with two controls; `Mic` sets no volume. The other one goes from `low` to `high` hundredths of a decibel."""
+    """A card with two controls; `Mic` sets no volume. The other one has a range from `low` to `high` hundredths of a decibel."""
 
     def __init__(self, low: int, high: int) -> None:
         self.attached = b""
@@ -77,7 +77,7 @@ class Library:
 
 @pytest.mark.parametrize(("low", "high", "levels"), [(-10_239, 400, [0, -602, -10_239]), (-6_000, -300, [-300, -902, -6_000])])
 def test_a_gain_of_one_is_no_louder_than_the_digital_sound(low: int, high: int, levels: list[int], monkeypatch: pytest.MonkeyPatch) -> None:
-    """0 dB where the control goes beyond; half the amplitude is 6 dB less; the least is the control's end."""
+    """0 dB if the control's range exceeds it; half the amplitude is 6 dB less; the minimum is the end of the control's range."""
     library = Library(low, high)
     monkeypatch.setattr(ctypes, "CDLL", lambda name: library)
     mixer = Mixer("PCM", 2)
@@ -87,7 +87,7 @@ def test_a_gain_of_one_is_no_louder_than_the_digital_sound(low: int, high: int, 
 
 
 def test_what_there_is_not_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A control that sets no volume is none; a card that goes is an error, not a crash."""
+    """A control that sets no volume is ignored; a card that disappears is an error, not a crash."""
     library = Library(-100, 0)
     monkeypatch.setattr(ctypes, "CDLL", lambda name: library)
     with pytest.raises(SinkError, match="mixer default has no volume control 'Mic'; it has PCM"):
@@ -101,7 +101,7 @@ def test_what_there_is_not_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.slow
 @pytest.mark.parametrize(("control", "hardware"), [("Master", True), ("PCM", False)])
 def test_the_control_of_a_real_server(pulse_server: PulseServer, tmp_path: Path, control: str, hardware: bool) -> None:
-    """An eighth of the amplitude is heard, by PulseAudio's own volume, or by scaling where it has no such control, with the reason."""
+    """An eighth of the amplitude is heard, by PulseAudio's own volume, or by scaling if it has no such control, with the reason."""
     tone = np.rint(PEAK * np.sin(2 * np.pi * 500 * np.arange(3 * RATE_HZ) / RATE_HZ)).astype(np.int16)
     sink = PyAudioSink(mixer=control)
     sink.set_volume(0.125, muted=False)

@@ -14,7 +14,7 @@ def _us(frames: int) -> int:
 
 
 def test_packs_and_unpacks() -> None:
-    """A snapshot survives the shared memory."""
+    """A snapshot is unchanged after the shared memory."""
     snapshot = Snapshot(123_456_789, 1_024.25, (PlayedSegment(0, 0, 480), PlayedSegment(960, 480, 2)))
     packed = snapshot.pack()
     assert len(packed) == SNAPSHOT_BYTES
@@ -29,7 +29,7 @@ def test_no_content_yet() -> None:
 
 
 def test_content_runs_at_the_rate_up_to_what_was_handed_over() -> None:
-    """Within a segment the position runs; at its end it stands."""
+    """Within a segment the position advances; at its end it stops."""
     timeline = PlayedTimeline()
     timeline.add_content(0, 1_000)
     timeline.add_content(1_000, 920)
@@ -40,7 +40,7 @@ def test_content_runs_at_the_rate_up_to_what_was_handed_over() -> None:
 
 
 def test_stands_through_silence_and_jumps_over_what_was_cleared() -> None:
-    """Between two segments the first one's end holds, until the second is heard."""
+    """Between two segments the end of the first one is reported, until the second is heard."""
     timeline = PlayedTimeline()
     timeline.add_content(0, 480)
     timeline.add_silence(480)
@@ -51,7 +51,7 @@ def test_stands_through_silence_and_jumps_over_what_was_cleared() -> None:
 
 
 def test_content_on_its_way_stands_at_its_beginning() -> None:
-    """Before the first frame is heard, it is what playout stands at."""
+    """Before the first frame is heard, its position is reported."""
     timeline = PlayedTimeline()
     timeline.add_silence(2_048)
     timeline.add_content(700, 480)
@@ -60,7 +60,7 @@ def test_content_on_its_way_stands_at_its_beginning() -> None:
 
 @given(runs=st.lists(st.tuples(st.booleans(), st.integers(1, 3_000)), min_size=1, max_size=40), step_us=st.integers(1, 30_000))
 def test_position_never_goes_back(runs: list[tuple[bool, int]], step_us: int) -> None:
-    """Whatever stretches of content and silence go out, the position is monotonic, and bounded segments are kept."""
+    """For any stretches of content and silence, the position is monotonic, and a bounded number of segments is kept."""
     timeline, content = PlayedTimeline(), 0
     for is_content, frames in runs:
         if is_content:

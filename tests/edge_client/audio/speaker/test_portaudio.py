@@ -23,7 +23,7 @@ _MONOTONIC, _REALTIME = 5_000.0, 1_700_000_000.0
     ids=["monotonic", "rounded up", "realtime", "own base", "none", "too old"],
 )
 def test_time_base(current: float, expected: float) -> None:
-    """A time stamp on either system clock keeps its age; any other is replaced by now."""
+    """A time stamp on either system clock keeps its age; any other is replaced by the current time."""
     assert to_monotonic(current, monotonic=_MONOTONIC, realtime=_REALTIME) == pytest.approx(expected, abs=1e-6)
 
 
@@ -34,7 +34,7 @@ def test_time_base(current: float, expected: float) -> None:
     is_realtime=st.booleans(),
 )
 def test_either_clock_keeps_the_age_of_a_time_stamp(age: float, monotonic: float, realtime: float, is_realtime: bool) -> None:
-    """Whatever the two clocks say, also on a machine that booted in 1970, where only the monotonic one is sure."""
+    """For any values of the two clocks, including a machine that booted in 1970, where only the monotonic one is reliable."""
     base = realtime if is_realtime and realtime > 1e9 else monotonic
     told = to_monotonic(base - age, monotonic=monotonic, realtime=realtime)
     assert told == pytest.approx(monotonic - age, abs=1e-5)

@@ -12,7 +12,7 @@ S = 1_000_000
 
 
 def test_in_the_next_silence() -> None:
-    """One dry run waits for silence."""
+    """After one underrun it waits for silence."""
     growth = BufferGrowth(10_000)
     assert growth.look(0, 0, sounding=False) is None
     assert growth.look(1 * S, 1, sounding=True) is None
@@ -33,7 +33,7 @@ def test_at_once_after_three_within_ten_seconds() -> None:
 
 
 def test_how_far() -> None:
-    """To 50 ms; beyond that by a setting."""
+    """To 50 ms; beyond that only by a setting."""
     assert BufferGrowth(50_000).look(0, 9, sounding=False) is None
     assert BufferGrowth(50_000, "safe").look(0, 9, sounding=False) == 100_000
     assert BufferGrowth(200_000, "safe").look(0, 9, sounding=False) is None
@@ -46,7 +46,7 @@ def test_how_far() -> None:
     st.lists(st.tuples(st.integers(0, 9 * S), st.integers(0, 2), st.booleans())),
 )
 def test_it_only_grows_and_within_bounds(buffer_us: int, latency: Latency, course: list[tuple[int, int, bool]]) -> None:
-    """Whatever happens: never smaller, never beyond what is allowed, never without a dry run."""
+    """In any case: never smaller, never beyond the limit, never without an underrun."""
     growth, now_us, dry = BufferGrowth(buffer_us, latency), 0, 0
     for step_us, more, sounding in course:
         now_us, dry = now_us + step_us, dry + more

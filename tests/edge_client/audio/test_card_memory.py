@@ -1,4 +1,4 @@
-"""What is remembered of cards."""
+"""The stored values of each card."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from edge_client.audio.card_memory import FILE_NAME, MAX_CARDS, CardMemory
 
 
 def test_over_a_restart(tmp_path: Path) -> None:
-    """What was learned last is known again."""
+    """The latest values are read back."""
     memory = CardMemory(tmp_path)
     memory.learn("a", 20_000)
     memory.learn("a", 50_000)
@@ -20,7 +20,7 @@ def test_over_a_restart(tmp_path: Path) -> None:
 
 
 def test_an_offset_and_a_buffer_of_one_card(tmp_path: Path) -> None:
-    """Neither write forgets the other; an offset that cannot be is ignored."""
+    """Neither write discards the other; an invalid offset is ignored."""
     memory = CardMemory(tmp_path)
     memory.calibrate("a", -120_000)
     assert memory.close()
@@ -34,7 +34,7 @@ def test_an_offset_and_a_buffer_of_one_card(tmp_path: Path) -> None:
 
 
 def test_without_a_folder() -> None:
-    """It holds for the run."""
+    """The values last for the run."""
     memory = CardMemory(None)
     memory.learn("a", 20_000)
     memory.close()
@@ -42,7 +42,7 @@ def test_without_a_folder() -> None:
 
 
 def test_the_oldest_is_forgotten(tmp_path: Path) -> None:
-    """The file does not grow forever."""
+    """The file does not grow without bound."""
     memory = CardMemory(tmp_path)
     for number in range(MAX_CARDS + 2):
         memory.learn(str(number), 20_000)
@@ -59,6 +59,6 @@ def test_a_broken_file_is_ignored(tmp_path: Path, content: str, caplog: pytest.L
 
 
 def test_what_is_right_in_a_file_is_kept(tmp_path: Path) -> None:
-    """One wrong entry does not cost the others."""
+    """One invalid entry does not affect the others."""
     (tmp_path / FILE_NAME).write_text(json.dumps({"buffers_us": {"a": 20_000, "b": []}}))
     assert CardMemory(tmp_path).buffers_us == {"a": 20_000}

@@ -1,4 +1,4 @@
-"""What the kernel's files say of cards."""
+"""Cards as listed by the kernel's files."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ PCM = """\
 
 
 def make_files(folder: Path, cards: str = CARDS, pcm: str = PCM) -> CardFiles:
-    """As the kernel has them."""
+    """The kernel's files of these cards."""
     proc, sysfs, place = folder / "proc", folder / "sys", folder / "devices/usb1/1-1/1-1:1.0"
     for made in (proc, sysfs / "card1", place):
         made.mkdir(parents=True, exist_ok=True)
@@ -36,7 +36,7 @@ def make_files(folder: Path, cards: str = CARDS, pcm: str = PCM) -> CardFiles:
 
 
 def test_cards_that_play(tmp_path: Path) -> None:
-    """With name, first device that plays, and place; what only records is left out."""
+    """With name, first playback device, and location; cards that only record are left out."""
     place = str(tmp_path / "devices/usb1/1-1/1-1:1.0")
     assert make_files(tmp_path).cards() == [
         Card(0, "vc4hdmi0", "vc4-hdmi-0"),
@@ -45,7 +45,7 @@ def test_cards_that_play(tmp_path: Path) -> None:
 
 
 def test_a_card_whose_device_list_is_empty(tmp_path: Path) -> None:
-    """It cannot play, and stops nobody."""
+    """It cannot play, and does not hide the others."""
     assert make_files(tmp_path, pcm="").cards() == []
 
 
@@ -55,7 +55,7 @@ def test_a_machine_without_sound(tmp_path: Path) -> None:
 
 
 def test_fingerprint(tmp_path: Path) -> None:
-    """It changes with what is attached."""
+    """It changes with the attached cards."""
     before = make_files(tmp_path).fingerprint()
     assert make_files(tmp_path).fingerprint() == before
     assert make_files(tmp_path, pcm=PCM.replace("02-00", "03-00")).fingerprint() != before

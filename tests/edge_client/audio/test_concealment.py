@@ -1,4 +1,4 @@
-"""Sound in place of sound that is missing."""
+"""Concealment of missing sound."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def _sine(frames: int, hz: float, *, start: int = 0) -> Pcm:
 @given(hz=st.floats(70, 3_000), frames=st.integers(1_440, 4_000))
 @settings(max_examples=60, deadline=None)
 def test_goes_on_without_a_step_and_fades(hz: float, frames: int) -> None:
-    """Whatever the pitch: no jump that the sound itself does not make, silence from 60 ms on."""
+    """Whatever the pitch: no jump that the sound itself does not have, silence from 60 ms on."""
     heard = _sine(frames, hz)
     concealment = Concealment(RATE_HZ)
     concealment.heard(heard)
@@ -37,7 +37,7 @@ def test_goes_on_without_a_step_and_fades(hz: float, frames: int) -> None:
 
 
 def test_pieces_are_the_whole() -> None:
-    """However it is asked for, it is the same; sound begins it anew."""
+    """The result does not depend on the sizes requested; new sound restarts it."""
     whole, pieces = Concealment(RATE_HZ), Concealment(RATE_HZ)
     whole.heard(tones(0.1))
     for piece in (tones(0.1)[:2_000], tones(0.1)[2_000:]):
@@ -52,7 +52,7 @@ def test_pieces_are_the_whole() -> None:
 
 @pytest.mark.parametrize("frames", [1, 100, 500, 960])
 def test_lead_in_ends_beside_what_follows(frames: int) -> None:
-    """Out of a silence into the middle of a wave, however little of it is known."""
+    """From silence to the middle of a wave, however few of its samples are known."""
     following = _sine(frames, 220.0, start=55)
     led = into(np.zeros(960, np.int16), following, RATE_HZ)
     lead = LEAD_IN_US * RATE_HZ // 1_000_000
@@ -62,7 +62,7 @@ def test_lead_in_ends_beside_what_follows(frames: int) -> None:
 
 
 def test_nothing_comes_of_nothing() -> None:
-    """Before the first sample there is nothing to go on with, and no lead-in: a first word is never touched."""
+    """Before the first sample there is nothing to continue, and no lead-in: a first word is never changed."""
     concealment = Concealment(RATE_HZ)
     assert not concealment.is_audible
     assert not concealment.fill(100).any()
@@ -72,7 +72,7 @@ def test_nothing_comes_of_nothing() -> None:
 
 
 def test_full_scale_is_clipped_and_never_wraps() -> None:
-    """A loud square goes on as one."""
+    """A loud square wave continues as one."""
     square = np.where(np.arange(4_800) // 100 % 2, 32_767, -32_768).astype(np.int16)
     concealment = Concealment(RATE_HZ)
     concealment.heard(square)

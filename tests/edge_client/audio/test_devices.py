@@ -13,13 +13,13 @@ __all__ = ["paced_device", "paced_library"]
 
 
 def test_listing_crosses_the_pipe() -> None:
-    """Names with odd characters survive, and cards too."""
+    """Names with unusual characters are unchanged, and cards too."""
     devices = [OutputDevice(3, 'Ünïcode "quoted"', ""), OutputDevice(4, "hw:CARD=A,DEV=0", "A", Card(0, "A", "A", 0, "/sys/a"))]
     assert parse_outputs(format_outputs(devices)) == devices
 
 
 def test_list_real_outputs(paced_device: PacedDevice) -> None:
-    """What ALSA's configuration names is listed, without the plug-ins that need a card, and nothing is opened for it."""
+    """Names from ALSA's configuration are listed, without the plug-ins that need a card, and nothing is opened for it."""
     paced_device.hang("open")
     names = [device.name for device in list_outputs()]
     assert names[0] == "default"
@@ -28,7 +28,7 @@ def test_list_real_outputs(paced_device: PacedDevice) -> None:
 
 
 def test_broken_configuration(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A configuration of ALSA that cannot be read is an error in words, never a crash."""
+    """An unreadable ALSA configuration is an error with a text, never a crash."""
     config = tmp_path / "asound.conf"
     config.write_text("pcm.broken { type\n", encoding="ascii")
     monkeypatch.setenv("ALSA_CONFIG_PATH", str(config))

@@ -1,4 +1,4 @@
-"""Steering against drift."""
+"""Correction of drift."""
 
 from __future__ import annotations
 
@@ -30,13 +30,13 @@ def _chunks(pcm: Pcm, sizes: list[int]) -> list[Chunk]:
 
 
 def test_small_errors_are_left_alone() -> None:
-    """Sound that needs no steering stays bit for bit."""
+    """Sound that needs no correction is unchanged bit for bit."""
     control = DriftControl()
     assert {control.step(error, step * 10_000) for step in range(1_000) for error in (DEAD_BAND_US, -DEAD_BAND_US)} == {0.0}
 
 
 def test_a_short_error_is_left_alone_and_a_long_one_is_not() -> None:
-    """It has to last; then the rate moves slowly to what the error asks for, and no further than the clamp."""
+    """It has to last; then the rate moves slowly to the value for the error, within the clamp."""
     control = DriftControl()
     before = [control.step(1_000_000, now_us) for now_us in range(0, PATIENCE_US, 10_000)]
     assert set(before) == {0.0}
@@ -47,7 +47,7 @@ def test_a_short_error_is_left_alone_and_a_long_one_is_not() -> None:
 
 
 def test_rest_counts_for_nothing() -> None:
-    """A pause of a minute moves the rate by nothing."""
+    """A pause of a minute does not change the rate."""
     control = DriftControl()
     for now_us in range(0, 5_000_000, 10_000):
         control.step(1_000_000, now_us)
@@ -57,7 +57,7 @@ def test_rest_counts_for_nothing() -> None:
 
 
 def test_never_steered_is_never_touched() -> None:
-    """What goes in comes out, the very chunks."""
+    """Chunks are returned unchanged."""
     steered, chunks = Steered(RATE_HZ), _chunks(_sine(9_600), [960])
     assert steered.process(chunks, 0.0) == chunks
     assert steered.flush() == []
@@ -69,8 +69,8 @@ def test_never_steered_is_never_touched() -> None:
 )
 @settings(max_examples=50, deadline=None)
 def test_every_sample_comes_out_at_its_rate(sizes: list[int], rates: list[float], begins_late: bool) -> None:
-    """Whatever the chunks and rates: the line of what comes out has neither hole nor overlap and is as long as what went in,
-    the number of frames is what the rates ask for, and there is no step, at the start of steering neither."""
+    """For any chunks and rates: the PTS of the output have neither hole nor overlap and the same length as the input,
+    the number of frames matches the rates, and there is no step, not even when the correction starts."""
     steered, out = Steered(RATE_HZ), []
     pcm = _sine(RATE_HZ)
     for index, chunk in enumerate(_chunks(pcm, sizes)):
@@ -91,7 +91,7 @@ def test_every_sample_comes_out_at_its_rate(sizes: list[int], rates: list[float]
 
 @pytest.mark.parametrize("ppm", [500.0, -500.0, 137.0])
 def test_pitch_moves_by_the_rate(ppm: float) -> None:
-    """A sine comes out as a sine, a little higher or lower; SNR as good as 16 bits."""
+    """A sine remains a sine, at a slightly different pitch; its SNR is as good as 16 bits."""
     steered = Steered(RATE_HZ)
     out = [chunk for part in _chunks(_sine(4 * RATE_HZ), [960]) for chunk in steered.process([part], ppm)]
     heard = np.concatenate([chunk.pcm for chunk in out])[RATE_HZ : 3 * RATE_HZ].astype(float)
@@ -102,7 +102,7 @@ def test_pitch_moves_by_the_rate(ppm: float) -> None:
 
 
 def test_filler_has_no_length_on_the_line() -> None:
-    """Steered too, the PTS stands while filler is heard."""
+    """During correction too, the PTS does not advance with filler."""
     steered = Steered(RATE_HZ)
     pcm = _sine(2_880)
     chunks = [Chunk("a", 0, 960, pcm[:960]), Chunk("a", 960, 0, pcm[960:1_920]), Chunk("a", 960, 960, pcm[1_920:])]

@@ -1,4 +1,4 @@
-"""Ramped gain: no step in the sound, nothing touched at gain 1."""
+"""Ramped gain: no step in the sound, and no change at gain 1."""
 
 import numpy as np
 from hypothesis import given, settings
@@ -11,7 +11,7 @@ LOUD = np.full(4_800, 20_000, np.int16)
 
 
 def test_gain_one_is_bit_exact() -> None:
-    """A gain of 1 leaves every sample as it is, the extremes too."""
+    """A gain of 1 leaves every sample unchanged, the extremes too."""
     pcm = np.array([-32_768, -1, 0, 1, 32_767], np.int16)
     out, audible = GainRamp(RATE_HZ).apply(pcm)
     assert out.tolist() == pcm.tolist()
@@ -19,7 +19,7 @@ def test_gain_one_is_bit_exact() -> None:
 
 
 def test_ramp_to_silence_takes_ten_milliseconds_and_ends_in_zero() -> None:
-    """A fade is over after 10 ms; the last audible frame is counted."""
+    """A fade lasts 10 ms; the last audible frame is counted."""
     ramp = GainRamp(RATE_HZ)
     ramp.move(0.0)
     out, audible = ramp.apply(LOUD)
@@ -41,7 +41,7 @@ def test_no_step_larger_than_the_slope() -> None:
 @given(st.lists(st.integers(0, 700), min_size=1, max_size=20), st.floats(0, 1), st.floats(0, 1))
 @settings(max_examples=60, deadline=None)
 def test_cutting_into_blocks_changes_nothing(sizes: list[int], before: float, after: float) -> None:
-    """The samples do not depend on the size of the blocks they are asked in, but for one unit of rounding."""
+    """The samples do not depend on the sizes of the blocks, except for one unit of rounding."""
     whole, parts = GainRamp(RATE_HZ, before), GainRamp(RATE_HZ, before)
     whole.move(after)
     parts.move(after)

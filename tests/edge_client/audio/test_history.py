@@ -9,7 +9,7 @@ from edge_client.audio.history import History
 
 @given(lengths=st.lists(st.integers(0, 300), max_size=30), start=st.integers(0, 500), frames=st.integers(0, 2_000))
 def test_reads_what_was_added(lengths: list[int], start: int, frames: int) -> None:
-    """At least the capacity is kept, at most one block more, each frame under its index."""
+    """At least the capacity is kept, at most one block more, each frame at its index."""
     history, end = History(500), 0
     for length in lengths:
         history.add(np.arange(end, end + length).astype(np.int16))
@@ -21,7 +21,7 @@ def test_reads_what_was_added(lengths: list[int], start: int, frames: int) -> No
 
 
 def test_keeps_a_copy() -> None:
-    """What the caller does with its samples later does not show."""
+    """Later changes of the caller's samples have no effect."""
     samples = np.ones(4, np.int16)
     history = History(10)
     history.add(samples)

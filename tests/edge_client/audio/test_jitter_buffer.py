@@ -1,4 +1,4 @@
-"""Payloads put into order by sequence."""
+"""Reordering of payloads by sequence number."""
 
 import random
 
@@ -23,7 +23,7 @@ def _take_all(buffer: JitterBuffer) -> list[int]:
 @given(st.lists(st.integers(1, 30), max_size=80), st.randoms(use_true_random=False))
 @settings(max_examples=80, deadline=None)
 def test_order_of_arrival_does_not_matter(doubles: list[int], shuffler: random.Random) -> None:
-    """However payloads arrive, and however often, each comes out once, in order."""
+    """However payloads arrive, and however often, each is released once, in order."""
     arrivals = [*range(1, 31), *doubles]
     shuffler.shuffle(arrivals)
     buffer = JitterBuffer(max_bytes=1_000)
@@ -42,7 +42,7 @@ def test_order_of_arrival_does_not_matter(doubles: list[int], shuffler: random.R
 
 
 def test_gap_holds_back_until_it_is_filled() -> None:
-    """Nothing overtakes."""
+    """No payload overtakes another."""
     buffer = JitterBuffer(max_bytes=100)
     buffer.push(_payload(1))
     buffer.push(_payload(3))
@@ -54,7 +54,7 @@ def test_gap_holds_back_until_it_is_filled() -> None:
 
 
 def test_gap_given_up_makes_what_comes_later_late() -> None:
-    """Late is told from double."""
+    """Late and duplicate are distinguished."""
     buffer = JitterBuffer(max_bytes=100)
     buffer.push(_payload(1))
     buffer.push(_payload(4))
@@ -77,7 +77,7 @@ def test_nothing_is_skipped_where_nothing_is_missing() -> None:
 
 
 def test_bound_in_bytes() -> None:
-    """What does not fit is refused, and may be sent again when there is room."""
+    """A payload that does not fit is refused, and may be sent again when there is room."""
     buffer = JitterBuffer(max_bytes=10)
     assert buffer.push(_payload(1, 8)) is PushResult.ACCEPTED
     assert buffer.push(_payload(2, 4)) is PushResult.FULL
@@ -86,7 +86,7 @@ def test_bound_in_bytes() -> None:
 
 
 def test_closed_buffer_takes_nothing() -> None:
-    """What was held is gone; what comes after is stale."""
+    """Held payloads are discarded; later ones are stale."""
     buffer = JitterBuffer(max_bytes=100)
     buffer.push(_payload(2))
     buffer.push(_payload(1))

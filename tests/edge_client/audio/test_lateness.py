@@ -1,4 +1,4 @@
-"""How late payloads come."""
+"""The lateness of payloads."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ PERIOD_US = 20_000
 @given(st.lists(st.integers(0, 400_000), min_size=1, max_size=200), st.integers(0, 10**12))
 @settings(max_examples=80, deadline=None)
 def test_it_is_the_largest_above_the_fastest(delays: list[int], epoch_us: int) -> None:
-    """Whatever the clocks read: how far the latest is behind the line of the fastest."""
+    """For any clocks: how far the latest payload is behind the baseline of the fastest."""
     lateness = Lateness()
     arrivals = sorted((epoch_us + index * PERIOD_US + delay, index * PERIOD_US) for index, delay in enumerate(delays))
     for arrival_us, pts_us in arrivals:
@@ -23,7 +23,7 @@ def test_it_is_the_largest_above_the_fastest(delays: list[int], epoch_us: int) -
 
 
 def test_it_is_forgotten_after_a_minute() -> None:
-    """Not before; by the second."""
+    """Not before; to the second."""
     lateness = Lateness()
     lateness.note(300_000, 0)
     for time_us in range(PERIOD_US, WINDOW_US + 2_000_001, PERIOD_US):
@@ -34,6 +34,6 @@ def test_it_is_forgotten_after_a_minute() -> None:
 
 
 def test_nothing_is_known_before_the_first_payload() -> None:
-    """No base, no lateness."""
+    """No baseline, no lateness."""
     assert Lateness().base_us is None
     assert Lateness().largest_us == 0

@@ -1,4 +1,4 @@
-"""Which output a setting means, and what of it reaches ALSA's configuration."""
+"""Which output a setting selects, and which part of the setting reaches ALSA's configuration."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ DEVICES = outputs(CARDS, [("default", "Default ALSA Output"), ("kitchen", ""), (
 
 
 def test_list() -> None:
-    """The default first, then the cards, then what is named beside these; none twice."""
+    """The default first, then the cards, then other named outputs; no duplicates."""
     assert [str(device) for device in DEVICES] == [
         "[0] default (Default ALSA Output)",
         "[1] hw:CARD=vc4hdmi0,DEV=0 (vc4-hdmi-0)",
@@ -51,7 +51,7 @@ def test_list() -> None:
     ],
 )
 def test_choose(wanted: str, name: str) -> None:
-    """By nothing, number, name, beginning, card id, place, ALSA's own name, or PortAudio's name for it, as older versions had it."""
+    """By nothing, number, name, beginning, card id, location, ALSA's own name, or PortAudio's name for it, as in older versions."""
     assert choose(wanted, DEVICES).name == name
 
 
@@ -65,13 +65,13 @@ def test_choose(wanted: str, name: str) -> None:
     ],
 )
 def test_choose_what_is_not_there(wanted: str, complaint: str) -> None:
-    """The error lists what there is."""
+    """The error lists the outputs that exist."""
     with pytest.raises(SinkError, match=complaint):
         choose(wanted, DEVICES)
 
 
 def test_ways_to_open() -> None:
-    """By default, the default and then each card; a card by itself, then shared. What is remembered of it hangs on its place."""
+    """By default, the default and then each card; a card exclusively, then shared. Stored values belong to its location."""
     assert [way.pcm for way in candidates("", DEVICES)][:3] == ["default", "hw:CARD=vc4hdmi0,DEV=0", "sysdefault:CARD=vc4hdmi0"]
     assert [(way.pcm, way.key) for way in candidates("Device", DEVICES)] == [
         ("hw:CARD=Device,DEV=0", USB.format(2)),
@@ -95,14 +95,14 @@ INJECTIONS = [
 
 @pytest.mark.parametrize("text", INJECTIONS)
 def test_no_configuration_in_a_name(text: str) -> None:
-    """A setting cannot bring configuration, files or commands into ALSA's configuration."""
+    """A setting cannot inject configuration, files or commands into ALSA's configuration."""
     with pytest.raises(ValueError, match="cannot name an output"):
         check_output_name(text)
 
 
 @given(st.text(max_size=40))
 def test_what_passes_stays_within_its_quotes(text: str) -> None:
-    """Whatever the name: it is refused, or it stands in the configuration as one quoted word."""
+    """Any name is either refused, or in the configuration as one quoted word."""
     try:
         check_output_name(text)
     except ValueError:

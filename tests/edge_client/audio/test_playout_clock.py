@@ -1,4 +1,4 @@
-"""Which frame is heard now, out of anchors."""
+"""The frame heard now, from anchors."""
 
 import itertools
 
@@ -19,7 +19,7 @@ def _settled(**offset: int) -> PlayoutClock:
 
 
 def test_valid_only_once_settled() -> None:
-    """The first time stamp of a device is not to be trusted; the same anchor twice is one anchor."""
+    """The first time stamp of a device is unreliable; a repeated anchor is ignored."""
     clock = PlayoutClock()
     assert clock.frame_at(0) is None
     anchor = Anchor(0.0, 0, RATE_HZ, 4_800)
@@ -32,20 +32,20 @@ def test_valid_only_once_settled() -> None:
 
 
 def test_runs_between_anchors() -> None:
-    """In a straight line at the sink's rate."""
+    """Linearly, at the sink's rate."""
     clock = _settled()
     assert clock.frame_at(25_000) == 1_200.0
     assert clock.time_of(1_200) == 25_000
 
 
 def test_freezes_at_what_was_handed_over() -> None:
-    """In an underrun the position stands."""
+    """During an underrun the position does not change."""
     clock = _settled()
     assert clock.frame_at(10_000_000) == 960 + 4_800
 
 
 def test_stands_while_the_sink_is_paused_and_goes_on() -> None:
-    """A pause takes no time on the media line."""
+    """A pause takes no time on the media timeline."""
     clock = _settled()
     clock.on_anchor(Anchor(1_440.0, 30_000, 0.0, 1_440))
     assert clock.frame_at(5_000_000) == 1_440
@@ -69,7 +69,7 @@ def test_large_disagreement_is_taken_over_at_once() -> None:
 
 
 def test_a_prediction_is_not_remembered_and_never_before_what_was_heard() -> None:
-    """A question about 300 ms ahead changes no answer after it; a clock that is set back stands, also for predictions."""
+    """A query for 300 ms ahead changes no later answer; a clock that would step back stops, for predictions too."""
     clock = _settled()
     reader = ClockReader(clock)
     clock.on_anchor(Anchor(20_000.0, 30_000, RATE_HZ, 100_000))
@@ -85,7 +85,7 @@ def test_a_prediction_is_not_remembered_and_never_before_what_was_heard() -> Non
 @given(st.lists(st.integers(-900, 900), min_size=50, max_size=200), st.integers(-500, 500))
 @settings(max_examples=60, deadline=None)
 def test_jitter_of_time_stamps_is_smoothed_and_drift_is_followed(noise_us: list[int], ppm: int) -> None:
-    """Time stamps that are off by up to 0.9 ms move the clock by less than a third of that; it never goes back."""
+    """Time stamps that are off by up to 0.9 ms move the clock by less than a third of that; it never decreases."""
     clock = PlayoutClock()
     reader = ClockReader(clock)
     rate_hz = RATE_HZ * (1 + ppm * 1e-6)

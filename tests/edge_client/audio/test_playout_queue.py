@@ -1,4 +1,4 @@
-"""Samples on their way to the sink."""
+"""The queue of samples for the sink."""
 
 import itertools
 
@@ -17,7 +17,7 @@ def _queue() -> PlayoutQueue:
 
 
 def test_pull_gives_each_sample_once_and_less_where_there_is_less() -> None:
-    """Across chunks and conversations, never more than there is."""
+    """Across chunks and conversations, never more than is available."""
     queue = _queue()
     pulled = [queue.pull(700) for _ in range(4)]
     assert [len(pcm) for pcm in pulled] == [700, 700, 600, 0]
@@ -26,7 +26,7 @@ def test_pull_gives_each_sample_once_and_less_where_there_is_less() -> None:
 
 
 def test_rewind_gives_back_what_was_not_heard() -> None:
-    """A clear in the middle of a chunk: the rest of it comes again, from the next sample on, and nothing twice."""
+    """A clear within a chunk: the rest of it is queued again, from the next sample on, with no duplicates."""
     queue = _queue()
     queue.pull(1_500)
     assert queue.withdraw(frozenset({"b"}))
@@ -38,7 +38,7 @@ def test_rewind_gives_back_what_was_not_heard() -> None:
 
 
 def test_rewind_within_the_next_conversation() -> None:
-    """What of it was heard does not come again."""
+    """The part that was heard is not queued again."""
     queue = _queue()
     queue.pull(1_500)
     queue.withdraw(frozenset({"a"}))
@@ -47,7 +47,7 @@ def test_rewind_within_the_next_conversation() -> None:
 
 
 def test_withdrawing_what_was_heard_or_never_pulled_needs_no_clear() -> None:
-    """Only samples in the sink do."""
+    """Only samples in the sink need a clear."""
     queue = _queue()
     queue.pull(800)
     assert not queue.withdraw(frozenset({"b"}))
@@ -58,7 +58,7 @@ def test_withdrawing_what_was_heard_or_never_pulled_needs_no_clear() -> None:
 
 
 def test_a_split_of_steered_sound_keeps_the_line_whole() -> None:
-    """1,000 frames that stand for 1,001 samples, pulled in pieces: the line has neither hole nor overlap, and filler has no length."""
+    """1,000 frames that represent 1,001 samples, pulled in pieces: the PTS have no hole and no overlap, and filler has no length."""
     queue = PlayoutQueue(RATE_HZ)
     queue.push(Chunk("a", 0, 1_001, tone(1_000)))
     queue.push(Chunk("a", 1_001, 0, tone(500)))

@@ -27,7 +27,7 @@ _PAIRS = [(low, high) for low in PCM_RATES_HZ for high in (44_100, 48_000) if lo
 
 @pytest.mark.parametrize(("input_rate_hz", "output_rate_hz"), _PAIRS)
 def test_quality(input_rate_hz: int, output_rate_hz: int) -> None:
-    """A tone comes out at the same place with at least 60 dB between it and the error, its ends aside."""
+    """A tone keeps its position, with at least 60 dB between it and the error, except at its ends."""
     decoder = make_decoder(AudioFormat(Codec.PCM_S16LE, input_rate_hz), output_rate_hz)
     data = _sine(2 * input_rate_hz, input_rate_hz).tobytes()
     pieces = [decoder.decode(data[start : start + 1_501]) for start in range(0, len(data), 1_501)]
@@ -45,7 +45,7 @@ def test_quality(input_rate_hz: int, output_rate_hz: int) -> None:
     lengths=st.lists(st.integers(0, 700), max_size=12),
 )
 def test_count_is_exact(rate_hz: int, lengths: list[int]) -> None:
-    """What comes out is as long as what went in, to half a sample, and what is owed is told before the flush."""
+    """The output has the input's length to half a sample, and the samples pending before the flush are reported."""
     resampler = Resampler(rate_hz, 48_000)
     count = sum(len(resampler.process(_sine(length, rate_hz))) for length in lengths)
     owed = resampler.owed_frames
@@ -54,7 +54,7 @@ def test_count_is_exact(rate_hz: int, lengths: list[int]) -> None:
 
 
 def test_begins_anew_after_a_flush() -> None:
-    """A second stream through the same resampler is the same as the first."""
+    """A second stream through the same resampler is resampled like the first."""
     resampler = Resampler(16_000, 48_000)
     samples = _sine(4_000, 16_000)
     first = np.concatenate([resampler.process(samples), resampler.flush()])
@@ -64,7 +64,7 @@ def test_begins_anew_after_a_flush() -> None:
 
 
 def test_loud_input_is_clipped_and_never_wraps() -> None:
-    """Overshoot at full scale stays at full scale."""
+    """Overshoot at full scale is clipped."""
     square = np.where(np.arange(8_000) // 20 % 2, 32_767, -32_768).astype(np.int16)
     resampler = Resampler(16_000, 48_000)
     heard = np.concatenate([resampler.process(square), resampler.flush()])
@@ -75,10 +75,9 @@ def test_loud_input_is_clipped_and_never_wraps() -> None:
 @settings(max_examples=30, deadline=None)
 @given(gap=st.integers(0, 6_000), before=st.integers(1, 3_000), after=st.integers(1, 3_000))
 def test_concealment_keeps_every_sample_in_its_place(gap: int, before: int, after: int) -> None:
-    """A concealed gap is exactly as long as asked for, and what the resampler held back is neither lost nor moved.
+    """A concealed gap has exactly the requested length, and samples held in the resampler are neither lost nor moved.
 
-    What follows is as without the gap but for its very beginning, which is run in.
-    """
+    The sound that follows is the same as without the gap, except for its very beginning, where the filter runs in."""
     decoder = make_decoder(AudioFormat(Codec.PCM_S16LE, 24_000), 48_000)
     first, second = _sine(before, 24_000), _sine(after, 24_000)
     head = decoder.decode(first.tobytes())

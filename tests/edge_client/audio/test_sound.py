@@ -1,4 +1,4 @@
-"""Which sink plays."""
+"""Which sink is used."""
 
 from __future__ import annotations
 
@@ -37,12 +37,12 @@ class Counting:
     ],
 )
 def test_choice(config: EdgeConfig, choice: str) -> None:
-    """Without window and sound no card is tried, unless it was asked for by name."""
+    """Without window and sound no card is tried, unless it is set by name."""
     assert sink_choice(config) == choice
 
 
 def test_without_a_sound_card_a_virtual_one_plays(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The real sink on a machine without a card pulls in real time, and says why nothing is heard."""
+    """The real sink on a machine without a card pulls in real time, and reports why nothing is heard."""
     pytest.importorskip("pyaudio")
     monkeypatch.setenv("ALSA_CONFIG_PATH", str(tmp_path / "none.conf"))
     sink, feed = start_sound(EdgeConfig(), lambda sink: Counting(), None)
@@ -55,7 +55,7 @@ def test_without_a_sound_card_a_virtual_one_plays(tmp_path: Path, monkeypatch: p
 
 
 def test_a_device_that_was_asked_for_is_not_replaced(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Nothing is pulled, and the sink says why and keeps trying."""
+    """Nothing is pulled; the sink reports the reason and continues to try."""
     pytest.importorskip("pyaudio")
     monkeypatch.setenv("ALSA_CONFIG_PATH", str(tmp_path / "none.conf"))
     sink, feed = start_sound(EdgeConfig(audio_device="USB"), lambda sink: Counting(), None)
@@ -70,7 +70,7 @@ def test_a_device_that_was_asked_for_is_not_replaced(tmp_path: Path, monkeypatch
 
 
 def test_a_tapped_feed_hears_all_content() -> None:
-    """The tap gets what was pulled, and nothing if there was nothing."""
+    """The tap receives the pulled samples, and nothing if none were pulled."""
     heard: list[Pcm] = []
     feed = TappedFeed(Counting(), heard.append)
     assert len(feed.pull(7)) == 7
@@ -82,7 +82,7 @@ def test_a_tapped_feed_hears_all_content() -> None:
 def test_an_offset_of_the_settings_counts_instead_of_the_cards_own(
     offset_ms: float, calibrated: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The engine adds that of the settings; the card's would come on top."""
+    """The engine adds the offset of the settings; the card's would be added to it."""
     pytest.importorskip("pyaudio")
     made: list[object] = []
 

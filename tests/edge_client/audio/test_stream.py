@@ -23,7 +23,7 @@ def _taken(stream: AudioStream) -> Pcm:
 
 
 def test_decodes_no_further_than_asked() -> None:
-    """A large payload is decoded slice by slice; its bytes are freed with them."""
+    """A large payload is decoded slice by slice; its bytes are freed with the slices."""
     stream = _stream()
     payload = Payload(Kind.AUDIO, 1, tone(RATE_HZ).astype("<i2").tobytes(), 0, 1_000_000)
     stream.push(payload)
@@ -35,7 +35,7 @@ def test_decodes_no_further_than_asked() -> None:
 
 
 def test_complete_when_all_up_to_the_end_is_decoded() -> None:
-    """`end` may come before the last payload does."""
+    """`end` may arrive before the last payload."""
     stream = _stream()
     first, last = audio_payloads(tone(1_920))
     stream.push(first)
@@ -52,7 +52,7 @@ def test_complete_when_all_up_to_the_end_is_decoded() -> None:
 
 
 def test_gap_is_waited_for_then_filled_for_as_long_as_it_is() -> None:
-    """The PTS of what follows stays right."""
+    """The PTS of later sound is correct."""
     stream = _stream()
     payloads = audio_payloads(tone(4_800))
     for payload in (*payloads[:2], *payloads[3:]):
@@ -80,7 +80,7 @@ def test_gap_is_given_up_at_once_where_there_is_no_time() -> None:
 
 
 def test_a_gap_that_claims_to_be_long_is_not_filled() -> None:
-    """A PTS out of the blue makes no hour of silence; what follows moves up."""
+    """A wrong PTS does not cause an hour of silence; later sound moves up."""
     stream = _stream()
     first, second = audio_payloads(tone(1_920))
     stream.push(first)
@@ -96,7 +96,7 @@ class Picky:
     rate_hz = RATE_HZ
 
     def decode(self, data: bytes) -> Pcm:
-        """Samples, or no."""
+        """Samples, or `SoundError` for zeros."""
         if not any(data):
             raise SoundError("nothing but zeros")
         return np.frombuffer(data, "<i2").astype(np.int16)
@@ -115,7 +115,7 @@ class Picky:
 
 
 def test_undecodable_payload_is_concealed_and_the_rest_is_played() -> None:
-    """Told once, counted each time; the time line is kept, and the stream is failed. The gap ends in a lead-in of 5 ms."""
+    """Reported once, counted each time; the timeline is kept, and the stream is failed. The gap ends in a lead-in of 5 ms."""
     stream = AudioStream(Picky(), PCM, max_bytes=1 << 20)
     payloads = audio_payloads(tone(4_800))
     for payload in payloads:
@@ -134,7 +134,7 @@ def test_undecodable_payload_is_concealed_and_the_rest_is_played() -> None:
 
 
 def test_every_byte_is_freed_once_also_where_a_slice_fails() -> None:
-    """Freed while decoding plus held at the end is what came."""
+    """Bytes freed while decoding plus those held at the end equal the bytes received."""
     stream = AudioStream(Picky(), PCM, max_bytes=1 << 20)
     data = b"\x01" * SLICE_BYTES + bytes(3 * SLICE_BYTES)
     stream.push(Payload(Kind.AUDIO, 1, data))
@@ -146,7 +146,7 @@ def test_every_byte_is_freed_once_also_where_a_slice_fails() -> None:
 
 
 def test_bare_opus_packets_are_never_sliced() -> None:
-    """A packet is a packet, however large."""
+    """A packet is decoded whole, however large."""
     stream = _stream(AudioFormat(Codec.OPUS))
     stream.push(Payload(Kind.AUDIO, 1, b"\xff" * (SLICE_BYTES + 10)))
     stream.end(1)
@@ -156,7 +156,7 @@ def test_bare_opus_packets_are_never_sliced() -> None:
 
 
 class Miserly:
-    """A decoder that gives all at the end, and at first says only that it is cut short."""
+    """A decoder that returns all samples at the end, and at first only reports that the stream is cut short."""
 
     rate_hz = RATE_HZ
 
@@ -172,7 +172,7 @@ class Miserly:
         return np.zeros(frames, np.int16)
 
     def finish(self) -> Pcm:
-        """An error, then what could be saved."""
+        """An error, then the samples that could be saved."""
         if not self._told:
             self._told = True
             raise SoundError("cut short")
@@ -184,7 +184,7 @@ class Miserly:
 
 
 def test_a_stream_that_is_cut_short_gives_what_can_be_saved() -> None:
-    """A resampler's last 40 ms are heard though the last payload is damaged."""
+    """A resampler's last 40 ms are heard even if the last payload is damaged."""
     stream = AudioStream(Miserly(), PCM, max_bytes=1 << 20)
     stream.push(Payload(Kind.AUDIO, 1, b"\0\0"))
     stream.end(1)
@@ -195,7 +195,7 @@ def test_a_stream_that_is_cut_short_gives_what_can_be_saved() -> None:
 
 
 def test_a_gap_is_not_given_out_before_what_follows_is_known() -> None:
-    """It has to lead into it."""
+    """It has to lead into that sound."""
     stream = AudioStream(Picky(), PCM, max_bytes=1 << 20)
     first, second, third = audio_payloads(tone(2_880))
     stream.push(first)

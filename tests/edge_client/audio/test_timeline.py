@@ -1,4 +1,4 @@
-"""Content frames to positions, and back."""
+"""Content frames to PTS, and back."""
 
 import pytest
 from hypothesis import given, settings
@@ -22,7 +22,7 @@ def test_seam_between_two_conversations() -> None:
 
 
 def test_position_stands_behind_the_last_frame() -> None:
-    """Where playout stands, so does the PTS; before the first frame there is none."""
+    """The PTS stops where playout stops; before the first frame there is none."""
     line = Timeline(RATE_HZ)
     line.append(100, 4_800, "a", 0)
     assert line.at(99) is None
@@ -42,7 +42,7 @@ def test_neighbours_are_joined_and_jumps_are_kept() -> None:
 
 
 def test_truncated_frames_are_forgotten_and_may_be_followed_by_others() -> None:
-    """After a clear the position stands at what was heard, until content comes again."""
+    """After a clear the position stays at the last frame heard, until there is content again."""
     line = Timeline(RATE_HZ)
     line.append(0, 4_800, "a", 0)
     line.truncate(2_400)
@@ -52,7 +52,7 @@ def test_truncated_frames_are_forgotten_and_may_be_followed_by_others() -> None:
 
 
 def test_pruning_keeps_the_last_segment() -> None:
-    """What was heard last can be asked forever."""
+    """The PTS of the last frame heard remains available."""
     line = Timeline(RATE_HZ)
     line.append(0, 480, "a", 0)
     line.append(480, 480, "b", 0)
@@ -62,7 +62,7 @@ def test_pruning_keeps_the_last_segment() -> None:
 
 
 def test_going_back_is_an_error() -> None:
-    """Frames are counted once."""
+    """Each frame is counted once."""
     line = Timeline(RATE_HZ)
     line.append(0, 480, "a", 0)
     with pytest.raises(ValueError, match="before the end"):
@@ -72,7 +72,7 @@ def test_going_back_is_an_error() -> None:
 @given(st.lists(st.tuples(st.integers(0, 500), st.integers(1, 5_000), st.booleans()), min_size=1, max_size=30), st.data())
 @settings(max_examples=80, deadline=None)
 def test_each_frame_has_its_position(parts: list[tuple[int, int, bool]], data: st.DataObject) -> None:
-    """Whatever gaps and conversations there are, a frame that was played maps to its own sample, to within a microsecond."""
+    """For any gaps and conversations, a played frame maps to its own sample, to within a microsecond."""
     line = Timeline(RATE_HZ)
     expected: dict[int, tuple[str, int]] = {}
     start, pts, number = 0, 0, 0

@@ -1,4 +1,4 @@
-"""The mouth from the sound, on the device."""
+"""Mouth motion from sound, on the device."""
 
 from __future__ import annotations
 
@@ -27,14 +27,14 @@ WEIGHTS = MotionFormat(MotionEncoding.BLENDSHAPE_WEIGHTS, 30.0, ("jawOpen",))
 
 
 def speech(seconds: float) -> NDArray[np.int16]:
-    """Open vowels, and pauses that are as long."""
+    """Open vowels, and pauses of the same length."""
     syllable = np.concatenate([vowel(750, 1_250, RATE_HZ) * 0.5, np.zeros(RATE_HZ // 2)])
     samples = np.tile(syllable, int(np.ceil(seconds)))[: round(seconds * RATE_HZ)]
     return np.asarray(np.rint(samples * 32_767)).astype(np.int16)
 
 
 def jaws(ear: AudioMouth, seconds: float, start_s: float = 0.0) -> list[float]:
-    """The jaw at each keyframe of the analyser, with all that waits analysed; -1 where the ear does not know."""
+    """The jaw at each keyframe of the analyser, after all pending sound was analysed; -1 if unknown."""
     while ear.analyse():
         pass
     times = np.arange(round(seconds * KEYFRAMES_PER_SECOND)) / KEYFRAMES_PER_SECOND + start_s
@@ -43,7 +43,7 @@ def jaws(ear: AudioMouth, seconds: float, start_s: float = 0.0) -> list[float]:
 
 
 def test_the_ear_says_what_the_analyser_says() -> None:
-    """In whatever pieces the sound comes, on its own media line."""
+    """In whatever pieces the sound arrives, on its own media timeline."""
     sound = speech(3.0)
     analyser = MouthAnalyser(RATE_HZ)
     whole = to_weights(np.vstack((analyser.push(sound / 32_768), analyser.finish())))
@@ -57,7 +57,7 @@ def test_the_ear_says_what_the_analyser_says() -> None:
 
 
 def test_it_knows_what_lies_its_latency_back() -> None:
-    """With a second of sound heard, of which whole steps are analysed, a mouth is known to about `LATENCY_S` before that."""
+    """With a second of sound heard, analysed in whole steps, the mouth is known to about `LATENCY_S` before its end."""
     ear = AudioMouth(RATE_HZ, 1.0)
     ear.hear(0.0, speech(1.0))
     known = [value >= 0 for value in jaws(ear, 1.0)]
@@ -66,7 +66,7 @@ def test_it_knows_what_lies_its_latency_back() -> None:
 
 
 def test_a_jump_of_the_line_begins_afresh() -> None:
-    """Sound that was skipped moves nothing: what follows is where it belongs."""
+    """Skipped sound moves nothing: later motion is at its own PTS."""
     ear, sound = AudioMouth(RATE_HZ, 1.0), speech(1.0)
     ear.hear(0.0, sound)
     ear.hear(5e6, sound)
@@ -77,7 +77,7 @@ def test_a_jump_of_the_line_begins_afresh() -> None:
 
 
 def test_a_steered_line_is_followed_and_memory_is_bounded() -> None:
-    """A device's crystal is 300 ppm off: the sound and the line drift apart, and the mouth stays with the line."""
+    """A device's crystal is 300 ppm off: the sound and the PTS drift apart, and the mouth follows the PTS."""
     ear, block = AudioMouth(RATE_HZ, 1.0), speech(0.5)
     for index in range(240):
         ear.hear(index * 0.5e6 * 1.0003, block)
@@ -89,7 +89,7 @@ def test_a_steered_line_is_followed_and_memory_is_bounded() -> None:
 
 
 def test_releasing_sound_analyses_nothing() -> None:
-    """The thread that feeds the sound is not delayed; one that draws does the work, a bounded part of it with each picture."""
+    """The thread that feeds the sound is not delayed; the drawing thread does the work, a bounded part of it with each picture."""
     ear = AudioMouth(RATE_HZ, 1.0)
     ear.hear(0.0, speech(3.0))
     ear.end()
@@ -102,7 +102,7 @@ def test_releasing_sound_analyses_nothing() -> None:
 
 
 def test_sound_that_nobody_analyses_is_bounded() -> None:
-    """Without a face the oldest is dropped; a face that comes later goes on from what is kept."""
+    """Without a face the oldest sound is dropped; a face that starts later continues from the sound kept."""
     ear, sound = AudioMouth(RATE_HZ, 1.0), speech(10.0)
     for index in range(30):
         ear.hear(index * 10e6, sound)
@@ -112,7 +112,7 @@ def test_sound_that_nobody_analyses_is_bounded() -> None:
 
 
 def test_a_share_of_the_mouth_and_nothing_else_is_mixed() -> None:
-    """Head, brows and eyes stay the payload's; the mouth lies between."""
+    """Head, brows and eyes remain the payload's; the mouth is mixed from both."""
     said = pose_of(jawOpen=0.2, browInnerUp=0.7)
     said[HEAD_ROTATION] = (0.1, 0.2, 0.3)
     mixed = with_mouth(said, pose_of(jawOpen=0.6), 0.5)
@@ -130,7 +130,7 @@ def test_lips_that_are_heard_to_touch_do() -> None:
 
 
 def test_shares_by_source_and_format() -> None:
-    """By itself a device listens where motion knows less than the sound, or is missing; told so, always or never."""
+    """By default a device analyses sound if motion covers less than the sound, or is missing; by setting always or never."""
     assert heard_share(MouthSource.AUTO, AVATARKIT) == BLEND_SHARE
     assert heard_share(MouthSource.AUTO, WEIGHTS) == 0
     assert heard_share(MouthSource.AUTO, None) == 1
@@ -144,7 +144,7 @@ def test_shares_by_source_and_format() -> None:
 
 @pytest.mark.parametrize("pacing", Pacing)
 def test_the_sound_of_either_pacing_is_analysed(pacing: Pacing) -> None:
-    """What has motion is left to it in `LIVE`, where the sound tells less."""
+    """In `LIVE`, payloads alone drive what they cover, as sound is known less far ahead."""
     mouth = make_audio_mouth(LiveConversation(open_("c", pacing=pacing, motion=AVATARKIT)), MouthSource.AUTO, RATE_HZ)
     assert mouth is not None
     assert mouth.share == (BLEND_SHARE if pacing is Pacing.BURST else 0.0)

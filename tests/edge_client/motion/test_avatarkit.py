@@ -58,7 +58,7 @@ def test_jaw_turns_by_the_same_angle() -> None:
 
 @pytest.mark.parametrize(("angle", "left", "right"), [(0.1, 0.5, 0.0), (-0.1, 0.0, 0.5)])
 def test_jaw_to_the_sides(angle: float, left: float, right: float) -> None:
-    """A turn about the axis that points up moves the chin to the face's left."""
+    """A rotation about the vertical axis moves the chin to the face's left."""
     poses = decoded(keyframe(JAW_POSE, (0.0, angle, 0.0)))
     assert poses[0, ARKIT_INDEX["jawLeft"]] == pytest.approx(left)
     assert poses[0, ARKIT_INDEX["jawRight"]] == pytest.approx(right)
@@ -71,7 +71,7 @@ def test_eyelids() -> None:
 
 
 def test_expression_goes_through_the_map() -> None:
-    """Coefficient 3 opens the jaw by half of itself, less an offset that the jaw's own angle makes up for."""
+    """Coefficient 3 opens the jaw by half of itself, less an offset that the jaw's own angle compensates."""
     matrix = np.zeros((EXPRESSION_SIZE, 1), np.float32)
     matrix[3] = 0.5
     flame_map = FlameMap(matrix, np.array([-0.2], np.float32), np.array([JAW_OPEN]))
@@ -104,7 +104,7 @@ def test_huge_numbers_stay_finite(first: float, second: float) -> None:
 
 @pytest.mark.parametrize("data", [b"", b"garbage", motion_messages((2,))[0][:-3]])
 def test_undecodable_messages(data: bytes) -> None:
-    """Bad bytes are the peer's fault and say so."""
+    """Undecodable bytes are the peer's fault, and the error says so."""
     with pytest.raises(UndecodableError, match="motion payload"):
         AvatarKitDecoder(NO_MAP).decode(data)
 
@@ -118,7 +118,7 @@ def write_map(path: Path, **arrays: object) -> Path:
 
 
 def test_map_is_read(tmp_path: Path) -> None:
-    """A file of the script's shape."""
+    """A file as written by the script."""
     assert load_flame_map(write_map(tmp_path / "map.npz")).targets.tolist() == [JAW_OPEN]
 
 
@@ -133,14 +133,14 @@ def test_map_is_read(tmp_path: Path) -> None:
     ],
 )
 def test_damaged_maps(tmp_path: Path, arrays: dict[str, object]) -> None:
-    """A map that does not fit is refused, and nothing in it is run."""
+    """A map of the wrong shape is refused, and no code in it is executed."""
     with pytest.raises(AssetError, match=r"map\.npz is not a FLAME map"):
         load_flame_map(write_map(tmp_path / "map.npz", **arrays))
 
 
 @pytest.mark.parametrize("data", [b"", b"PK\x03\x04 not a zip"])
 def test_files_that_are_no_maps(tmp_path: Path, data: bytes) -> None:
-    """Any file may be named."""
+    """The setting may name any file."""
     path = tmp_path / "map.npz"
     path.write_bytes(data)
     with pytest.raises(AssetError):
@@ -148,7 +148,7 @@ def test_files_that_are_no_maps(tmp_path: Path, data: bytes) -> None:
 
 
 def test_map_that_unpacks_to_too_much(tmp_path: Path) -> None:
-    """Zeros pack well."""
+    """Zeros compress well."""
     path = tmp_path / "map.npz"
     np.savez_compressed(path, matrix=np.zeros((EXPRESSION_SIZE, 50_000)))
     with pytest.raises(AssetError, match="unpacks to more than"):
@@ -156,7 +156,7 @@ def test_map_that_unpacks_to_too_much(tmp_path: Path) -> None:
 
 
 def test_missing_map(tmp_path: Path) -> None:
-    """So may one that is not there."""
+    """The setting may name a missing file."""
     with pytest.raises(AssetError):
         load_flame_map(tmp_path / "none.npz")
 

@@ -1,4 +1,4 @@
-"""Where two windows of motion meet."""
+"""The borders between windows of motion."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ BORDER_US = WINDOW * STEP_US
 
 
 def wave(start: int, count: int, lift: float = 0.0) -> Poses:
-    """Smooth motion, lifted."""
+    """Smooth motion with an offset."""
     rows = 0.3 + 0.1 * np.sin(np.arange(start, start + count) * 0.4) + lift
     return np.repeat(rows.astype(np.float32)[:, None], POSE_SIZE, axis=1)
 
 
 def track_of(lift: float, *, swapped: bool = False) -> WindowedTrack:
-    """Two windows of a second, the second one lifted."""
+    """Two windows of a second, the second one with an offset."""
     track = WindowedTrack(25.0)
     windows = [(0, wave(0, WINDOW)), (BORDER_US, wave(WINDOW, WINDOW, lift))]
     for pts_us, poses in reversed(windows) if swapped else windows:
@@ -38,7 +38,7 @@ def values(track: WindowedTrack, step_us: int = STEP_US) -> np.ndarray[tuple[int
 
 @pytest.mark.parametrize("swapped", [False, True])
 def test_a_jump_is_spread_and_the_rest_is_as_it_came(swapped: bool) -> None:
-    """The step over the border falls to what is usual; further than `REACH` keyframes away nothing is changed, in any order."""
+    """The step at the border falls to the usual size; keyframes further than `REACH` away are unchanged, in any order."""
     raw, smooth = np.concatenate([wave(0, WINDOW), wave(WINDOW, WINDOW, 0.4)])[:, 0], values(track_of(0.4, swapped=swapped))
     usual = np.abs(np.diff(raw))[np.arange(2 * WINDOW - 1) != WINDOW - 1].max()
     assert np.abs(np.diff(raw)).max() > 0.35
@@ -53,13 +53,13 @@ def test_between_keyframes_there_is_no_step_either() -> None:
 
 
 def test_motion_without_a_jump_is_not_touched() -> None:
-    """Whatever its speed: no filter, and no lag."""
+    """At any speed: no filter, and no lag."""
     smooth = values(track_of(0.0))
     assert smooth == pytest.approx(wave(0, 2 * WINDOW)[:, 0], abs=1e-6)
 
 
 def test_short_payloads_are_no_windows() -> None:
-    """A live source sends keyframe by keyframe: a step is what it meant."""
+    """A live source sends single keyframes: a step in them is intended."""
     track = WindowedTrack(25.0)
     for index in range(20):
         track.add(index * STEP_US, wave(index, 1, 0.0 if index < 10 else 0.5))
@@ -69,7 +69,7 @@ def test_short_payloads_are_no_windows() -> None:
 
 
 def test_what_passed_is_forgotten_and_the_border_stays_smooth() -> None:
-    """Pruning in step with playout changes nothing of what is shown."""
+    """Pruning in step with playout does not change the output."""
     kept, pruned = track_of(0.4), track_of(0.4)
     for pts_us in range(0, 2 * BORDER_US - STEP_US, 8_000):
         pruned.prune(pts_us)

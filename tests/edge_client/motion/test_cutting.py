@@ -1,4 +1,4 @@
-"""The same keyframes give the same poses, however they are cut into payloads: from the publisher library to the pose."""
+"""The same keyframes yield the same poses, however they are split into payloads: from the publisher library to the pose."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ VISEMES = ("sil", "PP", "aa", "U", "jawOpen")
 
 
 def poses(format: MotionFormat, rows: NDArray[np.float64], sizes: list[int]) -> NDArray[np.float32]:
-    """What is shown every 7 ms, of rows in payloads of these sizes over and over."""
+    """The poses shown every 7 ms, for rows in payloads of these sizes, repeated."""
     line, stream = MotionLine(format), MotionStream(make_motion_decoder(format), format)
     start, seq = 0, 0
     while start < len(rows):
@@ -55,7 +55,7 @@ def test_any_cutting_gives_identical_poses(
 
 
 def test_a_keyframe_is_shown_as_it_was_sent() -> None:
-    """A jaw that snaps shut where two payloads meet is shut there."""
+    """A jaw that snaps shut at the border of two payloads is shut there."""
     format = MotionFormat(MotionEncoding.BLENDSHAPE_WEIGHTS, 30.0, ("jawOpen",))
     rows = np.repeat([[0.5], [0.0]], 15, axis=0)
     stream = MotionStream(make_motion_decoder(format), format)

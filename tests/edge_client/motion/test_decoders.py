@@ -1,4 +1,4 @@
-"""Which decoder reads which format, and the whole way from real motion to a mouth."""
+"""Which decoder reads which format, and the whole path from real motion to a mouth."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def test_avatarkit() -> None:
 
 
 def test_avatarkit_by_a_map_of_ones_own() -> None:
-    """An integrator's map takes the place of the one that ships."""
+    """An integrator's map replaces the built-in one."""
     offset = np.array([0.25], np.float32)
     own = FlameMap(np.zeros((EXPRESSION_SIZE, 1), np.float32), offset, np.array([ARKIT_INDEX["mouthPucker"]], np.intp))
     poses = make_motion_decoder(MotionFormat(MotionEncoding.AVATARKIT_V2), own).decode(motion_messages((50,))[0])

@@ -1,4 +1,4 @@
-"""Moods: what they move, what they leave alone, and how they come and go."""
+"""Moods: what they move, what they leave alone, and their transitions."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def _moody(pose: Pose, preset: ExpressionPreset, intensity: float = 1.0) -> Pose
 
 
 def test_neutral_is_what_motion_says() -> None:
-    """To the bit; and so is any mood without intensity."""
+    """Bit for bit; the same for any mood with intensity 0."""
     pose = viseme_pose("a")
     assert (_moody(pose, ExpressionPreset.NEUTRAL) == pose).all()
     assert all((_moody(pose, preset, 0.0) == pose).all() for preset in MOODS)
@@ -46,7 +46,7 @@ def test_lips_meet_in_every_mood(rig: Rig, preset: ExpressionPreset) -> None:
 
 @pytest.mark.parametrize("preset", MOODS)
 def test_moods_leave_jaw_and_rounding_alone(preset: ExpressionPreset) -> None:
-    """Each moves something, other moods move something else; a rounded mouth keeps its corners."""
+    """Each moves something, and no two move the same; a rounded mouth keeps its corners."""
     weights = mood_weights(Expression(preset))
     assert weights.max() > 0.3
     assert not any(weights[index] for name, index in ARKIT_INDEX.items() if name.startswith(("jaw", "tongue", "mouthUpper", "mouthLower")))
@@ -60,7 +60,7 @@ def test_moods_leave_jaw_and_rounding_alone(preset: ExpressionPreset) -> None:
 @given(st.lists(st.floats(0, 1, width=32), min_size=52, max_size=52), st.sampled_from(MOODS), st.floats(0, 1, width=32))
 @settings(max_examples=60, deadline=None)
 def test_moods_add_and_never_take(weights: list[float], preset: ExpressionPreset, intensity: float) -> None:
-    """Whatever motion says: no weight falls, none goes beyond 1, and the pose itself is left alone."""
+    """For any motion: no weight is reduced, none exceeds 1, and the pose itself is not modified."""
     pose = neutral_pose()
     pose[BLENDSHAPES] = weights
     before = pose.copy()
@@ -71,7 +71,7 @@ def test_moods_add_and_never_take(weights: list[float], preset: ExpressionPreset
 
 
 def test_moods_ease_in_and_out() -> None:
-    """In steps of a picture, from one mood to another and to none, without a jump; times may go back."""
+    """In steps of a picture, from one mood to another and to none, without a jump; times may decrease."""
     fade, happy, sad = MoodFade(), mood_weights(Expression(ExpressionPreset.HAPPY)), mood_weights(Expression(ExpressionPreset.SAD))
     now_us, shown = 0, [fade.step(NO_MOOD, 0).copy()]
     for wanted in (happy, sad, NO_MOOD):

@@ -1,4 +1,4 @@
-"""Fitting a FLAME map on a conversation whose coefficients are known to hold the mouth."""
+"""Fitting a FLAME map on a conversation whose coefficients are known to contain the mouth."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ TELLING = 7
 
 
 def write_conversation(path: Path, *, telling: bool) -> Path:
-    """A recording in which one coefficient knows when a syllable is spoken, or none does."""
+    """A recording in which one coefficient follows the syllables, or none does."""
     rows = np.random.default_rng(2).normal(size=(KEYFRAMES, KEYFRAME_SIZE)).astype(np.float32) * 0.3
     rows[:, : EXPRESSION.start] = 0.0
     if telling:
@@ -36,7 +36,7 @@ def write_conversation(path: Path, *, telling: bool) -> Path:
 
 
 def test_what_the_coefficients_hold_is_found(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The telling coefficient opens the jaw most; the mouth moves in speech and rests in silence; quality stands beside the map."""
+    """The coefficient with the signal opens the jaw most; the mouth moves in speech and rests in silence; the quality is stored."""
     path, out = write_conversation(tmp_path / "made.json", telling=True), tmp_path / "map.npz"
     monkeypatch.setattr("sys.argv", ["fit_flame_map.py", str(path), "--out", str(out)])
     fit_flame_map.main()
@@ -53,6 +53,6 @@ def test_what_the_coefficients_hold_is_found(tmp_path: Path, monkeypatch: pytest
 
 
 def test_noise_is_not_mapped(tmp_path: Path) -> None:
-    """Where the coefficients hold nothing, nothing is made of them."""
+    """If the coefficients contain no signal, none is fitted."""
     with pytest.raises(SystemExit, match="tell nothing"):
         fit_flame_map.fit(fit_flame_map.load([write_conversation(tmp_path / "made.json", telling=False)]))

@@ -1,4 +1,4 @@
-"""Nods and brow beats: from the sound alone, the same however it is cut, bounded in size and speed."""
+"""Nods and brow beats: from the sound alone, independent of how it is split, bounded in size and speed."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ def syllables(*spoken: tuple[float, float], seconds: float = 4.0) -> Pcm:
 
 
 def heard(pcm: Pcm, cuts: tuple[int, ...] = (), *, live: bool = False) -> Beats:
-    """All of it, cut there."""
+    """All of it, in these pieces."""
     beats = Beats(RATE_HZ, live=live)
     for begin, end in pairwise(sorted({0, len(pcm), *(cut % len(pcm) for cut in cuts)})):
         beats.hear(begin * 1e6 / RATE_HZ, pcm[begin:end])
@@ -59,7 +59,7 @@ SPOKEN = ((0.6, 0.9), (1.5, 0.5), (2.6, 0.9))
 
 
 def test_a_nod_is_at_its_height_with_each_stressed_syllable() -> None:
-    """Within a frame; between them the head is at rest."""
+    """To within a frame; between them the head is at rest."""
     nods = np.array([gesture.nod_rad for gesture in line(heard(syllables(*SPOKEN)))])
     peaks = [place for place in range(1, len(nods) - 1) if nods[place - 1] < nods[place] >= nods[place + 1]]
     assert np.allclose(np.array(peaks) * 0.01, [peak_s for peak_s, _ in SPOKEN], atol=0.03)
@@ -67,7 +67,7 @@ def test_a_nod_is_at_its_height_with_each_stressed_syllable() -> None:
 
 
 def test_brows_rise_with_the_beginning_of_a_phrase() -> None:
-    """After quiet; a weak syllable that follows soon only nods."""
+    """After quiet; a weak syllable soon after only nods."""
     beats = heard(syllables((0.6, 0.9), (1.2, 0.35), (1.8, 0.35)))
     brows = [beats.at(round(peak_s * 1e6)).brow for peak_s in (0.6, 1.2)]
     assert brows[0] > 0.5 * BROW
@@ -77,7 +77,7 @@ def test_brows_rise_with_the_beginning_of_a_phrase() -> None:
 @given(st.lists(st.integers(0, 4 * RATE_HZ - 1), max_size=40).map(tuple))
 @settings(max_examples=12, deadline=None)
 def test_cuts_change_nothing(cuts: tuple[int, ...]) -> None:
-    """The same sound in any pieces gives the same gestures."""
+    """The same sound in any pieces yields the same gestures."""
     pcm = syllables(*SPOKEN)
     assert line(heard(pcm, cuts)) == line(heard(pcm))
 
@@ -85,7 +85,7 @@ def test_cuts_change_nothing(cuts: tuple[int, ...]) -> None:
 @given(spoken=st.lists(st.tuples(st.floats(0.2, 3.8), st.floats(0, 1)), max_size=12), live=st.booleans())
 @settings(max_examples=15, deadline=None)
 def test_gestures_are_bounded_in_size_and_speed(spoken: list[tuple[float, float]], live: bool) -> None:
-    """Any sound, cut short anywhere: no more than the largest gesture, and no faster than the bound, whatever is known when."""
+    """Any sound, cut short anywhere: within the largest gesture and the largest speed, whatever is known when."""
     pcm = syllables(*spoken)
     beats, fade, shown = Beats(RATE_HZ, live=live), GestureFade(), [AT_REST]
     ahead = round(0.04 * RATE_HZ) if live else RATE_HZ // 2
@@ -114,7 +114,7 @@ def test_steady_sound_moves_nothing(kind: str, level: float) -> None:
 
 
 def test_live_gestures_begin_when_the_peak_is_known() -> None:
-    """Nothing before the sound that tells of it was heard."""
+    """Nothing before the sound that causes it was heard."""
     beats = heard(syllables((1.0, 0.9)), live=True)
     first = next(place for place, gesture in enumerate(line(beats)) if gesture != AT_REST)
     assert 1.0 + REACH_S - 0.03 < first * 0.01 < 1.0 + REACH_S + 0.05
@@ -122,7 +122,7 @@ def test_live_gestures_begin_when_the_peak_is_known() -> None:
 
 
 def test_a_jump_on_the_line_begins_afresh() -> None:
-    """A beat lies where its sound lies."""
+    """A beat has the PTS of its sound."""
     beats, pcm = Beats(RATE_HZ), syllables((0.6, 0.9), seconds=1.0)
     beats.hear(0, pcm)
     beats.hear(5_000_000, pcm)
@@ -132,7 +132,7 @@ def test_a_jump_on_the_line_begins_afresh() -> None:
 
 
 def test_a_gesture_moves_neck_and_brows_only() -> None:
-    """And adds to brows that are raised already no further than they go."""
+    """It adds to brows that are raised already, up to their limit."""
     pose = pose_of(browInnerUp=0.9, jawOpen=0.5)
     mixed = with_gesture(pose, Gesture(0.03, 0.3))
     assert mixed[NECK_ROTATION.start] == pytest.approx(0.03)

@@ -1,4 +1,4 @@
-"""Speech without motion that no constant was chosen by: the bars hold there too. By the mesh; `mouth/score_without_motion` has pixels."""
+"""Held-out speech, without motion: the limits also hold for it. By the mesh; `mouth/score_without_motion` has pixels."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from tests.lab.mouth.score_without_motion import device_poses, judge, never_tune
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
 
 BARS = {"BURST": (0.85, 0.95, 0.70), "LIVE": (0.75, 0.90, 0.0)}
-"""Least vowels open, pauses shut, bilabials closed."""
+"""Minimum of open vowels, shut pauses and closed bilabials."""
 
 
 @pytest.mark.parametrize("pacing", BARS)

@@ -19,7 +19,7 @@ def _put(stream: MotionStream, payload: Payload, audible_us: int = 0) -> DropRea
 
 
 def test_bytes_are_in_use_until_their_time_has_passed() -> None:
-    """Freed once each, in the order of time."""
+    """Each is freed once, in the order of time."""
     stream = _stream()
     assert _put(stream, motion_payload([0.0] * 25, seq=2, first_keyframe=25)) is None
     assert _put(stream, motion_payload([0.0] * 25)) is None
@@ -41,7 +41,7 @@ def test_cursor_is_contiguous_and_a_double_is_refused() -> None:
 
 
 def test_what_has_passed_altogether_is_late() -> None:
-    """A window that is partly heard is still of use."""
+    """A window that is partly heard is still used."""
     stream = _stream()
     assert _put(stream, motion_payload([0.0] * 25), 1_000_000) is DropReason.LATE
     assert _put(stream, motion_payload([0.0] * 25, seq=2, first_keyframe=25), 1_500_000) is None
@@ -62,7 +62,7 @@ def test_damage_is_a_fault_and_counts_as_length() -> None:
 
 
 def test_memory_for_sequences_is_bounded() -> None:
-    """A payload that never comes is given up at last."""
+    """A payload that never arrives is finally given up."""
     stream = _stream()
     for seq in range(2, MAX_AHEAD + 4):
         _put(stream, motion_payload([0.0], seq=seq, first_keyframe=seq % 100))

@@ -33,7 +33,7 @@ def test_keyframe_n_is_at_its_pts_and_between_two_it_is_a_straight_line() -> Non
 
 
 def test_thirty_a_second_do_not_drift() -> None:
-    """Steps of a third of a microsecond add up right: keyframe 3,000 is at 100 s."""
+    """Steps of a third of a microsecond do not accumulate errors: keyframe 3,000 is at 100 s."""
     track = MotionTrack(30.0)
     for start in range(0, 3_001, 3):
         track.add(round(start * 1e6 / 30), _poses(start, start + 1, start + 2))
@@ -42,7 +42,7 @@ def test_thirty_a_second_do_not_drift() -> None:
 
 
 def test_holds_behind_the_end_and_says_so() -> None:
-    """The last keyframe holds for an interval; then the PTS that is shown stands."""
+    """The last keyframe holds for an interval; then the PTS shown stops."""
     track = MotionTrack(25.0)
     track.add(0, _poses(0.0, 1.0))
     inside, behind = track.sample(79_999), track.sample(200_000)
@@ -54,7 +54,7 @@ def test_holds_behind_the_end_and_says_so() -> None:
 
 
 def test_nothing_before_the_first_keyframe() -> None:
-    """A track that begins later leaves the face alone until then."""
+    """A track that begins later does not move the face until then."""
     track = MotionTrack(25.0)
     assert track.sample(0) is None
     track.add(400_000, _poses(1.0))
@@ -63,7 +63,7 @@ def test_nothing_before_the_first_keyframe() -> None:
 
 
 def test_lost_window_is_held_then_approached_within_one_interval() -> None:
-    """A mouth does not glide for seconds through a hole."""
+    """A mouth does not interpolate for seconds across a hole."""
     track = MotionTrack(25.0)
     track.add(0, _poses(0.0, 0.2))
     track.add(4_000_000, _poses(1.0))
@@ -77,7 +77,7 @@ def test_lost_window_is_held_then_approached_within_one_interval() -> None:
 
 
 def test_a_short_gap_is_interpolated_and_a_longer_one_is_held() -> None:
-    """Up to 0.2 s from keyframe to keyframe; the track covers the short gap."""
+    """Up to 0.2 s between keyframes; the track covers the short gap."""
     short, long_ = MotionTrack(30.0), MotionTrack(30.0)
     for track, gap_us in ((short, 200_000), (long_, 200_010)):
         track.add(0, _poses(0.0))
@@ -90,7 +90,7 @@ def test_a_short_gap_is_interpolated_and_a_longer_one_is_held() -> None:
 
 
 def test_keyframes_beside_the_grid_stay_where_they_are() -> None:
-    """A time code of its own, 10 ms behind the grid."""
+    """Explicit time codes, 10 ms off the grid."""
     track = MotionTrack(30.0)
     track.add(0, _poses(0.0, 0.2))
     track.add(76_667, _poses(1.0, 0.0))
@@ -101,7 +101,7 @@ def test_keyframes_beside_the_grid_stay_where_they_are() -> None:
 @given(st.lists(st.integers(1, 12), min_size=1, max_size=12), st.randoms(use_true_random=False))
 @settings(max_examples=60, deadline=None)
 def test_windows_in_any_order_make_the_same_track(sizes: list[int], shuffler: random.Random) -> None:
-    """Out of order, and doubled, changes nothing."""
+    """Reordering and duplicates change nothing."""
     windows, first = [], 0
     for size in sizes:
         windows.append((first * 40_000, _poses(*(float(index) for index in range(first, first + size)))))
@@ -122,7 +122,7 @@ def test_windows_in_any_order_make_the_same_track(sizes: list[int], shuffler: ra
 @given(st.integers(0, 2_000_000), st.integers(0, 2_000_000))
 @settings(max_examples=60, deadline=None)
 def test_pruning_changes_nothing_from_there_on(pruned_us: int, pts_us: int) -> None:
-    """What is shown later is the same; what has passed is gone; the length stays."""
+    """Later output is unchanged; the past is removed; the length stays."""
     whole, pruned = MotionTrack(25.0), MotionTrack(25.0)
     for track in (whole, pruned):
         track.add(0, _poses(*(index / 50 for index in range(50))))
@@ -134,7 +134,7 @@ def test_pruning_changes_nothing_from_there_on(pruned_us: int, pts_us: int) -> N
 
 
 def test_bound_in_keyframes() -> None:
-    """A payload that would pass it changes nothing."""
+    """A payload that would exceed it changes nothing."""
     track = MotionTrack(25.0)
     assert track.add(0, np.zeros((MAX_KEYFRAMES, POSE_SIZE), np.float32))
     assert not track.add(0, _poses(1.0))
@@ -142,7 +142,7 @@ def test_bound_in_keyframes() -> None:
 
 
 def test_payloads_over_each_other_do_not_add_up() -> None:
-    """A few keyframes of each stay; all of each would: a hostile relay filled 100 MB so."""
+    """Each keeps a few keyframes only; keeping all let a hostile relay fill 100 MB."""
     track, gone = MotionTrack(240.0), list[weakref.ref[Poses]]()
     for second in range(5):
         payload = np.zeros((4_096, POSE_SIZE), np.float32)

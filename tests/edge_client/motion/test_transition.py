@@ -1,4 +1,4 @@
-"""From one driver of the face to another, without a jump."""
+"""Transitions between drivers of the face, without a jump."""
 
 import numpy as np
 import pytest
@@ -22,7 +22,7 @@ def test_in_takes_eight_keyframes() -> None:
 
 
 def test_out_takes_twenty_keyframes_and_ends_in_rest() -> None:
-    """800 ms; what is left of the pose fades with its weight."""
+    """800 ms; the rest of the pose fades with its weight."""
     transition = Transition()
     transition.step(Driver.MOTION, _pose(1.0), 0)
     transition.step(Driver.MOTION, _pose(1.0), 1_000_000)
@@ -35,7 +35,7 @@ def test_out_takes_twenty_keyframes_and_ends_in_rest() -> None:
 
 
 def test_held_pose_stands_and_live_motion_is_caught_up_with() -> None:
-    """The pose stands while motion is missing, then blends into what is there by now."""
+    """The pose holds while motion is missing, then blends into the motion available by then."""
     transition = Transition()
     for time_us in (0, 500_000):
         transition.step(Driver.MOTION, _pose(0.2), time_us)
@@ -47,7 +47,7 @@ def test_held_pose_stands_and_live_motion_is_caught_up_with() -> None:
 
 
 def test_a_time_before_the_blend_began_does_not_end_it() -> None:
-    """The picture that began the blend was expected 20 ms late; the next one, for an earlier time, is not at the far end."""
+    """The picture that began the blend was expected 20 ms late; the next one, for an earlier time, is not at the blend's end."""
     transition = Transition()
     transition.step(Driver.MOTION, _pose(1.0), 1_020_000)
     assert transition.step(Driver.MOTION, _pose(1.0), 1_010_000).weight == 0.0
@@ -57,7 +57,7 @@ def test_a_time_before_the_blend_began_does_not_end_it() -> None:
 @given(st.lists(st.tuples(st.sampled_from(Driver), st.integers(0, 50)), min_size=1, max_size=60))
 @settings(max_examples=80, deadline=None)
 def test_never_jumps(steps: list[tuple[Driver, int]]) -> None:
-    """Whatever drives, and whenever that changes: the face moves no faster than the shortest blend allows."""
+    """For any drivers and times of change: the face moves no faster than the shortest blend allows."""
     transition, now_us, last = Transition(), 0, 0.0
     for driver, hold in steps:
         for _ in range(hold + 1):

@@ -1,4 +1,4 @@
-"""Visemes as a mouth."""
+"""Visemes as mouth poses."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ def rig() -> Rig:
 @pytest.mark.parametrize("name_set", LIPS)
 @pytest.mark.parametrize("count", [2, 3, 4])
 def test_lips_touch_for_p_b_m_and_part_for_vowels(rig: Rig, name_set: NameSet, count: int) -> None:
-    """On the mesh that is drawn: closures of 67 ms and more between wide open vowels, at each keyframe of them."""
+    """On the drawn mesh: closures of 67 ms and more between wide open vowels, at each keyframe of them."""
     shut, vowel = rig.lip_gap(np.zeros(POSE_SIZE, np.float32)), OPEN[name_set]
     track = track_of(name_set, [(REST[name_set], 6), (vowel, 5), (LIPS[name_set], count), (vowel, 5), (REST[name_set], 9)])
     gaps = [rig.lip_gap(pose_at(track, keyframe)) - shut for keyframe in range(6 + 5 + count + 5 + 9)]
@@ -61,7 +61,7 @@ def test_lips_touch_for_p_b_m_and_part_for_vowels(rig: Rig, name_set: NameSet, c
 
 @pytest.mark.parametrize("name_set", OPEN)
 def test_open_vowels_open_and_nothing_rests(rig: Rig, name_set: NameSet) -> None:
-    """A row of zeros is a mouth at rest, also for a set that has no name for it."""
+    """A row of zeros is a mouth at rest, even for a set that has no name for it."""
     shut = rig.lip_gap(np.zeros(POSE_SIZE, np.float32))
     track = track_of(name_set, [("", 8), (OPEN[name_set], 10), ("", 8)])
     assert rig.lip_gap(pose_at(track, 13)) > shut + 0.3 * (rig.lip_gap(np.eye(POSE_SIZE, dtype=np.float32)[ARKIT_INDEX["jawOpen"]]) - shut)
@@ -78,14 +78,14 @@ def test_neighbours_colour_each_other() -> None:
 
 
 def test_expressions_and_blendshapes_beside_visemes() -> None:
-    """A blink of VRM goes its own way, without coarticulation."""
+    """A VRM blink is not subject to coarticulation."""
     track = track_of(NameSet.VRM, [("", 4), ("blink", 1), ("", 4)])
     blink = ARKIT_INDEX["eyeBlinkLeft"]
     assert [float(pose_at(track, keyframe)[blink]) for keyframe in (3, 4, 5)] == [0.0, 1.0, 0.0]
 
 
 def test_what_passed_is_forgotten_as_late_as_it_rules() -> None:
-    """Pruning in step with playout changes nothing of what is shown."""
+    """Pruning in step with playout does not change the output."""
     spoken = [("sil", 3), ("p", 2), ("a", 4), ("f", 2), ("u", 4)]
     kept, pruned = track_of(NameSet.POLLY, spoken), track_of(NameSet.POLLY, spoken)
     for keyframe in np.arange(0, 15, 0.3):

@@ -19,19 +19,19 @@ JAW = ARKIT_INDEX["jawOpen"]
 
 
 def decoder_of(*names: str, scale: float = 1.0, unit: AngleUnit = AngleUnit.RADIANS, name_set: NameSet | None = None) -> MotionDecoder:
-    """As a device makes it."""
+    """As created by a device."""
     return make_motion_decoder(MotionFormat(MotionEncoding.BLENDSHAPE_WEIGHTS, 30.0, names, name_set, scale, unit))
 
 
 def test_names_in_any_order() -> None:
-    """A column goes to the blendshape that it is named after."""
+    """A column drives the blendshape that it is named after."""
     row = np.linspace(0, 1, 52, dtype=np.float32)
     poses = decoder_of(*reversed(ARKIT_NAMES)).decode(weights.write([row]))
     np.testing.assert_array_equal(poses[0, BLENDSHAPES], row[::-1])
 
 
 def test_blendshapes_not_named_are_zero() -> None:
-    """Only what is named moves."""
+    """Only named blendshapes move."""
     poses = decoder_of("jawOpen").decode(weights.write([[0.4], [0.6]]))
     assert poses.shape == (2, POSE_SIZE)
     np.testing.assert_allclose(poses[:, JAW], [0.4, 0.6])
@@ -39,7 +39,7 @@ def test_blendshapes_not_named_are_zero() -> None:
 
 
 def test_names_that_are_left_out_are_told_once() -> None:
-    """A name that is not known, or says again what another column said, moves nothing; the others do."""
+    """An unknown name, or one that duplicates another column, moves nothing; the others do."""
     decoder = decoder_of("hairWave", "jawOpen", "JawOpen", "mouthPucker")
     poses = decoder.decode(weights.write([[1.0, 0.25, 0.75, 0.5]]))
     assert poses[0, JAW] == 0.25
@@ -53,7 +53,7 @@ def test_names_that_are_left_out_are_told_once() -> None:
 
 
 def test_names_that_nobody_knows_are_refused() -> None:
-    """The device then goes by the sound."""
+    """The device then uses the sound."""
     with pytest.raises(NotUnderstoodError, match="'hair', 'wind'"):
         decoder_of("hair", "wind", "jawOpen")
 
@@ -63,7 +63,7 @@ def test_halves_are_averaged_and_common_columns_move_both_sides() -> None:
     decoder = decoder_of("browInnerUp_L", "browInnerUp_R", "eyesClosed", "eyeBlinkLeft")
     pose = decoder.decode(weights.write([[0.2, 0.6, 0.9, 0.1]]))[0]
     assert pose[ARKIT_INDEX["browInnerUp"]] == pytest.approx(0.4)
-    assert pose[ARKIT_INDEX["eyeBlinkLeft"]] == pytest.approx(0.1)  # its own column counts
+    assert pose[ARKIT_INDEX["eyeBlinkLeft"]] == pytest.approx(0.1)  # its own column has precedence
     assert pose[ARKIT_INDEX["eyeBlinkRight"]] == pytest.approx(0.9)
 
 
@@ -77,7 +77,7 @@ def test_a_declared_scale() -> None:
 
 
 def test_another_scale_is_told_after_some_rows() -> None:
-    """One wild row is a solver's; many are percentages."""
+    """One wild row is a solver's error; many are percentages."""
     decoder = decoder_of("jawOpen", "tongueOut")
     decoder.decode(weights.write([[35.0, 1.4]] * (ROWS_TO_BE_SURE - 1)))
     assert decoder.complaint() is None
@@ -94,7 +94,7 @@ def test_another_scale_is_told_after_some_rows() -> None:
 
 @pytest.mark.parametrize(("unit", "turn"), [(AngleUnit.RADIANS, 1.0), (AngleUnit.DEGREES, 180 / np.pi)])
 def test_head_and_eyes_are_turned(unit: AngleUnit, turn: float) -> None:
-    """Live Link Face's columns; a turn about one axis is that angle on the axis."""
+    """Live Link Face's columns; a rotation about one axis is that angle on the axis."""
     names = ("HeadYaw", "HeadPitch", "HeadRoll", "LeftEyeYaw", "LeftEyePitch", "RightEyeRoll", "jawOpen")
     decoder = decoder_of(*names, unit=unit)
     rows = np.array([[0.3, 0, 0, 0.2, 0, 0, 0.5], [0, -0.4, 0, 0, 0.1, 0, 0.5], [0, 0, 0.1, 0, 0, 0.2, 0.5]])
@@ -108,7 +108,7 @@ def test_head_and_eyes_are_turned(unit: AngleUnit, turn: float) -> None:
 
 
 def test_degrees_that_were_not_declared_are_told() -> None:
-    """Nobody's head turns round more than once."""
+    """No head turns by more than a full rotation."""
     decoder = decoder_of("HeadYaw", "jawOpen")
     decoder.decode(weights.write([[35.0, 0.5]] * ROWS_TO_BE_SURE))
     fault = decoder.complaint()
@@ -124,6 +124,6 @@ def test_weights_are_held_between_0_and_1() -> None:
 
 @pytest.mark.parametrize("data", [b"\0" * 5, np.array([np.nan], "<f4").tobytes(), np.array([np.inf], "<f4").tobytes()])
 def test_undecodable_rows(data: bytes) -> None:
-    """Bad bytes are the peer's fault and say so."""
+    """Undecodable bytes are the peer's fault, and the error says so."""
     with pytest.raises(UndecodableError, match="motion payload"):
         decoder_of("jawOpen").decode(data)
